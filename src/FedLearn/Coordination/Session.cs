@@ -1,0 +1,45 @@
+namespace FedLearn.Coordination;
+
+/// <summary>What a party does in a job.</summary>
+public enum PartyRole
+{
+    /// <summary>Holds the labels, and usually features.</summary>
+    Active = 0,
+
+    /// <summary>Holds features only.</summary>
+    Passive = 1,
+}
+
+/// <summary>A party as the job names it.</summary>
+/// <param name="Name">Name, unique in the job.</param>
+/// <param name="Role">Role.</param>
+public sealed record PartyDescription(string Name, PartyRole Role);
+
+/// <summary>What the coordinator knows of a job: enough to check who joins, nothing of data or weights.</summary>
+/// <param name="JobName">Name of the job.</param>
+/// <param name="TermsDigest">SHA-256 of everything the parties must agree on, schemas excepted, 32 bytes.</param>
+/// <param name="Sections">SHA-256 of each section of the job, to say where two jobs differ.</param>
+/// <param name="Parties">Every party, the active one first.</param>
+public sealed record SessionTerms(string JobName, ReadOnlyMemory<byte> TermsDigest,
+    IReadOnlyDictionary<string, ReadOnlyMemory<byte>> Sections, IReadOnlyList<PartyDescription> Parties);
+
+/// <summary>A party's request to join a session.</summary>
+/// <param name="ProtocolVersion">Version the party speaks; see <see cref="SessionDesk.ProtocolVersion"/>.</param>
+/// <param name="Party">Its name and role.</param>
+/// <param name="JobName">Name of its job.</param>
+/// <param name="TermsDigest">Digest of its job.</param>
+/// <param name="Sections">Digest of each section of its job; may be empty.</param>
+/// <param name="SchemaFingerprint">SHA-256 of its schema: names, types and declared ranges, no data.</param>
+public sealed record JoinRequest(int ProtocolVersion, PartyDescription Party, string JobName, ReadOnlyMemory<byte> TermsDigest,
+    IReadOnlyDictionary<string, ReadOnlyMemory<byte>> Sections, ReadOnlyMemory<byte> SchemaFingerprint);
+
+/// <summary>A party that joined.</summary>
+/// <param name="Name">Its name.</param>
+/// <param name="SchemaFingerprint">SHA-256 of its schema.</param>
+public sealed record JoinedParty(string Name, ReadOnlyMemory<byte> SchemaFingerprint);
+
+/// <summary>What every party holds once all have joined.</summary>
+/// <param name="SessionId">Random id of the session.</param>
+/// <param name="JobDigest">SHA-256 over the terms digest and every party's name and schema fingerprint, in the job's order, 32 bytes.</param>
+/// <param name="Parties">Every party, in the job's order.</param>
+public sealed record SessionAgreement(string SessionId, ReadOnlyMemory<byte> JobDigest, IReadOnlyList<JoinedParty> Parties);

@@ -1,0 +1,177 @@
+using FedLearn.Coordination;
+using FedLearn.Data;
+using FedLearn.Privacy;
+
+namespace FedLearn.Glm;
+
+/// <summary>How the intercept is modelled.</summary>
+public enum GlmIntercept
+{
+    /// <summary>None.</summary>
+    None = 0,
+
+    /// <summary>In mode none one free, unpenalised intercept at the active party; in a private mode a constant column at every party,
+    /// inside the row norm, penalised and projected.</summary>
+    Default = 1,
+
+    /// <summary>One free, unpenalised intercept at the active party, in every mode.</summary>
+    Free = 2,
+}
+
+/// <summary>How the weights are found.</summary>
+public enum GlmOptimizer
+{
+    /// <summary>Projected stochastic gradient descent without momentum.</summary>
+    Sgd = 0,
+
+    /// <summary>Limited-memory BFGS with memory 10 on the full batch; mode none only.</summary>
+    Lbfgs = 1,
+}
+
+/// <summary>What protects the training messages.</summary>
+public enum PrivacyMode
+{
+    /// <summary>Nothing: every message is disclosed as it is.</summary>
+    None = 0,
+
+    /// <summary>HDP-VFL (arXiv 2009.02763): Gaussian noise on every intermediate result.</summary>
+    HdpVfl = 1,
+}
+
+/// <summary>What is sent to evaluate a model trained in a private mode.</summary>
+public enum EvaluationDisclosure
+{
+    /// <summary>Passive parties disclose their scores of the evaluation rows; every claim line says so.</summary>
+    Disclosed = 0,
+
+    /// <summary>No such message, and no test metrics.</summary>
+    None = 1,
+}
+
+/// <summary>How the parties find their common rows.</summary>
+public enum AlignmentMethod
+{
+    /// <summary>Hashed ids are compared. Anyone who can guess ids can test them: for trials.</summary>
+    Hashed = 0,
+}
+
+/// <summary>The model.</summary>
+public sealed record GlmModelOptions
+{
+    /// <summary>Distribution of the label and link.</summary>
+    public required IGlmFamily Family { get; init; }
+
+    /// <summary>Penalty (l2/2)|w|^2 added to the mean loss.</summary>
+    /// <value>Finite, at least 0. Default 0.001.</value>
+    public double L2 { get; init; } = 0.001;
+
+    /// <summary>How the intercept is modelled.</summary>
+    public GlmIntercept Intercept { get; init; } = GlmIntercept.Default;
+}
+
+/// <summary>How the model is trained.</summary>
+public sealed record GlmTrainingOptions
+{
+    /// <summary>Passes over the rows; for L-BFGS the largest number of iterations.</summary>
+    /// <value>1 to 1,000,000. Null means 10 for SGD and 200 for L-BFGS.</value>
+    public int? Epochs { get; init; }
+
+    /// <summary>Batches an epoch, r: the first n mod r have ceil(n/r) rows, the others floor(n/r).</summary>
+    /// <value>At least 1 and at most the number of training rows. Null means 1, unless <see cref="BatchSize"/> is given.</value>
+    public int? BatchesPerEpoch { get; init; }
+
+    /// <summary>Rows a batch, B; then r = ceil(n/B).</summary>
+    /// <value>At least 1. Null by default; not together with <see cref="BatchesPerEpoch"/>.</value>
+    public int? BatchSize { get; init; }
+
+    /// <summary>Gradient step size, eta; dimensionless. L-BFGS ignores it.</summary>
+    /// <value>Finite, above 0. Default 0.1.</value>
+    public double StepSize { get; init; } = 0.1;
+
+    /// <summary>Radius k of the ball every party projects its weights on.</summary>
+    /// <value>Finite, above 0. Null: no projection, which private modes refuse.</value>
+    public double? WeightNorm { get; init; }
+
+    /// <summary>Bound C on a residual: clipped by the active party before use and noise, and by every receiver.</summary>
+    /// <value>Finite, above 0. Null: no clipping, which private modes refuse.</value>
+    public double? ResidualClip { get; init; }
+
+    /// <summary>Optimiser. Null means L-BFGS in mode none with one batch an epoch, else SGD.</summary>
+    public GlmOptimizer? Optimizer { get; init; }
+
+    /// <summary>Drives the order of the common rows, and so the batches. Never noise.</summary>
+    /// <value>Default 0.</value>
+    public long Seed { get; init; }
+
+    /// <summary>Packing of score and residual vectors on the wire. Values are rounded to it before they are released.</summary>
+    public ElementType MessagePrecision { get; init; } = ElementType.Float64;
+}
+
+/// <summary>What a party is promised.</summary>
+/// <param name="Epsilon">Privacy loss in nats, finite and above 0.</param>
+/// <param name="Delta">Probability of exceeding it, above 0 and below 0.1.</param>
+public sealed record PrivacyBudget(double Epsilon, double Delta);
+
+/// <summary>What protects the messages of a job.</summary>
+public sealed record GlmPrivacyOptions
+{
+    /// <summary>Mode.</summary>
+    public PrivacyMode Mode { get; init; } = PrivacyMode.None;
+
+    /// <summary>How the noise of HDP-VFL is calibrated.</summary>
+    public Calibration Calibration { get; init; } = Calibration.Tight;
+
+    /// <summary>Budget of each party by itself; null in mode none. A party's own replaces it, see <see cref="GlmPartyOptions.Budget"/>.</summary>
+    public PrivacyBudget? Budget { get; init; }
+
+    /// <summary>What two neighbouring tables are.</summary>
+    public Adjacency Adjacency { get; init; } = Adjacency.ReplaceOne;
+
+    /// <summary>What is sent to evaluate the model.</summary>
+    public EvaluationDisclosure Evaluation { get; init; } = EvaluationDisclosure.Disclosed;
+
+    /// <summary>Seed of test noise. The job is then NOT PRIVATE and says so first. Null, the default: noise from the operating system's CSPRNG.</summary>
+    public ulong? TestNoiseSeed { get; init; }
+}
+
+/// <summary>A party of a GLM job.</summary>
+public sealed record GlmPartyOptions
+{
+    /// <summary>Name and role.</summary>
+    public required PartyDescription Party { get; init; }
+
+    /// <summary>This party's own budget; null for the job's.</summary>
+    public PrivacyBudget? Budget { get; init; }
+
+    /// <summary>Active party only: the declared range of the label, [low, high]. A label outside it is refused. Gives the label bound k_y.</summary>
+    /// <value>Required for Gaussian and Poisson in private modes.</value>
+    public (double Low, double High)? LabelRange { get; init; }
+}
+
+/// <summary>A GLM job: what every party agrees on. See <see cref="GlmJobTerms"/> for its digest.</summary>
+public sealed record GlmJob
+{
+    /// <summary>Name, not empty.</summary>
+    public required string Name { get; init; }
+
+    /// <summary>The model.</summary>
+    public required GlmModelOptions Model { get; init; }
+
+    /// <summary>How it is trained.</summary>
+    public GlmTrainingOptions Training { get; init; } = new();
+
+    /// <summary>What protects the messages.</summary>
+    public GlmPrivacyOptions Privacy { get; init; } = new();
+
+    /// <summary>How columns become features. Null: standardised columns in mode none, declared ranges and clipped rows in private modes.</summary>
+    public PreprocessingOptions? Preprocessing { get; init; }
+
+    /// <summary>How the common rows are found.</summary>
+    public AlignmentMethod Alignment { get; init; } = AlignmentMethod.Hashed;
+
+    /// <summary>Which rows are held out, as the job describes it: <c>none</c>, <c>file</c>, or the hash rule. Part of the digest.</summary>
+    public SplitRule Split { get; init; } = SplitRule.None;
+
+    /// <summary>One active party and any number of passive ones.</summary>
+    public required IReadOnlyList<GlmPartyOptions> Parties { get; init; }
+}

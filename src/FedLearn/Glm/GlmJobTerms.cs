@@ -1,0 +1,6 @@
+namespace FedLearn.Glm;
+
+/// <summary>What the parties of a job must agree on, as bytes.</summary>
+public static class GlmJobTerms
+{
+}

@@ -1,0 +1,52 @@
+using FedLearn.Privacy;
+
+namespace FedLearn.Protocol;
+
+/// <summary>A two-way, ordered, reliable channel between this party and one other.</summary>
+/// <remarks>One reader and one writer at a time; sending and receiving may overlap. After an error the channel is unusable.</remarks>
+public interface IPartyChannel : IAsyncDisposable
+{
+    /// <summary>Name of the party on this side.</summary>
+    string LocalParty { get; }
+
+    /// <summary>Name of the party on the other side.</summary>
+    string RemoteParty { get; }
+
+    /// <summary>What has crossed so far.</summary>
+    ChannelStatistics Statistics { get; }
+
+    /// <summary>Messages sent, counted by the name and protection of their release.</summary>
+    IReadOnlyDictionary<(string Name, Protection Protection), long> Releases { get; }
+
+    /// <summary>Sends one released payload. Nothing else can be sent.</summary>
+    /// <typeparam name="T">The payload.</typeparam>
+    /// <param name="round">Round the message belongs to, at least 0.</param>
+    /// <param name="message">What leaves.</param>
+    /// <param name="cancellationToken">Stops waiting.</param>
+    /// <exception cref="FedLearn.Diagnostics.PeerException">The peer is gone or ended the session.</exception>
+    ValueTask SendAsync<T>(int round, Released<T> message, CancellationToken cancellationToken = default) where T : Payload;
+
+    /// <summary>Waits for the next message, which must be of this kind, round and length, and all of whose numbers must be finite.</summary>
+    /// <typeparam name="T">The payload expected.</typeparam>
+    /// <param name="round">Round expected.</param>
+    /// <param name="length">Length expected; null accepts any.</param>
+    /// <param name="cancellationToken">Stops waiting.</param>
+    /// <exception cref="FedLearn.Diagnostics.PeerException">The message is not the one expected, or none came in time.</exception>
+    ValueTask<T> ReceiveAsync<T>(int round, int? length, CancellationToken cancellationToken = default) where T : Payload;
+
+    /// <summary>Tells the peer that this side sends no more, then waits until the peer has said the same.</summary>
+    /// <param name="cancellationToken">Stops waiting.</param>
+    ValueTask CompleteAsync(CancellationToken cancellationToken = default);
+
+    /// <summary>Tells the peer, as far as possible, that this side gives up. Never throws for a peer that is gone.</summary>
+    /// <param name="errorId">Id of the error on this side.</param>
+    /// <param name="cancellationToken">Stops waiting.</param>
+    ValueTask AbortAsync(string errorId, CancellationToken cancellationToken = default);
+}
+
+/// <summary>Counts of a channel.</summary>
+/// <param name="MessagesSent">Messages sent.</param>
+/// <param name="MessagesReceived">Messages received.</param>
+/// <param name="BytesSent">Bytes sent: framed message bytes over gRPC, packed payload bytes in memory.</param>
+/// <param name="BytesReceived">Bytes received, counted likewise.</param>
+public readonly record struct ChannelStatistics(long MessagesSent, long MessagesReceived, long BytesSent, long BytesReceived);

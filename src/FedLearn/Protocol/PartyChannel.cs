@@ -1,0 +1,168 @@
+using System.Collections.Concurrent;
+using FedLearn.Diagnostics;
+using FedLearn.Privacy;
+
+namespace FedLearn.Protocol;
+
+/// <summary>Settings of a channel.</summary>
+public sealed record ChannelOptions
+{
+    /// <summary>How long one receive waits before it gives up.</summary>
+    /// <value>Above zero. Default one minute.</value>
+    public TimeSpan ReceiveTimeout { get; init; } = TimeSpan.FromMinutes(1);
+
+    /// <summary>Largest message accepted, in bytes, framing included.</summary>
+    /// <value>1 KiB to 1 GiB. Default 256 MiB: 32 million rows of float64 in one batch.</value>
+    public int MaxMessageBytes { get; init; } = 256 << 20;
+
+    /// <summary>Clock for time limits.</summary>
+    public TimeProvider Clock { get; init; } = TimeProvider.System;
+}
+
+/// <summary>What a transport reads from the peer.</summary>
+public abstract record ChannelFrame
+{
+    private ChannelFrame() { }
+
+    /// <summary>A message.</summary>
+    /// <param name="Round">Round it belongs to.</param>
+    /// <param name="Payload">Its payload; not yet checked.</param>
+    /// <param name="Bytes">Its size, framing included.</param>
+    public sealed record Message(int Round, Payload Payload, long Bytes) : ChannelFrame;
+
+    /// <summary>The peer sends no more.</summary>
+    public sealed record Completed : ChannelFrame;
+
+    /// <summary>The peer gave up.</summary>
+    /// <param name="ErrorId">Id of the error on the peer's side.</param>
+    public sealed record Aborted(string ErrorId) : ChannelFrame;
+}
+
+/// <summary>The part of a channel that every transport shares: checks, time limits, counts. A transport moves frames.</summary>
+/// <param name="localParty">Name of the party on this side.</param>
+/// <param name="remoteParty">Name of the party on the other side.</param>
+/// <param name="options">Settings.</param>
+public abstract class PartyChannel(string localParty, string remoteParty, ChannelOptions options) : IPartyChannel
+{
+    private readonly ConcurrentDictionary<(string Name, Protection Protection), long> _releases = new();
+    private long _messagesSent, _messagesReceived, _bytesSent, _bytesReceived;
+
+    /// <inheritdoc />
+    public string LocalParty { get; } = localParty;
+
+    /// <inheritdoc />
+    public string RemoteParty { get; } = remoteParty;
+
+    /// <summary>Settings.</summary>
+    protected ChannelOptions Options { get; } = options;
+
+    /// <inheritdoc />
+    public ChannelStatistics Statistics => new(
+        Interlocked.Read(ref _messagesSent), Interlocked.Read(ref _messagesReceived),
+        Interlocked.Read(ref _bytesSent), Interlocked.Read(ref _bytesReceived));
+
+    /// <inheritdoc />
+    public IReadOnlyDictionary<(string Name, Protection Protection), long> Releases => _releases;
+
+    /// <inheritdoc />
+    public async ValueTask SendAsync<T>(int round, Released<T> message, CancellationToken cancellationToken = default) where T : Payload
+    {
+        ArgumentNullException.ThrowIfNull(message);
+        ArgumentOutOfRangeException.ThrowIfNegative(round);
+        long bytes = await WriteMessageAsync(round, message.Payload, cancellationToken).ConfigureAwait(false);
+        Interlocked.Increment(ref _messagesSent);
+        Interlocked.Add(ref _bytesSent, bytes);
+        _releases.AddOrUpdate((message.Name, message.Protection), 1, (_, count) => count + 1);
+    }
+
+    /// <inheritdoc />
+    public async ValueTask<T> ReceiveAsync<T>(int round, int? length, CancellationToken cancellationToken = default) where T : Payload
+    {
+        string step = $"round {round}";
+        switch (await ReadWithinTimeAsync(step, typeof(T).Name, cancellationToken).ConfigureAwait(false))
+        {
+            case ChannelFrame.Message message:
+                Interlocked.Increment(ref _messagesReceived);
+                Interlocked.Add(ref _bytesReceived, message.Bytes);
+                return MessageChecks.Expect<T>(RemoteParty, message, round, length);
+            case ChannelFrame.Aborted aborted:
+                throw ProtocolErrors.Peer(ProtocolErrors.PeerAborted, RemoteParty, step, $"the peer gave up with error {aborted.ErrorId}.",
+                    "Look at the peer's own message, mend it there, and run the job again.");
+            default:
+                throw ProtocolErrors.Peer(ProtocolErrors.UnexpectedMessage, RemoteParty, step,
+                    $"the peer ended its messages where {typeof(T).Name} was due.", "Check that both parties run the same release of the software.");
+        }
+    }
+
+    /// <inheritdoc />
+    public async ValueTask CompleteAsync(CancellationToken cancellationToken = default)
+    {
+        const string step = "end of the job";
+        await WriteCompletedAsync(cancellationToken).ConfigureAwait(false);
+        switch (await ReadWithinTimeAsync(step, "the end of its messages", cancellationToken).ConfigureAwait(false))
+        {
+            case ChannelFrame.Completed:
+                return;
+            case ChannelFrame.Aborted aborted:
+                throw ProtocolErrors.Peer(ProtocolErrors.PeerAborted, RemoteParty, step, $"the peer gave up with error {aborted.ErrorId}.",
+                    "Look at the peer's own message, mend it there, and run the job again.");
+            default:
+                throw ProtocolErrors.Peer(ProtocolErrors.UnexpectedMessage, RemoteParty, step, "the peer sent a message after the last one due.",
+                    "Check that both parties run the same release of the software.");
+        }
+    }
+
+    /// <inheritdoc />
+    public async ValueTask AbortAsync(string errorId, CancellationToken cancellationToken = default)
+    {
+        try
+        {
+            await WriteAbortedAsync(errorId, cancellationToken).ConfigureAwait(false);
+        }
+        catch (Exception e) when (e is FedLearnException or IOException or OperationCanceledException or ObjectDisposedException)
+        {
+            // The peer is gone; there is nobody to tell.
+        }
+    }
+
+    /// <inheritdoc />
+    public abstract ValueTask DisposeAsync();
+
+    /// <summary>Moves one message to the peer; returns once it may be forgotten by the caller.</summary>
+    /// <param name="round">Round.</param>
+    /// <param name="payload">Payload.</param>
+    /// <param name="cancellationToken">Stops waiting.</param>
+    /// <returns>Bytes sent, framing included.</returns>
+    /// <exception cref="PeerException">FL4007 when the peer is gone, FL4006 when the message is over the limit.</exception>
+    protected abstract ValueTask<long> WriteMessageAsync(int round, Payload payload, CancellationToken cancellationToken);
+
+    /// <summary>Tells the peer that no more follows.</summary>
+    /// <param name="cancellationToken">Stops waiting.</param>
+    protected abstract ValueTask WriteCompletedAsync(CancellationToken cancellationToken);
+
+    /// <summary>Tells the peer that this side gives up.</summary>
+    /// <param name="errorId">Id of the error here.</param>
+    /// <param name="cancellationToken">Stops waiting.</param>
+    protected abstract ValueTask WriteAbortedAsync(string errorId, CancellationToken cancellationToken);
+
+    /// <summary>Waits for the next frame.</summary>
+    /// <param name="cancellationToken">Stops waiting, also when time is up.</param>
+    /// <exception cref="PeerException">FL4005 malformed, FL4006 too large, FL4007 connection lost.</exception>
+    protected abstract ValueTask<ChannelFrame> ReadFrameAsync(CancellationToken cancellationToken);
+
+    private async ValueTask<ChannelFrame> ReadWithinTimeAsync(string step, string awaited, CancellationToken cancellationToken)
+    {
+        using var timeUp = new CancellationTokenSource(Options.ReceiveTimeout, Options.Clock);
+        using var either = CancellationTokenSource.CreateLinkedTokenSource(timeUp.Token, cancellationToken);
+        try
+        {
+            return await ReadFrameAsync(either.Token).ConfigureAwait(false);
+        }
+        catch (OperationCanceledException) when (timeUp.IsCancellationRequested && !cancellationToken.IsCancellationRequested)
+        {
+            throw ProtocolErrors.Peer(ProtocolErrors.TimedOut, RemoteParty, step,
+                $"waited {Options.ReceiveTimeout.TotalSeconds:0.#} s for {awaited}, and nothing came.",
+                "Check that the peer is running and reachable; give a slow peer more time with transport.timeoutSeconds.");
+        }
+    }
+}

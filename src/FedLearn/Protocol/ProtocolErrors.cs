@@ -1,0 +1,61 @@
+using FedLearn.Diagnostics;
+
+namespace FedLearn.Protocol;
+
+/// <summary>Errors of sessions and channels (FL40nn); each has a page under docs/errors.</summary>
+public static class ProtocolErrors
+{
+    /// <summary>A peer sent another kind of message than this step needs.</summary>
+    public const string UnexpectedMessage = "FL4001";
+
+    /// <summary>A peer sent a message of another round.</summary>
+    public const string WrongRound = "FL4002";
+
+    /// <summary>A peer sent a vector of another length.</summary>
+    public const string WrongLength = "FL4003";
+
+    /// <summary>A peer sent NaN or an infinity.</summary>
+    public const string NotFinite = "FL4004";
+
+    /// <summary>A peer sent bytes that are no valid message.</summary>
+    public const string Malformed = "FL4005";
+
+    /// <summary>A peer sent a message over the size limit.</summary>
+    public const string TooLarge = "FL4006";
+
+    /// <summary>The connection ended before the job did.</summary>
+    public const string PeerGone = "FL4007";
+
+    /// <summary>The peer gave up and said so.</summary>
+    public const string PeerAborted = "FL4008";
+
+    /// <summary>Nothing came within the time allowed.</summary>
+    public const string TimedOut = "FL4009";
+
+    /// <summary>A party has another job.</summary>
+    public const string DifferentJob = "FL4010";
+
+    /// <summary>A party speaks another protocol version.</summary>
+    public const string DifferentVersion = "FL4011";
+
+    /// <summary>A party has a name or role the job does not give it.</summary>
+    public const string UnknownParty = "FL4012";
+
+    /// <summary>A party of that name has joined already.</summary>
+    public const string AlreadyJoined = "FL4013";
+
+    /// <summary>The parties' splits differ.</summary>
+    public const string DifferentSplit = "FL4014";
+
+    /// <summary>The coordinator cannot be reached, or its address cannot be opened.</summary>
+    public const string CannotConnect = "FL4015";
+
+    /// <summary>A party did not appear in time.</summary>
+    public const string PartyMissing = "FL4016";
+
+    /// <summary>A peer sent a value outside its legal range, other than a non-finite number.</summary>
+    public const string IllegalValue = "FL4017";
+
+    internal static PeerException Peer(string id, string remote, string step, string cause, string remedy, Exception? inner = null) =>
+        new(id, $"peer '{remote}', {step}", cause, remedy, inner);
+}

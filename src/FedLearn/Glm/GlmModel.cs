@@ -5,7 +5,6 @@ using System.Text.Json.Nodes;
 using FedLearn.Coordination;
 using FedLearn.Data;
 using FedLearn.Diagnostics;
-using FedLearn.Numerics;
 
 namespace FedLearn.Glm;
 

@@ -77,9 +77,13 @@ public sealed class GlmPredictor
         foreach (IPartyChannel channel in channels)
         {
             if (active)
-                TensorPrimitives.Add(scores, (await channel.ReceiveAsync<Scores>(0, common.Length, cancellationToken).ConfigureAwait(false)).Values.Span, scores);
-            else
-                await channel.SendAsync(0, Disclosure.Unprotected(new Scores(scores), "prediction scores"), cancellationToken).ConfigureAwait(false);
+            {
+                Scores theirs = await channel.ReceiveAsync<Scores>(0, common.Length, cancellationToken).ConfigureAwait(false);
+                TensorPrimitives.Add(scores, theirs.Values.Span, scores);
+                continue;
+            }
+
+            await channel.SendAsync(0, Disclosure.Unprotected(new Scores(scores), "prediction scores"), cancellationToken).ConfigureAwait(false);
         }
 
         foreach (IPartyChannel channel in channels)

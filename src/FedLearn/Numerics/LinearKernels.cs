@@ -111,7 +111,7 @@ public static class LinearKernels
         ref double w = ref MemoryMarshal.GetReference(weights);
         for (; i + 4 <= scores.Length; i += 4)
         {
-            ref double x = ref Unsafe.AsRef(in values[i * columns..].GetPinnableReference());
+            ref double x = ref Unsafe.AsRef(in MemoryMarshal.GetReference(values.Slice(i * columns)));
             Vector512<double> s0 = default, s1 = default, s2 = default, s3 = default;
             int j = 0;
             for (; j + width <= columns; j += width)
@@ -157,7 +157,7 @@ public static class LinearKernels
         ref double g = ref MemoryMarshal.GetReference(sum);
         for (; i + 4 <= residuals.Length; i += 4)
         {
-            ref double x = ref Unsafe.AsRef(in values[i * columns..].GetPinnableReference());
+            ref double x = ref Unsafe.AsRef(in MemoryMarshal.GetReference(values.Slice(i * columns)));
             double r0 = residuals[i], r1 = residuals[i + 1], r2 = residuals[i + 2], r3 = residuals[i + 3];
             var (v0, v1, v2, v3) = (Vector512.Create(r0), Vector512.Create(r1), Vector512.Create(r2), Vector512.Create(r3));
             int j = 0;

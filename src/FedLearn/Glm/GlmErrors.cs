@@ -45,6 +45,9 @@ public static class GlmErrors
     /// <summary>The party's ledger does not allow the charge.</summary>
     public const string BudgetExceeded = "FL5106";
 
+    /// <summary>Private training of this family needs a declared label range.</summary>
+    public const string LabelRangeMissing = "FL5107";
+
     /// <summary>Training produced a NaN or an infinity.</summary>
     public const string Diverged = "FL6100";
 

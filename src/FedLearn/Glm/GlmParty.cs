@@ -47,6 +47,7 @@ public sealed class GlmParty
         _input = input;
         _options = job.Parties.FirstOrDefault(p => p.Party.Name == input.Party)
             ?? throw new ConfigurationException(GlmErrors.InvalidJob, $"party '{input.Party}'", "the job has no party of that name.", "Use a name that the job lists.");
+        _plan.CheckParty(_options);
         if (IsActive)
             CheckLabels();
         if (_plan.Private && _plan.PreprocessingOptions.Scaling == Scaling.Declared && !input.Table.Schema.DeclaresAllRanges)

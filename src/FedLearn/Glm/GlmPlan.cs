@@ -111,7 +111,7 @@ internal sealed class GlmPlan
             L2 = Job.Model.L2,
             WeightNorm = WeightNorm,
             ResidualClip = ResidualClip,
-            TargetBound = LabelBound(party.LabelRange),
+            TargetBound = LabelBound(party),
             // A free intercept is one more column of ones at the active party, outside the row bound (A1 counts it all the same).
             RowNorm = active && FreeIntercept ? Math.BitIncrement(Math.Sqrt(rowNorm * rowNorm + 1)) : rowNorm,
             Adjacency = Job.Privacy.Adjacency,
@@ -119,9 +119,22 @@ internal sealed class GlmPlan
         };
     }
 
-    // A passive party does not know the label range and does not need it: any bound satisfies the check.
-    private double? LabelBound((double Low, double High)? range) =>
-        range is { } r ? Math.Max(Math.Abs(r.Low), Math.Abs(r.High)) : Family.ProvedBounds == GlmFamilyKind.Binomial ? 1 : null;
+    /// <summary>Checks what can be checked of a party's privacy before its rows are known.</summary>
+    public void CheckParty(GlmPartyOptions party)
+    {
+        if (!Private)
+            return;
+        if (party.Party.Role == PartyRole.Active && party.LabelRange is null && Family.ProvedBounds != GlmFamilyKind.Binomial)
+            throw Refused(GlmErrors.LabelRangeMissing, $"party '{party.Party.Name}', data.labelRange", $"the sensitivity of the {Family.Name} family needs a declared range of the label.",
+                "Declare data.labelRange: [low, high] by the nature of the label, not by looking at the data.");
+        int batches = Job.Training.BatchesPerEpoch ?? 1;
+        Parameters(party, batches, new BatchLayout(batches, batches)).Validate(Job.Privacy.Calibration);
+    }
+
+    // Binomial labels are bounded by their domain. The label bound does not enter a passive party's own sensitivity, and it does not know it.
+    private double? LabelBound(GlmPartyOptions party) => Family.ProvedBounds == GlmFamilyKind.Binomial ? null
+        : party.Party.Role == PartyRole.Passive ? 1e-9
+        : party.LabelRange is { } range ? Math.Max(Math.Abs(range.Low), Math.Abs(range.High)) : null;
 
     private void CheckPrivacy()
     {

@@ -150,6 +150,31 @@ public abstract class PartyChannel(string localParty, string remoteParty, Channe
     /// <exception cref="PeerException">FL4005 malformed, FL4006 too large, FL4007 connection lost.</exception>
     protected abstract ValueTask<ChannelFrame> ReadFrameAsync(CancellationToken cancellationToken);
 
+    /// <summary>An error of this channel, for a transport to throw.</summary>
+    /// <param name="id">One of <see cref="ProtocolErrors"/>.</param>
+    /// <param name="step">Where in the protocol.</param>
+    /// <param name="cause">What happened, as a sentence.</param>
+    /// <param name="remedy">What to do about it, as a sentence.</param>
+    /// <param name="inner">The lower-level error, if any.</param>
+    protected PeerException Error(string id, string step, string cause, string remedy, Exception? inner = null) =>
+        ProtocolErrors.Peer(id, RemoteParty, step, cause, remedy, inner);
+
+    /// <summary>The error of a lost connection, FL4007, for a transport to throw.</summary>
+    /// <param name="inner">The lower-level error, if any.</param>
+    protected PeerException Gone(Exception? inner = null) => Error(ProtocolErrors.PeerGone, "channel",
+        "the connection ended before the job did.", "Look at the peer's own log, then run the job again on both sides.", inner);
+
+    /// <summary>Refuses to send a message over the limit, before memory for it is taken.</summary>
+    /// <param name="round">Round.</param>
+    /// <param name="bytes">Size of the message, framing included.</param>
+    /// <exception cref="PeerException">FL4006.</exception>
+    protected void CheckSize(int round, long bytes)
+    {
+        if (bytes > Options.MaxMessageBytes)
+            throw Error(ProtocolErrors.TooLarge, $"round {round}", $"a message of {bytes} bytes is over the limit of {Options.MaxMessageBytes}.",
+                "Use more batches per epoch, or raise the limit at both parties.");
+    }
+
     private async ValueTask<ChannelFrame> ReadWithinTimeAsync(string step, string awaited, CancellationToken cancellationToken)
     {
         using var timeUp = new CancellationTokenSource(Options.ReceiveTimeout, Options.Clock);

@@ -61,8 +61,8 @@ internal static class NormalFormC
     {
         for (int i = 1; i < codes.Count; i++)
         {
-            int own = Class(codes[i]);
-            for (int j = i; own != 0 && j > 0 && Class(codes[j - 1]) > own; j--)
+            int own = ClassOf(codes[i]);
+            for (int j = i; own != 0 && j > 0 && ClassOf(codes[j - 1]) > own; j--)
                 (codes[j], codes[j - 1]) = (codes[j - 1], codes[j]);
         }
     }
@@ -72,7 +72,7 @@ internal static class NormalFormC
         int kept = 0, starter = -1, previousClass = 0;
         foreach (int code in (int[])[.. codes])
         {
-            int own = Class(code);
+            int own = ClassOf(code);
             bool blocked = starter < 0 || (kept - 1 > starter && previousClass >= own);
             if (!blocked && Pair(codes[starter], code) is { } composite)
             {
@@ -98,7 +98,7 @@ internal static class NormalFormC
         return Data.Value.Compositions.TryGetValue((first, second), out int composite) ? composite : null;
     }
 
-    private static int Class(int code) => Data.Value.Classes.GetValueOrDefault(code);
+    internal static int ClassOf(int code) => Data.Value.Classes.GetValueOrDefault(code);
 
     private sealed record Tables(Dictionary<int, int> Classes, Dictionary<int, (int First, int? Second)> Decompositions,
         Dictionary<(int First, int Second), int> Compositions)

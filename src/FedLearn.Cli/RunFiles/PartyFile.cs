@@ -1,0 +1,117 @@
+using System.Net;
+using FedLearn.Coordination;
+using FedLearn.Diagnostics;
+
+namespace FedLearn.Cli.RunFiles;
+
+/// <summary>A party file: which job, which party of it, and where its things and its peers are.</summary>
+internal sealed record PartyFile
+{
+    /// <summary>The file as the user named it.</summary>
+    public required string Path { get; init; }
+
+    /// <summary>The job, with this party's data and ledger in place.</summary>
+    public required RunFile Run { get; init; }
+
+    /// <summary>This party.</summary>
+    public required RunFileParty Self { get; init; }
+
+    /// <summary>Where the active party listens; null at a passive party. Port 0 lets the system choose.</summary>
+    public DnsEndPoint? Listen { get; init; }
+
+    /// <summary>Where a passive party finds the active one; null at the active party.</summary>
+    public Uri? ActiveParty { get; init; }
+
+    /// <summary>The job's transport settings with this file's time limits.</summary>
+    public required TransportSettings Transport { get; init; }
+
+    /// <summary>Paths of keys, of either file, that were read and have no effect here.</summary>
+    public required IReadOnlyList<string> Ignored { get; init; }
+
+    /// <summary>Reads party.json and the job.json it names.</summary>
+    /// <param name="path">File.</param>
+    /// <exception cref="ConfigurationException">A file cannot be read or has faults (FL20nn); all faults of the first such file are listed.</exception>
+    /// <exception cref="PrivacyRefusedException">The job asks for what the privacy mathematics does not cover (FL505n).</exception>
+    public static PartyFile Load(string path)
+    {
+        var faults = new Faults(path);
+        Section file = Section.Load(faults, RunFileKeys.Party);
+        file.Require("job", "Name the job file.");
+        file.Require("party", "Write the name of this party in the job.");
+        string job = file.FilePath("job") ?? "", name = file.Text("party") ?? "";
+        if (file.Has("tls"))
+            file.Fault(RunFileErrors.NotYet, "tls", "encrypted connections come with a later release.",
+                "Leave the key out, and put the connection inside a tunnel or a service mesh that encrypts it.");
+        var own = new OwnSide(name, RunFileReader.DataOf(file, role: null), file.Has("ledger") ? RunFileReader.LedgerOf(file, name) : null);
+        TimeSpan? timeout = RunFileReader.Seconds(file, "timeoutSeconds"), connectTimeout = RunFileReader.Seconds(file, "connectTimeoutSeconds");
+        DnsEndPoint? listen = ListenAddress(file);
+        IReadOnlyList<(string Name, Uri Address)> peers = Peers(file);
+        faults.ThrowIfAny();
+
+        RunFile run = new RunFileReader(job, own).Read();
+        RunFileParty self = run.Party(name), active = run.Parties.First(party => party.Role == PartyRole.Active);
+        var ignored = new List<string>(run.Ignored);
+        Uri? activeAddress = null;
+        if (self.Role == PartyRole.Active)
+        {
+            file.Require("listen", "Write the address the passive parties connect to, such as \"127.0.0.1:5301\".");
+            if (file.Has("peers"))
+                ignored.Add("peers");
+        }
+        else
+        {
+            RunFileReader.DataOf(file, self.Role);
+            if (file.Has("listen"))
+                ignored.Add("listen");
+            foreach ((string peer, _) in peers.Where(peer => peer.Name.Length > 0 && run.Parties.All(party => party.Name != peer.Name)))
+                file.Fault(RunFileErrors.Parties, "peers", $"the job has no party '{peer}'.", $"Did you mean '{RunFileKeys.Nearest(peer, run.Parties.Select(p => p.Name))}'?");
+            activeAddress = peers.FirstOrDefault(peer => peer.Name.Length == 0 || peer.Name == active.Name).Address;
+            if (activeAddress is null)
+                file.Fault(RunFileErrors.MissingKey, "peers", "the address of the active party is missing.",
+                    $"Write {{ \"{active.Name}\": \"http://127.0.0.1:5301\" }} with its address.");
+        }
+
+        faults.ThrowIfAny();
+        return new PartyFile
+        {
+            Path = path,
+            Run = run,
+            Self = self,
+            Listen = self.Role == PartyRole.Active ? listen : null,
+            ActiveParty = activeAddress,
+            Transport = run.Transport with { Kind = TransportKind.Grpc, Timeout = timeout ?? run.Transport.Timeout, ConnectTimeout = connectTimeout ?? run.Transport.ConnectTimeout },
+            Ignored = ignored,
+        };
+    }
+
+    private static DnsEndPoint? ListenAddress(Section file)
+    {
+        return file.Text("listen") is { } text && AddressOf(file, "listen", text) is { } address ? new DnsEndPoint(address.IdnHost, address.Port) : null;
+    }
+
+    // An object names its peers. An array holds one address: that of the active party, the only peer a passive one has.
+    private static List<(string Name, Uri Address)> Peers(Section file)
+    {
+        IReadOnlyList<(string Name, string Value)> texts = file.IsArray("peers") ? [.. file.TextList("peers").Select(text => ("", text))] : file.Texts("peers");
+        if (file.IsArray("peers") && texts.Count > 1)
+            file.Fault(RunFileErrors.Address, "peers", "the array has several addresses.", "Keep that of the active party, or write { \"name\": \"address\" }.");
+        var peers = new List<(string, Uri)>();
+        foreach ((string name, string text) in texts)
+            if (AddressOf(file, name.Length > 0 ? $"peers.{name}" : "peers", text) is { } address)
+                peers.Add((name, address));
+        return peers;
+    }
+
+    private static Uri? AddressOf(Section file, string key, string text)
+    {
+        bool legal = Uri.TryCreate(text.Contains("://", StringComparison.Ordinal) ? text : $"http://{text}", UriKind.Absolute, out Uri? address)
+            && address.Scheme is "http" or "https" && address.Host.Length > 0 && address.PathAndQuery == "/" && text.TrimEnd('/').EndsWith($":{address.Port}", StringComparison.Ordinal);
+        if (legal && address!.Scheme == "http")
+            return address;
+        if (legal)
+            file.Fault(RunFileErrors.NotYet, key, "https comes with a later release.", "Use http, inside a tunnel or a service mesh that encrypts it.");
+        else
+            file.Fault(RunFileErrors.Address, key, "is no address.", "Write host and port, such as \"http://127.0.0.1:5301\".");
+        return null;
+    }
+}

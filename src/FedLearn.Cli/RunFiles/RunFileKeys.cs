@@ -1,0 +1,62 @@
+namespace FedLearn.Cli.RunFiles;
+
+/// <summary>Every key the reader knows, by the object it stands in. The shipped JSON schemas list the same; a test compares them.</summary>
+internal static class RunFileKeys
+{
+    private static readonly string[] Data = ["path", "id", "label", "schema", "ids", "labels", "labelRange"];
+    private static readonly string[] Budget = ["epsilon", "delta"];
+    private static readonly string[] Ledger = ["path", "budget"];
+
+    /// <summary>Keys of job.json. <c>[]</c> stands for any element of an array.</summary>
+    public static readonly IReadOnlyDictionary<string, string[]> Job = new Dictionary<string, string[]>
+    {
+        [""] = ["$schema", "name", "model", "training", "privacy", "parties", "preprocessing", "alignment", "evaluation", "transport"],
+        ["model"] = ["type", "family", "l2", "intercept", "classes"],
+        ["training"] = ["epochs", "batchesPerEpoch", "batchSize", "stepSize", "weightNorm", "residualClip", "optimizer", "seed", "messagePrecision"],
+        ["privacy"] = ["mode", "calibration", "epsilon", "delta", "adjacency", "evaluation", "testNoiseSeed", "oneRound"],
+        ["privacy.oneRound"] = ["scoreClip", "alpha", "gradientClip", "labelRate"],
+        ["parties[]"] = ["name", "role", "data", "privacy", "ledger", "split"],
+        ["parties[].data"] = Data,
+        ["parties[].privacy"] = Budget,
+        ["parties[].ledger"] = Ledger,
+        ["parties[].ledger.budget"] = Budget,
+        ["parties[].split"] = ["path"],
+        ["preprocessing"] = ["scaling", "rows", "constant", "rowNorm"],
+        ["evaluation"] = ["split"],
+        ["evaluation.split"] = ["path", "hash", "mod", "test"],
+        ["transport"] = ["kind", "timeoutSeconds", "connectTimeoutSeconds", "maxMessageBytes"],
+    };
+
+    /// <summary>Keys of party.json. The names under <c>peers</c> are the job's.</summary>
+    public static readonly IReadOnlyDictionary<string, string[]> Party = new Dictionary<string, string[]>
+    {
+        [""] = ["$schema", "job", "party", "data", "listen", "peers", "tls", "ledger", "timeoutSeconds", "connectTimeoutSeconds"],
+        ["data"] = Data,
+        ["ledger"] = Ledger,
+        ["ledger.budget"] = Budget,
+    };
+
+    /// <summary>The candidate with the smallest Levenshtein distance to a word, letter case aside.</summary>
+    /// <param name="word">What was written.</param>
+    /// <param name="candidates">What could have been meant; at least one.</param>
+    public static string Nearest(string word, IEnumerable<string> candidates) => candidates.MinBy(candidate => Distance(word, candidate))!;
+
+    private static int Distance(string from, string to)
+    {
+        // Row i holds the distances between the first i letters of one word and every prefix of the other.
+        int[] row = [.. Enumerable.Range(0, to.Length + 1)];
+        for (int i = 1; i <= from.Length; i++)
+        {
+            int diagonal = row[0];
+            row[0] = i;
+            for (int j = 1; j <= to.Length; j++)
+            {
+                int replaced = diagonal + (char.ToLowerInvariant(from[i - 1]) == char.ToLowerInvariant(to[j - 1]) ? 0 : 1);
+                diagonal = row[j];
+                row[j] = Math.Min(replaced, Math.Min(row[j], row[j - 1]) + 1);
+            }
+        }
+
+        return row[to.Length];
+    }
+}

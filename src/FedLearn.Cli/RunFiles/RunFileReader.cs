@@ -1,0 +1,388 @@
+using FedLearn.Coordination;
+using FedLearn.Data;
+using FedLearn.Glm;
+using FedLearn.Privacy;
+
+namespace FedLearn.Cli.RunFiles;
+
+/// <summary>A party's table with the declared range of its label.</summary>
+/// <param name="Data">Where the table is.</param>
+/// <param name="LabelRange">The range; null when absent or faulty.</param>
+/// <param name="HasLabelRange">Whether the file gives one, right or wrong.</param>
+internal sealed record PartyTable(RunFileData Data, (double Low, double High)? LabelRange, bool HasLabelRange);
+
+/// <summary>The party of a real session whose machine this is.</summary>
+/// <param name="Party">Its name in the job.</param>
+/// <param name="Data">Its table, when party.json replaces the job's.</param>
+/// <param name="Ledger">Its ledger, when party.json replaces the job's.</param>
+internal sealed record OwnSide(string Party, PartyTable? Data, RunFileLedger? Ledger);
+
+/// <summary>Reads one job.json.</summary>
+/// <param name="path">File.</param>
+/// <param name="self">In a real session, this machine's side. Null: all parties run here.</param>
+internal sealed class RunFileReader(string path, OwnSide? self = null)
+{
+    private const double LargestSeconds = 86_400;
+
+    private static readonly (string, IGlmFamily)[] Families = [.. GlmFamilies.All.Select(family => (family.Name, family))];
+    private static readonly (string, PrivacyMode)[] Modes = [("none", PrivacyMode.None), ("hdp-vfl", PrivacyMode.HdpVfl)];
+    private static readonly (string, Calibration)[] Calibrations = [("tight", Calibration.Tight), ("paper", Calibration.Paper)];
+    private static readonly (string, Adjacency)[] Adjacencies = [("replace-one", Adjacency.ReplaceOne)];
+    private static readonly (string, EvaluationDisclosure)[] Evaluations = [("disclosed", EvaluationDisclosure.Disclosed), ("none", EvaluationDisclosure.None)];
+    private static readonly (string, GlmOptimizer)[] Optimizers = [("sgd", GlmOptimizer.Sgd), ("lbfgs", GlmOptimizer.Lbfgs)];
+    private static readonly (string, ElementType)[] Precisions = [("float64", ElementType.Float64), ("float32", ElementType.Float32)];
+    private static readonly (string, Scaling)[] Scalings =
+        [("standardize", Scaling.Standardize), ("declared", Scaling.Declared), ("rounded", Scaling.Rounded), ("none", Scaling.None)];
+    private static readonly (string, RowBound)[] RowBounds = [("none", RowBound.None), ("clip", RowBound.Clip), ("normalize", RowBound.Normalize)];
+    private static readonly (string, PartyRole)[] Roles = [("active", PartyRole.Active), ("passive", PartyRole.Passive)];
+    private static readonly (string, TransportKind)[] Transports = [("grpc", TransportKind.Grpc), ("in-memory", TransportKind.InMemory)];
+
+    private readonly Faults _faults = new(path);
+    private readonly List<string> _ignored = [];
+    private readonly List<string> _warnings = [];
+    private double? _jobEpsilon, _jobDelta;
+
+    /// <summary>Reads the file, or throws one error with all of its faults.</summary>
+    public RunFile Read()
+    {
+        Section file = Section.Load(_faults, RunFileKeys.Job);
+        file.Require("model", "Describe the model, such as { \"type\": \"glm\", \"family\": \"binomial\" }.");
+        Section model = file.Object("model");
+        model.Word("type", [("glm", 0)], 0, "dssm");
+        if (model.Is("type", "dssm"))
+            _faults.ThrowIfAny(); // its other keys are not those of a GLM
+
+        Section privacy = file.Object("privacy");
+        PrivacyMode mode = privacy.Word("mode", Modes, PrivacyMode.None, "one-round", "label-dp", "he");
+        bool isPrivate = mode != PrivacyMode.None;
+
+        (GlmIntercept intercept, PreprocessingOptions preprocessing) = InterceptAndPreprocessing(model, file.Object("preprocessing"), isPrivate);
+        GlmModelOptions modelOptions = Model(model, intercept);
+        GlmTrainingOptions training = Training(file.Object("training"), isPrivate);
+        GlmPrivacyOptions privacyOptions = Privacy(privacy, mode);
+        file.Require("parties", "List one active and any number of passive parties.");
+        IReadOnlyList<Section> parties = file.Objects("parties");
+        (SplitRule split, string? splitPath) = Split(file, parties);
+        (RunFileParty Own, GlmPartyOptions Agreed)[] both = [.. parties.Select(party => Party(party, modelOptions.Family, mode, splitPath))];
+        CheckParties(file, both);
+        string name = file.Text("name") ?? "job";
+        TransportSettings transport = Transport(file.Object("transport"));
+        AlignmentMethod alignment = Alignment(file);
+        _faults.ThrowIfAny();
+
+        return new RunFile
+        {
+            Path = path,
+            Directory = file.Folder,
+            Job = new GlmJob
+            {
+                Name = name,
+                Model = modelOptions,
+                Training = training,
+                Privacy = privacyOptions,
+                Preprocessing = preprocessing,
+                Alignment = alignment,
+                Split = split,
+                Parties = [.. both.Select(party => party.Agreed)],
+            },
+            Parties = [.. both.Select(party => party.Own)],
+            Transport = transport,
+            SplitPath = splitPath,
+            Ignored = _ignored,
+            Warnings = _warnings,
+        };
+    }
+
+    private GlmModelOptions Model(Section model, GlmIntercept intercept)
+    {
+        model.Require("family", "Choose gaussian, binomial or poisson.");
+        Ignore(model, "classes");
+        var options = new GlmModelOptions { Family = model.Word("family", Families, GlmFamilies.Gaussian, "multinomial"), Intercept = intercept };
+        return model.NotNegative("l2") is { } l2 ? options with { L2 = l2 } : options;
+    }
+
+    // In mode none an intercept is one free weight at the active party. In a private mode it is the constant column of every row, so the two keys
+    // say the same and may not contradict each other.
+    private static (GlmIntercept, PreprocessingOptions) InterceptAndPreprocessing(Section model, Section preprocessing, bool isPrivate)
+    {
+        bool free = model.Is("intercept", "free");
+        bool? flag = free ? null : model.Flag("intercept");
+        bool? constant = preprocessing.Flag("constant");
+        if (flag == false && constant == true)
+            preprocessing.Fault(RunFileErrors.Contradiction, "constant", "is true, while model.intercept is false.", "Set model.intercept to true, or constant to false.");
+        if (isPrivate && flag == true && constant == false)
+            preprocessing.Fault(RunFileErrors.Contradiction, "constant", "is false, while model.intercept is true, and in a private mode the two are the same.",
+                "Leave one of the keys out.");
+
+        GlmIntercept intercept = free ? GlmIntercept.Free
+            : flag == false || (isPrivate && constant == false) ? GlmIntercept.None
+            : GlmIntercept.Default;
+        RowBound rows = preprocessing.Word("rows", RowBounds, isPrivate ? RowBound.Clip : RowBound.None);
+        if (isPrivate && rows == RowBound.None)
+            preprocessing.Fault(RunFileErrors.UnboundedRows, "rows", "a private mode needs rows of bounded length, and 'none' leaves them as they are.",
+                "Use clip or normalize.");
+        return (intercept, new PreprocessingOptions
+        {
+            Scaling = preprocessing.Word("scaling", Scalings, isPrivate ? Scaling.Declared : Scaling.Standardize),
+            Rows = rows,
+            Constant = constant ?? (isPrivate && intercept != GlmIntercept.None),
+            RowNorm = preprocessing.Positive("rowNorm") ?? 1,
+        });
+    }
+
+    private GlmTrainingOptions Training(Section training, bool isPrivate)
+    {
+        int? batches = training.Count("batchesPerEpoch", 1, int.MaxValue), batchSize = training.Count("batchSize", 1, int.MaxValue);
+        if (training.Has("batchesPerEpoch") && training.Has("batchSize"))
+            training.Fault(RunFileErrors.Contradiction, "batchSize", "is given beside training.batchesPerEpoch.", "Keep one of the two.");
+
+        bool oneBatch = batches is null or 1 && !training.Has("batchSize");
+        GlmOptimizer optimizer = training.Word("optimizer", Optimizers, !isPrivate && oneBatch ? GlmOptimizer.Lbfgs : GlmOptimizer.Sgd, "accelerated", "irls");
+        var options = new GlmTrainingOptions
+        {
+            Epochs = training.Count("epochs", 1, 1_000_000),
+            BatchesPerEpoch = batches,
+            BatchSize = batchSize,
+            Optimizer = optimizer,
+            Seed = training.Int64("seed") ?? 0,
+            MessagePrecision = training.Word("messagePrecision", Precisions, ElementType.Float64),
+        };
+        if (optimizer == GlmOptimizer.Sgd)
+        {
+            if (isPrivate)
+            {
+                training.Require("weightNorm", "A private mode needs the radius that every party's weights are projected on; 1 is a good start.");
+                training.Require("residualClip", "A private mode needs the bound that residuals are clipped to; 1 suits the binomial family.");
+            }
+
+            return options with
+            {
+                StepSize = training.Positive("stepSize") ?? options.StepSize,
+                WeightNorm = training.Positive("weightNorm"),
+                ResidualClip = training.Positive("residualClip"),
+            };
+        }
+
+        if (isPrivate)
+        {
+            training.Fault(RunFileErrors.OptimizerRefused, "optimizer", "the privacy proof covers projected gradient descent, not lbfgs.", "Use sgd, or privacy.mode none.");
+            return options;
+        }
+
+        if (batches > 1)
+            training.Fault(RunFileErrors.Contradiction, "batchesPerEpoch", "lbfgs works on the full batch.", "Write 1, or use sgd.");
+        if (training.Has("batchSize"))
+            training.Fault(RunFileErrors.Contradiction, "batchSize", "lbfgs works on the full batch.", "Leave the key out, or use sgd.");
+        Ignore(training, "stepSize", "weightNorm", "residualClip");
+        return options;
+    }
+
+    private GlmPrivacyOptions Privacy(Section privacy, PrivacyMode mode)
+    {
+        privacy.Object("oneRound");
+        Ignore(privacy, "oneRound");
+        if (mode == PrivacyMode.None)
+        {
+            Ignore(privacy, "calibration", "epsilon", "delta", "adjacency", "evaluation", "testNoiseSeed");
+            return new GlmPrivacyOptions();
+        }
+
+        (_jobEpsilon, _jobDelta) = Budget(privacy);
+        return new GlmPrivacyOptions
+        {
+            Mode = mode,
+            Calibration = privacy.Word("calibration", Calibrations, Calibration.Tight, "weight-noise"),
+            Budget = _jobEpsilon is { } epsilon && _jobDelta is { } delta ? new PrivacyBudget(epsilon, delta) : null,
+            Adjacency = privacy.Word("adjacency", Adjacencies, Adjacency.ReplaceOne, "zero-out", "label-only"),
+            Evaluation = privacy.Word("evaluation", Evaluations, EvaluationDisclosure.Disclosed, "charged"),
+            TestNoiseSeed = privacy.UInt64("testNoiseSeed"),
+        };
+    }
+
+    private static (double? Epsilon, double? Delta) Budget(Section section)
+    {
+        double? epsilon = section.Positive("epsilon"), delta = section.Positive("delta");
+        if (delta >= 0.1)
+            section.Fault(RunFileErrors.DeltaTooLarge, "delta", "at 0.1 or more the promise is empty: it would allow publishing a tenth of the rows.",
+                "Use a delta well below 1 / number of rows.");
+        return (epsilon, delta);
+    }
+
+    private static (SplitRule, string? Path) Split(Section file, IReadOnlyList<Section> parties)
+    {
+        Section evaluation = file.Object("evaluation"), split = evaluation.Object("split");
+        bool ownFiles = parties.Any(party => party.Has("split"));
+        if (!evaluation.Has("split"))
+            return (ownFiles ? new SplitRule.FromFile() : SplitRule.None, null);
+        if (split.Has("path"))
+        {
+            foreach (string key in new[] { "hash", "mod", "test" })
+                if (split.Has(key))
+                    split.Fault(RunFileErrors.Contradiction, key, "is given beside path.", "Split by file or by hash, not both.");
+            return (new SplitRule.FromFile(), split.FilePath("path"));
+        }
+
+        if (!split.Require("hash", "Write { \"path\": \"split.csv\" } or { \"hash\": \"sha256\", \"mod\": 5, \"test\": [0] }."))
+            return (SplitRule.None, null);
+        split.Word("hash", [("sha256", 0)], 0);
+        split.Require("mod", "Write a whole number of at least 2.");
+        split.Require("test", "List the residues of the test rows, such as [0].");
+        int? modulus = split.Count("mod", 2, int.MaxValue);
+        IReadOnlyList<int>? test = split.Counts("test", 0, (modulus ?? int.MaxValue) - 1);
+        if (ownFiles)
+            evaluation.Fault(RunFileErrors.Contradiction, "split", "the job splits by hash, and a party by a file of its own.", "Use one of the two.");
+        return (modulus is { } m && test is not null ? new SplitRule.ByHash(m, test) : SplitRule.None, null);
+    }
+
+    private (RunFileParty, GlmPartyOptions) Party(Section party, IGlmFamily family, PrivacyMode mode, string? jobSplit)
+    {
+        party.Require("name", "Give the party a name.");
+        party.Require("role", "Write active or passive.");
+        string name = PartyName(party);
+        PartyRole role = party.Word("role", Roles, PartyRole.Passive);
+        bool isSelf = self?.Party == name, isHere = self is null || isSelf;
+
+        if (isHere && (isSelf ? self?.Data : null) is null)
+            party.Require("data", "Name the party's table, such as { \"path\": \"bank.csv\", \"id\": \"id\" }.");
+        var data = (isSelf ? self?.Data : null) ?? DataOf(party, role);
+        if (data is { } table && role == PartyRole.Active && mode != PrivacyMode.None && isHere && !table.HasLabelRange && family.ProvedBounds is not GlmFamilyKind.Binomial)
+            party.Fault(RunFileErrors.MissingKey, "data.labelRange", $"the key is missing, and the {family.Name} family needs it in a private mode.",
+                "Declare the range of the label, such as [0, 4], without looking at the data.");
+        if (data?.LabelRange is (< 0, _) && family.ProvedBounds is GlmFamilyKind.Poisson)
+            party.Fault(RunFileErrors.OutOfRange, "data.labelRange", "begins below 0, where a Poisson label cannot be.", "Begin it at 0 or above.");
+
+        Section split = party.Object("split");
+        if (party.Has("split"))
+            split.Require("path", "Name a file with the columns id,split.");
+        var own = new RunFileParty
+        {
+            Name = name,
+            Role = role,
+            Data = data?.Data,
+            SplitPath = split.FilePath("path") ?? jobSplit,
+            Ledger = (isSelf ? self?.Ledger : null) ?? LedgerOf(party, name),
+        };
+        return (own, new GlmPartyOptions { Party = new PartyDescription(name, role), Budget = OwnBudget(party, mode), LabelRange = data?.LabelRange });
+    }
+
+    // A party may replace epsilon, delta or both; what it leaves out is the job's.
+    private PrivacyBudget? OwnBudget(Section party, PrivacyMode mode)
+    {
+        Section own = party.Object("privacy");
+        if (mode == PrivacyMode.None)
+        {
+            Ignore(own, "epsilon", "delta");
+            return null;
+        }
+
+        (double? epsilon, double? delta) = Budget(own);
+        if (!own.Has("epsilon") && _jobEpsilon is null)
+            own.Require("epsilon", "Write a finite number above 0 here, or for all parties as privacy.epsilon.");
+        if (!own.Has("delta") && _jobDelta is null)
+            own.Require("delta", "Write a number above 0 and below 0.1 here, or for all parties as privacy.delta.");
+        return party.Has("privacy") && (epsilon ?? _jobEpsilon) is { } e && (delta ?? _jobDelta) is { } d ? new PrivacyBudget(e, d) : null;
+    }
+
+    private static string PartyName(Section party)
+    {
+        string name = party.Text("name") ?? "";
+        // A name becomes a file name (NAME.model.json, NAME.ledger.db) and travels in headers.
+        bool legal = name.Length is > 0 and <= 64 && char.IsAsciiLetterOrDigit(name[0]) && name.All(c => char.IsAsciiLetterOrDigit(c) || c is '-' or '_' or '.');
+        if (name.Length > 0 && !legal)
+            party.Fault(RunFileErrors.Parties, "name", "a name is also part of file names.", "Use up to 64 letters, digits, '-', '_' and '.', a letter or digit first.");
+        return name;
+    }
+
+    /// <summary>The table that a party of job.json, or a party.json, names under <c>data</c>; null when it names none.</summary>
+    /// <param name="owner">The object that has the key.</param>
+    /// <param name="role">Role of the party; null when not known yet.</param>
+    internal static PartyTable? DataOf(Section owner, PartyRole? role)
+    {
+        if (!owner.Has("data"))
+            return null;
+        Section data = owner.Object("data");
+        if (role == PartyRole.Passive)
+            foreach (string key in new[] { "label", "labels", "labelRange" })
+                if (data.Has(key))
+                    data.Fault(RunFileErrors.Contradiction, key, "a passive party has no labels.", "Leave the key out, or make this the active party.");
+        data.Require("path", "Name a .csv or .npy file.");
+        string path = data.FilePath("path") ?? "";
+        if (path.EndsWith(".npy", StringComparison.OrdinalIgnoreCase))
+            data.Require("ids", "A .npy file has no ids: name a file with one id a line.");
+        return new PartyTable(new RunFileData
+        {
+            Path = path,
+            Id = data.Text("id"),
+            Label = data.Text("label"),
+            Schema = data.FilePath("schema"),
+            Ids = data.FilePath("ids"),
+            Labels = data.FilePath("labels"),
+        }, data.Range("labelRange"), data.Has("labelRange"));
+    }
+
+    /// <summary>The ledger that a party of job.json, or a party.json, names under <c>ledger</c>, with defaults for what it leaves out.</summary>
+    /// <param name="owner">The object that has the key.</param>
+    /// <param name="party">Name of the party.</param>
+    internal static RunFileLedger LedgerOf(Section owner, string party)
+    {
+        Section ledger = owner.Object("ledger"), budget = ledger.Object("budget");
+        if (ledger.Has("budget"))
+        {
+            budget.Require("epsilon", "Write a finite number above 0.");
+            budget.Require("delta", "Write a number above 0 and below 0.1.");
+        }
+
+        (double? epsilon, double? delta) = Budget(budget);
+        return new RunFileLedger
+        {
+            Path = ledger.FilePath("path") ?? Path.Combine(owner.Folder, $"{party}.ledger.db"),
+            Budget = epsilon is { } e && delta is { } d ? new PrivacyBudget(e, d) : null,
+        };
+    }
+
+    private void CheckParties(Section file, (RunFileParty Own, GlmPartyOptions Agreed)[] parties)
+    {
+        if (!file.IsArray("parties"))
+            return;
+        int active = parties.Count(party => party.Own.Role == PartyRole.Active);
+        if (active != 1)
+            file.Fault(RunFileErrors.Parties, "parties", $"{active} parties are active.", "Make exactly one party active: the one with the labels.");
+        foreach (IGrouping<string, RunFileParty> same in parties.Select(party => party.Own).GroupBy(party => party.Name, StringComparer.OrdinalIgnoreCase))
+            if (same.Key.Length > 0 && same.Count() > 1)
+                file.Fault(RunFileErrors.Parties, "parties", $"{same.Count()} parties are called '{same.Key}'.", "Give each a name of its own, different in more than letter case.");
+        RunFileParty[] unsplit = [.. parties.Select(party => party.Own).Where(party => party.SplitPath is null)];
+        if (unsplit.Length > 0 && unsplit.Length < parties.Length)
+            file.Fault(RunFileErrors.MissingKey, "parties", $"'{unsplit[0].Name}' has no split file, while another party has one.",
+                "Give every party one, or name one for all under evaluation.split.");
+        if (self is { } s && parties.All(party => party.Own.Name != s.Party))
+            file.Fault(RunFileErrors.Parties, "parties", $"the job has no party '{s.Party}', which the party file names.",
+                parties.Length > 0 ? $"Did you mean '{RunFileKeys.Nearest(s.Party, parties.Select(p => p.Own.Name))}'?" : "List it.");
+    }
+
+    private static TransportSettings Transport(Section transport)
+    {
+        var defaults = new TransportSettings();
+        return new TransportSettings
+        {
+            Kind = transport.Word("kind", Transports, defaults.Kind),
+            Timeout = Seconds(transport, "timeoutSeconds") ?? defaults.Timeout,
+            ConnectTimeout = Seconds(transport, "connectTimeoutSeconds") ?? defaults.ConnectTimeout,
+            MaxMessageBytes = transport.Count("maxMessageBytes", 1 << 10, 1 << 30) ?? defaults.MaxMessageBytes,
+        };
+    }
+
+    /// <summary>A time limit: above 0 and at most a day.</summary>
+    internal static TimeSpan? Seconds(Section section, string key) =>
+        section.Positive(key, LargestSeconds) is { } seconds ? TimeSpan.FromSeconds(seconds) : null;
+
+    private AlignmentMethod Alignment(Section file)
+    {
+        AlignmentMethod method = file.Word("alignment", [("hashed", AlignmentMethod.Hashed)], AlignmentMethod.Hashed, "psi");
+        if (!file.Has("alignment"))
+            _warnings.Add("alignment is absent: ids were compared as hashes, which anyone who can guess an id can test. "
+                + "Private set intersection will become the default over gRPC; write \"alignment\": \"hashed\" to keep this.");
+        return method;
+    }
+
+    private void Ignore(Section section, params string[] keys) => _ignored.AddRange(keys.Where(section.Has).Select(section.At));
+}

@@ -1,0 +1,352 @@
+using System.Globalization;
+using System.Text.Json;
+using System.Text.RegularExpressions;
+using FedLearn.Diagnostics;
+
+namespace FedLearn.Cli.RunFiles;
+
+/// <summary>One object of a run file. Reads typed values, and adds a fault instead of throwing, so that all faults of a file come together.</summary>
+/// <remarks>A key whose value is null counts as absent. Every getter returns null for an absent key and for a faulty one.</remarks>
+internal sealed partial class Section
+{
+    private static readonly JsonElement Empty = JsonDocument.Parse("{}").RootElement;
+
+    private readonly JsonElement _json;
+    private readonly Faults _faults;
+    private readonly IReadOnlyDictionary<string, string[]> _catalogue;
+    private readonly string[] _known;
+
+    private Section(JsonElement json, string path, Faults faults, IReadOnlyDictionary<string, string[]> catalogue)
+    {
+        (_json, Path, _faults, _catalogue) = (json, path, faults, catalogue);
+        string place = AnyIndex().Replace(path, "[]");
+        _known = catalogue[place];
+        var seen = new HashSet<string>();
+        foreach (JsonProperty property in json.EnumerateObject())
+        {
+            if (!seen.Add(property.Name))
+                _faults.Add(RunFileErrors.DuplicateKey, At(property.Name), "the key is written twice.", "Keep one of them.");
+            else if (!_known.Contains(property.Name))
+                _faults.Add(RunFileErrors.UnknownKey, At(property.Name), "there is no such key.", Advice(property.Name, place));
+        }
+    }
+
+    /// <summary>Path of this object in its file; empty for the file itself.</summary>
+    public string Path { get; }
+
+    /// <summary>Full path of the folder of the file.</summary>
+    public string Folder => System.IO.Path.GetDirectoryName(System.IO.Path.GetFullPath(_faults.File))!;
+
+    /// <summary>Reads a file as one object.</summary>
+    /// <param name="faults">Collects its faults, and names the file.</param>
+    /// <param name="catalogue">Keys by object.</param>
+    /// <exception cref="ConfigurationException">The file cannot be read (FL2001) or is no JSON object (FL2002).</exception>
+    public static Section Load(Faults faults, IReadOnlyDictionary<string, string[]> catalogue)
+    {
+        try
+        {
+            using JsonDocument document = JsonDocument.Parse(File.ReadAllBytes(faults.File).AsMemory(),
+                new JsonDocumentOptions { CommentHandling = JsonCommentHandling.Skip, AllowTrailingCommas = true });
+            if (document.RootElement.ValueKind == JsonValueKind.Object)
+                return new Section(document.RootElement.Clone(), "", faults, catalogue);
+            throw new ConfigurationException(RunFileErrors.Malformed, faults.File, "the file is JSON, but not an object.", "Begin it with { and end it with }.");
+        }
+        catch (JsonException e)
+        {
+            string place = $"{faults.File}, line {e.LineNumber + 1}, byte {e.BytePositionInLine + 1}";
+            throw new ConfigurationException(RunFileErrors.Malformed, place, "the text is not JSON from here on.",
+                "Look for a missing comma, quote or bracket; NaN and Infinity are no JSON numbers.", e);
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException or ArgumentException or NotSupportedException)
+        {
+            string cause = e is FileNotFoundException or DirectoryNotFoundException ? "there is no such file." : "the file cannot be read.";
+            throw new ConfigurationException(RunFileErrors.Unreadable, faults.File, cause, "Check the path and its permissions.", e);
+        }
+    }
+
+    /// <summary>Path of a key of this object.</summary>
+    /// <param name="key">Key.</param>
+    public string At(string key) => Path.Length > 0 ? $"{Path}.{key}" : key;
+
+    /// <summary>Whether a key is there and not null.</summary>
+    /// <param name="key">Key.</param>
+    public bool Has(string key) => TryGet(key, out _);
+
+    /// <summary>Adds a fault about a key.</summary>
+    /// <param name="id">Id.</param>
+    /// <param name="key">Key.</param>
+    /// <param name="cause">What is wrong, as a sentence.</param>
+    /// <param name="remedy">What to do, as a sentence.</param>
+    public void Fault(string id, string key, string cause, string remedy) => _faults.Add(id, At(key), cause, remedy);
+
+    /// <summary>Adds a fault when a key is absent.</summary>
+    /// <param name="key">Key.</param>
+    /// <param name="remedy">What to write, as a sentence.</param>
+    /// <returns>Whether the key is there.</returns>
+    public bool Require(string key, string remedy)
+    {
+        bool there = Has(key);
+        if (!there)
+            Fault(RunFileErrors.MissingKey, key, "the key is missing.", remedy);
+        return there;
+    }
+
+    /// <summary>An object; an absent or faulty one is an empty one, so that reading goes on.</summary>
+    /// <param name="key">Key.</param>
+    public Section Object(string key) => new(Get(key, JsonValueKind.Object, "an object { }") ?? Empty, At(key), _faults, _catalogue);
+
+    /// <summary>An array of objects; elements of another type are faults and left out.</summary>
+    /// <param name="key">Key.</param>
+    public IReadOnlyList<Section> Objects(string key)
+    {
+        var sections = new List<Section>();
+        if (Get(key, JsonValueKind.Array, "an array [ ] of objects") is not { } array)
+            return sections;
+        int index = 0;
+        foreach (JsonElement element in array.EnumerateArray())
+        {
+            string name = $"{key}[{index++}]";
+            if (element.ValueKind == JsonValueKind.Object)
+                sections.Add(new Section(element, At(name), _faults, _catalogue));
+            else
+                Fault(RunFileErrors.WrongType, name, $"is {Named(element)}.", "Write an object { } here.");
+        }
+
+        return sections;
+    }
+
+    /// <summary>Names and texts of an object whose keys are free.</summary>
+    /// <param name="key">Key.</param>
+    public IReadOnlyList<(string Name, string Value)> Texts(string key)
+    {
+        var texts = new List<(string, string)>();
+        if (Get(key, JsonValueKind.Object, "an object of texts") is { } json)
+            foreach (JsonProperty property in json.EnumerateObject())
+            {
+                if (property.Value.ValueKind == JsonValueKind.String)
+                    texts.Add((property.Name, property.Value.GetString()!));
+                else
+                    Fault(RunFileErrors.WrongType, $"{key}.{property.Name}", $"is {Named(property.Value)}.", "Write a text in quotes here.");
+            }
+
+        return texts;
+    }
+
+    /// <summary>Whether a key holds an array.</summary>
+    /// <param name="key">Key.</param>
+    public bool IsArray(string key) => TryGet(key, out JsonElement json) && json.ValueKind == JsonValueKind.Array;
+
+    /// <summary>An array of texts.</summary>
+    /// <param name="key">Key.</param>
+    public IReadOnlyList<string> TextList(string key)
+    {
+        if (Get(key, JsonValueKind.Array, "an array of texts") is not { } array)
+            return [];
+        JsonElement[] elements = [.. array.EnumerateArray()];
+        if (Array.Find(elements, e => e.ValueKind != JsonValueKind.String) is { ValueKind: not JsonValueKind.Undefined } other)
+            Fault(RunFileErrors.WrongType, key, $"holds {Named(other)}.", "Write texts in quotes, such as [\"a\", \"b\"].");
+        return [.. elements.Where(e => e.ValueKind == JsonValueKind.String).Select(e => e.GetString()!)];
+    }
+
+    /// <summary>A text that is not empty.</summary>
+    /// <param name="key">Key.</param>
+    public string? Text(string key)
+    {
+        if (Get(key, JsonValueKind.String, "a text in quotes") is not { } json)
+            return null;
+        if (json.GetString() is { } text && !string.IsNullOrWhiteSpace(text))
+            return text;
+        Fault(RunFileErrors.OutOfRange, key, "the text is empty.", "Write something between the quotes, or leave the key out.");
+        return null;
+    }
+
+    /// <summary>A path; a relative one starts at the folder of the run file.</summary>
+    /// <param name="key">Key.</param>
+    public string? FilePath(string key) => Text(key) is { } text ? System.IO.Path.GetFullPath(text, Folder) : null;
+
+    /// <summary>True or false.</summary>
+    /// <param name="key">Key.</param>
+    public bool? Flag(string key)
+    {
+        if (!TryGet(key, out JsonElement json))
+            return null;
+        if (json.ValueKind is JsonValueKind.True or JsonValueKind.False)
+            return json.GetBoolean();
+        Fault(RunFileErrors.WrongType, key, $"is {Named(json)}.", "Write true or false, without quotes.");
+        return null;
+    }
+
+    /// <summary>A finite number above zero.</summary>
+    /// <param name="key">Key.</param>
+    /// <param name="most">Largest legal value.</param>
+    public double? Positive(string key, double most = double.MaxValue) =>
+        Number(key, value => value > 0 && value <= most, most == double.MaxValue ? "a finite number above 0" : Invariant($"a number above 0 and at most {most:R}"));
+
+    /// <summary>A finite number of at least zero.</summary>
+    /// <param name="key">Key.</param>
+    public double? NotNegative(string key) => Number(key, value => value >= 0, "a finite number of at least 0");
+
+    /// <summary>A whole number in a range.</summary>
+    /// <param name="key">Key.</param>
+    /// <param name="least">Smallest legal value.</param>
+    /// <param name="most">Largest legal value.</param>
+    public int? Count(string key, int least, int most)
+    {
+        string range = most == int.MaxValue ? Invariant($"a whole number of at least {least}") : Invariant($"a whole number from {least} to {most}");
+        return (int?)Number(key, value => value == Math.Floor(value) && value >= least && value <= most, range);
+    }
+
+    /// <summary>A whole number of 64 bits.</summary>
+    /// <param name="key">Key.</param>
+    public long? Int64(string key)
+    {
+        if (Get(key, JsonValueKind.Number, "a whole number") is not { } json)
+            return null;
+        if (json.TryGetInt64(out long value))
+            return value;
+        Fault(RunFileErrors.OutOfRange, key, $"is {json.GetRawText()}.", "Write a whole number of 64 bits, between -2^63 and 2^63 - 1.");
+        return null;
+    }
+
+    /// <summary>A whole number of at least zero, of 64 bits.</summary>
+    /// <param name="key">Key.</param>
+    public ulong? UInt64(string key)
+    {
+        if (Get(key, JsonValueKind.Number, "a whole number") is not { } json)
+            return null;
+        if (json.TryGetUInt64(out ulong value))
+            return value;
+        Fault(RunFileErrors.OutOfRange, key, $"is {json.GetRawText()}.", "Write a whole number between 0 and 2^64 - 1.");
+        return null;
+    }
+
+    /// <summary>Two finite numbers, the first below the second.</summary>
+    /// <param name="key">Key.</param>
+    public (double Low, double High)? Range(string key)
+    {
+        if (!TryGet(key, out JsonElement json))
+            return null;
+        if (json.ValueKind == JsonValueKind.Array && json.GetArrayLength() == 2 && json[0].ValueKind == JsonValueKind.Number && json[1].ValueKind == JsonValueKind.Number)
+        {
+            double low = json[0].GetDouble(), high = json[1].GetDouble();
+            if (double.IsFinite(low) && double.IsFinite(high) && low < high)
+                return (low, high);
+            Fault(RunFileErrors.OutOfRange, key, "the range is empty or not finite.", "Write [low, high] with finite low below high.");
+        }
+        else
+        {
+            Fault(RunFileErrors.WrongType, key, $"is {Named(json)}, not a pair of numbers.", "Write [low, high] with finite low below high.");
+        }
+
+        return null;
+    }
+
+    /// <summary>An array of whole numbers in a range, each once, at least one.</summary>
+    /// <param name="key">Key.</param>
+    /// <param name="least">Smallest legal value.</param>
+    /// <param name="most">Largest legal value.</param>
+    public IReadOnlyList<int>? Counts(string key, int least, int most)
+    {
+        if (Get(key, JsonValueKind.Array, "an array of whole numbers") is not { } array)
+            return null;
+        var values = new List<int>();
+        foreach (JsonElement element in array.EnumerateArray())
+            if (element.ValueKind == JsonValueKind.Number && element.TryGetInt32(out int value) && value >= least && value <= most && !values.Contains(value))
+                values.Add(value);
+        if (values.Count == array.GetArrayLength() && values.Count > 0)
+            return values;
+        Fault(RunFileErrors.OutOfRange, key, "an element is repeated, no whole number or out of range, or there is none.",
+            Invariant($"Write whole numbers from {least} to {most}, each once."));
+        return null;
+    }
+
+    /// <summary>One of some words.</summary>
+    /// <typeparam name="T">What they stand for.</typeparam>
+    /// <param name="key">Key.</param>
+    /// <param name="words">The words and their meanings.</param>
+    /// <param name="absent">What an absent or faulty key stands for.</param>
+    /// <param name="later">Words that a later release will know.</param>
+    public T Word<T>(string key, IReadOnlyList<(string Word, T Meaning)> words, T absent, params string[] later)
+    {
+        if (Get(key, JsonValueKind.String, $"a word in quotes ({Listed(words)})") is not { } json)
+            return absent;
+        string text = json.GetString()!;
+        foreach ((string word, T meaning) in words)
+            if (word == text)
+                return meaning;
+        if (later.Contains(text))
+            Fault(RunFileErrors.NotYet, key, $"'{text}' comes with a later release.", $"Use one of {Listed(words)}.");
+        else
+            Fault(RunFileErrors.UnknownWord, key, $"'{Shortened(text)}' is no word this key knows.",
+                $"Did you mean '{RunFileKeys.Nearest(text, words.Select(w => w.Word))}'? It knows {Listed(words)}.");
+        return absent;
+    }
+
+    /// <summary>Whether a key holds this text.</summary>
+    /// <param name="key">Key.</param>
+    /// <param name="text">Text.</param>
+    public bool Is(string key, string text) => TryGet(key, out JsonElement json) && json.ValueKind == JsonValueKind.String && json.GetString() == text;
+
+    private double? Number(string key, Predicate<double> legal, string range)
+    {
+        if (!TryGet(key, out JsonElement json))
+            return null;
+        if (json.ValueKind == JsonValueKind.Number)
+        {
+            // A JSON number beyond float64, such as 1e999, is read as an infinity.
+            double value = json.GetDouble();
+            if (double.IsFinite(value) && legal(value))
+                return value;
+            Fault(RunFileErrors.OutOfRange, key, $"is {Shortened(json.GetRawText())}.", $"Write {range}.");
+        }
+        else
+        {
+            Fault(RunFileErrors.WrongType, key, $"is {Named(json)}.", $"Write {range}, without quotes.");
+        }
+
+        return null;
+    }
+
+    private JsonElement? Get(string key, JsonValueKind kind, string wanted)
+    {
+        if (!TryGet(key, out JsonElement json))
+            return null;
+        if (json.ValueKind == kind)
+            return json;
+        Fault(RunFileErrors.WrongType, key, $"is {Named(json)}.", $"Write {wanted}.");
+        return null;
+    }
+
+    private bool TryGet(string key, out JsonElement json)
+    {
+        if (!_known.Contains(key))
+            throw new ArgumentException($"The catalogue of keys lacks '{At(key)}'.", nameof(key));
+        return _json.TryGetProperty(key, out json) && json.ValueKind != JsonValueKind.Null;
+    }
+
+    private string Advice(string key, string place)
+    {
+        string advice = $"Did you mean '{RunFileKeys.Nearest(key, _known)}'?";
+        KeyValuePair<string, string[]> home = _catalogue.FirstOrDefault(section => section.Key != place && section.Value.Contains(key));
+        return home.Value is null ? advice : $"{advice} Another section has it: {(home.Key.Length > 0 ? home.Key + "." : "")}{key}.";
+    }
+
+    private static string Named(JsonElement json) => json.ValueKind switch
+    {
+        JsonValueKind.String => $"the text \"{Shortened(json.GetString()!)}\"",
+        JsonValueKind.Number => $"the number {Shortened(json.GetRawText())}",
+        JsonValueKind.True or JsonValueKind.False => json.GetRawText(),
+        JsonValueKind.Object => "an object",
+        JsonValueKind.Array => "an array",
+        _ => "null",
+    };
+
+    private static string Shortened(string text) => text.Length <= 40 ? text : text[..40] + "...";
+
+    private static string Listed<T>(IReadOnlyList<(string Word, T Meaning)> words) => string.Join(" | ", words.Select(w => w.Word));
+
+    private static string Invariant(FormattableString text) => text.ToString(CultureInfo.InvariantCulture);
+
+    [GeneratedRegex(@"\[[0-9]+\]")]
+    private static partial Regex AnyIndex();
+}

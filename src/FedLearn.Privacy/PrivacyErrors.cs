@@ -1,0 +1,59 @@
+using FedLearn.Diagnostics;
+
+namespace FedLearn.Privacy;
+
+/// <summary>Errors of the privacy layer: FL230n, FL500n and FL630n; each has a page under docs/errors.</summary>
+public static class PrivacyErrors
+{
+    /// <summary>A number of the privacy calculation is NaN, infinite or outside its range.</summary>
+    public const string InvalidNumber = "FL2300";
+
+    /// <summary>Epsilon or delta is NaN, infinite, negative, zero or not a probability.</summary>
+    public const string InvalidBudget = "FL2301";
+
+    /// <summary>Rows, batches or epochs do not describe a schedule.</summary>
+    public const string InvalidLayout = "FL2302";
+
+    /// <summary>The numbers are legal one by one, but their bound is not a finite number.</summary>
+    public const string BoundOverflow = "FL2303";
+
+    /// <summary>The step size is too large for the sensitivity bound of the active party.</summary>
+    public const string StepTooLarge = "FL5000";
+
+    /// <summary>The step of the penalty alone is expansive: |1 - eta lambda| is above 1.</summary>
+    public const string PenaltyTooLarge = "FL5001";
+
+    /// <summary>The family needs a declared bound on the label.</summary>
+    public const string MissingTargetBound = "FL5002";
+
+    /// <summary>The published formulas hold for rows of norm 1 only.</summary>
+    public const string PaperRowNorm = "FL5003";
+
+    /// <summary>Delta is 0.1 or more.</summary>
+    public const string DeltaTooLarge = "FL5004";
+
+    /// <summary>The noise would be too small for the lattice that it is drawn on.</summary>
+    public const string LatticeTooCoarse = "FL5005";
+
+    /// <summary>More messages were asked for than the noise was calibrated for.</summary>
+    public const string ReleasesSpent = "FL5006";
+
+    /// <summary>A value that is to be released is NaN or infinite.</summary>
+    public const string NotFinite = "FL6300";
+
+    internal static ConfigurationException Configuration(string id, string place, string cause, string remedy) => new(id, place, cause, remedy);
+
+    internal static PrivacyRefusedException Refused(string id, string place, string cause, string remedy) => new(id, place, cause, remedy);
+
+    internal static void CheckPositive(double value, string name)
+    {
+        if (!double.IsFinite(value) || value <= 0)
+            throw Configuration(InvalidNumber, name, "it is not a finite number above 0.", "Give a finite number above 0.");
+    }
+
+    internal static void CheckNotNegative(double value, string name)
+    {
+        if (!double.IsFinite(value) || value < 0)
+            throw Configuration(InvalidNumber, name, "it is not a finite number of at least 0.", "Give a finite number of at least 0.");
+    }
+}

@@ -1,1 +1,4 @@
-return 0;
+using System.CommandLine;
+using FedLearn.Cli.Commands;
+
+return await new RootCommand("fedlearn") { TrainCommand.Create(), PartyCommand.Create(), PredictCommand.Create(), WorkerCommand.Create() }.Parse(args).InvokeAsync();

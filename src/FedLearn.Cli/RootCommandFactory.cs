@@ -19,6 +19,7 @@ internal static class RootCommandFactory
         TrainCommand.Create(),
         PartyCommand.Create(),
         PredictCommand.Create(),
+        ReportCommand.Create(),
         PrivacyCommand.Create(),
         WorkerCommand.Create(),
         new HelpOption(),

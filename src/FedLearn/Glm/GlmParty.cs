@@ -123,6 +123,7 @@ public sealed class GlmParty
                 calibration.Mu * Math.Sqrt((double)rounds / calibration.Releases), (_options.Budget ?? job.Privacy.Budget)!.Delta),
             Progress = progress,
         };
+        GlmWarmup.Run(_plan, train.Columns, freeIntercept);
         await AgreeOnRowsAsync(channels, trainRows.Length, testRows.Length, RowSplit.Fingerprint48(test), cancellationToken).ConfigureAwait(false);
         GlmTraining outcome = IsActive
             ? await new GlmActiveTrainer(work, channels, Labels(trainRows), Labels(testRows)).RunAsync(cancellationToken).ConfigureAwait(false)

@@ -9,19 +9,62 @@ internal static class OutputFile
     /// <param name="path">File; its folder is created.</param>
     /// <param name="text">Text, written as UTF-8.</param>
     /// <exception cref="ConfigurationException">FL2102: the file cannot be written.</exception>
-    public static void Write(string path, string text)
+    public static void Write(string path, string text) => Write(path, unfinished => File.WriteAllText(unfinished, text));
+
+    /// <summary>Writes a file under another name first, so that a file of the wanted name is always complete.</summary>
+    /// <param name="path">File; its folder is created.</param>
+    /// <param name="write">Writes the file of the name it is given.</param>
+    /// <exception cref="ConfigurationException">FL2102: the file cannot be written.</exception>
+    public static void Write(string path, Action<string> write)
     {
         string full = Path.GetFullPath(path), unfinished = $"{full}.{Environment.ProcessId}.tmp";
-        try
+        Guard(path, () =>
         {
             Directory.CreateDirectory(Path.GetDirectoryName(full)!);
-            File.WriteAllText(unfinished, text);
-            File.Move(unfinished, full, overwrite: true);
+            try
+            {
+                write(unfinished);
+                File.Move(unfinished, full, overwrite: true);
+            }
+            catch
+            {
+                File.Delete(unfinished);
+                throw;
+            }
+        });
+    }
+
+    /// <summary>Does something that writes, and says where it could not.</summary>
+    /// <param name="path">What is written.</param>
+    /// <param name="write">Writes it.</param>
+    /// <exception cref="ConfigurationException">FL2102: it cannot be written.</exception>
+    public static void Guard(string path, Action write)
+    {
+        try
+        {
+            write();
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
-            File.Delete(unfinished);
-            throw new ConfigurationException(CliErrors.CannotWrite, path, "the file cannot be written.", "Check that its folder can be written to and that it is no folder itself.", e);
+            throw CannotWrite(path, e);
         }
     }
+
+    /// <summary>Refuses, before long work, places where its results could not be written.</summary>
+    /// <param name="folder">Folder of results; null for none.</param>
+    /// <param name="files">Files of results; null for none.</param>
+    /// <exception cref="ConfigurationException">FL2102: a file stands where a folder has to be, or a folder where a file has to be.</exception>
+    public static void Check(string? folder, params string?[] files)
+    {
+        foreach (string file in files.OfType<string>())
+            if (file.Length == 0 || Directory.Exists(file))
+                throw CannotWrite(file, null);
+        foreach (string place in files.OfType<string>().Select(f => Path.GetDirectoryName(Path.GetFullPath(f))!).Append(folder).OfType<string>())
+            for (string? above = place.Length == 0 ? throw CannotWrite(place, null) : Path.GetFullPath(place); above is not null; above = Path.GetDirectoryName(above))
+                if (File.Exists(above))
+                    throw CannotWrite(place, null);
+    }
+
+    private static ConfigurationException CannotWrite(string path, Exception? inner) => new(CliErrors.CannotWrite, path.Length > 0 ? path : "output",
+        "it cannot be written.", "Check that its folder can be written to, and that no folder has the name of the file or the other way round.", inner);
 }

@@ -35,6 +35,7 @@ internal static class PartyCommand
         command.SetAction(async (parsed, cancellationToken) =>
         {
             long start = Stopwatch.GetTimestamp();
+            Terminal terminal = Terminal.Of(parsed);
             PartyFile file = PartyFile.Load(parsed.GetRequiredValue(config));
             if (parsed.GetValue(digest))
             {
@@ -42,14 +43,18 @@ internal static class PartyCommand
                 return 0;
             }
 
-            JsonObject document = await ProgressView.RunAsync(view =>
+            OutputFile.Check(parsed.GetValue(predict) is null ? parsed.GetValue(model) : null, parsed.GetValue(predict), parsed.GetValue(report), parsed.GetValue(html));
+            // This party's own view of the job, with what its own file says.
+            RunFile run = file.Run with { Transport = file.Transport, Ignored = file.Ignored };
+            terminal.Log(PartyDocument.NoticeOf(run));
+            JsonObject document = await ProgressView.RunAsync(terminal, file.Self.Name, view =>
             {
                 PartyTask task = parsed.GetValue(predict) is { } output
-                    ? PartyTask.Predict(file.Run, file.Self.Name, parsed.GetValue(model) ?? "models", Path.GetFullPath(output))
-                    : PartyTask.Train(file.Run, file.Self.Name, parsed.GetValue(model), view);
+                    ? PartyTask.Predict(run, file.Self.Name, parsed.GetValue(model) ?? "models", Path.GetFullPath(output))
+                    : PartyTask.Train(run, file.Self.Name, parsed.GetValue(model), view);
                 return file.Listen is { } listen
                     ? GrpcParty.HostAsync(task, new UriBuilder("http", listen.Host, listen.Port).Uri, file.Transport,
-                        address => Terminal.Log($"listening on {address}"), Terminal.Log, cancellationToken)
+                        address => terminal.Log($"listening on {address}"), terminal.Log, cancellationToken)
                     : GrpcParty.JoinAsync(task, file.ActiveParty!, file.Transport, cancellationToken);
             }).ConfigureAwait(false);
             if (parsed.GetValue(predict) is not null)
@@ -60,7 +65,7 @@ internal static class PartyCommand
             }
 
             document = PartyDocument.Merge([document], Stopwatch.GetElapsedTime(start).TotalSeconds);
-            ReportWriter.Write(document, parsed.GetValue(json) ? parsed.InvocationConfiguration.Output : null, parsed.GetValue(report), parsed.GetValue(html));
+            ReportWriter.Write(document, terminal, parsed.GetValue(json) ? parsed.InvocationConfiguration.Output : null, parsed.GetValue(report), parsed.GetValue(html));
             return 0;
         });
         return command;

@@ -26,17 +26,19 @@ internal static class PredictCommand
             """) { config, model, output, inProcess, report, json };
         command.SetAction(async (parsed, cancellationToken) =>
         {
+            Terminal terminal = Terminal.Of(parsed);
             RunFile run = RunFile.Load(parsed.GetRequiredValue(config));
+            OutputFile.Check(null, parsed.GetRequiredValue(output), parsed.GetValue(report));
             string path = Path.GetFullPath(parsed.GetRequiredValue(output));
             var order = new SessionOrder(run, "predict", parsed.GetRequiredValue(model), path);
-            IReadOnlyList<JsonObject> documents = await SessionRunner.RunAsync(order, parsed.GetValue(inProcess), null, Terminal.Log, cancellationToken).ConfigureAwait(false);
+            IReadOnlyList<JsonObject> documents = await SessionRunner.RunAsync(order, parsed.GetValue(inProcess), null, terminal.Log, cancellationToken).ConfigureAwait(false);
             var document = new JsonObject { ["job"] = run.Job.Name, ["rows"] = (int)documents[0]["rows"]!, ["out"] = path };
             if (parsed.GetValue(report) is { } file)
                 OutputFile.Write(file, ReportWriter.Text(document));
             if (parsed.GetValue(json))
                 parsed.InvocationConfiguration.Output.Write(ReportWriter.Text(document));
-            Terminal.Log($"{(int)documents[0]["rows"]!} rows scored: {path}");
-            Terminal.Log("warning: the passive parties' scores of these rows were disclosed to the active party; no privacy claim covers them");
+            terminal.Log($"{(int)documents[0]["rows"]!} rows scored: {path}");
+            terminal.Log("warning: the passive parties' scores of these rows were disclosed to the active party; no privacy claim covers them");
             return 0;
         });
         return command;

@@ -35,12 +35,15 @@ internal static class ReportCommand
             foreach (string[] row in rows)
                 table.AddRow(Shown(row.Select(Markup.Escape)));
             string summary = Summary(documents);
-            Terminal.Error.Write(table);
-            Terminal.Log(summary);
+            string? notice = documents.Select(d => (string?)d["notice"]).FirstOrDefault(n => n is not null);
+            Terminal terminal = Terminal.Of(parsed);
+            terminal.Log(notice);
+            terminal.Styled.Write(table);
+            terminal.Log(summary);
 
             var document = new JsonObject { ["summary"] = summary, ["reports"] = new JsonArray([.. documents.Select(d => d.DeepClone())]) };
             // A notice of one report is a notice of all.
-            if (documents.Select(d => (string?)d["notice"]).FirstOrDefault(n => n is not null) is { } notice)
+            if (notice is not null)
                 document.Insert(0, "notice", notice);
             if (parsed.GetValue(report) is { } file)
                 OutputFile.Write(file, ReportWriter.Text(document));
@@ -86,9 +89,14 @@ internal static class ReportCommand
         try
         {
             JsonObject document = JsonNode.Parse(File.ReadAllText(path))!.AsObject();
-            return document["metrics"] is not null && document["parties"] is not null && document["job"] is JsonObject ? document : throw new JsonException();
+            // What cannot be shown is no report: every figure that the table and the page need is looked for here.
+            Row(document);
+            Summary([document]);
+            HtmlReport.Of([document]);
+            return document;
         }
-        catch (Exception e) when (e is IOException or UnauthorizedAccessException or JsonException or InvalidOperationException or NullReferenceException)
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException or JsonException or FormatException or InvalidOperationException
+            or NullReferenceException or ArgumentException)
         {
             throw new ConfigurationException(CliErrors.NoReport, path, "this is no report of a training.", "Give files that `fedlearn train --report` wrote.", e);
         }

@@ -28,12 +28,15 @@ internal static class TrainCommand
         command.SetAction(async (parsed, cancellationToken) =>
         {
             long start = Stopwatch.GetTimestamp();
+            Terminal terminal = Terminal.Of(parsed);
             RunFile run = RunFile.Load(parsed.GetRequiredValue(config));
+            OutputFile.Check(parsed.GetValue(model), parsed.GetValue(report), parsed.GetValue(html));
+            terminal.Log(PartyDocument.NoticeOf(run));
             var order = new SessionOrder(run, "train", parsed.GetValue(model), null);
-            IReadOnlyList<JsonObject> documents = await ProgressView.RunAsync(view =>
-                SessionRunner.RunAsync(order, parsed.GetValue(inProcess), view, Terminal.Log, cancellationToken)).ConfigureAwait(false);
+            IReadOnlyList<JsonObject> documents = await ProgressView.RunAsync(terminal, order.Parties[0], view =>
+                SessionRunner.RunAsync(order, parsed.GetValue(inProcess), view, terminal.Log, cancellationToken)).ConfigureAwait(false);
             JsonObject document = PartyDocument.Merge(documents, Stopwatch.GetElapsedTime(start).TotalSeconds);
-            ReportWriter.Write(document, parsed.GetValue(json) ? parsed.InvocationConfiguration.Output : null, parsed.GetValue(report), parsed.GetValue(html));
+            ReportWriter.Write(document, terminal, parsed.GetValue(json) ? parsed.InvocationConfiguration.Output : null, parsed.GetValue(report), parsed.GetValue(html));
             return 0;
         });
         return command;

@@ -4,22 +4,24 @@ using Spectre.Console;
 
 namespace FedLearn.Cli.Output;
 
-/// <summary>Shows a running job on standard error: a bar on a terminal, a line for each tenth of the rounds elsewhere.</summary>
-internal sealed class ProgressView : IProgress<GlmProgress>
+/// <summary>Shows a running job on standard error: a bar on a terminal; elsewhere a line for the first report and for each tenth of the rounds.</summary>
+/// <param name="terminal">Standard error.</param>
+/// <param name="party">The party whose reports are shown: with all parties here the active one, which knows the loss.</param>
+internal sealed class ProgressView(Terminal terminal, string party) : IProgress<GlmProgress>
 {
     private const int Steps = 10;
 
     private readonly Lock _gate = new();
     private ProgressTask? _bar;
-    private int _lastStep;
+    private int _lastStep = -1;
 
     /// <summary>Runs something with the view open.</summary>
-    public static async Task<T> RunAsync<T>(Func<ProgressView, Task<T>> work)
+    public static async Task<T> RunAsync<T>(Terminal terminal, string party, Func<ProgressView, Task<T>> work)
     {
-        var view = new ProgressView();
-        if (Console.IsErrorRedirected)
+        var view = new ProgressView(terminal, party);
+        if (terminal.IsPlain)
             return await work(view).ConfigureAwait(false);
-        return await Terminal.Error.Progress().AutoClear(true).HideCompleted(true)
+        return await terminal.Styled.Progress().AutoClear(true).HideCompleted(true)
             .Columns(new SpinnerColumn(), new TaskDescriptionColumn { Alignment = Justify.Left }, new ProgressBarColumn(), new PercentageColumn(), new RemainingTimeColumn())
             .StartAsync(async context =>
             {
@@ -29,14 +31,15 @@ internal sealed class ProgressView : IProgress<GlmProgress>
             }).ConfigureAwait(false);
     }
 
-    /// <summary>Takes one report. The party that reports a loss, the active one, moves the bar.</summary>
+    /// <summary>Takes one report.</summary>
     public void Report(GlmProgress value)
     {
-        if (value.Loss is not { } loss)
+        if (value.Party != party)
             return;
         lock (_gate)
         {
-            string text = string.Create(CultureInfo.InvariantCulture, $"round {value.Round} of {value.Rounds}, loss {loss:0.0000}")
+            string text = string.Create(CultureInfo.InvariantCulture, $"round {value.Round} of {value.Rounds}")
+                + (value.Loss is { } loss ? string.Create(CultureInfo.InvariantCulture, $", loss {loss:0.0000}") : "")
                 + (value.Epsilon is { } epsilon ? string.Create(CultureInfo.InvariantCulture, $", epsilon {epsilon:0.0000}") : "");
             if (_bar is not null)
             {
@@ -51,7 +54,7 @@ internal sealed class ProgressView : IProgress<GlmProgress>
             if (step == _lastStep)
                 return;
             _lastStep = step;
-            Console.Error.WriteLine(text);
+            terminal.Log(text);
         }
     }
 }

@@ -15,14 +15,14 @@ internal static class ReportWriter
     public static string Text(JsonObject document) => document.ToJsonString(Format) + "\n";
 
     /// <summary>Writes a training report wherever it was asked for.</summary>
-    public static void Write(JsonObject document, TextWriter? output, string? report, string? html)
+    public static void Write(JsonObject document, Terminal terminal, TextWriter? output, string? report, string? html)
     {
         if (report is not null)
             OutputFile.Write(report, Text(document));
         if (html is not null)
             OutputFile.Write(html, HtmlReport.Of([document]));
         output?.Write(Text(document));
-        Show(document);
+        Show(document, terminal);
     }
 
     /// <summary>A number for people: leading zero, four digits after the point; a dash where there is none.</summary>
@@ -37,15 +37,13 @@ internal static class ReportWriter
                 yield return (name, Number(train?[name]), Number(test?[name]));
     }
 
-    private static void Show(JsonObject document)
+    private static void Show(JsonObject document, Terminal terminal)
     {
-        IAnsiConsole console = Terminal.Error;
-        if ((string?)document["notice"] is { } notice)
-            Terminal.Log(notice);
+        terminal.Log((string?)document["notice"]);
         Table metrics = new Table().Border(TableBorder.Ascii2).AddColumns("metric", "train", "test");
         foreach ((string name, string train, string test) in Metrics(document))
             metrics.AddRow(name, train, test);
-        console.Write(metrics);
+        terminal.Styled.Write(metrics);
         Table parties = new Table().Border(TableBorder.Ascii2).AddColumns("party", "role", "epsilon", "delta", "sigma", "sent", "peak memory");
         foreach (JsonObject party in document["parties"]!.AsArray().Select(p => p!.AsObject()))
         {
@@ -54,17 +52,17 @@ internal static class ReportWriter
                 Bytes((long)party["bytesSent"]!), Bytes((long)party["peakMemoryBytes"]!));
         }
 
-        console.Write(parties);
+        terminal.Styled.Write(parties);
         JsonObject timing = document["timing"]!.AsObject();
-        Terminal.Log($"{(int)timing["epochs"]!} epochs, {Number(timing["secondsPerEpoch"])} s an epoch, {Number(timing["totalSeconds"])} s in all.");
+        terminal.Log($"{(int)timing["epochs"]!} epochs, {Number(timing["secondsPerEpoch"])} s an epoch, {Number(timing["totalSeconds"])} s in all.");
         foreach (string claim in document["parties"]!.AsArray().SelectMany(p => p!["privacy"]!["claims"]!.AsArray()).Select(c => (string)c!))
-            Terminal.Log($"claim: {claim}");
+            terminal.Log($"claim: {claim}");
         IEnumerable<string> warnings = document["warnings"]!.AsArray().Concat(document["parties"]!.AsArray().SelectMany(p => p!["privacy"]!["warnings"]!.AsArray())).Select(w => (string)w!);
         foreach (string warning in warnings.Distinct())
-            Terminal.Log($"warning: {warning}");
+            terminal.Log($"warning: {warning}");
         string[] ignored = [.. document["ignored"]!.AsArray().Select(k => (string)k!)];
         if (ignored.Length > 0)
-            Terminal.Log($"keys without effect in this mode: {string.Join(", ", ignored)}");
+            terminal.Log($"keys without effect in this mode: {string.Join(", ", ignored)}");
     }
 
     /// <summary>A number in few digits; a dash where there is none.</summary>

@@ -1,28 +1,46 @@
+using System.CommandLine;
 using Spectre.Console;
 
 namespace FedLearn.Cli.Output;
 
-/// <summary>Standard error, where everything for people goes; standard output is for documents.</summary>
-internal static class Terminal
+/// <summary>Standard error, where everything for people goes; standard output is for documents. Thread-safe.</summary>
+internal sealed class Terminal
 {
     /// <summary>Width of tables where standard error is no terminal: wide enough that nothing is cut.</summary>
     private const int PlainWidth = 200;
 
-    public static IAnsiConsole Error { get; } = Create();
+    private readonly Lock _gate = new();
+    private readonly TextWriter _error;
 
-    /// <summary>A line about what happens.</summary>
-    public static void Log(string text) => Console.Error.WriteLine(text);
-
-    private static IAnsiConsole Create()
+    private Terminal(TextWriter error)
     {
-        IAnsiConsole console = AnsiConsole.Create(new AnsiConsoleSettings
+        _error = error;
+        IsPlain = Console.IsErrorRedirected || error != Console.Error;
+        Styled = AnsiConsole.Create(new AnsiConsoleSettings
         {
-            Out = new AnsiConsoleOutput(Console.Error),
-            Ansi = Console.IsErrorRedirected ? AnsiSupport.No : AnsiSupport.Detect,
-            Interactive = Console.IsErrorRedirected ? InteractionSupport.No : InteractionSupport.Detect,
+            Out = new AnsiConsoleOutput(error),
+            Ansi = IsPlain ? AnsiSupport.No : AnsiSupport.Detect,
+            Interactive = IsPlain ? InteractionSupport.No : InteractionSupport.Detect,
         });
-        if (Console.IsErrorRedirected)
-            console.Profile.Width = PlainWidth;
-        return console;
+        if (IsPlain)
+            Styled.Profile.Width = PlainWidth;
+    }
+
+    /// <summary>Whether it is a file, a pipe or a writer in memory: plain lines, no bars.</summary>
+    public bool IsPlain { get; }
+
+    /// <summary>For tables and bars.</summary>
+    public IAnsiConsole Styled { get; }
+
+    /// <summary>Standard error of a command line.</summary>
+    public static Terminal Of(ParseResult parsed) => new(parsed.InvocationConfiguration.Error);
+
+    /// <summary>A line about what happens; nothing for null.</summary>
+    public void Log(string? text)
+    {
+        if (text is null)
+            return;
+        lock (_gate)
+            _error.WriteLine(text);
     }
 }

@@ -12,15 +12,16 @@ namespace FedLearn.Cli.Running;
 /// <summary>The report of a training as one party can write it, and the report of all parties put together.</summary>
 internal static class PartyDocument
 {
-    private const string TestNoise = "NOT PRIVATE: test noise";
+    /// <summary>What a reader of the report, the page or the terminal must meet before any figure; null for nothing.</summary>
+    public static string? NoticeOf(RunFile run) => run.Job.Privacy.TestNoiseSeed is null ? null : GlmClaims.TestNoiseNotice;
 
     /// <summary>Report of one party: its own figures, and what every party knows of the job.</summary>
     public static JsonObject Of(RunFile run, GlmPartyResult result)
     {
         GlmJob job = run.Job;
         var report = new JsonObject();
-        if (job.Privacy.TestNoiseSeed is not null)
-            report["notice"] = TestNoise;
+        if (NoticeOf(run) is { } notice)
+            report["notice"] = notice;
         report["tool"] = new JsonObject { ["name"] = "fedlearn", ["version"] = typeof(PartyDocument).Assembly.GetName().Version!.ToString(3) };
         report["job"] = new JsonObject
         {

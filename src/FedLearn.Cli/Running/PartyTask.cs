@@ -33,7 +33,7 @@ internal sealed class PartyTask(string name, SessionTerms terms, Func<Cancellati
         {
             GlmPartyResult result = await trainer.TrainAsync(agreement, channels, progress, cancel).ConfigureAwait(false);
             if (modelDirectory is not null)
-                result.Model.Save(modelDirectory);
+                OutputFile.Guard(modelDirectory, () => result.Model.Save(modelDirectory));
             return PartyDocument.Of(run, result);
         });
     });
@@ -70,24 +70,18 @@ internal sealed class PartyTask(string name, SessionTerms terms, Func<Cancellati
                 "the job asks for more epsilon or delta than the ledger's budget.", "Lower privacy.epsilon and privacy.delta, or raise the budget.");
     }
 
-    private static void WriteScores(string path, Table table, GlmPrediction prediction)
+    private static void WriteScores(string path, Table table, GlmPrediction prediction) => OutputFile.Write(path, unfinished =>
     {
-        string partial = path + ".partial";
-        Directory.CreateDirectory(Path.GetDirectoryName(Path.GetFullPath(path))!);
-        using (CsvHelper.CsvWriter csv = CsvHelper.CsvWriter.ToFile(partial, new CsvHelper.CsvWriterOptions()))
+        using CsvHelper.CsvWriter csv = CsvHelper.CsvWriter.ToFile(unfinished, new CsvHelper.CsvWriterOptions());
+        foreach (string header in (string[])["id", "score", "prediction"])
+            csv.WriteField(header);
+        csv.EndRecord();
+        for (int i = 0; i < prediction.Rows.Count; i++)
         {
-            foreach (string header in (string[])["id", "score", "prediction"])
-                csv.WriteField(header);
+            csv.WriteField(table.Ids[prediction.Rows[i]]);
+            csv.WriteField(prediction.Scores[i].ToString("R", CultureInfo.InvariantCulture));
+            csv.WriteField(prediction.Means[i].ToString("R", CultureInfo.InvariantCulture));
             csv.EndRecord();
-            for (int i = 0; i < prediction.Rows.Count; i++)
-            {
-                csv.WriteField(table.Ids[prediction.Rows[i]]);
-                csv.WriteField(prediction.Scores[i].ToString("R", CultureInfo.InvariantCulture));
-                csv.WriteField(prediction.Means[i].ToString("R", CultureInfo.InvariantCulture));
-                csv.EndRecord();
-            }
         }
-
-        File.Move(partial, path, overwrite: true);
-    }
+    });
 }

@@ -94,8 +94,16 @@ public sealed class GlmModel
             ["featureMap"] = JsonNode.Parse(Features.ToJson()),
         };
         string path = Path.Combine(directory, FileName(Party.Name)), partial = path + ".partial";
-        File.WriteAllText(partial, document.ToJsonString(new JsonSerializerOptions { WriteIndented = true }) + "\n");
-        File.Move(partial, path, overwrite: true);
+        try
+        {
+            File.WriteAllText(partial, document.ToJsonString(new JsonSerializerOptions { WriteIndented = true }) + "\n");
+            File.Move(partial, path, overwrite: true);
+        }
+        catch
+        {
+            File.Delete(partial);
+            throw;
+        }
     }
 
     /// <summary>Reads a part.</summary>

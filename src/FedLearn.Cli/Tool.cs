@@ -51,12 +51,17 @@ internal static class Tool
 #pragma warning restore CA1031
         {
             // The type and the stack, never the message: a message of another library may quote data.
-            int code = Report(error, new InternalFailureException(CliErrors.Unexpected, parsed.CommandResult.Command.Name,
-                $"the tool failed with {e.GetType().Name}, which it did not expect.", "Please report it with the lines below.", e));
+            int code = Report(error, Unexpected(parsed.CommandResult.Command.Name, e));
             error.WriteLine(e.StackTrace);
             return code;
         }
     }
+
+    /// <summary>The error for whatever nobody expected.</summary>
+    /// <param name="place">Where it came up.</param>
+    /// <param name="e">What was thrown; its message stays out, since it may quote data.</param>
+    internal static InternalFailureException Unexpected(string place, Exception e) => new(CliErrors.Unexpected, place,
+        $"the tool failed with {e.GetType().Name}, which it did not expect.", "Please report it with the lines below.", e);
 
     private static int Report(TextWriter error, FedLearnException e)
     {

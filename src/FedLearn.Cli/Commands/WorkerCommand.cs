@@ -39,6 +39,15 @@ internal static class WorkerCommand
                 WorkerEvents.Failure(e);
                 return e.ExitCode;
             }
+#pragma warning disable CA1031 // the outermost frame of the process: its parent gets an id for every error
+            catch (Exception e) when (e is not OperationCanceledException)
+#pragma warning restore CA1031
+            {
+                parsed.InvocationConfiguration.Error.WriteLine(e.StackTrace);
+                FedLearnException failure = Tool.Unexpected($"party '{parsed.GetValue(party)}'", e);
+                WorkerEvents.Failure(failure);
+                return failure.ExitCode;
+            }
         });
         return command;
     }

@@ -1,4 +1,6 @@
 using System.Diagnostics;
+using System.Reflection;
+using System.Text;
 using System.Text.Json.Nodes;
 using FedLearn.Cli.RunFiles;
 using FedLearn.Coordination;
@@ -27,13 +29,24 @@ internal sealed record SessionOrder(RunFile Run, string Verb, string? ModelDirec
 internal static class SessionRunner
 {
     /// <returns>One document a party, the active party's first.</returns>
-    public static Task<IReadOnlyList<JsonObject>> RunAsync(SessionOrder order, bool inProcess, IProgress<GlmProgress>? progress, Action<string> log,
-        CancellationToken cancellationToken) => order.Run.Transport.Kind switch
+    public static async Task<IReadOnlyList<JsonObject>> RunAsync(SessionOrder order, bool inProcess, IProgress<GlmProgress>? progress, Action<string> log,
+        CancellationToken cancellationToken)
+    {
+        try
         {
-            TransportKind.InMemory => InMemoryAsync(order, progress, cancellationToken),
-            _ when inProcess => GrpcParty.AllAsync([.. order.Parties.Select(p => order.TaskOf(p, progress))], order.Run.Transport, log, cancellationToken),
-            _ => ProcessesAsync(order, progress, log, cancellationToken),
-        };
+            return await (order.Run.Transport.Kind switch
+            {
+                TransportKind.InMemory => InMemoryAsync(order, progress, cancellationToken),
+                _ when inProcess => GrpcParty.AllAsync([.. order.Parties.Select(p => order.TaskOf(p, progress))], order.Run.Transport, log, cancellationToken),
+                _ => ProcessesAsync(order, progress, log, cancellationToken),
+            }).ConfigureAwait(false);
+        }
+        catch (FedLearnException e) when (cancellationToken.IsCancellationRequested)
+        {
+            // A party that is stopped tells its peers so, and their errors may be here first. What happened is still that the user stopped all.
+            throw new OperationCanceledException("The user stopped the job.", e, cancellationToken);
+        }
+    }
 
     private static async Task<IReadOnlyList<JsonObject>> InMemoryAsync(SessionOrder order, IProgress<GlmProgress>? progress, CancellationToken cancellationToken)
     {
@@ -63,8 +76,7 @@ internal static class SessionRunner
     private static async Task<JsonObject> ChildAsync(SessionOrder order, string party, Uri? coordinator, Action<Uri> listening,
         IProgress<GlmProgress>? progress, Action<string> log, CancellationToken cancellationToken)
     {
-        using Process child = Process.Start(StartInfo(order, party, coordinator))
-            ?? throw new InternalFailureException(RunningErrors.ChildFailed, $"party '{party}'", "its process did not start.", "Look at the system's limits.");
+        using Process child = Start(order, party, coordinator);
         // A child ends when its standard input closes, so it cannot outlive this process.
         await using var killing = cancellationToken.Register(() => Kill(child)).ConfigureAwait(false);
         JsonObject? document = null;
@@ -72,7 +84,8 @@ internal static class SessionRunner
         Task<string> errors = child.StandardError.ReadToEndAsync(CancellationToken.None);
         while (await child.StandardOutput.ReadLineAsync(CancellationToken.None).ConfigureAwait(false) is { } text)
         {
-            JsonObject line = JsonNode.Parse(text)!.AsObject();
+            if (WorkerEvents.Read(text) is not { } line)
+                continue;
             switch ((string)line["event"]!)
             {
                 case "listening":
@@ -94,30 +107,49 @@ internal static class SessionRunner
         }
 
         await child.WaitForExitAsync(CancellationToken.None).ConfigureAwait(false);
+        string said = (await errors.ConfigureAwait(false)).Trim();
+        if (failure?.Id == CliErrors.Unexpected)
+            log(said);
         if (failure is not null)
             throw failure;
         cancellationToken.ThrowIfCancellationRequested();
         if (document is not null)
             return document;
-        string last = (await errors.ConfigureAwait(false)).Trim().Split('\n')[0];
-        throw new PeerException(ProtocolErrors.PeerGone, $"party '{party}'",
-            $"its process ended with code {child.ExitCode} before the job did{(last.Length > 0 ? ": " + last : "")}.", "Run the job again; look for a lack of memory if it happens twice.");
+        throw new PeerException(RunningErrors.ChildDied, $"party '{party}'",
+            $"its process ended with code {child.ExitCode} before the job did{(said.Length > 0 ? ": " + said.Split('\n')[0] : "")}.",
+            "Run the job again; look for a lack of memory if it happens twice.");
+    }
+
+    private static Process Start(SessionOrder order, string party, Uri? coordinator)
+    {
+        ProcessStartInfo start = StartInfo(order, party, coordinator);
+        try
+        {
+            return Process.Start(start)!;
+        }
+        catch (System.ComponentModel.Win32Exception e)
+        {
+            throw new InternalFailureException(RunningErrors.ChildFailed, $"party '{party}'", $"its process ('{start.FileName}') did not start.",
+                "Look at the system's limits, or use --in-process.", e);
+        }
     }
 
     private static ProcessStartInfo StartInfo(SessionOrder order, string party, Uri? coordinator)
     {
         // An installed tool is its own executable; otherwise the process is dotnet, or a test host, and the tool a library.
-        string self = Environment.ProcessPath!, name = Path.GetFileNameWithoutExtension(self), assembly = typeof(SessionRunner).Assembly.Location;
-        bool own = name.Equals("fedlearn", StringComparison.OrdinalIgnoreCase) || name.Equals(Path.GetFileNameWithoutExtension(assembly), StringComparison.OrdinalIgnoreCase);
-        var start = new ProcessStartInfo(own || name == "dotnet" ? self : "dotnet")
+        string self = Environment.ProcessPath!;
+        Assembly tool = typeof(SessionRunner).Assembly;
+        bool dotnet = Path.GetFileNameWithoutExtension(self) == "dotnet", own = !dotnet && Assembly.GetEntryAssembly() == tool;
+        var start = new ProcessStartInfo(own || dotnet ? self : "dotnet")
         {
             RedirectStandardInput = true,
             RedirectStandardOutput = true,
             RedirectStandardError = true,
+            StandardOutputEncoding = Encoding.UTF8,
             UseShellExecute = false,
         };
         if (!own)
-            start.ArgumentList.Add(assembly);
+            start.ArgumentList.Add(tool.Location);
 
         foreach (string argument in (string[])["worker", "--verb", order.Verb, "--config", order.Run.Path, "--party", party])
             start.ArgumentList.Add(argument);

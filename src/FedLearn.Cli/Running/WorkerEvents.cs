@@ -1,3 +1,4 @@
+using System.Text.Json;
 using System.Text.Json.Nodes;
 using FedLearn.Diagnostics;
 using FedLearn.Glm;
@@ -30,6 +31,19 @@ internal static class WorkerEvents
 
     public static GlmProgress ReadProgress(JsonObject line) =>
         new((string)line["party"]!, (int)line["round"]!, (int)line["rounds"]!, (double?)line["loss"], (double?)line["epsilon"]);
+
+    /// <summary>Reads a line; null for one that a dying child did not finish.</summary>
+    public static JsonObject? Read(string line)
+    {
+        try
+        {
+            return JsonNode.Parse(line)?.AsObject();
+        }
+        catch (JsonException)
+        {
+            return null;
+        }
+    }
 
     /// <summary>The error a child reported, as this process's own.</summary>
     public static FedLearnException ReadFailure(JsonObject line)

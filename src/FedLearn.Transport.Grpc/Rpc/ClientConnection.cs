@@ -70,7 +70,7 @@ internal sealed class ClientConnection : IDisposable
             if (timeUp.IsCancellationRequested || clock.GetElapsedTime(start) + pause > timeout)
                 throw new PeerException(ProtocolErrors.CannotConnect, NameOf(address),
                     $"waited {timeout.TotalSeconds:0.#} s for the active party to accept connections there, in vain{(last is SocketException s ? $" ({s.SocketErrorCode})" : "")}.",
-                    "Start the active party, check the address and the firewall, or give it more time with transport.timeoutSeconds.", last);
+                    "Start the active party, check the address and the firewall, or give it more time with transport.connectTimeoutSeconds.", last);
             await Task.Delay(pause, clock, cancellationToken).ConfigureAwait(false);
             pause = pause * 2 < longest ? pause * 2 : longest;
         }
@@ -102,7 +102,7 @@ internal sealed class ClientConnection : IDisposable
         catch (OperationCanceledException e) when (timeUp.IsCancellationRequested && !cancellationToken.IsCancellationRequested)
         {
             throw new PeerException(ProtocolErrors.TimedOut, Name, $"waited {(deadline + Grace).TotalSeconds:0.#} s for an answer to {method}, and none came.",
-                "Look at the coordinator's log, and give it more time with transport.timeoutSeconds.", e);
+                "Look at the coordinator's log, and give it more time with transport.connectTimeoutSeconds.", e);
         }
         catch (Exception e) when (e is HttpRequestException or IOException)
         {

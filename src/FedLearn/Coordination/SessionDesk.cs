@@ -63,7 +63,7 @@ public sealed class SessionDesk(SessionTerms terms, TimeSpan joinTimeout, TimePr
             string refused = _lastRefusal is { } last ? $" The last refused request: {last.Cause} ({last.Id})" : "";
             throw new PeerException(ProtocolErrors.PartyMissing, $"session of job '{terms.JobName}'",
                 $"waited {joinTimeout.TotalSeconds:0.#} s for {missing} to join, in vain.{refused}",
-                "Start the missing party, check its address and its job file, or give it more time with transport.timeoutSeconds.", e);
+                "Start the missing party, check its address and its job file, or give it more time with transport.connectTimeoutSeconds.", e);
         }
     }
 

@@ -1,0 +1,132 @@
+using System.Text.Json.Nodes;
+
+namespace FedLearn.Cli.Tests.Sessions;
+
+public class TrainTests
+{
+    private static async Task<JsonObject> TrainAsync(string job, params string[] more)
+    {
+        ToolRun run = await ToolRun.Of(["train", "--config", job, "--json", .. more]);
+        Assert.True(run.ExitCode == 0, run.Error);
+        return JsonNode.Parse(run.Output)!.AsObject();
+    }
+
+    private static string[] Weights(JsonObject report) => [.. report["parties"]!.AsArray().Select(p => (string)p!["model"]!["weightsSha256"]!)];
+
+    private static string Digest(JsonObject report) => (string)report["job"]!["digest"]!;
+
+    [Theory]
+    [InlineData("lbfgs")]
+    [InlineData("sgd")]
+    [InlineData("hdp-vfl")]
+    public async Task Train_EveryTransport_GivesTheSameModelAndDigest(string kind)
+    {
+        using var scene = new Scene();
+        (string, JsonNode?)[] changes = kind switch
+        {
+            "lbfgs" => [],
+            "sgd" => Scene.Sgd(),
+            _ => Scene.Private(("privacy.testNoiseSeed", 11)),
+        };
+        JsonObject memory = await TrainAsync(scene.Job(changes));
+        string grpc = scene.Named("grpc.job.json", [.. changes, ("transport.kind", "grpc")]);
+        foreach (JsonObject other in (JsonObject[])[await TrainAsync(grpc, "--in-process"), await TrainAsync(grpc)])
+        {
+            Assert.Equal(Weights(memory), Weights(other));
+            Assert.Equal(Digest(memory), Digest(other));
+            Assert.Equal(memory["metrics"]!.ToJsonString(), other["metrics"]!.ToJsonString());
+            Assert.Equal(("in-memory", "grpc"), ((string)memory["job"]!["transport"]!, (string)other["job"]!["transport"]!));
+            // The same messages travel, whatever carries them.
+            Assert.Equal(memory["parties"]!.AsArray().Select(p => p!["releases"]!.ToJsonString()), other["parties"]!.AsArray().Select(p => p!["releases"]!.ToJsonString()));
+            Assert.Equal(memory["parties"]!.AsArray().Select(p => (long)p!["messagesSent"]!), other["parties"]!.AsArray().Select(p => (long)p!["messagesSent"]!));
+        }
+    }
+
+    [Fact]
+    public async Task Digest_OverChanges_MovesWithTheTermsAlone()
+    {
+        using var scene = new Scene();
+        (string, JsonNode?)[] seeded = Scene.Private(("privacy.testNoiseSeed", 11));
+        JsonObject first = await TrainAsync(scene.Job(seeded));
+        Directory.CreateDirectory(scene.At("moved"));
+        File.Copy(scene.At("telco.csv"), scene.At("moved/other.csv"));
+        JsonObject moved = await TrainAsync(scene.Named("moved.job.json", [.. seeded, ("parties.1.data.path", "moved/other.csv"), ("privacy.testNoiseSeed", 12),
+            ("transport.timeoutSeconds", 7), ("parties.0.ledger.path", "elsewhere.db")]));
+        Assert.Equal(Digest(first), Digest(moved));
+        Assert.NotEqual(Weights(first), Weights(moved)); // another noise
+
+        var digests = new HashSet<string> { Digest(first) };
+        foreach ((string, JsonNode?) change in ((string, JsonNode?)[])[("name", "other"), ("model.l2", 0.002), ("training.seed", 8), ("privacy.epsilon", 2),
+            ("privacy.evaluation", "none"), ("preprocessing.rows", "normalize"), ("evaluation.split.mod", 4), ("parties.1.privacy", JsonNode.Parse("""{ "delta": 0.002 }"""))])
+            Assert.True(digests.Add(Digest(await TrainAsync(scene.Named("changed.job.json", [.. seeded, change])))), change.Item1);
+        scene.Write("telco.schema.json", File.ReadAllText(scene.At("telco.schema.json")).Replace("-1", "-2", StringComparison.Ordinal));
+        Assert.True(digests.Add(Digest(await TrainAsync(scene.Job(seeded)))), "schema");
+    }
+
+    [Fact]
+    public async Task Train_ModelOfTwoParties_IsThePooledOptimum()
+    {
+        // At the optimum of mean loss + l2/2 |w|^2 over the training rows, the gradient is zero: found here from the saved parts and the tables alone.
+        using var scene = new Scene();
+        JsonObject report = await TrainAsync(scene.Job(("preprocessing.scaling", "none"), ("evaluation", null)), "--model", scene.At("models"));
+        Assert.Equal(["models/bank.model.json", "models/telco.model.json"], scene.Results);
+        Assert.Null(report["metrics"]!["test"]);
+        Assert.Equal("converged", (string)report["job"]!["stopReason"]!);
+        var pooled = new PooledModel(scene, scene.At("models"));
+        double[] gradient = new double[pooled.Weights.Count + 1];
+        foreach (string id in pooled.CommonIds)
+        {
+            double residual = (1 / (1 + Math.Exp(-pooled.Score(id))) - pooled.Label(id)) / Scene.Common;
+            gradient[^1] += residual;
+            for (int j = 0; j < pooled.Weights.Count; j++)
+                gradient[j] += residual * pooled.Cell(id, pooled.Weights[j].Column);
+        }
+
+        for (int j = 0; j < pooled.Weights.Count; j++)
+            gradient[j] += 0.001 * pooled.Weights[j].Weight;
+        Assert.All(gradient, g => Assert.InRange(g, -1e-7, 1e-7));
+    }
+
+    [Fact]
+    public async Task Train_EvaluationNone_SendsNoScoresOfTestRows()
+    {
+        using var scene = new Scene();
+        JsonObject with = await TrainAsync(scene.Job(Scene.Private())), without = await TrainAsync(scene.Job(Scene.Private(("privacy.evaluation", "none"))));
+        string[] Names(JsonObject report) => [.. report["parties"]!.AsArray().SelectMany(p => p!["releases"]!.AsArray()).Select(r => (string)r!["name"]!)];
+        Assert.Contains("evaluation: test rows", Names(with));
+        Assert.NotNull(with["metrics"]!["test"]);
+        Assert.DoesNotContain(Names(without), name => name.StartsWith("evaluation", StringComparison.Ordinal));
+        Assert.Null(without["metrics"]!["test"]);
+        Assert.NotNull(without["metrics"]!["train"]!["auc"]);
+        Assert.All(without["parties"]!.AsArray(), p => Assert.StartsWith("training messages only: ", (string)p!["privacy"]!["claims"]![0]!, StringComparison.Ordinal));
+    }
+
+    [Theory]
+    [InlineData("in-memory")]
+    [InlineData("grpc")]
+    public async Task Train_HugeStep_EndsAsDivergedNotAsEcho(string transport)
+    {
+        using var scene = new Scene();
+        ToolRun run = await ToolRun.Of("train", "--config", scene.Job(Scene.Sgd(("training.stepSize", 1e300), ("transport.kind", transport))),
+            "--model", scene.At("models"), "--report", scene.At("report.json"));
+        Assert.Equal(6, run.ExitCode);
+        Assert.Contains("(FL6100)", run.Error, StringComparison.Ordinal);
+        Assert.Contains("training.stepSize", run.Error, StringComparison.Ordinal);
+        Assert.Empty(scene.Results);
+    }
+
+    [Fact]
+    public async Task Train_PlaceThatCannotBeWritten_IsRefusedBeforeTraining()
+    {
+        using var scene = new Scene();
+        string job = scene.Job(Scene.Endless()), inTheWay = scene.At("bank.csv");
+        foreach (string[] option in (string[][])[["--model", inTheWay], ["--report", scene.Folder], ["--html", scene.Folder], ["--report", Path.Combine(inTheWay, "report.json")], ["--report", ""]])
+        {
+            ToolRun run = await ToolRun.Of(["train", "--config", job, .. option]);
+            Assert.Equal(2, run.ExitCode);
+            Assert.Contains(CliErrors.CannotWrite, run.Error, StringComparison.Ordinal);
+        }
+
+        Assert.Empty(scene.Results);
+    }
+}

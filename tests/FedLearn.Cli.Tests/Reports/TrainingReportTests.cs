@@ -1,0 +1,212 @@
+using System.Globalization;
+using System.Text;
+using System.Text.Json;
+using System.Text.Json.Nodes;
+using FedLearn.Cli.Tests.Sessions;
+
+namespace FedLearn.Cli.Tests.Reports;
+
+public class TrainingReportTests
+{
+    private const string Notice = "NOT PRIVATE: test noise";
+
+    private static readonly string[] Metrics = ["auc", "accuracy", "logLoss", "rmse", "r2", "deviance"];
+    private static readonly string[] Timing = ["totalSeconds", "secondsPerEpoch", "computeSeconds", "waitSeconds", "noiseSeconds"];
+    private static readonly string[] PrivacyNumbers = ["epsilon", "delta", "mu", "sigma", "sensitivity", "ownTerm", "driftTerm"];
+
+    private static async Task<(JsonElement Report, ToolRun Run)> TrainAsync(string job, params string[] more)
+    {
+        ToolRun run = await ToolRun.Of(["train", "--config", job, "--json", .. more]);
+        Assert.True(run.ExitCode == 0, run.Error);
+        return (JsonDocument.Parse(run.Output).RootElement, run);
+    }
+
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public async Task Report_OfTraining_HasEveryFieldOfTheContract(bool isPrivate)
+    {
+        using var scene = new Scene();
+        (JsonElement report, _) = await TrainAsync(scene.Job(isPrivate ? Scene.Private(("training.optimizer", "sgd")) : [("training.stepSize", 3), ("privacy.epsilon", 1)]));
+        Assert.Matches("^[0-9a-f]{64}$", report.GetProperty("job").GetProperty("digest").GetString());
+        foreach (string set in (string[])["train", "test"])
+            foreach (string metric in Metrics)
+                Assert.Equal(metric is "auc" or "accuracy" or "logLoss" or "deviance" ? JsonValueKind.Number : JsonValueKind.Null,
+                    report.GetProperty("metrics").GetProperty(set).GetProperty(metric).ValueKind);
+        Assert.All(Timing, name => Assert.True(report.GetProperty("timing").GetProperty(name).GetDouble() >= 0, name));
+        Assert.Equal("hashed", report.GetProperty("alignment").GetProperty("method").GetString());
+        Assert.Equal(Scene.Common, report.GetProperty("alignment").GetProperty("commonRows").GetInt32());
+        Assert.NotEmpty(report.GetProperty("alignment").GetProperty("leaks").EnumerateArray());
+        JsonElement rows = report.GetProperty("rows");
+        Assert.Equal(Scene.Common, rows.GetProperty("train").GetInt32() + rows.GetProperty("test").GetInt32());
+        Assert.Equal(isPrivate ? [] : ["training.stepSize", "privacy.epsilon"], report.GetProperty("ignored").EnumerateArray().Select(i => i.GetString()!));
+
+        JsonElement[] parties = [.. report.GetProperty("parties").EnumerateArray()];
+        Assert.Equal([("bank", "active"), ("telco", "passive")], parties.Select(p => (p.GetProperty("name").GetString()!, p.GetProperty("role").GetString()!)));
+        // What one sends the other receives.
+        Assert.Equal(parties[0].GetProperty("bytesSent").GetInt64(), parties[1].GetProperty("bytesReceived").GetInt64());
+        Assert.Equal(parties[1].GetProperty("bytesSent").GetInt64(), parties[0].GetProperty("bytesReceived").GetInt64());
+        foreach (JsonElement party in parties)
+        {
+            Assert.True(party.GetProperty("peakMemoryBytes").GetInt64() > 1_000_000);
+            Assert.Equal(party.GetProperty("messagesSent").GetInt64(), party.GetProperty("releases").EnumerateArray().Sum(r => r.GetProperty("count").GetInt64()));
+            Assert.Matches("^[0-9a-f]{64}$", party.GetProperty("model").GetProperty("weightsSha256").GetString());
+            JsonElement privacy = party.GetProperty("privacy");
+            Assert.Equal(isPrivate ? ("hdp-vfl", "tight", "replace-one") : ("none", null, null),
+                (privacy.GetProperty("mode").GetString(), privacy.GetProperty("calibration").GetString(), privacy.GetProperty("adjacency").GetString()));
+            Assert.All(PrivacyNumbers, name => Assert.True(isPrivate ? privacy.GetProperty(name).GetDouble() >= 0 : privacy.GetProperty(name).ValueKind == JsonValueKind.Null, name));
+            Assert.Equal(isPrivate ? JsonValueKind.True : JsonValueKind.Null, privacy.GetProperty("secureNoise").ValueKind);
+            Assert.Equal(isPrivate ? 1 : 0, privacy.GetProperty("claims").GetArrayLength());
+            Assert.Equal(JsonValueKind.Array, privacy.GetProperty("warnings").ValueKind);
+        }
+    }
+
+    [Fact]
+    public async Task Output_TestNoise_SaysSoFirstEverywhere()
+    {
+        // A locale without UTF-8, and a name that is markup: the files must not care.
+        using var scene = new Scene();
+        string job = scene.Job(Scene.Private(("privacy.testNoiseSeed", 11), ("transport.kind", "grpc"), ("name", "Zürich <script>alert(\"1\")</script> & 'co'")));
+        using ToolProcess tool = ToolProcess.Start("de_DE.ISO-8859-1",
+            ["train", "--config", job, "--json", "--report", scene.At("out/report.json"), "--html", scene.At("out/report.html")]);
+        ToolRun run = await tool.EndAsync();
+        Assert.True(run.ExitCode == 0, run.Error);
+        Assert.Equal(["out/report.html", "out/report.json"], scene.Results);
+        Assert.Equal(File.ReadAllBytes(scene.At("out/report.json")), tool.Output);
+        JsonElement report = JsonDocument.Parse(tool.Output).RootElement;
+        Assert.Equal(("notice", Notice), (report.EnumerateObject().First().Name, report.EnumerateObject().First().Value.GetString()));
+        Assert.Equal("Zürich <script>alert(\"1\")</script> & 'co'", report.GetProperty("job").GetProperty("name").GetString());
+        Assert.StartsWith(Notice, run.Error, StringComparison.Ordinal);
+        Assert.All(report.GetProperty("parties").EnumerateArray(), party =>
+        {
+            Assert.False(party.GetProperty("privacy").GetProperty("secureNoise").GetBoolean());
+            Assert.Equal([Notice], party.GetProperty("privacy").GetProperty("claims").EnumerateArray().Select(c => c.GetString()));
+        });
+
+        string page = File.ReadAllText(scene.At("out/report.html"));
+        Assert.Equal(Notice, TextOf(page)[..Notice.Length]);
+        Assert.StartsWith(Notice, TextOf(page[page.IndexOf("<body>", StringComparison.Ordinal)..]), StringComparison.Ordinal);
+        AssertSelfContained(page);
+        Assert.Contains("Z&#252;rich &lt;script&gt;", page, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task Output_SecureNoise_HasNoNotice()
+    {
+        using var scene = new Scene();
+        (JsonElement report, ToolRun run) = await TrainAsync(scene.Job(Scene.Private()), "--html", scene.At("report.html"));
+        Assert.False(report.TryGetProperty("notice", out _));
+        Assert.DoesNotContain("NOT PRIVATE", run.Output + run.Error + File.ReadAllText(scene.At("report.html")), StringComparison.Ordinal);
+        // The claim is on the terminal and on the page in the words of the report.
+        string claim = report.GetProperty("parties")[0].GetProperty("privacy").GetProperty("claims")[0].GetString()!;
+        Assert.Contains($"claim: {claim}", run.Error, StringComparison.Ordinal);
+        Assert.Contains(claim, TextOf(File.ReadAllText(scene.At("report.html"))), StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData("declared", false)]
+    [InlineData("rounded", true)]
+    [InlineData("standardize", true)]
+    public async Task Claims_OverScalings_AreConditionalWhereConstantsComeFromTheData(string scaling, bool conditional)
+    {
+        using var scene = new Scene();
+        (JsonElement report, _) = await TrainAsync(scene.Job(Scene.Private(("preprocessing.scaling", scaling))));
+        int test = report.GetProperty("rows").GetProperty("test").GetInt32();
+        Assert.True(test > 0);
+        foreach (JsonElement party in report.GetProperty("parties").EnumerateArray())
+        {
+            string claim = Assert.Single(party.GetProperty("privacy").GetProperty("claims").EnumerateArray()).GetString()!;
+            Assert.StartsWith($"training messages only; scores disclosed for {test} evaluation rows are outside this claim: ", claim, StringComparison.Ordinal);
+            Assert.Contains($"all messages of '{party.GetProperty("name").GetString()}' together are (1, 0.001)-differentially private", claim, StringComparison.Ordinal);
+            Assert.Equal(conditional, claim.EndsWith("conditional on scaling constants taken from the data", StringComparison.Ordinal));
+        }
+    }
+
+    [Theory]
+    [InlineData(10, 0.01, true)]
+    [InlineData(0.5, 0.001, false)]
+    public async Task Claims_PaperCalibration_WarnAndClaimTheDeltaThatIsReached(double epsilon, double delta, bool above)
+    {
+        using var scene = new Scene();
+        (JsonElement report, ToolRun run) = await TrainAsync(scene.Job(Scene.Private(("privacy.calibration", "paper"), ("privacy.epsilon", epsilon), ("privacy.delta", delta))));
+        foreach (JsonElement party in report.GetProperty("parties").EnumerateArray())
+        {
+            JsonElement privacy = party.GetProperty("privacy");
+            double actual = privacy.GetProperty("actualDelta").GetDouble();
+            Assert.Equal(above, actual > delta);
+            string claimed = Math.Max(actual, delta).ToString("R", CultureInfo.InvariantCulture);
+            Assert.Contains($"({epsilon.ToString("R", CultureInfo.InvariantCulture)}, {claimed})-differentially private", privacy.GetProperty("claims")[0].GetString()!, StringComparison.Ordinal);
+            Assert.Contains(privacy.GetProperty("warnings").EnumerateArray(), w => w.GetString()!.Contains("paper", StringComparison.Ordinal));
+        }
+
+        Assert.Contains("warning: ", run.Error, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task ReportVerb_TwoTrainings_StandSideBySide()
+    {
+        using var scene = new Scene();
+        await TrainAsync(scene.Job(("name", "plain <b>")), "--report", scene.At("plain.json"));
+        await TrainAsync(scene.Job(Scene.Private(("name", "private"), ("privacy.testNoiseSeed", 5))), "--report", scene.At("private.json"));
+        ToolRun run = await ToolRun.Of("report", scene.At("plain.json"), scene.At("private.json"), "--json", "--report", scene.At("both.json"), "--html", scene.At("both.html"));
+        Assert.True(run.ExitCode == 0, run.Error);
+        Assert.Equal(File.ReadAllText(scene.At("both.json")), run.Output);
+        JsonObject document = JsonNode.Parse(run.Output)!.AsObject();
+        Assert.Equal(["notice", "summary", "reports"], document.Select(p => p.Key));
+        Assert.Equal([File.ReadAllText(scene.At("plain.json")), File.ReadAllText(scene.At("private.json"))], document["reports"]!.AsArray().Select(r => Output.ReportWriter.Text(r!.AsObject())));
+
+        Assert.StartsWith(Notice, run.Error, StringComparison.Ordinal);
+        string[] lines = run.Error.Split('\n');
+        foreach (JsonObject training in document["reports"]!.AsArray().Select(r => r!.AsObject()))
+        {
+            string row = Assert.Single(lines, l => l.Contains($"| {(string)training["job"]!["name"]!} ", StringComparison.Ordinal));
+            Assert.Contains(((double)training["metrics"]!["test"]!["auc"]!).ToString("0.0000", CultureInfo.InvariantCulture), row, StringComparison.Ordinal);
+        }
+
+        string page = File.ReadAllText(scene.At("both.html"));
+        Assert.StartsWith(Notice, TextOf(page), StringComparison.Ordinal);
+        AssertSelfContained(page);
+        Assert.Contains("plain &lt;b&gt;", page, StringComparison.Ordinal);
+        Assert.DoesNotContain("plain <b>", page, StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData("not JSON")]
+    [InlineData("[]")]
+    [InlineData("""{ "job": {}, "metrics": {}, "parties": [] }""")]
+    [InlineData("""{ "job": { "name": 5 }, "metrics": { "test": [] }, "parties": [{}] }""")]
+    [InlineData(null)]
+    public async Task ReportVerb_NoReport_IsRefused(string? text)
+    {
+        using var scene = new Scene();
+        if (text is not null)
+            scene.Write("report.txt", text);
+        ToolRun run = await ToolRun.Of("report", scene.At("report.txt"), "--json", "--html", scene.At("page.html"));
+        Assert.Equal((2, ""), (run.ExitCode, run.Output));
+        Assert.Contains(CliErrors.NoReport, run.Error, StringComparison.Ordinal);
+        Assert.False(File.Exists(scene.At("page.html")));
+    }
+
+    private static void AssertSelfContained(string page)
+    {
+        foreach (string load in (string[])["http:", "https:", "//", "<script", "<link", "<img", "<iframe", "src=", "url(", "@import", "onload"])
+            Assert.DoesNotContain(load, page, StringComparison.OrdinalIgnoreCase);
+    }
+
+    /// <summary>What a reader sees of a page, in the order of the page.</summary>
+    private static string TextOf(string page)
+    {
+        var text = new StringBuilder();
+        for (int i = 0; i < page.Length;)
+        {
+            int open = page.IndexOf('<', i);
+            if (open < 0)
+                break;
+            text.Append(page, i, open - i);
+            bool style = page.AsSpan(open).StartsWith("<style");
+            i = style ? page.IndexOf("</style>", open, StringComparison.Ordinal) + "</style>".Length : page.IndexOf('>', open) + 1;
+        }
+
+        return System.Net.WebUtility.HtmlDecode(text.ToString()).Trim();
+    }
+}

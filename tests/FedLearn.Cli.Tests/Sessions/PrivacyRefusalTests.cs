@@ -1,0 +1,44 @@
+using System.Text.Json.Nodes;
+
+namespace FedLearn.Cli.Tests.Sessions;
+
+public class PrivacyRefusalTests
+{
+    public static TheoryData<string, string, string?> Refusals => new()
+    {
+        { "FL5052", "privacy.delta", "0.1" },
+        { "FL5000", "training.stepSize", "8" },     // above 2 / (lambda + beta), beta = 1/4
+        { "FL5001", "model.l2", "2.5" },            // |1 - eta lambda| > 1
+        { "FL5050", "training.optimizer", "\"lbfgs\"" },
+        { "FL5051", "preprocessing.rows", "\"none\"" },
+        { "FL5101", "parties.1.data.schema", null }, // no schema declares no range
+        { "FL5101", "parties.0.data.schema", null },
+        { "FL5106", "parties.0.ledger.budget", """{ "epsilon": 0.99, "delta": 0.001 }""" },
+        { "FL5106", "parties.1.ledger.budget", """{ "epsilon": 1, "delta": 0.0009 }""" },
+    };
+
+    [Theory]
+    [MemberData(nameof(Refusals))]
+    public async Task Train_BeyondTheProof_IsRefusedAndWritesNothing(string id, string path, string? json)
+    {
+        using var scene = new Scene();
+        string job = scene.Job(Scene.Private((path, json is null ? null : JsonNode.Parse(json))));
+        ToolRun run = await ToolRun.Of("train", "--config", job, "--json", "--model", scene.At("models"), "--report", scene.At("report.json"), "--html", scene.At("report.html"));
+        Assert.Equal((5, ""), (run.ExitCode, run.Output));
+        Assert.Contains($"({id})", run.Error, StringComparison.Ordinal);
+        Assert.Contains($"See docs/errors/{id}.md", run.Error, StringComparison.Ordinal);
+        Assert.Empty(scene.Results);
+    }
+
+    [Fact]
+    public async Task Train_RefusalAtAPassiveProcess_IsTheRootCause()
+    {
+        using var scene = new Scene();
+        string job = scene.Job(Scene.Private(("parties.1.data.schema", null), ("transport.kind", "grpc")));
+        ToolRun run = await ToolRun.Of("train", "--config", job, "--model", scene.At("models"));
+        Assert.Equal(5, run.ExitCode);
+        Assert.Contains("party 'telco'", run.Error, StringComparison.Ordinal);
+        Assert.Contains("(FL5101)", run.Error, StringComparison.Ordinal);
+        Assert.Empty(scene.Results);
+    }
+}

@@ -1,0 +1,167 @@
+using System.Globalization;
+using System.Text.Json.Nodes;
+
+namespace FedLearn.Cli.Tests.Sessions;
+
+public class PartyTests
+{
+    private static async Task<(ToolRun Bank, ToolRun Telco)> SessionAsync(Scene scene, bool activeFirst, Func<string, string[]> options)
+    {
+        (string bankFile, string telcoFile) = scene.Parties(Scene.FreePort());
+        ToolProcess Start(string party, string file) => ToolProcess.Start(["party", "--config", file, .. options(party)]);
+        ToolProcess? bank = null;
+        if (activeFirst)
+        {
+            bank = Start("bank", bankFile);
+            await bank.SaysAsync("listening on");
+        }
+
+        using ToolProcess telco = Start("telco", telcoFile);
+        using (bank ??= Start("bank", bankFile))
+            return (await bank.EndAsync(), await telco.EndAsync());
+    }
+
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public async Task Party_TwoProcesses_TrainAndPredictAsOne(bool activeFirst)
+    {
+        using var scene = new Scene();
+        // Each party as at its own company: a folder of models of its own.
+        string job = scene.Job(("preprocessing.scaling", "none"), ("name", activeFirst ? "a" : "b"));
+        (ToolRun bank, ToolRun telco) = await SessionAsync(scene, activeFirst, party => ["--model", scene.At(party), "--json", "--report", scene.At(party + ".json")]);
+        Assert.True((bank.ExitCode, telco.ExitCode) == (0, 0), bank.Error + telco.Error);
+        Assert.Equal(["bank.json", "bank/bank.model.json", "telco.json", "telco/telco.model.json"], scene.Results);
+        Assert.Equal([File.ReadAllText(scene.At("bank.json")), File.ReadAllText(scene.At("telco.json"))], [bank.Output, telco.Output]);
+        JsonObject[] reports = [JsonNode.Parse(bank.Output)!.AsObject(), JsonNode.Parse(telco.Output)!.AsObject()];
+        Assert.Equal((string)reports[0]["job"]!["digest"]!, (string)reports[1]["job"]!["digest"]!);
+        // Each knows its own figures only; the quality of the model is the active party's knowledge.
+        Assert.Equal(["bank", "telco"], reports.Select(r => (string)Assert.Single(r["parties"]!.AsArray())!["name"]!));
+        Assert.NotNull(reports[0]["metrics"]!["test"]!["auc"]);
+        Assert.Null(reports[1]["metrics"]!["test"]);
+        // Both saw how far it got; only the active party knows a loss.
+        Assert.Contains(", loss ", bank.Error, StringComparison.Ordinal);
+        Assert.Contains("round ", telco.Error, StringComparison.Ordinal);
+        Assert.DoesNotContain(", loss ", telco.Error, StringComparison.Ordinal);
+
+        // The same model as with all parties in memory.
+        JsonObject memory = JsonNode.Parse((await ToolRun.Of("train", "--config", job, "--json", "--model", scene.At("memory"))).Output)!.AsObject();
+        Assert.Equal(memory["parties"]!.AsArray().Select(p => (string)p!["model"]!["weightsSha256"]!), reports.Select(r => (string)r["parties"]![0]!["model"]!["weightsSha256"]!));
+        Assert.Equal((string)memory["job"]!["digest"]!, (string)reports[0]["job"]!["digest"]!);
+
+        (bank, telco) = await SessionAsync(scene, activeFirst, party => ["--model", scene.At(party), "--predict", scene.At($"{party}.csv.scores")]);
+        Assert.True((bank.ExitCode, telco.ExitCode) == (0, 0), bank.Error + telco.Error);
+        Assert.Contains("bank.csv.scores", scene.Results);
+        Assert.DoesNotContain("telco.csv.scores", scene.Results);
+        string[] lines = File.ReadAllLines(scene.At("bank.csv.scores"));
+        Assert.Equal("id,score,prediction", lines[0]);
+        var pooled = new PooledModel(scene, scene.At("bank"), scene.At("telco"));
+        Assert.Equal(pooled.CommonIds, lines.Skip(1).Select(l => l.Split(',')[0]));
+        foreach (string[] row in lines.Skip(1).Select(l => l.Split(',')))
+        {
+            double score = pooled.Score(row[0]);
+            Assert.Equal(score, Scene.Number(row[1]), 1e-12);
+            Assert.Equal(1 / (1 + Math.Exp(-score)), Scene.Number(row[2]), 1e-12);
+        }
+
+        // All parties here, from the models of the session: the same file.
+        File.Copy(scene.At("telco/telco.model.json"), scene.At("bank/telco.model.json"));
+        ToolRun predict = await ToolRun.Of("predict", "--config", job, "--model", scene.At("bank"), "--out", scene.At("scores.csv"), "--json");
+        Assert.True(predict.ExitCode == 0, predict.Error);
+        Assert.Equal(File.ReadAllText(scene.At("bank.csv.scores")), File.ReadAllText(scene.At("scores.csv")));
+        Assert.Equal(Scene.Common, (int)JsonNode.Parse(predict.Output)!["rows"]!);
+        Assert.Contains("no privacy claim covers them", predict.Error, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task Predict_OverProcesses_GivesTheSameFileAndRefusesForeignModels()
+    {
+        using var scene = new Scene();
+        string job = scene.Job(), grpc = scene.Named("grpc.job.json", ("transport.kind", "grpc"));
+        Assert.Equal(0, (await ToolRun.Of("train", "--config", job, "--model", scene.At("models"))).ExitCode);
+        Assert.Equal(0, (await ToolRun.Of("predict", "--config", job, "--model", scene.At("models"), "--out", scene.At("memory.csv"))).ExitCode);
+        ToolRun run = await ToolRun.Of("predict", "--config", grpc, "--model", scene.At("models"), "--out", scene.At("processes.csv"));
+        Assert.True(run.ExitCode == 0, run.Error);
+        Assert.Equal(File.ReadAllText(scene.At("memory.csv")), File.ReadAllText(scene.At("processes.csv")));
+
+        string[] before = scene.Results;
+        run = await ToolRun.Of("predict", "--config", job, "--model", scene.At("models"), "--out", scene.Folder);
+        Assert.Equal((2, true), (run.ExitCode, run.Error.Contains(CliErrors.CannotWrite, StringComparison.Ordinal)));
+        run = await ToolRun.Of("predict", "--config", grpc, "--model", scene.At("nowhere"), "--out", scene.At("scores.csv"));
+        Assert.Equal((2, true), (run.ExitCode, run.Error.Contains("(FL2401)", StringComparison.Ordinal)));
+        // Half a model of one training and half of another would give scores that look right and are not.
+        Assert.Equal(0, (await ToolRun.Of("train", "--config", scene.Named("other.job.json", ("model.l2", 0.5)), "--model", scene.At("models/other"))).ExitCode);
+        File.Copy(scene.At("models/other/telco.model.json"), scene.At("models/telco.model.json"), overwrite: true);
+        Directory.Delete(scene.At("models/other"), recursive: true);
+        run = await ToolRun.Of("predict", "--config", job, "--model", scene.At("models"), "--out", scene.At("scores.csv"));
+        Assert.Equal((2, true), (run.ExitCode, run.Error.Contains("(FL2402)", StringComparison.Ordinal)));
+        Assert.Equal(before, scene.Results);
+    }
+
+    [Fact]
+    public async Task Join_WrongJobOrName_IsRefusedAndTheSessionGoesOn()
+    {
+        using var scene = new Scene();
+        scene.Job();
+        int port = Scene.FreePort();
+        using ToolProcess bank = ToolProcess.Start("party", "--config", scene.Parties(port).Bank, "--model", scene.At("bank"));
+        async Task<ToolRun> TelcoAsync(params (string, JsonNode?)[] changes)
+        {
+            scene.Named("telco.job.json", changes);
+            string file = scene.Parties(port, telcoJob: "telco.job.json").Telco;
+            if (changes is [("parties.1.name", { } name)])
+                File.WriteAllText(file, File.ReadAllText(file).Replace("\"party\": \"telco\"", $"\"party\": {name.ToJsonString()}", StringComparison.Ordinal));
+            using ToolProcess telco = ToolProcess.Start("party", "--config", file, "--model", scene.At("telco"));
+            return await telco.EndAsync();
+        }
+
+        ToolRun run = await TelcoAsync(("model.l2", 0.002), ("training.seed", 5));
+        Assert.Equal(4, run.ExitCode);
+        Assert.Contains("differs from the coordinator's in: model, training.", run.Error, StringComparison.Ordinal);
+        Assert.Contains("(FL4010)", run.Error, StringComparison.Ordinal);
+        await bank.SaysAsync("refused 'telco': its job differs from the coordinator's in: model, training.");
+        run = await TelcoAsync(("parties.1.name", "railway"));
+        Assert.Equal(4, run.ExitCode);
+        Assert.Contains("'railway'", run.Error, StringComparison.Ordinal);
+        Assert.Contains("(FL4012)", run.Error, StringComparison.Ordinal);
+        await bank.SaysAsync("refused 'railway'");
+        Assert.Empty(scene.Results);
+
+        run = await TelcoAsync();
+        Assert.True(run.ExitCode == 0, run.Error);
+        ToolRun host = await bank.EndAsync();
+        Assert.True(host.ExitCode == 0, host.Error);
+        Assert.Equal(["bank/bank.model.json", "telco/telco.model.json"], scene.Results);
+    }
+
+    [Fact]
+    public async Task Party_PeerNeverAppears_SaysWhoWasWaitedFor()
+    {
+        using var scene = new Scene();
+        scene.Job();
+        int port = Scene.FreePort();
+        (string bankFile, string telcoFile) = scene.Parties(port, (60, 1));
+        ToolRun run = await ToolRun.Of("party", "--config", bankFile, "--model", scene.At("models"), "--report", scene.At("report.json"));
+        Assert.Equal(4, run.ExitCode);
+        Assert.Contains("waited 1 s for 'telco' to join, in vain", run.Error, StringComparison.Ordinal);
+        Assert.Contains("transport.connectTimeoutSeconds", run.Error, StringComparison.Ordinal);
+        Assert.Contains("(FL4016)", run.Error, StringComparison.Ordinal);
+        run = await ToolRun.Of("party", "--config", telcoFile, "--model", scene.At("models"), "--report", scene.At("report.json"));
+        Assert.Equal(4, run.ExitCode);
+        Assert.Contains(port.ToString(CultureInfo.InvariantCulture), run.Error, StringComparison.Ordinal);
+        Assert.Contains("waited 1 s for the active party", run.Error, StringComparison.Ordinal);
+        Assert.Contains("(FL4015)", run.Error, StringComparison.Ordinal);
+        Assert.Empty(scene.Results);
+    }
+
+    [Fact]
+    public async Task Party_OfNoPartyOfTheJob_IsUsage()
+    {
+        using var scene = new Scene();
+        scene.Job();
+        ToolRun run = await ToolRun.Of("party", "--config", scene.Write("telko.party.json", """{ "job": "job.json", "party": "telko", "peers": ["127.0.0.1:5301"] }"""));
+        Assert.Equal(2, run.ExitCode);
+        Assert.Contains("Did you mean 'telco'?", run.Error, StringComparison.Ordinal);
+        Assert.Contains("(FL2011)", run.Error, StringComparison.Ordinal);
+    }
+}

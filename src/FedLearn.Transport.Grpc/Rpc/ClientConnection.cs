@@ -226,8 +226,15 @@ internal sealed class StreamingContent : HttpContent
 
     protected override async Task SerializeToStreamAsync(Stream stream, TransportContext? context, CancellationToken cancellationToken)
     {
-        await stream.FlushAsync(cancellationToken).ConfigureAwait(false); // sends the request's headers
-        _opened.TrySetResult(stream);
+        try
+        {
+            await stream.FlushAsync(cancellationToken).ConfigureAwait(false); // sends the request's headers
+        }
+        finally
+        {
+            _opened.TrySetResult(stream); // also when the server has ended the call already: reading then tells how
+        }
+
         await _ended.Task.WaitAsync(cancellationToken).ConfigureAwait(false);
     }
 

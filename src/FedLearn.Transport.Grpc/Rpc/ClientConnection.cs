@@ -195,9 +195,13 @@ internal sealed class ClientConnection : IDisposable
 
     private static string NameOf(Uri address) => $"coordinator {GrpcAddress.Name(address)}";
 
-    private PeerException Error(Status status, Exception inner) => new(status.ErrorId ?? GrpcErrors.CallFailed, Name,
-        status.Detail.Length > 0 ? status.Detail : $"ended the call with gRPC status {(int)status.Code} and said no more.",
-        "The coordinator's log has the same entry.", inner);
+    private PeerException Error(Status status, Exception inner) => status.ErrorId switch
+    {
+        null => new(GrpcErrors.CallFailed, Name, status.Detail.Length > 0 ? status.Detail : $"ended the call with gRPC status {(int)status.Code} and said no more.",
+            "Look at the coordinator's log.", inner),
+        ['F', 'L', '4', ..] id => new(id, Name, status.Detail, "The coordinator's log has the same entry.", inner),
+        { } id => new(ProtocolErrors.PeerAborted, Name, $"the coordinator gave up with error {id}.", "Look at the coordinator's own message, mend it there, and run the job again.", inner),
+    };
 
     private PeerException Lost(Exception inner) => IsForeign(inner)
         ? new(GrpcErrors.NotGrpc, Name, "it does not speak gRPC.", "Check the address and the port.", inner)

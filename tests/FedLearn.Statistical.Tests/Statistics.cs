@@ -1,4 +1,3 @@
-using MathNet.Numerics;
 using MathNet.Numerics.Distributions;
 
 namespace FedLearn.Statistical.Tests;
@@ -36,26 +35,10 @@ internal static class Statistics
     public static double ChiSquareCritical(int cells, double alpha) => ChiSquared.InvCDF(cells - 1, 1 - alpha);
 
     /// <summary>One-sided Clopper-Pearson upper limit of a probability after k events in n.</summary>
-    public static double ClopperPearsonUpper(long k, long n, double alpha) => k == n ? 1 : BetaQuantile(k + 1, n - k, 1 - alpha);
+    public static double ClopperPearsonUpper(long k, long n, double alpha) => k == n ? 1 : Beta.InvCDF(k + 1, n - k, 1 - alpha);
 
     /// <summary>One-sided Clopper-Pearson lower limit.</summary>
-    public static double ClopperPearsonLower(long k, long n, double alpha) => k == 0 ? 0 : BetaQuantile(k, n - k + 1, alpha);
-
-    /// <summary>By bisection: the library's inverse is good to 1e-5 or so only.</summary>
-    private static double BetaQuantile(double a, double b, double probability)
-    {
-        (double low, double high) = (0, 1);
-        for (int i = 0; i < 100; i++)
-        {
-            double middle = (low + high) / 2;
-            if (SpecialFunctions.BetaRegularized(a, b, middle) < probability)
-                low = middle;
-            else
-                high = middle;
-        }
-
-        return high;
-    }
+    public static double ClopperPearsonLower(long k, long n, double alpha) => k == 0 ? 0 : Beta.InvCDF(k, n - k + 1, alpha);
 
     public static double Quantile(double p) => Normal.InvCDF(0, 1, p);
 }

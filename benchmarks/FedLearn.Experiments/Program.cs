@@ -1,0 +1,10 @@
+using System.CommandLine;
+using FedLearn.Experiments.HdpVfl;
+
+// One line a verb. benchmarks/README.md says what each one measures and how long it takes.
+var root = new RootCommand("Experiments of FedLearn: the figures that the documentation quotes.")
+{
+    AccuracyVerb.Create(),
+    SearchVerb.Create(),
+};
+return await root.Parse(args).InvokeAsync().ConfigureAwait(false);

@@ -104,8 +104,8 @@ internal static class GrpcSpeedVerb
           "privacy": { "mode": "{{mode}}", "calibration": "tight", "epsilon": 1, "delta": 1e-6, "evaluation": "none" },
           "preprocessing": { "scaling": "none", "rows": "clip", "constant": true },
           "parties": [
-            { "name": "guest", "role": "active", "data": { "path": "guest.npy", "labels": "labels.npy" } },
-            { "name": "host", "role": "passive", "data": { "path": "host.npy" } }
+            { "name": "guest", "role": "active", "data": { "path": "guest.npy", "ids": "ids.txt", "labels": "labels.npy" } },
+            { "name": "host", "role": "passive", "data": { "path": "host.npy", "ids": "ids.txt" } }
           ],
           "alignment": "hashed",
           "transport": { "kind": "grpc" }
@@ -122,6 +122,7 @@ internal static class GrpcSpeedVerb
         WriteNpy(Path.Combine(folder, "guest.npy"), $"({rows}, {ActiveColumns})", active);
         WriteNpy(Path.Combine(folder, "host.npy"), $"({rows}, {PassiveColumns})", passive);
         WriteNpy(Path.Combine(folder, "labels.npy"), $"({rows},)", labels);
+        File.WriteAllLines(Path.Combine(folder, "ids.txt"), Enumerable.Range(0, rows).Select(i => i.ToString(CultureInfo.InvariantCulture)));
     }
 
     private static double[] Normal(Random random, long count)

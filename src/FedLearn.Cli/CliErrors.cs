@@ -12,6 +12,9 @@ internal static class CliErrors
     /// <summary>A result cannot be written where it was asked for.</summary>
     public const string CannotWrite = "FL2102";
 
+    /// <summary>A file that is to be compared is no training report.</summary>
+    public const string NoReport = "FL2103";
+
     /// <summary>An error that the tool did not expect.</summary>
     public const string Unexpected = "FL6001";
 }

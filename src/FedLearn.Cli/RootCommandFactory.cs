@@ -16,7 +16,12 @@ internal static class RootCommandFactory
         2 usage or configuration, 3 data, 4 peer or network, 5 privacy refused, 6 internal. Each error has an id and a page under docs/errors.
         """)
     {
+        TrainCommand.Create(),
+        PartyCommand.Create(),
+        PredictCommand.Create(),
+        ReportCommand.Create(),
         PrivacyCommand.Create(),
+        WorkerCommand.Create(),
         new HelpOption(),
         new VersionOption(),
     };

@@ -1,6 +1,123 @@
+using System.Security.Cryptography;
+using System.Text.Json;
+using FedLearn.Coordination;
+using FedLearn.Data;
+
 namespace FedLearn.Glm;
 
-/// <summary>What the parties of a job must agree on, as bytes.</summary>
+/// <summary>What the parties of a job must agree on, as digests.</summary>
 public static class GlmJobTerms
 {
+    /// <summary>The terms of a job: everything but paths, addresses, transport, ledgers, test noise and schemas, which each party adds itself.</summary>
+    /// <param name="job">The job.</param>
+    /// <param name="purpose">What the session does: <c>train</c> or <c>predict</c>. Sessions of different purposes do not mix.</param>
+    /// <returns>Digests of each section's canonical JSON (fixed order, defaults filled in, no white space) and of all of them.</returns>
+    public static SessionTerms Of(GlmJob job, string purpose = "train")
+    {
+        ArgumentNullException.ThrowIfNull(job);
+        PreprocessingOptions preprocessing = GlmPlan.PreprocessingOf(job);
+        var sections = new (string Name, Action<Utf8JsonWriter> Write)[]
+        {
+            ("name", json => { json.WriteString("name", job.Name); json.WriteString("purpose", purpose); }),
+            ("model", json =>
+            {
+                json.WriteString("family", job.Model.Family.Name);
+                json.WriteNumber("l2", job.Model.L2);
+                json.WriteString("intercept", job.Model.Intercept.ToString());
+            }),
+            ("training", json =>
+            {
+                GlmTrainingOptions t = job.Training;
+                json.WriteNumber("epochs", GlmPlan.EpochsOf(job));
+                Optional(json, "batchesPerEpoch", t.BatchesPerEpoch);
+                Optional(json, "batchSize", t.BatchSize);
+                json.WriteNumber("stepSize", t.StepSize);
+                Optional(json, "weightNorm", t.WeightNorm);
+                Optional(json, "residualClip", t.ResidualClip);
+                json.WriteString("optimizer", GlmPlan.OptimizerOf(job).ToString());
+                json.WriteNumber("seed", t.Seed);
+                json.WriteString("messagePrecision", t.MessagePrecision.ToString());
+            }),
+            ("privacy", json =>
+            {
+                GlmPrivacyOptions p = job.Privacy;
+                json.WriteString("mode", p.Mode.ToString());
+                if (p.Mode == PrivacyMode.None)
+                    return;
+                json.WriteString("calibration", p.Calibration.ToString());
+                json.WriteString("adjacency", p.Adjacency.ToString());
+                json.WriteString("evaluation", p.Evaluation.ToString());
+                foreach (GlmPartyOptions party in job.Parties)
+                {
+                    PrivacyBudget? budget = party.Budget ?? p.Budget;
+                    Optional(json, party.Party.Name + ".epsilon", budget?.Epsilon);
+                    Optional(json, party.Party.Name + ".delta", budget?.Delta);
+                }
+            }),
+            ("preprocessing", json =>
+            {
+                json.WriteString("scaling", preprocessing.Scaling.ToString());
+                json.WriteString("rows", preprocessing.Rows.ToString());
+                json.WriteBoolean("constant", GlmPlan.ConstantOf(job));
+                json.WriteNumber("rowNorm", preprocessing.RowNorm);
+            }),
+            ("alignment", json => json.WriteString("method", job.Alignment.ToString())),
+            ("evaluation", json => WriteSplit(json, job.Split)),
+            ("parties", json =>
+            {
+                foreach (GlmPartyOptions party in job.Parties)
+                    json.WriteString(party.Party.Name, party.Party.Role.ToString());
+            }),
+        };
+
+        var digests = new Dictionary<string, ReadOnlyMemory<byte>>();
+        using var all = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
+        foreach ((string name, Action<Utf8JsonWriter> write) in sections)
+        {
+            using var buffer = new MemoryStream();
+            using (var json = new Utf8JsonWriter(buffer))
+            {
+                json.WriteStartObject();
+                json.WriteStartObject(name);
+                write(json);
+                json.WriteEndObject();
+                json.WriteEndObject();
+            }
+
+            digests[name] = SHA256.HashData(buffer.ToArray());
+            all.AppendData(digests[name].Span);
+        }
+
+        PartyDescription[] parties = [.. job.Parties.Select(p => p.Party).OrderBy(p => p.Role)];
+        return new SessionTerms(job.Name, all.GetHashAndReset(), digests, parties);
+    }
+
+    private static void WriteSplit(Utf8JsonWriter json, SplitRule split)
+    {
+        switch (split)
+        {
+            case SplitRule.FromFile:
+                json.WriteString("split", "file");
+                break;
+            case SplitRule.ByHash byHash:
+                json.WriteString("split", "sha256");
+                json.WriteNumber("mod", byHash.Modulus);
+                json.WriteStartArray("test");
+                foreach (int residue in byHash.Test.Order())
+                    json.WriteNumberValue(residue);
+                json.WriteEndArray();
+                break;
+            default:
+                json.WriteString("split", "none");
+                break;
+        }
+    }
+
+    private static void Optional(Utf8JsonWriter json, string name, double? value)
+    {
+        if (value is { } number)
+            json.WriteNumber(name, number);
+        else
+            json.WriteNull(name);
+    }
 }

@@ -30,9 +30,7 @@ public sealed class InMemoryChannel : PartyChannel
         ArgumentNullException.ThrowIfNull(payload);
         cancellationToken.ThrowIfCancellationRequested();
         long bytes = payload.PackedBytes;
-        if (bytes > Options.MaxMessageBytes)
-            throw ProtocolErrors.Peer(ProtocolErrors.TooLarge, RemoteParty, $"round {round}",
-                $"a message of {bytes} bytes is over the limit of {Options.MaxMessageBytes}.", "Use more batches per epoch, or raise the limit at both parties.");
+        CheckSize(round, bytes);
         Write(new ChannelFrame.Message(round, payload, bytes));
         return new ValueTask<long>(bytes);
     }
@@ -75,9 +73,6 @@ public sealed class InMemoryChannel : PartyChannel
     private void Write(ChannelFrame frame)
     {
         if (!_outgoing.Writer.TryWrite(frame))
-            throw Gone(null);
+            throw Gone();
     }
-
-    private Diagnostics.PeerException Gone(Exception? inner) => ProtocolErrors.Peer(ProtocolErrors.PeerGone, RemoteParty, "channel",
-        "the connection ended before the job did.", "Look at the peer's own log, then run the job again on both sides.", inner);
 }

@@ -56,6 +56,12 @@ public static class ProtocolErrors
     /// <summary>A peer sent a value outside its legal range, other than a non-finite number.</summary>
     public const string IllegalValue = "FL4017";
 
+    /// <summary>The user stopped the job at one party.</summary>
+    public const string Cancelled = "FL4018";
+
+    /// <summary>A party stopped for a reason that has no id of its own.</summary>
+    public const string PeerFailed = "FL4019";
+
     internal static PeerException Peer(string id, string remote, string step, string cause, string remedy, Exception? inner = null) =>
         new(id, $"peer '{remote}', {step}", cause, remedy, inner);
 }

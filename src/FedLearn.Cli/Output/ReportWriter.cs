@@ -1,0 +1,80 @@
+using System.Globalization;
+using System.Text.Encodings.Web;
+using System.Text.Json;
+using System.Text.Json.Nodes;
+using Spectre.Console;
+
+namespace FedLearn.Cli.Output;
+
+/// <summary>Where a verb's document goes: files, standard output, and a table for people.</summary>
+internal static class ReportWriter
+{
+    private static readonly JsonSerializerOptions Format = new() { WriteIndented = true, Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping };
+
+    /// <summary>The document as text, the same for --json and --report.</summary>
+    public static string Text(JsonObject document) => document.ToJsonString(Format) + "\n";
+
+    /// <summary>Writes a training report wherever it was asked for.</summary>
+    public static void Write(JsonObject document, TextWriter? output, string? report, string? html)
+    {
+        if (report is not null)
+            OutputFile.Write(report, Text(document));
+        if (html is not null)
+            OutputFile.Write(html, HtmlReport.Of([document]));
+        output?.Write(Text(document));
+        Show(document);
+    }
+
+    /// <summary>A number for people: leading zero, four digits after the point; a dash where there is none.</summary>
+    public static string Number(JsonNode? value) => value is null ? "-" : ((double)value).ToString("0.0000", CultureInfo.InvariantCulture);
+
+    /// <summary>The figures of a report as name and value, absent ones left out.</summary>
+    public static IEnumerable<(string Name, string Train, string Test)> Metrics(JsonObject document)
+    {
+        JsonNode? train = document["metrics"]!["train"], test = document["metrics"]!["test"];
+        foreach (string name in (string[])["auc", "accuracy", "logLoss", "rmse", "r2", "deviance"])
+            if (train?[name] is not null || test?[name] is not null)
+                yield return (name, Number(train?[name]), Number(test?[name]));
+    }
+
+    private static void Show(JsonObject document)
+    {
+        IAnsiConsole console = Terminal.Error;
+        if ((string?)document["notice"] is { } notice)
+            Terminal.Log(notice);
+        Table metrics = new Table().Border(TableBorder.Ascii2).AddColumns("metric", "train", "test");
+        foreach ((string name, string train, string test) in Metrics(document))
+            metrics.AddRow(name, train, test);
+        console.Write(metrics);
+        Table parties = new Table().Border(TableBorder.Ascii2).AddColumns("party", "role", "epsilon", "delta", "sigma", "sent", "peak memory");
+        foreach (JsonObject party in document["parties"]!.AsArray().Select(p => p!.AsObject()))
+        {
+            JsonObject privacy = party["privacy"]!.AsObject();
+            parties.AddRow(Markup.Escape((string)party["name"]!), (string)party["role"]!, Short(privacy["epsilon"]), Short(privacy["delta"]), Short(privacy["sigmaCharged"]),
+                Bytes((long)party["bytesSent"]!), Bytes((long)party["peakMemoryBytes"]!));
+        }
+
+        console.Write(parties);
+        JsonObject timing = document["timing"]!.AsObject();
+        Terminal.Log($"{(int)timing["epochs"]!} epochs, {Number(timing["secondsPerEpoch"])} s an epoch, {Number(timing["totalSeconds"])} s in all.");
+        foreach (string claim in document["parties"]!.AsArray().SelectMany(p => p!["privacy"]!["claims"]!.AsArray()).Select(c => (string)c!))
+            Terminal.Log($"claim: {claim}");
+        IEnumerable<string> warnings = document["warnings"]!.AsArray().Concat(document["parties"]!.AsArray().SelectMany(p => p!["privacy"]!["warnings"]!.AsArray())).Select(w => (string)w!);
+        foreach (string warning in warnings.Distinct())
+            Terminal.Log($"warning: {warning}");
+        string[] ignored = [.. document["ignored"]!.AsArray().Select(k => (string)k!)];
+        if (ignored.Length > 0)
+            Terminal.Log($"keys without effect in this mode: {string.Join(", ", ignored)}");
+    }
+
+    /// <summary>A number in few digits; a dash where there is none.</summary>
+    public static string Short(JsonNode? value) => value is null ? "-" : ((double)value).ToString("G4", CultureInfo.InvariantCulture);
+
+    /// <summary>Bytes for people.</summary>
+    public static string Bytes(long bytes) => bytes switch
+    {
+        < 10_000 => string.Create(CultureInfo.InvariantCulture, $"{bytes} B"),
+        < 10_000_000 => string.Create(CultureInfo.InvariantCulture, $"{bytes / 1e3:0.0} kB"),
+        _ => string.Create(CultureInfo.InvariantCulture, $"{bytes / 1e6:0.0} MB"),
+    };
+}

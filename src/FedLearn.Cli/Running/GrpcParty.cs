@@ -1,0 +1,85 @@
+using System.Text.Json.Nodes;
+using FedLearn.Cli.RunFiles;
+using FedLearn.Protocol;
+using FedLearn.Transport.Grpc;
+
+namespace FedLearn.Cli.Running;
+
+/// <summary>One party of a session over gRPC.</summary>
+internal static class GrpcParty
+{
+    /// <summary>The active party: hosts the coordinator, then takes part.</summary>
+    /// <param name="task">What the party does.</param>
+    /// <param name="listen">Where to listen; port 0 lets the system choose.</param>
+    /// <param name="settings">Time limits.</param>
+    /// <param name="listening">Told the address as soon as parties can join.</param>
+    /// <param name="log">Told one line for each refused request to join.</param>
+    /// <param name="cancellationToken">Stops.</param>
+    public static async Task<JsonObject> HostAsync(PartyTask task, Uri listen, TransportSettings settings, Action<Uri> listening, Action<string> log,
+        CancellationToken cancellationToken)
+    {
+        var options = new GrpcHostOptions { Listen = listen, JoinTimeout = settings.ConnectTimeout, Channel = Channel(settings) };
+        await using GrpcFederationHost host = await GrpcFederationHost.StartAsync(options, task.Terms, cancellationToken).ConfigureAwait(false);
+        host.JoinRefused += (name, refusal) => log($"refused '{name}': {refusal.Cause} ({refusal.Id})");
+        listening(host.Address);
+        ReadyParty ready = task.Prepare(cancellationToken);
+        await using GrpcSession session = await host.JoinAsync(ready.Request, cancellationToken).ConfigureAwait(false);
+        return await ready.Run(session.Agreement, session.Channels, cancellationToken).ConfigureAwait(false);
+    }
+
+    /// <summary>A passive party: reads its data, joins, takes part.</summary>
+    public static async Task<JsonObject> JoinAsync(PartyTask task, Uri coordinator, TransportSettings settings, CancellationToken cancellationToken)
+    {
+        ReadyParty ready = task.Prepare(cancellationToken);
+        var options = new GrpcClientOptions { ConnectTimeout = settings.ConnectTimeout, JoinTimeout = settings.ConnectTimeout, Channel = Channel(settings) };
+        await using GrpcSession session = await GrpcFederationClient.JoinAsync(coordinator, ready.Request, options, cancellationToken).ConfigureAwait(false);
+        return await ready.Run(session.Agreement, session.Channels, cancellationToken).ConfigureAwait(false);
+    }
+
+    /// <summary>All parties in this process, talking gRPC over loopback.</summary>
+    public static async Task<IReadOnlyList<JsonObject>> AllAsync(IReadOnlyList<PartyTask> tasks, TransportSettings settings, Action<string> log,
+        CancellationToken cancellationToken)
+    {
+        using var stop = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
+        var address = new TaskCompletionSource<Uri>(TaskCreationOptions.RunContinuationsAsynchronously);
+        Task<JsonObject>[] running = [.. tasks.Select(task => Task.Run(async () => task.IsActive
+            ? await HostAsync(task, new Uri("http://127.0.0.1:0"), settings, address.SetResult, log, stop.Token).ConfigureAwait(false)
+            : await JoinAsync(task, await address.Task.WaitAsync(stop.Token).ConfigureAwait(false), settings, stop.Token).ConfigureAwait(false), CancellationToken.None))];
+        return await FirstFailure.WhenAllAsync(running, stop).ConfigureAwait(false);
+    }
+
+    private static ChannelOptions Channel(TransportSettings settings) =>
+        new() { ReceiveTimeout = settings.Timeout, MaxMessageBytes = settings.MaxMessageBytes };
+}
+
+/// <summary>Waits for parties that run side by side.</summary>
+internal static class FirstFailure
+{
+    /// <summary>How long the others may take to end by themselves once one party failed.</summary>
+    public static readonly TimeSpan Grace = TimeSpan.FromSeconds(3);
+
+    /// <summary>All results; or, when a party fails, the error at the root of it, after the others were stopped.</summary>
+    public static async Task<IReadOnlyList<T>> WhenAllAsync<T>(IReadOnlyList<Task<T>> parties, CancellationTokenSource stop)
+    {
+        var open = new List<Task<T>>(parties);
+        while (open.Count > 0)
+        {
+            Task<T> ended = await Task.WhenAny(open).ConfigureAwait(false);
+            open.Remove(ended);
+            if (ended.IsCompletedSuccessfully)
+                continue;
+            stop.CancelAfter(Grace);
+            try
+            {
+                await Task.WhenAll(parties).ConfigureAwait(false);
+            }
+            catch (Exception)
+            {
+                Exception[] failures = [.. parties.Where(p => p.IsFaulted).Select(p => p.Exception!.InnerException!)];
+                throw failures.Length > 0 ? FailureSummary.Root(failures) : new OperationCanceledException();
+            }
+        }
+
+        return [.. parties.Select(p => p.Result)];
+    }
+}

@@ -1,0 +1,140 @@
+using System.Diagnostics;
+using System.Text.Json;
+using System.Text.Json.Nodes;
+using FedLearn.Cli.RunFiles;
+using FedLearn.Coordination;
+using FedLearn.Evaluation;
+using FedLearn.Glm;
+using FedLearn.Privacy;
+
+namespace FedLearn.Cli.Running;
+
+/// <summary>The report of a training as one party can write it, and the report of all parties put together.</summary>
+internal static class PartyDocument
+{
+    private const string TestNoise = "NOT PRIVATE: test noise";
+
+    /// <summary>Report of one party: its own figures, and what every party knows of the job.</summary>
+    public static JsonObject Of(RunFile run, GlmPartyResult result)
+    {
+        GlmJob job = run.Job;
+        var report = new JsonObject();
+        if (job.Privacy.TestNoiseSeed is not null)
+            report["notice"] = TestNoise;
+        report["tool"] = new JsonObject { ["name"] = "fedlearn", ["version"] = typeof(PartyDocument).Assembly.GetName().Version!.ToString(3) };
+        report["job"] = new JsonObject
+        {
+            ["name"] = job.Name,
+            ["digest"] = result.JobDigest,
+            ["model"] = "glm",
+            ["family"] = job.Model.Family.Name,
+            ["l2"] = job.Model.L2,
+            ["optimizer"] = GlmPlan.OptimizerOf(job).ToString().ToLowerInvariant(),
+            ["epochs"] = GlmPlan.EpochsOf(job),
+            ["stopReason"] = Camel(result.StopReason.ToString()),
+            ["transport"] = run.Transport.Kind == TransportKind.Grpc ? "grpc" : "in-memory",
+        };
+        report["metrics"] = new JsonObject { ["train"] = Metrics(result.Train), ["test"] = Metrics(result.Test) };
+        report["objective"] = result.Objective;
+        report["rows"] = new JsonObject { ["train"] = result.TrainRows, ["test"] = result.TestRows };
+        report["timing"] = Timing(result.Timing);
+        report["alignment"] = new JsonObject { ["method"] = "hashed", ["commonRows"] = result.CommonRows, ["leaks"] = Texts(result.AlignmentLeaks) };
+        report["parties"] = new JsonArray(Party(result, job.Privacy.Calibration));
+        report["roles"] = new JsonArray(new JsonObject { ["role"] = "coordinator", ["hostedBy"] = job.Parties.First(p => p.Party.Role == PartyRole.Active).Party.Name });
+        report["ignored"] = Texts(run.Ignored);
+        report["warnings"] = Texts([.. run.Warnings, .. result.Warnings]);
+        return report;
+    }
+
+    /// <summary>One report from those of all parties: the active party's, with everybody's figures.</summary>
+    /// <param name="documents">One report a party, the active party's first.</param>
+    /// <param name="totalSeconds">Wall-clock seconds from reading the run file to the last result.</param>
+    public static JsonObject Merge(IReadOnlyList<JsonObject> documents, double totalSeconds)
+    {
+        JsonObject merged = documents[0].DeepClone().AsObject();
+        JsonArray parties = merged["parties"]!.AsArray(), warnings = merged["warnings"]!.AsArray();
+        foreach (JsonObject other in documents.Skip(1))
+        {
+            parties.Add(other["parties"]![0]!.DeepClone());
+            foreach (string warning in other["warnings"]!.AsArray().Select(w => (string)w!).Where(w => !warnings.Any(known => (string)known! == w)))
+                warnings.Add(warning);
+        }
+
+        merged["timing"]!["totalSeconds"] = totalSeconds;
+        return merged;
+    }
+
+    private static JsonObject Party(GlmPartyResult result, Calibration calibration) => new()
+    {
+        ["name"] = result.Party.Name,
+        ["role"] = result.Party.Role == PartyRole.Active ? "active" : "passive",
+        ["bytesSent"] = result.Traffic.BytesSent,
+        ["bytesReceived"] = result.Traffic.BytesReceived,
+        ["messagesSent"] = result.Traffic.MessagesSent,
+        ["peakMemoryBytes"] = PeakMemory(),
+        ["timing"] = Timing(result.Timing),
+        ["privacy"] = Privacy(result.Privacy, calibration),
+        ["model"] = new JsonObject { ["weightsSha256"] = result.Model.WeightsSha256, ["features"] = result.Model.Weights.Count },
+        ["releases"] = new JsonArray([.. result.Releases.OrderBy(r => r.Key.Name, StringComparer.Ordinal).Select(r => (JsonNode)new JsonObject
+        {
+            ["name"] = r.Key.Name,
+            ["protection"] = r.Key.Protection == Protection.Noise ? "noise" : "none",
+            ["count"] = r.Value,
+        })]),
+    };
+
+    private static JsonObject Privacy(GlmPrivacyStatement statement, Calibration calibration)
+    {
+        PartyCalibration? c = statement.Calibration;
+        return new JsonObject
+        {
+            ["mode"] = statement.Mode == PrivacyMode.None ? "none" : "hdp-vfl",
+            ["calibration"] = c is null ? null : Camel(calibration.ToString()),
+            ["adjacency"] = c is null ? null : "replace-one",
+            ["epsilon"] = statement.Budget?.Epsilon,
+            ["delta"] = statement.Budget?.Delta,
+            ["mu"] = c?.Mu,
+            ["sigma"] = c?.Sigma,
+            ["sensitivity"] = c?.Sensitivity,
+            ["ownTerm"] = c?.OwnTerm,
+            ["driftTerm"] = c?.DriftTerm,
+            ["latticeSlack"] = c?.LatticeSlack,
+            ["sigmaCharged"] = c?.SigmaCharged,
+            ["actualDelta"] = c?.ActualDelta,
+            ["secureNoise"] = c is null ? null : statement.SecureNoise,
+            ["claims"] = Texts(statement.Claims),
+            ["warnings"] = Texts(statement.Warnings),
+        };
+    }
+
+    private static JsonObject Timing(GlmTiming timing) => new()
+    {
+        ["totalSeconds"] = timing.Training,
+        ["trainingSeconds"] = timing.Training,
+        ["epochs"] = timing.Epochs,
+        ["secondsPerEpoch"] = timing.PerEpoch,
+        ["computeSeconds"] = timing.Compute,
+        ["waitSeconds"] = timing.Wait,
+        ["noiseSeconds"] = timing.Noise,
+    };
+
+    private static JsonObject? Metrics(MetricSet? metrics) => metrics is null ? null : new JsonObject
+    {
+        ["auc"] = metrics.Auc,
+        ["accuracy"] = metrics.Accuracy,
+        ["logLoss"] = metrics.LogLoss,
+        ["rmse"] = metrics.Rmse,
+        ["r2"] = metrics.R2,
+        ["deviance"] = metrics.Deviance,
+    };
+
+    private static JsonArray Texts(IEnumerable<string> texts) => new([.. texts.Select(t => (JsonNode)t)]);
+
+    private static string Camel(string name) => JsonNamingPolicy.CamelCase.ConvertName(name);
+
+    private static long PeakMemory()
+    {
+        using Process self = Process.GetCurrentProcess();
+        return self.PeakWorkingSet64;
+    }
+}

@@ -1,0 +1,93 @@
+using System.Globalization;
+using System.Text.Json.Nodes;
+using FedLearn.Cli.RunFiles;
+using FedLearn.Coordination;
+using FedLearn.Data;
+using FedLearn.Diagnostics;
+using FedLearn.Glm;
+using FedLearn.Protocol;
+
+namespace FedLearn.Cli.Running;
+
+/// <summary>A party that has read its data and is ready to join.</summary>
+internal sealed record ReadyParty(JoinRequest Request, Func<SessionAgreement, IReadOnlyList<IPartyChannel>, CancellationToken, Task<JsonObject>> Run);
+
+/// <summary>What one party does in a session, wherever it runs: in this process, in a child process, or at another company.</summary>
+internal sealed class PartyTask(string name, SessionTerms terms, Func<CancellationToken, ReadyParty> prepare)
+{
+    public string Name { get; } = name;
+
+    public SessionTerms Terms { get; } = terms;
+
+    public bool IsActive => Terms.Parties[0].Name == Name;
+
+    /// <summary>Reads the party's data; throws its errors before anything is sent.</summary>
+    public ReadyParty Prepare(CancellationToken cancellationToken) => prepare(cancellationToken);
+
+    public static PartyTask Train(RunFile run, string party, string? modelDirectory, IProgress<GlmProgress>? progress) => new(party, GlmJobTerms.Of(run.Job), stop =>
+    {
+        RunFileParty self = run.Party(party);
+        CheckBudget(run, self);
+        var trainer = new GlmParty(run.Job, Input(run, self, needLabel: self.Role == PartyRole.Active, stop));
+        return new ReadyParty(trainer.JoinRequest, async (agreement, channels, cancel) =>
+        {
+            GlmPartyResult result = await trainer.TrainAsync(agreement, channels, progress, cancel).ConfigureAwait(false);
+            if (modelDirectory is not null)
+                result.Model.Save(modelDirectory);
+            return PartyDocument.Of(run, result);
+        });
+    });
+
+    public static PartyTask Predict(RunFile run, string party, string modelDirectory, string? output) => new(party, GlmJobTerms.Of(run.Job, "predict"), stop =>
+    {
+        RunFileParty self = run.Party(party);
+        GlmPartyInput input = Input(run, self, needLabel: false, stop);
+        var predictor = new GlmPredictor(run.Job, input, GlmModel.Load(modelDirectory, party));
+        return new ReadyParty(predictor.JoinRequest, async (agreement, channels, cancel) =>
+        {
+            GlmPrediction? prediction = await predictor.PredictAsync(agreement, channels, cancel).ConfigureAwait(false);
+            if (prediction is not null && output is not null)
+                WriteScores(output, input.Table, prediction);
+            return new JsonObject { ["party"] = party, ["rows"] = prediction?.Rows.Count };
+        });
+    });
+
+    private static GlmPartyInput Input(RunFile run, RunFileParty self, bool needLabel, CancellationToken cancellationToken)
+    {
+        RunFileData data = self.Data ?? throw new ConfigurationException(RunFileErrors.MissingKey, $"{run.Path}: parties, '{self.Name}'",
+            "the party has no data.", "Give data.path in the run file, or in the party file of that party.");
+        var source = new TableSource { Path = data.Path, Id = data.Id, Label = data.Label, Schema = data.Schema, Ids = data.Ids, Labels = data.Labels };
+        return new GlmPartyInput { Party = self.Name, Table = Table.Load(source, needLabel, cancellationToken), SplitFile = self.SplitPath ?? run.SplitPath };
+    }
+
+    /// <summary>The budget of one job against the ledger's; a ledger that adds up jobs on disk comes later.</summary>
+    private static void CheckBudget(RunFile run, RunFileParty self)
+    {
+        PrivacyBudget? asked = run.Job.Parties.First(p => p.Party.Name == self.Name).Budget ?? run.Job.Privacy.Budget;
+        if (run.Job.Privacy.Mode != PrivacyMode.None && self.Ledger.Budget is { } limit && asked is not null
+            && (asked.Epsilon > limit.Epsilon || asked.Delta > limit.Delta))
+            throw new PrivacyRefusedException(GlmErrors.BudgetExceeded, $"{run.Path}: parties, '{self.Name}', ledger.budget",
+                "the job asks for more epsilon or delta than the ledger's budget.", "Lower privacy.epsilon and privacy.delta, or raise the budget.");
+    }
+
+    private static void WriteScores(string path, Table table, GlmPrediction prediction)
+    {
+        string partial = path + ".partial";
+        Directory.CreateDirectory(Path.GetDirectoryName(Path.GetFullPath(path))!);
+        using (CsvHelper.CsvWriter csv = CsvHelper.CsvWriter.ToFile(partial, new CsvHelper.CsvWriterOptions()))
+        {
+            foreach (string header in (string[])["id", "score", "prediction"])
+                csv.WriteField(header);
+            csv.EndRecord();
+            for (int i = 0; i < prediction.Rows.Count; i++)
+            {
+                csv.WriteField(table.Ids[prediction.Rows[i]]);
+                csv.WriteField(prediction.Scores[i].ToString("R", CultureInfo.InvariantCulture));
+                csv.WriteField(prediction.Means[i].ToString("R", CultureInfo.InvariantCulture));
+                csv.EndRecord();
+            }
+        }
+
+        File.Move(partial, path, overwrite: true);
+    }
+}

@@ -1,0 +1,149 @@
+using System.Diagnostics;
+using System.Text.Json.Nodes;
+using FedLearn.Cli.RunFiles;
+using FedLearn.Coordination;
+using FedLearn.Diagnostics;
+using FedLearn.Glm;
+using FedLearn.Protocol;
+
+namespace FedLearn.Cli.Running;
+
+/// <summary>What all parties of a session do.</summary>
+/// <param name="Run">The run file.</param>
+/// <param name="Verb"><c>train</c> or <c>predict</c>.</param>
+/// <param name="ModelDirectory">Where models are written or read; null writes none.</param>
+/// <param name="Output">Where the active party writes predictions.</param>
+internal sealed record SessionOrder(RunFile Run, string Verb, string? ModelDirectory, string? Output)
+{
+    /// <summary>Parties, the active one first, then in the job's order.</summary>
+    public IReadOnlyList<string> Parties => [.. Run.Parties.OrderBy(p => p.Role).Select(p => p.Name)];
+
+    public PartyTask TaskOf(string party, IProgress<GlmProgress>? progress) => Verb == "train"
+        ? PartyTask.Train(Run, party, ModelDirectory, progress)
+        : PartyTask.Predict(Run, party, ModelDirectory!, Output);
+}
+
+/// <summary>Runs every party of a job on this machine: in this process, or each in a process of its own.</summary>
+internal static class SessionRunner
+{
+    /// <returns>One document a party, the active party's first.</returns>
+    public static Task<IReadOnlyList<JsonObject>> RunAsync(SessionOrder order, bool inProcess, IProgress<GlmProgress>? progress, Action<string> log,
+        CancellationToken cancellationToken) => order.Run.Transport.Kind switch
+        {
+            TransportKind.InMemory => InMemoryAsync(order, progress, cancellationToken),
+            _ when inProcess => GrpcParty.AllAsync([.. order.Parties.Select(p => order.TaskOf(p, progress))], order.Run.Transport, log, cancellationToken),
+            _ => ProcessesAsync(order, progress, log, cancellationToken),
+        };
+
+    private static async Task<IReadOnlyList<JsonObject>> InMemoryAsync(SessionOrder order, IProgress<GlmProgress>? progress, CancellationToken cancellationToken)
+    {
+        PartyTask[] tasks = [.. order.Parties.Select(p => order.TaskOf(p, progress))];
+        ReadyParty[] ready = [.. tasks.Select(t => t.Prepare(cancellationToken))];
+        var options = new ChannelOptions { ReceiveTimeout = order.Run.Transport.Timeout, MaxMessageBytes = order.Run.Transport.MaxMessageBytes };
+        return await LocalSession.RunAsync(tasks[0].Terms, [.. ready.Select(r => r.Request)], options,
+            (i, agreement, channels, stop) => ready[i].Run(agreement, channels, stop), cancellationToken).ConfigureAwait(false);
+    }
+
+    private static async Task<IReadOnlyList<JsonObject>> ProcessesAsync(SessionOrder order, IProgress<GlmProgress>? progress, Action<string> log,
+        CancellationToken cancellationToken)
+    {
+        using var stop = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
+        var address = new TaskCompletionSource<Uri>(TaskCreationOptions.RunContinuationsAsynchronously);
+        async Task<JsonObject> PartyAsync(string party, bool active)
+        {
+            Uri? coordinator = active ? null : await address.Task.WaitAsync(stop.Token).ConfigureAwait(false);
+            return await ChildAsync(order, party, coordinator, uri => address.TrySetResult(uri), progress, log, stop.Token).ConfigureAwait(false);
+        }
+
+        Task<JsonObject>[] running = [.. order.Parties.Select((party, i) => PartyAsync(party, active: i == 0))];
+        return await FirstFailure.WhenAllAsync(running, stop).ConfigureAwait(false);
+    }
+
+    /// <summary>Starts one party's process and follows it to its end.</summary>
+    private static async Task<JsonObject> ChildAsync(SessionOrder order, string party, Uri? coordinator, Action<Uri> listening,
+        IProgress<GlmProgress>? progress, Action<string> log, CancellationToken cancellationToken)
+    {
+        using Process child = Process.Start(StartInfo(order, party, coordinator))
+            ?? throw new InternalFailureException(RunningErrors.ChildFailed, $"party '{party}'", "its process did not start.", "Look at the system's limits.");
+        // A child ends when its standard input closes, so it cannot outlive this process.
+        await using var killing = cancellationToken.Register(() => Kill(child)).ConfigureAwait(false);
+        JsonObject? document = null;
+        FedLearnException? failure = null;
+        Task<string> errors = child.StandardError.ReadToEndAsync(CancellationToken.None);
+        while (await child.StandardOutput.ReadLineAsync(CancellationToken.None).ConfigureAwait(false) is { } text)
+        {
+            JsonObject line = JsonNode.Parse(text)!.AsObject();
+            switch ((string)line["event"]!)
+            {
+                case "listening":
+                    listening(new Uri((string)line["address"]!));
+                    break;
+                case "progress":
+                    progress?.Report(WorkerEvents.ReadProgress(line));
+                    break;
+                case "log":
+                    log($"{party}: {(string)line["text"]!}");
+                    break;
+                case "result":
+                    document = line["document"]!.DeepClone().AsObject();
+                    break;
+                case "error":
+                    failure = WorkerEvents.ReadFailure(line);
+                    break;
+            }
+        }
+
+        await child.WaitForExitAsync(CancellationToken.None).ConfigureAwait(false);
+        if (failure is not null)
+            throw failure;
+        cancellationToken.ThrowIfCancellationRequested();
+        if (document is not null)
+            return document;
+        string last = (await errors.ConfigureAwait(false)).Trim().Split('\n')[0];
+        throw new PeerException(ProtocolErrors.PeerGone, $"party '{party}'",
+            $"its process ended with code {child.ExitCode} before the job did{(last.Length > 0 ? ": " + last : "")}.", "Run the job again; look for a lack of memory if it happens twice.");
+    }
+
+    private static ProcessStartInfo StartInfo(SessionOrder order, string party, Uri? coordinator)
+    {
+        // An installed tool is its own executable; otherwise the process is dotnet, or a test host, and the tool a library.
+        string self = Environment.ProcessPath!, name = Path.GetFileNameWithoutExtension(self), assembly = typeof(SessionRunner).Assembly.Location;
+        bool own = name.Equals("fedlearn", StringComparison.OrdinalIgnoreCase) || name.Equals(Path.GetFileNameWithoutExtension(assembly), StringComparison.OrdinalIgnoreCase);
+        var start = new ProcessStartInfo(own || name == "dotnet" ? self : "dotnet")
+        {
+            RedirectStandardInput = true,
+            RedirectStandardOutput = true,
+            RedirectStandardError = true,
+            UseShellExecute = false,
+        };
+        if (!own)
+            start.ArgumentList.Add(assembly);
+
+        foreach (string argument in (string[])["worker", "--verb", order.Verb, "--config", order.Run.Path, "--party", party])
+            start.ArgumentList.Add(argument);
+        void Add(string option, string? value)
+        {
+            if (value is null)
+                return;
+            start.ArgumentList.Add(option);
+            start.ArgumentList.Add(value);
+        }
+
+        Add("--coordinator", coordinator?.ToString());
+        Add("--model", order.ModelDirectory);
+        Add("--out", order.Output);
+        return start;
+    }
+
+    private static void Kill(Process child)
+    {
+        try
+        {
+            child.Kill(entireProcessTree: true);
+        }
+        catch (Exception e) when (e is InvalidOperationException or System.ComponentModel.Win32Exception)
+        {
+            // It has ended by itself.
+        }
+    }
+}

@@ -1,0 +1,132 @@
+using System.Buffers;
+using System.Buffers.Binary;
+using System.Runtime.InteropServices;
+using FedLearn.Privacy;
+using FedLearn.Protocol;
+using FedLearn.Transport.Grpc.Rpc;
+using Google.Protobuf;
+
+namespace FedLearn.Transport.Grpc;
+
+/// <summary>Payloads to wire messages and back. Decoding checks form only; the channel checks kind, round, length and finiteness.</summary>
+internal static class EnvelopeCodec
+{
+    /// <summary>Most bytes by which an envelope is larger than its packed elements: tags, lengths, round, element type, gRPC prefix.</summary>
+    public const int MostOverhead = 64;
+
+    /// <summary>The wire message of a payload. It refers to the payload's memory where the machine's byte order allows.</summary>
+    public static Wire.Envelope Encode(int round, Payload payload) => payload switch
+    {
+        Scores scores => new() { Round = round, Scores = Vector(scores) },
+        Residuals residuals => new() { Round = round, Residuals = Vector(residuals) },
+        Scalars scalars => new() { Round = round, Scalars = new() { Kind = (Wire.ScalarsKind)scalars.Kind, Data = Pack(scalars) } },
+        HashedIds ids => new() { Round = round, HashedIds = UnsafeByteOperations.UnsafeWrap(ids.Digests) },
+        RowSelection rows => new() { Round = round, RowSelection = UnsafeByteOperations.UnsafeWrap(rows.Selected) },
+        _ => throw new ArgumentOutOfRangeException(nameof(payload), payload.GetType(), "This payload has no wire message."),
+    };
+
+    /// <summary>The frame of a wire message.</summary>
+    /// <exception cref="RpcException">FL4005: the message has no valid form.</exception>
+    public static ChannelFrame Decode(Wire.Envelope envelope, long bytes)
+    {
+        if (envelope.Round < 0)
+            throw Malformed("a message with a negative round");
+        return envelope.BodyCase switch
+        {
+            Wire.Envelope.BodyOneofCase.Scores => Message(new Scores(Unpack(envelope.Scores), Element(envelope.Scores))),
+            Wire.Envelope.BodyOneofCase.Residuals => Message(new Residuals(Unpack(envelope.Residuals), Element(envelope.Residuals))),
+            Wire.Envelope.BodyOneofCase.Scalars => Message(new Scalars(Kind(envelope.Scalars), Doubles(envelope.Scalars.Data))),
+            Wire.Envelope.BodyOneofCase.HashedIds => Message(envelope.HashedIds.Length % HashedIds.DigestBytes == 0
+                ? new HashedIds(envelope.HashedIds.Memory)
+                : throw Malformed("hashed ids that are not 32 bytes each")),
+            Wire.Envelope.BodyOneofCase.RowSelection => Message(new RowSelection(envelope.RowSelection.Memory)),
+            Wire.Envelope.BodyOneofCase.Completed => new ChannelFrame.Completed(),
+            Wire.Envelope.BodyOneofCase.Aborted => HeaderText.IsErrorId(envelope.Aborted.ErrorId)
+                ? new ChannelFrame.Aborted(envelope.Aborted.ErrorId)
+                : throw Malformed("an error id of the wrong form"),
+            _ => throw Malformed("a message without a known body"),
+        };
+
+        ChannelFrame.Message Message(Payload payload) => new(envelope.Round, payload, bytes);
+    }
+
+    private static Wire.Vector Vector(VectorPayload payload) => new() { Type = (Wire.ElementType)payload.ElementType, Data = Pack(payload) };
+
+    private static ByteString Pack(VectorPayload payload)
+    {
+        if (payload.ElementType == ElementType.Float32)
+        {
+            var floats = GC.AllocateUninitializedArray<float>(payload.Length);
+            ReadOnlySpan<double> values = payload.Values.Span;
+            for (int i = 0; i < floats.Length; i++)
+                floats[i] = (float)values[i];
+            return UnsafeByteOperations.UnsafeWrap(new ByteView<float>(floats).Memory);
+        }
+
+        return UnsafeByteOperations.UnsafeWrap(new ByteView<double>(payload.Values).Memory);
+    }
+
+    private static ElementType Element(Wire.Vector vector) => vector.Type == Wire.ElementType.Float32 ? ElementType.Float32 : ElementType.Float64;
+
+    private static ScalarsKind Kind(Wire.Scalars scalars) =>
+        Enum.IsDefined((ScalarsKind)scalars.Kind) ? (ScalarsKind)scalars.Kind : throw Malformed("scalars of an unknown kind");
+
+    private static double[] Unpack(Wire.Vector vector) => vector.Type switch
+    {
+        Wire.ElementType.Float64 => Doubles(vector.Data),
+        Wire.ElementType.Float32 => Singles(vector.Data),
+        _ => throw Malformed("a vector of an unknown element type"),
+    };
+
+    private static double[] Doubles(ByteString data)
+    {
+        if (data.Length % sizeof(double) != 0)
+            throw Malformed("a float64 vector whose bytes are not a multiple of 8");
+        var values = GC.AllocateUninitializedArray<double>(data.Length / sizeof(double));
+        data.Span.CopyTo(MemoryMarshal.AsBytes(values.AsSpan()));
+        if (!BitConverter.IsLittleEndian)
+            BinaryPrimitives.ReverseEndianness(MemoryMarshal.Cast<double, long>(values.AsSpan()), MemoryMarshal.Cast<double, long>(values.AsSpan()));
+        return values;
+    }
+
+    private static double[] Singles(ByteString data)
+    {
+        if (data.Length % sizeof(float) != 0)
+            throw Malformed("a float32 vector whose bytes are not a multiple of 4");
+        ReadOnlySpan<byte> bytes = data.Span;
+        var values = GC.AllocateUninitializedArray<double>(bytes.Length / sizeof(float));
+        for (int i = 0; i < values.Length; i++)
+            values[i] = BinaryPrimitives.ReadSingleLittleEndian(bytes[(i * sizeof(float))..]);
+        return values;
+    }
+
+    private static RpcException Malformed(string what) => new(StatusCode.InvalidArgument, $"sent {what}.", ProtocolErrors.Malformed);
+
+    /// <summary>Numbers seen as their little-endian bytes, without a copy on little-endian machines.</summary>
+    private sealed class ByteView<T> : MemoryManager<byte> where T : unmanaged
+    {
+        private readonly ReadOnlyMemory<T> _values;
+
+        public ByteView(ReadOnlyMemory<T> values)
+        {
+            if (BitConverter.IsLittleEndian)
+            {
+                _values = values;
+                return;
+            }
+
+            T[] swapped = values.ToArray();
+            foreach (ref T value in swapped.AsSpan())
+                MemoryMarshal.AsBytes(MemoryMarshal.CreateSpan(ref value, 1)).Reverse();
+            _values = swapped;
+        }
+
+        public override Span<byte> GetSpan() => MemoryMarshal.AsBytes(MemoryMarshal.AsMemory(_values).Span);
+
+        public override MemoryHandle Pin(int elementIndex = 0) => throw new NotSupportedException("These bytes are copied, never pinned.");
+
+        public override void Unpin() { }
+
+        protected override void Dispose(bool disposing) { }
+    }
+}

@@ -1,0 +1,254 @@
+using System.Collections.Concurrent;
+using System.Globalization;
+using FedLearn.Coordination;
+using FedLearn.Diagnostics;
+using FedLearn.Protocol;
+using FedLearn.Transport.Grpc.Rpc;
+using Google.Protobuf;
+using Microsoft.AspNetCore.Http;
+using Microsoft.Extensions.Logging;
+
+namespace FedLearn.Transport.Grpc;
+
+/// <summary>The calls of the host.</summary>
+internal sealed partial class FederationService(SessionTerms terms, GrpcHostOptions options) : IDisposable
+{
+    private static readonly string[] Services = ["", "fedlearn.v1.Federation", "grpc.health.v1.Health"];
+
+    private readonly SessionDesk _desk = new(terms, options.JoinTimeout, options.Channel.Clock);
+    private readonly ILogger _log = options.LoggerFactory.CreateLogger("FedLearn.Transport.Grpc");
+    private readonly CancellationTokenSource _stopping = new();
+    private readonly Dictionary<string, TaskCompletionSource<GrpcPartyChannel>> _channels = terms.Parties.Where(p => p.Role == PartyRole.Passive)
+        .ToDictionary(p => p.Name, _ => new TaskCompletionSource<GrpcPartyChannel>(TaskCreationOptions.RunContinuationsAsynchronously));
+
+    private readonly ConcurrentDictionary<string, bool> _claimed = new();
+    private volatile SessionAgreement? _agreement;
+
+    public event Action<string, FedLearnException>? JoinRefused
+    {
+        add => _desk.Refused += value;
+        remove => _desk.Refused -= value;
+    }
+
+    public async Task<GrpcSession> JoinLocallyAsync(JoinRequest request, CancellationToken cancellationToken)
+    {
+        SessionAgreement agreement = await JoinAsync(request, cancellationToken).ConfigureAwait(false);
+        var all = Task.WhenAll(terms.Parties.Where(p => p.Role == PartyRole.Passive).Select(p => _channels[p.Name].Task));
+        try
+        {
+            return new GrpcSession(agreement, await all.WaitAsync(options.JoinTimeout, options.Channel.Clock, cancellationToken).ConfigureAwait(false));
+        }
+        catch (TimeoutException e)
+        {
+            string missing = string.Join(", ", _channels.Where(c => !c.Value.Task.IsCompleted).Select(c => $"'{c.Key}'"));
+            throw new PeerException(ProtocolErrors.PartyMissing, $"session of job '{terms.JobName}'",
+                $"{missing} joined, but did not open the exchange of messages within {options.JoinTimeout.TotalSeconds:0.#} s.",
+                "Look at that party's log, then start the session again.", e);
+        }
+    }
+
+    public async Task StopAsync()
+    {
+        await _stopping.CancelAsync().ConfigureAwait(false);
+        foreach (TaskCompletionSource<GrpcPartyChannel> slot in _channels.Values)
+            if (!slot.TrySetCanceled() && slot.Task.IsCompletedSuccessfully)
+                await slot.Task.Result.DisposeAsync().ConfigureAwait(false);
+    }
+
+    public void Dispose() => _stopping.Dispose();
+
+    /// <summary>Answers one HTTP request.</summary>
+    public async Task HandleAsync(HttpContext context)
+    {
+        if (context.Request.ContentType?.StartsWith(HeaderText.ContentType, StringComparison.Ordinal) != true || !HttpMethods.IsPost(context.Request.Method))
+        {
+            context.Response.StatusCode = StatusCodes.Status415UnsupportedMediaType;
+            return;
+        }
+
+        context.Response.ContentType = HeaderText.ContentType;
+        Status status;
+        try
+        {
+            status = await CallAsync(context).ConfigureAwait(false);
+        }
+        catch (RpcException e)
+        {
+            status = e.Status;
+        }
+        catch (FedLearnException e)
+        {
+            status = new Status(CodeOf(e.Id), $"{e.Place}: {e.Cause} {e.Remedy}", e.Id);
+        }
+        catch (Exception e) when (context.RequestAborted.IsCancellationRequested && e is OperationCanceledException or IOException)
+        {
+            return; // the caller left
+        }
+        catch (Exception e) when (e is OperationCanceledException or IOException)
+        {
+            status = _stopping.IsCancellationRequested
+                ? new Status(StatusCode.Unavailable, "The active party ended before the session began.", ProtocolErrors.PeerGone)
+                : new Status(StatusCode.Cancelled, "The call ended early.");
+        }
+#pragma warning disable CA1031 // the last resort of a server: no request may end the process
+        catch (Exception e)
+#pragma warning restore CA1031
+        {
+            LogFailure(context.Request.Path, e.GetType().Name);
+            status = new Status(StatusCode.Internal, "The call failed inside the active party.");
+        }
+
+        End(context.Response, status);
+    }
+
+    private async Task<Status> CallAsync(HttpContext context)
+    {
+        if (context.Request.Headers[HeaderText.Encoding] is [{ } encoding] && encoding != "identity")
+            throw new RpcException(StatusCode.Unimplemented, "Messages must not be compressed.");
+        TimeSpan limit = Timeout.InfiniteTimeSpan;
+        if (context.Request.Headers[HeaderText.Timeout] is [{ } text] && !HeaderText.TryParseTimeout(text, out limit))
+            throw new RpcException(StatusCode.InvalidArgument, "The header grpc-timeout has a wrong form.");
+        using var timeUp = new CancellationTokenSource(limit, options.Channel.Clock);
+        using var any = CancellationTokenSource.CreateLinkedTokenSource(timeUp.Token, context.RequestAborted, _stopping.Token);
+        try
+        {
+            return context.Request.Path.Value switch
+            {
+                Methods.Join => await JoinRemotelyAsync(context, any.Token).ConfigureAwait(false),
+                Methods.Exchange => await ExchangeAsync(context).ConfigureAwait(false),
+                Methods.HealthCheck => await CheckHealthAsync(context, any.Token).ConfigureAwait(false),
+                Methods.HealthWatch => await WatchHealthAsync(context, any.Token).ConfigureAwait(false),
+                _ => throw new RpcException(StatusCode.Unimplemented, "There is no such method here."),
+            };
+        }
+        catch (OperationCanceledException) when (timeUp.IsCancellationRequested && !context.RequestAborted.IsCancellationRequested)
+        {
+            throw new RpcException(StatusCode.DeadlineExceeded, "The call's time was up before every party had joined.", ProtocolErrors.PartyMissing);
+        }
+    }
+
+    private async Task<Status> JoinRemotelyAsync(HttpContext context, CancellationToken cancellationToken)
+    {
+        JoinRequest request = SessionCodec.Decode(await RequestAsync(context, Wire.JoinRequest.Parser, cancellationToken).ConfigureAwait(false));
+        if (request.Party.Role == PartyRole.Active)
+            throw new PeerException(ProtocolErrors.UnknownParty, $"party '{request.Party.Name}', joining", "the active party is the one that hosts this session.",
+                "Join as a passive party that the job lists.");
+        await Framing.WriteAsync(context.Response.BodyWriter, SessionCodec.Encode(await JoinAsync(request, cancellationToken).ConfigureAwait(false)), cancellationToken).ConfigureAwait(false);
+        return Status.Ok;
+    }
+
+    private async Task<SessionAgreement> JoinAsync(JoinRequest request, CancellationToken cancellationToken)
+    {
+        try
+        {
+            // Known before any party can be answered, so that no Exchange comes too early.
+            SessionAgreement agreement = _agreement = await _desk.JoinAsync(request, cancellationToken).ConfigureAwait(false);
+            LogJoined(request.Party.Name);
+            return agreement;
+        }
+        catch (FedLearnException e)
+        {
+            LogNotJoined(request.Party.Name, e.Id);
+            throw;
+        }
+    }
+
+    private async Task<Status> ExchangeAsync(HttpContext context)
+    {
+        string session = context.Request.Headers[HeaderText.Session].ToString(), party = HeaderText.Decode(context.Request.Headers[HeaderText.Party].ToString());
+        if (_agreement is null || session != _agreement.SessionId)
+            throw new RpcException(StatusCode.NotFound, "There is no such session here.", GrpcErrors.WrongSession);
+        if (!_channels.TryGetValue(party, out TaskCompletionSource<GrpcPartyChannel>? slot))
+            throw new RpcException(StatusCode.NotFound, "The session has no such passive party.", ProtocolErrors.UnknownParty);
+        if (!_claimed.TryAdd(party, true))
+            throw new RpcException(StatusCode.AlreadyExists, "The exchange of messages with that party is open already, or over.", ProtocolErrors.AlreadyJoined);
+        var call = new ServerExchange(context);
+        await call.Output.FlushAsync(CancellationToken.None).ConfigureAwait(false); // the response headers: the client waits for them
+        if (!slot.TrySetResult(new GrpcPartyChannel(call, terms.Parties[0].Name, party, options.Channel)))
+            throw new OperationCanceledException("The host stops.");
+        LogOpened(party);
+        Status status = await call.Ended.ConfigureAwait(false);
+        LogEnded(party, status.Code.ToString());
+        return status;
+    }
+
+    private static async Task<Status> CheckHealthAsync(HttpContext context, CancellationToken cancellationToken)
+    {
+        Wire.Health.HealthCheckRequest request = await RequestAsync(context, Wire.Health.HealthCheckRequest.Parser, cancellationToken).ConfigureAwait(false);
+        if (!Services.Contains(request.Service))
+            throw new RpcException(StatusCode.NotFound, "There is no such service here.");
+        await SendHealthAsync(context, Wire.Health.HealthCheckResponse.Types.ServingStatus.Serving, cancellationToken).ConfigureAwait(false);
+        return Status.Ok;
+    }
+
+    private async Task<Status> WatchHealthAsync(HttpContext context, CancellationToken cancellationToken)
+    {
+        Wire.Health.HealthCheckRequest request = await RequestAsync(context, Wire.Health.HealthCheckRequest.Parser, cancellationToken).ConfigureAwait(false);
+        bool known = Services.Contains(request.Service);
+        await SendHealthAsync(context, known ? Wire.Health.HealthCheckResponse.Types.ServingStatus.Serving : Wire.Health.HealthCheckResponse.Types.ServingStatus.ServiceUnknown,
+            cancellationToken).ConfigureAwait(false);
+        await Task.Delay(Timeout.Infinite, cancellationToken).ContinueWith(static _ => { }, CancellationToken.None, TaskContinuationOptions.ExecuteSynchronously, TaskScheduler.Default).ConfigureAwait(false);
+        if (_stopping.IsCancellationRequested && known)
+            await SendHealthAsync(context, Wire.Health.HealthCheckResponse.Types.ServingStatus.NotServing, CancellationToken.None).ConfigureAwait(false);
+        return new Status(StatusCode.Unavailable, "The active party ends.");
+    }
+
+    private static async Task SendHealthAsync(HttpContext context, Wire.Health.HealthCheckResponse.Types.ServingStatus health, CancellationToken cancellationToken) =>
+        await Framing.WriteAsync(context.Response.BodyWriter, new Wire.Health.HealthCheckResponse { Status = health }, cancellationToken).ConfigureAwait(false);
+
+    private static async Task<T> RequestAsync<T>(HttpContext context, MessageParser<T> parser, CancellationToken cancellationToken) where T : class, IMessage<T>
+    {
+        try
+        {
+            return await Framing.ReadAsync(context.Request.BodyReader, parser, Methods.UnaryLimitBytes, cancellationToken).ConfigureAwait(false) is var (request, _)
+                ? request
+                : throw new EndOfStreamException();
+        }
+        catch (EndOfStreamException)
+        {
+            throw new RpcException(StatusCode.InvalidArgument, "The call has no request message.", ProtocolErrors.Malformed);
+        }
+    }
+
+    private static void End(HttpResponse response, Status status)
+    {
+        // Without a message before it, the status stands in the headers and the response is those alone ("trailers-only").
+        bool started = response.HasStarted;
+        Set(HeaderText.Status, ((int)status.Code).ToString(CultureInfo.InvariantCulture));
+        if (status.Detail.Length > 0)
+            Set(HeaderText.Message, HeaderText.Encode(status.Detail));
+        if (status.ErrorId is not null)
+            Set(HeaderText.ErrorId, status.ErrorId);
+
+        void Set(string name, string value)
+        {
+            if (started)
+                response.AppendTrailer(name, value);
+            else
+                response.Headers[name] = value;
+        }
+    }
+
+    private static StatusCode CodeOf(string errorId) => errorId switch
+    {
+        ProtocolErrors.PartyMissing => StatusCode.DeadlineExceeded,
+        ProtocolErrors.Malformed => StatusCode.InvalidArgument,
+        ProtocolErrors.TooLarge => StatusCode.ResourceExhausted,
+        _ => StatusCode.FailedPrecondition,
+    };
+
+    [LoggerMessage(1, LogLevel.Information, "Party {Party} joined.")]
+    private partial void LogJoined(string party);
+
+    [LoggerMessage(2, LogLevel.Warning, "Party {Party} did not join: {ErrorId}.")]
+    private partial void LogNotJoined(string party, string errorId);
+
+    [LoggerMessage(3, LogLevel.Information, "Exchange with party {Party} is open.")]
+    private partial void LogOpened(string party);
+
+    [LoggerMessage(4, LogLevel.Information, "Exchange with party {Party} ended: {Status}.")]
+    private partial void LogEnded(string party, string status);
+
+    [LoggerMessage(5, LogLevel.Error, "Call {Path} failed: {Failure}.")]
+    private partial void LogFailure(string path, string failure);
+}

@@ -1,0 +1,17 @@
+namespace FedLearn.Transport.Grpc;
+
+/// <summary>Errors of the gRPC transport (FL4040 to FL4079); each has a page under docs/errors.</summary>
+public static class GrpcErrors
+{
+    /// <summary>An address outside this machine was asked for without encryption.</summary>
+    public const string PlaintextRefused = "FL4040";
+
+    /// <summary>A call named a session that this coordinator does not have.</summary>
+    public const string WrongSession = "FL4041";
+
+    /// <summary>The address answers, but not in gRPC.</summary>
+    public const string NotGrpc = "FL4042";
+
+    /// <summary>The other side ended a call with a gRPC status that carries no FedLearn error.</summary>
+    public const string CallFailed = "FL4043";
+}

@@ -1,0 +1,149 @@
+using FedLearn.Coordination;
+using FedLearn.Diagnostics;
+using FedLearn.Protocol;
+using FedLearn.Transport.Grpc.Rpc;
+using Google.Protobuf;
+
+namespace FedLearn.Transport.Grpc;
+
+/// <summary>Joins a passive party to a session over gRPC.</summary>
+public static class GrpcFederationClient
+{
+    /// <summary>Connects to the coordinator, joins, waits for every other party, and opens the channel to the active party.</summary>
+    /// <param name="coordinator">Address of the process that hosts the session: <c>http://host:port</c>.</param>
+    /// <param name="request">What this party asks.</param>
+    /// <param name="options">Settings; null for the defaults.</param>
+    /// <param name="cancellationToken">Stops waiting.</param>
+    /// <returns>The session, with one channel.</returns>
+    /// <exception cref="PeerException">The address would need encryption (FL4040), cannot be reached (FL4015) or does not speak gRPC (FL4042);
+    /// the coordinator refuses (FL4010 to FL4013); a party does not appear (FL4016); the connection is lost (FL4007).</exception>
+    public static async Task<GrpcSession> JoinAsync(Uri coordinator, JoinRequest request, GrpcClientOptions? options = null, CancellationToken cancellationToken = default)
+    {
+        ArgumentNullException.ThrowIfNull(coordinator);
+        ArgumentNullException.ThrowIfNull(request);
+        options ??= new GrpcClientOptions();
+        GrpcAddress.Check(coordinator, options.AllowPlaintext);
+        TimeProvider clock = options.Channel.Clock;
+        ClientConnection connection = await ClientConnection.OpenAsync(coordinator, options.ConnectTimeout, clock, cancellationToken).ConfigureAwait(false);
+        try
+        {
+            Wire.JoinReply reply = await connection.UnaryAsync(Methods.Join, SessionCodec.Encode(request), Wire.JoinReply.Parser,
+                Methods.UnaryLimitBytes, options.JoinTimeout, cancellationToken).ConfigureAwait(false);
+            SessionAgreement agreement = SessionCodec.Decode(reply, $"coordinator {GrpcAddress.Name(coordinator)}");
+            SessionDesk.Verify(request, agreement);
+            ClientExchange call = await connection.ExchangeAsync(Methods.Exchange, agreement.SessionId, request.Party.Name,
+                options.JoinTimeout, options.ShutdownTimeout, cancellationToken).ConfigureAwait(false);
+            return new GrpcSession(agreement, [new GrpcPartyChannel(call, request.Party.Name, agreement.Parties[0].Name, options.Channel)]);
+        }
+        catch
+        {
+            connection.Dispose();
+            throw;
+        }
+    }
+}
+
+/// <summary>What a health service says of a service.</summary>
+public enum GrpcHealth
+{
+    /// <summary>It does not know.</summary>
+    Unknown = 0,
+
+    /// <summary>It answers calls.</summary>
+    Serving = 1,
+
+    /// <summary>It does not answer calls at present.</summary>
+    NotServing = 2,
+
+    /// <summary>There is no service of that name.</summary>
+    ServiceUnknown = 3,
+}
+
+/// <summary>Asks the standard health service, <c>grpc.health.v1.Health</c>.</summary>
+public static class GrpcHealthClient
+{
+    /// <summary>Asks once. While nobody listens at the address it tries again, until <see cref="GrpcClientOptions.ConnectTimeout"/>.</summary>
+    /// <param name="address">Address: <c>http://host:port</c>.</param>
+    /// <param name="service">Name of the service, such as <c>fedlearn.v1.Federation</c>; empty asks about the process as a whole.</param>
+    /// <param name="options">Settings; null for the defaults. The answer must come within <see cref="GrpcClientOptions.JoinTimeout"/>.</param>
+    /// <param name="cancellationToken">Stops waiting.</param>
+    /// <returns>What the service says.</returns>
+    /// <exception cref="PeerException">As for <see cref="GrpcFederationClient.JoinAsync"/>; FL4043 when the service is unknown there.</exception>
+    public static async Task<GrpcHealth> CheckAsync(Uri address, string service = "", GrpcClientOptions? options = null, CancellationToken cancellationToken = default)
+    {
+        ArgumentNullException.ThrowIfNull(address);
+        options ??= new GrpcClientOptions();
+        GrpcAddress.Check(address, options.AllowPlaintext);
+        using ClientConnection connection = await ClientConnection.OpenAsync(address, options.ConnectTimeout, options.Channel.Clock, cancellationToken).ConfigureAwait(false);
+        Wire.Health.HealthCheckResponse reply = await connection.UnaryAsync(Methods.HealthCheck, new Wire.Health.HealthCheckRequest { Service = service },
+            Wire.Health.HealthCheckResponse.Parser, Methods.UnaryLimitBytes, options.JoinTimeout, cancellationToken).ConfigureAwait(false);
+        return Enum.IsDefined((GrpcHealth)reply.Status) ? (GrpcHealth)reply.Status : GrpcHealth.Unknown;
+    }
+}
+
+/// <summary>Paths of the calls, as the protos define them.</summary>
+internal static class Methods
+{
+    public const string Join = "/fedlearn.v1.Federation/Join", Exchange = "/fedlearn.v1.Federation/Exchange";
+    public const string HealthCheck = "/grpc.health.v1.Health/Check", HealthWatch = "/grpc.health.v1.Health/Watch";
+
+    /// <summary>Largest request or reply of a call that is no Exchange.</summary>
+    public const int UnaryLimitBytes = 1 << 20;
+}
+
+/// <summary>Session records to wire messages and back.</summary>
+internal static class SessionCodec
+{
+    private const int DigestBytes = 32, LongestName = 200;
+
+    public static Wire.JoinRequest Encode(JoinRequest request)
+    {
+        var wire = new Wire.JoinRequest
+        {
+            ProtocolVersion = request.ProtocolVersion,
+            JobName = request.JobName,
+            Party = request.Party.Name,
+            Role = request.Party.Role == PartyRole.Active ? Wire.Role.Active : Wire.Role.Passive,
+            TermsDigest = ByteString.CopyFrom(request.TermsDigest.Span),
+            SchemaFingerprint = ByteString.CopyFrom(request.SchemaFingerprint.Span),
+        };
+        foreach ((string name, ReadOnlyMemory<byte> digest) in request.Sections)
+            wire.Sections.Add(name, ByteString.CopyFrom(digest.Span));
+        return wire;
+    }
+
+    /// <exception cref="RpcException">INVALID_ARGUMENT, FL4005.</exception>
+    public static JoinRequest Decode(Wire.JoinRequest wire)
+    {
+        if (!IsName(wire.Party) || !IsName(wire.JobName))
+            throw Malformed("a name is empty, too long, or has control characters");
+        if (wire.Role is not (Wire.Role.Active or Wire.Role.Passive))
+            throw Malformed("the role is neither active nor passive");
+        if (wire.TermsDigest.Length != DigestBytes || wire.SchemaFingerprint.Length != DigestBytes)
+            throw Malformed("a digest is not 32 bytes long");
+        return new JoinRequest(wire.ProtocolVersion, new PartyDescription(wire.Party, wire.Role == Wire.Role.Active ? PartyRole.Active : PartyRole.Passive),
+            wire.JobName, wire.TermsDigest.Memory, wire.Sections.ToDictionary(s => s.Key, s => s.Value.Memory), wire.SchemaFingerprint.Memory);
+
+        static RpcException Malformed(string what) => new(StatusCode.InvalidArgument, $"joining: {what}.", ProtocolErrors.Malformed);
+    }
+
+    public static Wire.JoinReply Encode(SessionAgreement agreement)
+    {
+        var wire = new Wire.JoinReply { SessionId = agreement.SessionId, JobDigest = ByteString.CopyFrom(agreement.JobDigest.Span) };
+        wire.Parties.AddRange(agreement.Parties.Select(p => new Wire.JoinedParty { Name = p.Name, SchemaFingerprint = ByteString.CopyFrom(p.SchemaFingerprint.Span) }));
+        return wire;
+    }
+
+    /// <exception cref="PeerException">FL4005.</exception>
+    public static SessionAgreement Decode(Wire.JoinReply wire, string sender)
+    {
+        bool fits = wire.SessionId.Length is > 0 and <= LongestName && wire.SessionId.All(char.IsAsciiLetterOrDigit) && wire.JobDigest.Length == DigestBytes
+            && wire.Parties.Count > 0 && wire.Parties.All(p => IsName(p.Name) && p.SchemaFingerprint.Length == DigestBytes);
+        return fits
+            ? new SessionAgreement(wire.SessionId, wire.JobDigest.Memory, [.. wire.Parties.Select(p => new JoinedParty(p.Name, p.SchemaFingerprint.Memory))])
+            : throw new PeerException(ProtocolErrors.Malformed, sender, "its answer to the request to join is no valid agreement.",
+                "Check that both parties run the same release of the software.");
+    }
+
+    private static bool IsName(string name) => name.Length is > 0 and <= LongestName && !name.Any(char.IsControl);
+}

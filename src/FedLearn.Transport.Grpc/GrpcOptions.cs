@@ -1,0 +1,55 @@
+using FedLearn.Protocol;
+using Microsoft.Extensions.Logging;
+using Microsoft.Extensions.Logging.Abstractions;
+
+namespace FedLearn.Transport.Grpc;
+
+/// <summary>Settings of <see cref="GrpcFederationHost"/>.</summary>
+public sealed record GrpcHostOptions
+{
+    /// <summary>Where to listen: an IP address or <c>localhost</c>, and a port; port 0 lets the system choose.</summary>
+    /// <value>Default <c>http://127.0.0.1:0</c>.</value>
+    public Uri Listen { get; init; } = new("http://127.0.0.1:0");
+
+    /// <summary>Whether to listen beyond this machine although nothing is encrypted.</summary>
+    /// <value>Default false.</value>
+    public bool AllowPlaintext { get; init; }
+
+    /// <summary>How long a party that joined waits for the others.</summary>
+    /// <value>Above zero. Default one minute.</value>
+    public TimeSpan JoinTimeout { get; init; } = TimeSpan.FromMinutes(1);
+
+    /// <summary>How long the end of the host waits for last frames to leave. Measured by the system's clock.</summary>
+    /// <value>Above zero. Default two seconds.</value>
+    public TimeSpan ShutdownTimeout { get; init; } = TimeSpan.FromSeconds(2);
+
+    /// <summary>Settings of the channels; its clock is also that of <see cref="JoinTimeout"/>.</summary>
+    public ChannelOptions Channel { get; init; } = new();
+
+    /// <summary>Where the host logs who joined and left. Nothing private enters the log.</summary>
+    /// <value>Default: nowhere.</value>
+    public ILoggerFactory LoggerFactory { get; init; } = NullLoggerFactory.Instance;
+}
+
+/// <summary>Settings of <see cref="GrpcFederationClient"/> and <see cref="GrpcHealthClient"/>.</summary>
+public sealed record GrpcClientOptions
+{
+    /// <summary>Whether to talk to another machine although nothing is encrypted.</summary>
+    /// <value>Default false.</value>
+    public bool AllowPlaintext { get; init; }
+
+    /// <summary>How long to try to connect: the coordinator may start later than its parties.</summary>
+    /// <value>Above zero. Default one minute.</value>
+    public TimeSpan ConnectTimeout { get; init; } = TimeSpan.FromMinutes(1);
+
+    /// <summary>How long to wait, once connected, until every party has joined. Sent as <c>grpc-timeout</c>.</summary>
+    /// <value>Above zero. Default one minute.</value>
+    public TimeSpan JoinTimeout { get; init; } = TimeSpan.FromMinutes(1);
+
+    /// <summary>How long the end of a channel waits for last frames to leave. Measured by the system's clock.</summary>
+    /// <value>Above zero. Default two seconds.</value>
+    public TimeSpan ShutdownTimeout { get; init; } = TimeSpan.FromSeconds(2);
+
+    /// <summary>Settings of the channel; its clock is also that of the time limits above.</summary>
+    public ChannelOptions Channel { get; init; } = new();
+}

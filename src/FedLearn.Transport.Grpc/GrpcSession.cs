@@ -1,0 +1,23 @@
+using FedLearn.Coordination;
+using FedLearn.Protocol;
+
+namespace FedLearn.Transport.Grpc;
+
+/// <summary>A session that every party has joined.</summary>
+/// <param name="agreement">What the parties agreed on.</param>
+/// <param name="channels">Channels of this party.</param>
+public sealed class GrpcSession(SessionAgreement agreement, IReadOnlyList<IPartyChannel> channels) : IAsyncDisposable
+{
+    /// <summary>What the parties agreed on.</summary>
+    public SessionAgreement Agreement { get; } = agreement;
+
+    /// <summary>At the active party one channel for each passive party, in the job's order; at a passive party the one to the active party.</summary>
+    public IReadOnlyList<IPartyChannel> Channels { get; } = channels;
+
+    /// <summary>Closes every channel.</summary>
+    public async ValueTask DisposeAsync()
+    {
+        foreach (IPartyChannel channel in Channels)
+            await channel.DisposeAsync().ConfigureAwait(false);
+    }
+}

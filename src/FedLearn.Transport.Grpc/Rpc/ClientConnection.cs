@@ -1,0 +1,268 @@
+using System.IO.Pipelines;
+using System.Net;
+using System.Net.Http.Headers;
+using System.Net.Sockets;
+using FedLearn.Diagnostics;
+using FedLearn.Protocol;
+using Google.Protobuf;
+
+namespace FedLearn.Transport.Grpc.Rpc;
+
+/// <summary>gRPC calls to one address over HTTP/2 without encryption.</summary>
+internal sealed class ClientConnection : IDisposable
+{
+    // 16 MiB is the most SocketsHttpHandler takes; with the default of 64 KiB a large message would wait for the network at every 64 KiB.
+    private const int WindowBytes = 16 << 20;
+
+    // How much longer than the server this side waits for the answer to a call: the server sees to the deadline itself and can say who is missing.
+    private static readonly TimeSpan Grace = TimeSpan.FromSeconds(2);
+
+    private readonly Uri _address;
+    private readonly TimeProvider _clock;
+    private readonly HttpMessageInvoker _http;
+    private Socket? _socket;
+
+    private ClientConnection(Uri address, TimeProvider clock, Socket socket)
+    {
+        (_address, _clock, _socket) = (address, clock, socket);
+        _http = new HttpMessageInvoker(new SocketsHttpHandler
+        {
+            UseProxy = false,
+            UseCookies = false,
+            AllowAutoRedirect = false,
+            AutomaticDecompression = DecompressionMethods.None,
+            ActivityHeadersPropagator = null,
+            InitialHttp2StreamWindowSize = WindowBytes,
+            ConnectCallback = (_, _) => new ValueTask<Stream>(Interlocked.Exchange(ref _socket, null) is { } connected
+                ? new NetworkStream(connected, ownsSocket: true)
+                : throw new IOException("The connection is over; a session does not move to another.")),
+        });
+    }
+
+    private string Name => NameOf(_address);
+
+    /// <summary>Connects. While nobody listens at the address it tries again: a party may be started before its coordinator.</summary>
+    /// <exception cref="PeerException">FL4015: nobody listened in time.</exception>
+    public static async Task<ClientConnection> OpenAsync(Uri address, TimeSpan timeout, TimeProvider clock, CancellationToken cancellationToken)
+    {
+        long start = clock.GetTimestamp();
+        TimeSpan pause = TimeSpan.FromMilliseconds(50), longest = TimeSpan.FromSeconds(1);
+        using var timeUp = new CancellationTokenSource(timeout, clock);
+        using var either = CancellationTokenSource.CreateLinkedTokenSource(timeUp.Token, cancellationToken);
+        Exception? last = null;
+        while (true)
+        {
+            var socket = new Socket(SocketType.Stream, ProtocolType.Tcp) { NoDelay = true };
+            try
+            {
+                await socket.ConnectAsync(address.DnsSafeHost, address.Port, either.Token).ConfigureAwait(false);
+                return new ClientConnection(address, clock, socket);
+            }
+            catch (Exception e)
+            {
+                socket.Dispose();
+                cancellationToken.ThrowIfCancellationRequested();
+                if (e is not (SocketException or OperationCanceledException))
+                    throw;
+                last = e as SocketException ?? last;
+            }
+
+            if (timeUp.IsCancellationRequested || clock.GetElapsedTime(start) + pause > timeout)
+                throw new PeerException(ProtocolErrors.CannotConnect, NameOf(address),
+                    $"waited {timeout.TotalSeconds:0.#} s for the active party to accept connections there, in vain{(last is SocketException s ? $" ({s.SocketErrorCode})" : "")}.",
+                    "Start the active party, check the address and the firewall, or give it more time with transport.timeoutSeconds.", last);
+            await Task.Delay(pause, clock, cancellationToken).ConfigureAwait(false);
+            pause = pause * 2 < longest ? pause * 2 : longest;
+        }
+    }
+
+    /// <summary>A call with one request and one reply.</summary>
+    public async Task<TReply> UnaryAsync<TReply>(string method, IMessage request, MessageParser<TReply> parser, int maxReplyBytes,
+        TimeSpan deadline, CancellationToken cancellationToken) where TReply : class, IMessage<TReply>
+    {
+        using HttpRequestMessage message = Request(method, new ByteArrayContent(Framing.Frame(request)));
+        message.Headers.TryAddWithoutValidation(HeaderText.Timeout, HeaderText.FormatTimeout(deadline));
+        using var timeUp = new CancellationTokenSource(deadline + Grace, _clock);
+        using var either = CancellationTokenSource.CreateLinkedTokenSource(timeUp.Token, cancellationToken);
+        try
+        {
+            using HttpResponseMessage response = await _http.SendAsync(message, either.Token).ConfigureAwait(false);
+            CheckHead(response);
+            PipeReader body = PipeReader.Create(await response.Content.ReadAsStreamAsync(either.Token).ConfigureAwait(false));
+            (TReply Message, long Bytes)? reply = await Framing.ReadAsync(body, parser, maxReplyBytes, either.Token).ConfigureAwait(false);
+            if (reply is not null && await Framing.ReadAsync(body, parser, maxReplyBytes, either.Token).ConfigureAwait(false) is not null)
+                throw new RpcException(StatusCode.Internal, "sent more than one reply.", ProtocolErrors.Malformed);
+            Status status = StatusOf(response) ?? new Status(StatusCode.Unknown);
+            return status.Code == StatusCode.Ok && reply is var (answer, _) ? answer : throw new RpcException(status);
+        }
+        catch (RpcException e)
+        {
+            throw Error(e.Status, e);
+        }
+        catch (OperationCanceledException e) when (timeUp.IsCancellationRequested && !cancellationToken.IsCancellationRequested)
+        {
+            throw new PeerException(ProtocolErrors.TimedOut, Name, $"waited {(deadline + Grace).TotalSeconds:0.#} s for an answer to {method}, and none came.",
+                "Look at the coordinator's log, and give it more time with transport.timeoutSeconds.", e);
+        }
+        catch (Exception e) when (e is HttpRequestException or IOException)
+        {
+            throw Lost(e);
+        }
+    }
+
+    /// <summary>Opens an Exchange call. Returns when the server has sent its headers.</summary>
+    public async Task<ClientExchange> ExchangeAsync(string method, string session, string party, TimeSpan timeout, TimeSpan shutdownTimeout, CancellationToken cancellationToken)
+    {
+        var content = new StreamingContent();
+        HttpRequestMessage request = Request(method, content);
+        request.Headers.TryAddWithoutValidation(HeaderText.Session, session);
+        request.Headers.TryAddWithoutValidation(HeaderText.Party, HeaderText.Encode(party));
+        // The token given to the handler governs the whole call, so it must not be the caller's.
+        var life = new CancellationTokenSource(timeout, _clock);
+        HttpResponseMessage? response = null;
+        try
+        {
+            using (cancellationToken.UnsafeRegister(static source => ((CancellationTokenSource)source!).Cancel(), life))
+            {
+                response = await _http.SendAsync(request, life.Token).ConfigureAwait(false);
+                CheckHead(response);
+                Stream output = await content.Opened.WaitAsync(life.Token).ConfigureAwait(false);
+                Stream input = await response.Content.ReadAsStreamAsync(life.Token).ConfigureAwait(false);
+                life.CancelAfter(Timeout.InfiniteTimeSpan);
+                return new ClientExchange(this, life, content, response, input, output, shutdownTimeout);
+            }
+        }
+        catch (Exception e)
+        {
+            content.End();
+            bool timeUp = life.IsCancellationRequested;
+            response?.Dispose();
+            life.Dispose();
+            throw e switch
+            {
+                RpcException rpc => Error(rpc.Status, rpc),
+                OperationCanceledException when cancellationToken.IsCancellationRequested => new OperationCanceledException(e.Message, e, cancellationToken),
+                OperationCanceledException when timeUp => new PeerException(ProtocolErrors.TimedOut, Name,
+                    $"waited {timeout.TotalSeconds:0.#} s for the exchange of messages to open, in vain.", "Look at the coordinator's log.", e),
+                _ => Lost(e),
+            };
+        }
+    }
+
+    public void Dispose()
+    {
+        _http.Dispose();
+        Interlocked.Exchange(ref _socket, null)?.Dispose();
+    }
+
+    /// <summary>The status that a response carries in its trailers, or in its headers when there was nothing else to send.</summary>
+    public static Status? StatusOf(HttpResponseMessage response)
+    {
+        HttpHeaders headers = response.TrailingHeaders.Contains(HeaderText.Status) ? response.TrailingHeaders : response.Headers;
+        if (Value(headers, HeaderText.Status) is not { } code)
+            return null;
+        string? id = Value(headers, HeaderText.ErrorId);
+        return new Status(int.TryParse(code, out int number) && number is >= 0 and <= 16 ? (StatusCode)number : StatusCode.Unknown,
+            HeaderText.Presentable(HeaderText.Decode(Value(headers, HeaderText.Message) ?? "")), HeaderText.IsErrorId(id) ? id : null);
+
+        static string? Value(HttpHeaders headers, string name) => headers.TryGetValues(name, out IEnumerable<string>? values) ? values.First() : null;
+    }
+
+    private HttpRequestMessage Request(string method, HttpContent content)
+    {
+        content.Headers.ContentType = new MediaTypeHeaderValue(HeaderText.ContentType);
+        var request = new HttpRequestMessage(HttpMethod.Post, new Uri(_address, method))
+        {
+            Version = HttpVersion.Version20,
+            VersionPolicy = HttpVersionPolicy.RequestVersionExact,
+            Content = content,
+        };
+        request.Headers.TryAddWithoutValidation("te", "trailers");
+        return request;
+    }
+
+    private static void CheckHead(HttpResponseMessage response)
+    {
+        if (response.StatusCode != HttpStatusCode.OK || response.Content.Headers.ContentType?.MediaType?.StartsWith(HeaderText.ContentType, StringComparison.Ordinal) != true)
+            throw new RpcException(StatusCode.Unknown, $"answered with HTTP status {(int)response.StatusCode} and not in gRPC.", GrpcErrors.NotGrpc);
+        if (StatusOf(response) is { Code: not StatusCode.Ok } refused)
+            throw new RpcException(refused);
+    }
+
+    private static string NameOf(Uri address) => $"coordinator {GrpcAddress.Name(address)}";
+
+    private PeerException Error(Status status, Exception inner) => new(status.ErrorId ?? GrpcErrors.CallFailed, Name,
+        status.Detail.Length > 0 ? status.Detail : $"ended the call with gRPC status {(int)status.Code} and said no more.",
+        "The coordinator's log has the same entry.", inner);
+
+    private PeerException Lost(Exception inner) => inner is HttpRequestException { HttpRequestError: HttpRequestError.HttpProtocolError or HttpRequestError.InvalidResponse or HttpRequestError.VersionNegotiationError }
+        ? new(GrpcErrors.NotGrpc, Name, "it does not speak gRPC.", "Check the address and the port.", inner)
+        : new(ProtocolErrors.PeerGone, Name, "the connection ended before the session began.", "Look at the coordinator's log, then start the party again.", inner);
+}
+
+/// <summary>Request content that stays open: whoever holds the stream writes to it.</summary>
+internal sealed class StreamingContent : HttpContent
+{
+    private readonly TaskCompletionSource<Stream> _opened = new(TaskCreationOptions.RunContinuationsAsynchronously);
+    private readonly TaskCompletionSource _ended = new(TaskCreationOptions.RunContinuationsAsynchronously);
+
+    public Task<Stream> Opened => _opened.Task;
+
+    public void End() => _ended.TrySetResult();
+
+    protected override Task SerializeToStreamAsync(Stream stream, TransportContext? context) => SerializeToStreamAsync(stream, context, CancellationToken.None);
+
+    protected override async Task SerializeToStreamAsync(Stream stream, TransportContext? context, CancellationToken cancellationToken)
+    {
+        await stream.FlushAsync(cancellationToken).ConfigureAwait(false); // sends the request's headers
+        _opened.TrySetResult(stream);
+        await _ended.Task.WaitAsync(cancellationToken).ConfigureAwait(false);
+    }
+
+    protected override bool TryComputeLength(out long length)
+    {
+        length = 0;
+        return false;
+    }
+}
+
+/// <summary>The client's end of an Exchange call. Owns its connection.</summary>
+internal sealed class ClientExchange(ClientConnection connection, CancellationTokenSource life, StreamingContent content, HttpResponseMessage response,
+    Stream input, Stream output, TimeSpan shutdownTimeout) : IExchangeCall
+{
+    private const int SegmentBytes = 64 << 10;
+
+    public PipeReader Input { get; } = PipeReader.Create(input, new StreamPipeReaderOptions(bufferSize: SegmentBytes));
+
+    public PipeWriter Output { get; } = PipeWriter.Create(output, new StreamPipeWriterOptions(minimumBufferSize: SegmentBytes, leaveOpen: true));
+
+    public CancellationToken Aborted { get; } = life.Token;
+
+    public Status? RemoteStatus => ClientConnection.StatusOf(response);
+
+    public async ValueTask EndAsync(Status status)
+    {
+        content.End();
+        // Dropping a response that has not ended resets the call, and the server may then lose what this side sent last.
+        using var timeUp = new CancellationTokenSource(shutdownTimeout);
+        try
+        {
+            ReadResult rest;
+            do
+            {
+                rest = await Input.ReadAsync(timeUp.Token).ConfigureAwait(false);
+                Input.AdvanceTo(rest.Buffer.End);
+            }
+            while (!rest.IsCompleted);
+        }
+        catch (Exception e) when (e is IOException or InvalidOperationException or OperationCanceledException or HttpRequestException)
+        {
+            // The other side is gone already, or does not end; there is nothing more to wait for.
+        }
+
+        await Input.CompleteAsync().ConfigureAwait(false);
+        response.Dispose();
+        connection.Dispose();
+        life.Dispose();
+    }
+}

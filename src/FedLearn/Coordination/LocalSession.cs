@@ -1,0 +1,45 @@
+using FedLearn.Protocol;
+
+namespace FedLearn.Coordination;
+
+/// <summary>A session whose parties are tasks of one process, over channels in memory.</summary>
+internal static class LocalSession
+{
+    /// <summary>Joins and runs every party.</summary>
+    /// <param name="terms">The job.</param>
+    /// <param name="requests">One request a party, the active party's first.</param>
+    /// <param name="options">Settings of the channels.</param>
+    /// <param name="run">Runs the party of an index.</param>
+    /// <param name="cancellationToken">Stops all.</param>
+    public static async Task<IReadOnlyList<T>> RunAsync<T>(SessionTerms terms, IReadOnlyList<JoinRequest> requests, ChannelOptions options,
+        Func<int, SessionAgreement, IReadOnlyList<IPartyChannel>, CancellationToken, Task<T>> run, CancellationToken cancellationToken)
+    {
+        var desk = new SessionDesk(terms, options.ReceiveTimeout, options.Clock);
+        (InMemoryChannel First, InMemoryChannel Second)[] pairs =
+            [.. requests.Skip(1).Select(r => InMemoryChannel.CreatePair(requests[0].Party.Name, r.Party.Name, options))];
+        async Task<T> RunPartyAsync(int i)
+        {
+            SessionAgreement agreement = await desk.JoinAsync(requests[i], cancellationToken).ConfigureAwait(false);
+            SessionDesk.Verify(requests[i], agreement);
+            return await run(i, agreement, i == 0 ? [.. pairs.Select(p => p.First)] : [pairs[i - 1].Second], cancellationToken).ConfigureAwait(false);
+        }
+
+        Task<T>[] tasks = [.. Enumerable.Range(0, requests.Count).Select(i => Task.Run(() => RunPartyAsync(i), CancellationToken.None))];
+        try
+        {
+            return await Task.WhenAll(tasks).ConfigureAwait(false);
+        }
+        catch (Exception) when (tasks.Any(t => t.IsFaulted))
+        {
+            throw FailureSummary.Root(tasks.Where(t => t.IsFaulted).Select(t => t.Exception!.InnerException!));
+        }
+        finally
+        {
+            foreach ((InMemoryChannel first, InMemoryChannel second) in pairs)
+            {
+                await first.DisposeAsync().ConfigureAwait(false);
+                await second.DisposeAsync().ConfigureAwait(false);
+            }
+        }
+    }
+}

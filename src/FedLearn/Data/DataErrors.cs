@@ -1,0 +1,118 @@
+using FedLearn.Diagnostics;
+
+namespace FedLearn.Data;
+
+/// <summary>Errors of tables, schemas and feature maps: FL22nn of what was asked for, FL30nn of the data; each has a page under docs/errors.</summary>
+public static class DataErrors
+{
+    /// <summary>A schema file cannot be read.</summary>
+    public const string SchemaUnreadable = "FL2200";
+
+    /// <summary>A schema is no JSON.</summary>
+    public const string SchemaNotJson = "FL2201";
+
+    /// <summary>A schema has a key that is not known there.</summary>
+    public const string SchemaUnknownKey = "FL2202";
+
+    /// <summary>A schema lacks a key, or has a value that is not legal there.</summary>
+    public const string SchemaInvalid = "FL2203";
+
+    /// <summary>A schema names a column twice.</summary>
+    public const string SchemaDuplicate = "FL2204";
+
+    /// <summary>Scaling by declared ranges was asked for, and a field has none.</summary>
+    public const string RangeMissing = "FL2205";
+
+    /// <summary>Labels are needed, and nothing says where they are.</summary>
+    public const string LabelNotNamed = "FL2206";
+
+    /// <summary>The kind of file does not fit what was asked for.</summary>
+    public const string UnsuitableSource = "FL2207";
+
+    /// <summary>A split rule is not legal.</summary>
+    public const string SplitRuleInvalid = "FL2208";
+
+    /// <summary>A preprocessing option is out of its range.</summary>
+    public const string PreprocessingInvalid = "FL2209";
+
+    /// <summary>A data file cannot be read.</summary>
+    public const string FileUnreadable = "FL3000";
+
+    /// <summary>A table lacks a column.</summary>
+    public const string ColumnMissing = "FL3001";
+
+    /// <summary>A column name appears twice, or is empty.</summary>
+    public const string ColumnDuplicate = "FL3002";
+
+    /// <summary>A row has another number of cells than the header.</summary>
+    public const string RaggedRow = "FL3003";
+
+    /// <summary>A CSV file breaks the rules of quoting or of UTF-8.</summary>
+    public const string MalformedCsv = "FL3004";
+
+    /// <summary>A cell is no number.</summary>
+    public const string NotANumber = "FL3005";
+
+    /// <summary>A value is NaN, infinite, or too large for float64.</summary>
+    public const string NotFinite = "FL3006";
+
+    /// <summary>A cell is empty.</summary>
+    public const string EmptyCell = "FL3007";
+
+    /// <summary>A row has no id.</summary>
+    public const string EmptyId = "FL3008";
+
+    /// <summary>Two rows have the same id.</summary>
+    public const string DuplicateId = "FL3009";
+
+    /// <summary>A table has no rows.</summary>
+    public const string NoRows = "FL3010";
+
+    /// <summary>A cell holds a category that the schema does not list.</summary>
+    public const string UnknownCategory = "FL3011";
+
+    /// <summary>A cell of a one-hot field is neither 0 nor 1.</summary>
+    public const string NotOneHot = "FL3012";
+
+    /// <summary>A .npy file is damaged or of an unknown version.</summary>
+    public const string MalformedNpy = "FL3013";
+
+    /// <summary>A .npy file holds another type or layout than can be read.</summary>
+    public const string NpyType = "FL3014";
+
+    /// <summary>Files of one table have different lengths or shapes.</summary>
+    public const string WrongShape = "FL3015";
+
+    /// <summary>A table is too large for one matrix in memory.</summary>
+    public const string TooLarge = "FL3016";
+
+    /// <summary>A label is outside its declared range.</summary>
+    public const string LabelOutOfRange = "FL3017";
+
+    /// <summary>A column has the same value in every training row, so that it cannot be standardised.</summary>
+    public const string ZeroVariance = "FL3018";
+
+    /// <summary>A common id is not in the split file.</summary>
+    public const string SplitLacksId = "FL3019";
+
+    /// <summary>A split file says something other than train or test.</summary>
+    public const string SplitValue = "FL3020";
+
+    /// <summary>A table does not have the columns that the feature map was fitted to.</summary>
+    public const string DifferentColumns = "FL3021";
+
+    /// <summary>A saved feature map cannot be read.</summary>
+    public const string FeatureMapMalformed = "FL3022";
+
+    /// <summary>There are no training rows to fit a feature map to.</summary>
+    public const string NoTrainingRows = "FL3023";
+
+    /// <summary>A scaled value is too large for float64.</summary>
+    public const string ScaledTooLarge = "FL3024";
+
+    internal static BadInputException Bad(string id, string place, string cause, string remedy, Exception? inner = null) =>
+        new(id, place, cause, remedy, inner);
+
+    internal static ConfigurationException Config(string id, string place, string cause, string remedy, Exception? inner = null) =>
+        new(id, place, cause, remedy, inner);
+}

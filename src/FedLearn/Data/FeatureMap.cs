@@ -1,0 +1,275 @@
+using System.Globalization;
+using System.Numerics.Tensors;
+using System.Text.Json;
+using System.Text.Json.Serialization;
+using FedLearn.Diagnostics;
+using FedLearn.Numerics;
+
+namespace FedLearn.Data;
+
+/// <summary>How the columns of one table become the features of a model. Fitted once, saved with the model, applied to any table of these columns.</summary>
+/// <remarks>A row-wise map: column j becomes (x_j - center_j) / width_j, clipped to [-1, 1] where a range is declared; then the length of the row is
+/// bounded as <see cref="Data.RowBound"/> says and multiplied by R. Only <see cref="Scaling.Rounded"/> and <see cref="Scaling.Standardize"/> look at
+/// rows; they scale every encoded column, one-hot ones too. The other scalings leave columns of 0 and 1 as they are. Thread-safe.</remarks>
+public sealed class FeatureMap
+{
+    /// <summary>Name of the appended constant.</summary>
+    public const string ConstantName = "(constant)";
+
+    private static readonly JsonSerializerOptions Json = new()
+    {
+        PropertyNamingPolicy = JsonNamingPolicy.CamelCase,
+        Converters = { new JsonStringEnumConverter(JsonNamingPolicy.KebabCaseLower, allowIntegerValues: false) },
+        UnmappedMemberHandling = JsonUnmappedMemberHandling.Disallow,
+        RespectNullableAnnotations = true,
+        RespectRequiredConstructorParameters = true,
+    };
+
+    private readonly State _state;
+    private readonly double[] _centers;
+    private readonly double[] _widths;
+    private readonly int[] _clipped;
+    private readonly bool _scales;
+
+    private FeatureMap(State state)
+    {
+        _state = state;
+        _centers = [.. state.Columns.Select(column => column.Center)];
+        _widths = [.. state.Columns.Select(column => column.Width)];
+        _clipped = [.. Enumerable.Range(0, state.Columns.Count).Where(j => state.Columns[j].Clip)];
+        _scales = _centers.Any(center => center != 0) || _widths.Any(width => width != 1);
+        IEnumerable<string> names = state.Columns.Select(column => column.Name);
+        FeatureNames = [.. state.Constant ? names.Append(ConstantName) : names];
+    }
+
+    /// <summary>Names of the features, in order; the constant, if any, is last and named <see cref="ConstantName"/>.</summary>
+    public IReadOnlyList<string> FeatureNames { get; }
+
+    /// <summary>Whether its constants were taken from rows, so that a privacy claim is conditional on them.</summary>
+    public bool DependsOnData => _state.Scaling is Scaling.Rounded or Scaling.Standardize;
+
+    /// <summary>Largest length R of a row that <see cref="Transform"/> gives; null when rows are not bounded.</summary>
+    public double? RowBound => _state.Rows == Data.RowBound.None ? null : _state.RowNorm;
+
+    /// <summary>Fits a map.</summary>
+    /// <param name="table">The table whose columns it takes.</param>
+    /// <param name="trainRows">Rows that mean and deviation are taken from; other scalings ignore them.</param>
+    /// <param name="options">How to scale and bound.</param>
+    /// <param name="constant">Whether the constant 1 is appended; replaces <see cref="PreprocessingOptions.Constant"/>, whose default depends on the job.</param>
+    /// <exception cref="ConfigurationException">The row norm is not legal (FL2209), or scaling is declared and a field has no range (FL2205).</exception>
+    /// <exception cref="BadInputException">Mean and deviation are asked for and there are no training rows (FL3023), or a column has the same value in
+    /// all of them (FL3018), or values too large to square (FL3024).</exception>
+    public static FeatureMap Fit(Table table, ReadOnlySpan<int> trainRows, PreprocessingOptions options, bool constant)
+    {
+        ArgumentNullException.ThrowIfNull(table);
+        ArgumentNullException.ThrowIfNull(options);
+        if (!(double.IsFinite(options.RowNorm) && options.RowNorm > 0) || !Enum.IsDefined(options.Scaling) || !Enum.IsDefined(options.Rows))
+        {
+            throw DataErrors.Config(DataErrors.PreprocessingInvalid, "preprocessing", "the row norm is not finite and above 0, or a mode is unknown.",
+                "Give a row norm above 0, usually 1, and modes that the documentation lists.");
+        }
+
+        ScaledColumn[] columns = options.Scaling switch
+        {
+            Scaling.Declared => [.. table.Schema.Fields.SelectMany(field => Declared(field, table.Place))],
+            Scaling.Rounded or Scaling.Standardize => Standardized(table, trainRows, options.Scaling == Scaling.Rounded),
+            _ => [.. table.Schema.FeatureNames.Select(name => new ScaledColumn(name, 0, 1, Clip: false))],
+        };
+        return new FeatureMap(new State(State.CurrentFormat, options.Scaling, options.Rows, options.RowNorm, constant, table.Schema.Fields.Count, columns));
+    }
+
+    /// <summary>Applies the map to rows.</summary>
+    /// <param name="table">A table with the columns of the map, in any order.</param>
+    /// <param name="rows">Rows to take, each from 0; may repeat.</param>
+    /// <returns>Features, shape [rows x features]. Where rows are bounded, every row's length is at most <see cref="RowBound"/>, as a real
+    /// number and as float64 arithmetic in any order of summation computes it.</returns>
+    /// <exception cref="BadInputException">The table has other columns (FL3021), or a scaled value is beyond float64 (FL3024).</exception>
+    public DenseMatrix Transform(Table table, ReadOnlySpan<int> rows)
+    {
+        ArgumentNullException.ThrowIfNull(table);
+        int[]? order = SourceColumns(table);
+        int width = _state.Columns.Count;
+        var features = new DenseMatrix(rows.Length, FeatureNames.Count);
+        for (int i = 0; i < rows.Length; i++)
+        {
+            Span<double> cells = features.Row(i);
+            Span<double> row = cells[..width];
+            ReadOnlySpan<double> source = table.Values.Row(rows[i]);
+            if (order is null)
+                source.CopyTo(row);
+            else
+                for (int j = 0; j < width; j++)
+                    row[j] = source[order[j]];
+            Scale(row);
+            if (!double.IsFinite(TensorPrimitives.SumOfMagnitudes<double>(row)))
+                ThrowIfNotFinite(row, table.PlaceOf(rows[i]));
+            if (_state.Constant)
+                cells[^1] = 1;
+            Bound(cells);
+        }
+
+        return features;
+    }
+
+    /// <summary>The map as JSON, for the model file. It holds column names and scaling constants.</summary>
+    public string ToJson() => JsonSerializer.Serialize(_state, Json);
+
+    /// <summary>Reads a saved map.</summary>
+    /// <param name="json">What <see cref="ToJson"/> gave.</param>
+    /// <param name="place">Named in errors, usually the file.</param>
+    /// <exception cref="BadInputException">The text is no saved map (FL3022).</exception>
+    public static FeatureMap FromJson(string json, string place)
+    {
+        ArgumentNullException.ThrowIfNull(json);
+        State? state;
+        try
+        {
+            state = JsonSerializer.Deserialize<State>(json, Json);
+        }
+        catch (JsonException e)
+        {
+            throw Malformed(place, e);
+        }
+
+        return state is { Format: State.CurrentFormat, Fields: > 0, Columns.Count: > 0 } && double.IsFinite(state.RowNorm) && state.RowNorm > 0
+            && state.Columns.All(column => column is { Name.Length: > 0, Width: > 0 } && double.IsFinite(column.Center) && double.IsFinite(column.Width))
+            && state.Columns.DistinctBy(column => column.Name).Count() == state.Columns.Count
+            ? new FeatureMap(state)
+            : throw Malformed(place, null);
+    }
+
+    private static IEnumerable<ScaledColumn> Declared(Field field, string place)
+    {
+        if (field.Kind != FieldKind.Numeric)
+            return field.FeatureNames.Select(name => new ScaledColumn(name, 0, 1, Clip: false));
+        if (field is not { Min: { } min, Max: { } max })
+        {
+            throw DataErrors.Config(DataErrors.RangeMissing, $"{place}, field '{field.Name}'", "scaling is declared, and the field has no public range.",
+                "Declare min and max in the schema, or choose the scaling rounded or standardize, whose constants are taken from the data.");
+        }
+
+        return [new ScaledColumn(field.Name, (min / 2) + (max / 2), (max / 2) - (min / 2), Clip: true)];
+    }
+
+    private static ScaledColumn[] Standardized(Table table, ReadOnlySpan<int> rows, bool rounded)
+    {
+        if (rows.IsEmpty)
+        {
+            throw DataErrors.Bad(DataErrors.NoTrainingRows, table.Place, "mean and deviation need training rows, and there are none.",
+                "Check the split, or choose scaling declared.");
+        }
+
+        int width = table.Values.Columns;
+        double[] low = table.Values.Row(rows[0]).ToArray(), high = [.. low], mean = new double[width], variance = new double[width], gap = new double[width];
+        foreach (int row in rows)
+        {
+            ReadOnlySpan<double> cells = table.Values.Row(row);
+            TensorPrimitives.Min(low, cells, low);
+            TensorPrimitives.Max(high, cells, high);
+            TensorPrimitives.Add(mean, cells, mean);
+        }
+
+        TensorPrimitives.Divide(mean, rows.Length, mean);
+        foreach (int row in rows)
+        {
+            TensorPrimitives.Subtract(table.Values.Row(row), mean, gap);
+            TensorPrimitives.MultiplyAdd(gap, gap, variance, variance);
+        }
+
+        var columns = new ScaledColumn[width];
+        for (int j = 0; j < width; j++)
+        {
+            string name = table.Schema.FeatureNames[j];
+            double deviation = Math.Sqrt(variance[j] / rows.Length);
+            if (low[j] == high[j] || deviation == 0)                     // the sums of a constant column need not cancel, its ends do
+            {
+                throw DataErrors.Bad(DataErrors.ZeroVariance, $"{table.Place}, column '{name}'", "the training rows have the same value, or values too close to tell apart by their squares.",
+                    "Leave the column out, or choose scaling declared.");
+            }
+
+            if (!double.IsFinite(deviation))
+                throw TooLarge(table.Place, name);
+            columns[j] = rounded
+                ? new ScaledColumn(name, OneDigit(mean[j]), OneDigit(deviation), Clip: false)
+                : new ScaledColumn(name, mean[j], deviation, Clip: false);
+        }
+
+        return columns;
+    }
+
+    /// <summary>The value rounded to one significant digit, ties to even.</summary>
+    internal static double OneDigit(double value) =>
+        double.Parse(value.ToString("E0", CultureInfo.InvariantCulture), CultureInfo.InvariantCulture);
+
+    private void Scale(Span<double> row)
+    {
+        if (!_scales)
+            return;
+        TensorPrimitives.Subtract(row, _centers, row);
+        TensorPrimitives.Divide(row, _widths, row);
+        foreach (int j in _clipped)
+            row[j] = Math.Clamp(row[j], -1, 1);
+    }
+
+    private void Bound(Span<double> cells)
+    {
+        if (_state.Rows == Data.RowBound.None)
+            return;
+        if (_state.Rows == Data.RowBound.Normalize)
+        {
+            RowLength.Normalize(cells);
+        }
+        else
+        {
+            Span<double> row = cells[.._state.Columns.Count];
+            RowLength.Clip(row, _state.Scaling == Scaling.None ? 1 : Math.Sqrt(_state.Fields));
+            if (_state.Constant)
+                TensorPrimitives.Divide(cells, Math.Sqrt(2), cells);
+        }
+
+        RowLength.Clip(cells, 1);
+        if (_state.RowNorm != 1)
+            TensorPrimitives.Multiply(cells, _state.RowNorm, cells);
+    }
+
+    /// <summary>For each column of the map its place in the table; null when they are in order.</summary>
+    private int[]? SourceColumns(Table table)
+    {
+        IReadOnlyList<string> names = table.Schema.FeatureNames;
+        if (names.SequenceEqual(_state.Columns.Select(column => column.Name), StringComparer.Ordinal))
+            return null;
+        var positions = new Dictionary<string, int>(StringComparer.Ordinal);
+        for (int j = 0; j < names.Count; j++)
+            positions.Add(names[j], j);
+        int[] order = [.. _state.Columns.Select(column => positions.Remove(column.Name, out int position)
+            ? position
+            : throw Different(table.Place, $"the column '{column.Name}' of the model is not in the table."))];
+        return positions.Count == 0 ? order : throw Different(table.Place, $"the column '{positions.Keys.First()}' is not one of the model's.");
+    }
+
+    private void ThrowIfNotFinite(ReadOnlySpan<double> row, string place)
+    {
+        for (int j = 0; j < row.Length; j++)
+        {
+            if (!double.IsFinite(row[j]))
+                throw TooLarge(place, _state.Columns[j].Name);
+        }
+    }
+
+    private static BadInputException TooLarge(string place, string column) => DataErrors.Bad(DataErrors.ScaledTooLarge, $"{place}, column '{column}'",
+        "scaling gives values beyond float64.", "Choose units in which the column's values are of ordinary size.");
+
+    private static BadInputException Different(string place, string cause) => DataErrors.Bad(DataErrors.DifferentColumns, place, cause,
+        "Give the columns that the model was trained on, with the same names and categories.");
+
+    private static BadInputException Malformed(string place, Exception? inner) => DataErrors.Bad(DataErrors.FeatureMapMalformed, place,
+        "the saved feature map cannot be read.", "Use the model file as it was written, or train again.", inner);
+
+    /// <summary>One column: (x - Center) / Width, then perhaps clipped to [-1, 1].</summary>
+    private sealed record ScaledColumn(string Name, double Center, double Width, bool Clip);
+
+    private sealed record State(int Format, Scaling Scaling, RowBound Rows, double RowNorm, bool Constant, int Fields, IReadOnlyList<ScaledColumn> Columns)
+    {
+        internal const int CurrentFormat = 1;
+    }
+}

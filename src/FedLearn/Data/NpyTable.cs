@@ -1,0 +1,100 @@
+using System.Text;
+using FedLearn.Diagnostics;
+using FedLearn.Numerics;
+
+namespace FedLearn.Data;
+
+/// <summary>Reads tables from NumPy arrays.</summary>
+internal static class NpyTable
+{
+    internal static Table Read(TableSource source, TableSchema? schema, bool needLabel, CancellationToken cancellationToken)
+    {
+        string path = source.Path;
+        if (source.Id is not null || source.Label is not null)
+            throw Unsuitable(path, "an array has no named columns for id and label.", "Give ids and labels as files.");
+        if (schema?.Fields.FirstOrDefault(field => field.Kind == FieldKind.Category) is { } category)
+            throw Unsuitable(path, $"the schema's field '{category.Name}' is text, and an array holds numbers.", "Declare it one-hot, or use a CSV file.");
+        if (needLabel && source.Labels is null)
+            throw DataErrors.Config(DataErrors.LabelNotNamed, path, "labels are needed, and no file of them is named.", "Name a .npy file by labels.");
+
+        (int rows, int columns, double[] values) = NpyFile.Read(path, dimensions: 2, cancellationToken);
+        if (rows == 0)
+            throw DataErrors.Bad(DataErrors.NoRows, path, "the array has no rows.", "Give at least one row.");
+        if (columns == 0)
+            throw DataErrors.Bad(DataErrors.ColumnMissing, path, "the array has no columns.", "Give at least one column.");
+        schema ??= TableSchema.Create([.. Enumerable.Range(0, columns).Select(j => Field.Numeric($"x{j}"))], place: path);
+        if (schema.FeatureNames.Count != columns)
+        {
+            throw DataErrors.Bad(DataErrors.WrongShape, path, $"the array has {columns} columns, and the schema {schema.FeatureNames.Count}.",
+                "Give the columns of the schema, in its order.");
+        }
+
+        string PlaceOf(int row) => $"{path}, row {row + 1}";
+        var matrix = new DenseMatrix(rows, columns, values);
+        TableChecks.Finite(matrix, schema.FeatureNames, PlaceOf);
+        CheckOneHot(schema, matrix, PlaceOf);
+        double[]? labels = needLabel ? Labels(source, rows, cancellationToken) : null;
+        IReadOnlyList<string> ids = source.Ids is { } file ? Ids(file, rows) : [.. Enumerable.Range(0, rows).Select(row => row.ToString(System.Globalization.CultureInfo.InvariantCulture))];
+        return new Table(schema, TableChecks.Ids(ids, source.Ids is { } idFile ? row => $"{idFile}, line {row + 1}" : PlaceOf), matrix, labels, path, placeOf: PlaceOf);
+    }
+
+    private static void CheckOneHot(TableSchema schema, DenseMatrix values, Func<int, string> placeOf)
+    {
+        int column = 0;
+        foreach (Field field in schema.Fields)
+        {
+            foreach (string name in field.FeatureNames)
+            {
+                for (int row = 0; field.Kind == FieldKind.OneHot && row < values.Rows; row++)
+                {
+                    if (values.Row(row)[column] is not (0 or 1))
+                        throw TableChecks.NotOneHot($"{placeOf(row)}, column '{name}'");
+                }
+
+                column++;
+            }
+        }
+    }
+
+    private static double[] Labels(TableSource source, int rows, CancellationToken cancellationToken)
+    {
+        string path = source.Labels!;
+        (int count, _, double[] labels) = NpyFile.Read(path, dimensions: 1, cancellationToken);
+        if (count != rows)
+            throw DataErrors.Bad(DataErrors.WrongShape, path, $"there are {count} labels for {rows} rows.", "Give one label a row.");
+        TableChecks.Finite(new DenseMatrix(rows, 1, labels), ["label"], row => $"{path}, row {row + 1}");
+        for (int i = 0; i < rows; i++)
+        {
+            int row = i;
+            TableChecks.LabelInRange(labels[row], source.LabelRange, () => $"{path}, row {row + 1}");
+        }
+
+        return labels;
+    }
+
+    private static string[] Ids(string path, int rows)
+    {
+        string[] ids;
+        try
+        {
+            ids = File.ReadAllLines(path, new UTF8Encoding(encoderShouldEmitUTF8Identifier: false, throwOnInvalidBytes: true));
+        }
+        catch (DecoderFallbackException e)
+        {
+            throw DataErrors.Bad(DataErrors.MalformedCsv, path, "the text is no UTF-8.", "Save the file as UTF-8.", e);
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException or ArgumentException)
+        {
+            throw DataErrors.Bad(DataErrors.FileUnreadable, path, "the file cannot be read.", "Correct the path, or make the file readable.", e);
+        }
+
+        if (ids.Length == rows + 1 && string.IsNullOrWhiteSpace(ids[^1]))                // a blank line at the end is no id
+            ids = ids[..^1];
+        return ids.Length == rows
+            ? ids
+            : throw DataErrors.Bad(DataErrors.WrongShape, path, $"there are {ids.Length} ids for {rows} rows.", "Give one id a line, without a header.");
+    }
+
+    private static ConfigurationException Unsuitable(string path, string cause, string remedy) =>
+        DataErrors.Config(DataErrors.UnsuitableSource, path, cause, remedy);
+}

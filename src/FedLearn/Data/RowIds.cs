@@ -1,0 +1,87 @@
+using System.Buffers.Binary;
+using System.Security.Cryptography;
+using System.Text;
+
+namespace FedLearn.Data;
+
+/// <summary>Rows in the order of their digests.</summary>
+/// <param name="Rows">Row numbers from 0, shape [n].</param>
+/// <param name="Digests">Their digests one after the other in the same order, 32 n bytes.</param>
+public sealed record SortedRows(int[] Rows, byte[] Digests);
+
+/// <summary>How ids are compared and ordered, the same at every party.</summary>
+public static class RowIds
+{
+    /// <summary>Length of a digest in bytes.</summary>
+    public const int DigestLength = 32;
+
+    /// <summary>The id as it is compared: without white space at its ends, in Unicode normal form C.</summary>
+    /// <param name="id">The id as it was read.</param>
+    public static string Normalize(string id)
+    {
+        ArgumentNullException.ThrowIfNull(id);
+        return NormalFormC.Of(id).Trim();
+    }
+
+    /// <summary>SHA-256 of the seed (8 bytes, little-endian two's complement) and the UTF-8 of the normalised id.</summary>
+    /// <param name="id">The id.</param>
+    /// <param name="seed">Seed of the job.</param>
+    /// <returns>32 bytes.</returns>
+    public static byte[] Digest(string id, long seed)
+    {
+        byte[] digest = new byte[DigestLength];
+        byte[] scratch = [];
+        WriteDigest(Normalize(id), seed, digest, ref scratch);
+        return digest;
+    }
+
+    /// <summary>Orders rows by the digests of their ids, as unsigned bytes.</summary>
+    /// <param name="ids">Ids, shape [n]; normalised here.</param>
+    /// <param name="seed">Seed of the job.</param>
+    /// <returns>The rows and their digests in order. Equal digests stay in row order.</returns>
+    public static SortedRows Order(IReadOnlyList<string> ids, long seed)
+    {
+        ArgumentNullException.ThrowIfNull(ids);
+        int n = ids.Count;
+        byte[] unsorted = new byte[checked(n * DigestLength)];
+        ulong[] heads = new ulong[n];
+        int[] rows = new int[n];
+        byte[] scratch = [];
+        for (int i = 0; i < n; i++)
+        {
+            Span<byte> digest = unsorted.AsSpan(i * DigestLength, DigestLength);
+            WriteDigest(Normalize(ids[i]), seed, digest, ref scratch);
+            (heads[i], rows[i]) = (BinaryPrimitives.ReadUInt64BigEndian(digest), i);   // big-endian: number order is byte order
+        }
+
+        // Eight bytes decide almost always; runs of equal heads are then put in the order of the whole digest.
+        Array.Sort(heads, rows);
+        for (int start = 0, end; start < n; start = end)
+        {
+            for (end = start + 1; end < n && heads[end] == heads[start]; end++) { }
+            if (end - start > 1)
+            {
+                rows.AsSpan(start, end - start).Sort((a, b) =>
+                {
+                    int order = unsorted.AsSpan(a * DigestLength, DigestLength).SequenceCompareTo(unsorted.AsSpan(b * DigestLength, DigestLength));
+                    return order != 0 ? order : a.CompareTo(b);
+                });
+            }
+        }
+
+        byte[] digests = new byte[unsorted.Length];
+        for (int i = 0; i < n; i++)
+            unsorted.AsSpan(rows[i] * DigestLength, DigestLength).CopyTo(digests.AsSpan(i * DigestLength));
+        return new SortedRows(rows, digests);
+    }
+
+    private static void WriteDigest(string normalized, long seed, Span<byte> digest, ref byte[] scratch)
+    {
+        int needed = sizeof(long) + Encoding.UTF8.GetMaxByteCount(normalized.Length);
+        if (scratch.Length < needed)
+            scratch = new byte[needed * 2];
+        BinaryPrimitives.WriteInt64LittleEndian(scratch, seed);
+        int length = sizeof(long) + Encoding.UTF8.GetBytes(normalized, scratch.AsSpan(sizeof(long)));
+        SHA256.HashData(scratch.AsSpan(0, length), digest);
+    }
+}

@@ -1,0 +1,123 @@
+using FedLearn.Diagnostics;
+using FedLearn.Numerics;
+
+namespace FedLearn.Data;
+
+/// <summary>Where the table of a party is.</summary>
+public sealed record TableSource
+{
+    /// <summary>A file that ends in <c>.csv</c> (UTF-8, comma, one header line) or <c>.npy</c> (two dimensions, numbers, row-major).</summary>
+    public required string Path { get; init; }
+
+    /// <summary>CSV: name of the id column. Null: the schema's, else <c>id</c>.</summary>
+    public string? Id { get; init; }
+
+    /// <summary>CSV: name of the label column. Null: the schema's, where labels are needed.</summary>
+    public string? Label { get; init; }
+
+    /// <summary>Path of the schema. Null: every column but id and label is numeric without a range.</summary>
+    public string? Schema { get; init; }
+
+    /// <summary>.npy: a text file with one id a line. Null: the ids are the row numbers from 0.</summary>
+    public string? Ids { get; init; }
+
+    /// <summary>.npy: a .npy file of one dimension with the labels.</summary>
+    public string? Labels { get; init; }
+
+    /// <summary>The declared range of the label, ends included; a label outside it is refused. Null: any finite label.</summary>
+    public (double Low, double High)? LabelRange { get; init; }
+}
+
+/// <summary>The rows of one party: ids, encoded columns and perhaps labels. Not changed after it was made.</summary>
+public sealed class Table
+{
+    private readonly Func<int, string> _placeOf;
+
+    internal Table(TableSchema schema, IReadOnlyList<string> ids, DenseMatrix values, double[]? labels, string place,
+        IReadOnlyList<string>? ignoredColumns = null, Func<int, string>? placeOf = null)
+    {
+        (Schema, Ids, Values, Labels, Place) = (schema, ids, values, labels, place);
+        IgnoredColumns = ignoredColumns ?? [];
+        _placeOf = placeOf ?? (row => $"{place}, row {row + 1}");
+    }
+
+    /// <summary>What the columns are.</summary>
+    public TableSchema Schema { get; }
+
+    /// <summary>Normalised ids, shape [n]; unique and not empty.</summary>
+    public IReadOnlyList<string> Ids { get; }
+
+    /// <summary>Encoded but unscaled columns, shape [n x features]; finite.</summary>
+    public DenseMatrix Values { get; }
+
+    /// <summary>Labels as read, shape [n], finite; null when none were asked for.</summary>
+    public double[]? Labels { get; }
+
+    /// <summary>Where the table is from, for errors.</summary>
+    public string Place { get; }
+
+    /// <summary>Columns of the file that are neither id nor label and that the schema does not name. They are not used.</summary>
+    public IReadOnlyList<string> IgnoredColumns { get; }
+
+    /// <summary>Where a row is from, for errors: the file with the line.</summary>
+    /// <param name="row">Row from 0.</param>
+    public string PlaceOf(int row)
+    {
+        ArgumentOutOfRangeException.ThrowIfNegative(row);
+        ArgumentOutOfRangeException.ThrowIfGreaterThanOrEqual(row, Ids.Count);
+        return _placeOf(row);
+    }
+
+    /// <summary>Reads a table. Either the whole table is legal, or an error names the first fault.</summary>
+    /// <param name="source">Where it is.</param>
+    /// <param name="needLabel">Whether labels are read. If not, a label column is left out all the same.</param>
+    /// <param name="cancellationToken">Ends the reading.</param>
+    /// <exception cref="ConfigurationException">The schema is not legal (FL2200 to FL2204), labels are needed and not named (FL2206),
+    /// or the source does not fit its kind of file (FL2207).</exception>
+    /// <exception cref="BadInputException">The data cannot be used (FL3000 to FL3017).</exception>
+    public static Table Load(TableSource source, bool needLabel, CancellationToken cancellationToken = default)
+    {
+        ArgumentNullException.ThrowIfNull(source);
+        TableSchema? schema = source.Schema is null ? null : TableSchema.Load(source.Schema);
+        return System.IO.Path.GetExtension(source.Path).ToLowerInvariant() switch
+        {
+            ".csv" => CsvTable.Read(source, schema, needLabel, cancellationToken),
+            ".npy" => NpyTable.Read(source, schema, needLabel, cancellationToken),
+            _ => throw DataErrors.Config(DataErrors.UnsuitableSource, source.Path, "the name ends neither in .csv nor in .npy.",
+                "Give a CSV file or a NumPy array, named so."),
+        };
+    }
+
+    /// <summary>Makes a table of values in memory.</summary>
+    /// <param name="ids">Ids, shape [n]; normalised here.</param>
+    /// <param name="featureNames">Names of the columns, unique.</param>
+    /// <param name="values">Encoded but unscaled columns, shape [n x features]; finite. Not copied.</param>
+    /// <param name="labels">Labels, shape [n], finite; or null. Not copied.</param>
+    /// <param name="schema">What the columns are; its features are <paramref name="featureNames"/>. Null: numeric without ranges.</param>
+    /// <exception cref="ArgumentException">Shapes or names do not fit together.</exception>
+    /// <exception cref="BadInputException">There are no rows (FL3010), an id is empty or a duplicate (FL3008, FL3009), or a value or label
+    /// is not finite (FL3006).</exception>
+    public static Table FromMatrix(IReadOnlyList<string> ids, IReadOnlyList<string> featureNames, DenseMatrix values, double[]? labels = null,
+        TableSchema? schema = null)
+    {
+        ArgumentNullException.ThrowIfNull(ids);
+        ArgumentNullException.ThrowIfNull(featureNames);
+        ArgumentNullException.ThrowIfNull(values);
+        if (values.Rows != ids.Count || values.Columns != featureNames.Count)
+            throw new ArgumentException($"{ids.Count} ids and {featureNames.Count} names do not fit {values.Rows} x {values.Columns} values.", nameof(values));
+        if (labels is not null && labels.Length != ids.Count)
+            throw new ArgumentException($"{ids.Count} ids do not fit {labels.Length} labels.", nameof(labels));
+        schema ??= TableSchema.Create([.. featureNames.Select(name => Field.Numeric(name))], place: "table in memory");
+        if (!schema.FeatureNames.SequenceEqual(featureNames, StringComparer.Ordinal))
+            throw new ArgumentException("The schema's features have other names.", nameof(schema));
+
+        const string Place = "table in memory";
+        if (ids.Count == 0)
+            throw DataErrors.Bad(DataErrors.NoRows, Place, "the table has no rows.", "Give at least one row.");
+        string PlaceOf(int row) => $"{Place}, row {row + 1}";
+        TableChecks.Finite(values, featureNames, PlaceOf);
+        if (labels is not null)
+            TableChecks.Finite(new DenseMatrix(labels.Length, 1, labels), ["label"], PlaceOf);
+        return new Table(schema, TableChecks.Ids(ids, PlaceOf), values, labels, Place, placeOf: PlaceOf);
+    }
+}

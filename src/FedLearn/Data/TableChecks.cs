@@ -1,0 +1,59 @@
+using System.Numerics.Tensors;
+using FedLearn.Diagnostics;
+using FedLearn.Numerics;
+
+namespace FedLearn.Data;
+
+/// <summary>Checks that every kind of table passes.</summary>
+internal static class TableChecks
+{
+    /// <summary>Normalises ids and refuses empty ones and duplicates. No message holds an id.</summary>
+    internal static string[] Ids(IReadOnlyList<string> ids, Func<int, string> placeOf)
+    {
+        var normalized = new string[ids.Count];
+        var first = new Dictionary<string, int>(ids.Count, StringComparer.Ordinal);
+        for (int row = 0; row < ids.Count; row++)
+        {
+            string id = normalized[row] = RowIds.Normalize(ids[row]);
+            if (id.Length == 0)
+                throw DataErrors.Bad(DataErrors.EmptyId, placeOf(row), "the id is empty.", "Give every row an id, or leave the row out.");
+            if (!first.TryAdd(id, row))
+            {
+                throw DataErrors.Bad(DataErrors.DuplicateId, placeOf(row), $"the id is that of an earlier row ({placeOf(first[id])}).",
+                    "Keep one row an id; ids are compared without white space at their ends and in Unicode normal form C.");
+            }
+        }
+
+        return normalized;
+    }
+
+    /// <summary>Refuses NaN and infinities.</summary>
+    internal static void Finite(DenseMatrix values, IReadOnlyList<string> names, Func<int, string> placeOf)
+    {
+        for (int row = 0; row < values.Rows; row++)
+        {
+            ReadOnlySpan<double> cells = values.Row(row);
+            if (TensorPrimitives.IsFiniteAll(cells))
+                continue;
+            int column = 0;
+            while (double.IsFinite(cells[column]))
+                column++;
+            throw NotFinite(placeOf(row), names[column]);
+        }
+    }
+
+    internal static void LabelInRange(double label, (double Low, double High)? range, Func<string> place)
+    {
+        if (range is { } ends && !(label >= ends.Low && label <= ends.High))
+        {
+            throw DataErrors.Bad(DataErrors.LabelOutOfRange, place(), "the label is outside its declared range.",
+                "Correct the label or declare the range that labels can have by the nature of the data.");
+        }
+    }
+
+    internal static BadInputException NotOneHot(string place) => DataErrors.Bad(DataErrors.NotOneHot, place,
+        "a cell of a one-hot field is neither 0 nor 1.", "Correct the cell, or declare the column numeric.");
+
+    internal static BadInputException NotFinite(string place, string column) => DataErrors.Bad(DataErrors.NotFinite,
+        $"{place}, column '{column}'", "the value is NaN, infinite or beyond float64.", "Replace it by a finite number, or leave the row out.");
+}

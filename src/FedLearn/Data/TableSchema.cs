@@ -1,0 +1,148 @@
+using System.Globalization;
+using System.Security.Cryptography;
+using System.Text.Json;
+using FedLearn.Diagnostics;
+
+namespace FedLearn.Data;
+
+/// <summary>What a field of a table is.</summary>
+public enum FieldKind
+{
+    /// <summary>One column of numbers.</summary>
+    Numeric = 0,
+
+    /// <summary>One property spread over several columns of 0 and 1.</summary>
+    OneHot = 1,
+
+    /// <summary>One column of text; becomes one 0/1 column a listed value.</summary>
+    Category = 2,
+}
+
+/// <summary>One field of a table.</summary>
+/// <param name="Name">Name, unique in the schema. For numeric and category fields also the name of the column.</param>
+/// <param name="Kind">What the field is.</param>
+/// <param name="Min">Numeric fields: lower end of the public range, finite; null when none is declared.</param>
+/// <param name="Max">Numeric fields: upper end of the public range, finite and above <paramref name="Min"/>; null when none is declared.</param>
+/// <param name="Columns">One-hot fields: the columns, at least one. Otherwise empty.</param>
+/// <param name="Values">Category fields: every value a cell may hold, at least one. Otherwise empty.</param>
+public sealed record Field(string Name, FieldKind Kind, double? Min, double? Max, IReadOnlyList<string> Columns, IReadOnlyList<string> Values)
+{
+    /// <summary>A column of numbers.</summary>
+    /// <param name="name">Name of the column.</param>
+    /// <param name="min">Lower end of the public range, or null.</param>
+    /// <param name="max">Upper end of the public range, or null.</param>
+    public static Field Numeric(string name, double? min = null, double? max = null) => new(name, FieldKind.Numeric, min, max, [], []);
+
+    /// <summary>Names of the encoded columns: the name of a numeric field, the columns of a one-hot field, name=value of a category.</summary>
+    public IEnumerable<string> FeatureNames => Kind switch
+    {
+        FieldKind.Numeric => [Name],
+        FieldKind.OneHot => Columns,
+        _ => Values.Select(value => $"{Name}={value}"),
+    };
+}
+
+/// <summary>What the columns of a table are: types, public ranges, categories.</summary>
+/// <remarks>A file is JSON, comments and trailing commas allowed:
+/// <c>{ "id": "id", "label": "y", "fields": [ { "name": "age", "type": "numeric", "min": 17, "max": 97 },
+/// { "name": "sex", "type": "one-hot", "columns": ["sex__f", "sex__m"] }, { "name": "city", "type": "category", "values": ["x", "y"] } ] }</c>.
+/// id and label may be absent. A declared range must be public knowledge: one taken from the rows would say something about them.</remarks>
+public sealed class TableSchema
+{
+    private TableSchema(string? idColumn, string? labelColumn, IReadOnlyList<Field> fields)
+    {
+        (IdColumn, LabelColumn, Fields) = (idColumn, labelColumn, fields);
+        FeatureNames = [.. fields.SelectMany(field => field.FeatureNames)];
+    }
+
+    /// <summary>Name of the id column, or null when the schema does not say.</summary>
+    public string? IdColumn { get; }
+
+    /// <summary>Name of the label column, or null when the schema does not say.</summary>
+    public string? LabelColumn { get; }
+
+    /// <summary>The fields, in the order of the features.</summary>
+    public IReadOnlyList<Field> Fields { get; }
+
+    /// <summary>Names of the encoded columns, in order: a numeric field's name, a one-hot field's columns, a category's name=value.</summary>
+    public IReadOnlyList<string> FeatureNames { get; }
+
+    /// <summary>Whether every numeric field has a public range.</summary>
+    public bool DeclaresAllRanges => Fields.All(item => item.Kind != FieldKind.Numeric || item is { Min: not null, Max: not null });
+
+    /// <summary>Makes a schema.</summary>
+    /// <param name="fields">The fields, at least one.</param>
+    /// <param name="idColumn">Name of the id column, or null.</param>
+    /// <param name="labelColumn">Name of the label column, or null.</param>
+    /// <param name="place">Named in errors.</param>
+    /// <exception cref="ConfigurationException">A field is not legal (FL2203), or a column is named twice (FL2204).</exception>
+    public static TableSchema Create(IReadOnlyList<Field> fields, string? idColumn = null, string? labelColumn = null, string place = "schema")
+    {
+        ArgumentNullException.ThrowIfNull(fields);
+        var schema = new TableSchema(idColumn, labelColumn, [.. fields]);
+        SchemaReader.Check(schema, place);
+        return schema;
+    }
+
+    /// <summary>Reads a schema file.</summary>
+    /// <param name="path">The file.</param>
+    /// <exception cref="ConfigurationException">The file cannot be read (FL2200) or is no legal schema (FL2201 to FL2204).</exception>
+    public static TableSchema Load(string path)
+    {
+        ArgumentNullException.ThrowIfNull(path);
+        string json;
+        try
+        {
+            json = File.ReadAllText(path);
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException or ArgumentException)
+        {
+            throw DataErrors.Config(DataErrors.SchemaUnreadable, path, "the schema file cannot be read.", "Correct the path, or make the file readable.", e);
+        }
+
+        return Parse(json, path);
+    }
+
+    /// <summary>Reads a schema from text.</summary>
+    /// <param name="json">The text.</param>
+    /// <param name="place">Named in errors, usually the file.</param>
+    /// <exception cref="ConfigurationException">The text is no legal schema (FL2201 to FL2204).</exception>
+    public static TableSchema Parse(string json, string place)
+    {
+        ArgumentNullException.ThrowIfNull(json);
+        ArgumentNullException.ThrowIfNull(place);
+        return SchemaReader.Read(json, place);
+    }
+
+    /// <summary>SHA-256 of the fields: names, types, ranges, columns and values, in order; not the names of the id and label columns.</summary>
+    /// <returns>32 bytes, equal for equal fields however the file is laid out.</returns>
+    public ReadOnlyMemory<byte> Fingerprint()
+    {
+        using var buffer = new MemoryStream();
+        using (var json = new Utf8JsonWriter(buffer))                        // JSON quotes every name, so no two field lists give the same text
+        {
+            json.WriteStartArray();
+            foreach (Field field in Fields)
+            {
+                json.WriteStartArray();
+                json.WriteStringValue(field.Name);
+                json.WriteNumberValue((int)field.Kind);
+                foreach (double? end in (ReadOnlySpan<double?>)[field.Min, field.Max])
+                    json.WriteStringValue(end is { } value ? (value + 0.0).ToString("R", CultureInfo.InvariantCulture) : null);   // + 0.0: -0 is 0
+                foreach (IReadOnlyList<string> list in (ReadOnlySpan<IReadOnlyList<string>>)[field.Columns, field.Values])
+                {
+                    json.WriteStartArray();
+                    foreach (string item in list)
+                        json.WriteStringValue(item);
+                    json.WriteEndArray();
+                }
+
+                json.WriteEndArray();
+            }
+
+            json.WriteEndArray();
+        }
+
+        return SHA256.HashData(buffer.GetBuffer().AsSpan(0, (int)buffer.Length));
+    }
+}

@@ -1,0 +1,193 @@
+using System.Numerics.Tensors;
+using FedLearn.Evaluation;
+using FedLearn.Numerics;
+using FedLearn.Parties;
+using FedLearn.Privacy;
+using FedLearn.Protocol;
+
+namespace FedLearn.Glm;
+
+/// <summary>The active party's side of training.</summary>
+internal sealed class GlmActiveTrainer(GlmWork work, IReadOnlyList<IPartyChannel> passives, double[] trainLabels, double[] testLabels)
+{
+    private readonly GlmPlan _plan = work.Plan;
+    private readonly double[] _weights = new double[work.Train.Dimension];
+    private readonly double[] _trainScores = new double[work.Train.Rows];
+    private readonly RoundClock _clock = new(work.Mechanism);
+
+    private double _firstLoss, _lastLoss;
+    private double? _squaredNorm;
+
+    public async Task<GlmTraining> RunAsync(CancellationToken cancellationToken)
+    {
+        (int rounds, GlmStopReason reason) = _plan.Optimizer == GlmOptimizer.Lbfgs
+            ? await LbfgsAsync(cancellationToken).ConfigureAwait(false)
+            : (await SgdAsync(cancellationToken).ConfigureAwait(false), GlmStopReason.RoundLimit);
+        GlmTiming timing = _clock.Stop(_plan.Optimizer == GlmOptimizer.Lbfgs ? rounds : _plan.Epochs);
+
+        // In private modes the training metrics come from the noisy scores of the last epoch: nothing more is asked of the passive parties.
+        if (!_plan.Private)
+            await EvaluateAsync(work.Train, _trainScores, rounds, cancellationToken).ConfigureAwait(false);
+        MetricSet train = Measure(_trainScores, trainLabels);
+        MetricSet? test = null;
+        if (work.Test.Rows > 0 && (_plan.SendsTestScores || passives.Count == 0))
+        {
+            double[] scores = new double[work.Test.Rows];
+            await EvaluateAsync(work.Test, scores, rounds, cancellationToken).ConfigureAwait(false);
+            test = Measure(scores, testLabels);
+        }
+
+        string[] warnings = _lastLoss > _firstLoss
+            ? ["the training loss grew from the first epoch to the last: use a smaller training.stepSize"] : [];
+        double? objective = _squaredNorm is { } norm ? _plan.Family.LossSum(_trainScores, trainLabels) / trainLabels.Length + _plan.Job.Model.L2 / 2 * norm : null;
+        return new GlmTraining(_weights, reason, timing) { TrainMetrics = train, TestMetrics = test, Objective = objective, Warnings = warnings };
+    }
+
+    private async Task<int> SgdAsync(CancellationToken cancellationToken)
+    {
+        BatchLayout layout = work.Layout;
+        double[] gradient = new double[_weights.Length], reused = new double[layout.LargestSize];
+        double epochLoss = 0;
+        for (int round = 0; round < work.Rounds; round++)
+        {
+            int batch = round % layout.Count, start = layout.Start(batch), size = layout.Size(batch);
+            Memory<double> z = _trainScores.AsMemory(start, size);
+            work.Train.Scores(start, _weights, z.Span);                                                 // z_A = X_A w_A    [b]
+            foreach (IPartyChannel passive in passives)
+            {
+                Scores scores = await _clock.WaitAsync(passive.ReceiveAsync<Scores>(round, size, cancellationToken)).ConfigureAwait(false);
+                TensorPrimitives.Add(z.Span, scores.Values.Span, z.Span);                               // z = z_A + sum z_i
+            }
+
+            VectorKernels.Clip(z.Span, _plan.ScoreClip);
+            // The clipped residual: what A noises, and what it uses itself ("clean" means not noised).
+            double[] r = work.Mechanism is null ? new double[size] : reused;
+            ReadOnlySpan<double> labels = trainLabels.AsSpan(start, size);
+            _plan.Family.Residuals(z.Span, labels, r.AsSpan(0, size));                                  // r = dl/dz        [b]
+            VectorKernels.Clip(r.AsSpan(0, size), _plan.ResidualClip);
+            if (!VectorKernels.AllFinite(r.AsSpan(0, size)))
+                throw work.Diverged(round);
+            if (passives.Count > 0)
+            {
+                // One noise for all: every passive party gets the same vector.
+                Released<Residuals> released = work.Release(new Residuals(r.AsMemory(0, size), _plan.ElementType), r, "training residuals");
+                foreach (IPartyChannel passive in passives)
+                    await _clock.WaitAsync(passive.SendAsync(round, released, cancellationToken)).ConfigureAwait(false);
+            }
+
+            epochLoss += _plan.Family.LossSum(z.Span, trainLabels.AsSpan(start, size));
+            work.Train.Gradient(start, r.AsSpan(0, size), gradient);                                    // X_A' r           [d_A]
+            work.Train.Step(_weights, gradient, _plan.Job.Training.StepSize, _plan.Job.Model.L2, size, _plan.WeightNorm);
+            if (round + 1 < work.Rounds)
+                work.Mechanism?.Prefetch(layout.Size((round + 1) % layout.Count));
+            if (batch == layout.Count - 1)
+            {
+                _lastLoss = epochLoss / _trainScores.Length;
+                if (round < layout.Count)
+                    _firstLoss = _lastLoss;
+                epochLoss = 0;
+                work.Report(round + 1, _lastLoss);
+            }
+        }
+
+        return work.Rounds;
+    }
+
+    private async Task<(int Rounds, GlmStopReason Reason)> LbfgsAsync(CancellationToken cancellationToken)
+    {
+        double l2 = _plan.Job.Model.L2;
+        int rows = work.Train.Rows;
+        var basis = new LbfgsBasis(_weights.Length);
+        double[] along = new double[rows], trial = new double[rows], buffer = new double[rows];
+        for (int round = 0; ; round++)
+        {
+            double[] residuals = new double[rows];
+            _plan.Family.Residuals(_trainScores, trainLabels, residuals);
+            if (!VectorKernels.AllFinite(residuals))
+                throw work.Diverged(round);
+            await BroadcastAsync(round, work.Release(new Residuals(residuals, _plan.ElementType), residuals, "training residuals"), cancellationToken).ConfigureAwait(false);
+            basis.Update(GlmObjective.Gradient(work.Train, residuals, _weights, l2));
+            double[] products = basis.InnerProducts();
+            await AddScalarsAsync(round, products, cancellationToken).ConfigureAwait(false);
+
+            bool converged = Lbfgs.GradientNorm(products) <= Lbfgs.GradientTolerance;
+            bool stop = converged || round == _plan.Epochs;
+            double[] coefficients = stop ? [] : Lbfgs.Direction(products, basis.Count);
+            await BroadcastAsync(round, Disclosure.Unprotected(new Scalars(ScalarsKind.Direction, coefficients), "optimiser direction: mode none"), cancellationToken)
+                .ConfigureAwait(false);
+            if (stop)
+                return (round, converged ? GlmStopReason.Converged : GlmStopReason.RoundLimit);
+
+            double[] direction = basis.Direction(coefficients);
+            work.Train.Scores(0, direction, along);
+            foreach (IPartyChannel passive in passives)
+            {
+                Scores scores = await _clock.WaitAsync(passive.ReceiveAsync<Scores>(round, rows, cancellationToken)).ConfigureAwait(false);
+                TensorPrimitives.Add(along, scores.Values.Span, along);
+            }
+
+            double[] penalty = GlmObjective.PenaltyTerms(_weights, direction, work.Train.Penalised);
+            await AddScalarsAsync(round, penalty, cancellationToken).ConfigureAwait(false);
+            double first = round == 0 ? Math.Min(1, 1 / Lbfgs.GradientNorm(products)) : 1;
+            double length = Lbfgs.LineSearch(t => Slope(t, along, penalty, l2, trial, buffer), first);
+            await BroadcastAsync(round, Disclosure.Unprotected(new Scalars(ScalarsKind.Step, new[] { length }), "optimiser step: mode none"), cancellationToken)
+                .ConfigureAwait(false);
+            if (length == 0)
+                return (round, GlmStopReason.NoFurtherDecrease);
+            basis.Step(_weights, direction, length);
+            TensorPrimitives.MultiplyAdd(along, length, _trainScores, _trainScores);
+            _squaredNorm = penalty[0] + 2 * length * penalty[1] + length * length * penalty[2];
+            work.Report(round + 1, work.Progress is null ? null : _plan.Family.LossSum(_trainScores, trainLabels) / rows);
+        }
+    }
+
+    /// <summary>First and second derivative of the objective at w + t d.</summary>
+    private (double First, double Second) Slope(double t, double[] along, double[] penalty, double l2, double[] z, double[] buffer)
+    {
+        int rows = z.Length;
+        TensorPrimitives.MultiplyAdd(along, t, _trainScores, z);
+        _plan.Family.Residuals(z, trainLabels, buffer);
+        double first = TensorPrimitives.Dot<double>(buffer, along) / rows + l2 * (penalty[1] + t * penalty[2]);
+        _plan.Family.Curvatures(z, trainLabels, buffer);
+        double second = l2 * penalty[2];
+        double curvature = 0;
+        for (int i = 0; i < rows; i++)
+            curvature += buffer[i] * along[i] * along[i];
+        return (first, second + curvature / rows);
+    }
+
+    private async ValueTask BroadcastAsync<T>(int round, Released<T> message, CancellationToken cancellationToken) where T : Payload
+    {
+        foreach (IPartyChannel passive in passives)
+            await _clock.WaitAsync(passive.SendAsync(round, message, cancellationToken)).ConfigureAwait(false);
+    }
+
+    private async Task AddScalarsAsync(int round, double[] sum, CancellationToken cancellationToken)
+    {
+        foreach (IPartyChannel passive in passives)
+        {
+            Scalars share = await _clock.WaitAsync(
+                ChannelGuard.ReceiveScalarsAsync(passive, round, ScalarsKind.InnerProducts, sum.Length, cancellationToken)).ConfigureAwait(false);
+            TensorPrimitives.Add(sum, share.Values.Span, sum);
+        }
+    }
+
+    /// <summary>Scores of the final model: own plus the ones the passive parties disclose.</summary>
+    private async Task EvaluateAsync(LinearPart part, double[] scores, int round, CancellationToken cancellationToken)
+    {
+        part.Scores(0, _weights, scores);
+        foreach (IPartyChannel passive in passives)
+        {
+            Scores theirs = await passive.ReceiveAsync<Scores>(round, part.Rows, cancellationToken).ConfigureAwait(false);
+            TensorPrimitives.Add(scores, theirs.Values.Span, scores);
+        }
+    }
+
+    private MetricSet Measure(double[] scores, double[] labels) => _plan.Family.ProvedBounds switch
+    {
+        GlmFamilyKind.Binomial => MetricSet.ForBinomial(scores, labels),
+        GlmFamilyKind.Poisson => MetricSet.ForPoisson(scores, labels),
+        GlmFamilyKind.Gaussian => MetricSet.ForGaussian(scores, labels),
+        _ => new MetricSet(),
+    };
+}

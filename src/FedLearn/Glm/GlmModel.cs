@@ -1,0 +1,129 @@
+using System.Runtime.InteropServices;
+using System.Security.Cryptography;
+using System.Text.Json;
+using System.Text.Json.Nodes;
+using FedLearn.Coordination;
+using FedLearn.Data;
+using FedLearn.Diagnostics;
+
+namespace FedLearn.Glm;
+
+/// <summary>One party's part of a GLM: its own weights and the way its columns become features. Private to the party.</summary>
+public sealed class GlmModel
+{
+    private const string Format = "fedlearn.glm.model/1";
+
+    /// <summary>Creates a part.</summary>
+    /// <param name="jobName">Job that trained it.</param>
+    /// <param name="jobDigest">Digest of that job, hex.</param>
+    /// <param name="party">Party it belongs to.</param>
+    /// <param name="family">Name of the family.</param>
+    /// <param name="features">Map from the party's columns to its features.</param>
+    /// <param name="weights">One weight a feature, in the order of <see cref="FeatureMap.FeatureNames"/>.</param>
+    /// <param name="intercept">Free intercept; null at parties without one.</param>
+    /// <exception cref="ArgumentException">There is not one weight a feature.</exception>
+    public GlmModel(string jobName, string jobDigest, PartyDescription party, string family, FeatureMap features,
+        IReadOnlyList<double> weights, double? intercept)
+    {
+        ArgumentNullException.ThrowIfNull(features);
+        ArgumentNullException.ThrowIfNull(weights);
+        if (weights.Count != features.FeatureNames.Count)
+            throw new ArgumentException($"{features.FeatureNames.Count} features need as many weights, not {weights.Count}.", nameof(weights));
+        (JobName, JobDigest, Party, Family, Features, Weights, Intercept) = (jobName, jobDigest, party, family, features, weights, intercept);
+    }
+
+    /// <summary>Job that trained it.</summary>
+    public string JobName { get; }
+
+    /// <summary>Digest of that job, hex.</summary>
+    public string JobDigest { get; }
+
+    /// <summary>Party it belongs to.</summary>
+    public PartyDescription Party { get; }
+
+    /// <summary>Name of the family.</summary>
+    public string Family { get; }
+
+    /// <summary>Map from the party's columns to its features.</summary>
+    public FeatureMap Features { get; }
+
+    /// <summary>One weight a feature.</summary>
+    public IReadOnlyList<double> Weights { get; }
+
+    /// <summary>Free intercept; null at parties without one.</summary>
+    public double? Intercept { get; }
+
+    /// <summary>SHA-256, hex, of the weights as float64 little-endian, the free intercept last.</summary>
+    public string WeightsSha256 =>
+        Convert.ToHexStringLower(SHA256.HashData(MemoryMarshal.AsBytes<double>(Intercept is { } b ? [.. Weights, b] : [.. Weights])));
+
+    /// <summary>This party's scores of rows of a table.</summary>
+    /// <param name="table">Table with the columns the model was trained on.</param>
+    /// <param name="rows">Rows to score.</param>
+    /// <returns>x.w plus the free intercept, one a row.</returns>
+    /// <exception cref="FedLearnException">The table's columns differ.</exception>
+    public double[] Score(Table table, ReadOnlySpan<int> rows)
+    {
+        double[] scores = new double[rows.Length];
+        var part = new LinearPart(Features.Transform(table, rows), Intercept is not null);
+        part.Scores(0, Intercept is { } b ? [.. Weights, b] : [.. Weights], scores);
+        return scores;
+    }
+
+    /// <summary>File name of a party's part inside a model directory.</summary>
+    /// <param name="party">Name of the party.</param>
+    public static string FileName(string party) => party + ".model.json";
+
+    /// <summary>Writes the part to DIR/PARTY.model.json, whole or not at all.</summary>
+    /// <param name="directory">Directory; made when missing.</param>
+    public void Save(string directory)
+    {
+        Directory.CreateDirectory(directory);
+        var document = new JsonObject
+        {
+            ["format"] = Format,
+            ["job"] = JobName,
+            ["jobDigest"] = JobDigest,
+            ["party"] = Party.Name,
+            ["role"] = Party.Role == PartyRole.Active ? "active" : "passive",
+            ["family"] = Family,
+            ["features"] = new JsonArray([.. Features.FeatureNames.Select(n => (JsonNode)n)]),
+            ["weights"] = new JsonArray([.. Weights.Select(w => (JsonNode)w)]),
+            ["intercept"] = Intercept,
+            ["weightsSha256"] = WeightsSha256,
+            ["featureMap"] = JsonNode.Parse(Features.ToJson()),
+        };
+        string path = Path.Combine(directory, FileName(Party.Name)), partial = path + ".partial";
+        File.WriteAllText(partial, document.ToJsonString(new JsonSerializerOptions { WriteIndented = true }) + "\n");
+        File.Move(partial, path, overwrite: true);
+    }
+
+    /// <summary>Reads a part.</summary>
+    /// <param name="directory">Model directory.</param>
+    /// <param name="party">Name of the party.</param>
+    /// <exception cref="ConfigurationException">FL2401: the file is missing or is no such model.</exception>
+    public static GlmModel Load(string directory, string party)
+    {
+        string path = Path.Combine(directory, FileName(party));
+        try
+        {
+            JsonObject document = JsonNode.Parse(File.ReadAllText(path))!.AsObject();
+            if ((string?)document["format"] != Format)
+                throw new FormatException($"its format is not {Format}");
+            PartyRole role = (string?)document["role"] == "active" ? PartyRole.Active : PartyRole.Passive;
+            var model = new GlmModel((string)document["job"]!, (string)document["jobDigest"]!, new PartyDescription((string)document["party"]!, role),
+                (string)document["family"]!, FeatureMap.FromJson(document["featureMap"]!.ToJsonString(), path),
+                [.. document["weights"]!.AsArray().Select(w => (double)w!)], (double?)document["intercept"]);
+            if ((string?)document["weightsSha256"] != model.WeightsSha256)
+                throw new FormatException("its weights do not match their checksum");
+            return model;
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException or JsonException or FormatException or InvalidOperationException
+            or NullReferenceException or ArgumentException)
+        {
+            string why = e is FormatException ? e.Message : e is FileNotFoundException or DirectoryNotFoundException ? "there is no such file" : "it cannot be read";
+            throw new ConfigurationException(GlmErrors.BadModelFile, path, $"this is no usable model of party '{party}': {why}.",
+                "Train with --model DIR first, and give the same directory here.", e);
+        }
+    }
+}

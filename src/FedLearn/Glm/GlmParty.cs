@@ -1,0 +1,296 @@
+using System.Diagnostics;
+using FedLearn.Coordination;
+using FedLearn.Data;
+using FedLearn.Diagnostics;
+using FedLearn.Numerics;
+using FedLearn.Parties;
+using FedLearn.Privacy;
+using FedLearn.Protocol;
+
+namespace FedLearn.Glm;
+
+/// <summary>What a party brings to a job.</summary>
+public sealed record GlmPartyInput
+{
+    /// <summary>Name the job gives this party.</summary>
+    public required string Party { get; init; }
+
+    /// <summary>Its rows. The active party's table has labels.</summary>
+    public required Table Table { get; init; }
+
+    /// <summary>File of the split, where the job splits by file.</summary>
+    public string? SplitFile { get; init; }
+
+    /// <summary>Where charges are recorded. Null: a ledger in memory.</summary>
+    public IPrivacyLedger? Ledger { get; init; }
+}
+
+/// <summary>One party of a GLM job: aligns its rows with the others', trains its own weights, and keeps them.</summary>
+/// <remarks>Rounds follow HDP-VFL (arXiv 2009.02763): a passive party sends scores z_i = X_i w_i, the active party answers the residuals
+/// r = dl/dz at the sum, every party steps its own weights. In private modes each message is clipped and noised once.</remarks>
+public sealed class GlmParty
+{
+    private readonly GlmPlan _plan;
+    private readonly GlmPartyInput _input;
+    private readonly GlmPartyOptions _options;
+
+    /// <summary>Checks a job and a party's input against each other.</summary>
+    /// <param name="job">The job; the same at every party.</param>
+    /// <param name="input">What this party brings.</param>
+    /// <exception cref="ConfigurationException">The job is inconsistent or does not name the party.</exception>
+    /// <exception cref="PrivacyRefusedException">The job asks a private mode for something its proof does not cover.</exception>
+    /// <exception cref="BadInputException">A label is outside the family's domain or the declared range.</exception>
+    public GlmParty(GlmJob job, GlmPartyInput input)
+    {
+        ArgumentNullException.ThrowIfNull(input);
+        _plan = GlmPlan.Create(job);
+        _input = input;
+        _options = job.Parties.FirstOrDefault(p => p.Party.Name == input.Party)
+            ?? throw new ConfigurationException(GlmErrors.InvalidJob, $"party '{input.Party}'", "the job has no party of that name.", "Use a name that the job lists.");
+        _plan.CheckParty(_options);
+        if (IsActive)
+            CheckLabels();
+        if (_plan.Private && _plan.PreprocessingOptions.Scaling == Scaling.Declared && !input.Table.Schema.DeclaresAllRanges)
+            throw new PrivacyRefusedException(GlmErrors.RangesNotDeclared, $"party '{input.Party}', schema", "a numeric field has no declared public range.",
+                "Declare min and max of every numeric field in the schema; or set preprocessing.scaling to rounded or standardize, whose claim is then conditional on scaling constants taken from the data.");
+        SessionTerms terms = GlmJobTerms.Of(job);
+        Terms = terms;
+        JoinRequest = new JoinRequest(SessionDesk.ProtocolVersion, _options.Party, terms.JobName, terms.TermsDigest, terms.Sections, input.Table.Schema.Fingerprint());
+    }
+
+    /// <summary>What the parties must agree on.</summary>
+    public SessionTerms Terms { get; }
+
+    /// <summary>With what this party joins a session.</summary>
+    public JoinRequest JoinRequest { get; }
+
+    private bool IsActive => _options.Party.Role == PartyRole.Active;
+
+    /// <summary>Trains with the other parties of a session.</summary>
+    /// <param name="agreement">What all parties agreed on when they joined.</param>
+    /// <param name="channels">At the active party one channel to each passive party, in the job's order; at a passive party the one to the active party.</param>
+    /// <param name="progress">Told after rounds; null for nobody.</param>
+    /// <param name="cancellationToken">Stops the job; the peers are told.</param>
+    /// <returns>The party's own result.</returns>
+    /// <exception cref="FedLearnException">The job failed; the peers have been told the error's id.</exception>
+    public async Task<GlmPartyResult> TrainAsync(SessionAgreement agreement, IReadOnlyList<IPartyChannel> channels,
+        IProgress<GlmProgress>? progress = null, CancellationToken cancellationToken = default)
+    {
+        ArgumentNullException.ThrowIfNull(agreement);
+        ArgumentNullException.ThrowIfNull(channels);
+        return await ChannelGuard.RunAsync(channels, () => TrainCoreAsync(agreement, channels, progress, cancellationToken)).ConfigureAwait(false);
+    }
+
+    private async Task<GlmPartyResult> TrainCoreAsync(SessionAgreement agreement, IReadOnlyList<IPartyChannel> channels,
+        IProgress<GlmProgress>? progress, CancellationToken cancellationToken)
+    {
+        GlmJob job = _plan.Job;
+        string digest = Convert.ToHexStringLower(agreement.JobDigest.Span);
+        int[] common = IsActive
+            ? await HashedAlignment.ActiveAsync(_input.Table.Ids, job.Training.Seed, channels, cancellationToken).ConfigureAwait(false)
+            : await HashedAlignment.PassiveAsync(_input.Table.Ids, job.Training.Seed, channels[0], cancellationToken).ConfigureAwait(false);
+        if (common.Length == 0)
+            throw new BadInputException(GlmErrors.NoCommonRows, "alignment", "the parties have no common rows.",
+                "Check that the id columns hold the same kind of id, written the same way, and that the parties' tables overlap.");
+        bool[] test = RowSplit.TestRows(job.Split, _input.SplitFile, _input.Table.Ids, common);
+        int[] trainRows = [.. common.Where((_, i) => !test[i])], testRows = [.. common.Where((_, i) => test[i])];
+        if (trainRows.Length == 0)
+            throw new BadInputException(GlmErrors.TooFewTrainingRows, "split", "no common row is a training row.", "Check the split.");
+        BatchLayout layout = _plan.Layout(trainRows.Length);
+
+        FeatureMap map = FeatureMap.Fit(_input.Table, trainRows, _plan.PreprocessingOptions, _plan.Constant);
+        DenseMatrix train = map.Transform(_input.Table, trainRows), testMatrix = map.Transform(_input.Table, testRows);
+        CheckRowNorms(train);
+        bool freeIntercept = IsActive && _plan.FreeIntercept;
+        GaussianMechanism? mechanism = null;
+        PartyCalibration? calibration = null;
+        if (_plan.Private && channels.Count > 0)
+        {
+            calibration = _plan.Calibrate(_options, trainRows.Length, layout);
+            INoiseSource noise = job.Privacy.TestNoiseSeed is { } seed ? new TestNoise(seed, _input.Party) : new CsprngNoise();
+            mechanism = new GaussianMechanism(calibration, noise, _input.Ledger ?? new InMemoryLedger(), _input.Party, digest);
+        }
+
+        var work = new GlmWork
+        {
+            Plan = _plan,
+            Party = _input.Party,
+            Layout = layout,
+            Train = new LinearPart(train, freeIntercept),
+            Test = new LinearPart(testMatrix, freeIntercept),
+            Mechanism = mechanism,
+            EpsilonAfter = calibration is null ? null : rounds => GaussianDp.Epsilon(
+                calibration.Mu * Math.Sqrt((double)rounds / calibration.Releases), (_options.Budget ?? job.Privacy.Budget)!.Delta),
+            Progress = progress,
+        };
+        await AgreeOnRowsAsync(channels, trainRows.Length, testRows.Length, RowSplit.Fingerprint48(test), cancellationToken).ConfigureAwait(false);
+        GlmTraining outcome = IsActive
+            ? await new GlmActiveTrainer(work, channels, Labels(trainRows), Labels(testRows)).RunAsync(cancellationToken).ConfigureAwait(false)
+            : await new GlmPassiveTrainer(work, channels[0]).RunAsync(cancellationToken).ConfigureAwait(false);
+        foreach (IPartyChannel channel in channels)
+            await channel.CompleteAsync(cancellationToken).ConfigureAwait(false);
+
+        double[] weights = outcome.Weights;
+        var model = new GlmModel(job.Name, digest, _options.Party, _plan.Family.Name, map,
+            freeIntercept ? weights[..^1] : weights, freeIntercept ? weights[^1] : null);
+        return new GlmPartyResult
+        {
+            Party = _options.Party,
+            JobDigest = digest,
+            Model = model,
+            CommonRows = common.Length,
+            TrainRows = trainRows.Length,
+            TestRows = testRows.Length,
+            AlignmentLeaks = channels.Count > 0 ? HashedAlignment.Leaks : [],
+            StopReason = outcome.StopReason,
+            Timing = outcome.Timing,
+            Privacy = GlmClaims.State(_plan, _options, calibration, map.DependsOnData, testRows.Length),
+            Releases = channels.SelectMany(c => c.Releases).GroupBy(r => r.Key).ToDictionary(g => g.Key, g => g.Sum(r => r.Value)),
+            Traffic = Sum(channels),
+            Train = outcome.TrainMetrics,
+            Test = outcome.TestMetrics,
+            Objective = outcome.Objective,
+            Warnings = [.. outcome.Warnings, .. IgnoredColumns()],
+        };
+    }
+
+    /// <summary>The last step before round 0, when everybody has its features ready: equal rows, equal split.</summary>
+    private async Task AgreeOnRowsAsync(IReadOnlyList<IPartyChannel> channels, int train, int test, ulong fingerprint, CancellationToken cancellationToken)
+    {
+        double[] own = [train, test, fingerprint];
+        foreach (IPartyChannel channel in channels)
+        {
+            if (!IsActive)
+            {
+                await channel.SendAsync(0, Disclosure.Unprotected(new Scalars(ScalarsKind.Agreement, own), "agreement: row counts and split"), cancellationToken)
+                    .ConfigureAwait(false);
+                continue;
+            }
+
+            Scalars theirs = await ChannelGuard.ReceiveScalarsAsync(channel, 0, ScalarsKind.Agreement, own.Length, cancellationToken).ConfigureAwait(false);
+            if (!theirs.Values.Span.SequenceEqual(own))
+                throw ProtocolErrors.Peer(ProtocolErrors.DifferentSplit, channel.RemoteParty, "before round 0",
+                    "it splits the common rows into training and test rows in another way.", "Give every party the same split file.");
+        }
+    }
+
+    private void CheckLabels()
+    {
+        double[] labels = _input.Table.Labels ?? throw new ConfigurationException(GlmErrors.InvalidJob, $"party '{_input.Party}'",
+            "the active party's table has no labels.", "Name the label column in data.label.");
+        for (int i = 0; i < labels.Length; i++)
+        {
+            string Place() => $"{_input.Table.Place}, row {i + 1}, label";
+            if (_plan.Family.LabelFault(labels[i]) is { } fault)
+                throw new BadInputException(GlmErrors.IllegalLabel, Place(), fault, $"Mend the row, or choose a family that fits the labels instead of {_plan.Family.Name}.");
+            if (_options.LabelRange is { } range && !(labels[i] >= range.Low && labels[i] <= range.High))
+                throw new BadInputException(GlmErrors.LabelOutsideRange, Place(), "the label is outside the declared range.",
+                    "Declare a range that holds by the nature of the label, not by looking at the data, or mend the row.");
+        }
+    }
+
+    private double[] Labels(int[] rows) => [.. rows.Select(r => _plan.Family.Canonical(_input.Table.Labels![r]))];
+
+    // A1 holds by construction of the feature map; an error there would void the claim silently, so it is checked.
+    private void CheckRowNorms(DenseMatrix rows)
+    {
+        if (!_plan.Private)
+            return;
+        double limit = _plan.PreprocessingOptions.RowNorm * (1 + 1e-12);
+        for (int i = 0; i < rows.Rows; i++)
+            if (!(System.Numerics.Tensors.TensorPrimitives.Norm<double>(rows.Row(i)) <= limit))
+                throw new InternalFailureException(GlmErrors.RowTooLong, "feature map", "a row is longer than preprocessing.rowNorm.", "Report this as a defect.");
+    }
+
+    private IEnumerable<string> IgnoredColumns() => _input.Table.IgnoredColumns.Count == 0 ? []
+        : [$"{_input.Party}: columns that the schema does not name were ignored: {string.Join(", ", _input.Table.IgnoredColumns)}"];
+
+    private static ChannelStatistics Sum(IReadOnlyList<IPartyChannel> channels)
+    {
+        long sent = 0, received = 0, bytesSent = 0, bytesReceived = 0;
+        foreach (ChannelStatistics s in channels.Select(c => c.Statistics))
+            (sent, received, bytesSent, bytesReceived) =
+                (sent + s.MessagesSent, received + s.MessagesReceived, bytesSent + s.BytesSent, bytesReceived + s.BytesReceived);
+        return new ChannelStatistics(sent, received, bytesSent, bytesReceived);
+    }
+}
+
+/// <summary>What a trainer works on.</summary>
+internal sealed class GlmWork
+{
+    public required GlmPlan Plan { get; init; }
+
+    public required string Party { get; init; }
+
+    public required BatchLayout Layout { get; init; }
+
+    public required LinearPart Train { get; init; }
+
+    public required LinearPart Test { get; init; }
+
+    /// <summary>Null in mode none: values are then disclosed.</summary>
+    public required GaussianMechanism? Mechanism { get; init; }
+
+    public required Func<int, double>? EpsilonAfter { get; init; }
+
+    public required IProgress<GlmProgress>? Progress { get; init; }
+
+    public int Rounds => Plan.Optimizer == GlmOptimizer.Lbfgs ? Plan.Epochs : Plan.Epochs * Layout.Count;
+
+    /// <summary>Lets a training message leave: noised and charged in private modes, else rounded to the wire's precision and disclosed.</summary>
+    public Released<T> Release<T>(T value, double[] buffer, string name) where T : VectorPayload
+    {
+        if (Mechanism is not null)
+            return Mechanism.Release(value, name);
+        if (Plan.ElementType == ElementType.Float32)
+            VectorKernels.RoundToSingle(buffer.AsSpan(0, value.Length));
+        return Disclosure.Unprotected(value, name + ": mode none");
+    }
+
+    public void Report(int roundsDone, double? loss) =>
+        Progress?.Report(new GlmProgress(Party, roundsDone, Rounds, loss, EpsilonAfter?.Invoke(Math.Max(1, roundsDone))));
+
+    public InternalFailureException Diverged(int round) => new(GlmErrors.Diverged, $"party '{Party}', round {round}",
+        "training produced a NaN or an infinity.", "Use a smaller training.stepSize, a training.weightNorm, or scaled columns.");
+}
+
+/// <summary>What a trainer leaves.</summary>
+internal sealed record GlmTraining(double[] Weights, GlmStopReason StopReason, GlmTiming Timing)
+{
+    public Evaluation.MetricSet? TrainMetrics { get; init; }
+
+    public Evaluation.MetricSet? TestMetrics { get; init; }
+
+    public double? Objective { get; init; }
+
+    public IReadOnlyList<string> Warnings { get; init; } = [];
+}
+
+/// <summary>Splits the time of the training rounds into waiting, noise and the rest.</summary>
+internal sealed class RoundClock(GaussianMechanism? mechanism)
+{
+    private readonly long _start = Stopwatch.GetTimestamp();
+    private long _waited;
+
+    public async ValueTask<T> WaitAsync<T>(ValueTask<T> operation)
+    {
+        long before = Stopwatch.GetTimestamp();
+        T result = await operation.ConfigureAwait(false);
+        _waited += Stopwatch.GetTimestamp() - before;
+        return result;
+    }
+
+    public async ValueTask WaitAsync(ValueTask operation)
+    {
+        long before = Stopwatch.GetTimestamp();
+        await operation.ConfigureAwait(false);
+        _waited += Stopwatch.GetTimestamp() - before;
+    }
+
+    public GlmTiming Stop(int epochs)
+    {
+        double training = Stopwatch.GetElapsedTime(_start).TotalSeconds, wait = (double)_waited / Stopwatch.Frequency;
+        double noise = mechanism?.NoiseTime.TotalSeconds ?? 0;
+        return new GlmTiming(training, Math.Max(0, training - wait - noise), wait, noise, epochs);
+    }
+}

@@ -1,0 +1,189 @@
+using FedLearn.Coordination;
+using FedLearn.Data;
+using FedLearn.Diagnostics;
+using FedLearn.Privacy;
+
+namespace FedLearn.Glm;
+
+/// <summary>A job with every default filled in and every rule of its privacy mode checked, before any data is touched.</summary>
+internal sealed class GlmPlan
+{
+    private GlmPlan(GlmJob job)
+    {
+        Job = job;
+        Private = job.Privacy.Mode != PrivacyMode.None;
+        Optimizer = OptimizerOf(job);
+        Epochs = EpochsOf(job);
+        PreprocessingOptions = PreprocessingOf(job);
+        Constant = ConstantOf(job);
+        FreeIntercept = job.Model.Intercept == GlmIntercept.Free || (job.Model.Intercept == GlmIntercept.Default && !Private);
+        bool sgd = Optimizer == GlmOptimizer.Sgd;
+        WeightNorm = sgd ? job.Training.WeightNorm ?? double.PositiveInfinity : double.PositiveInfinity;
+        ResidualClip = sgd ? job.Training.ResidualClip ?? double.PositiveInfinity : double.PositiveInfinity;
+        // The published Poisson constants hold for linear predictors within 2k of 0 (HDP-VFL's exponential family with a bounded parameter).
+        ScoreClip = Private && job.Privacy.Calibration == Calibration.Paper && job.Model.Family.ProvedBounds == GlmFamilyKind.Poisson
+            ? 2 * WeightNorm : double.PositiveInfinity;
+    }
+
+    public GlmJob Job { get; }
+
+    public bool Private { get; }
+
+    public GlmOptimizer Optimizer { get; }
+
+    public int Epochs { get; }
+
+    public PreprocessingOptions PreprocessingOptions { get; }
+
+    public bool Constant { get; }
+
+    public bool FreeIntercept { get; }
+
+    public double WeightNorm { get; }
+
+    public double ResidualClip { get; }
+
+    public double ScoreClip { get; }
+
+    public IGlmFamily Family => Job.Model.Family;
+
+    public ElementType ElementType => Job.Training.MessagePrecision;
+
+    public bool SendsTestScores => !Private || Job.Privacy.Evaluation == EvaluationDisclosure.Disclosed;
+
+    /// <summary>Checks a job and fills in its defaults.</summary>
+    public static GlmPlan Create(GlmJob job)
+    {
+        ArgumentNullException.ThrowIfNull(job);
+        CheckNumbers(job);
+        var plan = new GlmPlan(job);
+        if (plan.Optimizer == GlmOptimizer.Lbfgs && (job.Training.BatchesPerEpoch ?? 1) != 1 | job.Training.BatchSize is not null)
+            throw Invalid("training.batchesPerEpoch", "L-BFGS works on the full batch.", "Set batchesPerEpoch to 1 and leave batchSize out, or choose sgd.");
+        if (job.Model.Intercept == GlmIntercept.None && job.Preprocessing?.Constant == true)
+            throw Invalid("model.intercept", "it is off while preprocessing.constant is on.", "Make up your mind: switch both on or both off.");
+        if (plan.Private)
+            plan.CheckPrivacy();
+        return plan;
+    }
+
+    public static GlmOptimizer OptimizerOf(GlmJob job) => job.Training.Optimizer
+        ?? (job.Privacy.Mode == PrivacyMode.None && (job.Training.BatchesPerEpoch ?? 1) == 1 && job.Training.BatchSize is null ? GlmOptimizer.Lbfgs : GlmOptimizer.Sgd);
+
+    public static int EpochsOf(GlmJob job) => job.Training.Epochs ?? (OptimizerOf(job) == GlmOptimizer.Lbfgs ? 200 : 10);
+
+    public static PreprocessingOptions PreprocessingOf(GlmJob job) => job.Preprocessing
+        ?? (job.Privacy.Mode == PrivacyMode.None
+            ? new PreprocessingOptions { Scaling = Scaling.Standardize }
+            : new PreprocessingOptions { Scaling = Scaling.Declared, Rows = RowBound.Clip });
+
+    public static bool ConstantOf(GlmJob job) => PreprocessingOf(job).Constant
+        ?? (job.Privacy.Mode != PrivacyMode.None && job.Model.Intercept != GlmIntercept.None);
+
+    /// <summary>The batches of an epoch over this many training rows.</summary>
+    public BatchLayout Layout(int trainRows)
+    {
+        if (Job.Training.BatchSize is { } size)
+            return BatchLayout.FromBatchSize(trainRows, Math.Min(size, trainRows));
+        int batches = Job.Training.BatchesPerEpoch ?? 1;
+        return batches <= trainRows ? new BatchLayout(trainRows, batches) : throw new BadInputException(GlmErrors.TooFewTrainingRows, "training rows",
+            $"the job asks for {batches} batches an epoch and there are {trainRows} common training rows.", "Use fewer batches an epoch, or more rows.");
+    }
+
+    /// <summary>Calibrates the noise of one party.</summary>
+    public PartyCalibration Calibrate(GlmPartyOptions party, int trainRows, BatchLayout layout)
+    {
+        PrivacyBudget budget = (party.Budget ?? Job.Privacy.Budget)!;
+        return HdpVflCalibration.Calibrate(Parameters(party, trainRows, layout), Job.Privacy.Calibration,
+            party.Party.Role == PartyRole.Active ? PartySide.Active : PartySide.Passive, budget.Epsilon, budget.Delta);
+    }
+
+    private HdpVflParameters Parameters(GlmPartyOptions party, int trainRows, BatchLayout layout)
+    {
+        bool active = party.Party.Role == PartyRole.Active;
+        double rowNorm = PreprocessingOptions.RowNorm;
+        return new HdpVflParameters
+        {
+            Family = Family.ProvedBounds!.Value,
+            Rows = trainRows,
+            Batches = layout.Count,
+            Epochs = Epochs,
+            StepSize = Job.Training.StepSize,
+            L2 = Job.Model.L2,
+            WeightNorm = WeightNorm,
+            ResidualClip = ResidualClip,
+            TargetBound = LabelBound(party),
+            // A free intercept is one more column of ones at the active party, outside the row bound (A1 counts it all the same).
+            RowNorm = active && FreeIntercept ? Math.BitIncrement(Math.Sqrt(rowNorm * rowNorm + 1)) : rowNorm,
+            Adjacency = Job.Privacy.Adjacency,
+            FreeIntercept = active && FreeIntercept,
+        };
+    }
+
+    /// <summary>Checks what can be checked of a party's privacy before its rows are known.</summary>
+    public void CheckParty(GlmPartyOptions party)
+    {
+        if (!Private)
+            return;
+        if (party.Party.Role == PartyRole.Active && party.LabelRange is null && Family.ProvedBounds != GlmFamilyKind.Binomial)
+            throw Refused(GlmErrors.LabelRangeMissing, $"party '{party.Party.Name}', data.labelRange", $"the sensitivity of the {Family.Name} family needs a declared range of the label.",
+                "Declare data.labelRange: [low, high] by the nature of the label, not by looking at the data.");
+        int batches = Job.Training.BatchesPerEpoch ?? 1;
+        Parameters(party, batches, new BatchLayout(batches, batches)).Validate(Job.Privacy.Calibration);
+    }
+
+    // Binomial labels are bounded by their domain. The label bound does not enter a passive party's own sensitivity, and it does not know it.
+    private double? LabelBound(GlmPartyOptions party) => Family.ProvedBounds == GlmFamilyKind.Binomial ? null
+        : party.Party.Role == PartyRole.Passive ? 1e-9
+        : party.LabelRange is { } range ? Math.Max(Math.Abs(range.Low), Math.Abs(range.High)) : null;
+
+    private void CheckPrivacy()
+    {
+        GlmTrainingOptions training = Job.Training;
+        if (Family.ProvedBounds is null)
+            throw Refused(GlmErrors.FamilyNotPrivate, "model.family", $"the family '{Family.Name}' has no proved sensitivity bounds.",
+                "Use gaussian, binomial or poisson, or privacy.mode none.");
+        if (Optimizer != GlmOptimizer.Sgd)
+            throw Refused(GlmErrors.OptimizerNotPrivate, "training.optimizer", "the sensitivity proof holds for projected SGD without momentum only.",
+                "Leave training.optimizer out or set it to sgd.");
+        if (training.WeightNorm is null || training.ResidualClip is null)
+            throw Refused(GlmErrors.BoundsMissing, "training", "hdp-vfl needs weightNorm (k) and residualClip (C): the noise is calibrated to them.",
+                "Set both; 1 and 1 are a good start for binomial models on rows of length 1.");
+        if (PreprocessingOptions.Rows == RowBound.None)
+            throw Refused(GlmErrors.RowsNotBounded, "preprocessing.rows", "the sensitivity proof needs rows of bounded length.", "Set preprocessing.rows to clip or normalize.");
+        foreach (GlmPartyOptions party in Job.Parties)
+            if (party.Budget is null && Job.Privacy.Budget is null)
+                throw Refused(GlmErrors.BudgetMissing, $"party '{party.Party.Name}'", "no epsilon and delta are given.", "Set privacy.epsilon and privacy.delta.");
+    }
+
+    private static void CheckNumbers(GlmJob job)
+    {
+        Check(!string.IsNullOrWhiteSpace(job.Name), "name", "is empty");
+        Check(double.IsFinite(job.Model.L2) && job.Model.L2 >= 0, "model.l2", "is not a finite number of at least 0");
+        GlmTrainingOptions t = job.Training;
+        Check(t.Epochs is null or (>= 1 and <= 1_000_000), "training.epochs", "is not between 1 and 1,000,000");
+        Check(t.BatchesPerEpoch is null or >= 1, "training.batchesPerEpoch", "is below 1");
+        Check(t.BatchSize is null or >= 1, "training.batchSize", "is below 1");
+        Check(t.BatchesPerEpoch is null || t.BatchSize is null, "training.batchSize", "and batchesPerEpoch are both given");
+        Check(double.IsFinite(t.StepSize) && t.StepSize > 0, "training.stepSize", "is not a finite number above 0");
+        Check(t.WeightNorm is null || (double.IsFinite(t.WeightNorm.Value) && t.WeightNorm > 0), "training.weightNorm", "is not a finite number above 0");
+        Check(t.ResidualClip is null || (double.IsFinite(t.ResidualClip.Value) && t.ResidualClip > 0), "training.residualClip", "is not a finite number above 0");
+        Check((long)EpochsOf(job) * Math.Max(1, t.BatchesPerEpoch ?? 1) <= int.MaxValue / 2, "training.epochs", "times batchesPerEpoch is over a billion rounds");
+        double rowNorm = PreprocessingOf(job).RowNorm;
+        Check(double.IsFinite(rowNorm) && rowNorm > 0, "preprocessing.rowNorm", "is not a finite number above 0");
+        if (job.Split is SplitRule.ByHash split)
+            Check(split.Modulus >= 2 && split.Test.All(r => r >= 0 && r < split.Modulus), "evaluation.split", "needs mod of at least 2 and residues below it");
+        Check(job.Parties.Count(p => p.Party.Role == PartyRole.Active) == 1, "parties", "have not exactly one active party");
+        Check(job.Parties.All(p => !string.IsNullOrWhiteSpace(p.Party.Name)), "parties", "have an empty name");
+        Check(job.Parties.Select(p => p.Party.Name).Distinct(StringComparer.Ordinal).Count() == job.Parties.Count, "parties", "have two of the same name");
+    }
+
+    private static void Check(bool condition, string key, string fault)
+    {
+        if (!condition)
+            throw Invalid(key, $"{key} {fault}.", "Mend the job.");
+    }
+
+    private static ConfigurationException Invalid(string place, string cause, string remedy) => new(GlmErrors.InvalidJob, place, cause, remedy);
+
+    private static PrivacyRefusedException Refused(string id, string place, string cause, string remedy) => new(id, place, cause, remedy);
+}

@@ -1,0 +1,96 @@
+using System.Numerics.Tensors;
+using FedLearn.Coordination;
+using FedLearn.Diagnostics;
+using FedLearn.Parties;
+using FedLearn.Privacy;
+using FedLearn.Protocol;
+
+namespace FedLearn.Glm;
+
+/// <summary>Predictions for the common rows, in the order of the active party's table.</summary>
+/// <param name="Rows">Rows of the active party's table.</param>
+/// <param name="Scores">Linear predictors, one a row.</param>
+/// <param name="Means">Means of the label: probability, count or value, one a row.</param>
+public sealed record GlmPrediction(IReadOnlyList<int> Rows, IReadOnlyList<double> Scores, IReadOnlyList<double> Means);
+
+/// <summary>One party of a federated batch prediction: each passive party discloses its scores of the common rows to the active one.</summary>
+/// <remarks>Scores are releases of their own: no claim of training covers them.</remarks>
+public sealed class GlmPredictor
+{
+    private readonly GlmJob _job;
+    private readonly GlmPartyInput _input;
+    private readonly GlmModel _model;
+
+    /// <summary>Checks job, input and model against each other.</summary>
+    /// <param name="job">The job that trained the model.</param>
+    /// <param name="input">What this party brings; labels are not needed.</param>
+    /// <param name="model">Its part of the model.</param>
+    /// <exception cref="ConfigurationException">The job is inconsistent, or the model is another party's or another family's.</exception>
+    public GlmPredictor(GlmJob job, GlmPartyInput input, GlmModel model)
+    {
+        ArgumentNullException.ThrowIfNull(job);
+        ArgumentNullException.ThrowIfNull(input);
+        ArgumentNullException.ThrowIfNull(model);
+        GlmPlan.Create(job);
+        (_job, _input, _model) = (job, input, model);
+        GlmPartyOptions party = job.Parties.FirstOrDefault(p => p.Party.Name == input.Party)
+            ?? throw new ConfigurationException(GlmErrors.InvalidJob, $"party '{input.Party}'", "the job has no party of that name.", "Use a name that the job lists.");
+        if (model.Party != party.Party || model.Family != job.Model.Family.Name || model.JobName != job.Name)
+            throw new ConfigurationException(GlmErrors.OtherModel, $"party '{input.Party}'", "the model was trained by another job, for another party or for another family.",
+                "Give the run file and the directory of the same training.");
+        Terms = GlmJobTerms.Of(job, "predict");
+        // Parts of different trainings must not be added up: the digest of the training takes the place of the schema.
+        JoinRequest = new JoinRequest(SessionDesk.ProtocolVersion, party.Party, Terms.JobName, Terms.TermsDigest, Terms.Sections, Convert.FromHexString(model.JobDigest));
+    }
+
+    /// <summary>What the parties must agree on.</summary>
+    public SessionTerms Terms { get; }
+
+    /// <summary>With what this party joins a session.</summary>
+    public JoinRequest JoinRequest { get; }
+
+    /// <summary>Scores the common rows with the other parties of a session.</summary>
+    /// <param name="agreement">What all parties agreed on.</param>
+    /// <param name="channels">At the active party one channel to each passive party; at a passive party the one to the active party.</param>
+    /// <param name="cancellationToken">Stops; the peers are told.</param>
+    /// <returns>The predictions at the active party, null at a passive one.</returns>
+    /// <exception cref="FedLearnException">Prediction failed; the peers have been told the error's id.</exception>
+    public async Task<GlmPrediction?> PredictAsync(SessionAgreement agreement, IReadOnlyList<IPartyChannel> channels, CancellationToken cancellationToken = default)
+    {
+        ArgumentNullException.ThrowIfNull(agreement);
+        ArgumentNullException.ThrowIfNull(channels);
+        if (agreement.Parties.Any(p => !p.SchemaFingerprint.Span.SequenceEqual(JoinRequest.SchemaFingerprint.Span)))
+            throw new ConfigurationException(GlmErrors.OtherModel, "joining", "the parties hold parts of different trainings.", "Give every party its part of the same training.");
+        return await ChannelGuard.RunAsync(channels, () => PredictCoreAsync(channels, cancellationToken)).ConfigureAwait(false);
+    }
+
+    private async Task<GlmPrediction?> PredictCoreAsync(IReadOnlyList<IPartyChannel> channels, CancellationToken cancellationToken)
+    {
+        bool active = _model.Party.Role == PartyRole.Active;
+        int[] common = active
+            ? await HashedAlignment.ActiveAsync(_input.Table.Ids, _job.Training.Seed, channels, cancellationToken).ConfigureAwait(false)
+            : await HashedAlignment.PassiveAsync(_input.Table.Ids, _job.Training.Seed, channels[0], cancellationToken).ConfigureAwait(false);
+        if (common.Length == 0)
+            throw new BadInputException(GlmErrors.NoCommonRows, "alignment", "the parties have no common rows.",
+                "Check that the id columns hold the same kind of id, written the same way, and that the parties' tables overlap.");
+        double[] scores = _model.Score(_input.Table, common);
+        foreach (IPartyChannel channel in channels)
+        {
+            if (active)
+            {
+                Scores theirs = await channel.ReceiveAsync<Scores>(0, common.Length, cancellationToken).ConfigureAwait(false);
+                TensorPrimitives.Add(scores, theirs.Values.Span, scores);
+                continue;
+            }
+
+            await channel.SendAsync(0, Disclosure.Unprotected(new Scores(scores), "prediction scores"), cancellationToken).ConfigureAwait(false);
+        }
+
+        foreach (IPartyChannel channel in channels)
+            await channel.CompleteAsync(cancellationToken).ConfigureAwait(false);
+        if (!active)
+            return null;
+        int[] order = [.. Enumerable.Range(0, common.Length).OrderBy(i => common[i])];
+        return new GlmPrediction([.. order.Select(i => common[i])], [.. order.Select(i => scores[i])], [.. order.Select(i => _job.Model.Family.Mean(scores[i]))]);
+    }
+}

@@ -1,0 +1,113 @@
+using FedLearn.Coordination;
+using FedLearn.Evaluation;
+using FedLearn.Privacy;
+using FedLearn.Protocol;
+
+namespace FedLearn.Glm;
+
+/// <summary>Where a running job is. Made at a party; holds no private value of another.</summary>
+/// <param name="Party">Party that reports.</param>
+/// <param name="Round">Rounds done.</param>
+/// <param name="Rounds">Rounds planned; for L-BFGS the largest number of iterations.</param>
+/// <param name="Loss">Mean training loss of the last epoch or iteration, from the scores as received; active party only.</param>
+/// <param name="Epsilon">Privacy spent so far at the job's delta; null in mode none.</param>
+public sealed record GlmProgress(string Party, int Round, int Rounds, double? Loss, double? Epsilon);
+
+/// <summary>Why training ended.</summary>
+public enum GlmStopReason
+{
+    /// <summary>All rounds were done.</summary>
+    RoundLimit = 0,
+
+    /// <summary>The norm of the gradient fell to 1e-8.</summary>
+    Converged = 1,
+
+    /// <summary>The line search found no further decrease in floating point.</summary>
+    NoFurtherDecrease = 2,
+}
+
+/// <summary>Seconds of a job at one party. Compute, wait and noise add up to training.</summary>
+/// <param name="Training">The training rounds alone: from the moment every party was ready to the last round's step.</param>
+/// <param name="Compute">Of these: own arithmetic.</param>
+/// <param name="Wait">Of these: sending, and waiting for the other parties.</param>
+/// <param name="Noise">Of these: drawing and adding noise.</param>
+/// <param name="Epochs">Epochs or iterations done.</param>
+public sealed record GlmTiming(double Training, double Compute, double Wait, double Noise, int Epochs)
+{
+    /// <summary>Training seconds an epoch or iteration.</summary>
+    public double PerEpoch => Epochs == 0 ? 0 : Training / Epochs;
+}
+
+/// <summary>What a party may claim of its privacy, and on what grounds.</summary>
+public sealed record GlmPrivacyStatement
+{
+    /// <summary>Mode of the job.</summary>
+    public required PrivacyMode Mode { get; init; }
+
+    /// <summary>Bounds and noise of this party; null in mode none, or when nothing was released with noise.</summary>
+    public PartyCalibration? Calibration { get; init; }
+
+    /// <summary>Budget of this party; null in mode none.</summary>
+    public PrivacyBudget? Budget { get; init; }
+
+    /// <summary>Whether the noise came from a CSPRNG. True in mode none, where there is no noise to be insecure.</summary>
+    public required bool SecureNoise { get; init; }
+
+    /// <summary>What is claimed, as sentences. Empty in mode none.</summary>
+    public IReadOnlyList<string> Claims { get; init; } = [];
+
+    /// <summary>What weakens or conditions a claim.</summary>
+    public IReadOnlyList<string> Warnings { get; init; } = [];
+}
+
+/// <summary>What one party has after a job. Weights stay in <see cref="Model"/>, which is the party's own.</summary>
+public sealed record GlmPartyResult
+{
+    /// <summary>Name and role.</summary>
+    public required PartyDescription Party { get; init; }
+
+    /// <summary>SHA-256 of job and schemas, hex; equal at every party.</summary>
+    public required string JobDigest { get; init; }
+
+    /// <summary>The party's part of the model.</summary>
+    public required GlmModel Model { get; init; }
+
+    /// <summary>Rows common to all parties.</summary>
+    public required int CommonRows { get; init; }
+
+    /// <summary>Training rows.</summary>
+    public required int TrainRows { get; init; }
+
+    /// <summary>Test rows.</summary>
+    public required int TestRows { get; init; }
+
+    /// <summary>How rows were aligned, and what that disclosed.</summary>
+    public required IReadOnlyList<string> AlignmentLeaks { get; init; }
+
+    /// <summary>Why training ended.</summary>
+    public required GlmStopReason StopReason { get; init; }
+
+    /// <summary>Seconds.</summary>
+    public required GlmTiming Timing { get; init; }
+
+    /// <summary>Privacy of this party.</summary>
+    public required GlmPrivacyStatement Privacy { get; init; }
+
+    /// <summary>Messages sent, by name and protection.</summary>
+    public required IReadOnlyDictionary<(string Name, Protection Protection), long> Releases { get; init; }
+
+    /// <summary>Counts over all channels.</summary>
+    public required ChannelStatistics Traffic { get; init; }
+
+    /// <summary>Metrics on the training rows; active party only. In private modes from the noisy scores received in the last epoch.</summary>
+    public MetricSet? Train { get; init; }
+
+    /// <summary>Metrics on the test rows; active party only, null without test rows or with evaluation none.</summary>
+    public MetricSet? Test { get; init; }
+
+    /// <summary>Penalised mean training loss of the final model: own and, in mode none, joint; null where it is not known.</summary>
+    public double? Objective { get; init; }
+
+    /// <summary>What the user should know of the run.</summary>
+    public IReadOnlyList<string> Warnings { get; init; } = [];
+}

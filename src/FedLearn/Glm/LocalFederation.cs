@@ -1,0 +1,52 @@
+using FedLearn.Coordination;
+using FedLearn.Diagnostics;
+using FedLearn.Protocol;
+
+namespace FedLearn.Glm;
+
+/// <summary>All parties of a job in one process, over channels in memory: for experiments and tests.</summary>
+public static class LocalFederation
+{
+    /// <summary>Trains a job.</summary>
+    /// <param name="job">The job.</param>
+    /// <param name="inputs">What each party brings; one a party of the job.</param>
+    /// <param name="options">Settings of the channels; null for the defaults.</param>
+    /// <param name="progress">Told by every party; null for nobody.</param>
+    /// <param name="cancellationToken">Stops the job.</param>
+    /// <returns>Each party's result, the active party's first, then in the job's order.</returns>
+    /// <exception cref="FedLearnException">The job failed; the error of the party that failed first.</exception>
+    public static async Task<IReadOnlyList<GlmPartyResult>> TrainAsync(GlmJob job, IReadOnlyList<GlmPartyInput> inputs,
+        ChannelOptions? options = null, IProgress<GlmProgress>? progress = null, CancellationToken cancellationToken = default)
+    {
+        GlmParty[] parties = [.. InOrder(job, inputs, i => i.Party).Select(i => new GlmParty(job, i))];
+        return await LocalSession.RunAsync(parties[0].Terms, [.. parties.Select(p => p.JoinRequest)], options ?? new ChannelOptions(),
+            (i, agreement, channels, stop) => parties[i].TrainAsync(agreement, channels, progress, stop), cancellationToken).ConfigureAwait(false);
+    }
+
+    /// <summary>Scores the common rows of the parties' tables with a trained model.</summary>
+    /// <param name="job">The job that trained it.</param>
+    /// <param name="inputs">What each party brings.</param>
+    /// <param name="models">Each party's part.</param>
+    /// <param name="options">Settings of the channels; null for the defaults.</param>
+    /// <param name="cancellationToken">Stops.</param>
+    /// <returns>The scores, at the active party.</returns>
+    /// <exception cref="FedLearnException">Prediction failed; the error of the party that failed first.</exception>
+    public static async Task<GlmPrediction> PredictAsync(GlmJob job, IReadOnlyList<GlmPartyInput> inputs, IReadOnlyList<GlmModel> models,
+        ChannelOptions? options = null, CancellationToken cancellationToken = default)
+    {
+        GlmPredictor[] parties = [.. InOrder(job, inputs, i => i.Party)
+            .Select(i => new GlmPredictor(job, i, models.FirstOrDefault(m => m.Party.Name == i.Party)
+                ?? throw new ConfigurationException(GlmErrors.BadModelFile, $"party '{i.Party}'", "its part of the model is missing.", "Give one part a party.")))];
+        IReadOnlyList<GlmPrediction?> results = await LocalSession.RunAsync(parties[0].Terms, [.. parties.Select(p => p.JoinRequest)],
+            options ?? new ChannelOptions(), (i, agreement, channels, stop) => parties[i].PredictAsync(agreement, channels, stop), cancellationToken).ConfigureAwait(false);
+        return results[0]!;
+    }
+
+    private static T[] InOrder<T>(GlmJob job, IReadOnlyList<T> inputs, Func<T, string> name)
+    {
+        ArgumentNullException.ThrowIfNull(job);
+        ArgumentNullException.ThrowIfNull(inputs);
+        return [.. job.Parties.OrderBy(p => p.Party.Role).Select(p => inputs.FirstOrDefault(i => name(i) == p.Party.Name)
+            ?? throw new ConfigurationException(GlmErrors.InvalidJob, $"party '{p.Party.Name}'", "it brings no input.", "Give one input a party."))];
+    }
+}

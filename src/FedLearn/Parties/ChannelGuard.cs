@@ -1,0 +1,33 @@
+using FedLearn.Diagnostics;
+using FedLearn.Privacy;
+using FedLearn.Protocol;
+
+namespace FedLearn.Parties;
+
+/// <summary>What every protocol does with its channels.</summary>
+internal static class ChannelGuard
+{
+    /// <summary>Runs a protocol; when it fails, tells every peer the id of the error.</summary>
+    public static async Task<T> RunAsync<T>(IReadOnlyList<IPartyChannel> channels, Func<Task<T>> protocol)
+    {
+        try
+        {
+            return await protocol().ConfigureAwait(false);
+        }
+        catch (Exception e)
+        {
+            string id = (e as FedLearnException)?.Id ?? (e is OperationCanceledException ? ProtocolErrors.Cancelled : ProtocolErrors.PeerFailed);
+            using var limit = new CancellationTokenSource(TimeSpan.FromSeconds(2));
+            foreach (IPartyChannel channel in channels)
+                await channel.AbortAsync(id, limit.Token).ConfigureAwait(false);
+            throw;
+        }
+    }
+
+    public static async ValueTask<Scalars> ReceiveScalarsAsync(IPartyChannel channel, int round, ScalarsKind kind, int? length, CancellationToken cancellationToken)
+    {
+        Scalars scalars = await channel.ReceiveAsync<Scalars>(round, length, cancellationToken).ConfigureAwait(false);
+        return scalars.Kind == kind ? scalars : throw ProtocolErrors.Peer(ProtocolErrors.UnexpectedMessage, channel.RemoteParty, $"round {round}",
+            $"sent scalars of kind {scalars.Kind} where {kind} was due.", "Check that both parties run the same release of the software.");
+    }
+}

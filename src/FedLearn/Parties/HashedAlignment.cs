@@ -1,0 +1,108 @@
+using FedLearn.Data;
+using FedLearn.Privacy;
+using FedLearn.Protocol;
+
+namespace FedLearn.Parties;
+
+/// <summary>Finds the rows common to all parties by comparing SHA-256 digests of ids.</summary>
+/// <remarks>Every party ends with the same rows in the same order: by SHA-256(job seed || normalised id). What it leaks: the active party
+/// sees a digest of every id of every passive party and can test guesses, so it learns which of the ids it can guess are there; a passive
+/// party learns which of its rows are common to all. For trials; private set intersection is the remedy.</remarks>
+internal static class HashedAlignment
+{
+    public const string Method = "hashed";
+
+    /// <summary>What the method discloses, for the report.</summary>
+    public static IReadOnlyList<string> Leaks { get; } =
+    [
+        "the active party receives SHA-256(seed, id) of every row of every passive party and can test guesses of ids against it",
+        "the active party learns which of its rows each passive party holds",
+        "each passive party learns which of its rows are common to all parties",
+    ];
+
+    /// <summary>The active party's side: intersects everybody's digests and tells each passive party which of its rows are common.</summary>
+    /// <returns>Own rows that are common, in the common order.</returns>
+    public static async Task<int[]> ActiveAsync(IReadOnlyList<string> ids, long seed, IReadOnlyList<IPartyChannel> passives, CancellationToken cancellationToken)
+    {
+        SortedRows own = RowIds.Order(ids, seed);
+        byte[] common = Filled(ids.Count, 1);
+        HashedIds[] theirs = new HashedIds[passives.Count];
+        for (int p = 0; p < passives.Count; p++)
+        {
+            theirs[p] = await passives[p].ReceiveAsync<HashedIds>(0, null, cancellationToken).ConfigureAwait(false);
+            CheckSorted(theirs[p], passives[p].RemoteParty);
+            And(common, Match(own.Digests, theirs[p].Digests.Span));
+        }
+
+        byte[] digests = Select(own.Digests, common);
+        for (int p = 0; p < passives.Count; p++)
+        {
+            var selection = new RowSelection(Match(theirs[p].Digests.Span, digests));
+            await passives[p].SendAsync(0, Disclosure.Unprotected(selection, "alignment: common rows"), cancellationToken).ConfigureAwait(false);
+        }
+
+        return [.. own.Rows.Where((_, i) => common[i] == 1)];
+    }
+
+    /// <summary>A passive party's side.</summary>
+    /// <returns>Own rows that are common, in the common order.</returns>
+    public static async Task<int[]> PassiveAsync(IReadOnlyList<string> ids, long seed, IPartyChannel active, CancellationToken cancellationToken)
+    {
+        SortedRows own = RowIds.Order(ids, seed);
+        await active.SendAsync(0, Disclosure.Unprotected(new HashedIds(own.Digests), "alignment: hashed ids"), cancellationToken).ConfigureAwait(false);
+        RowSelection selection = await active.ReceiveAsync<RowSelection>(0, ids.Count, cancellationToken).ConfigureAwait(false);
+        return [.. own.Rows.Where((_, i) => selection.Selected.Span[i] == 1)];
+    }
+
+    /// <summary>For each digest of a sorted list whether a second sorted list has it too.</summary>
+    private static byte[] Match(ReadOnlySpan<byte> digests, ReadOnlySpan<byte> others)
+    {
+        const int Size = HashedIds.DigestBytes;
+        byte[] found = new byte[digests.Length / Size];
+        for (int i = 0, j = 0; i < found.Length && j < others.Length / Size;)
+        {
+            int order = digests.Slice(i * Size, Size).SequenceCompareTo(others.Slice(j * Size, Size));
+            if (order == 0)
+                found[i] = 1;
+            if (order <= 0)
+                i++;
+            if (order >= 0)
+                j++;
+        }
+
+        return found;
+    }
+
+    private static byte[] Select(ReadOnlySpan<byte> digests, ReadOnlySpan<byte> selected)
+    {
+        const int Size = HashedIds.DigestBytes;
+        using var kept = new MemoryStream();
+        for (int i = 0; i < selected.Length; i++)
+            if (selected[i] == 1)
+                kept.Write(digests.Slice(i * Size, Size));
+        return kept.ToArray();
+    }
+
+    private static void CheckSorted(HashedIds ids, string remote)
+    {
+        const int Size = HashedIds.DigestBytes;
+        ReadOnlySpan<byte> digests = ids.Digests.Span;
+        for (int i = 1; i < ids.Length; i++)
+            if (digests.Slice((i - 1) * Size, Size).SequenceCompareTo(digests.Slice(i * Size, Size)) >= 0)
+                throw ProtocolErrors.Peer(ProtocolErrors.IllegalValue, remote, "alignment", "sent hashed ids that are not in rising order.",
+                    "Check that both parties run the same release of the software.");
+    }
+
+    private static byte[] Filled(int length, byte value)
+    {
+        byte[] filled = new byte[length];
+        Array.Fill(filled, value);
+        return filled;
+    }
+
+    private static void And(byte[] common, byte[] found)
+    {
+        for (int i = 0; i < common.Length; i++)
+            common[i] &= found[i];
+    }
+}

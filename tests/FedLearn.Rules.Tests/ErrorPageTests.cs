@@ -58,12 +58,12 @@ public partial class ErrorPageTests
         Repository.Matches(text.ToString(), "docs", "errors", "README.md");
     }
 
-    // An id outside its Errors class would escape the rules above.
+    // An id outside its Errors class would escape the rules above. The conformance kits only quote ids, to see them arrive.
     [Fact]
     public void Sources_OutsideErrorClasses_WriteNoIdAsText()
     {
         var found = from file in Repository.Sources("src")
-                    where !file.EndsWith("Errors.cs", StringComparison.Ordinal)
+                    where !file.EndsWith("Errors.cs", StringComparison.Ordinal) && !file.Contains("FedLearn.Testing", StringComparison.Ordinal)
                     from line in File.ReadLines(file)
                     where QuotedId().IsMatch(line)
                     select $"{Path.GetFileName(file)}: {line.Trim()}";

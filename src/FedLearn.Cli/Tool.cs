@@ -29,7 +29,8 @@ internal static class Tool
     /// <returns>The exit code.</returns>
     internal static async Task<int> RunAsync(Command root, string[] args, TextWriter output, TextWriter error, CancellationToken cancellationToken)
     {
-        ParseResult parsed = root.Parse(args);
+        // Nothing asked: show what there is.
+        ParseResult parsed = root.Parse(args.Length == 0 ? ["--help"] : args);
         try
         {
             if (parsed.Action is ParseErrorAction)

@@ -1,4 +1,3 @@
-using System.CommandLine;
-using FedLearn.Cli.Commands;
+using FedLearn.Cli;
 
-return await new RootCommand("fedlearn") { TrainCommand.Create(), PartyCommand.Create(), PredictCommand.Create(), WorkerCommand.Create() }.Parse(args).InvokeAsync();
+return await Tool.RunAsync(args, Console.Out, Console.Error).ConfigureAwait(false);

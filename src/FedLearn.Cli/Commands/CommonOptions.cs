@@ -7,11 +7,6 @@ internal static class CommonOptions
 {
     public static Option<string> Config(string description) => new("--config") { Description = description, Required = true, HelpName = "FILE" };
 
-    public static Option<bool> Json() => new("--json")
-    {
-        Description = "Print on standard output exactly the document that --report writes, and nothing else.",
-    };
-
     public static Option<string?> Report() => new("--report") { Description = "Write the report as JSON.", HelpName = "FILE" };
 
     public static Option<string?> Html() => new("--html") { Description = "Write the report as one self-contained HTML page.", HelpName = "FILE" };

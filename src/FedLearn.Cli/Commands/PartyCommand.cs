@@ -14,7 +14,7 @@ internal static class PartyCommand
     public static Command Create()
     {
         Option<string> config = CommonOptions.Config("Party file (JSON with comments): job, party, data, listen or peers.");
-        Option<bool> json = CommonOptions.Json();
+        Option<bool> json = Options.Json();
         var model = new Option<string?>("--model") { Description = "Save this party's part of the model as DIR/PARTY.model.json.", HelpName = "DIR" };
         var predict = new Option<string?>("--predict")
         {
@@ -32,14 +32,14 @@ internal static class PartyCommand
               fedlearn party --config telco.party.json
               fedlearn party --config telco.party.json --digest
             """) { config, model, predict, report, html, digest, json };
-        command.SetAction((parsed, cancellationToken) => Outcome.ToExitCodeAsync(async () =>
+        command.SetAction(async (parsed, cancellationToken) =>
         {
             long start = Stopwatch.GetTimestamp();
             PartyFile file = PartyFile.Load(parsed.GetRequiredValue(config));
             if (parsed.GetValue(digest))
             {
-                Console.Out.WriteLine(Convert.ToHexStringLower(GlmJobTerms.Of(file.Run.Job).TermsDigest.Span));
-                return;
+                parsed.InvocationConfiguration.Output.WriteLine(Convert.ToHexStringLower(GlmJobTerms.Of(file.Run.Job).TermsDigest.Span));
+                return 0;
             }
 
             JsonObject document = await ProgressView.RunAsync(view =>
@@ -55,13 +55,14 @@ internal static class PartyCommand
             if (parsed.GetValue(predict) is not null)
             {
                 if (parsed.GetValue(json))
-                    Console.Out.Write(ReportWriter.Text(document));
-                return;
+                    parsed.InvocationConfiguration.Output.Write(ReportWriter.Text(document));
+                return 0;
             }
 
             document = PartyDocument.Merge([document], Stopwatch.GetElapsedTime(start).TotalSeconds);
-            ReportWriter.Write(document, parsed.GetValue(json), parsed.GetValue(report), parsed.GetValue(html));
-        }));
+            ReportWriter.Write(document, parsed.GetValue(json) ? parsed.InvocationConfiguration.Output : null, parsed.GetValue(report), parsed.GetValue(html));
+            return 0;
+        });
         return command;
     }
 }

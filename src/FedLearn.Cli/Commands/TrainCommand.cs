@@ -13,7 +13,7 @@ internal static class TrainCommand
     public static Command Create()
     {
         Option<string> config = CommonOptions.Config("Run file (JSON with comments).");
-        Option<bool> inProcess = CommonOptions.InProcess(), json = CommonOptions.Json();
+        Option<bool> inProcess = CommonOptions.InProcess(), json = Options.Json();
         var model = new Option<string?>("--model") { Description = "Save each party's part of the model as DIR/PARTY.model.json.", HelpName = "DIR" };
         Option<string?> report = CommonOptions.Report(), html = CommonOptions.Html();
         var command = new Command("train", """
@@ -25,7 +25,7 @@ internal static class TrainCommand
               fedlearn train --config job.json --model models --report report.json --html report.html
               fedlearn train --config job.json --in-process --json
             """) { config, inProcess, model, report, html, json };
-        command.SetAction((parsed, cancellationToken) => Outcome.ToExitCodeAsync(async () =>
+        command.SetAction(async (parsed, cancellationToken) =>
         {
             long start = Stopwatch.GetTimestamp();
             RunFile run = RunFile.Load(parsed.GetRequiredValue(config));
@@ -33,8 +33,9 @@ internal static class TrainCommand
             IReadOnlyList<JsonObject> documents = await ProgressView.RunAsync(view =>
                 SessionRunner.RunAsync(order, parsed.GetValue(inProcess), view, Terminal.Log, cancellationToken)).ConfigureAwait(false);
             JsonObject document = PartyDocument.Merge(documents, Stopwatch.GetElapsedTime(start).TotalSeconds);
-            ReportWriter.Write(document, parsed.GetValue(json), parsed.GetValue(report), parsed.GetValue(html));
-        }));
+            ReportWriter.Write(document, parsed.GetValue(json) ? parsed.InvocationConfiguration.Output : null, parsed.GetValue(report), parsed.GetValue(html));
+            return 0;
+        });
         return command;
     }
 }

@@ -183,7 +183,8 @@ public sealed class FeatureMap
             double deviation = Math.Sqrt(variance[j] / rows.Length);
             if (low[j] == high[j] || deviation == 0)                     // the sums of a constant column need not cancel, its ends do
             {
-                throw DataErrors.Bad(DataErrors.ZeroVariance, $"{table.Place}, column '{name}'", "the training rows have the same value, or values too close to tell apart by their squares.",
+                throw DataErrors.Bad(DataErrors.ZeroVariance, $"{table.Place}, column '{name}'",
+                    "the training rows have the same value, or values too close to tell apart by their squares.",
                     "Leave the column out, or choose scaling declared.");
             }
 

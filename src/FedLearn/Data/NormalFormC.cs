@@ -113,7 +113,8 @@ internal static class NormalFormC
                 if (line.StartsWith('#'))
                     continue;
                 string[] words = line.Split(' ', '-');
-                int[] codes = [.. words.Skip(1).Take(words[0] == "class" ? 2 : 3).Select(word => int.Parse(word, NumberStyles.HexNumber, CultureInfo.InvariantCulture))];
+                int[] codes = [.. words.Skip(1).Take(words[0] == "class" ? 2 : 3)
+                    .Select(word => int.Parse(word, NumberStyles.HexNumber, CultureInfo.InvariantCulture))];
                 if (words[0] == "class")
                 {
                     for (int code = codes[0]; code <= codes[1]; code++)

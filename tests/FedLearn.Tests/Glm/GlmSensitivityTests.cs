@@ -12,7 +12,7 @@ namespace FedLearn.Tests.Glm;
 /// cancels in the difference of the two transcripts, whose length must stay within the sensitivity that the noise is calibrated for.</summary>
 public class GlmSensitivityTests
 {
-    private const int Cases = 250;
+    private const int Cases = 600;
 
     /// <summary>One party's table: rows within the unit ball, and labels.</summary>
     private sealed record Rows(double[][] X, double[] Y)

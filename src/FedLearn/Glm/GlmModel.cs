@@ -114,6 +114,8 @@ public sealed class GlmModel
             var model = new GlmModel((string)document["job"]!, (string)document["jobDigest"]!, new PartyDescription((string)document["party"]!, role),
                 (string)document["family"]!, FeatureMap.FromJson(document["featureMap"]!.ToJsonString(), path),
                 [.. document["weights"]!.AsArray().Select(w => (double)w!)], (double?)document["intercept"]);
+            if (model.JobDigest.Length != 2 * SHA256.HashSizeInBytes || !model.JobDigest.All(char.IsAsciiHexDigitLower))
+                throw new FormatException("its jobDigest is no SHA-256");
             if ((string?)document["weightsSha256"] != model.WeightsSha256)
                 throw new FormatException("its weights do not match their checksum");
             return model;

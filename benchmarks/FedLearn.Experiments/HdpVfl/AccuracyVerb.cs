@@ -47,7 +47,7 @@ internal static class AccuracyVerb
                 await foreach (Line line in MeasureAsync(VerticalData.Load(set, cancellationToken), parsed.GetValue(epsilons)!, parsed.GetValue(seeds),
                     parsed.GetValue(norm), cancellationToken).ConfigureAwait(false))
                 {
-                    await Console.Error.WriteLineAsync(string.Create(CultureInfo.InvariantCulture, $"{line.Data}, {line.Model}, epsilon {line.Epsilon}: {line.Runs.Sum(r => r.Seconds):F1} s")).ConfigureAwait(false);
+                    await Console.Error.WriteLineAsync(string.Create(CultureInfo.InvariantCulture, $"{line.Data}, {line.Model}, epsilon {line.Epsilon ?? double.PositiveInfinity}: {line.Runs.Sum(r => r.Seconds):F1} s")).ConfigureAwait(false);
                     lines.Add(line);
                 }
 

@@ -20,6 +20,11 @@ internal static class SearchVerb
         Option<string[]> sets = Verbs.List("--data-sets", "Data sets.", "adult", "credit");
         Option<double[]> epsilons = Verbs.List("--epsilons", "Privacy budgets of each party.", 1.0, 10.0);
         Option<string[]> calibrations = Verbs.List("--calibrations", "tight or paper.", "tight", "paper");
+        calibrations.Validators.Add(result =>
+        {
+            foreach (string unknown in result.GetValueOrDefault<string[]>().Except(["tight", "paper"]))
+                result.AddError($"A calibration is tight or paper, not '{unknown}'.");
+        });
         Option<int[]> epochs = Verbs.List("--epochs", "Passes over the rows.", 1, 2);
         Option<int[]> batches = Verbs.List("--batches", "Batches an epoch.", 20, 50, 100, 200);
         // A step of 7 is within the active party's proof for every penalty up to 2/7 - 1/4 = 0.035.
@@ -48,7 +53,9 @@ internal static class SearchVerb
                         await SearchAsync(data, epsilon, calibration, grid, csv, cancellationToken).ConfigureAwait(false);
             }
 
-            string path = Path.Combine(parsed.GetValue(folder)!.FullName, $"{DateTime.UtcNow:yyyy-MM-dd-HHmm}-hdp-vfl-search.csv");
+            DirectoryInfo results = parsed.GetValue(folder)!;
+            results.Create();
+            string path = Path.Combine(results.FullName, $"{DateTime.UtcNow:yyyy-MM-dd-HHmm}-hdp-vfl-search.csv");
             await File.WriteAllTextAsync(path, csv.ToString(), cancellationToken).ConfigureAwait(false);
             return 0;
         }));

@@ -37,7 +37,7 @@ internal static class AccuracyVerb
         });
         Option<double[]> epsilons = Verbs.List("--epsilons", "Privacy budgets of each party.", 1.0, 10.0);
         Option<int> seeds = Verbs.Positive("--seeds", "Runs of each private model, with job seeds from 1 and fresh noise.", 10);
-        Option<double?> norm = new("--weight-norm") { Description = "Radius of the ball of weights in every private model. Default: the settings', 1." };
+        Option<double?> norm = new("--weight-norm") { Description = "Radius k of the ball of weights in every private model. Default: that of the chosen settings." };
         Option<DirectoryInfo> folder = Verbs.Out();
         var command = new Command("hdp-vfl-accuracy", "Test accuracy and AUC of HDP-VFL on adult and credit.") { sets, epsilons, seeds, norm, folder };
         command.SetAction((parsed, cancellationToken) => Verbs.RunAsync(async () =>
@@ -47,17 +47,21 @@ internal static class AccuracyVerb
                 await foreach (Line line in MeasureAsync(VerticalData.Load(set, cancellationToken), parsed.GetValue(epsilons)!, parsed.GetValue(seeds),
                     parsed.GetValue(norm), cancellationToken).ConfigureAwait(false))
                 {
-                    await Console.Error.WriteLineAsync($"{line.Data}, {line.Model}: done").ConfigureAwait(false);
+                    await Console.Error.WriteLineAsync(string.Create(CultureInfo.InvariantCulture, $"{line.Data}, {line.Model}, epsilon {line.Epsilon ?? double.PositiveInfinity}: {line.Runs.Sum(r => r.Seconds):F1} s")).ConfigureAwait(false);
                     lines.Add(line);
                 }
 
             string table = Table(lines);
             await Console.Out.WriteAsync(table).ConfigureAwait(false);
             await WriteAsync(parsed.GetValue(folder)!, table, lines, cancellationToken).ConfigureAwait(false);
-            return lines.Any(line => line.Calibration == Calibration.Tight && line.ReachesReference == false) ? 1 : 0;
+            return Misses(lines) ? 1 : 0;
         }));
         return command;
     }
+
+    // Of several tight lines on the same work the first is the one that is recommended; the others are there to compare.
+    private static bool Misses(IEnumerable<Line> lines) => lines.Where(line => line.Calibration == Calibration.Tight)
+        .DistinctBy(line => (line.Data, line.Epsilon)).Any(line => line.ReachesReference == false);
 
     private static async IAsyncEnumerable<Line> MeasureAsync(VerticalData data, double[] epsilons, int seeds, double? norm,
         [System.Runtime.CompilerServices.EnumeratorCancellation] CancellationToken cancellationToken)
@@ -69,16 +73,20 @@ internal static class AccuracyVerb
         foreach (double epsilon in epsilons)
             foreach (Calibration calibration in new[] { Calibration.Tight, Calibration.Paper })
             {
-                Settings settings = Chosen.For(data.Name, calibration, epsilon);
-                settings = settings with { WeightNorm = norm ?? settings.WeightNorm };
-                yield return LineOf(data, "hdp-vfl", calibration, epsilon, settings, await Runs.PrivateAsync(data, settings, calibration, epsilon,
-                    Enumerable.Range(1, seeds).Select(s => (long)s), cancellationToken).ConfigureAwait(false));
+                IEnumerable<Settings> chosen = Chosen.For(data.Name, calibration, epsilon);
+                if (norm is { } k)
+                    chosen = [chosen.First() with { WeightNorm = k }];
+                foreach (Settings settings in chosen)
+                    yield return LineOf(data, $"hdp-vfl, {Name(calibration)}, k = {settings.WeightNorm}", calibration, epsilon, settings, await Runs.PrivateAsync(
+                        data, settings, calibration, epsilon, Enumerable.Range(1, seeds).Select(s => (long)s), cancellationToken).ConfigureAwait(false));
             }
     }
 
     private static Line LineOf(VerticalData data, string model, Calibration? calibration, double? epsilon, Settings? settings, Outcome[] runs) =>
         new(data.Name, model, calibration, epsilon, settings, Summary.Of(runs.Select(r => r.Accuracy)), Summary.Of(runs.Select(r => r.Auc)),
             epsilon is null ? null : Bar.For(data.Name, epsilon.Value), runs);
+
+    private static string Name(Calibration calibration) => calibration.ToString().ToLowerInvariant();
 
     private static string Table(IEnumerable<Line> lines)
     {
@@ -89,7 +97,7 @@ internal static class AccuracyVerb
             """);
         foreach (Line line in lines)
             text.Append(CultureInfo.InvariantCulture,
-                $"| {line.Data} | {line.Model}{(line.Calibration is { } c ? $", {c.ToString().ToLowerInvariant()}" : "")} | {line.Epsilon?.ToString(CultureInfo.InvariantCulture) ?? "-"} | {line.Accuracy} | {line.Auc} | {line.Reference?.Accuracy.ToString() ?? "-"} | {line.Reference?.Auc.ToString() ?? "-"} | {line.ReachesReference switch { true => "yes", false => "no", null => "-" }} |\n");
+                $"| {line.Data} | {line.Model} | {line.Epsilon?.ToString(CultureInfo.InvariantCulture) ?? "-"} | {line.Accuracy} | {line.Auc} | {line.Reference?.Accuracy.ToString() ?? "-"} | {line.Reference?.Auc.ToString() ?? "-"} | {line.ReachesReference switch { true => "yes", false => "no", null => "-" }} |\n");
         return text.ToString();
     }
 
@@ -105,14 +113,14 @@ internal static class AccuracyVerb
             by itself; claims are conditional on scaling constants taken from the data. The reference is described in benchmarks/README.md.
 
             {table}
-            | data | calibration | epsilon | epochs | batches | step | clip | k | l2 | noise of the guest's residuals | noise of the host's scores | seconds a run |
-            |---|---|---|---|---|---|---|---|---|---|---|---|
+            | data | calibration | epsilon | epochs | batches | step | clip | k | l2 | noise of the guest's residuals | noise of the host's scores | delta reached | seconds a run |
+            |---|---|---|---|---|---|---|---|---|---|---|---|---|
 
             """);
         foreach (Line line in lines)
             if (line.Settings is { } s)
                 text.Append(CultureInfo.InvariantCulture,
-                    $"| {line.Data} | {line.Calibration?.ToString().ToLowerInvariant()} | {line.Epsilon} | {s.Epochs} | {s.Batches} | {s.StepSize} | {s.ResidualClip} | {s.WeightNorm} | {s.L2} | {line.Runs[0].SigmaActive:F2} | {line.Runs[0].SigmaPassive:F2} | {line.Runs.Average(r => r.Seconds):F2} |\n");
+                    $"| {line.Data} | {Name(line.Calibration!.Value)} | {line.Epsilon} | {s.Epochs} | {s.Batches} | {s.StepSize} | {s.ResidualClip} | {s.WeightNorm} | {s.L2} | {line.Runs[0].SigmaActive:F2} | {line.Runs[0].SigmaPassive:F2} | {line.Runs[0].ActualDelta ?? Runs.Delta:G3} | {line.Runs.Average(r => r.Seconds):F2} |\n");
         await File.WriteAllTextAsync(path + ".md", text.ToString(), cancellationToken).ConfigureAwait(false);
 
         var document = new

@@ -7,7 +7,15 @@ using FedLearn.Privacy;
 namespace FedLearn.Experiments.HdpVfl;
 
 /// <summary>One trained model.</summary>
-internal sealed record Outcome(long Seed, double Accuracy, double Auc, double? SigmaActive, double? SigmaPassive, bool SecureNoise, double Seconds);
+/// <param name="Seed">Seed of the job: orders the rows.</param>
+/// <param name="Accuracy">Of the test rows, a row being positive from probability 1/2 on.</param>
+/// <param name="Auc">Of the test rows.</param>
+/// <param name="SigmaActive">Deviation of the noise on every residual that left the guest; null without privacy.</param>
+/// <param name="SigmaPassive">Deviation of the noise on every training score that left the host; null without privacy.</param>
+/// <param name="ActualDelta">The delta that the calibration reaches at its epsilon, where it is not the stated one; see PartyCalibration.</param>
+/// <param name="SecureNoise">Whether the noise came from the operating system's CSPRNG.</param>
+/// <param name="Seconds">Of the whole job: alignment, preprocessing, training, evaluation.</param>
+internal sealed record Outcome(long Seed, double Accuracy, double Auc, double? SigmaActive, double? SigmaPassive, double? ActualDelta, bool SecureNoise, double Seconds);
 
 /// <summary>Trains the models that the verbs compare. Every one sees the same features: standardised columns, the constant 1 appended, the row
 /// divided by its length.</summary>
@@ -74,6 +82,6 @@ internal static class Runs
         IReadOnlyList<GlmPartyResult> parties = await LocalFederation.TrainAsync(job, data.Inputs(joint), cancellationToken: cancellationToken).ConfigureAwait(false);
         return new Outcome(job.Training.Seed, parties[0].Test!.Accuracy!.Value, parties[0].Test!.Auc!.Value,
             parties[0].Privacy.Calibration?.Sigma, parties[^1].Privacy.Calibration?.Sigma,
-            parties.All(p => p.Privacy.SecureNoise), Stopwatch.GetElapsedTime(start).TotalSeconds);
+            parties[0].Privacy.Calibration?.ActualDelta, parties.All(p => p.Privacy.SecureNoise), Stopwatch.GetElapsedTime(start).TotalSeconds);
     }
 }

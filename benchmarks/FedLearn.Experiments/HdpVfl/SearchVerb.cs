@@ -20,12 +20,17 @@ internal static class SearchVerb
         Option<string[]> sets = Verbs.List("--data-sets", "Data sets.", "adult", "credit");
         Option<double[]> epsilons = Verbs.List("--epsilons", "Privacy budgets of each party.", 1.0, 10.0);
         Option<string[]> calibrations = Verbs.List("--calibrations", "tight or paper.", "tight", "paper");
-        Option<int[]> epochs = Verbs.List("--epochs", "Passes over the rows.", 1, 2, 3, 5);
-        Option<int[]> batches = Verbs.List("--batches", "Batches an epoch.", 5, 20, 50, 100, 200);
+        calibrations.Validators.Add(result =>
+        {
+            foreach (string unknown in result.GetValueOrDefault<string[]>().Except(["tight", "paper"]))
+                result.AddError($"A calibration is tight or paper, not '{unknown}'.");
+        });
+        Option<int[]> epochs = Verbs.List("--epochs", "Passes over the rows.", 1, 2);
+        Option<int[]> batches = Verbs.List("--batches", "Batches an epoch.", 20, 50, 100, 200);
         // A step of 7 is within the active party's proof for every penalty up to 2/7 - 1/4 = 0.035.
-        Option<double[]> steps = Verbs.List("--steps", "Step sizes.", 1.0, 2, 4, 7);
-        Option<double[]> clips = Verbs.List("--clips", "Bounds on a residual.", 0.5, 0.73, 1, 2, 4);
-        Option<double[]> norms = Verbs.List("--weight-norms", "Radii of the ball of weights.", 1.0);
+        Option<double[]> steps = Verbs.List("--steps", "Step sizes.", 2.0, 4, 7);
+        Option<double[]> clips = Verbs.List("--clips", "Bounds on a residual.", 1.0, 2);
+        Option<double[]> norms = Verbs.List("--weight-norms", "Radii of the ball of weights.", 1.0, 2, 4, 8);
         Option<double[]> penalties = Verbs.List("--l2", "Penalties.", 1e-3);
         Option<DirectoryInfo> folder = Verbs.Out();
         var command = new Command("hdp-vfl-search", "Searches hyper-parameters for hdp-vfl-accuracy, with other seeds.")
@@ -48,7 +53,9 @@ internal static class SearchVerb
                         await SearchAsync(data, epsilon, calibration, grid, csv, cancellationToken).ConfigureAwait(false);
             }
 
-            string path = Path.Combine(parsed.GetValue(folder)!.FullName, $"{DateTime.UtcNow:yyyy-MM-dd-HHmm}-hdp-vfl-search.csv");
+            DirectoryInfo results = parsed.GetValue(folder)!;
+            results.Create();
+            string path = Path.Combine(results.FullName, $"{DateTime.UtcNow:yyyy-MM-dd-HHmm}-hdp-vfl-search.csv");
             await File.WriteAllTextAsync(path, csv.ToString(), cancellationToken).ConfigureAwait(false);
             return 0;
         }));

@@ -1,3 +1,4 @@
+using System.Collections.Concurrent;
 using System.Globalization;
 using FedLearn.Coordination;
 using FedLearn.Diagnostics;
@@ -20,6 +21,7 @@ internal sealed partial class FederationService(SessionTerms terms, GrpcHostOpti
     private readonly Dictionary<string, TaskCompletionSource<GrpcPartyChannel>> _channels = terms.Parties.Where(p => p.Role == PartyRole.Passive)
         .ToDictionary(p => p.Name, _ => new TaskCompletionSource<GrpcPartyChannel>(TaskCreationOptions.RunContinuationsAsynchronously));
 
+    private readonly ConcurrentDictionary<string, bool> _claimed = new();
     private volatile SessionAgreement? _agreement;
 
     public event Action<string, FedLearnException>? JoinRefused
@@ -30,11 +32,12 @@ internal sealed partial class FederationService(SessionTerms terms, GrpcHostOpti
 
     public async Task<GrpcSession> JoinLocallyAsync(JoinRequest request, CancellationToken cancellationToken)
     {
-        SessionAgreement agreement = await JoinAsync(request, cancellationToken).ConfigureAwait(false);
+        using var either = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken, _stopping.Token);
+        SessionAgreement agreement = await JoinAsync(request, either.Token).ConfigureAwait(false);
         var all = Task.WhenAll(terms.Parties.Where(p => p.Role == PartyRole.Passive).Select(p => _channels[p.Name].Task));
         try
         {
-            return new GrpcSession(agreement, await all.WaitAsync(options.JoinTimeout, options.Channel.Clock, cancellationToken).ConfigureAwait(false));
+            return new GrpcSession(agreement, await all.WaitAsync(options.JoinTimeout, options.Channel.Clock, either.Token).ConfigureAwait(false));
         }
         catch (TimeoutException e)
         {
@@ -158,11 +161,13 @@ internal sealed partial class FederationService(SessionTerms terms, GrpcHostOpti
             throw new RpcException(StatusCode.NotFound, "There is no such session here.", GrpcErrors.WrongSession);
         if (!_channels.TryGetValue(party, out TaskCompletionSource<GrpcPartyChannel>? slot))
             throw new RpcException(StatusCode.NotFound, "The session has no such passive party.", ProtocolErrors.UnknownParty);
-        var call = new ServerExchange(context);
-        if (!slot.TrySetResult(new GrpcPartyChannel(call, terms.Parties[0].Name, party, options.Channel)))
+        if (!_claimed.TryAdd(party, true))
             throw new RpcException(StatusCode.AlreadyExists, "The exchange of messages with that party is open already, or over.", ProtocolErrors.AlreadyJoined);
+        var call = new ServerExchange(context);
+        await call.Output.FlushAsync(CancellationToken.None).ConfigureAwait(false); // the response headers: the client waits for them
+        if (!slot.TrySetResult(new GrpcPartyChannel(call, terms.Parties[0].Name, party, options.Channel)))
+            throw new OperationCanceledException("The host stops.");
         LogOpened(party);
-        await context.Response.StartAsync(CancellationToken.None).ConfigureAwait(false);
         Status status = await call.Ended.ConfigureAwait(false);
         LogEnded(party, status.Code.ToString());
         return status;

@@ -14,24 +14,14 @@ internal static class ReportWriter
     /// <summary>The document as text, the same for --json and --report.</summary>
     public static string Text(JsonObject document) => document.ToJsonString(Format) + "\n";
 
-    /// <summary>Writes a file whole or not at all.</summary>
-    public static void WriteFile(string path, string text)
-    {
-        string full = Path.GetFullPath(path), partial = full + ".partial";
-        Directory.CreateDirectory(Path.GetDirectoryName(full)!);
-        File.WriteAllText(partial, text);
-        File.Move(partial, full, overwrite: true);
-    }
-
     /// <summary>Writes a training report wherever it was asked for.</summary>
-    public static void Write(JsonObject document, bool json, string? report, string? html)
+    public static void Write(JsonObject document, TextWriter? output, string? report, string? html)
     {
         if (report is not null)
-            WriteFile(report, Text(document));
+            OutputFile.Write(report, Text(document));
         if (html is not null)
-            WriteFile(html, HtmlReport.Of([document]));
-        if (json)
-            Console.Out.Write(Text(document));
+            OutputFile.Write(html, HtmlReport.Of([document]));
+        output?.Write(Text(document));
         Show(document);
     }
 

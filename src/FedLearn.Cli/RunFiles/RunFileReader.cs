@@ -1,5 +1,6 @@
 using FedLearn.Coordination;
 using FedLearn.Data;
+using FedLearn.Diagnostics;
 using FedLearn.Glm;
 using FedLearn.Privacy;
 
@@ -46,11 +47,11 @@ internal sealed class RunFileReader(string path, OwnSide? self = null)
     public RunFile Read()
     {
         Section file = Section.Load(_faults, RunFileKeys.Job);
+        if (file.Says("model", "type", "dssm"))
+            throw new ConfigurationException(RunFileErrors.NotYet, $"{path}: model.type", "'dssm' comes with a later release.", "Use glm."); // its other keys are not those of a GLM
         file.Require("model", "Describe the model, such as { \"type\": \"glm\", \"family\": \"binomial\" }.");
         Section model = file.Object("model");
-        model.Word("type", [("glm", 0)], 0, "dssm");
-        if (model.Is("type", "dssm"))
-            _faults.ThrowIfAny(); // its other keys are not those of a GLM
+        model.Word("type", [("glm", 0)], 0);
 
         Section privacy = file.Object("privacy");
         PrivacyMode mode = privacy.Word("mode", Modes, PrivacyMode.None, "one-round", "label-dp", "he");
@@ -63,7 +64,7 @@ internal sealed class RunFileReader(string path, OwnSide? self = null)
         file.Require("parties", "List one active and any number of passive parties.");
         IReadOnlyList<Section> parties = file.Objects("parties");
         (SplitRule split, string? splitPath) = Split(file, parties);
-        (RunFileParty Own, GlmPartyOptions Agreed)[] both = [.. parties.Select(party => Party(party, modelOptions.Family, mode, splitPath))];
+        (RunFileParty Own, GlmPartyOptions Agreed)[] both = [.. parties.Select(party => Party(party, modelOptions.Family, privacy, mode, splitPath))];
         CheckParties(file, both);
         string name = file.Text("name") ?? "job";
         TransportSettings transport = Transport(file.Object("transport"));
@@ -234,7 +235,7 @@ internal sealed class RunFileReader(string path, OwnSide? self = null)
         return (modulus is { } m && test is not null ? new SplitRule.ByHash(m, test) : SplitRule.None, null);
     }
 
-    private (RunFileParty, GlmPartyOptions) Party(Section party, IGlmFamily family, PrivacyMode mode, string? jobSplit)
+    private (RunFileParty, GlmPartyOptions) Party(Section party, IGlmFamily family, Section jobPrivacy, PrivacyMode mode, string? jobSplit)
     {
         party.Require("name", "Give the party a name.");
         party.Require("role", "Write active or passive.");
@@ -248,7 +249,7 @@ internal sealed class RunFileReader(string path, OwnSide? self = null)
         if (data is { } table && role == PartyRole.Active && mode != PrivacyMode.None && isHere && !table.HasLabelRange && family.ProvedBounds is not GlmFamilyKind.Binomial)
             party.Fault(RunFileErrors.MissingKey, "data.labelRange", $"the key is missing, and the {family.Name} family needs it in a private mode.",
                 "Declare the range of the label, such as [0, 4], without looking at the data.");
-        if (data?.LabelRange is (< 0, _) && family.ProvedBounds is GlmFamilyKind.Poisson)
+        if (data?.LabelRange is ( < 0, _) && family.ProvedBounds is GlmFamilyKind.Poisson)
             party.Fault(RunFileErrors.OutOfRange, "data.labelRange", "begins below 0, where a Poisson label cannot be.", "Begin it at 0 or above.");
 
         Section split = party.Object("split");
@@ -262,11 +263,11 @@ internal sealed class RunFileReader(string path, OwnSide? self = null)
             SplitPath = split.FilePath("path") ?? jobSplit,
             Ledger = (isSelf ? self?.Ledger : null) ?? LedgerOf(party, name),
         };
-        return (own, new GlmPartyOptions { Party = new PartyDescription(name, role), Budget = OwnBudget(party, mode), LabelRange = data?.LabelRange });
+        return (own, new GlmPartyOptions { Party = new PartyDescription(name, role), Budget = OwnBudget(party, jobPrivacy, mode), LabelRange = data?.LabelRange });
     }
 
     // A party may replace epsilon, delta or both; what it leaves out is the job's.
-    private PrivacyBudget? OwnBudget(Section party, PrivacyMode mode)
+    private PrivacyBudget? OwnBudget(Section party, Section jobPrivacy, PrivacyMode mode)
     {
         Section own = party.Object("privacy");
         if (mode == PrivacyMode.None)
@@ -276,9 +277,9 @@ internal sealed class RunFileReader(string path, OwnSide? self = null)
         }
 
         (double? epsilon, double? delta) = Budget(own);
-        if (!own.Has("epsilon") && _jobEpsilon is null)
+        if (!own.Has("epsilon") && !jobPrivacy.Has("epsilon"))
             own.Require("epsilon", "Write a finite number above 0 here, or for all parties as privacy.epsilon.");
-        if (!own.Has("delta") && _jobDelta is null)
+        if (!own.Has("delta") && !jobPrivacy.Has("delta"))
             own.Require("delta", "Write a number above 0 and below 0.1 here, or for all parties as privacy.delta.");
         return party.Has("privacy") && (epsilon ?? _jobEpsilon) is { } e && (delta ?? _jobDelta) is { } d ? new PrivacyBudget(e, d) : null;
     }

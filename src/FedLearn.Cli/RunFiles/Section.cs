@@ -287,6 +287,13 @@ internal sealed partial class Section
     /// <param name="text">Text.</param>
     public bool Is(string key, string text) => TryGet(key, out JsonElement json) && json.ValueKind == JsonValueKind.String && json.GetString() == text;
 
+    /// <summary>Whether an object holds this text under a key; looks, and adds no fault.</summary>
+    /// <param name="section">Key of the object.</param>
+    /// <param name="key">Key in it.</param>
+    /// <param name="text">Text.</param>
+    public bool Says(string section, string key, string text) => TryGet(section, out JsonElement json) && json.ValueKind == JsonValueKind.Object
+        && json.TryGetProperty(key, out JsonElement inner) && inner.ValueKind == JsonValueKind.String && inner.GetString() == text;
+
     private double? Number(string key, Predicate<double> legal, string range)
     {
         if (!TryGet(key, out JsonElement json))

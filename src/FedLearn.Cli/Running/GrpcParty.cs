@@ -1,6 +1,5 @@
 using System.Text.Json.Nodes;
 using FedLearn.Cli.RunFiles;
-using FedLearn.Diagnostics;
 using FedLearn.Protocol;
 using FedLearn.Transport.Grpc;
 
@@ -21,7 +20,7 @@ internal static class GrpcParty
     {
         var options = new GrpcHostOptions { Listen = listen, JoinTimeout = settings.ConnectTimeout, Channel = Channel(settings) };
         await using GrpcFederationHost host = await GrpcFederationHost.StartAsync(options, task.Terms, cancellationToken).ConfigureAwait(false);
-        host.Refused += (name, refusal) => log($"refused '{name}': {refusal.Cause} ({refusal.Id})");
+        host.JoinRefused += (name, refusal) => log($"refused '{name}': {refusal.Cause} ({refusal.Id})");
         listening(host.Address);
         ReadyParty ready = task.Prepare(cancellationToken);
         await using GrpcSession session = await host.JoinAsync(ready.Request, cancellationToken).ConfigureAwait(false);

@@ -39,7 +39,7 @@ internal static class PartyDocument
         report["rows"] = new JsonObject { ["train"] = result.TrainRows, ["test"] = result.TestRows };
         report["timing"] = Timing(result.Timing);
         report["alignment"] = new JsonObject { ["method"] = "hashed", ["commonRows"] = result.CommonRows, ["leaks"] = Texts(result.AlignmentLeaks) };
-        report["parties"] = new JsonArray(Party(result));
+        report["parties"] = new JsonArray(Party(result, job.Privacy.Calibration));
         report["roles"] = new JsonArray(new JsonObject { ["role"] = "coordinator", ["hostedBy"] = job.Parties.First(p => p.Party.Role == PartyRole.Active).Party.Name });
         report["ignored"] = Texts(run.Ignored);
         report["warnings"] = Texts([.. run.Warnings, .. result.Warnings]);
@@ -64,7 +64,7 @@ internal static class PartyDocument
         return merged;
     }
 
-    private static JsonObject Party(GlmPartyResult result) => new()
+    private static JsonObject Party(GlmPartyResult result, Calibration calibration) => new()
     {
         ["name"] = result.Party.Name,
         ["role"] = result.Party.Role == PartyRole.Active ? "active" : "passive",
@@ -73,7 +73,7 @@ internal static class PartyDocument
         ["messagesSent"] = result.Traffic.MessagesSent,
         ["peakMemoryBytes"] = PeakMemory(),
         ["timing"] = Timing(result.Timing),
-        ["privacy"] = Privacy(result.Privacy),
+        ["privacy"] = Privacy(result.Privacy, calibration),
         ["model"] = new JsonObject { ["weightsSha256"] = result.Model.WeightsSha256, ["features"] = result.Model.Weights.Count },
         ["releases"] = new JsonArray([.. result.Releases.OrderBy(r => r.Key.Name, StringComparer.Ordinal).Select(r => (JsonNode)new JsonObject
         {
@@ -83,13 +83,13 @@ internal static class PartyDocument
         })]),
     };
 
-    private static JsonObject Privacy(GlmPrivacyStatement statement)
+    private static JsonObject Privacy(GlmPrivacyStatement statement, Calibration calibration)
     {
         PartyCalibration? c = statement.Calibration;
         return new JsonObject
         {
             ["mode"] = statement.Mode == PrivacyMode.None ? "none" : "hdp-vfl",
-            ["calibration"] = c is null ? null : Camel(c.Calibration.ToString()),
+            ["calibration"] = c is null ? null : Camel(calibration.ToString()),
             ["adjacency"] = c is null ? null : "replace-one",
             ["epsilon"] = statement.Budget?.Epsilon,
             ["delta"] = statement.Budget?.Delta,
@@ -118,7 +118,7 @@ internal static class PartyDocument
         ["noiseSeconds"] = timing.Noise,
     };
 
-    private static JsonNode? Metrics(MetricSet? metrics) => metrics is null ? null : new JsonObject
+    private static JsonObject? Metrics(MetricSet? metrics) => metrics is null ? null : new JsonObject
     {
         ["auc"] = metrics.Auc,
         ["accuracy"] = metrics.Accuracy,

@@ -74,18 +74,17 @@ internal sealed class PartyTask(string name, SessionTerms terms, Func<Cancellati
     {
         string partial = path + ".partial";
         Directory.CreateDirectory(Path.GetDirectoryName(Path.GetFullPath(path))!);
-        using (var writer = new StreamWriter(partial))
-        using (var csv = new CsvHelper.CsvWriter(writer, CultureInfo.InvariantCulture))
+        using (CsvHelper.CsvWriter csv = CsvHelper.CsvWriter.ToFile(partial, new CsvHelper.CsvWriterOptions()))
         {
             foreach (string header in (string[])["id", "score", "prediction"])
                 csv.WriteField(header);
-            csv.NextRecord();
+            csv.EndRecord();
             for (int i = 0; i < prediction.Rows.Count; i++)
             {
                 csv.WriteField(table.Ids[prediction.Rows[i]]);
                 csv.WriteField(prediction.Scores[i].ToString("R", CultureInfo.InvariantCulture));
                 csv.WriteField(prediction.Means[i].ToString("R", CultureInfo.InvariantCulture));
-                csv.NextRecord();
+                csv.EndRecord();
             }
         }
 

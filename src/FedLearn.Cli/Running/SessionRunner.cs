@@ -64,9 +64,9 @@ internal static class SessionRunner
         IProgress<GlmProgress>? progress, Action<string> log, CancellationToken cancellationToken)
     {
         using Process child = Process.Start(StartInfo(order, party, coordinator))
-            ?? throw new InternalFailureException(CliErrors.ChildFailed, $"party '{party}'", "its process did not start.", "Look at the system's limits.");
+            ?? throw new InternalFailureException(RunningErrors.ChildFailed, $"party '{party}'", "its process did not start.", "Look at the system's limits.");
         // A child ends when its standard input closes, so it cannot outlive this process.
-        await using CancellationTokenRegistration killing = cancellationToken.Register(() => Kill(child)).ConfigureAwait(false);
+        await using var killing = cancellationToken.Register(() => Kill(child)).ConfigureAwait(false);
         JsonObject? document = null;
         FedLearnException? failure = null;
         Task<string> errors = child.StandardError.ReadToEndAsync(CancellationToken.None);
@@ -106,18 +106,18 @@ internal static class SessionRunner
 
     private static ProcessStartInfo StartInfo(SessionOrder order, string party, Uri? coordinator)
     {
-        // Under `dotnet fedlearn.dll` the process is dotnet; an installed tool is its own executable.
-        string self = Environment.ProcessPath!;
-        bool dotnet = Path.GetFileNameWithoutExtension(self).Equals("dotnet", StringComparison.OrdinalIgnoreCase);
-        string assembly = typeof(SessionRunner).Assembly.Location;
-        string host = dotnet || !Path.GetFileNameWithoutExtension(self).Equals("fedlearn", StringComparison.OrdinalIgnoreCase) ? "dotnet" : self;
-        var start = new ProcessStartInfo(host) { RedirectStandardInput = true, RedirectStandardOutput = true, RedirectStandardError = true, UseShellExecute = false };
-        if (host == "dotnet")
+        // An installed tool is its own executable; otherwise the process is dotnet, or a test host, and the tool a library.
+        string self = Environment.ProcessPath!, name = Path.GetFileNameWithoutExtension(self), assembly = typeof(SessionRunner).Assembly.Location;
+        bool own = name.Equals("fedlearn", StringComparison.OrdinalIgnoreCase) || name.Equals(Path.GetFileNameWithoutExtension(assembly), StringComparison.OrdinalIgnoreCase);
+        var start = new ProcessStartInfo(own || name == "dotnet" ? self : "dotnet")
         {
-            if (dotnet)
-                start.FileName = self;
+            RedirectStandardInput = true,
+            RedirectStandardOutput = true,
+            RedirectStandardError = true,
+            UseShellExecute = false,
+        };
+        if (!own)
             start.ArgumentList.Add(assembly);
-        }
 
         foreach (string argument in (string[])["worker", "--verb", order.Verb, "--config", order.Run.Path, "--party", party])
             start.ArgumentList.Add(argument);

@@ -10,13 +10,16 @@ namespace FedLearn.Privacy;
 /// <para>With p = epsilon/mu - mu/2, q = p + mu and the Mills ratio M(x) = Phi(-x)/phi(x), phi(p) = e^epsilon phi(q) gives
 /// delta = phi(p) (M(p) - M(q)), and M(p) - M(q) is the integral of e^(-pt - t^2/2) (1 - e^(-mu t)) over t from 0, which has no cancellation.
 /// phi(p) takes p in double-double arithmetic.</para>
-/// <para>Results are rounded the safe way: epsilon, delta and sigma up, mu down, each by a relative amount below 5e-13 (1e-14 typical) wherever
-/// the answer is determined to that accuracy by its arguments. Against 60-digit references the error stays below that; the tests hold
-/// the grid. Thread-safe.</para>
+/// <para>Results are rounded the safe way: epsilon, delta and sigma up, mu down, each by a relative amount below 5e-13 (3e-14 typical) for delta of
+/// at least 1e-300, wherever a change of the arguments in their last bit does not move the answer by more. Checked against 100-digit
+/// references at 4,000 random points. Thread-safe.</para>
 /// </remarks>
 public static class GaussianDp
 {
     private static readonly double InverseRootTwoPi = 1 / Math.Sqrt(2 * Math.PI);
+
+    /// <summary>Above this a delta and its surroundings are normal numbers, and quotients of them are accurate.</summary>
+    private const double SafelyNormal = 1e-300;
 
     /// <summary>Relative margin over the error of one evaluation of delta, which was measured at 2e-15.</summary>
     private const double Margin = 2e-14;
@@ -60,7 +63,7 @@ public static class GaussianDp
         CheckMuEpsilon(mu, 0);
         CheckDelta(delta);
         double target = Math.Log(delta);
-        if (mu == 0 || Curve.At(mu, 0) is { LogDelta: var atZero } && atZero + LogError(atZero) <= target - LogError(target))
+        if (mu == 0 || Curve.At(mu, 0).Excess(delta, target) <= -ExcessError(delta, target))
             return 0;
 
         // p cannot exceed sqrt(2 ln(1/delta)), since delta <= Phi(-p) <= e^(-p^2/2)/2 for p >= 0. log delta is concave and falls with
@@ -69,7 +72,7 @@ public static class GaussianDp
         Curve curve = Curve.At(mu, epsilon);
         for (int i = 0; i < 100; i++)
         {
-            double next = Math.Max(0, epsilon + (curve.LogDelta - target) / curve.EpsilonSlope);
+            double next = Math.Max(0, epsilon + curve.Excess(delta, target) / curve.EpsilonSlope);
             double step = Math.Abs(next - epsilon);
             epsilon = next;
             curve = Curve.At(mu, epsilon);
@@ -77,7 +80,7 @@ public static class GaussianDp
                 break;
         }
 
-        return Math.BitIncrement((epsilon + 2 * LogError(target) / curve.EpsilonSlope) * (1 + Margin));
+        return Math.BitIncrement((epsilon + ExcessError(delta, target) / curve.EpsilonSlope) * (1 + Margin / 10));
     }
 
     /// <summary>Largest mu such that a mu-GDP mechanism is (epsilon, delta)-private.</summary>
@@ -98,7 +101,7 @@ public static class GaussianDp
         Curve curve = Curve.At(mu, epsilon);
         for (int i = 0; i < 200; i++)
         {
-            double excess = curve.LogDelta - target;
+            double excess = curve.Excess(delta, target);
             if (excess < 0)
                 low = mu;
             else
@@ -115,7 +118,7 @@ public static class GaussianDp
                 break;
         }
 
-        return Math.BitDecrement((mu - 2 * LogError(target) / curve.MuSlope) * (1 - Margin));
+        return Math.BitDecrement((mu - ExcessError(delta, target) / curve.MuSlope) * (1 - Margin / 10));
     }
 
     /// <summary>Smallest noise deviation per unit of L2 sensitivity that makes one release (epsilon, delta)-private: 1/mu.</summary>
@@ -125,8 +128,11 @@ public static class GaussianDp
     /// <exception cref="Diagnostics.ConfigurationException">FL2301: epsilon or delta out of range.</exception>
     public static double Sigma(double epsilon, double delta) => Math.BitIncrement(1 / Mu(epsilon, delta));
 
-    /// <summary>Bound on the error of log delta near a given value: of the evaluation, and of rounding the logarithm itself.</summary>
+    /// <summary>Bound on the error of a computed log delta: of the evaluation, and of rounding the logarithm itself.</summary>
     private static double LogError(double log) => 5e-15 + 3e-16 * Math.Abs(log);
+
+    /// <summary>Bound on the error of <see cref="Curve.Excess"/> near its root.</summary>
+    private static double ExcessError(double delta, double logDelta) => delta > SafelyNormal ? 4e-15 : 2 * LogError(logDelta);
 
     private static void CheckMuEpsilon(double mu, double epsilon)
     {
@@ -150,6 +156,10 @@ public static class GaussianDp
     /// <param name="MuSlope">d log delta/d mu = phi(p)/delta.</param>
     private readonly record struct Curve(double Delta, double LogDelta, double EpsilonSlope, double MuSlope)
     {
+        /// <summary>log(delta at this point/wanted delta), by way of the quotient where that keeps more digits.</summary>
+        public double Excess(double wanted, double logWanted) =>
+            wanted > SafelyNormal && Delta > SafelyNormal ? Math.Log(Delta / wanted) : LogDelta - logWanted;
+
         public static Curve At(double mu, double epsilon)
         {
             // p = epsilon/mu - mu/2 and p^2/2 as sums of two doubles: near delta = 1e-300 an error of 1e-16 in p alone would cost 1e-13.

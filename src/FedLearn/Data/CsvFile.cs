@@ -23,8 +23,7 @@ internal static class CsvFile
                 TrimWhitespace = true,
                 TrackLineNumbers = true,
                 IncludeValuesInExceptions = false,
-                MalformedData = CsvMalformedDataHandling.Throw,
-                FieldCountMismatch = CsvFieldCountHandling.Throw,
+                MalformedData = CsvMalformedDataHandling.Throw,            // the number of cells is checked by Next, which can say more
             });
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException or ArgumentException)
@@ -36,7 +35,11 @@ internal static class CsvFile
     /// <summary>Column names with their positions.</summary>
     internal static Dictionary<string, int> Header(CsvReader reader, string path)
     {
-        Guarded(reader, path, () => { reader.ReadHeader(); return true; });
+        Guarded(path, () =>
+        {
+            reader.ReadHeader();
+            return true;
+        });
         var header = new Dictionary<string, int>(StringComparer.Ordinal);
         foreach (string raw in reader.Headers)
         {
@@ -59,7 +62,22 @@ internal static class CsvFile
         : throw DataErrors.Bad(DataErrors.ColumnMissing, path, $"there is no column '{name}'.",
             "Correct the name, which is compared exactly, or add the column; cells are separated by commas.");
 
-    internal static bool Next(CsvReader reader, string path) => Guarded(reader, path, reader.Read);
+    /// <summary>Moves to the next row. Lines without anything but white space are passed over.</summary>
+    internal static bool Next(CsvReader reader, string path)
+    {
+        while (Guarded(path, reader.Read))
+        {
+            int cells = reader.FieldCount, columns = reader.Headers.Count;
+            if (cells == columns && !(columns == 1 && reader.GetSpan(0).IsEmpty))
+                return true;
+            if (cells == 1 && reader.GetSpan(0).IsEmpty)
+                continue;
+            throw DataErrors.Bad(DataErrors.RaggedRow, $"{path}, line {reader.LineNumber}", $"the row has {cells} cells, and the header {columns}.",
+                "Write one cell a column, an empty line at most between rows; quote a cell that holds commas.");
+        }
+
+        return false;
+    }
 
     internal static string Place(string path, CsvReader reader, string column) => $"{path}, line {reader.LineNumber}, column '{column}'";
 
@@ -98,7 +116,7 @@ internal static class CsvFile
         return Ascii.EqualsIgnoreCase(text, "nan"u8) || Ascii.EqualsIgnoreCase(text, "inf"u8) || Ascii.EqualsIgnoreCase(text, "infinity"u8);
     }
 
-    private static bool Guarded(CsvReader reader, string path, Func<bool> read)
+    private static bool Guarded(string path, Func<bool> read)
     {
         try
         {
@@ -106,8 +124,8 @@ internal static class CsvFile
         }
         catch (CsvFormatException e)
         {
-            throw DataErrors.Bad(DataErrors.MalformedCsv, $"{path}, line {Math.Max(1, e.LineNumber)}", "the line breaks the rules of quoting, or has more or fewer cells than the header.",
-                "Write one cell a column; quote a cell that holds commas or quotes, and double the quotes in it.", e);
+            throw DataErrors.Bad(DataErrors.MalformedCsv, $"{path}, line {Math.Max(1, e.LineNumber)}", "the row breaks the rules of quoting.",
+                "Close every quote, put nothing after it, and double a quote inside a quoted cell.", e);
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {

@@ -58,7 +58,7 @@ public sealed class FeatureMap
     /// <param name="constant">Whether the constant 1 is appended; replaces <see cref="PreprocessingOptions.Constant"/>, whose default depends on the job.</param>
     /// <exception cref="ConfigurationException">The row norm is not legal (FL2209), or scaling is declared and a field has no range (FL2205).</exception>
     /// <exception cref="BadInputException">Mean and deviation are asked for and there are no training rows (FL3023), or a column has the same value in
-    /// all of them (FL3018) or values too large to square (FL3024).</exception>
+    /// all of them (FL3018), or values too large to square (FL3024).</exception>
     public static FeatureMap Fit(Table table, ReadOnlySpan<int> trainRows, PreprocessingOptions options, bool constant)
     {
         ArgumentNullException.ThrowIfNull(table);
@@ -183,7 +183,8 @@ public sealed class FeatureMap
             double deviation = Math.Sqrt(variance[j] / rows.Length);
             if (low[j] == high[j] || deviation == 0)                     // the sums of a constant column need not cancel, its ends do
             {
-                throw DataErrors.Bad(DataErrors.ZeroVariance, $"{table.Place}, column '{name}'", "every training row has the same value, so the column cannot be standardised.",
+                throw DataErrors.Bad(DataErrors.ZeroVariance, $"{table.Place}, column '{name}'",
+                    "the training rows have the same value, or values too close to tell apart by their squares.",
                     "Leave the column out, or choose scaling declared.");
             }
 
@@ -197,7 +198,7 @@ public sealed class FeatureMap
         return columns;
     }
 
-    /// <summary>The value rounded to one significant digit, halves away from zero.</summary>
+    /// <summary>The value rounded to one significant digit, ties to even.</summary>
     internal static double OneDigit(double value) =>
         double.Parse(value.ToString("E0", CultureInfo.InvariantCulture), CultureInfo.InvariantCulture);
 

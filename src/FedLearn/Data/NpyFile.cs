@@ -32,7 +32,8 @@ internal static partial class NpyFile
             int size = type[1] - '0';
             if (stream.Length - start != count * size)
             {
-                throw DataErrors.Bad(DataErrors.MalformedNpy, path, $"the header announces {count * size} bytes of values, and {Math.Max(0, stream.Length - start)} follow.",
+                throw DataErrors.Bad(DataErrors.MalformedNpy, path,
+                    $"the header announces {count * size} bytes of values, and {Math.Max(0, stream.Length - start)} follow.",
                     "The file was cut or damaged: write it again.");
             }
 

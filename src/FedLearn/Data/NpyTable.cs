@@ -1,3 +1,4 @@
+using System.Globalization;
 using System.Text;
 using FedLearn.Diagnostics;
 using FedLearn.Numerics;
@@ -34,8 +35,10 @@ internal static class NpyTable
         TableChecks.Finite(matrix, schema.FeatureNames, PlaceOf);
         CheckOneHot(schema, matrix, PlaceOf);
         double[]? labels = needLabel ? Labels(source, rows, cancellationToken) : null;
-        IReadOnlyList<string> ids = source.Ids is { } file ? Ids(file, rows) : [.. Enumerable.Range(0, rows).Select(row => row.ToString(System.Globalization.CultureInfo.InvariantCulture))];
-        return new Table(schema, TableChecks.Ids(ids, source.Ids is { } idFile ? row => $"{idFile}, line {row + 1}" : PlaceOf), matrix, labels, path, placeOf: PlaceOf);
+        string[] ids = source.Ids is { } file
+            ? TableChecks.Ids(Ids(file, rows), row => $"{file}, line {row + 1}")
+            : [.. Enumerable.Range(0, rows).Select(row => row.ToString(CultureInfo.InvariantCulture))];
+        return new Table(schema, ids, matrix, labels, path, placeOf: PlaceOf);
     }
 
     private static void CheckOneHot(TableSchema schema, DenseMatrix values, Func<int, string> placeOf)

@@ -20,7 +20,7 @@ public static class RowIds
     public static string Normalize(string id)
     {
         ArgumentNullException.ThrowIfNull(id);
-        return id.Normalize().Trim();
+        return NormalFormC.Of(id).Trim();
     }
 
     /// <summary>SHA-256 of the seed (8 bytes, little-endian two's complement) and the UTF-8 of the normalised id.</summary>

@@ -17,10 +17,11 @@ internal static class RowLength
 
     /// <summary>Divides a row by <paramref name="limit"/> after shortening it to <paramref name="limit"/> when it is longer, so that its length is at
     /// most 1. The proof of privacy rests on this bound, so it holds for the real length, and for the length that float64 computes in any order:
-    /// d values and their sum carry a relative error of at most (d + 8) u each way, and rows within four times that of the bound are shortened by it.</summary>
+    /// squaring, adding d values and the divisions carry a relative error of less than (d + 8) u, in whatever order, so rows within twice that of the
+    /// bound are shortened by it.</summary>
     internal static void Clip(Span<double> row, double limit)
     {
-        double slack = 4 * (row.Length + 8) * UnitRoundoff;
+        double slack = 2 * (row.Length + 8) * UnitRoundoff;
         double length = Length(row, out double unit);                          // in units, so that nothing overflows
         if (length * unit > limit * (1 - slack))
             Multiply(row, unit, (1 - slack) / length);

@@ -51,7 +51,7 @@ public static class RowSplit
     {
         if (rule.Modulus < 2)
             throw Illegal("the modulus is below 2.");
-        if (rule.Test.FirstOrDefault(residue => residue < 0 || residue >= rule.Modulus, -1) != -1 || rule.Test.Contains(-1))
+        if (rule.Test.Any(residue => residue < 0 || residue >= rule.Modulus))
             throw Illegal("a residue is not from 0 to the modulus less 1.");
         var listed = rule.Test.ToHashSet();
         Span<byte> digest = stackalloc byte[SHA256.HashSizeInBytes];

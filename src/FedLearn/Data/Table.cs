@@ -94,7 +94,8 @@ public sealed class Table
     /// <param name="values">Encoded but unscaled columns, shape [n x features]; finite. Not copied.</param>
     /// <param name="labels">Labels, shape [n], finite; or null. Not copied.</param>
     /// <param name="schema">What the columns are; its features are <paramref name="featureNames"/>. Null: numeric without ranges.</param>
-    /// <exception cref="ArgumentException">Shapes or names do not fit together.</exception>
+    /// <exception cref="ArgumentException">Shapes or names do not fit together, or an id has half a surrogate pair.</exception>
+    /// <exception cref="ConfigurationException">A name is empty (FL2203) or appears twice (FL2204).</exception>
     /// <exception cref="BadInputException">There are no rows (FL3010), an id is empty or a duplicate (FL3008, FL3009), or a value or label
     /// is not finite (FL3006).</exception>
     public static Table FromMatrix(IReadOnlyList<string> ids, IReadOnlyList<string> featureNames, DenseMatrix values, double[]? labels = null,

@@ -123,6 +123,7 @@ public sealed class GlmParty
                 calibration.Mu * Math.Sqrt((double)rounds / calibration.Releases), (_options.Budget ?? job.Privacy.Budget)!.Delta),
             Progress = progress,
         };
+        GlmWarmup.Run(_plan, train.Columns, freeIntercept);
         await AgreeOnRowsAsync(channels, trainRows.Length, testRows.Length, RowSplit.Fingerprint48(test), cancellationToken).ConfigureAwait(false);
         GlmTraining outcome = IsActive
             ? await new GlmActiveTrainer(work, channels, Labels(trainRows), Labels(testRows)).RunAsync(cancellationToken).ConfigureAwait(false)
@@ -178,6 +179,8 @@ public sealed class GlmParty
     {
         double[] labels = _input.Table.Labels ?? throw new ConfigurationException(GlmErrors.InvalidJob, $"party '{_input.Party}'",
             "the active party's table has no labels.", "Name the label column in data.label.");
+        if (_plan.Family.ProvedBounds == GlmFamilyKind.Binomial && labels.Contains(0) && labels.Contains(-1))
+            throw new BadInputException(GlmErrors.IllegalLabel, $"{_input.Table.Place}, label", "the labels mix 0 and -1.", "Write 0 and 1, or -1 and +1.");
         for (int i = 0; i < labels.Length; i++)
         {
             string Place() => $"{_input.Table.PlaceOf(i)}, label";

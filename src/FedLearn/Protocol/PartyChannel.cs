@@ -44,8 +44,12 @@ public abstract record ChannelFrame
 /// <param name="options">Settings.</param>
 public abstract class PartyChannel(string localParty, string remoteParty, ChannelOptions options) : IPartyChannel
 {
+    // How long the end of a session waits for a word from or to the peer.
+    private static readonly TimeSpan LastWordsTime = TimeSpan.FromSeconds(1);
+
     private readonly ConcurrentDictionary<(string Name, Protection Protection), long> _releases = new();
     private long _messagesSent, _messagesReceived, _bytesSent, _bytesReceived;
+    private int _receiving;
 
     /// <inheritdoc />
     public string LocalParty { get; } = localParty;
@@ -69,9 +73,20 @@ public abstract class PartyChannel(string localParty, string remoteParty, Channe
     {
         ArgumentNullException.ThrowIfNull(message);
         ArgumentOutOfRangeException.ThrowIfNegative(round);
-        long bytes = await WriteMessageAsync(round, message.Payload, cancellationToken).ConfigureAwait(false);
+        string step = $"round {round}";
+        Task<long> write = WriteMessageAsync(round, message.Payload, cancellationToken).AsTask();
+        try
+        {
+            await WriteWithinTimeAsync(step, typeof(T).Name, write, cancellationToken).ConfigureAwait(false);
+        }
+        catch (PeerException gone) when (gone.Id == ProtocolErrors.PeerGone)
+        {
+            // A peer that gives up says so and closes: its own words are the better error, where they have arrived.
+            throw await LastWordsAsync(step, cancellationToken).ConfigureAwait(false) ?? gone;
+        }
+
         Interlocked.Increment(ref _messagesSent);
-        Interlocked.Add(ref _bytesSent, bytes);
+        Interlocked.Add(ref _bytesSent, await write.ConfigureAwait(false));
         _releases.AddOrUpdate((message.Name, message.Protection), 1, (_, count) => count + 1);
     }
 
@@ -86,10 +101,9 @@ public abstract class PartyChannel(string localParty, string remoteParty, Channe
                 Interlocked.Add(ref _bytesReceived, message.Bytes);
                 return MessageChecks.Expect<T>(RemoteParty, message, round, length);
             case ChannelFrame.Aborted aborted:
-                throw ProtocolErrors.Peer(ProtocolErrors.PeerAborted, RemoteParty, step, $"the peer gave up with error {aborted.ErrorId}.",
-                    "Look at the peer's own message, mend it there, and run the job again.");
+                throw GaveUp(step, aborted);
             default:
-                throw ProtocolErrors.Peer(ProtocolErrors.UnexpectedMessage, RemoteParty, step,
+                throw Error(ProtocolErrors.UnexpectedMessage, step,
                     $"the peer ended its messages where {typeof(T).Name} was due.", "Check that both parties run the same release of the software.");
         }
     }
@@ -98,16 +112,15 @@ public abstract class PartyChannel(string localParty, string remoteParty, Channe
     public async ValueTask CompleteAsync(CancellationToken cancellationToken = default)
     {
         const string step = "end of the job";
-        await WriteCompletedAsync(cancellationToken).ConfigureAwait(false);
+        await WriteWithinTimeAsync(step, "the end of this side's messages", WriteCompletedAsync(cancellationToken).AsTask(), cancellationToken).ConfigureAwait(false);
         switch (await ReadWithinTimeAsync(step, "the end of its messages", cancellationToken).ConfigureAwait(false))
         {
             case ChannelFrame.Completed:
                 return;
             case ChannelFrame.Aborted aborted:
-                throw ProtocolErrors.Peer(ProtocolErrors.PeerAborted, RemoteParty, step, $"the peer gave up with error {aborted.ErrorId}.",
-                    "Look at the peer's own message, mend it there, and run the job again.");
+                throw GaveUp(step, aborted);
             default:
-                throw ProtocolErrors.Peer(ProtocolErrors.UnexpectedMessage, RemoteParty, step, "the peer sent a message after the last one due.",
+                throw Error(ProtocolErrors.UnexpectedMessage, step, "the peer sent a message after the last one due.",
                     "Check that both parties run the same release of the software.");
         }
     }
@@ -117,9 +130,9 @@ public abstract class PartyChannel(string localParty, string remoteParty, Channe
     {
         try
         {
-            await WriteAbortedAsync(errorId, cancellationToken).ConfigureAwait(false);
+            await WriteAbortedAsync(errorId, cancellationToken).AsTask().WaitAsync(LastWordsTime, Options.Clock, cancellationToken).ConfigureAwait(false);
         }
-        catch (Exception e) when (e is FedLearnException or IOException or OperationCanceledException or ObjectDisposedException)
+        catch (Exception e) when (e is FedLearnException or IOException or OperationCanceledException or ObjectDisposedException or TimeoutException)
         {
             // The peer is gone; there is nobody to tell.
         }
@@ -175,19 +188,63 @@ public abstract class PartyChannel(string localParty, string remoteParty, Channe
                 "Use more batches per epoch, or raise the limit at both parties.");
     }
 
+    // A peer that takes nothing stops this side once the buffers on the way are full.
+    private async ValueTask WriteWithinTimeAsync(string step, string what, Task write, CancellationToken cancellationToken)
+    {
+        try
+        {
+            await write.WaitAsync(Options.ReceiveTimeout, Options.Clock, cancellationToken).ConfigureAwait(false);
+        }
+        catch (TimeoutException e)
+        {
+            throw Error(ProtocolErrors.TimedOut, step, $"waited {Options.ReceiveTimeout.TotalSeconds:0.#} s for the peer to take {what}, in vain.",
+                "Check that the peer is running; give a slow peer more time with transport.timeoutSeconds.", e);
+        }
+    }
+
+    private async ValueTask<PeerException?> LastWordsAsync(string step, CancellationToken cancellationToken)
+    {
+        if (Interlocked.CompareExchange(ref _receiving, 1, 0) != 0)
+            return null; // the receive in progress will say it
+        try
+        {
+            using var timeUp = new CancellationTokenSource(LastWordsTime, Options.Clock);
+            using var either = CancellationTokenSource.CreateLinkedTokenSource(timeUp.Token, cancellationToken);
+            while (true)
+                if (await ReadFrameAsync(either.Token).ConfigureAwait(false) is ChannelFrame.Aborted aborted)
+                    return GaveUp(step, aborted);
+        }
+        catch (Exception e) when (e is PeerException or OperationCanceledException)
+        {
+            return null;
+        }
+        finally
+        {
+            Volatile.Write(ref _receiving, 0);
+        }
+    }
+
+    private PeerException GaveUp(string step, ChannelFrame.Aborted aborted) => Error(ProtocolErrors.PeerAborted, step,
+        $"the peer gave up with error {aborted.ErrorId}.", "Look at the peer's own message, mend it there, and run the job again.");
+
     private async ValueTask<ChannelFrame> ReadWithinTimeAsync(string step, string awaited, CancellationToken cancellationToken)
     {
         using var timeUp = new CancellationTokenSource(Options.ReceiveTimeout, Options.Clock);
         using var either = CancellationTokenSource.CreateLinkedTokenSource(timeUp.Token, cancellationToken);
+        Volatile.Write(ref _receiving, 1);
         try
         {
             return await ReadFrameAsync(either.Token).ConfigureAwait(false);
         }
         catch (OperationCanceledException) when (timeUp.IsCancellationRequested && !cancellationToken.IsCancellationRequested)
         {
-            throw ProtocolErrors.Peer(ProtocolErrors.TimedOut, RemoteParty, step,
+            throw Error(ProtocolErrors.TimedOut, step,
                 $"waited {Options.ReceiveTimeout.TotalSeconds:0.#} s for {awaited}, and nothing came.",
                 "Check that the peer is running and reachable; give a slow peer more time with transport.timeoutSeconds.");
+        }
+        finally
+        {
+            Volatile.Write(ref _receiving, 0);
         }
     }
 }

@@ -1,0 +1,27 @@
+#!/usr/bin/env bash
+# The main job: an insurer and a clinic train one model over gRPC, each in a process of its own, without privacy and with HDP-VFL at two budgets.
+# Needs the .NET SDK alone. Writes build/demo/report.json and build/demo/report.html. Takes under a minute, the build excepted.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+eng/setup.sh glm
+samples="samples/01-two-organisations" out="build/demo"
+mkdir -p "$out"
+passed=0 failed=0
+for job in insurer-alone both-plain both-epsilon-10 both-epsilon-5; do
+    echo
+    echo "== $job: ./fedlearn train --config $samples/$job.json"
+    if ./fedlearn train --config "$samples/$job.json" --report "$out/$job.json" --html "$out/$job.html"; then
+        passed=$((passed + 1))
+    else
+        failed=$((failed + 1))
+    fi
+done
+
+echo
+if [ "$failed" -eq 0 ]; then
+    ./fedlearn report "$out"/{insurer-alone,both-plain,both-epsilon-10,both-epsilon-5}.json --report "$out/report.json" --html "$out/report.html"
+    echo "Written: $out/report.json, $out/report.html"
+fi
+echo "$passed passed, $failed failed"
+[ "$failed" -eq 0 ]

@@ -1,0 +1,81 @@
+#!/usr/bin/env bash
+# Runs every test. Usage: eng/test.sh [--full] [--filter TEXT]
+#   --full         the counts the claims name instead of the scaled ones; writes docs/reliability.md
+#   --filter TEXT  only tests whose full name contains TEXT (and no other check)
+# The last line is "N passed, N failed, N skipped"; the exit code is 1 when anything failed.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+full=0 filter=""
+while [ $# -gt 0 ]; do
+    case "$1" in
+        --full) full=1 ;;
+        --filter) [ $# -ge 2 ] || { echo "test: --filter needs a text" >&2; exit 2; }; filter="$2"; shift ;;
+        *) echo "test: unknown option '$1'; use --full or --filter TEXT" >&2; exit 2 ;;
+    esac
+    shift
+done
+[ "$full" -eq 0 ] || export FEDLEARN_FULL=1
+
+eng/setup.sh all
+dotnet build FedLearn.sln -c Release --nologo -v quiet
+
+results="build/test-results"
+rm -rf "$results"
+mkdir -p "$results"
+passed=0 failed=0 skipped=0 table=""
+
+# count NAME PASSED FAILED SKIPPED: adds one line of results.
+count() {
+    passed=$((passed + $2)) failed=$((failed + $3)) skipped=$((skipped + $4))
+    table+="| $1 | $2 | $3 | $4 |"$'\n'
+    printf '%-32s %6d passed %4d failed %4d skipped\n' "$1" "$2" "$3" "$4"
+}
+
+# attribute FILE NAME: sum of an attribute over the <assembly> elements of an xUnit report.
+attribute() { grep -o '<assembly [^>]*>' "$1" | grep -o " $2=\"[0-9]*\"" | tr -dc '0-9\n' | awk '{ n += $1 } END { print n + 0 }'; }
+
+for project in tests/FedLearn.*/; do
+    name="$(basename "$project")"
+    report="$results/$name.xml"
+    arguments=(-xml "$report" -noLogo -noColor)
+    [ -z "$filter" ] || arguments+=(-method "*$filter*")
+    code=0
+    dotnet "$project/bin/Release/net10.0/$name.dll" "${arguments[@]}" > "$results/$name.log" 2>&1 || code=$?
+    if [ ! -s "$report" ]; then
+        # The executable ended before it could report: that is a failure, whatever its exit code.
+        cat "$results/$name.log"
+        count "$name" 0 1 0
+        continue
+    fi
+    bad=$(($(attribute "$report" failed) + $(attribute "$report" errors)))
+    [ "$code" -eq 0 ] || [ "$bad" -gt 0 ] || bad=1
+    grep -E '\[SKIP\]|\[FAIL\]' "$results/$name.log" || true
+    [ "$bad" -eq 0 ] || cat "$results/$name.log"
+    count "$name" "$(attribute "$report" passed)" "$bad" "$(($(attribute "$report" skipped) + $(attribute "$report" not-run)))"
+done
+
+if [ -z "$filter" ]; then
+    if dotnet format FedLearn.sln --verify-no-changes --no-restore > "$results/format.log" 2>&1; then
+        count "dotnet format" 1 0 0
+    else
+        cat "$results/format.log"
+        count "dotnet format" 0 1 0
+    fi
+fi
+
+if [ "$full" -eq 1 ] && [ -z "$filter" ]; then
+    {
+        echo "# Reliability"
+        echo
+        echo "Newest run of \`eng/test.sh --full\`: $(date -u +%F), commit $(git rev-parse --short HEAD 2> /dev/null || echo unknown)."
+        echo
+        echo "| tests | passed | failed | skipped |"
+        echo "|---|---|---|---|"
+        printf '%s' "$table"
+        echo "| all | $passed | $failed | $skipped |"
+    } > docs/reliability.md
+fi
+
+echo "$passed passed, $failed failed, $skipped skipped"
+[ "$failed" -eq 0 ]

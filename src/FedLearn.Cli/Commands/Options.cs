@@ -1,0 +1,76 @@
+using System.CommandLine;
+using System.CommandLine.Parsing;
+using System.Globalization;
+
+namespace FedLearn.Cli.Commands;
+
+/// <summary>Options that several verbs have, and options that read numbers and words the same way everywhere.</summary>
+internal static class Options
+{
+    /// <summary>The option <c>--json</c>.</summary>
+    public static Option<bool> Json() => new("--json") { Description = "Print the result as JSON on standard output, and nothing else there." };
+
+    /// <summary>A number in invariant notation. NaN and infinity are read, so that whoever checks the range can say what is wrong.</summary>
+    /// <param name="name">Name with dashes.</param>
+    /// <param name="description">What it is, with its range and unit.</param>
+    /// <param name="required">Whether it must be given.</param>
+    public static Option<double?> Number(string name, string description, bool required = true) => new(name)
+    {
+        Description = description,
+        Required = required,
+        HelpName = "number",
+        CustomParser = result => double.TryParse(Token(result), NumberStyles.Float, CultureInfo.InvariantCulture, out double value)
+            ? value
+            : Fault<double?>(result, $"{name}: '{Token(result)}' is no number."),
+    };
+
+    /// <summary>A whole number of 32 bits.</summary>
+    /// <param name="name">Name with dashes.</param>
+    /// <param name="description">What it is, with its range.</param>
+    public static Option<int> Whole(string name, string description) => new(name)
+    {
+        Description = description,
+        Required = true,
+        HelpName = "count",
+        CustomParser = result => int.TryParse(Token(result), NumberStyles.AllowLeadingSign, CultureInfo.InvariantCulture, out int value)
+            ? value
+            : Fault<int>(result, $"{name}: '{Token(result)}' is no whole number of 32 bits."),
+    };
+
+    /// <summary>One of some words.</summary>
+    /// <typeparam name="T">What they stand for.</typeparam>
+    /// <param name="name">Name with dashes.</param>
+    /// <param name="description">What it is.</param>
+    /// <param name="words">The words and their meanings.</param>
+    /// <param name="absent">Meaning when the option is absent; null makes it required.</param>
+    /// <param name="later">Words that a later release will know.</param>
+    public static Option<T> Word<T>(string name, string description, IReadOnlyList<(string Word, T Meaning)> words, T? absent = null, params string[] later) where T : struct
+    {
+        string listed = string.Join('|', words.Select(word => word.Word));
+        var option = new Option<T>(name)
+        {
+            Description = description,
+            Required = absent is null,
+            HelpName = listed,
+            CustomParser = result =>
+            {
+                string text = Token(result);
+                foreach ((string word, T meaning) in words)
+                    if (word == text)
+                        return meaning;
+                return Fault<T>(result, later.Contains(text) ? $"{name}: '{text}' comes with a later release; use {listed}." : $"{name}: '{text}' is none of {listed}.");
+            },
+        };
+        if (absent is { } meaning)
+            option.DefaultValueFactory = _ => meaning;
+        return option;
+    }
+
+    private static string Token(ArgumentResult result) => result.Tokens[0].Value;
+
+    private static T? Fault<T>(ArgumentResult result, string message)
+    {
+        result.AddError(message);
+        return default;
+    }
+}

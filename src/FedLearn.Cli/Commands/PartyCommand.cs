@@ -1,0 +1,68 @@
+using System.CommandLine;
+using System.Diagnostics;
+using System.Text.Json.Nodes;
+using FedLearn.Cli.Output;
+using FedLearn.Cli.RunFiles;
+using FedLearn.Cli.Running;
+using FedLearn.Glm;
+
+namespace FedLearn.Cli.Commands;
+
+/// <summary>fedlearn party: one party of a real session.</summary>
+internal static class PartyCommand
+{
+    public static Command Create()
+    {
+        Option<string> config = CommonOptions.Config("Party file (JSON with comments): job, party, data, listen or peers.");
+        Option<bool> json = Options.Json();
+        var model = new Option<string?>("--model") { Description = "Save this party's part of the model as DIR/PARTY.model.json.", HelpName = "DIR" };
+        var predict = new Option<string?>("--predict")
+        {
+            Description = "Predict with the model of --model instead of training; the active party writes id,score,prediction here, a passive party gives any name.",
+            HelpName = "FILE",
+        };
+        var digest = new Option<bool>("--digest") { Description = "Print the SHA-256 of the job's terms, which must be equal at every party, and stop." };
+        Option<string?> report = CommonOptions.Report(), html = CommonOptions.Html();
+        var command = new Command("party", """
+            Take part in a session as one party. The active party listens and hosts the coordinator; a passive party connects to it
+            and needs no open port. Order of starting does not matter within transport.connectTimeoutSeconds.
+
+            Examples:
+              fedlearn party --config bank.party.json --model models --report bank.json
+              fedlearn party --config telco.party.json
+              fedlearn party --config telco.party.json --digest
+            """) { config, model, predict, report, html, digest, json };
+        command.SetAction(async (parsed, cancellationToken) =>
+        {
+            long start = Stopwatch.GetTimestamp();
+            PartyFile file = PartyFile.Load(parsed.GetRequiredValue(config));
+            if (parsed.GetValue(digest))
+            {
+                parsed.InvocationConfiguration.Output.WriteLine(Convert.ToHexStringLower(GlmJobTerms.Of(file.Run.Job).TermsDigest.Span));
+                return 0;
+            }
+
+            JsonObject document = await ProgressView.RunAsync(view =>
+            {
+                PartyTask task = parsed.GetValue(predict) is { } output
+                    ? PartyTask.Predict(file.Run, file.Self.Name, parsed.GetValue(model) ?? "models", Path.GetFullPath(output))
+                    : PartyTask.Train(file.Run, file.Self.Name, parsed.GetValue(model), view);
+                return file.Listen is { } listen
+                    ? GrpcParty.HostAsync(task, new UriBuilder("http", listen.Host, listen.Port).Uri, file.Transport,
+                        address => Terminal.Log($"listening on {address}"), Terminal.Log, cancellationToken)
+                    : GrpcParty.JoinAsync(task, file.ActiveParty!, file.Transport, cancellationToken);
+            }).ConfigureAwait(false);
+            if (parsed.GetValue(predict) is not null)
+            {
+                if (parsed.GetValue(json))
+                    parsed.InvocationConfiguration.Output.Write(ReportWriter.Text(document));
+                return 0;
+            }
+
+            document = PartyDocument.Merge([document], Stopwatch.GetElapsedTime(start).TotalSeconds);
+            ReportWriter.Write(document, parsed.GetValue(json) ? parsed.InvocationConfiguration.Output : null, parsed.GetValue(report), parsed.GetValue(html));
+            return 0;
+        });
+        return command;
+    }
+}

@@ -1,0 +1,96 @@
+using System.CommandLine;
+using System.Globalization;
+using System.Text.Json;
+using System.Text.Json.Nodes;
+using FedLearn.Cli.Output;
+using FedLearn.Diagnostics;
+using Spectre.Console;
+
+namespace FedLearn.Cli.Commands;
+
+/// <summary>fedlearn report: several training reports side by side.</summary>
+internal static class ReportCommand
+{
+    private static readonly string[] Header = ["job", "AUC", "log-loss", "RMSE", "deviance", "epsilon", "seconds", "bytes"];
+
+    public static Command Create()
+    {
+        var files = new Argument<string[]>("reports") { Description = "Reports that train wrote with --report; the first is the one to compare with.", Arity = ArgumentArity.OneOrMore };
+        Option<bool> json = Options.Json();
+        Option<string?> report = CommonOptions.Report(), html = CommonOptions.Html();
+        var command = new Command("report", """
+            Put training reports side by side: test metrics, the larger epsilon of the parties, seconds of the training rounds, and
+            bytes all parties sent.
+
+            Example:
+              fedlearn report alone.json plain.json private.json --html compare.html
+            """) { files, report, html, json };
+        command.SetAction(parsed =>
+        {
+            JsonObject[] documents = [.. parsed.GetRequiredValue(files).Select(Read)];
+            string[][] rows = [.. documents.Select(Row)];
+            bool[] shown = [.. Header.Select((_, column) => rows.Any(r => r[column] != "-"))];
+            T[] Shown<T>(IEnumerable<T> cells) => [.. cells.Where((_, column) => shown[column])];
+            var table = new Spectre.Console.Table().Border(TableBorder.Ascii2).AddColumns(Shown(Header));
+            foreach (string[] row in rows)
+                table.AddRow(Shown(row.Select(Markup.Escape)));
+            string summary = Summary(documents);
+            Terminal.Error.Write(table);
+            Terminal.Log(summary);
+
+            var document = new JsonObject { ["summary"] = summary, ["reports"] = new JsonArray([.. documents.Select(d => d.DeepClone())]) };
+            // A notice of one report is a notice of all.
+            if (documents.Select(d => (string?)d["notice"]).FirstOrDefault(n => n is not null) is { } notice)
+                document.Insert(0, "notice", notice);
+            if (parsed.GetValue(report) is { } file)
+                OutputFile.Write(file, ReportWriter.Text(document));
+            if (parsed.GetValue(html) is { } page)
+                OutputFile.Write(page, HtmlReport.Of(documents, HtmlReport.Table(Shown(Header), rows.Select(Shown)) + HtmlReport.Paragraph(summary), "Training reports side by side"));
+            if (parsed.GetValue(json))
+                parsed.InvocationConfiguration.Output.Write(ReportWriter.Text(document));
+        });
+        return command;
+    }
+
+    private static string[] Row(JsonObject document)
+    {
+        JsonNode? test = document["metrics"]!["test"];
+        double? epsilon = Parties(document).Select(p => (double?)p["privacy"]!["epsilon"]).Max();
+        return
+        [
+            (string)document["job"]!["name"]!, ReportWriter.Number(test?["auc"]), ReportWriter.Number(test?["logLoss"]), ReportWriter.Number(test?["rmse"]),
+            ReportWriter.Number(test?["deviance"]), epsilon is { } e ? e.ToString("G4", CultureInfo.InvariantCulture) : "none",
+            ReportWriter.Number(document["timing"]!["trainingSeconds"]), ReportWriter.Bytes(Parties(document).Sum(p => (long)p["bytesSent"]!)),
+        ];
+    }
+
+    /// <summary>What was gained over the first report, and what left each party.</summary>
+    private static string Summary(IReadOnlyList<JsonObject> documents)
+    {
+        string metric = documents.All(d => d["metrics"]!["test"]?["auc"] is not null) ? "auc" : "deviance";
+        string Figure(JsonObject d) => $"{ReportWriter.Number(d["metrics"]!["test"]?[metric])} with '{(string)d["job"]!["name"]!}'";
+        string gained = $"Test {(metric == "auc" ? "AUC" : metric)} is {string.Join(", ", documents.Select(Figure))}";
+        IEnumerable<string> left = documents.SelectMany(Parties).GroupBy(p => (string)p["name"]!).Select(party =>
+        {
+            string[] names = [.. party.SelectMany(p => p["releases"]!.AsArray())
+                .Select(r => (string)r!["name"]! + ((string)r["protection"]! == "noise" ? " (noised)" : "")).Distinct().Order(StringComparer.Ordinal)];
+            return $"{party.Key}: {(names.Length == 0 ? "nothing" : string.Join(", ", names))}";
+        });
+        return $"{gained}; no column and no weight left its party, and over all runs this did - {string.Join("; ", left)}.";
+    }
+
+    private static IEnumerable<JsonObject> Parties(JsonObject document) => document["parties"]!.AsArray().Select(p => p!.AsObject());
+
+    private static JsonObject Read(string path)
+    {
+        try
+        {
+            JsonObject document = JsonNode.Parse(File.ReadAllText(path))!.AsObject();
+            return document["metrics"] is not null && document["parties"] is not null && document["job"] is JsonObject ? document : throw new JsonException();
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException or JsonException or InvalidOperationException or NullReferenceException)
+        {
+            throw new ConfigurationException(CliErrors.NoReport, path, "this is no report of a training.", "Give files that `fedlearn train --report` wrote.", e);
+        }
+    }
+}

@@ -1,0 +1,28 @@
+using System.CommandLine;
+using System.CommandLine.Help;
+using FedLearn.Cli.Commands;
+
+namespace FedLearn.Cli;
+
+/// <summary>The verbs of the tool.</summary>
+internal static class RootCommandFactory
+{
+    /// <summary>Builds the command line: one line a verb.</summary>
+    public static Command Create() => new("fedlearn",
+        """
+        Vertical federated learning: organisations that hold different columns about the same people train one model without moving a column.
+
+        Every verb: --json prints one JSON document on standard output, and everything else goes to standard error. Exit codes: 0 success,
+        2 usage or configuration, 3 data, 4 peer or network, 5 privacy refused, 6 internal. Each error has an id and a page under docs/errors.
+        """)
+    {
+        TrainCommand.Create(),
+        PartyCommand.Create(),
+        PredictCommand.Create(),
+        ReportCommand.Create(),
+        PrivacyCommand.Create(),
+        WorkerCommand.Create(),
+        new HelpOption(),
+        new VersionOption(),
+    };
+}

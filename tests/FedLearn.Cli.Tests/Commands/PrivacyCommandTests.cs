@@ -1,0 +1,181 @@
+using System.Globalization;
+using System.Text.Json;
+using FedLearn.Tests.Shared;
+
+namespace FedLearn.Cli.Tests.Commands;
+
+public class PrivacyCommandTests
+{
+    // What the verbs promise: rounded up, by at most 5e-13.
+    private const double MostAbove = 5e-13, MostBelow = 1e-14;
+
+    private static JsonElement Oracles(string table) => JsonDocument.Parse(File.ReadAllBytes(SharedData.RequireOracle("dp_oracles.json"))).RootElement.GetProperty(table);
+
+    private static string Text(JsonElement row, string key) => row.GetProperty(key).ToString();
+
+    private static async Task<JsonElement> Json(params string[] args)
+    {
+        ToolRun run = await ToolRun.Of(["privacy", .. args, "--json"]);
+        Assert.True(run.ExitCode == 0, run.Error);
+        return JsonDocument.Parse(run.Output).RootElement;
+    }
+
+    private static void Upper(string expected, JsonElement document, params string[] path)
+    {
+        double exact = double.Parse(expected, CultureInfo.InvariantCulture);
+        double actual = path.Aggregate(document, (at, key) => at.GetProperty(key)).GetDouble();
+        Assert.InRange(actual, exact * (1 - MostBelow), exact * (1 + MostAbove));
+    }
+
+    private static string[] Calibrate(JsonElement row, string calibration) =>
+        ["calibrate", "--family", "binomial", "--calibration", calibration, "--rows", Text(row, "n"), "--batches", Text(row, "r"), "--epochs", Text(row, "e"),
+            "--step-size", Text(row, "eta"), "--l2", Text(row, "lambda"), "--weight-norm", Text(row, "k"), "--residual-clip", Text(row, "L"),
+            "--target-bound", Text(row, "k_y"), "--epsilon", Text(row, "epsilon"), "--delta", Text(row, "delta")];
+
+    private static readonly string[] Legal =
+        ["calibrate", "--family", "binomial", "--rows", "569", "--batches", "5", "--epochs", "10", "--step-size", "1", "--l2", "0.001",
+            "--weight-norm", "1", "--residual-clip", "1", "--epsilon", "1", "--delta", "1e-5"];
+
+    private static string[] With(string[] args, string option, string value)
+    {
+        int at = Array.IndexOf(args, option);
+        return at < 0 ? [.. args, option, value] : [.. args[..(at + 1)], value, .. args[(at + 2)..]];
+    }
+
+    [Fact]
+    public async Task Gaussian_OracleRows_AgreeRoundedUp()
+    {
+        foreach (JsonElement row in Oracles("analytic_gaussian_sigma").EnumerateArray())
+        {
+            JsonElement document = await Json("gaussian", "--epsilon", Text(row, "epsilon"), "--delta", Text(row, "delta"));
+            Upper(Text(row, "sigma"), document, "sigma");
+            double mu = double.Parse(Text(row, "mu"), CultureInfo.InvariantCulture);
+            Assert.InRange(document.GetProperty("mu").GetDouble(), mu * (1 - MostAbove), mu * (1 + MostBelow));
+            Assert.Equal(["sigma", "mu"], document.EnumerateObject().Select(p => p.Name));
+        }
+    }
+
+    [Fact]
+    public async Task Account_OracleRows_AgreeRoundedUp()
+    {
+        foreach (JsonElement row in Oracles("gdp_delta").EnumerateArray().Where(row => double.Parse(Text(row, "delta"), CultureInfo.InvariantCulture) > 1e-300))
+            Upper(Text(row, "delta"), await Json("account", "--mu", Text(row, "mu"), "--epsilon", Text(row, "epsilon")), "delta");
+        foreach (JsonElement row in Oracles("gdp_epsilon").EnumerateArray())
+            Upper(Text(row, "epsilon"), await Json("account", "--mu", Text(row, "mu"), "--delta", Text(row, "delta")), "epsilon");
+    }
+
+    [Fact]
+    public async Task Calibrate_OracleRows_Agree()
+    {
+        foreach (JsonElement row in Oracles("hdp_vfl").EnumerateArray())
+        {
+            JsonElement paper = row.GetProperty("paper"), tight = row.GetProperty("tight");
+            JsonElement document = await Json(Calibrate(row, "paper"));
+            Upper(Text(paper, "Delta_A"), document, "active", "sensitivity");
+            Upper(Text(paper, "Delta_B"), document, "passive", "sensitivity");
+            Upper(Text(paper, "sigma_A"), document, "active", "sigma");
+            Upper(Text(paper, "sigma_B"), document, "passive", "sigma");
+            Assert.Equal(["mu", "active", "passive", "actualDelta"], document.EnumerateObject().Select(p => p.Name));
+
+            document = await Json(Calibrate(row, "tight"));
+            Upper(Text(tight, "Delta_A"), document, "active", "sensitivity");
+            Upper(Text(tight, "Delta_B"), document, "passive", "sensitivity");
+            Upper(Text(tight, "sigma_A"), document, "active", "sigma");
+            Upper(Text(tight, "sigma_B"), document, "passive", "sigma");
+            Assert.Equal(["mu", "active", "passive"], document.EnumerateObject().Select(p => p.Name));
+        }
+    }
+
+    [Fact]
+    public async Task Calibrate_PaperAboveEpsilonOne_ReportsActualDelta()
+    {
+        // The classical factor at epsilon 10, delta 0.01 reaches delta 0.0406.
+        JsonElement document = await Json([.. With(With(Legal, "--epsilon", "10"), "--delta", "0.01"), "--calibration", "paper"]);
+        Assert.Equal(0.0406, document.GetProperty("actualDelta").GetDouble(), 5e-5);
+        Assert.Equal(document.GetProperty("active").GetProperty("sensitivity").GetDouble() / document.GetProperty("active").GetProperty("sigma").GetDouble(),
+            document.GetProperty("mu").GetDouble(), 1e-14);
+    }
+
+    [Theory]
+    [InlineData("--epsilon", "NaN", 2)]
+    [InlineData("--epsilon", "-1", 2)]
+    [InlineData("--epsilon", "0", 2)]
+    [InlineData("--epsilon", "1e999", 2)]
+    [InlineData("--epsilon", "Infinity", 2)]
+    [InlineData("--epsilon", "one", 2)]
+    [InlineData("--epsilon", "1,5", 2)]
+    [InlineData("--delta", "NaN", 2)]
+    [InlineData("--delta", "0", 2)]
+    [InlineData("--delta", "-1e-5", 2)]
+    [InlineData("--delta", "0.1", 5)]
+    [InlineData("--delta", "0.5", 5)]
+    [InlineData("--step-size", "0", 2)]
+    [InlineData("--step-size", "NaN", 2)]
+    [InlineData("--step-size", "7.98", 5)]
+    [InlineData("--l2", "-1", 2)]
+    [InlineData("--weight-norm", "0", 2)]
+    [InlineData("--residual-clip", "-1", 2)]
+    [InlineData("--target-bound", "0", 2)]
+    [InlineData("--row-norm", "0", 2)]
+    [InlineData("--rows", "0", 2)]
+    [InlineData("--rows", "5e3", 2)]
+    [InlineData("--rows", "99999999999", 2)]
+    [InlineData("--batches", "570", 2)]
+    [InlineData("--batches", "0", 2)]
+    [InlineData("--epochs", "0", 2)]
+    [InlineData("--family", "gaussian", 2)]
+    [InlineData("--family", "poisson", 2)]
+    [InlineData("--family", "multinomial", 2)]
+    [InlineData("--calibration", "weight-noise", 2)]
+    [InlineData("--adjacency", "zero-out", 2)]
+    [InlineData("--bogus", "1", 2)]
+    public async Task Calibrate_IllegalValue_EndsWithIdAndPage(string option, string value, int exitCode)
+    {
+        ToolRun run = await ToolRun.Of(["privacy", .. With(Legal, option, value), "--json"]);
+        Assert.Equal(exitCode, run.ExitCode);
+        Assert.Empty(run.Output);
+        Assert.Matches($@"\(FL{exitCode}\d\d\d\)", run.Error);
+        Assert.Contains($"See docs/errors/FL{exitCode}", run.Error, StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData(5, "gaussian", "--epsilon", "1", "--delta", "0.1")]
+    [InlineData(2, "gaussian", "--epsilon", "NaN", "--delta", "0.01")]
+    [InlineData(2, "gaussian", "--epsilon", "1")]
+    [InlineData(2, "gaussian", "--epsilon", "1", "--epsilon", "2", "--delta", "0.01")]
+    [InlineData(2, "account", "--mu", "1")]
+    [InlineData(2, "account", "--mu", "1", "--epsilon", "1", "--delta", "0.01")]
+    [InlineData(2, "account", "--mu", "-1", "--epsilon", "1")]
+    [InlineData(2, "account", "--mu", "NaN", "--delta", "0.01")]
+    [InlineData(2, "account", "--mu", "1", "--epsilon", "-1")]
+    [InlineData(2, "account", "--mu", "1", "--delta", "0")]
+    [InlineData(5, "account", "--mu", "1", "--delta", "0.1")]
+    [InlineData(2, "guess")]
+    [InlineData(2)]
+    public async Task Privacy_IllegalLine_EndsWithExitCode(int exitCode, params string[] args)
+    {
+        ToolRun run = await ToolRun.Of(["privacy", .. args]);
+        Assert.Equal(exitCode, run.ExitCode);
+        Assert.Empty(run.Output);
+    }
+
+    [Fact]
+    public async Task Calibrate_DefaultsAndGaussianFamily_AreTightReplaceOneRowNormOne()
+    {
+        string[] gaussian = With(With(Legal, "--family", "gaussian"), "--target-bound", "2.1");
+        string[] spelledOut = [.. gaussian, "--calibration", "tight", "--adjacency", "replace-one", "--row-norm", "1"];
+        Assert.Equal((await ToolRun.Of(["privacy", .. gaussian, "--json"])).Output, (await ToolRun.Of(["privacy", .. spelledOut, "--json"])).Output);
+    }
+
+    [Fact]
+    public async Task Gaussian_WithoutJson_PrintsTableOnStandardError()
+    {
+        ToolRun run = await ToolRun.Of("privacy", "gaussian", "--epsilon", "1", "--delta", "1e-2");
+        Assert.Equal((0, ""), (run.ExitCode, run.Output));
+        Assert.Matches(@"sigma\s+1\.8778", run.Error);
+    }
+
+    [Fact]
+    public async Task Account_EpsilonZero_IsLegal() =>
+        Assert.InRange((await Json("account", "--mu", "0.05", "--epsilon", "0")).GetProperty("delta").GetDouble(), 0.01994503, 0.01994504);
+}

@@ -1,0 +1,99 @@
+using System.Net;
+using FedLearn.Cli.RunFiles;
+using FedLearn.Diagnostics;
+using FedLearn.Glm;
+
+namespace FedLearn.Cli.Tests.RunFiles;
+
+public sealed class PartyFileTests : IDisposable
+{
+    private readonly TempFolder _folder = new();
+
+    private const string Job = """
+        {
+          "model": { "family": "gaussian" },
+          "training": { "weightNorm": 1, "residualClip": 1 },
+          "privacy": { "mode": "hdp-vfl", "epsilon": 1, "delta": 1e-5 },
+          "parties": [ { "name": "bank", "role": "active" }, { "name": "telco", "role": "passive" } ],
+          "alignment": "hashed", "transport": { "timeoutSeconds": 5, "connectTimeoutSeconds": 6 }
+        }
+        """;
+
+    private const string Bank = """{ "job": "job.json", "party": "bank", "data": { "path": "b.csv", "label": "y", "labelRange": [0, 2] }, "listen": "127.0.0.1:5301" }""";
+    private const string Telco = """{ "job": "job.json", "party": "telco", "data": { "path": "t.csv" }, "peers": { "bank": "http://127.0.0.1:5301" } }""";
+
+    public void Dispose() => _folder.Dispose();
+
+    private PartyFile Load(string text, string job = Job)
+    {
+        _folder.Write("job.json", job);
+        return PartyFile.Load(_folder.Write("party.json", text));
+    }
+
+    private void Refused(string text, string id, string part)
+    {
+        var error = Assert.Throws<ConfigurationException>(() => Load(text));
+        Assert.Equal(id, error.Id);
+        Assert.Contains(part, error.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void Load_ActiveParty_ListensAndBringsItsLabelRange()
+    {
+        PartyFile party = Load(Bank);
+        Assert.Equal(new DnsEndPoint("127.0.0.1", 5301), party.Listen);
+        Assert.Null(party.ActiveParty);
+        Assert.Equal(new RunFileData { Path = Path.Combine(_folder.Path, "b.csv"), Label = "y" }, party.Self.Data);
+        Assert.Equal((0.0, 2.0), party.Run.Job.Parties[0].LabelRange);
+        Assert.Null(party.Run.Party("telco").Data);
+        Assert.Equal(TimeSpan.FromSeconds(5), party.Transport.Timeout);
+    }
+
+    [Theory]
+    [InlineData("""{ "bank": "http://127.0.0.1:5301" }""", "http://127.0.0.1:5301/")]
+    [InlineData("""{ "bank": "localhost:80" }""", "http://localhost:80/")]
+    [InlineData("""[ "http://[::1]:5301/" ]""", "http://[::1]:5301/")]
+    public void Load_PassiveParty_FindsTheActiveOne(string peers, string expected)
+    {
+        PartyFile party = Load($$"""{ "job": "job.json", "party": "telco", "data": { "path": "t.csv" }, "peers": {{peers}}, "timeoutSeconds": 7, "connectTimeoutSeconds": 8 }""");
+        Assert.Equal(new Uri(expected), party.ActiveParty);
+        Assert.Null(party.Listen);
+        Assert.Equal((TimeSpan.FromSeconds(7), TimeSpan.FromSeconds(8)), (party.Transport.Timeout, party.Transport.ConnectTimeout));
+    }
+
+    [Fact]
+    public void Load_OwnDataAndLedger_ReplaceTheJobs()
+    {
+        string job = Job.Replace("\"role\": \"passive\"", "\"role\": \"passive\", \"data\": { \"path\": \"theirs.csv\", \"schema\": \"s.json\" }, \"ledger\": { \"path\": \"j.db\" }", StringComparison.Ordinal);
+        Assert.Equal("theirs.csv", Path.GetFileName(Load(Telco.Replace("\"data\": { \"path\": \"t.csv\" }, ", "", StringComparison.Ordinal), job).Self.Data!.Path));
+        PartyFile party = Load(Telco.Replace("\"peers\"", "\"ledger\": { \"budget\": { \"epsilon\": 2, \"delta\": 1e-3 } }, \"peers\"", StringComparison.Ordinal), job);
+        Assert.Equal(new RunFileData { Path = Path.Combine(_folder.Path, "t.csv") }, party.Self.Data);
+        Assert.Equal(new RunFileLedger { Path = Path.Combine(_folder.Path, "telco.ledger.db"), Budget = new PrivacyBudget(2, 1e-3) }, party.Self.Ledger);
+    }
+
+    [Fact]
+    public void Load_KeysTheRoleDoesNotUse_AreListed()
+    {
+        Assert.Equal(["peers"], Load(Bank.Replace("\"listen\"", "\"peers\": { \"telco\": \"http://127.0.0.1:1\" }, \"listen\"", StringComparison.Ordinal)).Ignored);
+        Assert.Equal(["listen"], Load(Telco.Replace("\"peers\"", "\"listen\": \"127.0.0.1:1\", \"peers\"", StringComparison.Ordinal)).Ignored);
+    }
+
+    [Fact]
+    public void Load_FaultyFile_NamesKey()
+    {
+        Refused(Bank.Replace("\"job\"", "\"jobb\"", StringComparison.Ordinal), RunFileErrors.UnknownKey, "Did you mean 'job'?");
+        Refused(Bank.Replace("\"bank\"", "\"bnak\"", StringComparison.Ordinal), RunFileErrors.Parties, "Did you mean 'bank'?");
+        Refused(Bank.Replace("\"job.json\"", "\"no.json\"", StringComparison.Ordinal), RunFileErrors.Unreadable, "no.json");
+        Refused(Bank.Replace(", \"listen\": \"127.0.0.1:5301\"", "", StringComparison.Ordinal), RunFileErrors.MissingKey, "listen");
+        Refused(Bank.Replace("127.0.0.1:5301", "somewhere", StringComparison.Ordinal), RunFileErrors.Address, "listen");
+        Refused(Bank.Replace(", \"labelRange\": [0, 2]", "", StringComparison.Ordinal), RunFileErrors.MissingKey, "labelRange");
+        Refused(Telco.Replace("\"peers\"", "\"tls\": { \"certificate\": \"c.pem\" }, \"peers\"", StringComparison.Ordinal), RunFileErrors.NotYet, "tls");
+        Refused(Telco.Replace("http:", "https:", StringComparison.Ordinal), RunFileErrors.NotYet, "peers.bank");
+        Refused(Telco.Replace("http://127.0.0.1:5301", "ftp://127.0.0.1:5301", StringComparison.Ordinal), RunFileErrors.Address, "peers.bank");
+        Refused(Telco.Replace("{ \"bank\"", "{ \"bnak\"", StringComparison.Ordinal), RunFileErrors.Parties, "'bank'");
+        Refused(Telco.Replace(", \"peers\": { \"bank\": \"http://127.0.0.1:5301\" }", "", StringComparison.Ordinal), RunFileErrors.MissingKey, "peers");
+        Refused(Telco.Replace("{ \"bank\": \"http://127.0.0.1:5301\" }", "[\"a:1\", \"b:2\"]", StringComparison.Ordinal), RunFileErrors.Address, "peers");
+        Refused(Telco.Replace("\"data\": { \"path\": \"t.csv\" }, ", "", StringComparison.Ordinal), RunFileErrors.MissingKey, "parties[1].data");
+        Refused(Telco.Replace("\"path\": \"t.csv\"", "\"path\": \"t.csv\", \"label\": \"y\"", StringComparison.Ordinal), RunFileErrors.Contradiction, "data.label");
+    }
+}

@@ -1,0 +1,428 @@
+using System.Text.Json.Nodes;
+using FedLearn.Cli.RunFiles;
+using FedLearn.Coordination;
+using FedLearn.Data;
+using FedLearn.Diagnostics;
+using FedLearn.Glm;
+using FedLearn.Privacy;
+
+namespace FedLearn.Cli.Tests.RunFiles;
+
+public sealed class RunFileTests : IDisposable
+{
+    private readonly TempFolder _folder = new();
+
+    private const string Plain = """
+        {
+          // comments and trailing commas are fine
+          "$schema": "https://example.org/job.schema.json",
+          "name": "credit",
+          "model": { "type": "glm", "family": "binomial", "l2": 0.01, "intercept": true },
+          "parties": [
+            { "name": "bank", "role": "active", "data": { "path": "guest.csv", "id": "id", "label": "y", "schema": "guest.schema.json" } },
+            { "name": "telco", "role": "passive", "data": { "path": "sub/host.csv" } },
+          ],
+          "alignment": "hashed",
+        }
+        """;
+
+    private const string Private = """
+        {
+          "model": { "family": "binomial" },
+          "training": { "epochs": 2, "batchesPerEpoch": 50, "stepSize": 1.5, "weightNorm": 1, "residualClip": 0.5, "seed": -7 },
+          "privacy": { "mode": "hdp-vfl", "epsilon": 1, "delta": 1e-5 },
+          "parties": [ { "name": "bank", "role": "active", "data": { "path": "guest.csv" } }, { "name": "telco", "role": "passive", "data": { "path": "host.csv" } } ],
+          "alignment": "hashed"
+        }
+        """;
+
+    public void Dispose() => _folder.Dispose();
+
+    private RunFile Load(string text) => RunFile.Load(_folder.Write("job.json", text));
+
+    // The file with one value replaced or, for a null text, removed. A path has steps such as model, parties[1], data.
+    private static string With(string text, string path, string? json)
+    {
+        JsonNode root = JsonNode.Parse(text, documentOptions: new() { CommentHandling = System.Text.Json.JsonCommentHandling.Skip, AllowTrailingCommas = true })!;
+        string[] steps = path.Replace("[", ".[", StringComparison.Ordinal).Split('.', StringSplitOptions.RemoveEmptyEntries);
+        JsonNode at = root;
+        foreach (string step in steps[..^1])
+            at = step[0] == '[' ? at[int.Parse(step[1..^1], null)]! : at[step] ??= new JsonObject();
+        if (json is null)
+            at.AsObject().Remove(steps[^1]);
+        else
+            at[steps[^1]] = JsonNode.Parse(json);
+        return root.ToJsonString();
+    }
+
+    private T Refused<T>(string text, string id, string key) where T : FedLearnException
+    {
+        var error = Assert.Throws<T>(() => Load(text));
+        Assert.Equal(id, error.Id);
+        Assert.Contains("job.json", error.Place, StringComparison.Ordinal);
+        Assert.Contains(key, error.Message, StringComparison.Ordinal);
+        return error;
+    }
+
+    [Fact]
+    public void Load_PlainJob_MapsEveryKey()
+    {
+        RunFile run = Load(Plain);
+        Assert.Equal("credit", run.Job.Name);
+        Assert.Same(GlmFamilies.Binomial, run.Job.Model.Family);
+        Assert.Equal(0.01, run.Job.Model.L2);
+        Assert.Equal(GlmIntercept.Default, run.Job.Model.Intercept);
+        Assert.Equal(GlmOptimizer.Lbfgs, run.Job.Training.Optimizer);
+        Assert.Equal(new PreprocessingOptions { Scaling = Scaling.Standardize, Rows = RowBound.None, Constant = false }, run.Job.Preprocessing);
+        Assert.Equal(new GlmPrivacyOptions(), run.Job.Privacy);
+        Assert.Same(SplitRule.None, run.Job.Split);
+        Assert.Equal(new TransportSettings(), run.Transport);
+        Assert.Equal(TimeSpan.FromMinutes(1), run.Transport.Timeout);
+        Assert.Equal([new PartyDescription("bank", PartyRole.Active), new PartyDescription("telco", PartyRole.Passive)], run.Job.Parties.Select(p => p.Party));
+        Assert.Equal(_folder.Path, run.Directory);
+        Assert.Equal(new RunFileData
+        {
+            Path = Path.Combine(_folder.Path, "guest.csv"),
+            Id = "id",
+            Label = "y",
+            Schema = Path.Combine(_folder.Path, "guest.schema.json"),
+        }, run.Party("bank").Data);
+        Assert.Equal(Path.Combine(_folder.Path, "sub", "host.csv"), run.Party("telco").Data!.Path);
+        Assert.Equal(new RunFileLedger { Path = Path.Combine(_folder.Path, "telco.ledger.db") }, run.Party("telco").Ledger);
+        Assert.Empty(run.Ignored);
+        Assert.Empty(run.Warnings);
+    }
+
+    [Fact]
+    public void Load_PrivateJob_FillsItsDefaults()
+    {
+        GlmJob job = Load(Private).Job;
+        Assert.Equal("job", job.Name);
+        Assert.Equal(new GlmTrainingOptions
+        {
+            Epochs = 2,
+            BatchesPerEpoch = 50,
+            StepSize = 1.5,
+            WeightNorm = 1,
+            ResidualClip = 0.5,
+            Seed = -7,
+            Optimizer = GlmOptimizer.Sgd,
+        }, job.Training);
+        Assert.Equal(new GlmPrivacyOptions { Mode = PrivacyMode.HdpVfl, Budget = new PrivacyBudget(1, 1e-5) }, job.Privacy);
+        Assert.Equal(new PreprocessingOptions { Scaling = Scaling.Declared, Rows = RowBound.Clip, Constant = true }, job.Preprocessing);
+        Assert.Equal(0.001, job.Model.L2);
+    }
+
+    [Fact]
+    public void Load_EveryOptionalKey_IsMapped()
+    {
+        string text = Private;
+        foreach ((string path, string json) in new[]
+        {
+            ("privacy.calibration", "\"paper\""), ("privacy.adjacency", "\"replace-one\""), ("privacy.evaluation", "\"none\""), ("privacy.testNoiseSeed", "18446744073709551615"),
+            ("training.messagePrecision", "\"float32\""), ("training.optimizer", "\"sgd\""), ("model.family", "\"poisson\""), ("model.intercept", "\"free\""), ("model.l2", "0"),
+            ("preprocessing", """{ "scaling": "rounded", "rows": "normalize", "constant": false, "rowNorm": 2 }"""),
+            ("evaluation", """{ "split": { "hash": "sha256", "mod": 5, "test": [0, 3] } }"""),
+            ("transport", """{ "kind": "in-memory", "timeoutSeconds": 0.5, "connectTimeoutSeconds": 9, "maxMessageBytes": 4096 }"""),
+            ("parties[0].data.labelRange", "[0, 4]"), ("parties[1].privacy", """{ "epsilon": 3 }"""),
+            ("parties[1].ledger", """{ "path": "l.db", "budget": { "epsilon": 9, "delta": 0.01 } }"""),
+        })
+            text = With(text, path, json);
+        RunFile run = Load(text);
+        GlmPrivacyOptions privacy = run.Job.Privacy;
+        Assert.Equal((Calibration.Paper, EvaluationDisclosure.None, ulong.MaxValue), (privacy.Calibration, privacy.Evaluation, privacy.TestNoiseSeed));
+        Assert.Equal(ElementType.Float32, run.Job.Training.MessagePrecision);
+        Assert.Equal((GlmFamilies.Poisson, GlmIntercept.Free, 0), (run.Job.Model.Family, run.Job.Model.Intercept, run.Job.Model.L2));
+        Assert.Equal(new PreprocessingOptions { Scaling = Scaling.Rounded, Rows = RowBound.Normalize, Constant = false, RowNorm = 2 }, run.Job.Preprocessing);
+        var hash = Assert.IsType<SplitRule.ByHash>(run.Job.Split);
+        Assert.Equal(5, hash.Modulus);
+        Assert.Equal([0, 3], hash.Test);
+        Assert.Equal(new TransportSettings
+        {
+            Kind = TransportKind.InMemory,
+            Timeout = TimeSpan.FromSeconds(0.5),
+            ConnectTimeout = TimeSpan.FromSeconds(9),
+            MaxMessageBytes = 4096,
+        }, run.Transport);
+        Assert.Equal((0.0, 4.0), run.Job.Parties[0].LabelRange);
+        Assert.Null(run.Job.Parties[0].Budget);
+        Assert.Equal(new PrivacyBudget(3, 1e-5), run.Job.Parties[1].Budget);
+        Assert.Equal(new RunFileLedger { Path = Path.Combine(_folder.Path, "l.db"), Budget = new PrivacyBudget(9, 0.01) }, run.Parties[1].Ledger);
+    }
+
+    [Theory]
+    [InlineData("privacy.epsilonn", "epsilon")]
+    [InlineData("privacy.Delta", "delta")]
+    [InlineData("training.epochz", "epochs")]
+    [InlineData("training.batchPerEpoch", "batchesPerEpoch")]
+    [InlineData("modle", "model")]
+    [InlineData("parties[1].data.pth", "path")]
+    [InlineData("parties[0].rolle", "role")]
+    [InlineData("privacy.oneRound.scoreclip", "scoreClip")]
+    [InlineData("evaluation.splt", "split")]
+    public void Load_UnknownKey_NamesPathAndNearestKey(string path, string nearest)
+    {
+        var error = Refused<ConfigurationException>(With(Private, path, "1"), RunFileErrors.UnknownKey, path);
+        Assert.Contains($"'{nearest}'", error.Remedy, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void Load_KeyOfAnotherSection_NamesThatSection() =>
+        Assert.Contains("training.epochs", Refused<ConfigurationException>(With(Private, "model.epochs", "1"), RunFileErrors.UnknownKey, "model.epochs").Remedy, StringComparison.Ordinal);
+
+    [Theory]
+    [InlineData("privacy.epsilon", "\"NaN\"", RunFileErrors.WrongType)]
+    [InlineData("privacy.epsilon", "-1", RunFileErrors.OutOfRange)]
+    [InlineData("privacy.epsilon", "0", RunFileErrors.OutOfRange)]
+    [InlineData("privacy.epsilon", "1e999", RunFileErrors.OutOfRange)]
+    [InlineData("privacy.epsilon", "true", RunFileErrors.WrongType)]
+    [InlineData("privacy.delta", "0", RunFileErrors.OutOfRange)]
+    [InlineData("privacy.delta", "-1e-5", RunFileErrors.OutOfRange)]
+    [InlineData("privacy.delta", "\"1e-5\"", RunFileErrors.WrongType)]
+    [InlineData("privacy.testNoiseSeed", "-1", RunFileErrors.OutOfRange)]
+    [InlineData("privacy", "[]", RunFileErrors.WrongType)]
+    [InlineData("privacy.mode", "\"dp\"", RunFileErrors.UnknownWord)]
+    [InlineData("privacy.mode", "1", RunFileErrors.WrongType)]
+    [InlineData("training.stepSize", "0", RunFileErrors.OutOfRange)]
+    [InlineData("training.stepSize", "\"big\"", RunFileErrors.WrongType)]
+    [InlineData("training.stepSize", "-1e999", RunFileErrors.OutOfRange)]
+    [InlineData("training.weightNorm", "0", RunFileErrors.OutOfRange)]
+    [InlineData("training.residualClip", "-2", RunFileErrors.OutOfRange)]
+    [InlineData("training.weightNorm", null, RunFileErrors.MissingKey)]
+    [InlineData("training.residualClip", null, RunFileErrors.MissingKey)]
+    [InlineData("training.epochs", "0", RunFileErrors.OutOfRange)]
+    [InlineData("training.epochs", "1.5", RunFileErrors.OutOfRange)]
+    [InlineData("training.epochs", "1000001", RunFileErrors.OutOfRange)]
+    [InlineData("training.epochs", "1e30", RunFileErrors.OutOfRange)]
+    [InlineData("training.batchesPerEpoch", "0", RunFileErrors.OutOfRange)]
+    [InlineData("training.batchSize", "64", RunFileErrors.Contradiction)]
+    [InlineData("training.seed", "1.5", RunFileErrors.OutOfRange)]
+    [InlineData("training.seed", "1e40", RunFileErrors.OutOfRange)]
+    [InlineData("training.optimizer", "\"adam\"", RunFileErrors.UnknownWord)]
+    [InlineData("training.messagePrecision", "\"float16\"", RunFileErrors.UnknownWord)]
+    [InlineData("model", null, RunFileErrors.MissingKey)]
+    [InlineData("model.family", null, RunFileErrors.MissingKey)]
+    [InlineData("model.family", "\"binominal\"", RunFileErrors.UnknownWord)]
+    [InlineData("model.l2", "-0.1", RunFileErrors.OutOfRange)]
+    [InlineData("model.intercept", "\"yes\"", RunFileErrors.WrongType)]
+    [InlineData("name", "\" \"", RunFileErrors.OutOfRange)]
+    [InlineData("parties", null, RunFileErrors.MissingKey)]
+    [InlineData("parties", "{}", RunFileErrors.WrongType)]
+    [InlineData("parties", "[]", RunFileErrors.Parties)]
+    [InlineData("parties[1].role", "\"guest\"", RunFileErrors.UnknownWord)]
+    [InlineData("parties[1].name", "\"BANK\"", RunFileErrors.Parties)]
+    [InlineData("parties[1].name", "\"../x\"", RunFileErrors.Parties)]
+    [InlineData("parties[1].name", null, RunFileErrors.MissingKey)]
+    [InlineData("parties[1].data", null, RunFileErrors.MissingKey)]
+    [InlineData("parties[1].data.path", null, RunFileErrors.MissingKey)]
+    [InlineData("parties[1].data.label", "\"y\"", RunFileErrors.Contradiction)]
+    [InlineData("parties", "[7]", RunFileErrors.WrongType)]
+    [InlineData("parties[1].privacy.epsilon", "0", RunFileErrors.OutOfRange)]
+    [InlineData("parties[1].ledger.budget", "{ \"epsilon\": 1 }", RunFileErrors.MissingKey)]
+    [InlineData("parties[0].data.labelRange", "[2, 1]", RunFileErrors.OutOfRange)]
+    [InlineData("parties[0].data.labelRange", "[0, 1e999]", RunFileErrors.OutOfRange)]
+    [InlineData("parties[0].data.labelRange", "[0]", RunFileErrors.WrongType)]
+    [InlineData("parties[0].data.labelRange", "3", RunFileErrors.WrongType)]
+    [InlineData("preprocessing.rowNorm", "0", RunFileErrors.OutOfRange)]
+    [InlineData("preprocessing.rows", "\"cut\"", RunFileErrors.UnknownWord)]
+    [InlineData("preprocessing.constant", "1", RunFileErrors.WrongType)]
+    [InlineData("evaluation.split", "{}", RunFileErrors.MissingKey)]
+    [InlineData("evaluation.split", """{ "hash": "md5", "mod": 5, "test": [0] }""", RunFileErrors.UnknownWord)]
+    [InlineData("evaluation.split", """{ "hash": "sha256", "mod": 1, "test": [0] }""", RunFileErrors.OutOfRange)]
+    [InlineData("evaluation.split", """{ "hash": "sha256", "mod": 5, "test": [5] }""", RunFileErrors.OutOfRange)]
+    [InlineData("evaluation.split", """{ "hash": "sha256", "mod": 5, "test": [] }""", RunFileErrors.OutOfRange)]
+    [InlineData("evaluation.split", """{ "path": "s.csv", "mod": 5 }""", RunFileErrors.Contradiction)]
+    [InlineData("transport.kind", "\"http\"", RunFileErrors.UnknownWord)]
+    [InlineData("transport.timeoutSeconds", "0", RunFileErrors.OutOfRange)]
+    [InlineData("transport.timeoutSeconds", "86401", RunFileErrors.OutOfRange)]
+    [InlineData("transport.connectTimeoutSeconds", "-1", RunFileErrors.OutOfRange)]
+    [InlineData("transport.maxMessageBytes", "1", RunFileErrors.OutOfRange)]
+    public void Load_FaultyValue_NamesKey(string path, string? json, string id)
+    {
+        var error = Refused<ConfigurationException>(With(Private, path, json), id, path[(path.LastIndexOf('.') + 1)..]);
+        Assert.Equal(2, error.ExitCode);
+    }
+
+    [Theory]
+    [InlineData("parties[0].role", "\"passive\"", RunFileErrors.Parties, "0 parties are active")]
+    [InlineData("parties[1].role", "\"active\"", RunFileErrors.Parties, "2 parties are active")]
+    [InlineData("parties[1].data.path", "\"x.npy\"", RunFileErrors.MissingKey, "parties[1].data.ids")]
+    public void Load_FaultThatShowsElsewhere_NamesThatPlace(string path, string json, string id, string part) =>
+        Refused<ConfigurationException>(With(Private, path, json), id, part);
+
+    [Theory]
+    [InlineData("training.optimizer", "\"accelerated\"")]
+    [InlineData("training.optimizer", "\"irls\"")]
+    [InlineData("privacy.mode", "\"one-round\"")]
+    [InlineData("privacy.mode", "\"label-dp\"")]
+    [InlineData("privacy.mode", "\"he\"")]
+    [InlineData("privacy.calibration", "\"weight-noise\"")]
+    [InlineData("privacy.adjacency", "\"zero-out\"")]
+    [InlineData("privacy.evaluation", "\"charged\"")]
+    [InlineData("model.family", "\"multinomial\"")]
+    [InlineData("model.type", "\"dssm\"")]
+    [InlineData("alignment", "\"psi\"")]
+    public void Load_SettingOfALaterRelease_SaysSo(string path, string json) =>
+        Assert.Contains("later release", Refused<ConfigurationException>(With(Private, path, json), RunFileErrors.NotYet, path).Cause, StringComparison.Ordinal);
+
+    [Fact]
+    public void Load_DssmModel_ReportsNothingElse() =>
+        Assert.DoesNotContain("towers", Refused<ConfigurationException>(With(Private, "model", """{ "type": "dssm", "towers": [] }"""), RunFileErrors.NotYet, "model.type").Message, StringComparison.Ordinal);
+
+    [Theory]
+    [InlineData("training.optimizer", "\"lbfgs\"", RunFileErrors.OptimizerRefused)]
+    [InlineData("preprocessing.rows", "\"none\"", RunFileErrors.UnboundedRows)]
+    [InlineData("privacy.delta", "0.1", RunFileErrors.DeltaTooLarge)]
+    [InlineData("privacy.delta", "0.5", RunFileErrors.DeltaTooLarge)]
+    [InlineData("parties[1].privacy.delta", "0.1", RunFileErrors.DeltaTooLarge)]
+    public void Load_PrivateModeBeyondTheProof_IsRefused(string path, string json, string id) =>
+        Assert.Equal(5, Refused<PrivacyRefusedException>(With(Private, path, json), id, path).ExitCode);
+
+    [Fact]
+    public void Load_SeveralFaults_ReportsAllOfThem()
+    {
+        string text = With(With(With(With(Private, "privacy.epsilon", "-1"), "training.stepsize", "1"), "parties[1].role", "\"host\""), "preprocessing.rows", "\"none\"");
+        var error = Assert.Throws<ConfigurationException>(() => Load(text));
+        foreach (string part in new[] { "privacy.epsilon", "training.stepsize", "parties[1].role", "preprocessing.rows", "FL2006", "FL2003", "FL2007", "FL5051", "4 faults" })
+            Assert.Contains(part, error.Cause, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void Load_RefusalsOnly_IsARefusal()
+    {
+        var error = Assert.Throws<PrivacyRefusedException>(() => Load(With(With(Private, "privacy.delta", "0.2"), "preprocessing.rows", "\"none\"")));
+        Assert.Contains("privacy.delta", error.Cause, StringComparison.Ordinal);
+        Assert.Contains("preprocessing.rows", error.Cause, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void Load_KeysTheModeDoesNotUse_AreListed()
+    {
+        string text = Plain;
+        foreach ((string path, string json) in new[]
+        {
+            ("privacy", """{ "mode": "none", "calibration": "weight-noise", "epsilon": -1, "delta": 0.5, "adjacency": "replace-one", "evaluation": "charged", "testNoiseSeed": 1, "oneRound": { "alpha": 1 } }"""),
+            ("training", """{ "stepSize": 1, "weightNorm": 1, "residualClip": 1, "epochs": 10, "batchesPerEpoch": 1 }"""), ("model.classes", "3"),
+            ("parties[1].privacy", """{ "epsilon": 1, "delta": 2 }"""),
+        })
+            text = With(text, path, json);
+        RunFile run = Load(text);
+        Assert.Equal(
+            ["model.classes", "parties[1].privacy.delta", "parties[1].privacy.epsilon", "privacy.adjacency", "privacy.calibration", "privacy.delta", "privacy.epsilon",
+                "privacy.evaluation", "privacy.oneRound", "privacy.testNoiseSeed", "training.residualClip", "training.stepSize", "training.weightNorm"],
+            run.Ignored.Order(StringComparer.Ordinal));
+        Assert.Equal(new GlmTrainingOptions { Epochs = 10, BatchesPerEpoch = 1, Optimizer = GlmOptimizer.Lbfgs }, run.Job.Training);
+        Assert.Equal(new GlmPrivacyOptions(), run.Job.Privacy);
+        Assert.All(run.Job.Parties, party => Assert.Null(party.Budget));
+    }
+
+    [Theory]
+    [InlineData("""{ "batchesPerEpoch": 2 }""", GlmOptimizer.Sgd)]
+    [InlineData("""{ "batchSize": 100 }""", GlmOptimizer.Sgd)]
+    [InlineData("""{ "optimizer": "sgd" }""", GlmOptimizer.Sgd)]
+    [InlineData("""{ "batchesPerEpoch": 1 }""", GlmOptimizer.Lbfgs)]
+    [InlineData("{}", GlmOptimizer.Lbfgs)]
+    public void Load_PlainMode_ChoosesOptimizer(string training, GlmOptimizer expected)
+    {
+        GlmTrainingOptions options = Load(With(Plain, "training", training)).Job.Training;
+        Assert.Equal(expected, options.Optimizer);
+        Assert.Equal((null, null), (options.WeightNorm, options.ResidualClip));
+    }
+
+    [Theory]
+    [InlineData("""{ "optimizer": "lbfgs", "batchesPerEpoch": 2 }""")]
+    [InlineData("""{ "optimizer": "lbfgs", "batchSize": 10 }""")]
+    public void Load_LbfgsOnBatches_IsRefused(string training) =>
+        Refused<ConfigurationException>(With(Plain, "training", training), RunFileErrors.Contradiction, "training.batch");
+
+    [Theory]
+    [InlineData(false, null, null, GlmIntercept.Default, false)]
+    [InlineData(false, "true", true, GlmIntercept.Default, true)]
+    [InlineData(false, "false", null, GlmIntercept.None, false)]
+    [InlineData(false, "\"free\"", null, GlmIntercept.Free, false)]
+    [InlineData(true, null, null, GlmIntercept.Default, true)]
+    [InlineData(true, "true", null, GlmIntercept.Default, true)]
+    [InlineData(true, "true", true, GlmIntercept.Default, true)]
+    [InlineData(true, null, false, GlmIntercept.None, false)]
+    [InlineData(true, "false", null, GlmIntercept.None, false)]
+    [InlineData(true, "\"free\"", null, GlmIntercept.Free, true)]
+    [InlineData(true, "\"free\"", false, GlmIntercept.Free, false)]
+    public void Load_Intercept_DecidesTheConstant(bool isPrivate, string? intercept, bool? constant, GlmIntercept expected, bool expectedConstant)
+    {
+        string text = With(isPrivate ? Private : Plain, "model.intercept", intercept);
+        GlmJob job = Load(constant is { } given ? With(text, "preprocessing.constant", given ? "true" : "false") : text).Job;
+        Assert.Equal((expected, expectedConstant), (job.Model.Intercept, job.Preprocessing!.Constant));
+    }
+
+    [Theory]
+    [InlineData(false, "false", "true")]
+    [InlineData(true, "false", "true")]
+    [InlineData(true, "true", "false")]
+    public void Load_InterceptAgainstConstant_IsRefused(bool isPrivate, string intercept, string constant) =>
+        Refused<ConfigurationException>(With(With(isPrivate ? Private : Plain, "model.intercept", intercept), "preprocessing.constant", constant),
+            RunFileErrors.Contradiction, "preprocessing.constant");
+
+    [Theory]
+    [InlineData("gaussian")]
+    [InlineData("poisson")]
+    public void Load_PrivateUnboundedFamily_NeedsLabelRange(string family)
+    {
+        string text = With(Private, "model.family", $"\"{family}\"");
+        Refused<ConfigurationException>(text, RunFileErrors.MissingKey, "parties[0].data.labelRange");
+        Assert.Equal((0.0, 4.0), Load(With(text, "parties[0].data.labelRange", "[0, 4]")).Job.Parties[0].LabelRange);
+        Load(With(With(Plain, "model.family", $"\"{family}\""), "privacy.mode", "\"none\""));
+    }
+
+    [Fact]
+    public void Load_PoissonLabelRangeBelowZero_IsRefused() =>
+        Refused<ConfigurationException>(With(With(Private, "model.family", "\"poisson\""), "parties[0].data.labelRange", "[-1, 4]"), RunFileErrors.OutOfRange, "labelRange");
+
+    [Fact]
+    public void Load_BudgetsOfPartiesOnly_NeedNoneOfTheJob()
+    {
+        string text = With(With(Private, "privacy", """{ "mode": "hdp-vfl", "delta": 1e-6 }"""), "parties[0].privacy", """{ "epsilon": 1 }""");
+        Refused<ConfigurationException>(text, RunFileErrors.MissingKey, "parties[1].privacy.epsilon");
+        GlmJob job = Load(With(text, "parties[1].privacy", """{ "epsilon": 2, "delta": 1e-4 }""")).Job;
+        Assert.Null(job.Privacy.Budget);
+        Assert.Equal([new PrivacyBudget(1, 1e-6), new PrivacyBudget(2, 1e-4)], job.Parties.Select(party => party.Budget));
+    }
+
+    [Fact]
+    public void Load_SplitFiles_OfJobAndParties()
+    {
+        string text = With(Plain, "evaluation", """{ "split": { "path": "split.csv" } }""");
+        RunFile run = Load(With(text, "parties[1].split", """{ "path": "own.csv" }"""));
+        Assert.IsType<SplitRule.FromFile>(run.Job.Split);
+        Assert.Equal(Path.Combine(_folder.Path, "split.csv"), run.SplitPath);
+        Assert.Equal(["split.csv", "own.csv"], run.Parties.Select(party => Path.GetFileName(party.SplitPath)));
+
+        Refused<ConfigurationException>(With(Plain, "parties[1].split", """{ "path": "own.csv" }"""), RunFileErrors.MissingKey, "bank");
+        Refused<ConfigurationException>(
+            With(With(Plain, "evaluation", """{ "split": { "hash": "sha256", "mod": 5, "test": [0] } }"""), "parties[1].split", """{ "path": "own.csv" }"""),
+            RunFileErrors.Contradiction, "evaluation.split");
+    }
+
+    [Fact]
+    public void Load_AlignmentAbsent_Warns() => Assert.Contains("alignment", Assert.Single(Load(With(Plain, "alignment", null)).Warnings), StringComparison.Ordinal);
+
+    [Fact]
+    public void Load_NullValues_CountAsAbsent()
+    {
+        RunFile run = Load(With(Plain, "training", """{ "weightNorm": null, "stepSize": null }"""));
+        Assert.Empty(run.Ignored);
+    }
+
+    [Fact]
+    public void Load_NoFile_SaysSo() => Assert.Equal(RunFileErrors.Unreadable, Assert.Throws<ConfigurationException>(() => RunFile.Load(Path.Combine(_folder.Path, "none.json"))).Id);
+
+    [Theory]
+    [InlineData("{ \"model\": NaN }", "line 1")]
+    [InlineData("{\n\"a\" 1 }", "line 2")]
+    [InlineData("", "line 1")]
+    [InlineData("[1]", "object")]
+    public void Load_NoJsonObject_NamesThePlace(string text, string part) => Refused<ConfigurationException>(text, RunFileErrors.Malformed, part);
+
+    [Fact]
+    public void Load_KeyTwice_IsRefused() =>
+        Refused<ConfigurationException>(Plain.Replace("\"alignment\"", "\"name\": \"x\", \"alignment\"", StringComparison.Ordinal), RunFileErrors.DuplicateKey, "name");
+}

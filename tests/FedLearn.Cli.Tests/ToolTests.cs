@@ -1,0 +1,79 @@
+using System.CommandLine;
+using FedLearn.Diagnostics;
+
+namespace FedLearn.Cli.Tests;
+
+public class ToolTests
+{
+    [Theory]
+    [InlineData("--help")]
+    [InlineData("privacy", "--help")]
+    [InlineData("privacy", "calibrate", "--help")]
+    [InlineData("privacy", "gaussian", "--help")]
+    [InlineData("privacy", "account", "-h")]
+    public async Task Help_AnyVerb_TeachesOnStandardOutput(params string[] args)
+    {
+        ToolRun run = await ToolRun.Of(args);
+        Assert.Equal((0, ""), (run.ExitCode, run.Error));
+        Assert.Contains("fedlearn", run.Output, StringComparison.Ordinal);
+        if (args.Length > 2)
+            Assert.Contains("Example", run.Output, StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData("audit")]
+    [InlineData("frobnicate", "--x")]
+    [InlineData]
+    public async Task Run_UnknownVerb_IsUsage(params string[] args)
+    {
+        ToolRun run = await ToolRun.Of(args);
+        Assert.Equal((2, ""), (run.ExitCode, run.Output));
+        Assert.Contains(CliErrors.Usage, run.Error, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task Help_Root_ListsNoVerbThatDoesNotExist() => Assert.DoesNotContain("audit", (await ToolRun.Of("--help")).Output, StringComparison.Ordinal);
+
+    [Fact]
+    public void OutputFile_Write_ReplacesWholeFile()
+    {
+        using var folder = new TempFolder();
+        string path = Path.Combine(folder.Path, "sub", "out.json");
+        OutputFile.Write(path, "first");
+        OutputFile.Write(path, "second");
+        Assert.Equal("second", File.ReadAllText(path));
+        Assert.Single(Directory.GetFiles(Path.GetDirectoryName(path)!));
+    }
+
+    [Fact]
+    public void OutputFile_FolderInTheWay_RefusesAndLeavesNothing()
+    {
+        using var folder = new TempFolder();
+        Assert.Equal(CliErrors.CannotWrite, Assert.Throws<Diagnostics.ConfigurationException>(() => OutputFile.Write(folder.Path, "text")).Id);
+        Assert.Empty(Directory.GetFiles(Path.GetDirectoryName(folder.Path)!, Path.GetFileName(folder.Path) + ".*"));
+    }
+
+    public static TheoryData<Exception, int, string> Failures => new()
+    {
+        { new ConfigurationException("FL2999", "place", "cause.", "remedy."), 2, "FL2999" },
+        { new BadInputException("FL3999", "place", "cause.", "remedy."), 3, "FL3999" },
+        { new PeerException("FL4999", "place", "cause.", "remedy."), 4, "FL4999" },
+        { new PrivacyRefusedException("FL5999", "place", "cause.", "remedy."), 5, "FL5999" },
+        { new InternalFailureException("FL6999", "place", "cause.", "remedy."), 6, "FL6999" },
+        { new InvalidOperationException("secret 17.25"), 6, CliErrors.Unexpected },
+        { new OperationCanceledException("secret 17.25"), Tool.Interrupted, "interrupted" },
+    };
+
+    [Theory]
+    [MemberData(nameof(Failures))]
+    public async Task Run_VerbThrows_PrintsIdAndEndsWithItsExitCode(Exception failure, int exitCode, string part)
+    {
+        var root = new Command("fedlearn");
+        root.SetAction((_, _) => Task.FromException(failure));
+        using StringWriter output = new(), error = new();
+        Assert.Equal(exitCode, await Tool.RunAsync(root, [], output, error, TestContext.Current.CancellationToken));
+        Assert.Empty(output.ToString());
+        Assert.Contains(part, error.ToString(), StringComparison.Ordinal);
+        Assert.DoesNotContain("17.25", error.ToString(), StringComparison.Ordinal);
+    }
+}

@@ -1,0 +1,301 @@
+using System.Text;
+using FedLearn.Data;
+using FedLearn.Diagnostics;
+
+namespace FedLearn.Tests.Data;
+
+public sealed class CsvTableTests : IDisposable
+{
+    private readonly TempFolder _folder = new();
+
+    public void Dispose() => _folder.Dispose();
+
+    private const string Schema = """
+        { "id": "id", "label": "y", "fields": [
+          { "name": "age", "type": "numeric", "min": 0, "max": 100 },
+          { "name": "sex", "type": "one-hot", "columns": ["f", "m"] },
+          { "name": "city", "type": "category", "values": ["Köln", "Bonn, am Rhein"] } ] }
+        """;
+
+    private Table Load(string csv, string? schema = null, bool needLabel = false, string? label = null) => Load(Encoding.UTF8.GetBytes(csv), schema, needLabel, label);
+
+    private Table Load(byte[] csv, string? schema = null, bool needLabel = false, string? label = null) => Table.Load(new TableSource
+    {
+        Path = _folder.Write("t.csv", csv),
+        Schema = schema is null ? null : _folder.Write("s.json", schema),
+        Label = label,
+    }, needLabel);
+
+    private void Refuses(string id, string place, string? secret, string csv, string? schema = null, bool needLabel = false, string? label = null) =>
+        ErrorAssert.Throws<BadInputException>(id, place, secret, () => Load(csv, schema, needLabel, label));
+
+    [Fact]
+    public void Load_NoSchema_EveryColumnButIdAndLabelIsNumeric()
+    {
+        Table table = Load("b,id,y,a\n1.5,p,0,-2e1\n.25,q,1,3.\n", needLabel: true, label: "y");
+        Assert.Equal(["b", "a"], table.Schema.FeatureNames);
+        Assert.Equal(["p", "q"], table.Ids);
+        Assert.Equal([1.5, -20, 0.25, 3], table.Values.Values);
+        Assert.Equal([0, 1], table.Labels!);
+        Assert.Empty(table.IgnoredColumns);
+        Assert.False(table.Schema.DeclaresAllRanges);
+        Assert.EndsWith("t.csv, line 3", table.PlaceOf(1), StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void Load_Schema_EncodesEveryKindInItsOrder()
+    {
+        Table table = Load("y,city,m,f,extra,age,id\n1,\"Bonn, am Rhein\",1,0,text,31,a\n0,Köln,0,1.0,,200,b\n", Schema, needLabel: true);
+        Assert.Equal(["age", "f", "m", "city=Köln", "city=Bonn, am Rhein"], table.Schema.FeatureNames);
+        Assert.Equal([31, 0, 1, 0, 1, 200, 1, 0, 1, 0], table.Values.Values);
+        Assert.Equal([1, 0], table.Labels!);
+        Assert.Equal(["extra"], table.IgnoredColumns);
+    }
+
+    [Fact]
+    public void Load_LabelNotNeeded_LeavesItOut()
+    {
+        Table table = Load("id,y,f,m,city,age\na,,0,1,Köln,3\n", Schema);
+        Assert.Null(table.Labels);
+        Assert.DoesNotContain("y", table.Schema.FeatureNames);
+        Assert.Empty(table.IgnoredColumns);
+    }
+
+    [Fact]
+    public void Load_SourceNamesColumns_OverridesSchema()
+    {
+        string path = _folder.Write("t.csv", "key,target,f,m,city,age\na,7,0,1,Köln,3\n");
+        var source = new TableSource { Path = path, Id = "key", Label = "target", Schema = _folder.Write("s.json", Schema) };
+        Table table = Table.Load(source, needLabel: true);
+        Assert.Equal(["a"], table.Ids);
+        Assert.Equal([7], table.Labels!);
+    }
+
+    [Theory]
+    [InlineData("id,a\r\nx,1\r\ny,2\r\n")]                                  // CRLF
+    [InlineData("\uFEFFid,a\nx,1\ny,2")]                                     // byte order mark, no line end
+    [InlineData("id,a\nx,1\ny,2\n\n\n")]                                     // blank lines at the end
+    [InlineData("id,a\nx,1\n\ny,2\n   \n")]                                  // blank lines between, white space at the end
+    [InlineData("\"id\",\"a\"\n\"x\",\"1\"\n y , 2 \n")]                     // quotes, blanks around cells
+    [InlineData("id,a\rx,1\ry,2\r")]                                         // CR alone
+    public void Load_HarmlessLayout_ReadsTheSame(string csv)
+    {
+        Table table = Load(csv);
+        Assert.Equal(["x", "y"], table.Ids);
+        Assert.Equal([1, 2], table.Values.Values);
+    }
+
+    [Fact]
+    public void Load_Utf16WithMark_ReadsTheSame() =>
+        Assert.Equal(["ü"], Load([.. Encoding.Unicode.GetPreamble(), .. Encoding.Unicode.GetBytes("id,a\nü,1\n")]).Ids);
+
+    [Fact]
+    public void Load_LineBreakInQuotes_KeepsLineNumbers()
+    {
+        Table table = Load("id,a\n\"x\ny\",1\n\nz,2\n");
+        Assert.EndsWith("line 2", table.PlaceOf(0), StringComparison.Ordinal);
+        Assert.EndsWith("line 5", table.PlaceOf(1), StringComparison.Ordinal);
+        Refuses(DataErrors.NotANumber, "line 5, column 'a'", "secret", "id,a\n\"x\ny\",1\n\nz,secret\n");
+    }
+
+    [Fact]
+    public void Load_MissingFile_Refused() => ErrorAssert.Throws<BadInputException>(DataErrors.FileUnreadable, "no.csv", null,
+        () => Table.Load(new TableSource { Path = _folder["no.csv"] }, needLabel: false));
+
+    [Fact]
+    public void Load_Folder_Refused()
+    {
+        Directory.CreateDirectory(_folder["d.csv"]);
+        ErrorAssert.Throws<BadInputException>(DataErrors.FileUnreadable, "d.csv", null,
+            () => Table.Load(new TableSource { Path = _folder["d.csv"] }, needLabel: false));
+    }
+
+    [Theory]
+    [InlineData("")]
+    [InlineData("\n")]
+    [InlineData("key,a\nx,1\n")]                                             // another name
+    [InlineData("ID,a\nx,1\n")]                                              // names are exact
+    [InlineData("id;a\nx;1\n")]                                              // another separator
+    public void Load_NoIdColumn_Refused(string csv) => Refuses(DataErrors.ColumnMissing, "t.csv", null, csv);
+
+    [Fact]
+    public void Load_NoLabelColumn_Refused() => Refuses(DataErrors.ColumnMissing, "t.csv", null, "id,a\nx,1\n", needLabel: true, label: "y");
+
+    [Fact]
+    public void Load_NoFeatureColumn_Refused() => Refuses(DataErrors.ColumnMissing, "t.csv", null, "id,y\nx,1\n", needLabel: true, label: "y");
+
+    [Theory]
+    [InlineData("age")]
+    [InlineData("m")]
+    [InlineData("city")]
+    public void Load_SchemaColumnMissing_NamesIt(string column)
+    {
+        string csv = "id,age,f,m,city\nx,1,0,1,Köln\n".Replace(column, "other", StringComparison.Ordinal);
+        BadInputException error = ErrorAssert.Throws<BadInputException>(DataErrors.ColumnMissing, "t.csv", null, () => Load(csv, Schema));
+        Assert.Contains($"'{column}'", error.Cause, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void Load_LabelNotNamed_IsAConfigurationError() => ErrorAssert.Throws<ConfigurationException>(DataErrors.LabelNotNamed, "t.csv", null,
+        () => Load("id,a\nx,1\n", needLabel: true));
+
+    [Theory]
+    [InlineData("id,a,a\nx,1,2\n")]
+    [InlineData("id,a,\" a\"\nx,1,2\n")]
+    [InlineData("id,a,\nx,1,2\n")]
+    public void Load_HeaderNotUnique_Refused(string csv) => Refuses(DataErrors.ColumnDuplicate, "line 1", null, csv);
+
+    [Theory]
+    [InlineData("id,a\nx,1\ny,987,3\n")]
+    [InlineData("id,a\nx,1\n987\n")]
+    [InlineData("id,a\nx,1\ny,987,\n")]
+    public void Load_RaggedRow_Refused(string csv) => Refuses(DataErrors.RaggedRow, "line 3", "987", csv);
+
+    [Theory]
+    [InlineData("id,a\nx,1\ny,\"987\"6\n")]
+    [InlineData("id,a\nx,1\ny,\"987\n")]
+    [InlineData("id,a\nx,1\ny,98\"7\n")]
+    public void Load_BadQuotes_Refused(string csv) => Refuses(DataErrors.MalformedCsv, "line 3", "987", csv);
+
+    [Fact]
+    public void Load_IdNotUtf8_Refused() => ErrorAssert.Throws<BadInputException>(DataErrors.MalformedCsv, "line 2", null,
+        () => Load([.. "id,a\n"u8, 0xFF, .. ",1\n"u8]));
+
+    [Theory]
+    [InlineData("abc")]
+    [InlineData("\"1,5\"")]
+    [InlineData("\"1,234.5\"")]
+    [InlineData("1 234")]
+    [InlineData("\" 987\"")]
+    [InlineData("0x1F")]
+    [InlineData("1_000")]
+    [InlineData("1e")]
+    [InlineData("--1")]
+    [InlineData("+")]
+    [InlineData(".")]
+    [InlineData("1.2.3")]
+    [InlineData("1e2e3")]
+    [InlineData("(987)")]
+    [InlineData("€987")]
+    [InlineData("987%")]
+    [InlineData("true")]
+    [InlineData("١٢٣")]                                                      // digits of another script
+    public void Load_NotANumber_NamesCellAndHidesIt(string cell)
+    {
+        Refuses(DataErrors.NotANumber, "line 3, column 'a b'", cell.Trim('"', ' ') is { Length: > 1 } secret ? secret : null, $"id,a b,c\nx,1,2\ny,{cell},3\n");
+        Refuses(DataErrors.NotANumber, "line 2, column 'y'", null, $"id,y,c\nx,{cell},2\n", needLabel: true, label: "y");
+    }
+
+    [Theory]
+    [InlineData("1e999")]
+    [InlineData("-1e999")]
+    [InlineData("1e99999999999999999999")]
+    [InlineData("NaN")]
+    [InlineData("nan")]
+    [InlineData("-nan")]
+    [InlineData("inf")]
+    [InlineData("-Infinity")]
+    [InlineData("+INF")]
+    public void Load_NotFinite_NamesCellAndHidesIt(string cell) => Refuses(DataErrors.NotFinite, "line 3, column 'b'", cell.Contains("99", StringComparison.Ordinal) ? cell : null,
+        $"id,b,c\nx,1,2\ny,{cell},3\n");                                     // the message says NaN and infinite whatever the cell
+
+    [Theory]
+    [InlineData("")]
+    [InlineData("  ")]
+    [InlineData("\"\"")]
+    public void Load_EmptyCell_Refused(string cell) => Refuses(DataErrors.EmptyCell, "line 3, column 'b'", null, $"id,b,c\nx,1,2\ny,{cell},3\n");
+
+    [Theory]
+    [InlineData("1e-999", 0)]
+    [InlineData("+5", 5)]
+    [InlineData("-0", -0.0)]
+    [InlineData("0.1", 0.1)]
+    [InlineData("17976931348623157e292", double.MaxValue)]
+    [InlineData("4.9E-324", double.Epsilon)]
+    [InlineData("9007199254740993", 9007199254740992)]                       // halfway: to even
+    [InlineData("0.1000000000000000055511151231257827021181583404541015625", 0.1)]
+    public void Load_Number_IsRoundedOnceToNearest(string cell, double expected) =>
+        Assert.Equal(BitConverter.DoubleToInt64Bits(expected), BitConverter.DoubleToInt64Bits(Load($"id,a\nx,{cell}\n").Values.Values[0]));
+
+    [Theory]
+    [InlineData("secret987", "secret987")]
+    [InlineData("\"secret987 \"", " secret987")]                             // white space at the ends
+    [InlineData("sécret987", "se\u0301cret987")]                             // normal form C
+    public void Load_DuplicateId_NamesBothRowsAndHidesIt(string first, string second)
+    {
+        BadInputException error = ErrorAssert.Throws<BadInputException>(DataErrors.DuplicateId, "line 4", "cret987", () => Load($"id,a\n{first},1\nx,2\n{second},3\n"));
+        Assert.Contains("line 2", error.Cause, StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData("")]
+    [InlineData("   ")]
+    [InlineData("\" \"")]
+    public void Load_EmptyId_Refused(string id) => Refuses(DataErrors.EmptyId, "line 3", null, $"id,a\nx,1\n{id},2\n");
+
+    [Theory]
+    [InlineData("id,a\n")]
+    [InlineData("id,a")]
+    [InlineData("id,a\n\n\n")]
+    public void Load_NoRows_Refused(string csv) => Refuses(DataErrors.NoRows, "t.csv", null, csv);
+
+    [Theory]
+    [InlineData("Essen")]
+    [InlineData("köln")]
+    [InlineData("Köl")]
+    public void Load_UnknownCategory_NamesCellAndHidesIt(string cell) =>
+        Refuses(DataErrors.UnknownCategory, "line 2, column 'city'", cell, $"id,age,f,m,city\nx,1,0,1,{cell}\n", Schema);
+
+    [Fact]
+    public void Load_EmptyCategory_Refused() => Refuses(DataErrors.EmptyCell, "line 2, column 'city'", null, "id,age,f,m,city\nx,1,0,1,\n", Schema);
+
+    [Theory]
+    [InlineData("0.987")]
+    [InlineData("-1")]
+    [InlineData("2")]
+    public void Load_OneHotNotZeroOrOne_Refused(string cell) =>
+        Refuses(DataErrors.NotOneHot, "line 2, column 'f'", cell == "2" ? null : cell, $"id,age,f,m,city\nx,1,{cell},0,Köln\n", Schema);
+
+    [Fact]
+    public void Load_LabelOutsideRange_NamesCellAndHidesIt()
+    {
+        var source = new TableSource { Path = _folder.Write("t.csv", "id,y,a\nx,4,1\nz,4.987,1\n"), Label = "y", LabelRange = (0, 4) };
+        ErrorAssert.Throws<BadInputException>(DataErrors.LabelOutOfRange, "line 3, column 'y'", "987", () => Table.Load(source, needLabel: true));
+        Assert.Null(Table.Load(source, needLabel: false).Labels);
+    }
+
+    [Theory]
+    [InlineData("t.txt")]
+    [InlineData("t")]
+    public void Load_OtherKindOfFile_IsAConfigurationError(string name) => ErrorAssert.Throws<ConfigurationException>(DataErrors.UnsuitableSource, name, null,
+        () => Table.Load(new TableSource { Path = _folder.Write(name, "id,a\nx,1\n") }, needLabel: false));
+
+    [Fact]
+    public void Load_CsvWithIdFile_IsAConfigurationError() => ErrorAssert.Throws<ConfigurationException>(DataErrors.UnsuitableSource, "t.csv", null,
+        () => Table.Load(new TableSource { Path = _folder.Write("t.csv", "id,a\nx,1\n"), Ids = "ids.txt" }, needLabel: false));
+
+    [Fact]
+    public void Load_LabelIsAField_IsAConfigurationError() => ErrorAssert.Throws<ConfigurationException>(DataErrors.SchemaDuplicate, "s.json", null,
+        () => Load("id,age,f,m,city\nx,1,0,1,Köln\n", Schema, needLabel: true, label: "age"));
+
+    [Fact]
+    public void Load_Cancelled_Throws()
+    {
+        using var source = new CancellationTokenSource();
+        source.Cancel();
+        Assert.ThrowsAny<OperationCanceledException>(() => Table.Load(new TableSource { Path = _folder.Write("t.csv", "id,a\nx,1\n") }, false, source.Token));
+    }
+
+    [Fact]
+    public void Load_ManyRows_GrowsToTheirNumber()
+    {
+        const int Rows = 20_000;
+        var csv = new StringBuilder("id,a,b\r");                             // CR alone: the line count gives no room in advance
+        for (int i = 0; i < Rows; i++)
+            csv.Append(System.Globalization.CultureInfo.InvariantCulture, $"r{i},{i},{-i}\r");
+        Table table = Load(csv.ToString());
+        Assert.Equal(Rows, table.Values.Rows);
+        for (int i = 0; i < Rows; i++)
+            Assert.Equal([i, -i], table.Values.Row(i).ToArray());
+    }
+}

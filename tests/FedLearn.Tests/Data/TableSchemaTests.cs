@@ -1,0 +1,135 @@
+using FedLearn.Data;
+using FedLearn.Diagnostics;
+
+namespace FedLearn.Tests.Data;
+
+public sealed class TableSchemaTests
+{
+    private const string Legal = """
+        {
+          "$schema": "table.schema.json",
+          "id": "id", "label": "y",                              // comments and trailing commas are legal
+          "fields": [
+            { "name": "age", "type": "numeric", "min": 17, "max": 97.5 },
+            { "name": "income", "type": "numeric" },
+            { "name": "sex", "type": "one-hot", "columns": ["sex__f", "sex__m"] },
+            { "name": "city", "type": "category", "values": ["a", "b"] },
+          ],
+        }
+        """;
+
+    private static string WithField(string field) => $$"""{ "fields": [ {{field}} ] }""";
+
+    [Fact]
+    public void Parse_LegalText_GivesFieldsInOrder()
+    {
+        TableSchema schema = TableSchema.Parse(Legal, "here");
+        Assert.Equal(("id", "y"), (schema.IdColumn, schema.LabelColumn));
+        Assert.Equal([FieldKind.Numeric, FieldKind.Numeric, FieldKind.OneHot, FieldKind.Category], schema.Fields.Select(field => field.Kind));
+        Assert.Equal((17, 97.5), (schema.Fields[0].Min, schema.Fields[0].Max));
+        Assert.Equal(["age", "income", "sex__f", "sex__m", "city=a", "city=b"], schema.FeatureNames);
+        Assert.False(schema.DeclaresAllRanges);
+    }
+
+    [Fact]
+    public void DeclaresAllRanges_OnlyNumericFieldsNeedOne() =>
+        Assert.True(TableSchema.Parse(Legal.Replace("\"numeric\" }", "\"numeric\", \"min\": 0, \"max\": 1 }", StringComparison.Ordinal), "here").DeclaresAllRanges);
+
+    [Theory]
+    [InlineData("{")]
+    [InlineData("")]
+    [InlineData("""{ "fields": [], "fields": [] }""")]
+    [InlineData("""{ "fields": [ { "name": "a", "type": "numeric", "min": NaN, "max": 1 } ] }""")]
+    public void Parse_NotJson_Refused(string json) =>
+        ErrorAssert.Throws<ConfigurationException>(DataErrors.SchemaNotJson, "here", null, () => TableSchema.Parse(json, "here"));
+
+    [Theory]
+    [InlineData("""{ "feilds": [] }""", "fields")]
+    [InlineData("""{ "labels": "y", "fields": [] }""", "label")]
+    [InlineData("""{ "fields": [ { "name": "a", "typ": "numeric" } ] }""", "type")]
+    [InlineData("""{ "fields": [ { "name": "a", "type": "numeric", "maximum": 1 } ] }""", "max")]
+    [InlineData("""{ "fields": [ { "name": "a", "type": "category", "Values": ["x"] } ] }""", "values")]
+    public void Parse_UnknownKey_NamesTheNearest(string json, string nearest)
+    {
+        ConfigurationException error = ErrorAssert.Throws<ConfigurationException>(DataErrors.SchemaUnknownKey, "here", null, () => TableSchema.Parse(json, "here"));
+        Assert.Contains($"'{nearest}'", error.Remedy, StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData("""[]""")]
+    [InlineData("""{ }""")]
+    [InlineData("""{ "fields": [] }""")]
+    [InlineData("""{ "fields": {} }""")]
+    [InlineData("""{ "fields": [ 1 ] }""")]
+    [InlineData("""{ "id": 3, "fields": [ { "name": "a", "type": "numeric" } ] }""")]
+    [InlineData("""{ "id": "", "fields": [ { "name": "a", "type": "numeric" } ] }""")]
+    public void Parse_IllegalShape_Refused(string json) =>
+        ErrorAssert.Throws<ConfigurationException>(DataErrors.SchemaInvalid, "here", null, () => TableSchema.Parse(json, "here"));
+
+    [Theory]
+    [InlineData("""{ "type": "numeric" }""")]
+    [InlineData("""{ "name": " ", "type": "numeric" }""")]
+    [InlineData("""{ "name": "a" }""")]
+    [InlineData("""{ "name": "a", "type": "number" }""")]
+    [InlineData("""{ "name": "a", "type": "numeric", "min": 0 }""")]
+    [InlineData("""{ "name": "a", "type": "numeric", "min": 1, "max": 1 }""")]
+    [InlineData("""{ "name": "a", "type": "numeric", "min": 2, "max": 1 }""")]
+    [InlineData("""{ "name": "a", "type": "numeric", "min": 0, "max": 1e999 }""")]
+    [InlineData("""{ "name": "a", "type": "numeric", "min": "0", "max": "1" }""")]
+    [InlineData("""{ "name": "a", "type": "numeric", "columns": ["x"] }""")]
+    [InlineData("""{ "name": "a", "type": "one-hot" }""")]
+    [InlineData("""{ "name": "a", "type": "one-hot", "columns": [] }""")]
+    [InlineData("""{ "name": "a", "type": "one-hot", "columns": [""] }""")]
+    [InlineData("""{ "name": "a", "type": "one-hot", "columns": [1] }""")]
+    [InlineData("""{ "name": "a", "type": "one-hot", "columns": ["x"], "min": 0 }""")]
+    [InlineData("""{ "name": "a", "type": "category" }""")]
+    [InlineData("""{ "name": "a", "type": "category", "values": "x" }""")]
+    public void Parse_IllegalField_Refused(string field) =>
+        ErrorAssert.Throws<ConfigurationException>(DataErrors.SchemaInvalid, "here", null, () => TableSchema.Parse(WithField(field), "here"));
+
+    [Theory]
+    [InlineData("""{ "fields": [ { "name": "a", "type": "numeric" }, { "name": "a", "type": "numeric" } ] }""")]
+    [InlineData("""{ "fields": [ { "name": "a", "type": "numeric" }, { "name": "b", "type": "one-hot", "columns": ["a"] } ] }""")]
+    [InlineData("""{ "fields": [ { "name": "b", "type": "one-hot", "columns": ["x", "x"] } ] }""")]
+    [InlineData("""{ "fields": [ { "name": "b", "type": "one-hot", "columns": ["x"] }, { "name": "b", "type": "numeric" } ] }""")]
+    [InlineData("""{ "fields": [ { "name": "b", "type": "category", "values": ["x", "x"] } ] }""")]
+    [InlineData("""{ "fields": [ { "name": "b", "type": "category", "values": ["x"] }, { "name": "b=x", "type": "numeric" } ] }""")]
+    [InlineData("""{ "id": "a", "fields": [ { "name": "a", "type": "numeric" } ] }""")]
+    [InlineData("""{ "label": "x", "fields": [ { "name": "a", "type": "one-hot", "columns": ["x"] } ] }""")]
+    [InlineData("""{ "id": "y", "label": "y", "fields": [ { "name": "a", "type": "numeric" } ] }""")]
+    public void Parse_ColumnNamedTwice_Refused(string json) =>
+        ErrorAssert.Throws<ConfigurationException>(DataErrors.SchemaDuplicate, "here", null, () => TableSchema.Parse(json, "here"));
+
+    [Fact]
+    public void Load_MissingFile_Refused() =>
+        ErrorAssert.Throws<ConfigurationException>(DataErrors.SchemaUnreadable, "no.json", null, () => TableSchema.Load(Path.Combine(Path.GetTempPath(), "fedlearn-no.json")));
+
+    [Fact]
+    public void Fingerprint_SameFields_IgnoresLayoutAndIdAndLabel()
+    {
+        TableSchema schema = TableSchema.Parse(Legal, "here");
+        string other = Legal.Replace("\"id\": \"id\", \"label\": \"y\",", "", StringComparison.Ordinal).Replace("97.5", "975e-1", StringComparison.Ordinal).Replace("\n", "", StringComparison.Ordinal);
+        other = other.Replace("// comments and trailing commas are legal", "", StringComparison.Ordinal);
+        Assert.Equal(schema.Fingerprint().ToArray(), TableSchema.Parse(other, "there").Fingerprint().ToArray());
+        Assert.Equal(32, schema.Fingerprint().Length);
+    }
+
+    [Fact]
+    public void Fingerprint_AnyChange_Differs()
+    {
+        TableSchema schema = TableSchema.Parse(Legal, "here");
+        (string Old, string New)[] changes =
+        [
+            ("\"age\"", "\"agE\""), ("17", "18"), ("97.5", "97"), ("sex__m", "sex__n"), ("[\"a\", \"b\"]", "[\"b\", \"a\"]"), ("[\"a\", \"b\"]", "[\"a,b\"]"),
+            ("\"income\", \"type\": \"numeric\"", "\"income\", \"type\": \"numeric\", \"min\": 0, \"max\": 1"), ("\"sex\"", "\"gender\""),
+        ];
+        HashSet<string> seen = [Convert.ToHexString(schema.Fingerprint().Span)];
+        foreach ((string old, string @new) in changes)
+            Assert.True(seen.Add(Convert.ToHexString(TableSchema.Parse(Legal.Replace(old, @new, StringComparison.Ordinal), "here").Fingerprint().Span)), @new);
+    }
+
+    // SHA-256 of [["age",0,"17","97.5",[],[]],["income",0,null,null,[],[]],["sex",1,null,null,["sex__f","sex__m"],[]],["city",2,null,null,[],["a","b"]]]
+    [Fact]
+    public void Fingerprint_KnownFields_IsGolden() =>
+        Assert.Equal("A79C6FC2D3867F76D5DED011E88E21BA977077BAFFE426BFC2474B7B33C4F9D5", Convert.ToHexString(TableSchema.Parse(Legal, "here").Fingerprint().Span));
+}

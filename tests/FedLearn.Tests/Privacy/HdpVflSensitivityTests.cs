@@ -1,0 +1,222 @@
+using System.Text.Json;
+using FedLearn.Diagnostics;
+using FedLearn.Privacy;
+using FedLearn.Tests.Shared;
+
+namespace FedLearn.Tests.Privacy;
+
+public class HdpVflSensitivityTests
+{
+    private static HdpVflParameters Binomial(int rows, int batches, int epochs, double eta, double l2 = 0.001, double k = 1) => new()
+    {
+        Family = GlmFamilyKind.Binomial,
+        Rows = rows,
+        Batches = batches,
+        Epochs = epochs,
+        StepSize = eta,
+        L2 = l2,
+        WeightNorm = k,
+        ResidualClip = 1,
+        TargetBound = 1,
+    };
+
+    [Fact]
+    public void Bounds_OracleRows_Agree()
+    {
+        foreach (JsonElement row in Oracle.Load("dp_oracles.json").GetProperty("hdp_vfl").EnumerateArray())
+        {
+            HdpVflParameters p = Binomial(row.Integer("n"), row.Integer("r"), row.Integer("e"), row.Number("eta"), row.Number("lambda"), row.Number("k"));
+            double epsilon = row.Number("epsilon"), delta = row.Number("delta");
+            JsonElement paper = row.GetProperty("paper"), tight = row.GetProperty("tight");
+
+            HdpVflBounds published = HdpVflSensitivity.Paper(p), bounds = HdpVflSensitivity.Tight(p);
+            GaussianDpTests.AssertUpper(paper.Number("Delta_A"), published.Active.Sensitivity);
+            GaussianDpTests.AssertUpper(paper.Number("Delta_B"), published.Passive.Sensitivity);
+            GaussianDpTests.AssertUpper(tight.Number("Delta_A"), bounds.Active.Sensitivity);
+            GaussianDpTests.AssertUpper(tight.Number("Delta_B"), bounds.Passive.Sensitivity);
+            Assert.Equal(tight.Integer("worst_pos_A"), bounds.Active.WorstBatch);
+            Assert.Equal(tight.Integer("worst_pos_B"), bounds.Passive.WorstBatch);
+
+            foreach ((PartySide side, string name) in new[] { (PartySide.Active, "sigma_A"), (PartySide.Passive, "sigma_B") })
+            {
+                GaussianDpTests.AssertUpper(paper.Number(name), HdpVflCalibration.Calibrate(p, Calibration.Paper, side, epsilon, delta).Sigma);
+                PartyCalibration calibrated = HdpVflCalibration.Calibrate(p, Calibration.Tight, side, epsilon, delta);
+                GaussianDpTests.AssertUpper(tight.Number(name), calibrated.Sigma);
+                GaussianDpTests.AssertLower(tight.Number("mu"), calibrated.Mu);
+            }
+        }
+    }
+
+    // Columns: rows, batches, epochs, eta, passive paper and tight, active paper and tight; k = R = C = L = 1, lambda = .001.
+    [Theory]
+    [InlineData(569, 1, 10, 0.05, 6.331, 6.325, 8.540, 4.624)]
+    [InlineData(569, 1, 10, 1, 6.960, 6.480, 8.592, 4.637)]
+    [InlineData(569, 1, 50, 0.05, 14.281, 14.167, 19.111, 10.341)]
+    [InlineData(569, 1, 50, 1, 33.375, 21.764, 20.767, 11.135)]
+    [InlineData(569, 5, 10, 0.05, 6.387, 6.337, 8.547, 4.625)]
+    [InlineData(569, 5, 10, 1, 14.969, 10.074, 9.293, 5.022)]
+    [InlineData(569, 5, 50, 0.05, 16.253, 14.777, 19.260, 10.394)]
+    [InlineData(569, 5, 50, 1, 150.003, 79.841, 42.509, 22.065)]
+    [InlineData(30000, 5, 10, 0.05, 6.326, 6.325, 8.538, 4.624)]
+    [InlineData(30000, 5, 10, 1, 6.593, 6.417, 8.553, 4.632)]
+    [InlineData(30000, 5, 50, 0.05, 14.185, 14.155, 19.095, 10.340)]
+    [InlineData(30000, 5, 50, 1, 24.900, 17.825, 19.791, 10.689)]
+    [InlineData(30000, 10, 10, 0.05, 6.328, 6.326, 8.539, 4.624)]
+    [InlineData(30000, 10, 10, 1, 7.321, 6.681, 8.592, 4.655)]
+    [InlineData(30000, 10, 50, 0.05, 14.300, 14.191, 19.102, 10.343)]
+    [InlineData(30000, 10, 50, 1, 43.282, 24.432, 21.701, 11.476)]
+    [InlineData(30000, 50, 10, 0.05, 6.395, 6.349, 8.543, 4.626)]
+    [InlineData(30000, 50, 10, 1, 19.356, 11.311, 9.705, 5.184)]
+    [InlineData(30000, 50, 50, 0.05, 17.488, 15.249, 19.276, 10.437)]
+    [InlineData(30000, 50, 50, 1, 204.695, 57.891, 54.589, 17.431)]
+    public void Bounds_KnownTable_Agree(int rows, int batches, int epochs, double eta,
+        double passivePaper, double passiveTight, double activePaper, double activeTight)
+    {
+        HdpVflParameters p = Binomial(rows, batches, epochs, eta);
+        HdpVflBounds paper = HdpVflSensitivity.Paper(p), tight = HdpVflSensitivity.Tight(p);
+        Assert.Equal(passivePaper, paper.Passive.Sensitivity, 6e-4);
+        Assert.Equal(passiveTight, tight.Passive.Sensitivity, 6e-4);
+        Assert.Equal(activePaper, paper.Active.Sensitivity, 6e-4);
+        Assert.Equal(activeTight, tight.Active.Sensitivity, 6e-4);
+    }
+
+    [Fact]
+    public void Tight_RandomParameters_EqualSlowRecursion()
+    {
+        var random = new Random(20090276);
+        for (int i = 0; i < TestCounts.Of(2000); i++)
+        {
+            HdpVflParameters p = RandomParameters.Next(random, maxRows: 60, maxEpochs: 12);
+            HdpVflBounds bounds = HdpVflSensitivity.Tight(p);
+            foreach ((PartySide side, PartyBound bound) in new[] { (PartySide.Active, bounds.Active), (PartySide.Passive, bounds.Passive) })
+            {
+                double slow = ReferenceBounds.Sensitivity(p, side);
+                Assert.InRange(bound.Sensitivity, slow * (1 - 1e-13), slow * (1 + 3e-13));
+                Assert.Equal(bound.Sensitivity, Math.Sqrt(bound.OwnTerm * bound.OwnTerm + bound.DriftTerm * bound.DriftTerm), 1e-12 * slow);
+                double worst = Math.Sqrt(ReferenceBounds.Steps(p, side, bound.WorstBatch).Sum(step => step.Message * step.Message));
+                Assert.Equal(slow, worst, 1e-12 * slow);
+            }
+        }
+    }
+
+    [Fact]
+    public void Tight_ManyEpochsAtTheCap_EqualSlowRecursion()
+    {
+        // Long enough for the recursion to come to rest, by the cap and by contraction, which the fast code makes use of.
+        foreach (double l2 in new[] { 0.0, 0.3 })
+        {
+            HdpVflParameters p = Binomial(50, 3, 4000, 0.9, l2);
+            double slow = ReferenceBounds.Sensitivity(p, PartySide.Passive);
+            Assert.Equal(1, HdpVflSensitivity.Tight(p).Passive.Sensitivity / slow, 1e-12);
+        }
+    }
+
+    [Fact]
+    public void Tight_MoreOfAnything_IsNotLess()
+    {
+        var random = new Random(4);
+        for (int i = 0; i < TestCounts.Of(500); i++)
+        {
+            HdpVflParameters p = RandomParameters.Next(random, maxRows: 60, maxEpochs: 12) with { L2 = 0 };
+            HdpVflBounds bounds = HdpVflSensitivity.Tight(p);
+            foreach (HdpVflParameters more in new[] { p with { Epochs = p.Epochs + 1 }, p with { WeightNorm = p.WeightNorm * 1.1 } })
+            {
+                Assert.True(HdpVflSensitivity.Tight(more).Active.Sensitivity >= bounds.Active.Sensitivity * (1 - 1e-13));
+                Assert.True(HdpVflSensitivity.Tight(more).Passive.Sensitivity >= bounds.Passive.Sensitivity * (1 - 1e-13));
+            }
+        }
+    }
+
+    [Fact]
+    public void Tight_PublishedConditions_IsNotAboveThePaper()
+    {
+        // Equal batches, R = 1: the published formulas are then valid, so the exact recursion cannot exceed them.
+        var random = new Random(11);
+        for (int i = 0; i < TestCounts.Of(500); i++)
+        {
+            int batches = random.Next(1, 12);
+            HdpVflParameters p = RandomParameters.Next(random, maxRows: 60, maxEpochs: 12) with { Family = GlmFamilyKind.Binomial, RowNorm = 1, TargetBound = 1 };
+            p = p with { Batches = batches, Rows = batches * random.Next(1, 9), ResidualClip = 1, StepSize = Math.Min(p.StepSize, 2 / (p.L2 + 0.25)) };
+            HdpVflBounds paper = HdpVflSensitivity.Paper(p), tight = HdpVflSensitivity.Tight(p);
+            Assert.True(tight.Passive.Sensitivity <= paper.Passive.Sensitivity * (1 + 1e-13));
+            Assert.True(tight.Active.Sensitivity <= paper.Active.Sensitivity * (1 + 1e-13));
+        }
+    }
+
+    [Fact]
+    public void Tight_FreeIntercept_DoesNotContract()
+    {
+        HdpVflParameters p = Binomial(2000, 50, 20, 2, 0.05, 5);
+        double penalised = HdpVflSensitivity.Tight(p).Passive.Sensitivity, free = HdpVflSensitivity.Tight(p with { FreeIntercept = true }).Passive.Sensitivity;
+        Assert.Equal(45.2, penalised, 0.05);
+        Assert.True(free > 119.6, "a realised transcript of an unpenalised intercept moved by 119.6");
+        Assert.Equal(ReferenceBounds.Sensitivity(p with { FreeIntercept = true }, PartySide.Passive), free, 1e-10);
+    }
+
+    [Fact]
+    public void Tight_Binomial_IgnoresTheTargetBound()
+    {
+        HdpVflParameters p = Binomial(100, 3, 4, 1);
+        Assert.Equal(HdpVflSensitivity.Tight(p), HdpVflSensitivity.Tight(p with { TargetBound = null }));
+        Assert.Equal(HdpVflSensitivity.Paper(p), HdpVflSensitivity.Paper(p with { TargetBound = null }));
+        Assert.NotEqual(HdpVflSensitivity.Paper(p), HdpVflSensitivity.Paper(p with { TargetBound = 2 }));
+    }
+
+    [Fact]
+    public void Paper_GaussianAndPoisson_FollowThePublishedFormula()
+    {
+        HdpVflParameters p = Binomial(659, 4, 3, 0.1, 0.01, 0.5) with { Family = GlmFamilyKind.Gaussian, ResidualClip = 3.1, TargetBound = 2.1 };
+        double d = 2 * 0.1 * 3.1 * 3 / 164;
+        Assert.Equal(Formula(1, 0.5 + 2.1, d), HdpVflSensitivity.Paper(p).Active.Sensitivity, 1e-12);
+        Assert.Equal(Formula(1, 0.5, d), HdpVflSensitivity.Paper(p).Passive.Sensitivity, 1e-12);
+        p = p with { Family = GlmFamilyKind.Poisson };
+        Assert.Equal(Formula(Math.E, Math.E * 0.5 + 2.1, d), HdpVflSensitivity.Paper(p).Active.Sensitivity, 1e-11);
+        Assert.Equal(Formula(1, 0.5, d), HdpVflSensitivity.Paper(p).Passive.Sensitivity, 1e-12);
+
+        static double Formula(double beta, double q, double d) => Math.Sqrt(12 * 164 * beta * d * beta * d + 3 * (4 * q * q + 4 * q * beta * d));
+    }
+
+    public static TheoryData<string, HdpVflParameters> Illegal => new()
+    {
+        { PrivacyErrors.InvalidLayout, Binomial(0, 1, 1, 1) },
+        { PrivacyErrors.InvalidLayout, Binomial(5, 6, 1, 1) },
+        { PrivacyErrors.InvalidLayout, Binomial(5, 0, 1, 1) },
+        { PrivacyErrors.InvalidLayout, Binomial(5, 1, 0, 1) },
+        { PrivacyErrors.InvalidLayout, Binomial(1_000_000, 1_000_000, 1_000_000, 1) },
+        { PrivacyErrors.InvalidNumber, Binomial(5, 1, 1, double.NaN) },
+        { PrivacyErrors.InvalidNumber, Binomial(5, 1, 1, 0) },
+        { PrivacyErrors.InvalidNumber, Binomial(5, 1, 1, double.PositiveInfinity) },
+        { PrivacyErrors.InvalidNumber, Binomial(5, 1, 1, 1, -0.1) },
+        { PrivacyErrors.InvalidNumber, Binomial(5, 1, 1, 1, 0, -1) },
+        { PrivacyErrors.InvalidNumber, Binomial(5, 1, 1, 1) with { ResidualClip = 0 } },
+        { PrivacyErrors.InvalidNumber, Binomial(5, 1, 1, 1) with { RowNorm = double.NaN } },
+        { PrivacyErrors.InvalidNumber, Binomial(5, 1, 1, 1) with { TargetBound = -1 } },
+        { PrivacyErrors.InvalidNumber, Binomial(5, 1, 1, 1) with { MaxColumns = 0 } },
+        { PrivacyErrors.InvalidNumber, Binomial(5, 1, 1, 1) with { Family = (GlmFamilyKind)9 } },
+        { PrivacyErrors.BoundOverflow, Binomial(5, 1, 1, 1) with { WeightNorm = 1e300 } },
+        { PrivacyErrors.PenaltyTooLarge, Binomial(5, 1, 1, 3, 0.7) },
+        { PrivacyErrors.StepTooLarge, Binomial(5, 1, 1, 7.97, 0.001) },
+        { PrivacyErrors.StepTooLarge, Binomial(5, 1, 1, 2, 0.001) with { RowNorm = 2 } },
+        { PrivacyErrors.StepTooLarge, Binomial(5, 1, 1, 2, 0.001) with { Family = GlmFamilyKind.Gaussian } },
+        { PrivacyErrors.StepTooLarge, Binomial(5, 1, 1, 0.5, 0.001) with { Family = GlmFamilyKind.Poisson, TargetBound = 4 } },
+        { PrivacyErrors.MissingTargetBound, Binomial(5, 1, 1, 1) with { Family = GlmFamilyKind.Gaussian, TargetBound = null } },
+        { PrivacyErrors.MissingTargetBound, Binomial(5, 1, 1, 1) with { Family = GlmFamilyKind.Poisson, TargetBound = null } },
+    };
+
+    [Theory]
+    [MemberData(nameof(Illegal))]
+    public void Tight_IllegalParameters_AreRefused(string id, HdpVflParameters parameters)
+    {
+        FedLearnException error = Assert.ThrowsAny<FedLearnException>(() => HdpVflSensitivity.Tight(parameters));
+        Assert.Equal(id, error.Id);
+        Assert.IsType(id.StartsWith("FL5", StringComparison.Ordinal) ? typeof(PrivacyRefusedException) : typeof(ConfigurationException), error);
+    }
+
+    [Fact]
+    public void Tight_LargestStep_IsAccepted() =>
+        Assert.True(HdpVflSensitivity.Tight(Binomial(5, 1, 1, 2 / 0.251)).Active.Sensitivity > 0);
+
+    [Fact]
+    public void Paper_OtherRowNorm_IsRefused() => Assert.Equal(PrivacyErrors.PaperRowNorm,
+        Assert.Throws<PrivacyRefusedException>(() => HdpVflSensitivity.Paper(Binomial(5, 1, 1, 1) with { RowNorm = 0.5 })).Id);
+}

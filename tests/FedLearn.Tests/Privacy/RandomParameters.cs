@@ -1,0 +1,30 @@
+using FedLearn.Privacy;
+
+namespace FedLearn.Tests.Privacy;
+
+/// <summary>Legal parameters across all families, from gentle to extreme.</summary>
+internal static class RandomParameters
+{
+    public static HdpVflParameters Next(Random random, int maxRows, int maxEpochs)
+    {
+        int rows = random.Next(1, maxRows + 1);
+        double clip = Magnitude(), target = Magnitude(), norm = random.Next(2) == 0 ? 1 : Magnitude(), l2 = random.Next(3) == 0 ? 0 : Magnitude() / 10;
+        var family = (GlmFamilyKind)random.Next(3);
+        double beta = family switch { GlmFamilyKind.Gaussian => 1, GlmFamilyKind.Binomial => 0.25, _ => clip + target };
+        return new()
+        {
+            Family = family,
+            Rows = rows,
+            Batches = random.Next(1, rows + 1),
+            Epochs = random.Next(1, maxEpochs + 1),
+            StepSize = 2 / (l2 + beta * norm * norm) * (random.Next(4) == 0 ? 1 - 1e-12 : 0.01 + 0.98 * random.NextDouble()),
+            L2 = l2,
+            WeightNorm = Magnitude(),
+            ResidualClip = clip,
+            TargetBound = target,
+            RowNorm = norm,
+        };
+
+        double Magnitude() => Math.Pow(10, random.NextDouble() * 2 - 1);
+    }
+}

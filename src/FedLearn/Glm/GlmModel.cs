@@ -117,8 +117,8 @@ public sealed class GlmModel
                 "passive" => PartyRole.Passive,
                 _ => throw new FormatException("its role is neither active nor passive"),
             };
-            var model = new GlmModel(Text("job"), Text("jobDigest"), new PartyDescription(Text("party"), role), Text("family"), FeatureMap.FromJson(document["featureMap"]!.ToJsonString(), path),
-                [.. document["weights"]!.AsArray().Select(w => (double)w!)], (double?)document["intercept"]);
+            var model = new GlmModel(Text("job"), Text("jobDigest"), new PartyDescription(Text("party"), role), Text("family"),
+                FeatureMap.FromJson(document["featureMap"]!.ToJsonString(), path), [.. document["weights"]!.AsArray().Select(w => (double)w!)], (double?)document["intercept"]);
             if (model.JobDigest.Length != 2 * SHA256.HashSizeInBytes || !model.JobDigest.All(char.IsAsciiHexDigitLower))
                 throw new FormatException("its jobDigest is no SHA-256");
             if (Text("weightsSha256") != model.WeightsSha256)

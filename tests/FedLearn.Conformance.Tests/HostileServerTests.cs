@@ -161,7 +161,7 @@ public sealed class HostileServerTests
         (WebApplication app, Uri address) = await RawPeer.ServeAsync(async context =>
         {
             called.SetResult();
-            await Task.Delay(Timeout.Infinite, context.RequestAborted).ContinueWith(_ => { }, TaskScheduler.Default);
+            await RawPeer.UntilAbortedAsync(context);
         });
         await using WebApplication _ = app;
         Task<GrpcSession> joining = GrpcFederationClient.JoinAsync(address, GrpcPairs.Request("telco"),
@@ -178,7 +178,7 @@ public sealed class HostileServerTests
         (WebApplication app, Uri address) = await RawPeer.ServeAsync(async context =>
         {
             await source.CancelAsync();
-            await Task.Delay(Timeout.Infinite, context.RequestAborted).ContinueWith(_ => { }, TaskScheduler.Default); // ends by RST_STREAM
+            await RawPeer.UntilAbortedAsync(context); // ends by RST_STREAM
         });
         await using WebApplication _ = app;
         await Assert.ThrowsAnyAsync<OperationCanceledException>(() => GrpcFederationClient.JoinAsync(address, GrpcPairs.Request("telco"), cancellationToken: source.Token));

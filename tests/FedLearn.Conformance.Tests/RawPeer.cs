@@ -63,6 +63,14 @@ internal static class RawPeer
         return (app, new Uri(app.Urls.First()));
     }
 
+    /// <summary>Keeps a request open until its client gives up.</summary>
+    public static async Task UntilAbortedAsync(HttpContext context)
+    {
+        var aborted = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+        await using CancellationTokenRegistration _ = context.RequestAborted.Register(aborted.SetResult);
+        await aborted.Task;
+    }
+
     /// <summary>The reply of an honest coordinator to the passive party "telco".</summary>
     public static Transport.Grpc.Wire.JoinReply Reply()
     {

@@ -12,13 +12,13 @@ internal static class Tool
     public const int Interrupted = 130;
 
     /// <summary>Runs one command line.</summary>
-    /// <param name="args">Arguments.</param>
+    /// <param name="args">Arguments; none shows the help.</param>
     /// <param name="output">Standard output: with --json the document, and nothing else.</param>
     /// <param name="error">Standard error: everything else.</param>
     /// <param name="cancellationToken">Ends the run as Ctrl+C does.</param>
     /// <returns>0 success, 2 usage or configuration, 3 data, 4 peer or network, 5 privacy refused, 6 internal, 130 interrupted.</returns>
     public static Task<int> RunAsync(string[] args, TextWriter output, TextWriter error, CancellationToken cancellationToken = default) =>
-        RunAsync(RootCommandFactory.Create(), args, output, error, cancellationToken);
+        RunAsync(RootCommandFactory.Create(), args.Length == 0 ? ["--help"] : args, output, error, cancellationToken);
 
     /// <summary>Runs one command line of any command.</summary>
     /// <param name="root">The command and its verbs.</param>

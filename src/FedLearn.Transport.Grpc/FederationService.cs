@@ -32,11 +32,12 @@ internal sealed partial class FederationService(SessionTerms terms, GrpcHostOpti
 
     public async Task<GrpcSession> JoinLocallyAsync(JoinRequest request, CancellationToken cancellationToken)
     {
-        SessionAgreement agreement = await JoinAsync(request, cancellationToken).ConfigureAwait(false);
+        using var either = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken, _stopping.Token);
+        SessionAgreement agreement = await JoinAsync(request, either.Token).ConfigureAwait(false);
         var all = Task.WhenAll(terms.Parties.Where(p => p.Role == PartyRole.Passive).Select(p => _channels[p.Name].Task));
         try
         {
-            return new GrpcSession(agreement, await all.WaitAsync(options.JoinTimeout, options.Channel.Clock, cancellationToken).ConfigureAwait(false));
+            return new GrpcSession(agreement, await all.WaitAsync(options.JoinTimeout, options.Channel.Clock, either.Token).ConfigureAwait(false));
         }
         catch (TimeoutException e)
         {

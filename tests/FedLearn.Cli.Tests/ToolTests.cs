@@ -23,12 +23,19 @@ public class ToolTests
     [Theory]
     [InlineData("audit")]
     [InlineData("frobnicate", "--x")]
-    [InlineData]
     public async Task Run_UnknownVerb_IsUsage(params string[] args)
     {
         ToolRun run = await ToolRun.Of(args);
         Assert.Equal((2, ""), (run.ExitCode, run.Output));
         Assert.Contains(CliErrors.Usage, run.Error, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task Run_NothingAsked_ShowsHelp()
+    {
+        ToolRun run = await ToolRun.Of();
+        Assert.Equal((0, ""), (run.ExitCode, run.Error));
+        Assert.Contains("train", run.Output, StringComparison.Ordinal);
     }
 
     [Fact]

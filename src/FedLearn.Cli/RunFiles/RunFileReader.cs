@@ -249,7 +249,7 @@ internal sealed class RunFileReader(string path, OwnSide? self = null)
         if (data is { } table && role == PartyRole.Active && mode != PrivacyMode.None && isHere && !table.HasLabelRange && family.ProvedBounds is not GlmFamilyKind.Binomial)
             party.Fault(RunFileErrors.MissingKey, "data.labelRange", $"the key is missing, and the {family.Name} family needs it in a private mode.",
                 "Declare the range of the label, such as [0, 4], without looking at the data.");
-        if (data?.LabelRange is (< 0, _) && family.ProvedBounds is GlmFamilyKind.Poisson)
+        if (data?.LabelRange is ( < 0, _) && family.ProvedBounds is GlmFamilyKind.Poisson)
             party.Fault(RunFileErrors.OutOfRange, "data.labelRange", "begins below 0, where a Poisson label cannot be.", "Begin it at 0 or above.");
 
         Section split = party.Object("split");

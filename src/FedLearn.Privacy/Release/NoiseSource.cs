@@ -1,8 +1,8 @@
 namespace FedLearn.Privacy;
 
 /// <summary>Source of the noise of a <see cref="GaussianMechanism"/>.</summary>
-/// <remarks>K is round(Z), Z normal with mean 0 and standard deviation 2^24 (<see cref="LatticeScale"/>): the rounded Gaussian of
-/// privacy.md 2.2. Adding K to an integer is exact post-processing of the Gaussian mechanism.</remarks>
+/// <remarks>K is round(Z), Z normal with mean 0 and standard deviation 2^24 (<see cref="LatticeScale"/>): a rounded Gaussian. For an
+/// integer n, n + round(Z) = round(n + Z): adding K to an integer is exact post-processing of the Gaussian mechanism.</remarks>
 public interface INoiseSource
 {
     /// <summary>Standard deviation of the noise in lattice steps: 2^24.</summary>

@@ -1,6 +1,6 @@
 namespace FedLearn.Privacy;
 
-/// <summary>Families with proved sensitivity bounds (privacy.md 1.3).</summary>
+/// <summary>Families with proved sensitivity bounds.</summary>
 public enum GlmFamilyKind
 {
     /// <summary>Gaussian, identity link; half the squared error, clipped residuals (Huber).</summary>
@@ -16,10 +16,10 @@ public enum GlmFamilyKind
 /// <summary>How the noise of HDP-VFL is calibrated.</summary>
 public enum Calibration
 {
-    /// <summary>The repaired bound: exact recursion, receiver-side clipping, analytic Gaussian (privacy.md 1.2 to 1.4).</summary>
+    /// <summary>The repaired bound: exact recursion, receiver-side clipping, analytic Gaussian.</summary>
     Tight = 0,
 
-    /// <summary>The published formulas (arXiv 2009.02763) with the classical Gaussian, kept to reproduce the paper (privacy.md 1.5).</summary>
+    /// <summary>The published formulas (arXiv 2009.02763) with the classical Gaussian, kept to reproduce the paper.</summary>
     Paper = 1,
 }
 

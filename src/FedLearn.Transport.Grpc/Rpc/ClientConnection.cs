@@ -20,7 +20,7 @@ internal sealed class ClientConnection : IDisposable
     private readonly Uri _address;
     private readonly TimeProvider _clock;
     private readonly HttpMessageInvoker _http;
-    private Socket? _socket;
+    private Socket? _socket, _connected;
 
     private ClientConnection(Uri address, TimeProvider clock, Socket socket)
     {
@@ -34,7 +34,7 @@ internal sealed class ClientConnection : IDisposable
             ActivityHeadersPropagator = null,
             InitialHttp2StreamWindowSize = WindowBytes,
             ConnectCallback = (_, _) => new ValueTask<Stream>(Interlocked.Exchange(ref _socket, null) is { } connected
-                ? new NetworkStream(connected, ownsSocket: true)
+                ? new NetworkStream(_connected = connected, ownsSocket: true)
                 : throw new IOException("The connection is over; a session does not move to another.")),
         });
     }
@@ -149,6 +149,9 @@ internal sealed class ClientConnection : IDisposable
         }
     }
 
+    /// <summary>Drops the connection as the death of this process would.</summary>
+    internal void Kill() => _connected?.Close(timeout: 0);
+
     public void Dispose()
     {
         _http.Dispose();
@@ -156,9 +159,10 @@ internal sealed class ClientConnection : IDisposable
     }
 
     /// <summary>The status that a response carries in its trailers, or in its headers when there was nothing else to send.</summary>
-    public static Status? StatusOf(HttpResponseMessage response)
+    public static Status? StatusOf(HttpResponseMessage response) => StatusIn(response.TrailingHeaders) ?? StatusIn(response.Headers);
+
+    private static Status? StatusIn(HttpHeaders headers)
     {
-        HttpHeaders headers = response.TrailingHeaders.Contains(HeaderText.Status) ? response.TrailingHeaders : response.Headers;
         if (Value(headers, HeaderText.Status) is not { } code)
             return null;
         string? id = Value(headers, HeaderText.ErrorId);
@@ -185,19 +189,31 @@ internal sealed class ClientConnection : IDisposable
     {
         if (response.StatusCode != HttpStatusCode.OK || response.Content.Headers.ContentType?.MediaType?.StartsWith(HeaderText.ContentType, StringComparison.Ordinal) != true)
             throw new RpcException(StatusCode.Unknown, $"answered with HTTP status {(int)response.StatusCode} and not in gRPC.", GrpcErrors.NotGrpc);
-        if (StatusOf(response) is { Code: not StatusCode.Ok } refused)
+        if (StatusIn(response.Headers) is { Code: not StatusCode.Ok } refused)
             throw new RpcException(refused);
     }
 
     private static string NameOf(Uri address) => $"coordinator {GrpcAddress.Name(address)}";
 
-    private PeerException Error(Status status, Exception inner) => new(status.ErrorId ?? GrpcErrors.CallFailed, Name,
-        status.Detail.Length > 0 ? status.Detail : $"ended the call with gRPC status {(int)status.Code} and said no more.",
-        "The coordinator's log has the same entry.", inner);
+    private PeerException Error(Status status, Exception inner) => status.ErrorId switch
+    {
+        null => new(GrpcErrors.CallFailed, Name, status.Detail.Length > 0 ? status.Detail : $"ended the call with gRPC status {(int)status.Code} and said no more.",
+            "Look at the coordinator's log.", inner),
+        ['F', 'L', '4', ..] id => new(id, Name, status.Detail, "The coordinator's log has the same entry.", inner),
+        { } id => new(ProtocolErrors.PeerAborted, Name, $"the coordinator gave up with error {id}.", "Look at the coordinator's own message, mend it there, and run the job again.", inner),
+    };
 
-    private PeerException Lost(Exception inner) => inner is HttpRequestException { HttpRequestError: HttpRequestError.HttpProtocolError or HttpRequestError.InvalidResponse or HttpRequestError.VersionNegotiationError }
+    private PeerException Lost(Exception inner) => IsForeign(inner)
         ? new(GrpcErrors.NotGrpc, Name, "it does not speak gRPC.", "Check the address and the port.", inner)
-        : new(ProtocolErrors.PeerGone, Name, "the connection ended before the session began.", "Look at the coordinator's log, then start the party again.", inner);
+        : new(ProtocolErrors.PeerGone, Name, "the connection ended before the session began.", "Check that the address is the coordinator's, look at its log, then start the party again.", inner);
+
+    // Bytes that are no HTTP/2, as opposed to an HTTP/2 server that resets a call.
+    private static bool IsForeign(Exception e)
+    {
+        const long protocolError = 1, frameSizeError = 6, http11Required = 13;
+        return e is HttpRequestException { HttpRequestError: HttpRequestError.InvalidResponse or HttpRequestError.VersionNegotiationError }
+            || (e as HttpProtocolException ?? e.InnerException) is HttpProtocolException { ErrorCode: protocolError or frameSizeError or http11Required };
+    }
 }
 
 /// <summary>Request content that stays open: whoever holds the stream writes to it.</summary>
@@ -214,8 +230,15 @@ internal sealed class StreamingContent : HttpContent
 
     protected override async Task SerializeToStreamAsync(Stream stream, TransportContext? context, CancellationToken cancellationToken)
     {
-        await stream.FlushAsync(cancellationToken).ConfigureAwait(false); // sends the request's headers
-        _opened.TrySetResult(stream);
+        try
+        {
+            await stream.FlushAsync(cancellationToken).ConfigureAwait(false); // sends the request's headers
+        }
+        finally
+        {
+            _opened.TrySetResult(stream); // also when the server has ended the call already: reading then tells how
+        }
+
         await _ended.Task.WaitAsync(cancellationToken).ConfigureAwait(false);
     }
 

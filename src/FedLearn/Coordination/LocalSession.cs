@@ -1,3 +1,4 @@
+using FedLearn.Diagnostics;
 using FedLearn.Protocol;
 
 namespace FedLearn.Coordination;
@@ -31,6 +32,9 @@ internal static class LocalSession
         }
         catch (Exception) when (tasks.Any(t => t.IsFaulted))
         {
+            // A party that was stopped tells the others so; what they throw is an echo of it.
+            if (tasks.FirstOrDefault(t => t.IsCanceled) is { } cancelled && tasks.Where(t => t.IsFaulted).All(t => FailureSummary.IsEcho((t.Exception!.InnerException as FedLearnException)?.Id)))
+                await cancelled.ConfigureAwait(false);
             throw FailureSummary.Root(tasks.Where(t => t.IsFaulted).Select(t => t.Exception!.InnerException!));
         }
         finally

@@ -25,6 +25,8 @@ internal sealed class GlmActiveTrainer(GlmWork work, IReadOnlyList<IPartyChannel
             : (await SgdAsync(cancellationToken).ConfigureAwait(false), GlmStopReason.RoundLimit);
         GlmTiming timing = _clock.Stop(_plan.Optimizer == GlmOptimizer.Lbfgs ? rounds : _plan.Epochs);
 
+        work.CheckFinite(rounds, _weights);
+
         // In private modes the training metrics come from the noisy scores of the last epoch: nothing more is asked of the passive parties.
         if (!_plan.Private)
             await EvaluateAsync(work.Train, _trainScores, rounds, cancellationToken).ConfigureAwait(false);
@@ -39,6 +41,8 @@ internal sealed class GlmActiveTrainer(GlmWork work, IReadOnlyList<IPartyChannel
 
         string[] warnings = _lastLoss > _firstLoss
             ? ["the training loss grew from the first epoch to the last: use a smaller training.stepSize"] : [];
+        if (passives.Count == 0 && !_plan.Private)
+            _squaredNorm = GlmObjective.PenaltyTerms(_weights, _weights, work.Train.Penalised)[0];
         double? objective = _squaredNorm is { } norm ? _plan.Family.LossSum(_trainScores, trainLabels) / trainLabels.Length + _plan.Job.Model.L2 / 2 * norm : null;
         return new GlmTraining(_weights, reason, timing) { TrainMetrics = train, TestMetrics = test, Objective = objective, Warnings = warnings };
     }
@@ -65,12 +69,11 @@ internal sealed class GlmActiveTrainer(GlmWork work, IReadOnlyList<IPartyChannel
             ReadOnlySpan<double> labels = trainLabels.AsSpan(start, size);
             _plan.Family.Residuals(z.Span, labels, r.AsSpan(0, size));                                  // r = dl/dz        [b]
             VectorKernels.Clip(r.AsSpan(0, size), _plan.ResidualClip);
-            if (!VectorKernels.AllFinite(r.AsSpan(0, size)))
-                throw work.Diverged(round);
+            work.CheckFinite(round, r.AsSpan(0, size));
             if (passives.Count > 0)
             {
                 // One noise for all: every passive party gets the same vector.
-                Released<Residuals> released = work.Release(new Residuals(r.AsMemory(0, size), _plan.ElementType), r, "training residuals");
+                Released<Residuals> released = work.Release(round, new Residuals(r.AsMemory(0, size), _plan.ElementType), r, "training residuals");
                 foreach (IPartyChannel passive in passives)
                     await _clock.WaitAsync(passive.SendAsync(round, released, cancellationToken)).ConfigureAwait(false);
             }
@@ -99,20 +102,22 @@ internal sealed class GlmActiveTrainer(GlmWork work, IReadOnlyList<IPartyChannel
         int rows = work.Train.Rows;
         var basis = new LbfgsBasis(_weights.Length);
         double[] along = new double[rows], trial = new double[rows], buffer = new double[rows];
+        _squaredNorm = 0;
         for (int round = 0; ; round++)
         {
             double[] residuals = new double[rows];
             _plan.Family.Residuals(_trainScores, trainLabels, residuals);
-            if (!VectorKernels.AllFinite(residuals))
-                throw work.Diverged(round);
-            await BroadcastAsync(round, work.Release(new Residuals(residuals, _plan.ElementType), residuals, "training residuals"), cancellationToken).ConfigureAwait(false);
+            work.CheckFinite(round, residuals);
+            await BroadcastAsync(round, work.Release(round, new Residuals(residuals, _plan.ElementType), residuals, "training residuals"), cancellationToken).ConfigureAwait(false);
             basis.Update(GlmObjective.Gradient(work.Train, residuals, _weights, l2));
             double[] products = basis.InnerProducts();
             await AddScalarsAsync(round, products, cancellationToken).ConfigureAwait(false);
+            work.CheckFinite(round, products);
 
             bool converged = Lbfgs.GradientNorm(products) <= Lbfgs.GradientTolerance;
             bool stop = converged || round == _plan.Epochs;
             double[] coefficients = stop ? [] : Lbfgs.Direction(products, basis.Count);
+            work.CheckFinite(round, coefficients);
             await BroadcastAsync(round, Disclosure.Unprotected(new Scalars(ScalarsKind.Direction, coefficients), "optimiser direction: mode none"), cancellationToken)
                 .ConfigureAwait(false);
             if (stop)
@@ -181,6 +186,8 @@ internal sealed class GlmActiveTrainer(GlmWork work, IReadOnlyList<IPartyChannel
             Scores theirs = await passive.ReceiveAsync<Scores>(round, part.Rows, cancellationToken).ConfigureAwait(false);
             TensorPrimitives.Add(scores, theirs.Values.Span, scores);
         }
+
+        work.CheckFinite(round, scores);
     }
 
     private MetricSet Measure(double[] scores, double[] labels) => _plan.Family.ProvedBounds switch

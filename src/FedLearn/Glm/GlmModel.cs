@@ -116,13 +116,20 @@ public sealed class GlmModel
         try
         {
             JsonObject document = JsonNode.Parse(File.ReadAllText(path))!.AsObject();
-            if ((string?)document["format"] != Format)
+            string Text(string key) => (string?)document[key] ?? throw new FormatException($"it has no {key}");
+            if (Text("format") != Format)
                 throw new FormatException($"its format is not {Format}");
-            PartyRole role = (string?)document["role"] == "active" ? PartyRole.Active : PartyRole.Passive;
-            var model = new GlmModel((string)document["job"]!, (string)document["jobDigest"]!, new PartyDescription((string)document["party"]!, role),
-                (string)document["family"]!, FeatureMap.FromJson(document["featureMap"]!.ToJsonString(), path),
-                [.. document["weights"]!.AsArray().Select(w => (double)w!)], (double?)document["intercept"]);
-            if ((string?)document["weightsSha256"] != model.WeightsSha256)
+            PartyRole role = Text("role") switch
+            {
+                "active" => PartyRole.Active,
+                "passive" => PartyRole.Passive,
+                _ => throw new FormatException("its role is neither active nor passive"),
+            };
+            var model = new GlmModel(Text("job"), Text("jobDigest"), new PartyDescription(Text("party"), role), Text("family"),
+                FeatureMap.FromJson(document["featureMap"]!.ToJsonString(), path), [.. document["weights"]!.AsArray().Select(w => (double)w!)], (double?)document["intercept"]);
+            if (model.JobDigest.Length != 2 * SHA256.HashSizeInBytes || !model.JobDigest.All(char.IsAsciiHexDigitLower))
+                throw new FormatException("its jobDigest is no SHA-256");
+            if (Text("weightsSha256") != model.WeightsSha256)
                 throw new FormatException("its weights do not match their checksum");
             return model;
         }

@@ -179,6 +179,8 @@ public sealed class GlmParty
     {
         double[] labels = _input.Table.Labels ?? throw new ConfigurationException(GlmErrors.InvalidJob, $"party '{_input.Party}'",
             "the active party's table has no labels.", "Name the label column in data.label.");
+        if (_plan.Family.ProvedBounds == GlmFamilyKind.Binomial && labels.Contains(0) && labels.Contains(-1))
+            throw new BadInputException(GlmErrors.IllegalLabel, $"{_input.Table.Place}, label", "the labels mix 0 and -1.", "Write 0 and 1, or -1 and +1.");
         for (int i = 0; i < labels.Length; i++)
         {
             string Place() => $"{_input.Table.PlaceOf(i)}, label";
@@ -239,20 +241,29 @@ internal sealed class GlmWork
     public int Rounds => Plan.Optimizer == GlmOptimizer.Lbfgs ? Plan.Epochs : Plan.Epochs * Layout.Count;
 
     /// <summary>Lets a training message leave: noised and charged in private modes, else rounded to the wire's precision and disclosed.</summary>
-    public Released<T> Release<T>(T value, double[] buffer, string name) where T : VectorPayload
+    public Released<T> Release<T>(int round, T value, double[] buffer, string name) where T : VectorPayload
     {
         if (Mechanism is not null)
             return Mechanism.Release(value, name);
         if (Plan.ElementType == ElementType.Float32)
+        {
             VectorKernels.RoundToSingle(buffer.AsSpan(0, value.Length));
+            CheckFinite(round, buffer.AsSpan(0, value.Length));
+        }
+
         return Disclosure.Unprotected(value, name + ": mode none");
     }
 
     public void Report(int roundsDone, double? loss) =>
         Progress?.Report(new GlmProgress(Party, roundsDone, Rounds, loss, EpsilonAfter?.Invoke(Math.Max(1, roundsDone))));
 
-    public InternalFailureException Diverged(int round) => new(GlmErrors.Diverged, $"party '{Party}', round {round}",
-        "training produced a NaN or an infinity.", "Use a smaller training.stepSize, a training.weightNorm, or scaled columns.");
+    /// <summary>Ends a training that has diverged at the party where it did, before a peer finds fault with its messages.</summary>
+    public void CheckFinite(int round, ReadOnlySpan<double> values)
+    {
+        if (!VectorKernels.AllFinite(values))
+            throw new InternalFailureException(GlmErrors.Diverged, $"party '{Party}', round {round}",
+                "training produced a NaN or an infinity.", "Use a smaller training.stepSize, a training.weightNorm, or scaled columns.");
+    }
 }
 
 /// <summary>What a trainer leaves.</summary>

@@ -18,6 +18,7 @@ internal sealed class GlmPassiveTrainer(GlmWork work, IPartyChannel active)
             ? await LbfgsAsync(cancellationToken).ConfigureAwait(false)
             : (await SgdAsync(cancellationToken).ConfigureAwait(false), GlmStopReason.RoundLimit);
         GlmTiming timing = _clock.Stop(_plan.Optimizer == GlmOptimizer.Lbfgs ? rounds : _plan.Epochs);
+        work.CheckFinite(rounds, _weights);
         if (!_plan.Private)
             await EvaluateAsync(work.Train, rounds, "evaluation: training rows", cancellationToken).ConfigureAwait(false);
         if (work.Test.Rows > 0 && _plan.SendsTestScores)
@@ -35,9 +36,8 @@ internal sealed class GlmPassiveTrainer(GlmWork work, IPartyChannel active)
             // A channel in memory hands the vector itself over, so a vector that was sent is not written again.
             double[] z = work.Mechanism is null ? new double[size] : scores;
             work.Train.Scores(start, _weights, z.AsSpan(0, size));                                      // z = X w          [b]
-            if (!VectorKernels.AllFinite(z.AsSpan(0, size)))
-                throw work.Diverged(round);
-            Released<Scores> released = work.Release(new Scores(z.AsMemory(0, size), _plan.ElementType), z, "training scores");
+            work.CheckFinite(round, z.AsSpan(0, size));
+            Released<Scores> released = work.Release(round, new Scores(z.AsMemory(0, size), _plan.ElementType), z, "training scores");
             await _clock.WaitAsync(active.SendAsync(round, released, cancellationToken)).ConfigureAwait(false);
             if (round + 1 < work.Rounds)
                 work.Mechanism?.Prefetch(layout.Size((round + 1) % layout.Count));
@@ -67,14 +67,16 @@ internal sealed class GlmPassiveTrainer(GlmWork work, IPartyChannel active)
 
             Scalars coefficients = await _clock.WaitAsync(
                 ChannelGuard.ReceiveScalarsAsync(active, round, ScalarsKind.Direction, null, cancellationToken)).ConfigureAwait(false);
+            if (coefficients.Length == 0)                                                               // the active party stops
+                return (round, round == _plan.Epochs ? GlmStopReason.RoundLimit : GlmStopReason.Converged);
             if (coefficients.Length != basis.Count)
-                return (round, GlmStopReason.Converged);                                                // an empty direction: the active party stops
+                throw ProtocolErrors.Peer(ProtocolErrors.WrongLength, active.RemoteParty, $"round {round}",
+                    $"sent a direction of length {coefficients.Length}; this step needs {basis.Count}.", "Check that both parties run the same release of the software.");
             double[] direction = basis.Direction(coefficients.Values.Span);
             double[] along = new double[rows];
             work.Train.Scores(0, direction, along);                                                     // u = X d          [n]
-            if (!VectorKernels.AllFinite(along))
-                throw work.Diverged(round);
-            await _clock.WaitAsync(active.SendAsync(round, work.Release(new Scores(along, _plan.ElementType), along, "training scores"), cancellationToken))
+            work.CheckFinite(round, along);
+            await _clock.WaitAsync(active.SendAsync(round, work.Release(round, new Scores(along, _plan.ElementType), along, "training scores"), cancellationToken))
                 .ConfigureAwait(false);
             await SendScalarsAsync(round, GlmObjective.PenaltyTerms(_weights, direction, penalised), cancellationToken).ConfigureAwait(false);
 
@@ -87,8 +89,12 @@ internal sealed class GlmPassiveTrainer(GlmWork work, IPartyChannel active)
         }
     }
 
-    private ValueTask SendScalarsAsync(int round, double[] values, CancellationToken cancellationToken) => _clock.WaitAsync(active.SendAsync(round,
-        Disclosure.Unprotected(new Scalars(ScalarsKind.InnerProducts, values), "optimiser inner products: mode none"), cancellationToken));
+    private ValueTask SendScalarsAsync(int round, double[] values, CancellationToken cancellationToken)
+    {
+        work.CheckFinite(round, values);
+        return _clock.WaitAsync(active.SendAsync(round,
+            Disclosure.Unprotected(new Scalars(ScalarsKind.InnerProducts, values), "optimiser inner products: mode none"), cancellationToken));
+    }
 
     private async Task EvaluateAsync(LinearPart part, int round, string name, CancellationToken cancellationToken)
     {
@@ -96,6 +102,7 @@ internal sealed class GlmPassiveTrainer(GlmWork work, IPartyChannel active)
         part.Scores(0, _weights, scores);
         if (_plan.ElementType == ElementType.Float32)
             VectorKernels.RoundToSingle(scores);
+        work.CheckFinite(round, scores);
         await active.SendAsync(round, Disclosure.Unprotected(new Scores(scores, _plan.ElementType), name), cancellationToken).ConfigureAwait(false);
     }
 }

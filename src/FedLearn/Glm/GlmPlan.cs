@@ -83,7 +83,12 @@ internal sealed class GlmPlan
     public BatchLayout Layout(int trainRows)
     {
         if (Job.Training.BatchSize is { } size)
-            return BatchLayout.FromBatchSize(trainRows, Math.Min(size, trainRows));
+        {
+            var layout = BatchLayout.FromBatchSize(trainRows, size);
+            CheckRounds(Epochs, layout.Count);
+            return layout;
+        }
+
         int batches = Job.Training.BatchesPerEpoch ?? 1;
         return batches <= trainRows ? new BatchLayout(trainRows, batches) : throw new BadInputException(GlmErrors.TooFewTrainingRows, "training rows",
             $"the job asks for {batches} batches an epoch and there are {trainRows} common training rows.", "Use fewer batches an epoch, or more rows.");
@@ -153,6 +158,8 @@ internal sealed class GlmPlan
         foreach (GlmPartyOptions party in Job.Parties)
             if (party.Budget is null && Job.Privacy.Budget is null)
                 throw Refused(GlmErrors.BudgetMissing, $"party '{party.Party.Name}'", "no epsilon and delta are given.", "Set privacy.epsilon and privacy.delta.");
+        foreach (GlmPartyOptions party in Job.Parties)
+            HdpVflCalibration.CheckBudget((party.Budget ?? Job.Privacy.Budget)!.Epsilon, (party.Budget ?? Job.Privacy.Budget)!.Delta);
     }
 
     private static void CheckNumbers(GlmJob job)
@@ -167,7 +174,7 @@ internal sealed class GlmPlan
         Check(double.IsFinite(t.StepSize) && t.StepSize > 0, "training.stepSize", "is not a finite number above 0");
         Check(t.WeightNorm is null || (double.IsFinite(t.WeightNorm.Value) && t.WeightNorm > 0), "training.weightNorm", "is not a finite number above 0");
         Check(t.ResidualClip is null || (double.IsFinite(t.ResidualClip.Value) && t.ResidualClip > 0), "training.residualClip", "is not a finite number above 0");
-        Check((long)EpochsOf(job) * Math.Max(1, t.BatchesPerEpoch ?? 1) <= int.MaxValue / 2, "training.epochs", "times batchesPerEpoch is over a billion rounds");
+        CheckRounds(EpochsOf(job), t.BatchesPerEpoch ?? 1);
         double rowNorm = PreprocessingOf(job).RowNorm;
         Check(double.IsFinite(rowNorm) && rowNorm > 0, "preprocessing.rowNorm", "is not a finite number above 0");
         if (job.Split is SplitRule.ByHash split)
@@ -176,6 +183,9 @@ internal sealed class GlmPlan
         Check(job.Parties.All(p => !string.IsNullOrWhiteSpace(p.Party.Name)), "parties", "have an empty name");
         Check(job.Parties.Select(p => p.Party.Name).Distinct(StringComparer.Ordinal).Count() == job.Parties.Count, "parties", "have two of the same name");
     }
+
+    private static void CheckRounds(int epochs, int batches) =>
+        Check((long)epochs * batches <= int.MaxValue / 2, "training.epochs", "times the batches of an epoch is over a billion rounds");
 
     private static void Check(bool condition, string key, string fault)
     {

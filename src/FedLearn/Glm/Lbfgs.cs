@@ -111,16 +111,16 @@ internal static class Lbfgs
         return delta;
     }
 
-    /// <summary>Step length along a direction for a convex loss, by Newton steps kept inside a bracket.</summary>
+    /// <summary>Step length along a direction for a convex loss, by Newton steps kept inside a bracket, and bisection where they creep.</summary>
     /// <param name="slope">First and second derivative of the objective at a step length.</param>
     /// <param name="first">First step length tried, above 0.</param>
     /// <returns>The step length; 0 when the direction does not descend or no decrease is representable.</returns>
     public static double LineSearch(Func<double, (double First, double Second)> slope, double first)
     {
-        double start = slope(0).First, low = 0, high = double.PositiveInfinity, step = first;
+        double start = slope(0).First, low = 0, high = double.PositiveInfinity, step = first, move = double.PositiveInfinity;
         if (!(start < 0))
             return 0;
-        for (int i = 0; i < 60; i++)
+        for (int i = 0; i < 200; i++)
         {
             (double derivative, double curvature) = slope(step);
             bool finite = double.IsFinite(derivative) && double.IsFinite(curvature);
@@ -132,11 +132,13 @@ internal static class Lbfgs
                 high = step;
             double next = finite && curvature > 0 ? step - derivative / curvature : double.NaN;
             next = Math.Min(next, 10 * step);
-            if (!(next > low && next < high))
-                next = double.IsInfinity(high) ? 2 * step : (low + high) / 2;
+            // Far out on an exponential every Newton step is as short as the last: bisect unless moves halve (Numerical Recipes, rtsafe).
+            bool bracketed = !double.IsInfinity(high);
+            if (!(next > low && next < high) || (bracketed && Math.Abs(next - step) > move / 2))
+                next = bracketed ? low + (high - low) / 2 : 2 * step;
             if (next == step)
-                return step;
-            step = next;
+                return finite ? step : low;
+            (step, move) = (next, Math.Abs(next - step));
         }
 
         return low;

@@ -21,7 +21,8 @@ public sealed class DenseMatrix
     /// <summary>Makes a matrix of zeros.</summary>
     /// <param name="rows">Number of rows.</param>
     /// <param name="columns">Number of columns.</param>
-    public DenseMatrix(int rows, int columns) : this(rows, columns, new double[(long)rows * columns]) { }
+    /// <exception cref="ArgumentOutOfRangeException">A number is negative.</exception>
+    public DenseMatrix(int rows, int columns) : this(rows, columns, new double[Math.Max(0, (long)rows * columns)]) { }
 
     /// <summary>Number of rows.</summary>
     public int Rows { get; }

@@ -5,6 +5,8 @@ namespace FedLearn.Numerics;
 /// <summary>Small operations on vectors of float64.</summary>
 public static class VectorKernels
 {
+    private const double UnitRoundoff = 1.0 / (1L << 53);
+
     /// <summary>Clips every element to [-bound, bound]. NaN stays NaN.</summary>
     /// <param name="values">Changed in place.</param>
     /// <param name="bound">At least 0; positive infinity clips nothing.</param>
@@ -14,21 +16,25 @@ public static class VectorKernels
             TensorPrimitives.Clamp(values, -bound, bound, values);
     }
 
-    /// <summary>Projects a vector on the ball of a radius: shrinks it when it is longer. The result is never longer than the radius.</summary>
-    /// <param name="values">Changed in place.</param>
-    /// <param name="radius">Above 0; positive infinity projects nothing.</param>
+    /// <summary>Projects a vector on the ball of a radius: shrinks it when it is longer. The real length of the result, not only the
+    /// computed one, is never above the radius; it may be below by up to 5 (d + 8) 2^-53 of it.</summary>
+    /// <param name="values">Changed in place, shape [d]. NaN or infinity stays not finite.</param>
+    /// <param name="radius">At least 1e-300, below which float64 loses its precision; positive infinity projects nothing.</param>
     public static void Project(Span<double> values, double radius)
     {
         if (double.IsPositiveInfinity(radius))
             return;
-        // The privacy proofs need |w| <= k; scaling rounds, so shrink by a few ulps more until the computed norm agrees.
-        const double Ulp = 2.220446049250313e-16;
+        // The privacy proofs need |w| <= k. A computed length errs by less than (d + 8) u, u = 2^-53, so a limit 2 (d + 8) u lower is safe;
+        // and scaling rounds, so shrink by ever more ulps until the computed length agrees.
+        double limit = radius * (1 - 2 * (values.Length + 8) * UnitRoundoff);
         for (int attempt = 0; ; attempt++)
         {
-            double norm = TensorPrimitives.Norm<double>(values);
-            if (!(norm > radius))
+            double length = Length(values, out double unit);
+            if (!(length * unit > limit))
                 return;
-            TensorPrimitives.Multiply(values, radius / norm * (1 - 4 * attempt * Ulp), values);
+            if (unit != 1)
+                TensorPrimitives.Divide(values, unit, values);
+            TensorPrimitives.Multiply(values, limit / length * (1 - (Math.ScaleB(1, attempt) - 1) * 4 * UnitRoundoff), values);
         }
     }
 
@@ -49,5 +55,22 @@ public static class VectorKernels
         foreach (double value in values)
             sum += value * 0;
         return sum == 0;
+    }
+
+    /// <summary>The length is the result times the unit. The unit is 1 unless squares would leave the range of float64.</summary>
+    private static double Length(ReadOnlySpan<double> values, out double unit)
+    {
+        unit = 1;
+        double squares = TensorPrimitives.SumOfSquares(values);
+        if (squares is > 1e-280 and < 1e280 || values.IsEmpty)
+            return Math.Sqrt(squares);
+        double largest = Math.Abs(TensorPrimitives.MaxMagnitude(values));
+        if (largest == 0)
+            return 0;
+        unit = largest;
+        double sum = 0;
+        foreach (double value in values)
+            sum += value / unit * (value / unit);
+        return Math.Sqrt(sum);
     }
 }

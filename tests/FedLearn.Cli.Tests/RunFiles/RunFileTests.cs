@@ -82,7 +82,10 @@ public sealed class RunFileTests : IDisposable
         Assert.Equal(_folder.Path, run.Directory);
         Assert.Equal(new RunFileData
         {
-            Path = Path.Combine(_folder.Path, "guest.csv"), Id = "id", Label = "y", Schema = Path.Combine(_folder.Path, "guest.schema.json"),
+            Path = Path.Combine(_folder.Path, "guest.csv"),
+            Id = "id",
+            Label = "y",
+            Schema = Path.Combine(_folder.Path, "guest.schema.json"),
         }, run.Party("bank").Data);
         Assert.Equal(Path.Combine(_folder.Path, "sub", "host.csv"), run.Party("telco").Data!.Path);
         Assert.Equal(new RunFileLedger { Path = Path.Combine(_folder.Path, "telco.ledger.db") }, run.Party("telco").Ledger);
@@ -97,7 +100,13 @@ public sealed class RunFileTests : IDisposable
         Assert.Equal("job", job.Name);
         Assert.Equal(new GlmTrainingOptions
         {
-            Epochs = 2, BatchesPerEpoch = 50, StepSize = 1.5, WeightNorm = 1, ResidualClip = 0.5, Seed = -7, Optimizer = GlmOptimizer.Sgd,
+            Epochs = 2,
+            BatchesPerEpoch = 50,
+            StepSize = 1.5,
+            WeightNorm = 1,
+            ResidualClip = 0.5,
+            Seed = -7,
+            Optimizer = GlmOptimizer.Sgd,
         }, job.Training);
         Assert.Equal(new GlmPrivacyOptions { Mode = PrivacyMode.HdpVfl, Budget = new PrivacyBudget(1, 1e-5) }, job.Privacy);
         Assert.Equal(new PreprocessingOptions { Scaling = Scaling.Declared, Rows = RowBound.Clip, Constant = true }, job.Preprocessing);
@@ -130,7 +139,10 @@ public sealed class RunFileTests : IDisposable
         Assert.Equal([0, 3], hash.Test);
         Assert.Equal(new TransportSettings
         {
-            Kind = TransportKind.InMemory, Timeout = TimeSpan.FromSeconds(0.5), ConnectTimeout = TimeSpan.FromSeconds(9), MaxMessageBytes = 4096,
+            Kind = TransportKind.InMemory,
+            Timeout = TimeSpan.FromSeconds(0.5),
+            ConnectTimeout = TimeSpan.FromSeconds(9),
+            MaxMessageBytes = 4096,
         }, run.Transport);
         Assert.Equal((0.0, 4.0), run.Job.Parties[0].LabelRange);
         Assert.Null(run.Job.Parties[0].Budget);

@@ -1,0 +1,12 @@
+using System.CommandLine;
+using FedLearn.Experiments.HdpVfl;
+using FedLearn.Experiments.Speed;
+
+// One line a verb. benchmarks/README.md says what each one measures and how long it takes.
+var root = new RootCommand("Experiments of FedLearn: the figures that the documentation quotes.")
+{
+    AccuracyVerb.Create(),
+    SearchVerb.Create(),
+    GrpcSpeedVerb.Create(),
+};
+return await root.Parse(args).InvokeAsync().ConfigureAwait(false);

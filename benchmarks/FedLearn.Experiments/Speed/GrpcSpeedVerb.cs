@@ -1,0 +1,146 @@
+using System.CommandLine;
+using System.Diagnostics;
+using System.Globalization;
+using System.Runtime.InteropServices;
+using System.Text;
+using System.Text.Json.Nodes;
+
+namespace FedLearn.Experiments.Speed;
+
+/// <summary>Seconds an epoch of a binomial model over gRPC between two processes, without privacy and with HDP-VFL: the shape of FATE's published benchmark.</summary>
+/// <remarks>Runs the tool itself, so that everything a user pays for is in the figure; the figure is that of the training rounds alone.</remarks>
+internal static class GrpcSpeedVerb
+{
+    private const int ActiveColumns = 30, PassiveColumns = 300;
+
+    public static Command Create()
+    {
+        var rows = new Option<int>("--rows") { Description = "Rows.", DefaultValueFactory = _ => 100_000 };
+        var epochs = new Option<int>("--epochs") { Description = "Epochs of each run.", DefaultValueFactory = _ => 20 };
+        var repeats = new Option<int>("--repeats") { Description = "Runs of each kind, interleaved.", DefaultValueFactory = _ => 5 };
+        var batch = new Option<int>("--batch") { Description = "Rows of the smaller batch.", DefaultValueFactory = _ => 4096 };
+        var tool = new Option<string>("--tool") { Description = "The tool.", DefaultValueFactory = _ => "./fedlearn" };
+        var output = new Option<string>("--out") { Description = "Folder for data and results.", DefaultValueFactory = _ => "build/bench" };
+        var command = new Command("grpc-speed", "Seconds an epoch over gRPC, 30 + 300 columns: none against hdp-vfl, full batch and small batches.") { rows, epochs, repeats, batch, tool, output };
+        command.SetAction(async (parsed, cancellationToken) =>
+        {
+            string folder = Path.GetFullPath(parsed.GetRequiredValue(output));
+            int n = parsed.GetValue(rows);
+            MakeData(folder, n);
+            var kinds = new List<(string Name, string Config)>();
+            foreach (int size in (int[])[n, parsed.GetValue(batch)])
+                foreach (string mode in (string[])["none", "hdp-vfl"])
+                {
+                    string name = $"{(size == n ? "full" : size.ToString(CultureInfo.InvariantCulture))}-{mode}", config = Path.Combine(folder, name + ".json");
+                    File.WriteAllText(config, RunFile(name, mode, size, parsed.GetValue(epochs)));
+                    kinds.Add((name, config));
+                }
+
+            var runs = kinds.ToDictionary(k => k.Name, _ => new List<JsonObject>());
+            for (int repeat = 0; repeat < parsed.GetValue(repeats); repeat++)
+                foreach ((string name, string config) in kinds)
+                {
+                    JsonObject report = await RunAsync(parsed.GetRequiredValue(tool), config, cancellationToken).ConfigureAwait(false);
+                    runs[name].Add(report);
+                    Console.Error.WriteLine($"{repeat + 1}: {name}: {Seconds(report):0.00000} s an epoch");
+                }
+
+            string table = Table(n, parsed.GetValue(epochs), kinds.Select(k => k.Name), runs);
+            File.WriteAllText(Path.Combine(folder, "grpc-speed.md"), table);
+            Console.Out.Write(table);
+            return 0;
+        });
+        return command;
+    }
+
+    private static string Table(int rows, int epochs, IEnumerable<string> names, Dictionary<string, List<JsonObject>> runs)
+    {
+        var text = new StringBuilder();
+        text.AppendLine(CultureInfo.InvariantCulture, $"{rows:N0} x ({ActiveColumns} + {PassiveColumns}) dense float64, binomial, SGD, {epochs} epochs a run, two processes over loopback gRPC, {Environment.ProcessorCount} cores,");
+        text.AppendLine(CultureInfo.InvariantCulture, $".NET {Environment.Version}; medians of {runs.Values.First().Count} interleaved runs; training rounds alone.");
+        text.AppendLine();
+        text.AppendLine("| batch, mode | s an epoch (min, max) | noise s an epoch, both parties | bytes a row and epoch, both ways | DP / plain |");
+        text.AppendLine("|---|---|---|---|---|");
+        double plain = 0;
+        foreach (string name in names)
+        {
+            double[] seconds = [.. runs[name].Select(Seconds).Order()];
+            double median = Median(seconds), noise = Median([.. runs[name].Select(r => Parties(r).Sum(p => (double)p["timing"]!["noiseSeconds"]!) / epochs).Order()]);
+            double bytes = Parties(runs[name][0]).Sum(p => (double)p["bytesSent"]!) / rows / epochs;
+            bool isPlain = name.EndsWith("none", StringComparison.Ordinal);
+            if (isPlain)
+                plain = median;
+            text.AppendLine(CultureInfo.InvariantCulture,
+                $"| {name} | {median:0.00000} ({seconds[0]:0.00000}, {seconds[^1]:0.00000}) | {noise:0.00000} | {bytes:0.0} | {(isPlain ? "" : (median / plain).ToString("0.000", CultureInfo.InvariantCulture))} |");
+        }
+
+        return text.ToString();
+    }
+
+    private static IEnumerable<JsonObject> Parties(JsonObject report) => report["parties"]!.AsArray().Select(p => p!.AsObject());
+
+    private static double Seconds(JsonObject report) => (double)report["timing"]!["secondsPerEpoch"]!;
+
+    private static double Median(double[] sorted) => sorted[sorted.Length / 2];
+
+    private static async Task<JsonObject> RunAsync(string tool, string config, CancellationToken cancellationToken)
+    {
+        var start = new ProcessStartInfo(tool) { RedirectStandardOutput = true, RedirectStandardError = true };
+        foreach (string argument in (string[])["train", "--config", config, "--json"])
+            start.ArgumentList.Add(argument);
+        using Process process = Process.Start(start)!;
+        Task<string> output = process.StandardOutput.ReadToEndAsync(cancellationToken), errors = process.StandardError.ReadToEndAsync(cancellationToken);
+        await process.WaitForExitAsync(cancellationToken).ConfigureAwait(false);
+        if (process.ExitCode != 0)
+            throw new InvalidOperationException($"{tool} ended with code {process.ExitCode}: {await errors.ConfigureAwait(false)}");
+        return JsonNode.Parse(await output.ConfigureAwait(false))!.AsObject();
+    }
+
+    private static string RunFile(string name, string mode, int batch, int epochs) => $$"""
+        {
+          "name": "{{name}}",
+          "model": { "type": "glm", "family": "binomial", "l2": 0.001, "intercept": true },
+          "training": { "epochs": {{epochs}}, "batchSize": {{batch}}, "stepSize": 0.5, "weightNorm": 1, "residualClip": 1, "optimizer": "sgd" },
+          "privacy": { "mode": "{{mode}}", "calibration": "tight", "epsilon": 1, "delta": 1e-6, "evaluation": "none" },
+          "preprocessing": { "scaling": "none", "rows": "clip", "constant": true },
+          "parties": [
+            { "name": "guest", "role": "active", "data": { "path": "guest.npy", "ids": "ids.txt", "labels": "labels.npy" } },
+            { "name": "host", "role": "passive", "data": { "path": "host.npy", "ids": "ids.txt" } }
+          ],
+          "alignment": "hashed",
+          "transport": { "kind": "grpc" }
+        }
+        """;
+
+    private static void MakeData(string folder, int rows)
+    {
+        Directory.CreateDirectory(folder);
+        var random = new Random(1);
+        double[] active = Normal(random, (long)rows * ActiveColumns), passive = Normal(random, (long)rows * PassiveColumns), labels = new double[rows];
+        for (int i = 0; i < rows; i++)
+            labels[i] = random.NextDouble() < 1 / (1 + Math.Exp(-active[i * ActiveColumns] - passive[i * PassiveColumns])) ? 1 : 0;
+        WriteNpy(Path.Combine(folder, "guest.npy"), $"({rows}, {ActiveColumns})", active);
+        WriteNpy(Path.Combine(folder, "host.npy"), $"({rows}, {PassiveColumns})", passive);
+        WriteNpy(Path.Combine(folder, "labels.npy"), $"({rows},)", labels);
+        File.WriteAllLines(Path.Combine(folder, "ids.txt"), Enumerable.Range(0, rows).Select(i => i.ToString(CultureInfo.InvariantCulture)));
+    }
+
+    private static double[] Normal(Random random, long count)
+    {
+        double[] values = new double[count];
+        for (long i = 0; i < count; i++)
+            values[i] = Math.Sqrt(-2 * Math.Log(1 - random.NextDouble())) * Math.Cos(2 * Math.PI * random.NextDouble());
+        return values;
+    }
+
+    private static void WriteNpy(string path, string shape, double[] values)
+    {
+        string header = $"{{'descr': '<f8', 'fortran_order': False, 'shape': {shape}, }}";
+        header = header.PadRight((header.Length + 11 + 63) / 64 * 64 - 11) + "\n";
+        using FileStream file = File.Create(path);
+        file.Write([0x93, (byte)'N', (byte)'U', (byte)'M', (byte)'P', (byte)'Y', 1, 0, (byte)(header.Length & 255), (byte)(header.Length >> 8)]);
+        file.Write(Encoding.ASCII.GetBytes(header));
+        for (int at = 0; at < values.Length; at += 1 << 20)
+            file.Write(MemoryMarshal.AsBytes(values.AsSpan(at, Math.Min(1 << 20, values.Length - at))));
+    }
+}

@@ -1,0 +1,191 @@
+using FedLearn.Coordination;
+using FedLearn.Diagnostics;
+using FedLearn.Privacy;
+using FedLearn.Protocol;
+using FedLearn.Testing;
+using FedLearn.Transport.Grpc;
+using Microsoft.Extensions.Logging;
+
+namespace FedLearn.Conformance.Tests;
+
+public sealed class GrpcHostTests
+{
+    [Fact]
+    public async Task Join_ThreePassiveParties_ChannelsAreInTheJobsOrder()
+    {
+        string[] names = ["telco", "kräuter & co", "clinic"]; // a name beyond ASCII, as jobs may have
+        await using GrpcFederationHost host = await GrpcFederationHost.StartAsync(new GrpcHostOptions(), GrpcPairs.Terms(names));
+        Task<GrpcSession> joining = host.JoinAsync(GrpcPairs.OwnRequest);
+        GrpcSession[] passive = await Task.WhenAll(names.Reverse().Select(n => GrpcFederationClient.JoinAsync(host.Address, GrpcPairs.Request(n))));
+        await using GrpcSession active = await joining;
+        Assert.Equal(names, active.Channels.Select(c => c.RemoteParty));
+        Assert.All(passive, p => Assert.Equal(active.Agreement.SessionId, p.Agreement.SessionId));
+        Assert.All(passive, p => Assert.Equal(active.Agreement.JobDigest.ToArray(), p.Agreement.JobDigest.ToArray()));
+        await Task.WhenAll(passive.Select(p => p.DisposeAsync().AsTask()).Append(active.DisposeAsync().AsTask()));
+    }
+
+    [Fact]
+    public async Task Join_AnotherJob_IsRefusedByNameAndTheHostIsTold()
+    {
+        await using GrpcFederationHost host = await GrpcFederationHost.StartAsync(new GrpcHostOptions(), GrpcPairs.Terms("telco"));
+        var refused = new List<(string, string)>();
+        host.JoinRefused += (name, error) => refused.Add((name, error.Id));
+        JoinRequest other = GrpcPairs.Request("telco") with { TermsDigest = GrpcPairs.Digest("x"), Sections = new Dictionary<string, ReadOnlyMemory<byte>> { ["training"] = GrpcPairs.Digest("x") } };
+        PeerException error = await Assert.ThrowsAsync<PeerException>(() => GrpcFederationClient.JoinAsync(host.Address, other));
+        Assert.Equal(ProtocolErrors.DifferentJob, error.Id);
+        Assert.Contains("in: training", error.Message, StringComparison.Ordinal);
+        Assert.Equal([("telco", ProtocolErrors.DifferentJob)], refused);
+    }
+
+    [Fact]
+    public async Task Join_PartyMissing_EverybodyIsToldWhoInTime()
+    {
+        var clock = new ManualClock();
+        await using GrpcFederationHost host = await GrpcFederationHost.StartAsync(
+            new GrpcHostOptions { JoinTimeout = TimeSpan.FromSeconds(20), Channel = new ChannelOptions { Clock = clock } }, GrpcPairs.Terms("telco", "clinic"));
+        Task<GrpcSession> passive = GrpcFederationClient.JoinAsync(host.Address, GrpcPairs.Request("telco"));
+        await clock.WaitForTimerAsync(TimeSpan.FromSeconds(20)); // the request has arrived and waits
+        Task<GrpcSession> active = host.JoinAsync(GrpcPairs.OwnRequest);
+        clock.Advance(TimeSpan.FromSeconds(20));
+        foreach (Task<GrpcSession> joining in new[] { active, passive })
+        {
+            PeerException error = await Assert.ThrowsAsync<PeerException>(() => joining.WaitAsync(ChannelConformance.Patience));
+            Assert.Equal(ProtocolErrors.PartyMissing, error.Id);
+            Assert.Contains("'clinic'", error.Message, StringComparison.Ordinal);
+        }
+    }
+
+    [Fact]
+    public async Task Join_DeadlineOfTheCall_IsKeptByTheServer()
+    {
+        var clock = new ManualClock();
+        await using GrpcFederationHost host = await GrpcFederationHost.StartAsync(new GrpcHostOptions { Channel = new ChannelOptions { Clock = clock } }, GrpcPairs.Terms("telco"));
+        Task<(System.Net.HttpStatusCode, string? Status, string? ErrorId, string?)> call =
+            RawPeer.CallAsync(host.Address, Methods.Join, RawPeer.Frame(SessionCodec.Encode(GrpcPairs.Request("telco"))), headers: ("grpc-timeout", "5S"));
+        await clock.WaitForTimerAsync(TimeSpan.FromSeconds(5));
+        clock.Advance(TimeSpan.FromSeconds(5));
+        Assert.Equal(("4", ProtocolErrors.PartyMissing), ((await call).Status, (await call).ErrorId));
+    }
+
+    [Fact]
+    public async Task Dispose_WhileAPartyWaits_TellsIt()
+    {
+        GrpcFederationHost host = await GrpcFederationHost.StartAsync(new GrpcHostOptions(), GrpcPairs.Terms("telco", "clinic"));
+        Task<GrpcSession> active = host.JoinAsync(GrpcPairs.OwnRequest);
+        Task<GrpcSession> passive = GrpcFederationClient.JoinAsync(host.Address, GrpcPairs.Request("telco"));
+        Assert.Equal(GrpcHealth.Serving, await GrpcHealthClient.CheckAsync(host.Address)); // the host is up, whatever has arrived of the request
+        await host.DisposeAsync();
+        Assert.Contains((await Assert.ThrowsAsync<PeerException>(() => passive.WaitAsync(ChannelConformance.Patience))).Id,
+            new[] { ProtocolErrors.PeerGone, ProtocolErrors.CannotConnect });
+        await Assert.ThrowsAnyAsync<OperationCanceledException>(() => active.WaitAsync(ChannelConformance.Patience));
+    }
+
+    [Fact]
+    public async Task Dispose_RightAfterTheLastMessage_TheMessageArrives()
+    {
+        GrpcFederationHost host = await GrpcFederationHost.StartAsync(new GrpcHostOptions(), GrpcPairs.Terms("telco"));
+        Task<GrpcSession> joining = host.JoinAsync(GrpcPairs.OwnRequest);
+        await using GrpcSession passive = await GrpcFederationClient.JoinAsync(host.Address, GrpcPairs.Request("telco"));
+        GrpcSession active = await joining;
+        double[] values = [.. Enumerable.Range(0, 100_000).Select(i => (double)i)];
+        await active.Channels[0].SendAsync(0, Disclosure.Unprotected(new Residuals(values), "test"));
+        await active.Channels[0].AbortAsync("FL6001");
+        await host.DisposeAsync();
+        Assert.Equal(values, (await passive.Channels[0].ReceiveAsync<Residuals>(0, values.Length)).Values.ToArray());
+        Assert.Equal(ProtocolErrors.PeerAborted, (await Assert.ThrowsAsync<PeerException>(() => passive.Channels[0].ReceiveAsync<Residuals>(1, 1).AsTask())).Id);
+    }
+
+    [Fact]
+    public async Task Send_PeerGaveUp_SaysWhy()
+    {
+        ChannelPair pair = await GrpcPairs.CreateAsync(new ChannelOptions(), passiveFirst: true);
+        await pair.Second.AbortAsync("FL3010");
+        await pair.Second.DisposeAsync();
+        Released<Scores> large = Disclosure.Unprotected(new Scores(new double[2_000_000]), "test");
+        PeerException error = await Assert.ThrowsAsync<PeerException>(async () =>
+        {
+            for (int round = 0; ; round++)
+                await pair.First.SendAsync(round, large).AsTask().WaitAsync(ChannelConformance.Patience);
+        });
+        Assert.Equal(ProtocolErrors.PeerAborted, error.Id);
+        Assert.Contains("FL3010", error.Message, StringComparison.Ordinal);
+        await pair.DisposeAsync();
+    }
+
+    [Fact]
+    public async Task Addresses_BeyondThisMachine_AreRefusedWithoutPermission()
+    {
+        Uri anywhere = new("http://0.0.0.0:0"), elsewhere = new("http://192.0.2.1:9"); // 192.0.2.0/24 is reserved for documentation
+        Assert.Equal(GrpcErrors.PlaintextRefused, (await Assert.ThrowsAsync<PeerException>(() => GrpcFederationHost.StartAsync(new GrpcHostOptions { Listen = anywhere }, GrpcPairs.Terms("telco")))).Id);
+        Assert.Equal(GrpcErrors.PlaintextRefused, (await Assert.ThrowsAsync<PeerException>(() => GrpcFederationClient.JoinAsync(elsewhere, GrpcPairs.Request("telco")))).Id);
+        Assert.Equal(GrpcErrors.PlaintextRefused, (await Assert.ThrowsAsync<PeerException>(() => GrpcHealthClient.CheckAsync(elsewhere))).Id);
+        await using GrpcFederationHost host = await GrpcFederationHost.StartAsync(new GrpcHostOptions { Listen = anywhere, AllowPlaintext = true }, GrpcPairs.Terms("telco"));
+        Assert.NotEqual(0, host.Address.Port);
+    }
+
+    [Fact]
+    public async Task Start_PortInUse_IsAnErrorWithItsAddress()
+    {
+        await using GrpcFederationHost host = await GrpcFederationHost.StartAsync(new GrpcHostOptions(), GrpcPairs.Terms("telco"));
+        PeerException error = await Assert.ThrowsAsync<PeerException>(() => GrpcFederationHost.StartAsync(new GrpcHostOptions { Listen = host.Address }, GrpcPairs.Terms("telco")));
+        Assert.Equal(ProtocolErrors.CannotConnect, error.Id);
+        Assert.Contains(host.Address.Authority, error.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task Health_OurClient_Agrees()
+    {
+        await using GrpcFederationHost host = await GrpcFederationHost.StartAsync(new GrpcHostOptions(), GrpcPairs.Terms("telco"));
+        Assert.Equal(GrpcHealth.Serving, await GrpcHealthClient.CheckAsync(host.Address, "fedlearn.v1.Federation"));
+        Assert.Equal(GrpcErrors.CallFailed, (await Assert.ThrowsAsync<PeerException>(() => GrpcHealthClient.CheckAsync(host.Address, "no.such.Service"))).Id);
+    }
+
+    [Fact]
+    public async Task Log_OfASession_NamesPartiesAndNoErrors()
+    {
+        var lines = new Lines();
+        GrpcFederationHost host = await GrpcFederationHost.StartAsync(new GrpcHostOptions { LoggerFactory = lines }, GrpcPairs.Terms("telco"));
+        Task<GrpcSession> joining = host.JoinAsync(GrpcPairs.OwnRequest);
+        GrpcSession passive = await GrpcFederationClient.JoinAsync(host.Address, GrpcPairs.Request("telco"));
+        GrpcSession active = await joining;
+        await Task.WhenAll(passive.Channels[0].CompleteAsync().AsTask(), active.Channels[0].CompleteAsync().AsTask());
+        await Task.WhenAll(passive.DisposeAsync().AsTask(), active.DisposeAsync().AsTask());
+        await host.DisposeAsync();
+        Assert.Equal(["Exchange with party telco ended: Ok.", "Exchange with party telco is open.", "Party bank joined.", "Party telco joined."],
+            lines.Text.Select(l => l.Text).Order(StringComparer.Ordinal));
+        Assert.DoesNotContain(lines.Text, l => l.Level >= LogLevel.Warning);
+    }
+
+    [Theory]
+    [InlineData("127.0.0.1:5001", "http://127.0.0.1:5001/")]
+    [InlineData("http://bank.example:5001", "http://bank.example:5001/")]
+    [InlineData("[::1]:5001", "http://[::1]:5001/")]
+    [InlineData("https://bank.example:5001", null)]
+    [InlineData("http://bank.example:5001/path", null)]
+    [InlineData("127.0.0.1:70000", null)]
+    [InlineData("", null)]
+    [InlineData(null, null)]
+    public void AddressTryParse_Text_IsReadOrRefused(string? text, string? expected)
+    {
+        Assert.Equal(expected is not null, GrpcAddress.TryParse(text, out Uri? address));
+        Assert.Equal(expected, address?.AbsoluteUri);
+    }
+
+    private sealed class Lines : ILoggerFactory, ILogger
+    {
+        public System.Collections.Concurrent.ConcurrentQueue<(LogLevel Level, string Text)> Text { get; } = [];
+
+        public void AddProvider(ILoggerProvider provider) { }
+
+        public ILogger CreateLogger(string categoryName) => this;
+
+        public void Dispose() { }
+
+        public IDisposable? BeginScope<TState>(TState state) where TState : notnull => null;
+
+        public bool IsEnabled(LogLevel logLevel) => true;
+
+        public void Log<TState>(LogLevel logLevel, EventId eventId, TState state, Exception? exception, Func<TState, Exception?, string> formatter) =>
+            Text.Enqueue((logLevel, formatter(state, exception)));
+    }
+}

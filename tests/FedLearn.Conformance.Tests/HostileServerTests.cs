@@ -1,0 +1,249 @@
+using System.Net;
+using System.Net.Sockets;
+using FedLearn.Diagnostics;
+using FedLearn.Privacy;
+using FedLearn.Protocol;
+using FedLearn.Testing;
+using FedLearn.Transport.Grpc;
+using Google.Protobuf;
+using Microsoft.AspNetCore.Builder;
+using Microsoft.AspNetCore.Http;
+using Wire = FedLearn.Transport.Grpc.Wire;
+
+namespace FedLearn.Conformance.Tests;
+
+/// <summary>The client against servers that break the protocol or are not there.</summary>
+public sealed class HostileServerTests
+{
+    public static TheoryData<string, string> BadAnswers => new()
+    {
+        { "404", GrpcErrors.NotGrpc },
+        { "html", GrpcErrors.NotGrpc },
+        { "refused without id", GrpcErrors.CallFailed },
+        { "refused with id", ProtocolErrors.DifferentJob },
+        { "garbage", ProtocolErrors.Malformed },
+        { "compressed", ProtocolErrors.Malformed },
+        { "too large", ProtocolErrors.TooLarge },
+        { "two replies", ProtocolErrors.Malformed },
+        { "no reply", GrpcErrors.CallFailed },
+        { "no parties", ProtocolErrors.Malformed },
+        { "session id with a line break", ProtocolErrors.Malformed },
+        { "another job", ProtocolErrors.DifferentJob },
+        { "another schema", ProtocolErrors.DifferentJob },
+        { "dies", ProtocolErrors.PeerGone },
+    };
+
+    [Theory]
+    [MemberData(nameof(BadAnswers))]
+    public async Task Join_BadAnswer_IsRefusedWithItsId(string answer, string errorId)
+    {
+        (WebApplication app, Uri address) = await RawPeer.ServeAsync(context => AnswerAsync(context, answer));
+        await using WebApplication _ = app;
+        PeerException error = await Assert.ThrowsAsync<PeerException>(() => JoinAsync(address));
+        Assert.True(errorId == error.Id, $"{answer}: {error.Message}");
+        Assert.DoesNotContain(error.Message, char.IsControl);
+        if (answer == "refused with id")
+            Assert.Contains("Straße 100% [2J", error.Message, StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData("garbage", ProtocolErrors.Malformed)]
+    [InlineData("compressed", ProtocolErrors.Malformed)]
+    [InlineData("too large", ProtocolErrors.TooLarge)]
+    [InlineData("half a message", ProtocolErrors.PeerGone)]
+    [InlineData("ends", ProtocolErrors.PeerGone)]
+    [InlineData("dies", ProtocolErrors.PeerGone)]
+    [InlineData("ends with an error id", ProtocolErrors.PeerAborted)]
+    public async Task Exchange_BadMessage_IsRefusedWithItsId(string answer, string errorId)
+    {
+        (WebApplication app, Uri address) = await RawPeer.ServeAsync(async context =>
+        {
+            if (context.Request.Path == Methods.Join)
+            {
+                await ReplyAsync(context, RawPeer.Frame(RawPeer.Reply()));
+                return;
+            }
+
+            context.Response.ContentType = "application/grpc";
+            await context.Response.BodyWriter.FlushAsync();
+            switch (answer)
+            {
+                case "dies":
+                    context.Abort();
+                    return;
+                case "ends with an error id":
+                    context.Response.AppendTrailer("fedlearn-error-id", "FL3001");
+                    break;
+                case not "ends":
+                    await context.Response.BodyWriter.WriteAsync(answer switch
+                    {
+                        "garbage" => RawPeer.Frame(0xFF, 0xFF, 0xFF),
+                        "compressed" => [1, 0, 0, 0, 1, 0],
+                        "too large" => [0, 0x7F, 0, 0, 0],
+                        _ => [0, 0, 0, 0, 100, 1, 2, 3],
+                    });
+                    break;
+            }
+
+            context.Response.AppendTrailer("grpc-status", "10");
+        });
+        await using WebApplication _ = app;
+        PeerException error = await Assert.ThrowsAsync<PeerException>(async () =>
+        {
+            await using GrpcSession session = await JoinAsync(address);
+            await session.Channels[0].ReceiveAsync<Residuals>(0, 1).AsTask().WaitAsync(ChannelConformance.Patience);
+        });
+        Assert.True(errorId == error.Id, $"{answer}: {error.Message}");
+    }
+
+    [Fact]
+    public async Task Join_GarbageFromARawSocket_IsRefused()
+    {
+        using var listener = new TcpListener(IPAddress.Loopback, 0);
+        listener.Start();
+        Task serving = Task.Run(async () =>
+        {
+            using TcpClient client = await listener.AcceptTcpClientAsync();
+            await client.GetStream().WriteAsync("SSH-2.0-OpenSSH_9.2p1 Debian, which is certainly no HTTP/2 frame\r\n"u8.ToArray());
+            while (await client.GetStream().ReadAsync(new byte[1000]) > 0) { }
+        });
+        PeerException error = await Assert.ThrowsAsync<PeerException>(() => JoinAsync(new Uri($"http://{listener.LocalEndpoint}")));
+        Assert.Contains(error.Id, new[] { GrpcErrors.NotGrpc, ProtocolErrors.PeerGone }); // the HTTP stack does not always tell garbage from a broken connection
+        try
+        {
+            await serving;
+        }
+        catch (IOException)
+        {
+            // the client reset the connection
+        }
+    }
+
+    [Fact]
+    public async Task Join_NobodyListens_NamesAddressAndTime()
+    {
+        var clock = new ManualClock();
+        Uri address = FreeAddress();
+        Task<GrpcSession> joining = GrpcFederationClient.JoinAsync(address, GrpcPairs.Request("telco"),
+            new GrpcClientOptions { ConnectTimeout = TimeSpan.FromSeconds(5), Channel = new ChannelOptions { Clock = clock } });
+        while (!joining.IsCompleted)
+        {
+            await Task.WhenAny(joining, clock.WaitForTimerAsync(TimeSpan.FromSeconds(1)));
+            clock.Advance(TimeSpan.FromSeconds(1));
+        }
+
+        PeerException error = await Assert.ThrowsAsync<PeerException>(() => joining);
+        Assert.Equal(ProtocolErrors.CannotConnect, error.Id);
+        Assert.Contains(address.Authority, error.Message, StringComparison.Ordinal);
+        Assert.Contains("5 s", error.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task Join_CoordinatorStartsLater_Succeeds()
+    {
+        var clock = new ManualClock();
+        Uri address = FreeAddress();
+        Task<GrpcSession> joining = GrpcFederationClient.JoinAsync(address, GrpcPairs.Request("telco"), new GrpcClientOptions { Channel = new ChannelOptions { Clock = clock } });
+        await clock.WaitForTimerAsync(TimeSpan.FromSeconds(1)); // the first attempt failed; the client pauses
+        await using GrpcFederationHost host = await GrpcFederationHost.StartAsync(new GrpcHostOptions { Listen = address }, GrpcPairs.Terms("telco"));
+        Task<GrpcSession> active = host.JoinAsync(GrpcPairs.OwnRequest);
+        clock.Advance(TimeSpan.FromSeconds(1));
+        await using GrpcSession session = await joining.WaitAsync(ChannelConformance.Patience);
+        Assert.Equal("bank", session.Channels[0].RemoteParty);
+        await using GrpcSession other = await active;
+    }
+
+    [Fact]
+    public async Task Join_ServerNeverAnswers_TimesOut()
+    {
+        var clock = new ManualClock();
+        var called = new TaskCompletionSource();
+        (WebApplication app, Uri address) = await RawPeer.ServeAsync(async context =>
+        {
+            called.SetResult();
+            await RawPeer.UntilAbortedAsync(context);
+        });
+        await using WebApplication _ = app;
+        Task<GrpcSession> joining = GrpcFederationClient.JoinAsync(address, GrpcPairs.Request("telco"),
+            new GrpcClientOptions { JoinTimeout = TimeSpan.FromSeconds(5), Channel = new ChannelOptions { Clock = clock } });
+        await called.Task.WaitAsync(ChannelConformance.Patience);
+        clock.Advance(TimeSpan.FromSeconds(8));
+        Assert.Equal(ProtocolErrors.TimedOut, (await Assert.ThrowsAsync<PeerException>(() => joining)).Id);
+    }
+
+    [Fact]
+    public async Task Join_Cancelled_Stops()
+    {
+        using var source = new CancellationTokenSource();
+        (WebApplication app, Uri address) = await RawPeer.ServeAsync(async context =>
+        {
+            await source.CancelAsync();
+            await RawPeer.UntilAbortedAsync(context); // ends by RST_STREAM
+        });
+        await using WebApplication _ = app;
+        await Assert.ThrowsAnyAsync<OperationCanceledException>(() => GrpcFederationClient.JoinAsync(address, GrpcPairs.Request("telco"), cancellationToken: source.Token));
+    }
+
+    private static Task<GrpcSession> JoinAsync(Uri address) => GrpcFederationClient.JoinAsync(address, GrpcPairs.Request("telco"),
+        new GrpcClientOptions { ShutdownTimeout = TimeSpan.FromMilliseconds(200) }).WaitAsync(ChannelConformance.Patience);
+
+    private static Uri FreeAddress()
+    {
+        using var listener = new TcpListener(IPAddress.Loopback, 0);
+        listener.Start();
+        return new Uri($"http://{listener.LocalEndpoint}");
+    }
+
+    private static async Task AnswerAsync(HttpContext context, string answer)
+    {
+        byte[] good = RawPeer.Frame(RawPeer.Reply());
+        switch (answer)
+        {
+            case "404":
+                context.Response.StatusCode = 404;
+                break;
+            case "html":
+                context.Response.ContentType = "text/html";
+                await context.Response.WriteAsync("<p>hello</p>");
+                break;
+            case "refused without id":
+                (context.Response.ContentType, context.Response.Headers["grpc-status"]) = ("application/grpc", "7");
+                break;
+            case "refused with id":
+                (context.Response.ContentType, context.Response.Headers["grpc-status"]) = ("application/grpc", "9");
+                context.Response.Headers["fedlearn-error-id"] = ProtocolErrors.DifferentJob;
+                context.Response.Headers["grpc-message"] = "Stra%C3%9Fe 100%25%1B[2J"; // an escape sequence must not reach a terminal
+                break;
+            case "dies":
+                context.Abort();
+                break;
+            default:
+                Wire.JoinReply spoilt = RawPeer.Reply();
+                if (answer == "no parties")
+                    spoilt.Parties.Clear();
+                else if (answer == "session id with a line break")
+                    spoilt.SessionId = "a\r\nx: y";
+                else if (answer == "another job")
+                    spoilt.JobDigest = ByteString.CopyFrom(new byte[32]);
+                else if (answer == "another schema")
+                    spoilt.Parties[1].SchemaFingerprint = ByteString.CopyFrom(new byte[32]);
+                await ReplyAsync(context, answer switch
+                {
+                    "garbage" => RawPeer.Frame(0xFF, 0xFF, 0xFF),
+                    "compressed" => [1, 0, 0, 0, 1, 0],
+                    "too large" => [0, 0x7F, 0, 0, 0],
+                    "two replies" => [.. good, .. good],
+                    "no reply" => [],
+                    _ => RawPeer.Frame(spoilt),
+                });
+                break;
+        }
+    }
+
+    private static async Task ReplyAsync(HttpContext context, byte[] body)
+    {
+        context.Response.ContentType = "application/grpc";
+        await context.Response.BodyWriter.WriteAsync(body);
+        context.Response.AppendTrailer("grpc-status", "0");
+    }
+}

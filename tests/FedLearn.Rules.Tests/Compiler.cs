@@ -1,0 +1,55 @@
+using System.Diagnostics;
+using System.Reflection;
+using System.Text.RegularExpressions;
+
+namespace FedLearn.Rules.Tests;
+
+/// <summary>Compiles C# with the SDK's own compiler, against everything this test project references.</summary>
+internal static partial class Compiler
+{
+    private const string Usings = """
+        global using System; global using System.Collections.Generic; global using System.IO; global using System.Linq; global using System.Threading; global using System.Threading.Tasks;
+        """;
+
+    /// <summary>Compiles one file.</summary>
+    /// <param name="source">The file.</param>
+    /// <param name="kind">library, or exe for a file with top-level statements.</param>
+    /// <param name="keep">Folder for the result, out.dll; null: a folder that is deleted.</param>
+    /// <returns>Errors, such as <c>CS0122: ...</c>.</returns>
+    public static IReadOnlyList<string> Errors(string source, string kind = "library", string? keep = null)
+    {
+        string csc = typeof(Compiler).Assembly.GetCustomAttributes<AssemblyMetadataAttribute>().Single(a => a.Key == "Compiler").Value!;
+        Assert.True(File.Exists(csc), $"The compiler is not at {csc}.");
+        string folder = keep ?? Directory.CreateTempSubdirectory("fedlearn-").FullName;
+        try
+        {
+            File.WriteAllText(Path.Combine(folder, "usings.cs"), Usings);
+            File.WriteAllText(Path.Combine(folder, "source.cs"), source);
+            // Native libraries stand in the same list, under names that are no assemblies.
+            string[] references = [.. ((string)AppContext.GetData("TRUSTED_PLATFORM_ASSEMBLIES")!).Split(Path.PathSeparator).Where(path => path.EndsWith(".dll", StringComparison.Ordinal))];
+            File.WriteAllLines(Path.Combine(folder, "arguments.rsp"),
+                ["-nologo", "-nostdlib", "-nullable:enable", "-langversion:latest", $"-target:{kind}", "-out:out.dll", "usings.cs", "source.cs", .. references.Select(path => $"-r:\"{path}\"")]);
+            var start = new ProcessStartInfo(Environment.ProcessPath is { } host && Path.GetFileNameWithoutExtension(host) == "dotnet" ? host : "dotnet", [csc, "@arguments.rsp"])
+            {
+                WorkingDirectory = folder,
+                RedirectStandardOutput = true,
+                RedirectStandardError = true,
+            };
+            using Process process = Process.Start(start)!;
+            Task<string> problems = process.StandardError.ReadToEndAsync();
+            string output = process.StandardOutput.ReadToEnd();
+            process.WaitForExit();
+            string[] errors = [.. ErrorLine().Matches(output).Select(match => match.Groups[1].Value.Trim())];
+            Assert.True(process.ExitCode == 0 == (errors.Length == 0), $"The compiler failed: {output}{problems.Result}");
+            return errors;
+        }
+        finally
+        {
+            if (keep is null)
+                Directory.Delete(folder, recursive: true);
+        }
+    }
+
+    [GeneratedRegex(@"error (CS\d+: .*)")]
+    private static partial Regex ErrorLine();
+}

@@ -1,0 +1,270 @@
+using FedLearn.Coordination;
+using FedLearn.Data;
+using FedLearn.Diagnostics;
+using FedLearn.Glm;
+using FedLearn.Privacy;
+
+namespace FedLearn.Tests.Glm;
+
+/// <summary>What a job may ask for; every refusal comes before any row is looked at.</summary>
+public class GlmPlanTests
+{
+    private static readonly GlmJob Private = new()
+    {
+        Name = "test",
+        Model = new() { Family = GlmFamilies.Binomial },
+        Training = new() { Epochs = 2, WeightNorm = 1, ResidualClip = 1 },
+        Privacy = new() { Mode = PrivacyMode.HdpVfl, Budget = new(1, 1e-3) },
+        Preprocessing = new() { Scaling = Scaling.None, Rows = RowBound.Clip },
+        Parties = [new() { Party = new("active", PartyRole.Active) }, new() { Party = new("p1", PartyRole.Passive) }],
+    };
+
+    private static readonly GlmJob Plain = Private with { Privacy = new(), Training = new(), Preprocessing = null };
+
+    private static readonly VerticalData Data = VerticalData.Random(1, "binomial", 8, 2, 2);
+
+    /// <summary>Error id of a job at its two parties, "" where it is accepted.</summary>
+    private static (string Active, string Passive) Refusals(GlmJob job) => (Refusal(job, Data.Inputs()[0]), Refusal(job, Data.Inputs()[1]));
+
+    private static string Refusal(GlmJob job, GlmPartyInput input)
+    {
+        try
+        {
+            _ = new GlmParty(job, input);
+            return "";
+        }
+        catch (FedLearnException e)
+        {
+            Assert.EndsWith(".", e.Cause, StringComparison.Ordinal);
+            Assert.EndsWith(".", e.Remedy, StringComparison.Ordinal);
+            return e.Id;
+        }
+    }
+
+    private static void AssertRefused(string id, GlmJob job) => Assert.Equal((id, id), Refusals(job));
+
+    private static GlmJob Training(GlmJob job, Func<GlmTrainingOptions, GlmTrainingOptions> change) => job with { Training = change(job.Training) };
+
+    private static GlmJob Budget(double epsilon, double delta) => Private with { Privacy = Private.Privacy with { Budget = new(epsilon, delta) } };
+
+    [Fact]
+    public void Private_CompleteJob_IsAccepted()
+    {
+        Assert.Equal(("", ""), Refusals(Private));
+        Assert.Equal(("", ""), Refusals(Plain));
+    }
+
+    [Fact]
+    public void Private_WithoutWhatTheProofNeeds_IsRefusedByName()
+    {
+        AssertRefused(GlmErrors.RowsNotBounded, Private with { Preprocessing = new() { Scaling = Scaling.None } });
+        AssertRefused(GlmErrors.RangesNotDeclared, Private with { Preprocessing = null });
+        AssertRefused(GlmErrors.RangesNotDeclared, Private with { Preprocessing = new() { Scaling = Scaling.Declared, Rows = RowBound.Normalize } });
+        AssertRefused(GlmErrors.OptimizerNotPrivate, Training(Private, t => t with { Optimizer = GlmOptimizer.Lbfgs }));
+        AssertRefused(GlmErrors.FamilyNotPrivate, Private with { Model = Private.Model with { Family = new UserFamily() } });
+        AssertRefused(GlmErrors.BoundsMissing, Training(Private, t => t with { WeightNorm = null }));
+        AssertRefused(GlmErrors.BoundsMissing, Training(Private, t => t with { ResidualClip = null }));
+        AssertRefused(GlmErrors.BudgetMissing, Private with { Privacy = Private.Privacy with { Budget = null } });
+        AssertRefused(GlmErrors.BudgetMissing, Private with { Privacy = Private.Privacy with { Budget = null }, Parties = [Private.Parties[0] with { Budget = new(1, 1e-3) }, Private.Parties[1]] });
+    }
+
+    [Fact]
+    public void Private_BudgetOfEachParty_Suffices() => Assert.Equal(("", ""), Refusals(Private with
+    {
+        Privacy = Private.Privacy with { Budget = null },
+        Parties = [.. Private.Parties.Select(p => p with { Budget = new(1, 1e-3) })],
+    }));
+
+    [Theory]
+    [InlineData(1, 0.1, PrivacyErrors.DeltaTooLarge)]
+    [InlineData(1, 0.5, PrivacyErrors.DeltaTooLarge)]
+    [InlineData(1, 0, PrivacyErrors.InvalidBudget)]
+    [InlineData(1, -1e-5, PrivacyErrors.InvalidBudget)]
+    [InlineData(1, double.NaN, PrivacyErrors.InvalidBudget)]
+    [InlineData(0, 1e-5, PrivacyErrors.InvalidBudget)]
+    [InlineData(-1, 1e-5, PrivacyErrors.InvalidBudget)]
+    [InlineData(double.NaN, 1e-5, PrivacyErrors.InvalidBudget)]
+    [InlineData(double.PositiveInfinity, 1e-5, PrivacyErrors.InvalidBudget)]
+    public void Private_IllegalBudget_IsRefusedBeforeAnythingIsSent(double epsilon, double delta, string id)
+    {
+        AssertRefused(id, Budget(epsilon, delta));
+        // One party's own budget concerns all of them: none starts.
+        AssertRefused(id, Private with { Parties = [Private.Parties[0], Private.Parties[1] with { Budget = new(epsilon, delta) }] });
+    }
+
+    [Theory]
+    [InlineData("gaussian")]
+    [InlineData("poisson")]
+    public void Private_LabelRangeMissing_IsRefusedAtTheActiveParty(string family)
+    {
+        GlmJob job = Private with { Model = Private.Model with { Family = VerticalData.Family(family) } };
+        Assert.Equal((GlmErrors.LabelRangeMissing, ""), Refusals(job));
+        GlmJob With((double, double) range) => job with { Parties = [job.Parties[0] with { LabelRange = range }, job.Parties[1]] };
+        Assert.Equal(("", ""), Refusals(With((0, 4))));
+    }
+
+    [Theory]
+    [InlineData("binomial", 0.001, 1, 1, 0)]
+    [InlineData("binomial", 0.5, 2, 1, 0)]          // beta R^2 = 1
+    [InlineData("gaussian", 0.001, 1, 1, 4)]
+    [InlineData("gaussian", 0.001, 0.5, 1, 4)]
+    [InlineData("poisson", 0.001, 1, 1.5, 4)]       // beta = C + k_y = 5.5
+    public void Private_StepAboveTwoOverSmoothness_IsRefused(string family, double l2, double rowNorm, double clip, double labelBound)
+    {
+        double beta = family switch { "binomial" => 0.25, "gaussian" => 1, _ => clip + labelBound };
+        double largest = 2 / (l2 + (beta * rowNorm * rowNorm));
+        GlmJob Step(double step) => Private with
+        {
+            Model = new() { Family = VerticalData.Family(family), L2 = l2 },
+            Training = Private.Training with { StepSize = step, ResidualClip = clip },
+            Preprocessing = Private.Preprocessing! with { RowNorm = rowNorm },
+            Parties = [Private.Parties[0] with { LabelRange = (0, Math.Max(1, labelBound)) }, Private.Parties[1]],
+        };
+        Assert.Equal("", Refusals(Step(largest * (1 - 1e-12))).Active);
+        Assert.Equal(PrivacyErrors.StepTooLarge, Refusals(Step(largest * (1 + 1e-12))).Active);
+    }
+
+    [Fact]
+    public void Private_StepWithAFreeIntercept_CountsItAsAColumn()
+    {
+        // R^2 becomes 2 at the active party, so half the step is the largest.
+        GlmJob Step(double step) => Training(Private with { Model = Private.Model with { L2 = 0, Intercept = GlmIntercept.Free } }, t => t with { StepSize = step });
+        Assert.Equal("", Refusals(Step(3.999)).Active);
+        Assert.Equal(PrivacyErrors.StepTooLarge, Refusals(Step(4.001)).Active);
+        Assert.Equal("", Refusals(Step(4.001)).Passive);
+    }
+
+    [Fact]
+    public void Private_ExpansivePenalty_IsRefusedEverywhere()
+    {
+        // |1 - eta lambda| > 1.
+        AssertRefused(PrivacyErrors.PenaltyTooLarge, Training(Private with { Model = Private.Model with { L2 = 3 } }, t => t with { StepSize = 0.7 }));
+        Assert.Equal("", Refusals(Training(Private with { Model = Private.Model with { L2 = 3 } }, t => t with { StepSize = 0.6 })).Active);
+    }
+
+    [Fact]
+    public void Private_PaperCalibrationWithOtherRowNorm_IsRefused() => AssertRefused(PrivacyErrors.PaperRowNorm, Private with
+    {
+        Privacy = Private.Privacy with { Calibration = Calibration.Paper },
+        Preprocessing = Private.Preprocessing! with { RowNorm = 0.5 },
+    });
+
+    [Fact]
+    public void Plain_UserFamilyOrNoBounds_IsAccepted()
+    {
+        Assert.Equal(("", ""), Refusals(Plain with { Model = Plain.Model with { Family = new UserFamily() } }));
+        Assert.Equal(("", ""), Refusals(Plain with { Preprocessing = new() { Scaling = Scaling.None } }));
+    }
+
+    public static TheoryData<string, GlmJob> InconsistentJobs => new()
+    {
+        { "empty name", Plain with { Name = " " } },
+        { "l2 below 0", Plain with { Model = Plain.Model with { L2 = -1e-9 } } },
+        { "l2 NaN", Plain with { Model = Plain.Model with { L2 = double.NaN } } },
+        { "l2 infinite", Plain with { Model = Plain.Model with { L2 = double.PositiveInfinity } } },
+        { "no epochs", Training(Plain, t => t with { Epochs = 0 }) },
+        { "too many epochs", Training(Plain, t => t with { Epochs = 1_000_001 }) },
+        { "no batches", Training(Plain, t => t with { BatchesPerEpoch = 0 }) },
+        { "batches of nothing", Training(Plain, t => t with { BatchSize = 0 }) },
+        { "batches twice", Training(Plain, t => t with { BatchSize = 4, BatchesPerEpoch = 2 }) },
+        { "no step", Training(Plain, t => t with { StepSize = 0 }) },
+        { "negative step", Training(Plain, t => t with { StepSize = -1 }) },
+        { "step NaN", Training(Plain, t => t with { StepSize = double.NaN }) },
+        { "weight norm 0", Training(Plain, t => t with { WeightNorm = 0 }) },
+        { "weight norm infinite", Training(Plain, t => t with { WeightNorm = double.PositiveInfinity }) },
+        { "clip NaN", Training(Plain, t => t with { ResidualClip = double.NaN }) },
+        { "clip negative", Training(Plain, t => t with { ResidualClip = -1 }) },
+        { "rounds beyond count", Training(Plain, t => t with { Optimizer = GlmOptimizer.Sgd, Epochs = 1_000_000, BatchesPerEpoch = 5000 }) },
+        { "row norm 0", Plain with { Preprocessing = new() { Scaling = Scaling.None, RowNorm = 0 } } },
+        { "split by 1", Plain with { Split = new SplitRule.ByHash(1, [0]) } },
+        { "split residue", Plain with { Split = new SplitRule.ByHash(5, [5]) } },
+        { "split residue below 0", Plain with { Split = new SplitRule.ByHash(5, [-1]) } },
+        { "two active parties", Plain with { Parties = [Plain.Parties[0], new() { Party = new("p1", PartyRole.Active) }] } },
+        { "no active party", Plain with { Parties = [new() { Party = new("active", PartyRole.Passive) }, Plain.Parties[1]] } },
+        { "one name twice", Plain with { Parties = [.. Plain.Parties, Plain.Parties[1]] } },
+        { "empty party name", Plain with { Parties = [.. Plain.Parties, new() { Party = new("", PartyRole.Passive) }] } },
+        { "lbfgs in batches", Training(Plain, t => t with { Optimizer = GlmOptimizer.Lbfgs, BatchesPerEpoch = 2 }) },
+        { "lbfgs with batch size", Training(Plain, t => t with { Optimizer = GlmOptimizer.Lbfgs, BatchSize = 1000 }) },
+        { "constant without intercept", Plain with { Model = Plain.Model with { Intercept = GlmIntercept.None }, Preprocessing = new() { Scaling = Scaling.None, Constant = true } } },
+    };
+
+    [Theory]
+    [MemberData(nameof(InconsistentJobs), DisableDiscoveryEnumeration = true)]
+    public void Job_Inconsistent_IsRefused(string what, GlmJob job)
+    {
+        Assert.NotEmpty(what);
+        AssertRefused(GlmErrors.InvalidJob, job);
+    }
+
+    [Fact]
+    public void Job_DoesNotNameTheParty_IsRefused() =>
+        Assert.Equal(GlmErrors.InvalidJob, Refusal(Plain, Data.Inputs()[0] with { Party = "stranger" }));
+
+    [Fact]
+    public void Optimizer_Absent_IsLbfgsOnlyForTheFullBatchInModeNone()
+    {
+        Assert.Equal(GlmOptimizer.Lbfgs, GlmPlan.Create(Plain).Optimizer);
+        Assert.Equal(GlmOptimizer.Lbfgs, GlmPlan.Create(Training(Plain, t => t with { BatchesPerEpoch = 1 })).Optimizer);
+        Assert.Equal(GlmOptimizer.Sgd, GlmPlan.Create(Training(Plain, t => t with { BatchesPerEpoch = 2 })).Optimizer);
+        Assert.Equal(GlmOptimizer.Sgd, GlmPlan.Create(Training(Plain, t => t with { BatchSize = 2 })).Optimizer);
+        Assert.Equal(GlmOptimizer.Sgd, GlmPlan.Create(Private).Optimizer);
+        Assert.Equal((200, 10), (GlmPlan.Create(Plain).Epochs, GlmPlan.Create(Training(Plain, t => t with { BatchSize = 2 })).Epochs));
+    }
+
+    [Fact]
+    public void Intercept_Default_IsFreeInModeNoneAndAConstantInPrivateModes()
+    {
+        (bool Free, bool Constant) Of(GlmJob job) => (GlmPlan.Create(job).FreeIntercept, GlmPlan.Create(job).Constant);
+        GlmJob With(GlmJob job, GlmIntercept intercept) => job with { Model = job.Model with { Intercept = intercept } };
+        Assert.Equal((true, false), Of(Plain));
+        Assert.Equal((false, true), Of(Private));
+        Assert.Equal((false, false), Of(With(Plain, GlmIntercept.None)));
+        Assert.Equal((false, false), Of(With(Private, GlmIntercept.None)));
+        Assert.Equal((true, true), Of(With(Private, GlmIntercept.Free)));
+        Assert.Equal((false, false), Of(Private with { Preprocessing = Private.Preprocessing! with { Constant = false } }));
+    }
+
+    /// <summary>A family that nobody has proved anything about: the square of the error to the fourth, say.</summary>
+    private sealed class UserFamily : IGlmFamily
+    {
+        public string Name => "quartic";
+
+        public GlmFamilyKind? ProvedBounds => null;
+
+        public string? LabelFault(double label) => null;
+
+        public double Canonical(double label) => label;
+
+        public void Residuals(ReadOnlySpan<double> scores, ReadOnlySpan<double> labels, Span<double> residuals)
+        {
+            for (int i = 0; i < scores.Length; i++)
+                residuals[i] = Math.Pow(scores[i] - labels[i], 3);
+        }
+
+        public void Curvatures(ReadOnlySpan<double> scores, ReadOnlySpan<double> labels, Span<double> curvatures)
+        {
+            for (int i = 0; i < scores.Length; i++)
+                curvatures[i] = 3 * Math.Pow(scores[i] - labels[i], 2);
+        }
+
+        public double LossSum(ReadOnlySpan<double> scores, ReadOnlySpan<double> labels)
+        {
+            double sum = 0;
+            for (int i = 0; i < scores.Length; i++)
+                sum += Math.Pow(scores[i] - labels[i], 4) / 4;
+            return sum;
+        }
+
+        public double Mean(double score) => score;
+    }
+
+    [Fact]
+    public async Task Plain_UserFamily_Trains()
+    {
+        var data = VerticalData.Random(3, "gaussian", 40, 2, 2);
+        GlmJob job = data.Job("gaussian", new()) with { Model = new() { Family = new UserFamily() } };
+        IReadOnlyList<GlmPartyResult> results = await LocalFederation.TrainAsync(job, data.Inputs());
+        Assert.Equal(GlmStopReason.Converged, results[0].StopReason);
+        Assert.Null(results[0].Train!.R2);
+    }
+}

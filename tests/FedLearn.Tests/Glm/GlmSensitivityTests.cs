@@ -1,0 +1,217 @@
+using FedLearn.Coordination;
+using FedLearn.Data;
+using FedLearn.Glm;
+using FedLearn.Numerics;
+using FedLearn.Privacy;
+using FsCheck;
+using FsCheck.Fluent;
+
+namespace FedLearn.Tests.Glm;
+
+/// <summary>The privacy claim at the trainer itself: two tables that differ in one row, the same words from a hostile peer, the same noise. The noise
+/// cancels in the difference of the two transcripts, whose length must stay within the sensitivity that the noise is calibrated for.</summary>
+public class GlmSensitivityTests
+{
+    private const int Cases = 600;
+
+    /// <summary>One party's table: rows within the unit ball, and labels.</summary>
+    private sealed record Rows(double[][] X, double[] Y)
+    {
+        internal Rows Replace(int row, double[] x, double y)
+        {
+            (double[][] newX, double[] newY) = ([.. X], [.. Y]);
+            (newX[row], newY[row]) = (x, y);
+            return new(newX, newY);
+        }
+
+        internal GlmPartyInput Input(string party) => new()
+        {
+            Party = party,
+            Table = Table.FromMatrix([.. Enumerable.Range(0, X.Length).Select(i => $"{i}")], [.. Enumerable.Range(0, X[0].Length).Select(j => $"c{j}")],
+                new DenseMatrix(X.Length, X[0].Length, [.. X.SelectMany(row => row)]), Y),
+        };
+    }
+
+    private static GlmJob Job(string family, GlmTrainingOptions training, double l2, double labelBound) => new()
+    {
+        Name = "test",
+        Model = new() { Family = VerticalData.Family(family), L2 = l2 },
+        Training = training,
+        Privacy = new() { Mode = PrivacyMode.HdpVfl, Budget = new(1, 1e-3), TestNoiseSeed = 1, Evaluation = EvaluationDisclosure.None },
+        Preprocessing = new() { Scaling = Scaling.None, Rows = RowBound.Clip, Constant = false },
+        Parties =
+        [
+            new() { Party = new("active", PartyRole.Active), LabelRange = family == "gaussian" ? (-labelBound, labelBound) : (0, labelBound) },
+            new() { Party = new("passive", PartyRole.Passive) },
+        ],
+    };
+
+    private static async Task<(double Distance, PartyCalibration Calibration)> DistanceAsync(GlmJob job, string party, Rows one, Rows other, Func<int, int, double[]> says)
+    {
+        (double[][] sent, GlmPartyResult result) = await ScriptedPeer.TranscriptAsync(job, one.Input(party), says);
+        (double[][] sentToo, _) = await ScriptedPeer.TranscriptAsync(job, other.Input(party), says);
+        Assert.Equal(result.Privacy.Calibration!.Releases, sent.Length);
+        double squares = sent.Zip(sentToo, (a, b) => a.Zip(b, (x, y) => (x - y) * (x - y)).Sum()).Sum();
+        return (Math.Sqrt(squares), result.Privacy.Calibration);
+    }
+
+    /// <summary>A table, its neighbour, a job and a script, often at their extremes.</summary>
+    private static (GlmJob Job, Rows One, Rows Other, Func<int, int, double[]> Says) Draw(Random random, string family, bool active)
+    {
+        int n = 1 + random.Next(14), batches = 1 + random.Next(Math.Min(n, 5)), width = 1 + random.Next(3);
+        double k = Pick(random, 0.3, 1, 3), clip = Pick(random, 0.3, 1, 2), labelBound = family == "binomial" ? 1 : Pick(random, 1, 3), l2 = Pick(random, 0, 0.001, 0.3);
+        bool paper = random.Next(4) == 0, free = !paper && random.Next(4) == 0;
+        double rowNorm = paper ? 1 : Pick(random, 0.5, 1, 1, 2);
+        double beta = family switch { "gaussian" => 1, "binomial" => 0.25, _ => clip + labelBound };
+        double largest = Math.Min(2 / (l2 + (beta * ((rowNorm * rowNorm) + (free ? 1.01 : 0)))), l2 > 0 ? 2 / l2 : double.PositiveInfinity);
+        var training = new GlmTrainingOptions
+        {
+            Epochs = 1 + random.Next(5),
+            BatchesPerEpoch = batches,
+            StepSize = largest * Pick(random, 0.05, 0.5, 0.999999),
+            WeightNorm = k,
+            ResidualClip = clip,
+            MessagePrecision = ElementType.Float64,
+        };
+        GlmJob job = Job(family, training, l2, labelBound);
+        job = job with
+        {
+            Model = job.Model with { Intercept = free ? GlmIntercept.Free : GlmIntercept.Default },
+            Preprocessing = job.Preprocessing! with { RowNorm = rowNorm, Constant = random.Next(3) == 0 },
+            Privacy = job.Privacy with { Calibration = paper ? Calibration.Paper : Calibration.Tight },
+        };
+
+        double[] Unit(double length)
+        {
+            double[] x = [.. Enumerable.Range(0, width).Select(_ => random.NextDouble() - 0.5)];
+            double norm = Math.Sqrt(x.Sum(v => v * v));
+            return [.. x.Select(v => v / norm * length)];
+        }
+
+        double Label() => family switch
+        {
+            "gaussian" => Pick(random, -labelBound, labelBound, labelBound * random.NextDouble()),
+            "binomial" => random.Next(2),
+            _ => random.Next((int)labelBound + 1),
+        };
+        double[] common = Unit(1);
+        bool aligned = random.Next(2) == 0;
+        int changed = random.Next(n);
+        // A row longer than 1 is clipped: that too must not betray it.
+        var one = new Rows([.. Enumerable.Range(0, n).Select(_ => aligned ? common : Unit(Pick(random, 0, 0.5, 1, 5)))], [.. Enumerable.Range(0, n).Select(_ => Label())]);
+        Rows other = one.Replace(changed, random.Next(3) switch { 0 => [.. one.X[changed].Select(v => -v)], 1 => Unit(1), _ => one.X[changed] }, Label());
+
+        // The peer may choose anything finite; a residual beyond the clip must count as the clip.
+        double size = active ? Pick(random, 0, 1, k * rowNorm, 30) : Pick(random, 0.5, 1, 50) * clip;
+        int style = random.Next(4), seed = random.Next();
+        double[] Says(int round, int rows)
+        {
+            var own = new Random(unchecked(seed + (round * 7919)));
+            return [.. Enumerable.Range(0, rows).Select(i => style switch
+            {
+                0 => size,
+                1 => -size,
+                2 => own.Next(2) == 0 ? size : -size,
+                _ => size * ((2 * own.NextDouble()) - 1),
+            })];
+        }
+
+        return (job, one, other, Says);
+    }
+
+    private static double Pick(Random random, params double[] values) => values[random.Next(values.Length)];
+
+    [Theory]
+    [InlineData("gaussian", "passive")]
+    [InlineData("binomial", "passive")]
+    [InlineData("poisson", "passive")]
+    [InlineData("gaussian", "active")]
+    [InlineData("binomial", "active")]
+    [InlineData("poisson", "active")]
+    public void Transcripts_NeighbouringTables_AreWithinTheSensitivity(string family, string party) =>
+        Prop.ForAll(Gen.Choose(0, int.MaxValue - 1).ToArbitrary(), seed =>
+        {
+            (GlmJob job, Rows one, Rows other, Func<int, int, double[]> says) = Draw(new Random(seed), family, party == "active");
+            (double distance, PartyCalibration calibration) = DistanceAsync(job, party, one, other, says).GetAwaiter().GetResult();
+            Assert.True(distance <= calibration.Sensitivity + calibration.LatticeSlack,
+                $"{distance} is above {calibration.Sensitivity} + {calibration.LatticeSlack}: {job.Training}, {job.Model.L2}");
+        }).Check(Config.QuickThrowOnFailure.WithMaxTest(Cases));
+
+    /// <summary>All rows are u, the changed one -u in the other table, and its residual is always at the clip: the drift is the recursion's own.</summary>
+    [Theory]
+    [InlineData(55, 0, 1, 0)]
+    [InlineData(55, 0, 0.2, 0)]
+    [InlineData(57, 2, 1, 0)]       // 12, 12, 11, 11, 11 rows: the worst batch is the first of the small ones
+    [InlineData(55, 0, 1, 0.02)]
+    public async Task Passive_WorstCase_ReachesTheBound(int rows, int batch, double step, double l2)
+    {
+        const int Batches = 5, Epochs = 12;
+        var training = new GlmTrainingOptions { Epochs = Epochs, BatchesPerEpoch = Batches, StepSize = step, WeightNorm = 1, ResidualClip = 1 };
+        GlmJob job = Job("binomial", training, l2, 1);
+        double[] u = [0.6 * (1 - 1e-12), 0.8 * (1 - 1e-12)];
+        var one = new Rows([.. Enumerable.Repeat(u, rows)], new double[rows]);
+        int changed = RowIds.Order([.. Enumerable.Range(0, rows).Select(i => $"{i}")], 0).Rows[new BatchLayout(rows, Batches).Start(batch)];
+        Rows other = one.Replace(changed, [-u[0], -u[1]], 0);
+        double[] Says(int round, int size) => [.. Enumerable.Range(0, size).Select(i => round % Batches == batch && i == 0 ? 1000.0 : 0)];
+        (double distance, PartyCalibration calibration) = await DistanceAsync(job, "passive", one, other, Says);
+        Assert.InRange(distance, calibration.DriftTerm * (1 - 1e-6), calibration.Sensitivity + calibration.LatticeSlack);
+        if (step == 1)
+            Assert.True(distance > 0.95 * calibration.Sensitivity, "no test of the drift");
+    }
+
+    /// <summary>The weights stand at the edge of their ball along u, and one row turns from u to -u: 2 R k in every message from the second epoch on.</summary>
+    [Fact]
+    public async Task Passive_OwnRowTurns_ReachesTheOwnTerm()
+    {
+        const int N = 2000, Epochs = 10;
+        var training = new GlmTrainingOptions { Epochs = Epochs, StepSize = 1, WeightNorm = 1, ResidualClip = 1 };
+        var one = new Rows([.. Enumerable.Repeat(new[] { 1.0 }, N)], new double[N]);
+        (double distance, PartyCalibration calibration) = await DistanceAsync(Job("binomial", training, 0, 1), "passive", one, one.Replace(0, [-1.0], 0), (_, rows) => [.. Enumerable.Repeat(-1.0, rows)]);
+        Assert.InRange(distance, 2 * Math.Sqrt(Epochs - 1) * (1 - 1e-3), calibration.Sensitivity + calibration.LatticeSlack);
+        Assert.Equal(2 * Math.Sqrt(Epochs), calibration.OwnTerm, 1e-9);
+    }
+
+    /// <summary>Row and label turn at full weight: 2 sigma(k R) a visit, sup over the scores a peer may send.</summary>
+    [Fact]
+    public async Task Active_OwnRowAndLabelTurn_ReachesTheOwnTerm()
+    {
+        const int N = 4000, Epochs = 6;
+        var training = new GlmTrainingOptions { Epochs = Epochs, StepSize = 7.9, WeightNorm = 1, ResidualClip = 1 };
+        // Other labels are 1 and the peer says 0: the weights go to u and stay there.
+        var one = new Rows([.. Enumerable.Repeat(new[] { 1.0 }, N)], [.. Enumerable.Repeat(1.0, N)]);
+        (double distance, PartyCalibration calibration) = await DistanceAsync(Job("binomial", training, 0, 1), "active",
+            one.Replace(0, [1.0], 0), one.Replace(0, [-1.0], 1), (_, rows) => new double[rows]);
+        double visit = 2 / (1 + Math.Exp(-1));
+        Assert.InRange(distance, visit * Math.Sqrt(Epochs - 1) * (1 - 1e-3), calibration.Sensitivity + calibration.LatticeSlack);
+        Assert.Equal(visit * Math.Sqrt(Epochs), calibration.OwnTerm, 1e-9);
+    }
+
+    /// <summary>The check has teeth: the same trainer without the clip of received residuals breaks the bound.</summary>
+    [Fact]
+    public async Task Passive_WithoutReceiverClip_WouldBreakTheBound()
+    {
+        var training = new GlmTrainingOptions { Epochs = 3, BatchesPerEpoch = 2, StepSize = 0.5, WeightNorm = 1, ResidualClip = 1, Optimizer = GlmOptimizer.Sgd };
+        GlmJob job = Job("binomial", training, 0, 1);
+        var one = new Rows([.. Enumerable.Repeat(new[] { 1 - 1e-9 }, 400)], new double[400]);
+        int changed = RowIds.Order([.. Enumerable.Range(0, 400).Select(i => $"{i}")], 0).Rows[0];
+        Rows other = one.Replace(changed, [-1 + 1e-9], 0);
+        double[] Says(int round, int rows) => [.. Enumerable.Range(0, rows).Select(i => round % 2 == 0 && i == 0 ? 400.0 : 0)];
+        (double clipped, PartyCalibration calibration) = await DistanceAsync(job, "passive", one, other, Says);
+        Assert.True(clipped <= calibration.Sensitivity + calibration.LatticeSlack);
+
+        // Mode none without a clip, and every other number the same.
+        GlmJob bare = job with { Privacy = new(), Training = training with { ResidualClip = null } };
+        (double[][] sent, _) = await ScriptedPeer.TranscriptAsync(bare, one.Input("passive"), Says);
+        (double[][] sentToo, _) = await ScriptedPeer.TranscriptAsync(bare, other.Input("passive"), Says);
+        double distance = Math.Sqrt(sent.Zip(sentToo, (a, b) => a.Zip(b, (x, y) => (x - y) * (x - y)).Sum()).Sum());
+        Assert.True(distance > 2 * calibration.Sensitivity, $"{distance} is within {calibration.Sensitivity}");
+    }
+
+    [Fact]
+    public async Task Transcripts_EqualTables_AreEqual()
+    {
+        (GlmJob job, Rows one, _, Func<int, int, double[]> says) = Draw(new Random(4), "binomial", active: false);
+        foreach (string party in new[] { "active", "passive" })
+            Assert.Equal(0, (await DistanceAsync(job, party, one, one, says)).Distance);
+    }
+}

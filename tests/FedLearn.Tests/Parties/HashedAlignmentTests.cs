@@ -1,0 +1,125 @@
+using System.Buffers.Binary;
+using System.Security.Cryptography;
+using System.Text;
+using FedLearn.Data;
+using FedLearn.Diagnostics;
+using FedLearn.Parties;
+using FedLearn.Privacy;
+using FedLearn.Protocol;
+using FsCheck;
+using FsCheck.Fluent;
+
+namespace FedLearn.Tests.Parties;
+
+public class HashedAlignmentTests
+{
+    /// <summary>Each party's ids in its own order, the active party's first.</summary>
+    private static readonly Gen<(string[][] Ids, long Seed)> Parties =
+        from passives in Gen.Choose(1, 3)
+        from pool in Gen.Choose(1, 40)
+        from draw in Gen.Choose(0, int.MaxValue - 1)
+        from seed in Gen.Elements(0L, 1, -1, 7, long.MinValue, long.MaxValue)
+        select (Draw(new Random(draw), passives, pool), seed);
+
+    private static string[][] Draw(Random random, int passives, int pool)
+    {
+        string[] all = [.. Enumerable.Range(0, pool).Select(i => random.Next(3) switch { 0 => $"id{i}", 1 => $"Köln-{i}", _ => $"{i:D12}" })];
+        return [.. Enumerable.Range(0, passives + 1).Select(_ =>
+        {
+            string[] own = [.. all.Where(_ => random.Next(5) > 0)];
+            random.Shuffle(own);
+            return own.Length == 0 ? [all[0]] : own;
+        })];
+    }
+
+    /// <summary>SHA-256(seed || id) as text: sorting it sorts the bytes.</summary>
+    private static string SortKey(string id, long seed)
+    {
+        byte[] prefix = new byte[8];
+        BinaryPrimitives.WriteInt64LittleEndian(prefix, seed);
+        return Convert.ToHexString(SHA256.HashData([.. prefix, .. Encoding.UTF8.GetBytes(id)]));
+    }
+
+    private static async Task<string[][]> AlignAsync(string[][] ids, long seed)
+    {
+        (InMemoryChannel First, InMemoryChannel Second)[] pairs = [.. ids.Skip(1).Select((_, i) => InMemoryChannel.CreatePair("active", $"p{i}"))];
+        Task<int[]>[] parties =
+        [
+            HashedAlignment.ActiveAsync(ids[0], seed, [.. pairs.Select(p => p.First)], CancellationToken.None),
+            .. pairs.Select((p, i) => HashedAlignment.PassiveAsync(ids[i + 1], seed, p.Second, CancellationToken.None)),
+        ];
+        int[][] rows = await Task.WhenAll(parties);
+        return [.. rows.Select((common, party) => common.Select(row => ids[party][row]).ToArray())];
+    }
+
+    [Fact]
+    public void Alignment_AnyParties_SameIdsInDigestOrder() => Prop.ForAll(Parties.ToArbitrary(), draw =>
+    {
+        string[] expected = [.. draw.Ids.Aggregate<IEnumerable<string>>((common, ids) => common.Intersect(ids)).OrderBy(id => SortKey(id, draw.Seed), StringComparer.Ordinal)];
+        Assert.All(AlignAsync(draw.Ids, draw.Seed).GetAwaiter().GetResult(), ids => Assert.Equal(expected, ids));
+    }).Check(Config.QuickThrowOnFailure.WithMaxTest(200));
+
+    [Fact]
+    public async Task Alignment_OneSidedIdsOnly_IsEmptyEverywhere()
+    {
+        string[][] aligned = await AlignAsync([["a", "b"], ["b", "c"], ["a", "c"]], 0);
+        Assert.All(aligned, Assert.Empty);
+    }
+
+    [Fact]
+    public async Task Alignment_OneActiveParty_KeepsAllItsRows()
+    {
+        string[][] aligned = await AlignAsync([["x", "y", "z"]], 3);
+        Assert.Equal(new[] { "x", "y", "z" }.OrderBy(id => SortKey(id, 3), StringComparer.Ordinal), aligned[0]);
+    }
+
+    public static TheoryData<string, byte[]> IllegalDigests
+    {
+        get
+        {
+            byte[] sorted = RowIds.Order(["a", "b", "c"], 0).Digests;
+            return new()
+            {
+                { "falling", [.. sorted[32..64], .. sorted[..32], .. sorted[64..]] },
+                { "repeated", [.. sorted[..32], .. sorted[..32]] },
+                { "last two falling", [.. sorted[..32], .. sorted[64..], .. sorted[32..64]] },
+            };
+        }
+    }
+
+    [Theory]
+    [MemberData(nameof(IllegalDigests))]
+    public async Task Active_IdsNotRising_RefusesThePeer(string what, byte[] digests)
+    {
+        (InMemoryChannel active, InMemoryChannel passive) = InMemoryChannel.CreatePair("active", "p0");
+        await passive.SendAsync(0, Disclosure.Unprotected(new HashedIds(digests), what), TestContext.Current.CancellationToken);
+        PeerException error = await Assert.ThrowsAsync<PeerException>(() => HashedAlignment.ActiveAsync(["a", "b", "c"], 0, [active], CancellationToken.None));
+        Assert.Equal(ProtocolErrors.IllegalValue, error.Id);
+        Assert.Contains("p0", error.Place, StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData(new byte[] { 1, 2, 0 }, ProtocolErrors.IllegalValue)]
+    [InlineData(new byte[] { 1, 0 }, ProtocolErrors.WrongLength)]
+    [InlineData(new byte[] { 1, 0, 1, 0 }, ProtocolErrors.WrongLength)]
+    public async Task Passive_IllegalSelection_RefusesThePeer(byte[] selected, string id)
+    {
+        (InMemoryChannel active, InMemoryChannel passive) = InMemoryChannel.CreatePair("active", "p0");
+        await active.SendAsync(0, Disclosure.Unprotected(new RowSelection(selected), "test"), TestContext.Current.CancellationToken);
+        PeerException error = await Assert.ThrowsAsync<PeerException>(() => HashedAlignment.PassiveAsync(["a", "b", "c"], 0, passive, CancellationToken.None));
+        Assert.Equal(id, error.Id);
+    }
+
+    [Fact]
+    public async Task Alignment_TellsOnlyWhatItsLeaksSay()
+    {
+        // One message each way, digests out, one byte a row back.
+        (InMemoryChannel active, InMemoryChannel passive) = InMemoryChannel.CreatePair("active", "p0");
+        await Task.WhenAll(HashedAlignment.ActiveAsync(["a", "b"], 0, [active], CancellationToken.None),
+            HashedAlignment.PassiveAsync(["b", "c", "d"], 0, passive, CancellationToken.None));
+        Assert.Equal(new ChannelStatistics(1, 1, 3, 3 * 32), active.Statistics);
+        Assert.Equal([("alignment: hashed ids", Protection.None)], passive.Releases.Keys);
+        Assert.Equal([("alignment: common rows", Protection.None)], active.Releases.Keys);
+        Assert.Equal(3, HashedAlignment.Leaks.Count);
+    }
+}

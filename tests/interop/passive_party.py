@@ -1,0 +1,135 @@
+#!/usr/bin/python3
+"""A passive party that shares no code with FedLearn: mode none, SGD. It follows docs/protocol.md and needs protos/ alone.
+
+Debian: python3-grpcio python3-numpy protobuf-compiler protobuf-compiler-grpc. Prints its weights as JSON."""
+import argparse
+import csv
+import hashlib
+import json
+import pathlib
+import queue
+import shutil
+import struct
+import subprocess
+import sys
+import tempfile
+import unicodedata
+
+import grpc
+import numpy as np
+
+PROTOS = pathlib.Path(__file__).resolve().parents[2] / "protos"
+
+
+def stubs(folder):
+    """Generates message classes and stubs from the protos, and imports them."""
+    subprocess.run(["protoc", "-I", PROTOS, "--python_out", folder, "--grpc_out", folder,
+                    "--plugin=protoc-gen-grpc=" + shutil.which("grpc_python_plugin"), "fedlearn/v1/federation.proto"], check=True)
+    sys.path.insert(0, folder)
+    from fedlearn.v1 import federation_pb2, federation_pb2_grpc
+    return federation_pb2, federation_pb2_grpc
+
+
+def table(path):
+    """Ids, and the numeric columns as a matrix."""
+    with open(path, newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    columns = [name for name in rows[0] if name != "id"]
+    ids = [unicodedata.normalize("NFC", row["id"]).strip() for row in rows]
+    return ids, np.array([[float(row[name]) for name in columns] for row in rows]), columns
+
+
+class Exchange:
+    """The two directions of the Exchange call, one message at a time."""
+
+    def __init__(self, pb, stub, session, party):
+        self.pb, self.outgoing = pb, queue.Queue()
+        metadata = (("fedlearn-session", session), ("fedlearn-party", party))
+        self.incoming = stub.Exchange(iter(self.outgoing.get, None), metadata=metadata)
+
+    def send(self, number, **body):
+        self.outgoing.put(self.pb.Envelope(round=number, **body))
+
+    def send_vector(self, number, values):
+        self.send(number, scores=self.pb.Vector(type=self.pb.FLOAT64, data=values.astype("<f8").tobytes()))
+
+    def receive(self, number, kind):
+        message = next(self.incoming)
+        if message.WhichOneof("body") == "aborted":
+            sys.exit("the active party gave up with error " + message.aborted.error_id)
+        assert (message.WhichOneof("body"), message.round) == (kind, number), "the active party is out of step"
+        return getattr(message, kind)
+
+    def complete(self):
+        self.send(0, completed=self.pb.Completed())
+        self.receive(0, "completed")
+        self.outgoing.put(None)
+        for _ in self.incoming:
+            sys.exit("the active party sent a message after its last one")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    for name in ("address", "job", "party", "terms", "data"):
+        parser.add_argument("--" + name, required=True)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--epochs", type=int, required=True)
+    parser.add_argument("--batches", type=int, default=1)
+    parser.add_argument("--step-size", type=float, required=True)
+    parser.add_argument("--l2", type=float, required=True)
+    parser.add_argument("--split-mod", type=int, default=0)
+    parser.add_argument("--split-test", type=lambda text: [int(item) for item in text.split(",")], default=[])
+    args = parser.parse_args()
+    ids, features, columns = table(args.data)
+    with tempfile.TemporaryDirectory() as folder:
+        pb, services = stubs(folder)
+        options = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
+        with grpc.insecure_channel(args.address, options=options) as channel:
+            weights = train(args, pb, services.FederationStub(channel), ids, features, columns)
+    print(json.dumps({"party": args.party, "weights": list(weights)}))
+
+
+def train(args, pb, stub, ids, features, columns):
+    reply = stub.Join(pb.JoinRequest(protocol_version=1, job_name=args.job, party=args.party, role=pb.ROLE_PASSIVE,
+                                     terms_digest=bytes.fromhex(args.terms), schema_fingerprint=hashlib.sha256(repr(columns).encode()).digest()),
+                      timeout=60, wait_for_ready=True)
+    exchange = Exchange(pb, stub, reply.session_id, args.party)
+
+    # Alignment: digests of all ids, sorted; the active party marks the common ones.
+    digests = sorted((hashlib.sha256(struct.pack("<q", args.seed) + name.encode()).digest(), row) for row, name in enumerate(ids))
+    exchange.send(0, hashed_ids=b"".join(digest for digest, _ in digests))
+    common = [row for (_, row), chosen in zip(digests, exchange.receive(0, "row_selection")) if chosen]
+
+    # Split and agreement.
+    held_out = np.array([args.split_mod > 0 and int(hashlib.sha256(ids[row].encode()).hexdigest(), 16) % args.split_mod in args.split_test
+                         for row in common])
+    common = np.array(common)
+    train_rows, test_rows = common[~held_out], common[held_out]
+    fingerprint = int.from_bytes(hashlib.sha256(bytes(held_out.astype(np.uint8))).digest()[:6], "big")
+    agreement = np.array([len(train_rows), len(test_rows), fingerprint], dtype="<f8")
+    exchange.send(0, scalars=pb.Scalars(kind=pb.AGREEMENT, data=agreement.tobytes()))
+
+    # Standardised by the training rows; then SGD on z = X w.
+    mean, deviation = features[train_rows].mean(axis=0), features[train_rows].std(axis=0)
+    x, x_test = ((features[rows] - mean) / deviation for rows in (train_rows, test_rows))
+    weights, number = np.zeros(x.shape[1]), 0
+    for _ in range(args.epochs):
+        for batch in np.array_split(x, args.batches):  # the first n mod r batches have one row more, as the protocol wants
+            exchange.send_vector(number, batch @ weights)
+            residuals = np.frombuffer(exchange.receive(number, "residuals").data, dtype="<f8")
+            weights = (1 - args.step_size * args.l2) * weights - args.step_size / len(batch) * (batch.T @ residuals)
+            number += 1
+
+    # Evaluation, and the end.
+    exchange.send_vector(number, x @ weights)
+    if len(test_rows):
+        exchange.send_vector(number, x_test @ weights)
+    exchange.complete()
+    return weights
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except grpc.RpcError as error:
+        sys.exit(f"{error.code()}: {error.details()}")

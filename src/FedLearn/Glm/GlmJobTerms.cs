@@ -29,7 +29,7 @@ public static class GlmJobTerms
             {
                 GlmTrainingOptions t = job.Training;
                 json.WriteNumber("epochs", GlmPlan.EpochsOf(job));
-                Optional(json, "batchesPerEpoch", t.BatchesPerEpoch);
+                Optional(json, "batchesPerEpoch", t.BatchSize is null ? t.BatchesPerEpoch ?? 1 : null);
                 Optional(json, "batchSize", t.BatchSize);
                 json.WriteNumber("stepSize", t.StepSize);
                 Optional(json, "weightNorm", t.WeightNorm);

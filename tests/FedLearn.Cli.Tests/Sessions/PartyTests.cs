@@ -35,6 +35,9 @@ public class PartyTests
         Assert.Equal([File.ReadAllText(scene.At("bank.json")), File.ReadAllText(scene.At("telco.json"))], [bank.Output, telco.Output]);
         JsonObject[] reports = [JsonNode.Parse(bank.Output)!.AsObject(), JsonNode.Parse(telco.Output)!.AsObject()];
         Assert.Equal((string)reports[0]["job"]!["digest"]!, (string)reports[1]["job"]!["digest"]!);
+        // A party speaks gRPC whatever the job says for all parties on one machine, and reports what its own file says in vain.
+        Assert.Equal(["grpc", "grpc"], reports.Select(r => (string)r["job"]!["transport"]!));
+        Assert.Equal(["[\"peers\"]", "[]"], reports.Select(r => r["ignored"]!.ToJsonString()));
         // Each knows its own figures only; the quality of the model is the active party's knowledge.
         Assert.Equal(["bank", "telco"], reports.Select(r => (string)Assert.Single(r["parties"]!.AsArray())!["name"]!));
         Assert.NotNull(reports[0]["metrics"]!["test"]!["auc"]);

@@ -124,7 +124,7 @@ internal sealed class Scene : IDisposable
     {
         (double message, double connect) = seconds ?? (60, 60);
         string limits = string.Create(CultureInfo.InvariantCulture, $"\"timeoutSeconds\": {message}, \"connectTimeoutSeconds\": {connect}");
-        return (Write("bank.party.json", $$"""{ "job": "job.json", "party": "bank", "listen": "127.0.0.1:{{port}}", {{limits}} }"""),
+        return (Write("bank.party.json", $$"""{ "job": "job.json", "party": "bank", "listen": "127.0.0.1:{{port}}", "peers": { "telco": "127.0.0.1:{{port}}" }, {{limits}} }"""),
             Write("telco.party.json", $$"""{ "job": "{{telcoJob}}", "party": "telco", "peers": { "bank": "http://127.0.0.1:{{port}}" }, {{limits}} }"""));
     }
 

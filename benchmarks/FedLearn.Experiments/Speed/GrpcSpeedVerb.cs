@@ -16,7 +16,7 @@ internal static class GrpcSpeedVerb
     public static Command Create()
     {
         var rows = new Option<int>("--rows") { Description = "Rows.", DefaultValueFactory = _ => 100_000 };
-        var epochs = new Option<int>("--epochs") { Description = "Epochs of each run.", DefaultValueFactory = _ => 20 };
+        var epochs = new Option<int>("--epochs") { Description = "Epochs of each run.", DefaultValueFactory = _ => 50 };
         var repeats = new Option<int>("--repeats") { Description = "Runs of each kind, interleaved.", DefaultValueFactory = _ => 5 };
         var batch = new Option<int>("--batch") { Description = "Rows of the smaller batch.", DefaultValueFactory = _ => 4096 };
         var tool = new Option<string>("--tool") { Description = "The tool.", DefaultValueFactory = _ => "./fedlearn" };

@@ -62,7 +62,8 @@ internal static class ReportCommand
         return
         [
             (string)document["job"]!["name"]!, ReportWriter.Number(test?["auc"]), ReportWriter.Number(test?["logLoss"]), ReportWriter.Number(test?["rmse"]),
-            ReportWriter.Number(test?["deviance"]), epsilon is { } e ? e.ToString("G4", CultureInfo.InvariantCulture) : "none",
+            // Twice the log-loss, where there is one.
+            test?["logLoss"] is null ? ReportWriter.Number(test?["deviance"]) : "-", epsilon is { } e ? e.ToString("G4", CultureInfo.InvariantCulture) : "none",
             ReportWriter.Number(document["timing"]!["trainingSeconds"]), ReportWriter.Bytes(Parties(document).Sum(p => (long)p["bytesSent"]!)),
         ];
     }

@@ -1,4 +1,5 @@
 using FedLearn.Coordination;
+using FedLearn.Data;
 using FedLearn.Diagnostics;
 using FedLearn.Glm;
 
@@ -30,28 +31,6 @@ internal sealed record TransportSettings
     public int MaxMessageBytes { get; init; } = 256 << 20;
 }
 
-/// <summary>A party's table.</summary>
-internal sealed record RunFileData
-{
-    /// <summary>Full path of the CSV or .npy file.</summary>
-    public required string Path { get; init; }
-
-    /// <summary>Column of the row ids; null: the schema's, else <c>id</c>.</summary>
-    public string? Id { get; init; }
-
-    /// <summary>Column of the labels, active party only; null: the schema's.</summary>
-    public string? Label { get; init; }
-
-    /// <summary>Full path of the schema; null: every column but id and label is numeric without a range.</summary>
-    public string? Schema { get; init; }
-
-    /// <summary>Full path of the row ids of a .npy file.</summary>
-    public string? Ids { get; init; }
-
-    /// <summary>Full path of the labels of a .npy file, active party only.</summary>
-    public string? Labels { get; init; }
-}
-
 /// <summary>A party's privacy ledger.</summary>
 internal sealed record RunFileLedger
 {
@@ -72,7 +51,7 @@ internal sealed record RunFileParty
     public required PartyRole Role { get; init; }
 
     /// <summary>Its table; null when the file does not say, as for the other parties of a real session.</summary>
-    public RunFileData? Data { get; init; }
+    public TableSource? Data { get; init; }
 
     /// <summary>Full path of its split file: its own, else the job's; null unless rows are split by file.</summary>
     public string? SplitPath { get; init; }

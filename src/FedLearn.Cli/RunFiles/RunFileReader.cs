@@ -10,7 +10,7 @@ namespace FedLearn.Cli.RunFiles;
 /// <param name="Data">Where the table is.</param>
 /// <param name="LabelRange">The range; null when absent or faulty.</param>
 /// <param name="HasLabelRange">Whether the file gives one, right or wrong.</param>
-internal sealed record PartyTable(RunFileData Data, (double Low, double High)? LabelRange, bool HasLabelRange);
+internal sealed record PartyTable(TableSource Data, (double Low, double High)? LabelRange, bool HasLabelRange);
 
 /// <summary>The party of a real session whose machine this is.</summary>
 /// <param name="Party">Its name in the job.</param>
@@ -310,7 +310,7 @@ internal sealed class RunFileReader(string path, OwnSide? self = null)
         string path = data.FilePath("path") ?? "";
         if (path.EndsWith(".npy", StringComparison.OrdinalIgnoreCase))
             data.Require("ids", "A .npy file has no ids: name a file with one id a line.");
-        return new PartyTable(new RunFileData
+        return new PartyTable(new TableSource
         {
             Path = path,
             Id = data.Text("id"),

@@ -54,10 +54,9 @@ internal sealed class PartyTask(string name, SessionTerms terms, Func<Cancellati
 
     private static GlmPartyInput Input(RunFile run, RunFileParty self, bool needLabel, CancellationToken cancellationToken)
     {
-        RunFileData data = self.Data ?? throw new ConfigurationException(RunFileErrors.MissingKey, $"{run.Path}: parties, '{self.Name}'",
+        TableSource data = self.Data ?? throw new ConfigurationException(RunFileErrors.MissingKey, $"{run.Path}: parties, '{self.Name}'",
             "the party has no data.", "Give data.path in the run file, or in the party file of that party.");
-        var source = new TableSource { Path = data.Path, Id = data.Id, Label = data.Label, Schema = data.Schema, Ids = data.Ids, Labels = data.Labels };
-        return new GlmPartyInput { Party = self.Name, Table = Table.Load(source, needLabel, cancellationToken), SplitFile = self.SplitPath ?? run.SplitPath };
+        return new GlmPartyInput { Party = self.Name, Table = Table.Load(data, needLabel, cancellationToken), SplitFile = self.SplitPath ?? run.SplitPath };
     }
 
     /// <summary>The budget of one job against the ledger's; a ledger that adds up jobs on disk comes later.</summary>

@@ -1,5 +1,6 @@
 using System.Net;
 using FedLearn.Cli.RunFiles;
+using FedLearn.Data;
 using FedLearn.Diagnostics;
 using FedLearn.Glm;
 
@@ -43,7 +44,7 @@ public sealed class PartyFileTests : IDisposable
         PartyFile party = Load(Bank);
         Assert.Equal(new DnsEndPoint("127.0.0.1", 5301), party.Listen);
         Assert.Null(party.ActiveParty);
-        Assert.Equal(new RunFileData { Path = Path.Combine(_folder.Path, "b.csv"), Label = "y" }, party.Self.Data);
+        Assert.Equal(new TableSource { Path = Path.Combine(_folder.Path, "b.csv"), Label = "y" }, party.Self.Data);
         Assert.Equal((0.0, 2.0), party.Run.Job.Parties[0].LabelRange);
         Assert.Null(party.Run.Party("telco").Data);
         Assert.Equal(TimeSpan.FromSeconds(5), party.Transport.Timeout);
@@ -67,7 +68,7 @@ public sealed class PartyFileTests : IDisposable
         string job = Job.Replace("\"role\": \"passive\"", "\"role\": \"passive\", \"data\": { \"path\": \"theirs.csv\", \"schema\": \"s.json\" }, \"ledger\": { \"path\": \"j.db\" }", StringComparison.Ordinal);
         Assert.Equal("theirs.csv", Path.GetFileName(Load(Telco.Replace("\"data\": { \"path\": \"t.csv\" }, ", "", StringComparison.Ordinal), job).Self.Data!.Path));
         PartyFile party = Load(Telco.Replace("\"peers\"", "\"ledger\": { \"budget\": { \"epsilon\": 2, \"delta\": 1e-3 } }, \"peers\"", StringComparison.Ordinal), job);
-        Assert.Equal(new RunFileData { Path = Path.Combine(_folder.Path, "t.csv") }, party.Self.Data);
+        Assert.Equal(new TableSource { Path = Path.Combine(_folder.Path, "t.csv") }, party.Self.Data);
         Assert.Equal(new RunFileLedger { Path = Path.Combine(_folder.Path, "telco.ledger.db"), Budget = new PrivacyBudget(2, 1e-3) }, party.Self.Ledger);
     }
 

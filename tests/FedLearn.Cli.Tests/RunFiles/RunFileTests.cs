@@ -80,7 +80,7 @@ public sealed class RunFileTests : IDisposable
         Assert.Equal(TimeSpan.FromMinutes(1), run.Transport.Timeout);
         Assert.Equal([new PartyDescription("bank", PartyRole.Active), new PartyDescription("telco", PartyRole.Passive)], run.Job.Parties.Select(p => p.Party));
         Assert.Equal(_folder.Path, run.Directory);
-        Assert.Equal(new RunFileData
+        Assert.Equal(new TableSource
         {
             Path = Path.Combine(_folder.Path, "guest.csv"),
             Id = "id",

@@ -2,7 +2,7 @@ using System.Security.Cryptography;
 using FedLearn.Coordination;
 using FedLearn.Diagnostics;
 using FedLearn.Protocol;
-using FedLearn.Tests.Shared;
+using FedLearn.Testing;
 
 namespace FedLearn.Tests.Coordination;
 

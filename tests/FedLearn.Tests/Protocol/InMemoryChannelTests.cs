@@ -1,7 +1,7 @@
 using FedLearn.Diagnostics;
 using FedLearn.Privacy;
 using FedLearn.Protocol;
-using FedLearn.Tests.Shared;
+using FedLearn.Testing;
 
 namespace FedLearn.Tests.Protocol;
 

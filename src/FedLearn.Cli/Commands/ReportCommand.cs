@@ -68,19 +68,25 @@ internal static class ReportCommand
         ];
     }
 
-    /// <summary>What was gained over the first report, and what left each party.</summary>
-    private static string Summary(IReadOnlyList<JsonObject> documents)
+    /// <summary>One sentence: what was gained over the first report, and what left each party.</summary>
+    private static string Summary(JsonObject[] documents)
     {
-        string metric = documents.All(d => d["metrics"]!["test"]?["auc"] is not null) ? "auc" : "deviance";
-        string Figure(JsonObject d) => $"{ReportWriter.Number(d["metrics"]!["test"]?[metric])} with '{(string)d["job"]!["name"]!}'";
-        string gained = $"Test {(metric == "auc" ? "AUC" : metric)} is {string.Join(", ", documents.Select(Figure))}";
+        string metric = documents.All(d => d["metrics"]!["test"]?["auc"] is not null) ? "auc" : "deviance", shown = metric == "auc" ? "AUC" : metric;
+        double? first = (double?)documents[0]["metrics"]!["test"]?[metric];
+        string Name(JsonObject d) => $"'{(string)d["job"]!["name"]!}'";
+        string Change(JsonObject d) => (double?)d["metrics"]!["test"]?[metric] is { } value && first is { } from
+            ? (value - from).ToString("+0.0000;-0.0000", CultureInfo.InvariantCulture) : "unknown";
+        string gained = $"Test {shown} with {Name(documents[0])} is {ReportWriter.Number(first)}"
+            + string.Concat(documents.Skip(1).Select(d => $", with {Name(d)} {Change(d)}"));
         IEnumerable<string> left = documents.SelectMany(Parties).GroupBy(p => (string)p["name"]!).Select(party =>
         {
-            string[] names = [.. party.SelectMany(p => p["releases"]!.AsArray())
-                .Select(r => (string)r!["name"]! + ((string)r["protection"]! == "noise" ? " (noised)" : "")).Distinct().Order(StringComparer.Ordinal)];
-            return $"{party.Key}: {(names.Length == 0 ? "nothing" : string.Join(", ", names))}";
+            string Names(bool noised) => string.Join(", ", party.SelectMany(p => p["releases"]!.AsArray()).Where(r => ((string)r!["protection"]! == "noise") == noised)
+                .Select(r => (string)r!["name"]!).Distinct().Order(StringComparer.Ordinal));
+            (string How, string Sent)[] kinds = [("noised", Names(true)), ("in the clear", Names(false))];
+            string sent = string.Join("; ", kinds.Where(k => k.Sent.Length > 0).Select(k => $"{k.How}: {k.Sent}"));
+            return $"from {party.Key} ({(sent.Length == 0 ? "nothing" : sent)})";
         });
-        return $"{gained}; no column and no weight left its party, and over all runs this did - {string.Join("; ", left)}.";
+        return $"{gained}; no column and no weight left its party, over all these runs only messages did, {string.Join(" and ", left)}.";
     }
 
     private static IEnumerable<JsonObject> Parties(JsonObject document) => document["parties"]!.AsArray().Select(p => p!.AsObject());

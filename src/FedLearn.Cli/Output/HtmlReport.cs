@@ -69,8 +69,9 @@ internal static class HtmlReport
                 ReportWriter.Short(p["privacy"]!["epsilon"]), ReportWriter.Short(p["privacy"]!["delta"]), ReportWriter.Short(p["privacy"]!["mu"]),
                 ReportWriter.Short(p["privacy"]!["sigmaCharged"]), ReportWriter.Short(p["privacy"]!["sensitivity"]), ReportWriter.Bytes((long)p["bytesSent"]!),
                 ReportWriter.Bytes((long)p["peakMemoryBytes"]!), ((string)p["model"]!["weightsSha256"]!)[..16]])));
-        page.Append(Table(["what left", "party", "protection", "messages"], document["parties"]!.AsArray().SelectMany(p => p!["releases"]!.AsArray()
-            .Select(r => (string[])[(string)r!["name"]!, (string)p["name"]!, (string)r["protection"]!, ((long)r["count"]!).ToString(CultureInfo.InvariantCulture)]))));
+        string[][] left = [.. document["parties"]!.AsArray().SelectMany(p => p!["releases"]!.AsArray()
+            .Select(r => (string[])[(string)r!["name"]!, (string)p["name"]!, (string)r["protection"]!, ((long)r["count"]!).ToString(CultureInfo.InvariantCulture)]))];
+        page.Append(left.Length == 0 ? Paragraph("No message left a party.") : Table(["what left", "party", "protection", "messages"], left));
         List(page, "Claims", document["parties"]!.AsArray().SelectMany(p => p!["privacy"]!["claims"]!.AsArray()));
         List(page, "Warnings", document["warnings"]!.AsArray().Concat(document["parties"]!.AsArray().SelectMany(p => p!["privacy"]!["warnings"]!.AsArray())));
         List(page, $"Alignment ({(string)document["alignment"]!["method"]!}) discloses", document["alignment"]!["leaks"]!.AsArray());

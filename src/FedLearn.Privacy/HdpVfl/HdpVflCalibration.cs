@@ -146,7 +146,7 @@ public static class HdpVflCalibration
         yield return "Calibration paper: the published formulas hold only because received residuals are clipped here, which the published algorithm does not do.";
         yield return "Calibration paper: the bounds are looser than the tight ones, up to 3.5 times in common settings; tight gives more accuracy for the same claim.";
         if (p.Family == GlmFamilyKind.Poisson)
-            yield return "Calibration paper: the published Poisson bound supposes a linear predictor within twice the weight norm, which noisy scores can leave.";
+            yield return "Calibration paper: the published Poisson bound supposes a linear predictor within twice the weight norm; the trainer clips it there, which the published algorithm does not do.";
         if (actual > delta)
             yield return FormattableString.Invariant($"Calibration paper: the classical Gaussian formula reaches delta {actual:G4} at this epsilon, above the {delta:G4} asked for.");
     }

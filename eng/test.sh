@@ -20,6 +20,10 @@ done
 eng/setup.sh all
 dotnet build FedLearn.sln -c Release --nologo -v quiet
 
+# A shell that runs this in the background has it ignore Ctrl-C, and the tests of Ctrl-C would skip.
+fresh=()
+if env --default-signal=INT true 2> /dev/null; then fresh=(env --default-signal=INT); fi
+
 results="build/test-results"
 rm -rf "$results"
 mkdir -p "$results"
@@ -41,7 +45,7 @@ for project in tests/FedLearn.*/; do
     arguments=(-xml "$report" -noLogo -noColor)
     [ -z "$filter" ] || arguments+=(-method "*$filter*")
     code=0
-    dotnet "$project/bin/Release/net10.0/$name.dll" "${arguments[@]}" > "$results/$name.log" 2>&1 || code=$?
+    "${fresh[@]}" dotnet "$project/bin/Release/net10.0/$name.dll" "${arguments[@]}" > "$results/$name.log" 2>&1 || code=$?
     if [ ! -s "$report" ]; then
         # The executable ended before it could report: that is a failure, whatever its exit code.
         cat "$results/$name.log"

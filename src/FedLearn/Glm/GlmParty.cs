@@ -1,4 +1,3 @@
-using System.Diagnostics;
 using FedLearn.Coordination;
 using FedLearn.Data;
 using FedLearn.Diagnostics;
@@ -215,94 +214,5 @@ public sealed class GlmParty
             (sent, received, bytesSent, bytesReceived) =
                 (sent + s.MessagesSent, received + s.MessagesReceived, bytesSent + s.BytesSent, bytesReceived + s.BytesReceived);
         return new ChannelStatistics(sent, received, bytesSent, bytesReceived);
-    }
-}
-
-/// <summary>What a trainer works on.</summary>
-internal sealed class GlmWork
-{
-    public required GlmPlan Plan { get; init; }
-
-    public required string Party { get; init; }
-
-    public required BatchLayout Layout { get; init; }
-
-    public required LinearPart Train { get; init; }
-
-    public required LinearPart Test { get; init; }
-
-    /// <summary>Null in mode none: values are then disclosed.</summary>
-    public required GaussianMechanism? Mechanism { get; init; }
-
-    public required Func<int, double>? EpsilonAfter { get; init; }
-
-    public required IProgress<GlmProgress>? Progress { get; init; }
-
-    public int Rounds => Plan.Optimizer == GlmOptimizer.Lbfgs ? Plan.Epochs : Plan.Epochs * Layout.Count;
-
-    /// <summary>Lets a training message leave: noised and charged in private modes, else rounded to the wire's precision and disclosed.</summary>
-    public Released<T> Release<T>(int round, T value, double[] buffer, string name) where T : VectorPayload
-    {
-        if (Mechanism is not null)
-            return Mechanism.Release(value, name);
-        if (Plan.ElementType == ElementType.Float32)
-        {
-            VectorKernels.RoundToSingle(buffer.AsSpan(0, value.Length));
-            CheckFinite(round, buffer.AsSpan(0, value.Length));
-        }
-
-        return Disclosure.Unprotected(value, name + ": mode none");
-    }
-
-    public void Report(int roundsDone, double? loss) =>
-        Progress?.Report(new GlmProgress(Party, roundsDone, Rounds, loss, EpsilonAfter?.Invoke(Math.Max(1, roundsDone))));
-
-    /// <summary>Ends a training that has diverged at the party where it did, before a peer finds fault with its messages.</summary>
-    public void CheckFinite(int round, ReadOnlySpan<double> values)
-    {
-        if (!VectorKernels.AllFinite(values))
-            throw new InternalFailureException(GlmErrors.Diverged, $"party '{Party}', round {round}",
-                "training produced a NaN or an infinity.", "Use a smaller training.stepSize, a training.weightNorm, or scaled columns.");
-    }
-}
-
-/// <summary>What a trainer leaves.</summary>
-internal sealed record GlmTraining(double[] Weights, GlmStopReason StopReason, GlmTiming Timing)
-{
-    public Evaluation.MetricSet? TrainMetrics { get; init; }
-
-    public Evaluation.MetricSet? TestMetrics { get; init; }
-
-    public double? Objective { get; init; }
-
-    public IReadOnlyList<string> Warnings { get; init; } = [];
-}
-
-/// <summary>Splits the time of the training rounds into waiting, noise and the rest.</summary>
-internal sealed class RoundClock(GaussianMechanism? mechanism)
-{
-    private readonly long _start = Stopwatch.GetTimestamp();
-    private long _waited;
-
-    public async ValueTask<T> WaitAsync<T>(ValueTask<T> operation)
-    {
-        long before = Stopwatch.GetTimestamp();
-        T result = await operation.ConfigureAwait(false);
-        _waited += Stopwatch.GetTimestamp() - before;
-        return result;
-    }
-
-    public async ValueTask WaitAsync(ValueTask operation)
-    {
-        long before = Stopwatch.GetTimestamp();
-        await operation.ConfigureAwait(false);
-        _waited += Stopwatch.GetTimestamp() - before;
-    }
-
-    public GlmTiming Stop(int epochs)
-    {
-        double training = Stopwatch.GetElapsedTime(_start).TotalSeconds, wait = (double)_waited / Stopwatch.Frequency;
-        double noise = mechanism?.NoiseTime.TotalSeconds ?? 0;
-        return new GlmTiming(training, Math.Max(0, training - wait - noise), wait, noise, epochs);
     }
 }

@@ -11,7 +11,7 @@ public class DeathTests
 
     private static async Task<(ToolProcess Bank, ToolProcess Telco)> TrainingAsync(Scene scene, double messageSeconds = MessageSeconds)
     {
-        RequireSignals();
+        RequireLinux();
         scene.Job(Scene.Endless());
         (string bankFile, string telcoFile) = scene.Parties(Scene.FreePort(), (messageSeconds, 60));
         ToolProcess Start(string party, string file) => ToolProcess.Start("party", "--config", file, "--model", scene.At("models"), "--report", scene.At(party + ".json"), "--json");
@@ -23,7 +23,7 @@ public class DeathTests
 
     private static async Task<(ToolProcess Parent, int Bank, int Telco)> ParentAsync(Scene scene, string transport = "grpc", params string[] options)
     {
-        RequireSignals();
+        RequireLinux();
         string job = scene.Job(Scene.Endless(("transport.kind", transport), ("transport.timeoutSeconds", MessageSeconds)));
         ToolProcess parent = ToolProcess.Start(["train", "--config", job, "--model", scene.At("models"), "--report", scene.At("report.json"), "--json", .. options]);
         await parent.SaysAsync(Progress[0]);
@@ -32,9 +32,11 @@ public class DeathTests
         return (parent, Child("bank"), Child("telco"));
     }
 
-    private static void RequireSignals()
+    private static void RequireLinux() => Assert.SkipUnless(OperatingSystem.IsLinux(), "Signals and /proc are those of Linux.");
+
+    private static void RequireInterrupt()
     {
-        Assert.SkipUnless(OperatingSystem.IsLinux(), "Signals and /proc are those of Linux.");
+        RequireLinux();
         // A shell that starts a program in the background may have it ignore SIGINT, and its children inherit that.
         string ignored = File.ReadLines("/proc/self/status").First(l => l.StartsWith("SigIgn:", StringComparison.Ordinal))[7..].Trim();
         Assert.SkipWhen((Convert.ToUInt64(ignored, 16) & (1 << (ToolProcess.Interrupt - 1))) != 0, "SIGINT is ignored here.");
@@ -89,6 +91,7 @@ public class DeathTests
     [InlineData("telco")]
     public async Task Party_Interrupted_Ends130AndTheOtherIsTold(string victim)
     {
+        RequireInterrupt();
         using var scene = new Scene();
         (ToolProcess bank, ToolProcess telco) = await TrainingAsync(scene);
         using (bank)
@@ -137,6 +140,7 @@ public class DeathTests
     [InlineData("in-memory")]
     public async Task Train_Interrupted_Ends130AndTheChildrenToo(string transport, params string[] options)
     {
+        RequireInterrupt();
         using var scene = new Scene();
         (ToolProcess parent, int bank, int telco) = await ParentAsync(scene, transport, options);
         using (parent)
@@ -153,6 +157,7 @@ public class DeathTests
     [Fact]
     public async Task Train_ParentAloneInterrupted_Ends130AndTheChildrenToo()
     {
+        RequireInterrupt();
         using var scene = new Scene();
         (ToolProcess parent, int bank, int telco) = await ParentAsync(scene);
         using (parent)

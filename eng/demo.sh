@@ -1,11 +1,20 @@
 #!/usr/bin/env bash
 # The main job: an insurer and a clinic train one model over gRPC, each in a process of its own, without privacy and with HDP-VFL at two budgets.
-# Needs the .NET SDK alone. Writes build/demo/report.json and build/demo/report.html. Takes under a minute, the build excepted.
+# Usage: eng/demo.sh [--html FILE]   (default build/demo/report.html)
+# Needs the .NET SDK alone. Writes build/demo/report.json and the page. Takes under a minute, the build excepted.
 set -euo pipefail
+
+html=""
+case "${1:-}" in
+    "") ;;
+    --html) [ $# -eq 2 ] || { echo "demo: --html needs a file" >&2; exit 2; }; html="$(realpath -m "$2")" ;;
+    *) echo "demo: unknown option '$1'; use --html FILE" >&2; exit 2 ;;
+esac
 cd "$(dirname "$0")/.."
 
 eng/setup.sh glm
 samples="samples/01-two-organisations" out="build/demo"
+html="${html:-$out/report.html}"
 mkdir -p "$out"
 passed=0 failed=0
 for job in insurer-alone both-plain both-epsilon-10 both-epsilon-5; do
@@ -20,8 +29,8 @@ done
 
 echo
 if [ "$failed" -eq 0 ]; then
-    ./fedlearn report "$out"/{insurer-alone,both-plain,both-epsilon-10,both-epsilon-5}.json --report "$out/report.json" --html "$out/report.html"
-    echo "Written: $out/report.json, $out/report.html"
+    ./fedlearn report "$out"/{insurer-alone,both-plain,both-epsilon-10,both-epsilon-5}.json --report "$out/report.json" --html "$html"
+    echo "Written: $out/report.json, $html"
 fi
 echo "$passed passed, $failed failed"
 [ "$failed" -eq 0 ]

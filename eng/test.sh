@@ -18,7 +18,7 @@ done
 [ "$full" -eq 0 ] || export FEDLEARN_FULL=1
 
 eng/setup.sh all
-dotnet build FedLearn.sln -c Release --nologo -v quiet
+dotnet build FedLearn.sln -c Release --nologo -v quiet -clp:ErrorsOnly
 
 # A shell that runs this in the background has it ignore Ctrl-C, and the tests of Ctrl-C would skip.
 fresh=()

@@ -122,7 +122,7 @@ public sealed class GlmParty
                 calibration.Mu * Math.Sqrt((double)rounds / calibration.Releases), (_options.Budget ?? job.Privacy.Budget)!.Delta),
             Progress = progress,
         };
-        GlmWarmup.Run(_plan, train.Columns, freeIntercept);
+        GlmWarmup.Run(_plan, work.Train);
         await AgreeOnRowsAsync(channels, trainRows.Length, testRows.Length, RowSplit.Fingerprint48(test), cancellationToken).ConfigureAwait(false);
         GlmTraining outcome = IsActive
             ? await new GlmActiveTrainer(work, channels, Labels(trainRows), Labels(testRows)).RunAsync(cancellationToken).ConfigureAwait(false)

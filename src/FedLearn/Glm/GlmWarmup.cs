@@ -1,34 +1,34 @@
-using FedLearn.Numerics;
 using FedLearn.Privacy;
 
 namespace FedLearn.Glm;
 
-/// <summary>Runs every kernel of training once on made-up rows, so that compiling them falls into the time before round 0, when the parties wait
-/// for the slowest reader anyway, and not into the first rounds.</summary>
+/// <summary>Runs every kernel of training once on some of the party's own rows, with weights of zero and results thrown away, so that compiling them
+/// falls into the time before round 0, when the parties wait for the slowest reader anyway, and not into the first rounds.</summary>
 internal static class GlmWarmup
 {
-    private const int Rows = 64;
+    /// <summary>Enough elements for the kernels to take the way with several threads.</summary>
+    private const int Elements = 1 << 18;
 
-    public static void Run(GlmPlan plan, int columns, bool freeIntercept)
+    public static void Run(GlmPlan plan, LinearPart part)
     {
-        var part = new LinearPart(new DenseMatrix(Rows, columns), freeIntercept);
+        int rows = Math.Min(part.Rows, Elements / Math.Max(1, part.Dimension));
         double[] weights = new double[part.Dimension], gradient = new double[part.Dimension];
-        double[] scores = new double[Rows], labels = new double[Rows], residuals = new double[Rows];
+        double[] scores = new double[rows], labels = new double[rows], residuals = new double[rows];
         part.Scores(0, weights, scores);
         plan.Family.Residuals(scores, labels, residuals);
         plan.Family.Curvatures(scores, labels, residuals);
         plan.Family.LossSum(scores, labels);
-        VectorKernels.Clip(residuals, 1);
-        VectorKernels.AllFinite(residuals);
+        Numerics.VectorKernels.Clip(residuals, 1);
+        Numerics.VectorKernels.AllFinite(residuals);
         part.Gradient(0, residuals, gradient);
-        part.Step(weights, gradient, 1e-3, 0, Rows, 1);
+        part.Step(weights, gradient, 1e-3, 0, rows, 1);
         if (!plan.Private)
             return;
         // A mechanism of its own: its noise and its charges go nowhere.
         PartyCalibration calibration = HdpVflCalibration.Calibrate(new HdpVflParameters
         {
             Family = GlmFamilyKind.Binomial,
-            Rows = Rows,
+            Rows = rows,
             Batches = 1,
             Epochs = 1,
             StepSize = 1,
@@ -36,6 +36,8 @@ internal static class GlmWarmup
             WeightNorm = 1,
             ResidualClip = 1,
         }, Calibration.Tight, PartySide.Passive, 1, 1e-3);
-        new GaussianMechanism(calibration, new CsprngNoise(), new InMemoryLedger(), "warm-up", "warm-up").Release(new Scores(scores), "warm-up");
+        var mechanism = new GaussianMechanism(calibration, new CsprngNoise(), new InMemoryLedger(), "warm-up", "warm-up");
+        mechanism.Prefetch(rows);
+        mechanism.Release(new Scores(scores), "warm-up");
     }
 }

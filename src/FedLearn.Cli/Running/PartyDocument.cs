@@ -36,7 +36,7 @@ internal static class PartyDocument
             ["transport"] = run.Transport.Kind == TransportKind.Grpc ? "grpc" : "in-memory",
         };
         report["metrics"] = new JsonObject { ["train"] = Metrics(result.Train), ["test"] = Metrics(result.Test) };
-        report["objective"] = result.Objective;
+        report["objective"] = Finite(result.Objective);
         report["rows"] = new JsonObject { ["train"] = result.TrainRows, ["test"] = result.TestRows };
         report["timing"] = Timing(result.Timing);
         report["alignment"] = new JsonObject { ["method"] = "hashed", ["commonRows"] = result.CommonRows, ["leaks"] = Texts(result.AlignmentLeaks) };
@@ -121,13 +121,16 @@ internal static class PartyDocument
 
     private static JsonObject? Metrics(MetricSet? metrics) => metrics is null ? null : new JsonObject
     {
-        ["auc"] = metrics.Auc,
-        ["accuracy"] = metrics.Accuracy,
-        ["logLoss"] = metrics.LogLoss,
-        ["rmse"] = metrics.Rmse,
-        ["r2"] = metrics.R2,
-        ["deviance"] = metrics.Deviance,
+        ["auc"] = Finite(metrics.Auc),
+        ["accuracy"] = Finite(metrics.Accuracy),
+        ["logLoss"] = Finite(metrics.LogLoss),
+        ["rmse"] = Finite(metrics.Rmse),
+        ["r2"] = Finite(metrics.R2),
+        ["deviance"] = Finite(metrics.Deviance),
     };
+
+    /// <summary>JSON has no infinity: a Poisson mean of very noisy scores can be beyond float64, and its figures are then undefined.</summary>
+    private static double? Finite(double? value) => value is { } number && double.IsFinite(number) ? number : null;
 
     private static JsonArray Texts(IEnumerable<string> texts) => new([.. texts.Select(t => (JsonNode)t)]);
 

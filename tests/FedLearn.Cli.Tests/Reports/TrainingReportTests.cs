@@ -21,6 +21,28 @@ public class TrainingReportTests
         return (JsonDocument.Parse(run.Output).RootElement, run);
     }
 
+    [Fact]
+    public async Task Report_FigureBeyondFloat64_IsNull()
+    {
+        // Noise of this size makes some Poisson means infinite; JSON has no infinity.
+        using var scene = new Scene();
+        (JsonElement report, _) = await TrainAsync(scene.Job(Scene.Private(("model.family", "poisson"), ("privacy.epsilon", 0.001), ("privacy.testNoiseSeed", 1),
+            ("training.stepSize", 0.5), ("parties.0.data.labelRange", new JsonArray(0, 1)))));
+        Assert.Equal(JsonValueKind.Null, report.GetProperty("metrics").GetProperty("train").GetProperty("deviance").ValueKind);
+        Assert.Equal(JsonValueKind.Number, report.GetProperty("metrics").GetProperty("test").GetProperty("deviance").ValueKind);
+    }
+
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public async Task Warnings_SayWhereNoiseIsFrom_OnlyIfItIsFromThere(bool testNoise)
+    {
+        using var scene = new Scene();
+        (JsonElement report, _) = await TrainAsync(scene.Job(Scene.Private(("privacy.testNoiseSeed", testNoise ? 1 : null))));
+        IEnumerable<string> warnings = report.GetProperty("parties")[0].GetProperty("privacy").GetProperty("warnings").EnumerateArray().Select(w => w.GetString()!);
+        Assert.Equal(!testNoise, warnings.Any(w => w.Contains("operating system's random numbers", StringComparison.Ordinal)));
+    }
+
     [Theory]
     [InlineData(false)]
     [InlineData(true)]

@@ -21,7 +21,8 @@ internal static class GlmClaims
             warnings.Insert(0, TestNoiseNotice);
         if (plan.PreprocessingOptions.Scaling == Scaling.None)
             warnings.Add("preprocessing.scaling is none: the claim assumes that the columns were prepared without looking at the private rows");
-        warnings.Add("noise is a rounded Gaussian from the operating system's CSPRNG; the floating-point error of its evaluation is measured, not certified, and not part of delta");
+        if (!testNoise)
+            warnings.Add(CsprngNoise.AccuracyStatement + " That error is not part of delta.");
         warnings.Add("charges are kept in memory: spending over several jobs is not added up");
         return new GlmPrivacyStatement
         {

@@ -181,6 +181,9 @@ internal sealed class GlmPlan
             Check(split.Modulus >= 2 && split.Test.All(r => r >= 0 && r < split.Modulus), "evaluation.split", "needs mod of at least 2 and residues below it");
         Check(job.Parties.Count(p => p.Party.Role == PartyRole.Active) == 1, "parties", "have not exactly one active party");
         Check(job.Parties.All(p => !string.IsNullOrWhiteSpace(p.Party.Name)), "parties", "have an empty name");
+        // A name becomes a file name, and a field of a message.
+        Check(job.Parties.All(p => p.Party.Name.Length <= 200 && !p.Party.Name.Any(c => char.IsControl(c) || c is '/' or '\\')), "parties",
+            "have a name over 200 characters, with a slash or with a control character");
         Check(job.Parties.Select(p => p.Party.Name).Distinct(StringComparer.Ordinal).Count() == job.Parties.Count, "parties", "have two of the same name");
     }
 

@@ -159,6 +159,7 @@ public class GlmPlanTests
     public static TheoryData<string, GlmJob> InconsistentJobs => new()
     {
         { "empty name", Plain with { Name = " " } },
+        { "slash in a party's name", Plain with { Parties = [Plain.Parties[0] with { Party = new("../bank", PartyRole.Active) }, .. Plain.Parties.Skip(1)] } },
         { "l2 below 0", Plain with { Model = Plain.Model with { L2 = -1e-9 } } },
         { "l2 NaN", Plain with { Model = Plain.Model with { L2 = double.NaN } } },
         { "l2 infinite", Plain with { Model = Plain.Model with { L2 = double.PositiveInfinity } } },

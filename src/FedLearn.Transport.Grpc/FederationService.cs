@@ -188,7 +188,10 @@ internal sealed partial class FederationService(SessionTerms terms, GrpcHostOpti
         bool known = Services.Contains(request.Service);
         await SendHealthAsync(context, known ? Wire.Health.HealthCheckResponse.Types.ServingStatus.Serving : Wire.Health.HealthCheckResponse.Types.ServingStatus.ServiceUnknown,
             cancellationToken).ConfigureAwait(false);
-        await Task.Delay(Timeout.Infinite, cancellationToken).ContinueWith(static _ => { }, CancellationToken.None, TaskContinuationOptions.ExecuteSynchronously, TaskScheduler.Default).ConfigureAwait(false);
+        // The health of this process changes once: when it ends.
+        var ended = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+        await using (cancellationToken.Register(ended.SetResult).ConfigureAwait(false))
+            await ended.Task.ConfigureAwait(false);
         if (_stopping.IsCancellationRequested && known)
             await SendHealthAsync(context, Wire.Health.HealthCheckResponse.Types.ServingStatus.NotServing, CancellationToken.None).ConfigureAwait(false);
         return new Status(StatusCode.Unavailable, "The active party ends.");

@@ -38,8 +38,20 @@ public static class PrivacyErrors
     /// <summary>More messages were asked for than the noise was calibrated for.</summary>
     public const string ReleasesSpent = "FL5006";
 
+    /// <summary>The noise is so small beside the values that it hides nothing.</summary>
+    public const string NoiseTooSmall = "FL5007";
+
+    /// <summary>The charge is over what the lifetime budget of the data set has left.</summary>
+    public const string BudgetSpent = "FL5020";
+
+    /// <summary>The run is in the ledger with other terms.</summary>
+    public const string RunReservedOtherwise = "FL5021";
+
     /// <summary>A value that is to be released is NaN or infinite.</summary>
     public const string NotFinite = "FL6300";
+
+    /// <summary>A kept message does not fit the run that asks for it.</summary>
+    public const string NotTheKeptMessage = "FL6305";
 
     internal static ConfigurationException Configuration(string id, string place, string cause, string remedy) => new(id, place, cause, remedy);
 

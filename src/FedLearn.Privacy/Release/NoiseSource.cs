@@ -12,6 +12,6 @@ public interface INoiseSource
     bool IsSecure { get; }
 
     /// <summary>Fills a span with independent draws of K.</summary>
-    /// <param name="destination">Receives one draw an element; K is an integer held exactly in a double.</param>
-    void Fill(Span<double> destination);
+    /// <param name="destination">Receives one draw an element.</param>
+    void Fill(Span<int> destination);
 }

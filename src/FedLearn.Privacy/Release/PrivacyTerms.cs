@@ -28,4 +28,18 @@ public enum Adjacency
 {
     /// <summary>One row of one party's table, its label included, is replaced; ids stay.</summary>
     ReplaceOne = 0,
+
+    /// <summary>One row of one party's table becomes the null row (features 0, residual 0); ids and schedule stay. A replacement is two such
+    /// steps, so this is the weaker statement.</summary>
+    ZeroOut = 1,
+}
+
+/// <summary>What a promise of privacy is about.</summary>
+public enum PrivacyUnit
+{
+    /// <summary>One row of a party's table, features and label.</summary>
+    Record = 0,
+
+    /// <summary>The label of one row of the active party's table. Features of every party are unprotected.</summary>
+    Label = 1,
 }

@@ -44,6 +44,9 @@ public sealed record PartyCalibration
     /// <summary>Messages the noise is calibrated for, T = e r.</summary>
     public required int Releases { get; init; }
 
+    /// <summary>Noise of the messages: residuals of the active party, scores of a passive one.</summary>
+    public required NoiseCalibration MessageNoise { get; init; }
+
     /// <summary>What a reader of the claim must know, as sentences. Empty when there is nothing.</summary>
     public required IReadOnlyList<string> Warnings { get; init; }
 }
@@ -104,6 +107,8 @@ public static class HdpVflCalibration
             SigmaCharged = charged,
             ActualDelta = actualDelta,
             Releases = parameters.Releases,
+            MessageNoise = new(mu, charged, parameters.Releases, side == PartySide.Passive ? parameters.RowNorm * parameters.WeightNorm
+                : parameters.Family == GlmFamilyKind.Binomial ? Math.Min(parameters.ResidualClip, 1) : parameters.ResidualClip),
             Warnings = [.. Warnings(parameters, delta, actualDelta)],
         };
     }

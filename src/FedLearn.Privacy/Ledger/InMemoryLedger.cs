@@ -1,5 +1,3 @@
-using FedLearn.Diagnostics;
-
 namespace FedLearn.Privacy;
 
 /// <summary>A ledger that lives as long as the process: it adds up, but forgets. Thread-safe.</summary>

@@ -1,3 +1,4 @@
+using System.Text.Json.Nodes;
 using FedLearn.Coordination;
 using FedLearn.Data;
 using FedLearn.Diagnostics;
@@ -20,8 +21,11 @@ public sealed record GlmPartyInput
     /// <summary>File of the split, where the job splits by file.</summary>
     public string? SplitFile { get; init; }
 
-    /// <summary>Where charges are recorded. Null: a ledger in memory.</summary>
+    /// <summary>Where charges are recorded and a lifetime budget is enforced. Null: a ledger in memory, which forgets.</summary>
     public IPrivacyLedger? Ledger { get; init; }
+
+    /// <summary>Id of the run for the ledger, 32 hex digits. Null: a fresh one.</summary>
+    public string? RunId { get; init; }
 }
 
 /// <summary>One party of a GLM job: aligns its rows with the others', trains its own weights, and keeps them.</summary>
@@ -101,13 +105,16 @@ public sealed class GlmParty
         DenseMatrix train = map.Transform(_input.Table, trainRows), testMatrix = map.Transform(_input.Table, testRows);
         CheckRowNorms(train);
         bool freeIntercept = IsActive && _plan.FreeIntercept;
+        using var account = new GlmAccount(_plan, _input, digest);
+        IPrivacyReservation? reservation = null;
         GaussianMechanism? mechanism = null;
         PartyCalibration? calibration = null;
         if (_plan.Private && channels.Count > 0)
         {
             calibration = _plan.Calibrate(_options, trainRows.Length, layout);
-            INoiseSource noise = job.Privacy.TestNoiseSeed is { } seed ? new TestNoise(seed, _input.Party) : new CsprngNoise();
-            mechanism = new GaussianMechanism(calibration, noise, _input.Ledger ?? new InMemoryLedger(), _input.Party, digest);
+            reservation = account.Reserve(IsActive ? "gaussian: training residuals" : "gaussian: training scores", Parameters(calibration),
+                PrivacyUnit.Record, calibration.Releases, 0, calibration.Mu * calibration.Mu);
+            mechanism = new GaussianMechanism(calibration.MessageNoise, account.Noise(_input.Party), reservation);
         }
 
         var work = new GlmWork
@@ -153,6 +160,14 @@ public sealed class GlmParty
             Warnings = [.. outcome.Warnings, .. IgnoredColumns()],
         };
     }
+
+    private static JsonObject Parameters(PartyCalibration c) => new()
+    {
+        ["mu"] = c.Mu,
+        ["sigmaCharged"] = c.SigmaCharged,
+        ["sensitivity"] = c.Sensitivity,
+        ["releases"] = c.Releases,
+    };
 
     /// <summary>The last step before round 0, when everybody has its features ready: equal rows, equal split.</summary>
     private async Task AgreeOnRowsAsync(IReadOnlyList<IPartyChannel> channels, int train, int test, ulong fingerprint, CancellationToken cancellationToken)

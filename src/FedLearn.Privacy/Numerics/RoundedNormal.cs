@@ -22,11 +22,11 @@ internal static class RoundedNormal
     private const int Segments = (63 - LowestExponent) * Pieces + 1;
 
     /// <summary>round(scale z) for each word.</summary>
-    public static void Transform(ReadOnlySpan<ulong> words, Span<double> draws, double scale)
+    public static void Transform(ReadOnlySpan<ulong> words, Span<int> draws, double scale)
     {
         ReadOnlySpan<double> table = Table;
         for (int i = 0; i < words.Length; i++)
-            draws[i] = Math.Round(scale * Quantile(table, words[i]));
+            draws[i] = (int)Math.Round(scale * Quantile(table, words[i]));
     }
 
     /// <summary>z for a word.</summary>

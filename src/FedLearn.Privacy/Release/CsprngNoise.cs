@@ -21,7 +21,7 @@ public sealed class CsprngNoise : INoiseSource
     public bool IsSecure => true;
 
     /// <inheritdoc />
-    public void Fill(Span<double> destination)
+    public void Fill(Span<int> destination)
     {
         Span<ulong> words = stackalloc ulong[Math.Min(Chunk, destination.Length)];
         while (!destination.IsEmpty)

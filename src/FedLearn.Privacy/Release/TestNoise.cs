@@ -30,7 +30,7 @@ public sealed class TestNoise : INoiseSource
     public bool IsSecure => false;
 
     /// <inheritdoc />
-    public void Fill(Span<double> destination)
+    public void Fill(Span<int> destination)
     {
         Span<ulong> words = stackalloc ulong[Math.Min(1024, destination.Length)];
         while (!destination.IsEmpty)

@@ -27,7 +27,7 @@ public class GaussianMechanismTests
         Released<Scores> released = Create().Release(new Scores(values), "training scores");
 
         double step = Noise.SigmaCharged / INoiseSource.LatticeScale;
-        var noise = new double[4];
+        var noise = new int[4];
         new TestNoise(1, "clinic").Fill(noise);
         for (int i = 0; i < 4; i++)
             Assert.Equal(step * (Math.Round(values[i] / step) + noise[i]), released.Payload.Values.Span[i]);

@@ -75,14 +75,14 @@ public class SamplerTests
         var random = new Random((int)Seed);
         var words = new ulong[TestCounts.Of(1_000_000)];
         random.NextBytes(System.Runtime.InteropServices.MemoryMarshal.AsBytes(words.AsSpan()));
-        var draws = new double[words.Length];
+        var draws = new int[words.Length];
         RoundedNormal.Transform(words, draws, scale);
 
         int edge = (int)(3.5 * scale);
         var counts = new long[2 * edge + 1];
         var probabilities = new double[2 * edge + 1];
-        foreach (double draw in draws)
-            counts[(int)Math.Clamp(draw, -edge, edge) + edge]++;
+        foreach (int draw in draws)
+            counts[Math.Clamp(draw, -edge, edge) + edge]++;
         for (int m = -edge; m <= edge; m++)
         {
             // The outermost cells take the tails.
@@ -99,9 +99,9 @@ public class SamplerTests
     {
         const double alpha = 2.5e-10;
         const int n = 1_000_000;
-        var draws = new double[n];
+        var draws = new int[n];
         new CsprngNoise().Fill(draws);
-        double[] sample = [.. draws.Select(k => k / INoiseSource.LatticeScale)];
+        double[] sample = [.. draws.Select(k => (double)k / INoiseSource.LatticeScale)];
         double limit = Statistics.Quantile(1 - alpha / 2);
         Assert.InRange(Math.Abs(sample.Sum()) / Math.Sqrt(n), 0, limit);
         Assert.InRange(Math.Abs(sample.Sum(z => z * z - 1)) / Math.Sqrt(2.0 * n), 0, limit * 1.01);
@@ -113,7 +113,7 @@ public class SamplerTests
     public void CsprngNoise_TwoFills_ShareNothing()
     {
         // Two fills of 100 draws agree anywhere with probability below 100 * 100/2^24 by chance, so whole vectors never do.
-        double[] a = new double[100], b = new double[100];
+        int[] a = new int[100], b = new int[100];
         var source = new CsprngNoise();
         source.Fill(a);
         source.Fill(b);
@@ -124,19 +124,19 @@ public class SamplerTests
     public void CsprngNoise_ManyThreads_DrawIndependently()
     {
         var source = new CsprngNoise();
-        var all = new double[8][];
-        Parallel.For(0, all.Length, i => source.Fill(all[i] = new double[100_000]));
+        var all = new int[8][];
+        Parallel.For(0, all.Length, i => source.Fill(all[i] = new int[100_000]));
         for (int i = 0; i < all.Length; i++)
             for (int j = 0; j < i; j++)
             {
-                double correlation = all[i].Zip(all[j], (x, y) => x / INoiseSource.LatticeScale * (y / INoiseSource.LatticeScale)).Sum() / Math.Sqrt(100_000);
+                double correlation = all[i].Zip(all[j], (x, y) => (double)x / INoiseSource.LatticeScale * ((double)y / INoiseSource.LatticeScale)).Sum() / Math.Sqrt(100_000);
                 Assert.InRange(Math.Abs(correlation), 0, Statistics.Quantile(1 - 1e-9 / 56));
             }
     }
 
     private static double[] Sample(double scale)
     {
-        var draws = new double[TestCounts.Of(1_000_000)];
+        var draws = new int[TestCounts.Of(1_000_000)];
         new TestNoise(Seed, "sampler").Fill(draws);
         return [.. draws.Select(k => scale * k / INoiseSource.LatticeScale)];
     }

@@ -184,7 +184,10 @@ public sealed class GaussianMechanism
         int length = checked(_aheadLength + count);
         if (_ahead.Length < length)
             Array.Resize(ref _ahead, length);
-        _noise.Fill(_ahead.AsSpan(_aheadLength, count));
+        var draws = new int[count];
+        _noise.Fill(draws);
+        TensorPrimitives.ConvertTruncating<int, double>(draws, _ahead.AsSpan(_aheadLength));
+        Array.Clear(draws);
         _aheadLength = length;
         Interlocked.Add(ref _noiseTicks, Stopwatch.GetTimestamp() - start);
     }

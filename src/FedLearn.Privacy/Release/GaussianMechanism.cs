@@ -184,10 +184,7 @@ public sealed class GaussianMechanism
         int length = checked(_aheadLength + count);
         if (_ahead.Length < length)
             Array.Resize(ref _ahead, length);
-        var draws = new int[count];
-        _noise.Fill(draws);
-        TensorPrimitives.ConvertTruncating<int, double>(draws, _ahead.AsSpan(_aheadLength));
-        Array.Clear(draws);
+        _noise.Fill(_ahead.AsSpan(_aheadLength, count));
         _aheadLength = length;
         Interlocked.Add(ref _noiseTicks, Stopwatch.GetTimestamp() - start);
     }

@@ -113,7 +113,7 @@ public static class ChannelConformance
         // Lattice vectors of every width, of lengths that fill bytes and that do not; all bits of the last byte that may be set are set.
         for (int bits = LatticeVector.FewestBits; bits <= LatticeVector.MostBits; bits++)
         {
-            byte[] packed = [.. Enumerable.Range(1, LatticeVector.BytesOf(bits, bits)).Select(i => (byte)(i * 37))];
+            byte[] packed = [.. Enumerable.Range(1, LatticeVector.BytesOf(bits, bits)).Select(i => (byte)(i * 37 % 256))];
             packed[^1] &= (byte)(0xFF >> (packed.Length * 8 - bits * bits));
             LatticeVector lattice = LatticeVector.Restore(Math.PI / bits, bits, bits, packed)!;
             Require((await Crosses(new Scores(lattice)).ConfigureAwait(false)).Lattice!.Packed.Span.SequenceEqual(packed), "the packed integers of scores changed");

@@ -62,7 +62,7 @@ public sealed class LatticeVector
         }
 
         for (; filled > 0; filled -= 8, pending >>= 8)
-            packed[at++] = (byte)pending;
+            packed[at++] = unchecked((byte)pending);
         return new(step, bits, integers.Length, packed);
     }
 

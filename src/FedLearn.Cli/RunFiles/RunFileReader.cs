@@ -40,6 +40,8 @@ internal sealed class RunFileReader(string path, OwnSide? self = null)
     private static readonly (string, PartyRole)[] Roles = [("active", PartyRole.Active), ("passive", PartyRole.Passive)];
     private static readonly (string, TransportKind)[] Transports = [("grpc", TransportKind.Grpc), ("in-memory", TransportKind.InMemory)];
 
+    private static readonly string[] LaterOptimizers = ["accelerated", "irls", "adam"], UnprovedKeys = ["momentum", "warmStart", "classWeights"];
+
     private readonly Faults _faults = new(path);
     private readonly List<string> _ignored = [];
     private readonly List<string> _warnings = [];
@@ -141,17 +143,16 @@ internal sealed class RunFileReader(string path, OwnSide? self = null)
 
         bool oneBatch = batches is null or 1 && !training.Has("batchSize");
         // A private mode says why it never will; elsewhere these come with a later release.
-        foreach (string key in new[] { "momentum", "warmStart", "classWeights" }.Where(training.Has))
+        foreach (string key in UnprovedKeys.Where(training.Has))
             if (isPrivate)
                 training.Fault(RunFileErrors.OptimizerRefused, key, "the privacy proof covers projected gradient descent from zero, without momentum, "
                     + "without a start from earlier weights and without weights computed from labels (A2, A8).", "Leave the key out.");
             else
                 training.Fault(RunFileErrors.NotYet, key, "the key comes with a later release.", "Leave it out.");
-        string[] later = ["accelerated", "irls", "adam"];
-        bool refused = isPrivate && later.Any(word => training.Is("optimizer", word));
+        bool refused = isPrivate && LaterOptimizers.Any(word => training.Is("optimizer", word));
         if (refused)
             training.Fault(RunFileErrors.OptimizerRefused, "optimizer", "the privacy proof covers projected gradient descent alone (A8).", "Use sgd, or privacy.mode none.");
-        GlmOptimizer optimizer = refused ? GlmOptimizer.Sgd : training.Word("optimizer", Optimizers, !isPrivate && oneBatch ? GlmOptimizer.Lbfgs : GlmOptimizer.Sgd, later);
+        GlmOptimizer optimizer = refused ? GlmOptimizer.Sgd : training.Word("optimizer", Optimizers, !isPrivate && oneBatch ? GlmOptimizer.Lbfgs : GlmOptimizer.Sgd, LaterOptimizers);
         var options = new GlmTrainingOptions
         {
             Epochs = training.Count("epochs", 1, 1_000_000),

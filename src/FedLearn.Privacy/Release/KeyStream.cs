@@ -1,5 +1,6 @@
 using System.Buffers.Binary;
 using System.Diagnostics;
+using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
 using System.Runtime.Intrinsics;
 using System.Runtime.Intrinsics.X86;
@@ -136,35 +137,35 @@ internal readonly ref struct KeyStream : IUniformBits
     internal void ChaCha((uint A, uint B, uint C) nonce, uint counter, Span<uint> blocks)
     {
         ReadOnlySpan<uint> key = MemoryMarshal.Cast<Vector128<byte>, uint>(_schedule);
-        Span<Vector128<uint>> start = stackalloc Vector128<uint>[16], x = stackalloc Vector128<uint>[16];
+        Span<Vector128<uint>> start = stackalloc Vector128<uint>[16];
         (start[0], start[1], start[2], start[3]) = (Vector128.Create(0x61707865u), Vector128.Create(0x3320646eu), Vector128.Create(0x79622d32u), Vector128.Create(0x6b206574u));
         for (int i = 0; i < 8; i++)
             start[4 + i] = Vector128.Create(Little(key[i]));
         start[12] = Vector128.Create(counter) + Vector128.Create(0u, 1, 2, 3);
         (start[13], start[14], start[15]) = (Vector128.Create(nonce.A), Vector128.Create(nonce.B), Vector128.Create(nonce.C));
-        start.CopyTo(x);
+
+        // Sixteen variables and no array, so that they stay in registers.
+        Vector128<uint> x0 = start[0], x1 = start[1], x2 = start[2], x3 = start[3], x4 = start[4], x5 = start[5], x6 = start[6], x7 = start[7];
+        Vector128<uint> x8 = start[8], x9 = start[9], xA = start[10], xB = start[11], xC = start[12], xD = start[13], xE = start[14], xF = start[15];
         for (int round = 0; round < 10; round++)
         {
-            QuarterRound(ref x[0], ref x[4], ref x[8], ref x[12]);
-            QuarterRound(ref x[1], ref x[5], ref x[9], ref x[13]);
-            QuarterRound(ref x[2], ref x[6], ref x[10], ref x[14]);
-            QuarterRound(ref x[3], ref x[7], ref x[11], ref x[15]);
-            QuarterRound(ref x[0], ref x[5], ref x[10], ref x[15]);
-            QuarterRound(ref x[1], ref x[6], ref x[11], ref x[12]);
-            QuarterRound(ref x[2], ref x[7], ref x[8], ref x[13]);
-            QuarterRound(ref x[3], ref x[4], ref x[9], ref x[14]);
+            QuarterRound(ref x0, ref x4, ref x8, ref xC);
+            QuarterRound(ref x1, ref x5, ref x9, ref xD);
+            QuarterRound(ref x2, ref x6, ref xA, ref xE);
+            QuarterRound(ref x3, ref x7, ref xB, ref xF);
+            QuarterRound(ref x0, ref x5, ref xA, ref xF);
+            QuarterRound(ref x1, ref x6, ref xB, ref xC);
+            QuarterRound(ref x2, ref x7, ref x8, ref xD);
+            QuarterRound(ref x3, ref x4, ref x9, ref xE);
         }
 
-        for (int i = 0; i < 16; i++)
-        {
-            Vector128<uint> sum = x[i] + start[i];
-            for (int lane = 0; lane < ChaChaLanes; lane++)
-                blocks[16 * lane + i] = Little(sum[lane]);
-        }
-
+        Put(start, blocks, 0, x0, x1, x2, x3);
+        Put(start, blocks, 4, x4, x5, x6, x7);
+        Put(start, blocks, 8, x8, x9, xA, xB);
+        Put(start, blocks, 12, xC, xD, xE, xF);
         CryptographicOperations.ZeroMemory(MemoryMarshal.AsBytes(start));
-        CryptographicOperations.ZeroMemory(MemoryMarshal.AsBytes(x));
 
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
         static void QuarterRound(ref Vector128<uint> a, ref Vector128<uint> b, ref Vector128<uint> c, ref Vector128<uint> d)
         {
             a += b;
@@ -177,7 +178,18 @@ internal readonly ref struct KeyStream : IUniformBits
             b = Rotate(b ^ c, 7);
         }
 
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
         static Vector128<uint> Rotate(Vector128<uint> v, int count) => v << count | v >>> (32 - count);
+
+        static void Put(ReadOnlySpan<Vector128<uint>> start, Span<uint> blocks, int at, Vector128<uint> a, Vector128<uint> b, Vector128<uint> c, Vector128<uint> d)
+        {
+            (a, b, c, d) = (a + start[at], b + start[at + 1], c + start[at + 2], d + start[at + 3]);
+            for (int lane = 0; lane < ChaChaLanes; lane++)
+            {
+                (blocks[16 * lane + at], blocks[16 * lane + at + 1]) = (Little(a[lane]), Little(b[lane]));
+                (blocks[16 * lane + at + 2], blocks[16 * lane + at + 3]) = (Little(c[lane]), Little(d[lane]));
+            }
+        }
 
         static uint Little(uint word) => BitConverter.IsLittleEndian ? word : BinaryPrimitives.ReverseEndianness(word);
     }

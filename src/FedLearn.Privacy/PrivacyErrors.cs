@@ -65,9 +65,17 @@ public static class PrivacyErrors
     /// <summary>A kept message does not fit the run that asks for it.</summary>
     public const string NotTheKeptMessage = "FL6305";
 
+    /// <summary>The coefficients of the noise sampler are not those its error bound was proved for.</summary>
+    public const string SamplerTable = "FL6302";
+
+    /// <summary>The generator of random bits fails its known answers on this processor.</summary>
+    public const string GeneratorFault = "FL6303";
+
     internal static ConfigurationException Configuration(string id, string place, string cause, string remedy) => new(id, place, cause, remedy);
 
     internal static PrivacyRefusedException Refused(string id, string place, string cause, string remedy) => new(id, place, cause, remedy);
+
+    internal static InternalFailureException Internal(string id, string place, string cause, string remedy) => new(id, place, cause, remedy);
 
     internal static void CheckPositive(double value, string name)
     {

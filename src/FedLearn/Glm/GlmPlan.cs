@@ -102,7 +102,8 @@ internal sealed class GlmPlan
             party.Party.Role == PartyRole.Active ? PartySide.Active : PartySide.Passive, budget.Epsilon, budget.Delta);
     }
 
-    private HdpVflParameters Parameters(GlmPartyOptions party, int trainRows, BatchLayout layout)
+    /// <summary>The public numbers that a party's sensitivity rests on.</summary>
+    public HdpVflParameters Parameters(GlmPartyOptions party, int trainRows, BatchLayout layout)
     {
         bool active = party.Party.Role == PartyRole.Active;
         double rowNorm = PreprocessingOptions.RowNorm;

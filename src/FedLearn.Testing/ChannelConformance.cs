@@ -95,7 +95,7 @@ public static class ChannelConformance
         await sending.ConfigureAwait(false);
     });
 
-    /// <summary>Every kind of payload arrives with the same bits, in float64 and float32, negative zero and subnormal numbers included.</summary>
+    /// <summary>Every kind of payload arrives with the same bits, in float64, in float32 and on a lattice, negative zero and subnormal numbers included.</summary>
     /// <inheritdoc cref="Check" path="/param" />
     public static Task EveryPayloadArrivesBitForBit(Func<ChannelOptions, Task<ChannelPair>> factory) => Run(factory, async (pair, _) =>
     {
@@ -110,6 +110,19 @@ public static class ChannelConformance
             await Crosses(new Residuals(values, type)).ConfigureAwait(false);
         }
 
+        // Lattice vectors of every width, of lengths that fill bytes and that do not; all bits of the last byte that may be set are set.
+        for (int bits = LatticeVector.FewestBits; bits <= LatticeVector.MostBits; bits++)
+        {
+            byte[] packed = [.. Enumerable.Range(1, LatticeVector.BytesOf(bits, bits)).Select(i => (byte)(i * 37 % 256))];
+            packed[^1] &= (byte)(0xFF >> (packed.Length * 8 - bits * bits));
+            LatticeVector lattice = LatticeVector.Restore(Math.PI / bits, bits, bits, packed)!;
+            Require((await Crosses(new Scores(lattice)).ConfigureAwait(false)).Lattice!.Packed.Span.SequenceEqual(packed), "the packed integers of scores changed");
+            await Crosses(new Residuals(lattice)).ConfigureAwait(false);
+            await Crosses(new NoisyTargets(lattice)).ConfigureAwait(false);
+        }
+
+        await pair.First.SendAsync(++round, Disclosure.Unprotected(new RandomizedLabels(selected), Reason)).ConfigureAwait(false);
+        Require((await pair.Second.ReceiveAsync<RandomizedLabels>(round, 5).ConfigureAwait(false)).Classes.Span.SequenceEqual(selected), "randomised labels changed");
         foreach (ScalarsKind kind in Enum.GetValues<ScalarsKind>())
             Require((await Crosses(new Scalars(kind, wide)).ConfigureAwait(false)).Kind == kind, "the kind of scalars changed");
         await pair.First.SendAsync(++round, Disclosure.Unprotected(new HashedIds(digests), Reason)).ConfigureAwait(false);

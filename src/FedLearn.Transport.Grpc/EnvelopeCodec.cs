@@ -20,6 +20,8 @@ internal static class EnvelopeCodec
         Scores scores => new() { Round = round, Scores = Vector(scores) },
         Residuals residuals => new() { Round = round, Residuals = Vector(residuals) },
         Scalars scalars => new() { Round = round, Scalars = new() { Kind = (Wire.ScalarsKind)scalars.Kind, Data = Pack(scalars) } },
+        NoisyTargets targets => new() { Round = round, NoisyTargets = Vector(targets) },
+        RandomizedLabels labels => new() { Round = round, RandomizedLabels = UnsafeByteOperations.UnsafeWrap(labels.Classes) },
         HashedIds ids => new() { Round = round, HashedIds = UnsafeByteOperations.UnsafeWrap(ids.Digests) },
         RowSelection rows => new() { Round = round, RowSelection = UnsafeByteOperations.UnsafeWrap(rows.Selected) },
         _ => throw new ArgumentOutOfRangeException(nameof(payload), payload.GetType(), "This payload has no wire message."),
@@ -33,8 +35,14 @@ internal static class EnvelopeCodec
             throw Malformed("a message with a negative round");
         return envelope.BodyCase switch
         {
-            Wire.Envelope.BodyOneofCase.Scores => Message(new Scores(Unpack(envelope.Scores), Element(envelope.Scores))),
-            Wire.Envelope.BodyOneofCase.Residuals => Message(new Residuals(Unpack(envelope.Residuals), Element(envelope.Residuals))),
+            Wire.Envelope.BodyOneofCase.Scores => Message(envelope.Scores.Type == Wire.ElementType.Lattice
+                ? new Scores(Lattice(envelope.Scores))
+                : new Scores(Unpack(envelope.Scores), Element(envelope.Scores))),
+            Wire.Envelope.BodyOneofCase.Residuals => Message(envelope.Residuals.Type == Wire.ElementType.Lattice
+                ? new Residuals(Lattice(envelope.Residuals))
+                : new Residuals(Unpack(envelope.Residuals), Element(envelope.Residuals))),
+            Wire.Envelope.BodyOneofCase.NoisyTargets => Message(new NoisyTargets(Lattice(envelope.NoisyTargets))),
+            Wire.Envelope.BodyOneofCase.RandomizedLabels => Message(new RandomizedLabels(envelope.RandomizedLabels.Memory)),
             Wire.Envelope.BodyOneofCase.Scalars => Message(new Scalars(Kind(envelope.Scalars), Doubles(envelope.Scalars.Data))),
             Wire.Envelope.BodyOneofCase.HashedIds => Message(envelope.HashedIds.Length % HashedIds.DigestBytes == 0
                 ? new HashedIds(envelope.HashedIds.Memory)
@@ -50,7 +58,14 @@ internal static class EnvelopeCodec
         ChannelFrame.Message Message(Payload payload) => new(envelope.Round, payload, bytes);
     }
 
-    private static Wire.Vector Vector(VectorPayload payload) => new() { Type = (Wire.ElementType)payload.ElementType, Data = Pack(payload) };
+    private static Wire.Vector Vector(VectorPayload payload) => payload.Lattice is { } lattice
+        ? new() { Type = Wire.ElementType.Lattice, Step = lattice.Step, Bits = (uint)lattice.Bits, Length = (uint)lattice.Length, Data = UnsafeByteOperations.UnsafeWrap(lattice.Packed) }
+        : new() { Type = (Wire.ElementType)payload.ElementType, Data = Pack(payload) };
+
+    private static LatticeVector Lattice(Wire.Vector vector) =>
+        (vector.Type == Wire.ElementType.Lattice && vector.Bits <= LatticeVector.MostBits && vector.Length <= int.MaxValue
+            ? LatticeVector.Restore(vector.Step, (int)vector.Bits, (int)vector.Length, vector.Data.Memory) : null)
+        ?? throw Malformed("a lattice vector whose parts do not fit together");
 
     private static ByteString Pack(VectorPayload payload)
     {

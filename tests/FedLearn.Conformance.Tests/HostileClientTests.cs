@@ -108,6 +108,9 @@ public sealed class HostileClientTests
         }
     }
 
+    private static Wire.Vector Lattice(double step, uint bits, uint length, int bytes = 9) =>
+        new() { Type = Wire.ElementType.Lattice, Step = step, Bits = bits, Length = length, Data = ByteString.CopyFrom(new byte[bytes]) };
+
     public static TheoryData<string, byte[], string> BadMessages => new()
     {
         { "garbage", RawPeer.Frame(0xFF, 0xFF, 0xFF), ProtocolErrors.Malformed },
@@ -119,6 +122,12 @@ public sealed class HostileClientTests
         { "unknown element type", Message(new Wire.Envelope { Scores = new() { Type = (Wire.ElementType)7, Data = ByteString.CopyFrom(new byte[24]) } }), ProtocolErrors.Malformed },
         { "23 bytes of float64", Message(new Wire.Envelope { Scores = new() { Data = ByteString.CopyFrom(new byte[23]) } }), ProtocolErrors.Malformed },
         { "23 bytes of float32", Message(new Wire.Envelope { Scores = new() { Type = Wire.ElementType.Float32, Data = ByteString.CopyFrom(new byte[23]) } }), ProtocolErrors.Malformed },
+        { "a lattice without a step", Message(new Wire.Envelope { Scores = Lattice(0, 24, 3) }), ProtocolErrors.Malformed },
+        { "a lattice of 54 bits", Message(new Wire.Envelope { Scores = Lattice(1, 54, 3, 21) }), ProtocolErrors.Malformed },
+        { "a lattice of 2^32 - 1 bits", Message(new Wire.Envelope { Scores = Lattice(1, uint.MaxValue, 3) }), ProtocolErrors.Malformed },
+        { "a lattice of another length", Message(new Wire.Envelope { Scores = Lattice(1, 24, uint.MaxValue) }), ProtocolErrors.Malformed },
+        { "a lattice beyond float64", Message(new Wire.Envelope { Scores = Lattice(1e308, 24, 3) }), ProtocolErrors.Malformed },
+        { "float64 targets", Message(new Wire.Envelope { NoisyTargets = new() { Data = ByteString.CopyFrom(new byte[24]) } }), ProtocolErrors.Malformed },
         { "unknown scalars", Message(new Wire.Envelope { Scalars = new() { Kind = (Wire.ScalarsKind)7 } }), ProtocolErrors.Malformed },
         { "31 bytes of hashed ids", Message(new Wire.Envelope { HashedIds = ByteString.CopyFrom(new byte[31]) }), ProtocolErrors.Malformed },
         { "an error id of another form", Message(new Wire.Envelope { Aborted = new() { ErrorId = "FL4005; rm -r" } }), ProtocolErrors.Malformed },

@@ -47,12 +47,12 @@ public class WhiteBoxAuditTests
 
     private static (double Claimed, double Lower, double Truth) Audit(PartySide side, PartyCalibration noise, double noiseScale)
     {
-        PartyCalibration used = noise with { SigmaCharged = noise.SigmaCharged * noiseScale };
+        NoiseCalibration used = noise.MessageNoise with { Sigma = noise.SigmaCharged * noiseScale };
         (double[][] first, double[][] second) = (Messages(side, 1), Messages(side, -1));
         double distance = 0;
         for (int t = 0; t < first.Length; t++)
             distance += first[t].Zip(second[t], (m, other) => (m - other) * (m - other)).Sum();
-        double truth = Math.Sqrt(distance) / used.SigmaCharged;
+        double truth = Math.Sqrt(distance) / used.Sigma;
 
         int runs = TestCounts.Of(100_000);
         var source = new TestNoise(Seed, $"audit {side}");
@@ -72,7 +72,7 @@ public class WhiteBoxAuditTests
 
         double Statistic(double[][] world)
         {
-            var mechanism = new GaussianMechanism(used, source, new InMemoryLedger(), "p", "job");
+            var mechanism = new GaussianMechanism(used, source, NoReservation.Instance);
             double sum = 0;
             for (int t = 0; t < world.Length; t++)
             {
@@ -81,7 +81,7 @@ public class WhiteBoxAuditTests
                     sum += (noisy[i] - first[t][i]) * (second[t][i] - first[t][i]);
             }
 
-            return sum / (used.SigmaCharged * used.SigmaCharged);
+            return sum / (used.Sigma * used.Sigma);
         }
     }
 

@@ -4,61 +4,68 @@ using FedLearn.Diagnostics;
 
 namespace FedLearn.Privacy;
 
-/// <summary>The Gaussian mechanism on an integer lattice, for a whole job of one party.</summary>
+/// <summary>The Gaussian mechanism on an integer lattice, for one kind of value of one party over a whole run.</summary>
 /// <remarks>
-/// <para>y = gamma (round(x/gamma) + K), K the rounded Gaussian of <see cref="INoiseSource"/> and gamma = SigmaCharged/2^24. For an integer n,
+/// <para>y = gamma (round(x/gamma) + K), K the rounded Gaussian of <see cref="INoiseSource"/> and gamma = sigma/2^24. For an integer n,
 /// n + round(Z) = round(n + Z), so this is exact post-processing of the Gaussian mechanism, and sums of integers leave no floating-point
 /// trace of x to attack (Mironov 2012; Jin et al., arXiv 2112.05307). The rounding of x is charged as lattice slack.</para>
-/// <para>A message is noised once: send the returned <see cref="Released{T}"/> again if it must be sent again. Calls of several threads
-/// are served one after the other.</para>
+/// <para>A message is noised once: its bytes are kept by the reservation before they may leave, and a message that is kept already is
+/// returned as it was. Calls of several threads are served one after the other.</para>
 /// </remarks>
 public sealed class GaussianMechanism
 {
-    /// <summary>Largest |round(x/gamma)|. A fixed saturation, so post-processing of x that moves no distance up; below 2^53 - |K|.</summary>
-    private const double Saturation = 1L << 51;
+    /// <summary>Deviations of noise that fit beside the largest value: beyond them (probability below 1e-56 a draw) the sum saturates, which is
+    /// post-processing, since the limit is public.</summary>
+    private const long NoiseDeviations = 16;
 
-    /// <summary>Elements of a block: with its noise 16 KiB, half of a usual first-level cache.</summary>
+    /// <summary>Largest round(ValueBound/gamma), 2^27 deviations: below that noise would hide nothing, and sums stay exact in a double.</summary>
+    private const double LargestValue = 1L << 51;
+
+    /// <summary>Elements of a block: with its noise 12 KiB, well inside a usual first-level cache.</summary>
     private const int Block = 1024;
 
-    private readonly PartyCalibration _calibration;
+    private readonly NoiseCalibration _calibration;
     private readonly INoiseSource _noise;
-    private readonly IPrivacyLedger _ledger;
-    private readonly string _party, _jobDigest;
-    private readonly double _step, _chargeEach;
+    private readonly IPrivacyReservation _reservation;
+    private readonly double _step, _largest, _limit;
+    private readonly int _bits;
     private readonly Lock _lock = new();
-    private double[] _ahead = [];
+    private int[] _ahead = [];
     private int _aheadLength;
     private Task _drawing = Task.CompletedTask;
     private int _released;
     private long _noiseTicks;
 
-    /// <summary>Creates the mechanism of one party for one job.</summary>
-    /// <param name="calibration">The noise, and the number of messages it is for.</param>
+    /// <summary>Creates the mechanism of one kind of value for one run.</summary>
+    /// <param name="calibration">The noise, and the number of releases it is for.</param>
     /// <param name="noise">Where the noise comes from.</param>
-    /// <param name="ledger">Where each release is charged.</param>
-    /// <param name="party">Name of the party, for the ledger.</param>
-    /// <param name="jobDigest">Digest of the job, for the ledger.</param>
-    public GaussianMechanism(PartyCalibration calibration, INoiseSource noise, IPrivacyLedger ledger, string party, string jobDigest)
+    /// <param name="reservation">The charge that pays for it.</param>
+    /// <exception cref="ConfigurationException">FL2300: the calibration is not one.</exception>
+    /// <exception cref="PrivacyRefusedException">FL5007: the noise is below 2^-27 of the values' bound.</exception>
+    public GaussianMechanism(NoiseCalibration calibration, INoiseSource noise, IPrivacyReservation reservation)
     {
         ArgumentNullException.ThrowIfNull(calibration);
         ArgumentNullException.ThrowIfNull(noise);
-        ArgumentNullException.ThrowIfNull(ledger);
-        ArgumentException.ThrowIfNullOrWhiteSpace(party);
-        ArgumentException.ThrowIfNullOrWhiteSpace(jobDigest);
-        (_calibration, _noise, _ledger, _party, _jobDigest) = (calibration, noise, ledger, party, jobDigest);
-        _step = calibration.SigmaCharged / INoiseSource.LatticeScale;
-        if (!double.IsNormal(_step) || _step < 0 || calibration.Releases < 1)
-            throw PrivacyErrors.Configuration(PrivacyErrors.InvalidNumber, "calibration", "its noise is not a positive number.", "Use a calibration of HdpVflCalibration.");
-        _chargeEach = calibration.Mu / Math.Sqrt(calibration.Releases);
+        ArgumentNullException.ThrowIfNull(reservation);
+        (_calibration, _noise, _reservation) = (calibration, noise, reservation);
+        _step = calibration.Sigma / INoiseSource.LatticeScale;
+        if (!double.IsNormal(_step) || _step < 0 || calibration.Releases < 1 || !(calibration.ValueBound > 0) || !double.IsFinite(calibration.ValueBound))
+            throw PrivacyErrors.Configuration(PrivacyErrors.InvalidNumber, "calibration", "its noise or its bound is not a positive number.", "Use a calibration of HdpVflCalibration.");
+        _largest = Math.Round(calibration.ValueBound / _step);
+        if (_largest > LargestValue)
+            throw PrivacyErrors.Refused(PrivacyErrors.NoiseTooSmall, "epsilon", "the noise would be less than a hundred-millionth of the values it is to hide.",
+                "Use a smaller epsilon: one that large promises nothing.");
+        long limit = (long)_largest + NoiseDeviations * INoiseSource.LatticeScale;
+        (_limit, _bits) = (limit, LatticeVector.BitsFor(limit));
     }
 
-    /// <summary>Messages released so far.</summary>
+    /// <summary>Messages released, and values perturbed, so far.</summary>
     public int Released => _released;
 
     /// <summary>Whether the noise protects anything: false with seeded test noise.</summary>
     public bool IsSecure => _noise.IsSecure;
 
-    /// <summary>Time spent in drawing and adding noise, drawing ahead included.</summary>
+    /// <summary>Time spent in drawing and adding noise and in keeping messages, drawing ahead included.</summary>
     public TimeSpan NoiseTime => Stopwatch.GetElapsedTime(0, Interlocked.Read(ref _noiseTicks));
 
     /// <summary>Draws the noise of the next message on a background thread, so that it is ready when the message is.</summary>
@@ -78,44 +85,77 @@ public sealed class GaussianMechanism
         }
     }
 
-    /// <summary>Adds noise to a vector once, charges the ledger, and lets the result leave.</summary>
+    /// <summary>Adds noise to a vector once, keeps the result durably, and lets it leave.</summary>
     /// <typeparam name="T">The payload.</typeparam>
     /// <param name="value">What is to be sent; every number finite, its sensitivity that of the calibration.</param>
-    /// <param name="name">Name of the release for the report and the ledger, such as <c>training scores</c>.</param>
-    /// <returns>The noisy vector, rounded to the payload's element type.</returns>
+    /// <param name="name">Name of the release for the report, such as <c>training scores</c>.</param>
+    /// <returns>The noisy vector, as integers on the lattice.</returns>
     /// <exception cref="PrivacyRefusedException">FL5006: all messages that the noise is calibrated for have been released.</exception>
-    /// <exception cref="InternalFailureException">FL6300: a number is NaN or infinite. Nothing is charged.</exception>
+    /// <exception cref="InternalFailureException">FL6300: a number is NaN or infinite. Nothing is released.</exception>
     public Released<T> Release<T>(T value, string name) where T : VectorPayload
     {
         ArgumentNullException.ThrowIfNull(value);
         ArgumentException.ThrowIfNullOrWhiteSpace(name);
         lock (_lock)
         {
-            if (_released >= _calibration.Releases)
-                throw PrivacyErrors.Refused(PrivacyErrors.ReleasesSpent, name,
-                    $"the noise is calibrated for {_calibration.Releases} messages, and all have been released.",
-                    "Run the epochs and batches that the job states; more of them need a new calibration.");
-            ReadOnlySpan<double> exact = value.Values.Span;
-            if (!TensorPrimitives.IsFiniteAll(exact))
-                throw new InternalFailureException(PrivacyErrors.NotFinite, name, "a value to be released is NaN or infinite.",
-                    "The training has diverged or met a fault: lower stepSize; if it persists, report it.");
+            CheckLeft(name);
+            if (_reservation.Find(_released) is { } kept)
+            {
+                LatticeVector sent = LatticeVector.Restore(_step, _bits, value.Length, kept) ?? throw new InternalFailureException(PrivacyErrors.NotTheKeptMessage, name,
+                    "the message that the run kept does not fit this one.", "The outbox belongs to another run or is damaged: start a new run.");
+                _released++;
+                return new((T)value.With(sent, null), Protection.Noise, name);
+            }
 
-            double[] noisy = GC.AllocateUninitializedArray<double>(exact.Length);
-            AddNoise(exact, noisy, value.ElementType);
-            _ledger.Charge(new(_party, _jobDigest, name, _released, _chargeEach));
+            double[] noisy = GC.AllocateUninitializedArray<double>(value.Length);
+            AddNoise(value.Values.Span, noisy, name);
+            long start = Stopwatch.GetTimestamp();
+            LatticeVector lattice = LatticeVector.Pack(noisy, _step, _bits);
+            TensorPrimitives.Multiply(noisy, _step, noisy);
+            _reservation.Keep(_released, lattice.Packed.Span);
+            Interlocked.Add(ref _noiseTicks, Stopwatch.GetTimestamp() - start);
             _released++;
-            return new((T)value.With(noisy), Protection.Noise, name);
+            return new((T)value.With(lattice, noisy), Protection.Noise, name);
         }
     }
 
-    private void AddNoise(ReadOnlySpan<double> exact, Span<double> noisy, ElementType elementType)
+    /// <summary>Adds noise to a vector that stays at its party, in place.</summary>
+    /// <param name="value">What becomes noisy; every number finite, its sensitivity that of the calibration.</param>
+    /// <param name="name">What it is, for an error.</param>
+    /// <exception cref="PrivacyRefusedException">FL5006: all values that the noise is calibrated for have been perturbed.</exception>
+    /// <exception cref="InternalFailureException">FL6300: a number is NaN or infinite.</exception>
+    public void Perturb(Span<double> value, string name)
     {
+        lock (_lock)
+        {
+            CheckLeft(name);
+            AddNoise(value, value, name);
+            TensorPrimitives.Multiply(value, _step, value);
+            _released++;
+        }
+    }
+
+    private void CheckLeft(string name)
+    {
+        if (_released >= _calibration.Releases)
+            throw PrivacyErrors.Refused(PrivacyErrors.ReleasesSpent, name,
+                $"the noise is calibrated for {_calibration.Releases} messages, and all have been released (A6).",
+                "Run the epochs and batches that the job states; more of them need a new calibration.");
+    }
+
+    /// <summary>noisy = round(exact/gamma) + K, saturated; integers held exactly.</summary>
+    private void AddNoise(ReadOnlySpan<double> exact, Span<double> noisy, string name)
+    {
+        if (!TensorPrimitives.IsFiniteAll(exact))
+            throw new InternalFailureException(PrivacyErrors.NotFinite, name, "a value to be released is NaN or infinite.",
+                "The training has diverged or met a fault: lower stepSize; if it persists, report it.");
         _drawing.GetAwaiter().GetResult();
         if (_aheadLength < exact.Length)
             Draw(exact.Length - _aheadLength);
 
         long start = Stopwatch.GetTimestamp();
-        Span<double> noise = _ahead.AsSpan(0, exact.Length);
+        Span<int> noise = _ahead.AsSpan(0, exact.Length);
+        Span<double> drawn = stackalloc double[Math.Min(Block, exact.Length)];
         // A block at a time, so that the passes but the first find it in the first-level cache.
         for (int at = 0; at < exact.Length; at += Block)
         {
@@ -123,16 +163,14 @@ public sealed class GaussianMechanism
             Span<double> block = noisy.Slice(at, count);
             TensorPrimitives.Divide(exact.Slice(at, count), _step, block);
             TensorPrimitives.Round(block, block);
-            TensorPrimitives.Clamp<double>(block, -Saturation, Saturation, block);
-            TensorPrimitives.Add(block, noise.Slice(at, count), block);
-            TensorPrimitives.Multiply(block, _step, block);
+            TensorPrimitives.Clamp<double>(block, -_largest, _largest, block);
+            TensorPrimitives.ConvertTruncating<int, double>(noise.Slice(at, count), drawn);
+            TensorPrimitives.Add(block, drawn[..count], block);
+            TensorPrimitives.Clamp<double>(block, -_limit, _limit, block);
         }
 
-        if (elementType == ElementType.Float32)
-            for (int i = 0; i < noisy.Length; i++)
-                noisy[i] = (float)Math.Clamp(noisy[i], -float.MaxValue, float.MaxValue);
-
         // Used noise would reveal the values; what was drawn beyond it moves to the front.
+        drawn.Clear();
         noise.Clear();
         _aheadLength -= exact.Length;
         _ahead.AsSpan(exact.Length, _aheadLength).CopyTo(_ahead);

@@ -8,10 +8,15 @@ public interface INoiseSource
     /// <summary>Standard deviation of the noise in lattice steps: 2^24.</summary>
     const int LatticeScale = 1 << 24;
 
+    /// <summary>Largest |K|: 2^29, 32 standard deviations. 32-bit integers therefore never overflow.</summary>
+    /// <remarks>A draw beyond it takes this value. That is no post-processing of n + Z, but it moves the distribution by less than 2^-743
+    /// in total variation a draw, the probability that |Z| passes 32.</remarks>
+    const int Saturation = 32 * LatticeScale;
+
     /// <summary>Whether the noise protects anything. False for seeded test noise.</summary>
     bool IsSecure { get; }
 
     /// <summary>Fills a span with independent draws of K.</summary>
-    /// <param name="destination">Receives one draw an element; K is an integer held exactly in a double.</param>
-    void Fill(Span<double> destination);
+    /// <param name="destination">Receives one draw an element, between -<see cref="Saturation"/> and <see cref="Saturation"/>.</param>
+    void Fill(Span<int> destination);
 }

@@ -8,6 +8,9 @@ public enum Protection
 
     /// <summary>Calibrated noise, charged to the party's ledger.</summary>
     Noise = 1,
+
+    /// <summary>Randomised response, charged to the party's ledger once.</summary>
+    RandomizedResponse = 2,
 }
 
 /// <summary>A value that may leave its party. The one type a channel accepts.</summary>

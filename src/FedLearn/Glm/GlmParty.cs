@@ -1,3 +1,4 @@
+using System.Text.Json.Nodes;
 using FedLearn.Coordination;
 using FedLearn.Data;
 using FedLearn.Diagnostics;
@@ -20,8 +21,11 @@ public sealed record GlmPartyInput
     /// <summary>File of the split, where the job splits by file.</summary>
     public string? SplitFile { get; init; }
 
-    /// <summary>Where charges are recorded. Null: a ledger in memory.</summary>
+    /// <summary>Where charges are recorded and a lifetime budget is enforced. Null: a ledger in memory, which forgets.</summary>
     public IPrivacyLedger? Ledger { get; init; }
+
+    /// <summary>Id of the run for the ledger, 32 hex digits. Null: a fresh one.</summary>
+    public string? RunId { get; init; }
 }
 
 /// <summary>One party of a GLM job: aligns its rows with the others', trains its own weights, and keeps them.</summary>
@@ -101,15 +105,18 @@ public sealed class GlmParty
         DenseMatrix train = map.Transform(_input.Table, trainRows), testMatrix = map.Transform(_input.Table, testRows);
         CheckRowNorms(train);
         bool freeIntercept = IsActive && _plan.FreeIntercept;
-        GaussianMechanism? mechanism = null;
+        using var account = new GlmAccount(_plan, _input, digest);
         PartyCalibration? calibration = null;
-        if (_plan.Private && channels.Count > 0)
+        IPrivacyReservation? reservation = null;
+        if (channels.Count > 0 && _plan.Noises(_options.Party.Role))
         {
-            calibration = _plan.Calibrate(_options, trainRows.Length, layout);
-            INoiseSource noise = job.Privacy.TestNoiseSeed is { } seed ? new TestNoise(seed, _input.Party) : new CsprngNoise();
-            mechanism = new GaussianMechanism(calibration, noise, _input.Ledger ?? new InMemoryLedger(), _input.Party, digest);
+            calibration = _plan.Calibrate(_options, layout, train.Columns + (freeIntercept ? 1 : 0));
+            reservation = account.Reserve(IsActive ? "gaussian: training residuals" : "gaussian: training scores", Parameters(calibration),
+                job.Privacy.Unit, calibration.Releases, 0, calibration.Mu * calibration.Mu);
         }
 
+        GaussianMechanism? Mechanism(NoiseCalibration? noise, string stream) =>
+            noise is null ? null : new GaussianMechanism(noise, account.Noise(_input.Party + stream), reservation!);
         var work = new GlmWork
         {
             Plan = _plan,
@@ -117,9 +124,12 @@ public sealed class GlmParty
             Layout = layout,
             Train = new LinearPart(train, freeIntercept),
             Test = new LinearPart(testMatrix, freeIntercept),
-            Mechanism = mechanism,
+            Mechanism = Mechanism(calibration?.MessageNoise, ""),
+            GradientNoise = Mechanism(calibration?.GradientNoise, "\0gradient"),
+            WeightNoise = Mechanism(calibration?.EvaluationNoise, "\0weights"),
+            // No epoch costs less than an earlier one, so m of e epochs cost at most m/e of mu squared.
             EpsilonAfter = calibration is null ? null : rounds => GaussianDp.Epsilon(
-                calibration.Mu * Math.Sqrt((double)rounds / calibration.Releases), (_options.Budget ?? job.Privacy.Budget)!.Delta),
+                calibration.Mu * Math.Sqrt((double)((rounds - 1) / layout.Count + 1) / _plan.Epochs), _plan.BudgetOf(_options)!.Delta),
             Progress = progress,
         };
         GlmWarmup.Run(_plan, work.Train);
@@ -144,7 +154,7 @@ public sealed class GlmParty
             AlignmentLeaks = channels.Count > 0 ? HashedAlignment.Leaks : [],
             StopReason = outcome.StopReason,
             Timing = outcome.Timing,
-            Privacy = GlmClaims.State(_plan, _options, calibration, map.DependsOnData, testRows.Length),
+            Privacy = GlmClaims.State(_plan, _options, calibration, map.DependsOnData, channels.Count > 0 ? testRows.Length : 0),
             Releases = channels.SelectMany(c => c.Releases).GroupBy(r => r.Key).ToDictionary(g => g.Key, g => g.Sum(r => r.Value)),
             Traffic = Sum(channels),
             Train = outcome.TrainMetrics,
@@ -153,6 +163,14 @@ public sealed class GlmParty
             Warnings = [.. outcome.Warnings, .. IgnoredColumns()],
         };
     }
+
+    private static JsonObject Parameters(PartyCalibration c) => new()
+    {
+        ["mu"] = c.Mu,
+        ["sigmaCharged"] = c.SigmaCharged,
+        ["sensitivity"] = c.Sensitivity,
+        ["releases"] = c.Releases,
+    };
 
     /// <summary>The last step before round 0, when everybody has its features ready: equal rows, equal split.</summary>
     private async Task AgreeOnRowsAsync(IReadOnlyList<IPartyChannel> channels, int train, int test, ulong fingerprint, CancellationToken cancellationToken)

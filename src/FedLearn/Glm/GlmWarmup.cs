@@ -25,18 +25,21 @@ internal static class GlmWarmup
         if (!plan.Private)
             return;
         // A mechanism of its own: its noise and its charges go nowhere.
-        PartyCalibration calibration = HdpVflCalibration.Calibrate(new HdpVflParameters
+        var mechanism = new GaussianMechanism(new NoiseCalibration(1, 1, 1, 1), new CsprngNoise(), new InMemoryLedger().Reserve(new PrivacyCharge
         {
-            Family = GlmFamilyKind.Binomial,
-            Rows = rows,
-            Batches = 1,
-            Epochs = 1,
-            StepSize = 1,
-            L2 = 0,
-            WeightNorm = 1,
-            ResidualClip = 1,
-        }, Calibration.Tight, PartySide.Passive, 1, 1e-3);
-        var mechanism = new GaussianMechanism(calibration, new CsprngNoise(), new InMemoryLedger(), "warm-up", "warm-up");
+            RunId = PrivacyCharge.NewRunId(),
+            Party = "warm-up",
+            DataSet = DataSetIdentity.Of([]),
+            JobName = "warm-up",
+            JobDigest = "",
+            Mechanism = "warm-up",
+            Parameters = "{}",
+            Unit = PrivacyUnit.Record,
+            Adjacency = Adjacency.ReplaceOne,
+            Messages = 1,
+            PureEpsilon = 0,
+            MuSquared = 1,
+        }));
         mechanism.Prefetch(rows);
         mechanism.Release(new Scores(scores), "warm-up");
     }

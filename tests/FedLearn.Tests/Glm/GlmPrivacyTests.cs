@@ -80,10 +80,10 @@ public class GlmPrivacyTests
             Assert.All(round, m => Assert.Same(round.First().Payload, m.Payload));
         }
 
-        // Charged once a round, not once a receiver, and all of it is the claim.
-        Assert.Equal(Epochs * Batches, ledger.Charges.Count);
-        JobCharge charge = Assert.Single(((IPrivacyLedger)ledger).Summary());
-        Assert.Equal(results[0].Privacy.Calibration!.Mu, charge.Mu, 1e-12 * charge.Mu);
+        // Charged once for the job, not once a receiver, and all of it is the claim.
+        PrivacyCharge charge = Assert.Single(ledger.Entries).Charge;
+        Assert.Equal(Epochs * Batches, charge.Messages);
+        Assert.Equal(results[0].Privacy.Calibration!.Mu, Math.Sqrt(charge.MuSquared), 1e-12 * results[0].Privacy.Calibration!.Mu);
         Assert.Equal(("active", results[0].JobDigest), (charge.Party, charge.JobDigest));
     }
 
@@ -157,15 +157,15 @@ public class GlmPrivacyTests
         Assert.NotEqual(await WeightsAsync(null, 0), await WeightsAsync(null, 0));
     }
 
-    [Fact]
-    public async Task Train_Float32_NoisyValuesAreSingles()
+    [Theory]
+    [InlineData(ElementType.Float32)]
+    [InlineData(ElementType.Float64)]
+    public async Task Train_AnyMessagePrecision_NoisedMessagesAreLatticeIntegers(ElementType precision)
     {
         var data = VerticalData.Random(6, "binomial", 60, 3, 2);
         GlmJob job = Job(data);
-        (RecordedSession session, _) = await RecordedSession.TrainAsync(job with { Training = job.Training with { MessagePrecision = ElementType.Float32 } }, data.Inputs());
-        foreach (SentMessage message in session.Sent.Where(m => m.Protection == Protection.Noise))
-            foreach (double value in ((VectorPayload)message.Payload).Values.Span)
-                Assert.Equal((float)value, value);
+        (RecordedSession session, _) = await RecordedSession.TrainAsync(job with { Training = job.Training with { MessagePrecision = precision } }, data.Inputs());
+        Assert.All(session.Sent.Where(m => m.Protection == Protection.Noise), m => Assert.Equal(ElementType.Lattice, ((VectorPayload)m.Payload).ElementType));
     }
 
     [Fact]

@@ -5,20 +5,10 @@ namespace FedLearn.Tests.Privacy;
 
 public class GaussianMechanismTests
 {
-    private static readonly PartyCalibration Noise = HdpVflCalibration.Calibrate(new()
-    {
-        Family = GlmFamilyKind.Binomial,
-        Rows = 12,
-        Batches = 2,
-        Epochs = 2,
-        StepSize = 1,
-        L2 = 0.001,
-        WeightNorm = 1,
-        ResidualClip = 1,
-    }, Calibration.Tight, PartySide.Passive, 1, 1e-5);
+    private static readonly NoiseCalibration Noise = new(0.3, 7.25, 4, 1);
 
-    private static GaussianMechanism Create(InMemoryLedger? ledger = null, INoiseSource? noise = null) =>
-        new(Noise, noise ?? new TestNoise(1, "clinic"), ledger ?? new InMemoryLedger(), "clinic", "abc");
+    private static GaussianMechanism Create(INoiseSource? noise = null, IPrivacyReservation? reservation = null, NoiseCalibration? calibration = null) =>
+        new(calibration ?? Noise, noise ?? new TestNoise(1, "clinic"), reservation ?? new KeptMessages());
 
     [Fact]
     public void Release_Values_AreRoundedToTheLatticeAndGetTheNoiseOfTheSource()
@@ -26,8 +16,8 @@ public class GaussianMechanismTests
         double[] values = [0.25, -1, 0, 0.9999];
         Released<Scores> released = Create().Release(new Scores(values), "training scores");
 
-        double step = Noise.SigmaCharged / INoiseSource.LatticeScale;
-        var noise = new double[4];
+        double step = Noise.Sigma / INoiseSource.LatticeScale;
+        var noise = new int[4];
         new TestNoise(1, "clinic").Fill(noise);
         for (int i = 0; i < 4; i++)
             Assert.Equal(step * (Math.Round(values[i] / step) + noise[i]), released.Payload.Values.Span[i]);
@@ -39,58 +29,82 @@ public class GaussianMechanismTests
     public void Release_AnyValues_LieOnTheLattice()
     {
         // Floating-point noise would betray a value by its low bits; a multiple of the step cannot.
-        GaussianMechanism mechanism = Create(noise: new CsprngNoise());
-        double step = Noise.SigmaCharged / INoiseSource.LatticeScale;
+        GaussianMechanism mechanism = Create(new CsprngNoise());
+        double step = Noise.Sigma / INoiseSource.LatticeScale;
         foreach (double y in mechanism.Release(new Scores(new double[10_000]), "s").Payload.Values.Span)
             Assert.Equal(y, step * Math.Round(y / step));
     }
 
-    [Fact]
-    public void Release_Float32_RoundsTheNoisyValue()
+    [Theory]
+    [InlineData(1e-7, 1, 49)]     // 2^24/1e-7 steps of value
+    [InlineData(7.25, 1, 30)]     // 16 deviations of noise are 2^28 steps
+    [InlineData(7.25, 1e3, 33)]
+    public void Release_Width_IsTheNarrowestForValueAndNoise(double sigma, double bound, int bits)
     {
-        double[] values = [0.25, -1, 0, 0.9999];
-        ReadOnlySpan<double> wide = Create().Release(new Residuals(values), "r").Payload.Values.Span;
-        Residuals narrow = Create().Release(new Residuals(values, ElementType.Float32), "r").Payload;
-        Assert.Equal(ElementType.Float32, narrow.ElementType);
-        for (int i = 0; i < 4; i++)
-            Assert.Equal((float)wide[i], narrow.Values.Span[i]);
+        LatticeVector lattice = Create(calibration: new(1, sigma, 1, bound)).Release(new Residuals(new double[3]), "r").Payload.Lattice!;
+        Assert.Equal(bits, lattice.Bits);
+        Assert.Equal(sigma / INoiseSource.LatticeScale, lattice.Step);
     }
 
     [Fact]
-    public void Release_WholeJob_ChargesMuAndThenRefuses()
+    public void Release_WholeJob_KeepsEachMessageAndThenRefuses()
     {
-        var ledger = new InMemoryLedger();
-        GaussianMechanism mechanism = Create(ledger);
+        var kept = new KeptMessages();
+        GaussianMechanism mechanism = Create(reservation: kept);
         for (int t = 0; t < 4; t++)
-            mechanism.Release(new Scores(new double[6]), "training scores");
-        JobCharge sum = Assert.Single(((IPrivacyLedger)ledger).Summary());
-        Assert.Equal(Noise.Mu, sum.Mu, 1e-15);
-        Assert.Equal(("clinic", "abc", 4), (sum.Party, sum.JobDigest, sum.Releases));
-        Assert.Equal([0, 1, 2, 3], ledger.Charges.Select(charge => charge.Index));
+            Assert.Equal(mechanism.Release(new Scores(new double[6]), "training scores").Payload.Lattice!.Packed.ToArray(), kept.Messages[t]);
 
         var error = Assert.Throws<PrivacyRefusedException>(() => mechanism.Release(new Scores(new double[6]), "training scores"));
         Assert.Equal(PrivacyErrors.ReleasesSpent, error.Id);
-        Assert.Equal(4, ledger.Charges.Count);
-        Assert.Equal(4, mechanism.Released);
+        Assert.Throws<PrivacyRefusedException>(() => mechanism.Perturb(new double[6], "gradient"));
+        Assert.Equal((4, 4), (kept.Messages.Count, mechanism.Released));
+    }
+
+    [Fact]
+    public void Release_KeptMessage_ComesBackAsItWasWhateverTheValue()
+    {
+        var kept = new KeptMessages();
+        double[] first = Create(reservation: kept).Release(new Scores(new[] { 0.5, -0.25 }), "s").Payload.Values.ToArray();
+        GaussianMechanism restarted = Create(new CsprngNoise(), kept);
+        Assert.Equal(first, restarted.Release(new Scores(new[] { -1.0, 1 }), "s").Payload.Values.ToArray());
+        Assert.NotEqual(first, restarted.Release(new Scores(new[] { -1.0, 1 }), "s").Payload.Values.ToArray());
+    }
+
+    [Fact]
+    public void Release_KeptMessageOfAnotherShape_IsAnInternalFailure()
+    {
+        var kept = new KeptMessages();
+        Create(reservation: kept).Release(new Scores(new double[2]), "s");
+        var error = Assert.Throws<InternalFailureException>(() => Create(reservation: kept).Release(new Scores(new double[3]), "s"));
+        Assert.Equal(PrivacyErrors.NotTheKeptMessage, error.Id);
     }
 
     [Theory]
     [InlineData(double.NaN)]
     [InlineData(double.PositiveInfinity)]
     [InlineData(double.NegativeInfinity)]
-    public void Release_NotFinite_IsAnInternalFailureAndChargesNothing(double value)
+    public void Release_NotFinite_IsAnInternalFailureAndKeepsNothing(double value)
     {
-        var ledger = new InMemoryLedger();
-        var error = Assert.Throws<InternalFailureException>(() => Create(ledger).Release(new Scores(new[] { 0, value }), "s"));
+        var kept = new KeptMessages();
+        var error = Assert.Throws<InternalFailureException>(() => Create(reservation: kept).Release(new Scores(new[] { 0, value }), "s"));
         Assert.Equal(PrivacyErrors.NotFinite, error.Id);
-        Assert.Empty(ledger.Charges);
+        Assert.Empty(kept.Messages);
     }
 
     [Fact]
-    public void Release_LedgerFails_NothingLeaves()
+    public void Release_MessageCannotBeKept_NothingLeaves()
     {
-        var mechanism = new GaussianMechanism(Noise, new TestNoise(1, "a"), new BrokenLedger(), "a", "b");
+        GaussianMechanism mechanism = Create(reservation: new KeptMessages { Broken = true });
         Assert.Throws<IOException>(() => mechanism.Release(new Scores(new double[1]), "s"));
+        Assert.Equal(0, mechanism.Released);
+    }
+
+    [Fact]
+    public void Perturb_Values_GetTheNoiseThatAReleaseWouldGet()
+    {
+        double[] values = [0.25, -1, 0, 0.9999], released = Create().Release(new Scores(values), "s").Payload.Values.ToArray();
+        Create().Perturb(values, "gradient");
+        Assert.Equal(released, values);
     }
 
     [Theory]
@@ -118,22 +132,40 @@ public class GaussianMechanismTests
     }
 
     [Fact]
-    public void Release_HugeValue_Saturates()
+    public void Release_ValueBeyondItsBound_CountsAsTheBound()
     {
-        double[] values = [1e300, -1e300];
-        ReadOnlySpan<double> noisy = Create().Release(new Scores(values), "s").Payload.Values.Span;
-        Assert.InRange(noisy[0], 1, 1e15);
-        Assert.InRange(noisy[1], -1e15, -1);
+        double[] huge = [1e300, -1e300], bound = [1, -1];
+        Assert.Equal(Create().Release(new Scores(bound), "s").Payload.Values.ToArray(), Create().Release(new Scores(huge), "s").Payload.Values.ToArray());
     }
 
     [Fact]
-    public void Mechanism_CalibrationWithoutNoise_IsRefused() => Assert.Throws<ConfigurationException>(() =>
-        new GaussianMechanism(Noise with { SigmaCharged = 0 }, new CsprngNoise(), new InMemoryLedger(), "a", "b"));
-
-    private sealed class BrokenLedger : IPrivacyLedger
+    public void Mechanism_CalibrationWithoutNoise_IsRefused()
     {
-        public IReadOnlyList<PrivacyCharge> Charges => [];
+        Assert.Throws<ConfigurationException>(() => Create(calibration: Noise with { Sigma = 0 }));
+        Assert.Throws<ConfigurationException>(() => Create(calibration: Noise with { ValueBound = double.NaN }));
+        Assert.Equal(PrivacyErrors.NoiseTooSmall, Assert.Throws<PrivacyRefusedException>(() => Create(calibration: Noise with { Sigma = 1e-9 })).Id);
+    }
 
-        public void Charge(PrivacyCharge charge) => throw new IOException();
+    private sealed class KeptMessages : IPrivacyReservation
+    {
+        public List<byte[]> Messages { get; } = [];
+
+        public bool Broken { get; init; }
+
+        public string RunId => "run";
+
+        public ReadOnlyMemory<byte>? Find(int index) => index < Messages.Count ? Messages[index] : default(ReadOnlyMemory<byte>?);
+
+        public void Keep(int index, ReadOnlySpan<byte> message)
+        {
+            if (Broken)
+                throw new IOException();
+            Assert.Equal(Messages.Count, index);
+            Messages.Add(message.ToArray());
+        }
+
+        public void Settle(double share) { }
+
+        public void Dispose() { }
     }
 }

@@ -1,0 +1,58 @@
+namespace FedLearn.Privacy;
+
+/// <summary>Where a party writes down what its releases cost, before they leave. Thread-safe.</summary>
+public interface IPrivacyLedger
+{
+    /// <summary>All charges, in the order in which they were reserved.</summary>
+    IReadOnlyList<LedgerEntry> Entries { get; }
+
+    /// <summary>Refuses a charge that the budget does not allow; writes nothing.</summary>
+    /// <param name="charge">What a run would cost. A run that is reserved already is not counted twice.</param>
+    /// <exception cref="Diagnostics.PrivacyRefusedException">FL5020: over the budget; the message says what is left.</exception>
+    void Check(PrivacyCharge charge);
+
+    /// <summary>Reserves a charge durably, or finds the one of the same run again. Messages may leave only after that.</summary>
+    /// <param name="charge">What the run costs.</param>
+    /// <param name="kept">Something released once and used again, written in the same step as the charge; null for nothing.</param>
+    /// <returns>The reservation.</returns>
+    /// <exception cref="Diagnostics.PrivacyRefusedException">FL5020: over the budget; FL5021: the run is reserved with other terms.</exception>
+    IPrivacyReservation Reserve(PrivacyCharge charge, KeptRelease? kept = null);
+
+    /// <summary>Something released before from tables that share rows with this one, to be used again free of charge.</summary>
+    /// <param name="party">The party.</param>
+    /// <param name="key">Key it was kept under.</param>
+    /// <returns>The bytes, or null.</returns>
+    ReadOnlyMemory<byte>? Find(string party, string key);
+
+    /// <summary>What the charges for a table add up to.</summary>
+    /// <param name="party">The party.</param>
+    /// <param name="dataSet">The table.</param>
+    /// <param name="unit">The unit.</param>
+    PrivacyTotal Spent(string party, DataSetIdentity dataSet, PrivacyUnit unit) =>
+        Entries.Where(e => e.Costs(party, dataSet, unit)).Aggregate(PrivacyTotal.Zero, (sum, e) => sum + new PrivacyTotal(e.PureEpsilon, e.MuSquared));
+}
+
+/// <summary>Something that is released once and used by later runs free of charge, such as randomised labels.</summary>
+/// <param name="Key">Names the data, the labels and the mechanism; the same key finds it again.</param>
+/// <param name="Bytes">What was released.</param>
+public sealed record KeptRelease(string Key, ReadOnlyMemory<byte> Bytes);
+
+/// <summary>The charge of one run, and its messages on their way out.</summary>
+public interface IPrivacyReservation : IDisposable
+{
+    /// <summary>Id of the run.</summary>
+    string RunId { get; }
+
+    /// <summary>The bytes kept for a message of this run, or null when it has not been noised yet or is kept no longer.</summary>
+    /// <param name="index">Number of the message in the run, from 0.</param>
+    ReadOnlyMemory<byte>? Find(int index);
+
+    /// <summary>Keeps a message durably. On return it may leave; sent again, it is these bytes.</summary>
+    /// <param name="index">Number of the message in the run, from 0; one above the last.</param>
+    /// <param name="message">The noised message.</param>
+    void Keep(int index, ReadOnlySpan<byte> message);
+
+    /// <summary>Ends the run: what it costs from now on.</summary>
+    /// <param name="share">Upper bound on the share of the reserved cost (of mu squared, and of pure epsilon) that the messages kept so far cost; 0 to 1.</param>
+    void Settle(double share);
+}

@@ -1,0 +1,81 @@
+namespace FedLearn.Privacy;
+
+/// <summary>A ledger that lives as long as the process: it adds up, but forgets. Thread-safe.</summary>
+/// <param name="clock">Clock of the entries; null for the system's.</param>
+public sealed class InMemoryLedger(TimeProvider? clock = null) : IPrivacyLedger
+{
+    private readonly TimeProvider _clock = clock ?? TimeProvider.System;
+    private readonly Lock _lock = new();
+    private readonly List<LedgerEntry> _entries = [];
+    private readonly Dictionary<(string Party, string Key), ReadOnlyMemory<byte>> _kept = [];
+
+    /// <inheritdoc />
+    public IReadOnlyList<LedgerEntry> Entries
+    {
+        get
+        {
+            lock (_lock)
+                return [.. _entries];
+        }
+    }
+
+    /// <inheritdoc />
+    public void Check(PrivacyCharge charge) => ArgumentNullException.ThrowIfNull(charge);
+
+    /// <inheritdoc />
+    public IPrivacyReservation Reserve(PrivacyCharge charge, KeptRelease? kept = null)
+    {
+        ArgumentNullException.ThrowIfNull(charge);
+        lock (_lock)
+        {
+            if (_entries.Any(e => e.Charge.RunId == charge.RunId))
+                throw PrivacyErrors.Refused(PrivacyErrors.RunReservedOtherwise, "ledger", "a run of this id is in the ledger already.", "Draw a new run id.");
+            _entries.Add(new LedgerEntry(charge, ChargeState.Reserved, 1, _clock.GetUtcNow()));
+            if (kept is not null)
+                _kept[(charge.Party, kept.Key)] = kept.Bytes;
+        }
+
+        return new Reservation(this, charge.RunId);
+    }
+
+    /// <inheritdoc />
+    public ReadOnlyMemory<byte>? Find(string party, string key)
+    {
+        lock (_lock)
+            return _kept.TryGetValue((party, key), out ReadOnlyMemory<byte> bytes) ? bytes : default(ReadOnlyMemory<byte>?);
+    }
+
+    private void Settle(string runId, double share)
+    {
+        lock (_lock)
+        {
+            int at = _entries.FindIndex(e => e.Charge.RunId == runId);
+            _entries[at] = _entries[at] with { State = ChargeState.Settled, Share = share };
+        }
+    }
+
+    /// <summary>Keeps no messages: a process that ends takes its runs with it.</summary>
+    private sealed class Reservation(InMemoryLedger ledger, string runId) : IPrivacyReservation
+    {
+        private int _next;
+
+        public string RunId => runId;
+
+        public ReadOnlyMemory<byte>? Find(int index) => null;
+
+        public void Keep(int index, ReadOnlySpan<byte> message)
+        {
+            ArgumentOutOfRangeException.ThrowIfNotEqual(index, _next);
+            _next++;
+        }
+
+        public void Settle(double share)
+        {
+            ArgumentOutOfRangeException.ThrowIfNegative(share);
+            ArgumentOutOfRangeException.ThrowIfGreaterThan(share, 1);
+            ledger.Settle(runId, share);
+        }
+
+        public void Dispose() { }
+    }
+}

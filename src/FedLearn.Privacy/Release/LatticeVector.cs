@@ -1,0 +1,109 @@
+using System.Buffers.Binary;
+using System.Numerics;
+
+namespace FedLearn.Privacy;
+
+/// <summary>Integers y_i, each standing for the number step y_i, packed as two's complement of a fixed number of bits.</summary>
+/// <remarks>Element i occupies bits i b to (i + 1) b - 1 of the little-endian bit string; unused bits of the last byte are 0. Noised values
+/// travel like this: what crosses is an integer, which has no low bits of a floating-point number to betray what was noised.</remarks>
+public sealed class LatticeVector
+{
+    /// <summary>Fewest and most bits of an element. 53 keeps every element exact in a double.</summary>
+    public const int FewestBits = 2, MostBits = 53;
+
+    private LatticeVector(double step, int bits, int length, ReadOnlyMemory<byte> packed) => (Step, Bits, Length, Packed) = (step, bits, length, packed);
+
+    /// <summary>What an integer of 1 stands for. Positive, normal, finite.</summary>
+    public double Step { get; }
+
+    /// <summary>Bits of an element.</summary>
+    public int Bits { get; }
+
+    /// <summary>Number of elements.</summary>
+    public int Length { get; }
+
+    /// <summary>The packed integers.</summary>
+    public ReadOnlyMemory<byte> Packed { get; }
+
+    /// <summary>Bytes that so many elements take.</summary>
+    /// <param name="length">Number of elements.</param>
+    /// <param name="bits">Bits of an element.</param>
+    public static int BytesOf(int length, int bits) => checked((int)(((long)length * bits + 7) / 8));
+
+    /// <summary>Fewest bits that hold every integer from -<paramref name="limit"/> to <paramref name="limit"/>.</summary>
+    /// <param name="limit">At least 1 and below 2^52.</param>
+    public static int BitsFor(long limit)
+    {
+        ArgumentOutOfRangeException.ThrowIfLessThan(limit, 1);
+        ArgumentOutOfRangeException.ThrowIfGreaterThanOrEqual(limit, 1L << (MostBits - 1));
+        return 65 - BitOperations.LeadingZeroCount((ulong)limit);
+    }
+
+    /// <summary>Packs integers held in doubles.</summary>
+    /// <param name="integers">Whole numbers from -2^(bits-1) to 2^(bits-1) - 1.</param>
+    /// <param name="step">What 1 stands for.</param>
+    /// <param name="bits">Bits of an element.</param>
+    internal static LatticeVector Pack(ReadOnlySpan<double> integers, double step, int bits)
+    {
+        byte[] packed = new byte[BytesOf(integers.Length, bits)];
+        ulong mask = (1UL << bits) - 1, pending = 0;
+        int filled = 0, at = 0;
+        foreach (double integer in integers)
+        {
+            ulong element = unchecked((ulong)(long)integer) & mask;
+            pending |= element << filled;
+            filled += bits;
+            if (filled < 64)
+                continue;
+            BinaryPrimitives.WriteUInt64LittleEndian(packed.AsSpan(at), pending);
+            at += sizeof(ulong);
+            filled -= 64;
+            pending = element >> (bits - filled);
+        }
+
+        for (; filled > 0; filled -= 8, pending >>= 8)
+            packed[at++] = unchecked((byte)pending);
+        return new(step, bits, integers.Length, packed);
+    }
+
+    /// <summary>A vector as it came over a wire.</summary>
+    /// <param name="step">See <see cref="Step"/>.</param>
+    /// <param name="bits">See <see cref="Bits"/>.</param>
+    /// <param name="length">See <see cref="Length"/>.</param>
+    /// <param name="packed">See <see cref="Packed"/>.</param>
+    /// <returns>Null when the parts do not fit together.</returns>
+    public static LatticeVector? Restore(double step, int bits, int length, ReadOnlyMemory<byte> packed)
+    {
+        if (!(double.IsNormal(step) && step > 0) || bits is < FewestBits or > MostBits || length < 0
+            || packed.Length != ((long)length * bits + 7) / 8 || !double.IsFinite(step * (1L << (bits - 1))))
+            return null;
+        int unused = (int)((long)packed.Length * 8 - (long)length * bits);
+        return unused > 0 && packed.Span[^1] >> (8 - unused) != 0 ? null : new(step, bits, length, packed);
+    }
+
+    /// <summary>The numbers: step times each integer.</summary>
+    public double[] Values()
+    {
+        double[] values = GC.AllocateUninitializedArray<double>(Length);
+        ReadOnlySpan<byte> packed = Packed.Span;
+        long at = 0;
+        for (int i = 0; i < values.Length; i++, at += Bits)
+        {
+            // With at most 53 bits an element lies within 8 bytes of its first byte.
+            int first = (int)(at >> 3);
+            ulong word = first + sizeof(ulong) <= packed.Length ? BinaryPrimitives.ReadUInt64LittleEndian(packed[first..]) : Tail(packed[first..]);
+            long integer = unchecked((long)(word >> (int)(at & 7) << (64 - Bits)) >> (64 - Bits));
+            values[i] = Step * integer;
+        }
+
+        return values;
+    }
+
+    private static ulong Tail(ReadOnlySpan<byte> bytes)
+    {
+        ulong word = 0;
+        for (int i = 0; i < bytes.Length; i++)
+            word |= (ulong)bytes[i] << (8 * i);
+        return word;
+    }
+}

@@ -1,0 +1,58 @@
+using System.Numerics;
+using FedLearn.Privacy;
+using FsCheck;
+using FsCheck.Fluent;
+
+namespace FedLearn.Tests.Privacy;
+
+public class LatticeVectorTests
+{
+    [Fact]
+    public void Pack_AnyIntegersAndWidth_AgreesWithABigIntegerAndComesBack() => Prop.ForAll(
+        Gen.Choose(LatticeVector.FewestBits, LatticeVector.MostBits).SelectMany(bits =>
+            Gen.Choose(0, 70).SelectMany(length => Gen.Choose(int.MinValue, int.MaxValue).Two().ArrayOf(length)
+                .Select(words => (bits, words.Select(w => unchecked(((long)w.Item1 << 32) ^ (uint)w.Item2) >> (64 - bits)).ToArray())))).ToArbitrary(),
+        ((int Bits, long[] Integers) sample) =>
+        {
+            LatticeVector packed = LatticeVector.Pack([.. sample.Integers.Select(i => (double)i)], 0.25, sample.Bits);
+            BigInteger expected = 0;
+            for (int i = sample.Integers.Length - 1; i >= 0; i--)
+                expected = (expected << sample.Bits) | (sample.Integers[i] & ((1L << sample.Bits) - 1));
+            Assert.Equal(expected, new BigInteger(packed.Packed.Span, isUnsigned: true));
+            Assert.Equal(LatticeVector.BytesOf(sample.Integers.Length, sample.Bits), packed.Packed.Length);
+            LatticeVector? back = LatticeVector.Restore(0.25, sample.Bits, sample.Integers.Length, packed.Packed);
+            Assert.Equal(sample.Integers.Select(i => 0.25 * i), back!.Values());
+        }).QuickCheckThrowOnFailure();
+
+    [Theory]
+    [InlineData(1, 2)]
+    [InlineData(2, 3)]
+    [InlineData(3, 3)]
+    [InlineData(4, 4)]
+    [InlineData((1L << 28) - 1, 29)]
+    [InlineData(1L << 28, 30)]
+    [InlineData((1L << 52) - 1, 53)]
+    public void BitsFor_Limit_IsTheNarrowest(long limit, int bits) => Assert.Equal(bits, LatticeVector.BitsFor(limit));
+
+    [Theory]
+    [InlineData(0.0, 8, 3, 3)]
+    [InlineData(-1.0, 8, 3, 3)]
+    [InlineData(double.NaN, 8, 3, 3)]
+    [InlineData(double.PositiveInfinity, 8, 3, 3)]
+    [InlineData(double.Epsilon, 8, 3, 3)]
+    [InlineData(1e300, 53, 8, 53)]          // the largest value overflows
+    [InlineData(1.0, 1, 8, 1)]
+    [InlineData(1.0, 54, 8, 54)]
+    [InlineData(1.0, 8, 3, 4)]
+    [InlineData(1.0, 8, -1, 0)]
+    [InlineData(1.0, 8, int.MaxValue, 3)]
+    public void Restore_PartsThatDoNotFit_IsNull(double step, int bits, int length, int bytes) =>
+        Assert.Null(LatticeVector.Restore(step, bits, length, new byte[bytes]));
+
+    [Fact]
+    public void Restore_UnusedBitsSet_IsNull()
+    {
+        Assert.NotNull(LatticeVector.Restore(1, 7, 1, new byte[] { 0x7F }));
+        Assert.Null(LatticeVector.Restore(1, 7, 1, new byte[] { 0xFF }));
+    }
+}

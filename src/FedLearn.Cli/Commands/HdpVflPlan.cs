@@ -84,10 +84,10 @@ internal static class HdpVflPlan
         lines.Add(Row("", "", "", "", "", "sigma", "gradients"));
         foreach (Choice choice in choices)
         {
-            lines.Add(choice.Noise is not { } noise ? $"  {choice.Word,-14} refused: {choice.Refusal!.Id}, see docs/errors/{choice.Refusal.Id}.md"
+            lines.Add(choice.Noise is not { } noise ? $"  {choice.Word,-18} refused: {choice.Refusal!.Id}, see docs/errors/{choice.Refusal.Id}.md"
                 : Row(choice.Word, Number(noise.SigmaCharged), Number(noise.OwnTerm), Number(noise.DriftTerm), Number(choice.Share), Number(noise.GradientSigmaCharged), Number(choice.GradientNoise)));
             if (choice.Noise?.ActualDelta is { } actual && actual > budget.Delta)
-                lines.Add(Text($"  {"",-14} {choice.Word} reaches delta {actual:G4}, above the budget"));
+                lines.Add(Text($"  {"",-18} reaches delta {actual:G4}, above the budget"));
         }
 
         lines.Add($"  best: {best?.Word ?? "none"}");

@@ -93,7 +93,10 @@ public class NoiseSourceTests
     [InlineData("DOTNET_EnableHWIntrinsic", "DOTNET_EnableAES")]
     public void TestNoise_WithoutInstructions_GivesTheSameDraws(string first, string second)
     {
-        var start = new ProcessStartInfo(Environment.ProcessPath!, ["-method", "*TestNoise_Seed_GivesTheSameOnEveryMachine", "-method", "*KeyStreamTests*", "-noLogo"])
+        // Under `dotnet FedLearn.Tests.dll` the process is dotnet itself, and needs the assembly.
+        string program = Environment.ProcessPath!;
+        string[] assembly = Path.GetFileNameWithoutExtension(program) == "dotnet" ? [typeof(NoiseSourceTests).Assembly.Location] : [];
+        var start = new ProcessStartInfo(program, [.. assembly, "-method", "*TestNoise_Seed_GivesTheSameOnEveryMachine", "-method", "*KeyStreamTests*", "-noLogo"])
         {
             RedirectStandardOutput = true,
             Environment = { [first] = "0", [second] = "0" },

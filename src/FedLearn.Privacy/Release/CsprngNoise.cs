@@ -26,8 +26,8 @@ public sealed class CsprngNoise : INoiseSource
 
     /// <summary>What a report says about the exactness of the noise.</summary>
     public const string AccuracyStatement =
-        "Noise is a rounded Gaussian on a lattice of 2^24 steps a standard deviation, exact given ideal random bits (proof and certificate: "
-        + "docs/proofs/secure-noise.md); the bits are those of AES-128 or ChaCha20 keyed by the operating system.";
+        "Noise is a rounded Gaussian on a lattice of 2^24 steps a standard deviation, from AES-128 or ChaCha20 keyed by the operating system; given ideal "
+        + "bits its distribution is exact (docs/proofs/secure-noise.md) but for saturation at 32 standard deviations, 2^-743 in total variation.";
 
     /// <inheritdoc />
     public bool IsSecure => true;

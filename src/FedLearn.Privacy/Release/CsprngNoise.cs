@@ -8,8 +8,8 @@ namespace FedLearn.Privacy;
 /// <summary>Noise that protects: keyed by the operating system's random numbers. Thread-safe, and without state: threads do not wait for each other.</summary>
 /// <remarks>
 /// <para>Each call takes a fresh key of <see cref="RandomNumberGenerator"/> for AES-128 in counter mode, or for ChaCha20 on a processor without AES
-/// instructions, and wipes it at its end: what is found in memory later tells nothing of noise drawn before, and a copy of the process or of
-/// its machine draws other noise. A key costs about a microsecond, so fill a whole message in one call.</para>
+/// instructions, and wipes it at its end: what is found in memory later tells nothing of noise drawn before. A key costs about a microsecond, so
+/// fill a whole message in one call.</para>
 /// <para>Draws follow the rounded Gaussian exactly, given ideal bits (docs/proofs/secure-noise.md). With these generators privacy is
 /// computational (SIM-CDP; Mironov, Pandey, Reingold and Vadhan 2009): as far as AES-128 or ChaCha20 cannot be told from random.</para>
 /// </remarks>

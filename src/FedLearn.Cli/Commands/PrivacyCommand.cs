@@ -14,7 +14,7 @@ internal static class PrivacyCommand
     private static readonly JsonSerializerOptions Readable = new() { WriteIndented = true, Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping };
 
     /// <summary>Builds the command.</summary>
-    public static Command Create() => new("privacy", "Compute noise and privacy loss before any data is touched.") { Calibrate(), Gaussian(), Account() };
+    public static Command Create() => new("privacy", "Compute noise and privacy loss before any data is touched.") { Calibrate(), Gaussian(), PrivacyAccountCommand.Create() };
 
     private static Command Calibrate()
     {
@@ -99,43 +99,8 @@ internal static class PrivacyCommand
         return command;
     }
 
-    private static Command Account()
-    {
-        Option<double?> mu = Options.Number("--mu", "Gaussian-DP parameter, sensitivity / sigma, at least 0; of several releases the root of the sum of squares."),
-            epsilon = Options.Number("--epsilon", "Privacy loss in nats, at least 0; asks for delta.", required: false),
-            delta = Options.Number("--delta", "Probability, above 0 and below 0.1; asks for epsilon.", required: false);
-        Option<bool> json = Options.Json();
-        var command = new Command("account",
-            """
-            Privacy loss of what has been released: epsilon at a delta, or delta at an epsilon (exact).
-
-            Examples:
-              fedlearn privacy account --mu 0.5 --delta 1e-5
-              fedlearn privacy account --mu 0.5 --epsilon 2
-            """)
-        { mu, epsilon, delta, json };
-        command.SetAction(parsed =>
-        {
-            double m = parsed.GetRequiredValue(mu)!.Value;
-            JsonObject document = (parsed.GetValue(epsilon), parsed.GetValue(delta)) switch
-            {
-                ({ } e, null) => new JsonObject { ["delta"] = GaussianDp.Delta(m, e) },
-                (null, { } d) => new JsonObject { ["epsilon"] = Epsilon(m, d) },
-                _ => throw new ConfigurationException(CliErrors.OptionsDisagree, "fedlearn privacy account", "it needs either --delta or --epsilon.", "Give one of the two."),
-            };
-            Print(parsed, json, document);
-        });
-        return command;
-    }
-
-    private static double Epsilon(double mu, double delta)
-    {
-        if (delta >= 0.1)
-            HdpVflCalibration.CheckBudget(1, delta);
-        return GaussianDp.Epsilon(mu, delta);
-    }
-
-    private static void Print(ParseResult parsed, Option<bool> json, JsonObject document, params string[] warnings)
+    /// <summary>Prints a result: JSON on standard output, or names and numbers for people.</summary>
+    internal static void Print(ParseResult parsed, Option<bool> json, JsonObject document, params string[] warnings)
     {
         TextWriter output = parsed.InvocationConfiguration.Output, error = parsed.InvocationConfiguration.Error;
         foreach (string warning in warnings)

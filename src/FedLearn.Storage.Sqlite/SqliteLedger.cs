@@ -150,7 +150,12 @@ public sealed class SqliteLedger : IPrivacyLedger
             if (entry.Charge with { DataSet = charge.DataSet } != charge || entry.Charge.DataSet.Fingerprint != charge.DataSet.Fingerprint)
                 throw SqliteLedgerErrors.Refused(PrivacyErrors.RunReservedOtherwise, _path, "the run is in the ledger with other terms.", "Draw a new run id.");
             if (entry.State == ChargeState.Settled)
+            {
+                // A crash right after the settlement leaves the file.
+                outbox.Delete();
                 throw SqliteLedgerErrors.Refused(SqliteLedgerErrors.RunEnded, _path, "the run has ended and was settled.", "Start a new run, which is charged by itself.");
+            }
+
             if (!outbox.Exists)
                 throw SqliteLedgerErrors.Refused(SqliteLedgerErrors.MessageLost, _path, "the run's outbox file is missing, so that what it sent cannot be sent again.",
                     "Start a new run, which is charged by itself.");

@@ -47,8 +47,8 @@ internal sealed record LedgerChain(IReadOnlyList<LedgerEntry> Entries, IReadOnly
         return SHA256.HashData([.. before, .. ordinal, .. Encoding.UTF8.GetBytes(content)]);
     }
 
-    /// <summary>Reads and verifies every row.</summary>
-    public static LedgerChain Read(SqliteConnection connection)
+    /// <summary>Reads and verifies every row, and that the ledger was once where <paramref name="since"/> says.</summary>
+    public static LedgerChain Read(SqliteConnection connection, LedgerHead? since = null)
     {
         var entries = new List<LedgerEntry>();
         var kept = new List<KeptByRun>();
@@ -80,12 +80,14 @@ internal sealed record LedgerChain(IReadOnlyList<LedgerEntry> Entries, IReadOnly
                 if (!Apply(content, reader.IsDBNull(3) ? null : reader.GetFieldValue<byte[]>(3), entries, kept, places))
                     return Bad($"row {number}, or what it keeps, is not what a ledger writes.");
                 hash = expected;
+                if (number == since?.Rows && Convert.ToHexStringLower(hash) != since.Hash)
+                    return Bad($"rows 1 to {number} are not those of the earlier check: the ledger was written anew.");
             }
         }
 
         if (count != number - 1 || !hash.AsSpan().SequenceEqual(head))
             return Bad(count >= number ? $"rows {number} to {count} are missing." : "the record of the newest row is not that of the last row.");
-        return new(entries, kept, count, hash);
+        return count < since?.Rows ? Bad($"the earlier check found {since.Rows} rows: this is an older copy.") : new(entries, kept, count, hash);
     }
 
     /// <summary>Content of a row that reserves a charge.</summary>

@@ -22,13 +22,28 @@ public sealed record SqliteLedgerOptions
     public TimeProvider Clock { get; init; } = TimeProvider.System;
 }
 
+/// <summary>A point in the life of a ledger, to be kept in another place.</summary>
+/// <param name="Rows">Rows that it had.</param>
+/// <param name="Hash">SHA-256 of the last of them, hex.</param>
+public sealed record LedgerHead(long Rows, string Hash);
+
 /// <summary>What a check of a ledger found.</summary>
+/// <param name="Path">Full path of the file.</param>
 /// <param name="Rows">Rows that verified.</param>
 /// <param name="Head">SHA-256 of the last of them, hex. Kept elsewhere, it shows later that these rows are still the first ones.</param>
 /// <param name="Entries">The charges that they hold, settlements applied.</param>
 /// <param name="BadRow">Number of the first row at fault, from 1; null when all verify.</param>
 /// <param name="Fault">What is wrong there, as a sentence; null when all verify.</param>
-public sealed record LedgerAudit(long Rows, string Head, IReadOnlyList<LedgerEntry> Entries, long? BadRow, string? Fault);
+public sealed record LedgerAudit(string Path, long Rows, string Head, IReadOnlyList<LedgerEntry> Entries, long? BadRow, string? Fault)
+{
+    /// <summary>Refuses a ledger that does not verify.</summary>
+    /// <exception cref="PrivacyRefusedException">FL5022: a row is at fault.</exception>
+    public void ThrowIfBroken()
+    {
+        if (Fault is not null)
+            throw SqliteLedgerErrors.ChainBroken(Path, Fault);
+    }
+}
 
 /// <summary>A party's ledger in one SQLite file: rows that are only added, each bound to those before it by a hash. Safe for several threads and processes.</summary>
 /// <remarks>
@@ -82,20 +97,22 @@ public sealed class SqliteLedger : IPrivacyLedger
 
     /// <summary>Reads and verifies a ledger without changing it, whatever state it is in.</summary>
     /// <param name="path">File of an existing ledger.</param>
+    /// <param name="since">Where it was earlier: another chain, or an older copy, is then a fault too. Null checks the chain by itself.</param>
     /// <exception cref="ConfigurationException">FL2310: the file is no ledger; FL2311: it is absent or cannot be opened.</exception>
     /// <exception cref="PrivacyRefusedException">FL5022: the file is too damaged to be read.</exception>
     /// <exception cref="InternalFailureException">FL6310 to FL6312: it is locked, or the storage fails.</exception>
-    public static LedgerAudit Audit(string path)
+    public static LedgerAudit Audit(string path, LedgerHead? since = null)
     {
         ArgumentException.ThrowIfNullOrEmpty(path);
         string full = System.IO.Path.GetFullPath(path);
         return Guard(full, () =>
         {
-            using SqliteConnection connection = Connect(full, SqliteOpenMode.ReadOnly, new SqliteLedgerOptions().LockTimeout);
+            // Where the file may not be written, SQLite falls back to reading; where it may, it removes its log files when it closes.
+            using SqliteConnection connection = Open(full, new SqliteLedgerOptions().LockTimeout);
             CheckFormat(connection);
             using SqliteTransaction transaction = connection.BeginTransaction(deferred: true);
-            LedgerChain chain = LedgerChain.Read(connection);
-            return new LedgerAudit(chain.Rows, Convert.ToHexStringLower(chain.Head), chain.Entries, chain.BadRow, chain.Fault);
+            LedgerChain chain = LedgerChain.Read(connection, since);
+            return new LedgerAudit(full, chain.Rows, Convert.ToHexStringLower(chain.Head), chain.Entries, chain.BadRow, chain.Fault);
         });
     }
 
@@ -234,19 +251,30 @@ public sealed class SqliteLedger : IPrivacyLedger
         return chain.Fault is { } fault ? throw SqliteLedgerErrors.ChainBroken(_path, fault) : chain;
     }
 
-    private SqliteConnection Connect() => Connect(_path, SqliteOpenMode.ReadWrite, _options.LockTimeout);
+    private SqliteConnection Connect()
+    {
+        SqliteConnection connection = Open(_path, _options.LockTimeout);
+        try
+        {
+            Execute(connection, "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL");
+            return connection;
+        }
+        catch
+        {
+            connection.Dispose();
+            throw;
+        }
+    }
 
-    private static SqliteConnection Connect(string path, SqliteOpenMode mode, TimeSpan lockTimeout)
+    private static SqliteConnection Open(string path, TimeSpan lockTimeout)
     {
         int seconds = (int)Math.Ceiling(Math.Min(lockTimeout.TotalSeconds, int.MaxValue / 1000));
-        var connection = new SqliteConnection(new SqliteConnectionStringBuilder { DataSource = path, Mode = mode, Pooling = false, DefaultTimeout = seconds }.ToString());
+        var connection = new SqliteConnection(new SqliteConnectionStringBuilder { DataSource = path, Mode = SqliteOpenMode.ReadWrite, Pooling = false, DefaultTimeout = seconds }.ToString());
         try
         {
             connection.Open();
             // SQLite's own waiting is finer than the client's, which tries every 150 ms.
             Execute(connection, string.Create(CultureInfo.InvariantCulture, $"PRAGMA busy_timeout = {seconds * 1000}"));
-            if (mode == SqliteOpenMode.ReadWrite)
-                Execute(connection, "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL");
             return connection;
         }
         catch

@@ -9,7 +9,7 @@ namespace FedLearn.Privacy;
 /// <para>One step compares, in units of the noise deviation and with m = 1/sigma, the mixture (1 - q) N(0, 1) + q N(m, 1) with N(0, 1). Its loss
 /// l(z) = log(1 - q + q e^(m z - m^2/2)) grows with z. Removing a record is the loss under the mixture, adding one is -l under N(0, 1); these two pairs
 /// dominate every pair of neighbouring tables, also under adaptive composition (Zhu, Dong and Wang, arXiv 2106.08567, theorem 11).</para>
-/// <para>Cut the z axis into the cells where l lies between j h and (j + 1) h. Of each cell take the exact masses p and q under both laws.
+/// <para>Cut the z axis into cells over each of which l grows by h. Of each cell take the exact masses p and q under both laws.
 /// <b>Above:</b> split the cell between its two ends such that both masses are kept: the curve of the result connects the dots of the true curve
 /// at the grid and so lies above it (Doroshenko, Ghazi, Kamath, Kumar and Manurangsi, arXiv 2207.04380). <b>Below:</b> forget where in the cell z was
 /// (a post-processing), then mix the cell with a share of its neighbour so that the loss of the mixture, log(p/q), is the cell's centre exactly (again a
@@ -21,7 +21,7 @@ namespace FedLearn.Privacy;
 /// </remarks>
 internal sealed class PrivacyLoss
 {
-    /// <summary>Longest transform and most cells of a step: 2^21 complex numbers are 32 MB, and two such arrays are in use.</summary>
+    /// <summary>Longest transform, as planned, and most cells of a step: 2^21 complex numbers are 32 MB, and two such arrays are in use.</summary>
     private const int LongestTransform = 1 << 21, MostCells = 1 << 21;
 
     /// <summary>Probability, relative to delta, that is cut off on either end of all steps together.</summary>

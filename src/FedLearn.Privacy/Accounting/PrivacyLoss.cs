@@ -9,7 +9,7 @@ namespace FedLearn.Privacy;
 /// <para>One step compares, in units of the noise deviation and with m = 1/sigma, the mixture (1 - q) N(0, 1) + q N(m, 1) with N(0, 1). Its loss
 /// l(z) = log(1 - q + q e^(m z - m^2/2)) grows with z. Removing a record is the loss under the mixture, adding one is -l under N(0, 1); these two pairs
 /// dominate every pair of neighbouring tables, also under adaptive composition (Zhu, Dong and Wang, arXiv 2106.08567, theorem 11).</para>
-/// <para>Cut the z axis into the cells where l lies between j h and (j + 1) h. Of each cell take the exact masses p and q under both laws.
+/// <para>Cut the z axis into cells over each of which l grows by h. Of each cell take the exact masses p and q under both laws.
 /// <b>Above:</b> split the cell between its two ends such that both masses are kept: the curve of the result connects the dots of the true curve
 /// at the grid and so lies above it (Doroshenko, Ghazi, Kamath, Kumar and Manurangsi, arXiv 2207.04380). <b>Below:</b> forget where in the cell z was
 /// (a post-processing), then mix the cell with a share of its neighbour so that the loss of the mixture, log(p/q), is the cell's centre exactly (again a
@@ -21,7 +21,7 @@ namespace FedLearn.Privacy;
 /// </remarks>
 internal sealed class PrivacyLoss
 {
-    /// <summary>Longest transform and most cells of a step: 2^21 complex numbers are 32 MB, and two such arrays are in use.</summary>
+    /// <summary>Longest transform, as planned, and most cells of a step: 2^21 complex numbers are 32 MB, and two such arrays are in use.</summary>
     private const int LongestTransform = 1 << 21, MostCells = 1 << 21;
 
     /// <summary>Probability, relative to delta, that is cut off on either end of all steps together.</summary>
@@ -337,11 +337,12 @@ internal sealed class PrivacyLoss
     /// In units of M e^(-theta epsilon) the errors are at most: max w times the tilted mass outside the window (Chernoff's bound, taken on the lattice); and
     /// |w| |e|, where e is the error of the T-fold convolution in the Euclidean norm. With the bound kappa of Higham 2002, theorem 24.2, on the
     /// relative error of a transform, |e| is at most kappa T |x| (1 + kappa |X|)^T for the transform X of the masses x of one step,
-    /// plus the relative errors of the power and of the transform back times the norm of the result.
+    /// plus the relative errors of the power and of the transform back times the norm of the result. Besides, a relative 1e-13 a step is charged for
+    /// the masses, and rounding of sums and of the origin as written below.
     /// </remarks>
     internal sealed class Composition
     {
-        private readonly double _h, _theta, _first, _logTotal, _error, _cut, _steps;
+        private readonly double _h, _theta, _first, _logTotal, _error, _cut, _relative, _shift;
 
         /// <summary>Sums over all points from one on of tilted mass times e^(-theta s) and e^(-(theta+1) s), relative to the window's reference point.</summary>
         private readonly double[] _sum, _sumInverse;
@@ -350,7 +351,7 @@ internal sealed class PrivacyLoss
         public Composition(IReadOnlyList<(Lattice Lattice, int Steps)> phases, double h, double theta, double up, double down, double cut)
         {
             (_h, _theta, _cut) = (h, theta, cut);
-            _steps = phases.Sum(phase => (double)phase.Steps);
+            double steps = phases.Sum(phase => (double)phase.Steps);
             double Cumulant(double tilt) => phases.Sum(phase => phase.Steps * phase.Lattice.LogMoment(tilt));
             _logTotal = Cumulant(theta);
             double top = (Cumulant(theta + up) - _logTotal + WindowExponent) / up, bottom = -(Cumulant(theta - down) - _logTotal + WindowExponent) / down;
@@ -364,32 +365,34 @@ internal sealed class PrivacyLoss
             Complex[] product = new Complex[size], transform = new Complex[size];
             for (int phase = 0; phase < phases.Count; phase++)
             {
-                (Lattice lattice, int steps) = phases[phase];
+                (Lattice lattice, int count) = phases[phase];
                 Complex[] one = phase == 0 ? product : transform;
                 Array.Clear(one);
                 double logMoment = lattice.LogMoment(theta);
                 for (int i = 0; i < lattice.LogMass.Length; i++)
                     one[i & (size - 1)] += Math.Exp(lattice.LogMass[i] + theta * (lattice.Origin + i * h) - logMoment);
                 double norm = Math.Sqrt(one.Sum(value => value.Real * value.Real));
-                stepError += steps * kappa * norm;
-                growth += steps * kappa * norm * Math.Sqrt(size);
+                stepError += count * kappa * norm;
+                growth += count * kappa * norm * Math.Sqrt(size);
                 Fourier.Forward(one, FourierOptions.NoScaling);
                 // The masses are real, so one half of the transform is the conjugate of the other.
                 for (int i = 0; i <= size / 2; i++)
-                    product[i] = phase == 0 ? Power(one[i], steps) : product[i] * Power(one[i], steps);
+                    product[i] = phase == 0 ? Power(one[i], count) : product[i] * Power(one[i], count);
                 for (int i = size / 2 + 1; i < size; i++)
                     product[i] = Complex.Conjugate(product[size - i]);
             }
 
             Fourier.Inverse(product, FourierOptions.AsymmetricScaling);
             double result = Math.Sqrt(product.Sum(value => value.Real * value.Real + value.Imaginary * value.Imaginary));
-            double distance = stepError * Math.Exp(growth) + (kappa + 1e-15 * _steps) * result;
+            double distance = stepError * Math.Exp(growth) + (kappa + 1e-15 * steps) * result;
             double weight = Math.Sqrt(theta == 0 ? size : Math.Min(size, 1 + 2 / (2 * theta * (2 * theta + 1) * (2 * theta + 2)) / h));
             _error = fits ? 2 * Math.Exp(-WindowExponent) / (1 + theta) + weight * distance : double.PositiveInfinity;
 
             // The reference is the tilted mean or so; far below it e^(-theta s) overflows, and no epsilon there is asked for.
             _first = origin + first * h;
             _reference = (top + bottom) / 2;
+            _relative = 1e-13 * steps + 1e-15 * (Math.Abs(_logTotal) + theta * Math.Abs(_reference));
+            _shift = 1e-15 * (Math.Abs(origin) + Math.Abs(first) * h);
             _sum = new double[size + 1];
             _sumInverse = new double[size + 1];
             for (int i = size - 1; i >= 0; i--)
@@ -403,16 +406,16 @@ internal sealed class PrivacyLoss
         /// <summary>Upper bound on delta.</summary>
         public double DeltaAbove(double epsilon)
         {
-            (double value, double error) = Evaluate(epsilon);
-            double delta = (value + error) * (1 + 1e-13 * _steps) + _cut;
+            (double value, double error) = Evaluate(epsilon - _shift);
+            double delta = (value + error) * (1 + _relative) + _cut;
             return delta <= 1 ? delta : 1;
         }
 
         /// <summary>Lower bound on delta.</summary>
         public double DeltaBelow(double epsilon)
         {
-            (double value, double error) = Evaluate(epsilon);
-            double delta = (value - error) * (1 - Math.Min(1, 1e-13 * _steps)) - _cut;
+            (double value, double error) = Evaluate(epsilon + _shift);
+            double delta = (value - error) * (1 - Math.Min(1, _relative)) - _cut;
             return delta >= 0 ? delta : 0;
         }
 
@@ -421,9 +424,9 @@ internal sealed class PrivacyLoss
         {
             if (DeltaAbove(0) <= delta)
                 return 0;
-            double right = guess;
-            for (int i = 0; DeltaAbove(right) > delta; i++, right *= 1.01)
-                if (i == 200)
+            double right = Math.Max(guess, 1e-6);
+            for (int i = 0; DeltaAbove(right) > delta; i++, right *= 1.03)
+                if (i == 400)
                     return double.PositiveInfinity;
             return Bisect(0, right, epsilon => DeltaAbove(epsilon) > delta).Right;
         }
@@ -460,8 +463,9 @@ internal sealed class PrivacyLoss
         private (double Value, double Error) Evaluate(double epsilon)
         {
             int index = (int)Math.Clamp(Math.Floor((epsilon - _first) / _h) + 1, 0, _sum.Length - 1);
-            double scale = Math.Exp(_logTotal - _theta * _reference), value = scale * (_sum[index] - Math.Exp(epsilon - _reference) * _sumInverse[index]);
-            return (value, Math.Exp(_logTotal - _theta * epsilon) * _error);
+            double scale = Math.Exp(_logTotal - _theta * _reference), some = scale * _sum[index], less = scale * Math.Exp(epsilon - _reference) * _sumInverse[index];
+            // The last term bounds the rounding of the two sums, which cancel in part.
+            return (some - less, Math.Exp(_logTotal - _theta * epsilon) * _error + 2.3e-16 * (_sum.Length + 1000) * (Math.Abs(some) + Math.Abs(less)));
         }
 
         private static Complex Power(Complex value, int exponent)

@@ -74,10 +74,13 @@ public sealed class SqliteLedger : IPrivacyLedger
         Guard(() =>
         {
             CreateFile();
-            using SqliteConnection connection = Connect();
-            if (IsEmpty(connection))
-                CreateTables(connection);
-            CheckFormat(connection);
+            using (SqliteConnection connection = Open(_path, _options.LockTimeout))
+            {
+                if (IsEmpty(connection))
+                    CreateTables(connection);
+                CheckFormat(connection);
+            }
+
             return ReadSound();
         });
     }

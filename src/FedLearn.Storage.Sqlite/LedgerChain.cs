@@ -36,6 +36,9 @@ internal sealed record LedgerChain(IReadOnlyList<LedgerEntry> Entries, IReadOnly
 
     private const string Charge = "charge", Settlement = "settlement";
 
+    /// <summary>A ledger that does not exist yet.</summary>
+    public static LedgerChain Empty { get; } = new([], [], 0, []);
+
     /// <summary>Hash before the first row, different for every ledger.</summary>
     public static byte[] Genesis(ReadOnlySpan<byte> ledger) => SHA256.HashData([.. "FedLearn ledger 1"u8, .. ledger]);
 

@@ -58,7 +58,7 @@ public sealed class SqliteLedger : IPrivacyLedger
     private readonly string _path;
     private readonly SqliteLedgerOptions _options;
 
-    /// <summary>Opens a ledger, or creates one.</summary>
+    /// <summary>Opens a ledger. One that does not exist is empty, and is created by its first charge.</summary>
     /// <param name="path">File; its folder exists.</param>
     /// <param name="options">Options; null for the defaults.</param>
     /// <exception cref="ConfigurationException">FL2301: the budget is none; FL2310: the file is no ledger; FL2311: it cannot be opened.</exception>
@@ -71,15 +71,9 @@ public sealed class SqliteLedger : IPrivacyLedger
         _options.Budget?.Check();
         ArgumentOutOfRangeException.ThrowIfLessThan(_options.OutboxMessages, 1);
         ArgumentOutOfRangeException.ThrowIfLessThanOrEqual(_options.LockTimeout, TimeSpan.Zero);
-        Guard(() =>
-        {
-            CreateFile();
-            using SqliteConnection connection = Connect();
-            if (IsEmpty(connection))
-                CreateTables(connection);
-            CheckFormat(connection);
-            return ReadSound();
-        });
+        Guard(ReadSound);
+        if (!Directory.Exists(System.IO.Path.GetDirectoryName(_path)))
+            throw SqliteLedgerErrors.Of(_path, new DirectoryNotFoundException())!;
     }
 
     /// <summary>Full path of the file.</summary>
@@ -195,6 +189,8 @@ public sealed class SqliteLedger : IPrivacyLedger
         using SqliteConnection connection = Connect();
         using SqliteTransaction transaction = connection.BeginTransaction(deferred: false);
         LedgerChain chain = ReadSound(connection);
+        if (!chain.Entries.Any(e => e.Charge.RunId == runId && e.State == ChargeState.Reserved))
+            throw SqliteLedgerErrors.ChainBroken(_path, "the charge of a run that is under way is not in it.");
         Append(connection, chain, LedgerChain.Write(runId, share, _options.Clock.GetUtcNow()));
         transaction.Commit();
         return chain;
@@ -240,7 +236,12 @@ public sealed class SqliteLedger : IPrivacyLedger
 
     private LedgerChain ReadSound()
     {
-        using SqliteConnection connection = Connect();
+        if (!File.Exists(_path))
+            return LedgerChain.Empty;
+        using SqliteConnection connection = Open(_path, _options.LockTimeout);
+        if (IsEmpty(connection))
+            return LedgerChain.Empty;
+        CheckFormat(connection);
         using SqliteTransaction transaction = connection.BeginTransaction(deferred: true);
         return ReadSound(connection);
     }
@@ -251,11 +252,16 @@ public sealed class SqliteLedger : IPrivacyLedger
         return chain.Fault is { } fault ? throw SqliteLedgerErrors.ChainBroken(_path, fault) : chain;
     }
 
+    /// <summary>Opens the ledger for writing, and creates what is missing of it.</summary>
     private SqliteConnection Connect()
     {
+        CreateFile();
         SqliteConnection connection = Open(_path, _options.LockTimeout);
         try
         {
+            if (IsEmpty(connection))
+                CreateTables(connection);
+            CheckFormat(connection);
             Execute(connection, "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL");
             return connection;
         }

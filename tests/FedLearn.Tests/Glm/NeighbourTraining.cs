@@ -1,5 +1,6 @@
 using System.Numerics.Tensors;
 using FedLearn.Coordination;
+using FedLearn.Diagnostics;
 using FedLearn.Glm;
 using FedLearn.Numerics;
 using FedLearn.Privacy;
@@ -315,6 +316,9 @@ internal sealed class NoNoise : INoiseSource
 /// <summary>The claim, checked on a pair of trainings. Noise cancels in the difference of two lattice integers, so what is left is exact.</summary>
 internal static class NeighbourCheck
 {
+    /// <summary>The mechanism refused a message beyond those it is calibrated for.</summary>
+    internal const string Refused = "refused by the mechanism";
+
     /// <summary>Trains on both tables and checks all that the claim rests on.</summary>
     /// <returns>Name of the first check that fails, or null; and the mu that the two trainings realise, with the one claimed.</returns>
     internal static (string? Violation, double Realised, double Claimed) Run(NeighbourCase c, TrainerMutant mutant, bool guarded)
@@ -335,9 +339,9 @@ internal static class NeighbourCheck
             two = NeighbourTraining.Run(c, true, mutant, guarded, Noise(1), given);
             again = NeighbourTraining.Run(c, false, mutant, guarded, Noise(2), given);
         }
-        catch (FedLearn.Diagnostics.PrivacyRefusedException e) when (e.Id == PrivacyErrors.ReleasesSpent)
+        catch (PrivacyRefusedException e) when (e.Id == PrivacyErrors.ReleasesSpent)
         {
-            return ("refused by the mechanism", 0, claim.Mu);
+            return (Refused, 0, claim.Mu);
         }
 
         double squares = 0;
@@ -350,7 +354,10 @@ internal static class NeighbourCheck
                 squares += Squares(Integers(one.Work.Gradients[t], claim.GradientNoise!), Integers(two.Work.Gradients[t], claim.GradientNoise!)) / lattice;
             // What progress reports after a round: m of e epochs cost at most m/e of mu squared.
             if (squares > claim.Mu * claim.Mu * (t / layout.Count + 1) / c.Job.Training.Epochs!.Value)
-                violation ??= $"messages up to an epoch";
+                violation ??= "messages up to an epoch";
+            (ReadOnlyMemory<double> first, ReadOnlyMemory<double> second) = (one.Peers[0].Heard[t].Payload.Values, two.Peers[0].Heard[t].Payload.Values);
+            if (claim.GradientNoise is not null && Enumerable.Range(0, first.Length).Count(i => first.Span[i] != second.Span[i]) > 1)
+                violation ??= "other rows";
         }
 
         double[] w = one.Outcome.Weights, v = two.Outcome.Weights;

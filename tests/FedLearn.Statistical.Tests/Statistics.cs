@@ -34,11 +34,40 @@ internal static class Statistics
     /// <summary>Critical value by the upper tail of the chi-square distribution with one degree less than there are cells.</summary>
     public static double ChiSquareCritical(int cells, double alpha) => ChiSquared.InvCDF(cells - 1, 1 - alpha);
 
-    /// <summary>One-sided Clopper-Pearson upper limit of a probability after k events in n.</summary>
-    public static double ClopperPearsonUpper(long k, long n, double alpha) => k == n ? 1 : Beta.InvCDF(k + 1, n - k, 1 - alpha);
+    /// <summary>One-sided Clopper-Pearson upper limit of a probability after k events in n: at it, k events or fewer have probability alpha.</summary>
+    public static double ClopperPearsonUpper(long k, long n, double alpha) => k == n ? 1 : Bisect(p => Beta.CDF(n - k, k + 1, 1 - p) <= alpha);
 
-    /// <summary>One-sided Clopper-Pearson lower limit.</summary>
-    public static double ClopperPearsonLower(long k, long n, double alpha) => k == 0 ? 0 : Beta.InvCDF(k, n - k + 1, alpha);
+    /// <summary>One-sided Clopper-Pearson lower limit: at it, k events or more have probability alpha.</summary>
+    public static double ClopperPearsonLower(long k, long n, double alpha) => k == 0 ? 0 : Bisect(p => Beta.CDF(k, n - k + 1, p) >= alpha);
+
+    // The library's inverse of the distribution function is accurate to 1e-8 of probability only, which is what is at stake here.
+    private static double Bisect(Func<double, bool> reached)
+    {
+        (double low, double high) = (0, 1);
+        for (int i = 0; i < 100; i++)
+        {
+            double middle = (low + high) / 2;
+            (low, high) = reached(middle) ? (low, middle) : (middle, high);
+        }
+
+        return high;
+    }
+
+    /// <summary>Least k that a binomial count exceeds with probability alpha at most.</summary>
+    public static long BinomialUpperQuantile(long n, double p, double alpha)
+    {
+        (long low, long high) = (-1, n);
+        while (high - low > 1)
+        {
+            long k = low + ((high - low) / 2);
+            if (Beta.CDF(k + 1, n - k, p) <= alpha)
+                high = k;
+            else
+                low = k;
+        }
+
+        return high;
+    }
 
     public static double Quantile(double p) => Normal.InvCDF(0, 1, p);
 }

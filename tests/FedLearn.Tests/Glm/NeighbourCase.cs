@@ -29,13 +29,16 @@ internal sealed record NeighbourCase
     /// <summary>What peer p sends in a round, given the number of rows. A peer may be anybody, so the numbers may be anything finite.</summary>
     internal required Func<int, int, int, double[]> Says { get; init; }
 
+    /// <summary>What a peer sends that listens, instead of <see cref="Says"/>: given what it has heard, the round and the number of rows.</summary>
+    internal Func<IReadOnlyList<(VectorPayload Payload, Protection Protection)>, int, int, double[]>? Answers { get; init; }
+
     /// <summary>Peers of the active party.</summary>
     internal int Peers { get; init; } = 1;
 
     internal static GlmJob JobOf(string family, GlmTrainingOptions training, double l2, double labelBound, int peers = 1) => new()
     {
         Name = "test",
-        Model = new() { Family = VerticalData.Family(family), L2 = l2 },
+        Model = new() { Family = GlmFamilies.All.Single(f => f.Name == family), L2 = l2 },
         Training = training,
         Privacy = new() { Mode = PrivacyMode.HdpVfl, Budget = new(1, 1e-3), TestNoiseSeed = 1, Evaluation = EvaluationDisclosure.None },
         Preprocessing = new() { Scaling = Scaling.None, Rows = RowBound.Clip, Constant = false },
@@ -137,19 +140,24 @@ internal sealed record NeighbourCase
     private static T Pick<T>(Random random, params T[] values) => values[random.Next(values.Length)];
 
     /// <summary>The plan, the layout and the noise, as a real party makes them.</summary>
-    internal (GlmPlan Plan, BatchLayout Layout, PartyCalibration Calibration) Calibrate()
+    internal Calibrated Calibrate()
     {
         GlmPlan plan = GlmPlan.Create(Job);
         BatchLayout layout = plan.Layout(X.Length);
         GlmPartyOptions party = Job.Parties.First(p => p.Party.Role == Role);
         plan.CheckParty(party);
-        return (plan, layout, plan.Calibrate(party, layout, X[0].Length + (Role == PartyRole.Active && plan.FreeIntercept ? 1 : 0)));
+        return new(plan, layout, plan.Calibrate(party, layout, X[0].Length + (Role == PartyRole.Active && plan.FreeIntercept ? 1 : 0)));
     }
 }
 
+/// <summary>A job made ready for one party.</summary>
+internal sealed record Calibrated(GlmPlan Plan, BatchLayout Layout, PartyCalibration Calibration);
+
 /// <summary>Says what it is told to, whatever it hears, and keeps what it heard.</summary>
-internal sealed class ScriptedChannel(Func<int, int, double[]> says) : IPartyChannel
+internal sealed class ScriptedChannel(Func<ScriptedChannel, int, int, double[]> says) : IPartyChannel
 {
+    internal List<double[]> Said { get; } = [];
+
     internal List<(VectorPayload Payload, Protection Protection)> Heard { get; } = [];
 
     public string LocalParty => "party";
@@ -168,7 +176,8 @@ internal sealed class ScriptedChannel(Func<int, int, double[]> says) : IPartyCha
 
     public ValueTask<T> ReceiveAsync<T>(int round, int? length, CancellationToken cancellationToken = default) where T : Payload
     {
-        double[] values = says(round, length!.Value);
+        double[] values = says(this, round, length!.Value);
+        Said.Add(values);
         Payload payload = typeof(T) == typeof(Scores) ? new Scores(values) : new Residuals(values);
         return ValueTask.FromResult((T)payload);
     }

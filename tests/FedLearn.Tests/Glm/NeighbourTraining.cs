@@ -91,10 +91,11 @@ internal sealed class NeighbourTraining
     /// <param name="noise">Noise of a stream: messages, gradient or weights.</param>
     /// <param name="given">Weight noise: the noisy gradients that the training is conditioned on; null draws them.</param>
     /// <param name="reservation">Where messages are kept; null for nowhere.</param>
+    /// <param name="ready">The job made ready; null to do so here.</param>
     internal static NeighbourTraining Run(NeighbourCase c, bool other, TrainerMutant mutant, bool guarded, Func<string, INoiseSource> noise,
-        IReadOnlyList<double[]>? given = null, IPrivacyReservation? reservation = null)
+        IReadOnlyList<double[]>? given = null, IPrivacyReservation? reservation = null, Calibrated? ready = null)
     {
-        (GlmPlan plan, BatchLayout layout, PartyCalibration calibration) = c.Calibrate();
+        (GlmPlan plan, BatchLayout layout, PartyCalibration calibration) = ready ?? c.Calibrate();
         double[][] x = [.. c.X];
         double[] y = [.. c.Y];
         if (other)
@@ -123,7 +124,7 @@ internal sealed class NeighbourTraining
             EpsilonAfter = null,
             Progress = null,
         };
-        ScriptedChannel[] peers = [.. Enumerable.Range(0, c.Peers).Select(p => new ScriptedChannel((round, size) => c.Says(p, round, size)))];
+        ScriptedChannel[] peers = [.. Enumerable.Range(0, c.Peers).Select(p => new ScriptedChannel((channel, round, size) => c.Answers?.Invoke(channel.Heard, round, size) ?? c.Says(p, round, size)))];
         Task<GlmTraining> training = c.Role == PartyRole.Passive
             ? new GlmPassiveTrainer(work, peers[0]).RunAsync(default)
             : mutant == TrainerMutant.NoiseForEachRecipient ? new TalkativeTrainer(work, peers, y).RunAsync(default)

@@ -2,7 +2,7 @@ using FedLearn.Diagnostics;
 
 namespace FedLearn.Privacy;
 
-/// <summary>Errors of the privacy layer: FL230n, FL500n and FL630n; each has a page under docs/errors.</summary>
+/// <summary>Errors of the privacy layer: FL230n, FL500n, FL501n and FL630n; each has a page under docs/errors.</summary>
 public static class PrivacyErrors
 {
     /// <summary>A number of the privacy calculation is NaN, infinite or outside its range.</summary>
@@ -16,6 +16,9 @@ public static class PrivacyErrors
 
     /// <summary>The numbers are legal one by one, but their bound is not a finite number.</summary>
     public const string BoundOverflow = "FL2303";
+
+    /// <summary>A share of the budget is not strictly between 0 and 1.</summary>
+    public const string InvalidShare = "FL2307";
 
     /// <summary>The step size is too large for the sensitivity bound of the active party.</summary>
     public const string StepTooLarge = "FL5000";
@@ -47,15 +50,32 @@ public static class PrivacyErrors
     /// <summary>The run is in the ledger with other terms.</summary>
     public const string RunReservedOtherwise = "FL5021";
 
+    /// <summary>A passive party has no noise to calibrate when only labels are protected.</summary>
+    public const string PassiveHasNoLabel = "FL5013";
+
+    /// <summary>Zero-out neighbours of a label alone do not exist.</summary>
+    public const string NoNullLabel = "FL5014";
+
+    /// <summary>The published formulas do not cover the setting.</summary>
+    public const string PaperSetting = "FL5015";
+
     /// <summary>A value that is to be released is NaN or infinite.</summary>
     public const string NotFinite = "FL6300";
 
     /// <summary>A kept message does not fit the run that asks for it.</summary>
     public const string NotTheKeptMessage = "FL6305";
 
+    /// <summary>The coefficients of the noise sampler are not those its error bound was proved for.</summary>
+    public const string SamplerTable = "FL6302";
+
+    /// <summary>The generator of random bits fails its known answers on this processor.</summary>
+    public const string GeneratorFault = "FL6303";
+
     internal static ConfigurationException Configuration(string id, string place, string cause, string remedy) => new(id, place, cause, remedy);
 
     internal static PrivacyRefusedException Refused(string id, string place, string cause, string remedy) => new(id, place, cause, remedy);
+
+    internal static InternalFailureException Internal(string id, string place, string cause, string remedy) => new(id, place, cause, remedy);
 
     internal static void CheckPositive(double value, string name)
     {

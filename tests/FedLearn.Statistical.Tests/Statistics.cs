@@ -7,19 +7,23 @@ internal static class Statistics
 {
     public static double Phi(double x) => Normal.CDF(0, 1, x);
 
-    /// <summary>Kolmogorov-Smirnov distance to the standard normal distribution; sorts the sample.</summary>
-    public static double Kolmogorov(double[] sample)
+    /// <summary>Kolmogorov-Smirnov distance and Anderson-Darling statistic of a sorted sample against a normal distribution of mean 0.</summary>
+    public static (double Kolmogorov, double AndersonDarling) DistanceToNormal(ReadOnlySpan<int> sorted, double deviation)
     {
-        Array.Sort(sample);
-        double worst = 0, n = sample.Length;
-        for (int i = 0; i < sample.Length; i++)
+        double distance = 0, sum = 0, n = sorted.Length;
+        for (int i = 0; i < sorted.Length; i++)
         {
-            double expected = Phi(sample[i]);
-            worst = Math.Max(worst, Math.Max(expected - i / n, (i + 1) / n - expected));
+            double z = sorted[i] / deviation, below = Phi(z), above = Phi(-z);
+            distance = Math.Max(distance, Math.Max(below - i / n, (i + 1) / n - below));
+            sum += (2.0 * i + 1) * Math.Log(below) + (2 * (n - i) - 1) * Math.Log(above);
         }
 
-        return worst;
+        return (distance, -n - sum / n);
     }
+
+    /// <summary>Critical value of Anderson and Darling's A^2 = sum_j chi_j^2/(j (j + 1)) for large samples: its far tail P(A^2 > a) is
+    /// sqrt 3 P(chi^2 > 2a), the product over j >= 2 of (1 - 2/(j (j + 1)))^(-1/2) being sqrt 3 (Zolotarev 1961).</summary>
+    public static double AndersonDarlingCritical(double alpha) => Math.Pow(Quantile(alpha / Math.Sqrt(3) / 2), 2) / 2;
 
     /// <summary>Upper bound on the critical value: P(D > d) is at most 2 e^(-2 n d^2) (Dvoretzky, Kiefer, Wolfowitz; Massart 1990).</summary>
     public static double KolmogorovCritical(int n, double alpha) => Math.Sqrt(Math.Log(2 / alpha) / (2.0 * n));

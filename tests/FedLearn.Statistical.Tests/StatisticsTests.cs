@@ -29,5 +29,18 @@ public class StatisticsTests
     public void ChiSquareCritical_KnownValue_Agrees() => Assert.Equal(148.23, Statistics.ChiSquareCritical(100, 1e-3), 0.01);
 
     [Fact]
-    public void Kolmogorov_KnownSample_Agrees() => Assert.Equal(0.5, Statistics.Kolmogorov([0]), 1e-12);
+    public void DistanceToNormal_KnownSamples_Agrees()
+    {
+        // One value at the median: D = 1/2, A^2 = -1 - 2 ln(1/2); two at the quartiles: D = 1/4, A^2 = -2 - (2 ln(1/4) + 6 ln(3/4))/2.
+        (double kolmogorov, double andersonDarling) = Statistics.DistanceToNormal([0], 1);
+        Assert.Equal((0.5, 2 * Math.Log(2) - 1), (kolmogorov, andersonDarling));
+        int quartile = (int)Math.Round(Statistics.Quantile(0.75) * 1e9);
+        (kolmogorov, andersonDarling) = Statistics.DistanceToNormal([-quartile, quartile], 1e9);
+        Assert.Equal(0.25, kolmogorov, 1e-8);
+        Assert.Equal(Math.Log(4) - 3 * Math.Log(0.75) - 2, andersonDarling, 1e-8);
+    }
+
+    // Table of Marsaglia and Marsaglia 2004: P(A^2 > 6.0) = .00104.
+    [Fact]
+    public void AndersonDarlingCritical_KnownValue_Agrees() => Assert.Equal(6.0, Statistics.AndersonDarlingCritical(0.00095), 0.1);
 }

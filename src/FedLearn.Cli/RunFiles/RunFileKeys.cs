@@ -12,8 +12,9 @@ internal static class RunFileKeys
     {
         [""] = ["$schema", "name", "model", "training", "privacy", "parties", "preprocessing", "alignment", "evaluation", "transport"],
         ["model"] = ["type", "family", "l2", "intercept", "classes"],
-        ["training"] = ["epochs", "batchesPerEpoch", "batchSize", "stepSize", "weightNorm", "residualClip", "optimizer", "seed", "messagePrecision"],
-        ["privacy"] = ["mode", "calibration", "epsilon", "delta", "adjacency", "evaluation", "testNoiseSeed", "oneRound"],
+        ["training"] = ["epochs", "batchesPerEpoch", "batchSize", "stepSize", "weightNorm", "residualClip", "optimizer", "seed", "messagePrecision", "reshuffle", "momentum",
+            "warmStart", "classWeights"],
+        ["privacy"] = ["mode", "calibration", "epsilon", "delta", "adjacency", "unit", "share", "evaluation", "evaluationShare", "testNoiseSeed", "oneRound"],
         ["privacy.oneRound"] = ["scoreClip", "alpha", "gradientClip", "labelRate"],
         ["parties[]"] = ["name", "role", "data", "privacy", "ledger", "split"],
         ["parties[].data"] = Data,

@@ -27,9 +27,11 @@ internal sealed class RunFileReader(string path, OwnSide? self = null)
 
     private static readonly (string, IGlmFamily)[] Families = [.. GlmFamilies.All.Select(family => (family.Name, family))];
     private static readonly (string, PrivacyMode)[] Modes = [("none", PrivacyMode.None), ("hdp-vfl", PrivacyMode.HdpVfl)];
-    private static readonly (string, Calibration)[] Calibrations = [("tight", Calibration.Tight), ("paper", Calibration.Paper)];
-    private static readonly (string, Adjacency)[] Adjacencies = [("replace-one", Adjacency.ReplaceOne)];
-    private static readonly (string, EvaluationDisclosure)[] Evaluations = [("disclosed", EvaluationDisclosure.Disclosed), ("none", EvaluationDisclosure.None)];
+    private static readonly (string, Calibration)[] Calibrations = [("tight", Calibration.Tight), ("paper", Calibration.Paper), ("weight-noise", Calibration.WeightNoise)];
+    private static readonly (string, Adjacency)[] Adjacencies = [("replace-one", Adjacency.ReplaceOne), ("zero-out", Adjacency.ZeroOut)];
+    private static readonly (string, PrivacyUnit)[] Units = [("record", PrivacyUnit.Record), ("label", PrivacyUnit.Label)];
+    private static readonly (string, EvaluationDisclosure)[] Evaluations =
+        [("disclosed", EvaluationDisclosure.Disclosed), ("none", EvaluationDisclosure.None), ("charged", EvaluationDisclosure.Charged)];
     private static readonly (string, GlmOptimizer)[] Optimizers = [("sgd", GlmOptimizer.Sgd), ("lbfgs", GlmOptimizer.Lbfgs)];
     private static readonly (string, ElementType)[] Precisions = [("float64", ElementType.Float64), ("float32", ElementType.Float32)];
     private static readonly (string, Scaling)[] Scalings =
@@ -37,6 +39,8 @@ internal sealed class RunFileReader(string path, OwnSide? self = null)
     private static readonly (string, RowBound)[] RowBounds = [("none", RowBound.None), ("clip", RowBound.Clip), ("normalize", RowBound.Normalize)];
     private static readonly (string, PartyRole)[] Roles = [("active", PartyRole.Active), ("passive", PartyRole.Passive)];
     private static readonly (string, TransportKind)[] Transports = [("grpc", TransportKind.Grpc), ("in-memory", TransportKind.InMemory)];
+
+    private static readonly string[] LaterOptimizers = ["accelerated", "irls", "adam"], UnprovedKeys = ["momentum", "warmStart", "classWeights"];
 
     private readonly Faults _faults = new(path);
     private readonly List<string> _ignored = [];
@@ -138,7 +142,17 @@ internal sealed class RunFileReader(string path, OwnSide? self = null)
             training.Fault(RunFileErrors.Contradiction, "batchSize", "is given beside training.batchesPerEpoch.", "Keep one of the two.");
 
         bool oneBatch = batches is null or 1 && !training.Has("batchSize");
-        GlmOptimizer optimizer = training.Word("optimizer", Optimizers, !isPrivate && oneBatch ? GlmOptimizer.Lbfgs : GlmOptimizer.Sgd, "accelerated", "irls");
+        // A private mode says why it never will; elsewhere these come with a later release.
+        foreach (string key in UnprovedKeys.Where(training.Has))
+            if (isPrivate)
+                training.Fault(RunFileErrors.OptimizerRefused, key, "the privacy proof covers projected gradient descent from zero, without momentum, "
+                    + "without a start from earlier weights and without weights computed from labels (A2, A8).", "Leave the key out.");
+            else
+                training.Fault(RunFileErrors.NotYet, key, "the key comes with a later release.", "Leave it out.");
+        bool refused = isPrivate && LaterOptimizers.Any(word => training.Is("optimizer", word));
+        if (refused)
+            training.Fault(RunFileErrors.OptimizerRefused, "optimizer", "the privacy proof covers projected gradient descent alone (A8).", "Use sgd, or privacy.mode none.");
+        GlmOptimizer optimizer = refused ? GlmOptimizer.Sgd : training.Word("optimizer", Optimizers, !isPrivate && oneBatch ? GlmOptimizer.Lbfgs : GlmOptimizer.Sgd, LaterOptimizers);
         var options = new GlmTrainingOptions
         {
             Epochs = training.Count("epochs", 1, 1_000_000),
@@ -146,6 +160,7 @@ internal sealed class RunFileReader(string path, OwnSide? self = null)
             BatchSize = batchSize,
             Optimizer = optimizer,
             Seed = training.Int64("seed") ?? 0,
+            Reshuffle = optimizer == GlmOptimizer.Sgd && training.Flag("reshuffle") == true,
             MessagePrecision = training.Word("messagePrecision", Precisions, ElementType.Float64),
         };
         if (optimizer == GlmOptimizer.Sgd)
@@ -166,7 +181,7 @@ internal sealed class RunFileReader(string path, OwnSide? self = null)
 
         if (isPrivate)
         {
-            training.Fault(RunFileErrors.OptimizerRefused, "optimizer", "the privacy proof covers projected gradient descent, not lbfgs.", "Use sgd, or privacy.mode none.");
+            training.Fault(RunFileErrors.OptimizerRefused, "optimizer", "the privacy proof covers projected gradient descent, not lbfgs (A8).", "Use sgd, or privacy.mode none.");
             return options;
         }
 
@@ -174,7 +189,7 @@ internal sealed class RunFileReader(string path, OwnSide? self = null)
             training.Fault(RunFileErrors.Contradiction, "batchesPerEpoch", "lbfgs works on the full batch.", "Write 1, or use sgd.");
         if (training.Has("batchSize"))
             training.Fault(RunFileErrors.Contradiction, "batchSize", "lbfgs works on the full batch.", "Leave the key out, or use sgd.");
-        Ignore(training, "stepSize", "weightNorm", "residualClip");
+        Ignore(training, "stepSize", "weightNorm", "residualClip", "reshuffle");
         return options;
     }
 
@@ -184,20 +199,38 @@ internal sealed class RunFileReader(string path, OwnSide? self = null)
         Ignore(privacy, "oneRound");
         if (mode == PrivacyMode.None)
         {
-            Ignore(privacy, "calibration", "epsilon", "delta", "adjacency", "evaluation", "testNoiseSeed");
+            Ignore(privacy, "calibration", "epsilon", "delta", "adjacency", "unit", "share", "evaluation", "evaluationShare", "testNoiseSeed");
             return new GlmPrivacyOptions();
         }
 
         (_jobEpsilon, _jobDelta) = Budget(privacy);
+        Calibration calibration = privacy.Word("calibration", Calibrations, Calibration.Tight);
+        EvaluationDisclosure evaluation = privacy.Word("evaluation", Evaluations, EvaluationDisclosure.Disclosed);
+        double share = Share(privacy, "share"), evaluationShare = Share(privacy, "evaluationShare", 0.2);
+        if (calibration != Calibration.WeightNoise)
+            Ignore(privacy, "share");
+        if (evaluation != EvaluationDisclosure.Charged)
+            Ignore(privacy, "evaluationShare");
         return new GlmPrivacyOptions
         {
             Mode = mode,
-            Calibration = privacy.Word("calibration", Calibrations, Calibration.Tight, "weight-noise"),
+            Calibration = calibration,
             Budget = _jobEpsilon is { } epsilon && _jobDelta is { } delta ? new PrivacyBudget(epsilon, delta) : null,
-            Adjacency = privacy.Word("adjacency", Adjacencies, Adjacency.ReplaceOne, "zero-out", "label-only"),
-            Evaluation = privacy.Word("evaluation", Evaluations, EvaluationDisclosure.Disclosed, "charged"),
+            Adjacency = privacy.Word("adjacency", Adjacencies, Adjacency.ReplaceOne),
+            Unit = privacy.Word("unit", Units, PrivacyUnit.Record),
+            Share = share,
+            Evaluation = evaluation,
+            EvaluationShare = evaluationShare,
             TestNoiseSeed = privacy.UInt64("testNoiseSeed"),
         };
+    }
+
+    private static double Share(Section privacy, string key, double absent = 0.5)
+    {
+        double? share = privacy.Positive(key);
+        if (share >= 1)
+            privacy.Fault(RunFileErrors.OutOfRange, key, "is not below 1.", "Write a share above 0 and below 1.");
+        return share ?? absent;
     }
 
     private static (double? Epsilon, double? Delta) Budget(Section section)

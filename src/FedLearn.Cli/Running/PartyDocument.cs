@@ -40,7 +40,7 @@ internal static class PartyDocument
         report["rows"] = new JsonObject { ["train"] = result.TrainRows, ["test"] = result.TestRows };
         report["timing"] = Timing(result.Timing);
         report["alignment"] = new JsonObject { ["method"] = "hashed", ["commonRows"] = result.CommonRows, ["leaks"] = Texts(result.AlignmentLeaks) };
-        report["parties"] = new JsonArray(Party(result, job.Privacy.Calibration));
+        report["parties"] = new JsonArray(Party(result, job.Privacy));
         report["roles"] = new JsonArray(new JsonObject { ["role"] = "coordinator", ["hostedBy"] = job.Parties.First(p => p.Party.Role == PartyRole.Active).Party.Name });
         report["ignored"] = Texts(run.Ignored);
         report["warnings"] = Texts([.. run.Warnings, .. result.Warnings]);
@@ -65,7 +65,7 @@ internal static class PartyDocument
         return merged;
     }
 
-    private static JsonObject Party(GlmPartyResult result, Calibration calibration) => new()
+    private static JsonObject Party(GlmPartyResult result, GlmPrivacyOptions options) => new()
     {
         ["name"] = result.Party.Name,
         ["role"] = result.Party.Role == PartyRole.Active ? "active" : "passive",
@@ -74,24 +74,25 @@ internal static class PartyDocument
         ["messagesSent"] = result.Traffic.MessagesSent,
         ["peakMemoryBytes"] = PeakMemory(),
         ["timing"] = Timing(result.Timing),
-        ["privacy"] = Privacy(result.Privacy, calibration),
+        ["privacy"] = Privacy(result.Privacy, options),
         ["model"] = new JsonObject { ["weightsSha256"] = result.Model.WeightsSha256, ["features"] = result.Model.Weights.Count },
         ["releases"] = new JsonArray([.. result.Releases.OrderBy(r => r.Key.Name, StringComparer.Ordinal).Select(r => (JsonNode)new JsonObject
         {
             ["name"] = r.Key.Name,
-            ["protection"] = r.Key.Protection == Protection.Noise ? "noise" : "none",
+            ["protection"] = Kebab(r.Key.Protection.ToString()),
             ["count"] = r.Value,
         })]),
     };
 
-    private static JsonObject Privacy(GlmPrivacyStatement statement, Calibration calibration)
+    private static JsonObject Privacy(GlmPrivacyStatement statement, GlmPrivacyOptions options)
     {
         PartyCalibration? c = statement.Calibration;
         return new JsonObject
         {
             ["mode"] = statement.Mode == PrivacyMode.None ? "none" : "hdp-vfl",
-            ["calibration"] = c is null ? null : Camel(calibration.ToString()),
-            ["adjacency"] = c is null ? null : "replace-one",
+            ["calibration"] = c is null ? null : Kebab(options.Calibration.ToString()),
+            ["adjacency"] = c is null ? null : Kebab(options.Adjacency.ToString()),
+            ["unit"] = c is null ? null : Kebab(options.Unit.ToString()),
             ["epsilon"] = statement.Budget?.Epsilon,
             ["delta"] = statement.Budget?.Delta,
             ["mu"] = c?.Mu,
@@ -101,6 +102,9 @@ internal static class PartyDocument
             ["driftTerm"] = c?.DriftTerm,
             ["latticeSlack"] = c?.LatticeSlack,
             ["sigmaCharged"] = c?.SigmaCharged,
+            ["gradientSigma"] = c?.GradientSigma,
+            ["gradientSigmaCharged"] = c?.GradientSigmaCharged,
+            ["evaluationSigma"] = c?.EvaluationNoise?.Sigma,
             ["actualDelta"] = c?.ActualDelta,
             ["secureNoise"] = c is null ? null : statement.SecureNoise,
             ["claims"] = Texts(statement.Claims),
@@ -135,6 +139,8 @@ internal static class PartyDocument
     private static JsonArray Texts(IEnumerable<string> texts) => new([.. texts.Select(t => (JsonNode)t)]);
 
     private static string Camel(string name) => JsonNamingPolicy.CamelCase.ConvertName(name);
+
+    private static string Kebab(string name) => JsonNamingPolicy.KebabCaseLower.ConvertName(name);
 
     private static long PeakMemory()
     {

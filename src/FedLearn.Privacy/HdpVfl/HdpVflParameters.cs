@@ -1,8 +1,9 @@
 namespace FedLearn.Privacy;
 
 /// <summary>The public numbers of an HDP-VFL job on which its sensitivities rest.</summary>
-/// <remarks>The bounds hold for projected gradient descent without momentum from starting weights of 0, over the fixed partition of
-/// <see cref="BatchLayout"/>, each gradient divided by the planned batch size, received residuals clipped by their receiver.</remarks>
+/// <remarks>The bounds hold for projected gradient descent without momentum from starting weights of 0 (A2), over batches of the sizes of
+/// <see cref="BatchLayout"/> (A3), each gradient divided by the planned batch size (A4), received residuals clipped by their receiver (A5).
+/// docs/proofs/sensitivity.md lists all assumptions, A1 to A8, and where each is enforced.</remarks>
 public sealed record HdpVflParameters
 {
     /// <summary>Family of the model.</summary>
@@ -21,7 +22,7 @@ public sealed record HdpVflParameters
     public required int Epochs { get; init; }
 
     /// <summary>Step size eta.</summary>
-    /// <value>Finite, above 0, and at most 2/(lambda + beta R^2).</value>
+    /// <value>Finite, above 0, and at most 2/(lambda + U beta R^2), but for the weight-noise calibration, which has no such condition.</value>
     public required double StepSize { get; init; }
 
     /// <summary>Penalty lambda of (lambda/2)|w|^2, on every coordinate.</summary>
@@ -32,13 +33,23 @@ public sealed record HdpVflParameters
     /// <value>Finite, above 0.</value>
     public required double WeightNorm { get; init; }
 
-    /// <summary>Bound C on a residual: the active party clips before use and noise, every receiver clips what it receives.</summary>
+    /// <summary>Bound C on a residual before its sample weight: the active party clips before use and noise, every receiver clips what it
+    /// receives to U C.</summary>
     /// <value>Finite, above 0.</value>
     public required double ResidualClip { get; init; }
 
     /// <summary>Bound k_y on |y|, declared, not taken from the data; labels outside are refused. Poisson labels are also at least 0.</summary>
     /// <value>Finite, above 0. Required for Gaussian and Poisson; the paper's binomial takes 1 when it is null, the tight one ignores it.</value>
     public double? TargetBound { get; init; }
+
+    /// <summary>Bound O on |offset| at the active party, declared; offsets outside are refused.</summary>
+    /// <value>Finite, at least 0. Default 0: no offsets.</value>
+    public double OffsetBound { get; init; }
+
+    /// <summary>Bound U on the sample weights u of the active party, 0 &lt;= u &lt;= U, declared. A row's weight is part of its record. The active
+    /// party sends u clip(r, C).</summary>
+    /// <value>Finite, above 0. Null, the default: no weights, u = 1 in every table. Weights in [0, 1] are a bound of 1, not null.</value>
+    public double? WeightBound { get; init; }
 
     /// <summary>Bound R on the length of a row at each party, constant column included.</summary>
     /// <value>Finite, above 0. Default 1, the only value that the paper's formulas cover.</value>
@@ -47,30 +58,50 @@ public sealed record HdpVflParameters
     /// <summary>What two neighbouring tables are.</summary>
     public Adjacency Adjacency { get; init; } = Adjacency.ReplaceOne;
 
+    /// <summary>What of a row may differ. <see cref="PrivacyUnit.Label"/> goes with <see cref="Adjacency.ReplaceOne"/> only.</summary>
+    public PrivacyUnit Unit { get; init; } = PrivacyUnit.Record;
+
+    /// <summary>Whether the batches are the same in every epoch.</summary>
+    public BatchSchedule Schedule { get; init; } = BatchSchedule.Fixed;
+
     /// <summary>Whether the active party has an intercept outside the penalty. The step then contracts nothing: factor max(1, .).</summary>
     public bool FreeIntercept { get; init; }
 
-    /// <summary>Upper bound on the columns of a party. Enters only the allowance for rounding, <see cref="PartyCalibration.ArithmeticSlack"/>.</summary>
+    /// <summary>Upper bound on the columns of a party, every constant included. Enters only the allowances for rounding: of sums, and of vectors
+    /// of one element a column to the noise lattice.</summary>
     /// <value>At least 1. Default 65,536.</value>
     public int MaxColumns { get; init; } = 1 << 16;
 
     /// <summary>Messages of one party, T = e r.</summary>
     public int Releases => checked(Epochs * Batches);
 
-    /// <summary>Lipschitz constant beta of the clipped residual in the linear predictor.</summary>
-    /// <remarks>Gaussian 1, binomial 1/4; Poisson C + k_y, since the residual moves only while e^theta is below C + y.</remarks>
-    internal double Smoothness => Family switch
+    /// <summary>U: 1 without sample weights.</summary>
+    internal double LargestWeight => WeightBound ?? 1;
+
+    /// <summary>Lipschitz constant of the clipped residual in the linear predictor, U beta.</summary>
+    /// <remarks>beta: Gaussian 1, binomial 1/4; Poisson C + k_y, since the residual moves only while e^theta is below C + y.</remarks>
+    internal double Smoothness => LargestWeight * Family switch
     {
         GlmFamilyKind.Gaussian => 1,
         GlmFamilyKind.Binomial => 0.25,
         _ => ResidualClip + TargetBound!.Value,
     };
 
+    /// <summary>Bound on a clipped and weighted residual of the active party itself: U C, for binomial U min(C, 1).</summary>
+    internal double ResidualBound => LargestWeight * (Family == GlmFamilyKind.Binomial ? Math.Min(ResidualClip, 1) : ResidualClip);
+
+    /// <summary>Bound on a residual after the receiver's clip, U C.</summary>
+    internal double ReceivedBound => LargestWeight * ResidualClip;
+
+    /// <summary>kappa: by how many row bounds a row's contribution may move.</summary>
+    internal int Kappa => Adjacency == Adjacency.ReplaceOne ? 2 : 1;
+
     /// <summary>Checks that the numbers are legal and that the sensitivity theorems cover them.</summary>
     /// <param name="calibration">Which theorems.</param>
     /// <exception cref="Diagnostics.ConfigurationException">FL2300: a number is NaN, infinite or out of range; FL2302: no schedule.</exception>
-    /// <exception cref="Diagnostics.PrivacyRefusedException">FL5000: step size above 2/(lambda + beta R^2); FL5001: |1 - eta lambda| above 1;
-    /// FL5002: no target bound for Gaussian or Poisson; FL5003: the paper's formulas with a row norm other than 1.</exception>
+    /// <exception cref="Diagnostics.PrivacyRefusedException">FL5000: step size above 2/(lambda + U beta R^2); FL5001: |1 - eta lambda| above 1;
+    /// FL5002: no target bound for Gaussian or Poisson; FL5003: the paper's formulas with a row norm other than 1; FL5014: unit label with zero-out;
+    /// FL5015: the paper's formulas outside their setting. FL5000 and FL5001 do not apply to weight noise.</exception>
     public void Validate(Calibration calibration)
     {
         _ = new BatchLayout(Rows, Batches);
@@ -79,26 +110,48 @@ public sealed record HdpVflParameters
                 "epochs times batches is not between 1 and 2,147,483,647.", "Give at least 1 epoch, and fewer epochs or batches if there are very many.");
         PrivacyErrors.CheckPositive(StepSize, "stepSize");
         PrivacyErrors.CheckNotNegative(L2, "l2");
-        PrivacyErrors.CheckPositive(WeightNorm, "weightNorm");
-        PrivacyErrors.CheckPositive(ResidualClip, "residualClip");
-        PrivacyErrors.CheckPositive(RowNorm, "rowNorm");
+        PrivacyErrors.CheckPositive(WeightNorm, "weightNorm (A2)");
+        PrivacyErrors.CheckPositive(ResidualClip, "residualClip (A5)");
+        PrivacyErrors.CheckPositive(RowNorm, "rowNorm (A1)");
         PrivacyErrors.CheckPositive(MaxColumns, "maxColumns");
+        PrivacyErrors.CheckNotNegative(OffsetBound, "offset bound");
         if (TargetBound is { } bound)
             PrivacyErrors.CheckPositive(bound, "target bound");
-        if (!Enum.IsDefined(Family) || !Enum.IsDefined(Adjacency) || !Enum.IsDefined(calibration))
-            throw PrivacyErrors.Configuration(PrivacyErrors.InvalidNumber, "family, adjacency or calibration",
+        if (WeightBound is { } weight)
+            PrivacyErrors.CheckPositive(weight, "weight bound");
+        if (!Enum.IsDefined(Family) || !Enum.IsDefined(Adjacency) || !Enum.IsDefined(Unit) || !Enum.IsDefined(Schedule) || !Enum.IsDefined(calibration))
+            throw PrivacyErrors.Configuration(PrivacyErrors.InvalidNumber, "family, adjacency, unit, schedule or calibration",
                 "it has no name.", "Use one of the named values.");
 
         if (TargetBound is null && Family != GlmFamilyKind.Binomial)
             throw PrivacyErrors.Refused(PrivacyErrors.MissingTargetBound, "target bound",
                 $"the sensitivity of the {Family} family needs a declared bound on the label.",
                 "Declare the range of the label; it must not be taken from the data.");
-        if (calibration == Calibration.Paper && RowNorm != 1)
-            throw PrivacyErrors.Refused(PrivacyErrors.PaperRowNorm, "rowNorm",
-                "the published formulas hold for rows of norm 1 only.", "Set rowNorm to 1, or use the tight calibration.");
+        if (Unit == PrivacyUnit.Label && Adjacency != Adjacency.ReplaceOne)
+            throw PrivacyErrors.Refused(PrivacyErrors.NoNullLabel, "unit",
+                "a label cannot be zeroed out: a row without its label still has features that would move.",
+                "Use replace-one with unit label, or zero-out with unit record.");
+        if (calibration == Calibration.Paper)
+            CheckPaper();
+        if (calibration != Calibration.WeightNoise)
+            CheckStep();
+    }
 
-        // Projected gradient steps: affine with factor |1 - eta lambda| at a passive party; at the active one the objective is convex and
-        // (lambda + beta R^2)-smooth, so a step of at most 2 over that is non-expansive (Hardt, Recht and Singer, arXiv 1509.01240, lemma 3.7).
+    private void CheckPaper()
+    {
+        if (RowNorm != 1)
+            throw PrivacyErrors.Refused(PrivacyErrors.PaperRowNorm, "rowNorm",
+                "the published formulas hold for rows of norm 1 only (A1).", "Set rowNorm to 1, or use the tight calibration.");
+        if (Adjacency != Adjacency.ReplaceOne || Unit != PrivacyUnit.Record || Schedule != BatchSchedule.Fixed || WeightBound is not null || OffsetBound != 0)
+            throw PrivacyErrors.Refused(PrivacyErrors.PaperSetting, "calibration paper",
+                "the published formulas are for replaced records, a fixed partition, and neither offsets nor sample weights.",
+                "Use the tight or the weight-noise calibration.");
+    }
+
+    // Projected gradient steps: affine with factor |1 - eta lambda| at a passive party; at the active one the objective is convex and
+    // (lambda + U beta R^2)-smooth, so a step of at most 2 over that is non-expansive (Hardt, Recht and Singer, arXiv 1509.01240, lemma 3.7).
+    private void CheckStep()
+    {
         if (StepSize * L2 > 2)
             throw PrivacyErrors.Refused(PrivacyErrors.PenaltyTooLarge, "stepSize",
                 "stepSize times l2 is above 2, so that the weights of two neighbouring tables drift apart without bound.",
@@ -107,6 +160,6 @@ public sealed record HdpVflParameters
         if (StepSize > largest)
             throw PrivacyErrors.Refused(PrivacyErrors.StepTooLarge, "stepSize",
                 FormattableString.Invariant($"above {largest:G6} a step of the active party can push neighbouring weights apart, and no bound is proved."),
-                "Lower stepSize to that value or below.");
+                "Lower stepSize to that value or below, or use the weight-noise calibration, which has no such condition.");
     }
 }

@@ -2,11 +2,11 @@ using FedLearn.Privacy.Numerics;
 
 namespace FedLearn.Privacy;
 
-/// <summary>Transcript sensitivities of HDP-VFL for replace-one neighbours.</summary>
+/// <summary>Transcript sensitivities of HDP-VFL.</summary>
 /// <remarks>Given everything it received, a party's weights on neighbouring tables drift apart by at most D_t: D_0 = 0,
-/// D_{t+1} = min(2k, c D_t + increment if the replaced row is in batch t), c the contraction factor of a step. Its message then moves by the
+/// D_{t+1} = min(2k, c D_t + increment if the changed row is in batch t), c the contraction factor of a step. Its message then moves by the
 /// row's own bound and, on each other row of the batch, by at most others(D_t). The received values may be chosen by an adversary.
-/// Results are rounded up by at most 5e-14 relative.</remarks>
+/// Results are rounded up by at most 5e-14 relative. Proofs: docs/proofs/sensitivity.md.</remarks>
 public static class HdpVflSensitivity
 {
     /// <summary>Rounding up: sums and the recursion run in double-double arithmetic, elementary functions err by a few 1e-16.</summary>
@@ -16,12 +16,23 @@ public static class HdpVflSensitivity
     /// <param name="parameters">The job's public numbers.</param>
     /// <returns>Both parties' bounds.</returns>
     /// <exception cref="Diagnostics.ConfigurationException">FL2300, FL2302: a number out of range; FL2303: the bound is not finite.</exception>
-    /// <exception cref="Diagnostics.PrivacyRefusedException">FL5000, FL5001, FL5002: see <see cref="HdpVflParameters.Validate"/>.</exception>
+    /// <exception cref="Diagnostics.PrivacyRefusedException">FL5000, FL5001, FL5002, FL5014: see <see cref="HdpVflParameters.Validate"/>.</exception>
     public static HdpVflBounds Tight(HdpVflParameters parameters)
     {
         ArgumentNullException.ThrowIfNull(parameters);
         parameters.Validate(Calibration.Tight);
-        return new(Worst(parameters, ActiveTerms(parameters)), Worst(parameters, PassiveTerms(parameters)));
+        return new(Worst(parameters, ActiveTerms(parameters)),
+            parameters.Unit == PrivacyUnit.Label ? new(0, 0, 0, 0) : Worst(parameters, PassiveTerms(parameters)));
+    }
+
+    /// <summary>What one visit of the changed row moves when both tables reach it with the same weights.</summary>
+    /// <param name="p">The job's public numbers, validated.</param>
+    /// <param name="side">Which party.</param>
+    /// <returns>Bound on the row's own entry, and on its part of the gradient's sum, both as L2 norms.</returns>
+    internal static (double Own, double Gradient) Visit(HdpVflParameters p, PartySide side)
+    {
+        Terms terms = side == PartySide.Active ? ActiveTerms(p) : PassiveTerms(p);
+        return (terms.Own, p.RowNorm * terms.Residual);
     }
 
     /// <summary>The published formulas: final drift at all steps, no contraction, no cap, own bound 2k + drift (HDP-VFL, arXiv 2009.02763).</summary>
@@ -49,47 +60,62 @@ public static class HdpVflSensitivity
 
         PartyBound Bound(double own, double moved) =>
             Round((DoubleDouble)(4.0 * p.Epochs) * own * own,
-                (DoubleDouble)(b * p.Releases) * moved * moved + (DoubleDouble)(4.0 * p.Epochs) * own * moved, 0);
+                (DoubleDouble)(b * p.Releases) * moved * moved + (DoubleDouble)(4.0 * p.Epochs) * own * moved, 0) with
+            { FinalDrift = Math.Min(2 * p.WeightNorm, drift) * (1 + Margin) };
     }
 
     /// <summary>What the recursion needs to know of a party.</summary>
-    /// <param name="Own">Bound on the movement of the replaced row's own entry.</param>
+    /// <param name="Own">Bound on the movement of the changed row's own entry; for unit label, at equal weights.</param>
+    /// <param name="Residual">Bound on the movement of the row's residual times its unit vector: eta R times it over b is the increment of D.</param>
     /// <param name="Contraction">c, at most 1.</param>
-    /// <param name="Increment">Increment of D times the batch size: 2 eta R times the residual bound.</param>
     /// <param name="Others">Bound on the movement of another row's entry, given D.</param>
-    private readonly record struct Terms(double Own, DoubleDouble Contraction, DoubleDouble Increment, Func<double, double> Others);
+    private readonly record struct Terms(double Own, double Residual, DoubleDouble Contraction, Func<double, double> Others);
 
     /// <summary>Passive party: with the received residuals given, its step is affine in w, so c = |1 - eta lambda| for any data.</summary>
     private static Terms PassiveTerms(HdpVflParameters p) => new(
-        2 * p.RowNorm * p.WeightNorm,
+        p.Kappa * p.RowNorm * p.WeightNorm,
+        p.Kappa * p.ReceivedBound,
         Contraction(p, p.L2),
-        (DoubleDouble)2 * p.StepSize * p.RowNorm * p.ResidualClip,
         drift => p.RowNorm * drift);
 
-    /// <summary>Active party: its step descends a convex function, (lambda + beta R^2)-smooth, whatever scores it received.</summary>
+    /// <summary>Active party: its step descends a convex function, (lambda + U beta R^2)-smooth, whatever scores it received.</summary>
     private static Terms ActiveTerms(HdpVflParameters p)
     {
-        double clip = p.ResidualClip, norm = p.RowNorm, target = p.TargetBound ?? 0, beta = p.Smoothness;
+        double clip = p.ResidualClip, norm = p.RowNorm, weight = p.LargestWeight, target = p.TargetBound ?? 0;
+        double score = norm * p.WeightNorm + p.OffsetBound, beta = p.Smoothness;
         DoubleDouble contraction = DoubleDouble.Max(Contraction(p, p.L2), Contraction(p, (DoubleDouble)norm * norm * beta + p.L2));
-        DoubleDouble step = (DoubleDouble)2 * p.StepSize * norm;
-        switch (p.Family)
+
+        // Bounds before the weight u: `change` on |r - r'| of a replaced record, `label` on that of a replaced label at one linear predictor,
+        // `largest` on |r|. The received score is arbitrary, so `largest` is attained, by zero-out and by a weight that goes from U to 0.
+        (double change, double label, double largest) = p.Family switch
         {
-            // Residual theta - y, clipped: own |theta - theta'| + |y - y'|, others 1-Lipschitz.
-            case GlmFamilyKind.Gaussian:
-                return new(Math.Min(2 * clip, 2 * (norm * p.WeightNorm + target)), contraction, step * clip,
-                    drift => Math.Min(2 * clip, norm * drift));
+            // Residual theta - y: |theta - theta'| + |y - y'| at most.
+            GlmFamilyKind.Gaussian => (Math.Min(2 * clip, 2 * (score + target)), Math.Min(2 * clip, 2 * target), clip),
 
-            // Residual sigmoid(theta) - y. Own: sup over the received m of sigmoid(kR - m) + sigmoid(kR + m) = 2 sigmoid(kR).
-            // Others: sup of sigmoid(m + u/2) - sigmoid(m - u/2) = tanh(u/4).
-            case GlmFamilyKind.Binomial:
-                return new(Math.Min(2 * clip, 2 / (1 + Math.Exp(-norm * p.WeightNorm))), contraction, step * Math.Min(clip, 1),
-                    drift => Math.Min(2 * clip, Math.Tanh(norm * drift / 4)));
+            // Residual sigmoid(theta) - y, y in {0, 1}: sup over the received m of sigmoid(h - m) + sigmoid(h + m) = 2 sigmoid(h).
+            GlmFamilyKind.Binomial => (Math.Min(2 * clip, 2 / (1 + Math.Exp(-score))), Math.Min(2 * clip, 1), Math.Min(clip, 1)),
 
-            // Residual e^theta - y lies in [-min(C, k_y), C], and moves only while e^theta < C + y <= C + k_y.
-            default:
-                double own = clip + Math.Min(clip, target);
-                return new(own, contraction, step * clip, drift => Math.Min(own, beta * norm * drift));
-        }
+            // Residual e^theta - y lies in [-min(C, k_y), C].
+            _ => (clip + Math.Min(clip, target), Math.Min(clip + Math.Min(clip, target), target), clip),
+        };
+
+        double own = weight * (p.Unit, p.Adjacency) switch
+        {
+            (PrivacyUnit.Label, _) => label,
+            (_, Adjacency.ZeroOut) => largest,
+            _ => p.WeightBound is null ? change : Math.Max(change, largest),
+        };
+        double residual = p.Unit == PrivacyUnit.Label ? own : p.Kappa * p.ResidualBound;
+
+        // Other rows: Gaussian 1-Lipschitz; binomial sup of sigmoid(m + v/2) - sigmoid(m - v/2) = tanh(v/4); Poisson moves only while
+        // e^theta < C + y <= C + k_y, which is its Lipschitz constant. Never more than the range of the clipped residual.
+        Func<double, double> others = p.Family switch
+        {
+            GlmFamilyKind.Gaussian => drift => weight * Math.Min(2 * clip, norm * drift),
+            GlmFamilyKind.Binomial => drift => weight * Math.Min(2 * clip, Math.Tanh(norm * drift / 4)),
+            _ => drift => Math.Min(weight * change, beta * norm * drift),
+        };
+        return new(own, residual, contraction, others);
     }
 
     /// <summary>|1 - eta curvature|, or 1 when a coordinate is not penalised.</summary>
@@ -102,6 +128,9 @@ public static class HdpVflSensitivity
     /// <summary>The worst record over all batch positions: Delta^2 = max over j of the sum over t, the maximum outside the sum.</summary>
     private static PartyBound Worst(HdpVflParameters p, Terms terms)
     {
+        if (p.Schedule == BatchSchedule.Reshuffled)
+            return Envelope(p, terms);
+
         // Records of one batch have one bound, and D depends on the batch only through its size and a shift in time: before the record's
         // first visit D is 0. So two recursions (ceil and floor) serve all r positions.
         var layout = new BatchLayout(p.Rows, p.Batches);
@@ -125,8 +154,43 @@ public static class HdpVflSensitivity
                 (worst, position) = (drift, t);
         }
 
-        return Round((DoubleDouble)p.Epochs * terms.Own * terms.Own, worst, position);
+        // The smaller batch has the larger increments, and the last batch the fewest steps after its last visit: both are the last position.
+        return Finish(p, terms, worst, position, small.OwnBatch, small.AfterLastVisit);
     }
+
+    /// <summary>A bound over all schedules that visit each row once an epoch, in batches of the layout's sizes.</summary>
+    /// <remarks>With factor 1 instead of c, D never falls. So before its m-th visit, from 0, D is at most D_m = min(2k, m increment) with the
+    /// smallest batch in the increment, and after it at most D_{m+1}, wherever in the epochs the visits are. An epoch has b - 1 other rows in
+    /// the record's batch and n - b elsewhere, which move by others(D_m) and others(D_{m+1}) at most: most with the smallest b.</remarks>
+    private static PartyBound Envelope(HdpVflParameters p, Terms terms)
+    {
+        int size = new BatchLayout(p.Rows, p.Batches).SmallestSize;
+        DoubleDouble increment = Increment(p, terms, size), cap = 2 * p.WeightNorm, drift = 0, sum = 0, ownBatch = 0;
+        for (int epoch = 0; epoch < p.Epochs; epoch++)
+        {
+            DoubleDouble next = DoubleDouble.Min(cap, drift + increment);
+            double before = terms.Others(drift.Hi), after = terms.Others(next.Hi);
+            int times = next == drift ? p.Epochs - epoch : 1;
+            ownBatch += DoubleDouble.Product(before, before) * times;
+            sum += (DoubleDouble.Product(before, before) * (size - 1) + DoubleDouble.Product(after, after) * (p.Rows - size)) * times;
+            if (times > 1)
+                break;
+            drift = next;
+        }
+
+        return Finish(p, terms, sum, 0, ownBatch, DoubleDouble.Min(cap, increment * p.Epochs));
+    }
+
+    private static DoubleDouble Increment(HdpVflParameters p, Terms terms, int size) => (DoubleDouble)p.StepSize * p.RowNorm * terms.Residual / size;
+
+    // Unit label: the row's features are the same in both tables, but its weights are not, so that its entry moves by `Own` and, like any other
+    // row's, by others(D). By Minkowski's inequality the sequence moves by the root of the sum of others(D)^2 over the visits more.
+    private static PartyBound Finish(HdpVflParameters p, Terms terms, DoubleDouble driftSquared, int position, DoubleDouble ownBatch, DoubleDouble last) =>
+        Round((DoubleDouble)p.Epochs * terms.Own * terms.Own, driftSquared, position) with
+        {
+            OwnRowSlack = p.Unit == PrivacyUnit.Label ? Up(ownBatch) : 0,
+            FinalDrift = last.Hi * (1 + Margin),
+        };
 
     private static PartyBound Round(DoubleDouble ownSquared, DoubleDouble driftSquared, int position)
     {
@@ -135,20 +199,22 @@ public static class HdpVflSensitivity
             throw PrivacyErrors.Configuration(PrivacyErrors.BoundOverflow, "weightNorm, residualClip, rowNorm, target bound",
                 "the sensitivity is beyond the range of a double.", "Use smaller bounds.");
         return new(sensitivity, Up(ownSquared), Up(driftSquared), position);
-
-        static double Up(DoubleDouble square) => Math.Sqrt(square.Hi) * (1 + Margin);
     }
+
+    private static double Up(DoubleDouble square) => Math.Sqrt(square.Hi) * (1 + Margin);
 
     /// <summary>Sums over the epochs of others(D)^2 at each phase q (steps since the record's last visit), for one batch size.</summary>
     /// <param name="Every">Element q: sum over the phases 1 to q - 1 and all epochs. Length r + 1.</param>
     /// <param name="ButLast">The same without the last epoch.</param>
     /// <param name="OwnBatch">Sum over all epochs at phase 0, the record's own batch.</param>
-    private readonly record struct Columns(double[] Every, double[] ButLast, DoubleDouble OwnBatch)
+    /// <param name="AfterLastVisit">D right after the record's last visit.</param>
+    private readonly record struct Columns(double[] Every, double[] ButLast, DoubleDouble OwnBatch, DoubleDouble AfterLastVisit)
     {
         public static Columns Of(HdpVflParameters p, Terms terms, int size)
         {
             int r = p.Batches, epochs = p.Epochs;
-            DoubleDouble increment = terms.Increment / size, cap = 2 * p.WeightNorm, drift = DoubleDouble.Zero;
+            DoubleDouble increment = Increment(p, terms, size), cap = 2 * p.WeightNorm, drift = DoubleDouble.Zero;
+            DoubleDouble afterVisit = drift;
             var sums = new DoubleDouble[r];
             int epoch = 0;
             while (epoch < epochs - 1)
@@ -167,7 +233,7 @@ public static class HdpVflSensitivity
 
             double[] butLast = Prefix(sums);
             RunEpoch(1);
-            return new(Prefix(sums), butLast, sums[0]);
+            return new(Prefix(sums), butLast, sums[0], afterVisit);
 
             void RunEpoch(int times)
             {
@@ -179,6 +245,8 @@ public static class HdpVflSensitivity
                     if (q == 0)
                         drift += increment;
                     drift = DoubleDouble.Min(cap, drift);
+                    if (q == 0)
+                        afterVisit = drift;
                 }
             }
         }

@@ -42,7 +42,7 @@ public sealed class InMemoryLedger(TimeProvider? clock = null) : IPrivacyLedger
     public ReadOnlyMemory<byte>? Find(string party, string key)
     {
         lock (_lock)
-            return _kept.TryGetValue((party, key), out ReadOnlyMemory<byte> bytes) ? bytes : null;
+            return _kept.TryGetValue((party, key), out ReadOnlyMemory<byte> bytes) ? bytes : default(ReadOnlyMemory<byte>?);
     }
 
     private void Settle(string runId, double share)

@@ -21,6 +21,10 @@ public enum Calibration
 
     /// <summary>The published formulas (arXiv 2009.02763) with the classical Gaussian, kept to reproduce the paper.</summary>
     Paper = 1,
+
+    /// <summary>Noise on each party's own gradient as well as on its messages: the weights are then part of what the noise covers, so that
+    /// they do not drift, and only the changed row's own entries count.</summary>
+    WeightNoise = 2,
 }
 
 /// <summary>What two neighbouring tables are.</summary>
@@ -29,17 +33,27 @@ public enum Adjacency
     /// <summary>One row of one party's table, its label included, is replaced; ids stay.</summary>
     ReplaceOne = 0,
 
-    /// <summary>One row of one party's table becomes the null row (features 0, residual 0); ids and schedule stay. A replacement is two such
-    /// steps, so this is the weaker statement.</summary>
+    /// <summary>One row of one party's table becomes the null row, features 0 and residual 0; ids, length and schedule stay. A weaker
+    /// statement than <see cref="ReplaceOne"/>: never compare epsilons of the two.</summary>
     ZeroOut = 1,
 }
 
-/// <summary>What a promise of privacy is about.</summary>
+/// <summary>What of a row may differ between neighbouring tables.</summary>
 public enum PrivacyUnit
 {
-    /// <summary>One row of a party's table, features and label.</summary>
+    /// <summary>Everything that one party holds of it: features and, at the active party, label, offset and sample weight.</summary>
     Record = 0,
 
-    /// <summary>The label of one row of the active party's table. Features of every party are unprotected.</summary>
+    /// <summary>Its label only. Messages of passive parties then depend on nothing private but what the active party released.</summary>
     Label = 1,
+}
+
+/// <summary>How rows are put into batches, by a rule that is public and independent of data (A3).</summary>
+public enum BatchSchedule
+{
+    /// <summary>One partition for all epochs.</summary>
+    Fixed = 0,
+
+    /// <summary>A new partition each epoch, drawn from a public seed; each row is in one batch an epoch.</summary>
+    Reshuffled = 1,
 }

@@ -13,9 +13,11 @@ internal sealed class GlmActiveTrainer(GlmWork work, IReadOnlyList<IPartyChannel
     private readonly GlmPlan _plan = work.Plan;
     private readonly double[] _weights = new double[work.Train.Dimension];
     private readonly double[] _trainScores = new double[work.Train.Rows];
-    private readonly RoundClock _clock = new(work.Mechanism);
+    private readonly RoundClock _clock = new(work);
 
     private double _firstLoss, _lastLoss;
+    // Labels in the order of the last epoch's scores.
+    private double[]? _lastLabels;
     private double? _squaredNorm;
 
     public async Task<GlmTraining> RunAsync(CancellationToken cancellationToken)
@@ -30,7 +32,7 @@ internal sealed class GlmActiveTrainer(GlmWork work, IReadOnlyList<IPartyChannel
         // In private modes the training metrics come from the noisy scores of the last epoch: nothing more is asked of the passive parties.
         if (!_plan.Private)
             await EvaluateAsync(work.Train, _trainScores, rounds, cancellationToken).ConfigureAwait(false);
-        MetricSet train = Measure(_trainScores, trainLabels);
+        MetricSet train = Measure(_trainScores, _plan.Private && _lastLabels is { } inOrder ? inOrder : trainLabels);
         MetricSet? test = null;
         if (work.Test.Rows > 0 && (_plan.SendsTestScores || passives.Count == 0))
         {
@@ -52,11 +54,19 @@ internal sealed class GlmActiveTrainer(GlmWork work, IReadOnlyList<IPartyChannel
         BatchLayout layout = work.Layout;
         double[] gradient = new double[_weights.Length], reused = new double[layout.LargestSize];
         double epochLoss = 0;
+        LinearPart rows = work.Train;
+        double[] labels = trainLabels;
         for (int round = 0; round < work.Rounds; round++)
         {
             int batch = round % layout.Count, start = layout.Start(batch), size = layout.Size(batch);
+            if (batch == 0)
+            {
+                (rows, int[]? order) = work.InEpoch(round / layout.Count);
+                labels = order is null ? trainLabels : [.. order.Select(row => trainLabels[row])];
+            }
+
             Memory<double> z = _trainScores.AsMemory(start, size);
-            work.Train.Scores(start, _weights, z.Span);                                                 // z_A = X_A w_A    [b]
+            rows.Scores(start, _weights, z.Span);                                                 // z_A = X_A w_A    [b]
             foreach (IPartyChannel passive in passives)
             {
                 Scores scores = await _clock.WaitAsync(passive.ReceiveAsync<Scores>(round, size, cancellationToken)).ConfigureAwait(false);
@@ -66,8 +76,8 @@ internal sealed class GlmActiveTrainer(GlmWork work, IReadOnlyList<IPartyChannel
             VectorKernels.Clip(z.Span, _plan.ScoreClip);
             // The clipped residual: what A noises, and what it uses itself ("clean" means not noised).
             double[] r = work.Mechanism is null ? new double[size] : reused;
-            ReadOnlySpan<double> labels = trainLabels.AsSpan(start, size);
-            _plan.Family.Residuals(z.Span, labels, r.AsSpan(0, size));                                  // r = dl/dz        [b]
+            ReadOnlySpan<double> y = labels.AsSpan(start, size);
+            _plan.Family.Residuals(z.Span, y, r.AsSpan(0, size));                                       // r = dl/dz        [b]
             VectorKernels.Clip(r.AsSpan(0, size), _plan.ResidualClip);
             work.CheckFinite(round, r.AsSpan(0, size));
             if (passives.Count > 0)
@@ -78,9 +88,9 @@ internal sealed class GlmActiveTrainer(GlmWork work, IReadOnlyList<IPartyChannel
                     await _clock.WaitAsync(passive.SendAsync(round, released, cancellationToken)).ConfigureAwait(false);
             }
 
-            epochLoss += _plan.Family.LossSum(z.Span, trainLabels.AsSpan(start, size));
-            work.Train.Gradient(start, r.AsSpan(0, size), gradient);                                    // X_A' r           [d_A]
-            work.Train.Step(_weights, gradient, _plan.Job.Training.StepSize, _plan.Job.Model.L2, size, _plan.WeightNorm);
+            epochLoss += _plan.Family.LossSum(z.Span, labels.AsSpan(start, size));
+            rows.Gradient(start, r.AsSpan(0, size), gradient);                                          // X_A' r           [d_A]
+            work.Step(_weights, gradient, size);
             if (round + 1 < work.Rounds)
                 work.Mechanism?.Prefetch(layout.Size((round + 1) % layout.Count));
             if (batch == layout.Count - 1)
@@ -93,6 +103,7 @@ internal sealed class GlmActiveTrainer(GlmWork work, IReadOnlyList<IPartyChannel
             }
         }
 
+        _lastLabels = labels;
         return work.Rounds;
     }
 

@@ -12,21 +12,30 @@ internal static class GlmClaims
 
     public static GlmPrivacyStatement State(GlmPlan plan, GlmPartyOptions party, PartyCalibration? calibration, bool scalingFromData, int testRows)
     {
+        GlmPrivacyOptions privacy = plan.Job.Privacy;
         if (calibration is null)
-            return new GlmPrivacyStatement { Mode = plan.Job.Privacy.Mode, SecureNoise = true };
-        PrivacyBudget budget = (party.Budget ?? plan.Job.Privacy.Budget)!;
-        bool testNoise = plan.Job.Privacy.TestNoiseSeed is not null;
+            return new GlmPrivacyStatement
+            {
+                Mode = privacy.Mode,
+                SecureNoise = true,
+                Claims = plan.Private && party.Party.Role == PartyRole.Passive
+                    ? [$"no claim: privacy.unit is label, so the messages of '{party.Party.Name}' are disclosed and its features are unprotected"] : [],
+            };
+        PrivacyBudget budget = plan.BudgetOf(party)!;
+        bool testNoise = privacy.TestNoiseSeed is not null;
         var warnings = new List<string>(calibration.Warnings);
         if (testNoise)
             warnings.Insert(0, TestNoiseNotice);
         if (plan.PreprocessingOptions.Scaling == Scaling.None)
             warnings.Add("preprocessing.scaling is none: the claim assumes that the columns were prepared without looking at the private rows");
+        if (privacy.Adjacency == Adjacency.ZeroOut)
+            warnings.Add("adjacency is zero-out, a weaker promise than replace-one: for replacing a row, the same messages cost twice this mu");
         if (!testNoise)
-            warnings.Add(CsprngNoise.AccuracyStatement + " That error is not part of delta.");
+            warnings.Add(CsprngNoise.AccuracyStatement);
         warnings.Add("charges are kept in memory: spending over several jobs is not added up");
         return new GlmPrivacyStatement
         {
-            Mode = plan.Job.Privacy.Mode,
+            Mode = privacy.Mode,
             Calibration = calibration,
             Budget = budget,
             SecureNoise = !testNoise,
@@ -37,13 +46,22 @@ internal static class GlmClaims
 
     private static string Claim(GlmPlan plan, GlmPartyOptions party, PartyCalibration calibration, PrivacyBudget budget, bool scalingFromData, int testRows)
     {
-        string scope = testRows == 0 || !plan.SendsTestScores ? "training messages only: "
-            : $"training messages only; scores disclosed for {testRows} evaluation rows are outside this claim: ";
-        string unit = party.Party.Role == PartyRole.Active ? "one row of its table, features and label" : "one row of its table";
+        GlmPrivacyOptions privacy = plan.Job.Privacy;
+        bool active = party.Party.Role == PartyRole.Active, covered = privacy.Evaluation == EvaluationDisclosure.Charged;
+        // Final weights with their own noise, or the whole path of noisy weights, are part of what is paid for.
+        string scope = testRows == 0 || !plan.SendsTestScores || (covered && active) ? "training messages only"
+            : !covered ? $"training messages only; scores disclosed for {testRows} evaluation rows are outside this claim"
+            : $"training messages, final weights and all later scores of training rows; the features of {testRows} evaluation rows themselves are outside this claim";
+        string unit = (privacy.Unit, privacy.Adjacency) switch
+        {
+            (PrivacyUnit.Label, _) => "changing the label of one row, the features of every party being unprotected",
+            (_, Adjacency.ZeroOut) => "making one row of its table the null row (features and residual 0)",
+            _ => active ? "replacing one row of its table, features and label" : "replacing one row of its table",
+        };
         // The classical formula does not reach the delta asked for at large epsilon; what is claimed is what the noise gives.
         double delta = Math.Max(budget.Delta, calibration.ActualDelta ?? 0);
         string condition = scalingFromData ? "; conditional on scaling constants taken from the data" : "";
         return string.Create(CultureInfo.InvariantCulture,
-            $"{scope}all messages of '{party.Party.Name}' together are ({budget.Epsilon:R}, {delta:R})-differentially private (mu = {calibration.Mu:G6}) for replacing {unit}, against all other parties together, the ids and the schedule being public{condition}");
+            $"{scope}: all messages of '{party.Party.Name}' together are ({budget.Epsilon:R}, {delta:R})-differentially private (mu = {calibration.Mu:G6}) for {unit}, against all other parties together, the ids and the schedule being public{condition}");
     }
 }

@@ -46,6 +46,10 @@ public enum EvaluationDisclosure
 
     /// <summary>No such message, and no test metrics.</summary>
     None = 1,
+
+    /// <summary>A passive party adds noise to its final weights once, pays for it, and uses only those from then on: every later score of a
+    /// training row is then covered by its claim. Features of new rows stay disclosed by their scores.</summary>
+    Charged = 2,
 }
 
 /// <summary>How the parties find their common rows.</summary>
@@ -103,7 +107,13 @@ public sealed record GlmTrainingOptions
     /// <value>Default 0.</value>
     public long Seed { get; init; }
 
-    /// <summary>Packing of score and residual vectors on the wire. Values are rounded to it before they are released.</summary>
+    /// <summary>Whether every epoch cuts its batches from a new public order of the rows (<see cref="EpochOrder"/>) instead of one fixed order.
+    /// SGD only.</summary>
+    /// <value>Default false.</value>
+    public bool Reshuffle { get; init; }
+
+    /// <summary>Packing of score and residual vectors on the wire. Values are rounded to it before they are
+    /// disclosed; what gets noise travels as lattice integers instead.</summary>
     public ElementType MessagePrecision { get; init; } = ElementType.Float64;
 }
 
@@ -127,8 +137,19 @@ public sealed record GlmPrivacyOptions
     /// <summary>What two neighbouring tables are.</summary>
     public Adjacency Adjacency { get; init; } = Adjacency.ReplaceOne;
 
+    /// <summary>What the promise is about.</summary>
+    public PrivacyUnit Unit { get; init; } = PrivacyUnit.Record;
+
+    /// <summary>Weight noise only: share of mu squared that the messages get; the party's own noisy gradients get the rest.</summary>
+    /// <value>Above 0 and below 1. Default 0.5.</value>
+    public double Share { get; init; } = 0.5;
+
     /// <summary>What is sent to evaluate the model.</summary>
     public EvaluationDisclosure Evaluation { get; init; } = EvaluationDisclosure.Disclosed;
+
+    /// <summary>Charged evaluation only: share of a passive party's mu squared that the noise on its final weights gets.</summary>
+    /// <value>Above 0 and below 1. Default 0.2.</value>
+    public double EvaluationShare { get; init; } = 0.2;
 
     /// <summary>Seed of test noise. The job is then NOT PRIVATE and says so first. Null, the default: noise from the operating system's CSPRNG.</summary>
     public ulong? TestNoiseSeed { get; init; }

@@ -36,6 +36,7 @@ public static class GlmJobTerms
                 Optional(json, "residualClip", t.ResidualClip);
                 json.WriteString("optimizer", GlmPlan.OptimizerOf(job).ToString());
                 json.WriteNumber("seed", t.Seed);
+                json.WriteBoolean("reshuffle", t.Reshuffle);
                 json.WriteString("messagePrecision", t.MessagePrecision.ToString());
             }),
             ("privacy", json =>
@@ -46,7 +47,10 @@ public static class GlmJobTerms
                     return;
                 json.WriteString("calibration", p.Calibration.ToString());
                 json.WriteString("adjacency", p.Adjacency.ToString());
+                json.WriteString("unit", p.Unit.ToString());
+                json.WriteNumber("share", p.Share);
                 json.WriteString("evaluation", p.Evaluation.ToString());
+                json.WriteNumber("evaluationShare", p.EvaluationShare);
                 foreach (GlmPartyOptions party in job.Parties)
                 {
                     PrivacyBudget? budget = party.Budget ?? p.Budget;

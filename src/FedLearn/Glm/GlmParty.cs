@@ -106,17 +106,17 @@ public sealed class GlmParty
         CheckRowNorms(train);
         bool freeIntercept = IsActive && _plan.FreeIntercept;
         using var account = new GlmAccount(_plan, _input, digest);
-        IPrivacyReservation? reservation = null;
-        GaussianMechanism? mechanism = null;
         PartyCalibration? calibration = null;
-        if (_plan.Private && channels.Count > 0)
+        IPrivacyReservation? reservation = null;
+        if (channels.Count > 0 && _plan.Noises(_options.Party.Role))
         {
-            calibration = _plan.Calibrate(_options, trainRows.Length, layout);
+            calibration = _plan.Calibrate(_options, layout, train.Columns + (freeIntercept ? 1 : 0));
             reservation = account.Reserve(IsActive ? "gaussian: training residuals" : "gaussian: training scores", Parameters(calibration),
-                PrivacyUnit.Record, calibration.Releases, 0, calibration.Mu * calibration.Mu);
-            mechanism = new GaussianMechanism(calibration.MessageNoise, account.Noise(_input.Party), reservation);
+                job.Privacy.Unit, calibration.Releases, 0, calibration.Mu * calibration.Mu);
         }
 
+        GaussianMechanism? Mechanism(NoiseCalibration? noise, string stream) =>
+            noise is null ? null : new GaussianMechanism(noise, account.Noise(_input.Party + stream), reservation!);
         var work = new GlmWork
         {
             Plan = _plan,
@@ -124,9 +124,12 @@ public sealed class GlmParty
             Layout = layout,
             Train = new LinearPart(train, freeIntercept),
             Test = new LinearPart(testMatrix, freeIntercept),
-            Mechanism = mechanism,
+            Mechanism = Mechanism(calibration?.MessageNoise, ""),
+            GradientNoise = Mechanism(calibration?.GradientNoise, "\0gradient"),
+            WeightNoise = Mechanism(calibration?.EvaluationNoise, "\0weights"),
+            // No epoch costs less than an earlier one, so m of e epochs cost at most m/e of mu squared.
             EpsilonAfter = calibration is null ? null : rounds => GaussianDp.Epsilon(
-                calibration.Mu * Math.Sqrt((double)rounds / calibration.Releases), (_options.Budget ?? job.Privacy.Budget)!.Delta),
+                calibration.Mu * Math.Sqrt((double)((rounds - 1) / layout.Count + 1) / _plan.Epochs), _plan.BudgetOf(_options)!.Delta),
             Progress = progress,
         };
         GlmWarmup.Run(_plan, work.Train);
@@ -151,7 +154,7 @@ public sealed class GlmParty
             AlignmentLeaks = channels.Count > 0 ? HashedAlignment.Leaks : [],
             StopReason = outcome.StopReason,
             Timing = outcome.Timing,
-            Privacy = GlmClaims.State(_plan, _options, calibration, map.DependsOnData, testRows.Length),
+            Privacy = GlmClaims.State(_plan, _options, calibration, map.DependsOnData, channels.Count > 0 ? testRows.Length : 0),
             Releases = channels.SelectMany(c => c.Releases).GroupBy(r => r.Key).ToDictionary(g => g.Key, g => g.Sum(r => r.Value)),
             Traffic = Sum(channels),
             Train = outcome.TrainMetrics,

@@ -10,7 +10,7 @@ internal sealed class GlmPassiveTrainer(GlmWork work, IPartyChannel active)
 {
     private readonly GlmPlan _plan = work.Plan;
     private readonly double[] _weights = new double[work.Train.Dimension];
-    private readonly RoundClock _clock = new(work.Mechanism);
+    private readonly RoundClock _clock = new(work);
 
     public async Task<GlmTraining> RunAsync(CancellationToken cancellationToken)
     {
@@ -19,6 +19,8 @@ internal sealed class GlmPassiveTrainer(GlmWork work, IPartyChannel active)
             : (await SgdAsync(cancellationToken).ConfigureAwait(false), GlmStopReason.RoundLimit);
         GlmTiming timing = _clock.Stop(_plan.Optimizer == GlmOptimizer.Lbfgs ? rounds : _plan.Epochs);
         work.CheckFinite(rounds, _weights);
+        // From here on the party knows and uses the noisy weights alone.
+        work.WeightNoise?.Perturb(_weights, "final weights");
         if (!_plan.Private)
             await EvaluateAsync(work.Train, rounds, "evaluation: training rows", cancellationToken).ConfigureAwait(false);
         if (work.Test.Rows > 0 && _plan.SendsTestScores)
@@ -30,12 +32,15 @@ internal sealed class GlmPassiveTrainer(GlmWork work, IPartyChannel active)
     {
         BatchLayout layout = work.Layout;
         double[] scores = new double[layout.LargestSize], gradient = new double[_weights.Length], residuals = new double[layout.LargestSize];
+        LinearPart rows = work.Train;
         for (int round = 0; round < work.Rounds; round++)
         {
             int batch = round % layout.Count, start = layout.Start(batch), size = layout.Size(batch);
+            if (batch == 0)
+                rows = work.InEpoch(round / layout.Count).Rows;
             // A channel in memory hands the vector itself over, so a vector that was sent is not written again.
             double[] z = work.Mechanism is null ? new double[size] : scores;
-            work.Train.Scores(start, _weights, z.AsSpan(0, size));                                      // z = X w          [b]
+            rows.Scores(start, _weights, z.AsSpan(0, size));                                            // z = X w          [b]
             work.CheckFinite(round, z.AsSpan(0, size));
             Released<Scores> released = work.Release(round, new Scores(z.AsMemory(0, size), _plan.ElementType), z, "training scores");
             await _clock.WaitAsync(active.SendAsync(round, released, cancellationToken)).ConfigureAwait(false);
@@ -45,8 +50,8 @@ internal sealed class GlmPassiveTrainer(GlmWork work, IPartyChannel active)
             Residuals received = await _clock.WaitAsync(active.ReceiveAsync<Residuals>(round, size, cancellationToken)).ConfigureAwait(false);
             received.Values.Span.CopyTo(residuals);                                                     // r, from the active party [b]
             VectorKernels.Clip(residuals.AsSpan(0, size), _plan.ResidualClip);                          // A5: the receiver clips
-            work.Train.Gradient(start, residuals.AsSpan(0, size), gradient);                            // X' r             [d]
-            work.Train.Step(_weights, gradient, _plan.Job.Training.StepSize, _plan.Job.Model.L2, size, _plan.WeightNorm);
+            rows.Gradient(start, residuals.AsSpan(0, size), gradient);                                  // X' r             [d]
+            work.Step(_weights, gradient, size);
             if (batch == layout.Count - 1)
                 work.Report(round + 1, null);
         }

@@ -49,7 +49,13 @@ internal sealed class GlmPlan
 
     public ElementType ElementType => Job.Training.MessagePrecision;
 
-    public bool SendsTestScores => !Private || Job.Privacy.Evaluation == EvaluationDisclosure.Disclosed;
+    public bool SendsTestScores => !Private || Job.Privacy.Evaluation != EvaluationDisclosure.None;
+
+    /// <summary>Why a message of a party that adds no noise may leave, for the report.</summary>
+    public string DisclosureReason => Private ? "unit label" : "mode none";
+
+    /// <summary>Whether a party of this role adds noise to its training messages.</summary>
+    public bool Noises(PartyRole role) => Private && (role == PartyRole.Active || Job.Privacy.Unit == PrivacyUnit.Record);
 
     /// <summary>Checks a job and fills in its defaults.</summary>
     public static GlmPlan Create(GlmJob job)
@@ -95,21 +101,34 @@ internal sealed class GlmPlan
     }
 
     /// <summary>Calibrates the noise of one party.</summary>
-    public PartyCalibration Calibrate(GlmPartyOptions party, int trainRows, BatchLayout layout)
+    /// <param name="party">The party.</param>
+    /// <param name="layout">Its batches.</param>
+    /// <param name="columns">Its columns, every constant and intercept included.</param>
+    public PartyCalibration Calibrate(GlmPartyOptions party, BatchLayout layout, int columns)
     {
-        PrivacyBudget budget = (party.Budget ?? Job.Privacy.Budget)!;
-        return HdpVflCalibration.Calibrate(Parameters(party, trainRows, layout), Job.Privacy.Calibration,
+        PrivacyBudget budget = BudgetOf(party)!;
+        return HdpVflCalibration.Calibrate(Parameters(party, layout) with { MaxColumns = Math.Max(1, columns) }, Noise,
             party.Party.Role == PartyRole.Active ? PartySide.Active : PartySide.Passive, budget.Epsilon, budget.Delta);
     }
 
-    private HdpVflParameters Parameters(GlmPartyOptions party, int trainRows, BatchLayout layout)
+    public PrivacyBudget? BudgetOf(GlmPartyOptions party) => party.Budget ?? Job.Privacy.Budget;
+
+    /// <summary>How mu squared is turned into noise.</summary>
+    public HdpVflNoise Noise => new(Job.Privacy.Calibration)
+    {
+        Share = Job.Privacy.Share,
+        EvaluationShare = Job.Privacy.Evaluation == EvaluationDisclosure.Charged ? Job.Privacy.EvaluationShare : null,
+    };
+
+    /// <summary>The public numbers that a party's noise rests on.</summary>
+    public HdpVflParameters Parameters(GlmPartyOptions party, BatchLayout layout)
     {
         bool active = party.Party.Role == PartyRole.Active;
         double rowNorm = PreprocessingOptions.RowNorm;
         return new HdpVflParameters
         {
             Family = Family.ProvedBounds!.Value,
-            Rows = trainRows,
+            Rows = layout.Rows,
             Batches = layout.Count,
             Epochs = Epochs,
             StepSize = Job.Training.StepSize,
@@ -120,6 +139,8 @@ internal sealed class GlmPlan
             // A free intercept is one more column of ones at the active party, outside the row bound (A1 counts it all the same).
             RowNorm = active && FreeIntercept ? Math.BitIncrement(Math.Sqrt(rowNorm * rowNorm + 1)) : rowNorm,
             Adjacency = Job.Privacy.Adjacency,
+            Unit = Job.Privacy.Unit,
+            Schedule = Job.Training.Reshuffle ? BatchSchedule.Reshuffled : BatchSchedule.Fixed,
             FreeIntercept = active && FreeIntercept,
         };
     }
@@ -133,7 +154,7 @@ internal sealed class GlmPlan
             throw Refused(GlmErrors.LabelRangeMissing, $"party '{party.Party.Name}', data.labelRange", $"the sensitivity of the {Family.Name} family needs a declared range of the label.",
                 "Declare data.labelRange: [low, high] by the nature of the label, not by looking at the data.");
         int batches = Job.Training.BatchesPerEpoch ?? 1;
-        Parameters(party, batches, new BatchLayout(batches, batches)).Validate(Job.Privacy.Calibration);
+        Parameters(party, new BatchLayout(batches, batches)).Validate(Job.Privacy.Calibration);
     }
 
     // Binomial labels are bounded by their domain. The label bound does not enter a passive party's own sensitivity, and it does not know it.
@@ -148,18 +169,18 @@ internal sealed class GlmPlan
             throw Refused(GlmErrors.FamilyNotPrivate, "model.family", $"the family '{Family.Name}' has no proved sensitivity bounds.",
                 "Use gaussian, binomial or poisson, or privacy.mode none.");
         if (Optimizer != GlmOptimizer.Sgd)
-            throw Refused(GlmErrors.OptimizerNotPrivate, "training.optimizer", "the sensitivity proof holds for projected SGD without momentum only.",
+            throw Refused(GlmErrors.OptimizerNotPrivate, "training.optimizer", "the sensitivity proof holds for projected SGD without momentum only (A8).",
                 "Leave training.optimizer out or set it to sgd.");
         if (training.WeightNorm is null || training.ResidualClip is null)
-            throw Refused(GlmErrors.BoundsMissing, "training", "hdp-vfl needs weightNorm (k) and residualClip (C): the noise is calibrated to them.",
+            throw Refused(GlmErrors.BoundsMissing, "training", "hdp-vfl needs weightNorm (k, A2) and residualClip (C, A5): the noise is calibrated to them.",
                 "Set both; 1 and 1 are a good start for binomial models on rows of length 1.");
         if (PreprocessingOptions.Rows == RowBound.None)
-            throw Refused(GlmErrors.RowsNotBounded, "preprocessing.rows", "the sensitivity proof needs rows of bounded length.", "Set preprocessing.rows to clip or normalize.");
+            throw Refused(GlmErrors.RowsNotBounded, "preprocessing.rows", "the sensitivity proof needs rows of bounded length (A1).", "Set preprocessing.rows to clip or normalize.");
         foreach (GlmPartyOptions party in Job.Parties)
-            if (party.Budget is null && Job.Privacy.Budget is null)
+            if (BudgetOf(party) is null)
                 throw Refused(GlmErrors.BudgetMissing, $"party '{party.Party.Name}'", "no epsilon and delta are given.", "Set privacy.epsilon and privacy.delta.");
         foreach (GlmPartyOptions party in Job.Parties)
-            HdpVflCalibration.CheckBudget((party.Budget ?? Job.Privacy.Budget)!.Epsilon, (party.Budget ?? Job.Privacy.Budget)!.Delta);
+            HdpVflCalibration.CheckBudget(BudgetOf(party)!.Epsilon, BudgetOf(party)!.Delta);
     }
 
     private static void CheckNumbers(GlmJob job)
@@ -175,6 +196,8 @@ internal sealed class GlmPlan
         Check(t.WeightNorm is null || (double.IsFinite(t.WeightNorm.Value) && t.WeightNorm > 0), "training.weightNorm", "is not a finite number above 0");
         Check(t.ResidualClip is null || (double.IsFinite(t.ResidualClip.Value) && t.ResidualClip > 0), "training.residualClip", "is not a finite number above 0");
         CheckRounds(EpochsOf(job), t.BatchesPerEpoch ?? 1);
+        Check(job.Privacy.Share is > 0 and < 1, "privacy.share", "is not between 0 and 1");
+        Check(job.Privacy.EvaluationShare is > 0 and < 1, "privacy.evaluationShare", "is not between 0 and 1");
         double rowNorm = PreprocessingOf(job).RowNorm;
         Check(double.IsFinite(rowNorm) && rowNorm > 0, "preprocessing.rowNorm", "is not a finite number above 0");
         if (job.Split is SplitRule.ByHash split)

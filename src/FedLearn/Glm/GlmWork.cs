@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using System.Numerics.Tensors;
 using FedLearn.Diagnostics;
 using FedLearn.Numerics;
 using FedLearn.Privacy;
@@ -18,8 +19,38 @@ internal sealed class GlmWork
 
     public required LinearPart Test { get; init; }
 
-    /// <summary>Null in mode none: values are then disclosed.</summary>
-    public required GaussianMechanism? Mechanism { get; init; }
+    /// <summary>Noise of the training messages. Null where they are disclosed.</summary>
+    public GaussianMechanism? Mechanism { get; init; }
+
+    /// <summary>Noise of the party's own mean gradients. Null but with weight noise.</summary>
+    public GaussianMechanism? GradientNoise { get; init; }
+
+    /// <summary>Noise of the final weights. Null but in a charged evaluation.</summary>
+    public GaussianMechanism? WeightNoise { get; init; }
+
+    /// <summary>Training rows in the order of an epoch; <see cref="Train"/> unless the job reshuffles.</summary>
+    public (LinearPart Rows, int[]? Order) InEpoch(int epoch)
+    {
+        if (!Plan.Job.Training.Reshuffle)
+            return (Train, null);
+        int[] order = EpochOrder.Of(Train.Rows, Plan.Job.Training.Seed, epoch);
+        return (_shuffled = Train.Reordered(order, _shuffled), order);
+    }
+
+    private LinearPart? _shuffled;
+
+    /// <summary>One step from the sum of gradients over a batch: w becomes Proj_k((1 - eta lambda) w - eta (g/b + noise)).</summary>
+    public void Step(Span<double> weights, Span<double> gradient, int batchRows)
+    {
+        if (GradientNoise is not null)
+        {
+            TensorPrimitives.Divide(gradient, batchRows, gradient);
+            GradientNoise.Perturb(gradient, "own gradient");
+            batchRows = 1;
+        }
+
+        Train.Step(weights, gradient, Plan.Job.Training.StepSize, Plan.Job.Model.L2, batchRows, Plan.WeightNorm);
+    }
 
     public required Func<int, double>? EpsilonAfter { get; init; }
 
@@ -38,7 +69,7 @@ internal sealed class GlmWork
             CheckFinite(round, buffer.AsSpan(0, value.Length));
         }
 
-        return Disclosure.Unprotected(value, name + ": mode none");
+        return Disclosure.Unprotected(value, $"{name}: {Plan.DisclosureReason}");
     }
 
     public void Report(int roundsDone, double? loss) =>
@@ -66,7 +97,7 @@ internal sealed record GlmTraining(double[] Weights, GlmStopReason StopReason, G
 }
 
 /// <summary>Splits the time of the training rounds into waiting, noise and the rest.</summary>
-internal sealed class RoundClock(GaussianMechanism? mechanism)
+internal sealed class RoundClock(GlmWork work)
 {
     private readonly long _start = Stopwatch.GetTimestamp();
     private long _waited;
@@ -89,7 +120,7 @@ internal sealed class RoundClock(GaussianMechanism? mechanism)
     public GlmTiming Stop(int epochs)
     {
         double training = Stopwatch.GetElapsedTime(_start).TotalSeconds, wait = (double)_waited / Stopwatch.Frequency;
-        double noise = mechanism?.NoiseTime.TotalSeconds ?? 0;
+        double noise = (work.Mechanism?.NoiseTime.TotalSeconds ?? 0) + (work.GradientNoise?.NoiseTime.TotalSeconds ?? 0);
         return new GlmTiming(training, Math.Max(0, training - wait - noise), wait, noise, epochs);
     }
 }

@@ -13,6 +13,17 @@ internal sealed class LinearPart(DenseMatrix rows, bool freeIntercept)
     /// <summary>Coordinates under the penalty: all but the free intercept.</summary>
     public int Penalised => rows.Columns;
 
+    /// <summary>The same rows in another order, in the memory of an earlier result where there is one.</summary>
+    public LinearPart Reordered(int[] order, LinearPart? reuse)
+    {
+        var target = reuse ?? new LinearPart(new DenseMatrix(rows.Rows, rows.Columns), freeIntercept);
+        for (int i = 0; i < order.Length; i++)
+            rows.Row(order[i]).CopyTo(target.Row(i));
+        return target;
+    }
+
+    private Span<double> Row(int index) => rows.Row(index);
+
     public void Scores(int start, ReadOnlySpan<double> weights, Span<double> scores)
     {
         LinearKernels.Scores(rows, start, weights[..rows.Columns], scores);

@@ -198,7 +198,12 @@ public sealed class RunFileTests : IDisposable
     [InlineData("training.batchSize", "64", RunFileErrors.Contradiction)]
     [InlineData("training.seed", "1.5", RunFileErrors.OutOfRange)]
     [InlineData("training.seed", "1e40", RunFileErrors.OutOfRange)]
-    [InlineData("training.optimizer", "\"adam\"", RunFileErrors.UnknownWord)]
+    [InlineData("training.optimizer", "\"newton\"", RunFileErrors.UnknownWord)]
+    [InlineData("training.reshuffle", "1", RunFileErrors.WrongType)]
+    [InlineData("privacy.unit", "\"column\"", RunFileErrors.UnknownWord)]
+    [InlineData("privacy.share", "1", RunFileErrors.OutOfRange)]
+    [InlineData("privacy.share", "0", RunFileErrors.OutOfRange)]
+    [InlineData("privacy.evaluationShare", "1.5", RunFileErrors.OutOfRange)]
     [InlineData("training.messagePrecision", "\"float16\"", RunFileErrors.UnknownWord)]
     [InlineData("model", null, RunFileErrors.MissingKey)]
     [InlineData("model.family", null, RunFileErrors.MissingKey)]
@@ -251,19 +256,44 @@ public sealed class RunFileTests : IDisposable
         Refused<ConfigurationException>(With(Private, path, json), id, part);
 
     [Theory]
-    [InlineData("training.optimizer", "\"accelerated\"")]
-    [InlineData("training.optimizer", "\"irls\"")]
     [InlineData("privacy.mode", "\"one-round\"")]
     [InlineData("privacy.mode", "\"label-dp\"")]
     [InlineData("privacy.mode", "\"he\"")]
-    [InlineData("privacy.calibration", "\"weight-noise\"")]
-    [InlineData("privacy.adjacency", "\"zero-out\"")]
-    [InlineData("privacy.evaluation", "\"charged\"")]
     [InlineData("model.family", "\"multinomial\"")]
     [InlineData("model.type", "\"dssm\"")]
     [InlineData("alignment", "\"psi\"")]
     public void Load_SettingOfALaterRelease_SaysSo(string path, string json) =>
         Assert.Contains("later release", Refused<ConfigurationException>(With(Private, path, json), RunFileErrors.NotYet, path).Cause, StringComparison.Ordinal);
+
+    [Theory]
+    [InlineData("training.optimizer", "\"accelerated\"")]
+    [InlineData("training.optimizer", "\"irls\"")]
+    [InlineData("training.optimizer", "\"adam\"")]
+    [InlineData("training.momentum", "0.9")]
+    [InlineData("training.warmStart", "\"model\"")]
+    [InlineData("training.classWeights", "{ \"1\": 2 }")]
+    public void Load_WhatBreaksTheProof_IsRefusedInAPrivateModeAndComesLaterElsewhere(string path, string json)
+    {
+        Assert.Equal(5, Refused<PrivacyRefusedException>(With(Private, path, json), RunFileErrors.OptimizerRefused, path).ExitCode);
+        Refused<ConfigurationException>(With(Plain, path, json), RunFileErrors.NotYet, path);
+    }
+
+    [Fact]
+    public void Load_PrivacyEngineKeys_AreMapped()
+    {
+        string text = Private;
+        foreach ((string path, string json) in new[] { ("calibration", "\"weight-noise\""), ("adjacency", "\"zero-out\""), ("share", "0.7"), ("evaluation", "\"charged\""), ("evaluationShare", "0.1") })
+            text = With(text, "privacy." + path, json);
+        RunFile run = Load(With(text, "training.reshuffle", "true"));
+        GlmPrivacyOptions privacy = run.Job.Privacy;
+        Assert.Equal((Calibration.WeightNoise, Adjacency.ZeroOut, PrivacyUnit.Record, 0.7), (privacy.Calibration, privacy.Adjacency, privacy.Unit, privacy.Share));
+        Assert.Equal((EvaluationDisclosure.Charged, 0.1, true), (privacy.Evaluation, privacy.EvaluationShare, run.Job.Training.Reshuffle));
+        Assert.Empty(run.Ignored);
+        Assert.Equal(PrivacyUnit.Label, Load(With(Private, "privacy.unit", "\"label\"")).Job.Privacy.Unit);
+        // A share that nothing uses is said to be ignored.
+        Assert.Contains("privacy.share", Load(With(Private, "privacy.share", "0.7")).Ignored);
+        Assert.Contains("privacy.evaluationShare", Load(With(Private, "privacy.evaluationShare", "0.7")).Ignored);
+    }
 
     [Fact]
     public void Load_DssmModel_ReportsNothingElse() =>

@@ -154,7 +154,7 @@ public class GaussianMechanismTests
 
         public string RunId => "run";
 
-        public ReadOnlyMemory<byte>? Find(int index) => index < Messages.Count ? Messages[index] : null;
+        public ReadOnlyMemory<byte>? Find(int index) => index < Messages.Count ? Messages[index] : default(ReadOnlyMemory<byte>?);
 
         public void Keep(int index, ReadOnlySpan<byte> message)
         {

@@ -11,7 +11,7 @@ public class LatticeVectorTests
     public void Pack_AnyIntegersAndWidth_AgreesWithABigIntegerAndComesBack() => Prop.ForAll(
         Gen.Choose(LatticeVector.FewestBits, LatticeVector.MostBits).SelectMany(bits =>
             Gen.Choose(0, 70).SelectMany(length => Gen.Choose(int.MinValue, int.MaxValue).Two().ArrayOf(length)
-                .Select(words => (bits, words.Select(w => (((long)w.Item1 << 32) ^ (uint)w.Item2) >> (64 - bits)).ToArray())))).ToArbitrary(),
+                .Select(words => (bits, words.Select(w => unchecked(((long)w.Item1 << 32) ^ (uint)w.Item2) >> (64 - bits)).ToArray())))).ToArbitrary(),
         ((int Bits, long[] Integers) sample) =>
         {
             LatticeVector packed = LatticeVector.Pack([.. sample.Integers.Select(i => (double)i)], 0.25, sample.Bits);

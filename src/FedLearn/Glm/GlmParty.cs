@@ -134,15 +134,25 @@ public sealed class GlmParty
         };
         GlmWarmup.Run(_plan, work.Train);
         await AgreeOnRowsAsync(channels, trainRows.Length, testRows.Length, RowSplit.Fingerprint48(test), cancellationToken).ConfigureAwait(false);
-        GlmTraining outcome = IsActive
-            ? await new GlmActiveTrainer(work, channels, Labels(trainRows), Labels(testRows)).RunAsync(cancellationToken).ConfigureAwait(false)
-            : await new GlmPassiveTrainer(work, channels[0]).RunAsync(cancellationToken).ConfigureAwait(false);
+        double[] trainLabels = IsActive ? Labels(trainRows) : [], testLabels = IsActive ? Labels(testRows) : [];
+        var labels = new LabelRelease(_plan, _input, _options, account);
+        bool scalingFromData = map.DependsOnData;
+        Task<GlmTraining> training = (_plan.Mode, IsActive) switch
+        {
+            (PrivacyMode.OneRound, true) => new OneRoundActive(work, channels, labels, trainRows, trainLabels, testLabels).RunAsync(cancellationToken),
+            (PrivacyMode.OneRound, false) => new OneRoundPassive(work, channels[0], account, _options, scalingFromData).RunAsync(cancellationToken),
+            (PrivacyMode.LabelDp, true) => LabelDp.ActiveAsync(work, channels, labels, trainRows, trainLabels, testLabels, cancellationToken),
+            (PrivacyMode.LabelDp, false) => LabelDp.PassiveAsync(work, channels[0], cancellationToken),
+            (_, true) => new GlmActiveTrainer(work, channels, trainLabels, testLabels).RunAsync(cancellationToken),
+            _ => new GlmPassiveTrainer(work, channels[0]).RunAsync(cancellationToken),
+        };
+        GlmTraining outcome = await training.ConfigureAwait(false);
         foreach (IPartyChannel channel in channels)
             await channel.CompleteAsync(cancellationToken).ConfigureAwait(false);
 
         double[] weights = outcome.Weights;
         var model = new GlmModel(job.Name, digest, _options.Party, _plan.Family.Name, map,
-            freeIntercept ? weights[..^1] : weights, freeIntercept ? weights[^1] : null);
+            freeIntercept ? weights[..^1] : weights, freeIntercept ? weights[^1] : null, outcome.PeerLink);
         return new GlmPartyResult
         {
             Party = _options.Party,
@@ -154,11 +164,12 @@ public sealed class GlmParty
             AlignmentLeaks = channels.Count > 0 ? HashedAlignment.Leaks : [],
             StopReason = outcome.StopReason,
             Timing = outcome.Timing,
-            Privacy = GlmClaims.State(_plan, _options, calibration, map.DependsOnData, channels.Count > 0 ? testRows.Length : 0),
+            Privacy = outcome.Statement ?? GlmClaims.State(_plan, _options, calibration, scalingFromData, channels.Count > 0 ? testRows.Length : 0),
             Releases = channels.SelectMany(c => c.Releases).GroupBy(r => r.Key).ToDictionary(g => g.Key, g => g.Sum(r => r.Value)),
             Traffic = Sum(channels),
             Train = outcome.TrainMetrics,
             Test = outcome.TestMetrics,
+            GuestOnly = IsActive && _plan.Private ? GuestOnly.Fit(job.Model.Family, work.Train, work.Test, trainLabels, testLabels) : null,
             Objective = outcome.Objective,
             Warnings = [.. outcome.Warnings, .. IgnoredColumns()],
         };
@@ -214,7 +225,7 @@ public sealed class GlmParty
     // A1 holds by construction of the feature map; an error there would void the claim silently, so it is checked.
     private void CheckRowNorms(DenseMatrix rows)
     {
-        if (!_plan.Private)
+        if (!_plan.BoundsRows)
             return;
         double limit = _plan.PreprocessingOptions.RowNorm * (1 + 1e-12);
         for (int i = 0; i < rows.Rows; i++)

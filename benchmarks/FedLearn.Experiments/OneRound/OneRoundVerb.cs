@@ -27,13 +27,13 @@ internal static class OneRoundVerb
         Converters = { new JsonStringEnumConverter(JsonNamingPolicy.CamelCase) },
     };
 
-    /// <summary>How a data set is modelled. Ranges of labels are declared: they are limits of the quantity, not found in the rows.</summary>
+    /// <summary>How a data set is modelled. Released labels are clipped to their range.</summary>
     private static readonly Dictionary<string, Subject> Subjects = new()
     {
         ["adult"] = new(GlmFamilies.Binomial, new PreprocessingOptions { Scaling = Scaling.Declared, Rows = RowBound.Clip, Constant = true }, null),
         ["credit"] = new(GlmFamilies.Binomial, new PreprocessingOptions { Scaling = Scaling.Rounded, Rows = RowBound.Normalize, Constant = true }, null),
-        ["motor"] = new(GlmFamilies.Gaussian, new PreprocessingOptions { Scaling = Scaling.Rounded, Rows = RowBound.Normalize, Constant = true }, (-3, 3)),
-        ["dvisits"] = new(GlmFamilies.Poisson, new PreprocessingOptions { Scaling = Scaling.Rounded, Rows = RowBound.Normalize, Constant = true }, (0, 10)),
+        ["motor"] = new(GlmFamilies.Gaussian, new PreprocessingOptions { Scaling = Scaling.Rounded, Rows = RowBound.Normalize, Constant = true }, (-2.1, 2.1)),
+        ["dvisits"] = new(GlmFamilies.Poisson, new PreprocessingOptions { Scaling = Scaling.Rounded, Rows = RowBound.Normalize, Constant = true }, (0, 3)),
     };
 
     /// <summary>What must be reached: the least mean of each metric.</summary>

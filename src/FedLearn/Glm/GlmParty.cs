@@ -214,7 +214,8 @@ public sealed class GlmParty
             string Place() => $"{_input.Table.PlaceOf(i)}, label";
             if (_plan.Family.LabelFault(labels[i]) is { } fault)
                 throw new BadInputException(GlmErrors.IllegalLabel, Place(), fault, $"Mend the row, or choose a family that fits the labels instead of {_plan.Family.Name}.");
-            if (_options.LabelRange is { } range && !(labels[i] >= range.Low && labels[i] <= range.High))
+            // One-round training clips labels to the range where it releases them, and fits the active party's own model to them as they are.
+            if (_plan.Mode != PrivacyMode.OneRound && _options.LabelRange is { } range && !(labels[i] >= range.Low && labels[i] <= range.High))
                 throw new BadInputException(GlmErrors.LabelOutsideRange, Place(), "the label is outside the declared range.",
                     "Declare a range that holds by the nature of the label, not by looking at the data, or mend the row.");
         }

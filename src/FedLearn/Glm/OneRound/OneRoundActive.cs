@@ -32,7 +32,7 @@ internal sealed class OneRoundActive(GlmWork work, IReadOnlyList<IPartyChannel> 
                     link = new GlmPeerLink(center, (range.High - range.Low) / 1000);
             }
 
-            PosteriorShare share = OneRoundRefit.Share(work.Train, scores, variance, passives.Count * ks * ks / 2, cancellationToken);
+            PosteriorShare share = OneRoundRefit.Share(work.Train, scores, variance, passives.Count * ks * ks, cancellationToken);
             offsets = share.Mean;
             TensorPrimitives.Multiply(offsets, scale, offsets);
             link?.Apply(offsets);

@@ -18,19 +18,19 @@ internal static class OneRoundRefit
     private const int Folds = 3;
     private const double FitTolerance = 1e-8;
 
-    /// <summary>Penalties that cross-validation chooses from.</summary>
-    private static readonly double[] Penalties = [1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1];
+    /// <summary>Prior variances of m that cross-validation chooses from, as shares of the largest that clipped scores allow.</summary>
+    private static readonly double[] Shares = [1, 1e-1, 1e-2, 1e-3, 1e-4, 1e-6];
 
     /// <summary>Posterior mean of the others' share: scores s = share + noise, share = m(x) + N(0, tau^2), m a ridge regression of s on the own features.</summary>
     /// <param name="part">Own rows.</param>
     /// <param name="scores">Sum of the noisy scores received, shape [n].</param>
     /// <param name="variance">Variance of their noise together.</param>
-    /// <param name="largestSignal">Upper bound on tau^2: ks^2/2 for each passive party.</param>
+    /// <param name="largest">Largest variance that the share can have: ks^2 for each passive party, since |score| is at most ks.</param>
     /// <param name="cancellationToken">Stops.</param>
-    public static PosteriorShare Share(LinearPart part, double[] scores, double variance, double largestSignal, CancellationToken cancellationToken)
+    public static PosteriorShare Share(LinearPart part, double[] scores, double variance, double largest, CancellationToken cancellationToken)
     {
-        double[] mean = Ridge(part, scores, BestPenalty(part, scores, cancellationToken), null, 1e-6, cancellationToken).Scores;
-        double signal = Math.Clamp(MeanSquare(scores, mean, 0, scores.Length) - variance, 0, largestSignal), rho = signal / (signal + variance);
+        double[] mean = Ridge(part, scores, BestPenalty(part, scores, variance, largest, cancellationToken), null, 1e-6, cancellationToken).Scores;
+        double signal = Math.Clamp(MeanSquare(scores, mean, 0, scores.Length) - variance, 0, largest / 2), rho = signal / (signal + variance);
         if (!(rho >= 0))
             rho = 0;                                                                                    // no signal and no noise
         for (int i = 0; i < mean.Length; i++)
@@ -79,16 +79,17 @@ internal static class OneRoundRefit
     /// <summary>kappa = 1/sqrt(1 + pi variance/8): the mean of a sigmoid over a normal offset is nearly a sigmoid of the shrunk mean (MacKay 1992).</summary>
     public static double Attenuation(double variance) => 1 / Math.Sqrt(1 + Math.PI * variance / 8);
 
-    private static double BestPenalty(LinearPart part, double[] scores, CancellationToken cancellationToken)
+    private static double BestPenalty(LinearPart part, double[] scores, double variance, double largest, CancellationToken cancellationToken)
     {
         int n = scores.Length;
-        if (n < 2 * Folds)
-            return Penalties[^1];
         double best = 0, least = double.PositiveInfinity;
         double[] used = new double[n];
-        foreach (double penalty in Penalties)
+        foreach (double share in Shares)
         {
-            double error = 0;
+            // Coefficients of prior variance v give x.b that variance on rows of length 1, and the penalty noise/(n v).
+            double penalty = Math.Max(variance / (n * share * largest), 1e-8), error = 0;
+            if (n < 2 * Folds)
+                return penalty;
             for (int fold = 0; fold < Folds; fold++)
             {
                 // Rows are in the order of the digests of their ids: a run of them is a random sample.

@@ -20,6 +20,15 @@ public static class PrivacyErrors
     /// <summary>A share of the budget is not strictly between 0 and 1.</summary>
     public const string InvalidShare = "FL2307";
 
+    /// <summary>A sampling rate is not above 0 and at most 1.</summary>
+    public const string InvalidSamplingRate = "FL2304";
+
+    /// <summary>The number of steps, or the order alpha, is out of range.</summary>
+    public const string InvalidSteps = "FL2305";
+
+    /// <summary>The numbers are legal, but beyond what the accountant can compute.</summary>
+    public const string BeyondAccountant = "FL2306";
+
     /// <summary>The step size is too large for the sensitivity bound of the active party.</summary>
     public const string StepTooLarge = "FL5000";
 
@@ -58,6 +67,9 @@ public static class PrivacyErrors
 
     /// <summary>The published formulas do not cover the setting.</summary>
     public const string PaperSetting = "FL5015";
+
+    /// <summary>Amplification by sampling was asked for against an observer who sees the sample.</summary>
+    public const string SampleIsSeen = "FL5010";
 
     /// <summary>A value that is to be released is NaN or infinite.</summary>
     public const string NotFinite = "FL6300";

@@ -107,6 +107,7 @@ internal static class PartyDocument
             ["evaluationSigma"] = c?.EvaluationNoise?.Sigma,
             ["actualDelta"] = c?.ActualDelta,
             ["secureNoise"] = c is null ? null : statement.SecureNoise,
+            ["noise"] = c is null ? null : statement.SecureNoise ? CsprngNoise.AccuracyStatement : GlmClaims.TestNoiseNotice,
             ["claims"] = Texts(statement.Claims),
             ["warnings"] = Texts(statement.Warnings),
         };

@@ -30,8 +30,6 @@ internal static class GlmClaims
             warnings.Add("preprocessing.scaling is none: the claim assumes that the columns were prepared without looking at the private rows");
         if (privacy.Adjacency == Adjacency.ZeroOut)
             warnings.Add("adjacency is zero-out, a weaker promise than replace-one: for replacing a row, the same messages cost twice this mu");
-        if (!testNoise)
-            warnings.Add(CsprngNoise.AccuracyStatement);
         warnings.Add("charges are kept in memory: spending over several jobs is not added up");
         return new GlmPrivacyStatement
         {

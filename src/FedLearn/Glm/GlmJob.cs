@@ -193,7 +193,7 @@ public sealed record GlmPartyOptions
     /// <summary>This party's own budget; null for the job's.</summary>
     public PrivacyBudget? Budget { get; init; }
 
-    /// <summary>Active party only: the declared range of the label, [low, high]. A label outside it is refused. Gives the label bound k_y.</summary>
+    /// <summary>Active party only: the declared range of the label, [low, high]. A label outside it is refused, or clipped where one-round training releases it. Gives the label bound k_y.</summary>
     /// <value>Required for Gaussian and Poisson in private modes.</value>
     public (double Low, double High)? LabelRange { get; init; }
 }

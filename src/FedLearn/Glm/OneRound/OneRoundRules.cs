@@ -13,6 +13,9 @@ internal static class OneRoundRules
         if (job.Model.Family.ProvedBounds is null)
             throw Refused(GlmErrors.FamilyNotPrivate, "model.family", $"the family '{job.Model.Family.Name}' has no proved sensitivity bounds.",
                 "Use gaussian, binomial or poisson, or privacy.mode none.");
+        if (job.Privacy.Adjacency != Adjacency.ReplaceOne)
+            throw Refused(GlmOneRoundErrors.AdjacencyNotProved, "privacy.adjacency", "the claims of this mode are about replacing a row, which is the stronger promise.",
+                "Leave adjacency out.");
         bool labelsOnly = plan.Mode == PrivacyMode.LabelDp;
         if (labelsOnly)
             CheckLabelDp(plan);
@@ -46,9 +49,8 @@ internal static class OneRoundRules
         if (plan.FreeIntercept)
             throw Refused(GlmOneRoundErrors.FreeIntercept, "model.intercept", "the proof of one-round training needs a penalty on every coordinate, the constant's too.",
                 "Write true: in a private mode it is a penalised constant column at every party.");
-        if (plan.Job.Privacy.Adjacency != Adjacency.ReplaceOne || plan.Job.Privacy.Unit != PrivacyUnit.Record)
-            throw Refused(GlmOneRoundErrors.AdjacencyNotProved, "privacy", "one-round training is proved for replacing a record, which is the strongest of the promises.",
-                "Leave adjacency and unit out; for labels alone use the mode label-dp.");
+        if (plan.Job.Privacy.Unit != PrivacyUnit.Record)
+            throw Refused(GlmOneRoundErrors.AdjacencyNotProved, "privacy.unit", "one-round training protects whole records.", "Leave unit out; for labels alone use the mode label-dp.");
         if (plan.PreprocessingOptions.Rows == RowBound.None)
             throw Refused(GlmErrors.RowsNotBounded, "preprocessing.rows", "the sensitivity proof needs rows of bounded length (A1).", "Set preprocessing.rows to clip or normalize.");
         Parameters(plan, 1, 1, new OneRoundColumn(.5, 1, 1, 1)).Validate();
@@ -64,6 +66,8 @@ internal static class OneRoundRules
             throw Refused(GlmOneRoundErrors.FamilyNotBinary, "model.family", "label-dp jobs train on randomised 0/1 labels.", "Use the binomial family, or the mode one-round.");
         if (plan.Optimizer != GlmOptimizer.Sgd)
             throw new ConfigurationException(GlmOneRoundErrors.InvalidSetting, "training.optimizer", "label-dp trains with sgd.", "Leave training.optimizer out or set it to sgd.");
+        if (plan.Job.Privacy.Evaluation == EvaluationDisclosure.Charged)
+            throw new ConfigurationException(GlmOneRoundErrors.InvalidSetting, "privacy.evaluation", "label-dp protects no features, so there is nothing to charge for.", "Use disclosed or none.");
         // A debiased label is below 0 or above 1, so the loss falls for ever along some directions.
         if (plan.Job.Model.L2 == 0 && double.IsPositiveInfinity(plan.WeightNorm))
             throw Refused(GlmOneRoundErrors.Unbounded, "model.l2", "the loss of debiased labels can be unbounded below.", "Set model.l2 above 0, or training.weightNorm.");

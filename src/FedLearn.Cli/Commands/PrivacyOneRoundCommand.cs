@@ -94,7 +94,7 @@ internal static class PrivacyOneRoundCommand
 
     private static OneRoundColumn[] Columns(JsonObject document, double[]? range, int classes, double? rate, double epsilon, double delta)
     {
-        if (range is not null)
+        if (range is { Length: 2 })
         {
             if (classes != 2)
                 throw new ConfigurationException(CliErrors.OptionsDisagree, "--classes", "a label has either classes or a range.", "Leave one of the two out.");

@@ -31,7 +31,7 @@ internal static class PartyDocument
             ["family"] = job.Model.Family.Name,
             ["l2"] = job.Model.L2,
             ["optimizer"] = job.Privacy.Mode == PrivacyMode.OneRound ? "newton" : GlmPlan.OptimizerOf(job).ToString().ToLowerInvariant(),
-            ["epochs"] = job.Privacy.Mode == PrivacyMode.OneRound ? 1 : GlmPlan.EpochsOf(job),
+            ["epochs"] = GlmPlan.EpochsOf(job),
             ["stopReason"] = Camel(result.StopReason.ToString()),
             ["transport"] = run.Transport.Kind == TransportKind.Grpc ? "grpc" : "in-memory",
         };

@@ -83,7 +83,7 @@ internal sealed class GlmPlan
     public static GlmOptimizer OptimizerOf(GlmJob job) => job.Training.Optimizer
         ?? (job.Privacy.Mode == PrivacyMode.None && (job.Training.BatchesPerEpoch ?? 1) == 1 && job.Training.BatchSize is null ? GlmOptimizer.Lbfgs : GlmOptimizer.Sgd);
 
-    public static int EpochsOf(GlmJob job) => job.Training.Epochs ?? (OptimizerOf(job) == GlmOptimizer.Lbfgs ? 200 : 10);
+    public static int EpochsOf(GlmJob job) => job.Privacy.Mode == PrivacyMode.OneRound ? 1 : job.Training.Epochs ?? (OptimizerOf(job) == GlmOptimizer.Lbfgs ? 200 : 10);
 
     public static PreprocessingOptions PreprocessingOf(GlmJob job) => job.Preprocessing
         ?? (job.Privacy.Mode == PrivacyMode.None

@@ -209,7 +209,7 @@ internal sealed class RunFileReader(string path, OwnSide? self = null)
 
     private GlmPrivacyOptions Privacy(Section privacy, PrivacyMode mode)
     {
-        GlmOneRoundOptions oneRound = OneRound(privacy.Object("oneRound"));
+        Section oneRound = privacy.Object("oneRound");
         if (mode != PrivacyMode.OneRound)
             Ignore(privacy, "oneRound");
         if (mode == PrivacyMode.None)
@@ -241,7 +241,7 @@ internal sealed class RunFileReader(string path, OwnSide? self = null)
             Mode = mode,
             Calibration = mode == PrivacyMode.HdpVfl ? calibration : Calibration.Tight,
             Budget = _jobEpsilon is { } epsilon && _jobDelta is { } delta ? new PrivacyBudget(epsilon, delta) : null,
-            OneRound = oneRound,
+            OneRound = mode == PrivacyMode.OneRound ? OneRound(oneRound) : new(),
             Adjacency = adjacency,
             Unit = unit,
             Share = share,

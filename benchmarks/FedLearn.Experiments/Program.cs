@@ -10,5 +10,6 @@ var root = new RootCommand("Experiments of FedLearn: the figures that the docume
     SearchVerb.Create(),
     OneRoundVerb.Create(),
     GrpcSpeedVerb.Create(),
+    NoiseSpeedVerb.Create(),
 };
 return await root.Parse(args).InvokeAsync().ConfigureAwait(false);

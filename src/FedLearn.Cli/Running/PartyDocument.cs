@@ -16,7 +16,10 @@ internal static class PartyDocument
     public static string? NoticeOf(RunFile run) => run.Job.Privacy.TestNoiseSeed is null ? null : GlmClaims.TestNoiseNotice;
 
     /// <summary>Report of one party: its own figures, and what every party knows of the job.</summary>
-    public static JsonObject Of(RunFile run, GlmPartyResult result)
+    /// <param name="run">The job.</param>
+    /// <param name="self">The party.</param>
+    /// <param name="result">What it achieved.</param>
+    public static JsonObject Of(RunFile run, RunFileParty self, GlmPartyResult result)
     {
         GlmJob job = run.Job;
         var report = new JsonObject();
@@ -42,7 +45,7 @@ internal static class PartyDocument
         report["rows"] = new JsonObject { ["train"] = result.TrainRows, ["test"] = result.TestRows };
         report["timing"] = Timing(result.Timing);
         report["alignment"] = new JsonObject { ["method"] = "hashed", ["commonRows"] = result.CommonRows, ["leaks"] = Texts(result.AlignmentLeaks) };
-        report["parties"] = new JsonArray(Party(result, job.Privacy));
+        report["parties"] = new JsonArray(Party(result, job.Privacy, self.Ledger));
         report["roles"] = new JsonArray(new JsonObject { ["role"] = "coordinator", ["hostedBy"] = job.Parties.First(p => p.Party.Role == PartyRole.Active).Party.Name });
         report["ignored"] = Texts(run.Ignored);
         report["warnings"] = Texts([.. run.Warnings, .. result.Warnings]);
@@ -67,7 +70,7 @@ internal static class PartyDocument
         return merged;
     }
 
-    private static JsonObject Party(GlmPartyResult result, GlmPrivacyOptions options) => new()
+    private static JsonObject Party(GlmPartyResult result, GlmPrivacyOptions options, RunFileLedger ledger) => new()
     {
         ["name"] = result.Party.Name,
         ["role"] = result.Party.Role == PartyRole.Active ? "active" : "passive",
@@ -76,7 +79,7 @@ internal static class PartyDocument
         ["messagesSent"] = result.Traffic.MessagesSent,
         ["peakMemoryBytes"] = PeakMemory(),
         ["timing"] = Timing(result.Timing),
-        ["privacy"] = Privacy(result.Privacy, options),
+        ["privacy"] = Privacy(result.Privacy, options, ledger),
         ["model"] = new JsonObject { ["weightsSha256"] = result.Model.WeightsSha256, ["features"] = result.Model.Weights.Count },
         ["releases"] = new JsonArray([.. result.Releases.OrderBy(r => r.Key.Name, StringComparer.Ordinal).Select(r => (JsonNode)new JsonObject
         {
@@ -86,10 +89,10 @@ internal static class PartyDocument
         })]),
     };
 
-    private static JsonObject Privacy(GlmPrivacyStatement statement, GlmPrivacyOptions options)
+    private static JsonObject Privacy(GlmPrivacyStatement statement, GlmPrivacyOptions options, RunFileLedger ledger)
     {
         if (statement.OneRound is { } oneRound)
-            return OneRound(statement, oneRound);
+            return OneRound(statement, oneRound, ledger);
         PartyCalibration? c = statement.Calibration;
         return new JsonObject
         {
@@ -112,12 +115,13 @@ internal static class PartyDocument
             ["actualDelta"] = c?.ActualDelta,
             ["secureNoise"] = c is null ? null : statement.SecureNoise,
             ["noise"] = c is null ? null : statement.SecureNoise ? CsprngNoise.AccuracyStatement : GlmClaims.TestNoiseNotice,
+            ["ledger"] = statement.Spent is { } spent ? Ledger(spent, ledger, statement.Budget!.Delta) : null,
             ["claims"] = Texts(statement.Claims),
             ["warnings"] = Texts(statement.Warnings),
         };
     }
 
-    private static JsonObject OneRound(GlmPrivacyStatement statement, OneRoundStatement released)
+    private static JsonObject OneRound(GlmPrivacyStatement statement, OneRoundStatement released, RunFileLedger ledger)
     {
         OneRoundCalibration? c = released.Calibration;
         return new JsonObject
@@ -142,8 +146,22 @@ internal static class PartyDocument
             ["evaluationSigma"] = c?.WeightNoise?.Sigma,
             ["secureNoise"] = statement.SecureNoise,
             ["noise"] = statement.SecureNoise ? CsprngNoise.AccuracyStatement : GlmClaims.TestNoiseNotice,
+            ["ledger"] = statement.Spent is { } spent ? Ledger(spent, ledger, statement.Budget!.Delta) : null,
             ["claims"] = Texts(statement.Claims),
             ["warnings"] = Texts(statement.Warnings),
+        };
+    }
+
+    /// <summary>What the party's rows have cost over all jobs, for replacing a row: at the delta of the lifetime budget, else of the job.</summary>
+    private static JsonObject Ledger(PrivacyTotal spent, RunFileLedger ledger, double jobDelta)
+    {
+        double delta = ledger.Budget?.Delta ?? jobDelta;
+        return new JsonObject
+        {
+            ["path"] = Path.GetFileName(ledger.Path),
+            ["spentEpsilon"] = delta > 0 || spent.MuSquared == 0 ? Finite(spent.Epsilon(delta)) : null,
+            ["delta"] = delta,
+            ["budget"] = ledger.Budget is { } budget ? new JsonObject { ["epsilon"] = budget.Epsilon, ["delta"] = budget.Delta } : null,
         };
     }
 

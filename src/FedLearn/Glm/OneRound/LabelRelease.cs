@@ -28,17 +28,31 @@ internal sealed class LabelRelease(GlmPlan plan, GlmPartyInput input, GlmPartyOp
         return new NoisyTargetMechanism(low, high, budget.Epsilon, budget.Delta);
     }
 
+    /// <summary>Refuses what the party's budget does not allow, before a peer is met.</summary>
+    public void Check()
+    {
+        bool labelsOnly = plan.Mode == PrivacyMode.LabelDp;
+        if (plan.Family.ProvedBounds == GlmFamilyKind.Binomial)
+        {
+            RandomizedResponse response = ResponseOf(plan);
+            PrivacyUnit unit = labelsOnly ? PrivacyUnit.Label : PrivacyUnit.Record;
+            if (account.Ledger.Find(account.Party, KeyOf(response, unit)) is null)
+                account.Check("randomised response: labels", unit, response.Epsilon, 0);
+            return;
+        }
+
+        NoisyTargetMechanism mechanism = Mechanism();
+        if (account.Ledger.Find(account.Party, KeyOf(mechanism)) is null)
+            account.Check("gaussian: labels", PrivacyUnit.Record, 0, mechanism.Mu * mechanism.Mu);
+    }
+
     /// <summary>Randomised 0/1 labels of some rows of the table.</summary>
     /// <param name="response">The mechanism.</param>
     /// <param name="rows">Rows of the table.</param>
     /// <param name="unit">What the charge protects: the record when nothing else of it is released, else the label.</param>
     public Released<RandomizedLabels> Randomized(RandomizedResponse response, int[] rows, PrivacyUnit unit)
     {
-        // Labels paid for as a part of their records serve for labels too, not the other way round.
-        string description = string.Create(CultureInfo.InvariantCulture, $"randomised response, 2 classes, epsilon {response.Epsilon:R}");
-        string key = Key(PrivacyUnit.Record, description);
-        if (unit == PrivacyUnit.Label && account.Ledger.Find(account.Party, key) is null)
-            key = Key(unit, description);
+        string key = KeyOf(response, unit);
         Keep(key, unit, "randomised response: labels", new JsonObject { ["epsilon"] = response.Epsilon, ["flipProbability"] = response.OtherProbability },
             response.Epsilon, 0, () => response.Randomize([.. Ordered().Select(y => (byte)plan.Family.Canonical(y))],
                 plan.Job.Privacy.TestNoiseSeed is { } seed ? new TestUniform(seed, account.Party + "\0labels") : new CsprngUniform()));
@@ -50,11 +64,21 @@ internal sealed class LabelRelease(GlmPlan plan, GlmPartyInput input, GlmPartyOp
     /// <param name="rows">Rows of the table.</param>
     public Released<NoisyTargets> Noisy(NoisyTargetMechanism mechanism, int[] rows)
     {
-        string key = Key(PrivacyUnit.Record, string.Create(CultureInfo.InvariantCulture, $"gaussian, range {mechanism.Low:R} to {mechanism.High:R}, sigma {mechanism.Sigma:R}"));
+        string key = KeyOf(mechanism);
         Keep(key, PrivacyUnit.Record, "gaussian: labels", new JsonObject { ["mu"] = mechanism.Mu, ["sigmaCharged"] = mechanism.Sigma, ["sensitivity"] = mechanism.High - mechanism.Low },
             0, mechanism.Mu * mechanism.Mu, () => mechanism.Randomize([.. Ordered()], account.Noise(account.Party + "\0labels")));
         return mechanism.Release(account.Ledger, account.Party, key, input.Table.Ids.Count, Places(rows));
     }
+
+    // Labels paid for as a part of their records serve for labels too, not the other way round.
+    private string KeyOf(RandomizedResponse response, PrivacyUnit unit)
+    {
+        string description = string.Create(CultureInfo.InvariantCulture, $"randomised response, 2 classes, epsilon {response.Epsilon:R}"), key = Key(PrivacyUnit.Record, description);
+        return unit == PrivacyUnit.Label && account.Ledger.Find(account.Party, key) is null ? Key(unit, description) : key;
+    }
+
+    private string KeyOf(NoisyTargetMechanism mechanism) =>
+        Key(PrivacyUnit.Record, string.Create(CultureInfo.InvariantCulture, $"gaussian, range {mechanism.Low:R} to {mechanism.High:R}, sigma {mechanism.Sigma:R}"));
 
     private void Keep(string key, PrivacyUnit unit, string name, JsonObject parameters, double pureEpsilon, double muSquared, Func<byte[]> draw)
     {

@@ -55,6 +55,21 @@ internal static class OneRoundClaims
         Claims = [$"no claim: the mode is label-dp, so the messages of '{party}' are disclosed and its features are unprotected"],
     };
 
+    /// <summary>A statement with what the ledger says once the run has ended.</summary>
+    public static GlmPrivacyStatement Settled(GlmPrivacyStatement statement, GlmAccount account, PrivacyTotal? spent)
+    {
+        if (statement.OneRound is not { } released)
+            return statement;
+        var warnings = new List<string>(statement.Warnings);
+        if (account.Ledger.Warning is { } warning)
+            warnings.Add(warning);
+        if (released.LabelsReused == true)
+            spent = account.Ledger.Spent(account.Party, account.DataSet, statement.Mode == PrivacyMode.LabelDp ? PrivacyUnit.Label : PrivacyUnit.Record);
+        else if (spent is null)
+            warnings.Add("the end of this run could not be written to the ledger, where it stays charged in full");
+        return statement with { Spent = spent, Warnings = warnings };
+    }
+
     private static string NearlyPlain(RandomizedResponse response) => response.Epsilon >= 5
         ? Text($"; at this epsilon a label is flipped with probability {response.OtherProbability:G2} only: what is sent is nearly the plain label") : "";
 

@@ -8,5 +8,6 @@ var root = new RootCommand("Experiments of FedLearn: the figures that the docume
     AccuracyVerb.Create(),
     SearchVerb.Create(),
     GrpcSpeedVerb.Create(),
+    NoiseSpeedVerb.Create(),
 };
 return await root.Parse(args).InvokeAsync().ConfigureAwait(false);

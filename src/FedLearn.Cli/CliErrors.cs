@@ -15,6 +15,12 @@ internal static class CliErrors
     /// <summary>A file that is to be compared is no training report.</summary>
     public const string NoReport = "FL2103";
 
+    /// <summary>The number of training rows is neither given nor to be learnt from the job's files.</summary>
+    public const string RowsUnknown = "FL2308";
+
+    /// <summary>The job's privacy mode has no noise to plan.</summary>
+    public const string NothingToPlan = "FL2309";
+
     /// <summary>An error that the tool did not expect.</summary>
     public const string Unexpected = "FL6001";
 }

@@ -21,6 +21,7 @@ internal static class RootCommandFactory
         PredictCommand.Create(),
         ReportCommand.Create(),
         PrivacyCommand.Create(),
+        LedgerCommand.Create(),
         WorkerCommand.Create(),
         new HelpOption(),
         new VersionOption(),

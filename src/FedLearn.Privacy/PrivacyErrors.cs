@@ -20,6 +20,15 @@ public static class PrivacyErrors
     /// <summary>A share of the budget is not strictly between 0 and 1.</summary>
     public const string InvalidShare = "FL2307";
 
+    /// <summary>A sampling rate is not above 0 and at most 1.</summary>
+    public const string InvalidSamplingRate = "FL2304";
+
+    /// <summary>The number of steps, or the order alpha, is out of range.</summary>
+    public const string InvalidSteps = "FL2305";
+
+    /// <summary>The numbers are legal, but beyond what the accountant can compute.</summary>
+    public const string BeyondAccountant = "FL2306";
+
     /// <summary>The step size is too large for the sensitivity bound of the active party.</summary>
     public const string StepTooLarge = "FL5000";
 
@@ -59,15 +68,26 @@ public static class PrivacyErrors
     /// <summary>The published formulas do not cover the setting.</summary>
     public const string PaperSetting = "FL5015";
 
+    /// <summary>Amplification by sampling was asked for against an observer who sees the sample.</summary>
+    public const string SampleIsSeen = "FL5010";
+
     /// <summary>A value that is to be released is NaN or infinite.</summary>
     public const string NotFinite = "FL6300";
 
     /// <summary>A kept message does not fit the run that asks for it.</summary>
     public const string NotTheKeptMessage = "FL6305";
 
+    /// <summary>The coefficients of the noise sampler are not those its error bound was proved for.</summary>
+    public const string SamplerTable = "FL6302";
+
+    /// <summary>The generator of random bits fails its known answers on this processor.</summary>
+    public const string GeneratorFault = "FL6303";
+
     internal static ConfigurationException Configuration(string id, string place, string cause, string remedy) => new(id, place, cause, remedy);
 
     internal static PrivacyRefusedException Refused(string id, string place, string cause, string remedy) => new(id, place, cause, remedy);
+
+    internal static InternalFailureException Internal(string id, string place, string cause, string remedy) => new(id, place, cause, remedy);
 
     internal static void CheckPositive(double value, string name)
     {

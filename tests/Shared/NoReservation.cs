@@ -9,6 +9,8 @@ internal sealed class NoReservation : IPrivacyReservation
 
     public string RunId => "none";
 
+    public int Kept => 0;
+
     public ReadOnlyMemory<byte>? Find(int index) => null;
 
     public void Keep(int index, ReadOnlySpan<byte> message) { }

@@ -16,7 +16,10 @@ internal static class PartyDocument
     public static string? NoticeOf(RunFile run) => run.Job.Privacy.TestNoiseSeed is null ? null : GlmClaims.TestNoiseNotice;
 
     /// <summary>Report of one party: its own figures, and what every party knows of the job.</summary>
-    public static JsonObject Of(RunFile run, GlmPartyResult result)
+    /// <param name="run">The job.</param>
+    /// <param name="self">The party.</param>
+    /// <param name="result">What it achieved.</param>
+    public static JsonObject Of(RunFile run, RunFileParty self, GlmPartyResult result)
     {
         GlmJob job = run.Job;
         var report = new JsonObject();
@@ -40,7 +43,7 @@ internal static class PartyDocument
         report["rows"] = new JsonObject { ["train"] = result.TrainRows, ["test"] = result.TestRows };
         report["timing"] = Timing(result.Timing);
         report["alignment"] = new JsonObject { ["method"] = "hashed", ["commonRows"] = result.CommonRows, ["leaks"] = Texts(result.AlignmentLeaks) };
-        report["parties"] = new JsonArray(Party(result, job.Privacy));
+        report["parties"] = new JsonArray(Party(result, job.Privacy, self.Ledger));
         report["roles"] = new JsonArray(new JsonObject { ["role"] = "coordinator", ["hostedBy"] = job.Parties.First(p => p.Party.Role == PartyRole.Active).Party.Name });
         report["ignored"] = Texts(run.Ignored);
         report["warnings"] = Texts([.. run.Warnings, .. result.Warnings]);
@@ -65,7 +68,7 @@ internal static class PartyDocument
         return merged;
     }
 
-    private static JsonObject Party(GlmPartyResult result, GlmPrivacyOptions options) => new()
+    private static JsonObject Party(GlmPartyResult result, GlmPrivacyOptions options, RunFileLedger ledger) => new()
     {
         ["name"] = result.Party.Name,
         ["role"] = result.Party.Role == PartyRole.Active ? "active" : "passive",
@@ -74,7 +77,7 @@ internal static class PartyDocument
         ["messagesSent"] = result.Traffic.MessagesSent,
         ["peakMemoryBytes"] = PeakMemory(),
         ["timing"] = Timing(result.Timing),
-        ["privacy"] = Privacy(result.Privacy, options),
+        ["privacy"] = Privacy(result.Privacy, options, ledger),
         ["model"] = new JsonObject { ["weightsSha256"] = result.Model.WeightsSha256, ["features"] = result.Model.Weights.Count },
         ["releases"] = new JsonArray([.. result.Releases.OrderBy(r => r.Key.Name, StringComparer.Ordinal).Select(r => (JsonNode)new JsonObject
         {
@@ -84,7 +87,7 @@ internal static class PartyDocument
         })]),
     };
 
-    private static JsonObject Privacy(GlmPrivacyStatement statement, GlmPrivacyOptions options)
+    private static JsonObject Privacy(GlmPrivacyStatement statement, GlmPrivacyOptions options, RunFileLedger ledger)
     {
         PartyCalibration? c = statement.Calibration;
         return new JsonObject
@@ -107,8 +110,23 @@ internal static class PartyDocument
             ["evaluationSigma"] = c?.EvaluationNoise?.Sigma,
             ["actualDelta"] = c?.ActualDelta,
             ["secureNoise"] = c is null ? null : statement.SecureNoise,
+            ["noise"] = c is null ? null : statement.SecureNoise ? CsprngNoise.AccuracyStatement : GlmClaims.TestNoiseNotice,
+            ["ledger"] = statement.Spent is { } spent ? Ledger(spent, ledger, statement.Budget!.Delta) : null,
             ["claims"] = Texts(statement.Claims),
             ["warnings"] = Texts(statement.Warnings),
+        };
+    }
+
+    /// <summary>What the party's rows have cost over all jobs, for replacing a row: at the delta of the lifetime budget, else of the job.</summary>
+    private static JsonObject Ledger(PrivacyTotal spent, RunFileLedger ledger, double jobDelta)
+    {
+        double delta = ledger.Budget?.Delta ?? jobDelta;
+        return new JsonObject
+        {
+            ["path"] = Path.GetFileName(ledger.Path),
+            ["spentEpsilon"] = Finite(spent.Epsilon(delta)),
+            ["delta"] = delta,
+            ["budget"] = ledger.Budget is { } budget ? new JsonObject { ["epsilon"] = budget.Epsilon, ["delta"] = budget.Delta } : null,
         };
     }
 

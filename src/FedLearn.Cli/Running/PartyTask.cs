@@ -6,6 +6,7 @@ using FedLearn.Data;
 using FedLearn.Diagnostics;
 using FedLearn.Glm;
 using FedLearn.Protocol;
+using FedLearn.Storage.Sqlite;
 
 namespace FedLearn.Cli.Running;
 
@@ -27,14 +28,14 @@ internal sealed class PartyTask(string name, SessionTerms terms, Func<Cancellati
     public static PartyTask Train(RunFile run, string party, string? modelDirectory, IProgress<GlmProgress>? progress) => new(party, GlmJobTerms.Of(run.Job), stop =>
     {
         RunFileParty self = run.Party(party);
-        CheckBudget(run, self);
-        var trainer = new GlmParty(run.Job, Input(run, self, needLabel: self.Role == PartyRole.Active, stop));
+        GlmPartyInput input = Input(run, self, needLabel: self.Role == PartyRole.Active, stop);
+        var trainer = new GlmParty(run.Job, input with { Ledger = Ledger(run, self) });
         return new ReadyParty(trainer.JoinRequest, async (agreement, channels, cancel) =>
         {
             GlmPartyResult result = await trainer.TrainAsync(agreement, channels, progress, cancel).ConfigureAwait(false);
             if (modelDirectory is not null)
                 OutputFile.Guard(modelDirectory, () => result.Model.Save(modelDirectory));
-            return PartyDocument.Of(run, result);
+            return PartyDocument.Of(run, self, result);
         });
     });
 
@@ -59,15 +60,9 @@ internal sealed class PartyTask(string name, SessionTerms terms, Func<Cancellati
         return new GlmPartyInput { Party = self.Name, Table = Table.Load(data, needLabel, cancellationToken), SplitFile = self.SplitPath ?? run.SplitPath };
     }
 
-    /// <summary>The budget of one job against the ledger's; a ledger that adds up jobs on disk comes later.</summary>
-    private static void CheckBudget(RunFile run, RunFileParty self)
-    {
-        PrivacyBudget? asked = run.Job.Parties.First(p => p.Party.Name == self.Name).Budget ?? run.Job.Privacy.Budget;
-        if (run.Job.Privacy.Mode != PrivacyMode.None && self.Ledger.Budget is { } limit && asked is not null
-            && (asked.Epsilon > limit.Epsilon || asked.Delta > limit.Delta))
-            throw new PrivacyRefusedException(GlmErrors.BudgetExceeded, $"{run.Path}: parties, '{self.Name}', ledger.budget",
-                "the job asks for more epsilon or delta than the ledger's budget.", "Lower privacy.epsilon and privacy.delta, or raise the budget.");
-    }
+    /// <summary>The party's ledger on disk; null for a job that charges nothing, which writes no file.</summary>
+    private static SqliteLedger? Ledger(RunFile run, RunFileParty self) => run.Job.Privacy.Mode == PrivacyMode.None || run.Parties.Count < 2 ? null
+        : new SqliteLedger(self.Ledger.Path, new SqliteLedgerOptions { Budget = self.Ledger.Budget is { } budget ? new LedgerBudget(budget.Epsilon, budget.Delta) : null });
 
     private static void WriteScores(string path, Table table, GlmPrediction prediction) => OutputFile.Write(path, unfinished =>
     {

@@ -12,7 +12,7 @@ public static class WeightNoiseShare
     /// <para>Criterion: the expected squared length of the noise that the party puts into one step's mean gradients, its own and its peer's,
     /// J = h^2 sigma^2 R^2/b + d tau^2. The first part is what the message noise does at the peer, whose gradient is the mean of b rows of length
     /// R at most, each times a residual that moves by h times the noise: h = 1 for the residuals of the active party, h = U beta for scores, which
-    /// move the active party's residual. The second is the party's own noise on d coordinates. Per coordinate, d J' = J for equal d.</para>
+    /// move the active party's residual. The second is the party's own noise on d coordinates.</para>
     /// <para>With sigma^2 = own^2 e/(share mu^2) and tau^2 = G^2 e/((1 - share) b^2 mu^2), J is A^2/share + B^2/(1 - share) up to a factor,
     /// A = h own R/sqrt(b), B = sqrt(d) G/b, which is least at share = A/(A + B).</para>
     /// </remarks>
@@ -29,11 +29,18 @@ public static class WeightNoiseShare
         return Math.Clamp(messages / (messages + gradients), 1e-6, 1 - 1e-6);
     }
 
-    /// <summary>J of the remarks of <see cref="Best"/>, for comparing calibrations; tau is 0 without weight noise.</summary>
-    internal static double GradientNoise(HdpVflParameters parameters, PartySide side, int columns, double sigma, double tau)
+    /// <summary>J of the remarks of <see cref="Best"/>, by which calibrations of one job can be compared at one budget.</summary>
+    /// <param name="parameters">The job's public numbers.</param>
+    /// <param name="side">Which party's noise.</param>
+    /// <param name="columns">Columns d of the party, every constant included; at least 1.</param>
+    /// <param name="sigma">Deviation of its message noise, at least 0.</param>
+    /// <param name="gradientSigma">Deviation tau of its gradient noise, at least 0; 0 but for weight noise.</param>
+    /// <returns>Expected squared length, in units of a squared gradient; with the smallest batch.</returns>
+    public static double GradientNoise(HdpVflParameters parameters, PartySide side, int columns, double sigma, double gradientSigma)
     {
+        ArgumentNullException.ThrowIfNull(parameters);
         double size = new BatchLayout(parameters.Rows, parameters.Batches).SmallestSize, message = PeerEffect(parameters, side) * sigma * parameters.RowNorm;
-        return message * message / size + columns * tau * tau;
+        return message * message / size + columns * gradientSigma * gradientSigma;
     }
 
     /// <summary>h: by how much a unit of noise on a message moves the residual in the peer's gradient.</summary>

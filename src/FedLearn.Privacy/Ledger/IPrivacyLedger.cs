@@ -3,6 +3,9 @@ namespace FedLearn.Privacy;
 /// <summary>Where a party writes down what its releases cost, before they leave. Thread-safe.</summary>
 public interface IPrivacyLedger
 {
+    /// <summary>What a report must say about this ledger, as a sentence; null when charges last and a budget bounds them.</summary>
+    string? Warning { get; }
+
     /// <summary>All charges, in the order in which they were reserved.</summary>
     IReadOnlyList<LedgerEntry> Entries { get; }
 
@@ -43,8 +46,12 @@ public interface IPrivacyReservation : IDisposable
     /// <summary>Id of the run.</summary>
     string RunId { get; }
 
-    /// <summary>The bytes kept for a message of this run, or null when it has not been noised yet or is kept no longer.</summary>
+    /// <summary>Messages kept so far, by this process and by earlier ones that ran under the same id.</summary>
+    int Kept { get; }
+
+    /// <summary>The bytes kept for a message of this run, or null when it has not been noised yet.</summary>
     /// <param name="index">Number of the message in the run, from 0.</param>
+    /// <exception cref="Diagnostics.PrivacyRefusedException">FL5024: it was noised before and is kept no longer; a second noise is never drawn.</exception>
     ReadOnlyMemory<byte>? Find(int index);
 
     /// <summary>Keeps a message durably. On return it may leave; sent again, it is these bytes.</summary>
@@ -52,7 +59,19 @@ public interface IPrivacyReservation : IDisposable
     /// <param name="message">The noised message.</param>
     void Keep(int index, ReadOnlySpan<byte> message);
 
-    /// <summary>Ends the run: what it costs from now on.</summary>
-    /// <param name="share">Upper bound on the share of the reserved cost (of mu squared, and of pure epsilon) that the messages kept so far cost; 0 to 1.</param>
+    /// <summary>Ends the run: what it costs from now on. Its messages are kept no longer.</summary>
+    /// <param name="share">Upper bound on the share of the reserved cost (of mu squared, and of pure epsilon) that the <see cref="Kept"/> messages cost;
+    /// 0 to 1, and above 0 unless nothing was kept. A charge with a <see cref="KeptRelease"/> counts in full whatever the share: later runs use it.</param>
+    /// <exception cref="ArgumentOutOfRangeException">The share is none.</exception>
     void Settle(double share);
+
+    /// <summary>Refuses what cannot be the share of a settlement.</summary>
+    /// <param name="share">See <see cref="Settle"/>.</param>
+    /// <param name="kept">See <see cref="Kept"/>.</param>
+    /// <exception cref="ArgumentOutOfRangeException">It is no number from 0 to 1, or 0 although messages were kept.</exception>
+    static void CheckShare(double share, int kept)
+    {
+        if (!(share >= 0 && share <= 1) || (share == 0 && kept > 0))
+            throw new ArgumentOutOfRangeException(nameof(share), "A share is a number from 0 to 1, and above 0 when messages were kept.");
+    }
 }

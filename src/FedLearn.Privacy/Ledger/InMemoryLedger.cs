@@ -10,6 +10,9 @@ public sealed class InMemoryLedger(TimeProvider? clock = null) : IPrivacyLedger
     private readonly Dictionary<(string Party, string Key), ReadOnlyMemory<byte>> _kept = [];
 
     /// <inheritdoc />
+    public string Warning => "charges are kept in memory: spending over several jobs is not added up";
+
+    /// <inheritdoc />
     public IReadOnlyList<LedgerEntry> Entries
     {
         get
@@ -35,7 +38,7 @@ public sealed class InMemoryLedger(TimeProvider? clock = null) : IPrivacyLedger
                 _kept[(charge.Party, kept.Key)] = kept.Bytes;
         }
 
-        return new Reservation(this, charge.RunId);
+        return new Reservation(this, charge.RunId, inFull: kept is not null);
     }
 
     /// <inheritdoc />
@@ -55,25 +58,24 @@ public sealed class InMemoryLedger(TimeProvider? clock = null) : IPrivacyLedger
     }
 
     /// <summary>Keeps no messages: a process that ends takes its runs with it.</summary>
-    private sealed class Reservation(InMemoryLedger ledger, string runId) : IPrivacyReservation
+    private sealed class Reservation(InMemoryLedger ledger, string runId, bool inFull) : IPrivacyReservation
     {
-        private int _next;
-
         public string RunId => runId;
+
+        public int Kept { get; private set; }
 
         public ReadOnlyMemory<byte>? Find(int index) => null;
 
         public void Keep(int index, ReadOnlySpan<byte> message)
         {
-            ArgumentOutOfRangeException.ThrowIfNotEqual(index, _next);
-            _next++;
+            ArgumentOutOfRangeException.ThrowIfNotEqual(index, Kept);
+            Kept++;
         }
 
         public void Settle(double share)
         {
-            ArgumentOutOfRangeException.ThrowIfNegative(share);
-            ArgumentOutOfRangeException.ThrowIfGreaterThan(share, 1);
-            ledger.Settle(runId, share);
+            IPrivacyReservation.CheckShare(share, Kept);
+            ledger.Settle(runId, inFull ? 1 : share);
         }
 
         public void Dispose() { }

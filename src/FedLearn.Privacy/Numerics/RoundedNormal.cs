@@ -1,78 +1,313 @@
+using System.Buffers.Binary;
+using System.Numerics;
 using System.Runtime.CompilerServices;
+using System.Runtime.InteropServices;
+using System.Runtime.Intrinsics;
+using System.Runtime.Intrinsics.X86;
+using System.Security.Cryptography;
 
 namespace FedLearn.Privacy.Numerics;
 
-/// <summary>Maps uniform 64-bit words to draws of K = round(s Z), Z standard normal, by inverting the distribution function.</summary>
-/// <remarks>
-/// The top bit is the sign; the other 63 bits v give the tail probability p = (v + 1/2)/2^64, uniform on (0, 1/2). The segment of p is its
-/// binary exponent and five leading mantissa bits; on each a polynomial of degree 7 stands for the upper quantile. It interpolates Wichura's
-/// algorithm AS 241 (PPND16, about 1e-16 relative) at Chebyshev points. Only IEEE basic operations are used, so that every machine gives the
-/// same draws. Accuracy: |z - exact| was at most 4.5e-15 (near z = 6, where AS 241 itself errs by 3.7e-15) against 50-digit references over 6,000 words,
-/// tails and segment boundaries among them. This is measured, not certified: a draw can differ from round(s Z) where s Z lies within
-/// 5e-15 s (8e-8 at s = 2^24) of half an integer.
-/// </remarks>
-internal static class RoundedNormal
+/// <summary>Independent uniform bits by position, so that what one draw uses does not depend on any other draw.</summary>
+internal interface IUniformBits
 {
-    private const int PieceBits = 5, Pieces = 1 << PieceBits, Coefficients = 8;
+    /// <summary>The leading 64 bits of the uniforms of draws first, first + 1, ...</summary>
+    /// <param name="first">A multiple of <see cref="RoundedNormal.Granule"/>, unless the source says otherwise.</param>
+    /// <param name="words">Receives them; its length is a multiple of <see cref="RoundedNormal.Granule"/>, unless the source says otherwise.</param>
+    void Leading(ulong first, scoped Span<ulong> words);
 
-    /// <summary>Exponent of the smallest v + 1/2.</summary>
-    private const int LowestExponent = -1;
+    /// <summary>Bits 64 part to 64 part + 63 of the uniform of a draw.</summary>
+    /// <param name="draw">Number of the draw.</param>
+    /// <param name="part">At least 1.</param>
+    ulong Further(ulong draw, int part);
+}
+
+/// <summary>Draws K = round(s Z), Z standard normal and s = 2^scaleBits, by inverting the distribution function: exactly, given ideal bits.</summary>
+/// <remarks>
+/// <para>The top bit of a draw's first word is the sign; the other 63 are v, the leading bits of a tail probability p in [v, v + 1]/2^64, uniform on
+/// (0, 1/2). The segment of v + 1/2 is its binary exponent and five leading mantissa bits; on each a polynomial of degree 7 gives z. It interpolates
+/// Wichura's algorithm AS 241 at Chebyshev points, made from IEEE basic operations and so with the same bits on every machine.</para>
+/// <para>For every p of the word, |z - Q^-1(p)| is at most <see cref="MaximumError"/> (proof: docs/proofs/secure-noise.md; recomputed by
+/// SamplerCertificateTests; <see cref="TableDigest"/> ties it to the table). So where s z is further than s <see cref="MaximumError"/> from every
+/// m + 1/2, all of those p have the same K. Everywhere else, and in the deep tail p &lt; 2^-22, which has no polynomial,
+/// <see cref="Exact"/> decides by integer arithmetic: about 1.5 in a million draws at s = 2^24.</para>
+/// </remarks>
+internal static unsafe class RoundedNormal
+{
+    /// <summary>Bound on |z - Q^-1(p)| in the segments that have a polynomial.</summary>
+    public const double MaximumError = 3e-14;
+
+    /// <summary>SHA-256 of the coefficients, little-endian, in the order of the table: the table that the bound was proved for.</summary>
+    public const string TableDigest = "94fb7c693e22304d61fcc79cff73599d3261f13fa9af34aa39e6fefbb7150520";
+
+    /// <summary>Largest binary logarithm of s, that of <see cref="INoiseSource.LatticeScale"/>.</summary>
+    public const int MaximumScaleBits = 24;
+
+    /// <summary>Words are made this many at a time or a multiple of it.</summary>
+    public const int Granule = 32;
+
+    /// <summary>Binary exponent of the smallest v that has a polynomial: p = 2^-22.</summary>
+    internal const int LowestExponent = 42;
+
+    internal const int Pieces = 1 << PieceBits, Coefficients = 8;
 
     /// <summary>v + 1/2 rounds up to 2^63, p = 1/2, at the top.</summary>
-    private const int Segments = (63 - LowestExponent) * Pieces + 1;
+    internal const int Segments = (63 - LowestExponent) * Pieces + 1;
 
-    /// <summary>round(scale z) for each word.</summary>
-    public static void Transform(ReadOnlySpan<ulong> words, Span<int> draws, double scale)
+    private const int PieceBits = 5, Chunk = 512;
+
+    private const ulong FirstSegment = (ulong)(1023 + LowestExponent) << PieceBits, SignBit = 1UL << 63;
+
+    /// <summary>Fills a span with draws number first, first + 1, ...</summary>
+    public static void Fill<TBits>(ref TBits bits, ulong first, Span<int> draws, int scaleBits)
+        where TBits : IUniformBits, allows ref struct
     {
-        ReadOnlySpan<double> table = Table;
-        for (int i = 0; i < words.Length; i++)
-            draws[i] = (int)Math.Round(scale * Quantile(table, words[i]));
+        ulong* memory = stackalloc ulong[Chunk + 8];
+        scoped var words = new Span<ulong>(Align(memory), Chunk);
+        while (!draws.IsEmpty)
+        {
+            int count = Math.Min(Chunk, draws.Length);
+            scoped Span<ulong> made = words[..((count + Granule - 1) & -Granule)];
+            bits.Leading(first, made);
+            Transform(ref bits, first, made[..count], draws[..count], scaleBits);
+            draws = draws[count..];
+            first += (ulong)count;
+        }
+
+        // The words would reveal the noise.
+        CryptographicOperations.ZeroMemory(MemoryMarshal.AsBytes(words));
     }
 
-    /// <summary>z for a word.</summary>
-    public static double Quantile(ulong word) => Quantile(Table, word);
+    /// <summary>The draw of each word; the result is how many of them needed integer arithmetic.</summary>
+    public static int Transform<TBits>(ref TBits bits, ulong first, scoped ReadOnlySpan<ulong> words, Span<int> draws, int scaleBits)
+        where TBits : IUniformBits, allows ref struct
+    {
+        int wide = Vector512.IsHardwareAccelerated && Avx512DQ.IsSupported ? words.Length & -Vector512<ulong>.Count : 0;
+        return TransformWide(ref bits, first, words[..wide], draws, scaleBits)
+            + TransformScalar(ref bits, first + (ulong)wide, words[wide..], draws[wide..], scaleBits);
+    }
+
+    /// <summary>One draw at a time.</summary>
+    internal static int TransformScalar<TBits>(ref TBits bits, ulong first, scoped ReadOnlySpan<ulong> words, Span<int> draws, int scaleBits)
+        where TBits : IUniformBits, allows ref struct
+    {
+        double* table = Table;
+        (double scale, double accepted) = Accepted(scaleBits);
+        draws = draws[..words.Length];
+        int exact = 0;
+        for (int i = 0; i < words.Length; i++)
+        {
+            ulong word = words[i];
+            double scaled = scale * Quantile(table, word), rounded = Math.Round(scaled);
+            if (Math.Abs(scaled - rounded) < accepted && (word & ~SignBit) >= 1UL << LowestExponent)
+                draws[i] = unchecked((int)rounded);
+            else
+            {
+                draws[i] = Exact(ref bits, first + (ulong)i, word, scaleBits);
+                exact++;
+            }
+        }
+
+        return exact;
+    }
+
+    /// <summary>Eight draws at a time, by the same operations in the same order: the same bits. The number of words is a multiple of eight.</summary>
+    internal static int TransformWide<TBits>(ref TBits bits, ulong first, scoped ReadOnlySpan<ulong> words, Span<int> draws, int scaleBits)
+        where TBits : IUniformBits, allows ref struct
+    {
+        double* table = Table;
+        (double scale, double accepted) = Accepted(scaleBits);
+        int exact = 0;
+        ulong* memory = stackalloc ulong[16];
+        var rows = (long*)Align(memory);
+        for (int i = 0; i < words.Length; i += 8)
+        {
+            Vector512<ulong> word = Vector512.Create(words.Slice(i, 8)), magnitude = word & Vector512.Create(~SignBit);
+            Vector512<ulong> tail = (Vector512.ConvertToDouble(magnitude.AsInt64()) + Vector512.Create(0.5)).AsUInt64();
+            Vector512<long> row = (tail >>> (52 - PieceBits)).AsInt64() - Vector512.Create((long)FirstSegment);
+            Vector512.Store(Vector512.Max(row, Vector512<long>.Zero) << 3, rows);
+            Vector512<ulong> rest = tail << PieceBits & Vector512.Create(0x000F_FFFF_FFFF_FFFFUL);
+            Vector512<double> t = (rest | Vector512.Create(0x4000_0000_0000_0000UL)).AsDouble() - Vector512.Create(3.0);
+
+            // Eight rows of eight coefficients, turned so that a vector holds one coefficient of each draw.
+            Vector512<double> r0 = Vector512.LoadAligned(table + rows[0]), r1 = Vector512.LoadAligned(table + rows[1]);
+            Vector512<double> r2 = Vector512.LoadAligned(table + rows[2]), r3 = Vector512.LoadAligned(table + rows[3]);
+            Vector512<double> r4 = Vector512.LoadAligned(table + rows[4]), r5 = Vector512.LoadAligned(table + rows[5]);
+            Vector512<double> r6 = Vector512.LoadAligned(table + rows[6]), r7 = Vector512.LoadAligned(table + rows[7]);
+            Vector512<double> a = Avx512F.UnpackHigh(r0, r1), b = Avx512F.UnpackHigh(r2, r3), c = Avx512F.UnpackHigh(r4, r5), d = Avx512F.UnpackHigh(r6, r7);
+            (Vector512<double> c1, Vector512<double> c3, Vector512<double> c5, Vector512<double> c7) = Turn(a, b, c, d);
+            (a, b, c, d) = (Avx512F.UnpackLow(r0, r1), Avx512F.UnpackLow(r2, r3), Avx512F.UnpackLow(r4, r5), Avx512F.UnpackLow(r6, r7));
+            (Vector512<double> c0, Vector512<double> c2, Vector512<double> c4, Vector512<double> c6) = Turn(a, b, c, d);
+
+            Vector512<double> z = Vector512.FusedMultiplyAdd(c7, t, c6);
+            z = Vector512.FusedMultiplyAdd(z, t, c5);
+            z = Vector512.FusedMultiplyAdd(z, t, c4);
+            z = Vector512.FusedMultiplyAdd(z, t, c3);
+            z = Vector512.FusedMultiplyAdd(z, t, c2);
+            z = Vector512.FusedMultiplyAdd(z, t, c1);
+            z = Vector512.FusedMultiplyAdd(z, t, c0);
+            Vector512<double> scaled = Vector512.Create(scale) * (z.AsUInt64() ^ (word & Vector512.Create(SignBit))).AsDouble();
+            Vector512<double> rounded = Vector512.Round(scaled);
+            Avx512F.ConvertToVector256Int32(rounded).CopyTo(draws.Slice(i, 8));
+
+            Vector512<ulong> certain = Vector512.LessThan(Vector512.Abs(scaled - rounded), Vector512.Create(accepted)).AsUInt64()
+                & Vector512.GreaterThanOrEqual(magnitude.AsInt64(), Vector512.Create(1L << LowestExponent)).AsUInt64();
+            ulong open = ~certain.ExtractMostSignificantBits() & 0xFF;
+            for (; open != 0; open &= open - 1)
+            {
+                int at = i + BitOperations.TrailingZeroCount(open);
+                draws[at] = Exact(ref bits, first + (ulong)at, words[at], scaleBits);
+                exact++;
+            }
+        }
+
+        return exact;
+    }
+
+    /// <summary>The draw of a word by comparing the bits of its uniform with the exact tail Q((m + 1/2)/s), with further bits of the same
+    /// uniform while they leave the comparison open: with probability 1 they do not for ever. Right for every word, whatever
+    /// the polynomials say.</summary>
+    internal static int Exact<TBits>(ref TBits bits, ulong draw, ulong word, int scaleBits) where TBits : IUniformBits, allows ref struct
+    {
+        BigInteger tail = word & ~SignBit;
+        int length = 64;
+        for (int part = 1; ; part++)
+        {
+            if (Magnitude(tail, length, scaleBits) is { } magnitude)
+                return word < SignBit ? magnitude : -magnitude;
+            tail = (tail << 64) + bits.Further(draw, part);
+            length += 64;
+        }
+    }
+
+    /// <summary>|K| if it is the same for all p in [tail, tail + 1]/2^length, else null.</summary>
+    private static int? Magnitude(BigInteger tail, int length, int scaleBits)
+    {
+        int saturation = INoiseSource.Saturation / INoiseSource.LatticeScale << scaleBits;
+
+        // A guess; what follows moves it until it is proved.
+        double middle = Math.ScaleB((double)tail + 0.5, -length);
+        int m = (int)Math.Min(saturation, Math.Max(0, Math.Round(Math.ScaleB(UpperQuantile(middle), scaleBits))));
+        while (true)
+        {
+            int lower = m == 0 ? -1 : Side(m - 1);
+            if (lower == 0)
+                return null;
+            if (lower > 0)
+            {
+                m--;
+                continue;
+            }
+
+            if (m == saturation)
+                return m;
+            int upper = Side(m);
+            if (upper == 0)
+                return null;
+            if (upper > 0)
+                return m;
+            m++;
+        }
+
+        // Sign of p - Q((k + 1/2)/s), or 0 if it is open. |K| is at most k where it is 1 and more where it is -1.
+        int Side(int k)
+        {
+            const int more = 32;
+            (BigInteger low, BigInteger high) = NormalTail.Enclose(2 * (long)k + 1, scaleBits + 1, length + more);
+            return tail << more > high ? 1 : tail + 1 << more < low ? -1 : 0;
+        }
+    }
+
+    /// <summary>s, and the largest |s z - round(s z)| that needs no integer arithmetic. Multiplication by s, a power of two, is exact, and so is
+    /// the difference.</summary>
+    private static (double Scale, double Accepted) Accepted(int scaleBits)
+    {
+        ArgumentOutOfRangeException.ThrowIfNegative(scaleBits);
+        ArgumentOutOfRangeException.ThrowIfGreaterThan(scaleBits, MaximumScaleBits);
+        if (!IsCertified)
+            throw PrivacyErrors.Internal(PrivacyErrors.SamplerTable, "noise sampler", "the table it made at start is not the one its bound was proved for.",
+                "The processor or the runtime does not compute with IEEE doubles as it should: use another machine, and report this one.");
+        double scale = 1 << scaleBits;
+        return (scale, 0.5 - scale * MaximumError);
+    }
+
+    /// <summary>z of a word, by the polynomial of its segment.</summary>
+    internal static double Quantile(ulong word) => Quantile(Table, word);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static double Quantile(ReadOnlySpan<double> table, ulong word)
+    private static double Quantile(double* table, ulong word)
     {
-        double tail = (long)(word & long.MaxValue) + 0.5;
+        double tail = unchecked((long)(word & ~SignBit)) + 0.5;
         ulong bits = BitConverter.DoubleToUInt64Bits(tail);
-        const ulong first = (ulong)(1023 + LowestExponent) << PieceBits;
-        int segment = unchecked((int)((bits >> (52 - PieceBits)) - first));
-        ReadOnlySpan<double> c = table.Slice(segment * Coefficients, Coefficients);
+        long segment = Math.Max(unchecked((long)((bits >> (52 - PieceBits)) - FirstSegment)), 0);
+        double* c = table + segment * Coefficients;
 
         // The other mantissa bits, as t in [-1, 1).
         double t = BitConverter.UInt64BitsToDouble(((bits << PieceBits) & 0x000F_FFFF_FFFF_FFFF) | 0x4000_0000_0000_0000) - 3;
-        double z = c[7];
-        z = Math.FusedMultiplyAdd(z, t, c[6]);
+        double z = Math.FusedMultiplyAdd(c[7], t, c[6]);
         z = Math.FusedMultiplyAdd(z, t, c[5]);
         z = Math.FusedMultiplyAdd(z, t, c[4]);
         z = Math.FusedMultiplyAdd(z, t, c[3]);
         z = Math.FusedMultiplyAdd(z, t, c[2]);
         z = Math.FusedMultiplyAdd(z, t, c[1]);
         z = Math.FusedMultiplyAdd(z, t, c[0]);
-        return BitConverter.UInt64BitsToDouble(BitConverter.DoubleToUInt64Bits(z) ^ (word & 0x8000_0000_0000_0000));
+        return BitConverter.UInt64BitsToDouble(BitConverter.DoubleToUInt64Bits(z) ^ (word & SignBit));
     }
 
-    private static double[] MakeTable()
+    /// <summary>Second half of an 8 x 8 transposition: columns 0, 2, 4, 6 of rows unpacked in pairs, or 1, 3, 5, 7.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static (Vector512<double> First, Vector512<double> Second, Vector512<double> Third, Vector512<double> Fourth) Turn(
+        Vector512<double> a, Vector512<double> b, Vector512<double> c, Vector512<double> d)
     {
-        var table = new double[Segments * Coefficients];
+        Vector512<double> ab = Avx512F.Shuffle4x128(a, b, 0x88), cd = Avx512F.Shuffle4x128(c, d, 0x88);
+        Vector512<double> abOdd = Avx512F.Shuffle4x128(a, b, 0xDD), cdOdd = Avx512F.Shuffle4x128(c, d, 0xDD);
+        return (Avx512F.Shuffle4x128(ab, cd, 0x88), Avx512F.Shuffle4x128(abOdd, cdOdd, 0x88),
+            Avx512F.Shuffle4x128(ab, cd, 0xDD), Avx512F.Shuffle4x128(abOdd, cdOdd, 0xDD));
+    }
+
+    /// <summary>The start of the next cache line: a vector that is stored over two of them and read at once by parts costs half of the speed.</summary>
+    private static ulong* Align(ulong* memory) => (ulong*)(((nuint)memory + 63) & ~(nuint)63);
+
+    /// <summary>The coefficients of a segment, lowest power first.</summary>
+    internal static ReadOnlySpan<double> Row(int segment) =>
+        new ReadOnlySpan<double>(Table, Segments * Coefficients).Slice(segment * Coefficients, Coefficients);
+
+    /// <summary>Where a segment starts, and its width: both exact.</summary>
+    internal static (double Low, double Width) Range(int segment)
+    {
+        int exponent = segment / Pieces + LowestExponent - 64;
+        return (Math.ScaleB(1 + (double)(segment % Pieces) / Pieces, exponent), Math.ScaleB(1.0 / Pieces, exponent));
+    }
+
+    /// <summary>Makes the table, aligned so that a row is one cache line. It lives as long as the process.</summary>
+    private static double* MakeTable()
+    {
+        const int length = Segments * Coefficients;
+        var table = (double*)NativeMemory.AlignedAlloc(length * sizeof(double), 64);
         double[] points = [.. Enumerable.Range(0, Coefficients).Select(ChebyshevPoint)];
         Span<double> values = stackalloc double[Coefficients];
         for (int segment = 0; segment < Segments; segment++)
         {
-            int exponent = segment / Pieces + LowestExponent;
-            double width = Math.ScaleB(1.0 / Pieces, exponent - 64), low = Math.ScaleB(1 + (double)(segment % Pieces) / Pieces, exponent - 64);
+            (double low, double width) = Range(segment);
             for (int i = 0; i < Coefficients; i++)
                 values[i] = UpperQuantile(low + width * (points[i] + 1) / 2);
-            Interpolate(points, values, table.AsSpan(segment * Coefficients, Coefficients));
+            Interpolate(points, values, new Span<double>(table + segment * Coefficients, Coefficients));
         }
 
         return table;
     }
 
+    /// <summary>SHA-256 of a table, little-endian.</summary>
+    internal static string Digest(ReadOnlySpan<double> table)
+    {
+        var bytes = new byte[table.Length * sizeof(double)];
+        for (int i = 0; i < table.Length; i++)
+            BinaryPrimitives.WriteDoubleLittleEndian(bytes.AsSpan(i * sizeof(double)), table[i]);
+        return Convert.ToHexStringLower(SHA256.HashData(bytes));
+    }
+
     /// <summary>cos((2i + 1) pi/16), by half angles, since a library cosine may differ between machines.</summary>
-    private static double ChebyshevPoint(int i)
+    internal static double ChebyshevPoint(int i)
     {
         double quarter = Math.Sqrt(0.5), eighth = Math.Sqrt((1 + quarter) / 2), threeEighths = Math.Sqrt((1 - quarter) / 2);
         double[] cosines = [Math.Sqrt((1 + eighth) / 2), Math.Sqrt((1 + threeEighths) / 2), Math.Sqrt((1 - threeEighths) / 2), Math.Sqrt((1 - eighth) / 2)];
@@ -159,6 +394,8 @@ internal static class RoundedNormal
         [1, 5.99832206555887937690e-1, 1.36929880922735805310e-1, 1.48753612908506148525e-2,
          7.86869131145613259100e-4, 1.84631831751005468180e-5, 1.42151175831644588870e-7, 2.04426310338993978564e-15]);
 
-    /// <summary>Made from the constants above, hence the last field.</summary>
-    private static readonly double[] Table = MakeTable();
+    /// <summary>Made from the constants above, hence the last fields.</summary>
+    private static readonly double* Table = MakeTable();
+
+    private static readonly bool IsCertified = Digest(new ReadOnlySpan<double>(Table, Segments * Coefficients)) == TableDigest;
 }

@@ -33,8 +33,8 @@ public enum Adjacency
     /// <summary>One row of one party's table, its label included, is replaced; ids stay.</summary>
     ReplaceOne = 0,
 
-    /// <summary>One row of one party's table becomes the null row, features 0 and residual 0; ids, length and schedule stay. A weaker
-    /// statement than <see cref="ReplaceOne"/>: never compare epsilons of the two.</summary>
+    /// <summary>One row of one party's table becomes the null row, features 0 and residual 0; ids, length and schedule stay. Another
+    /// statement than <see cref="ReplaceOne"/>, mostly a weaker one: two rows are two zero-out steps apart. Never compare epsilons of the two.</summary>
     ZeroOut = 1,
 }
 

@@ -48,6 +48,20 @@ internal static partial class NpyFile
         }
     }
 
+    /// <summary>The dimensions that the header announces; no value is read.</summary>
+    internal static long[] Shape(string path)
+    {
+        try
+        {
+            using var stream = new FileStream(path, FileMode.Open, FileAccess.Read, FileShare.Read);
+            return ReadHeader(stream, path).Shape;
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException or ArgumentException)
+        {
+            throw DataErrors.Bad(DataErrors.FileUnreadable, path, "the file cannot be read.", "Correct the path, or make the file readable.", e);
+        }
+    }
+
     /// <summary>Copies straight from the mapped file, so that a large array needs no buffer beside its own.</summary>
     private static unsafe void Copy(FileStream stream, long start, string type, double[] values, CancellationToken cancellationToken)
     {

@@ -1,18 +1,23 @@
 using System.Text.Json.Nodes;
 using FedLearn.Data;
+using FedLearn.Diagnostics;
 using FedLearn.Privacy;
 
 namespace FedLearn.Glm;
 
 /// <summary>A party's side of the ledger for one run: what it reserves, where its noise comes from.</summary>
-internal sealed class GlmAccount(GlmPlan plan, GlmPartyInput input, string jobDigest) : IDisposable
+/// <param name="plan">The job.</param>
+/// <param name="input">What the party brings.</param>
+/// <param name="dataSet">The people of its table; asked for when something is charged.</param>
+/// <param name="jobDigest">Digest of the job; empty while it is not agreed on.</param>
+internal sealed class GlmAccount(GlmPlan plan, GlmPartyInput input, Lazy<DataSetIdentity> dataSet, string jobDigest) : IDisposable
 {
     private readonly string _runId = input.RunId ?? PrivacyCharge.NewRunId();
-    private readonly List<IPrivacyReservation> _reservations = [];
+    private readonly List<(IPrivacyReservation Reservation, Func<int, double>? ShareOf)> _open = [];
 
     public IPrivacyLedger Ledger { get; } = input.Ledger ?? new InMemoryLedger();
 
-    public DataSetIdentity DataSet { get; } = IdentityOf(input.Table);
+    public DataSetIdentity DataSet => dataSet.Value;
 
     public string Party => input.Party;
 
@@ -27,19 +32,40 @@ internal sealed class GlmAccount(GlmPlan plan, GlmPartyInput input, string jobDi
     public void Check(string mechanism, PrivacyUnit unit, double pureEpsilon, double muSquared) =>
         Ledger.Check(Charge(mechanism, new JsonObject(), unit, 1, pureEpsilon, muSquared));
 
-    /// <summary>Reserves the cost of messages, before the first of them.</summary>
-    public IPrivacyReservation Reserve(string mechanism, JsonObject parameters, PrivacyUnit unit, int messages, double pureEpsilon, double muSquared, KeptRelease? kept = null)
+    /// <summary>Reserves the cost of messages, before the first of them. For a run that fails, shareOf bounds the share of the cost that so many messages
+    /// make up; null: the first costs all.</summary>
+    public IPrivacyReservation Reserve(string mechanism, JsonObject parameters, PrivacyUnit unit, int messages, double pureEpsilon, double muSquared,
+        KeptRelease? kept = null, Func<int, double>? shareOf = null)
     {
         IPrivacyReservation reservation = Ledger.Reserve(Charge(mechanism, parameters, unit, messages, pureEpsilon, muSquared), kept);
-        _reservations.Add(reservation);
+        _open.Add((reservation, shareOf));
         return reservation;
     }
 
-    public void Dispose()
+    /// <summary>Settles what the run cost: what was kept, by this process or an earlier one, may have left.</summary>
+    /// <returns>What the party's rows have cost in all; null when the ledger fails. The charge then stays as it was reserved, in full, which is no reason
+    /// to lose what the run achieved, or the error that ended it.</returns>
+    public PrivacyTotal? Settle(PrivacyUnit unit)
     {
-        foreach (IPrivacyReservation reservation in _reservations)
-            reservation.Dispose();
+        try
+        {
+            foreach ((IPrivacyReservation reservation, Func<int, double>? shareOf) in _open)
+                reservation.Settle(reservation.Kept == 0 ? 0 : Math.Min(1, shareOf?.Invoke(reservation.Kept) ?? 1));
+            return _open.Count == 0 ? null : Ledger.Spent(Party, DataSet, unit);
+        }
+        catch (FedLearnException)
+        {
+            return null;
+        }
+        finally
+        {
+            foreach ((IPrivacyReservation reservation, _) in _open)
+                reservation.Dispose();
+            _open.Clear();
+        }
     }
+
+    public void Dispose() => Settle(PrivacyUnit.Record);
 
     private PrivacyCharge Charge(string mechanism, JsonObject parameters, PrivacyUnit unit, int messages, double pureEpsilon, double muSquared) => new()
     {

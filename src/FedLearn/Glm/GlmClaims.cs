@@ -10,7 +10,8 @@ internal static class GlmClaims
 {
     public const string TestNoiseNotice = "NOT PRIVATE: test noise";
 
-    public static GlmPrivacyStatement State(GlmPlan plan, GlmPartyOptions party, PartyCalibration? calibration, bool scalingFromData, int testRows)
+    public static GlmPrivacyStatement State(GlmPlan plan, GlmPartyOptions party, PartyCalibration? calibration, IPrivacyLedger ledger, PrivacyTotal? spent,
+        bool scalingFromData, int testRows)
     {
         GlmPrivacyOptions privacy = plan.Job.Privacy;
         if (calibration is null)
@@ -30,14 +31,16 @@ internal static class GlmClaims
             warnings.Add("preprocessing.scaling is none: the claim assumes that the columns were prepared without looking at the private rows");
         if (privacy.Adjacency == Adjacency.ZeroOut)
             warnings.Add("adjacency is zero-out, a weaker promise than replace-one: for replacing a row, the same messages cost twice this mu");
-        if (!testNoise)
-            warnings.Add(CsprngNoise.AccuracyStatement);
-        warnings.Add("charges are kept in memory: spending over several jobs is not added up");
+        if (ledger.Warning is { } warning)
+            warnings.Add(warning);
+        if (spent is null)
+            warnings.Add("the end of this run could not be written to the ledger, where it stays charged in full");
         return new GlmPrivacyStatement
         {
             Mode = privacy.Mode,
             Calibration = calibration,
             Budget = budget,
+            Spent = spent,
             SecureNoise = !testNoise,
             Claims = testNoise ? [TestNoiseNotice] : [Claim(plan, party, calibration, budget, scalingFromData, testRows)],
             Warnings = warnings,

@@ -42,9 +42,6 @@ public static class GlmErrors
     /// <summary>Private training needs a budget.</summary>
     public const string BudgetMissing = "FL5105";
 
-    /// <summary>The party's ledger does not allow the charge.</summary>
-    public const string BudgetExceeded = "FL5106";
-
     /// <summary>Private training of this family needs a declared label range.</summary>
     public const string LabelRangeMissing = "FL5107";
 

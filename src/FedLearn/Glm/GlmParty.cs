@@ -36,12 +36,14 @@ public sealed class GlmParty
     private readonly GlmPlan _plan;
     private readonly GlmPartyInput _input;
     private readonly GlmPartyOptions _options;
+    private readonly Lazy<DataSetIdentity> _people;
 
     /// <summary>Checks a job and a party's input against each other.</summary>
     /// <param name="job">The job; the same at every party.</param>
     /// <param name="input">What this party brings.</param>
     /// <exception cref="ConfigurationException">The job is inconsistent or does not name the party.</exception>
-    /// <exception cref="PrivacyRefusedException">The job asks a private mode for something its proof does not cover.</exception>
+    /// <exception cref="PrivacyRefusedException">The job asks a private mode for something its proof does not cover; or FL5020: it is over the budget of the
+    /// party's ledger.</exception>
     /// <exception cref="BadInputException">A label is outside the family's domain or the declared range.</exception>
     public GlmParty(GlmJob job, GlmPartyInput input)
     {
@@ -56,6 +58,8 @@ public sealed class GlmParty
         if (_plan.Private && _plan.PreprocessingOptions.Scaling == Scaling.Declared && !input.Table.Schema.DeclaresAllRanges)
             throw new PrivacyRefusedException(GlmErrors.RangesNotDeclared, $"party '{input.Party}', schema", "a numeric field has no declared public range.",
                 "Declare min and max of every numeric field in the schema; or set preprocessing.scaling to rounded or standardize, whose claim is then conditional on scaling constants taken from the data.");
+        _people = new(() => GlmAccount.IdentityOf(input.Table));
+        CheckLedger();
         SessionTerms terms = GlmJobTerms.Of(job);
         Terms = terms;
         JoinRequest = new JoinRequest(SessionDesk.ProtocolVersion, _options.Party, terms.JobName, terms.TermsDigest, terms.Sections, input.Table.Schema.Fingerprint());
@@ -105,14 +109,16 @@ public sealed class GlmParty
         DenseMatrix train = map.Transform(_input.Table, trainRows), testMatrix = map.Transform(_input.Table, testRows);
         CheckRowNorms(train);
         bool freeIntercept = IsActive && _plan.FreeIntercept;
-        using var account = new GlmAccount(_plan, _input, digest);
+        using var account = new GlmAccount(_plan, _input, _people, digest);
         PartyCalibration? calibration = null;
         IPrivacyReservation? reservation = null;
         if (channels.Count > 0 && _plan.Noises(_options.Party.Role))
         {
             calibration = _plan.Calibrate(_options, layout, train.Columns + (freeIntercept ? 1 : 0));
             reservation = account.Reserve(IsActive ? "gaussian: training residuals" : "gaussian: training scores", Parameters(calibration),
-                job.Privacy.Unit, calibration.Releases, 0, calibration.Mu * calibration.Mu);
+                job.Privacy.Unit, calibration.Releases, 0, calibration.Mu * calibration.Mu,
+                // No epoch costs less than an earlier one, so m of e epochs cost at most m/e of mu squared; an epoch that was begun counts.
+                shareOf: messages => (double)((messages - 1) / layout.Count + 1) / _plan.Epochs);
         }
 
         GaussianMechanism? Mechanism(NoiseCalibration? noise, string stream) =>
@@ -140,6 +146,7 @@ public sealed class GlmParty
         foreach (IPartyChannel channel in channels)
             await channel.CompleteAsync(cancellationToken).ConfigureAwait(false);
 
+        PrivacyTotal? spent = account.Settle(job.Privacy.Unit);
         double[] weights = outcome.Weights;
         var model = new GlmModel(job.Name, digest, _options.Party, _plan.Family.Name, map,
             freeIntercept ? weights[..^1] : weights, freeIntercept ? weights[^1] : null);
@@ -154,7 +161,7 @@ public sealed class GlmParty
             AlignmentLeaks = channels.Count > 0 ? HashedAlignment.Leaks : [],
             StopReason = outcome.StopReason,
             Timing = outcome.Timing,
-            Privacy = GlmClaims.State(_plan, _options, calibration, map.DependsOnData, channels.Count > 0 ? testRows.Length : 0),
+            Privacy = GlmClaims.State(_plan, _options, calibration, account.Ledger, spent, map.DependsOnData, channels.Count > 0 ? testRows.Length : 0),
             Releases = channels.SelectMany(c => c.Releases).GroupBy(r => r.Key).ToDictionary(g => g.Key, g => g.Sum(r => r.Value)),
             Traffic = Sum(channels),
             Train = outcome.TrainMetrics,
@@ -190,6 +197,18 @@ public sealed class GlmParty
                 throw ProtocolErrors.Peer(ProtocolErrors.DifferentSplit, channel.RemoteParty, "before round 0",
                     "it splits the common rows into training and test rows in another way.", "Give every party the same split file.");
         }
+    }
+
+    /// <summary>Refuses a job that the party's ledger cannot pay for, before a peer is met. The published formulas have their mu only when the rows are
+    /// known; they are checked when the charge is reserved.</summary>
+    private void CheckLedger()
+    {
+        if (_plan.Job.Parties.Count < 2 || !_plan.Noises(_options.Party.Role) || _plan.Job.Privacy.Calibration == Calibration.Paper)
+            return;
+        PrivacyBudget budget = _plan.BudgetOf(_options)!;
+        double mu = GaussianDp.Mu(budget.Epsilon, budget.Delta);
+        using var account = new GlmAccount(_plan, _input, _people, "");
+        account.Check("gaussian", _plan.Job.Privacy.Unit, 0, mu * mu);
     }
 
     private void CheckLabels()

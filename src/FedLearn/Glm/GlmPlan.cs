@@ -176,6 +176,8 @@ internal sealed class GlmPlan
                 "Set both; 1 and 1 are a good start for binomial models on rows of length 1.");
         if (PreprocessingOptions.Rows == RowBound.None)
             throw Refused(GlmErrors.RowsNotBounded, "preprocessing.rows", "the sensitivity proof needs rows of bounded length (A1).", "Set preprocessing.rows to clip or normalize.");
+        if (Job.Privacy is { Calibration: Calibration.Paper, Evaluation: EvaluationDisclosure.Charged })
+            throw Refused(PrivacyErrors.PaperSetting, "privacy.evaluation", "the published formulas leave no budget for the final weights.", "Use the tight calibration, or evaluation disclosed or none.");
         foreach (GlmPartyOptions party in Job.Parties)
             if (BudgetOf(party) is null)
                 throw Refused(GlmErrors.BudgetMissing, $"party '{party.Party.Name}'", "no epsilon and delta are given.", "Set privacy.epsilon and privacy.delta.");

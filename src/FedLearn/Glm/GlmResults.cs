@@ -50,6 +50,9 @@ public sealed record GlmPrivacyStatement
     /// <summary>Budget of this party; null in mode none.</summary>
     public PrivacyBudget? Budget { get; init; }
 
+    /// <summary>What the party's rows have cost in all according to its ledger, this job included, for replacing a row or its label; null where nothing was charged.</summary>
+    public PrivacyTotal? Spent { get; init; }
+
     /// <summary>Whether the noise came from a CSPRNG. True in mode none, where there is no noise to be insecure.</summary>
     public required bool SecureNoise { get; init; }
 

@@ -87,6 +87,58 @@ public class PrivacyCommandTests
     }
 
     [Fact]
+    public async Task Calibrate_OracleRowsOfOtherNeighbours_Agree()
+    {
+        foreach (JsonElement row in Oracles("hdp_vfl").EnumerateArray())
+        {
+            JsonElement tight = row.GetProperty("tight"), weights = tight.GetProperty("weight_noise_mode");
+            Upper(Text(tight, "Delta_B_zeroout"), await Json([.. Calibrate(row, "tight"), "--adjacency", "zero-out"]), "passive", "sensitivity");
+
+            JsonElement label = await Json([.. Calibrate(row, "tight"), "--unit", "label"]);
+            Upper(Text(tight, "Delta_A_label_only"), label, "active", "sensitivity");
+            Assert.Equal(["mu", "active"], label.EnumerateObject().Select(p => p.Name));
+
+            JsonElement noise = await Json([.. Calibrate(row, "weight-noise"), "--share", ".5"]);
+            Upper(Text(weights, "sigma_row_B"), noise, "passive", "sigma");
+            Upper(Text(weights, "tau_B"), noise, "passive", "gradientSigma");
+            // The active party's gradient has the same bound, 2 R C at C = 1.
+            Upper(Text(weights, "tau_B"), noise, "active", "gradientSigma");
+        }
+    }
+
+    [Fact]
+    public async Task Calibrate_Document_SaysOfWhatSigmaIsMade()
+    {
+        JsonElement passive = (await Json(Legal)).GetProperty("passive");
+        double Value(string key) => passive.GetProperty(key).GetDouble();
+        Assert.Equal(Value("sensitivity"), Math.Sqrt(Math.Pow(Value("ownTerm"), 2) + Math.Pow(Value("driftTerm"), 2)), 1e-12);
+        Assert.Equal(Value("sigmaCharged") / Value("sigma"), 1 + ((Value("latticeSlack") + Value("arithmeticSlack")) / Value("sensitivity")), 1e-12);
+        Assert.Equal(Value("sigmaCharged") / (1 << 24) * Math.Sqrt(5690), Value("latticeSlack"), 1e-15);
+        Assert.False(passive.TryGetProperty("gradientSigma", out _) || passive.TryGetProperty("ownRowSlack", out _) || passive.TryGetProperty("evaluationSigma", out _));
+
+        JsonElement label = (await Json([.. Legal, "--unit", "label"])).GetProperty("active");
+        Assert.True(label.GetProperty("ownRowSlack").GetDouble() > 0);
+        JsonElement evaluated = (await Json([.. Legal, "--evaluation-share", "0.1"])).GetProperty("passive");
+        Assert.True(evaluated.GetProperty("evaluationSigma").GetDouble() > 0 && evaluated.GetProperty("sigma").GetDouble() > Value("sigma"));
+        double reshuffled = (await Json([.. Legal, "--schedule", "reshuffled"])).GetProperty("passive").GetProperty("sensitivity").GetDouble();
+        Assert.InRange(reshuffled, Value("sensitivity"), 1.05 * Value("sensitivity"));
+    }
+
+    [Theory]
+    [InlineData("FL5014", "--unit", "label", "--adjacency", "zero-out")]
+    [InlineData("FL5015", "--calibration", "paper", "--adjacency", "zero-out")]
+    [InlineData("FL5015", "--calibration", "paper", "--schedule", "reshuffled")]
+    [InlineData("FL5015", "--calibration", "paper", "--weight-bound", "1")]
+    [InlineData("FL2101", "--calibration", "weight-noise", "--evaluation-share", "0.5")]
+    [InlineData("FL2307", "--calibration", "weight-noise", "--share", "1")]
+    public async Task Calibrate_WhatDoesNotGoTogether_IsRefused(string id, params string[] options)
+    {
+        ToolRun run = await ToolRun.Of(["privacy", .. Legal, .. options, "--json"]);
+        Assert.Equal((id[2] - '0', ""), (run.ExitCode, run.Output));
+        Assert.Contains($"({id})", run.Error, StringComparison.Ordinal);
+    }
+
+    [Fact]
     public async Task Calibrate_PaperAboveEpsilonOne_ReportsActualDelta()
     {
         // The classical factor at epsilon 10, delta 0.01 reaches delta 0.0406.
@@ -126,8 +178,15 @@ public class PrivacyCommandTests
     [InlineData("--family", "gaussian", 2)]
     [InlineData("--family", "poisson", 2)]
     [InlineData("--family", "multinomial", 2)]
-    [InlineData("--calibration", "weight-noise", 2)]
-    [InlineData("--adjacency", "zero-out", 2)]
+    [InlineData("--calibration", "loose", 2)]
+    [InlineData("--adjacency", "add-remove", 2)]
+    [InlineData("--unit", "person", 2)]
+    [InlineData("--schedule", "secret", 2)]
+    [InlineData("--share", "0.5", 2)]
+    [InlineData("--evaluation-share", "1", 2)]
+    [InlineData("--evaluation-share", "NaN", 2)]
+    [InlineData("--offset-bound", "-1", 2)]
+    [InlineData("--weight-bound", "0", 2)]
     [InlineData("--bogus", "1", 2)]
     public async Task Calibrate_IllegalValue_EndsWithIdAndPage(string option, string value, int exitCode)
     {
@@ -150,6 +209,16 @@ public class PrivacyCommandTests
     [InlineData(2, "account", "--mu", "1", "--epsilon", "-1")]
     [InlineData(2, "account", "--mu", "1", "--delta", "0")]
     [InlineData(5, "account", "--mu", "1", "--delta", "0.1")]
+    [InlineData(2, "account", "--delta", "0.01")]
+    [InlineData(2, "account", "--pure-epsilon", "1", "--epsilon", "1")]
+    [InlineData(2, "account", "--pure-epsilon", "-1", "--delta", "0.01")]
+    [InlineData(2, "account", "--mu", "1", "--sampling-rate", "0.1", "--noise", "1", "--steps", "1", "--delta", "0.01", "--observer", "outside")]
+    [InlineData(2, "account", "--sampling-rate", "0.1", "--noise", "1", "--delta", "0.01", "--observer", "outside")]
+    [InlineData(2, "account", "--sampling-rate", "0.1", "--steps", "1", "--delta", "0.01", "--observer", "outside")]
+    [InlineData(2, "account", "--sampling-rate", "2", "--noise", "1", "--steps", "1", "--delta", "0.01", "--observer", "outside")]
+    [InlineData(2, "account", "--sampling-rate", "0.1", "--noise", "1", "--steps", "1", "--delta", "0.01", "--observer", "nobody")]
+    [InlineData(5, "account", "--sampling-rate", "0.1", "--noise", "1", "--steps", "1", "--delta", "0.01")]
+    [InlineData(5, "account", "--sampling-rate", "0.1", "--noise", "1", "--steps", "1", "--delta", "0.01", "--observer", "peer")]
     [InlineData(2, "guess")]
     [InlineData(2)]
     public async Task Privacy_IllegalLine_EndsWithExitCode(int exitCode, params string[] args)
@@ -178,4 +247,27 @@ public class PrivacyCommandTests
     [Fact]
     public async Task Account_EpsilonZero_IsLegal() =>
         Assert.InRange((await Json("account", "--mu", "0.05", "--epsilon", "0")).GetProperty("delta").GetDouble(), 0.01994503, 0.01994504);
+
+    [Fact]
+    public async Task Account_PureAndGaussian_IsTheSmallerFigure()
+    {
+        double gaussian = (await Json("account", "--mu", "0.5", "--delta", "1e-5")).GetProperty("epsilon").GetDouble();
+        Assert.Equal(1, (await Json("account", "--pure-epsilon", "1", "--delta", "1e-5")).GetProperty("epsilon").GetDouble());
+        Assert.InRange((await Json("account", "--pure-epsilon", "0.1", "--mu", "0.5", "--delta", "1e-5")).GetProperty("epsilon").GetDouble(), gaussian, gaussian + 0.1);
+    }
+
+    [Fact]
+    public async Task Account_SampledSteps_GivesBothBounds()
+    {
+        string[] line = ["account", "--sampling-rate", "0.1", "--noise", "2", "--steps", "200", "--observer", "outside"];
+        JsonElement document = await Json([.. line, "--delta", "1e-5"]);
+        double lower = document.GetProperty("epsilonLower").GetDouble(), upper = document.GetProperty("epsilon").GetDouble();
+        Assert.True(lower <= 3.35966 && 3.35966 <= upper && upper - lower <= 1e-4);
+        JsonElement back = await Json([.. line, "--epsilon", "3.36"]);
+        Assert.InRange(back.GetProperty("delta").GetDouble(), back.GetProperty("deltaLower").GetDouble(), 1e-5);
+
+        // Without sampling the observer does not matter.
+        JsonElement whole = await Json("account", "--sampling-rate", "1", "--noise", "20", "--steps", "100", "--delta", "1e-5");
+        Assert.Equal(1, whole.GetProperty("epsilon").GetDouble() / 1.99309140441511963, 1e-11);
+    }
 }

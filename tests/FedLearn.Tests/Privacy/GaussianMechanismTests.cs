@@ -154,6 +154,8 @@ public class GaussianMechanismTests
 
         public string RunId => "run";
 
+        public int Kept => Messages.Count;
+
         public ReadOnlyMemory<byte>? Find(int index) => index < Messages.Count ? Messages[index] : default(ReadOnlyMemory<byte>?);
 
         public void Keep(int index, ReadOnlySpan<byte> message)

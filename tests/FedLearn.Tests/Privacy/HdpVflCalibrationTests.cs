@@ -44,6 +44,114 @@ public class HdpVflCalibrationTests
     }
 
     [Fact]
+    public void Calibrate_Label_ChargesTheOwnRowSlack()
+    {
+        HdpVflParameters job = Job with { Unit = PrivacyUnit.Label };
+        PartyCalibration result = HdpVflCalibration.Calibrate(job, Calibration.Tight, PartySide.Active, 1, 1e-4);
+        Assert.Equal(3.311, result.Sensitivity, 6e-4);
+        Assert.InRange(result.OwnRowSlack, 0.03, 0.05);
+        Assert.Equal(result.SigmaCharged, (result.Sensitivity + result.OwnRowSlack + result.LatticeSlack + result.ArithmeticSlack) / result.Mu, 1e-11);
+        Assert.Equal(PrivacyErrors.PassiveHasNoLabel, Assert.Throws<PrivacyRefusedException>(
+            () => HdpVflCalibration.Calibrate(job, Calibration.Tight, PartySide.Passive, 1, 1e-4)).Id);
+    }
+
+    // Columns: own and gradient bounds of one visit, for 10 epochs and batches of 113 or 114 rows.
+    [Theory]
+    [InlineData(PartySide.Passive, Adjacency.ReplaceOne, PrivacyUnit.Record, 2, 2)]
+    [InlineData(PartySide.Passive, Adjacency.ZeroOut, PrivacyUnit.Record, 1, 1)]
+    [InlineData(PartySide.Active, Adjacency.ReplaceOne, PrivacyUnit.Record, 1.4621171572600098, 2)]
+    [InlineData(PartySide.Active, Adjacency.ZeroOut, PrivacyUnit.Record, 1, 1)]
+    [InlineData(PartySide.Active, Adjacency.ReplaceOne, PrivacyUnit.Label, 1, 1)]
+    public void Calibrate_WeightNoise_FollowsTheFormula(PartySide side, Adjacency adjacency, PrivacyUnit unit, double own, double gradient)
+    {
+        // No condition on the step: far beyond 2/(lambda + beta R^2).
+        HdpVflParameters job = Job with { Adjacency = adjacency, Unit = unit, StepSize = 100, MaxColumns = 30, Schedule = BatchSchedule.Reshuffled };
+        PartyCalibration result = HdpVflCalibration.Calibrate(job, new HdpVflNoise(Calibration.WeightNoise) { Share = 0.8, EvaluationShare = 0.5 }, side, 1, 1e-4);
+        double mu = GaussianDp.Mu(1, 1e-4);
+        Assert.Equal(1, result.Sigma / (own * Math.Sqrt(10 / 0.8) / mu), 1e-12);
+        Assert.Equal(1, result.GradientSigma!.Value / (gradient * Math.Sqrt(10 / 0.2) / (113 * mu)), 1e-12);
+        Assert.Equal((0, 0), (result.DriftTerm, result.FinalDrift));
+        Assert.Null(result.EvaluationNoise);
+
+        // What is charged: own and G per visit, each with its roundings to the lattice, is mu in all.
+        double step = result.SigmaCharged / INoiseSource.LatticeScale, gradientStep = result.GradientSigmaCharged!.Value / INoiseSource.LatticeScale;
+        Assert.True(result.LatticeSlack >= step * Math.Sqrt(10) * (1 - 1e-12));
+        double messages = Math.Sqrt(10) * (own + step) / result.SigmaCharged, gradients = Math.Sqrt(10) * (gradient / 113 + gradientStep * Math.Sqrt(30)) / result.GradientSigmaCharged.Value;
+        double spent = Math.Sqrt(messages * messages + gradients * gradients);
+        Assert.InRange(spent, mu * (1 - 1e-9), mu);
+
+        Assert.Equal((result.SigmaCharged, 50, 1.0), (result.MessageNoise.Sigma, result.MessageNoise.Releases, result.MessageNoise.ValueBound));
+        Assert.Equal((result.GradientSigmaCharged.Value, 50, 1.0), (result.GradientNoise!.Sigma, result.GradientNoise.Releases, result.GradientNoise.ValueBound));
+        AssertMu(mu, result.MessageNoise, result.GradientNoise);
+    }
+
+    [Fact]
+    public void Calibrate_ChargedEvaluation_SharesOutMu()
+    {
+        HdpVflParameters job = Job with { MaxColumns = 12, WeightNorm = 3, L2 = 0 };
+        var noise = new HdpVflNoise(Calibration.Tight) { EvaluationShare = 0.2 };
+        PartyCalibration result = HdpVflCalibration.Calibrate(job, noise, PartySide.Passive, 1, 1e-4);
+        PartyCalibration plain = HdpVflCalibration.Calibrate(job, Calibration.Tight, PartySide.Passive, 1, 1e-4);
+        Assert.Equal(plain.Mu, result.Mu);
+        Assert.Equal(plain.Sigma / Math.Sqrt(0.8), result.Sigma, 1e-9);
+        AssertMu(plain.Mu, result.MessageNoise, result.EvaluationNoise!);
+        Assert.Equal((1, 3.0), (result.EvaluationNoise!.Releases, result.EvaluationNoise.ValueBound));
+
+        // Ten visits, each 2 eta R C/b = 2/113, and no contraction.
+        Assert.InRange(result.FinalDrift, 20.0 / 113, 1.000001 * 20 / 113);
+        double moved = result.FinalDrift + Math.Sqrt(12) * result.EvaluationNoise.Sigma / INoiseSource.LatticeScale;
+        Assert.InRange(moved / result.EvaluationNoise.Sigma, result.EvaluationNoise.Mu * (1 - 1e-12), result.EvaluationNoise.Mu);
+        Assert.Null(plain.EvaluationNoise);
+        Assert.Null(HdpVflCalibration.Calibrate(job, noise, PartySide.Active, 1, 1e-4).EvaluationNoise);
+        Assert.Equal(PrivacyErrors.PaperSetting, Assert.Throws<PrivacyRefusedException>(() => HdpVflCalibration.Calibrate(job,
+            new HdpVflNoise(Calibration.Paper) { EvaluationShare = 0.2 }, PartySide.Passive, 1, 1e-4)).Id);
+    }
+
+    private static void AssertMu(double mu, params NoiseCalibration[] parts) =>
+        Assert.InRange(Math.Sqrt(parts.Sum(part => part.Mu * part.Mu)), mu * (1 - 1e-13), mu);
+
+    [Theory]
+    [InlineData(GlmFamilyKind.Gaussian, PartySide.Active, 6, 12)]
+    [InlineData(GlmFamilyKind.Binomial, PartySide.Active, 2, 4)]
+    [InlineData(GlmFamilyKind.Poisson, PartySide.Passive, 3, 12)]
+    public void Calibrate_ValueBound_IsThatOfTheMessage(GlmFamilyKind family, PartySide side, double message, double gradient)
+    {
+        HdpVflParameters job = Job with { Family = family, ResidualClip = 3, WeightBound = 2, TargetBound = 5, RowNorm = 2, WeightNorm = 1.5, StepSize = 0.01 };
+        PartyCalibration result = HdpVflCalibration.Calibrate(job, Calibration.WeightNoise, side, 1, 1e-4);
+        Assert.Equal((message, gradient), (result.MessageNoise.ValueBound, result.GradientNoise!.ValueBound));
+        Assert.Equal(message, HdpVflCalibration.Calibrate(job, Calibration.Tight, side, 1, 1e-4).MessageNoise.ValueBound);
+    }
+
+    [Theory]
+    [InlineData(0)]
+    [InlineData(1)]
+    [InlineData(-0.5)]
+    [InlineData(double.NaN)]
+    public void Calibrate_IllegalShare_IsAConfigurationError(double share)
+    {
+        foreach (HdpVflNoise noise in new[] { new HdpVflNoise(Calibration.WeightNoise) { Share = share }, new HdpVflNoise(Calibration.Tight) { EvaluationShare = share } })
+            Assert.Equal(PrivacyErrors.InvalidShare, Assert.Throws<ConfigurationException>(() => HdpVflCalibration.Calibrate(Job, noise, PartySide.Passive, 1, 1e-4)).Id);
+    }
+
+    [Fact]
+    public void Best_Share_MinimisesTheNoiseInTheGradients()
+    {
+        foreach (PartySide side in Enum.GetValues<PartySide>())
+            foreach (int columns in new[] { 1, 30, 3000 })
+            {
+                double best = WeightNoiseShare.Best(Job, side, columns);
+                Assert.Equal(best, Enumerable.Range(1, 99_999).Select(i => i / 1e5).MinBy(Noise), 2e-5);
+
+                double Noise(double share)
+                {
+                    (double own, double gradient) = side == PartySide.Active ? (2 / (1 + Math.Exp(-1)), 2) : (2.0, 2.0);
+                    double effect = side == PartySide.Active ? 1 : 0.25;
+                    return effect * effect * own * own / share / 113 + columns * gradient * gradient / (1 - share) / 113 / 113;
+                }
+            }
+    }
+
+    [Fact]
     public void Calibrate_PaperAtLargeEpsilon_SaysThatDeltaIsExceeded()
     {
         PartyCalibration result = HdpVflCalibration.Calibrate(Job, Calibration.Paper, PartySide.Active, 10, 1e-2);

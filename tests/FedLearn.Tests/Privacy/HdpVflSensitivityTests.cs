@@ -44,6 +44,17 @@ public class HdpVflSensitivityTests
                 GaussianDpTests.AssertUpper(tight.Number(name), calibrated.Sigma);
                 GaussianDpTests.AssertLower(tight.Number("mu"), calibrated.Mu);
             }
+
+            HdpVflParameters zero = p with { Adjacency = Adjacency.ZeroOut }, label = p with { Unit = PrivacyUnit.Label };
+            GaussianDpTests.AssertUpper(tight.Number("Delta_B_zeroout"), HdpVflSensitivity.Tight(zero).Passive.Sensitivity);
+            GaussianDpTests.AssertUpper(tight.Number("Delta_A_label_only"), HdpVflSensitivity.Tight(label).Active.Sensitivity);
+            GaussianDpTests.AssertUpper(tight.Number("Delta_A_label_only") / tight.Number("mu"), HdpVflCalibration.Calibrate(label, Calibration.Tight, PartySide.Active, epsilon, delta).Sigma);
+            Assert.Equal(0, HdpVflSensitivity.Tight(label).Passive.Sensitivity);
+
+            JsonElement weights = tight.GetProperty("weight_noise_mode");
+            PartyCalibration noisy = HdpVflCalibration.Calibrate(p, Calibration.WeightNoise, PartySide.Passive, epsilon, delta);
+            GaussianDpTests.AssertUpper(weights.Number("sigma_row_B"), noisy.Sigma);
+            GaussianDpTests.AssertUpper(weights.Number("tau_B"), noisy.GradientSigma!.Value);
         }
     }
 
@@ -86,16 +97,75 @@ public class HdpVflSensitivityTests
         var random = new Random(20090276);
         for (int i = 0; i < TestCounts.Of(2000); i++)
         {
-            HdpVflParameters p = RandomParameters.Next(random, maxRows: 60, maxEpochs: 12);
+            PartySide asked = (PartySide)random.Next(2);
+            HdpVflParameters p = RandomParameters.NextAny(random, maxRows: 60, maxEpochs: 12, asked) with { Schedule = BatchSchedule.Fixed };
             HdpVflBounds bounds = HdpVflSensitivity.Tight(p);
             foreach ((PartySide side, PartyBound bound) in new[] { (PartySide.Active, bounds.Active), (PartySide.Passive, bounds.Passive) })
             {
+                if (side != asked)
+                    continue;
                 double slow = ReferenceBounds.Sensitivity(p, side);
                 Assert.InRange(bound.Sensitivity, slow * (1 - 1e-13), slow * (1 + 3e-13));
                 Assert.Equal(bound.Sensitivity, Math.Sqrt(bound.OwnTerm * bound.OwnTerm + bound.DriftTerm * bound.DriftTerm), 1e-12 * slow);
-                double worst = Math.Sqrt(ReferenceBounds.Steps(p, side, bound.WorstBatch).Sum(step => step.Message * step.Message));
+                double worst = ReferenceBounds.Total(p, side, _ => bound.WorstBatch);
                 Assert.Equal(slow, worst, 1e-12 * slow);
+                double drifting = ReferenceBounds.Sensitivity(p, side, ownDrifts: true);
+                Assert.True(bound.Sensitivity + bound.OwnRowSlack >= drifting * (1 - 1e-13));
+                Assert.True(p.Unit == PrivacyUnit.Label || bound.OwnRowSlack == 0);
             }
+        }
+    }
+
+    [Fact]
+    public void Tight_Reshuffled_CoversEverySchedule()
+    {
+        // Every pattern of batches that a record can go through, with the true contraction; and equality where factor 1 and the first place are true.
+        var random = new Random(31);
+        for (int i = 0; i < TestCounts.Of(300); i++)
+        {
+            PartySide side = (PartySide)random.Next(2);
+            HdpVflParameters p = RandomParameters.NextAny(random, maxRows: 12, maxEpochs: 4, side);
+            int batches = 1 + p.Batches % Math.Min(p.Rows, 3);
+            p = p with { Batches = batches, Schedule = BatchSchedule.Reshuffled };
+            PartyBound bound = side == PartySide.Active ? HdpVflSensitivity.Tight(p).Active : HdpVflSensitivity.Tight(p).Passive;
+            double worst = 0, final = 0;
+            for (int pattern = 0; pattern < Math.Pow(batches, p.Epochs); pattern++)
+            {
+                int Digit(int epoch) => pattern / (int)Math.Pow(batches, epoch) % batches;
+                worst = Math.Max(worst, ReferenceBounds.Total(p, side, Digit, ownDrifts: true));
+                final = Math.Max(final, ReferenceBounds.Steps(p with { Epochs = p.Epochs + 1 }, side, Digit).ElementAt(p.Epochs * batches).Drift);
+            }
+
+            Assert.True(bound.Sensitivity + bound.OwnRowSlack >= worst * (1 - 1e-13), $"{side} {p}");
+            Assert.True(bound.FinalDrift >= final * (1 - 1e-13));
+            if (p.Rows % batches == 0 && (p.L2 == 0 || p.FreeIntercept) && p.Unit == PrivacyUnit.Record)
+                Assert.Equal(1, bound.Sensitivity / worst, 1e-12);
+        }
+    }
+
+    // With strong contraction the worst schedule is not "first in every epoch": (3, 3, 0, 0, 0) is worse, and the envelope covers it.
+    [Fact]
+    public void Tight_ReshuffledAndContracting_CoversTheWorstPattern()
+    {
+        HdpVflParameters p = Binomial(80, 4, 5, 1, 0.1) with { Schedule = BatchSchedule.Reshuffled };
+        int[] pattern = [3, 3, 0, 0, 0];
+        Assert.Equal(5.709, ReferenceBounds.Total(p, PartySide.Passive, e => pattern[e]), 6e-4);
+        Assert.Equal(5.600, ReferenceBounds.Total(p, PartySide.Passive, _ => 0), 6e-4);
+        Assert.True(HdpVflSensitivity.Tight(p).Passive.Sensitivity > 5.709);
+    }
+
+    [Fact]
+    public void Tight_FinalDrift_IsTheWorstOverPositions()
+    {
+        var random = new Random(5);
+        for (int i = 0; i < TestCounts.Of(500); i++)
+        {
+            PartySide side = (PartySide)random.Next(2);
+            HdpVflParameters p = RandomParameters.NextAny(random, maxRows: 30, maxEpochs: 6, side) with { Schedule = BatchSchedule.Fixed };
+            PartyBound bound = side == PartySide.Active ? HdpVflSensitivity.Tight(p).Active : HdpVflSensitivity.Tight(p).Passive;
+            double slow = Enumerable.Range(0, p.Batches)
+                .Max(j => ReferenceBounds.Steps(p with { Epochs = p.Epochs + 1 }, side, e => e < p.Epochs ? j : -1).ElementAt(p.Releases).Drift);
+            Assert.Equal(1, bound.FinalDrift / slow, 1e-12);
         }
     }
 
@@ -117,12 +187,19 @@ public class HdpVflSensitivityTests
         var random = new Random(4);
         for (int i = 0; i < TestCounts.Of(500); i++)
         {
-            HdpVflParameters p = RandomParameters.Next(random, maxRows: 60, maxEpochs: 12) with { L2 = 0 };
+            HdpVflParameters p = RandomParameters.NextAny(random, maxRows: 60, maxEpochs: 12, PartySide.Active) with { L2 = 0 };
+            p = p with { StepSize = p.StepSize / 1.2 };
             HdpVflBounds bounds = HdpVflSensitivity.Tight(p);
-            foreach (HdpVflParameters more in new[] { p with { Epochs = p.Epochs + 1 }, p with { WeightNorm = p.WeightNorm * 1.1 } })
+            foreach (HdpVflParameters more in new[]
             {
-                Assert.True(HdpVflSensitivity.Tight(more).Active.Sensitivity >= bounds.Active.Sensitivity * (1 - 1e-13));
-                Assert.True(HdpVflSensitivity.Tight(more).Passive.Sensitivity >= bounds.Passive.Sensitivity * (1 - 1e-13));
+                p with { Epochs = p.Epochs + 1 }, p with { WeightNorm = p.WeightNorm * 1.1 }, p with { OffsetBound = p.OffsetBound + 1 },
+                p with { WeightBound = (p.WeightBound ?? 1) * 1.1 }, p with { Schedule = BatchSchedule.Reshuffled },
+                // A Gaussian residual that becomes 0 may move by the clip, farther than to any other row's when that is large.
+                p with { Adjacency = p.Family == GlmFamilyKind.Gaussian ? p.Adjacency : Adjacency.ReplaceOne },
+            })
+            {
+                Assert.True(HdpVflSensitivity.Tight(more).Active.Sensitivity >= bounds.Active.Sensitivity * (1 - 1e-13), $"{p} to {more}");
+                Assert.True(HdpVflSensitivity.Tight(more).Passive.Sensitivity >= bounds.Passive.Sensitivity * (1 - 1e-13), $"{p} to {more}");
             }
         }
     }
@@ -193,6 +270,14 @@ public class HdpVflSensitivityTests
         { PrivacyErrors.InvalidNumber, Binomial(5, 1, 1, 1) with { TargetBound = -1 } },
         { PrivacyErrors.InvalidNumber, Binomial(5, 1, 1, 1) with { MaxColumns = 0 } },
         { PrivacyErrors.InvalidNumber, Binomial(5, 1, 1, 1) with { Family = (GlmFamilyKind)9 } },
+        { PrivacyErrors.InvalidNumber, Binomial(5, 1, 1, 1) with { OffsetBound = -1 } },
+        { PrivacyErrors.InvalidNumber, Binomial(5, 1, 1, 1) with { OffsetBound = double.NaN } },
+        { PrivacyErrors.InvalidNumber, Binomial(5, 1, 1, 1) with { WeightBound = 0 } },
+        { PrivacyErrors.InvalidNumber, Binomial(5, 1, 1, 1) with { WeightBound = double.PositiveInfinity } },
+        { PrivacyErrors.InvalidNumber, Binomial(5, 1, 1, 1) with { Unit = (PrivacyUnit)5 } },
+        { PrivacyErrors.InvalidNumber, Binomial(5, 1, 1, 1) with { Schedule = (BatchSchedule)5 } },
+        { PrivacyErrors.NoNullLabel, Binomial(5, 1, 1, 1) with { Unit = PrivacyUnit.Label, Adjacency = Adjacency.ZeroOut } },
+        { PrivacyErrors.StepTooLarge, Binomial(5, 1, 1, 4.1, 0.001) with { WeightBound = 2 } },
         { PrivacyErrors.BoundOverflow, Binomial(5, 1, 1, 1) with { WeightNorm = 1e300 } },
         { PrivacyErrors.PenaltyTooLarge, Binomial(5, 1, 1, 3, 0.7) },
         { PrivacyErrors.StepTooLarge, Binomial(5, 1, 1, 7.97, 0.001) },
@@ -219,4 +304,18 @@ public class HdpVflSensitivityTests
     [Fact]
     public void Paper_OtherRowNorm_IsRefused() => Assert.Equal(PrivacyErrors.PaperRowNorm,
         Assert.Throws<PrivacyRefusedException>(() => HdpVflSensitivity.Paper(Binomial(5, 1, 1, 1) with { RowNorm = 0.5 })).Id);
+
+    public static TheoryData<HdpVflParameters> OutsideThePaper =>
+    [
+        Binomial(5, 1, 1, 1) with { Adjacency = Adjacency.ZeroOut },
+        Binomial(5, 1, 1, 1) with { Unit = PrivacyUnit.Label },
+        Binomial(5, 1, 1, 1) with { Schedule = BatchSchedule.Reshuffled },
+        Binomial(5, 1, 1, 1) with { WeightBound = 1 },
+        Binomial(5, 1, 1, 1) with { OffsetBound = 0.1 },
+    ];
+
+    [Theory]
+    [MemberData(nameof(OutsideThePaper))]
+    public void Paper_OtherSetting_IsRefused(HdpVflParameters parameters) => Assert.Equal(PrivacyErrors.PaperSetting,
+        Assert.Throws<PrivacyRefusedException>(() => HdpVflSensitivity.Paper(parameters)).Id);
 }

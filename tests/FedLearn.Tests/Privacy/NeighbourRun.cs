@@ -12,6 +12,8 @@ internal enum Mutant
     BiasAfterNormalise,
     DivisorFromData,
     FreshNoiseForEachOfTwoRecipients,
+    UnboundedOffset,
+    UnboundedSampleWeight,
 }
 
 /// <summary>What the peer sends; it sees both tables and chooses one message for both runs.</summary>
@@ -30,80 +32,84 @@ internal enum Peer
     Mixed,
 }
 
+/// <summary>What a party holds of a row; label, offset and weight at the active party only. The residual of a null row is 0 whatever the rest says.</summary>
+internal sealed record TableRow(double[] X, double Label = 0, double Offset = 0, double Weight = 1, bool Null = false);
+
 /// <summary>One party of HDP-VFL run without noise on two neighbouring tables that receive the same messages: own code, obvious and slow.</summary>
 internal sealed class NeighbourRun(HdpVflParameters p, PartySide side, Random random, Peer peer, Mutant mutant = Mutant.None)
 {
-    public required double[][] Rows { get; init; }
+    public required TableRow[] Rows { get; init; }
 
-    /// <summary>The replaced row, and its two versions.</summary>
-    public required int Replaced { get; init; }
+    /// <summary>The changed row, and its other version.</summary>
+    public required int Changed { get; init; }
 
-    public required double[] OtherRow { get; init; }
-
-    public double[] Labels { get; init; } = [];
-
-    public double OtherLabel { get; init; }
+    public required TableRow Other { get; init; }
 
     /// <summary>A pair of neighbouring tables: random rows inside the ball, some of full length, sometimes all alike.</summary>
     public static NeighbourRun Make(HdpVflParameters p, PartySide side, Random random, Peer peer, Mutant mutant = Mutant.None)
     {
         int columns = random.Next(1, 4);
         bool alike = random.Next(3) == 0;
-        double[] direction = Row(1);
-        var rows = new double[p.Rows][];
-        for (int i = 0; i < p.Rows; i++)
-            rows[i] = alike ? direction : Row(random.Next(2) == 0 ? 1 : random.NextDouble());
-        int replaced = random.Next(p.Rows);
+        double[] direction = Features(1);
+        TableRow[] rows = [.. Enumerable.Range(0, p.Rows).Select(_ => Row(alike ? direction : Features(random.Next(2) == 0 ? 1 : random.NextDouble())))];
+        int changed = random.Next(p.Rows);
+        TableRow row = rows[changed];
         return new(p, side, random, peer, mutant)
         {
             Rows = rows,
-            Replaced = replaced,
-            OtherRow = random.Next(2) == 0 ? [.. rows[replaced].Select(x => -x)] : Row(1),
-            Labels = [.. rows.Select(_ => Label())],
-            OtherLabel = Label(),
+            Changed = changed,
+            Other = (p.Unit, p.Adjacency) switch
+            {
+                (PrivacyUnit.Label, _) => row with { Label = Label() },
+                (_, Adjacency.ZeroOut) => new TableRow(new double[columns], Null: true),
+                _ => Row(random.Next(2) == 0 ? [.. row.X.Select(x => -x)] : Features(1)),
+            },
         };
 
-        double[] Row(double length)
+        TableRow Row(double[] x) => new(x, Label(),
+            Edge() * 2 * p.OffsetBound - p.OffsetBound + (mutant == Mutant.UnboundedOffset ? 20 * random.NextDouble() * p.RowNorm * p.WeightNorm : 0),
+            p.WeightBound is { } bound ? Edge() * bound * (mutant == Mutant.UnboundedSampleWeight ? 3 : 1) : 1);
+
+        double[] Features(double length)
         {
             double[] row = [.. Enumerable.Range(0, columns).Select(_ => Normal(random))];
             double scale = length * p.RowNorm / Norm(row);
             return [.. row.Select(x => x * scale)];
         }
 
-        double Label()
+        double Edge() => random.Next(2) == 0 ? random.Next(2) : random.NextDouble();
+
+        double Label() => p.Family switch
         {
-            double target = p.TargetBound ?? 1, edge = random.Next(2) == 0 ? random.Next(2) : random.NextDouble();
-            return p.Family switch
-            {
-                GlmFamilyKind.Gaussian => target * (2 * edge - 1),
-                GlmFamilyKind.Binomial => random.Next(2),
-                _ => target * edge,
-            };
-        }
+            GlmFamilyKind.Gaussian => (p.TargetBound ?? 1) * (2 * Edge() - 1),
+            GlmFamilyKind.Binomial => random.Next(2),
+            _ => (p.TargetBound ?? 1) * Edge(),
+        };
     }
 
     /// <summary>Runs both tables and compares with the bounds.</summary>
+    /// <param name="bound">Bound on the distance of the transcripts.</param>
+    /// <param name="finalDrift">Bound on the distance of the final weights.</param>
     /// <returns>Realised distance of the two transcripts, and what was violated, if anything.</returns>
-    public (double Distance, string? Violation) Run(double bound)
+    public (double Distance, string? Violation) Run(double bound, double finalDrift = double.PositiveInfinity)
     {
         var layout = new BatchLayout(p.Rows, p.Batches);
-        int batchOfReplaced = Enumerable.Range(0, p.Batches).Last(t => layout.Start(t) <= Replaced);
-        (double Drift, double Message)[] limits = [.. ReferenceBounds.Steps(p, side, batchOfReplaced)];
-        double[][] first = WithBias(Rows), second = [.. first];
-        second[Replaced] = WithBias([OtherRow])[0];
-        double[] labels = Labels, otherLabels = [.. Labels];
-        if (side == PartySide.Active)
-            otherLabels[Replaced] = OtherLabel;
-        double[] w = Start(first[0].Length), v = [.. w];
+        int epochs = mutant == Mutant.ExtraEpoch ? p.Epochs + 1 : p.Epochs;
+        int[][] orders = [.. Enumerable.Range(0, epochs).Select(_ => Order())];
+        int BatchOf(int epoch) => Enumerable.Range(0, p.Batches).Last(t => layout.Start(t) <= Array.IndexOf(orders[epoch], Changed));
+        (double Drift, double Message)[] limits = [.. ReferenceBounds.Steps(p, side, BatchOf)];
+        TableRow[] first = WithBias(Rows), second = [.. first];
+        second[Changed] = WithBias([Other])[0];
+        double[] w = Start(first[0].X.Length), v = [.. w];
 
         double total = 0;
         string? violation = null;
-        int steps = p.Batches * (mutant == Mutant.ExtraEpoch ? p.Epochs + 1 : p.Epochs);
-        for (int t = 0; t < steps; t++)
+        for (int t = 0; t < epochs * p.Batches; t++)
         {
-            int start = layout.Start(t % p.Batches), b = layout.Size(t % p.Batches);
-            double[] received = Receive(first, second, w, v, start, b);
-            double[] message = Message(first, labels, w, start, received), other = Message(second, otherLabels, v, start, received);
+            int[] batch = orders[t / p.Batches].AsSpan(layout.Start(t % p.Batches), layout.Size(t % p.Batches)).ToArray();
+            TableRow[] mine = [.. batch.Select(i => first[i])], others = [.. batch.Select(i => second[i])];
+            double[] received = Receive(mine, others, w, v);
+            double[] message = Message(mine, w, received), other = Message(others, v, received);
             double distance = Distance(message, other), drift = Distance(w, v);
             if (t < limits.Length)
             {
@@ -114,27 +120,50 @@ internal sealed class NeighbourRun(HdpVflParameters p, PartySide side, Random ra
             }
 
             total += distance * distance * (mutant == Mutant.FreshNoiseForEachOfTwoRecipients ? 2 : 1);
-            w = Step(first, w, start, b, side == PartySide.Active ? message : received);
-            v = Step(second, v, start, b, side == PartySide.Active ? other : received);
+            w = Step(mine, w, side == PartySide.Active ? message : received);
+            v = Step(others, v, side == PartySide.Active ? other : received);
         }
 
+        if (Distance(w, v) > finalDrift * (1 + 1e-9))
+            violation ??= "final weights";
         double sum = Math.Sqrt(total);
         return (sum, sum > bound * (1 + 1e-9) + 1e-9 ? "transcript" : violation);
     }
 
-    private double[] Receive(double[][] first, double[][] second, double[] w, double[] v, int start, int b)
+    /// <summary>One visit of the changed row at weights that both tables have in common, as in weight noise.</summary>
+    /// <returns>Realised distance of the messages, and of the sums that make the gradients.</returns>
+    public (double Message, double Gradient) Visit()
+    {
+        TableRow[] mine = [Rows[Changed]], others = [Other];
+        double[] direction = [.. mine[0].X.Select(_ => Normal(random))];
+        double length = p.WeightNorm * (random.Next(2) == 0 ? 1 : random.NextDouble()) / Norm(direction);
+        double[] w = [.. direction.Select(x => x * length)], received = Receive(mine, others, w, w);
+        double[] message = Message(mine, w, received), other = Message(others, w, received);
+        double a = Clip(side == PartySide.Active ? message[0] : received[0]), b = Clip(side == PartySide.Active ? other[0] : received[0]);
+        return (Distance(message, other), Norm([.. mine[0].X.Zip(others[0].X, (x, y) => a * x - b * y)]));
+    }
+
+    private int[] Order()
+    {
+        int[] order = [.. Enumerable.Range(0, p.Rows)];
+        if (p.Schedule == BatchSchedule.Reshuffled)
+            random.Shuffle(order);
+        return order;
+    }
+
+    private double[] Receive(TableRow[] first, TableRow[] second, double[] w, double[] v)
     {
         Peer now = peer == Peer.Mixed ? (Peer)random.Next(3) : peer;
-        var received = new double[b];
-        for (int i = 0; i < b; i++)
+        var received = new double[first.Length];
+        for (int i = 0; i < received.Length; i++)
         {
-            int row = start + i;
+            (TableRow a, TableRow b) = (first[i], second[i]);
             received[i] = now switch
             {
                 Peer.Random => Normal(random) * p.ResidualClip * 2,
-                Peer.Extreme => (random.Next(2) * 2 - 1) * 1e3 * (1 + p.ResidualClip),
-                _ when side == PartySide.Active => -(Dot(first[row], w) + Dot(second[row], v)) / 2,
-                _ when row == Replaced => -p.ResidualClip * (Dot(first[row], w) - Dot(second[row], w) - Dot(first[row], v) + Dot(second[row], v) >= 0 ? 1 : -1),
+                Peer.Extreme => (random.Next(2) * 2 - 1) * 1e3 * (1 + Limit),
+                _ when side == PartySide.Active => -(Dot(a.X, w) + a.Offset + Dot(b.X, v) + b.Offset) / 2,
+                _ when a != b => -Limit * (Dot(a.X, w) - Dot(b.X, w) - Dot(a.X, v) + Dot(b.X, v) >= 0 ? 1 : -1),
                 _ => 0,
             };
         }
@@ -142,17 +171,9 @@ internal sealed class NeighbourRun(HdpVflParameters p, PartySide side, Random ra
         return received;
     }
 
-    private double[] Message(double[][] rows, double[] labels, double[] w, int start, double[] received)
-    {
-        var message = new double[received.Length];
-        for (int i = 0; i < message.Length; i++)
-        {
-            double score = Dot(rows[start + i], w);
-            message[i] = side == PartySide.Passive ? score : Clip(Residual(score + received[i], labels[start + i]));
-        }
-
-        return message;
-    }
+    private double[] Message(TableRow[] rows, double[] w, double[] received) => [.. rows.Zip(received, (row, sent) => side == PartySide.Passive
+        ? Dot(row.X, w)
+        : row.Null ? 0 : row.Weight * Math.Clamp(Residual(Dot(row.X, w) + row.Offset + sent, row.Label), -p.ResidualClip, p.ResidualClip))];
 
     private double Residual(double theta, double label) => p.Family switch
     {
@@ -161,15 +182,15 @@ internal sealed class NeighbourRun(HdpVflParameters p, PartySide side, Random ra
         _ => Math.Exp(theta) - label,
     };
 
-    private double[] Step(double[][] rows, double[] w, int start, int b, double[] residuals)
+    private double[] Step(TableRow[] rows, double[] w, double[] residuals)
     {
-        double divisor = mutant == Mutant.DivisorFromData ? Math.Max(1, rows.Skip(start).Take(b).Count(row => row[0] > 0)) : b;
+        double divisor = mutant == Mutant.DivisorFromData ? Math.Max(1, rows.Count(row => row.X[0] > 0)) : rows.Length;
         var next = new double[w.Length];
         for (int c = 0; c < w.Length; c++)
         {
             double gradient = 0;
-            for (int i = 0; i < b; i++)
-                gradient += (mutant == Mutant.NoReceiverClip ? residuals[i] : Clip(residuals[i])) * rows[start + i][c];
+            for (int i = 0; i < rows.Length; i++)
+                gradient += (mutant == Mutant.NoReceiverClip ? residuals[i] : Clip(residuals[i])) * rows[i].X[c];
             double penalty = p.FreeIntercept && c == w.Length - 1 ? 0 : p.L2;
             next[c] = (1 - p.StepSize * penalty) * w[c] - p.StepSize / divisor * gradient;
         }
@@ -186,10 +207,13 @@ internal sealed class NeighbourRun(HdpVflParameters p, PartySide side, Random ra
         return w;
     }
 
-    private double[][] WithBias(double[][] rows) =>
-        mutant == Mutant.BiasAfterNormalise ? [.. rows.Select(row => (double[])[.. row, p.RowNorm])] : rows;
+    private TableRow[] WithBias(TableRow[] rows) =>
+        mutant == Mutant.BiasAfterNormalise ? [.. rows.Select(row => row with { X = [.. row.X, p.RowNorm] })] : rows;
 
-    private double Clip(double residual) => Math.Clamp(residual, -p.ResidualClip, p.ResidualClip);
+    /// <summary>U C, what a receiver clips to.</summary>
+    private double Limit => (p.WeightBound ?? 1) * p.ResidualClip;
+
+    private double Clip(double residual) => mutant == Mutant.UnboundedSampleWeight && side == PartySide.Active ? residual : Math.Clamp(residual, -Limit, Limit);
 
     private static double Dot(double[] a, double[] b) => a.Zip(b, (x, y) => x * y).Sum();
 

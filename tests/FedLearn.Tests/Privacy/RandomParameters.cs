@@ -5,6 +5,25 @@ namespace FedLearn.Tests.Privacy;
 /// <summary>Legal parameters across all families, from gentle to extreme.</summary>
 internal static class RandomParameters
 {
+    /// <summary>Those, with any adjacency, unit, schedule, offsets and sample weights. Unit label concerns the active side only.</summary>
+    public static HdpVflParameters NextAny(Random random, int maxRows, int maxEpochs, PartySide side)
+    {
+        HdpVflParameters p = Next(random, maxRows, maxEpochs);
+        int neighbours = random.Next(side == PartySide.Active ? 3 : 2);
+        double? weight = random.Next(3) == 0 ? Math.Pow(10, random.NextDouble() - 0.5) : null;
+        return p with
+        {
+            Adjacency = neighbours == 1 ? Adjacency.ZeroOut : Adjacency.ReplaceOne,
+            Unit = neighbours == 2 ? PrivacyUnit.Label : PrivacyUnit.Record,
+            Schedule = (BatchSchedule)random.Next(2),
+            OffsetBound = random.Next(3) == 0 ? random.NextDouble() * 3 : 0,
+            WeightBound = weight,
+            // U beta R^2 grows with U, so that the largest step shrinks at most as much.
+            StepSize = p.StepSize / Math.Max(1, weight ?? 1),
+            FreeIntercept = random.Next(4) == 0,
+        };
+    }
+
     public static HdpVflParameters Next(Random random, int maxRows, int maxEpochs)
     {
         int rows = random.Next(1, maxRows + 1);

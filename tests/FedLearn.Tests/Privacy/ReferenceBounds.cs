@@ -5,34 +5,48 @@ namespace FedLearn.Tests.Privacy;
 /// <summary>The sensitivity recursion written as in the theorem, one record position and one step after the other. Slow and obvious.</summary>
 internal static class ReferenceBounds
 {
-    /// <summary>Drift D_t before step t, and bound on the step's message, for a record in batch j.</summary>
-    public static IEnumerable<(double Drift, double Message)> Steps(HdpVflParameters p, PartySide side, int j)
+    /// <summary>How far the changed row's own entry can move (unit label: at equal weights), its residual times its unit vector, and another
+    /// row's entry given the drift.</summary>
+    public sealed record Row(double Own, double Residual, Func<double, double> Others);
+
+    public static Row Bounds(HdpVflParameters p, PartySide side)
+    {
+        double k = p.WeightNorm, c = p.ResidualClip, norm = p.RowNorm, target = p.TargetBound ?? 0, u = p.WeightBound ?? 1, offset = p.OffsetBound;
+        bool replace = p.Adjacency == Adjacency.ReplaceOne, label = p.Unit == PrivacyUnit.Label;
+        if (side == PartySide.Passive)
+            return replace ? new(2 * norm * k, 2 * u * c, d => norm * d) : new(norm * k, u * c, d => norm * d);
+        double one = Math.Min(c, 1), own, residual;
+        switch (p.Family)
+        {
+            case GlmFamilyKind.Gaussian:
+                own = label ? Math.Min(2 * c, 2 * target) : replace ? Math.Min(2 * c, 2 * (norm * k + target + offset)) : c;
+                if (replace && !label && p.WeightBound is not null)
+                    own = Math.Max(own, c);
+                residual = label ? own : replace ? 2 * c : c;
+                return new(u * own, u * residual, d => u * Math.Min(2 * c, norm * d));
+            case GlmFamilyKind.Binomial:
+                own = label ? Math.Min(2 * c, 1) : replace ? Math.Min(2 * c, 2 / (1 + Math.Exp(-k * norm - offset))) : one;
+                residual = label ? own : replace ? 2 * one : one;
+                return new(u * own, u * residual, d => u * Math.Min(2 * c, Math.Tanh(norm * d / 4)));
+            default:
+                double range = c + Math.Min(c, target);
+                own = label ? Math.Min(range, target) : replace ? range : c;
+                residual = label ? own : replace ? 2 * c : c;
+                return new(u * own, u * residual, d => u * Math.Min(range, (c + target) * norm * d));
+        }
+    }
+
+    /// <summary>Drift D_t before step t, and bound on the step's message, for a record whose batch in each epoch is given. Unit label:
+    /// <paramref name="ownDrifts"/> lets the changed row's own entry drift too; off, it is the recursion with a constant own bound.</summary>
+    public static IEnumerable<(double Drift, double Message)> Steps(HdpVflParameters p, PartySide side, Func<int, int> batchOf, bool ownDrifts = true)
     {
         var layout = new BatchLayout(p.Rows, p.Batches);
-        double eta = p.StepSize, lambda = p.L2, k = p.WeightNorm, clip = p.ResidualClip, norm = p.RowNorm, target = p.TargetBound ?? 0;
-        double beta = p.Family switch { GlmFamilyKind.Gaussian => 1, GlmFamilyKind.Binomial => 0.25, _ => clip + target };
-        double contraction = Math.Abs(1 - eta * lambda);
-        double own = 2 * k * norm, residual = clip;
-        Func<double, double> others = drift => norm * drift;
+        (double own, double residual, Func<double, double> others) = Bounds(p, side);
+        double contraction = Math.Abs(1 - p.StepSize * p.L2);
         if (side == PartySide.Active)
         {
-            contraction = Math.Max(contraction, Math.Abs(1 - eta * (lambda + beta * norm * norm)));
-            switch (p.Family)
-            {
-                case GlmFamilyKind.Gaussian:
-                    own = Math.Min(2 * clip, 2 * (k * norm + target));
-                    others = drift => Math.Min(2 * clip, norm * drift);
-                    break;
-                case GlmFamilyKind.Binomial:
-                    own = Math.Min(2 * clip, 2 / (1 + Math.Exp(-k * norm)));
-                    residual = Math.Min(clip, 1);
-                    others = drift => Math.Min(2 * clip, Math.Tanh(norm * drift / 4));
-                    break;
-                default:
-                    own = clip + Math.Min(clip, target);
-                    others = drift => Math.Min(own, (clip + target) * norm * drift);
-                    break;
-            }
+            double beta = p.Family switch { GlmFamilyKind.Gaussian => 1, GlmFamilyKind.Binomial => 0.25, _ => p.ResidualClip + p.TargetBound!.Value };
+            contraction = Math.Max(contraction, Math.Abs(1 - p.StepSize * (p.L2 + (p.WeightBound ?? 1) * beta * p.RowNorm * p.RowNorm)));
         }
 
         if (p.FreeIntercept)
@@ -41,12 +55,17 @@ internal static class ReferenceBounds
         for (int t = 0; t < p.Epochs * p.Batches; t++)
         {
             int batch = t % p.Batches, b = layout.Size(batch);
-            double other = others(d);
-            yield return (d, Math.Sqrt(batch == j ? own * own + (b - 1) * other * other : b * other * other));
-            d = Math.Min(2 * k, contraction * d + (batch == j ? 2 * eta * norm * residual / b : 0));
+            bool visit = batch == batchOf(t / p.Batches);
+            double other = others(d), mine = p.Unit == PrivacyUnit.Label && ownDrifts ? own + other : own;
+            yield return (d, Math.Sqrt(visit ? mine * mine + (b - 1) * other * other : b * other * other));
+            d = Math.Min(2 * p.WeightNorm, contraction * d + (visit ? p.StepSize * p.RowNorm * residual / b : 0));
         }
     }
 
-    public static double Sensitivity(HdpVflParameters p, PartySide side) => Enumerable.Range(0, p.Batches)
-        .Max(j => Math.Sqrt(Steps(p, side, j).Sum(step => step.Message * step.Message)));
+    /// <summary>Fixed partition: the worst batch.</summary>
+    public static double Sensitivity(HdpVflParameters p, PartySide side, bool ownDrifts = false) =>
+        Enumerable.Range(0, p.Batches).Max(j => Total(p, side, _ => j, ownDrifts));
+
+    public static double Total(HdpVflParameters p, PartySide side, Func<int, int> batchOf, bool ownDrifts = false) =>
+        Math.Sqrt(Steps(p, side, batchOf, ownDrifts).Sum(step => step.Message * step.Message));
 }

@@ -24,6 +24,8 @@ public class SensitivityPropertyTests
     [InlineData(Mutant.BiasAfterNormalise)]
     [InlineData(Mutant.DivisorFromData)]
     [InlineData(Mutant.FreshNoiseForEachOfTwoRecipients)]
+    [InlineData(Mutant.UnboundedOffset)]
+    [InlineData(Mutant.UnboundedSampleWeight)]
     internal void Transcript_Mutant_IsCaught(Mutant mutant) => Assert.NotNull(Search(mutant, 30_000, Seed).Violation);
 
     // All rows alike, the replaced one turned round, the peer pushing: the drift is real, so the bound cannot be much smaller.
@@ -32,17 +34,7 @@ public class SensitivityPropertyTests
     [InlineData(3000, 10, 50, 64.56)]
     public void Transcript_WorstPair_ComesCloseToTheBound(int rows, int batches, int epochs, double expected)
     {
-        HdpVflParameters p = new()
-        {
-            Family = GlmFamilyKind.Binomial,
-            Rows = rows,
-            Batches = batches,
-            Epochs = epochs,
-            StepSize = 1,
-            L2 = 0.001,
-            WeightNorm = 1,
-            ResidualClip = 1,
-        };
+        HdpVflParameters p = Logistic(rows, batches, epochs, 1);
         double bound = HdpVflSensitivity.Tight(p).Passive.Sensitivity;
         Assert.Equal(expected, bound, 6e-3);
         (double distance, string? violation) = WorstPair(p, Mutant.None).Run(bound);
@@ -52,11 +44,92 @@ public class SensitivityPropertyTests
         Assert.NotNull(WorstPair(p, Mutant.FreshNoiseForEachOfTwoRecipients).Run(bound).Violation);
     }
 
+    // The worst zero-out pair: the row that pushes, and the null row. Half of the replace-one bound, and as tight.
+    [Fact]
+    public void Transcript_WorstZeroOutPair_ComesCloseToTheBound()
+    {
+        HdpVflParameters p = Logistic(569, 5, 50, 1) with { Adjacency = Adjacency.ZeroOut };
+        double bound = HdpVflSensitivity.Tight(p).Passive.Sensitivity;
+        var pair = new NeighbourRun(p, PartySide.Passive, new Random(Seed), Peer.Worst)
+        {
+            Rows = [.. Enumerable.Repeat(new TableRow([1]), p.Rows)],
+            Changed = 0,
+            Other = new TableRow([0], Null: true),
+        };
+        (double distance, string? violation) = pair.Run(bound);
+        Assert.Null(violation);
+        Assert.InRange(distance, 0.95 * bound, bound);
+    }
+
+    // A changed label moves its own residual by 1 at equal weights only. Here the other batch turns the drift round (eta beta = 2), and the
+    // transcripts move farther apart than any recursion with own = 1 allows; what is charged on top covers it.
+    [Fact]
+    public void Transcript_LabelOfADriftingRow_NeedsTheOwnRowSlack()
+    {
+        HdpVflParameters p = Logistic(100, 2, 2, 8) with { L2 = 0, WeightNorm = 10, Unit = PrivacyUnit.Label };
+        PartyBound bound = HdpVflSensitivity.Tight(p).Active;
+        var pair = new NeighbourRun(p, PartySide.Active, new Random(Seed), Peer.Worst)
+        {
+            Rows = [.. Enumerable.Range(0, p.Rows).Select(i => new TableRow([1], i % 2))],
+            Changed = 0,
+            Other = new TableRow([1], 1),
+        };
+        (double distance, string? violation) = pair.Run(bound.Sensitivity + bound.OwnRowSlack, bound.FinalDrift);
+        Assert.Null(violation);
+        Assert.True(distance > 1.005 * bound.Sensitivity, $"moved {distance}, own = 1 allows {bound.Sensitivity}");
+    }
+
+    // Gaussian with sample weights: a weight that goes from U to 0 takes away a residual as large as the clip, however small k and k_y are.
+    [Fact]
+    public void Visit_WeightToZero_MovesByTheWholeClip()
+    {
+        HdpVflParameters p = Logistic(10, 1, 1, 0.1) with { Family = GlmFamilyKind.Gaussian, TargetBound = 0.1, ResidualClip = 50, WeightBound = 2 };
+        var pair = new NeighbourRun(p, PartySide.Active, new Random(Seed), Peer.Extreme)
+        {
+            Rows = [.. Enumerable.Repeat(new TableRow([1], Weight: 2), p.Rows)],
+            Changed = 0,
+            Other = new TableRow([1], Weight: 0),
+        };
+        Assert.Equal(100, pair.Visit().Message, 1e-12);
+        Assert.Equal(100, HdpVflSensitivity.Visit(p, PartySide.Active).Own, 1e-12);
+    }
+
+    [Fact]
+    public void Visit_AnyNeighboursAndPeerAtEqualWeights_StaysWithinTheBound()
+    {
+        var random = new Random(Seed);
+        (double message, double gradient) = (0, 0);
+        for (int i = 0; i < TestCounts.Of(20_000); i++)
+        {
+            PartySide side = (PartySide)random.Next(2);
+            HdpVflParameters p = RandomParameters.NextAny(random, maxRows: 3, maxEpochs: 1, side);
+            (double own, double most) = HdpVflSensitivity.Visit(p, side);
+            (double moved, double pushed) = NeighbourRun.Make(p, side, random, (Peer)random.Next(4)).Visit();
+            Assert.True(moved <= own * (1 + 1e-12), $"{side}, message: {p}");
+            Assert.True(pushed <= most * (1 + 1e-12), $"{side}, gradient: {p}");
+            (message, gradient) = (Math.Max(message, moved / own), Math.Max(gradient, pushed / most));
+        }
+
+        Assert.True(message > 0.99 && gradient > 0.99, $"the search should reach the bounds; its best were {message:F3} and {gradient:F3} of them");
+    }
+
+    private static HdpVflParameters Logistic(int rows, int batches, int epochs, double step) => new()
+    {
+        Family = GlmFamilyKind.Binomial,
+        Rows = rows,
+        Batches = batches,
+        Epochs = epochs,
+        StepSize = step,
+        L2 = 0.001,
+        WeightNorm = 1,
+        ResidualClip = 1,
+    };
+
     private static NeighbourRun WorstPair(HdpVflParameters p, Mutant mutant) => new(p, PartySide.Passive, new Random(Seed), Peer.Worst, mutant)
     {
-        Rows = [.. Enumerable.Repeat((double[])[1], p.Rows)],
-        Replaced = 0,
-        OtherRow = [-1],
+        Rows = [.. Enumerable.Repeat(new TableRow([1]), p.Rows)],
+        Changed = 0,
+        Other = new TableRow([-1]),
     };
 
     private static (int Cases, string? Violation, double Closest) Search(Mutant mutant, int count, int seed)
@@ -65,14 +138,14 @@ public class SensitivityPropertyTests
         for (int i = 0; i < count; i++)
         {
             var random = new Random(seed + i);
-            HdpVflParameters p = RandomParameters.Next(random, maxRows: 10, maxEpochs: 6) with { FreeIntercept = random.Next(4) == 0 };
-            HdpVflBounds bounds = HdpVflSensitivity.Tight(p);
             PartySide side = (PartySide)random.Next(2);
-            double bound = (side == PartySide.Active ? bounds.Active : bounds.Passive).Sensitivity;
-            (double distance, string? violation) = NeighbourRun.Make(p, side, random, (Peer)random.Next(4), mutant).Run(bound);
+            HdpVflParameters p = RandomParameters.NextAny(random, maxRows: 10, maxEpochs: 6, side);
+            PartyBound bound = side == PartySide.Active ? HdpVflSensitivity.Tight(p).Active : HdpVflSensitivity.Tight(p).Passive;
+            double whole = bound.Sensitivity + bound.OwnRowSlack;
+            (double distance, string? violation) = NeighbourRun.Make(p, side, random, (Peer)random.Next(4), mutant).Run(whole, bound.FinalDrift);
             if (violation is not null)
                 return (i, $"seed {seed + i}, {side}, {violation}: {p}", closest);
-            closest = Math.Max(closest, distance / bound);
+            closest = Math.Max(closest, distance / whole);
         }
 
         return (count, null, closest);

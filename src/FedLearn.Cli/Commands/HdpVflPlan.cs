@@ -1,0 +1,180 @@
+using System.Globalization;
+using System.Text.Json.Nodes;
+using CsvHelper;
+using FedLearn.Cli.RunFiles;
+using FedLearn.Coordination;
+using FedLearn.Data;
+using FedLearn.Diagnostics;
+using FedLearn.Glm;
+using FedLearn.Privacy;
+
+namespace FedLearn.Cli.Commands;
+
+/// <summary>The plan of a job in mode hdp-vfl.</summary>
+internal static class HdpVflPlan
+{
+    private const string Criterion = "least expected squared length of the noise that the party puts into one step's mean gradients, its own and its peer's";
+
+    private static readonly (string Word, Calibration Calibration)[] Calibrations =
+        [("tight", Calibration.Tight), ("paper", Calibration.Paper), ("weight-noise", Calibration.WeightNoise)];
+
+    /// <summary>A calibration of a party, or why there is none.</summary>
+    /// <param name="Word">The calibration's name in run files.</param>
+    /// <param name="Noise">The noise; null when the mathematics refuses it.</param>
+    /// <param name="Share">Weight noise: the best share for messages.</param>
+    /// <param name="GradientNoise">The criterion.</param>
+    /// <param name="Refusal">Why there is no noise.</param>
+    private sealed record Choice(string Word, PartyCalibration? Noise, double? Share, double GradientNoise, PrivacyRefusedException? Refusal);
+
+    public static PrivacyPlan Of(RunFile run, GlmPlan plan, int rows)
+    {
+        BatchLayout layout = plan.Layout(rows);
+        var parties = new JsonArray();
+        var document = new JsonObject
+        {
+            ["mode"] = "hdp-vfl",
+            ["rows"] = rows,
+            ["batches"] = layout.Count,
+            ["epochs"] = plan.Epochs,
+            ["criterion"] = Criterion,
+            ["parties"] = parties,
+        };
+        List<string> lines =
+        [
+            Text($"hdp-vfl: {rows} training rows, epochs {plan.Epochs} x batches {layout.Count} = {plan.Epochs * layout.Count} messages a party, batches of {layout.SmallestSize} to {layout.LargestSize} rows"),
+        ];
+        foreach (GlmPartyOptions party in plan.Job.Parties)
+            parties.Add(Party(run, plan, party, plan.Parameters(party, layout), lines));
+        lines.AddRange(["", $"best: {Criterion}, at the same budget.", "what if: sigma of the messages, all else the same; weight-noise with its best share."]);
+        return new(document, lines);
+    }
+
+    private static JsonObject Party(RunFile run, GlmPlan plan, GlmPartyOptions party, HdpVflParameters parameters, List<string> lines)
+    {
+        PartySide side = party.Party.Role == PartyRole.Active ? PartySide.Active : PartySide.Passive;
+        PrivacyBudget budget = plan.BudgetOf(party)!;
+        double mu = GaussianDp.Mu(budget.Epsilon, budget.Delta);
+        int columns = Columns(run.Party(party.Party.Name), plan.Constant) + (parameters.FreeIntercept ? 1 : 0);
+        parameters = parameters with { MaxColumns = columns };
+        var document = new JsonObject
+        {
+            ["name"] = party.Party.Name,
+            ["role"] = side == PartySide.Active ? "active" : "passive",
+            ["epsilon"] = budget.Epsilon,
+            ["delta"] = budget.Delta,
+            ["mu"] = mu,
+            ["columns"] = columns,
+        };
+        lines.Add("");
+        if (side == PartySide.Passive && parameters.Unit == PrivacyUnit.Label)
+        {
+            lines.Add($"{party.Party.Name} (passive): no noise, since only labels are protected; its features are not.");
+            return document;
+        }
+
+        Choice[] Choices(HdpVflParameters p) => [.. Calibrations.Select(c => Choose(c.Word, plan.Noise with { Calibration = c.Calibration }, p, side, budget, columns))];
+        Choice[] choices = Choices(parameters);
+        // The paper's noise may break the budget above epsilon 1 or so; it is then no choice.
+        Choice? best = choices.Where(c => c.Noise is { } noise && !(noise.ActualDelta > budget.Delta)).MinBy(c => c.GradientNoise);
+        document["best"] = best?.Word;
+        document["calibrations"] = new JsonObject(choices.Select(c => KeyValuePair.Create(c.Word, (JsonNode?)Describe(c))));
+
+        lines.Add(Text($"{party.Party.Name} ({document["role"]}): epsilon {budget.Epsilon:G4}, delta {budget.Delta:G4}, mu {mu:G6}, {columns} columns"));
+        lines.Add(Row("calibration", "sigma", "own term", "drift term", "share", "gradient", "noise in"));
+        lines.Add(Row("", "", "", "", "", "sigma", "gradients"));
+        foreach (Choice choice in choices)
+        {
+            lines.Add(choice.Noise is not { } noise ? $"  {choice.Word,-18} refused: {choice.Refusal!.Id}, see docs/errors/{choice.Refusal.Id}.md"
+                : Row(choice.Word, Number(noise.SigmaCharged), Number(noise.OwnTerm), Number(noise.DriftTerm), Number(choice.Share), Number(noise.GradientSigmaCharged), Number(choice.GradientNoise)));
+            if (choice.Noise?.ActualDelta is { } actual && actual > budget.Delta)
+                lines.Add(Text($"  {"",-18} reaches delta {actual:G4}, above the budget"));
+        }
+
+        lines.Add($"  best: {best?.Word ?? "none"}");
+        lines.Add(Row("what if", [.. choices.Select(c => c.Word)]));
+        var whatIf = new JsonArray();
+        foreach ((string change, double value, HdpVflParameters changed) in Changes(parameters))
+        {
+            Choice[] then = Choices(changed);
+            lines.Add(Row(Text($"{change} {value:G5}"), [.. then.Select(c => Number(c.Noise?.SigmaCharged))]));
+            var sigmas = new JsonObject { ["change"] = change, ["value"] = value };
+            foreach (Choice choice in then)
+                sigmas[choice.Word] = choice.Noise?.SigmaCharged;
+            sigmas["gradientSigma"] = then[^1].Noise?.GradientSigmaCharged;
+            whatIf.Add(sigmas);
+        }
+
+        document["whatIf"] = whatIf;
+        return document;
+    }
+
+    private static Choice Choose(string word, HdpVflNoise noise, HdpVflParameters parameters, PartySide side, PrivacyBudget budget, int columns)
+    {
+        try
+        {
+            double? share = noise.Calibration == Calibration.WeightNoise ? WeightNoiseShare.Best(parameters, side, columns) : null;
+            PartyCalibration party = HdpVflCalibration.Calibrate(parameters, noise with { Share = share ?? noise.Share }, side, budget.Epsilon, budget.Delta);
+            return new(word, party, share, WeightNoiseShare.GradientNoise(parameters, side, columns, party.SigmaCharged, party.GradientSigmaCharged ?? 0), null);
+        }
+        catch (PrivacyRefusedException refusal)
+        {
+            return new(word, null, null, double.NaN, refusal);
+        }
+    }
+
+    private static JsonObject Describe(Choice choice)
+    {
+        if (choice.Noise is not { } noise)
+            return new JsonObject { ["refused"] = choice.Refusal!.Id };
+        JsonObject document = PrivacyCalibrateCommand.Describe(noise);
+        if (choice.Share is { } share)
+            document["share"] = share;
+        if (noise.ActualDelta is { } actual)
+            document["actualDelta"] = actual;
+        document["noiseInGradients"] = choice.GradientNoise;
+        return document;
+    }
+
+    /// <summary>Half and double of each number that the job can choose freely, where that is possible.</summary>
+    private static IEnumerable<(string Change, double Value, HdpVflParameters Changed)> Changes(HdpVflParameters p)
+    {
+        if (p.Epochs > 1)
+            yield return ("epochs", p.Epochs / 2, p with { Epochs = p.Epochs / 2 });
+        if ((long)p.Epochs * 2 * p.Batches <= int.MaxValue)
+            yield return ("epochs", p.Epochs * 2, p with { Epochs = p.Epochs * 2 });
+        if (p.Batches > 1)
+            yield return ("batches", p.Batches / 2, p with { Batches = p.Batches / 2 });
+        if (p.Batches <= p.Rows / 2 && (long)p.Epochs * 2 * p.Batches <= int.MaxValue)
+            yield return ("batches", p.Batches * 2, p with { Batches = p.Batches * 2 });
+        foreach (double factor in (double[])[0.5, 2])
+            yield return ("stepSize", p.StepSize * factor, p with { StepSize = p.StepSize * factor });
+        foreach (double factor in (double[])[0.5, 2])
+            yield return ("weightNorm", p.WeightNorm * factor, p with { WeightNorm = p.WeightNorm * factor });
+    }
+
+    /// <summary>Columns of a party as its schema says, else as the first line of its table does; the constant counts.</summary>
+    private static int Columns(RunFileParty party, bool constant)
+    {
+        int columns = 1;
+        if (party.Data is { } data)
+        {
+            if (data.Schema is { } schema)
+                columns = TableSchema.Load(schema).FeatureNames.Count;
+            else if (data.Path.EndsWith(".npy", StringComparison.OrdinalIgnoreCase) && File.Exists(data.Path))
+                columns = (int)Math.Clamp(NpyFile.Shape(data.Path) is [_, long width] ? width : 1, 1, int.MaxValue - 2);
+            else if (File.Exists(data.Path))
+            {
+                using CsvReader reader = CsvFile.Open(data.Path);
+                columns = Math.Max(1, CsvFile.Header(reader, data.Path).Keys.Count(name => name != (data.Id ?? "id") && name != data.Label));
+            }
+        }
+
+        return columns + (constant ? 1 : 0);
+    }
+
+    private static string Row(string first, params string[] cells) => $"  {first,-18}{string.Concat(cells.Select(cell => $"{cell,13}"))}";
+
+    private static string Number(double? value) => value is { } number ? number.ToString("G5", CultureInfo.InvariantCulture) : "-";
+
+    private static string Text(FormattableString text) => text.ToString(CultureInfo.InvariantCulture);
+}

@@ -1,0 +1,185 @@
+using System.CommandLine;
+using System.Globalization;
+using System.Text.Json.Nodes;
+using FedLearn.Cli.Output;
+using FedLearn.Diagnostics;
+using FedLearn.Privacy;
+using FedLearn.Storage.Sqlite;
+using Spectre.Console;
+
+namespace FedLearn.Cli.Commands;
+
+/// <summary><c>fedlearn ledger</c>: what a party's data has cost so far.</summary>
+internal static class LedgerCommand
+{
+    /// <summary>Hex digits of a fingerprint or id that tell it from others in a table.</summary>
+    private const int ShortId = 12;
+
+    /// <summary>Builds the command.</summary>
+    public static Command Create() => new("ledger", "Read the ledger of a party: what its jobs have cost the people in its tables.") { Show(), Verify() };
+
+    private static Option<string> File() => new("--ledger") { Description = "Ledger of one party, such as bank.ledger.db.", Required = true, HelpName = "FILE" };
+
+    private static Command Show()
+    {
+        Option<string> file = File();
+        Option<double?> epsilon = Options.Number("--epsilon", "A lifetime budget, in nats, to see what is left of it; needs --delta.", required: false),
+            delta = Options.Number("--delta", "Probability, above 0 and below 0.1, at which totals are told as epsilon. Without it they are told as mu and pure epsilon, which need none.", required: false);
+        Option<bool> json = Options.Json();
+        var command = new Command("show",
+            """
+            All charges of a ledger, and what they add up to for each party, table and unit.
+
+            A charge is reserved before the first message of a run leaves, and settled when the run ends; a run that died stays reserved, which
+            counts in full. Tables that share rows add up. Totals are for replacing a row (or its label): a zero-out charge counts twice.
+
+            Examples:
+              fedlearn ledger show --ledger bank.ledger.db
+              fedlearn ledger show --ledger bank.ledger.db --epsilon 3 --delta 1e-5 --json
+            """)
+        { file, epsilon, delta, json };
+        command.SetAction(parsed =>
+        {
+            double? d = parsed.GetValue(delta), e = parsed.GetValue(epsilon);
+            if (e is not null && d is null)
+                throw new ConfigurationException(CliErrors.OptionsDisagree, "--epsilon", "a budget is an epsilon at a delta.", "Give --delta as well.");
+            if (d is { } probability)
+                HdpVflCalibration.CheckBudget(e ?? 1, probability);
+            LedgerAudit audit = SqliteLedger.Audit(parsed.GetRequiredValue(file));
+            var document = new JsonObject
+            {
+                ["rows"] = audit.Rows,
+                ["head"] = audit.Head,
+                ["fault"] = audit.Fault,
+                ["charges"] = new JsonArray([.. audit.Entries.Select(entry => (JsonNode)Charge(entry))]),
+                ["totals"] = new JsonArray([.. Totals(audit.Entries).Select(t => (JsonNode)Total(t, d, e))]),
+            };
+            Terminal terminal = Terminal.Of(parsed);
+            Print(terminal, document);
+            if (audit.Fault is { } fault)
+                terminal.Log($"warning: the ledger does not verify: {fault} What is shown are the rows before that.");
+            if (parsed.GetValue(json))
+                parsed.InvocationConfiguration.Output.WriteLine(document.ToJsonString(PrivacyCommand.Readable));
+        });
+        return command;
+    }
+
+    private static Command Verify()
+    {
+        Option<string> file = File();
+        var since = new Option<string?>("--since")
+        {
+            Description = "What an earlier verify printed, ROWS:HASH: checks also that those rows are still the first ones, so that neither a rewritten ledger nor an old copy passes.",
+            HelpName = "ROWS:HASH",
+        };
+        Option<bool> json = Options.Json();
+        var command = new Command("verify",
+            """
+            Check that no row of a ledger was changed, dropped, inserted or moved: each row's hash covers the row before it.
+
+            Exit code 0 and one line when all rows verify, else 5 with the first row at fault. Whoever may write the file can replace it by a wholly new
+            one: keep the line that verify prints in another place, and give it back with --since.
+
+            Examples:
+              fedlearn ledger verify --ledger bank.ledger.db
+              fedlearn ledger verify --ledger bank.ledger.db --since 12:9f86d081884c7d65...
+            """)
+        { file, since, json };
+        command.SetAction(parsed =>
+        {
+            string path = parsed.GetRequiredValue(file);
+            LedgerAudit audit = SqliteLedger.Audit(path, Since(parsed.GetValue(since)));
+            if (parsed.GetValue(json))
+                parsed.InvocationConfiguration.Output.WriteLine(new JsonObject
+                {
+                    ["ok"] = audit.Fault is null,
+                    ["rows"] = audit.Rows,
+                    ["head"] = audit.Head,
+                    ["badRow"] = audit.BadRow,
+                    ["fault"] = audit.Fault,
+                }.ToJsonString(PrivacyCommand.Readable));
+            audit.ThrowIfBroken();
+            parsed.InvocationConfiguration.Error.WriteLine($"{path}: all rows verify: {audit.Rows}:{audit.Head}");
+        });
+        return command;
+    }
+
+    private static LedgerHead? Since(string? text)
+    {
+        if (text is null)
+            return null;
+        int colon = text.IndexOf(':', StringComparison.Ordinal);
+        return colon > 0 && long.TryParse(text[..colon], NumberStyles.None, CultureInfo.InvariantCulture, out long rows) && text.Length - colon - 1 == 64
+            ? new LedgerHead(rows, text[(colon + 1)..].ToLowerInvariant())
+            : throw new ConfigurationException(CliErrors.Usage, "--since", "it is not of the form ROWS:HASH.", "Give what an earlier verify printed.");
+    }
+
+    private static JsonObject Charge(LedgerEntry entry)
+    {
+        PrivacyCharge c = entry.Charge;
+        return new JsonObject
+        {
+            ["runId"] = c.RunId,
+            ["at"] = entry.At,
+            ["party"] = c.Party,
+            ["dataSet"] = c.DataSet.Fingerprint,
+            ["rows"] = c.DataSet.Rows,
+            ["job"] = c.JobName,
+            ["jobDigest"] = c.JobDigest,
+            ["mechanism"] = c.Mechanism,
+            ["parameters"] = JsonNode.Parse(c.Parameters),
+            ["unit"] = Word(c.Unit),
+            ["adjacency"] = c.Adjacency == Adjacency.ZeroOut ? "zero-out" : "replace-one",
+            ["messages"] = c.Messages,
+            ["pureEpsilon"] = c.PureEpsilon,
+            ["mu"] = Math.Sqrt(c.MuSquared),
+            ["testNoise"] = c.TestNoise,
+            ["state"] = Word(entry.State),
+            ["share"] = entry.Share,
+        };
+    }
+
+    /// <summary>For each party, table and unit that were charged: what everything that touches these people adds up to.</summary>
+    private static IEnumerable<(PrivacyCharge Of, PrivacyUnit Unit, PrivacyTotal Total)> Totals(IReadOnlyList<LedgerEntry> entries) =>
+        from charge in entries.Select(e => e.Charge).DistinctBy(c => (c.Party, c.DataSet.Fingerprint))
+        from unit in (PrivacyUnit[])[PrivacyUnit.Record, PrivacyUnit.Label]
+        let costs = entries.Where(e => e.Costs(charge.Party, charge.DataSet, unit)).ToArray()
+        // Charges for records count for labels too; a line of its own only where labels were charged by themselves.
+        where costs.Any(e => e.Charge.Unit == unit)
+        select (charge, unit, costs.Aggregate(PrivacyTotal.Zero, (sum, e) => sum + new PrivacyTotal(e.PureEpsilon, e.MuSquared)));
+
+    private static JsonObject Total((PrivacyCharge Of, PrivacyUnit Unit, PrivacyTotal Total) total, double? delta, double? epsilon) => new JsonObject
+    {
+        ["party"] = total.Of.Party,
+        ["dataSet"] = total.Of.DataSet.Fingerprint,
+        ["unit"] = Word(total.Unit),
+        ["pureEpsilon"] = total.Total.PureEpsilon,
+        ["mu"] = total.Total.Mu,
+        ["epsilon"] = delta is { } d ? total.Total.Epsilon(d) : null,
+        ["delta"] = delta,
+        ["left"] = epsilon is { } e ? new LedgerBudget(e, delta!.Value).Left(total.Total) : null,
+    };
+
+    private static void Print(Terminal terminal, JsonObject document)
+    {
+        var charges = new Spectre.Console.Table().Border(TableBorder.Ascii2).AddColumns("date", "party", "table", "job", "mechanism", "unit", "adjacency", "pure epsilon", "mu", "state", "share");
+        foreach (JsonObject c in document["charges"]!.AsArray().Select(c => c!.AsObject()))
+            charges.AddRow(Cells(c["at"]!.GetValue<DateTimeOffset>().ToString("u", CultureInfo.InvariantCulture), Text(c, "party"), Text(c, "dataSet")[..ShortId], Text(c, "job"),
+                Text(c, "mechanism") + (c["testNoise"]!.GetValue<bool>() ? " (test noise: NOT PRIVATE)" : ""), Text(c, "unit"), Text(c, "adjacency"),
+                Number(c, "pureEpsilon"), Number(c, "mu"), Text(c, "state"), Number(c, "share")));
+        terminal.Styled.Write(charges);
+        var totals = new Spectre.Console.Table().Border(TableBorder.Ascii2).AddColumns("party", "table", "unit", "pure epsilon", "mu", "epsilon", "at delta", "left for one job");
+        foreach (JsonObject t in document["totals"]!.AsArray().Select(t => t!.AsObject()))
+            totals.AddRow(Cells(Text(t, "party"), Text(t, "dataSet")[..ShortId], Text(t, "unit"), Number(t, "pureEpsilon"), Number(t, "mu"), Number(t, "epsilon"), Number(t, "delta"), Number(t, "left")));
+        terminal.Styled.Write(totals);
+    }
+
+    private static string[] Cells(params string[] cells) => [.. cells.Select(Markup.Escape)];
+
+    private static string Text(JsonObject of, string name) => of[name]!.GetValue<string>();
+
+    private static string Number(JsonObject of, string name) =>
+        of[name]?.GetValue<double>() is { } value ? value.ToString(value is > 0 and < 1e-3 ? "0.###e0" : "0.####", CultureInfo.InvariantCulture) : "-";
+
+    private static string Word<T>(T value) where T : struct, Enum => value.ToString().ToLowerInvariant();
+}

@@ -1,0 +1,184 @@
+using System.Buffers.Binary;
+using System.Security.Cryptography;
+using System.Text;
+using System.Text.Json;
+using System.Text.Json.Nodes;
+using FedLearn.Privacy;
+using Microsoft.Data.Sqlite;
+
+namespace FedLearn.Storage.Sqlite;
+
+/// <summary>What a run released for later ones.</summary>
+internal sealed record KeptByRun(string Party, string RunId, KeptRelease Release);
+
+/// <summary>The rows of a ledger as they were read: what they add up to, and the first that does not fit the chain.</summary>
+/// <param name="Entries">Charges in the order of their reservation, settlements applied; up to the fault.</param>
+/// <param name="Kept">What charges released for later runs, in the same order.</param>
+/// <param name="Rows">Rows that verified.</param>
+/// <param name="Head">Hash of the last of them.</param>
+/// <param name="BadRow">Number of the first row at fault, from 1; null when all verify.</param>
+/// <param name="Fault">What is wrong there, as a sentence; null when all verify.</param>
+internal sealed record LedgerChain(IReadOnlyList<LedgerEntry> Entries, IReadOnlyList<KeptByRun> Kept, long Rows, byte[] Head, long? BadRow = null, string? Fault = null)
+{
+    /// <summary>"FLL1": marks the file as a ledger to SQLite's own header.</summary>
+    public const int ApplicationId = 0x464C_4C31;
+
+    public const int Version = 1;
+
+    /// <summary>Rows are only ever added. The triggers stop mistakes; what was done on purpose, the chain shows.</summary>
+    public const string Schema = """
+        CREATE TABLE rows (number INTEGER PRIMARY KEY, content TEXT NOT NULL, hash BLOB NOT NULL) STRICT;
+        CREATE TABLE kept (row INTEGER PRIMARY KEY, bytes BLOB NOT NULL) STRICT;
+        CREATE TABLE head (id INTEGER PRIMARY KEY CHECK (id = 1), ledger BLOB NOT NULL, rows INTEGER NOT NULL, hash BLOB NOT NULL) STRICT;
+        CREATE TRIGGER rows_stay BEFORE UPDATE ON rows BEGIN SELECT RAISE(ABORT, 'rows of a ledger are never changed'); END;
+        CREATE TRIGGER rows_last BEFORE DELETE ON rows BEGIN SELECT RAISE(ABORT, 'rows of a ledger are never deleted'); END;
+        """;
+
+    private const string Charge = "charge", Settlement = "settlement";
+
+    /// <summary>A ledger that does not exist yet.</summary>
+    public static LedgerChain Empty { get; } = new([], [], 0, []);
+
+    /// <summary>Hash before the first row, different for every ledger.</summary>
+    public static byte[] Genesis(ReadOnlySpan<byte> ledger) => SHA256.HashData([.. "FedLearn ledger 1"u8, .. ledger]);
+
+    /// <summary>SHA-256 of the hash before, the row's number (8 bytes, little-endian) and its content (UTF-8), which is stored as it is hashed.</summary>
+    public static byte[] HashOf(ReadOnlySpan<byte> before, long number, string content)
+    {
+        byte[] ordinal = new byte[sizeof(long)];
+        BinaryPrimitives.WriteInt64LittleEndian(ordinal, number);
+        return SHA256.HashData([.. before, .. ordinal, .. Encoding.UTF8.GetBytes(content)]);
+    }
+
+    /// <summary>Reads and verifies every row, and that the ledger was once where <paramref name="since"/> says.</summary>
+    public static LedgerChain Read(SqliteConnection connection, LedgerHead? since = null)
+    {
+        var entries = new List<LedgerEntry>();
+        var kept = new List<KeptByRun>();
+        var places = new Dictionary<string, int>();
+        byte[] head, hash;
+        long count, number = 1;
+        using (SqliteCommand command = connection.CreateCommand())
+        {
+            command.CommandText = "SELECT ledger, rows, hash FROM head";
+            using SqliteDataReader reader = command.ExecuteReader();
+            if (!reader.Read())
+                return new([], [], 0, [], 1, "the record of the newest row is missing.");
+            (hash, count, head) = (Genesis(reader.GetFieldValue<byte[]>(0)), reader.GetInt64(1), reader.GetFieldValue<byte[]>(2));
+        }
+
+        LedgerChain Bad(string fault) => new(entries, kept, number - 1, hash, number, fault);
+        using (SqliteCommand command = connection.CreateCommand())
+        {
+            command.CommandText = "SELECT number, content, hash, bytes FROM rows LEFT JOIN kept ON row = number ORDER BY number";
+            using SqliteDataReader reader = command.ExecuteReader();
+            for (; reader.Read(); number++)
+            {
+                string content = reader.GetString(1);
+                if (reader.GetInt64(0) != number)
+                    return Bad($"row {number} is missing.");
+                byte[] expected = HashOf(hash, number, content);
+                if (!reader.GetFieldValue<byte[]>(2).AsSpan().SequenceEqual(expected))
+                    return Bad($"row {number} was changed, or is in another place than it was written to.");
+                if (!Apply(content, reader.IsDBNull(3) ? null : reader.GetFieldValue<byte[]>(3), entries, kept, places))
+                    return Bad($"row {number}, or what it keeps, is not what a ledger writes.");
+                hash = expected;
+                if (number == since?.Rows && Convert.ToHexStringLower(hash) != since.Hash)
+                    return Bad($"rows 1 to {number} are not those of the earlier check: the ledger was written anew.");
+            }
+        }
+
+        if (count != number - 1 || !hash.AsSpan().SequenceEqual(head))
+            return Bad(count >= number ? $"rows {number} to {count} are missing." : "the record of the newest row is not that of the last row.");
+        return count < since?.Rows ? Bad($"the earlier check found {since.Rows} rows: this is an older copy.") : new(entries, kept, count, hash);
+    }
+
+    /// <summary>Content of a row that reserves a charge.</summary>
+    public static string Write(PrivacyCharge charge, KeptRelease? kept, DateTimeOffset at) => new JsonObject
+    {
+        ["kind"] = Charge,
+        ["at"] = at,
+        ["runId"] = charge.RunId,
+        ["party"] = charge.Party,
+        ["dataSet"] = new JsonObject
+        {
+            ["fingerprint"] = charge.DataSet.Fingerprint,
+            ["rows"] = charge.DataSet.Rows,
+            ["sketch"] = Convert.ToBase64String(charge.DataSet.Sketch.Span),
+        },
+        ["jobName"] = charge.JobName,
+        ["jobDigest"] = charge.JobDigest,
+        ["mechanism"] = charge.Mechanism,
+        ["parameters"] = charge.Parameters,
+        ["unit"] = charge.Unit.ToString(),
+        ["adjacency"] = charge.Adjacency.ToString(),
+        ["messages"] = charge.Messages,
+        ["pureEpsilon"] = charge.PureEpsilon,
+        ["muSquared"] = charge.MuSquared,
+        ["testNoise"] = charge.TestNoise,
+        ["kept"] = kept is null ? null : new JsonObject { ["key"] = kept.Key, ["sha256"] = Sha256(kept.Bytes.Span) },
+    }.ToJsonString();
+
+    /// <summary>Content of a row that settles one.</summary>
+    public static string Write(string runId, double share, DateTimeOffset at) =>
+        new JsonObject { ["kind"] = Settlement, ["at"] = at, ["runId"] = runId, ["share"] = share }.ToJsonString();
+
+    /// <summary>Adds a row to what the rows before it say; false when it makes no sense after them.</summary>
+    private static bool Apply(string content, byte[]? bytes, List<LedgerEntry> entries, List<KeptByRun> kept, Dictionary<string, int> places)
+    {
+        try
+        {
+            using JsonDocument document = JsonDocument.Parse(content);
+            JsonElement row = document.RootElement;
+            string runId = Text(row, "runId");
+            if (Text(row, "kind") == Charge)
+            {
+                PrivacyCharge charge = ReadCharge(row, runId);
+                bool isFirst = places.TryAdd(runId, entries.Count);
+                entries.Add(new LedgerEntry(charge, ChargeState.Reserved, 1, row.GetProperty("at").GetDateTimeOffset()));
+                JsonElement keeps = row.GetProperty("kept");
+                if (keeps.ValueKind == JsonValueKind.Null)
+                    return isFirst && bytes is null;
+                kept.Add(new(charge.Party, runId, new KeptRelease(Text(keeps, "key"), bytes)));
+                return isFirst && bytes is not null && Text(keeps, "sha256") == Sha256(bytes);
+            }
+
+            double share = row.GetProperty("share").GetDouble();
+            if (Text(row, "kind") != Settlement || !places.TryGetValue(runId, out int place) || entries[place].State != ChargeState.Reserved || !(share >= 0 && share <= 1) || bytes is not null)
+                return false;
+            entries[place] = entries[place] with { State = ChargeState.Settled, Share = share };
+            return true;
+        }
+        catch (Exception e) when (e is JsonException or InvalidOperationException or FormatException or KeyNotFoundException or ArgumentException)
+        {
+            return false;
+        }
+    }
+
+    private static string Sha256(ReadOnlySpan<byte> bytes) => Convert.ToHexStringLower(SHA256.HashData(bytes));
+
+    private static PrivacyCharge ReadCharge(JsonElement row, string runId) => new()
+    {
+        RunId = runId,
+        Party = Text(row, "party"),
+        DataSet = DataSet(row),
+        JobName = Text(row, "jobName"),
+        JobDigest = Text(row, "jobDigest"),
+        Mechanism = Text(row, "mechanism"),
+        Parameters = Text(row, "parameters"),
+        Unit = Enum.Parse<PrivacyUnit>(Text(row, "unit")),
+        Adjacency = Enum.Parse<Adjacency>(Text(row, "adjacency")),
+        Messages = row.GetProperty("messages").GetInt32(),
+        PureEpsilon = row.GetProperty("pureEpsilon").GetDouble(),
+        MuSquared = row.GetProperty("muSquared").GetDouble(),
+        TestNoise = row.GetProperty("testNoise").GetBoolean(),
+    };
+
+    private static DataSetIdentity DataSet(JsonElement row)
+    {
+        JsonElement data = row.GetProperty("dataSet");
+        return DataSetIdentity.Restore(Text(data, "fingerprint"), data.GetProperty("rows").GetInt32(), Convert.FromBase64String(Text(data, "sketch")));
+    }
+
+    private static string Text(JsonElement parent, string name) => parent.GetProperty(name).GetString() ?? throw new FormatException();
+}

@@ -1,0 +1,256 @@
+using System.Buffers.Binary;
+using System.Runtime.InteropServices;
+using System.Security.Cryptography;
+using FedLearn.Diagnostics;
+using Microsoft.Win32.SafeHandles;
+
+namespace FedLearn.Storage.Sqlite;
+
+/// <summary>The messages of one run on their way out: a ring of records in a file of its own, each durable before it may leave.</summary>
+/// <remarks>
+/// <para>Page 0 holds the run's id and how many messages were kept. Records begin at multiples of a page, so that a torn write spoils no other:
+/// magic, run, index, length, SHA-256 of all that and of the bytes, bytes. They are written one after the other and, once there is
+/// room for the wanted number of the largest, from the start again. The file grows by zeros that are written out: a later write in place is
+/// then one without metadata, which was measured a third faster to sync than a write into space that is only allocated.</para>
+/// <para>A record whose checksum fails was torn by a crash before <see cref="Keep"/> returned, so it never left. The count is written after
+/// the sync and not synced itself: when it says more than the records, a message that left has been destroyed.</para>
+/// <para>While it is open the file is locked, since two processes that continue the same run would noise the same message twice.</para>
+/// </remarks>
+internal sealed partial class Outbox : IDisposable
+{
+    private const int Page = 4096, HeaderBytes = 64, HashAt = 32, CountAt = 24;
+
+    /// <summary>Records' worth of space that the file begins with; it doubles up to the limit.</summary>
+    private const int FirstRecords = 64;
+
+    private static readonly byte[] Magic = "FLOutbx1"u8.ToArray();
+
+    private readonly string _path;
+    private readonly FileStream _file;
+    private readonly byte[] _runId;
+    private readonly int _limit;
+    private readonly Dictionary<int, (long Offset, int Length)> _records = [];
+    private readonly Lock _lock = new();
+    private long _end, _largest;
+    private bool _failed;
+
+    private Outbox(string path, FileStream file, byte[] runId, int limit) => (_path, _file, _runId, _limit, _end) = (path, file, runId, limit, Page);
+
+    /// <summary>Whether the file is one of this run, with its first page.</summary>
+    public bool Exists { get; private set; }
+
+    /// <summary>Whether there was no file, or an empty one.</summary>
+    public bool IsNew { get; private set; }
+
+    /// <summary>Messages kept in this and earlier processes.</summary>
+    public int Kept { get; private set; }
+
+    private SafeFileHandle Handle => _file.SafeFileHandle;
+
+    /// <summary>Opens the file of a run, or creates an empty one, and locks it.</summary>
+    /// <param name="path">File.</param>
+    /// <param name="runId">Id of the run, 16 bytes.</param>
+    /// <param name="limit">Messages that it keeps at least; older ones are overwritten.</param>
+    public static Outbox Open(string path, byte[] runId, int limit)
+    {
+        var options = new FileStreamOptions { Mode = FileMode.OpenOrCreate, Access = FileAccess.ReadWrite, Share = FileShare.None, BufferSize = 0 };
+        if (!OperatingSystem.IsWindows())
+            options.UnixCreateMode = UnixFileMode.UserRead | UnixFileMode.UserWrite;
+        FileStream file;
+        try
+        {
+            file = new FileStream(path, options);
+        }
+        catch (IOException e) when (e.HResult is 11 or 35 or unchecked((int)0x80070020))
+        {
+            // EAGAIN of Linux and of macOS, and a sharing violation of Windows: the lock is taken.
+            throw new ConfigurationException(SqliteLedgerErrors.RunInUse, path, "the run is open in another place.", "Wait for the other process, or start a new run.", e);
+        }
+
+        var outbox = new Outbox(path, file, runId, limit);
+        try
+        {
+            outbox.Recover();
+            return outbox;
+        }
+        catch
+        {
+            outbox.Dispose();
+            throw;
+        }
+    }
+
+    /// <summary>Begins an empty file, durably.</summary>
+    public void Create()
+    {
+        byte[] page = new byte[Page];
+        Magic.CopyTo(page, 0);
+        _runId.CopyTo(page, Magic.Length);
+        RandomAccess.SetLength(Handle, 0);
+        RandomAccess.Write(Handle, page, 0);
+        Sync();
+        Exists = true;
+    }
+
+    /// <summary>A message as it was kept; null when it was not noised yet.</summary>
+    /// <exception cref="PrivacyRefusedException">FL5024: it was, and is kept no longer.</exception>
+    public byte[]? Find(int index)
+    {
+        lock (_lock)
+        {
+            if (index >= Kept)
+                return null;
+            if (!_records.TryGetValue(index, out (long Offset, int Length) record) || Read(record.Offset) is not { } read)
+                throw Lost(index);
+            return read.Message;
+        }
+    }
+
+    /// <summary>Writes a message durably.</summary>
+    public void Keep(int index, ReadOnlySpan<byte> message)
+    {
+        lock (_lock)
+        {
+            ArgumentOutOfRangeException.ThrowIfNotEqual(index, Kept);
+            if (_failed)
+                throw new InternalFailureException(SqliteLedgerErrors.StorageFailed, _path, "an earlier message could not be kept.", "Check the disk; continue the run under its id.");
+            _failed = true;
+            try
+            {
+                Write(index, message);
+            }
+            catch (Exception e) when (SqliteLedgerErrors.Of(_path, e) is { } error)
+            {
+                throw error;
+            }
+
+            _failed = false;
+        }
+    }
+
+    /// <summary>Removes the file; the run has ended.</summary>
+    public void Delete()
+    {
+        if (OperatingSystem.IsWindows())
+            Dispose();
+        File.Delete(_path);
+        Dispose();
+    }
+
+    public void Dispose() => _file.Dispose();
+
+    private void Write(int index, ReadOnlySpan<byte> message)
+    {
+        byte[] record = new byte[HeaderBytes + message.Length];
+        Magic.CopyTo(record, 0);
+        _runId.CopyTo(record, Magic.Length);
+        BinaryPrimitives.WriteInt32LittleEndian(record.AsSpan(24), index);
+        BinaryPrimitives.WriteInt32LittleEndian(record.AsSpan(28), message.Length);
+        message.CopyTo(record.AsSpan(HeaderBytes));
+        Hash(record, record.AsSpan(HashAt, SHA256.HashSizeInBytes));
+
+        long size = Pages(record.Length), at = MakeRoom(size);
+        foreach (int old in _records.Where(r => r.Value.Offset < at + size && at < r.Value.Offset + Pages(HeaderBytes + r.Value.Length)).Select(r => r.Key).ToArray())
+            _records.Remove(old);
+        RandomAccess.Write(Handle, record, at);
+        Sync();
+        _records[index] = (at, message.Length);
+        _end = at + size;
+        Kept = index + 1;
+        Span<byte> count = stackalloc byte[sizeof(int)];
+        BinaryPrimitives.WriteInt32LittleEndian(count, Kept);
+        RandomAccess.Write(Handle, count, CountAt);
+    }
+
+    /// <summary>Where a record goes: behind the last, in space that is there or is added, or at the start again.</summary>
+    private long MakeRoom(long size)
+    {
+        _largest = Math.Max(_largest, size);
+        // One more than the limit, since the space at the end that a record does not fit is lost.
+        long length = RandomAccess.GetLength(Handle), most = Page + _largest * (_limit + 1L);
+        if (_end + size > length)
+        {
+            long grown = Math.Min(most, Math.Max(2 * length, Page + _largest * FirstRecords));
+            if (_end + size > grown)
+                return Page;
+            byte[] zeros = new byte[1 << 20];
+            for (long at = length; at < grown; at += zeros.Length)
+                RandomAccess.Write(Handle, zeros.AsSpan(0, (int)Math.Min(zeros.Length, grown - at)), at);
+        }
+
+        return _end;
+    }
+
+    /// <summary>Finds what earlier processes kept.</summary>
+    private void Recover()
+    {
+        byte[] page = new byte[CountAt + sizeof(int)];
+        IsNew = RandomAccess.GetLength(Handle) == 0;
+        if (RandomAccess.Read(Handle, page, 0) < page.Length || !IsOurs(page))
+            return;
+        Exists = true;
+        long length = RandomAccess.GetLength(Handle);
+        for (long at = Page; at < length; at += Page)
+        {
+            if (Read(at) is not { } read)
+                continue;
+            long size = Pages(HeaderBytes + read.Message.Length);
+            _records[read.Index] = (at, read.Message.Length);
+            _largest = Math.Max(_largest, size);
+            if (read.Index >= Kept)
+                (Kept, _end) = (read.Index + 1, at + size);
+            at += size - Page;
+        }
+
+        int left = BinaryPrimitives.ReadInt32LittleEndian(page.AsSpan(CountAt));
+        if (left > Kept)
+            throw Lost(left - 1);
+    }
+
+    private (int Index, byte[] Message)? Read(long at)
+    {
+        byte[] header = new byte[HeaderBytes];
+        if (RandomAccess.Read(Handle, header, at) < HeaderBytes || !IsOurs(header))
+            return null;
+        int index = BinaryPrimitives.ReadInt32LittleEndian(header.AsSpan(24)), length = BinaryPrimitives.ReadInt32LittleEndian(header.AsSpan(28));
+        if (index < 0 || length < 0 || length > RandomAccess.GetLength(Handle) - at - HeaderBytes)
+            return null;
+        byte[] record = [.. header, .. new byte[length]];
+        if (RandomAccess.Read(Handle, record.AsSpan(HeaderBytes), at + HeaderBytes) < length)
+            return null;
+        Span<byte> hash = stackalloc byte[SHA256.HashSizeInBytes];
+        Hash(record, hash);
+        return hash.SequenceEqual(record.AsSpan(HashAt, hash.Length)) ? (index, record[HeaderBytes..]) : null;
+    }
+
+    private bool IsOurs(ReadOnlySpan<byte> header) => header.StartsWith(Magic) && header.Slice(Magic.Length, _runId.Length).SequenceEqual(_runId);
+
+    private PrivacyRefusedException Lost(int index) => SqliteLedgerErrors.Refused(SqliteLedgerErrors.MessageLost, _path,
+        $"message {index} of the run was noised before, and its bytes are kept no longer.", "Start a new run, which is charged by itself: a second noise for one message would give away more than was charged.");
+
+    /// <summary>SHA-256 of a record but for the place of the hash itself.</summary>
+    private static void Hash(ReadOnlySpan<byte> record, Span<byte> hash)
+    {
+        using var sha = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
+        sha.AppendData(record[..HashAt]);
+        sha.AppendData(record[HeaderBytes..]);
+        sha.GetHashAndReset(hash);
+    }
+
+    private static long Pages(long bytes) => (bytes + Page - 1) / Page * Page;
+
+    /// <summary>Makes what was written durable. On Linux without the file's times, which would cost a journal commit.</summary>
+    private void Sync()
+    {
+        if (!OperatingSystem.IsLinux())
+            RandomAccess.FlushToDisk(Handle);
+        else
+            while (DataSync(Handle) != 0)
+                if (Marshal.GetLastPInvokeError() is var error and not 4 /* EINTR */)
+                    throw new IOException("fdatasync failed.", error);
+    }
+
+    [LibraryImport("libc", EntryPoint = "fdatasync", SetLastError = true)]
+    [DefaultDllImportSearchPaths(DllImportSearchPath.SafeDirectories)]
+    private static partial int DataSync(SafeFileHandle file);
+}

@@ -1,0 +1,397 @@
+using System.Globalization;
+using System.Security.Cryptography;
+using FedLearn.Diagnostics;
+using FedLearn.Privacy;
+using Microsoft.Data.Sqlite;
+
+namespace FedLearn.Storage.Sqlite;
+
+/// <summary>How a ledger behaves.</summary>
+public sealed record SqliteLedgerOptions
+{
+    /// <summary>What a record may cost over the life of the ledger. Null: every charge is recorded, none refused.</summary>
+    public LedgerBudget? Budget { get; init; }
+
+    /// <summary>Messages of a run that its outbox keeps at least: how far back a resumed run may send again. At least 1. Default 1024.</summary>
+    public int OutboxMessages { get; init; } = 1024;
+
+    /// <summary>How long other jobs' commits are waited for. Above 0. Default 30 seconds.</summary>
+    public TimeSpan LockTimeout { get; init; } = TimeSpan.FromSeconds(30);
+
+    /// <summary>Clock of the rows. Default the system's.</summary>
+    public TimeProvider Clock { get; init; } = TimeProvider.System;
+}
+
+/// <summary>A point in the life of a ledger, to be kept in another place.</summary>
+/// <param name="Rows">Rows that it had.</param>
+/// <param name="Hash">SHA-256 of the last of them, hex.</param>
+public sealed record LedgerHead(long Rows, string Hash);
+
+/// <summary>What a check of a ledger found.</summary>
+/// <param name="Path">Full path of the file.</param>
+/// <param name="Rows">Rows that verified.</param>
+/// <param name="Head">SHA-256 of the last of them, hex. Kept elsewhere, it shows later that these rows are still the first ones.</param>
+/// <param name="Entries">The charges that they hold, settlements applied.</param>
+/// <param name="BadRow">Number of the first row at fault, from 1; null when all verify.</param>
+/// <param name="Fault">What is wrong there, as a sentence; null when all verify.</param>
+public sealed record LedgerAudit(string Path, long Rows, string Head, IReadOnlyList<LedgerEntry> Entries, long? BadRow, string? Fault)
+{
+    /// <summary>Refuses a ledger that does not verify.</summary>
+    /// <exception cref="PrivacyRefusedException">FL5022: a row is at fault.</exception>
+    public void ThrowIfBroken()
+    {
+        if (Fault is not null)
+            throw SqliteLedgerErrors.ChainBroken(Path, Fault);
+    }
+}
+
+/// <summary>A party's ledger in one SQLite file: rows that are only added, each bound to those before it by a hash. Safe for several threads and processes.</summary>
+/// <remarks>
+/// <para>A charge is one commit (write-ahead log, synced), in which the budget is checked as well: two jobs that meet there are served one after the other.
+/// What may leave under the charge is kept in an outbox file of the run, beside the ledger, until the run is settled. A run that dies stays charged in full.</para>
+/// <para>The chain shows rows that were changed, dropped, inserted or reordered, the last ones included. Whoever can write the file can also write a
+/// wholly new chain, or put an old copy back: against the owner only a copy of <see cref="LedgerAudit.Head"/> elsewhere helps.</para>
+/// <para>The file is opened for each call and closed after it, so that there is nothing to dispose of.</para>
+/// </remarks>
+public sealed class SqliteLedger : IPrivacyLedger
+{
+    private readonly string _path;
+    private readonly SqliteLedgerOptions _options;
+
+    /// <summary>Opens a ledger. One that does not exist is empty, and is created by its first charge.</summary>
+    /// <param name="path">File; its folder exists.</param>
+    /// <param name="options">Options; null for the defaults.</param>
+    /// <exception cref="ConfigurationException">FL2301: the budget is none; FL2310: the file is no ledger; FL2311: it cannot be opened.</exception>
+    /// <exception cref="PrivacyRefusedException">FL5022: the ledger does not verify.</exception>
+    /// <exception cref="InternalFailureException">FL6310 to FL6312: it is locked, or the storage fails.</exception>
+    public SqliteLedger(string path, SqliteLedgerOptions? options = null)
+    {
+        ArgumentException.ThrowIfNullOrEmpty(path);
+        (_path, _options) = (System.IO.Path.GetFullPath(path), options ?? new SqliteLedgerOptions());
+        _options.Budget?.Check();
+        ArgumentOutOfRangeException.ThrowIfLessThan(_options.OutboxMessages, 1);
+        ArgumentOutOfRangeException.ThrowIfLessThanOrEqual(_options.LockTimeout, TimeSpan.Zero);
+        Guard(ReadSound);
+        if (!Directory.Exists(System.IO.Path.GetDirectoryName(_path)))
+            throw SqliteLedgerErrors.Of(_path, new DirectoryNotFoundException())!;
+    }
+
+    /// <summary>Full path of the file.</summary>
+    public string Path => _path;
+
+    /// <summary>The budget; null for none.</summary>
+    public LedgerBudget? Budget => _options.Budget;
+
+    /// <inheritdoc />
+    public string? Warning => Budget is null ? "no lifetime budget is set for this ledger: every charge is recorded, and none is refused" : null;
+
+    /// <inheritdoc />
+    /// <exception cref="PrivacyRefusedException">FL5022: the ledger does not verify.</exception>
+    public IReadOnlyList<LedgerEntry> Entries => Guard(ReadSound).Entries;
+
+    /// <summary>Reads and verifies a ledger without changing it, whatever state it is in.</summary>
+    /// <param name="path">File of an existing ledger.</param>
+    /// <param name="since">Where it was earlier: another chain, or an older copy, is then a fault too. Null checks the chain by itself.</param>
+    /// <exception cref="ConfigurationException">FL2310: the file is no ledger; FL2311: it is absent or cannot be opened.</exception>
+    /// <exception cref="PrivacyRefusedException">FL5022: the file is too damaged to be read.</exception>
+    /// <exception cref="InternalFailureException">FL6310 to FL6312: it is locked, or the storage fails.</exception>
+    public static LedgerAudit Audit(string path, LedgerHead? since = null)
+    {
+        ArgumentException.ThrowIfNullOrEmpty(path);
+        string full = System.IO.Path.GetFullPath(path);
+        return Guard(full, () =>
+        {
+            // Where the file may not be written, SQLite falls back to reading; where it may, it removes its log files when it closes.
+            using SqliteConnection connection = Open(full, new SqliteLedgerOptions().LockTimeout);
+            CheckFormat(connection);
+            using SqliteTransaction transaction = connection.BeginTransaction(deferred: true);
+            LedgerChain chain = LedgerChain.Read(connection, since);
+            return new LedgerAudit(full, chain.Rows, Convert.ToHexStringLower(chain.Head), chain.Entries, chain.BadRow, chain.Fault);
+        });
+    }
+
+    /// <inheritdoc />
+    public void Check(PrivacyCharge charge)
+    {
+        CheckCharge(charge);
+        LedgerChain chain = Guard(ReadSound);
+        if (!chain.Entries.Any(e => e.Charge.RunId == charge.RunId))
+            CheckBudget(chain, charge);
+    }
+
+    /// <inheritdoc />
+    /// <exception cref="ConfigurationException">FL2312: the run is open in another place.</exception>
+    /// <exception cref="PrivacyRefusedException">FL5020: over the budget; FL5021: the run is reserved with other terms; FL5022: the ledger does not
+    /// verify; FL5023: the run is settled; FL5024: the run's messages are lost.</exception>
+    public IPrivacyReservation Reserve(PrivacyCharge charge, KeptRelease? kept = null)
+    {
+        CheckCharge(charge);
+        return Guard(() =>
+        {
+            // The run's outbox first: it is the run's lock, and once the charge is committed its absence means that messages are lost.
+            Outbox outbox = Outbox.Open($"{_path}.{charge.RunId}.outbox", Convert.FromHexString(charge.RunId), Math.Min(charge.Messages, _options.OutboxMessages));
+            try
+            {
+                bool inFull = Commit(charge, kept, outbox);
+                return new Reservation(this, charge, outbox, inFull);
+            }
+            catch
+            {
+                if (outbox.IsNew)
+                    outbox.Delete();
+                outbox.Dispose();
+                throw;
+            }
+        });
+    }
+
+    /// <inheritdoc />
+    public ReadOnlyMemory<byte>? Find(string party, string key) =>
+        Guard(ReadSound).Kept.LastOrDefault(k => k.Party == party && k.Release.Key == key)?.Release.Bytes;
+
+    /// <summary>Writes the charge of a run, or finds it; whether it counts in full whatever the run sends.</summary>
+    private bool Commit(PrivacyCharge charge, KeptRelease? kept, Outbox outbox)
+    {
+        using SqliteConnection connection = Connect();
+        using SqliteTransaction transaction = connection.BeginTransaction(deferred: false);
+        LedgerChain chain = ReadSound(connection);
+        if (chain.Entries.FirstOrDefault(e => e.Charge.RunId == charge.RunId) is { } entry)
+        {
+            // The people are equal when their fingerprints are; everything else is compared by value.
+            if (entry.Charge with { DataSet = charge.DataSet } != charge || entry.Charge.DataSet.Fingerprint != charge.DataSet.Fingerprint)
+                throw SqliteLedgerErrors.Refused(PrivacyErrors.RunReservedOtherwise, _path, "the run is in the ledger with other terms.", "Draw a new run id.");
+            if (entry.State == ChargeState.Settled)
+            {
+                // A crash right after the settlement leaves the file.
+                outbox.Delete();
+                throw SqliteLedgerErrors.Refused(SqliteLedgerErrors.RunEnded, _path, "the run has ended and was settled.", "Start a new run, which is charged by itself.");
+            }
+
+            if (!outbox.Exists)
+                throw SqliteLedgerErrors.Refused(SqliteLedgerErrors.MessageLost, _path, "the run's outbox file is missing, so that what it sent cannot be sent again.",
+                    "Start a new run, which is charged by itself.");
+            return chain.Kept.Any(k => k.RunId == charge.RunId);
+        }
+
+        if (outbox.Kept > 0)
+            throw SqliteLedgerErrors.ChainBroken(_path, "the run has sent messages that the ledger does not know of, so that an old copy must have been put back.");
+        CheckBudget(chain, charge);
+        outbox.Create();
+        Append(connection, chain, LedgerChain.Write(charge, kept, _options.Clock.GetUtcNow()));
+        if (kept is not null)
+            Execute(connection, "INSERT INTO kept VALUES ($row, $bytes)", ("$row", chain.Rows + 1), ("$bytes", kept.Bytes.ToArray()));
+        transaction.Commit();
+        return kept is not null;
+    }
+
+    private void Settle(string runId, double share) => Guard(() =>
+    {
+        using SqliteConnection connection = Connect();
+        using SqliteTransaction transaction = connection.BeginTransaction(deferred: false);
+        LedgerChain chain = ReadSound(connection);
+        if (!chain.Entries.Any(e => e.Charge.RunId == runId && e.State == ChargeState.Reserved))
+            throw SqliteLedgerErrors.ChainBroken(_path, "the charge of a run that is under way is not in it.");
+        Append(connection, chain, LedgerChain.Write(runId, share, _options.Clock.GetUtcNow()));
+        transaction.Commit();
+        return chain;
+    });
+
+    private static void Append(SqliteConnection connection, LedgerChain chain, string content)
+    {
+        long number = chain.Rows + 1;
+        byte[] hash = LedgerChain.HashOf(chain.Head, number, content);
+        Execute(connection, "INSERT INTO rows VALUES ($number, $content, $hash); UPDATE head SET rows = $number, hash = $hash",
+            ("$number", number), ("$content", content), ("$hash", hash));
+    }
+
+    /// <summary>Refuses a charge that does not fit beside what was spent.</summary>
+    /// <remarks>A budget holds for records and for labels. A label is part of its record, so charges for records count for labels as well, and what was
+    /// spent on labels is never less: a charge of either kind fits when it fits beside that.</remarks>
+    private void CheckBudget(LedgerChain chain, PrivacyCharge charge)
+    {
+        if (Budget is not { } budget)
+            return;
+        PrivacyTotal spent = Sum(chain.Entries.Where(e => e.Costs(charge.Party, charge.DataSet, PrivacyUnit.Label)));
+        if ((spent + Sum([new LedgerEntry(charge, ChargeState.Reserved, 1, default)])).Fits(budget.Epsilon, budget.Delta))
+            return;
+        bool pure = charge.MuSquared == 0;
+        double left = budget.Left(spent, pure, charge.Adjacency);
+        throw SqliteLedgerErrors.Refused(PrivacyErrors.BudgetSpent, _path, string.Create(CultureInfo.InvariantCulture,
+            $"the job would exceed the lifetime budget (epsilon {budget.Epsilon:R} at delta {budget.Delta:R}) of the people in the table; what is left for one more job is epsilon {left:0.####} at delta {(pure ? 0 : budget.Delta):R}."),
+            left > 0 ? "Ask for no more than that, or raise the budget, which is a decision about these people and not about the software."
+            : "Raise the budget, which is a decision about these people and not about the software, or use the data no more.");
+    }
+
+    private static PrivacyTotal Sum(IEnumerable<LedgerEntry> entries) => entries.Aggregate(PrivacyTotal.Zero, (sum, e) => sum + new PrivacyTotal(e.PureEpsilon, e.MuSquared));
+
+    private static void CheckCharge(PrivacyCharge charge)
+    {
+        ArgumentNullException.ThrowIfNull(charge);
+        // The id becomes a file name.
+        if (charge.RunId.Length != 32 || !charge.RunId.All(char.IsAsciiHexDigitLower))
+            throw new ArgumentException("A run id is 32 lower-case hex digits.", nameof(charge));
+        ArgumentOutOfRangeException.ThrowIfLessThan(charge.Messages, 1);
+        _ = new PrivacyTotal(charge.PureEpsilon, charge.MuSquared);
+    }
+
+    private LedgerChain ReadSound()
+    {
+        if (!File.Exists(_path))
+            return LedgerChain.Empty;
+        using SqliteConnection connection = Open(_path, _options.LockTimeout);
+        if (IsEmpty(connection))
+            return LedgerChain.Empty;
+        CheckFormat(connection);
+        using SqliteTransaction transaction = connection.BeginTransaction(deferred: true);
+        return ReadSound(connection);
+    }
+
+    private LedgerChain ReadSound(SqliteConnection connection)
+    {
+        LedgerChain chain = LedgerChain.Read(connection);
+        return chain.Fault is { } fault ? throw SqliteLedgerErrors.ChainBroken(_path, fault) : chain;
+    }
+
+    /// <summary>Opens the ledger for writing, and creates what is missing of it.</summary>
+    private SqliteConnection Connect()
+    {
+        CreateFile();
+        SqliteConnection connection = Open(_path, _options.LockTimeout);
+        try
+        {
+            if (IsEmpty(connection))
+                CreateTables(connection);
+            CheckFormat(connection);
+            Execute(connection, "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL");
+            return connection;
+        }
+        catch
+        {
+            connection.Dispose();
+            throw;
+        }
+    }
+
+    private static SqliteConnection Open(string path, TimeSpan lockTimeout)
+    {
+        int seconds = (int)Math.Ceiling(Math.Min(lockTimeout.TotalSeconds, int.MaxValue / 1000));
+        var connection = new SqliteConnection(new SqliteConnectionStringBuilder { DataSource = path, Mode = SqliteOpenMode.ReadWrite, Pooling = false, DefaultTimeout = seconds }.ToString());
+        try
+        {
+            connection.Open();
+            // SQLite's own waiting is finer than the client's, which tries every 150 ms.
+            Execute(connection, string.Create(CultureInfo.InvariantCulture, $"PRAGMA busy_timeout = {seconds * 1000}"));
+            return connection;
+        }
+        catch
+        {
+            connection.Dispose();
+            throw;
+        }
+    }
+
+    /// <summary>Creates the file where there is none: SQLite itself would let others read it. Its log files take the mode of the file.</summary>
+    private void CreateFile()
+    {
+        if (File.Exists(_path))
+            return;
+        var options = new FileStreamOptions { Mode = FileMode.CreateNew, Access = FileAccess.Write };
+        if (!OperatingSystem.IsWindows())
+            options.UnixCreateMode = UnixFileMode.UserRead | UnixFileMode.UserWrite;
+        try
+        {
+            using var file = new FileStream(_path, options);
+        }
+        catch (IOException) when (File.Exists(_path))
+        {
+            // Another process was first.
+        }
+    }
+
+    private static bool IsEmpty(SqliteConnection connection) => Scalar(connection, "SELECT count(*) FROM sqlite_schema") == 0 && Scalar(connection, "PRAGMA application_id") == 0;
+
+    private static void CreateTables(SqliteConnection connection)
+    {
+        using SqliteTransaction transaction = connection.BeginTransaction(deferred: false);
+        // Another process may have been first.
+        if (!IsEmpty(connection))
+            return;
+        byte[] ledger = RandomNumberGenerator.GetBytes(16);
+        Execute(connection, string.Create(CultureInfo.InvariantCulture, $"PRAGMA application_id = {LedgerChain.ApplicationId}; PRAGMA user_version = {LedgerChain.Version}"));
+        Execute(connection, LedgerChain.Schema);
+        Execute(connection, "INSERT INTO head VALUES (1, $ledger, 0, $hash)", ("$ledger", ledger), ("$hash", LedgerChain.Genesis(ledger)));
+        transaction.Commit();
+    }
+
+    private static void CheckFormat(SqliteConnection connection)
+    {
+        if (Scalar(connection, "PRAGMA application_id") != LedgerChain.ApplicationId)
+            throw SqliteLedgerErrors.NoLedger(connection.DataSource, "it is no FedLearn ledger.");
+        if (Scalar(connection, "PRAGMA user_version") != LedgerChain.Version)
+            throw SqliteLedgerErrors.NoLedger(connection.DataSource, "it is a ledger of a version that this one does not know.");
+    }
+
+    private static long Scalar(SqliteConnection connection, string sql)
+    {
+        using SqliteCommand command = Command(connection, sql);
+        return (long)command.ExecuteScalar()!;
+    }
+
+    private static void Execute(SqliteConnection connection, string sql, params (string Name, object Value)[] values)
+    {
+        using SqliteCommand command = Command(connection, sql);
+        foreach ((string name, object value) in values)
+            command.Parameters.AddWithValue(name, value);
+        command.ExecuteNonQuery();
+    }
+
+    private static SqliteCommand Command(SqliteConnection connection, string sql)
+    {
+        SqliteCommand command = connection.CreateCommand();
+#pragma warning disable CA2100 // every statement is a constant of this assembly
+        command.CommandText = sql;
+#pragma warning restore CA2100
+        return command;
+    }
+
+    private T Guard<T>(Func<T> work) => Guard(_path, work);
+
+    private static T Guard<T>(string path, Func<T> work)
+    {
+        try
+        {
+            return work();
+        }
+        catch (Exception e) when (SqliteLedgerErrors.Of(path, e) is { } error)
+        {
+            throw error;
+        }
+    }
+
+    /// <summary>One run, while this process works on it.</summary>
+    private sealed class Reservation(SqliteLedger ledger, PrivacyCharge charge, Outbox outbox, bool inFull) : IPrivacyReservation
+    {
+        public string RunId => charge.RunId;
+
+        public int Kept => outbox.Kept;
+
+        public ReadOnlyMemory<byte>? Find(int index) => outbox.Find(index) is { } bytes ? (ReadOnlyMemory<byte>?)bytes : null;
+
+        public void Keep(int index, ReadOnlySpan<byte> message)
+        {
+            if (index >= charge.Messages)
+                throw SqliteLedgerErrors.Refused(PrivacyErrors.ReleasesSpent, ledger._path, $"the charge covers {charge.Messages} messages, and all have been released (A6).",
+                    "More of them need a charge of their own.");
+            outbox.Keep(index, message);
+        }
+
+        public void Settle(double share)
+        {
+            IPrivacyReservation.CheckShare(share, Kept);
+            ledger.Settle(RunId, inFull ? 1 : share);
+            outbox.Delete();
+        }
+
+        public void Dispose() => outbox.Dispose();
+    }
+}

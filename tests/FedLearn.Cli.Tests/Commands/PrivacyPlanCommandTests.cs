@@ -1,0 +1,161 @@
+using System.Text.Json;
+using System.Text.Json.Nodes;
+using FedLearn.Cli.Tests.Sessions;
+using FedLearn.Privacy;
+
+namespace FedLearn.Cli.Tests.Commands;
+
+public sealed class PrivacyPlanCommandTests : IDisposable
+{
+    private readonly Scene _scene = new();
+
+    public void Dispose() => _scene.Dispose();
+
+    private async Task<(JsonElement Document, string Error)> Plan(string job, params string[] options)
+    {
+        ToolRun run = await ToolRun.Of(["privacy", "plan", "--config", job, "--json", .. options]);
+        Assert.True(run.ExitCode == 0, run.Error);
+        Assert.Empty(_scene.Results);
+        return (JsonDocument.Parse(run.Output).RootElement, run.Error);
+    }
+
+    private static double Sigma(JsonElement party, string calibration, string key = "sigmaCharged") =>
+        party.GetProperty("calibrations").GetProperty(calibration).GetProperty(key).GetDouble();
+
+    [Fact]
+    public async Task Plan_GivenRows_AgreesWithTheCalibration()
+    {
+        (JsonElement plan, string error) = await Plan(_scene.Job(Scene.Private()), "--rows", "200");
+        Assert.DoesNotContain("estimate", error, StringComparison.Ordinal);
+        Assert.Equal((200, false), (plan.GetProperty("rows").GetInt32(), plan.GetProperty("rowsAreAnEstimate").GetBoolean()));
+        JsonNode job = JsonNode.Parse(File.ReadAllText(_scene.At("job.json")))!;
+        var parameters = new HdpVflParameters
+        {
+            Family = GlmFamilyKind.Binomial,
+            Rows = 200,
+            Batches = plan.GetProperty("batches").GetInt32(),
+            Epochs = plan.GetProperty("epochs").GetInt32(),
+            StepSize = (double)job["training"]!["stepSize"]!,
+            L2 = (double)job["model"]!["l2"]!,
+            WeightNorm = (double)job["training"]!["weightNorm"]!,
+            ResidualClip = (double)job["training"]!["residualClip"]!,
+            MaxColumns = 3, // two fields and the constant
+        };
+        double epsilon = (double)job["privacy"]!["epsilon"]!, delta = (double)job["privacy"]!["delta"]!;
+        foreach (JsonElement party in plan.GetProperty("parties").EnumerateArray())
+        {
+            PartySide side = party.GetProperty("role").GetString() == "active" ? PartySide.Active : PartySide.Passive;
+            Assert.Equal(3, party.GetProperty("columns").GetInt32());
+            Assert.Equal(GaussianDp.Mu(epsilon, delta), party.GetProperty("mu").GetDouble());
+            foreach ((string word, Calibration calibration) in new[] { ("tight", Calibration.Tight), ("paper", Calibration.Paper), ("weight-noise", Calibration.WeightNoise) })
+            {
+                double share = calibration == Calibration.WeightNoise ? WeightNoiseShare.Best(parameters, side, 3) : 0.5;
+                PartyCalibration expected = HdpVflCalibration.Calibrate(parameters, new HdpVflNoise(calibration) { Share = share }, side, epsilon, delta);
+                Assert.Equal((expected.SigmaCharged, expected.OwnTerm, expected.DriftTerm), (Sigma(party, word), Sigma(party, word, "ownTerm"), Sigma(party, word, "driftTerm")));
+            }
+
+            // The best by the stated criterion, and every what-if against its own calibration.
+            Assert.Equal(new[] { "tight", "paper", "weight-noise" }.MinBy(word => Sigma(party, word, "noiseInGradients")), party.GetProperty("best").GetString());
+            foreach (JsonElement change in party.GetProperty("whatIf").EnumerateArray())
+            {
+                double value = change.GetProperty("value").GetDouble();
+                HdpVflParameters changed = change.GetProperty("change").GetString() switch
+                {
+                    "epochs" => parameters with { Epochs = (int)value },
+                    "batches" => parameters with { Batches = (int)value },
+                    "stepSize" => parameters with { StepSize = value },
+                    _ => parameters with { WeightNorm = value },
+                };
+                if (change.GetProperty("tight").ValueKind == JsonValueKind.Number)
+                    Assert.Equal(HdpVflCalibration.Calibrate(changed, Calibration.Tight, side, epsilon, delta).SigmaCharged, change.GetProperty("tight").GetDouble());
+            }
+        }
+    }
+
+    [Fact]
+    public async Task Plan_HashSplit_EstimatesFromTheShortestTableAndSaysSo()
+    {
+        (JsonElement plan, string error) = await Plan(_scene.Job(Scene.Private()));
+        // 245 rows at the bank and 247 at the telephone company, of which the split keeps four in five.
+        Assert.Equal((196, true), (plan.GetProperty("rows").GetInt32(), plan.GetProperty("rowsAreAnEstimate").GetBoolean()));
+        Assert.Contains("196 training rows are an estimate", error, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task Plan_SplitFile_CountsItsTrainingRows()
+    {
+        _scene.Write("split.csv", ["id,split", .. Enumerable.Range(0, 240).Select(i => $"c{i:0000},{(i % 3 == 0 ? "test" : "train")}")]);
+        (JsonElement plan, string error) = await Plan(_scene.Job(Scene.Private(("evaluation.split", JsonNode.Parse("""{ "path": "split.csv" }""")))));
+        Assert.Equal((160, false), (plan.GetProperty("rows").GetInt32(), plan.GetProperty("rowsAreAnEstimate").GetBoolean()));
+        Assert.DoesNotContain("estimate", error, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task Plan_StepBeyondTheProof_LeavesWeightNoise()
+    {
+        (JsonElement plan, _) = await Plan(_scene.Job(Scene.Private(("training.stepSize", 20))), "--rows", "200");
+        JsonElement active = plan.GetProperty("parties")[0];
+        Assert.Equal("FL5000", active.GetProperty("calibrations").GetProperty("tight").GetProperty("refused").GetString());
+        Assert.Equal("weight-noise", active.GetProperty("best").GetString());
+    }
+
+    [Fact]
+    public async Task Plan_UnitLabel_PlansTheActivePartyOnly()
+    {
+        (JsonElement plan, _) = await Plan(_scene.Job(Scene.Private(("privacy.unit", "label"))), "--rows", "200");
+        JsonElement active = plan.GetProperty("parties")[0], passive = plan.GetProperty("parties")[1];
+        Assert.Equal("FL5015", active.GetProperty("calibrations").GetProperty("paper").GetProperty("refused").GetString());
+        Assert.True(Sigma(active, "tight", "ownRowSlack") > 0);
+        Assert.False(passive.TryGetProperty("calibrations", out _));
+        Assert.Contains("telco (passive): no noise", (await ToolRun.Of("privacy", "plan", "--config", _scene.At("job.json"), "--rows", "200")).Error, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task Plan_ChargedEvaluation_LeavesTheMessagesLess()
+    {
+        JsonElement free = (await Plan(_scene.Job(Scene.Private()), "--rows", "200")).Document.GetProperty("parties")[1];
+        JsonElement charged = (await Plan(_scene.Job(Scene.Private(("privacy.evaluation", "charged"))), "--rows", "200")).Document.GetProperty("parties")[1];
+        Assert.True(Sigma(charged, "tight") > Sigma(free, "tight"));
+        Assert.True(Sigma(charged, "tight", "evaluationSigma") > 0);
+        Assert.Equal(Sigma(free, "weight-noise"), Sigma(charged, "weight-noise"));
+        Assert.Equal("FL5015", charged.GetProperty("calibrations").GetProperty("paper").GetProperty("refused").GetString());
+    }
+
+    [Fact]
+    public async Task Plan_WithoutJson_PrintsATableOfEveryParty()
+    {
+        ToolRun run = await ToolRun.Of("privacy", "plan", "--config", _scene.Job(Scene.Private()), "--rows", "200");
+        Assert.Equal((0, ""), (run.ExitCode, run.Output));
+        foreach (string part in new[] { "bank (active)", "telco (passive)", "own term", "drift term", "weight-noise", "epochs", "batches", "stepSize", "weightNorm", "best:" })
+            Assert.Contains(part, run.Error, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task Plan_MissingTable_AsksForRows()
+    {
+        string job = _scene.Job(Scene.Private(("parties.1.data.path", "gone.csv")));
+        ToolRun run = await ToolRun.Of("privacy", "plan", "--config", job, "--json");
+        Assert.Equal((2, ""), (run.ExitCode, run.Output));
+        Assert.Contains("--rows", run.Error, StringComparison.Ordinal);
+        Assert.Contains("(FL2308)", run.Error, StringComparison.Ordinal);
+        Assert.Equal(200, (await Plan(job, "--rows", "200")).Document.GetProperty("rows").GetInt32());
+    }
+
+    [Fact]
+    public async Task Plan_ModeNone_HasNothingToPlan()
+    {
+        ToolRun run = await ToolRun.Of("privacy", "plan", "--config", _scene.Job(), "--rows", "200");
+        Assert.Equal((2, ""), (run.ExitCode, run.Output));
+        Assert.Contains("(FL2309)", run.Error, StringComparison.Ordinal);
+        Assert.Contains("hdp-vfl", run.Error, StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData("0")]
+    [InlineData("-3")]
+    public async Task Plan_IllegalRows_IsAUsageError(string rows)
+    {
+        ToolRun run = await ToolRun.Of("privacy", "plan", "--config", _scene.Job(Scene.Private()), "--rows", rows);
+        Assert.Equal((2, ""), (run.ExitCode, run.Output));
+    }
+}

@@ -1,0 +1,165 @@
+using System.Diagnostics;
+using FedLearn.Diagnostics;
+using FedLearn.Privacy;
+using FedLearn.Storage.Sqlite;
+using FsCheck;
+using FsCheck.Fluent;
+
+namespace FedLearn.Storage.Tests;
+
+public sealed class OutboxTests : IDisposable
+{
+    private const int Page = 4096;
+    private static readonly byte[] RunId = Convert.FromHexString("00112233445566778899aabbccddeeff");
+    private readonly TempFolder _folder = new();
+    private int _files;
+
+    public void Dispose() => _folder.Dispose();
+
+    private Outbox New(int limit, out string path)
+    {
+        path = _folder[$"{++_files}.outbox"];
+        Outbox outbox = Outbox.Open(path, RunId, limit);
+        outbox.Create();
+        return outbox;
+    }
+
+    private static byte[] Message(int index, int length) => [.. Enumerable.Range(0, length).Select(i => (byte)((7 * index + i) % 256))];
+
+    [Fact]
+    public void Find_AnySizes_HoldsAtLeastTheLastMessagesAndRefusesOlderOnes() => Prop.ForAll(
+        Gen.Choose(1, 9).ToArbitrary(), Gen.Choose(0, 20_000).ArrayOf(40).ToArbitrary(), Gen.Choose(0, 40).ToArbitrary(), (limit, sizes, reopenAt) =>
+        {
+            Outbox outbox = New(limit, out string path);
+            for (int i = 0; i < sizes.Length; i++)
+            {
+                if (i == reopenAt)
+                {
+                    outbox.Dispose();
+                    outbox = Outbox.Open(path, RunId, limit);
+                }
+
+                Assert.Equal(i, outbox.Kept);
+                Assert.Null(outbox.Find(i));
+                outbox.Keep(i, Message(i, sizes[i]));
+                for (int j = Math.Max(0, i + 1 - limit); j <= i; j++)
+                    Assert.Equal(Message(j, sizes[j]), outbox.Find(j));
+                // An older one is there unchanged, or refused: never taken for one that was not noised.
+                for (int j = 0; j <= i - limit; j++)
+                    try
+                    {
+                        Assert.Equal(Message(j, sizes[j]), outbox.Find(j));
+                    }
+                    catch (PrivacyRefusedException e)
+                    {
+                        Assert.Equal(SqliteLedgerErrors.MessageLost, e.Id);
+                    }
+            }
+
+            outbox.Dispose();
+            // Bounded: the limit and one more of the largest, and never less than what the file began with.
+            long largest = (64 + sizes.Max() + Page - 1) / Page * Page;
+            Assert.InRange(new FileInfo(path).Length, Page, Page + largest * (limit + 2));
+        }).Check(Config.QuickThrowOnFailure.WithMaxTest(10));
+
+    [Fact]
+    public void Open_WriteTornBeforeItLeft_IsAsIfItHadNotBegun()
+    {
+        // What a crash inside Keep leaves: the record of message 2 in part, and a count that does not speak of it.
+        Outbox outbox = New(8, out string path);
+        for (int i = 0; i < 2; i++)
+            outbox.Keep(i, Message(i, 9000));
+        outbox.Dispose();
+        byte[] before = File.ReadAllBytes(path);
+        outbox = Outbox.Open(path, RunId, 8);
+        outbox.Keep(2, Message(2, 9000));
+        outbox.Dispose();
+        byte[] after = File.ReadAllBytes(path);
+        int start = Page + 2 * 3 * Page;
+        foreach (int written in (int[])[1, 64, 100, Page, 2 * Page, 9000])
+        {
+            byte[] torn = [.. before];
+            after.AsSpan(start, written).CopyTo(torn.AsSpan(start));
+            File.WriteAllBytes(path, torn);
+            using var again = Outbox.Open(path, RunId, 8);
+            Assert.Equal(2, again.Kept);
+            Assert.Null(again.Find(2));
+            Assert.Equal(Message(1, 9000), again.Find(1));
+            again.Keep(2, Message(5, 9000));
+            Assert.Equal(Message(5, 9000), again.Find(2));
+        }
+    }
+
+    [Fact]
+    public void Open_MessageDestroyedAfterItLeft_IsRefused()
+    {
+        Outbox outbox = New(8, out string path);
+        for (int i = 0; i < 3; i++)
+            outbox.Keep(i, Message(i, 100));
+        outbox.Dispose();
+        byte[] whole = File.ReadAllBytes(path);
+
+        // The file cut off inside the last slot, or a byte of the last slot flipped: a second noise must not be drawn.
+        File.WriteAllBytes(path, whole[..(3 * Page + 120)]);
+        ErrorAssert.Throws<PrivacyRefusedException>(SqliteLedgerErrors.MessageLost, () => Outbox.Open(path, RunId, 8));
+        whole[3 * Page + 130] ^= 1;
+        File.WriteAllBytes(path, whole);
+        ErrorAssert.Throws<PrivacyRefusedException>(SqliteLedgerErrors.MessageLost, () => Outbox.Open(path, RunId, 8));
+
+        // One in the middle: only that one is lost.
+        whole[3 * Page + 130] ^= 1;
+        whole[2 * Page + 130] ^= 1;
+        File.WriteAllBytes(path, whole);
+        using var again = Outbox.Open(path, RunId, 8);
+        Assert.Equal(Message(2, 100), again.Find(2));
+        ErrorAssert.Throws<PrivacyRefusedException>(SqliteLedgerErrors.MessageLost, () => again.Find(1));
+    }
+
+    [Fact]
+    public void Open_FileOfAnotherRun_HasNoMessages()
+    {
+        Outbox outbox = New(8, out string path);
+        outbox.Keep(0, Message(0, 10));
+        outbox.Dispose();
+        using var other = Outbox.Open(path, new byte[16], 8);
+        Assert.Equal((false, 0), (other.Exists, other.Kept));
+    }
+
+    [Fact]
+    public void Keep_OutOfOrder_IsRefused()
+    {
+        using Outbox outbox = New(8, out _);
+        Assert.Throws<ArgumentOutOfRangeException>(() => outbox.Keep(1, []));
+        outbox.Keep(0, []);
+        Assert.Throws<ArgumentOutOfRangeException>(() => outbox.Keep(0, []));
+    }
+
+    [Fact]
+    public void Keep_Times_AreReported()
+    {
+        // No bound is asserted: the disk is the machine's. The figures are for whoever runs the tests with -diagnostics.
+        using Outbox outbox = New(200, out _);
+        byte[] message = Message(1, 24_000);
+        var times = new double[200];
+        for (int i = 0; i < times.Length; i++)
+        {
+            long start = Stopwatch.GetTimestamp();
+            outbox.Keep(i, message);
+            times[i] = Stopwatch.GetElapsedTime(start).TotalMicroseconds;
+        }
+
+        var ledger = new SqliteLedger(_folder["l.db"]);
+        var commits = new double[40];
+        for (int i = 0; i < commits.Length; i++)
+        {
+            long start = Stopwatch.GetTimestamp();
+            using IPrivacyReservation reservation = ledger.Reserve(Charges.Gaussian());
+            commits[i] = Stopwatch.GetElapsedTime(start).TotalMilliseconds;
+        }
+
+        Array.Sort(times);
+        Array.Sort(commits);
+        TestContext.Current.SendDiagnosticMessage($"Keep of 24 kB: median {times[100]:F0} us, least {times[0]:F0} us; Reserve: median {commits[20]:F1} ms, least {commits[0]:F1} ms");
+        Assert.Equal(200, outbox.Kept);
+    }
+}

@@ -1,0 +1,446 @@
+using System.Diagnostics;
+using FedLearn.Diagnostics;
+using FedLearn.Privacy;
+using FedLearn.Storage.Sqlite;
+using FedLearn.Tests.Shared;
+using FsCheck;
+using FsCheck.Fluent;
+using Microsoft.Data.Sqlite;
+
+namespace FedLearn.Storage.Tests;
+
+public sealed class SqliteLedgerTests : IDisposable
+{
+    private readonly TempFolder _folder = new();
+    private int _files;
+
+    public void Dispose() => _folder.Dispose();
+
+    private SqliteLedger New(LedgerBudget? budget = null) => new(_folder[$"{++_files}.ledger.db"], new SqliteLedgerOptions { Budget = budget });
+
+    private static void Spend(SqliteLedger ledger, PrivacyCharge charge, double? share = 1, KeptRelease? kept = null)
+    {
+        using IPrivacyReservation reservation = ledger.Reserve(charge, kept);
+        if (share is { } s)
+        {
+            reservation.Keep(0, [1, 2, 3]);
+            reservation.Settle(s);
+        }
+    }
+
+    private static void Refused(string id, SqliteLedger ledger, PrivacyCharge charge)
+    {
+        ErrorAssert.Throws<PrivacyRefusedException>(id, () => ledger.Check(charge));
+        ErrorAssert.Throws<PrivacyRefusedException>(id, () => ledger.Reserve(charge));
+    }
+
+    [Fact]
+    public void Entries_Reopened_SayWhatWasReserved()
+    {
+        SqliteLedger ledger = New();
+        PrivacyCharge charge = Charges.Gaussian(mu: 0.1) with { Unit = PrivacyUnit.Label, Adjacency = Adjacency.ZeroOut, PureEpsilon = 1 / 3.0, Parameters = """{"sigma":"<\u00e4>"}""", TestNoise = true };
+        Spend(ledger, charge, share: null);
+        LedgerEntry entry = Assert.Single(new SqliteLedger(ledger.Path).Entries);
+        Assert.Equal((ChargeState.Reserved, 1), (entry.State, entry.Share));
+        Assert.Equal(charge, entry.Charge with { DataSet = charge.DataSet });
+        Assert.Equal((charge.DataSet.Fingerprint, charge.DataSet.Rows), (entry.Charge.DataSet.Fingerprint, entry.Charge.DataSet.Rows));
+        Assert.Equal(charge.DataSet.Sketch.ToArray(), entry.Charge.DataSet.Sketch.ToArray());
+    }
+
+    [Fact]
+    public void Check_OfALedgerThatDoesNotExist_WritesNothing()
+    {
+        SqliteLedger ledger = New(new LedgerBudget(1, 0));
+        ledger.Check(Charges.Pure(1));
+        ErrorAssert.Throws<PrivacyRefusedException>(PrivacyErrors.BudgetSpent, () => ledger.Check(Charges.Pure(1.1)));
+        Assert.Empty(ledger.Entries);
+        Assert.Null(ledger.Find("bank", "labels"));
+        Assert.Empty(_folder.Files);
+    }
+
+    [Fact]
+    public void Settle_LedgerReplaced_IsRefused()
+    {
+        SqliteLedger ledger = New();
+        using IPrivacyReservation reservation = ledger.Reserve(Charges.Gaussian());
+        File.Delete(ledger.Path);
+        ErrorAssert.Throws<PrivacyRefusedException>(SqliteLedgerErrors.Broken, () => reservation.Settle(1));
+    }
+
+    [Fact]
+    public void Files_OnUnix_AreTheOwnersAlone()
+    {
+        if (OperatingSystem.IsWindows())
+            Assert.Skip("Windows has no file modes.");
+        SqliteLedger ledger = New();
+        using IPrivacyReservation reservation = ledger.Reserve(Charges.Gaussian());
+        Assert.Equal(2, _folder.Files.Length);
+        foreach (string file in _folder.Files)
+            Assert.Equal(UnixFileMode.UserRead | UnixFileMode.UserWrite, OperatingSystem.IsWindows() ? default : File.GetUnixFileMode(_folder[file]));
+    }
+
+    // Budgets
+
+    [Fact]
+    public void Reserve_EqualPartsOfTheBudget_AllFitAndOneMoreDoesNot() => Prop.ForAll(
+        Gen.Choose(1, 12).ToArbitrary(), Gen.Choose(1, 500).ToArbitrary(), Gen.Elements(true, false).ToArbitrary(), (jobs, percent, pure) =>
+        {
+            double epsilon = percent / 100.0, mu = GaussianDp.Mu(epsilon, 1e-5);
+            SqliteLedger ledger = New(new LedgerBudget(epsilon, pure ? 0 : 1e-5));
+            PrivacyCharge Part(double share) => pure ? Charges.Pure(epsilon * share) : Charges.Gaussian() with { MuSquared = mu * mu * share };
+            for (int i = 0; i < jobs; i++)
+                Spend(ledger, Part(1.0 / jobs));
+            Refused(PrivacyErrors.BudgetSpent, ledger, Part(1e-4));
+            Assert.Equal(2 * jobs, SqliteLedger.Audit(ledger.Path).Rows);
+        }).Check(Config.QuickThrowOnFailure.WithMaxTest(TestCounts.Of(8)));
+
+    [Fact]
+    public void Reserve_OverTheBudget_SaysWhatIsLeftAndThatFits()
+    {
+        SqliteLedger ledger = New(new LedgerBudget(2, 1e-5));
+        Spend(ledger, Charges.Gaussian(mu: GaussianDp.Mu(1.5, 1e-5)));
+        double left = ledger.Budget!.Left(((IPrivacyLedger)ledger).Spent("bank", Charges.People(), PrivacyUnit.Record));
+        Assert.InRange(left, 1.1, 1.3);   // less than the 2 - 1.5 would be if epsilons added up the slow way; mu adds in quadrature
+        PrivacyRefusedException error = Assert.Throws<PrivacyRefusedException>(() => ledger.Reserve(Charges.Gaussian(mu: GaussianDp.Mu(left + 2e-4, 1e-5))));
+        Assert.Contains(string.Create(System.Globalization.CultureInfo.InvariantCulture, $"what is left for one more job is epsilon {left:0.####} at delta 1E-05"), error.Message, StringComparison.Ordinal);
+        Assert.Single(_folder.Files);   // no outbox, no log
+        Spend(ledger, Charges.Gaussian(mu: GaussianDp.Mu(left, 1e-5)));
+    }
+
+    [Fact]
+    public void Reserve_WithoutABudget_RecordsAndRefusesNothing()
+    {
+        SqliteLedger ledger = New();
+        for (int i = 0; i < 3; i++)
+            Spend(ledger, Charges.Gaussian(mu: 50));
+        Assert.Equal(3, ledger.Entries.Count);
+        Assert.Contains("no lifetime budget", ledger.Warning, StringComparison.Ordinal);
+        Assert.Null(New(new LedgerBudget(1, 1e-5)).Warning);
+    }
+
+    [Fact]
+    public void Reserve_GaussianUnderAPureBudget_IsRefused() => Refused(PrivacyErrors.BudgetSpent, New(new LedgerBudget(5, 0)), Charges.Gaussian(mu: 1e-6));
+
+    [Fact]
+    public void Reserve_ZeroOut_CountsTwice()
+    {
+        PrivacyCharge zeroOut = Charges.Pure(1) with { Adjacency = Adjacency.ZeroOut };
+        Refused(PrivacyErrors.BudgetSpent, New(new LedgerBudget(1.9, 0)), zeroOut);
+        SqliteLedger ledger = New(new LedgerBudget(2, 0));
+        Spend(ledger, zeroOut);
+        Assert.Equal(2, ((IPrivacyLedger)ledger).Spent("bank", zeroOut.DataSet, PrivacyUnit.Record).PureEpsilon);
+        PrivacyTotal gaussian = Spent(Charges.Gaussian(mu: 3) with { Adjacency = Adjacency.ZeroOut });
+        Assert.Equal(36, gaussian.MuSquared);
+
+        PrivacyTotal Spent(PrivacyCharge charge)
+        {
+            SqliteLedger other = New();
+            Spend(other, charge);
+            return ((IPrivacyLedger)other).Spent("bank", charge.DataSet, PrivacyUnit.Record);
+        }
+    }
+
+    [Fact]
+    public void Reserve_LabelsAndRecords_RecordsCountForLabelsToo()
+    {
+        PrivacyCharge record = Charges.Pure(1), label = Charges.Pure(1) with { Unit = PrivacyUnit.Label };
+        IPrivacyLedger ledger = New(new LedgerBudget(2, 0));
+        Spend((SqliteLedger)ledger, label);
+        Spend((SqliteLedger)ledger, record);
+        Assert.Equal((1, 2), (ledger.Spent("bank", record.DataSet, PrivacyUnit.Record).PureEpsilon, ledger.Spent("bank", record.DataSet, PrivacyUnit.Label).PureEpsilon));
+        Refused(PrivacyErrors.BudgetSpent, (SqliteLedger)ledger, label with { RunId = PrivacyCharge.NewRunId() });
+        // A record job would put its labels over as well.
+        Refused(PrivacyErrors.BudgetSpent, (SqliteLedger)ledger, record with { RunId = PrivacyCharge.NewRunId() });
+    }
+
+    [Theory]
+    [InlineData(0, 1000, false)]      // the same people
+    [InlineData(500, 1000, false)]    // half of them
+    [InlineData(900, 2000, false)]    // a tenth
+    [InlineData(1000, 1000, true)]    // others
+    public void Reserve_TablesThatShareRows_AddUp(int first, int count, bool fits)
+    {
+        SqliteLedger ledger = New(new LedgerBudget(1, 0));
+        Spend(ledger, Charges.Pure(0.9));
+        PrivacyCharge other = Charges.Pure(0.2) with { DataSet = Charges.People(first, count) };
+        if (fits)
+            Spend(ledger, other);
+        else
+            Refused(PrivacyErrors.BudgetSpent, ledger, other);
+        Spend(ledger, Charges.Pure(0.2) with { Party = "clinic" });   // another party's table of the same people
+    }
+
+    // Runs
+
+    [Fact]
+    public void Reserve_TheSameRunAgain_CostsNothingAndOtherTermsAreRefused()
+    {
+        SqliteLedger ledger = New(new LedgerBudget(1, 0));
+        PrivacyCharge charge = Charges.Pure(1);
+        Spend(ledger, charge, share: null);
+        ledger.Check(charge);
+        Spend(ledger, charge with { DataSet = Charges.People() }, share: null);
+        Assert.Single(ledger.Entries);
+        foreach (PrivacyCharge other in (PrivacyCharge[])[charge with { PureEpsilon = 0.5 }, charge with { Messages = 4 }, charge with { JobDigest = "1" }, charge with { DataSet = Charges.People(1) }, charge with { TestNoise = true }])
+            ErrorAssert.Throws<PrivacyRefusedException>(PrivacyErrors.RunReservedOtherwise, () => ledger.Reserve(other));
+        Assert.Equal(2, _folder.Files.Length);   // the run's outbox is still there
+    }
+
+    [Fact]
+    public void Reserve_RunOpenElsewhere_IsRefused()
+    {
+        SqliteLedger ledger = New();
+        PrivacyCharge charge = Charges.Gaussian();
+        using (ledger.Reserve(charge))
+            ErrorAssert.Throws<ConfigurationException>(SqliteLedgerErrors.RunInUse, () => ledger.Reserve(charge));
+        Spend(ledger, charge);
+        ErrorAssert.Throws<PrivacyRefusedException>(SqliteLedgerErrors.RunEnded, () => ledger.Reserve(charge));
+        Assert.Single(_folder.Files);
+    }
+
+    [Fact]
+    public void Reserve_OutboxLostOrLedgerRolledBack_IsRefused()
+    {
+        SqliteLedger ledger = New();
+        PrivacyCharge charge = Charges.Gaussian(), second = Charges.Gaussian();
+        Spend(ledger, charge, share: null);
+        File.Delete(Outbox(ledger, charge));
+        ErrorAssert.Throws<PrivacyRefusedException>(SqliteLedgerErrors.MessageLost, () => ledger.Reserve(charge));
+
+        File.Copy(ledger.Path, _folder["old"]);
+        using (IPrivacyReservation reservation = ledger.Reserve(second))
+            reservation.Keep(0, [1]);
+        File.Move(_folder["old"], ledger.Path, overwrite: true);
+        ErrorAssert.Throws<PrivacyRefusedException>(SqliteLedgerErrors.Broken, () => ledger.Reserve(second));
+    }
+
+    [Fact]
+    public void Settle_Share_CountsFromThenOn()
+    {
+        IPrivacyLedger ledger = New(new LedgerBudget(1, 0));
+        Spend((SqliteLedger)ledger, Charges.Pure(1), share: 0.25);
+        Assert.Equal(0.25, ledger.Spent("bank", Charges.People(), PrivacyUnit.Record).PureEpsilon);
+        Spend((SqliteLedger)ledger, Charges.Pure(0.75));
+        Assert.Single(_folder.Files);
+    }
+
+    [Fact]
+    public void Settle_WhatIsNoShare_IsRefused()
+    {
+        using IPrivacyReservation reservation = New().Reserve(Charges.Gaussian());
+        foreach (double share in (double[])[-0.1, 1.1, double.NaN])
+            Assert.Throws<ArgumentOutOfRangeException>(() => reservation.Settle(share));
+        reservation.Keep(0, []);
+        Assert.Throws<ArgumentOutOfRangeException>(() => reservation.Settle(0));
+    }
+
+    [Fact]
+    public void Settle_WithAKeptRelease_CountsInFull()
+    {
+        SqliteLedger ledger = New();
+        PrivacyCharge charge = Charges.Pure(1);
+        using (ledger.Reserve(charge, new KeptRelease("labels", new byte[] { 1, 0, 1 })))
+            Assert.Equal([1, 0, 1], ledger.Find("bank", "labels")!.Value.ToArray());
+        using (IPrivacyReservation again = ledger.Reserve(charge))
+            again.Settle(0);
+        Assert.Equal((ChargeState.Settled, 1), (ledger.Entries[0].State, ledger.Entries[0].Share));
+        Assert.Null(ledger.Find("clinic", "labels"));
+        Assert.Null(ledger.Find("bank", "other labels"));
+    }
+
+    [Fact]
+    public void Keep_BeyondTheCharge_IsRefused()
+    {
+        using IPrivacyReservation reservation = New().Reserve(Charges.Gaussian(messages: 1));
+        reservation.Keep(0, [1]);
+        ErrorAssert.Throws<PrivacyRefusedException>(PrivacyErrors.ReleasesSpent, () => reservation.Keep(1, [2]));
+    }
+
+    [Fact]
+    public async Task Reserve_ManyThreads_NeverExceedTheBudget()
+    {
+        SqliteLedger ledger = New(new LedgerBudget(5, 0));
+        int granted = 0;
+        await Task.WhenAll(Enumerable.Range(0, 12).Select(_ => Task.Run(() =>
+        {
+            try
+            {
+                Spend(ledger, Charges.Pure(1), share: null);
+                Interlocked.Increment(ref granted);
+            }
+            catch (PrivacyRefusedException)
+            {
+                // Nothing is left.
+            }
+        })));
+        Assert.Equal((5, 5), (granted, ledger.Entries.Count));
+    }
+
+    // The chain
+
+    // What somebody with an SQL tool can do to single rows; the triggers that stop mistakes are in nobody's way who means it.
+    public static TheoryData<string> Tamperings =>
+    [
+        "UPDATE rows SET content = replace(content, '\"muSquared\":1', '\"muSquared\":0') WHERE number = 3",
+        "UPDATE rows SET content = replace(content, 'bank', 'tank') WHERE number = 1",
+        "UPDATE rows SET hash = zeroblob(32) WHERE number = 4",
+        "DELETE FROM rows WHERE number = 1",
+        "DELETE FROM rows WHERE number = 3",
+        "DELETE FROM rows WHERE number = 6",
+        "DELETE FROM rows WHERE number > 4",
+        "DELETE FROM rows",
+        "DELETE FROM rows WHERE number = 3; UPDATE rows SET number = number - 1 WHERE number > 3",
+        "DELETE FROM rows WHERE number = 6; UPDATE head SET rows = 5",
+        "UPDATE rows SET number = 100 WHERE number = 2; UPDATE rows SET number = 2 WHERE number = 4; UPDATE rows SET number = 4 WHERE number = 100",
+        "UPDATE rows SET number = number + 100 WHERE number > 2; INSERT INTO rows SELECT 3, content, hash FROM rows WHERE number = 2; UPDATE rows SET number = number - 99 WHERE number > 100",
+        "INSERT INTO rows SELECT 7, content, hash FROM rows WHERE number = 6",
+        "UPDATE head SET rows = 7",
+        "UPDATE head SET hash = zeroblob(32)",
+        "UPDATE head SET ledger = zeroblob(16)",
+        "DELETE FROM head",
+        "UPDATE kept SET bytes = x'ff'",
+        "DELETE FROM kept",
+        "INSERT INTO kept VALUES (2, x'00')",
+    ];
+
+    [Theory]
+    [MemberData(nameof(Tamperings))]
+    public void Audit_TamperedRows_FindsThem(string sql)
+    {
+        SqliteLedger ledger = ThreeRuns();
+        Assert.Null(SqliteLedger.Audit(ledger.Path).Fault);
+        Tamper(ledger, sql);
+        LedgerAudit audit = SqliteLedger.Audit(ledger.Path);
+        Assert.NotNull(audit.Fault);
+        Assert.InRange(audit.BadRow!.Value, 1, 7);
+        Refused(SqliteLedgerErrors.Broken, ledger, Charges.Gaussian());
+        ErrorAssert.Throws<PrivacyRefusedException>(SqliteLedgerErrors.Broken, () => _ = new SqliteLedger(ledger.Path));
+        ErrorAssert.Throws<PrivacyRefusedException>(SqliteLedgerErrors.Broken, () => ledger.Find("bank", "labels"));
+        ErrorAssert.Throws<PrivacyRefusedException>(SqliteLedgerErrors.Broken, audit.ThrowIfBroken);
+    }
+
+    [Fact]
+    public void Audit_AnyByteOfAnyRowChanged_FindsTheRow() => Prop.ForAll(Gen.Choose(1, 6).ToArbitrary(), Gen.Choose(0, 1 << 20).ToArbitrary(), (row, at) =>
+    {
+        SqliteLedger ledger = ThreeRuns();
+        Tamper(ledger, System.FormattableString.Invariant($"""
+            UPDATE rows SET content = substr(content, 1, {at} % length(content)) || char(1 + unicode(substr(content, 1 + {at} % length(content), 1)))
+                || substr(content, 2 + {at} % length(content)) WHERE number = {row}
+            """));
+        Assert.Equal(row, SqliteLedger.Audit(ledger.Path).BadRow);
+    }).Check(Config.QuickThrowOnFailure.WithMaxTest(TestCounts.Of(10)));
+
+    [Fact]
+    public void Rows_UpdateOrDeleteByMistake_AreStopped()
+    {
+        SqliteLedger ledger = ThreeRuns();
+        Assert.Throws<SqliteException>(() => Sql(ledger.Path, "UPDATE rows SET content = ''"));
+        Assert.Throws<SqliteException>(() => Sql(ledger.Path, "DELETE FROM rows"));
+        Assert.Null(SqliteLedger.Audit(ledger.Path).Fault);
+    }
+
+    [Fact]
+    public void Audit_SinceAnEarlierHead_FindsNewChainsAndOldCopies()
+    {
+        SqliteLedger ledger = ThreeRuns();
+        LedgerAudit before = SqliteLedger.Audit(ledger.Path);
+        var head = new LedgerHead(before.Rows, before.Head);
+        File.Copy(ledger.Path, _folder["old.db"]);
+        Spend(ledger, Charges.Gaussian());
+        LedgerAudit after = SqliteLedger.Audit(ledger.Path, head);
+        Assert.Null(after.Fault);
+        Assert.Null(SqliteLedger.Audit(_folder["old.db"], head).Fault);
+        Assert.Contains("older copy", SqliteLedger.Audit(_folder["old.db"], new LedgerHead(after.Rows, after.Head)).Fault, StringComparison.Ordinal);
+        Assert.Contains("written anew", SqliteLedger.Audit(ThreeRuns().Path, head).Fault, StringComparison.Ordinal);
+    }
+
+    // Files that are no ledgers
+
+    [Fact]
+    public void Open_NoLedger_IsRefusedAndLeftAlone()
+    {
+        string text = _folder["text"], other = _folder["other.db"], folder = Path.Combine(_folder["absent"], "l.db");
+        File.WriteAllText(text, new string('x', 5000));
+        Sql(other, "CREATE TABLE t (a)");
+        byte[] before = File.ReadAllBytes(other);
+        foreach (Action<string> open in (Action<string>[])[path => _ = new SqliteLedger(path), path => SqliteLedger.Audit(path)])
+        {
+            ErrorAssert.Throws<ConfigurationException>(SqliteLedgerErrors.NotALedger, () => open(text));
+            ErrorAssert.Throws<ConfigurationException>(SqliteLedgerErrors.NotALedger, () => open(other));
+            ErrorAssert.Throws<ConfigurationException>(SqliteLedgerErrors.CannotOpen, () => open(folder));
+        }
+
+        ErrorAssert.Throws<ConfigurationException>(SqliteLedgerErrors.CannotOpen, () => SqliteLedger.Audit(_folder["absent.db"]));
+        Assert.Equal(before, File.ReadAllBytes(other));
+        Assert.False(File.Exists(_folder["absent.db"]));
+        Sql(other, "PRAGMA user_version = 2; PRAGMA application_id = 0x464C4C31");
+        ErrorAssert.Throws<ConfigurationException>(SqliteLedgerErrors.NotALedger, () => _ = new SqliteLedger(other));
+    }
+
+    [Fact]
+    public void Open_DamagedPages_IsRefused()
+    {
+        SqliteLedger ledger = ThreeRuns();
+        byte[] bytes = File.ReadAllBytes(ledger.Path);
+        bytes.AsSpan(4096).Fill(0x5a);
+        File.WriteAllBytes(ledger.Path, bytes);
+        ErrorAssert.Throws<PrivacyRefusedException>(SqliteLedgerErrors.Broken, () => _ = new SqliteLedger(ledger.Path));
+    }
+
+    [Fact]
+    public void Reserve_LedgerLockedTooLong_SaysSo()
+    {
+        string path = ThreeRuns().Path;
+        using SqliteConnection holder = Connect(path);
+        using SqliteTransaction held = holder.BeginTransaction(deferred: false);
+        var ledger = new SqliteLedger(path, new SqliteLedgerOptions { LockTimeout = TimeSpan.FromSeconds(1) });
+        long start = Stopwatch.GetTimestamp();
+        ErrorAssert.Throws<InternalFailureException>(SqliteLedgerErrors.Busy, () => ledger.Reserve(Charges.Gaussian()));
+        Assert.True(Stopwatch.GetElapsedTime(start) >= TimeSpan.FromSeconds(0.9));
+        Assert.DoesNotContain(_folder.Files, file => file.EndsWith(".outbox", StringComparison.Ordinal));
+    }
+
+    [Theory]
+    [InlineData(double.NaN, 1e-5)]
+    [InlineData(-1, 1e-5)]
+    [InlineData(1, 1.0)]
+    [InlineData(1, -1e-5)]
+    public void Open_WhatIsNoBudget_IsRefused(double epsilon, double delta) =>
+        ErrorAssert.Throws<ConfigurationException>(PrivacyErrors.InvalidBudget, () => New(new LedgerBudget(epsilon, delta)));
+
+    [Fact]
+    public void Reserve_RunIdThatIsNone_IsRefused() => Assert.All(["", "../../../../../../../../../etc/pass", new string('g', 32), new string('A', 32)],
+        id => Assert.ThrowsAny<ArgumentException>(() => New().Reserve(Charges.Gaussian(id))));
+
+    /// <summary>Six rows: three runs, the first of which keeps something.</summary>
+    private SqliteLedger ThreeRuns()
+    {
+        SqliteLedger ledger = New();
+        Spend(ledger, Charges.Gaussian(), kept: new KeptRelease("labels", new byte[] { 1 }));
+        Spend(ledger, Charges.Gaussian());
+        Spend(ledger, Charges.Gaussian());
+        return ledger;
+    }
+
+    private static string Outbox(SqliteLedger ledger, PrivacyCharge charge) => $"{ledger.Path}.{charge.RunId}.outbox";
+
+    private static void Tamper(SqliteLedger ledger, string sql) =>
+        Assert.NotEqual(0, Sql(ledger.Path, "DROP TRIGGER rows_stay; DROP TRIGGER rows_last; " + sql));
+
+    private static SqliteConnection Connect(string path)
+    {
+        var connection = new SqliteConnection($"Data Source={path};Pooling=False");
+        connection.Open();
+        return connection;
+    }
+
+    private static int Sql(string path, string sql)
+    {
+        using SqliteConnection connection = Connect(path);
+        using SqliteCommand command = connection.CreateCommand();
+#pragma warning disable CA2100 // constants of this file
+        command.CommandText = sql;
+#pragma warning restore CA2100
+        return command.ExecuteNonQuery();
+    }
+}

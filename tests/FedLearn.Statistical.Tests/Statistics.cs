@@ -65,8 +65,8 @@ internal static class Statistics
         (long low, long high) = (-1, n);
         while (high - low > 1)
         {
-            long k = low + ((high - low) / 2);
-            if (Beta.CDF(k + 1, n - k, p) <= alpha)
+            long k = low + (high - low) / 2;
+            if (SpecialFunctions.BetaRegularized(k + 1, n - k, p) <= alpha)
                 high = k;
             else
                 low = k;

@@ -10,23 +10,31 @@ public class StatisticsTests
     {
         foreach (JsonElement row in Oracle.Load("dp_oracles.json").GetProperty("clopper_pearson").EnumerateArray())
         {
-            (int k, int n, double alpha) = (row.Integer("k"), row.Integer("n"), row.Number("alpha"));
-            if (k == 0)
-                continue;   // closed form below; the stored limit for n = 10000 is .99999864, a failure of the tool that made it
-            Assert.Equal(row.Number("lower"), Statistics.ClopperPearsonLower(k, n, alpha / 2), 1e-8);
-            Assert.Equal(row.Number("upper"), Statistics.ClopperPearsonUpper(k, n, alpha / 2), 1e-8);
+            // The oracle is two-sided and good to 1e-12, but for its upper limit after 0 of 10,000 at 1e-6, which it puts at .99999864; without an
+            // event the limit is 1 - tail^(1/n) = .00144981.
+            int k = row.Integer("k"), n = row.Integer("n");
+            double tail = row.Number("alpha") / 2, upper = k == 0 ? 1 - Math.Pow(tail, 1.0 / n) : row.Number("upper");
+            Assert.Equal(row.Number("lower"), Statistics.ClopperPearsonLower(k, n, tail), 1e-11);
+            Assert.Equal(upper, Statistics.ClopperPearsonUpper(k, n, tail), 1e-11);
         }
     }
 
-    // No event in n: (1 - p)^n = alpha.
     [Theory]
     [InlineData(100, 0.025)]
     [InlineData(10_000, 5e-7)]
+    [InlineData(200_000, 5e-9)]
     public void ClopperPearsonUpper_NoEvents_IsTheClosedForm(int n, double alpha) =>
         Assert.Equal(1 - Math.Pow(alpha, 1.0 / n), Statistics.ClopperPearsonUpper(0, n, alpha), 1e-12);
 
     [Fact]
     public void ChiSquareCritical_KnownValue_Agrees() => Assert.Equal(148.23, Statistics.ChiSquareCritical(100, 1e-3), 0.01);
+
+    // P(K > 2) for 3 draws at 1/2 is 1/8, P(K > 1) is 1/2.
+    [Theory]
+    [InlineData(0.125, 2)]
+    [InlineData(0.124, 3)]
+    [InlineData(0.5, 1)]
+    public void BinomialUpperQuantile_ThreeCoins_IsExact(double alpha, int expected) => Assert.Equal(expected, Statistics.BinomialUpperQuantile(3, 0.5, alpha + 1e-12));
 
     [Fact]
     public void DistanceToNormal_KnownSamples_Agrees()
@@ -43,4 +51,16 @@ public class StatisticsTests
     // Table of Marsaglia and Marsaglia 2004: P(A^2 > 6.0) = .00104.
     [Fact]
     public void AndersonDarlingCritical_KnownValue_Agrees() => Assert.Equal(6.0, Statistics.AndersonDarlingCritical(0.00095), 0.1);
+
+    [Theory]
+    [InlineData(1, 10, 0.1)]
+    [InlineData(3, 7, 0.01)]
+    [InlineData(19, 20, 0.025)]
+    public void ClopperPearson_SmallCounts_InvertTheBinomialTail(int k, int n, double alpha)
+    {
+        double AtLeast(int from, double p) => Enumerable.Range(from, n - from + 1).Sum(j =>
+            Math.Pow(p, j) * Math.Pow(1 - p, n - j) * Enumerable.Range(1, j).Aggregate(1.0, (c, i) => c * (n - j + i) / i));
+        Assert.Equal(1, AtLeast(k, Statistics.ClopperPearsonLower(k, n, alpha)) / alpha, 1e-10);
+        Assert.Equal(1, (1 - AtLeast(k + 1, Statistics.ClopperPearsonUpper(k, n, alpha))) / alpha, 1e-8);
+    }
 }

@@ -52,7 +52,7 @@ internal static class HdpVflPlan
     private static JsonObject Party(RunFile run, GlmPlan plan, GlmPartyOptions party, HdpVflParameters parameters, List<string> lines)
     {
         PartySide side = party.Party.Role == PartyRole.Active ? PartySide.Active : PartySide.Passive;
-        PrivacyBudget budget = (party.Budget ?? plan.Job.Privacy.Budget)!;
+        PrivacyBudget budget = plan.BudgetOf(party)!;
         double mu = GaussianDp.Mu(budget.Epsilon, budget.Delta);
         int columns = Columns(run.Party(party.Party.Name), plan.Constant) + (parameters.FreeIntercept ? 1 : 0);
         parameters = parameters with { MaxColumns = columns };
@@ -72,7 +72,8 @@ internal static class HdpVflPlan
             return document;
         }
 
-        Choice[] choices = [.. Calibrations.Select(c => Choose(c.Word, c.Calibration, parameters, side, budget, columns))];
+        Choice[] Choices(HdpVflParameters p) => [.. Calibrations.Select(c => Choose(c.Word, plan.Noise with { Calibration = c.Calibration }, p, side, budget, columns))];
+        Choice[] choices = Choices(parameters);
         // The paper's noise may break the budget above epsilon 1 or so; it is then no choice.
         Choice? best = choices.Where(c => c.Noise is { } noise && !(noise.ActualDelta > budget.Delta)).MinBy(c => c.GradientNoise);
         document["best"] = best?.Word;
@@ -83,10 +84,10 @@ internal static class HdpVflPlan
         lines.Add(Row("", "", "", "", "", "sigma", "gradients"));
         foreach (Choice choice in choices)
         {
-            lines.Add(choice.Noise is not { } noise ? $"  {choice.Word,-14} refused: {choice.Refusal!.Id}, see docs/errors/{choice.Refusal.Id}.md"
+            lines.Add(choice.Noise is not { } noise ? $"  {choice.Word,-18} refused: {choice.Refusal!.Id}, see docs/errors/{choice.Refusal.Id}.md"
                 : Row(choice.Word, Number(noise.SigmaCharged), Number(noise.OwnTerm), Number(noise.DriftTerm), Number(choice.Share), Number(noise.GradientSigmaCharged), Number(choice.GradientNoise)));
             if (choice.Noise?.ActualDelta is { } actual && actual > budget.Delta)
-                lines.Add(Text($"  {"",-14} {choice.Word} reaches delta {actual:G4}, above the budget"));
+                lines.Add(Text($"  {"",-18} reaches delta {actual:G4}, above the budget"));
         }
 
         lines.Add($"  best: {best?.Word ?? "none"}");
@@ -94,7 +95,7 @@ internal static class HdpVflPlan
         var whatIf = new JsonArray();
         foreach ((string change, double value, HdpVflParameters changed) in Changes(parameters))
         {
-            Choice[] then = [.. Calibrations.Select(c => Choose(c.Word, c.Calibration, changed, side, budget, columns))];
+            Choice[] then = Choices(changed);
             lines.Add(Row(Text($"{change} {value:G5}"), [.. then.Select(c => Number(c.Noise?.SigmaCharged))]));
             var sigmas = new JsonObject { ["change"] = change, ["value"] = value };
             foreach (Choice choice in then)
@@ -107,13 +108,12 @@ internal static class HdpVflPlan
         return document;
     }
 
-    private static Choice Choose(string word, Calibration calibration, HdpVflParameters parameters, PartySide side, PrivacyBudget budget, int columns)
+    private static Choice Choose(string word, HdpVflNoise noise, HdpVflParameters parameters, PartySide side, PrivacyBudget budget, int columns)
     {
         try
         {
-            double? share = calibration == Calibration.WeightNoise ? WeightNoiseShare.Best(parameters, side, columns) : null;
-            var noise = new HdpVflNoise(calibration) { Share = share ?? 0.5 };
-            PartyCalibration party = HdpVflCalibration.Calibrate(parameters, noise, side, budget.Epsilon, budget.Delta);
+            double? share = noise.Calibration == Calibration.WeightNoise ? WeightNoiseShare.Best(parameters, side, columns) : null;
+            PartyCalibration party = HdpVflCalibration.Calibrate(parameters, noise with { Share = share ?? noise.Share }, side, budget.Epsilon, budget.Delta);
             return new(word, party, share, WeightNoiseShare.GradientNoise(parameters, side, columns, party.SigmaCharged, party.GradientSigmaCharged ?? 0), null);
         }
         catch (PrivacyRefusedException refusal)

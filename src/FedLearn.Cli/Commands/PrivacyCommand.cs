@@ -3,7 +3,6 @@ using System.Globalization;
 using System.Text.Encodings.Web;
 using System.Text.Json;
 using System.Text.Json.Nodes;
-using FedLearn.Diagnostics;
 using FedLearn.Privacy;
 
 namespace FedLearn.Cli.Commands;
@@ -14,7 +13,7 @@ internal static class PrivacyCommand
     internal static readonly JsonSerializerOptions Readable = new() { WriteIndented = true, Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping };
 
     /// <summary>Builds the command.</summary>
-    public static Command Create() => new("privacy", "Compute noise and privacy loss before any data is touched.") { PrivacyPlanCommand.Create(), PrivacyCalibrateCommand.Create(), Gaussian(), Account() };
+    public static Command Create() => new("privacy", "Compute noise and privacy loss before any data is touched.") { PrivacyPlanCommand.Create(), PrivacyCalibrateCommand.Create(), PrivacyOneRoundCommand.Create(), Gaussian(), PrivacyAccountCommand.Create() };
 
     private static Command Gaussian()
     {
@@ -35,42 +34,6 @@ internal static class PrivacyCommand
             Print(parsed, json, new JsonObject { ["sigma"] = GaussianDp.Sigma(e, d), ["mu"] = GaussianDp.Mu(e, d) });
         });
         return command;
-    }
-
-    private static Command Account()
-    {
-        Option<double?> mu = Options.Number("--mu", "Gaussian-DP parameter, sensitivity / sigma, at least 0; of several releases the root of the sum of squares."),
-            epsilon = Options.Number("--epsilon", "Privacy loss in nats, at least 0; asks for delta.", required: false),
-            delta = Options.Number("--delta", "Probability, above 0 and below 0.1; asks for epsilon.", required: false);
-        Option<bool> json = Options.Json();
-        var command = new Command("account",
-            """
-            Privacy loss of what has been released: epsilon at a delta, or delta at an epsilon (exact).
-
-            Examples:
-              fedlearn privacy account --mu 0.5 --delta 1e-5
-              fedlearn privacy account --mu 0.5 --epsilon 2
-            """)
-        { mu, epsilon, delta, json };
-        command.SetAction(parsed =>
-        {
-            double m = parsed.GetRequiredValue(mu)!.Value;
-            JsonObject document = (parsed.GetValue(epsilon), parsed.GetValue(delta)) switch
-            {
-                ({ } e, null) => new JsonObject { ["delta"] = GaussianDp.Delta(m, e) },
-                (null, { } d) => new JsonObject { ["epsilon"] = Epsilon(m, d) },
-                _ => throw new ConfigurationException(CliErrors.OptionsDisagree, "fedlearn privacy account", "it needs either --delta or --epsilon.", "Give one of the two."),
-            };
-            Print(parsed, json, document);
-        });
-        return command;
-    }
-
-    private static double Epsilon(double mu, double delta)
-    {
-        if (delta >= 0.1)
-            HdpVflCalibration.CheckBudget(1, delta);
-        return GaussianDp.Epsilon(mu, delta);
     }
 
     /// <summary>Prints a result: as JSON on standard output, or its numbers one a line on standard error. Warnings go to standard error.</summary>

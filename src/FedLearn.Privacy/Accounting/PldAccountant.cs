@@ -60,16 +60,11 @@ public sealed class PldAccountant
     /// <exception cref="Diagnostics.PrivacyRefusedException">FL5010: a sampling rate below 1 and an observer who sees the sample.</exception>
     public PldAccountant(SampleVisibility visibility, params IReadOnlyList<SubsampledGaussian> phases)
     {
-        ArgumentNullException.ThrowIfNull(phases);
+        CheckSome(phases);
         _phases = [.. phases];
-        if (_phases.Count == 0)
-            throw PrivacyErrors.Configuration(PrivacyErrors.InvalidSteps, "phases", "there is none.", "Give at least one phase of at least one step.");
         foreach (SubsampledGaussian phase in _phases)
         {
-            ArgumentNullException.ThrowIfNull(phase);
-            Check(visibility, phase.SamplingRate, phase.NoiseMultiplier);
-            if (phase.Steps < 1)
-                throw PrivacyErrors.Configuration(PrivacyErrors.InvalidSteps, "steps", "it is below 1.", "Give the number of noisy steps, at least 1.");
+            Check(visibility, phase);
             if (phase.NoiseMultiplier is < 0.02 or > 1e6 || phase.SamplingRate < 1e-9)
                 throw PrivacyErrors.Configuration(PrivacyErrors.BeyondAccountant, "phases",
                     "the noise multiplier is not between 0.02 and 1e6, or the sampling rate is below 1e-9.", "Use numbers within that range.");
@@ -79,7 +74,8 @@ public sealed class PldAccountant
     /// <summary>Epsilon at a delta.</summary>
     /// <param name="delta">Probability, at least 1e-100 and below 1.</param>
     /// <returns>Bounds in nats, at least 0. With every sampling rate 1 they are the exact Gaussian-DP figure.</returns>
-    /// <exception cref="Diagnostics.ConfigurationException">FL2301: delta is not strictly between 0 and 1; FL2306: it is below 1e-100.</exception>
+    /// <exception cref="Diagnostics.ConfigurationException">FL2301: delta is not strictly between 0 and 1; FL2306: it is below 1e-100, or no finite bound
+    /// was found.</exception>
     public PldResult Epsilon(double delta)
     {
         if (!(delta > 0 && delta < 1))
@@ -87,7 +83,9 @@ public sealed class PldAccountant
                 "it is not strictly between 0 and 1.", "Give a delta above 0 and below 1, such as 1e-5.");
         if (delta < 1e-100)
             throw PrivacyErrors.Configuration(PrivacyErrors.BeyondAccountant, "delta", "it is below 1e-100.", "Use a delta of at least 1e-100.");
-        return Unsampled is { } mu ? Exact(GaussianDp.Epsilon(mu, delta)) : Both(loss => loss.Epsilon(delta));
+        PldResult result = Unsampled is { } mu ? Exact(GaussianDp.Epsilon(mu, delta)) : Both(loss => loss.Epsilon(delta));
+        return double.IsFinite(result.Upper) ? result : throw PrivacyErrors.Configuration(PrivacyErrors.BeyondAccountant, "phases",
+            "no finite bound on epsilon fits the accountant's grid.", "Use a larger noise multiplier, fewer steps or a larger delta.");
     }
 
     /// <summary>Delta at an epsilon.</summary>
@@ -102,14 +100,25 @@ public sealed class PldAccountant
         return Unsampled is { } mu ? Exact(GaussianDp.Delta(mu, epsilon)) : Both(loss => loss.Delta(epsilon));
     }
 
-    /// <summary>Refuses amplification against an observer who sees the sample, and numbers out of range.</summary>
-    internal static void Check(SampleVisibility visibility, double samplingRate, double noiseMultiplier)
+    /// <summary>Refuses an empty list.</summary>
+    internal static void CheckSome(IReadOnlyList<SubsampledGaussian> phases)
     {
-        if (!(samplingRate > 0 && samplingRate <= 1))
+        ArgumentNullException.ThrowIfNull(phases);
+        if (phases.Count == 0)
+            throw PrivacyErrors.Configuration(PrivacyErrors.InvalidSteps, "phases", "there is none.", "Give at least one phase of at least one step.");
+    }
+
+    /// <summary>Refuses numbers out of range, and amplification against an observer who sees the sample.</summary>
+    internal static void Check(SampleVisibility visibility, SubsampledGaussian phase)
+    {
+        ArgumentNullException.ThrowIfNull(phase);
+        if (!(phase.SamplingRate > 0 && phase.SamplingRate <= 1))
             throw PrivacyErrors.Configuration(PrivacyErrors.InvalidSamplingRate, "sampling rate",
                 "it is not above 0 and at most 1.", "Give the probability with which a record enters a step.");
-        PrivacyErrors.CheckPositive(noiseMultiplier, "noise multiplier");
-        if (visibility != SampleVisibility.HiddenFromObserver && samplingRate < 1)
+        PrivacyErrors.CheckPositive(phase.NoiseMultiplier, "noise multiplier");
+        if (phase.Steps < 1)
+            throw PrivacyErrors.Configuration(PrivacyErrors.InvalidSteps, "steps", "it is below 1.", "Give the number of noisy steps, at least 1.");
+        if (visibility != SampleVisibility.HiddenFromObserver && phase.SamplingRate < 1)
             throw PrivacyErrors.Refused(PrivacyErrors.SampleIsSeen, "sampling rate",
                 "the observer sees which records are sampled, so sampling gives no privacy against it.",
                 "Account with GaussianDp and mu = sqrt(steps)/noise multiplier, or make the claim against an observer who never sees a sample.");

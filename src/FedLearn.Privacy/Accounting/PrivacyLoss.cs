@@ -9,7 +9,7 @@ namespace FedLearn.Privacy;
 /// <para>One step compares, in units of the noise deviation and with m = 1/sigma, the mixture (1 - q) N(0, 1) + q N(m, 1) with N(0, 1). Its loss
 /// l(z) = log(1 - q + q e^(m z - m^2/2)) grows with z. Removing a record is the loss under the mixture, adding one is -l under N(0, 1); these two pairs
 /// dominate every pair of neighbouring tables, also under adaptive composition (Zhu, Dong and Wang, arXiv 2106.08567, theorem 11).</para>
-/// <para>Cut the z axis into the cells where l lies between j h and (j + 1) h. Of each cell take the exact masses p and q under both laws.
+/// <para>Cut the z axis into cells over each of which l grows by h. Of each cell take the exact masses p and q under both laws.
 /// <b>Above:</b> split the cell between its two ends such that both masses are kept: the curve of the result connects the dots of the true curve
 /// at the grid and so lies above it (Doroshenko, Ghazi, Kamath, Kumar and Manurangsi, arXiv 2207.04380). <b>Below:</b> forget where in the cell z was
 /// (a post-processing), then mix the cell with a share of its neighbour so that the loss of the mixture, log(p/q), is the cell's centre exactly (again a
@@ -21,92 +21,112 @@ namespace FedLearn.Privacy;
 /// </remarks>
 internal sealed class PrivacyLoss
 {
-    /// <summary>Longest transform and most cells of a step: 2^21 complex numbers are 32 MB, and two such arrays are in use.</summary>
+    /// <summary>Longest transform, as planned, and most cells of a step: 2^21 complex numbers are 32 MB, and two such arrays are in use.</summary>
     private const int LongestTransform = 1 << 21, MostCells = 1 << 21;
 
     /// <summary>Probability, relative to delta, that is cut off on either end of all steps together.</summary>
-    private const double CutShare = 1e-9;
+    private const double CutShare = 1e-8;
 
     /// <summary>-log of the tilted probability that may fall out of the window of the transform on either side.</summary>
     private const double WindowExponent = 20;
 
+    /// <summary>Rounds of refining the grid, and the relative gap of delta that they aim at.</summary>
+    private const int Rounds = 6;
+    private const double DeltaGap = 5e-4;
+
     private readonly IReadOnlyList<SubsampledGaussian> _phases;
     private readonly bool _add;
     private readonly double _steps;
-    private readonly (double[] Loss, double[] LogMass)[] _sketches;
+
+    /// <summary>The z axis is cut at -_tail and m + _tail, at a probability of _cut in all steps together.</summary>
+    private double _tail, _cut;
+    private (double[] Loss, double[] LogMass)[] _sketches = [];
 
     public PrivacyLoss(IReadOnlyList<SubsampledGaussian> phases, bool add)
     {
         (_phases, _add) = (phases, add);
         _steps = phases.Sum(phase => (double)phase.Steps);
-        _sketches = [.. phases.Select(Sketch)];
     }
 
     /// <summary>Bounds on epsilon at a delta; the gap aims at 5e-5 and at 2e-4 of epsilon.</summary>
     public PldBounds Epsilon(double delta)
     {
+        CutFor(delta);
         double logDelta = Math.Log(delta);
-        double Renyi(double theta) => (Cumulant(theta) - logDelta - Math.Log(1 + theta)) / theta + Math.Log(theta / (1 + theta));
-        double theta = Minimise(Renyi, 1e-6, 1e8), guess = Renyi(theta);
+        double Renyi(double tilt) => (Cumulant(tilt) - logDelta - Math.Log(1 + tilt)) / tilt + Math.Log(tilt / (1 + tilt));
+        double theta = Minimise(Renyi), guess = Renyi(theta);
         if (guess <= 0)
             (theta, guess) = (0, 0);
         double target = Math.Max(1e-9, Math.Min(5e-5 * Math.Max(1, guess / 10), 2e-4 * guess)), h = FirstStep(theta, target);
-        PldBounds best = new(0, 0, double.PositiveInfinity);
-        for (int round = 0; round < 5; round++)
+        var best = new PldBounds(0, 0, double.PositiveInfinity);
+        for (int round = 0; round < Rounds; round++)
         {
-            (Composition above, Composition below, h, bool finest) = Compose(h, theta, delta);
-            double upper = above.EpsilonAbove(delta, guess), lower = below.EpsilonBelow(delta, upper);
-            (upper, lower) = (Math.Min(upper, best.Upper), Math.Max(lower, best.Lower));
-            // The variance of a loss spread evenly over its cell grows by h^2/6 above and falls by h^2/12 below.
-            best = new(lower, lower + (upper - lower) / 3, upper);
-            if (best.Upper - best.Lower <= target || finest)
+            (Composition above, Composition below, h, bool finest) = Compose(h, theta);
+            double upper = Math.Min(best.Upper, above.EpsilonAbove(delta, guess)), lower = Math.Max(best.Lower, below.EpsilonBelow(delta, upper));
+            best = Between(lower, upper);
+            if (finest || !(upper - lower > target))
                 break;
-            h *= Math.Clamp(0.8 * Math.Sqrt(target / (best.Upper - best.Lower)), 0.125, 0.7);
+            h *= Math.Clamp(0.8 * Math.Sqrt(target / (upper - lower)), 0.125, 0.7);
         }
 
         return best;
     }
 
-    /// <summary>Bounds on delta at an epsilon.</summary>
+    /// <summary>Bounds on delta at an epsilon; the gap aims at 5e-4 of delta.</summary>
     public PldBounds Delta(double epsilon)
     {
         double Chernoff(double tilt) => Cumulant(tilt) - tilt * epsilon;
-        double theta = Minimise(Chernoff, 1e-6, 1e8);
-        if (Chernoff(theta) >= 0)
-            theta = 0;
-        double scale = Math.Exp(Math.Max(-690, Chernoff(theta))), h = FirstStep(theta, 5e-5);
-        PldBounds best = new(0, 0, 1);
-        for (int round = 0; round < 5; round++)
+        var best = new PldBounds(0, 0, 1);
+        double h = double.PositiveInfinity;
+        CutFor(1e-100);
+        for (int round = 0; round < Rounds; round++)
         {
-            (Composition above, Composition below, h, bool finest) = Compose(h, theta, scale);
-            double upper = Math.Min(best.Upper, above.DeltaAbove(epsilon)), lower = Math.Min(upper, Math.Max(best.Lower, below.DeltaBelow(epsilon)));
-            best = new(lower, lower + (upper - lower) / 3, upper);
-            if (upper - lower <= 2e-4 * upper || finest)
+            // What may be cut depends on delta, and the best tilt on what is cut: both follow as delta becomes known.
+            double theta = Minimise(Chernoff);
+            CutFor(Math.Max(1e-200, Math.Min(best.Upper, Math.Exp(Chernoff(theta)))));
+            theta = Minimise(Chernoff);
+            if (Chernoff(theta) >= 0)
+                theta = 0;
+            (Composition above, Composition below, h, bool finest) = Compose(Math.Min(h, FirstStep(theta, 5e-5)), theta);
+            double upper = Math.Min(best.Upper, above.DeltaAbove(epsilon)), lower = Math.Max(best.Lower, below.DeltaBelow(epsilon));
+            best = Between(lower, upper);
+            if ((finest && round > 1) || upper - lower <= DeltaGap * upper)
                 break;
-            h *= Math.Clamp(0.8 * Math.Sqrt(2e-4 * upper / (upper - lower)), 0.125, 0.7);
+            h *= Math.Clamp(0.8 * Math.Sqrt(DeltaGap * upper / (upper - lower)), 0.125, 0.7);
         }
 
         return best;
+    }
+
+    /// <summary>The variance of a loss spread evenly over its cell grows by h^2/6 above and falls by h^2/12 below.</summary>
+    private static PldBounds Between(double lower, double upper) => new(lower, lower + (upper - lower) / 3, upper);
+
+    /// <summary>Chooses where to cut the z axis, so that the tails of all steps have CutShare of this delta.</summary>
+    private void CutFor(double delta)
+    {
+        // Phi(-x) is at most e^(-x^2/2)/2, and there are two tails a step.
+        _cut = CutShare * delta;
+        _tail = Math.Sqrt(-2 * (Math.Log(CutShare) + Math.Log(delta) - Math.Log(_steps)));
+        _sketches = [.. _phases.Select(Sketch)];
     }
 
     /// <summary>A variance v more moves epsilon by v (theta + 1)/2; the two bounds are T h^2/4 apart in variance.</summary>
     private double FirstStep(double theta, double target) => Math.Sqrt(5 * target / (_steps * (theta + 1)));
 
-    private (Composition Above, Composition Below, double Step, bool Finest) Compose(double h, double theta, double delta)
+    private (Composition Above, Composition Below, double Step, bool Finest) Compose(double h, double theta)
     {
-        // Where Chernoff's bound puts 2e-9 of the tilted mass, from the sketch; the bound itself is taken on the lattice.
+        // Where Chernoff's bound puts 2e-9 of the tilted mass, by the sketch; the bound that counts is taken on the lattice.
         double centre = Cumulant(theta);
         double Up(double lambda) => (Cumulant(theta + lambda) - centre + WindowExponent) / lambda;
         double Down(double lambda) => (Cumulant(theta - lambda) - centre + WindowExponent) / lambda;
-        double up = Minimise(Up, 1e-6, 1e8), down = Minimise(Down, 1e-6, 1e8);
-        double cut = Math.Log(delta) + Math.Log(CutShare / _steps), tail = Math.Sqrt(-2 * cut);
-        double range = _phases.Max(phase => Loss(phase, 1 / phase.NoiseMultiplier + tail) - Loss(phase, -tail));
+        double up = Minimise(Up), down = Minimise(Down);
+        double range = _phases.Max(phase => Loss(phase, 1 / phase.NoiseMultiplier + _tail) - Loss(phase, -_tail));
         double finest = Math.Max((Up(up) + Down(down)) * 1.001 / LongestTransform, range / MostCells);
         double step = Math.Max(h, finest);
-        (double Origin, Cell[] Cells)[] grids = [.. _phases.Select(phase => Cells(phase, step, tail))];
+        (double Origin, Cell[] Cells)[] grids = [.. _phases.Select(phase => Cells(phase, step))];
         Composition Run(bool above) => new([.. _phases.Zip(grids, (phase, grid) =>
             (above ? Spread(grid.Origin, grid.Cells, step) : Contract(grid.Origin, grid.Cells, step, phase.Steps), phase.Steps))],
-            step, theta, up, down, _steps * Math.Exp(cut));
+            step, theta, up, down, _cut);
         return (Run(true), Run(false), step, step == finest);
     }
 
@@ -134,7 +154,7 @@ internal sealed class PrivacyLoss
     /// <summary>Loss and log mass on a coarse grid of z, to choose the tilt and the window by. No bound depends on it.</summary>
     private (double[] Loss, double[] LogMass) Sketch(SubsampledGaussian phase)
     {
-        double m = 1 / phase.NoiseMultiplier, low = -38, high = m + 38, width = Math.Min(0.05, 0.3 / m);
+        double m = 1 / phase.NoiseMultiplier, low = -_tail, high = m + _tail, width = Math.Min(0.05, 0.3 / m);
         int count = (int)((high - low) / width) + 1;
         double[] losses = new double[count], masses = new double[count];
         for (int i = 0; i < count; i++)
@@ -175,29 +195,7 @@ internal sealed class PrivacyLoss
         return most + Math.Log(sum);
     }
 
-    /// <summary>Where a function that falls and then grows is smallest, by golden section on a logarithmic scale.</summary>
-    private static double Minimise(Func<double, double> function, double low, double high)
-    {
-        double golden = (Math.Sqrt(5) - 1) / 2, a = Math.Log(low), b = Math.Log(high);
-        double x = b - golden * (b - a), y = a + golden * (b - a), fx = function(Math.Exp(x)), fy = function(Math.Exp(y));
-        while (b - a > 1e-3)
-        {
-            if (fx <= fy)
-            {
-                (b, y, fy) = (y, x, fx);
-                x = b - golden * (b - a);
-                fx = function(Math.Exp(x));
-            }
-            else
-            {
-                (a, x, fx) = (x, y, fy);
-                y = a + golden * (b - a);
-                fy = function(Math.Exp(y));
-            }
-        }
-
-        return Math.Exp((a + b) / 2);
-    }
+    private static double Minimise(Func<double, double> function) => Minimum.Golden(function, 1e-6, 1e8, 1e-3);
 
     /// <summary>Mass of the loss between two neighbouring points of the grid.</summary>
     /// <param name="Mass">Probability p under the first law, the one that the loss is drawn from.</param>
@@ -205,27 +203,29 @@ internal sealed class PrivacyLoss
     /// second law is kept, which is p e^-a (1 - Share (1 - e^-h)).</param>
     private readonly record struct Cell(double Mass, double Share);
 
-    /// <summary>Cells in order of the loss, the first one starting at Origin; the tails of z beyond <paramref name="tail"/> are left out.</summary>
+    /// <summary>Cells in order of the loss, the first one starting at Origin; the tails of z are left out.</summary>
     /// <remarks>The grid starts at the smallest loss of removing a record, so that the edge where its mass piles up is that of a cell.</remarks>
-    private (double Origin, Cell[] Cells) Cells(SubsampledGaussian phase, double h, double tail)
+    private (double Origin, Cell[] Cells) Cells(SubsampledGaussian phase, double h)
     {
-        double m = 1 / phase.NoiseMultiplier, q = phase.SamplingRate, end = m + tail, unit = -Elementary.ExpM1(-h), origin = Loss(phase, -tail);
+        double m = 1 / phase.NoiseMultiplier, q = phase.SamplingRate, end = m + _tail, unit = -Elementary.ExpM1(-h), origin = Loss(phase, -_tail);
         var cells = new Cell[(int)Math.Ceiling((Loss(phase, end) - origin) / h)];
-        double left = -tail;
+        double left = -_tail;
         for (int index = 0; index < cells.Length; index++)
         {
             double right = index == cells.Length - 1 ? end : Math.Clamp(Inverse(phase, origin + (index + 1) * h), left, end);
             // r = e^l is the ratio of the two densities; the share is the mean of r - r(left) over that of r, in units of 1 - e^-h.
-            double scale = q * Math.Exp(m * left - m * m / 2);
+            // Beyond z = 37 exponents are added before the exponential is taken, since the density alone underflows.
+            double atLeft = m * left - m * m / 2, ratio = end < 37 ? q * Math.Exp(atLeft) : double.NaN;
             int panels = Math.Max(1, (int)Math.Ceiling((right - left) * (Math.Max(Math.Abs(left), Math.Abs(right)) + m) * 2));
             double width = (right - left) / panels, mixture = 0, plain = 0, rise = 0;
             for (int panel = 0; panel < panels; panel++)
                 foreach ((double node, double weight) in Gauss)
                 {
-                    double step = (panel + node) * width, z = left + step, density = weight * width * Math.Exp(-z * z / 2), growth = scale * Elementary.ExpM1(m * step);
+                    double step = (panel + node) * width, z = left + step, area = weight * width;
+                    double density = area * Math.Exp(-z * z / 2), scaled = end < 37 ? ratio * density : q * area * Math.Exp(atLeft - z * z / 2), growth = scaled * Elementary.ExpM1(m * step);
                     plain += density;
-                    mixture += density * (1 - q + scale + growth);
-                    rise += density * growth;
+                    mixture += (1 - q) * density + scaled + growth;
+                    rise += growth;
                 }
 
             double share = mixture > 0 ? Math.Clamp(rise / (mixture * unit), 0, 1) : 0;
@@ -337,11 +337,12 @@ internal sealed class PrivacyLoss
     /// In units of M e^(-theta epsilon) the errors are at most: max w times the tilted mass outside the window (Chernoff's bound, taken on the lattice); and
     /// |w| |e|, where e is the error of the T-fold convolution in the Euclidean norm. With the bound kappa of Higham 2002, theorem 24.2, on the
     /// relative error of a transform, |e| is at most kappa T |x| (1 + kappa |X|)^T for the transform X of the masses x of one step,
-    /// plus the relative errors of the power and of the transform back times the norm of the result.
+    /// plus the relative errors of the power and of the transform back times the norm of the result. Besides, a relative 1e-13 a step is charged for
+    /// the masses, and rounding of sums and of the origin as written below.
     /// </remarks>
     internal sealed class Composition
     {
-        private readonly double _h, _theta, _first, _logTotal, _error, _cut, _steps;
+        private readonly double _h, _theta, _first, _logTotal, _error, _cut, _relative, _shift;
 
         /// <summary>Sums over all points from one on of tilted mass times e^(-theta s) and e^(-(theta+1) s), relative to the window's reference point.</summary>
         private readonly double[] _sum, _sumInverse;
@@ -350,41 +351,48 @@ internal sealed class PrivacyLoss
         public Composition(IReadOnlyList<(Lattice Lattice, int Steps)> phases, double h, double theta, double up, double down, double cut)
         {
             (_h, _theta, _cut) = (h, theta, cut);
-            _steps = phases.Sum(phase => (double)phase.Steps);
+            double steps = phases.Sum(phase => (double)phase.Steps);
             double Cumulant(double tilt) => phases.Sum(phase => phase.Steps * phase.Lattice.LogMoment(tilt));
             _logTotal = Cumulant(theta);
             double top = (Cumulant(theta + up) - _logTotal + WindowExponent) / up, bottom = -(Cumulant(theta - down) - _logTotal + WindowExponent) / down;
             double origin = phases.Sum(phase => phase.Steps * phase.Lattice.Origin);
-            long first = (long)Math.Floor((bottom - origin) / h);
-            int size = (int)BitOperations.RoundUpToPowerOf2((uint)Math.Clamp(Math.Ceiling((top - bottom) / h) + 2, 16, 2 * LongestTransform));
+            // A window that would not fit makes both bounds vacuous; so does any number that is not one.
+            bool fits = (top - bottom) / h + 2 <= 2 * LongestTransform && Math.Abs((bottom - origin) / h) < 1e15;
+            long first = fits ? (long)Math.Floor((bottom - origin) / h) : 0;
+            int size = !fits ? 16 : (int)BitOperations.RoundUpToPowerOf2((uint)Math.Clamp(Math.Ceiling((top - bottom) / h) + 2, 16, 2 * LongestTransform));
             double kappa = 2e-15 * BitOperations.Log2((uint)size), stepError = 0, growth = 0;
 
             Complex[] product = new Complex[size], transform = new Complex[size];
             for (int phase = 0; phase < phases.Count; phase++)
             {
-                (Lattice lattice, int steps) = phases[phase];
+                (Lattice lattice, int count) = phases[phase];
                 Complex[] one = phase == 0 ? product : transform;
                 Array.Clear(one);
                 double logMoment = lattice.LogMoment(theta);
                 for (int i = 0; i < lattice.LogMass.Length; i++)
                     one[i & (size - 1)] += Math.Exp(lattice.LogMass[i] + theta * (lattice.Origin + i * h) - logMoment);
                 double norm = Math.Sqrt(one.Sum(value => value.Real * value.Real));
-                stepError += steps * kappa * norm;
-                growth += steps * kappa * norm * Math.Sqrt(size);
+                stepError += count * kappa * norm;
+                growth += count * kappa * norm * Math.Sqrt(size);
                 Fourier.Forward(one, FourierOptions.NoScaling);
-                for (int i = 0; i < size; i++)
-                    product[i] = phase == 0 ? Power(one[i], steps) : product[i] * Power(one[i], steps);
+                // The masses are real, so one half of the transform is the conjugate of the other.
+                for (int i = 0; i <= size / 2; i++)
+                    product[i] = phase == 0 ? Power(one[i], count) : product[i] * Power(one[i], count);
+                for (int i = size / 2 + 1; i < size; i++)
+                    product[i] = Complex.Conjugate(product[size - i]);
             }
 
             Fourier.Inverse(product, FourierOptions.AsymmetricScaling);
             double result = Math.Sqrt(product.Sum(value => value.Real * value.Real + value.Imaginary * value.Imaginary));
-            double distance = stepError * Math.Exp(growth) + (kappa + 1e-15 * _steps) * result;
+            double distance = stepError * Math.Exp(growth) + (kappa + 1e-15 * steps) * result;
             double weight = Math.Sqrt(theta == 0 ? size : Math.Min(size, 1 + 2 / (2 * theta * (2 * theta + 1) * (2 * theta + 2)) / h));
-            _error = 2 * Math.Exp(-WindowExponent) / (1 + theta) + weight * distance;
+            _error = fits ? 2 * Math.Exp(-WindowExponent) / (1 + theta) + weight * distance : double.PositiveInfinity;
 
             // The reference is the tilted mean or so; far below it e^(-theta s) overflows, and no epsilon there is asked for.
             _first = origin + first * h;
             _reference = (top + bottom) / 2;
+            _relative = 1e-13 * steps + 1e-15 * (Math.Abs(_logTotal) + theta * Math.Abs(_reference));
+            _shift = 1e-15 * (Math.Abs(origin) + Math.Abs(first) * h);
             _sum = new double[size + 1];
             _sumInverse = new double[size + 1];
             for (int i = size - 1; i >= 0; i--)
@@ -398,16 +406,16 @@ internal sealed class PrivacyLoss
         /// <summary>Upper bound on delta.</summary>
         public double DeltaAbove(double epsilon)
         {
-            (double value, double error) = Evaluate(epsilon);
-            double delta = (value + error) * (1 + 1e-13 * _steps) + _cut;
+            (double value, double error) = Evaluate(epsilon - _shift);
+            double delta = (value + error) * (1 + _relative) + _cut;
             return delta <= 1 ? delta : 1;
         }
 
         /// <summary>Lower bound on delta.</summary>
         public double DeltaBelow(double epsilon)
         {
-            (double value, double error) = Evaluate(epsilon);
-            double delta = (value - error) * (1 - 1e-13 * _steps) - _cut;
+            (double value, double error) = Evaluate(epsilon + _shift);
+            double delta = (value - error) * (1 - Math.Min(1, _relative)) - _cut;
             return delta >= 0 ? delta : 0;
         }
 
@@ -416,9 +424,9 @@ internal sealed class PrivacyLoss
         {
             if (DeltaAbove(0) <= delta)
                 return 0;
-            double right = guess;
-            for (int i = 0; DeltaAbove(right) > delta; i++, right *= 1.01)
-                if (i == 200)
+            double right = Math.Max(guess, 1e-6);
+            for (int i = 0; DeltaAbove(right) > delta; i++, right *= 1.03)
+                if (i == 400)
                     return double.PositiveInfinity;
             return Bisect(0, right, epsilon => DeltaAbove(epsilon) > delta).Right;
         }
@@ -455,8 +463,9 @@ internal sealed class PrivacyLoss
         private (double Value, double Error) Evaluate(double epsilon)
         {
             int index = (int)Math.Clamp(Math.Floor((epsilon - _first) / _h) + 1, 0, _sum.Length - 1);
-            double scale = Math.Exp(_logTotal - _theta * _reference), value = scale * (_sum[index] - Math.Exp(epsilon - _reference) * _sumInverse[index]);
-            return (value, Math.Exp(_logTotal - _theta * epsilon) * _error);
+            double scale = Math.Exp(_logTotal - _theta * _reference), some = scale * _sum[index], less = scale * Math.Exp(epsilon - _reference) * _sumInverse[index];
+            // The last term bounds the rounding of the two sums, which cancel in part.
+            return (some - less, Math.Exp(_logTotal - _theta * epsilon) * _error + 2.3e-16 * (_sum.Length + 1000) * (Math.Abs(some) + Math.Abs(less)));
         }
 
         private static Complex Power(Complex value, int exponent)

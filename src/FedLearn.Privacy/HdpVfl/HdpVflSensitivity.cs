@@ -32,7 +32,9 @@ public static class HdpVflSensitivity
     internal static (double Own, double Gradient) Visit(HdpVflParameters p, PartySide side)
     {
         Terms terms = side == PartySide.Active ? ActiveTerms(p) : PassiveTerms(p);
-        return (terms.Own, p.RowNorm * terms.Residual);
+        // A record's part of the gradient moves by kappa R U C, the constant of the weight-noise theorem for either side and any family.
+        double residual = p.Unit == PrivacyUnit.Label ? terms.Residual : (p.Adjacency == Adjacency.ZeroOut ? 1 : 2) * p.ReceivedBound;
+        return (terms.Own, p.RowNorm * residual);
     }
 
     /// <summary>The published formulas: final drift at all steps, no contraction, no cap, own bound 2k + drift (HDP-VFL, arXiv 2009.02763).</summary>

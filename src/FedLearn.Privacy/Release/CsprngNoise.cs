@@ -8,8 +8,8 @@ namespace FedLearn.Privacy;
 /// <summary>Noise that protects: keyed by the operating system's random numbers. Thread-safe, and without state: threads do not wait for each other.</summary>
 /// <remarks>
 /// <para>Each call takes a fresh key of <see cref="RandomNumberGenerator"/> for AES-128 in counter mode, or for ChaCha20 on a processor without AES
-/// instructions, and wipes it at its end: what is found in memory later tells nothing of noise drawn before, and a copy of the process or of
-/// its machine draws other noise. A key costs about a microsecond, so fill a whole message in one call.</para>
+/// instructions, and wipes it at its end: what is found in memory later tells nothing of noise drawn before. A key costs about a microsecond, so
+/// fill a whole message in one call.</para>
 /// <para>Draws follow the rounded Gaussian exactly, given ideal bits (docs/proofs/secure-noise.md). With these generators privacy is
 /// computational (SIM-CDP; Mironov, Pandey, Reingold and Vadhan 2009): as far as AES-128 or ChaCha20 cannot be told from random.</para>
 /// </remarks>
@@ -26,8 +26,8 @@ public sealed class CsprngNoise : INoiseSource
 
     /// <summary>What a report says about the exactness of the noise.</summary>
     public const string AccuracyStatement =
-        "Noise is a rounded Gaussian on a lattice of 2^24 steps a standard deviation, exact given ideal random bits (proof and certificate: "
-        + "docs/proofs/secure-noise.md); the bits are those of AES-128 or ChaCha20 keyed by the operating system.";
+        "Noise is a rounded Gaussian on a lattice of 2^24 steps a standard deviation, from AES-128 or ChaCha20 keyed by the operating system; given ideal "
+        + "bits its distribution is exact (docs/proofs/secure-noise.md) but for saturation at 32 standard deviations, 2^-743 in total variation.";
 
     /// <inheritdoc />
     public bool IsSecure => true;

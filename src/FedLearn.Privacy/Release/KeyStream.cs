@@ -45,7 +45,7 @@ internal readonly ref struct KeyStream : IUniformBits
     }
 
     /// <summary>Whether the processor has AES instructions.</summary>
-    public static bool HasAes => Aes.IsSupported;
+    public static bool HasAes => Aes.IsSupported && Ssse3.IsSupported;
 
     /// <summary>Whether both generators give their published answers on this processor.</summary>
     public static bool IsSound { get; } = KnownAnswers();
@@ -138,7 +138,8 @@ internal readonly ref struct KeyStream : IUniformBits
     {
         ReadOnlySpan<uint> key = MemoryMarshal.Cast<Vector128<byte>, uint>(_schedule);
         Span<Vector128<uint>> start = stackalloc Vector128<uint>[16];
-        (start[0], start[1], start[2], start[3]) = (Vector128.Create(0x61707865u), Vector128.Create(0x3320646eu), Vector128.Create(0x79622d32u), Vector128.Create(0x6b206574u));
+        (start[0], start[1]) = (Vector128.Create(0x61707865u), Vector128.Create(0x3320646eu));
+        (start[2], start[3]) = (Vector128.Create(0x79622d32u), Vector128.Create(0x6b206574u));
         for (int i = 0; i < 8; i++)
             start[4 + i] = Vector128.Create(Little(key[i]));
         start[12] = Vector128.Create(counter) + Vector128.Create(0u, 1, 2, 3);
@@ -194,7 +195,7 @@ internal readonly ref struct KeyStream : IUniformBits
         static uint Little(uint word) => BitConverter.IsLittleEndian ? word : BinaryPrimitives.ReverseEndianness(word);
     }
 
-    /// <summary>FIPS 197, appendix B's kind of check at every start: one block of each generator. AES: SP 800-38A, F.5.1; ChaCha20: RFC 8439, 2.3.2.</summary>
+    /// <summary>One published block of each generator. AES: SP 800-38A, F.5.1; ChaCha20: RFC 8439, 2.3.2.</summary>
     private static bool KnownAnswers()
     {
         Span<Vector128<byte>> schedule = stackalloc Vector128<byte>[ScheduleLength];

@@ -8,16 +8,21 @@ using FedLearn.Protocol;
 namespace FedLearn.Glm;
 
 /// <summary>The active party's side of training.</summary>
-internal sealed class GlmActiveTrainer(GlmWork work, IReadOnlyList<IPartyChannel> passives, double[] trainLabels, double[] testLabels)
+/// <param name="work">What it works on.</param>
+/// <param name="passives">One channel to each passive party.</param>
+/// <param name="trainLabels">Labels to train on.</param>
+/// <param name="testLabels">Labels of the test rows.</param>
+/// <param name="measuredLabels">Labels of the training rows to measure against, where they differ from those to train on.</param>
+internal class GlmActiveTrainer(GlmWork work, IReadOnlyList<IPartyChannel> passives, double[] trainLabels, double[] testLabels, double[]? measuredLabels = null)
 {
     private readonly GlmPlan _plan = work.Plan;
-    private readonly double[] _weights = new double[work.Train.Dimension];
+    private readonly double[] _weights = work.StartWeights();
     private readonly double[] _trainScores = new double[work.Train.Rows];
     private readonly RoundClock _clock = new(work);
 
     private double _firstLoss, _lastLoss;
-    // Labels in the order of the last epoch's scores.
-    private double[]? _lastLabels;
+    // Rows in the order of the last epoch's scores; null for their own order.
+    private int[]? _lastOrder;
     private double? _squaredNorm;
 
     public async Task<GlmTraining> RunAsync(CancellationToken cancellationToken)
@@ -32,7 +37,7 @@ internal sealed class GlmActiveTrainer(GlmWork work, IReadOnlyList<IPartyChannel
         // In private modes the training metrics come from the noisy scores of the last epoch: nothing more is asked of the passive parties.
         if (!_plan.Private)
             await EvaluateAsync(work.Train, _trainScores, rounds, cancellationToken).ConfigureAwait(false);
-        MetricSet train = Measure(_trainScores, _plan.Private && _lastLabels is { } inOrder ? inOrder : trainLabels);
+        MetricSet train = Measure(_trainScores, Ordered(measuredLabels ?? trainLabels, _plan.Private ? _lastOrder : null));
         MetricSet? test = null;
         if (work.Test.Rows > 0 && (_plan.SendsTestScores || passives.Count == 0))
         {
@@ -61,8 +66,8 @@ internal sealed class GlmActiveTrainer(GlmWork work, IReadOnlyList<IPartyChannel
             int batch = round % layout.Count, start = layout.Start(batch), size = layout.Size(batch);
             if (batch == 0)
             {
-                (rows, int[]? order) = work.InEpoch(round / layout.Count);
-                labels = order is null ? trainLabels : [.. order.Select(row => trainLabels[row])];
+                (rows, _lastOrder) = work.InEpoch(round / layout.Count);
+                labels = Ordered(trainLabels, _lastOrder);
             }
 
             Memory<double> z = _trainScores.AsMemory(start, size);
@@ -78,15 +83,10 @@ internal sealed class GlmActiveTrainer(GlmWork work, IReadOnlyList<IPartyChannel
             double[] r = work.Mechanism is null ? new double[size] : reused;
             ReadOnlySpan<double> y = labels.AsSpan(start, size);
             _plan.Family.Residuals(z.Span, y, r.AsSpan(0, size));                                       // r = dl/dz        [b]
-            VectorKernels.Clip(r.AsSpan(0, size), _plan.ResidualClip);
+            work.ClipOwn(r.AsSpan(0, size));
             work.CheckFinite(round, r.AsSpan(0, size));
             if (passives.Count > 0)
-            {
-                // One noise for all: every passive party gets the same vector.
-                Released<Residuals> released = work.Release(round, new Residuals(r.AsMemory(0, size), _plan.ElementType), r, "training residuals");
-                foreach (IPartyChannel passive in passives)
-                    await _clock.WaitAsync(passive.SendAsync(round, released, cancellationToken)).ConfigureAwait(false);
-            }
+                await SendResidualsAsync(round, new Residuals(r.AsMemory(0, size), _plan.ElementType), r, cancellationToken).ConfigureAwait(false);
 
             epochLoss += _plan.Family.LossSum(z.Span, labels.AsSpan(start, size));
             rows.Gradient(start, r.AsSpan(0, size), gradient);                                          // X_A' r           [d_A]
@@ -103,9 +103,12 @@ internal sealed class GlmActiveTrainer(GlmWork work, IReadOnlyList<IPartyChannel
             }
         }
 
-        _lastLabels = labels;
         return work.Rounds;
     }
+
+    /// <summary>One noise for all: every passive party gets the same vector. Virtual for the tests, like the acts of <see cref="GlmWork"/>.</summary>
+    protected virtual ValueTask SendResidualsAsync(int round, Residuals residuals, double[] buffer, CancellationToken cancellationToken) =>
+        BroadcastAsync(round, work.Release(round, residuals, buffer, "training residuals"), cancellationToken);
 
     private async Task<(int Rounds, GlmStopReason Reason)> LbfgsAsync(CancellationToken cancellationToken)
     {
@@ -201,11 +204,7 @@ internal sealed class GlmActiveTrainer(GlmWork work, IReadOnlyList<IPartyChannel
         work.CheckFinite(round, scores);
     }
 
-    private MetricSet Measure(double[] scores, double[] labels) => _plan.Family.ProvedBounds switch
-    {
-        GlmFamilyKind.Binomial => MetricSet.ForBinomial(scores, labels),
-        GlmFamilyKind.Poisson => MetricSet.ForPoisson(scores, labels),
-        GlmFamilyKind.Gaussian => MetricSet.ForGaussian(scores, labels),
-        _ => new MetricSet(),
-    };
+    private static double[] Ordered(double[] labels, int[]? order) => order is null ? labels : [.. order.Select(row => labels[row])];
+
+    private MetricSet Measure(double[] scores, double[] labels) => GuestOnly.Measure(_plan.Family, scores, labels);
 }

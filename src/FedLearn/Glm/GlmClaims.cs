@@ -31,8 +31,6 @@ internal static class GlmClaims
             warnings.Add("preprocessing.scaling is none: the claim assumes that the columns were prepared without looking at the private rows");
         if (privacy.Adjacency == Adjacency.ZeroOut)
             warnings.Add("adjacency is zero-out, a weaker promise than replace-one: for replacing a row, the same messages cost twice this mu");
-        if (!testNoise)
-            warnings.Add(CsprngNoise.AccuracyStatement);
         if (ledger.Warning is { } warning)
             warnings.Add(warning);
         if (spent is null)

@@ -209,6 +209,16 @@ public class PrivacyCommandTests
     [InlineData(2, "account", "--mu", "1", "--epsilon", "-1")]
     [InlineData(2, "account", "--mu", "1", "--delta", "0")]
     [InlineData(5, "account", "--mu", "1", "--delta", "0.1")]
+    [InlineData(2, "account", "--delta", "0.01")]
+    [InlineData(2, "account", "--pure-epsilon", "1", "--epsilon", "1")]
+    [InlineData(2, "account", "--pure-epsilon", "-1", "--delta", "0.01")]
+    [InlineData(2, "account", "--mu", "1", "--sampling-rate", "0.1", "--noise", "1", "--steps", "1", "--delta", "0.01", "--observer", "outside")]
+    [InlineData(2, "account", "--sampling-rate", "0.1", "--noise", "1", "--delta", "0.01", "--observer", "outside")]
+    [InlineData(2, "account", "--sampling-rate", "0.1", "--steps", "1", "--delta", "0.01", "--observer", "outside")]
+    [InlineData(2, "account", "--sampling-rate", "2", "--noise", "1", "--steps", "1", "--delta", "0.01", "--observer", "outside")]
+    [InlineData(2, "account", "--sampling-rate", "0.1", "--noise", "1", "--steps", "1", "--delta", "0.01", "--observer", "nobody")]
+    [InlineData(5, "account", "--sampling-rate", "0.1", "--noise", "1", "--steps", "1", "--delta", "0.01")]
+    [InlineData(5, "account", "--sampling-rate", "0.1", "--noise", "1", "--steps", "1", "--delta", "0.01", "--observer", "peer")]
     [InlineData(2, "guess")]
     [InlineData(2)]
     public async Task Privacy_IllegalLine_EndsWithExitCode(int exitCode, params string[] args)
@@ -237,4 +247,27 @@ public class PrivacyCommandTests
     [Fact]
     public async Task Account_EpsilonZero_IsLegal() =>
         Assert.InRange((await Json("account", "--mu", "0.05", "--epsilon", "0")).GetProperty("delta").GetDouble(), 0.01994503, 0.01994504);
+
+    [Fact]
+    public async Task Account_PureAndGaussian_IsTheSmallerFigure()
+    {
+        double gaussian = (await Json("account", "--mu", "0.5", "--delta", "1e-5")).GetProperty("epsilon").GetDouble();
+        Assert.Equal(1, (await Json("account", "--pure-epsilon", "1", "--delta", "1e-5")).GetProperty("epsilon").GetDouble());
+        Assert.InRange((await Json("account", "--pure-epsilon", "0.1", "--mu", "0.5", "--delta", "1e-5")).GetProperty("epsilon").GetDouble(), gaussian, gaussian + 0.1);
+    }
+
+    [Fact]
+    public async Task Account_SampledSteps_GivesBothBounds()
+    {
+        string[] line = ["account", "--sampling-rate", "0.1", "--noise", "2", "--steps", "200", "--observer", "outside"];
+        JsonElement document = await Json([.. line, "--delta", "1e-5"]);
+        double lower = document.GetProperty("epsilonLower").GetDouble(), upper = document.GetProperty("epsilon").GetDouble();
+        Assert.True(lower <= 3.35966 && 3.35966 <= upper && upper - lower <= 1e-4);
+        JsonElement back = await Json([.. line, "--epsilon", "3.36"]);
+        Assert.InRange(back.GetProperty("delta").GetDouble(), back.GetProperty("deltaLower").GetDouble(), 1e-5);
+
+        // Without sampling the observer does not matter.
+        JsonElement whole = await Json("account", "--sampling-rate", "1", "--noise", "20", "--steps", "100", "--delta", "1e-5");
+        Assert.Equal(1, whole.GetProperty("epsilon").GetDouble() / 1.99309140441511963, 1e-11);
+    }
 }

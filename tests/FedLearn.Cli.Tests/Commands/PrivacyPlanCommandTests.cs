@@ -100,6 +100,28 @@ public sealed class PrivacyPlanCommandTests : IDisposable
     }
 
     [Fact]
+    public async Task Plan_UnitLabel_PlansTheActivePartyOnly()
+    {
+        (JsonElement plan, _) = await Plan(_scene.Job(Scene.Private(("privacy.unit", "label"))), "--rows", "200");
+        JsonElement active = plan.GetProperty("parties")[0], passive = plan.GetProperty("parties")[1];
+        Assert.Equal("FL5015", active.GetProperty("calibrations").GetProperty("paper").GetProperty("refused").GetString());
+        Assert.True(Sigma(active, "tight", "ownRowSlack") > 0);
+        Assert.False(passive.TryGetProperty("calibrations", out _));
+        Assert.Contains("telco (passive): no noise", (await ToolRun.Of("privacy", "plan", "--config", _scene.At("job.json"), "--rows", "200")).Error, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task Plan_ChargedEvaluation_LeavesTheMessagesLess()
+    {
+        JsonElement free = (await Plan(_scene.Job(Scene.Private()), "--rows", "200")).Document.GetProperty("parties")[1];
+        JsonElement charged = (await Plan(_scene.Job(Scene.Private(("privacy.evaluation", "charged"))), "--rows", "200")).Document.GetProperty("parties")[1];
+        Assert.True(Sigma(charged, "tight") > Sigma(free, "tight"));
+        Assert.True(Sigma(charged, "tight", "evaluationSigma") > 0);
+        Assert.Equal(Sigma(free, "weight-noise"), Sigma(charged, "weight-noise"));
+        Assert.Equal("FL5015", charged.GetProperty("calibrations").GetProperty("paper").GetProperty("refused").GetString());
+    }
+
+    [Fact]
     public async Task Plan_WithoutJson_PrintsATableOfEveryParty()
     {
         ToolRun run = await ToolRun.Of("privacy", "plan", "--config", _scene.Job(Scene.Private()), "--rows", "200");

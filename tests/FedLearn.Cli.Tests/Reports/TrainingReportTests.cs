@@ -2,6 +2,7 @@ using System.Globalization;
 using System.Text;
 using System.Text.Json;
 using System.Text.Json.Nodes;
+using FedLearn.Privacy;
 using FedLearn.Cli.Tests.Sessions;
 
 namespace FedLearn.Cli.Tests.Reports;
@@ -35,12 +36,12 @@ public class TrainingReportTests
     [Theory]
     [InlineData(true)]
     [InlineData(false)]
-    public async Task Warnings_SayWhereNoiseIsFrom_OnlyIfItIsFromThere(bool testNoise)
+    public async Task Noise_SaysWhereItIsFrom_OnlyIfItIsFromThere(bool testNoise)
     {
         using var scene = new Scene();
         (JsonElement report, _) = await TrainAsync(scene.Job(Scene.Private(("privacy.testNoiseSeed", testNoise ? 1 : null))));
-        IEnumerable<string> warnings = report.GetProperty("parties")[0].GetProperty("privacy").GetProperty("warnings").EnumerateArray().Select(w => w.GetString()!);
-        Assert.Equal(!testNoise, warnings.Any(w => w.Contains("operating system's random numbers", StringComparison.Ordinal)));
+        string noise = report.GetProperty("parties")[0].GetProperty("privacy").GetProperty("noise").GetString()!;
+        Assert.Equal(testNoise ? "NOT PRIVATE: test noise" : CsprngNoise.AccuracyStatement, noise);
     }
 
     [Theory]

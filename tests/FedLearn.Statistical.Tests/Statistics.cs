@@ -59,5 +59,21 @@ internal static class Statistics
         return low;
     }
 
+    /// <summary>Least k that a binomial count exceeds with probability alpha at most.</summary>
+    public static long BinomialUpperQuantile(long n, double p, double alpha)
+    {
+        (long low, long high) = (-1, n);
+        while (high - low > 1)
+        {
+            long k = low + (high - low) / 2;
+            if (SpecialFunctions.BetaRegularized(k + 1, n - k, p) <= alpha)
+                high = k;
+            else
+                low = k;
+        }
+
+        return high;
+    }
+
     public static double Quantile(double p) => Normal.InvCDF(0, 1, p);
 }

@@ -22,11 +22,19 @@ public class StatisticsTests
     [Theory]
     [InlineData(100, 0.025)]
     [InlineData(10_000, 5e-7)]
+    [InlineData(200_000, 5e-9)]
     public void ClopperPearsonUpper_NoEvents_IsTheClosedForm(int n, double alpha) =>
         Assert.Equal(1 - Math.Pow(alpha, 1.0 / n), Statistics.ClopperPearsonUpper(0, n, alpha), 1e-12);
 
     [Fact]
     public void ChiSquareCritical_KnownValue_Agrees() => Assert.Equal(148.23, Statistics.ChiSquareCritical(100, 1e-3), 0.01);
+
+    // P(K > 2) for 3 draws at 1/2 is 1/8, P(K > 1) is 1/2.
+    [Theory]
+    [InlineData(0.125, 2)]
+    [InlineData(0.124, 3)]
+    [InlineData(0.5, 1)]
+    public void BinomialUpperQuantile_ThreeCoins_IsExact(double alpha, int expected) => Assert.Equal(expected, Statistics.BinomialUpperQuantile(3, 0.5, alpha + 1e-12));
 
     [Fact]
     public void DistanceToNormal_KnownSamples_Agrees()

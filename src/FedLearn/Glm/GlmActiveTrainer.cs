@@ -13,10 +13,10 @@ namespace FedLearn.Glm;
 /// <param name="trainLabels">Labels to train on.</param>
 /// <param name="testLabels">Labels of the test rows.</param>
 /// <param name="measuredLabels">Labels of the training rows to measure against, where they differ from those to train on.</param>
-internal sealed class GlmActiveTrainer(GlmWork work, IReadOnlyList<IPartyChannel> passives, double[] trainLabels, double[] testLabels, double[]? measuredLabels = null)
+internal class GlmActiveTrainer(GlmWork work, IReadOnlyList<IPartyChannel> passives, double[] trainLabels, double[] testLabels, double[]? measuredLabels = null)
 {
     private readonly GlmPlan _plan = work.Plan;
-    private readonly double[] _weights = new double[work.Train.Dimension];
+    private readonly double[] _weights = work.StartWeights();
     private readonly double[] _trainScores = new double[work.Train.Rows];
     private readonly RoundClock _clock = new(work);
 
@@ -83,15 +83,10 @@ internal sealed class GlmActiveTrainer(GlmWork work, IReadOnlyList<IPartyChannel
             double[] r = work.Mechanism is null ? new double[size] : reused;
             ReadOnlySpan<double> y = labels.AsSpan(start, size);
             _plan.Family.Residuals(z.Span, y, r.AsSpan(0, size));                                       // r = dl/dz        [b]
-            VectorKernels.Clip(r.AsSpan(0, size), _plan.ResidualClip);
+            work.ClipOwn(r.AsSpan(0, size));
             work.CheckFinite(round, r.AsSpan(0, size));
             if (passives.Count > 0)
-            {
-                // One noise for all: every passive party gets the same vector.
-                Released<Residuals> released = work.Release(round, new Residuals(r.AsMemory(0, size), _plan.ElementType), r, "training residuals");
-                foreach (IPartyChannel passive in passives)
-                    await _clock.WaitAsync(passive.SendAsync(round, released, cancellationToken)).ConfigureAwait(false);
-            }
+                await SendResidualsAsync(round, new Residuals(r.AsMemory(0, size), _plan.ElementType), r, cancellationToken).ConfigureAwait(false);
 
             epochLoss += _plan.Family.LossSum(z.Span, labels.AsSpan(start, size));
             rows.Gradient(start, r.AsSpan(0, size), gradient);                                          // X_A' r           [d_A]
@@ -110,6 +105,10 @@ internal sealed class GlmActiveTrainer(GlmWork work, IReadOnlyList<IPartyChannel
 
         return work.Rounds;
     }
+
+    /// <summary>One noise for all: every passive party gets the same vector. Virtual for the tests, like the acts of <see cref="GlmWork"/>.</summary>
+    protected virtual ValueTask SendResidualsAsync(int round, Residuals residuals, double[] buffer, CancellationToken cancellationToken) =>
+        BroadcastAsync(round, work.Release(round, residuals, buffer, "training residuals"), cancellationToken);
 
     private async Task<(int Rounds, GlmStopReason Reason)> LbfgsAsync(CancellationToken cancellationToken)
     {

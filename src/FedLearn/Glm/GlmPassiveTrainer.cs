@@ -9,7 +9,7 @@ namespace FedLearn.Glm;
 internal sealed class GlmPassiveTrainer(GlmWork work, IPartyChannel active)
 {
     private readonly GlmPlan _plan = work.Plan;
-    private readonly double[] _weights = new double[work.Train.Dimension];
+    private readonly double[] _weights = work.StartWeights();
     private readonly RoundClock _clock = new(work);
 
     public async Task<GlmTraining> RunAsync(CancellationToken cancellationToken)
@@ -19,8 +19,7 @@ internal sealed class GlmPassiveTrainer(GlmWork work, IPartyChannel active)
             : (await SgdAsync(cancellationToken).ConfigureAwait(false), GlmStopReason.RoundLimit);
         GlmTiming timing = _clock.Stop(_plan.Optimizer == GlmOptimizer.Lbfgs ? rounds : _plan.Epochs);
         work.CheckFinite(rounds, _weights);
-        // From here on the party knows and uses the noisy weights alone.
-        work.WeightNoise?.Perturb(_weights, "final weights");
+        work.PerturbFinal(_weights);
         if (!_plan.Private)
             await EvaluateAsync(work.Train, rounds, "evaluation: training rows", cancellationToken).ConfigureAwait(false);
         if (work.Test.Rows > 0 && _plan.SendsTestScores)
@@ -49,7 +48,7 @@ internal sealed class GlmPassiveTrainer(GlmWork work, IPartyChannel active)
 
             Residuals received = await _clock.WaitAsync(active.ReceiveAsync<Residuals>(round, size, cancellationToken)).ConfigureAwait(false);
             received.Values.Span.CopyTo(residuals);                                                     // r, from the active party [b]
-            VectorKernels.Clip(residuals.AsSpan(0, size), _plan.ResidualClip);                          // A5: the receiver clips
+            work.ClipReceived(residuals.AsSpan(0, size));                                               // A5: the receiver clips
             rows.Gradient(start, residuals.AsSpan(0, size), gradient);                                  // X' r             [d]
             work.Step(_weights, gradient, size);
             if (batch == layout.Count - 1)

@@ -6,8 +6,9 @@ using FedLearn.Privacy;
 
 namespace FedLearn.Glm;
 
-/// <summary>What a trainer works on.</summary>
-internal sealed class GlmWork
+/// <summary>What a trainer works on, and the acts that the sensitivity proof rests on (A2 to A6 of docs/proofs/sensitivity.md). They are virtual so that
+/// tests can break one at a time and see that they notice.</summary>
+internal class GlmWork
 {
     public required GlmPlan Plan { get; init; }
 
@@ -28,8 +29,11 @@ internal sealed class GlmWork
     /// <summary>Noise of the final weights. Null but in a charged evaluation.</summary>
     public GaussianMechanism? WeightNoise { get; init; }
 
-    /// <summary>Training rows in the order of an epoch; <see cref="Train"/> unless the job reshuffles.</summary>
-    public (LinearPart Rows, int[]? Order) InEpoch(int epoch)
+    /// <summary>Weights before round 0: 0, which no row has touched (A2).</summary>
+    public virtual double[] StartWeights() => new double[Train.Dimension];
+
+    /// <summary>Training rows in the order of an epoch; <see cref="Train"/> unless the job reshuffles. A public order, each row once (A3).</summary>
+    public virtual (LinearPart Rows, int[]? Order) InEpoch(int epoch)
     {
         if (!Plan.Job.Training.Reshuffle)
             return (Train, null);
@@ -39,27 +43,43 @@ internal sealed class GlmWork
 
     private LinearPart? _shuffled;
 
+    /// <summary>Bounds received residuals, whatever a peer sent (A5).</summary>
+    public virtual void ClipReceived(Span<double> residuals) => VectorKernels.Clip(residuals, Plan.ResidualClip);
+
+    /// <summary>Bounds the active party's own residuals, before it uses and before it noises them.</summary>
+    public virtual void ClipOwn(Span<double> residuals) => VectorKernels.Clip(residuals, Plan.ResidualClip);
+
     /// <summary>One step from the sum of gradients over a batch: w becomes Proj_k((1 - eta lambda) w - eta (g/b + noise)).</summary>
-    public void Step(Span<double> weights, Span<double> gradient, int batchRows)
+    /// <param name="weights">w, in place.</param>
+    /// <param name="gradient">Sum over the batch; overwritten.</param>
+    /// <param name="batchRows">b, the planned size of the batch (A4).</param>
+    public virtual void Step(Span<double> weights, Span<double> gradient, int batchRows)
     {
         if (GradientNoise is not null)
         {
             TensorPrimitives.Divide(gradient, batchRows, gradient);
-            GradientNoise.Perturb(gradient, "own gradient");
+            PerturbGradient(gradient);
             batchRows = 1;
         }
 
         Train.Step(weights, gradient, Plan.Job.Training.StepSize, Plan.Job.Model.L2, batchRows, Plan.WeightNorm);
     }
 
+    /// <summary>Weight noise: makes a mean gradient one that may be known.</summary>
+    protected virtual void PerturbGradient(Span<double> gradient) => GradientNoise!.Perturb(gradient, "own gradient");
+
+    /// <summary>Charged evaluation: from here on the party knows and uses the noisy weights alone.</summary>
+    public virtual void PerturbFinal(Span<double> weights) => WeightNoise?.Perturb(weights, "final weights");
+
     public required Func<int, double>? EpsilonAfter { get; init; }
 
     public required IProgress<GlmProgress>? Progress { get; init; }
 
-    public int Rounds => Plan.Optimizer == GlmOptimizer.Lbfgs ? Plan.Epochs : Plan.Epochs * Layout.Count;
+    /// <summary>Rounds of training; as many messages as the noise is calibrated for (A6).</summary>
+    public virtual int Rounds => Plan.Optimizer == GlmOptimizer.Lbfgs ? Plan.Epochs : Plan.Epochs * Layout.Count;
 
     /// <summary>Lets a training message leave: noised and charged in private modes, else rounded to the wire's precision and disclosed.</summary>
-    public Released<T> Release<T>(int round, T value, double[] buffer, string name) where T : VectorPayload
+    public virtual Released<T> Release<T>(int round, T value, double[] buffer, string name) where T : VectorPayload
     {
         if (Mechanism is not null)
             return Mechanism.Release(value, name);

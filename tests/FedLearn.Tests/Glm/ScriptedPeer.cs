@@ -13,14 +13,16 @@ internal static class ScriptedPeer
     /// <param name="job">A job of two parties, SGD, no test rows.</param>
     /// <param name="input">The real party's input; all its rows are common.</param>
     /// <param name="says">The peer's vector of a round, given the number of rows.</param>
-    internal static async Task<(double[][] Sent, GlmPartyResult Result)> TranscriptAsync(GlmJob job, GlmPartyInput input, Func<int, int, double[]> says)
+    /// <param name="progress">Told after rounds; null for nobody.</param>
+    internal static async Task<(double[][] Sent, GlmPartyResult Result)> TranscriptAsync(GlmJob job, GlmPartyInput input, Func<int, int, double[]> says,
+        IProgress<GlmProgress>? progress = null)
     {
         var party = new GlmParty(job, input);
         bool active = party.JoinRequest.Party.Role == PartyRole.Active;
         JoinedParty[] parties = [.. party.Terms.Parties.Select(p => new JoinedParty(p.Name, party.JoinRequest.SchemaFingerprint))];
         var agreement = new SessionAgreement("scripted", SessionDesk.DigestOf(party.Terms.TermsDigest, parties), parties);
         (InMemoryChannel peer, InMemoryChannel own) = InMemoryChannel.CreatePair("peer", input.Party);
-        Task<GlmPartyResult> training = party.TrainAsync(agreement, [own]);
+        Task<GlmPartyResult> training = party.TrainAsync(agreement, [own], progress);
         Task<double[][]> script = active ? PassiveAsync(job, input.Table, peer, says) : ActiveAsync(job, input.Table, peer, says);
         await Task.WhenAny(script, training).Unwrap();  // the party's own error rather than its echo
         return (await script, await training);

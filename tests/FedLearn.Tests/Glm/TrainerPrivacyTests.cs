@@ -1,0 +1,146 @@
+using FedLearn.Coordination;
+using FedLearn.Diagnostics;
+using FedLearn.Glm;
+using FedLearn.Privacy;
+using FedLearn.Tests.Shared;
+
+namespace FedLearn.Tests.Glm;
+
+/// <summary>The privacy claim at the real trainers, noise included, and proof that the checks notice when one of its assumptions is broken.</summary>
+public class TrainerPrivacyTests(ITestOutputHelper output)
+{
+    private const int Seed = 20090276;
+
+    /// <summary>Cases of the fast tier; ten times as many in the full one.</summary>
+    private const int Cases = 10_000;
+
+    [Fact]
+    public void Trainings_AnyNeighboursAndPeers_StayWithinTheClaim()
+    {
+        double closest = 0;
+        Parallel.For(0, TestCounts.Of(Cases), i =>
+        {
+            (string? violation, double realised, double claimed) = NeighbourCheck.Run(Case(i), TrainerMutant.None, guarded: i % 2 == 0);
+            Assert.True(violation is null, $"case {i}, {violation}: mu {realised} of {claimed}");
+            lock (output)
+                closest = Math.Max(closest, realised / claimed);
+        });
+        output.WriteLine($"{TestCounts.Of(Cases)} cases, the closest at {closest:F4} of its claim");
+        Assert.True(closest > 0.95, "the search should come near the bound");
+    }
+
+    public static TheoryData<string> Mutants => [.. Enum.GetNames<TrainerMutant>().Where(name => name != nameof(TrainerMutant.None))];
+
+    /// <summary>The checks of the test above, on the trainer with one act broken and the mechanism's own guards taken away.</summary>
+    [Theory]
+    [MemberData(nameof(Mutants))]
+    public void Trainings_Mutant_IsCaught(string name)
+    {
+        TrainerMutant mutant = Enum.Parse<TrainerMutant>(name);
+        bool noise = mutant is TrainerMutant.NoiseReused or TrainerMutant.NoiseForgotten or TrainerMutant.MessageDisclosed
+            or TrainerMutant.GradientNotNoised or TrainerMutant.FinalWeightsNotNoised;
+        for (int i = 0; i < 1000; i++)
+        {
+            (string? violation, double realised, double claimed) found;
+            try
+            {
+                found = NeighbourCheck.Run(Case(i), mutant, guarded: false);
+            }
+            catch (InternalFailureException)
+            {
+                continue;   // it diverged; that is no privacy check's merit
+            }
+
+            // Broken noise is seen as such. Whatever else is broken must show as what it costs: a mu above the claim.
+            if (noise ? found.violation is null : found.realised <= found.claimed)
+                continue;
+            Assert.NotNull(found.violation);
+            output.WriteLine($"case {i}: {found.violation}, mu {found.realised:G4} of {found.claimed:G4}");
+            return;
+        }
+
+        Assert.Fail("the mutant lives");
+    }
+
+    /// <summary>With its guards, the mechanism refuses every message beyond those it is calibrated for, before it leaves.</summary>
+    [Theory]
+    [InlineData(nameof(TrainerMutant.ExtraEpoch))]
+    [InlineData(nameof(TrainerMutant.NewNoiseOnResend))]
+    [InlineData(nameof(TrainerMutant.NoiseForEachRecipient))]
+    public void Trainings_MoreReleasesThanPaidFor_AreRefused(string name)
+    {
+        TrainerMutant mutant = Enum.Parse<TrainerMutant>(name);
+        for (int i = 0; i < 200; i++)
+            if (mutant != TrainerMutant.NoiseForEachRecipient || Case(i).Peers > 1)
+                Assert.Equal(NeighbourCheck.Refused, NeighbourCheck.Run(Case(i), mutant, guarded: true).Violation);
+    }
+
+    /// <summary>The mechanism clamps every element to its public bound, so that starting outside the ball costs nothing even when nobody notices.</summary>
+    [Fact]
+    public void Trainings_UnprojectedStartOfAPassiveParty_IsHeldByTheClamp()
+    {
+        for (int i = 0; i < 1000; i++)
+            if (Case(i) is { Role: PartyRole.Passive } passive)
+                Assert.Null(NeighbourCheck.Run(passive, TrainerMutant.UnprojectedStart, guarded: true).Violation);
+    }
+
+    /// <summary>All rows are u and the changed one -u (or null), its residual always at the clip: the drift is the recursion's own.</summary>
+    [Theory]
+    [InlineData(569, 5, 50, Adjacency.ReplaceOne)]
+    [InlineData(3000, 10, 50, Adjacency.ReplaceOne)]
+    [InlineData(569, 5, 50, Adjacency.ZeroOut)]
+    public void Passive_WorstCase_ReachesTheClaim(int rows, int batches, int epochs, Adjacency adjacency)
+    {
+        var training = new GlmTrainingOptions { Epochs = epochs, BatchesPerEpoch = batches, StepSize = 1, WeightNorm = 1, ResidualClip = 1 };
+        NeighbourCase c = Worst(training, rows, PartyRole.Passive, job => job with { Privacy = job.Privacy with { Adjacency = adjacency } });
+        var layout = new BatchLayout(rows, batches);
+        AssertTight(c with
+        {
+            OtherX = adjacency == Adjacency.ZeroOut ? [0] : [-1],
+            Changed = layout.Start(0),
+            Says = (_, round, size) => [.. Enumerable.Range(0, size).Select(i => round % batches == 0 && i == 0 ? 1000.0 : 0)],
+        });
+    }
+
+    /// <summary>Given the weights only the changed row's own entries count: 2 R k and 2 R C/b a visit, from the first one on.</summary>
+    [Fact]
+    public void Passive_WeightNoiseWorstCase_ReachesTheClaim()
+    {
+        // Any gradient throws the weights to the edge of their ball, and the changed row is in the second batch.
+        var training = new GlmTrainingOptions { Epochs = 4, BatchesPerEpoch = 2, StepSize = 1e6, WeightNorm = 1, ResidualClip = 1 };
+        NeighbourCase c = Worst(training, 40, PartyRole.Passive, job => job with { Privacy = job.Privacy with { Calibration = Calibration.WeightNoise } });
+        AssertTight(c with { OtherX = [-1], Changed = 20, Says = (_, _, size) => [.. Enumerable.Repeat(1000.0, size)] });
+    }
+
+    /// <summary>A label that turns moves its residual by 1, whatever the score.</summary>
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public void Active_LabelTurns_ReachesTheClaim(bool reshuffle)
+    {
+        var training = new GlmTrainingOptions { Epochs = 6, BatchesPerEpoch = 2, StepSize = 0.1, WeightNorm = 1, ResidualClip = 1, Reshuffle = reshuffle };
+        NeighbourCase c = Worst(training, 400, PartyRole.Active, job => job with { Privacy = job.Privacy with { Unit = PrivacyUnit.Label } });
+        AssertTight(c with { OtherX = [1], OtherY = 1, Changed = 7, Says = (_, _, size) => new double[size] });
+    }
+
+    private static NeighbourCase Worst(GlmTrainingOptions training, int rows, PartyRole role, Func<GlmJob, GlmJob> change) => new()
+    {
+        Job = change(NeighbourCase.JobOf("binomial", training, 0.001, 1)),
+        Role = role,
+        X = [.. Enumerable.Repeat((double[])[1], rows)],
+        Y = new double[rows],
+        Changed = 0,
+        OtherX = [-1],
+        Says = (_, _, size) => new double[size],
+    };
+
+    private void AssertTight(NeighbourCase c)
+    {
+        (string? violation, double realised, double claimed) = NeighbourCheck.Run(c, TrainerMutant.None, guarded: true);
+        output.WriteLine($"{realised / claimed:F4} of the claim");
+        Assert.Null(violation);
+        Assert.InRange(realised, 0.95 * claimed, claimed);
+    }
+
+    private static NeighbourCase Case(int i) => NeighbourCase.Draw(new Random(unchecked(Seed + i * 0x3779B97F)));
+}

@@ -231,6 +231,8 @@ public class WhiteBoxAuditTests(ITestOutputHelper output)
 
         public string RunId => "audit";
 
+        public int Kept => _messages.Count;
+
         public ReadOnlyMemory<byte>? Find(int index) => index < _messages.Count ? _messages[index] : default(ReadOnlyMemory<byte>?);
 
         public void Keep(int index, ReadOnlySpan<byte> message) => _messages.Add(message.ToArray());

@@ -27,6 +27,16 @@ public class StatisticsTests
         Assert.Equal(1 - Math.Pow(alpha, 1.0 / n), Statistics.ClopperPearsonUpper(0, n, alpha), 1e-12);
 
     [Fact]
+    public void ChiSquareCritical_FarTail_HasTheClosedForm()
+    {
+        // 16 degrees of freedom: P(X > x) is e^(-x/2) times the first 8 terms of the series of e^(x/2).
+        double x = Statistics.ChiSquareCritical(17, 4e-10), term = Math.Exp(-x / 2), tail = 0;
+        for (int i = 0; i < 8; term *= x / 2 / ++i)
+            tail += term;
+        Assert.Equal(1, tail / 4e-10, 1e-3);
+    }
+
+    [Fact]
     public void ChiSquareCritical_KnownValue_Agrees() => Assert.Equal(148.23, Statistics.ChiSquareCritical(100, 1e-3), 0.01);
 
     // P(K > 2) for 3 draws at 1/2 is 1/8, P(K > 1) is 1/2.

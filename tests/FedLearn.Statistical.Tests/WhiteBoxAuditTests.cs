@@ -223,22 +223,4 @@ public class WhiteBoxAuditTests(ITestOutputHelper output)
             attack.Case with { Answers = null, Says = (peer, round, _) => seen.Peers[peer].Said[round] }, other, TrainerMutant.None, true,
             _ => new NoNoise(), calibration.GradientNoise is null ? null : seen.Work.NoisyGradients, ready: ready);
     }
-
-    /// <summary>A ledger's outbox in memory.</summary>
-    private sealed class KeptMessages : IPrivacyReservation
-    {
-        private readonly List<byte[]> _messages = [];
-
-        public string RunId => "audit";
-
-        public int Kept => _messages.Count;
-
-        public ReadOnlyMemory<byte>? Find(int index) => index < _messages.Count ? _messages[index] : default(ReadOnlyMemory<byte>?);
-
-        public void Keep(int index, ReadOnlySpan<byte> message) => _messages.Add(message.ToArray());
-
-        public void Settle(double share) { }
-
-        public void Dispose() { }
-    }
 }

@@ -29,6 +29,7 @@ public sealed class GaussianMechanism
     private readonly IPrivacyReservation _reservation;
     private readonly double _step, _largest, _limit;
     private readonly int _bits;
+    private readonly bool _resumed;
     private readonly Lock _lock = new();
     private int[] _ahead = [];
     private int _aheadLength;
@@ -47,7 +48,7 @@ public sealed class GaussianMechanism
         ArgumentNullException.ThrowIfNull(calibration);
         ArgumentNullException.ThrowIfNull(noise);
         ArgumentNullException.ThrowIfNull(reservation);
-        (_calibration, _noise, _reservation) = (calibration, noise, reservation);
+        (_calibration, _noise, _reservation, _resumed) = (calibration, noise, reservation, reservation.Kept > 0);
         _step = calibration.Sigma / INoiseSource.LatticeScale;
         if (!double.IsNormal(_step) || _step < 0 || calibration.Releases < 1 || !(calibration.ValueBound > 0) || !double.IsFinite(calibration.ValueBound))
             throw PrivacyErrors.Configuration(PrivacyErrors.InvalidNumber, "calibration", "its noise or its bound is not a positive number.", "Use a calibration of HdpVflCalibration.");
@@ -122,12 +123,17 @@ public sealed class GaussianMechanism
     /// <summary>Adds noise to a vector that stays at its party, in place.</summary>
     /// <param name="value">What becomes noisy; every number finite, its sensitivity that of the calibration.</param>
     /// <param name="name">What it is, for an error.</param>
-    /// <exception cref="PrivacyRefusedException">FL5006: all values that the noise is calibrated for have been perturbed.</exception>
+    /// <exception cref="PrivacyRefusedException">FL5006: all values that the noise is calibrated for have been perturbed, or may have been, by an
+    /// earlier process of a run that had kept messages before this mechanism was made: noise that stays is not kept.</exception>
     /// <exception cref="InternalFailureException">FL6300: a number is NaN or infinite.</exception>
     public void Perturb(Span<double> value, string name)
     {
         lock (_lock)
         {
+            if (_resumed)
+                throw PrivacyErrors.Refused(PrivacyErrors.ReleasesSpent, name,
+                    "an earlier process of this run may have perturbed the same value with noise that is not kept, and a second noise would tell more than was charged (A6).",
+                    "Start a new run, which is charged by itself.");
             CheckLeft(name);
             AddNoise(value, value, name);
             TensorPrimitives.Multiply(value, _step, value);

@@ -2,6 +2,7 @@ using FedLearn.Data;
 using FedLearn.Glm;
 using FedLearn.Numerics;
 using FedLearn.Privacy;
+using FedLearn.Tests.Shared;
 using FsCheck;
 using FsCheck.Fluent;
 
@@ -11,7 +12,7 @@ namespace FedLearn.Tests.Glm;
 /// cancels in the difference of the two transcripts, whose length must stay within the sensitivity that the noise is calibrated for.</summary>
 public class GlmSensitivityTests
 {
-    private const int Cases = 600;
+    private static readonly int Cases = TestCounts.Of(300);
 
     /// <summary>One party's table: rows within the unit ball, and labels.</summary>
     private sealed record Rows(double[][] X, double[] Y)

@@ -75,6 +75,26 @@ public class TrainerPrivacyTests(ITestOutputHelper output)
                 Assert.Equal(NeighbourCheck.Refused, NeighbourCheck.Run(Case(i), mutant, guarded: true).Violation);
     }
 
+    /// <summary>A run that is resumed under its id says the same again, or nothing: noise on gradients and final weights is not kept, so it is not drawn
+    /// a second time.</summary>
+    [Fact]
+    public void Trainings_Resumed_SayTheSameOrAreRefused()
+    {
+        for (int i = 0; i < 500; i++)
+        {
+            NeighbourCase c = Case(i);
+            var kept = new KeptMessages();
+            NeighbourTraining Resume(ulong seed) => NeighbourTraining.Run(c, false, TrainerMutant.None, true, stream => new TestNoise(seed, stream), reservation: kept);
+            NeighbourTraining first = Resume(1);
+            if (c.Calibrate().Calibration is { GradientNoise: null, EvaluationNoise: null })
+                Assert.Equal(Sent(first), Sent(Resume(2)));
+            else
+                Assert.Equal(PrivacyErrors.ReleasesSpent, Assert.Throws<PrivacyRefusedException>(() => Resume(2)).Id);
+        }
+
+        static IEnumerable<double[]> Sent(NeighbourTraining training) => training.Peers.SelectMany(p => p.Heard).Select(m => m.Payload.Values.ToArray());
+    }
+
     /// <summary>The mechanism clamps every element to its public bound, so that starting outside the ball costs nothing even when nobody notices.</summary>
     [Fact]
     public void Trainings_UnprojectedStartOfAPassiveParty_IsHeldByTheClamp()
@@ -110,6 +130,15 @@ public class TrainerPrivacyTests(ITestOutputHelper output)
         var training = new GlmTrainingOptions { Epochs = 4, BatchesPerEpoch = 2, StepSize = 1e6, WeightNorm = 1, ResidualClip = 1 };
         NeighbourCase c = Worst(training, 40, PartyRole.Passive, job => job with { Privacy = job.Privacy with { Calibration = Calibration.WeightNoise } });
         AssertTight(c with { OtherX = [-1], Changed = 20, Says = (_, _, size) => [.. Enumerable.Repeat(1000.0, size)] });
+    }
+
+    /// <summary>Nearly the whole budget is the final weights', and the changed row, in the last batch, pushes them apart to the end.</summary>
+    [Fact]
+    public void Passive_ChargedWeightsWorstCase_ReachesTheClaim()
+    {
+        var training = new GlmTrainingOptions { Epochs = 10, BatchesPerEpoch = 4, StepSize = 1, WeightNorm = 1, ResidualClip = 1 };
+        NeighbourCase c = Worst(training, 200, PartyRole.Passive, job => job with { Privacy = job.Privacy with { Evaluation = EvaluationDisclosure.Charged, EvaluationShare = 0.999 } });
+        AssertTight(c with { OtherX = [-1], Changed = 150, Says = (_, round, size) => [.. Enumerable.Range(0, size).Select(i => round % 4 == 3 && i == 0 ? 1000.0 : 0)] });
     }
 
     /// <summary>A label that turns moves its residual by 1, whatever the score.</summary>

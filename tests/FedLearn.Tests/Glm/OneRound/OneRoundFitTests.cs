@@ -211,5 +211,25 @@ public class OneRoundFitTests
         Assert.All(OneRoundRefit.Share(part, new double[200], 0, 4, TestContext.Current.CancellationToken).Mean, m => Assert.Equal(0, m, 1e-12));
     }
 
+    [Fact]
+    public void DebiasedFamily_AtAnyLabels_IsTheBinomialLossContinued()
+    {
+        var random = new Random(2);
+        double[] z = [.. Enumerable.Range(0, 600).Select(_ => 8 * random.NextDouble() - 4)], bits = [.. z.Select(_ => (double)random.Next(2))], y = [.. z.Select(_ => 4 * random.NextDouble() - 2)];
+        DebiasedBinomial family = DebiasedBinomial.Instance;
+        Assert.Equal(GlmFamilies.Binomial.LossSum(z, bits), family.LossSum(z, bits), 1e-9);
+        double[] residuals = new double[z.Length];
+        family.Residuals(z, y, residuals);
+        VerticalData.AssertClose(z.Zip(y, (s, t) => 1 / (1 + Math.Exp(-s)) - t), residuals, 1e-14);
+        // The loss is linear in the label, so over the randomised response its mean is the loss of the true label.
+        var response = new RandomizedResponse(.7);
+        foreach (double s in (double[])[-3, .2, 5])
+            foreach (bool label in (bool[])[false, true])
+            {
+                double mean = response.KeepProbability * family.LossSum([s], [response.Debias(label)]) + response.OtherProbability * family.LossSum([s], [response.Debias(!label)]);
+                Assert.Equal(GlmFamilies.Binomial.LossSum([s], [label ? 1 : 0]), mean, 1e-12);
+            }
+    }
+
     private static double Gauss(Random random) => Math.Sqrt(-2 * Math.Log(1 - random.NextDouble())) * Math.Cos(2 * Math.PI * random.NextDouble());
 }

@@ -1,5 +1,6 @@
 using System.CommandLine;
 using FedLearn.Experiments.HdpVfl;
+using FedLearn.Experiments.OneRound;
 using FedLearn.Experiments.Speed;
 
 // One line a verb. benchmarks/README.md says what each one measures and how long it takes.
@@ -7,6 +8,7 @@ var root = new RootCommand("Experiments of FedLearn: the figures that the docume
 {
     AccuracyVerb.Create(),
     SearchVerb.Create(),
+    OneRoundVerb.Create(),
     GrpcSpeedVerb.Create(),
     NoiseSpeedVerb.Create(),
 };

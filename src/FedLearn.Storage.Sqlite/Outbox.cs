@@ -20,8 +20,8 @@ internal sealed partial class Outbox : IDisposable
 {
     private const int Page = 4096, HeaderBytes = 64, HashAt = 32, CountAt = 24;
 
-    /// <summary>Records' worth of space that the file begins with; it doubles up to the limit.</summary>
-    private const int FirstRecords = 64;
+    /// <summary>The file begins with space for so many records, or with so many bytes if that is less, and doubles up to the limit.</summary>
+    private const int FirstRecords = 64, FirstBytes = 4 << 20;
 
     private static readonly byte[] Magic = "FLOutbx1"u8.ToArray();
 
@@ -170,7 +170,7 @@ internal sealed partial class Outbox : IDisposable
         long length = RandomAccess.GetLength(Handle), most = Page + _largest * (_limit + 1L);
         if (_end + size > length)
         {
-            long grown = Math.Min(most, Math.Max(2 * length, Page + _largest * FirstRecords));
+            long first = Math.Min(Page + _largest * FirstRecords, FirstBytes), grown = Math.Min(most, Math.Max(_end + size, Math.Max(2 * length, first)));
             if (_end + size > grown)
                 return Page;
             byte[] zeros = new byte[1 << 20];

@@ -1,7 +1,6 @@
-using System.Diagnostics;
 using FedLearn.Diagnostics;
-using FedLearn.Privacy;
 using FedLearn.Storage.Sqlite;
+using FedLearn.Tests.Shared;
 using FsCheck;
 using FsCheck.Fluent;
 
@@ -60,7 +59,7 @@ public sealed class OutboxTests : IDisposable
             // Bounded: the limit and one more of the largest, and never less than what the file began with.
             long largest = (64 + sizes.Max() + Page - 1) / Page * Page;
             Assert.InRange(new FileInfo(path).Length, Page, Page + largest * (limit + 2));
-        }).Check(Config.QuickThrowOnFailure.WithMaxTest(10));
+        }).Check(Config.QuickThrowOnFailure.WithMaxTest(TestCounts.Of(10)));
 
     [Fact]
     public void Open_WriteTornBeforeItLeft_IsAsIfItHadNotBegun()
@@ -132,34 +131,5 @@ public sealed class OutboxTests : IDisposable
         Assert.Throws<ArgumentOutOfRangeException>(() => outbox.Keep(1, []));
         outbox.Keep(0, []);
         Assert.Throws<ArgumentOutOfRangeException>(() => outbox.Keep(0, []));
-    }
-
-    [Fact]
-    public void Keep_Times_AreReported()
-    {
-        // No bound is asserted: the disk is the machine's. The figures are for whoever runs the tests with -diagnostics.
-        using Outbox outbox = New(200, out _);
-        byte[] message = Message(1, 24_000);
-        var times = new double[200];
-        for (int i = 0; i < times.Length; i++)
-        {
-            long start = Stopwatch.GetTimestamp();
-            outbox.Keep(i, message);
-            times[i] = Stopwatch.GetElapsedTime(start).TotalMicroseconds;
-        }
-
-        var ledger = new SqliteLedger(_folder["l.db"]);
-        var commits = new double[40];
-        for (int i = 0; i < commits.Length; i++)
-        {
-            long start = Stopwatch.GetTimestamp();
-            using IPrivacyReservation reservation = ledger.Reserve(Charges.Gaussian());
-            commits[i] = Stopwatch.GetElapsedTime(start).TotalMilliseconds;
-        }
-
-        Array.Sort(times);
-        Array.Sort(commits);
-        TestContext.Current.SendDiagnosticMessage($"Keep of 24 kB: median {times[100]:F0} us, least {times[0]:F0} us; Reserve: median {commits[20]:F1} ms, least {commits[0]:F1} ms");
-        Assert.Equal(200, outbox.Kept);
     }
 }

@@ -1,5 +1,7 @@
 #!/usr/bin/python3
-"""A passive party that shares no code with FedLearn: mode none, SGD. It follows docs/protocol.md and needs protos/ alone.
+"""A passive party that shares no code with FedLearn: modes none (SGD), hdp-vfl and one-round. It follows docs/protocol.md and needs protos/ alone.
+
+Its noise comes from numpy: it shows what crosses the wire, and protects nobody.
 
 Debian: python3-grpcio python3-numpy protobuf-compiler protobuf-compiler-grpc. Prints its weights as JSON."""
 import argparse
@@ -53,12 +55,33 @@ class Exchange:
     def send_vector(self, number, values):
         self.send(number, scores=self.pb.Vector(type=self.pb.FLOAT64, data=values.astype("<f8").tobytes()))
 
+    def send_lattice(self, number, values, bound, sigma):
+        """Scores with noise: integers of 2^-24 deviations, in the fewest bits for the bound and 16 deviations."""
+        step = sigma / 2**24
+        limit = round(bound / step) + 16 * 2**24
+        bits = limit.bit_length() + 1
+        noise = np.rint(np.random.default_rng(7).normal(0, 2**24, len(values)))
+        integers = np.clip(np.rint(np.clip(values, -bound, bound) / step) + noise, -limit, limit)
+        packed = sum((int(integer) & ((1 << bits) - 1)) << (i * bits) for i, integer in enumerate(integers))
+        self.send(number, scores=self.pb.Vector(type=self.pb.LATTICE, step=step, bits=bits, length=len(integers),
+                                                data=packed.to_bytes((len(integers) * bits + 7) // 8, "little")))
+
     def receive(self, number, kind):
         message = next(self.incoming)
         if message.WhichOneof("body") == "aborted":
             sys.exit("the active party gave up with error " + message.aborted.error_id)
         assert (message.WhichOneof("body"), message.round) == (kind, number), "the active party is out of step"
         return getattr(message, kind)
+
+    def receive_vector(self, number, kind):
+        vector = self.receive(number, kind)
+        if vector.type == self.pb.FLOAT64:
+            return np.frombuffer(vector.data, dtype="<f8")
+        assert vector.type == self.pb.LATTICE
+        packed, half = int.from_bytes(vector.data, "little"), 1 << (vector.bits - 1)
+        assert len(vector.data) == (vector.length * vector.bits + 7) // 8 and packed >> (vector.length * vector.bits) == 0
+        integers = [(packed >> (i * vector.bits)) & (2 * half - 1) for i in range(vector.length)]
+        return vector.step * np.array([integer - 2 * half if integer >= half else integer for integer in integers], dtype=float)
 
     def complete(self):
         self.send(0, completed=self.pb.Completed())
@@ -73,10 +96,18 @@ def main():
     for name in ("address", "job", "party", "terms", "data"):
         parser.add_argument("--" + name, required=True)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--epochs", type=int, required=True)
+    parser.add_argument("--mode", choices=("none", "hdp-vfl", "one-round"), default="none")
+    parser.add_argument("--epochs", type=int, default=1)
     parser.add_argument("--batches", type=int, default=1)
-    parser.add_argument("--step-size", type=float, required=True)
-    parser.add_argument("--l2", type=float, required=True)
+    parser.add_argument("--step-size", type=float, default=0.1)
+    parser.add_argument("--l2", type=float, default=0)
+    parser.add_argument("--reshuffle", action="store_true")
+    parser.add_argument("--weight-norm", type=float, default=np.inf)
+    parser.add_argument("--residual-clip", type=float, default=np.inf)
+    parser.add_argument("--normalize", action="store_true", help="rows of length 1, as preprocessing.rows says")
+    parser.add_argument("--sigma", type=float, help="deviation of the noise on scores")
+    parser.add_argument("--epsilon", type=float, help="one-round: what the labels were randomised with")
+    parser.add_argument("--label-rate", type=float, help="one-round: privacy.oneRound.labelRate")
     parser.add_argument("--split-mod", type=int, default=0)
     parser.add_argument("--split-test", type=lambda text: [int(item) for item in text.split(",")], default=[])
     args = parser.parse_args()
@@ -109,23 +140,71 @@ def train(args, pb, stub, ids, features, columns):
     agreement = np.array([len(train_rows), len(test_rows), fingerprint], dtype="<f8")
     exchange.send(0, scalars=pb.Scalars(kind=pb.AGREEMENT, data=agreement.tobytes()))
 
-    # Standardised by the training rows; then SGD on z = X w.
+    # Standardised by the training rows.
     mean, deviation = features[train_rows].mean(axis=0), features[train_rows].std(axis=0)
     x, x_test = ((features[rows] - mean) / deviation for rows in (train_rows, test_rows))
-    weights, number = np.zeros(x.shape[1]), 0
-    for _ in range(args.epochs):
-        for batch in np.array_split(x, args.batches):  # the first n mod r batches have one row more, as the protocol wants
-            exchange.send_vector(number, batch @ weights)
-            residuals = np.frombuffer(exchange.receive(number, "residuals").data, dtype="<f8")
-            weights = (1 - args.step_size * args.l2) * weights - args.step_size / len(batch) * (batch.T @ residuals)
-            number += 1
+    if args.normalize:
+        x, x_test = (rows / np.linalg.norm(rows, axis=1, keepdims=True) for rows in (x, x_test))
+    weights, number = one_round(args, exchange, x) if args.mode == "one-round" else sgd(args, exchange, x)
 
-    # Evaluation, and the end.
-    exchange.send_vector(number, x @ weights)
+    # Evaluation, and the end. What the private modes disclose here is what privacy.evaluation "disclosed" says.
+    if args.mode == "none":
+        exchange.send_vector(number, x @ weights)
     if len(test_rows):
         exchange.send_vector(number, x_test @ weights)
     exchange.complete()
     return weights
+
+
+def sgd(args, exchange, x):
+    """Rounds of z = X w, from weights of zero."""
+    weights, number = np.zeros(x.shape[1]), 0
+    for epoch in range(args.epochs):
+        rows = x
+        if args.reshuffle:
+            digests = [hashlib.sha256(struct.pack("<qii", args.seed, epoch, row)).digest() for row in range(len(x))]
+            rows = x[sorted(range(len(x)), key=digests.__getitem__)]
+        for batch in np.array_split(rows, args.batches):  # the first n mod r batches have one row more, as the protocol wants
+            if args.mode == "none":
+                exchange.send_vector(number, batch @ weights)
+            else:
+                exchange.send_lattice(number, batch @ weights, args.weight_norm, args.sigma)
+            residuals = np.clip(exchange.receive_vector(number, "residuals"), -args.residual_clip, args.residual_clip)
+            weights = (1 - args.step_size * args.l2) * weights - args.step_size / len(batch) * (batch.T @ residuals)
+            weights *= min(1, args.weight_norm / max(np.linalg.norm(weights), 1e-300))
+            number += 1
+    return weights, number
+
+
+def one_round(args, exchange, x):
+    """docs/proofs/one-round.md, binomial: a clipped ridge regression of the debiased labels, by Newton's method with halved steps."""
+    n, score_clip, slope_clip, alpha, rate = len(x), 2.0, 4.0, 1.0, args.label_rate
+    labels = np.frombuffer(exchange.receive(0, "randomized_labels"), dtype=np.uint8)
+    assert len(labels) == n and set(labels) <= {0, 1}
+    flip = 1 / (1 + np.exp(args.epsilon))
+    scale = 0.75 * rate * (1 - rate)
+    bound = max((1 - flip) / (1 - 2 * flip) - rate, flip / (1 - 2 * flip) + rate) / scale
+    targets = ((labels - flip) / (1 - 2 * flip) - rate) / scale
+    penalty = max(((slope_clip + bound) / (alpha * score_clip)) ** 2 / n,
+                  (flip * (1 - flip) / (1 - 2 * flip) ** 2 + 0.15) / (2 * scale**2 * n))
+
+    def objective(w):
+        z = np.abs(x @ w)
+        return np.mean(np.where(z <= slope_clip, z**2 / 2, slope_clip * (z - slope_clip / 2)) - targets * (x @ w)) + penalty / 2 * w @ w
+
+    weights = np.zeros(x.shape[1])
+    for _ in range(100):
+        z = x @ weights
+        gradient = x.T @ (np.clip(z, -slope_clip, slope_clip) - targets) / n + penalty * weights
+        if np.linalg.norm(gradient) < 1e-12:
+            break
+        direction = np.linalg.solve(x[np.abs(z) < slope_clip].T @ x[np.abs(z) < slope_clip] / n + penalty * np.eye(len(weights)), -gradient)
+        length = 1.0
+        while length > 1e-10 and objective(weights + length * direction) > objective(weights) + 1e-4 * length * gradient @ direction:
+            length /= 2
+        weights = weights + length * direction
+    exchange.send_lattice(0, np.clip(x @ weights, -score_clip, score_clip), score_clip, args.sigma)
+    return weights, 1
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ internal static class PrivacyCommand
     internal static readonly JsonSerializerOptions Readable = new() { WriteIndented = true, Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping };
 
     /// <summary>Builds the command.</summary>
-    public static Command Create() => new("privacy", "Compute noise and privacy loss before any data is touched.") { PrivacyPlanCommand.Create(), PrivacyCalibrateCommand.Create(), Gaussian(), PrivacyAccountCommand.Create() };
+    public static Command Create() => new("privacy", "Compute noise and privacy loss before any data is touched.") { PrivacyPlanCommand.Create(), PrivacyCalibrateCommand.Create(), PrivacyOneRoundCommand.Create(), Gaussian(), PrivacyAccountCommand.Create() };
 
     private static Command Gaussian()
     {

@@ -62,6 +62,7 @@ internal static class PrivacyPlanCommand
     private static PrivacyPlan Plan(RunFile run, GlmPlan plan, int rows) => plan.Job.Privacy.Mode switch
     {
         PrivacyMode.HdpVfl => HdpVflPlan.Of(run, plan, rows),
+        PrivacyMode.OneRound => OneRoundPlan.Of(plan, rows),
         PrivacyMode mode => throw new ConfigurationException(CliErrors.NothingToPlan, $"{run.Path}: privacy.mode", $"there is no plan for the mode {mode}.", "Plan a job of mode hdp-vfl."),
     };
 

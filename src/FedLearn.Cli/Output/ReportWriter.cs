@@ -31,10 +31,17 @@ internal static class ReportWriter
     /// <summary>The figures of a report as name and value, absent ones left out.</summary>
     public static IEnumerable<(string Name, string Train, string Test)> Metrics(JsonObject document)
     {
-        JsonNode? train = document["metrics"]!["train"], test = document["metrics"]!["test"];
+        // The active party's own model stands next to every private result.
+        IEnumerable<(string, string, string)> figures = Metrics(document["metrics"]!, "");
+        return document["metrics"]!["guestOnly"] is { } alone ? figures.Concat(Metrics(alone, "active party alone: ")) : figures;
+    }
+
+    private static IEnumerable<(string Name, string Train, string Test)> Metrics(JsonNode metrics, string prefix)
+    {
+        JsonNode? train = metrics["train"], test = metrics["test"];
         foreach (string name in (string[])["auc", "accuracy", "logLoss", "rmse", "r2", "deviance"])
             if (train?[name] is not null || test?[name] is not null)
-                yield return (name, Number(train?[name]), Number(test?[name]));
+                yield return (prefix + name, Number(train?[name]), Number(test?[name]));
     }
 
     private static void Show(JsonObject document, Terminal terminal)

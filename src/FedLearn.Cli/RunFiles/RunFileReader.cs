@@ -26,7 +26,8 @@ internal sealed class RunFileReader(string path, OwnSide? self = null)
     private const double LargestSeconds = 86_400;
 
     private static readonly (string, IGlmFamily)[] Families = [.. GlmFamilies.All.Select(family => (family.Name, family))];
-    private static readonly (string, PrivacyMode)[] Modes = [("none", PrivacyMode.None), ("hdp-vfl", PrivacyMode.HdpVfl)];
+    private static readonly (string, PrivacyMode)[] Modes =
+        [("none", PrivacyMode.None), ("hdp-vfl", PrivacyMode.HdpVfl), ("one-round", PrivacyMode.OneRound), ("label-dp", PrivacyMode.LabelDp)];
     private static readonly (string, Calibration)[] Calibrations = [("tight", Calibration.Tight), ("paper", Calibration.Paper), ("weight-noise", Calibration.WeightNoise)];
     private static readonly (string, Adjacency)[] Adjacencies = [("replace-one", Adjacency.ReplaceOne), ("zero-out", Adjacency.ZeroOut)];
     private static readonly (string, PrivacyUnit)[] Units = [("record", PrivacyUnit.Record), ("label", PrivacyUnit.Label)];
@@ -58,12 +59,14 @@ internal sealed class RunFileReader(string path, OwnSide? self = null)
         model.Word("type", [("glm", 0)], 0);
 
         Section privacy = file.Object("privacy");
-        PrivacyMode mode = privacy.Word("mode", Modes, PrivacyMode.None, "one-round", "label-dp", "he");
+        PrivacyMode mode = privacy.Word("mode", Modes, PrivacyMode.None, "he");
         bool isPrivate = mode != PrivacyMode.None;
 
-        (GlmIntercept intercept, PreprocessingOptions preprocessing) = InterceptAndPreprocessing(model, file.Object("preprocessing"), isPrivate);
+        (GlmIntercept intercept, PreprocessingOptions preprocessing) = InterceptAndPreprocessing(model, file.Object("preprocessing"), isPrivate, mode != PrivacyMode.LabelDp);
         GlmModelOptions modelOptions = Model(model, intercept);
-        GlmTrainingOptions training = Training(file.Object("training"), isPrivate);
+        if (mode == PrivacyMode.OneRound)
+            Ignore(model, "l2"); // its penalties are part of the privacy bound
+        GlmTrainingOptions training = mode == PrivacyMode.OneRound ? LocalTraining(file.Object("training")) : Training(file.Object("training"), mode);
         GlmPrivacyOptions privacyOptions = Privacy(privacy, mode);
         file.Require("parties", "List one active and any number of passive parties.");
         IReadOnlyList<Section> parties = file.Objects("parties");
@@ -108,7 +111,7 @@ internal sealed class RunFileReader(string path, OwnSide? self = null)
 
     // In mode none an intercept is one free weight at the active party. In a private mode it is the constant column of every row, so the two keys
     // say the same and may not contradict each other.
-    private static (GlmIntercept, PreprocessingOptions) InterceptAndPreprocessing(Section model, Section preprocessing, bool isPrivate)
+    private static (GlmIntercept, PreprocessingOptions) InterceptAndPreprocessing(Section model, Section preprocessing, bool isPrivate, bool boundsRows)
     {
         bool free = model.Is("intercept", "free");
         bool? flag = free ? null : model.Flag("intercept");
@@ -123,7 +126,7 @@ internal sealed class RunFileReader(string path, OwnSide? self = null)
             : flag == false || (isPrivate && constant == false) ? GlmIntercept.None
             : GlmIntercept.Default;
         RowBound rows = preprocessing.Word("rows", RowBounds, isPrivate ? RowBound.Clip : RowBound.None);
-        if (isPrivate && rows == RowBound.None)
+        if (isPrivate && boundsRows && rows == RowBound.None)
             preprocessing.Fault(RunFileErrors.UnboundedRows, "rows", "a private mode needs rows of bounded length, and 'none' leaves them as they are.",
                 "Use clip or normalize.");
         return (intercept, new PreprocessingOptions
@@ -135,8 +138,19 @@ internal sealed class RunFileReader(string path, OwnSide? self = null)
         });
     }
 
-    private GlmTrainingOptions Training(Section training, bool isPrivate)
+    /// <summary>One-round training iterates locally: keys about rounds are read, and have no effect.</summary>
+    private GlmTrainingOptions LocalTraining(Section training)
     {
+        int before = _ignored.Count;
+        GlmTrainingOptions read = Training(training, PrivacyMode.None);
+        _ignored.RemoveRange(before, _ignored.Count - before);
+        Ignore(training, "epochs", "batchesPerEpoch", "batchSize", "stepSize", "weightNorm", "residualClip", "optimizer", "reshuffle", "messagePrecision");
+        return new GlmTrainingOptions { Seed = read.Seed };
+    }
+
+    private GlmTrainingOptions Training(Section training, PrivacyMode mode)
+    {
+        bool isPrivate = mode != PrivacyMode.None;
         int? batches = training.Count("batchesPerEpoch", 1, int.MaxValue), batchSize = training.Count("batchSize", 1, int.MaxValue);
         if (training.Has("batchesPerEpoch") && training.Has("batchSize"))
             training.Fault(RunFileErrors.Contradiction, "batchSize", "is given beside training.batchesPerEpoch.", "Keep one of the two.");
@@ -165,7 +179,7 @@ internal sealed class RunFileReader(string path, OwnSide? self = null)
         };
         if (optimizer == GlmOptimizer.Sgd)
         {
-            if (isPrivate)
+            if (mode == PrivacyMode.HdpVfl)
             {
                 training.Require("weightNorm", "A private mode needs the radius that every party's weights are projected on; 1 is a good start.");
                 training.Require("residualClip", "A private mode needs the bound that residuals are clipped to; 1 suits the binomial family.");
@@ -195,8 +209,9 @@ internal sealed class RunFileReader(string path, OwnSide? self = null)
 
     private GlmPrivacyOptions Privacy(Section privacy, PrivacyMode mode)
     {
-        privacy.Object("oneRound");
-        Ignore(privacy, "oneRound");
+        Section oneRound = privacy.Object("oneRound");
+        if (mode != PrivacyMode.OneRound)
+            Ignore(privacy, "oneRound");
         if (mode == PrivacyMode.None)
         {
             Ignore(privacy, "calibration", "epsilon", "delta", "adjacency", "unit", "share", "evaluation", "evaluationShare", "testNoiseSeed");
@@ -204,24 +219,47 @@ internal sealed class RunFileReader(string path, OwnSide? self = null)
         }
 
         (_jobEpsilon, _jobDelta) = Budget(privacy);
+        if (mode == PrivacyMode.LabelDp)
+            _jobDelta = 0; // randomised response is pure
         Calibration calibration = privacy.Word("calibration", Calibrations, Calibration.Tight);
         EvaluationDisclosure evaluation = privacy.Word("evaluation", Evaluations, EvaluationDisclosure.Disclosed);
+        Adjacency adjacency = privacy.Word("adjacency", Adjacencies, Adjacency.ReplaceOne);
+        PrivacyUnit unit = privacy.Word("unit", Units, PrivacyUnit.Record);
+        if (mode == PrivacyMode.LabelDp)
+            (adjacency, unit) = (Adjacency.ReplaceOne, PrivacyUnit.Label);
         double share = Share(privacy, "share"), evaluationShare = Share(privacy, "evaluationShare", 0.2);
-        if (calibration != Calibration.WeightNoise)
+        if (mode != PrivacyMode.HdpVfl)
+            Ignore(privacy, "calibration", "share");
+        else if (calibration != Calibration.WeightNoise)
             Ignore(privacy, "share");
+        if (mode == PrivacyMode.LabelDp)
+            Ignore(privacy, "delta", "adjacency", "unit");
         if (evaluation != EvaluationDisclosure.Charged)
             Ignore(privacy, "evaluationShare");
         return new GlmPrivacyOptions
         {
             Mode = mode,
-            Calibration = calibration,
+            Calibration = mode == PrivacyMode.HdpVfl ? calibration : Calibration.Tight,
             Budget = _jobEpsilon is { } epsilon && _jobDelta is { } delta ? new PrivacyBudget(epsilon, delta) : null,
-            Adjacency = privacy.Word("adjacency", Adjacencies, Adjacency.ReplaceOne),
-            Unit = privacy.Word("unit", Units, PrivacyUnit.Record),
+            OneRound = mode == PrivacyMode.OneRound ? OneRound(oneRound) : new(),
+            Adjacency = adjacency,
+            Unit = unit,
             Share = share,
             Evaluation = evaluation,
             EvaluationShare = evaluationShare,
             TestNoiseSeed = privacy.UInt64("testNoiseSeed"),
+        };
+    }
+
+    private static GlmOneRoundOptions OneRound(Section section)
+    {
+        var defaults = new GlmOneRoundOptions();
+        return new GlmOneRoundOptions
+        {
+            ScoreClip = section.Positive("scoreClip") ?? defaults.ScoreClip,
+            Alpha = section.Positive("alpha") ?? defaults.Alpha,
+            GradientClip = section.Positive("gradientClip") ?? defaults.GradientClip,
+            LabelRate = section.Finite("labelRate"),
         };
     }
 
@@ -310,9 +348,15 @@ internal sealed class RunFileReader(string path, OwnSide? self = null)
         }
 
         (double? epsilon, double? delta) = Budget(own);
+        if (mode == PrivacyMode.LabelDp)
+        {
+            Ignore(own, "delta");
+            delta = 0;
+        }
+
         if (!own.Has("epsilon") && !jobPrivacy.Has("epsilon"))
             own.Require("epsilon", "Write a finite number above 0 here, or for all parties as privacy.epsilon.");
-        if (!own.Has("delta") && !jobPrivacy.Has("delta"))
+        if (mode != PrivacyMode.LabelDp && !own.Has("delta") && !jobPrivacy.Has("delta"))
             own.Require("delta", "Write a number above 0 and below 0.1 here, or for all parties as privacy.delta.");
         return party.Has("privacy") && (epsilon ?? _jobEpsilon) is { } e && (delta ?? _jobDelta) is { } d ? new PrivacyBudget(e, d) : null;
     }

@@ -186,6 +186,10 @@ internal sealed partial class Section
     /// <param name="key">Key.</param>
     public double? NotNegative(string key) => Number(key, value => value >= 0, "a finite number of at least 0");
 
+    /// <summary>Any finite number.</summary>
+    /// <param name="key">Key.</param>
+    public double? Finite(string key) => Number(key, _ => true, "a finite number");
+
     /// <summary>A whole number in a range.</summary>
     /// <param name="key">Key.</param>
     /// <param name="least">Smallest legal value.</param>

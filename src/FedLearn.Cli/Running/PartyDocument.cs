@@ -33,12 +33,14 @@ internal static class PartyDocument
             ["model"] = "glm",
             ["family"] = job.Model.Family.Name,
             ["l2"] = job.Model.L2,
-            ["optimizer"] = GlmPlan.OptimizerOf(job).ToString().ToLowerInvariant(),
+            ["optimizer"] = job.Privacy.Mode == PrivacyMode.OneRound ? "newton" : GlmPlan.OptimizerOf(job).ToString().ToLowerInvariant(),
             ["epochs"] = GlmPlan.EpochsOf(job),
             ["stopReason"] = Camel(result.StopReason.ToString()),
             ["transport"] = run.Transport.Kind == TransportKind.Grpc ? "grpc" : "in-memory",
         };
         report["metrics"] = new JsonObject { ["train"] = Metrics(result.Train), ["test"] = Metrics(result.Test) };
+        if (result.GuestOnly is { } alone)
+            report["metrics"]!["guestOnly"] = new JsonObject { ["train"] = Metrics(alone.Train), ["test"] = Metrics(alone.Test) };
         report["objective"] = Finite(result.Objective);
         report["rows"] = new JsonObject { ["train"] = result.TrainRows, ["test"] = result.TestRows };
         report["timing"] = Timing(result.Timing);
@@ -89,10 +91,12 @@ internal static class PartyDocument
 
     private static JsonObject Privacy(GlmPrivacyStatement statement, GlmPrivacyOptions options, RunFileLedger ledger)
     {
+        if (statement.OneRound is { } oneRound)
+            return OneRound(statement, oneRound, ledger);
         PartyCalibration? c = statement.Calibration;
         return new JsonObject
         {
-            ["mode"] = statement.Mode == PrivacyMode.None ? "none" : "hdp-vfl",
+            ["mode"] = Kebab(statement.Mode.ToString()),
             ["calibration"] = c is null ? null : Kebab(options.Calibration.ToString()),
             ["adjacency"] = c is null ? null : Kebab(options.Adjacency.ToString()),
             ["unit"] = c is null ? null : Kebab(options.Unit.ToString()),
@@ -117,6 +121,37 @@ internal static class PartyDocument
         };
     }
 
+    private static JsonObject OneRound(GlmPrivacyStatement statement, OneRoundStatement released, RunFileLedger ledger)
+    {
+        OneRoundCalibration? c = released.Calibration;
+        return new JsonObject
+        {
+            ["mode"] = Kebab(statement.Mode.ToString()),
+            ["adjacency"] = "replace-one",
+            ["unit"] = statement.Mode == PrivacyMode.LabelDp ? "label" : "record",
+            ["epsilon"] = statement.Budget?.Epsilon,
+            ["delta"] = statement.Budget?.Delta,
+            ["mu"] = c?.Mu ?? released.LabelMu,
+            ["flipProbability"] = released.FlipProbability,
+            ["labelSigma"] = released.LabelSigma,
+            ["labelsReused"] = released.LabelsReused,
+            ["sigma"] = c?.Sigma,
+            ["sensitivity"] = c?.Parameters.Sensitivity,
+            ["ownTerm"] = c?.Parameters.OwnTerm,
+            ["driftTerm"] = c?.Parameters.DriftTerm,
+            ["solverSlack"] = c?.Parameters.SolverSlack,
+            ["arithmeticSlack"] = c?.Parameters.ArithmeticSlack,
+            ["latticeSlack"] = c?.LatticeSlack,
+            ["sigmaCharged"] = c?.SigmaCharged ?? (released.LabelsReused is null ? null : released.LabelSigma),
+            ["evaluationSigma"] = c?.WeightNoise?.Sigma,
+            ["secureNoise"] = statement.SecureNoise,
+            ["noise"] = statement.SecureNoise ? CsprngNoise.AccuracyStatement : GlmClaims.TestNoiseNotice,
+            ["ledger"] = statement.Spent is { } spent ? Ledger(spent, ledger, statement.Budget!.Delta) : null,
+            ["claims"] = Texts(statement.Claims),
+            ["warnings"] = Texts(statement.Warnings),
+        };
+    }
+
     /// <summary>What the party's rows have cost over all jobs, for replacing a row: at the delta of the lifetime budget, else of the job.</summary>
     private static JsonObject Ledger(PrivacyTotal spent, RunFileLedger ledger, double jobDelta)
     {
@@ -124,7 +159,7 @@ internal static class PartyDocument
         return new JsonObject
         {
             ["path"] = Path.GetFileName(ledger.Path),
-            ["spentEpsilon"] = Finite(spent.Epsilon(delta)),
+            ["spentEpsilon"] = delta > 0 || spent.MuSquared == 0 ? Finite(spent.Epsilon(delta)) : null,
             ["delta"] = delta,
             ["budget"] = ledger.Budget is { } budget ? new JsonObject { ["epsilon"] = budget.Epsilon, ["delta"] = budget.Delta } : null,
         };

@@ -8,7 +8,12 @@ using FedLearn.Protocol;
 namespace FedLearn.Glm;
 
 /// <summary>The active party's side of training.</summary>
-internal class GlmActiveTrainer(GlmWork work, IReadOnlyList<IPartyChannel> passives, double[] trainLabels, double[] testLabels)
+/// <param name="work">What it works on.</param>
+/// <param name="passives">One channel to each passive party.</param>
+/// <param name="trainLabels">Labels to train on.</param>
+/// <param name="testLabels">Labels of the test rows.</param>
+/// <param name="measuredLabels">Labels of the training rows to measure against, where they differ from those to train on.</param>
+internal class GlmActiveTrainer(GlmWork work, IReadOnlyList<IPartyChannel> passives, double[] trainLabels, double[] testLabels, double[]? measuredLabels = null)
 {
     private readonly GlmPlan _plan = work.Plan;
     private readonly double[] _weights = work.StartWeights();
@@ -16,8 +21,8 @@ internal class GlmActiveTrainer(GlmWork work, IReadOnlyList<IPartyChannel> passi
     private readonly RoundClock _clock = new(work);
 
     private double _firstLoss, _lastLoss;
-    // Labels in the order of the last epoch's scores.
-    private double[]? _lastLabels;
+    // Rows in the order of the last epoch's scores; null for their own order.
+    private int[]? _lastOrder;
     private double? _squaredNorm;
 
     public async Task<GlmTraining> RunAsync(CancellationToken cancellationToken)
@@ -32,7 +37,7 @@ internal class GlmActiveTrainer(GlmWork work, IReadOnlyList<IPartyChannel> passi
         // In private modes the training metrics come from the noisy scores of the last epoch: nothing more is asked of the passive parties.
         if (!_plan.Private)
             await EvaluateAsync(work.Train, _trainScores, rounds, cancellationToken).ConfigureAwait(false);
-        MetricSet train = Measure(_trainScores, _plan.Private && _lastLabels is { } inOrder ? inOrder : trainLabels);
+        MetricSet train = Measure(_trainScores, Ordered(measuredLabels ?? trainLabels, _plan.Private ? _lastOrder : null));
         MetricSet? test = null;
         if (work.Test.Rows > 0 && (_plan.SendsTestScores || passives.Count == 0))
         {
@@ -61,8 +66,8 @@ internal class GlmActiveTrainer(GlmWork work, IReadOnlyList<IPartyChannel> passi
             int batch = round % layout.Count, start = layout.Start(batch), size = layout.Size(batch);
             if (batch == 0)
             {
-                (rows, int[]? order) = work.InEpoch(round / layout.Count);
-                labels = order is null ? trainLabels : [.. order.Select(row => trainLabels[row])];
+                (rows, _lastOrder) = work.InEpoch(round / layout.Count);
+                labels = Ordered(trainLabels, _lastOrder);
             }
 
             Memory<double> z = _trainScores.AsMemory(start, size);
@@ -98,7 +103,6 @@ internal class GlmActiveTrainer(GlmWork work, IReadOnlyList<IPartyChannel> passi
             }
         }
 
-        _lastLabels = labels;
         return work.Rounds;
     }
 
@@ -200,11 +204,7 @@ internal class GlmActiveTrainer(GlmWork work, IReadOnlyList<IPartyChannel> passi
         work.CheckFinite(round, scores);
     }
 
-    private MetricSet Measure(double[] scores, double[] labels) => _plan.Family.ProvedBounds switch
-    {
-        GlmFamilyKind.Binomial => MetricSet.ForBinomial(scores, labels),
-        GlmFamilyKind.Poisson => MetricSet.ForPoisson(scores, labels),
-        GlmFamilyKind.Gaussian => MetricSet.ForGaussian(scores, labels),
-        _ => new MetricSet(),
-    };
+    private static double[] Ordered(double[] labels, int[]? order) => order is null ? labels : [.. order.Select(row => labels[row])];
+
+    private MetricSet Measure(double[] scores, double[] labels) => GuestOnly.Measure(_plan.Family, scores, labels);
 }

@@ -36,6 +36,32 @@ public enum PrivacyMode
 
     /// <summary>HDP-VFL (arXiv 2009.02763): Gaussian noise on every intermediate result.</summary>
     HdpVfl = 1,
+
+    /// <summary>One message each way: randomised or noisy labels to the passive parties, noisy scores of a local fit back. All iteration is local.</summary>
+    OneRound = 2,
+
+    /// <summary>Randomised response on the labels, once; then training on debiased labels. Features of every party are unprotected.</summary>
+    LabelDp = 3,
+}
+
+/// <summary>Settings of the mode one-round; see <see cref="OneRoundParameters"/> for what they bound.</summary>
+public sealed record GlmOneRoundOptions
+{
+    /// <summary>Bound ks on a score that a passive party sends.</summary>
+    /// <value>Finite, above 0, at most <see cref="GradientClip"/>. Default 2.</value>
+    public double ScoreClip { get; init; } = 2;
+
+    /// <summary>Largest ratio of the drift of other rows' scores to ks.</summary>
+    /// <value>Finite, above 0. Default 1.</value>
+    public double Alpha { get; init; } = 1;
+
+    /// <summary>Bound K above which a score gains nothing in a passive party's fit.</summary>
+    /// <value>Finite, above 0. Default 4.</value>
+    public double GradientClip { get; init; } = 4;
+
+    /// <summary>Public centre of the label: the share of positive rows, .01 to .99; for other families a value within the declared range.</summary>
+    /// <value>Null, the default: taken from the released labels alone.</value>
+    public double? LabelRate { get; init; }
 }
 
 /// <summary>What is sent to evaluate a model trained in a private mode.</summary>
@@ -119,7 +145,7 @@ public sealed record GlmTrainingOptions
 
 /// <summary>What a party is promised.</summary>
 /// <param name="Epsilon">Privacy loss in nats, finite and above 0.</param>
-/// <param name="Delta">Probability of exceeding it, above 0 and below 0.1.</param>
+/// <param name="Delta">Probability of exceeding it, above 0 and below 0.1; 0 where a claim is pure, as for randomised labels.</param>
 public sealed record PrivacyBudget(double Epsilon, double Delta);
 
 /// <summary>What protects the messages of a job.</summary>
@@ -151,6 +177,9 @@ public sealed record GlmPrivacyOptions
     /// <value>Above 0 and below 1. Default 0.2.</value>
     public double EvaluationShare { get; init; } = 0.2;
 
+    /// <summary>Settings of the mode one-round.</summary>
+    public GlmOneRoundOptions OneRound { get; init; } = new();
+
     /// <summary>Seed of test noise. The job is then NOT PRIVATE and says so first. Null, the default: noise from the operating system's CSPRNG.</summary>
     public ulong? TestNoiseSeed { get; init; }
 }
@@ -164,7 +193,7 @@ public sealed record GlmPartyOptions
     /// <summary>This party's own budget; null for the job's.</summary>
     public PrivacyBudget? Budget { get; init; }
 
-    /// <summary>Active party only: the declared range of the label, [low, high]. A label outside it is refused. Gives the label bound k_y.</summary>
+    /// <summary>Active party only: the declared range of the label, [low, high]. A label outside it is refused, or clipped where one-round training releases it. Gives the label bound k_y.</summary>
     /// <value>Required for Gaussian and Poisson in private modes.</value>
     public (double Low, double High)? LabelRange { get; init; }
 }

@@ -51,6 +51,10 @@ public static class GlmJobTerms
                 json.WriteNumber("share", p.Share);
                 json.WriteString("evaluation", p.Evaluation.ToString());
                 json.WriteNumber("evaluationShare", p.EvaluationShare);
+                json.WriteNumber("oneRound.scoreClip", p.OneRound.ScoreClip);
+                json.WriteNumber("oneRound.alpha", p.OneRound.Alpha);
+                json.WriteNumber("oneRound.gradientClip", p.OneRound.GradientClip);
+                Optional(json, "oneRound.labelRate", p.OneRound.LabelRate);
                 foreach (GlmPartyOptions party in job.Parties)
                 {
                     PrivacyBudget? budget = party.Budget ?? p.Budget;

@@ -8,6 +8,19 @@ using FedLearn.Diagnostics;
 
 namespace FedLearn.Glm;
 
+/// <summary>Passive parties' scores on the scale of the label, such as counts, that enter the linear predictor as log(max(center + sum, least)).</summary>
+/// <param name="Center">Public centre of the label.</param>
+/// <param name="Least">What the mean is held above, before its logarithm. Above 0.</param>
+public sealed record GlmPeerLink(double Center, double Least)
+{
+    /// <summary>Turns sums of scores into their part of the linear predictor, in place.</summary>
+    internal void Apply(Span<double> sums)
+    {
+        foreach (ref double sum in sums)
+            sum = Math.Log(Math.Max(Center + sum, Least));
+    }
+}
+
 /// <summary>One party's part of a GLM: its own weights and the way its columns become features. Private to the party.</summary>
 public sealed class GlmModel
 {
@@ -21,15 +34,16 @@ public sealed class GlmModel
     /// <param name="features">Map from the party's columns to its features.</param>
     /// <param name="weights">One weight a feature, in the order of <see cref="FeatureMap.FeatureNames"/>.</param>
     /// <param name="intercept">Free intercept; null at parties without one.</param>
+    /// <param name="peerLink">How the passive parties' scores enter a prediction; null for adding them.</param>
     /// <exception cref="ArgumentException">There is not one weight a feature.</exception>
     public GlmModel(string jobName, string jobDigest, PartyDescription party, string family, FeatureMap features,
-        IReadOnlyList<double> weights, double? intercept)
+        IReadOnlyList<double> weights, double? intercept, GlmPeerLink? peerLink = null)
     {
         ArgumentNullException.ThrowIfNull(features);
         ArgumentNullException.ThrowIfNull(weights);
         if (weights.Count != features.FeatureNames.Count)
             throw new ArgumentException($"{features.FeatureNames.Count} features need as many weights, not {weights.Count}.", nameof(weights));
-        (JobName, JobDigest, Party, Family, Features, Weights, Intercept) = (jobName, jobDigest, party, family, features, weights, intercept);
+        (JobName, JobDigest, Party, Family, Features, Weights, Intercept, PeerLink) = (jobName, jobDigest, party, family, features, weights, intercept, peerLink);
     }
 
     /// <summary>Job that trained it.</summary>
@@ -52,6 +66,9 @@ public sealed class GlmModel
 
     /// <summary>Free intercept; null at parties without one.</summary>
     public double? Intercept { get; }
+
+    /// <summary>Active party: how the passive parties' scores enter a prediction; null for adding them.</summary>
+    public GlmPeerLink? PeerLink { get; }
 
     /// <summary>SHA-256, hex, of the weights as float64 little-endian, the free intercept last.</summary>
     public string WeightsSha256 =>
@@ -90,6 +107,7 @@ public sealed class GlmModel
             ["features"] = new JsonArray([.. Features.FeatureNames.Select(n => (JsonNode)n)]),
             ["weights"] = new JsonArray([.. Weights.Select(w => (JsonNode)w)]),
             ["intercept"] = Intercept,
+            ["peerLink"] = PeerLink is { } link ? new JsonObject { ["center"] = link.Center, ["least"] = link.Least } : null,
             ["weightsSha256"] = WeightsSha256,
             ["featureMap"] = JsonNode.Parse(Features.ToJson()),
         };
@@ -126,7 +144,8 @@ public sealed class GlmModel
                 _ => throw new FormatException("its role is neither active nor passive"),
             };
             var model = new GlmModel(Text("job"), Text("jobDigest"), new PartyDescription(Text("party"), role), Text("family"),
-                FeatureMap.FromJson(document["featureMap"]!.ToJsonString(), path), [.. document["weights"]!.AsArray().Select(w => (double)w!)], (double?)document["intercept"]);
+                FeatureMap.FromJson(document["featureMap"]!.ToJsonString(), path), [.. document["weights"]!.AsArray().Select(w => (double)w!)], (double?)document["intercept"],
+                document["peerLink"] is JsonObject link ? new GlmPeerLink((double)link["center"]!, (double)link["least"]!) : null);
             if (model.JobDigest.Length != 2 * SHA256.HashSizeInBytes || !model.JobDigest.All(char.IsAsciiHexDigitLower))
                 throw new FormatException("its jobDigest is no SHA-256");
             if (Text("weightsSha256") != model.WeightsSha256)

@@ -140,16 +140,26 @@ public sealed class GlmParty
         };
         GlmWarmup.Run(_plan, work.Train);
         await AgreeOnRowsAsync(channels, trainRows.Length, testRows.Length, RowSplit.Fingerprint48(test), cancellationToken).ConfigureAwait(false);
-        GlmTraining outcome = IsActive
-            ? await new GlmActiveTrainer(work, channels, Labels(trainRows), Labels(testRows)).RunAsync(cancellationToken).ConfigureAwait(false)
-            : await new GlmPassiveTrainer(work, channels[0]).RunAsync(cancellationToken).ConfigureAwait(false);
+        double[] trainLabels = IsActive ? Labels(trainRows) : [], testLabels = IsActive ? Labels(testRows) : [];
+        var labels = new LabelRelease(_plan, _input, _options, account);
+        bool scalingFromData = map.DependsOnData;
+        Task<GlmTraining> training = (_plan.Mode, IsActive) switch
+        {
+            (PrivacyMode.OneRound, true) => new OneRoundActive(work, channels, labels, trainRows, trainLabels, testLabels).RunAsync(cancellationToken),
+            (PrivacyMode.OneRound, false) => new OneRoundPassive(work, channels[0], account, _options, scalingFromData).RunAsync(cancellationToken),
+            (PrivacyMode.LabelDp, true) => LabelDp.ActiveAsync(work, channels, labels, trainRows, trainLabels, testLabels, cancellationToken),
+            (PrivacyMode.LabelDp, false) => LabelDp.PassiveAsync(work, channels[0], cancellationToken),
+            (_, true) => new GlmActiveTrainer(work, channels, trainLabels, testLabels).RunAsync(cancellationToken),
+            _ => new GlmPassiveTrainer(work, channels[0]).RunAsync(cancellationToken),
+        };
+        GlmTraining outcome = await training.ConfigureAwait(false);
         foreach (IPartyChannel channel in channels)
             await channel.CompleteAsync(cancellationToken).ConfigureAwait(false);
 
         PrivacyTotal? spent = account.Settle(job.Privacy.Unit);
         double[] weights = outcome.Weights;
         var model = new GlmModel(job.Name, digest, _options.Party, _plan.Family.Name, map,
-            freeIntercept ? weights[..^1] : weights, freeIntercept ? weights[^1] : null);
+            freeIntercept ? weights[..^1] : weights, freeIntercept ? weights[^1] : null, outcome.PeerLink);
         return new GlmPartyResult
         {
             Party = _options.Party,
@@ -161,11 +171,13 @@ public sealed class GlmParty
             AlignmentLeaks = channels.Count > 0 ? HashedAlignment.Leaks : [],
             StopReason = outcome.StopReason,
             Timing = outcome.Timing,
-            Privacy = GlmClaims.State(_plan, _options, calibration, account.Ledger, spent, map.DependsOnData, channels.Count > 0 ? testRows.Length : 0),
+            Privacy = outcome.Statement is { } statement ? OneRoundClaims.Settled(statement, account, spent)
+                : GlmClaims.State(_plan, _options, calibration, account.Ledger, spent, scalingFromData, channels.Count > 0 ? testRows.Length : 0),
             Releases = channels.SelectMany(c => c.Releases).GroupBy(r => r.Key).ToDictionary(g => g.Key, g => g.Sum(r => r.Value)),
             Traffic = Sum(channels),
             Train = outcome.TrainMetrics,
             Test = outcome.TestMetrics,
+            GuestOnly = IsActive && _plan.Private ? GuestOnly.Fit(job.Model.Family, work.Train, work.Test, trainLabels, testLabels) : null,
             Objective = outcome.Objective,
             Warnings = [.. outcome.Warnings, .. IgnoredColumns()],
         };
@@ -203,7 +215,16 @@ public sealed class GlmParty
     /// known; they are checked when the charge is reserved.</summary>
     private void CheckLedger()
     {
-        if (_plan.Job.Parties.Count < 2 || !_plan.Noises(_options.Party.Role) || _plan.Job.Privacy.Calibration == Calibration.Paper)
+        if (_plan.Job.Parties.Count < 2)
+            return;
+        if (_plan.Mode is PrivacyMode.OneRound or PrivacyMode.LabelDp && IsActive)
+        {
+            using var labels = new GlmAccount(_plan, _input, _people, "");
+            new LabelRelease(_plan, _input, _options, labels).Check();
+            return;
+        }
+
+        if ((_plan.Mode != PrivacyMode.OneRound && !_plan.Noises(_options.Party.Role)) || _plan.Job.Privacy.Calibration == Calibration.Paper)
             return;
         PrivacyBudget budget = _plan.BudgetOf(_options)!;
         double mu = GaussianDp.Mu(budget.Epsilon, budget.Delta);
@@ -222,7 +243,8 @@ public sealed class GlmParty
             string Place() => $"{_input.Table.PlaceOf(i)}, label";
             if (_plan.Family.LabelFault(labels[i]) is { } fault)
                 throw new BadInputException(GlmErrors.IllegalLabel, Place(), fault, $"Mend the row, or choose a family that fits the labels instead of {_plan.Family.Name}.");
-            if (_options.LabelRange is { } range && !(labels[i] >= range.Low && labels[i] <= range.High))
+            // One-round training clips labels to the range where it releases them, and fits the active party's own model to them as they are.
+            if (_plan.Mode != PrivacyMode.OneRound && _options.LabelRange is { } range && !(labels[i] >= range.Low && labels[i] <= range.High))
                 throw new BadInputException(GlmErrors.LabelOutsideRange, Place(), "the label is outside the declared range.",
                     "Declare a range that holds by the nature of the label, not by looking at the data, or mend the row.");
         }
@@ -233,7 +255,7 @@ public sealed class GlmParty
     // A1 holds by construction of the feature map; an error there would void the claim silently, so it is checked.
     private void CheckRowNorms(DenseMatrix rows)
     {
-        if (!_plan.Private)
+        if (!_plan.BoundsRows)
             return;
         double limit = _plan.PreprocessingOptions.RowNorm * (1 + 1e-12);
         for (int i = 0; i < rows.Rows; i++)

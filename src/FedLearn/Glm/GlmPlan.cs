@@ -45,17 +45,23 @@ internal sealed class GlmPlan
 
     public double ScoreClip { get; }
 
-    public IGlmFamily Family => Job.Model.Family;
+    public PrivacyMode Mode => Job.Privacy.Mode;
+
+    /// <summary>The family as the trainers use it: with debiased labels its residuals are not those of 0 and 1.</summary>
+    public IGlmFamily Family => Mode == PrivacyMode.LabelDp ? DebiasedBinomial.Instance : Job.Model.Family;
+
+    /// <summary>Whether a claim rests on bounded rows.</summary>
+    public bool BoundsRows => Private && Mode != PrivacyMode.LabelDp;
 
     public ElementType ElementType => Job.Training.MessagePrecision;
 
     public bool SendsTestScores => !Private || Job.Privacy.Evaluation != EvaluationDisclosure.None;
 
     /// <summary>Why a message of a party that adds no noise may leave, for the report.</summary>
-    public string DisclosureReason => Private ? "unit label" : "mode none";
+    public string DisclosureReason => !Private ? "mode none" : Mode == PrivacyMode.LabelDp ? "label-dp" : "unit label";
 
     /// <summary>Whether a party of this role adds noise to its training messages.</summary>
-    public bool Noises(PartyRole role) => Private && (role == PartyRole.Active || Job.Privacy.Unit == PrivacyUnit.Record);
+    public bool Noises(PartyRole role) => Mode == PrivacyMode.HdpVfl && (role == PartyRole.Active || Job.Privacy.Unit == PrivacyUnit.Record);
 
     /// <summary>Checks a job and fills in its defaults.</summary>
     public static GlmPlan Create(GlmJob job)
@@ -67,15 +73,17 @@ internal sealed class GlmPlan
             throw Invalid("training.batchesPerEpoch", "L-BFGS works on the full batch.", "Set batchesPerEpoch to 1 and leave batchSize out, or choose sgd.");
         if (job.Model.Intercept == GlmIntercept.None && job.Preprocessing?.Constant == true)
             throw Invalid("model.intercept", "it is off while preprocessing.constant is on.", "Make up your mind: switch both on or both off.");
-        if (plan.Private)
+        if (plan.Mode == PrivacyMode.HdpVfl)
             plan.CheckPrivacy();
+        else if (plan.Private)
+            OneRoundRules.Check(plan);
         return plan;
     }
 
     public static GlmOptimizer OptimizerOf(GlmJob job) => job.Training.Optimizer
         ?? (job.Privacy.Mode == PrivacyMode.None && (job.Training.BatchesPerEpoch ?? 1) == 1 && job.Training.BatchSize is null ? GlmOptimizer.Lbfgs : GlmOptimizer.Sgd);
 
-    public static int EpochsOf(GlmJob job) => job.Training.Epochs ?? (OptimizerOf(job) == GlmOptimizer.Lbfgs ? 200 : 10);
+    public static int EpochsOf(GlmJob job) => job.Privacy.Mode == PrivacyMode.OneRound ? 1 : job.Training.Epochs ?? (OptimizerOf(job) == GlmOptimizer.Lbfgs ? 200 : 10);
 
     public static PreprocessingOptions PreprocessingOf(GlmJob job) => job.Preprocessing
         ?? (job.Privacy.Mode == PrivacyMode.None
@@ -148,11 +156,13 @@ internal sealed class GlmPlan
     /// <summary>Checks what can be checked of a party's privacy before its rows are known.</summary>
     public void CheckParty(GlmPartyOptions party)
     {
-        if (!Private)
+        if (!Private || Mode == PrivacyMode.LabelDp)
             return;
         if (party.Party.Role == PartyRole.Active && party.LabelRange is null && Family.ProvedBounds != GlmFamilyKind.Binomial)
             throw Refused(GlmErrors.LabelRangeMissing, $"party '{party.Party.Name}', data.labelRange", $"the sensitivity of the {Family.Name} family needs a declared range of the label.",
                 "Declare data.labelRange: [low, high] by the nature of the label, not by looking at the data.");
+        if (Mode == PrivacyMode.OneRound)
+            return;
         int batches = Job.Training.BatchesPerEpoch ?? 1;
         Parameters(party, new BatchLayout(batches, batches)).Validate(Job.Privacy.Calibration);
     }

@@ -73,13 +73,13 @@ public sealed class GlmPredictor
         if (common.Length == 0)
             throw new BadInputException(GlmErrors.NoCommonRows, "alignment", "the parties have no common rows.",
                 "Check that the id columns hold the same kind of id, written the same way, and that the parties' tables overlap.");
-        double[] scores = _model.Score(_input.Table, common);
+        double[] scores = _model.Score(_input.Table, common), peers = new double[common.Length];
         foreach (IPartyChannel channel in channels)
         {
             if (active)
             {
                 Scores theirs = await channel.ReceiveAsync<Scores>(0, common.Length, cancellationToken).ConfigureAwait(false);
-                TensorPrimitives.Add(scores, theirs.Values.Span, scores);
+                TensorPrimitives.Add(peers, theirs.Values.Span, peers);
                 continue;
             }
 
@@ -90,6 +90,8 @@ public sealed class GlmPredictor
             await channel.CompleteAsync(cancellationToken).ConfigureAwait(false);
         if (!active)
             return null;
+        _model.PeerLink?.Apply(peers);
+        TensorPrimitives.Add(scores, peers, scores);
         int[] order = [.. Enumerable.Range(0, common.Length).OrderBy(i => common[i])];
         return new GlmPrediction([.. order.Select(i => common[i])], [.. order.Select(i => scores[i])], [.. order.Select(i => _job.Model.Family.Mean(scores[i]))]);
     }

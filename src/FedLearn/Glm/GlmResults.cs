@@ -47,6 +47,9 @@ public sealed record GlmPrivacyStatement
     /// <summary>Bounds and noise of this party; null in mode none, or when nothing was released with noise.</summary>
     public PartyCalibration? Calibration { get; init; }
 
+    /// <summary>Released labels and, at a passive party, the noise of one-round training; null in other modes.</summary>
+    public OneRoundStatement? OneRound { get; init; }
+
     /// <summary>Budget of this party; null in mode none.</summary>
     public PrivacyBudget? Budget { get; init; }
 
@@ -61,6 +64,25 @@ public sealed record GlmPrivacyStatement
 
     /// <summary>What weakens or conditions a claim.</summary>
     public IReadOnlyList<string> Warnings { get; init; } = [];
+}
+
+/// <summary>What one-round or label-dp training released at a party, and on what public numbers.</summary>
+public sealed record OneRoundStatement
+{
+    /// <summary>Probability that a label was flipped; null for continuous labels and at a passive party of mode label-dp.</summary>
+    public double? FlipProbability { get; init; }
+
+    /// <summary>Noise deviation of continuous or count labels; null for classes.</summary>
+    public double? LabelSigma { get; init; }
+
+    /// <summary>Gaussian-DP parameter of the noisy labels; active party only, null for classes.</summary>
+    public double? LabelMu { get; init; }
+
+    /// <summary>Whether the labels were drawn by an earlier job and cost nothing again; active party only.</summary>
+    public bool? LabelsReused { get; init; }
+
+    /// <summary>Noise of the scores; passive parties of mode one-round only.</summary>
+    public OneRoundCalibration? Calibration { get; init; }
 }
 
 /// <summary>What one party has after a job. Weights stay in <see cref="Model"/>, which is the party's own.</summary>
@@ -107,6 +129,9 @@ public sealed record GlmPartyResult
 
     /// <summary>Metrics on the test rows; active party only, null without test rows or with evaluation none.</summary>
     public MetricSet? Test { get; init; }
+
+    /// <summary>What the active party reaches with its own features alone; active party of a private mode only.</summary>
+    public GuestOnlyMetrics? GuestOnly { get; init; }
 
     /// <summary>Penalised mean training loss of the final model: own and, in mode none, joint; null where it is not known.</summary>
     public double? Objective { get; init; }

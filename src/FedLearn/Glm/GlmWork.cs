@@ -113,6 +113,12 @@ internal sealed record GlmTraining(double[] Weights, GlmStopReason StopReason, G
 
     public double? Objective { get; init; }
 
+    /// <summary>What the party may claim; null where <see cref="GlmClaims"/> says it.</summary>
+    public GlmPrivacyStatement? Statement { get; init; }
+
+    /// <summary>How scores of the passive parties enter a prediction; null for adding them.</summary>
+    public GlmPeerLink? PeerLink { get; init; }
+
     public IReadOnlyList<string> Warnings { get; init; } = [];
 }
 

@@ -256,14 +256,42 @@ public sealed class RunFileTests : IDisposable
         Refused<ConfigurationException>(With(Private, path, json), id, part);
 
     [Theory]
-    [InlineData("privacy.mode", "\"one-round\"")]
-    [InlineData("privacy.mode", "\"label-dp\"")]
     [InlineData("privacy.mode", "\"he\"")]
     [InlineData("model.family", "\"multinomial\"")]
     [InlineData("model.type", "\"dssm\"")]
     [InlineData("alignment", "\"psi\"")]
     public void Load_SettingOfALaterRelease_SaysSo(string path, string json) =>
         Assert.Contains("later release", Refused<ConfigurationException>(With(Private, path, json), RunFileErrors.NotYet, path).Cause, StringComparison.Ordinal);
+
+    [Fact]
+    public void Load_OneRound_ReadsItsSettingsAndIgnoresThoseOfRounds()
+    {
+        RunFile run = Load(With(With(Private, "privacy", """
+            { "mode": "one-round", "epsilon": 1, "delta": 1e-5, "calibration": "paper", "oneRound": { "scoreClip": 1.5, "alpha": 0.5, "gradientClip": 3, "labelRate": 0.2 } }
+            """), "model.l2", "0.5"));
+        Assert.Equal(new GlmOneRoundOptions { ScoreClip = 1.5, Alpha = .5, GradientClip = 3, LabelRate = .2 }, run.Job.Privacy.OneRound);
+        Assert.Equal((PrivacyMode.OneRound, Calibration.Tight), (run.Job.Privacy.Mode, run.Job.Privacy.Calibration));
+        Assert.Equal(new GlmTrainingOptions { Seed = -7 }, run.Job.Training);
+        Assert.Equal(["model.l2", "privacy.calibration", "training.batchesPerEpoch", "training.epochs", "training.residualClip", "training.stepSize", "training.weightNorm"], run.Ignored.Order(StringComparer.Ordinal));
+        Assert.Equal(new GlmOneRoundOptions(), Load(With(Private, "privacy.mode", "\"one-round\"")).Job.Privacy.OneRound);
+        Assert.Contains("privacy.oneRound", Load(With(Private, "privacy.oneRound", """{ "alpha": -1 }""")).Ignored);
+        Refused<ConfigurationException>(With(With(Private, "privacy.mode", "\"one-round\""), "privacy.oneRound", """{ "alpha": 0 }"""), RunFileErrors.OutOfRange, "alpha");
+        Refused<ConfigurationException>(With(With(Private, "privacy.mode", "\"one-round\""), "privacy.delta", null), RunFileErrors.MissingKey, "delta");
+    }
+
+    [Fact]
+    public void Load_LabelDp_NeedsEpsilonAlone()
+    {
+        RunFile run = Load(With(With(Private, "privacy", """{ "mode": "label-dp", "epsilon": 2, "unit": "record" }"""), "training", """{ "epochs": 3 }"""));
+        Assert.Equal(new PrivacyBudget(2, 0), run.Job.Privacy.Budget);
+        Assert.Equal((PrivacyUnit.Label, Adjacency.ReplaceOne), (run.Job.Privacy.Unit, run.Job.Privacy.Adjacency));
+        Assert.Equal(["privacy.unit"], run.Ignored);
+        run = Load(With(With(With(Private, "privacy", """{ "mode": "label-dp", "delta": 1e-5 }"""), "parties[0].privacy", """{ "epsilon": 1, "delta": 1e-6 }"""), "parties[1].privacy", """{ "epsilon": 3 }"""));
+        Assert.Equal([new PrivacyBudget(1, 0), new PrivacyBudget(3, 0)], run.Job.Parties.Select(p => p.Budget));
+        Assert.Equal(["parties[0].privacy.delta", "privacy.delta"], run.Ignored.Order(StringComparer.Ordinal));
+        Assert.Equal(RowBound.None, Load(With(With(Private, "privacy.mode", "\"label-dp\""), "preprocessing.rows", "\"none\"")).Job.Preprocessing!.Rows);
+        Refused<ConfigurationException>(With(Private, "privacy", """{ "mode": "label-dp" }"""), RunFileErrors.MissingKey, "epsilon");
+    }
 
     [Theory]
     [InlineData("training.optimizer", "\"accelerated\"")]

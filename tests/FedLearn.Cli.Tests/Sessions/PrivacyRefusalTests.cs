@@ -13,8 +13,8 @@ public class PrivacyRefusalTests
         { "FL5051", "preprocessing.rows", "\"none\"" },
         { "FL5101", "parties.1.data.schema", null }, // no schema declares no range
         { "FL5101", "parties.0.data.schema", null },
-        { "FL5106", "parties.0.ledger.budget", """{ "epsilon": 0.99, "delta": 0.001 }""" },
-        { "FL5106", "parties.1.ledger.budget", """{ "epsilon": 1, "delta": 0.0009 }""" },
+        { "FL5020", "parties.0.ledger.budget", """{ "epsilon": 0.99, "delta": 0.001 }""" },
+        { "FL5020", "parties.1.ledger.budget", """{ "epsilon": 1, "delta": 0.0009 }""" },
     };
 
     [Theory]
@@ -28,6 +28,7 @@ public class PrivacyRefusalTests
         Assert.Contains($"({id})", run.Error, StringComparison.Ordinal);
         Assert.Contains($"See docs/errors/{id}.md", run.Error, StringComparison.Ordinal);
         Assert.Empty(scene.Results);
+        Assert.Empty(scene.Ledgers);
     }
 
     [Fact]

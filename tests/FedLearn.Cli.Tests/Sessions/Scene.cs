@@ -43,10 +43,14 @@ internal sealed class Scene : IDisposable
 
     public string Folder => _folder.Path;
 
-    /// <summary>Every file but those the tests put there themselves, relative to the folder.</summary>
+    /// <summary>Every file but those the tests put there themselves, relative to the folder. Ledgers, which outlive the jobs that fail, are in <see cref="Ledgers"/>.</summary>
     public string[] Results => [.. Directory.GetFiles(Folder, "*", SearchOption.AllDirectories).Select(f => Path.GetRelativePath(Folder, f))
         .Where(f => f is not ("bank.csv" or "telco.csv" or "split.csv") && !f.EndsWith(".schema.json", StringComparison.Ordinal)
-            && !f.EndsWith("job.json", StringComparison.Ordinal) && !f.EndsWith(".party.json", StringComparison.Ordinal)).Order(StringComparer.Ordinal)];
+            && !f.EndsWith("job.json", StringComparison.Ordinal) && !f.EndsWith(".party.json", StringComparison.Ordinal)
+            && !f.Contains(".ledger.db", StringComparison.Ordinal)).Order(StringComparer.Ordinal)];
+
+    /// <summary>Ledgers and what lies beside them.</summary>
+    public string[] Ledgers => [.. Directory.GetFiles(Folder, "*.ledger.db*").Select(f => Path.GetFileName(f)!).Order(StringComparer.Ordinal)];
 
     public string At(string name) => Path.Combine(Folder, name);
 

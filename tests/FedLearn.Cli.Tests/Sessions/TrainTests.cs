@@ -19,6 +19,8 @@ public class TrainTests
     [InlineData("lbfgs")]
     [InlineData("sgd")]
     [InlineData("hdp-vfl")]
+    [InlineData("one-round")]
+    [InlineData("label-dp")]
     public async Task Train_EveryTransport_GivesTheSameModelAndDigest(string kind)
     {
         using var scene = new Scene();
@@ -26,7 +28,7 @@ public class TrainTests
         {
             "lbfgs" => [],
             "sgd" => Scene.Sgd(),
-            _ => Scene.Private(("privacy.testNoiseSeed", 11)),
+            _ => Scene.Private(("privacy.testNoiseSeed", 11), ("privacy.mode", kind)),
         };
         JsonObject memory = await TrainAsync(scene.Job(changes));
         string grpc = scene.Named("grpc.job.json", [.. changes, ("transport.kind", "grpc")]);

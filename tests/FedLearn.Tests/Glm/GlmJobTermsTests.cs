@@ -52,6 +52,10 @@ public class GlmJobTermsTests
         ["GlmPrivacyOptions.Unit"] = ("privacy", [j => j with { Privacy = j.Privacy with { Unit = PrivacyUnit.Label } }]),
         ["GlmPrivacyOptions.Share"] = ("privacy", [j => j with { Privacy = j.Privacy with { Share = 0.6 } }]),
         ["GlmPrivacyOptions.EvaluationShare"] = ("privacy", [j => j with { Privacy = j.Privacy with { EvaluationShare = 0.3 } }]),
+        ["GlmOneRoundOptions.ScoreClip"] = ("privacy", [j => j with { Privacy = j.Privacy with { OneRound = new() { ScoreClip = 1 } } }]),
+        ["GlmOneRoundOptions.Alpha"] = ("privacy", [j => j with { Privacy = j.Privacy with { OneRound = new() { Alpha = 2 } } }]),
+        ["GlmOneRoundOptions.GradientClip"] = ("privacy", [j => j with { Privacy = j.Privacy with { OneRound = new() { GradientClip = 3 } } }]),
+        ["GlmOneRoundOptions.LabelRate"] = ("privacy", [j => j with { Privacy = j.Privacy with { OneRound = new() { LabelRate = .3 } } }]),
         ["GlmPrivacyOptions.TestNoiseSeed"] = (null, [j => j with { Privacy = j.Privacy with { TestNoiseSeed = 1 } }]),
         ["PreprocessingOptions.Scaling"] = ("preprocessing", [j => j with { Preprocessing = j.Preprocessing! with { Scaling = Scaling.Rounded } }]),
         ["PreprocessingOptions.Rows"] = ("preprocessing", [j => j with { Preprocessing = j.Preprocessing! with { Rows = RowBound.Normalize } }]),
@@ -68,14 +72,14 @@ public class GlmJobTermsTests
     };
 
     /// <summary>Fields that hold other options.</summary>
-    private static readonly string[] Holders = ["GlmJob.Model", "GlmJob.Training", "GlmJob.Privacy", "GlmJob.Preprocessing", "GlmJob.Parties"];
+    private static readonly string[] Holders = ["GlmJob.Model", "GlmJob.Training", "GlmJob.Privacy", "GlmPrivacyOptions.OneRound", "GlmJob.Preprocessing", "GlmJob.Parties"];
 
     private static string Digest(GlmJob job) => Convert.ToHexString(GlmJobTerms.Of(job).TermsDigest.Span);
 
     [Fact]
     public void Fields_OfAllOptions_AreInTheTable()
     {
-        Type[] types = [typeof(GlmJob), typeof(GlmModelOptions), typeof(GlmTrainingOptions), typeof(GlmPrivacyOptions), typeof(GlmPartyOptions), typeof(PreprocessingOptions)];
+        Type[] types = [typeof(GlmJob), typeof(GlmModelOptions), typeof(GlmTrainingOptions), typeof(GlmPrivacyOptions), typeof(GlmOneRoundOptions), typeof(GlmPartyOptions), typeof(PreprocessingOptions)];
         IEnumerable<string> fields = types.SelectMany(type => type.GetProperties(BindingFlags.Public | BindingFlags.Instance).Select(p => $"{type.Name}.{p.Name}"));
         Assert.Equal(fields.Except(Holders).Order(), Fields.Keys.Order());
     }

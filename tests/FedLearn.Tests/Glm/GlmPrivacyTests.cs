@@ -1,5 +1,6 @@
 using System.Globalization;
 using FedLearn.Data;
+using FedLearn.Diagnostics;
 using FedLearn.Glm;
 using FedLearn.Privacy;
 
@@ -85,6 +86,36 @@ public class GlmPrivacyTests
         Assert.Equal(Epochs * Batches, charge.Messages);
         Assert.Equal(results[0].Privacy.Calibration!.Mu, Math.Sqrt(charge.MuSquared), 1e-12 * results[0].Privacy.Calibration!.Mu);
         Assert.Equal(("active", results[0].JobDigest), (charge.Party, charge.JobDigest));
+    }
+
+    /// <summary>A peer that breaks the protocol in round u: messages 0 to u have been kept, and the epochs they belong to are paid for.</summary>
+    [Theory]
+    [InlineData(0, 1)]
+    [InlineData(Batches - 1, 1)]
+    [InlineData(Batches, 2)]
+    [InlineData(Epochs * Batches - 1, Epochs)]
+    public async Task Train_FailsOnTheWay_IsChargedForTheEpochsItBegan(int round, int epochs)
+    {
+        var data = VerticalData.Random(3, "binomial", 60, 3, 2, 2);
+        GlmJob job = Job(data) with { Split = SplitRule.None };
+        job = Privacy(job with { Parties = [job.Parties[0], job.Parties[1]] }, p => p with { Evaluation = EvaluationDisclosure.None });
+        var ledger = new InMemoryLedger();
+        await Assert.ThrowsAsync<PeerException>(() => ScriptedPeer.TranscriptAsync(job, data.Inputs()[1] with { Ledger = ledger },
+            (now, size) => now == round ? new double[size + 1] : new double[size]));
+        LedgerEntry entry = Assert.Single(ledger.Entries);
+        Assert.Equal((ChargeState.Settled, (double)epochs / Epochs), (entry.State, entry.Share));
+    }
+
+    [Fact]
+    public async Task Train_FailsBeforeAnyMessage_CostsNothing()
+    {
+        var data = VerticalData.Random(3, "binomial", 60, 3, 2, 2);
+        GlmJob job = Job(data) with { Split = SplitRule.None };
+        job = job with { Parties = [job.Parties[0], job.Parties[1]] };
+        var ledger = new InMemoryLedger();
+        // The active party waits for scores, and the passive one sends too few.
+        await Assert.ThrowsAsync<PeerException>(() => ScriptedPeer.TranscriptAsync(job, data.Inputs()[0] with { Ledger = ledger }, (_, size) => new double[size + 1]));
+        Assert.Equal((ChargeState.Settled, 0.0), (ledger.Entries[0].State, ledger.Entries[0].Share));
     }
 
     /// <summary>Plain loops over what each party heard give its weights and, but for noise, what it said: the active party uses its clean residuals,

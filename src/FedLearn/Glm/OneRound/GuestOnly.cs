@@ -1,0 +1,38 @@
+using FedLearn.Evaluation;
+using FedLearn.Privacy;
+
+namespace FedLearn.Glm;
+
+/// <summary>What the active party reaches with its own features alone. Next to it a private result shows whether it was worth its privacy.</summary>
+/// <param name="Train">On the training rows.</param>
+/// <param name="Test">On the test rows; null without any.</param>
+public sealed record GuestOnlyMetrics(MetricSet Train, MetricSet? Test);
+
+/// <summary>The active party's own model. It needs nobody, releases nothing and costs nothing.</summary>
+internal static class GuestOnly
+{
+    /// <summary>Length of the gradient, relative to the first, that is short enough for four digits of a metric.</summary>
+    private const double Accuracy = 1e-4;
+
+    /// <summary>Fits on the training rows with penalty <see cref="OneRoundRefit.Penalty"/>, and measures.</summary>
+    public static GuestOnlyMetrics Fit(IGlmFamily family, LinearPart train, LinearPart test, double[] trainLabels, double[] testLabels)
+    {
+        NewtonResult fit = NewtonSolver.Minimise(train, OneRoundRefit.Penalty, (a, first, second) =>
+        {
+            family.Residuals(a, trainLabels, first);
+            family.Curvatures(a, trainLabels, second);
+        }, 0, Accuracy);
+        double[] scores = new double[test.Rows];
+        test.Scores(0, fit.Weights, scores);
+        return new GuestOnlyMetrics(Measure(family, fit.Scores, trainLabels), test.Rows == 0 ? null : Measure(family, scores, testLabels));
+    }
+
+    /// <summary>The metrics of a family.</summary>
+    public static MetricSet Measure(IGlmFamily family, double[] scores, double[] labels) => family.ProvedBounds switch
+    {
+        GlmFamilyKind.Binomial => MetricSet.ForBinomial(scores, labels),
+        GlmFamilyKind.Poisson => MetricSet.ForPoisson(scores, labels),
+        GlmFamilyKind.Gaussian => MetricSet.ForGaussian(scores, labels),
+        _ => new MetricSet(),
+    };
+}

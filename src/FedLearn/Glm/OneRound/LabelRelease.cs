@@ -1,0 +1,114 @@
+using System.Globalization;
+using System.Runtime.InteropServices;
+using System.Security.Cryptography;
+using System.Text.Json.Nodes;
+using FedLearn.Data;
+using FedLearn.Privacy;
+
+namespace FedLearn.Glm;
+
+/// <summary>The active party's labels, released once: drawn for every row of its table, kept in its ledger together with their charge, and sent again
+/// by later jobs free of charge, over whatever common rows those have.</summary>
+internal sealed class LabelRelease(GlmPlan plan, GlmPartyInput input, GlmPartyOptions options, GlmAccount account)
+{
+    private int[]? _places;
+
+    /// <summary>Whether an earlier job drew the labels.</summary>
+    public bool Reused { get; private set; }
+
+    /// <summary>What both sides know of the randomised response.</summary>
+    public static RandomizedResponse ResponseOf(GlmPlan plan) =>
+        new(plan.BudgetOf(plan.Job.Parties.First(p => p.Party.Role == Coordination.PartyRole.Active))!.Epsilon);
+
+    /// <summary>Mechanism of continuous or count labels.</summary>
+    public NoisyTargetMechanism Mechanism()
+    {
+        PrivacyBudget budget = plan.BudgetOf(options)!;
+        (double low, double high) = options.LabelRange!.Value;
+        return new NoisyTargetMechanism(low, high, budget.Epsilon, budget.Delta);
+    }
+
+    /// <summary>Refuses what the party's budget does not allow, before a peer is met.</summary>
+    public void Check()
+    {
+        bool labelsOnly = plan.Mode == PrivacyMode.LabelDp;
+        if (plan.Family.ProvedBounds == GlmFamilyKind.Binomial)
+        {
+            RandomizedResponse response = ResponseOf(plan);
+            PrivacyUnit unit = labelsOnly ? PrivacyUnit.Label : PrivacyUnit.Record;
+            if (account.Ledger.Find(account.Party, KeyOf(response, unit)) is null)
+                account.Check("randomised response: labels", unit, response.Epsilon, 0);
+            return;
+        }
+
+        NoisyTargetMechanism mechanism = Mechanism();
+        if (account.Ledger.Find(account.Party, KeyOf(mechanism)) is null)
+            account.Check("gaussian: labels", PrivacyUnit.Record, 0, mechanism.Mu * mechanism.Mu);
+    }
+
+    /// <summary>Randomised 0/1 labels of some rows of the table.</summary>
+    /// <param name="response">The mechanism.</param>
+    /// <param name="rows">Rows of the table.</param>
+    /// <param name="unit">What the charge protects: the record when nothing else of it is released, else the label.</param>
+    public Released<RandomizedLabels> Randomized(RandomizedResponse response, int[] rows, PrivacyUnit unit)
+    {
+        string key = KeyOf(response, unit);
+        Keep(key, unit, "randomised response: labels", new JsonObject { ["epsilon"] = response.Epsilon, ["flipProbability"] = response.OtherProbability },
+            response.Epsilon, 0, () => response.Randomize([.. Ordered().Select(y => (byte)plan.Family.Canonical(y))],
+                plan.Job.Privacy.TestNoiseSeed is { } seed ? new TestUniform(seed, account.Party + "\0labels") : new CsprngUniform()));
+        return response.Release(account.Ledger, account.Party, key, Places(rows));
+    }
+
+    /// <summary>Noisy labels of some rows of the table.</summary>
+    /// <param name="mechanism">The mechanism.</param>
+    /// <param name="rows">Rows of the table.</param>
+    public Released<NoisyTargets> Noisy(NoisyTargetMechanism mechanism, int[] rows)
+    {
+        string key = KeyOf(mechanism);
+        Keep(key, PrivacyUnit.Record, "gaussian: labels", new JsonObject { ["mu"] = mechanism.Mu, ["sigmaCharged"] = mechanism.Sigma, ["sensitivity"] = mechanism.High - mechanism.Low },
+            0, mechanism.Mu * mechanism.Mu, () => mechanism.Randomize([.. Ordered()], account.Noise(account.Party + "\0labels")));
+        return mechanism.Release(account.Ledger, account.Party, key, input.Table.Ids.Count, Places(rows));
+    }
+
+    // Labels paid for as a part of their records serve for labels too, not the other way round.
+    private string KeyOf(RandomizedResponse response, PrivacyUnit unit)
+    {
+        string description = string.Create(CultureInfo.InvariantCulture, $"randomised response, 2 classes, epsilon {response.Epsilon:R}"), key = Key(PrivacyUnit.Record, description);
+        return unit == PrivacyUnit.Label && account.Ledger.Find(account.Party, key) is null ? Key(unit, description) : key;
+    }
+
+    private string KeyOf(NoisyTargetMechanism mechanism) =>
+        Key(PrivacyUnit.Record, string.Create(CultureInfo.InvariantCulture, $"gaussian, range {mechanism.Low:R} to {mechanism.High:R}, sigma {mechanism.Sigma:R}"));
+
+    private void Keep(string key, PrivacyUnit unit, string name, JsonObject parameters, double pureEpsilon, double muSquared, Func<byte[]> draw)
+    {
+        Reused = account.Ledger.Find(account.Party, key) is not null;
+        // Charge and labels are written in one step: neither can exist without the other.
+        if (!Reused)
+            account.Reserve(name, parameters, unit, 1, pureEpsilon, muSquared, new KeptRelease(key, draw()));
+    }
+
+    // Labels are kept in the order of the ids' digests, so that a table with its rows in another order finds its own.
+    private IEnumerable<double> Ordered() => RowIds.Order(input.Table.Ids, 0).Rows.Select(row => input.Table.Labels![row]);
+
+    private int[] Places(int[] rows)
+    {
+        if (_places is null)
+        {
+            int[] order = RowIds.Order(input.Table.Ids, 0).Rows;
+            _places = new int[order.Length];
+            for (int i = 0; i < order.Length; i++)
+                _places[order[i]] = i;
+        }
+
+        return [.. rows.Select(row => _places[row])];
+    }
+
+    /// <summary>The same key means the same people, the same labels and the same mechanism; labels drawn with test noise are never taken for others.</summary>
+    private string Key(PrivacyUnit unit, string mechanism)
+    {
+        string labels = Convert.ToHexStringLower(SHA256.HashData(MemoryMarshal.AsBytes<double>([.. Ordered()])));
+        string noise = plan.Job.Privacy.TestNoiseSeed is { } seed ? string.Create(CultureInfo.InvariantCulture, $"test noise {seed}") : "secure";
+        return $"labels/1; {mechanism}; {unit}; {noise}; {account.DataSet.Fingerprint}; {labels}";
+    }
+}

@@ -1,0 +1,120 @@
+using System.Numerics.Tensors;
+using FedLearn.Evaluation;
+using FedLearn.Privacy;
+using FedLearn.Protocol;
+
+namespace FedLearn.Glm;
+
+/// <summary>The active party's side of one-round training: labels out, noisy scores in, and a fit of its own features beside them.</summary>
+internal sealed class OneRoundActive(GlmWork work, IReadOnlyList<IPartyChannel> passives, LabelRelease labels, int[] trainRows, double[] trainLabels, double[] testLabels)
+{
+    private readonly GlmPlan _plan = work.Plan;
+    private readonly RoundClock _clock = new(work);
+
+    private bool Binary => _plan.Family.ProvedBounds == GlmFamilyKind.Binomial;
+
+    public async Task<GlmTraining> RunAsync(CancellationToken cancellationToken)
+    {
+        int n = work.Train.Rows;
+        GlmPeerLink? link = null;
+        GlmPrivacyStatement statement = OneRoundClaims.Nothing(_plan);
+        double[]? offsets = null;
+        double kappa = 1;
+        if (passives.Count > 0)
+        {
+            (double center, statement) = await SendLabelsAsync(cancellationToken).ConfigureAwait(false);
+            (double[] scores, double variance) = await ReceiveScoresAsync(cancellationToken).ConfigureAwait(false);
+            double ks = _plan.Job.Privacy.OneRound.ScoreClip, scale = 1;
+            if (_plan.Job.Parties.First(p => p.Party.Name == work.Party).LabelRange is { } range && !Binary)
+            {
+                scale = (range.High - range.Low) / 4;                                                   // v: scores are in its units
+                if (_plan.Family.ProvedBounds == GlmFamilyKind.Poisson)
+                    link = new GlmPeerLink(center, (range.High - range.Low) / 1000);
+            }
+
+            PosteriorShare share = OneRoundRefit.Share(work.Train, scores, variance, passives.Count * ks * ks, cancellationToken);
+            offsets = share.Mean;
+            TensorPrimitives.Multiply(offsets, scale, offsets);
+            link?.Apply(offsets);
+            if (Binary)
+                kappa = OneRoundRefit.Attenuation(share.Variance);
+        }
+
+        double[] weights = OneRoundRefit.Fit(work.Train, _plan.Family, trainLabels, offsets, kappa, cancellationToken: cancellationToken);
+        GlmTiming timing = _clock.Stop(1);
+        work.CheckFinite(1, weights);
+        work.Report(1, null);
+
+        // The training metrics are those of the noisy scores; nothing more is asked of the passive parties.
+        double[] train = new double[n];
+        work.Train.Scores(0, weights, train);
+        if (offsets is not null)
+            TensorPrimitives.Add(train, offsets, train);
+        TensorPrimitives.Multiply(train, kappa, train);
+        return new GlmTraining(weights, GlmStopReason.Converged, timing)
+        {
+            TrainMetrics = GuestOnly.Measure(_plan.Family, train, trainLabels),
+            TestMetrics = await TestAsync(weights, link, cancellationToken).ConfigureAwait(false),
+            Statement = statement,
+            PeerLink = link,
+        };
+    }
+
+    /// <summary>Sends every passive party the same released labels; returns their public centre.</summary>
+    private async Task<(double Center, GlmPrivacyStatement Statement)> SendLabelsAsync(CancellationToken cancellationToken)
+    {
+        double? declared = _plan.Job.Privacy.OneRound.LabelRate;
+        if (Binary)
+        {
+            RandomizedResponse response = LabelRelease.ResponseOf(_plan);
+            Released<RandomizedLabels> bits = labels.Randomized(response, trainRows, PrivacyUnit.Record);
+            foreach (IPartyChannel passive in passives)
+                await _clock.WaitAsync(passive.SendAsync(0, bits, cancellationToken)).ConfigureAwait(false);
+            return (declared ?? OneRoundColumn.ShareOf(response, bits.Payload.Classes.Span), OneRoundClaims.Randomized(_plan, work.Party, response, labels.Reused));
+        }
+
+        NoisyTargetMechanism mechanism = labels.Mechanism();
+        Released<NoisyTargets> targets = labels.Noisy(mechanism, trainRows);
+        Released<Scalars> range = Disclosure.Unprotected(new Scalars(ScalarsKind.Agreement, new[] { mechanism.Low, mechanism.High }), "agreement: declared label range");
+        foreach (IPartyChannel passive in passives)
+        {
+            await _clock.WaitAsync(passive.SendAsync(0, range, cancellationToken)).ConfigureAwait(false);
+            await _clock.WaitAsync(passive.SendAsync(0, targets, cancellationToken)).ConfigureAwait(false);
+        }
+
+        return (declared ?? OneRoundColumn.CenterOf(mechanism.Low, mechanism.High, targets.Payload.Values.Span), OneRoundClaims.Noisy(_plan, work.Party, mechanism, labels.Reused));
+    }
+
+    private async Task<(double[] Scores, double Variance)> ReceiveScoresAsync(CancellationToken cancellationToken)
+    {
+        double[] sum = new double[work.Train.Rows];
+        double variance = 0;
+        foreach (IPartyChannel passive in passives)
+        {
+            Scores scores = await _clock.WaitAsync(passive.ReceiveAsync<Scores>(0, sum.Length, cancellationToken)).ConfigureAwait(false);
+            double sigma = OneRoundPassive.NoiseOf(scores, passive.RemoteParty);
+            variance += sigma * sigma;
+            TensorPrimitives.Add(sum, scores.Values.Span, sum);
+        }
+
+        return (sum, variance);
+    }
+
+    private async Task<MetricSet?> TestAsync(double[] weights, GlmPeerLink? link, CancellationToken cancellationToken)
+    {
+        if (work.Test.Rows == 0 || (passives.Count > 0 && !_plan.SendsTestScores))
+            return null;
+        double[] scores = new double[work.Test.Rows], peers = new double[work.Test.Rows];
+        work.Test.Scores(0, weights, scores);
+        foreach (IPartyChannel passive in passives)
+        {
+            Scores theirs = await passive.ReceiveAsync<Scores>(1, scores.Length, cancellationToken).ConfigureAwait(false);
+            TensorPrimitives.Add(peers, theirs.Values.Span, peers);
+        }
+
+        link?.Apply(peers);
+        TensorPrimitives.Add(scores, peers, scores);
+        work.CheckFinite(1, scores);
+        return GuestOnly.Measure(_plan.Family, scores, testLabels);
+    }
+}

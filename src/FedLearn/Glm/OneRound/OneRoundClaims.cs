@@ -1,0 +1,95 @@
+using System.Globalization;
+using FedLearn.Data;
+using FedLearn.Privacy;
+
+namespace FedLearn.Glm;
+
+/// <summary>Words for what was proved of the modes one-round and label-dp, and for nothing more.</summary>
+internal static class OneRoundClaims
+{
+    private const string ClipBias = "scores, and continuous labels with their noise, are clipped: the model is biased towards the middle, which is the price of one bounded message";
+
+    /// <summary>A party that met nobody.</summary>
+    public static GlmPrivacyStatement Nothing(GlmPlan plan) => new() { Mode = plan.Mode, SecureNoise = plan.Job.Privacy.TestNoiseSeed is null };
+
+    /// <summary>The active party's randomised labels.</summary>
+    public static GlmPrivacyStatement Randomized(GlmPlan plan, string party, RandomizedResponse response, bool reused) => Statement(plan, new PrivacyBudget(response.Epsilon, 0),
+        new OneRoundStatement { FlipProbability = response.OtherProbability, LabelsReused = reused }, Text(
+            $"training messages only: the randomised labels, all that '{party}' sends of its table, are ({response.Epsilon:R}, 0)-differentially private for replacing one row of its table, features and label, against all other parties together, the ids being public{NearlyPlain(response)}"),
+        Reuse(reused));
+
+    /// <summary>The active party's noisy labels.</summary>
+    public static GlmPrivacyStatement Noisy(GlmPlan plan, string party, NoisyTargetMechanism mechanism, bool reused)
+    {
+        PrivacyBudget budget = plan.BudgetOf(plan.Job.Parties.First(p => p.Party.Name == party))!;
+        return Statement(plan, budget, new OneRoundStatement { LabelSigma = mechanism.Sigma, LabelMu = mechanism.Mu, LabelsReused = reused }, Text(
+            $"training messages only: the noisy labels, all that '{party}' sends of its table, are ({budget.Epsilon:R}, {budget.Delta:R})-differentially private (mu = {mechanism.Mu:G6}) for replacing one row of its table, features and label, against all other parties together, the ids and the declared range of the label being public"),
+            [.. Reuse(reused), ClipBias]);
+    }
+
+    /// <summary>A passive party's scores.</summary>
+    public static GlmPrivacyStatement Scores(GlmPlan plan, string party, PrivacyBudget budget, OneRoundCalibration calibration, double? flip, double? labelSigma,
+        bool scalingFromData, int testRows)
+    {
+        string scope = testRows == 0 || !plan.SendsTestScores ? "training messages only"
+            : calibration.WeightNoise is null ? $"training messages only; scores disclosed for {testRows} evaluation rows are outside this claim"
+            : $"training messages, final weights and all later scores of training rows; the features of {testRows} evaluation rows themselves are outside this claim";
+        string scaling = scalingFromData ? " and on scaling constants taken from the data" : " and declared preprocessing";
+        var warnings = new List<string>(calibration.Warnings) { ClipBias };
+        if (plan.PreprocessingOptions.Scaling == Scaling.None)
+            warnings.Add("preprocessing.scaling is none: the claim assumes that the columns were prepared without looking at the private rows");
+        return Statement(plan, budget, new OneRoundStatement { FlipProbability = flip, LabelSigma = labelSigma, Calibration = calibration }, Text(
+            $"{scope}: all messages of '{party}' together are ({budget.Epsilon:R}, {budget.Delta:R})-differentially private (mu = {calibration.Mu:G6}) for replacing one row of its table, against all other parties together, the ids being public; conditional on public numbers (rows, centre and scale of the label, penalty, gradient and score clip){scaling}"),
+            warnings);
+    }
+
+    /// <summary>The active party's labels in mode label-dp.</summary>
+    public static GlmPrivacyStatement LabelsOnly(GlmPlan plan, string party, RandomizedResponse response, bool reused) => Statement(plan, new PrivacyBudget(response.Epsilon, 0),
+        new OneRoundStatement { FlipProbability = response.OtherProbability, LabelsReused = reused }, Text(
+            $"labels only; features of every party unprotected: all training messages together are ({response.Epsilon:R}, 0)-differentially private for changing the label of one row of '{party}', against all other parties together{NearlyPlain(response)}"),
+        [.. Reuse(reused), "features of every party are unprotected: scores and residuals crossed as they are"]);
+
+    /// <summary>A passive party in mode label-dp.</summary>
+    public static GlmPrivacyStatement Unprotected(GlmPlan plan, string party) => Nothing(plan) with
+    {
+        Claims = [$"no claim: the mode is label-dp, so the messages of '{party}' are disclosed and its features are unprotected"],
+    };
+
+    /// <summary>A statement with what the ledger says once the run has ended.</summary>
+    public static GlmPrivacyStatement Settled(GlmPrivacyStatement statement, GlmAccount account, PrivacyTotal? spent)
+    {
+        if (statement.OneRound is not { } released)
+            return statement;
+        var warnings = new List<string>(statement.Warnings);
+        if (account.Ledger.Warning is { } warning)
+            warnings.Add(warning);
+        if (released.LabelsReused == true)
+            spent = account.Ledger.Spent(account.Party, account.DataSet, statement.Mode == PrivacyMode.LabelDp ? PrivacyUnit.Label : PrivacyUnit.Record);
+        else if (spent is null)
+            warnings.Add("the end of this run could not be written to the ledger, where it stays charged in full");
+        return statement with { Spent = spent, Warnings = warnings };
+    }
+
+    private static string NearlyPlain(RandomizedResponse response) => response.Epsilon >= 5
+        ? Text($"; at this epsilon a label is flipped with probability {response.OtherProbability:G2} only: what is sent is nearly the plain label") : "";
+
+    private static IEnumerable<string> Reuse(bool reused) => reused
+        ? ["the released labels were drawn by an earlier job over the same table and are sent again: they cost nothing more"] : [];
+
+    private static GlmPrivacyStatement Statement(GlmPlan plan, PrivacyBudget budget, OneRoundStatement released, string claim, IEnumerable<string> warnings)
+    {
+        bool test = plan.Job.Privacy.TestNoiseSeed is not null;
+        return new GlmPrivacyStatement
+        {
+            Mode = plan.Mode,
+            OneRound = released,
+            Budget = budget,
+            SecureNoise = !test,
+            Claims = test ? [GlmClaims.TestNoiseNotice] : [claim],
+            Warnings = test ? [GlmClaims.TestNoiseNotice, .. warnings]
+                : released.Calibration is null && released.LabelSigma is null ? [.. warnings] : [.. warnings, CsprngNoise.AccuracyStatement],
+        };
+    }
+
+    private static string Text(FormattableString text) => text.ToString(CultureInfo.InvariantCulture);
+}

@@ -1,0 +1,100 @@
+using System.Numerics.Tensors;
+using System.Text.Json.Nodes;
+using FedLearn.Numerics;
+using FedLearn.Parties;
+using FedLearn.Privacy;
+using FedLearn.Protocol;
+
+namespace FedLearn.Glm;
+
+/// <summary>A passive party's side of one-round training: a clipped ridge regression of the released labels on its own features, and its scores with noise, once.</summary>
+internal sealed class OneRoundPassive(GlmWork work, IPartyChannel active, GlmAccount account, GlmPartyOptions options, bool scalingFromData)
+{
+    private readonly GlmPlan _plan = work.Plan;
+    private readonly RoundClock _clock = new(work);
+
+    /// <summary>Deviation of the noise on lattice integers; numbers that are none have no noise to speak of.</summary>
+    /// <exception cref="Diagnostics.PeerException">FL4021: they are not lattice integers.</exception>
+    public static double NoiseOf(VectorPayload values, string remote) => values.Lattice is { } lattice ? lattice.Step * INoiseSource.LatticeScale
+        : throw ProtocolErrors.Peer(GlmOneRoundErrors.NotNoisy, remote, "round 0", "sent numbers without lattice noise where one-round training sends noisy ones.",
+            "Check that both parties run the same release of the software.");
+
+    public async Task<GlmTraining> RunAsync(CancellationToken cancellationToken)
+    {
+        (OneRoundColumn column, double[] targets, double? flip, double? labelSigma) = await ReceiveLabelsAsync(cancellationToken).ConfigureAwait(false);
+
+        // Every number that the noise rests on is fixed before the features are used.
+        PrivacyBudget budget = _plan.BudgetOf(options)!;
+        bool charged = _plan.Job.Privacy.Evaluation == EvaluationDisclosure.Charged;
+        OneRoundCalibration calibration = OneRoundCalibration.Calibrate(OneRoundRules.Parameters(_plan, work.Train.Rows, work.Train.Dimension, column),
+            budget.Epsilon, budget.Delta, charged ? _plan.Job.Privacy.EvaluationShare : 0);
+        NewtonResult fit = ClippedRidge.Fit(work.Train, targets, calibration.Parameters, 0, cancellationToken);
+
+        double[] scores = fit.Scores;
+        VectorKernels.Clip(scores, calibration.Parameters.ScoreClip);
+        IPrivacyReservation reservation = account.Reserve(charged ? "gaussian: training scores and final weights" : "gaussian: training scores", new JsonObject
+        {
+            ["mu"] = calibration.Mu,
+            ["sigmaCharged"] = calibration.SigmaCharged,
+            ["sensitivity"] = calibration.Parameters.Sensitivity,
+        }, PrivacyUnit.Record, 1, 0, calibration.Mu * calibration.Mu);
+        var mechanism = new GaussianMechanism(calibration.ScoreNoise, account.Noise(work.Party), reservation);
+        await _clock.WaitAsync(active.SendAsync(0, mechanism.Release(new Scores(scores), "training scores"), cancellationToken)).ConfigureAwait(false);
+
+        double[] weights = fit.Weights;
+        // From here on the party knows and uses the noisy weights alone.
+        if (calibration.WeightNoise is { } noise)
+            new GaussianMechanism(noise, account.Noise(work.Party + "\0weights"), reservation).Perturb(weights, "final weights");
+        if (labelSigma is not null)
+            TensorPrimitives.Multiply(weights, column.Scale, weights);                                  // predictions are in units of the label
+        GlmTiming timing = _clock.Stop(1);
+        work.CheckFinite(1, weights);
+        work.Report(1, null);
+
+        int testRows = work.Test.Rows;
+        if (testRows > 0 && _plan.SendsTestScores)
+        {
+            double[] test = new double[testRows];
+            work.Test.Scores(0, weights, test);
+            await active.SendAsync(1, Disclosure.Unprotected(new Scores(test), "evaluation: test rows"), cancellationToken).ConfigureAwait(false);
+        }
+
+        return new GlmTraining(weights, GlmStopReason.Converged, timing)
+        {
+            Statement = OneRoundClaims.Scores(_plan, work.Party, budget, calibration, flip, labelSigma, scalingFromData, testRows),
+        };
+    }
+
+    private async Task<(OneRoundColumn Column, double[] Targets, double? Flip, double? Sigma)> ReceiveLabelsAsync(CancellationToken cancellationToken)
+    {
+        int n = work.Train.Rows;
+        double? declared = _plan.Job.Privacy.OneRound.LabelRate;
+        if (_plan.Family.ProvedBounds == GlmFamilyKind.Binomial)
+        {
+            RandomizedResponse response = LabelRelease.ResponseOf(_plan);
+            RandomizedLabels bits = await _clock.WaitAsync(active.ReceiveAsync<RandomizedLabels>(0, n, cancellationToken)).ConfigureAwait(false);
+            if (bits.Classes.Span.ContainsAnyExceptInRange((byte)0, (byte)1))
+                throw ProtocolErrors.Peer(GlmOneRoundErrors.NotAClass, active.RemoteParty, "round 0", "sent a randomised label other than 0 and 1.",
+                    "Check that both parties run the same release of the software.");
+            OneRoundColumn column = OneRoundColumn.OfClass(response, declared ?? OneRoundColumn.ShareOf(response, bits.Classes.Span));
+            (double no, double yes) = (column.Target(response.Debias(false)), column.Target(response.Debias(true)));
+            double[] targets = new double[n];
+            for (int i = 0; i < n; i++)
+                targets[i] = bits.Classes.Span[i] == 1 ? yes : no;
+            return (column, targets, response.OtherProbability, null);
+        }
+
+        Scalars range = await _clock.WaitAsync(ChannelGuard.ReceiveScalarsAsync(active, 0, ScalarsKind.Agreement, 2, cancellationToken)).ConfigureAwait(false);
+        (double low, double high) = (range.Values.Span[0], range.Values.Span[1]);
+        NoisyTargets noisy = await _clock.WaitAsync(active.ReceiveAsync<NoisyTargets>(0, n, cancellationToken)).ConfigureAwait(false);
+        double sigma = NoiseOf(noisy, active.RemoteParty);
+        if (!(low < high) || !double.IsFinite(high - low) || (declared is { } rate && !(rate >= low && rate <= high)))
+            throw ProtocolErrors.Peer(GlmOneRoundErrors.NotNoisy, active.RemoteParty, "round 0", "declared no legal range of the label, or one without privacy.oneRound.labelRate.",
+                "Mend data.labelRange at the active party, or the rate.");
+        OneRoundColumn scaled = OneRoundColumn.OfRange(low, high, sigma, declared ?? OneRoundColumn.CenterOf(low, high, noisy.Values.Span));
+        double[] t = noisy.Values.ToArray();
+        for (int i = 0; i < n; i++)
+            t[i] = scaled.Target(t[i]);
+        return (scaled, t, null, sigma);
+    }
+}

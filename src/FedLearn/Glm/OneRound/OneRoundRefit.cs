@@ -1,0 +1,130 @@
+using System.Numerics.Tensors;
+using FedLearn.Diagnostics;
+
+namespace FedLearn.Glm;
+
+/// <summary>What the active party knows of the others' share of each row's linear predictor.</summary>
+/// <param name="Mean">Its posterior mean, shape [n].</param>
+/// <param name="Variance">Its posterior variance, the same for every row.</param>
+/// <param name="Signal">Variance tau^2 of the share beyond what the party's own features explain.</param>
+internal sealed record PosteriorShare(double[] Mean, double Variance, double Signal);
+
+/// <summary>The active party's local fits: of its own features to the others' noisy scores, and of its own model beside them. Nothing of it is sent.</summary>
+internal static class OneRoundRefit
+{
+    /// <summary>Penalty of the active party's own model.</summary>
+    public const double Penalty = 1e-4;
+
+    private const int Folds = 3;
+    private const double FitTolerance = 1e-8;
+
+    /// <summary>Prior variances of m that cross-validation chooses from, as shares of the largest that clipped scores allow.</summary>
+    private static readonly double[] Shares = [1, 1e-1, 1e-2, 1e-3, 1e-4, 1e-6];
+
+    /// <summary>Posterior mean of the others' share: scores s = share + noise, share = m(x) + N(0, tau^2), m a ridge regression of s on the own features.</summary>
+    /// <param name="part">Own rows.</param>
+    /// <param name="scores">Sum of the noisy scores received, shape [n].</param>
+    /// <param name="variance">Variance of their noise together.</param>
+    /// <param name="largest">Largest variance that the share can have: ks^2 for each passive party, since |score| is at most ks.</param>
+    /// <param name="cancellationToken">Stops.</param>
+    public static PosteriorShare Share(LinearPart part, double[] scores, double variance, double largest, CancellationToken cancellationToken)
+    {
+        double[] mean = Ridge(part, scores, BestPenalty(part, scores, variance, largest, cancellationToken), null, 1e-6, cancellationToken).Scores;
+        double signal = Math.Clamp(MeanSquare(scores, mean, 0, scores.Length) - variance, 0, largest / 2), rho = signal / (signal + variance);
+        if (!(rho >= 0))
+            rho = 0;                                                                                    // no signal and no noise
+        for (int i = 0; i < mean.Length; i++)
+            mean[i] = (1 - rho) * mean[i] + rho * scores[i];
+        return new PosteriorShare(mean, signal * (1 - rho), signal);
+    }
+
+    /// <summary>Fits (1/sum u) sum u_i l(kappa (x_i.w + o_i), y_i) + (penalty/2)|w|^2.</summary>
+    /// <param name="part">Own rows.</param>
+    /// <param name="family">Family.</param>
+    /// <param name="labels">Canonical labels, shape [n].</param>
+    /// <param name="offsets">Offsets o, shape [n]; null for zeros.</param>
+    /// <param name="kappa">Attenuation of the linear predictor, by the uncertainty of the offsets; 1 for none.</param>
+    /// <param name="weights">Sample weights u, at least 0 and not all 0, shape [n]; null for ones.</param>
+    /// <param name="penalty">Penalty.</param>
+    /// <param name="cancellationToken">Stops.</param>
+    /// <exception cref="InternalFailureException">FL6103: the fit did not converge.</exception>
+    public static double[] Fit(LinearPart part, IGlmFamily family, double[] labels, double[]? offsets, double kappa, double[]? weights = null,
+        double penalty = Penalty, CancellationToken cancellationToken = default)
+    {
+        double[] z = new double[part.Rows];
+        double scale = weights is null ? 1 : part.Rows / TensorPrimitives.Sum<double>(weights);
+        void Loss(ReadOnlySpan<double> a, Span<double> first, Span<double> second)
+        {
+            if (offsets is null)
+                a.CopyTo(z);
+            else
+                TensorPrimitives.Add(a, offsets, z);
+            TensorPrimitives.Multiply(z, kappa, z);
+            family.Residuals(z, labels, first);
+            family.Curvatures(z, labels, second);
+            TensorPrimitives.Multiply(first, kappa * scale, first);
+            TensorPrimitives.Multiply(second, kappa * kappa * scale, second);
+            if (weights is null)
+                return;
+            TensorPrimitives.Multiply(first, weights, first);
+            TensorPrimitives.Multiply(second, weights, second);
+        }
+
+        // Relative to the first gradient as well: a label in large units has a large one.
+        NewtonResult result = NewtonSolver.Minimise(part, penalty, Loss, FitTolerance, FitTolerance, null, cancellationToken);
+        return result.Converged ? result.Weights : throw new InternalFailureException(GlmOneRoundErrors.RefitFailed, "active party's own fit",
+            "it did not converge.", "Look for columns of extreme size; preprocessing.rows clip or normalize bounds them.");
+    }
+
+    /// <summary>kappa = 1/sqrt(1 + pi variance/8): the mean of a sigmoid over a normal offset is nearly a sigmoid of the shrunk mean (MacKay 1992).</summary>
+    public static double Attenuation(double variance) => 1 / Math.Sqrt(1 + Math.PI * variance / 8);
+
+    private static double BestPenalty(LinearPart part, double[] scores, double variance, double largest, CancellationToken cancellationToken)
+    {
+        int n = scores.Length;
+        double best = 0, least = double.PositiveInfinity;
+        double[] used = new double[n];
+        foreach (double share in Shares)
+        {
+            // Coefficients of prior variance v give x.b that variance on rows of length 1, and the penalty noise/(n v).
+            double penalty = Math.Max(variance / (n * share * largest), 1e-8), error = 0;
+            if (n < 2 * Folds)
+                return penalty;
+            for (int fold = 0; fold < Folds; fold++)
+            {
+                // Rows are in the order of the digests of their ids: a run of them is a random sample.
+                int start = (int)((long)n * fold / Folds), end = (int)((long)n * (fold + 1) / Folds);
+                used.AsSpan().Fill(1);
+                used.AsSpan(start, end - start).Clear();
+                error += MeanSquare(scores, Ridge(part, scores, penalty, used, 1e-3, cancellationToken).Scores, start, end) * (end - start);
+            }
+
+            if (error < least)
+                (best, least) = (penalty, error);
+        }
+
+        return best;
+    }
+
+    private static NewtonResult Ridge(LinearPart part, double[] targets, double penalty, double[]? used, double relative, CancellationToken cancellationToken) =>
+        NewtonSolver.Minimise(part, penalty, (a, first, second) =>
+        {
+            TensorPrimitives.Subtract(a, targets, first);
+            if (used is null)
+            {
+                second.Fill(1);
+                return;
+            }
+
+            TensorPrimitives.Multiply(first, used, first);
+            used.CopyTo(second);
+        }, 0, relative, null, cancellationToken);
+
+    private static double MeanSquare(double[] values, double[] means, int start, int end)
+    {
+        double sum = 0;
+        for (int i = start; i < end; i++)
+            sum += (values[i] - means[i]) * (values[i] - means[i]);
+        return sum / Math.Max(1, end - start);
+    }
+}

@@ -1,0 +1,77 @@
+using FedLearn.Data;
+using FedLearn.Diagnostics;
+using FedLearn.Privacy;
+
+namespace FedLearn.Glm;
+
+/// <summary>What the modes one-round and label-dp admit, checked before any data is touched.</summary>
+internal static class OneRoundRules
+{
+    public static void Check(GlmPlan plan)
+    {
+        GlmJob job = plan.Job;
+        if (job.Model.Family.ProvedBounds is null)
+            throw Refused(GlmErrors.FamilyNotPrivate, "model.family", $"the family '{job.Model.Family.Name}' has no proved sensitivity bounds.",
+                "Use gaussian, binomial or poisson, or privacy.mode none.");
+        if (job.Privacy.Adjacency != Adjacency.ReplaceOne)
+            throw Refused(GlmOneRoundErrors.AdjacencyNotProved, "privacy.adjacency", "the claims of this mode are about replacing a row, which is the stronger promise.",
+                "Leave adjacency out.");
+        bool labelsOnly = plan.Mode == PrivacyMode.LabelDp;
+        if (labelsOnly)
+            CheckLabelDp(plan);
+        else
+            CheckOneRound(plan);
+        foreach (GlmPartyOptions party in job.Parties)
+        {
+            PrivacyBudget budget = plan.BudgetOf(party)
+                ?? throw Refused(GlmErrors.BudgetMissing, $"party '{party.Party.Name}'", "no epsilon is given.", "Set privacy.epsilon and, in mode one-round, privacy.delta.");
+            if (labelsOnly)
+                _ = new RandomizedResponse(budget.Epsilon);
+            else
+                HdpVflCalibration.CheckBudget(budget.Epsilon, budget.Delta);
+        }
+    }
+
+    /// <summary>The public numbers of a passive party's fit.</summary>
+    public static OneRoundParameters Parameters(GlmPlan plan, int rows, int columns, OneRoundColumn column) => new()
+    {
+        Rows = rows,
+        Columns = [column],
+        RowNorm = plan.PreprocessingOptions.RowNorm,
+        ScoreClip = plan.Job.Privacy.OneRound.ScoreClip,
+        GradientClip = plan.Job.Privacy.OneRound.GradientClip,
+        Alpha = plan.Job.Privacy.OneRound.Alpha,
+        MaxColumns = Math.Max(1, columns),
+    };
+
+    private static void CheckOneRound(GlmPlan plan)
+    {
+        if (plan.FreeIntercept)
+            throw Refused(GlmOneRoundErrors.FreeIntercept, "model.intercept", "the proof of one-round training needs a penalty on every coordinate, the constant's too.",
+                "Write true: in a private mode it is a penalised constant column at every party.");
+        if (plan.Job.Privacy.Unit != PrivacyUnit.Record)
+            throw Refused(GlmOneRoundErrors.AdjacencyNotProved, "privacy.unit", "one-round training protects whole records.", "Leave unit out; for labels alone use the mode label-dp.");
+        if (plan.PreprocessingOptions.Rows == RowBound.None)
+            throw Refused(GlmErrors.RowsNotBounded, "preprocessing.rows", "the sensitivity proof needs rows of bounded length (A1).", "Set preprocessing.rows to clip or normalize.");
+        Parameters(plan, 1, 1, new OneRoundColumn(.5, 1, 1, 1)).Validate();
+        if (plan.Job.Privacy.OneRound.LabelRate is { } rate
+            && !(plan.Family.ProvedBounds == GlmFamilyKind.Binomial ? rate is >= .01 and <= .99 : double.IsFinite(rate)))
+            throw new ConfigurationException(GlmOneRoundErrors.InvalidSetting, "privacy.oneRound.labelRate", "it is not between 0.01 and 0.99, or not a finite number.",
+                "Declare a public rate of the label, or leave the key out.");
+    }
+
+    private static void CheckLabelDp(GlmPlan plan)
+    {
+        if (plan.Job.Model.Family.ProvedBounds != GlmFamilyKind.Binomial)
+            throw Refused(GlmOneRoundErrors.FamilyNotBinary, "model.family", "label-dp jobs train on randomised 0/1 labels.", "Use the binomial family, or the mode one-round.");
+        if (plan.Optimizer != GlmOptimizer.Sgd)
+            throw new ConfigurationException(GlmOneRoundErrors.InvalidSetting, "training.optimizer", "label-dp trains with sgd.", "Leave training.optimizer out or set it to sgd.");
+        if (plan.Job.Privacy.Evaluation == EvaluationDisclosure.Charged)
+            throw new ConfigurationException(GlmOneRoundErrors.InvalidSetting, "privacy.evaluation", "label-dp protects no features, so there is nothing to charge for.", "Use disclosed or none.");
+        // A debiased label is below 0 or above 1, so the loss falls for ever along some directions.
+        if (plan.Job.Model.L2 == 0 && double.IsPositiveInfinity(plan.WeightNorm))
+            throw Refused(GlmOneRoundErrors.Unbounded, "model.l2", "the loss of debiased labels can be unbounded below.", "Set model.l2 above 0, or training.weightNorm.");
+    }
+
+    private static PrivacyRefusedException Refused(string id, string place, string cause, string remedy) => new(id, place, cause, remedy);
+}

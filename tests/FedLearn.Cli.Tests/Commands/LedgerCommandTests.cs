@@ -1,0 +1,136 @@
+using System.Text.Json;
+using System.Text.Json.Nodes;
+using FedLearn.Cli.Tests.Sessions;
+using FedLearn.Privacy;
+
+namespace FedLearn.Cli.Tests.Commands;
+
+public sealed class LedgerCommandTests : IDisposable
+{
+    private readonly Scene _scene = new();
+
+    public void Dispose() => _scene.Dispose();
+
+    private string Ledger => _scene.At("bank.ledger.db");
+
+    private async Task<JsonElement> TrainAsync(params (string Path, JsonNode? Value)[] changes)
+    {
+        ToolRun run = await ToolRun.Of("train", "--config", _scene.Job(Scene.Private(changes)), "--json");
+        Assert.True(run.ExitCode == 0, run.Error);
+        return JsonElement.Parse(run.Output).GetProperty("parties")[0].GetProperty("privacy");
+    }
+
+    private static async Task<JsonElement> ShowAsync(string ledger, params string[] more)
+    {
+        ToolRun run = await ToolRun.Of(["ledger", "show", "--ledger", ledger, "--json", .. more]);
+        Assert.True(run.ExitCode == 0, run.Error);
+        return JsonElement.Parse(run.Output);
+    }
+
+    [Fact]
+    public async Task Show_TwoJobs_AddUpInQuadratureAsTheReportSays()
+    {
+        await TrainAsync();
+        JsonElement second = await TrainAsync(("training.seed", 8));
+        Assert.Equal(["bank.ledger.db", "telco.ledger.db"], _scene.Ledgers);   // no outbox, no log
+
+        JsonElement shown = await ShowAsync(Ledger, "--epsilon", "3", "--delta", "1e-3");
+        JsonElement[] charges = [.. shown.GetProperty("charges").EnumerateArray()];
+        double mu = GaussianDp.Mu(1, 1e-3);
+        Assert.Equal(2, charges.Length);
+        Assert.All(charges, c => Assert.Equal(("bank", "scene", "settled", 1.0, "record", "replace-one", 10),
+            (c.GetProperty("party").GetString(), c.GetProperty("job").GetString(), c.GetProperty("state").GetString(), c.GetProperty("share").GetDouble(),
+                c.GetProperty("unit").GetString(), c.GetProperty("adjacency").GetString(), c.GetProperty("messages").GetInt32())));
+        Assert.All(charges, c => Assert.Equal(mu, c.GetProperty("mu").GetDouble(), 1e-12));
+        JsonElement total = Assert.Single(shown.GetProperty("totals").EnumerateArray());
+        Assert.Equal(mu * Math.Sqrt(2), total.GetProperty("mu").GetDouble(), 1e-12);
+        double epsilon = GaussianDp.Epsilon(mu * Math.Sqrt(2), 1e-3);
+        Assert.Equal(epsilon, total.GetProperty("epsilon").GetDouble(), 1e-9);
+        // What is left: a job of that epsilon fits exactly.
+        double left = total.GetProperty("left").GetDouble();
+        Assert.InRange(Math.Sqrt(2 * mu * mu + Math.Pow(GaussianDp.Mu(left, 1e-3), 2)), 0.999 * GaussianDp.Mu(3, 1e-3), GaussianDp.Mu(3, 1e-3));
+
+        JsonElement reported = second.GetProperty("ledger");
+        Assert.Equal(("bank.ledger.db", 1e-3), (reported.GetProperty("path").GetString(), reported.GetProperty("delta").GetDouble()));
+        Assert.Equal(epsilon, reported.GetProperty("spentEpsilon").GetDouble(), 1e-9);
+        Assert.Equal(JsonValueKind.Null, reported.GetProperty("budget").ValueKind);
+        Assert.Contains(second.GetProperty("warnings").EnumerateArray(), w => w.GetString()!.Contains("no lifetime budget", StringComparison.Ordinal));
+    }
+
+    [Fact]
+    public async Task Train_SecondJobOverTheBudget_IsRefusedWithWhatIsLeft()
+    {
+        (string, JsonNode?) budget = ("parties.0.ledger", JsonNode.Parse("""{ "path": "mine.db", "budget": { "epsilon": 1.2, "delta": 0.001 } }"""));
+        JsonElement first = await TrainAsync(budget);
+        Assert.DoesNotContain(first.GetProperty("warnings").EnumerateArray(), w => w.GetString()!.Contains("budget", StringComparison.Ordinal));
+        Assert.Equal(1.2, first.GetProperty("ledger").GetProperty("budget").GetProperty("epsilon").GetDouble());
+
+        string job = _scene.Job(Scene.Private(budget));
+        ToolRun refused = await ToolRun.Of("train", "--config", job, "--report", _scene.At("report.json"));
+        Assert.Equal(5, refused.ExitCode);
+        Assert.Contains("mine.db: the job would exceed the lifetime budget (epsilon 1.2 at delta 0.001)", refused.Error, StringComparison.Ordinal);
+        Assert.Contains("(FL5020)", refused.Error, StringComparison.Ordinal);
+        Assert.False(File.Exists(_scene.At("report.json")));
+        string left = refused.Error.Split("what is left for one more job is epsilon ")[1].Split(' ')[0];
+        await TrainAsync(budget, ("privacy.epsilon", JsonNode.Parse(left)));
+        Assert.Equal(2, (await ShowAsync(_scene.At("mine.db"))).GetProperty("charges").GetArrayLength());
+    }
+
+    [Fact]
+    public async Task Train_WithoutPrivacy_WritesNoLedger()
+    {
+        ToolRun run = await ToolRun.Of("train", "--config", _scene.Job());
+        Assert.Equal(0, run.ExitCode);
+        Assert.Empty(_scene.Ledgers);
+    }
+
+    [Fact]
+    public async Task Show_ForPeople_CutsNothing()
+    {
+        await TrainAsync(("privacy.testNoiseSeed", 3));
+        ToolRun run = await ToolRun.Of("ledger", "show", "--ledger", Ledger);
+        Assert.Equal((0, ""), (run.ExitCode, run.Output));
+        Assert.Contains("gaussian: training residuals (test noise: NOT PRIVATE)", run.Error, StringComparison.Ordinal);
+        Assert.DoesNotContain("…", run.Error, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task Verify_SoundThenTampered_SaysSo()
+    {
+        await TrainAsync();
+        ToolRun sound = await ToolRun.Of("ledger", "verify", "--ledger", Ledger);
+        Assert.Equal((0, ""), (sound.ExitCode, sound.Output));
+        string head = Assert.Single(sound.Error.Split('\n', StringSplitOptions.RemoveEmptyEntries)).Split(' ')[^1];
+        Assert.Equal(0, (await ToolRun.Of("ledger", "verify", "--ledger", Ledger, "--since", head)).ExitCode);
+        Assert.Equal(5, (await ToolRun.Of("ledger", "verify", "--ledger", _scene.At("telco.ledger.db"), "--since", head)).ExitCode);
+
+        // A byte of the text of a row, which SQLite itself does not notice.
+        byte[] bytes = File.ReadAllBytes(Ledger);
+        int at = bytes.AsSpan().IndexOf("\"messages\":10"u8);
+        bytes[at + "\"messages\":1".Length]++;
+        File.WriteAllBytes(Ledger, bytes);
+        ToolRun broken = await ToolRun.Of("ledger", "verify", "--ledger", Ledger, "--json");
+        Assert.Equal(5, broken.ExitCode);
+        Assert.Contains("row 1 was changed", broken.Error, StringComparison.Ordinal);
+        Assert.Contains("(FL5022)", broken.Error, StringComparison.Ordinal);
+        Assert.Equal(1, JsonElement.Parse(broken.Output).GetProperty("badRow").GetInt32());
+        ToolRun refused = await ToolRun.Of("train", "--config", _scene.Job(Scene.Private()));
+        Assert.Equal(5, refused.ExitCode);
+        Assert.Contains("(FL5022)", refused.Error, StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData(2, "FL2311", "show", "--ledger", "absent.db")]
+    [InlineData(2, "FL2311", "verify", "--ledger", "absent.db")]
+    [InlineData(2, "FL2310", "verify", "--ledger", "bank.csv")]
+    [InlineData(2, "FL2101", "show", "--ledger", "bank.csv", "--epsilon", "1")]
+    [InlineData(2, "FL2301", "show", "--ledger", "bank.csv", "--delta", "0")]
+    [InlineData(2, "FL2100", "verify", "--ledger", "bank.csv", "--since", "1:2")]
+    [InlineData(2, "FL2100", "show")]
+    public async Task Ledger_WrongUse_IsExplained(int code, string id, params string[] arguments)
+    {
+        ToolRun run = await ToolRun.Of(["ledger", .. arguments.Select(a => a.Contains('.', StringComparison.Ordinal) ? _scene.At(a) : a)]);
+        Assert.Equal((code, ""), (run.ExitCode, run.Output));
+        Assert.Contains($"({id})", run.Error, StringComparison.Ordinal);
+    }
+}

@@ -1,0 +1,212 @@
+using FedLearn.Diagnostics;
+using FedLearn.Glm;
+using FedLearn.Numerics;
+using FedLearn.Privacy;
+using FedLearn.Tests.Shared;
+
+namespace FedLearn.Tests.Glm.OneRound;
+
+/// <summary>The local fits against gradient descent and normal equations, written out plainly.</summary>
+public class OneRoundFitTests
+{
+    private static (double[][] X, LinearPart Part) Rows(Random random, int n, int d)
+    {
+        double[][] x = [.. Enumerable.Range(0, n).Select(_ =>
+        {
+            double[] row = [.. Enumerable.Range(0, d).Select(_ => 2 * random.NextDouble() - 1)];
+            double length = Math.Max(1, Math.Sqrt(row.Sum(v => v * v)) * (1 + 1e-15));
+            return row.Select(v => v / length).ToArray();
+        })];
+        return (x, new LinearPart(new DenseMatrix(n, d, [.. x.SelectMany(r => r)]), false));
+    }
+
+    private static double Score(double[] row, double[] w) => row.Zip(w, (a, b) => a * b).Sum();
+
+    /// <summary>Gradient descent with the step 1/(smoothness + l2) until nothing moves.</summary>
+    private static double[] Descend(double[][] x, double l2, double smoothness, Func<int, double, double> slope)
+    {
+        double[] w = new double[x[0].Length];
+        for (int step = 0; step < 200_000; step++)
+        {
+            double[] g = [.. w.Select(v => l2 * v)];
+            for (int i = 0; i < x.Length; i++)
+            {
+                double r = slope(i, Score(x[i], w)) / x.Length;
+                for (int j = 0; j < g.Length; j++)
+                    g[j] += r * x[i][j];
+            }
+
+            if (Math.Sqrt(g.Sum(v => v * v)) < 1e-13)
+                break;
+            for (int j = 0; j < w.Length; j++)
+                w[j] -= g[j] / (smoothness + l2);
+        }
+
+        return w;
+    }
+
+    [Fact]
+    public void Fit_ClippedRidge_IsGradientDescentsAndWithinTheTolerance()
+    {
+        var random = new Random(11);
+        int clipped = 0;
+        for (int trial = 0; trial < TestCounts.Of(20); trial++)
+        {
+            int n = random.Next(1, 60), d = random.Next(1, 6);
+            (double[][] x, LinearPart part) = Rows(random, n, d);
+            OneRoundParameters parameters = new() { Rows = n, Columns = [new(0, 1, 5, 1)], GradientClip = .5, ScoreClip = .5, Alpha = 4 };
+            double sign = random.Next(2) * 2 - 1;
+            double[] t = [.. Enumerable.Range(0, n).Select(_ => sign * 5 * random.NextDouble())];
+            NewtonResult fit = ClippedRidge.Fit(part, t, parameters, 0);
+            double[] slow = Descend(x, parameters.L2(0), 1, (i, a) => Math.Clamp(a, -.5, .5) - t[i]);
+            VerticalData.AssertClose(slow, fit.Weights, 1e-6);
+            clipped += fit.Scores.Count(a => Math.Abs(a) > .5);
+
+            // The length of the gradient in exact decimals.
+            decimal[] gradient = [.. fit.Weights.Select(w => (decimal)w * (decimal)parameters.L2(0))];
+            for (int i = 0; i < n; i++)
+            {
+                decimal a = 0;
+                for (int j = 0; j < d; j++)
+                    a += (decimal)x[i][j] * (decimal)fit.Weights[j];
+                for (int j = 0; j < d; j++)
+                    gradient[j] += (Math.Clamp(a, -.5m, .5m) - (decimal)t[i]) * (decimal)x[i][j] / n;
+            }
+
+            Assert.InRange(Math.Sqrt((double)gradient.Sum(g => g * g)), 0, parameters.Tolerance(0) * (1 + 1e-9));
+        }
+
+        Assert.InRange(clipped, 50, int.MaxValue);
+    }
+
+    [Fact]
+    public void Fit_ThatCannotConverge_IsRefused()
+    {
+        (_, LinearPart part) = Rows(new Random(1), 10, 2);
+        OneRoundParameters parameters = new() { Rows = 10, Columns = [new(0, 1, 5, 1)] };
+        double[] t = [.. Enumerable.Repeat(double.NaN, 10)];
+        Assert.Equal(GlmOneRoundErrors.NotConverged, Assert.Throws<InternalFailureException>(() => ClippedRidge.Fit(part, t, parameters, 0)).Id);
+        Assert.Equal(GlmOneRoundErrors.RefitFailed, Assert.Throws<InternalFailureException>(() => OneRoundRefit.Fit(part, GlmFamilies.Gaussian, t, null, 1)).Id);
+    }
+
+    [Theory]
+    [InlineData(20)]
+    [InlineData(3)]
+    public void Fit_CorrelatedColumns_StillMeetsTheTolerance(int rank)
+    {
+        // Columns that are nearly sums of each other: the penalty alone keeps the problem solvable.
+        var random = new Random(rank);
+        const int n = 2000, d = 200;
+        double[][] basis = [.. Enumerable.Range(0, rank).Select(_ => Enumerable.Range(0, d).Select(_ => random.NextDouble() - .5).ToArray())];
+        var matrix = new DenseMatrix(n, d);
+        for (int i = 0; i < n; i++)
+        {
+            Span<double> row = matrix.Row(i);
+            for (int k = 0; k < rank; k++)
+            {
+                double u = random.NextDouble() - .5;
+                for (int j = 0; j < d; j++)
+                    row[j] += u * basis[k][j] + 1e-9 * random.NextDouble();
+            }
+
+            double length = System.Numerics.Tensors.TensorPrimitives.Norm<double>(row) * (1 + 1e-15);
+            System.Numerics.Tensors.TensorPrimitives.Divide(row, length, row);
+        }
+
+        OneRoundParameters parameters = new() { Rows = n, Columns = [OneRoundColumn.OfClass(new RandomizedResponse(1), .3)] };
+        double c = parameters.Columns[0].TargetBound;
+        double[] t = [.. Enumerable.Range(0, n).Select(_ => c * (2 * random.NextDouble() - 1))];
+        NewtonResult fit = ClippedRidge.Fit(new LinearPart(matrix, false), t, parameters, 0);
+        Assert.True(fit.Converged);
+        Assert.InRange(fit.Iterations, 1, 20);
+    }
+
+    [Theory]
+    [InlineData("binomial", .8)]
+    [InlineData("gaussian", 1)]
+    [InlineData("poisson", 1)]
+    public void Refit_OffsetsAndWeights_IsGradientDescents(string family, double kappa)
+    {
+        var random = new Random(5);
+        (double[][] x, LinearPart part) = Rows(random, 40, 3);
+        IGlmFamily kind = VerticalData.Family(family);
+        double[] y = [.. x.Select(_ => (double)random.Next(2))], o = [.. x.Select(_ => random.NextDouble() - .5)], u = [.. x.Select(_ => 2 * random.NextDouble())];
+        double mean = u.Average();
+        double[] slow = Descend(x, .05, 8, (i, a) => u[i] / mean * kappa * (kind.Mean(kappa * (a + o[i])) - y[i]));
+        VerticalData.AssertClose(slow, OneRoundRefit.Fit(part, kind, y, o, kappa, u, .05), 1e-6);
+        slow = Descend(x, .05, 8, (i, a) => kind.Mean(a) - y[i]);
+        VerticalData.AssertClose(slow, OneRoundRefit.Fit(part, kind, y, null, 1, null, .05), 1e-6);
+    }
+
+    [Fact]
+    public void Share_NoisyScores_IsThePosteriorMeanOfTheNormalEquations()
+    {
+        const int n = 300;
+        var random = new Random(8);
+        (double[][] x, LinearPart part) = Rows(random, n, 3);
+        double[] s = [.. x.Select(row => Score(row, [1, -1, .5]) + .8 * Gauss(random) + 1.5 * Gauss(random))];
+        const double variance = 2.25, largest = 4;
+
+        // Three-fold cross-validation over the prior variance, then the posterior, step by step.
+        (double Penalty, double Error) best = (0, double.PositiveInfinity);
+        foreach (double share in (double[])[1, 1e-1, 1e-2, 1e-3, 1e-4, 1e-6])
+        {
+            double penalty = variance / (n * share * largest), error = 0;
+            for (int fold = 0; fold < 3; fold++)
+            {
+                double[] b = Ridge([.. Enumerable.Range(0, n).Where(i => i * 3 / n != fold)], penalty);
+                error += Enumerable.Range(0, n).Where(i => i * 3 / n == fold).Sum(i => Math.Pow(s[i] - Score(x[i], b), 2));
+            }
+
+            if (error < best.Error)
+                best = (penalty, error);
+        }
+
+        double[] w = Ridge([.. Enumerable.Range(0, n)], best.Penalty);
+        double signal = Math.Clamp(Enumerable.Range(0, n).Average(i => Math.Pow(s[i] - Score(x[i], w), 2)) - variance, 0, largest / 2), rho = signal / (signal + variance);
+        PosteriorShare found = OneRoundRefit.Share(part, s, variance, largest, TestContext.Current.CancellationToken);
+        Assert.InRange(signal, .1, 1.9);
+        Assert.Equal(signal, found.Signal, 1e-5);
+        Assert.Equal(signal * (1 - rho), found.Variance, 1e-5);
+        VerticalData.AssertClose(Enumerable.Range(0, n).Select(i => (1 - rho) * Score(x[i], w) + rho * s[i]), found.Mean, 1e-4);
+        Assert.Equal(1 / Math.Sqrt(1 + Math.PI / 8), OneRoundRefit.Attenuation(1), 1e-15);
+
+        // (X'X + n penalty I) b = X's over some rows, by elimination.
+        double[] Ridge(int[] rows, double penalty)
+        {
+            double[,] a = new double[3, 4];
+            for (int j = 0; j < 3; j++)
+            {
+                for (int k = 0; k < 3; k++)
+                    a[j, k] = rows.Sum(i => x[i][j] * x[i][k]) + (j == k ? n * penalty : 0);
+                a[j, 3] = rows.Sum(i => x[i][j] * s[i]);
+            }
+
+            for (int p = 0; p < 3; p++)
+                for (int j = 0; j < 3; j++)
+                    if (j != p)
+                    {
+                        double f = a[j, p] / a[p, p];
+                        for (int k = p; k < 4; k++)
+                            a[j, k] -= f * a[p, k];
+                    }
+
+            return [a[0, 3] / a[0, 0], a[1, 3] / a[1, 1], a[2, 3] / a[2, 2]];
+        }
+    }
+
+    [Fact]
+    public void Share_NoiseAlone_StaysWithinWhatClippedScoresAllow()
+    {
+        var random = new Random(9);
+        (_, LinearPart part) = Rows(random, 200, 4);
+        double[] s = [.. Enumerable.Range(0, 200).Select(_ => 40 * Gauss(random))];
+        PosteriorShare share = OneRoundRefit.Share(part, s, 1600, 4, TestContext.Current.CancellationToken);
+        Assert.InRange(share.Signal, 0, 2);
+        Assert.InRange(share.Mean.Max(Math.Abs), 0, 6);
+        // Neither noise nor signal is no error.
+        Assert.All(OneRoundRefit.Share(part, new double[200], 0, 4, TestContext.Current.CancellationToken).Mean, m => Assert.Equal(0, m, 1e-12));
+    }
+
+    private static double Gauss(Random random) => Math.Sqrt(-2 * Math.Log(1 - random.NextDouble())) * Math.Cos(2 * Math.PI * random.NextDouble());
+}

@@ -1,0 +1,349 @@
+using FedLearn.Coordination;
+using FedLearn.Data;
+using FedLearn.Diagnostics;
+using FedLearn.Evaluation;
+using FedLearn.Glm;
+using FedLearn.Numerics;
+using FedLearn.Privacy;
+using FedLearn.Protocol;
+
+namespace FedLearn.Tests.Glm.OneRound;
+
+public class OneRoundJobTests
+{
+    private static readonly PreprocessingOptions Features = new() { Scaling = Scaling.None, Rows = RowBound.Normalize, Constant = true };
+
+    private static GlmJob Job(VerticalData data, string family = "binomial", PrivacyMode mode = PrivacyMode.OneRound, ulong? seed = 3, (double, double)? range = null)
+    {
+        GlmJob job = data.Job(family, new GlmTrainingOptions { Epochs = mode == PrivacyMode.LabelDp ? 3 : null, BatchesPerEpoch = 2, StepSize = 1, Seed = 5 });
+        return job with
+        {
+            Preprocessing = Features,
+            Privacy = new() { Mode = mode, Budget = new(4, 1e-3), TestNoiseSeed = seed },
+            Split = new SplitRule.ByHash(4, [0]),
+            Parties = [job.Parties[0] with { LabelRange = range }, .. job.Parties.Skip(1)],
+        };
+    }
+
+    private static byte[] Bytes(Payload payload) => payload switch
+    {
+        RandomizedLabels labels => labels.Classes.ToArray(),
+        RowSelection rows => rows.Selected.ToArray(),
+        HashedIds ids => ids.Digests.ToArray(),
+        VectorPayload { Lattice: { } lattice } => lattice.Packed.ToArray(),
+        VectorPayload vector => [.. vector.Values.ToArray().SelectMany(BitConverter.GetBytes)],
+        _ => throw new InvalidOperationException(),
+    };
+
+    private static GlmPartyInput[] With(GlmPartyInput[] inputs, IPrivacyLedger ledger) => [inputs[0] with { Ledger = ledger }, .. inputs.Skip(1)];
+
+    [Fact]
+    public async Task Train_ThreeParties_SendsEveryoneTheSameLabelsAndHearsEachOnce()
+    {
+        VerticalData data = VerticalData.Random(1, "binomial", 400, 2, 2, 3);
+        (RecordedSession session, GlmPartyResult[] results) = await RecordedSession.TrainAsync(Job(data), data.Inputs(order: 4, oneSided: 7));
+        SentMessage[] labels = [.. session.Sent.Where(m => m.Name == "randomised labels")], scores = [.. session.Sent.Where(m => m.Name == "training scores")];
+        Assert.Equal(["p1", "p2"], labels.Select(m => m.To).Order());
+        Assert.Equal(Bytes(labels[0].Payload), Bytes(labels[1].Payload));
+        Assert.Equal(["p1", "p2"], scores.Select(m => m.From).Order());
+        Assert.All(labels, m => Assert.Equal(Protection.RandomizedResponse, m.Protection));
+        Assert.All(scores, m => Assert.Equal((Protection.Noise, results[0].TrainRows), (m.Protection, m.Payload.Length)));
+        Assert.Equal(results[0].TrainRows, labels[0].Payload.Length);
+        Assert.InRange(results[0].Test!.Auc!.Value, .6, 1);
+        Assert.NotNull(results[0].GuestOnly!.Test!.Auc);
+        Assert.All(results, r => Assert.Equal(GlmClaims.TestNoiseNotice, Assert.Single(r.Privacy.Claims)));
+
+        // The same seed gives the same bits, whatever the order of the tables.
+        GlmPartyResult[] again = [.. await LocalFederation.TrainAsync(Job(data), data.Inputs(order: 9, oneSided: 7), cancellationToken: TestContext.Current.CancellationToken)];
+        Assert.Equal(results.Select(r => r.Model.WeightsSha256), again.Select(r => r.Model.WeightsSha256));
+        Assert.Equal(results[0].Test, again[0].Test);
+    }
+
+    [Theory]
+    [InlineData("binomial")]
+    [InlineData("gaussian")]
+    public async Task Train_OtherFeaturesAtTheActiveParty_ChangesNoMessageOfIt(string family)
+    {
+        VerticalData data = VerticalData.Random(2, family, 200, 2, 2);
+        GlmJob job = Job(data, family, range: (-3, 3));
+        GlmPartyInput[] inputs = data.Inputs();
+        Table own = inputs[0].Table;
+        var other = new DenseMatrix(own.Values.Rows, own.Values.Columns, [.. own.Values.Values.Select(v => 1 - v * v)]);
+        GlmPartyInput[] changed = [inputs[0] with { Table = Table.FromMatrix(own.Ids, own.Schema.FeatureNames, other, own.Labels) }, inputs[1]];
+        (RecordedSession first, GlmPartyResult[] a) = await RecordedSession.TrainAsync(job, inputs);
+        (RecordedSession second, GlmPartyResult[] b) = await RecordedSession.TrainAsync(job, changed);
+        SentMessage[] of = [.. first.Sent.Where(m => m.From == "active")], with = [.. second.Sent.Where(m => m.From == "active")];
+        Assert.Equal(of.Select(m => (m.Name, m.Round)), with.Select(m => (m.Name, m.Round)));
+        Assert.All(of.Zip(with), pair => Assert.Equal(Bytes(pair.First.Payload), Bytes(pair.Second.Payload)));
+        Assert.NotEqual(a[0].Model.WeightsSha256, b[0].Model.WeightsSha256);
+        Assert.Equal(a[1].Model.WeightsSha256, b[1].Model.WeightsSha256);
+    }
+
+    [Fact]
+    public async Task Train_Again_SendsTheKeptLabelsFreeOfCharge()
+    {
+        VerticalData data = VerticalData.Random(3, "binomial", 300, 2, 2);
+        var ledger = new InMemoryLedger();
+        GlmJob job = Job(data, seed: null);
+        (RecordedSession first, GlmPartyResult[] a) = await RecordedSession.TrainAsync(job, With(data.Inputs(), ledger));
+        LedgerEntry entry = Assert.Single(ledger.Entries);
+        Assert.Equal((4, 0, PrivacyUnit.Record), (entry.Charge.PureEpsilon, entry.Charge.MuSquared, entry.Charge.Unit));
+
+        // Another order of the table, and a peer who shares two rows of three: the same bit for the same person, and no charge.
+        GlmPartyInput[] fewer = With(data.Inputs(order: 2), ledger);
+        Table theirs = fewer[1].Table;
+        int[] kept = [.. Enumerable.Range(0, theirs.Ids.Count).Where(i => i % 3 != 0)];
+        fewer[1] = fewer[1] with
+        {
+            Table = Table.FromMatrix([.. kept.Select(i => theirs.Ids[i])], theirs.Schema.FeatureNames,
+                new DenseMatrix(kept.Length, 2, [.. kept.SelectMany(i => theirs.Values.Row(i).ToArray())])),
+        };
+        (RecordedSession second, GlmPartyResult[] b) = await RecordedSession.TrainAsync(job with { Name = "later" }, fewer);
+        Assert.Single(ledger.Entries);
+        Assert.Equal((false, true), (a[0].Privacy.OneRound!.LabelsReused, b[0].Privacy.OneRound!.LabelsReused));
+        Assert.Contains(b[0].Privacy.Warnings, w => w.Contains("cost nothing more", StringComparison.Ordinal));
+        Dictionary<string, byte> drawn = ByPerson(first, data.Inputs()[0].Table.Ids, data.Inputs()[1].Table.Ids), sent = ByPerson(second, data.Inputs()[0].Table.Ids, fewer[1].Table.Ids);
+        Assert.InRange(sent.Count, 100, 180);
+        Assert.All(sent, person => Assert.Equal(drawn[person.Key], person.Value));
+
+        // Another label is another table, and other noise is never taken for secure bits.
+        (_, GlmPartyResult[] relabelled) = await RecordedSession.TrainAsync(job, With(data.WithLabels(y => 1 - y).Inputs(), ledger));
+        (_, GlmPartyResult[] seeded) = await RecordedSession.TrainAsync(Job(data), With(data.Inputs(), ledger));
+        Assert.Equal((false, false), (relabelled[0].Privacy.OneRound!.LabelsReused, seeded[0].Privacy.OneRound!.LabelsReused));
+        Assert.Equal(3, ledger.Entries.Count);
+    }
+
+    // Training rows are the common rows in the order of their digests less the test rows.
+    private static Dictionary<string, byte> ByPerson(RecordedSession session, IReadOnlyList<string> own, IReadOnlyList<string> theirs)
+    {
+        byte[] labels = Bytes(session.Sent.Single(m => m.Name == "randomised labels").Payload);
+        string[] common = [.. RowIds.Order([.. own.Intersect(theirs)], 5).Rows.Select(i => own.Intersect(theirs).ElementAt(i))];
+        bool[] test = RowSplit.TestRows(new SplitRule.ByHash(4, [0]), null, common, [.. Enumerable.Range(0, common.Length)]);
+        return common.Where((_, i) => !test[i]).Zip(labels).ToDictionary(p => p.First, p => p.Second);
+    }
+
+    [Fact]
+    public async Task Train_LabelDpThenOneRound_DoesNotTakeLabelsPaidForAsLabelsForRecords()
+    {
+        VerticalData data = VerticalData.Random(3, "binomial", 100, 2, 2);
+        IPrivacyLedger ledger = new InMemoryLedger();
+        foreach (PrivacyMode mode in (PrivacyMode[])[PrivacyMode.LabelDp, PrivacyMode.OneRound, PrivacyMode.LabelDp, PrivacyMode.OneRound])
+            await RecordedSession.TrainAsync(Job(data, mode: mode, seed: null), With(data.Inputs(), ledger));
+        Assert.Equal([PrivacyUnit.Label, PrivacyUnit.Record], ledger.Entries.Select(e => e.Charge.Unit));
+        Assert.Equal(8, ledger.Spent("active", GlmAccount.IdentityOf(data.Inputs()[0].Table), PrivacyUnit.Label).PureEpsilon);
+        Assert.Equal(4, ledger.Spent("active", GlmAccount.IdentityOf(data.Inputs()[0].Table), PrivacyUnit.Record).PureEpsilon);
+    }
+
+    [Theory]
+    [InlineData("binomial")]
+    [InlineData("gaussian")]
+    [InlineData("poisson")]
+    public async Task Predict_AfterTraining_GivesTheMetricsOfTheTestRows(string family)
+    {
+        VerticalData data = VerticalData.Random(7, family, 400, 3, 2, 2);
+        GlmJob job = Job(data, family, range: family == "binomial" ? null : (0, 2));
+        GlmPartyInput[] inputs = data.Inputs();
+        IReadOnlyList<GlmPartyResult> results = await LocalFederation.TrainAsync(job, inputs, cancellationToken: TestContext.Current.CancellationToken);
+        string folder = Directory.CreateTempSubdirectory().FullName;
+        try
+        {
+            GlmModel[] models = [.. results.Select(r =>
+            {
+                r.Model.Save(folder);
+                return GlmModel.Load(folder, r.Party.Name);
+            })];
+            GlmPrediction prediction = await LocalFederation.PredictAsync(job, inputs, models, cancellationToken: TestContext.Current.CancellationToken);
+            bool[] test = RowSplit.TestRows(job.Split, null, inputs[0].Table.Ids, [.. prediction.Rows]);
+            int[] of = [.. Enumerable.Range(0, test.Length).Where(i => test[i])];
+            MetricSet metrics = GuestOnly.Measure(job.Model.Family, [.. of.Select(i => prediction.Scores[i])], [.. of.Select(i => inputs[0].Table.Labels![prediction.Rows[i]])]);
+            Assert.Equal(results[0].TestRows, of.Length);
+            Assert.Equal(results[0].Test!.Deviance!.Value, metrics.Deviance!.Value, 1e-9);
+            Assert.Equal(family == "poisson", models[0].PeerLink is not null);
+        }
+        finally
+        {
+            Directory.Delete(folder, recursive: true);
+        }
+    }
+
+    [Fact]
+    public async Task Train_ContinuousLabels_AreClippedAndChargedAsGaussian()
+    {
+        VerticalData data = VerticalData.Random(8, "gaussian", 300, 2, 2);
+        var ledger = new InMemoryLedger();
+        GlmJob job = Job(data, "gaussian", seed: null, range: (-.5, .5));
+        IReadOnlyList<GlmPartyResult> results = await LocalFederation.TrainAsync(job, With(data.Inputs(), ledger), cancellationToken: TestContext.Current.CancellationToken);
+        var mechanism = new NoisyTargetMechanism(-.5, .5, 4, 1e-3);
+        LedgerEntry entry = Assert.Single(ledger.Entries);
+        Assert.Equal((0, mechanism.Mu * mechanism.Mu), (entry.Charge.PureEpsilon, entry.Charge.MuSquared));
+        Assert.Equal((mechanism.Sigma, mechanism.Mu), (results[0].Privacy.OneRound!.LabelSigma, results[0].Privacy.OneRound!.LabelMu));
+        Assert.Equal(mechanism.Sigma, results[1].Privacy.OneRound!.LabelSigma!.Value, 1e-12);
+        Assert.Contains("(4, 0.001)-differentially private", Assert.Single(results[0].Privacy.Claims), StringComparison.Ordinal);
+        Assert.Contains(results[0].Privacy.Warnings, w => w.Contains("clipped", StringComparison.Ordinal));
+    }
+
+    [Fact]
+    public async Task Train_ChargedEvaluation_KeepsNoisyWeightsWithinTheSameBudget()
+    {
+        VerticalData data = VerticalData.Random(9, "binomial", 300, 2, 2);
+        GlmJob free = Job(data), charged = free with { Privacy = free.Privacy with { Evaluation = EvaluationDisclosure.Charged, EvaluationShare = .3 } };
+        var ledger = new InMemoryLedger();
+        GlmPartyInput[] inputs = data.Inputs();
+        inputs[1] = inputs[1] with { Ledger = ledger };
+        IReadOnlyList<GlmPartyResult> exact = await LocalFederation.TrainAsync(free, data.Inputs(), cancellationToken: TestContext.Current.CancellationToken);
+        IReadOnlyList<GlmPartyResult> noisy = await LocalFederation.TrainAsync(charged, inputs, cancellationToken: TestContext.Current.CancellationToken);
+        OneRoundCalibration calibration = noisy[1].Privacy.OneRound!.Calibration!;
+        int[] noise = new int[exact[1].Model.Weights.Count];
+        new TestNoise(3, "p1\0weights").Fill(noise);
+        double step = calibration.WeightNoise!.Sigma / INoiseSource.LatticeScale;
+        VerticalData.AssertClose(exact[1].Model.Weights.Select((w, j) => w + step * noise[j]), noisy[1].Model.Weights, step);
+        Assert.Equal(calibration.Mu * calibration.Mu, Assert.Single(ledger.Entries).Charge.MuSquared);
+        Assert.True(calibration.SigmaCharged > exact[1].Privacy.OneRound!.Calibration!.SigmaCharged);
+    }
+
+    [Fact]
+    public async Task Train_Claims_SayWhatIsCovered()
+    {
+        VerticalData data = VerticalData.Random(9, "binomial", 200, 2, 2);
+        GlmJob job = Job(data, seed: null);
+        async Task<(string Active, string Passive)> ClaimsAsync(GlmPrivacyOptions privacy)
+        {
+            IReadOnlyList<GlmPartyResult> results = await LocalFederation.TrainAsync(job with { Privacy = privacy }, data.Inputs(), cancellationToken: TestContext.Current.CancellationToken);
+            return (Assert.Single(results[0].Privacy.Claims), Assert.Single(results[1].Privacy.Claims));
+        }
+
+        (string active, string passive) = await ClaimsAsync(job.Privacy);
+        Assert.Contains("(4, 0)-differentially private for replacing one row of its table, features and label", active, StringComparison.Ordinal);
+        Assert.DoesNotContain("nearly the plain label", active, StringComparison.Ordinal);
+        Assert.StartsWith("training messages only; scores disclosed for ", passive, StringComparison.Ordinal);
+        Assert.Contains("(4, 0.001)-differentially private", passive, StringComparison.Ordinal);
+        Assert.Contains("conditional on public numbers", passive, StringComparison.Ordinal);
+        Assert.StartsWith("training messages only: ", (await ClaimsAsync(job.Privacy with { Evaluation = EvaluationDisclosure.None })).Passive, StringComparison.Ordinal);
+        Assert.StartsWith("training messages, final weights and all later scores of training rows; ", (await ClaimsAsync(job.Privacy with { Evaluation = EvaluationDisclosure.Charged })).Passive, StringComparison.Ordinal);
+        Assert.Contains("flipped with probability 0.0067 only", (await ClaimsAsync(job.Privacy with { Budget = new(5, 1e-3) })).Active, StringComparison.Ordinal);
+        (active, passive) = await ClaimsAsync(job.Privacy with { Mode = PrivacyMode.LabelDp });
+        Assert.StartsWith("labels only; features of every party unprotected: ", active, StringComparison.Ordinal);
+        Assert.StartsWith("no claim: ", passive, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task Train_EvaluationNone_SendsNoScoresOfTestRows()
+    {
+        VerticalData data = VerticalData.Random(9, "binomial", 200, 2, 2);
+        GlmJob job = Job(data);
+        (RecordedSession session, GlmPartyResult[] results) = await RecordedSession.TrainAsync(job with { Privacy = job.Privacy with { Evaluation = EvaluationDisclosure.None } }, data.Inputs());
+        Assert.Null(results[0].Test);
+        Assert.NotNull(results[0].GuestOnly!.Test);
+        Assert.Equal("training scores", Assert.Single(session.Sent, m => m is { From: "p1", Payload: Scores }).Name);
+    }
+
+    [Fact]
+    public async Task Train_WithoutPeers_IsTheActivePartysOwnModel()
+    {
+        VerticalData data = VerticalData.Random(9, "binomial", 200, 3);
+        GlmPartyResult alone = Assert.Single(await LocalFederation.TrainAsync(Job(data, seed: null), data.Inputs(), cancellationToken: TestContext.Current.CancellationToken));
+        Assert.Empty(alone.Releases);
+        Assert.Empty(alone.Privacy.Claims);
+        Assert.Equal(alone.GuestOnly!.Test!.Auc!.Value, alone.Test!.Auc!.Value, 1e-3);
+    }
+
+    [Fact]
+    public async Task LabelDp_Residuals_AreThoseOfDebiasedLabelsAndReceivedScores()
+    {
+        VerticalData data = VerticalData.Random(4, "binomial", 120, 2, 2);
+        var ledger = new InMemoryLedger();
+        GlmPartyInput[] inputs = With(data.Inputs(), ledger);
+        GlmJob job = Job(data, mode: PrivacyMode.LabelDp) with { Split = SplitRule.None };
+        (RecordedSession session, GlmPartyResult[] results) = await RecordedSession.TrainAsync(job, inputs);
+        LedgerEntry entry = Assert.Single(ledger.Entries);
+        Assert.Equal((4, 0, PrivacyUnit.Label), (entry.Charge.PureEpsilon, entry.Charge.MuSquared, entry.Charge.Unit));
+        Assert.All(session.Sent.Where(m => m.Payload is Scores or Residuals), m => Assert.Equal((Protection.None, "label-dp"), (m.Protection, m.Name.Split(": ")[1])));
+
+        // The first batch: own scores and the host's are 0, so a residual is 1/2 less the debiased label.
+        var response = new RandomizedResponse(4);
+        double[] first = ((Residuals)session.Sent.First(m => m.Payload is Residuals).Payload).Values.ToArray();
+        double[] legal = [.5 - response.Debias(false), .5 - response.Debias(true)];
+        Assert.All(first, r => Assert.Contains(r, legal));
+        int plain = RowIds.Order(inputs[0].Table.Ids, 5).Rows.Take(first.Length).Zip(first).Count(p => p.Second == legal[(int)inputs[0].Table.Labels![p.First]]);
+        Assert.InRange(plain, 50, 60);                                          // of 60 labels at epsilon 4 about one is flipped; the seed is fixed
+        Assert.InRange(results[0].Train!.Auc!.Value, .6, 1);
+        Assert.Null(results[1].Privacy.OneRound);
+    }
+
+    [Fact]
+    public void Job_WhatTheModesDoNotProve_IsRefused()
+    {
+        VerticalData data = VerticalData.Random(4, "binomial", 20, 1, 1);
+        GlmJob one = Job(data), labels = Job(data, mode: PrivacyMode.LabelDp);
+        void Refused(string id, GlmJob job) => Assert.Equal(id, Assert.ThrowsAny<FedLearnException>(() => new GlmParty(job, data.Inputs()[0])).Id);
+        Refused(GlmOneRoundErrors.FreeIntercept, one with { Model = one.Model with { Intercept = GlmIntercept.Free } });
+        foreach (GlmJob job in (GlmJob[])[one, labels])
+        {
+            Refused(GlmOneRoundErrors.AdjacencyNotProved, job with { Privacy = job.Privacy with { Adjacency = Adjacency.ZeroOut } });
+            Refused(GlmErrors.BudgetMissing, job with { Privacy = job.Privacy with { Budget = null } });
+        }
+
+        Refused(GlmOneRoundErrors.AdjacencyNotProved, one with { Privacy = one.Privacy with { Unit = PrivacyUnit.Label } });
+        Refused(GlmErrors.RowsNotBounded, one with { Preprocessing = new() { Scaling = Scaling.None } });
+        Refused(PrivacyErrors.InvalidBudget, one with { Privacy = one.Privacy with { Budget = new(1, 0) } });
+        Refused(PrivacyErrors.InvalidNumber, one with { Privacy = one.Privacy with { OneRound = new() { ScoreClip = 5 } } });
+        Refused(GlmOneRoundErrors.InvalidSetting, one with { Privacy = one.Privacy with { OneRound = new() { LabelRate = 1 } } });
+        Refused(GlmErrors.LabelRangeMissing, one with { Model = one.Model with { Family = GlmFamilies.Gaussian } });
+        Refused(GlmOneRoundErrors.FamilyNotBinary, labels with { Model = labels.Model with { Family = GlmFamilies.Gaussian } });
+        Refused(GlmOneRoundErrors.Unbounded, labels with { Model = labels.Model with { L2 = 0 } });
+        Refused(GlmOneRoundErrors.InvalidSetting, labels with { Training = new() { Optimizer = GlmOptimizer.Lbfgs } });
+        Refused(GlmOneRoundErrors.InvalidSetting, labels with { Privacy = labels.Privacy with { Evaluation = EvaluationDisclosure.Charged } });
+        Refused(OneRoundErrors.LabelsSayNothing, labels with { Privacy = labels.Privacy with { Budget = new(1e-14, 0) } });
+        _ = new GlmParty(labels with { Model = labels.Model with { L2 = 0 }, Training = labels.Training with { WeightNorm = 1 }, Privacy = labels.Privacy with { Budget = new(1, 0) } }, data.Inputs()[0]);
+    }
+
+    [Theory]
+    [InlineData("binomial", GlmOneRoundErrors.NotAClass)]
+    [InlineData("gaussian", GlmOneRoundErrors.NotNoisy)]
+    public async Task Passive_IllegalLabels_AreRefused(string family, string id)
+    {
+        VerticalData data = VerticalData.Random(4, family, 20, 1, 1);
+        GlmJob job = Job(data, family, range: (0, 1)) with { Split = SplitRule.None };
+        Assert.Equal(id, (await Assert.ThrowsAsync<PeerException>(() => AgainstAsync(job, data.Inputs()[1], async channel =>
+        {
+            HashedIds ids = await channel.ReceiveAsync<HashedIds>(0, 20);
+            await channel.SendAsync(0, Disclosure.Unprotected(new RowSelection(Enumerable.Repeat((byte)1, ids.Length).ToArray()), "script"));
+            await channel.ReceiveAsync<Scalars>(0, 3);
+            if (family == "binomial")
+            {
+                await channel.SendAsync(0, Disclosure.Unprotected(new RandomizedLabels(Enumerable.Range(0, 20).Select(i => (byte)(i / 10 + 1)).ToArray()), "script"));
+                return;
+            }
+
+            await channel.SendAsync(0, Disclosure.Unprotected(new Scalars(ScalarsKind.Agreement, new double[] { 0, 1 }), "script"));
+            await channel.SendAsync(0, Disclosure.Unprotected(new NoisyTargets(new double[20]), "script"));
+        }))).Id);
+    }
+
+    [Fact]
+    public async Task Active_ScoresWithoutNoise_AreRefused()
+    {
+        VerticalData data = VerticalData.Random(4, "binomial", 20, 1, 1);
+        GlmJob job = Job(data) with { Split = SplitRule.None };
+        GlmPartyInput own = data.Inputs()[0];
+        Assert.Equal(GlmOneRoundErrors.NotNoisy, (await Assert.ThrowsAsync<PeerException>(() => AgainstAsync(job, own, async channel =>
+        {
+            await channel.SendAsync(0, Disclosure.Unprotected(new HashedIds(RowIds.Order(own.Table.Ids, 5).Digests), "script"));
+            await channel.ReceiveAsync<RowSelection>(0, 20);
+            await channel.SendAsync(0, Disclosure.Unprotected(new Scalars(ScalarsKind.Agreement, new[] { 20, 0, (double)RowSplit.Fingerprint48(new bool[20]) }), "script"));
+            await channel.ReceiveAsync<RandomizedLabels>(0, 20);
+            await channel.SendAsync(0, Disclosure.Unprotected(new Scores(new double[20]), "script"));
+        }))).Id);
+    }
+
+    private static async Task AgainstAsync(GlmJob job, GlmPartyInput input, Func<InMemoryChannel, Task> script)
+    {
+        var party = new GlmParty(job, input);
+        JoinedParty[] parties = [.. party.Terms.Parties.Select(p => new JoinedParty(p.Name, party.JoinRequest.SchemaFingerprint))];
+        var agreement = new SessionAgreement("scripted", SessionDesk.DigestOf(party.Terms.TermsDigest, parties), parties);
+        (InMemoryChannel peer, InMemoryChannel own) = InMemoryChannel.CreatePair("peer", input.Party);
+        Task training = party.TrainAsync(agreement, [own]);
+        await script(peer);
+        await training;
+    }
+}

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# The main job: an insurer and a clinic train one model over gRPC, each in a process of its own, without privacy and with HDP-VFL at two budgets.
+# The main job: an insurer and a clinic train one model over gRPC, each in a process of its own, without privacy, in one round, and with
+# HDP-VFL at two budgets.
 # Usage: eng/demo.sh [--html FILE]   (default build/demo/report.html)
 # Needs the .NET SDK alone. Writes build/demo/report.json and the page. Takes under a minute, the build excepted.
 set -euo pipefail
@@ -17,7 +18,7 @@ samples="samples/01-two-organisations" out="build/demo"
 html="${html:-$out/report.html}"
 mkdir -p "$out"
 passed=0 failed=0
-for job in insurer-alone both-plain both-epsilon-10 both-epsilon-5; do
+for job in insurer-alone both-plain both-one-round both-epsilon-10 both-epsilon-5; do
     echo
     echo "== $job: ./fedlearn train --config $samples/$job.json"
     if ./fedlearn train --config "$samples/$job.json" --report "$out/$job.json" --html "$out/$job.html"; then
@@ -29,7 +30,7 @@ done
 
 echo
 if [ "$failed" -eq 0 ]; then
-    ./fedlearn report "$out"/{insurer-alone,both-plain,both-epsilon-10,both-epsilon-5}.json --report "$out/report.json" --html "$html"
+    ./fedlearn report "$out"/{insurer-alone,both-plain,both-one-round,both-epsilon-10,both-epsilon-5}.json --report "$out/report.json" --html "$html"
     echo "Written: $out/report.json, $html"
 fi
 echo "$passed passed, $failed failed"

@@ -80,9 +80,9 @@ internal static class ReportCommand
             + string.Concat(documents.Skip(1).Select(d => $", with {Name(d)} {Change(d)}"));
         IEnumerable<string> left = documents.SelectMany(Parties).GroupBy(p => (string)p["name"]!).Select(party =>
         {
-            string Names(bool noised) => string.Join(", ", party.SelectMany(p => p["releases"]!.AsArray()).Where(r => ((string)r!["protection"]! == "noise") == noised)
+            string Names(string protection) => string.Join(", ", party.SelectMany(p => p["releases"]!.AsArray()).Where(r => (string)r!["protection"]! == protection)
                 .Select(r => (string)r!["name"]!).Distinct().Order(StringComparer.Ordinal));
-            (string How, string Sent)[] kinds = [("noised", Names(true)), ("in the clear", Names(false))];
+            (string How, string Sent)[] kinds = [("noised", Names("noise")), ("randomised", Names("randomized-response")), ("in the clear", Names("none"))];
             string sent = string.Join("; ", kinds.Where(k => k.Sent.Length > 0).Select(k => $"{k.How}: {k.Sent}"));
             return $"from {party.Key} ({(sent.Length == 0 ? "nothing" : sent)})";
         });

@@ -1,6 +1,7 @@
 using System.CommandLine;
 using System.CommandLine.Invocation;
 using System.CommandLine.Parsing;
+using FedLearn.Cli.Commands;
 using FedLearn.Diagnostics;
 
 namespace FedLearn.Cli;
@@ -18,7 +19,7 @@ internal static class Tool
     /// <param name="cancellationToken">Ends the run as Ctrl+C does.</param>
     /// <returns>0 success, 2 usage or configuration, 3 data, 4 peer or network, 5 privacy refused, 6 internal, 130 interrupted.</returns>
     public static Task<int> RunAsync(string[] args, TextWriter output, TextWriter error, CancellationToken cancellationToken = default) =>
-        RunAsync(RootCommandFactory.Create(), args.Length == 0 ? ["--help"] : args, output, error, cancellationToken);
+        RunAsync(RootCommandFactory.Create(), args.Length == 0 ? ["--help"] : PrivacyCommand.Route(args), output, error, cancellationToken);
 
     /// <summary>Runs one command line of any command.</summary>
     /// <param name="root">The command and its verbs.</param>

@@ -1,6 +1,7 @@
 using System.CommandLine;
 using System.Text.Json.Nodes;
 using FedLearn.Diagnostics;
+using FedLearn.Glm;
 using FedLearn.Privacy;
 
 namespace FedLearn.Cli.Commands;
@@ -11,6 +12,8 @@ internal static class PrivacyCalibrateCommand
     /// <summary>Builds the command.</summary>
     public static Command Create()
     {
+        // one-round never arrives here: see PrivacyCommand.Route.
+        var mode = Options.Word("--mode", "Mode of the job; one-round has the options of 'fedlearn privacy one-round'. Default hdp-vfl.", [("hdp-vfl", PrivacyMode.HdpVfl), ("one-round", PrivacyMode.OneRound)], PrivacyMode.HdpVfl);
         var family = Options.Word("--family", "Family of the model.",
             [("gaussian", GlmFamilyKind.Gaussian), ("binomial", GlmFamilyKind.Binomial), ("poisson", GlmFamilyKind.Poisson)]);
         var calibration = Options.Word("--calibration",
@@ -40,12 +43,13 @@ internal static class PrivacyCalibrateCommand
             Noise of an HDP-VFL job. Sensitivity, sigma and gradientSigma are those of the continuous mechanism; sigmaCharged is the noise used, with every
             slack. Epsilon and delta hold for each party by itself.
 
-            Example:
+            Examples:
               fedlearn privacy calibrate --family binomial --rows 30000 --batches 50 --epochs 10 --step-size 1 --l2 0.001 \
                 --weight-norm 1 --residual-clip 1 --epsilon 1 --delta 1e-5 --json
+              fedlearn privacy calibrate --mode one-round --rows 30000 --label-rate 0.24 --epsilon 1 --delta 1e-5 --json
             """)
         {
-            family, calibration, rows, batches, epochs, stepSize, l2, weightNorm, residualClip, targetBound, offsetBound, weightBound, rowNorm, adjacency, unit, schedule,
+            mode, family, calibration, rows, batches, epochs, stepSize, l2, weightNorm, residualClip, targetBound, offsetBound, weightBound, rowNorm, adjacency, unit, schedule,
             share, evaluationShare, epsilon, delta, json,
         };
         command.SetAction(parsed =>

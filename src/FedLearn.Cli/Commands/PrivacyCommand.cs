@@ -12,6 +12,21 @@ internal static class PrivacyCommand
 {
     internal static readonly JsonSerializerOptions Readable = new() { WriteIndented = true, Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping };
 
+    /// <summary><c>privacy calibrate --mode one-round</c> is <c>privacy one-round</c>: the modes share no numbers but rows, epsilon and delta, so each
+    /// has its own options.</summary>
+    /// <param name="args">Arguments of the tool.</param>
+    /// <returns>The arguments of the command that is meant.</returns>
+    public static string[] Route(string[] args)
+    {
+        if (args is not ["privacy", "calibrate", ..])
+            return args;
+        int joined = Array.IndexOf(args, "--mode=one-round"), apart = Array.IndexOf(args, "--mode");
+        bool apartSaysSo = apart >= 0 && apart + 1 < args.Length && args[apart + 1] == "one-round";
+        return joined >= 0 ? ["privacy", "one-round", .. args[2..joined], .. args[(joined + 1)..]]
+            : apartSaysSo ? ["privacy", "one-round", .. args[2..apart], .. args[(apart + 2)..]]
+            : args;
+    }
+
     /// <summary>Builds the command.</summary>
     public static Command Create() => new("privacy", "Compute noise and privacy loss before any data is touched.") { PrivacyPlanCommand.Create(), PrivacyCalibrateCommand.Create(), PrivacyOneRoundCommand.Create(), Gaussian(), PrivacyAccountCommand.Create() };
 

@@ -1,6 +1,6 @@
 using System.Numerics;
-using System.Security.Cryptography;
 using System.Runtime.InteropServices;
+using System.Security.Cryptography;
 
 namespace FedLearn.Privacy;
 
@@ -142,7 +142,8 @@ public sealed class RandomizedResponse
     private static (BigInteger Low, BigInteger High) Exponential(double x, int bits)
     {
         // x = m 2^e exactly; then r = x 2^-halvings is below 2^-8, e^r is its Taylor series, and squaring it leads back.
-        (long m, int e) = ((BitConverter.DoubleToInt64Bits(x) & ((1L << 52) - 1)) | (double.IsNormal(x) ? 1L << 52 : 0), Math.Max(1, (int)(BitConverter.DoubleToInt64Bits(x) >> 52)) - 1075);
+        long bitsOfX = BitConverter.DoubleToInt64Bits(x), m = (bitsOfX & ((1L << 52) - 1)) | (double.IsNormal(x) ? 1L << 52 : 0);
+        int e = Math.Max(1, (int)(bitsOfX >> 52)) - 1075;
         int halvings = Math.Max(0, Math.ILogB(x) + 9), guard = 128 + 2 * halvings, work = bits + guard, shift = work - halvings + e;
         BigInteger low = shift >= 0 ? (BigInteger)m << shift : (BigInteger)m >> -shift, high = shift >= 0 ? low : low + 1;
         BigInteger one = BigInteger.One << work, sumLow = one, sumHigh = one, termLow = one, termHigh = one;
@@ -151,14 +152,9 @@ public sealed class RandomizedResponse
             termLow = ((termLow * low) >> work) / i;
             termHigh = Ceiling((termHigh * high) >> work, i) + 1;
             (sumLow, sumHigh) = (sumLow + termLow, sumHigh + termHigh);
-            if (i > work)
-                break;
-            // A term of 2 or less in the upper bound is rounding alone; what is left of the series is below its sum, at most 2^-7 of a term.
-            if (termHigh <= 2)
-                break;
         }
 
-        sumHigh += 4;
+        sumHigh += 1;                                                           // what is left of the series is below its last term
         for (int i = 0; i < halvings; i++)
             (sumLow, sumHigh) = ((sumLow * sumLow) >> work, ((sumHigh * sumHigh) >> work) + 1);
         return (sumLow >> guard, (sumHigh >> guard) + 1);

@@ -42,6 +42,13 @@ public class PrivacyOneRoundTests
     }
 
     [Theory]
+    [InlineData("--mode", "one-round", "--rows", "30852", "--epsilon", "1", "--delta", "0.01")]
+    [InlineData("--rows", "30852", "--epsilon", "1", "--mode=one-round", "--delta", "0.01")]
+    [InlineData("--rows", "30852", "--epsilon", "1", "--delta", "0.01", "--mode", "one-round")]
+    public async Task Calibrate_ModeOneRound_IsThisVerb(params string[] options) => Assert.Equal(
+        (await Json("privacy", "one-round", "--rows", "30852", "--epsilon", "1", "--delta", "0.01")).GetRawText(), (await Json(["privacy", "calibrate", .. options])).GetRawText());
+
+    [Theory]
     [InlineData("--label-range", "2")]
     [InlineData("--label-range", "1,x")]
     [InlineData("--label-range", "3,1")]

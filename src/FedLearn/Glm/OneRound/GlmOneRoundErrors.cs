@@ -26,7 +26,4 @@ public static class GlmOneRoundErrors
 
     /// <summary>The fit of a passive party did not reach the tolerance that its claim charges.</summary>
     public const string NotConverged = "FL6102";
-
-    /// <summary>The active party's own fit did not converge.</summary>
-    public const string RefitFailed = "FL6103";
 }

@@ -36,6 +36,8 @@ internal static class LabelDp
 // randomised response is the loss of the true label.
 internal sealed class DebiasedBinomial : IGlmFamily
 {
+    private static readonly double[] Zeros = new double[GlmFamilies.Block];
+
     public static DebiasedBinomial Instance { get; } = new();
 
     public string Name => GlmFamilies.Binomial.Name;
@@ -57,8 +59,17 @@ internal sealed class DebiasedBinomial : IGlmFamily
 
     public void Curvatures(ReadOnlySpan<double> scores, ReadOnlySpan<double> labels, Span<double> curvatures) => GlmFamilies.Binomial.Curvatures(scores, labels, curvatures);
 
-    public double LossSum(ReadOnlySpan<double> scores, ReadOnlySpan<double> labels) =>
-        GlmFamilies.Binomial.LossSum(scores, new double[scores.Length]) - TensorPrimitives.Dot(scores, labels);
+    public double LossSum(ReadOnlySpan<double> scores, ReadOnlySpan<double> labels)
+    {
+        double sum = 0;
+        for (int start = 0; start < scores.Length; start += Zeros.Length)
+        {
+            ReadOnlySpan<double> block = scores.Slice(start, Math.Min(Zeros.Length, scores.Length - start));
+            sum += GlmFamilies.Binomial.LossSum(block, Zeros.AsSpan(0, block.Length));
+        }
+
+        return sum - TensorPrimitives.Dot(scores, labels);
+    }
 
     public double Mean(double score) => GlmFamilies.Binomial.Mean(score);
 }

@@ -58,7 +58,6 @@ internal static class NewtonSolver
             // Near the minimum a whole step shortens the gradient by orders of magnitude; elsewhere the best point along it is looked for.
             if (!(full <= length / 2))
             {
-                part.Scores(0, w, a);
                 double t = Lbfgs.LineSearch(u => Slope(u, l2, loss, w, step, a, along, triedA, first, second), 1);
                 if (t == 0 && !(full < length))
                     return new NewtonResult(w, a, false, iteration);

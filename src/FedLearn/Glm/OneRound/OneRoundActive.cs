@@ -40,7 +40,8 @@ internal sealed class OneRoundActive(GlmWork work, IReadOnlyList<IPartyChannel> 
                 kappa = OneRoundRefit.Attenuation(share.Variance);
         }
 
-        double[] weights = OneRoundRefit.Fit(work.Train, _plan.Family, trainLabels, offsets, kappa, cancellationToken: cancellationToken);
+        NewtonResult fit = OneRoundRefit.Fit(work.Train, _plan.Family, trainLabels, offsets, kappa, cancellationToken: cancellationToken);
+        double[] weights = fit.Weights;
         GlmTiming timing = _clock.Stop(1);
         work.CheckFinite(1, weights);
         work.Report(1, null);
@@ -57,6 +58,7 @@ internal sealed class OneRoundActive(GlmWork work, IReadOnlyList<IPartyChannel> 
             TestMetrics = await TestAsync(weights, link, cancellationToken).ConfigureAwait(false),
             Statement = statement,
             PeerLink = link,
+            Warnings = fit.Converged ? [] : ["the active party's own fit did not converge: look for columns of extreme size"],
         };
     }
 

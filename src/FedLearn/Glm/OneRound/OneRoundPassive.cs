@@ -49,6 +49,8 @@ internal sealed class OneRoundPassive(GlmWork work, IPartyChannel active, GlmAcc
         if (labelSigma is not null)
             TensorPrimitives.Multiply(weights, column.Scale, weights);                                  // predictions are in units of the label
         GlmTiming timing = _clock.Stop(1);
+        double noiseSeconds = mechanism.NoiseTime.TotalSeconds;
+        timing = timing with { Noise = noiseSeconds, Compute = Math.Max(0, timing.Compute - noiseSeconds) };
         work.CheckFinite(1, weights);
         work.Report(1, null);
 

@@ -1,5 +1,4 @@
 using System.Numerics.Tensors;
-using FedLearn.Diagnostics;
 
 namespace FedLearn.Glm;
 
@@ -47,8 +46,8 @@ internal static class OneRoundRefit
     /// <param name="weights">Sample weights u, at least 0 and not all 0, shape [n]; null for ones.</param>
     /// <param name="penalty">Penalty.</param>
     /// <param name="cancellationToken">Stops.</param>
-    /// <exception cref="InternalFailureException">FL6103: the fit did not converge.</exception>
-    public static double[] Fit(LinearPart part, IGlmFamily family, double[] labels, double[]? offsets, double kappa, double[]? weights = null,
+    /// <returns>Where the fit ended. It is used in any case: a party that gave up would tell its peers something of its rows.</returns>
+    public static NewtonResult Fit(LinearPart part, IGlmFamily family, double[] labels, double[]? offsets, double kappa, double[]? weights = null,
         double penalty = Penalty, CancellationToken cancellationToken = default)
     {
         double[] z = new double[part.Rows];
@@ -71,9 +70,7 @@ internal static class OneRoundRefit
         }
 
         // Relative to the first gradient as well: a label in large units has a large one.
-        NewtonResult result = NewtonSolver.Minimise(part, penalty, Loss, FitTolerance, FitTolerance, null, cancellationToken);
-        return result.Converged ? result.Weights : throw new InternalFailureException(GlmOneRoundErrors.RefitFailed, "active party's own fit",
-            "it did not converge.", "Look for columns of extreme size; preprocessing.rows clip or normalize bounds them.");
+        return NewtonSolver.Minimise(part, penalty, Loss, FitTolerance, FitTolerance, null, cancellationToken);
     }
 
     /// <summary>kappa = 1/sqrt(1 + pi variance/8): the mean of a sigmoid over a normal offset is nearly a sigmoid of the shrunk mean (MacKay 1992).</summary>

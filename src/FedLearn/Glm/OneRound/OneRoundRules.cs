@@ -58,6 +58,10 @@ internal static class OneRoundRules
             && !(plan.Family.ProvedBounds == GlmFamilyKind.Binomial ? rate is >= .01 and <= .99 : double.IsFinite(rate)))
             throw new ConfigurationException(GlmOneRoundErrors.InvalidSetting, "privacy.oneRound.labelRate", "it is not between 0.01 and 0.99, or not a finite number.",
                 "Declare a public rate of the label, or leave the key out.");
+        foreach (GlmPartyOptions party in plan.Job.Parties)
+            if (plan.Family.ProvedBounds != GlmFamilyKind.Binomial && party.LabelRange is { } range && plan.Job.Privacy.OneRound.LabelRate is { } center && !(center >= range.Low && center <= range.High))
+                throw new ConfigurationException(GlmOneRoundErrors.InvalidSetting, "privacy.oneRound.labelRate", "it is not within the declared range of the label.",
+                    "Declare a public centre within data.labelRange, or leave the key out.");
     }
 
     private static void CheckLabelDp(GlmPlan plan)

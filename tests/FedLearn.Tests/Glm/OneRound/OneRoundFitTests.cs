@@ -86,7 +86,10 @@ public class OneRoundFitTests
         OneRoundParameters parameters = new() { Rows = 10, Columns = [new(0, 1, 5, 1)] };
         double[] t = [.. Enumerable.Repeat(double.NaN, 10)];
         Assert.Equal(GlmOneRoundErrors.NotConverged, Assert.Throws<InternalFailureException>(() => ClippedRidge.Fit(part, t, parameters, 0)).Id);
-        Assert.Equal(GlmOneRoundErrors.RefitFailed, Assert.Throws<InternalFailureException>(() => OneRoundRefit.Fit(part, GlmFamilies.Gaussian, t, null, 1)).Id);
+        // The active party's own fit goes on with what it has: giving up would tell its peers something of its rows.
+        NewtonResult kept = OneRoundRefit.Fit(part, GlmFamilies.Gaussian, t, null, 1);
+        Assert.False(kept.Converged);
+        Assert.All(kept.Weights, w => Assert.Equal(0, w));
     }
 
     [Theory]
@@ -133,9 +136,9 @@ public class OneRoundFitTests
         double[] y = [.. x.Select(_ => (double)random.Next(2))], o = [.. x.Select(_ => random.NextDouble() - .5)], u = [.. x.Select(_ => 2 * random.NextDouble())];
         double mean = u.Average();
         double[] slow = Descend(x, .05, 8, (i, a) => u[i] / mean * kappa * (kind.Mean(kappa * (a + o[i])) - y[i]));
-        VerticalData.AssertClose(slow, OneRoundRefit.Fit(part, kind, y, o, kappa, u, .05), 1e-6);
+        VerticalData.AssertClose(slow, OneRoundRefit.Fit(part, kind, y, o, kappa, u, .05).Weights, 1e-6);
         slow = Descend(x, .05, 8, (i, a) => kind.Mean(a) - y[i]);
-        VerticalData.AssertClose(slow, OneRoundRefit.Fit(part, kind, y, null, 1, null, .05), 1e-6);
+        VerticalData.AssertClose(slow, OneRoundRefit.Fit(part, kind, y, null, 1, null, .05).Weights, 1e-6);
     }
 
     [Fact]
@@ -206,6 +209,26 @@ public class OneRoundFitTests
         Assert.InRange(share.Mean.Max(Math.Abs), 0, 6);
         // Neither noise nor signal is no error.
         Assert.All(OneRoundRefit.Share(part, new double[200], 0, 4, TestContext.Current.CancellationToken).Mean, m => Assert.Equal(0, m, 1e-12));
+    }
+
+    [Fact]
+    public void DebiasedFamily_AtAnyLabels_IsTheBinomialLossContinued()
+    {
+        var random = new Random(2);
+        double[] z = [.. Enumerable.Range(0, 600).Select(_ => 8 * random.NextDouble() - 4)], bits = [.. z.Select(_ => (double)random.Next(2))], y = [.. z.Select(_ => 4 * random.NextDouble() - 2)];
+        DebiasedBinomial family = DebiasedBinomial.Instance;
+        Assert.Equal(GlmFamilies.Binomial.LossSum(z, bits), family.LossSum(z, bits), 1e-9);
+        double[] residuals = new double[z.Length];
+        family.Residuals(z, y, residuals);
+        VerticalData.AssertClose(z.Zip(y, (s, t) => 1 / (1 + Math.Exp(-s)) - t), residuals, 1e-14);
+        // The loss is linear in the label, so over the randomised response its mean is the loss of the true label.
+        var response = new RandomizedResponse(.7);
+        foreach (double s in (double[])[-3, .2, 5])
+            foreach (bool label in (bool[])[false, true])
+            {
+                double mean = response.KeepProbability * family.LossSum([s], [response.Debias(label)]) + response.OtherProbability * family.LossSum([s], [response.Debias(!label)]);
+                Assert.Equal(GlmFamilies.Binomial.LossSum([s], [label ? 1 : 0]), mean, 1e-12);
+            }
     }
 
     private static double Gauss(Random random) => Math.Sqrt(-2 * Math.Log(1 - random.NextDouble())) * Math.Cos(2 * Math.PI * random.NextDouble());

@@ -288,6 +288,7 @@ public class OneRoundJobTests
         Refused(PrivacyErrors.InvalidBudget, one with { Privacy = one.Privacy with { Budget = new(1, 0) } });
         Refused(PrivacyErrors.InvalidNumber, one with { Privacy = one.Privacy with { OneRound = new() { ScoreClip = 5 } } });
         Refused(GlmOneRoundErrors.InvalidSetting, one with { Privacy = one.Privacy with { OneRound = new() { LabelRate = 1 } } });
+        Refused(GlmOneRoundErrors.InvalidSetting, Job(data, "gaussian", range: (0, 1)) with { Privacy = one.Privacy with { OneRound = new() { LabelRate = 2 } } });
         Refused(GlmErrors.LabelRangeMissing, one with { Model = one.Model with { Family = GlmFamilies.Gaussian } });
         Refused(GlmOneRoundErrors.FamilyNotBinary, labels with { Model = labels.Model with { Family = GlmFamilies.Gaussian } });
         Refused(GlmOneRoundErrors.Unbounded, labels with { Model = labels.Model with { L2 = 0 } });

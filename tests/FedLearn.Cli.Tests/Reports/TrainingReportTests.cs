@@ -2,8 +2,8 @@ using System.Globalization;
 using System.Text;
 using System.Text.Json;
 using System.Text.Json.Nodes;
-using FedLearn.Privacy;
 using FedLearn.Cli.Tests.Sessions;
+using FedLearn.Privacy;
 
 namespace FedLearn.Cli.Tests.Reports;
 

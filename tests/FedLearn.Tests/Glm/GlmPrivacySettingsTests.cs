@@ -44,7 +44,8 @@ public class GlmPrivacySettingsTests
         var data = VerticalData.Random(30, family, 61, 3, 2, 2);
         GlmPartyInput[] inputs = data.Inputs();
         GlmJob job = Job(data, family, p => p with { Calibration = calibration, Unit = unit, Evaluation = charged ? EvaluationDisclosure.Charged : EvaluationDisclosure.None }, reshuffle)
-            with { Split = SplitRule.None };
+            with
+        { Split = SplitRule.None };
         (RecordedSession session, GlmPartyResult[] results) = await RecordedSession.TrainAsync(job, inputs);
         int[] common = RowIds.Order(inputs[0].Table.Ids, -3).Rows;
         var layout = new BatchLayout(61, Batches);

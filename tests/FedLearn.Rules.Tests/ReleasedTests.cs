@@ -21,6 +21,8 @@ public class ReleasedTests
     [InlineData("sealed class Mine : Payload { public override int Length => 0; public override long PackedBytes => 0; }", "CS0122")]
     [InlineData("sealed class Mine : VectorPayload { public Mine() : base(default, default) { } }", "CS0122", "CS0534", "CS1729")]
     [InlineData("sealed class Mine : Released<Scores> { }", "CS0509")]
+    [InlineData("static GaussianMechanism Make(NoiseCalibration c, IPrivacyReservation r) => new(c, new TestNoise(1, \"s\"), r);", "CS1503")]
+    [InlineData("static GaussianMechanism Make(NoiseCalibration c, INoiseSource mine, IPrivacyReservation r) => new(c, mine, r);", "CS1503")]
     public void Send_AroundReleased_DoesNotCompile(string members, params string[] expected)
     {
         IReadOnlyList<string> errors = Compiler.Errors(Program(members));

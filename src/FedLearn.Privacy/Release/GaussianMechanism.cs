@@ -39,11 +39,13 @@ public sealed class GaussianMechanism
 
     /// <summary>Creates the mechanism of one kind of value for one run.</summary>
     /// <param name="calibration">The noise, and the number of releases it is for.</param>
-    /// <param name="noise">Where the noise comes from.</param>
+    /// <param name="noise">Where the noise comes from. Seeded noise is another type, which does not fit here: see <see cref="NotPrivate"/>.</param>
     /// <param name="reservation">The charge that pays for it.</param>
     /// <exception cref="ConfigurationException">FL2300: the calibration is not one.</exception>
     /// <exception cref="PrivacyRefusedException">FL5007: the noise is below 2^-27 of the values' bound.</exception>
-    public GaussianMechanism(NoiseCalibration calibration, INoiseSource noise, IPrivacyReservation reservation)
+    public GaussianMechanism(NoiseCalibration calibration, CsprngNoise noise, IPrivacyReservation reservation) : this(calibration, (INoiseSource)noise, reservation) { }
+
+    internal GaussianMechanism(NoiseCalibration calibration, INoiseSource noise, IPrivacyReservation reservation)
     {
         ArgumentNullException.ThrowIfNull(calibration);
         ArgumentNullException.ThrowIfNull(noise);
@@ -59,6 +61,13 @@ public sealed class GaussianMechanism
         long limit = (long)_largest + NoiseDeviations * INoiseSource.LatticeScale;
         (_limit, _bits) = (limit, LatticeVector.BitsFor(limit));
     }
+
+    /// <summary>Creates a mechanism that protects nothing: its noise is the same in every run, so that tests can repeat one.</summary>
+    /// <param name="calibration">The noise, and the number of releases it is for.</param>
+    /// <param name="noise">Seeded noise. What is made with it must say "NOT PRIVATE: test noise".</param>
+    /// <param name="reservation">The charge, written down like any other.</param>
+    /// <inheritdoc cref="GaussianMechanism(NoiseCalibration, CsprngNoise, IPrivacyReservation)" path="/exception" />
+    public static GaussianMechanism NotPrivate(NoiseCalibration calibration, TestNoise noise, IPrivacyReservation reservation) => new(calibration, (INoiseSource)noise, reservation);
 
     /// <summary>Messages released, and values perturbed, so far.</summary>
     public int Released => _released;

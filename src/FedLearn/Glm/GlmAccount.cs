@@ -28,6 +28,14 @@ internal sealed class GlmAccount(GlmPlan plan, GlmPartyInput input, Lazy<DataSet
     /// <param name="stream">Name of the stream; test noise differs by it.</param>
     public INoiseSource Noise(string stream) => plan.Job.Privacy.TestNoiseSeed is { } seed ? new TestNoise(seed, stream) : new CsprngNoise();
 
+    /// <summary>The mechanism of one kind of value.</summary>
+    /// <param name="calibration">Its noise.</param>
+    /// <param name="stream">Name of its stream of noise.</param>
+    /// <param name="reservation">The charge that pays for it.</param>
+    public GaussianMechanism Mechanism(NoiseCalibration calibration, string stream, IPrivacyReservation reservation) => plan.Job.Privacy.TestNoiseSeed is { } seed
+        ? GaussianMechanism.NotPrivate(calibration, new TestNoise(seed, stream), reservation)
+        : new GaussianMechanism(calibration, new CsprngNoise(), reservation);
+
     /// <summary>Refuses what the budget does not allow, before a peer is met.</summary>
     public void Check(string mechanism, PrivacyUnit unit, double pureEpsilon, double muSquared) =>
         Ledger.Check(Charge(mechanism, new JsonObject(), unit, 1, pureEpsilon, muSquared));

@@ -122,7 +122,7 @@ public sealed class GlmParty
         }
 
         GaussianMechanism? Mechanism(NoiseCalibration? noise, string stream) =>
-            noise is null ? null : new GaussianMechanism(noise, account.Noise(_input.Party + stream), reservation!);
+            noise is null ? null : account.Mechanism(noise, _input.Party + stream, reservation!);
         var work = new GlmWork
         {
             Plan = _plan,

@@ -38,9 +38,9 @@ internal sealed class OneRoundPassive(GlmWork work, IPartyChannel active, GlmAcc
             ["sigmaCharged"] = calibration.SigmaCharged,
             ["sensitivity"] = calibration.Parameters.Sensitivity,
         }, PrivacyUnit.Record, 1, 0, calibration.Mu * calibration.Mu);
-        var mechanism = new GaussianMechanism(calibration.ScoreNoise, account.Noise(work.Party), reservation);
+        GaussianMechanism mechanism = account.Mechanism(calibration.ScoreNoise, work.Party, reservation);
         // Made before the scores are kept: only so can it tell this process from one that resumes the run, whose weights were noised before.
-        GaussianMechanism? weightNoise = calibration.WeightNoise is { } noise ? new(noise, account.Noise(work.Party + "\0weights"), reservation) : null;
+        GaussianMechanism? weightNoise = calibration.WeightNoise is { } noise ? account.Mechanism(noise, work.Party + "\0weights", reservation) : null;
         await _clock.WaitAsync(active.SendAsync(0, mechanism.Release(new Scores(scores), "training scores"), cancellationToken)).ConfigureAwait(false);
 
         double[] weights = fit.Weights;

@@ -127,6 +127,7 @@ internal static class PartyDocument
         return new JsonObject
         {
             ["mode"] = Kebab(statement.Mode.ToString()),
+            ["calibration"] = null,
             ["adjacency"] = "replace-one",
             ["unit"] = statement.Mode == PrivacyMode.LabelDp ? "label" : "record",
             ["epsilon"] = statement.Budget?.Epsilon,

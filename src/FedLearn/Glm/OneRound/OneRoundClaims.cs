@@ -86,8 +86,7 @@ internal static class OneRoundClaims
             Budget = budget,
             SecureNoise = !test,
             Claims = test ? [GlmClaims.TestNoiseNotice] : [claim],
-            Warnings = test ? [GlmClaims.TestNoiseNotice, .. warnings]
-                : released.Calibration is null && released.LabelSigma is null ? [.. warnings] : [.. warnings, CsprngNoise.AccuracyStatement],
+            Warnings = test ? [GlmClaims.TestNoiseNotice, .. warnings] : [.. warnings],
         };
     }
 

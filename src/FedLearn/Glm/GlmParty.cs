@@ -211,8 +211,7 @@ public sealed class GlmParty
         }
     }
 
-    /// <summary>Refuses a job that the party's ledger cannot pay for, before a peer is met. The published formulas have their mu only when the rows are
-    /// known; they are checked when the charge is reserved.</summary>
+    /// <summary>Refuses a job that the party's ledger cannot pay for, before a peer is met.</summary>
     private void CheckLedger()
     {
         if (_plan.Job.Parties.Count < 2)
@@ -224,10 +223,12 @@ public sealed class GlmParty
             return;
         }
 
-        if ((_plan.Mode != PrivacyMode.OneRound && !_plan.Noises(_options.Party.Role)) || _plan.Job.Privacy.Calibration == Calibration.Paper)
+        if (_plan.Mode != PrivacyMode.OneRound && !_plan.Noises(_options.Party.Role))
             return;
         PrivacyBudget budget = _plan.BudgetOf(_options)!;
-        double mu = GaussianDp.Mu(budget.Epsilon, budget.Delta);
+        // The classical formula has a mu of its own, which may cost more than it was asked for.
+        double mu = _plan.Mode == PrivacyMode.HdpVfl && _plan.Job.Privacy.Calibration == Calibration.Paper
+            ? 1 / ClassicalGaussian.Sigma(budget.Epsilon, budget.Delta) : GaussianDp.Mu(budget.Epsilon, budget.Delta);
         using var account = new GlmAccount(_plan, _input, _people, "");
         account.Check("gaussian", _plan.Job.Privacy.Unit, 0, mu * mu);
     }

@@ -63,6 +63,13 @@ internal static class OutputFile
             for (string? above = place.Length == 0 ? throw CannotWrite(place, null) : Path.GetFullPath(place); above is not null; above = Path.GetDirectoryName(above))
                 if (File.Exists(above))
                     throw CannotWrite(place, null);
+                else if (Directory.Exists(above))
+                {
+                    // A try: permissions alone do not tell, of a read-only file system for instance.
+                    string probe = above;
+                    Guard(place, () => File.Create(Path.Combine(probe, $".fedlearn-{Guid.NewGuid():N}"), 1, FileOptions.DeleteOnClose).Dispose());
+                    break;
+                }
     }
 
     private static ConfigurationException CannotWrite(string path, Exception? inner) => new(CliErrors.CannotWrite, path.Length > 0 ? path : "output",

@@ -71,9 +71,9 @@ public sealed class SqliteLedger : IPrivacyLedger
         _options.Budget?.Check();
         ArgumentOutOfRangeException.ThrowIfLessThan(_options.OutboxMessages, 1);
         ArgumentOutOfRangeException.ThrowIfLessThanOrEqual(_options.LockTimeout, TimeSpan.Zero);
-        Guard(ReadSound);
-        if (!Directory.Exists(System.IO.Path.GetDirectoryName(_path)))
+        if (Directory.Exists(_path) || !Directory.Exists(System.IO.Path.GetDirectoryName(_path)))
             throw SqliteLedgerErrors.Of(_path, new DirectoryNotFoundException())!;
+        Guard(ReadSound);
     }
 
     /// <summary>Full path of the file.</summary>
@@ -103,6 +103,9 @@ public sealed class SqliteLedger : IPrivacyLedger
         {
             // Where the file may not be written, SQLite falls back to reading; where it may, it removes its log files when it closes.
             using SqliteConnection connection = Open(full, new SqliteLedgerOptions().LockTimeout);
+            // A process that died while it made the file: no charge was written, and so nothing was sent.
+            if (since is null && IsEmpty(connection))
+                return new LedgerAudit(full, 0, "", [], null, null);
             CheckFormat(connection);
             using SqliteTransaction transaction = connection.BeginTransaction(deferred: true);
             LedgerChain chain = LedgerChain.Read(connection, since);

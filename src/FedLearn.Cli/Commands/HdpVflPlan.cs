@@ -41,7 +41,7 @@ internal static class HdpVflPlan
         };
         List<string> lines =
         [
-            Text($"hdp-vfl: {rows} training rows, epochs {plan.Epochs} x batches {layout.Count} = {plan.Epochs * layout.Count} messages a party, batches of {layout.SmallestSize} to {layout.LargestSize} rows"),
+            Text($"hdp-vfl: {rows} training rows, epochs {plan.Epochs} x batches {layout.Count} = {plan.Epochs * layout.Count} messages a party, batches of {(layout.SmallestSize == layout.LargestSize ? $"{layout.LargestSize}" : $"{layout.SmallestSize} to {layout.LargestSize}")} rows"),
         ];
         foreach (GlmPartyOptions party in plan.Job.Parties)
             parties.Add(Party(run, plan, party, plan.Parameters(party, layout), lines));
@@ -54,7 +54,7 @@ internal static class HdpVflPlan
         PartySide side = party.Party.Role == PartyRole.Active ? PartySide.Active : PartySide.Passive;
         PrivacyBudget budget = plan.BudgetOf(party)!;
         double mu = GaussianDp.Mu(budget.Epsilon, budget.Delta);
-        int columns = Columns(run.Party(party.Party.Name), plan.Constant) + (parameters.FreeIntercept ? 1 : 0);
+        int columns = Columns(run.Party(party.Party.Name), plan.Constant, lines) + (parameters.FreeIntercept ? 1 : 0);
         parameters = parameters with { MaxColumns = columns };
         var document = new JsonObject
         {
@@ -76,13 +76,16 @@ internal static class HdpVflPlan
         Choice[] choices = Choices(parameters);
         // The paper's noise may break the budget above epsilon 1 or so; it is then no choice.
         Choice? best = choices.Where(c => c.Noise is { } noise && !(noise.ActualDelta > budget.Delta)).MinBy(c => c.GradientNoise);
+        Choice job = Choose("this job", plan.Noise, parameters, side, budget, columns, plan.Noise.Share);
+        document["job"] = Describe(job);
+        document["job"]!["calibration"] = Calibrations.First(c => c.Calibration == plan.Noise.Calibration).Word;
         document["best"] = best?.Word;
         document["calibrations"] = new JsonObject(choices.Select(c => KeyValuePair.Create(c.Word, (JsonNode?)Describe(c))));
 
         lines.Add(Text($"{party.Party.Name} ({document["role"]}): epsilon {budget.Epsilon:G4}, delta {budget.Delta:G4}, mu {mu:G6}, {columns} columns"));
         lines.Add(Row("calibration", "sigma", "own term", "drift term", "share", "gradient", "noise in"));
         lines.Add(Row("", "", "", "", "", "sigma", "gradients"));
-        foreach (Choice choice in choices)
+        foreach (Choice choice in choices.Append(job))
         {
             lines.Add(choice.Noise is not { } noise ? $"  {choice.Word,-18} refused: {choice.Refusal!.Id}, see docs/errors/{choice.Refusal.Id}.md"
                 : Row(choice.Word, Number(noise.SigmaCharged), Number(noise.OwnTerm), Number(noise.DriftTerm), Number(choice.Share), Number(noise.GradientSigmaCharged), Number(choice.GradientNoise)));
@@ -90,6 +93,8 @@ internal static class HdpVflPlan
                 lines.Add(Text($"  {"",-18} reaches delta {actual:G4}, above the budget"));
         }
 
+        if (job.Noise?.EvaluationNoise is { } final)
+            lines.Add(Text($"  final weights, evaluation charged: sigma {final.Sigma:G5}"));
         lines.Add($"  best: {best?.Word ?? "none"}");
         lines.Add(Row("what if", [.. choices.Select(c => c.Word)]));
         var whatIf = new JsonArray();
@@ -108,11 +113,11 @@ internal static class HdpVflPlan
         return document;
     }
 
-    private static Choice Choose(string word, HdpVflNoise noise, HdpVflParameters parameters, PartySide side, PrivacyBudget budget, int columns)
+    private static Choice Choose(string word, HdpVflNoise noise, HdpVflParameters parameters, PartySide side, PrivacyBudget budget, int columns, double? ownShare = null)
     {
         try
         {
-            double? share = noise.Calibration == Calibration.WeightNoise ? WeightNoiseShare.Best(parameters, side, columns) : null;
+            double? share = noise.Calibration == Calibration.WeightNoise ? ownShare ?? WeightNoiseShare.Best(parameters, side, columns) : null;
             PartyCalibration party = HdpVflCalibration.Calibrate(parameters, noise with { Share = share ?? noise.Share }, side, budget.Epsilon, budget.Delta);
             return new(word, party, share, WeightNoiseShare.GradientNoise(parameters, side, columns, party.SigmaCharged, party.GradientSigmaCharged ?? 0), null);
         }
@@ -153,9 +158,11 @@ internal static class HdpVflPlan
     }
 
     /// <summary>Columns of a party as its schema says, else as the first line of its table does; the constant counts.</summary>
-    private static int Columns(RunFileParty party, bool constant)
+    private static int Columns(RunFileParty party, bool constant, List<string> lines)
     {
         int columns = 1;
+        if (party.Data is not { Schema: not null } && !File.Exists(party.Data?.Path))
+            lines.Add($"note: {party.Name}'s table and schema are not here: it is taken to have one column. Share, gradient sigma and the best calibration rest on that.");
         if (party.Data is { } data)
         {
             if (data.Schema is { } schema)

@@ -56,10 +56,14 @@ internal static class LedgerCommand
             };
             Terminal terminal = Terminal.Of(parsed);
             Print(terminal, document);
+            foreach (string caveat in audit.Entries.Select(entry => entry.Charge).DistinctBy(c => (c.Party, c.DataSet.Fingerprint))
+                .SelectMany(c => IPrivacyLedger.Caveats(audit.Entries, c.Party, c.DataSet).Select(text => $"warning: {c.Party}, {c.DataSet.Fingerprint[..12]}: {text}")))
+                terminal.Log(caveat);
             if (audit.Fault is { } fault)
                 terminal.Log($"warning: the ledger does not verify: {fault} What is shown are the rows before that.");
             if (parsed.GetValue(json))
                 parsed.InvocationConfiguration.Output.WriteLine(document.ToJsonString(PrivacyCommand.Readable));
+            audit.ThrowIfBroken();
         });
         return command;
     }
@@ -140,15 +144,18 @@ internal static class LedgerCommand
     }
 
     /// <summary>For each party, table and unit that were charged: what everything that touches these people adds up to.</summary>
-    private static IEnumerable<(PrivacyCharge Of, PrivacyUnit Unit, PrivacyTotal Total)> Totals(IReadOnlyList<LedgerEntry> entries) =>
+    private static IEnumerable<(PrivacyCharge Of, PrivacyUnit Unit, PrivacyTotal Total, PrivacyTotal AllUnits)> Totals(IReadOnlyList<LedgerEntry> entries) =>
         from charge in entries.Select(e => e.Charge).DistinctBy(c => (c.Party, c.DataSet.Fingerprint))
         from unit in (PrivacyUnit[])[PrivacyUnit.Record, PrivacyUnit.Label]
         let costs = entries.Where(e => e.Costs(charge.Party, charge.DataSet, unit)).ToArray()
         // Charges for records count for labels too; a line of its own only where labels were charged by themselves.
         where costs.Any(e => e.Charge.Unit == unit)
-        select (charge, unit, costs.Aggregate(PrivacyTotal.Zero, (sum, e) => sum + new PrivacyTotal(e.PureEpsilon, e.MuSquared)));
+        // A budget counts everything, so what is left of it is the same on both lines.
+        select (charge, unit, Sum(costs), Sum(entries.Where(e => e.Costs(charge.Party, charge.DataSet, PrivacyUnit.Label))));
 
-    private static JsonObject Total((PrivacyCharge Of, PrivacyUnit Unit, PrivacyTotal Total) total, double? delta, double? epsilon) => new JsonObject
+    private static PrivacyTotal Sum(IEnumerable<LedgerEntry> entries) => entries.Aggregate(PrivacyTotal.Zero, (sum, e) => sum + new PrivacyTotal(e.PureEpsilon, e.MuSquared));
+
+    private static JsonObject Total((PrivacyCharge Of, PrivacyUnit Unit, PrivacyTotal Total, PrivacyTotal AllUnits) total, double? delta, double? epsilon) => new JsonObject
     {
         ["party"] = total.Of.Party,
         ["dataSet"] = total.Of.DataSet.Fingerprint,
@@ -157,7 +164,7 @@ internal static class LedgerCommand
         ["mu"] = total.Total.Mu,
         ["epsilon"] = delta is { } d ? total.Total.Epsilon(d) : null,
         ["delta"] = delta,
-        ["left"] = epsilon is { } e ? new LedgerBudget(e, delta!.Value).Left(total.Total) : null,
+        ["left"] = epsilon is { } e ? new LedgerBudget(e, delta!.Value).Left(total.AllUnits) : null,
     };
 
     private static void Print(Terminal terminal, JsonObject document)

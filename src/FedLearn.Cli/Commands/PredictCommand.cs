@@ -38,7 +38,7 @@ internal static class PredictCommand
             if (parsed.GetValue(json))
                 parsed.InvocationConfiguration.Output.Write(ReportWriter.Text(document));
             terminal.Log($"{(int)documents[0]["rows"]!} rows scored: {path}");
-            terminal.Log("warning: the passive parties' scores of these rows were disclosed to the active party; no privacy claim covers them");
+            terminal.Log("warning: the passive parties' scores of these rows were disclosed to the active party; no privacy claim covers them, but for scores of training rows under evaluation charged");
             return 0;
         });
         return command;

@@ -99,7 +99,7 @@ internal static class PrivacyOneRoundCommand
             if (classes != 2)
                 throw new ConfigurationException(CliErrors.OptionsDisagree, "--classes", "a label has either classes or a range.", "Leave one of the two out.");
             var mechanism = new NoisyTargetMechanism(range[0], range[1], epsilon, delta);
-            document["active"] = new JsonObject { ["mu"] = mechanism.Mu, ["sensitivity"] = range[1] - range[0], ["sigmaCharged"] = mechanism.Sigma };
+            document["active"] = new JsonObject { ["mu"] = mechanism.Mu, ["sensitivity"] = range[1] - range[0], ["sigma"] = (range[1] - range[0]) / mechanism.Mu, ["sigmaCharged"] = mechanism.Sigma };
             return [OneRoundColumn.OfRange(mechanism, rate ?? (range[0] + range[1]) / 2)];
         }
 

@@ -63,7 +63,7 @@ internal static class PrivacyPlanCommand
     {
         PrivacyMode.HdpVfl => HdpVflPlan.Of(run, plan, rows),
         PrivacyMode.OneRound => OneRoundPlan.Of(plan, rows),
-        PrivacyMode mode => throw new ConfigurationException(CliErrors.NothingToPlan, $"{run.Path}: privacy.mode", $"there is no plan for the mode {mode}.", "Plan a job of mode hdp-vfl."),
+        _ => throw new ConfigurationException(CliErrors.NothingToPlan, $"{run.Path}: privacy.mode", "a job of mode label-dp has nothing to plan: its labels are flipped with probability 1/(1 + e^epsilon), once.", "Plan a job of mode hdp-vfl or one-round."),
     };
 
     /// <summary>Training rows as the files tell: exactly from a split file, else an estimate with a sentence that says so.</summary>

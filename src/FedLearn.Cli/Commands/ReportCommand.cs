@@ -11,7 +11,7 @@ namespace FedLearn.Cli.Commands;
 /// <summary>fedlearn report: several training reports side by side.</summary>
 internal static class ReportCommand
 {
-    private static readonly string[] Header = ["job", "AUC", "log-loss", "RMSE", "deviance", "epsilon", "seconds", "bytes"];
+    private static readonly string[] Header = ["job", "AUC", "active alone", "log-loss", "RMSE", "deviance", "epsilon", "seconds", "bytes"];
 
     public static Command Create()
     {
@@ -61,12 +61,15 @@ internal static class ReportCommand
         double? epsilon = Parties(document).Select(p => (double?)p["privacy"]!["epsilon"]).Max();
         return
         [
-            (string)document["job"]!["name"]!, ReportWriter.Number(test?["auc"]), ReportWriter.Number(test?["logLoss"]), ReportWriter.Number(test?["rmse"]),
+            (string)document["job"]!["name"]!, ReportWriter.Number(test?["auc"]), Alone(document, test), ReportWriter.Number(test?["logLoss"]), ReportWriter.Number(test?["rmse"]),
             // Twice the log-loss, where there is one.
             test?["logLoss"] is null ? ReportWriter.Number(test?["deviance"]) : "-", epsilon is { } e ? e.ToString("G4", CultureInfo.InvariantCulture) : "none",
             ReportWriter.Number(document["timing"]!["trainingSeconds"]), ReportWriter.Bytes(Parties(document).Sum(p => (long)p["bytesSent"]!)),
         ];
     }
+
+    // The active party's own model beside every private result, by the figure that the job is read by.
+    private static string Alone(JsonObject document, JsonNode? test) => ReportWriter.Number(document["metrics"]!["guestOnly"]?["test"]?[test?["auc"] is null ? "deviance" : "auc"]);
 
     /// <summary>One sentence: what was gained over the first report, and what left each party.</summary>
     private static string Summary(JsonObject[] documents)

@@ -42,7 +42,7 @@ internal sealed record PartyFile
         if (file.Has("tls"))
             file.Fault(RunFileErrors.NotYet, "tls", "encrypted connections come with a later release.",
                 "Leave the key out, and put the connection inside a tunnel or a service mesh that encrypts it.");
-        var own = new OwnSide(name, RunFileReader.DataOf(file, role: null), file.Has("ledger") ? RunFileReader.LedgerOf(file, name) : null);
+        var own = new OwnSide(name, RunFileReader.DataOf(file, role: null), file.Has("ledger") ? new OwnLedger(RunFileReader.LedgerOf(file, name), file.Object("ledger").Has) : null);
         TimeSpan? timeout = RunFileReader.Seconds(file, "timeoutSeconds"), connectTimeout = RunFileReader.Seconds(file, "connectTimeoutSeconds");
         DnsEndPoint? listen = ListenAddress(file);
         IReadOnlyList<(string Name, Uri Address)> peers = Peers(file);

@@ -15,8 +15,13 @@ internal sealed record PartyTable(TableSource Data, (double Low, double High)? L
 /// <summary>The party of a real session whose machine this is.</summary>
 /// <param name="Party">Its name in the job.</param>
 /// <param name="Data">Its table, when party.json replaces the job's.</param>
-/// <param name="Ledger">Its ledger, when party.json replaces the job's.</param>
-internal sealed record OwnSide(string Party, PartyTable? Data, RunFileLedger? Ledger);
+/// <param name="Ledger">Its ledger, when party.json names one; what that leaves out is the job's.</param>
+internal sealed record OwnSide(string Party, PartyTable? Data, OwnLedger? Ledger);
+
+/// <summary>A ledger that party.json names.</summary>
+/// <param name="Ledger">It, with defaults for what is left out.</param>
+/// <param name="Has">Whether a key is given.</param>
+internal sealed record OwnLedger(RunFileLedger Ledger, Func<string, bool> Has);
 
 /// <summary>Reads one job.json.</summary>
 /// <param name="path">File.</param>
@@ -47,6 +52,7 @@ internal sealed class RunFileReader(string path, OwnSide? self = null)
     private readonly List<string> _ignored = [];
     private readonly List<string> _warnings = [];
     private double? _jobEpsilon, _jobDelta;
+    private bool _isPrivate;
 
     /// <summary>Reads the file, or throws one error with all of its faults.</summary>
     public RunFile Read()
@@ -60,6 +66,7 @@ internal sealed class RunFileReader(string path, OwnSide? self = null)
 
         Section privacy = file.Object("privacy");
         PrivacyMode mode = privacy.Word("mode", Modes, PrivacyMode.None, "he");
+        _isPrivate = mode != PrivacyMode.None;
         bool isPrivate = mode != PrivacyMode.None;
 
         (GlmIntercept intercept, PreprocessingOptions preprocessing) = InterceptAndPreprocessing(model, file.Object("preprocessing"), isPrivate, mode != PrivacyMode.LabelDp);
@@ -158,12 +165,12 @@ internal sealed class RunFileReader(string path, OwnSide? self = null)
         bool oneBatch = batches is null or 1 && !training.Has("batchSize");
         // A private mode says why it never will; elsewhere these come with a later release.
         foreach (string key in UnprovedKeys.Where(training.Has))
-            if (isPrivate)
+            if (_isPrivate)
                 training.Fault(RunFileErrors.OptimizerRefused, key, "the privacy proof covers projected gradient descent from zero, without momentum, "
                     + "without a start from earlier weights and without weights computed from labels (A2, A8).", "Leave the key out.");
             else
                 training.Fault(RunFileErrors.NotYet, key, "the key comes with a later release.", "Leave it out.");
-        bool refused = isPrivate && LaterOptimizers.Any(word => training.Is("optimizer", word));
+        bool refused = _isPrivate && LaterOptimizers.Any(word => training.Is("optimizer", word));
         if (refused)
             training.Fault(RunFileErrors.OptimizerRefused, "optimizer", "the privacy proof covers projected gradient descent alone (A8).", "Use sgd, or privacy.mode none.");
         GlmOptimizer optimizer = refused ? GlmOptimizer.Sgd : training.Word("optimizer", Optimizers, !isPrivate && oneBatch ? GlmOptimizer.Lbfgs : GlmOptimizer.Sgd, LaterOptimizers);
@@ -332,7 +339,10 @@ internal sealed class RunFileReader(string path, OwnSide? self = null)
             Role = role,
             Data = data?.Data,
             SplitPath = split.FilePath("path") ?? jobSplit,
-            Ledger = (isSelf ? self?.Ledger : null) ?? LedgerOf(party, name),
+            // Key by key: a party file that names a budget alone must not lose the job's path, nor the other way round.
+            Ledger = isSelf && self!.Ledger is { } mine
+                ? new RunFileLedger { Path = mine.Has("path") || !party.Object("ledger").Has("path") ? mine.Ledger.Path : LedgerOf(party, name).Path, Budget = mine.Ledger.Budget ?? LedgerOf(party, name).Budget }
+                : LedgerOf(party, name),
         };
         return (own, new GlmPartyOptions { Party = new PartyDescription(name, role), Budget = OwnBudget(party, jobPrivacy, mode), LabelRange = data?.LabelRange });
     }

@@ -27,6 +27,26 @@ public interface IPrivacyLedger
     /// <returns>The bytes, or null.</returns>
     ReadOnlyMemory<byte>? Find(string party, string key);
 
+    /// <summary>What no sum of a ledger shows of the people of a table: runs that protected less than their records, and charges under another name.</summary>
+    /// <param name="entries">Charges of a ledger.</param>
+    /// <param name="party">The party.</param>
+    /// <param name="dataSet">The table.</param>
+    /// <param name="exceptRun">Id of a run that is not to be counted; null for none.</param>
+    /// <returns>Sentences; empty when the sums tell all.</returns>
+    static IReadOnlyList<string> Caveats(IEnumerable<LedgerEntry> entries, string party, DataSetIdentity dataSet, string? exceptRun = null)
+    {
+        ArgumentNullException.ThrowIfNull(entries);
+        LedgerEntry[] others = [.. entries.Where(e => e.Charge.RunId != exceptRun && e.Charge.DataSet.SharesRowsWith(dataSet))], own = [.. others.Where(e => e.Charge.Party == party)];
+        var caveats = new List<string>();
+        if (own.Count(e => e.Charge.TestNoise && e.Share > 0) is > 0 and var seeded)
+            caveats.Add($"{seeded} earlier runs over these people used test noise and protected nothing: what they cost is in no sum of the ledger");
+        if (own.Count(e => e.Charge.Unit == PrivacyUnit.Label) is > 0 and var labels)
+            caveats.Add($"{labels} earlier runs over these people protected labels only: what they told of features is in no sum of the ledger");
+        if (others.Length > own.Length)
+            caveats.Add("the ledger holds charges over these people under another party's name: a budget counts one name only");
+        return caveats;
+    }
+
     /// <summary>What the charges for a table add up to.</summary>
     /// <param name="party">The party.</param>
     /// <param name="dataSet">The table.</param>

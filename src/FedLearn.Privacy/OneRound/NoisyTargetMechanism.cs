@@ -27,8 +27,9 @@ public sealed class NoisyTargetMechanism
         const double lattice = 1.0 / INoiseSource.LatticeScale;
         if (lattice > Mu / 2)
             throw PrivacyErrors.Refused(PrivacyErrors.LatticeTooCoarse, "epsilon", "the budget is so small that rounding to the noise lattice would cost half of it or more.", "Raise epsilon.");
-        // sigma = (high - low + gamma)/mu with gamma = sigma/2^24
-        Sigma = (high - low) / (Mu - lattice) * (1 + 1e-14);
+        // sigma = (high - low + 2 gamma)/mu with gamma = sigma/2^24: one gamma for rounding to the lattice, one for the quotient before it, which far from 0
+        // errs by up to a quarter of a step at either end
+        Sigma = (high - low) / (Mu - 2 * lattice) * (1 + 1e-14);
         _step = Sigma / INoiseSource.LatticeScale;
         double largest = Math.Round(Math.Max(Math.Abs(low), Math.Abs(high)) / _step);
         if (!double.IsNormal(_step) || !(largest <= 1L << 51))

@@ -36,6 +36,15 @@ internal sealed class GlmAccount(GlmPlan plan, GlmPartyInput input, Lazy<DataSet
         ? GaussianMechanism.NotPrivate(calibration, new TestNoise(seed, stream), reservation)
         : new GaussianMechanism(calibration, new CsprngNoise(), reservation);
 
+    /// <summary>What a report must say of the ledger.</summary>
+    public IEnumerable<string> Warnings()
+    {
+        if (Ledger.Warning is { } warning)
+            yield return warning;
+        foreach (string caveat in IPrivacyLedger.Caveats(Ledger.Entries, Party, DataSet, _runId))
+            yield return caveat;
+    }
+
     /// <summary>Refuses what the budget does not allow, before a peer is met.</summary>
     public void Check(string mechanism, PrivacyUnit unit, double pureEpsilon, double muSquared) =>
         Ledger.Check(Charge(mechanism, new JsonObject(), unit, 1, pureEpsilon, muSquared));
@@ -51,19 +60,19 @@ internal sealed class GlmAccount(GlmPlan plan, GlmPartyInput input, Lazy<DataSet
     }
 
     /// <summary>Settles what the run cost: what was kept, by this process or an earlier one, may have left.</summary>
-    /// <returns>What the party's rows have cost in all; null when the ledger fails. The charge then stays as it was reserved, in full, which is no reason
-    /// to lose what the run achieved, or the error that ended it.</returns>
-    public PrivacyTotal? Settle(PrivacyUnit unit)
+    /// <returns>What the party's rows have cost in all, null where nothing was charged, and what a report must say of the ledger. When the ledger fails, the
+    /// charge stays as it was reserved, in full, which is no reason to lose what the run achieved, or the error that ended it.</returns>
+    public (PrivacyTotal? Spent, IReadOnlyList<string> Warnings) Settle(PrivacyUnit unit)
     {
         try
         {
             foreach ((IPrivacyReservation reservation, Func<int, double>? shareOf) in _open)
                 reservation.Settle(reservation.Kept == 0 ? 0 : Math.Min(1, shareOf?.Invoke(reservation.Kept) ?? 1));
-            return _open.Count == 0 ? null : Ledger.Spent(Party, DataSet, unit);
+            return plan.Private ? (Ledger.Spent(Party, DataSet, unit), [.. Warnings()]) : (null, []);
         }
         catch (FedLearnException)
         {
-            return null;
+            return (null, []);
         }
         finally
         {

@@ -10,7 +10,9 @@ internal static class GlmClaims
 {
     public const string TestNoiseNotice = "NOT PRIVATE: test noise";
 
-    public static GlmPrivacyStatement State(GlmPlan plan, GlmPartyOptions party, PartyCalibration? calibration, IPrivacyLedger ledger, PrivacyTotal? spent,
+    public const string ReportItself = "metrics and weightsSha256 of this report are computed from private rows and outside the claim: leave them out where you pass it on";
+
+    public static GlmPrivacyStatement State(GlmPlan plan, GlmPartyOptions party, PartyCalibration? calibration, IReadOnlyList<string> ledger, PrivacyTotal? spent,
         bool scalingFromData, int testRows)
     {
         GlmPrivacyOptions privacy = plan.Job.Privacy;
@@ -31,8 +33,8 @@ internal static class GlmClaims
             warnings.Add("preprocessing.scaling is none: the claim assumes that the columns were prepared without looking at the private rows");
         if (privacy.Adjacency == Adjacency.ZeroOut)
             warnings.Add("adjacency is zero-out, a weaker promise than replace-one: for replacing a row, the same messages cost twice this mu");
-        if (ledger.Warning is { } warning)
-            warnings.Add(warning);
+        warnings.Add(ReportItself);
+        warnings.AddRange(ledger);
         if (spent is null)
             warnings.Add("the end of this run could not be written to the ledger, where it stays charged in full");
         return new GlmPrivacyStatement
@@ -65,6 +67,6 @@ internal static class GlmClaims
         double delta = Math.Max(budget.Delta, calibration.ActualDelta ?? 0);
         string condition = scalingFromData ? "; conditional on scaling constants taken from the data" : "";
         return string.Create(CultureInfo.InvariantCulture,
-            $"{scope}: all messages of '{party.Party.Name}' together are ({budget.Epsilon:R}, {delta:R})-differentially private (mu = {calibration.Mu:G6}) for {unit}, against all other parties together, the ids and the schedule being public{condition}");
+            $"{scope}: all messages of '{party.Party.Name}' together are ({budget.Epsilon:R}, {delta:R})-differentially private (mu = {calibration.Mu:R}) for {unit}, against all other parties together, the ids and the schedule being public{condition}");
     }
 }

@@ -116,9 +116,15 @@ public sealed class GlmParty
         {
             calibration = _plan.Calibrate(_options, layout, train.Columns + (freeIntercept ? 1 : 0));
             reservation = account.Reserve(IsActive ? "gaussian: training residuals" : "gaussian: training scores", Parameters(calibration),
-                job.Privacy.Unit, calibration.Releases, 0, calibration.Mu * calibration.Mu,
+                _plan.Unit, calibration.Releases, 0, calibration.Mu * calibration.Mu,
                 // No epoch costs less than an earlier one, so m of e epochs cost at most m/e of mu squared; an epoch that was begun counts.
                 shareOf: messages => (double)((messages - 1) / layout.Count + 1) / _plan.Epochs);
+        }
+
+        else if (channels.Count > 0 && !IsActive && _plan.Private && _plan.Unit == PrivacyUnit.Label)
+        {
+            // Costs labels nothing; written down because no later sum would tell what it told of records.
+            account.Reserve("disclosed: training scores", new JsonObject(), PrivacyUnit.Label, 1, 0, 0);
         }
 
         GaussianMechanism? Mechanism(NoiseCalibration? noise, string stream) =>
@@ -156,7 +162,7 @@ public sealed class GlmParty
         foreach (IPartyChannel channel in channels)
             await channel.CompleteAsync(cancellationToken).ConfigureAwait(false);
 
-        PrivacyTotal? spent = account.Settle(job.Privacy.Unit);
+        (PrivacyTotal? spent, IReadOnlyList<string> ledger) = account.Settle(_plan.Unit);
         double[] weights = outcome.Weights;
         var model = new GlmModel(job.Name, digest, _options.Party, _plan.Family.Name, map,
             freeIntercept ? weights[..^1] : weights, freeIntercept ? weights[^1] : null, outcome.PeerLink);
@@ -171,8 +177,8 @@ public sealed class GlmParty
             AlignmentLeaks = channels.Count > 0 ? HashedAlignment.Leaks : [],
             StopReason = outcome.StopReason,
             Timing = outcome.Timing,
-            Privacy = outcome.Statement is { } statement ? OneRoundClaims.Settled(statement, account, spent)
-                : GlmClaims.State(_plan, _options, calibration, account.Ledger, spent, scalingFromData, channels.Count > 0 ? testRows.Length : 0),
+            Privacy = outcome.Statement is { } statement ? OneRoundClaims.Settled(statement, ledger, spent)
+                : GlmClaims.State(_plan, _options, calibration, ledger, spent, scalingFromData, channels.Count > 0 ? testRows.Length : 0),
             Releases = channels.SelectMany(c => c.Releases).GroupBy(r => r.Key).ToDictionary(g => g.Key, g => g.Sum(r => r.Value)),
             Traffic = Sum(channels),
             Train = outcome.TrainMetrics,
@@ -230,7 +236,7 @@ public sealed class GlmParty
         double mu = _plan.Mode == PrivacyMode.HdpVfl && _plan.Job.Privacy.Calibration == Calibration.Paper
             ? 1 / ClassicalGaussian.Sigma(budget.Epsilon, budget.Delta) : GaussianDp.Mu(budget.Epsilon, budget.Delta);
         using var account = new GlmAccount(_plan, _input, _people, "");
-        account.Check("gaussian", _plan.Job.Privacy.Unit, 0, mu * mu);
+        account.Check("gaussian", _plan.Unit, 0, mu * mu);
     }
 
     private void CheckLabels()

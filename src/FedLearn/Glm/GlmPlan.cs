@@ -57,6 +57,9 @@ internal sealed class GlmPlan
 
     public bool SendsTestScores => !Private || Job.Privacy.Evaluation != EvaluationDisclosure.None;
 
+    /// <summary>What the promise is about; in label-dp the label, whatever the job says.</summary>
+    public PrivacyUnit Unit => Mode == PrivacyMode.LabelDp ? PrivacyUnit.Label : Job.Privacy.Unit;
+
     /// <summary>Why a message of a party that adds no noise may leave, for the report.</summary>
     public string DisclosureReason => !Private ? "mode none" : Mode == PrivacyMode.LabelDp ? "label-dp" : "unit label";
 

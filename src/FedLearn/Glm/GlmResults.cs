@@ -78,6 +78,9 @@ public sealed record OneRoundStatement
     /// <summary>Gaussian-DP parameter of the noisy labels; active party only, null for classes.</summary>
     public double? LabelMu { get; init; }
 
+    /// <summary>How far one label may move, the declared range; active party only, null for classes.</summary>
+    public double? LabelSensitivity { get; init; }
+
     /// <summary>Whether the labels were drawn by an earlier job and cost nothing again; active party only.</summary>
     public bool? LabelsReused { get; init; }
 

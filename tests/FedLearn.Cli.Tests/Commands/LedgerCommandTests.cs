@@ -58,6 +58,37 @@ public sealed class LedgerCommandTests : IDisposable
     }
 
     [Fact]
+    public async Task Verify_FileOfAProcessThatDiedMakingIt_IsAnEmptyLedger()
+    {
+        File.WriteAllBytes(Ledger, []);
+        Assert.Equal(0, (await ToolRun.Of("ledger", "verify", "--ledger", Ledger)).ExitCode);
+        Assert.Empty((await ShowAsync(Ledger)).GetProperty("charges").EnumerateArray());
+        await TrainAsync();
+        Assert.Single((await ShowAsync(Ledger)).GetProperty("charges").EnumerateArray());
+    }
+
+    [Theory]
+    [InlineData("--model", "/proc/fedlearn")]
+    [InlineData("--report", "/proc/fedlearn.json")]
+    public async Task Train_ResultCannotBeWritten_IsRefusedBeforeAnythingIsCharged(string option, string place)
+    {
+        ToolRun run = await ToolRun.Of("train", "--config", _scene.Job(Scene.Private()), option, place);
+        Assert.Equal(2, run.ExitCode);
+        Assert.Contains("(FL2102)", run.Error, StringComparison.Ordinal);
+        Assert.Empty(_scene.Ledgers);
+    }
+
+    [Fact]
+    public async Task Show_RunsThatSumsCannotTell_AreWarnedOf()
+    {
+        await TrainAsync(("privacy.testNoiseSeed", 3));
+        await TrainAsync(("privacy.mode", "label-dp"));
+        ToolRun run = await ToolRun.Of("ledger", "show", "--ledger", Ledger);
+        Assert.Contains("1 earlier runs over these people used test noise", run.Error, StringComparison.Ordinal);
+        Assert.Contains("1 earlier runs over these people protected labels only", run.Error, StringComparison.Ordinal);
+    }
+
+    [Fact]
     public async Task Train_SecondJobOverTheBudget_IsRefusedWithWhatIsLeft()
     {
         (string, JsonNode?) budget = ("parties.0.ledger", JsonNode.Parse("""{ "path": "mine.db", "budget": { "epsilon": 1.2, "delta": 0.001 } }"""));

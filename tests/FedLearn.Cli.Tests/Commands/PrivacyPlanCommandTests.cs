@@ -23,6 +23,20 @@ public sealed class PrivacyPlanCommandTests : IDisposable
         party.GetProperty("calibrations").GetProperty(calibration).GetProperty(key).GetDouble();
 
     [Fact]
+    public async Task Plan_WeightNoiseJob_HasTheJobsOwnShareToo()
+    {
+        (JsonElement plan, _) = await Plan(_scene.Job(Scene.Private(("privacy.calibration", "weight-noise"), ("privacy.share", 0.3))), "--rows", "200");
+        foreach (JsonElement party in plan.GetProperty("parties").EnumerateArray())
+        {
+            JsonElement job = party.GetProperty("job");
+            Assert.Equal(("weight-noise", 0.3), (job.GetProperty("calibration").GetString(), job.GetProperty("share").GetDouble()));
+            double best = party.GetProperty("calibrations").GetProperty("weight-noise").GetProperty("share").GetDouble();
+            // sigma^2 share is what one share and another have in common.
+            Assert.Equal(Sigma(party, "weight-noise") * Math.Sqrt(best), job.GetProperty("sigmaCharged").GetDouble() * Math.Sqrt(0.3), 1e-4);
+        }
+    }
+
+    [Fact]
     public async Task Plan_GivenRows_AgreesWithTheCalibration()
     {
         (JsonElement plan, string error) = await Plan(_scene.Job(Scene.Private()), "--rows", "200");

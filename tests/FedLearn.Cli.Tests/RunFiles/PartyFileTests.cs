@@ -69,7 +69,19 @@ public sealed class PartyFileTests : IDisposable
         Assert.Equal("theirs.csv", Path.GetFileName(Load(Telco.Replace("\"data\": { \"path\": \"t.csv\" }, ", "", StringComparison.Ordinal), job).Self.Data!.Path));
         PartyFile party = Load(Telco.Replace("\"peers\"", "\"ledger\": { \"budget\": { \"epsilon\": 2, \"delta\": 1e-3 } }, \"peers\"", StringComparison.Ordinal), job);
         Assert.Equal(new TableSource { Path = Path.Combine(_folder.Path, "t.csv") }, party.Self.Data);
-        Assert.Equal(new RunFileLedger { Path = Path.Combine(_folder.Path, "telco.ledger.db"), Budget = new PrivacyBudget(2, 1e-3) }, party.Self.Ledger);
+        Assert.Equal(new RunFileLedger { Path = Path.Combine(_folder.Path, "j.db"), Budget = new PrivacyBudget(2, 1e-3) }, party.Self.Ledger);
+    }
+
+    /// <summary>A ledger file spent from twice, or a budget lost, would be the price of replacing the whole object.</summary>
+    [Theory]
+    [InlineData("""{ "path": "mine.db" }""", "mine.db", 5)]
+    [InlineData("""{ "budget": { "epsilon": 2, "delta": 1e-3 } }""", "j.db", 2)]
+    [InlineData("""{ "path": "mine.db", "budget": { "epsilon": 2, "delta": 1e-3 } }""", "mine.db", 2)]
+    public void Load_OwnLedger_InheritsWhatItLeavesOut(string ledger, string path, double epsilon)
+    {
+        string job = Job.Replace("\"role\": \"passive\"", "\"role\": \"passive\", \"ledger\": { \"path\": \"j.db\", \"budget\": { \"epsilon\": 5, \"delta\": 1e-3 } }", StringComparison.Ordinal);
+        PartyFile party = Load(Telco.Replace("\"peers\"", $"\"ledger\": {ledger}, \"peers\"", StringComparison.Ordinal), job);
+        Assert.Equal(new RunFileLedger { Path = Path.Combine(_folder.Path, path), Budget = new PrivacyBudget(epsilon, 1e-3) }, party.Self.Ledger);
     }
 
     [Fact]

@@ -303,6 +303,7 @@ public sealed class RunFileTests : IDisposable
     public void Load_WhatBreaksTheProof_IsRefusedInAPrivateModeAndComesLaterElsewhere(string path, string json)
     {
         Assert.Equal(5, Refused<PrivacyRefusedException>(With(Private, path, json), RunFileErrors.OptimizerRefused, path).ExitCode);
+        Refused<PrivacyRefusedException>(With(With(Private, path, json), "privacy.mode", "\"one-round\""), RunFileErrors.OptimizerRefused, path);
         Refused<ConfigurationException>(With(Plain, path, json), RunFileErrors.NotYet, path);
     }
 

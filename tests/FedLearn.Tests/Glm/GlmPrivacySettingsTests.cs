@@ -140,7 +140,25 @@ public class GlmPrivacySettingsTests
         Assert.Contains("for changing the label of one row, the features of every party being unprotected", Assert.Single(results[0].Privacy.Claims), StringComparison.Ordinal);
         Assert.StartsWith("no claim: privacy.unit is label", Assert.Single(results[1].Privacy.Claims), StringComparison.Ordinal);
         Assert.Equal(PrivacyUnit.Label, Assert.Single(ledgers[0].Entries).Charge.Unit);
-        Assert.Empty(ledgers[1].Entries);
+        // The passive party's scores cost labels nothing, but a later claim about records must know of them.
+        LedgerEntry disclosed = Assert.Single(ledgers[1].Entries);
+        Assert.Equal((PrivacyUnit.Label, 0, 0), (disclosed.Charge.Unit, disclosed.MuSquared, disclosed.PureEpsilon));
+        inputs = [.. inputs.Select(input => input with { RunId = null })];
+        IReadOnlyList<GlmPartyResult> later = await LocalFederation.TrainAsync(Job(data, "binomial", p => p, testNoise: null), inputs);
+        Assert.All(later, r => Assert.Contains(r.Privacy.Warnings, w => w.StartsWith("1 earlier runs over these people protected labels only", StringComparison.Ordinal)));
+    }
+
+    [Fact]
+    public async Task Ledger_TestNoiseOrAnotherName_IsWarnedOfLater()
+    {
+        var data = VerticalData.Random(37, "binomial", 60, 3, 2);
+        var ledger = new InMemoryLedger();
+        GlmPartyInput[] inputs = [.. data.Inputs().Select(input => input with { Ledger = ledger })];
+        await LocalFederation.TrainAsync(Job(data, "binomial", p => p), inputs);
+        GlmPartyResult result = (await LocalFederation.TrainAsync(Job(data, "binomial", p => p, testNoise: null), inputs))[1];
+        Assert.Contains(result.Privacy.Warnings, w => w.StartsWith("1 earlier runs over these people used test noise", StringComparison.Ordinal));
+        Assert.Contains(result.Privacy.Warnings, w => w.Contains("another party's name", StringComparison.Ordinal));
+        Assert.Contains(result.Privacy.Warnings, w => w.Contains("leave them out where you pass it on", StringComparison.Ordinal));
     }
 
     [Fact]

@@ -223,7 +223,7 @@ public class GlmPrivacyTests
         {
             string claim = Assert.Single(result.Privacy.Claims);
             Assert.StartsWith($"training messages only; scores disclosed for {test} evaluation rows are outside this claim: all messages of '{result.Party.Name}' together are (2, 0.004)-", claim, StringComparison.Ordinal);
-            Assert.Contains(string.Create(CultureInfo.InvariantCulture, $"mu = {result.Privacy.Calibration!.Mu:G6}"), claim, StringComparison.Ordinal);
+            Assert.Contains(string.Create(CultureInfo.InvariantCulture, $"mu = {result.Privacy.Calibration!.Mu:R}"), claim, StringComparison.Ordinal);
             Assert.Contains(result == results[0] ? "features and label" : "replacing one row of its table,", claim, StringComparison.Ordinal);
             Assert.DoesNotContain("conditional", claim, StringComparison.Ordinal);
             Assert.True(result.Privacy.SecureNoise);

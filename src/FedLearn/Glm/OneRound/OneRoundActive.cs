@@ -84,7 +84,7 @@ internal sealed class OneRoundActive(GlmWork work, IReadOnlyList<IPartyChannel> 
             await _clock.WaitAsync(passive.SendAsync(0, targets, cancellationToken)).ConfigureAwait(false);
         }
 
-        return (declared ?? OneRoundColumn.CenterOf(mechanism.Low, mechanism.High, targets.Payload.Values.Span), OneRoundClaims.Noisy(_plan, work.Party, mechanism, labels.Reused));
+        return (declared ?? OneRoundColumn.CenterOf(mechanism.Low, mechanism.High, targets.Payload.Values.Span), OneRoundClaims.Noisy(_plan, work.Party, mechanism, labels.Reused, work.Train.Rows));
     }
 
     private async Task<(double[] Scores, double Variance)> ReceiveScoresAsync(CancellationToken cancellationToken)

@@ -19,12 +19,13 @@ internal static class OneRoundClaims
         Reuse(reused));
 
     /// <summary>The active party's noisy labels.</summary>
-    public static GlmPrivacyStatement Noisy(GlmPlan plan, string party, NoisyTargetMechanism mechanism, bool reused)
+    public static GlmPrivacyStatement Noisy(GlmPlan plan, string party, NoisyTargetMechanism mechanism, bool reused, int rows)
     {
         PrivacyBudget budget = plan.BudgetOf(plan.Job.Parties.First(p => p.Party.Name == party))!;
-        return Statement(plan, budget, new OneRoundStatement { LabelSigma = mechanism.Sigma, LabelMu = mechanism.Mu, LabelsReused = reused }, Text(
-            $"training messages only: the noisy labels, all that '{party}' sends of its table, are ({budget.Epsilon:R}, {budget.Delta:R})-differentially private (mu = {mechanism.Mu:G6}) for replacing one row of its table, features and label, against all other parties together, the ids and the declared range of the label being public"),
-            [.. Reuse(reused), ClipBias]);
+        string[] delta = budget.Delta > 1.0 / rows ? [Text($"delta {budget.Delta:G3} is above 1/{rows}: it allows whole rows to be published. Use a delta below 1/rows.")] : [];
+        return Statement(plan, budget, new OneRoundStatement { LabelSigma = mechanism.Sigma, LabelMu = mechanism.Mu, LabelSensitivity = mechanism.High - mechanism.Low, LabelsReused = reused }, Text(
+            $"training messages only: the noisy labels, all that '{party}' sends of its table, are ({budget.Epsilon:R}, {budget.Delta:R})-differentially private (mu = {mechanism.Mu:R}) for replacing one row of its table, features and label, against all other parties together, the ids and the declared range of the label being public"),
+            [.. delta, .. Reuse(reused), ClipBias]);
     }
 
     /// <summary>A passive party's scores.</summary>
@@ -39,7 +40,7 @@ internal static class OneRoundClaims
         if (plan.PreprocessingOptions.Scaling == Scaling.None)
             warnings.Add("preprocessing.scaling is none: the claim assumes that the columns were prepared without looking at the private rows");
         return Statement(plan, budget, new OneRoundStatement { FlipProbability = flip, LabelSigma = labelSigma, Calibration = calibration }, Text(
-            $"{scope}: all messages of '{party}' together are ({budget.Epsilon:R}, {budget.Delta:R})-differentially private (mu = {calibration.Mu:G6}) for replacing one row of its table, against all other parties together, the ids being public; conditional on public numbers (rows, centre and scale of the label, penalty, gradient and score clip){scaling}"),
+            $"{scope}: all messages of '{party}' together are ({budget.Epsilon:R}, {budget.Delta:R})-differentially private (mu = {calibration.Mu:R}) for replacing one row of its table, against all other parties together, the ids being public; conditional on public numbers (rows, centre and scale of the label, penalty, gradient and score clip){scaling}"),
             warnings);
     }
 
@@ -56,16 +57,14 @@ internal static class OneRoundClaims
     };
 
     /// <summary>A statement with what the ledger says once the run has ended.</summary>
-    public static GlmPrivacyStatement Settled(GlmPrivacyStatement statement, GlmAccount account, PrivacyTotal? spent)
+    public static GlmPrivacyStatement Settled(GlmPrivacyStatement statement, IReadOnlyList<string> ledger, PrivacyTotal? spent)
     {
         if (statement.OneRound is not { } released)
             return statement;
         var warnings = new List<string>(statement.Warnings);
-        if (account.Ledger.Warning is { } warning)
-            warnings.Add(warning);
-        if (released.LabelsReused == true)
-            spent = account.Ledger.Spent(account.Party, account.DataSet, statement.Mode == PrivacyMode.LabelDp ? PrivacyUnit.Label : PrivacyUnit.Record);
-        else if (spent is null)
+        warnings.Add(GlmClaims.ReportItself);
+        warnings.AddRange(ledger);
+        if (spent is null)
             warnings.Add("the end of this run could not be written to the ledger, where it stays charged in full");
         return statement with { Spent = spent, Warnings = warnings };
     }

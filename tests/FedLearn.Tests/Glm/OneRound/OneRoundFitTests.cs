@@ -59,7 +59,9 @@ public class OneRoundFitTests
             double[] t = [.. Enumerable.Range(0, n).Select(_ => sign * 5 * random.NextDouble())];
             NewtonResult fit = ClippedRidge.Fit(part, t, parameters, 0);
             double[] slow = Descend(x, parameters.L2(0), 1, (i, a) => Math.Clamp(a, -.5, .5) - t[i]);
-            VerticalData.AssertClose(slow, fit.Weights, 1e-6);
+            // The objective is lambda-strongly convex: a gradient of length tau is tau/lambda from the minimiser at most, which is what the claim charges.
+            double distance = Math.Sqrt(slow.Zip(fit.Weights, (a, b) => (a - b) * (a - b)).Sum());
+            Assert.InRange(distance, 0, parameters.Tolerance(0) / parameters.L2(0) + 1e-9);
             clipped += fit.Scores.Count(a => Math.Abs(a) > .5);
 
             // The length of the gradient in exact decimals.

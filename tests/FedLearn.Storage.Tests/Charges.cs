@@ -22,6 +22,7 @@ internal static class Charges
         JobName = "job",
         JobDigest = new string('0', 64),
         Mechanism = "gaussian: training scores",
+        Claim = "as tested",
         Parameters = "{}",
         Unit = PrivacyUnit.Record,
         Adjacency = Adjacency.ReplaceOne,

@@ -21,6 +21,9 @@ public sealed record PrivacyCharge
     /// <summary>What is released and how, such as <c>gaussian: training scores</c>.</summary>
     public required string Mechanism { get; init; }
 
+    /// <summary>What is promised of the messages, as a sentence.</summary>
+    public required string Claim { get; init; }
+
     /// <summary>The public numbers that the charge rests on, as JSON.</summary>
     public required string Parameters { get; init; }
 

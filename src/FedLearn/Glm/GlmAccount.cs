@@ -1,3 +1,4 @@
+using System.Globalization;
 using System.Text.Json.Nodes;
 using FedLearn.Data;
 using FedLearn.Diagnostics;
@@ -92,6 +93,7 @@ internal sealed class GlmAccount(GlmPlan plan, GlmPartyInput input, Lazy<DataSet
         JobName = plan.Job.Name,
         JobDigest = jobDigest,
         Mechanism = mechanism,
+        Claim = Claim(unit, pureEpsilon, muSquared),
         Parameters = parameters.ToJsonString(),
         Unit = unit,
         Adjacency = plan.Job.Privacy.Adjacency,
@@ -100,4 +102,15 @@ internal sealed class GlmAccount(GlmPlan plan, GlmPartyInput input, Lazy<DataSet
         MuSquared = muSquared,
         TestNoise = plan.Job.Privacy.TestNoiseSeed is not null,
     };
+
+    private string Claim(PrivacyUnit unit, double pureEpsilon, double muSquared)
+    {
+        if (plan.Job.Privacy.TestNoiseSeed is not null)
+            return GlmClaims.TestNoiseNotice;
+        PrivacyBudget budget = plan.BudgetOf(plan.Job.Parties.First(p => p.Party.Name == input.Party))!;
+        string protectedPart = unit == PrivacyUnit.Label ? "changing the label of one row" : plan.Job.Privacy.Adjacency == Adjacency.ZeroOut ? "making one row the null row" : "replacing one row";
+        return pureEpsilon == 0 && muSquared == 0 ? "none for features; nothing of labels is sent"
+            : muSquared == 0 ? string.Create(CultureInfo.InvariantCulture, $"({pureEpsilon:R}, 0)-differentially private for {protectedPart}")
+            : string.Create(CultureInfo.InvariantCulture, $"mu = {Math.Sqrt(muSquared):R} (Gaussian DP; asked for epsilon {budget.Epsilon:R} at delta {budget.Delta:R}) for {protectedPart}");
+    }
 }

@@ -33,6 +33,7 @@ internal static class GlmWarmup
             JobName = "warm-up",
             JobDigest = "",
             Mechanism = "warm-up",
+            Claim = "none",
             Parameters = "{}",
             Unit = PrivacyUnit.Record,
             Adjacency = Adjacency.ReplaceOne,

@@ -42,6 +42,8 @@ public sealed class LedgerCommandTests : IDisposable
             (c.GetProperty("party").GetString(), c.GetProperty("job").GetString(), c.GetProperty("state").GetString(), c.GetProperty("share").GetDouble(),
                 c.GetProperty("unit").GetString(), c.GetProperty("adjacency").GetString(), c.GetProperty("messages").GetInt32())));
         Assert.All(charges, c => Assert.Equal(mu, c.GetProperty("mu").GetDouble(), 1e-12));
+        Assert.All(charges, c => Assert.EndsWith("(Gaussian DP; asked for epsilon 1 at delta 0.001) for replacing one row", c.GetProperty("claim").GetString(), StringComparison.Ordinal));
+        Assert.All(charges, c => Assert.Equal($"{c.GetProperty("runId").GetString()}/9", c.GetProperty("messageIds").GetProperty("last").GetString()));
         JsonElement total = Assert.Single(shown.GetProperty("totals").EnumerateArray());
         Assert.Equal(mu * Math.Sqrt(2), total.GetProperty("mu").GetDouble(), 1e-12);
         double epsilon = GaussianDp.Epsilon(mu * Math.Sqrt(2), 1e-3);

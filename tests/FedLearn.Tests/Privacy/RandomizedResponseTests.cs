@@ -162,6 +162,7 @@ public class RandomizedResponseTests
         JobName = "test",
         JobDigest = "",
         Mechanism = "test",
+        Claim = "as tested",
         Parameters = "{}",
         Unit = PrivacyUnit.Record,
         Adjacency = Adjacency.ReplaceOne,

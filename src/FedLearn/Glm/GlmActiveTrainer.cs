@@ -71,7 +71,7 @@ internal class GlmActiveTrainer(GlmWork work, IReadOnlyList<IPartyChannel> passi
             }
 
             Memory<double> z = _trainScores.AsMemory(start, size);
-            rows.Scores(start, _weights, z.Span);                                                 // z_A = X_A w_A    [b]
+            rows.Scores(start, _weights, z.Span);                                                       // z_A = X_A w_A    [b]
             foreach (IPartyChannel passive in passives)
             {
                 Scores scores = await _clock.WaitAsync(passive.ReceiveAsync<Scores>(round, size, cancellationToken)).ConfigureAwait(false);

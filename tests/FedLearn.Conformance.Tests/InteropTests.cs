@@ -44,7 +44,7 @@ public sealed class InteropTests : IDisposable
         GlmPartyInput active = new() { Party = "bank", Table = bank }, passive = new() { Party = "telco", Table = telco };
         IReadOnlyList<GlmPartyResult> expected = await LocalFederation.TrainAsync(job, [active, passive]);
 
-        var party = new GlmParty(job, active);
+        var party = new GlmTrainer(job, active);
         await using GrpcFederationHost host = await GrpcFederationHost.StartAsync(new GrpcHostOptions(), party.Terms);
         Task<GlmPartyResult> training = TrainAsync(party, host);
         string printed = await RunAsync("passive_party.py", "--address", host.Address.Authority, "--job", job.Name, "--party", "telco",
@@ -78,7 +78,7 @@ public sealed class InteropTests : IDisposable
             Privacy = new() { Mode = PrivacyMode.HdpVfl, Budget = new(1, 1e-3), TestNoiseSeed = 3 },
             Preprocessing = new() { Scaling = Scaling.Standardize, Rows = RowBound.Normalize, Constant = false },
         };
-        var party = new GlmParty(job, new GlmPartyInput { Party = "bank", Table = bank });
+        var party = new GlmTrainer(job, new GlmPartyInput { Party = "bank", Table = bank });
         await using GrpcFederationHost host = await GrpcFederationHost.StartAsync(new GrpcHostOptions(), party.Terms);
         Recorder? recorder = null;
         Task<GlmPartyResult> training = TrainAsync(party, host, channel => recorder = new Recorder(channel));
@@ -129,7 +129,7 @@ public sealed class InteropTests : IDisposable
         GlmPartyInput active = new() { Party = "bank", Table = bank };
         // The labels are randomised by a seed here, so that our own passive party meets the same ones.
         IReadOnlyList<GlmPartyResult> expected = await LocalFederation.TrainAsync(job, [active, new() { Party = "telco", Table = telco }]);
-        var party = new GlmParty(job, active);
+        var party = new GlmTrainer(job, active);
         await using GrpcFederationHost host = await GrpcFederationHost.StartAsync(new GrpcHostOptions(), party.Terms);
         Recorder? recorder = null;
         Task<GlmPartyResult> training = TrainAsync(party, host, channel => recorder = new Recorder(channel));
@@ -150,7 +150,7 @@ public sealed class InteropTests : IDisposable
     {
         RequireGrpcio();
         (Table bank, _, string telcoFile) = MakeTables();
-        var party = new GlmParty(Job(1, SplitRule.None), new GlmPartyInput { Party = "bank", Table = bank });
+        var party = new GlmTrainer(Job(1, SplitRule.None), new GlmPartyInput { Party = "bank", Table = bank });
         await using GrpcFederationHost host = await GrpcFederationHost.StartAsync(new GrpcHostOptions(), party.Terms);
         (int code, _, string error) = await RunRawAsync("passive_party.py", "--address", host.Address.Authority, "--job", "interop", "--party", "telco",
             "--terms", new string('0', 64), "--data", telcoFile, "--epochs", "1", "--step-size", "0.5", "--l2", "0.01");
@@ -166,7 +166,7 @@ public sealed class InteropTests : IDisposable
         GlmJob job = Job(3, new SplitRule.ByHash(5, [0]));
         GlmPartyInput active = new() { Party = "bank", Table = bank }, passive = new() { Party = "telco", Table = telco };
         IReadOnlyList<GlmPartyResult> expected = await LocalFederation.TrainAsync(job, [active, passive]);
-        GlmParty here = new(job, active), there = new(job, passive);
+        GlmTrainer here = new(job, active), there = new(job, passive);
         await using GrpcFederationHost host = await GrpcFederationHost.StartAsync(new GrpcHostOptions(), here.Terms);
         Task<GlmPartyResult> training = TrainAsync(here, host);
         await using GrpcSession session = await GrpcFederationClient.JoinAsync(host.Address, there.JoinRequest);
@@ -175,7 +175,7 @@ public sealed class InteropTests : IDisposable
         Assert.Equal(expected[0].Model.WeightsSha256, (await training).Model.WeightsSha256);
     }
 
-    private static async Task<GlmPartyResult> TrainAsync(GlmParty party, GrpcFederationHost host, Func<IPartyChannel, IPartyChannel>? wrap = null)
+    private static async Task<GlmPartyResult> TrainAsync(GlmTrainer party, GrpcFederationHost host, Func<IPartyChannel, IPartyChannel>? wrap = null)
     {
         await using GrpcSession session = await host.JoinAsync(party.JoinRequest);
         return await party.TrainAsync(session.Agreement, [.. session.Channels.Select(channel => wrap?.Invoke(channel) ?? channel)]);

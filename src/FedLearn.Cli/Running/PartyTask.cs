@@ -29,7 +29,7 @@ internal sealed class PartyTask(string name, SessionTerms terms, Func<Cancellati
     {
         RunFileParty self = run.Party(party);
         GlmPartyInput input = Input(run, self, needLabel: self.Role == PartyRole.Active, stop);
-        var trainer = new GlmParty(run.Job, input with { Ledger = Ledger(run, self) });
+        var trainer = new GlmTrainer(run.Job, input with { Ledger = Ledger(run, self) });
         return new ReadyParty(trainer.JoinRequest, async (agreement, channels, cancel) =>
         {
             GlmPartyResult result = await trainer.TrainAsync(agreement, channels, progress, cancel).ConfigureAwait(false);

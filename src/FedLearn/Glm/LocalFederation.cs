@@ -18,7 +18,7 @@ public static class LocalFederation
     public static async Task<IReadOnlyList<GlmPartyResult>> TrainAsync(GlmJob job, IReadOnlyList<GlmPartyInput> inputs,
         ChannelOptions? options = null, IProgress<GlmProgress>? progress = null, CancellationToken cancellationToken = default)
     {
-        GlmParty[] parties = [.. InOrder(job, inputs, i => i.Party).Select(i => new GlmParty(job, i))];
+        GlmTrainer[] parties = [.. InOrder(job, inputs, i => i.Party).Select(i => new GlmTrainer(job, i))];
         return await LocalSession.RunAsync(parties[0].Terms, [.. parties.Select(p => p.JoinRequest)], options ?? new ChannelOptions(),
             (i, agreement, channels, stop) => parties[i].TrainAsync(agreement, channels, progress, stop), cancellationToken).ConfigureAwait(false);
     }

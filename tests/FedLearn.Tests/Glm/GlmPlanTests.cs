@@ -30,7 +30,7 @@ public class GlmPlanTests
     {
         try
         {
-            _ = new GlmParty(job, input);
+            _ = new GlmTrainer(job, input);
             return "";
         }
         catch (FedLearnException e)

@@ -207,7 +207,7 @@ public class GlmPrivacySettingsTests
     {
         var data = VerticalData.Random(35, "binomial", 60, 3, 2);
         GlmJob job = Job(data, "binomial", p => p with { Calibration = calibration, Unit = unit, Adjacency = adjacency, Evaluation = evaluation }, reshuffle);
-        var error = Assert.Throws<PrivacyRefusedException>(() => new GlmParty(job, data.Inputs()[0]));
+        var error = Assert.Throws<PrivacyRefusedException>(() => new GlmTrainer(job, data.Inputs()[0]));
         Assert.Equal(5, error.ExitCode);
     }
 

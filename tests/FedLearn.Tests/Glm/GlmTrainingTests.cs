@@ -467,7 +467,7 @@ public class GlmTrainingTests
         {
             var data = VerticalData.Random(26, "binomial", 2, 1);
             var table = Table.Load(new() { Path = path, Label = "y" }, needLabel: true, None);
-            BadInputException error = Assert.Throws<BadInputException>(() => new GlmParty(data.Job("binomial", Sgd()), new() { Party = "active", Table = table }));
+            BadInputException error = Assert.Throws<BadInputException>(() => new GlmTrainer(data.Job("binomial", Sgd()), new() { Party = "active", Table = table }));
             Assert.Contains($"{table.PlaceOf(1)}, label", error.Place, StringComparison.Ordinal);
         }
         finally

@@ -18,7 +18,7 @@ internal sealed class RecordedSession
     internal static async Task<(RecordedSession Session, GlmPartyResult[] Results)> TrainAsync(GlmJob job, GlmPartyInput[] inputs)
     {
         var session = new RecordedSession();
-        GlmParty[] parties = [.. inputs.Select(input => new GlmParty(job, input))];
+        GlmTrainer[] parties = [.. inputs.Select(input => new GlmTrainer(job, input))];
         var desk = new SessionDesk(parties[0].Terms, TimeSpan.FromMinutes(1));
         (IPartyChannel Active, IPartyChannel Passive)[] pairs = [.. inputs.Skip(1).Select(input =>
         {

@@ -17,7 +17,7 @@ internal static class ScriptedPeer
     internal static async Task<(double[][] Sent, GlmPartyResult Result)> TranscriptAsync(GlmJob job, GlmPartyInput input, Func<int, int, double[]> says,
         IProgress<GlmProgress>? progress = null)
     {
-        var party = new GlmParty(job, input);
+        var party = new GlmTrainer(job, input);
         bool active = party.JoinRequest.Party.Role == PartyRole.Active;
         JoinedParty[] parties = [.. party.Terms.Parties.Select(p => new JoinedParty(p.Name, party.JoinRequest.SchemaFingerprint))];
         var agreement = new SessionAgreement("scripted", SessionDesk.DigestOf(party.Terms.TermsDigest, parties), parties);

@@ -275,7 +275,7 @@ public class OneRoundJobTests
     {
         VerticalData data = VerticalData.Random(4, "binomial", 20, 1, 1);
         GlmJob one = Job(data), labels = Job(data, mode: PrivacyMode.LabelDp);
-        void Refused(string id, GlmJob job) => Assert.Equal(id, Assert.ThrowsAny<FedLearnException>(() => new GlmParty(job, data.Inputs()[0])).Id);
+        void Refused(string id, GlmJob job) => Assert.Equal(id, Assert.ThrowsAny<FedLearnException>(() => new GlmTrainer(job, data.Inputs()[0])).Id);
         Refused(GlmOneRoundErrors.FreeIntercept, one with { Model = one.Model with { Intercept = GlmIntercept.Free } });
         foreach (GlmJob job in (GlmJob[])[one, labels])
         {
@@ -295,7 +295,7 @@ public class OneRoundJobTests
         Refused(GlmOneRoundErrors.InvalidSetting, labels with { Training = new() { Optimizer = GlmOptimizer.Lbfgs } });
         Refused(GlmOneRoundErrors.InvalidSetting, labels with { Privacy = labels.Privacy with { Evaluation = EvaluationDisclosure.Charged } });
         Refused(OneRoundErrors.LabelsSayNothing, labels with { Privacy = labels.Privacy with { Budget = new(1e-14, 0) } });
-        _ = new GlmParty(labels with { Model = labels.Model with { L2 = 0 }, Training = labels.Training with { WeightNorm = 1 }, Privacy = labels.Privacy with { Budget = new(1, 0) } }, data.Inputs()[0]);
+        _ = new GlmTrainer(labels with { Model = labels.Model with { L2 = 0 }, Training = labels.Training with { WeightNorm = 1 }, Privacy = labels.Privacy with { Budget = new(1, 0) } }, data.Inputs()[0]);
     }
 
     [Theory]
@@ -339,7 +339,7 @@ public class OneRoundJobTests
 
     private static async Task AgainstAsync(GlmJob job, GlmPartyInput input, Func<InMemoryChannel, Task> script)
     {
-        var party = new GlmParty(job, input);
+        var party = new GlmTrainer(job, input);
         JoinedParty[] parties = [.. party.Terms.Parties.Select(p => new JoinedParty(p.Name, party.JoinRequest.SchemaFingerprint))];
         var agreement = new SessionAgreement("scripted", SessionDesk.DigestOf(party.Terms.TermsDigest, parties), parties);
         (InMemoryChannel peer, InMemoryChannel own) = InMemoryChannel.CreatePair("peer", input.Party);

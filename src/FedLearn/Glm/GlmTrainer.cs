@@ -31,7 +31,7 @@ public sealed record GlmPartyInput
 /// <summary>One party of a GLM job: aligns its rows with the others', trains its own weights, and keeps them.</summary>
 /// <remarks>Rounds follow HDP-VFL (arXiv 2009.02763): a passive party sends scores z_i = X_i w_i, the active party answers the residuals
 /// r = dl/dz at the sum, every party steps its own weights. In private modes each message is clipped and noised once.</remarks>
-public sealed class GlmParty
+public sealed class GlmTrainer
 {
     private readonly GlmPlan _plan;
     private readonly GlmPartyInput _input;
@@ -45,7 +45,7 @@ public sealed class GlmParty
     /// <exception cref="PrivacyRefusedException">The job asks a private mode for something its proof does not cover; or FL5020: it is over the budget of the
     /// party's ledger.</exception>
     /// <exception cref="BadInputException">A label is outside the family's domain or the declared range.</exception>
-    public GlmParty(GlmJob job, GlmPartyInput input)
+    public GlmTrainer(GlmJob job, GlmPartyInput input)
     {
         ArgumentNullException.ThrowIfNull(input);
         _plan = GlmPlan.Create(job);

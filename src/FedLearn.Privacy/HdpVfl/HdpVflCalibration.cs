@@ -158,9 +158,9 @@ public static class HdpVflCalibration
             sigma = Math.BitIncrement(bound.Sensitivity / messageMu);
         }
 
-        // sigmaCharged = (Delta + slacks + gamma sqrt(e n))/mu: a batch's rows are rounded by at most gamma/2 each in both tables, and the
-        // batches of the job hold e n rows together.
-        double step = StepRounding(parameters), rows = Math.Sqrt((double)parameters.Epochs * parameters.Rows);
+        // sigmaCharged = (Delta + slacks + gamma sqrt(e n M))/mu: a batch's entries are rounded by at most gamma/2 each in both tables, and the
+        // batches of the job hold e n rows of M entries together.
+        double step = StepRounding(parameters), rows = Math.Sqrt((double)parameters.Epochs * parameters.Rows * parameters.Outputs);
         double arithmetic = rows * (Math.Max(1, parameters.Smoothness) * parameters.RowNorm * parameters.Releases * step + EntryRounding(parameters));
         double charged = WithLattice(bound.Sensitivity + bound.OwnRowSlack + arithmetic, messageMu, rows);
         double finalDrift = bound.FinalDrift + parameters.Releases * step;
@@ -168,7 +168,7 @@ public static class HdpVflCalibration
         if (evaluationShare is { } share)
         {
             double weightMu = Part(mu, share);
-            evaluation = new(weightMu, WithLattice(finalDrift, weightMu, Math.Sqrt(parameters.MaxColumns)), 1, parameters.WeightNorm);
+            evaluation = new(weightMu, WithLattice(finalDrift, weightMu, Math.Sqrt(Coordinates(parameters))), 1, parameters.WeightNorm);
         }
 
         double? actualDelta = paper ? GaussianDp.Delta(mu, epsilon) : null;
@@ -202,10 +202,10 @@ public static class HdpVflCalibration
         double sensitivity = own * visits * (1 + Margin), gradientSensitivity = gradient * visits * (1 + Margin);
 
         // Rounding: the changed row's entry only, and a mean of b products of length U R C at most, in both tables.
-        double arithmetic = visits * EntryRounding(p);
-        double gradientArithmetic = visits * 2 * Unit * p.RowNorm * p.ReceivedBound * (new BatchLayout(p.Rows, p.Batches).LargestSize + 8.0);
-        double charged = WithLattice(sensitivity + arithmetic, messageMu, visits);
-        double gradientCharged = WithLattice(gradientSensitivity + gradientArithmetic, gradientMu, visits * Math.Sqrt(p.MaxColumns));
+        double entries = visits * Math.Sqrt(p.Outputs), arithmetic = entries * EntryRounding(p);
+        double gradientArithmetic = visits * 2 * Unit * p.RowNorm * Math.Max(p.ReceivedBound, p.ResidualBound) * (new BatchLayout(p.Rows, p.Batches).LargestSize + 8.0);
+        double charged = WithLattice(sensitivity + arithmetic, messageMu, entries);
+        double gradientCharged = WithLattice(gradientSensitivity + gradientArithmetic, gradientMu, visits * Math.Sqrt(Coordinates(p)));
         return new()
         {
             Mu = mu,
@@ -214,7 +214,7 @@ public static class HdpVflCalibration
             OwnTerm = sensitivity,
             DriftTerm = 0,
             OwnRowSlack = 0,
-            LatticeSlack = charged * (visits / INoiseSource.LatticeScale),
+            LatticeSlack = charged * (entries / INoiseSource.LatticeScale),
             ArithmeticSlack = arithmetic,
             SigmaCharged = charged,
             GradientSigma = Math.BitIncrement(gradientSensitivity / gradientMu),
@@ -231,7 +231,10 @@ public static class HdpVflCalibration
     /// <summary>The mu that a share of mu^2 is, rounded down.</summary>
     private static double Part(double mu, double share) => share == 1 ? mu : mu * Math.Sqrt(share) * (1 - Margin / 10);
 
-    private static double ValueBound(HdpVflParameters p, PartySide side) => side == PartySide.Active ? p.ResidualBound : p.RowNorm * p.WeightNorm;
+    private static double ValueBound(HdpVflParameters p, PartySide side) => side == PartySide.Active ? p.ResidualEntryBound : p.RowNorm * p.WeightNorm;
+
+    /// <summary>Upper bound on the weights of a party: columns times scores a row.</summary>
+    private static double Coordinates(HdpVflParameters p) => (double)p.MaxColumns * p.Outputs;
 
     /// <summary>The sigma that solves sigma = (sensitivity + gamma extent)/mu with gamma = sigma/2^24, rounded up.</summary>
     /// <param name="sensitivity">L2 sensitivity before values are rounded to the lattice.</param>
@@ -278,17 +281,17 @@ public static class HdpVflCalibration
     private static double StepRounding(HdpVflParameters p)
     {
         double steepness = Math.Max(1, p.Smoothness);
-        return 2 * Unit * (p.StepSize * new BatchLayout(p.Rows, p.Batches).LargestSize * p.RowNorm * p.ReceivedBound * steepness + (p.MaxColumns + 8.0) * p.WeightNorm)
-            + p.StepSize * p.RowNorm * EntryRounding(p);
+        return 2 * Unit * (p.StepSize * new BatchLayout(p.Rows, p.Batches).LargestSize * p.RowNorm * Math.Max(p.ReceivedBound, p.ResidualBound) * steepness
+            + (Coordinates(p) + 8.0) * p.WeightNorm) + p.StepSize * p.RowNorm * Math.Sqrt(p.Outputs) * EntryRounding(p);
     }
 
     /// <summary>Bound on the rounding of one message entry over both tables, given the weights as they are.</summary>
     /// <remarks>A score errs by at most (d + 4) u R k. A residual errs by B times that, and by a few u of the numbers it is made of: an unclipped one
-    /// has |theta| at most C + k_y or, binomial, a sigmoid of at most 1; its clip only brings values closer.</remarks>
+    /// has |theta| at most C + k_y or, binomial, a sigmoid of at most 1; its clip only brings values closer. A softmax divides by a sum of M terms.</remarks>
     private static double EntryRounding(HdpVflParameters p)
     {
         double steepness = Math.Max(1, p.Smoothness), size = 1 + p.ResidualClip + (p.TargetBound ?? 0) + p.OffsetBound;
-        return 2 * Unit * steepness * ((p.MaxColumns + 4.0) * p.RowNorm * p.WeightNorm + 8 * Math.Max(1, p.LargestWeight) * size);
+        return 2 * Unit * steepness * ((p.MaxColumns + 4.0) * p.RowNorm * p.WeightNorm + (p.Outputs == 1 ? 8 : 8 + 2 * p.Outputs) * Math.Max(1, p.LargestWeight) * size);
     }
 
     private static IEnumerable<string> Warnings(HdpVflParameters p, double delta, double? actualDelta)

@@ -39,8 +39,17 @@ public sealed record HdpVflParameters
     public required double ResidualClip { get; init; }
 
     /// <summary>Bound k_y on |y|, declared, not taken from the data; labels outside are refused. Poisson labels are also at least 0.</summary>
-    /// <value>Finite, above 0. Required for Gaussian and Poisson; the paper's binomial takes 1 when it is null, the tight one ignores it.</value>
+    /// <value>Finite, above 0. Required for Gaussian, Poisson and Tweedie; the paper's binomial takes 1 when it is null, the tight one ignores it.</value>
     public double? TargetBound { get; init; }
+
+    /// <summary>Family <see cref="GlmFamilyKind.Convex"/> only: Lipschitz constant in the linear predictor of the residual clipped to C, for every legal
+    /// label, before sample weights.</summary>
+    /// <value>Finite, above 0.</value>
+    public double? Lipschitz { get; init; }
+
+    /// <summary>Scores a row has, M: 1, or the number of classes of a multinomial model. C and k bound L2 norms over all of them.</summary>
+    /// <value>At least 1; at least 2 for multinomial. Default 1.</value>
+    public int Outputs { get; init; } = 1;
 
     /// <summary>Bound O on |offset| at the active party, declared; offsets outside are refused.</summary>
     /// <value>Finite, at least 0. Default 0: no offsets.</value>
@@ -79,16 +88,33 @@ public sealed record HdpVflParameters
     internal double LargestWeight => WeightBound ?? 1;
 
     /// <summary>Lipschitz constant of the clipped residual in the linear predictor, U beta.</summary>
-    /// <remarks>beta: Gaussian 1, binomial 1/4; Poisson C + k_y, since the residual moves only while e^theta is below C + y.</remarks>
+    /// <remarks>beta, proved in docs/proofs/sensitivity.md section 1: Gaussian 1, binomial 1/4, multinomial 1/2; Poisson C + k_y, since the residual
+    /// moves only while e^theta is below C + y; Gamma 1 + C; Tweedie C + max(1, k_y).</remarks>
     internal double Smoothness => LargestWeight * Family switch
     {
         GlmFamilyKind.Gaussian => 1,
         GlmFamilyKind.Binomial => 0.25,
+        GlmFamilyKind.Multinomial => 0.5,
+        GlmFamilyKind.Gamma => 1 + ResidualClip,
+        GlmFamilyKind.Tweedie => ResidualClip + Math.Max(1, TargetBound!.Value),
+        GlmFamilyKind.Convex => Lipschitz!.Value,
         _ => ResidualClip + TargetBound!.Value,
     };
 
-    /// <summary>Bound on a clipped and weighted residual of the active party itself: U C, for binomial U min(C, 1).</summary>
-    internal double ResidualBound => LargestWeight * (Family == GlmFamilyKind.Binomial ? Math.Min(ResidualClip, 1) : ResidualClip);
+    /// <summary>Bound on the length of a clipped and weighted residual of the active party itself: U C, for binomial U min(C, 1), for multinomial U sqrt 2,
+    /// since |p - e_y| is at most that and nothing is clipped.</summary>
+    internal double ResidualBound => LargestWeight * Family switch
+    {
+        GlmFamilyKind.Binomial => Math.Min(ResidualClip, 1),
+        GlmFamilyKind.Multinomial => Math.BitIncrement(Math.Sqrt(2)),
+        _ => ResidualClip,
+    };
+
+    /// <summary>Bound on one entry of it.</summary>
+    internal double ResidualEntryBound => Family == GlmFamilyKind.Multinomial ? LargestWeight : ResidualBound;
+
+    /// <summary>Whether the bounds need a declared bound on the label.</summary>
+    internal static bool NeedsTarget(GlmFamilyKind family) => family is GlmFamilyKind.Gaussian or GlmFamilyKind.Poisson or GlmFamilyKind.Tweedie;
 
     /// <summary>Bound on a residual after the receiver's clip, U C.</summary>
     internal double ReceivedBound => LargestWeight * ResidualClip;
@@ -100,7 +126,7 @@ public sealed record HdpVflParameters
     /// <param name="calibration">Which theorems.</param>
     /// <exception cref="Diagnostics.ConfigurationException">FL2300: a number is NaN, infinite or out of range; FL2302: no schedule.</exception>
     /// <exception cref="Diagnostics.PrivacyRefusedException">FL5000: step size above 2/(lambda + U beta R^2); FL5001: |1 - eta lambda| above 1;
-    /// FL5002: no target bound for Gaussian or Poisson; FL5003: the paper's formulas with a row norm other than 1; FL5014: unit label with zero-out;
+    /// FL5002: no target bound for Gaussian, Poisson or Tweedie; FL5003: the paper's formulas with a row norm other than 1; FL5014: unit label with zero-out;
     /// FL5015: the paper's formulas outside their setting. FL5000 and FL5001 do not apply to weight noise.</exception>
     public void Validate(Calibration calibration)
     {
@@ -123,7 +149,16 @@ public sealed record HdpVflParameters
             throw PrivacyErrors.Configuration(PrivacyErrors.InvalidNumber, "family, adjacency, unit, schedule or calibration",
                 "it has no name.", "Use one of the named values.");
 
-        if (TargetBound is null && Family != GlmFamilyKind.Binomial)
+        PrivacyErrors.CheckPositive(Outputs, "outputs");
+        if (Family == GlmFamilyKind.Convex)
+            PrivacyErrors.CheckPositive(Lipschitz ?? double.NaN, "Lipschitz constant of the family");
+        if (Outputs > 1 != (Family == GlmFamilyKind.Multinomial))
+            throw PrivacyErrors.Configuration(PrivacyErrors.InvalidNumber, "outputs", "a multinomial model has one score a class, at least 2, and every other model one.",
+                "Declare the number of classes, or another family.");
+        if (Outputs > 1 && OffsetBound != 0)
+            throw PrivacyErrors.Configuration(PrivacyErrors.InvalidNumber, "offset bound", "an offset is the same for every class and changes nothing.", "Leave it out.");
+
+        if (TargetBound is null && NeedsTarget(Family))
             throw PrivacyErrors.Refused(PrivacyErrors.MissingTargetBound, "target bound",
                 $"the sensitivity of the {Family} family needs a declared bound on the label.",
                 "Declare the range of the label; it must not be taken from the data.");
@@ -142,6 +177,9 @@ public sealed record HdpVflParameters
         if (RowNorm != 1)
             throw PrivacyErrors.Refused(PrivacyErrors.PaperRowNorm, "rowNorm",
                 "the published formulas hold for rows of norm 1 only (A1).", "Set rowNorm to 1, or use the tight calibration.");
+        if (Family > GlmFamilyKind.Poisson)
+            throw PrivacyErrors.Refused(PrivacyErrors.PaperSetting, "calibration paper", "the published formulas are for the gaussian, binomial and poisson families.",
+                "Use the tight or the weight-noise calibration.");
         if (Adjacency != Adjacency.ReplaceOne || Unit != PrivacyUnit.Record || Schedule != BatchSchedule.Fixed || WeightBound is not null || OffsetBound != 0)
             throw PrivacyErrors.Refused(PrivacyErrors.PaperSetting, "calibration paper",
                 "the published formulas are for replaced records, a fixed partition, and neither offsets nor sample weights.",

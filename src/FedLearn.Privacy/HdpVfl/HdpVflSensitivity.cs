@@ -32,8 +32,9 @@ public static class HdpVflSensitivity
     internal static (double Own, double Gradient) Visit(HdpVflParameters p, PartySide side)
     {
         Terms terms = side == PartySide.Active ? ActiveTerms(p) : PassiveTerms(p);
-        // A record's part of the gradient moves by kappa R U C, the constant of the weight-noise theorem for either side and any family.
-        double residual = p.Unit == PrivacyUnit.Label ? terms.Residual : (p.Adjacency == Adjacency.ZeroOut ? 1 : 2) * p.ReceivedBound;
+        // A record's part of the gradient moves by kappa R U C, the constant of the weight-noise theorem for either side and any family that clips.
+        double bound = side == PartySide.Active && p.Family == GlmFamilyKind.Multinomial ? p.ResidualBound : p.ReceivedBound;
+        double residual = p.Unit == PrivacyUnit.Label ? terms.Residual : p.Kappa * bound;
         return (terms.Own, p.RowNorm * residual);
     }
 
@@ -98,7 +99,13 @@ public static class HdpVflSensitivity
             GlmFamilyKind.Binomial => (Math.Min(2 * clip, 2 / (1 + Math.Exp(-score))), Math.Min(2 * clip, 1), Math.Min(clip, 1)),
 
             // Residual e^theta - y lies in [-min(C, k_y), C].
-            _ => (clip + Math.Min(clip, target), Math.Min(clip + Math.Min(clip, target), target), clip),
+            GlmFamilyKind.Poisson => (clip + Math.Min(clip, target), Math.Min(clip + Math.Min(clip, target), target), clip),
+
+            // Residual p - e_y, unclipped, at most sqrt 2 long; a label alone moves e_y, by sqrt 2.
+            GlmFamilyKind.Multinomial => (2 * p.ResidualBound / weight, p.ResidualBound / weight, p.ResidualBound / weight),
+
+            // Any residual clipped to [-C, C].
+            _ => (2 * clip, 2 * clip, clip),
         };
 
         double own = weight * (p.Unit, p.Adjacency) switch
@@ -109,13 +116,12 @@ public static class HdpVflSensitivity
         };
         double residual = p.Unit == PrivacyUnit.Label ? own : p.Kappa * p.ResidualBound;
 
-        // Other rows: Gaussian 1-Lipschitz; binomial sup of sigmoid(m + v/2) - sigmoid(m - v/2) = tanh(v/4); Poisson moves only while
-        // e^theta < C + y <= C + k_y, which is its Lipschitz constant. Never more than the range of the clipped residual.
+        // Other rows: beta R D, but for binomial the sup of sigmoid(m + v/2) - sigmoid(m - v/2) = tanh(v/4). Never more than the range of the residual.
         Func<double, double> others = p.Family switch
         {
-            GlmFamilyKind.Gaussian => drift => weight * Math.Min(2 * clip, norm * drift),
             GlmFamilyKind.Binomial => drift => weight * Math.Min(2 * clip, Math.Tanh(norm * drift / 4)),
-            _ => drift => Math.Min(weight * change, beta * norm * drift),
+            GlmFamilyKind.Poisson or GlmFamilyKind.Multinomial => drift => Math.Min(weight * change, beta * norm * drift),
+            _ => drift => Math.Min(weight * 2 * clip, beta * norm * drift),
         };
         return new(own, residual, contraction, others);
     }

@@ -11,6 +11,18 @@ public enum GlmFamilyKind
 
     /// <summary>Poisson, log link.</summary>
     Poisson = 2,
+
+    /// <summary>Gamma, log link.</summary>
+    Gamma = 3,
+
+    /// <summary>Tweedie with a power between 1 and 2, log link.</summary>
+    Tweedie = 4,
+
+    /// <summary>Classes, softmax: one score a class and row; residual rows are clipped by their receiver alone, in L2 norm.</summary>
+    Multinomial = 5,
+
+    /// <summary>Any loss that is convex in its one score, with a declared Lipschitz constant of its clipped residual.</summary>
+    Convex = 6,
 }
 
 /// <summary>How the noise of HDP-VFL is calibrated.</summary>

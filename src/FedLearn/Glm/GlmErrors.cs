@@ -24,6 +24,15 @@ public static class GlmErrors
     /// <summary>No common row is a training row, or there are fewer than batches.</summary>
     public const string TooFewTrainingRows = "FL3103";
 
+    /// <summary>An offset is beyond its declared bound.</summary>
+    public const string OffsetOutsideBound = "FL3104";
+
+    /// <summary>Sample weights of the training rows are all 0.</summary>
+    public const string NoWeight = "FL3105";
+
+    /// <summary>A model was trained with offsets, and the rows to score have none.</summary>
+    public const string OffsetMissing = "FL3106";
+
     /// <summary>Private training needs bounded rows (A1).</summary>
     public const string RowsNotBounded = "FL5100";
 
@@ -44,6 +53,21 @@ public static class GlmErrors
 
     /// <summary>Private training of this family needs a declared label range.</summary>
     public const string LabelRangeMissing = "FL5107";
+
+    /// <summary>The number of classes must be declared in a private mode.</summary>
+    public const string ClassesNotDeclared = "FL5110";
+
+    /// <summary>Class weights would depend on labels in a way that no claim covers.</summary>
+    public const string ClassWeightsNotPrivate = "FL5111";
+
+    /// <summary>Sample weights need a declared bound in mode hdp-vfl.</summary>
+    public const string WeightBoundMissing = "FL5112";
+
+    /// <summary>Offsets need a declared bound in mode hdp-vfl.</summary>
+    public const string OffsetBoundMissing = "FL5113";
+
+    /// <summary>An L1 penalty is outside the proof of one-round training.</summary>
+    public const string L1NotPrivate = "FL5114";
 
     /// <summary>Training produced a NaN or an infinity.</summary>
     public const string Diverged = "FL6100";

@@ -95,8 +95,29 @@ public sealed record GlmModelOptions
     /// <value>Finite, at least 0. Default 0.001.</value>
     public double L2 { get; init; } = 0.001;
 
+    /// <summary>Penalty l1 |w|_1 added to the mean loss; together with <see cref="L2"/> the elastic net. No free intercept is penalised.</summary>
+    /// <value>Finite, at least 0. Default 0.</value>
+    public double L1 { get; init; }
+
     /// <summary>How the intercept is modelled.</summary>
     public GlmIntercept Intercept { get; init; } = GlmIntercept.Default;
+}
+
+/// <summary>Weights of rows by their class; they multiply sample weights.</summary>
+public abstract record GlmClassWeights
+{
+    private GlmClassWeights() { }
+
+    /// <summary>n/(M n_m) for class m of M: every class weighs the same. Computed from the training labels, which private modes refuse but for one-round,
+    /// where the weights stay at the active party.</summary>
+    public static GlmClassWeights Balanced { get; } = new ByShare();
+
+    /// <summary>Declared weights.</summary>
+    /// <param name="Weights">One for each class from 0, finite, at least 0 and not all 0.</param>
+    public sealed record Declared(IReadOnlyList<double> Weights) : GlmClassWeights;
+
+    /// <summary>See <see cref="Balanced"/>.</summary>
+    public sealed record ByShare : GlmClassWeights;
 }
 
 /// <summary>How the model is trained.</summary>
@@ -125,6 +146,17 @@ public sealed record GlmTrainingOptions
     /// <summary>Bound C on a residual: clipped by the active party before use and noise, and by every receiver.</summary>
     /// <value>Finite, above 0. Null: no clipping, which private modes refuse.</value>
     public double? ResidualClip { get; init; }
+
+    /// <summary>Private modes with sample or class weights: declared bound U on a row's weight; larger ones are clipped to it.</summary>
+    /// <value>Finite, above 0. Null: the job has no weights where a mode needs the bound.</value>
+    public double? SampleWeightBound { get; init; }
+
+    /// <summary>Private modes with offsets: declared bound O on an offset's absolute value; a row beyond it is refused.</summary>
+    /// <value>Finite, above 0. Null: the job has no offsets where a mode needs the bound.</value>
+    public double? OffsetBound { get; init; }
+
+    /// <summary>Weights of the classes of a binomial or multinomial model; null for none.</summary>
+    public GlmClassWeights? ClassWeights { get; init; }
 
     /// <summary>Optimiser. Null means L-BFGS in mode none with one batch an epoch, else SGD.</summary>
     public GlmOptimizer? Optimizer { get; init; }

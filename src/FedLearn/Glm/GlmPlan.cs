@@ -21,8 +21,9 @@ internal sealed class GlmPlan
         WeightNorm = sgd ? job.Training.WeightNorm ?? double.PositiveInfinity : double.PositiveInfinity;
         ResidualClip = sgd ? job.Training.ResidualClip ?? double.PositiveInfinity : double.PositiveInfinity;
         // The published Poisson constants hold for linear predictors within 2k of 0 (HDP-VFL's exponential family with a bounded parameter).
-        ScoreClip = Private && job.Privacy.Calibration == Calibration.Paper && job.Model.Family.ProvedBounds == GlmFamilyKind.Poisson
+        ScoreClip = Private && job.Privacy.Calibration == Calibration.Paper && job.Model.Family.Kind() == GlmFamilyKind.Poisson
             ? 2 * WeightNorm : double.PositiveInfinity;
+        Family = Mode != PrivacyMode.LabelDp ? job.Model.Family : DebiasedFamily.Of(job);
     }
 
     public GlmJob Job { get; }
@@ -47,8 +48,17 @@ internal sealed class GlmPlan
 
     public PrivacyMode Mode => Job.Privacy.Mode;
 
-    /// <summary>The family as the trainers use it: with debiased labels its residuals are not those of 0 and 1.</summary>
-    public IGlmFamily Family => Mode == PrivacyMode.LabelDp ? DebiasedBinomial.Instance : Job.Model.Family;
+    /// <summary>The family as the trainers use it: with debiased labels its residuals are not those of classes.</summary>
+    public IGlmFamily Family { get; }
+
+    /// <summary>Whether labels are classes, which randomised response releases; other labels get noise.</summary>
+    public bool HasClasses => IsOfClasses(Job.Model.Family);
+
+    /// <summary>Bound U on a sample weight: 1 without weights.</summary>
+    public double WeightBound => Job.Training.SampleWeightBound ?? 1;
+
+    /// <summary>Bound that a receiver clips residuals to, in L2 norm a row (A5). Elsewhere the active party's own clip decides, whatever weights it has.</summary>
+    public double ReceivedBound => Mode == PrivacyMode.HdpVfl ? ResidualClip * WeightBound : double.PositiveInfinity;
 
     /// <summary>Whether a claim rests on bounded rows.</summary>
     public bool BoundsRows => Private && Mode != PrivacyMode.LabelDp;
@@ -76,12 +86,16 @@ internal sealed class GlmPlan
             throw Invalid("training.batchesPerEpoch", "L-BFGS works on the full batch.", "Set batchesPerEpoch to 1 and leave batchSize out, or choose sgd.");
         if (job.Model.Intercept == GlmIntercept.None && job.Preprocessing?.Constant == true)
             throw Invalid("model.intercept", "it is off while preprocessing.constant is on.", "Make up your mind: switch both on or both off.");
+        CheckFamily(job);
         if (plan.Mode == PrivacyMode.HdpVfl)
             plan.CheckPrivacy();
         else if (plan.Private)
             OneRoundRules.Check(plan);
         return plan;
     }
+
+    /// <summary>Whether the labels of a family are classes.</summary>
+    public static bool IsOfClasses(IGlmFamily family) => family.Kind() is GlmFamilyKind.Binomial or GlmFamilyKind.Multinomial;
 
     public static GlmOptimizer OptimizerOf(GlmJob job) => job.Training.Optimizer
         ?? (job.Privacy.Mode == PrivacyMode.None && (job.Training.BatchesPerEpoch ?? 1) == 1 && job.Training.BatchSize is null ? GlmOptimizer.Lbfgs : GlmOptimizer.Sgd);
@@ -138,7 +152,9 @@ internal sealed class GlmPlan
         double rowNorm = PreprocessingOptions.RowNorm;
         return new HdpVflParameters
         {
-            Family = Family.ProvedBounds!.Value,
+            Family = Family.Kind()!.Value,
+            Outputs = Family.Outputs,
+            Lipschitz = Lipschitz(party),
             Rows = layout.Rows,
             Batches = layout.Count,
             Epochs = Epochs,
@@ -147,6 +163,9 @@ internal sealed class GlmPlan
             WeightNorm = WeightNorm,
             ResidualClip = ResidualClip,
             TargetBound = LabelBound(party),
+            // An offset and a weight belong to the active party alone; a passive party knows the bound on what it receives.
+            OffsetBound = active ? Job.Training.OffsetBound ?? 0 : 0,
+            WeightBound = Job.Training.SampleWeightBound,
             // A free intercept is one more column of ones at the active party, outside the row bound (A1 counts it all the same).
             RowNorm = active && FreeIntercept ? Math.BitIncrement(Math.Sqrt(rowNorm * rowNorm + 1)) : rowNorm,
             Adjacency = Job.Privacy.Adjacency,
@@ -161,7 +180,8 @@ internal sealed class GlmPlan
     {
         if (!Private || Mode == PrivacyMode.LabelDp)
             return;
-        if (party.Party.Role == PartyRole.Active && party.LabelRange is null && Family.ProvedBounds != GlmFamilyKind.Binomial)
+        bool needsRange = Mode == PrivacyMode.OneRound ? !HasClasses : Family.Bounds!.NeedsLabelRange;
+        if (party.Party.Role == PartyRole.Active && party.LabelRange is null && needsRange)
             throw Refused(GlmErrors.LabelRangeMissing, $"party '{party.Party.Name}', data.labelRange", $"the sensitivity of the {Family.Name} family needs a declared range of the label.",
                 "Declare data.labelRange: [low, high] by the nature of the label, not by looking at the data.");
         if (Mode == PrivacyMode.OneRound)
@@ -170,17 +190,47 @@ internal sealed class GlmPlan
         Parameters(party, new BatchLayout(batches, batches)).Validate(Job.Privacy.Calibration);
     }
 
-    // Binomial labels are bounded by their domain. The label bound does not enter a passive party's own sensitivity, and it does not know it.
-    private double? LabelBound(GlmPartyOptions party) => Family.ProvedBounds == GlmFamilyKind.Binomial ? null
+    // Classes are bounded by their domain. The label bound does not enter a passive party's own sensitivity, and it does not know it.
+    private double? LabelBound(GlmPartyOptions party) => HasClasses ? null
         : party.Party.Role == PartyRole.Passive ? 1e-9
         : party.LabelRange is { } range ? Math.Max(Math.Abs(range.Low), Math.Abs(range.High)) : null;
+
+    private double? Lipschitz(GlmPartyOptions party) => Family.Bounds is { Kind: GlmFamilyKind.Convex } bounds
+        ? bounds.Lipschitz?.Invoke(ResidualClip, LabelBound(party)) : null;
+
+    /// <summary>What a family rules out in every mode.</summary>
+    private static void CheckFamily(GlmJob job)
+    {
+        bool multinomial = job.Model.Family is MultinomialFamily, unknown = job.Model.Family is MultinomialFamily { Classes: null };
+        if (unknown && job.Privacy.Mode != PrivacyMode.None)
+            throw Refused(GlmErrors.ClassesNotDeclared, "model.classes", "the number of classes would be taken from the labels.", "Declare model.classes.");
+        if (multinomial && job.Training.OffsetBound is not null)
+            throw Invalid("training.offsetBound", "an offset is the same for every class and changes nothing.", "Leave it out.");
+        if (job.Training.ClassWeights is null)
+            return;
+        if (!IsOfClasses(job.Model.Family))
+            throw Invalid("training.classWeights", $"labels of the {job.Model.Family.Name} family are no classes.", "Use sample weights, or leave the key out.");
+        int? classes = multinomial ? ((MultinomialFamily)job.Model.Family).Classes : 2;
+        if (job.Training.ClassWeights is GlmClassWeights.Declared declared
+            && (declared.Weights.Any(w => !double.IsFinite(w) || w < 0) || declared.Weights.All(w => w == 0) || (classes is { } m && declared.Weights.Count != m)))
+            throw Invalid("training.classWeights", "it is not one finite number of at least 0 for each class, one of them above 0.", "Give as many weights as classes.");
+    }
 
     private void CheckPrivacy()
     {
         GlmTrainingOptions training = Job.Training;
-        if (Family.ProvedBounds is null)
+        if (Family.Bounds is null)
             throw Refused(GlmErrors.FamilyNotPrivate, "model.family", $"the family '{Family.Name}' has no proved sensitivity bounds.",
-                "Use gaussian, binomial or poisson, or privacy.mode none.");
+                "Use a family with bounds, such as binomial or poisson, or privacy.mode none.");
+        // A class weight computed from labels moves with every row; a declared one moves with the row's own label, which is part of its record but more than its label.
+        if (training.ClassWeights is GlmClassWeights.ByShare)
+            throw Refused(GlmErrors.ClassWeightsNotPrivate, "training.classWeights", "weights computed from labels change with every row (A8).", "Declare the weights, or leave the key out.");
+        if (training.ClassWeights is not null && Job.Privacy.Unit == PrivacyUnit.Label)
+            throw Refused(GlmErrors.ClassWeightsNotPrivate, "training.classWeights", "a changed label would change the weight of its row as well, for which unit label has no bound.",
+                "Use unit record, or leave the key out.");
+        if (training.ClassWeights is GlmClassWeights.Declared && training.SampleWeightBound is null)
+            throw Refused(GlmErrors.WeightBoundMissing, "training.sampleWeightBound", "weights scale what a row can change, and their bound is not declared.",
+                "Declare training.sampleWeightBound: the largest weight a row may have.");
         if (Optimizer != GlmOptimizer.Sgd)
             throw Refused(GlmErrors.OptimizerNotPrivate, "training.optimizer", "the sensitivity proof holds for projected SGD without momentum only (A8).",
                 "Leave training.optimizer out or set it to sgd.");
@@ -206,6 +256,9 @@ internal sealed class GlmPlan
         Check(t.Epochs is null or (>= 1 and <= 1_000_000), "training.epochs", "is not between 1 and 1,000,000");
         Check(t.BatchesPerEpoch is null or >= 1, "training.batchesPerEpoch", "is below 1");
         Check(t.BatchSize is null or >= 1, "training.batchSize", "is below 1");
+        Check(double.IsFinite(job.Model.L1) && job.Model.L1 >= 0, "model.l1", "is not a finite number of at least 0");
+        Check(t.SampleWeightBound is null || (double.IsFinite(t.SampleWeightBound.Value) && t.SampleWeightBound > 0), "training.sampleWeightBound", "is not a finite number above 0");
+        Check(t.OffsetBound is null || (double.IsFinite(t.OffsetBound.Value) && t.OffsetBound > 0), "training.offsetBound", "is not a finite number above 0");
         Check(t.BatchesPerEpoch is null || t.BatchSize is null, "training.batchSize", "and batchesPerEpoch are both given");
         Check(double.IsFinite(t.StepSize) && t.StepSize > 0, "training.stepSize", "is not a finite number above 0");
         Check(t.WeightNorm is null || (double.IsFinite(t.WeightNorm.Value) && t.WeightNorm > 0), "training.weightNorm", "is not a finite number above 0");

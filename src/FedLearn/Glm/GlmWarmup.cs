@@ -21,7 +21,7 @@ internal static class GlmWarmup
         Numerics.VectorKernels.Clip(residuals, 1);
         Numerics.VectorKernels.AllFinite(residuals);
         part.Gradient(0, residuals, gradient);
-        part.Step(weights, gradient, 1e-3, 0, rows, 1);
+        part.Step(weights, gradient, 1e-3, 0, 0, rows, 1);
         if (!plan.Private)
             return;
         // A mechanism of its own: its noise and its charges go nowhere.

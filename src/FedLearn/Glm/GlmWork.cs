@@ -44,10 +44,21 @@ internal class GlmWork
     private LinearPart? _shuffled;
 
     /// <summary>Bounds received residuals, whatever a peer sent (A5).</summary>
-    public virtual void ClipReceived(Span<double> residuals) => VectorKernels.Clip(residuals, Plan.ResidualClip);
+    public virtual void ClipReceived(Span<double> residuals)
+    {
+        if (Train.Outputs == 1)
+            VectorKernels.Clip(residuals, Plan.ReceivedBound);
+        else
+            VectorKernels.ClipRows(residuals, residuals.Length / Train.Outputs, Plan.ReceivedBound);
+    }
 
-    /// <summary>Bounds the active party's own residuals, before it uses and before it noises them.</summary>
-    public virtual void ClipOwn(Span<double> residuals) => VectorKernels.Clip(residuals, Plan.ResidualClip);
+    /// <summary>Bounds the active party's own residuals, before it uses and before it noises them. Those of classes are at most sqrt 2 long, and
+    /// clipping a field of vectors could make it one that is not monotone, so they stay.</summary>
+    public virtual void ClipOwn(Span<double> residuals)
+    {
+        if (Train.Outputs == 1)
+            VectorKernels.Clip(residuals, Plan.ResidualClip);
+    }
 
     /// <summary>One step from the sum of gradients over a batch: w becomes Proj_k((1 - eta lambda) w - eta (g/b + noise)).</summary>
     /// <param name="weights">w, in place.</param>
@@ -62,7 +73,7 @@ internal class GlmWork
             batchRows = 1;
         }
 
-        Train.Step(weights, gradient, Plan.Job.Training.StepSize, Plan.Job.Model.L2, batchRows, Plan.WeightNorm);
+        Train.Step(weights, gradient, Plan.Job.Training.StepSize, Plan.Job.Model.L2, Plan.Job.Model.L1, batchRows, Plan.WeightNorm);
     }
 
     /// <summary>Weight noise: makes a mean gradient one that may be known.</summary>

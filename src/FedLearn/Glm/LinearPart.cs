@@ -3,20 +3,35 @@ using FedLearn.Numerics;
 
 namespace FedLearn.Glm;
 
-/// <summary>One party's rows and, if it has one, the free intercept: a last coordinate whose feature is 1.</summary>
-internal sealed class LinearPart(DenseMatrix rows, bool freeIntercept)
+/// <summary>One party's rows and the layout of its weights: K scores a row (one but for classes), each with a weight a feature and, if the party has free
+/// intercepts, one of those.</summary>
+/// <remarks>Weights are one vector: d features of score 0, of score 1, ..., then K free intercepts. Scores and residuals of b rows are class-major, shape
+/// [K b].</remarks>
+internal sealed class LinearPart(DenseMatrix rows, bool freeIntercept, int outputs = 1)
 {
     public int Rows => rows.Rows;
 
-    public int Dimension => rows.Columns + (freeIntercept ? 1 : 0);
+    /// <summary>Scores of a row, K.</summary>
+    public int Outputs => outputs;
 
-    /// <summary>Coordinates under the penalty: all but the free intercept.</summary>
-    public int Penalised => rows.Columns;
+    /// <summary>Features of a row, d.</summary>
+    public int Features => rows.Columns;
+
+    public bool FreeIntercept => freeIntercept;
+
+    /// <summary>Number of weights.</summary>
+    public int Dimension => outputs * (rows.Columns + (freeIntercept ? 1 : 0));
+
+    /// <summary>Weights under the penalty: all but the free intercepts, which are last.</summary>
+    public int Penalised => outputs * rows.Columns;
+
+    /// <summary>The same rows with another number of scores.</summary>
+    public LinearPart With(int scores, bool intercept) => new(rows, intercept, scores);
 
     /// <summary>The same rows in another order, in the memory of an earlier result where there is one.</summary>
     public LinearPart Reordered(int[] order, LinearPart? reuse)
     {
-        var target = reuse ?? new LinearPart(new DenseMatrix(rows.Rows, rows.Columns), freeIntercept);
+        var target = reuse ?? new LinearPart(new DenseMatrix(rows.Rows, rows.Columns), freeIntercept, outputs);
         for (int i = 0; i < order.Length; i++)
             rows.Row(order[i]).CopyTo(target.Row(i));
         return target;
@@ -24,27 +39,42 @@ internal sealed class LinearPart(DenseMatrix rows, bool freeIntercept)
 
     private Span<double> Row(int index) => rows.Row(index);
 
+    /// <summary>z = X w of consecutive rows, class-major.</summary>
     public void Scores(int start, ReadOnlySpan<double> weights, Span<double> scores)
     {
-        LinearKernels.Scores(rows, start, weights[..rows.Columns], scores);
-        if (freeIntercept)
-            TensorPrimitives.Add(scores, weights[rows.Columns], scores);
+        int b = scores.Length / outputs, d = rows.Columns;
+        for (int m = 0; m < outputs; m++)
+        {
+            Span<double> z = scores.Slice(m * b, b);
+            LinearKernels.Scores(rows, start, weights.Slice(m * d, d), z);
+            if (freeIntercept)
+                TensorPrimitives.Add(z, weights[Penalised + m], z);
+        }
     }
 
-    /// <summary>Sum over the batch of r x; not divided.</summary>
+    /// <summary>Sum over the batch of r x for each score; not divided.</summary>
     public void Gradient(int start, ReadOnlySpan<double> residuals, Span<double> gradient)
     {
-        LinearKernels.Gradient(rows, start, residuals, gradient[..rows.Columns]);
-        if (freeIntercept)
-            gradient[rows.Columns] = TensorPrimitives.Sum(residuals);
+        int b = residuals.Length / outputs, d = rows.Columns;
+        for (int m = 0; m < outputs; m++)
+        {
+            ReadOnlySpan<double> r = residuals.Slice(m * b, b);
+            LinearKernels.Gradient(rows, start, r, gradient.Slice(m * d, d));
+            if (freeIntercept)
+                gradient[Penalised + m] = TensorPrimitives.Sum(r);
+        }
     }
 
-    /// <summary>w becomes Proj_k((1 - eta lambda) w - (eta / b) g); the free intercept is projected but not penalised.</summary>
-    public void Step(Span<double> weights, ReadOnlySpan<double> gradient, double stepSize, double l2, int batchRows, double weightNorm)
+    /// <summary>w becomes S(Proj_k((1 - eta lambda) w - (eta / b) g)), S the soft threshold by eta l1; a free intercept is projected, but neither penalised
+    /// nor thresholded.</summary>
+    /// <remarks>The threshold is a constant and comes after the projection: it expands no distance and shrinks every length, as the sensitivity proof needs.</remarks>
+    public void Step(Span<double> weights, ReadOnlySpan<double> gradient, double stepSize, double l2, double l1, int batchRows, double weightNorm)
     {
         double keep = 1 - stepSize * l2, rate = stepSize / batchRows;
         for (int j = 0; j < weights.Length; j++)
             weights[j] = (j < Penalised ? keep * weights[j] : weights[j]) - rate * gradient[j];
         VectorKernels.Project(weights, weightNorm);
+        if (l1 > 0)
+            VectorKernels.SoftThreshold(weights[..Penalised], stepSize * l1);
     }
 }

@@ -38,6 +38,34 @@ public static class VectorKernels
         }
     }
 
+    /// <summary>Moves every element towards 0 by an amount, and to 0 where it is no farther: the proximal step of an L1 penalty. NaN stays NaN.</summary>
+    /// <param name="values">Changed in place.</param>
+    /// <param name="amount">At least 0.</param>
+    public static void SoftThreshold(Span<double> values, double amount)
+    {
+        for (int i = 0; i < values.Length; i++)
+            values[i] -= Math.Clamp(values[i], -amount, amount);
+    }
+
+    /// <summary>Shrinks the rows of class-major numbers to a length: row i is (values[i], values[b + i], ...).</summary>
+    /// <param name="values">Shape [K b], changed in place. NaN stays NaN.</param>
+    /// <param name="rows">Number of rows, b.</param>
+    /// <param name="bound">Largest length; at least 1e-300. Positive infinity clips nothing.</param>
+    public static void ClipRows(Span<double> values, int rows, double bound)
+    {
+        if (double.IsPositiveInfinity(bound) || rows == 0)
+            return;
+        Span<double> row = stackalloc double[values.Length / rows];
+        for (int i = 0; i < rows; i++)
+        {
+            for (int m = 0; m < row.Length; m++)
+                row[m] = values[m * rows + i];
+            Project(row, bound);
+            for (int m = 0; m < row.Length; m++)
+                values[m * rows + i] = row[m];
+        }
+    }
+
     /// <summary>Rounds every element to the nearest float32, ties to even.</summary>
     /// <param name="values">Changed in place.</param>
     public static void RoundToSingle(Span<double> values)

@@ -390,12 +390,14 @@ internal sealed class RunFileReader(string path, OwnSide? self = null)
             return null;
         Section data = owner.Object("data");
         if (role == PartyRole.Passive)
-            foreach (string key in new[] { "label", "labels", "labelRange" })
+            foreach (string key in new[] { "label", "labels", "labelRange", "weight", "offset", "exposure" })
                 if (data.Has(key))
-                    data.Fault(RunFileErrors.Contradiction, key, "a passive party has no labels.", "Leave the key out, or make this the active party.");
+                    data.Fault(RunFileErrors.Contradiction, key, "a passive party has no labels, and no weights or offsets of rows.",
+                        "Leave the key out, or make this the active party.");
         data.Require("path", "Name a .csv or .npy file.");
         string path = data.FilePath("path") ?? "";
-        if (path.EndsWith(".npy", StringComparison.OrdinalIgnoreCase))
+        bool csv = !path.EndsWith(".npy", StringComparison.OrdinalIgnoreCase);
+        if (!csv)
             data.Require("ids", "A .npy file has no ids: name a file with one id a line.");
         return new PartyTable(new TableSource
         {
@@ -405,7 +407,12 @@ internal sealed class RunFileReader(string path, OwnSide? self = null)
             Schema = data.FilePath("schema"),
             Ids = data.FilePath("ids"),
             Labels = data.FilePath("labels"),
+            Weight = ColumnOrFile("weight"),
+            Offset = ColumnOrFile("offset"),
+            Exposure = ColumnOrFile("exposure"),
         }, data.Range("labelRange"), data.Has("labelRange"));
+
+        string? ColumnOrFile(string key) => csv ? data.Text(key) : data.FilePath(key);
     }
 
     /// <summary>The ledger that a party of job.json, or a party.json, names under <c>ledger</c>, with defaults for what it leaves out.</summary>

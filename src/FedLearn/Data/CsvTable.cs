@@ -17,6 +17,9 @@ internal static class CsvTable
     /// <param name="Values">UTF-8 of the categories.</param>
     private sealed record Column(string Name, int Index, int Feature, FieldKind Kind, byte[][] Values);
 
+    /// <summary>A column that is no feature, and what was read of it.</summary>
+    private sealed record Input(RowInputKind Kind, string Name, int Index, List<double> Values);
+
     internal static Table Read(TableSource source, TableSchema? schema, bool needLabel, CancellationToken cancellationToken)
     {
         if (source.Ids is not null || source.Labels is not null)
@@ -37,19 +40,20 @@ internal static class CsvTable
         using CsvReader reader = CsvFile.Open(path);
         Dictionary<string, int> header = CsvFile.Header(reader, path);
         int idIndex = CsvFile.Find(header, idName, path);
-        int labelIndex = needLabel ? CsvFile.Find(header, labelName!, path) : -1;
-        string[] others = [.. header.OrderBy(pair => pair.Value).Select(pair => pair.Key).Where(name => name != idName && name != labelName)];
+        Input[] inputs = [.. RowInputs.Named(source, labelName, needLabel).Select(input => new Input(input.Kind, input.Name, CsvFile.Find(header, input.Name, path), []))];
+        string[] reserved = [.. new[] { source.Weight, source.Offset, source.Exposure }.OfType<string>()];
+        string[] others = [.. header.OrderBy(pair => pair.Value).Select(pair => pair.Key).Except([idName, labelName ?? idName, .. reserved], StringComparer.Ordinal)];
         if (schema is null && others.Length == 0)
-            throw DataErrors.Bad(DataErrors.ColumnMissing, path, "there is no column beside id and label.", "Give at least one column of features.");
+            throw DataErrors.Bad(DataErrors.ColumnMissing, path, "there is no column of features.", "Give at least one beside those of ids, labels, weights and offsets.");
         schema = schema is null
             ? TableSchema.Create([.. others.Select(name => Field.Numeric(name))], idName, labelName, path)
             : TableSchema.Create(schema.Fields, idName, labelName, source.Schema ?? path);     // refuses a field that is the id or the label
+        RefuseTwoUses(schema, reserved, source.Schema ?? path);
         Column[] columns = [.. Columns(schema, header, path)];
         string[] ignored = [.. others.Except(columns.Select(column => column.Name), StringComparer.Ordinal)];
 
         int width = schema.FeatureNames.Count;
         var ids = new List<string>();
-        var labels = new List<double>();
         var lines = new List<int>();
         double[] values = new double[FirstCapacity(path, width)];
         while (CsvFile.Next(reader, path))
@@ -58,11 +62,11 @@ internal static class CsvTable
                 cancellationToken.ThrowIfCancellationRequested();
             lines.Add(checked((int)reader.LineNumber));
             ids.Add(CsvFile.Text(reader, idIndex, path));
-            if (labelIndex >= 0)
+            foreach (Input input in inputs)
             {
-                double label = CsvFile.Number(reader, labelIndex, labelName!, path);
-                TableChecks.LabelInRange(label, source.LabelRange, () => CsvFile.Place(path, reader, labelName!));
-                labels.Add(label);
+                double value = CsvFile.Number(reader, input.Index, input.Name, path);
+                RowInputs.Check(input.Kind, value, source.LabelRange, () => CsvFile.Place(path, reader, input.Name));
+                input.Values.Add(value);
             }
 
             long needed = (long)ids.Count * width;
@@ -78,8 +82,20 @@ internal static class CsvTable
         if (values.Length != ids.Count * width)
             Array.Resize(ref values, ids.Count * width);
         string PlaceOf(int row) => $"{path}, line {lines[row]}";
-        return new Table(schema, TableChecks.Ids(ids, PlaceOf), new DenseMatrix(ids.Count, width, values), labelIndex >= 0 ? [.. labels] : null, path,
-            ignored, PlaceOf);
+        return new Table(schema, TableChecks.Ids(ids, PlaceOf), new DenseMatrix(ids.Count, width, values),
+            RowInputs.Of(inputs.ToDictionary(input => input.Kind, input => input.Values.ToArray())), path, ignored, PlaceOf);
+    }
+
+    /// <summary>Weight, offset and exposure are no features, no ids, no labels, and three columns.</summary>
+    private static void RefuseTwoUses(TableSchema schema, string[] reserved, string place)
+    {
+        var taken = schema.Fields.SelectMany(field => field.Kind == FieldKind.OneHot ? field.Columns : [field.Name])
+            .Append(schema.IdColumn!).Append(schema.LabelColumn!).ToHashSet(StringComparer.Ordinal);
+        if (reserved.FirstOrDefault(name => !taken.Add(name)) is { } twice)
+        {
+            throw DataErrors.Config(DataErrors.SchemaDuplicate, place, $"the column '{twice}' is a weight, an offset or an exposure, and something else too.",
+                "Use every column for one thing: a weight, offset or exposure is no field of the schema.");
+        }
     }
 
     private static IEnumerable<Column> Columns(TableSchema schema, Dictionary<string, int> header, string path)

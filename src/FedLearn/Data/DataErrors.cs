@@ -110,6 +110,12 @@ public static class DataErrors
     /// <summary>A scaled value is too large for float64.</summary>
     public const string ScaledTooLarge = "FL3024";
 
+    /// <summary>The weight of a row is below 0.</summary>
+    public const string WeightNegative = "FL3030";
+
+    /// <summary>The exposure of a row is not above 0.</summary>
+    public const string ExposureNotPositive = "FL3031";
+
     internal static BadInputException Bad(string id, string place, string cause, string remedy, Exception? inner = null) =>
         new(id, place, cause, remedy, inner);
 

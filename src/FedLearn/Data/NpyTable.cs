@@ -34,11 +34,12 @@ internal static class NpyTable
         var matrix = new DenseMatrix(rows, columns, values);
         TableChecks.Finite(matrix, schema.FeatureNames, PlaceOf);
         CheckOneHot(schema, matrix, PlaceOf);
-        double[]? labels = needLabel ? Labels(source, rows, cancellationToken) : null;
+        var read = RowInputs.Named(source, source.Labels, needLabel)
+            .ToDictionary(input => input.Kind, input => ReadInput(input.Kind, input.Name, source.LabelRange, rows, cancellationToken));
         string[] ids = source.Ids is { } file
             ? TableChecks.Ids(Ids(file, rows), row => $"{file}, line {row + 1}")
             : [.. Enumerable.Range(0, rows).Select(row => row.ToString(CultureInfo.InvariantCulture))];
-        return new Table(schema, ids, matrix, labels, path, placeOf: PlaceOf);
+        return new Table(schema, ids, matrix, RowInputs.Of(read), path, placeOf: PlaceOf);
     }
 
     private static void CheckOneHot(TableSchema schema, DenseMatrix values, Func<int, string> placeOf)
@@ -59,20 +60,20 @@ internal static class NpyTable
         }
     }
 
-    private static double[] Labels(TableSource source, int rows, CancellationToken cancellationToken)
+    private static double[] ReadInput(RowInputKind kind, string path, (double Low, double High)? labelRange, int rows, CancellationToken cancellationToken)
     {
-        string path = source.Labels!;
-        (int count, _, double[] labels) = NpyFile.Read(path, dimensions: 1, cancellationToken);
+        string name = kind.ToString().ToLowerInvariant();
+        (int count, _, double[] values) = NpyFile.Read(path, dimensions: 1, cancellationToken);
         if (count != rows)
-            throw DataErrors.Bad(DataErrors.WrongShape, path, $"there are {count} labels for {rows} rows.", "Give one label a row.");
-        TableChecks.Finite(new DenseMatrix(rows, 1, labels), ["label"], row => $"{path}, row {row + 1}");
+            throw DataErrors.Bad(DataErrors.WrongShape, path, $"there are {count} values of the {name} for {rows} rows.", "Give one a row.");
+        TableChecks.Finite(new DenseMatrix(rows, 1, values), [name], row => $"{path}, row {row + 1}");
         for (int i = 0; i < rows; i++)
         {
             int row = i;
-            TableChecks.LabelInRange(labels[row], source.LabelRange, () => $"{path}, row {row + 1}");
+            RowInputs.Check(kind, values[row], labelRange, () => $"{path}, row {row + 1}");
         }
 
-        return labels;
+        return values;
     }
 
     private static string[] Ids(string path, int rows)

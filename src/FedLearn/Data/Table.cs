@@ -15,7 +15,7 @@ public sealed record TableSource
     /// <summary>CSV: name of the label column. Null: the schema's, where labels are needed.</summary>
     public string? Label { get; init; }
 
-    /// <summary>Path of the schema. Null: every column but id and label is numeric without a range.</summary>
+    /// <summary>Path of the schema. Null: every column but id, label, weight, offset and exposure is numeric without a range.</summary>
     public string? Schema { get; init; }
 
     /// <summary>.npy: a text file with one id a line. Null: the ids are the row numbers from 0.</summary>
@@ -24,19 +24,32 @@ public sealed record TableSource
     /// <summary>.npy: a .npy file of one dimension with the labels.</summary>
     public string? Labels { get; init; }
 
+    /// <summary>Weights of the rows, finite and at least 0: CSV: name of their column; .npy: a .npy file of one dimension. Read where labels are needed,
+    /// left out elsewhere. Null: every row counts 1.</summary>
+    public string? Weight { get; init; }
+
+    /// <summary>Offsets, known parts of the linear predictor, finite: CSV: name of their column; .npy: a .npy file of one dimension. For the active
+    /// party, to train and to predict. Null: none.</summary>
+    public string? Offset { get; init; }
+
+    /// <summary>Exposures, finite and above 0, whose logarithm is an offset, added to <see cref="Offset"/> where both are given: CSV: name of their
+    /// column; .npy: a .npy file of one dimension. Null: none.</summary>
+    public string? Exposure { get; init; }
+
     /// <summary>The declared range of the label, ends included; a label outside it is refused. Null: any finite label.</summary>
     public (double Low, double High)? LabelRange { get; init; }
 }
 
-/// <summary>The rows of one party: ids, encoded columns and perhaps labels. Not changed after it was made.</summary>
+/// <summary>The rows of one party: ids, encoded columns and perhaps labels, weights and offsets. Not changed after it was made.</summary>
 public sealed class Table
 {
     private readonly Func<int, string> _placeOf;
 
-    internal Table(TableSchema schema, IReadOnlyList<string> ids, DenseMatrix values, double[]? labels, string place,
+    internal Table(TableSchema schema, IReadOnlyList<string> ids, DenseMatrix values, RowInputs inputs, string place,
         IReadOnlyList<string>? ignoredColumns = null, Func<int, string>? placeOf = null)
     {
-        (Schema, Ids, Values, Labels, Place) = (schema, ids, values, labels, place);
+        (Schema, Ids, Values, Place) = (schema, ids, values, place);
+        (Labels, Weights, Offsets) = (inputs.Labels, inputs.Weights, inputs.Offsets);
         IgnoredColumns = ignoredColumns ?? [];
         _placeOf = placeOf ?? (row => $"{place}, row {row + 1}");
     }
@@ -53,10 +66,17 @@ public sealed class Table
     /// <summary>Labels as read, shape [n], finite; null when none were asked for.</summary>
     public double[]? Labels { get; }
 
+    /// <summary>How much each row counts, shape [n], finite and at least 0; null when every row counts 1.</summary>
+    public double[]? Weights { get; }
+
+    /// <summary>Known part of each row's linear predictor, on the scale of the link, shape [n], finite: the offset plus the logarithm of the exposure;
+    /// null when neither was given.</summary>
+    public double[]? Offsets { get; }
+
     /// <summary>Where the table is from, for errors.</summary>
     public string Place { get; }
 
-    /// <summary>Columns of the file that are neither id nor label and that the schema does not name. They are not used.</summary>
+    /// <summary>Columns of the file that neither the source nor the schema names. They are not used.</summary>
     public IReadOnlyList<string> IgnoredColumns { get; }
 
     /// <summary>Where a row is from, for errors: the file with the line.</summary>
@@ -70,11 +90,12 @@ public sealed class Table
 
     /// <summary>Reads a table. Either the whole table is legal, or an error names the first fault.</summary>
     /// <param name="source">Where it is.</param>
-    /// <param name="needLabel">Whether labels are read. If not, a label column is left out all the same.</param>
+    /// <param name="needLabel">Whether labels, and the weights that the source names, are read. If not, their columns are left out all the same.
+    /// Offsets and exposures are read whenever they are named, since predictions need them too.</param>
     /// <param name="cancellationToken">Ends the reading.</param>
     /// <exception cref="ConfigurationException">The schema is not legal (FL2200 to FL2204), labels are needed and not named (FL2206),
     /// or the source does not fit its kind of file (FL2207).</exception>
-    /// <exception cref="BadInputException">The data cannot be used (FL3000 to FL3017).</exception>
+    /// <exception cref="BadInputException">The data cannot be used (FL3000 to FL3017), or a weight or exposure is not legal (FL3030, FL3031).</exception>
     public static Table Load(TableSource source, bool needLabel, CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(source);
@@ -94,20 +115,26 @@ public sealed class Table
     /// <param name="values">Encoded but unscaled columns, shape [n x features]; finite. Not copied.</param>
     /// <param name="labels">Labels, shape [n], finite; or null. Not copied.</param>
     /// <param name="schema">What the columns are; its features are <paramref name="featureNames"/>. Null: numeric without ranges.</param>
+    /// <param name="weights">How much each row counts, shape [n], finite and at least 0; null: 1. Not copied.</param>
+    /// <param name="offsets">Known part of each row's linear predictor, shape [n], finite; null: 0. Not copied.</param>
     /// <exception cref="ArgumentException">Shapes or names do not fit together, or an id has half a surrogate pair.</exception>
     /// <exception cref="ConfigurationException">A name is empty (FL2203) or appears twice (FL2204).</exception>
-    /// <exception cref="BadInputException">There are no rows (FL3010), an id is empty or a duplicate (FL3008, FL3009), or a value or label
-    /// is not finite (FL3006).</exception>
+    /// <exception cref="BadInputException">There are no rows (FL3010), an id is empty or a duplicate (FL3008, FL3009), a value, label, weight or
+    /// offset is not finite (FL3006), or a weight is below 0 (FL3030).</exception>
     public static Table FromMatrix(IReadOnlyList<string> ids, IReadOnlyList<string> featureNames, DenseMatrix values, double[]? labels = null,
-        TableSchema? schema = null)
+        TableSchema? schema = null, double[]? weights = null, double[]? offsets = null)
     {
         ArgumentNullException.ThrowIfNull(ids);
         ArgumentNullException.ThrowIfNull(featureNames);
         ArgumentNullException.ThrowIfNull(values);
         if (values.Rows != ids.Count || values.Columns != featureNames.Count)
             throw new ArgumentException($"{ids.Count} ids and {featureNames.Count} names do not fit {values.Rows} x {values.Columns} values.", nameof(values));
-        if (labels is not null && labels.Length != ids.Count)
-            throw new ArgumentException($"{ids.Count} ids do not fit {labels.Length} labels.", nameof(labels));
+        foreach ((string name, double[]? given) in Inputs())
+        {
+            if (given is not null && given.Length != ids.Count)
+                throw new ArgumentException($"{ids.Count} ids do not fit {given.Length} values of {name}.");
+        }
+
         schema ??= TableSchema.Create([.. featureNames.Select(name => Field.Numeric(name))], place: "table in memory");
         if (!schema.FeatureNames.SequenceEqual(featureNames, StringComparer.Ordinal))
             throw new ArgumentException("The schema's features have other names.", nameof(schema));
@@ -117,8 +144,16 @@ public sealed class Table
             throw DataErrors.Bad(DataErrors.NoRows, Place, "the table has no rows.", "Give at least one row.");
         string PlaceOf(int row) => $"{Place}, row {row + 1}";
         TableChecks.Finite(values, featureNames, PlaceOf);
-        if (labels is not null)
-            TableChecks.Finite(new DenseMatrix(labels.Length, 1, labels), ["label"], PlaceOf);
-        return new Table(schema, TableChecks.Ids(ids, PlaceOf), values, labels, Place, placeOf: PlaceOf);
+        foreach ((string name, double[]? given) in Inputs())
+        {
+            if (given is not null)
+                TableChecks.Finite(new DenseMatrix(given.Length, 1, given), [name], PlaceOf);
+        }
+
+        for (int row = 0; row < weights?.Length; row++)
+            RowInputs.Check(RowInputKind.Weight, weights[row], null, () => PlaceOf(row));
+        return new Table(schema, TableChecks.Ids(ids, PlaceOf), values, new RowInputs(labels, weights, offsets), Place, placeOf: PlaceOf);
+
+        IEnumerable<(string, double[]?)> Inputs() => [("label", labels), ("weight", weights), ("offset", offsets)];
     }
 }

@@ -42,15 +42,6 @@ internal static class TableChecks
         }
     }
 
-    internal static void LabelInRange(double label, (double Low, double High)? range, Func<string> place)
-    {
-        if (range is { } ends && !(label >= ends.Low && label <= ends.High))
-        {
-            throw DataErrors.Bad(DataErrors.LabelOutOfRange, place(), "the label is outside its declared range.",
-                "Correct the label or declare the range that labels can have by the nature of the data.");
-        }
-    }
-
     internal static BadInputException NotOneHot(string place) => DataErrors.Bad(DataErrors.NotOneHot, place,
         "a cell of a one-hot field is neither 0 nor 1.", "Correct the cell, or declare the column numeric.");
 

@@ -124,7 +124,7 @@ public sealed class RunFileTests : IDisposable
             ("preprocessing", """{ "scaling": "rounded", "rows": "normalize", "constant": false, "rowNorm": 2 }"""),
             ("evaluation", """{ "split": { "hash": "sha256", "mod": 5, "test": [0, 3] } }"""),
             ("transport", """{ "kind": "in-memory", "timeoutSeconds": 0.5, "connectTimeoutSeconds": 9, "maxMessageBytes": 4096 }"""),
-            ("parties[0].data.labelRange", "[0, 4]"), ("parties[1].privacy", """{ "epsilon": 3 }"""),
+            ("parties[0].data.labelRange", "[0, 4]"), ("parties[0].data.weight", "\"w\""), ("parties[0].data.offset", "\"o\""), ("parties[0].data.exposure", "\"e\""), ("parties[1].privacy", """{ "epsilon": 3 }"""),
             ("parties[1].ledger", """{ "path": "l.db", "budget": { "epsilon": 9, "delta": 0.01 } }"""),
         })
             text = With(text, path, json);
@@ -145,6 +145,7 @@ public sealed class RunFileTests : IDisposable
             MaxMessageBytes = 4096,
         }, run.Transport);
         Assert.Equal((0.0, 4.0), run.Job.Parties[0].LabelRange);
+        Assert.Equal(("w", "o", "e"), (run.Party("bank").Data!.Weight, run.Party("bank").Data!.Offset, run.Party("bank").Data!.Exposure));
         Assert.Null(run.Job.Parties[0].Budget);
         Assert.Equal(new PrivacyBudget(3, 1e-5), run.Job.Parties[1].Budget);
         Assert.Equal(new RunFileLedger { Path = Path.Combine(_folder.Path, "l.db"), Budget = new PrivacyBudget(9, 0.01) }, run.Parties[1].Ledger);
@@ -221,6 +222,9 @@ public sealed class RunFileTests : IDisposable
     [InlineData("parties[1].data", null, RunFileErrors.MissingKey)]
     [InlineData("parties[1].data.path", null, RunFileErrors.MissingKey)]
     [InlineData("parties[1].data.label", "\"y\"", RunFileErrors.Contradiction)]
+    [InlineData("parties[1].data.weight", "\"w\"", RunFileErrors.Contradiction)]
+    [InlineData("parties[1].data.offset", "\"o\"", RunFileErrors.Contradiction)]
+    [InlineData("parties[1].data.exposure", "\"e\"", RunFileErrors.Contradiction)]
     [InlineData("parties", "[7]", RunFileErrors.WrongType)]
     [InlineData("parties[1].privacy.epsilon", "0", RunFileErrors.OutOfRange)]
     [InlineData("parties[1].ledger.budget", "{ \"epsilon\": 1 }", RunFileErrors.MissingKey)]

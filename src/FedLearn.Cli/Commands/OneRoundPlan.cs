@@ -20,12 +20,12 @@ internal static class OneRoundPlan
         GlmPartyOptions active = plan.Job.Parties.First(p => p.Party.Role == PartyRole.Active);
         PrivacyBudget labels = plan.BudgetOf(active)!;
         double? rate = plan.Job.Privacy.OneRound.LabelRate;
-        OneRoundColumn column;
+        OneRoundColumn[] columns;
         JsonObject own;
-        if (plan.Family.ProvedBounds == GlmFamilyKind.Binomial)
+        if (plan.HasClasses)
         {
-            var response = new RandomizedResponse(labels.Epsilon);
-            column = OneRoundColumn.OfClass(response, rate ?? .5);
+            RandomizedResponse response = LabelRelease.ResponseOf(plan);
+            columns = [.. Enumerable.Repeat(OneRoundColumn.OfClass(response, rate ?? 1.0 / response.Classes), plan.Family.Outputs)];
             own = new JsonObject { ["party"] = active.Party.Name, ["epsilon"] = labels.Epsilon, ["delta"] = 0.0, ["flipProbability"] = response.OtherProbability };
         }
         else
@@ -33,7 +33,7 @@ internal static class OneRoundPlan
             (double low, double high) = active.LabelRange ?? throw new Diagnostics.PrivacyRefusedException(GlmErrors.LabelRangeMissing, $"party '{active.Party.Name}', data.labelRange",
                 "the sensitivity of a continuous or count label needs its declared range.", "Declare data.labelRange: [low, high].");
             var mechanism = new NoisyTargetMechanism(low, high, labels.Epsilon, labels.Delta);
-            column = OneRoundColumn.OfRange(mechanism, rate ?? (low + high) / 2);
+            columns = [OneRoundColumn.OfRange(mechanism, rate ?? (low + high) / 2)];
             own = new JsonObject { ["party"] = active.Party.Name, ["epsilon"] = labels.Epsilon, ["delta"] = labels.Delta, ["mu"] = mechanism.Mu, ["sigmaCharged"] = mechanism.Sigma };
         }
 
@@ -45,7 +45,7 @@ internal static class OneRoundPlan
         foreach (GlmPartyOptions party in plan.Job.Parties.Where(p => p.Party.Role == PartyRole.Passive))
         {
             PrivacyBudget budget = plan.BudgetOf(party)!;
-            JsonObject described = PrivacyOneRoundCommand.Describe(OneRoundCalibration.Calibrate(OneRoundRules.Parameters(plan, rows, LargestColumns, column),
+            JsonObject described = PrivacyOneRoundCommand.Describe(OneRoundCalibration.Calibrate(OneRoundRules.Parameters(plan, rows, LargestColumns, columns),
                 budget.Epsilon, budget.Delta, charged ? plan.Job.Privacy.EvaluationShare : 0));
             described.Insert(0, "party", party.Party.Name);
             described.Insert(1, "epsilon", budget.Epsilon);

@@ -27,10 +27,11 @@ internal static class Options
     /// <summary>A whole number of 32 bits.</summary>
     /// <param name="name">Name with dashes.</param>
     /// <param name="description">What it is, with its range.</param>
-    public static Option<int> Whole(string name, string description) => new(name)
+    /// <param name="required">Whether it must be given; else 0 stands for its absence.</param>
+    public static Option<int> Whole(string name, string description, bool required = true) => new(name)
     {
         Description = description,
-        Required = true,
+        Required = required,
         HelpName = "count",
         CustomParser = result => int.TryParse(Token(result), NumberStyles.AllowLeadingSign, CultureInfo.InvariantCulture, out int value)
             ? value

@@ -15,7 +15,8 @@ internal static class PrivacyCalibrateCommand
         // one-round never arrives here: see PrivacyCommand.Route.
         var mode = Options.Word("--mode", "Mode of the job; one-round has the options of 'fedlearn privacy one-round'. Default hdp-vfl.", [("hdp-vfl", PrivacyMode.HdpVfl), ("one-round", PrivacyMode.OneRound)], PrivacyMode.HdpVfl);
         var family = Options.Word("--family", "Family of the model.",
-            [("gaussian", GlmFamilyKind.Gaussian), ("binomial", GlmFamilyKind.Binomial), ("poisson", GlmFamilyKind.Poisson)]);
+            [("gaussian", GlmFamilyKind.Gaussian), ("binomial", GlmFamilyKind.Binomial), ("poisson", GlmFamilyKind.Poisson), ("gamma", GlmFamilyKind.Gamma),
+                ("tweedie", GlmFamilyKind.Tweedie), ("multinomial", GlmFamilyKind.Multinomial)]);
         var calibration = Options.Word("--calibration",
             "tight: exact recursion and analytic Gaussian. paper: published formulas and classical Gaussian. weight-noise: noise on own gradients too. Default tight.",
             [("tight", Calibration.Tight), ("paper", Calibration.Paper), ("weight-noise", Calibration.WeightNoise)], Calibration.Tight);
@@ -26,11 +27,11 @@ internal static class PrivacyCalibrateCommand
         var schedule = Options.Word("--schedule", "Batches: the same in every epoch, or reshuffled from a public seed. Default fixed.",
             [("fixed", BatchSchedule.Fixed), ("reshuffled", BatchSchedule.Reshuffled)], BatchSchedule.Fixed);
         Option<int> rows = Options.Whole("--rows", "Training rows common to all parties."), batches = Options.Whole("--batches", "Batches an epoch, from 1 to the number of rows."),
-            epochs = Options.Whole("--epochs", "Passes over the rows, at least 1.");
+            epochs = Options.Whole("--epochs", "Passes over the rows, at least 1."), classes = Options.Whole("--classes", "Number of classes; multinomial needs it.", required: false);
         Option<double?> stepSize = Options.Number("--step-size", "Step size, above 0; at most 2/(l2 + U beta R^2), but for weight-noise."), l2 = Options.Number("--l2", "Penalty, at least 0."),
             weightNorm = Options.Number("--weight-norm", "Radius k of the ball that weights are projected on, above 0."),
             residualClip = Options.Number("--residual-clip", "Bound C on a residual, above 0."),
-            targetBound = Options.Number("--target-bound", "Bound on |label|, above 0; gaussian and poisson need it. Default for paper binomial: 1.", required: false),
+            targetBound = Options.Number("--target-bound", "Bound on |label|, above 0; gaussian, poisson and tweedie need it. Default for paper binomial: 1.", required: false),
             offsetBound = Options.Number("--offset-bound", "Bound O on |offset|, at least 0. Default 0: no offsets.", required: false),
             weightBound = Options.Number("--weight-bound", "Bound U on sample weights, above 0. Default: no sample weights.", required: false),
             rowNorm = Options.Number("--row-norm", "Bound R on the length of a row at each party, above 0. Default 1.", required: false),
@@ -49,15 +50,19 @@ internal static class PrivacyCalibrateCommand
               fedlearn privacy calibrate --mode one-round --rows 30000 --label-rate 0.24 --epsilon 1 --delta 1e-5 --json
             """)
         {
-            mode, family, calibration, rows, batches, epochs, stepSize, l2, weightNorm, residualClip, targetBound, offsetBound, weightBound, rowNorm, adjacency, unit, schedule,
+            mode, family, calibration, rows, batches, epochs, stepSize, l2, weightNorm, residualClip, targetBound, classes, offsetBound, weightBound, rowNorm, adjacency, unit, schedule,
             share, evaluationShare, epsilon, delta, json,
         };
         command.SetAction(parsed =>
         {
             GlmFamilyKind kind = parsed.GetValue(family);
-            if (kind != GlmFamilyKind.Binomial && parsed.GetValue(targetBound) is null)
-                throw new ConfigurationException(CliErrors.OptionsDisagree, "--target-bound", "the gaussian and poisson families need a bound on the label.",
+            if (kind is GlmFamilyKind.Gaussian or GlmFamilyKind.Poisson or GlmFamilyKind.Tweedie && parsed.GetValue(targetBound) is null)
+                throw new ConfigurationException(CliErrors.OptionsDisagree, "--target-bound", "the gaussian, poisson and tweedie families need a bound on the label.",
                     "Give the largest |label| that you declare, not one taken from the data.");
+            bool declared = parsed.GetResult(classes) is { Implicit: false };
+            if (declared != (kind == GlmFamilyKind.Multinomial))
+                throw new ConfigurationException(CliErrors.OptionsDisagree, "--classes", "the multinomial family has a number of classes, and no other has.",
+                    "Add or leave out --classes.");
             if (parsed.GetValue(share) is not null && parsed.GetValue(calibration) != Calibration.WeightNoise)
                 throw new ConfigurationException(CliErrors.OptionsDisagree, "--share", "only the weight-noise calibration shares mu^2 between messages and gradients.",
                     "Add --calibration weight-noise, or leave --share out.");
@@ -67,6 +72,7 @@ internal static class PrivacyCalibrateCommand
             var parameters = new HdpVflParameters
             {
                 Family = kind,
+                Outputs = declared ? parsed.GetValue(classes) : 1,
                 Rows = parsed.GetValue(rows),
                 Batches = parsed.GetValue(batches),
                 Epochs = parsed.GetValue(epochs),

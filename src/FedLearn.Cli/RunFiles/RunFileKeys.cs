@@ -11,9 +11,9 @@ internal static class RunFileKeys
     public static readonly IReadOnlyDictionary<string, string[]> Job = new Dictionary<string, string[]>
     {
         [""] = ["$schema", "name", "model", "training", "privacy", "parties", "preprocessing", "alignment", "evaluation", "transport"],
-        ["model"] = ["type", "family", "l2", "intercept", "classes"],
+        ["model"] = ["type", "family", "l2", "l1", "intercept", "classes", "power"],
         ["training"] = ["epochs", "batchesPerEpoch", "batchSize", "stepSize", "weightNorm", "residualClip", "optimizer", "seed", "messagePrecision", "reshuffle", "momentum",
-            "warmStart", "classWeights"],
+            "warmStart", "classWeights", "sampleWeightBound", "offsetBound"],
         ["privacy"] = ["mode", "calibration", "epsilon", "delta", "adjacency", "unit", "share", "evaluation", "evaluationShare", "testNoiseSeed", "oneRound"],
         ["privacy.oneRound"] = ["scoreClip", "alpha", "gradientClip", "labelRate"],
         ["parties[]"] = ["name", "role", "data", "privacy", "ledger", "split"],

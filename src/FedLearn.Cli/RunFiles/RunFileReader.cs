@@ -30,7 +30,10 @@ internal sealed class RunFileReader(string path, OwnSide? self = null)
 {
     private const double LargestSeconds = 86_400;
 
-    private static readonly (string, IGlmFamily)[] Families = [.. GlmFamilies.All.Select(family => (family.Name, family))];
+    private static readonly (string, IGlmFamily)[] Families = [.. new[]
+    {
+        GlmFamilies.Gaussian, GlmFamilies.Binomial, GlmFamilies.Poisson, GlmFamilies.Gamma, GlmFamilies.Tweedie(), GlmFamilies.Multinomial(),
+    }.Select(family => (family.Name, family))];
     private static readonly (string, PrivacyMode)[] Modes =
         [("none", PrivacyMode.None), ("hdp-vfl", PrivacyMode.HdpVfl), ("one-round", PrivacyMode.OneRound), ("label-dp", PrivacyMode.LabelDp)];
     private static readonly (string, Calibration)[] Calibrations = [("tight", Calibration.Tight), ("paper", Calibration.Paper), ("weight-noise", Calibration.WeightNoise)];
@@ -46,7 +49,7 @@ internal sealed class RunFileReader(string path, OwnSide? self = null)
     private static readonly (string, PartyRole)[] Roles = [("active", PartyRole.Active), ("passive", PartyRole.Passive)];
     private static readonly (string, TransportKind)[] Transports = [("grpc", TransportKind.Grpc), ("in-memory", TransportKind.InMemory)];
 
-    private static readonly string[] LaterOptimizers = ["accelerated", "irls", "adam"], UnprovedKeys = ["momentum", "warmStart", "classWeights"];
+    private static readonly string[] LaterOptimizers = ["accelerated", "irls", "adam"], UnprovedKeys = ["momentum", "warmStart"];
 
     private readonly Faults _faults = new(path);
     private readonly List<string> _ignored = [];
@@ -110,9 +113,28 @@ internal sealed class RunFileReader(string path, OwnSide? self = null)
 
     private GlmModelOptions Model(Section model, GlmIntercept intercept)
     {
-        model.Require("family", "Choose gaussian, binomial or poisson.");
-        Ignore(model, "classes");
-        var options = new GlmModelOptions { Family = model.Word("family", Families, GlmFamilies.Gaussian, "multinomial"), Intercept = intercept };
+        model.Require("family", "Choose gaussian, binomial, poisson, gamma, tweedie or multinomial.");
+        int? classes = model.Count("classes", 2, RandomizedResponse.MostClasses);
+        double? power = model.Positive("power");
+        if (power is not (null or (> 1 and < 2)))
+            model.Fault(RunFileErrors.OutOfRange, "power", "is not strictly between 1 and 2.", "Write 1.5, or a power that suits the spread of the label.");
+        IGlmFamily family = model.Word("family", Families, GlmFamilies.Gaussian);
+        if (family.Name == "multinomial")
+        {
+            if (_isPrivate)
+                model.Require("classes", "A private mode must not take the number of classes from the labels: declare it.");
+            family = GlmFamilies.Multinomial(classes);
+        }
+        else
+        {
+            Ignore(model, "classes");
+        }
+
+        if (family.Name != "tweedie")
+            Ignore(model, "power");
+        else if (power is > 1 and < 2)
+            family = GlmFamilies.Tweedie(power.Value);
+        var options = new GlmModelOptions { Family = family, Intercept = intercept, L1 = model.NotNegative("l1") ?? 0 };
         return model.NotNegative("l2") is { } l2 ? options with { L2 = l2 } : options;
     }
 
@@ -151,8 +173,8 @@ internal sealed class RunFileReader(string path, OwnSide? self = null)
         int before = _ignored.Count;
         GlmTrainingOptions read = Training(training, PrivacyMode.None);
         _ignored.RemoveRange(before, _ignored.Count - before);
-        Ignore(training, "epochs", "batchesPerEpoch", "batchSize", "stepSize", "weightNorm", "residualClip", "optimizer", "reshuffle", "messagePrecision");
-        return new GlmTrainingOptions { Seed = read.Seed };
+        Ignore(training, "epochs", "batchesPerEpoch", "batchSize", "stepSize", "weightNorm", "residualClip", "optimizer", "reshuffle", "messagePrecision", "sampleWeightBound", "offsetBound");
+        return new GlmTrainingOptions { Seed = read.Seed, ClassWeights = read.ClassWeights };
     }
 
     private GlmTrainingOptions Training(Section training, PrivacyMode mode)
@@ -183,7 +205,12 @@ internal sealed class RunFileReader(string path, OwnSide? self = null)
             Seed = training.Int64("seed") ?? 0,
             Reshuffle = optimizer == GlmOptimizer.Sgd && training.Flag("reshuffle") == true,
             MessagePrecision = training.Word("messagePrecision", Precisions, ElementType.Float64),
+            ClassWeights = ClassWeights(training),
         };
+        if (mode == PrivacyMode.HdpVfl)
+            options = options with { SampleWeightBound = training.Positive("sampleWeightBound"), OffsetBound = training.Positive("offsetBound") };
+        else
+            Ignore(training, "sampleWeightBound", "offsetBound");
         if (optimizer == GlmOptimizer.Sgd)
         {
             if (mode == PrivacyMode.HdpVfl)
@@ -213,6 +240,10 @@ internal sealed class RunFileReader(string path, OwnSide? self = null)
         Ignore(training, "stepSize", "weightNorm", "residualClip", "reshuffle");
         return options;
     }
+
+    private static GlmClassWeights? ClassWeights(Section training) => !training.Has("classWeights") ? null
+        : training.Is("classWeights", "balanced") ? GlmClassWeights.Balanced
+        : training.Numbers("classWeights", value => value >= 0, "finite numbers of at least 0, one a class, or the word \"balanced\"") is { } weights ? new GlmClassWeights.Declared(weights) : null;
 
     private GlmPrivacyOptions Privacy(Section privacy, PrivacyMode mode)
     {
@@ -324,11 +355,12 @@ internal sealed class RunFileReader(string path, OwnSide? self = null)
         if (isHere && (isSelf ? self?.Data : null) is null)
             party.Require("data", "Name the party's table, such as { \"path\": \"bank.csv\", \"id\": \"id\" }.");
         var data = (isSelf ? self?.Data : null) ?? DataOf(party, role);
-        if (data is { } table && role == PartyRole.Active && mode != PrivacyMode.None && isHere && !table.HasLabelRange && family.ProvedBounds is not GlmFamilyKind.Binomial)
+        bool needsRange = mode == PrivacyMode.OneRound ? !GlmPlan.IsOfClasses(family) : mode == PrivacyMode.HdpVfl && family.Bounds is { NeedsLabelRange: true };
+        if (data is { } table && role == PartyRole.Active && isHere && !table.HasLabelRange && needsRange)
             party.Fault(RunFileErrors.MissingKey, "data.labelRange", $"the key is missing, and the {family.Name} family needs it in a private mode.",
                 "Declare the range of the label, such as [0, 4], without looking at the data.");
-        if (data?.LabelRange is ( < 0, _) && family.ProvedBounds is GlmFamilyKind.Poisson)
-            party.Fault(RunFileErrors.OutOfRange, "data.labelRange", "begins below 0, where a Poisson label cannot be.", "Begin it at 0 or above.");
+        if (data?.LabelRange is { } range && range.Low < family.Bounds?.LeastLabel)
+            party.Fault(RunFileErrors.OutOfRange, "data.labelRange", $"begins below 0, where a {family.Name} label cannot be.", "Begin it at 0 or above.");
 
         Section split = party.Object("split");
         if (party.Has("split"))

@@ -264,6 +264,21 @@ internal sealed partial class Section
         return null;
     }
 
+    /// <summary>An array of finite numbers, at least one.</summary>
+    /// <param name="key">Key.</param>
+    /// <param name="legal">Which are legal.</param>
+    /// <param name="wanted">What to write instead, as the object of a sentence.</param>
+    public IReadOnlyList<double>? Numbers(string key, Predicate<double> legal, string wanted)
+    {
+        if (Get(key, JsonValueKind.Array, wanted) is not { } array)
+            return null;
+        double[] values = [.. array.EnumerateArray().Where(e => e.ValueKind == JsonValueKind.Number).Select(e => e.GetDouble()).Where(v => double.IsFinite(v) && legal(v))];
+        if (values.Length == array.GetArrayLength() && values.Length > 0)
+            return values;
+        Fault(RunFileErrors.OutOfRange, key, "an element is no legal number, or there is none.", $"Write {wanted}.");
+        return null;
+    }
+
     /// <summary>One of some words.</summary>
     /// <typeparam name="T">What they stand for.</typeparam>
     /// <param name="key">Key.</param>

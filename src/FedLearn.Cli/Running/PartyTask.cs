@@ -67,14 +67,20 @@ internal sealed class PartyTask(string name, SessionTerms terms, Func<Cancellati
     private static void WriteScores(string path, Table table, GlmPrediction prediction) => OutputFile.Write(path, unfinished =>
     {
         using CsvHelper.CsvWriter csv = CsvHelper.CsvWriter.ToFile(unfinished, new CsvHelper.CsvWriterOptions());
-        foreach (string header in (string[])["id", "score", "prediction"])
-            csv.WriteField(header);
+        int n = prediction.Rows.Count, classes = prediction.Outputs;
+        string[] header = classes == 1 ? ["id", "score", "prediction"] : ["id", .. Enumerable.Range(0, classes).Select(m => $"p_{m}"), "prediction"];
+        foreach (string name in header)
+            csv.WriteField(name);
         csv.EndRecord();
-        for (int i = 0; i < prediction.Rows.Count; i++)
+        for (int i = 0; i < n; i++)
         {
             csv.WriteField(table.Ids[prediction.Rows[i]]);
-            csv.WriteField(prediction.Scores[i].ToString("R", CultureInfo.InvariantCulture));
-            csv.WriteField(prediction.Means[i].ToString("R", CultureInfo.InvariantCulture));
+            // Of several classes: their probabilities, and the likeliest class.
+            double[] cells = classes == 1 ? [prediction.Scores[i], prediction.Means[i]] : [.. Enumerable.Range(0, classes).Select(m => prediction.Means[m * n + i])];
+            foreach (double cell in cells)
+                csv.WriteField(cell.ToString("R", CultureInfo.InvariantCulture));
+            if (classes > 1)
+                csv.WriteField(Array.IndexOf(cells, cells.Max()).ToString(CultureInfo.InvariantCulture));
             csv.EndRecord();
         }
     });

@@ -10,14 +10,14 @@ namespace FedLearn.Glm;
 /// <summary>The active party's side of training.</summary>
 /// <param name="work">What it works on.</param>
 /// <param name="passives">One channel to each passive party.</param>
-/// <param name="trainLabels">Labels to train on.</param>
-/// <param name="testLabels">Labels of the test rows.</param>
+/// <param name="train">Labels to train on, with weights and offsets.</param>
+/// <param name="test">Labels and offsets of the test rows.</param>
 /// <param name="measuredLabels">Labels of the training rows to measure against, where they differ from those to train on.</param>
-internal class GlmActiveTrainer(GlmWork work, IReadOnlyList<IPartyChannel> passives, double[] trainLabels, double[] testLabels, double[]? measuredLabels = null)
+internal class GlmActiveTrainer(GlmWork work, IReadOnlyList<IPartyChannel> passives, GlmTargets train, GlmTargets test, double[]? measuredLabels = null)
 {
     private readonly GlmPlan _plan = work.Plan;
     private readonly double[] _weights = work.StartWeights();
-    private readonly double[] _trainScores = new double[work.Train.Rows];
+    private readonly double[] _trainScores = new double[work.Train.Rows * work.Train.Outputs];
     private readonly RoundClock _clock = new(work);
 
     private double _firstLoss, _lastLoss;
@@ -36,66 +36,70 @@ internal class GlmActiveTrainer(GlmWork work, IReadOnlyList<IPartyChannel> passi
 
         // In private modes the training metrics come from the noisy scores of the last epoch: nothing more is asked of the passive parties.
         if (!_plan.Private)
-            await EvaluateAsync(work.Train, _trainScores, rounds, cancellationToken).ConfigureAwait(false);
-        MetricSet train = Measure(_trainScores, Ordered(measuredLabels ?? trainLabels, _plan.Private ? _lastOrder : null));
-        MetricSet? test = null;
+            await EvaluateAsync(work.Train, train, _trainScores, rounds, cancellationToken).ConfigureAwait(false);
+        MetricSet trained = Measure(_trainScores, new GlmTargets(measuredLabels ?? train.Labels).Ordered(_plan.Private ? _lastOrder : null).Labels);
+        MetricSet? tested = null;
         if (work.Test.Rows > 0 && (_plan.SendsTestScores || passives.Count == 0))
         {
-            double[] scores = new double[work.Test.Rows];
-            await EvaluateAsync(work.Test, scores, rounds, cancellationToken).ConfigureAwait(false);
-            test = Measure(scores, testLabels);
+            double[] scores = new double[work.Test.Rows * work.Test.Outputs];
+            await EvaluateAsync(work.Test, test, scores, rounds, cancellationToken).ConfigureAwait(false);
+            tested = Measure(scores, test.Labels);
         }
 
         string[] warnings = _lastLoss > _firstLoss
             ? ["the training loss grew from the first epoch to the last: use a smaller training.stepSize"] : [];
         if (passives.Count == 0 && !_plan.Private)
             _squaredNorm = GlmObjective.PenaltyTerms(_weights, _weights, work.Train.Penalised)[0];
-        double? objective = _squaredNorm is { } norm ? _plan.Family.LossSum(_trainScores, trainLabels) / trainLabels.Length + _plan.Job.Model.L2 / 2 * norm : null;
-        return new GlmTraining(_weights, reason, timing) { TrainMetrics = train, TestMetrics = test, Objective = objective, Warnings = warnings };
+        double? objective = _squaredNorm is { } norm ? MeanLoss() + _plan.Job.Model.L2 / 2 * norm : null;
+        return new GlmTraining(_weights, reason, timing) { TrainMetrics = trained, TestMetrics = tested, Objective = objective, Warnings = warnings };
     }
 
     private async Task<int> SgdAsync(CancellationToken cancellationToken)
     {
         BatchLayout layout = work.Layout;
-        double[] gradient = new double[_weights.Length], reused = new double[layout.LargestSize];
+        int k = work.Train.Outputs, n = work.Train.Rows;
+        double[] gradient = new double[_weights.Length], reused = new double[layout.LargestSize * k], several = k == 1 ? [] : new double[layout.LargestSize * k];
         double epochLoss = 0;
         LinearPart rows = work.Train;
-        double[] labels = trainLabels;
+        GlmTargets targets = train;
         for (int round = 0; round < work.Rounds; round++)
         {
             int batch = round % layout.Count, start = layout.Start(batch), size = layout.Size(batch);
             if (batch == 0)
             {
                 (rows, _lastOrder) = work.InEpoch(round / layout.Count);
-                labels = Ordered(trainLabels, _lastOrder);
+                targets = train.Ordered(_lastOrder);
             }
 
-            Memory<double> z = _trainScores.AsMemory(start, size);
-            rows.Scores(start, _weights, z.Span);                                                       // z_A = X_A w_A    [b]
+            Memory<double> z = k == 1 ? _trainScores.AsMemory(start, size) : several.AsMemory(0, k * size);
+            rows.Scores(start, _weights, z.Span);                                                       // z_A = X_A w_A    [K b]
+            targets.AddOffsets(start, z.Span);
             foreach (IPartyChannel passive in passives)
             {
-                Scores scores = await _clock.WaitAsync(passive.ReceiveAsync<Scores>(round, size, cancellationToken)).ConfigureAwait(false);
+                Scores scores = await _clock.WaitAsync(passive.ReceiveAsync<Scores>(round, z.Length, cancellationToken)).ConfigureAwait(false);
                 TensorPrimitives.Add(z.Span, scores.Values.Span, z.Span);                               // z = z_A + sum z_i
             }
 
             VectorKernels.Clip(z.Span, _plan.ScoreClip);
             // The clipped residual: what A noises, and what it uses itself ("clean" means not noised).
-            double[] r = work.Mechanism is null ? new double[size] : reused;
-            ReadOnlySpan<double> y = labels.AsSpan(start, size);
-            _plan.Family.Residuals(z.Span, y, r.AsSpan(0, size));                                       // r = dl/dz        [b]
-            work.ClipOwn(r.AsSpan(0, size));
-            work.CheckFinite(round, r.AsSpan(0, size));
+            double[] r = work.Mechanism is null ? new double[k * size] : reused;
+            _plan.Family.Residuals(z.Span, targets.Labels.AsSpan(start, size), r.AsSpan(0, k * size));  // r = dl/dz        [K b]
+            work.ClipOwn(r.AsSpan(0, k * size));
+            targets.Weigh(start, size, r.AsSpan(0, k * size));
+            work.CheckFinite(round, r.AsSpan(0, k * size));
             if (passives.Count > 0)
-                await SendResidualsAsync(round, new Residuals(r.AsMemory(0, size), _plan.ElementType), r, cancellationToken).ConfigureAwait(false);
+                await SendResidualsAsync(round, new Residuals(r.AsMemory(0, k * size), _plan.ElementType), r, cancellationToken).ConfigureAwait(false);
 
-            epochLoss += _plan.Family.LossSum(z.Span, labels.AsSpan(start, size));
-            rows.Gradient(start, r.AsSpan(0, size), gradient);                                          // X_A' r           [d_A]
+            epochLoss += targets.LossSum(_plan.Family, start, z.Span);
+            for (int m = 0; m < k && k > 1; m++)
+                z.Span.Slice(m * size, size).CopyTo(_trainScores.AsSpan(m * n + start));
+            rows.Gradient(start, r.AsSpan(0, k * size), gradient);                                      // X_A' r           [d_A]
             work.Step(_weights, gradient, size);
             if (round + 1 < work.Rounds)
-                work.Mechanism?.Prefetch(layout.Size((round + 1) % layout.Count));
+                work.Mechanism?.Prefetch(k * layout.Size((round + 1) % layout.Count));
             if (batch == layout.Count - 1)
             {
-                _lastLoss = epochLoss / _trainScores.Length;
+                _lastLoss = epochLoss / n;
                 if (round < layout.Count)
                     _firstLoss = _lastLoss;
                 epochLoss = 0;
@@ -113,14 +117,16 @@ internal class GlmActiveTrainer(GlmWork work, IReadOnlyList<IPartyChannel> passi
     private async Task<(int Rounds, GlmStopReason Reason)> LbfgsAsync(CancellationToken cancellationToken)
     {
         double l2 = _plan.Job.Model.L2;
-        int rows = work.Train.Rows;
+        int rows = work.Train.Rows, k = work.Train.Outputs, entries = rows * k;
         var basis = new LbfgsBasis(_weights.Length);
-        double[] along = new double[rows], trial = new double[rows], buffer = new double[rows];
+        double[] along = new double[entries], trial = new double[entries], buffer = new double[entries], curvatures = new double[entries * k];
+        StartScores();
         _squaredNorm = 0;
         for (int round = 0; ; round++)
         {
-            double[] residuals = new double[rows];
-            _plan.Family.Residuals(_trainScores, trainLabels, residuals);
+            double[] residuals = new double[entries];
+            _plan.Family.Residuals(_trainScores, train.Labels, residuals);
+            train.Weigh(0, rows, residuals);
             work.CheckFinite(round, residuals);
             await BroadcastAsync(round, work.Release(round, new Residuals(residuals, _plan.ElementType), residuals, "training residuals"), cancellationToken).ConfigureAwait(false);
             basis.Update(GlmObjective.Gradient(work.Train, residuals, _weights, l2));
@@ -141,14 +147,14 @@ internal class GlmActiveTrainer(GlmWork work, IReadOnlyList<IPartyChannel> passi
             work.Train.Scores(0, direction, along);
             foreach (IPartyChannel passive in passives)
             {
-                Scores scores = await _clock.WaitAsync(passive.ReceiveAsync<Scores>(round, rows, cancellationToken)).ConfigureAwait(false);
+                Scores scores = await _clock.WaitAsync(passive.ReceiveAsync<Scores>(round, entries, cancellationToken)).ConfigureAwait(false);
                 TensorPrimitives.Add(along, scores.Values.Span, along);
             }
 
             double[] penalty = GlmObjective.PenaltyTerms(_weights, direction, work.Train.Penalised);
             await AddScalarsAsync(round, penalty, cancellationToken).ConfigureAwait(false);
             double first = round == 0 ? Math.Min(1, 1 / Lbfgs.GradientNorm(products)) : 1;
-            double length = Lbfgs.LineSearch(t => Slope(t, along, penalty, l2, trial, buffer), first);
+            double length = Lbfgs.LineSearch(t => Slope(t, along, penalty, l2, trial, buffer, curvatures), first);
             await BroadcastAsync(round, Disclosure.Unprotected(new Scalars(ScalarsKind.Step, new[] { length }), "optimiser step: mode none"), cancellationToken)
                 .ConfigureAwait(false);
             if (length == 0)
@@ -156,23 +162,39 @@ internal class GlmActiveTrainer(GlmWork work, IReadOnlyList<IPartyChannel> passi
             basis.Step(_weights, direction, length);
             TensorPrimitives.MultiplyAdd(along, length, _trainScores, _trainScores);
             _squaredNorm = penalty[0] + 2 * length * penalty[1] + length * length * penalty[2];
-            work.Report(round + 1, work.Progress is null ? null : _plan.Family.LossSum(_trainScores, trainLabels) / rows);
+            work.Report(round + 1, work.Progress is null ? null : MeanLoss());
         }
     }
 
     /// <summary>First and second derivative of the objective at w + t d.</summary>
-    private (double First, double Second) Slope(double t, double[] along, double[] penalty, double l2, double[] z, double[] buffer)
+    private (double First, double Second) Slope(double t, double[] along, double[] penalty, double l2, double[] z, double[] buffer, double[] curvatures)
     {
-        int rows = z.Length;
+        int rows = train.Rows;
         TensorPrimitives.MultiplyAdd(along, t, _trainScores, z);
-        _plan.Family.Residuals(z, trainLabels, buffer);
+        _plan.Family.Residuals(z, train.Labels, buffer);
+        train.Weigh(0, rows, buffer);
         double first = TensorPrimitives.Dot<double>(buffer, along) / rows + l2 * (penalty[1] + t * penalty[2]);
-        _plan.Family.Curvatures(z, trainLabels, buffer);
-        double second = l2 * penalty[2];
-        double curvature = 0;
-        for (int i = 0; i < rows; i++)
-            curvature += buffer[i] * along[i] * along[i];
-        return (first, second + curvature / rows);
+        _plan.Family.Curvatures(z, train.Labels, curvatures);
+        train.Weigh(0, rows, curvatures);
+        return (first, l2 * penalty[2] + RowBlocks.Quadratic(curvatures, along, work.Train.Outputs) / rows);
+    }
+
+    private double MeanLoss() => train.LossSum(_plan.Family, 0, _trainScores) / train.Rows;
+
+    /// <summary>Full-batch optimisers start from the model without features, which costs nothing and no message: free intercepts at their start, offsets.</summary>
+    private void StartScores()
+    {
+        LinearPart part = work.Train;
+        if (part.FreeIntercept)
+        {
+            Span<double> intercepts = _weights.AsSpan(part.Penalised);
+            _plan.Family.Start(train.Labels, train.Weights, intercepts);
+            if (train.Offsets is { } offsets)
+                intercepts[0] -= GlmFamilyExtensions.MeanLabel(offsets, train.Weights);
+        }
+
+        part.Scores(0, _weights, _trainScores);
+        train.AddOffsets(0, _trainScores);
     }
 
     private async ValueTask BroadcastAsync<T>(int round, Released<T> message, CancellationToken cancellationToken) where T : Payload
@@ -192,19 +214,18 @@ internal class GlmActiveTrainer(GlmWork work, IReadOnlyList<IPartyChannel> passi
     }
 
     /// <summary>Scores of the final model: own plus the ones the passive parties disclose.</summary>
-    private async Task EvaluateAsync(LinearPart part, double[] scores, int round, CancellationToken cancellationToken)
+    private async Task EvaluateAsync(LinearPart part, GlmTargets targets, double[] scores, int round, CancellationToken cancellationToken)
     {
         part.Scores(0, _weights, scores);
+        targets.AddOffsets(0, scores);
         foreach (IPartyChannel passive in passives)
         {
-            Scores theirs = await passive.ReceiveAsync<Scores>(round, part.Rows, cancellationToken).ConfigureAwait(false);
+            Scores theirs = await passive.ReceiveAsync<Scores>(round, scores.Length, cancellationToken).ConfigureAwait(false);
             TensorPrimitives.Add(scores, theirs.Values.Span, scores);
         }
 
         work.CheckFinite(round, scores);
     }
-
-    private static double[] Ordered(double[] labels, int[]? order) => order is null ? labels : [.. order.Select(row => labels[row])];
 
     private MetricSet Measure(double[] scores, double[] labels) => GuestOnly.Measure(_plan.Family, scores, labels);
 }

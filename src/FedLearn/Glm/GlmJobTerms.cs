@@ -22,7 +22,12 @@ public static class GlmJobTerms
             ("model", json =>
             {
                 json.WriteString("family", job.Model.Family.Name);
+                if (job.Model.Family is MultinomialFamily multinomial)
+                    Optional(json, "classes", multinomial.Classes);
+                if (job.Model.Family is TweedieFamily tweedie)
+                    json.WriteNumber("power", tweedie.Power);
                 json.WriteNumber("l2", job.Model.L2);
+                json.WriteNumber("l1", job.Model.L1);
                 json.WriteString("intercept", job.Model.Intercept.ToString());
             }),
             ("training", json =>
@@ -34,6 +39,14 @@ public static class GlmJobTerms
                 json.WriteNumber("stepSize", t.StepSize);
                 Optional(json, "weightNorm", t.WeightNorm);
                 Optional(json, "residualClip", t.ResidualClip);
+                Optional(json, "sampleWeightBound", t.SampleWeightBound);
+                Optional(json, "offsetBound", t.OffsetBound);
+                json.WriteString("classWeights", t.ClassWeights switch
+                {
+                    null => "none",
+                    GlmClassWeights.Declared declared => string.Join(' ', declared.Weights.Select(w => w.ToString("R", System.Globalization.CultureInfo.InvariantCulture))),
+                    _ => "balanced",
+                });
                 json.WriteString("optimizer", GlmPlan.OptimizerOf(job).ToString());
                 json.WriteNumber("seed", t.Seed);
                 json.WriteBoolean("reshuffle", t.Reshuffle);

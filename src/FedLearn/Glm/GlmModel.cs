@@ -24,7 +24,7 @@ public sealed record GlmPeerLink(double Center, double Least)
 /// <summary>One party's part of a GLM: its own weights and the way its columns become features. Private to the party.</summary>
 public sealed class GlmModel
 {
-    private const string Format = "fedlearn.glm.model/1";
+    private const string Format = "fedlearn.glm.model/2";
 
     /// <summary>Creates a part.</summary>
     /// <param name="jobName">Job that trained it.</param>
@@ -32,18 +32,22 @@ public sealed class GlmModel
     /// <param name="party">Party it belongs to.</param>
     /// <param name="family">Name of the family.</param>
     /// <param name="features">Map from the party's columns to its features.</param>
-    /// <param name="weights">One weight a feature, in the order of <see cref="FeatureMap.FeatureNames"/>.</param>
-    /// <param name="intercept">Free intercept; null at parties without one.</param>
+    /// <param name="weights">One weight a feature, in the order of <see cref="FeatureMap.FeatureNames"/>, for score 0, then for score 1, and so on.</param>
+    /// <param name="intercepts">One free intercept a score; empty at parties without.</param>
+    /// <param name="outputs">Scores of a row: 1, or one a class.</param>
     /// <param name="peerLink">How the passive parties' scores enter a prediction; null for adding them.</param>
-    /// <exception cref="ArgumentException">There is not one weight a feature.</exception>
+    /// <exception cref="ArgumentException">There is not one weight a feature and score, or neither no nor one intercept a score.</exception>
     public GlmModel(string jobName, string jobDigest, PartyDescription party, string family, FeatureMap features,
-        IReadOnlyList<double> weights, double? intercept, GlmPeerLink? peerLink = null)
+        IReadOnlyList<double> weights, IReadOnlyList<double> intercepts, int outputs = 1, GlmPeerLink? peerLink = null)
     {
         ArgumentNullException.ThrowIfNull(features);
         ArgumentNullException.ThrowIfNull(weights);
-        if (weights.Count != features.FeatureNames.Count)
-            throw new ArgumentException($"{features.FeatureNames.Count} features need as many weights, not {weights.Count}.", nameof(weights));
-        (JobName, JobDigest, Party, Family, Features, Weights, Intercept, PeerLink) = (jobName, jobDigest, party, family, features, weights, intercept, peerLink);
+        ArgumentNullException.ThrowIfNull(intercepts);
+        ArgumentOutOfRangeException.ThrowIfLessThan(outputs, 1);
+        if (weights.Count != outputs * features.FeatureNames.Count || (intercepts.Count != 0 && intercepts.Count != outputs))
+            throw new ArgumentException($"{features.FeatureNames.Count} features and {outputs} scores do not go with {weights.Count} weights and {intercepts.Count} intercepts.", nameof(weights));
+        (JobName, JobDigest, Party, Family, Features, Weights, Intercepts, Outputs, PeerLink) =
+            (jobName, jobDigest, party, family, features, weights, intercepts, outputs, peerLink);
     }
 
     /// <summary>Job that trained it.</summary>
@@ -61,29 +65,44 @@ public sealed class GlmModel
     /// <summary>Map from the party's columns to its features.</summary>
     public FeatureMap Features { get; }
 
-    /// <summary>One weight a feature.</summary>
+    /// <summary>Scores of a row: 1, or one a class.</summary>
+    public int Outputs { get; }
+
+    /// <summary>One weight a feature for score 0, then for score 1, and so on.</summary>
     public IReadOnlyList<double> Weights { get; }
 
-    /// <summary>Free intercept; null at parties without one.</summary>
-    public double? Intercept { get; }
+    /// <summary>Free intercepts, one a score; empty at parties without.</summary>
+    public IReadOnlyList<double> Intercepts { get; }
+
+    /// <summary>Free intercept of a model of one score; null at parties without one.</summary>
+    public double? Intercept => Intercepts.Count == 1 ? Intercepts[0] : null;
+
+    /// <summary>Active party: whether the model was trained with offsets, so that rows to score need them.</summary>
+    public bool UsesOffsets { get; init; }
 
     /// <summary>Active party: how the passive parties' scores enter a prediction; null for adding them.</summary>
     public GlmPeerLink? PeerLink { get; }
 
-    /// <summary>SHA-256, hex, of the weights as float64 little-endian, the free intercept last.</summary>
-    public string WeightsSha256 =>
-        Convert.ToHexStringLower(SHA256.HashData(MemoryMarshal.AsBytes<double>(Intercept is { } b ? [.. Weights, b] : [.. Weights])));
+    /// <summary>SHA-256, hex, of the weights as float64 little-endian, the free intercepts last.</summary>
+    public string WeightsSha256 => Convert.ToHexStringLower(SHA256.HashData(MemoryMarshal.AsBytes<double>([.. Weights, .. Intercepts])));
 
     /// <summary>This party's scores of rows of a table.</summary>
     /// <param name="table">Table with the columns the model was trained on.</param>
     /// <param name="rows">Rows to score.</param>
-    /// <returns>x.w plus the free intercept, one a row.</returns>
-    /// <exception cref="FedLearnException">The table's columns differ.</exception>
+    /// <returns>x.w plus the free intercept and the row's offset: score m of row i at m n + i.</returns>
+    /// <exception cref="FedLearnException">The table's columns differ, or it lacks offsets (FL3106).</exception>
     public double[] Score(Table table, ReadOnlySpan<int> rows)
     {
-        double[] scores = new double[rows.Length];
-        var part = new LinearPart(Features.Transform(table, rows), Intercept is not null);
-        part.Scores(0, Intercept is { } b ? [.. Weights, b] : [.. Weights], scores);
+        ArgumentNullException.ThrowIfNull(table);
+        double[] scores = new double[Outputs * rows.Length];
+        var part = new LinearPart(Features.Transform(table, rows), Intercepts.Count > 0, Outputs);
+        part.Scores(0, [.. Weights, .. Intercepts], scores);
+        if (!UsesOffsets)
+            return scores;
+        double[] offsets = table.Offsets ?? throw new BadInputException(GlmErrors.OffsetMissing, table.Place, "the model was trained with offsets, and the table has none.",
+            "Name the column as data.offset or data.exposure.");
+        for (int i = 0; i < rows.Length; i++)
+            scores[i] += offsets[rows[i]];
         return scores;
     }
 
@@ -106,7 +125,9 @@ public sealed class GlmModel
             ["family"] = Family,
             ["features"] = new JsonArray([.. Features.FeatureNames.Select(n => (JsonNode)n)]),
             ["weights"] = new JsonArray([.. Weights.Select(w => (JsonNode)w)]),
-            ["intercept"] = Intercept,
+            ["intercepts"] = new JsonArray([.. Intercepts.Select(w => (JsonNode)w)]),
+            ["outputs"] = Outputs,
+            ["usesOffsets"] = UsesOffsets,
             ["peerLink"] = PeerLink is { } link ? new JsonObject { ["center"] = link.Center, ["least"] = link.Least } : null,
             ["weightsSha256"] = WeightsSha256,
             ["featureMap"] = JsonNode.Parse(Features.ToJson()),
@@ -144,8 +165,8 @@ public sealed class GlmModel
                 _ => throw new FormatException("its role is neither active nor passive"),
             };
             var model = new GlmModel(Text("job"), Text("jobDigest"), new PartyDescription(Text("party"), role), Text("family"),
-                FeatureMap.FromJson(document["featureMap"]!.ToJsonString(), path), [.. document["weights"]!.AsArray().Select(w => (double)w!)], (double?)document["intercept"],
-                document["peerLink"] is JsonObject link ? new GlmPeerLink((double)link["center"]!, (double)link["least"]!) : null);
+                FeatureMap.FromJson(document["featureMap"]!.ToJsonString(), path), [.. document["weights"]!.AsArray().Select(w => (double)w!)], [.. document["intercepts"]!.AsArray().Select(w => (double)w!)],
+                (int)document["outputs"]!, document["peerLink"] is JsonObject link ? new GlmPeerLink((double)link["center"]!, (double)link["least"]!) : null) { UsesOffsets = (bool)document["usesOffsets"]! };
             if (model.JobDigest.Length != 2 * SHA256.HashSizeInBytes || !model.JobDigest.All(char.IsAsciiHexDigitLower))
                 throw new FormatException("its jobDigest is no SHA-256");
             if (Text("weightsSha256") != model.WeightsSha256)

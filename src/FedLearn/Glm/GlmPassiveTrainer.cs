@@ -30,7 +30,8 @@ internal sealed class GlmPassiveTrainer(GlmWork work, IPartyChannel active)
     private async Task<int> SgdAsync(CancellationToken cancellationToken)
     {
         BatchLayout layout = work.Layout;
-        double[] scores = new double[layout.LargestSize], gradient = new double[_weights.Length], residuals = new double[layout.LargestSize];
+        int k = work.Train.Outputs;
+        double[] scores = new double[k * layout.LargestSize], gradient = new double[_weights.Length], residuals = new double[k * layout.LargestSize];
         LinearPart rows = work.Train;
         for (int round = 0; round < work.Rounds; round++)
         {
@@ -38,18 +39,19 @@ internal sealed class GlmPassiveTrainer(GlmWork work, IPartyChannel active)
             if (batch == 0)
                 rows = work.InEpoch(round / layout.Count).Rows;
             // A channel in memory hands the vector itself over, so a vector that was sent is not written again.
-            double[] z = work.Mechanism is null ? new double[size] : scores;
-            rows.Scores(start, _weights, z.AsSpan(0, size));                                            // z = X w          [b]
-            work.CheckFinite(round, z.AsSpan(0, size));
-            Released<Scores> released = work.Release(round, new Scores(z.AsMemory(0, size), _plan.ElementType), z, "training scores");
+            int entries = k * size;
+            double[] z = work.Mechanism is null ? new double[entries] : scores;
+            rows.Scores(start, _weights, z.AsSpan(0, entries));                                         // z = X w          [K b]
+            work.CheckFinite(round, z.AsSpan(0, entries));
+            Released<Scores> released = work.Release(round, new Scores(z.AsMemory(0, entries), _plan.ElementType), z, "training scores");
             await _clock.WaitAsync(active.SendAsync(round, released, cancellationToken)).ConfigureAwait(false);
             if (round + 1 < work.Rounds)
-                work.Mechanism?.Prefetch(layout.Size((round + 1) % layout.Count));
+                work.Mechanism?.Prefetch(k * layout.Size((round + 1) % layout.Count));
 
-            Residuals received = await _clock.WaitAsync(active.ReceiveAsync<Residuals>(round, size, cancellationToken)).ConfigureAwait(false);
-            received.Values.Span.CopyTo(residuals);                                                     // r, from the active party [b]
-            work.ClipReceived(residuals.AsSpan(0, size));                                               // A5: the receiver clips
-            rows.Gradient(start, residuals.AsSpan(0, size), gradient);                                  // X' r             [d]
+            Residuals received = await _clock.WaitAsync(active.ReceiveAsync<Residuals>(round, entries, cancellationToken)).ConfigureAwait(false);
+            received.Values.Span.CopyTo(residuals);                                                     // r, from the active party [K b]
+            work.ClipReceived(residuals.AsSpan(0, entries));                                            // A5: the receiver clips
+            rows.Gradient(start, residuals.AsSpan(0, entries), gradient);                               // X' r             [d]
             work.Step(_weights, gradient, size);
             if (batch == layout.Count - 1)
                 work.Report(round + 1, null);
@@ -60,11 +62,11 @@ internal sealed class GlmPassiveTrainer(GlmWork work, IPartyChannel active)
 
     private async Task<(int Rounds, GlmStopReason Reason)> LbfgsAsync(CancellationToken cancellationToken)
     {
-        int rows = work.Train.Rows, penalised = work.Train.Penalised;
+        int entries = work.Train.Rows * work.Train.Outputs, penalised = work.Train.Penalised;
         var basis = new LbfgsBasis(_weights.Length);
         for (int round = 0; ; round++)
         {
-            Residuals residuals = await _clock.WaitAsync(active.ReceiveAsync<Residuals>(round, rows, cancellationToken)).ConfigureAwait(false);
+            Residuals residuals = await _clock.WaitAsync(active.ReceiveAsync<Residuals>(round, entries, cancellationToken)).ConfigureAwait(false);
             double[] gradient = GlmObjective.Gradient(work.Train, residuals.Values.Span, _weights, _plan.Job.Model.L2);
             basis.Update(gradient);
             await SendScalarsAsync(round, basis.InnerProducts(), cancellationToken).ConfigureAwait(false);
@@ -77,8 +79,8 @@ internal sealed class GlmPassiveTrainer(GlmWork work, IPartyChannel active)
                 throw ProtocolErrors.Peer(ProtocolErrors.WrongLength, active.RemoteParty, $"round {round}",
                     $"sent a direction of length {coefficients.Length}; this step needs {basis.Count}.", "Check that both parties run the same release of the software.");
             double[] direction = basis.Direction(coefficients.Values.Span);
-            double[] along = new double[rows];
-            work.Train.Scores(0, direction, along);                                                     // u = X d          [n]
+            double[] along = new double[entries];
+            work.Train.Scores(0, direction, along);                                                     // u = X d          [K n]
             work.CheckFinite(round, along);
             await _clock.WaitAsync(active.SendAsync(round, work.Release(round, new Scores(along, _plan.ElementType), along, "training scores"), cancellationToken))
                 .ConfigureAwait(false);
@@ -102,7 +104,7 @@ internal sealed class GlmPassiveTrainer(GlmWork work, IPartyChannel active)
 
     private async Task EvaluateAsync(LinearPart part, int round, string name, CancellationToken cancellationToken)
     {
-        double[] scores = new double[part.Rows];
+        double[] scores = new double[part.Rows * part.Outputs];
         part.Scores(0, _weights, scores);
         if (_plan.ElementType == ElementType.Float32)
             VectorKernels.RoundToSingle(scores);

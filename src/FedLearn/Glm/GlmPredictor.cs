@@ -9,9 +9,10 @@ namespace FedLearn.Glm;
 
 /// <summary>Predictions for the common rows, in the order of the active party's table.</summary>
 /// <param name="Rows">Rows of the active party's table.</param>
-/// <param name="Scores">Linear predictors, one a row.</param>
-/// <param name="Means">Means of the label: probability, count or value, one a row.</param>
-public sealed record GlmPrediction(IReadOnlyList<int> Rows, IReadOnlyList<double> Scores, IReadOnlyList<double> Means);
+/// <param name="Scores">Linear predictors: score m of row i at m n + i.</param>
+/// <param name="Means">Means of the label, likewise: probability, count or value; of several classes their probabilities.</param>
+/// <param name="Outputs">Scores of a row: 1, or one a class.</param>
+public sealed record GlmPrediction(IReadOnlyList<int> Rows, IReadOnlyList<double> Scores, IReadOnlyList<double> Means, int Outputs = 1);
 
 /// <summary>One party of a federated batch prediction: each passive party discloses its scores of the common rows to the active one.</summary>
 /// <remarks>Scores are releases of their own: no claim of training covers them.</remarks>
@@ -73,12 +74,12 @@ public sealed class GlmPredictor
         if (common.Length == 0)
             throw new BadInputException(GlmErrors.NoCommonRows, "alignment", "the parties have no common rows.",
                 "Check that the id columns hold the same kind of id, written the same way, and that the parties' tables overlap.");
-        double[] scores = _model.Score(_input.Table, common), peers = new double[common.Length];
+        double[] scores = _model.Score(_input.Table, common), peers = new double[scores.Length];
         foreach (IPartyChannel channel in channels)
         {
             if (active)
             {
-                Scores theirs = await channel.ReceiveAsync<Scores>(0, common.Length, cancellationToken).ConfigureAwait(false);
+                Scores theirs = await channel.ReceiveAsync<Scores>(0, scores.Length, cancellationToken).ConfigureAwait(false);
                 TensorPrimitives.Add(peers, theirs.Values.Span, peers);
                 continue;
             }
@@ -93,6 +94,11 @@ public sealed class GlmPredictor
         _model.PeerLink?.Apply(peers);
         TensorPrimitives.Add(scores, peers, scores);
         int[] order = [.. Enumerable.Range(0, common.Length).OrderBy(i => common[i])];
-        return new GlmPrediction([.. order.Select(i => common[i])], [.. order.Select(i => scores[i])], [.. order.Select(i => _job.Model.Family.Mean(scores[i]))]);
+        int n = common.Length, outputs = _model.Outputs;
+        double[] means = new double[scores.Length];
+        IGlmFamily family = _job.Model.Family is MultinomialFamily ? GlmFamilies.Multinomial(outputs) : _job.Model.Family;
+        family.Means(scores, means);
+        double[] Ordered(double[] values) => [.. Enumerable.Range(0, outputs).SelectMany(m => order.Select(i => values[m * n + i]))];
+        return new GlmPrediction([.. order.Select(i => common[i])], Ordered(scores), Ordered(means), outputs);
     }
 }

@@ -33,7 +33,8 @@ public sealed record GlmPartyInput
 /// r = dl/dz at the sum, every party steps its own weights. In private modes each message is clipped and noised once.</remarks>
 public sealed class GlmTrainer
 {
-    private readonly GlmPlan _plan;
+    // The number of classes of a multinomial model may be known only when the active party has seen its training labels.
+    private GlmPlan _plan;
     private readonly GlmPartyInput _input;
     private readonly GlmPartyOptions _options;
     private readonly Lazy<DataSetIdentity> _people;
@@ -54,7 +55,11 @@ public sealed class GlmTrainer
             ?? throw new ConfigurationException(GlmErrors.InvalidJob, $"party '{input.Party}'", "the job has no party of that name.", "Use a name that the job lists.");
         _plan.CheckParty(_options);
         if (IsActive)
+        {
             CheckLabels();
+            CheckOffsetsAndWeights();
+        }
+
         if (_plan.Private && _plan.PreprocessingOptions.Scaling == Scaling.Declared && !input.Table.Schema.DeclaresAllRanges)
             throw new PrivacyRefusedException(GlmErrors.RangesNotDeclared, $"party '{input.Party}', schema", "a numeric field has no declared public range.",
                 "Declare min and max of every numeric field in the schema; or set preprocessing.scaling to rounded or standardize, whose claim is then conditional on scaling constants taken from the data.");
@@ -104,11 +109,20 @@ public sealed class GlmTrainer
         if (trainRows.Length == 0)
             throw new BadInputException(GlmErrors.TooFewTrainingRows, "split", "no common row is a training row.", "Check the split.");
         BatchLayout layout = _plan.Layout(trainRows.Length);
+        if (job.Model.Family is MultinomialFamily { Classes: null })
+        {
+            int classes = await AgreeOnClassesAsync(channels, trainRows, cancellationToken).ConfigureAwait(false);
+            job = job with { Model = job.Model with { Family = GlmFamilies.Multinomial(classes) } };
+            _plan = GlmPlan.Create(job);
+            if (IsActive)
+                CheckLabels();
+        }
 
         FeatureMap map = FeatureMap.Fit(_input.Table, trainRows, _plan.PreprocessingOptions, _plan.Constant);
         DenseMatrix train = map.Transform(_input.Table, trainRows), testMatrix = map.Transform(_input.Table, testRows);
         CheckRowNorms(train);
         bool freeIntercept = IsActive && _plan.FreeIntercept;
+        int outputs = _plan.Family.Outputs;
         using var account = new GlmAccount(_plan, _input, _people, digest);
         PartyCalibration? calibration = null;
         IPrivacyReservation? reservation = null;
@@ -134,8 +148,8 @@ public sealed class GlmTrainer
             Plan = _plan,
             Party = _input.Party,
             Layout = layout,
-            Train = new LinearPart(train, freeIntercept),
-            Test = new LinearPart(testMatrix, freeIntercept),
+            Train = new LinearPart(train, freeIntercept, outputs),
+            Test = new LinearPart(testMatrix, freeIntercept, outputs),
             Mechanism = Mechanism(calibration?.MessageNoise, ""),
             GradientNoise = Mechanism(calibration?.GradientNoise, "\0gradient"),
             WeightNoise = Mechanism(calibration?.EvaluationNoise, "\0weights"),
@@ -146,16 +160,16 @@ public sealed class GlmTrainer
         };
         GlmWarmup.Run(_plan, work.Train);
         await AgreeOnRowsAsync(channels, trainRows.Length, testRows.Length, RowSplit.Fingerprint48(test), cancellationToken).ConfigureAwait(false);
-        double[] trainLabels = IsActive ? Labels(trainRows) : [], testLabels = IsActive ? Labels(testRows) : [];
+        GlmTargets targets = IsActive ? Targets(trainRows, training: true) : new([]), testTargets = IsActive ? Targets(testRows, training: false) : new([]);
         var labels = new LabelRelease(_plan, _input, _options, account);
         bool scalingFromData = map.DependsOnData;
         Task<GlmTraining> training = (_plan.Mode, IsActive) switch
         {
-            (PrivacyMode.OneRound, true) => new OneRoundActive(work, channels, labels, trainRows, trainLabels, testLabels).RunAsync(cancellationToken),
+            (PrivacyMode.OneRound, true) => new OneRoundActive(work, channels, labels, trainRows, targets, testTargets).RunAsync(cancellationToken),
             (PrivacyMode.OneRound, false) => new OneRoundPassive(work, channels[0], account, _options, scalingFromData).RunAsync(cancellationToken),
-            (PrivacyMode.LabelDp, true) => LabelDp.ActiveAsync(work, channels, labels, trainRows, trainLabels, testLabels, cancellationToken),
+            (PrivacyMode.LabelDp, true) => LabelDp.ActiveAsync(work, channels, labels, trainRows, targets, testTargets, cancellationToken),
             (PrivacyMode.LabelDp, false) => LabelDp.PassiveAsync(work, channels[0], cancellationToken),
-            (_, true) => new GlmActiveTrainer(work, channels, trainLabels, testLabels).RunAsync(cancellationToken),
+            (_, true) => new GlmActiveTrainer(work, channels, targets, testTargets).RunAsync(cancellationToken),
             _ => new GlmPassiveTrainer(work, channels[0]).RunAsync(cancellationToken),
         };
         GlmTraining outcome = await training.ConfigureAwait(false);
@@ -163,9 +177,8 @@ public sealed class GlmTrainer
             await channel.CompleteAsync(cancellationToken).ConfigureAwait(false);
 
         (PrivacyTotal? spent, IReadOnlyList<string> ledger) = account.Settle(_plan.Unit);
-        double[] weights = outcome.Weights;
         var model = new GlmModel(job.Name, digest, _options.Party, _plan.Family.Name, map,
-            freeIntercept ? weights[..^1] : weights, freeIntercept ? weights[^1] : null, outcome.PeerLink);
+            outcome.Weights[..work.Train.Penalised], outcome.Weights[work.Train.Penalised..], outputs, outcome.PeerLink) { UsesOffsets = targets.Offsets is not null };
         return new GlmPartyResult
         {
             Party = _options.Party,
@@ -183,7 +196,7 @@ public sealed class GlmTrainer
             Traffic = Sum(channels),
             Train = outcome.TrainMetrics,
             Test = outcome.TestMetrics,
-            GuestOnly = IsActive && _plan.Private ? GuestOnly.Fit(job.Model.Family, work.Train, work.Test, trainLabels, testLabels) : null,
+            GuestOnly = IsActive && _plan.Private ? GuestOnly.Fit(job.Model.Family, work.Train, work.Test, targets, testTargets) : null,
             Objective = outcome.Objective,
             Warnings = [.. outcome.Warnings, .. IgnoredColumns()],
         };
@@ -217,6 +230,23 @@ public sealed class GlmTrainer
         }
     }
 
+    /// <summary>The number of classes that a job does not declare: one more than the largest training label, which the active party tells the others.</summary>
+    private async Task<int> AgreeOnClassesAsync(IReadOnlyList<IPartyChannel> channels, int[] trainRows, CancellationToken cancellationToken)
+    {
+        if (IsActive)
+        {
+            double[] classes = [Math.Max(2, trainRows.Max(row => _input.Table.Labels![row]) + 1)];
+            foreach (IPartyChannel channel in channels)
+                await channel.SendAsync(0, Disclosure.Unprotected(new Scalars(ScalarsKind.Agreement, classes), "agreement: number of classes"), cancellationToken).ConfigureAwait(false);
+            return (int)classes[0];
+        }
+
+        Scalars told = await ChannelGuard.ReceiveScalarsAsync(channels[0], 0, ScalarsKind.Agreement, 1, cancellationToken).ConfigureAwait(false);
+        double number = told.Values.Span[0];
+        return number is >= 2 and <= RandomizedResponse.MostClasses && number == Math.Floor(number) ? (int)number
+            : throw ProtocolErrors.Peer(ProtocolErrors.UnexpectedMessage, channels[0].RemoteParty, "before round 0", "it names no legal number of classes.", "Declare model.classes.");
+    }
+
     /// <summary>Refuses a job that the party's ledger cannot pay for, before a peer is met.</summary>
     private void CheckLedger()
     {
@@ -243,7 +273,7 @@ public sealed class GlmTrainer
     {
         double[] labels = _input.Table.Labels ?? throw new ConfigurationException(GlmErrors.InvalidJob, $"party '{_input.Party}'",
             "the active party's table has no labels.", "Name the label column in data.label.");
-        if (_plan.Family.ProvedBounds == GlmFamilyKind.Binomial && labels.Contains(0) && labels.Contains(-1))
+        if (_plan.Family.Kind() == GlmFamilyKind.Binomial && labels.Contains(0) && labels.Contains(-1))
             throw new BadInputException(GlmErrors.IllegalLabel, $"{_input.Table.Place}, label", "the labels mix 0 and -1.", "Write 0 and 1, or -1 and +1.");
         for (int i = 0; i < labels.Length; i++)
         {
@@ -257,7 +287,35 @@ public sealed class GlmTrainer
         }
     }
 
-    private double[] Labels(int[] rows) => [.. rows.Select(r => _plan.Family.Canonical(_input.Table.Labels![r]))];
+    /// <summary>Labels, weights and offsets of rows of the table.</summary>
+    private GlmTargets Targets(int[] rows, bool training)
+    {
+        Table table = _input.Table;
+        double[] labels = [.. rows.Select(r => _plan.Family.Canonical(table.Labels![r]))];
+        double[]? offsets = table.Offsets is { } o ? [.. rows.Select(r => o[r])] : null;
+        return new GlmTargets(labels, training ? GlmRowWeights.Of(_plan, table.Weights is { } w ? [.. rows.Select(r => w[r])] : null, labels) : null, offsets);
+    }
+
+    /// <summary>Offsets and weights that the job's mode has bounds for.</summary>
+    private void CheckOffsetsAndWeights()
+    {
+        Table table = _input.Table;
+        if (_plan.Family is MultinomialFamily && table.Offsets is not null)
+            throw new ConfigurationException(GlmErrors.InvalidJob, $"party '{_input.Party}', data.offset", "an offset is the same for every class and changes nothing.", "Leave it out.");
+        if (_plan.Mode != PrivacyMode.HdpVfl)
+            return;
+        if (table.Weights is not null && _plan.Job.Training.SampleWeightBound is null)
+            throw new PrivacyRefusedException(GlmErrors.WeightBoundMissing, "training.sampleWeightBound", "weights scale what a row can change, and their bound is not declared.",
+                "Declare training.sampleWeightBound: the largest weight a row may have; larger ones are clipped to it.");
+        if (table.Offsets is not { } offsets)
+            return;
+        double bound = _plan.Job.Training.OffsetBound ?? throw new PrivacyRefusedException(GlmErrors.OffsetBoundMissing, "training.offsetBound",
+            "an offset moves what a row can change, and its bound is not declared.", "Declare training.offsetBound: the largest absolute value an offset (or logarithm of an exposure) may have.");
+        for (int i = 0; i < offsets.Length; i++)
+            if (!(Math.Abs(offsets[i]) <= bound))
+                throw new BadInputException(GlmErrors.OffsetOutsideBound, $"{table.PlaceOf(i)}, offset", "it is beyond training.offsetBound.",
+                    "Declare a bound that holds by the nature of the data, not by looking at it, or mend the row.");
+    }
 
     // A1 holds by construction of the feature map; an error there would void the claim silently, so it is checked.
     private void CheckRowNorms(DenseMatrix rows)

@@ -13,14 +13,15 @@ internal static class GlmWarmup
     {
         int rows = Math.Min(part.Rows, Elements / Math.Max(1, part.Dimension));
         double[] weights = new double[part.Dimension], gradient = new double[part.Dimension];
-        double[] scores = new double[rows], labels = new double[rows], residuals = new double[rows];
+        double[] scores = new double[rows * part.Outputs], labels = new double[rows], residuals = new double[scores.Length * part.Outputs];
         part.Scores(0, weights, scores);
-        plan.Family.Residuals(scores, labels, residuals);
+        // Zero is no legal label of some families; what they make of it is thrown away.
         plan.Family.Curvatures(scores, labels, residuals);
+        plan.Family.Residuals(scores, labels, residuals.AsSpan(0, scores.Length));
         plan.Family.LossSum(scores, labels);
         Numerics.VectorKernels.Clip(residuals, 1);
         Numerics.VectorKernels.AllFinite(residuals);
-        part.Gradient(0, residuals, gradient);
+        part.Gradient(0, residuals.AsSpan(0, scores.Length), gradient);
         part.Step(weights, gradient, 1e-3, 0, 0, rows, 1);
         if (!plan.Private)
             return;
@@ -41,7 +42,7 @@ internal static class GlmWarmup
             PureEpsilon = 0,
             MuSquared = 1,
         }));
-        mechanism.Prefetch(rows);
+        mechanism.Prefetch(scores.Length);
         mechanism.Release(new Scores(scores), "warm-up");
     }
 }

@@ -55,11 +55,11 @@ public sealed class GlmModelTests : IDisposable
         var table = Table.FromMatrix(["x"], ["a", "b", "c", "d"], new(1, 4));
         var map = FeatureMap.Fit(table, [0], new() { Scaling = Scaling.None }, constant: false);
         double[] weights = [double.Epsilon, -0.0, 0.1 + 0.2, double.MaxValue];
-        new GlmModel("job", new string('a', 64), new("p", PartyRole.Passive), "binomial", map, weights, null).Save(_folder);
+        new GlmModel("job", new string('a', 64), new("p", PartyRole.Passive), "binomial", map, weights, []).Save(_folder);
         var loaded = GlmModel.Load(_folder, "p");
         Assert.Equal(weights.Select(BitConverter.DoubleToInt64Bits), loaded.Weights.Select(BitConverter.DoubleToInt64Bits));
         Assert.Null(loaded.Intercept);
-        Assert.Throws<ArgumentException>(() => new GlmModel("job", "", new("p", PartyRole.Passive), "binomial", map, weights[..3], null));
+        Assert.Throws<ArgumentException>(() => new GlmModel("job", "", new("p", PartyRole.Passive), "binomial", map, weights[..3], []));
     }
 
     [Fact]
@@ -79,13 +79,14 @@ public sealed class GlmModelTests : IDisposable
         string[] broken =
         [
             Changed(d => d["weights"]![0] = Math.BitIncrement((double)d["weights"]![0]!)),
-            Changed(d => d["intercept"] = 0.5),
-            Changed(d => d["intercept"] = null),
+            Changed(d => d["intercepts"]![0] = 0.5),
+            Changed(d => d["intercepts"] = null),
+            Changed(d => d["outputs"] = 2),
             Changed(d => d["weights"]!.AsArray().RemoveAt(0)),
             Changed(d => d["weights"]![0] = "1"),
             Changed(d => d["weightsSha256"] = new string('0', 64)),
             Changed(d => d.Remove("weightsSha256")),
-            Changed(d => d["format"] = "fedlearn.glm.model/2"),
+            Changed(d => d["format"] = "fedlearn.glm.model/3"),
             Changed(d => d["jobDigest"] = "not hex"),
             Changed(d => d.Remove("jobDigest")),
             Changed(d => d.Remove("featureMap")),

@@ -230,7 +230,7 @@ public class GlmPlanTests
     {
         public string Name => "quartic";
 
-        public GlmFamilyKind? ProvedBounds => null;
+        public string Link => "identity";
 
         public string? LabelFault(double label) => null;
 
@@ -256,7 +256,11 @@ public class GlmPlanTests
             return sum;
         }
 
-        public double Mean(double score) => score;
+        public double DevianceSum(ReadOnlySpan<double> scores, ReadOnlySpan<double> labels) => 2 * LossSum(scores, labels);
+
+        public void Means(ReadOnlySpan<double> scores, Span<double> means) => scores.CopyTo(means);
+
+        public void Start(ReadOnlySpan<double> labels, ReadOnlySpan<double> weights, Span<double> start) => start[0] = labels[0];
     }
 
     [Fact]

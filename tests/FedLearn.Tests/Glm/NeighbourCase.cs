@@ -38,7 +38,7 @@ internal sealed record NeighbourCase
     internal static GlmJob JobOf(string family, GlmTrainingOptions training, double l2, double labelBound, int peers = 1) => new()
     {
         Name = "test",
-        Model = new() { Family = GlmFamilies.All.Single(f => f.Name == family), L2 = l2 },
+        Model = new() { Family = ShippedFamilies.Named(family), L2 = l2 },
         Training = training,
         Privacy = new() { Mode = PrivacyMode.HdpVfl, Budget = new(1, 1e-3), TestNoiseSeed = 1, Evaluation = EvaluationDisclosure.None },
         Preprocessing = new() { Scaling = Scaling.None, Rows = RowBound.Clip, Constant = false },

@@ -127,8 +127,8 @@ internal sealed class NeighbourTraining
         ScriptedChannel[] peers = [.. Enumerable.Range(0, c.Peers).Select(p => new ScriptedChannel((channel, round, size) => c.Answers?.Invoke(channel.Heard, round, size) ?? c.Says(p, round, size)))];
         Task<GlmTraining> training = c.Role == PartyRole.Passive
             ? new GlmPassiveTrainer(work, peers[0]).RunAsync(default)
-            : mutant == TrainerMutant.NoiseForEachRecipient ? new TalkativeTrainer(work, peers, y).RunAsync(default)
-            : new GlmActiveTrainer(work, peers, y, []).RunAsync(default);
+            : mutant == TrainerMutant.NoiseForEachRecipient ? new TalkativeTrainer(work, peers, new GlmTargets(y)).RunAsync(default)
+            : new GlmActiveTrainer(work, peers, new GlmTargets(y), new GlmTargets([])).RunAsync(default);
         return new(training.GetAwaiter().GetResult(), work, peers);
     }
 
@@ -235,7 +235,7 @@ internal sealed class NeighbourTraining
             switch (Mutant)
             {
                 case TrainerMutant.NoProjection when GradientNoise is null:
-                    Train.Step(weights, gradient, Plan.Job.Training.StepSize, Plan.Job.Model.L2, batchRows, double.PositiveInfinity);
+                    Train.Step(weights, gradient, Plan.Job.Training.StepSize, Plan.Job.Model.L2, Plan.Job.Model.L1, batchRows, double.PositiveInfinity);
                     return;
                 case TrainerMutant.ActualCountDivisor:
                     batchRows = Math.Max(1, Rows.Skip(start).Take(size).Count(row => row[0] > 0));
@@ -270,7 +270,7 @@ internal sealed class NeighbourTraining
     }
 
     /// <summary>Noises the same residuals for each passive party by itself.</summary>
-    private sealed class TalkativeTrainer(GlmWork work, ScriptedChannel[] passives, double[] labels) : GlmActiveTrainer(work, passives, labels, [])
+    private sealed class TalkativeTrainer(GlmWork work, ScriptedChannel[] passives, GlmTargets targets) : GlmActiveTrainer(work, passives, targets, new GlmTargets([]))
     {
         private readonly GlmWork _work = work;
         private readonly ScriptedChannel[] _passives = passives;

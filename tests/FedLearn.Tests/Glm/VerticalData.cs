@@ -39,7 +39,7 @@ internal sealed class VerticalData
         _ => Enumerable.Range(0, 5).Count(_ => random.NextDouble() < Math.Exp(z) / 5),
     };
 
-    internal static IGlmFamily Family(string name) => GlmFamilies.All.Single(family => family.Name == name);
+    internal static IGlmFamily Family(string name) => ShippedFamilies.Named(name);
 
     /// <summary>The same rows with the columns dealt out anew.</summary>
     internal VerticalData Dealt(params int[] widths) => new(_ids, _x, _y, widths);

@@ -15,24 +15,23 @@ internal static class GuestOnly
     private const double Accuracy = 1e-4;
 
     /// <summary>Fits on the training rows with penalty <see cref="OneRoundRefit.Penalty"/>, and measures.</summary>
-    public static GuestOnlyMetrics Fit(IGlmFamily family, LinearPart train, LinearPart test, double[] trainLabels, double[] testLabels)
+    public static GuestOnlyMetrics Fit(IGlmFamily family, LinearPart train, LinearPart test, GlmTargets trainTargets, GlmTargets testTargets)
     {
-        NewtonResult fit = NewtonSolver.Minimise(train, OneRoundRefit.Penalty, (a, first, second) =>
-        {
-            family.Residuals(a, trainLabels, first);
-            family.Curvatures(a, trainLabels, second);
-        }, 0, Accuracy);
-        double[] scores = new double[test.Rows];
+        NewtonResult fit = OneRoundRefit.Fit(train, family, trainTargets.Labels, trainTargets.Offsets, 1, trainTargets.Weights, tolerance: 0, relative: Accuracy);
+        double[] scores = new double[test.Rows * test.Outputs];
         test.Scores(0, fit.Weights, scores);
-        return new GuestOnlyMetrics(Measure(family, fit.Scores, trainLabels), test.Rows == 0 ? null : Measure(family, scores, testLabels));
+        testTargets.AddOffsets(0, scores);
+        trainTargets.AddOffsets(0, fit.Scores);
+        return new GuestOnlyMetrics(Measure(family, fit.Scores, trainTargets.Labels), test.Rows == 0 ? null : Measure(family, scores, testTargets.Labels));
     }
 
     /// <summary>The metrics of a family.</summary>
-    public static MetricSet Measure(IGlmFamily family, double[] scores, double[] labels) => family.ProvedBounds switch
+    public static MetricSet Measure(IGlmFamily family, double[] scores, double[] labels) => family.Kind() switch
     {
         GlmFamilyKind.Binomial => MetricSet.ForBinomial(scores, labels),
         GlmFamilyKind.Poisson => MetricSet.ForPoisson(scores, labels),
         GlmFamilyKind.Gaussian => MetricSet.ForGaussian(scores, labels),
-        _ => new MetricSet(),
+        GlmFamilyKind.Multinomial => new MetricSet(),
+        _ => new MetricSet { Deviance = family.DevianceSum(scores, labels) / labels.Length },
     };
 }

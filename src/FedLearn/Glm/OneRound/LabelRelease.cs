@@ -17,8 +17,14 @@ internal sealed class LabelRelease(GlmPlan plan, GlmPartyInput input, GlmPartyOp
     public bool Reused { get; private set; }
 
     /// <summary>What both sides know of the randomised response.</summary>
-    public static RandomizedResponse ResponseOf(GlmPlan plan) =>
-        new(plan.BudgetOf(plan.Job.Parties.First(p => p.Party.Role == Coordination.PartyRole.Active))!.Epsilon);
+    public static RandomizedResponse ResponseOf(GlmPlan plan) => ResponseOf(plan.Job);
+
+    /// <inheritdoc cref="ResponseOf(GlmPlan)" />
+    public static RandomizedResponse ResponseOf(GlmJob job)
+    {
+        GlmPartyOptions active = job.Parties.First(p => p.Party.Role == Coordination.PartyRole.Active);
+        return new((active.Budget ?? job.Privacy.Budget)!.Epsilon, Math.Max(2, job.Model.Family.Outputs));
+    }
 
     /// <summary>Mechanism of continuous or count labels.</summary>
     public NoisyTargetMechanism Mechanism()
@@ -32,7 +38,7 @@ internal sealed class LabelRelease(GlmPlan plan, GlmPartyInput input, GlmPartyOp
     public void Check()
     {
         bool labelsOnly = plan.Mode == PrivacyMode.LabelDp;
-        if (plan.Family.ProvedBounds == GlmFamilyKind.Binomial)
+        if (plan.HasClasses)
         {
             RandomizedResponse response = ResponseOf(plan);
             PrivacyUnit unit = labelsOnly ? PrivacyUnit.Label : PrivacyUnit.Record;
@@ -73,7 +79,7 @@ internal sealed class LabelRelease(GlmPlan plan, GlmPartyInput input, GlmPartyOp
     // Labels paid for as a part of their records serve for labels too, not the other way round.
     private string KeyOf(RandomizedResponse response, PrivacyUnit unit)
     {
-        string description = string.Create(CultureInfo.InvariantCulture, $"randomised response, 2 classes, epsilon {response.Epsilon:R}"), key = Key(PrivacyUnit.Record, description);
+        string description = string.Create(CultureInfo.InvariantCulture, $"randomised response, {response.Classes} classes, epsilon {response.Epsilon:R}"), key = Key(PrivacyUnit.Record, description);
         return unit == PrivacyUnit.Label && account.Ledger.Find(account.Party, key) is null ? Key(unit, description) : key;
     }
 

@@ -2,12 +2,12 @@ using System.Numerics.Tensors;
 
 namespace FedLearn.Glm;
 
-/// <summary>First and second derivatives of each row's loss in its score a = x.w.</summary>
+/// <summary>First and second derivatives of each row's loss in its scores a = x.w: class-major, shape [K n], and one K x K block a row, shape [K K n].</summary>
 internal delegate void RowDerivatives(ReadOnlySpan<double> scores, Span<double> first, Span<double> second);
 
 /// <summary>Where a minimisation ended.</summary>
 /// <param name="Weights">The point, shape [d].</param>
-/// <param name="Scores">x.w of every row there, shape [n].</param>
+/// <param name="Scores">x.w of every row there, class-major, shape [K n].</param>
 /// <param name="Converged">Whether the gradient there is as short as asked.</param>
 /// <param name="Iterations">Newton steps taken.</param>
 internal sealed record NewtonResult(double[] Weights, double[] Scores, bool Converged, int Iterations);
@@ -40,8 +40,8 @@ internal static class NewtonSolver
     public static NewtonResult Minimise(LinearPart part, double l2, RowDerivatives loss, double tolerance, double relative = 0,
         Func<double, double>? gradientError = null, CancellationToken cancellationToken = default)
     {
-        int d = part.Dimension, n = part.Rows;
-        double[] w = new double[d], a = new double[n], first = new double[n], second = new double[n], g = new double[d];
+        int d = part.Dimension, n = part.Rows * part.Outputs;
+        double[] w = new double[d], a = new double[n], first = new double[n], second = new double[n * part.Outputs], g = new double[d];
         double[] step = new double[d], along = new double[n], triedW = new double[d], triedA = new double[n], triedG = new double[d], buffer = new double[n];
         double length = GradientAt(w, a, g), enough = Math.Max(tolerance, relative * length);
         for (int iteration = 0; ; iteration++)
@@ -58,7 +58,7 @@ internal static class NewtonSolver
             // Near the minimum a whole step shortens the gradient by orders of magnitude; elsewhere the best point along it is looked for.
             if (!(full <= length / 2))
             {
-                double t = Lbfgs.LineSearch(u => Slope(u, l2, loss, w, step, a, along, triedA, first, second), 1);
+                double t = Lbfgs.LineSearch(u => Slope(u, part, l2, loss, w, step, a, along, triedA, first, second), 1);
                 if (t == 0 && !(full < length))
                     return new NewtonResult(w, a, false, iteration);
                 if (t != 0)
@@ -85,9 +85,14 @@ internal static class NewtonSolver
     {
         double[] chunk = new double[gradient.Length], lost = new double[gradient.Length];
         gradient.Clear();
-        for (int start = 0; start < residuals.Length; start += ChunkRows)
+        int k = part.Outputs, n = part.Rows;
+        double[] several = k == 1 ? [] : new double[k * Math.Min(ChunkRows, n)];
+        for (int start = 0; start < n; start += ChunkRows)
         {
-            part.Gradient(start, residuals.Slice(start, Math.Min(ChunkRows, residuals.Length - start)), chunk);
+            int rows = Math.Min(ChunkRows, n - start);
+            for (int m = 0; m < k && k > 1; m++)
+                residuals.Slice(m * n + start, rows).CopyTo(several.AsSpan(m * rows));
+            part.Gradient(start, k == 1 ? residuals.Slice(start, rows) : several.AsSpan(0, k * rows), chunk);
             for (int j = 0; j < chunk.Length; j++)
             {
                 double before = gradient[j], sum = before + chunk[j], added = sum - before;
@@ -103,7 +108,7 @@ internal static class NewtonSolver
     /// <summary>Solves ((1/n) X' H X + l2) step = -g by conjugate gradients.</summary>
     private static void Solve(LinearPart part, double l2, double[] curvatures, double[] g, double[] step, double[] along, double[] buffer)
     {
-        int d = g.Length, n = curvatures.Length;
+        int d = g.Length, n = part.Rows;
         double[] residual = new double[d], direction = new double[d], product = new double[d];
         TensorPrimitives.Negate(g, residual);
         residual.CopyTo(direction, 0);
@@ -111,8 +116,8 @@ internal static class NewtonSolver
         double square = TensorPrimitives.SumOfSquares<double>(residual), goal = square * StepAccuracy * StepAccuracy;
         for (int i = 0; i < 10 * d + 100 && square > goal; i++)
         {
-            part.Scores(0, direction, buffer);
-            TensorPrimitives.Multiply(buffer, curvatures, buffer);
+            part.Scores(0, direction, along);
+            RowBlocks.Multiply(curvatures, along, part.Outputs, buffer);
             part.Gradient(0, buffer, product);
             TensorPrimitives.Divide(product, n, product);
             TensorPrimitives.MultiplyAdd(direction.AsSpan(0, part.Penalised), l2, product.AsSpan(0, part.Penalised), product.AsSpan(0, part.Penalised));
@@ -133,15 +138,13 @@ internal static class NewtonSolver
     }
 
     /// <summary>Derivatives of the objective at w + t step, as a function of t.</summary>
-    private static (double First, double Second) Slope(double t, double l2, RowDerivatives loss, double[] w, double[] step, double[] a, double[] along,
+    private static (double First, double Second) Slope(double t, LinearPart part, double l2, RowDerivatives loss, double[] w, double[] step, double[] a, double[] along,
         double[] scores, double[] first, double[] second)
     {
         TensorPrimitives.MultiplyAdd(along, t, a, scores);
         loss(scores, first, second);
-        double slope = TensorPrimitives.Dot<double>(first, along), curvature = 0;
-        for (int i = 0; i < along.Length; i++)
-            curvature += second[i] * along[i] * along[i];
-        double square = TensorPrimitives.SumOfSquares<double>(step);
-        return (slope / a.Length + l2 * (TensorPrimitives.Dot<double>(w, step) + t * square), curvature / a.Length + l2 * square);
+        double slope = TensorPrimitives.Dot<double>(first, along), curvature = RowBlocks.Quadratic(second, along, part.Outputs);
+        double square = TensorPrimitives.SumOfSquares<double>(step.AsSpan(0, part.Penalised)), inner = TensorPrimitives.Dot<double>(w.AsSpan(0, part.Penalised), step.AsSpan(0, part.Penalised));
+        return (slope / part.Rows + l2 * (inner + t * square), curvature / part.Rows + l2 * square);
     }
 }

@@ -6,16 +6,13 @@ using FedLearn.Protocol;
 namespace FedLearn.Glm;
 
 /// <summary>The active party's side of one-round training: labels out, noisy scores in, and a fit of its own features beside them.</summary>
-internal sealed class OneRoundActive(GlmWork work, IReadOnlyList<IPartyChannel> passives, LabelRelease labels, int[] trainRows, double[] trainLabels, double[] testLabels)
+internal sealed class OneRoundActive(GlmWork work, IReadOnlyList<IPartyChannel> passives, LabelRelease labels, int[] trainRows, GlmTargets train, GlmTargets test)
 {
     private readonly GlmPlan _plan = work.Plan;
     private readonly RoundClock _clock = new(work);
 
-    private bool Binary => _plan.Family.ProvedBounds == GlmFamilyKind.Binomial;
-
     public async Task<GlmTraining> RunAsync(CancellationToken cancellationToken)
     {
-        int n = work.Train.Rows;
         GlmPeerLink? link = null;
         GlmPrivacyStatement statement = OneRoundClaims.Nothing(_plan);
         double[]? offsets = null;
@@ -25,36 +22,48 @@ internal sealed class OneRoundActive(GlmWork work, IReadOnlyList<IPartyChannel> 
             (double center, statement) = await SendLabelsAsync(cancellationToken).ConfigureAwait(false);
             (double[] scores, double variance) = await ReceiveScoresAsync(cancellationToken).ConfigureAwait(false);
             double ks = _plan.Job.Privacy.OneRound.ScoreClip, scale = 1;
-            if (_plan.Job.Parties.First(p => p.Party.Name == work.Party).LabelRange is { } range && !Binary)
+            if (_plan.Job.Parties.First(p => p.Party.Name == work.Party).LabelRange is { } range && !_plan.HasClasses)
             {
                 scale = (range.High - range.Low) / 4;                                                   // v: scores are in its units
-                if (_plan.Family.ProvedBounds == GlmFamilyKind.Poisson)
+                if (_plan.Family.Link == "log")
                     link = new GlmPeerLink(center, (range.High - range.Low) / 1000);
             }
 
-            PosteriorShare share = OneRoundRefit.Share(work.Train, scores, variance, passives.Count * ks * ks, cancellationToken);
-            offsets = share.Mean;
+            int n = work.Train.Rows;
+            offsets = new double[scores.Length];
+            for (int m = 0; m < work.Train.Outputs; m++)
+            {
+                PosteriorShare share = OneRoundRefit.Share(work.Train.With(1, intercept: false), scores[(m * n)..((m + 1) * n)], variance, passives.Count * ks * ks, cancellationToken);
+                share.Mean.CopyTo(offsets, m * n);
+                if (_plan.HasClasses && work.Train.Outputs == 1)
+                    kappa = OneRoundRefit.Attenuation(share.Variance);
+            }
+
             TensorPrimitives.Multiply(offsets, scale, offsets);
             link?.Apply(offsets);
-            if (Binary)
-                kappa = OneRoundRefit.Attenuation(share.Variance);
         }
 
-        NewtonResult fit = OneRoundRefit.Fit(work.Train, _plan.Family, trainLabels, offsets, kappa, cancellationToken: cancellationToken);
+        if (train.Offsets is not null)
+        {
+            offsets ??= new double[train.Rows];
+            train.AddOffsets(0, offsets);
+        }
+
+        NewtonResult fit = OneRoundRefit.Fit(work.Train, _plan.Family, train.Labels, offsets, kappa, train.Weights, cancellationToken: cancellationToken);
         double[] weights = fit.Weights;
         GlmTiming timing = _clock.Stop(1);
         work.CheckFinite(1, weights);
         work.Report(1, null);
 
         // The training metrics are those of the noisy scores; nothing more is asked of the passive parties.
-        double[] train = new double[n];
-        work.Train.Scores(0, weights, train);
+        double[] trained = new double[work.Train.Rows * work.Train.Outputs];
+        work.Train.Scores(0, weights, trained);
         if (offsets is not null)
-            TensorPrimitives.Add(train, offsets, train);
-        TensorPrimitives.Multiply(train, kappa, train);
+            TensorPrimitives.Add(trained, offsets, trained);
+        TensorPrimitives.Multiply(trained, kappa, trained);
         return new GlmTraining(weights, GlmStopReason.Converged, timing)
         {
-            TrainMetrics = GuestOnly.Measure(_plan.Family, train, trainLabels),
+            TrainMetrics = GuestOnly.Measure(_plan.Family, trained, train.Labels),
             TestMetrics = await TestAsync(weights, link, cancellationToken).ConfigureAwait(false),
             Statement = statement,
             PeerLink = link,
@@ -66,13 +75,14 @@ internal sealed class OneRoundActive(GlmWork work, IReadOnlyList<IPartyChannel> 
     private async Task<(double Center, GlmPrivacyStatement Statement)> SendLabelsAsync(CancellationToken cancellationToken)
     {
         double? declared = _plan.Job.Privacy.OneRound.LabelRate;
-        if (Binary)
+        if (_plan.HasClasses)
         {
             RandomizedResponse response = LabelRelease.ResponseOf(_plan);
             Released<RandomizedLabels> bits = labels.Randomized(response, trainRows, PrivacyUnit.Record);
             foreach (IPartyChannel passive in passives)
                 await _clock.WaitAsync(passive.SendAsync(0, bits, cancellationToken)).ConfigureAwait(false);
-            return (declared ?? OneRoundColumn.ShareOf(response, bits.Payload.Classes.Span), OneRoundClaims.Randomized(_plan, work.Party, response, labels.Reused));
+            // The centre is for labels with a range alone.
+            return (0, OneRoundClaims.Randomized(_plan, work.Party, response, labels.Reused));
         }
 
         NoisyTargetMechanism mechanism = labels.Mechanism();
@@ -89,7 +99,7 @@ internal sealed class OneRoundActive(GlmWork work, IReadOnlyList<IPartyChannel> 
 
     private async Task<(double[] Scores, double Variance)> ReceiveScoresAsync(CancellationToken cancellationToken)
     {
-        double[] sum = new double[work.Train.Rows];
+        double[] sum = new double[work.Train.Rows * work.Train.Outputs];
         double variance = 0;
         foreach (IPartyChannel passive in passives)
         {
@@ -106,8 +116,9 @@ internal sealed class OneRoundActive(GlmWork work, IReadOnlyList<IPartyChannel> 
     {
         if (work.Test.Rows == 0 || (passives.Count > 0 && !_plan.SendsTestScores))
             return null;
-        double[] scores = new double[work.Test.Rows], peers = new double[work.Test.Rows];
+        double[] scores = new double[work.Test.Rows * work.Test.Outputs], peers = new double[scores.Length];
         work.Test.Scores(0, weights, scores);
+        test.AddOffsets(0, scores);
         foreach (IPartyChannel passive in passives)
         {
             Scores theirs = await passive.ReceiveAsync<Scores>(1, scores.Length, cancellationToken).ConfigureAwait(false);
@@ -117,6 +128,6 @@ internal sealed class OneRoundActive(GlmWork work, IReadOnlyList<IPartyChannel> 
         link?.Apply(peers);
         TensorPrimitives.Add(scores, peers, scores);
         work.CheckFinite(1, scores);
-        return GuestOnly.Measure(_plan.Family, scores, testLabels);
+        return GuestOnly.Measure(_plan.Family, scores, test.Labels);
     }
 }

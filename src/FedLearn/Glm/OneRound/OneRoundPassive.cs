@@ -21,17 +21,14 @@ internal sealed class OneRoundPassive(GlmWork work, IPartyChannel active, GlmAcc
 
     public async Task<GlmTraining> RunAsync(CancellationToken cancellationToken)
     {
-        (OneRoundColumn column, double[] targets, double? flip, double? labelSigma) = await ReceiveLabelsAsync(cancellationToken).ConfigureAwait(false);
+        (OneRoundColumn[] columns, double[][] targets, double? flip, double? labelSigma) = await ReceiveLabelsAsync(cancellationToken).ConfigureAwait(false);
 
         // Every number that the noise rests on is fixed before the features are used.
         PrivacyBudget budget = _plan.BudgetOf(options)!;
         bool charged = _plan.Job.Privacy.Evaluation == EvaluationDisclosure.Charged;
-        OneRoundCalibration calibration = OneRoundCalibration.Calibrate(OneRoundRules.Parameters(_plan, work.Train.Rows, work.Train.Dimension, column),
+        OneRoundCalibration calibration = OneRoundCalibration.Calibrate(OneRoundRules.Parameters(_plan, work.Train.Rows, work.Train.Features, columns),
             budget.Epsilon, budget.Delta, charged ? _plan.Job.Privacy.EvaluationShare : 0);
-        NewtonResult fit = ClippedRidge.Fit(work.Train, targets, calibration.Parameters, 0, cancellationToken);
-
-        double[] scores = fit.Scores;
-        VectorKernels.Clip(scores, calibration.Parameters.ScoreClip);
+        (double[] weights, double[] scores) = Fit(targets, calibration.Parameters, cancellationToken);
         IPrivacyReservation reservation = account.Reserve(charged ? "gaussian: training scores and final weights" : "gaussian: training scores", new JsonObject
         {
             ["mu"] = calibration.Mu,
@@ -43,11 +40,10 @@ internal sealed class OneRoundPassive(GlmWork work, IPartyChannel active, GlmAcc
         GaussianMechanism? weightNoise = calibration.WeightNoise is { } noise ? account.Mechanism(noise, work.Party + "\0weights", reservation) : null;
         await _clock.WaitAsync(active.SendAsync(0, mechanism.Release(new Scores(scores), "training scores"), cancellationToken)).ConfigureAwait(false);
 
-        double[] weights = fit.Weights;
         // From here on the party knows and uses the noisy weights alone.
         weightNoise?.Perturb(weights, "final weights");
         if (labelSigma is not null)
-            TensorPrimitives.Multiply(weights, column.Scale, weights);                                  // predictions are in units of the label
+            TensorPrimitives.Multiply(weights, columns[0].Scale, weights);                                  // predictions are in units of the label
         GlmTiming timing = _clock.Stop(1);
         double noiseSeconds = mechanism.NoiseTime.TotalSeconds;
         timing = timing with { Noise = noiseSeconds, Compute = Math.Max(0, timing.Compute - noiseSeconds) };
@@ -68,23 +64,47 @@ internal sealed class OneRoundPassive(GlmWork work, IPartyChannel active, GlmAcc
         };
     }
 
-    private async Task<(OneRoundColumn Column, double[] Targets, double? Flip, double? Sigma)> ReceiveLabelsAsync(CancellationToken cancellationToken)
+    /// <summary>One clipped ridge for each column of targets, and the scores that may get noise: each within ks, each row within the ball.</summary>
+    private (double[] Weights, double[] Scores) Fit(double[][] targets, OneRoundParameters parameters, CancellationToken cancellationToken)
+    {
+        LinearPart single = work.Train.With(1, intercept: false);
+        double[] weights = new double[targets.Length * single.Dimension], scores = new double[targets.Length * single.Rows];
+        for (int m = 0; m < targets.Length; m++)
+        {
+            NewtonResult fit = ClippedRidge.Fit(single, targets[m], parameters, m, cancellationToken);
+            fit.Weights.CopyTo(weights, m * single.Dimension);
+            fit.Scores.CopyTo(scores, m * single.Rows);
+        }
+
+        VectorKernels.Clip(scores, parameters.ScoreClip);
+        if (targets.Length > 1)
+            VectorKernels.ClipRows(scores, single.Rows, parameters.Ball);
+        return (weights, scores);
+    }
+
+    private async Task<(OneRoundColumn[] Columns, double[][] Targets, double? Flip, double? Sigma)> ReceiveLabelsAsync(CancellationToken cancellationToken)
     {
         int n = work.Train.Rows;
         double? declared = _plan.Job.Privacy.OneRound.LabelRate;
-        if (_plan.Family.ProvedBounds == GlmFamilyKind.Binomial)
+        if (_plan.HasClasses)
         {
             RandomizedResponse response = LabelRelease.ResponseOf(_plan);
             RandomizedLabels bits = await _clock.WaitAsync(active.ReceiveAsync<RandomizedLabels>(0, n, cancellationToken)).ConfigureAwait(false);
-            if (bits.Classes.Span.ContainsAnyExceptInRange((byte)0, (byte)1))
-                throw ProtocolErrors.Peer(GlmOneRoundErrors.NotAClass, active.RemoteParty, "round 0", "sent a randomised label other than 0 and 1.",
+            if (bits.Classes.Span.ContainsAnyExceptInRange((byte)0, (byte)(response.Classes - 1)))
+                throw ProtocolErrors.Peer(GlmOneRoundErrors.NotAClass, active.RemoteParty, "round 0", "sent a randomised label that is none of the classes.",
                     "Check that both parties run the same release of the software.");
-            OneRoundColumn column = OneRoundColumn.OfClass(response, declared ?? OneRoundColumn.ShareOf(response, bits.Classes.Span));
-            (double no, double yes) = (column.Target(response.Debias(false)), column.Target(response.Debias(true)));
-            double[] targets = new double[n];
-            for (int i = 0; i < n; i++)
-                targets[i] = bits.Classes.Span[i] == 1 ? yes : no;
-            return (column, targets, response.OtherProbability, null);
+            // Two classes are one column, that of class 1.
+            byte[] classes = response.Classes == 2 ? [1] : [.. Enumerable.Range(0, response.Classes).Select(m => (byte)m)];
+            OneRoundColumn[] columns = [.. classes.Select(m => OneRoundColumn.OfClass(response, declared ?? OneRoundColumn.ShareOf(response, bits.Classes.Span, m)))];
+            double[][] targets = [.. columns.Select(_ => new double[n])];
+            for (int m = 0; m < columns.Length; m++)
+            {
+                (double no, double yes) = (columns[m].Target(response.Debias(false)), columns[m].Target(response.Debias(true)));
+                for (int i = 0; i < n; i++)
+                    targets[m][i] = bits.Classes.Span[i] == classes[m] ? yes : no;
+            }
+
+            return (columns, targets, response.OtherProbability, null);
         }
 
         Scalars range = await _clock.WaitAsync(ChannelGuard.ReceiveScalarsAsync(active, 0, ScalarsKind.Agreement, 2, cancellationToken)).ConfigureAwait(false);
@@ -98,6 +118,6 @@ internal sealed class OneRoundPassive(GlmWork work, IPartyChannel active, GlmAcc
         double[] t = noisy.Values.ToArray();
         for (int i = 0; i < n; i++)
             t[i] = scaled.Target(t[i]);
-        return (scaled, t, null, sigma);
+        return ([scaled], [t], null, sigma);
     }
 }

@@ -41,16 +41,19 @@ internal static class OneRoundRefit
     /// <param name="part">Own rows.</param>
     /// <param name="family">Family.</param>
     /// <param name="labels">Canonical labels, shape [n].</param>
-    /// <param name="offsets">Offsets o, shape [n]; null for zeros.</param>
+    /// <param name="offsets">Offsets o of each score, class-major, shape [K n]; null for zeros.</param>
     /// <param name="kappa">Attenuation of the linear predictor, by the uncertainty of the offsets; 1 for none.</param>
     /// <param name="weights">Sample weights u, at least 0 and not all 0, shape [n]; null for ones.</param>
     /// <param name="penalty">Penalty.</param>
+    /// <param name="tolerance">Length of the gradient to stop at.</param>
+    /// <param name="relative">Or to stop at, times the first gradient's.</param>
     /// <param name="cancellationToken">Stops.</param>
     /// <returns>Where the fit ended. It is used in any case: a party that gave up would tell its peers something of its rows.</returns>
     public static NewtonResult Fit(LinearPart part, IGlmFamily family, double[] labels, double[]? offsets, double kappa, double[]? weights = null,
-        double penalty = Penalty, CancellationToken cancellationToken = default)
+        double penalty = Penalty, double tolerance = FitTolerance, double relative = FitTolerance, CancellationToken cancellationToken = default)
     {
-        double[] z = new double[part.Rows];
+        double[] z = new double[part.Rows * part.Outputs];
+        var targets = new GlmTargets(labels, weights);
         double scale = weights is null ? 1 : part.Rows / TensorPrimitives.Sum<double>(weights);
         void Loss(ReadOnlySpan<double> a, Span<double> first, Span<double> second)
         {
@@ -63,14 +66,12 @@ internal static class OneRoundRefit
             family.Curvatures(z, labels, second);
             TensorPrimitives.Multiply(first, kappa * scale, first);
             TensorPrimitives.Multiply(second, kappa * kappa * scale, second);
-            if (weights is null)
-                return;
-            TensorPrimitives.Multiply(first, weights, first);
-            TensorPrimitives.Multiply(second, weights, second);
+            targets.Weigh(0, part.Rows, first);
+            targets.Weigh(0, part.Rows, second);
         }
 
         // Relative to the first gradient as well: a label in large units has a large one.
-        return NewtonSolver.Minimise(part, penalty, Loss, FitTolerance, FitTolerance, null, cancellationToken);
+        return NewtonSolver.Minimise(part, penalty, Loss, tolerance, relative, null, cancellationToken);
     }
 
     /// <summary>kappa = 1/sqrt(1 + pi variance/8): the mean of a sigmoid over a normal offset is nearly a sigmoid of the shrunk mean (MacKay 1992).</summary>

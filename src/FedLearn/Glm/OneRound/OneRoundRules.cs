@@ -10,9 +10,9 @@ internal static class OneRoundRules
     public static void Check(GlmPlan plan)
     {
         GlmJob job = plan.Job;
-        if (job.Model.Family.ProvedBounds is null)
+        if (job.Model.Family.Bounds is null)
             throw Refused(GlmErrors.FamilyNotPrivate, "model.family", $"the family '{job.Model.Family.Name}' has no proved sensitivity bounds.",
-                "Use gaussian, binomial or poisson, or privacy.mode none.");
+                "Use a family with bounds, such as binomial or poisson, or privacy.mode none.");
         if (job.Privacy.Adjacency != Adjacency.ReplaceOne)
             throw Refused(GlmOneRoundErrors.AdjacencyNotProved, "privacy.adjacency", "the claims of this mode are about replacing a row, which is the stronger promise.",
                 "Leave adjacency out.");
@@ -33,10 +33,10 @@ internal static class OneRoundRules
     }
 
     /// <summary>The public numbers of a passive party's fit.</summary>
-    public static OneRoundParameters Parameters(GlmPlan plan, int rows, int columns, OneRoundColumn column) => new()
+    public static OneRoundParameters Parameters(GlmPlan plan, int rows, int columns, IReadOnlyList<OneRoundColumn> targets) => new()
     {
         Rows = rows,
-        Columns = [column],
+        Columns = targets,
         RowNorm = plan.PreprocessingOptions.RowNorm,
         ScoreClip = plan.Job.Privacy.OneRound.ScoreClip,
         GradientClip = plan.Job.Privacy.OneRound.GradientClip,
@@ -53,21 +53,32 @@ internal static class OneRoundRules
             throw Refused(GlmOneRoundErrors.AdjacencyNotProved, "privacy.unit", "one-round training protects whole records.", "Leave unit out; for labels alone use the mode label-dp.");
         if (plan.PreprocessingOptions.Rows == RowBound.None)
             throw Refused(GlmErrors.RowsNotBounded, "preprocessing.rows", "the sensitivity proof needs rows of bounded length (A1).", "Set preprocessing.rows to clip or normalize.");
-        Parameters(plan, 1, 1, new OneRoundColumn(.5, 1, 1, 1)).Validate();
+        if (plan.Job.Model.L1 != 0)
+            throw Refused(GlmErrors.L1NotPrivate, "model.l1", "the fits of one-round training are proved for their own quadratic penalty alone.", "Leave l1 out.");
+        if (!plan.HasClasses && plan.Family.Link is not ("identity" or "log"))
+            throw Refused(GlmErrors.FamilyNotPrivate, "model.family", $"one-round training knows what to do with noisy labels under the links identity and log, not {plan.Family.Link}.",
+                "Use hdp-vfl, or another family.");
+        Parameters(plan, 1, 1, [new OneRoundColumn(.5, 1, 1, 1)]).Validate();
+        if (plan.Family.Outputs > 1 && plan.Job.Privacy.OneRound.LabelRate is not null)
+            throw new ConfigurationException(GlmOneRoundErrors.InvalidSetting, "privacy.oneRound.labelRate", "one rate says nothing of several classes.",
+                "Leave the key out: shares are taken from the released labels.");
         if (plan.Job.Privacy.OneRound.LabelRate is { } rate
-            && !(plan.Family.ProvedBounds == GlmFamilyKind.Binomial ? rate is >= .01 and <= .99 : double.IsFinite(rate)))
+            && !(plan.HasClasses ? rate is >= .01 and <= .99 : double.IsFinite(rate)))
             throw new ConfigurationException(GlmOneRoundErrors.InvalidSetting, "privacy.oneRound.labelRate", "it is not between 0.01 and 0.99, or not a finite number.",
                 "Declare a public rate of the label, or leave the key out.");
         foreach (GlmPartyOptions party in plan.Job.Parties)
-            if (plan.Family.ProvedBounds != GlmFamilyKind.Binomial && party.LabelRange is { } range && plan.Job.Privacy.OneRound.LabelRate is { } center && !(center >= range.Low && center <= range.High))
+            if (!plan.HasClasses && party.LabelRange is { } range && plan.Job.Privacy.OneRound.LabelRate is { } center && !(center >= range.Low && center <= range.High))
                 throw new ConfigurationException(GlmOneRoundErrors.InvalidSetting, "privacy.oneRound.labelRate", "it is not within the declared range of the label.",
                     "Declare a public centre within data.labelRange, or leave the key out.");
     }
 
     private static void CheckLabelDp(GlmPlan plan)
     {
-        if (plan.Job.Model.Family.ProvedBounds != GlmFamilyKind.Binomial)
-            throw Refused(GlmOneRoundErrors.FamilyNotBinary, "model.family", "label-dp jobs train on randomised 0/1 labels.", "Use the binomial family, or the mode one-round.");
+        if (!plan.HasClasses)
+            throw Refused(GlmOneRoundErrors.FamilyNotBinary, "model.family", "label-dp jobs train on randomised classes.", "Use the binomial or the multinomial family, or the mode one-round.");
+        // The weight of a row would tell its true class.
+        if (plan.Job.Training.ClassWeights is not null)
+            throw Refused(GlmErrors.ClassWeightsNotPrivate, "training.classWeights", "a class weight tells the true label of its row.", "Leave the key out; sample weights that do not depend on labels may stay.");
         if (plan.Optimizer != GlmOptimizer.Sgd)
             throw new ConfigurationException(GlmOneRoundErrors.InvalidSetting, "training.optimizer", "label-dp trains with sgd.", "Leave training.optimizer out or set it to sgd.");
         if (plan.Job.Privacy.Evaluation == EvaluationDisclosure.Charged)

@@ -1,3 +1,5 @@
+using System.Numerics.Tensors;
+
 namespace FedLearn.Evaluation;
 
 /// <summary>Metrics over rows. NaN in, NaN out; no rows: NaN, or null where the metric can be undefined.</summary>
@@ -89,7 +91,7 @@ public static class Metrics
         return right / (double)scores.Length;
     }
 
-    /// <summary>Mean of log(1 + e^z) - y z, in nats.</summary>
+    /// <summary>Mean of log(1 + e^z) - y z, in nats; infinite when an infinite score has the other label.</summary>
     /// <param name="scores">Linear predictors z, shape [n].</param>
     /// <param name="labels">0 or 1, shape [n].</param>
     /// <exception cref="ArgumentException">The lengths differ.</exception>
@@ -178,9 +180,10 @@ public static class Metrics
         return 1 - (GaussianDeviance(means, labels) * labels.Length / total);
     }
 
-    /// <summary>log(1 + e^z) - y z of one row. As max(z, 0) + log(1 + e^-|z|) the first term cannot overflow.</summary>
-    internal static double LogLoss(double score, double label) =>
-        Math.Max(score, 0) - (label * score) + Log1p(Math.Exp(-Math.Abs(score)));
+    /// <summary>log(1 + e^z) - y z of one row, with its limit at infinite z. As max(z, 0) + log(1 + e^-|z|) the first term cannot overflow.</summary>
+    internal static double LogLoss(double score, double label) => double.IsInfinity(score) && !double.IsNaN(label)
+        ? label == (score > 0 ? 1 : 0) ? 0 : double.PositiveInfinity
+        : Math.Max(score, 0) - (label * score) + Log1p(Math.Exp(-Math.Abs(score)));
 
     /// <summary>Null for NaN, the internal mark of an undefined figure.</summary>
     internal static double? Defined(double? figure) => figure is { } number && !double.IsNaN(number) ? number : null;
@@ -192,16 +195,9 @@ public static class Metrics
         return sum == 1 ? x : Math.Log(sum) * (x / (sum - 1));
     }
 
-    internal static bool HasNaN(ReadOnlySpan<double> values)
-    {
-        foreach (double value in values)
-        {
-            if (double.IsNaN(value))
-                return true;
-        }
+    internal static bool HasNaN(ReadOnlySpan<double> values) => TensorPrimitives.IsNaNAny(values);
 
-        return false;
-    }
+    internal static bool AllFinite(ReadOnlySpan<double> values) => values.IsEmpty || TensorPrimitives.IsFiniteAll(values);
 
     internal static void RequireEqualLengths(ReadOnlySpan<double> scores, ReadOnlySpan<double> labels)
     {

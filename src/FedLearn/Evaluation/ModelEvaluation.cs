@@ -5,7 +5,8 @@ namespace FedLearn.Evaluation;
 /// <para>An interval is the percentile interval of the figure over resamples of the rows; it says how the figure varies with the rows measured, not
 /// with those trained on. On training rows it is still too favourable. Null: the figure is not finite, or not defined in a tenth of the
 /// resamples, as when one row alone is of a class.</para>
-/// <para>With a NaN among scores, means or labels there are figures (NaN or null), but no intervals, curves or tables; without rows nothing.</para>
+/// <para>With a NaN among scores, means or labels, or an infinity among those of a regression, there are figures (NaN, infinite or null) but no
+/// intervals, curves or tables; without rows nothing.</para>
 /// </remarks>
 public sealed record ModelEvaluation
 {
@@ -121,7 +122,7 @@ public sealed record ModelEvaluation
     {
         options = (options ?? new()).Checked();
         ModelEvaluation bare = Bare(MetricSet.ForRegression(means, labels, deviance), options);
-        if (labels.IsEmpty || Evaluation.Metrics.HasNaN(means) || Evaluation.Metrics.HasNaN(labels))
+        if (labels.IsEmpty || !Evaluation.Metrics.AllFinite(means) || !Evaluation.Metrics.AllFinite(labels))
             return bare;
         var rows = new RegressionRows(means, labels, deviance);
         return bare.WithIntervals(labels.Length, 1, options, rows.Weigh) with

@@ -85,7 +85,7 @@ internal sealed class BinaryRows
         }
 
         var confusion = new Confusion(cells, 2);
-        Ranking.Figures ranks = _ranking.Weigh(counts);
+        Ranking.Figures ranks = _ranking.Weigh(counts, confusion.Rows(1));
         figures[Figure.Auc] = ranks.Auc;
         figures[Figure.Ks] = ranks.Ks;
         figures[Figure.PrAuc] = ranks.AveragePrecision;

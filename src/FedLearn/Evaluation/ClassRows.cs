@@ -84,7 +84,7 @@ internal sealed class ClassRows
         }
 
         var confusion = new Confusion(cells, _classes);
-        figures[Figure.Auc] = MeanAuc(counts);
+        figures[Figure.Auc] = MeanAuc(counts, confusion);
         figures[Figure.Accuracy] = confusion.Accuracy;
         (figures[Figure.Precision], figures[Figure.Recall], figures[Figure.F1]) = confusion.Macro();
         figures[Figure.Brier] = squares / counts.Length;
@@ -94,13 +94,13 @@ internal sealed class ClassRows
     }
 
     /// <summary>Mean over the classes that occur and are not alone; NaN without one.</summary>
-    private double MeanAuc(ReadOnlySpan<byte> counts)
+    private double MeanAuc(ReadOnlySpan<byte> counts, Confusion confusion)
     {
         double sum = 0;
         int defined = 0;
-        foreach (Ranking? ranking in _rankings)
+        for (int m = 0; m < _classes; m++)
         {
-            double auc = ranking?.Weigh(counts).Auc ?? double.NaN;
+            double auc = _rankings[m]?.Weigh(counts, confusion.Rows(m)).Auc ?? double.NaN;
             if (double.IsNaN(auc))
                 continue;
             sum += auc;

@@ -41,22 +41,16 @@ internal sealed class Ranking
     {
         byte[] ones = new byte[_rows.Length];
         Array.Fill(ones, (byte)1);
-        return Weigh(ones);
+        return Weigh(ones, _flags.Count(flags => (flags & Positive) != 0));
     }
 
     /// <summary>Figures with every row counted as often as stated. Counts are exact in long up to 2^31 rows in all.</summary>
-    public Figures Weigh(ReadOnlySpan<byte> counts)
+    /// <param name="counts">One for each row; as many in all as there are rows.</param>
+    /// <param name="positives">How many of them are of positive rows.</param>
+    public Figures Weigh(ReadOnlySpan<byte> counts, long positives)
     {
-        long total = 0, positives = 0;
-        for (int i = 0; i < _rows.Length; i++)
-        {
-            int count = counts[_rows[i]];
-            total += count;
-            positives += count & -(_flags[i] & Positive);
-        }
-
         // Pairs count twice the (positive, negative) pairs in order, a tie once; gap is (TPR - FPR) positives negatives.
-        long negatives = total - positives, above = 0, aboveNegatives = 0, tp = 0, fp = 0, pairs = 0, gap = 0;
+        long negatives = _rows.Length - positives, above = 0, aboveNegatives = 0, tp = 0, fp = 0, pairs = 0, gap = 0;
         double precision = 0;
         for (int i = 0; i < _rows.Length; i++)
         {

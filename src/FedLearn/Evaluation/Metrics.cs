@@ -1,68 +1,6 @@
+using System.Numerics.Tensors;
+
 namespace FedLearn.Evaluation;
-
-/// <summary>Figures of a model on labelled rows. Null: not defined for the family or for these labels.</summary>
-public sealed record MetricSet
-{
-    /// <summary>Area under the ROC curve, 0 to 1; ties count half.</summary>
-    public double? Auc { get; init; }
-
-    /// <summary>Share of rows whose class is predicted, 0 to 1; the threshold is probability 0.5.</summary>
-    public double? Accuracy { get; init; }
-
-    /// <summary>Mean negative log-likelihood of a binary label, in nats.</summary>
-    public double? LogLoss { get; init; }
-
-    /// <summary>Root of the mean squared error of the predicted mean, in units of the label.</summary>
-    public double? Rmse { get; init; }
-
-    /// <summary>1 less squared error over that of the mean label; at most 1.</summary>
-    public double? R2 { get; init; }
-
-    /// <summary>Mean unit deviance of a row.</summary>
-    public double? Deviance { get; init; }
-
-    /// <summary>Figures of a logistic model.</summary>
-    /// <param name="scores">Linear predictors z = log odds, shape [n].</param>
-    /// <param name="labels">0 or 1, shape [n].</param>
-    /// <exception cref="ArgumentException">The lengths differ.</exception>
-    public static MetricSet ForBinomial(ReadOnlySpan<double> scores, ReadOnlySpan<double> labels) => labels.IsEmpty ? new() : new()
-    {
-        Auc = Metrics.Auc(scores, labels),
-        Accuracy = Metrics.Accuracy(scores, labels),
-        LogLoss = Metrics.LogLoss(scores, labels),
-        Deviance = Metrics.BinomialDeviance(scores, labels),
-    };
-
-    /// <summary>Figures of a linear model.</summary>
-    /// <param name="scores">Predicted means z, shape [n].</param>
-    /// <param name="labels">Labels, shape [n].</param>
-    /// <exception cref="ArgumentException">The lengths differ.</exception>
-    public static MetricSet ForGaussian(ReadOnlySpan<double> scores, ReadOnlySpan<double> labels) => labels.IsEmpty ? new() : new()
-    {
-        Rmse = Metrics.Rmse(scores, labels),
-        R2 = Metrics.R2(scores, labels),
-        Deviance = Metrics.GaussianDeviance(scores, labels),
-    };
-
-    /// <summary>Figures of a Poisson model with logarithmic link.</summary>
-    /// <param name="scores">Linear predictors z, shape [n]; the predicted means are exp z.</param>
-    /// <param name="labels">Counts, at least 0, shape [n].</param>
-    /// <exception cref="ArgumentException">The lengths differ.</exception>
-    public static MetricSet ForPoisson(ReadOnlySpan<double> scores, ReadOnlySpan<double> labels)
-    {
-        if (labels.IsEmpty)
-            return new();
-        double[] means = new double[scores.Length];
-        for (int i = 0; i < means.Length; i++)
-            means[i] = Math.Exp(scores[i]);
-        return new()
-        {
-            Rmse = Metrics.Rmse(means, labels),
-            R2 = Metrics.R2(means, labels),
-            Deviance = Metrics.PoissonDeviance(means, labels),
-        };
-    }
-}
 
 /// <summary>Metrics over rows. NaN in, NaN out; no rows: NaN, or null where the metric can be undefined.</summary>
 public static class Metrics
@@ -106,6 +44,35 @@ public static class Metrics
         return pairs / (2.0 * positives * negatives);
     }
 
+    /// <summary>Kolmogorov-Smirnov statistic: the largest true positive rate less false positive rate over all thresholds.</summary>
+    /// <param name="scores">Any increasing function of the probability, shape [n].</param>
+    /// <param name="labels">Positive above 0, else negative; shape [n].</param>
+    /// <returns>0 to 1; null when a class is absent or a score is NaN.</returns>
+    /// <exception cref="ArgumentException">The lengths differ.</exception>
+    public static double? Ks(ReadOnlySpan<double> scores, ReadOnlySpan<double> labels)
+    {
+        RequireEqualLengths(scores, labels);
+        return Defined(Ranking.Of(scores, labels)?.Weigh().Ks);
+    }
+
+    /// <summary>Average precision: the area under the step curve of precision over recall, sum of (R_k - R_(k-1)) P_k over the distinct scores
+    /// from the highest down. No interpolation, which would be too favourable (Davis and Goadrich 2006).</summary>
+    /// <param name="scores">Any increasing function of the probability, shape [n].</param>
+    /// <param name="labels">Positive above 0, else negative; shape [n].</param>
+    /// <returns>Above 0, at most 1; null when no row is positive or a score is NaN.</returns>
+    /// <exception cref="ArgumentException">The lengths differ.</exception>
+    public static double? PrAuc(ReadOnlySpan<double> scores, ReadOnlySpan<double> labels)
+    {
+        RequireEqualLengths(scores, labels);
+        return Defined(Ranking.Of(scores, labels)?.Weigh().AveragePrecision);
+    }
+
+    /// <summary>Brier score: the mean of (p - y)^2.</summary>
+    /// <param name="probabilities">Probabilities p of label 1, shape [n].</param>
+    /// <param name="labels">0 or 1, shape [n].</param>
+    /// <exception cref="ArgumentException">The lengths differ.</exception>
+    public static double Brier(ReadOnlySpan<double> probabilities, ReadOnlySpan<double> labels) => GaussianDeviance(probabilities, labels);
+
     /// <summary>Share of rows whose class is predicted: positive at a log odds above 0.</summary>
     /// <param name="scores">Linear predictors z, shape [n].</param>
     /// <param name="labels">Positive above 0, else negative; shape [n].</param>
@@ -124,7 +91,7 @@ public static class Metrics
         return right / (double)scores.Length;
     }
 
-    /// <summary>Mean of log(1 + e^z) - y z, in nats.</summary>
+    /// <summary>Mean of log(1 + e^z) - y z, in nats; infinite when an infinite score has the other label.</summary>
     /// <param name="scores">Linear predictors z, shape [n].</param>
     /// <param name="labels">0 or 1, shape [n].</param>
     /// <exception cref="ArgumentException">The lengths differ.</exception>
@@ -133,10 +100,7 @@ public static class Metrics
         RequireEqualLengths(scores, labels);
         double sum = 0;
         for (int i = 0; i < scores.Length; i++)
-        {
-            double z = scores[i];                               // log(1 + e^z) = max(z, 0) + log(1 + e^-|z|) cannot overflow
-            sum += Math.Max(z, 0) - (labels[i] * z) + Log1p(Math.Exp(-Math.Abs(z)));
-        }
+            sum += LogLoss(scores[i], labels[i]);
 
         return sum / scores.Length;
     }
@@ -184,6 +148,19 @@ public static class Metrics
     /// <exception cref="ArgumentException">The lengths differ.</exception>
     public static double Rmse(ReadOnlySpan<double> means, ReadOnlySpan<double> labels) => Math.Sqrt(GaussianDeviance(means, labels));
 
+    /// <summary>Mean absolute error, in units of the label.</summary>
+    /// <param name="means">Predicted means, shape [n].</param>
+    /// <param name="labels">Labels, shape [n].</param>
+    /// <exception cref="ArgumentException">The lengths differ.</exception>
+    public static double Mae(ReadOnlySpan<double> means, ReadOnlySpan<double> labels)
+    {
+        RequireEqualLengths(means, labels);
+        double sum = 0;
+        for (int i = 0; i < means.Length; i++)
+            sum += Math.Abs(labels[i] - means[i]);
+        return sum / means.Length;
+    }
+
     /// <summary>1 - sum (y - mu)^2 / sum (y - mean of y)^2.</summary>
     /// <param name="means">Predicted means, shape [n].</param>
     /// <param name="labels">Labels, shape [n].</param>
@@ -203,6 +180,14 @@ public static class Metrics
         return 1 - (GaussianDeviance(means, labels) * labels.Length / total);
     }
 
+    /// <summary>log(1 + e^z) - y z of one row, with its limit at infinite z. As max(z, 0) + log(1 + e^-|z|) the first term cannot overflow.</summary>
+    internal static double LogLoss(double score, double label) => double.IsInfinity(score) && !double.IsNaN(label)
+        ? label == (score > 0 ? 1 : 0) ? 0 : double.PositiveInfinity
+        : Math.Max(score, 0) - (label * score) + Log1p(Math.Exp(-Math.Abs(score)));
+
+    /// <summary>Null for NaN, the internal mark of an undefined figure.</summary>
+    internal static double? Defined(double? figure) => figure is { } number && !double.IsNaN(number) ? number : null;
+
     /// <summary>log(1 + x) for x from 0 to 1 without the loss of digits of a small x (Kahan's correction).</summary>
     private static double Log1p(double x)
     {
@@ -210,7 +195,11 @@ public static class Metrics
         return sum == 1 ? x : Math.Log(sum) * (x / (sum - 1));
     }
 
-    private static void RequireEqualLengths(ReadOnlySpan<double> scores, ReadOnlySpan<double> labels)
+    internal static bool HasNaN(ReadOnlySpan<double> values) => TensorPrimitives.IsNaNAny(values);
+
+    internal static bool AllFinite(ReadOnlySpan<double> values) => values.IsEmpty || TensorPrimitives.IsFiniteAll(values);
+
+    internal static void RequireEqualLengths(ReadOnlySpan<double> scores, ReadOnlySpan<double> labels)
     {
         if (scores.Length != labels.Length)
             throw new ArgumentException($"{scores.Length} scores do not fit {labels.Length} labels.", nameof(labels));

@@ -58,6 +58,8 @@ public sealed class MetricsTests
     [InlineData(800, 1, 0)]
     [InlineData(800, 0, 800)]
     [InlineData(-800, 1, 800)]
+    [InlineData(double.PositiveInfinity, 1, 0)]
+    [InlineData(double.NegativeInfinity, 0, 0)]
     public void LogLoss_KnownScore_MatchesReference(double score, double label, double expected)
     {
         Assert.Equal(expected, Metrics.LogLoss([score], [label]), 4e-16 * Math.Abs(expected));

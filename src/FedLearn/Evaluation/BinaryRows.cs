@@ -1,0 +1,108 @@
+namespace FedLearn.Evaluation;
+
+/// <summary>Rows of two classes, prepared for weighing. No score, mean or label is NaN.</summary>
+internal sealed class BinaryRows
+{
+    private readonly Ranking _ranking;
+    private readonly double[] _losses, _squares;
+    private readonly byte[] _cells;                              // 2 for label 1, and 1 for predicted 1
+
+    public BinaryRows(ReadOnlySpan<double> scores, ReadOnlySpan<double> means, ReadOnlySpan<double> labels, double cut)
+    {
+        _ranking = Ranking.Of(scores, labels)!;
+        _losses = new double[scores.Length];
+        _squares = new double[scores.Length];
+        _cells = new byte[scores.Length];
+        for (int i = 0; i < scores.Length; i++)
+        {
+            _losses[i] = Metrics.LogLoss(scores[i], labels[i]);
+            _squares[i] = (labels[i] - means[i]) * (labels[i] - means[i]);
+            _cells[i] = (byte)((labels[i] > 0 ? 2 : 0) + (scores[i] > cut ? 1 : 0));
+        }
+    }
+
+    public (RocCurve Roc, PrecisionRecallCurve PrecisionRecall)? Curves(int most) => _ranking.Curves(most);
+
+    /// <summary>The score whose probability is the threshold: 0 for one half, exactly.</summary>
+    public static double Cut(double threshold) => Math.Log(threshold / (1 - threshold));
+
+    /// <summary>Probabilities of label 1 at log odds.</summary>
+    public static double[] Means(ReadOnlySpan<double> scores)
+    {
+        double[] means = new double[scores.Length];
+        for (int i = 0; i < means.Length; i++)
+            means[i] = 1 / (1 + Math.Exp(-scores[i]));
+        return means;
+    }
+
+    /// <summary>Figures with every row counted once. NaN in, NaN or null out.</summary>
+    public static MetricSet Figures(ReadOnlySpan<double> scores, ReadOnlySpan<double> means, ReadOnlySpan<double> labels, double cut)
+    {
+        Metrics.RequireEqualLengths(scores, labels);
+        Metrics.RequireEqualLengths(means, labels);
+        if (labels.IsEmpty)
+            return new();
+        bool undefined = Metrics.HasNaN(scores);
+        var confusion = new Confusion(Cells(scores, labels, cut), 2);
+        double deviance = Metrics.BinomialDeviance(scores, labels);
+        Ranking.Figures? ranks = Ranking.Of(scores, labels)?.Weigh();
+        return new()
+        {
+            Auc = Metrics.Defined(ranks?.Auc),
+            Accuracy = undefined ? double.NaN : confusion.Accuracy,
+            LogLoss = Metrics.LogLoss(scores, labels),
+            Ks = Metrics.Defined(ranks?.Ks),
+            PrAuc = Metrics.Defined(ranks?.AveragePrecision),
+            Brier = Metrics.Brier(means, labels),
+            Precision = undefined ? null : Metrics.Defined(confusion.Precision(1)),
+            Recall = undefined ? null : Metrics.Defined(confusion.Recall(1)),
+            F1 = undefined ? null : Metrics.Defined(confusion.F1(1)),
+            Deviance = deviance,
+            D2 = D2(deviance, confusion.Rows(1), labels.Length) is { } d2 && !double.IsNaN(d2) ? d2 : null,
+        };
+    }
+
+    /// <summary>Rows by label (first) and prediction.</summary>
+    public static long[] Cells(ReadOnlySpan<double> scores, ReadOnlySpan<double> labels, double cut)
+    {
+        long[] cells = new long[4];
+        for (int i = 0; i < scores.Length; i++)
+            cells[(labels[i] > 0 ? 2 : 0) + (scores[i] > cut ? 1 : 0)]++;
+        return cells;
+    }
+
+    /// <summary>Figures with every row counted as often as stated.</summary>
+    public void Weigh(ReadOnlySpan<byte> counts, Span<double> figures)
+    {
+        Span<long> cells = stackalloc long[4];
+        double losses = 0, squares = 0;
+        for (int i = 0; i < counts.Length; i++)
+        {
+            int count = counts[i];
+            losses += count * _losses[i];
+            squares += count * _squares[i];
+            cells[_cells[i]] += count;
+        }
+
+        var confusion = new Confusion(cells, 2);
+        Ranking.Figures ranks = _ranking.Weigh(counts, confusion.Rows(1));
+        figures[Figure.Auc] = ranks.Auc;
+        figures[Figure.Ks] = ranks.Ks;
+        figures[Figure.PrAuc] = ranks.AveragePrecision;
+        figures[Figure.Accuracy] = confusion.Accuracy;
+        figures[Figure.Precision] = confusion.Precision(1);
+        figures[Figure.Recall] = confusion.Recall(1);
+        figures[Figure.F1] = confusion.F1(1);
+        figures[Figure.Brier] = squares / counts.Length;
+        figures[Figure.LogLoss] = losses / counts.Length;
+        figures[Figure.Deviance] = 2 * losses / counts.Length;
+        figures[Figure.D2] = D2(2 * losses / counts.Length, confusion.Rows(1), counts.Length);
+    }
+
+    /// <summary>1 - deviance over that of the share of label 1; NaN when a class is absent.</summary>
+    private static double D2(double deviance, long positives, long rows)
+    {
+        double p = positives / (double)rows, null2 = -2 * ((p * Math.Log(p)) + ((1 - p) * Math.Log(1 - p)));   // 0 log 0 is the NaN wanted
+        return 1 - (deviance / null2);
+    }
+}

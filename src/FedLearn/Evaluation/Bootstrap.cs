@@ -1,0 +1,82 @@
+namespace FedLearn.Evaluation;
+
+/// <summary>Percentile intervals by resampling rows (Efron and Tibshirani 1993, chapter 13).</summary>
+/// <remarks>A resample is a count for every row. Each has a random stream of its own, so the threads do not change the result.</remarks>
+internal static class Bootstrap
+{
+    /// <summary>An interval is given for a figure that is defined in at least this share of the resamples.</summary>
+    public const double LeastDefined = 0.9;
+
+    private const long MostVisits = 200_000_000;
+    private const int FewestForSpeed = 200;
+    private const ulong GoldenGamma = 0x9E3779B97F4A7C15;
+
+    /// <summary>Writes the figures of rows that count as often as stated; those it leaves are NaN. Called from several threads.</summary>
+    public delegate void Measure(ReadOnlySpan<byte> counts, Span<double> figures);
+
+    /// <summary>Resamples drawn when so many are asked for: bounded by visits of rows, though never below 200 for that reason.</summary>
+    public static int Resamples(int asked, long visitsOfOne) =>
+        (int)Math.Min(asked, Math.Max(FewestForSpeed, MostVisits / Math.Max(1, visitsOfOne)));
+
+    /// <summary>Intervals of the figures whose value on the rows themselves is finite.</summary>
+    public static MetricIntervals Intervals(int rows, int resamples, EvaluationOptions options, MetricSet point, Measure measure)
+    {
+        double[] figures = new double[resamples * Figure.Count];
+        Array.Fill(figures, double.NaN);
+        Parallel.For(0, resamples, () => new byte[rows], (resample, _, counts) =>
+        {
+            Draw(options.Seed, resample, counts);
+            measure(counts, figures.AsSpan(resample * Figure.Count, Figure.Count));
+            return counts;
+        }, _ => { });
+
+        double[] low = new double[Figure.Count], high = new double[Figure.Count];
+        IReadOnlyList<KeyValuePair<string, double?>> named = point.Named();
+        for (int figure = 0; figure < Figure.Count; figure++)
+        {
+            double[] sorted = [.. Enumerable.Range(0, resamples).Select(r => figures[(r * Figure.Count) + figure]).Where(double.IsFinite).Order()];
+            bool given = named[figure].Value is { } value && double.IsFinite(value) && sorted.Length >= LeastDefined * resamples;
+            low[figure] = given ? Quantile(sorted, (1 - options.Level) / 2) : double.NaN;
+            high[figure] = given ? Quantile(sorted, (1 + options.Level) / 2) : double.NaN;
+        }
+
+        return new(MetricSet.From(low), MetricSet.From(high));
+    }
+
+    /// <summary>Counts of n draws of n rows with replacement. A byte holds them: 256 draws of one row have probability below n/256! &lt; 1e-490.</summary>
+    /// <remarks>SplitMix64 (Steele, Lea and Flood 2014) from a state that hashes seed and resample; the row is the high word of draw times n,
+    /// whose probabilities differ by less than n/2^64 of themselves.</remarks>
+    public static void Draw(long seed, int resample, Span<byte> counts)
+    {
+        counts.Clear();
+        ulong rows = (ulong)counts.Length;
+        unchecked
+        {
+            ulong state = Mix(Mix((ulong)seed) + ((ulong)resample * GoldenGamma));
+            for (int i = 0; i < counts.Length; i++)
+            {
+                state += GoldenGamma;
+                int row = (int)Math.BigMul(Mix(state), rows, out _);
+                checked { counts[row]++; }
+            }
+        }
+    }
+
+    /// <summary>Quantile of sorted numbers, linear between them (type 7 of Hyndman and Fan 1996).</summary>
+    internal static double Quantile(ReadOnlySpan<double> sorted, double p)
+    {
+        double place = p * (sorted.Length - 1);
+        int below = (int)place;
+        return below + 1 >= sorted.Length ? sorted[^1] : sorted[below] + ((place - below) * (sorted[below + 1] - sorted[below]));
+    }
+
+    private static ulong Mix(ulong z)
+    {
+        unchecked
+        {
+            z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9;
+            z = (z ^ (z >> 27)) * 0x94D049BB133111EB;
+            return z ^ (z >> 31);
+        }
+    }
+}

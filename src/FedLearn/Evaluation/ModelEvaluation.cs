@@ -1,0 +1,142 @@
+namespace FedLearn.Evaluation;
+
+/// <summary>Everything a report says of a model on labelled rows: figures, their intervals, curves and tables.</summary>
+/// <remarks>
+/// <para>An interval is the percentile interval of the figure over resamples of the rows; it says how the figure varies with the rows measured, not
+/// with those trained on. On training rows it is still too favourable. Null: the figure is not finite, or not defined in a tenth of the
+/// resamples, as when one row alone is of a class.</para>
+/// <para>With a NaN among scores, means or labels, or an infinity among those of a regression, there are figures (NaN, infinite or null) but no
+/// intervals, curves or tables; without rows nothing.</para>
+/// </remarks>
+public sealed record ModelEvaluation
+{
+    private const int MostPoints = 200;
+
+    /// <summary>Figures on the rows.</summary>
+    public required MetricSet Metrics { get; init; }
+
+    /// <summary>Their intervals; null when none were asked for.</summary>
+    public MetricIntervals? Intervals { get; init; }
+
+    /// <summary>Resamples drawn for the intervals; 0 without.</summary>
+    public int Resamples { get; init; }
+
+    /// <summary>Level of the intervals.</summary>
+    public double Level { get; init; }
+
+    /// <summary>Seed of the resamples.</summary>
+    public long Seed { get; init; }
+
+    /// <summary>Probability above which a row is predicted positive; null but for two classes.</summary>
+    public double? Threshold { get; init; }
+
+    /// <summary>ROC curve; null but for two classes that both occur.</summary>
+    public RocCurve? Roc { get; init; }
+
+    /// <summary>Precision over recall; null but for two classes that both occur.</summary>
+    public PrecisionRecallCurve? PrecisionRecall { get; init; }
+
+    /// <summary>Predicted against observed means; null for more than two classes.</summary>
+    public CalibrationTable? Calibration { get; init; }
+
+    /// <summary>What the highest scores hold; null for more than two classes, and where the labels have no positive sum.</summary>
+    public LiftTable? Lift { get; init; }
+
+    /// <summary>Rows by true and predicted class; null for a regression.</summary>
+    public ConfusionMatrix? Confusion { get; init; }
+
+    /// <summary>Figures of each class; null for a regression.</summary>
+    public IReadOnlyList<PerClassFigures>? PerClass { get; init; }
+
+    /// <summary>Evaluates probabilities of two classes.</summary>
+    /// <param name="probabilities">Probabilities of label 1, 0 to 1, shape [n].</param>
+    /// <param name="labels">0 or 1, shape [n].</param>
+    /// <param name="options">Threshold and resamples; null: the defaults.</param>
+    /// <exception cref="ArgumentException">The lengths differ.</exception>
+    /// <exception cref="ArgumentOutOfRangeException">An option is outside its range.</exception>
+    public static ModelEvaluation Binary(ReadOnlySpan<double> probabilities, ReadOnlySpan<double> labels, EvaluationOptions? options = null)
+    {
+        double[] scores = new double[probabilities.Length];
+        for (int i = 0; i < scores.Length; i++)
+            scores[i] = BinaryRows.Cut(probabilities[i]);
+        return Binary(scores, probabilities, labels, options);
+    }
+
+    /// <summary>Evaluates a logistic model by its log odds, which keep the digits that a probability near 0 or 1 loses: ranks, log-loss and
+    /// predicted classes come from them, Brier score and calibration from the probabilities.</summary>
+    /// <param name="scores">Log odds of label 1, shape [n].</param>
+    /// <param name="probabilities">The probabilities of these log odds, shape [n].</param>
+    /// <param name="labels">0 or 1, shape [n].</param>
+    /// <param name="options">Threshold and resamples; null: the defaults.</param>
+    /// <exception cref="ArgumentException">The lengths differ.</exception>
+    /// <exception cref="ArgumentOutOfRangeException">An option is outside its range.</exception>
+    public static ModelEvaluation Binary(ReadOnlySpan<double> scores, ReadOnlySpan<double> probabilities, ReadOnlySpan<double> labels, EvaluationOptions? options)
+    {
+        options = (options ?? new()).Checked();
+        double cut = BinaryRows.Cut(options.Threshold);
+        MetricSet metrics = BinaryRows.Figures(scores, probabilities, labels, cut);
+        ModelEvaluation bare = Bare(metrics, options) with { Threshold = options.Threshold };
+        if (labels.IsEmpty || Evaluation.Metrics.HasNaN(scores) || Evaluation.Metrics.HasNaN(probabilities) || Evaluation.Metrics.HasNaN(labels))
+            return bare;
+        var rows = new BinaryRows(scores, probabilities, labels, cut);
+        var confusion = new Confusion(BinaryRows.Cells(scores, labels, cut), 2);
+        var curves = rows.Curves(MostPoints);
+        return bare.WithIntervals(labels.Length, 1, options, rows.Weigh) with
+        {
+            Roc = curves?.Roc,
+            PrecisionRecall = curves?.PrecisionRecall,
+            Calibration = Deciles.Calibration(scores, probabilities, labels),
+            Lift = Deciles.Lift(scores, labels),
+            Confusion = confusion.ToMatrix(),
+            PerClass = confusion.PerClass([metrics.Auc, metrics.Auc]),
+        };
+    }
+
+    /// <summary>Evaluates probabilities of several classes.</summary>
+    /// <param name="probabilities">Class-major: class m of row i at [m n + i]; shape [M n].</param>
+    /// <param name="labels">Whole numbers 0 to M - 1, shape [n].</param>
+    /// <param name="classes">Number of classes M, at least 2.</param>
+    /// <param name="options">Resamples; null: the defaults. The threshold has no effect.</param>
+    /// <exception cref="ArgumentException">The lengths do not fit, or a label is no class.</exception>
+    /// <exception cref="ArgumentOutOfRangeException">An option or the number of classes is outside its range.</exception>
+    public static ModelEvaluation Classes(ReadOnlySpan<double> probabilities, ReadOnlySpan<double> labels, int classes, EvaluationOptions? options = null)
+    {
+        options = (options ?? new()).Checked();
+        var rows = new ClassRows(probabilities, labels, classes);
+        ModelEvaluation bare = Bare(rows.Figures(), options);
+        if (labels.IsEmpty || !rows.Defined)
+            return bare;
+        (ConfusionMatrix confusion, PerClassFigures[] perClass) = rows.Tables();
+        return bare.WithIntervals(labels.Length, classes, options, rows.Weigh) with { Confusion = confusion, PerClass = perClass };
+    }
+
+    /// <summary>Evaluates predicted means.</summary>
+    /// <param name="means">Predicted means, shape [n].</param>
+    /// <param name="labels">Labels, shape [n].</param>
+    /// <param name="deviance">Sum of the unit deviances of the family, thread-safe. The interval of D2 is given where it is that of an exponential
+    /// dispersion model: sum d(y, m) = sum d(y, mean of y) + n d(mean of y, m), which is checked on the labels.</param>
+    /// <param name="options">Resamples; null: the defaults. The threshold has no effect.</param>
+    /// <exception cref="ArgumentException">The lengths differ.</exception>
+    /// <exception cref="ArgumentOutOfRangeException">An option is outside its range.</exception>
+    public static ModelEvaluation Regression(ReadOnlySpan<double> means, ReadOnlySpan<double> labels, DevianceSum deviance, EvaluationOptions? options = null)
+    {
+        options = (options ?? new()).Checked();
+        ModelEvaluation bare = Bare(MetricSet.ForRegression(means, labels, deviance), options);
+        if (labels.IsEmpty || !Evaluation.Metrics.AllFinite(means) || !Evaluation.Metrics.AllFinite(labels))
+            return bare;
+        var rows = new RegressionRows(means, labels, deviance);
+        return bare.WithIntervals(labels.Length, 1, options, rows.Weigh) with
+        {
+            Calibration = Deciles.Calibration(means, means, labels),
+            Lift = Deciles.Lift(means, labels),
+        };
+    }
+
+    private static ModelEvaluation Bare(MetricSet metrics, EvaluationOptions options) => new() { Metrics = metrics, Level = options.Level, Seed = options.Seed };
+
+    private ModelEvaluation WithIntervals(int rows, int outputs, EvaluationOptions options, Bootstrap.Measure measure)
+    {
+        int resamples = Bootstrap.Resamples(options.Resamples, (long)rows * outputs);
+        return resamples == 0 ? this : this with { Resamples = resamples, Intervals = Bootstrap.Intervals(rows, resamples, options, Metrics, measure) };
+    }
+}

@@ -33,6 +33,12 @@ public static class GlmErrors
     /// <summary>A model was trained with offsets, and the rows to score have none.</summary>
     public const string OffsetMissing = "FL3106";
 
+    /// <summary>Columns are linearly dependent, so that standard errors are not defined.</summary>
+    public const string DependentColumns = "FL3107";
+
+    /// <summary>Early stopping has no rows held out, or none left to train on.</summary>
+    public const string NothingHeldOut = "FL3108";
+
     /// <summary>Private training needs bounded rows (A1).</summary>
     public const string RowsNotBounded = "FL5100";
 
@@ -68,6 +74,15 @@ public static class GlmErrors
 
     /// <summary>An L1 penalty is outside the proof of one-round training.</summary>
     public const string L1NotPrivate = "FL5114";
+
+    /// <summary>Early stopping depends on private rows.</summary>
+    public const string EarlyStoppingNotPrivate = "FL5115";
+
+    /// <summary>A warm start depends on private rows.</summary>
+    public const string WarmStartNotPrivate = "FL5116";
+
+    /// <summary>Standard errors depend on private rows.</summary>
+    public const string InferenceNotPrivate = "FL5117";
 
     /// <summary>Training produced a NaN or an infinity.</summary>
     public const string Diverged = "FL6100";

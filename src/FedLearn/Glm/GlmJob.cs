@@ -26,6 +26,13 @@ public enum GlmOptimizer
 
     /// <summary>Limited-memory BFGS with memory 10 on the full batch; mode none only.</summary>
     Lbfgs = 1,
+
+    /// <summary>Accelerated proximal gradient descent on the full batch (Beck and Teboulle 2009) with a step found by backtracking and restarts
+    /// (O'Donoghue and Candes 2015); the one full-batch optimiser for an L1 penalty; mode none only.</summary>
+    Accelerated = 2,
+
+    /// <summary>Newton's method (iteratively reweighted least squares) at the active party, over randomly mixed columns of the passive ones; mode none only.</summary>
+    Irls = 3,
 }
 
 /// <summary>What protects the training messages.</summary>
@@ -85,6 +92,43 @@ public enum AlignmentMethod
     Hashed = 0,
 }
 
+/// <summary>What early stopping watches.</summary>
+public enum EarlyStoppingMetric
+{
+    /// <summary>The penalised mean training loss; smaller is better.</summary>
+    Objective = 0,
+
+    /// <summary>Mean unit deviance of held-out training rows; smaller is better.</summary>
+    Deviance = 1,
+
+    /// <summary>Area under the ROC curve of held-out training rows; larger is better. Binomial only.</summary>
+    Auc = 2,
+}
+
+/// <summary>Ends training when a figure no longer improves, and keeps the weights of the best epoch or iteration. Mode none only: the moment of stopping
+/// would tell something of the labels that no claim covers (A7).</summary>
+public sealed record GlmEarlyStopping
+{
+    /// <summary>What is watched.</summary>
+    public EarlyStoppingMetric Metric { get; init; }
+
+    /// <summary>Epochs or iterations in a row without improvement after which training ends.</summary>
+    /// <value>At least 1. Default 5.</value>
+    public int Patience { get; init; } = 5;
+
+    /// <summary>By how much the figure must improve to count.</summary>
+    /// <value>Finite, at least 0. Default 1e-4.</value>
+    public double MinDelta { get; init; } = 1e-4;
+
+    /// <summary>Share of the training rows that is held out, for <see cref="EarlyStoppingMetric.Deviance"/> and <see cref="EarlyStoppingMetric.Auc"/>:
+    /// those whose digest of seed and id is below it.</summary>
+    /// <value>Above 0 and below 1. Default 0.1.</value>
+    public double HoldOut { get; init; } = 0.1;
+
+    /// <summary>Whether rows are held out.</summary>
+    internal bool HoldsOut => Metric != EarlyStoppingMetric.Objective;
+}
+
 /// <summary>The model.</summary>
 public sealed record GlmModelOptions
 {
@@ -123,8 +167,8 @@ public abstract record GlmClassWeights
 /// <summary>How the model is trained.</summary>
 public sealed record GlmTrainingOptions
 {
-    /// <summary>Passes over the rows; for L-BFGS the largest number of iterations.</summary>
-    /// <value>1 to 1,000,000. Null means 10 for SGD and 200 for L-BFGS.</value>
+    /// <summary>Passes over the rows; for the other optimisers the largest number of iterations.</summary>
+    /// <value>1 to 1,000,000. Null means 10 for SGD, 200 for L-BFGS, 2,000 for the accelerated one and 50 for Newton's.</value>
     public int? Epochs { get; init; }
 
     /// <summary>Batches an epoch, r: the first n mod r have ceil(n/r) rows, the others floor(n/r).</summary>
@@ -135,7 +179,7 @@ public sealed record GlmTrainingOptions
     /// <value>At least 1. Null by default; not together with <see cref="BatchesPerEpoch"/>.</value>
     public int? BatchSize { get; init; }
 
-    /// <summary>Gradient step size, eta; dimensionless. L-BFGS ignores it.</summary>
+    /// <summary>Gradient step size, eta; dimensionless. Full-batch optimisers ignore it.</summary>
     /// <value>Finite, above 0. Default 0.1.</value>
     public double StepSize { get; init; } = 0.1;
 
@@ -158,7 +202,15 @@ public sealed record GlmTrainingOptions
     /// <summary>Weights of the classes of a binomial or multinomial model; null for none.</summary>
     public GlmClassWeights? ClassWeights { get; init; }
 
-    /// <summary>Optimiser. Null means L-BFGS in mode none with one batch an epoch, else SGD.</summary>
+    /// <summary>Ends training early; null, the default: never. Mode none with SGD, L-BFGS or the accelerated optimiser.</summary>
+    public GlmEarlyStopping? EarlyStopping { get; init; }
+
+    /// <summary>Whether every party starts from its part of an earlier model, see <see cref="GlmPartyInput.WarmStart"/>, with that model's feature map.
+    /// Mode none only.</summary>
+    /// <value>Default false.</value>
+    public bool WarmStart { get; init; }
+
+    /// <summary>Optimiser. Null: in mode none with one batch an epoch the accelerated one for an L1 penalty and L-BFGS without; else SGD.</summary>
     public GlmOptimizer? Optimizer { get; init; }
 
     /// <summary>Drives the order of the common rows, and so the batches. Never noise.</summary>
@@ -250,6 +302,10 @@ public sealed record GlmJob
 
     /// <summary>How the common rows are found.</summary>
     public AlignmentMethod Alignment { get; init; } = AlignmentMethod.Hashed;
+
+    /// <summary>Whether standard errors are computed after training, see <see cref="GlmInference"/>. Mode none, models of one score.</summary>
+    /// <value>Default false.</value>
+    public bool Inference { get; init; }
 
     /// <summary>Which rows are held out, as the job describes it: <c>none</c>, <c>file</c>, or the hash rule. Part of the digest.</summary>
     public SplitRule Split { get; init; } = SplitRule.None;

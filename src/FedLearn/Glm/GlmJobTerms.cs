@@ -47,6 +47,9 @@ public static class GlmJobTerms
                     GlmClassWeights.Declared declared => string.Join(' ', declared.Weights.Select(w => w.ToString("R", System.Globalization.CultureInfo.InvariantCulture))),
                     _ => "balanced",
                 });
+                json.WriteString("earlyStopping", t.EarlyStopping is not { } stopping ? "none" : string.Create(System.Globalization.CultureInfo.InvariantCulture,
+                    $"{stopping.Metric} {stopping.Patience} {stopping.MinDelta:R} {(stopping.HoldsOut ? stopping.HoldOut : 0):R}"));
+                json.WriteBoolean("warmStart", t.WarmStart);
                 json.WriteString("optimizer", GlmPlan.OptimizerOf(job).ToString());
                 json.WriteNumber("seed", t.Seed);
                 json.WriteBoolean("reshuffle", t.Reshuffle);
@@ -83,7 +86,11 @@ public static class GlmJobTerms
                 json.WriteNumber("rowNorm", preprocessing.RowNorm);
             }),
             ("alignment", json => json.WriteString("method", job.Alignment.ToString())),
-            ("evaluation", json => WriteSplit(json, job.Split)),
+            ("evaluation", json =>
+            {
+                WriteSplit(json, job.Split);
+                json.WriteBoolean("inference", job.Inference);
+            }),
             ("parties", json =>
             {
                 foreach (GlmPartyOptions party in job.Parties)

@@ -83,6 +83,9 @@ public sealed class GlmModel
     /// <summary>Active party: how the passive parties' scores enter a prediction; null for adding them.</summary>
     public GlmPeerLink? PeerLink { get; }
 
+    /// <summary>Standard errors of the weights; null unless the job asked for them.</summary>
+    public GlmInference? Inference { get; init; }
+
     /// <summary>SHA-256, hex, of the weights as float64 little-endian, the free intercepts last.</summary>
     public string WeightsSha256 => Convert.ToHexStringLower(SHA256.HashData(MemoryMarshal.AsBytes<double>([.. Weights, .. Intercepts])));
 

@@ -40,6 +40,9 @@ internal sealed class GlmPlan
 
     public bool FreeIntercept { get; }
 
+    /// <summary>Whether an iteration is over all rows.</summary>
+    public bool FullBatch => Optimizer != GlmOptimizer.Sgd;
+
     public double WeightNorm { get; }
 
     public double ResidualClip { get; }
@@ -82,11 +85,14 @@ internal sealed class GlmPlan
         ArgumentNullException.ThrowIfNull(job);
         CheckNumbers(job);
         var plan = new GlmPlan(job);
-        if (plan.Optimizer == GlmOptimizer.Lbfgs && (job.Training.BatchesPerEpoch ?? 1) != 1 | job.Training.BatchSize is not null)
-            throw Invalid("training.batchesPerEpoch", "L-BFGS works on the full batch.", "Set batchesPerEpoch to 1 and leave batchSize out, or choose sgd.");
+        if (plan.FullBatch && (job.Training.BatchesPerEpoch ?? 1) != 1 | job.Training.BatchSize is not null)
+            throw Invalid("training.batchesPerEpoch", "every optimiser but sgd works on the full batch.", "Set batchesPerEpoch to 1 and leave batchSize out, or choose sgd.");
+        if (plan.Optimizer is GlmOptimizer.Lbfgs or GlmOptimizer.Irls && job.Model.L1 != 0)
+            throw Invalid("training.optimizer", "an L1 penalty has kinks, which this optimiser cannot follow.", "Use accelerated or sgd with model.l1.");
         if (job.Model.Intercept == GlmIntercept.None && job.Preprocessing?.Constant == true)
             throw Invalid("model.intercept", "it is off while preprocessing.constant is on.", "Make up your mind: switch both on or both off.");
         CheckFamily(job);
+        CheckModeNoneOnly(job, plan);
         if (plan.Mode == PrivacyMode.HdpVfl)
             plan.CheckPrivacy();
         else if (plan.Private)
@@ -98,9 +104,16 @@ internal sealed class GlmPlan
     public static bool IsOfClasses(IGlmFamily family) => family.Kind() is GlmFamilyKind.Binomial or GlmFamilyKind.Multinomial;
 
     public static GlmOptimizer OptimizerOf(GlmJob job) => job.Training.Optimizer
-        ?? (job.Privacy.Mode == PrivacyMode.None && (job.Training.BatchesPerEpoch ?? 1) == 1 && job.Training.BatchSize is null ? GlmOptimizer.Lbfgs : GlmOptimizer.Sgd);
+        ?? (job.Privacy.Mode != PrivacyMode.None || (job.Training.BatchesPerEpoch ?? 1) != 1 || job.Training.BatchSize is not null ? GlmOptimizer.Sgd
+            : job.Model.L1 > 0 ? GlmOptimizer.Accelerated : GlmOptimizer.Lbfgs);
 
-    public static int EpochsOf(GlmJob job) => job.Privacy.Mode == PrivacyMode.OneRound ? 1 : job.Training.Epochs ?? (OptimizerOf(job) == GlmOptimizer.Lbfgs ? 200 : 10);
+    public static int EpochsOf(GlmJob job) => job.Privacy.Mode == PrivacyMode.OneRound ? 1 : job.Training.Epochs ?? OptimizerOf(job) switch
+    {
+        GlmOptimizer.Lbfgs => 200,
+        GlmOptimizer.Accelerated => 2000,
+        GlmOptimizer.Irls => 50,
+        _ => 10,
+    };
 
     public static PreprocessingOptions PreprocessingOf(GlmJob job) => job.Preprocessing
         ?? (job.Privacy.Mode == PrivacyMode.None
@@ -214,6 +227,30 @@ internal sealed class GlmPlan
         if (job.Training.ClassWeights is GlmClassWeights.Declared declared
             && (declared.Weights.Any(w => !double.IsFinite(w) || w < 0) || declared.Weights.All(w => w == 0) || (classes is { } m && declared.Weights.Count != m)))
             throw Invalid("training.classWeights", "it is not one finite number of at least 0 for each class, one of them above 0.", "Give as many weights as classes.");
+    }
+
+    /// <summary>What no private mode covers, and what goes together in mode none.</summary>
+    private static void CheckModeNoneOnly(GlmJob job, GlmPlan plan)
+    {
+        GlmTrainingOptions t = job.Training;
+        if (plan.Private && t.EarlyStopping is not null)
+            throw Refused(GlmErrors.EarlyStoppingNotPrivate, "training.earlyStopping", "the moment of stopping would depend on private rows, which no claim covers (A7).",
+                "Leave it out: a private mode trains for a fixed number of epochs.");
+        if (plan.Private && t.WarmStart)
+            throw Refused(GlmErrors.WarmStartNotPrivate, "training.warmStart", "the proofs need weights that no row has touched at the start (A2).", "Leave it out.");
+        if (plan.Private && job.Inference)
+            throw Refused(GlmErrors.InferenceNotPrivate, "evaluation.inference", "standard errors need exact second moments of every party's columns.", "Use mode none, or leave it out.");
+        if (job.Inference && plan.Family is MultinomialFamily)
+            throw Invalid("evaluation.inference", "a softmax has one parameter too many for every feature, so its standard errors are not defined.", "Leave it out for multinomial models.");
+        if (t.EarlyStopping is not { } stopping)
+            return;
+        if (plan.Optimizer == GlmOptimizer.Irls)
+            throw Invalid("training.earlyStopping", "irls converges in a handful of iterations at the active party.", "Leave it out, or choose another optimiser.");
+        if (stopping.Metric == EarlyStoppingMetric.Auc && job.Model.Family.Kind() != GlmFamilyKind.Binomial)
+            throw Invalid("training.earlyStopping", "the AUC is a figure of binomial models.", "Watch the deviance.");
+        Check(stopping.Patience >= 1, "training.earlyStopping.patience", "is below 1");
+        Check(double.IsFinite(stopping.MinDelta) && stopping.MinDelta >= 0, "training.earlyStopping.minDelta", "is not a finite number of at least 0");
+        Check(stopping.HoldOut is > 0 and < 1, "training.earlyStopping.holdOut", "is not between 0 and 1");
     }
 
     private void CheckPrivacy()

@@ -24,7 +24,26 @@ public enum GlmStopReason
 
     /// <summary>The line search found no further decrease in floating point.</summary>
     NoFurtherDecrease = 2,
+
+    /// <summary>Early stopping: the figure it watches no longer improved.</summary>
+    EarlyStopped = 3,
 }
+
+/// <summary>Where a job was after an epoch or iteration.</summary>
+/// <param name="Round">Rounds done.</param>
+/// <param name="Loss">Mean training loss from the scores as received; active party only.</param>
+/// <param name="Validation">The figure of held-out rows that early stopping watches; null elsewhere.</param>
+/// <param name="Epsilon">Privacy spent so far at the job's delta; null in mode none.</param>
+/// <param name="Seconds">Seconds since round 0.</param>
+public sealed record GlmHistoryPoint(int Round, double? Loss, double? Validation, double? Epsilon, double Seconds);
+
+/// <summary>Messages of one kind that a party sent to another.</summary>
+/// <param name="To">Receiver.</param>
+/// <param name="Name">Name of the release.</param>
+/// <param name="Protection">What protects the values.</param>
+/// <param name="Messages">Number of messages.</param>
+/// <param name="Bytes">Size of their packed payloads in bytes, without framing.</param>
+public sealed record GlmSentMessages(string To, string Name, Protection Protection, long Messages, long Bytes);
 
 /// <summary>Seconds of a job at one party. Compute, wait and noise add up to training.</summary>
 /// <param name="Training">The training rounds alone: from the moment every party was ready to the last round's step.</param>
@@ -124,8 +143,23 @@ public sealed record GlmPartyResult
     /// <summary>Messages sent, by name and protection.</summary>
     public required IReadOnlyDictionary<(string Name, Protection Protection), long> Releases { get; init; }
 
+    /// <summary>The same by receiver, with their sizes.</summary>
+    public IReadOnlyList<GlmSentMessages> Sent { get; init; } = [];
+
     /// <summary>Counts over all channels.</summary>
     public required ChannelStatistics Traffic { get; init; }
+
+    /// <summary>Figures of each epoch or iteration.</summary>
+    public IReadOnlyList<GlmHistoryPoint> History { get; init; } = [];
+
+    /// <summary>The party's own standard errors; null unless the job asks for them.</summary>
+    public GlmInference? Inference { get; init; }
+
+    /// <summary>Curves, tables and intervals on the training rows beside <see cref="Train"/>; active party only.</summary>
+    public ModelEvaluation? TrainEvaluation { get; init; }
+
+    /// <summary>Curves, tables and intervals on the test rows beside <see cref="Test"/>.</summary>
+    public ModelEvaluation? TestEvaluation { get; init; }
 
     /// <summary>Metrics on the training rows; active party only. In private modes from the noisy scores received in the last epoch.</summary>
     public MetricSet? Train { get; init; }

@@ -2,6 +2,7 @@ using System.Text.Json.Nodes;
 using FedLearn.Coordination;
 using FedLearn.Data;
 using FedLearn.Diagnostics;
+using FedLearn.Evaluation;
 using FedLearn.Numerics;
 using FedLearn.Parties;
 using FedLearn.Privacy;
@@ -20,6 +21,13 @@ public sealed record GlmPartyInput
 
     /// <summary>File of the split, where the job splits by file.</summary>
     public string? SplitFile { get; init; }
+
+    /// <summary>The party's part of an earlier model, where the job asks for a warm start: training starts from its weights, with its feature map.</summary>
+    public GlmModel? WarmStart { get; init; }
+
+    /// <summary>Threshold of classes in confusion tables, and how intervals of metrics are found; the active party's own affair. Its seed is the job's.</summary>
+    /// <value>Default: threshold .5, no intervals.</value>
+    public EvaluationOptions Evaluation { get; init; } = new() { Resamples = 0 };
 
     /// <summary>Where charges are recorded and a lifetime budget is enforced. Null: a ledger in memory, which forgets.</summary>
     public IPrivacyLedger? Ledger { get; init; }
@@ -108,6 +116,7 @@ public sealed class GlmTrainer
         int[] trainRows = [.. common.Where((_, i) => !test[i])], testRows = [.. common.Where((_, i) => test[i])];
         if (trainRows.Length == 0)
             throw new BadInputException(GlmErrors.TooFewTrainingRows, "split", "no common row is a training row.", "Check the split.");
+        (trainRows, int[] heldOut) = HeldOutRows.Of(job, _input.Table.Ids, trainRows);
         BatchLayout layout = _plan.Layout(trainRows.Length);
         if (job.Model.Family is MultinomialFamily { Classes: null })
         {
@@ -118,7 +127,8 @@ public sealed class GlmTrainer
                 CheckLabels();
         }
 
-        FeatureMap map = FeatureMap.Fit(_input.Table, trainRows, _plan.PreprocessingOptions, _plan.Constant);
+        FeatureMap map = _input.WarmStart is { } earlier && job.Training.WarmStart ? earlier.Features
+            : FeatureMap.Fit(_input.Table, trainRows, _plan.PreprocessingOptions, _plan.Constant);
         DenseMatrix train = map.Transform(_input.Table, trainRows), testMatrix = map.Transform(_input.Table, testRows);
         CheckRowNorms(train);
         bool freeIntercept = IsActive && _plan.FreeIntercept;
@@ -154,6 +164,10 @@ public sealed class GlmTrainer
             GradientNoise = Mechanism(calibration?.GradientNoise, "\0gradient"),
             WeightNoise = Mechanism(calibration?.EvaluationNoise, "\0weights"),
             // No epoch costs less than an earlier one, so m of e epochs cost at most m/e of mu squared.
+            Validation = heldOut.Length > 0 ? new LinearPart(map.Transform(_input.Table, heldOut), freeIntercept, outputs) : null,
+            ValidationTargets = heldOut.Length > 0 && IsActive ? Targets(heldOut, training: false) : null,
+            WarmStart = StartOf(job, freeIntercept, outputs),
+            Evaluation = _input.Evaluation with { Seed = job.Training.Seed },
             EpsilonAfter = calibration is null ? null : rounds => GaussianDp.Epsilon(
                 calibration.Mu * Math.Sqrt((double)((rounds - 1) / layout.Count + 1) / _plan.Epochs), _plan.BudgetOf(_options)!.Delta),
             Progress = progress,
@@ -178,7 +192,11 @@ public sealed class GlmTrainer
 
         (PrivacyTotal? spent, IReadOnlyList<string> ledger) = account.Settle(_plan.Unit);
         var model = new GlmModel(job.Name, digest, _options.Party, _plan.Family.Name, map,
-            outcome.Weights[..work.Train.Penalised], outcome.Weights[work.Train.Penalised..], outputs, outcome.PeerLink) { UsesOffsets = targets.Offsets is not null };
+            outcome.Weights[..work.Train.Penalised], outcome.Weights[work.Train.Penalised..], outputs, outcome.PeerLink) 
+        {
+            UsesOffsets = targets.Offsets is not null,
+            Inference = outcome.Inference,
+        };
         return new GlmPartyResult
         {
             Party = _options.Party,
@@ -193,9 +211,14 @@ public sealed class GlmTrainer
             Privacy = outcome.Statement is { } statement ? OneRoundClaims.Settled(statement, ledger, spent)
                 : GlmClaims.State(_plan, _options, calibration, ledger, spent, scalingFromData, channels.Count > 0 ? testRows.Length : 0),
             Releases = channels.SelectMany(c => c.Releases).GroupBy(r => r.Key).ToDictionary(g => g.Key, g => g.Sum(r => r.Value)),
+            Sent = [.. channels.SelectMany(c => c.Releases.Select(r => new GlmSentMessages(c.RemoteParty, r.Key.Name, r.Key.Protection, r.Value, c.BytesOf(r.Key.Name, r.Key.Protection))))],
             Traffic = Sum(channels),
-            Train = outcome.TrainMetrics,
-            Test = outcome.TestMetrics,
+            History = work.History,
+            Inference = outcome.Inference,
+            Train = outcome.TrainMetrics?.Metrics,
+            Test = outcome.TestMetrics?.Metrics,
+            TrainEvaluation = outcome.TrainMetrics,
+            TestEvaluation = outcome.TestMetrics,
             GuestOnly = IsActive && _plan.Private ? GuestOnly.Fit(job.Model.Family, work.Train, work.Test, targets, testTargets) : null,
             Objective = outcome.Objective,
             Warnings = [.. outcome.Warnings, .. IgnoredColumns()],
@@ -285,6 +308,19 @@ public sealed class GlmTrainer
                 throw new BadInputException(GlmErrors.LabelOutsideRange, Place(), "the label is outside the declared range.",
                     "Declare a range that holds by the nature of the label, not by looking at the data, or mend the row.");
         }
+    }
+
+    /// <summary>The weights of the earlier model, which must be this party's, of this family and shape; null without a warm start.</summary>
+    private double[]? StartOf(GlmJob job, bool freeIntercept, int outputs)
+    {
+        if (!job.Training.WarmStart)
+            return null;
+        GlmModel model = _input.WarmStart ?? throw new ConfigurationException(GlmErrors.OtherModel, $"party '{_input.Party}'", "the job asks for a warm start, and the party brings no earlier model.",
+            "Name the model directory in training.warmStart.");
+        if (model.Party != _options.Party || model.Family != _plan.Family.Name || model.Outputs != outputs || model.Intercepts.Count > 0 != freeIntercept)
+            throw new ConfigurationException(GlmErrors.OtherModel, $"party '{_input.Party}'", "the earlier model is another party's, of another family, number of classes or kind of intercept.",
+                "Start from a model that this job could have trained.");
+        return [.. model.Weights, .. model.Intercepts];
     }
 
     /// <summary>Labels, weights and offsets of rows of the table.</summary>

@@ -18,6 +18,11 @@ public interface IPartyChannel : IAsyncDisposable
     /// <summary>Messages sent, counted by the name and protection of their release.</summary>
     IReadOnlyDictionary<(string Name, Protection Protection), long> Releases { get; }
 
+    /// <summary>Size of the payloads of one kind of release sent so far, packed and without framing, in bytes; 0 where a channel does not count it.</summary>
+    /// <param name="name">Name of the release.</param>
+    /// <param name="protection">What protects it.</param>
+    long BytesOf(string name, Protection protection) => 0;
+
     /// <summary>Sends one released payload. Nothing else can be sent.</summary>
     /// <typeparam name="T">The payload.</typeparam>
     /// <param name="round">Round the message belongs to, at least 0.</param>

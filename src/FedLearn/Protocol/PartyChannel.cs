@@ -47,7 +47,7 @@ public abstract class PartyChannel(string localParty, string remoteParty, Channe
     // How long the end of a session waits for a word from or to the peer.
     private static readonly TimeSpan LastWordsTime = TimeSpan.FromSeconds(1);
 
-    private readonly ConcurrentDictionary<(string Name, Protection Protection), long> _releases = new();
+    private readonly ConcurrentDictionary<(string Name, Protection Protection), long> _releases = new(), _releasedBytes = new();
     private long _messagesSent, _messagesReceived, _bytesSent, _bytesReceived;
     private int _receiving;
 
@@ -69,6 +69,9 @@ public abstract class PartyChannel(string localParty, string remoteParty, Channe
     public IReadOnlyDictionary<(string Name, Protection Protection), long> Releases => _releases;
 
     /// <inheritdoc />
+    public long BytesOf(string name, Protection protection) => _releasedBytes.GetValueOrDefault((name, protection));
+
+    /// <inheritdoc />
     public async ValueTask SendAsync<T>(int round, Released<T> message, CancellationToken cancellationToken = default) where T : Payload
     {
         ArgumentNullException.ThrowIfNull(message);
@@ -87,7 +90,8 @@ public abstract class PartyChannel(string localParty, string remoteParty, Channe
 
         Interlocked.Increment(ref _messagesSent);
         Interlocked.Add(ref _bytesSent, await write.ConfigureAwait(false));
-        _releases.AddOrUpdate((message.Name, message.Protection), 1, (_, count) => count + 1);
+        _releases.AddOrUpdate((message.Name, message.Protection), 1, static (_, count) => count + 1);
+        _releasedBytes.AddOrUpdate((message.Name, message.Protection), static (_, size) => size, static (_, sum, size) => sum + size, message.Payload.PackedBytes);
     }
 
     /// <inheritdoc />

@@ -69,6 +69,17 @@ public interface IGlmFamily
     /// <param name="means">Receives the means; may be the memory of <paramref name="scores"/>.</param>
     void Means(ReadOnlySpan<double> scores, Span<double> means);
 
+    /// <summary>Linear predictor at a mean: the link. Only asked of families of one linear predictor.</summary>
+    /// <param name="mean">Mean of the label.</param>
+    /// <exception cref="NotSupportedException">The link is none of identity, log and logit, and the family does not say what it is.</exception>
+    double LinkOf(double mean) => Link switch
+    {
+        "identity" => mean,
+        "log" => Math.Log(mean),
+        "logit" => Math.Log(mean / (1 - mean)),
+        _ => throw new NotSupportedException($"The family '{Name}' does not implement its link '{Link}'."),
+    };
+
     /// <summary>Where a free intercept starts: the linear predictors of a model without features, as near as the family likes. Mode none only; private
     /// modes start at 0.</summary>
     /// <param name="labels">Canonical labels, shape [n], at least one.</param>

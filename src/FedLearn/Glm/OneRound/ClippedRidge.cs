@@ -33,7 +33,7 @@ internal static class ClippedRidge
         // residuals times rows, each through GradientDepth roundings; the penalty adds four of lambda |w|.
         double Error(double length) => 1.01 * UnitRoundoff *
             ((NewtonSolver.GradientDepth + 2) * r * slope + (part.Dimension / 8.0 + 16) * r * r * length + 4 * l2 * length);
-        NewtonResult result = NewtonSolver.Minimise(part, l2, Loss, parameters.Tolerance(column) * (1 - 1e-10), 0, Error, cancellationToken);
+        NewtonResult result = NewtonSolver.Minimise(part, l2, Loss, parameters.Tolerance(column) * (1 - 1e-10), 0, Error, cancellationToken: cancellationToken);
         return result.Converged ? result : throw new InternalFailureException(GlmOneRoundErrors.NotConverged, "one-round fit",
             "the fit of the passive party did not reach the tolerance that its privacy claim charges, so nothing was sent.",
             "Use a smaller privacy.oneRound.alpha, which raises the penalty; report it if it persists.");

@@ -1,5 +1,4 @@
 using FedLearn.Evaluation;
-using FedLearn.Privacy;
 
 namespace FedLearn.Glm;
 
@@ -22,16 +21,8 @@ internal static class GuestOnly
         test.Scores(0, fit.Weights, scores);
         testTargets.AddOffsets(0, scores);
         trainTargets.AddOffsets(0, fit.Scores);
-        return new GuestOnlyMetrics(Measure(family, fit.Scores, trainTargets.Labels), test.Rows == 0 ? null : Measure(family, scores, testTargets.Labels));
-    }
+        return new GuestOnlyMetrics(Measure(fit.Scores, trainTargets), test.Rows == 0 ? null : Measure(scores, testTargets));
 
-    /// <summary>The metrics of a family.</summary>
-    public static MetricSet Measure(IGlmFamily family, double[] scores, double[] labels) => family.Kind() switch
-    {
-        GlmFamilyKind.Binomial => MetricSet.ForBinomial(scores, labels),
-        GlmFamilyKind.Poisson => MetricSet.ForPoisson(scores, labels),
-        GlmFamilyKind.Gaussian => MetricSet.ForGaussian(scores, labels),
-        GlmFamilyKind.Multinomial => new MetricSet(),
-        _ => new MetricSet { Deviance = family.DevianceSum(scores, labels) / labels.Length },
-    };
+        MetricSet Measure(double[] z, GlmTargets targets) => GlmEvaluation.Of(family, z, targets.Labels, new EvaluationOptions { Resamples = 0 }).Metrics;
+    }
 }

@@ -17,7 +17,7 @@ internal sealed record NewtonResult(double[] Weights, double[] Scores, bool Conv
 /// than dozens. Where l_i' has kinks this is the semismooth Newton method (Qi and Sun 1993). The same input gives the same bits.</remarks>
 internal static class NewtonSolver
 {
-    private const int LargestIterations = 200;
+    public const int LargestIterations = 200;
 
     /// <summary>Length of a linear system's residual, relative to the gradient, at which its solution is good enough for a step.</summary>
     private const double StepAccuracy = 1e-4;
@@ -36,9 +36,10 @@ internal static class NewtonSolver
     /// <param name="relative">Or to stop at, times the first gradient's.</param>
     /// <param name="gradientError">Bound on the rounding error of the gradient at a point of given length: the computed length and this one together must
     /// be within the tolerance. Null: no allowance.</param>
+    /// <param name="iterations">Largest number of steps.</param>
     /// <param name="cancellationToken">Stops.</param>
     public static NewtonResult Minimise(LinearPart part, double l2, RowDerivatives loss, double tolerance, double relative = 0,
-        Func<double, double>? gradientError = null, CancellationToken cancellationToken = default)
+        Func<double, double>? gradientError = null, int iterations = LargestIterations, CancellationToken cancellationToken = default)
     {
         int d = part.Dimension, n = part.Rows * part.Outputs;
         double[] w = new double[d], a = new double[n], first = new double[n], second = new double[n * part.Outputs], g = new double[d];
@@ -48,7 +49,7 @@ internal static class NewtonSolver
         {
             if (length + (gradientError?.Invoke(TensorPrimitives.Norm<double>(w)) ?? 0) <= enough)
                 return new NewtonResult(w, a, true, iteration);
-            if (iteration == LargestIterations || !double.IsFinite(length))
+            if (iteration == iterations || !double.IsFinite(length))
                 return new NewtonResult(w, a, false, iteration);
             cancellationToken.ThrowIfCancellationRequested();
 

@@ -63,7 +63,7 @@ internal sealed class OneRoundActive(GlmWork work, IReadOnlyList<IPartyChannel> 
         TensorPrimitives.Multiply(trained, kappa, trained);
         return new GlmTraining(weights, GlmStopReason.Converged, timing)
         {
-            TrainMetrics = GuestOnly.Measure(_plan.Family, trained, train.Labels),
+            TrainMetrics = GlmEvaluation.Of(_plan.Family, trained, train.Labels, work.Evaluation),
             TestMetrics = await TestAsync(weights, link, cancellationToken).ConfigureAwait(false),
             Statement = statement,
             PeerLink = link,
@@ -112,7 +112,7 @@ internal sealed class OneRoundActive(GlmWork work, IReadOnlyList<IPartyChannel> 
         return (sum, variance);
     }
 
-    private async Task<MetricSet?> TestAsync(double[] weights, GlmPeerLink? link, CancellationToken cancellationToken)
+    private async Task<ModelEvaluation?> TestAsync(double[] weights, GlmPeerLink? link, CancellationToken cancellationToken)
     {
         if (work.Test.Rows == 0 || (passives.Count > 0 && !_plan.SendsTestScores))
             return null;
@@ -128,6 +128,6 @@ internal sealed class OneRoundActive(GlmWork work, IReadOnlyList<IPartyChannel> 
         link?.Apply(peers);
         TensorPrimitives.Add(scores, peers, scores);
         work.CheckFinite(1, scores);
-        return GuestOnly.Measure(_plan.Family, scores, test.Labels);
+        return GlmEvaluation.Of(_plan.Family, scores, test.Labels, work.Evaluation);
     }
 }

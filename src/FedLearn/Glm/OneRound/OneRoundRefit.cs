@@ -47,10 +47,11 @@ internal static class OneRoundRefit
     /// <param name="penalty">Penalty.</param>
     /// <param name="tolerance">Length of the gradient to stop at.</param>
     /// <param name="relative">Or to stop at, times the first gradient's.</param>
+    /// <param name="iterations">Largest number of Newton steps.</param>
     /// <param name="cancellationToken">Stops.</param>
     /// <returns>Where the fit ended. It is used in any case: a party that gave up would tell its peers something of its rows.</returns>
     public static NewtonResult Fit(LinearPart part, IGlmFamily family, double[] labels, double[]? offsets, double kappa, double[]? weights = null,
-        double penalty = Penalty, double tolerance = FitTolerance, double relative = FitTolerance, CancellationToken cancellationToken = default)
+        double penalty = Penalty, double tolerance = FitTolerance, double relative = FitTolerance, int iterations = NewtonSolver.LargestIterations, CancellationToken cancellationToken = default)
     {
         double[] z = new double[part.Rows * part.Outputs];
         var targets = new GlmTargets(labels, weights);
@@ -71,7 +72,7 @@ internal static class OneRoundRefit
         }
 
         // Relative to the first gradient as well: a label in large units has a large one.
-        return NewtonSolver.Minimise(part, penalty, Loss, tolerance, relative, null, cancellationToken);
+        return NewtonSolver.Minimise(part, penalty, Loss, tolerance, relative, null, iterations, cancellationToken);
     }
 
     /// <summary>kappa = 1/sqrt(1 + pi variance/8): the mean of a sigmoid over a normal offset is nearly a sigmoid of the shrunk mean (MacKay 1992).</summary>
@@ -116,7 +117,7 @@ internal static class OneRoundRefit
 
             TensorPrimitives.Multiply(first, used, first);
             used.CopyTo(second);
-        }, 0, relative, null, cancellationToken);
+        }, 0, relative, cancellationToken: cancellationToken);
 
     private static double MeanSquare(double[] values, double[] means, int start, int end)
     {

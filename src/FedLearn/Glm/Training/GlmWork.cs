@@ -29,8 +29,26 @@ internal class GlmWork
     /// <summary>Noise of the final weights. Null but in a charged evaluation.</summary>
     public GaussianMechanism? WeightNoise { get; init; }
 
-    /// <summary>Weights before round 0: 0, which no row has touched (A2).</summary>
-    public virtual double[] StartWeights() => new double[Train.Dimension];
+    /// <summary>Weights of an earlier model to start from; mode none only.</summary>
+    public double[]? WarmStart { get; init; }
+
+    /// <summary>Held-out training rows that early stopping watches; null without.</summary>
+    public LinearPart? Validation { get; init; }
+
+    /// <summary>Their labels; active party only.</summary>
+    public GlmTargets? ValidationTargets { get; init; }
+
+    /// <summary>Threshold of classes, and how intervals are found.</summary>
+    public Evaluation.EvaluationOptions Evaluation { get; init; } = new() { Resamples = 0 };
+
+    /// <summary>Figures of the epochs or iterations so far.</summary>
+    public List<GlmHistoryPoint> History { get; } = [];
+
+    /// <summary>Weights before round 0: 0, which no row has touched (A2), but for a warm start.</summary>
+    public virtual double[] StartWeights() => WarmStart is { } start ? [.. start] : new double[Train.Dimension];
+
+    /// <summary>Epochs or iterations that so many rounds are.</summary>
+    public int EpochsOf(int rounds) => Plan.FullBatch ? rounds : rounds / Layout.Count;
 
     /// <summary>Training rows in the order of an epoch; <see cref="Train"/> unless the job reshuffles. A public order, each row once (A3).</summary>
     public virtual (LinearPart Rows, int[]? Order) InEpoch(int epoch)
@@ -87,7 +105,7 @@ internal class GlmWork
     public required IProgress<GlmProgress>? Progress { get; init; }
 
     /// <summary>Rounds of training; as many messages as the noise is calibrated for (A6).</summary>
-    public virtual int Rounds => Plan.Optimizer == GlmOptimizer.Lbfgs ? Plan.Epochs : Plan.Epochs * Layout.Count;
+    public virtual int Rounds => Plan.FullBatch ? Plan.Epochs : Plan.Epochs * Layout.Count;
 
     /// <summary>Lets a training message leave: noised and charged in private modes, else rounded to the wire's precision and disclosed.</summary>
     public virtual Released<T> Release<T>(int round, T value, double[] buffer, string name) where T : VectorPayload
@@ -103,8 +121,14 @@ internal class GlmWork
         return Disclosure.Unprotected(value, $"{name}: {Plan.DisclosureReason}");
     }
 
-    public void Report(int roundsDone, double? loss) =>
-        Progress?.Report(new GlmProgress(Party, roundsDone, Rounds, loss, EpsilonAfter?.Invoke(Math.Max(1, roundsDone))));
+    public void Report(int roundsDone, double? loss, double? validation = null)
+    {
+        double? epsilon = EpsilonAfter?.Invoke(Math.Max(1, roundsDone));
+        History.Add(new GlmHistoryPoint(roundsDone, loss, validation, epsilon, Stopwatch.GetElapsedTime(_start).TotalSeconds));
+        Progress?.Report(new GlmProgress(Party, roundsDone, Rounds, loss, epsilon));
+    }
+
+    private readonly long _start = Stopwatch.GetTimestamp();
 
     /// <summary>Ends a training that has diverged at the party where it did, before a peer finds fault with its messages.</summary>
     public void CheckFinite(int round, ReadOnlySpan<double> values)
@@ -118,9 +142,12 @@ internal class GlmWork
 /// <summary>What a trainer leaves.</summary>
 internal sealed record GlmTraining(double[] Weights, GlmStopReason StopReason, GlmTiming Timing)
 {
-    public Evaluation.MetricSet? TrainMetrics { get; init; }
+    public Evaluation.ModelEvaluation? TrainMetrics { get; init; }
 
-    public Evaluation.MetricSet? TestMetrics { get; init; }
+    public Evaluation.ModelEvaluation? TestMetrics { get; init; }
+
+    /// <summary>The party's own standard errors; null unless asked for.</summary>
+    public GlmInference? Inference { get; init; }
 
     public double? Objective { get; init; }
 

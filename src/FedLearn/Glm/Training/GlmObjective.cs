@@ -16,6 +16,10 @@ internal static class GlmObjective
         return gradient;
     }
 
+    /// <summary>Own share of |w|^2 and |w|_1 over penalised coordinates.</summary>
+    public static (double Squares, double Magnitudes) Norms(ReadOnlySpan<double> weights, int penalised) =>
+        (TensorPrimitives.SumOfSquares(weights[..penalised]), TensorPrimitives.SumOfMagnitudes(weights[..penalised]));
+
     /// <summary>Own share of |w|^2, w.d and |d|^2 over penalised coordinates: the penalty along a direction.</summary>
     public static double[] PenaltyTerms(ReadOnlySpan<double> weights, ReadOnlySpan<double> direction, int penalised)
     {

@@ -1,0 +1,153 @@
+using System.Numerics.Tensors;
+using FedLearn.Evaluation;
+using FedLearn.Parties;
+using FedLearn.Privacy;
+using FedLearn.Protocol;
+
+namespace FedLearn.Glm;
+
+/// <summary>The active party's side of training. Each optimiser has a file of its own, with both sides' steps in the same order.</summary>
+/// <param name="work">What it works on.</param>
+/// <param name="passives">One channel to each passive party.</param>
+/// <param name="train">Labels to train on, with weights and offsets.</param>
+/// <param name="test">Labels and offsets of the test rows.</param>
+/// <param name="measuredLabels">Labels of the training rows to measure against, where they differ from those to train on.</param>
+internal partial class GlmActiveTrainer(GlmWork work, IReadOnlyList<IPartyChannel> passives, GlmTargets train, GlmTargets test, double[]? measuredLabels = null)
+{
+    private readonly GlmPlan _plan = work.Plan;
+    private readonly double[] _weights = work.StartWeights();
+    private readonly double[] _trainScores = new double[work.Train.Rows * work.Train.Outputs];
+    private readonly RoundClock _clock = new(work);
+
+    private double _firstLoss, _lastLoss;
+    // Rows in the order of the last epoch's scores; null for their own order.
+    private int[]? _lastOrder;
+    // l2/2 |w|^2 + l1 |w|_1 over all parties; null where it is not known.
+    private double? _penalty;
+    private readonly EarlyStop? _stop = EarlyStop.Of(work.Plan);
+
+    public async Task<GlmTraining> RunAsync(CancellationToken cancellationToken)
+    {
+        (int rounds, GlmStopReason reason) = await (_plan.Optimizer switch
+        {
+            GlmOptimizer.Lbfgs => LbfgsAsync(cancellationToken),
+            GlmOptimizer.Accelerated => AcceleratedAsync(cancellationToken),
+            GlmOptimizer.Irls => IrlsAsync(cancellationToken),
+            _ => SgdAsync(cancellationToken),
+        }).ConfigureAwait(false);
+        _stop?.Restore(_weights);
+        GlmTiming timing = _clock.Stop(work.EpochsOf(rounds));
+
+        work.CheckFinite(rounds, _weights);
+
+        // In private modes the training metrics come from the noisy scores of the last epoch: nothing more is asked of the passive parties.
+        if (!_plan.Private)
+            await EvaluateAsync(work.Train, train, _trainScores, rounds, cancellationToken).ConfigureAwait(false);
+        ModelEvaluation trained = Measure(_trainScores, new GlmTargets(measuredLabels ?? train.Labels).Ordered(_plan.Private ? _lastOrder : null).Labels);
+        ModelEvaluation? tested = null;
+        if (work.Test.Rows > 0 && (_plan.SendsTestScores || passives.Count == 0))
+        {
+            double[] scores = new double[work.Test.Rows * work.Test.Outputs];
+            await EvaluateAsync(work.Test, test, scores, rounds, cancellationToken).ConfigureAwait(false);
+            tested = Measure(scores, test.Labels);
+        }
+
+        GlmInference? inference = _plan.Job.Inference ? await InferAsync(rounds, cancellationToken).ConfigureAwait(false) : null;
+        string[] warnings = _lastLoss > _firstLoss
+            ? ["the training loss grew from the first epoch to the last: use a smaller training.stepSize"] : [];
+        if (passives.Count == 0 && !_plan.Private)
+            _penalty = Penalty(GlmObjective.Norms(_weights, work.Train.Penalised));
+        return new GlmTraining(_weights, reason, timing)
+        {
+            TrainMetrics = trained,
+            TestMetrics = tested,
+            // After early stopping the penalty of the best weights is not known.
+            Objective = _stop is not null && passives.Count > 0 ? null : MeanLoss() + _penalty,
+            Inference = inference,
+            Warnings = warnings,
+        };
+    }
+
+    /// <summary>One noise for all: every passive party gets the same vector. Virtual for the tests, like the acts of <see cref="GlmWork"/>.</summary>
+    protected virtual ValueTask SendResidualsAsync(int round, Residuals residuals, double[] buffer, CancellationToken cancellationToken) =>
+        BroadcastAsync(round, work.Release(round, residuals, buffer, "training residuals"), cancellationToken);
+
+    private double MeanLoss() => train.LossSum(_plan.Family, 0, _trainScores) / train.Rows;
+
+    /// <summary>Full-batch optimisers start from the model without features, which costs nothing and no message: free intercepts at their start, offsets.</summary>
+    private async ValueTask StartScoresAsync(CancellationToken cancellationToken)
+    {
+        LinearPart part = work.Train;
+        if (_plan.Job.Training.WarmStart)
+        {
+            await EvaluateAsync(part, train, _trainScores, 0, cancellationToken).ConfigureAwait(false);
+            return;
+        }
+
+        if (part.FreeIntercept)
+        {
+            _plan.Family.Start(train.Labels, train.Weights, _weights.AsSpan(part.Penalised));
+            if (train.Offsets is { } offsets)
+                _weights[part.Penalised] -= GlmFamilyExtensions.MeanLabel(offsets, train.Weights);
+        }
+
+        part.Scores(0, _weights, _trainScores);
+        train.AddOffsets(0, _trainScores);
+    }
+
+    private async ValueTask BroadcastAsync<T>(int round, Released<T> message, CancellationToken cancellationToken) where T : Payload
+    {
+        foreach (IPartyChannel passive in passives)
+            await _clock.WaitAsync(passive.SendAsync(round, message, cancellationToken)).ConfigureAwait(false);
+    }
+
+    private async Task AddScalarsAsync(int round, double[] sum, CancellationToken cancellationToken)
+    {
+        foreach (IPartyChannel passive in passives)
+        {
+            Scalars share = await _clock.WaitAsync(
+                ChannelGuard.ReceiveScalarsAsync(passive, round, ScalarsKind.InnerProducts, sum.Length, cancellationToken)).ConfigureAwait(false);
+            TensorPrimitives.Add(sum, share.Values.Span, sum);
+        }
+    }
+
+    /// <summary>Scores of the final model: own plus the ones the passive parties disclose.</summary>
+    private async Task EvaluateAsync(LinearPart part, GlmTargets targets, double[] scores, int round, CancellationToken cancellationToken)
+    {
+        part.Scores(0, _weights, scores);
+        targets.AddOffsets(0, scores);
+        foreach (IPartyChannel passive in passives)
+        {
+            Scores theirs = await passive.ReceiveAsync<Scores>(round, scores.Length, cancellationToken).ConfigureAwait(false);
+            TensorPrimitives.Add(scores, theirs.Values.Span, scores);
+        }
+
+        work.CheckFinite(round, scores);
+    }
+
+    /// <summary>Whether training ends here, by the job's rule of early stopping; tells every passive party.</summary>
+    /// <param name="round">Round of the messages.</param>
+    /// <param name="objective">The training loss, penalised where that is known.</param>
+    /// <param name="cancellationToken">Stops.</param>
+    private async ValueTask<bool> StopsEarlyAsync(int round, double objective, CancellationToken cancellationToken)
+    {
+        if (_stop is null)
+            return false;
+        double value = objective;
+        if (work.Validation is { } part)
+        {
+            double[] scores = new double[part.Rows * part.Outputs];
+            await EvaluateAsync(part, work.ValidationTargets!, scores, round, cancellationToken).ConfigureAwait(false);
+            value = _stop.Value(_plan.Family, scores, work.ValidationTargets!.Labels);
+        }
+
+        StopVerdict verdict = _stop.Judge(value, _weights);
+        await BroadcastAsync(round, Disclosure.Unprotected(new Scalars(ScalarsKind.Step, new[] { (double)verdict }), "early stopping: go on, best so far or stop"), cancellationToken)
+            .ConfigureAwait(false);
+        return verdict == StopVerdict.Stop;
+    }
+
+    private double Penalty((double Squares, double Magnitudes) norms) => _plan.Job.Model.L2 / 2 * norms.Squares + _plan.Job.Model.L1 * norms.Magnitudes;
+
+    private ModelEvaluation Measure(double[] scores, double[] labels) => GlmEvaluation.Of(_plan.Job.Model.Family, scores, labels, work.Evaluation);
+}

@@ -1,0 +1,202 @@
+using System.Numerics.Tensors;
+using FedLearn.Diagnostics;
+using FedLearn.Numerics;
+using FedLearn.Parties;
+using FedLearn.Privacy;
+using FedLearn.Protocol;
+
+namespace FedLearn.Glm;
+
+// Accelerated proximal gradient descent (FISTA, Beck and Teboulle 2009) on the full batch, with steps found by backtracking and the restart of
+// O'Donoghue and Candes (2015): the active party's side, then the passive party's. An iteration is at the extrapolated weights v:
+//   A: residuals at v;  all: g = X' r / n + l2 v;  A: step s;  all: w+ = S(v - s g, s l1), scores X w+ and shares of norms;  A: s again, smaller, or
+//   momentum m;  all: v = w+ + m (w+ - w), w = w+.
+// Scores at v are the same combination of known scores, so that an iteration needs one vector each way.
+
+/// <summary>One party's weights in an accelerated descent.</summary>
+internal sealed class AcceleratedWeights(LinearPart part, double[] weights, double l2, double l1)
+{
+    private readonly double[] _ahead = [.. weights], _next = new double[weights.Length];
+    private double[] _gradient = [];
+
+    /// <summary>Weights of the step tried last.</summary>
+    public double[] Next => _next;
+
+    /// <summary>Own coordinates of the gradient at the extrapolated weights.</summary>
+    public void Gradient(ReadOnlySpan<double> residuals) => _gradient = GlmObjective.Gradient(part, residuals, _ahead, l2);
+
+    /// <summary>Tries a step; own shares of |w+ - v|^2, (v - w+).(w+ - w), |w+|^2 and |w+|_1, the last two over penalised weights.</summary>
+    public double[] Try(double step)
+    {
+        for (int j = 0; j < _next.Length; j++)
+            _next[j] = _ahead[j] - step * _gradient[j];
+        VectorKernels.SoftThreshold(_next.AsSpan(0, part.Penalised), step * l1);
+        double moved = 0, turn = 0;
+        for (int j = 0; j < _next.Length; j++)
+        {
+            double forward = _next[j] - _ahead[j];
+            moved += forward * forward;
+            turn -= forward * (_next[j] - weights[j]);
+        }
+
+        (double squares, double magnitudes) = GlmObjective.Norms(_next, part.Penalised);
+        return [moved, turn, squares, magnitudes];
+    }
+
+    /// <summary>Takes the step tried last.</summary>
+    public void Take(double momentum)
+    {
+        for (int j = 0; j < _next.Length; j++)
+        {
+            _ahead[j] = _next[j] + momentum * (_next[j] - weights[j]);
+            weights[j] = _next[j];
+        }
+    }
+}
+
+internal partial class GlmActiveTrainer
+{
+    /// <summary>Length of the gradient mapping, |w+ - v|/s, at which training has converged.</summary>
+    private const double MappingTolerance = 1e-8;
+
+    private async Task<(int Rounds, GlmStopReason Reason)> AcceleratedAsync(CancellationToken cancellationToken)
+    {
+        LinearPart part = work.Train;
+        int rows = part.Rows, entries = rows * part.Outputs;
+        await StartScoresAsync(cancellationToken).ConfigureAwait(false);
+        var own = new AcceleratedWeights(part, _weights, _plan.Job.Model.L2, _plan.Job.Model.L1);
+        double[] ahead = [.. _trainScores], next = new double[entries], curvatures = new double[entries * part.Outputs];
+        double step = 1, t = 1;
+        for (int round = 0; round < _plan.Epochs; round++)
+        {
+            double[] residuals = new double[entries];
+            _plan.Family.Residuals(ahead, train.Labels, residuals);
+            train.Weigh(0, rows, residuals);
+            work.CheckFinite(round, residuals);
+            await BroadcastAsync(round, work.Release(round, new Residuals(residuals, _plan.ElementType), residuals, "training residuals"), cancellationToken).ConfigureAwait(false);
+            own.Gradient(residuals);
+
+            double[] shares;
+            double steepness;
+            while (true)
+            {
+                await SendStepAsync(round, step, AcceleratedStep.Try, cancellationToken).ConfigureAwait(false);
+                shares = own.Try(step);
+                part.Scores(0, own.Next, next);
+                train.AddOffsets(0, next);
+                foreach (IPartyChannel passive in passives)
+                {
+                    Scores scores = await _clock.WaitAsync(passive.ReceiveAsync<Scores>(round, entries, cancellationToken)).ConfigureAwait(false);
+                    TensorPrimitives.Add(next, scores.Values.Span, next);
+                }
+
+                await AddScalarsAsync(round, shares, cancellationToken).ConfigureAwait(false);
+                steepness = Steepness(ahead, next, shares[0], curvatures);
+                if (step * steepness <= 1 + 1e-9)
+                    break;
+                // An exponential may overflow on the way: then the steepness is no number.
+                step = double.IsFinite(steepness) ? Math.Min(step / 2, 1 / steepness) : step / 10;
+                if (step < 1e-300)
+                    throw new InternalFailureException(GlmErrors.Diverged, $"party '{work.Party}', round {round}", "no step length decreases the loss.", "Look for columns of extreme size, or scale them.");
+            }
+
+            bool converged = Math.Sqrt(shares[0]) <= MappingTolerance * step;
+            double before = t;
+            t = shares[1] > 0 ? 1 : (1 + Math.Sqrt(1 + 4 * t * t)) / 2;
+            double momentum = shares[1] > 0 ? 0 : (before - 1) / t;
+            await SendStepAsync(round, momentum, converged ? AcceleratedStep.TakeAndEnd : AcceleratedStep.Take, cancellationToken).ConfigureAwait(false);
+            for (int i = 0; i < entries; i++)
+            {
+                ahead[i] = next[i] + momentum * (next[i] - _trainScores[i]);
+                _trainScores[i] = next[i];
+            }
+
+            own.Take(momentum);
+            _penalty = Penalty((shares[2], shares[3]));
+            double loss = MeanLoss();
+            bool stops = await StopsEarlyAsync(round, loss + _penalty.Value, cancellationToken).ConfigureAwait(false);
+            work.Report(round + 1, loss, _stop?.Last);
+            if (converged || stops)
+                return (round + 1, converged ? GlmStopReason.Converged : GlmStopReason.EarlyStopped);
+            // Where the loss is flatter than the step allows for, the next one is longer.
+            if (step * steepness < .7)
+                step *= 1.1;
+        }
+
+        return (_plan.Epochs, GlmStopReason.RoundLimit);
+    }
+
+    private ValueTask SendStepAsync(int round, double value, AcceleratedStep kind, CancellationToken cancellationToken) =>
+        BroadcastAsync(round, Disclosure.Unprotected(new Scalars(ScalarsKind.Step, new[] { value, (double)kind }), "optimiser step: mode none"), cancellationToken);
+
+    /// <summary>Second difference of the objective along w+ - v over its square: the larger of the second derivatives at both ends, row by row. The step is
+    /// short enough when it is at most the inverse of this.</summary>
+    private double Steepness(double[] from, double[] to, double moved, double[] curvatures)
+    {
+        if (moved == 0)
+            return 0;
+        int k = work.Train.Outputs;
+        double[] along = new double[from.Length];
+        TensorPrimitives.Subtract(to, from, along);
+        double Along(double[] scores)
+        {
+            _plan.Family.Curvatures(scores, train.Labels, curvatures);
+            train.Weigh(0, train.Rows, curvatures);
+            return RowBlocks.Quadratic(curvatures, along, k);
+        }
+
+        return _plan.Job.Model.L2 + Math.Max(Along(from), Along(to)) / (train.Rows * moved);
+    }
+}
+
+/// <summary>What the number of a step message means; travels as a number.</summary>
+internal enum AcceleratedStep
+{
+    /// <summary>A step length to try.</summary>
+    Try = 0,
+
+    /// <summary>The momentum after the step tried last.</summary>
+    Take = 1,
+
+    /// <summary>The same, and training ends.</summary>
+    TakeAndEnd = 2,
+}
+
+internal sealed partial class GlmPassiveTrainer
+{
+    private async Task<(int Rounds, GlmStopReason Reason)> AcceleratedAsync(CancellationToken cancellationToken)
+    {
+        LinearPart part = work.Train;
+        int entries = part.Rows * part.Outputs;
+        await SendStartScoresAsync(cancellationToken).ConfigureAwait(false);
+        var own = new AcceleratedWeights(part, _weights, _plan.Job.Model.L2, _plan.Job.Model.L1);
+        for (int round = 0; round < _plan.Epochs; round++)
+        {
+            Residuals residuals = await _clock.WaitAsync(active.ReceiveAsync<Residuals>(round, entries, cancellationToken)).ConfigureAwait(false);
+            own.Gradient(residuals.Values.Span);
+            AcceleratedStep kind;
+            double value;
+            while (true)
+            {
+                Scalars told = await _clock.WaitAsync(ChannelGuard.ReceiveScalarsAsync(active, round, ScalarsKind.Step, 2, cancellationToken)).ConfigureAwait(false);
+                (value, kind) = (told.Values.Span[0], (AcceleratedStep)told.Values.Span[1]);
+                if (kind != AcceleratedStep.Try)
+                    break;
+                double[] shares = own.Try(value), scores = new double[entries];
+                part.Scores(0, own.Next, scores);
+                work.CheckFinite(round, scores);
+                await _clock.WaitAsync(active.SendAsync(round, work.Release(round, new Scores(scores, _plan.ElementType), scores, "training scores"), cancellationToken))
+                    .ConfigureAwait(false);
+                await SendScalarsAsync(round, shares, cancellationToken).ConfigureAwait(false);
+            }
+
+            own.Take(value);
+            bool stops = await StopsEarlyAsync(round, cancellationToken).ConfigureAwait(false);
+            work.Report(round + 1, null);
+            if (kind == AcceleratedStep.TakeAndEnd || stops)
+                return (round + 1, kind == AcceleratedStep.TakeAndEnd ? GlmStopReason.Converged : GlmStopReason.EarlyStopped);
+        }
+
+        return (_plan.Epochs, GlmStopReason.RoundLimit);
+    }
+}

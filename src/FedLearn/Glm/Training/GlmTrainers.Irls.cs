@@ -1,0 +1,122 @@
+using FedLearn.Numerics;
+using FedLearn.Parties;
+using FedLearn.Privacy;
+using FedLearn.Protocol;
+
+namespace FedLearn.Glm;
+
+// Newton's method at the active party, over its own columns and the mixed ones of the passive parties: the active party's side, then the passive
+// party's. Each passive party sends its columns once, mixed (see ColumnMixing), and gets the weights of the mixed columns back.
+
+internal partial class GlmActiveTrainer
+{
+    /// <summary>Own columns, then the mixed ones of each passive party; kept for standard errors.</summary>
+    private JointColumns? _joint;
+
+    private async Task<(int Rounds, GlmStopReason Reason)> IrlsAsync(CancellationToken cancellationToken)
+    {
+        LinearPart own = work.Train;
+        JointColumns joint = _joint = await JointColumnsAsync(0, cancellationToken).ConfigureAwait(false);
+        var part = new LinearPart(joint.Rows, own.FreeIntercept, own.Outputs);
+        NewtonResult fit = OneRoundRefit.Fit(part, _plan.Family, train.Labels, train.Offsets, 1, train.Weights, _plan.Job.Model.L2, Lbfgs.GradientTolerance, 0,
+            _plan.Epochs, cancellationToken);
+        // A start that is the optimum is one iteration all the same.
+        int iterations = Math.Max(1, fit.Iterations), k = own.Outputs, d = own.Features, width = part.Features;
+        for (int m = 0; m < k; m++)
+            fit.Weights.AsSpan(m * width, d).CopyTo(_weights.AsSpan(m * d));
+        fit.Weights.AsSpan(part.Penalised).CopyTo(_weights.AsSpan(own.Penalised));
+        for (int p = 0; p < passives.Count; p++)
+        {
+            (int first, int count) = joint.Blocks[p];
+            double[] mixed = [.. Enumerable.Range(0, k).SelectMany(m => fit.Weights[(m * width + first)..(m * width + first + count)])];
+            work.CheckFinite(iterations, mixed);
+            await _clock.WaitAsync(passives[p].SendAsync(0, Disclosure.Unprotected(new Scalars(ScalarsKind.Direction, mixed), "weights of the party's own mixed columns: mode none"),
+                cancellationToken)).ConfigureAwait(false);
+            await _clock.WaitAsync(passives[p].SendAsync(0, Disclosure.Unprotected(new Scalars(ScalarsKind.Step, new double[] { iterations, fit.Converged ? 1 : 0 }),
+                "optimiser step: mode none"), cancellationToken)).ConfigureAwait(false);
+        }
+
+        fit.Scores.CopyTo(_trainScores, 0);
+        train.AddOffsets(0, _trainScores);
+        _penalty = Penalty(GlmObjective.Norms(fit.Weights, part.Penalised));
+        work.Report(iterations, MeanLoss());
+        return (iterations, fit.Converged ? GlmStopReason.Converged : GlmStopReason.RoundLimit);
+    }
+
+    /// <summary>Own columns beside the mixed ones of every passive party.</summary>
+    private async Task<JointColumns> JointColumnsAsync(int round, CancellationToken cancellationToken)
+    {
+        LinearPart own = work.Train.With(1, intercept: false);
+        int n = own.Rows;
+        var columns = new List<double[]>();
+        var blocks = new List<(int First, int Count)>();
+        for (int j = 0; j < own.Dimension; j++)
+        {
+            double[] column = new double[n], unit = new double[own.Dimension];
+            unit[j] = 1;
+            own.Scores(0, unit, column);
+            columns.Add(column);
+        }
+
+        foreach (IPartyChannel passive in passives)
+        {
+            Scalars told = await _clock.WaitAsync(ChannelGuard.ReceiveScalarsAsync(passive, round, ScalarsKind.InnerProducts, 1, cancellationToken)).ConfigureAwait(false);
+            double count = told.Values.Span[0];
+            if (!(count is >= 0 and <= 1e6 && count == Math.Floor(count)))
+                throw ProtocolErrors.Peer(ProtocolErrors.UnexpectedMessage, passive.RemoteParty, "mixed columns", "announced no legal number of columns.", "Check that both parties run the same release of the software.");
+            blocks.Add((columns.Count, (int)count));
+            for (int j = 0; j < (int)count; j++)
+            {
+                Scores column = await _clock.WaitAsync(passive.ReceiveAsync<Scores>(round, n, cancellationToken)).ConfigureAwait(false);
+                columns.Add(column.Values.ToArray());
+            }
+        }
+
+        var rows = new DenseMatrix(n, columns.Count);
+        for (int j = 0; j < columns.Count; j++)
+            for (int i = 0; i < n; i++)
+                rows.Row(i)[j] = columns[j][i];
+        return new JointColumns(rows, blocks);
+    }
+}
+
+/// <summary>The active party's columns and the mixed ones of the passive parties.</summary>
+/// <param name="Rows">Shape [n x (own + mixed)].</param>
+/// <param name="Blocks">First mixed column and their number, for each passive party.</param>
+internal sealed record JointColumns(DenseMatrix Rows, IReadOnlyList<(int First, int Count)> Blocks);
+
+internal sealed partial class GlmPassiveTrainer
+{
+    private ColumnMixing? _mixing;
+
+    private async Task<(int Rounds, GlmStopReason Reason)> IrlsAsync(CancellationToken cancellationToken)
+    {
+        LinearPart own = work.Train;
+        ColumnMixing mixing = await SendMixedColumnsAsync(0, cancellationToken).ConfigureAwait(false);
+        int k = own.Outputs;
+        Scalars mixed = await _clock.WaitAsync(ChannelGuard.ReceiveScalarsAsync(active, 0, ScalarsKind.Direction, k * mixing.Count, cancellationToken)).ConfigureAwait(false);
+        for (int m = 0; m < k; m++)
+            mixing.Weights(mixed.Values.Span.Slice(m * mixing.Count, mixing.Count)).CopyTo(_weights, m * own.Features);
+        Scalars end = await _clock.WaitAsync(ChannelGuard.ReceiveScalarsAsync(active, 0, ScalarsKind.Step, 2, cancellationToken)).ConfigureAwait(false);
+        int iterations = (int)Math.Clamp(end.Values.Span[0], 1, _plan.Epochs);
+        work.Report(iterations, null);
+        return (iterations, end.Values.Span[1] == 1 ? GlmStopReason.Converged : GlmStopReason.RoundLimit);
+    }
+
+    /// <summary>Announces the number of mixed columns and sends them, one a message.</summary>
+    private async Task<ColumnMixing> SendMixedColumnsAsync(int round, CancellationToken cancellationToken)
+    {
+        LinearPart own = work.Train.With(1, intercept: false);
+        ColumnMixing mixing = _mixing = ColumnMixing.Of(own, penalised: _plan.Job.Model.L2 > 0, needsAll: _plan.Job.Inference);
+        await SendScalarsAsync(round, [mixing.Count], cancellationToken).ConfigureAwait(false);
+        for (int j = 0; j < mixing.Count; j++)
+        {
+            double[] column = new double[own.Rows];
+            own.Scores(0, mixing.Direction(j), column);
+            work.CheckFinite(round, column);
+            await _clock.WaitAsync(active.SendAsync(round, Disclosure.Unprotected(new Scores(column), "mixed columns: mode none"), cancellationToken)).ConfigureAwait(false);
+        }
+
+        return mixing;
+    }
+}

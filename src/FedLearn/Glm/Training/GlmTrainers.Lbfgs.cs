@@ -1,0 +1,123 @@
+using System.Numerics.Tensors;
+using FedLearn.Parties;
+using FedLearn.Privacy;
+using FedLearn.Protocol;
+
+namespace FedLearn.Glm;
+
+// Limited-memory BFGS without vectors on the wire: the active party's side, then the passive party's. See Lbfgs.cs for the mathematics.
+
+internal partial class GlmActiveTrainer
+{
+    private async Task<(int Rounds, GlmStopReason Reason)> LbfgsAsync(CancellationToken cancellationToken)
+    {
+        double l2 = _plan.Job.Model.L2;
+        int rows = work.Train.Rows, k = work.Train.Outputs, entries = rows * k;
+        var basis = new LbfgsBasis(_weights.Length);
+        double[] along = new double[entries], trial = new double[entries], buffer = new double[entries], curvatures = new double[entries * k];
+        await StartScoresAsync(cancellationToken).ConfigureAwait(false);
+        // A warm start's norm is not known before the first step.
+        _penalty = _plan.Job.Training.WarmStart ? null : 0;
+        for (int round = 0; ; round++)
+        {
+            double[] residuals = new double[entries];
+            _plan.Family.Residuals(_trainScores, train.Labels, residuals);
+            train.Weigh(0, rows, residuals);
+            work.CheckFinite(round, residuals);
+            await BroadcastAsync(round, work.Release(round, new Residuals(residuals, _plan.ElementType), residuals, "training residuals"), cancellationToken).ConfigureAwait(false);
+            basis.Update(GlmObjective.Gradient(work.Train, residuals, _weights, l2));
+            double[] products = basis.InnerProducts();
+            await AddScalarsAsync(round, products, cancellationToken).ConfigureAwait(false);
+            work.CheckFinite(round, products);
+
+            bool converged = Lbfgs.GradientNorm(products) <= Lbfgs.GradientTolerance;
+            bool stop = converged || round == _plan.Epochs;
+            double[] coefficients = stop ? [] : Lbfgs.Direction(products, basis.Count);
+            work.CheckFinite(round, coefficients);
+            await BroadcastAsync(round, Disclosure.Unprotected(new Scalars(ScalarsKind.Direction, coefficients), "optimiser direction: mode none"), cancellationToken)
+                .ConfigureAwait(false);
+            if (stop)
+                return (round, converged ? GlmStopReason.Converged : GlmStopReason.RoundLimit);
+
+            double[] direction = basis.Direction(coefficients);
+            work.Train.Scores(0, direction, along);
+            foreach (IPartyChannel passive in passives)
+            {
+                Scores scores = await _clock.WaitAsync(passive.ReceiveAsync<Scores>(round, entries, cancellationToken)).ConfigureAwait(false);
+                TensorPrimitives.Add(along, scores.Values.Span, along);
+            }
+
+            double[] penalty = GlmObjective.PenaltyTerms(_weights, direction, work.Train.Penalised);
+            await AddScalarsAsync(round, penalty, cancellationToken).ConfigureAwait(false);
+            double first = round == 0 ? Math.Min(1, 1 / Lbfgs.GradientNorm(products)) : 1;
+            double length = Lbfgs.LineSearch(t => Slope(t, along, penalty, l2, trial, buffer, curvatures), first);
+            await BroadcastAsync(round, Disclosure.Unprotected(new Scalars(ScalarsKind.Step, new[] { length }), "optimiser step: mode none"), cancellationToken)
+                .ConfigureAwait(false);
+            if (length == 0)
+                return (round, GlmStopReason.NoFurtherDecrease);
+            basis.Step(_weights, direction, length);
+            TensorPrimitives.MultiplyAdd(along, length, _trainScores, _trainScores);
+            _penalty = l2 / 2 * (penalty[0] + 2 * length * penalty[1] + length * length * penalty[2]);
+            double loss = MeanLoss();
+            bool stops = await StopsEarlyAsync(round, loss + _penalty.Value, cancellationToken).ConfigureAwait(false);
+            work.Report(round + 1, loss, _stop?.Last);
+            if (stops)
+                return (round + 1, GlmStopReason.EarlyStopped);
+        }
+    }
+
+    /// <summary>First and second derivative of the objective at w + t d.</summary>
+    private (double First, double Second) Slope(double t, double[] along, double[] penalty, double l2, double[] z, double[] buffer, double[] curvatures)
+    {
+        int rows = train.Rows;
+        TensorPrimitives.MultiplyAdd(along, t, _trainScores, z);
+        _plan.Family.Residuals(z, train.Labels, buffer);
+        train.Weigh(0, rows, buffer);
+        double first = TensorPrimitives.Dot<double>(buffer, along) / rows + l2 * (penalty[1] + t * penalty[2]);
+        _plan.Family.Curvatures(z, train.Labels, curvatures);
+        train.Weigh(0, rows, curvatures);
+        return (first, l2 * penalty[2] + RowBlocks.Quadratic(curvatures, along, work.Train.Outputs) / rows);
+    }
+}
+
+internal sealed partial class GlmPassiveTrainer
+{
+    private async Task<(int Rounds, GlmStopReason Reason)> LbfgsAsync(CancellationToken cancellationToken)
+    {
+        int entries = work.Train.Rows * work.Train.Outputs, penalised = work.Train.Penalised;
+        var basis = new LbfgsBasis(_weights.Length);
+        await SendStartScoresAsync(cancellationToken).ConfigureAwait(false);
+        for (int round = 0; ; round++)
+        {
+            Residuals residuals = await _clock.WaitAsync(active.ReceiveAsync<Residuals>(round, entries, cancellationToken)).ConfigureAwait(false);
+            double[] gradient = GlmObjective.Gradient(work.Train, residuals.Values.Span, _weights, _plan.Job.Model.L2);
+            basis.Update(gradient);
+            await SendScalarsAsync(round, basis.InnerProducts(), cancellationToken).ConfigureAwait(false);
+
+            Scalars coefficients = await _clock.WaitAsync(
+                ChannelGuard.ReceiveScalarsAsync(active, round, ScalarsKind.Direction, null, cancellationToken)).ConfigureAwait(false);
+            if (coefficients.Length == 0)                                                               // the active party stops
+                return (round, round == _plan.Epochs ? GlmStopReason.RoundLimit : GlmStopReason.Converged);
+            if (coefficients.Length != basis.Count)
+                throw ProtocolErrors.Peer(ProtocolErrors.WrongLength, active.RemoteParty, $"round {round}",
+                    $"sent a direction of length {coefficients.Length}; this step needs {basis.Count}.", "Check that both parties run the same release of the software.");
+            double[] direction = basis.Direction(coefficients.Values.Span);
+            double[] along = new double[entries];
+            work.Train.Scores(0, direction, along);                                                     // u = X d          [K n]
+            work.CheckFinite(round, along);
+            await _clock.WaitAsync(active.SendAsync(round, work.Release(round, new Scores(along, _plan.ElementType), along, "training scores"), cancellationToken))
+                .ConfigureAwait(false);
+            await SendScalarsAsync(round, GlmObjective.PenaltyTerms(_weights, direction, penalised), cancellationToken).ConfigureAwait(false);
+
+            Scalars step = await _clock.WaitAsync(
+                ChannelGuard.ReceiveScalarsAsync(active, round, ScalarsKind.Step, 1, cancellationToken)).ConfigureAwait(false);
+            if (step.Values.Span[0] == 0)
+                return (round, GlmStopReason.NoFurtherDecrease);
+            basis.Step(_weights, direction, step.Values.Span[0]);
+            bool stops = await StopsEarlyAsync(round, cancellationToken).ConfigureAwait(false);
+            work.Report(round + 1, null);
+            if (stops)
+                return (round + 1, GlmStopReason.EarlyStopped);
+        }
+    }
+}

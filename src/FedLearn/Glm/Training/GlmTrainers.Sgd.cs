@@ -1,0 +1,110 @@
+using System.Numerics.Tensors;
+using FedLearn.Numerics;
+using FedLearn.Privacy;
+using FedLearn.Protocol;
+
+namespace FedLearn.Glm;
+
+// Projected stochastic gradient descent: the active party's side, then the passive party's.
+
+internal partial class GlmActiveTrainer
+{
+    private async Task<(int Rounds, GlmStopReason Reason)> SgdAsync(CancellationToken cancellationToken)
+    {
+        BatchLayout layout = work.Layout;
+        int k = work.Train.Outputs, n = work.Train.Rows;
+        double[] gradient = new double[_weights.Length], reused = new double[layout.LargestSize * k], several = k == 1 ? [] : new double[layout.LargestSize * k];
+        double epochLoss = 0;
+        LinearPart rows = work.Train;
+        GlmTargets targets = train;
+        for (int round = 0; round < work.Rounds; round++)
+        {
+            int batch = round % layout.Count, start = layout.Start(batch), size = layout.Size(batch);
+            if (batch == 0)
+            {
+                (rows, _lastOrder) = work.InEpoch(round / layout.Count);
+                targets = train.Ordered(_lastOrder);
+            }
+
+            Memory<double> z = k == 1 ? _trainScores.AsMemory(start, size) : several.AsMemory(0, k * size);
+            rows.Scores(start, _weights, z.Span);                                                       // z_A = X_A w_A    [K b]
+            targets.AddOffsets(start, z.Span);
+            foreach (IPartyChannel passive in passives)
+            {
+                Scores scores = await _clock.WaitAsync(passive.ReceiveAsync<Scores>(round, z.Length, cancellationToken)).ConfigureAwait(false);
+                TensorPrimitives.Add(z.Span, scores.Values.Span, z.Span);                               // z = z_A + sum z_i
+            }
+
+            VectorKernels.Clip(z.Span, _plan.ScoreClip);
+            // The clipped residual: what A noises, and what it uses itself ("clean" means not noised).
+            double[] r = work.Mechanism is null ? new double[k * size] : reused;
+            _plan.Family.Residuals(z.Span, targets.Labels.AsSpan(start, size), r.AsSpan(0, k * size));  // r = dl/dz        [K b]
+            work.ClipOwn(r.AsSpan(0, k * size));
+            targets.Weigh(start, size, r.AsSpan(0, k * size));
+            work.CheckFinite(round, r.AsSpan(0, k * size));
+            if (passives.Count > 0)
+                await SendResidualsAsync(round, new Residuals(r.AsMemory(0, k * size), _plan.ElementType), r, cancellationToken).ConfigureAwait(false);
+
+            epochLoss += targets.LossSum(_plan.Family, start, z.Span);
+            for (int m = 0; m < k && k > 1; m++)
+                z.Span.Slice(m * size, size).CopyTo(_trainScores.AsSpan(m * n + start));
+            rows.Gradient(start, r.AsSpan(0, k * size), gradient);                                      // X_A' r           [d_A]
+            work.Step(_weights, gradient, size);
+            if (round + 1 < work.Rounds)
+                work.Mechanism?.Prefetch(k * layout.Size((round + 1) % layout.Count));
+            if (batch == layout.Count - 1)
+            {
+                _lastLoss = epochLoss / n;
+                if (round < layout.Count)
+                    _firstLoss = _lastLoss;
+                epochLoss = 0;
+                bool stops = await StopsEarlyAsync(round, _lastLoss, cancellationToken).ConfigureAwait(false);
+                work.Report(round + 1, _lastLoss, _stop?.Last);
+                if (stops)
+                    return (round + 1, GlmStopReason.EarlyStopped);
+            }
+        }
+
+        return (work.Rounds, GlmStopReason.RoundLimit);
+    }
+}
+
+internal sealed partial class GlmPassiveTrainer
+{
+    private async Task<(int Rounds, GlmStopReason Reason)> SgdAsync(CancellationToken cancellationToken)
+    {
+        BatchLayout layout = work.Layout;
+        int k = work.Train.Outputs;
+        double[] scores = new double[k * layout.LargestSize], gradient = new double[_weights.Length], residuals = new double[k * layout.LargestSize];
+        LinearPart rows = work.Train;
+        for (int round = 0; round < work.Rounds; round++)
+        {
+            int batch = round % layout.Count, start = layout.Start(batch), size = layout.Size(batch);
+            if (batch == 0)
+                rows = work.InEpoch(round / layout.Count).Rows;
+            // A channel in memory hands the vector itself over, so a vector that was sent is not written again.
+            int entries = k * size;
+            double[] z = work.Mechanism is null ? new double[entries] : scores;
+            rows.Scores(start, _weights, z.AsSpan(0, entries));                                         // z = X w          [K b]
+            work.CheckFinite(round, z.AsSpan(0, entries));
+            Released<Scores> released = work.Release(round, new Scores(z.AsMemory(0, entries), _plan.ElementType), z, "training scores");
+            await _clock.WaitAsync(active.SendAsync(round, released, cancellationToken)).ConfigureAwait(false);
+            if (round + 1 < work.Rounds)
+                work.Mechanism?.Prefetch(k * layout.Size((round + 1) % layout.Count));
+
+            Residuals received = await _clock.WaitAsync(active.ReceiveAsync<Residuals>(round, entries, cancellationToken)).ConfigureAwait(false);
+            received.Values.Span.CopyTo(residuals);                                                     // r, from the active party [K b]
+            work.ClipReceived(residuals.AsSpan(0, entries));                                            // A5: the receiver clips
+            rows.Gradient(start, residuals.AsSpan(0, entries), gradient);                               // X' r             [d]
+            work.Step(_weights, gradient, size);
+            if (batch < layout.Count - 1)
+                continue;
+            bool stops = await StopsEarlyAsync(round, cancellationToken).ConfigureAwait(false);
+            work.Report(round + 1, null);
+            if (stops)
+                return (round + 1, GlmStopReason.EarlyStopped);
+        }
+
+        return (work.Rounds, GlmStopReason.RoundLimit);
+    }
+}

@@ -36,23 +36,24 @@ internal sealed class OpenPage : IAsyncDisposable
 
     /// <summary>Charts that show nothing: fewer than a hundred pixels of any line, bar or mark beside axes and text.</summary>
     public async Task<string[]> BlankAsync() => await Page.EvaluateAsync<string[]>("""
-        () => [...document.querySelectorAll('figure[data-chart]')].filter(f => {
-            const canvas = f.querySelector('canvas'), chart = Chart.getChart(canvas), area = chart?.chartArea;
-            if (!chart || canvas.offsetHeight < 100 || canvas.offsetWidth < 100 || area.right <= area.left)
-                return true;
-            // The same chart without its data: what differs are the data.
-            const pixels = () => canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data.slice();
-            const full = pixels();
-            chart.data.datasets.forEach((_, i) => chart.setDatasetVisibility(i, false));
-            chart.draw();
-            const bare = pixels();
-            chart.data.datasets.forEach((_, i) => chart.setDatasetVisibility(i, true));
-            chart.draw();
-            let different = 0;
-            for (let i = 0; i < full.length; i += 4)
-                different += full[i] !== bare[i] || full[i + 1] !== bare[i + 1] || full[i + 2] !== bare[i + 2] || full[i + 3] !== bare[i + 3] ? 1 : 0;
-            return different < 100;
-        }).map(f => f.dataset.chart)
+        () => {
+            let bare = false;
+            Chart.register({ id: 'bare', beforeDatasetsDraw: () => !bare });
+            return [...document.querySelectorAll('figure[data-chart]')].filter(f => {
+                const canvas = f.querySelector('canvas'), chart = Chart.getChart(canvas);
+                if (!chart || canvas.offsetHeight < 100 || canvas.offsetWidth < 100)
+                    return true;
+                // The same chart without its data: what differs are the data.
+                const pixels = () => new Uint32Array(canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data.buffer);
+                const full = pixels();
+                bare = true;
+                chart.update('none');
+                const without = pixels();
+                bare = false;
+                chart.update('none');
+                return full.length !== without.length || full.reduce((count, pixel, i) => count + (pixel === without[i] ? 0 : 1), 0) < 100;
+            }).map(f => f.dataset.chart);
+        }
         """);
 
     /// <summary>What a reader sees, first to last.</summary>

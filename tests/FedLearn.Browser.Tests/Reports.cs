@@ -6,18 +6,19 @@ namespace FedLearn.Browser.Tests;
 internal static class Reports
 {
     /// <summary>A private job between three parties, with every part that a report can have.</summary>
-    public static JsonObject Full(string name = "claims <b>Tweedie</b> </script><script>document.title='taken over'</script>")
+    public static JsonObject Full(string name = "claims, three parties")
     {
         JsonObject report = Plain(name);
         report["tool"]!["runtime"] = ".NET 10.0.1";
         report["tool"]!["os"] = "Debian 12";
         JsonObject metrics = Metrics(0.7431, ("ks", 0.36), ("prAuc", 0.412), ("brier", 0.1513), ("precision", 0.51), ("recall", 0.44), ("f1", 0.4724), ("d2", 0.1532));
+        JsonObject train = new(metrics.Select(m => KeyValuePair.Create(m.Key, m.Value is null ? null : (JsonNode)((double)m.Value + 0.0065))));
         report["metrics"] = new JsonObject
         {
-            ["train"] = metrics.DeepClone(), ["test"] = metrics,
+            ["train"] = train, ["test"] = metrics,
             ["guestOnly"] = new JsonObject { ["train"] = Metrics(0.6611), ["test"] = Metrics(0.6514) },
         };
-        report["intervals"] = new JsonObject { ["train"] = Intervals(metrics), ["test"] = Intervals(metrics) };
+        report["intervals"] = new JsonObject { ["train"] = Intervals(train), ["test"] = Intervals(metrics) };
         report["evaluation"] = new JsonObject { ["level"] = 0.95, ["resamples"] = 1000, ["seed"] = 7, ["train"] = Curves(0.9, 8000), ["test"] = Curves(0.8, 2000) };
         report["history"] = new JsonArray([.. Enumerable.Range(1, 60).Select(round => (JsonNode)new JsonObject
         {
@@ -99,7 +100,7 @@ internal static class Reports
             ["threshold"] = 0.5,
             ["roc"] = new JsonObject { ["falsePositiveRate"] = Numbers(f), ["truePositiveRate"] = Numbers(t) },
             ["precisionRecall"] = new JsonObject { ["recall"] = Numbers(t.Skip(1)), ["precision"] = Numbers(f.Zip(t).Skip(1).Select(p => Positives * p.Second / (Positives * p.Second + (1 - Positives) * p.First))) },
-            ["calibration"] = new JsonObject { ["predicted"] = Numbers(bins.Select(b => 0.05 + 0.5 * b)), ["observed"] = Numbers(bins.Select(b => 0.03 + 0.5 * b + 0.03 * Math.Sin(7 * b))), ["rows"] = Numbers(bins.Select(_ => rows / 10)) },
+            ["calibration"] = new JsonObject { ["predicted"] = Numbers(bins.Select(b => 0.05 + 0.5 * b)), ["observed"] = Numbers(bins.Select(b => 0.05 + 0.5 * b + 0.04 * (lean - 0.6) * Math.Sin(20 * lean * b))), ["rows"] = Numbers(bins.Select(_ => rows / 10)) },
             ["lift"] = new JsonObject { ["share"] = Numbers(bins.Select(b => b + 0.1)), ["lift"] = Numbers(bins.Select(b => 2.2 - 1.2 * b)), ["gain"] = Numbers(bins.Select(b => Math.Min(1, (b + 0.1) * (2.2 - 1.2 * b)))) },
             ["confusion"] = new JsonObject { ["classes"] = new JsonArray("0", "1"), ["counts"] = new JsonArray(Numbers([rows * 0.7, rows * 0.1]), Numbers([rows * 0.12, rows * 0.08])) },
             ["perClass"] = new JsonArray(

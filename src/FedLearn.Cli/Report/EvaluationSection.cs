@@ -18,7 +18,7 @@ internal static class EvaluationSection
         bool ranks = sets.Any(s => s.Rows["roc"] is not null);
         string charts = Chart("roc", ranks ? $"ROC{Auc(document)}" : "ROC", "Share of positives found against share of negatives flagged", Roc)
             + Chart("precisionRecall", "Precision and recall", "How pure the highest scores are, as more positives are found", PrecisionRecall)
-            + Chart("calibration", "Calibration", ranks ? "Ten equal groups by predicted probability; on the diagonal, predictions are true" : "Ten equal groups by predicted mean; on the diagonal, predictions are true", Calibration)
+            + Chart("calibration", "Calibration", $"Equal groups of rows by predicted {(ranks ? "probability" : "mean")}; on the diagonal, predictions are true", Calibration)
             + Chart("lift", "Lift", "Of the rows with the highest scores, against rows drawn at random (1)", Lift);
         string tables = string.Concat(sets.Select(s => Confusion(s.Name, s.Rows) + PerClass(s.Name, s.Rows)));
         string how = evaluation!["resamples"] is { } resamples

@@ -56,11 +56,11 @@ internal static class Html
 
     /// <summary>A list; nothing where there are no items.</summary>
     /// <param name="head">Its head.</param>
-    /// <param name="items">Items.</param>
+    /// <param name="items">Items, and who says them; empty for everybody.</param>
     /// <param name="style">Class of the list; null for none.</param>
-    public static string List(string head, IEnumerable<string> items, string? style = null)
+    public static string List(string head, IEnumerable<(string By, string Text)> items, string? style = null)
     {
-        string lines = string.Concat(items.Select(item => $"<li>{Text(item)}</li>\n"));
+        string lines = string.Concat(items.Select(item => $"<li>{(item.By.Length == 0 ? "" : $"<b>{Text(item.By)}</b> ")}{Text(item.Text)}</li>\n"));
         return lines.Length == 0 ? "" : $"<h4>{Text(head)}</h4>\n<ul{Class(style)}>\n{lines}</ul>\n";
     }
 

@@ -45,7 +45,7 @@ internal static class JobSection
         tiles.Add(document["notice"] is { } notice ? ("Epsilon", "none", (string)notice!)
             : weakest is null ? ("Epsilon", "none", mode == "none" ? "no privacy" : mode)
             : ("Epsilon", ReportWriter.Short(weakest["epsilon"]), $"{mode}, delta {ReportWriter.Short(parties.Select(p => p["privacy"]!["delta"]).MaxBy(d => (double?)d))}, per party"));
-        tiles.Add(("Training rounds", $"{ReportWriter.Number(timing["trainingSeconds"])} s", $"{Figures.Count(timing["epochs"])} epochs, {Figures.Words((string?)job["stopReason"] ?? "")}".ToLowerInvariant()));
+        tiles.Add(("Training rounds", $"{ReportWriter.Short(timing["trainingSeconds"])} s", $"{Figures.Count(timing["epochs"])} epochs, {Figures.Words((string?)job["stopReason"] ?? "")}".ToLowerInvariant()));
         tiles.Add(("Sent", ReportWriter.Bytes(parties.Sum(p => (long)p["bytesSent"]!)), $"{Figures.Count(parties.Sum(p => (double?)p["messagesSent"] ?? 0))} messages"));
         tiles.Add(("Training rows", Figures.Count(document["rows"]!["train"]), $"{Figures.Count(document["rows"]!["test"])} test rows"));
         return $"<div class=\"tiles\">\n{string.Concat(tiles.Select(t => $"<div><span>{Html.Text(t.Name)}</span><b>{Html.Text(t.Value)}</b><small>{Html.Text(t.Note)}</small></div>\n"))}</div>\n";

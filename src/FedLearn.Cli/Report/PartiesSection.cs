@@ -24,7 +24,7 @@ internal static class PartiesSection
         return $"<h3>Privacy</h3>\n{claims}{Html.List("Warnings", Said(warnings), "warnings")}"
             + (keys.Length == 0 ? "" : "<h4>Parameters</h4>\n" + numbers)
             + Html.List("Noise", Said(parties.Select(p => (Name(p), p["privacy"]!["noise"] is { } noise ? new JsonArray(noise.DeepClone()) : []))))
-            + Html.List($"Alignment ({(string)document["alignment"]!["method"]!}) discloses", document["alignment"]!["leaks"]!.AsArray().Select(l => (string)l!));
+            + Html.List($"Alignment ({(string)document["alignment"]!["method"]!}) discloses", document["alignment"]!["leaks"]!.AsArray().Select(l => ("", (string)l!)));
     }
 
     /// <summary>Who sent what to whom.</summary>
@@ -36,7 +36,7 @@ internal static class PartiesSection
             return "<h3>Messages</h3>\n" + Html.Paragraph("No message left a party.");
         IEnumerable<Cell[]> rows = releases.Select(r => (Cell[])[Cell.Text(Name(r.From)), Cell.Text(Receiver(r.Release, r.From, parties)), Cell.Text((string)r.Release["name"]!),
             Protection((string)r.Release["protection"]!), Cell.Number(Figures.Count((double)r.Release["count"]!)), Cell.Number(Figures.Bytes(r.Release["bytes"]))]);
-        string table = Html.Table("Messages", ["from", "to", "message", "protection", "messages", "bytes"], rows);
+        string table = Html.Table("Messages", ["from", "to", "message", "protection", "messages", "bytes"], rows, "messages");
         string totals = Html.Table("Bytes on the wire", ["party", "messages sent", "bytes sent", "bytes received"], parties.Select(p => (Cell[])[Cell.Text(Name(p)),
             Cell.Number(Figures.Count(p["messagesSent"])), Cell.Number(Figures.Bytes((long)p["bytesSent"]!)), Cell.Number(Figures.Bytes(p["bytesReceived"]))]));
         bool split = releases.Any(r => r.Release["bytes"] is not null);
@@ -78,8 +78,8 @@ internal static class PartiesSection
     }
 
     // A sentence that several parties say stands once, with their names.
-    private static IEnumerable<string> Said(IEnumerable<(string Party, JsonArray Texts)> said) => said.SelectMany(s => s.Texts.Select(t => (s.Party, Text: (string)t!)))
-        .GroupBy(s => s.Text).Select(g => string.Join(", ", g.Select(s => s.Party).Where(p => p.Length > 0).Distinct()) is { Length: > 0 } names ? $"{names}: {g.Key}" : g.Key);
+    private static IEnumerable<(string By, string Text)> Said(IEnumerable<(string Party, JsonArray Texts)> said) => said.SelectMany(s => s.Texts.Select(t => (s.Party, Text: (string)t!)))
+        .GroupBy(s => s.Text).Select(g => (string.Join(", ", g.Select(s => s.Party).Where(p => p.Length > 0).Distinct()), g.Key));
 
     private static string Spent(JsonNode? ledger) => ledger is null ? "-" : $"epsilon {ReportWriter.Short(ledger["spentEpsilon"])} at delta {ReportWriter.Short(ledger["delta"])}";
 

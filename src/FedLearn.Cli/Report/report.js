@@ -9,7 +9,8 @@
     const points = (xs, ys) => xs.map((x, i) => ({ x, y: finite(ys[i]) }));
     const short = text => text.length > 26 ? text.slice(0, 25) + "\u2026" : text;
     const figure = value => value === null ? "-" : Math.abs(value) >= 1e5 ? value.toExponential(3) : String(Number(value.toPrecision(5)));
-    const bytes = value => value < 1e4 ? value + " B" : value < 1e7 ? (value / 1e3).toFixed(1) + " kB" : (value / 1e6).toFixed(1) + " MB";
+    const tenths = value => Number(value.toFixed(1));
+    const bytes = value => value < 1e4 ? value + " B" : value < 1e7 ? tenths(value / 1e3) + " kB" : tenths(value / 1e6) + " MB";
 
     const axis = (title, more) => ({
         title: { display: true, text: title, color: colour("muted") }, ticks: { color: colour("muted"), maxTicksLimit: 7 },
@@ -25,9 +26,12 @@
     const reference = (data, label) => ({ label, data, borderColor: colour("second"), borderWidth: 1, borderDash: [2, 3], pointRadius: 0 });
 
     // Lines over a numeric axis.
-    const lines = (datasets, x, y, more) => ({
+    const lines = (datasets, [xTitle, x], [yTitle, y]) => ({
         type: "line", data: { datasets },
-        options: { scales: { x: axis(x.title, { type: "linear", ...x }), y: axis(y.title, y) }, interaction: { mode: "nearest", axis: "x", intersect: false }, ...more },
+        options: {
+            scales: { x: axis(xTitle, { type: "linear", ...x }), y: axis(yTitle, y) }, interaction: { mode: "nearest", axis: "x", intersect: false },
+            plugins: { legend: { labels: { usePointStyle: true, pointStyle: "line", pointStyleWidth: 26 } } },
+        },
     });
     // Bars that lie below each other.
     const bars = (labels, datasets, title, format, stacked) => ({
@@ -35,7 +39,7 @@
         options: {
             indexAxis: "y",
             scales: {
-                x: axis(title, { stacked, beginAtZero: true, ticks: { color: colour("muted"), maxTicksLimit: 6, callback: value => format(value) } }),
+                x: axis(title, { stacked, beginAtZero: true, ticks: { color: colour("muted"), maxTicksLimit: 5, maxRotation: 0, callback: value => format(value) } }),
                 y: axis("", { stacked, title: { display: false }, grid: { display: false }, ticks: { color: colour("ink"), callback: (_, i) => short(labels[i]) } }),
             },
             plugins: { tooltip: { callbacks: { label: item => `${item.dataset.label}: ${format(item.parsed.x)}` } } },
@@ -58,21 +62,21 @@
     const rounds = (report, keys, title) => lines(keys.filter(k => report.history.some(h => finite(h[k.key]) !== null)).map(k => ({
         label: k.label, data: report.history.map(h => ({ x: h.round, y: finite(h[k.key]) })), borderColor: colour(k.colour), backgroundColor: colour(k.colour), borderWidth: 2,
         pointRadius: report.history.length > 40 ? 0 : 2.5, spanGaps: true, stepped: k.stepped ?? false,
-    })), { title: "round", ticks: { precision: 0, color: colour("muted"), maxTicksLimit: 8 } }, { title });
+    })), ["round", { ticks: { precision: 0, color: colour("muted"), maxTicksLimit: 8 } }], [title, {}]);
     const shares = { min: 0, max: 1 };
     const setOf = report => report.metrics.test ? "test" : "train";
 
     const charts = {
         roc: report => lines([...sets(report, "roc").map(s => line(s, points(s.data.falsePositiveRate, s.data.truePositiveRate))), reference([{ x: 0, y: 0 }, { x: 1, y: 1 }], "Chance")],
-            { title: "false positive rate", ...shares }, { title: "true positive rate", ...shares }),
+            ["false positive rate", shares], ["true positive rate", shares]),
         precisionRecall: report => lines(sets(report, "precisionRecall").map(s => line(s, points(s.data.recall, s.data.precision))),
-            { title: "recall", ...shares }, { title: "precision", ...shares }),
+            ["recall", shares], ["precision", shares]),
         calibration: report => {
             const all = sets(report, "calibration"), values = all.flatMap(s => [...s.data.predicted, ...s.data.observed]).filter(v => finite(v) !== null);
             // Both axes cover the same range, so that the diagonal is one.
             const low = Math.min(0, ...values), high = Math.max(...values) * 1.05 || 1;
             return lines([...all.map(s => line(s, points(s.data.predicted, s.data.observed), { pointRadius: 3.5 })), reference([{ x: low, y: low }, { x: high, y: high }], "True predictions")],
-                { title: "mean predicted", min: low, max: high }, { title: "mean observed", min: low, max: high });
+                ["mean predicted", { min: low, max: high }], ["mean observed", { min: low, max: high }]);
         },
         lift: report => {
             const all = sets(report, "lift");
@@ -83,7 +87,7 @@
                     datasets: [...all.map(s => ({ label: s.label, data: s.data.lift.map(finite), backgroundColor: colour(s.key === "test" ? "accent" : "second"), maxBarThickness: 16 })),
                         { ...reference(all[0].data.share.map(() => 1), "Drawn at random"), type: "line" }],
                 },
-                options: { scales: { x: axis("share of rows, highest scores first", { grid: { display: false } }), y: axis("lift", { beginAtZero: true }) } },
+                options: { scales: { x: axis("share of rows, highest scores first", { grid: { display: false }, ticks: { color: colour("muted"), maxRotation: 0 } }), y: axis("lift", { beginAtZero: true }) } },
             };
         },
         loss: report => rounds(report, [{ key: "loss", label: "Training loss", colour: "accent" }, { key: "validation", label: "Validation", colour: "c2" }], "loss"),
@@ -116,7 +120,7 @@
         },
         "compare-roc": () => lines([...reports.map((r, i) => ({ curve: r.evaluation?.test?.roc, name: r.job.name, i })).filter(r => r.curve)
             .map(r => ({ label: short(r.name), data: points(r.curve.falsePositiveRate, r.curve.truePositiveRate), borderColor: series(r.i), backgroundColor: series(r.i), borderWidth: 2, pointRadius: 0 })),
-        reference([{ x: 0, y: 0 }, { x: 1, y: 1 }], "Chance")], { title: "false positive rate", ...shares }, { title: "true positive rate", ...shares }),
+        reference([{ x: 0, y: 0 }, { x: 1, y: 1 }], "Chance")], ["false positive rate", shares], ["true positive rate", shares]),
     };
 
     const draw = () => {

@@ -30,7 +30,7 @@ internal static class HtmlReport
         page.Append(CultureInfo.InvariantCulture, $"<main>\n<header><p class=\"kicker\">FedLearn training report</p><h1>{Html.Text(title)}</h1>{Contents(reports)}</header>\n");
         page.Append("<noscript><p>Charts need a browser that runs scripts. Every figure also stands in a table.</p></noscript>\n");
         if (reports.Length > 1 || summary is not null)
-            page.Append(CultureInfo.InvariantCulture, $"<section>\n<h2>Side by side</h2>\n{summary}{Comparison.Of(reports)}</section>\n");
+            page.Append(CultureInfo.InvariantCulture, $"<section>\n<h2>Overview</h2>\n{summary}{Comparison.Of(reports)}</section>\n");
         for (int i = 0; i < reports.Length; i++)
             JobSection.Append(page, reports[i], i, withHead: reports.Length > 1 || summary is not null);
         page.Append(CultureInfo.InvariantCulture, $"</main>\n<script type=\"application/json\" id=\"reports\">{data}</script>\n");

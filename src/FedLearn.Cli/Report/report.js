@@ -13,7 +13,7 @@
     const bytes = value => value < 1e4 ? value + " B" : value < 1e7 ? tenths(value / 1e3) + " kB" : tenths(value / 1e6) + " MB";
 
     const axis = (title, more) => ({
-        title: { display: true, text: title, color: colour("muted") }, ticks: { color: colour("muted"), maxTicksLimit: 7 },
+        title: { display: title !== "", text: title, color: colour("muted") }, ticks: { color: colour("muted"), maxTicksLimit: 7 },
         grid: { color: colour("line") }, border: { color: colour("line") }, ...more,
     });
 
@@ -25,12 +25,15 @@
     });
     const reference = (data, label) => ({ label, data, borderColor: colour("second"), borderWidth: 1, borderDash: [2, 3], pointRadius: 0 });
 
+    // The library's legend draws every line whole; ours are told apart by their dashes.
+    const dashed = chart => Chart.defaults.plugins.legend.labels.generateLabels(chart)
+        .map(item => ({ ...item, lineDash: chart.data.datasets[item.datasetIndex].borderDash ?? [] }));
     // Lines over a numeric axis.
     const lines = (datasets, [xTitle, x], [yTitle, y]) => ({
         type: "line", data: { datasets },
         options: {
             scales: { x: axis(xTitle, { type: "linear", ...x }), y: axis(yTitle, y) }, interaction: { mode: "nearest", axis: "x", intersect: false },
-            plugins: { legend: { labels: { usePointStyle: true, pointStyle: "line", pointStyleWidth: 26 } } },
+            plugins: { legend: { labels: { usePointStyle: true, pointStyle: "line", pointStyleWidth: 26, generateLabels: dashed } } },
         },
     });
     // Bars that lie below each other.
@@ -40,7 +43,7 @@
             indexAxis: "y",
             scales: {
                 x: axis(title, { stacked, beginAtZero: true, ticks: { color: colour("muted"), maxTicksLimit: 5, maxRotation: 0, callback: value => format(value) } }),
-                y: axis("", { stacked, title: { display: false }, grid: { display: false }, ticks: { color: colour("ink"), callback: (_, i) => short(labels[i]) } }),
+                y: axis("", { stacked, grid: { display: false }, ticks: { color: colour("ink"), callback: (_, i) => short(labels[i]) } }),
             },
             plugins: { tooltip: { callbacks: { label: item => `${item.dataset.label}: ${format(item.parsed.x)}` } } },
         },

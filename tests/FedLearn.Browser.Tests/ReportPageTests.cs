@@ -169,6 +169,38 @@ public sealed partial class ReportPageTests(Browser browser) : IClassFixture<Bro
     }
 
     [Fact]
+    public async Task ReportVerb_AnyPartIsAbsentOrOfAnotherKind_ShowsOrRefuses()
+    {
+        // Reports come from other companies too: whatever is in them, the verb writes a page or says that this is no report.
+        string file = Path.Combine(Browser.Artifacts, "changed.json"), html = Path.Combine(Browser.Artifacts, "changed.html");
+        int shown = 0, refused = 0;
+        var failed = new List<string>();
+        foreach (string path in Paths(Reports.Full()))
+            foreach (string? value in (string?[])[null, "null", "[]", "-1e300"])
+            {
+                JsonObject report = Reports.Full();
+                string[] steps = path.Split('\n');
+                JsonNode parent = steps[..^1].Aggregate((JsonNode)report, (node, step) => node is JsonArray array ? array[int.Parse(step, System.Globalization.CultureInfo.InvariantCulture)]! : node[step]!);
+                if (parent is JsonArray items)
+                    items[int.Parse(steps[^1], System.Globalization.CultureInfo.InvariantCulture)] = JsonNode.Parse(value ?? "{}");
+                else if (value is null)
+                    parent.AsObject().Remove(steps[^1]);
+                else
+                    parent[steps[^1]] = JsonNode.Parse(value);
+                await File.WriteAllTextAsync(file, report.ToJsonString());
+                using StringWriter output = new(), error = new();
+                int code = await Tool.RunAsync(["report", file, "--html", html], output, error, TestContext.Current.CancellationToken);
+                if (code is not (0 or 2))
+                    failed.Add($"{path.Replace('\n', '.')} = {value ?? "absent"}: exit {code}, {error}");
+                shown += code == 0 ? 1 : 0;
+                refused += code == 2 ? 1 : 0;
+            }
+
+        Assert.Empty(failed);
+        Assert.True(shown > 100 && refused > 100, $"{shown} shown, {refused} refused");
+    }
+
+    [Fact]
     public async Task Page_OfARealTraining_IsWhole()
     {
         string html = Path.Combine(Browser.Artifacts, "trained.html");
@@ -218,6 +250,18 @@ public sealed partial class ReportPageTests(Browser browser) : IClassFixture<Bro
         Assert.Empty(await open.Page.EvaluateAsync<string[]>("""
             () => [...document.querySelectorAll('main *')].filter(e => !e.closest('.scroll > *') && e.getBoundingClientRect().right > document.documentElement.clientWidth + 1).map(e => e.outerHTML.slice(0, 120))
             """));
+    }
+
+    // Every value of a report, as the steps that lead to it; of an array the first two.
+    private static IEnumerable<string> Paths(JsonNode? node)
+    {
+        IEnumerable<(string Step, JsonNode? Value)> inside = node switch
+        {
+            JsonObject o => o.Select(p => (p.Key, p.Value)),
+            JsonArray a => a.Take(2).Select((value, i) => (i.ToString(System.Globalization.CultureInfo.InvariantCulture), value)),
+            _ => [],
+        };
+        return inside.SelectMany(i => Paths(i.Value).Select(rest => $"{i.Step}\n{rest}").Prepend(i.Step));
     }
 
     [GeneratedRegex("[^0-9]")]

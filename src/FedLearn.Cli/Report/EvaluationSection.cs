@@ -67,7 +67,7 @@ internal static class EvaluationSection
     // A tenth of shade for each tenth of its true class; classes, since the page's policy forbids style attributes.
     private static string Shaded(double count, double total)
     {
-        double share = total > 0 ? count / total : 0;
+        double share = total > 0 ? Math.Clamp(count / total, 0, 1) : 0;
         return $"<span class=\"shade s{(int)Math.Round(10 * share)}\">{Figures.Count(count)}<small>{Figures.Count(Math.Round(100 * share, 1))}%</small></span>";
     }
 

@@ -23,7 +23,8 @@ internal readonly record struct Cell(string Markup, bool IsNumber)
 internal static class Html
 {
     /// <summary>Text as markup.</summary>
-    public static string Text(string text) => WebUtility.HtmlEncode(text);
+    /// <exception cref="InvalidOperationException">A report lacks a text that every report has: casts of absent JSON nodes give null.</exception>
+    public static string Text(string text) => WebUtility.HtmlEncode(text ?? throw new InvalidOperationException("A text is absent."));
 
     /// <summary>A paragraph.</summary>
     /// <param name="text">Its text.</param>

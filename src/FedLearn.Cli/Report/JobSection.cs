@@ -40,7 +40,7 @@ internal static class JobSection
         }
 
         JsonObject? weakest = parties.Select(p => p["privacy"]!.AsObject()).Where(p => p["epsilon"] is not null).MaxBy(p => (double)p["epsilon"]!);
-        string mode = (string)parties[0]["privacy"]!["mode"]!;
+        string mode = parties.Select(p => (string)p["privacy"]!["mode"]!).FirstOrDefault("none");
         // An epsilon of test noise is no epsilon.
         tiles.Add(document["notice"] is { } notice ? ("Epsilon", "none", (string)notice!)
             : weakest is null ? ("Epsilon", "none", mode == "none" ? "no privacy" : mode)

@@ -140,7 +140,13 @@
             Chart.getChart(canvas)?.destroy();
             if (rows > 0)
                 canvas.parentElement.style.height = `${Math.max(9, 6.5 + 2.4 * rows)}rem`;
-            new Chart(canvas, charts[place.dataset.chart](reports[Number(place.dataset.report)], place));
+            try {
+                new Chart(canvas, charts[place.dataset.chart](reports[Number(place.dataset.report)], place));
+            } catch (error) {
+                // One chart that cannot be drawn takes no other with it; its figures stand in its table.
+                console.error(`chart ${place.dataset.chart}:`, error);
+                place.classList.add("failed");
+            }
         }
     };
     document.documentElement.classList.add("drawn");

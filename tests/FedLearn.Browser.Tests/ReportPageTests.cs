@@ -1,7 +1,9 @@
+using System.Globalization;
 using System.Text.Json.Nodes;
 using System.Text.RegularExpressions;
 using FedLearn.Cli;
 using FedLearn.Cli.Report;
+using FedLearn.Tests.Shared;
 
 namespace FedLearn.Browser.Tests;
 
@@ -135,7 +137,7 @@ public sealed partial class ReportPageTests(Browser browser) : IClassFixture<Bro
 
         JsonArray roc = report["evaluation"]!["test"]!["roc"]!["truePositiveRate"]!.AsArray();
         string[] cells = [.. await open.Page.Locator("figure[data-chart=roc] table").First.Locator("tbody td:nth-child(2)").AllInnerTextsAsync()];
-        Assert.Equal(roc.Select(v => ((double)v!).ToString("0.0000", System.Globalization.CultureInfo.InvariantCulture)), cells);
+        Assert.Equal(roc.Select(v => ((double)v!).ToString("0.0000", CultureInfo.InvariantCulture)), cells);
     }
 
     [Fact]
@@ -171,33 +173,33 @@ public sealed partial class ReportPageTests(Browser browser) : IClassFixture<Bro
     [Fact]
     public async Task ReportVerb_AnyPartIsAbsentOrOfAnotherKind_ShowsOrRefuses()
     {
-        // Reports come from other companies too: whatever is in them, the verb writes a page or says that this is no report.
-        string file = Path.Combine(Browser.Artifacts, "changed.json"), html = Path.Combine(Browser.Artifacts, "changed.html");
+        // Reports come from other companies too: whatever is in them, the verb shows them or says that this is no report.
+        string file = Path.Combine(Browser.Artifacts, "changed.json");
         int shown = 0, refused = 0;
         var failed = new List<string>();
-        foreach (string path in Paths(Reports.Full()))
-            foreach (string? value in (string?[])[null, "null", "[]", "-1e300"])
-            {
-                JsonObject report = Reports.Full();
-                string[] steps = path.Split('\n');
-                JsonNode parent = steps[..^1].Aggregate((JsonNode)report, (node, step) => node is JsonArray array ? array[int.Parse(step, System.Globalization.CultureInfo.InvariantCulture)]! : node[step]!);
-                if (parent is JsonArray items)
-                    items[int.Parse(steps[^1], System.Globalization.CultureInfo.InvariantCulture)] = JsonNode.Parse(value ?? "{}");
-                else if (value is null)
-                    parent.AsObject().Remove(steps[^1]);
-                else
-                    parent[steps[^1]] = JsonNode.Parse(value);
-                await File.WriteAllTextAsync(file, report.ToJsonString());
-                using StringWriter output = new(), error = new();
-                int code = await Tool.RunAsync(["report", file, "--html", html], output, error, TestContext.Current.CancellationToken);
-                if (code is not (0 or 2))
-                    failed.Add($"{path.Replace('\n', '.')} = {value ?? "absent"}: exit {code}, {error}");
-                shown += code == 0 ? 1 : 0;
-                refused += code == 2 ? 1 : 0;
-            }
+        (string[] Path, string? Value)[] changes = [.. Paths(Reports.Full()).SelectMany(path => ((string?[])[null, "null", "[]", "-1e300"]).Select(value => (path.Split('\n'), value)))];
+        // The fast tier takes one of five, which meets every value, since five and four have no common divisor.
+        foreach ((string[] path, string? value) in changes.Where((_, i) => TestCounts.Scale > 1 || i % 5 == 0))
+        {
+            JsonObject report = Reports.Full();
+            JsonNode parent = path[..^1].Aggregate((JsonNode)report, (node, step) => node is JsonArray array ? array[int.Parse(step, CultureInfo.InvariantCulture)]! : node[step]!);
+            if (parent is JsonArray items)
+                items[int.Parse(path[^1], CultureInfo.InvariantCulture)] = JsonNode.Parse(value ?? "{}");
+            else if (value is null)
+                parent.AsObject().Remove(path[^1]);
+            else
+                parent[path[^1]] = JsonNode.Parse(value);
+            await File.WriteAllTextAsync(file, report.ToJsonString());
+            using StringWriter output = new(), error = new();
+            int code = await Tool.RunAsync(["report", file], output, error, TestContext.Current.CancellationToken);
+            shown += code == 0 ? 1 : 0;
+            refused += code == 2 ? 1 : 0;
+            if (code is not (0 or 2))
+                failed.Add($"{string.Join('.', path)} = {value ?? "absent"}: exit {code}, {error}");
+        }
 
         Assert.Empty(failed);
-        Assert.True(shown > 100 && refused > 100, $"{shown} shown, {refused} refused");
+        Assert.True(shown > 50 && refused > 50, $"{shown} shown, {refused} refused");
     }
 
     [Fact]
@@ -258,7 +260,7 @@ public sealed partial class ReportPageTests(Browser browser) : IClassFixture<Bro
         IEnumerable<(string Step, JsonNode? Value)> inside = node switch
         {
             JsonObject o => o.Select(p => (p.Key, p.Value)),
-            JsonArray a => a.Take(2).Select((value, i) => (i.ToString(System.Globalization.CultureInfo.InvariantCulture), value)),
+            JsonArray a => a.Take(2).Select((value, i) => (i.ToString(CultureInfo.InvariantCulture), value)),
             _ => [],
         };
         return inside.SelectMany(i => Paths(i.Value).Select(rest => $"{i.Step}\n{rest}").Prepend(i.Step));

@@ -40,7 +40,10 @@ public sealed class Browser : IAsyncLifetime
         await File.WriteAllTextAsync(file, html);
         IBrowserContext context = await _browser!.NewContextAsync(new()
         {
-            ViewportSize = new() { Width = width, Height = 900 }, ColorScheme = dark ? ColorScheme.Dark : ColorScheme.Light, JavaScriptEnabled = scripts, DeviceScaleFactor = 1,
+            ViewportSize = new() { Width = width, Height = 900 },
+            ColorScheme = dark ? ColorScheme.Dark : ColorScheme.Light,
+            JavaScriptEnabled = scripts,
+            DeviceScaleFactor = 1,
         });
         return await OpenPage.AtAsync(context, file);
     }

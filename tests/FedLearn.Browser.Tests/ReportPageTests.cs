@@ -146,7 +146,7 @@ public sealed partial class ReportPageTests(Browser browser) : IClassFixture<Bro
         await using OpenPage open = await browser.OpenAsync(HtmlReport.Of([Reports.Full()]));
         string text = await open.TextAsync();
         foreach (string shown in (string[])["0.7431", "0.7311 to 0.7541", "95% interval", "0.6514", "0.5100", "noisy residuals", "9800.0 kB", "utility with a rather long name", "noised", "in the clear",
-            "the loss grew in round 12", "are (1, 1E-05)-differentially private", "epsilon 2.5 at delta 1E-05", "epsilon 8 at delta 1E-05", ".NET 10.0.1", "Debian 12", "0.1.0", "chosen", "hosted by bank"])
+            "the loss grew in round 12", "are (1, 1E-05)-differentially private", "2.5 at 1E-05", "8 at 1E-05", ".NET 10.0.1", "Debian 12", "0.1.0", "chosen", "hosted by bank"])
             Assert.Contains(shown, text, StringComparison.Ordinal);
         Assert.Equal(["1400", "200"], (await open.Page.Locator(".confusion").First.Locator("tbody tr").First.Locator(".shade").AllInnerTextsAsync()).Select(c => Digits().Replace(c.Split('\n')[0], "")));
     }

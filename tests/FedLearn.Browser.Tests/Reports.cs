@@ -15,7 +15,8 @@ internal static class Reports
         JsonObject train = new(metrics.Select(m => KeyValuePair.Create(m.Key, m.Value is null ? null : (JsonNode)((double)m.Value + 0.0065))));
         report["metrics"] = new JsonObject
         {
-            ["train"] = train, ["test"] = metrics,
+            ["train"] = train,
+            ["test"] = metrics,
             ["guestOnly"] = new JsonObject { ["train"] = Metrics(0.6611), ["test"] = Metrics(0.6514) },
         };
         report["intervals"] = new JsonObject { ["train"] = Intervals(train), ["test"] = Intervals(metrics) };
@@ -39,7 +40,8 @@ internal static class Reports
 
         report["tuning"] = new JsonObject
         {
-            ["folds"] = 3, ["chosen"] = 1,
+            ["folds"] = 3,
+            ["chosen"] = 1,
             ["candidates"] = new JsonArray([.. ((double[])[0.001, 0.01, 0.1]).Select((l2, i) => (JsonNode)new JsonObject
             {
                 ["settings"] = new JsonObject { ["model.l2"] = l2, ["training.stepSize"] = 0.5 }, ["metric"] = "auc", ["mean"] = 0.731 + 0.004 * i * (2 - i), ["deviation"] = 0.006,
@@ -58,8 +60,15 @@ internal static class Reports
         ["tool"] = new JsonObject { ["name"] = "fedlearn", ["version"] = "0.1.0" },
         ["job"] = new JsonObject
         {
-            ["name"] = name, ["digest"] = string.Concat(Enumerable.Repeat("6ca08b5f", 8)), ["model"] = "glm", ["family"] = "binomial", ["l2"] = 0.001, ["optimizer"] = "lbfgs",
-            ["epochs"] = 60, ["stopReason"] = "converged", ["transport"] = "grpc",
+            ["name"] = name,
+            ["digest"] = string.Concat(Enumerable.Repeat("6ca08b5f", 8)),
+            ["model"] = "glm",
+            ["family"] = "binomial",
+            ["l2"] = 0.001,
+            ["optimizer"] = "lbfgs",
+            ["epochs"] = 60,
+            ["stopReason"] = "converged",
+            ["transport"] = "grpc",
         },
         ["metrics"] = new JsonObject { ["train"] = Metrics(0.6729), ["test"] = Metrics(0.6669) },
         ["objective"] = 0.4712,
@@ -113,12 +122,24 @@ internal static class Reports
 
     private static JsonObject Timing() => new()
     {
-        ["totalSeconds"] = 5.56, ["trainingSeconds"] = 2.1, ["epochs"] = 60, ["secondsPerEpoch"] = 0.035, ["computeSeconds"] = 1.2, ["waitSeconds"] = 0.7, ["noiseSeconds"] = 0.2,
+        ["totalSeconds"] = 5.56,
+        ["trainingSeconds"] = 2.1,
+        ["epochs"] = 60,
+        ["secondsPerEpoch"] = 0.035,
+        ["computeSeconds"] = 1.2,
+        ["waitSeconds"] = 0.7,
+        ["noiseSeconds"] = 0.2,
     };
 
     private static JsonObject Party(string name, string role, long sent, long received) => new()
     {
-        ["name"] = name, ["role"] = role, ["bytesSent"] = sent, ["bytesReceived"] = received, ["messagesSent"] = 121, ["peakMemoryBytes"] = 100_700_160, ["timing"] = Timing(),
+        ["name"] = name,
+        ["role"] = role,
+        ["bytesSent"] = sent,
+        ["bytesReceived"] = received,
+        ["messagesSent"] = 121,
+        ["peakMemoryBytes"] = 100_700_160,
+        ["timing"] = Timing(),
         ["privacy"] = new JsonObject { ["mode"] = "none", ["calibration"] = null, ["epsilon"] = null, ["delta"] = null, ["noise"] = null, ["ledger"] = null, ["claims"] = new JsonArray(), ["warnings"] = new JsonArray() },
         ["model"] = new JsonObject { ["weightsSha256"] = string.Concat(Enumerable.Repeat("cd0b272f", 8)), ["features"] = 5 },
         ["releases"] = new JsonArray(new JsonObject { ["name"] = role == "active" ? "residuals" : "training scores", ["protection"] = "none", ["count"] = 121 }),
@@ -129,8 +150,17 @@ internal static class Reports
 
     private static JsonObject Private(string party) => new()
     {
-        ["mode"] = "hdp-vfl", ["calibration"] = "tight", ["adjacency"] = "replace-one", ["unit"] = "record", ["epsilon"] = 1, ["delta"] = 1e-5, ["mu"] = 0.26805112321129354,
-        ["sigma"] = 16.683891868919446, ["sensitivity"] = 4.472135954999624, ["sigmaCharged"] = 16.684516206629315, ["secureNoise"] = true,
+        ["mode"] = "hdp-vfl",
+        ["calibration"] = "tight",
+        ["adjacency"] = "replace-one",
+        ["unit"] = "record",
+        ["epsilon"] = 1,
+        ["delta"] = 1e-5,
+        ["mu"] = 0.26805112321129354,
+        ["sigma"] = 16.683891868919446,
+        ["sensitivity"] = 4.472135954999624,
+        ["sigmaCharged"] = 16.684516206629315,
+        ["secureNoise"] = true,
         ["noise"] = "Noise is a rounded Gaussian on a lattice of 2^24 steps a standard deviation.",
         ["ledger"] = new JsonObject { ["path"] = party + ".ledger.db", ["spentEpsilon"] = 2.5, ["delta"] = 1e-5, ["budget"] = new JsonObject { ["epsilon"] = 8, ["delta"] = 1e-5 } },
         ["claims"] = new JsonArray($"training messages only: all messages of '{party}' together are (1, 1E-05)-differentially private (mu = 0.26805112321129354) for replacing one row of its table"),

@@ -19,8 +19,8 @@ internal static class PartiesSection
         string[] keys = [.. parties.SelectMany(p => p["privacy"]!.AsObject()).Where(p => p.Value is JsonValue && !AlreadySaid.Contains(p.Key)).Select(p => p.Key).Distinct()];
         string numbers = Html.Table("Privacy parameters of each party", ["parameter", .. parties.Select(Name)],
             keys.Select(key => (Cell[])[Cell.Text(Figures.Words(key)), .. parties.Select(p => Cell.Number(Figures.Value(p["privacy"]![key])))])
-                .Concat(parties.Any(p => p["privacy"]!["ledger"] is not null) ? [[Cell.Text("Spent over all jobs"), .. parties.Select(p => Cell.Number(Spent(p["privacy"]!["ledger"])))],
-                    [Cell.Text("Lifetime budget"), .. parties.Select(p => Cell.Number(Budget(p["privacy"]!["ledger"])))]] : []));
+                .Concat(parties.Any(p => p["privacy"]!["ledger"] is not null) ? [[Cell.Text("Epsilon over all jobs, at delta"), .. parties.Select(p => Cell.Number(Spent(p["privacy"]!["ledger"])))],
+                    [Cell.Text("Lifetime budget, at delta"), .. parties.Select(p => Cell.Number(Budget(p["privacy"]!["ledger"])))]] : []));
         return $"<h3>Privacy</h3>\n{claims}{Html.List("Warnings", Said(warnings), "warnings")}"
             + (keys.Length == 0 ? "" : "<h4>Parameters</h4>\n" + numbers)
             + Html.List("Noise", Said(parties.Select(p => (Name(p), p["privacy"]!["noise"] is { } noise ? new JsonArray(noise.DeepClone()) : []))))
@@ -81,9 +81,9 @@ internal static class PartiesSection
     private static IEnumerable<(string By, string Text)> Said(IEnumerable<(string Party, JsonArray Texts)> said) => said.SelectMany(s => s.Texts.Select(t => (s.Party, Text: (string)t!)))
         .GroupBy(s => s.Text).Select(g => (string.Join(", ", g.Select(s => s.Party).Where(p => p.Length > 0).Distinct()), g.Key));
 
-    private static string Spent(JsonNode? ledger) => ledger is null ? "-" : $"epsilon {ReportWriter.Short(ledger["spentEpsilon"])} at delta {ReportWriter.Short(ledger["delta"])}";
+    private static string Spent(JsonNode? ledger) => ledger is null ? "-" : $"{ReportWriter.Short(ledger["spentEpsilon"])} at {ReportWriter.Short(ledger["delta"])}";
 
-    private static string Budget(JsonNode? ledger) => ledger?["budget"] is { } budget ? $"epsilon {ReportWriter.Short(budget["epsilon"])} at delta {ReportWriter.Short(budget["delta"])}" : "none";
+    private static string Budget(JsonNode? ledger) => ledger?["budget"] is { } budget ? $"{ReportWriter.Short(budget["epsilon"])} at {ReportWriter.Short(budget["delta"])}" : "none";
 
     private static string Name(JsonObject party) => (string)party["name"]!;
 

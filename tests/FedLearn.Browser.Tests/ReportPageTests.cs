@@ -51,6 +51,17 @@ public sealed partial class ReportPageTests(Browser browser) : IClassFixture<Bro
         Assert.Equal(["bank", "telco"], await open.Page.Locator("[aria-label=Messages] tbody tr").First.Locator("td").AllInnerTextsAsync() is [var from, var to, ..] ? [from, to] : []);
     }
 
+    [Fact]
+    public async Task Page_OfOnePartyAlone_SaysThatNothingLeftIt()
+    {
+        JsonObject report = Reports.Plain();
+        report["parties"]!.AsArray().RemoveAt(1);
+        report["parties"]![0]!["releases"] = new JsonArray();
+        await using OpenPage open = await browser.OpenAsync(HtmlReport.Of([report]));
+        await AssertSoundAsync(open, ["time"]);
+        Assert.Contains("No message left a party.", await open.TextAsync(), StringComparison.Ordinal);
+    }
+
     [Theory]
     [InlineData("test")]
     [InlineData("both")]

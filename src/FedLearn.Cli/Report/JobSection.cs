@@ -34,7 +34,7 @@ internal static class JobSection
             string set = document["metrics"]!["test"] is null ? "train" : "test", head = set == "test" ? "Test" : "Training";
             double value = (double)document["metrics"]![set]![main]!;
             string? interval = Figures.Interval(document["intervals"]?[set]?[main]);
-            tiles.Add(($"{head} {Figures.Name(main)}", ReportWriter.Number(value), interval is null ? "all parties together" : $"{EvaluationSection.Level(document["evaluation"])} interval {interval}"));
+            tiles.Add(($"{head} {Figures.Name(main)}", ReportWriter.Number(value), interval is null ? parties.Length == 1 ? "" : "all parties together" : $"{EvaluationSection.Level(document["evaluation"])} interval {interval}"));
             if ((double?)document["metrics"]!["guestOnly"]?[set]?[main] is { } alone)
                 tiles.Add(("Active party alone", ReportWriter.Number(alone), $"together {(value - alone).ToString("+0.0000;-0.0000", CultureInfo.InvariantCulture)}"));
         }
@@ -45,7 +45,7 @@ internal static class JobSection
         tiles.Add(document["notice"] is { } notice ? ("Epsilon", "none", (string)notice!)
             : weakest is null ? ("Epsilon", "none", mode == "none" ? "no privacy" : mode)
             : ("Epsilon", ReportWriter.Short(weakest["epsilon"]), $"{mode}, delta {ReportWriter.Short(parties.Select(p => p["privacy"]!["delta"]).MaxBy(d => (double?)d))}, per party"));
-        tiles.Add(("Training rounds", $"{ReportWriter.Short(timing["trainingSeconds"])} s", $"{Figures.Count(timing["epochs"])} epochs, {Figures.Words((string?)job["stopReason"] ?? "")}".ToLowerInvariant()));
+        tiles.Add(("Training rounds", $"{ReportWriter.Short(timing["trainingSeconds"])} s", $"{Figures.Count(timing["epochs"])} {((double)timing["epochs"]! == 1 ? "epoch" : "epochs")}, {Figures.Words((string?)job["stopReason"] ?? "")}".ToLowerInvariant()));
         tiles.Add(("Sent", ReportWriter.Bytes(parties.Sum(p => (long)p["bytesSent"]!)), $"{Figures.Count(parties.Sum(p => (double?)p["messagesSent"] ?? 0))} messages"));
         tiles.Add(("Training rows", Figures.Count(document["rows"]!["train"]), $"{Figures.Count(document["rows"]!["test"])} test rows"));
         return $"<div class=\"tiles\">\n{string.Concat(tiles.Select(t => $"<div><span>{Html.Text(t.Name)}</span><b>{Html.Text(t.Value)}</b><small>{Html.Text(t.Note)}</small></div>\n"))}</div>\n";
@@ -103,7 +103,7 @@ internal static class JobSection
     private static string About(JsonObject document)
     {
         JsonObject job = document["job"]!.AsObject();
-        IEnumerable<(string, string)> terms = job.Where(p => p.Value is JsonValue && p.Key is not ("name" or "digest")).Select(p => (Figures.Words(p.Key), Figures.Value(p.Value)))
+        IEnumerable<(string, string)> terms = job.Where(p => p.Value is JsonValue && p.Key is not ("name" or "digest")).Select(p => (p.Key == "epochs" ? "Epochs at most" : Figures.Words(p.Key), Figures.Value(p.Value)))
             .Append(("Objective", Loss(document["objective"])))
             .Append(("Seconds in all", ReportWriter.Number(document["timing"]!["totalSeconds"])))
             .Append(("Seconds an epoch", ReportWriter.Number(document["timing"]!["secondsPerEpoch"])))

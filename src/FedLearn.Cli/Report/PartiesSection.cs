@@ -33,7 +33,7 @@ internal static class PartiesSection
         JsonObject[] parties = Of(document);
         (JsonObject From, JsonNode Release)[] releases = [.. parties.SelectMany(p => p["releases"]!.AsArray().Select(r => (p, r!)))];
         if (releases.Length == 0)
-            return "<h3>Messages</h3>\n" + Html.Paragraph("No message left a party.");
+            return $"<h3>Messages</h3>\n{Html.Paragraph("No message left a party.")}<div class=\"charts\">\n{Time(parties, index)}</div>\n";
         IEnumerable<Cell[]> rows = releases.Select(r => (Cell[])[Cell.Text(Name(r.From)), Cell.Text(Receiver(r.Release, r.From, parties)), Cell.Text((string)r.Release["name"]!),
             Protection((string)r.Release["protection"]!), Cell.Number(Figures.Count((double)r.Release["count"]!)), Cell.Number(Figures.Bytes(r.Release["bytes"]))]);
         string table = Html.Table("Messages", ["from", "to", "message", "protection", "messages", "bytes"], rows, "messages");

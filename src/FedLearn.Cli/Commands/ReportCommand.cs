@@ -3,6 +3,7 @@ using System.Globalization;
 using System.Text.Json;
 using System.Text.Json.Nodes;
 using FedLearn.Cli.Output;
+using FedLearn.Cli.Report;
 using FedLearn.Diagnostics;
 using Spectre.Console;
 
@@ -100,9 +101,9 @@ internal static class ReportCommand
         {
             JsonObject document = JsonNode.Parse(File.ReadAllText(path))!.AsObject();
             // What cannot be shown is no report: every figure that the table and the page need is looked for here.
+            HtmlReport.Of([document]);
             Row(document);
             Summary([document]);
-            HtmlReport.Of([document]);
             return document;
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException or JsonException or FormatException or InvalidOperationException

@@ -2,6 +2,7 @@ using System.Globalization;
 using System.Text.Encodings.Web;
 using System.Text.Json;
 using System.Text.Json.Nodes;
+using FedLearn.Cli.Report;
 using Spectre.Console;
 
 namespace FedLearn.Cli.Output;

@@ -1,0 +1,91 @@
+using System.Text.Json.Nodes;
+using FedLearn.Cli.Output;
+
+namespace FedLearn.Cli.Report;
+
+/// <summary>What each party sent, to whom and how protected; what is promised about it; what it cost.</summary>
+internal static class PartiesSection
+{
+    private static readonly string[] AlreadySaid = ["claims", "warnings", "noise", "ledger"];
+
+    /// <summary>Claims, warnings and the numbers behind them.</summary>
+    public static string Privacy(JsonObject document)
+    {
+        JsonObject[] parties = Of(document);
+        string claims = Html.List("Claims", Said(parties.Select(p => (Name(p), p["privacy"]!["claims"]!.AsArray()))), "claims");
+        if (claims.Length == 0)
+            claims = Html.Paragraph("This job makes no privacy claim.");
+        IEnumerable<(string, JsonArray)> warnings = parties.Select(p => (Name(p), p["privacy"]!["warnings"]!.AsArray())).Prepend(("", document["warnings"]!.AsArray()));
+        string[] keys = [.. parties.SelectMany(p => p["privacy"]!.AsObject()).Where(p => p.Value is JsonValue && !AlreadySaid.Contains(p.Key)).Select(p => p.Key).Distinct()];
+        string numbers = Html.Table("Privacy parameters of each party", ["parameter", .. parties.Select(Name)],
+            keys.Select(key => (Cell[])[Cell.Text(Figures.Words(key)), .. parties.Select(p => Cell.Number(Figures.Value(p["privacy"]![key])))])
+                .Concat(parties.Any(p => p["privacy"]!["ledger"] is not null) ? [[Cell.Text("Epsilon over all jobs, at delta"), .. parties.Select(p => Cell.Number(Spent(p["privacy"]!["ledger"])))],
+                    [Cell.Text("Lifetime budget, at delta"), .. parties.Select(p => Cell.Number(Budget(p["privacy"]!["ledger"])))]] : []));
+        return $"<h3>Privacy</h3>\n{claims}{Html.List("Warnings", Said(warnings), "warnings")}"
+            + (keys.Length == 0 ? "" : "<h4>Parameters</h4>\n" + numbers)
+            + Html.List("Noise", Said(parties.Select(p => (Name(p), p["privacy"]!["noise"] is { } noise ? new JsonArray(noise.DeepClone()) : []))))
+            + Html.List($"Alignment ({(string)document["alignment"]!["method"]!}) discloses", document["alignment"]!["leaks"]!.AsArray().Select(l => ("", (string)l!)));
+    }
+
+    /// <summary>Who sent what to whom.</summary>
+    public static string Messages(JsonObject document, int index)
+    {
+        JsonObject[] parties = Of(document);
+        (JsonObject From, JsonNode Release)[] releases = [.. parties.SelectMany(p => p["releases"]!.AsArray().Select(r => (p, r!)))];
+        if (releases.Length == 0)
+            return $"<h3>Messages</h3>\n{Html.Paragraph("No message left a party.")}<div class=\"charts\">\n{Time(parties, index)}</div>\n";
+        IEnumerable<Cell[]> rows = releases.Select(r => (Cell[])[Cell.Text(Name(r.From)), Cell.Text(Receiver(r.Release, r.From, parties)), Cell.Text((string)r.Release["name"]!),
+            Protection((string)r.Release["protection"]!), Cell.Number(Figures.Count((double)r.Release["count"]!)), Cell.Number(Figures.Bytes(r.Release["bytes"]))]);
+        string table = Html.Table("Messages", ["from", "to", "message", "protection", "messages", "bytes"], rows, "messages");
+        string totals = Html.Table("Bytes on the wire", ["party", "messages sent", "bytes sent", "bytes received"], parties.Select(p => (Cell[])[Cell.Text(Name(p)),
+            Cell.Number(Figures.Count(p["messagesSent"])), Cell.Number(Figures.Bytes((long)p["bytesSent"]!)), Cell.Number(Figures.Bytes(p["bytesReceived"]))]));
+        bool split = releases.Any(r => r.Release["bytes"] is not null);
+        string chart = Html.Chart("bytes", index, split ? "Bytes sent, by message" : "Bytes sent and received", totals, rows: parties.Length);
+        return $"<h3>Messages</h3>\n{Html.Paragraph("Everything that left a party, by name.", "note")}{table}<div class=\"charts\">\n{chart}{Time(parties, index)}</div>\n";
+    }
+
+    /// <summary>The parties themselves.</summary>
+    public static string Table(JsonObject document) => "<h3>Parties</h3>\n" + Html.Table("Parties", ["party", "role", "features", "peak memory", "weights SHA-256"],
+        Of(document).Select(p => (Cell[])[Cell.Text(Name(p)), Cell.Text((string)p["role"]!), Cell.Number(Figures.Count(p["model"]!["features"])),
+            Cell.Number(Figures.Bytes((long)p["peakMemoryBytes"]!)), new($"<code>{Html.Text(((string)p["model"]!["weightsSha256"]!)[..16])}</code>", false)]));
+
+    private static string Time(JsonObject[] parties, int index)
+    {
+        JsonObject[] timed = [.. parties.Where(p => p["timing"] is not null)];
+        return timed.Length == 0 ? "" : Html.Chart("time", index, "Seconds of the training rounds", Html.Table("Seconds of the training rounds",
+            ["party", "training", "computing", "waiting", "noise"], timed.Select(p => (Cell[])[Cell.Text(Name(p)),
+                .. ((string[])["trainingSeconds", "computeSeconds", "waitSeconds", "noiseSeconds"]).Select(key => Cell.Number(ReportWriter.Number(p["timing"]![key])))])), rows: timed.Length);
+    }
+
+    // Between two parties the other one is the receiver, whether a report says it or not.
+    private static string Receiver(JsonNode release, JsonObject from, JsonObject[] parties) => release["to"] switch
+    {
+        JsonArray several => string.Join(", ", several.Select(Figures.Value)),
+        { } one => Figures.Value(one),
+        null => parties.Length == 2 ? Name(parties.Single(p => !ReferenceEquals(p, from))) : "-",
+    };
+
+    private static Cell Protection(string protection)
+    {
+        (string style, string text) = protection switch
+        {
+            "none" => ("clear", "in the clear"),
+            "noise" => ("kept", "noised"),
+            "randomized-response" => ("kept", "randomised"),
+            _ => ("kept", protection.Replace('-', ' ')),
+        };
+        return new($"<span class=\"badge {style}\">{Html.Text(text)}</span>", false);
+    }
+
+    // A sentence that several parties say stands once, with their names.
+    private static IEnumerable<(string By, string Text)> Said(IEnumerable<(string Party, JsonArray Texts)> said) => said.SelectMany(s => s.Texts.Select(t => (s.Party, Text: (string)t!)))
+        .GroupBy(s => s.Text).Select(g => (string.Join(", ", g.Select(s => s.Party).Where(p => p.Length > 0).Distinct()), g.Key));
+
+    private static string Spent(JsonNode? ledger) => ledger is null ? "-" : $"{ReportWriter.Short(ledger["spentEpsilon"])} at {ReportWriter.Short(ledger["delta"])}";
+
+    private static string Budget(JsonNode? ledger) => ledger?["budget"] is { } budget ? $"{ReportWriter.Short(budget["epsilon"])} at {ReportWriter.Short(budget["delta"])}" : "none";
+
+    private static string Name(JsonObject party) => (string)party["name"]!;
+
+    private static JsonObject[] Of(JsonObject document) => [.. document["parties"]!.AsArray().Select(p => p!.AsObject())];
+}

@@ -106,7 +106,7 @@ public sealed class GlmScoringActive
     /// <param name="passive">Name of the passive party.</param>
     public SessionTerms TermsFor(string passive) => GlmScoring.TermsOf(_job, passive);
 
-    /// <summary>Uses a session with one passive party until it is lost, or <see cref="Stop"/> ends it. The party may come back in another session.</summary>
+    /// <summary>Uses a session with one passive party until it is lost, or <see cref="StopAsync"/> ends it. The party may come back in another session.</summary>
     /// <param name="agreement">What both parties agreed on.</param>
     /// <param name="channel">Channel to the passive party. Its <see cref="ChannelOptions.ReceiveTimeout"/> limits how long the session may be idle.</param>
     /// <param name="cancellationToken">Ends the session at once.</param>
@@ -126,11 +126,18 @@ public sealed class GlmScoringActive
         }).ConfigureAwait(false);
     }
 
-    /// <summary>Takes no more questions to passive parties. Sessions end once what is asked is answered; later requests find every party away.</summary>
-    public void Stop()
+    /// <summary>Takes no more questions to passive parties, and waits until their sessions have ended: once what is asked is answered. Later requests find every party away.</summary>
+    /// <param name="limit">How long it waits at most; a session that still runs then ends by its own token.</param>
+    public async Task StopAsync(TimeSpan limit)
     {
-        foreach (ScoringLink link in _links)
-            link.Stop();
+        try
+        {
+            await Task.WhenAll(_links.Select(l => l.StopAsync())).WaitAsync(limit, _options.Clock).ConfigureAwait(false);
+        }
+        catch (TimeoutException)
+        {
+            // A party that does not answer is not waited for.
+        }
     }
 
     /// <summary>Scores ids. An id that this party does not have never leaves it.</summary>

@@ -11,6 +11,7 @@ internal sealed class ScoringLink(string party, int outputs, GlmScoringOptions o
 {
     private readonly Lock _gate = new();
     private Channel<ScoringQuestion>? _questions;   // null while no session is open
+    private TaskCompletionSource? _session;
     private bool _stopped;
     private long _messages, _late;
 
@@ -56,12 +57,13 @@ internal sealed class ScoringLink(string party, int outputs, GlmScoringOptions o
     }
 
     /// <summary>Takes no more questions; the session ends once those that wait are answered.</summary>
-    public void Stop()
+    public Task StopAsync()
     {
         lock (_gate)
         {
             _stopped = true;
             _questions?.Writer.TryComplete();
+            return _session?.Task ?? Task.CompletedTask;
         }
     }
 
@@ -76,6 +78,7 @@ internal sealed class ScoringLink(string party, int outputs, GlmScoringOptions o
             if (_stopped)
                 questions.Writer.Complete();
             _questions = questions;
+            _session = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
         }
 
         try
@@ -88,6 +91,8 @@ internal sealed class ScoringLink(string party, int outputs, GlmScoringOptions o
             {
                 questions.Writer.TryComplete();
                 _questions = null;
+                _session?.SetResult();
+                _session = null;
             }
 
             while (questions.Reader.TryRead(out ScoringQuestion? left))

@@ -55,11 +55,8 @@ internal static class ActiveServer
             JoinTimeout = file.Transport.ConnectTimeout,
             Channel = new ChannelOptions { ReceiveTimeout = Timeout.InfiniteTimeSpan, MaxMessageBytes = file.Transport.MaxMessageBytes },
         };
-        GrpcPairHost host = await GrpcPairHost.StartAsync(options, pairs, async (session, stop) =>
-        {
-            log($"party '{session.Channels[0].RemoteParty}' connected");
-            await scoring.ServeAsync(session.Agreement, session.Channels[0], stop).ConfigureAwait(false);
-        }, cancellationToken).ConfigureAwait(false);
+        scoring.PartyConnected += party => log($"party '{party}' connected");
+        GrpcPairHost host = await GrpcPairHost.StartAsync(options, pairs, (session, stop) => scoring.ServeAsync(session.Agreement, session.Channels[0], stop), cancellationToken).ConfigureAwait(false);
         host.JoinRefused += (name, refusal) => log($"refused '{name}': {refusal.Cause} ({refusal.Id})");
         host.SessionEnded += (party, error) => log(error switch
         {

@@ -137,7 +137,7 @@ internal sealed class RestHost : IAsyncDisposable
             .Accepts<ScoreRequest>("application/json")
             .WithName("scoreSeveral").WithTags("scores").WithSummary("Predicts for several ids.")
             .WithDescription("All ids cross to each passive party in one message. Ids that a party does not have are listed; a party that is away fails the whole request unless it has a fallback.")
-            .Produces<ScoresReply>().ProducesProblem(StatusCodes.Status400BadRequest).ProducesProblem(StatusCodes.Status503ServiceUnavailable);
+            .Produces<ScoresReply>().ProducesProblem(StatusCodes.Status400BadRequest).Produces(StatusCodes.Status415UnsupportedMediaType).ProducesProblem(StatusCodes.Status503ServiceUnavailable);
         app.MapGet("/health/live", () => Results.Ok(new HealthReply("live", PartiesOf(scoring))))
             .WithName("live").WithTags("health").WithSummary("Says that the server runs.").Produces<HealthReply>();
         app.MapGet("/health/ready", () => scoring.IsReady

@@ -102,6 +102,9 @@ public sealed class GlmScoringActive
     /// <summary>Whether every passive party is connected or has a fallback.</summary>
     public bool IsReady => _links.All(l => l.IsConnected || l.Fallback is not null);
 
+    /// <summary>Told the name of a passive party whose session has begun and which has answered a first question, about a random digest. May be called on any thread.</summary>
+    public event Action<string>? PartyConnected;
+
     /// <summary>What the session with a passive party is about.</summary>
     /// <param name="passive">Name of the passive party.</param>
     public SessionTerms TermsFor(string passive) => GlmScoring.TermsOf(_job, passive);
@@ -121,7 +124,7 @@ public sealed class GlmScoringActive
         await ChannelGuard.RunAsync([channel], async () =>
         {
             GlmPredictor.CheckSameTraining(agreement, JoinRequest);
-            await link.RunAsync(channel, cancellationToken).ConfigureAwait(false);
+            await link.RunAsync(channel, () => PartyConnected?.Invoke(link.Party), cancellationToken).ConfigureAwait(false);
             return true;
         }).ConfigureAwait(false);
     }

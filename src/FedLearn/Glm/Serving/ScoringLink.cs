@@ -1,3 +1,4 @@
+using System.Security.Cryptography;
 using System.Threading.Channels;
 using FedLearn.Privacy;
 using FedLearn.Protocol;
@@ -68,22 +69,32 @@ internal sealed class ScoringLink(string party, int outputs, GlmScoringOptions o
     }
 
     /// <summary>Asks over a channel until it is lost or the link is stopped.</summary>
-    public async Task RunAsync(IPartyChannel channel, CancellationToken cancellationToken)
+    /// <param name="channel">The channel.</param>
+    /// <param name="connected">Called once the other side has answered a first question.</param>
+    /// <param name="cancellationToken">Ends it at once.</param>
+    public async Task RunAsync(IPartyChannel channel, Action connected, CancellationToken cancellationToken)
     {
         Channel<ScoringQuestion> questions = Channel.CreateUnbounded<ScoringQuestion>(new UnboundedChannelOptions { SingleReader = true });
         lock (_gate)
         {
-            if (_questions is not null)
+            if (_session is not null)
                 throw ProtocolErrors.Peer(ProtocolErrors.AlreadyJoined, Party, "joining", "a session with that party is open already.", "Start each party once.");
-            if (_stopped)
-                questions.Writer.Complete();
-            _questions = questions;
             _session = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
         }
 
         try
         {
-            await RunCoreAsync(channel, questions.Reader, cancellationToken).ConfigureAwait(false);
+            await RunCoreAsync(channel, questions.Reader, () =>
+            {
+                lock (_gate)
+                {
+                    if (_stopped)
+                        questions.Writer.TryComplete();
+                    _questions = questions;
+                }
+
+                connected();
+            }, cancellationToken).ConfigureAwait(false);
         }
         finally
         {
@@ -100,7 +111,7 @@ internal sealed class ScoringLink(string party, int outputs, GlmScoringOptions o
         }
     }
 
-    private async Task RunCoreAsync(IPartyChannel channel, ChannelReader<ScoringQuestion> questions, CancellationToken cancellationToken)
+    private async Task RunCoreAsync(IPartyChannel channel, ChannelReader<ScoringQuestion> questions, Action connected, CancellationToken cancellationToken)
     {
         using var ended = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
         int round = 0;
@@ -108,6 +119,11 @@ internal sealed class ScoringLink(string party, int outputs, GlmScoringOptions o
         Task<RowSelection> next = ReceiveAsync();
         try
         {
+            // A first question about no row: the party counts as connected once it answers, and people's requests do not pay for its warming up.
+            await ExchangeAsync(channel, round, new ScoringBatch([new ScoringQuestion([RandomNumberGenerator.GetBytes(HashedIds.DigestBytes)])]), next, ended.Token).ConfigureAwait(false);
+            round = GlmScoring.Next(round);
+            next = ReceiveAsync();
+            connected();
             ScoringQuestion? carry = null;
             while (true)
             {

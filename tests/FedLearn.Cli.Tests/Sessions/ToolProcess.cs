@@ -7,7 +7,7 @@ namespace FedLearn.Cli.Tests.Sessions;
 /// <summary>The tool as a process of its own, as people start it.</summary>
 internal sealed partial class ToolProcess : IDisposable
 {
-    public const int Interrupt = 2, Stop = 19;
+    public const int Interrupt = 2, Continue = 18, Stop = 19;
 
     /// <summary>How long anything may take on a machine that is busy with much else.</summary>
     public static readonly TimeSpan Patience = TimeSpan.FromMinutes(2);

@@ -1,3 +1,5 @@
+using FedLearn.Coordination;
+using FedLearn.Data;
 using FedLearn.Diagnostics;
 using FedLearn.Glm;
 using FedLearn.Privacy;
@@ -98,7 +100,7 @@ public class GlmScoringTests
         Task<IReadOnlyList<GlmScoreAnswer>> third = active.ScoreAsync([ids[2]], TestContext.Current.CancellationToken);
         await ScoringScene.AnswerAsync(peer, 1, [1], [111]);
         HashedIds asked = await peer.ReceiveAsync<HashedIds>(2, 1, TestContext.Current.CancellationToken);
-        Assert.Equal(Data.RowIds.Digest(ids[2], scene.Job.Training.Seed), asked.Digests.ToArray());
+        Assert.Equal(RowIds.Digest(ids[2], scene.Job.Training.Seed), asked.Digests.ToArray());
         Assert.False(third.IsCompleted);
         await ScoringScene.AnswerAsync(peer, 2, [1], [0.5]);
         double own = scene.Models[0].Score(scene.Inputs[0].Table, [scene.Inputs[0].Table.Ids.ToList().IndexOf(ids[2])])[0];
@@ -141,7 +143,7 @@ public class GlmScoringTests
         {
             string id = ids[i % ids.Length];
             double own = scene.Models[0].Score(scene.Inputs[0].Table, [scene.Inputs[0].Table.Ids.ToList().IndexOf(id)])[0];
-            Assert.Equal(own + Data.RowIds.Digest(id, scene.Job.Training.Seed)[0], (await others[i - 1])[0].Scores[0]);
+            Assert.Equal(own + RowIds.Digest(id, scene.Job.Training.Seed)[0], (await others[i - 1])[0].Scores[0]);
         }
 
         Assert.Equal(3, active.Parties[0].Messages);
@@ -219,7 +221,7 @@ public class GlmScoringTests
         var other = new GlmScoringPassive(scene.Job, scene.Inputs[1], new GlmModel(part.JobName, new string('b', 64), part.Party, part.Family, part.Features, part.Weights, part.Intercept));
         GlmScoringActive active = scene.Active();
         (InMemoryChannel first, InMemoryChannel second) = InMemoryChannel.CreatePair("active", "p1", ScoringScene.Idle);
-        Coordination.SessionAgreement agreement = ScoringScene.Agreement(active, other.JoinRequest);
+        SessionAgreement agreement = ScoringScene.Agreement(active, other.JoinRequest);
         Assert.Equal(GlmErrors.OtherModel, (await Assert.ThrowsAsync<ConfigurationException>(() => other.RunAsync(agreement, second, TestContext.Current.CancellationToken))).Id);
         Assert.Equal(GlmErrors.OtherModel, (await Assert.ThrowsAsync<ConfigurationException>(() => active.ServeAsync(agreement, first, TestContext.Current.CancellationToken))).Id);
         Assert.False(active.IsReady);

@@ -1,4 +1,5 @@
 using FedLearn.Coordination;
+using FedLearn.Data;
 using FedLearn.Glm;
 using FedLearn.Privacy;
 using FedLearn.Protocol;
@@ -15,7 +16,7 @@ internal sealed class ScoringScene
         Inputs = data.Inputs(order: 5, oneSided: 2);
         var random = new Random(seed);
         Models = [.. Inputs.Select((input, party) => new GlmModel(Job.Name, new string('a', 64), Job.Parties[party].Party, family,
-            Data.FeatureMap.Fit(input.Table, [.. Enumerable.Range(0, input.Table.Ids.Count)], Job.Preprocessing, constant: false),
+            FeatureMap.Fit(input.Table, [.. Enumerable.Range(0, input.Table.Ids.Count)], Job.Preprocessing!, constant: false),
             [.. Enumerable.Range(0, data.Widths[party]).Select(_ => random.NextDouble() - 0.5)], party == 0 ? 0.3 : null, party == 0 ? link : null))];
     }
 
@@ -46,7 +47,7 @@ internal sealed class ScoringScene
         SessionAgreement agreement = Agreement(active, passive.JoinRequest);
         (InMemoryChannel first, InMemoryChannel second) = InMemoryChannel.CreatePair("active", passive.JoinRequest.Party.Name, Idle);
         Task connected = Connected(active, passive.JoinRequest.Party.Name);
-        Task theirs = passive.RunAsync(agreement, second, stop), own = active.ServeAsync(agreement, first);
+        Task theirs = passive.RunAsync(agreement, second, stop), own = active.ServeAsync(agreement, first, CancellationToken.None);
         await connected;
         return (own, theirs, second);
     }

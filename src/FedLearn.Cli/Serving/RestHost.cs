@@ -8,6 +8,7 @@ using Microsoft.AspNetCore.Hosting;
 using Microsoft.AspNetCore.Hosting.Server;
 using Microsoft.AspNetCore.Hosting.Server.Features;
 using Microsoft.AspNetCore.Http;
+using Microsoft.AspNetCore.Mvc;
 using Microsoft.AspNetCore.OpenApi;
 using Microsoft.AspNetCore.Server.Kestrel.Core;
 using Microsoft.Extensions.DependencyInjection;
@@ -101,6 +102,8 @@ internal sealed class RestHost : IAsyncDisposable
         });
         options.AddSchemaTransformer((schema, context, _) =>
         {
+            if (context.JsonTypeInfo.Type == typeof(ProblemDetails))
+                schema.Properties!["errorId"] = new OpenApiSchema { Type = JsonSchemaType.String, Description = "FLnnnn; docs/errors has a page for each." };
             if (context.JsonTypeInfo.Type != typeof(RowNumbers))
                 return Task.CompletedTask;
             schema.AnyOf =

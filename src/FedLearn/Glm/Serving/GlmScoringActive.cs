@@ -76,7 +76,7 @@ public sealed class GlmScoringActive
     /// <param name="input">What this party brings; labels are not needed.</param>
     /// <param name="model">Its part of the model.</param>
     /// <param name="options">Settings; null for the defaults.</param>
-    /// <exception cref="ConfigurationException">The job is inconsistent, the party is not active in it or a fallback is for no passive party (FL2400), or the
+    /// <exception cref="ConfigurationException">The job is inconsistent, the party is not active in it, a fallback is for no passive party or a time limit is not above zero (FL2400), or the
     /// model is another party's or another family's (FL2402).</exception>
     public GlmScoringActive(GlmJob job, GlmPartyInput input, GlmModel model, GlmScoringOptions? options = null)
     {
@@ -88,6 +88,8 @@ public sealed class GlmScoringActive
         if (_options.Fallbacks.FirstOrDefault(f => !passive.Contains(f.Key) || !double.IsFinite(f.Value)) is { Key: { } wrong })
             throw new ConfigurationException(GlmErrors.InvalidJob, $"fallback for '{wrong}'", "there is no such passive party, or the constant is no finite number.",
                 "Declare one finite number a passive party.");
+        if (_options.Timeout <= TimeSpan.Zero || _options.GiveUpAfter <= TimeSpan.Zero)
+            throw new ConfigurationException(GlmErrors.InvalidJob, "time limits", "a time limit is not above zero.", "Give limits above zero.");
         _table = new ScoredTable(model, input.Table, job.Training.Seed);
         _links = [.. passive.Select(name => new ScoringLink(name, _table.Outputs, _options))];
     }

@@ -10,6 +10,9 @@ namespace FedLearn.Glm;
 /// and the answer it did not wait for is still taken off the channel before the next question leaves.</remarks>
 internal sealed class ScoringLink(string party, int outputs, GlmScoringOptions options)
 {
+    // Questions that wait, whether their callers still do or not: a party that hangs must not fill the memory.
+    private const int MostWaiting = 4096;
+
     private readonly Lock _gate = new();
     private Channel<ScoringQuestion>? _questions;   // null while no session is open
     private TaskCompletionSource? _session;
@@ -40,8 +43,16 @@ internal sealed class ScoringLink(string party, int outputs, GlmScoringOptions o
     {
         var question = new ScoringQuestion(digests);
         lock (_gate)
-            if (_questions?.Writer.TryWrite(question) != true)
+        {
+            if (_questions is null || _stopped)
                 return PartyPart.Away;
+            if (!_questions.Writer.TryWrite(question))
+            {
+                Interlocked.Increment(ref _late);
+                return PartyPart.TooSlow;
+            }
+        }
+
         try
         {
             return await question.Answer.WaitAsync(options.Timeout, options.Clock, cancellationToken).ConfigureAwait(false);
@@ -74,7 +85,7 @@ internal sealed class ScoringLink(string party, int outputs, GlmScoringOptions o
     /// <param name="cancellationToken">Ends it at once.</param>
     public async Task RunAsync(IPartyChannel channel, Action connected, CancellationToken cancellationToken)
     {
-        Channel<ScoringQuestion> questions = Channel.CreateUnbounded<ScoringQuestion>(new UnboundedChannelOptions { SingleReader = true });
+        Channel<ScoringQuestion> questions = Channel.CreateBounded<ScoringQuestion>(new BoundedChannelOptions(MostWaiting) { SingleReader = true });
         lock (_gate)
         {
             if (_session is not null)

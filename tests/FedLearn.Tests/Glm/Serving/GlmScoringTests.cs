@@ -108,6 +108,24 @@ public class GlmScoringTests
     }
 
     [Fact]
+    public async Task Score_PartyHangsAndCallersKeepComing_TurnsThemAwayAtOnce()
+    {
+        var scene = new ScoringScene();
+        GlmScoringActive active = scene.Active(Patient);
+        (_, InMemoryChannel peer) = await scene.PlayAsync(active);
+        string id = scene.CommonIds[0];
+        Task<IReadOnlyList<GlmScoreAnswer>> first = active.ScoreAsync([id], TestContext.Current.CancellationToken);
+        await peer.ReceiveAsync<HashedIds>(1, 1, TestContext.Current.CancellationToken);
+        Task<IReadOnlyList<GlmScoreAnswer>>[] waiting = [.. Enumerable.Range(0, 4096).Select(_ => active.ScoreAsync([id], TestContext.Current.CancellationToken))];
+        Assert.Equal(GlmScoreOutcome.PartyTooSlow, (await active.ScoreAsync([id], TestContext.Current.CancellationToken))[0].Outcome);
+        Assert.False(first.IsCompleted);
+        await ScoringScene.AnswerAsync(peer, 1, [1], [1]);
+        await peer.ReceiveAsync<HashedIds>(2, 1, TestContext.Current.CancellationToken);
+        await ScoringScene.AnswerAsync(peer, 2, [1], [2]);
+        Assert.All(await Task.WhenAll(waiting), a => Assert.Equal(GlmScoreOutcome.Scored, a[0].Outcome));
+    }
+
+    [Fact]
     public async Task Score_NoAnswerForLong_EndsTheSession()
     {
         var scene = new ScoringScene();

@@ -19,6 +19,7 @@ internal static class RootCommandFactory
         TrainCommand.Create(),
         PartyCommand.Create(),
         PredictCommand.Create(),
+        ServeCommand.Create(),
         ReportCommand.Create(),
         PrivacyCommand.Create(),
         LedgerCommand.Create(),

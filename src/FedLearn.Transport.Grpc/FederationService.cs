@@ -1,4 +1,3 @@
-using System.Collections.Concurrent;
 using System.Globalization;
 using FedLearn.Coordination;
 using FedLearn.Diagnostics;
@@ -10,50 +9,36 @@ using Microsoft.Extensions.Logging;
 
 namespace FedLearn.Transport.Grpc;
 
-/// <summary>The calls of the host.</summary>
-internal sealed partial class FederationService(SessionTerms terms, GrpcHostOptions options) : IDisposable
+/// <summary>The calls of a host. Who may join, and whose exchange is whose, the sessions say.</summary>
+internal sealed partial class FederationService(ISessions sessions, GrpcHostOptions options) : IDisposable
 {
     private static readonly string[] Services = ["", "fedlearn.v1.Federation", "grpc.health.v1.Health"];
 
-    private readonly SessionDesk _desk = new(terms, options.JoinTimeout, options.Channel.Clock);
     private readonly ILogger _log = options.LoggerFactory.CreateLogger("FedLearn.Transport.Grpc");
     private readonly CancellationTokenSource _stopping = new();
-    private readonly Dictionary<string, TaskCompletionSource<GrpcPartyChannel>> _channels = terms.Parties.Where(p => p.Role == PartyRole.Passive)
-        .ToDictionary(p => p.Name, _ => new TaskCompletionSource<GrpcPartyChannel>(TaskCreationOptions.RunContinuationsAsynchronously));
 
-    private readonly ConcurrentDictionary<string, bool> _claimed = new();
-    private volatile SessionAgreement? _agreement;
+    /// <summary>Cancelled when the host stops.</summary>
+    public CancellationToken Stopping => _stopping.Token;
 
-    public event Action<string, FedLearnException>? JoinRefused
+    public async Task<SessionAgreement> JoinAsync(JoinRequest request, CancellationToken cancellationToken)
     {
-        add => _desk.Refused += value;
-        remove => _desk.Refused -= value;
-    }
-
-    public async Task<GrpcSession> JoinLocallyAsync(JoinRequest request, CancellationToken cancellationToken)
-    {
-        using var either = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken, _stopping.Token);
-        SessionAgreement agreement = await JoinAsync(request, either.Token).ConfigureAwait(false);
-        var all = Task.WhenAll(terms.Parties.Where(p => p.Role == PartyRole.Passive).Select(p => _channels[p.Name].Task));
         try
         {
-            return new GrpcSession(agreement, await all.WaitAsync(options.JoinTimeout, options.Channel.Clock, either.Token).ConfigureAwait(false));
+            SessionAgreement agreement = await sessions.JoinAsync(request, cancellationToken).ConfigureAwait(false);
+            LogJoined(request.Party.Name);
+            return agreement;
         }
-        catch (TimeoutException e)
+        catch (FedLearnException e)
         {
-            string missing = string.Join(", ", _channels.Where(c => !c.Value.Task.IsCompleted).Select(c => $"'{c.Key}'"));
-            throw new PeerException(ProtocolErrors.PartyMissing, $"session of job '{terms.JobName}'",
-                $"{missing} joined, but did not open the exchange of messages within {options.JoinTimeout.TotalSeconds:0.#} s.",
-                "Look at that party's log, then start the session again.", e);
+            LogNotJoined(request.Party.Name, e.Id);
+            throw;
         }
     }
 
     public async Task StopAsync()
     {
         await _stopping.CancelAsync().ConfigureAwait(false);
-        foreach (TaskCompletionSource<GrpcPartyChannel> slot in _channels.Values)
-            if (!slot.TrySetCanceled() && slot.Task.IsCompletedSuccessfully)
-                await slot.Task.Result.DisposeAsync().ConfigureAwait(false);
+        await sessions.StopAsync().ConfigureAwait(false);
     }
 
     public void Dispose() => _stopping.Dispose();
@@ -138,35 +123,22 @@ internal sealed partial class FederationService(SessionTerms terms, GrpcHostOpti
         return Status.Ok;
     }
 
-    private async Task<SessionAgreement> JoinAsync(JoinRequest request, CancellationToken cancellationToken)
-    {
-        try
-        {
-            // Known before any party can be answered, so that no Exchange comes too early.
-            SessionAgreement agreement = _agreement = await _desk.JoinAsync(request, cancellationToken).ConfigureAwait(false);
-            LogJoined(request.Party.Name);
-            return agreement;
-        }
-        catch (FedLearnException e)
-        {
-            LogNotJoined(request.Party.Name, e.Id);
-            throw;
-        }
-    }
-
     private async Task<Status> ExchangeAsync(HttpContext context)
     {
         string session = context.Request.Headers[HeaderText.Session].ToString(), party = HeaderText.Decode(context.Request.Headers[HeaderText.Party].ToString());
-        if (_agreement is null || session != _agreement.SessionId)
-            throw new RpcException(StatusCode.NotFound, "There is no such session here.", GrpcErrors.WrongSession);
-        if (!_channels.TryGetValue(party, out TaskCompletionSource<GrpcPartyChannel>? slot))
-            throw new RpcException(StatusCode.NotFound, "The session has no such passive party.", ProtocolErrors.UnknownParty);
-        if (!_claimed.TryAdd(party, true))
-            throw new RpcException(StatusCode.AlreadyExists, "The exchange of messages with that party is open already, or over.", ProtocolErrors.AlreadyJoined);
+        ExchangeClaim claim = sessions.Claim(session, party);
         var call = new ServerExchange(context);
-        await call.Output.FlushAsync(CancellationToken.None).ConfigureAwait(false); // the response headers: the client waits for them
-        if (!slot.TrySetResult(new GrpcPartyChannel(call, terms.Parties[0].Name, party, options.Channel)))
-            throw new OperationCanceledException("The host stops.");
+        try
+        {
+            await call.Output.FlushAsync(CancellationToken.None).ConfigureAwait(false); // the response headers: the client waits for them
+            claim.Open(new GrpcPartyChannel(call, claim.LocalParty, party, options.Channel));
+        }
+        catch
+        {
+            claim.Abandon();
+            throw;
+        }
+
         LogOpened(party);
         Status status = await call.Ended.ConfigureAwait(false);
         LogEnded(party, status.Code.ToString());

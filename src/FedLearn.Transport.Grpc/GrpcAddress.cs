@@ -23,7 +23,11 @@ public static class GrpcAddress
     }
 
     /// <summary>Refuses an address that is no http address, or one outside this machine unless plaintext is allowed.</summary>
-    internal static void Check(Uri address, bool allowPlaintext)
+    /// <param name="address">The address.</param>
+    /// <param name="allowPlaintext">Whether an address outside this machine will do although nothing is encrypted.</param>
+    /// <exception cref="ArgumentException">It has not the form http://host:port.</exception>
+    /// <exception cref="PeerException">FL4040: it is not on this machine.</exception>
+    public static void Check(Uri address, bool allowPlaintext)
     {
         if (!IsPlain(address))
             throw new ArgumentException("An address has the form http://host:port.", nameof(address));

@@ -24,7 +24,7 @@ public static class GrpcFederationClient
         options ??= new GrpcClientOptions();
         GrpcAddress.Check(coordinator, options.AllowPlaintext);
         TimeProvider clock = options.Channel.Clock;
-        ClientConnection connection = await ClientConnection.OpenAsync(coordinator, options.ConnectTimeout, clock, cancellationToken).ConfigureAwait(false);
+        ClientConnection connection = await ClientConnection.OpenAsync(coordinator, options.ConnectTimeout, clock, options.HeartbeatInterval, cancellationToken).ConfigureAwait(false);
         try
         {
             Wire.JoinReply reply = await connection.UnaryAsync(Methods.Join, SessionCodec.Encode(request), Wire.JoinReply.Parser,
@@ -74,7 +74,7 @@ public static class GrpcHealthClient
         ArgumentNullException.ThrowIfNull(address);
         options ??= new GrpcClientOptions();
         GrpcAddress.Check(address, options.AllowPlaintext);
-        using ClientConnection connection = await ClientConnection.OpenAsync(address, options.ConnectTimeout, options.Channel.Clock, cancellationToken).ConfigureAwait(false);
+        using ClientConnection connection = await ClientConnection.OpenAsync(address, options.ConnectTimeout, options.Channel.Clock, options.HeartbeatInterval, cancellationToken).ConfigureAwait(false);
         Wire.Health.HealthCheckResponse reply = await connection.UnaryAsync(Methods.HealthCheck, new Wire.Health.HealthCheckRequest { Service = service },
             Wire.Health.HealthCheckResponse.Parser, Methods.UnaryLimitBytes, options.JoinTimeout, cancellationToken).ConfigureAwait(false);
         return Enum.IsDefined((GrpcHealth)reply.Status) ? (GrpcHealth)reply.Status : GrpcHealth.Unknown;

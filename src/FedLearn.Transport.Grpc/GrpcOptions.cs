@@ -4,7 +4,7 @@ using Microsoft.Extensions.Logging.Abstractions;
 
 namespace FedLearn.Transport.Grpc;
 
-/// <summary>Settings of <see cref="GrpcFederationHost"/>.</summary>
+/// <summary>Settings of <see cref="GrpcFederationHost"/> and <see cref="GrpcPairHost"/>.</summary>
 public sealed record GrpcHostOptions
 {
     /// <summary>Where to listen: an IP address or <c>localhost</c>, and a port; port 0 lets the system choose.</summary>
@@ -49,6 +49,10 @@ public sealed record GrpcClientOptions
     /// <summary>How long the end of a channel waits for last frames to leave. Measured by the system's clock.</summary>
     /// <value>Above zero. Default two seconds.</value>
     public TimeSpan ShutdownTimeout { get; init; } = TimeSpan.FromSeconds(2);
+
+    /// <summary>How long a connection with a call is silent before it is tested by an HTTP/2 ping, which finds a peer whose machine vanished without closing.</summary>
+    /// <value>At least a second, or <see cref="Timeout.InfiniteTimeSpan"/> for no pings. Default infinite: some servers refuse them.</value>
+    public TimeSpan HeartbeatInterval { get; init; } = Timeout.InfiniteTimeSpan;
 
     /// <summary>Settings of the channel; its clock is also that of the time limits above.</summary>
     public ChannelOptions Channel { get; init; } = new();

@@ -4,6 +4,8 @@ using System.Text.Json.Nodes;
 using FedLearn.Cli.Output;
 using FedLearn.Cli.RunFiles;
 using FedLearn.Cli.Running;
+using FedLearn.Cli.Serving;
+using FedLearn.Diagnostics;
 using FedLearn.Glm;
 
 namespace FedLearn.Cli.Commands;
@@ -21,17 +23,20 @@ internal static class PartyCommand
             Description = "Predict with the model of --model instead of training; the active party writes id,score,prediction here, a passive party gives any name.",
             HelpName = "FILE",
         };
+        var serve = new Option<bool>("--serve") { Description = "Passive party: answer the active party's online predictions with the model of --model, and do nothing else, until Ctrl-C." };
         var digest = new Option<bool>("--digest") { Description = "Print the SHA-256 of the job's terms, which must be equal at every party, and stop." };
         Option<string?> report = CommonOptions.Report(), html = CommonOptions.Html();
         var command = new Command("party", """
             Take part in a session as one party. The active party listens and hosts the coordinator; a passive party connects to it
             and needs no open port. Order of starting does not matter within transport.connectTimeoutSeconds.
+            With --serve a passive party joins fedlearn serve at the active party, stays, and joins again whenever the connection was lost.
 
             Examples:
               fedlearn party --config bank.party.json --model models --report bank.json
               fedlearn party --config telco.party.json
+              fedlearn party --config telco.party.json --serve --model models
               fedlearn party --config telco.party.json --digest
-            """) { config, model, predict, report, html, digest, json };
+            """) { config, model, predict, serve, report, html, digest, json };
         command.SetAction(async (parsed, cancellationToken) =>
         {
             long start = Stopwatch.GetTimestamp();
@@ -39,7 +44,17 @@ internal static class PartyCommand
             PartyFile file = PartyFile.Load(parsed.GetRequiredValue(config));
             if (parsed.GetValue(digest))
             {
-                parsed.InvocationConfiguration.Output.WriteLine(Convert.ToHexStringLower(GlmJobTerms.Of(file.Run.Job).TermsDigest.Span));
+                string purpose = parsed.GetValue(serve) ? "serve" : "train";
+                parsed.InvocationConfiguration.Output.WriteLine(Convert.ToHexStringLower(GlmJobTerms.Of(file.Run.Job, purpose).TermsDigest.Span));
+                return 0;
+            }
+
+            if (parsed.GetValue(serve))
+            {
+                if (parsed.GetValue(predict) is not null || parsed.GetValue(report) is not null || parsed.GetValue(html) is not null || parsed.GetValue(json))
+                    throw new ConfigurationException(CliErrors.OptionsDisagree, "fedlearn party", "--serve answers until it is stopped, and has no result to write.",
+                        "Leave --predict, --report, --html and --json out.");
+                await PassiveServer.RunAsync(file, parsed.GetValue(model) ?? "models", terminal.Log, cancellationToken).ConfigureAwait(false);
                 return 0;
             }
 

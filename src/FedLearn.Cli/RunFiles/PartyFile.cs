@@ -4,9 +4,24 @@ using FedLearn.Diagnostics;
 
 namespace FedLearn.Cli.RunFiles;
 
+/// <summary>How the active party serves predictions.</summary>
+internal sealed record ServeSettings
+{
+    /// <summary>Where REST requests are answered. Port 0 lets the system choose.</summary>
+    public Uri Rest { get; init; } = new("http://127.0.0.1:8080");
+
+    /// <summary>How long a request waits for the passive parties.</summary>
+    public TimeSpan Timeout { get; init; } = TimeSpan.FromMilliseconds(500);
+
+    /// <summary>Scores that stand in for those of passive parties; empty refuses.</summary>
+    public IReadOnlyDictionary<string, double> Fallbacks { get; init; } = new Dictionary<string, double>();
+}
+
 /// <summary>A party file: which job, which party of it, and where its things and its peers are.</summary>
 internal sealed record PartyFile
 {
+    private static readonly string[] OfActiveParties = ["listen", "serve"];
+
     /// <summary>The file as the user named it.</summary>
     public required string Path { get; init; }
 
@@ -21,6 +36,9 @@ internal sealed record PartyFile
 
     /// <summary>Where a passive party finds the active one; null at the active party.</summary>
     public Uri? ActiveParty { get; init; }
+
+    /// <summary>How the active party serves predictions; defaults where the file says nothing.</summary>
+    public required ServeSettings Serve { get; init; }
 
     /// <summary>The job's transport settings with this file's time limits.</summary>
     public required TransportSettings Transport { get; init; }
@@ -46,6 +64,7 @@ internal sealed record PartyFile
         TimeSpan? timeout = RunFileReader.Seconds(file, "timeoutSeconds"), connectTimeout = RunFileReader.Seconds(file, "connectTimeoutSeconds");
         DnsEndPoint? listen = ListenAddress(file);
         IReadOnlyList<(string Name, Uri Address)> peers = Peers(file);
+        ServeSettings serve = ServeOf(file.Object("serve"));
         faults.ThrowIfAny();
 
         RunFile run = new RunFileReader(job, own).Read();
@@ -57,12 +76,14 @@ internal sealed record PartyFile
             file.Require("listen", "Write the address the passive parties connect to, such as \"127.0.0.1:5301\".");
             if (file.Has("peers"))
                 ignored.Add("peers");
+            foreach (string fallback in serve.Fallbacks.Keys.Where(peer => run.Parties.All(party => party.Name != peer || party.Role == PartyRole.Active)))
+                file.Object("serve").Fault(RunFileErrors.Parties, "fallback", $"the job has no passive party '{fallback}'.",
+                    $"Did you mean '{RunFileKeys.Nearest(fallback, run.Parties.Select(p => p.Name))}'?");
         }
         else
         {
             RunFileReader.DataOf(file, self.Role);
-            if (file.Has("listen"))
-                ignored.Add("listen");
+            ignored.AddRange(OfActiveParties.Where(file.Has));
             foreach ((string peer, _) in peers.Where(peer => peer.Name.Length > 0 && run.Parties.All(party => party.Name != peer.Name)))
                 file.Fault(RunFileErrors.Parties, "peers", $"the job has no party '{peer}'.", $"Did you mean '{RunFileKeys.Nearest(peer, run.Parties.Select(p => p.Name))}'?");
             activeAddress = peers.FirstOrDefault(peer => peer.Name.Length == 0 || peer.Name == active.Name).Address;
@@ -79,9 +100,22 @@ internal sealed record PartyFile
             Self = self,
             Listen = self.Role == PartyRole.Active ? listen : null,
             ActiveParty = activeAddress,
+            Serve = serve,
             Transport = run.Transport with { Kind = TransportKind.Grpc, Timeout = timeout ?? run.Transport.Timeout, ConnectTimeout = connectTimeout ?? run.Transport.ConnectTimeout },
             Ignored = ignored,
         };
+    }
+
+    private static ServeSettings ServeOf(Section serve)
+    {
+        var settings = new ServeSettings();
+        if (serve.Text("rest") is { } rest && AddressOf(serve, "rest", rest) is { } address)
+            settings = settings with { Rest = address };
+        if (serve.Count("timeoutMilliseconds", 1, 600_000) is { } milliseconds)
+            settings = settings with { Timeout = TimeSpan.FromMilliseconds(milliseconds) };
+        if (serve.Has("fallback") && !serve.Is("fallback", "refuse"))
+            settings = settings with { Fallbacks = serve.Numbers("fallback") };
+        return settings;
     }
 
     private static DnsEndPoint? ListenAddress(Section file)

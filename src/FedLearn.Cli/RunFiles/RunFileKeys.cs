@@ -28,13 +28,14 @@ internal static class RunFileKeys
         ["transport"] = ["kind", "timeoutSeconds", "connectTimeoutSeconds", "maxMessageBytes"],
     };
 
-    /// <summary>Keys of party.json. The names under <c>peers</c> are the job's.</summary>
+    /// <summary>Keys of party.json. The names under <c>peers</c> and <c>serve.fallback</c> are the job's.</summary>
     public static readonly IReadOnlyDictionary<string, string[]> Party = new Dictionary<string, string[]>
     {
-        [""] = ["$schema", "job", "party", "data", "listen", "peers", "tls", "ledger", "timeoutSeconds", "connectTimeoutSeconds"],
+        [""] = ["$schema", "job", "party", "data", "listen", "peers", "tls", "ledger", "serve", "timeoutSeconds", "connectTimeoutSeconds"],
         ["data"] = Data,
         ["ledger"] = Ledger,
         ["ledger.budget"] = Budget,
+        ["serve"] = ["rest", "timeoutMilliseconds", "fallback"],
     };
 
     /// <summary>The candidate with the smallest Levenshtein distance to a word, letter case aside.</summary>

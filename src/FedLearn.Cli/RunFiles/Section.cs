@@ -132,6 +132,25 @@ internal sealed partial class Section
         return texts;
     }
 
+    /// <summary>Names and finite numbers of an object whose keys are free.</summary>
+    /// <param name="key">Key.</param>
+    public IReadOnlyDictionary<string, double> Numbers(string key)
+    {
+        var numbers = new Dictionary<string, double>();
+        if (Get(key, JsonValueKind.Object, "an object of numbers") is { } json)
+            foreach (JsonProperty property in json.EnumerateObject())
+            {
+                if (property.Value.ValueKind != JsonValueKind.Number)
+                    Fault(RunFileErrors.WrongType, $"{key}.{property.Name}", $"is {Named(property.Value)}.", "Write a finite number, without quotes.");
+                else if (!double.IsFinite(property.Value.GetDouble()))
+                    Fault(RunFileErrors.OutOfRange, $"{key}.{property.Name}", $"is {Shortened(property.Value.GetRawText())}.", "Write a finite number.");
+                else if (!numbers.TryAdd(property.Name, property.Value.GetDouble()))
+                    Fault(RunFileErrors.DuplicateKey, $"{key}.{property.Name}", "the key is written twice.", "Keep one of them.");
+            }
+
+        return numbers;
+    }
+
     /// <summary>Whether a key holds an array.</summary>
     /// <param name="key">Key.</param>
     public bool IsArray(string key) => TryGet(key, out JsonElement json) && json.ValueKind == JsonValueKind.Array;

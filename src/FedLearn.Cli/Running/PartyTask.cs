@@ -53,7 +53,8 @@ internal sealed class PartyTask(string name, SessionTerms terms, Func<Cancellati
         });
     });
 
-    private static GlmPartyInput Input(RunFile run, RunFileParty self, bool needLabel, CancellationToken cancellationToken)
+    /// <summary>Reads what a party brings.</summary>
+    internal static GlmPartyInput Input(RunFile run, RunFileParty self, bool needLabel, CancellationToken cancellationToken)
     {
         TableSource data = self.Data ?? throw new ConfigurationException(RunFileErrors.MissingKey, $"{run.Path}: parties, '{self.Name}'",
             "the party has no data.", "Give data.path in the run file, or in the party file of that party.");

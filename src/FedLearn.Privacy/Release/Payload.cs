@@ -127,7 +127,8 @@ public sealed class Scalars(ScalarsKind kind, ReadOnlyMemory<double> values) : V
         throw new NotSupportedException("Job-level numbers are disclosed, never noised.");
 }
 
-/// <summary>SHA-256 digests of row ids, 32 bytes each, sorted as unsigned bytes. Passive to active, for alignment by hashed ids.</summary>
+/// <summary>SHA-256 digests of row ids, 32 bytes each, sorted as unsigned bytes. Passive to active for alignment by hashed ids; active to passive, the asked
+/// ones, for online prediction.</summary>
 /// <param name="digests">The digests, one after the other.</param>
 public sealed class HashedIds(ReadOnlyMemory<byte> digests) : Payload
 {
@@ -146,11 +147,12 @@ public sealed class HashedIds(ReadOnlyMemory<byte> digests) : Payload
     public override long PackedBytes => Digests.Length;
 }
 
-/// <summary>Which of the rows a party named are common to all parties, one byte (0 or 1) a row. Active to passive.</summary>
+/// <summary>Which of the rows a party named are common to all parties, one byte (0 or 1) a row, active to passive; in online prediction which of the asked
+/// rows a passive party has, passive to active.</summary>
 /// <param name="selected">One byte a row, in the order of the rows that were named.</param>
 public sealed class RowSelection(ReadOnlyMemory<byte> selected) : Payload
 {
-    /// <summary>One byte a row: 1 when the row is common to all parties, else 0.</summary>
+    /// <summary>One byte a row: 1 when the row is common to all parties (online prediction: when it is there), else 0.</summary>
     public ReadOnlyMemory<byte> Selected { get; } = selected;
 
     /// <inheritdoc />

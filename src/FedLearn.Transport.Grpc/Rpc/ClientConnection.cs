@@ -22,7 +22,7 @@ internal sealed class ClientConnection : IDisposable
     private readonly HttpMessageInvoker _http;
     private Socket? _socket, _connected;
 
-    private ClientConnection(Uri address, TimeProvider clock, Socket socket)
+    private ClientConnection(Uri address, TimeProvider clock, Socket socket, TimeSpan heartbeat)
     {
         (_address, _clock, _socket) = (address, clock, socket);
         _http = new HttpMessageInvoker(new SocketsHttpHandler
@@ -33,6 +33,8 @@ internal sealed class ClientConnection : IDisposable
             AutomaticDecompression = DecompressionMethods.None,
             ActivityHeadersPropagator = null,
             InitialHttp2StreamWindowSize = WindowBytes,
+            KeepAlivePingDelay = heartbeat,
+            KeepAlivePingPolicy = HttpKeepAlivePingPolicy.WithActiveRequests,
             ConnectCallback = (_, _) => new ValueTask<Stream>(Interlocked.Exchange(ref _socket, null) is { } connected
                 ? new NetworkStream(_connected = connected, ownsSocket: true)
                 : throw new IOException("The connection is over; a session does not move to another.")),
@@ -43,7 +45,7 @@ internal sealed class ClientConnection : IDisposable
 
     /// <summary>Connects. While nobody listens at the address it tries again: a party may be started before its coordinator.</summary>
     /// <exception cref="PeerException">FL4015: nobody listened in time.</exception>
-    public static async Task<ClientConnection> OpenAsync(Uri address, TimeSpan timeout, TimeProvider clock, CancellationToken cancellationToken)
+    public static async Task<ClientConnection> OpenAsync(Uri address, TimeSpan timeout, TimeProvider clock, TimeSpan heartbeat, CancellationToken cancellationToken)
     {
         long start = clock.GetTimestamp();
         TimeSpan pause = TimeSpan.FromMilliseconds(50), longest = TimeSpan.FromSeconds(1);
@@ -56,7 +58,7 @@ internal sealed class ClientConnection : IDisposable
             try
             {
                 await socket.ConnectAsync(address.DnsSafeHost, address.Port, either.Token).ConfigureAwait(false);
-                return new ClientConnection(address, clock, socket);
+                return new ClientConnection(address, clock, socket, heartbeat);
             }
             catch (Exception e)
             {

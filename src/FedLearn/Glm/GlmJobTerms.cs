@@ -10,7 +10,7 @@ public static class GlmJobTerms
 {
     /// <summary>The terms of a job: everything but paths, addresses, transport, ledgers, test noise and schemas, which each party adds itself.</summary>
     /// <param name="job">The job.</param>
-    /// <param name="purpose">What the session does: <c>train</c> or <c>predict</c>. Sessions of different purposes do not mix.</param>
+    /// <param name="purpose">What the session does: <c>train</c>, <c>predict</c> or <c>serve</c>. Sessions of different purposes do not mix.</param>
     /// <returns>Digests of each section's canonical JSON (fixed order, defaults filled in, no white space) and of all of them.</returns>
     public static SessionTerms Of(GlmJob job, string purpose = "train")
     {

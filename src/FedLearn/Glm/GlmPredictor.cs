@@ -29,19 +29,36 @@ public sealed class GlmPredictor
     /// <exception cref="ConfigurationException">The job is inconsistent, or the model is another party's or another family's.</exception>
     public GlmPredictor(GlmJob job, GlmPartyInput input, GlmModel model)
     {
+        (Terms, JoinRequest) = Join(job, input, model, "predict");
+        (_job, _input, _model) = (job, input, model);
+    }
+
+    /// <summary>Checks job, input and model against each other, and says how the party joins.</summary>
+    /// <param name="job">The job that trained the model.</param>
+    /// <param name="input">What this party brings.</param>
+    /// <param name="model">Its part of the model.</param>
+    /// <param name="purpose">What the session does.</param>
+    internal static (SessionTerms Terms, JoinRequest Request) Join(GlmJob job, GlmPartyInput input, GlmModel model, string purpose)
+    {
         ArgumentNullException.ThrowIfNull(job);
         ArgumentNullException.ThrowIfNull(input);
         ArgumentNullException.ThrowIfNull(model);
         GlmPlan.Create(job);
-        (_job, _input, _model) = (job, input, model);
         GlmPartyOptions party = job.Parties.FirstOrDefault(p => p.Party.Name == input.Party)
             ?? throw new ConfigurationException(GlmErrors.InvalidJob, $"party '{input.Party}'", "the job has no party of that name.", "Use a name that the job lists.");
         if (model.Party != party.Party || model.Family != job.Model.Family.Name || model.JobName != job.Name)
             throw new ConfigurationException(GlmErrors.OtherModel, $"party '{input.Party}'", "the model was trained by another job, for another party or for another family.",
                 "Give the run file and the directory of the same training.");
-        Terms = GlmJobTerms.Of(job, "predict");
+        SessionTerms terms = GlmJobTerms.Of(job, purpose);
         // Parts of different trainings must not be added up: the digest of the training takes the place of the schema.
-        JoinRequest = new JoinRequest(SessionDesk.ProtocolVersion, party.Party, Terms.JobName, Terms.TermsDigest, Terms.Sections, Convert.FromHexString(model.JobDigest));
+        return (terms, new JoinRequest(SessionDesk.ProtocolVersion, party.Party, terms.JobName, terms.TermsDigest, terms.Sections, Convert.FromHexString(model.JobDigest)));
+    }
+
+    /// <summary>Refuses to add up parts of different trainings.</summary>
+    internal static void CheckSameTraining(SessionAgreement agreement, JoinRequest own)
+    {
+        if (agreement.Parties.Any(p => !p.SchemaFingerprint.Span.SequenceEqual(own.SchemaFingerprint.Span)))
+            throw new ConfigurationException(GlmErrors.OtherModel, "joining", "the parties hold parts of different trainings.", "Give every party its part of the same training.");
     }
 
     /// <summary>What the parties must agree on.</summary>
@@ -60,8 +77,7 @@ public sealed class GlmPredictor
     {
         ArgumentNullException.ThrowIfNull(agreement);
         ArgumentNullException.ThrowIfNull(channels);
-        if (agreement.Parties.Any(p => !p.SchemaFingerprint.Span.SequenceEqual(JoinRequest.SchemaFingerprint.Span)))
-            throw new ConfigurationException(GlmErrors.OtherModel, "joining", "the parties hold parts of different trainings.", "Give every party its part of the same training.");
+        CheckSameTraining(agreement, JoinRequest);
         return await ChannelGuard.RunAsync(channels, () => PredictCoreAsync(channels, cancellationToken)).ConfigureAwait(false);
     }
 

@@ -30,7 +30,7 @@ internal static class HashedAlignment
         for (int p = 0; p < passives.Count; p++)
         {
             theirs[p] = await passives[p].ReceiveAsync<HashedIds>(0, null, cancellationToken).ConfigureAwait(false);
-            CheckSorted(theirs[p], passives[p].RemoteParty);
+            CheckSorted(theirs[p], passives[p].RemoteParty, "alignment");
             And(common, Match(own.Digests, theirs[p].Digests.Span));
         }
 
@@ -83,13 +83,14 @@ internal static class HashedAlignment
         return kept.ToArray();
     }
 
-    private static void CheckSorted(HashedIds ids, string remote)
+    /// <summary>Refuses digests that do not rise.</summary>
+    public static void CheckSorted(HashedIds ids, string remote, string step)
     {
         const int Size = HashedIds.DigestBytes;
         ReadOnlySpan<byte> digests = ids.Digests.Span;
         for (int i = 1; i < ids.Length; i++)
             if (digests.Slice((i - 1) * Size, Size).SequenceCompareTo(digests.Slice(i * Size, Size)) >= 0)
-                throw ProtocolErrors.Peer(ProtocolErrors.IllegalValue, remote, "alignment", "sent hashed ids that are not in rising order.",
+                throw ProtocolErrors.Peer(ProtocolErrors.IllegalValue, remote, step, "sent hashed ids that are not in rising order.",
                     "Check that both parties run the same release of the software.");
     }
 

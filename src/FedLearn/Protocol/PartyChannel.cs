@@ -8,7 +8,7 @@ namespace FedLearn.Protocol;
 public sealed record ChannelOptions
 {
     /// <summary>How long one receive waits before it gives up.</summary>
-    /// <value>Above zero. Default one minute.</value>
+    /// <value>Above zero, or <see cref="Timeout.InfiniteTimeSpan"/> for a session that may be idle. Default one minute.</value>
     public TimeSpan ReceiveTimeout { get; init; } = TimeSpan.FromMinutes(1);
 
     /// <summary>Largest message accepted, in bytes, framing included.</summary>

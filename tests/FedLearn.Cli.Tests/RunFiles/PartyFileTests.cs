@@ -85,8 +85,31 @@ public sealed class PartyFileTests : IDisposable
     }
 
     [Fact]
+    public void Load_Serve_HasDefaultsAndSettings()
+    {
+        string Serving(string serve) => Bank.Replace("\"listen\"", $"\"serve\": {serve}, \"listen\"", StringComparison.Ordinal);
+        foreach (ServeSettings absent in (ServeSettings[])[Load(Bank).Serve, Load(Serving("""{ "fallback": "refuse" }""")).Serve])
+        {
+            Assert.Equal((new Uri("http://127.0.0.1:8080"), TimeSpan.FromMilliseconds(500)), (absent.Rest, absent.Timeout));
+            Assert.Empty(absent.Fallbacks);
+        }
+
+        ServeSettings serve = Load(Serving("""{ "rest": "localhost:0", "timeoutMilliseconds": 20, "fallback": { "telco": -0.5 } }""")).Serve;
+        Assert.Equal((new Uri("http://localhost:0"), TimeSpan.FromMilliseconds(20), -0.5), (serve.Rest, serve.Timeout, serve.Fallbacks["telco"]));
+        Refused(Serving("""{ "fallback": { "tleco": 1 } }"""), RunFileErrors.Parties, "'tleco'");
+        Refused(Serving("""{ "fallback": { "bank": 1 } }"""), RunFileErrors.Parties, "'bank'");
+        Refused(Serving("""{ "fallback": { "telco": "1" } }"""), RunFileErrors.WrongType, "serve.fallback.telco");
+        Refused(Serving("""{ "fallback": { "telco": 1e999 } }"""), RunFileErrors.OutOfRange, "serve.fallback.telco");
+        Refused(Serving("""{ "fallback": "guess" }"""), RunFileErrors.WrongType, "serve.fallback");
+        Refused(Serving("""{ "timeoutMilliseconds": 0 }"""), RunFileErrors.OutOfRange, "serve.timeoutMilliseconds");
+        Refused(Serving("""{ "rest": "somewhere" }"""), RunFileErrors.Address, "serve.rest");
+        Refused(Serving("""{ "port": 1 }"""), RunFileErrors.UnknownKey, "serve.port");
+    }
+
+    [Fact]
     public void Load_KeysTheRoleDoesNotUse_AreListed()
     {
+        Assert.Equal(["serve"], Load(Telco.Replace("\"peers\"", "\"serve\": { }, \"peers\"", StringComparison.Ordinal)).Ignored);
         Assert.Equal(["peers"], Load(Bank.Replace("\"listen\"", "\"peers\": { \"telco\": \"http://127.0.0.1:1\" }, \"listen\"", StringComparison.Ordinal)).Ignored);
         Assert.Equal(["listen"], Load(Telco.Replace("\"peers\"", "\"listen\": \"127.0.0.1:1\", \"peers\"", StringComparison.Ordinal)).Ignored);
     }

@@ -34,7 +34,7 @@ public class DeathTests
 
     private static void RequireLinux() => Assert.SkipUnless(OperatingSystem.IsLinux(), "Signals and /proc are those of Linux.");
 
-    private static void RequireInterrupt()
+    internal static void RequireInterrupt()
     {
         RequireLinux();
         // A shell that starts a program in the background may have it ignore SIGINT, and its children inherit that.

@@ -7,7 +7,7 @@ namespace FedLearn.Cli.Tests.Sessions;
 /// <summary>The tool as a process of its own, as people start it.</summary>
 internal sealed partial class ToolProcess : IDisposable
 {
-    public const int Interrupt = 2, Stop = 19;
+    public const int Interrupt = 2, Continue = 18, Stop = 19;
 
     /// <summary>How long anything may take on a machine that is busy with much else.</summary>
     public static readonly TimeSpan Patience = TimeSpan.FromMinutes(2);
@@ -59,14 +59,16 @@ internal sealed partial class ToolProcess : IDisposable
     }
 
     /// <summary>Waits until standard error has a text.</summary>
-    public async Task SaysAsync(string part)
+    /// <param name="part">The text.</param>
+    /// <param name="times">How often.</param>
+    public async Task SaysAsync(string part, int times = 1)
     {
         while (true)
         {
             Task changed;
             lock (_gate)
             {
-                if (_error.ToString().Contains(part, StringComparison.Ordinal))
+                if (_error.ToString().Split(part).Length > times)
                     return;
                 Assert.False(_ended.IsCompleted, $"The tool ended without saying '{part}': {_error}");
                 changed = _changed.Task;

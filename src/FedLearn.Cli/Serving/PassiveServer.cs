@@ -1,0 +1,58 @@
+using FedLearn.Cli.RunFiles;
+using FedLearn.Cli.Running;
+using FedLearn.Coordination;
+using FedLearn.Diagnostics;
+using FedLearn.Glm;
+using FedLearn.Transport.Grpc;
+
+namespace FedLearn.Cli.Serving;
+
+/// <summary>A passive party that answers online predictions until it is stopped.</summary>
+internal static class PassiveServer
+{
+    /// <summary>Joins, answers, and joins again after a loss.</summary>
+    /// <param name="file">The party file.</param>
+    /// <param name="modelDirectory">Directory with its part of the model.</param>
+    /// <param name="log">Told what happens; counts, never an id.</param>
+    /// <param name="cancellationToken">Ends it in good order.</param>
+    /// <exception cref="FedLearnException">It cannot serve, or the active party has another job or a part of another training.</exception>
+    public static async Task RunAsync(PartyFile file, string modelDirectory, Action<string> log, CancellationToken cancellationToken)
+    {
+        if (file.ActiveParty is not { } address)
+            throw new ConfigurationException(ServingErrors.WrongRole, file.Path, $"'{file.Self.Name}' is the active party, which asks and does not answer.",
+                "Use fedlearn serve there, and party --serve at the passive parties.");
+        var party = new GlmScoringPassive(file.Run.Job, PartyTask.Input(file.Run, file.Self, needLabel: false, cancellationToken), GlmModel.Load(modelDirectory, file.Self.Name));
+        string active = file.Run.Parties.First(p => p.Role == PartyRole.Active).Name;
+        var options = new GrpcRejoinOptions();
+        options = options with
+        {
+            Client = options.Client with { JoinTimeout = file.Transport.ConnectTimeout, Channel = options.Client.Channel with { MaxMessageBytes = file.Transport.MaxMessageBytes } },
+        };
+        log("warning: scores of the asked rows are disclosed to the active party; no privacy claim covers them");
+        log($"connecting to '{active}' at {address}");
+        string? said = null;
+        try
+        {
+            await GrpcRejoiningClient.RunAsync(address, party.JoinRequest, async (session, stop) =>
+            {
+                said = null;
+                log($"serving '{active}'");
+                await party.RunAsync(session.Agreement, session.Channels[0], stop).ConfigureAwait(false);
+            }, options, (loss, _) =>
+            {
+                string text = loss is null ? $"'{active}' ended the session; waiting for it" : $"waiting for '{active}': {loss.Cause} ({loss.Id})";
+                if (text != said) // an active party that stays away is said once, not at every attempt
+                    log(said = text);
+            }, cancellationToken).ConfigureAwait(false);
+        }
+        catch (OperationCanceledException) when (cancellationToken.IsCancellationRequested)
+        {
+            // The end that was asked for.
+        }
+        finally
+        {
+            GlmScoringCounts counts = party.Counts;
+            log($"stopped: {counts.Requests} messages answered, {counts.Ids} ids, {counts.Unknown} of them without a row here");
+        }
+    }
+}

@@ -1,0 +1,231 @@
+using System.ComponentModel;
+using System.Net;
+using System.Text.Json;
+using FedLearn.Diagnostics;
+using FedLearn.Glm;
+using Microsoft.AspNetCore.Builder;
+using Microsoft.AspNetCore.Hosting;
+using Microsoft.AspNetCore.Hosting.Server;
+using Microsoft.AspNetCore.Hosting.Server.Features;
+using Microsoft.AspNetCore.Http;
+using Microsoft.AspNetCore.Mvc;
+using Microsoft.AspNetCore.OpenApi;
+using Microsoft.AspNetCore.Server.Kestrel.Core;
+using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Extensions.Hosting;
+using Microsoft.OpenApi;
+
+namespace FedLearn.Cli.Serving;
+
+/// <summary>The REST side of <c>fedlearn serve</c>. It logs nothing: paths hold ids.</summary>
+internal sealed class RestHost : IAsyncDisposable
+{
+    /// <summary>How long requests in progress may take at the end, beyond their own limit.</summary>
+    public static readonly TimeSpan DrainTime = TimeSpan.FromSeconds(2);
+
+    private const int MostBodyBytes = 1 << 20;
+
+    private readonly WebApplication _app;
+    private readonly TimeSpan _drain;
+
+    private RestHost(WebApplication app, TimeSpan drain)
+    {
+        (_app, _drain) = (app, drain);
+        Address = new Uri(app.Services.GetRequiredService<IServer>().Features.Get<IServerAddressesFeature>()!.Addresses.First());
+    }
+
+    /// <summary>Where it answers, with the actual port.</summary>
+    public Uri Address { get; }
+
+    /// <summary>Starts answering.</summary>
+    /// <param name="listen">Loopback address; port 0 lets the system choose.</param>
+    /// <param name="scoring">Who scores.</param>
+    /// <param name="metrics">Counts.</param>
+    /// <param name="drain">How long the end waits for requests in progress.</param>
+    /// <param name="cancellationToken">Stops starting.</param>
+    /// <exception cref="PeerException">FL4053: the address cannot be opened.</exception>
+    public static async Task<RestHost> StartAsync(Uri listen, GlmScoringActive scoring, ServingMetrics metrics, TimeSpan drain, CancellationToken cancellationToken)
+    {
+        IPAddress ip = listen.Host == "localhost" ? IPAddress.Loopback : IPAddress.Parse(listen.DnsSafeHost);
+        // The empty builder reads no settings files or environment and logs nowhere.
+        WebApplicationBuilder builder = WebApplication.CreateEmptyBuilder(new WebApplicationOptions());
+        builder.Services.AddSingleton<IHostLifetime, NoLifetime>();
+        builder.Services.Configure<HostOptions>(host => host.ShutdownTimeout = drain);
+        builder.Services.AddRouting();
+        // A page in a browser of this machine must not read scores by renaming 127.0.0.1.
+        builder.Services.AddHostFiltering(filter => filter.AllowedHosts = ["localhost", "127.0.0.1", "[::1]", listen.Host]);
+        builder.Services.AddOpenApi(Describe);
+        builder.WebHost.UseKestrelCore().ConfigureKestrel(kestrel =>
+        {
+            kestrel.AddServerHeader = false;
+            kestrel.Limits.MaxRequestBodySize = MostBodyBytes;
+            kestrel.Listen(new IPEndPoint(ip, listen.Port), endpoint => endpoint.Protocols = HttpProtocols.Http1);
+        });
+        WebApplication app = builder.Build();
+        app.UseHostFiltering();
+        Map(app, scoring, metrics);
+        app.MapOpenApi();
+        try
+        {
+            await app.StartAsync(cancellationToken).ConfigureAwait(false);
+        }
+        catch (Exception e)
+        {
+            await app.DisposeAsync().ConfigureAwait(false);
+            if (e is not (IOException or System.Net.Sockets.SocketException))
+                throw;
+            throw new PeerException(ServingErrors.CannotListen, $"serve.rest, {listen.Authority}", "the address cannot be opened.", "Choose a free port and an address of this machine.", e);
+        }
+
+        return new RestHost(app, drain);
+    }
+
+    /// <summary>Takes no more requests and waits for those in progress.</summary>
+    public async ValueTask DisposeAsync()
+    {
+        using (var timeUp = new CancellationTokenSource(_drain))
+            await _app.StopAsync(timeUp.Token).ConfigureAwait(false);
+        await _app.DisposeAsync().ConfigureAwait(false);
+    }
+
+    private static void Describe(OpenApiOptions options)
+    {
+        options.AddDocumentTransformer((document, _, _) =>
+        {
+            document.Info = new OpenApiInfo
+            {
+                Title = "FedLearn online prediction",
+                Version = "v1",
+                Description = "Predictions of a vertical federated model for single ids. Errors are problem documents (RFC 9457) whose errorId has a page under docs/errors.",
+            };
+            return Task.CompletedTask;
+        });
+        options.AddSchemaTransformer((schema, context, _) =>
+        {
+            if (context.JsonTypeInfo.Type == typeof(ProblemDetails))
+                schema.Properties!["errorId"] = new OpenApiSchema { Type = JsonSchemaType.String, Description = "FLnnnn; docs/errors has a page for each." };
+            if (context.JsonTypeInfo.Type != typeof(RowNumbers))
+                return Task.CompletedTask;
+            schema.AnyOf =
+            [
+                new OpenApiSchema { Type = JsonSchemaType.Number | JsonSchemaType.Null },
+                new OpenApiSchema { Type = JsonSchemaType.Array, Items = new OpenApiSchema { Type = JsonSchemaType.Number | JsonSchemaType.Null } },
+            ];
+            return Task.CompletedTask;
+        });
+    }
+
+    private static void Map(WebApplication app, GlmScoringActive scoring, ServingMetrics metrics)
+    {
+        app.MapGet("/score/{id}", ([Description("Id of the row, as in the tables; white space at its ends does not matter.")] string id, CancellationToken stop) =>
+                CountedAsync(metrics, async () =>
+                {
+                    GlmScoreAnswer answer = (await scoring.ScoreAsync([id], stop).ConfigureAwait(false))[0];
+                    return (1, OutcomeOf([answer]), answer.Outcome == GlmScoreOutcome.Scored ? Results.Ok(ScoreReply.Of(answer)) : Problem(answer.Outcome));
+                }))
+            .WithName("scoreOne").WithTags("scores").WithSummary("Predicts for one id.")
+            .WithDescription("Asks the passive parties for their scores and adds them up. Ids with a slash go to POST /score.")
+            .Produces<ScoreReply>().ProducesProblem(StatusCodes.Status404NotFound).ProducesProblem(StatusCodes.Status503ServiceUnavailable);
+        app.MapPost("/score", (HttpRequest request, CancellationToken stop) => CountedAsync(metrics, async () =>
+            {
+                if (await ReadAsync(request, stop).ConfigureAwait(false) is not { } ids)
+                    return (0, RequestOutcome.BadRequest, Problem(StatusCodes.Status400BadRequest, ServingErrors.BadRequest, "The request cannot be understood.",
+                        $"Send {{ \"ids\": [\"a\", \"b\"] }} with 1 to {GlmScoring.MostIds} ids as application/json."));
+                IReadOnlyList<GlmScoreAnswer> answers = await scoring.ScoreAsync(ids, stop).ConfigureAwait(false);
+                if (answers.FirstOrDefault(a => a.Outcome is GlmScoreOutcome.PartyAway or GlmScoreOutcome.PartyTooSlow) is { } failed)
+                    return (ids.Count, RequestOutcome.Unavailable, Problem(failed.Outcome));
+                return (ids.Count, OutcomeOf(answers), Results.Ok(new ScoresReply([.. answers.Where(a => a.Outcome == GlmScoreOutcome.Scored).Select(ScoreReply.Of)],
+                    [.. answers.Where(a => a.Outcome != GlmScoreOutcome.Scored).Select(a => new MissingReply(a.Id, ErrorOf(a.Outcome).Id))])));
+            }))
+            .Accepts<ScoreRequest>("application/json")
+            .WithName("scoreSeveral").WithTags("scores").WithSummary("Predicts for several ids.")
+            .WithDescription("All ids cross to each passive party in one message. Ids that a party does not have are listed; a party that is away fails the whole request unless it has a fallback.")
+            .Produces<ScoresReply>().ProducesProblem(StatusCodes.Status400BadRequest).Produces(StatusCodes.Status415UnsupportedMediaType).ProducesProblem(StatusCodes.Status503ServiceUnavailable);
+        app.MapGet("/health/live", () => Results.Ok(new HealthReply("live", PartiesOf(scoring))))
+            .WithName("live").WithTags("health").WithSummary("Says that the server runs.").Produces<HealthReply>();
+        app.MapGet("/health/ready", () => scoring.IsReady
+                ? Results.Ok(new HealthReply("ready", PartiesOf(scoring)))
+                : Results.Json(new HealthReply("waiting", PartiesOf(scoring)), statusCode: StatusCodes.Status503ServiceUnavailable))
+            .WithName("ready").WithTags("health").WithSummary("Says whether every passive party is connected or has a fallback.")
+            .Produces<HealthReply>().Produces<HealthReply>(StatusCodes.Status503ServiceUnavailable);
+        app.MapGet("/metrics", () => Results.Text(metrics.Text(), "text/plain; version=0.0.4; charset=utf-8"))
+            .WithName("metrics").WithTags("health").WithSummary("Counts and times in Prometheus' text format.").Produces<string>(StatusCodes.Status200OK, "text/plain");
+    }
+
+    /// <summary>Runs a request for scores, and counts how it ended.</summary>
+    private static async Task<IResult> CountedAsync(ServingMetrics metrics, Func<Task<(int Ids, RequestOutcome Outcome, IResult Result)>> request)
+    {
+        long start = metrics.Start();
+        (int ids, RequestOutcome outcome, IResult result) = (0, RequestOutcome.Failed, Results.Empty);
+        try
+        {
+            (ids, outcome, result) = await request().ConfigureAwait(false);
+        }
+        catch (Exception e) when (e is OperationCanceledException or IOException)
+        {
+            outcome = RequestOutcome.Cancelled; // the caller left
+        }
+#pragma warning disable CA1031 // the last resort of a server: no request may end the process, and the message of an unexpected error may quote data
+        catch (Exception)
+#pragma warning restore CA1031
+        {
+            result = Problem(StatusCodes.Status500InternalServerError, ServingErrors.RequestFailed, "The request failed inside the server.", "Please report it.");
+        }
+
+        metrics.Record(start, outcome, ids);
+        return result;
+    }
+
+    /// <summary>The ids of a request; null when it is not as it has to be.</summary>
+    private static async Task<IReadOnlyList<string>?> ReadAsync(HttpRequest request, CancellationToken stop)
+    {
+        if (!request.HasJsonContentType())
+            return null;
+        try
+        {
+            ScoreRequest? body = await JsonSerializer.DeserializeAsync<ScoreRequest>(request.Body, JsonSerializerOptions.Web, stop).ConfigureAwait(false);
+            return body?.Ids is { Count: > 0 and <= GlmScoring.MostIds } ids && ids.All(id => id is not null) ? ids : null;
+        }
+        catch (Exception e) when (e is JsonException or Microsoft.AspNetCore.Http.BadHttpRequestException)
+        {
+            return null;
+        }
+    }
+
+    private static RequestOutcome OutcomeOf(IReadOnlyList<GlmScoreAnswer> answers)
+    {
+        if (answers.Any(a => a.Outcome is GlmScoreOutcome.PartyAway or GlmScoreOutcome.PartyTooSlow))
+            return RequestOutcome.Unavailable;
+        if (answers.All(a => a.Outcome != GlmScoreOutcome.Scored))
+            return RequestOutcome.UnknownId;
+        return answers.Any(a => a.Degraded.Count > 0) ? RequestOutcome.Degraded : RequestOutcome.Ok;
+    }
+
+    private static (int Status, string Id, string Title, string Detail) ErrorOf(GlmScoreOutcome outcome) => outcome switch
+    {
+        GlmScoreOutcome.UnknownId => (StatusCodes.Status404NotFound, GlmServingErrors.UnknownId, "There is no such id.", "The active party's table has no row of that id."),
+        GlmScoreOutcome.NotCommon => (StatusCodes.Status404NotFound, GlmServingErrors.NotCommon, "Not every party has that id.", "Only rows that all parties have can be predicted."),
+        GlmScoreOutcome.PartyAway => (StatusCodes.Status503ServiceUnavailable, GlmServingErrors.PartyAway, "A passive party is not connected.", "Try again later, or declare serve.fallback for it."),
+        _ => (StatusCodes.Status503ServiceUnavailable, GlmServingErrors.PartyTooSlow, "A passive party did not answer in time.", "Try again later, raise serve.timeoutMilliseconds, or declare serve.fallback for it."),
+    };
+
+    private static IResult Problem(GlmScoreOutcome outcome)
+    {
+        (int status, string id, string title, string detail) = ErrorOf(outcome);
+        return Problem(status, id, title, detail);
+    }
+
+    private static IResult Problem(int status, string id, string title, string detail) =>
+        Results.Problem(detail, statusCode: status, title: title, type: $"docs/errors/{id}.md", extensions: new Dictionary<string, object?> { ["errorId"] = id });
+
+    private static IReadOnlyList<HealthReply.PartyState> PartiesOf(GlmScoringActive scoring) =>
+        [.. scoring.Parties.Select(p => new HealthReply.PartyState(p.Name, p.Connected, p.HasFallback))];
+
+    /// <summary>Leaves Ctrl-C and the end of the process to the tool.</summary>
+    private sealed class NoLifetime : IHostLifetime
+    {
+        public Task WaitForStartAsync(CancellationToken cancellationToken) => Task.CompletedTask;
+
+        public Task StopAsync(CancellationToken cancellationToken) => Task.CompletedTask;
+    }
+}

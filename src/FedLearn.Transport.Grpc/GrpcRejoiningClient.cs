@@ -1,0 +1,101 @@
+using FedLearn.Coordination;
+using FedLearn.Diagnostics;
+using FedLearn.Protocol;
+using Polly;
+using Polly.Retry;
+
+namespace FedLearn.Transport.Grpc;
+
+/// <summary>Settings of <see cref="GrpcRejoiningClient"/>.</summary>
+public sealed record GrpcRejoinOptions
+{
+    /// <summary>Settings of each attempt.</summary>
+    /// <value>Default: a second to connect, sessions that may be idle for any time, a heartbeat every 20 seconds.</value>
+    public GrpcClientOptions Client { get; init; } = new()
+    {
+        ConnectTimeout = TimeSpan.FromSeconds(1),
+        HeartbeatInterval = TimeSpan.FromSeconds(20),
+        Channel = new ChannelOptions { ReceiveTimeout = Timeout.InfiniteTimeSpan },
+    };
+
+    /// <summary>Pause before the first new attempt. Later ones double it, with jitter.</summary>
+    /// <value>Above zero. Default a tenth of a second.</value>
+    public TimeSpan FirstPause { get; init; } = TimeSpan.FromMilliseconds(100);
+
+    /// <summary>Longest pause between attempts.</summary>
+    /// <value>At least <see cref="FirstPause"/>. Default five seconds.</value>
+    public TimeSpan LongestPause { get; init; } = TimeSpan.FromSeconds(5);
+
+    /// <summary>How long a session must have lasted for the pauses to begin anew after it.</summary>
+    /// <value>Default ten seconds.</value>
+    public TimeSpan SettledAfter { get; init; } = TimeSpan.FromSeconds(10);
+}
+
+/// <summary>Keeps a passive party in session with an active party that may come and go: joins, and joins again after a loss.</summary>
+public static class GrpcRejoiningClient
+{
+    private static readonly HashSet<string> Losses =
+    [
+        ProtocolErrors.CannotConnect, ProtocolErrors.PeerGone, ProtocolErrors.PeerAborted, ProtocolErrors.TimedOut, ProtocolErrors.PartyMissing, ProtocolErrors.AlreadyJoined,
+        GrpcErrors.WrongSession, GrpcErrors.CallFailed,
+    ];
+
+    /// <summary>Joins and serves until stopped, or until an error that waiting does not mend: another job, version or name, or a broken protocol.</summary>
+    /// <param name="coordinator">Address of the active party's <see cref="GrpcPairHost"/>.</param>
+    /// <param name="request">What this party asks.</param>
+    /// <param name="serve">Uses a session until it ends; called for one session after the other.</param>
+    /// <param name="options">Settings; null for the defaults.</param>
+    /// <param name="waiting">Told before each pause: what was lost or failed, null when the active party ended the session in good order, and the pause.</param>
+    /// <param name="cancellationToken">Stops.</param>
+    /// <returns>Never but by an error.</returns>
+    /// <exception cref="PeerException">The active party refuses (FL4010 to FL4012), does not speak gRPC (FL4042), or broke the protocol.</exception>
+    /// <exception cref="OperationCanceledException">It was stopped.</exception>
+    public static async Task RunAsync(Uri coordinator, JoinRequest request, Func<GrpcSession, CancellationToken, Task> serve, GrpcRejoinOptions? options = null,
+        Action<PeerException?, TimeSpan>? waiting = null, CancellationToken cancellationToken = default)
+    {
+        ArgumentNullException.ThrowIfNull(coordinator);
+        ArgumentNullException.ThrowIfNull(request);
+        ArgumentNullException.ThrowIfNull(serve);
+        options ??= new GrpcRejoinOptions();
+        TimeProvider clock = options.Client.Channel.Clock;
+        // One attempt: a session, and how it ended. A session that had settled is a success, after which the pauses begin anew.
+        ResiliencePipeline<Ending> attempts = new ResiliencePipelineBuilder<Ending> { TimeProvider = clock }.AddRetry(new RetryStrategyOptions<Ending>
+        {
+            MaxRetryAttempts = int.MaxValue,
+            BackoffType = DelayBackoffType.Exponential,
+            UseJitter = true,
+            Delay = options.FirstPause,
+            MaxDelay = options.LongestPause,
+            ShouldHandle = static args => ValueTask.FromResult(args.Outcome.Exception is PeerException lost ? Losses.Contains(lost.Id) : args.Outcome.Result is { Settled: false }),
+            OnRetry = args =>
+            {
+                waiting?.Invoke(args.Outcome.Exception as PeerException ?? args.Outcome.Result?.Loss, args.RetryDelay);
+                return default;
+            },
+        }).Build();
+        while (true)
+        {
+            Ending settled = await attempts.ExecuteAsync(async stop => await AttemptAsync(stop).ConfigureAwait(false), cancellationToken).ConfigureAwait(false);
+            waiting?.Invoke(settled.Loss, TimeSpan.Zero);
+        }
+
+        async Task<Ending> AttemptAsync(CancellationToken stop)
+        {
+            await using GrpcSession session = await GrpcFederationClient.JoinAsync(coordinator, request, options.Client, stop).ConfigureAwait(false);
+            long joined = clock.GetTimestamp();
+            PeerException? loss = null;
+            try
+            {
+                await serve(session, stop).ConfigureAwait(false);
+            }
+            catch (PeerException e) when (Losses.Contains(e.Id))
+            {
+                loss = e;
+            }
+
+            return new Ending(clock.GetElapsedTime(joined) >= options.SettledAfter, loss);
+        }
+    }
+
+    private sealed record Ending(bool Settled, PeerException? Loss);
+}

@@ -1,0 +1,111 @@
+using FedLearn.Coordination;
+using FedLearn.Diagnostics;
+using FedLearn.Protocol;
+
+namespace FedLearn.Transport.Grpc;
+
+/// <summary>A session of its own with each passive party. A party joins without waiting for the others, and again after its session has ended.</summary>
+internal sealed class PairSessions(IReadOnlyList<GrpcPair> pairs, GrpcHostOptions options, Func<GrpcSession, CancellationToken, Task> serve) : ISessions, IDisposable
+{
+    private readonly Lock _gate = new();
+    private readonly CancellationTokenSource _stopping = new();
+    private readonly Pair[] _pairs = [.. pairs.Select(pair => new Pair(pair))];
+
+    public event Action<string, FedLearnException>? JoinRefused;
+
+    /// <summary>Told when a session has ended: the party, and the error that ended it, if any.</summary>
+    public event Action<string, Exception?>? SessionEnded;
+
+    public async Task<SessionAgreement> JoinAsync(JoinRequest request, CancellationToken cancellationToken)
+    {
+        // Any pair refuses a party that none has.
+        Pair pair = _pairs.FirstOrDefault(p => p.Party == request.Party.Name) ?? _pairs[0];
+        // The desk is for two who are both there: nobody waits.
+        var desk = new SessionDesk(pair.Settings.Terms, options.JoinTimeout, options.Channel.Clock);
+        desk.Refused += (name, refusal) => JoinRefused?.Invoke(name, refusal);
+        Task<SessionAgreement> theirs = desk.JoinAsync(request, cancellationToken);
+        SessionAgreement agreement = theirs.IsFaulted ? await theirs.ConfigureAwait(false) : await desk.JoinAsync(pair.Settings.OwnRequest, cancellationToken).ConfigureAwait(false);
+        lock (_gate)
+        {
+            _stopping.Token.ThrowIfCancellationRequested();
+            if (pair.Serving is null)
+            {
+                pair.Agreement = agreement; // a session that was joined but never opened makes way
+                return agreement;
+            }
+        }
+
+        var refusal = new PeerException(ProtocolErrors.AlreadyJoined, $"party '{pair.Party}', joining", "a session with a party of that name is open.",
+            "Start each party once. When the earlier one has died, its session ends within a minute.");
+        JoinRefused?.Invoke(pair.Party, refusal);
+        throw refusal;
+    }
+
+    public ExchangeClaim Claim(string session, string party)
+    {
+        Pair pair = _pairs.FirstOrDefault(p => p.Party == party) ?? throw ExchangeRefusal.UnknownParty();
+        lock (_gate)
+        {
+            _stopping.Token.ThrowIfCancellationRequested();
+            if (pair.Agreement?.SessionId != session)
+                throw ExchangeRefusal.WrongSession();
+            if (pair.Serving is not null)
+                throw ExchangeRefusal.OpenAlready();
+            SessionAgreement agreement = pair.Agreement;
+            pair.Agreement = null;
+            var opened = new TaskCompletionSource<GrpcPartyChannel?>(TaskCreationOptions.RunContinuationsAsynchronously);
+            pair.Serving = ServeAsync(pair, agreement, opened.Task);
+            return new ExchangeClaim(pair.Settings.Terms.Parties[0].Name, opened.SetResult, () => opened.TrySetResult(null));
+        }
+    }
+
+    public async Task StopAsync()
+    {
+        await _stopping.CancelAsync().ConfigureAwait(false); // from here on nobody joins and no exchange is claimed
+        Task[] serving;
+        lock (_gate)
+            serving = [.. _pairs.Select(p => p.Serving).OfType<Task>()];
+
+        await Task.WhenAll(serving).ConfigureAwait(false);
+    }
+
+    public void Dispose() => _stopping.Dispose();
+
+    private async Task ServeAsync(Pair pair, SessionAgreement agreement, Task<GrpcPartyChannel?> opened)
+    {
+        Exception? failure = null;
+        GrpcPartyChannel? channel = await opened.ConfigureAwait(false);
+        if (channel is not null)
+        {
+            await using var session = new GrpcSession(agreement, [channel]);
+            try
+            {
+                await serve(session, _stopping.Token).ConfigureAwait(false);
+            }
+#pragma warning disable CA1031 // the last resort of a server: the end of one party's session may not end the others'
+            catch (Exception e)
+#pragma warning restore CA1031
+            {
+                failure = e;
+            }
+        }
+
+        lock (_gate)
+            pair.Serving = null;
+        if (channel is not null)
+            SessionEnded?.Invoke(pair.Party, failure);
+    }
+
+    private sealed class Pair(GrpcPair settings)
+    {
+        public GrpcPair Settings { get; } = settings;
+
+        public string Party { get; } = settings.Terms.Parties[1].Name;
+
+        /// <summary>What was agreed in the last join; null once its exchange is open.</summary>
+        public SessionAgreement? Agreement { get; set; }
+
+        /// <summary>The session in progress.</summary>
+        public Task? Serving { get; set; }
+    }
+}

@@ -88,6 +88,20 @@ public sealed class GlmTrainer
         return await ChannelGuard.RunAsync(channels, () => TrainCoreAsync(agreement, channels, progress, cancellationToken)).ConfigureAwait(false);
     }
 
+    /// <summary>Trains with the other parties of a session, and tells how it goes.</summary>
+    /// <param name="agreement">What all parties agreed on when they joined.</param>
+    /// <param name="channels">At the active party one channel to each passive party, in the job's order; at a passive party the one to the active party.</param>
+    /// <param name="cancellationToken">Stops the job; the peers are told.</param>
+    /// <returns>A report after each epoch or iteration, then the party's own result. The job starts with the enumeration; leaving it early stops the job and
+    /// tells the peers. No report is lost to a slow reader, and none holds up a round.</returns>
+    /// <exception cref="FedLearnException">Thrown by the enumeration: the job failed; the peers have been told the error's id.</exception>
+    public IAsyncEnumerable<GlmTrainingEvent> RunAsync(SessionAgreement agreement, IReadOnlyList<IPartyChannel> channels, CancellationToken cancellationToken = default)
+    {
+        ArgumentNullException.ThrowIfNull(agreement);
+        ArgumentNullException.ThrowIfNull(channels);
+        return GlmTrainingStream.RunAsync(async (progress, stop) => [await TrainAsync(agreement, channels, progress, stop).ConfigureAwait(false)], cancellationToken);
+    }
+
     private async Task<GlmPartyResult> TrainCoreAsync(SessionAgreement agreement, IReadOnlyList<IPartyChannel> channels,
         IProgress<GlmProgress>? progress, CancellationToken cancellationToken)
     {

@@ -194,6 +194,7 @@ internal class GlmActiveTrainer(GlmWork work, IReadOnlyList<IPartyChannel> passi
     /// <summary>Scores of the final model: own plus the ones the passive parties disclose.</summary>
     private async Task EvaluateAsync(LinearPart part, double[] scores, int round, CancellationToken cancellationToken)
     {
+        using System.Diagnostics.Activity? traced = work.Telemetry?.Begin("fedlearn.evaluation");
         part.Scores(0, _weights, scores);
         foreach (IPartyChannel passive in passives)
         {

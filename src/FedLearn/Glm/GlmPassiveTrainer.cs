@@ -102,6 +102,7 @@ internal sealed class GlmPassiveTrainer(GlmWork work, IPartyChannel active)
 
     private async Task EvaluateAsync(LinearPart part, int round, string name, CancellationToken cancellationToken)
     {
+        using System.Diagnostics.Activity? traced = work.Telemetry?.Begin("fedlearn.evaluation");
         double[] scores = new double[part.Rows];
         part.Scores(0, _weights, scores);
         if (_plan.ElementType == ElementType.Float32)

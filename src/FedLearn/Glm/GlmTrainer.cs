@@ -6,6 +6,7 @@ using FedLearn.Numerics;
 using FedLearn.Parties;
 using FedLearn.Privacy;
 using FedLearn.Protocol;
+using Microsoft.Extensions.Logging;
 
 namespace FedLearn.Glm;
 
@@ -26,6 +27,9 @@ public sealed record GlmPartyInput
 
     /// <summary>Id of the run for the ledger, 32 hex digits. Null: a fresh one.</summary>
     public string? RunId { get; init; }
+
+    /// <summary>Where the party logs what it does, category <c>FedLearn.Session</c>. No private value enters the log. Null: nowhere.</summary>
+    public ILoggerFactory? LoggerFactory { get; init; }
 }
 
 /// <summary>One party of a GLM job: aligns its rows with the others', trains its own weights, and keeps them.</summary>
@@ -85,7 +89,9 @@ public sealed class GlmTrainer
     {
         ArgumentNullException.ThrowIfNull(agreement);
         ArgumentNullException.ThrowIfNull(channels);
-        return await ChannelGuard.RunAsync(channels, () => TrainCoreAsync(agreement, channels, progress, cancellationToken)).ConfigureAwait(false);
+        SessionTelemetry telemetry = GlmTelemetry.Of("train", _plan.Job, _input);
+        return await telemetry.RunAsync(() => ChannelGuard.RunAsync(channels,
+            () => TrainCoreAsync(agreement, channels, telemetry, progress, cancellationToken))).ConfigureAwait(false);
     }
 
     /// <summary>Trains with the other parties of a session, and tells how it goes.</summary>
@@ -103,13 +109,13 @@ public sealed class GlmTrainer
     }
 
     private async Task<GlmPartyResult> TrainCoreAsync(SessionAgreement agreement, IReadOnlyList<IPartyChannel> channels,
-        IProgress<GlmProgress>? progress, CancellationToken cancellationToken)
+        SessionTelemetry telemetry, IProgress<GlmProgress>? progress, CancellationToken cancellationToken)
     {
         GlmJob job = _plan.Job;
         string digest = Convert.ToHexStringLower(agreement.JobDigest.Span);
-        int[] common = IsActive
-            ? await HashedAlignment.ActiveAsync(_input.Table.Ids, job.Training.Seed, channels, cancellationToken).ConfigureAwait(false)
-            : await HashedAlignment.PassiveAsync(_input.Table.Ids, job.Training.Seed, channels[0], cancellationToken).ConfigureAwait(false);
+        int[] common = await GlmTelemetry.AlignAsync(telemetry, () => IsActive
+            ? HashedAlignment.ActiveAsync(_input.Table.Ids, job.Training.Seed, channels, cancellationToken)
+            : HashedAlignment.PassiveAsync(_input.Table.Ids, job.Training.Seed, channels[0], cancellationToken)).ConfigureAwait(false);
         if (common.Length == 0)
             throw new BadInputException(GlmErrors.NoCommonRows, "alignment", "the parties have no common rows.",
                 "Check that the id columns hold the same kind of id, written the same way, and that the parties' tables overlap.");
@@ -157,12 +163,14 @@ public sealed class GlmTrainer
             EpsilonAfter = calibration is null ? null : rounds => GaussianDp.Epsilon(
                 calibration.Mu * Math.Sqrt((double)((rounds - 1) / layout.Count + 1) / _plan.Epochs), _plan.BudgetOf(_options)!.Delta),
             Progress = progress,
+            Telemetry = telemetry,
         };
         GlmWarmup.Run(_plan, work.Train);
         await AgreeOnRowsAsync(channels, trainRows.Length, testRows.Length, RowSplit.Fingerprint48(test), cancellationToken).ConfigureAwait(false);
         double[] trainLabels = IsActive ? Labels(trainRows) : [], testLabels = IsActive ? Labels(testRows) : [];
         var labels = new LabelRelease(_plan, _input, _options, account);
         bool scalingFromData = map.DependsOnData;
+        using System.Diagnostics.Activity? traced = telemetry.BeginTraining();
         Task<GlmTraining> training = (_plan.Mode, IsActive) switch
         {
             (PrivacyMode.OneRound, true) => new OneRoundActive(work, channels, labels, trainRows, trainLabels, testLabels).RunAsync(cancellationToken),
@@ -173,6 +181,8 @@ public sealed class GlmTrainer
             _ => new GlmPassiveTrainer(work, channels[0]).RunAsync(cancellationToken),
         };
         GlmTraining outcome = await training.ConfigureAwait(false);
+        traced?.Stop();
+        telemetry.Trained(outcome.StopReason.ToString(), outcome.Timing.Training, outcome.Timing.Wait, outcome.Timing.Noise);
         foreach (IPartyChannel channel in channels)
             await channel.CompleteAsync(cancellationToken).ConfigureAwait(false);
 

@@ -75,6 +75,9 @@ internal class GlmWork
 
     public required IProgress<GlmProgress>? Progress { get; init; }
 
+    /// <summary>Null where nobody is to be told, as in tests.</summary>
+    public SessionTelemetry? Telemetry { get; init; }
+
     /// <summary>Rounds of training; as many messages as the noise is calibrated for (A6).</summary>
     public virtual int Rounds => Plan.Optimizer == GlmOptimizer.Lbfgs ? Plan.Epochs : Plan.Epochs * Layout.Count;
 
@@ -92,8 +95,11 @@ internal class GlmWork
         return Disclosure.Unprotected(value, $"{name}: {Plan.DisclosureReason}");
     }
 
-    public void Report(int roundsDone, double? loss) =>
+    public void Report(int roundsDone, double? loss)
+    {
+        Telemetry?.RoundsDone(roundsDone, Rounds);
         Progress?.Report(new GlmProgress(Party, roundsDone, Rounds, loss, EpsilonAfter?.Invoke(Math.Max(1, roundsDone))));
+    }
 
     /// <summary>Ends a training that has diverged at the party where it did, before a peer finds fault with its messages.</summary>
     public void CheckFinite(int round, ReadOnlySpan<double> values)

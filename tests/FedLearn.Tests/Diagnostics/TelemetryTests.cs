@@ -59,7 +59,7 @@ public class TelemetryTests
             Assert.Equal(result.Traffic.BytesReceived, ears.Sum(FedLearnTelemetry.MessageBytes, party, "direction=received"));
             Assert.Equal(result.Timing.Wait, ears.Sum(FedLearnTelemetry.WaitTime, party));
             Assert.Equal(result.Timing.Noise, ears.Sum(FedLearnTelemetry.NoiseTime, party));
-                // One an epoch, and together no longer than the training.
+            // One an epoch, and together no longer than the training.
             double[] rounds = ears.Values(FedLearnTelemetry.RoundDuration, party);
             Assert.Equal(Epochs, rounds.Length);
             Assert.All(rounds, seconds => Assert.InRange(seconds, 0, result.Timing.Training));

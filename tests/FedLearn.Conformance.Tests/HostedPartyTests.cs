@@ -117,7 +117,7 @@ public sealed class HostedPartyTests
         await using ServiceProvider services = new ServiceCollection().AddSingleton<TimeProvider>(clock).AddFedLearn(o => o.JoinTimeout = TimeSpan.FromHours(5)).BuildServiceProvider();
         var sessions = services.GetRequiredService<FedLearnSessions>();
         Task<GlmPartyResult> alone = sessions.TrainAsync(sessions.CreateTrainer(Job, Input("bank")), cancellationToken: Token);
-        await clock.WaitForTimerAsync(TimeSpan.FromMinutes(1), Token);
+        await clock.WaitForTimerAsync(TimeSpan.FromHours(5), Token);
         clock.Advance(TimeSpan.FromHours(5));
         Assert.Equal(Protocol.ProtocolErrors.PartyMissing, (await Assert.ThrowsAsync<PeerException>(() => alone)).Id);
     }

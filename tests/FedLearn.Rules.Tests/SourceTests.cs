@@ -4,9 +4,9 @@ namespace FedLearn.Rules.Tests;
 
 public partial class SourceTests
 {
-    // Documents for users, whose C# must compile: what the packages carry as well.
+    // Documents for users, whose C# must compile: what the packages carry, and the guide.
     public static TheoryData<string> Documents =>
-        ["README.md", .. Repository.Assemblies.Where(name => name != "FedLearn.Cli").Select(name => $"src/{name}/README.md")];
+        ["README.md", "docs/guide.md", .. Repository.Assemblies.Where(name => name != "FedLearn.Cli").Select(name => $"src/{name}/README.md")];
 
     [Theory]
     [MemberData(nameof(Documents))]

@@ -31,12 +31,15 @@ public static class GrpcAddress
     {
         if (!IsPlain(address))
             throw new ArgumentException("An address has the form http://host:port.", nameof(address));
-        bool local = address.Host == "localhost" || (IPAddress.TryParse(address.DnsSafeHost, out IPAddress? ip) && IPAddress.IsLoopback(ip));
-        if (!local && !allowPlaintext)
+        if (!IsProtected(address, allowPlaintext))
             throw new PeerException(GrpcErrors.PlaintextRefused, $"address {Name(address)}",
                 "it is not on this machine, and the connection would not be encrypted.",
                 "Use a loopback address, or allow plaintext if the network itself is protected.");
     }
+
+    /// <summary>Whether messages to an address stay on this machine, or may be read on the way.</summary>
+    internal static bool IsProtected(Uri address, bool allowPlaintext) =>
+        allowPlaintext || address.Host == "localhost" || (IPAddress.TryParse(address.DnsSafeHost, out IPAddress? ip) && IPAddress.IsLoopback(ip));
 
     /// <summary>The address as messages show it.</summary>
     internal static string Name(Uri address) => address.GetLeftPart(UriPartial.Authority);

@@ -1,8 +1,11 @@
 namespace FedLearn.Transport.Grpc;
 
-/// <summary>Errors of the gRPC transport (FL4040 to FL4079); each has a page under docs/errors.</summary>
+/// <summary>Errors of the gRPC transport (FL4040 to FL4079, FL2150); each has a page under docs/errors.</summary>
 public static class GrpcErrors
 {
+    /// <summary>The options of an application that hosts parties are unusable.</summary>
+    public const string InvalidOptions = "FL2150";
+
     /// <summary>An address outside this machine was asked for without encryption.</summary>
     public const string PlaintextRefused = "FL4040";
 

@@ -4,13 +4,16 @@ namespace FedLearn.Rules.Tests;
 
 public partial class SourceTests
 {
-    [Fact]
-    public void Readme_CSharpBlocks_Compile()
+    // Documents for users, whose C# must compile: what the packages carry, and the guide.
+    public static TheoryData<string> Documents =>
+        ["README.md", "docs/guide.md", .. Repository.Assemblies.Where(name => name != "FedLearn.Cli").Select(name => $"src/{name}/README.md")];
+
+    [Theory]
+    [MemberData(nameof(Documents))]
+    public void Document_CSharpBlocks_Compile(string document)
     {
-        string readme = Path.Combine(Repository.Root, "README.md");
-        string[] blocks = File.Exists(readme) ? [.. CSharpBlock().Matches(File.ReadAllText(readme)).Select(match => match.Groups[1].Value)] : [];
-        if (blocks.Length == 0)
-            Assert.Skip("README.md has no C# blocks.");
+        string[] blocks = [.. CSharpBlock().Matches(File.ReadAllText(Path.Combine(Repository.Root, document))).Select(match => match.Groups[1].Value)];
+        Assert.NotEmpty(blocks);
         Assert.All(blocks, block => Assert.Empty(Compiler.Errors(block, "exe")));
     }
 

@@ -78,15 +78,16 @@ public sealed class GlmPredictor
         ArgumentNullException.ThrowIfNull(agreement);
         ArgumentNullException.ThrowIfNull(channels);
         CheckSameTraining(agreement, JoinRequest);
-        return await ChannelGuard.RunAsync(channels, () => PredictCoreAsync(channels, cancellationToken)).ConfigureAwait(false);
+        SessionTelemetry telemetry = GlmTelemetry.Of("predict", _job, _input);
+        return await telemetry.RunAsync(() => ChannelGuard.RunAsync(channels, () => PredictCoreAsync(channels, telemetry, cancellationToken))).ConfigureAwait(false);
     }
 
-    private async Task<GlmPrediction?> PredictCoreAsync(IReadOnlyList<IPartyChannel> channels, CancellationToken cancellationToken)
+    private async Task<GlmPrediction?> PredictCoreAsync(IReadOnlyList<IPartyChannel> channels, SessionTelemetry telemetry, CancellationToken cancellationToken)
     {
         bool active = _model.Party.Role == PartyRole.Active;
-        int[] common = active
-            ? await HashedAlignment.ActiveAsync(_input.Table.Ids, _job.Training.Seed, channels, cancellationToken).ConfigureAwait(false)
-            : await HashedAlignment.PassiveAsync(_input.Table.Ids, _job.Training.Seed, channels[0], cancellationToken).ConfigureAwait(false);
+        int[] common = await GlmTelemetry.AlignAsync(telemetry, () => active
+            ? HashedAlignment.ActiveAsync(_input.Table.Ids, _job.Training.Seed, channels, cancellationToken)
+            : HashedAlignment.PassiveAsync(_input.Table.Ids, _job.Training.Seed, channels[0], cancellationToken)).ConfigureAwait(false);
         if (common.Length == 0)
             throw new BadInputException(GlmErrors.NoCommonRows, "alignment", "the parties have no common rows.",
                 "Check that the id columns hold the same kind of id, written the same way, and that the parties' tables overlap.");

@@ -7,6 +7,7 @@ using FedLearn.Numerics;
 using FedLearn.Parties;
 using FedLearn.Privacy;
 using FedLearn.Protocol;
+using Microsoft.Extensions.Logging;
 
 namespace FedLearn.Glm;
 
@@ -34,6 +35,9 @@ public sealed record GlmPartyInput
 
     /// <summary>Id of the run for the ledger, 32 hex digits. Null: a fresh one.</summary>
     public string? RunId { get; init; }
+
+    /// <summary>Where the party logs what it does, category <c>FedLearn.Session</c>. No private value enters the log. Null: nowhere.</summary>
+    public ILoggerFactory? LoggerFactory { get; init; }
 }
 
 /// <summary>One party of a GLM job: aligns its rows with the others', trains its own weights, and keeps them.</summary>
@@ -98,17 +102,33 @@ public sealed class GlmTrainer
     {
         ArgumentNullException.ThrowIfNull(agreement);
         ArgumentNullException.ThrowIfNull(channels);
-        return await ChannelGuard.RunAsync(channels, () => TrainCoreAsync(agreement, channels, progress, cancellationToken)).ConfigureAwait(false);
+        SessionTelemetry telemetry = GlmTelemetry.Of("train", _plan.Job, _input);
+        return await telemetry.RunAsync(() => ChannelGuard.RunAsync(channels,
+            () => TrainCoreAsync(agreement, channels, telemetry, progress, cancellationToken))).ConfigureAwait(false);
+    }
+
+    /// <summary>Trains with the other parties of a session, and tells how it goes.</summary>
+    /// <param name="agreement">What all parties agreed on when they joined.</param>
+    /// <param name="channels">At the active party one channel to each passive party, in the job's order; at a passive party the one to the active party.</param>
+    /// <param name="cancellationToken">Stops the job; the peers are told.</param>
+    /// <returns>A report after each epoch or iteration, then the party's own result. The job starts with the enumeration; leaving it early stops the job and
+    /// tells the peers. No report is lost to a slow reader, and none holds up a round.</returns>
+    /// <exception cref="FedLearnException">Thrown by the enumeration: the job failed; the peers have been told the error's id.</exception>
+    public IAsyncEnumerable<GlmTrainingEvent> RunAsync(SessionAgreement agreement, IReadOnlyList<IPartyChannel> channels, CancellationToken cancellationToken = default)
+    {
+        ArgumentNullException.ThrowIfNull(agreement);
+        ArgumentNullException.ThrowIfNull(channels);
+        return GlmTrainingStream.RunAsync(async (progress, stop) => [await TrainAsync(agreement, channels, progress, stop).ConfigureAwait(false)], cancellationToken);
     }
 
     private async Task<GlmPartyResult> TrainCoreAsync(SessionAgreement agreement, IReadOnlyList<IPartyChannel> channels,
-        IProgress<GlmProgress>? progress, CancellationToken cancellationToken)
+        SessionTelemetry telemetry, IProgress<GlmProgress>? progress, CancellationToken cancellationToken)
     {
         GlmJob job = _plan.Job;
         string digest = Convert.ToHexStringLower(agreement.JobDigest.Span);
-        int[] common = IsActive
-            ? await HashedAlignment.ActiveAsync(_input.Table.Ids, job.Training.Seed, channels, cancellationToken).ConfigureAwait(false)
-            : await HashedAlignment.PassiveAsync(_input.Table.Ids, job.Training.Seed, channels[0], cancellationToken).ConfigureAwait(false);
+        int[] common = await GlmTelemetry.AlignAsync(telemetry, () => IsActive
+            ? HashedAlignment.ActiveAsync(_input.Table.Ids, job.Training.Seed, channels, cancellationToken)
+            : HashedAlignment.PassiveAsync(_input.Table.Ids, job.Training.Seed, channels[0], cancellationToken)).ConfigureAwait(false);
         if (common.Length == 0)
             throw new BadInputException(GlmErrors.NoCommonRows, "alignment", "the parties have no common rows.",
                 "Check that the id columns hold the same kind of id, written the same way, and that the parties' tables overlap.");
@@ -171,12 +191,14 @@ public sealed class GlmTrainer
             EpsilonAfter = calibration is null ? null : rounds => GaussianDp.Epsilon(
                 calibration.Mu * Math.Sqrt((double)((rounds - 1) / layout.Count + 1) / _plan.Epochs), _plan.BudgetOf(_options)!.Delta),
             Progress = progress,
+            Telemetry = telemetry,
         };
         GlmWarmup.Run(_plan, work.Train);
         await AgreeOnRowsAsync(channels, trainRows.Length, testRows.Length, RowSplit.Fingerprint48(test), cancellationToken).ConfigureAwait(false);
         GlmTargets targets = IsActive ? Targets(trainRows, training: true) : new([]), testTargets = IsActive ? Targets(testRows, training: false) : new([]);
         var labels = new LabelRelease(_plan, _input, _options, account);
         bool scalingFromData = map.DependsOnData;
+        using System.Diagnostics.Activity? traced = telemetry.BeginTraining();
         Task<GlmTraining> training = (_plan.Mode, IsActive) switch
         {
             (PrivacyMode.OneRound, true) => new OneRoundActive(work, channels, labels, trainRows, targets, testTargets).RunAsync(cancellationToken),
@@ -187,6 +209,8 @@ public sealed class GlmTrainer
             _ => new GlmPassiveTrainer(work, channels[0]).RunAsync(cancellationToken),
         };
         GlmTraining outcome = await training.ConfigureAwait(false);
+        traced?.Stop();
+        telemetry.Trained(outcome.StopReason.ToString(), outcome.Timing.Training, outcome.Timing.Wait, outcome.Timing.Noise);
         foreach (IPartyChannel channel in channels)
             await channel.CompleteAsync(cancellationToken).ConfigureAwait(false);
 

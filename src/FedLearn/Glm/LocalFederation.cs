@@ -18,9 +18,23 @@ public static class LocalFederation
     public static async Task<IReadOnlyList<GlmPartyResult>> TrainAsync(GlmJob job, IReadOnlyList<GlmPartyInput> inputs,
         ChannelOptions? options = null, IProgress<GlmProgress>? progress = null, CancellationToken cancellationToken = default)
     {
-        GlmTrainer[] parties = [.. InOrder(job, inputs, i => i.Party).Select(i => new GlmTrainer(job, i))];
-        return await LocalSession.RunAsync(parties[0].Terms, [.. parties.Select(p => p.JoinRequest)], options ?? new ChannelOptions(),
-            (i, agreement, channels, stop) => parties[i].TrainAsync(agreement, channels, progress, stop), cancellationToken).ConfigureAwait(false);
+        GlmTrainer[] parties = Trainers(job, inputs);
+        return await TrainAsync(parties, options, progress, cancellationToken).ConfigureAwait(false);
+    }
+
+    /// <summary>Trains a job, and tells how it goes.</summary>
+    /// <param name="job">The job.</param>
+    /// <param name="inputs">What each party brings; one a party of the job.</param>
+    /// <param name="options">Settings of the channels; null for the defaults.</param>
+    /// <param name="cancellationToken">Stops the job.</param>
+    /// <returns>Reports of every party, in the order they were made, then each party's result, the active party's first. The job starts with the enumeration;
+    /// leaving it early stops the job.</returns>
+    /// <exception cref="FedLearnException">The job and the inputs do not fit each other. Thrown by the enumeration: the job failed.</exception>
+    public static IAsyncEnumerable<GlmTrainingEvent> RunAsync(GlmJob job, IReadOnlyList<GlmPartyInput> inputs, ChannelOptions? options = null,
+        CancellationToken cancellationToken = default)
+    {
+        GlmTrainer[] parties = Trainers(job, inputs);
+        return GlmTrainingStream.RunAsync((progress, stop) => TrainAsync(parties, options, progress, stop), cancellationToken);
     }
 
     /// <summary>Scores the common rows of the parties' tables with a trained model.</summary>
@@ -41,6 +55,12 @@ public static class LocalFederation
             options ?? new ChannelOptions(), (i, agreement, channels, stop) => parties[i].PredictAsync(agreement, channels, stop), cancellationToken).ConfigureAwait(false);
         return results[0]!;
     }
+
+    private static GlmTrainer[] Trainers(GlmJob job, IReadOnlyList<GlmPartyInput> inputs) => [.. InOrder(job, inputs, i => i.Party).Select(i => new GlmTrainer(job, i))];
+
+    private static Task<IReadOnlyList<GlmPartyResult>> TrainAsync(GlmTrainer[] parties, ChannelOptions? options, IProgress<GlmProgress>? progress, CancellationToken cancellationToken) =>
+        LocalSession.RunAsync(parties[0].Terms, [.. parties.Select(p => p.JoinRequest)], options ?? new ChannelOptions(),
+            (i, agreement, channels, stop) => parties[i].TrainAsync(agreement, channels, progress, stop), cancellationToken);
 
     private static T[] InOrder<T>(GlmJob job, IReadOnlyList<T> inputs, Func<T, string> name)
     {

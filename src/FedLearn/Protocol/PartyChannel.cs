@@ -89,7 +89,9 @@ public abstract class PartyChannel(string localParty, string remoteParty, Channe
         }
 
         Interlocked.Increment(ref _messagesSent);
-        Interlocked.Add(ref _bytesSent, await write.ConfigureAwait(false));
+        long bytes = await write.ConfigureAwait(false);
+        Interlocked.Add(ref _bytesSent, bytes);
+        FedLearnTelemetry.Message(LocalParty, typeof(T).Name, "sent", bytes);
         _releases.AddOrUpdate((message.Name, message.Protection), 1, static (_, count) => count + 1);
         _releasedBytes.AddOrUpdate((message.Name, message.Protection), static (_, size) => size, static (_, sum, size) => sum + size, message.Payload.PackedBytes);
     }
@@ -103,6 +105,7 @@ public abstract class PartyChannel(string localParty, string remoteParty, Channe
             case ChannelFrame.Message message:
                 Interlocked.Increment(ref _messagesReceived);
                 Interlocked.Add(ref _bytesReceived, message.Bytes);
+                FedLearnTelemetry.Message(LocalParty, typeof(T).Name, "received", message.Bytes);
                 return MessageChecks.Expect<T>(RemoteParty, message, round, length);
             case ChannelFrame.Aborted aborted:
                 throw GaveUp(step, aborted);

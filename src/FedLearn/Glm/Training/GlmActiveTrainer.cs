@@ -114,6 +114,7 @@ internal partial class GlmActiveTrainer(GlmWork work, IReadOnlyList<IPartyChanne
     /// <summary>Scores of the final model: own plus the ones the passive parties disclose.</summary>
     private async Task EvaluateAsync(LinearPart part, GlmTargets targets, double[] scores, int round, CancellationToken cancellationToken)
     {
+        using System.Diagnostics.Activity? traced = work.Telemetry?.Begin("fedlearn.evaluation");
         part.Scores(0, _weights, scores);
         targets.AddOffsets(0, scores);
         foreach (IPartyChannel passive in passives)

@@ -58,6 +58,7 @@ internal sealed partial class GlmPassiveTrainer(GlmWork work, IPartyChannel acti
 
     private async Task EvaluateAsync(LinearPart part, int round, string name, CancellationToken cancellationToken)
     {
+        using System.Diagnostics.Activity? traced = work.Telemetry?.Begin("fedlearn.evaluation");
         double[] scores = new double[part.Rows * part.Outputs];
         part.Scores(0, _weights, scores);
         if (_plan.ElementType == ElementType.Float32)

@@ -104,6 +104,9 @@ internal class GlmWork
 
     public required IProgress<GlmProgress>? Progress { get; init; }
 
+    /// <summary>Null where nobody is to be told, as in tests.</summary>
+    public SessionTelemetry? Telemetry { get; init; }
+
     /// <summary>Rounds of training; as many messages as the noise is calibrated for (A6).</summary>
     public virtual int Rounds => Plan.FullBatch ? Plan.Epochs : Plan.Epochs * Layout.Count;
 
@@ -123,6 +126,7 @@ internal class GlmWork
 
     public void Report(int roundsDone, double? loss, double? validation = null)
     {
+        Telemetry?.RoundsDone(roundsDone, Rounds);
         double? epsilon = EpsilonAfter?.Invoke(Math.Max(1, roundsDone));
         History.Add(new GlmHistoryPoint(roundsDone, loss, validation, epsilon, Stopwatch.GetElapsedTime(_start).TotalSeconds));
         Progress?.Report(new GlmProgress(Party, roundsDone, Rounds, loss, epsilon));

@@ -1,0 +1,75 @@
+using FedLearn.Diagnostics;
+using FedLearn.Protocol;
+using Microsoft.Extensions.Options;
+
+namespace FedLearn.Transport.Grpc;
+
+/// <summary>Where the parties of an application meet the others, and how long they wait. Bound from configuration by <see cref="FedLearnServices"/>.</summary>
+public sealed class FedLearnOptions
+{
+    /// <summary>Where an active party listens: <c>host:port</c>, the host being an IP address or <c>localhost</c>; port 0 lets the system choose.</summary>
+    /// <value>Default <c>127.0.0.1:0</c>.</value>
+    public string Listen { get; set; } = "127.0.0.1:0";
+
+    /// <summary>Where a passive party finds the active one: <c>host:port</c>.</summary>
+    /// <value>Null, the default: the application has no passive party.</value>
+    public string? Coordinator { get; set; }
+
+    /// <summary>Whether to talk to other machines although nothing is encrypted.</summary>
+    /// <value>Default false.</value>
+    public bool AllowPlaintext { get; set; }
+
+    /// <summary>How long a passive party tries to connect.</summary>
+    /// <value>Above zero. Default one minute.</value>
+    public TimeSpan ConnectTimeout { get; set; } = TimeSpan.FromMinutes(1);
+
+    /// <summary>How long a party that joined waits for the others.</summary>
+    /// <value>Above zero. Default one minute.</value>
+    public TimeSpan JoinTimeout { get; set; } = TimeSpan.FromMinutes(1);
+
+    /// <summary>How long one receive waits.</summary>
+    /// <value>Above zero. Default one minute.</value>
+    public TimeSpan ReceiveTimeout { get; set; } = TimeSpan.FromMinutes(1);
+
+    /// <summary>Largest message accepted, in bytes.</summary>
+    /// <value>1 KiB to 1 GiB. Default 256 MiB.</value>
+    public int MaxMessageBytes { get; set; } = new ChannelOptions().MaxMessageBytes;
+}
+
+/// <summary>Finds what is wrong with options before the application starts.</summary>
+internal sealed class FedLearnOptionsCheck : IValidateOptions<FedLearnOptions>
+{
+    private const int SmallestMessage = 1 << 10, LargestMessage = 1 << 30;
+
+    public ValidateOptionsResult Validate(string? name, FedLearnOptions options)
+    {
+        string[] faults =
+        [
+            .. Address(nameof(options.Listen), options.Listen, options.AllowPlaintext),
+            .. options.Coordinator is { } coordinator ? Address(nameof(options.Coordinator), coordinator, options.AllowPlaintext) : [],
+            .. Time(nameof(options.ConnectTimeout), options.ConnectTimeout),
+            .. Time(nameof(options.JoinTimeout), options.JoinTimeout),
+            .. Time(nameof(options.ReceiveTimeout), options.ReceiveTimeout),
+            .. options.MaxMessageBytes is >= SmallestMessage and <= LargestMessage ? (string[])[]
+                : [Fault(nameof(options.MaxMessageBytes), "it is outside 1 KiB to 1 GiB.", "Give a number of bytes within that range.")],
+        ];
+        return faults.Length == 0 ? ValidateOptionsResult.Success : ValidateOptionsResult.Fail(faults);
+    }
+
+    private static IEnumerable<string> Address(string key, string text, bool allowPlaintext)
+    {
+        if (!GrpcAddress.TryParse(text, out Uri? address))
+            yield return Fault(key, "it is no address.", "Write host and port, such as 127.0.0.1:5301.");
+        else if (!GrpcAddress.IsProtected(address!, allowPlaintext))
+            yield return Fault(key, "it is not on this machine, and the connection would not be encrypted.",
+                "Use a loopback address, or set AllowPlaintext if the network itself is protected.");
+    }
+
+    private static IEnumerable<string> Time(string key, TimeSpan time)
+    {
+        if (time <= TimeSpan.Zero)
+            yield return Fault(key, "it is not above zero.", "Give a time such as 00:01:00.");
+    }
+
+    private static string Fault(string key, string cause, string remedy) => new ConfigurationException(GrpcErrors.InvalidOptions, $"FedLearn options, {key}", cause, remedy).Message;
+}

@@ -93,9 +93,16 @@ internal static class CsvFile
         }
     }
 
-    internal static double Number(CsvReader reader, int index, string column, string path)
+    /// <param name="reader">At the row.</param>
+    /// <param name="index">The cell.</param>
+    /// <param name="column">Name of the column, for errors.</param>
+    /// <param name="path">The file, for errors.</param>
+    /// <param name="missing">What stands for a missing value; null: it is refused.</param>
+    internal static double Number(CsvReader reader, int index, string column, string path, double? missing = null)
     {
         ReadOnlySpan<byte> text = reader.GetSpan(index);
+        if (missing is { } constant && IsMissing(text))
+            return constant;
         if (text.IsEmpty)
             throw Empty(Place(path, reader, column));
         if (!text.ContainsAnyExcept(NumberBytes) && reader.TryParse(index, out double value))
@@ -107,7 +114,12 @@ internal static class CsvFile
     }
 
     internal static BadInputException Empty(string place) =>
-        DataErrors.Bad(DataErrors.EmptyCell, place, "the cell is empty.", "Fill it, or leave the row or the column out.");
+        DataErrors.Bad(DataErrors.EmptyCell, place, "the cell is empty.",
+            "Fill it, leave the row or the column out, or declare in the schema what stands for a missing value.");
+
+    /// <summary>Whether a cell says that its value is missing. Exactly these words, since a misspelt one may be a value.</summary>
+    internal static bool IsMissing(ReadOnlySpan<byte> text) => text.IsEmpty || text.SequenceEqual("NA"u8) || text.SequenceEqual("NaN"u8)
+        || text.SequenceEqual("nan"u8) || text.SequenceEqual("null"u8) || text.SequenceEqual("?"u8);
 
     private static bool IsNotFinite(ReadOnlySpan<byte> text)
     {

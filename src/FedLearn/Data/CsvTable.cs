@@ -15,7 +15,8 @@ internal static class CsvTable
     /// <param name="Feature">First feature that it fills.</param>
     /// <param name="Kind">How a cell is read.</param>
     /// <param name="Values">UTF-8 of the categories.</param>
-    private sealed record Column(string Name, int Index, int Feature, FieldKind Kind, byte[][] Values);
+    /// <param name="Missing">What stands for a missing value: a number, or the place of a category; null: it is refused.</param>
+    private sealed record Column(string Name, int Index, int Feature, FieldKind Kind, byte[][] Values, double? Missing);
 
     /// <summary>A column that is no feature, and what was read of it.</summary>
     private sealed record Input(RowInputKind Kind, string Name, int Index, List<double> Values);
@@ -106,12 +107,13 @@ internal static class CsvTable
             if (field.Kind == FieldKind.OneHot)
             {
                 foreach (string name in field.Columns)
-                    yield return new Column(name, CsvFile.Find(header, name, path), feature++, field.Kind, []);
+                    yield return new Column(name, CsvFile.Find(header, name, path), feature++, field.Kind, [], null);
             }
             else
             {
                 byte[][] values = [.. field.Values.Select(StrictUtf8.GetBytes)];
-                yield return new Column(field.Name, CsvFile.Find(header, field.Name, path), feature, field.Kind, values);
+                double? missing = field.MissingValue is { } value ? field.Values.ToList().IndexOf(value) : field.MissingNumber;
+                yield return new Column(field.Name, CsvFile.Find(header, field.Name, path), feature, field.Kind, values, missing);
                 feature += Math.Max(1, values.Length);
             }
         }
@@ -122,26 +124,36 @@ internal static class CsvTable
         if (column.Kind == FieldKind.Category)
         {
             ReadOnlySpan<byte> text = reader.GetSpan(column.Index);
-            if (text.IsEmpty)
-                throw CsvFile.Empty(CsvFile.Place(path, reader, column.Name));
-            for (int i = 0; i < column.Values.Length; i++)
+            int category = CategoryOf(text, column);
+            if (category >= 0)
             {
-                if (text.SequenceEqual(column.Values[i]))
-                {
-                    cells.Slice(column.Feature, column.Values.Length).Clear();
-                    cells[column.Feature + i] = 1;
-                    return;
-                }
+                cells.Slice(column.Feature, column.Values.Length).Clear();
+                cells[column.Feature + category] = 1;
+                return;
             }
 
+            if (text.IsEmpty)
+                throw CsvFile.Empty(CsvFile.Place(path, reader, column.Name));
             throw DataErrors.Bad(DataErrors.UnknownCategory, CsvFile.Place(path, reader, column.Name), "the category is not one that the schema lists.",
                 "Correct the cell, or add the category to the schema of every run.");
         }
 
-        double value = CsvFile.Number(reader, column.Index, column.Name, path);
+        double value = CsvFile.Number(reader, column.Index, column.Name, path, column.Missing);
         if (column.Kind == FieldKind.OneHot && value is not (0 or 1))
             throw TableChecks.NotOneHot(CsvFile.Place(path, reader, column.Name));
         cells[column.Feature] = value;
+    }
+
+    /// <summary>Place of a cell's category, -1 for none. A listed value is itself, even where it looks like a missing one.</summary>
+    private static int CategoryOf(ReadOnlySpan<byte> text, Column column)
+    {
+        for (int i = 0; i < column.Values.Length; i++)
+        {
+            if (text.SequenceEqual(column.Values[i]))
+                return i;
+        }
+
+        return column.Missing is { } missing && CsvFile.IsMissing(text) ? (int)missing : -1;
     }
 
     /// <summary>Room for as many rows as the file has lines, so that the values are read into their final place.</summary>

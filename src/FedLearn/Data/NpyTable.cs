@@ -32,6 +32,7 @@ internal static class NpyTable
 
         string PlaceOf(int row) => $"{path}, row {row + 1}";
         var matrix = new DenseMatrix(rows, columns, values);
+        ReplaceMissing(schema, matrix);
         TableChecks.Finite(matrix, schema.FeatureNames, PlaceOf);
         CheckOneHot(schema, matrix, PlaceOf);
         var read = RowInputs.Named(source, source.Labels, needLabel)
@@ -40,6 +41,23 @@ internal static class NpyTable
             ? TableChecks.Ids(Ids(file, rows), row => $"{file}, line {row + 1}")
             : [.. Enumerable.Range(0, rows).Select(row => row.ToString(CultureInfo.InvariantCulture))];
         return new Table(schema, ids, matrix, RowInputs.Of(read), path, placeOf: PlaceOf);
+    }
+
+    /// <summary>NaN is how an array says that a value is missing.</summary>
+    private static void ReplaceMissing(TableSchema schema, DenseMatrix values)
+    {
+        int column = 0;
+        foreach (Field field in schema.Fields)
+        {
+            for (int row = 0; field.MissingNumber is { } constant && row < values.Rows; row++)
+            {
+                ref double value = ref values.Row(row)[column];
+                if (double.IsNaN(value))
+                    value = constant;
+            }
+
+            column += field.FeatureNames.Count();
+        }
     }
 
     private static void CheckOneHot(TableSchema schema, DenseMatrix values, Func<int, string> placeOf)

@@ -46,5 +46,5 @@ internal static class TableChecks
         "a cell of a one-hot field is neither 0 nor 1.", "Correct the cell, or declare the column numeric.");
 
     internal static BadInputException NotFinite(string place, string column) => DataErrors.Bad(DataErrors.NotFinite,
-        $"{place}, column '{column}'", "the value is NaN, infinite or beyond float64.", "Replace it by a finite number, or leave the row out.");
+        $"{place}, column '{column}'", "the value is NaN, infinite or beyond float64.", "Replace it by a finite number, leave the row out, or declare in the schema what stands for a missing value.");
 }

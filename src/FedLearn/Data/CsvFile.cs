@@ -1,4 +1,3 @@
-using System.Buffers;
 using System.Text;
 using CsvHelper;
 using FedLearn.Diagnostics;
@@ -9,9 +8,6 @@ namespace FedLearn.Data;
 internal static class CsvFile
 {
     private static readonly UTF8Encoding StrictUtf8 = new(encoderShouldEmitUTF8Identifier: false, throwOnInvalidBytes: true);
-
-    // The reader's own numbers may hold commas, blanks and words; ours are digits, a point, signs and an exponent.
-    private static readonly SearchValues<byte> NumberBytes = SearchValues.Create("0123456789.+-eE"u8);
 
     internal static CsvReader Open(string path)
     {
@@ -93,21 +89,14 @@ internal static class CsvFile
         }
     }
 
-    /// <param name="reader">At the row.</param>
-    /// <param name="index">The cell.</param>
-    /// <param name="column">Name of the column, for errors.</param>
-    /// <param name="path">The file, for errors.</param>
-    /// <param name="missing">What stands for a missing value; null: it is refused.</param>
-    internal static double Number(CsvReader reader, int index, string column, string path, double? missing = null)
+    internal static double Number(CsvReader reader, int index, string column, string path)
     {
         ReadOnlySpan<byte> text = reader.GetSpan(index);
-        if (missing is { } constant && IsMissing(text))
-            return constant;
+        if (CsvNumber.TryParse(text, out double value))
+            return value;
         if (text.IsEmpty)
             throw Empty(Place(path, reader, column));
-        if (!text.ContainsAnyExcept(NumberBytes) && reader.TryParse(index, out double value))
-            return double.IsFinite(value) ? value : throw TableChecks.NotFinite($"{path}, line {reader.LineNumber}", column);
-        if (IsNotFinite(text))
+        if (IsNotFinite(text) || double.IsInfinity(value))
             throw TableChecks.NotFinite($"{path}, line {reader.LineNumber}", column);
         throw DataErrors.Bad(DataErrors.NotANumber, Place(path, reader, column), "the cell is no number.",
             "Write numbers like -1234.5 or 1.2e-3: a point before decimals, nothing between thousands.");
@@ -117,10 +106,6 @@ internal static class CsvFile
         DataErrors.Bad(DataErrors.EmptyCell, place, "the cell is empty.",
             "Fill it, leave the row or the column out, or declare in the schema what stands for a missing value.");
 
-    /// <summary>Whether a cell says that its value is missing. Exactly these words, since a misspelt one may be a value.</summary>
-    internal static bool IsMissing(ReadOnlySpan<byte> text) => text.IsEmpty || text.SequenceEqual("NA"u8) || text.SequenceEqual("NaN"u8)
-        || text.SequenceEqual("nan"u8) || text.SequenceEqual("null"u8) || text.SequenceEqual("?"u8);
-
     private static bool IsNotFinite(ReadOnlySpan<byte> text)
     {
         if (text[0] is (byte)'+' or (byte)'-')
@@ -128,7 +113,8 @@ internal static class CsvFile
         return Ascii.EqualsIgnoreCase(text, "nan"u8) || Ascii.EqualsIgnoreCase(text, "inf"u8) || Ascii.EqualsIgnoreCase(text, "infinity"u8);
     }
 
-    private static bool Guarded(string path, Func<bool> read)
+    /// <summary>Runs a part of the reading, and turns what can go wrong with a file into an error with its place.</summary>
+    internal static T Guarded<T>(string path, Func<T> read)
     {
         try
         {
@@ -139,7 +125,7 @@ internal static class CsvFile
             throw DataErrors.Bad(DataErrors.MalformedCsv, $"{path}, line {Math.Max(1, e.LineNumber)}", "the row breaks the rules of quoting.",
                 "Close every quote, put nothing after it, and double a quote inside a quoted cell.", e);
         }
-        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException or AggregateException { InnerException: IOException })
         {
             throw DataErrors.Bad(DataErrors.FileUnreadable, path, "the file cannot be read to its end.", "Try again, or copy the file anew.", e);
         }

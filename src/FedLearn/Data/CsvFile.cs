@@ -96,7 +96,7 @@ internal static class CsvFile
             return value;
         if (text.IsEmpty)
             throw Empty(Place(path, reader, column));
-        if (IsNotFinite(text) || double.IsInfinity(value))
+        if (CsvNumber.IsNotFinite(text))
             throw TableChecks.NotFinite($"{path}, line {reader.LineNumber}", column);
         throw DataErrors.Bad(DataErrors.NotANumber, Place(path, reader, column), "the cell is no number.",
             "Write numbers like -1234.5 or 1.2e-3: a point before decimals, nothing between thousands.");
@@ -105,13 +105,6 @@ internal static class CsvFile
     internal static BadInputException Empty(string place) =>
         DataErrors.Bad(DataErrors.EmptyCell, place, "the cell is empty.",
             "Fill it, leave the row or the column out, or declare in the schema what stands for a missing value.");
-
-    private static bool IsNotFinite(ReadOnlySpan<byte> text)
-    {
-        if (text[0] is (byte)'+' or (byte)'-')
-            text = text[1..];
-        return Ascii.EqualsIgnoreCase(text, "nan"u8) || Ascii.EqualsIgnoreCase(text, "inf"u8) || Ascii.EqualsIgnoreCase(text, "infinity"u8);
-    }
 
     /// <summary>Runs a part of the reading, and turns what can go wrong with a file into an error with its place.</summary>
     internal static T Guarded<T>(string path, Func<T> read)

@@ -1,6 +1,7 @@
 using System.Buffers;
 using System.Globalization;
 using System.Runtime.CompilerServices;
+using System.Text;
 
 namespace FedLearn.Data;
 
@@ -43,7 +44,7 @@ internal sealed record CsvColumn(string Name, int Index, int Feature, FieldKind 
 
         if (!CsvNumber.TryParse(text, out double value))
         {
-            if (Missing is null || !IsMissing(text))
+            if (Missing is null || !CsvNumber.IsMissing(text))
                 return false;
             value = Missing.Value;
         }
@@ -61,18 +62,16 @@ internal sealed record CsvColumn(string Name, int Index, int Feature, FieldKind 
                 return i;
         }
 
-        return Missing is { } missing && IsMissing(text) ? (int)missing : -1;
+        return Missing is { } missing && CsvNumber.IsMissing(text) ? (int)missing : -1;
     }
-
-    /// <summary>Whether a cell says that its value is missing. Exactly these words, since a misspelt one may be a value.</summary>
-    private static bool IsMissing(ReadOnlySpan<byte> text) => text.IsEmpty || text.SequenceEqual("NA"u8) || text.SequenceEqual("NaN"u8)
-        || text.SequenceEqual("nan"u8) || text.SequenceEqual("null"u8) || text.SequenceEqual("?"u8);
 }
 
 /// <summary>Numbers as text: digits, a point, signs and an exponent; nothing between thousands, no blanks, no words.</summary>
 internal static class CsvNumber
 {
     private const ulong LargestExact = 1UL << 53;
+
+    private const NumberStyles Styles = NumberStyles.AllowLeadingSign | NumberStyles.AllowDecimalPoint | NumberStyles.AllowExponent;
 
     private static readonly SearchValues<byte> Bytes = SearchValues.Create("0123456789.+-eE"u8);
 
@@ -86,8 +85,22 @@ internal static class CsvNumber
             return true;
         value = 0;
         return !text.ContainsAnyExcept(Bytes)
-            && double.TryParse(text, NumberStyles.AllowLeadingSign | NumberStyles.AllowDecimalPoint | NumberStyles.AllowExponent, CultureInfo.InvariantCulture, out value)
+            && double.TryParse(text, Styles, CultureInfo.InvariantCulture, out value)
             && double.IsFinite(value);
+    }
+
+    /// <summary>Whether a cell says that its value is missing. Exactly these words, since a misspelt one may be a value.</summary>
+    internal static bool IsMissing(ReadOnlySpan<byte> text) => text.IsEmpty || text.SequenceEqual("NA"u8) || text.SequenceEqual("NaN"u8)
+        || text.SequenceEqual("nan"u8) || text.SequenceEqual("null"u8) || text.SequenceEqual("?"u8);
+
+    /// <summary>Whether a text that is no finite number is NaN, infinite, or a number beyond float64.</summary>
+    internal static bool IsNotFinite(ReadOnlySpan<byte> text)
+    {
+        if (!text.ContainsAnyExcept(Bytes) && double.TryParse(text, Styles, CultureInfo.InvariantCulture, out _))
+            return true;
+        if (!text.IsEmpty && text[0] is (byte)'+' or (byte)'-')
+            text = text[1..];
+        return Ascii.EqualsIgnoreCase(text, "nan"u8) || Ascii.EqualsIgnoreCase(text, "inf"u8) || Ascii.EqualsIgnoreCase(text, "infinity"u8);
     }
 
     /// <summary>Reads the digits, with a sign before and a point among them, that a text begins with, where one division gives their value.</summary>

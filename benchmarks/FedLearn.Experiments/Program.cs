@@ -11,5 +11,6 @@ var root = new RootCommand("Experiments of FedLearn: the figures that the docume
     OneRoundVerb.Create(),
     GrpcSpeedVerb.Create(),
     NoiseSpeedVerb.Create(),
+    CsvLoadVerb.Create(),
 };
 return await root.Parse(args).InvokeAsync().ConfigureAwait(false);

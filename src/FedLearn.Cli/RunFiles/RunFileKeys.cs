@@ -3,7 +3,7 @@ namespace FedLearn.Cli.RunFiles;
 /// <summary>Every key the reader knows, by the object it stands in. The shipped JSON schemas list the same; a test compares them.</summary>
 internal static class RunFileKeys
 {
-    private static readonly string[] Data = ["path", "id", "label", "schema", "ids", "labels", "labelRange", "weight", "offset", "exposure"];
+    private static readonly string[] Data = ["path", "id", "label", "schema", "ids", "labels", "labelRange", "weight", "offset", "exposure", "firstIndex", "columns"];
     private static readonly string[] Budget = ["epsilon", "delta"];
     private static readonly string[] Ledger = ["path", "budget"];
 

@@ -426,11 +426,11 @@ internal sealed class RunFileReader(string path, OwnSide? self = null)
                 if (data.Has(key))
                     data.Fault(RunFileErrors.Contradiction, key, "a passive party has no labels, and no weights or offsets of rows.",
                         "Leave the key out, or make this the active party.");
-        data.Require("path", "Name a .csv or .npy file.");
+        data.Require("path", "Name a .csv, .npy or .svm file.");
         string path = data.FilePath("path") ?? "";
-        bool csv = !path.EndsWith(".npy", StringComparison.OrdinalIgnoreCase);
+        bool csv = Path.GetExtension(path).ToLowerInvariant() is not (".npy" or ".svm" or ".libsvm" or ".svmlight");
         if (!csv)
-            data.Require("ids", "A .npy file has no ids: name a file with one id a line.");
+            data.Require("ids", "Such a file has no ids: name a file with one id a line.");
         return new PartyTable(new TableSource
         {
             Path = path,
@@ -442,6 +442,8 @@ internal sealed class RunFileReader(string path, OwnSide? self = null)
             Weight = ColumnOrFile("weight"),
             Offset = ColumnOrFile("offset"),
             Exposure = ColumnOrFile("exposure"),
+            FirstIndex = data.Count("firstIndex", 0, 1),
+            Columns = data.Count("columns", 1, 10_000_000),
         }, data.Range("labelRange"), data.Has("labelRange"));
 
         string? ColumnOrFile(string key) => csv ? data.Text(key) : data.FilePath(key);

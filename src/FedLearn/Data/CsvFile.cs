@@ -1,4 +1,3 @@
-using System.Buffers;
 using System.Text;
 using CsvHelper;
 using FedLearn.Diagnostics;
@@ -9,9 +8,6 @@ namespace FedLearn.Data;
 internal static class CsvFile
 {
     private static readonly UTF8Encoding StrictUtf8 = new(encoderShouldEmitUTF8Identifier: false, throwOnInvalidBytes: true);
-
-    // The reader's own numbers may hold commas, blanks and words; ours are digits, a point, signs and an exponent.
-    private static readonly SearchValues<byte> NumberBytes = SearchValues.Create("0123456789.+-eE"u8);
 
     internal static CsvReader Open(string path)
     {
@@ -96,27 +92,22 @@ internal static class CsvFile
     internal static double Number(CsvReader reader, int index, string column, string path)
     {
         ReadOnlySpan<byte> text = reader.GetSpan(index);
+        if (CsvNumber.TryParse(text, out double value))
+            return value;
         if (text.IsEmpty)
             throw Empty(Place(path, reader, column));
-        if (!text.ContainsAnyExcept(NumberBytes) && reader.TryParse(index, out double value))
-            return double.IsFinite(value) ? value : throw TableChecks.NotFinite($"{path}, line {reader.LineNumber}", column);
-        if (IsNotFinite(text))
+        if (CsvNumber.IsNotFinite(text))
             throw TableChecks.NotFinite($"{path}, line {reader.LineNumber}", column);
         throw DataErrors.Bad(DataErrors.NotANumber, Place(path, reader, column), "the cell is no number.",
             "Write numbers like -1234.5 or 1.2e-3: a point before decimals, nothing between thousands.");
     }
 
     internal static BadInputException Empty(string place) =>
-        DataErrors.Bad(DataErrors.EmptyCell, place, "the cell is empty.", "Fill it, or leave the row or the column out.");
+        DataErrors.Bad(DataErrors.EmptyCell, place, "the cell is empty.",
+            "Fill it, leave the row or the column out, or declare in the schema what stands for a missing value.");
 
-    private static bool IsNotFinite(ReadOnlySpan<byte> text)
-    {
-        if (text[0] is (byte)'+' or (byte)'-')
-            text = text[1..];
-        return Ascii.EqualsIgnoreCase(text, "nan"u8) || Ascii.EqualsIgnoreCase(text, "inf"u8) || Ascii.EqualsIgnoreCase(text, "infinity"u8);
-    }
-
-    private static bool Guarded(string path, Func<bool> read)
+    /// <summary>Runs a part of the reading, and turns what can go wrong with a file into an error with its place.</summary>
+    internal static T Guarded<T>(string path, Func<T> read)
     {
         try
         {
@@ -127,7 +118,7 @@ internal static class CsvFile
             throw DataErrors.Bad(DataErrors.MalformedCsv, $"{path}, line {Math.Max(1, e.LineNumber)}", "the row breaks the rules of quoting.",
                 "Close every quote, put nothing after it, and double a quote inside a quoted cell.", e);
         }
-        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException or AggregateException { InnerException: IOException })
         {
             throw DataErrors.Bad(DataErrors.FileUnreadable, path, "the file cannot be read to its end.", "Try again, or copy the file anew.", e);
         }

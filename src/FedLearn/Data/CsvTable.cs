@@ -1,5 +1,6 @@
 using System.Text;
 using CsvHelper;
+using FedLearn.Diagnostics;
 using FedLearn.Numerics;
 
 namespace FedLearn.Data;
@@ -8,17 +9,6 @@ namespace FedLearn.Data;
 internal static class CsvTable
 {
     private static readonly UTF8Encoding StrictUtf8 = new(encoderShouldEmitUTF8Identifier: false, throwOnInvalidBytes: true);
-
-    /// <summary>What to do with one column of the file.</summary>
-    /// <param name="Name">Name in the header.</param>
-    /// <param name="Index">Position in the file.</param>
-    /// <param name="Feature">First feature that it fills.</param>
-    /// <param name="Kind">How a cell is read.</param>
-    /// <param name="Values">UTF-8 of the categories.</param>
-    private sealed record Column(string Name, int Index, int Feature, FieldKind Kind, byte[][] Values);
-
-    /// <summary>A column that is no feature, and what was read of it.</summary>
-    private sealed record Input(RowInputKind Kind, string Name, int Index, List<double> Values);
 
     internal static Table Read(TableSource source, TableSchema? schema, bool needLabel, CancellationToken cancellationToken)
     {
@@ -40,7 +30,7 @@ internal static class CsvTable
         using CsvReader reader = CsvFile.Open(path);
         Dictionary<string, int> header = CsvFile.Header(reader, path);
         int idIndex = CsvFile.Find(header, idName, path);
-        Input[] inputs = [.. RowInputs.Named(source, labelName, needLabel).Select(input => new Input(input.Kind, input.Name, CsvFile.Find(header, input.Name, path), []))];
+        CsvInput[] inputs = [.. RowInputs.Named(source, labelName, needLabel).Select(input => new CsvInput(input.Kind, input.Name, CsvFile.Find(header, input.Name, path)))];
         string[] reserved = [.. new[] { source.Weight, source.Offset, source.Exposure }.OfType<string>()];
         string[] others = [.. header.OrderBy(pair => pair.Value).Select(pair => pair.Key).Except([idName, labelName ?? idName, .. reserved], StringComparer.Ordinal)];
         if (schema is null && others.Length == 0)
@@ -49,41 +39,57 @@ internal static class CsvTable
             ? TableSchema.Create([.. others.Select(name => Field.Numeric(name))], idName, labelName, path)
             : TableSchema.Create(schema.Fields, idName, labelName, source.Schema ?? path);     // refuses a field that is the id or the label
         RefuseTwoUses(schema, reserved, source.Schema ?? path);
-        Column[] columns = [.. Columns(schema, header, path)];
+        CsvColumn[] columns = [.. Columns(schema, header, path)];
         string[] ignored = [.. others.Except(columns.Select(column => column.Name), StringComparer.Ordinal)];
 
         int width = schema.FeatureNames.Count;
+        var layout = new CsvLayout([.. header.OrderBy(pair => pair.Value).Select(pair => pair.Key)], idIndex, inputs, columns, width, source.LabelRange);
+        CsvPieces pieces = CsvFile.Guarded(path, () => CsvPieces.Of(path, cancellationToken));
+        CsvRows rows = CsvFile.Guarded(path, () => PlainCsv.Read(path, layout, pieces, cancellationToken)) ?? ReadRows(reader, path, layout, pieces.Lines, cancellationToken);
+        string PlaceOf(int row) => $"{path}, line {rows.LineOf(row)}";
+        return new Table(schema, TableChecks.Ids(rows.Ids, PlaceOf), new DenseMatrix(rows.Ids.Count, width, rows.Values), RowInputs.Of(rows.Inputs), path, ignored, PlaceOf);
+    }
+
+    /// <summary>The general way: any legal file, and the first fault of any other.</summary>
+    private static CsvRows ReadRows(CsvReader reader, string path, CsvLayout layout, long lineCount, CancellationToken cancellationToken)
+    {
+        int width = layout.Width;
         var ids = new List<string>();
         var lines = new List<int>();
-        double[] values = new double[FirstCapacity(path, width)];
+        List<double>[] inputs = [.. layout.Inputs.Select(_ => new List<double>())];
+        // Room for as many rows as the file has lines below its header, so that the values are read into their final place.
+        double[] values = new double[Capacity(Math.Min((lineCount - 1) * width, Array.MaxLength), 0, path)];
         while (CsvFile.Next(reader, path))
         {
             if ((ids.Count & 0xFFF) == 0)
                 cancellationToken.ThrowIfCancellationRequested();
             lines.Add(checked((int)reader.LineNumber));
-            ids.Add(CsvFile.Text(reader, idIndex, path));
-            foreach (Input input in inputs)
+            ids.Add(CsvFile.Text(reader, layout.Id, path));
+            for (int i = 0; i < inputs.Length; i++)
             {
+                CsvInput input = layout.Inputs[i];
                 double value = CsvFile.Number(reader, input.Index, input.Name, path);
-                RowInputs.Check(input.Kind, value, source.LabelRange, () => CsvFile.Place(path, reader, input.Name));
-                input.Values.Add(value);
+                RowInputs.Check(input.Kind, value, layout.LabelRange, () => CsvFile.Place(path, reader, input.Name));
+                inputs[i].Add(value);
             }
 
             long needed = (long)ids.Count * width;
             if (needed > values.LongLength)
                 Array.Resize(ref values, Capacity(Math.Max(needed, 2 * values.LongLength), needed, path));
-            Span<double> cells = values.AsSpan((ids.Count - 1) * width, width);
-            foreach (Column column in columns)
-                ReadCell(reader, column, cells, path);
+            Span<double> features = values.AsSpan((ids.Count - 1) * width, width);
+            foreach (CsvColumn column in layout.Columns)
+            {
+                if (!column.TryRead(reader.GetSpan(column.Index), features))
+                    throw Fault(reader, column, path);
+            }
         }
 
         if (ids.Count == 0)
             throw DataErrors.Bad(DataErrors.NoRows, path, "the table has no rows.", "Give at least one row below the header.");
         if (values.Length != ids.Count * width)
             Array.Resize(ref values, ids.Count * width);
-        string PlaceOf(int row) => $"{path}, line {lines[row]}";
-        return new Table(schema, TableChecks.Ids(ids, PlaceOf), new DenseMatrix(ids.Count, width, values),
-            RowInputs.Of(inputs.ToDictionary(input => input.Kind, input => input.Values.ToArray())), path, ignored, PlaceOf);
+        return new CsvRows(ids, values, layout.Inputs.Select((input, i) => (input.Kind, Values: inputs[i].ToArray())).ToDictionary(read => read.Kind, read => read.Values),
+            row => lines[row]);
     }
 
     /// <summary>Weight, offset and exposure are no features, no ids, no labels, and three columns.</summary>
@@ -98,7 +104,7 @@ internal static class CsvTable
         }
     }
 
-    private static IEnumerable<Column> Columns(TableSchema schema, Dictionary<string, int> header, string path)
+    private static IEnumerable<CsvColumn> Columns(TableSchema schema, Dictionary<string, int> header, string path)
     {
         int feature = 0;
         foreach (Field field in schema.Fields)
@@ -106,53 +112,30 @@ internal static class CsvTable
             if (field.Kind == FieldKind.OneHot)
             {
                 foreach (string name in field.Columns)
-                    yield return new Column(name, CsvFile.Find(header, name, path), feature++, field.Kind, []);
+                    yield return new CsvColumn(name, CsvFile.Find(header, name, path), feature++, field.Kind, [], null);
             }
             else
             {
                 byte[][] values = [.. field.Values.Select(StrictUtf8.GetBytes)];
-                yield return new Column(field.Name, CsvFile.Find(header, field.Name, path), feature, field.Kind, values);
+                double? missing = field.MissingValue is { } value ? field.Values.ToList().IndexOf(value) : field.MissingNumber;
+                yield return new CsvColumn(field.Name, CsvFile.Find(header, field.Name, path), feature, field.Kind, values, missing);
                 feature += Math.Max(1, values.Length);
             }
         }
     }
 
-    private static void ReadCell(CsvReader reader, Column column, Span<double> cells, string path)
+    /// <summary>Why a cell was not read.</summary>
+    private static BadInputException Fault(CsvReader reader, CsvColumn column, string path)
     {
         if (column.Kind == FieldKind.Category)
         {
-            ReadOnlySpan<byte> text = reader.GetSpan(column.Index);
-            if (text.IsEmpty)
-                throw CsvFile.Empty(CsvFile.Place(path, reader, column.Name));
-            for (int i = 0; i < column.Values.Length; i++)
-            {
-                if (text.SequenceEqual(column.Values[i]))
-                {
-                    cells.Slice(column.Feature, column.Values.Length).Clear();
-                    cells[column.Feature + i] = 1;
-                    return;
-                }
-            }
-
-            throw DataErrors.Bad(DataErrors.UnknownCategory, CsvFile.Place(path, reader, column.Name), "the category is not one that the schema lists.",
-                "Correct the cell, or add the category to the schema of every run.");
+            return reader.GetSpan(column.Index).IsEmpty ? CsvFile.Empty(CsvFile.Place(path, reader, column.Name))
+                : DataErrors.Bad(DataErrors.UnknownCategory, CsvFile.Place(path, reader, column.Name), "the category is not one that the schema lists.",
+                    "Correct the cell, or add the category to the schema of every run.");
         }
 
-        double value = CsvFile.Number(reader, column.Index, column.Name, path);
-        if (column.Kind == FieldKind.OneHot && value is not (0 or 1))
-            throw TableChecks.NotOneHot(CsvFile.Place(path, reader, column.Name));
-        cells[column.Feature] = value;
-    }
-
-    /// <summary>Room for as many rows as the file has lines, so that the values are read into their final place.</summary>
-    private static int FirstCapacity(string path, int width)
-    {
-        long lines = 1;
-        byte[] buffer = new byte[1 << 16];
-        using FileStream file = File.OpenRead(path);
-        for (int read; (read = file.Read(buffer)) > 0;)
-            lines += buffer.AsSpan(0, read).Count((byte)'\n');
-        return Capacity(Math.Min(lines * width, Array.MaxLength), 0, path);
+        CsvFile.Number(reader, column.Index, column.Name, path);                                // a number that is not legal here is no 0 or 1
+        return TableChecks.NotOneHot(CsvFile.Place(path, reader, column.Name));
     }
 
     private static int Capacity(long wanted, long needed, string path) => needed <= Array.MaxLength

@@ -116,6 +116,12 @@ public static class DataErrors
     /// <summary>The exposure of a row is not above 0.</summary>
     public const string ExposureNotPositive = "FL3031";
 
+    /// <summary>A line of a file of sparse rows is none.</summary>
+    public const string MalformedSparseRow = "FL3032";
+
+    /// <summary>An index of a sparse row is out of range, out of order or repeated.</summary>
+    public const string SparseIndex = "FL3033";
+
     internal static BadInputException Bad(string id, string place, string cause, string remedy, Exception? inner = null) =>
         new(id, place, cause, remedy, inner);
 

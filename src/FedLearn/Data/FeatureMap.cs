@@ -11,7 +11,7 @@ namespace FedLearn.Data;
 /// <remarks>A row-wise map: column j becomes (x_j - center_j) / width_j, clipped to [-1, 1] where a range is declared; then the length of the row is
 /// bounded as <see cref="Data.RowBound"/> says and multiplied by R. Only <see cref="Scaling.Rounded"/> and <see cref="Scaling.Standardize"/> look at
 /// rows; they scale every encoded column, one-hot ones too. The other scalings leave columns of 0 and 1 as they are. Thread-safe.</remarks>
-public sealed class FeatureMap
+public sealed partial class FeatureMap
 {
     /// <summary>Name of the appended constant.</summary>
     public const string ConstantName = "(constant)";
@@ -78,12 +78,25 @@ public sealed class FeatureMap
         return new FeatureMap(new State(State.CurrentFormat, options.Scaling, options.Rows, options.RowNorm, constant, table.Schema.Fields.Count, columns));
     }
 
+    /// <summary>Applies the map to rows, as <see cref="Transform"/> does, and keeps the rows of a sparse table sparse.</summary>
+    /// <param name="table">A table with the columns of the map, in any order.</param>
+    /// <param name="rows">Rows to take, each from 0; may repeat.</param>
+    /// <returns>Features, shape [rows x features]; bounded as those of <see cref="Transform"/>.</returns>
+    /// <exception cref="BadInputException">The table has other columns (FL3021), or a scaled value is beyond float64 (FL3024); in a sparse table whose columns
+    /// are centred, beyond 1e140.</exception>
+    public FeatureRows TransformRows(Table table, ReadOnlySpan<int> rows)
+    {
+        ArgumentNullException.ThrowIfNull(table);
+        return table.Sparse is { } sparse ? SparseFeatures(table, sparse, rows) : new DenseRows(Transform(table, rows));
+    }
+
     /// <summary>Applies the map to rows.</summary>
     /// <param name="table">A table with the columns of the map, in any order.</param>
     /// <param name="rows">Rows to take, each from 0; may repeat.</param>
-    /// <returns>Features, shape [rows x features]. Where rows are bounded, every row's length is at most <see cref="RowBound"/>, as a real
-    /// number and as float64 arithmetic in any order of summation computes it.</returns>
+    /// <returns>Features with all their cells, shape [rows x features]. Where rows are bounded, every row's length is at most <see cref="RowBound"/>, as a
+    /// real number and as float64 arithmetic in any order of summation computes it.</returns>
     /// <exception cref="BadInputException">The table has other columns (FL3021), or a scaled value is beyond float64 (FL3024).</exception>
+    /// <exception cref="InvalidOperationException">The table is sparse: <see cref="TransformRows"/> takes both kinds.</exception>
     public DenseMatrix Transform(Table table, ReadOnlySpan<int> rows)
     {
         ArgumentNullException.ThrowIfNull(table);
@@ -159,29 +172,13 @@ public sealed class FeatureMap
                 "Check the split, or choose scaling declared.");
         }
 
-        int width = table.Values.Columns;
-        double[] low = table.Values.Row(rows[0]).ToArray(), high = [.. low], mean = new double[width], variance = new double[width], gap = new double[width];
-        foreach (int row in rows)
-        {
-            ReadOnlySpan<double> cells = table.Values.Row(row);
-            TensorPrimitives.Min(low, cells, low);
-            TensorPrimitives.Max(high, cells, high);
-            TensorPrimitives.Add(mean, cells, mean);
-        }
-
-        TensorPrimitives.Divide(mean, rows.Length, mean);
-        foreach (int row in rows)
-        {
-            TensorPrimitives.Subtract(table.Values.Row(row), mean, gap);
-            TensorPrimitives.MultiplyAdd(gap, gap, variance, variance);
-        }
-
-        var columns = new ScaledColumn[width];
-        for (int j = 0; j < width; j++)
+        ColumnMoments[] moments = table.Sparse is { } sparse ? ColumnMoments.Of(sparse, rows) : ColumnMoments.Of(table.Values, rows);
+        var columns = new ScaledColumn[moments.Length];
+        for (int j = 0; j < columns.Length; j++)
         {
             string name = table.Schema.FeatureNames[j];
-            double deviation = Math.Sqrt(variance[j] / rows.Length);
-            if (low[j] == high[j] || deviation == 0)                     // the sums of a constant column need not cancel, its ends do
+            (double mean, double deviation, bool constant) = moments[j];
+            if (constant || deviation == 0)                              // the sums of a constant column need not cancel, its ends do
             {
                 throw DataErrors.Bad(DataErrors.ZeroVariance, $"{table.Place}, column '{name}'",
                     "the training rows have the same value, or values too close to tell apart by their squares.",
@@ -191,8 +188,8 @@ public sealed class FeatureMap
             if (!double.IsFinite(deviation))
                 throw TooLarge(table.Place, name);
             columns[j] = rounded
-                ? new ScaledColumn(name, OneDigit(mean[j]), OneDigit(deviation), Clip: false)
-                : new ScaledColumn(name, mean[j], deviation, Clip: false);
+                ? new ScaledColumn(name, OneDigit(mean), OneDigit(deviation), Clip: false)
+                : new ScaledColumn(name, mean, deviation, Clip: false);
         }
 
         return columns;
@@ -212,6 +209,10 @@ public sealed class FeatureMap
             row[j] = Math.Clamp(row[j], -1, 1);
     }
 
+    /// <summary>Length that a row is shortened to, and divided by, where rows are clipped.</summary>
+    private double LengthLimit => _state.Scaling == Scaling.None ? 1 : Math.Sqrt(_state.Fields);
+
+    /// <summary>Bounds the length of a row, of which cells that are 0 may be left out: they add nothing to it.</summary>
     private void Bound(Span<double> cells)
     {
         if (_state.Rows == Data.RowBound.None)
@@ -222,8 +223,7 @@ public sealed class FeatureMap
         }
         else
         {
-            Span<double> row = cells[.._state.Columns.Count];
-            RowLength.Clip(row, _state.Scaling == Scaling.None ? 1 : Math.Sqrt(_state.Fields));
+            RowLength.Clip(cells[..^(_state.Constant ? 1 : 0)], LengthLimit);
             if (_state.Constant)
                 TensorPrimitives.Divide(cells, Math.Sqrt(2), cells);
         }
@@ -242,10 +242,16 @@ public sealed class FeatureMap
         var positions = new Dictionary<string, int>(StringComparer.Ordinal);
         for (int j = 0; j < names.Count; j++)
             positions.Add(names[j], j);
-        int[] order = [.. _state.Columns.Select(column => positions.Remove(column.Name, out int position)
-            ? position
-            : throw Different(table.Place, $"the column '{column.Name}' of the model is not in the table."))];
-        return positions.Count == 0 ? order : throw Different(table.Place, $"the column '{positions.Keys.First()}' is not one of the model's.");
+        var missing = new List<string>();
+        int[] order = new int[_state.Columns.Count];
+        for (int j = 0; j < order.Length; j++)
+        {
+            if (!positions.Remove(_state.Columns[j].Name, out order[j]))
+                missing.Add(_state.Columns[j].Name);
+        }
+
+        return missing.Count == 0 && positions.Count == 0 ? order
+            : throw Different(table.Place, missing, [.. names.Where(positions.ContainsKey)]);
     }
 
     private void ThrowIfNotFinite(ReadOnlySpan<double> row, string place)
@@ -260,8 +266,19 @@ public sealed class FeatureMap
     private static BadInputException TooLarge(string place, string column) => DataErrors.Bad(DataErrors.ScaledTooLarge, $"{place}, column '{column}'",
         "scaling gives values beyond float64.", "Choose units in which the column's values are of ordinary size.");
 
-    private static BadInputException Different(string place, string cause) => DataErrors.Bad(DataErrors.DifferentColumns, place, cause,
-        "Give the columns that the model was trained on, with the same names and categories.");
+    private static BadInputException Different(string place, List<string> missing, List<string> unexpected)
+    {
+        const int Named = 10;
+        static string List(List<string> names) => string.Join(", ", names.Take(Named).Select(name => $"'{name}'"))
+            + (names.Count > Named ? string.Create(CultureInfo.InvariantCulture, $" and {names.Count - Named} more") : "");
+        string[] causes =
+        [
+            .. missing.Count > 0 ? [$"the table lacks columns of the model: {List(missing)}"] : Array.Empty<string>(),
+            .. unexpected.Count > 0 ? [$"the table has columns that the model has not: {List(unexpected)}"] : Array.Empty<string>(),
+        ];
+        return DataErrors.Bad(DataErrors.DifferentColumns, place, string.Join("; ", causes) + ".",
+            "Give the columns that the model was trained on, with the same names and categories.");
+    }
 
     private static BadInputException Malformed(string place, Exception? inner) => DataErrors.Bad(DataErrors.FeatureMapMalformed, place,
         "the saved feature map cannot be read.", "Use the model file as it was written, or train again.", inner);

@@ -1,5 +1,4 @@
 using System.Globalization;
-using System.Text;
 using FedLearn.Diagnostics;
 using FedLearn.Numerics;
 
@@ -32,14 +31,32 @@ internal static class NpyTable
 
         string PlaceOf(int row) => $"{path}, row {row + 1}";
         var matrix = new DenseMatrix(rows, columns, values);
+        ReplaceMissing(schema, matrix);
         TableChecks.Finite(matrix, schema.FeatureNames, PlaceOf);
         CheckOneHot(schema, matrix, PlaceOf);
         var read = RowInputs.Named(source, source.Labels, needLabel)
             .ToDictionary(input => input.Kind, input => ReadInput(input.Kind, input.Name, source.LabelRange, rows, cancellationToken));
         string[] ids = source.Ids is { } file
-            ? TableChecks.Ids(Ids(file, rows), row => $"{file}, line {row + 1}")
+            ? TableChecks.Ids(IdFile.Read(file, rows), row => $"{file}, line {row + 1}")
             : [.. Enumerable.Range(0, rows).Select(row => row.ToString(CultureInfo.InvariantCulture))];
         return new Table(schema, ids, matrix, RowInputs.Of(read), path, placeOf: PlaceOf);
+    }
+
+    /// <summary>NaN is how an array says that a value is missing.</summary>
+    private static void ReplaceMissing(TableSchema schema, DenseMatrix values)
+    {
+        int column = 0;
+        foreach (Field field in schema.Fields)
+        {
+            for (int row = 0; field.MissingNumber is { } constant && row < values.Rows; row++)
+            {
+                ref double value = ref values.Row(row)[column];
+                if (double.IsNaN(value))
+                    value = constant;
+            }
+
+            column += field.FeatureNames.Count();
+        }
     }
 
     private static void CheckOneHot(TableSchema schema, DenseMatrix values, Func<int, string> placeOf)
@@ -60,7 +77,7 @@ internal static class NpyTable
         }
     }
 
-    private static double[] ReadInput(RowInputKind kind, string path, (double Low, double High)? labelRange, int rows, CancellationToken cancellationToken)
+    internal static double[] ReadInput(RowInputKind kind, string path, (double Low, double High)? labelRange, int rows, CancellationToken cancellationToken)
     {
         string name = kind.ToString().ToLowerInvariant();
         (int count, _, double[] values) = NpyFile.Read(path, dimensions: 1, cancellationToken);
@@ -74,29 +91,6 @@ internal static class NpyTable
         }
 
         return values;
-    }
-
-    private static string[] Ids(string path, int rows)
-    {
-        string[] ids;
-        try
-        {
-            ids = File.ReadAllLines(path, new UTF8Encoding(encoderShouldEmitUTF8Identifier: false, throwOnInvalidBytes: true));
-        }
-        catch (DecoderFallbackException e)
-        {
-            throw DataErrors.Bad(DataErrors.MalformedCsv, path, "the text is no UTF-8.", "Save the file as UTF-8.", e);
-        }
-        catch (Exception e) when (e is IOException or UnauthorizedAccessException or ArgumentException)
-        {
-            throw DataErrors.Bad(DataErrors.FileUnreadable, path, "the file cannot be read.", "Correct the path, or make the file readable.", e);
-        }
-
-        if (ids.Length == rows + 1 && string.IsNullOrWhiteSpace(ids[^1]))                // a blank line at the end is no id
-            ids = ids[..^1];
-        return ids.Length == rows
-            ? ids
-            : throw DataErrors.Bad(DataErrors.WrongShape, path, $"there are {ids.Length} ids for {rows} rows.", "Give one id a line, without a header.");
     }
 
     private static ConfigurationException Unsuitable(string path, string cause, string remedy) =>

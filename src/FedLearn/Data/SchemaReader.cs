@@ -7,7 +7,7 @@ namespace FedLearn.Data;
 internal static class SchemaReader
 {
     private static readonly string[] SchemaKeys = ["$schema", "id", "label", "fields"];
-    private static readonly string[] FieldKeys = ["name", "type", "min", "max", "columns", "values"];
+    private static readonly string[] FieldKeys = ["name", "type", "min", "max", "columns", "values", "missing"];
 
     internal static TableSchema Read(string json, string place)
     {
@@ -93,8 +93,15 @@ internal static class SchemaReader
                 throw Invalid(place, $"the key {key} does not belong to a field of this type.");
         }
 
+        if (kind == FieldKind.OneHot && item.TryGetProperty("missing", out _))
+            throw Invalid(place, "a one-hot field has no constant for missing values: its columns would have to agree on one.");
+
         return new Field(name, kind, OptionalNumber(item, "min", place), OptionalNumber(item, "max", place),
-            TextList(item, "columns", place), TextList(item, "values", place));
+            TextList(item, "columns", place), TextList(item, "values", place))
+        {
+            MissingNumber = kind == FieldKind.Numeric ? OptionalNumber(item, "missing", place) : null,
+            MissingValue = kind == FieldKind.Category ? OptionalText(item, "missing", place) : null,
+        };
     }
 
     private static void CheckField(Field field, string place)
@@ -108,6 +115,14 @@ internal static class SchemaReader
             throw Invalid(place, "min and max must be finite, and min below max.");
         if (field.Kind != FieldKind.Numeric && field.Min is not null)
             throw Invalid(place, "only a numeric field has a range.");
+        if (field.MissingNumber is { } constant && !(field.Kind == FieldKind.Numeric && double.IsFinite(constant)
+            && constant >= (field.Min ?? constant) && constant <= (field.Max ?? constant)))
+        {
+            throw Invalid(place, "missing must be a finite number inside the field's range.");
+        }
+
+        if (field.MissingValue is { } value && !field.Values.Contains(value, StringComparer.Ordinal))
+            throw Invalid(place, "missing must be one of the field's values.");
         if (field.Kind == FieldKind.OneHot != field.Columns.Count > 0)
             throw Invalid(place, "a one-hot field, and no other, lists at least one column.");
         if (field.Kind == FieldKind.Category != field.Values.Count > 0)

@@ -6,7 +6,8 @@ namespace FedLearn.Data;
 /// <summary>Where the table of a party is.</summary>
 public sealed record TableSource
 {
-    /// <summary>A file that ends in <c>.csv</c> (UTF-8, comma, one header line) or <c>.npy</c> (two dimensions, numbers, row-major).</summary>
+    /// <summary>A file that ends in <c>.csv</c> (UTF-8, comma, one header line), <c>.npy</c> (two dimensions, numbers, row-major), or <c>.svm</c>,
+    /// <c>.libsvm</c> or <c>.svmlight</c> (sparse rows, <c>label index:value ... # comment</c>).</summary>
     public required string Path { get; init; }
 
     /// <summary>CSV: name of the id column. Null: the schema's, else <c>id</c>.</summary>
@@ -18,11 +19,17 @@ public sealed record TableSource
     /// <summary>Path of the schema. Null: every column but id, label, weight, offset and exposure is numeric without a range.</summary>
     public string? Schema { get; init; }
 
-    /// <summary>.npy: a text file with one id a line. Null: the ids are the row numbers from 0.</summary>
+    /// <summary>.npy and sparse rows: a text file with one id a line. Null: the ids are the row numbers from 0.</summary>
     public string? Ids { get; init; }
 
     /// <summary>.npy: a .npy file of one dimension with the labels.</summary>
     public string? Labels { get; init; }
+
+    /// <summary>Sparse rows: the index of the first column, 0 or 1. Null: 1.</summary>
+    public int? FirstIndex { get; init; }
+
+    /// <summary>Sparse rows: the number of columns, from 1 to 10,000,000. Null: the schema's, else the largest index of the file.</summary>
+    public int? Columns { get; init; }
 
     /// <summary>Weights of the rows, finite and at least 0: CSV: name of their column; .npy: a .npy file of one dimension. Read where labels are needed,
     /// left out elsewhere. Null: every row counts 1.</summary>
@@ -45,10 +52,17 @@ public sealed class Table
 {
     private readonly Func<int, string> _placeOf;
 
+    private readonly DenseMatrix? _dense;
+
     internal Table(TableSchema schema, IReadOnlyList<string> ids, DenseMatrix values, RowInputs inputs, string place,
-        IReadOnlyList<string>? ignoredColumns = null, Func<int, string>? placeOf = null)
+        IReadOnlyList<string>? ignoredColumns = null, Func<int, string>? placeOf = null) : this(schema, ids, inputs, place, ignoredColumns, placeOf) => _dense = values;
+
+    internal Table(TableSchema schema, IReadOnlyList<string> ids, SparseMatrix values, RowInputs inputs, string place, Func<int, string> placeOf)
+        : this(schema, ids, inputs, place, null, placeOf) => Sparse = values;
+
+    private Table(TableSchema schema, IReadOnlyList<string> ids, RowInputs inputs, string place, IReadOnlyList<string>? ignoredColumns, Func<int, string>? placeOf)
     {
-        (Schema, Ids, Values, Place) = (schema, ids, values, place);
+        (Schema, Ids, Place) = (schema, ids, place);
         (Labels, Weights, Offsets) = (inputs.Labels, inputs.Weights, inputs.Offsets);
         IgnoredColumns = ignoredColumns ?? [];
         _placeOf = placeOf ?? (row => $"{place}, row {row + 1}");
@@ -61,7 +75,11 @@ public sealed class Table
     public IReadOnlyList<string> Ids { get; }
 
     /// <summary>Encoded but unscaled columns, shape [n x features]; finite.</summary>
-    public DenseMatrix Values { get; }
+    /// <exception cref="InvalidOperationException">The table is sparse, and has <see cref="Sparse"/> instead.</exception>
+    public DenseMatrix Values => _dense ?? throw new InvalidOperationException("The table is sparse: use Sparse, or FeatureMap.TransformRows, which takes both kinds.");
+
+    /// <summary>Encoded but unscaled columns of a sparse table, shape [n x features], finite; null for a dense one, which has <see cref="Values"/>.</summary>
+    public SparseMatrix? Sparse { get; }
 
     /// <summary>Labels as read, shape [n], finite; null when none were asked for.</summary>
     public double[]? Labels { get; }
@@ -95,17 +113,26 @@ public sealed class Table
     /// <param name="cancellationToken">Ends the reading.</param>
     /// <exception cref="ConfigurationException">The schema is not legal (FL2200 to FL2204), labels are needed and not named (FL2206),
     /// or the source does not fit its kind of file (FL2207).</exception>
-    /// <exception cref="BadInputException">The data cannot be used (FL3000 to FL3017), or a weight or exposure is not legal (FL3030, FL3031).</exception>
+    /// <exception cref="BadInputException">The data cannot be used (FL3000 to FL3017), a weight or exposure is not legal (FL3030, FL3031), or a sparse row is
+    /// malformed (FL3032, FL3033).</exception>
     public static Table Load(TableSource source, bool needLabel, CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(source);
+        string kind = System.IO.Path.GetExtension(source.Path).ToLowerInvariant();
+        if ((source.FirstIndex ?? source.Columns) is not null && kind is ".csv" or ".npy")
+        {
+            throw DataErrors.Config(DataErrors.UnsuitableSource, source.Path, "a first index or a number of columns belongs to sparse rows.",
+                "Leave it out, or give a file that ends in .svm, .libsvm or .svmlight.");
+        }
+
         TableSchema? schema = source.Schema is null ? null : TableSchema.Load(source.Schema);
-        return System.IO.Path.GetExtension(source.Path).ToLowerInvariant() switch
+        return kind switch
         {
             ".csv" => CsvTable.Read(source, schema, needLabel, cancellationToken),
             ".npy" => NpyTable.Read(source, schema, needLabel, cancellationToken),
-            _ => throw DataErrors.Config(DataErrors.UnsuitableSource, source.Path, "the name ends neither in .csv nor in .npy.",
-                "Give a CSV file or a NumPy array, named so."),
+            ".svm" or ".libsvm" or ".svmlight" => SvmTable.Read(source, schema, needLabel, cancellationToken),
+            _ => throw DataErrors.Config(DataErrors.UnsuitableSource, source.Path, "the name ends neither in .csv nor in .npy, .svm, .libsvm or .svmlight.",
+                "Give a CSV file, a NumPy array or sparse rows, named so."),
         };
     }
 
@@ -124,36 +151,69 @@ public sealed class Table
     public static Table FromMatrix(IReadOnlyList<string> ids, IReadOnlyList<string> featureNames, DenseMatrix values, double[]? labels = null,
         TableSchema? schema = null, double[]? weights = null, double[]? offsets = null)
     {
+        ArgumentNullException.ThrowIfNull(values);
+        schema = CheckShapes(ids, featureNames, values.Rows, values.Columns, schema);
+        RowInputs inputs = CheckInputs(ids, labels, weights, offsets);
+        TableChecks.Finite(values, featureNames, PlaceInMemory);
+        return new Table(schema, TableChecks.Ids(ids, PlaceInMemory), values, inputs, InMemory, placeOf: PlaceInMemory);
+    }
+
+    /// <summary>Makes a table of sparse values in memory.</summary>
+    /// <param name="ids">Ids, shape [n]; normalised here.</param>
+    /// <param name="featureNames">Names of the columns, unique.</param>
+    /// <param name="values">Encoded but unscaled columns, shape [n x features]; finite. Not copied.</param>
+    /// <param name="labels">Labels, shape [n], finite; or null. Not copied.</param>
+    /// <param name="schema">What the columns are; its features are <paramref name="featureNames"/>. Null: numeric without ranges.</param>
+    /// <param name="weights">How much each row counts, shape [n], finite and at least 0; null: 1. Not copied.</param>
+    /// <param name="offsets">Known part of each row's linear predictor, shape [n], finite; null: 0. Not copied.</param>
+    /// <exception cref="ArgumentException">As for <see cref="FromMatrix"/>.</exception>
+    /// <exception cref="ConfigurationException">As for <see cref="FromMatrix"/>.</exception>
+    /// <exception cref="BadInputException">As for <see cref="FromMatrix"/>.</exception>
+    public static Table FromSparse(IReadOnlyList<string> ids, IReadOnlyList<string> featureNames, SparseMatrix values, double[]? labels = null,
+        TableSchema? schema = null, double[]? weights = null, double[]? offsets = null)
+    {
+        ArgumentNullException.ThrowIfNull(values);
+        schema = CheckShapes(ids, featureNames, values.Rows, values.Columns, schema);
+        RowInputs inputs = CheckInputs(ids, labels, weights, offsets);
+        TableChecks.Finite(values, featureNames, PlaceInMemory);
+        return new Table(schema, TableChecks.Ids(ids, PlaceInMemory), values, inputs, InMemory, PlaceInMemory);
+    }
+
+    private const string InMemory = "table in memory";
+
+    private static string PlaceInMemory(int row) => $"{InMemory}, row {row + 1}";
+
+    private static TableSchema CheckShapes(IReadOnlyList<string> ids, IReadOnlyList<string> featureNames, int rows, int columns, TableSchema? schema)
+    {
         ArgumentNullException.ThrowIfNull(ids);
         ArgumentNullException.ThrowIfNull(featureNames);
-        ArgumentNullException.ThrowIfNull(values);
-        if (values.Rows != ids.Count || values.Columns != featureNames.Count)
-            throw new ArgumentException($"{ids.Count} ids and {featureNames.Count} names do not fit {values.Rows} x {values.Columns} values.", nameof(values));
-        foreach ((string name, double[]? given) in Inputs())
+        if (rows != ids.Count || columns != featureNames.Count)
+            throw new ArgumentException($"{ids.Count} ids and {featureNames.Count} names do not fit {rows} x {columns} values.", nameof(ids));
+        schema ??= TableSchema.Create([.. featureNames.Select(name => Field.Numeric(name))], place: InMemory);
+        if (!schema.FeatureNames.SequenceEqual(featureNames, StringComparer.Ordinal))
+            throw new ArgumentException("The schema's features have other names.", nameof(schema));
+        return schema;
+    }
+
+    private static RowInputs CheckInputs(IReadOnlyList<string> ids, double[]? labels, double[]? weights, double[]? offsets)
+    {
+        (string Name, double[]? Values)[] inputs = [("label", labels), ("weight", weights), ("offset", offsets)];
+        foreach ((string name, double[]? given) in inputs)
         {
             if (given is not null && given.Length != ids.Count)
                 throw new ArgumentException($"{ids.Count} ids do not fit {given.Length} values of {name}.");
         }
 
-        schema ??= TableSchema.Create([.. featureNames.Select(name => Field.Numeric(name))], place: "table in memory");
-        if (!schema.FeatureNames.SequenceEqual(featureNames, StringComparer.Ordinal))
-            throw new ArgumentException("The schema's features have other names.", nameof(schema));
-
-        const string Place = "table in memory";
         if (ids.Count == 0)
-            throw DataErrors.Bad(DataErrors.NoRows, Place, "the table has no rows.", "Give at least one row.");
-        string PlaceOf(int row) => $"{Place}, row {row + 1}";
-        TableChecks.Finite(values, featureNames, PlaceOf);
-        foreach ((string name, double[]? given) in Inputs())
+            throw DataErrors.Bad(DataErrors.NoRows, InMemory, "the table has no rows.", "Give at least one row.");
+        foreach ((string name, double[]? given) in inputs)
         {
             if (given is not null)
-                TableChecks.Finite(new DenseMatrix(given.Length, 1, given), [name], PlaceOf);
+                TableChecks.Finite(new DenseMatrix(given.Length, 1, given), [name], PlaceInMemory);
         }
 
         for (int row = 0; row < weights?.Length; row++)
-            RowInputs.Check(RowInputKind.Weight, weights[row], null, () => PlaceOf(row));
-        return new Table(schema, TableChecks.Ids(ids, PlaceOf), values, new RowInputs(labels, weights, offsets), Place, placeOf: PlaceOf);
-
-        IEnumerable<(string, double[]?)> Inputs() => [("label", labels), ("weight", weights), ("offset", offsets)];
+            RowInputs.Check(RowInputKind.Weight, weights[row], null, () => PlaceInMemory(row));
+        return new RowInputs(labels, weights, offsets);
     }
 }

@@ -42,9 +42,23 @@ internal static class TableChecks
         }
     }
 
+    /// <summary>Refuses NaN and infinities.</summary>
+    internal static void Finite(SparseMatrix values, IReadOnlyList<string> names, Func<int, string> placeOf)
+    {
+        for (int row = 0; row < values.Rows; row++)
+        {
+            ReadOnlySpan<double> cells = values.RowValues(row);
+            for (int k = 0; k < cells.Length; k++)
+            {
+                if (!double.IsFinite(cells[k]))
+                    throw NotFinite(placeOf(row), names[values.RowColumns(row)[k]]);
+            }
+        }
+    }
+
     internal static BadInputException NotOneHot(string place) => DataErrors.Bad(DataErrors.NotOneHot, place,
         "a cell of a one-hot field is neither 0 nor 1.", "Correct the cell, or declare the column numeric.");
 
     internal static BadInputException NotFinite(string place, string column) => DataErrors.Bad(DataErrors.NotFinite,
-        $"{place}, column '{column}'", "the value is NaN, infinite or beyond float64.", "Replace it by a finite number, or leave the row out.");
+        $"{place}, column '{column}'", "the value is NaN, infinite or beyond float64.", "Replace it by a finite number, leave the row out, or declare in the schema what stands for a missing value.");
 }

@@ -27,6 +27,13 @@ public enum FieldKind
 /// <param name="Values">Category fields: every value a cell may hold, at least one. Otherwise empty.</param>
 public sealed record Field(string Name, FieldKind Kind, double? Min, double? Max, IReadOnlyList<string> Columns, IReadOnlyList<string> Values)
 {
+    /// <summary>Numeric fields: the constant that stands for a missing value, finite, inside the range where one is declared; null: missing values are
+    /// refused. Public knowledge, like the range.</summary>
+    public double? MissingNumber { get; init; }
+
+    /// <summary>Category fields: the one of <see cref="Values"/> that stands for a missing value; null: missing values are refused.</summary>
+    public string? MissingValue { get; init; }
+
     /// <summary>A column of numbers.</summary>
     /// <param name="name">Name of the column.</param>
     /// <param name="min">Lower end of the public range, or null.</param>
@@ -46,7 +53,9 @@ public sealed record Field(string Name, FieldKind Kind, double? Min, double? Max
 /// <remarks>A file is JSON, comments and trailing commas allowed:
 /// <c>{ "id": "id", "label": "y", "fields": [ { "name": "age", "type": "numeric", "min": 17, "max": 97 },
 /// { "name": "sex", "type": "one-hot", "columns": ["sex__f", "sex__m"] }, { "name": "city", "type": "category", "values": ["x", "y"] } ] }</c>.
-/// id and label may be absent. A declared range must be public knowledge: one taken from the rows would say something about them.</remarks>
+/// id and label may be absent. A numeric field may have the key missing with a number, a category with one of its values: that constant then replaces
+/// an empty cell and a cell NA, NaN, nan, null or ?, which are refused otherwise. A declared range or constant must be public knowledge: one taken from
+/// the rows would say something about them.</remarks>
 public sealed class TableSchema
 {
     private TableSchema(string? idColumn, string? labelColumn, IReadOnlyList<Field> fields)
@@ -114,7 +123,8 @@ public sealed class TableSchema
         return SchemaReader.Read(json, place);
     }
 
-    /// <summary>SHA-256 of the fields: names, types, ranges, columns and values, in order; not the names of the id and label columns.</summary>
+    /// <summary>SHA-256 of the fields: names, types, ranges, columns, values and what replaces missing ones, in order; not the names of the id and label
+    /// columns.</summary>
     /// <returns>32 bytes, equal for equal fields however the file is laid out.</returns>
     public ReadOnlyMemory<byte> Fingerprint()
     {
@@ -128,7 +138,7 @@ public sealed class TableSchema
                 json.WriteStringValue(field.Name);
                 json.WriteNumberValue((int)field.Kind);
                 foreach (double? end in (ReadOnlySpan<double?>)[field.Min, field.Max])
-                    json.WriteStringValue(end is { } value ? (value + 0.0).ToString("R", CultureInfo.InvariantCulture) : null);   // + 0.0: -0 is 0
+                    json.WriteStringValue(end is { } value ? Text(value) : null);
                 foreach (IReadOnlyList<string> list in (ReadOnlySpan<IReadOnlyList<string>>)[field.Columns, field.Values])
                 {
                     json.WriteStartArray();
@@ -137,11 +147,15 @@ public sealed class TableSchema
                     json.WriteEndArray();
                 }
 
+                if ((field.MissingNumber is { } number ? Text(number) : field.MissingValue) is { } missing)      // none declared: as before there were any
+                    json.WriteStringValue(missing);
                 json.WriteEndArray();
             }
 
             json.WriteEndArray();
         }
+
+        static string Text(double value) => (value + 0.0).ToString("R", CultureInfo.InvariantCulture);           // + 0.0: -0 is 0
 
         return SHA256.HashData(buffer.GetBuffer().AsSpan(0, (int)buffer.Length));
     }

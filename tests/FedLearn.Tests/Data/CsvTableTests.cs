@@ -246,6 +246,39 @@ public sealed class CsvTableTests : IDisposable
     public void Load_UnknownCategory_NamesCellAndHidesIt(string cell) =>
         Refuses(DataErrors.UnknownCategory, "line 2, column 'city'", cell, $"id,age,f,m,city\nx,1,0,1,{cell}\n", Schema);
 
+    private const string WithMissing = """
+        { "fields": [ { "name": "a", "type": "numeric", "min": 0, "max": 1, "missing": 0.5 }, { "name": "b", "type": "numeric" },
+          { "name": "c", "type": "category", "values": ["x", "NA", "unknown"], "missing": "unknown" } ] }
+        """;
+
+    [Theory]
+    [InlineData("")]
+    [InlineData("NA")]
+    [InlineData("NaN")]
+    [InlineData("nan")]
+    [InlineData("null")]
+    [InlineData("?")]
+    [InlineData("  ")]
+    public void Load_MissingDeclared_IsTheConstant(string cell)
+    {
+        double[] category = cell == "NA" ? [0, 1, 0] : [0, 0, 1];                                // a listed value is itself
+        Assert.Equal([0.5, 7, .. category, 1, 8, 1, 0, 0], Load($"id,a,b,c\np,{cell},7,{cell}\nq,1,8,x\n", WithMissing).Values.Values);
+    }
+
+    [Theory]
+    [InlineData("na", DataErrors.NotANumber)]
+    [InlineData("-nan", DataErrors.NotFinite)]
+    [InlineData("inf", DataErrors.NotFinite)]
+    [InlineData("NULL", DataErrors.NotANumber)]
+    [InlineData("??", DataErrors.NotANumber)]
+    public void Load_OtherWordThanMissing_Refused(string cell, string id) => Refuses(id, "line 2, column 'a'", null, $"id,a,b,c\np,{cell},7,x\n", WithMissing);
+
+    [Theory]
+    [InlineData("", DataErrors.EmptyCell)]
+    [InlineData("NA", DataErrors.NotANumber)]
+    [InlineData("NaN", DataErrors.NotFinite)]
+    public void Load_MissingInAnotherField_Refused(string cell, string id) => Refuses(id, "line 2, column 'b'", null, $"id,a,b,c\np,1,{cell},x\n", WithMissing);
+
     [Fact]
     public void Load_EmptyCategory_Refused() => Refuses(DataErrors.EmptyCell, "line 2, column 'city'", null, "id,age,f,m,city\nx,1,0,1,\n", Schema);
 

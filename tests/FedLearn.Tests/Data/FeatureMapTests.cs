@@ -285,13 +285,23 @@ public sealed class FeatureMapTests
     }
 
     [Fact]
-    public void Transform_OtherColumns_NamesTheFirst()
+    public void Transform_OtherColumns_NamesThemAll()
     {
-        var map = FeatureMap.Fit(Unranged([1, 2]), [], Options(Scaling.None), constant: false);
-        BadInputException missing = ErrorAssert.Throws<BadInputException>(DataErrors.DifferentColumns, "table", null, () => map.Transform(Unranged([1]), [0]));
-        Assert.Contains("'x1'", missing.Cause, StringComparison.Ordinal);
-        BadInputException extra = ErrorAssert.Throws<BadInputException>(DataErrors.DifferentColumns, "table", null, () => map.Transform(Unranged([1, 2, 3]), [0]));
-        Assert.Contains("'x2'", extra.Cause, StringComparison.Ordinal);
+        var map = FeatureMap.Fit(Unranged([1, 2, 3]), [], Options(Scaling.None), constant: false);
+        string Cause(params string[] names) => ErrorAssert.Throws<BadInputException>(DataErrors.DifferentColumns, "table", null,
+            () => map.Transform(Table.FromMatrix(["p"], names, new DenseMatrix(1, names.Length)), [0])).Cause;
+        Assert.Equal("the table lacks columns of the model: 'x1', 'x2'.", Cause("x0"));
+        Assert.Equal("the table has columns that the model has not: 'x3', 'b'.", Cause("x3", "x0", "x2", "b", "x1"));
+        Assert.Equal("the table lacks columns of the model: 'x1'; the table has columns that the model has not: 'y'.", Cause("x0", "y", "x2"));
+    }
+
+    [Fact]
+    public void Transform_ManyOtherColumns_NamesTenAndCountsTheRest()
+    {
+        var map = FeatureMap.Fit(Unranged(new double[25]), [], Options(Scaling.None), constant: false);
+        string cause = ErrorAssert.Throws<BadInputException>(DataErrors.DifferentColumns, "table", null, () => map.Transform(Unranged([1, 2]), [0])).Cause;
+        Assert.Contains("'x2', 'x3'", cause, StringComparison.Ordinal);
+        Assert.EndsWith("'x11' and 13 more.", cause, StringComparison.Ordinal);
     }
 
     [Fact]

@@ -72,6 +72,16 @@ public sealed class NpyTableTests : IDisposable
     }
 
     [Fact]
+    public void Load_MissingDeclared_ReplacesNaNThereAlone()
+    {
+        const string Schema = """{ "fields": [ { "name": "h", "type": "one-hot", "columns": ["h0", "h1"] }, { "name": "u", "type": "numeric", "missing": -2 }, { "name": "v", "type": "numeric" } ] }""";
+        Assert.Equal([0, 1, -2, 4, 1, 0, 3, 5], Load(Npy("<f8", "2, 4", [0, 1, double.NaN, 4, 1, 0, 3, 5]), schema: Schema).Values.Values);
+        Refuses(DataErrors.NotFinite, "row 1, column 'v'", Npy("<f8", "1, 4", [0, 1, double.NaN, double.NaN]), schema: Schema);
+        Refuses(DataErrors.NotFinite, "row 1, column 'h0'", Npy("<f8", "1, 4", [double.NaN, 1, 1, 1]), schema: Schema);
+        Refuses(DataErrors.NotFinite, "row 1, column 'u'", Npy("<f8", "1, 4", [0, 1, double.PositiveInfinity, 1]), schema: Schema);
+    }
+
+    [Fact]
     public void Load_LargeArray_EqualsWhatWasWritten()
     {
         double[] values = [.. Enumerable.Range(0, 1_300_007 * 2).Select(i => Math.Sin(i))];     // more than one block

@@ -83,6 +83,13 @@ public sealed class TableSchemaTests
     [InlineData("""{ "name": "a", "type": "one-hot", "columns": [1] }""")]
     [InlineData("""{ "name": "a", "type": "one-hot", "columns": ["x"], "min": 0 }""")]
     [InlineData("""{ "name": "a", "type": "category" }""")]
+    [InlineData("""{ "name": "a", "type": "numeric", "min": 0, "max": 1, "missing": 1.5 }""")]
+    [InlineData("""{ "name": "a", "type": "numeric", "missing": "0" }""")]
+    [InlineData("""{ "name": "a", "type": "numeric", "missing": 1e999 }""")]
+    [InlineData("""{ "name": "a", "type": "category", "values": ["x"], "missing": "y" }""")]
+    [InlineData("""{ "name": "a", "type": "category", "values": ["x"], "missing": 1 }""")]
+    [InlineData("""{ "name": "a", "type": "one-hot", "columns": ["x"], "missing": 0 }""")]
+    [InlineData("""{ "name": "a", "type": "one-hot", "columns": ["x"], "missing": "x" }""")]
     [InlineData("""{ "name": "a", "type": "category", "values": "x" }""")]
     public void Parse_IllegalField_Refused(string field) =>
         ErrorAssert.Throws<ConfigurationException>(DataErrors.SchemaInvalid, "here", null, () => TableSchema.Parse(WithField(field), "here"));
@@ -122,6 +129,9 @@ public sealed class TableSchemaTests
         [
             ("\"age\"", "\"agE\""), ("17", "18"), ("97.5", "97"), ("sex__m", "sex__n"), ("[\"a\", \"b\"]", "[\"b\", \"a\"]"), ("[\"a\", \"b\"]", "[\"a,b\"]"),
             ("\"income\", \"type\": \"numeric\"", "\"income\", \"type\": \"numeric\", \"min\": 0, \"max\": 1"), ("\"sex\"", "\"gender\""),
+            ("\"income\", \"type\": \"numeric\"", "\"income\", \"type\": \"numeric\", \"missing\": 0"),
+            ("\"income\", \"type\": \"numeric\"", "\"income\", \"type\": \"numeric\", \"missing\": 0.5"),
+            ("[\"a\", \"b\"]", "[\"a\", \"b\"], \"missing\": \"a\""), ("[\"a\", \"b\"]", "[\"a\", \"b\"], \"missing\": \"b\""),
         ];
         HashSet<string> seen = [Convert.ToHexString(schema.Fingerprint().Span)];
         foreach ((string old, string @new) in changes)

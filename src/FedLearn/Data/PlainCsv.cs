@@ -1,0 +1,195 @@
+using System.Buffers;
+using System.Runtime.CompilerServices;
+using System.Text;
+using Microsoft.Win32.SafeHandles;
+
+namespace FedLearn.Data;
+
+/// <summary>Rows of a CSV file as they were read.</summary>
+/// <param name="Ids">Ids as written.</param>
+/// <param name="Values">Features, row-major.</param>
+/// <param name="Inputs">What the rows bring beside the features.</param>
+/// <param name="LineOf">Line of a row, from 1.</param>
+internal sealed record CsvRows(IReadOnlyList<string> Ids, double[] Values, IReadOnlyDictionary<RowInputKind, double[]> Inputs, Func<int, int> LineOf);
+
+/// <summary>A CSV file cut at line ends.</summary>
+/// <param name="Lines">Lines of the file, of which the last need not end in a line feed.</param>
+/// <param name="IsPlain">Whether no byte is a quote, so that every line feed ends a row.</param>
+/// <param name="Pieces">Where each piece begins and ends in the file and which line it begins with, from 0.</param>
+internal sealed record CsvPieces(long Lines, bool IsPlain, IReadOnlyList<(long Start, long End, long Line)> Pieces)
+{
+    private const int BlockBytes = 1 << 20;
+
+    /// <summary>Counts lines in blocks; a piece goes from the last line end of one block to that of the next.</summary>
+    internal static CsvPieces Of(string path, CancellationToken cancellationToken)
+    {
+        using SafeFileHandle file = File.OpenHandle(path);
+        long length = RandomAccess.GetLength(file);
+        var blocks = new (int Lines, int End, bool Quoted)[checked((int)((length + BlockBytes - 1) / BlockBytes))];
+        Parallel.For(0, blocks.Length, new ParallelOptions { CancellationToken = cancellationToken }, block =>
+        {
+            byte[] buffer = ArrayPool<byte>.Shared.Rent(BlockBytes);
+            ReadOnlySpan<byte> bytes = buffer.AsSpan(0, Fill(file, buffer.AsSpan(0, BlockBytes), (long)block * BlockBytes));
+            blocks[block] = (bytes.Count((byte)'\n'), bytes.LastIndexOf((byte)'\n') + 1, bytes.Contains((byte)'"'));
+            ArrayPool<byte>.Shared.Return(buffer);
+        });
+
+        var pieces = new List<(long, long, long)>();
+        long start = 0, line = 0, lines = 0;
+        for (int block = 0; block < blocks.Length; block++)
+        {
+            lines += blocks[block].Lines;
+            long end = block == blocks.Length - 1 ? length : ((long)block * BlockBytes) + blocks[block].End;
+            if (end > start && (blocks[block].Lines > 0 || end == length))
+            {
+                pieces.Add((start, end, line));
+                (start, line) = (end, lines);
+            }
+        }
+
+        bool unended = blocks.Length > 0 && blocks[^1].End < length - ((long)(blocks.Length - 1) * BlockBytes);
+        return new CsvPieces(lines + (unended ? 1 : 0), !blocks.Any(block => block.Quoted), pieces);
+    }
+
+    /// <summary>Reads until the buffer is full or the file ends.</summary>
+    internal static int Fill(SafeFileHandle file, Span<byte> buffer, long offset)
+    {
+        int filled = 0;
+        for (int read; filled < buffer.Length && (read = RandomAccess.Read(file, buffer[filled..], offset + filled)) > 0;)
+            filled += read;
+        return filled;
+    }
+}
+
+/// <summary>Reads CSV files without quotes, several pieces at a time: the usual large file of numbers.</summary>
+/// <remarks>It knows legal files alone. Whatever it does not expect (a fault, an empty line, another encoding) makes it give up, and the general reader
+/// then reads the file from its beginning, and names the first fault. Both read a cell by the same code.</remarks>
+internal static class PlainCsv
+{
+    private static readonly UTF8Encoding StrictUtf8 = new(encoderShouldEmitUTF8Identifier: false, throwOnInvalidBytes: true);
+
+    /// <summary>The rows, or null when the general reader has to look.</summary>
+    internal static CsvRows? Read(string path, CsvLayout layout, CsvPieces pieces, CancellationToken cancellationToken)
+    {
+        if (!pieces.IsPlain)
+            return null;
+        using SafeFileHandle file = File.OpenHandle(path);
+        long rows = pieces.Lines - 1;                                                        // less the header
+        if (rows < 1 || rows * layout.Width > Array.MaxLength)
+            return null;
+
+        string[] ids = new string[rows];
+        double[] values = new double[rows * layout.Width];
+        var inputs = layout.Inputs.ToDictionary(input => input.Kind, _ => new double[rows]);
+        var work = new Work(file, layout, ids, values, [.. layout.Inputs.Select(input => inputs[input.Kind])]);
+        bool legal = true;
+        try
+        {
+            Parallel.ForEach(pieces.Pieces, new ParallelOptions { CancellationToken = cancellationToken }, (piece, state) =>
+            {
+                if (work.Read(piece))
+                    return;
+                legal = false;
+                state.Stop();
+            });
+        }
+        catch (AggregateException e) when (e.InnerExceptions.All(inner => inner is IOException or DecoderFallbackException))
+        {
+            return null;
+        }
+
+        return legal ? new CsvRows(ids, values, inputs, row => row + 2) : null;
+    }
+
+    /// <summary>Where the pieces of one file are read to; each row is written by one thread.</summary>
+    private sealed class Work(SafeFileHandle file, CsvLayout layout, string[] ids, double[] values, double[][] inputs)
+    {
+        private readonly int[] _numbers = At(layout, layout.Columns.Where(column => column.Kind == FieldKind.Numeric).Select(column => (column.Index, column.Feature)));
+        private readonly int[] _columns = At(layout, layout.Columns.Select((column, place) => (column.Index, place)));
+        private readonly int[] _inputs = At(layout, layout.Inputs.Select((input, place) => (input.Index, place)));
+
+        internal bool Read((long Start, long End, long Line) piece)
+        {
+            int length = checked((int)(piece.End - piece.Start));
+            byte[] buffer = ArrayPool<byte>.Shared.Rent(length);
+            try
+            {
+                ReadOnlySpan<byte> rest = buffer.AsSpan(0, CsvPieces.Fill(file, buffer.AsSpan(0, length), piece.Start));
+                for (long line = piece.Line; !rest.IsEmpty; line++)
+                {
+                    int end = rest.IndexOf((byte)'\n');
+                    ReadOnlySpan<byte> text = end < 0 ? rest : rest[..end];
+                    rest = end < 0 ? [] : rest[(end + 1)..];
+                    if (text.EndsWith("\r"u8))
+                        text = text[..^1];
+                    if (!(line == 0 ? IsHeader(text) : ReadRow((int)(line - 1), text)))
+                        return false;
+                }
+
+                return true;
+            }
+            finally
+            {
+                ArrayPool<byte>.Shared.Return(buffer);
+            }
+        }
+
+        /// <summary>For every cell of a row what is known of it, or -1.</summary>
+        private static int[] At(CsvLayout layout, IEnumerable<(int Index, int What)> known)
+        {
+            int[] cells = new int[layout.Header.Length];
+            Array.Fill(cells, -1);
+            foreach ((int index, int what) in known)
+                cells[index] = what;
+            return cells;
+        }
+
+        /// <summary>Whether the first line is the one that the general reader took the names from.</summary>
+        private bool IsHeader(ReadOnlySpan<byte> text) =>
+            StrictUtf8.GetString(text).TrimStart('\uFEFF').Split(',').Select(name => name.Trim()).SequenceEqual(layout.Header, StringComparer.Ordinal);
+
+        [MethodImpl(MethodImplOptions.AggressiveOptimization)]                                  // a large file is read before tiered compilation gets round to it
+        private bool ReadRow(int row, ReadOnlySpan<byte> text)
+        {
+            Span<double> features = values.AsSpan(row * layout.Width, layout.Width);
+            int at = 0;
+            for (int cell = 0; cell < _numbers.Length; cell++)
+            {
+                if (at > text.Length)
+                    return false;
+                ReadOnlySpan<byte> rest = text[at..];
+                int feature = _numbers[cell];
+                if (feature >= 0)
+                {
+                    // Finding the comma first would take as long again as reading the number.
+                    int used = CsvNumber.Exact(rest, out features[feature]);
+                    if (used > 0 && (used == rest.Length || rest[used] == (byte)','))
+                    {
+                        at += used + 1;
+                        continue;
+                    }
+                }
+
+                int length = rest.IndexOf((byte)',');
+                length = length < 0 ? rest.Length : length;
+                if (!ReadCell(cell, row, rest[..length].Trim(" \t"u8), features))
+                    return false;
+                at += length + 1;
+            }
+
+            return at == text.Length + 1;
+        }
+
+        private bool ReadCell(int cell, int row, ReadOnlySpan<byte> text, Span<double> features)
+        {
+            if (text.ContainsAnyInRange((byte)0, (byte)0x1F))                                    // a lone carriage return would be a line end
+                return false;
+            if (cell == layout.Id)
+                ids[row] = StrictUtf8.GetString(text);
+            if (_columns[cell] is >= 0 and int column)
+                return layout.Columns[column].TryRead(text, features);
+            return _inputs[cell] is not (>= 0 and int input)
+                || (CsvNumber.TryParse(text, out inputs[input][row]) && RowInputs.IsLegal(layout.Inputs[input].Kind, inputs[input][row], layout.LabelRange));
+        }
+    }
+}

@@ -1,0 +1,92 @@
+using FedLearn.Numerics;
+
+namespace FedLearn.Data;
+
+public sealed partial class FeatureMap
+{
+    private const double UnitRoundoff = 1.0 / (1L << 53);
+    private const double SmallestCentredNorm = 1e-100;
+    private const double Nothing = 1e-150;                              // a length that float64 cannot divide by with care
+    private const double LargestCentred = 1e140;                        // so that squares and sums of them stay within float64
+
+    /// <summary>A cell that is absent is 0, and scaled like any 0: to the same number in every row. So a row is that common row, and in the cells that are
+    /// stored the difference from it; both multiplied by what bounds the row's length.</summary>
+    private SparseRows SparseFeatures(Table table, SparseMatrix sparse, ReadOnlySpan<int> rows)
+    {
+        int[]? order = SourceColumns(table);
+        int width = _state.Columns.Count;
+        int[]? places = order is null ? null : new int[width];          // from the table's columns to the map's
+        for (int j = 0; j < order?.Length; j++)
+            places![order[j]] = j;
+        double[] common = new double[FeatureNames.Count];
+        Scale(common.AsSpan(0, width));
+        ThrowIfNotFinite(common.AsSpan(0, width), table.Place);
+        bool centred = common.Any(value => value != 0);
+        if (centred && _state.Rows != Data.RowBound.None && _state.RowNorm is < SmallestCentredNorm or > 1 / SmallestCentredNorm)
+            throw DataErrors.Config(DataErrors.PreprocessingInvalid, "preprocessing", "the row norm is not from 1e-100 to 1e100.", "Give an ordinary row norm, usually 1.");
+
+        int[] starts = new int[rows.Length + 1];
+        for (int i = 0; i < rows.Length; i++)
+            starts[i + 1] = CountedUp(starts[i], sparse.RowColumns(rows[i]).Length + (_state.Constant ? 1 : 0), table.Place);
+        int[] columns = new int[starts[^1]];
+        double[] values = new double[starts[^1]];
+        for (int i = 0; i < rows.Length; i++)
+        {
+            Span<int> rowColumns = columns.AsSpan(starts[i]..starts[i + 1]);
+            Span<double> rowValues = values.AsSpan(starts[i]..starts[i + 1]);
+            ReadOnlySpan<int> sourceColumns = sparse.RowColumns(rows[i]);
+            ReadOnlySpan<double> sourceValues = sparse.RowValues(rows[i]);
+            for (int k = 0; k < sourceColumns.Length; k++)
+            {
+                int j = places?[sourceColumns[k]] ?? sourceColumns[k];
+                double scaled = (sourceValues[k] - _centers[j]) / _widths[j];
+                if (_state.Columns[j].Clip)
+                    scaled = Math.Clamp(scaled, -1, 1);
+                if (!(Math.Abs(scaled) <= (centred ? LargestCentred : double.MaxValue)))
+                    throw TooLarge(table.PlaceOf(rows[i]), _state.Columns[j].Name);
+                (rowColumns[k], rowValues[k]) = (j, scaled - common[j]);
+            }
+
+            if (places is not null)
+                rowColumns[..sourceColumns.Length].Sort(rowValues[..sourceColumns.Length]);
+            if (_state.Constant)
+                (rowColumns[^1], rowValues[^1]) = (width, 1);
+            if (!centred)
+                Bound(rowValues);
+        }
+
+        var cells = new SparseMatrix(rows.Length, FeatureNames.Count, starts, columns, values);
+        if (!centred)
+            return new SparseRows(cells);
+        double[] factors = new double[rows.Length];
+        Array.Fill(factors, 1);
+        var features = new SparseRows(cells, common, factors);
+        for (int i = 0; i < rows.Length && _state.Rows != Data.RowBound.None; i++)
+            Bound(features, i, values, starts);
+        return features;
+    }
+
+    /// <summary>The bounds of <see cref="Bound(Span{double})"/>, for rows that share a common part.</summary>
+    private void Bound(SparseRows features, int row, double[] values, int[] starts)
+    {
+        if (_state.Rows == Data.RowBound.Clip)
+        {
+            Span<double> constant = values.AsSpan(starts[row + 1] - (_state.Constant ? 1 : 0), _state.Constant ? 1 : 0);
+            constant.Clear();                                           // it is appended after the row was shortened
+            double share = (_state.Constant ? Math.Sqrt(0.5) : 1) * _state.RowNorm;
+            features.Scale(row, share / Math.Max(LengthLimit, features.LengthBound(row)));
+            constant.Fill(share);
+        }
+        else if (features.Length(row) is > Nothing and var length)
+        {
+            features.Scale(row, _state.RowNorm / length);
+        }
+
+        // The proof of privacy rests on this bound, and scaling rounds: shrink, by ever more ulps, until the certified length agrees.
+        for (int attempt = 1; features.LengthBound(row) is var bound && bound > _state.RowNorm; attempt++)
+            features.Scale(row, _state.RowNorm / bound * (1 - (Math.ScaleB(1, attempt) * UnitRoundoff)));
+    }
+
+    private static int CountedUp(int cells, int more, string place) => cells <= Array.MaxLength - more ? cells + more
+        : throw DataErrors.Bad(DataErrors.TooLarge, place, "the table has more cells than fit one matrix in memory.", "Use fewer rows or columns.");
+}

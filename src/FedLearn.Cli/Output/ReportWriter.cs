@@ -40,7 +40,7 @@ internal static class ReportWriter
     private static IEnumerable<(string Name, string Train, string Test)> Metrics(JsonNode metrics, string prefix)
     {
         JsonNode? train = metrics["train"], test = metrics["test"];
-        foreach (string name in (string[])["auc", "accuracy", "logLoss", "rmse", "r2", "deviance"])
+        foreach (string name in (string[])["auc", "accuracy", "logLoss", "ks", "prAuc", "brier", "precision", "recall", "f1", "rmse", "mae", "r2", "deviance", "d2"])
             if (train?[name] is not null || test?[name] is not null)
                 yield return (prefix + name, Number(train?[name]), Number(test?[name]));
     }

@@ -81,6 +81,9 @@ internal sealed record RunFile
     /// <summary>Full path of the job's split file; null unless rows are split by a file named for all parties.</summary>
     public string? SplitPath { get; init; }
 
+    /// <summary>Full path of the model directory that training starts from; null without a warm start.</summary>
+    public string? WarmStart { get; init; }
+
     /// <summary>Paths of keys that were read and have no effect in this job, for the report.</summary>
     public required IReadOnlyList<string> Ignored { get; init; }
 

@@ -13,7 +13,8 @@ internal static class RunFileKeys
         [""] = ["$schema", "name", "model", "training", "privacy", "parties", "preprocessing", "alignment", "evaluation", "transport"],
         ["model"] = ["type", "family", "l2", "l1", "intercept", "classes", "power"],
         ["training"] = ["epochs", "batchesPerEpoch", "batchSize", "stepSize", "weightNorm", "residualClip", "optimizer", "seed", "messagePrecision", "reshuffle", "momentum",
-            "warmStart", "classWeights", "sampleWeightBound", "offsetBound"],
+            "warmStart", "classWeights", "sampleWeightBound", "offsetBound", "earlyStopping"],
+        ["training.earlyStopping"] = ["metric", "patience", "minDelta", "holdOut"],
         ["privacy"] = ["mode", "calibration", "epsilon", "delta", "adjacency", "unit", "share", "evaluation", "evaluationShare", "testNoiseSeed", "oneRound"],
         ["privacy.oneRound"] = ["scoreClip", "alpha", "gradientClip", "labelRate"],
         ["parties[]"] = ["name", "role", "data", "privacy", "ledger", "split"],
@@ -23,7 +24,7 @@ internal static class RunFileKeys
         ["parties[].ledger.budget"] = Budget,
         ["parties[].split"] = ["path"],
         ["preprocessing"] = ["scaling", "rows", "constant", "rowNorm"],
-        ["evaluation"] = ["split"],
+        ["evaluation"] = ["split", "inference"],
         ["evaluation.split"] = ["path", "hash", "mod", "test"],
         ["transport"] = ["kind", "timeoutSeconds", "connectTimeoutSeconds", "maxMessageBytes"],
     };

@@ -41,7 +41,10 @@ internal sealed class RunFileReader(string path, OwnSide? self = null)
     private static readonly (string, PrivacyUnit)[] Units = [("record", PrivacyUnit.Record), ("label", PrivacyUnit.Label)];
     private static readonly (string, EvaluationDisclosure)[] Evaluations =
         [("disclosed", EvaluationDisclosure.Disclosed), ("none", EvaluationDisclosure.None), ("charged", EvaluationDisclosure.Charged)];
-    private static readonly (string, GlmOptimizer)[] Optimizers = [("sgd", GlmOptimizer.Sgd), ("lbfgs", GlmOptimizer.Lbfgs)];
+    private static readonly (string, GlmOptimizer)[] Optimizers =
+        [("sgd", GlmOptimizer.Sgd), ("lbfgs", GlmOptimizer.Lbfgs), ("accelerated", GlmOptimizer.Accelerated), ("irls", GlmOptimizer.Irls)];
+    private static readonly (string, EarlyStoppingMetric)[] StoppingMetrics =
+        [("objective", EarlyStoppingMetric.Objective), ("deviance", EarlyStoppingMetric.Deviance), ("auc", EarlyStoppingMetric.Auc)];
     private static readonly (string, ElementType)[] Precisions = [("float64", ElementType.Float64), ("float32", ElementType.Float32)];
     private static readonly (string, Scaling)[] Scalings =
         [("standardize", Scaling.Standardize), ("declared", Scaling.Declared), ("rounded", Scaling.Rounded), ("none", Scaling.None)];
@@ -49,13 +52,14 @@ internal sealed class RunFileReader(string path, OwnSide? self = null)
     private static readonly (string, PartyRole)[] Roles = [("active", PartyRole.Active), ("passive", PartyRole.Passive)];
     private static readonly (string, TransportKind)[] Transports = [("grpc", TransportKind.Grpc), ("in-memory", TransportKind.InMemory)];
 
-    private static readonly string[] LaterOptimizers = ["accelerated", "irls", "adam"], UnprovedKeys = ["momentum", "warmStart"];
+    private static readonly string[] LaterOptimizers = ["adam"], UnprovedOptimizers = ["lbfgs", "accelerated", "irls", "adam"], UnprovedKeys = ["momentum", "warmStart", "earlyStopping"];
 
     private readonly Faults _faults = new(path);
     private readonly List<string> _ignored = [];
     private readonly List<string> _warnings = [];
     private double? _jobEpsilon, _jobDelta;
-    private bool _isPrivate;
+    private bool _isPrivate, _hasL1;
+    private string? _warmStart;
 
     /// <summary>Reads the file, or throws one error with all of its faults.</summary>
     public RunFile Read()
@@ -101,11 +105,13 @@ internal sealed class RunFileReader(string path, OwnSide? self = null)
                 Preprocessing = preprocessing,
                 Alignment = alignment,
                 Split = split,
+                Inference = Inference(file.Object("evaluation")),
                 Parties = [.. both.Select(party => party.Agreed)],
             },
             Parties = [.. both.Select(party => party.Own)],
             Transport = transport,
             SplitPath = splitPath,
+            WarmStart = _warmStart,
             Ignored = _ignored,
             Warnings = _warnings,
         };
@@ -135,6 +141,7 @@ internal sealed class RunFileReader(string path, OwnSide? self = null)
         else if (power is > 1 and < 2)
             family = GlmFamilies.Tweedie(power.Value);
         var options = new GlmModelOptions { Family = family, Intercept = intercept, L1 = model.NotNegative("l1") ?? 0 };
+        _hasL1 = options.L1 > 0;
         return model.NotNegative("l2") is { } l2 ? options with { L2 = l2 } : options;
     }
 
@@ -188,14 +195,15 @@ internal sealed class RunFileReader(string path, OwnSide? self = null)
         // A private mode says why it never will; elsewhere these come with a later release.
         foreach (string key in UnprovedKeys.Where(training.Has))
             if (_isPrivate)
-                training.Fault(RunFileErrors.OptimizerRefused, key, "the privacy proof covers projected gradient descent from zero, without momentum, "
-                    + "without a start from earlier weights and without weights computed from labels (A2, A8).", "Leave the key out.");
-            else
-                training.Fault(RunFileErrors.NotYet, key, "the key comes with a later release.", "Leave it out.");
-        bool refused = _isPrivate && LaterOptimizers.Any(word => training.Is("optimizer", word));
+                training.Fault(RunFileErrors.OptimizerRefused, key, "the privacy proof covers projected gradient descent from zero for a fixed number of rounds, without momentum, "
+                    + "without a start from earlier weights and without an end that depends on rows (A2, A7, A8).", "Leave the key out.");
+            else if (key == "momentum")
+                training.Fault(RunFileErrors.NotYet, key, "sgd has no momentum yet.", "Leave it out; the optimisers accelerated and lbfgs converge faster.");
+        bool refused = _isPrivate && UnprovedOptimizers.Any(word => training.Is("optimizer", word));
         if (refused)
             training.Fault(RunFileErrors.OptimizerRefused, "optimizer", "the privacy proof covers projected gradient descent alone (A8).", "Use sgd, or privacy.mode none.");
-        GlmOptimizer optimizer = refused ? GlmOptimizer.Sgd : training.Word("optimizer", Optimizers, !isPrivate && oneBatch ? GlmOptimizer.Lbfgs : GlmOptimizer.Sgd, LaterOptimizers);
+        GlmOptimizer? chosen = refused ? GlmOptimizer.Sgd : training.Has("optimizer") ? training.Word("optimizer", Optimizers, GlmOptimizer.Sgd, LaterOptimizers) : null;
+        GlmOptimizer optimizer = chosen ?? (isPrivate || !oneBatch ? GlmOptimizer.Sgd : _hasL1 ? GlmOptimizer.Accelerated : GlmOptimizer.Lbfgs);
         var options = new GlmTrainingOptions
         {
             Epochs = training.Count("epochs", 1, 1_000_000),
@@ -206,7 +214,10 @@ internal sealed class RunFileReader(string path, OwnSide? self = null)
             Reshuffle = optimizer == GlmOptimizer.Sgd && training.Flag("reshuffle") == true,
             MessagePrecision = training.Word("messagePrecision", Precisions, ElementType.Float64),
             ClassWeights = ClassWeights(training),
+            EarlyStopping = isPrivate || !training.Has("earlyStopping") ? null : EarlyStopping(training.Object("earlyStopping")),
+            WarmStart = !isPrivate && training.Has("warmStart"),
         };
+        _warmStart = isPrivate ? null : training.FilePath("warmStart");
         if (mode == PrivacyMode.HdpVfl)
             options = options with { SampleWeightBound = training.Positive("sampleWeightBound"), OffsetBound = training.Positive("offsetBound") };
         else
@@ -227,18 +238,30 @@ internal sealed class RunFileReader(string path, OwnSide? self = null)
             };
         }
 
-        if (isPrivate)
-        {
-            training.Fault(RunFileErrors.OptimizerRefused, "optimizer", "the privacy proof covers projected gradient descent, not lbfgs (A8).", "Use sgd, or privacy.mode none.");
-            return options;
-        }
-
+        string word = Optimizers.First(o => o.Item2 == optimizer).Item1;
         if (batches > 1)
-            training.Fault(RunFileErrors.Contradiction, "batchesPerEpoch", "lbfgs works on the full batch.", "Write 1, or use sgd.");
+            training.Fault(RunFileErrors.Contradiction, "batchesPerEpoch", $"{word} works on the full batch.", "Write 1, or use sgd.");
         if (training.Has("batchSize"))
-            training.Fault(RunFileErrors.Contradiction, "batchSize", "lbfgs works on the full batch.", "Leave the key out, or use sgd.");
+            training.Fault(RunFileErrors.Contradiction, "batchSize", $"{word} works on the full batch.", "Leave the key out, or use sgd.");
+        if (_hasL1 && optimizer is GlmOptimizer.Lbfgs or GlmOptimizer.Irls)
+            training.Fault(RunFileErrors.Contradiction, "optimizer", $"{word} cannot follow the kinks of an L1 penalty.", "Use accelerated or sgd with model.l1.");
         Ignore(training, "stepSize", "weightNorm", "residualClip", "reshuffle");
         return options;
+    }
+
+    private static GlmEarlyStopping EarlyStopping(Section section)
+    {
+        var defaults = new GlmEarlyStopping();
+        double? holdOut = section.Positive("holdOut");
+        if (holdOut >= 1)
+            section.Fault(RunFileErrors.OutOfRange, "holdOut", "is not below 1.", "Write a share above 0 and below 1.");
+        return new GlmEarlyStopping
+        {
+            Metric = section.Word("metric", StoppingMetrics, defaults.Metric),
+            Patience = section.Count("patience", 1, int.MaxValue) ?? defaults.Patience,
+            MinDelta = section.NotNegative("minDelta") ?? defaults.MinDelta,
+            HoldOut = holdOut is < 1 ? holdOut.Value : defaults.HoldOut,
+        };
     }
 
     private static GlmClassWeights? ClassWeights(Section training) => !training.Has("classWeights") ? null
@@ -307,6 +330,15 @@ internal sealed class RunFileReader(string path, OwnSide? self = null)
         if (share >= 1)
             privacy.Fault(RunFileErrors.OutOfRange, key, "is not below 1.", "Write a share above 0 and below 1.");
         return share ?? absent;
+    }
+
+    private bool Inference(Section evaluation)
+    {
+        if (!_isPrivate)
+            return evaluation.Flag("inference") == true;
+        if (evaluation.Flag("inference") == true)
+            evaluation.Fault(RunFileErrors.OptimizerRefused, "inference", "standard errors need exact second moments of every party's columns, which no claim covers.", "Use mode none, or leave the key out.");
+        return false;
     }
 
     private static (double? Epsilon, double? Delta) Budget(Section section)

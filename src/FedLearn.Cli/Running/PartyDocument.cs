@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using System.Runtime.InteropServices;
 using System.Text.Json;
 using System.Text.Json.Nodes;
 using FedLearn.Cli.RunFiles;
@@ -25,7 +26,13 @@ internal static class PartyDocument
         var report = new JsonObject();
         if (NoticeOf(run) is { } notice)
             report["notice"] = notice;
-        report["tool"] = new JsonObject { ["name"] = "fedlearn", ["version"] = typeof(PartyDocument).Assembly.GetName().Version!.ToString(3) };
+        report["tool"] = new JsonObject
+        {
+            ["name"] = "fedlearn",
+            ["version"] = typeof(PartyDocument).Assembly.GetName().Version!.ToString(3),
+            ["runtime"] = RuntimeInformation.FrameworkDescription,
+            ["os"] = RuntimeInformation.OSDescription,
+        };
         report["job"] = new JsonObject
         {
             ["name"] = job.Name,
@@ -33,6 +40,7 @@ internal static class PartyDocument
             ["model"] = "glm",
             ["family"] = job.Model.Family.Name,
             ["l2"] = job.Model.L2,
+            ["l1"] = job.Model.L1,
             ["optimizer"] = job.Privacy.Mode == PrivacyMode.OneRound ? "newton" : GlmPlan.OptimizerOf(job).ToString().ToLowerInvariant(),
             ["epochs"] = GlmPlan.EpochsOf(job),
             ["stopReason"] = Camel(result.StopReason.ToString()),
@@ -41,7 +49,19 @@ internal static class PartyDocument
         report["metrics"] = new JsonObject { ["train"] = Metrics(result.Train), ["test"] = Metrics(result.Test) };
         if (result.GuestOnly is { } alone)
             report["metrics"]!["guestOnly"] = new JsonObject { ["train"] = Metrics(alone.Train), ["test"] = Metrics(alone.Test) };
+        report["intervals"] = new JsonObject { ["train"] = EvaluationDocument.Intervals(result.TrainEvaluation), ["test"] = EvaluationDocument.Intervals(result.TestEvaluation) };
+        report["evaluation"] = EvaluationDocument.Of(result.TrainEvaluation, result.TestEvaluation);
         report["objective"] = Finite(result.Objective);
+        if (result.Inference is { } inference)
+            report["inference"] = new JsonObject { ["dispersion"] = inference.Dispersion, ["degreesOfFreedom"] = inference.DegreesOfFreedom, ["penalised"] = inference.Penalised };
+        report["history"] = new JsonArray([.. result.History.Select(h => (JsonNode)new JsonObject
+        {
+            ["round"] = h.Round,
+            ["loss"] = Finite(h.Loss),
+            ["validation"] = Finite(h.Validation),
+            ["epsilon"] = Finite(h.Epsilon),
+            ["seconds"] = h.Seconds,
+        })]);
         report["rows"] = new JsonObject { ["train"] = result.TrainRows, ["test"] = result.TestRows };
         report["timing"] = Timing(result.Timing);
         report["alignment"] = new JsonObject { ["method"] = "hashed", ["commonRows"] = result.CommonRows, ["leaks"] = Texts(result.AlignmentLeaks) };
@@ -81,11 +101,13 @@ internal static class PartyDocument
         ["timing"] = Timing(result.Timing),
         ["privacy"] = Privacy(result.Privacy, options, ledger),
         ["model"] = new JsonObject { ["weightsSha256"] = result.Model.WeightsSha256, ["features"] = result.Model.Weights.Count },
-        ["releases"] = new JsonArray([.. result.Releases.OrderBy(r => r.Key.Name, StringComparer.Ordinal).Select(r => (JsonNode)new JsonObject
+        ["releases"] = new JsonArray([.. result.Sent.OrderBy(r => r.Name, StringComparer.Ordinal).ThenBy(r => r.To, StringComparer.Ordinal).Select(r => (JsonNode)new JsonObject
         {
-            ["name"] = r.Key.Name,
-            ["protection"] = Kebab(r.Key.Protection.ToString()),
-            ["count"] = r.Value,
+            ["name"] = r.Name,
+            ["protection"] = Kebab(r.Protection.ToString()),
+            ["to"] = r.To,
+            ["count"] = r.Messages,
+            ["bytes"] = r.Bytes,
         })]),
     };
 
@@ -184,15 +206,8 @@ internal static class PartyDocument
         ["noiseSeconds"] = timing.Noise,
     };
 
-    private static JsonObject? Metrics(MetricSet? metrics) => metrics is null ? null : new JsonObject
-    {
-        ["auc"] = Finite(metrics.Auc),
-        ["accuracy"] = Finite(metrics.Accuracy),
-        ["logLoss"] = Finite(metrics.LogLoss),
-        ["rmse"] = Finite(metrics.Rmse),
-        ["r2"] = Finite(metrics.R2),
-        ["deviance"] = Finite(metrics.Deviance),
-    };
+    private static JsonObject? Metrics(MetricSet? metrics) =>
+        metrics is null ? null : new JsonObject(metrics.Named().Select(m => new KeyValuePair<string, JsonNode?>(m.Key, Finite(m.Value))));
 
     /// <summary>JSON has no infinity: a Poisson mean of very noisy scores can be beyond float64, and its figures are then undefined.</summary>
     private static double? Finite(double? value) => value is { } number && double.IsFinite(number) ? number : null;

@@ -4,6 +4,7 @@ using FedLearn.Cli.RunFiles;
 using FedLearn.Coordination;
 using FedLearn.Data;
 using FedLearn.Diagnostics;
+using FedLearn.Evaluation;
 using FedLearn.Glm;
 using FedLearn.Protocol;
 using FedLearn.Storage.Sqlite;
@@ -29,7 +30,12 @@ internal sealed class PartyTask(string name, SessionTerms terms, Func<Cancellati
     {
         RunFileParty self = run.Party(party);
         GlmPartyInput input = Input(run, self, needLabel: self.Role == PartyRole.Active, stop);
-        var trainer = new GlmTrainer(run.Job, input with { Ledger = Ledger(run, self) });
+        var trainer = new GlmTrainer(run.Job, input with
+        {
+            Ledger = Ledger(run, self),
+            Evaluation = new EvaluationOptions(),
+            WarmStart = run.WarmStart is { } directory ? GlmModel.Load(directory, party) : null,
+        });
         return new ReadyParty(trainer.JoinRequest, async (agreement, channels, cancel) =>
         {
             GlmPartyResult result = await trainer.TrainAsync(agreement, channels, progress, cancel).ConfigureAwait(false);

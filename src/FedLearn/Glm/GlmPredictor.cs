@@ -113,8 +113,7 @@ public sealed class GlmPredictor
         int[] order = [.. Enumerable.Range(0, common.Length).OrderBy(i => common[i])];
         int n = common.Length, outputs = _model.Outputs;
         double[] means = new double[scores.Length];
-        IGlmFamily family = _job.Model.Family is MultinomialFamily ? GlmFamilies.Multinomial(outputs) : _job.Model.Family;
-        family.Means(scores, means);
+        GlmFamilies.WithOutputs(_job.Model.Family, outputs).Means(scores, means);
         double[] Ordered(double[] values) => [.. Enumerable.Range(0, outputs).SelectMany(m => order.Select(i => values[m * n + i]))];
         return new GlmPrediction([.. order.Select(i => common[i])], Ordered(scores), Ordered(means), outputs);
     }

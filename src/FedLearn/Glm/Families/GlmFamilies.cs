@@ -26,6 +26,9 @@ public static class GlmFamilies
     public static IGlmFamily Tweedie(double power = 1.5) => power is > 1 and < 2 ? new TweedieFamily(power)
         : throw new ArgumentOutOfRangeException(nameof(power), power, "A Tweedie power is strictly between 1 and 2.");
 
+    /// <summary>The family of a model of so many scores a row: that of a job that leaves the number of classes to the labels is told it.</summary>
+    internal static IGlmFamily WithOutputs(IGlmFamily family, int outputs) => family is MultinomialFamily ? Multinomial(outputs) : family;
+
     /// <summary>Classes, softmax of one score a class, loss log sum e^z - z_y. Whole labels from 0 to classes - 1.</summary>
     /// <param name="classes">Number of classes M, 2 to 256. Null: one more than the largest training label, in mode none only.</param>
     /// <exception cref="ArgumentOutOfRangeException">The number of classes is out of range.</exception>

@@ -206,7 +206,12 @@ public sealed class GlmScoringActive
         return new GlmScoreAnswer(id, outcome, total, MeansOf(total), degraded);
     }
 
-    private double[] MeansOf(double[] scores) => [.. scores.Select(_job.Model.Family.Mean)];
+    private double[] MeansOf(double[] scores)
+    {
+        double[] means = new double[scores.Length];
+        GlmFamilies.WithOutputs(_job.Model.Family, scores.Length).Means(scores, means);
+        return means;
+    }
 
     private byte[]? DigestOf(string id)
     {

@@ -236,7 +236,7 @@ public class GlmScoringTests
     {
         var scene = new ScoringScene();
         GlmModel part = scene.Models[1];
-        var other = new GlmScoringPassive(scene.Job, scene.Inputs[1], new GlmModel(part.JobName, new string('b', 64), part.Party, part.Family, part.Features, part.Weights, part.Intercept));
+        var other = new GlmScoringPassive(scene.Job, scene.Inputs[1], new GlmModel(part.JobName, new string('b', 64), part.Party, part.Family, part.Features, part.Weights, part.Intercepts));
         GlmScoringActive active = scene.Active();
         (InMemoryChannel first, InMemoryChannel second) = InMemoryChannel.CreatePair("active", "p1", ScoringScene.Idle);
         SessionAgreement agreement = ScoringScene.Agreement(active, other.JoinRequest);

@@ -17,7 +17,7 @@ internal sealed class ScoringScene
         var random = new Random(seed);
         Models = [.. Inputs.Select((input, party) => new GlmModel(Job.Name, new string('a', 64), Job.Parties[party].Party, family,
             FeatureMap.Fit(input.Table, [.. Enumerable.Range(0, input.Table.Ids.Count)], Job.Preprocessing!, constant: false),
-            [.. Enumerable.Range(0, data.Widths[party]).Select(_ => random.NextDouble() - 0.5)], party == 0 ? 0.3 : null, party == 0 ? link : null))];
+            [.. Enumerable.Range(0, data.Widths[party]).Select(_ => random.NextDouble() - 0.5)], party == 0 ? [0.3] : [], peerLink: party == 0 ? link : null))];
     }
 
     public static ChannelOptions Idle { get; } = new() { ReceiveTimeout = Timeout.InfiniteTimeSpan };

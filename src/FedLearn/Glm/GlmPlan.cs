@@ -109,7 +109,7 @@ internal sealed class GlmPlan
 
     public static int EpochsOf(GlmJob job) => job.Privacy.Mode == PrivacyMode.OneRound ? 1 : job.Training.Epochs ?? OptimizerOf(job) switch
     {
-        GlmOptimizer.Lbfgs => 200,
+        GlmOptimizer.Lbfgs => 1000,
         GlmOptimizer.Accelerated => 2000,
         GlmOptimizer.Irls => 50,
         _ => 10,

@@ -82,7 +82,7 @@ public sealed class GlmModel
     public double[] Score(Table table, ReadOnlySpan<int> rows)
     {
         double[] scores = new double[rows.Length];
-        var part = new LinearPart(Features.Transform(table, rows), Intercept is not null);
+        var part = new LinearPart(Features.TransformRows(table, rows), Intercept is not null);
         part.Scores(0, Intercept is { } b ? [.. Weights, b] : [.. Weights], scores);
         return scores;
     }

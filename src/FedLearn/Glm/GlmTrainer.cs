@@ -106,7 +106,7 @@ public sealed class GlmTrainer
         BatchLayout layout = _plan.Layout(trainRows.Length);
 
         FeatureMap map = FeatureMap.Fit(_input.Table, trainRows, _plan.PreprocessingOptions, _plan.Constant);
-        DenseMatrix train = map.Transform(_input.Table, trainRows), testMatrix = map.Transform(_input.Table, testRows);
+        FeatureRows train = map.TransformRows(_input.Table, trainRows), testMatrix = map.TransformRows(_input.Table, testRows);
         CheckRowNorms(train);
         bool freeIntercept = IsActive && _plan.FreeIntercept;
         using var account = new GlmAccount(_plan, _input, _people, digest);
@@ -260,13 +260,13 @@ public sealed class GlmTrainer
     private double[] Labels(int[] rows) => [.. rows.Select(r => _plan.Family.Canonical(_input.Table.Labels![r]))];
 
     // A1 holds by construction of the feature map; an error there would void the claim silently, so it is checked.
-    private void CheckRowNorms(DenseMatrix rows)
+    private void CheckRowNorms(FeatureRows rows)
     {
         if (!_plan.BoundsRows)
             return;
         double limit = _plan.PreprocessingOptions.RowNorm * (1 + 1e-12);
         for (int i = 0; i < rows.Rows; i++)
-            if (!(System.Numerics.Tensors.TensorPrimitives.Norm<double>(rows.Row(i)) <= limit))
+            if (!(rows.Length(i) <= limit))
                 throw new InternalFailureException(GlmErrors.RowTooLong, "feature map", "a row is longer than preprocessing.rowNorm.", "Report this as a defect.");
     }
 

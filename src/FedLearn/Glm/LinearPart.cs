@@ -4,8 +4,10 @@ using FedLearn.Numerics;
 namespace FedLearn.Glm;
 
 /// <summary>One party's rows and, if it has one, the free intercept: a last coordinate whose feature is 1.</summary>
-internal sealed class LinearPart(DenseMatrix rows, bool freeIntercept)
+internal sealed class LinearPart(FeatureRows rows, bool freeIntercept)
 {
+    public LinearPart(DenseMatrix rows, bool freeIntercept) : this(new DenseRows(rows), freeIntercept) { }
+
     public int Rows => rows.Rows;
 
     public int Dimension => rows.Columns + (freeIntercept ? 1 : 0);
@@ -14,19 +16,13 @@ internal sealed class LinearPart(DenseMatrix rows, bool freeIntercept)
     public int Penalised => rows.Columns;
 
     /// <summary>The same rows in another order, in the memory of an earlier result where there is one.</summary>
-    public LinearPart Reordered(int[] order, LinearPart? reuse)
-    {
-        var target = reuse ?? new LinearPart(new DenseMatrix(rows.Rows, rows.Columns), freeIntercept);
-        for (int i = 0; i < order.Length; i++)
-            rows.Row(order[i]).CopyTo(target.Row(i));
-        return target;
-    }
+    public LinearPart Reordered(int[] order, LinearPart? reuse) => new(rows.Reordered(order, reuse?.Features), freeIntercept);
 
-    private Span<double> Row(int index) => rows.Row(index);
+    private FeatureRows Features => rows;
 
     public void Scores(int start, ReadOnlySpan<double> weights, Span<double> scores)
     {
-        LinearKernels.Scores(rows, start, weights[..rows.Columns], scores);
+        rows.Scores(start, weights[..rows.Columns], scores);
         if (freeIntercept)
             TensorPrimitives.Add(scores, weights[rows.Columns], scores);
     }
@@ -34,7 +30,7 @@ internal sealed class LinearPart(DenseMatrix rows, bool freeIntercept)
     /// <summary>Sum over the batch of r x; not divided.</summary>
     public void Gradient(int start, ReadOnlySpan<double> residuals, Span<double> gradient)
     {
-        LinearKernels.Gradient(rows, start, residuals, gradient[..rows.Columns]);
+        rows.Gradient(start, residuals, gradient[..rows.Columns]);
         if (freeIntercept)
             gradient[rows.Columns] = TensorPrimitives.Sum(residuals);
     }

@@ -98,7 +98,7 @@ public sealed class GlmModel
     {
         ArgumentNullException.ThrowIfNull(table);
         double[] scores = new double[Outputs * rows.Length];
-        var part = new LinearPart(Features.Transform(table, rows), Intercepts.Count > 0, Outputs);
+        var part = new LinearPart(Features.TransformRows(table, rows), Intercepts.Count > 0, Outputs);
         part.Scores(0, [.. Weights, .. Intercepts], scores);
         if (!UsesOffsets)
             return scores;

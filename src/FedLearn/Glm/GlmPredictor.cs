@@ -27,6 +27,7 @@ public sealed class GlmPredictor
     /// <param name="input">What this party brings; labels are not needed.</param>
     /// <param name="model">Its part of the model.</param>
     /// <exception cref="ConfigurationException">The job is inconsistent, or the model is another party's or another family's.</exception>
+    /// <exception cref="BadInputException">FL3021: the table has other columns than the model.</exception>
     public GlmPredictor(GlmJob job, GlmPartyInput input, GlmModel model)
     {
         ArgumentNullException.ThrowIfNull(job);
@@ -36,9 +37,10 @@ public sealed class GlmPredictor
         (_job, _input, _model) = (job, input, model);
         GlmPartyOptions party = job.Parties.FirstOrDefault(p => p.Party.Name == input.Party)
             ?? throw new ConfigurationException(GlmErrors.InvalidJob, $"party '{input.Party}'", "the job has no party of that name.", "Use a name that the job lists.");
-        if (model.Party != party.Party || model.Family != job.Model.Family.Name || model.JobName != job.Name)
+        if (model.Party != party.Party || model.JobName != job.Name || !IsOf(job.Model.Family, model))
             throw new ConfigurationException(GlmErrors.OtherModel, $"party '{input.Party}'", "the model was trained by another job, for another party or for another family.",
                 "Give the run file and the directory of the same training.");
+        model.CheckColumns(input.Table);
         Terms = GlmJobTerms.Of(job, "predict");
         // Parts of different trainings must not be added up: the digest of the training takes the place of the schema.
         JoinRequest = new JoinRequest(SessionDesk.ProtocolVersion, party.Party, Terms.JobName, Terms.TermsDigest, Terms.Sections, Convert.FromHexString(model.JobDigest));
@@ -64,6 +66,10 @@ public sealed class GlmPredictor
             throw new ConfigurationException(GlmErrors.OtherModel, "joining", "the parties hold parts of different trainings.", "Give every party its part of the same training.");
         return await ChannelGuard.RunAsync(channels, () => PredictCoreAsync(channels, cancellationToken)).ConfigureAwait(false);
     }
+
+    // A job may leave the number of classes open, which the model knows.
+    private static bool IsOf(IGlmFamily family, GlmModel model) => model.Family == family.Name && (model.Link ?? family.Link) == family.Link
+        && family.Parameters.All(p => !model.FamilyParameters.TryGetValue(p.Key, out double value) || value == p.Value);
 
     private async Task<GlmPrediction?> PredictCoreAsync(IReadOnlyList<IPartyChannel> channels, CancellationToken cancellationToken)
     {

@@ -34,8 +34,8 @@ packages() {
     fi
 }
 
-# The foreign party of the interop test; tests that miss it skip and say so.
-tests() { packages test python3-grpcio python3-numpy python3-protobuf protobuf-compiler protobuf-compiler-grpc; }
+# The foreign party of the interop test, and a checker of exported models; tests that miss them skip and say so.
+tests() { packages test python3-grpcio python3-onnx python3-numpy python3-protobuf protobuf-compiler protobuf-compiler-grpc; }
 
 for part in "${@:-all}"; do
     case "$part" in

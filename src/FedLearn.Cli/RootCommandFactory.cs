@@ -20,6 +20,7 @@ internal static class RootCommandFactory
         PartyCommand.Create(),
         PredictCommand.Create(),
         ReportCommand.Create(),
+        ModelCommand.Create(),
         PrivacyCommand.Create(),
         LedgerCommand.Create(),
         WorkerCommand.Create(),

@@ -78,7 +78,8 @@ public static class OnnxExport
         yield return ("peerLeast", Number(peers.Least));
     }
 
-    // As FeatureMap: scale, bound, append, multiply; then z = X W + b.
+    // As FeatureMap: scale, bound, append, multiply; then z = X W + b. ONNX Runtime fuses a constant of one number into a matrix product next to it and keeps that
+    // number as float32. So R and the square root of 2 are multiplied into the weights here, and the width of a single column is kept apart by bounds that are infinite.
     private static GraphProto GraphOf(GlmModel model)
     {
         FeatureMapDescription map = model.Features.Description;
@@ -93,8 +94,6 @@ public static class OnnxExport
             case RowBound.Clip:
                 DivideByLength(graph, map.ClipLength);
                 Append(graph, map);
-                if (map.Constant)
-                    graph.Apply("Div", graph.Number("root2", Math.Sqrt(2)));
                 break;
             case RowBound.Normalize:
                 Append(graph, map);
@@ -104,10 +103,14 @@ public static class OnnxExport
                 throw new ArgumentOutOfRangeException(nameof(model), map.Rows, "Rows are bounded in a way that the export does not know.");
         }
 
-        if (map.Rows != RowBound.None && map.RowNorm != 1)
-            graph.Apply("Mul", graph.Number("row_norm", map.RowNorm));
+        double factor = map switch
+        {
+            { Rows: RowBound.None } => 1,
+            { Rows: RowBound.Clip, Constant: true } => map.RowNorm / Math.Sqrt(2),
+            _ => map.RowNorm,
+        };
         // Weights are class by class, a matrix product wants them feature by feature.
-        double[] weights = [.. Enumerable.Range(0, features).SelectMany(j => Enumerable.Range(0, outputs).Select(m => model.Weights[(m * features) + j]))];
+        double[] weights = [.. Enumerable.Range(0, features).SelectMany(j => Enumerable.Range(0, outputs).Select(m => factor * model.Weights[(m * features) + j]))];
         graph.Apply("MatMul", graph.Constant("weights", weights, features, outputs));
         if (model.Intercepts.Count > 0)
             graph.Apply("Add", graph.Constant("intercepts", [.. model.Intercepts], outputs));
@@ -121,7 +124,7 @@ public static class OnnxExport
             graph.Apply("Sub", graph.Constant("centers", [.. columns.Select(c => c.Center)], columns.Count));
         if (columns.Any(c => c.Width != 1))
             graph.Apply("Div", graph.Constant("widths", [.. columns.Select(c => c.Width)], columns.Count));
-        if (!columns.Any(c => c.Clip))
+        if (!columns.Any(c => c.Clip) && columns.Count > 1)
             return;
         graph.Apply("Max", graph.Constant("lowest", [.. columns.Select(c => c.Clip ? -1 : double.NegativeInfinity)], columns.Count));
         graph.Apply("Min", graph.Constant("highest", [.. columns.Select(c => c.Clip ? 1 : double.PositiveInfinity)], columns.Count));

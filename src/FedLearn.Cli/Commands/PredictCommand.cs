@@ -32,11 +32,20 @@ internal static class PredictCommand
             string path = Path.GetFullPath(parsed.GetRequiredValue(output));
             var order = new SessionOrder(run, "predict", parsed.GetRequiredValue(model), path);
             IReadOnlyList<JsonObject> documents = await SessionRunner.RunAsync(order, parsed.GetValue(inProcess), null, terminal.Log, cancellationToken).ConfigureAwait(false);
-            var document = new JsonObject { ["job"] = run.Job.Name, ["rows"] = (int)documents[0]["rows"]!, ["out"] = path };
+            string[] notes = [.. documents.Select(d => (string?)d["note"]).OfType<string>()];
+            var document = new JsonObject
+            {
+                ["job"] = run.Job.Name,
+                ["rows"] = (int)documents[0]["rows"]!,
+                ["out"] = path,
+                ["notes"] = new JsonArray([.. notes.Select(n => (JsonNode)n)]),
+            };
             if (parsed.GetValue(report) is { } file)
                 OutputFile.Write(file, ReportWriter.Text(document));
             if (parsed.GetValue(json))
                 parsed.InvocationConfiguration.Output.Write(ReportWriter.Text(document));
+            foreach (string note in notes)
+                terminal.Log($"note: {note}");
             terminal.Log($"{(int)documents[0]["rows"]!} rows scored: {path}");
             terminal.Log("warning: the passive parties' scores of these rows were disclosed to the active party; no privacy claim covers them, but for scores of training rows under evaluation charged");
             return 0;

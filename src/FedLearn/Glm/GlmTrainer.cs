@@ -216,8 +216,11 @@ public sealed class GlmTrainer
 
         (PrivacyTotal? spent, IReadOnlyList<string> ledger) = account.Settle(_plan.Unit);
         var model = new GlmModel(job.Name, digest, _options.Party, _plan.Family.Name, map,
-            outcome.Weights[..work.Train.Penalised], outcome.Weights[work.Train.Penalised..], outputs, outcome.PeerLink) 
+            outcome.Weights[..work.Train.Penalised], outcome.Weights[work.Train.Penalised..], outputs, outcome.PeerLink)
         {
+            Link = _plan.Family.Link,
+            FamilyParameters = _plan.Family.Parameters,
+            SchemaFingerprint = Convert.ToHexStringLower(_input.Table.Schema.Fingerprint().Span),
             UsesOffsets = targets.Offsets is not null,
             Inference = outcome.Inference,
         };

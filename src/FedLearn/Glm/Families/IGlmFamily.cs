@@ -1,3 +1,4 @@
+using System.Collections.Frozen;
 using System.Numerics.Tensors;
 using FedLearn.Privacy;
 
@@ -17,6 +18,10 @@ public interface IGlmFamily
 
     /// <summary>Name of the link, such as <c>log</c>, for reports.</summary>
     string Link { get; }
+
+    /// <summary>Numbers that tell families of one name apart, such as the power of Tweedie, for model files; by name.</summary>
+    /// <value>Finite. Default none.</value>
+    IReadOnlyDictionary<string, double> Parameters => FrozenDictionary<string, double>.Empty;
 
     /// <summary>Linear predictors of a row, K.</summary>
     /// <value>At least 1. Default 1.</value>

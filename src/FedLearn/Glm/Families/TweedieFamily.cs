@@ -12,6 +12,8 @@ internal sealed class TweedieFamily(double power) : IGlmFamily
 
     public double Power => power;
 
+    public IReadOnlyDictionary<string, double> Parameters { get; } = new Dictionary<string, double> { ["power"] = power };
+
     public GlmFamilyBounds Bounds { get; } = new(GlmFamilyKind.Tweedie) { NeedsLabelRange = true, LeastLabel = 0 };
 
     public bool EstimatesDispersion => true;

@@ -57,7 +57,7 @@ internal sealed record NeighbourCase
         Preprocessing = new() { Scaling = Scaling.None, Rows = RowBound.Clip, Constant = false },
         Parties =
         [
-            new() { Party = new("active", PartyRole.Active), LabelRange = family.Link == "identity" ? (-labelBound, labelBound) : family.Name == "gamma" ? null : (0, labelBound) },
+            new() { Party = new("active", PartyRole.Active), LabelRange = family.Link == "identity" ? (-labelBound, labelBound) : family.Name is "gamma" or "multinomial" ? null : (0, labelBound) },
             .. Enumerable.Range(0, peers).Select(p => new GlmPartyOptions { Party = new(p == 0 ? "passive" : $"passive{p}", PartyRole.Passive) }),
         ],
     };

@@ -259,7 +259,7 @@ internal sealed class NeighbourTraining
                     break;
                 case TrainerMutant.MessageDisclosed when round == Rounds - 1:
                     return Disclosure.Unprotected(value, "mutant");
-                case TrainerMutant.OwnStepUnclipped:
+                case TrainerMutant.OwnStepUnclipped when value is Residuals:
                     double[] sent = value.Values.ToArray();
                     base.ClipOwn(sent);
                     return base.Release(round, (T)(VectorPayload)new Residuals(sent), sent, name);

@@ -29,7 +29,7 @@ public class TrainerPrivacyTests(ITestOutputHelper output)
         Assert.True(closest > 0.95, "the search should come near the bound");
     }
 
-    public static TheoryData<string> Mutants => [.. Enum.GetNames<TrainerMutant>().Where(name => name is not (nameof(TrainerMutant.None) or nameof(TrainerMutant.ThresholdFirst)))];
+    public static TheoryData<string> Mutants => [.. Enum.GetNames<TrainerMutant>().Where(name => name is not (nameof(TrainerMutant.None) or nameof(TrainerMutant.ThresholdFirst) or nameof(TrainerMutant.ScoresUnbounded)))];
 
     /// <summary>The checks of the test above, on the trainer with one act broken and the mechanism's own guards taken away.</summary>
     [Theory]
@@ -95,12 +95,13 @@ public class TrainerPrivacyTests(ITestOutputHelper output)
         static IEnumerable<double[]> Sent(NeighbourTraining training) => training.Peers.SelectMany(p => p.Heard).Select(m => m.Payload.Values.ToArray());
     }
 
-    /// <summary>The mechanism clamps every element to its public bound, so that starting outside the ball costs nothing even when nobody notices.</summary>
+    /// <summary>The mechanism clamps every element to its public bound, so that starting outside the ball costs nothing even when nobody notices, where a row has
+    /// one score.</summary>
     [Fact]
     public void Trainings_UnprojectedStartOfAPassiveParty_IsHeldByTheClamp()
     {
         for (int i = 0; i < 1000; i++)
-            if (Case(i) is { Role: PartyRole.Passive } passive)
+            if (Case(i) is { Role: PartyRole.Passive, Job.Model.Family.Outputs: 1 } passive)
                 Assert.Null(NeighbourCheck.Run(passive, TrainerMutant.UnprojectedStart, guarded: true).Violation);
     }
 
@@ -188,12 +189,12 @@ public class TrainerPrivacyTests(ITestOutputHelper output)
     public void Active_RowAndClassTurn_ReachesTheClaim()
     {
         var training = new GlmTrainingOptions { Epochs = 6, BatchesPerEpoch = 2, StepSize = 2, WeightNorm = 3, ResidualClip = 1 };
-        NeighbourCase c = Worst(training, 400, PartyRole.Active, job => job with { Model = job.Model with { Family = GlmFamilies.Multinomial(2) } });
+        NeighbourCase c = Worst(training, 4000, PartyRole.Active, job => job with { Model = job.Model with { Family = GlmFamilies.Multinomial(2) } });
         AssertTight(c with
         {
-            Y = [.. Enumerable.Range(0, 400).Select(i => i == 200 ? 0.0 : 1)],
+            Y = [.. Enumerable.Range(0, 4000).Select(i => i == 2000 ? 0.0 : 1)],
             OtherY = 1,
-            Changed = 200,
+            Changed = 2000,
             // Whatever the others' weights do, their rows push: class 1 is far below class 0. The changed row alone is told the truth.
             Says = (_, round, entries) => [.. Enumerable.Range(0, entries).Select(i => i < entries / 2 || (round % 2 == 1 && i == entries / 2) ? 0 : -30.0)],
         });
@@ -238,6 +239,24 @@ public class TrainerPrivacyTests(ITestOutputHelper output)
         (string? violation, double realised, double claimed) = NeighbourCheck.Run(c, TrainerMutant.None, guarded: true);
         Assert.Null(violation);
         Assert.InRange(realised, 0.3 * claimed, claimed);
+    }
+
+    /// <summary>A softmax does not know a shift of all scores, but a sum with 2^52 does: it rounds own scores to whole numbers. Here they are 1/2 in the one table
+    /// and hardly less in the other, so that every row would tell them apart.</summary>
+    [Fact]
+    public void Active_HugeScoresOfAllClasses_ShowNoRounding()
+    {
+        var training = new GlmTrainingOptions { Epochs = 2, StepSize = 0.5, WeightNorm = 1, ResidualClip = 1 };
+        NeighbourCase c = Worst(training, 400, PartyRole.Active, _ => NeighbourCase.JobOf(GlmFamilies.Multinomial(2), training, 0, 1)) with
+        {
+            OtherX = [1],
+            OtherY = 0,
+            Y = [.. Enumerable.Repeat(1.0, 400)],
+            Says = (_, round, entries) => [.. Enumerable.Range(0, entries).Select(i => round == 1 ? 3 * Math.ScaleB(1, 51) + 1 : i < entries / 2 ? 0.0 : -1000)],
+        };
+        Assert.Null(NeighbourCheck.Run(c, TrainerMutant.None, guarded: true).Violation);
+        (_, double realised, double claimed) = NeighbourCheck.Run(c, TrainerMutant.ScoresUnbounded, guarded: true);
+        Assert.True(realised > 2 * claimed, $"{realised} of {claimed}");
     }
 
     /// <summary>A peer may not learn from a failure whether a label is 0: a score of any size gives a residual.</summary>

@@ -2,7 +2,6 @@ using FedLearn.Data;
 using FedLearn.Diagnostics;
 using FedLearn.Glm;
 using FedLearn.Privacy;
-using FedLearn.Protocol;
 
 namespace FedLearn.Tests.Glm.OneRound;
 
@@ -75,7 +74,7 @@ public class OneRoundClassesTests
         inputs[0] = inputs[0] with { Ledger = ledger };
         var reused = new List<bool>();
         foreach (int classes in (int[])[3, 4, 3, 4])
-            reused.Add((await TrainAsync(Job(data, GlmFamilies.Multinomial(classes), seed: null), inputs))[0].Privacy.OneRound!.LabelsReused);
+            reused.Add((await TrainAsync(Job(data, GlmFamilies.Multinomial(classes), seed: null), inputs))[0].Privacy.OneRound!.LabelsReused!.Value);
         Assert.Equal([false, false, true, true], reused);
         Assert.Equal([4.0, 4], ledger.Entries.Select(e => e.Charge.PureEpsilon));
     }

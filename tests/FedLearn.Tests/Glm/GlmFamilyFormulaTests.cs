@@ -155,7 +155,7 @@ public class GlmFamilyFormulaTests
     [Fact]
     public async Task Lbfgs_PublishedSoftware_SameOptimum()
     {
-        // glm_expectations.py: the reference's own solver stops at gradients of 1e-10 to 1e-12, but for scikit-learn's line search, which ends near 1e-7.
+        // By glm_expectations.py. Ours stops at a gradient of 1e-8, and no curvature of these objectives is below .02: weights are within 5e-7.
         JsonObject golden = JsonNode.Parse(await File.ReadAllTextAsync(Path.Combine(AppContext.BaseDirectory, "Glm", "glm-expectations.json"), TestContext.Current.CancellationToken))!.AsObject();
         double[][] x = [.. golden["rows"]!.AsArray().Select(Numbers)];
         double[] rowWeights = Numbers(golden["rowWeights"]);
@@ -180,10 +180,10 @@ public class GlmFamilyFormulaTests
             double[] found = VerticalData.Weights(await LocalFederation.TrainAsync(job,
                 [Input("a", 0, Numbers(entry["labels"]), (bool)entry["weighted"]! ? rowWeights : null), Input("b", 2, null, null)]));
             double[] weights = Numbers(entry["weights"]), free = Numbers(entry["intercepts"]);
-            VerticalData.AssertClose(weights, found[..weights.Length], 2e-6);
+            VerticalData.AssertClose(weights, found[..weights.Length], 1e-6);
             // Softmax does not know a shift of all intercepts.
             double shift = free.Length == 1 ? 0 : found[weights.Length..].Average() - free.Average();
-            VerticalData.AssertClose(free.Select(b => b + shift), found[weights.Length..], 2e-6);
+            VerticalData.AssertClose(free.Select(b => b + shift), found[weights.Length..], 1e-6);
             cases++;
         }
 

@@ -90,7 +90,8 @@ public class GlmReferenceDataTests
     public async Task Multinomial_Vehicle_ReachesThePooledFiguresAndWeights()
     {
         (GlmJob job, GlmPartyInput[] inputs) = Case("vehicle", "multinomial", 0.001, split: true);
-        job = job with { Model = job.Model with { Family = GlmFamilies.Multinomial(4) } };
+        // Columns nearly on a line, and four classes of them: more than the 200 iterations of the default.
+        job = job with { Model = job.Model with { Family = GlmFamilies.Multinomial(4) }, Training = new() { Optimizer = GlmOptimizer.Lbfgs, Epochs = 2000 } };
         IReadOnlyList<GlmPartyResult> results = await LocalFederation.TrainAsync(job, inputs);
         Assert.Equal((GlmStopReason.Converged, 153), (results[0].StopReason, results[0].TestRows));
 
@@ -112,6 +113,25 @@ public class GlmReferenceDataTests
         double[][] expected = [.. reference.Skip(1).Select(cells => cells[1..].Select(cell => double.Parse(cell, System.Globalization.CultureInfo.InvariantCulture)).ToArray())];
         double[] weights = VerticalData.Weights(results);
         string[] names = [.. results.SelectMany(r => r.Model.Features.FeatureNames.Select(name => $"{r.Party.Name}.{name}"))];
+        // The optimum first: the gradient of plain loops over the same rows is 0 at ours, and the file's objective is no lower.
+        HashSet<string> training = [.. guest.Ids.Except(test)];
+        (double[][] x, double[] y) = Pooled(inputs, training.Contains);
+        PooledGlm Truth(double[] w, double[] free)
+        {
+            var truth = new PooledGlm("multinomial", x, y, 0.001, intercept: true) { Classes = 4 };
+            truth.Set(w, free);
+            return truth;
+        }
+
+        PooledGlm ours = Truth(weights[..(4 * names.Length)], weights[(4 * names.Length)..]);
+        PooledGlm file = Truth([.. Enumerable.Range(0, 4).SelectMany(m => names.Select(name => expected[m][Array.IndexOf(reference[0], name) - 1]))], [.. expected.Select(row => row[0])]);
+        Assert.True(ours.GradientNorm() <= 1e-7, $"gradient {ours.GradientNorm()}");
+        Assert.True(ours.Objective() <= file.Objective() + 1e-12, "the file's weights are better");
+
+        // The file's own solver stopped at a gradient of 1.5e-5, and its weights are up to 1.70e-3 from the exact optimum, which Newton's method in numpy puts within 2e-6 of
+        // ours; so 1e-3, which the other files keep, is out of reach for whoever solves this problem.
+        Assert.Equal(1.476e-5, file.GradientNorm(), 1e-8);
+        double furthest = 0;
         for (int column = 1; column < reference[0].Length; column++)
         {
             int j = Array.IndexOf(names, reference[0][column]);
@@ -119,8 +139,10 @@ public class GlmReferenceDataTests
             double[] theirs = [.. expected.Select(row => row[column - 1])];
             // Up to the shift that softmax does not know.
             for (int m = 0; m < 4; m++)
-                Assert.Equal(theirs[m] - theirs.Average(), own[m] - own.Average(), 1e-3);
+                furthest = Math.Max(furthest, Math.Abs(theirs[m] - theirs.Average() - own[m] + own.Average()));
         }
+
+        Assert.Equal(1.698e-3, furthest, 5e-6);
     }
 
     /// <summary>FATE's protocol: every common row is trained on and measured. The truth is the optimum of the same rows by <see cref="PooledIrls"/>.</summary>
@@ -158,11 +180,11 @@ public class GlmReferenceDataTests
     }
 
     /// <summary>Common rows in the guest's order, columns standardised, and labels.</summary>
-    private static (double[][] X, double[] Y) Pooled(GlmPartyInput[] inputs)
+    private static (double[][] X, double[] Y) Pooled(GlmPartyInput[] inputs, Func<string, bool>? chosen = null)
     {
         (Table guest, Table host) = (inputs[0].Table, inputs[1].Table);
         Dictionary<string, int> hosts = host.Ids.Select((id, i) => (id, i)).ToDictionary(pair => pair.id, pair => pair.i);
-        int[] common = [.. Enumerable.Range(0, guest.Ids.Count).Where(i => hosts.ContainsKey(guest.Ids[i]))];
+        int[] common = [.. Enumerable.Range(0, guest.Ids.Count).Where(i => hosts.ContainsKey(guest.Ids[i]) && (chosen is null || chosen(guest.Ids[i])))];
         double[][] x = [.. common.Select(i => (double[])[.. guest.Values.Row(i), .. host.Values.Row(hosts[guest.Ids[i]])])];
         for (int j = 0; j < x[0].Length; j++)
         {

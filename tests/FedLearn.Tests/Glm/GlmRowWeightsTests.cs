@@ -160,17 +160,16 @@ public class GlmRowWeightsTests
     }
 
     [Theory]
-    [InlineData("gaussian")]
-    [InlineData("binomial")]
-    [InlineData("multinomial")]
-    public async Task Sgd_L1ToTheEnd_MeetsTheConditionsOfTheOptimum(string family)
+    [InlineData("gaussian", 0.08)]
+    [InlineData("binomial", 0.03)]
+    [InlineData("multinomial", 0.03)]
+    public async Task Sgd_L1ToTheEnd_MeetsTheConditionsOfTheOptimum(string family, double l1)
     {
         // Full batch: proximal gradient descent, whose fixed points are the optima of the elastic net.
-        const double L1 = 0.03;
         var data = VerticalData.Random(38, family, 60, 3, 2);
         GlmTrainingOptions training = Sgd with { Epochs = 6000, BatchesPerEpoch = 1, StepSize = 0.5 };
-        double[] weights = await WeightsAsync(data, With(data.Job(family, training), L1));
-        PooledGlm truth = data.Pooled(family, 0, l1: L1);
+        double[] weights = await WeightsAsync(data, With(data.Job(family, training), l1));
+        PooledGlm truth = data.Pooled(family, 0, l1: l1);
         int d = truth.Weights.Length;
         truth.Set(weights[..d], weights[d..]);
         double[] gradient = truth.Gradient();
@@ -181,9 +180,9 @@ public class GlmRowWeightsTests
             if (j >= d)
                 Assert.Equal(0, gradient[j], 1e-9);
             else if (weights[j] == 0)
-                Assert.InRange(gradient[j], -L1, L1);
+                Assert.InRange(gradient[j], -l1, l1);
             else
-                Assert.Equal(-L1 * Math.Sign(weights[j]), gradient[j], 1e-9);
+                Assert.Equal(-l1 * Math.Sign(weights[j]), gradient[j], 1e-9);
         }
     }
 

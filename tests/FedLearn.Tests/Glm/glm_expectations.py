@@ -25,10 +25,10 @@ cases = []
 
 def case(family, y, power=None):
     for w in (None, weights):
-        settings = dict(alpha=L2, tol=1e-10, max_iter=10000)
+        settings = dict(alpha=L2, tol=1e-12, max_iter=1000, solver="newton-cholesky")
         if family == "multinomial":
             total = 60 if w is None else w.sum()
-            model = LogisticRegression(C=1 / (L2 * total), tol=1e-12, max_iter=100000, multi_class="multinomial")
+            model = LogisticRegression(C=1 / (L2 * total), tol=1e-8, max_iter=1000, multi_class="multinomial", solver="newton-cg")
         else:
             model = {"gamma": lambda: GammaRegressor(**settings), "poisson": lambda: PoissonRegressor(**settings),
                      "tweedie": lambda: TweedieRegressor(power=power, link="log", **settings)}[family]()

@@ -85,8 +85,8 @@ public interface IGlmFamily
         _ => throw new NotSupportedException($"The family '{Name}' does not implement its link '{Link}'."),
     };
 
-    /// <summary>Where a free intercept starts: the linear predictors of a model without features, as near as the family likes. Mode none only; private
-    /// modes start at 0.</summary>
+    /// <summary>Where a free intercept starts: the linear predictors of a model without features, approximately: the conformance kit wants nine tenths
+    /// of the loss that the best constants save over 0. Mode none only; private modes start at 0.</summary>
     /// <param name="labels">Canonical labels, shape [n], at least one.</param>
     /// <param name="weights">Sample weights, shape [n]; empty for ones.</param>
     /// <param name="start">Receives them, shape [K]; finite.</param>

@@ -36,6 +36,9 @@ public sealed partial class FreshProjectTests(Packed packed, FreshProjectTests.B
     public async Task Storage_Readme_ChargesALedger() => Assert.StartsWith("1 charge of job visits, head ", await RunAsync("FedLearn.Storage.Sqlite"), StringComparison.Ordinal);
 
     [Fact]
+    public async Task Onnx_Readme_WritesAModel() => Assert.StartsWith("written: input x, output scores", await RunAsync("FedLearn.Onnx"), StringComparison.Ordinal);
+
+    [Fact]
     public async Task Testing_Readme_RunsTheKit()
     {
         string[] lines = (await RunAsync("FedLearn.Testing")).Split('\n', StringSplitOptions.RemoveEmptyEntries);

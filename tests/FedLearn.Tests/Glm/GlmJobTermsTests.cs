@@ -56,6 +56,16 @@ public class GlmJobTermsTests
             j => j with { Training = j.Training with { ClassWeights = new GlmClassWeights.Declared([1, 2]) } },
             j => j with { Training = j.Training with { ClassWeights = new GlmClassWeights.Declared([1, 3]) } },
         ]),
+        ["GlmTrainingOptions.EarlyStopping"] = ("training",
+        [
+            j => j with { Training = j.Training with { EarlyStopping = new() } },
+            j => j with { Training = j.Training with { EarlyStopping = new() { Metric = EarlyStoppingMetric.Deviance } } },
+            j => j with { Training = j.Training with { EarlyStopping = new() { Metric = EarlyStoppingMetric.Deviance, HoldOut = .2 } } },
+            j => j with { Training = j.Training with { EarlyStopping = new() { Patience = 6 } } },
+            j => j with { Training = j.Training with { EarlyStopping = new() { MinDelta = .01 } } },
+        ]),
+        ["GlmTrainingOptions.WarmStart"] = ("training", [j => j with { Training = j.Training with { WarmStart = true } }]),
+        ["GlmJob.Inference"] = ("evaluation", [j => j with { Inference = true }]),
         ["GlmTrainingOptions.Optimizer"] = ("training", [j => j with { Training = j.Training with { Optimizer = GlmOptimizer.Lbfgs } }]),
         ["GlmTrainingOptions.Seed"] = ("training", [j => j with { Training = j.Training with { Seed = 1 } }, j => j with { Training = j.Training with { Seed = -1 } }]),
         ["GlmTrainingOptions.Reshuffle"] = ("training", [j => j with { Training = j.Training with { Reshuffle = true } }]),
@@ -136,7 +146,7 @@ public class GlmJobTermsTests
     public void Digest_DefaultsSaidAloud_IsTheSame()
     {
         GlmJob plain = Base with { Privacy = new(), Training = new(), Preprocessing = null };
-        GlmJob aloud = plain with { Training = new() { Epochs = 200, Optimizer = GlmOptimizer.Lbfgs }, Preprocessing = new() { Scaling = Scaling.Standardize, Constant = false } };
+        GlmJob aloud = plain with { Training = new() { Epochs = 1000, Optimizer = GlmOptimizer.Lbfgs }, Preprocessing = new() { Scaling = Scaling.Standardize, Constant = false } };
         Assert.Equal(Digest(plain), Digest(aloud));
         // What a mode does not use is no part of the agreement.
         Assert.Equal(Digest(plain), Digest(plain with { Privacy = new() { Budget = new(1, 1e-3), Calibration = Calibration.Paper } }));

@@ -209,7 +209,7 @@ public class GlmPlanTests
         Assert.Equal(GlmOptimizer.Sgd, GlmPlan.Create(Training(Plain, t => t with { BatchesPerEpoch = 2 })).Optimizer);
         Assert.Equal(GlmOptimizer.Sgd, GlmPlan.Create(Training(Plain, t => t with { BatchSize = 2 })).Optimizer);
         Assert.Equal(GlmOptimizer.Sgd, GlmPlan.Create(Private).Optimizer);
-        Assert.Equal((200, 10), (GlmPlan.Create(Plain).Epochs, GlmPlan.Create(Training(Plain, t => t with { BatchSize = 2 })).Epochs));
+        Assert.Equal((1000, 10), (GlmPlan.Create(Plain).Epochs, GlmPlan.Create(Training(Plain, t => t with { BatchSize = 2 })).Epochs));
     }
 
     [Fact]
@@ -270,6 +270,6 @@ public class GlmPlanTests
         GlmJob job = data.Job("gaussian", new()) with { Model = new() { Family = new UserFamily() } };
         IReadOnlyList<GlmPartyResult> results = await LocalFederation.TrainAsync(job, data.Inputs());
         Assert.Equal(GlmStopReason.Converged, results[0].StopReason);
-        Assert.Null(results[0].Train!.R2);
+        Assert.InRange(results[0].Train!.R2!.Value, .5, 1);
     }
 }

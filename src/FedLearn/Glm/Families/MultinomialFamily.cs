@@ -28,7 +28,7 @@ internal sealed class MultinomialFamily(int? classes) : IGlmFamily
 
     public void Residuals(ReadOnlySpan<double> scores, ReadOnlySpan<double> labels, Span<double> residuals)
     {
-        Means(scores, residuals);
+        Softmax(scores, residuals);
         for (int i = 0, b = Rows(scores, labels); i < b; i++)
             residuals[(int)labels[i] * b + i] -= 1;
     }
@@ -43,7 +43,7 @@ internal sealed class MultinomialFamily(int? classes) : IGlmFamily
     {
         int k = Outputs, b = scores.Length / k;
         double[] p = new double[scores.Length];
-        Means(scores, p);
+        Softmax(scores, p);
         for (int m = 0; m < k; m++)
             for (int l = 0; l < k; l++)
             {
@@ -70,7 +70,23 @@ internal sealed class MultinomialFamily(int? classes) : IGlmFamily
     // The saturated model of a class has no loss.
     public double DevianceSum(ReadOnlySpan<double> scores, ReadOnlySpan<double> labels) => 2 * LossSum(scores, labels);
 
+    // One row at a time: a vector's exponential may differ in its last bit, and a prediction must not depend on how many are made.
     public void Means(ReadOnlySpan<double> scores, Span<double> means)
+    {
+        int k = Outputs, b = scores.Length / k;
+        for (int i = 0; i < b; i++)
+        {
+            double largest = scores[i], sum = 0;
+            for (int m = 1; m < k; m++)
+                largest = Math.Max(largest, scores[m * b + i]);
+            for (int m = 0; m < k; m++)
+                sum += means[m * b + i] = Math.Exp(scores[m * b + i] - largest);
+            for (int m = 0; m < k; m++)
+                means[m * b + i] /= sum;
+        }
+    }
+
+    private void Softmax(ReadOnlySpan<double> scores, Span<double> means)
     {
         int k = Outputs, b = scores.Length / k;
         double[] largest = new double[b], sums = new double[b];

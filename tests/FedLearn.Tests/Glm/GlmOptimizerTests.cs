@@ -1,0 +1,197 @@
+using FedLearn.Coordination;
+using FedLearn.Data;
+using FedLearn.Diagnostics;
+using FedLearn.Glm;
+using FsCheck;
+using FsCheck.Fluent;
+
+namespace FedLearn.Tests.Glm;
+
+/// <summary>The full-batch optimisers, early stopping and warm starts.</summary>
+public class GlmOptimizerTests
+{
+    private static readonly string[] Families = ["gaussian", "binomial", "poisson", "gamma", "tweedie", "multinomial"];
+
+    private static VerticalData Draw(int seed, string family, params int[] widths) => VerticalData.Random(seed, family, 80, widths);
+
+    private static async Task<IReadOnlyList<GlmPartyResult>> TrainAsync(VerticalData data, GlmJob job) =>
+        await LocalFederation.TrainAsync(job, data.Inputs(), cancellationToken: TestContext.Current.CancellationToken);
+
+    private static double[] WeightsOf(IReadOnlyList<GlmPartyResult> results) => [.. results.SelectMany(r => r.Model.Weights.Concat(r.Model.Intercepts))];
+
+    [Fact]
+    public void Optimisers_AnyFamilyAndSplit_AgreeOnTheOptimum()
+    {
+        Gen<(int Seed, int Family, int Parties)> gen = from seed in Gen.Choose(0, 1_000_000) from family in Gen.Choose(0, Families.Length - 1) from parties in Gen.Choose(1, 3) select (seed, family, parties);
+        Prop.ForAll(gen.ToArbitrary(), draw =>
+        {
+            VerticalData data = Draw(draw.Seed, Families[draw.Family], draw.Parties switch { 1 => [4], 2 => [1, 3], _ => [2, 1, 1] });
+            double[][] found = [.. new[] { GlmOptimizer.Lbfgs, GlmOptimizer.Accelerated, GlmOptimizer.Irls }.Select(optimizer =>
+            {
+                GlmJob job = data.Job(Families[draw.Family], new() { Optimizer = optimizer, Epochs = 20_000 }, l2: .05);
+                IReadOnlyList<GlmPartyResult> results = TrainAsync(data, job).GetAwaiter().GetResult();
+                Assert.All(results, r => Assert.NotEqual(GlmStopReason.RoundLimit, r.StopReason));
+                Assert.Equal(results[0].Timing.Epochs, results[^1].Timing.Epochs);
+                return WeightsOf(results);
+            })];
+            // A gradient of 1e-8 under a penalty of .05 is within 2e-7 of the optimum; free intercepts have the loss's own curvature. A softmax does not
+            // know a shift of its intercepts.
+            int compared = Families[draw.Family] == "multinomial" ? 3 * data.Widths[0] : found[0].Length;
+            VerticalData.AssertClose(found[0][..compared], found[1][..compared], 1e-5);
+            VerticalData.AssertClose(found[0][..compared], found[2][..compared], 1e-5);
+        }).Check(Config.QuickThrowOnFailure.WithMaxTest(25));
+    }
+
+    [Theory]
+    [InlineData("gaussian")]
+    [InlineData("binomial")]
+    [InlineData("poisson")]
+    public async Task Accelerated_ElasticNet_MeetsTheOptimalityConditions(string family)
+    {
+        const double L1 = .04, L2 = .01;
+        VerticalData data = Draw(11, family, 3, 4, 2);
+        GlmJob job = data.Job(family, new() { Epochs = 50_000 }, l2: L2);
+        job = job with { Model = job.Model with { L1 = L1 } };
+        Assert.Equal(GlmOptimizer.Accelerated, GlmPlan.OptimizerOf(job));
+        IReadOnlyList<GlmPartyResult> results = await TrainAsync(data, job);
+        Assert.Equal(GlmStopReason.Converged, results[0].StopReason);
+
+        // 0 is in the subdifferential: smooth gradient = -l1 sign(w) where w is not 0, and at most l1 where it is.
+        double[] weights = [.. results.SelectMany(r => r.Model.Weights)];
+        var pooled = data.Pooled(family, seed: 0, l2: L2);
+        pooled.Set(weights, results[0].Model.Intercept!.Value);
+        double[] gradient = pooled.Gradient();
+        Assert.Equal(0, gradient[^1], 1e-7);
+        Assert.Contains(0, weights);
+        for (int j = 0; j < weights.Length; j++)
+            if (weights[j] != 0)
+                Assert.Equal(-L1 * Math.Sign(weights[j]), gradient[j], 1e-7);
+            else
+                Assert.True(Math.Abs(gradient[j]) <= L1 + 1e-7);
+        Assert.Equal(pooled.Objective() + L1 * weights.Sum(Math.Abs), results[0].Objective!.Value, 1e-10);
+    }
+
+    [Theory]
+    [InlineData(EarlyStoppingMetric.Objective, GlmOptimizer.Sgd)]
+    [InlineData(EarlyStoppingMetric.Deviance, GlmOptimizer.Sgd)]
+    [InlineData(EarlyStoppingMetric.Auc, GlmOptimizer.Sgd)]
+    [InlineData(EarlyStoppingMetric.Deviance, GlmOptimizer.Lbfgs)]
+    [InlineData(EarlyStoppingMetric.Objective, GlmOptimizer.Accelerated)]
+    [InlineData(EarlyStoppingMetric.Auc, GlmOptimizer.Accelerated)]
+    public async Task EarlyStopping_NoImprovement_KeepsTheBestWeightsAtEveryParty(EarlyStoppingMetric metric, GlmOptimizer optimizer)
+    {
+        VerticalData data = VerticalData.Random(5, "binomial", 200, 2, 3);
+        GlmTrainingOptions training = new()
+        {
+            Optimizer = optimizer,
+            Epochs = 400,
+            StepSize = .5,
+            BatchesPerEpoch = optimizer == GlmOptimizer.Sgd ? 4 : 1,
+            EarlyStopping = new() { Metric = metric, Patience = 3, MinDelta = 1e-3, HoldOut = .25 },
+        };
+        IReadOnlyList<GlmPartyResult> stopped = await TrainAsync(data, data.Job("binomial", training));
+        Assert.All(stopped, r => Assert.Equal(GlmStopReason.EarlyStopped, r.StopReason));
+        int epochs = stopped[0].Timing.Epochs;
+        Assert.Equal(epochs, stopped[0].History.Count);
+        Assert.InRange(epochs, 4, 399);
+        Assert.Equal(metric == EarlyStoppingMetric.Objective, stopped[0].History[^1].Validation is null);
+        if (metric != EarlyStoppingMetric.Objective)
+            Assert.InRange(stopped[0].TrainRows, 120, 180);
+
+        // The rule, read off the history, says which epoch was the best; training for just so many epochs gives its weights.
+        double[] figures = [.. stopped[0].History.Select(h => metric switch { EarlyStoppingMetric.Objective => h.Loss!.Value, EarlyStoppingMetric.Auc => -h.Validation!.Value, _ => h.Validation!.Value })];
+        if (metric == EarlyStoppingMetric.Objective && optimizer != GlmOptimizer.Sgd)
+            return; // the penalty is watched too, and not in the history
+        double best = double.PositiveInfinity;
+        int at = 0;
+        for (int i = 0; i < figures.Length; i++)
+            if (figures[i] < best - 1e-3)
+                (best, at) = (figures[i], i + 1);
+        Assert.Equal(epochs, at + 3);
+        IReadOnlyList<GlmPartyResult> exact = await TrainAsync(data, data.Job("binomial", training with { Epochs = at }));
+        Assert.Equal(WeightsOf(exact), WeightsOf(stopped));
+    }
+
+    [Fact]
+    public async Task WarmStart_FromTheOptimum_StaysThere()
+    {
+        foreach (GlmOptimizer optimizer in new[] { GlmOptimizer.Lbfgs, GlmOptimizer.Accelerated })
+        {
+            VerticalData data = Draw(3, "binomial", 2, 2);
+            GlmJob job = data.Job("binomial", new() { Optimizer = optimizer }, l2: .05);
+            IReadOnlyList<GlmPartyResult> first = await TrainAsync(data, job);
+            GlmJob again = job with { Training = job.Training with { WarmStart = true } };
+            IReadOnlyList<GlmPartyInput> inputs = [.. data.Inputs().Zip(first, (input, result) => input with { WarmStart = result.Model })];
+            IReadOnlyList<GlmPartyResult> second = await LocalFederation.TrainAsync(again, inputs, cancellationToken: TestContext.Current.CancellationToken);
+            Assert.InRange(second[0].Timing.Epochs, 0, 2);
+            VerticalData.AssertClose(WeightsOf(first), WeightsOf(second), 1e-6);
+            Assert.Equal(first[0].Train!.LogLoss!.Value, second[0].Train!.LogLoss!.Value, 1e-9);
+        }
+    }
+
+    [Fact]
+    public async Task WarmStart_Sgd_GoesOnWhereItWas()
+    {
+        VerticalData data = Draw(4, "gaussian", 2, 2);
+        GlmTrainingOptions four = new() { Optimizer = GlmOptimizer.Sgd, Epochs = 4, BatchesPerEpoch = 5, StepSize = .1 };
+        double[] whole = WeightsOf(await TrainAsync(data, data.Job("gaussian", four)));
+        IReadOnlyList<GlmPartyResult> half = await TrainAsync(data, data.Job("gaussian", four with { Epochs = 2 }));
+        IReadOnlyList<GlmPartyInput> inputs = [.. data.Inputs().Zip(half, (input, result) => input with { WarmStart = result.Model })];
+        IReadOnlyList<GlmPartyResult> rest = await LocalFederation.TrainAsync(data.Job("gaussian", four with { Epochs = 2, WarmStart = true }), inputs, cancellationToken: TestContext.Current.CancellationToken);
+        Assert.Equal(whole, WeightsOf(rest));
+    }
+
+    [Fact]
+    public async Task WarmStart_NoModelOrAnothers_IsRefused()
+    {
+        VerticalData data = Draw(4, "gaussian", 2, 2);
+        GlmJob job = data.Job("gaussian", new() { Epochs = 1 });
+        IReadOnlyList<GlmPartyResult> first = await TrainAsync(data, job);
+        GlmJob warm = job with { Training = job.Training with { WarmStart = true } };
+        Assert.Equal(GlmErrors.OtherModel, (await Assert.ThrowsAsync<ConfigurationException>(() => TrainAsync(data, warm))).Id);
+        IReadOnlyList<GlmPartyInput> swapped = [.. data.Inputs().Zip(first.Reverse(), (input, result) => input with { WarmStart = result.Model })];
+        FedLearnException refusal = await Assert.ThrowsAnyAsync<FedLearnException>(() => LocalFederation.TrainAsync(warm, swapped));
+        Assert.Contains(refusal.Id, new[] { GlmErrors.OtherModel, "FL3021" });
+    }
+
+    [Theory]
+    [InlineData(PrivacyMode.HdpVfl)]
+    [InlineData(PrivacyMode.OneRound)]
+    [InlineData(PrivacyMode.LabelDp)]
+    public void PrivateModes_StoppingAndWarmStart_AreRefused(PrivacyMode mode)
+    {
+        var job = new GlmJob
+        {
+            Name = "job",
+            Model = new() { Family = GlmFamilies.Binomial },
+            Training = new() { WeightNorm = 1, ResidualClip = 1 },
+            Privacy = new() { Mode = mode, Budget = new(1, 1e-5) },
+            Preprocessing = new() { Scaling = Scaling.Declared, Rows = RowBound.Clip },
+            Parties = [new() { Party = new("a", PartyRole.Active) }, new() { Party = new("b", PartyRole.Passive) }],
+        };
+        Assert.Equal("FL5115", Assert.Throws<PrivacyRefusedException>(() => GlmPlan.Create(job with { Training = job.Training with { EarlyStopping = new() } })).Id);
+        Assert.Equal("FL5116", Assert.Throws<PrivacyRefusedException>(() => GlmPlan.Create(job with { Training = job.Training with { WarmStart = true } })).Id);
+        if (mode != PrivacyMode.HdpVfl)
+            return;
+        foreach (GlmOptimizer optimizer in new[] { GlmOptimizer.Lbfgs, GlmOptimizer.Accelerated, GlmOptimizer.Irls })
+            Assert.Equal("FL5102", Assert.Throws<PrivacyRefusedException>(() => GlmPlan.Create(job with { Training = job.Training with { Optimizer = optimizer } })).Id);
+    }
+
+    [Fact]
+    public void Jobs_ThatDoNotGoTogether_AreConfigurationErrors()
+    {
+        GlmJob job = Draw(1, "gaussian", 2, 2).Job("gaussian", new());
+        GlmJob[] wrong =
+        [
+            job with { Model = job.Model with { L1 = .1 }, Training = new() { Optimizer = GlmOptimizer.Lbfgs } },
+            job with { Model = job.Model with { L1 = .1 }, Training = new() { Optimizer = GlmOptimizer.Irls } },
+            job with { Training = new() { Optimizer = GlmOptimizer.Irls, EarlyStopping = new() } },
+            job with { Training = new() { Optimizer = GlmOptimizer.Accelerated, BatchesPerEpoch = 2 } },
+            job with { Training = new() { EarlyStopping = new() { Metric = EarlyStoppingMetric.Auc } } },
+            job with { Training = new() { EarlyStopping = new() { Patience = 0 } } },
+            job with { Training = new() { EarlyStopping = new() { HoldOut = 1 } } },
+            job with { Training = new() { EarlyStopping = new() { MinDelta = double.NaN } } },
+        ];
+        Assert.All(wrong, j => Assert.Equal(GlmErrors.InvalidJob, Assert.Throws<ConfigurationException>(() => GlmPlan.Create(j)).Id));
+    }
+}

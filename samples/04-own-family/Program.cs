@@ -17,7 +17,10 @@ Console.WriteLine($"{family.Name} passes the conformance kit");
 
 Table Load(string party, bool active) => Table.Load(new TableSource
 {
-    Path = $"{Folder}/{party}.csv", Schema = $"{Folder}/{party}.schema.json", Label = active ? "claims" : null, Exposure = active ? "years" : null,
+    Path = $"{Folder}/{party}.csv",
+    Schema = $"{Folder}/{party}.schema.json",
+    Label = active ? "claims" : null,
+    Exposure = active ? "years" : null,
 }, needLabel: active);
 GlmPartyInput[] inputs =
 [

@@ -49,7 +49,9 @@ public sealed partial class SampleTests : IDisposable
         string configuration = new DirectoryInfo(AppContext.BaseDirectory).Parent!.Name, framework = new DirectoryInfo(AppContext.BaseDirectory).Name;
         var start = new ProcessStartInfo("dotnet", [Path.Combine(Root, "samples", sample, "bin", configuration, framework, $"{assembly}.dll")])
         {
-            WorkingDirectory = Root, RedirectStandardOutput = true, RedirectStandardError = true,
+            WorkingDirectory = Root,
+            RedirectStandardOutput = true,
+            RedirectStandardError = true,
         };
         using Process process = Process.Start(start)!;
         Task<string> output = process.StandardOutput.ReadToEndAsync(TestContext.Current.CancellationToken), error = process.StandardError.ReadToEndAsync(TestContext.Current.CancellationToken);

@@ -1,8 +1,8 @@
 using System.Text.Json.Nodes;
+using FedLearn.Coordination;
+using FedLearn.Data;
 using FedLearn.Glm;
 using FedLearn.Numerics;
-using FedLearn.Data;
-using FedLearn.Coordination;
 using FsCheck;
 using FsCheck.Fluent;
 

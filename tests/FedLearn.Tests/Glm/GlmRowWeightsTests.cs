@@ -52,7 +52,12 @@ public class GlmRowWeightsTests
             int kind = random.Next(3);
             GlmTrainingOptions training = Sgd with
             {
-                Epochs = 1 + random.Next(4), BatchesPerEpoch = draw.Batches, StepSize = 0.05 * (0.1 + random.NextDouble()), Seed = draw.Seed, ResidualClip = clip, WeightNorm = norm,
+                Epochs = 1 + random.Next(4),
+                BatchesPerEpoch = draw.Batches,
+                StepSize = 0.05 * (0.1 + random.NextDouble()),
+                Seed = draw.Seed,
+                ResidualClip = clip,
+                WeightNorm = norm,
                 ClassWeights = declared is null || kind == 0 ? null : kind == 1 ? GlmClassWeights.Balanced
                     : new GlmClassWeights.Declared(family == "binomial" ? declared[..2] : declared),
             };

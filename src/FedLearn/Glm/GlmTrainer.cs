@@ -71,6 +71,11 @@ public sealed class GlmTrainer
             CheckLabels();
             CheckOffsetsAndWeights();
         }
+        else if (input.Table.Weights is not null || input.Table.Offsets is not null)
+        {
+            throw new ConfigurationException(GlmErrors.InvalidJob, $"party '{input.Party}'", "a passive party's table has weights or offsets, which would have no effect.",
+                "Give them at the active party.");
+        }
 
         if (_plan.Private && _plan.PreprocessingOptions.Scaling == Scaling.Declared && !input.Table.Schema.DeclaresAllRanges)
             throw new PrivacyRefusedException(GlmErrors.RangesNotDeclared, $"party '{input.Party}', schema", "a numeric field has no declared public range.",

@@ -54,7 +54,7 @@ internal sealed class TuningRunner(RunFile run, TuningRequest request, bool inPr
         document["tuning"] = TuningDocument.Of(tuning, _grid);
         foreach (string warning in tuning.Warnings)
             document["warnings"]!.AsArray().Add(warning);
-        return document;
+        return ReadBack(document);
     }
 
     /// <inheritdoc />
@@ -102,13 +102,16 @@ internal sealed class TuningRunner(RunFile run, TuningRequest request, bool inPr
         {
             RunIds = _runs.ToDictionary(r => r.Key, r => r.Value[^1]),
         }).ConfigureAwait(false);
-        JsonObject merged = PartyDocument.Merge(documents, 0);
+        JsonObject merged = ReadBack(PartyDocument.Merge(documents, 0));
         if (_totals is null)
             _totals = new TuningTotals(merged);
         else
             _totals.Add(merged);
         return (double?)merged["metrics"]!["test"]?[metric];
     }
+
+    // A number then has one type, whoever made the report.
+    private static JsonObject ReadBack(JsonObject document) => JsonNode.Parse(document.ToJsonString())!.AsObject();
 
     private Task<IReadOnlyList<JsonObject>> SessionAsync(SessionOrder order) => ProgressView.RunAsync(terminal, order.Parties[0], view =>
         SessionRunner.RunAsync(order, inProcess, view, terminal.Log, cancellationToken));

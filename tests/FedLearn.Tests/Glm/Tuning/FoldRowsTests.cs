@@ -22,7 +22,7 @@ public class FoldRowsTests
     /// <summary>The rule as it is written down: a number of 64 bits from the digest, modulo the number of folds.</summary>
     internal static int FoldOf(string id, long seed, int count)
     {
-        byte[] digest = SHA256.HashData([.. "fold"u8, .. Enumerable.Range(0, 8).Select(i => (byte)(seed >> (8 * i))), .. Encoding.UTF8.GetBytes(id)]);
+        byte[] digest = SHA256.HashData([.. "fold"u8, .. Enumerable.Range(0, 8).Select(i => (byte)((seed >> (8 * i)) & 255)), .. Encoding.UTF8.GetBytes(id)]);
         return (int)(new BigInteger(digest.AsSpan(0, 8), isUnsigned: true, isBigEndian: true) % count);
     }
 

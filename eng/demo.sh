@@ -14,7 +14,7 @@ esac
 cd "$(dirname "$0")/.."
 
 eng/setup.sh glm
-samples="samples/01-two-organisations" out="build/demo"
+samples="samples/02-two-processes" out="build/demo"
 html="${html:-$out/report.html}"
 mkdir -p "$out"
 passed=0 failed=0

@@ -34,8 +34,8 @@ packages() {
     fi
 }
 
-# The foreign party of the interop test, and the browser that the HTML report is tested in; tests that miss them skip and say so.
-tests() { packages test python3-grpcio python3-numpy python3-protobuf protobuf-compiler protobuf-compiler-grpc chromium fonts-dejavu-core; }
+# The foreign party of the interop test, the browser that the HTML report is tested in, and a checker of exported models; tests that miss them skip and say so.
+tests() { packages test python3-grpcio python3-numpy python3-onnx python3-protobuf protobuf-compiler protobuf-compiler-grpc chromium fonts-dejavu-core; }
 
 for part in "${@:-all}"; do
     case "$part" in

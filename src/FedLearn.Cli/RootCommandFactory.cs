@@ -21,6 +21,7 @@ internal static class RootCommandFactory
         PredictCommand.Create(),
         ServeCommand.Create(),
         ReportCommand.Create(),
+        ModelCommand.Create(),
         PrivacyCommand.Create(),
         LedgerCommand.Create(),
         WorkerCommand.Create(),

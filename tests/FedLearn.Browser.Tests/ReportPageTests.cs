@@ -218,7 +218,7 @@ public sealed partial class ReportPageTests(Browser browser) : IClassFixture<Bro
     {
         string html = Path.Combine(Browser.Artifacts, "trained.html");
         using StringWriter output = new(), error = new();
-        int code = await Tool.RunAsync(["train", "--config", Path.Combine(Browser.Root(), "samples", "01-two-organisations", "both-plain.json"), "--in-process", "--html", html],
+        int code = await Tool.RunAsync(["train", "--config", Path.Combine(Browser.Root(), "samples", "02-two-processes", "both-plain.json"), "--in-process", "--html", html],
             output, error, TestContext.Current.CancellationToken);
         Assert.True(code == 0, error.ToString());
         await using OpenPage open = await browser.OpenAsync(await File.ReadAllTextAsync(html));

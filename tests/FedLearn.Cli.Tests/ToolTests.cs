@@ -11,6 +11,9 @@ public class ToolTests
     [InlineData("privacy", "calibrate", "--help")]
     [InlineData("privacy", "gaussian", "--help")]
     [InlineData("privacy", "account", "-h")]
+    [InlineData("model", "--help")]
+    [InlineData("model", "show", "--help")]
+    [InlineData("model", "export", "--help")]
     public async Task Help_AnyVerb_TeachesOnStandardOutput(params string[] args)
     {
         ToolRun run = await ToolRun.Of(args);

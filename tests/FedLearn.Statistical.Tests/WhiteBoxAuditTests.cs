@@ -69,6 +69,13 @@ public class WhiteBoxAuditTests(ITestOutputHelper output)
         }
     }
 
+    /// <summary>Three scores a row: the peer drives the weights of the first class to the edge of the ball.</summary>
+    private static NeighbourCase Classes => Passive with
+    {
+        Job = Passive.Job with { Model = Passive.Job.Model with { Family = GlmFamilies.Multinomial(3) } },
+        Says = (_, _, size) => [.. Enumerable.Range(0, size).Select(i => i < size / 3 ? -1000.0 : 0)],
+    };
+
     /// <summary>All other parties are one: it listens to the first message, then decides which way to push.</summary>
     private static NeighbourCase Colluding => Passive with
     {
@@ -97,6 +104,9 @@ public class WhiteBoxAuditTests(ITestOutputHelper output)
 
     [Fact]
     public void Audit_WeightNoise_StaysBelowTheClaimAndNearTheTruth() => AssertKept(new(WeightNoise), 0.999);
+
+    [Fact]
+    public void Audit_SeveralScores_StaysBelowTheClaimAndNearTheTruth() => AssertKept(new(Classes), 0.75);
 
     [Fact]
     public void Audit_AllOthersCollude_StaysBelowTheClaimAndNearTheTruth() => AssertKept(new(Colluding), 0.75);

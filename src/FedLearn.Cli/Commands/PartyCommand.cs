@@ -74,6 +74,8 @@ internal static class PartyCommand
             }).ConfigureAwait(false);
             if (parsed.GetValue(predict) is not null)
             {
+                if ((string?)document["note"] is { } note)
+                    terminal.Log($"note: {note}");
                 if (parsed.GetValue(json))
                     parsed.InvocationConfiguration.Output.Write(ReportWriter.Text(document));
                 return 0;

@@ -43,13 +43,17 @@ internal sealed class PartyTask(string name, SessionTerms terms, Func<Cancellati
     {
         RunFileParty self = run.Party(party);
         GlmPartyInput input = Input(run, self, needLabel: false, stop);
-        var predictor = new GlmPredictor(run.Job, input, GlmModel.Load(modelDirectory, party));
+        var model = GlmModel.Load(modelDirectory, party);
+        var predictor = new GlmPredictor(run.Job, input, model);
+        // Columns of the same names can be scored, but other ranges or categories may be a mistake.
+        string? note = model.HasSchemaOf(input.Table) ? null
+            : $"{party}: the schema is not the one the model was trained with: the columns are the same, their order, types or declared ranges are not.";
         return new ReadyParty(predictor.JoinRequest, async (agreement, channels, cancel) =>
         {
             GlmPrediction? prediction = await predictor.PredictAsync(agreement, channels, cancel).ConfigureAwait(false);
             if (prediction is not null && output is not null)
                 WriteScores(output, input.Table, prediction);
-            return new JsonObject { ["party"] = party, ["rows"] = prediction?.Rows.Count };
+            return new JsonObject { ["party"] = party, ["rows"] = prediction?.Rows.Count, ["note"] = note };
         });
     });
 

@@ -28,7 +28,7 @@ internal static class PassiveServer
         {
             Client = options.Client with { JoinTimeout = file.Transport.ConnectTimeout, Channel = options.Client.Channel with { MaxMessageBytes = file.Transport.MaxMessageBytes } },
         };
-        log("warning: scores of the asked rows are disclosed to the active party; no privacy claim covers them");
+        log("warning: scores of the asked rows are disclosed to the active party; no privacy claim covers them, but for scores of training rows under evaluation charged");
         log($"connecting to '{active}' at {address}");
         string? said = null;
         try

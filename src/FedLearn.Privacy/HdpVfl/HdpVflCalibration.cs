@@ -287,11 +287,23 @@ public static class HdpVflCalibration
 
     /// <summary>Bound on the rounding of one message entry over both tables, given the weights as they are.</summary>
     /// <remarks>A score errs by at most (d + 4) u R k. A residual errs by B times that, and by a few u of the numbers it is made of: an unclipped one
-    /// has |theta| at most C + k_y or, binomial, a sigmoid of at most 1; its clip only brings values closer. A softmax divides by a sum of M terms.</remarks>
+    /// has |theta| at most C + k_y or, binomial, a sigmoid of at most 1; its clip only brings values closer. With a log link and any positive label |theta|
+    /// reaches 745 + log(1 + C); a family of one's own has |theta| up to what received scores are clipped to. A softmax divides by a sum of M terms, and
+    /// moves by 2 for each unit that its scores do. docs/proofs/sensitivity.md, section 7.</remarks>
     private static double EntryRounding(HdpVflParameters p)
     {
-        double steepness = Math.Max(1, p.Smoothness), size = 1 + p.ResidualClip + (p.TargetBound ?? 0) + p.OffsetBound;
-        return 2 * Unit * steepness * ((p.MaxColumns + 4.0) * p.RowNorm * p.WeightNorm + (p.Outputs == 1 ? 8 : 8 + 2 * p.Outputs) * Math.Max(1, p.LargestWeight) * size);
+        double size = 1 + p.ResidualClip + (p.TargetBound ?? 0) + p.OffsetBound;
+        (double steepness, double roundings) = p.Family switch
+        {
+            GlmFamilyKind.Multinomial => (Math.Max(1, 2 * p.LargestWeight), 8 + 2 * p.Outputs),
+            GlmFamilyKind.Gamma or GlmFamilyKind.Tweedie => (Math.Max(1, p.Smoothness), 760),
+            GlmFamilyKind.Convex => (Math.Max(1, p.Smoothness), 8 + HdpVflParameters.FarScores),
+            _ => (Math.Max(1, p.Smoothness), 8.0),
+        };
+        double scores = p.RowNorm * p.WeightNorm;
+        if (p.Family == GlmFamilyKind.Convex)
+            size += scores;
+        return 2 * Unit * steepness * ((p.MaxColumns + 4.0) * scores + roundings * Math.Max(1, p.LargestWeight) * size);
     }
 
     private static IEnumerable<string> Warnings(HdpVflParameters p, double delta, double? actualDelta)

@@ -119,6 +119,14 @@ public sealed record HdpVflParameters
     /// <summary>Bound on a residual after the receiver's clip, U C.</summary>
     internal double ReceivedBound => LargestWeight * ResidualClip;
 
+    /// <summary>Bound that the active party clips the sum of received scores to before it adds its own: 65,536 (1 + C + k_y + O + R k) for
+    /// <see cref="GlmFamilyKind.Convex"/> and multinomial, whose residuals may be steep far from 0, where a sum is rounded coarsely; else infinite.</summary>
+    public double ReceivedScoreBound => Family is GlmFamilyKind.Convex or GlmFamilyKind.Multinomial
+        ? FarScores * (1 + ResidualClip + (TargetBound ?? 0) + OffsetBound + RowNorm * WeightNorm) : double.PositiveInfinity;
+
+    /// <summary>How far from 0, in units of all other bounds together, received scores may be: far beyond any that noise would not drown.</summary>
+    internal const double FarScores = 1 << 16;
+
     /// <summary>kappa: by how many row bounds a row's contribution may move.</summary>
     internal int Kappa => Adjacency == Adjacency.ReplaceOne ? 2 : 1;
 

@@ -116,11 +116,13 @@ public static class HdpVflSensitivity
         };
         double residual = p.Unit == PrivacyUnit.Label ? own : p.Kappa * p.ResidualBound;
 
-        // Other rows: beta R D, but for binomial the sup of sigmoid(m + v/2) - sigmoid(m - v/2) = tanh(v/4). Never more than the range of the residual.
+        // Other rows: beta R D, but for binomial the sup of sigmoid(m + v/2) - sigmoid(m - v/2) = tanh(v/4). Never more than the range of the residual at
+        // one label: for classes two probability vectors are at most sqrt 2 apart.
         Func<double, double> others = p.Family switch
         {
             GlmFamilyKind.Binomial => drift => weight * Math.Min(2 * clip, Math.Tanh(norm * drift / 4)),
-            GlmFamilyKind.Poisson or GlmFamilyKind.Multinomial => drift => Math.Min(weight * change, beta * norm * drift),
+            GlmFamilyKind.Poisson => drift => Math.Min(weight * change, beta * norm * drift),
+            GlmFamilyKind.Multinomial => drift => Math.Min(p.ResidualBound, beta * norm * drift),
             _ => drift => Math.Min(weight * 2 * clip, beta * norm * drift),
         };
         return new(own, residual, contraction, others);

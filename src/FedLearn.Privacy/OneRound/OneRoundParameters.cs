@@ -94,7 +94,7 @@ public sealed record OneRoundParameters
     /// <value>At least 1.</value>
     public required int Rows { get; init; }
 
-    /// <summary>Columns of targets: one for two classes or a continuous label, M for M classes.</summary>
+    /// <summary>Columns of targets: one for a binomial model or a continuous label, M for a multinomial one.</summary>
     /// <value>At least one.</value>
     public required IReadOnlyList<OneRoundColumn> Columns { get; init; }
 

@@ -51,6 +51,9 @@ public sealed partial class FeatureMap
     /// <summary>Largest length R of a row that <see cref="Transform"/> gives; null when rows are not bounded.</summary>
     public double? RowBound => _state.Rows == Data.RowBound.None ? null : _state.RowNorm;
 
+    /// <summary>What it does.</summary>
+    public FeatureMapDescription Description => new(_state.Columns, _state.Rows, LengthLimit, _state.Constant, _state.RowNorm);
+
     /// <summary>Fits a map.</summary>
     /// <param name="table">The table whose columns it takes.</param>
     /// <param name="trainRows">Rows that mean and deviation are taken from; other scalings ignore them.</param>
@@ -282,9 +285,6 @@ public sealed partial class FeatureMap
 
     private static BadInputException Malformed(string place, Exception? inner) => DataErrors.Bad(DataErrors.FeatureMapMalformed, place,
         "the saved feature map cannot be read.", "Use the model file as it was written, or train again.", inner);
-
-    /// <summary>One column: (x - Center) / Width, then perhaps clipped to [-1, 1].</summary>
-    private sealed record ScaledColumn(string Name, double Center, double Width, bool Clip);
 
     private sealed record State(int Format, Scaling Scaling, RowBound Rows, double RowNorm, bool Constant, int Fields, IReadOnlyList<ScaledColumn> Columns)
     {

@@ -49,6 +49,10 @@ internal static class GlmClaims
         };
     }
 
+    /// <summary>What of the active party a claim about records covers.</summary>
+    /// <param name="more">Whether rows have sample weights or offsets.</param>
+    public static string Record(bool more) => more ? "features, label, sample weight and offset" : "features and label";
+
     private static string Claim(GlmPlan plan, GlmPartyOptions party, PartyCalibration calibration, PrivacyBudget budget, bool scalingFromData, int testRows)
     {
         GlmPrivacyOptions privacy = plan.Job.Privacy;
@@ -57,11 +61,12 @@ internal static class GlmClaims
         string scope = testRows == 0 || !plan.SendsTestScores || (covered && active) ? "training messages only"
             : !covered ? $"training messages only; scores disclosed for {testRows} evaluation rows are outside this claim"
             : $"training messages, final weights and all later scores of training rows; the features of {testRows} evaluation rows themselves are outside this claim";
+        bool more = plan.Job.Training.SampleWeightBound is not null || plan.Job.Training.OffsetBound is not null;
         string unit = (privacy.Unit, privacy.Adjacency) switch
         {
-            (PrivacyUnit.Label, _) => "changing the label of one row, the features of every party being unprotected",
+            (PrivacyUnit.Label, _) => $"changing the label of one row, the features of every party{(more ? ", sample weights and offsets" : "")} being unprotected",
             (_, Adjacency.ZeroOut) => "making one row of its table the null row (features and residual 0)",
-            _ => active ? "replacing one row of its table, features and label" : "replacing one row of its table",
+            _ => active ? $"replacing one row of its table, {Record(more)}" : "replacing one row of its table",
         };
         // The classical formula does not reach the delta asked for at large epsilon; what is claimed is what the noise gives.
         double delta = Math.Max(budget.Delta, calibration.ActualDelta ?? 0);

@@ -9,9 +9,9 @@ namespace FedLearn.Glm;
 /// <param name="PValue">Chance of a larger |z| were the weight 0, by the normal distribution; 0 to 1.</param>
 public sealed record GlmCoefficient(double Estimate, double StandardError, double Z, double PValue)
 {
-    internal static GlmCoefficient Of(double estimate, double variance)
+    internal static GlmCoefficient Of(double estimate, double error)
     {
-        double error = Math.Sqrt(Math.Max(0, variance)), z = estimate / error;
+        double z = estimate / error;
         return new(estimate, error, z, SpecialFunctions.Erfc(Math.Abs(z) / Math.Sqrt(2)));
     }
 }

@@ -168,7 +168,7 @@ public abstract record GlmClassWeights
 public sealed record GlmTrainingOptions
 {
     /// <summary>Passes over the rows; for the other optimisers the largest number of iterations.</summary>
-    /// <value>1 to 1,000,000. Null means 10 for SGD, 200 for L-BFGS, 2,000 for the accelerated one and 50 for Newton's.</value>
+    /// <value>1 to 1,000,000. Null means 10 for SGD, 1,000 for L-BFGS, 2,000 for the accelerated one and 50 for Newton's.</value>
     public int? Epochs { get; init; }
 
     /// <summary>Batches an epoch, r: the first n mod r have ceil(n/r) rows, the others floor(n/r).</summary>

@@ -1,7 +1,6 @@
+using System.Collections.Frozen;
 using System.Runtime.InteropServices;
 using System.Security.Cryptography;
-using System.Text.Json;
-using System.Text.Json.Nodes;
 using FedLearn.Coordination;
 using FedLearn.Data;
 using FedLearn.Diagnostics;
@@ -24,8 +23,6 @@ public sealed record GlmPeerLink(double Center, double Least)
 /// <summary>One party's part of a GLM: its own weights and the way its columns become features. Private to the party.</summary>
 public sealed class GlmModel
 {
-    private const string Format = "fedlearn.glm.model/2";
-
     /// <summary>Creates a part.</summary>
     /// <param name="jobName">Job that trained it.</param>
     /// <param name="jobDigest">Digest of that job, hex.</param>
@@ -44,7 +41,7 @@ public sealed class GlmModel
         ArgumentNullException.ThrowIfNull(weights);
         ArgumentNullException.ThrowIfNull(intercepts);
         ArgumentOutOfRangeException.ThrowIfLessThan(outputs, 1);
-        if (weights.Count != outputs * features.FeatureNames.Count || (intercepts.Count != 0 && intercepts.Count != outputs))
+        if (weights.Count != (long)outputs * features.FeatureNames.Count || (intercepts.Count != 0 && intercepts.Count != outputs))
             throw new ArgumentException($"{features.FeatureNames.Count} features and {outputs} scores do not go with {weights.Count} weights and {intercepts.Count} intercepts.", nameof(weights));
         (JobName, JobDigest, Party, Family, Features, Weights, Intercepts, Outputs, PeerLink) =
             (jobName, jobDigest, party, family, features, weights, intercepts, outputs, peerLink);
@@ -61,6 +58,18 @@ public sealed class GlmModel
 
     /// <summary>Name of the family.</summary>
     public string Family { get; }
+
+    /// <summary>Link of the family, such as <c>log</c>; null when it is not known.</summary>
+    public string? Link { get; init; }
+
+    /// <summary>Parameters of the family, such as the power of Tweedie; empty for a family without.</summary>
+    public IReadOnlyDictionary<string, double> FamilyParameters { get; init; } = FrozenDictionary<string, double>.Empty;
+
+    /// <summary>SHA-256, hex, of the schema of the table it was trained on (<see cref="TableSchema.Fingerprint"/>); null when it is not known.</summary>
+    public string? SchemaFingerprint { get; init; }
+
+    /// <summary>Version of FedLearn that trained it, such as 0.1.0.</summary>
+    public string SoftwareVersion { get; init; } = typeof(GlmModel).Assembly.GetName().Version!.ToString(3);
 
     /// <summary>Map from the party's columns to its features.</summary>
     public FeatureMap Features { get; }
@@ -89,6 +98,17 @@ public sealed class GlmModel
     /// <summary>SHA-256, hex, of the weights as float64 little-endian, the free intercepts last.</summary>
     public string WeightsSha256 => Convert.ToHexStringLower(SHA256.HashData(MemoryMarshal.AsBytes<double>([.. Weights, .. Intercepts])));
 
+    internal GlmModel With(GlmInference? inference) => inference is null ? this
+        : new GlmModel(JobName, JobDigest, Party, Family, Features, Weights, Intercepts, Outputs, PeerLink)
+        {
+            SoftwareVersion = SoftwareVersion,
+            Link = Link,
+            FamilyParameters = FamilyParameters,
+            SchemaFingerprint = SchemaFingerprint,
+            UsesOffsets = UsesOffsets,
+            Inference = inference,
+        };
+
     /// <summary>This party's scores of rows of a table.</summary>
     /// <param name="table">Table with the columns the model was trained on.</param>
     /// <param name="rows">Rows to score.</param>
@@ -98,7 +118,7 @@ public sealed class GlmModel
     {
         ArgumentNullException.ThrowIfNull(table);
         double[] scores = new double[Outputs * rows.Length];
-        var part = new LinearPart(Features.Transform(table, rows), Intercepts.Count > 0, Outputs);
+        var part = new LinearPart(Features.TransformRows(table, rows), Intercepts.Count > 0, Outputs);
         part.Scores(0, [.. Weights, .. Intercepts], scores);
         if (!UsesOffsets)
             return scores;
@@ -113,32 +133,31 @@ public sealed class GlmModel
     /// <param name="party">Name of the party.</param>
     public static string FileName(string party) => party + ".model.json";
 
+    /// <summary>Whether a table's schema is the one the model was trained with: the same fields, types, ranges and order. For information only: what a table
+    /// needs in order to be scored is columns of the same names. True where the model does not know its schema.</summary>
+    /// <param name="table">A table to score.</param>
+    public bool HasSchemaOf(Table table)
+    {
+        ArgumentNullException.ThrowIfNull(table);
+        return SchemaFingerprint is null || SchemaFingerprint == Convert.ToHexStringLower(table.Schema.Fingerprint().Span);
+    }
+
+    /// <summary>Checks that a table has the columns of the model, by name and in any order.</summary>
+    /// <param name="table">A table to score.</param>
+    /// <exception cref="BadInputException">FL3021: columns are missing or are not the model's; it names them.</exception>
+    public void CheckColumns(Table table) => Features.Transform(table, []);
+
     /// <summary>Writes the part to DIR/PARTY.model.json, whole or not at all.</summary>
     /// <param name="directory">Directory; made when missing.</param>
+    /// <remarks>The file ends with a SHA-256 of all of its content, the digest of the job included, so that <see cref="Load"/> finds any change. That is a checksum, not
+    /// the signature of somebody: whoever may write the file can also write another one.</remarks>
     public void Save(string directory)
     {
         Directory.CreateDirectory(directory);
-        var document = new JsonObject
-        {
-            ["format"] = Format,
-            ["job"] = JobName,
-            ["jobDigest"] = JobDigest,
-            ["party"] = Party.Name,
-            ["role"] = Party.Role == PartyRole.Active ? "active" : "passive",
-            ["family"] = Family,
-            ["features"] = new JsonArray([.. Features.FeatureNames.Select(n => (JsonNode)n)]),
-            ["weights"] = new JsonArray([.. Weights.Select(w => (JsonNode)w)]),
-            ["intercepts"] = new JsonArray([.. Intercepts.Select(w => (JsonNode)w)]),
-            ["outputs"] = Outputs,
-            ["usesOffsets"] = UsesOffsets,
-            ["peerLink"] = PeerLink is { } link ? new JsonObject { ["center"] = link.Center, ["least"] = link.Least } : null,
-            ["weightsSha256"] = WeightsSha256,
-            ["featureMap"] = JsonNode.Parse(Features.ToJson()),
-        };
         string path = Path.Combine(directory, FileName(Party.Name)), partial = path + ".partial";
         try
         {
-            File.WriteAllText(partial, document.ToJsonString(new JsonSerializerOptions { WriteIndented = true }) + "\n");
+            File.WriteAllBytes(partial, GlmModelFile.Write(this));
             File.Move(partial, path, overwrite: true);
         }
         catch
@@ -151,37 +170,26 @@ public sealed class GlmModel
     /// <summary>Reads a part.</summary>
     /// <param name="directory">Model directory.</param>
     /// <param name="party">Name of the party.</param>
-    /// <exception cref="ConfigurationException">FL2401: the file is missing or is no such model.</exception>
+    /// <exception cref="ConfigurationException">FL2401: the file is missing, is no model that this release reads, or was changed. FL2402: it is another party's.</exception>
     public static GlmModel Load(string directory, string party)
     {
         string path = Path.Combine(directory, FileName(party));
         try
         {
-            JsonObject document = JsonNode.Parse(File.ReadAllText(path))!.AsObject();
-            string Text(string key) => (string?)document[key] ?? throw new FormatException($"it has no {key}");
-            if (Text("format") != Format)
-                throw new FormatException($"its format is not {Format}");
-            PartyRole role = Text("role") switch
-            {
-                "active" => PartyRole.Active,
-                "passive" => PartyRole.Passive,
-                _ => throw new FormatException("its role is neither active nor passive"),
-            };
-            var model = new GlmModel(Text("job"), Text("jobDigest"), new PartyDescription(Text("party"), role), Text("family"),
-                FeatureMap.FromJson(document["featureMap"]!.ToJsonString(), path), [.. document["weights"]!.AsArray().Select(w => (double)w!)], [.. document["intercepts"]!.AsArray().Select(w => (double)w!)],
-                (int)document["outputs"]!, document["peerLink"] is JsonObject link ? new GlmPeerLink((double)link["center"]!, (double)link["least"]!) : null) { UsesOffsets = (bool)document["usesOffsets"]! };
-            if (model.JobDigest.Length != 2 * SHA256.HashSizeInBytes || !model.JobDigest.All(char.IsAsciiHexDigitLower))
-                throw new FormatException("its jobDigest is no SHA-256");
-            if (Text("weightsSha256") != model.WeightsSha256)
-                throw new FormatException("its weights do not match their checksum");
-            return model;
+            GlmModel model = GlmModelFile.Read(File.ReadAllBytes(path), path);
+            return model.Party.Name == party ? model : throw new ConfigurationException(GlmErrors.OtherModel, path,
+                $"this is the part of party '{model.Party.Name}', not of '{party}'.", "Leave the files under the names that training gave them.");
         }
-        catch (Exception e) when (e is IOException or UnauthorizedAccessException or JsonException or FormatException or InvalidOperationException
-            or NullReferenceException or ArgumentException)
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException or FormatException or ArgumentException)
         {
-            string why = e is FormatException ? e.Message : e is FileNotFoundException or DirectoryNotFoundException ? "there is no such file" : "it cannot be read";
+            string why = e switch
+            {
+                FormatException => e.Message,
+                FileNotFoundException or DirectoryNotFoundException => "there is no such file",
+                _ => "it cannot be read",
+            };
             throw new ConfigurationException(GlmErrors.BadModelFile, path, $"this is no usable model of party '{party}': {why}.",
-                "Train with --model DIR first, and give the same directory here.", e);
+                "Give the directory that training wrote with --model DIR, with its files as they were written; or train again.", e);
         }
     }
 }

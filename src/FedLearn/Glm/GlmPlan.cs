@@ -63,6 +63,12 @@ internal sealed class GlmPlan
     /// <summary>Bound that a receiver clips residuals to, in L2 norm a row (A5). Elsewhere the active party's own clip decides, whatever weights it has.</summary>
     public double ReceivedBound => Mode == PrivacyMode.HdpVfl ? ResidualClip * WeightBound : double.PositiveInfinity;
 
+    /// <summary>Bound on the sum of scores that the active party receives, see <see cref="GlmWork.BoundReceived"/>; infinite for families that need none.</summary>
+    public double ReceivedScoreBound => _receivedScoreBound ??= Mode == PrivacyMode.HdpVfl
+        ? Parameters(Job.Parties.First(p => p.Party.Role == PartyRole.Active), new BatchLayout(1, 1)).ReceivedScoreBound : double.PositiveInfinity;
+
+    private double? _receivedScoreBound;
+
     /// <summary>Whether a claim rests on bounded rows.</summary>
     public bool BoundsRows => Private && Mode != PrivacyMode.LabelDp;
 
@@ -110,7 +116,7 @@ internal sealed class GlmPlan
 
     public static int EpochsOf(GlmJob job) => job.Privacy.Mode == PrivacyMode.OneRound ? 1 : job.Training.Epochs ?? OptimizerOf(job) switch
     {
-        GlmOptimizer.Lbfgs => 200,
+        GlmOptimizer.Lbfgs => 1000,
         GlmOptimizer.Accelerated => 2000,
         GlmOptimizer.Irls => 50,
         _ => 10,
@@ -209,8 +215,9 @@ internal sealed class GlmPlan
         : party.Party.Role == PartyRole.Passive ? 1e-9
         : party.LabelRange is { } range ? Math.Max(Math.Abs(range.Low), Math.Abs(range.High)) : null;
 
-    private double? Lipschitz(GlmPartyOptions party) => Family.Bounds is { Kind: GlmFamilyKind.Convex } bounds
-        ? bounds.Lipschitz?.Invoke(ResidualClip, LabelBound(party)) : null;
+    // Nor does the steepness of the residual, which may depend on that bound.
+    private double? Lipschitz(GlmPartyOptions party) => Family.Bounds is not { Kind: GlmFamilyKind.Convex } bounds ? null
+        : party.Party.Role == PartyRole.Passive ? 1e-9 : bounds.Lipschitz?.Invoke(ResidualClip, LabelBound(party));
 
     /// <summary>Whether a job can be one run of a cross-validation, if it asks to be.</summary>
     public static void CheckFold(GlmJob job)

@@ -27,6 +27,7 @@ public sealed class GlmPredictor
     /// <param name="input">What this party brings; labels are not needed.</param>
     /// <param name="model">Its part of the model.</param>
     /// <exception cref="ConfigurationException">The job is inconsistent, or the model is another party's or another family's.</exception>
+    /// <exception cref="BadInputException">FL3021: the table has other columns than the model.</exception>
     public GlmPredictor(GlmJob job, GlmPartyInput input, GlmModel model)
     {
         (Terms, JoinRequest) = Join(job, input, model, "predict");
@@ -46,9 +47,10 @@ public sealed class GlmPredictor
         GlmPlan.Create(job);
         GlmPartyOptions party = job.Parties.FirstOrDefault(p => p.Party.Name == input.Party)
             ?? throw new ConfigurationException(GlmErrors.InvalidJob, $"party '{input.Party}'", "the job has no party of that name.", "Use a name that the job lists.");
-        if (model.Party != party.Party || model.Family != job.Model.Family.Name || model.JobName != job.Name)
+        if (model.Party != party.Party || model.JobName != job.Name || !IsOf(job.Model.Family, model))
             throw new ConfigurationException(GlmErrors.OtherModel, $"party '{input.Party}'", "the model was trained by another job, for another party or for another family.",
                 "Give the run file and the directory of the same training.");
+        model.CheckColumns(input.Table);
         SessionTerms terms = GlmJobTerms.Of(job, purpose);
         // Parts of different trainings must not be added up: the digest of the training takes the place of the schema.
         return (terms, new JoinRequest(SessionDesk.ProtocolVersion, party.Party, terms.JobName, terms.TermsDigest, terms.Sections, Convert.FromHexString(model.JobDigest)));
@@ -81,6 +83,10 @@ public sealed class GlmPredictor
         SessionTelemetry telemetry = GlmTelemetry.Of("predict", _job, _input);
         return await telemetry.RunAsync(() => ChannelGuard.RunAsync(channels, () => PredictCoreAsync(channels, telemetry, cancellationToken))).ConfigureAwait(false);
     }
+
+    // A job may leave the number of classes open, which the model knows.
+    private static bool IsOf(IGlmFamily family, GlmModel model) => model.Family == family.Name && (model.Link ?? family.Link) == family.Link
+        && family.Parameters.All(p => !model.FamilyParameters.TryGetValue(p.Key, out double value) || value == p.Value);
 
     private async Task<GlmPrediction?> PredictCoreAsync(IReadOnlyList<IPartyChannel> channels, SessionTelemetry telemetry, CancellationToken cancellationToken)
     {

@@ -160,7 +160,7 @@ public sealed class GlmTrainer
 
         FeatureMap map = _input.WarmStart is { } earlier && job.Training.WarmStart ? earlier.Features
             : FeatureMap.Fit(_input.Table, trainRows, _plan.PreprocessingOptions, _plan.Constant);
-        DenseMatrix train = map.Transform(_input.Table, trainRows), testMatrix = map.Transform(_input.Table, testRows);
+        FeatureRows train = map.TransformRows(_input.Table, trainRows), testMatrix = map.TransformRows(_input.Table, testRows);
         CheckRowNorms(train);
         bool freeIntercept = IsActive && _plan.FreeIntercept;
         int outputs = _plan.Family.Outputs;
@@ -195,7 +195,7 @@ public sealed class GlmTrainer
             GradientNoise = Mechanism(calibration?.GradientNoise, "\0gradient"),
             WeightNoise = Mechanism(calibration?.EvaluationNoise, "\0weights"),
             // No epoch costs less than an earlier one, so m of e epochs cost at most m/e of mu squared.
-            Validation = heldOut.Length > 0 ? new LinearPart(map.Transform(_input.Table, heldOut), freeIntercept, outputs) : null,
+            Validation = heldOut.Length > 0 ? new LinearPart(map.TransformRows(_input.Table, heldOut), freeIntercept, outputs) : null,
             ValidationTargets = heldOut.Length > 0 && IsActive ? Targets(heldOut, training: false) : null,
             WarmStart = StartOf(job, freeIntercept, outputs),
             Evaluation = _input.Evaluation with { Seed = job.Training.Seed },
@@ -227,8 +227,11 @@ public sealed class GlmTrainer
 
         (PrivacyTotal? spent, IReadOnlyList<string> ledger) = account.Settle(_plan.Unit);
         var model = new GlmModel(job.Name, digest, _options.Party, _plan.Family.Name, map,
-            outcome.Weights[..work.Train.Penalised], outcome.Weights[work.Train.Penalised..], outputs, outcome.PeerLink) 
+            outcome.Weights[..work.Train.Penalised], outcome.Weights[work.Train.Penalised..], outputs, outcome.PeerLink)
         {
+            Link = _plan.Family.Link,
+            FamilyParameters = _plan.Family.Parameters,
+            SchemaFingerprint = Convert.ToHexStringLower(_input.Table.Schema.Fingerprint().Span),
             UsesOffsets = targets.Offsets is not null,
             Inference = outcome.Inference,
         };
@@ -384,13 +387,13 @@ public sealed class GlmTrainer
     }
 
     // A1 holds by construction of the feature map; an error there would void the claim silently, so it is checked.
-    private void CheckRowNorms(DenseMatrix rows)
+    private void CheckRowNorms(FeatureRows rows)
     {
         if (!_plan.BoundsRows)
             return;
         double limit = _plan.PreprocessingOptions.RowNorm * (1 + 1e-12);
         for (int i = 0; i < rows.Rows; i++)
-            if (!(System.Numerics.Tensors.TensorPrimitives.Norm<double>(rows.Row(i)) <= limit))
+            if (!(rows.Length(i) <= limit))
                 throw new InternalFailureException(GlmErrors.RowTooLong, "feature map", "a row is longer than preprocessing.rowNorm.", "Report this as a defect.");
     }
 

@@ -7,8 +7,10 @@ namespace FedLearn.Glm;
 /// intercepts, one of those.</summary>
 /// <remarks>Weights are one vector: d features of score 0, of score 1, ..., then K free intercepts. Scores and residuals of b rows are class-major, shape
 /// [K b].</remarks>
-internal sealed class LinearPart(DenseMatrix rows, bool freeIntercept, int outputs = 1)
+internal sealed class LinearPart(FeatureRows rows, bool freeIntercept, int outputs = 1)
 {
+    public LinearPart(DenseMatrix rows, bool freeIntercept, int outputs = 1) : this(new DenseRows(rows), freeIntercept, outputs) { }
+
     public int Rows => rows.Rows;
 
     /// <summary>Scores of a row, K.</summary>
@@ -29,15 +31,12 @@ internal sealed class LinearPart(DenseMatrix rows, bool freeIntercept, int outpu
     public LinearPart With(int scores, bool intercept) => new(rows, intercept, scores);
 
     /// <summary>The same rows in another order, in the memory of an earlier result where there is one.</summary>
-    public LinearPart Reordered(int[] order, LinearPart? reuse)
-    {
-        var target = reuse ?? new LinearPart(new DenseMatrix(rows.Rows, rows.Columns), freeIntercept, outputs);
-        for (int i = 0; i < order.Length; i++)
-            rows.Row(order[i]).CopyTo(target.Row(i));
-        return target;
-    }
+    public LinearPart Reordered(int[] order, LinearPart? reuse) => new(rows.Reordered(order, reuse?.Own), freeIntercept, outputs);
 
-    private Span<double> Row(int index) => rows.Row(index);
+    private FeatureRows Own => rows;
+
+    /// <summary>Writes a row with all its features.</summary>
+    public void CopyRow(int row, Span<double> features) => rows.CopyRow(row, features);
 
     /// <summary>z = X w of consecutive rows, class-major.</summary>
     public void Scores(int start, ReadOnlySpan<double> weights, Span<double> scores)
@@ -46,7 +45,7 @@ internal sealed class LinearPart(DenseMatrix rows, bool freeIntercept, int outpu
         for (int m = 0; m < outputs; m++)
         {
             Span<double> z = scores.Slice(m * b, b);
-            LinearKernels.Scores(rows, start, weights.Slice(m * d, d), z);
+            rows.Scores(start, weights.Slice(m * d, d), z);
             if (freeIntercept)
                 TensorPrimitives.Add(z, weights[Penalised + m], z);
         }
@@ -59,7 +58,7 @@ internal sealed class LinearPart(DenseMatrix rows, bool freeIntercept, int outpu
         for (int m = 0; m < outputs; m++)
         {
             ReadOnlySpan<double> r = residuals.Slice(m * b, b);
-            LinearKernels.Gradient(rows, start, r, gradient.Slice(m * d, d));
+            rows.Gradient(start, r, gradient.Slice(m * d, d));
             if (freeIntercept)
                 gradient[Penalised + m] = TensorPrimitives.Sum(r);
         }

@@ -43,6 +43,21 @@ public class PrivacyCommandTests
     }
 
     [Fact]
+    public async Task Calibrate_Multinomial_NeedsItsClasses()
+    {
+        JsonElement three = await Json([.. With(With(Legal, "--family", "multinomial"), "--step-size", "0.5"), "--classes", "3"]);
+        JsonElement binomial = await Json(With(Legal, "--step-size", "0.5"));
+        // Residuals of classes are up to sqrt 2 long, those of two classes by one score up to 1.
+        Assert.True(three.GetProperty("active").GetProperty("sensitivity").GetDouble() > binomial.GetProperty("active").GetProperty("sensitivity").GetDouble());
+        foreach (string[] args in new[] { With(Legal, "--family", "multinomial"), [.. Legal, "--classes", "3"] })
+        {
+            ToolRun run = await ToolRun.Of(["privacy", .. args]);
+            Assert.Equal(2, run.ExitCode);
+            Assert.Contains("--classes", run.Error, StringComparison.Ordinal);
+        }
+    }
+
+    [Fact]
     public async Task Gaussian_OracleRows_AgreeRoundedUp()
     {
         foreach (JsonElement row in Oracles("analytic_gaussian_sigma").EnumerateArray())

@@ -18,7 +18,7 @@ internal sealed class PooledModel
         {
             JsonObject part = JsonNode.Parse(File.ReadAllText(file))!.AsObject();
             weights.AddRange(part["features"]!.AsArray().Zip(part["weights"]!.AsArray(), (feature, weight) => ((string)feature!, (double)weight!)));
-            _intercept += (double?)part["intercept"] ?? 0;
+            _intercept += part["intercepts"]!.AsArray().Sum(i => (double)i!);
         }
 
         Weights = weights;

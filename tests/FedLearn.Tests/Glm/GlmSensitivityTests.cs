@@ -2,6 +2,7 @@ using FedLearn.Data;
 using FedLearn.Glm;
 using FedLearn.Numerics;
 using FedLearn.Privacy;
+using FedLearn.Tests.Privacy;
 using FedLearn.Tests.Shared;
 using FsCheck;
 using FsCheck.Fluent;
@@ -14,21 +15,25 @@ public class GlmSensitivityTests
 {
     private static readonly int Cases = TestCounts.Of(300);
 
-    /// <summary>One party's table: rows within the unit ball, and labels.</summary>
-    private sealed record Rows(double[][] X, double[] Y)
+    /// <summary>One party's table: rows within the unit ball, labels, and at the active party sample weights and offsets.</summary>
+    private sealed record Rows(double[][] X, double[] Y, double[]? Weights = null, double[]? Offsets = null)
     {
-        internal Rows Replace(int row, double[] x, double y)
+        internal Rows Replace(int row, double[] x, double y, double weight = 1, double offset = 0)
         {
-            (double[][] newX, double[] newY) = ([.. X], [.. Y]);
+            (double[][] newX, double[] newY, double[]? newWeights, double[]? newOffsets) = ([.. X], [.. Y], Weights?.ToArray(), Offsets?.ToArray());
             (newX[row], newY[row]) = (x, y);
-            return new(newX, newY);
+            if (newWeights is not null)
+                newWeights[row] = weight;
+            if (newOffsets is not null)
+                newOffsets[row] = offset;
+            return new(newX, newY, newWeights, newOffsets);
         }
 
         internal GlmPartyInput Input(string party) => new()
         {
             Party = party,
             Table = Table.FromMatrix([.. Enumerable.Range(0, X.Length).Select(i => $"{i}")], [.. Enumerable.Range(0, X[0].Length).Select(j => $"c{j}")],
-                new DenseMatrix(X.Length, X[0].Length, [.. X.SelectMany(row => row)]), Y),
+                new DenseMatrix(X.Length, X[0].Length, [.. X.SelectMany(row => row)]), Y, weights: party == "active" ? Weights : null, offsets: party == "active" ? Offsets : null),
         };
     }
 
@@ -66,10 +71,12 @@ public class GlmSensitivityTests
     {
         int n = 1 + random.Next(14), batches = 1 + random.Next(Math.Min(n, 5)), width = 1 + random.Next(3);
         double k = Pick(random, 0.3, 1, 3), clip = Pick(random, 0.3, 1, 2), labelBound = family == "binomial" ? 1 : Pick(random, 1, 3), l2 = Pick(random, 0, 0.001, 0.3);
-        bool paper = random.Next(4) == 0, free = !paper && random.Next(4) == 0, label = active && !paper && random.Next(4) == 0;
+        GlmFamilyKind kind = ShippedFamilies.Named(family).Kind()!.Value;
+        bool paper = kind <= GlmFamilyKind.Poisson && random.Next(4) == 0, several = kind == GlmFamilyKind.Multinomial, free = !paper && random.Next(4) == 0, label = active && !paper && random.Next(4) == 0;
         bool zero = !active && !paper && random.Next(3) == 0, charged = !active && !paper && random.Next(3) == 0;
         double rowNorm = paper ? 1 : Pick(random, 0.5, 1, 1, 2);
-        double beta = family switch { "gaussian" => 1, "binomial" => 0.25, _ => clip + labelBound };
+        double? largestWeight = !paper && random.Next(3) == 0 ? Pick(random, 0.5, 2) : null, largestOffset = !paper && !several && random.Next(3) == 0 ? Pick(random, 0.5, 2) : null;
+        double beta = (largestWeight ?? 1) * ReferenceBounds.Beta(kind, clip, labelBound, SteepFamily.Steepness);
         double largest = Math.Min(2 / (l2 + (beta * ((rowNorm * rowNorm) + (free ? 1.01 : 0)))), l2 > 0 ? 2 / l2 : double.PositiveInfinity);
         var training = new GlmTrainingOptions
         {
@@ -80,11 +87,13 @@ public class GlmSensitivityTests
             ResidualClip = clip,
             Reshuffle = !paper && random.Next(3) == 0,
             MessagePrecision = ElementType.Float64,
+            SampleWeightBound = largestWeight,
+            OffsetBound = largestOffset,
         };
         GlmJob job = NeighbourCase.JobOf(family, training, l2, labelBound);
         job = job with
         {
-            Model = job.Model with { Intercept = free ? GlmIntercept.Free : GlmIntercept.Default },
+            Model = job.Model with { Intercept = free ? GlmIntercept.Free : GlmIntercept.Default, L1 = paper ? 0 : Pick(random, 0, 0.1) * k / training.StepSize },
             Preprocessing = job.Preprocessing! with { RowNorm = rowNorm, Constant = !zero && random.Next(3) == 0 },
             Privacy = job.Privacy with
             {
@@ -102,21 +111,30 @@ public class GlmSensitivityTests
             return [.. x.Select(v => v / norm * length)];
         }
 
-        double Label() => family switch
+        double Weight() => Pick(random, 0, 1, 5);
+
+        double Offset() => (largestOffset ?? 0) * Pick(random, -1, 1, random.NextDouble());
+
+        double Label() => kind switch
         {
-            "gaussian" => Pick(random, -labelBound, labelBound, labelBound * random.NextDouble()),
-            "binomial" => random.Next(2),
+            GlmFamilyKind.Gaussian or GlmFamilyKind.Convex => Pick(random, -labelBound, labelBound, labelBound * random.NextDouble()),
+            GlmFamilyKind.Binomial => random.Next(2),
+            GlmFamilyKind.Multinomial => random.Next(3),
+            GlmFamilyKind.Gamma => Pick(random, 1e-9, 1, 1e9),
+            GlmFamilyKind.Tweedie => Pick(random, 0, labelBound, labelBound * random.NextDouble()),
             _ => random.Next((int)labelBound + 1),
         };
         double[] common = Unit(1);
         bool aligned = random.Next(2) == 0;
         int changed = random.Next(n);
         // A row longer than 1 is clipped: that too must not betray it.
-        var one = new Rows([.. Enumerable.Range(0, n).Select(_ => aligned ? common : Unit(Pick(random, 0, 0.5, 1, 5)))], [.. Enumerable.Range(0, n).Select(_ => Label())]);
-        Rows other = one.Replace(changed, zero ? new double[width] : label ? one.X[changed] : random.Next(3) switch { 0 => [.. one.X[changed].Select(v => -v)], 1 => Unit(1), _ => one.X[changed] }, Label());
+        var one = new Rows([.. Enumerable.Range(0, n).Select(_ => aligned ? common : Unit(Pick(random, 0, 0.5, 1, 5)))], [.. Enumerable.Range(0, n).Select(_ => Label())],
+            largestWeight is null ? null : [.. Enumerable.Range(0, n).Select(_ => Weight())], largestOffset is null ? null : [.. Enumerable.Range(0, n).Select(_ => Offset())]);
+        Rows other = one.Replace(changed, zero ? new double[width] : label ? one.X[changed] : random.Next(3) switch { 0 => [.. one.X[changed].Select(v => -v)], 1 => Unit(1), _ => one.X[changed] }, Label(),
+            label ? one.Weights?[changed] ?? 1 : Weight(), label ? one.Offsets?[changed] ?? 0 : Offset());
 
         // The peer may choose anything finite; a residual beyond the clip must count as the clip.
-        double size = active ? Pick(random, 0, 1, k * rowNorm, 30) : Pick(random, 0.5, 1, 50) * clip;
+        double size = active ? Pick(random, 0, 1, k * rowNorm, 30, 1e16) : Pick(random, 0.5, 1, 50) * clip;
         int style = random.Next(4), seed = random.Next();
         double[] Says(int round, int rows)
         {
@@ -139,9 +157,15 @@ public class GlmSensitivityTests
     [InlineData("gaussian", "passive")]
     [InlineData("binomial", "passive")]
     [InlineData("poisson", "passive")]
+    [InlineData("multinomial", "passive")]
+    [InlineData("steep", "passive")]
     [InlineData("gaussian", "active")]
     [InlineData("binomial", "active")]
     [InlineData("poisson", "active")]
+    [InlineData("gamma", "active")]
+    [InlineData("tweedie", "active")]
+    [InlineData("multinomial", "active")]
+    [InlineData("steep", "active")]
     public void Transcripts_NeighbouringTables_AreWithinTheSensitivity(string family, string party) =>
         Prop.ForAll(Gen.Choose(0, int.MaxValue - 1).ToArbitrary(), seed =>
         {

@@ -62,6 +62,18 @@ internal enum TrainerMutant
     /// <summary>The last message is disclosed.</summary>
     MessageDisclosed,
 
+    /// <summary>Several scores a row: the receiver clips entries instead of rows.</summary>
+    EntriesClipped,
+
+    /// <summary>Sample weights beyond their declared bound are used as they are.</summary>
+    WeightsUnclipped,
+
+    /// <summary>Sample weights are divided by their mean, as a weighted mean would.</summary>
+    WeightsOverTheirSum,
+
+    /// <summary>Scores of classes are used as they came, however far from 0.</summary>
+    ScoresUnbounded,
+
     /// <summary>Momentum of .9, for which no bound is proved.</summary>
     Momentum,
 
@@ -70,6 +82,9 @@ internal enum TrainerMutant
 
     /// <summary>Charged evaluation: the final weights are used as they are.</summary>
     FinalWeightsNotNoised,
+
+    /// <summary>A harmless one: the threshold of the L1 penalty before the projection instead of after it.</summary>
+    ThresholdFirst,
 }
 
 /// <summary>One training of a real trainer on one of two neighbouring tables.</summary>
@@ -100,6 +115,7 @@ internal sealed class NeighbourTraining
         double[] y = [.. c.Y];
         if (other)
             (x[c.Changed], y[c.Changed]) = (c.OtherX, c.OtherY);
+        GlmTargets targets = c.Role == PartyRole.Active ? Targets(c, plan, y, other, mutant) : new([]);
         if (mutant == TrainerMutant.BiasAfterNormalise)
             x = [.. x.Select(row => (double[])[.. row, c.Job.Preprocessing!.RowNorm])];
 
@@ -115,8 +131,8 @@ internal sealed class NeighbourTraining
             Plan = plan,
             Party = "party",
             Layout = layout,
-            Train = new LinearPart(new DenseMatrix(x.Length, x[0].Length, [.. x.SelectMany(row => row)]), free),
-            Test = new LinearPart(new DenseMatrix(0, x[0].Length), free),
+            Train = new LinearPart(new DenseMatrix(x.Length, x[0].Length, [.. x.SelectMany(row => row)]), free, plan.Family.Outputs),
+            Test = new LinearPart(new DenseMatrix(0, x[0].Length), free, plan.Family.Outputs),
             Rows = x,
             Mechanism = Mechanism(calibration.MessageNoise, "messages"),
             GradientNoise = Mechanism(calibration.GradientNoise, "gradient"),
@@ -127,9 +143,26 @@ internal sealed class NeighbourTraining
         ScriptedChannel[] peers = [.. Enumerable.Range(0, c.Peers).Select(p => new ScriptedChannel((channel, round, size) => c.Answers?.Invoke(channel.Heard, round, size) ?? c.Says(p, round, size)))];
         Task<GlmTraining> training = c.Role == PartyRole.Passive
             ? new GlmPassiveTrainer(work, peers[0]).RunAsync(default)
-            : mutant == TrainerMutant.NoiseForEachRecipient ? new TalkativeTrainer(work, peers, new GlmTargets(y)).RunAsync(default)
-            : new GlmActiveTrainer(work, peers, new GlmTargets(y), new GlmTargets([])).RunAsync(default);
+            : mutant == TrainerMutant.NoiseForEachRecipient ? new TalkativeTrainer(work, peers, targets).RunAsync(default)
+            : new GlmActiveTrainer(work, peers, targets, new GlmTargets([])).RunAsync(default);
         return new(training.GetAwaiter().GetResult(), work, peers);
+    }
+
+    /// <summary>Labels, weights and offsets of one of the tables, as a real party makes them.</summary>
+    private static GlmTargets Targets(NeighbourCase c, GlmPlan plan, double[] y, bool other, TrainerMutant mutant)
+    {
+        double[]? Changed(double[]? values, double value)
+        {
+            double[]? copy = values is null ? null : [.. values];
+            if (copy is not null && other)
+                copy[c.Changed] = value;
+            return copy;
+        }
+
+        double[]? table = Changed(c.Weights, c.OtherWeight), weights = mutant == TrainerMutant.WeightsUnclipped ? table : GlmRowWeights.Of(plan, table, y);
+        if (mutant == TrainerMutant.WeightsOverTheirSum && weights is not null)
+            TensorPrimitives.Divide(weights, Math.Max(1e-9, weights.Average()), weights);
+        return new(y, weights, Changed(c.Offsets, c.OtherOffset));
     }
 
     /// <summary>What the trainer works on, with one act broken, or none; keeps its gradients.</summary>
@@ -193,18 +226,26 @@ internal sealed class NeighbourTraining
 
         public override void ClipReceived(Span<double> residuals)
         {
-            if (Mutant != TrainerMutant.NoReceiverClip)
+            if (Mutant == TrainerMutant.EntriesClipped)
+                VectorKernels.Clip(residuals, Plan.ReceivedBound);
+            else if (Mutant != TrainerMutant.NoReceiverClip)
                 base.ClipReceived(residuals);
+        }
+
+        public override void BoundReceived(Span<double> scores)
+        {
+            if (Mutant != TrainerMutant.ScoresUnbounded)
+                base.BoundReceived(scores);
         }
 
         public override void ClipOwn(Span<double> residuals)
         {
             if (Mutant is not (TrainerMutant.OwnUnclipped or TrainerMutant.OwnStepUnclipped))
                 base.ClipOwn(residuals);
-            int start = Layout.Start(_clips % Layout.Count);
+            int start = Layout.Start(_clips % Layout.Count), size = Layout.Size(_clips % Layout.Count);
             int[]? order = NullRow is null || !Plan.Job.Training.Reshuffle ? null : EpochOrder.Of(Rows.Length, Plan.Job.Training.Seed, _clips / Layout.Count);
             for (int i = 0; i < residuals.Length; i++)
-                if ((order is null ? start + i : order[start + i]) == NullRow)
+                if ((order is null ? start + i % size : order[start + i % size]) == NullRow)
                     residuals[i] = 0;
             _clips++;
         }
@@ -218,7 +259,7 @@ internal sealed class NeighbourTraining
                     break;
                 case TrainerMutant.MessageDisclosed when round == Rounds - 1:
                     return Disclosure.Unprotected(value, "mutant");
-                case TrainerMutant.OwnStepUnclipped:
+                case TrainerMutant.OwnStepUnclipped when value is Residuals:
                     double[] sent = value.Values.ToArray();
                     base.ClipOwn(sent);
                     return base.Release(round, (T)(VectorPayload)new Residuals(sent), sent, name);
@@ -236,6 +277,10 @@ internal sealed class NeighbourTraining
             {
                 case TrainerMutant.NoProjection when GradientNoise is null:
                     Train.Step(weights, gradient, Plan.Job.Training.StepSize, Plan.Job.Model.L2, Plan.Job.Model.L1, batchRows, double.PositiveInfinity);
+                    return;
+                case TrainerMutant.ThresholdFirst when GradientNoise is null:
+                    Train.Step(weights, gradient, Plan.Job.Training.StepSize, Plan.Job.Model.L2, Plan.Job.Model.L1, batchRows, double.PositiveInfinity);
+                    VectorKernels.Project(weights, Plan.WeightNorm);
                     return;
                 case TrainerMutant.ActualCountDivisor:
                     batchRows = Math.Max(1, Rows.Skip(start).Take(size).Count(row => row[0] > 0));
@@ -357,7 +402,8 @@ internal static class NeighbourCheck
             if (squares > claim.Mu * claim.Mu * (t / layout.Count + 1) / c.Job.Training.Epochs!.Value)
                 violation ??= "messages up to an epoch";
             (ReadOnlyMemory<double> first, ReadOnlyMemory<double> second) = (one.Peers[0].Heard[t].Payload.Values, two.Peers[0].Heard[t].Payload.Values);
-            if (claim.GradientNoise is not null && Enumerable.Range(0, first.Length).Count(i => first.Span[i] != second.Span[i]) > 1)
+            int rows = layout.Size(t % layout.Count);
+            if (claim.GradientNoise is not null && Enumerable.Range(0, first.Length).Where(i => first.Span[i] != second.Span[i]).Select(i => i % rows).Distinct().Count() > 1)
                 violation ??= "other rows";
         }
 

@@ -12,7 +12,7 @@ internal static class ScriptedPeer
     /// <summary>What the party sent in training, round after round, and its result.</summary>
     /// <param name="job">A job of two parties, SGD, no test rows.</param>
     /// <param name="input">The real party's input; all its rows are common.</param>
-    /// <param name="says">The peer's vector of a round, given the number of rows.</param>
+    /// <param name="says">The peer's vector of a round, given the number of entries.</param>
     /// <param name="progress">Told after rounds; null for nobody.</param>
     internal static async Task<(double[][] Sent, GlmPartyResult Result)> TranscriptAsync(GlmJob job, GlmPartyInput input, Func<int, int, double[]> says,
         IProgress<GlmProgress>? progress = null)
@@ -33,11 +33,13 @@ internal static class ScriptedPeer
         HashedIds ids = await channel.ReceiveAsync<HashedIds>(0, table.Ids.Count);
         await channel.SendAsync(0, Disclosure.Unprotected(new RowSelection(Enumerable.Repeat((byte)1, ids.Length).ToArray()), "script"));
         await channel.ReceiveAsync<Scalars>(0, 3);
-        BatchLayout layout = GlmPlan.Create(job).Layout(ids.Length);
+        GlmPlan plan = GlmPlan.Create(job);
+        BatchLayout layout = plan.Layout(ids.Length);
+        int outputs = plan.Family.Outputs;
         double[][] heard = new double[job.Training.Epochs!.Value * layout.Count][];
         for (int round = 0; round < heard.Length; round++)
         {
-            int size = layout.Size(round % layout.Count);
+            int size = outputs * layout.Size(round % layout.Count);
             heard[round] = (await channel.ReceiveAsync<Scores>(round, size)).Values.ToArray();
             await channel.SendAsync(round, Disclosure.Unprotected(new Residuals(says(round, size)), "script"));
         }
@@ -54,11 +56,13 @@ internal static class ScriptedPeer
         await channel.SendAsync(0, Disclosure.Unprotected(new HashedIds(RowIds.Order(table.Ids, job.Training.Seed).Digests), "script"));
         await channel.ReceiveAsync<RowSelection>(0, rows);
         await channel.SendAsync(0, Disclosure.Unprotected(new Scalars(ScalarsKind.Agreement, new[] { rows, 0, (double)RowSplit.Fingerprint48(new bool[rows]) }), "script"));
-        BatchLayout layout = GlmPlan.Create(job).Layout(rows);
+        GlmPlan plan = GlmPlan.Create(job);
+        BatchLayout layout = plan.Layout(rows);
+        int outputs = plan.Family.Outputs;
         double[][] heard = new double[job.Training.Epochs!.Value * layout.Count][];
         for (int round = 0; round < heard.Length; round++)
         {
-            int size = layout.Size(round % layout.Count);
+            int size = outputs * layout.Size(round % layout.Count);
             await channel.SendAsync(round, Disclosure.Unprotected(new Scores(says(round, size)), "script"));
             heard[round] = (await channel.ReceiveAsync<Residuals>(round, size)).Values.ToArray();
         }

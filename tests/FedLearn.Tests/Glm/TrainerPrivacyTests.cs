@@ -29,7 +29,7 @@ public class TrainerPrivacyTests(ITestOutputHelper output)
         Assert.True(closest > 0.95, "the search should come near the bound");
     }
 
-    public static TheoryData<string> Mutants => [.. Enum.GetNames<TrainerMutant>().Where(name => name != nameof(TrainerMutant.None))];
+    public static TheoryData<string> Mutants => [.. Enum.GetNames<TrainerMutant>().Where(name => name is not (nameof(TrainerMutant.None) or nameof(TrainerMutant.ThresholdFirst) or nameof(TrainerMutant.ScoresUnbounded)))];
 
     /// <summary>The checks of the test above, on the trainer with one act broken and the mechanism's own guards taken away.</summary>
     [Theory]
@@ -95,12 +95,13 @@ public class TrainerPrivacyTests(ITestOutputHelper output)
         static IEnumerable<double[]> Sent(NeighbourTraining training) => training.Peers.SelectMany(p => p.Heard).Select(m => m.Payload.Values.ToArray());
     }
 
-    /// <summary>The mechanism clamps every element to its public bound, so that starting outside the ball costs nothing even when nobody notices.</summary>
+    /// <summary>The mechanism clamps every element to its public bound, so that starting outside the ball costs nothing even when nobody notices, where a row has
+    /// one score.</summary>
     [Fact]
     public void Trainings_UnprojectedStartOfAPassiveParty_IsHeldByTheClamp()
     {
         for (int i = 0; i < 1000; i++)
-            if (Case(i) is { Role: PartyRole.Passive } passive)
+            if (Case(i) is { Role: PartyRole.Passive, Job.Model.Family.Outputs: 1 } passive)
                 Assert.Null(NeighbourCheck.Run(passive, TrainerMutant.UnprojectedStart, guarded: true).Violation);
     }
 
@@ -150,6 +151,134 @@ public class TrainerPrivacyTests(ITestOutputHelper output)
         var training = new GlmTrainingOptions { Epochs = 6, BatchesPerEpoch = 2, StepSize = 0.1, WeightNorm = 1, ResidualClip = 1, Reshuffle = reshuffle };
         NeighbourCase c = Worst(training, 400, PartyRole.Active, job => job with { Privacy = job.Privacy with { Unit = PrivacyUnit.Label } });
         AssertTight(c with { OtherX = [1], OtherY = 1, Changed = 7, Says = (_, _, size) => new double[size] });
+    }
+
+    /// <summary>Two maps that expand no distance and shrink every length expand none in either order: where the threshold stands is no privacy matter.</summary>
+    [Fact]
+    public void Trainings_ThresholdBeforeTheProjection_IsHarmless()
+    {
+        int changed = 0;
+        for (int i = 0; i < 2000; i++)
+        {
+            NeighbourCase c = Case(i);
+            if (c.Job.Model.L1 == 0 || c.Job.Privacy.Calibration == Calibration.WeightNoise)
+                continue;
+            changed++;
+            (string? violation, double realised, double claimed) = NeighbourCheck.Run(c, TrainerMutant.ThresholdFirst, guarded: true);
+            Assert.True(violation is null, $"case {i}, {violation}: mu {realised} of {claimed}");
+        }
+
+        Assert.InRange(changed, 300, 2000);
+    }
+
+    /// <summary>All rows are u and the changed one -u, and its received residual is always far beyond the clip along one class.</summary>
+    [Fact]
+    public void Passive_SeveralScoresWorstCase_ReachesTheClaim()
+    {
+        var training = new GlmTrainingOptions { Epochs = 50, BatchesPerEpoch = 5, StepSize = 1, WeightNorm = 1, ResidualClip = 1 };
+        var layout = new BatchLayout(569, 5);
+        AssertTight(Worst(training, 569, PartyRole.Passive, job => job with { Model = job.Model with { Family = GlmFamilies.Multinomial(3) } }) with
+        {
+            Changed = 0,
+            Says = (_, round, entries) => [.. Enumerable.Range(0, entries).Select(i => round % 5 == 0 && i % layout.Size(0) == 0 ? (i == 0 ? 1000.0 : -400) : 0)],
+        });
+    }
+
+    /// <summary>Weights at the edge of their ball, and one row whose features and class turn: nearly 2 sqrt 2 a visit.</summary>
+    [Fact]
+    public void Active_RowAndClassTurn_ReachesTheClaim()
+    {
+        var training = new GlmTrainingOptions { Epochs = 6, BatchesPerEpoch = 2, StepSize = 2, WeightNorm = 3, ResidualClip = 1 };
+        NeighbourCase c = Worst(training, 4000, PartyRole.Active, job => job with { Model = job.Model with { Family = GlmFamilies.Multinomial(2) } });
+        AssertTight(c with
+        {
+            Y = [.. Enumerable.Range(0, 4000).Select(i => i == 2000 ? 0.0 : 1)],
+            OtherY = 1,
+            Changed = 2000,
+            // Whatever the others' weights do, their rows push: class 1 is far below class 0. The changed row alone is told the truth.
+            Says = (_, round, entries) => [.. Enumerable.Range(0, entries).Select(i => i < entries / 2 || (round % 2 == 1 && i == entries / 2) ? 0 : -30.0)],
+        });
+    }
+
+    /// <summary>One label at which the residual is at the upper clip, one at which it is at the lower: 2 C a visit, and with weights U times that.</summary>
+    [Theory]
+    [InlineData("gamma", 1e-9, 1e9, null)]
+    [InlineData("tweedie", 0, 3, null)]
+    [InlineData("steep", -1, 1, null)]
+    [InlineData("tweedie", 0, 3, 2.0)]
+    public void Active_LabelAcrossTheClip_ReachesTheClaim(string family, double one, double other, double? weightBound)
+    {
+        var training = new GlmTrainingOptions { Epochs = 6, BatchesPerEpoch = 2, StepSize = 1e-3, WeightNorm = 1, ResidualClip = 1, SampleWeightBound = weightBound };
+        NeighbourCase c = Worst(training, 400, PartyRole.Active, _ => NeighbourCase.JobOf(family, training, 0.001, 3));
+        AssertTight(c with
+        {
+            OtherX = [1],
+            OtherY = other,
+            Y = [.. Enumerable.Repeat(one, 400)],
+            Changed = 7,
+            Weights = weightBound is null ? null : [.. Enumerable.Repeat(50.0, 400)],
+            OtherWeight = 2,
+        });
+    }
+
+    /// <summary>Two peers whose huge scores cancel. Were own scores added to the one before the other, they would be rounded to whole numbers, and a drift
+    /// of thousandths would show as a whole one in every row.</summary>
+    [Fact]
+    public void Active_HugeScoresThatCancel_ShowNoRounding()
+    {
+        var training = new GlmTrainingOptions { Epochs = 6, BatchesPerEpoch = 2, StepSize = 0.1, WeightNorm = 1, ResidualClip = 3, OffsetBound = 0.5 };
+        NeighbourCase c = Worst(training, 400, PartyRole.Active, _ => NeighbourCase.JobOf("gaussian", training, 0, 3, peers: 2)) with
+        {
+            Peers = 2,
+            OtherX = [1],
+            OtherY = 3,
+            Offsets = [.. Enumerable.Repeat(0.5, 400)],
+            OtherOffset = 0.5,
+            Says = (peer, _, size) => [.. Enumerable.Repeat((peer == 0 ? 1 : -1) * Math.ScaleB(1, 52), size)],
+        };
+        (string? violation, double realised, double claimed) = NeighbourCheck.Run(c, TrainerMutant.None, guarded: true);
+        Assert.Null(violation);
+        Assert.InRange(realised, 0.3 * claimed, claimed);
+    }
+
+    /// <summary>A softmax does not know a shift of all scores, but a sum with 2^52 does: it rounds own scores to whole numbers. Here they are 1/2 in the one table
+    /// and hardly less in the other, so that every row would tell them apart.</summary>
+    [Fact]
+    public void Active_HugeScoresOfAllClasses_ShowNoRounding()
+    {
+        var training = new GlmTrainingOptions { Epochs = 2, StepSize = 0.5, WeightNorm = 1, ResidualClip = 1 };
+        NeighbourCase c = Worst(training, 400, PartyRole.Active, _ => NeighbourCase.JobOf(GlmFamilies.Multinomial(2), training, 0, 1)) with
+        {
+            OtherX = [1],
+            OtherY = 0,
+            Y = [.. Enumerable.Repeat(1.0, 400)],
+            Says = (_, round, entries) => [.. Enumerable.Range(0, entries).Select(i => round == 1 ? 3 * Math.ScaleB(1, 51) + 1 : i < entries / 2 ? 0.0 : -1000)],
+        };
+        Assert.Null(NeighbourCheck.Run(c, TrainerMutant.None, guarded: true).Violation);
+        (_, double realised, double claimed) = NeighbourCheck.Run(c, TrainerMutant.ScoresUnbounded, guarded: true);
+        Assert.True(realised > 2 * claimed, $"{realised} of {claimed}");
+    }
+
+    /// <summary>A peer may not learn from a failure whether a label is 0: a score of any size gives a residual.</summary>
+    [Theory]
+    [InlineData("gaussian")]
+    [InlineData("binomial")]
+    [InlineData("poisson")]
+    [InlineData("gamma")]
+    [InlineData("tweedie")]
+    [InlineData("multinomial")]
+    [InlineData("steep")]
+    public void Active_ScoreOfAnySize_DoesNotEndTheTraining(string family)
+    {
+        var training = new GlmTrainingOptions { Epochs = 2, StepSize = 1e-3, WeightNorm = 1, ResidualClip = 1 };
+        foreach (double score in (double[])[1e3, -1e3, 1e16, -1e16, double.MaxValue, double.MinValue])
+            foreach (double label in (double[])[0, 1])
+                Assert.Null(NeighbourCheck.Run(Worst(training, 6, PartyRole.Active, _ => NeighbourCase.JobOf(family, training, 0, 1)) with
+                {
+                    Y = [.. Enumerable.Repeat(family == "gamma" ? 0.5 + label : label, 6)],
+                    OtherY = 1,
+                    Says = (_, _, size) => [.. Enumerable.Range(0, size).Select(i => i % 2 == 0 ? score : -score)],
+                }, TrainerMutant.None, guarded: true).Violation);
     }
 
     private static NeighbourCase Worst(GlmTrainingOptions training, int rows, PartyRole role, Func<GlmJob, GlmJob> change) => new()

@@ -122,6 +122,31 @@ public class HdpVflCalibrationTests
         Assert.Equal(message, HdpVflCalibration.Calibrate(job, Calibration.Tight, side, 1, 1e-4).MessageNoise.ValueBound);
     }
 
+    // A message has 3 entries a row and a party 3 weights a column: each of them is rounded to the lattice.
+    [Fact]
+    public void Calibrate_SeveralScores_ChargesEveryEntry()
+    {
+        HdpVflParameters job = Job with { Family = GlmFamilyKind.Multinomial, Outputs = 3, MaxColumns = 12, WeightBound = 2, ResidualClip = 5 };
+        var noise = new HdpVflNoise(Calibration.Tight) { EvaluationShare = 0.2 };
+        foreach (PartySide side in Enum.GetValues<PartySide>())
+        {
+            PartyCalibration tight = HdpVflCalibration.Calibrate(job, noise, side, 1, 1e-4);
+            double step = tight.SigmaCharged / INoiseSource.LatticeScale;
+            Assert.Equal(step * Math.Sqrt(10 * 569 * 3), tight.LatticeSlack, 1e-15);
+            Assert.Equal(1, (tight.Sensitivity + tight.LatticeSlack + tight.ArithmeticSlack) / tight.SigmaCharged / tight.MessageNoise.Mu, 1e-11);
+            Assert.InRange(tight.ArithmeticSlack, 0, 1e-6);
+            // An entry of p - e_y is at most 1 long, a row sqrt 2, a score R k.
+            Assert.Equal(side == PartySide.Active ? 2 : 1, tight.MessageNoise.ValueBound);
+            PartyCalibration weights = HdpVflCalibration.Calibrate(job, Calibration.WeightNoise, side, 1, 1e-4);
+            double gradientStep = weights.GradientSigmaCharged!.Value / INoiseSource.LatticeScale, gradient = side == PartySide.Active ? 2 * 2 * Math.Sqrt(2) : 2 * 2 * 5.0;
+            Assert.Equal(1, weights.GradientSigma!.Value / (gradient * Math.Sqrt(10 / 0.5) / (113 * weights.Mu)), 1e-12);
+            Assert.True(Math.Sqrt(10) * (gradient / 113 + gradientStep * Math.Sqrt(3 * 12)) / weights.GradientSigmaCharged.Value <= weights.GradientNoise!.Mu);
+            Assert.Equal(side == PartySide.Active ? 2 * Math.Sqrt(2) : 10, weights.GradientNoise!.ValueBound, 1e-12);
+            if (tight.EvaluationNoise is { } final)
+                Assert.True((tight.FinalDrift + Math.Sqrt(3 * 12) * final.Sigma / INoiseSource.LatticeScale) / final.Sigma <= final.Mu);
+        }
+    }
+
     [Theory]
     [InlineData(0)]
     [InlineData(1)]

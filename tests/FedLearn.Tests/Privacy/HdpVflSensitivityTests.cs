@@ -192,7 +192,7 @@ public class HdpVflSensitivityTests
             HdpVflBounds bounds = HdpVflSensitivity.Tight(p);
             foreach (HdpVflParameters more in new[]
             {
-                p with { Epochs = p.Epochs + 1 }, p with { WeightNorm = p.WeightNorm * 1.1 }, p with { OffsetBound = p.OffsetBound + 1 },
+                p with { Epochs = p.Epochs + 1 }, p with { WeightNorm = p.WeightNorm * 1.1 }, p with { OffsetBound = p.Outputs > 1 ? 0 : p.OffsetBound + 1 },
                 p with { WeightBound = (p.WeightBound ?? 1) * 1.1 }, p with { Schedule = BatchSchedule.Reshuffled },
                 // A Gaussian residual that becomes 0 may move by the clip, farther than to any other row's when that is large.
                 p with { Adjacency = p.Family == GlmFamilyKind.Gaussian ? p.Adjacency : Adjacency.ReplaceOne },
@@ -212,7 +212,7 @@ public class HdpVflSensitivityTests
         for (int i = 0; i < TestCounts.Of(500); i++)
         {
             int batches = random.Next(1, 12);
-            HdpVflParameters p = RandomParameters.Next(random, maxRows: 60, maxEpochs: 12) with { Family = GlmFamilyKind.Binomial, RowNorm = 1, TargetBound = 1 };
+            HdpVflParameters p = RandomParameters.Next(random, maxRows: 60, maxEpochs: 12) with { Family = GlmFamilyKind.Binomial, Outputs = 1, RowNorm = 1, TargetBound = 1 };
             p = p with { Batches = batches, Rows = batches * random.Next(1, 9), ResidualClip = 1, StepSize = Math.Min(p.StepSize, 2 / (p.L2 + 0.25)) };
             HdpVflBounds paper = HdpVflSensitivity.Paper(p), tight = HdpVflSensitivity.Tight(p);
             Assert.True(tight.Passive.Sensitivity <= paper.Passive.Sensitivity * (1 + 1e-13));
@@ -275,6 +275,17 @@ public class HdpVflSensitivityTests
         { PrivacyErrors.InvalidNumber, Binomial(5, 1, 1, 1) with { WeightBound = 0 } },
         { PrivacyErrors.InvalidNumber, Binomial(5, 1, 1, 1) with { WeightBound = double.PositiveInfinity } },
         { PrivacyErrors.InvalidNumber, Binomial(5, 1, 1, 1) with { Unit = (PrivacyUnit)5 } },
+        { PrivacyErrors.InvalidNumber, Binomial(5, 1, 1, 1) with { Outputs = 2 } },
+        { PrivacyErrors.InvalidNumber, Binomial(5, 1, 1, 1) with { Outputs = 0 } },
+        { PrivacyErrors.InvalidNumber, Binomial(5, 1, 1, 1) with { Family = GlmFamilyKind.Multinomial } },
+        { PrivacyErrors.InvalidNumber, Binomial(5, 1, 1, 1) with { Family = GlmFamilyKind.Multinomial, Outputs = 3, OffsetBound = 1 } },
+        { PrivacyErrors.InvalidNumber, Binomial(5, 1, 1, 1) with { Family = GlmFamilyKind.Convex } },
+        { PrivacyErrors.InvalidNumber, Binomial(5, 1, 1, 1) with { Family = GlmFamilyKind.Convex, Lipschitz = double.PositiveInfinity } },
+        { PrivacyErrors.StepTooLarge, Binomial(5, 1, 1, 4, 0.001) with { Family = GlmFamilyKind.Multinomial, Outputs = 3 } },
+        { PrivacyErrors.StepTooLarge, Binomial(5, 1, 1, 1, 0.001) with { Family = GlmFamilyKind.Gamma } },
+        { PrivacyErrors.StepTooLarge, Binomial(5, 1, 1, 1, 0.001) with { Family = GlmFamilyKind.Tweedie, TargetBound = 0.5 } },
+        { PrivacyErrors.StepTooLarge, Binomial(5, 1, 1, 1, 0.001) with { Family = GlmFamilyKind.Convex, Lipschitz = 2 } },
+        { PrivacyErrors.MissingTargetBound, Binomial(5, 1, 1, 1) with { Family = GlmFamilyKind.Tweedie, TargetBound = null } },
         { PrivacyErrors.InvalidNumber, Binomial(5, 1, 1, 1) with { Schedule = (BatchSchedule)5 } },
         { PrivacyErrors.NoNullLabel, Binomial(5, 1, 1, 1) with { Unit = PrivacyUnit.Label, Adjacency = Adjacency.ZeroOut } },
         { PrivacyErrors.StepTooLarge, Binomial(5, 1, 1, 4.1, 0.001) with { WeightBound = 2 } },
@@ -311,6 +322,9 @@ public class HdpVflSensitivityTests
         Binomial(5, 1, 1, 1) with { Unit = PrivacyUnit.Label },
         Binomial(5, 1, 1, 1) with { Schedule = BatchSchedule.Reshuffled },
         Binomial(5, 1, 1, 1) with { WeightBound = 1 },
+        Binomial(5, 1, 1, 1) with { Family = GlmFamilyKind.Multinomial, Outputs = 3 },
+        Binomial(5, 1, 1, 0.5) with { Family = GlmFamilyKind.Gamma },
+        Binomial(5, 1, 1, 1) with { Family = GlmFamilyKind.Convex, Lipschitz = 1 },
         Binomial(5, 1, 1, 1) with { OffsetBound = 0.1 },
     ];
 

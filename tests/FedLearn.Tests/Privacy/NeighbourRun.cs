@@ -14,6 +14,15 @@ internal enum Mutant
     FreshNoiseForEachOfTwoRecipients,
     UnboundedOffset,
     UnboundedSampleWeight,
+
+    /// <summary>Several scores: the receiver clips entries to U C instead of rows.</summary>
+    EntriesClipped,
+
+    /// <summary>Residuals are divided by the sum of the batch's weights over its rows, as a weighted mean would be.</summary>
+    WeightsOverTheirSum,
+
+    /// <summary>A harmless one: the soft threshold of an L1 penalty before the projection, not after it.</summary>
+    ThresholdBeforeProjection,
 }
 
 /// <summary>What the peer sends; it sees both tables and chooses one message for both runs.</summary>
@@ -45,6 +54,12 @@ internal sealed class NeighbourRun(HdpVflParameters p, PartySide side, Random ra
 
     public required TableRow Other { get; init; }
 
+    /// <summary>Penalty l1 |w|_1: a soft threshold of eta l1 after the projection.</summary>
+    public double L1 { get; init; }
+
+    /// <summary>Scores of a row, M. Weights, scores and residuals are class-major.</summary>
+    private readonly int _outputs = p.Outputs;
+
     /// <summary>A pair of neighbouring tables: random rows inside the ball, some of full length, sometimes all alike.</summary>
     public static NeighbourRun Make(HdpVflParameters p, PartySide side, Random random, Peer peer, Mutant mutant = Mutant.None)
     {
@@ -58,6 +73,7 @@ internal sealed class NeighbourRun(HdpVflParameters p, PartySide side, Random ra
         {
             Rows = rows,
             Changed = changed,
+            L1 = random.Next(3) == 0 ? random.NextDouble() * p.WeightNorm / p.StepSize : 0,
             Other = (p.Unit, p.Adjacency) switch
             {
                 (PrivacyUnit.Label, _) => row with { Label = Label() },
@@ -83,6 +99,9 @@ internal sealed class NeighbourRun(HdpVflParameters p, PartySide side, Random ra
         {
             GlmFamilyKind.Gaussian => (p.TargetBound ?? 1) * (2 * Edge() - 1),
             GlmFamilyKind.Binomial => random.Next(2),
+            GlmFamilyKind.Multinomial => random.Next(p.Outputs),
+            GlmFamilyKind.Gamma => Math.Exp(8 * random.NextDouble() - 4),
+            GlmFamilyKind.Convex => (p.TargetBound ?? 1) * (2 * Edge() - 1),
             _ => (p.TargetBound ?? 1) * Edge(),
         };
     }
@@ -100,7 +119,7 @@ internal sealed class NeighbourRun(HdpVflParameters p, PartySide side, Random ra
         (double Drift, double Message)[] limits = [.. ReferenceBounds.Steps(p, side, BatchOf)];
         TableRow[] first = WithBias(Rows), second = [.. first];
         second[Changed] = WithBias([Other])[0];
-        double[] w = Start(first[0].X.Length), v = [.. w];
+        double[] w = Start(first[0].X.Length * _outputs), v = [.. w];
 
         double total = 0;
         string? violation = null;
@@ -120,8 +139,8 @@ internal sealed class NeighbourRun(HdpVflParameters p, PartySide side, Random ra
             }
 
             total += distance * distance * (mutant == Mutant.FreshNoiseForEachOfTwoRecipients ? 2 : 1);
-            w = Step(mine, w, side == PartySide.Active ? message : received);
-            v = Step(others, v, side == PartySide.Active ? other : received);
+            w = Step(mine, w, side == PartySide.Active ? message : Clip(received));
+            v = Step(others, v, side == PartySide.Active ? other : Clip(received));
         }
 
         if (Distance(w, v) > finalDrift * (1 + 1e-9))
@@ -135,12 +154,12 @@ internal sealed class NeighbourRun(HdpVflParameters p, PartySide side, Random ra
     public (double Message, double Gradient) Visit()
     {
         TableRow[] mine = [Rows[Changed]], others = [Other];
-        double[] direction = [.. mine[0].X.Select(_ => Normal(random))];
+        double[] direction = [.. Enumerable.Range(0, mine[0].X.Length * _outputs).Select(_ => Normal(random))];
         double length = p.WeightNorm * (random.Next(2) == 0 ? 1 : random.NextDouble()) / Norm(direction);
         double[] w = [.. direction.Select(x => x * length)], received = Receive(mine, others, w, w);
         double[] message = Message(mine, w, received), other = Message(others, w, received);
-        double a = Clip(side == PartySide.Active ? message[0] : received[0]), b = Clip(side == PartySide.Active ? other[0] : received[0]);
-        return (Distance(message, other), Norm([.. mine[0].X.Zip(others[0].X, (x, y) => a * x - b * y)]));
+        double[] a = side == PartySide.Active ? message : Clip(received), b = side == PartySide.Active ? other : Clip(received);
+        return (Distance(message, other), Norm([.. a.Zip(b, (r, q) => mine[0].X.Zip(others[0].X, (x, y) => r * x - q * y)).SelectMany(g => g)]));
     }
 
     private int[] Order()
@@ -154,50 +173,103 @@ internal sealed class NeighbourRun(HdpVflParameters p, PartySide side, Random ra
     private double[] Receive(TableRow[] first, TableRow[] second, double[] w, double[] v)
     {
         Peer now = peer == Peer.Mixed ? (Peer)random.Next(3) : peer;
-        var received = new double[first.Length];
-        for (int i = 0; i < received.Length; i++)
+        int b = first.Length;
+        var received = new double[b * _outputs];
+        for (int i = 0; i < b; i++)
         {
-            (TableRow a, TableRow b) = (first[i], second[i]);
-            received[i] = now switch
-            {
-                Peer.Random => Normal(random) * p.ResidualClip * 2,
-                Peer.Extreme => (random.Next(2) * 2 - 1) * 1e3 * (1 + Limit),
-                _ when side == PartySide.Active => -(Dot(a.X, w) + a.Offset + Dot(b.X, v) + b.Offset) / 2,
-                _ when a != b => -Limit * (Dot(a.X, w) - Dot(b.X, w) - Dot(a.X, v) + Dot(b.X, v) >= 0 ? 1 : -1),
-                _ => 0,
-            };
+            (TableRow one, TableRow other) = (first[i], second[i]);
+            double[] z = Scores(one, w), zToo = Scores(other, v), back = Scores(one, v), backToo = Scores(other, w);
+            double[] push = [.. z.Select((_, m) => backToo[m] + back[m] - z[m] - zToo[m])];
+            double length = Norm(push);
+            for (int m = 0; m < _outputs; m++)
+                received[m * b + i] = now switch
+                {
+                    Peer.Random => Normal(random) * p.ResidualClip * 2,
+                    Peer.Extreme => (random.Next(2) * 2 - 1) * 1e3 * (1 + Limit),
+                    _ when side == PartySide.Active => -(z[m] + one.Offset + zToo[m] + other.Offset) / 2,
+                    _ when one != other => length == 0 ? (m == 0 ? -Limit : 0) : (_outputs == 1 ? Math.Sign(push[0]) : push[m] / length) * Limit,
+                    _ => 0,
+                };
         }
 
         return received;
     }
 
-    private double[] Message(TableRow[] rows, double[] w, double[] received) => [.. rows.Zip(received, (row, sent) => side == PartySide.Passive
-        ? Dot(row.X, w)
-        : row.Null ? 0 : row.Weight * Math.Clamp(Residual(Dot(row.X, w) + row.Offset + sent, row.Label), -p.ResidualClip, p.ResidualClip))];
-
-    private double Residual(double theta, double label) => p.Family switch
+    private double[] Message(TableRow[] rows, double[] w, double[] received)
     {
-        GlmFamilyKind.Gaussian => theta - label,
-        GlmFamilyKind.Binomial => 1 / (1 + Math.Exp(-theta)) - label,
-        _ => Math.Exp(theta) - label,
-    };
+        int b = rows.Length;
+        var message = new double[b * _outputs];
+        double divisor = mutant == Mutant.WeightsOverTheirSum ? Math.Max(1e-9, rows.Sum(row => row.Weight) / b) : 1;
+        for (int i = 0; i < b; i++)
+        {
+            double[] z = Scores(rows[i], w);
+            if (side == PartySide.Active)
+            {
+                double[] theta = [.. z.Select((score, m) => score + rows[i].Offset + received[m * b + i])];
+                z = [.. Residual(theta, rows[i].Label).Select(r => rows[i].Null ? 0 : rows[i].Weight * (_outputs == 1 ? Math.Clamp(r, -p.ResidualClip, p.ResidualClip) : r) / divisor)];
+            }
+
+            for (int m = 0; m < _outputs; m++)
+                message[m * b + i] = z[m];
+        }
+
+        return message;
+    }
+
+    private double[] Scores(TableRow row, double[] w) => [.. Enumerable.Range(0, _outputs).Select(m => row.X.Select((x, c) => x * w[m * row.X.Length + c]).Sum())];
+
+    private double[] Residual(double[] theta, double label)
+    {
+        if (p.Family == GlmFamilyKind.Multinomial)
+        {
+            double largest = theta.Max(), sum = theta.Sum(t => Math.Exp(t - largest));
+            return [.. theta.Select((t, m) => Math.Exp(t - largest) / sum - (m == (int)label ? 1 : 0))];
+        }
+
+        double z = theta[0];
+        return
+        [
+            p.Family switch
+            {
+                GlmFamilyKind.Gaussian => z - label,
+                GlmFamilyKind.Binomial => 1 / (1 + Math.Exp(-z)) - label,
+                GlmFamilyKind.Gamma => 1 - label * Math.Exp(-z),
+                GlmFamilyKind.Tweedie => Math.Exp((2 - Power) * z) - (label == 0 ? 0 : label * Math.Exp((1 - Power) * z)),
+                // A steep and simple one of a user's own.
+                GlmFamilyKind.Convex => p.Lipschitz!.Value * (z - label),
+                _ => Math.Exp(z) - label,
+            },
+        ];
+    }
+
+    /// <summary>Power of the Tweedie family: a different one for different tables, since one bound must hold for all.</summary>
+    private double Power { get; } = 1.02 + 0.96 * random.NextDouble();
 
     private double[] Step(TableRow[] rows, double[] w, double[] residuals)
     {
         double divisor = mutant == Mutant.DivisorFromData ? Math.Max(1, rows.Count(row => row.X[0] > 0)) : rows.Length;
+        int b = rows.Length, d = w.Length / _outputs;
         var next = new double[w.Length];
         for (int c = 0; c < w.Length; c++)
         {
             double gradient = 0;
-            for (int i = 0; i < rows.Length; i++)
-                gradient += (mutant == Mutant.NoReceiverClip ? residuals[i] : Clip(residuals[i])) * rows[i].X[c];
-            double penalty = p.FreeIntercept && c == w.Length - 1 ? 0 : p.L2;
+            for (int i = 0; i < b; i++)
+                gradient += residuals[c / d * b + i] * rows[i].X[c % d];
+            double penalty = p.FreeIntercept && c % d == d - 1 ? 0 : p.L2;
             next[c] = (1 - p.StepSize * penalty) * w[c] - p.StepSize / divisor * gradient;
         }
 
-        double norm = Norm(next);
-        return norm <= p.WeightNorm ? next : [.. next.Select(x => x * p.WeightNorm / norm)];
+        return mutant == Mutant.ThresholdBeforeProjection ? Project(Threshold(next, d)) : Threshold(Project(next), d);
     }
+
+    private double[] Project(double[] w)
+    {
+        double norm = Norm(w);
+        return norm <= p.WeightNorm ? w : [.. w.Select(x => x * p.WeightNorm / norm)];
+    }
+
+    private double[] Threshold(double[] w, int d) =>
+        [.. w.Select((x, c) => p.FreeIntercept && c % d == d - 1 ? x : Math.Sign(x) * Math.Max(0, Math.Abs(x) - p.StepSize * L1))];
 
     private double[] Start(int columns)
     {
@@ -213,7 +285,15 @@ internal sealed class NeighbourRun(HdpVflParameters p, PartySide side, Random ra
     /// <summary>U C, what a receiver clips to.</summary>
     private double Limit => (p.WeightBound ?? 1) * p.ResidualClip;
 
-    private double Clip(double residual) => mutant == Mutant.UnboundedSampleWeight && side == PartySide.Active ? residual : Math.Clamp(residual, -Limit, Limit);
+    /// <summary>What a receiver makes of residuals: rows of at most U C.</summary>
+    private double[] Clip(double[] residuals)
+    {
+        if (mutant == Mutant.NoReceiverClip)
+            return residuals;
+        int b = residuals.Length / _outputs;
+        return [.. residuals.Select((r, at) => mutant == Mutant.EntriesClipped || _outputs == 1 ? Math.Clamp(r, -Limit, Limit)
+            : r * Math.Min(1, Limit / Norm([.. Enumerable.Range(0, _outputs).Select(m => residuals[m * b + at % b])])))];
+    }
 
     private static double Dot(double[] a, double[] b) => a.Zip(b, (x, y) => x * y).Sum();
 

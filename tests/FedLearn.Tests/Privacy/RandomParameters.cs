@@ -16,7 +16,7 @@ internal static class RandomParameters
             Adjacency = neighbours == 1 ? Adjacency.ZeroOut : Adjacency.ReplaceOne,
             Unit = neighbours == 2 ? PrivacyUnit.Label : PrivacyUnit.Record,
             Schedule = (BatchSchedule)random.Next(2),
-            OffsetBound = random.Next(3) == 0 ? random.NextDouble() * 3 : 0,
+            OffsetBound = p.Outputs == 1 && random.Next(3) == 0 ? random.NextDouble() * 3 : 0,
             WeightBound = weight,
             // U beta R^2 grows with U, so that the largest step shrinks at most as much.
             StepSize = p.StepSize / Math.Max(1, weight ?? 1),
@@ -28,11 +28,13 @@ internal static class RandomParameters
     {
         int rows = random.Next(1, maxRows + 1);
         double clip = Magnitude(), target = Magnitude(), norm = random.Next(2) == 0 ? 1 : Magnitude(), l2 = random.Next(3) == 0 ? 0 : Magnitude() / 10;
-        var family = (GlmFamilyKind)random.Next(3);
-        double beta = family switch { GlmFamilyKind.Gaussian => 1, GlmFamilyKind.Binomial => 0.25, _ => clip + target };
+        var family = (GlmFamilyKind)random.Next(7);
+        double lipschitz = Magnitude(), beta = ReferenceBounds.Beta(family, clip, target, lipschitz);
         return new()
         {
             Family = family,
+            Outputs = family == GlmFamilyKind.Multinomial ? random.Next(2, 5) : 1,
+            Lipschitz = family == GlmFamilyKind.Convex ? lipschitz : null,
             Rows = rows,
             Batches = random.Next(1, rows + 1),
             Epochs = random.Next(1, maxEpochs + 1),

@@ -5,8 +5,8 @@ namespace FedLearn.Tests.Privacy;
 /// <summary>The sensitivity recursion written as in the theorem, one record position and one step after the other. Slow and obvious.</summary>
 internal static class ReferenceBounds
 {
-    /// <summary>How far the changed row's own entry can move (unit label: at equal weights), its residual times its unit vector, and another
-    /// row's entry given the drift.</summary>
+    /// <summary>How far the changed row's own entries can move (unit label: at equal weights), its residual times its unit vector, and another
+    /// row's entries given the drift; L2 norms where a row has several.</summary>
     public sealed record Row(double Own, double Residual, Func<double, double> Others);
 
     public static Row Bounds(HdpVflParameters p, PartySide side)
@@ -28,6 +28,13 @@ internal static class ReferenceBounds
                 own = label ? Math.Min(2 * c, 1) : replace ? Math.Min(2 * c, 2 / (1 + Math.Exp(-k * norm - offset))) : one;
                 residual = label ? own : replace ? 2 * one : one;
                 return new(u * own, u * residual, d => u * Math.Min(2 * c, Math.Tanh(norm * d / 4)));
+            case GlmFamilyKind.Multinomial:
+                own = Math.Sqrt(2) * (replace && !label ? 2 : 1);
+                return new(u * own, u * own, d => u * Math.Min(Math.Sqrt(2), norm * d / 2));
+            case GlmFamilyKind.Gamma or GlmFamilyKind.Tweedie or GlmFamilyKind.Convex:
+                own = replace || label ? 2 * c : c;
+                double beta = Beta(p.Family, c, target, p.Lipschitz ?? 0);
+                return new(u * own, u * own, d => u * Math.Min(2 * c, beta * norm * d));
             default:
                 double range = c + Math.Min(c, target);
                 own = label ? Math.Min(range, target) : replace ? range : c;
@@ -35,6 +42,18 @@ internal static class ReferenceBounds
                 return new(u * own, u * residual, d => u * Math.Min(range, (c + target) * norm * d));
         }
     }
+
+    /// <summary>Lipschitz constant of the clipped residual in the linear predictor.</summary>
+    public static double Beta(GlmFamilyKind family, double clip, double target, double lipschitz) => family switch
+    {
+        GlmFamilyKind.Gaussian => 1,
+        GlmFamilyKind.Binomial => 0.25,
+        GlmFamilyKind.Multinomial => 0.5,
+        GlmFamilyKind.Gamma => 1 + clip,
+        GlmFamilyKind.Tweedie => clip + Math.Max(1, target),
+        GlmFamilyKind.Convex => lipschitz,
+        _ => clip + target,
+    };
 
     /// <summary>Drift D_t before step t, and bound on the step's message, for a record whose batch in each epoch is given. Unit label:
     /// <paramref name="ownDrifts"/> lets the changed row's own entry drift too; off, it is the recursion with a constant own bound.</summary>
@@ -45,7 +64,7 @@ internal static class ReferenceBounds
         double contraction = Math.Abs(1 - p.StepSize * p.L2);
         if (side == PartySide.Active)
         {
-            double beta = p.Family switch { GlmFamilyKind.Gaussian => 1, GlmFamilyKind.Binomial => 0.25, _ => p.ResidualClip + p.TargetBound!.Value };
+            double beta = Beta(p.Family, p.ResidualClip, p.TargetBound ?? 0, p.Lipschitz ?? 0);
             contraction = Math.Max(contraction, Math.Abs(1 - p.StepSize * (p.L2 + (p.WeightBound ?? 1) * beta * p.RowNorm * p.RowNorm)));
         }
 

@@ -1,3 +1,4 @@
+using FedLearn.Glm;
 using FedLearn.Privacy;
 using FedLearn.Tests.Shared;
 
@@ -26,7 +27,78 @@ public class SensitivityPropertyTests
     [InlineData(Mutant.FreshNoiseForEachOfTwoRecipients)]
     [InlineData(Mutant.UnboundedOffset)]
     [InlineData(Mutant.UnboundedSampleWeight)]
+    [InlineData(Mutant.EntriesClipped)]
+    [InlineData(Mutant.WeightsOverTheirSum)]
     internal void Transcript_Mutant_IsCaught(Mutant mutant) => Assert.NotNull(Search(mutant, 30_000, Seed).Violation);
+
+    // A soft threshold before the projection instead of after it: neither map expands a distance or a length, so that the bound holds all the same.
+    [Fact]
+    public void Transcript_ThresholdBeforeProjection_StaysWithinTheBound() => Assert.Null(Search(Mutant.ThresholdBeforeProjection, TestCounts.Of(5_000), Seed).Violation);
+
+    // A residual of constant steepness s and a step of 2/s: the drift is turned round at every step and never shrinks, and the changed row pushes it
+    // on at every second one, by its label.
+    [Fact]
+    public void Transcript_ConvexWorstPair_ComesCloseToTheBound()
+    {
+        HdpVflParameters p = Logistic(1000, 2, 24, 2.0 / 3) with { Family = GlmFamilyKind.Convex, Lipschitz = 3, L2 = 0, WeightNorm = 10, TargetBound = 2 };
+        double bound = HdpVflSensitivity.Tight(p).Active.Sensitivity;
+        var pair = new NeighbourRun(p, PartySide.Active, new Random(Seed), Peer.Worst)
+        {
+            Rows = [.. Enumerable.Range(0, p.Rows).Select(i => new TableRow([1], i == 0 ? -2 : 0))],
+            Changed = 0,
+            Other = new TableRow([1], 2),
+        };
+        (double distance, string? violation) = pair.Run(bound);
+        Assert.Null(violation);
+        Assert.InRange(distance, 0.95 * bound, bound);
+    }
+
+    // The same with two classes, whose steepness is 1/2 where both are as probable, and a class that turns.
+    [Fact]
+    public void Transcript_ClassOfADriftingRow_ComesCloseToTheBound()
+    {
+        HdpVflParameters p = Logistic(400, 2, 12, 4) with { Family = GlmFamilyKind.Multinomial, Outputs = 2, L2 = 0, WeightNorm = 10, Unit = PrivacyUnit.Label };
+        PartyBound bound = HdpVflSensitivity.Tight(p).Active;
+        double whole = bound.Sensitivity + bound.OwnRowSlack;
+        Assert.True(bound.DriftTerm > bound.OwnTerm, "no test of the drift");
+        var pair = new NeighbourRun(p, PartySide.Active, new Random(Seed), Peer.Worst)
+        {
+            Rows = [.. Enumerable.Range(0, p.Rows).Select(i => new TableRow([1], i % 2))],
+            Changed = 0,
+            Other = new TableRow([1], 1),
+        };
+        (double distance, string? violation) = pair.Run(whole, bound.FinalDrift);
+        Assert.Null(violation);
+        Assert.InRange(distance, 0.95 * whole, whole);
+    }
+
+    // beta itself: the steepest slope of the clipped residual, over linear predictors, labels and powers.
+    [Theory]
+    [InlineData(GlmFamilyKind.Poisson, 1, 3)]
+    [InlineData(GlmFamilyKind.Gamma, 0.3, 1)]
+    [InlineData(GlmFamilyKind.Gamma, 2, 1)]
+    [InlineData(GlmFamilyKind.Tweedie, 1, 3)]
+    [InlineData(GlmFamilyKind.Tweedie, 2, 0.2)]
+    internal void Residual_SteepestSlope_IsTheBound(GlmFamilyKind family, double clip, double target)
+    {
+        double bound = ReferenceBounds.Beta(family, clip, target, 0), steepest = 0;
+        IGlmFamily[] families = family == GlmFamilyKind.Tweedie ? [.. Enumerable.Range(1, 99).Select(i => GlmFamilies.Tweedie(1 + i / 100.0)), GlmFamilies.Tweedie(1.0001), GlmFamilies.Tweedie(1.9999)]
+            : family == GlmFamilyKind.Gamma ? [GlmFamilies.Gamma] : [GlmFamilies.Poisson];
+        foreach (IGlmFamily f in families)
+            for (int i = 0; i <= 20; i++)
+                for (int j = -2000; j <= 2000; j++)
+                {
+                    double y = family == GlmFamilyKind.Gamma ? Math.Exp(i - 10) : target * i / 20;
+                    double[] z = [j / 200.0, j / 200.0 + 1e-4], r = new double[2];
+                    f.Residuals(z, [y, y], r);
+                    double slope = (Math.Clamp(r[1], -clip, clip) - Math.Clamp(r[0], -clip, clip)) / 1e-4;
+                    Assert.InRange(slope, -1e-9, bound * (1 + 1e-8));
+                    steepest = Math.Max(steepest, slope);
+                }
+
+        // Tweedie with k_y below 1: C + 1 is a bound for both ends of the powers, attained at the one near 2.
+        Assert.InRange(steepest, 0.97 * bound, bound * (1 + 1e-8));
+    }
 
     // All rows alike, the replaced one turned round, the peer pushing: the drift is real, so the bound cannot be much smaller.
     [Theory]

@@ -13,6 +13,9 @@ internal sealed class MultinomialFamily(int? classes) : IGlmFamily
     /// <summary>Number of classes; null while it is not known: then only names and labels can be asked for.</summary>
     public int? Classes => classes;
 
+    public IReadOnlyDictionary<string, double> Parameters { get; } =
+        classes is { } known ? new Dictionary<string, double> { ["classes"] = known } : new Dictionary<string, double>();
+
     public int Outputs => classes ?? throw new InvalidOperationException("The number of classes is not known yet.");
 
     public GlmFamilyBounds Bounds { get; } = new(GlmFamilyKind.Multinomial);

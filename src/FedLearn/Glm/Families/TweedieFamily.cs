@@ -12,6 +12,8 @@ internal sealed class TweedieFamily(double power) : IGlmFamily
 
     public double Power => power;
 
+    public IReadOnlyDictionary<string, double> Parameters { get; } = new Dictionary<string, double> { ["power"] = power };
+
     public GlmFamilyBounds Bounds { get; } = new(GlmFamilyKind.Tweedie) { NeedsLabelRange = true, LeastLabel = 0 };
 
     public bool EstimatesDispersion => true;
@@ -71,5 +73,6 @@ internal sealed class TweedieFamily(double power) : IGlmFamily
 
     public override string ToString() => string.Create(CultureInfo.InvariantCulture, $"{Name} {power:R}");
 
-    private (double A, double B) Terms(double score, double label) => (Math.Exp((2 - power) * score), label * Math.Exp((1 - power) * score));
+    // A label of 0 has b = 0 whatever the score: 0 times the infinity that a hostile score makes of the other factor would be NaN, and tell the label.
+    private (double A, double B) Terms(double score, double label) => (Math.Exp((2 - power) * score), label == 0 ? 0 : label * Math.Exp((1 - power) * score));
 }

@@ -17,12 +17,12 @@ internal static class LabelDp
             double[] released = new double[trainRows.Length];
             ReadOnlySpan<byte> classes = labels.Randomized(response, trainRows, PrivacyUnit.Label).Payload.Classes.Span;
             for (int i = 0; i < released.Length; i++)
-                released[i] = response.Classes == 2 ? response.Debias(classes[i] == 1) : classes[i];
+                released[i] = work.Train.Outputs == 1 ? response.Debias(classes[i] == 1) : classes[i];
             used = train with { Labels = released };
         }
 
         GlmTraining outcome = await new GlmActiveTrainer(work, passives, used, test, train.Labels).RunAsync(cancellationToken).ConfigureAwait(false);
-        return outcome with { Statement = passives.Count > 0 ? OneRoundClaims.LabelsOnly(work.Plan, work.Party, response, labels.Reused) : OneRoundClaims.Nothing(work.Plan) };
+        return outcome with { Statement = passives.Count > 0 ? OneRoundClaims.LabelsOnly(work.Plan, work.Party, response, labels.Reused, train) : OneRoundClaims.Nothing(work.Plan) };
     }
 
     public static async Task<GlmTraining> PassiveAsync(GlmWork work, IPartyChannel active, CancellationToken cancellationToken)

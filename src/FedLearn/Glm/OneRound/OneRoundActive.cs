@@ -82,7 +82,7 @@ internal sealed class OneRoundActive(GlmWork work, IReadOnlyList<IPartyChannel> 
             foreach (IPartyChannel passive in passives)
                 await _clock.WaitAsync(passive.SendAsync(0, bits, cancellationToken)).ConfigureAwait(false);
             // The centre is for labels with a range alone.
-            return (0, OneRoundClaims.Randomized(_plan, work.Party, response, labels.Reused));
+            return (0, OneRoundClaims.Randomized(_plan, work.Party, response, labels.Reused, train));
         }
 
         NoisyTargetMechanism mechanism = labels.Mechanism();
@@ -94,7 +94,7 @@ internal sealed class OneRoundActive(GlmWork work, IReadOnlyList<IPartyChannel> 
             await _clock.WaitAsync(passive.SendAsync(0, targets, cancellationToken)).ConfigureAwait(false);
         }
 
-        return (declared ?? OneRoundColumn.CenterOf(mechanism.Low, mechanism.High, targets.Payload.Values.Span), OneRoundClaims.Noisy(_plan, work.Party, mechanism, labels.Reused, work.Train.Rows));
+        return (declared ?? OneRoundColumn.CenterOf(mechanism.Low, mechanism.High, targets.Payload.Values.Span), OneRoundClaims.Noisy(_plan, work.Party, mechanism, labels.Reused, train));
     }
 
     private async Task<(double[] Scores, double Variance)> ReceiveScoresAsync(CancellationToken cancellationToken)

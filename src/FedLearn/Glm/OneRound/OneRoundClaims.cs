@@ -13,18 +13,18 @@ internal static class OneRoundClaims
     public static GlmPrivacyStatement Nothing(GlmPlan plan) => new() { Mode = plan.Mode, SecureNoise = plan.Job.Privacy.TestNoiseSeed is null };
 
     /// <summary>The active party's randomised labels.</summary>
-    public static GlmPrivacyStatement Randomized(GlmPlan plan, string party, RandomizedResponse response, bool reused) => Statement(plan, new PrivacyBudget(response.Epsilon, 0),
+    public static GlmPrivacyStatement Randomized(GlmPlan plan, string party, RandomizedResponse response, bool reused, GlmTargets train) => Statement(plan, new PrivacyBudget(response.Epsilon, 0),
         new OneRoundStatement { FlipProbability = response.OtherProbability, LabelsReused = reused }, Text(
-            $"training messages only: the randomised labels, all that '{party}' sends of its table, are ({response.Epsilon:R}, 0)-differentially private for replacing one row of its table, features and label, against all other parties together, the ids being public{NearlyPlain(response)}"),
+            $"training messages only: the randomised labels, all that '{party}' sends of its table, are ({response.Epsilon:R}, 0)-differentially private for replacing one row of its table, {GlmClaims.Record(More(train))}, against all other parties together, the ids being public{NearlyPlain(response)}"),
         Reuse(reused));
 
     /// <summary>The active party's noisy labels.</summary>
-    public static GlmPrivacyStatement Noisy(GlmPlan plan, string party, NoisyTargetMechanism mechanism, bool reused, int rows)
+    public static GlmPrivacyStatement Noisy(GlmPlan plan, string party, NoisyTargetMechanism mechanism, bool reused, GlmTargets train)
     {
         PrivacyBudget budget = plan.BudgetOf(plan.Job.Parties.First(p => p.Party.Name == party))!;
-        string[] delta = budget.Delta > 1.0 / rows ? [Text($"delta {budget.Delta:G3} is above 1/{rows}: it allows whole rows to be published. Use a delta below 1/rows.")] : [];
+        string[] delta = budget.Delta > 1.0 / train.Rows ? [Text($"delta {budget.Delta:G3} is above 1/{train.Rows}: it allows whole rows to be published. Use a delta below 1/rows.")] : [];
         return Statement(plan, budget, new OneRoundStatement { LabelSigma = mechanism.Sigma, LabelMu = mechanism.Mu, LabelSensitivity = mechanism.High - mechanism.Low, LabelsReused = reused }, Text(
-            $"training messages only: the noisy labels, all that '{party}' sends of its table, are ({budget.Epsilon:R}, {budget.Delta:R})-differentially private (mu = {mechanism.Mu:R}) for replacing one row of its table, features and label, against all other parties together, the ids and the declared range of the label being public"),
+            $"training messages only: the noisy labels, all that '{party}' sends of its table, are ({budget.Epsilon:R}, {budget.Delta:R})-differentially private (mu = {mechanism.Mu:R}) for replacing one row of its table, {GlmClaims.Record(More(train))}, against all other parties together, the ids and the declared range of the label being public"),
             [.. delta, .. Reuse(reused), ClipBias]);
     }
 
@@ -45,10 +45,11 @@ internal static class OneRoundClaims
     }
 
     /// <summary>The active party's labels in mode label-dp.</summary>
-    public static GlmPrivacyStatement LabelsOnly(GlmPlan plan, string party, RandomizedResponse response, bool reused) => Statement(plan, new PrivacyBudget(response.Epsilon, 0),
+    public static GlmPrivacyStatement LabelsOnly(GlmPlan plan, string party, RandomizedResponse response, bool reused, GlmTargets train) => Statement(plan, new PrivacyBudget(response.Epsilon, 0),
         new OneRoundStatement { FlipProbability = response.OtherProbability, LabelsReused = reused }, Text(
             $"labels only; features of every party unprotected: all training messages together are ({response.Epsilon:R}, 0)-differentially private for changing the label of one row of '{party}', against all other parties together{NearlyPlain(response)}"),
-        [.. Reuse(reused), "features of every party are unprotected: scores and residuals crossed as they are"]);
+        [.. Reuse(reused), "features of every party are unprotected: scores and residuals crossed as they are", .. More(train)
+            ? (string[])["sample weights and offsets are unprotected too, and taken to say nothing of labels: residuals carry them as they are"] : []]);
 
     /// <summary>A passive party in mode label-dp.</summary>
     public static GlmPrivacyStatement Unprotected(GlmPlan plan, string party) => Nothing(plan) with
@@ -71,6 +72,8 @@ internal static class OneRoundClaims
 
     private static string NearlyPlain(RandomizedResponse response) => response.Epsilon >= 5
         ? Text($"; at this epsilon a label is flipped with probability {response.OtherProbability:G2} only: what is sent is nearly the plain label") : "";
+
+    private static bool More(GlmTargets train) => train.Weights is not null || train.Offsets is not null;
 
     private static IEnumerable<string> Reuse(bool reused) => reused
         ? ["the released labels were drawn by an earlier job over the same table and are sent again: they cost nothing more"] : [];

@@ -53,7 +53,7 @@ internal sealed class OneRoundPassive(GlmWork work, IPartyChannel active, GlmAcc
         int testRows = work.Test.Rows;
         if (testRows > 0 && _plan.SendsTestScores)
         {
-            double[] test = new double[testRows];
+            double[] test = new double[testRows * work.Test.Outputs];
             work.Test.Scores(0, weights, test);
             await active.SendAsync(1, Disclosure.Unprotected(new Scores(test), "evaluation: test rows"), cancellationToken).ConfigureAwait(false);
         }
@@ -93,8 +93,8 @@ internal sealed class OneRoundPassive(GlmWork work, IPartyChannel active, GlmAcc
             if (bits.Classes.Span.ContainsAnyExceptInRange((byte)0, (byte)(response.Classes - 1)))
                 throw ProtocolErrors.Peer(GlmOneRoundErrors.NotAClass, active.RemoteParty, "round 0", "sent a randomised label that is none of the classes.",
                     "Check that both parties run the same release of the software.");
-            // Two classes are one column, that of class 1.
-            byte[] classes = response.Classes == 2 ? [1] : [.. Enumerable.Range(0, response.Classes).Select(m => (byte)m)];
+            // A binomial model has one column, that of class 1.
+            byte[] classes = work.Train.Outputs == 1 ? [1] : [.. Enumerable.Range(0, response.Classes).Select(m => (byte)m)];
             OneRoundColumn[] columns = [.. classes.Select(m => OneRoundColumn.OfClass(response, declared ?? OneRoundColumn.ShareOf(response, bits.Classes.Span, m)))];
             double[][] targets = [.. columns.Select(_ => new double[n])];
             for (int m = 0; m < columns.Length; m++)

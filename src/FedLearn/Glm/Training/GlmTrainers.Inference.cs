@@ -47,7 +47,7 @@ internal partial class GlmActiveTrainer
         }
 
         int[] places = own.FreeIntercept ? [.. Enumerable.Range(0, own.Features), width] : [.. Enumerable.Range(0, own.Features)];
-        return new GlmInference(dispersion, freedom, _plan.Job.Model.L2 > 0, [.. places.Select((place, j) => GlmCoefficient.Of(_weights[j], Covariance(place, place)))]);
+        return new GlmInference(dispersion, freedom, _plan.Job.Model.L2 > 0, [.. places.Select((place, j) => GlmCoefficient.Of(_weights[j], Math.Sqrt(Math.Max(0, Covariance(place, place)))))]);
     }
 
     /// <summary>Sum of u (y - mu)^2/V(mu).</summary>
@@ -93,6 +93,6 @@ internal sealed partial class GlmPassiveTrainer
         Scalars answer = await ChannelGuard.ReceiveScalarsAsync(active, round, ScalarsKind.Direction, 2 + count * count, cancellationToken).ConfigureAwait(false);
         ReadOnlySpan<double> told = answer.Values.Span;
         double[] variances = mixing.Variances(told[2..]);
-        return new GlmInference(told[0], (int)Math.Clamp(told[1], 1, int.MaxValue), _plan.Job.Model.L2 > 0, [.. variances.Select((variance, j) => GlmCoefficient.Of(_weights[j], variance))]);
+        return new GlmInference(told[0], (int)Math.Clamp(told[1], 1, int.MaxValue), _plan.Job.Model.L2 > 0, [.. variances.Select((variance, j) => GlmCoefficient.Of(_weights[j], Math.Sqrt(Math.Max(0, variance))))]);
     }
 }

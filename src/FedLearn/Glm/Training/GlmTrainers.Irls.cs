@@ -46,25 +46,17 @@ internal partial class GlmActiveTrainer
     /// <summary>Own columns beside the mixed ones of every passive party.</summary>
     private async Task<JointColumns> JointColumnsAsync(int round, CancellationToken cancellationToken)
     {
-        LinearPart own = work.Train.With(1, intercept: false);
-        int n = own.Rows;
+        LinearPart own = work.Train;
+        int n = own.Rows, d = own.Features;
         var columns = new List<double[]>();
         var blocks = new List<(int First, int Count)>();
-        for (int j = 0; j < own.Dimension; j++)
-        {
-            double[] column = new double[n], unit = new double[own.Dimension];
-            unit[j] = 1;
-            own.Scores(0, unit, column);
-            columns.Add(column);
-        }
-
         foreach (IPartyChannel passive in passives)
         {
             Scalars told = await _clock.WaitAsync(ChannelGuard.ReceiveScalarsAsync(passive, round, ScalarsKind.InnerProducts, 1, cancellationToken)).ConfigureAwait(false);
             double count = told.Values.Span[0];
             if (!(count is >= 0 and <= 1e6 && count == Math.Floor(count)))
                 throw ProtocolErrors.Peer(ProtocolErrors.UnexpectedMessage, passive.RemoteParty, "mixed columns", "announced no legal number of columns.", "Check that both parties run the same release of the software.");
-            blocks.Add((columns.Count, (int)count));
+            blocks.Add((d + columns.Count, (int)count));
             for (int j = 0; j < (int)count; j++)
             {
                 Scores column = await _clock.WaitAsync(passive.ReceiveAsync<Scores>(round, n, cancellationToken)).ConfigureAwait(false);
@@ -72,10 +64,15 @@ internal partial class GlmActiveTrainer
             }
         }
 
-        var rows = new DenseMatrix(n, columns.Count);
-        for (int j = 0; j < columns.Count; j++)
-            for (int i = 0; i < n; i++)
-                rows.Row(i)[j] = columns[j][i];
+        var rows = new DenseMatrix(n, d + columns.Count);
+        for (int i = 0; i < n; i++)
+        {
+            Span<double> row = rows.Row(i);
+            own.CopyRow(i, row[..d]);
+            for (int j = 0; j < columns.Count; j++)
+                row[d + j] = columns[j][i];
+        }
+
         return new JointColumns(rows, blocks);
     }
 }

@@ -13,7 +13,7 @@ internal partial class GlmActiveTrainer
     {
         BatchLayout layout = work.Layout;
         int k = work.Train.Outputs, n = work.Train.Rows;
-        double[] gradient = new double[_weights.Length], reused = new double[layout.LargestSize * k], several = k == 1 ? [] : new double[layout.LargestSize * k];
+        double[] gradient = new double[_weights.Length], reused = new double[layout.LargestSize * k], several = k == 1 ? [] : new double[layout.LargestSize * k], heard = new double[layout.LargestSize * k];
         double epochLoss = 0;
         LinearPart rows = work.Train;
         GlmTargets targets = train;
@@ -27,14 +27,19 @@ internal partial class GlmActiveTrainer
             }
 
             Memory<double> z = k == 1 ? _trainScores.AsMemory(start, size) : several.AsMemory(0, k * size);
-            rows.Scores(start, _weights, z.Span);                                                       // z_A = X_A w_A    [K b]
-            targets.AddOffsets(start, z.Span);
+            Memory<double> received = heard.AsMemory(0, k * size);
+            received.Span.Clear();
             foreach (IPartyChannel passive in passives)
             {
                 Scores scores = await _clock.WaitAsync(passive.ReceiveAsync<Scores>(round, z.Length, cancellationToken)).ConfigureAwait(false);
-                TensorPrimitives.Add(z.Span, scores.Values.Span, z.Span);                               // z = z_A + sum z_i
+                TensorPrimitives.Add(received.Span, scores.Values.Span, received.Span);                 // sum z_i          [K b]
             }
 
+            // Own scores come last: between two peers' huge numbers of opposite sign they would be rounded to nothing or to a step that no bound covers.
+            work.BoundReceived(received.Span);
+            rows.Scores(start, _weights, z.Span);                                                       // z_A = X_A w_A
+            targets.AddOffsets(start, z.Span);
+            TensorPrimitives.Add(z.Span, received.Span, z.Span);                                        // z = z_A + sum z_i
             VectorKernels.Clip(z.Span, _plan.ScoreClip);
             // The clipped residual: what A noises, and what it uses itself ("clean" means not noised).
             double[] r = work.Mechanism is null ? new double[k * size] : reused;

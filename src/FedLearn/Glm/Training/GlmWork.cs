@@ -70,6 +70,29 @@ internal class GlmWork
             VectorKernels.ClipRows(residuals, residuals.Length / Train.Outputs, Plan.ReceivedBound);
     }
 
+    /// <summary>Bounds the sum of received scores where the rounding of a linear predictor far from 0 would show in the residuals: for classes, whose
+    /// residuals do not know a shift of all scores, and for families of one's own. A map of what was received alone, so it costs nothing.</summary>
+    public virtual void BoundReceived(Span<double> scores)
+    {
+        if (Mechanism is null)
+            return;
+        if (Train.Outputs > 1)
+            SubtractLargest(scores, scores.Length / Train.Outputs);
+        VectorKernels.Clip(scores, Plan.ReceivedScoreBound);
+    }
+
+    private static void SubtractLargest(Span<double> scores, int rows)
+    {
+        for (int i = 0; i < rows; i++)
+        {
+            double largest = double.NegativeInfinity;
+            for (int at = i; at < scores.Length; at += rows)
+                largest = Math.Max(largest, scores[at]);
+            for (int at = i; at < scores.Length; at += rows)
+                scores[at] -= largest;
+        }
+    }
+
     /// <summary>Bounds the active party's own residuals, before it uses and before it noises them. Those of classes are at most sqrt 2 long, and
     /// clipping a field of vectors could make it one that is not monotone, so they stay.</summary>
     public virtual void ClipOwn(Span<double> residuals)

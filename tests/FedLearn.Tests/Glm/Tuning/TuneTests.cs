@@ -183,7 +183,7 @@ public class TuneTests
         double n = rows[true].Count(), mean = rows[true].Average(r => r.Y), squares = rows[true].Sum(r => Math.Pow(r.Y - pooled.Mean(pooled.Score(r.X)), 2));
         return metric switch
         {
-            "logLoss" => rows[true].Average(r => pooled.Loss(pooled.Score(r.X), r.Y)),
+            "logLoss" => rows[true].Average(r => Math.Log(1 + Math.Exp(pooled.Score(r.X))) - (r.Y * pooled.Score(r.X))),
             "deviance" => squares / n,
             "r2" => 1 - squares / rows[true].Sum(r => Math.Pow(r.Y - mean, 2)),
             _ => throw new ArgumentException(metric),

@@ -1,5 +1,5 @@
 // A sweep over epsilon in a few lines: what privacy costs on the data of the demo. Run from the repository's root:
-//   dotnet run --project samples/02-in-code -c Release
+//   dotnet run --project samples/01-two-parties-in-process -c Release
 using FedLearn.Coordination;
 using FedLearn.Data;
 using FedLearn.Glm;
@@ -23,7 +23,7 @@ async Task<double?> TestAucAsync(GlmPrivacyOptions privacy)
     bool isPrivate = privacy.Mode != PrivacyMode.None;
     var job = new GlmJob
     {
-        Name = "in-code",
+        Name = "in-process",
         Model = new GlmModelOptions { Family = GlmFamilies.Binomial },
         // k and C bound what one row can change; the noise is calibrated to them.
         Training = isPrivate ? new() { Epochs = 1, BatchesPerEpoch = 50, StepSize = 2, WeightNorm = 2, ResidualClip = 1 } : new(),

@@ -1,0 +1,167 @@
+using System.Security.Cryptography;
+using System.Text;
+using System.Text.Encodings.Web;
+using System.Text.Json;
+using System.Text.Json.Nodes;
+using FedLearn.Coordination;
+using FedLearn.Data;
+using FedLearn.Diagnostics;
+
+namespace FedLearn.Glm;
+
+/// <summary>The JSON file of one party's part of a model.</summary>
+/// <remarks>Its member <c>signature</c> is the SHA-256, hex, of everything else in the file: the tokens of the document as they are written ({ } [ ], names and
+/// strings with their quotes, numbers, true, false, null), in order, without that member, each followed by a line feed, as UTF-8. So a file may be indented in another way,
+/// and any other change is found. Whoever may write the file can sign it anew: it is a checksum bound to the job, whose digest it covers, and proves no origin.</remarks>
+internal static class GlmModelFile
+{
+    private const string FormatName = "fedlearn.glm.model/", Version = "3", Signature = "signature";
+
+    private static readonly JsonSerializerOptions Readable = new() { WriteIndented = true, Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping };
+
+    /// <summary>The file of a part.</summary>
+    public static byte[] Write(GlmModel model) => Signed(new JsonObject
+    {
+        ["format"] = FormatName + Version,
+        ["softwareVersion"] = model.SoftwareVersion,
+        ["job"] = model.JobName,
+        ["jobDigest"] = model.JobDigest,
+        ["party"] = model.Party.Name,
+        ["role"] = model.Party.Role == PartyRole.Active ? "active" : "passive",
+        ["family"] = new JsonObject
+        {
+            ["name"] = model.Family,
+            ["link"] = model.Link,
+            ["parameters"] = new JsonObject(model.FamilyParameters.OrderBy(p => p.Key, StringComparer.Ordinal).Select(p => KeyValuePair.Create(p.Key, (JsonNode?)p.Value))),
+        },
+        ["schemaFingerprint"] = model.SchemaFingerprint,
+        ["features"] = new JsonArray([.. model.Features.FeatureNames.Select(n => (JsonNode)n)]),
+        ["weights"] = new JsonArray([.. model.Weights.Select(w => (JsonNode)w)]),
+        ["intercepts"] = new JsonArray([.. model.Intercepts.Select(w => (JsonNode)w)]),
+        ["outputs"] = model.Outputs,
+        ["usesOffsets"] = model.UsesOffsets,
+        ["peerLink"] = model.PeerLink is { } link ? new JsonObject { ["center"] = link.Center, ["least"] = link.Least } : null,
+        ["weightsSha256"] = model.WeightsSha256,
+        // z and p-values follow from these.
+        ["inference"] = model.Inference is { } inference ? new JsonObject
+        {
+            ["dispersion"] = inference.Dispersion,
+            ["degreesOfFreedom"] = inference.DegreesOfFreedom,
+            ["penalised"] = inference.Penalised,
+            ["standardErrors"] = new JsonArray([.. inference.Coefficients.Select(c => (JsonNode)c.StandardError)]),
+        } : null,
+        ["featureMap"] = JsonNode.Parse(model.Features.ToJson()),
+    });
+
+    /// <summary>A document with the signature of its content.</summary>
+    internal static byte[] Signed(JsonObject document)
+    {
+        document.Remove(Signature);
+        document[Signature] = Hash(Bytes(document));
+        return [.. Bytes(document), (byte)'\n'];
+    }
+
+    /// <summary>Reads a part.</summary>
+    /// <param name="file">What the file holds; anything.</param>
+    /// <param name="place">Named in errors.</param>
+    /// <exception cref="FormatException">What is wrong, as the end of a sentence about the file.</exception>
+    public static GlmModel Read(byte[] file, string place)
+    {
+        try
+        {
+            return Of(JsonNode.Parse(file, documentOptions: new JsonDocumentOptions { AllowDuplicateProperties = false }) as JsonObject
+                ?? throw new FormatException("it is no JSON object"), file, place);
+        }
+        catch (Exception e) when (e is JsonException or InvalidOperationException)
+        {
+            // Nodes are read late: text that is no UTF-8 is an invalid operation on first use.
+            throw new FormatException("it is no JSON", e);
+        }
+        catch (Exception e) when (e is ArgumentException or BadInputException)
+        {
+            throw new FormatException("its parts do not go together", e);
+        }
+    }
+
+    private static GlmModel Of(JsonObject document, byte[] file, string place)
+    {
+        // The format first: what else a file of another release holds is not known here.
+        string format = Text(document, "format");
+        if (!format.StartsWith(FormatName, StringComparison.Ordinal))
+            throw new FormatException($"its format is not {FormatName}{Version}");
+        if (format[FormatName.Length..] is var version && version != Version)
+            throw new FormatException($"it has version {(version.Length <= 9 && version.All(char.IsAsciiDigit) ? version : "?")} of the format, and this release reads and writes version {Version}");
+        if (Text(document, Signature) != Hash(file))
+            throw new FormatException("its content does not match its signature");
+        var model = new GlmModel(Text(document, "job"), Hex(document, "jobDigest"), new PartyDescription(Text(document, "party"), Role(document)),
+            Text(Member(document, "family"), "name"), FeatureMap.FromJson(Member(document, "featureMap").ToJsonString(), place),
+            Numbers(document, "weights"), Numbers(document, "intercepts"), Value<int>(document, "outputs"),
+            document["peerLink"] is null ? null : new GlmPeerLink(Number(Member(document, "peerLink"), "center"), Number(Member(document, "peerLink"), "least")))
+        {
+            SoftwareVersion = Text(document, "softwareVersion"),
+            Link = Member(document, "family")["link"] is null ? null : Text(Member(document, "family"), "link"),
+            FamilyParameters = Member(Member(document, "family"), "parameters").Select(p => p.Key)
+                .ToDictionary(key => key, key => Number(Member(Member(document, "family"), "parameters"), key)),
+            SchemaFingerprint = document["schemaFingerprint"] is null ? null : Hex(document, "schemaFingerprint"),
+            UsesOffsets = Value<bool>(document, "usesOffsets"),
+        };
+        model = model.With(document["inference"] is null ? null : Inference(Member(document, "inference"), model));
+        return Text(document, "weightsSha256") == model.WeightsSha256 ? model : throw new FormatException("its weights do not match their checksum");
+    }
+
+    private static GlmInference Inference(JsonObject saved, GlmModel model)
+    {
+        double[] weights = [.. model.Weights, .. model.Intercepts], errors = Numbers(saved, "standardErrors");
+        if (errors.Length != weights.Length)
+            throw Unusable("standardErrors");
+        return new GlmInference(Number(saved, "dispersion"), Value<int>(saved, "degreesOfFreedom"), Value<bool>(saved, "penalised"),
+            [.. weights.Select((weight, j) => GlmCoefficient.Of(weight, errors[j]))]);
+    }
+
+    private static byte[] Bytes(JsonObject document) => Encoding.UTF8.GetBytes(document.ToJsonString(Readable));
+
+    private static string Hash(ReadOnlySpan<byte> json)
+    {
+        using var hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
+        var reader = new Utf8JsonReader(json);
+        while (reader.Read())
+        {
+            if (reader.TokenType == JsonTokenType.PropertyName && reader.CurrentDepth == 1 && reader.ValueTextEquals(Signature))
+            {
+                reader.Skip();
+                continue;
+            }
+
+            bool quoted = reader.TokenType is JsonTokenType.PropertyName or JsonTokenType.String;
+            hash.AppendData(quoted ? "\""u8 : default);
+            hash.AppendData(reader.ValueSpan);
+            hash.AppendData(quoted ? "\"\n"u8 : "\n"u8);
+        }
+
+        return Convert.ToHexStringLower(hash.GetHashAndReset());
+    }
+
+    private static JsonObject Member(JsonObject of, string key) => of[key] as JsonObject ?? throw Unusable(key);
+
+    private static T Value<T>(JsonObject of, string key) => of[key] is JsonValue value && value.TryGetValue(out T? read) ? read : throw Unusable(key);
+
+    private static string Text(JsonObject of, string key) => Value<string>(of, key);
+
+    private static double Number(JsonObject of, string key) => Value<double>(of, key) is var number && double.IsFinite(number) ? number : throw Unusable(key);
+
+    private static double[] Numbers(JsonObject of, string key) => of[key] is JsonArray array
+        ? [.. array.Select(item => item is JsonValue value && value.TryGetValue(out double number) && double.IsFinite(number) ? number : throw Unusable(key))]
+        : throw Unusable(key);
+
+    private static string Hex(JsonObject of, string key) =>
+        Text(of, key) is { Length: 2 * SHA256.HashSizeInBytes } text && text.All(char.IsAsciiHexDigitLower) ? text : throw new FormatException($"its {key} is no SHA-256");
+
+    private static PartyRole Role(JsonObject document) => Text(document, "role") switch
+    {
+        "active" => PartyRole.Active,
+        "passive" => PartyRole.Passive,
+        _ => throw new FormatException("its role is neither active nor passive"),
+    };
+
+    private static FormatException Unusable(string key) => new($"it has no usable {key}");
+}

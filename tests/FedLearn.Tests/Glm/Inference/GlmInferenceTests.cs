@@ -1,0 +1,198 @@
+using System.Text.Json.Nodes;
+using FedLearn.Coordination;
+using FedLearn.Data;
+using FedLearn.Diagnostics;
+using FedLearn.Glm;
+using FedLearn.Numerics;
+using FedLearn.Privacy;
+
+namespace FedLearn.Tests.Glm;
+
+/// <summary>Standard errors against statsmodels' GLM (statsmodels_reference.py, beside this file, makes the expectations).</summary>
+public class GlmInferenceTests
+{
+    private static readonly JsonArray Cases =
+        JsonNode.Parse(File.ReadAllText(Path.Combine(AppContext.BaseDirectory, "Glm", "Inference", "inference-expectations.json")))!["cases"]!.AsArray();
+
+    public static TheoryData<string, GlmOptimizer, string> All => new(
+        from family in new[] { "binomial", "gaussian", "poisson", "gamma", "tweedie" }
+        from optimizer in new[] { GlmOptimizer.Lbfgs, GlmOptimizer.Irls }
+        from widths in new[] { "all", "two", "three" }
+        select (family, optimizer, widths));
+
+    [Theory]
+    [MemberData(nameof(All))]
+    public async Task StandardErrors_AnySplitOfColumns_AreThoseOfStatsmodels(string family, GlmOptimizer optimizer, string split)
+    {
+        JsonNode expected = Cases.Single(c => (string)c!["family"]! == family)!;
+        var rows = new GeneratedRows(expected);
+        int d = rows.Columns;
+        int[] widths = split switch { "all" => [d], "two" => [d / 2, d - d / 2], _ => [1, d / 3, d - 1 - d / 3] };
+        GlmJob job = rows.Job(widths) with { Inference = true, Training = new() { Optimizer = optimizer } };
+        IReadOnlyList<GlmPartyResult> results = await LocalFederation.TrainAsync(job, rows.Inputs(widths), cancellationToken: TestContext.Current.CancellationToken);
+
+        // The active party's coefficients end with the intercept; so do statsmodels'.
+        GlmCoefficient[] found = [.. results[0].Inference!.Coefficients.Take(widths[0]), .. results.Skip(1).SelectMany(r => r.Inference!.Coefficients), results[0].Inference!.Coefficients[^1]];
+        Assert.Equal(d + 1, found.Length);
+        for (int j = 0; j < found.Length; j++)
+        {
+            double error = (double)expected["errors"]![j]!;
+            Assert.Equal((double)expected["params"]![j]!, found[j].Estimate, 1e-6 * error + 1e-9);
+            Assert.Equal(error, found[j].StandardError, 1e-6 * error);
+            Assert.Equal((double)expected["z"]![j]!, found[j].Z, 1e-6 * Math.Max(1, Math.Abs(found[j].Z)));
+            Assert.Equal((double)expected["p"]![j]!, found[j].PValue, 1e-6);
+        }
+
+        Assert.All(results, r => Assert.Equal((double)expected["scale"]!, r.Inference!.Dispersion, 1e-6 * (double)expected["scale"]!));
+        Assert.All(results, r => Assert.Equal(rows.Rows - d - 1, r.Inference!.DegreesOfFreedom));
+    }
+
+    [Fact]
+    public async Task MixedColumns_OnTheWire_AreABasisOfTheSpaceAndNoColumn()
+    {
+        var rows = new GeneratedRows(Cases[3]!);
+        int[] widths = [2, 3];
+        (RecordedSession session, _) = await RecordedSession.TrainAsync(rows.Job(widths) with { Inference = true }, [.. rows.Inputs(widths)]);
+        double[][] sent = [.. session.Sent.Where(m => m.Name == "mixed columns: mode none").Select(m => ((VectorPayload)m.Payload).Values.ToArray())];
+        Assert.Equal(3, sent.Length);
+        for (int a = 0; a < 3; a++)
+            for (int b = 0; b < 3; b++)
+                Assert.Equal(a == b ? 1 : 0, sent[a].Zip(sent[b], (x, y) => x * y).Sum() / rows.Rows, 1e-9);
+        // No sent column is nearly one of the party's: a uniformly random direction of three has an inner product above .9999 with one of three columns
+        // with probability 9 (1 - .9999) = 9e-4, and this one, drawn from the columns' digest, is fixed.
+        double[][] own = rows.ColumnsOf(1, widths);
+        Assert.All(sent, s => Assert.All(own, x => Assert.True(Math.Abs(s.Zip(x, (u, v) => u * v).Sum() / rows.Rows) < .9999)));
+    }
+
+    [Fact]
+    public async Task DependentColumns_OfOneParty_OrOfTwo_AreRefused()
+    {
+        var rows = new GeneratedRows(Cases[1]!);
+        int[] widths = [3, 4];
+        IReadOnlyList<GlmPartyInput> inputs = rows.Inputs(widths);
+        GlmPartyInput Doubled(GlmPartyInput input, double[] column, string name)
+        {
+            Table table = input.Table;
+            int width = table.Schema.FeatureNames.Count;
+            var values = new DenseMatrix(rows.Rows, width + 1);
+            for (int i = 0; i < rows.Rows; i++)
+            {
+                table.Values.Row(i).CopyTo(values.Row(i));
+                values.Row(i)[width] = column[i];
+            }
+
+            return input with { Table = Table.FromMatrix(table.Ids, [.. table.Schema.FeatureNames, name], values, table.Labels) };
+        }
+
+        GlmJob job = rows.Job(widths) with { Inference = true };
+        // Within the passive party, and across the two.
+        foreach (double[] column in new[] { rows.ColumnsOf(1, widths)[0], rows.ColumnsOf(0, widths)[1] })
+        {
+            BadInputException refusal = await Assert.ThrowsAsync<BadInputException>(() => LocalFederation.TrainAsync(job, [inputs[0], Doubled(inputs[1], column, "copy")]));
+            Assert.Equal("FL3107", refusal.Id);
+        }
+
+        // A penalty tells them apart.
+        GlmJob ridge = job with { Model = job.Model with { L2 = .01 } };
+        IReadOnlyList<GlmPartyResult> results = await LocalFederation.TrainAsync(ridge, [inputs[0], Doubled(inputs[1], rows.ColumnsOf(1, widths)[0], "copy")], cancellationToken: TestContext.Current.CancellationToken);
+        Assert.True(results[1].Inference!.Penalised);
+        Assert.Equal(results[1].Inference!.Coefficients[0].StandardError, results[1].Inference!.Coefficients[^1].StandardError, 1e-6);
+    }
+
+    [Fact]
+    public void Inference_PrivateModesAndClasses_AreRefused()
+    {
+        var rows = new GeneratedRows(Cases[0]!);
+        GlmJob job = rows.Job([15, 15]) with { Inference = true };
+        GlmJob secret = job with
+        {
+            Privacy = new() { Mode = PrivacyMode.HdpVfl, Budget = new(1, 1e-5) },
+            Training = new() { WeightNorm = 1, ResidualClip = 1 },
+            Preprocessing = new() { Scaling = Scaling.None, Rows = RowBound.Clip },
+        };
+        Assert.Equal("FL5117", Assert.Throws<PrivacyRefusedException>(() => GlmPlan.Create(secret)).Id);
+        Assert.Throws<ConfigurationException>(() => GlmPlan.Create(job with { Model = job.Model with { Family = GlmFamilies.Multinomial(3) } }));
+    }
+
+    /// <summary>The rows of a case, as the script generates them.</summary>
+    private sealed class GeneratedRows
+    {
+        private readonly double[][] _x;
+        private readonly double[] _y;
+        private readonly double[]? _weights, _offsets;
+        private readonly string _family;
+        private ulong _state;
+
+        public GeneratedRows(JsonNode of)
+        {
+            (_state, Rows, Columns, _family) = ((ulong)of["seed"]!, (int)of["rows"]!, (int)of["columns"]!, (string)of["family"]!);
+            _x = [.. Enumerable.Range(0, Rows).Select(_ =>
+            {
+                double common = Uniform();
+                return Enumerable.Range(0, Columns).Select(_ => Uniform() + 0.5 * common).ToArray();
+            })];
+            for (int j = 0; j < Columns; j++)
+            {
+                double mean = _x.Average(row => row[j]), deviation = Math.Sqrt(_x.Average(row => (row[j] - mean) * (row[j] - mean)));
+                foreach (double[] row in _x)
+                    row[j] = (row[j] - mean) / deviation;
+            }
+
+            bool weights = (bool)of["weights"]!, exposure = (bool)of["exposure"]!;
+            (_y, _weights, _offsets) = (new double[Rows], weights ? new double[Rows] : null, exposure ? new double[Rows] : null);
+            for (int i = 0; i < Rows; i++)
+            {
+                double z = 0.3 + 0.4 * _x[i][0] - 0.3 * _x[i][Columns - 1], e = exposure ? 0.5 + Uniform() : 1;
+                if (_offsets is not null)
+                    _offsets[i] = Math.Log(e);
+                if (_weights is not null)
+                    _weights[i] = 0.5 + Uniform();
+                double noise = Uniform();
+                _y[i] = _family switch
+                {
+                    "binomial" => noise < 1 / (1 + Math.Exp(-z)) ? 1 : 0,
+                    "gaussian" => z + 2 * noise - 1,
+                    "poisson" => Math.Floor(2 * noise * Math.Exp(z) * e),
+                    _ => _family == "gamma" || noise > 0.3 ? Math.Exp(z) * (0.2 + 1.6 * noise) : 0,
+                };
+            }
+        }
+
+        public int Rows { get; }
+
+        public int Columns { get; }
+
+        public GlmJob Job(int[] widths) => new()
+        {
+            Name = "inference",
+            Model = new() { Family = ShippedFamilies.Named(_family), L2 = 0 },
+            Preprocessing = new() { Scaling = Scaling.None },
+            Parties = [.. widths.Select((_, p) => new GlmPartyOptions { Party = new($"p{p}", p == 0 ? PartyRole.Active : PartyRole.Passive) })],
+        };
+
+        public IReadOnlyList<GlmPartyInput> Inputs(int[] widths) => [.. widths.Select((width, p) =>
+        {
+            double[][] columns = ColumnsOf(p, widths);
+            var values = new DenseMatrix(Rows, width);
+            for (int i = 0; i < Rows; i++)
+                for (int j = 0; j < width; j++)
+                    values.Row(i)[j] = columns[j][i];
+            string[] ids = [.. Enumerable.Range(0, Rows).Select(i => $"r{i}")];
+            return new GlmPartyInput
+            {
+                Party = $"p{p}",
+                Table = Table.FromMatrix(ids, [.. Enumerable.Range(0, width).Select(j => $"x{j}")], values, p == 0 ? _y : null,
+                    weights: p == 0 ? _weights : null, offsets: p == 0 ? _offsets : null),
+            };
+        })];
+
+        public double[][] ColumnsOf(int party, int[] widths) =>
+            [.. Enumerable.Range(widths.Take(party).Sum(), widths[party]).Select(j => _x.Select(row => row[j]).ToArray())];
+
+        private double Uniform()
+        {
+            _state = unchecked(_state * 6364136223846793005 + 1442695040888963407);
+            return (_state >> 11) / (double)(1L << 53);
+        }
+    }
+}

@@ -1,0 +1,62 @@
+using FedLearn.Data;
+using FedLearn.Glm;
+using FedLearn.Numerics;
+
+namespace FedLearn.Tests.Glm;
+
+public class SparseTrainingTests
+{
+    /// <summary>The same tables, sparse: here every cell is stored but those below .2, which are 0 in both.</summary>
+    private static (GlmPartyInput[] Dense, GlmPartyInput[] Sparse) Inputs(VerticalData data)
+    {
+        GlmPartyInput[] dense = data.Inputs();
+        foreach (GlmPartyInput input in dense)
+        {
+            foreach (ref double value in input.Table.Values.Values.AsSpan())
+                value = Math.Abs(value) < 0.2 ? 0 : value;
+        }
+
+        return (dense, [.. dense.Select(input => input with { Table = Sparse(input.Table) })]);
+    }
+
+    private static Table Sparse(Table table)
+    {
+        var (starts, columns, values) = (new List<int> { 0 }, new List<int>(), new List<double>());
+        for (int i = 0; i < table.Ids.Count; i++)
+        {
+            for (int j = 0; j < table.Values.Columns; j++)
+            {
+                if (table.Values.Row(i)[j] is not 0 and var value)
+                {
+                    columns.Add(j);
+                    values.Add(value);
+                }
+            }
+
+            starts.Add(columns.Count);
+        }
+
+        return Table.FromSparse(table.Ids, table.Schema.FeatureNames, new SparseMatrix(table.Ids.Count, table.Values.Columns, [.. starts], [.. columns], [.. values]), table.Labels, table.Schema);
+    }
+
+    [Theory]
+    [InlineData(Scaling.None, RowBound.None)]
+    [InlineData(Scaling.Standardize, RowBound.None)]
+    [InlineData(Scaling.Standardize, RowBound.Normalize)]
+    [InlineData(Scaling.Rounded, RowBound.Clip)]
+    public async Task Train_SparseTables_EqualsDense(Scaling scaling, RowBound rows)
+    {
+        var data = VerticalData.Random(11, "binomial", 60, 3, 4);
+        (GlmPartyInput[] dense, GlmPartyInput[] sparse) = Inputs(data);
+        GlmJob job = data.Job("binomial", new GlmTrainingOptions { Optimizer = GlmOptimizer.Sgd, Epochs = 5, BatchesPerEpoch = 4, StepSize = 0.3, Reshuffle = true }) with
+        {
+            Preprocessing = new() { Scaling = scaling, Rows = rows },
+            Split = new SplitRule.ByHash(4, [0]),
+        };
+        IReadOnlyList<GlmPartyResult> expected = await LocalFederation.TrainAsync(job, dense), actual = await LocalFederation.TrainAsync(job, sparse);
+        VerticalData.AssertClose(VerticalData.Weights(expected), VerticalData.Weights(actual), 1e-11);
+        Assert.Equal(expected[0].Test!.Auc, actual[0].Test!.Auc);
+        int[] all = [.. Enumerable.Range(0, 60)];
+        VerticalData.AssertClose(expected[1].Model.Score(dense[1].Table, all), actual[1].Model.Score(sparse[1].Table, all), 1e-11);
+    }
+}

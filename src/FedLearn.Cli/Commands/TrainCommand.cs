@@ -4,6 +4,7 @@ using System.Text.Json.Nodes;
 using FedLearn.Cli.Output;
 using FedLearn.Cli.RunFiles;
 using FedLearn.Cli.Running;
+using FedLearn.Diagnostics;
 
 namespace FedLearn.Cli.Commands;
 
@@ -16,6 +17,17 @@ internal static class TrainCommand
         Option<bool> inProcess = CommonOptions.InProcess(), json = Options.Json();
         var model = new Option<string?>("--model") { Description = "Save each party's part of the model as DIR/PARTY.model.json.", HelpName = "DIR" };
         Option<string?> report = CommonOptions.Report(), html = CommonOptions.Html();
+        Option<int> folds = Options.Whole("--cross-validate", "Train on k - 1 of k parts of the training rows and measure on the part left out, for each part in turn (k-fold cross-validation); 2 to 1000.", required: false);
+        var grid = new Option<string?>("--grid")
+        {
+            Description = "With --cross-validate: settings to compare, every combination of them, at most 100. In mode none the best is trained on all training rows; a private job reports the table and what it cost, and trains none.",
+            HelpName = "KEY=VALUE,...;...",
+        };
+        var metric = new Option<string?>("--metric")
+        {
+            Description = "With --cross-validate: the figure to compare by, as reports call it. Default auc for binomial, logLoss for multinomial, deviance for other families.",
+            HelpName = "auc|deviance|logLoss|...",
+        };
         var command = new Command("train", """
             Train one model, all parties of the job on this machine: each in a process of its own talking gRPC over loopback,
             or all in memory where the run file says transport.kind "in-memory".
@@ -24,7 +36,8 @@ internal static class TrainCommand
               fedlearn train --config job.json
               fedlearn train --config job.json --model models --report report.json --html report.html
               fedlearn train --config job.json --in-process --json
-            """) { config, inProcess, model, report, html, json };
+              fedlearn train --config job.json --cross-validate 5 --grid "model.l2=0.1,0.01,0.001;training.stepSize=0.5,1" --html tuning.html
+            """) { config, inProcess, model, folds, grid, metric, report, html, json };
         command.SetAction(async (parsed, cancellationToken) =>
         {
             long start = Stopwatch.GetTimestamp();
@@ -32,10 +45,22 @@ internal static class TrainCommand
             RunFile run = RunFile.Load(parsed.GetRequiredValue(config));
             OutputFile.Check(parsed.GetValue(model), parsed.GetValue(report), parsed.GetValue(html));
             terminal.Log(PartyDocument.NoticeOf(run));
-            var order = new SessionOrder(run, "train", parsed.GetValue(model), null);
-            IReadOnlyList<JsonObject> documents = await ProgressView.RunAsync(terminal, order.Parties[0], view =>
-                SessionRunner.RunAsync(order, parsed.GetValue(inProcess), view, terminal.Log, cancellationToken)).ConfigureAwait(false);
-            JsonObject document = PartyDocument.Merge(documents, Stopwatch.GetElapsedTime(start).TotalSeconds);
+            JsonObject document;
+            if (parsed.GetResult(folds) is { Implicit: false })
+            {
+                var tuning = new TuningRunner(run, new TuningRequest(parsed.GetValue(folds), parsed.GetValue(metric), parsed.GetValue(grid)), parsed.GetValue(inProcess), terminal, cancellationToken);
+                document = await tuning.RunAsync(parsed.GetValue(model)).ConfigureAwait(false);
+            }
+            else
+            {
+                if (parsed.GetValue(grid) is not null || parsed.GetValue(metric) is not null)
+                    throw new ConfigurationException(CliErrors.OptionsDisagree, "fedlearn train", "--grid and --metric are about a cross-validation.", "Give --cross-validate 5 as well.");
+                var order = new SessionOrder(run, "train", parsed.GetValue(model), null);
+                document = PartyDocument.Merge(await ProgressView.RunAsync(terminal, order.Parties[0], view =>
+                    SessionRunner.RunAsync(order, parsed.GetValue(inProcess), view, terminal.Log, cancellationToken)).ConfigureAwait(false), 0);
+            }
+
+            document["timing"]!["totalSeconds"] = Stopwatch.GetElapsedTime(start).TotalSeconds;
             ReportWriter.Write(document, terminal, parsed.GetValue(json) ? parsed.InvocationConfiguration.Output : null, parsed.GetValue(report), parsed.GetValue(html));
             return 0;
         });

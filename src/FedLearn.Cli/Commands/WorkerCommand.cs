@@ -1,4 +1,5 @@
 using System.CommandLine;
+using System.Globalization;
 using System.Text.Json.Nodes;
 using FedLearn.Cli.RunFiles;
 using FedLearn.Cli.Running;
@@ -15,8 +16,9 @@ internal static class WorkerCommand
         Option<string> config = CommonOptions.Config("Run file.");
         var verb = new Option<string>("--verb") { Required = true };
         var party = new Option<string>("--party") { Required = true };
-        Option<string?> coordinator = new("--coordinator"), model = new("--model"), output = new("--out");
-        var command = new Command("worker", "One party of train or predict.") { config, verb, party, coordinator, model, output };
+        Option<string?> coordinator = new("--coordinator"), model = new("--model"), output = new("--out"), fold = new("--fold"), runId = new("--run");
+        var set = new Option<string[]>("--set");
+        var command = new Command("worker", "One party of train or predict.") { config, verb, party, coordinator, model, output, fold, runId, set };
         command.Hidden = true;
         command.SetAction(async (parsed, cancellationToken) =>
         {
@@ -25,8 +27,15 @@ internal static class WorkerCommand
             _ = Task.Run(() => { while (Console.In.Read() >= 0) { } stop.Cancel(); }, CancellationToken.None);
             try
             {
-                var order = new SessionOrder(RunFile.Load(parsed.GetRequiredValue(config)), parsed.GetRequiredValue(verb), parsed.GetValue(model), parsed.GetValue(output));
-                PartyTask task = order.TaskOf(parsed.GetRequiredValue(party), new Relay());
+                string self = parsed.GetRequiredValue(party);
+                RunFile run = RunFile.Load(parsed.GetRequiredValue(config), [.. (parsed.GetValue(set) ?? []).Select(s => s.Split('=', 2)).Select(s => new RunFileSetting(s[0], s[1]))]);
+                if (parsed.GetValue(fold)?.Split('/') is [var index, var count])
+                    run = run.On(new(int.Parse(count, CultureInfo.InvariantCulture), int.Parse(index, CultureInfo.InvariantCulture)));
+                var order = new SessionOrder(run, parsed.GetRequiredValue(verb), parsed.GetValue(model), parsed.GetValue(output))
+                {
+                    RunIds = parsed.GetValue(runId) is { } id ? new Dictionary<string, string> { [self] = id } : new(),
+                };
+                PartyTask task = order.TaskOf(self, new Relay());
                 JsonObject document = parsed.GetValue(coordinator) is { } address
                     ? await GrpcParty.JoinAsync(task, new Uri(address), order.Run.Transport, stop.Token).ConfigureAwait(false)
                     : await GrpcParty.HostAsync(task, new Uri("http://127.0.0.1:0"), order.Run.Transport, WorkerEvents.Listening, WorkerEvents.Log, stop.Token)

@@ -61,6 +61,8 @@ internal static class ReportWriter
         }
 
         terminal.Styled.Write(parties);
+        if (document["tuning"] is { } tuning)
+            TuningTable.Show(tuning, terminal);
         JsonObject timing = document["timing"]!.AsObject();
         terminal.Log($"{(int)timing["epochs"]!} epochs, {Number(timing["secondsPerEpoch"])} s an epoch, {Number(timing["totalSeconds"])} s in all.");
         foreach (string claim in document["parties"]!.AsArray().SelectMany(p => p!["privacy"]!["claims"]!.AsArray()).Select(c => (string)c!))

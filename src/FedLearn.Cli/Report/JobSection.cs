@@ -90,7 +90,7 @@ internal static class JobSection
         string metric = Figures.Name((string?)candidates[0]!["metric"] ?? "score");
         string table = Html.Table("Tuning", [.. settings, $"mean {metric}", "deviation", "folds", ""], candidates.Select((c, i) => (Cell[])[
             .. settings.Select(s => Cell.Number(Figures.Value(c!["settings"]![s]))), Cell.Number(Loss(c!["mean"])), Cell.Number(Loss(c["deviation"])),
-            Cell.Number(string.Join("  ", c["scores"]?.AsArray().Select(Loss) ?? [])), new(Chosen(c, i) ? "<span class=\"badge kept\">chosen</span>" : "", false)]));
+            Cell.Number(string.Join("  ", c["scores"]?.AsArray().Select(Loss) ?? [])), new(Chosen(c, i) ? "<span class=\"badge kept\">chosen</span>" : Html.Text((string?)c["error"]?["id"] ?? ""), false)]));
         string cost = tuning["cost"] is not JsonArray { Count: > 0 } costs ? "" : "<h4>What tuning cost</h4>\n" + Html.Table("Cost of tuning", ["party", "runs", "epsilon", "delta"],
             costs.Select(c => (Cell[])[Cell.Text((string)c!["party"]!), Cell.Number(Figures.Count(c["runs"])), Cell.Number(ReportWriter.Short(c["epsilon"])), Cell.Number(ReportWriter.Short(c["delta"]))]));
         return $"<h3>Tuning</h3>\n{Html.Paragraph($"{Figures.Count(tuning["folds"])} folds, {candidates.Count} candidates.", "note")}{table}"

@@ -47,7 +47,7 @@ internal static class PartiesSection
     /// <summary>The parties themselves.</summary>
     public static string Table(JsonObject document) => "<h3>Parties</h3>\n" + Html.Table("Parties", ["party", "role", "features", "peak memory", "weights SHA-256"],
         Of(document).Select(p => (Cell[])[Cell.Text(Name(p)), Cell.Text((string)p["role"]!), Cell.Number(Figures.Count(p["model"]!["features"])),
-            Cell.Number(Figures.Bytes((long)p["peakMemoryBytes"]!)), new($"<code>{Html.Text(((string)p["model"]!["weightsSha256"]!)[..16])}</code>", false)]));
+            Cell.Number(Figures.Bytes((long)p["peakMemoryBytes"]!)), new((string?)p["model"]!["weightsSha256"] is { } sha ? $"<code>{Html.Text(sha[..16])}</code>" : "-", false)]));
 
     private static string Time(JsonObject[] parties, int index)
     {

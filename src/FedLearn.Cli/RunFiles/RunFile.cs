@@ -84,6 +84,9 @@ internal sealed record RunFile
     /// <summary>Full path of the model directory that training starts from; null without a warm start.</summary>
     public string? WarmStart { get; init; }
 
+    /// <summary>Values that stand in for those of the file.</summary>
+    public IReadOnlyList<RunFileSetting> Settings { get; init; } = [];
+
     /// <summary>Paths of keys that were read and have no effect in this job, for the report.</summary>
     public required IReadOnlyList<string> Ignored { get; init; }
 
@@ -94,7 +97,18 @@ internal sealed record RunFile
     /// <param name="path">File.</param>
     /// <exception cref="ConfigurationException">The file cannot be read or has faults (FL20nn); all of them are listed.</exception>
     /// <exception cref="PrivacyRefusedException">The file asks for what the privacy mathematics does not cover (FL505n).</exception>
-    public static RunFile Load(string path) => new RunFileReader(path).Read();
+    public static RunFile Load(string path) => Load(path, []);
+
+    /// <summary>Reads job.json with other values in place of some of its own.</summary>
+    /// <param name="path">File.</param>
+    /// <param name="settings">The values.</param>
+    /// <exception cref="ConfigurationException">The file cannot be read or has faults (FL20nn); all of them are listed.</exception>
+    /// <exception cref="PrivacyRefusedException">The file asks for what the privacy mathematics does not cover (FL505n).</exception>
+    public static RunFile Load(string path, IReadOnlyList<RunFileSetting> settings) => new RunFileReader(path, settings: settings).Read() with { Settings = settings };
+
+    /// <summary>The same job as one run of a cross-validation, which needs no standard errors.</summary>
+    /// <param name="fold">The fold it tests on.</param>
+    public RunFile On(CrossValidationFold fold) => this with { Job = Job with { Fold = fold, Inference = false } };
 
     /// <summary>A party by name.</summary>
     /// <param name="name">Name, which the job has.</param>

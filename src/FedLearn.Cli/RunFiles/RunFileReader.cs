@@ -26,7 +26,8 @@ internal sealed record OwnLedger(RunFileLedger Ledger, Func<string, bool> Has);
 /// <summary>Reads one job.json.</summary>
 /// <param name="path">File.</param>
 /// <param name="self">In a real session, this machine's side. Null: all parties run here.</param>
-internal sealed class RunFileReader(string path, OwnSide? self = null)
+/// <param name="settings">Values that stand in for those of the file; null for none.</param>
+internal sealed class RunFileReader(string path, OwnSide? self = null, IReadOnlyList<RunFileSetting>? settings = null)
 {
     private const double LargestSeconds = 86_400;
 
@@ -64,7 +65,7 @@ internal sealed class RunFileReader(string path, OwnSide? self = null)
     /// <summary>Reads the file, or throws one error with all of its faults.</summary>
     public RunFile Read()
     {
-        Section file = Section.Load(_faults, RunFileKeys.Job);
+        Section file = Section.Load(_faults, RunFileKeys.Job, settings);
         if (file.Says("model", "type", "dssm"))
             throw new ConfigurationException(RunFileErrors.NotYet, $"{path}: model.type", "'dssm' comes with a later release.", "Use glm."); // its other keys are not those of a GLM
         file.Require("model", "Describe the model, such as { \"type\": \"glm\", \"family\": \"binomial\" }.");

@@ -40,15 +40,16 @@ internal sealed partial class Section
     /// <summary>Reads a file as one object.</summary>
     /// <param name="faults">Collects its faults, and names the file.</param>
     /// <param name="catalogue">Keys by object.</param>
+    /// <param name="settings">Values that stand in for those of the file; null for none.</param>
     /// <exception cref="ConfigurationException">The file cannot be read (FL2001) or is no JSON object (FL2002).</exception>
-    public static Section Load(Faults faults, IReadOnlyDictionary<string, string[]> catalogue)
+    public static Section Load(Faults faults, IReadOnlyDictionary<string, string[]> catalogue, IReadOnlyList<RunFileSetting>? settings = null)
     {
         try
         {
             using JsonDocument document = JsonDocument.Parse(File.ReadAllBytes(faults.File).AsMemory(),
                 new JsonDocumentOptions { CommentHandling = JsonCommentHandling.Skip, AllowTrailingCommas = true });
             if (document.RootElement.ValueKind == JsonValueKind.Object)
-                return new Section(document.RootElement.Clone(), "", faults, catalogue);
+                return new Section((settings ?? []).Aggregate(document.RootElement, (file, setting) => setting.In(file)).Clone(), "", faults, catalogue);
             throw new ConfigurationException(RunFileErrors.Malformed, faults.File, "the file is JSON, but not an object.", "Begin it with { and end it with }.");
         }
         catch (JsonException e)

@@ -26,16 +26,10 @@ internal sealed class PartyTask(string name, SessionTerms terms, Func<Cancellati
     /// <summary>Reads the party's data; throws its errors before anything is sent.</summary>
     public ReadyParty Prepare(CancellationToken cancellationToken) => prepare(cancellationToken);
 
-    public static PartyTask Train(RunFile run, string party, string? modelDirectory, IProgress<GlmProgress>? progress) => new(party, GlmJobTerms.Of(run.Job), stop =>
+    public static PartyTask Train(RunFile run, string party, string? modelDirectory, IProgress<GlmProgress>? progress, string? runId = null) => new(party, GlmJobTerms.Of(run.Job), stop =>
     {
         RunFileParty self = run.Party(party);
-        GlmPartyInput input = Input(run, self, needLabel: self.Role == PartyRole.Active, stop);
-        var trainer = new GlmTrainer(run.Job, input with
-        {
-            Ledger = Ledger(run, self),
-            Evaluation = new EvaluationOptions(),
-            WarmStart = run.WarmStart is { } directory ? GlmModel.Load(directory, party) : null,
-        });
+        GlmTrainer trainer = Trainer(run, self, runId, stop);
         return new ReadyParty(trainer.JoinRequest, async (agreement, channels, cancel) =>
         {
             GlmPartyResult result = await trainer.TrainAsync(agreement, channels, progress, cancel).ConfigureAwait(false);
@@ -63,6 +57,17 @@ internal sealed class PartyTask(string name, SessionTerms terms, Func<Cancellati
         });
     });
 
+    /// <summary>Reads a party's data, and checks it against the job.</summary>
+    internal static GlmTrainer Trainer(RunFile run, RunFileParty self, string? runId, CancellationToken cancellationToken) =>
+        new(run.Job, Input(run, self, needLabel: self.Role == PartyRole.Active, cancellationToken) with
+        {
+            Ledger = Ledger(run, self),
+            RunId = runId,
+            // A fold needs its figures, and no intervals of them.
+            Evaluation = run.Job.Fold is null ? new EvaluationOptions() : new EvaluationOptions { Resamples = 0 },
+            WarmStart = run.WarmStart is { } directory ? GlmModel.Load(directory, self.Name) : null,
+        });
+
     /// <summary>Reads what a party brings.</summary>
     internal static GlmPartyInput Input(RunFile run, RunFileParty self, bool needLabel, CancellationToken cancellationToken)
     {
@@ -72,7 +77,7 @@ internal sealed class PartyTask(string name, SessionTerms terms, Func<Cancellati
     }
 
     /// <summary>The party's ledger on disk; null for a job that charges nothing, which writes no file.</summary>
-    private static SqliteLedger? Ledger(RunFile run, RunFileParty self) => run.Job.Privacy.Mode == PrivacyMode.None || run.Parties.Count < 2 ? null
+    internal static SqliteLedger? Ledger(RunFile run, RunFileParty self) => run.Job.Privacy.Mode == PrivacyMode.None || run.Parties.Count < 2 ? null
         : new SqliteLedger(self.Ledger.Path, new SqliteLedgerOptions { Budget = self.Ledger.Budget is { } budget ? new LedgerBudget(budget.Epsilon, budget.Delta) : null });
 
     private static void WriteScores(string path, Table table, GlmPrediction prediction) => OutputFile.Write(path, unfinished =>

@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using System.Globalization;
 using System.Reflection;
 using System.Text;
 using System.Text.Json.Nodes;
@@ -17,11 +18,14 @@ namespace FedLearn.Cli.Running;
 /// <param name="Output">Where the active party writes predictions.</param>
 internal sealed record SessionOrder(RunFile Run, string Verb, string? ModelDirectory, string? Output)
 {
+    /// <summary>Id of the run in each party's ledger; a party that is absent draws its own.</summary>
+    public IReadOnlyDictionary<string, string> RunIds { get; init; } = new Dictionary<string, string>();
+
     /// <summary>Parties, the active one first, then in the job's order.</summary>
     public IReadOnlyList<string> Parties => [.. Run.Parties.OrderBy(p => p.Role).Select(p => p.Name)];
 
     public PartyTask TaskOf(string party, IProgress<GlmProgress>? progress) => Verb == "train"
-        ? PartyTask.Train(Run, party, ModelDirectory, progress)
+        ? PartyTask.Train(Run, party, ModelDirectory, progress, RunIds.GetValueOrDefault(party))
         : PartyTask.Predict(Run, party, ModelDirectory!, Output);
 }
 
@@ -164,6 +168,10 @@ internal static class SessionRunner
         Add("--coordinator", coordinator?.ToString());
         Add("--model", order.ModelDirectory);
         Add("--out", order.Output);
+        foreach (RunFileSetting setting in order.Run.Settings)
+            Add("--set", $"{setting.Key}={setting.Text}");
+        Add("--fold", order.Run.Job.Fold is { } fold ? string.Create(CultureInfo.InvariantCulture, $"{fold.Index}/{fold.Count}") : null);
+        Add("--run", order.RunIds.GetValueOrDefault(party));
         return start;
     }
 

@@ -47,8 +47,14 @@ internal sealed class GlmAccount(GlmPlan plan, GlmPartyInput input, Lazy<DataSet
     }
 
     /// <summary>Refuses what the budget does not allow, before a peer is met.</summary>
-    public void Check(string mechanism, PrivacyUnit unit, double pureEpsilon, double muSquared) =>
-        Ledger.Check(Charge(mechanism, new JsonObject(), unit, 1, pureEpsilon, muSquared));
+    /// <returns>What would be charged, as the ledger counts it.</returns>
+    public PrivacyTotal Check(string mechanism, PrivacyUnit unit, double pureEpsilon, double muSquared)
+    {
+        PrivacyCharge charge = Charge(mechanism, new JsonObject(), unit, 1, pureEpsilon, muSquared);
+        Ledger.Check(charge);
+        var entry = new LedgerEntry(charge, ChargeState.Reserved, 1, default);
+        return new PrivacyTotal(entry.PureEpsilon, entry.MuSquared);
+    }
 
     /// <summary>Reserves the cost of messages, before the first of them. For a run that fails, shareOf bounds the share of the cost that so many messages
     /// make up; null: the first costs all.</summary>

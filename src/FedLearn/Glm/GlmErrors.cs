@@ -12,6 +12,12 @@ public static class GlmErrors
     /// <summary>A model file belongs to another job or party than asked for.</summary>
     public const string OtherModel = "FL2402";
 
+    /// <summary>Folds or candidates make no cross-validation.</summary>
+    public const string InvalidTuning = "FL2410";
+
+    /// <summary>The figure that candidates are compared by is not known or not defined.</summary>
+    public const string MetricUndefined = "FL2411";
+
     /// <summary>A label is outside the domain of the family.</summary>
     public const string IllegalLabel = "FL3100";
 
@@ -36,7 +42,7 @@ public static class GlmErrors
     /// <summary>Columns are linearly dependent, so that standard errors are not defined.</summary>
     public const string DependentColumns = "FL3107";
 
-    /// <summary>Early stopping has no rows held out, or none left to train on.</summary>
+    /// <summary>Early stopping or a fold has no rows held out, or none left to train on.</summary>
     public const string NothingHeldOut = "FL3108";
 
     /// <summary>Private training needs bounded rows (A1).</summary>
@@ -83,6 +89,9 @@ public static class GlmErrors
 
     /// <summary>Standard errors depend on private rows.</summary>
     public const string InferenceNotPrivate = "FL5117";
+
+    /// <summary>A cross-validation would disclose scores of rows that a charged evaluation promises to cover.</summary>
+    public const string FoldNotCovered = "FL5118";
 
     /// <summary>Training produced a NaN or an infinity.</summary>
     public const string Diverged = "FL6100";

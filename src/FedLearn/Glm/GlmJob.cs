@@ -310,6 +310,10 @@ public sealed record GlmJob
     /// <summary>Which rows are held out, as the job describes it: <c>none</c>, <c>file</c>, or the hash rule. Part of the digest.</summary>
     public SplitRule Split { get; init; } = SplitRule.None;
 
+    /// <summary>The fold that this run of a cross-validation tests on; null, the default, outside of one. Part of the digest. See
+    /// <see cref="LocalFederation.TuneAsync"/>.</summary>
+    public CrossValidationFold? Fold { get; init; }
+
     /// <summary>One active party and any number of passive ones.</summary>
     public required IReadOnlyList<GlmPartyOptions> Parties { get; init; }
 }

@@ -90,6 +90,8 @@ public static class GlmJobTerms
             {
                 WriteSplit(json, job.Split);
                 json.WriteBoolean("inference", job.Inference);
+                if (job.Fold is { } fold)
+                    json.WriteString("fold", string.Create(System.Globalization.CultureInfo.InvariantCulture, $"{fold.Index} of {fold.Count}"));
             }),
             ("parties", json =>
             {

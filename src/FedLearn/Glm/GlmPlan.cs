@@ -90,6 +90,7 @@ internal sealed class GlmPlan
     {
         ArgumentNullException.ThrowIfNull(job);
         CheckNumbers(job);
+        CheckFold(job);
         var plan = new GlmPlan(job);
         if (plan.FullBatch && (job.Training.BatchesPerEpoch ?? 1) != 1 | job.Training.BatchSize is not null)
             throw Invalid("training.batchesPerEpoch", "every optimiser but sgd works on the full batch.", "Set batchesPerEpoch to 1 and leave batchSize out, or choose sgd.");
@@ -217,6 +218,19 @@ internal sealed class GlmPlan
     // Nor does the steepness of the residual, which may depend on that bound.
     private double? Lipschitz(GlmPartyOptions party) => Family.Bounds is not { Kind: GlmFamilyKind.Convex } bounds ? null
         : party.Party.Role == PartyRole.Passive ? 1e-9 : bounds.Lipschitz?.Invoke(ResidualClip, LabelBound(party));
+
+    /// <summary>Whether a job can be one run of a cross-validation, if it asks to be.</summary>
+    public static void CheckFold(GlmJob job)
+    {
+        if (job.Fold is not { } fold)
+            return;
+        if (!(fold.Count is >= 2 and <= CrossValidationFold.MostFolds && fold.Index >= 0 && fold.Index < fold.Count))
+            throw new ConfigurationException(GlmErrors.InvalidTuning, "folds", $"they are not 2 to {CrossValidationFold.MostFolds}, or the index of one is out of range.", "Use 5 or 10 folds.");
+        // A row tested on is no training row of that run, so that noise on the weights does not hide its own features; in the other folds it is a training row.
+        if (job.Privacy is { Mode: not (PrivacyMode.None or PrivacyMode.LabelDp), Unit: PrivacyUnit.Record, Evaluation: EvaluationDisclosure.Charged })
+            throw Refused(GlmErrors.FoldNotCovered, "privacy.evaluation", "a charged evaluation covers scores of training rows, and in a cross-validation every training row is also a row tested on, whose score tells of its features.",
+                "Use evaluation disclosed, whose claim leaves such scores out, or no cross-validation.");
+    }
 
     /// <summary>What a family rules out in every mode.</summary>
     private static void CheckFamily(GlmJob job)

@@ -93,6 +93,16 @@ public sealed class GlmTrainer
     /// <summary>With what this party joins a session.</summary>
     public JoinRequest JoinRequest { get; }
 
+    /// <summary>What so many runs of the job cost the party's rows at most, refused where its ledger does not allow all of them.</summary>
+    /// <param name="runs">Runs over the same rows, at least 1. Their mu adds up in quadrature; labels that are released once are paid for once.</param>
+    /// <returns>The cost as the ledger counts it: for replacing a row or its label. Zero where nothing would be charged.</returns>
+    /// <exception cref="PrivacyRefusedException">FL5020: the runs are over the budget of the party's ledger.</exception>
+    public PrivacyTotal PlanRuns(int runs)
+    {
+        ArgumentOutOfRangeException.ThrowIfLessThan(runs, 1);
+        return CheckLedger(runs);
+    }
+
     private bool IsActive => _options.Party.Role == PartyRole.Active;
 
     /// <summary>Trains with the other parties of a session.</summary>
@@ -141,6 +151,7 @@ public sealed class GlmTrainer
         int[] trainRows = [.. common.Where((_, i) => !test[i])], testRows = [.. common.Where((_, i) => test[i])];
         if (trainRows.Length == 0)
             throw new BadInputException(GlmErrors.TooFewTrainingRows, "split", "no common row is a training row.", "Check the split.");
+        (trainRows, testRows) = FoldRows.Of(job, _input.Table.Ids, trainRows, testRows);
         (trainRows, int[] heldOut) = HeldOutRows.Of(job, _input.Table.Ids, trainRows);
         BatchLayout layout = _plan.Layout(trainRows.Length);
         if (job.Model.Family is MultinomialFamily { Classes: null })
@@ -303,25 +314,20 @@ public sealed class GlmTrainer
     }
 
     /// <summary>Refuses a job that the party's ledger cannot pay for, before a peer is met.</summary>
-    private void CheckLedger()
+    private PrivacyTotal CheckLedger(int runs = 1)
     {
         if (_plan.Job.Parties.Count < 2)
-            return;
+            return PrivacyTotal.Zero;
+        using var account = new GlmAccount(_plan, _input, _people, "");
         if (_plan.Mode is PrivacyMode.OneRound or PrivacyMode.LabelDp && IsActive)
-        {
-            using var labels = new GlmAccount(_plan, _input, _people, "");
-            new LabelRelease(_plan, _input, _options, labels).Check();
-            return;
-        }
-
+            return new LabelRelease(_plan, _input, _options, account).Check();
         if (_plan.Mode != PrivacyMode.OneRound && !_plan.Noises(_options.Party.Role))
-            return;
+            return PrivacyTotal.Zero;
         PrivacyBudget budget = _plan.BudgetOf(_options)!;
         // The classical formula has a mu of its own, which may cost more than it was asked for.
         double mu = _plan.Mode == PrivacyMode.HdpVfl && _plan.Job.Privacy.Calibration == Calibration.Paper
             ? 1 / ClassicalGaussian.Sigma(budget.Epsilon, budget.Delta) : GaussianDp.Mu(budget.Epsilon, budget.Delta);
-        using var account = new GlmAccount(_plan, _input, _people, "");
-        account.Check("gaussian", _plan.Unit, 0, mu * mu);
+        return account.Check("gaussian", _plan.Unit, 0, runs * mu * mu);
     }
 
     private void CheckLabels()

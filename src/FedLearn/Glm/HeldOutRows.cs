@@ -1,6 +1,3 @@
-using System.Buffers.Binary;
-using System.Security.Cryptography;
-using System.Text;
 using FedLearn.Diagnostics;
 
 namespace FedLearn.Glm;
@@ -18,9 +15,8 @@ internal static class HeldOutRows
     {
         if (job.Training.EarlyStopping is not { HoldsOut: true } rule)
             return (rows, []);
-        byte[] prefix = [.. "held out"u8, .. new byte[sizeof(long)]];
-        BinaryPrimitives.WriteInt64LittleEndian(prefix.AsSpan(8), job.Training.Seed);
-        bool IsHeldOut(int row) => BinaryPrimitives.ReadUInt64BigEndian(SHA256.HashData([.. prefix, .. Encoding.UTF8.GetBytes(ids[row])])) < rule.HoldOut * 18446744073709551616.0;
+        var draw = new RowDraw("held out"u8, job.Training.Seed);
+        bool IsHeldOut(int row) => draw.Of(ids[row]) < rule.HoldOut * 18446744073709551616.0;
         int[] heldOut = [.. rows.Where(IsHeldOut)], train = [.. rows.Where(row => !IsHeldOut(row))];
         return heldOut.Length > 0 && train.Length > 0 ? (train, heldOut) : throw new BadInputException(GlmErrors.NothingHeldOut, "training.earlyStopping.holdOut",
             "of so few training rows none would be held out, or none be left to train on.", "Use more rows, another share, or watch the objective.");

@@ -5,7 +5,7 @@ using FedLearn.Protocol;
 namespace FedLearn.Glm;
 
 /// <summary>All parties of a job in one process, over channels in memory: for experiments and tests.</summary>
-public static class LocalFederation
+public static partial class LocalFederation
 {
     /// <summary>Trains a job.</summary>
     /// <param name="job">The job.</param>

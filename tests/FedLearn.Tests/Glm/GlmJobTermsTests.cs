@@ -31,6 +31,7 @@ public class GlmJobTermsTests
             j => j with { Split = new SplitRule.ByHash(6, [0]) },
             j => j with { Split = new SplitRule.ByHash(5, [0, 1]) },
         ]),
+        ["GlmJob.Fold"] = ("evaluation", [j => j with { Fold = new(5, 0) }, j => j with { Fold = new(5, 1) }, j => j with { Fold = new(6, 1) }]),
         ["GlmModelOptions.Family"] = ("model",
         [
             j => j with { Model = j.Model with { Family = GlmFamilies.Poisson } },

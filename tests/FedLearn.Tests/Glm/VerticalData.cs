@@ -31,6 +31,9 @@ internal sealed class VerticalData
 
     internal int Rows => _ids.Length;
 
+    /// <summary>The pooled rows.</summary>
+    internal IEnumerable<(string Id, double[] X, double Y)> All => _ids.Select((id, i) => (id, _x[i], _y[i]));
+
     /// <summary>Features within [-1, 1], labels drawn from the family at a random linear predictor.</summary>
     internal static VerticalData Random(int seed, string family, int rows, params int[] widths)
     {

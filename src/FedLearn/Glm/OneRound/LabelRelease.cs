@@ -35,21 +35,21 @@ internal sealed class LabelRelease(GlmPlan plan, GlmPartyInput input, GlmPartyOp
     }
 
     /// <summary>Refuses what the party's budget does not allow, before a peer is met.</summary>
-    public void Check()
+    /// <returns>What would be charged; nothing for labels that an earlier job drew.</returns>
+    public PrivacyTotal Check()
     {
         bool labelsOnly = plan.Mode == PrivacyMode.LabelDp;
         if (plan.HasClasses)
         {
             RandomizedResponse response = ResponseOf(plan);
             PrivacyUnit unit = labelsOnly ? PrivacyUnit.Label : PrivacyUnit.Record;
-            if (account.Ledger.Find(account.Party, KeyOf(response, unit)) is null)
-                account.Check("randomised response: labels", unit, response.Epsilon, 0);
-            return;
+            return account.Ledger.Find(account.Party, KeyOf(response, unit)) is null
+                ? account.Check("randomised response: labels", unit, response.Epsilon, 0) : PrivacyTotal.Zero;
         }
 
         NoisyTargetMechanism mechanism = Mechanism();
-        if (account.Ledger.Find(account.Party, KeyOf(mechanism)) is null)
-            account.Check("gaussian: labels", PrivacyUnit.Record, 0, mechanism.Mu * mechanism.Mu);
+        return account.Ledger.Find(account.Party, KeyOf(mechanism)) is null
+            ? account.Check("gaussian: labels", PrivacyUnit.Record, 0, mechanism.Mu * mechanism.Mu) : PrivacyTotal.Zero;
     }
 
     /// <summary>Randomised 0/1 labels of some rows of the table.</summary>

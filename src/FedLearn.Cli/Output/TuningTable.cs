@@ -1,0 +1,35 @@
+using System.Globalization;
+using System.Text.Json.Nodes;
+using FedLearn.Cli.Report;
+using Spectre.Console;
+
+namespace FedLearn.Cli.Output;
+
+/// <summary>The candidates of a tuning and what they cost, for people.</summary>
+internal static class TuningTable
+{
+    /// <summary>Writes the tables.</summary>
+    /// <param name="tuning">The part <c>tuning</c> of a report.</param>
+    /// <param name="terminal">Where to.</param>
+    public static void Show(JsonNode tuning, Terminal terminal)
+    {
+        JsonObject[] candidates = [.. tuning["candidates"]!.AsArray().Select(c => c!.AsObject())];
+        string[] keys = [.. candidates[0]["settings"]!.AsObject().Select(s => s.Key)];
+        Table table = new Table().Border(TableBorder.Ascii2).AddColumns([.. keys.Select(Markup.Escape), $"mean {(string)tuning["metric"]!}", "deviation", "folds", ""]);
+        for (int i = 0; i < candidates.Length; i++)
+        {
+            JsonObject c = candidates[i];
+            string note = (int?)tuning["chosen"] == i ? "chosen" : (string?)c["error"]?["id"] ?? "";
+            table.AddRow([.. keys.Select(k => Markup.Escape(Figures.Value(c["settings"]![k]))), Loss(c["mean"]), Loss(c["deviation"]), string.Join("  ", c["scores"]!.AsArray().Select(Loss)), note]);
+        }
+
+        terminal.Styled.Write(table);
+        foreach (JsonObject failed in candidates.Where(c => c["error"] is not null))
+            terminal.Log($"not scored: {string.Join(", ", failed["settings"]!.AsObject().Select(s => $"{s.Key} {Figures.Value(s.Value)}"))}: {(string)failed["error"]!["message"]!}");
+        foreach (JsonNode? cost in tuning["cost"]!.AsArray())
+            terminal.Log($"tuning cost '{(string)cost!["party"]!}' epsilon {ReportWriter.Short(cost["epsilon"])} at delta {ReportWriter.Short(cost["delta"])} in {ReportWriter.Short(cost["runs"])} charged runs together.");
+    }
+
+    // Figures differ in late digits, and may be of any size.
+    private static string Loss(JsonNode? value) => value is null ? "-" : ((double)value).ToString("G6", CultureInfo.InvariantCulture);
+}

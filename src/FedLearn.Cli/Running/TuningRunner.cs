@@ -1,0 +1,123 @@
+using System.Globalization;
+using System.Text.Json.Nodes;
+using FedLearn.Cli.Output;
+using FedLearn.Cli.RunFiles;
+using FedLearn.Diagnostics;
+using FedLearn.Glm;
+using FedLearn.Privacy;
+
+namespace FedLearn.Cli.Running;
+
+/// <summary>What <c>train --cross-validate</c> is asked for.</summary>
+/// <param name="Folds">Number of folds.</param>
+/// <param name="Metric">Figure to compare candidates by; null for the family's usual one.</param>
+/// <param name="Grid">Grid; null compares nothing and estimates the job as it is.</param>
+internal sealed record TuningRequest(int Folds, string? Metric, string? Grid);
+
+/// <summary>Trains every candidate on every fold in sessions of its own, then, in mode none, the best one on all training rows.</summary>
+internal sealed class TuningRunner(RunFile run, TuningRequest request, bool inProcess, Terminal terminal, CancellationToken cancellationToken) : IProgress<GlmTuningProgress>
+{
+    private readonly bool _isPrivate = run.Job.Privacy.Mode != PrivacyMode.None;
+    private readonly IReadOnlyList<IReadOnlyList<RunFileSetting>> _grid = SettingGrid.Read(request.Grid);
+    private readonly Dictionary<string, List<string>> _runs = run.Parties.ToDictionary(p => p.Name, _ => new List<string>());
+    private TuningTotals? _totals;
+
+    /// <summary>Runs all of it.</summary>
+    /// <param name="model">Folder of the final model; null saves none.</param>
+    /// <returns>The report of the final model; of a private job, which trains none, that of the runs together. Either with the part <c>tuning</c>.</returns>
+    public async Task<JsonObject> RunAsync(string? model)
+    {
+        string metric = GlmTuner.Check(run.Job, new GlmTuningOptions { Folds = request.Folds, Metric = request.Metric });
+        if (_isPrivate && model is not null)
+            throw new PrivacyRefusedException(TuningErrors.NoModelOfPrivateTuning, "--model", $"{GlmTuner.NotChosen}.", "Leave --model out.");
+        (RunFile? Run, FedLearnException? Error)[] candidates = [.. _grid.Select(Load)];
+        if (_isPrivate)
+            Plan();
+
+        IReadOnlyList<GlmCandidateResult> results = await GlmTuner.ScoreAsync(candidates.Length, request.Folds, metric,
+            (candidate, fold) => candidates[candidate] is { Error: { } error } ? throw error : ScoreAsync(candidates[candidate].Run!.On(fold), metric), this).ConfigureAwait(false);
+        // One error that all have says more than a table of it.
+        if (results.All(r => r.Error is not null))
+            throw results[0].Error!;
+        int? chosen = GlmTuner.Choose(run.Job, results, metric);
+        var tuning = new GlmTuning
+        {
+            Folds = request.Folds,
+            Metric = metric,
+            Candidates = results,
+            Chosen = chosen,
+            Costs = _isPrivate ? [.. Parties.Select(Cost)] : [],
+            Warnings = GlmTuner.Warnings(run.Job),
+        };
+        JsonObject document = chosen is { } best ? PartyDocument.Merge(await SessionAsync(new SessionOrder(candidates[best].Run!, "train", model, null)).ConfigureAwait(false), 0)
+            : _totals!.Document(run, tuning);
+        document["tuning"] = TuningDocument.Of(tuning, _grid);
+        foreach (string warning in tuning.Warnings)
+            document["warnings"]!.AsArray().Add(warning);
+        return ReadBack(document);
+    }
+
+    /// <inheritdoc />
+    public void Report(GlmTuningProgress value)
+    {
+        string settings = string.Join(", ", _grid[value.Candidate].Select(s => $"{s.Key} {s.Text}"));
+        terminal.Log($"candidate {value.Candidate + 1} of {value.Candidates}{(settings.Length > 0 ? $" ({settings})" : "")}, fold {value.Fold + 1} of {value.Folds}");
+    }
+
+    private IEnumerable<RunFileParty> Parties => run.Parties.OrderBy(p => p.Role);
+
+    private (RunFile? Run, FedLearnException? Error) Load(IReadOnlyList<RunFileSetting> settings)
+    {
+        try
+        {
+            RunFile candidate = RunFile.Load(run.Path, settings);
+            if (settings.FirstOrDefault(s => candidate.Ignored.Contains(s.Key)) is { } ignored)
+                throw new ConfigurationException(TuningErrors.GridKeyIgnored, "--grid", $"'{ignored.Key}' has no effect in this job, so that its candidates would be the same.", "Leave the key out.");
+            return (candidate, null);
+        }
+        catch (FedLearnException e) when (GlmTuner.IsOfCandidate(e.Id) && e.Id != TuningErrors.GridKeyIgnored)
+        {
+            return (null, e);
+        }
+    }
+
+    /// <summary>Says what all runs will cost at most, and refuses what a lifetime budget does not allow. Candidates cost the same: no key of a grid is a budget.</summary>
+    private void Plan()
+    {
+        int runs = _grid.Count * request.Folds;
+        foreach (RunFileParty party in Parties)
+        {
+            PrivacyTotal planned = PartyTask.Trainer(run, party, null, cancellationToken).PlanRuns(runs);
+            double delta = DeltaOf(party.Name);
+            terminal.Log(string.Create(CultureInfo.InvariantCulture,
+                $"tuning of {_grid.Count} x {request.Folds} = {runs} runs costs '{party.Name}' at most epsilon {planned.Epsilon(delta):G4} at delta {delta:G4}"));
+        }
+    }
+
+    private async Task<double?> ScoreAsync(RunFile candidate, string metric)
+    {
+        foreach (List<string> runs in _runs.Values)
+            runs.Add(PrivacyCharge.NewRunId());
+        IReadOnlyList<JsonObject> documents = await SessionAsync(new SessionOrder(candidate, "train", null, null)
+        {
+            RunIds = _runs.ToDictionary(r => r.Key, r => r.Value[^1]),
+        }).ConfigureAwait(false);
+        JsonObject merged = ReadBack(PartyDocument.Merge(documents, 0));
+        if (_totals is null)
+            _totals = new TuningTotals(merged);
+        else
+            _totals.Add(merged);
+        return (double?)merged["metrics"]!["test"]?[metric];
+    }
+
+    // A number then has one type, whoever made the report.
+    private static JsonObject ReadBack(JsonObject document) => JsonNode.Parse(document.ToJsonString())!.AsObject();
+
+    private Task<IReadOnlyList<JsonObject>> SessionAsync(SessionOrder order) => ProgressView.RunAsync(terminal, order.Parties[0], view =>
+        SessionRunner.RunAsync(order, inProcess, view, terminal.Log, cancellationToken));
+
+    private GlmTuningCost Cost(RunFileParty party) => PartyTask.Ledger(run, party) is { } ledger
+        ? GlmTuningCost.Of(ledger, party.Name, _runs[party.Name], DeltaOf(party.Name)) : new(party.Name, 0, PrivacyTotal.Zero, DeltaOf(party.Name), 0);
+
+    private double DeltaOf(string party) => (run.Job.Parties.First(p => p.Party.Name == party).Budget ?? run.Job.Privacy.Budget)!.Delta;
+}

@@ -1,0 +1,86 @@
+using FedLearn.Diagnostics;
+using FedLearn.Privacy;
+
+namespace FedLearn.Glm;
+
+/// <summary>The loop over candidates and folds, wherever the parties of a run are.</summary>
+internal static class GlmTuner
+{
+    public const string NotChosen = "no candidate was chosen and no model trained: the figures of a tuning are computed from private labels, and acting on them is covered by no claim. "
+        + "Choose by what is public; or write the settings into the job yourself, knowing that the choice tells of the labels";
+
+    public const string ScoresDisclosed = "in a cross-validation every training row is tested on once for each candidate, and passive parties disclosed its scores there: the cost of tuning covers the training messages only";
+
+    /// <summary>Refuses a job that cannot be cross-validated.</summary>
+    /// <param name="job">The job, without a fold.</param>
+    /// <param name="options">Options.</param>
+    /// <returns>The figure to compare candidates by.</returns>
+    /// <exception cref="ConfigurationException">FL2410: the number of folds; FL2411: the figure is not known or not defined.</exception>
+    /// <exception cref="PrivacyRefusedException">FL5118: the evaluation is charged.</exception>
+    public static string Check(GlmJob job, GlmTuningOptions options)
+    {
+        GlmPlan.CheckFold(job with { Fold = new(options.Folds, 0) });
+        if (job.Privacy is { Mode: not PrivacyMode.None, Evaluation: EvaluationDisclosure.None })
+            throw new ConfigurationException(GlmErrors.MetricUndefined, "privacy.evaluation", "it is none, and without scores of the rows tested on there is no figure to compare candidates by.",
+                "Write disclosed, whose claim leaves these scores out.");
+        return TuningMetric.Of(job.Model.Family, options.Metric);
+    }
+
+    /// <summary>What a reader must know of a tuning of this job.</summary>
+    public static IReadOnlyList<string> Warnings(GlmJob job)
+    {
+        if (job.Privacy.Mode == PrivacyMode.None)
+            return [];
+        bool records = job.Parties.Count > 1 && job.Privacy.Unit == PrivacyUnit.Record && job.Privacy.Mode != PrivacyMode.LabelDp;
+        return records ? [NotChosen, ScoresDisclosed] : [NotChosen];
+    }
+
+    /// <summary>Trains every candidate on every fold, one after the other.</summary>
+    /// <param name="candidates">Number of candidates.</param>
+    /// <param name="folds">Number of folds.</param>
+    /// <param name="metric">Name of the figure, for errors.</param>
+    /// <param name="run">Trains a candidate without a fold; the figure on that fold, null where it is undefined.</param>
+    /// <param name="progress">Told before each run; null for nobody.</param>
+    public static async Task<IReadOnlyList<GlmCandidateResult>> ScoreAsync(int candidates, int folds, string metric, Func<int, CrossValidationFold, Task<double?>> run,
+        IProgress<GlmTuningProgress>? progress)
+    {
+        var results = new List<GlmCandidateResult>();
+        for (int candidate = 0; candidate < candidates; candidate++)
+        {
+            var scores = new List<double>();
+            FedLearnException? error = null;
+            for (int fold = 0; fold < folds && error is null; fold++)
+                try
+                {
+                    progress?.Report(new(candidate, candidates, fold, folds));
+                    double? score = await run(candidate, new(folds, fold)).ConfigureAwait(false);
+                    scores.Add(score is { } number && double.IsFinite(number) ? number : throw new ConfigurationException(GlmErrors.MetricUndefined, $"fold {fold + 1} of {folds}",
+                        $"{metric} is not defined on its rows.", "Use fewer folds, or another metric."));
+                }
+                catch (FedLearnException e) when (IsOfCandidate(e.Id))
+                {
+                    error = e;
+                }
+
+            results.Add(new(scores, error));
+        }
+
+        return results;
+    }
+
+    /// <summary>The best mean, the first of equal ones; null in private modes and when every candidate failed.</summary>
+    public static int? Choose(GlmJob job, IReadOnlyList<GlmCandidateResult> results, string metric)
+    {
+        if (job.Privacy.Mode != PrivacyMode.None)
+            return null;
+        int sign = TuningMetric.LargerIsBetter(metric) ? 1 : -1, best = -1;
+        for (int i = 0; i < results.Count; i++)
+            if (results[i].Mean is { } mean && (best < 0 || sign * mean > sign * results[best].Mean!.Value))
+                best = i;
+        return best < 0 ? null : best;
+    }
+
+    /// <summary>Whether an error may be one candidate's own. What peers, ledgers and the tool itself say concerns all of them.</summary>
+    public static bool IsOfCandidate(string id) =>
+        id[2] is '2' or '3' or '5' && !id.StartsWith("FL231", StringComparison.Ordinal) && !id.StartsWith("FL502", StringComparison.Ordinal) || id == GlmErrors.Diverged;
+}

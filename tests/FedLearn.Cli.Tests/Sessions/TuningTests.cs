@@ -1,0 +1,171 @@
+using System.Text.Json.Nodes;
+using FedLearn.Privacy;
+using FedLearn.Storage.Sqlite;
+
+namespace FedLearn.Cli.Tests.Sessions;
+
+public class TuningTests
+{
+    private const string Grid = "model.l2=0.3,0.003";
+
+    private static async Task<(JsonObject Report, string Error)> TuneAsync(string job, params string[] more)
+    {
+        ToolRun run = await ToolRun.Of(["train", "--config", job, "--json", "--cross-validate", "3", .. more]);
+        Assert.True(run.ExitCode == 0, run.Error);
+        return (JsonNode.Parse(run.Output)!.AsObject(), run.Error);
+    }
+
+    private static double[] Scores(JsonNode candidate) => [.. candidate["scores"]!.AsArray().Select(s => (double)s!)];
+
+    private static string[] Weights(JsonObject report) => [.. report["parties"]!.AsArray().Select(p => (string)p!["model"]!["weightsSha256"]!)];
+
+    [Fact]
+    public async Task Tune_ModeNone_TrainsTheBestOnAllTrainingRows()
+    {
+        using var scene = new Scene();
+        (JsonObject report, string error) = await TuneAsync(scene.Job(), "--grid", Grid, "--metric", "logLoss", "--model", scene.At("models"), "--html", scene.At("page.html"));
+        JsonNode tuning = report["tuning"]!;
+        Assert.Equal((3, "logLoss"), ((int)tuning["folds"]!, (string)tuning["metric"]!));
+        JsonArray candidates = tuning["candidates"]!.AsArray();
+        Assert.Equal([0.3, 0.003], candidates.Select(c => (double)c!["settings"]!["model.l2"]!));
+        double[] means = [.. candidates.Select(c => Scores(c!).Average())];
+        for (int i = 0; i < 2; i++)
+        {
+            Assert.Equal(3, Scores(candidates[i]!).Length);
+            Assert.Equal(means[i], (double)candidates[i]!["mean"]!, 1e-12);
+            Assert.Equal(("ok", "logLoss"), ((string)candidates[i]!["status"]!, (string)candidates[i]!["metric"]!));
+        }
+
+        // A penalty of .3 shrinks a model that the rows determine well.
+        Assert.True(means[1] < means[0]);
+        Assert.Equal(1, (int)tuning["chosen"]!);
+        Assert.Empty(tuning["cost"]!.AsArray());
+        ToolRun plain = await ToolRun.Of("train", "--config", scene.Named("plain.job.json", ("model.l2", 0.003)), "--json");
+        JsonObject direct = JsonNode.Parse(plain.Output)!.AsObject();
+        Assert.Equal(Weights(direct), Weights(report));
+        Assert.Equal(direct["metrics"]!.ToJsonString(), report["metrics"]!.ToJsonString());
+        Assert.Equal((string)direct["job"]!["digest"]!, (string)report["job"]!["digest"]!);
+        Assert.Equal([Path.Combine("models", "bank.model.json"), Path.Combine("models", "telco.model.json"), "page.html"], scene.Results);
+        Assert.Contains("candidate 2 of 2 (model.l2 0.003), fold 3 of 3", error, StringComparison.Ordinal);
+        Assert.Contains("<h3>Tuning</h3>", File.ReadAllText(scene.At("page.html")), StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task Tune_EveryTransport_GivesTheSameTable()
+    {
+        using var scene = new Scene();
+        string grid = "model.l2=0.01;training.stepSize=0.1,0.5";
+        string memory = (await TuneAsync(scene.Job(Scene.Sgd()), "--grid", grid)).Report["tuning"]!.ToJsonString();
+        string grpc = scene.Named("grpc.job.json", Scene.Sgd(("transport.kind", "grpc")));
+        Assert.Equal(memory, (await TuneAsync(grpc, "--grid", grid, "--in-process")).Report["tuning"]!.ToJsonString());
+        Assert.Equal(memory, (await TuneAsync(grpc, "--grid", grid)).Report["tuning"]!.ToJsonString());
+        Assert.Contains("\"auc\"", memory, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task Tune_RefusedCandidate_IsARowWithItsError()
+    {
+        using var scene = new Scene();
+        (JsonObject report, string error) = await TuneAsync(scene.Job(), "--grid", "model.l2=-1,0.01");
+        JsonNode refused = report["tuning"]!["candidates"]![0]!;
+        Assert.Equal(("refused", "FL2006"), ((string)refused["status"]!, (string)refused["error"]!["id"]!));
+        Assert.Null(refused["mean"]);
+        Assert.Empty(refused["scores"]!.AsArray());
+        Assert.Equal(1, (int)report["tuning"]!["chosen"]!);
+        Assert.Contains("(FL2006)", error, StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData("hdp-vfl", "in-memory")]
+    [InlineData("hdp-vfl", "grpc")]
+    [InlineData("one-round", "in-memory")]
+    [InlineData("label-dp", "in-memory")]
+    public async Task Tune_PrivateMode_ReportsTheLedgersCostAndTrainsNoModel(string mode, string transport)
+    {
+        using var scene = new Scene();
+        string grid = mode == "one-round" ? "privacy.oneRound.scoreClip=1,2" : "training.stepSize=0.5,1";
+        // An earlier job on the same ledgers is no part of the tuning.
+        string job = scene.Job(Scene.Private(("privacy.mode", mode), ("transport.kind", transport)));
+        Assert.Equal(0, (await ToolRun.Of("train", "--config", job, "--in-process")).ExitCode);
+        HashSet<string> before = [.. Charges(scene, "bank").Concat(Charges(scene, "telco")).Select(e => e.Charge.RunId)];
+        (JsonObject report, string error) = await TuneAsync(job, "--grid", grid, "--html", scene.At("page.html"));
+
+        Assert.Null(report["tuning"]!["chosen"]);
+        Assert.All(report["tuning"]!["candidates"]!.AsArray(), c => Assert.Equal(3, Scores(c!).Length));
+        Assert.Contains(report["warnings"]!.AsArray(), w => ((string)w!).Contains("no candidate was chosen", StringComparison.Ordinal));
+        Assert.Equal(mode != "label-dp", report["warnings"]!.AsArray().Any(w => ((string)w!).Contains("disclosed its scores", StringComparison.Ordinal)));
+        Assert.Null(report["metrics"]!["train"]);
+        Assert.Null(report["metrics"]!["test"]);
+        Assert.All(report["parties"]!.AsArray(), p => Assert.Null(p!["model"]!["weightsSha256"]));
+        Assert.Equal(["page.html"], scene.Results);
+        double delta = mode == "label-dp" ? 0 : 0.001;
+        foreach ((string party, int charged) in new[] { ("bank", mode == "hdp-vfl" ? 6 : 0), ("telco", 6) })
+        {
+            LedgerEntry[] entries = [.. Charges(scene, party).Where(e => !before.Contains(e.Charge.RunId))];
+            Assert.Equal(charged, entries.Length); // randomised labels were drawn by the earlier job
+            PrivacyTotal total = entries.Aggregate(PrivacyTotal.Zero, (sum, e) => sum + new PrivacyTotal(e.PureEpsilon, e.MuSquared));
+            JsonNode cost = report["tuning"]!["cost"]!.AsArray().Single(c => (string)c!["party"]! == party)!;
+            Assert.Equal((total.Epsilon(delta), delta, charged), ((double)cost["epsilon"]!, (double)cost["delta"]!, (int)cost["runs"]!));
+            Assert.Contains($"tuning of 2 x 3 = 6 runs costs '{party}' at most epsilon {ReportEpsilon(total.Epsilon(delta))} at delta", error, StringComparison.Ordinal);
+            JsonNode privacy = report["parties"]!.AsArray().Single(p => (string)p!["name"]! == party)!["privacy"]!;
+            if (total != PrivacyTotal.Zero)
+                Assert.Contains("in all runs of this tuning together", (string)privacy["claims"]!.AsArray().Single()!, StringComparison.Ordinal);
+        }
+
+        Assert.Contains("What tuning cost", File.ReadAllText(scene.At("page.html")), StringComparison.Ordinal);
+    }
+
+    private static string ReportEpsilon(double epsilon) => epsilon.ToString("G4", System.Globalization.CultureInfo.InvariantCulture);
+
+    private static IReadOnlyList<LedgerEntry> Charges(Scene scene, string party) => SqliteLedger.Audit(scene.At($"{party}.ledger.db")).Entries;
+
+    [Fact]
+    public async Task Tune_BudgetForOneRunOnly_IsRefusedBeforeTheFirst()
+    {
+        using var scene = new Scene();
+        string job = scene.Job(Scene.Private(("parties.1.ledger.budget", JsonNode.Parse("""{ "epsilon": 1.5, "delta": 0.001 }"""))));
+        ToolRun run = await ToolRun.Of("train", "--config", job, "--cross-validate", "3", "--json");
+        Assert.Equal((5, ""), (run.ExitCode, run.Output));
+        Assert.Contains("(FL5020)", run.Error, StringComparison.Ordinal);
+        Assert.Empty(scene.Ledgers);
+    }
+
+    [Theory]
+    [InlineData(2, "FL2410", false, "--cross-validate", "1")]
+    [InlineData(2, "FL2410", false, "--cross-validate", "0")]
+    [InlineData(2, "FL2411", false, "--cross-validate", "3", "--metric", "rmse")]
+    [InlineData(2, "FL2171", false, "--cross-validate", "3", "--grid", "model.l3=1")]
+    [InlineData(2, "FL2173", false, "--cross-validate", "3", "--grid", "training.weightNorm=1,2")]
+    [InlineData(2, "FL2101", false, "--grid", "model.l2=1")]
+    [InlineData(2, "FL2101", false, "--metric", "auc")]
+    [InlineData(2, "FL2006", false, "--cross-validate", "3", "--grid", "model.l2=-1,-2")]
+    [InlineData(5, "FL5119", true, "--cross-validate", "3", "--model", "models")]
+    public async Task Tune_WrongOptions_AreRefused(int code, string id, bool isPrivate, params string[] options)
+    {
+        using var scene = new Scene();
+        string job = scene.Job(isPrivate ? Scene.Private() : []);
+        ToolRun run = await ToolRun.Of(["train", "--config", job, "--json", .. options.Select(o => o == "models" ? scene.At(o) : o)]);
+        Assert.Equal((code, ""), (run.ExitCode, run.Output));
+        Assert.Contains($"({id})", run.Error, StringComparison.Ordinal);
+        Assert.Empty(scene.Results);
+        Assert.Empty(scene.Ledgers);
+    }
+
+    [Theory]
+    [InlineData("charged", "FL5118")]
+    [InlineData("none", "FL2411")]
+    public async Task Tune_EvaluationThatDoesNotFit_IsRefused(string evaluation, string id)
+    {
+        using var scene = new Scene();
+        ToolRun run = await ToolRun.Of("train", "--config", scene.Job(Scene.Private(("privacy.evaluation", evaluation))), "--cross-validate", "3");
+        Assert.Contains($"({id})", run.Error, StringComparison.Ordinal);
+        Assert.Empty(scene.Ledgers);
+    }
+
+    [Fact]
+    public async Task Help_Train_NamesTheOptions()
+    {
+        ToolRun run = await ToolRun.Of("train", "--help");
+        Assert.All((string[])["--cross-validate", "--grid", "--metric", "a private job reports the table"], text => Assert.Contains(text, run.Output, StringComparison.Ordinal));
+    }
+}

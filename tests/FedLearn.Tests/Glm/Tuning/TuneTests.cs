@@ -1,0 +1,204 @@
+using FedLearn.Data;
+using FedLearn.Diagnostics;
+using FedLearn.Glm;
+using FedLearn.Privacy;
+using FedLearn.Tests.Shared;
+
+namespace FedLearn.Tests.Glm.Tuning;
+
+public class TuneTests
+{
+    private static CancellationToken Stop => TestContext.Current.CancellationToken;
+
+    private static GlmJob[] Penalties(GlmJob job, params double[] penalties) => [.. penalties.Select(l2 => job with { Model = job.Model with { L2 = l2 } })];
+
+    private sealed class Told : IProgress<GlmTuningProgress>
+    {
+        public List<GlmTuningProgress> All { get; } = [];
+
+        public void Report(GlmTuningProgress value) => All.Add(value);
+    }
+
+    [Theory]
+    [InlineData("binomial", "logLoss")]
+    [InlineData("gaussian", null)]
+    [InlineData("poisson", "r2")]
+    public async Task TuneAsync_Penalties_ScoresAndChoiceOfASlowLoop(string family, string? metric)
+    {
+        VerticalData data = VerticalData.Random(11, family, 90, 4, 4);
+        double[] penalties = [3, 0.3, 0.03, 0.003];
+        var told = new Told();
+        GlmTuning tuning = await LocalFederation.TuneAsync(Penalties(data.Job(family, new() { Seed = 5 }), penalties), data.Inputs(order: 4), new() { Folds = 3, Metric = metric }, progress: told, cancellationToken: Stop);
+
+        // The slow loop: the rows of each fold by the written rule, gradient descent on the pooled rest, the figure on the fold.
+        var means = new List<double>();
+        foreach (double l2 in penalties)
+        {
+            double[] scores = [.. Enumerable.Range(0, 3).Select(fold => Slow(data, family, l2, fold, tuning.Metric))];
+            // Both stop at gradients of 1e-8, so that weights differ by 1e-8 over the penalty at most, and the figures' slopes are below 3.
+            VerticalData.AssertClose(scores, tuning.Candidates[means.Count].Scores, 1e-5);
+            Assert.Equal(scores.Average(), tuning.Candidates[means.Count].Mean!.Value, 1e-5);
+            double mean = scores.Average();
+            Assert.Equal(Math.Sqrt(scores.Sum(s => (s - mean) * (s - mean)) / 2), tuning.Candidates[means.Count].Deviation!.Value, 1e-5);
+            means.Add(mean);
+        }
+
+        Assert.Equal(means.IndexOf(metric == "r2" ? means.Max() : means.Min()), tuning.Chosen);
+        // A choice that could not differ would prove nothing.
+        Assert.NotEqual(0, tuning.Chosen);
+        Assert.Empty(tuning.Costs);
+        Assert.Empty(tuning.Warnings);
+        Assert.Equal(from c in Enumerable.Range(0, 4) from f in Enumerable.Range(0, 3) select new GlmTuningProgress(c, 4, f, 3), told.All);
+    }
+
+    [Fact]
+    public async Task TuneAsync_EqualCandidates_TheFirstIsChosen()
+    {
+        VerticalData data = VerticalData.Random(12, "binomial", 60, 2, 2);
+        GlmTuning tuning = await LocalFederation.TuneAsync(Penalties(data.Job("binomial", new()), 0.01, 0.01), data.Inputs(), new() { Folds = 2 }, cancellationToken: Stop);
+        Assert.Equal("auc", tuning.Metric);
+        Assert.Equal(tuning.Candidates[0].Mean, tuning.Candidates[1].Mean);
+        Assert.Equal(0, tuning.Chosen);
+    }
+
+    [Fact]
+    public async Task TuneAsync_RefusedCandidate_IsARowAndTheOthersGoOn()
+    {
+        VerticalData data = VerticalData.Random(13, "gaussian", 60, 2, 2);
+        GlmTuning tuning = await LocalFederation.TuneAsync(Penalties(data.Job("gaussian", new()), double.NaN, 0.1), data.Inputs(), new() { Folds = 2 }, cancellationToken: Stop);
+        Assert.Equal(GlmErrors.InvalidJob, tuning.Candidates[0].Error!.Id);
+        Assert.Null(tuning.Candidates[0].Mean);
+        Assert.Equal(1, tuning.Chosen);
+    }
+
+    [Fact]
+    public async Task TuneAsync_OwnTestRows_StayUnused()
+    {
+        VerticalData data = VerticalData.Random(14, "gaussian", 80, 2, 2);
+        GlmJob job = data.Job("gaussian", new()) with { Split = new SplitRule.ByHash(4, [0]) };
+        int train = (await LocalFederation.TrainAsync(job, data.Inputs(), cancellationToken: Stop))[0].TrainRows;
+        IReadOnlyList<GlmPartyResult> fold = await LocalFederation.TrainAsync(job with { Fold = new(3, 1) }, data.Inputs(), cancellationToken: Stop);
+        Assert.Equal(80, fold[0].CommonRows);
+        Assert.True(train < 80);
+        Assert.All(fold, party => Assert.Equal(train, party.TrainRows + party.TestRows));
+    }
+
+    [Theory]
+    [InlineData(PrivacyMode.HdpVfl, PrivacyUnit.Record)]
+    [InlineData(PrivacyMode.HdpVfl, PrivacyUnit.Label)]
+    [InlineData(PrivacyMode.OneRound, PrivacyUnit.Record)]
+    [InlineData(PrivacyMode.LabelDp, PrivacyUnit.Label)]
+    public async Task TuneAsync_PrivateMode_CostIsThatOfTheLedgerAndNothingIsChosen(PrivacyMode mode, PrivacyUnit unit)
+    {
+        (GlmJob job, GlmPartyInput[] inputs, InMemoryLedger[] ledgers) = Private(mode, unit);
+        GlmTuning tuning = await LocalFederation.TuneAsync([job, job with { Training = job.Training with { StepSize = 0.05 } }], inputs, new() { Folds = 3 }, cancellationToken: Stop);
+        Assert.All(tuning.Candidates, c => Assert.Equal(3, c.Scores.Count));
+        Assert.Null(tuning.Chosen);
+        Assert.Contains(GlmTuner.NotChosen, tuning.Warnings);
+        Assert.Equal(unit == PrivacyUnit.Record, tuning.Warnings.Contains(GlmTuner.ScoresDisclosed));
+        for (int party = 0; party < 2; party++)
+        {
+            // Labels are drawn once, every other message is paid for six times.
+            bool labelsOnce = party == 0 && mode != PrivacyMode.HdpVfl;
+            LedgerEntry[] entries = [.. ledgers[party].Entries];
+            double pure = entries.Sum(e => e.Charge.PureEpsilon), mu = Math.Sqrt(entries.Sum(e => e.Charge.MuSquared));
+            GlmTuningCost cost = tuning.Costs[party];
+            Assert.Equal(VerticalData.Name(party), cost.Party);
+            Assert.Equal(entries.Length, cost.Runs);
+            Assert.Equal(pure, cost.Total.PureEpsilon, 1e-12);
+            Assert.Equal(mu, cost.Total.Mu, 1e-12);
+            Assert.Equal(cost.Total.Epsilon(cost.Delta), cost.Epsilon);
+            if (labelsOnce)
+            {
+                Assert.Single(entries);
+                Assert.Equal(1, cost.Epsilon!.Value, 1e-9);
+            }
+            else if (party == 1 && unit == PrivacyUnit.Label)
+            {
+                Assert.Equal(0, cost.Epsilon);
+            }
+            else
+            {
+                Assert.Equal(6, entries.Length);
+                // Independent of the ledger: six runs of the budget's mu.
+                Assert.Equal(GaussianDp.Epsilon(Math.Sqrt(6) * GaussianDp.Mu(1, 1e-5), 1e-5), cost.Epsilon!.Value, 1e-6);
+            }
+        }
+    }
+
+    [Theory]
+    [InlineData(PrivacyMode.HdpVfl, PrivacyUnit.Record)]
+    [InlineData(PrivacyMode.OneRound, PrivacyUnit.Record)]
+    [InlineData(PrivacyMode.LabelDp, PrivacyUnit.Label)]
+    public void PlanRuns_PrivateMode_IsWhatTheRunsWillCost(PrivacyMode mode, PrivacyUnit unit)
+    {
+        (GlmJob job, GlmPartyInput[] inputs, _) = Private(mode, unit);
+        PrivacyTotal[] planned = [.. inputs.Select(i => new GlmTrainer(job, i).PlanRuns(6))];
+        double mu = Math.Sqrt(6) * GaussianDp.Mu(1, 1e-5);
+        (double Pure, double Mu)[] expected = mode switch
+        {
+            PrivacyMode.HdpVfl => [(0, mu), (0, mu)],
+            PrivacyMode.OneRound => [(1, 0), (0, mu)],
+            _ => [(1, 0), (0, 0)],
+        };
+        for (int party = 0; party < 2; party++)
+        {
+            Assert.Equal(expected[party].Pure, planned[party].PureEpsilon);
+            Assert.Equal(expected[party].Mu, planned[party].Mu, 1e-12);
+        }
+    }
+
+    [Fact]
+    public async Task TuneAsync_ChargedEvaluation_IsRefused()
+    {
+        (GlmJob job, GlmPartyInput[] inputs, InMemoryLedger[] ledgers) = Private(PrivacyMode.HdpVfl, PrivacyUnit.Record);
+        GlmJob charged = job with { Privacy = job.Privacy with { Evaluation = EvaluationDisclosure.Charged } };
+        Assert.Equal(GlmErrors.FoldNotCovered, (await Assert.ThrowsAsync<PrivacyRefusedException>(() => LocalFederation.TuneAsync([charged], inputs, cancellationToken: Stop))).Id);
+        Assert.Equal(GlmErrors.FoldNotCovered, (await Assert.ThrowsAsync<PrivacyRefusedException>(() => LocalFederation.TrainAsync(charged with { Fold = new(5, 0) }, inputs, cancellationToken: Stop))).Id);
+        Assert.All(ledgers, ledger => Assert.Empty(ledger.Entries));
+    }
+
+    [Fact]
+    public async Task TuneAsync_NoEvaluationOrUnknownMetricOrMixedJobs_IsRefused()
+    {
+        (GlmJob job, GlmPartyInput[] inputs, _) = Private(PrivacyMode.HdpVfl, PrivacyUnit.Record);
+        GlmJob silent = job with { Privacy = job.Privacy with { Evaluation = EvaluationDisclosure.None } };
+        async Task<string> IdOf(GlmJob[] jobs, GlmTuningOptions options) =>
+            (await Assert.ThrowsAsync<ConfigurationException>(() => LocalFederation.TuneAsync(jobs, inputs, options, cancellationToken: Stop))).Id;
+        Assert.Equal(GlmErrors.MetricUndefined, await IdOf([silent], new()));
+        Assert.Equal(GlmErrors.MetricUndefined, await IdOf([job], new() { Metric = "rmse" }));
+        Assert.Equal(GlmErrors.MetricUndefined, await IdOf([job], new() { Metric = "fame" }));
+        Assert.Equal(GlmErrors.InvalidTuning, await IdOf([job], new() { Folds = 1 }));
+        Assert.Equal(GlmErrors.InvalidTuning, await IdOf([], new()));
+        Assert.Equal(GlmErrors.InvalidTuning, await IdOf([job, job with { Training = job.Training with { Seed = 9 } }], new()));
+    }
+
+    /// <summary>The figure of one of three folds, seed 5: a model of the pooled rows outside it, looked at on the rows in it.</summary>
+    private static double Slow(VerticalData data, string family, double l2, int fold, string metric)
+    {
+        ILookup<bool, (string Id, double[] X, double Y)> rows = data.All.ToLookup(row => FoldRowsTests.FoldOf(row.Id, 5, 3) == fold);
+        var pooled = new PooledGlm(family, [.. rows[false].Select(r => r.X)], [.. rows[false].Select(r => r.Y)], l2, intercept: true);
+        pooled.Sgd(20_000, 1, 0.05, double.PositiveInfinity, double.PositiveInfinity, [data.Widths.Sum()]);
+        Assert.True(pooled.GradientNorm() < 1e-8);
+        double n = rows[true].Count(), mean = rows[true].Average(r => r.Y), squares = rows[true].Sum(r => Math.Pow(r.Y - pooled.Mean(pooled.Score(r.X)), 2));
+        return metric switch
+        {
+            "logLoss" => rows[true].Average(r => Math.Log(1 + Math.Exp(pooled.Score(r.X))) - (r.Y * pooled.Score(r.X))),
+            "deviance" => squares / n,
+            "r2" => 1 - squares / rows[true].Sum(r => Math.Pow(r.Y - mean, 2)),
+            _ => throw new ArgumentException(metric),
+        };
+    }
+
+    private static (GlmJob, GlmPartyInput[], InMemoryLedger[]) Private(PrivacyMode mode, PrivacyUnit unit)
+    {
+        VerticalData data = VerticalData.Random(21, "binomial", 120, 2, 2);
+        GlmJob job = data.Job("binomial", new() { Epochs = 2, StepSize = 0.1, WeightNorm = mode == PrivacyMode.OneRound ? null : 1, ResidualClip = mode == PrivacyMode.OneRound ? null : 1 }) with
+        {
+            Preprocessing = new() { Scaling = Scaling.None, Rows = RowBound.Clip },
+            Privacy = new() { Mode = mode, Unit = unit, Budget = new(1, mode == PrivacyMode.LabelDp ? 0 : 1e-5) },
+        };
+        InMemoryLedger[] ledgers = [new(), new()];
+        return (job, [.. data.Inputs().Select((input, i) => input with { Ledger = ledgers[i] })], ledgers);
+    }
+}

@@ -1,3 +1,4 @@
+using System.Globalization;
 using FedLearn.Coordination;
 using FedLearn.Data;
 using FedLearn.Diagnostics;
@@ -60,6 +61,7 @@ internal sealed class RunFileReader(string path, OwnSide? self = null, IReadOnly
     private readonly List<string> _warnings = [];
     private double? _jobEpsilon, _jobDelta;
     private bool _isPrivate, _hasL1;
+    private int? _classes;
     private string? _warmStart;
 
     /// <summary>Reads the file, or throws one error with all of its faults.</summary>
@@ -143,6 +145,7 @@ internal sealed class RunFileReader(string path, OwnSide? self = null, IReadOnly
             family = GlmFamilies.Tweedie(power.Value);
         var options = new GlmModelOptions { Family = family, Intercept = intercept, L1 = model.NotNegative("l1") ?? 0 };
         _hasL1 = options.L1 > 0;
+        _classes = family.Name switch { "binomial" => 2, "multinomial" => classes, _ => null };
         return model.NotNegative("l2") is { } l2 ? options with { L2 = l2 } : options;
     }
 
@@ -265,9 +268,30 @@ internal sealed class RunFileReader(string path, OwnSide? self = null, IReadOnly
         };
     }
 
-    private static GlmClassWeights? ClassWeights(Section training) => !training.Has("classWeights") ? null
-        : training.Is("classWeights", "balanced") ? GlmClassWeights.Balanced
-        : training.Numbers("classWeights", value => value >= 0, "finite numbers of at least 0, one a class, or the word \"balanced\"") is { } weights ? new GlmClassWeights.Declared(weights) : null;
+    private GlmClassWeights? ClassWeights(Section training)
+    {
+        const string Wanted = "finite numbers of at least 0, one a class, or an object such as { \"1\": 3 }, or the word \"balanced\"";
+        if (!training.Has("classWeights"))
+            return null;
+        if (training.Is("classWeights", "balanced"))
+            return GlmClassWeights.Balanced;
+        if (!training.IsObject("classWeights"))
+            return training.Numbers("classWeights", value => value >= 0, Wanted) is { } weights ? new GlmClassWeights.Declared(weights) : null;
+        if (_classes is not { } classes)
+        {
+            training.Fault(RunFileErrors.MissingKey, "classWeights", "names classes, and their number is not declared.", "Declare model.classes, or write one number a class in an array.");
+            return null;
+        }
+
+        // Classes that are not named weigh 1.
+        double[] byClass = [.. Enumerable.Repeat(1.0, classes)];
+        foreach ((string name, double weight) in training.NumberMap("classWeights", value => value >= 0, Wanted))
+            if (int.TryParse(name, NumberStyles.None, CultureInfo.InvariantCulture, out int label) && label < classes)
+                byClass[label] = weight;
+            else
+                training.Fault(RunFileErrors.OutOfRange, $"classWeights.{name}", "is no class.", $"Name classes from 0 to {classes - 1}; of labels -1 and +1 the first is class 0.");
+        return new GlmClassWeights.Declared(byClass);
+    }
 
     private GlmPrivacyOptions Privacy(Section privacy, PrivacyMode mode)
     {

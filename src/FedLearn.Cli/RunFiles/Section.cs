@@ -152,6 +152,26 @@ internal sealed partial class Section
         return numbers;
     }
 
+    /// <summary>Whether a key holds an object.</summary>
+    /// <param name="key">Key.</param>
+    public bool IsObject(string key) => TryGet(key, out JsonElement json) && json.ValueKind == JsonValueKind.Object;
+
+    /// <summary>Names and numbers of an object whose keys are free.</summary>
+    /// <param name="key">Key.</param>
+    /// <param name="legal">Which numbers are legal.</param>
+    /// <param name="wanted">What to write instead, as the object of a sentence.</param>
+    public IReadOnlyList<(string Name, double Value)> NumberMap(string key, Predicate<double> legal, string wanted)
+    {
+        var numbers = new List<(string, double)>();
+        if (Get(key, JsonValueKind.Object, wanted) is { } json)
+            foreach (JsonProperty property in json.EnumerateObject())
+                if (property.Value.ValueKind == JsonValueKind.Number && property.Value.GetDouble() is var value && double.IsFinite(value) && legal(value))
+                    numbers.Add((property.Name, value));
+                else
+                    Fault(RunFileErrors.OutOfRange, $"{key}.{property.Name}", $"is {Named(property.Value)}.", $"Write {wanted}.");
+        return numbers;
+    }
+
     /// <summary>Whether a key holds an array.</summary>
     /// <param name="key">Key.</param>
     public bool IsArray(string key) => TryGet(key, out JsonElement json) && json.ValueKind == JsonValueKind.Array;

@@ -261,7 +261,6 @@ public sealed class RunFileTests : IDisposable
 
     [Theory]
     [InlineData("privacy.mode", "\"he\"")]
-    [InlineData("model.family", "\"multinomial\"")]
     [InlineData("model.type", "\"dssm\"")]
     [InlineData("alignment", "\"psi\"")]
     public void Load_SettingOfALaterRelease_SaysSo(string path, string json) =>
@@ -298,17 +297,37 @@ public sealed class RunFileTests : IDisposable
     }
 
     [Theory]
-    [InlineData("training.optimizer", "\"accelerated\"")]
-    [InlineData("training.optimizer", "\"irls\"")]
-    [InlineData("training.optimizer", "\"adam\"")]
-    [InlineData("training.momentum", "0.9")]
-    [InlineData("training.warmStart", "\"model\"")]
-    [InlineData("training.classWeights", "{ \"1\": 2 }")]
-    public void Load_WhatBreaksTheProof_IsRefusedInAPrivateModeAndComesLaterElsewhere(string path, string json)
+    [InlineData("training.optimizer", "\"accelerated\"", false)]
+    [InlineData("training.optimizer", "\"irls\"", false)]
+    [InlineData("training.optimizer", "\"lbfgs\"", false)]
+    [InlineData("training.optimizer", "\"adam\"", true)]
+    [InlineData("training.momentum", "0.9", true)]
+    [InlineData("training.warmStart", "\"model\"", false)]
+    [InlineData("training.earlyStopping", "{ \"patience\": 3 }", false)]
+    public void Load_WhatBreaksTheProof_IsRefusedInAPrivateModeAndReadInModeNone(string path, string json, bool later)
     {
         Assert.Equal(5, Refused<PrivacyRefusedException>(With(Private, path, json), RunFileErrors.OptimizerRefused, path).ExitCode);
         Refused<PrivacyRefusedException>(With(With(Private, path, json), "privacy.mode", "\"one-round\""), RunFileErrors.OptimizerRefused, path);
-        Refused<ConfigurationException>(With(Plain, path, json), RunFileErrors.NotYet, path);
+        if (later)
+            Refused<ConfigurationException>(With(Plain, path, json), RunFileErrors.NotYet, path);
+        else
+            Load(With(With(Plain, "training", "{}"), path, json));
+    }
+
+    [Fact]
+    public void Load_OptimisersStoppingAndInference_AreMapped()
+    {
+        string text = With(With(Plain, "training", """
+            { "earlyStopping": { "metric": "auc", "patience": 7, "minDelta": 0.01, "holdOut": 0.2 }, "warmStart": "models", "classWeights": { "1": 3 } }
+            """), "model.l1", "0.01");
+        RunFile run = Load(With(text, "evaluation.inference", "true"));
+        Assert.Equal(new GlmEarlyStopping { Metric = EarlyStoppingMetric.Auc, Patience = 7, MinDelta = .01, HoldOut = .2 }, run.Job.Training.EarlyStopping);
+        Assert.Equal((GlmOptimizer.Accelerated, true, true), (run.Job.Training.Optimizer, run.Job.Training.WarmStart, run.Job.Inference));
+        Assert.Equal(Path.Combine(run.Directory, "models"), run.WarmStart);
+        Assert.Equal([1, 3], Assert.IsType<GlmClassWeights.Declared>(run.Job.Training.ClassWeights).Weights);
+        Refused<ConfigurationException>(With(text, "training.classWeights", """{ "2": 3 }"""), RunFileErrors.OutOfRange, "classWeights.2");
+        Refused<ConfigurationException>(With(text, "training.optimizer", "\"lbfgs\""), RunFileErrors.Contradiction, "optimizer");
+        Refused<PrivacyRefusedException>(With(Private, "evaluation.inference", "true"), RunFileErrors.OptimizerRefused, "inference");
     }
 
     [Fact]

@@ -93,6 +93,7 @@ internal sealed class RunFileReader(string path, OwnSide? self = null, IReadOnly
         string name = file.Text("name") ?? "job";
         TransportSettings transport = Transport(file.Object("transport"));
         AlignmentMethod alignment = Alignment(file);
+        bool inference = Inference(file.Object("evaluation"));
         _faults.ThrowIfAny();
 
         return new RunFile
@@ -108,7 +109,7 @@ internal sealed class RunFileReader(string path, OwnSide? self = null, IReadOnly
                 Preprocessing = preprocessing,
                 Alignment = alignment,
                 Split = split,
-                Inference = Inference(file.Object("evaluation")),
+                Inference = inference,
                 Parties = [.. both.Select(party => party.Agreed)],
             },
             Parties = [.. both.Select(party => party.Own)],

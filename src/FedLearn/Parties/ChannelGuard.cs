@@ -24,6 +24,16 @@ internal static class ChannelGuard
         }
     }
 
+    /// <summary>The member of an enumeration from 0 that a number names.</summary>
+    public static T Choice<T>(double number, IPartyChannel channel, int round) where T : struct, Enum
+    {
+        foreach (T value in Enum.GetValues<T>())
+            if (Convert.ToDouble(value, System.Globalization.CultureInfo.InvariantCulture) == number)
+                return value;
+        throw ProtocolErrors.Peer(ProtocolErrors.UnexpectedMessage, channel.RemoteParty, $"round {round}", $"sent a number that names no {typeof(T).Name}.",
+            "Check that both parties run the same release of the software.");
+    }
+
     public static async ValueTask<Scalars> ReceiveScalarsAsync(IPartyChannel channel, int round, ScalarsKind kind, int? length, CancellationToken cancellationToken)
     {
         Scalars scalars = await channel.ReceiveAsync<Scalars>(round, length, cancellationToken).ConfigureAwait(false);

@@ -2,6 +2,8 @@ using FedLearn.Coordination;
 using FedLearn.Data;
 using FedLearn.Diagnostics;
 using FedLearn.Glm;
+using FedLearn.Privacy;
+using FedLearn.Protocol;
 using FsCheck;
 using FsCheck.Fluent;
 
@@ -193,5 +195,33 @@ public class GlmOptimizerTests
             job with { Training = new() { EarlyStopping = new() { MinDelta = double.NaN } } },
         ];
         Assert.All(wrong, j => Assert.Equal(GlmErrors.InvalidJob, Assert.Throws<ConfigurationException>(() => GlmPlan.Create(j)).Id));
+    }
+
+    [Theory]
+    [InlineData(GlmOptimizer.Accelerated, 7.0)]
+    [InlineData(GlmOptimizer.Accelerated, 1e300)]
+    [InlineData(GlmOptimizer.Sgd, -1.0)]
+    [InlineData(GlmOptimizer.Sgd, 0.5)]
+    [InlineData(GlmOptimizer.Sgd, 1e300)]
+    public async Task Passive_NumberThatNamesNothing_IsThePeersFault(GlmOptimizer optimizer, double number)
+    {
+        VerticalData data = Draw(6, "gaussian", 2, 2);
+        GlmJob job = data.Job("gaussian", new() { Optimizer = optimizer, Epochs = 3, EarlyStopping = optimizer == GlmOptimizer.Sgd ? new() : null });
+        GlmPartyInput input = data.Inputs()[1];
+        var party = new GlmTrainer(job, input);
+        JoinedParty[] parties = [.. party.Terms.Parties.Select(p => new JoinedParty(p.Name, party.JoinRequest.SchemaFingerprint))];
+        var agreement = new SessionAgreement("scripted", SessionDesk.DigestOf(party.Terms.TermsDigest, parties), parties);
+        (InMemoryChannel peer, InMemoryChannel own) = InMemoryChannel.CreatePair("active", input.Party);
+        Task<GlmPartyResult> training = party.TrainAsync(agreement, [own], cancellationToken: TestContext.Current.CancellationToken);
+
+        int rows = (await peer.ReceiveAsync<HashedIds>(0, null, TestContext.Current.CancellationToken)).Length;
+        await peer.SendAsync(0, Disclosure.Unprotected(new RowSelection(Enumerable.Repeat((byte)1, rows).ToArray()), "script"), TestContext.Current.CancellationToken);
+        await peer.ReceiveAsync<Scalars>(0, 3, TestContext.Current.CancellationToken);
+        if (optimizer == GlmOptimizer.Sgd)
+            await peer.ReceiveAsync<Scores>(0, rows, TestContext.Current.CancellationToken);
+        await peer.SendAsync(0, Disclosure.Unprotected(new Residuals(new double[rows]), "script"), TestContext.Current.CancellationToken);
+        double[] says = optimizer == GlmOptimizer.Sgd ? [number] : [1, number];
+        await peer.SendAsync(0, Disclosure.Unprotected(new Scalars(ScalarsKind.Step, says), "script"), TestContext.Current.CancellationToken);
+        Assert.Equal(ProtocolErrors.UnexpectedMessage, (await Assert.ThrowsAsync<PeerException>(() => training)).Id);
     }
 }

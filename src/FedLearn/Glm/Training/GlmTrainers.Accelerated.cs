@@ -179,7 +179,7 @@ internal sealed partial class GlmPassiveTrainer
             while (true)
             {
                 Scalars told = await _clock.WaitAsync(ChannelGuard.ReceiveScalarsAsync(active, round, ScalarsKind.Step, 2, cancellationToken)).ConfigureAwait(false);
-                (value, kind) = (told.Values.Span[0], (AcceleratedStep)told.Values.Span[1]);
+                (value, kind) = (told.Values.Span[0], ChannelGuard.Choice<AcceleratedStep>(told.Values.Span[1], active, round));
                 if (kind != AcceleratedStep.Try)
                     break;
                 double[] shares = own.Try(value), scores = new double[entries];

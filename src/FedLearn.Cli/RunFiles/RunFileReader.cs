@@ -87,13 +87,14 @@ internal sealed class RunFileReader(string path, OwnSide? self = null, IReadOnly
         GlmPrivacyOptions privacyOptions = Privacy(privacy, mode);
         file.Require("parties", "List one active and any number of passive parties.");
         IReadOnlyList<Section> parties = file.Objects("parties");
-        (SplitRule split, string? splitPath) = Split(file, parties);
+        Section evaluation = file.Object("evaluation");
+        (SplitRule split, string? splitPath) = Split(evaluation, parties);
         (RunFileParty Own, GlmPartyOptions Agreed)[] both = [.. parties.Select(party => Party(party, modelOptions.Family, privacy, mode, splitPath))];
         CheckParties(file, both);
         string name = file.Text("name") ?? "job";
         TransportSettings transport = Transport(file.Object("transport"));
         AlignmentMethod alignment = Alignment(file);
-        bool inference = Inference(file.Object("evaluation"));
+        bool inference = Inference(evaluation);
         _faults.ThrowIfAny();
 
         return new RunFile
@@ -376,9 +377,9 @@ internal sealed class RunFileReader(string path, OwnSide? self = null, IReadOnly
         return (epsilon, delta);
     }
 
-    private static (SplitRule, string? Path) Split(Section file, IReadOnlyList<Section> parties)
+    private static (SplitRule, string? Path) Split(Section evaluation, IReadOnlyList<Section> parties)
     {
-        Section evaluation = file.Object("evaluation"), split = evaluation.Object("split");
+        Section split = evaluation.Object("split");
         bool ownFiles = parties.Any(party => party.Has("split"));
         if (!evaluation.Has("split"))
             return (ownFiles ? new SplitRule.FromFile() : SplitRule.None, null);

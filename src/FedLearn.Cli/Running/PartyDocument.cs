@@ -100,7 +100,7 @@ internal static class PartyDocument
         ["peakMemoryBytes"] = PeakMemory(),
         ["timing"] = Timing(result.Timing),
         ["privacy"] = Privacy(result.Privacy, options, ledger),
-        ["model"] = new JsonObject { ["weightsSha256"] = result.Model.WeightsSha256, ["features"] = result.Model.Weights.Count },
+        ["model"] = new JsonObject { ["weightsSha256"] = result.Model.WeightsSha256, ["features"] = result.Model.Features.FeatureNames.Count },
         ["releases"] = new JsonArray([.. result.Sent.OrderBy(r => r.Name, StringComparer.Ordinal).ThenBy(r => r.To, StringComparer.Ordinal).Select(r => (JsonNode)new JsonObject
         {
             ["name"] = r.Name,

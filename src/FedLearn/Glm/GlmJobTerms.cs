@@ -24,8 +24,9 @@ public static class GlmJobTerms
                 json.WriteString("family", job.Model.Family.Name);
                 if (job.Model.Family is MultinomialFamily multinomial)
                     Optional(json, "classes", multinomial.Classes);
-                if (job.Model.Family is TweedieFamily tweedie)
-                    json.WriteNumber("power", tweedie.Power);
+                else
+                    foreach ((string parameter, double value) in job.Model.Family.Parameters.OrderBy(p => p.Key, StringComparer.Ordinal))
+                        json.WriteNumber(parameter, value);
                 json.WriteNumber("l2", job.Model.L2);
                 json.WriteNumber("l1", job.Model.L1);
                 json.WriteString("intercept", job.Model.Intercept.ToString());

@@ -261,7 +261,11 @@ internal sealed class GlmPlan
             throw Refused(GlmErrors.WarmStartNotPrivate, "training.warmStart", "the proofs need weights that no row has touched at the start (A2).", "Leave it out.");
         if (plan.Private && job.Inference)
             throw Refused(GlmErrors.InferenceNotPrivate, "evaluation.inference", "standard errors need exact second moments of every party's columns.", "Use mode none, or leave it out.");
-        if (job.Inference && plan.Family is MultinomialFamily)
+        if (job.Inference && job.Model.L1 != 0)
+            throw Invalid("evaluation.inference", "weights under an L1 penalty have no standard errors of this kind.", "Set model.l1 to 0, or leave inference out.");
+        if (t.WarmStart && plan.Optimizer == GlmOptimizer.Irls)
+            throw Invalid("training.warmStart", "irls starts from the model without features and needs a handful of iterations.", "Leave it out, or choose another optimiser.");
+        if (job.Inference && (plan.Family is MultinomialFamily || plan.Family.Outputs > 1))
             throw Invalid("evaluation.inference", "a softmax has one parameter too many for every feature, so its standard errors are not defined.", "Leave it out for multinomial models.");
         if (t.EarlyStopping is not { } stopping)
             return;

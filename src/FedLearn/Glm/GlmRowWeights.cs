@@ -11,7 +11,7 @@ internal static class GlmRowWeights
     /// <param name="samples">Sample weights of the training rows, at least 0; null for ones. Changed in place.</param>
     /// <param name="labels">Canonical labels of the training rows.</param>
     /// <returns>Null where every row counts 1. In mode hdp-vfl at most the declared bound, by clipping, and divided by nothing that depends on rows. In
-    /// other modes of mean 1, so that weights of 2 are weights of 1, and the mean loss is the weighted mean.</returns>
+    /// other modes of mean 1, so that weights of 2 are weights of 1, and the mean loss is the weighted mean; in one-round training weights that cannot be scaled so count as ones.</returns>
     /// <exception cref="BadInputException">FL3105: every weight is 0.</exception>
     public static double[]? Of(GlmPlan plan, double[]? samples, double[] labels)
     {
@@ -33,6 +33,9 @@ internal static class GlmRowWeights
         }
 
         double mean = TensorPrimitives.Sum<double>(weights) / weights.Length;
+        // Weights of one-round training stay at the party: an error that peers see would tell of them, and of labels where classes have weights.
+        if (plan.Mode == PrivacyMode.OneRound && (!(mean > 0) || !double.IsFinite(mean)))
+            return null;
         if (!(mean > 0) || !double.IsFinite(mean))
             throw new BadInputException(GlmErrors.NoWeight, "weights of the training rows", "they are all 0, or their sum is beyond float64.", "Give at least one training row an ordinary weight.");
         TensorPrimitives.Divide(weights, mean, weights);

@@ -30,7 +30,9 @@ internal sealed record GlmTargets(double[] Labels, double[]? Weights = null, dou
             return;
         ReadOnlySpan<double> weights = Weights.AsSpan(start, rows);
         for (int at = 0; at < values.Length; at += rows)
-            TensorPrimitives.Multiply(values.Slice(at, rows), weights, values.Slice(at, rows));
+            // A row of weight 0 does not count, even where its number is infinite.
+            for (int i = 0; i < rows; i++)
+                values[at + i] = weights[i] == 0 ? 0 : values[at + i] * weights[i];
     }
 
     /// <summary>Weighted sum of the losses of consecutive rows.</summary>
@@ -50,7 +52,8 @@ internal sealed record GlmTargets(double[] Labels, double[]? Weights = null, dou
         {
             for (int m = 0; m < k; m++)
                 row[m] = scores[m * b + i];
-            sum += Weights[start + i] * family.LossSum(row, labels.Slice(i, 1));
+            if (Weights[start + i] != 0)
+                sum += Weights[start + i] * family.LossSum(row, labels.Slice(i, 1));
         }
 
         return sum;

@@ -47,6 +47,7 @@ public sealed class GlmTrainer
 {
     // The number of classes of a multinomial model may be known only when the active party has seen its training labels.
     private GlmPlan _plan;
+    private readonly GlmPlan _declared;
     private readonly GlmPartyInput _input;
     private readonly GlmPartyOptions _options;
     private readonly Lazy<DataSetIdentity> _people;
@@ -61,7 +62,7 @@ public sealed class GlmTrainer
     public GlmTrainer(GlmJob job, GlmPartyInput input)
     {
         ArgumentNullException.ThrowIfNull(input);
-        _plan = GlmPlan.Create(job);
+        _plan = _declared = GlmPlan.Create(job);
         _input = input;
         _options = job.Parties.FirstOrDefault(p => p.Party.Name == input.Party)
             ?? throw new ConfigurationException(GlmErrors.InvalidJob, $"party '{input.Party}'", "the job has no party of that name.", "Use a name that the job lists.");
@@ -139,6 +140,7 @@ public sealed class GlmTrainer
     private async Task<GlmPartyResult> TrainCoreAsync(SessionAgreement agreement, IReadOnlyList<IPartyChannel> channels,
         SessionTelemetry telemetry, IProgress<GlmProgress>? progress, CancellationToken cancellationToken)
     {
+        _plan = _declared;
         GlmJob job = _plan.Job;
         string digest = Convert.ToHexStringLower(agreement.JobDigest.Span);
         int[] common = await GlmTelemetry.AlignAsync(telemetry, () => IsActive
@@ -156,11 +158,9 @@ public sealed class GlmTrainer
         BatchLayout layout = _plan.Layout(trainRows.Length);
         if (job.Model.Family is MultinomialFamily { Classes: null })
         {
-            int classes = await AgreeOnClassesAsync(channels, trainRows, cancellationToken).ConfigureAwait(false);
+            int classes = await AgreeOnClassesAsync(channels, common, cancellationToken).ConfigureAwait(false);
             job = job with { Model = job.Model with { Family = GlmFamilies.Multinomial(classes) } };
             _plan = GlmPlan.Create(job);
-            if (IsActive)
-                CheckLabels();
         }
 
         FeatureMap map = _input.WarmStart is { } earlier && job.Training.WarmStart ? earlier.Features
@@ -296,12 +296,12 @@ public sealed class GlmTrainer
         }
     }
 
-    /// <summary>The number of classes that a job does not declare: one more than the largest training label, which the active party tells the others.</summary>
-    private async Task<int> AgreeOnClassesAsync(IReadOnlyList<IPartyChannel> channels, int[] trainRows, CancellationToken cancellationToken)
+    /// <summary>The number of classes that a job does not declare: one more than the largest label of the common rows, which the active party tells the others.</summary>
+    private async Task<int> AgreeOnClassesAsync(IReadOnlyList<IPartyChannel> channels, int[] common, CancellationToken cancellationToken)
     {
         if (IsActive)
         {
-            double[] classes = [Math.Max(2, trainRows.Max(row => _input.Table.Labels![row]) + 1)];
+            double[] classes = [Math.Max(2, common.Max(row => _input.Table.Labels![row]) + 1)];
             foreach (IPartyChannel channel in channels)
                 await channel.SendAsync(0, Disclosure.Unprotected(new Scalars(ScalarsKind.Agreement, classes), "agreement: number of classes"), cancellationToken).ConfigureAwait(false);
             return (int)classes[0];

@@ -109,6 +109,7 @@ internal sealed class OneRoundActive(GlmWork work, IReadOnlyList<IPartyChannel> 
             TensorPrimitives.Add(sum, scores.Values.Span, sum);
         }
 
+        work.CheckFinite(0, sum);
         return (sum, variance);
     }
 

@@ -13,13 +13,16 @@ internal enum StopVerdict
 
     /// <summary>No better than before.</summary>
     GoOn = 2,
+
+    /// <summary>Training ends, and these weights are the best.</summary>
+    StopHere = 3,
 }
 
 /// <summary>One party's memory of the best weights and, at the active party, the rule of when to stop.</summary>
 internal sealed class EarlyStop
 {
     private readonly GlmEarlyStopping _rule;
-    private double _best = double.PositiveInfinity;
+    private double _best = double.PositiveInfinity, _mark = double.PositiveInfinity;
     private double[]? _bestWeights;
     private int _without;
 
@@ -46,19 +49,25 @@ internal sealed class EarlyStop
     /// <summary>Judges a figure, smaller being better, and keeps the weights of the best.</summary>
     public StopVerdict Judge(double value, double[] weights)
     {
-        if (value < _best - _rule.MinDelta)
+        // The best weights are the best by any amount; patience runs out where they improve too little.
+        if (value < _mark - _rule.MinDelta)
+            (_mark, _without) = (value, 0);
+        else
+            _without++;
+        bool best = value < _best;
+        if (best)
         {
-            (_best, _without) = (value, 0);
-            return Obey(StopVerdict.Best, weights);
+            _best = value;
+            Obey(StopVerdict.Best, weights);
         }
 
-        return ++_without >= _rule.Patience ? StopVerdict.Stop : StopVerdict.GoOn;
+        return _without >= _rule.Patience ? best ? StopVerdict.StopHere : StopVerdict.Stop : best ? StopVerdict.Best : StopVerdict.GoOn;
     }
 
     /// <summary>Does what a verdict says.</summary>
     public StopVerdict Obey(StopVerdict verdict, double[] weights)
     {
-        if (verdict == StopVerdict.Best)
+        if (verdict is StopVerdict.Best or StopVerdict.StopHere)
             _bestWeights = [.. weights];
         return verdict;
     }

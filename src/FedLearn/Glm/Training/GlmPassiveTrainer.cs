@@ -46,7 +46,7 @@ internal sealed partial class GlmPassiveTrainer(GlmWork work, IPartyChannel acti
         if (work.Validation is { } part)
             await EvaluateAsync(part, round, "evaluation: held-out rows", cancellationToken).ConfigureAwait(false);
         Scalars verdict = await _clock.WaitAsync(ChannelGuard.ReceiveScalarsAsync(active, round, ScalarsKind.Step, 1, cancellationToken)).ConfigureAwait(false);
-        return _stop.Obey(ChannelGuard.Choice<StopVerdict>(verdict.Values.Span[0], active, round), _weights) == StopVerdict.Stop;
+        return _stop.Obey(ChannelGuard.Choice<StopVerdict>(verdict.Values.Span[0], active, round), _weights) is StopVerdict.Stop or StopVerdict.StopHere;
     }
 
     private ValueTask SendScalarsAsync(int round, double[] values, CancellationToken cancellationToken)

@@ -78,6 +78,7 @@ internal partial class GlmActiveTrainer
 
             double[] shares;
             double steepness;
+            bool shortened = false;
             while (true)
             {
                 await SendStepAsync(round, step, AcceleratedStep.Try, cancellationToken).ConfigureAwait(false);
@@ -94,10 +95,18 @@ internal partial class GlmActiveTrainer
                 steepness = Steepness(ahead, next, shares[0], curvatures);
                 if (step * steepness <= 1 + 1e-9)
                     break;
+                shortened = true;
                 // An exponential may overflow on the way: then the steepness is no number.
                 step = double.IsFinite(steepness) ? Math.Min(step / 2, 1 / steepness) : step / 10;
                 if (step < 1e-300)
                     throw new InternalFailureException(GlmErrors.Diverged, $"party '{work.Party}', round {round}", "no step length decreases the loss.", "Look for columns of extreme size, or scale them.");
+            }
+
+            // A step shortened until it moves nothing has found the end of the numbers' precision, not the optimum.
+            if (shortened && shares[0] == 0)
+            {
+                await SendStepAsync(round, 0, AcceleratedStep.End, cancellationToken).ConfigureAwait(false);
+                return (round, GlmStopReason.NoFurtherDecrease);
             }
 
             bool converged = Math.Sqrt(shares[0]) <= MappingTolerance * step;
@@ -160,10 +169,15 @@ internal enum AcceleratedStep
 
     /// <summary>The same, and training ends.</summary>
     TakeAndEnd = 2,
+
+    /// <summary>Training ends without the step.</summary>
+    End = 3,
 }
 
 internal sealed partial class GlmPassiveTrainer
 {
+    private const int MostTries = 1100;
+
     private async Task<(int Rounds, GlmStopReason Reason)> AcceleratedAsync(CancellationToken cancellationToken)
     {
         LinearPart part = work.Train;
@@ -176,10 +190,14 @@ internal sealed partial class GlmPassiveTrainer
             own.Gradient(residuals.Values.Span);
             AcceleratedStep kind;
             double value;
-            while (true)
+            for (int tries = 0; ; tries++)
             {
                 Scalars told = await _clock.WaitAsync(ChannelGuard.ReceiveScalarsAsync(active, round, ScalarsKind.Step, 2, cancellationToken)).ConfigureAwait(false);
                 (value, kind) = (told.Values.Span[0], ChannelGuard.Choice<AcceleratedStep>(told.Values.Span[1], active, round));
+                // Halving 1 more than 1,100 times is below every number.
+                if (kind == AcceleratedStep.Try ? !(value > 0) || tries > MostTries : tries == 0 || value is < 0 or > 1)
+                    throw ProtocolErrors.Peer(ProtocolErrors.UnexpectedMessage, active.RemoteParty, $"round {round}", "sent a step that no accelerated descent takes.",
+                        "Check that both parties run the same release of the software.");
                 if (kind != AcceleratedStep.Try)
                     break;
                 double[] shares = own.Try(value), scores = new double[entries];
@@ -190,6 +208,8 @@ internal sealed partial class GlmPassiveTrainer
                 await SendScalarsAsync(round, shares, cancellationToken).ConfigureAwait(false);
             }
 
+            if (kind == AcceleratedStep.End)
+                return (round, GlmStopReason.NoFurtherDecrease);
             own.Take(value);
             bool stops = await StopsEarlyAsync(round, cancellationToken).ConfigureAwait(false);
             work.Report(round + 1, null);

@@ -30,6 +30,7 @@ internal partial class GlmActiveTrainer
         if (!(scaled.Evd(Symmetricity.Symmetric).EigenValues.Min(v => v.Real) > 1e-11))
             throw ColumnMixing.Dependent("the columns of all parties together, the intercept included");
         double dispersion = _plan.Family.EstimatesDispersion ? Pearson() / freedom : 1;
+        work.CheckFinite(round, [dispersion]);
         Matrix<double> inverse = scaled.Inverse();
         double Covariance(int j, int k) => dispersion * inverse[j, k] * scale[j] * scale[k];
 

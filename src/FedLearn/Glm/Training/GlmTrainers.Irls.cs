@@ -13,6 +13,9 @@ internal partial class GlmActiveTrainer
     /// <summary>Own columns, then the mixed ones of each passive party; kept for standard errors.</summary>
     private JointColumns? _joint;
 
+    /// <summary>Columns of all parties together at most: a square matrix of so many fits in an array.</summary>
+    private const int MostColumns = 20_000;
+
     private async Task<(int Rounds, GlmStopReason Reason)> IrlsAsync(CancellationToken cancellationToken)
     {
         LinearPart own = work.Train;
@@ -22,6 +25,7 @@ internal partial class GlmActiveTrainer
             _plan.Epochs, cancellationToken);
         // A start that is the optimum is one iteration all the same.
         int iterations = Math.Max(1, fit.Iterations), k = own.Outputs, d = own.Features, width = part.Features;
+        GlmStopReason reason = fit.Converged ? GlmStopReason.Converged : fit.Iterations < _plan.Epochs ? GlmStopReason.NoFurtherDecrease : GlmStopReason.RoundLimit;
         for (int m = 0; m < k; m++)
             fit.Weights.AsSpan(m * width, d).CopyTo(_weights.AsSpan(m * d));
         fit.Weights.AsSpan(part.Penalised).CopyTo(_weights.AsSpan(own.Penalised));
@@ -32,7 +36,7 @@ internal partial class GlmActiveTrainer
             work.CheckFinite(iterations, mixed);
             await _clock.WaitAsync(passives[p].SendAsync(0, Disclosure.Unprotected(new Scalars(ScalarsKind.Direction, mixed), "weights of the party's own mixed columns: mode none"),
                 cancellationToken)).ConfigureAwait(false);
-            await _clock.WaitAsync(passives[p].SendAsync(0, Disclosure.Unprotected(new Scalars(ScalarsKind.Step, new double[] { iterations, fit.Converged ? 1 : 0 }),
+            await _clock.WaitAsync(passives[p].SendAsync(0, Disclosure.Unprotected(new Scalars(ScalarsKind.Step, new double[] { iterations, (int)reason }),
                 "optimiser step: mode none"), cancellationToken)).ConfigureAwait(false);
         }
 
@@ -40,7 +44,7 @@ internal partial class GlmActiveTrainer
         train.AddOffsets(0, _trainScores);
         _penalty = Penalty(GlmObjective.Norms(fit.Weights, part.Penalised));
         work.Report(iterations, MeanLoss());
-        return (iterations, fit.Converged ? GlmStopReason.Converged : GlmStopReason.RoundLimit);
+        return (iterations, reason);
     }
 
     /// <summary>Own columns beside the mixed ones of every passive party.</summary>
@@ -54,8 +58,11 @@ internal partial class GlmActiveTrainer
         {
             Scalars told = await _clock.WaitAsync(ChannelGuard.ReceiveScalarsAsync(passive, round, ScalarsKind.InnerProducts, 1, cancellationToken)).ConfigureAwait(false);
             double count = told.Values.Span[0];
-            if (!(count is >= 0 and <= 1e6 && count == Math.Floor(count)))
-                throw ProtocolErrors.Peer(ProtocolErrors.UnexpectedMessage, passive.RemoteParty, "mixed columns", "announced no legal number of columns.", "Check that both parties run the same release of the software.");
+            // Whitened columns are independent, so no more of them than rows; and all have to fit one matrix.
+            double most = Math.Min(_plan.Job.Model.L2 > 0 ? MostColumns : n, Math.Min(MostColumns, Array.MaxLength / (double)n)) - d - columns.Count;
+            if (!(count >= 0 && count <= Math.Max(0, most) && count == Math.Floor(count)))
+                throw ProtocolErrors.Peer(ProtocolErrors.UnexpectedMessage, passive.RemoteParty, "mixed columns", "announced a number of columns that is not legal, or too large for the active party's memory.",
+                    "Use another optimiser, without evaluation.inference, for so many columns.");
             blocks.Add((d + columns.Count, (int)count));
             for (int j = 0; j < (int)count; j++)
             {
@@ -97,7 +104,7 @@ internal sealed partial class GlmPassiveTrainer
         Scalars end = await _clock.WaitAsync(ChannelGuard.ReceiveScalarsAsync(active, 0, ScalarsKind.Step, 2, cancellationToken)).ConfigureAwait(false);
         int iterations = (int)Math.Clamp(end.Values.Span[0], 1, _plan.Epochs);
         work.Report(iterations, null);
-        return (iterations, end.Values.Span[1] == 1 ? GlmStopReason.Converged : GlmStopReason.RoundLimit);
+        return (iterations, ChannelGuard.Choice<GlmStopReason>(end.Values.Span[1], active, 0));
     }
 
     /// <summary>Announces the number of mixed columns and sends them, one a message.</summary>

@@ -98,7 +98,7 @@ internal sealed partial class GlmPassiveTrainer
                 ChannelGuard.ReceiveScalarsAsync(active, round, ScalarsKind.Direction, null, cancellationToken)).ConfigureAwait(false);
             if (coefficients.Length == 0)                                                               // the active party stops
                 return (round, round == _plan.Epochs ? GlmStopReason.RoundLimit : GlmStopReason.Converged);
-            if (coefficients.Length != basis.Count)
+            if (coefficients.Length != basis.Count || round >= _plan.Epochs)
                 throw ProtocolErrors.Peer(ProtocolErrors.WrongLength, active.RemoteParty, $"round {round}",
                     $"sent a direction of length {coefficients.Length}; this step needs {basis.Count}.", "Check that both parties run the same release of the software.");
             double[] direction = basis.Direction(coefficients.Values.Span);

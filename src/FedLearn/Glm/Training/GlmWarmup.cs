@@ -11,7 +11,7 @@ internal static class GlmWarmup
 
     public static void Run(GlmPlan plan, LinearPart part)
     {
-        int rows = Math.Min(part.Rows, Elements / Math.Max(1, part.Dimension));
+        int rows = Math.Min(part.Rows, Math.Max(1, Elements / Math.Max(1, part.Dimension * part.Outputs)));
         double[] weights = new double[part.Dimension], gradient = new double[part.Dimension];
         double[] scores = new double[rows * part.Outputs], labels = new double[rows], residuals = new double[scores.Length * part.Outputs];
         part.Scores(0, weights, scores);

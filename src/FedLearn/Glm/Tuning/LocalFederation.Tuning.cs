@@ -81,7 +81,10 @@ public static partial class LocalFederation
 
     private static double DeltaOf(GlmJob job, string party) => (job.Parties.First(p => p.Party.Name == party).Budget ?? job.Privacy.Budget)?.Delta ?? 0;
 
-    private static bool IsComparable(GlmJob job, GlmJob first) => job.Fold is null && job.Split == first.Split && job.Training.Seed == first.Training.Seed
+    private static bool IsComparable(GlmJob job, GlmJob first) => job.Fold is null && SameSplit(job.Split, first.Split) && job.Training.Seed == first.Training.Seed
         && job.Model.Family.Name == first.Model.Family.Name && job.Parties.SequenceEqual(first.Parties)
-        && job.Privacy.Mode == first.Privacy.Mode && job.Privacy.Budget == first.Privacy.Budget;
+        && job.Privacy == first.Privacy with { OneRound = job.Privacy.OneRound };
+
+    private static bool SameSplit(SplitRule one, SplitRule other) => one == other
+        || (one is SplitRule.ByHash a && other is SplitRule.ByHash b && a.Modulus == b.Modulus && a.Test.Order().SequenceEqual(b.Test.Order()));
 }

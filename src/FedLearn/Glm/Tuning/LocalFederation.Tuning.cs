@@ -1,3 +1,4 @@
+using FedLearn.Data;
 using FedLearn.Diagnostics;
 using FedLearn.Privacy;
 using FedLearn.Protocol;

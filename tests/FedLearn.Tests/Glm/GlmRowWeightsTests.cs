@@ -211,9 +211,9 @@ public class GlmRowWeightsTests
     }
 
     [Fact]
-    public async Task Train_WeightsAtAPassiveParty_ChangeNothing()
+    public async Task Train_WeightsAtAPassiveParty_AreRefused()
     {
-        // They are the active party's to give: a passive party's table may have some, and they are not used.
+        // They are the active party's to give, and would silently have no effect.
         VerticalData data = VerticalData.Random(40, "binomial", 30, 2, 2);
         GlmPartyInput[] inputs = data.Inputs(), odd = data.Inputs();
         Table table = inputs[1].Table;
@@ -223,6 +223,6 @@ public class GlmRowWeightsTests
                 weights: [.. table.Ids.Select((_, i) => (double)i)], offsets: [.. table.Ids.Select((_, i) => (double)i)]),
         };
         GlmJob job = data.Job("binomial", Lbfgs);
-        Assert.Equal(VerticalData.Weights(await LocalFederation.TrainAsync(job, inputs)), VerticalData.Weights(await LocalFederation.TrainAsync(job, odd)));
+        Assert.Equal(GlmErrors.InvalidJob, (await Assert.ThrowsAsync<ConfigurationException>(() => LocalFederation.TrainAsync(job, odd))).Id);
     }
 }

@@ -30,7 +30,7 @@ public static class GlmFamilies
     internal static IGlmFamily WithOutputs(IGlmFamily family, int outputs) => family is MultinomialFamily ? Multinomial(outputs) : family;
 
     /// <summary>Classes, softmax of one score a class, loss log sum e^z - z_y. Whole labels from 0 to classes - 1.</summary>
-    /// <param name="classes">Number of classes M, 2 to 256. Null: one more than the largest training label, in mode none only.</param>
+    /// <param name="classes">Number of classes M, 2 to 256. Null: one more than the largest label of the common rows, in mode none only.</param>
     /// <exception cref="ArgumentOutOfRangeException">The number of classes is out of range.</exception>
     public static IGlmFamily Multinomial(int? classes = null) => classes is null or (>= 2 and <= RandomizedResponse.MostClasses) ? new MultinomialFamily(classes)
         : throw new ArgumentOutOfRangeException(nameof(classes), classes, $"A multinomial model has 2 to {RandomizedResponse.MostClasses} classes.");

@@ -55,6 +55,8 @@ internal partial class GlmActiveTrainer(GlmWork work, IReadOnlyList<IPartyChanne
         GlmInference? inference = _plan.Job.Inference ? await InferAsync(rounds, cancellationToken).ConfigureAwait(false) : null;
         string[] warnings = _lastLoss > _firstLoss
             ? ["the training loss grew from the first epoch to the last: use a smaller training.stepSize"] : [];
+        if (inference is not null && (reason is GlmStopReason.RoundLimit or GlmStopReason.EarlyStopped))
+            warnings = [.. warnings, "standard errors suppose the optimum, and training ended before it: raise training.epochs, or use lbfgs or irls without early stopping"];
         if (passives.Count == 0 && !_plan.Private)
             _penalty = Penalty(GlmObjective.Norms(_weights, work.Train.Penalised));
         return new GlmTraining(_weights, reason, timing)

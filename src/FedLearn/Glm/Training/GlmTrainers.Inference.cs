@@ -20,6 +20,9 @@ internal partial class GlmActiveTrainer
         double[] information = new double[n];
         _plan.Family.Information(_trainScores, information);
         train.Weigh(0, n, information);
+        if (!(System.Numerics.Tensors.TensorPrimitives.Max<double>(information) > 1e-6))
+            throw new Diagnostics.BadInputException(GlmErrors.DependentColumns, "training rows", "every fitted mean is at the edge of its range, as where columns separate two classes, so that the rows say nothing of the weights' spread.",
+                "Set model.l2 above 0, or leave out the columns that tell the label.");
         Matrix<double> matrix = Matrix<double>.Build.DenseOfRowMajor(size, size, WeightedGram(joint.Rows, information, own.FreeIntercept));
         for (int j = 0; j < width; j++)
             matrix[j, j] += n * _plan.Job.Model.L2;

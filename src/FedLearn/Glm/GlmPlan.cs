@@ -290,8 +290,6 @@ internal sealed class GlmPlan
         if (training.ClassWeights is not null && Job.Privacy.Unit == PrivacyUnit.Label)
             throw Refused(GlmErrors.ClassWeightsNotPrivate, "training.classWeights", "a changed label would change the weight of its row as well, for which unit label has no bound.",
                 "Use unit record, or leave the key out.");
-        if (training.ClassWeights is GlmClassWeights.Declared classes && classes.Weights.Any(w => w > training.SampleWeightBound))
-            throw Invalid("training.classWeights", "a class weighs more than training.sampleWeightBound, to which it would be clipped.", "Raise the bound, or lower the weight.");
         if (training.ClassWeights is GlmClassWeights.Declared && training.SampleWeightBound is null)
             throw Refused(GlmErrors.WeightBoundMissing, "training.sampleWeightBound", "weights scale what a row can change, and their bound is not declared.",
                 "Declare training.sampleWeightBound: the largest weight a row may have.");

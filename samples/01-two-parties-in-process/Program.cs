@@ -3,6 +3,7 @@
 using FedLearn.Coordination;
 using FedLearn.Data;
 using FedLearn.Glm;
+using FedLearn.Privacy;
 
 const string Folder = "samples/data/rand-hie";
 Table insurer = Table.Load(new TableSource { Path = $"{Folder}/insurer.csv", Label = "y", Schema = $"{Folder}/insurer.schema.json" }, needLabel: true);

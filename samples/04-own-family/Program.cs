@@ -4,6 +4,7 @@ using System.Globalization;
 using FedLearn.Coordination;
 using FedLearn.Data;
 using FedLearn.Glm;
+using FedLearn.Privacy;
 using FedLearn.Samples.OwnFamily;
 using FedLearn.Testing;
 

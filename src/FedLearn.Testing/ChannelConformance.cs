@@ -108,6 +108,10 @@ public static class ChannelConformance
         {
             await Crosses(new Scores(values, type)).ConfigureAwait(false);
             await Crosses(new Residuals(values, type)).ConfigureAwait(false);
+            await Crosses(new Embeddings(values, type)).ConfigureAwait(false);
+            await Crosses(new EmbeddingGradients(values, type)).ConfigureAwait(false);
+            await Crosses(new ModelUpdate(values, type)).ConfigureAwait(false);
+            await Crosses(new ModelParameters(values, type)).ConfigureAwait(false);
         }
 
         // Lattice vectors of every width, of lengths that fill bytes and that do not; all bits of the last byte that may be set are set.
@@ -119,6 +123,9 @@ public static class ChannelConformance
             Require((await Crosses(new Scores(lattice)).ConfigureAwait(false)).Lattice!.Packed.Span.SequenceEqual(packed), "the packed integers of scores changed");
             await Crosses(new Residuals(lattice)).ConfigureAwait(false);
             await Crosses(new NoisyTargets(lattice)).ConfigureAwait(false);
+            await Crosses(new Embeddings(lattice)).ConfigureAwait(false);
+            await Crosses(new EmbeddingGradients(lattice)).ConfigureAwait(false);
+            await Crosses(new ModelUpdate(lattice)).ConfigureAwait(false);
         }
 
         await pair.First.SendAsync(++round, Disclosure.Unprotected(new RandomizedLabels(selected), Reason)).ConfigureAwait(false);
@@ -129,6 +136,22 @@ public static class ChannelConformance
         Require((await pair.Second.ReceiveAsync<HashedIds>(round, 3).ConfigureAwait(false)).Digests.Span.SequenceEqual(digests), "hashed ids changed");
         await pair.First.SendAsync(++round, Disclosure.Unprotected(new RowSelection(selected), Reason)).ConfigureAwait(false);
         Require((await pair.Second.ReceiveAsync<RowSelection>(round, 5).ConfigureAwait(false)).Selected.Span.SequenceEqual(selected), "the row selection changed");
+        foreach (bool moments in (bool[])[false, true])
+        {
+            await pair.First.SendAsync(++round, Disclosure.Unprotected(new SampleKeys(digests, moments), Reason)).ConfigureAwait(false);
+            SampleKeys keys = await pair.Second.ReceiveAsync<SampleKeys>(round, moments ? 6 : 24).ConfigureAwait(false);
+            Require(keys.HasMoments == moments && keys.Keys.Span.SequenceEqual(digests), "sample keys changed");
+        }
+
+        await pair.First.SendAsync(++round, Disclosure.Unprotected(new MaskedVector(digests, Math.PI), Reason)).ConfigureAwait(false);
+        MaskedVector masked = await pair.Second.ReceiveAsync<MaskedVector>(round, 12).ConfigureAwait(false);
+        Require(masked.Step == Math.PI && masked.Values.Span.SequenceEqual(digests), "masked integers changed");
+        foreach (AggregationStep step in Enum.GetValues<AggregationStep>())
+        {
+            await pair.First.SendAsync(++round, Disclosure.Unprotected(new AggregationMessage(step, digests), Reason)).ConfigureAwait(false);
+            AggregationMessage message = await pair.Second.ReceiveAsync<AggregationMessage>(round, digests.Length).ConfigureAwait(false);
+            Require(message.Step == step && message.Bytes.Span.SequenceEqual(digests), "an aggregation message changed");
+        }
 
         async Task<T> Crosses<T>(T payload) where T : VectorPayload
         {

@@ -24,6 +24,13 @@ internal static class EnvelopeCodec
         RandomizedLabels labels => new() { Round = round, RandomizedLabels = UnsafeByteOperations.UnsafeWrap(labels.Classes) },
         HashedIds ids => new() { Round = round, HashedIds = UnsafeByteOperations.UnsafeWrap(ids.Digests) },
         RowSelection rows => new() { Round = round, RowSelection = UnsafeByteOperations.UnsafeWrap(rows.Selected) },
+        Embeddings vectors => new() { Round = round, Embeddings = Vector(vectors) },
+        EmbeddingGradients gradients => new() { Round = round, EmbeddingGradients = Vector(gradients) },
+        ModelUpdate update => new() { Round = round, ModelUpdate = Vector(update) },
+        ModelParameters parameters => new() { Round = round, ModelParameters = Vector(parameters) },
+        SampleKeys keys => new() { Round = round, SampleKeys = new() { Keys = UnsafeByteOperations.UnsafeWrap(keys.Keys), Moments = keys.HasMoments } },
+        MaskedVector masked => new() { Round = round, Masked = new() { Values = UnsafeByteOperations.UnsafeWrap(masked.Values), Step = masked.Step } },
+        AggregationMessage step => new() { Round = round, Aggregation = new() { Step = (Wire.AggregationStep)step.Step, Data = UnsafeByteOperations.UnsafeWrap(step.Bytes) } },
         _ => throw new ArgumentOutOfRangeException(nameof(payload), payload.GetType(), "This payload has no wire message."),
     };
 
@@ -48,6 +55,25 @@ internal static class EnvelopeCodec
                 ? new HashedIds(envelope.HashedIds.Memory)
                 : throw Malformed("hashed ids that are not 32 bytes each")),
             Wire.Envelope.BodyOneofCase.RowSelection => Message(new RowSelection(envelope.RowSelection.Memory)),
+            Wire.Envelope.BodyOneofCase.Embeddings => Message(envelope.Embeddings.Type == Wire.ElementType.Lattice
+                ? new Embeddings(Lattice(envelope.Embeddings))
+                : new Embeddings(Unpack(envelope.Embeddings), Element(envelope.Embeddings))),
+            Wire.Envelope.BodyOneofCase.EmbeddingGradients => Message(envelope.EmbeddingGradients.Type == Wire.ElementType.Lattice
+                ? new EmbeddingGradients(Lattice(envelope.EmbeddingGradients))
+                : new EmbeddingGradients(Unpack(envelope.EmbeddingGradients), Element(envelope.EmbeddingGradients))),
+            Wire.Envelope.BodyOneofCase.ModelUpdate => Message(envelope.ModelUpdate.Type == Wire.ElementType.Lattice
+                ? new ModelUpdate(Lattice(envelope.ModelUpdate))
+                : new ModelUpdate(Unpack(envelope.ModelUpdate), Element(envelope.ModelUpdate))),
+            Wire.Envelope.BodyOneofCase.ModelParameters => Message(new ModelParameters(Unpack(envelope.ModelParameters), Element(envelope.ModelParameters))),
+            Wire.Envelope.BodyOneofCase.SampleKeys => Message(envelope.SampleKeys.Keys.Length % (envelope.SampleKeys.Moments ? SampleKeys.MomentBytes : SampleKeys.UserBytes) == 0
+                ? new SampleKeys(envelope.SampleKeys.Keys.Memory, envelope.SampleKeys.Moments)
+                : throw Malformed("sample keys that are not a whole number of samples")),
+            Wire.Envelope.BodyOneofCase.Masked => Message(envelope.Masked.Values.Length % sizeof(ulong) == 0 && double.IsNormal(envelope.Masked.Step) && envelope.Masked.Step > 0
+                ? new MaskedVector(envelope.Masked.Values.Memory, envelope.Masked.Step)
+                : throw Malformed("masked integers whose parts do not fit together")),
+            Wire.Envelope.BodyOneofCase.Aggregation => Message(Enum.IsDefined((AggregationStep)envelope.Aggregation.Step)
+                ? new AggregationMessage((AggregationStep)envelope.Aggregation.Step, envelope.Aggregation.Data.Memory)
+                : throw Malformed("an aggregation message of an unknown step")),
             Wire.Envelope.BodyOneofCase.Completed => new ChannelFrame.Completed(),
             Wire.Envelope.BodyOneofCase.Aborted => HeaderText.IsErrorId(envelope.Aborted.ErrorId)
                 ? new ChannelFrame.Aborted(envelope.Aborted.ErrorId)

@@ -8,7 +8,8 @@ public partial class LayerTests
     private static readonly string[][] Layers =
     [
         ["FedLearn.Privacy"], ["FedLearn.Numerics"], ["FedLearn.Data"], ["FedLearn.Protocol"], ["FedLearn.Coordination"], ["FedLearn.Parties"],
-        ["FedLearn.Evaluation"], ["FedLearn.Glm"], ["FedLearn.Transport.Grpc", "FedLearn.Storage.Sqlite", "FedLearn.Onnx"], ["FedLearn.Testing", "FedLearn.Cli"],
+        ["FedLearn.Aggregation"], ["FedLearn.Evaluation"], ["FedLearn.Glm", "FedLearn.Dssm"],
+        ["FedLearn.Transport.Grpc", "FedLearn.Storage.Sqlite", "FedLearn.Onnx", "FedLearn.Towers.LibTorch"], ["FedLearn.Testing", "FedLearn.Cli"],
     ];
 
     private const string Diagnostics = "FedLearn.Diagnostics";

@@ -10,6 +10,7 @@ using FedLearn.Data;
 using FedLearn.Evaluation;
 using FedLearn.Experiments.HdpVfl;
 using FedLearn.Glm;
+using FedLearn.Privacy;
 
 namespace FedLearn.Experiments.OneRound;
 

@@ -2,6 +2,7 @@ using FedLearn.Coordination;
 using FedLearn.Data;
 using FedLearn.Diagnostics;
 using FedLearn.Glm;
+using FedLearn.Privacy;
 
 namespace FedLearn.Cli.RunFiles;
 

@@ -191,3 +191,160 @@ public sealed class RandomizedLabels(ReadOnlyMemory<byte> classes) : Payload
     /// <inheritdoc />
     public override long PackedBytes => Classes.Length;
 }
+
+/// <summary>Vectors y of a view for the samples of one batch, shape [b x k], one row after the other. Passive to active.</summary>
+public sealed class Embeddings : VectorPayload
+{
+    /// <summary>Creates the payload of numbers.</summary>
+    /// <param name="values">One row of k numbers a sample, in batch order; an absent row is 0.</param>
+    /// <param name="elementType">Packing on the wire: float64 or float32.</param>
+    public Embeddings(ReadOnlyMemory<double> values, ElementType elementType = ElementType.Float64) : base(values, elementType) { }
+
+    /// <summary>Creates the payload of integers on a lattice, as it came over a wire.</summary>
+    /// <param name="lattice">One row of k integers a sample, in batch order.</param>
+    public Embeddings(LatticeVector lattice) : base(lattice, null) { }
+
+    private Embeddings(LatticeVector lattice, ReadOnlyMemory<double>? values) : base(lattice, values) { }
+
+    internal override Embeddings With(LatticeVector lattice, ReadOnlyMemory<double>? values) => new(lattice, values);
+}
+
+/// <summary>Gradients dL/dy of the loss for the vectors of one batch, shape [b x k], one row after the other. Active to passive.</summary>
+public sealed class EmbeddingGradients : VectorPayload
+{
+    /// <summary>Creates the payload of numbers.</summary>
+    /// <param name="values">One row of k numbers a sample, in batch order; of the loss summed over samples, not averaged.</param>
+    /// <param name="elementType">Packing on the wire: float64 or float32.</param>
+    public EmbeddingGradients(ReadOnlyMemory<double> values, ElementType elementType = ElementType.Float64) : base(values, elementType) { }
+
+    /// <summary>Creates the payload of integers on a lattice, as it came over a wire.</summary>
+    /// <param name="lattice">One row of k integers a sample, in batch order.</param>
+    public EmbeddingGradients(LatticeVector lattice) : base(lattice, null) { }
+
+    private EmbeddingGradients(LatticeVector lattice, ReadOnlyMemory<double>? values) : base(lattice, values) { }
+
+    internal override EmbeddingGradients With(LatticeVector lattice, ReadOnlyMemory<double>? values) => new(lattice, values);
+}
+
+/// <summary>A gradient or a change of all parameters of a device's models, one vector. Device to server.</summary>
+public sealed class ModelUpdate : VectorPayload
+{
+    /// <summary>Creates the payload of numbers.</summary>
+    /// <param name="values">All blocks one after the other, in the order that the job fixes.</param>
+    /// <param name="elementType">Packing on the wire: float64 or float32.</param>
+    public ModelUpdate(ReadOnlyMemory<double> values, ElementType elementType = ElementType.Float64) : base(values, elementType) { }
+
+    /// <summary>Creates the payload of integers on a lattice, as it came over a wire.</summary>
+    /// <param name="lattice">All blocks one after the other.</param>
+    public ModelUpdate(LatticeVector lattice) : base(lattice, null) { }
+
+    private ModelUpdate(LatticeVector lattice, ReadOnlyMemory<double>? values) : base(lattice, values) { }
+
+    internal override ModelUpdate With(LatticeVector lattice, ReadOnlyMemory<double>? values) => new(lattice, values);
+}
+
+/// <summary>Parameters of all models of a version, one vector. Server to device.</summary>
+/// <param name="values">All blocks one after the other, in the order that the job fixes.</param>
+/// <param name="elementType">Packing on the wire: float64 or float32.</param>
+public sealed class ModelParameters(ReadOnlyMemory<double> values, ElementType elementType = ElementType.Float64) : VectorPayload(values, elementType)
+{
+    internal override VectorPayload With(LatticeVector lattice, ReadOnlyMemory<double>? values) =>
+        throw new NotSupportedException("Models are post-processing of what devices released, and are not noised again.");
+}
+
+/// <summary>Integers mod 2^64 under additive masks that cancel in the sum over parties. Passive to active, or device to server.</summary>
+/// <param name="values">Little-endian integers of 64 bits, one after the other.</param>
+/// <param name="step">What 1 stands for once the masks have cancelled. Positive, normal, finite.</param>
+public sealed class MaskedVector(ReadOnlyMemory<byte> values, double step) : Payload
+{
+    /// <summary>Little-endian integers of 64 bits, one after the other.</summary>
+    public ReadOnlyMemory<byte> Values { get; } = values.Length % sizeof(ulong) == 0
+        ? values : throw new ArgumentException("Integers are 8 bytes each.", nameof(values));
+
+    /// <summary>What 1 stands for once the masks have cancelled.</summary>
+    public double Step { get; } = double.IsNormal(step) && step > 0 ? step : throw new ArgumentOutOfRangeException(nameof(step), step, "A step is positive, normal and finite.");
+
+    /// <inheritdoc />
+    public override int Length => Values.Length / sizeof(ulong);
+
+    /// <inheritdoc />
+    public override long PackedBytes => Values.Length;
+}
+
+/// <summary>Which samples the label party trains or evaluates on: of each a user of the view, and for views with times a moment. It names no item. Active to passive.</summary>
+public sealed class SampleKeys : Payload
+{
+    /// <summary>Bytes of a sample: user (4), and with moments time (8) and sequence (4), little-endian.</summary>
+    public const int UserBytes = 4, MomentBytes = 16;
+
+    /// <summary>Creates the payload.</summary>
+    /// <param name="keys">The samples one after the other. User: place among the users common to both parties, or -1 for one that the view does not have.</param>
+    /// <param name="hasMoments">Whether each sample has a time in seconds since 1970 and a sequence.</param>
+    public SampleKeys(ReadOnlyMemory<byte> keys, bool hasMoments)
+    {
+        if (keys.Length % (hasMoments ? MomentBytes : UserBytes) != 0)
+            throw new ArgumentException("The keys are not a whole number of samples.", nameof(keys));
+        (Keys, HasMoments) = (keys, hasMoments);
+    }
+
+    /// <summary>The samples one after the other.</summary>
+    public ReadOnlyMemory<byte> Keys { get; }
+
+    /// <summary>Whether each sample has a moment.</summary>
+    public bool HasMoments { get; }
+
+    /// <inheritdoc />
+    public override int Length => Keys.Length / (HasMoments ? MomentBytes : UserBytes);
+
+    /// <inheritdoc />
+    public override long PackedBytes => Keys.Length;
+}
+
+/// <summary>What a message of key agreement or secure aggregation means.</summary>
+public enum AggregationStep
+{
+    /// <summary>Public keys of one client, and, where asked for, their signature. Client to server.</summary>
+    Keys = 0,
+
+    /// <summary>Public keys of all clients of a round. Server to client.</summary>
+    Roster = 1,
+
+    /// <summary>Shares of a client's secrets, encrypted to the other clients. Client to server.</summary>
+    Shares = 2,
+
+    /// <summary>Shares that others encrypted to this client. Server to client.</summary>
+    Delivery = 3,
+
+    /// <summary>Which clients uploaded, so that the sum is theirs. Server to client.</summary>
+    Unmask = 4,
+
+    /// <summary>Shares that open the sum of those clients. Client to server.</summary>
+    Reveal = 5,
+
+    /// <summary>A signature over the list of clients. Client to server.</summary>
+    Consent = 6,
+
+    /// <summary>Signatures of other clients over the list. Server to client.</summary>
+    Consents = 7,
+
+    /// <summary>An invitation to a round, and whether a client takes part. Either way.</summary>
+    Invitation = 8,
+}
+
+/// <summary>One message of key agreement or secure aggregation. Public keys, ciphertexts, shares or lists of clients: never a value of a row.</summary>
+/// <param name="step">What it means.</param>
+/// <param name="bytes">Its bytes; their form belongs to the step.</param>
+public sealed class AggregationMessage(AggregationStep step, ReadOnlyMemory<byte> bytes) : Payload
+{
+    /// <summary>What it means.</summary>
+    public AggregationStep Step { get; } = step;
+
+    /// <summary>Its bytes.</summary>
+    public ReadOnlyMemory<byte> Bytes { get; } = bytes;
+
+    /// <inheritdoc />
+    public override int Length => Bytes.Length;
+
+    /// <inheritdoc />
+    public override long PackedBytes => Bytes.Length;
+}

@@ -69,3 +69,22 @@ public enum BatchSchedule
     /// <summary>A new partition each epoch, drawn from a public seed; each row is in one batch an epoch.</summary>
     Reshuffled = 1,
 }
+
+/// <summary>What is sent to evaluate a model trained in a private mode.</summary>
+public enum EvaluationDisclosure
+{
+    /// <summary>Passive parties disclose their scores of the evaluation rows; every claim line says so.</summary>
+    Disclosed = 0,
+
+    /// <summary>No such message, and no test metrics.</summary>
+    None = 1,
+
+    /// <summary>A passive party pays for it with noise of its own. GLM: noise on its final weights once, so that every later score of a
+    /// training row is covered by its claim, while features of new rows stay disclosed by their scores. DSSM: fresh noise on every evaluated vector.</summary>
+    Charged = 2,
+}
+
+/// <summary>What a party is promised.</summary>
+/// <param name="Epsilon">Privacy loss in nats, finite and above 0.</param>
+/// <param name="Delta">Probability of exceeding it, above 0 and below 0.1; 0 where a claim is pure, as for randomised labels.</param>
+public sealed record PrivacyBudget(double Epsilon, double Delta);

@@ -71,20 +71,6 @@ public sealed record GlmOneRoundOptions
     public double? LabelRate { get; init; }
 }
 
-/// <summary>What is sent to evaluate a model trained in a private mode.</summary>
-public enum EvaluationDisclosure
-{
-    /// <summary>Passive parties disclose their scores of the evaluation rows; every claim line says so.</summary>
-    Disclosed = 0,
-
-    /// <summary>No such message, and no test metrics.</summary>
-    None = 1,
-
-    /// <summary>A passive party adds noise to its final weights once, pays for it, and uses only those from then on: every later score of a
-    /// training row is then covered by its claim. Features of new rows stay disclosed by their scores.</summary>
-    Charged = 2,
-}
-
 /// <summary>How the parties find their common rows.</summary>
 public enum AlignmentMethod
 {
@@ -226,11 +212,6 @@ public sealed record GlmTrainingOptions
     /// disclosed; what gets noise travels as lattice integers instead.</summary>
     public ElementType MessagePrecision { get; init; } = ElementType.Float64;
 }
-
-/// <summary>What a party is promised.</summary>
-/// <param name="Epsilon">Privacy loss in nats, finite and above 0.</param>
-/// <param name="Delta">Probability of exceeding it, above 0 and below 0.1; 0 where a claim is pure, as for randomised labels.</param>
-public sealed record PrivacyBudget(double Epsilon, double Delta);
 
 /// <summary>What protects the messages of a job.</summary>
 public sealed record GlmPrivacyOptions

@@ -2,6 +2,7 @@ using System.Security.Cryptography;
 using System.Text.Json;
 using FedLearn.Coordination;
 using FedLearn.Data;
+using FedLearn.Privacy;
 
 namespace FedLearn.Glm;
 

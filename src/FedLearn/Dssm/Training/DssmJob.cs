@@ -1,0 +1,260 @@
+using FedLearn.Coordination;
+using FedLearn.Privacy;
+
+namespace FedLearn.Dssm;
+
+/// <summary>How the vectors of several views become one score.</summary>
+public enum DssmFusion
+{
+    /// <summary>Every view has a loss of its own, and the score is the mean of the views' cosines (the reading of FL-MV-DSSM, arXiv 2008.10808, that needs least of
+    /// other views). An absent view leaves the mean.</summary>
+    Late = 0,
+
+    /// <summary>The views' vectors are added.</summary>
+    Sum = 1,
+
+    /// <summary>The views' vectors are put side by side and mapped by a matrix of the label party.</summary>
+    Concat = 2,
+}
+
+/// <summary>What the positive item is compared with.</summary>
+public enum DssmLossKind
+{
+    /// <summary>Softmax over the positive and J drawn negatives.</summary>
+    Sampled = 0,
+
+    /// <summary>Softmax over the positives of the batch; the same item twice is no negative of itself.</summary>
+    InBatch = 1,
+
+    /// <summary>In-batch with logits less log q, q the items' shares in the training events.</summary>
+    InBatchLogQ = 2,
+
+    /// <summary>Softmax over all items.</summary>
+    Full = 3,
+}
+
+/// <summary>Where the negatives of <see cref="DssmLossKind.Sampled"/> come from.</summary>
+public enum NegativeSource
+{
+    /// <summary>Uniform draws from the catalogue; only the target itself is masked. The one source that depends on no data.</summary>
+    Uniform = 0,
+
+    /// <summary>Half uniform, half positives of the same batch.</summary>
+    Mixed = 1,
+
+    /// <summary>Uniform, and positives of earlier batches.</summary>
+    Cached = 2,
+
+    /// <summary>Uniform in the first half of the epochs, then the hardest of ten times as many uniform draws.</summary>
+    Hard = 3,
+
+    /// <summary>Draws with probability proportional to the items' counts in the training events to the power .75.</summary>
+    Popularity = 4,
+}
+
+/// <summary>The model.</summary>
+public sealed record DssmModelOptions
+{
+    /// <summary>Fusion.</summary>
+    /// <value>Default sum.</value>
+    public DssmFusion Fusion { get; init; } = DssmFusion.Sum;
+
+    /// <summary>Widths of every tower's layers; the last is the width k of all vectors.</summary>
+    /// <value>Default 128, 64.</value>
+    public IReadOnlyList<int> Layers { get; init; } = [128, 64];
+
+    /// <summary>Activation.</summary>
+    public TowerActivation Activation { get; init; }
+
+    /// <summary>Whether hidden layers normalise their rows.</summary>
+    public bool LayerNorm { get; init; }
+
+    /// <summary>Dropout of hidden layers, at least 0 and below 1.</summary>
+    public double Dropout { get; init; }
+
+    /// <summary>Factor gamma of the cosines in the softmax.</summary>
+    /// <value>Finite, above 0. Default 10.</value>
+    public double Gamma { get; init; } = 10;
+
+    /// <summary>Loss.</summary>
+    public DssmLossKind Loss { get; init; }
+
+    /// <summary>Negatives J a sample, of <see cref="DssmLossKind.Sampled"/>.</summary>
+    /// <value>At least 1. Default 4.</value>
+    public int Negatives { get; init; } = 4;
+
+    /// <summary>Where they come from.</summary>
+    public NegativeSource NegativeSource { get; init; }
+
+    /// <summary>Share of a sample's views that training leaves out, each view by its own coin, at least one view staying.</summary>
+    /// <value>At least 0 and below 1. Default 0.</value>
+    public double ViewDropout { get; init; }
+
+    /// <summary>Whether the label party learns one weight a view.</summary>
+    public bool LearnViewWeights { get; init; }
+
+    /// <summary>Fixed weights by view name; absent ones are 1. Positive.</summary>
+    public IReadOnlyDictionary<string, double> ViewWeights { get; init; } = new Dictionary<string, double>();
+
+    /// <summary>Whether the label party learns one bias an item, added to its logits.</summary>
+    public bool ItemBias { get; init; }
+
+    /// <summary>Precision of towers and of vectors on the wire.</summary>
+    public TowerPrecision Precision { get; init; }
+}
+
+/// <summary>The schedule.</summary>
+public sealed record DssmTrainingOptions
+{
+    /// <summary>Most passes over the training samples.</summary>
+    /// <value>At least 1. Default 12.</value>
+    public int Epochs { get; init; } = 12;
+
+    /// <summary>Samples of a batch.</summary>
+    /// <value>At least 1. Default 1,024.</value>
+    public int BatchSize { get; init; } = 1024;
+
+    /// <summary>Optimiser of every party's parameters.</summary>
+    public TowerOptimizer Optimizer { get; init; } = new();
+
+    /// <summary>Whether the epoch with the best validation NDCG@10 (sampled negatives) is kept. Mode none only.</summary>
+    /// <value>Default true in mode none.</value>
+    public bool? ValidationStop { get; init; }
+
+    /// <summary>Epochs in a row without improvement after which training ends.</summary>
+    /// <value>At least 1. Default 3.</value>
+    public int Patience { get; init; } = 3;
+
+    /// <summary>Seed of starting values, schedule and negatives. Not secret.</summary>
+    public long Seed { get; init; }
+}
+
+/// <summary>What a private job promises.</summary>
+public enum DssmClaim
+{
+    /// <summary>The unit's own vectors, with received messages and parameters held fixed. No guarantee against the peer: a changed row moves the tower, and through it
+    /// later vectors.</summary>
+    OwnMessages = 0,
+
+    /// <summary>All messages: besides the vectors, every parameter of the party is updated with noisy, clipped gradients only.</summary>
+    Full = 1,
+
+    /// <summary>All messages: a view sends one clipped, noisy vector a row, once, from a frozen map; nothing returns.</summary>
+    OneShot = 2,
+}
+
+/// <summary>Which messages are noised.</summary>
+[Flags]
+public enum DssmNoise
+{
+    /// <summary>None.</summary>
+    None = 0,
+
+    /// <summary>The views' vectors.</summary>
+    Embeddings = 1,
+
+    /// <summary>The gradients that the label party returns.</summary>
+    Gradients = 2,
+
+    /// <summary>Both.</summary>
+    Both = 3,
+}
+
+/// <summary>What is replaced between neighbouring tables, ids and keys being fixed.</summary>
+public enum DssmUnit
+{
+    /// <summary>One sample: one row, a = 1.</summary>
+    Sample = 0,
+
+    /// <summary>One event: its own sample and those whose histories may contain it, a = 1 + h.</summary>
+    Event = 1,
+
+    /// <summary>All of one user's rows, a = M, the declared cap.</summary>
+    User = 2,
+}
+
+/// <summary>When a sample's time is named to a view.</summary>
+public enum SampleTime
+{
+    /// <summary>To the second, with its place among events of that second.</summary>
+    Exact = 0,
+
+    /// <summary>The day (UTC): a view answers with what it knew when the day began.</summary>
+    Day = 1,
+}
+
+/// <summary>What protects a job's messages.</summary>
+public sealed record DssmPrivacyOptions
+{
+    /// <summary>Which messages are noised; none: mode none.</summary>
+    public DssmNoise Noise { get; init; }
+
+    /// <summary>What is promised.</summary>
+    public DssmClaim Claim { get; init; }
+
+    /// <summary>The budget of a party that noises, for <see cref="Unit"/>, over the whole job; a party may have its own.</summary>
+    public PrivacyBudget? Budget { get; init; }
+
+    /// <summary>Unit that the budget is for.</summary>
+    public DssmUnit Unit { get; init; }
+
+    /// <summary>Bound C on the L2 norm of a noised row: a view's vector, or the concatenation of what all views get for a sample. Declared, never taken from data.</summary>
+    /// <value>Finite, above 0. Default 1.</value>
+    public double Clip { get; init; } = 1;
+
+    /// <summary>Claim full: bound G on the L2 norm of one row's gradient of all of a party's parameters; of the label party's items, of one sample's block of dL/dY.</summary>
+    /// <value>Finite, above 0. Default 1.</value>
+    public double ParameterClip { get; init; } = 1;
+
+    /// <summary>Claim full: share of mu squared that goes to the messages, the rest being for the parameters.</summary>
+    /// <value>Above 0 and below 1. Default 0.5.</value>
+    public double MessageShare { get; init; } = 0.5;
+
+    /// <summary>Largest number h of other samples whose features may contain one event; unit event.</summary>
+    public int? HistoryEvents { get; init; }
+
+    /// <summary>Cap M on a user's training samples, enforced by hash order; unit user, and the figures for it.</summary>
+    public int? MaxSamplesPerUser { get; init; }
+
+    /// <summary>What is sent to evaluate the model.</summary>
+    public EvaluationDisclosure Evaluation { get; init; }
+
+    /// <summary>Seed of test noise, which protects nothing; null: secure noise.</summary>
+    public long? TestNoiseSeed { get; init; }
+
+    /// <summary>Whether anything is noised.</summary>
+    public bool IsPrivate => Noise != DssmNoise.None;
+}
+
+/// <summary>A party of the job.</summary>
+/// <param name="Party">Name and role; the active party is the label party, every passive one a view.</param>
+public sealed record DssmPartyOptions(PartyDescription Party)
+{
+    /// <summary>Its own budget; null: the job's.</summary>
+    public PrivacyBudget? Budget { get; init; }
+}
+
+/// <summary>What the parties of a recommendation job agree on.</summary>
+public sealed record DssmJob
+{
+    /// <summary>Name.</summary>
+    public required string Name { get; init; }
+
+    /// <summary>Model.</summary>
+    public DssmModelOptions Model { get; init; } = new();
+
+    /// <summary>Schedule.</summary>
+    public DssmTrainingOptions Training { get; init; } = new();
+
+    /// <summary>Privacy.</summary>
+    public DssmPrivacyOptions Privacy { get; init; } = new();
+
+    /// <summary>How precisely samples' times are named.</summary>
+    public SampleTime SampleTime { get; init; }
+
+    /// <summary>Whether the vectors of the passive views are added under masks, so that the label party sees only their sum (fusion sum, at least two passive views).</summary>
+    public bool MaskedSum { get; init; }
+
+    /// <summary>The parties: one active one, the label party, and any number of passive ones, each a view.</summary>
+    public required IReadOnlyList<DssmPartyOptions> Parties { get; init; }
+}

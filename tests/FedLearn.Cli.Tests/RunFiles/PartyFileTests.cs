@@ -2,7 +2,7 @@ using System.Net;
 using FedLearn.Cli.RunFiles;
 using FedLearn.Data;
 using FedLearn.Diagnostics;
-using FedLearn.Glm;
+using FedLearn.Privacy;
 
 namespace FedLearn.Cli.Tests.RunFiles;
 

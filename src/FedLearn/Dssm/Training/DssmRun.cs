@@ -1,4 +1,3 @@
-using FedLearn.Aggregation;
 using FedLearn.Privacy;
 
 namespace FedLearn.Dssm;
@@ -19,7 +18,7 @@ internal sealed class DssmRun(DssmJob job, TowerThread thread)
     public required IReadOnlyList<string> SetNames { get; init; }
 
     /// <summary>The view's masks, where passive views are added under masks; null elsewhere.</summary>
-    public SumMaskingParty? Masking { get; init; }
+    public ViewMasking? Masking { get; init; }
 
     public int Epochs => Job.Training.Epochs;
 

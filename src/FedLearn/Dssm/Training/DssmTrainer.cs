@@ -1,6 +1,5 @@
 using System.Security.Cryptography;
 using System.Text;
-using FedLearn.Aggregation;
 using FedLearn.Coordination;
 using FedLearn.Diagnostics;
 using FedLearn.Evaluation;
@@ -170,7 +169,7 @@ public sealed class DssmTrainer
         int batches = BatchesOf(sets[0].Events.Count), evaluated = sets.Skip(1).Sum(s => s.Events.Count);
         using DssmAccount account = Account(agreement);
         if (_job.MaskedSum)
-            await SumMaskingRelay.RunAsync(channels, cancellationToken).ConfigureAwait(false);
+            await ViewMasking.RelayAsync(channels, cancellationToken).ConfigureAwait(false);
         var received = new List<(string View, TowerRows Rows, int[][] Samples)>();
         if (OneShot)
             foreach (ViewPeer peer in peers)
@@ -285,8 +284,9 @@ public sealed class DssmTrainer
 
     private DssmAccount Account(SessionAgreement agreement) => new(_plan, _input, Convert.ToHexStringLower(agreement.JobDigest.Span));
 
-    private async Task<SumMaskingParty?> MaskingAsync(SessionAgreement agreement, IPartyChannel channel, CancellationToken cancellationToken) => !_job.MaskedSum ? null
-        : await SumMaskingRelay.JoinAsync(_input.Party, agreement.JobDigest, channel, cancellationToken).ConfigureAwait(false);
+    private async Task<ViewMasking?> MaskingAsync(SessionAgreement agreement, NoiseCalibration? noise, IPartyChannel channel, CancellationToken cancellationToken) => !_job.MaskedSum ? null
+        : await ViewMasking.AgreeAsync(_input.Party, [.. _job.Parties.Where(p => p.Party.Role == PartyRole.Passive).Select(p => p.Party.Name)], agreement.JobDigest, noise, channel, cancellationToken)
+            .ConfigureAwait(false);
 
     private bool OneShot => _job.Privacy is { IsPrivate: true, Claim: DssmClaim.OneShot };
 

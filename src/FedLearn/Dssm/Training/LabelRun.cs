@@ -131,7 +131,8 @@ internal sealed class LabelRun(DssmRun run, LabelTowers towers, LabelSamples sam
             for (int v = 0; v < index.Length; v++)
                 towers.Locals[v].Tower.Forward(towers.Locals[v].Rows, index[v], views[v], training: true);
         });
-        bool[] Kept(int p) => [.. batch.Select(i => peers[p].Present[0][i] && !run.Drops(epoch, i, run.ViewIndex(peers[p].Name)))];
+        // Under masks a view's coin is its secret.
+        bool[] Kept(int p) => [.. batch.Select(i => peers[p].Present[0][i] && (run.Job.MaskedSum || !run.Drops(epoch, i, run.ViewIndex(peers[p].Name))))];
         if (run.Job.MaskedSum)
         {
             (double[] sum, bool[] any) = await OpenSumAsync(round, batch.Length, Kept, clock, cancellationToken).ConfigureAwait(false);
@@ -300,7 +301,7 @@ internal sealed class LabelRun(DssmRun run, LabelTowers towers, LabelSamples sam
                 any[i] |= there[i];
         }
 
-        return (SumMasking.Open(masked), any);
+        return (SumMasking.Open(masked, peers.Count), any);
     }
 
     private static void Divide(Span<double> numbers, double divisor)

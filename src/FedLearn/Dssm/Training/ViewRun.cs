@@ -53,7 +53,8 @@ internal sealed class ViewRun(DssmRun run, ITower tower, ViewTable table, ViewSa
         double[] vectors = await run.Thread.RunAsync(() => run.Vectors(tower, table.Rows, samples.Rows[set])).ConfigureAwait(false);
         if (run.Masking is { } masking)
         {
-            await channel.SendAsync(round, masking.Mask(vectors, run.SetNames[set]), cancellationToken).ConfigureAwait(false);
+            Scale(vectors);
+            await channel.SendAsync(round, masking.Mask(vectors, run.SetNames[set], noise.Evaluation), cancellationToken).ConfigureAwait(false);
             return;
         }
 
@@ -84,10 +85,16 @@ internal sealed class ViewRun(DssmRun run, ITower tower, ViewTable table, ViewSa
             await SendEvaluationAsync(0, set, cancellationToken).ConfigureAwait(false);
     }
 
+    private void Scale(double[] vectors)
+    {
+        for (int j = 0; j < vectors.Length; j++)
+            vectors[j] *= _weight;
+    }
+
     private async Task RoundAsync(int round, int[] batch, int[] rows, int epoch, PartyClock clock, CancellationToken cancellationToken)
     {
         int view = run.ViewIndex(channel.LocalParty);
-        int[] index = [.. batch.Select(i => run.Drops(epoch, i, view) ? -1 : rows[i])];
+        int[] index = [.. batch.Select(i => (run.Masking is null ? run.Drops(epoch, i, view) : ViewMasking.Drops(run.Job.Model.ViewDropout)) ? -1 : rows[i])];
         double[] vectors = GC.AllocateUninitializedArray<double>(index.Length * _width);
         bool clips = run.Job.Privacy.Noise.HasFlag(DssmNoise.Embeddings);
         await run.Thread.RunAsync(() =>
@@ -98,7 +105,10 @@ internal sealed class ViewRun(DssmRun run, ITower tower, ViewTable table, ViewSa
         }).ConfigureAwait(false);
         if (run.Masking is { } masking)
         {
-            await clock.WaitAsync(channel.SendAsync(round, masking.Mask(vectors, "training", noise.Messages), cancellationToken)).ConfigureAwait(false);
+            // The view weighs its own rows: nobody else can, under masks.
+            double[] weighed = [.. vectors];
+            Scale(weighed);
+            await clock.WaitAsync(channel.SendAsync(round, masking.Mask(weighed, SampleSet.Training, noise.Messages), cancellationToken)).ConfigureAwait(false);
         }
         else
         {

@@ -24,6 +24,9 @@ public static class DssmErrors
     /// <summary>A private mode is asked for with a tower whose rows depend on each other or on buffers.</summary>
     public const string TowerNotPrivate = "FL5186";
 
+    /// <summary>The job lets no vector leave after training.</summary>
+    public const string NoVectorsLeave = "FL5187";
+
     /// <summary>The training loss is NaN or infinite.</summary>
     public const string Diverged = "FL6150";
 }

@@ -24,6 +24,24 @@ public static class DssmFederation
             (i, agreement, channels, stop) => parties[i].TrainAsync(agreement, channels, progress, stop), cancellationToken).ConfigureAwait(false);
     }
 
+    /// <summary>Runs a session with a trained model.</summary>
+    /// <param name="job">The job that trained it.</param>
+    /// <param name="inputs">What each party brings, its part of the model included.</param>
+    /// <param name="towers">Makes towers.</param>
+    /// <param name="purpose">What is wanted.</param>
+    /// <param name="options">Settings of the channels; null for the defaults.</param>
+    /// <param name="cancellationToken">Stops.</param>
+    /// <returns>What the label party finds.</returns>
+    /// <exception cref="FedLearnException">The session failed; the error of the party that failed first.</exception>
+    public static async Task<DssmInferenceResult> InferAsync(DssmJob job, IReadOnlyList<DssmPartyInput> inputs, ITowerFactory towers, DssmPurpose purpose,
+        ChannelOptions? options = null, CancellationToken cancellationToken = default)
+    {
+        DssmInference[] parties = [.. InOrder(job, inputs).Select(input => new DssmInference(job, input, towers, purpose))];
+        IReadOnlyList<DssmInferenceResult> results = await LocalSession.RunAsync(parties[0].Terms, [.. parties.Select(p => p.JoinRequest)], options ?? new ChannelOptions(),
+            (i, agreement, channels, stop) => parties[i].RunAsync(agreement, channels, stop), cancellationToken).ConfigureAwait(false);
+        return results[0];
+    }
+
     private static IEnumerable<DssmPartyInput> InOrder(DssmJob job, IReadOnlyList<DssmPartyInput> inputs)
     {
         ArgumentNullException.ThrowIfNull(job);

@@ -62,7 +62,6 @@ public sealed class DssmTrainer
     private readonly DssmPartyInput _input;
     private readonly ITowerFactory _towers;
     private readonly DssmPartyOptions _options;
-    private readonly string _purpose;
 
     /// <summary>Checks a job and a party's input against each other.</summary>
     /// <param name="job">The job; the same at every party.</param>
@@ -71,21 +70,17 @@ public sealed class DssmTrainer
     /// <exception cref="ConfigurationException">The job is inconsistent, or the input does not fit it.</exception>
     /// <exception cref="PrivacyRefusedException">The job asks a private mode for something its claim does not cover.</exception>
     /// <exception cref="BadInputException">FL3145: there is no sample to train on.</exception>
-    public DssmTrainer(DssmJob job, DssmPartyInput input, ITowerFactory towers) : this(job, input, towers, "train")
-    {
-    }
-
-    internal DssmTrainer(DssmJob job, DssmPartyInput input, ITowerFactory towers, string purpose)
+    public DssmTrainer(DssmJob job, DssmPartyInput input, ITowerFactory towers)
     {
         ArgumentNullException.ThrowIfNull(job);
         ArgumentNullException.ThrowIfNull(input);
         ArgumentNullException.ThrowIfNull(towers);
-        (_plan, _job, _input, _towers, _purpose) = (DssmPlan.Create(job), job, input, towers, purpose);
+        (_plan, _job, _input, _towers) = (DssmPlan.Create(job), job, input, towers);
         ViewNames = [.. job.Parties.Where(p => p.Party.Role == PartyRole.Passive || job.LabelHasView).OrderBy(p => p.Party.Role).Select(p => p.Party.Name)];
         _options = job.Parties.FirstOrDefault(p => p.Party.Name == input.Party)
             ?? throw new ConfigurationException(DssmErrors.InvalidJob, $"party '{input.Party}'", "the job has no party of that name.", "Use a name that the job lists.");
         CheckTables();
-        Terms = DssmJobTerms.Of(job, purpose);
+        Terms = DssmJobTerms.Of(job);
         JoinRequest = new JoinRequest(SessionDesk.ProtocolVersion, _options.Party, Terms.JobName, Terms.TermsDigest, Terms.Sections,
             input.SchemaFingerprint.IsEmpty ? InputShape.Fingerprint(input) : input.SchemaFingerprint);
     }
@@ -122,7 +117,7 @@ public sealed class DssmTrainer
         })).ConfigureAwait(false);
     }
 
-    private SessionTelemetry Telemetry() => new(_purpose, _input.Party, _job.Name, _job.Privacy.IsPrivate ? "dp" : "none", _input.LoggerFactory);
+    private SessionTelemetry Telemetry() => new("train", _input.Party, _job.Name, _job.Privacy.IsPrivate ? "dp" : "none", _input.LoggerFactory);
 
     private async Task<DssmPartyResult> TrainViewAsync(SessionAgreement agreement, IPartyChannel channel, TowerThread thread, IProgress<DssmProgress>? progress, CancellationToken cancellationToken)
     {
@@ -327,15 +322,17 @@ public sealed class DssmTrainer
         Optimizer = _job.Training.Optimizer,
     };
 
+    private long Seed(string tower) => TowerSeed(_job.Training.Seed, tower);
+
     // Towers of one job start from different values, which follow from the seed and the tower's name.
-    private long Seed(string tower) => unchecked(_job.Training.Seed * 1_000_003 + (long)EvaluationNegatives.NumberOf("tower " + tower));
+    internal static long TowerSeed(long seed, string tower) => unchecked(seed * 1_000_003 + (long)EvaluationNegatives.NumberOf("tower " + tower));
 
     private int BatchesOf(int samples) => (samples + _job.Training.BatchSize - 1) / _job.Training.BatchSize;
 
-    private static ChannelStatistics Sum(IReadOnlyList<IPartyChannel> channels) => channels.Select(c => c.Statistics).Aggregate(default(ChannelStatistics), (sum, s) =>
+    internal static ChannelStatistics Sum(IReadOnlyList<IPartyChannel> channels) => channels.Select(c => c.Statistics).Aggregate(default(ChannelStatistics), (sum, s) =>
         new(sum.MessagesSent + s.MessagesSent, sum.MessagesReceived + s.MessagesReceived, sum.BytesSent + s.BytesSent, sum.BytesReceived + s.BytesReceived));
 
-    private static IReadOnlyList<DssmSentMessages> Sent(IReadOnlyList<IPartyChannel> channels) => [.. channels.SelectMany(c => c.Releases.OrderBy(r => r.Key.Name, StringComparer.Ordinal)
+    internal static IReadOnlyList<DssmSentMessages> Sent(IReadOnlyList<IPartyChannel> channels) => [.. channels.SelectMany(c => c.Releases.OrderBy(r => r.Key.Name, StringComparer.Ordinal)
         .Select(r => new DssmSentMessages(c.RemoteParty, r.Key.Name, r.Key.Protection, r.Value, c.BytesOf(r.Key.Name, r.Key.Protection))))];
 }
 

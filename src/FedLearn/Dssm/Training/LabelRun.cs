@@ -87,6 +87,25 @@ internal sealed class LabelRun(DssmRun run, LabelTowers towers, LabelSamples sam
         }).ConfigureAwait(false);
     }
 
+    /// <summary>Vectors of the users of the first set, and of the items.</summary>
+    public async Task<DssmInferenceResult> RecommendAsync(DssmModel model, PartyClock clock, CancellationToken cancellationToken)
+    {
+        (IReadOnlyList<double[]> views, IReadOnlyList<bool[]?> present) = await CollectAsync(0, 0, clock, cancellationToken).ConfigureAwait(false);
+        int count = samples.Sets[0].Events.Count;
+        double[] users = new double[checked(count * _width)];
+        await run.Thread.RunAsync(() =>
+        {
+            towers.Items.Forward(samples.Items.Content, _allItems, _items, training: false);
+            _loss.UserVectors(views, present, count, users);
+        }).ConfigureAwait(false);
+        return new DssmInferenceResult
+        {
+            Items = ItemIndex.Create(samples.Items.Ids, _items, _width, _loss.Fusion.ItemBias, run.Job.Model.Gamma, model.Version),
+            Users = Array.ConvertAll(users, value => (float)value),
+            Known = [.. Enumerable.Range(0, count).Select(i => present.Any(p => p is null || p[i]))],
+        };
+    }
+
     /// <summary>The views' vectors of a set of samples.</summary>
     public async Task<(IReadOnlyList<double[]> Views, IReadOnlyList<bool[]?> Present)> CollectAsync(int round, int set, PartyClock clock, CancellationToken cancellationToken)
     {

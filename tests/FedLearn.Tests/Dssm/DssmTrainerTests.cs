@@ -1,4 +1,3 @@
-using FedLearn.Coordination;
 using FedLearn.Dssm;
 using FedLearn.Privacy;
 using FedLearn.Testing;
@@ -57,8 +56,8 @@ public class DssmTrainerTests
     {
         IReadOnlyList<DssmPartyResult> results = await DssmFederation.TrainAsync(SmallRecommendation.Job(), SmallRecommendation.Inputs(), Towers, cancellationToken: TestContext.Current.CancellationToken);
         Assert.All(results.SelectMany(r => r.Releases), release => Assert.Equal(Protection.None, release.Protection));
-        Assert.Superset(new HashSet<string> { "sample-keys: training", "sample-keys: test", "embedding gradients: training" }, [.. results[0].Releases.Select(r => r.Name)]);
-        Assert.Superset(new HashSet<string> { "embeddings: training", "embeddings: validation", "embeddings: test", "view presence: training" }, [.. results[1].Releases.Select(r => r.Name)]);
+        Assert.Superset(new HashSet<string> { "sample-keys: training", "sample-keys: test", "embedding gradients: training" }, results[0].Releases.Select(r => r.Name).ToHashSet());
+        Assert.Superset(new HashSet<string> { "embeddings: training", "embeddings: validation", "embeddings: test", "view presence: training" }, results[1].Releases.Select(r => r.Name).ToHashSet());
     }
 
     [Fact]

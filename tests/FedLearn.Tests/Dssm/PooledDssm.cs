@@ -1,4 +1,3 @@
-using FedLearn.Coordination;
 using FedLearn.Dssm;
 
 namespace FedLearn.Tests.Dssm;

@@ -195,25 +195,39 @@ public sealed class DssmLoss
     public void Score(IReadOnlyList<double[]> views, IReadOnlyList<bool[]?> present, double[] items, int count, Span<double> scores)
     {
         ArgumentNullException.ThrowIfNull(items);
-        CheckViews(views, present, count);
         if (items.Length < _items * _width || scores.Length != (long)count * _items)
             throw new ArgumentException("Items or scores are not of the model's size.");
-        _kept = false;
-        FuseHeads(views, present, count);
+        Span<double> fused = Grow(ref _product, count * _width).AsSpan(0, count * _width);
+        UserVectors(views, present, count, fused);
         NormaliseItems(items);
         _packedColumns.Pack(_itemUnits, 1, _width, _width, _items);
-        Span<double> fused = Grow(ref _product, count * _width).AsSpan(0, count * _width);
-        fused.Clear();
-        for (int h = 0; h < _heads; h++)
-            for (int i = 0; i < count; i++)
-                if (_headWeights[h][i] > 0)
-                    MatrixKernels.AddScaled(_units[h].AsSpan(i * _width, _width), _headWeights[h][i], fused.Slice(i * _width, _width));
         scores.Clear();
         Span<double> bias = Fusion.ItemBias;
         if (!bias.IsEmpty)
             for (int i = 0; i < count; i++)
                 MatrixKernels.Scale(bias, 1 / _gamma, scores.Slice(i * _items, _items));
         MatrixKernels.AddProduct(fused, _width, 1, _packedColumns, scores, count);
+    }
+
+    /// <summary>What serving needs of samples: the vector u whose inner product with an item's normalised vector, plus its bias over gamma, is the score.</summary>
+    /// <param name="views">Vectors of each view, [count x k].</param>
+    /// <param name="present">By view: which samples have it; null for all.</param>
+    /// <param name="count">Number of samples.</param>
+    /// <param name="vectors">Receives the vectors, [count x k]: sum and concat the normalised fused vector, late the weighted mean of the present views' normalised ones, 0
+    /// for a sample without views.</param>
+    /// <exception cref="ArgumentException">The sizes do not fit.</exception>
+    public void UserVectors(IReadOnlyList<double[]> views, IReadOnlyList<bool[]?> present, int count, Span<double> vectors)
+    {
+        CheckViews(views, present, count);
+        if (vectors.Length != count * _width)
+            throw new ArgumentException("There are not k numbers a sample.", nameof(vectors));
+        _kept = false;
+        FuseHeads(views, present, count);
+        vectors.Clear();
+        for (int h = 0; h < _heads; h++)
+            for (int i = 0; i < count; i++)
+                if (_headWeights[h][i] > 0)
+                    MatrixKernels.AddScaled(_units[h].AsSpan(i * _width, _width), _headWeights[h][i], vectors.Slice(i * _width, _width));
     }
 
     /// <summary>Fused cosines plus bias / gamma of a few items for each sample: what <see cref="Score"/> gives for them, up to rounding.</summary>
@@ -336,7 +350,7 @@ public sealed class DssmLoss
                 shifts[h * b + i] = row[0];
             }
 
-        TensorPrimitives.Exp<double>(rows, rows);
+        Exponentials(rows);
         for (int h = 0; h < _heads; h++)
             for (int i = 0; i < b; i++)
                 _headLosses[h][i] = Softmax(rows.Slice((h * b + i) * each, each), 0, shifts[h * b + i], _headWeights[h][i]);
@@ -497,7 +511,7 @@ public sealed class DssmLoss
         TensorPrimitives.Add(row, _offsets.AsSpan(0, row.Length), row);
         TensorPrimitives.Subtract(row, TensorPrimitives.Max<double>(row), row);
         double shift = row[target];
-        TensorPrimitives.Exp<double>(row, row);
+        Exponentials(row);
         if (_model.Loss != DssmLossKind.Full)
         {
             double own = row[target];
@@ -517,6 +531,14 @@ public sealed class DssmLoss
         MatrixKernels.Scale(row, share / total, row);
         row[target] = -share * (others / total);
         return shift == 0 ? LogOnePlus(others) : Math.Log(total) - shift;
+    }
+
+    // The vectorised function of the library takes another path for a whole vector when one element is far below 0, as masked logits are: which elements share a vector
+    // depends on where the array lies in memory, and with it the last bit.
+    private static void Exponentials(Span<double> values)
+    {
+        foreach (ref double value in values)
+            value = Math.Exp(value);
     }
 
     private static double LogOnePlus(double x)

@@ -73,7 +73,7 @@ public sealed class DssmInference
         if (job.Privacy.IsPrivate && job.Privacy.Evaluation != EvaluationDisclosure.Disclosed)
             throw new PrivacyRefusedException(DssmErrors.NoVectorsLeave, place, "the job lets no vector leave beyond training and its own evaluation.",
                 "Set privacy.evaluation to disclosed and train again; the vectors are then listed as disclosures.");
-        if (job.Privacy is { IsPrivate: true, Claim: EmbeddingClaim.OneShot } || job.MaskedSum)
+        if (job.Privacy is { IsPrivate: true, Claim: DssmClaim.OneShot } || job.MaskedSum)
             throw new PrivacyRefusedException(DssmErrors.NoVectorsLeave, place, "views of such a job send nothing after training: a view's vectors were sent once, or only under masks.",
                 "Read the figures of the training report.");
         Terms = DssmJobTerms.Of(job, purpose == DssmPurpose.Evaluate ? "evaluate" : "recommend");

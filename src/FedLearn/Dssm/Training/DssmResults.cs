@@ -1,3 +1,4 @@
+using FedLearn.Evaluation;
 using FedLearn.Protocol;
 
 namespace FedLearn.Dssm;

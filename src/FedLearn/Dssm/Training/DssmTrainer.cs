@@ -130,8 +130,8 @@ public sealed class DssmTrainer
         TowerSpec spec = Spec(view.Rows.Inputs);
         using ITower tower = await thread.RunAsync(() => (_input.ViewTower ?? _towers).Create(spec, Seed(_input.Party))).ConfigureAwait(false);
         await thread.RunAsync(() => CheckTower(tower)).ConfigureAwait(false);
-        PartyNoise noise = Noise(account, batches, tower.ParameterCount, evaluated, view.Moments is not null, 1);
-        var run = new DssmRun(_job, thread) { Views = ViewNames, SetNames = sets, Masking = await MaskingAsync(agreement, channel, cancellationToken).ConfigureAwait(false) };
+        PartyNoise noise = PartyNoise.None;
+        var run = new DssmRun(_job, thread) { Views = ViewNames, SetNames = sets, Masking = await MaskingAsync(agreement, null, channel, cancellationToken).ConfigureAwait(false) };
         var viewRun = new ViewRun(run, tower, view, samples, channel, noise);
         var clock = new PartyClock();
         (int best, IReadOnlyList<DssmHistoryPoint> history) = (0, []);
@@ -171,7 +171,7 @@ public sealed class DssmTrainer
                 received.Add(await ReceiveOnceAsync(peer, sets, cancellationToken).ConfigureAwait(false));
         using LabelTowers towers = await thread.RunAsync(() => CreateTowers(samples, received)).ConfigureAwait(false);
         int trained = towers.Locals.Sum(view => view.Tower.ParameterCount) + towers.Loss.Fusion.Values.Length;
-        PartyNoise noise = Noise(account, batches, trained, evaluated, true, Math.Max(1, peers.Count));
+        PartyNoise noise = PartyNoise.None;
         var run = new DssmRun(_job, thread) { Views = ViewNames, SetNames = [.. sets.Select(s => s.Name)] };
         var label = new LabelRun(run, towers, samples, OneShot ? [] : peers, noise);
         var clock = new PartyClock();
@@ -253,7 +253,10 @@ public sealed class DssmTrainer
         foreach ((string view, TowerRows rows, int[][] of) in received)
             locals.Add(new LocalView(view, _towers.Create(Spec(rows.Inputs), Seed(view)), rows, of));
         double[]? logQ = _job.Model.Loss == DssmLossKind.InBatchLogQ ? ItemFrequency.LogQ(samples.Counts, samples.Trainable) : null;
-        var towers = new LabelTowers(items, locals, new DssmLoss(_job.Model, _job.Model.Layers[^1], LossViews(), samples.Items.Ids.Count, logQ, samples.Trainable), _job.Training.Optimizer);
+        IReadOnlyList<string> views = LossViews();
+        // Under masks the passive views have weighed their own rows.
+        DssmModelOptions model = _job.Model with { ViewWeights = _job.Model.ViewWeights.Where(w => views.Contains(w.Key)).ToDictionary() };
+        var towers = new LabelTowers(items, locals, new DssmLoss(model, _job.Model.Layers[^1], views, samples.Items.Ids.Count, logQ, samples.Trainable), _job.Training.Optimizer);
         foreach (ITower tower in towers.All)
             CheckTower(tower);
         return towers;

@@ -2,9 +2,7 @@ using System.Numerics.Tensors;
 using System.Runtime.InteropServices;
 using FedLearn.Aggregation;
 using FedLearn.Diagnostics;
-using FedLearn.Parties;
 using FedLearn.Privacy;
-using FedLearn.Protocol;
 
 namespace FedLearn.Dssm;
 

@@ -195,39 +195,25 @@ public sealed class DssmLoss
     public void Score(IReadOnlyList<double[]> views, IReadOnlyList<bool[]?> present, double[] items, int count, Span<double> scores)
     {
         ArgumentNullException.ThrowIfNull(items);
+        CheckViews(views, present, count);
         if (items.Length < _items * _width || scores.Length != (long)count * _items)
             throw new ArgumentException("Items or scores are not of the model's size.");
-        Span<double> fused = Grow(ref _product, count * _width).AsSpan(0, count * _width);
-        UserVectors(views, present, count, fused);
+        _kept = false;
+        FuseHeads(views, present, count);
         NormaliseItems(items);
         _packedColumns.Pack(_itemUnits, 1, _width, _width, _items);
+        Span<double> fused = Grow(ref _product, count * _width).AsSpan(0, count * _width);
+        fused.Clear();
+        for (int h = 0; h < _heads; h++)
+            for (int i = 0; i < count; i++)
+                if (_headWeights[h][i] > 0)
+                    MatrixKernels.AddScaled(_units[h].AsSpan(i * _width, _width), _headWeights[h][i], fused.Slice(i * _width, _width));
         scores.Clear();
         Span<double> bias = Fusion.ItemBias;
         if (!bias.IsEmpty)
             for (int i = 0; i < count; i++)
                 MatrixKernels.Scale(bias, 1 / _gamma, scores.Slice(i * _items, _items));
         MatrixKernels.AddProduct(fused, _width, 1, _packedColumns, scores, count);
-    }
-
-    /// <summary>What serving needs of samples: the vector u whose inner product with an item's normalised vector, plus its bias over gamma, is the score.</summary>
-    /// <param name="views">Vectors of each view, [count x k].</param>
-    /// <param name="present">By view: which samples have it; null for all.</param>
-    /// <param name="count">Number of samples.</param>
-    /// <param name="vectors">Receives the vectors, [count x k]: sum and concat the normalised fused vector, late the weighted mean of the present views' normalised ones, 0
-    /// for a sample without views.</param>
-    /// <exception cref="ArgumentException">The sizes do not fit.</exception>
-    public void UserVectors(IReadOnlyList<double[]> views, IReadOnlyList<bool[]?> present, int count, Span<double> vectors)
-    {
-        CheckViews(views, present, count);
-        if (vectors.Length != count * _width)
-            throw new ArgumentException("There are not k numbers a sample.", nameof(vectors));
-        _kept = false;
-        FuseHeads(views, present, count);
-        vectors.Clear();
-        for (int h = 0; h < _heads; h++)
-            for (int i = 0; i < count; i++)
-                if (_headWeights[h][i] > 0)
-                    MatrixKernels.AddScaled(_units[h].AsSpan(i * _width, _width), _headWeights[h][i], vectors.Slice(i * _width, _width));
     }
 
     /// <summary>Fused cosines plus bias / gamma of a few items for each sample: what <see cref="Score"/> gives for them, up to rounding.</summary>

@@ -27,12 +27,8 @@ public sealed record DssmInferenceResult
     /// <summary>The items' vectors, ready to search, for <see cref="DssmPurpose.Recommend"/>.</summary>
     public ItemIndex? Items { get; init; }
 
-    /// <summary>For <see cref="DssmPurpose.Recommend"/>: vectors of the users, [users x k], in the order of the label party's users; an inner product with an item's vector is
-    /// the score.</summary>
-    public IReadOnlyList<float> Users { get; init; } = [];
-
-    /// <summary>Which users have a vector: at least one view knows them.</summary>
-    public IReadOnlyList<bool> Known { get; init; } = [];
+    /// <summary>Vectors of the users as of now, in the order of the label party's users, for <see cref="DssmPurpose.Recommend"/>.</summary>
+    public UserVectors? Users { get; init; }
 
     /// <summary>What left the party, by receiver, name and protection.</summary>
     public IReadOnlyList<DssmSentMessages> Releases { get; init; } = [];
@@ -138,7 +134,7 @@ public sealed class DssmInference
         var run = new LabelRun(new DssmRun(_job, thread) { Views = _model.Views, SetNames = [.. sets.Select(s => s.Name)] }, towers, samples, peers, PartyNoise.None);
         var clock = new PartyClock();
         if (_purpose == DssmPurpose.Recommend)
-            return await run.RecommendAsync(_model, clock, cancellationToken).ConfigureAwait(false);
+            return await run.RecommendAsync(_model.Version, clock, cancellationToken).ConfigureAwait(false);
         var reports = new Evaluation.RankingReport?[sets.Count];
         for (int set = 0; set < sets.Count; set++)
         {

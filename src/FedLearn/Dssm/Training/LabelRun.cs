@@ -86,21 +86,18 @@ internal sealed class LabelRun(DssmRun run, LabelTowers towers, LabelSamples sam
     }
 
     /// <summary>Vectors of the users of the first set, and of the items.</summary>
-    public async Task<DssmInferenceResult> RecommendAsync(DssmModel model, PartyClock clock, CancellationToken cancellationToken)
+    public async Task<DssmInferenceResult> RecommendAsync(string version, PartyClock clock, CancellationToken cancellationToken)
     {
         (IReadOnlyList<double[]> views, IReadOnlyList<bool[]?> present) = await CollectAsync(0, 0, clock, cancellationToken).ConfigureAwait(false);
-        int count = samples.Sets[0].Events.Count;
-        double[] users = new double[checked(count * _width)];
-        await run.Thread.RunAsync(() =>
-        {
-            towers.Items.Forward(samples.Items.Content, _allItems, _items, training: false);
-            _loss.UserVectors(views, present, count, users);
-        }).ConfigureAwait(false);
+        FusionParameters fusion = _loss.Fusion;
+        double[] weights = new double[views.Count], bias = [.. fusion.ItemBias.ToArray().Select(b => b / run.Job.Model.Gamma)];
+        fusion.GetViewWeights(weights);
+        double[]? matrix = run.Job.Model.Fusion == DssmFusion.Concat ? fusion.Matrix.ToArray() : null;
+        await run.Thread.RunAsync(() => towers.Items.Forward(samples.Items.Content, _allItems, _items, training: false)).ConfigureAwait(false);
         return new DssmInferenceResult
         {
-            Items = ItemIndex.Create(samples.Items.Ids, _items, _width, _loss.Fusion.ItemBias, run.Job.Model.Gamma, model.Version),
-            Users = Array.ConvertAll(users, value => (float)value),
-            Known = [.. Enumerable.Range(0, count).Select(i => present.Any(p => p is null || p[i]))],
+            Items = ItemIndex.FromVectors(samples.Items.Ids, _items, _width, version, bias),
+            Users = UserVectors.Fuse(run.Job.Model.Fusion, views, present, _width, version, weights, matrix),
         };
     }
 

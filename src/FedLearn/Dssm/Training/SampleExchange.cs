@@ -130,19 +130,3 @@ internal static class SampleExchange
         return (users, rows);
     }
 }
-
-/// <summary>Names under which recommendation jobs disclose what no noise protects.</summary>
-internal static class DssmDisclosures
-{
-    /// <summary>User and moment of samples: that and when each event happened, and how active each user is.</summary>
-    public static string SampleKeys(string set) => $"sample-keys: {set}";
-
-    /// <summary>Which samples a view has a row for.</summary>
-    public static string Presence(string set) => $"view presence: {set}";
-
-    /// <summary>Vectors without noise.</summary>
-    public static string Embeddings(string set) => $"embeddings: {set}";
-
-    /// <summary>Gradients without noise.</summary>
-    public const string Gradients = "embedding gradients: training";
-}

@@ -1,3 +1,4 @@
+using FedLearn.Diagnostics;
 using FedLearn.Dssm;
 using FedLearn.Privacy;
 using FedLearn.Testing;
@@ -82,15 +83,29 @@ public class DssmTrainerTests
     }
 
     [Fact]
-    public async Task Recommend_ScoresEqualTheLossScores()
+    public async Task InferAsync_Recommend_GivesEveryUserAndItemAVectorOfTheModel()
     {
         DssmJob job = SmallRecommendation.Job(new DssmModelOptions { ItemBias = true, Precision = TowerPrecision.Float64 });
         IReadOnlyList<DssmPartyInput> inputs = SmallRecommendation.Inputs();
         IReadOnlyList<DssmPartyResult> trained = await DssmFederation.TrainAsync(job, inputs, Towers, cancellationToken: TestContext.Current.CancellationToken);
         DssmPartyInput[] with = [.. inputs.Select((input, i) => input with { Model = trained[i].Model })];
         DssmInferenceResult found = await DssmFederation.InferAsync(job, with, Towers, DssmPurpose.Recommend, cancellationToken: TestContext.Current.CancellationToken);
-        Assert.Equal(SmallRecommendation.Users * 4, found.Users.Count);
-        Assert.All(found.Known, Assert.True);
+        Assert.Equal(SmallRecommendation.Users, found.Users!.Count);
+        Assert.Equal(SmallRecommendation.Items, found.Items!.Ids.Count);
+        Assert.Equal(SmallRecommendation.Items, found.Items.Bias.Length);
+        Assert.All(found.Items.TopK(found.Users, 3), list => Assert.Equal(3, list.Length));
+    }
+
+    [Fact]
+    public async Task InferAsync_PartsOfTwoTrainings_AreRefused()
+    {
+        DssmJob job = SmallRecommendation.Job();
+        IReadOnlyList<DssmPartyInput> inputs = SmallRecommendation.Inputs();
+        IReadOnlyList<DssmPartyResult> first = await DssmFederation.TrainAsync(job, inputs, Towers, cancellationToken: TestContext.Current.CancellationToken);
+        IReadOnlyList<DssmPartyResult> second = await DssmFederation.TrainAsync(job, inputs, Towers, cancellationToken: TestContext.Current.CancellationToken);
+        DssmPartyInput[] mixed = [.. inputs.Select((input, i) => input with { Model = (i == 0 ? first : second)[i].Model })];
+        ConfigurationException e = await Assert.ThrowsAsync<ConfigurationException>(() => DssmFederation.InferAsync(job, mixed, Towers, DssmPurpose.Evaluate, cancellationToken: TestContext.Current.CancellationToken));
+        Assert.Equal(DssmErrors.OtherModel, e.Id);
     }
 
     [Theory]

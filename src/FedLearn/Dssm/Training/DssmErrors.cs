@@ -21,9 +21,6 @@ public static class DssmErrors
     /// <summary>Two samples read one row of a view where the claim counts one.</summary>
     public const string SharedRow = "FL5185";
 
-    /// <summary>A private mode is asked for with a tower whose rows depend on each other or on buffers.</summary>
-    public const string TowerNotPrivate = "FL5186";
-
     /// <summary>The job lets no vector leave after training.</summary>
     public const string NoVectorsLeave = "FL5187";
 

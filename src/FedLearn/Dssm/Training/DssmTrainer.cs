@@ -80,6 +80,9 @@ public sealed class DssmTrainer
         _options = job.Parties.FirstOrDefault(p => p.Party.Name == input.Party)
             ?? throw new ConfigurationException(DssmErrors.InvalidJob, $"party '{input.Party}'", "the job has no party of that name.", "Use a name that the job lists.");
         CheckTables();
+        if (_input.View is { } view && _options.Party.Role == PartyRole.Passive)
+            _plan.CheckView(_options, view.Moments is null);
+        CheckBudget();
         Terms = DssmJobTerms.Of(job);
         JoinRequest = new JoinRequest(SessionDesk.ProtocolVersion, _options.Party, Terms.JobName, Terms.TermsDigest, Terms.Sections,
             input.SchemaFingerprint.IsEmpty ? InputShape.Fingerprint(input) : input.SchemaFingerprint);
@@ -124,28 +127,31 @@ public sealed class DssmTrainer
         ViewTable view = _input.View!;
         string[] sets = [SampleSet.Training, SampleSet.Validation, SampleSet.Test, SampleSet.ColdUsers, SampleSet.ColdItems];
         ViewSamples samples = await SampleExchange.AnswerAsync(channel, _job, view, sets, cancellationToken).ConfigureAwait(false);
+        bool isStatic = view.Moments is null;
         int evaluated = samples.Rows.Skip(1).Sum(r => r.Length), batches = BatchesOf(samples.Rows[0].Length);
-        SampleChecks.Check(_job, samples, view.Moments is not null, channel.RemoteParty);
+        SampleChecks.Check(_job, samples, !isStatic, channel.RemoteParty);
         using DssmAccount account = Account(agreement);
         TowerSpec spec = Spec(view.Rows.Inputs);
         using ITower tower = await thread.RunAsync(() => (_input.ViewTower ?? _towers).Create(spec, Seed(_input.Party))).ConfigureAwait(false);
         await thread.RunAsync(() => CheckTower(tower)).ConfigureAwait(false);
-        PartyNoise noise = PartyNoise.None;
-        var run = new DssmRun(_job, thread) { Views = ViewNames, SetNames = sets, Masking = await MaskingAsync(agreement, null, channel, cancellationToken).ConfigureAwait(false) };
+        EmbeddingCalibration? calibration = Calibrate(_plan.OneShot ? 1 : batches, isStatic, _plan.ViewGroups(tower.ParameterCount), EvaluationOf(samples));
+        PartyNoise noise = Noise(account, calibration);
+        using ViewMasking? masking = await MaskingAsync(agreement, noise, channel, cancellationToken).ConfigureAwait(false);
+        var run = new DssmRun(_job, thread) { Views = ViewNames, SetNames = sets, Masking = masking };
         var viewRun = new ViewRun(run, tower, view, samples, channel, noise);
         var clock = new PartyClock();
         (int best, IReadOnlyList<DssmHistoryPoint> history) = (0, []);
-        if (OneShot)
+        if (_plan.OneShot)
             await viewRun.SendOnceAsync(cancellationToken).ConfigureAwait(false);
         else
             (best, history) = await viewRun.TrainAsync(clock, progress, cancellationToken).ConfigureAwait(false);
         DssmTiming timing = clock.Timing(noise.Time, history.Count);
-        for (int set = 2; set < sets.Length && !OneShot; set++)
+        for (int set = 2; set < sets.Length && !_plan.OneShot; set++)
             await viewRun.SendEvaluationAsync(_job.Training.Epochs * batches, set, cancellationToken).ConfigureAwait(false);
         return new DssmPartyResult
         {
             Model = Model(agreement) with { View = new SavedTower(spec, await thread.RunAsync(tower.Save).ConfigureAwait(false)) },
-            Privacy = account.Settle(evaluated),
+            Privacy = State(account, calibration, isStatic && _plan.OneShot ? 0 : evaluated, [channel]),
             History = history,
             BestEpoch = best,
             Counts = new DssmCounts(samples.Rows[0].Length, samples.Rows[1].Length, samples.Rows[2].Length, samples.Rows[3].Length, samples.Rows[4].Length, samples.CommonUsers.Length, null),
@@ -166,14 +172,15 @@ public sealed class DssmTrainer
         if (_job.MaskedSum)
             await ViewMasking.RelayAsync(channels, cancellationToken).ConfigureAwait(false);
         var received = new List<(string View, TowerRows Rows, int[][] Samples)>();
-        if (OneShot)
+        if (_plan.OneShot)
             foreach (ViewPeer peer in peers)
                 received.Add(await ReceiveOnceAsync(peer, sets, cancellationToken).ConfigureAwait(false));
         using LabelTowers towers = await thread.RunAsync(() => CreateTowers(samples, received)).ConfigureAwait(false);
         int trained = towers.Locals.Sum(view => view.Tower.ParameterCount) + towers.Loss.Fusion.Values.Length;
-        PartyNoise noise = PartyNoise.None;
+        EmbeddingCalibration? calibration = Calibrate(batches, false, _plan.LabelGroups(samples.Items.Ids.Count, trained), null);
+        PartyNoise noise = Noise(account, calibration);
         var run = new DssmRun(_job, thread) { Views = ViewNames, SetNames = [.. sets.Select(s => s.Name)] };
-        var label = new LabelRun(run, towers, samples, OneShot ? [] : peers, noise);
+        var label = new LabelRun(run, towers, samples, _plan.OneShot ? [] : peers, noise);
         var clock = new PartyClock();
         (int best, IReadOnlyList<DssmHistoryPoint> history) = await label.TrainAsync(clock, progress, cancellationToken).ConfigureAwait(false);
         DssmTiming timing = clock.Timing(noise.Time, history.Count);
@@ -188,7 +195,7 @@ public sealed class DssmTrainer
         {
             Model = await thread.RunAsync(() => Saved(Model(agreement), samples, towers)).ConfigureAwait(false),
             Metrics = new DssmMetrics { Test = reports[2], ColdUsers = reports[3], ColdItems = reports[4] },
-            Privacy = account.Settle(evaluated),
+            Privacy = State(account, calibration, evaluated, channels),
             History = history,
             BestEpoch = best,
             Counts = new DssmCounts(sets[0].Events.Count, sets[1].Events.Count, sets[2].Events.Count, sets[3].Events.Count, sets[4].Events.Count,
@@ -280,13 +287,55 @@ public sealed class DssmTrainer
         Options = _job.Model,
     };
 
-    private DssmAccount Account(SessionAgreement agreement) => new(_plan, _input, Convert.ToHexStringLower(agreement.JobDigest.Span));
+    private DssmAccount Account(SessionAgreement? agreement) => new(_plan, _options, _input.Ledger, _input.RunId,
+        new Lazy<DataSetIdentity>(() => DssmAccount.IdentityOf(IsLabel ? _input.Interactions!.Users : _input.View!.Users)),
+        agreement is null ? "" : Convert.ToHexStringLower(agreement.JobDigest.Span));
 
-    private async Task<ViewMasking?> MaskingAsync(SessionAgreement agreement, NoiseCalibration? noise, IPartyChannel channel, CancellationToken cancellationToken) => !_job.MaskedSum ? null
-        : await ViewMasking.AgreeAsync(_input.Party, [.. _job.Parties.Where(p => p.Party.Role == PartyRole.Passive).Select(p => p.Party.Name)], agreement.JobDigest, noise, channel, cancellationToken)
-            .ConfigureAwait(false);
+    /// <summary>The party's noise; null when it adds none.</summary>
+    private EmbeddingCalibration? Calibrate(int batches, bool isStatic, IReadOnlyList<GradientGroup> groups, EmbeddingEvaluation? evaluation)
+    {
+        bool noises = _plan.Noises(_options.Party.Role) && _job.Parties.Count > 1;
+        return noises ? _plan.Calibrate(_options, _plan.Parameters(_options, batches, isStatic, groups, evaluation)) : null;
+    }
 
-    private bool OneShot => _job.Privacy is { IsPrivate: true, Claim: DssmClaim.OneShot };
+    /// <summary>Reserves the cost of all messages, and makes the mechanisms.</summary>
+    private PartyNoise Noise(DssmAccount account, EmbeddingCalibration? calibration)
+    {
+        if (calibration is null)
+            return PartyNoise.None;
+        IPrivacyReservation reservation = account.Reserve(calibration);
+        GaussianMechanism? Parameters(int group) => group < 0 || group >= calibration.GradientNoise.Count ? null
+            : account.Mechanism(calibration.GradientNoise[group].Noise, $"{_input.Party}\0{calibration.GradientNoise[group].Group.Name}", reservation);
+        // Vectors for evaluation get the noise of training messages, one message after the other.
+        GaussianMechanism messages = account.Mechanism(calibration.MessageNoise, _input.Party, reservation);
+        return new PartyNoise
+        {
+            Messages = messages,
+            Evaluation = calibration.Parameters.ChargedEvaluation is null ? null : messages,
+            Items = IsLabel ? Parameters(0) : null,
+            Parameters = Parameters(IsLabel ? 1 : 0),
+        };
+    }
+
+    /// <summary>How often a charged evaluation asks for rows.</summary>
+    private EmbeddingEvaluation? EvaluationOf(ViewSamples samples)
+    {
+        if (_job.Privacy.Evaluation != EvaluationDisclosure.Charged)
+            return null;
+        int messages = samples.Rows.Skip(1).Count(rows => rows.Length > 0);
+        int most = samples.Users.Skip(1).SelectMany(users => users).Where(user => user >= 0).GroupBy(user => user).Select(group => group.Count()).DefaultIfEmpty(0).Max();
+        return messages == 0 ? null : new EmbeddingEvaluation(1, Math.Max(1, most), messages);
+    }
+
+    private DssmPrivacyStatement State(DssmAccount account, EmbeddingCalibration? calibration, int evaluated, IReadOnlyList<IPartyChannel> channels)
+    {
+        (PrivacyTotal? spent, IReadOnlyList<string> warnings) = account.Settle(PrivacyUnit.Record);
+        string[] disclosures = [.. channels.SelectMany(c => c.Releases.Keys).Where(r => r.Protection == Protection.None).Select(r => r.Name).Distinct().Order(StringComparer.Ordinal)];
+        return DssmClaims.State(_plan, _options, calibration, warnings, spent, evaluated, disclosures);
+    }
+
+    private async Task<ViewMasking?> MaskingAsync(SessionAgreement agreement, PartyNoise noise, IPartyChannel channel, CancellationToken cancellationToken) => !_job.MaskedSum ? null
+        : await ViewMasking.AgreeAsync(_input.Party, [.. _plan.Views.Select(p => p.Party.Name)], agreement.JobDigest, noise.Messages?.Step, channel, cancellationToken).ConfigureAwait(false);
 
     /// <summary>The views that the loss sees: under masks the passive ones are one.</summary>
     private IReadOnlyList<string> LossViews() => !_job.MaskedSum ? ViewNames : _job.LabelHasView ? [_input.Party, "sum of views"] : ["sum of views"];
@@ -298,8 +347,18 @@ public sealed class DssmTrainer
     {
         if (tower.Width != _job.Model.Layers[^1])
             throw new ConfigurationException(DssmErrors.InvalidJob, $"party '{_input.Party}', tower", "its vectors have another width than the last of model.layers.", "Use a tower of that width.");
-        if (_job.Privacy.IsPrivate && tower.PrivacyFaults() is { Count: > 0 } faults)
-            throw new PrivacyRefusedException(DssmErrors.TowerNotPrivate, $"party '{_input.Party}', tower", faults[0], "Use a module whose rows do not depend on each other, or privacy.mode none.");
+        _plan.CheckTower($"party '{_input.Party}', tower", tower);
+    }
+
+    /// <summary>Refuses a job that the party's ledger cannot pay for, before a peer is met.</summary>
+    private void CheckBudget()
+    {
+        if (!_plan.Noises(_options.Party.Role) || _job.Parties.Count < 2)
+            return;
+        PrivacyBudget budget = _plan.BudgetOf(_options)!;
+        using DssmAccount account = Account(null);
+        double mu = GaussianDp.Mu(budget.Epsilon, budget.Delta);
+        account.Check(DssmClaims.Mechanism(_plan, _options.Party.Role), PrivacyUnit.Record, 0, mu * mu);
     }
 
     private void CheckTables()

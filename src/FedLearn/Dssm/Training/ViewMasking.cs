@@ -6,10 +6,10 @@ using FedLearn.Protocol;
 namespace FedLearn.Dssm;
 
 /// <summary>A passive view's vectors under masks that cancel in the sum over all passive views.</summary>
-internal sealed class ViewMasking(SumMaskingParty party) : IDisposable
+internal sealed class ViewMasking(SumMaskingParty party, double latticeStep) : IDisposable
 {
-    // Values beyond it would be no vectors of a tower; on the lattice of 2^-20 it leaves sums of thousands of views exact.
-    private const double Bound = 1 << 20;
+    // Values beyond it would be no vectors of a tower; on the lattice it leaves sums of thousands of views exact.
+    private readonly double _bound = Math.Min(1 << 20, latticeStep * (1L << 50));
 
     private const int Round = 0;
 
@@ -19,16 +19,17 @@ internal sealed class ViewMasking(SumMaskingParty party) : IDisposable
     /// <param name="view">The view.</param>
     /// <param name="views">All passive views.</param>
     /// <param name="jobDigest">Digest of the job.</param>
-    /// <param name="noise">The view's noise, on whose lattice the masked integers lie; null: none.</param>
+    /// <param name="step">Step of the lattice that the view's noise is on; null: no noise.</param>
     /// <param name="channel">Channel to the label party, which relays the keys.</param>
     /// <param name="cancellationToken">Stops.</param>
-    public static async Task<ViewMasking> AgreeAsync(string view, IReadOnlyList<string> views, ReadOnlyMemory<byte> jobDigest, NoiseCalibration? noise, IPartyChannel channel,
+    public static async Task<ViewMasking> AgreeAsync(string view, IReadOnlyList<string> views, ReadOnlyMemory<byte> jobDigest, double? step, IPartyChannel channel,
         CancellationToken cancellationToken)
     {
-        var party = new SumMaskingParty(view, views, jobDigest, noise is null ? SumMasking.NoiselessStep : noise.Sigma / INoiseSource.LatticeScale);
+        double latticeStep = step ?? SumMasking.NoiselessStep;
+        var party = new SumMaskingParty(view, views, jobDigest, latticeStep);
         await channel.SendAsync(Round, Disclosure.Unprotected(party.Keys(), "masks: public key"), cancellationToken).ConfigureAwait(false);
         party.Agree(await channel.ReceiveAsync<AggregationMessage>(Round, null, cancellationToken).ConfigureAwait(false));
-        return new ViewMasking(party);
+        return new ViewMasking(party, latticeStep);
     }
 
     /// <summary>The label party's side: relays every view's key to all.</summary>
@@ -49,7 +50,7 @@ internal sealed class ViewMasking(SumMaskingParty party) : IDisposable
     public Released<MaskedVector> Mask(double[] vectors, string set, GaussianMechanism? noise)
     {
         Released<Embeddings> released = noise is not null ? noise.Release(new Embeddings(vectors), $"{set} embeddings")
-            : Disclosure.Unprotected(new Embeddings(LatticeVector.Of(vectors, SumMasking.NoiselessStep, Bound)), DssmDisclosures.Embeddings(set));
+            : Disclosure.Unprotected(new Embeddings(LatticeVector.Of(vectors, latticeStep, _bound)), DssmDisclosures.Embeddings(set));
         return party.Mask(_step++, released, $"masked embeddings: {set}");
     }
 

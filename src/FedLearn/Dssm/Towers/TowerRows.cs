@@ -54,7 +54,7 @@ public sealed class TowerRows
         ArgumentOutOfRangeException.ThrowIfNegative(rows);
         if (dense.LongLength != (long)rows * inputs.DenseWidth)
             throw new ArgumentException("There are not DenseWidth numbers a row.", nameof(dense));
-        if (!System.Numerics.Tensors.TensorPrimitives.IsFiniteAll<double>(dense))
+        if (dense.Length > 0 && !System.Numerics.Tensors.TensorPrimitives.IsFiniteAll<double>(dense))
             throw new ArgumentException("A number is NaN or infinite.", nameof(dense));
         if (bags.Count != inputs.Bags.Count)
             throw new ArgumentException("There is not one bag a field.", nameof(bags));
@@ -85,7 +85,7 @@ public sealed class TowerRows
         foreach (int id in bag.Ids)
             if ((uint)id >= (uint)buckets)
                 throw new ArgumentException("A bag has an id outside its buckets.");
-        if (bag.Weights is { } weights && !System.Numerics.Tensors.TensorPrimitives.IsFiniteAll<double>(weights))
+        if (bag.Weights is { Length: > 0 } weights && !System.Numerics.Tensors.TensorPrimitives.IsFiniteAll<double>(weights))
             throw new ArgumentException("A bag has a weight that is NaN or infinite.");
     }
 }

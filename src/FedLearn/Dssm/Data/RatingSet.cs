@@ -54,11 +54,11 @@ public sealed class RatingSet
             throw new ArgumentException("Users or items are not in ascending order of their numbers.");
         if (items.Any(item => item.Genres.Any(genre => (uint)genre >= (uint)genres.Count)) || users.Any(user => user.Profile is { } p && (uint)p.Occupation >= (uint)occupations.Count))
             throw new ArgumentException("A genre or an occupation is not in its list.");
-        Rating[] sorted = [.. ratings];
-        if (sorted.Any(rating => (uint)rating.User >= (uint)users.Count || (uint)rating.Item >= (uint)items.Count || rating.Value is < 1 or > 5))
+        Rating[] given = [.. ratings];
+        if (given.Any(rating => (uint)rating.User >= (uint)users.Count || (uint)rating.Item >= (uint)items.Count || rating.Value is < 1 or > 5))
             throw new ArgumentException("A rating has no user or item, or is not from 1 to 5.", nameof(ratings));
-        Array.Sort(sorted, (a, b) => (a.User, a.Time, a.Item).CompareTo((b.User, b.Time, b.Item)));
-        (Name, Genres, Occupations, Users, Items, Ratings) = (name, genres, occupations, users, items, sorted);
+        (Name, Genres, Occupations, Users, Items) = (name, genres, occupations, users, items);
+        Ratings = [.. given.OrderBy(rating => rating.User).ThenBy(rating => rating.Time).ThenBy(rating => rating.Item)];
     }
 
     /// <summary>Name of the data set.</summary>

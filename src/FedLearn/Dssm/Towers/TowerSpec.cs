@@ -97,7 +97,7 @@ public static class TowerStart
         return count;
     }
 
-    /// <summary>Starting values: Xavier-uniform matrices (Glorot and Bengio 2010), each bag and the dense part having its own fan-in; biases uniform within
+    /// <summary>Starting values: Xavier-uniform matrices (Glorot and Bengio 2010), each bag and the dense part having its own fan-in, that of a mean of ids being 1; biases uniform within
     /// 1/sqrt(fan-in), so that an empty row does not give a vector of 0; gains 1.</summary>
     /// <param name="spec">The tower.</param>
     /// <param name="seed">Seed. Not secret.</param>
@@ -109,10 +109,11 @@ public static class TowerStart
         for (int l = 0; l < spec.Layers.Count; l++)
         {
             int outputs = spec.Layers[l];
-            int[] blocks = l == 0 ? [spec.Inputs.DenseWidth, .. spec.Inputs.Bags.Select(bag => bag.Buckets)] : [width];
-            foreach (int inputs in blocks)
+            (int Inputs, int FanIn)[] blocks = l == 0
+                ? [(spec.Inputs.DenseWidth, spec.Inputs.DenseWidth), .. spec.Inputs.Bags.Select(bag => (bag.Buckets, bag.Pooling == BagPooling.Mean ? 1 : bag.Buckets))] : [(width, width)];
+            foreach ((int inputs, int fanIn) in blocks)
             {
-                double limit = Math.Sqrt(6.0 / (inputs + outputs));
+                double limit = Math.Sqrt(6.0 / (fanIn + outputs));
                 for (int i = 0; i < inputs * outputs; i++)
                     values[at++] = random.Uniform(limit);
             }

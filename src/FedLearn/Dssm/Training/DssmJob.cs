@@ -122,8 +122,8 @@ public sealed record DssmTrainingOptions
     public bool? ValidationStop { get; init; }
 
     /// <summary>Epochs in a row without improvement after which training ends.</summary>
-    /// <value>At least 1. Default 3.</value>
-    public int Patience { get; init; } = 3;
+    /// <value>At least 1. Default 5.</value>
+    public int Patience { get; init; } = 5;
 
     /// <summary>Seed of starting values, schedule and negatives. Not secret.</summary>
     public long Seed { get; init; }

@@ -35,7 +35,28 @@ packages() {
 }
 
 # The foreign party of the interop test, the browser that the HTML report is tested in, and a checker of exported models; tests that miss them skip and say so.
-tests() { packages test python3-grpcio python3-numpy python3-onnx python3-protobuf protobuf-compiler protobuf-compiler-grpc chromium fonts-dejavu-core; }
+tests() { packages test python3-grpcio python3-torch python3-numpy python3-onnx python3-protobuf protobuf-compiler protobuf-compiler-grpc chromium fonts-dejavu-core; }
+
+# libtorch, and the shim over it in build/native. CMAKE_PREFIX_PATH finds a libtorch elsewhere (a zip's folder, or pip's: python3 -c 'import torch; print(torch.utils.cmake_prefix_path)').
+towers() {
+    local log="build/native/build.log"
+    if [ -n "${CMAKE_PREFIX_PATH:-}" ]; then
+        packages towers cmake g++
+    else
+        packages towers cmake g++ libtorch-dev libgloo-dev libopenblas0-pthread
+    fi
+    if ! command -v cmake > /dev/null || ! command -v c++ > /dev/null; then
+        echo "setup: towers: without cmake and a C++ compiler there are no towers; everything else works"
+        return
+    fi
+    mkdir -p build/native
+    if cmake -S src/FedLearn.Towers.LibTorch/native -B build/native -DCMAKE_BUILD_TYPE=Release > "$log" 2>&1 && cmake --build build/native >> "$log" 2>&1; then
+        echo "setup: towers: built in build/native"
+    else
+        tail -n 20 "$log" >&2
+        fail "towers: the shim cannot be built (all of it: $log); is libtorch installed, or CMAKE_PREFIX_PATH set?"
+    fi
+}
 
 # Key agreement of secure aggregation and of masked sums.
 aggregation() { packages aggregation libsodium23; }
@@ -45,8 +66,10 @@ for part in "${@:-all}"; do
         glm) glm ;;
         aggregation) aggregation ;;
         test) tests ;;
-        towers | he | psi) echo "setup: $part: nothing is needed yet" ;;
-        all) glm; aggregation; tests ;;
+        towers) towers ;;
+        he | psi) echo "setup: $part: nothing is needed yet" ;;
+        # Without towers everything else works.
+        all) glm; aggregation; (towers) || echo "setup: towers: left out"; tests ;;
         *) fail "unknown part '$part'; use glm, aggregation, towers, he, psi, test or all" ;;
     esac
 done

@@ -246,10 +246,10 @@ public static class TowerConformance
             {
                 _ = Outputs(tower, rows, index, training: true);
                 if (tower == disturbed)
-                    _ = Outputs(tower, others, [.. Enumerable.Range(0, 20)], training: false);
+                    _ = Outputs(tower, others, [.. index.Select((_, i) => i)], training: false);
                 tower.Backward(upstream);
                 if (tower == disturbed)
-                    _ = Outputs(tower, others, [5, -1], training: false);
+                    _ = Outputs(tower, others, [.. index.Select((_, i) => i + 1)], training: false);
                 tower.Step();
             }
         }

@@ -38,6 +38,17 @@ public sealed partial class FreshProjectTests(Packed packed, FreshProjectTests.B
     [Fact]
     public async Task Onnx_Readme_WritesAModel() => Assert.StartsWith("written: input x, output scores", await RunAsync("FedLearn.Onnx"), StringComparison.Ordinal);
 
+    // In a program that has no checkout the library is where FEDLEARN_NATIVE says, and without it the example says what is missing.
+    [Fact]
+    public async Task Towers_Readme_TrainsOrSaysWhatIsMissing()
+    {
+        Assert.Contains("eng/setup.sh towers", await RunAsync("FedLearn.Towers.LibTorch", ("FEDLEARN_NATIVE", packed.Projects)), StringComparison.Ordinal);
+        string native = Path.Combine(Packed.Root, "build", "native");
+        if (!File.Exists(Path.Combine(native, "libfedlearn_towers.so")))
+            Assert.Skip($"{native} has no native library; run eng/setup.sh towers.");
+        Assert.Equal("loss fell: True\n84 parameters, 0 privacy faults\n", await RunAsync("FedLearn.Towers.LibTorch", ("FEDLEARN_NATIVE", native)));
+    }
+
     [Fact]
     public async Task Testing_Readme_RunsTheKit()
     {
@@ -55,10 +66,10 @@ public sealed partial class FreshProjectTests(Packed packed, FreshProjectTests.B
         Assert.StartsWith("0.1.0", version, StringComparison.Ordinal);
     }
 
-    private async Task<string> RunAsync(string package)
+    private async Task<string> RunAsync(string package, params (string Name, string Value)[] environment)
     {
         string folder = Path.Combine(built.Folder, package);
-        return await Packed.DotnetAsync(folder, Path.Combine(folder, "bin", "Release", "net10.0", $"Example.{package}.dll"));
+        return await Packed.RunAsync("dotnet", folder, environment, Path.Combine(folder, "bin", "Release", "net10.0", $"Example.{package}.dll"));
     }
 
     [GeneratedRegex(@"test AUC (0\.\d{4})")]

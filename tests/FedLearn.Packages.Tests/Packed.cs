@@ -10,7 +10,7 @@ namespace FedLearn.Packages.Tests;
 public sealed class Packed : IAsyncLifetime
 {
     /// <summary>Packages that programs refer to.</summary>
-    public static readonly string[] Libraries = ["FedLearn", "FedLearn.Onnx", "FedLearn.Privacy", "FedLearn.Storage.Sqlite", "FedLearn.Testing", "FedLearn.Transport.Grpc"];
+    public static readonly string[] Libraries = ["FedLearn", "FedLearn.Onnx", "FedLearn.Privacy", "FedLearn.Storage.Sqlite", "FedLearn.Testing", "FedLearn.Towers.LibTorch", "FedLearn.Transport.Grpc"];
 
     /// <summary>The package of the command.</summary>
     public const string Tool = "FedLearn.Cli";
@@ -71,7 +71,11 @@ public sealed class Packed : IAsyncLifetime
 
     /// <summary>Runs a program; fails where it does.</summary>
     /// <returns>What it printed.</returns>
-    public static async Task<string> RunAsync(string program, string folder, params string[] arguments)
+    public static Task<string> RunAsync(string program, string folder, params string[] arguments) => RunAsync(program, folder, [], arguments);
+
+    /// <summary>Runs a program with additions to the environment; fails where it does.</summary>
+    /// <returns>What it printed.</returns>
+    public static async Task<string> RunAsync(string program, string folder, (string Name, string Value)[] environment, params string[] arguments)
     {
         // A build server that outlives its build would keep the pipes below open.
         var start = new ProcessStartInfo(program, arguments)
@@ -81,6 +85,8 @@ public sealed class Packed : IAsyncLifetime
             RedirectStandardError = true,
             Environment = { ["MSBUILDDISABLENODEREUSE"] = "1", ["DOTNET_CLI_USE_MSBUILD_SERVER"] = "0", ["UseSharedCompilation"] = "false" },
         };
+        foreach ((string name, string value) in environment)
+            start.Environment[name] = value;
         using Process process = Process.Start(start)!;
         Task<string> output = process.StandardOutput.ReadToEndAsync(), error = process.StandardError.ReadToEndAsync();
         await process.WaitForExitAsync(TestContext.Current.CancellationToken);

@@ -103,8 +103,12 @@ torch::jit::Module compile(const std::string& text, uint64_t seed) {
         c10::IValue values = unit->get_function("start")({});
         if (!values.isGenericDict())
             throw Error(FL_UNREADABLE, "The function start does not give Dict[str, Tensor].");
-        for (const auto& item : values.toGenericDict())
-            module.register_parameter(item.key().toStringRef(), item.value().toTensor().detach().clone(), false);
+        for (const auto& item : values.toGenericDict()) {
+            const at::Tensor value = item.value().toTensor().detach().clone();
+            if (!value.is_floating_point())
+                throw Error(FL_UNREADABLE, "The function start gives a parameter that is no floating-point tensor.");
+            module.register_parameter(item.key().toStringRef(), value.set_requires_grad(true), false);
+        }
     }
     module.define(methods);
     return module;

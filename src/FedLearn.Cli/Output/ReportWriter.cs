@@ -48,10 +48,16 @@ internal static class ReportWriter
     private static void Show(JsonObject document, Terminal terminal)
     {
         terminal.Log((string?)document["notice"]);
-        Table metrics = new Table().Border(TableBorder.Ascii2).AddColumns("metric", "train", "test");
-        foreach ((string name, string train, string test) in Metrics(document))
-            metrics.AddRow(name, train, test);
-        terminal.Styled.Write(metrics);
+        if (RecommendationSection.Is(document))
+            ShowRecommendation(document, terminal);
+        else
+        {
+            Table metrics = new Table().Border(TableBorder.Ascii2).AddColumns("metric", "train", "test");
+            foreach ((string name, string train, string test) in Metrics(document))
+                metrics.AddRow(name, train, test);
+            terminal.Styled.Write(metrics);
+        }
+
         Table parties = new Table().Border(TableBorder.Ascii2).AddColumns("party", "role", "epsilon", "delta", "sigma", "sent", "peak memory");
         foreach (JsonObject party in document["parties"]!.AsArray().Select(p => p!.AsObject()))
         {
@@ -73,6 +79,22 @@ internal static class ReportWriter
         string[] ignored = [.. document["ignored"]!.AsArray().Select(k => (string)k!)];
         if (ignored.Length > 0)
             terminal.Log($"keys without effect in this mode: {string.Join(", ", ignored)}");
+    }
+
+    private static void ShowRecommendation(JsonObject document, Terminal terminal)
+    {
+        foreach ((string set, string name, JsonNode figures) in RecommendationSection.Measured(document))
+        {
+            terminal.Log($"{name}: {Figures.Count(figures["events"])} events of {Figures.Count(figures["users"])} users");
+            Table table = new Table().Border(TableBorder.Ascii2).AddColumns(["metric", "model", "interval", .. RecommendationSection.Baselines.Select(b => b.Name)]);
+            foreach (string key in Figures.Keys(figures).Where(key => key is not ("events" or "users")))
+                table.AddRow([Figures.Name(key), Number(figures[key]), Figures.Interval(document["intervals"]?[set]?[key]) ?? "-",
+                    .. RecommendationSection.Baselines.Select(b => Number(RecommendationSection.Beside(document, b.Key, set, key)))]);
+            terminal.Styled.Write(table);
+        }
+
+        if (document["metrics"]!["train"]?["loss"] is { } loss)
+            terminal.Log($"mean training loss {Number(loss)}");
     }
 
     /// <summary>A number in few digits; a dash where there is none.</summary>

@@ -19,6 +19,8 @@ internal static class RecommendCommand
           fedlearn recommend topk --config movielens/job.json --model models --k 10 --out lists.csv
         """)
     {
+        PrepareMovieLensCommand.Create(),
+        PrepareMovieLensCommand.CreateSynthetic(),
         Train(),
         Evaluate(),
         TopK(),
@@ -77,10 +79,10 @@ internal static class RecommendCommand
         Option<string> config = CommonOptions.Config("Run file of the training.");
         Option<bool> inProcess = CommonOptions.InProcess(), json = Options.Json();
         var model = new Option<string>("--model") { Description = "Directory with every party's part of the model.", Required = true, HelpName = "DIR" };
-        var output = new Option<string>("--out") { Description = "CSV to write: user,rank,item,score, best first.", Required = true, HelpName = "FILE" };
+        var output = new Option<string>("--out") { Description = "CSV to write: user,rank,item,score,source, best first.", Required = true, HelpName = "FILE" };
         Option<int> k = Options.Whole("--k", "Length of a list; at least 1. Default 10.", required: false);
-        var users = new Option<string?>("--users") { Description = "File with one user id a line. Absent: every user of the label party.", HelpName = "FILE" };
-        var vectors = new Option<string?>("--vectors") { Description = "Also write the items' vectors as PREFIX.npy and their ids as PREFIX.ids.txt.", HelpName = "PREFIX" };
+        var users = new Option<string?>("--users") { Description = "File with one user id a line. Absent: every user of the label party. A user without events is ranked by the views that know it.", HelpName = "FILE" };
+        var vectors = new Option<string?>("--vectors") { Description = "Also write the items' vectors as PREFIX.npy and their ids as PREFIX.ids.csv.", HelpName = "PREFIX" };
         var met = new Option<bool>("--include-met") { Description = "Let lists contain items that the user has met." };
         Option<string?> report = CommonOptions.Report();
         var command = new Command("topk", """
@@ -101,7 +103,7 @@ internal static class RecommendCommand
                 throw new ConfigurationException(RecommendErrors.ListLength, "--k", "a list has at least one item.", "Write a whole number of at least 1.");
             string? prefix = parsed.GetValue(vectors);
             if (prefix is not null)
-                OutputFile.Check(null, $"{prefix}.npy", $"{prefix}.ids.txt");
+                OutputFile.Check(null, $"{prefix}.npy", $"{prefix}.ids.csv");
             var order = new SessionOrder(run, "predict", parsed.GetRequiredValue(model), Path.GetFullPath(parsed.GetRequiredValue(output)))
             {
                 TopK = new TopKRequest

@@ -59,12 +59,12 @@ internal static class ReportCommand
     private static string[] Row(JsonObject document)
     {
         JsonNode? test = document["metrics"]!["test"];
-        double? epsilon = Parties(document).Select(p => (double?)p["privacy"]!["epsilon"]).Max();
+        JsonNode? weakest = Parties(document).Select(p => p["privacy"]!).Where(p => p["epsilon"] is not null).MaxBy(p => (double)p["epsilon"]!);
         return
         [
             (string)document["job"]!["name"]!, ReportWriter.Number(test?["auc"]), ReportWriter.Number(test?["hr10Full"]), ReportWriter.Number(test?["ndcg10Full"]), Alone(document, test), ReportWriter.Number(test?["logLoss"]), ReportWriter.Number(test?["rmse"]),
             // Twice the log-loss, where there is one.
-            test?["logLoss"] is null ? ReportWriter.Number(test?["deviance"]) : "-", epsilon is { } e ? e.ToString("G4", CultureInfo.InvariantCulture) : "none",
+            test?["logLoss"] is null ? ReportWriter.Number(test?["deviance"]) : "-", weakest is null ? "none" : ReportWriter.Epsilon(weakest),
             ReportWriter.Number(document["timing"]!["trainingSeconds"]), ReportWriter.Bytes(Parties(document).Sum(p => (long)p["bytesSent"]!)),
         ];
     }

@@ -62,7 +62,7 @@ internal static class ReportWriter
         foreach (JsonObject party in document["parties"]!.AsArray().Select(p => p!.AsObject()))
         {
             JsonObject privacy = party["privacy"]!.AsObject();
-            parties.AddRow(Markup.Escape((string)party["name"]!), (string)party["role"]!, Short(privacy["epsilon"]), Short(privacy["delta"]), Short(privacy["sigmaCharged"]),
+            parties.AddRow(Markup.Escape((string)party["name"]!), (string)party["role"]!, Epsilon(privacy), Short(privacy["delta"]), Short(privacy["sigmaCharged"]),
                 Bytes((long)party["bytesSent"]!), Bytes((long)party["peakMemoryBytes"]!));
         }
 
@@ -99,6 +99,9 @@ internal static class ReportWriter
 
     /// <summary>A number in few digits; a dash where there is none.</summary>
     public static string Short(JsonNode? value) => value is null ? "-" : ((double)value).ToString("G4", CultureInfo.InvariantCulture);
+
+    /// <summary>An epsilon with the claim and the unit that it holds for, where a report names them.</summary>
+    public static string Epsilon(JsonNode privacy) => Short(privacy["epsilon"]) + (privacy["epsilon"] is not null && privacy["claim"] is { } claim ? $" ({(string)claim!}, per {(string)privacy["unit"]!})" : "");
 
     /// <summary>Bytes for people.</summary>
     public static string Bytes(long bytes) => bytes switch

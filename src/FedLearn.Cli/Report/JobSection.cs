@@ -44,7 +44,7 @@ internal static class JobSection
         // An epsilon of test noise is no epsilon.
         tiles.Add(document["notice"] is { } notice ? ("Epsilon", "none", (string)notice!)
             : weakest is null ? ("Epsilon", "none", mode == "none" ? "no privacy" : mode)
-            : ("Epsilon", ReportWriter.Short(weakest["epsilon"]), $"{mode}, delta {ReportWriter.Short(parties.Select(p => p["privacy"]!["delta"]).MaxBy(d => (double?)d))}, per party"));
+            : ("Epsilon", ReportWriter.Short(weakest["epsilon"]), $"{(weakest["claim"] is { } claim ? $"claim {(string)claim!}, per {(string)weakest["unit"]!}" : mode)}, delta {ReportWriter.Short(parties.Select(p => p["privacy"]!["delta"]).MaxBy(d => (double?)d))}, per party"));
         tiles.Add(("Training rounds", $"{ReportWriter.Short(timing["trainingSeconds"])} s", $"{Figures.Count(timing["epochs"])} {((double)timing["epochs"]! == 1 ? "epoch" : "epochs")}, {Figures.Words((string?)job["stopReason"] ?? "")}".ToLowerInvariant()));
         tiles.Add(("Sent", ReportWriter.Bytes(parties.Sum(p => (long)p["bytesSent"]!)), $"{Figures.Count(parties.Sum(p => (double?)p["messagesSent"] ?? 0))} messages"));
         tiles.Add(("Training rows", Figures.Count(document["rows"]!["train"]), $"{Figures.Count(document["rows"]!["test"])} test rows"));

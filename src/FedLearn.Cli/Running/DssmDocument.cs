@@ -4,6 +4,7 @@ using FedLearn.Cli.RunFiles;
 using FedLearn.Coordination;
 using FedLearn.Dssm;
 using FedLearn.Evaluation;
+using FedLearn.Privacy;
 using FedLearn.Protocol;
 
 namespace FedLearn.Cli.Running;
@@ -48,7 +49,7 @@ internal static class DssmDocument
         report["alignment"] = Alignment(counts.Users);
         JsonObject party = Party(self, result.Traffic, result.Releases);
         party["timing"] = Timing(result.Timing);
-        party["privacy"] = Privacy(run, self, result);
+        party["privacy"] = Privacy(self, result.Privacy, run.Job.Privacy.IsPrivate);
         party["model"] = Model(result.Model);
         End(report, run, party);
         return report;
@@ -184,7 +185,87 @@ internal static class DssmDocument
         ["itemFeatures"] = model.Items?.Spec.Inputs.Width,
     };
 
-    private static JsonObject Privacy(DssmRunFile run, DssmRunFileParty self, DssmPartyResult result) => new() { ["mode"] = "none", ["epsilon"] = null, ["delta"] = null, ["claims"] = new JsonArray(), ["warnings"] = new JsonArray() };
+    /// <summary>Unit and claim stand beside every epsilon: without them it says nothing.</summary>
+    private static JsonObject Privacy(DssmRunFileParty self, DssmPrivacyStatement statement, bool isPrivate)
+    {
+        EmbeddingCalibration? c = statement.Calibration;
+        string? claim = isPrivate ? Kebab(statement.Claim) : null;
+        return new JsonObject
+        {
+            ["mode"] = isPrivate ? "dp" : "none",
+            ["noisedMessages"] = isPrivate ? Kebab(statement.Noise) : null,
+            ["claim"] = claim,
+            ["unit"] = c is null ? null : Kebab(statement.Unit),
+            ["adjacency"] = c is null ? null : "replace-one",
+            ["epsilon"] = statement.Budget?.Epsilon,
+            ["delta"] = statement.Budget?.Delta,
+            ["mu"] = c?.Mu,
+            ["rows"] = c?.Rows,
+            ["clip"] = c?.Parameters.Clip,
+            ["sensitivity"] = c is null ? null : 2 * c.Parameters.Clip,
+            ["sigma"] = c?.Sigma,
+            ["sigmaCharged"] = c?.SigmaCharged,
+            ["evaluationSigma"] = c?.EvaluationNoise?.Sigma,
+            ["width"] = c?.Parameters.Width,
+            ["epochs"] = c?.Parameters.Epochs,
+            ["batchSize"] = c?.Parameters.BatchSize,
+            ["historyEvents"] = c?.Parameters.HistoryEvents,
+            ["maxSamplesPerUser"] = c?.Parameters.MaxSamplesPerUser,
+            ["figures"] = new JsonArray([.. statement.Figures.Select(f => (JsonNode)new JsonObject
+            {
+                ["unit"] = Kebab(f.Unit),
+                ["claim"] = claim,
+                ["rows"] = f.Rows,
+                ["mu"] = f.Mu,
+                ["epsilon"] = Finite(f.Epsilon),
+                ["delta"] = f.Delta,
+            })]),
+            ["parameterNoise"] = new JsonArray([.. (c?.GradientNoise ?? []).Select(g => (JsonNode)new JsonObject
+            {
+                ["group"] = g.Group.Name,
+                ["clip"] = g.Group.Clip,
+                ["coordinates"] = g.Group.Coordinates,
+                ["tau"] = g.Tau,
+                ["tauCharged"] = g.TauCharged,
+            })]),
+            ["secureNoise"] = c is null ? null : statement.SecureNoise,
+            ["noise"] = c is null ? null : statement.SecureNoise ? CsprngNoise.AccuracyStatement : DssmRunFile.TestNoiseNotice,
+            ["ledger"] = statement.Spent is { } spent && statement.Budget is { } budget ? PartyDocument.Ledger(spent, self.Ledger, budget.Delta) : null,
+            ["claims"] = Texts(statement.Claims),
+            ["disclosures"] = Texts(statement.Disclosures),
+            ["warnings"] = Texts(statement.Warnings),
+        };
+    }
+
+    /// <summary>What the noise of several parties costs together for somebody whom all of them know: squares of mu add up. Null for fewer than two parties with noise.</summary>
+    /// <param name="document">The report of all parties.</param>
+    public static JsonArray? Combined(JsonObject document)
+    {
+        JsonObject[] noising = [.. document["parties"]!.AsArray().Select(p => p!.AsObject()).Where(p => p["privacy"]!["figures"] is JsonArray { Count: > 0 })];
+        if (noising.Length < 2)
+            return null;
+        EmbeddingFigure? Of(JsonObject party, EmbeddingUnit unit) => party["privacy"]!["figures"]!.AsArray().FirstOrDefault(f => (string)f!["unit"]! == Kebab(unit)) is { } f
+            ? new(unit, (int?)f["rows"], (double?)f["mu"], (double?)f["epsilon"], (double)f["delta"]!) : null;
+        var combined = new JsonArray();
+        foreach (EmbeddingUnit unit in Enum.GetValues<EmbeddingUnit>())
+        {
+            (string Name, EmbeddingFigure Figure)[] figures = [.. noising.Select(p => ((string)p["name"]!, Of(p, unit)!)).Where(p => p.Item2?.Mu is not null)];
+            if (figures.Length < 2)
+                continue;
+            EmbeddingFigure sum = EmbeddingFigure.Combined([.. figures.Select(f => f.Figure)], figures.Min(f => f.Figure.Delta));
+            combined.Add(new JsonObject
+            {
+                ["unit"] = Kebab(unit),
+                ["claim"] = (string?)noising[0]["privacy"]!["claim"],
+                ["parties"] = Texts(figures.Select(f => f.Name)),
+                ["mu"] = sum.Mu,
+                ["epsilon"] = Finite(sum.Epsilon),
+                ["delta"] = sum.Delta,
+            });
+        }
+
+        return combined.Count > 0 ? combined : null;
+    }
 
     private static JsonObject Timing(DssmTiming timing) => new()
     {

@@ -83,6 +83,8 @@ internal static class PartyDocument
                 warnings.Add(warning);
         }
 
+        if (DssmDocument.Combined(merged) is { } combined)
+            merged["combinedPrivacy"] = combined;
         merged["timing"]!["totalSeconds"] = totalSeconds;
         return merged;
     }
@@ -180,7 +182,7 @@ internal static class PartyDocument
     }
 
     /// <summary>What the party's rows have cost over all jobs, for replacing a row: at the delta of the lifetime budget, else of the job.</summary>
-    private static JsonObject Ledger(PrivacyTotal spent, RunFileLedger ledger, double jobDelta)
+    internal static JsonObject Ledger(PrivacyTotal spent, RunFileLedger ledger, double jobDelta)
     {
         double delta = ledger.Budget?.Delta ?? jobDelta;
         return new JsonObject

@@ -26,7 +26,7 @@ internal static class HdpVflPlan
     /// <param name="Refusal">Why there is no noise.</param>
     private sealed record Choice(string Word, PartyCalibration? Noise, double? Share, double GradientNoise, PrivacyRefusedException? Refusal);
 
-    public static PrivacyPlan Of(RunFile run, GlmPlan plan, int rows)
+    public static PrivacyPlan Of(GlmRunFile run, GlmPlan plan, int rows)
     {
         BatchLayout layout = plan.Layout(rows);
         var parties = new JsonArray();
@@ -49,7 +49,7 @@ internal static class HdpVflPlan
         return new(document, lines);
     }
 
-    private static JsonObject Party(RunFile run, GlmPlan plan, GlmPartyOptions party, HdpVflParameters parameters, List<string> lines)
+    private static JsonObject Party(GlmRunFile run, GlmPlan plan, GlmPartyOptions party, HdpVflParameters parameters, List<string> lines)
     {
         PartySide side = party.Party.Role == PartyRole.Active ? PartySide.Active : PartySide.Passive;
         PrivacyBudget budget = plan.BudgetOf(party)!;
@@ -158,7 +158,7 @@ internal static class HdpVflPlan
     }
 
     /// <summary>Columns of a party as its schema says, else as the first line of its table does; the constant counts.</summary>
-    private static int Columns(RunFileParty party, bool constant, List<string> lines)
+    private static int Columns(GlmRunFileParty party, bool constant, List<string> lines)
     {
         int columns = 1;
         if (party.Data is not { Schema: not null } && !File.Exists(party.Data?.Path))

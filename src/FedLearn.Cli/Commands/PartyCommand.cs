@@ -6,7 +6,6 @@ using FedLearn.Cli.RunFiles;
 using FedLearn.Cli.Running;
 using FedLearn.Cli.Serving;
 using FedLearn.Diagnostics;
-using FedLearn.Glm;
 
 namespace FedLearn.Cli.Commands;
 
@@ -20,7 +19,7 @@ internal static class PartyCommand
         var model = new Option<string?>("--model") { Description = "Save this party's part of the model as DIR/PARTY.model.json.", HelpName = "DIR" };
         var predict = new Option<string?>("--predict")
         {
-            Description = "Predict with the model of --model instead of training; the active party writes id,score,prediction here, a passive party gives any name.",
+            Description = "Predict with the model of --model instead of training; the active party writes id,score,prediction here (recommendation jobs: the users' lists), a passive party gives any name.",
             HelpName = "FILE",
         };
         var serve = new Option<bool>("--serve") { Description = "Passive party: answer the active party's online predictions with the model of --model, and do nothing else, until Ctrl-C." };
@@ -45,7 +44,7 @@ internal static class PartyCommand
             if (parsed.GetValue(digest))
             {
                 string purpose = parsed.GetValue(serve) ? "serve" : "train";
-                parsed.InvocationConfiguration.Output.WriteLine(Convert.ToHexStringLower(GlmJobTerms.Of(file.Run.Job, purpose).TermsDigest.Span));
+                parsed.InvocationConfiguration.Output.WriteLine(file.Run.Digest(purpose));
                 return 0;
             }
 
@@ -61,12 +60,12 @@ internal static class PartyCommand
             OutputFile.Check(parsed.GetValue(predict) is null ? parsed.GetValue(model) : null, parsed.GetValue(predict), parsed.GetValue(report), parsed.GetValue(html));
             // This party's own view of the job, with what its own file says.
             RunFile run = file.Run with { Transport = file.Transport, Ignored = file.Ignored };
-            terminal.Log(PartyDocument.NoticeOf(run));
+            terminal.Log(run.Notice);
             JsonObject document = await ProgressView.RunAsync(terminal, file.Self.Name, view =>
             {
-                PartyTask task = parsed.GetValue(predict) is { } output
-                    ? PartyTask.Predict(run, file.Self.Name, parsed.GetValue(model) ?? "models", Path.GetFullPath(output))
-                    : PartyTask.Train(run, file.Self.Name, parsed.GetValue(model), view);
+                PartyTask task = (parsed.GetValue(predict) is { } output
+                    ? new SessionOrder(run, "predict", parsed.GetValue(model) ?? "models", Path.GetFullPath(output))
+                    : new SessionOrder(run, "train", parsed.GetValue(model), null)).TaskOf(file.Self.Name, view);
                 return file.Listen is { } listen
                     ? GrpcParty.HostAsync(task, new UriBuilder("http", listen.Host, listen.Port).Uri, file.Transport,
                         address => terminal.Log($"listening on {address}"), terminal.Log, cancellationToken)

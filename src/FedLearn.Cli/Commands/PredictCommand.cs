@@ -20,37 +20,45 @@ internal static class PredictCommand
             Score the rows that all parties have. score is the sum of the parties' linear predictors, prediction the mean of the label:
             a probability (binomial), a count (Poisson) or an amount (the others); for classes (multinomial) there is a probability
             for each, and prediction is the likeliest. The active party sees the passive parties' scores of these rows; no privacy
-            claim of the training covers them.
+            claim of the training covers them. Of a recommendation job, the lists of 10 items for every user, as recommend topk has them.
 
             Example:
               fedlearn predict --config job.json --model models --out scores.csv
             """) { config, model, output, inProcess, report, json };
         command.SetAction(async (parsed, cancellationToken) =>
         {
-            Terminal terminal = Terminal.Of(parsed);
-            RunFile run = RunFile.Load(parsed.GetRequiredValue(config));
-            OutputFile.Check(null, parsed.GetRequiredValue(output), parsed.GetValue(report));
-            string path = Path.GetFullPath(parsed.GetRequiredValue(output));
-            var order = new SessionOrder(run, "predict", parsed.GetRequiredValue(model), path);
-            IReadOnlyList<JsonObject> documents = await SessionRunner.RunAsync(order, parsed.GetValue(inProcess), null, terminal.Log, cancellationToken).ConfigureAwait(false);
-            string[] notes = [.. documents.Select(d => (string?)d["note"]).OfType<string>()];
-            var document = new JsonObject
-            {
-                ["job"] = run.Job.Name,
-                ["rows"] = (int)documents[0]["rows"]!,
-                ["out"] = path,
-                ["notes"] = new JsonArray([.. notes.Select(n => (JsonNode)n)]),
-            };
-            if (parsed.GetValue(report) is { } file)
-                OutputFile.Write(file, ReportWriter.Text(document));
-            if (parsed.GetValue(json))
-                parsed.InvocationConfiguration.Output.Write(ReportWriter.Text(document));
-            foreach (string note in notes)
-                terminal.Log($"note: {note}");
-            terminal.Log($"{(int)documents[0]["rows"]!} rows scored: {path}");
-            terminal.Log("warning: the passive parties' scores of these rows were disclosed to the active party; no privacy claim covers them, but for scores of training rows under evaluation charged");
-            return 0;
+            var order = new SessionOrder(RunFile.Load(parsed.GetRequiredValue(config)), "predict", parsed.GetRequiredValue(model), Path.GetFullPath(parsed.GetRequiredValue(output)));
+            return await RunAsync(parsed, order, parsed.GetValue(inProcess), parsed.GetValue(json), parsed.GetValue(report), cancellationToken).ConfigureAwait(false);
         });
         return command;
+    }
+
+    /// <summary>Runs a prediction of all parties on this machine, and says what came of it.</summary>
+    internal static async Task<int> RunAsync(ParseResult parsed, SessionOrder order, bool inProcess, bool json, string? report, CancellationToken cancellationToken)
+    {
+        Terminal terminal = Terminal.Of(parsed);
+        OutputFile.Check(null, order.Output, report);
+        IReadOnlyList<JsonObject> documents = await SessionRunner.RunAsync(order, inProcess, null, terminal.Log, cancellationToken).ConfigureAwait(false);
+        string[] notes = [.. documents.Select(d => (string?)d["note"]).OfType<string>()];
+        var document = new JsonObject
+        {
+            ["job"] = order.Run.Name,
+            ["rows"] = (int)documents[0]["rows"]!,
+            ["out"] = order.Output,
+            ["notes"] = new JsonArray([.. notes.Select(n => (JsonNode)n)]),
+        };
+        // What only one kind of job has.
+        foreach ((string key, JsonNode? value) in documents[0].Where(p => !document.ContainsKey(p.Key) && p.Key is not ("party" or "note" or "warnings")))
+            document[key] = value?.DeepClone();
+        if (report is not null)
+            OutputFile.Write(report, ReportWriter.Text(document));
+        if (json)
+            parsed.InvocationConfiguration.Output.Write(ReportWriter.Text(document));
+        foreach (string note in notes)
+            terminal.Log($"note: {note}");
+        terminal.Log($"{(int)documents[0]["rows"]!} {(order.Run is DssmRunFile ? "lists written" : "rows scored")}: {order.Output}");
+        foreach (string warning in documents.SelectMany(d => d["warnings"]?.AsArray() ?? []).Select(w => (string)w!).Distinct())
+            terminal.Log($"warning: {warning}");
+        return 0;
     }
 }

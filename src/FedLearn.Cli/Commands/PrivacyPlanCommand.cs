@@ -35,7 +35,7 @@ internal static class PrivacyPlanCommand
         { config, rows, json };
         command.SetAction(parsed =>
         {
-            RunFile run = RunFile.Load(parsed.GetRequiredValue(config));
+            GlmRunFile run = RunFile.Load(parsed.GetRequiredValue(config)).As<GlmRunFile>("privacy plan");
             var plan = GlmPlan.Create(run.Job);
             if (!plan.Private)
                 throw new ConfigurationException(CliErrors.NothingToPlan, $"{run.Path}: privacy.mode", "the mode is none: every message is sent as it is, and there is no noise to plan.",
@@ -59,7 +59,7 @@ internal static class PrivacyPlanCommand
     }
 
     // The place where a privacy mode adds its own plan.
-    private static PrivacyPlan Plan(RunFile run, GlmPlan plan, int rows) => plan.Job.Privacy.Mode switch
+    private static PrivacyPlan Plan(GlmRunFile run, GlmPlan plan, int rows) => plan.Job.Privacy.Mode switch
     {
         PrivacyMode.HdpVfl => HdpVflPlan.Of(run, plan, rows),
         PrivacyMode.OneRound => OneRoundPlan.Of(plan, rows),
@@ -67,14 +67,14 @@ internal static class PrivacyPlanCommand
     };
 
     /// <summary>Training rows as the files tell: exactly from a split file, else an estimate with a sentence that says so.</summary>
-    private static (int Rows, string? Estimate) TrainingRows(RunFile run)
+    private static (int Rows, string? Estimate) TrainingRows(GlmRunFile run)
     {
         string[] splits = [.. run.Parties.Select(party => party.SplitPath).Append(run.SplitPath).OfType<string>().Distinct(StringComparer.Ordinal)];
         if (run.Job.Split is SplitRule.FromFile && splits.Length > 0)
             return (splits.Min(TrainingLines), null);
 
         long common = long.MaxValue;
-        foreach (RunFileParty party in run.Parties)
+        foreach (GlmRunFileParty party in run.Parties)
             common = Math.Min(common, TableRows(party));
         double kept = run.Job.Split is SplitRule.ByHash hash ? 1 - ((double)hash.Test.Distinct().Count() / hash.Modulus) : 1;
         int rows = (int)Math.Clamp(Math.Ceiling(common * kept), 1, int.MaxValue);
@@ -92,7 +92,7 @@ internal static class PrivacyPlanCommand
     });
 
     /// <summary>Lines of data, or rows announced by an array's header. No value is looked at.</summary>
-    private static long TableRows(RunFileParty party)
+    private static long TableRows(GlmRunFileParty party)
     {
         if (party.Data is not { } data)
             throw Unknown($"party '{party.Name}'", "the job does not say where its table is.");

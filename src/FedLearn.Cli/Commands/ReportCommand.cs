@@ -12,7 +12,7 @@ namespace FedLearn.Cli.Commands;
 /// <summary>fedlearn report: several training reports side by side.</summary>
 internal static class ReportCommand
 {
-    private static readonly string[] Header = ["job", "AUC", "active alone", "log-loss", "RMSE", "deviance", "epsilon", "seconds", "bytes"];
+    private static readonly string[] Header = ["job", "AUC", "HR@10", "NDCG@10", "active alone", "log-loss", "RMSE", "deviance", "epsilon", "seconds", "bytes"];
 
     public static Command Create()
     {
@@ -59,12 +59,12 @@ internal static class ReportCommand
     private static string[] Row(JsonObject document)
     {
         JsonNode? test = document["metrics"]!["test"];
-        double? epsilon = Parties(document).Select(p => (double?)p["privacy"]!["epsilon"]).Max();
+        JsonNode? weakest = Parties(document).Select(p => p["privacy"]!).Where(p => p["epsilon"] is not null).MaxBy(p => (double)p["epsilon"]!);
         return
         [
-            (string)document["job"]!["name"]!, ReportWriter.Number(test?["auc"]), Alone(document, test), ReportWriter.Number(test?["logLoss"]), ReportWriter.Number(test?["rmse"]),
+            (string)document["job"]!["name"]!, ReportWriter.Number(test?["auc"]), ReportWriter.Number(test?["hr10Full"]), ReportWriter.Number(test?["ndcg10Full"]), Alone(document, test), ReportWriter.Number(test?["logLoss"]), ReportWriter.Number(test?["rmse"]),
             // Twice the log-loss, where there is one.
-            test?["logLoss"] is null ? ReportWriter.Number(test?["deviance"]) : "-", epsilon is { } e ? e.ToString("G4", CultureInfo.InvariantCulture) : "none",
+            test?["logLoss"] is null ? ReportWriter.Number(test?["deviance"]) : "-", weakest is null ? "none" : ReportWriter.Epsilon(weakest),
             ReportWriter.Number(document["timing"]!["trainingSeconds"]), ReportWriter.Bytes(Parties(document).Sum(p => (long)p["bytesSent"]!)),
         ];
     }
@@ -75,7 +75,8 @@ internal static class ReportCommand
     /// <summary>One sentence: what was gained over the first report, and what left each party.</summary>
     private static string Summary(JsonObject[] documents)
     {
-        string metric = documents.All(d => d["metrics"]!["test"]?["auc"] is not null) ? "auc" : "deviance", shown = metric == "auc" ? "AUC" : metric;
+        string metric = ((string[])["auc", "hr10Full"]).FirstOrDefault(key => documents.All(d => d["metrics"]!["test"]?[key] is not null)) ?? "deviance";
+        string shown = metric == "deviance" ? metric : Figures.Name(metric);
         double? first = (double?)documents[0]["metrics"]!["test"]?[metric];
         string Name(JsonObject d) => $"'{(string)d["job"]!["name"]!}'";
         string Change(JsonObject d) => (double?)d["metrics"]!["test"]?[metric] is { } value && first is { } from

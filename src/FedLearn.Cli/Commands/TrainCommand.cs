@@ -1,7 +1,4 @@
 using System.CommandLine;
-using System.Diagnostics;
-using System.Text.Json.Nodes;
-using FedLearn.Cli.Output;
 using FedLearn.Cli.RunFiles;
 using FedLearn.Cli.Running;
 using FedLearn.Diagnostics;
@@ -40,29 +37,15 @@ internal static class TrainCommand
             """) { config, inProcess, model, folds, grid, metric, report, html, json };
         command.SetAction(async (parsed, cancellationToken) =>
         {
-            long start = Stopwatch.GetTimestamp();
-            Terminal terminal = Terminal.Of(parsed);
             RunFile run = RunFile.Load(parsed.GetRequiredValue(config));
-            OutputFile.Check(parsed.GetValue(model), parsed.GetValue(report), parsed.GetValue(html));
-            terminal.Log(PartyDocument.NoticeOf(run));
-            JsonObject document;
-            if (parsed.GetResult(folds) is { Implicit: false })
-            {
-                var tuning = new TuningRunner(run, new TuningRequest(parsed.GetValue(folds), parsed.GetValue(metric), parsed.GetValue(grid)), parsed.GetValue(inProcess), terminal, cancellationToken);
-                document = await tuning.RunAsync(parsed.GetValue(model)).ConfigureAwait(false);
-            }
-            else
-            {
-                if (parsed.GetValue(grid) is not null || parsed.GetValue(metric) is not null)
-                    throw new ConfigurationException(CliErrors.OptionsDisagree, "fedlearn train", "--grid and --metric are about a cross-validation.", "Give --cross-validate 5 as well.");
-                var order = new SessionOrder(run, "train", parsed.GetValue(model), null);
-                document = PartyDocument.Merge(await ProgressView.RunAsync(terminal, order.Parties[0], view =>
-                    SessionRunner.RunAsync(order, parsed.GetValue(inProcess), view, terminal.Log, cancellationToken)).ConfigureAwait(false), 0);
-            }
-
-            document["timing"]!["totalSeconds"] = Stopwatch.GetElapsedTime(start).TotalSeconds;
-            ReportWriter.Write(document, terminal, parsed.GetValue(json) ? parsed.InvocationConfiguration.Output : null, parsed.GetValue(report), parsed.GetValue(html));
-            return 0;
+            bool validates = parsed.GetResult(folds) is { Implicit: false };
+            if (!validates && (parsed.GetValue(grid) is not null || parsed.GetValue(metric) is not null))
+                throw new ConfigurationException(CliErrors.OptionsDisagree, "fedlearn train", "--grid and --metric are about a cross-validation.", "Give --cross-validate 5 as well.");
+            var places = new ReportPlaces(parsed.GetValue(json), parsed.GetValue(report), parsed.GetValue(html));
+            return await SessionVerb.RunAsync(parsed, run, parsed.GetValue(model), places, terminal => validates
+                ? new TuningRunner(run.As<GlmRunFile>("--cross-validate"), new TuningRequest(parsed.GetValue(folds), parsed.GetValue(metric), parsed.GetValue(grid)), parsed.GetValue(inProcess), terminal, cancellationToken)
+                    .RunAsync(parsed.GetValue(model))
+                : SessionVerb.SessionAsync(new SessionOrder(run, "train", parsed.GetValue(model), null), parsed.GetValue(inProcess), terminal, cancellationToken)).ConfigureAwait(false);
         });
         return command;
     }

@@ -4,7 +4,6 @@ using System.Text.Json.Nodes;
 using FedLearn.Cli.RunFiles;
 using FedLearn.Cli.Running;
 using FedLearn.Diagnostics;
-using FedLearn.Glm;
 
 namespace FedLearn.Cli.Commands;
 
@@ -16,9 +15,9 @@ internal static class WorkerCommand
         Option<string> config = CommonOptions.Config("Run file.");
         var verb = new Option<string>("--verb") { Required = true };
         var party = new Option<string>("--party") { Required = true };
-        Option<string?> coordinator = new("--coordinator"), model = new("--model"), output = new("--out"), fold = new("--fold"), runId = new("--run");
+        Option<string?> coordinator = new("--coordinator"), model = new("--model"), output = new("--out"), fold = new("--fold"), runId = new("--run"), lists = new("--lists");
         var set = new Option<string[]>("--set");
-        var command = new Command("worker", "One party of train or predict.") { config, verb, party, coordinator, model, output, fold, runId, set };
+        var command = new Command("worker", "One party of train or predict.") { config, verb, party, coordinator, model, output, fold, runId, lists, set };
         command.Hidden = true;
         command.SetAction(async (parsed, cancellationToken) =>
         {
@@ -30,10 +29,11 @@ internal static class WorkerCommand
                 string self = parsed.GetRequiredValue(party);
                 RunFile run = RunFile.Load(parsed.GetRequiredValue(config), [.. (parsed.GetValue(set) ?? []).Select(s => s.Split('=', 2)).Select(s => new RunFileSetting(s[0], s[1]))]);
                 if (parsed.GetValue(fold)?.Split('/') is [var index, var count])
-                    run = run.On(new(int.Parse(count, CultureInfo.InvariantCulture), int.Parse(index, CultureInfo.InvariantCulture)));
+                    run = run.As<GlmRunFile>("worker").On(new(int.Parse(count, CultureInfo.InvariantCulture), int.Parse(index, CultureInfo.InvariantCulture)));
                 var order = new SessionOrder(run, parsed.GetRequiredValue(verb), parsed.GetValue(model), parsed.GetValue(output))
                 {
                     RunIds = parsed.GetValue(runId) is { } id ? new Dictionary<string, string> { [self] = id } : new(),
+                    TopK = parsed.GetValue(lists) is { } text ? TopKRequest.Parse(text) : new(),
                 };
                 PartyTask task = order.TaskOf(self, new Relay());
                 JsonObject document = parsed.GetValue(coordinator) is { } address
@@ -62,8 +62,8 @@ internal static class WorkerCommand
     }
 
     // Not Progress<T>, which would report from the thread pool, out of order and after the result.
-    private sealed class Relay : IProgress<GlmProgress>
+    private sealed class Relay : IProgress<JobProgress>
     {
-        public void Report(GlmProgress value) => WorkerEvents.Progress(value);
+        public void Report(JobProgress value) => WorkerEvents.Progress(value);
     }
 }

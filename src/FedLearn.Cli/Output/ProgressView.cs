@@ -1,13 +1,13 @@
 using System.Globalization;
-using FedLearn.Glm;
+using FedLearn.Cli.Running;
 using Spectre.Console;
 
 namespace FedLearn.Cli.Output;
 
-/// <summary>Shows a running job on standard error: a bar on a terminal; elsewhere a line for the first report and for each tenth of the rounds.</summary>
+/// <summary>Shows a running job on standard error: a bar on a terminal; elsewhere a line for the first report and for each tenth of the way.</summary>
 /// <param name="terminal">Standard error.</param>
 /// <param name="party">The party whose reports are shown: with all parties here the active one, which knows the loss.</param>
-internal sealed class ProgressView(Terminal terminal, string party) : IProgress<GlmProgress>
+internal sealed class ProgressView(Terminal terminal, string party) : IProgress<JobProgress>
 {
     private const int Steps = 10;
 
@@ -32,25 +32,25 @@ internal sealed class ProgressView(Terminal terminal, string party) : IProgress<
     }
 
     /// <summary>Takes one report.</summary>
-    public void Report(GlmProgress value)
+    public void Report(JobProgress value)
     {
         if (value.Party != party)
             return;
         lock (_gate)
         {
-            string text = string.Create(CultureInfo.InvariantCulture, $"round {value.Round} of {value.Rounds}")
+            string text = string.Create(CultureInfo.InvariantCulture, $"{value.Unit} {value.Done} of {value.Of}")
                 + (value.Loss is { } loss ? string.Create(CultureInfo.InvariantCulture, $", loss {loss:0.0000}") : "")
-                + (value.Epsilon is { } epsilon ? string.Create(CultureInfo.InvariantCulture, $", epsilon {epsilon:0.0000}") : "");
+                + string.Concat(value.Figures.Select(f => string.Create(CultureInfo.InvariantCulture, $", {f.Key} {f.Value:0.0000}")));
             if (_bar is not null)
             {
                 _bar.IsIndeterminate = false;
-                _bar.MaxValue = value.Rounds;
-                _bar.Value = value.Round;
+                _bar.MaxValue = value.Of;
+                _bar.Value = value.Done;
                 _bar.Description = text;
                 return;
             }
 
-            int step = (int)((long)value.Round * Steps / value.Rounds);
+            int step = (int)((long)value.Done * Steps / value.Of);
             if (step == _lastStep)
                 return;
             _lastStep = step;

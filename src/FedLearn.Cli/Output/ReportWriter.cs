@@ -48,15 +48,21 @@ internal static class ReportWriter
     private static void Show(JsonObject document, Terminal terminal)
     {
         terminal.Log((string?)document["notice"]);
-        Table metrics = new Table().Border(TableBorder.Ascii2).AddColumns("metric", "train", "test");
-        foreach ((string name, string train, string test) in Metrics(document))
-            metrics.AddRow(name, train, test);
-        terminal.Styled.Write(metrics);
+        if (RecommendationSection.Is(document))
+            ShowRecommendation(document, terminal);
+        else
+        {
+            Table metrics = new Table().Border(TableBorder.Ascii2).AddColumns("metric", "train", "test");
+            foreach ((string name, string train, string test) in Metrics(document))
+                metrics.AddRow(name, train, test);
+            terminal.Styled.Write(metrics);
+        }
+
         Table parties = new Table().Border(TableBorder.Ascii2).AddColumns("party", "role", "epsilon", "delta", "sigma", "sent", "peak memory");
         foreach (JsonObject party in document["parties"]!.AsArray().Select(p => p!.AsObject()))
         {
             JsonObject privacy = party["privacy"]!.AsObject();
-            parties.AddRow(Markup.Escape((string)party["name"]!), (string)party["role"]!, Short(privacy["epsilon"]), Short(privacy["delta"]), Short(privacy["sigmaCharged"]),
+            parties.AddRow(Markup.Escape((string)party["name"]!), (string)party["role"]!, Epsilon(privacy), Short(privacy["delta"]), Short(privacy["sigmaCharged"]),
                 Bytes((long)party["bytesSent"]!), Bytes((long)party["peakMemoryBytes"]!));
         }
 
@@ -75,8 +81,27 @@ internal static class ReportWriter
             terminal.Log($"keys without effect in this mode: {string.Join(", ", ignored)}");
     }
 
+    private static void ShowRecommendation(JsonObject document, Terminal terminal)
+    {
+        foreach ((string set, string name, JsonNode figures) in RecommendationSection.Measured(document))
+        {
+            terminal.Log($"{name}: {Figures.Count(figures["events"])} events of {Figures.Count(figures["users"])} users");
+            Table table = new Table().Border(TableBorder.Ascii2).AddColumns(["metric", "model", "interval", .. RecommendationSection.Baselines.Select(b => b.Name)]);
+            foreach (string key in Figures.Keys(figures).Where(key => key is not ("events" or "users")))
+                table.AddRow([Figures.Name(key), Number(figures[key]), Figures.Interval(document["intervals"]?[set]?[key]) ?? "-",
+                    .. RecommendationSection.Baselines.Select(b => Number(RecommendationSection.Beside(document, b.Key, set, key)))]);
+            terminal.Styled.Write(table);
+        }
+
+        if (document["metrics"]!["train"]?["loss"] is { } loss)
+            terminal.Log($"mean training loss {Number(loss)}");
+    }
+
     /// <summary>A number in few digits; a dash where there is none.</summary>
     public static string Short(JsonNode? value) => value is null ? "-" : ((double)value).ToString("G4", CultureInfo.InvariantCulture);
+
+    /// <summary>An epsilon with the claim and the unit that it holds for, where a report names them.</summary>
+    public static string Epsilon(JsonNode privacy) => Short(privacy["epsilon"]) + (privacy["epsilon"] is not null && privacy["claim"] is { } claim ? $" ({(string)claim!}, per {(string)privacy["unit"]!})" : "");
 
     /// <summary>Bytes for people.</summary>
     public static string Bytes(long bytes) => bytes switch

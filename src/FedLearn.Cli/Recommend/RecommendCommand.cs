@@ -1,14 +1,121 @@
 using System.CommandLine;
+using FedLearn.Cli.Commands;
+using FedLearn.Cli.RunFiles;
+using FedLearn.Cli.Running;
+using FedLearn.Diagnostics;
 
 namespace FedLearn.Cli.Recommend;
 
-/// <summary><c>fedlearn recommend</c>: recommendation across companies.</summary>
+/// <summary>fedlearn recommend: recommendation models over several parties' views of the same users.</summary>
 internal static class RecommendCommand
 {
-    /// <summary>Builds the command.</summary>
-    public static Command Create() => new("recommend", "Federated multi-view recommendation: several companies' knowledge of users ranks the items of one.")
+    public static Command Create() => new("recommend", """
+        Train, evaluate and use recommendation models (FL-MV-DSSM): one party has the events and the items, every other one a view of
+        the same users, and no column leaves its party. The run file says "model": { "type": "dssm", ... }.
+
+        Examples:
+          fedlearn recommend train --config movielens/job.json --model models --report report.json --html report.html
+          fedlearn recommend evaluate --config movielens/job.json --model models
+          fedlearn recommend topk --config movielens/job.json --model models --k 10 --out lists.csv
+        """)
     {
         PrepareMovieLensCommand.Create(),
         PrepareMovieLensCommand.CreateSynthetic(),
+        Train(),
+        Evaluate(),
+        TopK(),
     };
+
+    private static Command Train()
+    {
+        Option<string> config = CommonOptions.Config("Run file (JSON with comments), model.type dssm.");
+        Option<bool> inProcess = CommonOptions.InProcess(), json = Options.Json();
+        var model = new Option<string?>("--model") { Description = "Save each party's part of the model in DIR.", HelpName = "DIR" };
+        Option<string?> report = CommonOptions.Report(), html = CommonOptions.Html();
+        var command = new Command("train", """
+            Train one recommendation model, all parties of the job on this machine; fedlearn train does the same. The report holds the
+            figures of the test events (99 sampled negatives, and full ranking) beside popularity, ItemKNN and iALS.
+
+            Examples:
+              fedlearn recommend train --config job.json
+              fedlearn recommend train --config job.json --model models --report report.json --html report.html
+              fedlearn recommend train --config job.json --in-process --json
+            """) { config, inProcess, model, report, html, json };
+        command.SetAction((parsed, cancellationToken) =>
+        {
+            DssmRunFile run = RunFile.Load(parsed.GetRequiredValue(config)).As<DssmRunFile>("recommend train");
+            var order = new SessionOrder(run, "train", parsed.GetValue(model), null);
+            return SessionVerb.RunAsync(parsed, run, parsed.GetValue(model), new(parsed.GetValue(json), parsed.GetValue(report), parsed.GetValue(html)),
+                terminal => SessionVerb.SessionAsync(order, parsed.GetValue(inProcess), terminal, cancellationToken));
+        });
+        return command;
+    }
+
+    private static Command Evaluate()
+    {
+        Option<string> config = CommonOptions.Config("Run file of the training, its data paths naming the events to evaluate on.");
+        Option<bool> inProcess = CommonOptions.InProcess(), json = Options.Json();
+        var model = new Option<string>("--model") { Description = "Directory with every party's part of the model.", Required = true, HelpName = "DIR" };
+        Option<string?> report = CommonOptions.Report(), html = CommonOptions.Html();
+        var command = new Command("evaluate", """
+            Evaluate a trained recommendation model without training: warm users, cold users and cold items, beside the baselines. The
+            passive parties send their vectors of the evaluation events; the report lists them by name.
+
+            Example:
+              fedlearn recommend evaluate --config job.json --model models --report evaluation.json
+            """) { config, model, inProcess, report, html, json };
+        command.SetAction((parsed, cancellationToken) =>
+        {
+            DssmRunFile run = RunFile.Load(parsed.GetRequiredValue(config)).As<DssmRunFile>("recommend evaluate");
+            var order = new SessionOrder(run, "evaluate", parsed.GetRequiredValue(model), null);
+            return SessionVerb.RunAsync(parsed, run, null, new(parsed.GetValue(json), parsed.GetValue(report), parsed.GetValue(html)),
+                terminal => SessionVerb.SessionAsync(order, parsed.GetValue(inProcess), terminal, cancellationToken));
+        });
+        return command;
+    }
+
+    private static Command TopK()
+    {
+        Option<string> config = CommonOptions.Config("Run file of the training.");
+        Option<bool> inProcess = CommonOptions.InProcess(), json = Options.Json();
+        var model = new Option<string>("--model") { Description = "Directory with every party's part of the model.", Required = true, HelpName = "DIR" };
+        var output = new Option<string>("--out") { Description = "CSV to write: user,rank,item,score,source, best first.", Required = true, HelpName = "FILE" };
+        Option<int> k = Options.Whole("--k", "Length of a list; at least 1. Default 10.", required: false);
+        var users = new Option<string?>("--users") { Description = "File with one user id a line. Absent: every user of the label party. A user without events is ranked by the views that know it.", HelpName = "FILE" };
+        var vectors = new Option<string?>("--vectors") { Description = "Also write the items' vectors as PREFIX.npy and their ids as PREFIX.ids.csv.", HelpName = "PREFIX" };
+        var met = new Option<bool>("--include-met") { Description = "Let lists contain items that the user has met." };
+        Option<string?> report = CommonOptions.Report();
+        var command = new Command("topk", """
+            Write the best items of every user, as of the user's latest moment, by exact ranking of all items. Items that the user has
+            met are left out. The passive parties send their vectors of these users, which no privacy claim covers unless the job's
+            privacy.evaluation is charged.
+
+            Examples:
+              fedlearn recommend topk --config job.json --model models --k 10 --out lists.csv
+              fedlearn recommend topk --config job.json --model models --users some.txt --include-met --out lists.csv
+              fedlearn recommend topk --config job.json --model models --out lists.csv --vectors export/items
+            """) { config, model, output, k, users, vectors, met, inProcess, report, json };
+        command.SetAction((parsed, cancellationToken) =>
+        {
+            DssmRunFile run = RunFile.Load(parsed.GetRequiredValue(config)).As<DssmRunFile>("recommend topk");
+            bool hasK = parsed.GetResult(k) is { Implicit: false };
+            if (hasK && parsed.GetValue(k) < 1)
+                throw new ConfigurationException(RecommendErrors.ListLength, "--k", "a list has at least one item.", "Write a whole number of at least 1.");
+            string? prefix = parsed.GetValue(vectors);
+            if (prefix is not null)
+                OutputFile.Check(null, $"{prefix}.npy", $"{prefix}.ids.csv");
+            var order = new SessionOrder(run, "predict", parsed.GetRequiredValue(model), Path.GetFullPath(parsed.GetRequiredValue(output)))
+            {
+                TopK = new TopKRequest
+                {
+                    K = hasK ? parsed.GetValue(k) : new TopKRequest().K,
+                    Users = parsed.GetValue(users) is { } file ? Path.GetFullPath(file) : null,
+                    Vectors = prefix is null ? null : Path.GetFullPath(prefix),
+                    WithMet = parsed.GetValue(met),
+                },
+            };
+            return PredictCommand.RunAsync(parsed, order, parsed.GetValue(inProcess), parsed.GetValue(json), parsed.GetValue(report), cancellationToken);
+        });
+        return command;
+    }
 }

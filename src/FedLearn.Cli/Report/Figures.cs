@@ -14,6 +14,10 @@ internal static class Figures
     [
         ("auc", "AUC"), ("ks", "KS"), ("prAuc", "PR-AUC"), ("accuracy", "Accuracy"), ("precision", "Precision"), ("recall", "Recall"), ("f1", "F1"),
         ("logLoss", "Log-loss"), ("brier", "Brier score"), ("rmse", "RMSE"), ("mae", "MAE"), ("r2", "R\u00B2"), ("deviance", "Deviance"), ("d2", "D\u00B2"),
+        ("hr10Full", "HR@10, all items"), ("ndcg10Full", "NDCG@10, all items"), ("mrrFull", "MRR, all items"), ("aucFull", "AUC, all items"),
+        ("hr10Sampled", "HR@10, 99 negatives"), ("ndcg10Sampled", "NDCG@10, 99 negatives"), ("mrrSampled", "MRR, 99 negatives"), ("aucSampled", "AUC, 99 negatives"),
+        ("hr10AmongCold", "HR@10 among cold items"), ("ndcg10AmongCold", "NDCG@10 among cold items"), ("mrrAmongCold", "MRR among cold items"), ("aucAmongCold", "AUC among cold items"),
+        ("coverage10", "Coverage of the lists of 10"), ("popularity10", "Training events of a listed item"), ("loss", "Loss"), ("events", "Events"), ("users", "Users"),
     ];
 
     /// <summary>The keys of the metrics that any of these sets has a number for, in the order of the page.</summary>
@@ -26,12 +30,12 @@ internal static class Figures
     /// <summary>A metric in words.</summary>
     public static string Name(string key) => Names.FirstOrDefault(n => n.Key == key).Name ?? Words(key);
 
-    /// <summary>The figure a job is read by: AUC, else deviance, else whatever there is; null where nothing was measured.</summary>
+    /// <summary>The figure a job is read by: AUC, of recommendations the hit rate among all items, else deviance, else whatever there is; null where nothing was measured.</summary>
     public static string? Headline(IEnumerable<JsonObject> documents)
     {
         JsonNode?[] sets = [.. documents.Select(d => d["metrics"]!["test"] ?? d["metrics"]!["train"])];
         string[] shared = [.. Keys(sets).Where(key => sets.All(s => s?[key] is not null))];
-        return shared.Contains("auc") ? "auc" : shared.Contains("deviance") ? "deviance" : shared.FirstOrDefault();
+        return shared.Contains("auc") ? "auc" : shared.Contains("hr10Full") ? "hr10Full" : shared.Contains("deviance") ? "deviance" : shared.FirstOrDefault();
     }
 
     /// <summary>An interval in words; null where there is none.</summary>

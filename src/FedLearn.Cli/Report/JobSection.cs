@@ -19,7 +19,7 @@ internal static class JobSection
         page.Append(CultureInfo.InvariantCulture, $"<section id=\"job-{index}\">\n");
         if (withHead)
             page.Append(CultureInfo.InvariantCulture, $"<h2>{Html.Text((string)document["job"]!["name"]!)}</h2>\n");
-        page.Append(Tiles(document)).Append(Metrics(document)).Append(EvaluationSection.Of(document, index)).Append(Training(document, index))
+        page.Append(Tiles(document)).Append(RecommendationSection.Is(document) ? RecommendationSection.Of(document, index) : Metrics(document)).Append(EvaluationSection.Of(document, index)).Append(Training(document, index))
             .Append(PartiesSection.Messages(document, index)).Append(PartiesSection.Privacy(document)).Append(Tuning(document, index))
             .Append(PartiesSection.Table(document)).Append(About(document)).Append("</section>\n");
     }
@@ -44,7 +44,7 @@ internal static class JobSection
         // An epsilon of test noise is no epsilon.
         tiles.Add(document["notice"] is { } notice ? ("Epsilon", "none", (string)notice!)
             : weakest is null ? ("Epsilon", "none", mode == "none" ? "no privacy" : mode)
-            : ("Epsilon", ReportWriter.Short(weakest["epsilon"]), $"{mode}, delta {ReportWriter.Short(parties.Select(p => p["privacy"]!["delta"]).MaxBy(d => (double?)d))}, per party"));
+            : ("Epsilon", ReportWriter.Short(weakest["epsilon"]), $"{(weakest["claim"] is { } claim ? $"claim {(string)claim!}, per {(string)weakest["unit"]!}" : mode)}, delta {ReportWriter.Short(parties.Select(p => p["privacy"]!["delta"]).MaxBy(d => (double?)d))}, per party"));
         tiles.Add(("Training rounds", $"{ReportWriter.Short(timing["trainingSeconds"])} s", $"{Figures.Count(timing["epochs"])} {((double)timing["epochs"]! == 1 ? "epoch" : "epochs")}, {Figures.Words((string?)job["stopReason"] ?? "")}".ToLowerInvariant()));
         tiles.Add(("Sent", ReportWriter.Bytes(parties.Sum(p => (long)p["bytesSent"]!)), $"{Figures.Count(parties.Sum(p => (double?)p["messagesSent"] ?? 0))} messages"));
         tiles.Add(("Training rows", Figures.Count(document["rows"]!["train"]), $"{Figures.Count(document["rows"]!["test"])} test rows"));
@@ -73,10 +73,11 @@ internal static class JobSection
     {
         if (document["history"] is not JsonArray { Count: > 0 } history)
             return "";
-        string[] keys = [.. ((string[])["loss", "validation", "epsilon", "seconds"]).Where(key => history.Any(h => h![key] is not null))];
-        string figures = Html.Table("Rounds", ["round", .. keys], history.Select(h => (Cell[])[Cell.Number(Figures.Value(h!["round"])),
-            .. keys.Select(key => Cell.Number(key is "loss" or "validation" ? Loss(h[key]) : ReportWriter.Short(h[key])))]), "points");
-        string charts = (keys.Contains("loss") || keys.Contains("validation") ? Html.Chart("loss", index, "Loss over rounds", figures) : "")
+        string[] keys = [.. ((string[])["loss", "validation", "validationNdcg10", "epsilon", "seconds"]).Where(key => history.Any(h => h![key] is not null))];
+        string figures = Html.Table("Rounds", [RecommendationSection.Is(document) ? "epoch" : "round", .. keys.Select(key => key == "validationNdcg10" ? "validation NDCG@10" : key)], history.Select(h => (Cell[])[Cell.Number(Figures.Value(h!["round"])),
+            .. keys.Select(key => Cell.Number(key is "loss" or "validation" or "validationNdcg10" ? Loss(h[key]) : ReportWriter.Short(h[key])))]), "points");
+        string charts = (keys.Contains("loss") || keys.Contains("validation") ? Html.Chart("loss", index, RecommendationSection.Is(document) ? "Loss over epochs" : "Loss over rounds", figures) : "")
+            + (keys.Contains("validationNdcg10") ? Html.Chart("ndcg", index, "Validation NDCG@10 over epochs", figures, "99 negatives; the best epoch's model is kept") : "")
             + (keys.Contains("epsilon") ? Html.Chart("epsilon", index, "Epsilon spent over rounds", figures) : "");
         return "<h3>Training</h3>\n" + (charts.Length == 0 ? figures : $"<div class=\"charts\">\n{charts}</div>\n");
     }

@@ -22,10 +22,27 @@ internal static class PartiesSection
                 .Concat(parties.Any(p => p["privacy"]!["ledger"] is not null) ? [[Cell.Text("Epsilon over all jobs, at delta"), .. parties.Select(p => Cell.Number(Spent(p["privacy"]!["ledger"])))],
                     [Cell.Text("Lifetime budget, at delta"), .. parties.Select(p => Cell.Number(Budget(p["privacy"]!["ledger"])))]] : []));
         return $"<h3>Privacy</h3>\n{claims}{Html.List("Warnings", Said(warnings), "warnings")}"
-            + (keys.Length == 0 ? "" : "<h4>Parameters</h4>\n" + numbers)
+            + (keys.Length == 0 ? "" : "<h4>Parameters</h4>\n" + numbers) + UnitFigures(parties) + Combined(document)
+            + Html.List("Disclosed outside of every claim", Said(parties.Select(p => (Name(p), p["privacy"]!["disclosures"]?.AsArray() ?? []))))
             + Html.List("Noise", Said(parties.Select(p => (Name(p), p["privacy"]!["noise"] is { } noise ? new JsonArray(noise.DeepClone()) : []))))
             + Html.List($"Alignment ({(string)document["alignment"]!["method"]!}) discloses", document["alignment"]!["leaks"]!.AsArray().Select(l => ("", (string)l!)));
     }
+
+    // Of a recommendation job: what the same noise costs for every unit, since a figure without its unit says nothing.
+    private static string UnitFigures(JsonObject[] parties)
+    {
+        (JsonObject Party, JsonNode Figure)[] figures = [.. parties.SelectMany(p => (p["privacy"]!["figures"] as JsonArray ?? []).Select(f => (p, f!)))];
+        return figures.Length == 0 ? "" : "<h4>What the noise costs, by unit</h4>\n" + Html.Paragraph("A figure of claim own-messages is about a party's own messages alone, and no guarantee against the peer. Rows of the unit: what one sample, event or user can change.", "note")
+            + Html.Table("Privacy figures by unit", ["party", "unit", "claim", "rows of the unit", "mu", "epsilon", "delta"],
+            figures.Select(f => (Cell[])[Cell.Text(Name(f.Party)), Cell.Text(Figures.Value(f.Figure["unit"])), Cell.Text(Figures.Value(f.Party["privacy"]!["claim"])), Cell.Number(Figures.Value(f.Figure["rows"])),
+                Cell.Number(ReportWriter.Short(f.Figure["mu"])), Cell.Number(ReportWriter.Short(f.Figure["epsilon"])), Cell.Number(ReportWriter.Short(f.Figure["delta"]))]));
+    }
+
+    // Somebody whom several parties know, or an event that is in several parties' features.
+    private static string Combined(JsonObject document) => document["combinedPrivacy"] is not JsonArray { Count: > 0 } combined ? ""
+        : "<h4>Observing all of these parties</h4>\n" + Html.Table("Combined privacy figures", ["unit", "claim", "parties, squared mu added", "mu", "epsilon", "delta"], combined.Select(c => (Cell[])[
+            Cell.Text(Figures.Value(c!["unit"])), Cell.Text(Figures.Value(c["claim"])), Cell.Text(string.Join(", ", c["parties"]!.AsArray().Select(Figures.Value))),
+            Cell.Number(ReportWriter.Short(c["mu"])), Cell.Number(ReportWriter.Short(c["epsilon"])), Cell.Number(ReportWriter.Short(c["delta"]))]));
 
     /// <summary>Who sent what to whom.</summary>
     public static string Messages(JsonObject document, int index)

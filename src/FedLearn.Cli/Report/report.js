@@ -65,7 +65,7 @@
     const rounds = (report, keys, title) => lines(keys.filter(k => report.history.some(h => finite(h[k.key]) !== null)).map(k => ({
         label: k.label, data: report.history.map(h => ({ x: h.round, y: finite(h[k.key]) })), borderColor: colour(k.colour), backgroundColor: colour(k.colour), borderWidth: 2,
         pointRadius: report.history.length > 40 ? 0 : 2.5, spanGaps: true, stepped: k.stepped ?? false,
-    })), ["round", { ticks: { precision: 0, color: colour("muted"), maxTicksLimit: 8 } }], [title, {}]);
+    })), [report.job.model === "dssm" ? "epoch" : "round", { ticks: { precision: 0, color: colour("muted"), maxTicksLimit: 8 } }], [title, {}]);
     const shares = { min: 0, max: 1 };
     const setOf = report => report.metrics.test ? "test" : "train";
 
@@ -94,6 +94,15 @@
             };
         },
         loss: report => rounds(report, [{ key: "loss", label: "Training loss", colour: "accent" }, { key: "validation", label: "Validation", colour: "c2" }], "loss"),
+        ndcg: report => rounds(report, [{ key: "validationNdcg10", label: "Validation NDCG@10", colour: "accent" }], "NDCG@10"),
+        baselines: (report, place) => {
+            const set = place.dataset.metric, all = [["Model", report.metrics[set], report.intervals?.[set]?.hr10Full],
+                ...[["Popularity", "popularity"], ["ItemKNN", "itemKnn"], ["iALS", "ials"]].map(([label, key]) => [label, report.baselines[key]?.[set], null])];
+            const chart = bars(all.map(a => a[0]), [{ label: "HR@10, all items", data: all.map(a => finite(a[1]?.hr10Full)), backgroundColor: all.map((_, i) => colour(i === 0 ? "accent" : "second")), maxBarThickness: 28 }],
+                "HR@10, all items", figure, false);
+            chart.options.plugins.legend = { display: false };
+            return chart;
+        },
         epsilon: report => rounds(report, [{ key: "epsilon", label: "Epsilon spent", colour: "accent", stepped: "before" }], "epsilon"),
         time: report => {
             const parties = report.parties.filter(p => p.timing);

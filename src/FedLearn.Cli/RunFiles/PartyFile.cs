@@ -53,24 +53,28 @@ internal sealed record PartyFile
     public static PartyFile Load(string path)
     {
         var faults = new Faults(path);
-        Section file = Section.Load(faults, RunFileKeys.Party);
+        JobKind kind = KindOf(path);
+        Section file = Section.Load(faults, kind == JobKind.Dssm ? RunFileKeys.DssmParty : RunFileKeys.Party);
         file.Require("job", "Name the job file.");
         file.Require("party", "Write the name of this party in the job.");
         string job = file.FilePath("job") ?? "", name = file.Text("party") ?? "";
         if (file.Has("tls"))
             file.Fault(RunFileErrors.NotYet, "tls", "encrypted connections come with a later release.",
                 "Leave the key out, and put the connection inside a tunnel or a service mesh that encrypts it.");
-        var own = new OwnSide(name, RunFileReader.DataOf(file, role: null), file.Has("ledger") ? new OwnLedger(RunFileReader.LedgerOf(file, name), file.Object("ledger").Has) : null);
+        var own = new OwnSide(name, kind == JobKind.Glm ? GlmRunFileReader.DataOf(file, role: null) : null, kind == JobKind.Dssm ? DssmRunFileReader.DataOf(file, role: null) : null,
+            file.Has("ledger") ? new OwnLedger(RunFileReader.LedgerOf(file, name), file.Object("ledger").Has) : null);
         TimeSpan? timeout = RunFileReader.Seconds(file, "timeoutSeconds"), connectTimeout = RunFileReader.Seconds(file, "connectTimeoutSeconds");
         DnsEndPoint? listen = ListenAddress(file);
         IReadOnlyList<(string Name, Uri Address)> peers = Peers(file);
-        ServeSettings serve = ServeOf(file.Object("serve"));
+        ServeSettings serve = kind == JobKind.Glm ? ServeOf(file.Object("serve")) : new ServeSettings(); // only generalised linear models are served
         faults.ThrowIfAny();
 
-        RunFile run = new RunFileReader(job, own).Read();
-        RunFileParty self = run.Party(name), active = run.Parties.First(party => party.Role == PartyRole.Active);
+        RunFile run = RunFileReader.For(job, own).Read();
+        RunFileParty self = run.Parties.First(party => party.Name == name), active = run.Parties.First(party => party.Role == PartyRole.Active);
         var ignored = new List<string>(run.Ignored);
         Uri? activeAddress = null;
+        if (kind == JobKind.Dssm)
+            DssmRunFileReader.DataOf(file, self.Role);
         if (self.Role == PartyRole.Active)
         {
             file.Require("listen", "Write the address the passive parties connect to, such as \"127.0.0.1:5301\".");
@@ -82,8 +86,9 @@ internal sealed record PartyFile
         }
         else
         {
-            RunFileReader.DataOf(file, self.Role);
-            ignored.AddRange(OfActiveParties.Where(file.Has));
+            if (kind == JobKind.Glm)
+                GlmRunFileReader.DataOf(file, self.Role);
+            ignored.AddRange(OfActiveParties.Where(key => kind == JobKind.Glm || key == "listen").Where(file.Has));
             foreach ((string peer, _) in peers.Where(peer => peer.Name.Length > 0 && run.Parties.All(party => party.Name != peer.Name)))
                 file.Fault(RunFileErrors.Parties, "peers", $"the job has no party '{peer}'.", $"Did you mean '{RunFileKeys.Nearest(peer, run.Parties.Select(p => p.Name))}'?");
             activeAddress = peers.FirstOrDefault(peer => peer.Name.Length == 0 || peer.Name == active.Name).Address;
@@ -104,6 +109,20 @@ internal sealed record PartyFile
             Transport = run.Transport with { Kind = TransportKind.Grpc, Timeout = timeout ?? run.Transport.Timeout, ConnectTimeout = connectTimeout ?? run.Transport.ConnectTimeout },
             Ignored = ignored,
         };
+    }
+
+    // The keys that a party file may have depend on the job it names. What is wrong with either file is found afterwards.
+    private static JobKind KindOf(string path)
+    {
+        string? job = Section.Load(new Faults(path), RunFileKeys.Party).FilePath("job");
+        try
+        {
+            return job is null ? JobKind.Glm : RunFileReader.KindOf(job);
+        }
+        catch (ConfigurationException)
+        {
+            return JobKind.Glm;
+        }
     }
 
     private static ServeSettings ServeOf(Section serve)

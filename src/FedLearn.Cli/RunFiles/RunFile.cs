@@ -1,7 +1,5 @@
 using FedLearn.Coordination;
-using FedLearn.Data;
 using FedLearn.Diagnostics;
-using FedLearn.Glm;
 using FedLearn.Privacy;
 
 namespace FedLearn.Cli.RunFiles;
@@ -43,7 +41,7 @@ internal sealed record RunFileLedger
 }
 
 /// <summary>A party of the job, with what only its own machine needs.</summary>
-internal sealed record RunFileParty
+internal abstract record RunFileParty
 {
     /// <summary>Name, unique in the job.</summary>
     public required string Name { get; init; }
@@ -51,18 +49,22 @@ internal sealed record RunFileParty
     /// <summary>Role.</summary>
     public required PartyRole Role { get; init; }
 
-    /// <summary>Its table; null when the file does not say, as for the other parties of a real session.</summary>
-    public TableSource? Data { get; init; }
-
-    /// <summary>Full path of its split file: its own, else the job's; null unless rows are split by file.</summary>
-    public string? SplitPath { get; init; }
-
     /// <summary>Its ledger.</summary>
     public required RunFileLedger Ledger { get; init; }
 }
 
+/// <summary>Kinds of jobs.</summary>
+internal enum JobKind
+{
+    /// <summary>A generalised linear model.</summary>
+    Glm = 0,
+
+    /// <summary>A recommendation model.</summary>
+    Dssm = 1,
+}
+
 /// <summary>A job file: the job, and where each party's things are.</summary>
-internal sealed record RunFile
+internal abstract record RunFile
 {
     /// <summary>The file as the user named it.</summary>
     public required string Path { get; init; }
@@ -70,20 +72,8 @@ internal sealed record RunFile
     /// <summary>Full path of its folder; relative paths in the file start there.</summary>
     public required string Directory { get; init; }
 
-    /// <summary>What the parties agree on, with every default that a mode implies filled in.</summary>
-    public required GlmJob Job { get; init; }
-
-    /// <summary>The parties in the order of the file.</summary>
-    public required IReadOnlyList<RunFileParty> Parties { get; init; }
-
     /// <summary>How the parties reach each other.</summary>
     public required TransportSettings Transport { get; init; }
-
-    /// <summary>Full path of the job's split file; null unless rows are split by a file named for all parties.</summary>
-    public string? SplitPath { get; init; }
-
-    /// <summary>Full path of the model directory that training starts from; null without a warm start.</summary>
-    public string? WarmStart { get; init; }
 
     /// <summary>Values that stand in for those of the file.</summary>
     public IReadOnlyList<RunFileSetting> Settings { get; init; } = [];
@@ -93,6 +83,19 @@ internal sealed record RunFile
 
     /// <summary>Sentences for the report.</summary>
     public required IReadOnlyList<string> Warnings { get; init; }
+
+    /// <summary>Name of the job.</summary>
+    public abstract string Name { get; }
+
+    /// <summary>The parties in the order of the file.</summary>
+    public abstract IReadOnlyList<RunFileParty> Parties { get; }
+
+    /// <summary>What a reader of the report, the page or the terminal must meet before any figure; null for nothing.</summary>
+    public abstract string? Notice { get; }
+
+    /// <summary>The job as one verb has it, as hexadecimal SHA-256; equal at every party.</summary>
+    /// <param name="purpose">Verb.</param>
+    public abstract string Digest(string purpose);
 
     /// <summary>Reads job.json for running all of its parties.</summary>
     /// <param name="path">File.</param>
@@ -105,13 +108,13 @@ internal sealed record RunFile
     /// <param name="settings">The values.</param>
     /// <exception cref="ConfigurationException">The file cannot be read or has faults (FL20nn); all of them are listed.</exception>
     /// <exception cref="PrivacyRefusedException">The file asks for what the privacy mathematics does not cover (FL505n).</exception>
-    public static RunFile Load(string path, IReadOnlyList<RunFileSetting> settings) => new RunFileReader(path, settings: settings).Read() with { Settings = settings };
+    public static RunFile Load(string path, IReadOnlyList<RunFileSetting> settings) => RunFileReader.For(path, settings: settings).Read() with { Settings = settings };
 
-    /// <summary>The same job as one run of a cross-validation, which needs no standard errors.</summary>
-    /// <param name="fold">The fold it tests on.</param>
-    public RunFile On(CrossValidationFold fold) => this with { Job = Job with { Fold = fold, Inference = false } };
-
-    /// <summary>A party by name.</summary>
-    /// <param name="name">Name, which the job has.</param>
-    public RunFileParty Party(string name) => Parties.First(party => party.Name == name);
+    /// <summary>This job as one of a kind that a verb works on.</summary>
+    /// <param name="verb">The verb, for the message.</param>
+    /// <typeparam name="T">The kind.</typeparam>
+    /// <exception cref="ConfigurationException">FL2013: it is of another kind.</exception>
+    public T As<T>(string verb) where T : RunFile => this as T ?? throw new ConfigurationException(RunFileErrors.OtherModel, $"{Path}: model.type",
+        typeof(T) == typeof(GlmRunFile) ? $"{verb} works on generalised linear models, and this job is of type dssm." : $"{verb} works on recommendation models, and this job is of type glm.",
+        typeof(T) == typeof(GlmRunFile) ? "Use train, predict, party or recommend with this job." : "Use train, predict or party, or give a job whose model.type is dssm.");
 }

@@ -39,6 +39,12 @@ internal static class RunFileErrors
     /// <summary>An address cannot be used.</summary>
     public const string Address = "FL2012";
 
+    /// <summary>The job is of a kind that the verb does not work on.</summary>
+    public const string OtherModel = "FL2013";
+
+    /// <summary>A privacy mode or claim of another kind of job.</summary>
+    public const string ModeOfOtherModel = "FL2014";
+
     /// <summary>A private mode with an optimiser that its proof does not cover.</summary>
     public const string OptimizerRefused = "FL5050";
 

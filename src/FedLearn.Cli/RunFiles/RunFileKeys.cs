@@ -4,6 +4,9 @@ namespace FedLearn.Cli.RunFiles;
 internal static class RunFileKeys
 {
     private static readonly string[] Data = ["path", "id", "label", "schema", "ids", "labels", "labelRange", "weight", "offset", "exposure", "firstIndex", "columns"];
+    private static readonly string[] Recommendation = ["interactions", "items", "view"];
+    private static readonly string[] TableFile = ["path", "schema"];
+    private static readonly string[] Tower = ["torchScript"];
     private static readonly string[] Budget = ["epsilon", "delta"];
     private static readonly string[] Ledger = ["path", "budget"];
 
@@ -27,6 +30,38 @@ internal static class RunFileKeys
         ["evaluation"] = ["split", "inference"],
         ["evaluation.split"] = ["path", "hash", "mod", "test"],
         ["transport"] = ["kind", "timeoutSeconds", "connectTimeoutSeconds", "maxMessageBytes"],
+    };
+
+    /// <summary>Keys of the job.json of a recommendation model. The names under <c>model.viewWeights</c> are those of its views.</summary>
+    public static readonly IReadOnlyDictionary<string, string[]> Dssm = new Dictionary<string, string[]>
+    {
+        [""] = ["$schema", "name", "model", "training", "privacy", "sampleTime", "maskedSum", "parties", "alignment", "transport"],
+        ["model"] = ["type", "fusion", "layers", "activation", "layerNorm", "dropout", "gamma", "loss", "negatives", "negativeSource", "viewDropout", "viewWeights", "itemBias",
+            "precision"],
+        ["training"] = ["mode", "epochs", "batchSize", "optimizer", "stepSize", "weightDecay", "validationStop", "patience", "seed", "threads", "device"],
+        ["training.device"] = [],
+        ["privacy"] = ["mode", "noise", "claim", "epsilon", "delta", "unit", "clip", "parameterClip", "messageShare", "historyEvents", "maxSamplesPerUser", "evaluation", "testNoiseSeed"],
+        ["parties[]"] = ["name", "role", "data", "tower", "itemTower", "privacy", "ledger"],
+        ["parties[].data"] = Recommendation,
+        ["parties[].data.items"] = TableFile,
+        ["parties[].data.view"] = TableFile,
+        ["parties[].tower"] = Tower,
+        ["parties[].itemTower"] = Tower,
+        ["parties[].privacy"] = Budget,
+        ["parties[].ledger"] = Ledger,
+        ["parties[].ledger.budget"] = Budget,
+        ["transport"] = Job["transport"],
+    };
+
+    /// <summary>Keys of party.json of a recommendation model.</summary>
+    public static readonly IReadOnlyDictionary<string, string[]> DssmParty = new Dictionary<string, string[]>
+    {
+        [""] = ["$schema", "job", "party", "data", "listen", "peers", "tls", "ledger", "timeoutSeconds", "connectTimeoutSeconds"],
+        ["data"] = Recommendation,
+        ["data.items"] = TableFile,
+        ["data.view"] = TableFile,
+        ["ledger"] = Ledger,
+        ["ledger.budget"] = Budget,
     };
 
     /// <summary>Keys of party.json. The names under <c>peers</c> and <c>serve.fallback</c> are the job's.</summary>

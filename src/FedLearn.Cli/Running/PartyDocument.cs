@@ -13,18 +13,15 @@ namespace FedLearn.Cli.Running;
 /// <summary>The report of a training as one party can write it, and the report of all parties put together.</summary>
 internal static class PartyDocument
 {
-    /// <summary>What a reader of the report, the page or the terminal must meet before any figure; null for nothing.</summary>
-    public static string? NoticeOf(RunFile run) => run.Job.Privacy.TestNoiseSeed is null ? null : GlmClaims.TestNoiseNotice;
-
     /// <summary>Report of one party: its own figures, and what every party knows of the job.</summary>
     /// <param name="run">The job.</param>
     /// <param name="self">The party.</param>
     /// <param name="result">What it achieved.</param>
-    public static JsonObject Of(RunFile run, RunFileParty self, GlmPartyResult result)
+    public static JsonObject Of(GlmRunFile run, GlmRunFileParty self, GlmPartyResult result)
     {
         GlmJob job = run.Job;
         var report = new JsonObject();
-        if (NoticeOf(run) is { } notice)
+        if (run.Notice is { } notice)
             report["notice"] = notice;
         report["tool"] = new JsonObject
         {
@@ -86,6 +83,8 @@ internal static class PartyDocument
                 warnings.Add(warning);
         }
 
+        if (DssmDocument.Combined(merged) is { } combined)
+            merged["combinedPrivacy"] = combined;
         merged["timing"]!["totalSeconds"] = totalSeconds;
         return merged;
     }
@@ -183,7 +182,7 @@ internal static class PartyDocument
     }
 
     /// <summary>What the party's rows have cost over all jobs, for replacing a row: at the delta of the lifetime budget, else of the job.</summary>
-    private static JsonObject Ledger(PrivacyTotal spent, RunFileLedger ledger, double jobDelta)
+    internal static JsonObject Ledger(PrivacyTotal spent, RunFileLedger ledger, double jobDelta)
     {
         double delta = ledger.Budget?.Delta ?? jobDelta;
         return new JsonObject

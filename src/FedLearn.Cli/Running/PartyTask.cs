@@ -1,13 +1,6 @@
-using System.Globalization;
 using System.Text.Json.Nodes;
-using FedLearn.Cli.RunFiles;
 using FedLearn.Coordination;
-using FedLearn.Data;
-using FedLearn.Diagnostics;
-using FedLearn.Evaluation;
-using FedLearn.Glm;
 using FedLearn.Protocol;
-using FedLearn.Storage.Sqlite;
 
 namespace FedLearn.Cli.Running;
 
@@ -25,79 +18,4 @@ internal sealed class PartyTask(string name, SessionTerms terms, Func<Cancellati
 
     /// <summary>Reads the party's data; throws its errors before anything is sent.</summary>
     public ReadyParty Prepare(CancellationToken cancellationToken) => prepare(cancellationToken);
-
-    public static PartyTask Train(RunFile run, string party, string? modelDirectory, IProgress<GlmProgress>? progress, string? runId = null) => new(party, GlmJobTerms.Of(run.Job), stop =>
-    {
-        RunFileParty self = run.Party(party);
-        GlmTrainer trainer = Trainer(run, self, runId, stop);
-        return new ReadyParty(trainer.JoinRequest, async (agreement, channels, cancel) =>
-        {
-            GlmPartyResult result = await trainer.TrainAsync(agreement, channels, progress, cancel).ConfigureAwait(false);
-            if (modelDirectory is not null)
-                OutputFile.Guard(modelDirectory, () => result.Model.Save(modelDirectory));
-            return PartyDocument.Of(run, self, result);
-        });
-    });
-
-    public static PartyTask Predict(RunFile run, string party, string modelDirectory, string? output) => new(party, GlmJobTerms.Of(run.Job, "predict"), stop =>
-    {
-        RunFileParty self = run.Party(party);
-        GlmPartyInput input = Input(run, self, needLabel: false, stop);
-        var model = GlmModel.Load(modelDirectory, party);
-        var predictor = new GlmPredictor(run.Job, input, model);
-        // Columns of the same names can be scored, but other ranges or categories may be a mistake.
-        string? note = model.HasSchemaOf(input.Table) ? null
-            : $"{party}: the schema is not the one the model was trained with: the columns are the same, their order, types or declared ranges are not.";
-        return new ReadyParty(predictor.JoinRequest, async (agreement, channels, cancel) =>
-        {
-            GlmPrediction? prediction = await predictor.PredictAsync(agreement, channels, cancel).ConfigureAwait(false);
-            if (prediction is not null && output is not null)
-                WriteScores(output, input.Table, prediction);
-            return new JsonObject { ["party"] = party, ["rows"] = prediction?.Rows.Count, ["note"] = note };
-        });
-    });
-
-    /// <summary>Reads a party's data, and checks it against the job.</summary>
-    internal static GlmTrainer Trainer(RunFile run, RunFileParty self, string? runId, CancellationToken cancellationToken) =>
-        new(run.Job, Input(run, self, needLabel: self.Role == PartyRole.Active, cancellationToken) with
-        {
-            Ledger = Ledger(run, self),
-            RunId = runId,
-            // A fold needs its figures, and no intervals of them.
-            Evaluation = run.Job.Fold is null ? new EvaluationOptions() : new EvaluationOptions { Resamples = 0 },
-            WarmStart = run.WarmStart is { } directory ? GlmModel.Load(directory, self.Name) : null,
-        });
-
-    /// <summary>Reads what a party brings.</summary>
-    internal static GlmPartyInput Input(RunFile run, RunFileParty self, bool needLabel, CancellationToken cancellationToken)
-    {
-        TableSource data = self.Data ?? throw new ConfigurationException(RunFileErrors.MissingKey, $"{run.Path}: parties, '{self.Name}'",
-            "the party has no data.", "Give data.path in the run file, or in the party file of that party.");
-        return new GlmPartyInput { Party = self.Name, Table = Table.Load(data, needLabel, cancellationToken), SplitFile = self.SplitPath ?? run.SplitPath };
-    }
-
-    /// <summary>The party's ledger on disk; null for a job that charges nothing, which writes no file.</summary>
-    internal static SqliteLedger? Ledger(RunFile run, RunFileParty self) => run.Job.Privacy.Mode == PrivacyMode.None || run.Parties.Count < 2 ? null
-        : new SqliteLedger(self.Ledger.Path, new SqliteLedgerOptions { Budget = self.Ledger.Budget is { } budget ? new LedgerBudget(budget.Epsilon, budget.Delta) : null });
-
-    private static void WriteScores(string path, Table table, GlmPrediction prediction) => OutputFile.Write(path, unfinished =>
-    {
-        using CsvHelper.CsvWriter csv = CsvHelper.CsvWriter.ToFile(unfinished, new CsvHelper.CsvWriterOptions());
-        int n = prediction.Rows.Count, classes = prediction.Outputs;
-        string[] header = classes == 1 ? ["id", "score", "prediction"] : ["id", .. Enumerable.Range(0, classes).Select(m => $"p_{m}"), "prediction"];
-        foreach (string name in header)
-            csv.WriteField(name);
-        csv.EndRecord();
-        for (int i = 0; i < n; i++)
-        {
-            csv.WriteField(table.Ids[prediction.Rows[i]]);
-            // Of several classes: their probabilities, and the likeliest class.
-            double[] cells = classes == 1 ? [prediction.Scores[i], prediction.Means[i]] : [.. Enumerable.Range(0, classes).Select(m => prediction.Means[m * n + i])];
-            foreach (double cell in cells)
-                csv.WriteField(cell.ToString("R", CultureInfo.InvariantCulture));
-            if (classes > 1)
-                csv.WriteField(Array.IndexOf(cells, cells.Max()).ToString(CultureInfo.InvariantCulture));
-            csv.EndRecord();
-        }
-    });
 }

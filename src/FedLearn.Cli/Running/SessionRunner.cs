@@ -6,14 +6,13 @@ using System.Text.Json.Nodes;
 using FedLearn.Cli.RunFiles;
 using FedLearn.Coordination;
 using FedLearn.Diagnostics;
-using FedLearn.Glm;
 using FedLearn.Protocol;
 
 namespace FedLearn.Cli.Running;
 
 /// <summary>What all parties of a session do.</summary>
 /// <param name="Run">The run file.</param>
-/// <param name="Verb"><c>train</c> or <c>predict</c>.</param>
+/// <param name="Verb"><c>train</c>, <c>predict</c> or <c>evaluate</c>.</param>
 /// <param name="ModelDirectory">Where models are written or read; null writes none.</param>
 /// <param name="Output">Where the active party writes predictions.</param>
 internal sealed record SessionOrder(RunFile Run, string Verb, string? ModelDirectory, string? Output)
@@ -21,19 +20,28 @@ internal sealed record SessionOrder(RunFile Run, string Verb, string? ModelDirec
     /// <summary>Id of the run in each party's ledger; a party that is absent draws its own.</summary>
     public IReadOnlyDictionary<string, string> RunIds { get; init; } = new Dictionary<string, string>();
 
+    /// <summary>Which lists a recommendation job makes, and what else it exports.</summary>
+    public TopKRequest TopK { get; init; } = new();
+
     /// <summary>Parties, the active one first, then in the job's order.</summary>
     public IReadOnlyList<string> Parties => [.. Run.Parties.OrderBy(p => p.Role).Select(p => p.Name)];
 
-    public PartyTask TaskOf(string party, IProgress<GlmProgress>? progress) => Verb == "train"
-        ? PartyTask.Train(Run, party, ModelDirectory, progress, RunIds.GetValueOrDefault(party))
-        : PartyTask.Predict(Run, party, ModelDirectory!, Output);
+    /// <summary>What one party does.</summary>
+    /// <param name="party">Its name.</param>
+    /// <param name="progress">Told how far it is.</param>
+    public PartyTask TaskOf(string party, IProgress<JobProgress>? progress) => Run switch
+    {
+        DssmRunFile run => DssmTasks.Of(this, run, party, progress),
+        GlmRunFile run when Verb == "train" => GlmTasks.Train(run, party, ModelDirectory, progress, RunIds.GetValueOrDefault(party)),
+        _ => GlmTasks.Predict(Run.As<GlmRunFile>(Verb), party, ModelDirectory!, Output),
+    };
 }
 
 /// <summary>Runs every party of a job on this machine: in this process, or each in a process of its own.</summary>
 internal static class SessionRunner
 {
     /// <returns>One document a party, the active party's first.</returns>
-    public static async Task<IReadOnlyList<JsonObject>> RunAsync(SessionOrder order, bool inProcess, IProgress<GlmProgress>? progress, Action<string> log,
+    public static async Task<IReadOnlyList<JsonObject>> RunAsync(SessionOrder order, bool inProcess, IProgress<JobProgress>? progress, Action<string> log,
         CancellationToken cancellationToken)
     {
         try
@@ -52,7 +60,7 @@ internal static class SessionRunner
         }
     }
 
-    private static async Task<IReadOnlyList<JsonObject>> InMemoryAsync(SessionOrder order, IProgress<GlmProgress>? progress, CancellationToken cancellationToken)
+    private static async Task<IReadOnlyList<JsonObject>> InMemoryAsync(SessionOrder order, IProgress<JobProgress>? progress, CancellationToken cancellationToken)
     {
         PartyTask[] tasks = [.. order.Parties.Select(p => order.TaskOf(p, progress))];
         ReadyParty[] ready = [.. tasks.Select(t => t.Prepare(cancellationToken))];
@@ -61,7 +69,7 @@ internal static class SessionRunner
             (i, agreement, channels, stop) => ready[i].Run(agreement, channels, stop), cancellationToken).ConfigureAwait(false);
     }
 
-    private static async Task<IReadOnlyList<JsonObject>> ProcessesAsync(SessionOrder order, IProgress<GlmProgress>? progress, Action<string> log,
+    private static async Task<IReadOnlyList<JsonObject>> ProcessesAsync(SessionOrder order, IProgress<JobProgress>? progress, Action<string> log,
         CancellationToken cancellationToken)
     {
         using var stop = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
@@ -78,7 +86,7 @@ internal static class SessionRunner
 
     /// <summary>Starts one party's process and follows it to its end.</summary>
     private static async Task<JsonObject> ChildAsync(SessionOrder order, string party, Uri? coordinator, Action<Uri> listening,
-        IProgress<GlmProgress>? progress, Action<string> log, CancellationToken cancellationToken)
+        IProgress<JobProgress>? progress, Action<string> log, CancellationToken cancellationToken)
     {
         using Process child = Start(order, party, coordinator);
         // A child ends when its standard input closes, so it cannot outlive this process.
@@ -170,7 +178,9 @@ internal static class SessionRunner
         Add("--out", order.Output);
         foreach (RunFileSetting setting in order.Run.Settings)
             Add("--set", $"{setting.Key}={setting.Text}");
-        Add("--fold", order.Run.Job.Fold is { } fold ? string.Create(CultureInfo.InvariantCulture, $"{fold.Index}/{fold.Count}") : null);
+        Add("--fold", (order.Run as GlmRunFile)?.Job.Fold is { } fold ? string.Create(CultureInfo.InvariantCulture, $"{fold.Index}/{fold.Count}") : null);
+        if (order.Verb == "predict")
+            Add("--lists", order.TopK.ToText());
         Add("--run", order.RunIds.GetValueOrDefault(party));
         return start;
     }

@@ -62,7 +62,7 @@ internal sealed class TuningTotals(JsonObject first)
     }
 
     /// <summary>The report: no figure of a model, and claims about all runs together.</summary>
-    public JsonObject Document(RunFile run, GlmTuning tuning)
+    public JsonObject Document(GlmRunFile run, GlmTuning tuning)
     {
         JsonObject document = first.DeepClone().AsObject();
         document["metrics"] = new JsonObject { ["train"] = null, ["test"] = null };

@@ -15,7 +15,7 @@ namespace FedLearn.Cli.Running;
 internal sealed record TuningRequest(int Folds, string? Metric, string? Grid);
 
 /// <summary>Trains every candidate on every fold in sessions of its own, then, in mode none, the best one on all training rows.</summary>
-internal sealed class TuningRunner(RunFile run, TuningRequest request, bool inProcess, Terminal terminal, CancellationToken cancellationToken) : IProgress<GlmTuningProgress>
+internal sealed class TuningRunner(GlmRunFile run, TuningRequest request, bool inProcess, Terminal terminal, CancellationToken cancellationToken) : IProgress<GlmTuningProgress>
 {
     private readonly bool _isPrivate = run.Job.Privacy.Mode != PrivacyMode.None;
     private readonly IReadOnlyList<IReadOnlyList<RunFileSetting>> _grid = SettingGrid.Read(request.Grid);
@@ -30,7 +30,7 @@ internal sealed class TuningRunner(RunFile run, TuningRequest request, bool inPr
         string metric = GlmTuner.Check(run.Job, new GlmTuningOptions { Folds = request.Folds, Metric = request.Metric });
         if (_isPrivate && model is not null)
             throw new PrivacyRefusedException(TuningErrors.NoModelOfPrivateTuning, "--model", $"{GlmTuner.NotChosen}.", "Leave --model out.");
-        (RunFile? Run, FedLearnException? Error)[] candidates = [.. _grid.Select(Load)];
+        (GlmRunFile? Run, FedLearnException? Error)[] candidates = [.. _grid.Select(Load)];
         if (_isPrivate)
             Plan();
 
@@ -64,13 +64,13 @@ internal sealed class TuningRunner(RunFile run, TuningRequest request, bool inPr
         terminal.Log($"candidate {value.Candidate + 1} of {value.Candidates}{(settings.Length > 0 ? $" ({settings})" : "")}, fold {value.Fold + 1} of {value.Folds}");
     }
 
-    private IEnumerable<RunFileParty> Parties => run.Parties.OrderBy(p => p.Role);
+    private IEnumerable<GlmRunFileParty> Parties => run.Parties.OrderBy(p => p.Role);
 
-    private (RunFile? Run, FedLearnException? Error) Load(IReadOnlyList<RunFileSetting> settings)
+    private (GlmRunFile? Run, FedLearnException? Error) Load(IReadOnlyList<RunFileSetting> settings)
     {
         try
         {
-            RunFile candidate = RunFile.Load(run.Path, settings);
+            GlmRunFile candidate = GlmRunFile.Load(run.Path, settings);
             if (settings.FirstOrDefault(s => candidate.Ignored.Contains(s.Key)) is { } ignored)
                 throw new ConfigurationException(TuningErrors.GridKeyIgnored, "--grid", $"'{ignored.Key}' has no effect in this job, so that its candidates would be the same.", "Leave the key out.");
             return (candidate, null);
@@ -85,16 +85,16 @@ internal sealed class TuningRunner(RunFile run, TuningRequest request, bool inPr
     private void Plan()
     {
         int runs = _grid.Count * request.Folds;
-        foreach (RunFileParty party in Parties)
+        foreach (GlmRunFileParty party in Parties)
         {
-            PrivacyTotal planned = PartyTask.Trainer(run, party, null, cancellationToken).PlanRuns(runs);
+            PrivacyTotal planned = GlmTasks.Trainer(run, party, null, cancellationToken).PlanRuns(runs);
             double delta = DeltaOf(party.Name);
             terminal.Log(string.Create(CultureInfo.InvariantCulture,
                 $"tuning of {_grid.Count} x {request.Folds} = {runs} runs costs '{party.Name}' at most epsilon {planned.Epsilon(delta):G4} at delta {delta:G4}"));
         }
     }
 
-    private async Task<double?> ScoreAsync(RunFile candidate, string metric)
+    private async Task<double?> ScoreAsync(GlmRunFile candidate, string metric)
     {
         foreach (List<string> runs in _runs.Values)
             runs.Add(PrivacyCharge.NewRunId());
@@ -116,7 +116,7 @@ internal sealed class TuningRunner(RunFile run, TuningRequest request, bool inPr
     private Task<IReadOnlyList<JsonObject>> SessionAsync(SessionOrder order) => ProgressView.RunAsync(terminal, order.Parties[0], view =>
         SessionRunner.RunAsync(order, inProcess, view, terminal.Log, cancellationToken));
 
-    private GlmTuningCost Cost(RunFileParty party) => PartyTask.Ledger(run, party) is { } ledger
+    private GlmTuningCost Cost(GlmRunFileParty party) => GlmTasks.Ledger(run, party) is { } ledger
         ? GlmTuningCost.Of(ledger, party.Name, _runs[party.Name], DeltaOf(party.Name)) : new(party.Name, 0, PrivacyTotal.Zero, DeltaOf(party.Name), 0);
 
     private double DeltaOf(string party) => (run.Job.Parties.First(p => p.Party.Name == party).Budget ?? run.Job.Privacy.Budget)!.Delta;

@@ -1,7 +1,6 @@
 using System.Text.Json;
 using System.Text.Json.Nodes;
 using FedLearn.Diagnostics;
-using FedLearn.Glm;
 
 namespace FedLearn.Cli.Running;
 
@@ -14,14 +13,15 @@ internal static class WorkerEvents
 
     public static void Log(string text) => Write(new JsonObject { ["event"] = "log", ["text"] = text });
 
-    public static void Progress(GlmProgress p) => Write(new JsonObject
+    public static void Progress(JobProgress p) => Write(new JsonObject
     {
         ["event"] = "progress",
         ["party"] = p.Party,
-        ["round"] = p.Round,
-        ["rounds"] = p.Rounds,
+        ["unit"] = p.Unit,
+        ["done"] = p.Done,
+        ["of"] = p.Of,
         ["loss"] = p.Loss is { } loss && double.IsFinite(loss) ? loss : null,
-        ["epsilon"] = p.Epsilon,
+        ["figures"] = new JsonObject(p.Figures.Where(f => double.IsFinite(f.Value)).Select(f => KeyValuePair.Create(f.Key, (JsonNode?)f.Value))),
     });
 
     public static void Result(JsonObject document) => Write(new JsonObject { ["event"] = "result", ["document"] = document });
@@ -29,8 +29,11 @@ internal static class WorkerEvents
     public static void Failure(FedLearnException e) =>
         Write(new JsonObject { ["event"] = "error", ["id"] = e.Id, ["place"] = e.Place, ["cause"] = e.Cause, ["remedy"] = e.Remedy });
 
-    public static GlmProgress ReadProgress(JsonObject line) =>
-        new((string)line["party"]!, (int)line["round"]!, (int)line["rounds"]!, (double?)line["loss"], (double?)line["epsilon"]);
+    public static JobProgress ReadProgress(JsonObject line) =>
+        new((string)line["party"]!, (string)line["unit"]!, (int)line["done"]!, (int)line["of"]!, (double?)line["loss"])
+        {
+            Figures = [.. line["figures"]!.AsObject().Select(f => KeyValuePair.Create(f.Key, (double)f.Value!))],
+        };
 
     /// <summary>Reads a line; null for one that a dying child did not finish.</summary>
     public static JsonObject? Read(string line)

@@ -27,7 +27,8 @@ internal static class ActiveServer
             throw new ConfigurationException(ServingErrors.WrongRole, file.Path, $"'{file.Self.Name}' is a passive party, which answers and does not ask.",
                 "Use fedlearn party --serve there, and fedlearn serve at the active party.");
         GrpcAddress.Check(file.Serve.Rest, allowPlaintext: false);
-        var scoring = new GlmScoringActive(file.Run.Job, PartyTask.Input(file.Run, file.Self, needLabel: false, cancellationToken), GlmModel.Load(modelDirectory, file.Self.Name),
+        GlmRunFile run = file.Run.As<GlmRunFile>("serve");
+        var scoring = new GlmScoringActive(run.Job, GlmTasks.Input(run, run.Party(file.Self.Name), needLabel: false, cancellationToken), GlmModel.Load(modelDirectory, file.Self.Name),
             new GlmScoringOptions { Timeout = file.Serve.Timeout, Fallbacks = file.Serve.Fallbacks, GiveUpAfter = file.Transport.Timeout });
         using var metrics = new ServingMetrics(scoring);
         GrpcPair[] pairs = [.. scoring.Parties.Select(p => new GrpcPair(scoring.TermsFor(p.Name), scoring.JoinRequest))];

@@ -21,7 +21,8 @@ internal static class PassiveServer
         if (file.ActiveParty is not { } address)
             throw new ConfigurationException(ServingErrors.WrongRole, file.Path, $"'{file.Self.Name}' is the active party, which asks and does not answer.",
                 "Use fedlearn serve there, and party --serve at the passive parties.");
-        var party = new GlmScoringPassive(file.Run.Job, PartyTask.Input(file.Run, file.Self, needLabel: false, cancellationToken), GlmModel.Load(modelDirectory, file.Self.Name));
+        GlmRunFile run = file.Run.As<GlmRunFile>("party --serve");
+        var party = new GlmScoringPassive(run.Job, GlmTasks.Input(run, run.Party(file.Self.Name), needLabel: false, cancellationToken), GlmModel.Load(modelDirectory, file.Self.Name));
         string active = file.Run.Parties.First(p => p.Role == PartyRole.Active).Name;
         var options = new GrpcRejoinOptions();
         options = options with

@@ -38,15 +38,17 @@ public sealed class PartyFileTests : IDisposable
         Assert.Contains(part, error.Message, StringComparison.Ordinal);
     }
 
+    private static GlmRunFile Glm(PartyFile party) => Assert.IsType<GlmRunFile>(party.Run);
+
     [Fact]
     public void Load_ActiveParty_ListensAndBringsItsLabelRange()
     {
         PartyFile party = Load(Bank);
         Assert.Equal(new DnsEndPoint("127.0.0.1", 5301), party.Listen);
         Assert.Null(party.ActiveParty);
-        Assert.Equal(new TableSource { Path = Path.Combine(_folder.Path, "b.csv"), Label = "y" }, party.Self.Data);
-        Assert.Equal((0.0, 2.0), party.Run.Job.Parties[0].LabelRange);
-        Assert.Null(party.Run.Party("telco").Data);
+        Assert.Equal(new TableSource { Path = Path.Combine(_folder.Path, "b.csv"), Label = "y" }, Glm(party).Party(party.Self.Name).Data);
+        Assert.Equal((0.0, 2.0), Glm(party).Job.Parties[0].LabelRange);
+        Assert.Null(Glm(party).Party("telco").Data);
         Assert.Equal(TimeSpan.FromSeconds(5), party.Transport.Timeout);
     }
 
@@ -66,9 +68,9 @@ public sealed class PartyFileTests : IDisposable
     public void Load_OwnDataAndLedger_ReplaceTheJobs()
     {
         string job = Job.Replace("\"role\": \"passive\"", "\"role\": \"passive\", \"data\": { \"path\": \"theirs.csv\", \"schema\": \"s.json\" }, \"ledger\": { \"path\": \"j.db\" }", StringComparison.Ordinal);
-        Assert.Equal("theirs.csv", Path.GetFileName(Load(Telco.Replace("\"data\": { \"path\": \"t.csv\" }, ", "", StringComparison.Ordinal), job).Self.Data!.Path));
+        Assert.Equal("theirs.csv", Path.GetFileName(Glm(Load(Telco.Replace("\"data\": { \"path\": \"t.csv\" }, ", "", StringComparison.Ordinal), job)).Party("telco").Data!.Path));
         PartyFile party = Load(Telco.Replace("\"peers\"", "\"ledger\": { \"budget\": { \"epsilon\": 2, \"delta\": 1e-3 } }, \"peers\"", StringComparison.Ordinal), job);
-        Assert.Equal(new TableSource { Path = Path.Combine(_folder.Path, "t.csv") }, party.Self.Data);
+        Assert.Equal(new TableSource { Path = Path.Combine(_folder.Path, "t.csv") }, Glm(party).Party(party.Self.Name).Data);
         Assert.Equal(new RunFileLedger { Path = Path.Combine(_folder.Path, "j.db"), Budget = new PrivacyBudget(2, 1e-3) }, party.Self.Ledger);
     }
 

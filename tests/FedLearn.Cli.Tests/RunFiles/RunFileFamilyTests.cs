@@ -12,11 +12,11 @@ public sealed class RunFileFamilyTests : IDisposable
 
     public void Dispose() => _folder.Dispose();
 
-    private RunFile Load(string model, string training = "{}", string privacy = "{}", string data = "{}")
+    private GlmRunFile Load(string model, string training = "{}", string privacy = "{}", string data = "{}")
     {
         JsonNode bank = JsonNode.Parse(data)!;
         bank["path"] = "guest.csv";
-        return RunFile.Load(_folder.Write("job.json", $$"""
+        return GlmRunFile.Load(_folder.Write("job.json", $$"""
             {
               "model": {{model}}, "training": {{training}}, "privacy": {{privacy}},
               "parties": [ { "name": "bank", "role": "active", "data": {{bank.ToJsonString()}} }, { "name": "telco", "role": "passive", "data": { "path": "host.csv" } } ],
@@ -101,7 +101,7 @@ public sealed class RunFileFamilyTests : IDisposable
         GlmTrainingOptions training = Load("""{ "family": "binomial" }""", $$"""{ {{Bounded}}, "sampleWeightBound": 3, "offsetBound": 0.5 }""", Hdp, """{ "weight": "w", "offset": "o" }""").Job.Training;
         Assert.Equal((3, 0.5), (training.SampleWeightBound, training.OffsetBound));
         // Nothing is bounded in mode none.
-        RunFile plain = Load("""{ "family": "binomial" }""", """{ "sampleWeightBound": 3, "offsetBound": 0.5 }""");
+        GlmRunFile plain = Load("""{ "family": "binomial" }""", """{ "sampleWeightBound": 3, "offsetBound": 0.5 }""");
         Assert.Equal(["training.offsetBound", "training.sampleWeightBound"], plain.Ignored.Order(StringComparer.Ordinal));
         Assert.Equal((null, null), (plain.Job.Training.SampleWeightBound, plain.Job.Training.OffsetBound));
         foreach (string key in new[] { "sampleWeightBound", "offsetBound" })

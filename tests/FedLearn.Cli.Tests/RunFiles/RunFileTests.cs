@@ -38,7 +38,7 @@ public sealed class RunFileTests : IDisposable
 
     public void Dispose() => _folder.Dispose();
 
-    private RunFile Load(string text) => RunFile.Load(_folder.Write("job.json", text));
+    private GlmRunFile Load(string text) => GlmRunFile.Load(_folder.Write("job.json", text));
 
     // The file with one value replaced or, for a null text, removed. A path has steps such as model, parties[1], data.
     private static string With(string text, string path, string? json)
@@ -67,7 +67,7 @@ public sealed class RunFileTests : IDisposable
     [Fact]
     public void Load_PlainJob_MapsEveryKey()
     {
-        RunFile run = Load(Plain);
+        GlmRunFile run = Load(Plain);
         Assert.Equal("credit", run.Job.Name);
         Assert.Same(GlmFamilies.Binomial, run.Job.Model.Family);
         Assert.Equal(0.01, run.Job.Model.L2);
@@ -128,7 +128,7 @@ public sealed class RunFileTests : IDisposable
             ("parties[1].ledger", """{ "path": "l.db", "budget": { "epsilon": 9, "delta": 0.01 } }"""),
         })
             text = With(text, path, json);
-        RunFile run = Load(text);
+        GlmRunFile run = Load(text);
         GlmPrivacyOptions privacy = run.Job.Privacy;
         Assert.Equal((Calibration.Paper, EvaluationDisclosure.None, ulong.MaxValue), (privacy.Calibration, privacy.Evaluation, privacy.TestNoiseSeed));
         Assert.Equal(ElementType.Float32, run.Job.Training.MessagePrecision);
@@ -261,7 +261,6 @@ public sealed class RunFileTests : IDisposable
 
     [Theory]
     [InlineData("privacy.mode", "\"he\"")]
-    [InlineData("model.type", "\"dssm\"")]
     [InlineData("alignment", "\"psi\"")]
     public void Load_SettingOfALaterRelease_SaysSo(string path, string json) =>
         Assert.Contains("later release", Refused<ConfigurationException>(With(Private, path, json), RunFileErrors.NotYet, path).Cause, StringComparison.Ordinal);
@@ -269,7 +268,7 @@ public sealed class RunFileTests : IDisposable
     [Fact]
     public void Load_OneRound_ReadsItsSettingsAndIgnoresThoseOfRounds()
     {
-        RunFile run = Load(With(With(Private, "privacy", """
+        GlmRunFile run = Load(With(With(Private, "privacy", """
             { "mode": "one-round", "epsilon": 1, "delta": 1e-5, "calibration": "paper", "oneRound": { "scoreClip": 1.5, "alpha": 0.5, "gradientClip": 3, "labelRate": 0.2 } }
             """), "model.l2", "0.5"));
         Assert.Equal(new GlmOneRoundOptions { ScoreClip = 1.5, Alpha = .5, GradientClip = 3, LabelRate = .2 }, run.Job.Privacy.OneRound);
@@ -285,7 +284,7 @@ public sealed class RunFileTests : IDisposable
     [Fact]
     public void Load_LabelDp_NeedsEpsilonAlone()
     {
-        RunFile run = Load(With(With(Private, "privacy", """{ "mode": "label-dp", "epsilon": 2, "unit": "record" }"""), "training", """{ "epochs": 3 }"""));
+        GlmRunFile run = Load(With(With(Private, "privacy", """{ "mode": "label-dp", "epsilon": 2, "unit": "record" }"""), "training", """{ "epochs": 3 }"""));
         Assert.Equal(new PrivacyBudget(2, 0), run.Job.Privacy.Budget);
         Assert.Equal((PrivacyUnit.Label, Adjacency.ReplaceOne), (run.Job.Privacy.Unit, run.Job.Privacy.Adjacency));
         Assert.Equal(["privacy.unit"], run.Ignored);
@@ -320,7 +319,7 @@ public sealed class RunFileTests : IDisposable
         string text = With(With(Plain, "training", """
             { "earlyStopping": { "metric": "auc", "patience": 7, "minDelta": 0.01, "holdOut": 0.2 }, "warmStart": "models", "classWeights": { "1": 3 } }
             """), "model.l1", "0.01");
-        RunFile run = Load(With(text, "evaluation.inference", "true"));
+        GlmRunFile run = Load(With(text, "evaluation.inference", "true"));
         Assert.Equal(new GlmEarlyStopping { Metric = EarlyStoppingMetric.Auc, Patience = 7, MinDelta = .01, HoldOut = .2 }, run.Job.Training.EarlyStopping);
         Assert.Equal((GlmOptimizer.Accelerated, true, true), (run.Job.Training.Optimizer, run.Job.Training.WarmStart, run.Job.Inference));
         Assert.Equal(Path.Combine(run.Directory, "models"), run.WarmStart);
@@ -336,7 +335,7 @@ public sealed class RunFileTests : IDisposable
         string text = Private;
         foreach ((string path, string json) in new[] { ("calibration", "\"weight-noise\""), ("adjacency", "\"zero-out\""), ("share", "0.7"), ("evaluation", "\"charged\""), ("evaluationShare", "0.1") })
             text = With(text, "privacy." + path, json);
-        RunFile run = Load(With(text, "training.reshuffle", "true"));
+        GlmRunFile run = Load(With(text, "training.reshuffle", "true"));
         GlmPrivacyOptions privacy = run.Job.Privacy;
         Assert.Equal((Calibration.WeightNoise, Adjacency.ZeroOut, PrivacyUnit.Record, 0.7), (privacy.Calibration, privacy.Adjacency, privacy.Unit, privacy.Share));
         Assert.Equal((EvaluationDisclosure.Charged, 0.1, true), (privacy.Evaluation, privacy.EvaluationShare, run.Job.Training.Reshuffle));
@@ -346,10 +345,6 @@ public sealed class RunFileTests : IDisposable
         Assert.Contains("privacy.share", Load(With(Private, "privacy.share", "0.7")).Ignored);
         Assert.Contains("privacy.evaluationShare", Load(With(Private, "privacy.evaluationShare", "0.7")).Ignored);
     }
-
-    [Fact]
-    public void Load_DssmModel_ReportsNothingElse() =>
-        Assert.DoesNotContain("towers", Refused<ConfigurationException>(With(Private, "model", """{ "type": "dssm", "towers": [] }"""), RunFileErrors.NotYet, "model.type").Message, StringComparison.Ordinal);
 
     [Theory]
     [InlineData("training.optimizer", "\"lbfgs\"", RunFileErrors.OptimizerRefused)]
@@ -388,7 +383,7 @@ public sealed class RunFileTests : IDisposable
             ("parties[1].privacy", """{ "epsilon": 1, "delta": 2 }"""),
         })
             text = With(text, path, json);
-        RunFile run = Load(text);
+        GlmRunFile run = Load(text);
         Assert.Equal(
             ["model.classes", "parties[1].privacy.delta", "parties[1].privacy.epsilon", "privacy.adjacency", "privacy.calibration", "privacy.delta", "privacy.epsilon",
                 "privacy.evaluation", "privacy.oneRound", "privacy.testNoiseSeed", "training.residualClip", "training.stepSize", "training.weightNorm"],
@@ -473,7 +468,7 @@ public sealed class RunFileTests : IDisposable
     public void Load_SplitFiles_OfJobAndParties()
     {
         string text = With(Plain, "evaluation", """{ "split": { "path": "split.csv" } }""");
-        RunFile run = Load(With(text, "parties[1].split", """{ "path": "own.csv" }"""));
+        GlmRunFile run = Load(With(text, "parties[1].split", """{ "path": "own.csv" }"""));
         Assert.IsType<SplitRule.FromFile>(run.Job.Split);
         Assert.Equal(Path.Combine(_folder.Path, "split.csv"), run.SplitPath);
         Assert.Equal(["split.csv", "own.csv"], run.Parties.Select(party => Path.GetFileName(party.SplitPath)));
@@ -490,12 +485,12 @@ public sealed class RunFileTests : IDisposable
     [Fact]
     public void Load_NullValues_CountAsAbsent()
     {
-        RunFile run = Load(With(Plain, "training", """{ "weightNorm": null, "stepSize": null }"""));
+        GlmRunFile run = Load(With(Plain, "training", """{ "weightNorm": null, "stepSize": null }"""));
         Assert.Empty(run.Ignored);
     }
 
     [Fact]
-    public void Load_NoFile_SaysSo() => Assert.Equal(RunFileErrors.Unreadable, Assert.Throws<ConfigurationException>(() => RunFile.Load(Path.Combine(_folder.Path, "none.json"))).Id);
+    public void Load_NoFile_SaysSo() => Assert.Equal(RunFileErrors.Unreadable, Assert.Throws<ConfigurationException>(() => GlmRunFile.Load(Path.Combine(_folder.Path, "none.json"))).Id);
 
     [Theory]
     [InlineData("{ \"model\": NaN }", "line 1")]

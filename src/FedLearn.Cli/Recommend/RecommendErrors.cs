@@ -1,0 +1,14 @@
+namespace FedLearn.Cli.Recommend;
+
+/// <summary>Errors of the verbs of recommendation models; each has a page under docs/errors.</summary>
+internal static class RecommendErrors
+{
+    /// <summary>A list of fewer than one item is asked for.</summary>
+    public const string ListLength = "FL2455";
+
+    /// <summary>A file of users cannot be read, or names a user that the label party does not have.</summary>
+    public const string Users = "FL2456";
+
+    /// <summary>The native library of towers is missing.</summary>
+    public const string NoTowers = "FL6051";
+}

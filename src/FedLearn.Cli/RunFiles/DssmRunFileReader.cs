@@ -1,0 +1,294 @@
+using FedLearn.Coordination;
+using FedLearn.Dssm;
+using FedLearn.Privacy;
+
+namespace FedLearn.Cli.RunFiles;
+
+/// <summary>Reads the job.json of a recommendation model.</summary>
+/// <param name="path">File.</param>
+/// <param name="self">In a real session, this machine's side. Null: all parties run here.</param>
+internal sealed class DssmRunFileReader(string path, OwnSide? self = null) : RunFileReader(path, self)
+{
+    private static readonly (string, DssmFusion)[] Fusions = [("late", DssmFusion.Late), ("sum", DssmFusion.Sum), ("concat", DssmFusion.Concat)];
+    private static readonly (string, TowerActivation)[] Activations = [("tanh", TowerActivation.Tanh), ("relu", TowerActivation.Relu)];
+    private static readonly (string, DssmLossKind)[] Losses =
+        [("sampled", DssmLossKind.Sampled), ("in-batch", DssmLossKind.InBatch), ("in-batch-logq", DssmLossKind.InBatchLogQ), ("full", DssmLossKind.Full)];
+    private static readonly (string, NegativeSource)[] Sources = [("uniform", NegativeSource.Uniform), ("mixed", NegativeSource.Mixed), ("cached", NegativeSource.Cached),
+        ("hard", NegativeSource.Hard), ("popularity", NegativeSource.Popularity)];
+    private static readonly (string, TowerPrecision)[] Precisions = [("float32", TowerPrecision.Float32), ("float64", TowerPrecision.Float64)];
+    private static readonly (string, TowerOptimizerKind)[] Optimizers =
+        [("adam", TowerOptimizerKind.Adam), ("sgd", TowerOptimizerKind.Sgd), ("adagrad", TowerOptimizerKind.Adagrad)];
+    private static readonly (string, bool)[] TrainingModes = [("split", false), ("device", true)];
+    private static readonly (string, bool)[] Modes = [("none", false), ("dp", true)];
+    private static readonly string[] ModesOfGlm = ["hdp-vfl", "one-round", "label-dp", "he"];
+    private static readonly (string, DssmNoise)[] Noises = [("embeddings", DssmNoise.Embeddings), ("gradients", DssmNoise.Gradients), ("both", DssmNoise.Both)];
+    private static readonly (string, DssmClaim)[] Claims = [("own-messages", DssmClaim.OwnMessages), ("full", DssmClaim.Full), ("one-shot", DssmClaim.OneShot)];
+    private static readonly (string, DssmUnit)[] Units = [("sample", DssmUnit.Sample), ("event", DssmUnit.Event), ("user", DssmUnit.User)];
+    private static readonly (string, SampleTime)[] Times = [("exact", SampleTime.Exact), ("day", SampleTime.Day)];
+
+    private double? _jobEpsilon, _jobDelta;
+
+    /// <inheritdoc />
+    public override DssmRunFile Read()
+    {
+        Section file = Section.Load(Faults, RunFileKeys.Dssm);
+        Section model = file.Object("model");
+        model.Word("type", Types, JobKind.Dssm);
+        Section training = file.Object("training");
+        DssmTrainingOptions schedule = Training(training);
+        Section protection = file.Object("privacy");
+        DssmPrivacyOptions privacy = Privacy(protection);
+        file.Require("parties", "List one active party, which has the events, and any number of passive ones, each with a view of the users.");
+        (DssmRunFileParty Own, DssmPartyOptions Agreed)[] parties = [.. file.Objects("parties").Select(party => Party(party, protection, privacy))];
+        CheckParties(file, [.. parties.Select(party => party.Own)]);
+        DssmModelOptions options = Model(model, [.. parties.Select(party => party.Own.Name)]);
+        string name = file.Text("name") ?? "job";
+        TransportSettings transport = Transport(file.Object("transport"));
+        SampleTime time = file.Word("sampleTime", Times, SampleTime.Exact);
+        bool masked = MaskedSum(file, options, parties);
+        Alignment(file);
+        Faults.ThrowIfAny();
+
+        return new DssmRunFile([.. parties.Select(party => party.Own)])
+        {
+            Path = Faults.File,
+            Directory = file.Folder,
+            Job = new DssmJob
+            {
+                Name = name,
+                Model = options,
+                Training = schedule,
+                Privacy = privacy,
+                SampleTime = time,
+                MaskedSum = masked,
+                Parties = [.. parties.Select(party => party.Agreed)],
+            },
+            Threads = training.Count("threads", 1, 1024) ?? 1,
+            Transport = transport,
+            Ignored = Ignored,
+            Warnings = Warnings,
+        };
+    }
+
+    private DssmModelOptions Model(Section model, IReadOnlyList<string> parties)
+    {
+        var defaults = new DssmModelOptions();
+        DssmLossKind loss = model.Word("loss", Losses, defaults.Loss);
+        if (loss != DssmLossKind.Sampled)
+            Ignore(model, "negatives", "negativeSource");
+        int? negatives = model.Count("negatives", 1, 100_000);
+        NegativeSource source = model.Word("negativeSource", Sources, defaults.NegativeSource);
+        bool learned = model.Is("viewWeights", "learned");
+        return new DssmModelOptions
+        {
+            Fusion = model.Word("fusion", Fusions, defaults.Fusion),
+            Layers = model.Numbers("layers", width => width == Math.Floor(width) && width is >= 1 and <= 65_536, "whole numbers from 1 to 65536, the width of each layer, such as [128, 64]") is { } layers
+                ? [.. layers.Select(width => (int)width)] : defaults.Layers,
+            Activation = model.Word("activation", Activations, defaults.Activation),
+            LayerNorm = model.Flag("layerNorm") ?? defaults.LayerNorm,
+            Dropout = BelowOne(model, "dropout"),
+            Gamma = model.Positive("gamma") ?? defaults.Gamma,
+            Loss = loss,
+            Negatives = loss == DssmLossKind.Sampled ? negatives ?? defaults.Negatives : defaults.Negatives,
+            NegativeSource = loss == DssmLossKind.Sampled ? source : defaults.NegativeSource,
+            ViewDropout = BelowOne(model, "viewDropout"),
+            LearnViewWeights = learned,
+            ViewWeights = learned || !model.Has("viewWeights") ? defaults.ViewWeights : ViewWeights(model, parties),
+            ItemBias = model.Flag("itemBias") ?? defaults.ItemBias,
+            Precision = model.Word("precision", Precisions, defaults.Precision),
+        };
+    }
+
+    private static Dictionary<string, double> ViewWeights(Section model, IReadOnlyList<string> parties)
+    {
+        var weights = new Dictionary<string, double>();
+        foreach ((string view, double weight) in model.NumberMap("viewWeights", value => value > 0, "\"learned\", or finite numbers above 0 by view, such as { \"taste\": 0.5 }"))
+            if (!parties.Contains(view))
+                model.Fault(RunFileErrors.Parties, $"viewWeights.{view}", $"the job has no party '{view}'.", parties.Count > 0 ? $"Did you mean '{RunFileKeys.Nearest(view, parties)}'?" : "List it.");
+            else if (!weights.TryAdd(view, weight))
+                model.Fault(RunFileErrors.DuplicateKey, $"viewWeights.{view}", "the key is written twice.", "Keep one of them.");
+        return weights;
+    }
+
+    private static double BelowOne(Section section, string key)
+    {
+        double? share = section.NotNegative(key);
+        if (share >= 1)
+            section.Fault(RunFileErrors.OutOfRange, key, "is not below 1.", "Write a share of at least 0 and below 1.");
+        return share ?? 0;
+    }
+
+    private DssmTrainingOptions Training(Section training)
+    {
+        DssmDeviceReader.Read(training, training.Word("mode", TrainingModes, absent: false), (section, key) => Ignore(section, key));
+        var defaults = new DssmTrainingOptions();
+        var optimizer = new TowerOptimizer();
+        bool? stop = training.Flag("validationStop");
+        if (stop == false)
+            Ignore(training, "patience");
+        return new DssmTrainingOptions
+        {
+            Epochs = training.Count("epochs", 1, 1_000_000) ?? defaults.Epochs,
+            BatchSize = training.Count("batchSize", 1, int.MaxValue) ?? defaults.BatchSize,
+            Optimizer = new TowerOptimizer
+            {
+                Kind = training.Word("optimizer", Optimizers, optimizer.Kind),
+                Rate = training.Positive("stepSize") ?? optimizer.Rate,
+                WeightDecay = training.NotNegative("weightDecay") ?? optimizer.WeightDecay,
+            },
+            ValidationStop = stop,
+            Patience = training.Count("patience", 1, int.MaxValue) ?? defaults.Patience,
+            Seed = training.Int64("seed") ?? defaults.Seed,
+        };
+    }
+
+    private DssmPrivacyOptions Privacy(Section privacy)
+    {
+        string? ofGlm = ModesOfGlm.FirstOrDefault(mode => privacy.Is("mode", mode));
+        if (ofGlm is not null)
+            privacy.Fault(RunFileErrors.ModeOfOtherModel, "mode", $"'{ofGlm}' protects generalised linear models.",
+                "Use none, or dp with privacy.noise (embeddings | gradients | both) and privacy.claim (own-messages | full | one-shot).");
+        if (ofGlm is not null || !privacy.Word("mode", Modes, absent: false))
+        {
+            Ignore(privacy, "noise", "claim", "epsilon", "delta", "unit", "clip", "parameterClip", "messageShare", "historyEvents", "maxSamplesPerUser", "evaluation", "testNoiseSeed");
+            return new DssmPrivacyOptions();
+        }
+
+        var defaults = new DssmPrivacyOptions();
+        (_jobEpsilon, _jobDelta) = Budget(privacy);
+        DssmClaim claim = privacy.Word("claim", Claims, defaults.Claim);
+        DssmNoise noise = privacy.Word("noise", Noises, claim == DssmClaim.OneShot ? DssmNoise.Embeddings : DssmNoise.Both);
+        if (claim == DssmClaim.OneShot && noise != DssmNoise.Embeddings)
+            privacy.Fault(RunFileErrors.Contradiction, "noise", "nothing but embeddings is sent under privacy.claim one-shot.", "Write embeddings, or leave the key out.");
+        DssmUnit unit = privacy.Word("unit", Units, defaults.Unit);
+        if (unit == DssmUnit.Event)
+            privacy.Require("historyEvents", "Declare how many other samples' features may contain one event, such as 50 for a history of the last 50.");
+        if (unit == DssmUnit.User)
+            privacy.Require("maxSamplesPerUser", "Declare the cap on a user's training samples, such as 20; samples beyond it are left out by hash order.");
+        double? share = privacy.Positive("messageShare");
+        if (share >= 1)
+            privacy.Fault(RunFileErrors.OutOfRange, "messageShare", "is not below 1.", "Write a share above 0 and below 1.");
+        if (claim != DssmClaim.Full)
+            Ignore(privacy, "parameterClip", "messageShare");
+        return new DssmPrivacyOptions
+        {
+            Noise = noise,
+            Claim = claim,
+            Budget = _jobEpsilon is { } epsilon && _jobDelta is { } delta ? new PrivacyBudget(epsilon, delta) : null,
+            Unit = unit,
+            Clip = privacy.Positive("clip") ?? defaults.Clip,
+            ParameterClip = privacy.Positive("parameterClip") ?? defaults.ParameterClip,
+            MessageShare = share is < 1 ? share.Value : defaults.MessageShare,
+            HistoryEvents = privacy.Count("historyEvents", 0, int.MaxValue),
+            MaxSamplesPerUser = privacy.Count("maxSamplesPerUser", 1, int.MaxValue),
+            Evaluation = privacy.Word("evaluation", Evaluations, defaults.Evaluation),
+            TestNoiseSeed = privacy.Int64("testNoiseSeed"),
+        };
+    }
+
+    private (DssmRunFileParty, DssmPartyOptions) Party(Section party, Section jobPrivacy, DssmPrivacyOptions privacy)
+    {
+        party.Require("name", "Give the party a name.");
+        party.Require("role", "Write active or passive.");
+        string name = PartyName(party);
+        PartyRole role = party.Word("role", Roles, PartyRole.Passive);
+        bool isSelf = Self?.Party == name, isHere = Self is null || isSelf;
+        DssmData? instead = isSelf ? Self?.Recommendation : null;
+        if (isHere && instead is null)
+            party.Require("data", role == PartyRole.Active ? "Name the events and the items, such as { \"interactions\": \"interactions.csv\", \"items\": { \"path\": \"items.csv\", \"schema\": \"items.schema.json\" } }."
+                : "Name the view, such as { \"view\": { \"path\": \"users.csv\", \"schema\": \"users.schema.json\" } }.");
+        DssmData? data = instead ?? DataOf(party, role);
+        if (role == PartyRole.Passive && party.Has("itemTower"))
+            party.Fault(RunFileErrors.Contradiction, "itemTower", "a passive party has no items.", "Leave the key out.");
+        var own = new DssmRunFileParty
+        {
+            Name = name,
+            Role = role,
+            Data = data,
+            Tower = Module(party, "tower"),
+            ItemTower = Module(party, "itemTower"),
+            Ledger = OwnLedgerOf(party, name),
+        };
+        return (own, new DssmPartyOptions(new PartyDescription(name, role)) { Budget = OwnBudget(party, role, jobPrivacy, privacy) });
+    }
+
+    private static string? Module(Section party, string key)
+    {
+        Section tower = party.Object(key);
+        if (party.Has(key))
+            tower.Require("torchScript", "Name a TorchScript module, such as \"tower.pt\".");
+        return tower.FilePath("torchScript");
+    }
+
+    // A party may replace epsilon, delta or both; what it leaves out is the job's. Only a party that noises needs any.
+    private PrivacyBudget? OwnBudget(Section party, PartyRole role, Section jobPrivacy, DssmPrivacyOptions privacy)
+    {
+        Section own = party.Object("privacy");
+        if (!privacy.Noise.HasFlag(role == PartyRole.Active ? DssmNoise.Gradients : DssmNoise.Embeddings) || !privacy.IsPrivate)
+        {
+            Ignore(own, "epsilon", "delta");
+            return null;
+        }
+
+        (double? epsilon, double? delta) = Budget(own);
+        if (!own.Has("epsilon") && !jobPrivacy.Has("epsilon"))
+            own.Require("epsilon", "Write a finite number above 0 here, or for all parties as privacy.epsilon.");
+        if (!own.Has("delta") && !jobPrivacy.Has("delta"))
+            own.Require("delta", "Write a number above 0 and below 0.1 here, or for all parties as privacy.delta.");
+        return party.Has("privacy") && (epsilon ?? _jobEpsilon) is { } e && (delta ?? _jobDelta) is { } d ? new PrivacyBudget(e, d) : null;
+    }
+
+    private static bool MaskedSum(Section file, DssmModelOptions model, (DssmRunFileParty Own, DssmPartyOptions)[] parties)
+    {
+        bool masked = file.Flag("maskedSum") == true;
+        if (masked && model.Fusion != DssmFusion.Sum)
+            file.Fault(RunFileErrors.Contradiction, "maskedSum", "only the vectors of the fusion sum are added.", "Set model.fusion to sum, or leave the key out.");
+        else if (masked && parties.Count(party => party.Own.Role == PartyRole.Passive) < 2)
+            file.Fault(RunFileErrors.Contradiction, "maskedSum", "masks hide one view among several, and the job has fewer than two passive parties.", "Leave the key out.");
+        return masked;
+    }
+
+    private void Alignment(Section file)
+    {
+        file.Word("alignment", [("hashed", 0)], 0, "psi");
+        if (!file.Has("alignment"))
+            Warnings.Add("alignment is absent: ids of users were compared as hashes, which anyone who can guess an id can test. "
+                + "Private set intersection will become the default over gRPC; write \"alignment\": \"hashed\" to keep this.");
+    }
+
+    /// <summary>The tables that a party of job.json, or a party.json, names under <c>data</c>; null when it names none.</summary>
+    /// <param name="owner">The object that has the key.</param>
+    /// <param name="role">Role of the party; null when not known yet.</param>
+    internal static DssmData? DataOf(Section owner, PartyRole? role)
+    {
+        if (!owner.Has("data"))
+            return null;
+        Section data = owner.Object("data");
+        if (role == PartyRole.Passive)
+        {
+            foreach (string key in new[] { "interactions", "items" })
+                if (data.Has(key))
+                    data.Fault(RunFileErrors.Contradiction, key, "a passive party has a view of the users alone.", "Leave the key out, or make this the active party.");
+            data.Require("view", "Name the view, such as { \"path\": \"users.csv\", \"schema\": \"users.schema.json\" }.");
+        }
+        else if (role == PartyRole.Active)
+        {
+            data.Require("interactions", "Name the file of events: user, item, time, role.");
+            data.Require("items", "Name the items, such as { \"path\": \"items.csv\", \"schema\": \"items.schema.json\" }.");
+        }
+
+        return new DssmData { Interactions = data.FilePath("interactions"), Items = Table(data, "items"), View = Table(data, "view") };
+    }
+
+    private static DssmTableFile? Table(Section data, string key)
+    {
+        Section table = data.Object(key);
+        if (data.Has(key))
+        {
+            table.Require("path", "Name a .csv file.");
+            table.Require("schema", "Name the schema that says what its columns are.");
+        }
+
+        return table.FilePath("path") is { } path ? new DssmTableFile(path, table.FilePath("schema")) : null;
+    }
+}

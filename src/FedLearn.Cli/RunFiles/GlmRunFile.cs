@@ -1,0 +1,59 @@
+using FedLearn.Data;
+using FedLearn.Diagnostics;
+using FedLearn.Glm;
+
+namespace FedLearn.Cli.RunFiles;
+
+/// <summary>A party of a generalised linear model.</summary>
+internal sealed record GlmRunFileParty : RunFileParty
+{
+    /// <summary>Its table; null when the file does not say, as for the other parties of a real session.</summary>
+    public TableSource? Data { get; init; }
+
+    /// <summary>Full path of its split file: its own, else the job's; null unless rows are split by file.</summary>
+    public string? SplitPath { get; init; }
+}
+
+/// <summary>The job file of a generalised linear model.</summary>
+internal sealed record GlmRunFile : RunFile
+{
+    /// <summary>Creates a job file.</summary>
+    /// <param name="parties">The parties in the order of the file.</param>
+    public GlmRunFile(IReadOnlyList<GlmRunFileParty> parties) => Parties = parties;
+
+    /// <summary>What the parties agree on, with every default that a mode implies filled in.</summary>
+    public required GlmJob Job { get; init; }
+
+    /// <summary>Full path of the job's split file; null unless rows are split by a file named for all parties.</summary>
+    public string? SplitPath { get; init; }
+
+    /// <summary>Full path of the model directory that training starts from; null without a warm start.</summary>
+    public string? WarmStart { get; init; }
+
+    /// <inheritdoc />
+    public override string Name => Job.Name;
+
+    /// <inheritdoc />
+    public override IReadOnlyList<GlmRunFileParty> Parties { get; }
+
+    /// <inheritdoc />
+    public override string? Notice => Job.Privacy.TestNoiseSeed is null ? null : GlmClaims.TestNoiseNotice;
+
+    /// <inheritdoc />
+    public override string Digest(string purpose) => Convert.ToHexStringLower(GlmJobTerms.Of(Job, purpose).TermsDigest.Span);
+
+    /// <summary>The same job as one run of a cross-validation, which needs no standard errors.</summary>
+    /// <param name="fold">The fold it tests on.</param>
+    public GlmRunFile On(CrossValidationFold fold) => this with { Job = Job with { Fold = fold, Inference = false } };
+
+    /// <summary>A party by name.</summary>
+    /// <param name="name">Name, which the job has.</param>
+    public GlmRunFileParty Party(string name) => Parties.First(party => party.Name == name);
+
+    /// <summary>Reads job.json for running all of its parties.</summary>
+    /// <param name="path">File.</param>
+    /// <param name="settings">Values in place of some of its own; null for none.</param>
+    /// <exception cref="ConfigurationException">The file cannot be read, has faults or describes another kind of job (FL20nn); all faults are listed.</exception>
+    /// <exception cref="PrivacyRefusedException">The file asks for what the privacy mathematics does not cover (FL505n).</exception>
+    public static new GlmRunFile Load(string path, IReadOnlyList<RunFileSetting>? settings = null) => RunFile.Load(path, settings ?? []).As<GlmRunFile>("this");
+}

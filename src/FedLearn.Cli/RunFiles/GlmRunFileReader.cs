@@ -1,0 +1,482 @@
+using System.Globalization;
+using FedLearn.Coordination;
+using FedLearn.Data;
+using FedLearn.Glm;
+using FedLearn.Privacy;
+
+namespace FedLearn.Cli.RunFiles;
+
+/// <summary>A party's table with the declared range of its label.</summary>
+/// <param name="Data">Where the table is.</param>
+/// <param name="LabelRange">The range; null when absent or faulty.</param>
+/// <param name="HasLabelRange">Whether the file gives one, right or wrong.</param>
+internal sealed record PartyTable(TableSource Data, (double Low, double High)? LabelRange, bool HasLabelRange);
+
+/// <summary>Reads the job.json of a generalised linear model.</summary>
+/// <param name="path">File.</param>
+/// <param name="self">In a real session, this machine's side. Null: all parties run here.</param>
+/// <param name="settings">Values that stand in for those of the file; null for none.</param>
+internal sealed class GlmRunFileReader(string path, OwnSide? self = null, IReadOnlyList<RunFileSetting>? settings = null) : RunFileReader(path, self)
+{
+    private static readonly (string, IGlmFamily)[] Families = [.. new[]
+    {
+        GlmFamilies.Gaussian, GlmFamilies.Binomial, GlmFamilies.Poisson, GlmFamilies.Gamma, GlmFamilies.Tweedie(), GlmFamilies.Multinomial(),
+    }.Select(family => (family.Name, family))];
+    private static readonly (string, PrivacyMode)[] Modes =
+        [("none", PrivacyMode.None), ("hdp-vfl", PrivacyMode.HdpVfl), ("one-round", PrivacyMode.OneRound), ("label-dp", PrivacyMode.LabelDp)];
+    private static readonly (string, Calibration)[] Calibrations = [("tight", Calibration.Tight), ("paper", Calibration.Paper), ("weight-noise", Calibration.WeightNoise)];
+    private static readonly (string, Adjacency)[] Adjacencies = [("replace-one", Adjacency.ReplaceOne), ("zero-out", Adjacency.ZeroOut)];
+    private static readonly (string, PrivacyUnit)[] Units = [("record", PrivacyUnit.Record), ("label", PrivacyUnit.Label)];
+    private static readonly (string, GlmOptimizer)[] Optimizers =
+        [("sgd", GlmOptimizer.Sgd), ("lbfgs", GlmOptimizer.Lbfgs), ("accelerated", GlmOptimizer.Accelerated), ("irls", GlmOptimizer.Irls)];
+    private static readonly (string, EarlyStoppingMetric)[] StoppingMetrics =
+        [("objective", EarlyStoppingMetric.Objective), ("deviance", EarlyStoppingMetric.Deviance), ("auc", EarlyStoppingMetric.Auc)];
+    private static readonly (string, ElementType)[] Precisions = [("float64", ElementType.Float64), ("float32", ElementType.Float32)];
+    private static readonly (string, Scaling)[] Scalings =
+        [("standardize", Scaling.Standardize), ("declared", Scaling.Declared), ("rounded", Scaling.Rounded), ("none", Scaling.None)];
+    private static readonly (string, RowBound)[] RowBounds = [("none", RowBound.None), ("clip", RowBound.Clip), ("normalize", RowBound.Normalize)];
+
+    private static readonly string[] LaterOptimizers = ["adam"], UnprovedOptimizers = ["lbfgs", "accelerated", "irls", "adam"], UnprovedKeys = ["momentum", "warmStart", "earlyStopping"];
+
+    private double? _jobEpsilon, _jobDelta;
+    private bool _isPrivate, _hasL1;
+    private int? _classes;
+    private string? _warmStart;
+
+    /// <inheritdoc />
+    public override GlmRunFile Read()
+    {
+        Section file = Section.Load(Faults, RunFileKeys.Job, settings);
+        file.Require("model", "Describe the model, such as { \"type\": \"glm\", \"family\": \"binomial\" }.");
+        Section model = file.Object("model");
+        model.Word("type", Types, Types[0].Meaning);
+
+        Section privacy = file.Object("privacy");
+        PrivacyMode mode = privacy.Word("mode", Modes, PrivacyMode.None, "he");
+        _isPrivate = mode != PrivacyMode.None;
+        bool isPrivate = mode != PrivacyMode.None;
+
+        (GlmIntercept intercept, PreprocessingOptions preprocessing) = InterceptAndPreprocessing(model, file.Object("preprocessing"), isPrivate, mode != PrivacyMode.LabelDp);
+        GlmModelOptions modelOptions = Model(model, intercept);
+        if (mode == PrivacyMode.OneRound)
+            Ignore(model, "l2"); // its penalties are part of the privacy bound
+        GlmTrainingOptions training = mode == PrivacyMode.OneRound ? LocalTraining(file.Object("training")) : Training(file.Object("training"), mode);
+        GlmPrivacyOptions privacyOptions = Privacy(privacy, mode);
+        file.Require("parties", "List one active and any number of passive parties.");
+        IReadOnlyList<Section> parties = file.Objects("parties");
+        Section evaluation = file.Object("evaluation");
+        (SplitRule split, string? splitPath) = Split(evaluation, parties);
+        (GlmRunFileParty Own, GlmPartyOptions Agreed)[] both = [.. parties.Select(party => Party(party, modelOptions.Family, privacy, mode, splitPath))];
+        CheckParties(file, [.. both.Select(party => party.Own)]);
+        CheckSplits(file, [.. both.Select(party => party.Own)]);
+        string name = file.Text("name") ?? "job";
+        TransportSettings transport = Transport(file.Object("transport"));
+        AlignmentMethod alignment = Alignment(file);
+        bool inference = Inference(evaluation);
+        Faults.ThrowIfAny();
+
+        return new GlmRunFile([.. both.Select(party => party.Own)])
+        {
+            Path = Faults.File,
+            Directory = file.Folder,
+            Job = new GlmJob
+            {
+                Name = name,
+                Model = modelOptions,
+                Training = training,
+                Privacy = privacyOptions,
+                Preprocessing = preprocessing,
+                Alignment = alignment,
+                Split = split,
+                Inference = inference,
+                Parties = [.. both.Select(party => party.Agreed)],
+            },
+            Transport = transport,
+            SplitPath = splitPath,
+            WarmStart = _warmStart,
+            Ignored = Ignored,
+            Warnings = Warnings,
+        };
+    }
+
+    private GlmModelOptions Model(Section model, GlmIntercept intercept)
+    {
+        model.Require("family", "Choose gaussian, binomial, poisson, gamma, tweedie or multinomial.");
+        int? classes = model.Count("classes", 2, RandomizedResponse.MostClasses);
+        double? power = model.Positive("power");
+        if (power is not (null or (> 1 and < 2)))
+            model.Fault(RunFileErrors.OutOfRange, "power", "is not strictly between 1 and 2.", "Write 1.5, or a power that suits the spread of the label.");
+        IGlmFamily family = model.Word("family", Families, GlmFamilies.Gaussian);
+        if (family.Name == "multinomial")
+        {
+            if (_isPrivate)
+                model.Require("classes", "A private mode must not take the number of classes from the labels: declare it.");
+            family = GlmFamilies.Multinomial(classes);
+        }
+        else
+        {
+            Ignore(model, "classes");
+        }
+
+        if (family.Name != "tweedie")
+            Ignore(model, "power");
+        else if (power is > 1 and < 2)
+            family = GlmFamilies.Tweedie(power.Value);
+        var options = new GlmModelOptions { Family = family, Intercept = intercept, L1 = model.NotNegative("l1") ?? 0 };
+        _hasL1 = options.L1 > 0;
+        _classes = family.Name switch { "binomial" => 2, "multinomial" => classes, _ => null };
+        return model.NotNegative("l2") is { } l2 ? options with { L2 = l2 } : options;
+    }
+
+    // In mode none an intercept is one free weight at the active party. In a private mode it is the constant column of every row, so the two keys
+    // say the same and may not contradict each other.
+    private static (GlmIntercept, PreprocessingOptions) InterceptAndPreprocessing(Section model, Section preprocessing, bool isPrivate, bool boundsRows)
+    {
+        bool free = model.Is("intercept", "free");
+        bool? flag = free ? null : model.Flag("intercept");
+        bool? constant = preprocessing.Flag("constant");
+        if (flag == false && constant == true)
+            preprocessing.Fault(RunFileErrors.Contradiction, "constant", "is true, while model.intercept is false.", "Set model.intercept to true, or constant to false.");
+        if (isPrivate && flag == true && constant == false)
+            preprocessing.Fault(RunFileErrors.Contradiction, "constant", "is false, while model.intercept is true, and in a private mode the two are the same.",
+                "Leave one of the keys out.");
+
+        GlmIntercept intercept = free ? GlmIntercept.Free
+            : flag == false || (isPrivate && constant == false) ? GlmIntercept.None
+            : GlmIntercept.Default;
+        RowBound rows = preprocessing.Word("rows", RowBounds, isPrivate ? RowBound.Clip : RowBound.None);
+        if (isPrivate && boundsRows && rows == RowBound.None)
+            preprocessing.Fault(RunFileErrors.UnboundedRows, "rows", "a private mode needs rows of bounded length, and 'none' leaves them as they are.",
+                "Use clip or normalize.");
+        return (intercept, new PreprocessingOptions
+        {
+            Scaling = preprocessing.Word("scaling", Scalings, isPrivate ? Scaling.Declared : Scaling.Standardize),
+            Rows = rows,
+            Constant = constant ?? (isPrivate && intercept != GlmIntercept.None),
+            RowNorm = preprocessing.Positive("rowNorm") ?? 1,
+        });
+    }
+
+    /// <summary>One-round training iterates locally: keys about rounds are read, and have no effect.</summary>
+    private GlmTrainingOptions LocalTraining(Section training)
+    {
+        int before = Ignored.Count;
+        GlmTrainingOptions read = Training(training, PrivacyMode.None);
+        Ignored.RemoveRange(before, Ignored.Count - before);
+        Ignore(training, "epochs", "batchesPerEpoch", "batchSize", "stepSize", "weightNorm", "residualClip", "optimizer", "reshuffle", "messagePrecision", "sampleWeightBound", "offsetBound");
+        return new GlmTrainingOptions { Seed = read.Seed, ClassWeights = read.ClassWeights };
+    }
+
+    private GlmTrainingOptions Training(Section training, PrivacyMode mode)
+    {
+        bool isPrivate = mode != PrivacyMode.None;
+        int? batches = training.Count("batchesPerEpoch", 1, int.MaxValue), batchSize = training.Count("batchSize", 1, int.MaxValue);
+        if (training.Has("batchesPerEpoch") && training.Has("batchSize"))
+            training.Fault(RunFileErrors.Contradiction, "batchSize", "is given beside training.batchesPerEpoch.", "Keep one of the two.");
+
+        bool oneBatch = batches is null or 1 && !training.Has("batchSize");
+        // A private mode says why it never will; elsewhere these come with a later release.
+        foreach (string key in UnprovedKeys.Where(training.Has))
+            if (_isPrivate)
+                training.Fault(RunFileErrors.OptimizerRefused, key, "the privacy proof covers projected gradient descent from zero for a fixed number of rounds, without momentum, "
+                    + "without a start from earlier weights and without an end that depends on rows (A2, A7, A8).", "Leave the key out.");
+            else if (key == "momentum")
+                training.Fault(RunFileErrors.NotYet, key, "sgd has no momentum yet.", "Leave it out; the optimisers accelerated and lbfgs converge faster.");
+        bool refused = _isPrivate && UnprovedOptimizers.Any(word => training.Is("optimizer", word));
+        if (refused)
+            training.Fault(RunFileErrors.OptimizerRefused, "optimizer", "the privacy proof covers projected gradient descent alone (A8).", "Use sgd, or privacy.mode none.");
+        GlmOptimizer? chosen = refused ? GlmOptimizer.Sgd : training.Has("optimizer") ? training.Word("optimizer", Optimizers, GlmOptimizer.Sgd, LaterOptimizers) : null;
+        GlmOptimizer optimizer = chosen ?? (isPrivate || !oneBatch ? GlmOptimizer.Sgd : _hasL1 ? GlmOptimizer.Accelerated : GlmOptimizer.Lbfgs);
+        var options = new GlmTrainingOptions
+        {
+            Epochs = training.Count("epochs", 1, 1_000_000),
+            BatchesPerEpoch = batches,
+            BatchSize = batchSize,
+            Optimizer = optimizer,
+            Seed = training.Int64("seed") ?? 0,
+            Reshuffle = optimizer == GlmOptimizer.Sgd && training.Flag("reshuffle") == true,
+            MessagePrecision = training.Word("messagePrecision", Precisions, ElementType.Float64),
+            ClassWeights = ClassWeights(training),
+            EarlyStopping = isPrivate || !training.Has("earlyStopping") ? null : EarlyStopping(training.Object("earlyStopping")),
+            WarmStart = !isPrivate && training.Has("warmStart"),
+        };
+        _warmStart = isPrivate ? null : training.FilePath("warmStart");
+        if (mode == PrivacyMode.HdpVfl)
+            options = options with { SampleWeightBound = training.Positive("sampleWeightBound"), OffsetBound = training.Positive("offsetBound") };
+        else
+            Ignore(training, "sampleWeightBound", "offsetBound");
+        if (optimizer == GlmOptimizer.Sgd)
+        {
+            if (mode == PrivacyMode.HdpVfl)
+            {
+                training.Require("weightNorm", "A private mode needs the radius that every party's weights are projected on; 1 is a good start.");
+                training.Require("residualClip", "A private mode needs the bound that residuals are clipped to; 1 suits the binomial family.");
+            }
+
+            return options with
+            {
+                StepSize = training.Positive("stepSize") ?? options.StepSize,
+                WeightNorm = training.Positive("weightNorm"),
+                ResidualClip = training.Positive("residualClip"),
+            };
+        }
+
+        string word = Optimizers.First(o => o.Item2 == optimizer).Item1;
+        if (batches > 1)
+            training.Fault(RunFileErrors.Contradiction, "batchesPerEpoch", $"{word} works on the full batch.", "Write 1, or use sgd.");
+        if (training.Has("batchSize"))
+            training.Fault(RunFileErrors.Contradiction, "batchSize", $"{word} works on the full batch.", "Leave the key out, or use sgd.");
+        if (_hasL1 && optimizer is GlmOptimizer.Lbfgs or GlmOptimizer.Irls)
+            training.Fault(RunFileErrors.Contradiction, "optimizer", $"{word} cannot follow the kinks of an L1 penalty.", "Use accelerated or sgd with model.l1.");
+        Ignore(training, "stepSize", "weightNorm", "residualClip", "reshuffle");
+        return options;
+    }
+
+    private static GlmEarlyStopping EarlyStopping(Section section)
+    {
+        var defaults = new GlmEarlyStopping();
+        double? holdOut = section.Positive("holdOut");
+        if (holdOut >= 1)
+            section.Fault(RunFileErrors.OutOfRange, "holdOut", "is not below 1.", "Write a share above 0 and below 1.");
+        return new GlmEarlyStopping
+        {
+            Metric = section.Word("metric", StoppingMetrics, defaults.Metric),
+            Patience = section.Count("patience", 1, int.MaxValue) ?? defaults.Patience,
+            MinDelta = section.NotNegative("minDelta") ?? defaults.MinDelta,
+            HoldOut = holdOut is < 1 ? holdOut.Value : defaults.HoldOut,
+        };
+    }
+
+    private GlmClassWeights? ClassWeights(Section training)
+    {
+        const string Wanted = "finite numbers of at least 0, one a class, or an object such as { \"1\": 3 }, or the word \"balanced\"";
+        if (!training.Has("classWeights"))
+            return null;
+        if (training.Is("classWeights", "balanced"))
+            return GlmClassWeights.Balanced;
+        if (!training.IsObject("classWeights"))
+            return training.Numbers("classWeights", value => value >= 0, Wanted) is { } weights ? new GlmClassWeights.Declared(weights) : null;
+        if (_classes is not { } classes)
+        {
+            training.Fault(RunFileErrors.MissingKey, "classWeights", "names classes, and their number is not declared.", "Declare model.classes, or write one number a class in an array.");
+            return null;
+        }
+
+        // Classes that are not named weigh 1.
+        double[] byClass = [.. Enumerable.Repeat(1.0, classes)];
+        foreach ((string name, double weight) in training.NumberMap("classWeights", value => value >= 0, Wanted))
+            if (int.TryParse(name, NumberStyles.None, CultureInfo.InvariantCulture, out int label) && label < classes)
+                byClass[label] = weight;
+            else
+                training.Fault(RunFileErrors.OutOfRange, $"classWeights.{name}", "is no class.", $"Name classes from 0 to {classes - 1}; of labels -1 and +1 the first is class 0.");
+        return new GlmClassWeights.Declared(byClass);
+    }
+
+    private GlmPrivacyOptions Privacy(Section privacy, PrivacyMode mode)
+    {
+        Section oneRound = privacy.Object("oneRound");
+        if (mode != PrivacyMode.OneRound)
+            Ignore(privacy, "oneRound");
+        if (mode == PrivacyMode.None)
+        {
+            Ignore(privacy, "calibration", "epsilon", "delta", "adjacency", "unit", "share", "evaluation", "evaluationShare", "testNoiseSeed");
+            return new GlmPrivacyOptions();
+        }
+
+        (_jobEpsilon, _jobDelta) = Budget(privacy);
+        if (mode == PrivacyMode.LabelDp)
+            _jobDelta = 0; // randomised response is pure
+        Calibration calibration = privacy.Word("calibration", Calibrations, Calibration.Tight);
+        EvaluationDisclosure evaluation = privacy.Word("evaluation", Evaluations, EvaluationDisclosure.Disclosed);
+        Adjacency adjacency = privacy.Word("adjacency", Adjacencies, Adjacency.ReplaceOne);
+        PrivacyUnit unit = privacy.Word("unit", Units, PrivacyUnit.Record);
+        if (mode == PrivacyMode.LabelDp)
+            (adjacency, unit) = (Adjacency.ReplaceOne, PrivacyUnit.Label);
+        double share = Share(privacy, "share"), evaluationShare = Share(privacy, "evaluationShare", 0.2);
+        if (mode != PrivacyMode.HdpVfl)
+            Ignore(privacy, "calibration", "share");
+        else if (calibration != Calibration.WeightNoise)
+            Ignore(privacy, "share");
+        if (mode == PrivacyMode.LabelDp)
+            Ignore(privacy, "delta", "adjacency", "unit");
+        if (evaluation != EvaluationDisclosure.Charged)
+            Ignore(privacy, "evaluationShare");
+        return new GlmPrivacyOptions
+        {
+            Mode = mode,
+            Calibration = mode == PrivacyMode.HdpVfl ? calibration : Calibration.Tight,
+            Budget = _jobEpsilon is { } epsilon && _jobDelta is { } delta ? new PrivacyBudget(epsilon, delta) : null,
+            OneRound = mode == PrivacyMode.OneRound ? OneRound(oneRound) : new(),
+            Adjacency = adjacency,
+            Unit = unit,
+            Share = share,
+            Evaluation = evaluation,
+            EvaluationShare = evaluationShare,
+            TestNoiseSeed = privacy.UInt64("testNoiseSeed"),
+        };
+    }
+
+    private static GlmOneRoundOptions OneRound(Section section)
+    {
+        var defaults = new GlmOneRoundOptions();
+        return new GlmOneRoundOptions
+        {
+            ScoreClip = section.Positive("scoreClip") ?? defaults.ScoreClip,
+            Alpha = section.Positive("alpha") ?? defaults.Alpha,
+            GradientClip = section.Positive("gradientClip") ?? defaults.GradientClip,
+            LabelRate = section.Finite("labelRate"),
+        };
+    }
+
+    private static double Share(Section privacy, string key, double absent = 0.5)
+    {
+        double? share = privacy.Positive(key);
+        if (share >= 1)
+            privacy.Fault(RunFileErrors.OutOfRange, key, "is not below 1.", "Write a share above 0 and below 1.");
+        return share ?? absent;
+    }
+
+    private bool Inference(Section evaluation)
+    {
+        if (!_isPrivate)
+            return evaluation.Flag("inference") == true;
+        if (evaluation.Flag("inference") == true)
+            evaluation.Fault(RunFileErrors.OptimizerRefused, "inference", "standard errors need exact second moments of every party's columns, which no claim covers.", "Use mode none, or leave the key out.");
+        return false;
+    }
+
+    private static (SplitRule, string? Path) Split(Section evaluation, IReadOnlyList<Section> parties)
+    {
+        Section split = evaluation.Object("split");
+        bool ownFiles = parties.Any(party => party.Has("split"));
+        if (!evaluation.Has("split"))
+            return (ownFiles ? new SplitRule.FromFile() : SplitRule.None, null);
+        if (split.Has("path"))
+        {
+            foreach (string key in new[] { "hash", "mod", "test" })
+                if (split.Has(key))
+                    split.Fault(RunFileErrors.Contradiction, key, "is given beside path.", "Split by file or by hash, not both.");
+            return (new SplitRule.FromFile(), split.FilePath("path"));
+        }
+
+        if (!split.Require("hash", "Write { \"path\": \"split.csv\" } or { \"hash\": \"sha256\", \"mod\": 5, \"test\": [0] }."))
+            return (SplitRule.None, null);
+        split.Word("hash", [("sha256", 0)], 0);
+        split.Require("mod", "Write a whole number of at least 2.");
+        split.Require("test", "List the residues of the test rows, such as [0].");
+        int? modulus = split.Count("mod", 2, int.MaxValue);
+        IReadOnlyList<int>? test = split.Counts("test", 0, (modulus ?? int.MaxValue) - 1);
+        if (ownFiles)
+            evaluation.Fault(RunFileErrors.Contradiction, "split", "the job splits by hash, and a party by a file of its own.", "Use one of the two.");
+        return (modulus is { } m && test is not null ? new SplitRule.ByHash(m, test) : SplitRule.None, null);
+    }
+
+    private (GlmRunFileParty, GlmPartyOptions) Party(Section party, IGlmFamily family, Section jobPrivacy, PrivacyMode mode, string? jobSplit)
+    {
+        party.Require("name", "Give the party a name.");
+        party.Require("role", "Write active or passive.");
+        string name = PartyName(party);
+        PartyRole role = party.Word("role", Roles, PartyRole.Passive);
+        bool isSelf = Self?.Party == name, isHere = Self is null || isSelf;
+
+        if (isHere && (isSelf ? Self?.Data : null) is null)
+            party.Require("data", "Name the party's table, such as { \"path\": \"bank.csv\", \"id\": \"id\" }.");
+        var data = (isSelf ? Self?.Data : null) ?? DataOf(party, role);
+        bool needsRange = mode == PrivacyMode.OneRound ? !GlmPlan.IsOfClasses(family) : mode == PrivacyMode.HdpVfl && family.Bounds is { NeedsLabelRange: true };
+        if (data is { } table && role == PartyRole.Active && isHere && !table.HasLabelRange && needsRange)
+            party.Fault(RunFileErrors.MissingKey, "data.labelRange", $"the key is missing, and the {family.Name} family needs it in a private mode.",
+                "Declare the range of the label, such as [0, 4], without looking at the data.");
+        if (data?.LabelRange is { } range && range.Low < family.Bounds?.LeastLabel)
+            party.Fault(RunFileErrors.OutOfRange, "data.labelRange", $"begins below 0, where a {family.Name} label cannot be.", "Begin it at 0 or above.");
+
+        Section split = party.Object("split");
+        if (party.Has("split"))
+            split.Require("path", "Name a file with the columns id,split.");
+        var own = new GlmRunFileParty
+        {
+            Name = name,
+            Role = role,
+            Data = data?.Data,
+            SplitPath = split.FilePath("path") ?? jobSplit,
+            Ledger = OwnLedgerOf(party, name),
+        };
+        return (own, new GlmPartyOptions { Party = new PartyDescription(name, role), Budget = OwnBudget(party, jobPrivacy, mode), LabelRange = data?.LabelRange });
+    }
+
+    // A party may replace epsilon, delta or both; what it leaves out is the job's.
+    private PrivacyBudget? OwnBudget(Section party, Section jobPrivacy, PrivacyMode mode)
+    {
+        Section own = party.Object("privacy");
+        if (mode == PrivacyMode.None)
+        {
+            Ignore(own, "epsilon", "delta");
+            return null;
+        }
+
+        (double? epsilon, double? delta) = Budget(own);
+        if (mode == PrivacyMode.LabelDp)
+        {
+            Ignore(own, "delta");
+            delta = 0;
+        }
+
+        if (!own.Has("epsilon") && !jobPrivacy.Has("epsilon"))
+            own.Require("epsilon", "Write a finite number above 0 here, or for all parties as privacy.epsilon.");
+        if (mode != PrivacyMode.LabelDp && !own.Has("delta") && !jobPrivacy.Has("delta"))
+            own.Require("delta", "Write a number above 0 and below 0.1 here, or for all parties as privacy.delta.");
+        return party.Has("privacy") && (epsilon ?? _jobEpsilon) is { } e && (delta ?? _jobDelta) is { } d ? new PrivacyBudget(e, d) : null;
+    }
+
+    /// <summary>The table that a party of job.json, or a party.json, names under <c>data</c>; null when it names none.</summary>
+    /// <param name="owner">The object that has the key.</param>
+    /// <param name="role">Role of the party; null when not known yet.</param>
+    internal static PartyTable? DataOf(Section owner, PartyRole? role)
+    {
+        if (!owner.Has("data"))
+            return null;
+        Section data = owner.Object("data");
+        if (role == PartyRole.Passive)
+            foreach (string key in new[] { "label", "labels", "labelRange", "weight", "offset", "exposure" })
+                if (data.Has(key))
+                    data.Fault(RunFileErrors.Contradiction, key, "a passive party has no labels, and no weights or offsets of rows.",
+                        "Leave the key out, or make this the active party.");
+        data.Require("path", "Name a .csv, .npy or .svm file.");
+        string path = data.FilePath("path") ?? "";
+        bool csv = Path.GetExtension(path).ToLowerInvariant() is not (".npy" or ".svm" or ".libsvm" or ".svmlight");
+        if (!csv)
+            data.Require("ids", "Such a file has no ids: name a file with one id a line.");
+        return new PartyTable(new TableSource
+        {
+            Path = path,
+            Id = data.Text("id"),
+            Label = data.Text("label"),
+            Schema = data.FilePath("schema"),
+            Ids = data.FilePath("ids"),
+            Labels = data.FilePath("labels"),
+            Weight = ColumnOrFile("weight"),
+            Offset = ColumnOrFile("offset"),
+            Exposure = ColumnOrFile("exposure"),
+            FirstIndex = data.Count("firstIndex", 0, 1),
+            Columns = data.Count("columns", 1, 10_000_000),
+        }, data.Range("labelRange"), data.Has("labelRange"));
+
+        string? ColumnOrFile(string key) => csv ? data.Text(key) : data.FilePath(key);
+    }
+
+    private AlignmentMethod Alignment(Section file)
+    {
+        AlignmentMethod method = file.Word("alignment", [("hashed", AlignmentMethod.Hashed)], AlignmentMethod.Hashed, "psi");
+        if (!file.Has("alignment"))
+            Warnings.Add("alignment is absent: ids were compared as hashes, which anyone who can guess an id can test. "
+                + "Private set intersection will become the default over gRPC; write \"alignment\": \"hashed\" to keep this.");
+        return method;
+    }
+
+    private static void CheckSplits(Section file, GlmRunFileParty[] parties)
+    {
+        GlmRunFileParty[] unsplit = [.. parties.Where(party => party.SplitPath is null)];
+        if (unsplit.Length > 0 && unsplit.Length < parties.Length)
+            file.Fault(RunFileErrors.MissingKey, "parties", $"'{unsplit[0].Name}' has no split file, while another party has one.",
+                "Give every party one, or name one for all under evaluation.split.");
+    }
+}

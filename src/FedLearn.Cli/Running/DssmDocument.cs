@@ -1,0 +1,294 @@
+using System.Text.Json;
+using System.Text.Json.Nodes;
+using FedLearn.Cli.RunFiles;
+using FedLearn.Coordination;
+using FedLearn.Dssm;
+using FedLearn.Evaluation;
+using FedLearn.Privacy;
+using FedLearn.Protocol;
+
+namespace FedLearn.Cli.Running;
+
+/// <summary>The report of a recommendation job as one party can write it.</summary>
+internal static class DssmDocument
+{
+    private static readonly (string Name, Func<DssmMetrics, RankingReport?> Of)[] Sets = [("test", m => m.Test), ("coldUsers", m => m.ColdUsers), ("coldItems", m => m.ColdItems)];
+
+    /// <summary>Report of a training.</summary>
+    /// <param name="run">The job.</param>
+    /// <param name="self">The party.</param>
+    /// <param name="result">What it achieved.</param>
+    /// <param name="baselines">Figures of other recommenders on the same events.</param>
+    public static JsonObject Of(DssmRunFile run, DssmRunFileParty self, DssmPartyResult result, IReadOnlyList<(string, DssmMetrics)> baselines)
+    {
+        JsonObject report = Begin(run, result.Model.JobDigest, result.Model.Version, run.Digest("train"));
+        DssmHistoryPoint? kept = result.History.FirstOrDefault(h => h.Epoch == result.BestEpoch);
+        report["job"]!["epochs"] = result.Timing.Epochs;
+        report["job"]!["bestEpoch"] = result.BestEpoch;
+        Measure(report, result.Metrics, baselines, kept?.Loss, run.Job.Training.Seed);
+        report["history"] = new JsonArray([.. result.History.Select(h => (JsonNode)new JsonObject
+        {
+            ["round"] = h.Epoch,
+            ["epoch"] = h.Epoch,
+            ["loss"] = Finite(h.Loss),
+            ["validationNdcg10"] = Finite(h.Validation),
+            ["seconds"] = h.Seconds,
+        })]);
+        DssmCounts counts = result.Counts;
+        report["rows"] = new JsonObject
+        {
+            ["train"] = counts.Train,
+            ["validation"] = counts.Validation,
+            ["test"] = counts.Test,
+            ["coldUsers"] = counts.ColdUsers,
+            ["coldItems"] = counts.ColdItems,
+            ["users"] = counts.Users,
+            ["items"] = counts.Items,
+        };
+        report["timing"] = Timing(result.Timing);
+        report["alignment"] = Alignment(counts.Users);
+        JsonObject party = Party(self, result.Traffic, result.Releases);
+        party["timing"] = Timing(result.Timing);
+        party["privacy"] = Privacy(self, result.Privacy, run.Job.Privacy.IsPrivate);
+        party["model"] = Model(result.Model);
+        End(report, run, party);
+        return report;
+    }
+
+    /// <summary>Report of an evaluation.</summary>
+    /// <param name="run">The job.</param>
+    /// <param name="self">The party.</param>
+    /// <param name="input">What it brought.</param>
+    /// <param name="result">What came of it.</param>
+    /// <param name="baselines">Figures of other recommenders on the same events.</param>
+    public static JsonObject Of(DssmRunFile run, DssmRunFileParty self, DssmPartyInput input, DssmInferenceResult result, IReadOnlyList<(string, DssmMetrics)> baselines)
+    {
+        DssmModel model = input.Model!;
+        JsonObject report = Begin(run, model.JobDigest, model.Version, run.Digest("train"));
+        Measure(report, result.Metrics, baselines, null, run.Job.Training.Seed);
+        int? Events(EventRole role) => input.Interactions?.Events.Count(e => e.Role == role);
+        report["rows"] = new JsonObject
+        {
+            ["train"] = Events(EventRole.Train),
+            ["validation"] = Events(EventRole.Validation),
+            ["test"] = Events(EventRole.Test),
+            ["coldUsers"] = Events(EventRole.ColdUser),
+            ["coldItems"] = Events(EventRole.ColdItem),
+            ["users"] = input.Interactions?.Users.Count ?? input.View?.Users.Count,
+            ["items"] = input.Items?.Ids.Count,
+        };
+        report["timing"] = Timing(new DssmTiming(0, 0, 0, 0, 0));
+        report["alignment"] = Alignment(null);
+        JsonObject party = Party(self, result.Traffic, result.Releases);
+        party["privacy"] = new JsonObject
+        {
+            ["mode"] = run.Job.Privacy.IsPrivate ? "dp" : "none",
+            ["epsilon"] = null,
+            ["delta"] = null,
+            ["claims"] = new JsonArray(),
+            ["warnings"] = self.Role == PartyRole.Passive && run.Job.Privacy.IsPrivate
+                ? Texts(["this evaluation disclosed the party's vectors of the evaluated events once more; no claim of the training covers them"]) : new JsonArray(),
+        };
+        party["model"] = Model(model);
+        End(report, run, party);
+        return report;
+    }
+
+    private static JsonObject Begin(DssmRunFile run, string digest, string version, string now)
+    {
+        DssmJob job = run.Job;
+        var report = new JsonObject();
+        if (run.Notice is { } notice)
+            report["notice"] = notice;
+        report["tool"] = PartyDocument.Tool();
+        report["job"] = new JsonObject
+        {
+            ["name"] = job.Name,
+            ["digest"] = now == digest ? digest : now,
+            ["model"] = "dssm",
+            ["modelVersion"] = version,
+            ["fusion"] = Kebab(job.Model.Fusion),
+            ["layers"] = string.Join('-', job.Model.Layers),
+            ["gamma"] = job.Model.Gamma,
+            ["loss"] = job.Model.Loss == DssmLossKind.InBatchLogQ ? "in-batch-logq" : Kebab(job.Model.Loss),
+            ["negatives"] = job.Model.Loss == DssmLossKind.Sampled ? job.Model.Negatives : null,
+            ["viewDropout"] = job.Model.ViewDropout,
+            ["optimizer"] = Kebab(job.Training.Optimizer.Kind),
+            ["epochs"] = job.Training.Epochs,
+            ["transport"] = run.Transport.Kind == TransportKind.Grpc ? "grpc" : "in-memory",
+        };
+        return report;
+    }
+
+    private static void Measure(JsonObject report, DssmMetrics? metrics, IReadOnlyList<(string Name, DssmMetrics Figures)> baselines, double? loss, long seed)
+    {
+        var figures = new JsonObject { ["train"] = loss is null ? null : new JsonObject { ["loss"] = Finite(loss) } };
+        var intervals = new JsonObject { ["train"] = null };
+        foreach ((string name, Func<DssmMetrics, RankingReport?> of) in Sets)
+        {
+            RankingReport? set = metrics is null ? null : of(metrics);
+            figures[name] = Figures(set);
+            intervals[name] = Intervals(set);
+        }
+
+        report["metrics"] = figures;
+        report["intervals"] = intervals;
+        report["baselines"] = new JsonObject(baselines.Select(b => KeyValuePair.Create(b.Name,
+            (JsonNode?)new JsonObject(Sets.Select(set => KeyValuePair.Create(set.Name, (JsonNode?)Figures(set.Of(b.Figures))))))));
+        var defaults = new EvaluationOptions();
+        report["evaluation"] = metrics is null ? null : new JsonObject { ["level"] = defaults.Level, ["resamples"] = defaults.Resamples, ["seed"] = seed, ["train"] = null, ["test"] = null };
+    }
+
+    private static JsonObject? Figures(RankingReport? set)
+    {
+        if (set is null || set.Events == 0)
+            return null;
+        var figures = new JsonObject(set.Named().Select(f => KeyValuePair.Create(f.Key, (JsonNode?)Finite(f.Value))));
+        figures["events"] = set.Events;
+        figures["users"] = set.Users;
+        return figures;
+    }
+
+    private static JsonObject? Intervals(RankingReport? set) => set is null || set.Events == 0 || set.NamedIntervals() is not { Count: > 0 } ends ? null
+        : new JsonObject(ends.Select(i => KeyValuePair.Create(i.Key, (JsonNode?)(Finite(i.Value.Low) is { } low && Finite(i.Value.High) is { } high ? new JsonArray(low, high) : null))));
+
+    private static JsonObject Alignment(int? users) => new()
+    {
+        ["method"] = "hashed",
+        ["commonRows"] = users,
+        ["leaks"] = Texts(["every view learns which of its users the label party has, and the label party which of its users each view has",
+            "every view learns of each training and evaluation sample that it exists, of which user and, unless the view is static, when; never of which item"]),
+    };
+
+    private static JsonObject Party(DssmRunFileParty self, ChannelStatistics traffic, IReadOnlyList<DssmSentMessages> releases) => new()
+    {
+        ["name"] = self.Name,
+        ["role"] = self.Role == PartyRole.Active ? "active" : "passive",
+        ["bytesSent"] = traffic.BytesSent,
+        ["bytesReceived"] = traffic.BytesReceived,
+        ["messagesSent"] = traffic.MessagesSent,
+        ["peakMemoryBytes"] = PartyDocument.PeakMemory(),
+        ["releases"] = new JsonArray([.. releases.OrderBy(r => r.Name, StringComparer.Ordinal).ThenBy(r => r.To, StringComparer.Ordinal).Select(r => (JsonNode)new JsonObject
+        {
+            ["name"] = r.Name,
+            ["protection"] = Kebab(r.Protection),
+            ["to"] = r.To,
+            ["count"] = r.Messages,
+            ["bytes"] = r.Bytes,
+        })]),
+    };
+
+    private static JsonObject Model(DssmModel model) => new()
+    {
+        ["weightsSha256"] = model.WeightsSha256,
+        ["features"] = model.View?.Spec.Inputs.Width,
+        ["itemFeatures"] = model.Items?.Spec.Inputs.Width,
+    };
+
+    /// <summary>Unit and claim stand beside every epsilon: without them it says nothing.</summary>
+    private static JsonObject Privacy(DssmRunFileParty self, DssmPrivacyStatement statement, bool isPrivate)
+    {
+        EmbeddingCalibration? c = statement.Calibration;
+        string? claim = isPrivate ? Kebab(statement.Claim) : null;
+        return new JsonObject
+        {
+            ["mode"] = isPrivate ? "dp" : "none",
+            ["noisedMessages"] = isPrivate ? Kebab(statement.Noise) : null,
+            ["claim"] = claim,
+            ["unit"] = c is null ? null : Kebab(statement.Unit),
+            ["adjacency"] = c is null ? null : "replace-one",
+            ["epsilon"] = statement.Budget?.Epsilon,
+            ["delta"] = statement.Budget?.Delta,
+            ["mu"] = c?.Mu,
+            ["rows"] = c?.Rows,
+            ["clip"] = c?.Parameters.Clip,
+            ["sensitivity"] = c is null ? null : 2 * c.Parameters.Clip,
+            ["sigma"] = c?.Sigma,
+            ["sigmaCharged"] = c?.SigmaCharged,
+            ["evaluationSigma"] = c?.EvaluationNoise?.Sigma,
+            ["width"] = c?.Parameters.Width,
+            ["epochs"] = c?.Parameters.Epochs,
+            ["batchSize"] = c?.Parameters.BatchSize,
+            ["historyEvents"] = c?.Parameters.HistoryEvents,
+            ["maxSamplesPerUser"] = c?.Parameters.MaxSamplesPerUser,
+            ["figures"] = new JsonArray([.. statement.Figures.Select(f => (JsonNode)new JsonObject
+            {
+                ["unit"] = Kebab(f.Unit),
+                ["claim"] = claim,
+                ["rows"] = f.Rows,
+                ["mu"] = f.Mu,
+                ["epsilon"] = Finite(f.Epsilon),
+                ["delta"] = f.Delta,
+            })]),
+            ["parameterNoise"] = new JsonArray([.. (c?.GradientNoise ?? []).Select(g => (JsonNode)new JsonObject
+            {
+                ["group"] = g.Group.Name,
+                ["clip"] = g.Group.Clip,
+                ["coordinates"] = g.Group.Coordinates,
+                ["tau"] = g.Tau,
+                ["tauCharged"] = g.TauCharged,
+            })]),
+            ["secureNoise"] = c is null ? null : statement.SecureNoise,
+            ["noise"] = c is null ? null : statement.SecureNoise ? CsprngNoise.AccuracyStatement : DssmRunFile.TestNoiseNotice,
+            ["ledger"] = statement.Spent is { } spent && statement.Budget is { } budget ? PartyDocument.Ledger(spent, self.Ledger, budget.Delta) : null,
+            ["claims"] = Texts(statement.Claims),
+            ["disclosures"] = Texts(statement.Disclosures),
+            ["warnings"] = Texts(statement.Warnings),
+        };
+    }
+
+    /// <summary>What the noise of several parties costs together for somebody whom all of them know: squares of mu add up. Null for fewer than two parties with noise.</summary>
+    /// <param name="document">The report of all parties.</param>
+    public static JsonArray? Combined(JsonObject document)
+    {
+        JsonObject[] noising = [.. document["parties"]!.AsArray().Select(p => p!.AsObject()).Where(p => p["privacy"]!["figures"] is JsonArray { Count: > 0 })];
+        if (noising.Length < 2)
+            return null;
+        EmbeddingFigure? Of(JsonObject party, EmbeddingUnit unit) => party["privacy"]!["figures"]!.AsArray().FirstOrDefault(f => (string)f!["unit"]! == Kebab(unit)) is { } f
+            ? new(unit, (int?)f["rows"], (double?)f["mu"], (double?)f["epsilon"], (double)f["delta"]!) : null;
+        var combined = new JsonArray();
+        foreach (EmbeddingUnit unit in Enum.GetValues<EmbeddingUnit>())
+        {
+            (string Name, EmbeddingFigure Figure)[] figures = [.. noising.Select(p => ((string)p["name"]!, Of(p, unit)!)).Where(p => p.Item2?.Mu is not null)];
+            if (figures.Length < 2)
+                continue;
+            EmbeddingFigure sum = EmbeddingFigure.Combined([.. figures.Select(f => f.Figure)], figures.Min(f => f.Figure.Delta));
+            combined.Add(new JsonObject
+            {
+                ["unit"] = Kebab(unit),
+                ["claim"] = (string?)noising[0]["privacy"]!["claim"],
+                ["parties"] = Texts(figures.Select(f => f.Name)),
+                ["mu"] = sum.Mu,
+                ["epsilon"] = Finite(sum.Epsilon),
+                ["delta"] = sum.Delta,
+            });
+        }
+
+        return combined.Count > 0 ? combined : null;
+    }
+
+    private static JsonObject Timing(DssmTiming timing) => new()
+    {
+        ["totalSeconds"] = timing.Training,
+        ["trainingSeconds"] = timing.Training,
+        ["epochs"] = timing.Epochs,
+        ["secondsPerEpoch"] = timing.PerEpoch,
+        ["computeSeconds"] = timing.Compute,
+        ["waitSeconds"] = timing.Wait,
+        ["noiseSeconds"] = timing.Noise,
+    };
+
+    private static void End(JsonObject report, DssmRunFile run, JsonObject party)
+    {
+        report["parties"] = new JsonArray(party);
+        report["roles"] = new JsonArray(new JsonObject { ["role"] = "coordinator", ["hostedBy"] = run.Parties.First(p => p.Role == PartyRole.Active).Name });
+        report["ignored"] = Texts(run.Ignored);
+        report["warnings"] = Texts(run.Warnings);
+    }
+
+    private static double? Finite(double? value) => value is { } number && double.IsFinite(number) ? number : null;
+
+    private static JsonArray Texts(IEnumerable<string> texts) => new([.. texts.Select(t => (JsonNode)t)]);
+
+    private static string Kebab<T>(T word) where T : struct, Enum => JsonNamingPolicy.KebabCaseLower.ConvertName(word.ToString());
+}

@@ -1,0 +1,201 @@
+using System.Globalization;
+using System.Security.Cryptography;
+using System.Text.Json.Nodes;
+using FedLearn.Cli.Recommend;
+using FedLearn.Cli.RunFiles;
+using FedLearn.Coordination;
+using FedLearn.Data;
+using FedLearn.Diagnostics;
+using FedLearn.Dssm;
+using FedLearn.Evaluation;
+using FedLearn.Storage.Sqlite;
+
+namespace FedLearn.Cli.Running;
+
+/// <summary>What a party of a recommendation model does.</summary>
+internal static class DssmTasks
+{
+    /// <summary>What one party does.</summary>
+    /// <param name="order">What all parties do.</param>
+    /// <param name="run">The job.</param>
+    /// <param name="party">The party.</param>
+    /// <param name="progress">Told how far it is; null for nobody.</param>
+    public static PartyTask Of(SessionOrder order, DssmRunFile run, string party, IProgress<JobProgress>? progress) => order.Verb switch
+    {
+        "train" => Train(run, party, order.ModelDirectory, progress, order.RunIds.GetValueOrDefault(party)),
+        "evaluate" => Evaluate(run, party, order.ModelDirectory!),
+        _ => Recommend(run, party, order.ModelDirectory!, order.Output, order.TopK),
+    };
+
+    private static PartyTask Train(DssmRunFile run, string party, string? modelDirectory, IProgress<JobProgress>? progress, string? runId) => new(party, DssmJobTerms.Of(run.Job), stop =>
+    {
+        DssmRunFileParty self = run.Party(party);
+        DssmPartyInput input = Input(run, self, stop) with { Ledger = Ledger(run, self), RunId = runId };
+        var trainer = new DssmTrainer(run.Job, input, TowerFactories.Default(run.Threads));
+        return new ReadyParty(trainer.JoinRequest, async (agreement, channels, cancel) =>
+        {
+            DssmPartyResult result = await trainer.TrainAsync(agreement, channels, progress is null ? null : new Epochs(progress, run.Job.Training.Epochs), cancel).ConfigureAwait(false);
+            if (modelDirectory is not null)
+                Save(result.Model, modelDirectory, party);
+            return DssmDocument.Of(run, self, result, DssmBaselineFigures.Of(input, result.Metrics, run.Job.Training.Seed));
+        });
+    });
+
+    private static PartyTask Evaluate(DssmRunFile run, string party, string modelDirectory) => new(party, DssmJobTerms.Of(run.Job, "evaluate"), stop =>
+    {
+        DssmRunFileParty self = run.Party(party);
+        DssmPartyInput input = Input(run, self, stop) with { Model = Load(modelDirectory, party) };
+        var inference = new DssmInference(run.Job, input, TowerFactories.Default(run.Threads), DssmPurpose.Evaluate);
+        return new ReadyParty(inference.JoinRequest, async (agreement, channels, cancel) =>
+        {
+            DssmInferenceResult result = await inference.RunAsync(agreement, channels, cancel).ConfigureAwait(false);
+            return DssmDocument.Of(run, self, input, result, DssmBaselineFigures.Of(input, result.Metrics, run.Job.Training.Seed));
+        });
+    });
+
+    private static PartyTask Recommend(DssmRunFile run, string party, string modelDirectory, string? output, TopKRequest request) => new(party, DssmJobTerms.Of(run.Job, "recommend"), stop =>
+    {
+        DssmRunFileParty self = run.Party(party);
+        DssmPartyInput all = Input(run, self, stop) with { Model = Load(modelDirectory, party) };
+        DssmPartyInput input = all with { Interactions = all.Interactions is { } table && request.Users is { } users ? Of(table, ReadUsers(users)) : all.Interactions };
+        var inference = new DssmInference(run.Job, input, TowerFactories.Default(run.Threads), DssmPurpose.Recommend);
+        return new ReadyParty(inference.JoinRequest, async (agreement, channels, cancel) =>
+        {
+            DssmInferenceResult result = await inference.RunAsync(agreement, channels, cancel).ConfigureAwait(false);
+            var document = new JsonObject { ["party"] = party, ["rows"] = null, ["note"] = null };
+            if (result.Items is { } items)
+                Write(document, run, items, result, (all.Interactions!, input.Interactions!), output, request, cancel);
+            document["warnings"] = new JsonArray([.. Warnings(run, self, request).Select(w => (JsonNode)w)]);
+            return document;
+        });
+    });
+
+    private static IEnumerable<string> Warnings(DssmRunFile run, DssmRunFileParty self, TopKRequest request)
+    {
+        if (self.Role != PartyRole.Active)
+            yield return $"'{self.Name}' disclosed its vectors of these users to the label party; no privacy claim covers them";
+        else if (request.Vectors is not null && run.Job.Privacy is { IsPrivate: true, Claim: not DssmClaim.Full })
+            yield return "the items' vectors were exported: a disclosure that the claim of this job does not cover, since they were trained on events without claim full";
+    }
+
+    /// <summary>Reads what a party brings.</summary>
+    private static DssmPartyInput Input(DssmRunFile run, DssmRunFileParty self, CancellationToken cancellationToken)
+    {
+        DssmData data = self.Data ?? throw new ConfigurationException(RunFileErrors.MissingKey, $"{run.Path}: parties, '{self.Name}'",
+            "the party has no data.", "Give data in the run file, or in the party file of that party.");
+        ITowerFactory? view = TowerFactories.OfModule(self.Tower), itemTower = TowerFactories.OfModule(self.ItemTower);
+        TowerFactories.Try(TowerFactories.Default(run.Threads));
+        DssmSchema? viewSchema = Schema(data.View), itemSchema = Schema(data.Items);
+        ItemTable? items = data.Items is { } itemFile ? DssmFiles.ReadItems(itemFile.Path, itemSchema!, cancellationToken) : null;
+        return new DssmPartyInput
+        {
+            Party = self.Name,
+            View = data.View is { } viewFile ? DssmFiles.ReadView(viewFile.Path, viewSchema!, cancellationToken) : null,
+            Items = items,
+            Interactions = data.Interactions is { } events && items is not null ? DssmFiles.ReadInteractions(events, items, cancellationToken) : null,
+            SchemaFingerprint = SHA256.HashData([.. Fingerprint(viewSchema), .. Fingerprint(itemSchema)]),
+            ViewTower = view,
+            ItemTower = itemTower,
+            Evaluation = new EvaluationOptions(),
+        };
+    }
+
+    private static ReadOnlySpan<byte> Fingerprint(DssmSchema? schema) => schema is null ? default : schema.Fingerprint().Span;
+
+    private static DssmSchema? Schema(DssmTableFile? table) => table?.Schema is { } schema ? DssmSchema.Load(schema) : null;
+
+    /// <summary>The party's ledger on disk; null for a job that charges nothing, which writes no file.</summary>
+    private static SqliteLedger? Ledger(DssmRunFile run, DssmRunFileParty self) => !run.Job.Privacy.IsPrivate || run.Parties.Count < 2 ? null
+        : new SqliteLedger(self.Ledger.Path, new SqliteLedgerOptions { Budget = self.Ledger.Budget is { } budget ? new LedgerBudget(budget.Epsilon, budget.Delta) : null });
+
+    private static string PathOf(string modelDirectory, string party) => Path.Combine(modelDirectory, $"{party}.model.json");
+
+    private static DssmModel Load(string modelDirectory, string party) => DssmModel.Load(PathOf(modelDirectory, party));
+
+    private static void Save(DssmModel model, string modelDirectory, string party) => OutputFile.Guard(modelDirectory, () =>
+    {
+        Directory.CreateDirectory(modelDirectory);
+        model.Save(PathOf(modelDirectory, party));
+    });
+
+    /// <summary>Ids of a file, one a line; empty lines and repetitions are left out.</summary>
+    private static string[] ReadUsers(string path)
+    {
+        try
+        {
+            string[] users = [.. File.ReadLines(path).Select(RowIds.Normalize).Where(id => id.Length > 0).Distinct(StringComparer.Ordinal)];
+            return users.Length > 0 ? users : throw new BadInputException(RecommendErrors.Users, path, "the file names no user.", "Write one user id a line.");
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            throw new BadInputException(RecommendErrors.Users, path, "the file cannot be read.", "Check the path and its permissions.", e);
+        }
+    }
+
+    // A user without events stays: a view may know somebody whom the label party does not.
+    private static InteractionTable Of(InteractionTable table, string[] users)
+    {
+        Dictionary<string, int> place = users.Select((id, i) => (id, i)).ToDictionary(u => u.id, u => u.i, StringComparer.Ordinal);
+        int[] of = [.. table.Users.Select(id => place.GetValueOrDefault(id, -1))];
+        return new InteractionTable(users, [.. table.Events.Where(e => of[e.User] >= 0).Select(e => e with { User = of[e.User] }).OrderBy(e => e.User).ThenBy(e => e.Moment)]);
+    }
+
+    private static void Write(JsonObject document, DssmRunFile run, ItemIndex items, DssmInferenceResult result, (InteractionTable All, InteractionTable Asked) tables, string? output,
+        TopKRequest request, CancellationToken cancellationToken)
+    {
+        var users = new UserVectors([.. result.Users], items.Width, items.ModelVersion, [.. result.Known]);
+        HashSet<int>[] met = [.. tables.Asked.Users.Select(_ => new HashSet<int>())];
+        if (!request.WithMet)
+            foreach (Interaction e in tables.Asked.Events)
+                met[e.User].Add(e.Item);
+        // Counts of events are private: where events are protected, a user that no view knows gets no list rather than theirs.
+        double[]? popularity = run.Job.Privacy.IsPrivate ? null : new double[items.Ids.Count];
+        if (popularity is not null)
+            foreach (Interaction e in tables.All.Events.Where(e => e.Role == EventRole.Train))
+                popularity[e.Item]++;
+        RankedItem[][] lists = items.TopK(users, request.K, met, popularity, cancellationToken);
+        int unknown = result.Known.Count(known => !known);
+        if (output is not null)
+            WriteLists(output, tables.Asked.Users, items.Ids, lists, result.Known);
+        if (request.Vectors is { } prefix)
+            OutputFile.Guard(prefix, () =>
+            {
+                Directory.CreateDirectory(Path.GetDirectoryName(prefix)!);
+                ItemIndexFiles.Save(items, prefix);
+            });
+        document["rows"] = lists.Count(list => list.Length > 0);
+        document["k"] = request.K;
+        document["items"] = items.Ids.Count;
+        document["modelVersion"] = items.ModelVersion;
+        document["vectors"] = request.Vectors is { } name ? new JsonArray($"{name}.npy", $"{name}.ids.csv") : null;
+        if (unknown > 0)
+            document["note"] = popularity is null ? $"{unknown} of {lists.Length} users are known to no view and got no list: in a private job the popularity of items is a release of its own"
+                : $"{unknown} of {lists.Length} users are known to no view; their lists are the most popular items";
+    }
+
+    private static void WriteLists(string path, IReadOnlyList<string> users, IReadOnlyList<string> items, RankedItem[][] lists, IReadOnlyList<bool> known) => OutputFile.Write(path, unfinished =>
+    {
+        using CsvHelper.CsvWriter csv = CsvHelper.CsvWriter.ToFile(unfinished, new CsvHelper.CsvWriterOptions());
+        void Row(params ReadOnlySpan<string> cells)
+        {
+            foreach (string cell in cells)
+                csv.WriteField(cell);
+            csv.EndRecord();
+        }
+
+        Row("user", "rank", "item", "score", "source");
+        for (int user = 0; user < lists.Length; user++)
+            for (int rank = 0; rank < lists[user].Length; rank++)
+                Row(users[user], (rank + 1).ToString(CultureInfo.InvariantCulture), items[lists[user][rank].Item], lists[user][rank].Score.ToString("R", CultureInfo.InvariantCulture),
+                    known[user] ? "model" : "popularity");
+    });
+
+    // Not Progress<T>, which would report from the thread pool, out of order and after the result.
+    private sealed class Epochs(IProgress<JobProgress> progress, int epochs) : IProgress<DssmProgress>
+    {
+        public void Report(DssmProgress value) => progress.Report(new JobProgress(value.Party, "epoch", value.Epoch, epochs, value.Loss)
+        {
+            Figures = value.Validation is { } validation ? [new("validation NDCG@10", validation)] : [],
+        });
+    }
+}

@@ -1,0 +1,101 @@
+using System.Globalization;
+using System.Text.Json.Nodes;
+using FedLearn.Cli.RunFiles;
+using FedLearn.Coordination;
+using FedLearn.Data;
+using FedLearn.Diagnostics;
+using FedLearn.Evaluation;
+using FedLearn.Glm;
+using FedLearn.Storage.Sqlite;
+
+namespace FedLearn.Cli.Running;
+
+/// <summary>What a party of a generalised linear model does.</summary>
+internal static class GlmTasks
+{
+    private const string Disclosed = "the passive parties' scores of these rows were disclosed to the active party; no privacy claim covers them, but for scores of training rows under evaluation charged";
+
+    public static PartyTask Train(GlmRunFile run, string party, string? modelDirectory, IProgress<JobProgress>? progress, string? runId = null) => new(party, GlmJobTerms.Of(run.Job), stop =>
+    {
+        GlmRunFileParty self = run.Party(party);
+        GlmTrainer trainer = Trainer(run, self, runId, stop);
+        return new ReadyParty(trainer.JoinRequest, async (agreement, channels, cancel) =>
+        {
+            GlmPartyResult result = await trainer.TrainAsync(agreement, channels, progress is null ? null : new Rounds(progress), cancel).ConfigureAwait(false);
+            if (modelDirectory is not null)
+                OutputFile.Guard(modelDirectory, () => result.Model.Save(modelDirectory));
+            return PartyDocument.Of(run, self, result);
+        });
+    });
+
+    public static PartyTask Predict(GlmRunFile run, string party, string modelDirectory, string? output) => new(party, GlmJobTerms.Of(run.Job, "predict"), stop =>
+    {
+        GlmRunFileParty self = run.Party(party);
+        GlmPartyInput input = Input(run, self, needLabel: false, stop);
+        var model = GlmModel.Load(modelDirectory, party);
+        var predictor = new GlmPredictor(run.Job, input, model);
+        // Columns of the same names can be scored, but other ranges or categories may be a mistake.
+        string? note = model.HasSchemaOf(input.Table) ? null
+            : $"{party}: the schema is not the one the model was trained with: the columns are the same, their order, types or declared ranges are not.";
+        return new ReadyParty(predictor.JoinRequest, async (agreement, channels, cancel) =>
+        {
+            GlmPrediction? prediction = await predictor.PredictAsync(agreement, channels, cancel).ConfigureAwait(false);
+            if (prediction is not null && output is not null)
+                WriteScores(output, input.Table, prediction);
+            return new JsonObject { ["party"] = party, ["rows"] = prediction?.Rows.Count, ["note"] = note, ["warnings"] = new JsonArray(Disclosed) };
+        });
+    });
+
+    /// <summary>Reads a party's data, and checks it against the job.</summary>
+    internal static GlmTrainer Trainer(GlmRunFile run, GlmRunFileParty self, string? runId, CancellationToken cancellationToken) =>
+        new(run.Job, Input(run, self, needLabel: self.Role == PartyRole.Active, cancellationToken) with
+        {
+            Ledger = Ledger(run, self),
+            RunId = runId,
+            // A fold needs its figures, and no intervals of them.
+            Evaluation = run.Job.Fold is null ? new EvaluationOptions() : new EvaluationOptions { Resamples = 0 },
+            WarmStart = run.WarmStart is { } directory ? GlmModel.Load(directory, self.Name) : null,
+        });
+
+    /// <summary>Reads what a party brings.</summary>
+    internal static GlmPartyInput Input(GlmRunFile run, GlmRunFileParty self, bool needLabel, CancellationToken cancellationToken)
+    {
+        TableSource data = self.Data ?? throw new ConfigurationException(RunFileErrors.MissingKey, $"{run.Path}: parties, '{self.Name}'",
+            "the party has no data.", "Give data.path in the run file, or in the party file of that party.");
+        return new GlmPartyInput { Party = self.Name, Table = Table.Load(data, needLabel, cancellationToken), SplitFile = self.SplitPath ?? run.SplitPath };
+    }
+
+    /// <summary>The party's ledger on disk; null for a job that charges nothing, which writes no file.</summary>
+    internal static SqliteLedger? Ledger(GlmRunFile run, GlmRunFileParty self) => run.Job.Privacy.Mode == PrivacyMode.None || run.Parties.Count < 2 ? null
+        : new SqliteLedger(self.Ledger.Path, new SqliteLedgerOptions { Budget = self.Ledger.Budget is { } budget ? new LedgerBudget(budget.Epsilon, budget.Delta) : null });
+
+    private static void WriteScores(string path, Table table, GlmPrediction prediction) => OutputFile.Write(path, unfinished =>
+    {
+        using CsvHelper.CsvWriter csv = CsvHelper.CsvWriter.ToFile(unfinished, new CsvHelper.CsvWriterOptions());
+        int n = prediction.Rows.Count, classes = prediction.Outputs;
+        string[] header = classes == 1 ? ["id", "score", "prediction"] : ["id", .. Enumerable.Range(0, classes).Select(m => $"p_{m}"), "prediction"];
+        foreach (string name in header)
+            csv.WriteField(name);
+        csv.EndRecord();
+        for (int i = 0; i < n; i++)
+        {
+            csv.WriteField(table.Ids[prediction.Rows[i]]);
+            // Of several classes: their probabilities, and the likeliest class.
+            double[] cells = classes == 1 ? [prediction.Scores[i], prediction.Means[i]] : [.. Enumerable.Range(0, classes).Select(m => prediction.Means[m * n + i])];
+            foreach (double cell in cells)
+                csv.WriteField(cell.ToString("R", CultureInfo.InvariantCulture));
+            if (classes > 1)
+                csv.WriteField(Array.IndexOf(cells, cells.Max()).ToString(CultureInfo.InvariantCulture));
+            csv.EndRecord();
+        }
+    });
+
+    // Not Progress<T>, which would report from the thread pool, out of order and after the result.
+    private sealed class Rounds(IProgress<JobProgress> progress) : IProgress<GlmProgress>
+    {
+        public void Report(GlmProgress value) => progress.Report(new JobProgress(value.Party, "round", value.Round, value.Rounds, value.Loss)
+        {
+            Figures = value.Epsilon is { } epsilon ? [new("epsilon", epsilon)] : [],
+        });
+    }
+}

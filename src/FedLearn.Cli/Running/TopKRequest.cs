@@ -1,0 +1,25 @@
+using System.Text.Json;
+
+namespace FedLearn.Cli.Running;
+
+/// <summary>Which lists a recommendation job makes, and what else it exports.</summary>
+internal sealed record TopKRequest
+{
+    /// <summary>Length of a list. At least 1.</summary>
+    public int K { get; init; } = 10;
+
+    /// <summary>Full path of a file with one user id a line; null: all users of the label party.</summary>
+    public string? Users { get; init; }
+
+    /// <summary>Full path that the names of the item vectors' files begin with; null exports none.</summary>
+    public string? Vectors { get; init; }
+
+    /// <summary>Whether items that a user has met may be in the user's list.</summary>
+    public bool WithMet { get; init; }
+
+    /// <summary>The request as text, for a process of its own.</summary>
+    public string ToText() => JsonSerializer.Serialize(this);
+
+    /// <summary>A request from its text.</summary>
+    public static TopKRequest Parse(string text) => JsonSerializer.Deserialize<TopKRequest>(text)!;
+}

@@ -229,7 +229,7 @@ public static class HdpVflCalibration
     }
 
     /// <summary>The mu that a share of mu^2 is, rounded down.</summary>
-    private static double Part(double mu, double share) => share == 1 ? mu : mu * Math.Sqrt(share) * (1 - Margin / 10);
+    internal static double Part(double mu, double share) => share == 1 ? mu : mu * Math.Sqrt(share) * (1 - Margin / 10);
 
     private static double ValueBound(HdpVflParameters p, PartySide side) => side == PartySide.Active ? p.ResidualEntryBound : p.RowNorm * p.WeightNorm;
 
@@ -240,7 +240,7 @@ public static class HdpVflCalibration
     /// <param name="sensitivity">L2 sensitivity before values are rounded to the lattice.</param>
     /// <param name="mu">What the releases may cost.</param>
     /// <param name="extent">Root of the number of elements that may differ between neighbouring tables, over all releases.</param>
-    private static double WithLattice(double sensitivity, double mu, double extent)
+    internal static double WithLattice(double sensitivity, double mu, double extent)
     {
         double lattice = extent / INoiseSource.LatticeScale;
         if (lattice > mu / 2)

@@ -11,11 +11,8 @@ public static class DeviceErrors
     /// <summary>The model needs a label party or the samples of other devices.</summary>
     public const string ModelNotForDevices = "FL2471";
 
-    /// <summary>An update is beyond the range of the fixed point under masks.</summary>
-    public const string BeyondFixedPoint = "FL2472";
-
     /// <summary>A device's data does not fit the job.</summary>
-    public const string DataDoesNotFit = "FL2473";
+    public const string DataDoesNotFit = "FL2472";
 
     /// <summary>The server asked for an attempt that is over.</summary>
     public const string RepeatedAttempt = "FL4075";

@@ -1,3 +1,4 @@
+using FedLearn.Aggregation;
 using FedLearn.Privacy;
 
 namespace FedLearn.Dssm;
@@ -22,16 +23,6 @@ public enum DeviceAggregation
     /// <summary>The item model alone: user models stay with their device and view, which train them by local steps. No text of SEMI-FL-MV-DSSM is known to us; this is our
     /// definition of it.</summary>
     ItemOnly = 1,
-}
-
-/// <summary>Who is thought to read what the server reads.</summary>
-public enum DeviceServerTrust
-{
-    /// <summary>A server that follows the protocol and keeps what it sees.</summary>
-    HonestButCurious = 0,
-
-    /// <summary>A server that may show devices different lists: keys are signed at enrolment, and devices sign the list of clients before they reveal a share.</summary>
-    Active = 1,
 }
 
 /// <summary>Which of the two figures a budget is for; both are always stated.</summary>
@@ -131,7 +122,7 @@ public sealed record DevicePrivacyOptions
     public bool SecureAggregation { get; init; } = true;
 
     /// <summary>Who the server is thought to be.</summary>
-    public DeviceServerTrust Server { get; init; }
+    public ServerTrust Server { get; init; }
 
     /// <summary>Seed of test noise and test coins, which protect nothing; null: secure ones.</summary>
     public long? TestNoiseSeed { get; init; }

@@ -1,6 +1,6 @@
 using System.Security.Cryptography;
 using System.Text.Json;
-using FedLearn.Privacy;
+using FedLearn.Aggregation;
 
 namespace FedLearn.Dssm;
 
@@ -19,18 +19,7 @@ internal sealed class DevicePlan
         Views = [.. job.Views.Select(view => Spec(view.Inputs))];
         DevicePrivacyOptions privacy = job.Privacy;
         Threshold = privacy.Threshold ?? 1;
-        HonestSurvivors = Threshold - privacy.Colluders;
-        if (privacy.IsPrivate)
-        {
-            MaxParticipations = privacy.MaxParticipations!.Value;
-            int coordinates = job.Training.Aggregate == DeviceAggregation.ItemOnly ? TowerStart.Count(Item) : Views.Aggregate(TowerStart.Count(Item), (sum, view) => checked(sum + TowerStart.Count(view)));
-            NoiseMultiplier = DeviceFigures.Multiplier(job, HonestSurvivors, coordinates);
-            ClientSigma = NoiseMultiplier * privacy.Clip!.Value / Math.Sqrt(HonestSurvivors);
-            // Every integer of a sum must fit 64 bits: n (C + 40 deviations)/step < 2^63.
-            double largest = Math.Max(job.Devices, DeviceJob.MaskedClients) * (privacy.Clip.Value + 40 * ClientSigma) / ClientSigma * INoiseSource.LatticeScale;
-            if (largest >= Math.Pow(2, 63))
-                throw DeviceErrors.Job("privacy", "a sum of noised updates would not fit 64 bits.", "Use more noise, a lower threshold or fewer devices.");
-        }
+        MaxParticipations = privacy.MaxParticipations ?? int.MaxValue;
 
         Digest = DigestOf(job);
     }
@@ -48,15 +37,8 @@ internal sealed class DevicePlan
     /// <summary>Threshold t of the job; an attempt with more clients may need a higher one.</summary>
     public int Threshold { get; }
 
-    /// <summary>n_min = t - c.</summary>
-    public int HonestSurvivors { get; }
-
-    public int MaxParticipations { get; } = int.MaxValue;
-
-    public double NoiseMultiplier { get; }
-
-    /// <summary>Deviation of one client's noise: sigma C / sqrt(n_min).</summary>
-    public double ClientSigma { get; }
+    /// <summary>Cap R.</summary>
+    public int MaxParticipations { get; }
 
     /// <summary>SHA-256 of what all must agree on.</summary>
     public byte[] Digest { get; }
@@ -66,6 +48,15 @@ internal sealed class DevicePlan
 
     /// <summary>Seed of a tower's starting values: 0 the items', from 1 the views'.</summary>
     public long SeedOf(int tower) => unchecked(Job.Training.Seed + tower * 0x632BE59BD9B4E019);
+
+    /// <summary>Refuses data of other views or items than the job's.</summary>
+    public void CheckData(DeviceData data)
+    {
+        if (data.Views.Count != Views.Count || data.Views.Where((view, v) => view is not null && !view.Rows.Inputs.Equals(Job.Views[v].Inputs)).Any())
+            throw new Diagnostics.ConfigurationException(DeviceErrors.DataDoesNotFit, "device data", "its views are not those of the job.", "Give one entry a view, null for one that the device does not have.");
+        if (Array.Exists(data.Positives, item => (uint)item >= (uint)Job.Items.Content.Rows))
+            throw new Diagnostics.ConfigurationException(DeviceErrors.DataDoesNotFit, "device data", "a sample has an item that the job does not.", "Update the item table of the device.");
+    }
 
     private TowerSpec Spec(TowerInputs inputs) => new()
     {
@@ -118,7 +109,7 @@ internal sealed class DevicePlan
         if (privacy.Threshold is { } threshold && privacy.Colluders >= threshold)
             throw new Diagnostics.PrivacyRefusedException(DeviceErrors.ThresholdTooLow, "privacy.colluders", "as many colluders as survivors leave no noise to count on.",
                 "Declare a threshold above the number of colluders.");
-        if (privacy.Server == DeviceServerTrust.Active && !privacy.SecureAggregation)
+        if (privacy.Server == ServerTrust.Active && !privacy.SecureAggregation)
             throw DeviceErrors.Missing("privacy.server", "against an active server updates must be masked.", "Switch secure aggregation on.");
         if (!privacy.IsPrivate)
             return;

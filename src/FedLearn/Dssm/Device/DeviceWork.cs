@@ -1,4 +1,5 @@
 using System.Numerics.Tensors;
+using FedLearn.Privacy;
 
 namespace FedLearn.Dssm;
 
@@ -13,7 +14,7 @@ internal sealed class DeviceWork : IDisposable
     private readonly ITower[] _towers;
     private readonly int[] _offsets;
     private readonly DssmGradients _gradients = new();
-    private readonly double[] _start, _full, _local, _gradient;
+    private readonly double[] _start, _local, _gradient;
     private readonly int[] _place;
 
     public DeviceWork(DevicePlan plan, ITowerFactory factory)
@@ -28,18 +29,29 @@ internal sealed class DeviceWork : IDisposable
             _offsets[b + 1] = checked(_offsets[b] + _towers[b].ParameterCount);
         }
 
-        (_start, _full, _local, _gradient) = (new double[_offsets[^1]], new double[_offsets[^1]], new double[_offsets[^1]], new double[_offsets[^1]]);
+        (_start, _local, _gradient) = (new double[_offsets[^1]], new double[_offsets[^1]], new double[_offsets[^1]]);
         for (int b = 0; b < _towers.Length; b++)
-            _towers[b].GetParameters(Block(_start, b));
+            _towers[b].GetParameters(Block(_start.AsSpan(), b));
+        Calibration = DeviceClaims.Calibrate(plan.Job, FederatedLength);
         _place = new int[plan.Job.Items.Content.Rows];
         Array.Fill(_place, -1);
     }
+
+    /// <summary>The noise; null in mode none.</summary>
+    public DeviceCalibration? Calibration { get; }
 
     /// <summary>Numbers of all blocks.</summary>
     public int FullLength => _offsets[^1];
 
     /// <summary>Numbers that leave the device.</summary>
     public int FederatedLength => _plan.ItemOnly ? _offsets[1] : _offsets[^1];
+
+    /// <summary>Numbers of an upload: in mode none one more, the number of samples.</summary>
+    public int UploadLength => FederatedLength + (_plan.IsPrivate ? 0 : 1);
+
+    /// <summary>The user models that stay at a device, one a view.</summary>
+    public IReadOnlyList<double[]> OwnBlocks(double[] own) =>
+        own.Length == 0 ? [] : [.. Enumerable.Range(1, _towers.Length - 1).Select(b => own[(_offsets[b] - _offsets[1])..(_offsets[b + 1] - _offsets[1])])];
 
     /// <summary>Starting values of all blocks.</summary>
     public ReadOnlySpan<double> Start => _start;

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Brings what a machine lacks. Usage: eng/setup.sh [glm|towers|he|psi|test|all]   (default all)
+# Brings what a machine lacks. Usage: eng/setup.sh [glm|aggregation|towers|he|psi|test|all]   (default all)
 # Idempotent, asks nothing. Without root, or off Debian, it says what to do instead.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -37,12 +37,16 @@ packages() {
 # The foreign party of the interop test, the browser that the HTML report is tested in, and a checker of exported models; tests that miss them skip and say so.
 tests() { packages test python3-grpcio python3-numpy python3-onnx python3-protobuf protobuf-compiler protobuf-compiler-grpc chromium fonts-dejavu-core; }
 
+# Key agreement of secure aggregation and of masked sums.
+aggregation() { packages aggregation libsodium23; }
+
 for part in "${@:-all}"; do
     case "$part" in
         glm) glm ;;
+        aggregation) aggregation ;;
         test) tests ;;
         towers | he | psi) echo "setup: $part: nothing is needed yet" ;;
-        all) glm; tests ;;
-        *) fail "unknown part '$part'; use glm, towers, he, psi, test or all" ;;
+        all) glm; aggregation; tests ;;
+        *) fail "unknown part '$part'; use glm, aggregation, towers, he, psi, test or all" ;;
     esac
 done

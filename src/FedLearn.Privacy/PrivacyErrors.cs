@@ -74,6 +74,9 @@ public static class PrivacyErrors
     /// <summary>A value that is to be released is NaN or infinite.</summary>
     public const string NotFinite = "FL6300";
 
+    /// <summary>A value to be released is beyond the bound declared for it.</summary>
+    public const string BeyondBound = "FL6144";
+
     /// <summary>A kept message does not fit the run that asks for it.</summary>
     public const string NotTheKeptMessage = "FL6305";
 

@@ -81,22 +81,61 @@ public sealed class LatticeVector
         return unused > 0 && packed.Span[^1] >> (8 - unused) != 0 ? null : new(step, bits, length, packed);
     }
 
+    /// <summary>Puts exact numbers on a lattice: each becomes the nearest multiple of the step. Nothing is hidden by that.</summary>
+    /// <param name="values">The numbers, each from -<paramref name="bound"/> to <paramref name="bound"/>.</param>
+    /// <param name="step">What 1 stands for. Positive, normal, finite; 2^-20 where the job says nothing else.</param>
+    /// <param name="bound">Public bound on every number, a whole number of steps or rounded up to one; below 2^52 steps.</param>
+    /// <returns>The integers, in as many bits as the bound needs.</returns>
+    /// <exception cref="FedLearn.Diagnostics.ConfigurationException">FL2300: the step or the bound is out of range.</exception>
+    /// <exception cref="FedLearn.Diagnostics.InternalFailureException">FL6300: a number is NaN or infinite. FL6144: a number is beyond the bound.</exception>
+    public static LatticeVector Of(ReadOnlySpan<double> values, double step, double bound)
+    {
+        double limit = Math.Ceiling(bound / step);
+        if (!(double.IsNormal(step) && step > 0) || !double.IsFinite(bound) || !(limit is >= 1 and < 1L << (MostBits - 1)))
+            throw PrivacyErrors.Configuration(PrivacyErrors.InvalidNumber, "lattice", "its step is not above 0, or its bound not from 1 to 2^52 steps.",
+                "Declare a bound above 0 that is not 2^52 times the step or more.");
+        double[] integers = GC.AllocateUninitializedArray<double>(values.Length);
+        for (int i = 0; i < integers.Length; i++)
+        {
+            if (!double.IsFinite(values[i]))
+                throw PrivacyErrors.Internal(PrivacyErrors.NotFinite, "lattice", "a value to be released is NaN or infinite.",
+                    "The training has diverged or met a fault: use a smaller step size; if it persists, report it.");
+            integers[i] = Math.Round(values[i] / step);
+            if (Math.Abs(integers[i]) > limit)
+                throw PrivacyErrors.Internal(PrivacyErrors.BeyondBound, "lattice", "a value is beyond the bound declared for it.",
+                    "Clip values to the bound before they are put on a lattice, or declare a larger bound.");
+        }
+
+        return Pack(integers, step, BitsFor((long)limit));
+    }
+
     /// <summary>The numbers: step times each integer.</summary>
     public double[] Values()
     {
         double[] values = GC.AllocateUninitializedArray<double>(Length);
         ReadOnlySpan<byte> packed = Packed.Span;
-        long at = 0;
-        for (int i = 0; i < values.Length; i++, at += Bits)
-        {
-            // With at most 53 bits an element lies within 8 bytes of its first byte.
-            int first = (int)(at >> 3);
-            ulong word = first + sizeof(ulong) <= packed.Length ? BinaryPrimitives.ReadUInt64LittleEndian(packed[first..]) : Tail(packed[first..]);
-            long integer = unchecked((long)(word >> (int)(at & 7) << (64 - Bits)) >> (64 - Bits));
-            values[i] = Step * integer;
-        }
-
+        for (int i = 0; i < values.Length; i++)
+            values[i] = Step * At(packed, i);
         return values;
+    }
+
+    /// <summary>The integers.</summary>
+    public long[] Integers()
+    {
+        long[] integers = GC.AllocateUninitializedArray<long>(Length);
+        ReadOnlySpan<byte> packed = Packed.Span;
+        for (int i = 0; i < integers.Length; i++)
+            integers[i] = At(packed, i);
+        return integers;
+    }
+
+    private long At(ReadOnlySpan<byte> packed, int index)
+    {
+        // With at most 53 bits an element lies within 8 bytes of its first byte.
+        long at = (long)index * Bits;
+        int first = (int)(at >> 3);
+        ulong word = first + sizeof(ulong) <= packed.Length ? BinaryPrimitives.ReadUInt64LittleEndian(packed[first..]) : Tail(packed[first..]);
+        return unchecked((long)(word >> (int)(at & 7) << (64 - Bits)) >> (64 - Bits));
     }
 
     private static ulong Tail(ReadOnlySpan<byte> bytes)

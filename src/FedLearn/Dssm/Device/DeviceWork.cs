@@ -143,17 +143,22 @@ internal sealed class DeviceWork : IDisposable
         double[] itemVectors = new double[items.Length * k];
         _towers[0].SetParameters(Block(parameters, 0));
         _towers[0].Forward(_plan.Job.Items.Content, items, itemVectors, training: true);
-        var loss = new DeviceLoss(model, k, [.. _plan.Job.Views.Skip(first).Take(count).Select(view => view.Name)], items.Length);
+        bool single = count < _plan.Views.Count;
+        var loss = new DssmLoss(single ? model with { ViewWeights = new Dictionary<string, double>() } : model, k,
+            [.. _plan.Job.Views.Skip(first).Take(count).Select(view => view.Name)], items.Length);
         double sum = loss.Evaluate(new DssmBatch { Views = vectors, Present = present, Items = itemVectors, Targets = targets, Negatives = negatives }, _gradients);
         Back(0, _gradients.Items.AsSpan(0, itemVectors.Length), gradient);
         for (int v = 0; v < count; v++)
             Back(first + v + 1, _gradients.Views[v].AsSpan(0, b * k), gradient);
-        // A view by itself has one of V equal shares of the loss.
-        if (count < _plan.Views.Count)
+        if (single)
         {
-            TensorPrimitives.Multiply(gradient, (double)count / _plan.Views.Count, gradient);
-            sum *= (double)count / _plan.Views.Count;
+            // A view by itself has its share of the loss, whichever other views a sample has.
+            double share = Weight(first) / Enumerable.Range(0, _plan.Views.Count).Sum(Weight);
+            TensorPrimitives.Multiply(gradient, share, gradient);
+            sum *= share;
         }
+
+        double Weight(int view) => model.ViewWeights.GetValueOrDefault(_plan.Job.Views[view].Name, 1);
 
         return sum;
     }

@@ -136,8 +136,10 @@ internal sealed class DeviceWork : IDisposable
         for (int v = 0; v < count; v++)
         {
             vectors[v] = new double[b * k];
+            if (!Array.Exists(present[v], there => there))
+                continue;
             _towers[first + v + 1].SetParameters(Block(parameters, first + v + 1));
-            _towers[first + v + 1].Forward(data.Views[first + v]?.Rows ?? Empty(first + v), Rows(data, first + v, present[v]), vectors[v], training: true);
+            _towers[first + v + 1].Forward(data.Views[first + v]!.Rows, Rows(data, first + v, present[v]), vectors[v], training: true);
         }
 
         double[] itemVectors = new double[items.Length * k];
@@ -148,8 +150,10 @@ internal sealed class DeviceWork : IDisposable
             [.. _plan.Job.Views.Skip(first).Take(count).Select(view => view.Name)], items.Length);
         double sum = loss.Evaluate(new DssmBatch { Views = vectors, Present = present, Items = itemVectors, Targets = targets, Negatives = negatives }, _gradients);
         Back(0, _gradients.Items.AsSpan(0, itemVectors.Length), gradient);
+        // The block of a view that no sample has stays 0.
         for (int v = 0; v < count; v++)
-            Back(first + v + 1, _gradients.Views[v].AsSpan(0, b * k), gradient);
+            if (Array.Exists(present[v], there => there))
+                Back(first + v + 1, _gradients.Views[v].AsSpan(0, b * k), gradient);
         if (single)
         {
             // A view by itself has its share of the loss, whichever other views a sample has.
@@ -232,8 +236,6 @@ internal sealed class DeviceWork : IDisposable
             rows[i] = present[i] ? data.Views[view]!.Index[i] : -1;
         return rows;
     }
-
-    private TowerRows Empty(int view) => new(_plan.Views[view].Inputs, 0, [], [.. _plan.Views[view].Inputs.Bags.Select(_ => new BagRows([0], []))]);
 
     private static int[] Distinct(int[] positives, int[] negatives)
     {

@@ -56,7 +56,7 @@ public class DeviceSessionTests
 
     private sealed record Ran(DeviceResult? Result, Exception? Failure, DeviceClient[] Clients, Exception?[] Ends, IPartyChannel[] DeviceSides);
 
-    private static async Task<Ran> RunAsync(DeviceJob job, Func<int, IPartyChannel, IPartyChannel>? wrap = null, IReadOnlyList<EnrolmentKey>? keys = null, DeviceServerOptions? options = null)
+    private static async Task<Ran> RunAsync(DeviceJob job, Func<int, IPartyChannel, IPartyChannel>? wrap = null, EnrolmentKey[]? keys = null, DeviceServerOptions? options = null)
     {
         DeviceData[] devices = DeviceScene.Devices(job.Devices);
         DeviceEnrolment[] enrolled = [.. (keys ?? []).Select((key, i) => new DeviceEnrolment(devices[i].Device, 10 + i, key.PublicKey))];
@@ -65,7 +65,7 @@ public class DeviceSessionTests
         (InMemoryChannel Server, InMemoryChannel Device)[] pairs = [.. devices.Select(d => InMemoryChannel.CreatePair(DeviceSessions.Server, d.Device, Idle))];
         IPartyChannel[] sides = [.. pairs.Select((pair, i) => wrap?.Invoke(i, pair.Device) ?? pair.Device)];
         using var stop = new CancellationTokenSource();
-        Task<Exception?>[] running = [.. clients.Select((client, i) => Task.Run(() => Record.ExceptionAsync(() => client.RunAsync(sides[i], stop.Token))))];
+        Task<Exception?>[] running = [.. clients.Select((client, i) => Task.Run(() => Record.ExceptionAsync(() => client.RunAsync(sides[i], stop.Token)).AsTask()))];
         DeviceResult? result = null;
         Exception? failure = await Record.ExceptionAsync(async () => result = await server.RunAsync([.. pairs.Select(p => p.Server)]).WaitAsync(Patience));
         if (failure is not null || options is not null)
@@ -229,7 +229,7 @@ public class DeviceSessionTests
         DeviceData data = DeviceScene.Devices(1)[0];
         var client = new DeviceClient(job, data, DeviceScene.Towers);
         (InMemoryChannel there, InMemoryChannel here) = InMemoryChannel.CreatePair(DeviceSessions.Server, data.Device, Idle);
-        return (there, Record.ExceptionAsync(() => client.RunAsync(here)), client);
+        return (there, Record.ExceptionAsync(() => client.RunAsync(here)).AsTask(), client);
     }
 
     [Fact]

@@ -1,6 +1,7 @@
 using System.CommandLine;
 using System.CommandLine.Help;
 using FedLearn.Cli.Commands;
+using FedLearn.Cli.Recommend;
 
 namespace FedLearn.Cli;
 
@@ -20,6 +21,7 @@ internal static class RootCommandFactory
         PartyCommand.Create(),
         PredictCommand.Create(),
         ServeCommand.Create(),
+        RecommendCommand.Create(),
         ReportCommand.Create(),
         ModelCommand.Create(),
         PrivacyCommand.Create(),

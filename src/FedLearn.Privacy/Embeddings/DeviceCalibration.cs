@@ -128,11 +128,14 @@ public sealed record DeviceCalibration
     /// <summary>Both figures.</summary>
     /// <param name="delta">Probability, above 0 and below 1.</param>
     /// <exception cref="Diagnostics.ConfigurationException">FL2301: delta out of range; FL2306: beyond the accountant.</exception>
-    public DeviceFigures Figures(double delta)
+    public DeviceFigures Figures(double delta) => Figures(delta, later: true);
+
+    /// <summary>Both figures, or the server's alone, which takes no time.</summary>
+    internal DeviceFigures Figures(double delta, bool later)
     {
         double sums = ServerMuOf(Parameters, NoiseMultiplier, Sensitivity), each = sums * Math.Sqrt(Parameters.NoisyClients) * (1 + Margin);
         double server = Parameters.Masked ? sums : each;
-        return new(delta, server, GaussianDp.Epsilon(server, delta), LaterEpsilon(delta),
+        return new(delta, server, GaussianDp.Epsilon(server, delta), later ? LaterEpsilon(delta) : null,
             Parameters.Masked ? null : each / Math.Sqrt(Parameters.Uploads) * (1 + Margin));
     }
 

@@ -61,12 +61,8 @@ public sealed record EmbeddingCalibration
     /// <summary>Deviation of message noise as used: slack for rounding to the lattice and for clipping in float64 included.</summary>
     public required double SigmaCharged { get; init; }
 
-    /// <summary>Noise of the training messages.</summary>
+    /// <summary>Noise of all messages: those of training, and after them those of a charged evaluation.</summary>
     public required NoiseCalibration MessageNoise { get; init; }
-
-    /// <summary>Noise of charged evaluation messages, of the same deviation; its number of releases is that of one query in one message a query, to be set to the messages
-    /// really planned. Null without charged evaluation, and where an evaluated row was sent once before.</summary>
-    public required NoiseCalibration? EvaluationNoise { get; init; }
 
     /// <summary>Noise of the parameters, one entry a group; empty unless the claim is full.</summary>
     public required IReadOnlyList<GradientNoise> GradientNoise { get; init; }
@@ -102,7 +98,6 @@ public sealed record EmbeddingCalibration
                 new(groupMu, charged, p.Epochs * p.Batches, p.BatchSize * group.Clip)));
         }
 
-        bool evaluates = p.Evaluation is not null && !(p.Claim == EmbeddingClaim.OneShot && p.IsStatic);
         return new()
         {
             Parameters = p,
@@ -111,8 +106,7 @@ public sealed record EmbeddingCalibration
             Mu = mu,
             Sigma = Math.BitIncrement(2 * p.Clip * root / messageMu),
             SigmaCharged = sigma,
-            MessageNoise = new(messageMu, sigma, p.Releases, p.Clip),
-            EvaluationNoise = evaluates ? new(messageMu, sigma, p.Evaluation!.Queries, p.Clip) : null,
+            MessageNoise = new(messageMu, sigma, checked(p.TrainingMessages + (p.ChargedEvaluation?.Messages ?? 0)), p.Clip),
             GradientNoise = gradients,
         };
     }
@@ -149,17 +143,17 @@ public sealed record EmbeddingCalibration
         return unit == Unit ? Mu : mu;
     }
 
-    /// <summary>What part of the whole cost so many training batches make, for a run that ended early.</summary>
-    /// <param name="batches">Batches whose messages may have left, at least 0.</param>
-    /// <returns>Upper bound on the share of mu squared, from 0 to 1: whole epochs begun over all epochs; without epochs to tell apart, all of it.</returns>
-    public double ShareOf(int batches)
+    /// <summary>What part of the whole cost so many messages make, for a run that ended early. Every epoch costs a unit the same.</summary>
+    /// <param name="messages">Messages that may have left, at least 0.</param>
+    /// <returns>Upper bound on the share of mu squared, from 0 to 1: epochs begun over all epochs.</returns>
+    public double ShareOf(int messages)
     {
-        ArgumentOutOfRangeException.ThrowIfNegative(batches);
-        int begun = (int)Math.Min(Parameters.Epochs, ((long)batches + Parameters.Batches - 1) / Parameters.Batches);
-        return Parameters.Evaluation is not null && batches > 0 ? 1 : (double)begun / Parameters.Epochs * (begun == Parameters.Epochs ? 1 : 1 + Margin);
+        ArgumentOutOfRangeException.ThrowIfNegative(messages);
+        long perEpoch = (long)Parameters.Batches * Parameters.MessagesPerBatch, begun = (messages + perEpoch - 1) / perEpoch;
+        return Math.Min(1, (double)begun / Parameters.Epochs * (1 + Margin));
     }
 
-    /// <summary>Noise deviation for vectors that are evaluated on their own, and what they cost: a fresh (2C/sigma)^2 a row and query.</summary>
+    /// <summary>What vectors cost that are evaluated after a job, by themselves: a fresh (2C/sigma)^2 a row and query.</summary>
     /// <param name="clip">Bound C of a row. From 1e-100 to 1e100.</param>
     /// <param name="width">Numbers of a row, at least 1.</param>
     /// <param name="sigma">Deviation of the noise. Finite, above 0.</param>
@@ -169,7 +163,7 @@ public sealed record EmbeddingCalibration
     /// <exception cref="Diagnostics.ConfigurationException">FL2313, FL2300: a number out of range.</exception>
     public static double EvaluationMuSquared(double clip, int width, double sigma, int rows, int queries)
     {
-        var p = new EmbeddingParameters { Claim = EmbeddingClaim.OwnMessages, Clip = clip, Width = width, Evaluation = new(queries, rows) };
+        var p = new EmbeddingParameters { Claim = EmbeddingClaim.OwnMessages, Clip = clip, Width = width, Evaluation = new(queries, rows, 1) };
         p.Validate();
         PrivacyErrors.CheckPositive(sigma, nameof(sigma));
         double mu = 2 * MessageBound(p) / sigma + Math.Sqrt(width) / INoiseSource.LatticeScale;
@@ -180,7 +174,7 @@ public sealed record EmbeddingCalibration
     private static double Visits(EmbeddingParameters p, EmbeddingUnit unit, int rows)
     {
         double visits = (double)rows * p.Epochs;
-        if (p.Evaluation is not { } evaluation || (p.Claim == EmbeddingClaim.OneShot && p.IsStatic))
+        if (p.ChargedEvaluation is not { } evaluation)
             return visits;
         return unit switch
         {

@@ -42,7 +42,8 @@ public sealed record GradientGroup(string Name, double Clip, long Coordinates)
 /// <summary>Evaluation with vectors that get fresh noise of the training messages' deviation and are charged.</summary>
 /// <param name="Queries">How often the vector of each evaluated row is asked for, at least 1.</param>
 /// <param name="RowsPerUser">Most evaluated rows of a user, at least 1. Public, since the rows are named in the clear.</param>
-public sealed record EmbeddingEvaluation(int Queries, int RowsPerUser);
+/// <param name="Messages">Messages that they are sent in, all queries together, at least 1.</param>
+public sealed record EmbeddingEvaluation(int Queries, int RowsPerUser, int Messages);
 
 /// <summary>The public numbers of one party of a recommendation job: a view, or the label party. Neighbours replace one unit of that party (replace-one).</summary>
 /// <remarks>The schedule is public and independent of data, and each training row is in one batch an epoch. docs/proofs/embeddings.md.</remarks>
@@ -93,11 +94,14 @@ public sealed record EmbeddingParameters
     /// <summary>Full: the groups that make up all trained parameters of the party. Empty for other claims, and for a party that trains nothing.</summary>
     public IReadOnlyList<GradientGroup> Gradients { get; init; } = [];
 
-    /// <summary>Charged evaluation; null: none.</summary>
+    /// <summary>Charged evaluation; null: none. A static row that was sent once is used again free of charge.</summary>
     public EmbeddingEvaluation? Evaluation { get; init; }
 
     /// <summary>Training messages that noise is drawn for.</summary>
-    public int Releases => checked(Epochs * Batches * MessagesPerBatch);
+    public int TrainingMessages => checked(Epochs * Batches * MessagesPerBatch);
+
+    /// <summary>The evaluation that is charged: none where a row is sent once, whatever for.</summary>
+    public EmbeddingEvaluation? ChargedEvaluation => Claim == EmbeddingClaim.OneShot && IsStatic ? null : Evaluation;
 
     /// <summary>Rows a at this party that one unit can change: sample 1, event 1 + h (at most M where that is declared), user M; 1 for a user whose static row is sent once.</summary>
     /// <param name="unit">The unit.</param>
@@ -125,7 +129,7 @@ public sealed record EmbeddingParameters
         Check(BatchSize >= 1, "batchSize", "it is below 1");
         Check(HistoryEvents is null or >= 0, "historyEvents", "it is below 0");
         Check(MaxSamplesPerUser is null or >= 1, "maxSamplesPerUser", "it is below 1");
-        Check(Evaluation is null or { Queries: >= 1, RowsPerUser: >= 1 }, "evaluation", "its queries or rows are below 1");
+        Check(Evaluation is null or { Queries: >= 1, RowsPerUser: >= 1, Messages: >= 1 and <= 1_000_000_000 }, "evaluation", "its queries, rows or messages are below 1, or a billion messages are not enough");
         Check(Claim != EmbeddingClaim.OneShot || Epochs == 1, "epochs", "a row that is sent once has one epoch");
         Check(Claim == EmbeddingClaim.Full || Gradients.Count == 0, "gradients", "only claim full noises them");
         foreach (GradientGroup group in Gradients)

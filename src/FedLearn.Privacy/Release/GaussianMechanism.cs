@@ -69,6 +69,9 @@ public sealed class GaussianMechanism
     /// <inheritdoc cref="GaussianMechanism(NoiseCalibration, CsprngNoise, IPrivacyReservation)" path="/exception" />
     public static GaussianMechanism NotPrivate(NoiseCalibration calibration, TestNoise noise, IPrivacyReservation reservation) => new(calibration, (INoiseSource)noise, reservation);
 
+    /// <summary>What an integer of 1 stands for on its lattice: the noise deviation over 2^24.</summary>
+    public double Step => _step;
+
     /// <summary>Messages released, and values perturbed, so far.</summary>
     public int Released => _released;
 

@@ -7,7 +7,8 @@ namespace FedLearn.Aggregation;
 /// <summary>Secrets of 32 bytes in shares, of which t open them and fewer tell nothing (Shamir 1979): values at x = 1, 2, ... of a random polynomial of degree
 /// t - 1 over the integers mod p = 2^521 - 1, whose value at 0 is the secret.</summary>
 /// <remarks>
-/// The field has 265 bits more than a secret, so that shares that do not belong together are found: they give a number below 2^256 with probability 2^-265.
+/// The field has 265 bits more than a secret, so that shares of different polynomials are found: they give a number below 2^256 with probability 2^-265. A change
+/// that is chosen to be small is not: sharing hides, and does not authenticate.
 /// Splitting multiplies by small public numbers only, without a branch or an index that depends on a secret, and wipes its memory. Combining runs on big
 /// integers at the party that is to know the result.
 /// </remarks>

@@ -1,3 +1,6 @@
+using System.Security.Cryptography;
+using System.Text.Json;
+
 namespace FedLearn.Coordination;
 
 /// <summary>What a party does in a job.</summary>
@@ -21,7 +24,35 @@ public sealed record PartyDescription(string Name, PartyRole Role);
 /// <param name="Sections">SHA-256 of each section of the job, to say where two jobs differ.</param>
 /// <param name="Parties">Every party, the active one first.</param>
 public sealed record SessionTerms(string JobName, ReadOnlyMemory<byte> TermsDigest,
-    IReadOnlyDictionary<string, ReadOnlyMemory<byte>> Sections, IReadOnlyList<PartyDescription> Parties);
+    IReadOnlyDictionary<string, ReadOnlyMemory<byte>> Sections, IReadOnlyList<PartyDescription> Parties)
+{
+    /// <summary>The terms of a job.</summary>
+    /// <param name="jobName">Name of the job.</param>
+    /// <param name="sections">Each section's name, and what writes its members in a fixed order with every default filled in.</param>
+    /// <param name="parties">The parties.</param>
+    internal static SessionTerms Of(string jobName, IEnumerable<(string Name, Action<Utf8JsonWriter> Write)> sections, IEnumerable<PartyDescription> parties)
+    {
+        var digests = new Dictionary<string, ReadOnlyMemory<byte>>();
+        using var all = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
+        foreach ((string name, Action<Utf8JsonWriter> write) in sections)
+        {
+            using var buffer = new MemoryStream();
+            using (var json = new Utf8JsonWriter(buffer))
+            {
+                json.WriteStartObject();
+                json.WriteStartObject(name);
+                write(json);
+                json.WriteEndObject();
+                json.WriteEndObject();
+            }
+
+            digests[name] = SHA256.HashData(buffer.ToArray());
+            all.AppendData(digests[name].Span);
+        }
+
+        return new SessionTerms(jobName, all.GetHashAndReset(), digests, [.. parties.OrderBy(p => p.Role)]);
+    }
+}
 
 /// <summary>A party's request to join a session.</summary>
 /// <param name="ProtocolVersion">Version the party speaks; see <see cref="SessionDesk.ProtocolVersion"/>.</param>

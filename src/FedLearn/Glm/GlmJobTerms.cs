@@ -1,4 +1,3 @@
-using System.Security.Cryptography;
 using System.Text.Json;
 using FedLearn.Coordination;
 using FedLearn.Data;
@@ -102,26 +101,7 @@ public static class GlmJobTerms
             }),
         };
 
-        var digests = new Dictionary<string, ReadOnlyMemory<byte>>();
-        using var all = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
-        foreach ((string name, Action<Utf8JsonWriter> write) in sections)
-        {
-            using var buffer = new MemoryStream();
-            using (var json = new Utf8JsonWriter(buffer))
-            {
-                json.WriteStartObject();
-                json.WriteStartObject(name);
-                write(json);
-                json.WriteEndObject();
-                json.WriteEndObject();
-            }
-
-            digests[name] = SHA256.HashData(buffer.ToArray());
-            all.AppendData(digests[name].Span);
-        }
-
-        PartyDescription[] parties = [.. job.Parties.Select(p => p.Party).OrderBy(p => p.Role)];
-        return new SessionTerms(job.Name, all.GetHashAndReset(), digests, parties);
+        return SessionTerms.Of(job.Name, sections, job.Parties.Select(p => p.Party));
     }
 
     private static void WriteSplit(Utf8JsonWriter json, SplitRule split)

@@ -1,6 +1,4 @@
 using System.Security.Cryptography;
-using System.Text;
-using System.Text.Encodings.Web;
 using System.Text.Json;
 using System.Text.Json.Nodes;
 using FedLearn.Coordination;
@@ -10,17 +8,13 @@ using FedLearn.Diagnostics;
 namespace FedLearn.Glm;
 
 /// <summary>The JSON file of one party's part of a model.</summary>
-/// <remarks>Its member <c>signature</c> is the SHA-256, hex, of everything else in the file: the tokens of the document as they are written ({ } [ ], names and
-/// strings with their quotes, numbers, true, false, null), in order, without that member, each followed by a line feed, as UTF-8. So a file may be indented in another way,
-/// and any other change is found. Whoever may write the file can sign it anew: it is a checksum bound to the job, whose digest it covers, and proves no origin.</remarks>
+/// <remarks>Signed as <see cref="SignedJson"/> says.</remarks>
 internal static class GlmModelFile
 {
-    private const string FormatName = "fedlearn.glm.model/", Version = "3", Signature = "signature";
-
-    private static readonly JsonSerializerOptions Readable = new() { WriteIndented = true, Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping };
+    private const string FormatName = "fedlearn.glm.model/", Version = "3";
 
     /// <summary>The file of a part.</summary>
-    public static byte[] Write(GlmModel model) => Signed(new JsonObject
+    public static byte[] Write(GlmModel model) => SignedJson.Of(new JsonObject
     {
         ["format"] = FormatName + Version,
         ["softwareVersion"] = model.SoftwareVersion,
@@ -53,14 +47,6 @@ internal static class GlmModelFile
         ["featureMap"] = JsonNode.Parse(model.Features.ToJson()),
     });
 
-    /// <summary>A document with the signature of its content.</summary>
-    internal static byte[] Signed(JsonObject document)
-    {
-        document.Remove(Signature);
-        document[Signature] = Hash(Bytes(document));
-        return [.. Bytes(document), (byte)'\n'];
-    }
-
     /// <summary>Reads a part.</summary>
     /// <param name="file">What the file holds; anything.</param>
     /// <param name="place">Named in errors.</param>
@@ -91,7 +77,7 @@ internal static class GlmModelFile
             throw new FormatException($"its format is not {FormatName}{Version}");
         if (format[FormatName.Length..] is var version && version != Version)
             throw new FormatException($"it has version {(version.Length <= 9 && version.All(char.IsAsciiDigit) ? version : "?")} of the format, and this release reads and writes version {Version}");
-        if (Text(document, Signature) != Hash(file))
+        if (!SignedJson.IsWhole(document, file))
             throw new FormatException("its content does not match its signature");
         var model = new GlmModel(Text(document, "job"), Hex(document, "jobDigest"), new PartyDescription(Text(document, "party"), Role(document)),
             Text(Member(document, "family"), "name"), FeatureMap.FromJson(Member(document, "featureMap").ToJsonString(), place),
@@ -116,29 +102,6 @@ internal static class GlmModelFile
             throw Unusable("standardErrors");
         return new GlmInference(Number(saved, "dispersion"), Value<int>(saved, "degreesOfFreedom"), Value<bool>(saved, "penalised"),
             [.. weights.Select((weight, j) => GlmCoefficient.Of(weight, errors[j]))]);
-    }
-
-    private static byte[] Bytes(JsonObject document) => Encoding.UTF8.GetBytes(document.ToJsonString(Readable));
-
-    private static string Hash(ReadOnlySpan<byte> json)
-    {
-        using var hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
-        var reader = new Utf8JsonReader(json);
-        while (reader.Read())
-        {
-            if (reader.TokenType == JsonTokenType.PropertyName && reader.CurrentDepth == 1 && reader.ValueTextEquals(Signature))
-            {
-                reader.Skip();
-                continue;
-            }
-
-            bool quoted = reader.TokenType is JsonTokenType.PropertyName or JsonTokenType.String;
-            hash.AppendData(quoted ? "\""u8 : default);
-            hash.AppendData(reader.ValueSpan);
-            hash.AppendData(quoted ? "\"\n"u8 : "\n"u8);
-        }
-
-        return Convert.ToHexStringLower(hash.GetHashAndReset());
     }
 
     private static JsonObject Member(JsonObject of, string key) => of[key] as JsonObject ?? throw Unusable(key);

@@ -332,12 +332,8 @@ internal sealed class GlmPlan
         Check(double.IsFinite(rowNorm) && rowNorm > 0, "preprocessing.rowNorm", "is not a finite number above 0");
         if (job.Split is SplitRule.ByHash split)
             Check(split.Modulus >= 2 && split.Test.All(r => r >= 0 && r < split.Modulus), "evaluation.split", "needs mod of at least 2 and residues below it");
-        Check(job.Parties.Count(p => p.Party.Role == PartyRole.Active) == 1, "parties", "have not exactly one active party");
-        Check(job.Parties.All(p => !string.IsNullOrWhiteSpace(p.Party.Name)), "parties", "have an empty name");
-        // A name becomes a file name, and a field of a message.
-        Check(job.Parties.All(p => p.Party.Name.Length <= 200 && !p.Party.Name.Any(c => char.IsControl(c) || c is '/' or '\\')), "parties",
-            "have a name over 200 characters, with a slash or with a control character");
-        Check(job.Parties.Select(p => p.Party.Name).Distinct(StringComparer.Ordinal).Count() == job.Parties.Count, "parties", "have two of the same name");
+        if (PartyList.FaultOf(job.Parties.Select(p => p.Party)) is { } fault)
+            throw Invalid("parties", $"parties {fault}.", "Mend the job.");
     }
 
     private static void CheckRounds(int epochs, int batches) =>

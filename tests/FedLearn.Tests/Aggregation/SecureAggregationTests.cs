@@ -299,21 +299,26 @@ public class SecureAggregationTests
         Assert.Equal(AggregationErrors.UnexpectedStep, Id(() => client.Share(context.Roster(honest))));
     }
 
+    // The server shows three clients a mask key of low order for the fourth, and the fourth its own.
     [Fact]
     public void Upload_MaskKeyOfLowOrder_IsRefused()
     {
         using var attempt = new AggregationCase(4, 3);
         var context = new AggregationContext(attempt.Round);
-        ClientKeys[] roster = context.ReadRoster(attempt.Keys(), "test");
-        roster[3] = roster[3] with { Masking = new byte[32] };
-        AggregationMessage hostile = context.Roster(roster);
-        var shares = roster[..3].ToDictionary(keys => keys.Client, keys => context.ReadCiphertexts(attempt.Clients[keys.Client].Share(hostile), AggregationStep.Shares, "test"));
-        int first = roster[0].Client;
-        (int, ReadOnlyMemory<byte>)[] delivered = [.. shares.Where(sender => sender.Key != first).Select(sender => (sender.Key, sender.Value.Single(share => share.Client == first).Ciphertext))];
-        // The client whose key it is did not share: there is no mask with it, and all is well.
-        Assert.Equal(40, attempt.Clients[first].Upload(context.Ciphertexts(AggregationStep.Delivery, delivered), new long[40], "test").Payload.Length);
-        using var pair = new AgreementPair();
-        Assert.Equal(AggregationErrors.UnusableKey, Id(() => pair.Derive(new byte[32], default, default, new byte[32], "test")));
+        ClientKeys[] honest = context.ReadRoster(attempt.Keys(), "test");
+        ClientKeys[] hostile = [.. honest[..3], honest[3] with { Masking = new byte[32] }];
+        int first = honest[0].Client;
+        var delivered = new List<(int, ReadOnlyMemory<byte>)>();
+        foreach (int client in attempt.Numbers)
+        {
+            AggregationMessage shares = attempt.Clients[client].Share(context.Roster(client == honest[3].Client ? honest : hostile));
+            if (client != first)
+                delivered.Add((client, context.ReadCiphertexts(shares, AggregationStep.Shares, "test").Single(share => share.Client == first).Ciphertext));
+        }
+
+        AggregationMessage delivery = context.Ciphertexts(AggregationStep.Delivery, delivered);
+        Assert.Equal(AggregationErrors.UnusableKey, Id(() => attempt.Clients[first].Upload(delivery, new long[40], "test")));
+        Assert.Equal(AggregationErrors.UsedAgain, Id(() => attempt.Clients[first].Upload(delivery, new long[40], "test")));
     }
 
     [Fact]

@@ -89,6 +89,9 @@ public class SodiumTests
     }
 
     [Fact]
+    public void FromSeed_WrongLength_IsRefused() => Assert.Throws<ArgumentException>(() => EnrolmentKey.FromSeed(new byte[31]));
+
+    [Fact]
     public void Dispose_Pair_WipesTheSecret()
     {
         var pair = new AgreementPair();

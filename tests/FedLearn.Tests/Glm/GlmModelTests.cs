@@ -105,7 +105,7 @@ public sealed class GlmModelTests : IDisposable
             Assert.Contains("active.model.json", error.Place, StringComparison.Ordinal);
             if (i < 4)
                 Assert.Contains("signature", error.Cause, StringComparison.Ordinal);
-            await File.WriteAllBytesAsync(path, GlmModelFile.Signed(document), TestContext.Current.CancellationToken);
+            await File.WriteAllBytesAsync(path, SignedJson.Of(document), TestContext.Current.CancellationToken);
             if (i >= 4)
                 Assert.DoesNotContain("signature", LoadFails("active").Cause, StringComparison.Ordinal);
             else
@@ -205,7 +205,7 @@ public sealed class GlmModelTests : IDisposable
             if (at == document)
                 continue;
             at.ReplaceWith(JsonNode.Parse(values[random.Next(values.Length)]));
-            await File.WriteAllBytesAsync(path, GlmModelFile.Signed(document));
+            await File.WriteAllBytesAsync(path, SignedJson.Of(document));
             try
             {
                 GlmModel.Load(_folder, "active");

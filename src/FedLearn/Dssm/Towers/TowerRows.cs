@@ -1,3 +1,5 @@
+using System.Numerics.Tensors;
+
 namespace FedLearn.Dssm;
 
 /// <summary>How the embeddings of a bag become one vector.</summary>
@@ -54,7 +56,7 @@ public sealed class TowerRows
         ArgumentOutOfRangeException.ThrowIfNegative(rows);
         if (dense.LongLength != (long)rows * inputs.DenseWidth)
             throw new ArgumentException("There are not DenseWidth numbers a row.", nameof(dense));
-        if (!System.Numerics.Tensors.TensorPrimitives.IsFiniteAll<double>(dense))
+        if (!AllFinite(dense))
             throw new ArgumentException("A number is NaN or infinite.", nameof(dense));
         if (bags.Count != inputs.Bags.Count)
             throw new ArgumentException("There is not one bag a field.", nameof(bags));
@@ -85,7 +87,10 @@ public sealed class TowerRows
         foreach (int id in bag.Ids)
             if ((uint)id >= (uint)buckets)
                 throw new ArgumentException("A bag has an id outside its buckets.");
-        if (bag.Weights is { } weights && !System.Numerics.Tensors.TensorPrimitives.IsFiniteAll<double>(weights))
+        if (bag.Weights is { } weights && !AllFinite(weights))
             throw new ArgumentException("A bag has a weight that is NaN or infinite.");
     }
+
+    // Of no numbers at all the library's function says no.
+    private static bool AllFinite(double[] numbers) => numbers.Length == 0 || TensorPrimitives.IsFiniteAll<double>(numbers);
 }

@@ -249,6 +249,9 @@ public sealed record DssmJob
     /// <summary>Privacy.</summary>
     public DssmPrivacyOptions Privacy { get; init; } = new();
 
+    /// <summary>Whether the label party has a view of its own.</summary>
+    public bool LabelHasView { get; init; }
+
     /// <summary>How precisely samples' times are named.</summary>
     public SampleTime SampleTime { get; init; }
 

@@ -1,0 +1,8 @@
+namespace FedLearn.Cli.Recommend;
+
+/// <summary>Errors of the preparation of recommendation data; each has a page under docs/errors.</summary>
+internal static class PrepareErrors
+{
+    /// <summary>The output directory holds something else than an unchanged earlier preparation.</summary>
+    public const string OutputTaken = "FL2445";
+}

@@ -1,0 +1,309 @@
+using System.Buffers.Text;
+using CsvHelper;
+using FedLearn.Data;
+using FedLearn.Diagnostics;
+
+namespace FedLearn.Dssm;
+
+/// <summary>Reads the tables of a recommendation job. The file formats are in docs/recommend-files.md.</summary>
+/// <remarks>Every fault is an error with the file, the line, the column, the cause and the remedy; no message holds what a cell holds.</remarks>
+public static class DssmFiles
+{
+    // Years 1 to 9999: a time in milliseconds is outside.
+    private const long FirstTime = -62_135_596_800, LastTime = 253_402_300_799;
+
+    private static readonly (string Word, EventRole Role)[] Roles =
+    [
+        ("train", EventRole.Train), ("validation", EventRole.Validation), ("test", EventRole.Test), ("cold-user", EventRole.ColdUser), ("cold-item", EventRole.ColdItem),
+        ("seen", EventRole.Seen),
+    ];
+
+    /// <summary>Reads a view.</summary>
+    /// <param name="path">A CSV file. Rows may come in any order.</param>
+    /// <param name="schema">What its columns are.</param>
+    /// <param name="cancellationToken">Ends the reading.</param>
+    /// <returns>The view: users in the order of their first rows, the rows of each in the order of moments.</returns>
+    /// <exception cref="ConfigurationException">The schema is one of items (FL2440).</exception>
+    /// <exception cref="BadInputException">The file is no such table: FL3000 to FL3010 and FL3016, and FL3130 to FL3133.</exception>
+    public static ViewTable ReadView(string path, DssmSchema schema, CancellationToken cancellationToken = default)
+    {
+        using var file = new Rows(path, schema, items: false, cancellationToken);
+        int? time = file.Column(schema.Time), sequence = file.Column(schema.Sequence);
+        var users = new Numbering();
+        var rowUser = new List<int>();
+        var moments = new List<Moment>();
+        var lines = new List<int>();
+        while (file.Next())
+        {
+            lines.Add(file.Line);
+            rowUser.Add(users.Of(file.Id(schema.Key)));
+            if (time is { } column)
+                moments.Add(file.Moment(column, sequence));
+            file.Encode();
+        }
+
+        int[]? order = Order(rowUser, moments);
+        int[] sortedUsers = Sorted(rowUser, order);
+        Moment[]? sortedMoments = time is null ? null : Sorted(moments, order);
+        for (int r = 1; r < sortedUsers.Length; r++)
+        {
+            if (sortedUsers[r] == sortedUsers[r - 1] && (sortedMoments is null || sortedMoments[r] == sortedMoments[r - 1]))
+            {
+                int first = lines[order is null ? r - 1 : order[r - 1]], second = lines[order is null ? r : order[r]];
+                throw DataErrors.Bad(DssmDataErrors.RepeatedMoment, $"{path}, line {second}",
+                    sortedMoments is null ? $"the user has an earlier row (line {first}), and the view has no times." : $"the user has an earlier row of the same moment (line {first}).",
+                    sortedMoments is null ? "Keep one row a user, or name the column of times in the schema." : "Keep one row a user and moment; a sequence tells events of one second apart.");
+            }
+        }
+
+        return new ViewTable(users.Ids, sortedUsers, sortedMoments, file.Build(order));
+    }
+
+    /// <summary>Reads items.</summary>
+    /// <param name="path">A CSV file.</param>
+    /// <param name="schema">What its columns are.</param>
+    /// <param name="cancellationToken">Ends the reading.</param>
+    /// <returns>The items, in the order of the file.</returns>
+    /// <exception cref="ConfigurationException">The schema is one of a view (FL2440).</exception>
+    /// <exception cref="BadInputException">The file is no such table: FL3000 to FL3010 and FL3016, FL3130 and FL3131.</exception>
+    public static ItemTable ReadItems(string path, DssmSchema schema, CancellationToken cancellationToken = default)
+    {
+        using var file = new Rows(path, schema, items: true, cancellationToken);
+        int? title = file.Column(schema.Title);
+        var ids = new List<string>();
+        var titles = new List<string>();
+        var lines = new Dictionary<string, int>(StringComparer.Ordinal);
+        while (file.Next())
+        {
+            string id = file.Id(schema.Key);
+            if (!lines.TryAdd(id, file.Line))
+            {
+                throw DataErrors.Bad(DataErrors.DuplicateId, $"{path}, line {file.Line}", $"the id is that of an earlier row (line {lines[id]}).",
+                    "Keep one row an item; ids are compared without white space at their ends and in Unicode normal form C.");
+            }
+
+            ids.Add(id);
+            if (title is { } column)
+                titles.Add(file.Text(column));
+            file.Encode();
+        }
+
+        return new ItemTable(ids, file.Build(null), title is null ? null : titles);
+    }
+
+    /// <summary>Reads events.</summary>
+    /// <param name="path">A CSV file with the columns user, time, sequence (may be absent: 0), item and role (train, validation, test, cold-user, cold-item or seen). Rows may come
+    /// in any order.</param>
+    /// <param name="items">The items that the events name.</param>
+    /// <param name="cancellationToken">Ends the reading.</param>
+    /// <returns>The events: users in the order of their first rows, the events of each in the order of moments, those of one moment in the order of the file.</returns>
+    /// <exception cref="BadInputException">The file is no such table: FL3000 to FL3010, and FL3133 to FL3135.</exception>
+    public static InteractionTable ReadInteractions(string path, ItemTable items, CancellationToken cancellationToken = default)
+    {
+        ArgumentNullException.ThrowIfNull(items);
+        var itemOf = new Dictionary<string, int>(items.Ids.Count, StringComparer.Ordinal);
+        for (int i = 0; i < items.Ids.Count; i++)
+            itemOf.Add(items.Ids[i], i);
+        using var file = new Rows(path, null, items: false, cancellationToken);
+        int user = file.Find("user"), time = file.Find("time"), item = file.Find("item"), role = file.Find("role");
+        int? sequence = file.Has("sequence") ? file.Find("sequence") : null;
+        var users = new Numbering();
+        var events = new List<Interaction>();
+        while (file.Next())
+        {
+            int number = users.Of(file.Id(user, "user"));
+            if (!itemOf.TryGetValue(file.Id(item, "item"), out int itemNumber))
+                throw DataErrors.Bad(DssmDataErrors.UnknownItem, file.Place("item"), "the table of items has no such item.", "Add the item, or leave the event out; ids are compared exactly.");
+            ReadOnlySpan<byte> word = file.Cell(role);
+            int known = 0;
+            while (known < Roles.Length && !System.Text.Ascii.Equals(word, Roles[known].Word))
+                known++;
+            if (known == Roles.Length)
+                throw DataErrors.Bad(DssmDataErrors.UnknownRole, file.Place("role"), "the role is not known.", $"Write one of {string.Join(", ", Roles.Select(r => r.Word))}.");
+            events.Add(new Interaction(number, itemNumber, file.Moment(time, sequence), Roles[known].Role));
+        }
+
+        return new InteractionTable(users.Ids, [.. events.OrderBy(e => e.User).ThenBy(e => e.Moment)]);
+    }
+
+    /// <summary>Name of a role in files.</summary>
+    internal static string Word(EventRole role) => Roles[(int)role].Word;
+
+    /// <summary>The order of rows by user and moment; null when they have it already.</summary>
+    private static int[]? Order(List<int> users, List<Moment> moments)
+    {
+        Moment Of(int row) => moments.Count == 0 ? default : moments[row];
+        bool sorted = true;
+        for (int r = 1; r < users.Count && sorted; r++)
+            sorted = users[r] > users[r - 1] || (users[r] == users[r - 1] && Of(r) >= Of(r - 1));
+        return sorted ? null : [.. Enumerable.Range(0, users.Count).OrderBy(r => users[r]).ThenBy(Of)];
+    }
+
+    private static T[] Sorted<T>(List<T> values, int[]? order) => order is null ? [.. values] : [.. order.Select(row => values[row])];
+
+    /// <summary>Numbers of ids, in the order of their first appearance.</summary>
+    private sealed class Numbering
+    {
+        private readonly Dictionary<string, int> _numbers = new(StringComparer.Ordinal);
+
+        public List<string> Ids { get; } = [];
+
+        public int Of(string id)
+        {
+            if (!_numbers.TryGetValue(id, out int number))
+            {
+                _numbers.Add(id, number = Ids.Count);
+                Ids.Add(id);
+            }
+
+            return number;
+        }
+    }
+
+    /// <summary>The rows of one file.</summary>
+    private sealed class Rows : IDisposable
+    {
+        private readonly string _path;
+        private readonly DssmSchema? _schema;
+        private readonly CsvReader _reader;
+        private readonly Dictionary<string, int> _header;
+        private readonly CancellationToken _cancellationToken;
+        private readonly DssmRowEncoder? _encoder;
+        private readonly int[] _columns = [];
+        private long _count;
+
+        public Rows(string path, DssmSchema? schema, bool items, CancellationToken cancellationToken)
+        {
+            ArgumentNullException.ThrowIfNull(path);
+            (_path, _schema, _cancellationToken) = (path, schema, cancellationToken);
+            if (schema is not null && schema.IsItems != items)
+            {
+                throw DataErrors.Config(DssmDataErrors.OtherSchema, path, items ? "its schema is that of a view, and this is the table of items." : "its schema is that of items, and this is a view.",
+                    items ? "Give a schema with the key item." : "Give a schema with the key user.");
+            }
+
+            _reader = CsvFile.Open(path);
+            try
+            {
+                _header = CsvFile.Header(_reader, path);
+                if (schema is not null)
+                {
+                    _encoder = new DssmRowEncoder(schema);
+                    _columns = [.. schema.Fields.Select(field => Find(field.Name))];
+                }
+            }
+            catch
+            {
+                _reader.Dispose();
+                throw;
+            }
+        }
+
+        public int Line => checked((int)_reader.LineNumber);
+
+        public void Dispose() => _reader.Dispose();
+
+        public int Find(string name) => CsvFile.Find(_header, name, _path);
+
+        public bool Has(string name) => _header.ContainsKey(name);
+
+        public int? Column(string? name) => name is null ? null : Find(name);
+
+        public string Place(string column) => CsvFile.Place(_path, _reader, column);
+
+        public ReadOnlySpan<byte> Cell(int column) => _reader.GetSpan(column);
+
+        public string Text(int column) => CsvFile.Text(_reader, column, _path);
+
+        /// <summary>Moves to the next row; after the last one, refuses a file without rows.</summary>
+        public bool Next()
+        {
+            if ((_count & 0xFFF) == 0)
+                _cancellationToken.ThrowIfCancellationRequested();
+            if (CsvFile.Next(_reader, _path))
+            {
+                _count++;
+                return true;
+            }
+
+            return _count > 0 ? false : throw DataErrors.Bad(DataErrors.NoRows, _path, "the table has no rows.", "Give at least one row below the header.");
+        }
+
+        public string Id(string column) => Id(Find(column), column);
+
+        public string Id(int column, string name)
+        {
+            string id = RowIds.Normalize(Text(column));
+            return id.Length > 0 ? id : throw DataErrors.Bad(DataErrors.EmptyId, Place(name), "the id is empty.", "Give every row an id, or leave the row out.");
+        }
+
+        public Moment Moment(int time, int? sequence)
+        {
+            long seconds = Whole(time, FirstTime, LastTime, "Write whole seconds since 1970, UTC; divide milliseconds by 1,000.");
+            return new Moment(seconds, sequence is { } column ? (int)Whole(column, 0, int.MaxValue, "Write the number of the event in its user's history, from 0.") : 0);
+        }
+
+        /// <summary>Reads the fields of the row.</summary>
+        public void Encode()
+        {
+            if (!_encoder!.HasRoom)
+                throw DataErrors.Bad(DataErrors.TooLarge, _path, "the table has more cells than fit one matrix in memory.", "Use fewer rows or columns.");
+            for (int f = 0; f < _columns.Length; f++)
+            {
+                DssmField field = _schema!.Fields[f];
+                ReadOnlySpan<byte> cell = Cell(_columns[f]);
+                if (field.Kind is DssmFieldKind.Numeric or DssmFieldKind.Bucketed)
+                    _encoder.Number(f, CsvNumber.IsMissing(cell) ? null : CsvFile.Number(_reader, _columns[f], field.Name, _path));
+                else if (field.Kind == DssmFieldKind.Bag)
+                    Bag(f, field, cell);
+                else
+                    _encoder.Text(f, Text(_columns[f]));
+            }
+
+            _encoder.End();
+        }
+
+        public TowerRows Build(int[]? order) => _encoder!.Build(order);
+
+        private long Whole(int column, long least, long most, string remedy)
+        {
+            ReadOnlySpan<byte> cell = Cell(column);
+            string name = _header.First(pair => pair.Value == column).Key;
+            if (cell.IsEmpty)
+                throw CsvFile.Empty(Place(name));
+            return Utf8Parser.TryParse(cell, out long value, out int used) && used == cell.Length && value >= least && value <= most
+                ? value
+                : throw DataErrors.Bad(DssmDataErrors.MalformedMoment, Place(name), "the cell is no whole number of its range.", remedy);
+        }
+
+        private void Bag(int index, DssmField field, ReadOnlySpan<byte> cell)
+        {
+            while (true)
+            {
+                cell = cell.TrimStart(" \t"u8);
+                if (cell.IsEmpty)
+                    return;
+                int end = cell.IndexOfAny(" \t"u8);
+                ReadOnlySpan<byte> entry = end < 0 ? cell : cell[..end];
+                cell = cell[entry.Length..];
+                double weight = 1;
+                int colon = entry.IndexOf((byte)':');
+                if (colon >= 0 && !CsvNumber.TryParse(entry[(colon + 1)..], out weight))
+                    throw Malformed(field);
+                ReadOnlySpan<byte> id = colon >= 0 ? entry[..colon] : entry;
+                if (id.IsEmpty || id.ContainsAnyExceptInRange((byte)'0', (byte)'9'))
+                    throw Malformed(field);
+                if (!Utf8Parser.TryParse(id, out int value, out int used) || used != id.Length || value >= field.Buckets)
+                {
+                    throw DataErrors.Bad(DssmDataErrors.BagIdOutOfRange, Place(field.Name), "an id is outside the buckets of its field.",
+                        $"Ids run from 0 to {field.Buckets - 1} here; correct the cell, or declare more buckets in the schema of every run.");
+                }
+
+                _encoder!.Id(index, value, weight);
+            }
+        }
+
+        private BadInputException Malformed(DssmField field) => DataErrors.Bad(DssmDataErrors.MalformedBag, Place(field.Name), "the cell is no list of ids.",
+            "Write ids, or id:weight with finite weights, separated by blanks, such as 12 55:0.5 7.");
+    }
+}

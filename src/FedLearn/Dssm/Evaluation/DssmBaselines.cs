@@ -1,0 +1,237 @@
+using System.Numerics.Tensors;
+
+namespace FedLearn.Dssm;
+
+/// <summary>Recommenders without towers that stand beside every result. They learn from the events of role <see cref="EventRole.Train"/> alone.</summary>
+/// <remarks>Where a score depends on the user, it is computed from what the user had met just before the event: the earlier training events, or for a user that training never
+/// saw all earlier events.</remarks>
+public sealed class DssmBaselines
+{
+    private readonly InteractionTable _interactions;
+    private readonly int _items;
+    private readonly int[][] _itemsOfUser;
+    private readonly int[][] _usersOfItem;
+    private readonly int[] _firstEvent;
+
+    /// <summary>Reads the events.</summary>
+    /// <param name="interactions">The events.</param>
+    /// <param name="items">Number of items.</param>
+    public DssmBaselines(InteractionTable interactions, int items)
+    {
+        ArgumentNullException.ThrowIfNull(interactions);
+        (_interactions, _items) = (interactions, items);
+        _firstEvent = [.. Enumerable.Repeat(-1, interactions.Users.Count)];
+        var ofUser = new SortedSet<int>?[interactions.Users.Count];
+        for (int e = 0; e < interactions.Events.Count; e++)
+        {
+            Interaction x = interactions.Events[e];
+            if (_firstEvent[x.User] < 0)
+                _firstEvent[x.User] = e;
+            if (x.Role == EventRole.Train)
+                (ofUser[x.User] ??= []).Add(x.Item);
+        }
+
+        _itemsOfUser = [.. ofUser.Select(own => own is null ? Array.Empty<int>() : [.. own])];
+        _usersOfItem = Transposed(_itemsOfUser, items);
+    }
+
+    /// <summary>Number of training events of each item: the same order for every user.</summary>
+    public DssmScores Popularity()
+    {
+        double[] counts = Counts();
+        return (events, scores) =>
+        {
+            for (int i = 0; i < events.Length; i++)
+                counts.CopyTo(scores.Slice(i * _items, _items));
+        };
+    }
+
+    /// <summary>Scores that are drawn for every event and item, the floor of all models.</summary>
+    /// <param name="seed">Seed.</param>
+    public DssmScores Random(long seed) => (events, scores) =>
+    {
+        for (int i = 0; i < events.Length; i++)
+        {
+            ulong first = EvaluationNegatives.Mix(unchecked((ulong)seed + (ulong)events[i]));
+            for (int item = 0; item < _items; item++)
+                scores[(i * _items) + item] = EvaluationNegatives.Mix(unchecked(first + (ulong)item)) >> 11;
+        }
+    };
+
+    /// <summary>Number of training events of each item.</summary>
+    internal double[] Counts()
+    {
+        double[] counts = new double[_items];
+        foreach (Interaction e in _interactions.Events)
+            counts[e.Item] += e.Role == EventRole.Train ? 1 : 0;
+        return counts;
+    }
+
+    /// <summary>Items that a score of the event may know of, rising.</summary>
+    internal int[] History(int index)
+    {
+        Interaction target = _interactions.Events[index];
+        bool trained = _itemsOfUser[target.User].Length > 0;
+        var history = new SortedSet<int>();
+        for (int e = _firstEvent[target.User]; e < index; e++)
+        {
+            Interaction x = _interactions.Events[e];
+            if (x.Item != target.Item && x.Moment < target.Moment && (!trained || x.Role == EventRole.Train))
+                history.Add(x.Item);
+        }
+
+        return [.. history];
+    }
+
+    private static int[][] Transposed(int[][] rows, int columns)
+    {
+        int[][] transposed = new int[columns][];
+        int[] counts = new int[columns];
+        foreach (int[] row in rows)
+            foreach (int c in row)
+                counts[c]++;
+        for (int c = 0; c < columns; c++)
+            (transposed[c], counts[c]) = (new int[counts[c]], 0);
+        for (int r = 0; r < rows.Length; r++)
+            foreach (int c in rows[r])
+                transposed[c][counts[c]++] = r;
+        return transposed;
+    }
+
+    /// <summary>Item-based nearest neighbours (Sarwar et al. 2001) on which user met which item: s_ij = n_ij/(sqrt(n_i n_j) + shrink), and an item's score is the sum of its
+    /// similarities to those of its nearest neighbours that the user met.</summary>
+    /// <param name="neighbours">Nearest neighbours kept of an item, at least 1; equal ones by place in the catalogue.</param>
+    /// <param name="shrink">Shrinkage, at least 0.</param>
+    public DssmScores ItemKnn(int neighbours = 50, double shrink = 10)
+    {
+        ArgumentOutOfRangeException.ThrowIfLessThan(neighbours, 1);
+        ArgumentOutOfRangeException.ThrowIfNegative(shrink);
+        var near = new (int Item, double Similarity)[_items][];
+        Parallel.For(0, _items, () => new int[_items], (item, _, common) =>
+        {
+            Array.Clear(common);
+            foreach (int user in _usersOfItem[item])
+                foreach (int other in _itemsOfUser[user])
+                    common[other]++;
+            common[item] = 0;
+            near[item] = [.. Enumerable.Range(0, _items).Where(other => common[other] > 0)
+                .Select(other => (Item: other, Similarity: common[other] / (Math.Sqrt((double)_usersOfItem[item].Length * _usersOfItem[other].Length) + shrink)))
+                .OrderByDescending(pair => pair.Similarity).ThenBy(pair => pair.Item).Take(neighbours)];
+            return common;
+        }, _ => { });
+
+        // Turned round: of each met item, the items that have it as a neighbour.
+        var reached = new List<(int Item, double Similarity)>[_items];
+        for (int item = 0; item < _items; item++)
+            foreach ((int other, double similarity) in near[item])
+                (reached[other] ??= []).Add((item, similarity));
+        return (events, scores) =>
+        {
+            scores[..(events.Length * _items)].Clear();
+            for (int i = 0; i < events.Length; i++)
+            {
+                Span<double> row = scores.Slice(i * _items, _items);
+                foreach (int met in History(events[i]))
+                    foreach ((int item, double similarity) in reached[met] ?? [])
+                        row[item] += similarity;
+            }
+        };
+    }
+
+    /// <summary>Implicit alternating least squares (Hu, Koren and Volinsky 2008): confidence 1 + alpha for what a user met, 1 elsewhere. A user's factors are solved from the
+    /// history of the event with the items' factors held fixed.</summary>
+    /// <param name="factors">Number of factors, at least 1.</param>
+    /// <param name="alpha">Weight of a met item beyond 1, at least 0.</param>
+    /// <param name="lambda">Ridge penalty, above 0.</param>
+    /// <param name="iterations">Rounds, each solving users then items; at least 1.</param>
+    /// <param name="seed">Seed of the items' starting values. Not secret.</param>
+    public DssmScores ImplicitAls(int factors = 64, double alpha = 10, double lambda = 30, int iterations = 10, long seed = 0)
+    {
+        ArgumentOutOfRangeException.ThrowIfLessThan(factors, 1);
+        ArgumentOutOfRangeException.ThrowIfNegative(alpha);
+        ArgumentOutOfRangeException.ThrowIfNegativeOrZero(lambda);
+        ArgumentOutOfRangeException.ThrowIfLessThan(iterations, 1);
+        double[] users = new double[_itemsOfUser.Length * factors], items = new double[_items * factors];
+        for (int i = 0; i < items.Length; i++)
+            items[i] = 0.01 * (((EvaluationNegatives.Mix(unchecked((ulong)seed + (ulong)i)) >> 11) * (2.0 / (1UL << 53))) - 1);
+        for (int round = 0; round < iterations; round++)
+        {
+            new LeastSquares(items, factors, alpha, lambda).SolveAll(_itemsOfUser, users);
+            new LeastSquares(users, factors, alpha, lambda).SolveAll(_usersOfItem, items);
+        }
+
+        var final = new LeastSquares(items, factors, alpha, lambda);
+        return (events, scores) =>
+        {
+            int[] copy = events.ToArray();
+            double[] own = new double[copy.Length * factors];
+            final.SolveAll([.. copy.Select(History)], own);
+            for (int i = 0; i < copy.Length; i++)
+                for (int item = 0; item < _items; item++)
+                    scores[(i * _items) + item] = TensorPrimitives.Dot<double>(own.AsSpan(i * factors, factors), items.AsSpan(item * factors, factors));
+        };
+    }
+
+    /// <summary>One side's ridge regressions: x = (Y'Y + alpha sum y y' + lambda I)^-1 (1 + alpha) sum y, the sums over the row's own.</summary>
+    private sealed class LeastSquares
+    {
+        private readonly double[] _fixed, _gram;
+        private readonly int _width;
+        private readonly double _alpha;
+
+        public LeastSquares(double[] vectors, int width, double alpha, double lambda)
+        {
+            (_fixed, _width, _alpha, _gram) = (vectors, width, alpha, new double[width * width]);
+            for (int row = 0; row < vectors.Length; row += width)
+                AddSquare(vectors.AsSpan(row, width), 1, _gram);
+            for (int i = 0; i < width; i++)
+                _gram[(i * width) + i] += lambda;
+        }
+
+        public void SolveAll(int[][] rows, double[] solutions) =>
+            Parallel.For(0, rows.Length, () => new double[_width * _width], (row, _, matrix) =>
+            {
+                Solve(rows[row], matrix, solutions.AsSpan(row * _width, _width));
+                return matrix;
+            }, _ => { });
+
+        private void Solve(int[] own, double[] matrix, Span<double> x)
+        {
+            x.Clear();
+            if (own.Length == 0)
+                return;
+            _gram.CopyTo(matrix, 0);
+            foreach (int other in own)
+            {
+                ReadOnlySpan<double> y = _fixed.AsSpan(other * _width, _width);
+                AddSquare(y, _alpha, matrix);
+                TensorPrimitives.MultiplyAdd(y, 1 + _alpha, x, x);
+            }
+
+            // Cholesky by rows of the lower triangle; the ridge keeps the pivots above 0.
+            for (int i = 0; i < _width; i++)
+            {
+                Span<double> row = matrix.AsSpan(i * _width, i + 1);
+                for (int j = 0; j < i; j++)
+                    row[j] = (row[j] - TensorPrimitives.Dot<double>(row[..j], matrix.AsSpan(j * _width, j))) / matrix[(j * _width) + j];
+                row[i] = Math.Sqrt(row[i] - TensorPrimitives.SumOfSquares<double>(row[..i]));
+                x[i] = (x[i] - TensorPrimitives.Dot<double>(row[..i], x[..i])) / row[i];
+            }
+
+            for (int i = _width - 1; i >= 0; i--)
+            {
+                x[i] /= matrix[(i * _width) + i];
+                TensorPrimitives.MultiplyAdd(matrix.AsSpan(i * _width, i), -x[i], x[..i], x[..i]);
+            }
+        }
+
+        private void AddSquare(ReadOnlySpan<double> y, double weight, double[] matrix)
+        {
+            for (int i = 0; i < _width; i++)
+            {
+                Span<double> row = matrix.AsSpan(i * _width, i + 1);
+                TensorPrimitives.MultiplyAdd(y[..(i + 1)], weight * y[i], row, row);
+            }
+        }
+    }
+}

@@ -1,0 +1,43 @@
+namespace FedLearn.Dssm;
+
+/// <summary>What the label party says after an epoch whose model it measured.</summary>
+internal enum StopWord
+{
+    /// <summary>Stop, and go back to the best model.</summary>
+    Stop = 0,
+
+    /// <summary>The best so far.</summary>
+    Best = 1,
+
+    /// <summary>Go on.</summary>
+    GoOn = 2,
+
+    /// <summary>Stop; this is the best.</summary>
+    StopHere = 3,
+}
+
+/// <summary>Keeps the parameters of the best epoch.</summary>
+internal sealed class BestModel(params IReadOnlyList<ITower> towers)
+{
+    private readonly double[][] _kept = [.. towers.Select(t => new double[t.ParameterCount])];
+
+    /// <summary>The best epoch, from 1; 0 before there is one.</summary>
+    public int Epoch { get; private set; }
+
+    /// <summary>Follows what the label party says of an epoch.</summary>
+    public void Note(StopWord word, int epoch)
+    {
+        if (word is not (StopWord.Best or StopWord.StopHere))
+            return;
+        for (int i = 0; i < towers.Count; i++)
+            towers[i].GetParameters(_kept[i]);
+        Epoch = epoch;
+    }
+
+    /// <summary>Goes back to the best epoch, if there is one.</summary>
+    public void Restore()
+    {
+        for (int i = 0; i < towers.Count && Epoch > 0; i++)
+            towers[i].SetParameters(_kept[i]);
+    }
+}

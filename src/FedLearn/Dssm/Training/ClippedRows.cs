@@ -1,0 +1,46 @@
+using System.Numerics.Tensors;
+using FedLearn.Privacy;
+
+namespace FedLearn.Dssm;
+
+/// <summary>Rows clipped to an L2 norm by <see cref="RowClip"/>, with what is needed to carry gradients through that.</summary>
+internal sealed class ClippedRows
+{
+    private double[] _norms = [], _factors = [];
+    private int _count;
+
+    /// <summary>Clips rows in place.</summary>
+    /// <param name="rows">The rows, one after the other.</param>
+    /// <param name="width">Length of a row.</param>
+    /// <param name="bound">The bound.</param>
+    public void Clip(Span<double> rows, int width, double bound)
+    {
+        _count = rows.Length / width;
+        Span<double> norms = Buffers.Of(ref _norms, _count), factors = Buffers.Of(ref _factors, _count);
+        for (int i = 0; i < _count; i++)
+            norms[i] = TensorPrimitives.SumOfSquares<double>(rows.Slice(i * width, width));
+        RowClip.Factors(norms, bound, factors);
+        for (int i = 0; i < _count; i++)
+            if (factors[i] != 1)
+                TensorPrimitives.Multiply(rows.Slice(i * width, width), factors[i], rows.Slice(i * width, width));
+    }
+
+    /// <summary>Turns gradients for the rows as clipped into those for the rows as they were, in place.</summary>
+    /// <param name="gradients">The gradients, one row after the other.</param>
+    /// <param name="clipped">The clipped rows.</param>
+    /// <param name="width">Length of a row.</param>
+    /// <param name="bound">The bound.</param>
+    public void Backward(Span<double> gradients, ReadOnlySpan<double> clipped, int width, double bound)
+    {
+        for (int i = 0; i < _count; i++)
+        {
+            if (_factors[i] == 1)
+                continue;
+            Span<double> gradient = gradients.Slice(i * width, width);
+            ReadOnlySpan<double> row = clipped.Slice(i * width, width);
+            double along = TensorPrimitives.Dot<double>(gradient, row) / (bound * bound);
+            for (int j = 0; j < width; j++)
+                gradient[j] = _factors[i] * (gradient[j] - along * row[j]);
+        }
+    }
+}

@@ -1,0 +1,53 @@
+using System.Text.Json;
+using FedLearn.Data;
+using FedLearn.Parties;
+using FedLearn.Privacy;
+
+namespace FedLearn.Dssm;
+
+/// <summary>A party's side of the ledger for one run of a recommendation job. The ledger knows records; a charge is that of the job's unit, and its claim says which.</summary>
+/// <param name="plan">The job.</param>
+/// <param name="party">The party.</param>
+/// <param name="ledger">Where charges are written down; null: in memory.</param>
+/// <param name="runId">Id of a run that is resumed; null: a fresh one.</param>
+/// <param name="dataSet">The users of its table; asked for when something is charged.</param>
+/// <param name="jobDigest">Digest of the job; empty while it is not agreed on.</param>
+internal sealed class DssmAccount(DssmPlan plan, DssmPartyOptions party, IPrivacyLedger? ledger, string? runId, Lazy<DataSetIdentity> dataSet, string jobDigest)
+    : PartyAccount(new(party.Party.Name, plan.Job.Name, jobDigest, Adjacency.ReplaceOne, unchecked((ulong?)plan.Job.Privacy.TestNoiseSeed), plan.Noises(party.Party.Role)), ledger, runId, dataSet)
+{
+    /// <summary>The users of a table, as the ledger knows them.</summary>
+    public static DataSetIdentity IdentityOf(IReadOnlyList<string> users) => DataSetIdentity.Of(RowIds.Order(users, 0).Digests);
+
+    /// <summary>Refuses what the budget of the table's people does not allow, before a peer is met.</summary>
+    /// <param name="calibration">The noise.</param>
+    /// <returns>What would be charged.</returns>
+    public PrivacyTotal Check(EmbeddingCalibration calibration) => Check(DssmClaims.Mechanism(plan, party.Party.Role), PrivacyUnit.Record, 0, calibration.Mu * calibration.Mu);
+
+    /// <summary>Reserves the cost of the whole run, before its first message.</summary>
+    /// <param name="calibration">The noise.</param>
+    public IPrivacyReservation Reserve(EmbeddingCalibration calibration) => Reserve(DssmClaims.Mechanism(plan, party.Party.Role), DssmClaims.Numbers(calibration), PrivacyUnit.Record,
+        calibration.MessageNoise.Releases, 0, calibration.Mu * calibration.Mu, shareOf: calibration.ShareOf);
+
+    /// <inheritdoc />
+    public override IEnumerable<string> Warnings()
+    {
+        foreach (string warning in base.Warnings())
+            yield return warning;
+        LedgerEntry[] others = [.. Ledger.Entries.Where(e => e.Charge.RunId != RunId && e.Costs(Party, DataSet, PrivacyUnit.Record))];
+        if (others.Count(e => e.Charge.Mechanism.Contains("own messages", StringComparison.Ordinal)) is > 0 and var own)
+            yield return $"{own} earlier runs over these people are booked as own messages: what they told through trained parameters is in no sum of the ledger";
+        string unit = DssmClaims.Name(plan.Unit);
+        if (others.Any(e => UnitOf(e.Charge) is { } other && other != unit))
+            yield return "the ledger holds charges over these people for other units: their sum holds for the smallest of the units only";
+    }
+
+    protected override string Claim(PrivacyUnit unit, double pureEpsilon, double muSquared) => DssmClaims.Booked(plan, party, muSquared);
+
+    /// <summary>The unit that a charge of a recommendation job names; null for other jobs.</summary>
+    private static string? UnitOf(PrivacyCharge charge)
+    {
+        using JsonDocument numbers = JsonDocument.Parse(charge.Parameters);
+        return numbers.RootElement.ValueKind == JsonValueKind.Object && numbers.RootElement.TryGetProperty("unit", out JsonElement unit) && unit.ValueKind == JsonValueKind.String
+            ? unit.GetString() : null;
+    }
+}

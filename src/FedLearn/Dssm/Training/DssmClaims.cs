@@ -1,0 +1,165 @@
+using System.Globalization;
+using System.Text.Json.Nodes;
+using FedLearn.Coordination;
+using FedLearn.Privacy;
+
+namespace FedLearn.Dssm;
+
+/// <summary>Words for what was proved, and for nothing more. docs/proofs/embeddings.md.</summary>
+internal static class DssmClaims
+{
+    public const string TestNoiseNotice = "NOT PRIVATE: test noise";
+
+    public const string OwnMessages = "own messages only; influence through trained parameters is not covered";
+
+    public const string WhichItem = "which item; that and when are disclosed";
+
+    public const string ReportItself = "metrics and digests of this report are computed from private rows and outside the claim: leave them out where you pass it on";
+
+    /// <summary>What a party may say after a job.</summary>
+    /// <param name="plan">The job.</param>
+    /// <param name="party">The party.</param>
+    /// <param name="calibration">Its noise; null when it adds none.</param>
+    /// <param name="ledger">What the ledger has to say.</param>
+    /// <param name="spent">What its people have cost; null when the end of the run could not be written down, or nothing was charged.</param>
+    /// <param name="evaluationRows">Rows whose vectors were sent for evaluation.</param>
+    /// <param name="disclosures">Names of what left without protection.</param>
+    public static DssmPrivacyStatement State(DssmPlan plan, DssmPartyOptions party, EmbeddingCalibration? calibration, IReadOnlyList<string> ledger, PrivacyTotal? spent,
+        int evaluationRows, IReadOnlyList<string> disclosures)
+    {
+        DssmPrivacyOptions privacy = plan.Job.Privacy;
+        var statement = new DssmPrivacyStatement { Noise = privacy.Noise, Claim = privacy.Claim, Unit = privacy.Unit, SecureNoise = true, Disclosures = disclosures };
+        if (calibration is null)
+            return statement with { Claims = plan.Private ? [NoClaim(plan, party)] : [] };
+        PrivacyBudget budget = plan.BudgetOf(party)!;
+        bool testNoise = privacy.TestNoiseSeed is not null;
+        List<string> warnings = [.. testNoise ? [TestNoiseNotice] : (string[])[], ReportItself, .. ledger];
+        if (spent is null)
+            warnings.Add("the end of this run could not be written to the ledger, where it stays charged in full");
+        IReadOnlyList<EmbeddingFigure> figures = calibration.Figures(budget.Delta);
+        return statement with
+        {
+            Calibration = calibration,
+            Budget = budget,
+            Figures = figures,
+            Spent = spent,
+            SecureNoise = !testNoise,
+            Claims = testNoise ? [TestNoiseNotice] : [Claim(plan, party, calibration, budget, evaluationRows), .. figures.Select(figure => Figure(figure, privacy.Claim))],
+            Warnings = warnings,
+        };
+    }
+
+    /// <summary>A figure with its unit and its claim, as every report prints it.</summary>
+    public static string Figure(EmbeddingFigure figure, DssmClaim claim) => figure.Mu is null
+        ? $"unit {Name(figure.Unit)}, claim {Name(claim)}: no figure, {(figure.Unit == EmbeddingUnit.Event ? "privacy.historyEvents" : "privacy.maxSamplesPerUser")} is not declared"
+        : string.Create(CultureInfo.InvariantCulture, $"unit {Name(figure.Unit)} (a = {figure.Rows}), claim {Name(claim)}: mu = {figure.Mu:R}, {Epsilon(claim)} {figure.Epsilon:R} at delta {figure.Delta:R}");
+
+    /// <summary>The figures of somebody who observes several parties that hold the same people or events.</summary>
+    /// <param name="parties">Each party's name and figures.</param>
+    /// <param name="claim">Their claim.</param>
+    /// <param name="delta">Probability.</param>
+    /// <returns>One line a unit that all of them admit.</returns>
+    public static IReadOnlyList<string> Combined(IReadOnlyList<(string Party, IReadOnlyList<EmbeddingFigure> Figures)> parties, DssmClaim claim, double delta)
+    {
+        string names = string.Join(", ", parties.Select(p => $"'{p.Party}'"));
+        return
+        [
+            .. Enum.GetValues<EmbeddingUnit>().Where(unit => parties.Count > 0 && parties.All(p => p.Figures.Any(f => f.Unit == unit)))
+                .Select(unit => EmbeddingFigure.Combined([.. parties.Select(p => p.Figures.First(f => f.Unit == unit))], delta))
+                .Select(figure => $"observing {names} of the same {(figure.Unit == EmbeddingUnit.User ? "person" : "event")}, squared mu added: {Figure(figure, claim)}"),
+        ];
+    }
+
+    /// <summary>The name under which the ledger books a party's charge.</summary>
+    public static string Mechanism(DssmPlan plan, PartyRole role) => (plan.Job.Privacy.Claim, role) switch
+    {
+        (DssmClaim.OwnMessages, PartyRole.Active) => "gaussian, own messages: gradients",
+        (DssmClaim.OwnMessages, _) => "gaussian, own messages: embeddings",
+        (DssmClaim.Full, PartyRole.Active) => "gaussian, full: gradients and parameters",
+        (DssmClaim.Full, _) => "gaussian, full: embeddings and parameters",
+        _ => "gaussian, one-shot: embeddings",
+    };
+
+    /// <summary>What the ledger keeps of a charge as its claim.</summary>
+    public static string Booked(DssmPlan plan, DssmPartyOptions party, double muSquared)
+    {
+        DssmPrivacyOptions privacy = plan.Job.Privacy;
+        PrivacyBudget budget = plan.BudgetOf(party)!;
+        string scope = privacy.Claim == DssmClaim.OwnMessages ? OwnMessages : $"claim {Name(privacy.Claim)}";
+        return privacy.TestNoiseSeed is not null ? TestNoiseNotice : string.Create(CultureInfo.InvariantCulture,
+            $"{scope}: mu = {Math.Sqrt(muSquared):R} (Gaussian DP; asked for {Epsilon(privacy.Claim)} {budget.Epsilon:R} at delta {budget.Delta:R}) for {Replacing(plan.Unit)}{Which(party)}");
+    }
+
+    /// <summary>The public numbers of a charge.</summary>
+    public static JsonObject Numbers(EmbeddingCalibration calibration)
+    {
+        EmbeddingParameters p = calibration.Parameters;
+        return new()
+        {
+            ["claim"] = Name((DssmClaim)p.Claim),
+            ["unit"] = Name(calibration.Unit),
+            ["rows"] = calibration.Rows,
+            ["clip"] = p.Clip,
+            ["width"] = p.Width,
+            ["epochs"] = p.Epochs,
+            ["batches"] = p.Batches,
+            ["batchSize"] = p.BatchSize,
+            ["historyEvents"] = p.HistoryEvents,
+            ["maxSamplesPerUser"] = p.MaxSamplesPerUser,
+            ["sigma"] = calibration.SigmaCharged,
+            ["evaluationMessages"] = p.ChargedEvaluation?.Messages,
+            ["parameters"] = new JsonArray([.. calibration.GradientNoise.Select(g => new JsonObject
+            {
+                ["name"] = g.Group.Name,
+                ["clip"] = g.Group.Clip,
+                ["coordinates"] = g.Group.Coordinates,
+                ["tau"] = g.TauCharged,
+            })]),
+        };
+    }
+
+    public static string Name(DssmClaim claim) => claim switch
+    {
+        DssmClaim.OwnMessages => "own-messages",
+        DssmClaim.Full => "full",
+        _ => "one-shot",
+    };
+
+    public static string Name(EmbeddingUnit unit) => unit switch
+    {
+        EmbeddingUnit.Sample => "sample",
+        EmbeddingUnit.Event => "event",
+        _ => "user",
+    };
+
+    private static string Claim(DssmPlan plan, DssmPartyOptions party, EmbeddingCalibration calibration, PrivacyBudget budget, int evaluationRows)
+    {
+        DssmPrivacyOptions privacy = plan.Job.Privacy;
+        bool label = party.Party.Role == PartyRole.Active;
+        string scope = evaluationRows == 0 || !plan.SendsEvaluation ? "training messages only"
+            : privacy.Evaluation == EvaluationDisclosure.Disclosed ? string.Create(CultureInfo.InvariantCulture, $"training messages only; embeddings disclosed for {evaluationRows} evaluation rows are outside this claim")
+            : label ? "training messages only" : "training messages and noised evaluation messages";
+        string unit = string.Create(CultureInfo.InvariantCulture, $"unit {Name(calibration.Unit)}, a = {calibration.Rows}");
+        FormattableString text = privacy.Claim == DssmClaim.OwnMessages
+            ? (FormattableString)$"{scope}; {OwnMessages}: the {(label ? "gradients" : "vectors")} of one unit in all messages of '{party.Party.Name}' together have mu = {calibration.Mu:R}, own-messages epsilon {budget.Epsilon:R} at delta {budget.Delta:R} ({unit}) for {Replacing(calibration.Unit)}{Which(party)}, with what it received and its parameters held fixed, ids, keys and the schedule being public"
+            : $"{scope}: all messages of '{party.Party.Name}' together{(plan.Full ? ", and its final parameters," : "")} are ({budget.Epsilon:R}, {budget.Delta:R})-differentially private (claim {Name(privacy.Claim)}, {unit}, mu = {calibration.Mu:R}) for {Replacing(calibration.Unit)}{Which(party)}, against all other parties together, ids, keys and the schedule being public";
+        return text.ToString(CultureInfo.InvariantCulture);
+    }
+
+    private static string NoClaim(DssmPlan plan, DssmPartyOptions party) => party.Party.Role == PartyRole.Passive
+        ? $"no claim: privacy.noise is gradients, so the vectors of '{party.Party.Name}' are disclosed and its features are unprotected"
+        : plan.OneShot ? $"claim one-shot: '{party.Party.Name}' sends nothing that depends on an item; that and when events happened is disclosed"
+        : $"no claim: privacy.noise is embeddings, so the gradients of '{party.Party.Name}' are disclosed, and with them which item each sample has";
+
+    private static string Replacing(EmbeddingUnit unit) => unit switch
+    {
+        EmbeddingUnit.Sample => "replacing one sample",
+        EmbeddingUnit.Event => "replacing one event, in its own sample and in the histories that contain it",
+        _ => "replacing all that the party holds of one user",
+    };
+
+    private static string Which(DssmPartyOptions party) => party.Party.Role == PartyRole.Active ? $" ({WhichItem})" : "";
+
+    /// <summary>An own-messages figure is never called an epsilon alone.</summary>
+    private static string Epsilon(DssmClaim claim) => claim == DssmClaim.OwnMessages ? "own-messages epsilon" : "epsilon";
+}

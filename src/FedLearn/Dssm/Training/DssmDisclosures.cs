@@ -1,0 +1,29 @@
+using System.Globalization;
+
+namespace FedLearn.Dssm;
+
+/// <summary>Names under which what leaves a party without protection is counted.</summary>
+internal static class DssmDisclosures
+{
+    /// <summary>Gradients that the label party returns without noise.</summary>
+    public const string Gradients = "embedding gradients: training";
+
+    /// <summary>Item vectors that leave the label party.</summary>
+    public const string ItemVectors = "item vectors: export";
+
+    /// <summary>User and moment of samples: that and when each event happened, and how active each user is.</summary>
+    /// <param name="set">What the samples are for.</param>
+    public static string SampleKeys(string set) => $"sample-keys: {set}";
+
+    /// <summary>Which samples a view has a row for.</summary>
+    /// <param name="set">What the samples are for.</param>
+    public static string Presence(string set) => $"view presence: {set}";
+
+    /// <summary>Vectors of a view without noise.</summary>
+    /// <param name="set">What the samples are for.</param>
+    public static string Embeddings(string set) => $"embeddings: {set}";
+
+    /// <summary>The opened sum of masked vectors, unless each of the views noises its own.</summary>
+    /// <param name="views">Views in the sum.</param>
+    public static string SumOf(int views) => string.Create(CultureInfo.InvariantCulture, $"sum of {views} embeddings");
+}

@@ -1,0 +1,165 @@
+using System.Security.Cryptography;
+using System.Text;
+using FedLearn.Coordination;
+using FedLearn.Diagnostics;
+using FedLearn.Parties;
+using FedLearn.Privacy;
+using FedLearn.Protocol;
+
+namespace FedLearn.Dssm;
+
+/// <summary>What a session with a trained model finds.</summary>
+public enum DssmPurpose
+{
+    /// <summary>The figures of the model on the events that are not trained on.</summary>
+    Evaluate = 0,
+
+    /// <summary>Every user's vector as of now, to rank items with.</summary>
+    Recommend = 1,
+}
+
+/// <summary>What a session with a trained model gives the label party; a view gets nothing.</summary>
+public sealed record DssmInferenceResult
+{
+    /// <summary>Figures, for <see cref="DssmPurpose.Evaluate"/>.</summary>
+    public DssmMetrics? Metrics { get; init; }
+
+    /// <summary>The items' vectors, ready to search, for <see cref="DssmPurpose.Recommend"/>.</summary>
+    public ItemIndex? Items { get; init; }
+
+    /// <summary>Vectors of the users as of now, in the order of the label party's users, for <see cref="DssmPurpose.Recommend"/>.</summary>
+    public UserVectors? Users { get; init; }
+
+    /// <summary>What left the party, by receiver, name and protection.</summary>
+    public IReadOnlyList<DssmSentMessages> Releases { get; init; } = [];
+
+    /// <summary>What it sent and received.</summary>
+    public ChannelStatistics Traffic { get; init; }
+}
+
+/// <summary>One party of a session with a trained model.</summary>
+public sealed class DssmInference
+{
+    private readonly DssmJob _job;
+    private readonly DssmPartyInput _input;
+    private readonly ITowerFactory _towers;
+    private readonly DssmPurpose _purpose;
+    private readonly DssmModel _model;
+    private readonly PartyDescription _party;
+
+    /// <summary>Checks a job, a party's input and its part of the model against each other.</summary>
+    /// <param name="job">The job that trained the model.</param>
+    /// <param name="input">What this party brings, with its part of the model.</param>
+    /// <param name="towers">Makes towers.</param>
+    /// <param name="purpose">What is wanted.</param>
+    /// <exception cref="ConfigurationException">FL2485, FL2487: something does not fit.</exception>
+    /// <exception cref="PrivacyRefusedException">FL5187: the job's privacy.evaluation discloses no vectors, or the claim is one-shot.</exception>
+    public DssmInference(DssmJob job, DssmPartyInput input, ITowerFactory towers, DssmPurpose purpose)
+    {
+        ArgumentNullException.ThrowIfNull(job);
+        ArgumentNullException.ThrowIfNull(input);
+        ArgumentNullException.ThrowIfNull(towers);
+        var trainer = new DssmTrainer(job, input, towers);
+        (_job, _input, _towers, _purpose) = (job, input, towers, purpose);
+        _party = trainer.JoinRequest.Party;
+        string place = $"party '{input.Party}'";
+        _model = input.Model ?? throw new ConfigurationException(DssmErrors.OtherModel, place, "its part of the model is missing.", "Give one part a party.");
+        if (_model.JobName != job.Name || _model.Party != _party)
+            throw new ConfigurationException(DssmErrors.OtherModel, place, "the part of the model is another job's or party's.", "Name the directory that this job's training wrote.");
+        if (job.Privacy.IsPrivate && job.Privacy.Evaluation != EvaluationDisclosure.Disclosed)
+            throw new PrivacyRefusedException(DssmErrors.NoVectorsLeave, place, "the job lets no vector leave beyond training and its own evaluation.",
+                "Set privacy.evaluation to disclosed and train again; the vectors are then listed as disclosures.");
+        if (job.Privacy is { IsPrivate: true, Claim: DssmClaim.OneShot } || job.MaskedSum)
+            throw new PrivacyRefusedException(DssmErrors.NoVectorsLeave, place, "views of such a job send nothing after training: a view's vectors were sent once, or only under masks.",
+                "Read the figures of the training report.");
+        Terms = DssmJobTerms.Of(job, purpose == DssmPurpose.Evaluate ? "evaluate" : "recommend");
+        // Parts of two trainings do not go together, so the version of the model stands where a training has the schema.
+        JoinRequest = new JoinRequest(SessionDesk.ProtocolVersion, _party, Terms.JobName, Terms.TermsDigest, Terms.Sections,
+            SHA256.HashData(Encoding.UTF8.GetBytes($"{_model.Version} {_model.JobDigest}")));
+    }
+
+    /// <summary>What the parties must agree on.</summary>
+    public SessionTerms Terms { get; }
+
+    /// <summary>With what this party joins a session.</summary>
+    public JoinRequest JoinRequest { get; }
+
+    /// <summary>Takes part in a session.</summary>
+    /// <param name="agreement">What all parties agreed on when they joined.</param>
+    /// <param name="channels">At the label party one channel to each view, in the job's order; at a view the one to the label party.</param>
+    /// <param name="cancellationToken">Stops; the peers are told.</param>
+    /// <returns>What the label party finds; at a view only what it sent.</returns>
+    /// <exception cref="FedLearnException">The session failed; the peers have been told the error's id.</exception>
+    public async Task<DssmInferenceResult> RunAsync(SessionAgreement agreement, IReadOnlyList<IPartyChannel> channels, CancellationToken cancellationToken = default)
+    {
+        ArgumentNullException.ThrowIfNull(agreement);
+        ArgumentNullException.ThrowIfNull(channels);
+        var telemetry = new SessionTelemetry(_purpose == DssmPurpose.Evaluate ? "evaluate" : "recommend", _input.Party, _job.Name, _job.Privacy.IsPrivate ? "dp" : "none", _input.LoggerFactory);
+        return await telemetry.RunAsync(() => ChannelGuard.RunAsync(channels, async () =>
+        {
+            if (agreement.Parties.Any(p => !p.SchemaFingerprint.Span.SequenceEqual(JoinRequest.SchemaFingerprint.Span)))
+                throw new ConfigurationException(DssmErrors.OtherModel, "joining", "the parties' parts of the model come from different trainings.", "Use the parts that one training wrote.");
+            await using var thread = new TowerThread(_input.Party);
+            DssmInferenceResult result = _party.Role == PartyRole.Active
+                ? await LabelAsync(channels, thread, cancellationToken).ConfigureAwait(false)
+                : await ViewAsync(channels[0], thread, cancellationToken).ConfigureAwait(false);
+            foreach (IPartyChannel channel in channels)
+                await channel.CompleteAsync(cancellationToken).ConfigureAwait(false);
+            return result with { Traffic = DssmTrainer.Sum(channels), Releases = DssmTrainer.Sent(channels) };
+        })).ConfigureAwait(false);
+    }
+
+    private async Task<DssmInferenceResult> ViewAsync(IPartyChannel channel, TowerThread thread, CancellationToken cancellationToken)
+    {
+        string[] sets = _purpose == DssmPurpose.Recommend ? [SampleSet.Recommendation] : [SampleSet.Test, SampleSet.ColdUsers, SampleSet.ColdItems];
+        ViewSamples samples = await SampleExchange.AnswerAsync(channel, _job, _input.View!, sets, cancellationToken).ConfigureAwait(false);
+        using ITower tower = await thread.RunAsync(() => (_input.ViewTower ?? _towers).Restore(Saved(_model.View).Spec, Saved(_model.View).State)).ConfigureAwait(false);
+        var run = new ViewRun(new DssmRun(_job, thread) { Views = _model.Views, SetNames = sets }, tower, _input.View!, samples, channel, PartyNoise.None);
+        for (int set = 0; set < sets.Length; set++)
+            await run.SendEvaluationAsync(0, set, cancellationToken).ConfigureAwait(false);
+        return new DssmInferenceResult();
+    }
+
+    private async Task<DssmInferenceResult> LabelAsync(IReadOnlyList<IPartyChannel> channels, TowerThread thread, CancellationToken cancellationToken)
+    {
+        InteractionTable table = _input.Interactions!;
+        IReadOnlyList<SampleSet> sets = _purpose == DssmPurpose.Recommend
+            ? [new SampleSet(SampleSet.Recommendation, EventRole.Seen, [.. table.Users.Select((_, user) => new Interaction(user, 0, Now, EventRole.Seen))])]
+            : LabelSamples.EvaluationSets(table, evaluates: true);
+        var samples = new LabelSamples(_job, _input, sets);
+        var peers = new List<ViewPeer>();
+        foreach (IPartyChannel channel in channels)
+            peers.Add(await SampleExchange.OfferAsync(channel, _job, table.Users, sets, cancellationToken).ConfigureAwait(false));
+        using LabelTowers towers = await thread.RunAsync(() => Towers(samples)).ConfigureAwait(false);
+        var run = new LabelRun(new DssmRun(_job, thread) { Views = _model.Views, SetNames = [.. sets.Select(s => s.Name)] }, towers, samples, peers, PartyNoise.None);
+        var clock = new PartyClock();
+        if (_purpose == DssmPurpose.Recommend)
+            return await run.RecommendAsync(_model.Version, clock, cancellationToken).ConfigureAwait(false);
+        var reports = new Evaluation.RankingReport?[sets.Count];
+        for (int set = 0; set < sets.Count; set++)
+        {
+            int at = set;
+            reports[set] = await run.EvaluateAsync(0, set, scores => samples.Evaluate(at, scores), clock, cancellationToken).ConfigureAwait(false);
+        }
+
+        return new DssmInferenceResult { Metrics = new DssmMetrics { Test = reports[0], ColdUsers = reports[1], ColdItems = reports[2] } };
+    }
+
+    // After everything that is in the tables, on a whole day.
+    private static Moment Now => new(long.MaxValue / 86_400 * 86_400, int.MaxValue);
+
+    private LabelTowers Towers(LabelSamples samples)
+    {
+        ITower items = (_input.ItemTower ?? _towers).Restore(Saved(_model.Items).Spec, Saved(_model.Items).State);
+        List<LocalView> locals = samples.OwnTable is not { } own ? []
+            : [new LocalView(_input.Party, (_input.ViewTower ?? _towers).Restore(Saved(_model.View).Spec, Saved(_model.View).State), own.Rows, samples.OwnRows)];
+        var loss = new DssmLoss(_model.Options, _model.Options.Layers[^1], _model.Views, samples.Items.Ids.Count);
+        if (_model.Fusion.Count != loss.Fusion.Values.Length || items.Inputs != samples.Items.Content.Inputs || locals.Any(view => view.Tower.Inputs != view.Rows.Inputs))
+            throw new ConfigurationException(DssmErrors.OtherModel, $"party '{_input.Party}'", "the model and the party's tables have different shapes.", "Use the tables that the model was trained on.");
+        _model.Fusion.ToArray().CopyTo(loss.Fusion.Values, 0);
+        return new LabelTowers(items, locals, loss, _job.Training.Optimizer);
+    }
+
+    private SavedTower Saved(SavedTower? tower) => tower
+        ?? throw new ConfigurationException(DssmErrors.OtherModel, $"party '{_input.Party}'", "the part of the model lacks a tower.", "Name the directory that this job's training wrote.");
+}

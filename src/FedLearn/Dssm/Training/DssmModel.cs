@@ -1,0 +1,108 @@
+using System.Security.Cryptography;
+using System.Text.Json;
+using System.Text.Json.Nodes;
+using System.Text.Json.Serialization;
+using FedLearn.Coordination;
+using FedLearn.Data;
+using FedLearn.Diagnostics;
+
+namespace FedLearn.Dssm;
+
+/// <summary>A tower as a model keeps it.</summary>
+/// <param name="Spec">What it is.</param>
+/// <param name="State">Its parameters, as its kind of tower saves them.</param>
+public sealed record SavedTower(TowerSpec Spec, byte[] State);
+
+/// <summary>One party's part of a recommendation model. Private to the party.</summary>
+public sealed record DssmModel
+{
+    private const string FormatName = "fedlearn.dssm.model/1";
+
+    private static readonly JsonSerializerOptions Json = new() { Converters = { new JsonStringEnumConverter(JsonNamingPolicy.KebabCaseLower) } };
+
+    /// <summary>Job that trained it.</summary>
+    public required string JobName { get; init; }
+
+    /// <summary>Digest of that job, hex.</summary>
+    public required string JobDigest { get; init; }
+
+    /// <summary>Version of the model: the session that trained it, the same at all parties. Parts of two versions do not go together.</summary>
+    public required string Version { get; init; }
+
+    /// <summary>Party it belongs to.</summary>
+    public required PartyDescription Party { get; init; }
+
+    /// <summary>Names of the views in the order of the job; the label party's own one, if any, is its name.</summary>
+    public required IReadOnlyList<string> Views { get; init; }
+
+    /// <summary>Model options of the job.</summary>
+    public required DssmModelOptions Options { get; init; }
+
+    /// <summary>Tower of the party's own view; null at a label party without one.</summary>
+    public SavedTower? View { get; init; }
+
+    /// <summary>Tower of the items; label party only.</summary>
+    public SavedTower? Items { get; init; }
+
+    /// <summary>Parameters of the fusion, in the order of <see cref="FusionParameters"/>; label party only.</summary>
+    public IReadOnlyList<double> Fusion { get; init; } = [];
+
+    /// <summary>Towers on vectors that views sent once, by view; label party of a job with the claim one-shot only.</summary>
+    public IReadOnlyDictionary<string, SavedTower> Received { get; init; } = new Dictionary<string, SavedTower>();
+
+    /// <summary>Version of FedLearn that trained it.</summary>
+    public string SoftwareVersion { get; init; } = typeof(DssmModel).Assembly.GetName().Version!.ToString(3);
+
+    /// <summary>SHA-256, hex, of everything that was trained at this party.</summary>
+    [JsonIgnore]
+    public string WeightsSha256
+    {
+        get
+        {
+            using var hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
+            foreach (SavedTower tower in new[] { View, Items }.OfType<SavedTower>().Concat(Received.OrderBy(r => r.Key, StringComparer.Ordinal).Select(r => r.Value)))
+                hash.AppendData(tower.State);
+            hash.AppendData(System.Runtime.InteropServices.MemoryMarshal.AsBytes<double>([.. Fusion]));
+            return Convert.ToHexStringLower(hash.GetHashAndReset());
+        }
+    }
+
+    /// <summary>Writes the part to a file: JSON with a checksum over its content. It appears whole or not at all.</summary>
+    /// <param name="path">File.</param>
+    public void Save(string path)
+    {
+        var document = new JsonObject { ["format"] = FormatName };
+        foreach ((string name, JsonNode? value) in JsonSerializer.SerializeToNode(this, Json)!.AsObject().ToArray())
+            document[JsonNamingPolicy.CamelCase.ConvertName(name)] = value?.DeepClone();
+        document["weightsSha256"] = WeightsSha256;
+        string temporary = path + ".tmp";
+        File.WriteAllBytes(temporary, SignedJson.Of(document));
+        File.Move(temporary, path, overwrite: true);
+    }
+
+    /// <summary>Reads a part.</summary>
+    /// <param name="path">File.</param>
+    /// <exception cref="ConfigurationException">FL2486: the file cannot be read, or is no whole part of this release's format.</exception>
+    public static DssmModel Load(string path)
+    {
+        try
+        {
+            byte[] file = File.ReadAllBytes(path);
+            var document = JsonNode.Parse(file) as JsonObject ?? throw new FormatException("it is no JSON object");
+            if ((string?)document["format"] != FormatName)
+                throw new FormatException($"its format is not {FormatName}");
+            if (!SignedJson.IsWhole(document, file))
+                throw new FormatException("its content does not match its signature");
+            var parts = new JsonObject();
+            foreach ((string name, JsonNode? value) in document.ToArray())
+                parts[char.ToUpperInvariant(name[0]) + name[1..]] = value?.DeepClone();
+            DssmModel model = parts.Deserialize<DssmModel>(Json)!;
+            return (string?)document["weightsSha256"] == model.WeightsSha256 ? model : throw new FormatException("its weights do not match their checksum");
+        }
+        catch (Exception e) when (e is FormatException or JsonException or InvalidOperationException or IOException or UnauthorizedAccessException or ArgumentException)
+        {
+            throw new ConfigurationException(DssmErrors.BadModelFile, path, e is FormatException ? e.Message + "." : "it cannot be read as a model file.",
+                "Name a file that `train --model` of this release wrote.", e);
+        }
+    }
+}

@@ -1,0 +1,236 @@
+using FedLearn.Coordination;
+using FedLearn.Diagnostics;
+using FedLearn.Privacy;
+
+namespace FedLearn.Dssm;
+
+/// <summary>A recommendation job with every default filled in and every rule of its claim checked, before any data is touched.</summary>
+internal sealed class DssmPlan
+{
+    private DssmPlan(DssmJob job)
+    {
+        Job = job;
+        LabelParty = job.Parties.Single(p => p.Party.Role == PartyRole.Active);
+        Views = [.. job.Parties.Where(p => p.Party.Role == PartyRole.Passive)];
+    }
+
+    public DssmJob Job { get; }
+
+    public DssmPartyOptions LabelParty { get; }
+
+    /// <summary>The passive parties, in the job's order.</summary>
+    public IReadOnlyList<DssmPartyOptions> Views { get; }
+
+    public bool Private => Job.Privacy.IsPrivate;
+
+    /// <summary>Width k of all vectors.</summary>
+    public int Width => Job.Model.Layers[^1];
+
+    public bool ValidationStop => Job.Training.ValidationStop ?? !Private;
+
+    public EmbeddingClaim Claim => (EmbeddingClaim)Job.Privacy.Claim;
+
+    public EmbeddingUnit Unit => (EmbeddingUnit)Job.Privacy.Unit;
+
+    public bool OneShot => Private && Job.Privacy.Claim == DssmClaim.OneShot;
+
+    /// <summary>Whether parameters of noised parties are updated with noisy sums of clipped gradients only.</summary>
+    public bool Full => Private && Job.Privacy.Claim == DssmClaim.Full;
+
+    /// <summary>Whether one gradient goes to all views, so that it is noised once: the vectors are added, and each view applies its own weight.</summary>
+    public bool SharedGradient => Job.Model.Fusion == DssmFusion.Sum;
+
+    /// <summary>Whether vectors of evaluated rows are sent at all.</summary>
+    public bool SendsEvaluation => !Private || Job.Privacy.Evaluation != EvaluationDisclosure.None;
+
+    /// <summary>Whether this party adds noise to what it sends.</summary>
+    public bool Noises(PartyRole role) => Job.Privacy.Noise.HasFlag(role == PartyRole.Active ? DssmNoise.Gradients : DssmNoise.Embeddings);
+
+    public DssmPartyOptions Of(string party) => Job.Parties.First(p => p.Party.Name == party);
+
+    public PrivacyBudget? BudgetOf(DssmPartyOptions party) => party.Budget ?? Job.Privacy.Budget;
+
+    /// <summary>Checks a job and fills in its defaults.</summary>
+    /// <exception cref="ConfigurationException">FL2316: the job is inconsistent.</exception>
+    /// <exception cref="PrivacyRefusedException">FL5143 to FL5155: no claim covers it.</exception>
+    public static DssmPlan Create(DssmJob job)
+    {
+        ArgumentNullException.ThrowIfNull(job);
+        CheckNumbers(job);
+        var plan = new DssmPlan(job);
+        plan.CheckMaskedSum();
+        if (plan.Private)
+            plan.CheckPrivacy();
+        return plan;
+    }
+
+    /// <summary>The public numbers that a party's noise rests on.</summary>
+    /// <param name="party">A party that noises.</param>
+    /// <param name="batches">Batches of an epoch; one-shot: messages.</param>
+    /// <param name="isStatic">Whether it is a view without times.</param>
+    /// <param name="groups">Claim full: the groups of its trained parameters, from <see cref="ViewGroups"/> or <see cref="LabelGroups"/>.</param>
+    /// <param name="evaluation">A charged evaluation; null: none.</param>
+    public EmbeddingParameters Parameters(DssmPartyOptions party, int batches, bool isStatic, IReadOnlyList<GradientGroup>? groups = null, EmbeddingEvaluation? evaluation = null)
+    {
+        DssmPrivacyOptions privacy = Job.Privacy;
+        // Late and concat: every view gets another gradient, and they are clipped together, so that views that collude learn no more.
+        int messages = party.Party.Role == PartyRole.Active && !SharedGradient ? Math.Max(1, Views.Count) : 1;
+        return new()
+        {
+            Claim = Claim,
+            Clip = privacy.Clip,
+            Width = checked(Width * messages),
+            Epochs = OneShot ? 1 : Job.Training.Epochs,
+            Batches = batches,
+            BatchSize = Job.Training.BatchSize,
+            MessagesPerBatch = messages,
+            IsStatic = isStatic,
+            HistoryEvents = privacy.HistoryEvents,
+            MaxSamplesPerUser = privacy.MaxSamplesPerUser,
+            MessageShare = privacy.MessageShare,
+            Gradients = Full ? groups ?? [] : [],
+            Evaluation = privacy.Evaluation == EvaluationDisclosure.Charged && party.Party.Role == PartyRole.Passive ? evaluation : null,
+        };
+    }
+
+    /// <summary>Calibrates the noise of a party for the job's unit.</summary>
+    public EmbeddingCalibration Calibrate(DssmPartyOptions party, EmbeddingParameters parameters)
+    {
+        PrivacyBudget budget = BudgetOf(party)!;
+        return EmbeddingCalibration.Calibrate(parameters, Unit, budget.Epsilon, budget.Delta);
+    }
+
+    /// <summary>Claim full: the groups of a view, whose trained parameters are those of its tower.</summary>
+    public IReadOnlyList<GradientGroup> ViewGroups(int towerParameters) => Full ? [new("tower", Job.Privacy.ParameterClip, towerParameters)] : [];
+
+    /// <summary>Claim full: the groups of the label party. The item tower gets the back-propagated noisy gradient of the item vectors, which is post-processing; everything
+    /// else it trains is clipped together for each sample.</summary>
+    /// <param name="items">Number of items.</param>
+    /// <param name="otherParameters">Numbers of its own view's tower, fusion matrix, view weights and item bias together; 0 for none.</param>
+    public IReadOnlyList<GradientGroup> LabelGroups(int items, int otherParameters) => !Full ? []
+        : [new("item vectors", Job.Privacy.ParameterClip, (long)items * Width), .. otherParameters > 0 ? [new("own tower and fusion", Job.Privacy.ParameterClip, otherParameters)] : (IEnumerable<GradientGroup>)[]];
+
+    /// <summary>Refuses a view that the job's unit does not protect.</summary>
+    /// <param name="party">The party.</param>
+    /// <param name="isStatic">Whether its view has no times.</param>
+    /// <exception cref="PrivacyRefusedException">FL5143 to FL5145.</exception>
+    public void CheckView(DssmPartyOptions party, bool isStatic)
+    {
+        if (Noises(party.Party.Role))
+            Parameters(party, 1, isStatic).CheckUnit(Unit);
+    }
+
+    /// <summary>Refuses a tower whose rows depend on each other. A tower of mode none is not looked at.</summary>
+    /// <param name="place">Which tower.</param>
+    /// <param name="tower">The tower.</param>
+    /// <exception cref="PrivacyRefusedException">FL5152.</exception>
+    public void CheckTower(string place, ITower tower)
+    {
+        if (Private && tower.PrivacyFaults() is { Count: > 0 } faults)
+            throw Refused(DssmPlanErrors.TowerNotPrivate, place, $"one changed row would change more than its own vector: {string.Join("; ", faults)}.",
+                "Leave batch normalisation and every module with memory out of the tower, or use noise none.");
+    }
+
+    /// <summary>Refuses to train on from a model of the same data.</summary>
+    /// <param name="startsFromModel">Whether training would start from a model that data has touched.</param>
+    /// <exception cref="PrivacyRefusedException">FL5150.</exception>
+    public void CheckStart(bool startsFromModel)
+    {
+        if (Private && startsFromModel)
+            throw Refused(DssmPlanErrors.WarmStartNotPrivate, "model", "a model of the same people would carry what it was told of them into this job, outside of its account.",
+                "Start fresh; a tower that was trained on public data only may be given as a tower.");
+    }
+
+    /// <summary>Claim full: refuses parameters that are trained outside of the noised groups.</summary>
+    /// <param name="party">The party, for the message.</param>
+    /// <param name="unnoised">Numbers that are updated with exact gradients.</param>
+    /// <exception cref="PrivacyRefusedException">FL5156.</exception>
+    public void CheckCovered(string party, int unnoised)
+    {
+        if (Full && unnoised > 0)
+            throw Refused(DssmPlanErrors.UpdatedWithoutNoise, $"party '{party}', privacy.claim", "some of its parameters would be updated with exact gradients, and nothing bounds what later messages tell by them.",
+                "Use claim own-messages, which says so, or freeze those parameters.");
+    }
+
+    private void CheckPrivacy()
+    {
+        (DssmModelOptions model, DssmPrivacyOptions privacy) = (Job.Model, Job.Privacy);
+        if (model.Loss is DssmLossKind.InBatch or DssmLossKind.InBatchLogQ)
+            throw Refused(DssmPlanErrors.LossNotPrivate, "model.loss", "the positives of a batch would be negatives of its other samples, so that one changed sample changes the gradients of all.",
+                "Use sampled negatives or the full softmax.");
+        if (model.Loss == DssmLossKind.Sampled && model.NegativeSource != NegativeSource.Uniform)
+            throw Refused(DssmPlanErrors.NegativesNotPrivate, "model.negativeSource", "these negatives depend on events, or on parameters before noise.", "Use uniform negatives, which depend on no data.");
+        if (ValidationStop)
+            throw Refused(DssmPlanErrors.StoppingNotPrivate, "training.validationStop", "the moment of stopping would depend on messages that no claim pays for.",
+                "Leave it out: with noise, training runs its fixed number of epochs.");
+        if (OneShot && privacy.Noise != DssmNoise.Embeddings)
+            throw Refused(DssmPlanErrors.OneShotReturnsNothing, "privacy.noise", "with claim one-shot views send their vectors once and nothing returns, so that there are no gradients to noise.",
+                "Set privacy.noise to embeddings.");
+        foreach (DssmPartyOptions party in Job.Parties.Where(p => Noises(p.Party.Role)))
+            HdpVflCalibration.CheckBudget(
+                (BudgetOf(party) ?? throw Refused(DssmPlanErrors.BudgetMissing, $"party '{party.Party.Name}'", "no epsilon and delta are given.", "Set privacy.epsilon and privacy.delta.")).Epsilon,
+                BudgetOf(party)!.Delta);
+        if (privacy.Evaluation == EvaluationDisclosure.Charged && !Noises(PartyRole.Passive))
+            throw Invalid("privacy.evaluation", "views that add no noise have nothing to charge an evaluation to.", "Set it to disclosed or none, or noise the embeddings.");
+        // A static view that sends a user's row once needs no cap; whether there is one that is not static shows when the tables are there.
+        if (!(OneShot && Unit == EmbeddingUnit.User))
+            Parameters(LabelParty, 1, false).CheckUnit(Unit);
+    }
+
+    private void CheckMaskedSum()
+    {
+        if (!Job.MaskedSum)
+            return;
+        string? fault = Job.Model.Fusion != DssmFusion.Sum ? "only vectors that are added can be added under masks"
+            : Views.Count < 2 ? "with one view the sum would be that view's vector"
+            : Job.Model.LearnViewWeights ? "a view applies its own weight, and the label party cannot learn one from a sum"
+            : OneShot ? "a vector that is sent once a row is no part of a sum for each sample" : null;
+        if (fault is not null)
+            throw Refused(DssmPlanErrors.NoMaskedSum, "maskedSum", fault + ".", "Leave maskedSum out, or use fusion sum with at least two passive views and fixed view weights.");
+        if (Noises(PartyRole.Passive) && Views.Select(BudgetOf).Distinct().Count() > 1)
+            throw Refused(DssmPlanErrors.MaskedNoiseDiffers, "maskedSum", "masked integers can be added on one lattice only, and the views' budgets give their noise different ones.",
+                "Give all passive views the same budget.");
+    }
+
+    private static void CheckNumbers(DssmJob job)
+    {
+        Check(!string.IsNullOrWhiteSpace(job.Name), "name", "is empty");
+        if (PartyList.FaultOf(job.Parties.Select(p => p.Party)) is { } fault)
+            throw Invalid("parties", $"parties {fault}.", "Mend the job.");
+        DssmModelOptions m = job.Model;
+        Check(Enum.IsDefined(m.Fusion) && Enum.IsDefined(m.Loss) && Enum.IsDefined(m.NegativeSource) && Enum.IsDefined(m.Activation) && Enum.IsDefined(m.Precision), "model", "has an unknown option");
+        Check(m.Layers.Count is >= 1 and <= 100 && m.Layers.All(w => w is >= 1 and <= 1_000_000), "model.layers", "are not 1 to 100 widths of 1 to 1,000,000");
+        Check(m.Dropout is >= 0 and < 1, "model.dropout", "is not at least 0 and below 1");
+        Check(IsPositive(m.Gamma), "model.gamma", "is not a finite number above 0");
+        Check(m.Negatives is >= 1 and <= 1_000_000, "model.negatives", "are not 1 to 1,000,000");
+        Check(m.ViewDropout is >= 0 and < 1, "model.viewDropout", "is not at least 0 and below 1");
+        Check(m.ViewWeights.All(w => IsPositive(w.Value)), "model.viewWeights", "are not finite numbers above 0");
+        Check(m.ViewWeights.Keys.All(name => job.Parties.Any(p => p.Party.Name == name)), "model.viewWeights", "name a party that is none of the job");
+        Check(!m.LearnViewWeights || m.ViewWeights.Count == 0, "model.viewWeights", "are both given and to be learned");
+        DssmTrainingOptions t = job.Training;
+        Check(t.Epochs is >= 1 and <= 1_000_000, "training.epochs", "is not between 1 and 1,000,000");
+        Check(t.BatchSize is >= 1 and <= 10_000_000, "training.batchSize", "is not between 1 and 10,000,000");
+        Check(t.Patience >= 1, "training.patience", "is below 1");
+        Check(Enum.IsDefined(t.Optimizer.Kind) && IsPositive(t.Optimizer.Rate), "training.optimizer", "is unknown, or its rate is not a finite number above 0");
+        Check(double.IsFinite(t.Optimizer.WeightDecay) && t.Optimizer.WeightDecay >= 0, "training.weightDecay", "is not a finite number of at least 0");
+        DssmPrivacyOptions p = job.Privacy;
+        Check((p.Noise & ~DssmNoise.Both) == 0 && Enum.IsDefined(p.Claim) && Enum.IsDefined(p.Unit) && Enum.IsDefined(p.Evaluation) && Enum.IsDefined(job.SampleTime), "privacy", "has an unknown option");
+        Check(p.Clip is >= 1e-100 and <= 1e100, "privacy.clip", "is not between 1e-100 and 1e100");
+        Check(p.ParameterClip is >= 1e-100 and <= 1e100, "privacy.parameterClip", "is not between 1e-100 and 1e100");
+        Check(p.MessageShare is > 0 and < 1, "privacy.messageShare", "is not between 0 and 1");
+        Check(p.HistoryEvents is null or >= 0, "privacy.historyEvents", "is below 0");
+        Check(p.MaxSamplesPerUser is null or >= 1, "privacy.maxSamplesPerUser", "is below 1");
+    }
+
+    private static bool IsPositive(double value) => double.IsFinite(value) && value > 0;
+
+    private static void Check(bool condition, string key, string fault)
+    {
+        if (!condition)
+            throw Invalid(key, $"{key} {fault}.", "Mend the job.");
+    }
+
+    private static ConfigurationException Invalid(string place, string cause, string remedy) => new(DssmPlanErrors.InvalidJob, place, cause, remedy);
+
+    private static PrivacyRefusedException Refused(string id, string place, string cause, string remedy) => new(id, place, cause, remedy);
+}

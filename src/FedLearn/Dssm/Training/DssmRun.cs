@@ -1,0 +1,107 @@
+using FedLearn.Privacy;
+
+namespace FedLearn.Dssm;
+
+/// <summary>What every party of a session computes alike from the job alone: schedule, coins, weights, and how a tower steps.</summary>
+internal sealed class DssmRun(DssmJob job, TowerThread thread)
+{
+    private double[] _rowNorms = [], _sum = [];
+
+    public DssmJob Job { get; } = job;
+
+    public TowerThread Thread { get; } = thread;
+
+    /// <summary>Names of the views in the order of the job.</summary>
+    public IReadOnlyList<string> Views { get; init; } = [];
+
+    /// <summary>Names of the sets of samples of this session.</summary>
+    public required IReadOnlyList<string> SetNames { get; init; }
+
+    /// <summary>The view's masks, where passive views are added under masks; null elsewhere.</summary>
+    public ViewMasking? Masking { get; init; }
+
+    public int Epochs => Job.Training.Epochs;
+
+    public bool ValidationStop => Job.Training.ValidationStop ?? !Job.Privacy.IsPrivate;
+
+    public ElementType ElementType => Job.Model.Precision == TowerPrecision.Float32 ? ElementType.Float32 : ElementType.Float64;
+
+    /// <summary>Whether all views get the same gradient, of the fused vector, and weigh it themselves.</summary>
+    public bool SharesGradient => Job.Model.Fusion == DssmFusion.Sum && (Job.MaskedSum || Job.Privacy.Noise.HasFlag(DssmNoise.Gradients));
+
+    /// <summary>Samples evaluated at a time.</summary>
+    public int EvaluationChunk => Math.Max(Job.Training.BatchSize, 1024);
+
+    public int ViewIndex(string view) => Views.ToList().IndexOf(view);
+
+    public double FixedWeight(string view) => Job.Model.ViewWeights.GetValueOrDefault(view, 1);
+
+    public int BatchesOf(int samples) => (samples + Job.Training.BatchSize - 1) / Job.Training.BatchSize;
+
+    /// <summary>The samples of an epoch in their order.</summary>
+    public int[] Order(int samples, int epoch) => SampleOrder.Of(samples, Job.Training.Seed, epoch);
+
+    /// <summary>The samples of a batch.</summary>
+    public int[] Batch(int[] order, int batch)
+    {
+        int from = batch * Job.Training.BatchSize;
+        return order[from..Math.Min(order.Length, from + Job.Training.BatchSize)];
+    }
+
+    /// <summary>Whether training leaves a view of a sample out in an epoch.</summary>
+    public bool Drops(int epoch, int sample, int view) => Job.Model.ViewDropout > 0 && !ViewDropout.Keeps(Job.Training.Seed, epoch, sample, Job.Model.ViewDropout, view, Views.Count);
+
+    /// <summary>What the sum over a batch is divided by: its samples, or where anything is noised the planned size, which no row changes.</summary>
+    public double Divisor(int samples) => Job.Privacy.IsPrivate ? Job.Training.BatchSize : samples;
+
+    /// <summary>A tower's vectors of rows, outside training.</summary>
+    public double[] Vectors(ITower tower, TowerRows rows, int[] index)
+    {
+        double[] vectors = GC.AllocateUninitializedArray<double>(checked(index.Length * tower.Width));
+        for (int from = 0; from < index.Length; from += EvaluationChunk)
+        {
+            int count = Math.Min(EvaluationChunk, index.Length - from);
+            tower.Forward(rows, index.AsSpan(from, count), vectors.AsSpan(from * tower.Width, count * tower.Width), training: false);
+        }
+
+        return vectors;
+    }
+
+    /// <summary>One step of a tower with the gradients of a batch, summed over samples.</summary>
+    /// <param name="tower">The tower.</param>
+    /// <param name="upstream">dL/dy of each sample; changed.</param>
+    /// <param name="noise">Noise of claim full; null: none.</param>
+    /// <param name="samples">Samples of the batch.</param>
+    public void StepTower(ITower tower, double[] upstream, GaussianMechanism? noise, int samples)
+    {
+        double divisor = Divisor(samples);
+        if (noise is null)
+        {
+            for (int j = 0; j < upstream.Length; j++)
+                upstream[j] /= divisor;
+            tower.Backward(upstream);
+            tower.Step();
+            return;
+        }
+
+        Span<double> norms = Buffers.Of(ref _rowNorms, samples), sum = Buffers.Of(ref _sum, tower.ParameterCount);
+        tower.RowGradientNorms(upstream, norms);
+        RowClip.Factors(norms, Job.Privacy.ParameterClip, norms);
+        tower.WeightedRowGradients(norms, sum);
+        noise.Perturb(sum, "training parameters");
+        foreach (ref double number in sum)
+            number /= divisor;
+        tower.Step(sum);
+    }
+}
+
+/// <summary>Buffers that grow.</summary>
+internal static class Buffers
+{
+    public static Span<double> Of(ref double[] buffer, int length)
+    {
+        if (buffer.Length < length)
+            buffer = new double[length];
+        return buffer.AsSpan(0, length);
+    }
+}

@@ -1,0 +1,427 @@
+using System.Security.Cryptography;
+using System.Text;
+using FedLearn.Coordination;
+using FedLearn.Diagnostics;
+using FedLearn.Evaluation;
+using FedLearn.Parties;
+using FedLearn.Privacy;
+using FedLearn.Protocol;
+using Microsoft.Extensions.Logging;
+
+namespace FedLearn.Dssm;
+
+/// <summary>What a party brings to a recommendation job.</summary>
+public sealed record DssmPartyInput
+{
+    /// <summary>Name the job gives this party.</summary>
+    public required string Party { get; init; }
+
+    /// <summary>Its view. A passive party has one; the label party may.</summary>
+    public ViewTable? View { get; init; }
+
+    /// <summary>The items; label party only.</summary>
+    public ItemTable? Items { get; init; }
+
+    /// <summary>The events; label party only.</summary>
+    public InteractionTable? Interactions { get; init; }
+
+    /// <summary>SHA-256 of the party's schemas, 32 bytes; empty: of the shape of its tables.</summary>
+    public ReadOnlyMemory<byte> SchemaFingerprint { get; init; }
+
+    /// <summary>The party's part of a trained model, for sessions that evaluate or recommend.</summary>
+    public DssmModel? Model { get; init; }
+
+    /// <summary>Makes the tower of its view; null: the job's factory.</summary>
+    public ITowerFactory? ViewTower { get; init; }
+
+    /// <summary>Makes the tower of the items; null: the job's factory.</summary>
+    public ITowerFactory? ItemTower { get; init; }
+
+    /// <summary>How intervals of figures are found; the label party's own affair. Its seed is the job's.</summary>
+    /// <value>Default: no intervals.</value>
+    public EvaluationOptions Evaluation { get; init; } = new() { Resamples = 0 };
+
+    /// <summary>Where charges are recorded and a lifetime budget is enforced. Null: a ledger in memory, which forgets.</summary>
+    public IPrivacyLedger? Ledger { get; init; }
+
+    /// <summary>Id of the run for the ledger, 32 hex digits. Null: a fresh one.</summary>
+    public string? RunId { get; init; }
+
+    /// <summary>Where the party logs what it does, category <c>FedLearn.Session</c>. No private value enters the log. Null: nowhere.</summary>
+    public ILoggerFactory? LoggerFactory { get; init; }
+}
+
+/// <summary>One party of a recommendation job between companies: a multi-view deep structured semantic model (FL-MV-DSSM, arXiv 2008.10808; DSSM, Huang et al. 2013)
+/// whose views and labels stay where they are.</summary>
+/// <remarks>In every round each view sends the vectors of a batch, the label party fuses them, finds the loss, and answers dL/dy; every party steps its own towers. Without
+/// noise this is the training of the pooled model, bit for bit.</remarks>
+public sealed class DssmTrainer
+{
+    private readonly DssmPlan _plan;
+    private readonly DssmJob _job;
+    private readonly DssmPartyInput _input;
+    private readonly ITowerFactory _towers;
+    private readonly DssmPartyOptions _options;
+
+    /// <summary>Checks a job and a party's input against each other.</summary>
+    /// <param name="job">The job; the same at every party.</param>
+    /// <param name="input">What this party brings.</param>
+    /// <param name="towers">Makes towers.</param>
+    /// <exception cref="ConfigurationException">The job is inconsistent, or the input does not fit it.</exception>
+    /// <exception cref="PrivacyRefusedException">The job asks a private mode for something its claim does not cover.</exception>
+    /// <exception cref="BadInputException">FL3145: there is no sample to train on.</exception>
+    public DssmTrainer(DssmJob job, DssmPartyInput input, ITowerFactory towers)
+    {
+        ArgumentNullException.ThrowIfNull(job);
+        ArgumentNullException.ThrowIfNull(input);
+        ArgumentNullException.ThrowIfNull(towers);
+        (_plan, _job, _input, _towers) = (DssmPlan.Create(job), job, input, towers);
+        ViewNames = [.. job.Parties.Where(p => p.Party.Role == PartyRole.Passive || job.LabelHasView).OrderBy(p => p.Party.Role).Select(p => p.Party.Name)];
+        _options = job.Parties.FirstOrDefault(p => p.Party.Name == input.Party)
+            ?? throw new ConfigurationException(DssmErrors.InvalidJob, $"party '{input.Party}'", "the job has no party of that name.", "Use a name that the job lists.");
+        CheckTables();
+        if (_input.View is { } view && _options.Party.Role == PartyRole.Passive)
+            _plan.CheckView(_options, view.Moments is null);
+        CheckBudget();
+        Terms = DssmJobTerms.Of(job);
+        JoinRequest = new JoinRequest(SessionDesk.ProtocolVersion, _options.Party, Terms.JobName, Terms.TermsDigest, Terms.Sections,
+            input.SchemaFingerprint.IsEmpty ? InputShape.Fingerprint(input) : input.SchemaFingerprint);
+    }
+
+    /// <summary>What the parties must agree on.</summary>
+    public SessionTerms Terms { get; }
+
+    /// <summary>With what this party joins a session.</summary>
+    public JoinRequest JoinRequest { get; }
+
+    private bool IsLabel => _options.Party.Role == PartyRole.Active;
+
+    /// <summary>Trains with the other parties of a session.</summary>
+    /// <param name="agreement">What all parties agreed on when they joined.</param>
+    /// <param name="channels">At the label party one channel to each view, in the job's order; at a view the one to the label party.</param>
+    /// <param name="progress">Told after epochs; null for nobody.</param>
+    /// <param name="cancellationToken">Stops the job; the peers are told.</param>
+    /// <returns>The party's own result.</returns>
+    /// <exception cref="FedLearnException">The job failed; the peers have been told the error's id.</exception>
+    public async Task<DssmPartyResult> TrainAsync(SessionAgreement agreement, IReadOnlyList<IPartyChannel> channels, IProgress<DssmProgress>? progress = null,
+        CancellationToken cancellationToken = default)
+    {
+        ArgumentNullException.ThrowIfNull(agreement);
+        ArgumentNullException.ThrowIfNull(channels);
+        return await Telemetry().RunAsync(() => ChannelGuard.RunAsync(channels, async () =>
+        {
+            await using var thread = new TowerThread(_input.Party);
+            DssmPartyResult result = IsLabel
+                ? await TrainLabelAsync(agreement, channels, thread, progress, cancellationToken).ConfigureAwait(false)
+                : await TrainViewAsync(agreement, channels[0], thread, progress, cancellationToken).ConfigureAwait(false);
+            foreach (IPartyChannel channel in channels)
+                await channel.CompleteAsync(cancellationToken).ConfigureAwait(false);
+            return result with { Traffic = Sum(channels), Releases = Sent(channels) };
+        })).ConfigureAwait(false);
+    }
+
+    private SessionTelemetry Telemetry() => new("train", _input.Party, _job.Name, _job.Privacy.IsPrivate ? "dp" : "none", _input.LoggerFactory);
+
+    private async Task<DssmPartyResult> TrainViewAsync(SessionAgreement agreement, IPartyChannel channel, TowerThread thread, IProgress<DssmProgress>? progress, CancellationToken cancellationToken)
+    {
+        ViewTable view = _input.View!;
+        string[] sets = [SampleSet.Training, SampleSet.Validation, SampleSet.Test, SampleSet.ColdUsers, SampleSet.ColdItems];
+        ViewSamples samples = await SampleExchange.AnswerAsync(channel, _job, view, sets, cancellationToken).ConfigureAwait(false);
+        bool isStatic = view.Moments is null;
+        int evaluated = samples.Rows.Skip(1).Sum(r => r.Length), batches = BatchesOf(samples.Rows[0].Length);
+        SampleChecks.Check(_job, samples, !isStatic, channel.RemoteParty);
+        using DssmAccount account = Account(agreement);
+        TowerSpec spec = Spec(view.Rows.Inputs);
+        using ITower tower = await thread.RunAsync(() => (_input.ViewTower ?? _towers).Create(spec, Seed(_input.Party))).ConfigureAwait(false);
+        await thread.RunAsync(() => CheckTower(tower)).ConfigureAwait(false);
+        EmbeddingCalibration? calibration = Calibrate(_plan.OneShot ? 1 : batches, isStatic, _plan.ViewGroups(tower.ParameterCount), EvaluationOf(samples));
+        PartyNoise noise = Noise(account, calibration);
+        using ViewMasking? masking = await MaskingAsync(agreement, noise, channel, cancellationToken).ConfigureAwait(false);
+        var run = new DssmRun(_job, thread) { Views = ViewNames, SetNames = sets, Masking = masking };
+        var viewRun = new ViewRun(run, tower, view, samples, channel, noise);
+        var clock = new PartyClock();
+        (int best, IReadOnlyList<DssmHistoryPoint> history) = (0, []);
+        if (_plan.OneShot)
+            await viewRun.SendOnceAsync(cancellationToken).ConfigureAwait(false);
+        else
+            (best, history) = await viewRun.TrainAsync(clock, progress, cancellationToken).ConfigureAwait(false);
+        DssmTiming timing = clock.Timing(noise.Time, history.Count);
+        for (int set = 2; set < sets.Length && !_plan.OneShot; set++)
+            await viewRun.SendEvaluationAsync(_job.Training.Epochs * batches, set, cancellationToken).ConfigureAwait(false);
+        return new DssmPartyResult
+        {
+            Model = Model(agreement) with { View = new SavedTower(spec, await thread.RunAsync(tower.Save).ConfigureAwait(false)) },
+            Privacy = State(account, calibration, isStatic && _plan.OneShot ? 0 : evaluated, [channel]),
+            History = history,
+            BestEpoch = best,
+            Counts = new DssmCounts(samples.Rows[0].Length, samples.Rows[1].Length, samples.Rows[2].Length, samples.Rows[3].Length, samples.Rows[4].Length, samples.CommonUsers.Length, null),
+            Timing = timing,
+            Traffic = default,
+            Releases = [],
+        };
+    }
+
+    private async Task<DssmPartyResult> TrainLabelAsync(SessionAgreement agreement, IReadOnlyList<IPartyChannel> channels, TowerThread thread, IProgress<DssmProgress>? progress,
+        CancellationToken cancellationToken)
+    {
+        IReadOnlyList<SampleSet> sets = LabelSamples.TrainingSets(_job, _input.Interactions!);
+        var samples = new LabelSamples(_job, _input, sets);
+        IReadOnlyList<ViewPeer> peers = await OfferAsync(channels, sets, cancellationToken).ConfigureAwait(false);
+        int batches = BatchesOf(sets[0].Events.Count), evaluated = sets.Skip(1).Sum(s => s.Events.Count);
+        using DssmAccount account = Account(agreement);
+        if (_job.MaskedSum)
+            await ViewMasking.RelayAsync(channels, cancellationToken).ConfigureAwait(false);
+        var received = new List<(string View, TowerRows Rows, int[][] Samples)>();
+        if (_plan.OneShot)
+            foreach (ViewPeer peer in peers)
+                received.Add(await ReceiveOnceAsync(peer, sets, cancellationToken).ConfigureAwait(false));
+        using LabelTowers towers = await thread.RunAsync(() => CreateTowers(samples, received)).ConfigureAwait(false);
+        int trained = towers.Locals.Sum(view => view.Tower.ParameterCount) + towers.Loss.Fusion.Values.Length;
+        EmbeddingCalibration? calibration = Calibrate(batches, false, _plan.LabelGroups(samples.Items.Ids.Count, trained), null);
+        PartyNoise noise = Noise(account, calibration);
+        var run = new DssmRun(_job, thread) { Views = ViewNames, SetNames = [.. sets.Select(s => s.Name)] };
+        var label = new LabelRun(run, towers, samples, _plan.OneShot ? [] : peers, noise);
+        var clock = new PartyClock();
+        (int best, IReadOnlyList<DssmHistoryPoint> history) = await label.TrainAsync(clock, progress, cancellationToken).ConfigureAwait(false);
+        DssmTiming timing = clock.Timing(noise.Time, history.Count);
+        var reports = new RankingReport?[sets.Count];
+        for (int set = 2; set < sets.Count; set++)
+        {
+            int at = set;
+            reports[set] = await label.EvaluateAsync(_job.Training.Epochs * batches, set, scores => samples.Evaluate(at, scores), clock, cancellationToken).ConfigureAwait(false);
+        }
+
+        return new DssmPartyResult
+        {
+            Model = await thread.RunAsync(() => Saved(Model(agreement), samples, towers)).ConfigureAwait(false),
+            Metrics = new DssmMetrics { Test = reports[2], ColdUsers = reports[3], ColdItems = reports[4] },
+            Privacy = State(account, calibration, evaluated, channels),
+            History = history,
+            BestEpoch = best,
+            Counts = new DssmCounts(sets[0].Events.Count, sets[1].Events.Count, sets[2].Events.Count, sets[3].Events.Count, sets[4].Events.Count,
+                _input.Interactions!.Users.Count, samples.Items.Ids.Count),
+            Timing = timing,
+            Traffic = default,
+            Releases = [],
+        };
+    }
+
+    /// <summary>Claim one-shot: a view's noisy vectors, which from here on are features of the label party.</summary>
+    private async Task<(string View, TowerRows Rows, int[][] Samples)> ReceiveOnceAsync(ViewPeer peer, IReadOnlyList<SampleSet> sets, CancellationToken cancellationToken)
+    {
+        int width = _job.Model.Layers[^1];
+        var values = new List<double>();
+        int[][] rows = new int[sets.Count][];
+        async Task<int> ReceiveAsync(int count)
+        {
+            Embeddings vectors = await peer.Channel.ReceiveAsync<Embeddings>(0, count * width, cancellationToken).ConfigureAwait(false);
+            int from = values.Count / width;
+            values.AddRange(vectors.Values.Span);
+            return from;
+        }
+
+        if (peer.HasMoments)
+        {
+            for (int set = 0; set < sets.Count; set++)
+            {
+                int count = sets[set].Events.Count, from = set > 0 && count == 0 ? 0 : await ReceiveAsync(count).ConfigureAwait(false);
+                bool[] present = peer.Present[set];
+                rows[set] = [.. Enumerable.Range(0, count).Select(i => present[i] ? from + i : -1)];
+            }
+        }
+        else
+        {
+            await ReceiveAsync(peer.Users.Length).ConfigureAwait(false);
+            int[] place = new int[_input.Interactions!.Users.Count];
+            Array.Fill(place, -1);
+            for (int i = 0; i < peer.Users.Length; i++)
+                place[peer.Users[i]] = i;
+            for (int set = 0; set < sets.Count; set++)
+                rows[set] = [.. sets[set].Events.Select(e => place[e.User])];
+        }
+
+        return (peer.Name, new TowerRows(new TowerInputs(width, []), values.Count / width, [.. values], []), rows);
+    }
+
+    private async Task<IReadOnlyList<ViewPeer>> OfferAsync(IReadOnlyList<IPartyChannel> channels, IReadOnlyList<SampleSet> sets, CancellationToken cancellationToken)
+    {
+        var peers = new List<ViewPeer>();
+        foreach (IPartyChannel channel in channels)
+            peers.Add(await SampleExchange.OfferAsync(channel, _job, _input.Interactions!.Users, sets, cancellationToken).ConfigureAwait(false));
+        return peers;
+    }
+
+    private LabelTowers CreateTowers(LabelSamples samples, IReadOnlyList<(string View, TowerRows Rows, int[][] Samples)> received)
+    {
+        ITower items = (_input.ItemTower ?? _towers).Create(Spec(samples.Items.Content.Inputs), Seed("\0items"));
+        var locals = new List<LocalView>();
+        if (samples.OwnTable is { } own)
+            locals.Add(new LocalView(_input.Party, (_input.ViewTower ?? _towers).Create(Spec(own.Rows.Inputs), Seed(_input.Party)), own.Rows, samples.OwnRows));
+        foreach ((string view, TowerRows rows, int[][] of) in received)
+            locals.Add(new LocalView(view, _towers.Create(Spec(rows.Inputs), Seed(view)), rows, of));
+        double[]? logQ = _job.Model.Loss == DssmLossKind.InBatchLogQ ? ItemFrequency.LogQ(samples.Counts, samples.Trainable) : null;
+        IReadOnlyList<string> views = LossViews();
+        // Under masks the passive views have weighed their own rows.
+        DssmModelOptions model = _job.Model with { ViewWeights = _job.Model.ViewWeights.Where(w => views.Contains(w.Key)).ToDictionary() };
+        var towers = new LabelTowers(items, locals, new DssmLoss(model, _job.Model.Layers[^1], views, samples.Items.Ids.Count, logQ, samples.Trainable), _job.Training.Optimizer);
+        foreach (ITower tower in towers.All)
+            CheckTower(tower);
+        return towers;
+    }
+
+    private DssmModel Saved(DssmModel model, LabelSamples samples, LabelTowers towers) => model with
+    {
+        Items = new SavedTower(Spec(samples.Items.Content.Inputs), towers.Items.Save()),
+        View = towers.Locals.Where(view => view.Name == _input.Party).Select(view => new SavedTower(Spec(view.Rows.Inputs), view.Tower.Save())).FirstOrDefault(),
+        Received = towers.Locals.Where(view => view.Name != _input.Party).ToDictionary(view => view.Name, view => new SavedTower(Spec(view.Rows.Inputs), view.Tower.Save())),
+        Fusion = [.. towers.Loss.Fusion.Values],
+    };
+
+    private DssmModel Model(SessionAgreement agreement) => new()
+    {
+        JobName = _job.Name,
+        JobDigest = Convert.ToHexStringLower(agreement.JobDigest.Span),
+        Version = agreement.SessionId,
+        Party = _options.Party,
+        Views = ViewNames,
+        Options = _job.Model,
+    };
+
+    private DssmAccount Account(SessionAgreement? agreement) => new(_plan, _options, _input.Ledger, _input.RunId,
+        new Lazy<DataSetIdentity>(() => DssmAccount.IdentityOf(IsLabel ? _input.Interactions!.Users : _input.View!.Users)),
+        agreement is null ? "" : Convert.ToHexStringLower(agreement.JobDigest.Span));
+
+    /// <summary>The party's noise; null when it adds none.</summary>
+    private EmbeddingCalibration? Calibrate(int batches, bool isStatic, IReadOnlyList<GradientGroup> groups, EmbeddingEvaluation? evaluation)
+    {
+        bool noises = _plan.Noises(_options.Party.Role) && _job.Parties.Count > 1;
+        return noises ? _plan.Calibrate(_options, _plan.Parameters(_options, batches, isStatic, groups, evaluation)) : null;
+    }
+
+    /// <summary>Reserves the cost of all messages, and makes the mechanisms.</summary>
+    private PartyNoise Noise(DssmAccount account, EmbeddingCalibration? calibration)
+    {
+        if (calibration is null)
+            return PartyNoise.None;
+        IPrivacyReservation reservation = account.Reserve(calibration);
+        GaussianMechanism? Parameters(int group) => group < 0 || group >= calibration.GradientNoise.Count ? null
+            : account.Mechanism(calibration.GradientNoise[group].Noise, $"{_input.Party}\0{calibration.GradientNoise[group].Group.Name}", reservation);
+        // Vectors for evaluation get the noise of training messages, one message after the other.
+        GaussianMechanism messages = account.Mechanism(calibration.MessageNoise, _input.Party, reservation);
+        return new PartyNoise
+        {
+            Messages = messages,
+            Evaluation = calibration.Parameters.ChargedEvaluation is null ? null : messages,
+            Items = IsLabel ? Parameters(0) : null,
+            Parameters = Parameters(IsLabel ? 1 : 0),
+        };
+    }
+
+    /// <summary>How often a charged evaluation asks for rows.</summary>
+    private EmbeddingEvaluation? EvaluationOf(ViewSamples samples)
+    {
+        if (_job.Privacy.Evaluation != EvaluationDisclosure.Charged)
+            return null;
+        int messages = samples.Rows.Skip(1).Count(rows => rows.Length > 0);
+        int most = samples.Users.Skip(1).SelectMany(users => users).Where(user => user >= 0).GroupBy(user => user).Select(group => group.Count()).DefaultIfEmpty(0).Max();
+        return messages == 0 ? null : new EmbeddingEvaluation(1, Math.Max(1, most), messages);
+    }
+
+    private DssmPrivacyStatement State(DssmAccount account, EmbeddingCalibration? calibration, int evaluated, IReadOnlyList<IPartyChannel> channels)
+    {
+        (PrivacyTotal? spent, IReadOnlyList<string> warnings) = account.Settle(PrivacyUnit.Record);
+        string[] disclosures = [.. channels.SelectMany(c => c.Releases.Keys).Where(r => r.Protection == Protection.None).Select(r => r.Name).Distinct().Order(StringComparer.Ordinal)];
+        return DssmClaims.State(_plan, _options, calibration, warnings, spent, evaluated, disclosures);
+    }
+
+    private async Task<ViewMasking?> MaskingAsync(SessionAgreement agreement, PartyNoise noise, IPartyChannel channel, CancellationToken cancellationToken) => !_job.MaskedSum ? null
+        : await ViewMasking.AgreeAsync(_input.Party, [.. _plan.Views.Select(p => p.Party.Name)], agreement.JobDigest, noise.Messages?.Step, channel, cancellationToken).ConfigureAwait(false);
+
+    /// <summary>The views that the loss sees: under masks the passive ones are one.</summary>
+    private IReadOnlyList<string> LossViews() => !_job.MaskedSum ? ViewNames : _job.LabelHasView ? [_input.Party, "sum of views"] : ["sum of views"];
+
+    /// <summary>The views in the order of the loss: the label party's own, then the passive parties'.</summary>
+    private IReadOnlyList<string> ViewNames { get; }
+
+    private void CheckTower(ITower tower)
+    {
+        if (tower.Width != _job.Model.Layers[^1])
+            throw new ConfigurationException(DssmErrors.InvalidJob, $"party '{_input.Party}', tower", "its vectors have another width than the last of model.layers.", "Use a tower of that width.");
+        _plan.CheckTower($"party '{_input.Party}', tower", tower);
+    }
+
+    /// <summary>Refuses a job that the party's ledger cannot pay for, before a peer is met.</summary>
+    private void CheckBudget()
+    {
+        if (!_plan.Noises(_options.Party.Role) || _job.Parties.Count < 2)
+            return;
+        PrivacyBudget budget = _plan.BudgetOf(_options)!;
+        using DssmAccount account = Account(null);
+        double mu = GaussianDp.Mu(budget.Epsilon, budget.Delta);
+        account.Check(DssmClaims.Mechanism(_plan, _options.Party.Role), PrivacyUnit.Record, 0, mu * mu);
+    }
+
+    private void CheckTables()
+    {
+        string place = $"party '{_input.Party}'";
+        if (IsLabel && (_input.Items is null || _input.Interactions is null))
+            throw new ConfigurationException(DssmErrors.InvalidJob, place, "the label party brings no items or no events.", "Name data.items and data.interactions.");
+        if (IsLabel != (_input.Items is not null) || IsLabel != (_input.Interactions is not null))
+            throw new ConfigurationException(DssmErrors.InvalidJob, place, "a view brings items or events, which would have no effect.", "Give them at the label party.");
+        if (_input.View is null == (!IsLabel || _job.LabelHasView))
+            throw new ConfigurationException(DssmErrors.InvalidJob, place, _input.View is null ? "it brings no view." : "it brings a view that the job does not know of.",
+                "Name data.view at every view, and at the label party if and only if the job says that it has one.");
+    }
+
+    private TowerSpec Spec(TowerInputs inputs) => new()
+    {
+        Inputs = inputs,
+        Layers = _job.Model.Layers,
+        Activation = _job.Model.Activation,
+        LayerNorm = _job.Model.LayerNorm,
+        Dropout = _job.Model.Dropout,
+        Precision = _job.Model.Precision,
+        Optimizer = _job.Training.Optimizer,
+    };
+
+    private long Seed(string tower) => TowerSeed(_job.Training.Seed, tower);
+
+    // Towers of one job start from different values, which follow from the seed and the tower's name.
+    internal static long TowerSeed(long seed, string tower) => unchecked(seed * 1_000_003 + (long)EvaluationNegatives.NumberOf("tower " + tower));
+
+    private int BatchesOf(int samples) => (samples + _job.Training.BatchSize - 1) / _job.Training.BatchSize;
+
+    internal static ChannelStatistics Sum(IReadOnlyList<IPartyChannel> channels) => channels.Select(c => c.Statistics).Aggregate(default(ChannelStatistics), (sum, s) =>
+        new(sum.MessagesSent + s.MessagesSent, sum.MessagesReceived + s.MessagesReceived, sum.BytesSent + s.BytesSent, sum.BytesReceived + s.BytesReceived));
+
+    internal static IReadOnlyList<DssmSentMessages> Sent(IReadOnlyList<IPartyChannel> channels) => [.. channels.SelectMany(c => c.Releases.OrderBy(r => r.Key.Name, StringComparer.Ordinal)
+        .Select(r => new DssmSentMessages(c.RemoteParty, r.Key.Name, r.Key.Protection, r.Value, c.BytesOf(r.Key.Name, r.Key.Protection))))];
+}
+
+/// <summary>The shape of a party's tables, where it brings no schema.</summary>
+internal static class InputShape
+{
+    public static byte[] Fingerprint(DssmPartyInput input) => SHA256.HashData(Encoding.UTF8.GetBytes(
+        string.Join('\n', new[] { input.View?.Rows.Inputs, input.Items?.Content.Inputs }.Select(Describe)) + (input.View?.Moments is null ? " static" : " moments")));
+
+    private static string Describe(TowerInputs? inputs) => inputs is null ? "none"
+        : $"{inputs.DenseWidth} {string.Join(' ', inputs.Bags.Select(bag => $"{bag.Name}:{bag.Buckets}:{bag.Pooling}"))}";
+}
+
+/// <summary>What a view checks of the samples that it is asked for: the claims count on it.</summary>
+internal static class SampleChecks
+{
+    /// <summary>Refuses samples beyond what the claims count.</summary>
+    public static void Check(DssmJob job, ViewSamples samples, bool hasMoments, string remote)
+    {
+        if (!job.Privacy.IsPrivate)
+            return;
+        if (job.Privacy.MaxSamplesPerUser is { } cap && samples.Users[0].Where(u => u >= 0).GroupBy(u => u).Any(g => g.Count() > cap))
+            throw ProtocolErrors.Peer(DssmErrors.SamplesNotAllowed, remote, "round 0", "named more training samples of a user than privacy.maxSamplesPerUser.",
+                "Check that both parties run the same release of the software.");
+        if (hasMoments && job.Privacy.Unit != DssmUnit.User && job.Privacy.Noise.HasFlag(DssmNoise.Embeddings)
+            && samples.Rows[0].Where(r => r >= 0).GroupBy(r => r).Any(g => g.Count() > 1))
+            throw new PrivacyRefusedException(DssmErrors.SharedRow, "round 0", "two training samples read one row of the view, so that one row is more than one sample.",
+                "Use privacy.unit user with privacy.maxSamplesPerUser, or a view with a row for every event.");
+    }
+}

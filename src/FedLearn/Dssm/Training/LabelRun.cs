@@ -1,0 +1,330 @@
+using System.Numerics.Tensors;
+using System.Runtime.InteropServices;
+using FedLearn.Aggregation;
+using FedLearn.Diagnostics;
+using FedLearn.Privacy;
+
+namespace FedLearn.Dssm;
+
+/// <summary>The label party's side of a session: fuses the views' vectors, finds the loss, and answers with gradients.</summary>
+internal sealed class LabelRun(DssmRun run, LabelTowers towers, LabelSamples samples, IReadOnlyList<ViewPeer> peers, PartyNoise noise)
+{
+    private readonly DssmLoss _loss = towers.Loss;
+    private readonly int _width = run.Job.Model.Layers[^1];
+    private readonly double[] _items = new double[checked(samples.Items.Content.Rows * run.Job.Model.Layers[^1])];
+    private readonly int[] _allItems = [.. Enumerable.Range(0, samples.Items.Content.Rows)];
+    private readonly DssmGradients _gradients = new();
+    private readonly ClippedRows _clipped = new();
+    private double[] _weights = [], _parameterSum = [], _rowNorms = [], _partNorms = [];
+
+    /// <summary>Trains.</summary>
+    public async Task<(int Best, IReadOnlyList<DssmHistoryPoint> History)> TrainAsync(PartyClock clock, IProgress<DssmProgress>? progress, CancellationToken cancellationToken)
+    {
+        var history = new List<DssmHistoryPoint>();
+        var best = new BestModel(towers.All);
+        double[] bestFusion = [];
+        int count = samples.Sets[0].Events.Count, batches = run.BatchesOf(count), since = 0;
+        double bestValue = double.NegativeInfinity;
+        for (int epoch = 0; epoch < run.Epochs; epoch++)
+        {
+            int[] order = run.Order(count, epoch);
+            double loss = 0;
+            for (int b = 0; b < batches; b++)
+                loss += await RoundAsync(epoch * batches + b, epoch, b, run.Batch(order, b), clock, cancellationToken).ConfigureAwait(false);
+            int done = (epoch + 1) * batches;
+            loss /= count;
+            if (!double.IsFinite(loss))
+                throw new InternalFailureException(DssmErrors.Diverged, $"epoch {epoch + 1}", "the training loss is NaN or infinite.", "Lower training.stepSize or model.gamma.");
+            double? validation = null;
+            var word = StopWord.GoOn;
+            if (run.ValidationStop)
+            {
+                validation = await EvaluateAsync(done, 1, scores => samples.SampledNdcg(1, scores), clock, cancellationToken).ConfigureAwait(false);
+                bool better = validation > bestValue;
+                (bestValue, since) = better ? (validation.Value, 0) : (bestValue, since + 1);
+                bool last = epoch + 1 == run.Epochs || since >= run.Job.Training.Patience;
+                word = (better, last) switch { (true, true) => StopWord.StopHere, (true, false) => StopWord.Best, (false, true) => StopWord.Stop, _ => StopWord.GoOn };
+                if (better)
+                    bestFusion = [.. _loss.Fusion.Values];
+                best.Note(word, epoch + 1);
+                foreach (ViewPeer peer in peers)
+                    await clock.WaitAsync(peer.Channel.SendAsync(done, Disclosure.Unprotected(new Scalars(ScalarsKind.Step, new double[] { (int)word }), "validation: whether training goes on"), cancellationToken)).ConfigureAwait(false);
+            }
+
+            history.Add(new DssmHistoryPoint(epoch + 1, loss, validation, clock.Seconds));
+            progress?.Report(new DssmProgress(samples.Party, done, run.Epochs * batches, epoch + 1, loss, validation));
+            if (word is StopWord.Stop or StopWord.StopHere)
+                break;
+        }
+
+        if (best.Epoch > 0)
+        {
+            best.Restore();
+            bestFusion.CopyTo(_loss.Fusion.Values.AsSpan());
+        }
+
+        return (run.ValidationStop ? best.Epoch : history.Count, history);
+    }
+
+    /// <summary>Measures the present model on a set of events.</summary>
+    /// <param name="round">Round of the messages.</param>
+    /// <param name="set">The set.</param>
+    /// <param name="measure">Takes what scores the events.</param>
+    /// <param name="clock">Where time goes.</param>
+    /// <param name="cancellationToken">Stops.</param>
+    /// <returns>The figure; the default for an empty set.</returns>
+    public async Task<T?> EvaluateAsync<T>(int round, int set, Func<ScoreRows, T> measure, PartyClock clock, CancellationToken cancellationToken)
+    {
+        if (samples.Sets[set].Events.Count == 0)
+            return default;
+        (IReadOnlyList<double[]> views, IReadOnlyList<bool[]?> present) = await CollectAsync(round, set, clock, cancellationToken).ConfigureAwait(false);
+        return await run.Thread.RunAsync(() =>
+        {
+            towers.Items.Forward(samples.Items.Content, _allItems, _items, training: false);
+            return measure((from, scores) => Score(views, present, from, scores));
+        }).ConfigureAwait(false);
+    }
+
+    /// <summary>Vectors of the users of the first set, and of the items.</summary>
+    public async Task<DssmInferenceResult> RecommendAsync(string version, PartyClock clock, CancellationToken cancellationToken)
+    {
+        (IReadOnlyList<double[]> views, IReadOnlyList<bool[]?> present) = await CollectAsync(0, 0, clock, cancellationToken).ConfigureAwait(false);
+        FusionParameters fusion = _loss.Fusion;
+        double[] weights = new double[views.Count], bias = [.. fusion.ItemBias.ToArray().Select(b => b / run.Job.Model.Gamma)];
+        fusion.GetViewWeights(weights);
+        double[]? matrix = run.Job.Model.Fusion == DssmFusion.Concat ? fusion.Matrix.ToArray() : null;
+        await run.Thread.RunAsync(() => towers.Items.Forward(samples.Items.Content, _allItems, _items, training: false)).ConfigureAwait(false);
+        return new DssmInferenceResult
+        {
+            Items = ItemIndex.FromVectors(samples.Items.Ids, _items, _width, version, bias),
+            Users = UserVectors.Fuse(run.Job.Model.Fusion, views, present, _width, version, weights, matrix),
+        };
+    }
+
+    /// <summary>The views' vectors of a set of samples.</summary>
+    public async Task<(IReadOnlyList<double[]> Views, IReadOnlyList<bool[]?> Present)> CollectAsync(int round, int set, PartyClock clock, CancellationToken cancellationToken)
+    {
+        int count = samples.Sets[set].Events.Count;
+        Task<double[][]> own = run.Thread.RunAsync(() => towers.Locals.Select(view => run.Vectors(view.Tower, view.Rows, view.Samples[set])).ToArray());
+        var views = new List<double[]>();
+        var present = new List<bool[]?>();
+        if (run.Job.MaskedSum)
+        {
+            (double[] sum, bool[] any) = await OpenSumAsync(round, count, p => peers[p].Present[set], clock, cancellationToken).ConfigureAwait(false);
+            views.Add(sum);
+            present.Add(any);
+        }
+        else
+        {
+            foreach (ViewPeer peer in peers)
+            {
+                Embeddings received = await clock.WaitAsync(peer.Channel.ReceiveAsync<Embeddings>(round, count * _width, cancellationToken)).ConfigureAwait(false);
+                views.Add(Exact(received.Values));
+                present.Add(peer.Present[set]);
+            }
+        }
+
+        return ([.. await own.ConfigureAwait(false), .. views], [.. towers.Locals.Select(view => view.Present(set)), .. present]);
+    }
+
+
+    private void Score(IReadOnlyList<double[]> views, IReadOnlyList<bool[]?> present, int from, Span<double> scores)
+    {
+        int count = scores.Length / samples.Items.Content.Rows;
+        _loss.Score([.. views.Select(v => v.AsSpan(from * _width, count * _width).ToArray())], [.. present.Select(p => p?[from..(from + count)])], _items, count, scores);
+    }
+
+    private async Task<double> RoundAsync(int round, int epoch, int batchNumber, int[] batch, PartyClock clock, CancellationToken cancellationToken)
+    {
+        int[][] index = [.. towers.Locals.Select(view => batch.Select(i => run.Drops(epoch, i, run.ViewIndex(view.Name)) ? -1 : view.Samples[0][i]).ToArray())];
+        List<double[]> views = [.. towers.Locals.Select(_ => new double[batch.Length * _width])];
+        List<bool[]?> present = [.. index.Select(rows => rows.Select(r => r >= 0).ToArray())];
+        Task forward = run.Thread.RunAsync(() =>
+        {
+            towers.Items.Forward(samples.Items.Content, _allItems, _items, training: true);
+            for (int v = 0; v < index.Length; v++)
+                towers.Locals[v].Tower.Forward(towers.Locals[v].Rows, index[v], views[v], training: true);
+        });
+        // Under masks a view's coin is its secret.
+        bool[] Kept(int p) => [.. batch.Select(i => peers[p].Present[0][i] && (run.Job.MaskedSum || !run.Drops(epoch, i, run.ViewIndex(peers[p].Name))))];
+        if (run.Job.MaskedSum)
+        {
+            (double[] sum, bool[] any) = await OpenSumAsync(round, batch.Length, Kept, clock, cancellationToken).ConfigureAwait(false);
+            views.Add(sum);
+            present.Add(any);
+        }
+        else
+        {
+            for (int p = 0; p < peers.Count; p++)
+            {
+                Embeddings received = await clock.WaitAsync(peers[p].Channel.ReceiveAsync<Embeddings>(round, batch.Length * _width, cancellationToken)).ConfigureAwait(false);
+                views.Add(Exact(received.Values));
+                present.Add(Kept(p));
+            }
+        }
+
+        await forward.ConfigureAwait(false);
+        int[] targets = [.. batch.Select(i => samples.Sets[0].Events[i].Item)];
+        double loss = await run.Thread.RunAsync(() => Evaluate(views, present, targets, epoch, batchNumber)).ConfigureAwait(false);
+        await SendGradientsAsync(round, batch.Length, clock, cancellationToken).ConfigureAwait(false);
+        await run.Thread.RunAsync(() => Step(batch.Length)).ConfigureAwait(false);
+        return loss;
+    }
+
+    private double Evaluate(IReadOnlyList<double[]> views, IReadOnlyList<bool[]?> present, int[] targets, int epoch, int batchNumber)
+    {
+        var batch = new DssmBatch { Views = views, Present = present, Items = _items, Targets = targets };
+        if (samples.Sampler is { } sampler)
+        {
+            int[] negatives = new int[targets.Length * run.Job.Model.Negatives];
+            sampler.Draw(epoch, batchNumber, targets, negatives, _loss, batch);
+            batch = batch with { Negatives = negatives };
+        }
+
+        return _loss.Evaluate(batch, _gradients, keepRows: noise.Items is not null || noise.Parameters is not null);
+    }
+
+    private async Task SendGradientsAsync(int round, int count, PartyClock clock, CancellationToken cancellationToken)
+    {
+        bool noised = noise.Messages is not null;
+        int first = towers.Locals.Count;
+        if (run.SharesGradient)
+        {
+            double[] shared = _gradients.Fused.AsSpan(0, count * _width).ToArray();
+            if (run.Job.Privacy.Noise.HasFlag(DssmNoise.Gradients))
+                _clipped.Clip(shared, _width, run.Job.Privacy.Clip);
+            Released<EmbeddingGradients> released = Release(shared);
+            foreach (ViewPeer peer in peers)
+                await clock.WaitAsync(peer.Channel.SendAsync(round, released, cancellationToken)).ConfigureAwait(false);
+            return;
+        }
+
+        double[] factors = new double[count];
+        Array.Fill(factors, 1);
+        if (noised)
+        {
+            // One bound over what all views get for a sample: views that put their heads together see no more.
+            double[] squares = new double[count];
+            for (int i = 0; i < count; i++)
+                for (int p = 0; p < peers.Count; p++)
+                    squares[i] += TensorPrimitives.SumOfSquares<double>(_gradients.Views[first + p].AsSpan(i * _width, _width));
+            RowClip.Factors(squares, run.Job.Privacy.Clip, factors);
+        }
+
+        for (int p = 0; p < peers.Count; p++)
+        {
+            double[] own = GC.AllocateUninitializedArray<double>(count * _width);
+            for (int i = 0; i < count; i++)
+                TensorPrimitives.Multiply(_gradients.Views[first + p].AsSpan(i * _width, _width), factors[i], own.AsSpan(i * _width, _width));
+            await clock.WaitAsync(peers[p].Channel.SendAsync(round, Release(own), cancellationToken)).ConfigureAwait(false);
+        }
+    }
+
+    private Released<EmbeddingGradients> Release(double[] gradients)
+    {
+        var payload = new EmbeddingGradients(gradients, run.ElementType);
+        return noise.Messages is { } mechanism ? mechanism.Release(payload, "training embedding gradients") : Disclosure.Unprotected(payload, DssmDisclosures.Gradients);
+    }
+
+    /// <summary>Every parameter of the party steps: items, own view, fusion.</summary>
+    private void Step(int count)
+    {
+        double divisor = run.Divisor(count);
+        if (noise.Items is { } itemNoise)
+        {
+            Span<double> weights = Buffers.Of(ref _weights, count);
+            _loss.ItemBlockNorms(weights);
+            RowClip.Factors(weights, run.Job.Privacy.ParameterClip, weights);
+            _loss.WeightedItemGradients(weights, _gradients.Items);
+            itemNoise.Perturb(_gradients.Items, "training item gradients");
+        }
+
+        Divide(_gradients.Items, divisor);
+        towers.Items.Backward(_gradients.Items);
+        towers.Items.Step();
+        if (noise.Parameters is { } parameterNoise)
+        {
+            StepJointly(count, parameterNoise, divisor);
+            return;
+        }
+
+        for (int v = 0; v < towers.Locals.Count; v++)
+        {
+            Span<double> upstream = _gradients.Views[v].AsSpan(0, count * _width);
+            Divide(upstream, divisor);
+            towers.Locals[v].Tower.Backward(upstream);
+            towers.Locals[v].Tower.Step();
+        }
+
+        if (_gradients.Fusion.Length > 0)
+        {
+            Divide(_gradients.Fusion, divisor);
+            towers.FusionOptimizer.Step(_loss.Fusion.Values, _gradients.Fusion);
+        }
+    }
+
+    // Own towers and fusion: one bound over a sample's gradient of all of them together, one noise.
+    private void StepJointly(int count, GaussianMechanism mechanism, double divisor)
+    {
+        int own = towers.Locals.Sum(view => view.Tower.ParameterCount), fusion = _gradients.Fusion.Length, at = 0;
+        Span<double> norms = Buffers.Of(ref _rowNorms, count), part = Buffers.Of(ref _partNorms, count), sum = Buffers.Of(ref _parameterSum, own + fusion);
+        norms.Clear();
+        for (int v = 0; v < towers.Locals.Count; v++)
+        {
+            towers.Locals[v].Tower.RowGradientNorms(_gradients.Views[v].AsSpan(0, count * _width), part);
+            TensorPrimitives.Add<double>(norms, part, norms);
+        }
+
+        if (fusion > 0)
+        {
+            _loss.FusionRowNorms(part);
+            TensorPrimitives.Add<double>(norms, part, norms);
+        }
+
+        RowClip.Factors(norms, run.Job.Privacy.ParameterClip, norms);
+        foreach (LocalView view in towers.Locals)
+        {
+            view.Tower.WeightedRowGradients(norms, sum.Slice(at, view.Tower.ParameterCount));
+            at += view.Tower.ParameterCount;
+        }
+
+        if (fusion > 0)
+            _loss.WeightedFusionGradients(norms, sum[own..]);
+        mechanism.Perturb(sum, "training parameters");
+        Divide(sum, divisor);
+        at = 0;
+        foreach (LocalView view in towers.Locals)
+        {
+            view.Tower.Step(sum.Slice(at, view.Tower.ParameterCount));
+            at += view.Tower.ParameterCount;
+        }
+
+        if (fusion > 0)
+            towers.FusionOptimizer.Step(_loss.Fusion.Values, sum[own..]);
+    }
+
+    private async Task<(double[] Sum, bool[] Any)> OpenSumAsync(int round, int count, Func<int, bool[]> kept, PartyClock clock, CancellationToken cancellationToken)
+    {
+        var masked = new List<MaskedVector>();
+        bool[] any = new bool[count];
+        for (int p = 0; p < peers.Count; p++)
+        {
+            masked.Add(await clock.WaitAsync(peers[p].Channel.ReceiveAsync<MaskedVector>(round, count * _width, cancellationToken)).ConfigureAwait(false));
+            bool[] there = kept(p);
+            for (int i = 0; i < count; i++)
+                any[i] |= there[i];
+        }
+
+        return (SumMasking.Open(masked, peers.Count), any);
+    }
+
+    private static void Divide(Span<double> numbers, double divisor)
+    {
+        foreach (ref double number in numbers)
+            number /= divisor;
+    }
+
+    // A received vector is read once; its array is used where it is one.
+    private static double[] Exact(ReadOnlyMemory<double> values) =>
+        MemoryMarshal.TryGetArray(values, out ArraySegment<double> array) && array.Offset == 0 && array.Count == array.Array!.Length ? array.Array : values.ToArray();
+}

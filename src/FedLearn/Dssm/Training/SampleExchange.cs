@@ -1,0 +1,132 @@
+using System.Buffers.Binary;
+using FedLearn.Parties;
+using FedLearn.Privacy;
+using FedLearn.Protocol;
+
+namespace FedLearn.Dssm;
+
+/// <summary>Samples that are named to the views together.</summary>
+/// <param name="Name">What they are for, as disclosures are named.</param>
+/// <param name="Role">Role of the events; of samples that are no events <see cref="EventRole.Seen"/>.</param>
+/// <param name="Events">The samples.</param>
+internal sealed record SampleSet(string Name, EventRole Role, IReadOnlyList<Interaction> Events)
+{
+    public const string Training = "training", Validation = "validation", Test = "test", ColdUsers = "cold users", ColdItems = "cold items", Recommendation = "recommendation";
+}
+
+/// <summary>A view as the label party knows it.</summary>
+/// <param name="Channel">Channel to it.</param>
+/// <param name="HasMoments">Whether its rows have moments.</param>
+/// <param name="Users">Own index of each user that both have, in the order that the view numbers them.</param>
+/// <param name="Present">For each set which samples the view has a row for.</param>
+internal sealed record ViewPeer(IPartyChannel Channel, bool HasMoments, int[] Users, IReadOnlyList<bool[]> Present)
+{
+    public string Name => Channel.RemoteParty;
+}
+
+/// <summary>A view's rows of the samples that it was asked for.</summary>
+/// <param name="Rows">For each set the row of each sample, -1 for none.</param>
+/// <param name="Users">For each set the user of each sample, as the two parties number them, -1 for one that the view does not have.</param>
+/// <param name="CommonUsers">Own index of each user that both have.</param>
+internal sealed record ViewSamples(IReadOnlyList<int[]> Rows, IReadOnlyList<int[]> Users, int[] CommonUsers);
+
+/// <summary>What comes before round 0: the label party and one view find the users they share, and the label party names its samples by user and moment, never by item.</summary>
+internal static class SampleExchange
+{
+    private const long SecondsOfDay = 86_400;
+
+    /// <summary>The label party's side.</summary>
+    /// <param name="channel">Channel to the view.</param>
+    /// <param name="job">The job.</param>
+    /// <param name="users">Own users.</param>
+    /// <param name="sets">The samples.</param>
+    /// <param name="cancellationToken">Stops.</param>
+    public static async Task<ViewPeer> OfferAsync(IPartyChannel channel, DssmJob job, IReadOnlyList<string> users, IReadOnlyList<SampleSet> sets, CancellationToken cancellationToken)
+    {
+        int[] common = await HashedAlignment.ActiveAsync(users, job.Training.Seed, [channel], cancellationToken).ConfigureAwait(false);
+        Scalars told = await ChannelGuard.ReceiveScalarsAsync(channel, 0, ScalarsKind.Agreement, 1, cancellationToken).ConfigureAwait(false);
+        bool hasMoments = told.Values.Span[0] != 0;
+        int[] place = new int[users.Count];
+        Array.Fill(place, -1);
+        for (int i = 0; i < common.Length; i++)
+            place[common[i]] = i;
+        var present = new List<bool[]>();
+        foreach (SampleSet set in sets)
+        {
+            var keys = new SampleKeys(Pack(set.Events, place, hasMoments, job.SampleTime), hasMoments);
+            await channel.SendAsync(0, Disclosure.Unprotected(keys, DssmDisclosures.SampleKeys(set.Name)), cancellationToken).ConfigureAwait(false);
+            RowSelection there = await channel.ReceiveAsync<RowSelection>(0, set.Events.Count, cancellationToken).ConfigureAwait(false);
+            present.Add([.. there.Selected.ToArray().Select(b => b == 1)]);
+        }
+
+        return new ViewPeer(channel, hasMoments, common, present);
+    }
+
+    /// <summary>A view's side.</summary>
+    /// <param name="channel">Channel to the label party.</param>
+    /// <param name="job">The job.</param>
+    /// <param name="view">Own rows.</param>
+    /// <param name="sets">Names of the sets that are due.</param>
+    /// <param name="cancellationToken">Stops.</param>
+    public static async Task<ViewSamples> AnswerAsync(IPartyChannel channel, DssmJob job, ViewTable view, IReadOnlyList<string> sets, CancellationToken cancellationToken)
+    {
+        int[] common = await HashedAlignment.PassiveAsync(view.Users, job.Training.Seed, channel, cancellationToken).ConfigureAwait(false);
+        bool hasMoments = view.Moments is not null;
+        await channel.SendAsync(0, Disclosure.Unprotected(new Scalars(ScalarsKind.Agreement, new double[] { hasMoments ? 1 : 0 }), "agreement: kind of view"), cancellationToken)
+            .ConfigureAwait(false);
+        var rows = new List<int[]>();
+        var users = new List<int[]>();
+        foreach (string set in sets)
+        {
+            SampleKeys keys = await channel.ReceiveAsync<SampleKeys>(0, null, cancellationToken).ConfigureAwait(false);
+            (int[] asked, int[] found) = Unpack(keys, hasMoments, common, view, channel);
+            await channel.SendAsync(0, Disclosure.Unprotected(new RowSelection(found.Select(r => r < 0 ? (byte)0 : (byte)1).ToArray()), DssmDisclosures.Presence(set)), cancellationToken)
+                .ConfigureAwait(false);
+            rows.Add(found);
+            users.Add(asked);
+        }
+
+        return new ViewSamples(rows, users, common);
+    }
+
+    private static byte[] Pack(IReadOnlyList<Interaction> events, int[] place, bool hasMoments, SampleTime precision)
+    {
+        int size = hasMoments ? SampleKeys.MomentBytes : SampleKeys.UserBytes;
+        byte[] keys = new byte[checked(events.Count * size)];
+        for (int i = 0; i < events.Count; i++)
+        {
+            Span<byte> key = keys.AsSpan(i * size, size);
+            BinaryPrimitives.WriteInt32LittleEndian(key, place[events[i].User]);
+            if (!hasMoments)
+                continue;
+            Moment moment = events[i].Moment;
+            if (precision == SampleTime.Day)
+                moment = new Moment(Math.DivRem(moment.Time, SecondsOfDay).Quotient * SecondsOfDay, 0);
+            BinaryPrimitives.WriteInt64LittleEndian(key[4..], moment.Time);
+            BinaryPrimitives.WriteInt32LittleEndian(key[12..], moment.Sequence);
+        }
+
+        return keys;
+    }
+
+    private static (int[] Users, int[] Rows) Unpack(SampleKeys keys, bool hasMoments, int[] common, ViewTable view, IPartyChannel channel)
+    {
+        if (keys.HasMoments != hasMoments)
+            throw ProtocolErrors.Peer(ProtocolErrors.UnexpectedMessage, channel.RemoteParty, "round 0", "named samples with moments to a view without, or the other way round.",
+                "Check that both parties run the same release of the software.");
+        int size = hasMoments ? SampleKeys.MomentBytes : SampleKeys.UserBytes;
+        int[] users = new int[keys.Length], rows = new int[keys.Length];
+        for (int i = 0; i < rows.Length; i++)
+        {
+            ReadOnlySpan<byte> key = keys.Keys.Span.Slice(i * size, size);
+            int user = BinaryPrimitives.ReadInt32LittleEndian(key);
+            if (user < -1 || user >= common.Length)
+                throw ProtocolErrors.Peer(ProtocolErrors.IllegalValue, channel.RemoteParty, "round 0", "named a sample of a user that the parties do not share.",
+                    "Check that both parties run the same release of the software.");
+            Moment moment = hasMoments ? new Moment(BinaryPrimitives.ReadInt64LittleEndian(key[4..]), BinaryPrimitives.ReadInt32LittleEndian(key[12..])) : default;
+            (users[i], rows[i]) = (user, user < 0 ? -1 : view.RowOf(common[user], moment));
+        }
+
+        return (users, rows);
+    }
+}

@@ -1,0 +1,134 @@
+using FedLearn.Parties;
+using FedLearn.Privacy;
+using FedLearn.Protocol;
+
+namespace FedLearn.Dssm;
+
+/// <summary>A view's side of a session: in every round it sends the vectors of the batch and steps its tower with the gradients that come back.</summary>
+internal sealed class ViewRun(DssmRun run, ITower tower, ViewTable table, ViewSamples samples, IPartyChannel channel, PartyNoise noise)
+{
+    private readonly ClippedRows _clipped = new();
+    private readonly int _width = tower.Width;
+    private readonly double _weight = run.FixedWeight(channel.LocalParty);
+
+    /// <summary>Trains until the label party says that training ends.</summary>
+    /// <returns>The epoch that was kept, and the history.</returns>
+    public async Task<(int Best, IReadOnlyList<DssmHistoryPoint> History)> TrainAsync(PartyClock clock, IProgress<DssmProgress>? progress, CancellationToken cancellationToken)
+    {
+        var history = new List<DssmHistoryPoint>();
+        var best = new BestModel(tower);
+        int[] rows = samples.Rows[0];
+        for (int epoch = 0; epoch < run.Epochs; epoch++)
+        {
+            int[] order = run.Order(rows.Length, epoch);
+            for (int b = 0; b < run.BatchesOf(rows.Length); b++)
+            {
+                int round = epoch * run.BatchesOf(rows.Length) + b;
+                int[] batch = run.Batch(order, b);
+                await RoundAsync(round, batch, rows, epoch, clock, cancellationToken).ConfigureAwait(false);
+            }
+
+            int done = (epoch + 1) * run.BatchesOf(rows.Length);
+            history.Add(new DssmHistoryPoint(epoch + 1, null, null, clock.Seconds));
+            progress?.Report(new DssmProgress(channel.LocalParty, done, run.Epochs * run.BatchesOf(rows.Length), epoch + 1, null, null));
+            if (!run.ValidationStop)
+                continue;
+            await SendEvaluationAsync(done, 1, cancellationToken).ConfigureAwait(false);
+            Scalars told = await clock.WaitAsync(ChannelGuard.ReceiveScalarsAsync(channel, done, ScalarsKind.Step, 1, cancellationToken)).ConfigureAwait(false);
+            StopWord word = ChannelGuard.Choice<StopWord>(told.Values.Span[0], channel, done);
+            best.Note(word, epoch + 1);
+            if (word is StopWord.Stop or StopWord.StopHere)
+                break;
+        }
+
+        best.Restore();
+        return (run.ValidationStop ? best.Epoch : history.Count, history);
+    }
+
+    /// <summary>Sends the vectors of a set of evaluation samples, as the job's evaluation says.</summary>
+    public async Task SendEvaluationAsync(int round, int set, CancellationToken cancellationToken)
+    {
+        if (samples.Rows[set].Length == 0)
+            return;
+        double[] vectors = await run.Thread.RunAsync(() => run.Vectors(tower, table.Rows, samples.Rows[set])).ConfigureAwait(false);
+        if (run.Masking is { } masking)
+        {
+            Scale(vectors);
+            await channel.SendAsync(round, masking.Mask(vectors, run.SetNames[set], noise.Evaluation), cancellationToken).ConfigureAwait(false);
+            return;
+        }
+
+        var payload = new Embeddings(vectors, run.ElementType);
+        Released<Embeddings> released;
+        if (noise.Evaluation is { } mechanism)
+        {
+            _clipped.Clip(vectors, _width, run.Job.Privacy.Clip);
+            released = mechanism.Release(payload, $"embeddings: {run.SetNames[set]}");
+        }
+        else
+        {
+            released = Disclosure.Unprotected(payload, DssmDisclosures.Embeddings(run.SetNames[set]));
+        }
+
+        await channel.SendAsync(round, released, cancellationToken).ConfigureAwait(false);
+    }
+
+    /// <summary>Claim one-shot: the frozen map of every row that the job needs, once; nothing comes back. A static view sends every shared user, which is all that the job
+    /// will ever need.</summary>
+    public async Task SendOnceAsync(CancellationToken cancellationToken)
+    {
+        int[] rows = table.Moments is null ? [.. samples.CommonUsers.Select(user => table.RowOf(user, default))] : samples.Rows[0];
+        double[] vectors = await run.Thread.RunAsync(() => run.Vectors(tower, table.Rows, rows)).ConfigureAwait(false);
+        _clipped.Clip(vectors, _width, run.Job.Privacy.Clip);
+        await channel.SendAsync(0, noise.Messages!.Release(new Embeddings(vectors, run.ElementType), "embeddings, once"), cancellationToken).ConfigureAwait(false);
+        for (int set = 1; table.Moments is not null && set < run.SetNames.Count; set++)
+            await SendEvaluationAsync(0, set, cancellationToken).ConfigureAwait(false);
+    }
+
+    private void Scale(double[] vectors)
+    {
+        for (int j = 0; j < vectors.Length; j++)
+            vectors[j] *= _weight;
+    }
+
+    private async Task RoundAsync(int round, int[] batch, int[] rows, int epoch, PartyClock clock, CancellationToken cancellationToken)
+    {
+        int view = run.ViewIndex(channel.LocalParty);
+        int[] index = [.. batch.Select(i => (run.Masking is null ? run.Drops(epoch, i, view) : ViewMasking.Drops(run.Job.Model.ViewDropout)) ? -1 : rows[i])];
+        double[] vectors = GC.AllocateUninitializedArray<double>(index.Length * _width);
+        bool clips = run.Job.Privacy.Noise.HasFlag(DssmNoise.Embeddings);
+        await run.Thread.RunAsync(() =>
+        {
+            tower.Forward(table.Rows, index, vectors, training: true);
+            if (clips)
+                _clipped.Clip(vectors, _width, run.Job.Privacy.Clip);
+        }).ConfigureAwait(false);
+        if (run.Masking is { } masking)
+        {
+            // The view weighs its own rows: nobody else can, under masks.
+            double[] weighed = [.. vectors];
+            Scale(weighed);
+            await clock.WaitAsync(channel.SendAsync(round, masking.Mask(weighed, SampleSet.Training, noise.Messages), cancellationToken)).ConfigureAwait(false);
+        }
+        else
+        {
+            var payload = new Embeddings(vectors, run.ElementType);
+            Released<Embeddings> released = noise.Messages is { } mechanism ? mechanism.Release(payload, "training embeddings")
+                : Disclosure.Unprotected(payload, DssmDisclosures.Embeddings("training"));
+            await clock.WaitAsync(channel.SendAsync(round, released, cancellationToken)).ConfigureAwait(false);
+        }
+
+        EmbeddingGradients received = await clock.WaitAsync(channel.ReceiveAsync<EmbeddingGradients>(round, vectors.Length, cancellationToken)).ConfigureAwait(false);
+        double[] upstream = received.Values.ToArray();
+        // The tower's step overlaps with what the label party does; the thread keeps the order.
+        await run.Thread.RunAsync(() =>
+        {
+            if (run.SharesGradient)
+                for (int j = 0; j < upstream.Length; j++)
+                    upstream[j] *= _weight;
+            if (clips)
+                _clipped.Backward(upstream, vectors, _width, run.Job.Privacy.Clip);
+            run.StepTower(tower, upstream, noise.Parameters, index.Length);
+        }).ConfigureAwait(false);
+    }
+}

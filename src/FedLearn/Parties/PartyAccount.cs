@@ -1,0 +1,120 @@
+using System.Text.Json.Nodes;
+using FedLearn.Diagnostics;
+using FedLearn.Privacy;
+
+namespace FedLearn.Parties;
+
+/// <summary>What an account must know of a job.</summary>
+/// <param name="Party">Party whose records are charged.</param>
+/// <param name="Name">Name of the job.</param>
+/// <param name="Digest">Digest of the job; empty while it is not agreed on.</param>
+/// <param name="Adjacency">What two neighbouring tables are.</param>
+/// <param name="TestNoiseSeed">Seed of test noise, which protects nothing; null: secure noise.</param>
+/// <param name="IsPrivate">Whether anything is charged.</param>
+internal sealed record AccountedJob(string Party, string Name, string Digest, Adjacency Adjacency, ulong? TestNoiseSeed, bool IsPrivate);
+
+/// <summary>A party's side of the ledger for one run: what it reserves, where its noise comes from.</summary>
+/// <param name="job">The job.</param>
+/// <param name="ledger">Where charges are written down; null: in memory.</param>
+/// <param name="runId">Id of a run that is resumed; null: a fresh one.</param>
+/// <param name="dataSet">The people of its table; asked for when something is charged.</param>
+internal abstract class PartyAccount(AccountedJob job, IPrivacyLedger? ledger, string? runId, Lazy<DataSetIdentity> dataSet) : IDisposable
+{
+    private readonly string _runId = runId ?? PrivacyCharge.NewRunId();
+    private readonly List<(IPrivacyReservation Reservation, Func<int, double>? ShareOf)> _open = [];
+
+    public IPrivacyLedger Ledger { get; } = ledger ?? new InMemoryLedger();
+
+    public DataSetIdentity DataSet => dataSet.Value;
+
+    public string Party => job.Party;
+
+    protected string RunId => _runId;
+
+    /// <summary>A stream of noise for one kind of value.</summary>
+    /// <param name="stream">Name of the stream; test noise differs by it.</param>
+    public INoiseSource Noise(string stream) => job.TestNoiseSeed is { } seed ? new TestNoise(seed, stream) : new CsprngNoise();
+
+    /// <summary>The mechanism of one kind of value.</summary>
+    /// <param name="calibration">Its noise.</param>
+    /// <param name="stream">Name of its stream of noise.</param>
+    /// <param name="reservation">The charge that pays for it.</param>
+    public GaussianMechanism Mechanism(NoiseCalibration calibration, string stream, IPrivacyReservation reservation) => job.TestNoiseSeed is { } seed
+        ? GaussianMechanism.NotPrivate(calibration, new TestNoise(seed, stream), reservation)
+        : new GaussianMechanism(calibration, new CsprngNoise(), reservation);
+
+    /// <summary>What a report must say of the ledger.</summary>
+    public virtual IEnumerable<string> Warnings()
+    {
+        if (Ledger.Warning is { } warning)
+            yield return warning;
+        foreach (string caveat in IPrivacyLedger.Caveats(Ledger.Entries, Party, DataSet, _runId))
+            yield return caveat;
+    }
+
+    /// <summary>Refuses what the budget does not allow, before a peer is met.</summary>
+    /// <returns>What would be charged, as the ledger counts it.</returns>
+    public PrivacyTotal Check(string mechanism, PrivacyUnit unit, double pureEpsilon, double muSquared)
+    {
+        PrivacyCharge charge = Charge(mechanism, new JsonObject(), unit, 1, pureEpsilon, muSquared);
+        Ledger.Check(charge);
+        var entry = new LedgerEntry(charge, ChargeState.Reserved, 1, default);
+        return new PrivacyTotal(entry.PureEpsilon, entry.MuSquared);
+    }
+
+    /// <summary>Reserves the cost of messages, before the first of them. For a run that fails, shareOf bounds the share of the cost that so many messages
+    /// make up; null: the first costs all.</summary>
+    public IPrivacyReservation Reserve(string mechanism, JsonObject parameters, PrivacyUnit unit, int messages, double pureEpsilon, double muSquared,
+        KeptRelease? kept = null, Func<int, double>? shareOf = null)
+    {
+        IPrivacyReservation reservation = Ledger.Reserve(Charge(mechanism, parameters, unit, messages, pureEpsilon, muSquared), kept);
+        _open.Add((reservation, shareOf));
+        return reservation;
+    }
+
+    /// <summary>Settles what the run cost: what was kept, by this process or an earlier one, may have left.</summary>
+    /// <returns>What the party's rows have cost in all, null where nothing was charged, and what a report must say of the ledger. When the ledger fails, the
+    /// charge stays as it was reserved, in full, which is no reason to lose what the run achieved, or the error that ended it.</returns>
+    public (PrivacyTotal? Spent, IReadOnlyList<string> Warnings) Settle(PrivacyUnit unit)
+    {
+        try
+        {
+            foreach ((IPrivacyReservation reservation, Func<int, double>? shareOf) in _open)
+                reservation.Settle(reservation.Kept == 0 ? 0 : Math.Min(1, shareOf?.Invoke(reservation.Kept) ?? 1));
+            return job.IsPrivate ? (Ledger.Spent(Party, DataSet, unit), [.. Warnings()]) : (null, []);
+        }
+        catch (FedLearnException)
+        {
+            return (null, []);
+        }
+        finally
+        {
+            foreach ((IPrivacyReservation reservation, _) in _open)
+                reservation.Dispose();
+            _open.Clear();
+        }
+    }
+
+    public void Dispose() => Settle(PrivacyUnit.Record);
+
+    private PrivacyCharge Charge(string mechanism, JsonObject parameters, PrivacyUnit unit, int messages, double pureEpsilon, double muSquared) => new()
+    {
+        RunId = _runId,
+        Party = job.Party,
+        DataSet = DataSet,
+        JobName = job.Name,
+        JobDigest = job.Digest,
+        Mechanism = mechanism,
+        Claim = Claim(unit, pureEpsilon, muSquared),
+        Parameters = parameters.ToJsonString(),
+        Unit = unit,
+        Adjacency = job.Adjacency,
+        Messages = messages,
+        PureEpsilon = pureEpsilon,
+        MuSquared = muSquared,
+        TestNoise = job.TestNoiseSeed is not null,
+    };
+
+    /// <summary>What a charge promises, as a sentence.</summary>
+    protected abstract string Claim(PrivacyUnit unit, double pureEpsilon, double muSquared);
+}

@@ -1,0 +1,150 @@
+using FedLearn.Diagnostics;
+using FedLearn.Dssm;
+using FedLearn.Privacy;
+using FedLearn.Testing;
+
+namespace FedLearn.Tests.Dssm;
+
+public class DssmPrivacyTests
+{
+    private static readonly ITowerFactory Towers = new ReferenceTowerFactory();
+
+    private static DssmPrivacyOptions Private(DssmNoise noise, DssmClaim claim, DssmUnit unit = DssmUnit.User) => new()
+    {
+        Noise = noise,
+        Claim = claim,
+        Unit = unit,
+        Budget = new PrivacyBudget(10, 1e-5),
+        HistoryEvents = 50,
+        MaxSamplesPerUser = 7,
+    };
+
+    public static TheoryData<DssmFusion, DssmNoise, DssmClaim> Modes
+    {
+        get
+        {
+            var modes = new TheoryData<DssmFusion, DssmNoise, DssmClaim>();
+            foreach (DssmFusion fusion in Enum.GetValues<DssmFusion>())
+            {
+                foreach (DssmNoise noise in new[] { DssmNoise.Embeddings, DssmNoise.Gradients, DssmNoise.Both })
+                {
+                    modes.Add(fusion, noise, DssmClaim.OwnMessages);
+                    modes.Add(fusion, noise, DssmClaim.Full);
+                }
+
+                modes.Add(fusion, DssmNoise.Embeddings, DssmClaim.OneShot);
+            }
+
+            return modes;
+        }
+    }
+
+    [Theory]
+    [MemberData(nameof(Modes))]
+    public async Task TrainAsync_PrivateModes_NoiseWhatTheySayAndBookIt(DssmFusion fusion, DssmNoise noise, DssmClaim claim)
+    {
+        var ledgers = new Dictionary<string, InMemoryLedger>();
+        IPrivacyLedger Ledger(string party) => ledgers[party] = new InMemoryLedger();
+        DssmJob job = SmallRecommendation.Job(new DssmModelOptions { Fusion = fusion, Precision = TowerPrecision.Float64 }, privacy: Private(noise, claim));
+        IReadOnlyList<DssmPartyResult> results = await DssmFederation.TrainAsync(job, SmallRecommendation.Inputs(ledger: Ledger), Towers, cancellationToken: TestContext.Current.CancellationToken);
+
+        Dictionary<string, DssmPartyResult> of = results.ToDictionary(r => r.Model.Party.Name);
+        bool Noised(string party, string name) => of[party].Releases.Any(r => r.Protection == Protection.Noise && r.Name == name);
+        bool Open(string party, string name) => of[party].Releases.Any(r => r.Protection == Protection.None && r.Name == name);
+        bool views = noise.HasFlag(DssmNoise.Embeddings), label = noise.HasFlag(DssmNoise.Gradients);
+        string vectors = claim == DssmClaim.OneShot ? "embeddings, once" : "training embeddings";
+        foreach (string view in (string[])["profile", "taste"])
+        {
+            Assert.Equal(views, Noised(view, vectors));
+            Assert.Equal(!views, Open(view, "embeddings: training"));
+        }
+
+        Assert.Equal(label, Noised("shop", "training embedding gradients"));
+        Assert.Equal(!label && claim != DssmClaim.OneShot, Open("shop", "embedding gradients: training"));
+        foreach ((string party, DssmPartyResult result) in of)
+        {
+            bool noises = party == "shop" ? label : views;
+            Assert.Equal(noises ? 1 : 0, ledgers[party].Entries.Count);
+            Assert.Equal(noises, result.Privacy.Calibration is not null);
+            Assert.NotEmpty(result.Privacy.Claims);
+            if (!noises)
+                continue;
+            Assert.Equal(10, result.Privacy.Figures.Single(f => f.Unit == EmbeddingUnit.User).Epsilon!.Value, 1e-6);
+            Assert.Equal(claim == DssmClaim.OwnMessages, result.Privacy.Claims[0].Contains("own messages only; influence through trained parameters is not covered", StringComparison.Ordinal));
+            Assert.Equal(result.Privacy.Calibration!.Mu * result.Privacy.Calibration.Mu, ledgers[party].Entries[0].MuSquared, 1e-12);
+        }
+    }
+
+    [Fact]
+    public async Task TrainAsync_GradientNoiseOfFusionSum_SendsAllViewsTheSameBytes()
+    {
+        DssmJob job = SmallRecommendation.Job(privacy: Private(DssmNoise.Gradients, DssmClaim.OwnMessages, DssmUnit.Sample));
+        IReadOnlyList<DssmPartyResult> results = await DssmFederation.TrainAsync(job, SmallRecommendation.Inputs(), Towers, cancellationToken: TestContext.Current.CancellationToken);
+        DssmSentMessages[] sent = [.. results[0].Releases.Where(r => r.Name == "training embedding gradients")];
+        Assert.Equal(2, sent.Length);
+        int rounds = results[0].History.Count * ((results[0].Counts.Train + 15) / 16);
+        Assert.All(sent, s => Assert.Equal(rounds, s.Messages));
+        // One release a round for both views: the mechanism would refuse a second one.
+        Assert.Equal(rounds, results[0].Privacy.Calibration!.MessageNoise.Releases);
+    }
+
+    [Fact]
+    public async Task TrainAsync_OneShotStaticView_ProtectsUsersWithOneRow()
+    {
+        DssmJob job = SmallRecommendation.Job(privacy: Private(DssmNoise.Embeddings, DssmClaim.OneShot));
+        IReadOnlyList<DssmPartyResult> results = await DssmFederation.TrainAsync(job, SmallRecommendation.Inputs(), Towers, cancellationToken: TestContext.Current.CancellationToken);
+        Assert.Equal(1, results[1].Privacy.Calibration!.Rows);
+        Assert.Equal(7, results[2].Privacy.Calibration!.Rows);
+        Assert.Equal(1, results[1].Releases.Single(r => r.Name == "embeddings, once").Messages);
+        Assert.DoesNotContain(results[0].Releases, r => r.Name.Contains("gradient", StringComparison.Ordinal));
+        Assert.NotNull(results[0].Metrics!.Test);
+    }
+
+    [Fact]
+    public async Task TrainAsync_ChargedEvaluation_NoisesAndCountsIt()
+    {
+        DssmJob job = SmallRecommendation.Job(privacy: Private(DssmNoise.Embeddings, DssmClaim.OwnMessages) with { Evaluation = EvaluationDisclosure.Charged });
+        IReadOnlyList<DssmPartyResult> results = await DssmFederation.TrainAsync(job, SmallRecommendation.Inputs(), Towers, cancellationToken: TestContext.Current.CancellationToken);
+        Assert.Contains(results[1].Releases, r => r.Protection == Protection.Noise && r.Name == "embeddings: test");
+        Assert.DoesNotContain(results[1].Releases, r => r.Protection == Protection.None && r.Name.StartsWith("embeddings", StringComparison.Ordinal));
+    }
+
+    [Fact]
+    public async Task TrainAsync_EvaluationNone_SendsNoVectorsBeyondTraining()
+    {
+        DssmJob job = SmallRecommendation.Job(privacy: Private(DssmNoise.Both, DssmClaim.Full) with { Evaluation = EvaluationDisclosure.None });
+        IReadOnlyList<DssmPartyResult> results = await DssmFederation.TrainAsync(job, SmallRecommendation.Inputs(), Towers, cancellationToken: TestContext.Current.CancellationToken);
+        Assert.Null(results[0].Metrics!.Test);
+        Assert.DoesNotContain(results[1].Releases, r => r.Name.EndsWith(": test", StringComparison.Ordinal) && r.Name.StartsWith("embeddings", StringComparison.Ordinal));
+    }
+
+    [Fact]
+    public async Task TrainAsync_MaskedNoise_OpensTheSumOfNoisedVectors()
+    {
+        DssmPrivacyOptions privacy = Private(DssmNoise.Both, DssmClaim.OwnMessages);
+        IReadOnlyList<DssmPartyResult> results = await DssmFederation.TrainAsync(SmallRecommendation.Job(privacy: privacy) with { MaskedSum = true }, SmallRecommendation.Inputs(), Towers,
+            cancellationToken: TestContext.Current.CancellationToken);
+        Assert.Contains(results[1].Releases, r => r.Protection == Protection.Noise && r.Name == "masked embeddings: training");
+    }
+
+    [Fact]
+    public void Constructor_OverTheLedgersBudget_IsRefusedBeforeAPeerIsMet()
+    {
+        DssmJob job = SmallRecommendation.Job(privacy: Private(DssmNoise.Embeddings, DssmClaim.OwnMessages));
+        DssmPartyInput input = SmallRecommendation.Inputs()[1] with { Ledger = new PoorLedger() };
+        Assert.Throws<PrivacyRefusedException>(() => new DssmTrainer(job, input, Towers));
+    }
+
+    private sealed class PoorLedger : IPrivacyLedger
+    {
+        public string? Warning => null;
+
+        public IReadOnlyList<LedgerEntry> Entries => [];
+
+        public void Check(PrivacyCharge charge) => throw new PrivacyRefusedException("FL5020", "ledger", "the budget is spent.", "Raise it.");
+
+        public IPrivacyReservation Reserve(PrivacyCharge charge, KeptRelease? kept = null) => throw new InvalidOperationException("The check should have refused it.");
+
+        public ReadOnlyMemory<byte>? Find(string party, string key) => null;
+    }
+}

@@ -1,0 +1,131 @@
+using FedLearn.Diagnostics;
+using FedLearn.Dssm;
+using FedLearn.Privacy;
+using FedLearn.Testing;
+
+namespace FedLearn.Tests.Dssm;
+
+public class DssmTrainerTests
+{
+    private static readonly ITowerFactory Towers = new ReferenceTowerFactory();
+
+    public static TheoryData<DssmFusion, DssmLossKind, double, bool> Models
+    {
+        get
+        {
+            var models = new TheoryData<DssmFusion, DssmLossKind, double, bool>();
+            foreach (DssmFusion fusion in Enum.GetValues<DssmFusion>())
+                foreach (DssmLossKind loss in Enum.GetValues<DssmLossKind>())
+                    models.Add(fusion, loss, fusion == DssmFusion.Late ? 0 : 0.3, loss != DssmLossKind.Full);
+            return models;
+        }
+    }
+
+    [Theory]
+    [MemberData(nameof(Models))]
+    public async Task TrainAsync_WithoutNoise_EqualsThePooledTrainingBitForBit(DssmFusion fusion, DssmLossKind loss, double dropout, bool labelHasView)
+    {
+        DssmJob job = SmallRecommendation.Job(
+            new DssmModelOptions { Fusion = fusion, Loss = loss, ViewDropout = dropout, Precision = TowerPrecision.Float64, ItemBias = fusion == DssmFusion.Sum, LearnViewWeights = fusion == DssmFusion.Late },
+            labelHasView: labelHasView);
+        IReadOnlyList<DssmPartyInput> inputs = SmallRecommendation.Inputs(labelHasView);
+        job = job with { Training = job.Training with { ValidationStop = false } };
+        IReadOnlyList<DssmPartyResult> split = await DssmFederation.TrainAsync(job, inputs, Towers, cancellationToken: TestContext.Current.CancellationToken);
+        (Dictionary<string, byte[]> towers, double[] fusionValues) = PooledDssm.Train(job, inputs, Towers);
+        foreach (DssmPartyResult result in split)
+            if (result.Model.View is { } view)
+                Assert.Equal(towers[result.Model.Party.Name], view.State);
+        Assert.Equal(towers["\0items"], split[0].Model.Items!.State);
+        Assert.Equal(fusionValues, split[0].Model.Fusion);
+    }
+
+    [Fact]
+    public async Task TrainAsync_Twice_GivesTheSameModelAndFigures()
+    {
+        DssmJob job = SmallRecommendation.Job();
+        IReadOnlyList<DssmPartyResult> first = await DssmFederation.TrainAsync(job, SmallRecommendation.Inputs(), Towers, cancellationToken: TestContext.Current.CancellationToken);
+        IReadOnlyList<DssmPartyResult> second = await DssmFederation.TrainAsync(job, SmallRecommendation.Inputs(), Towers, cancellationToken: TestContext.Current.CancellationToken);
+        Assert.Equal(first.Select(r => r.Model.WeightsSha256), second.Select(r => r.Model.WeightsSha256));
+        Assert.Equal(first[0].Metrics!.Test!.Named(), second[0].Metrics!.Test!.Named());
+        Assert.Equal(SmallRecommendation.Users, first[0].Metrics!.Test!.Events);
+        Assert.All(first, r => Assert.Equal(first[0].BestEpoch, r.BestEpoch));
+        Assert.All(first[0].History, point => Assert.NotNull(point.Validation));
+    }
+
+    [Fact]
+    public async Task TrainAsync_WithoutNoise_ListsEveryDisclosureByName()
+    {
+        IReadOnlyList<DssmPartyResult> results = await DssmFederation.TrainAsync(SmallRecommendation.Job(), SmallRecommendation.Inputs(), Towers, cancellationToken: TestContext.Current.CancellationToken);
+        Assert.All(results.SelectMany(r => r.Releases), release => Assert.Equal(Protection.None, release.Protection));
+        Assert.Superset(new HashSet<string> { "sample-keys: training", "sample-keys: test", "embedding gradients: training" }, results[0].Releases.Select(r => r.Name).ToHashSet());
+        Assert.Superset(new HashSet<string> { "embeddings: training", "embeddings: validation", "embeddings: test", "view presence: training" }, results[1].Releases.Select(r => r.Name).ToHashSet());
+    }
+
+    [Fact]
+    public async Task TrainAsync_OfAModelSavedAndRead_EvaluatesToTheSameFigures()
+    {
+        DssmJob job = SmallRecommendation.Job();
+        IReadOnlyList<DssmPartyInput> inputs = SmallRecommendation.Inputs();
+        IReadOnlyList<DssmPartyResult> trained = await DssmFederation.TrainAsync(job, inputs, Towers, cancellationToken: TestContext.Current.CancellationToken);
+        string folder = Directory.CreateTempSubdirectory("fedlearn-").FullName;
+        try
+        {
+            foreach (DssmPartyResult result in trained)
+                result.Model.Save(Path.Combine(folder, result.Model.Party.Name));
+            DssmPartyInput[] with = [.. inputs.Select(i => i with { Model = DssmModel.Load(Path.Combine(folder, i.Party)) })];
+            DssmInferenceResult evaluated = await DssmFederation.InferAsync(job, with, Towers, DssmPurpose.Evaluate, cancellationToken: TestContext.Current.CancellationToken);
+            Assert.Equal(trained[0].Metrics!.Test!.Named(), evaluated.Metrics!.Test!.Named());
+        }
+        finally
+        {
+            Directory.Delete(folder, recursive: true);
+        }
+    }
+
+    [Fact]
+    public async Task InferAsync_Recommend_GivesEveryUserAndItemAVectorOfTheModel()
+    {
+        DssmJob job = SmallRecommendation.Job(new DssmModelOptions { ItemBias = true, Precision = TowerPrecision.Float64 });
+        IReadOnlyList<DssmPartyInput> inputs = SmallRecommendation.Inputs();
+        IReadOnlyList<DssmPartyResult> trained = await DssmFederation.TrainAsync(job, inputs, Towers, cancellationToken: TestContext.Current.CancellationToken);
+        DssmPartyInput[] with = [.. inputs.Select((input, i) => input with { Model = trained[i].Model })];
+        DssmInferenceResult found = await DssmFederation.InferAsync(job, with, Towers, DssmPurpose.Recommend, cancellationToken: TestContext.Current.CancellationToken);
+        Assert.Equal(SmallRecommendation.Users, found.Users!.Count);
+        Assert.Equal(SmallRecommendation.Items, found.Items!.Ids.Count);
+        Assert.Equal(SmallRecommendation.Items, found.Items.Bias.Length);
+        Assert.All(found.Items.TopK(found.Users, 3), list => Assert.Equal(3, list.Length));
+    }
+
+    [Fact]
+    public async Task InferAsync_PartsOfTwoTrainings_AreRefused()
+    {
+        DssmJob job = SmallRecommendation.Job();
+        IReadOnlyList<DssmPartyInput> inputs = SmallRecommendation.Inputs();
+        IReadOnlyList<DssmPartyResult> first = await DssmFederation.TrainAsync(job, inputs, Towers, cancellationToken: TestContext.Current.CancellationToken);
+        IReadOnlyList<DssmPartyResult> second = await DssmFederation.TrainAsync(job, inputs, Towers, cancellationToken: TestContext.Current.CancellationToken);
+        DssmPartyInput[] mixed = [.. inputs.Select((input, i) => input with { Model = (i == 0 ? first : second)[i].Model })];
+        ConfigurationException e = await Assert.ThrowsAsync<ConfigurationException>(() => DssmFederation.InferAsync(job, mixed, Towers, DssmPurpose.Evaluate, cancellationToken: TestContext.Current.CancellationToken));
+        Assert.Equal(DssmErrors.OtherModel, e.Id);
+    }
+
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public async Task TrainAsync_MaskedSum_DiffersFromThePlainSumByRoundingAlone(bool labelHasView)
+    {
+        DssmModelOptions model = new() { Precision = TowerPrecision.Float64, ViewWeights = new Dictionary<string, double> { ["taste"] = 0.5 } };
+        DssmTrainingOptions training = new() { Epochs = 1, BatchSize = 64, Seed = 5, ValidationStop = false, Optimizer = new() { Kind = TowerOptimizerKind.Sgd, Rate = 0.1 } };
+        DssmJob plain = SmallRecommendation.Job(model, training, labelHasView: labelHasView);
+        IReadOnlyList<DssmPartyInput> inputs = SmallRecommendation.Inputs(labelHasView);
+        IReadOnlyList<DssmPartyResult> expected = await DssmFederation.TrainAsync(plain, inputs, Towers, cancellationToken: TestContext.Current.CancellationToken);
+        IReadOnlyList<DssmPartyResult> masked = await DssmFederation.TrainAsync(plain with { MaskedSum = true }, inputs, Towers, cancellationToken: TestContext.Current.CancellationToken);
+        Assert.Contains(masked[1].Releases, r => r.Name == "masked embeddings: training");
+        Assert.DoesNotContain(masked[1].Releases, r => r.Name.StartsWith("embeddings", StringComparison.Ordinal));
+        // Two vectors are rounded to 2^-20 each; two steps of rate .1 carry that on.
+        double[] a = State(expected[1]), b = State(masked[1]);
+        Assert.All(a.Zip(b), pair => Assert.Equal(pair.First, pair.Second, 1e-5));
+        Assert.NotEqual(a, b);
+    }
+
+    private static double[] State(DssmPartyResult result) => System.Runtime.InteropServices.MemoryMarshal.Cast<byte, double>(result.Model.View!.State).ToArray();
+}

@@ -1,6 +1,7 @@
 using System.CommandLine;
 using FedLearn.Experiments.HdpVfl;
 using FedLearn.Experiments.OneRound;
+using FedLearn.Experiments.Recommendation;
 using FedLearn.Experiments.Speed;
 
 // One line a verb. benchmarks/README.md says what each one measures and how long it takes.
@@ -12,5 +13,6 @@ var root = new RootCommand("Experiments of FedLearn: the figures that the docume
     GrpcSpeedVerb.Create(),
     NoiseSpeedVerb.Create(),
     CsvLoadVerb.Create(),
+    DeviceVerb.Create(),
 };
 return await root.Parse(args).InvokeAsync().ConfigureAwait(false);

@@ -73,6 +73,8 @@ public sealed class DeviceServer : IDisposable
                 _numbers[channel.RemoteParty] = number = _numbers.Values.DefaultIfEmpty(-1).Max() + 1;
             member.Number = number;
             // A device that comes back on another channel has lost the earlier one.
+            foreach (Member lost in _members.Where(m => m.Number == number))
+                lost.Ended.TrySetException(ProtocolErrors.Peer(ProtocolErrors.PeerGone, channel.RemoteParty, "attending", "came back on another channel.", "None is needed."));
             _members.RemoveAll(m => m.Number == number);
             _members.Add(member);
             _joined.TrySetResult();
@@ -151,7 +153,7 @@ public sealed class DeviceServer : IDisposable
         }
         catch (Exception e) when (e is AttemptFailure or PeerException { Id: AggregationErrors.TooFewClients or AggregationErrors.SharesDisagree or AggregationErrors.TooFewConsents })
         {
-            await AskAsync(participants.Where(m => !m.Done), async (member, stop) =>
+            await AskAsync(participants.Where(m => !m.Done && !m.Ended.Task.IsCompleted), async (member, stop) =>
             {
                 await member.Channel.SendAsync(member.Round, (offer with { Kind = DeviceInvitationKind.GivenUp }).Message(), stop).ConfigureAwait(false);
                 return true;

@@ -14,5 +14,6 @@ var root = new RootCommand("Experiments of FedLearn: the figures that the docume
     NoiseSpeedVerb.Create(),
     CsvLoadVerb.Create(),
     RecommendationVerb.Create(),
+    DeviceVerb.Create(),
 };
 return await root.Parse(args).InvokeAsync().ConfigureAwait(false);

@@ -1,0 +1,210 @@
+using System.Security.Cryptography;
+using System.Text;
+using FedLearn.Aggregation;
+using FedLearn.Diagnostics;
+using FedLearn.Parties;
+using FedLearn.Privacy;
+using FedLearn.Protocol;
+
+namespace FedLearn.Dssm;
+
+/// <summary>Settings of a device.</summary>
+public sealed record DeviceClientOptions
+{
+    /// <summary>Where the device writes down what it spends; null: in memory.</summary>
+    public IPrivacyLedger? Ledger { get; init; }
+
+    /// <summary>Id of the run in the ledger; null: a fresh one. A device that was restarted gives the same.</summary>
+    public string? RunId { get; init; }
+
+    /// <summary>Its enrolment key, needed with an active server. Not disposed of.</summary>
+    public EnrolmentKey? Key { get; init; }
+
+    /// <summary>All enrolled devices, known from elsewhere than the server; needed with an active server.</summary>
+    public IReadOnlyList<DeviceEnrolment> Enrolled { get; init; } = [];
+}
+
+/// <summary>One device of a job: holds its samples, answers the server's rounds, and lets nothing leave but clipped, noised and masked updates.</summary>
+/// <remarks>It takes model parameters and lists from the server, and every bound from its own copy of the job: coin, clip, noise, cap and threshold do not depend on what the
+/// server says. It declines attempts once its cap is reached. An attempt is charged when its noise is drawn, before a message of it leaves, and stays charged when the attempt
+/// comes to nothing. For one channel at a time.</remarks>
+public sealed class DeviceClient : IDisposable
+{
+    private readonly DevicePlan _plan;
+    private readonly DeviceData _data;
+    private readonly DeviceClientOptions _options;
+    private readonly DeviceWork _work;
+    private readonly DeviceParticipation _participation;
+    private readonly IPrivacyReservation? _reservation;
+    private readonly double[] _own;
+    private int _lastAttempt = -1;
+
+    /// <summary>Creates a device, and in private modes reserves what it may spend.</summary>
+    /// <param name="job">The job, in the device's own copy.</param>
+    /// <param name="data">Its samples.</param>
+    /// <param name="towers">Makes towers.</param>
+    /// <param name="options">Settings; null for the defaults.</param>
+    /// <exception cref="ConfigurationException">FL2470, FL2471: the job is inconsistent; FL2472: the data does not fit it.</exception>
+    /// <exception cref="PrivacyRefusedException">FL5170, FL5172: a private job lacks a bound; FL5020: the charge is over the budget.</exception>
+    public DeviceClient(DeviceJob job, DeviceData data, ITowerFactory towers, DeviceClientOptions? options = null)
+    {
+        ArgumentNullException.ThrowIfNull(data);
+        (_plan, _data, _options) = (new DevicePlan(job), data, options ?? new DeviceClientOptions());
+        _plan.CheckData(data);
+        if (job.Privacy.Server == ServerTrust.Active && (_options.Key is null || _options.Enrolled.All(e => e.Device != data.Device)))
+            throw DeviceErrors.Job("enrolment", "with an active server the device needs its key and the list of enrolled devices, itself among them.", "Enrol the device.");
+        _work = new DeviceWork(_plan, towers);
+        Privacy = DeviceClaims.Statement(job, _work.Calibration);
+        _reservation = _work.Calibration is { } calibration ? (_options.Ledger ?? new InMemoryLedger()).Reserve(Charge(calibration)) : null;
+        _participation = new DeviceParticipation(_plan, _work.Calibration, data.Device, _reservation);
+        _own = _plan.ItemOnly ? _work.Start[_work.FederatedLength..].ToArray() : [];
+    }
+
+    /// <summary>What the device is promised.</summary>
+    public DevicePrivacyStatement Privacy { get; }
+
+    /// <summary>Participations so far, attempts that came to nothing included.</summary>
+    public int Participations => _participation.Count;
+
+    /// <summary>The user models that stay here, one a view; empty unless only the item model is federated.</summary>
+    public IReadOnlyList<double[]> OwnModels => _work.OwnBlocks(_own);
+
+    /// <summary>Answers the server until the job is over.</summary>
+    /// <param name="channel">Channel to the server; its receive timeout must be longer than the time between two of this device's messages, or infinite.</param>
+    /// <param name="cancellationToken">Stops.</param>
+    /// <returns>Once the server has ended the job.</returns>
+    /// <exception cref="PeerException">The server is gone, broke the protocol, or asked for an attempt again (FL4075).</exception>
+    public async Task RunAsync(IPartyChannel channel, CancellationToken cancellationToken = default)
+    {
+        ArgumentNullException.ThrowIfNull(channel);
+        await ChannelGuard.RunAsync([channel], async () =>
+        {
+            for (int round = 0; await AnswerAsync(channel, round, cancellationToken).ConfigureAwait(false); round++)
+            {
+            }
+
+            await channel.CompleteAsync(cancellationToken).ConfigureAwait(false);
+            return true;
+        }).ConfigureAwait(false);
+    }
+
+    /// <summary>Ends the run: what was reserved and not spent is given back.</summary>
+    public void Dispose()
+    {
+        if (_reservation is not null)
+        {
+            // Each participation costs the same of mu squared.
+            _reservation.Settle(Math.Min(1, (double)_participation.Count / _plan.MaxParticipations));
+            _reservation.Dispose();
+        }
+
+        _work.Dispose();
+    }
+
+    /// <summary>One invitation and what follows from it; false at the end of the job.</summary>
+    private async Task<bool> AnswerAsync(IPartyChannel channel, int round, CancellationToken cancellationToken)
+    {
+        DeviceInvitation offer = DeviceInvitation.Read(await channel.ReceiveAsync<AggregationMessage>(round, null, cancellationToken).ConfigureAwait(false), channel.RemoteParty, round)
+            ?? throw DeviceInvitation.Bad(channel.RemoteParty, round, "sent another step where an invitation was due.");
+        if (offer.Kind == DeviceInvitationKind.End)
+            return false;
+        if (offer.Kind != DeviceInvitationKind.Offer || offer.Round >= _plan.Job.Training.Rounds || offer.Version > offer.Round)
+            throw DeviceInvitation.Bad(channel.RemoteParty, round, "sent an invitation that is out of order or beyond the rounds of the job.");
+        if (offer.Attempt <= _lastAttempt)
+            throw ProtocolErrors.Peer(DeviceErrors.RepeatedAttempt, channel.RemoteParty, $"invitation {round}", "asked for an attempt that is over.",
+                "A server that repeats a round begins a new attempt, which is charged. Do not go on with this one.");
+        _lastAttempt = offer.Attempt;
+        bool willing = _participation.Willing(offer.Attempt);
+        await channel.SendAsync(round, (offer with { Kind = willing ? DeviceInvitationKind.Accept : DeviceInvitationKind.Decline }).Message(), cancellationToken).ConfigureAwait(false);
+        if (willing)
+            await TakePartAsync(channel, round, offer, cancellationToken).ConfigureAwait(false);
+        return true;
+    }
+
+    private async Task TakePartAsync(IPartyChannel channel, int round, DeviceInvitation offer, CancellationToken cancellationToken)
+    {
+        AggregationMessage? message = await channel.ReceiveAsync<AggregationMessage>(round, null, cancellationToken).ConfigureAwait(false);
+        DeviceInvitation? begin = DeviceInvitation.Read(message, channel.RemoteParty, round);
+        if (IsGivenUp(begin, offer))
+            return;
+        if (begin is null || begin with { Clients = 0, Client = 0 } != offer with { Kind = DeviceInvitationKind.Begin })
+            throw DeviceInvitation.Bad(channel.RemoteParty, round, "sent another step where the beginning of the attempt was due.");
+        ModelParameters model = await channel.ReceiveAsync<ModelParameters>(round, _work.FederatedLength, cancellationToken).ConfigureAwait(false);
+        if (begin.Clients < _plan.Threshold)
+            throw DeviceInvitation.Bad(channel.RemoteParty, round, "began an attempt with fewer clients than the threshold.");
+        if (!_plan.Job.Privacy.SecureAggregation)
+        {
+            await channel.SendAsync(round, Update(model, offer.Attempt), cancellationToken).ConfigureAwait(false);
+            return;
+        }
+
+        int number = _plan.Job.Privacy.Server == ServerTrust.Active ? _options.Enrolled.First(e => e.Device == _data.Device).Client : begin.Client;
+        using var aggregation = new SecureAggregationClient(number, _options.Key);
+        AggregationMessage keys = aggregation.Begin(DeviceSessions.Round(_plan, _work, begin, _options.Enrolled));
+        // The noise is drawn and charged before the first message of the attempt leaves.
+        Released<ModelUpdate> update = Update(model, offer.Attempt);
+        if (await ExchangeAsync(keys).ConfigureAwait(false) is not { } roster || await ExchangeAsync(aggregation.Share(roster)).ConfigureAwait(false) is not { } delivery)
+            return;
+        await channel.SendAsync(round, aggregation.Upload(delivery, update), cancellationToken).ConfigureAwait(false);
+        if (await NextAsync().ConfigureAwait(false) is not { } request)
+            return;
+        if (_plan.Job.Privacy.Server == ServerTrust.Active)
+        {
+            if (await ExchangeAsync(aggregation.Consent(request)).ConfigureAwait(false) is not { } consents)
+                return;
+            request = consents;
+        }
+
+        await channel.SendAsync(round, Disclosure.Unprotected(aggregation.Reveal(request), "secure aggregation"), cancellationToken).ConfigureAwait(false);
+
+        async Task<AggregationMessage?> ExchangeAsync(AggregationMessage own)
+        {
+            await channel.SendAsync(round, Disclosure.Unprotected(own, "secure aggregation"), cancellationToken).ConfigureAwait(false);
+            return await NextAsync().ConfigureAwait(false);
+        }
+
+        // The next step of the attempt, or null when it was given up.
+        async Task<AggregationMessage?> NextAsync()
+        {
+            AggregationMessage next = await channel.ReceiveAsync<AggregationMessage>(round, null, cancellationToken).ConfigureAwait(false);
+            DeviceInvitation? invitation = DeviceInvitation.Read(next, channel.RemoteParty, round);
+            if (invitation is null)
+                return next;
+            return IsGivenUp(invitation, offer) ? null : throw DeviceInvitation.Bad(channel.RemoteParty, round, "sent an invitation in the middle of an attempt.");
+        }
+    }
+
+    private static bool IsGivenUp(DeviceInvitation? invitation, DeviceInvitation offer) =>
+        invitation is { Kind: DeviceInvitationKind.GivenUp } && invitation.Attempt == offer.Attempt;
+
+    private Released<ModelUpdate> Update(ModelParameters model, int attempt)
+    {
+        double[] update = new double[_work.UploadLength];
+        _work.Update(_data, model.Values.Span, _own, attempt, update.AsSpan(0, _work.FederatedLength));
+        if (!_plan.IsPrivate)
+            update[^1] = _data.Samples;
+        return _participation.Release(update);
+    }
+
+    private PrivacyCharge Charge(DeviceCalibration calibration)
+    {
+        double mu = Privacy.Figures[0].Mu!.Value;
+        return new()
+        {
+            RunId = _options.RunId ?? PrivacyCharge.NewRunId(),
+            Party = _data.Device,
+            DataSet = DataSetIdentity.Of(SHA256.HashData(Encoding.UTF8.GetBytes(_data.Device))),
+            JobName = _plan.Job.Name,
+            JobDigest = Convert.ToHexStringLower(_plan.Digest),
+            Mechanism = "gaussian: device updates",
+            Claim = Privacy.Claims[0],
+            Parameters = FormattableString.Invariant($$"""{"clip":{{_plan.Job.Privacy.Clip:R}},"noiseMultiplier":{{calibration.NoiseMultiplier:R}},"honestSurvivors":{{calibration.Parameters.NoisyClients}},"participations":{{_plan.MaxParticipations}},"masked":{{(calibration.Parameters.Masked ? "true" : "false")}}}"""),
+            Unit = PrivacyUnit.Record,
+            Adjacency = _plan.Job.Privacy.Adjacency,
+            Messages = _plan.MaxParticipations,
+            PureEpsilon = 0,
+            MuSquared = mu * mu,
+            TestNoise = _plan.Job.Privacy.TestNoiseSeed is not null,
+        };
+    }
+}

@@ -1,0 +1,88 @@
+using System.Security.Cryptography;
+using FedLearn.Privacy;
+
+namespace FedLearn.Dssm;
+
+/// <summary>What a device itself enforces, whatever the server asks: its own coin, its cap, one noise a participation, and the charge before anything leaves.</summary>
+internal sealed class DeviceParticipation
+{
+    /// <summary>Bound on the numbers of an update under masks without noise: 128 clients of 2^51 steps of 2^-20 stay below 2^63.</summary>
+    private const double FixedPointBound = 1L << 31;
+
+    private const string ReleaseName = "device update";
+
+    private readonly DevicePlan _plan;
+    private readonly DeviceCalibration? _calibration;
+    private readonly IPrivacyReservation? _reservation;
+    private readonly long _seed;
+    private readonly TestNoise? _testNoise;
+    private int _count;
+
+    public DeviceParticipation(DevicePlan plan, DeviceCalibration? calibration, string device, IPrivacyReservation? reservation)
+    {
+        (_plan, _calibration, _reservation) = (plan, calibration, reservation);
+        _seed = DeviceDraws.SeedOf(plan.Job.Training.Seed, device);
+        _count = reservation?.Kept ?? 0;
+        if (plan.Job.Privacy.TestNoiseSeed is { } seed)
+            _testNoise = new TestNoise(unchecked((ulong)seed), device);
+    }
+
+    /// <summary>Participations so far: attempts for which noise was drawn, or in mode none a model was answered.</summary>
+    public int Count => _count;
+
+    /// <summary>Whether the device takes part in an attempt: a Poisson coin, independent of everything, and secret in private modes.</summary>
+    public bool Willing(int attempt)
+    {
+        if (_count >= _plan.MaxParticipations)
+            return false;
+        double q = _plan.Job.Training.Participation;
+        if (!_plan.IsPrivate || _testNoise is not null)
+            return DeviceDraws.Coin(_seed, attempt, q);
+        Span<byte> bytes = stackalloc byte[sizeof(ulong)];
+        RandomNumberGenerator.Fill(bytes);
+        // 53 bits: q is matched to within 2^-53, and never exceeded.
+        return (BitConverter.ToUInt64(bytes) >> 11) * (1.0 / (1L << 53)) < q;
+    }
+
+    /// <summary>Lets an update leave: noised once, kept and charged, in private modes; on the fixed point of the masks, or as it is, without.</summary>
+    /// <param name="update">Federated blocks; in mode none followed by the number of samples.</param>
+    /// <exception cref="Diagnostics.PrivacyRefusedException">FL5171: the cap is reached.</exception>
+    public Released<ModelUpdate> Release(double[] update)
+    {
+        if (_count >= _plan.MaxParticipations)
+            throw new Diagnostics.PrivacyRefusedException(DeviceErrors.ParticipationsSpent, "device update",
+                $"the device has taken part {_count} times, attempts that came to nothing included, and the job allows no more.", "A new job needs a new budget; until then the device stays out.");
+        if (_calibration is null)
+        {
+            _count++;
+            return _plan.Job.Privacy.SecureAggregation
+                ? Disclosure.Unprotected(new ModelUpdate(LatticeVector.Of(update, DevicePlan.FixedPoint, FixedPointBound)), "update under masks, without noise")
+                : Disclosure.Unprotected(new ModelUpdate(update), "update without masks or noise");
+        }
+
+        NoiseCalibration once = _calibration.ClientNoise with { Releases = 1 };
+        IPrivacyReservation reservation = new OneMessage(_reservation, _count);
+        GaussianMechanism mechanism = _testNoise is not null ? GaussianMechanism.NotPrivate(once, _testNoise, reservation) : new GaussianMechanism(once, Secure, reservation);
+        // Counted first: an update whose noising failed half-way is not tried again.
+        _count++;
+        return mechanism.Release(new ModelUpdate(update), ReleaseName);
+    }
+
+    private static CsprngNoise Secure { get; } = new();
+
+    /// <summary>The next message of a reservation. Each attempt has a mechanism of its own, so that a device that was restarted goes on after what it kept.</summary>
+    private sealed class OneMessage(IPrivacyReservation? inner, int index) : IPrivacyReservation
+    {
+        public string RunId => inner?.RunId ?? "simulation";
+
+        public int Kept => 0;
+
+        public ReadOnlyMemory<byte>? Find(int message) => null;
+
+        public void Keep(int message, ReadOnlySpan<byte> bytes) => inner?.Keep(index, bytes);
+
+        public void Settle(double share) { }
+
+        public void Dispose() { }
+    }
+}

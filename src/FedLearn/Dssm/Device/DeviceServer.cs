@@ -1,0 +1,382 @@
+using FedLearn.Aggregation;
+using FedLearn.Diagnostics;
+using FedLearn.Privacy;
+using FedLearn.Protocol;
+
+namespace FedLearn.Dssm;
+
+/// <summary>Settings of a server of devices.</summary>
+public sealed record DeviceServerOptions
+{
+    /// <summary>How long devices have for one step of an attempt. One that takes longer has dropped out; its channel is ended, and it may come back with another.</summary>
+    /// <value>Above zero. Default 30 seconds.</value>
+    public TimeSpan PhaseTimeout { get; init; } = TimeSpan.FromSeconds(30);
+
+    /// <summary>Connected devices that an attempt waits for, as long as a phase may last.</summary>
+    /// <value>At least 1; null: the threshold.</value>
+    public int? WaitFor { get; init; }
+
+    /// <summary>All enrolled devices; needed with an active server.</summary>
+    public IReadOnlyList<DeviceEnrolment> Enrolled { get; init; } = [];
+
+    /// <summary>Clock of time limits.</summary>
+    public TimeProvider Clock { get; init; } = TimeProvider.System;
+}
+
+/// <summary>The server of a device job: invites, collects sums, steps the model.</summary>
+/// <remarks>It learns which devices take part, and with masks the sums of their updates only. A device that vanishes or misbehaves in the middle of an attempt has dropped out;
+/// with fewer than the threshold left the attempt is given up and repeated as a new one, with new coins, keys and noise.</remarks>
+public sealed class DeviceServer : IDisposable
+{
+    private readonly DevicePlan _plan;
+    private readonly DeviceServerOptions _options;
+    private readonly DeviceWork _work;
+    private readonly DeviceModelState _state;
+    private readonly Lock _gate = new();
+    private readonly List<Member> _members = [];
+    private readonly Dictionary<string, int> _numbers = new(StringComparer.Ordinal);
+    private readonly List<DeviceRound> _rounds = [];
+    private TaskCompletionSource _joined = NewSignal();
+    private int _attempt;
+
+    /// <summary>Creates a server with the first version of the model.</summary>
+    /// <param name="job">The job.</param>
+    /// <param name="towers">Makes towers, of which the server needs the starting values.</param>
+    /// <param name="options">Settings; null for the defaults.</param>
+    /// <exception cref="ConfigurationException">FL2470, FL2471: the job is inconsistent.</exception>
+    /// <exception cref="PrivacyRefusedException">FL5170, FL5172: a private job lacks a bound.</exception>
+    public DeviceServer(DeviceJob job, ITowerFactory towers, DeviceServerOptions? options = null)
+    {
+        (_plan, _options) = (new DevicePlan(job), options ?? new DeviceServerOptions());
+        if (_options.PhaseTimeout <= TimeSpan.Zero || _options.WaitFor < 1)
+            throw DeviceErrors.Job("server", "the time of a phase or the number of devices to wait for is not above 0.", "Correct the settings of the server.");
+        _work = new DeviceWork(_plan, towers);
+        _state = new DeviceModelState(_plan, _work);
+        foreach (DeviceEnrolment enrolled in _options.Enrolled)
+            _numbers[enrolled.Device] = enrolled.Client;
+    }
+
+    /// <summary>The current version of the model.</summary>
+    public DeviceModel Model => _state.Model;
+
+    /// <summary>Serves a device on its channel, until the job is over or the device drops out. It takes part from the next attempt on.</summary>
+    /// <param name="channel">Channel to the device; the name of its remote party is the device's.</param>
+    /// <param name="cancellationToken">Stops.</param>
+    /// <exception cref="PeerException">Why the device dropped out.</exception>
+    public async Task AttendAsync(IPartyChannel channel, CancellationToken cancellationToken = default)
+    {
+        ArgumentNullException.ThrowIfNull(channel);
+        var member = new Member(channel);
+        lock (_gate)
+        {
+            if (!_numbers.TryGetValue(channel.RemoteParty, out int number))
+                _numbers[channel.RemoteParty] = number = _numbers.Values.DefaultIfEmpty(-1).Max() + 1;
+            member.Number = number;
+            // A device that comes back on another channel has lost the earlier one.
+            foreach (Member lost in _members.Where(m => m.Number == number))
+                lost.Ended.TrySetException(ProtocolErrors.Peer(ProtocolErrors.PeerGone, channel.RemoteParty, "attending", "came back on another channel.", "None is needed."));
+            _members.RemoveAll(m => m.Number == number);
+            _members.Add(member);
+            _joined.TrySetResult();
+            _joined = NewSignal();
+        }
+
+        await member.Ended.Task.WaitAsync(cancellationToken).ConfigureAwait(false);
+    }
+
+    /// <summary>Runs all rounds with these devices and those that <see cref="AttendAsync"/> brings.</summary>
+    /// <param name="channels">Channels to devices that are connected already.</param>
+    /// <param name="progress">Told of every attempt.</param>
+    /// <param name="cancellationToken">Stops.</param>
+    /// <returns>The last version, and what became of every attempt.</returns>
+    /// <exception cref="PeerException">FL4076: a round came to nothing in every attempt.</exception>
+    public async Task<DeviceResult> RunAsync(IReadOnlyList<IPartyChannel> channels, IProgress<DeviceRound>? progress = null, CancellationToken cancellationToken = default)
+    {
+        ArgumentNullException.ThrowIfNull(channels);
+        foreach (IPartyChannel channel in channels)
+            _ = ForgetAsync(AttendAsync(channel, cancellationToken));
+        try
+        {
+            for (int round = _state.Version; round < _plan.Job.Training.Rounds; round++)
+                await RoundAsync(round, progress, cancellationToken).ConfigureAwait(false);
+        }
+        catch (Exception e)
+        {
+            string id = (e as FedLearnException)?.Id ?? (e is OperationCanceledException ? ProtocolErrors.Cancelled : ProtocolErrors.PeerFailed);
+            await Task.WhenAll(Members().Select(member => DropAsync(member, id, e))).ConfigureAwait(false);
+            throw;
+        }
+
+        await EndAsync(cancellationToken).ConfigureAwait(false);
+        return new(_state.Model, [.. _rounds], DeviceClaims.Statement(_plan.Job, _work.Calibration), []);
+    }
+
+    /// <inheritdoc />
+    public void Dispose() => _work.Dispose();
+
+    private async Task RoundAsync(int round, IProgress<DeviceRound>? progress, CancellationToken cancellationToken)
+    {
+        DeviceRound? last = null;
+        for (int time = 0; time < _plan.Job.Training.AttemptsPerRound; time++)
+        {
+            last = await AttemptAsync(new(DeviceInvitationKind.Offer, _attempt++, round, _state.Version), cancellationToken).ConfigureAwait(false);
+            _rounds.Add(last);
+            progress?.Report(last);
+            if (last.Failure is null)
+                return;
+        }
+
+        throw new PeerException(DeviceErrors.RoundFailed, $"round {round}", $"{_plan.Job.Training.AttemptsPerRound} attempts came to nothing; the last one: {last?.Failure}.",
+            "Wait for more devices, lower the threshold in a new job, or allow more attempts.");
+    }
+
+    private async Task<DeviceRound> AttemptAsync(DeviceInvitation offer, CancellationToken cancellationToken)
+    {
+        bool masked = _plan.Job.Privacy.SecureAggregation;
+        IReadOnlyList<Member> connected = await ConnectedAsync(cancellationToken).ConfigureAwait(false);
+        foreach (Member member in connected)
+            member.Round++;
+        List<(Member Member, bool Accepts)> answers = await AskAsync(connected, (member, stop) => OfferAsync(member, offer, stop), cancellationToken).ConfigureAwait(false);
+        List<Member> participants = [.. answers.Where(a => a.Accepts).Select(a => a.Member).OrderBy(m => m.Number)];
+        int count = participants.Count;
+        try
+        {
+            if (count < _plan.Threshold)
+                throw new AttemptFailure($"{count} devices take part, and the threshold is {_plan.Threshold}");
+            if (masked && count > DeviceJob.MaskedClients)
+                throw new AttemptFailure($"{count} devices take part, and masks are for at most {DeviceJob.MaskedClients}");
+            DeviceAggregate aggregate = new(_plan, _work.Calibration, _work.UploadLength);
+            int survivors = masked ? await MaskedAsync(participants, offer, aggregate, cancellationToken).ConfigureAwait(false)
+                : await PlainAsync(participants, offer, aggregate, cancellationToken).ConfigureAwait(false);
+            _state.Apply(aggregate);
+            return new(offer.Round, offer.Attempt, count, survivors, masked);
+        }
+        catch (Exception e) when (e is AttemptFailure or PeerException { Id: AggregationErrors.TooFewClients or AggregationErrors.SharesDisagree or AggregationErrors.TooFewConsents })
+        {
+            await AskAsync(participants.Where(m => !m.Done && !m.Ended.Task.IsCompleted), async (member, stop) =>
+            {
+                await member.Channel.SendAsync(member.Round, (offer with { Kind = DeviceInvitationKind.GivenUp }).Message(), stop).ConfigureAwait(false);
+                return true;
+            }, cancellationToken).ConfigureAwait(false);
+            return new(offer.Round, offer.Attempt, count, 0, masked, (e as PeerException)?.Cause ?? e.Message);
+        }
+    }
+
+    private async Task<int> PlainAsync(List<Member> participants, DeviceInvitation offer, DeviceAggregate aggregate, CancellationToken cancellationToken)
+    {
+        List<(Member Member, ModelUpdate Update)> updates = await AskAsync(participants, async (member, stop) =>
+        {
+            await BeginAsync(member, offer, participants.Count, stop).ConfigureAwait(false);
+            ModelUpdate update = await member.Channel.ReceiveAsync<ModelUpdate>(member.Round, _work.UploadLength, stop).ConfigureAwait(false);
+            member.Done = true;
+            return update;
+        }, cancellationToken).ConfigureAwait(false);
+        updates = await AcceptAsync(updates, (member, update) => aggregate.Add(update, member.Channel.RemoteParty)).ConfigureAwait(false);
+        if (updates.Count < _plan.Threshold)
+            throw new AttemptFailure($"{updates.Count} devices are left, and the threshold is {_plan.Threshold}");
+        return updates.Count;
+    }
+
+    private async Task<int> MaskedAsync(List<Member> participants, DeviceInvitation offer, DeviceAggregate aggregate, CancellationToken cancellationToken)
+    {
+        int count = participants.Count;
+        var server = new SecureAggregationServer(DeviceSessions.Round(_plan, _work, offer with { Kind = DeviceInvitationKind.Begin, Clients = count }, _options.Enrolled));
+        List<(Member Member, AggregationMessage Message)> answers = await AskAsync(participants, async (member, stop) =>
+        {
+            await BeginAsync(member, offer, count, stop).ConfigureAwait(false);
+            return await member.Channel.ReceiveAsync<AggregationMessage>(member.Round, null, stop).ConfigureAwait(false);
+        }, cancellationToken).ConfigureAwait(false);
+        List<Member> left = Remaining(await AcceptAsync(answers, (member, keys) => server.AcceptKeys(member.Number, keys)).ConfigureAwait(false));
+
+        AggregationMessage roster = server.Roster();
+        answers = await AskAsync(left, (member, stop) => ExchangeAsync<AggregationMessage>(member, roster, null, stop), cancellationToken).ConfigureAwait(false);
+        left = Remaining(await AcceptAsync(answers, (member, shares) => server.AcceptShares(member.Number, shares)).ConfigureAwait(false));
+
+        IReadOnlyDictionary<int, AggregationMessage> deliveries = server.Deliveries();
+        List<(Member Member, MaskedVector Vector)> vectors = await AskAsync(left,
+            (member, stop) => ExchangeAsync<MaskedVector>(member, deliveries[member.Number], _work.UploadLength, stop), cancellationToken).ConfigureAwait(false);
+        left = Remaining(await AcceptAsync(vectors, (member, vector) => server.AcceptUpload(member.Number, vector)).ConfigureAwait(false));
+
+        AggregationMessage request = server.Unmask();
+        if (_plan.Job.Privacy.Server == ServerTrust.Active)
+        {
+            answers = await AskAsync(left, (member, stop) => ExchangeAsync<AggregationMessage>(member, request, null, stop), cancellationToken).ConfigureAwait(false);
+            left = Remaining(await AcceptAsync(answers, (member, consent) => server.AcceptConsent(member.Number, consent)).ConfigureAwait(false));
+            request = server.Consents();
+        }
+
+        answers = await AskAsync(left, async (member, stop) =>
+        {
+            AggregationMessage shares = await ExchangeAsync<AggregationMessage>(member, request, null, stop).ConfigureAwait(false);
+            member.Done = true;
+            return shares;
+        }, cancellationToken).ConfigureAwait(false);
+        await AcceptAsync(answers, (member, shares) => server.AcceptReveal(member.Number, shares)).ConfigureAwait(false);
+        AggregationSum sum = server.Open();
+        aggregate.Take(sum.Integers);
+        return sum.Clients.Count;
+    }
+
+    private static List<Member> Remaining<T>(List<(Member Member, T)> answers) => [.. answers.Select(a => a.Member)];
+
+    private static async Task<bool> OfferAsync(Member member, DeviceInvitation offer, CancellationToken stop)
+    {
+        member.Done = false;
+        await member.Channel.SendAsync(member.Round, offer.Message(), stop).ConfigureAwait(false);
+        AggregationMessage answer = await member.Channel.ReceiveAsync<AggregationMessage>(member.Round, null, stop).ConfigureAwait(false);
+        DeviceInvitation? invitation = DeviceInvitation.Read(answer, member.Channel.RemoteParty, member.Round);
+        if (invitation is not { Kind: DeviceInvitationKind.Accept or DeviceInvitationKind.Decline } || invitation with { Kind = offer.Kind } != offer)
+            throw DeviceInvitation.Bad(member.Channel.RemoteParty, member.Round, "sent another step where its answer was due.");
+        return invitation.Kind == DeviceInvitationKind.Accept;
+    }
+
+    private async Task BeginAsync(Member member, DeviceInvitation offer, int clients, CancellationToken stop)
+    {
+        await member.Channel.SendAsync(member.Round, (offer with { Kind = DeviceInvitationKind.Begin, Clients = clients, Client = member.Number }).Message(), stop).ConfigureAwait(false);
+        await member.Channel.SendAsync(member.Round, Disclosure.Unprotected(new ModelParameters((double[])_state.Parameters.Clone()), "model version"), stop).ConfigureAwait(false);
+    }
+
+    private static async Task<T> ExchangeAsync<T>(Member member, AggregationMessage message, int? length, CancellationToken stop) where T : Payload
+    {
+        await member.Channel.SendAsync(member.Round, Disclosure.Unprotected(message, "secure aggregation"), stop).ConfigureAwait(false);
+        return await member.Channel.ReceiveAsync<T>(member.Round, length, stop).ConfigureAwait(false);
+    }
+
+    /// <summary>Asks devices at once, within the time of a phase. Those that fail have dropped out; the others are returned, in their order.</summary>
+    private async Task<List<(Member Member, T Answer)>> AskAsync<T>(IEnumerable<Member> members, Func<Member, CancellationToken, Task<T>> ask, CancellationToken cancellationToken)
+    {
+        using var time = new CancellationTokenSource(_options.PhaseTimeout, _options.Clock);
+        using var either = CancellationTokenSource.CreateLinkedTokenSource(time.Token, cancellationToken);
+        (Member Member, bool Answered, T? Answer)[] answers = await Task.WhenAll(members.Select(OneAsync)).ConfigureAwait(false);
+        cancellationToken.ThrowIfCancellationRequested();
+        return [.. answers.Where(a => a.Answered).Select(a => (a.Member, a.Answer!))];
+
+        async Task<(Member, bool, T?)> OneAsync(Member member)
+        {
+            try
+            {
+                return (member, true, await ask(member, either.Token).ConfigureAwait(false));
+            }
+            catch (FedLearnException e)
+            {
+                await DropAsync(member, e.Id, e).ConfigureAwait(false);
+            }
+            catch (OperationCanceledException e) when (!cancellationToken.IsCancellationRequested)
+            {
+                PeerException late = ProtocolErrors.Peer(ProtocolErrors.TimedOut, member.Channel.RemoteParty, $"invitation {member.Round}",
+                    $"did not finish a step within {_options.PhaseTimeout.TotalSeconds:0.#} s.", "Give devices more time, or expect fewer of them.", e);
+                await DropAsync(member, late.Id, late).ConfigureAwait(false);
+            }
+            catch (OperationCanceledException)
+            {
+                // The whole run was stopped.
+            }
+
+            return (member, false, default);
+        }
+    }
+
+    /// <summary>Takes answers one after the other; a device whose answer is refused has dropped out.</summary>
+    private async Task<List<(Member Member, T Answer)>> AcceptAsync<T>(List<(Member Member, T Answer)> answers, Action<Member, T> accept)
+    {
+        var accepted = new List<(Member, T)>();
+        foreach ((Member member, T answer) in answers)
+        {
+            try
+            {
+                accept(member, answer);
+                accepted.Add((member, answer));
+            }
+            catch (PeerException e)
+            {
+                await DropAsync(member, e.Id, e).ConfigureAwait(false);
+            }
+        }
+
+        return accepted;
+    }
+
+    private async Task<IReadOnlyList<Member>> ConnectedAsync(CancellationToken cancellationToken)
+    {
+        int needed = _options.WaitFor ?? _plan.Threshold;
+        using var time = new CancellationTokenSource(_options.PhaseTimeout, _options.Clock);
+        using var either = CancellationTokenSource.CreateLinkedTokenSource(time.Token, cancellationToken);
+        while (true)
+        {
+            Task joined;
+            lock (_gate)
+            {
+                if (_members.Count >= needed)
+                    return [.. _members];
+                joined = _joined.Task;
+            }
+
+            try
+            {
+                await joined.WaitAsync(either.Token).ConfigureAwait(false);
+            }
+            catch (OperationCanceledException) when (!cancellationToken.IsCancellationRequested)
+            {
+                return Members();
+            }
+        }
+    }
+
+    private async Task EndAsync(CancellationToken cancellationToken)
+    {
+        IReadOnlyList<Member> members = Members();
+        List<(Member Member, bool)> ended = await AskAsync(members, async (member, stop) =>
+        {
+            await member.Channel.SendAsync(member.Round + 1, new DeviceInvitation(DeviceInvitationKind.End, _attempt, _plan.Job.Training.Rounds, _state.Version).Message(), stop).ConfigureAwait(false);
+            await member.Channel.CompleteAsync(stop).ConfigureAwait(false);
+            return true;
+        }, cancellationToken).ConfigureAwait(false);
+        foreach ((Member member, _) in ended)
+            member.Ended.TrySetResult();
+    }
+
+    private async Task DropAsync(Member member, string id, Exception why)
+    {
+        lock (_gate)
+            _members.Remove(member);
+        await member.Channel.AbortAsync(id, CancellationToken.None).ConfigureAwait(false);
+        member.Ended.TrySetException(why);
+    }
+
+    private Member[] Members()
+    {
+        lock (_gate)
+            return [.. _members];
+    }
+
+    // A device's end is told by the attempt that it dropped out of.
+    private static async Task ForgetAsync(Task attending)
+    {
+        try
+        {
+            await attending.ConfigureAwait(false);
+        }
+        catch (Exception e) when (e is FedLearnException or OperationCanceledException)
+        {
+        }
+    }
+
+    private static TaskCompletionSource NewSignal() => new(TaskCreationOptions.RunContinuationsAsynchronously);
+
+    private sealed class Member(IPartyChannel channel)
+    {
+        public IPartyChannel Channel { get; } = channel;
+
+        public int Number { get; set; }
+
+        /// <summary>Number of the invitation on this channel.</summary>
+        public int Round { get; set; } = -1;
+
+        /// <summary>Whether it has sent its last message of the attempt and waits for the next invitation.</summary>
+        public bool Done { get; set; }
+
+        public TaskCompletionSource Ended { get; } = NewSignal();
+    }
+
+    private sealed class AttemptFailure(string message) : Exception(message);
+}

@@ -1,0 +1,216 @@
+using FedLearn.Diagnostics;
+using FedLearn.Dssm;
+using FedLearn.Privacy;
+using FedLearn.Tests.Shared;
+
+namespace FedLearn.Tests.Dssm.Device;
+
+public class DevicePrivacyTests
+{
+    private static (DeviceWork Work, DeviceParticipation Participation) Device(DeviceJob job, string device = "device", IPrivacyReservation? reservation = null)
+    {
+        var plan = new DevicePlan(job);
+        var work = new DeviceWork(plan, DeviceScene.Towers);
+        return (work, new DeviceParticipation(plan, work.Calibration, device, reservation));
+    }
+
+    [Fact]
+    public void Willing_SecretCoins_AreFairAndIndependentOfEachOther()
+    {
+        // 20,000 coins of q = .3 by 50 devices: |count - nq| and the number of changes are each beyond 5 deviations with a probability below 6e-7; two-sided, false alarms below 2e-6.
+        DeviceJob job = DeviceScene.Private(50) with { Training = new() { Participation = 0.3 } };
+        int devices = 50, attempts = 400, yes = 0, both = 0;
+        for (int d = 0; d < devices; d++)
+        {
+            (DeviceWork work, DeviceParticipation participation) = Device(job, "device " + d);
+            using (work)
+            {
+                bool last = false;
+                for (int a = 0; a < attempts; a++)
+                {
+                    bool now = participation.Willing(a);
+                    yes += now ? 1 : 0;
+                    both += now && last ? 1 : 0;
+                    last = now;
+                }
+            }
+        }
+
+        double n = devices * attempts, pairs = devices * (attempts - 1), q = 0.3;
+        Assert.InRange(yes, n * q - 5 * Math.Sqrt(n * q * (1 - q)), n * q + 5 * Math.Sqrt(n * q * (1 - q)));
+        // Pairs of neighbours: mean q^2, variance q^2 - q^4 + 2 (q^3 - q^4) a pair.
+        double deviation = Math.Sqrt(pairs * (q * q - Math.Pow(q, 4) + 2 * (Math.Pow(q, 3) - Math.Pow(q, 4))));
+        Assert.InRange(both, pairs * q * q - 5 * deviation, pairs * q * q + 5 * deviation);
+    }
+
+    [Fact]
+    public void Willing_SecretCoins_DifferFromRunToRun_AndPublicOnesDoNot()
+    {
+        bool[] Coins(DeviceJob job)
+        {
+            (DeviceWork work, DeviceParticipation participation) = Device(job);
+            using (work)
+                return [.. Enumerable.Range(0, 200).Select(participation.Willing)];
+        }
+
+        // Equal by chance with probability 2^-200.
+        Assert.NotEqual(Coins(DeviceScene.Private(5)), Coins(DeviceScene.Private(5)));
+        Assert.Equal(Coins(DeviceScene.Job(5)), Coins(DeviceScene.Job(5)));
+    }
+
+    [Fact]
+    public void Release_OverTheCap_IsRefused_AndTheDeviceStaysOut()
+    {
+        DeviceJob job = DeviceScene.Private(5);
+        job = job with { Training = job.Training with { Participation = 1 }, Privacy = job.Privacy with { MaxParticipations = 2 } };
+        (DeviceWork work, DeviceParticipation participation) = Device(job);
+        using (work)
+        {
+            for (int i = 0; i < 2; i++)
+            {
+                Assert.True(participation.Willing(i));
+                Assert.Equal(Protection.Noise, participation.Release(new double[work.UploadLength]).Protection);
+            }
+
+            Assert.False(participation.Willing(2));
+            Assert.Equal(DeviceErrors.ParticipationsSpent, Assert.Throws<PrivacyRefusedException>(() => participation.Release(new double[work.UploadLength])).Id);
+            Assert.Equal(2, participation.Count);
+        }
+    }
+
+    [Fact]
+    public void Release_AfterARestart_GoesOnAfterWhatWasKept()
+    {
+        DeviceJob job = DeviceScene.Private(5);
+        job = job with { Training = job.Training with { Participation = 1 }, Privacy = job.Privacy with { MaxParticipations = 3 } };
+        var kept = new KeptMessages();
+        (DeviceWork work, DeviceParticipation first) = Device(job, "device", kept);
+        using (work)
+        {
+            first.Release(new double[work.UploadLength]);
+            first.Release(new double[work.UploadLength]);
+            (DeviceWork again, DeviceParticipation second) = Device(job, "device", kept);
+            using (again)
+            {
+                Assert.Equal(2, second.Count);
+                second.Release(new double[work.UploadLength]);
+                Assert.False(second.Willing(9));
+                Assert.Equal(3, kept.Kept);
+            }
+        }
+    }
+
+    [Fact]
+    public void Release_SummedOverTheHonestSurvivors_HasTheDeclaredNoise()
+    {
+        // n_min = 4 clients of sigma C / sqrt(4): their sum deviates by sigma C. 4 d numbers, squares summed over 20 sums: chi-squared with n degrees; |z| > 5 has probability
+        // below 6e-7.
+        DeviceJob job = DeviceScene.Private(9, threshold: 5);
+        job = job with { Privacy = job.Privacy with { Colluders = 1, NoiseMultiplier = 1.5, Clip = 0.25, MaxParticipations = 100 } };
+        double squares = 0;
+        int count = 0;
+        (DeviceWork work, DeviceParticipation participation) = Device(job);
+        using (work)
+        {
+            for (int round = 0; round < 20; round++)
+            {
+                double[] sum = new double[work.UploadLength];
+                for (int client = 0; client < 4; client++)
+                    foreach ((int j, double value) in participation.Release(new double[work.UploadLength]).Payload.Values.ToArray().Index())
+                        sum[j] += value;
+                squares += sum.Sum(value => value * value);
+                count += sum.Length;
+            }
+        }
+
+        double expected = Math.Pow(1.5 * 0.25, 2);
+        double z = (squares / expected - count) / Math.Sqrt(2.0 * count);
+        Assert.InRange(z, -5, 5);
+    }
+
+    [Fact]
+    public void Statement_HasBothFigures_AsTheyAreByHand()
+    {
+        DeviceJob job = DeviceScene.Private(100, threshold: 8);
+        job = job with { Training = job.Training with { Rounds = 60, Participation = 0.1 }, Privacy = job.Privacy with { NoiseMultiplier = 5, MaxParticipations = 12, Colluders = 2 } };
+        using var simulation = new DeviceSimulation(job, DeviceScene.Devices(100), DeviceScene.Towers);
+        DevicePrivacyStatement statement = simulation.Privacy;
+        // mu = kappa sqrt(R)/sigma; slack of the lattice is of the order of 1e-6.
+        Assert.InRange(statement.Figures[0].Mu!.Value, Math.Sqrt(12) / 5, Math.Sqrt(12) / 5 * (1 + 1e-5));
+        Assert.InRange(statement.Figures[0].Epsilon, GaussianDp.Epsilon(Math.Sqrt(12) / 5, 1e-5), GaussianDp.Epsilon(Math.Sqrt(12) / 5, 1e-5) * (1 + 1e-4));
+        double later = new PldAccountant(SampleVisibility.HiddenFromObserver, new SubsampledGaussian(0.1, 5, 60)).Epsilon(1e-5).Upper;
+        Assert.InRange(statement.Figures[1].Epsilon, later * (1 - 1e-4), later * (1 + 1e-3));
+        Assert.Equal("add/remove", statement.Figures[1].Adjacency);
+        Assert.InRange(statement.UnmaskedMuPerRound, Math.Sqrt(6) / 5, Math.Sqrt(6) / 5 * (1 + 1e-5));
+        Assert.Contains("unit device", statement.Claims[0], StringComparison.Ordinal);
+        Assert.Contains("server, honest but curious", statement.Claims[0], StringComparison.Ordinal);
+        Assert.Contains(statement.Warnings, w => w.Contains("poisoning cannot be checked under masks", StringComparison.Ordinal));
+        // Replacing a device is two zero-outs.
+        using var replaced = new DeviceSimulation(job with { Privacy = job.Privacy with { Adjacency = Adjacency.ReplaceOne } }, DeviceScene.Devices(100), DeviceScene.Towers);
+        Assert.InRange(replaced.Privacy.Figures[0].Mu!.Value / statement.Figures[0].Mu!.Value, 2 - 1e-9, 2 + 1e-9);
+        // Without masks the figure against the server is that of single updates.
+        using var unmasked = new DeviceSimulation(job with { Privacy = job.Privacy with { SecureAggregation = false } }, DeviceScene.Devices(100), DeviceScene.Towers);
+        Assert.InRange(unmasked.Privacy.Figures[0].Mu!.Value, Math.Sqrt(6 * 12) / 5, Math.Sqrt(6 * 12) / 5 * (1 + 1e-5));
+    }
+
+    [Theory]
+    [InlineData(DeviceObserver.Server)]
+    [InlineData(DeviceObserver.Later)]
+    public void Statement_OfABudget_KeepsItAgainstItsObserver(DeviceObserver observer)
+    {
+        DeviceJob job = DeviceScene.Private(40);
+        job = job with { Privacy = job.Privacy with { NoiseMultiplier = null, Budget = new(4, 1e-5), BudgetAgainst = observer } };
+        using var simulation = new DeviceSimulation(job, DeviceScene.Devices(40), DeviceScene.Towers);
+        Assert.InRange(simulation.Privacy.Figures.Single(f => f.Observer == observer).Epsilon, 3.9, 4);
+    }
+
+    [Fact]
+    public void Client_ChargesItsLedger_InFull_AndGivesBackWhatItDidNotSpend()
+    {
+        DeviceJob job = DeviceScene.Private(5);
+        var ledger = new InMemoryLedger();
+        using (var client = new DeviceClient(job, DeviceScene.Devices(1)[0], DeviceScene.Towers, new() { Ledger = ledger }))
+        {
+            PrivacyCharge charge = ledger.Entries.Single().Charge;
+            Assert.Equal((10, Adjacency.ZeroOut, 1.0), (charge.Messages, charge.Adjacency, ledger.Entries[0].Share));
+            Assert.InRange(charge.MuSquared, 10 / 4.0, 10 / 4.0 * (1 + 1e-5));
+            Assert.Equal(0, client.Participations);
+        }
+
+        Assert.Equal((ChargeState.Settled, 0.0), (ledger.Entries[0].State, ledger.Entries[0].Share));
+    }
+
+    public static TheoryData<string, string> Refused => new()
+    {
+        { "clip", DeviceErrors.BoundMissing }, { "cap", DeviceErrors.BoundMissing }, { "threshold", DeviceErrors.BoundMissing }, { "colluders", DeviceErrors.ThresholdTooLow },
+        { "active", DeviceErrors.BoundMissing }, { "concat", DeviceErrors.ModelNotForDevices }, { "inbatch", DeviceErrors.ModelNotForDevices },
+        { "popularity", DeviceErrors.ModelNotForDevices }, { "bias", DeviceErrors.ModelNotForDevices }, { "per view sum", DeviceErrors.InvalidJob },
+        { "q", DeviceErrors.InvalidJob }, { "views", DeviceErrors.InvalidJob }, { "sigma", DeviceErrors.InvalidJob },
+    };
+
+    [Theory]
+    [MemberData(nameof(Refused))]
+    public void Job_WithoutWhatTheClaimNeeds_IsRefused(string what, string id)
+    {
+        DeviceJob job = DeviceScene.Private(9);
+        DevicePrivacyOptions p = job.Privacy;
+        DssmModelOptions m = job.Model;
+        DeviceJob bad = what switch
+        {
+            "clip" => job with { Privacy = p with { Clip = null } },
+            "cap" => job with { Privacy = p with { MaxParticipations = null } },
+            "threshold" => job with { Privacy = p with { Threshold = null } },
+            "colluders" => job with { Privacy = p with { Colluders = 3 } },
+            "active" => job with { Privacy = p with { SecureAggregation = false, Server = FedLearn.Aggregation.ServerTrust.Active } },
+            "concat" => job with { Model = m with { Fusion = DssmFusion.Concat } },
+            "inbatch" => job with { Model = m with { Loss = DssmLossKind.InBatch } },
+            "popularity" => job with { Model = m with { NegativeSource = NegativeSource.Popularity } },
+            "bias" => job with { Model = m with { ItemBias = true } },
+            "per view sum" => job with { Model = m with { Fusion = DssmFusion.Sum }, Privacy = p with { ClipPerView = true } },
+            "q" => job with { Training = job.Training with { Participation = double.NaN } },
+            "views" => job with { Views = [job.Views[0], job.Views[0]] },
+            _ => job with { Privacy = p with { NoiseMultiplier = double.PositiveInfinity } },
+        };
+        Assert.Equal(id, Assert.ThrowsAny<FedLearnException>(() => new DevicePlan(bad)).Id);
+    }
+}

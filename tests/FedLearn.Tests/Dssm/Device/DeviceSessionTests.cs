@@ -1,0 +1,308 @@
+using FedLearn.Aggregation;
+using FedLearn.Diagnostics;
+using FedLearn.Dssm;
+using FedLearn.Privacy;
+using FedLearn.Protocol;
+
+namespace FedLearn.Tests.Dssm.Device;
+
+public class DeviceSessionTests
+{
+    private static readonly TimeSpan Patience = TimeSpan.FromSeconds(60);
+    private static readonly ChannelOptions Idle = new() { ReceiveTimeout = Timeout.InfiniteTimeSpan };
+
+    private static DeviceJob Masked(int rounds = 2, int threshold = 3) => DeviceScene.Job(5) with
+    {
+        Training = new() { Rounds = rounds, Participation = 1, Seed = 3 },
+        Privacy = new() { Threshold = threshold },
+    };
+
+    private static double[] All(DeviceModel model) => [.. model.Item, .. model.Views.SelectMany(v => v)];
+
+    /// <summary>A channel whose owner vanishes before it sends its message number <paramref name="sends"/>: the connection ends without a word, or nothing more comes.</summary>
+    private sealed class Dying(IPartyChannel inner, int sends, bool hang = false) : IPartyChannel
+    {
+        private int _sent;
+
+        public string LocalParty => inner.LocalParty;
+
+        public string RemoteParty => inner.RemoteParty;
+
+        public ChannelStatistics Statistics => inner.Statistics;
+
+        public IReadOnlyDictionary<(string Name, Protection Protection), long> Releases => inner.Releases;
+
+        public async ValueTask SendAsync<T>(int round, Released<T> message, CancellationToken cancellationToken = default) where T : Payload
+        {
+            if (_sent++ == sends)
+            {
+                if (hang)
+                    await Task.Delay(Timeout.Infinite, cancellationToken);
+                await inner.DisposeAsync();
+                throw new InvalidOperationException("The device is gone.");
+            }
+
+            await inner.SendAsync(round, message, cancellationToken);
+        }
+
+        public ValueTask<T> ReceiveAsync<T>(int round, int? length, CancellationToken cancellationToken = default) where T : Payload => inner.ReceiveAsync<T>(round, length, cancellationToken);
+
+        public ValueTask CompleteAsync(CancellationToken cancellationToken = default) => inner.CompleteAsync(cancellationToken);
+
+        public ValueTask AbortAsync(string errorId, CancellationToken cancellationToken = default) => default;
+
+        public ValueTask DisposeAsync() => inner.DisposeAsync();
+    }
+
+    private sealed record Ran(DeviceResult? Result, Exception? Failure, DeviceClient[] Clients, Exception?[] Ends, IPartyChannel[] DeviceSides);
+
+    private static async Task<Ran> RunAsync(DeviceJob job, Func<int, IPartyChannel, IPartyChannel>? wrap = null, EnrolmentKey[]? keys = null, DeviceServerOptions? options = null)
+    {
+        DeviceData[] devices = DeviceScene.Devices(job.Devices);
+        DeviceEnrolment[] enrolled = [.. (keys ?? []).Select((key, i) => new DeviceEnrolment(devices[i].Device, 10 + i, key.PublicKey))];
+        using var server = new DeviceServer(job, DeviceScene.Towers, (options ?? new() { PhaseTimeout = Patience }) with { Enrolled = enrolled });
+        DeviceClient[] clients = [.. devices.Select((data, i) => new DeviceClient(job, data, DeviceScene.Towers, new() { Key = keys?[i], Enrolled = enrolled }))];
+        (InMemoryChannel Server, InMemoryChannel Device)[] pairs = [.. devices.Select(d => InMemoryChannel.CreatePair(DeviceSessions.Server, d.Device, Idle))];
+        IPartyChannel[] sides = [.. pairs.Select((pair, i) => wrap?.Invoke(i, pair.Device) ?? pair.Device)];
+        using var stop = new CancellationTokenSource();
+        Task<Exception?>[] running = [.. clients.Select((client, i) => Task.Run(() => Record.ExceptionAsync(() => client.RunAsync(sides[i], stop.Token)).AsTask()))];
+        DeviceResult? result = null;
+        Exception? failure = await Record.ExceptionAsync(async () => result = await server.RunAsync([.. pairs.Select(p => p.Server)]).WaitAsync(Patience));
+        if (failure is not null || options is not null)
+            await stop.CancelAsync();
+        Exception?[] ends = await Task.WhenAll(running).WaitAsync(Patience);
+        foreach (DeviceClient client in clients)
+            client.Dispose();
+        return new(result, failure, clients, ends, sides);
+    }
+
+    private static double[] Simulated(DeviceJob job)
+    {
+        using var simulation = new DeviceSimulation(job, DeviceScene.Devices(job.Devices), DeviceScene.Towers);
+        return All(simulation.Run().Model);
+    }
+
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public async Task Run_FiveDevices_IsTheSimulationBitForBit(bool masked)
+    {
+        DeviceJob job = Masked();
+        job = masked ? job : job with { Privacy = new() { SecureAggregation = false } };
+        Ran ran = await RunAsync(job);
+        Assert.Null(ran.Failure);
+        Assert.All(ran.Ends, Assert.Null);
+        Assert.Equal(Simulated(job), All(ran.Result!.Model));
+        Assert.Equal([(0, 5, 5), (1, 5, 5)], ran.Result.Rounds.Select(r => (r.Attempt, r.Participants, r.Survivors)));
+        Assert.All(ran.Result.Rounds, r => Assert.Equal(masked, r.Masked));
+    }
+
+    [Fact]
+    public async Task Run_CoinsBelowOne_AreThoseOfTheSimulation()
+    {
+        DeviceJob job = Masked(rounds: 6) with { Training = new() { Rounds = 6, Participation = 0.6, Seed = 5, AttemptsPerRound = 20 } };
+        Ran ran = await RunAsync(job);
+        Assert.Null(ran.Failure);
+        Assert.Equal(Simulated(job), All(ran.Result!.Model));
+        Assert.Contains(ran.Result.Rounds, r => r.Participants < 5);
+    }
+
+    [Fact]
+    public async Task Run_Private_NoisesBeforeMasks_AndChargesEveryAttempt()
+    {
+        DeviceJob job = Masked(rounds: 3);
+        job = job with { Privacy = new() { Clip = 0.5, NoiseMultiplier = 2, MaxParticipations = 3, Threshold = 3 } };
+        Ran ran = await RunAsync(job);
+        Assert.Null(ran.Failure);
+        Assert.All(ran.Clients, client => Assert.Equal(3, client.Participations));
+        Assert.All(ran.DeviceSides, side => Assert.Equal(3, side.Releases[("masked update", Protection.Noise)]));
+        // Nothing but noised updates, keys, shares and answers leaves a device.
+        Assert.All(ran.DeviceSides, side => Assert.Equal(["invitation", "masked update", "secure aggregation"], side.Releases.Keys.Select(k => k.Name).Order()));
+    }
+
+    [Fact]
+    public async Task Run_CapReached_DevicesDecline_AndTheRoundFails()
+    {
+        DeviceJob job = Masked(rounds: 3);
+        job = job with { Privacy = new() { Clip = 0.5, NoiseMultiplier = 2, MaxParticipations = 2, Threshold = 3 } };
+        Ran ran = await RunAsync(job);
+        Assert.Equal(DeviceErrors.RoundFailed, Assert.IsType<PeerException>(ran.Failure).Id);
+        Assert.All(ran.Clients, client => Assert.Equal(2, client.Participations));
+    }
+
+    // Messages of a device in a masked attempt: answer, keys, shares, vector, reveal.
+    [Theory]
+    [InlineData(0, 4, 4)]
+    [InlineData(1, 5, 4)]
+    [InlineData(2, 5, 4)]
+    [InlineData(3, 5, 4)]
+    [InlineData(4, 5, 5)]
+    public async Task Run_OneVanishesInAPhase_TheOthersGoOn(int sends, int participants, int survivors)
+    {
+        Ran ran = await RunAsync(Masked(), (i, channel) => i == 2 ? new Dying(channel, sends) : channel);
+        Assert.Null(ran.Failure);
+        Assert.Equal(2, ran.Result!.Model.Version);
+        Assert.Equal([(participants, survivors), (4, 4)], ran.Result.Rounds.Select(r => (r.Participants, r.Survivors)));
+        Assert.IsType<InvalidOperationException>(ran.Ends[2]);
+        Assert.All(ran.Ends.Where((_, i) => i != 2), Assert.Null);
+    }
+
+    [Theory]
+    [InlineData(0)]
+    [InlineData(1)]
+    public async Task Run_OneVanishesWithoutMasks_TheOthersGoOn(int sends)
+    {
+        Ran ran = await RunAsync(Masked() with { Privacy = new() { SecureAggregation = false } }, (i, channel) => i == 2 ? new Dying(channel, sends) : channel);
+        Assert.Null(ran.Failure);
+        Assert.All(ran.Result!.Rounds, r => Assert.Equal(4, r.Survivors));
+    }
+
+    [Fact]
+    public async Task Run_OneHangs_IsDroppedWhenItsTimeIsUp()
+    {
+        Ran ran = await RunAsync(Masked(), (i, channel) => i == 2 ? new Dying(channel, 3, hang: true) : channel, options: new() { PhaseTimeout = TimeSpan.FromSeconds(4) });
+        Assert.Null(ran.Failure);
+        Assert.Equal(2, ran.Result!.Model.Version);
+        Assert.IsAssignableFrom<OperationCanceledException>(ran.Ends[2]);
+    }
+
+    [Fact]
+    public async Task Run_FewerThanTheThreshold_GivesTheAttemptUp_AndTheNextOneIsCharged()
+    {
+        // All five are needed. One vanishes before its vector and comes back on another channel: the second attempt has new keys and new noise, and everybody pays twice.
+        DeviceJob job = Masked(rounds: 1, threshold: 5);
+        job = job with { Privacy = new() { Clip = 0.5, NoiseMultiplier = 2, MaxParticipations = 4, Threshold = 5 } };
+        DeviceData[] devices = DeviceScene.Devices(5);
+        using var server = new DeviceServer(job, DeviceScene.Towers, new() { PhaseTimeout = Patience });
+        DeviceClient[] clients = [.. devices.Select(data => new DeviceClient(job, data, DeviceScene.Towers))];
+        (InMemoryChannel Server, InMemoryChannel Device)[] pairs = [.. devices.Select(d => InMemoryChannel.CreatePair(DeviceSessions.Server, d.Device, Idle))];
+        Task<DeviceResult> serving = server.RunAsync([.. pairs.Select(p => p.Server)]);
+        Task[] running = [.. clients.Select(async (client, i) =>
+        {
+            if (i != 1)
+            {
+                await client.RunAsync(pairs[i].Device);
+                return;
+            }
+
+            await Assert.ThrowsAsync<InvalidOperationException>(() => client.RunAsync(new Dying(pairs[i].Device, 3)));
+            (InMemoryChannel there, InMemoryChannel here) = InMemoryChannel.CreatePair(DeviceSessions.Server, devices[i].Device, Idle);
+            Task attending = server.AttendAsync(there);
+            await client.RunAsync(here);
+            await attending;
+        })];
+        DeviceResult result = await serving.WaitAsync(Patience);
+        await Task.WhenAll(running).WaitAsync(Patience);
+        Assert.Equal([(0, 0, false), (1, 5, true)], result.Rounds.Select(r => (r.Attempt, r.Survivors, r.Failure is null)));
+        Assert.All(clients, client => Assert.Equal(2, client.Participations));
+        foreach (DeviceClient client in clients)
+            client.Dispose();
+    }
+
+    [Theory]
+    [InlineData(null)]
+    [InlineData(4)]
+    [InlineData(5)]
+    public async Task Run_AgainstAnActiveServer_SignsAndSurvivesDropouts(int? sends)
+    {
+        // Messages: answer, keys, shares, vector, consent, reveal.
+        EnrolmentKey[] keys = [.. Enumerable.Range(0, 5).Select(_ => EnrolmentKey.Create())];
+        DeviceJob job = Masked() with { Privacy = new() { Threshold = 4, Colluders = 1, Server = ServerTrust.Active } };
+        Ran ran = await RunAsync(job, (i, channel) => i == 2 && sends is { } last ? new Dying(channel, last) : channel, keys);
+        Assert.Null(ran.Failure);
+        Assert.Equal(2, ran.Result!.Model.Version);
+        if (sends is null)
+            Assert.Equal(Simulated(job with { Privacy = job.Privacy with { Server = ServerTrust.HonestButCurious } }), All(ran.Result.Model));
+        foreach (EnrolmentKey key in keys)
+            key.Dispose();
+    }
+
+    [Fact]
+    public void Client_ActiveServerWithoutEnrolment_IsRefused()
+    {
+        DeviceJob job = Masked() with { Privacy = new() { Threshold = 4, Server = ServerTrust.Active } };
+        Assert.Equal(DeviceErrors.InvalidJob, Assert.Throws<ConfigurationException>(() => new DeviceClient(job, DeviceScene.Devices(1)[0], DeviceScene.Towers)).Id);
+    }
+
+    private static (InMemoryChannel Server, Task<Exception?> Device, DeviceClient Client) Lonely(DeviceJob job)
+    {
+        DeviceData data = DeviceScene.Devices(1)[0];
+        var client = new DeviceClient(job, data, DeviceScene.Towers);
+        (InMemoryChannel there, InMemoryChannel here) = InMemoryChannel.CreatePair(DeviceSessions.Server, data.Device, Idle);
+        return (there, Record.ExceptionAsync(() => client.RunAsync(here)).AsTask(), client);
+    }
+
+    [Fact]
+    public async Task Client_SameAttemptAgain_IsRefused()
+    {
+        (InMemoryChannel server, Task<Exception?> device, DeviceClient client) = Lonely(Masked());
+        var offer = new DeviceInvitation(DeviceInvitationKind.Offer, 7, 0, 0);
+        await server.SendAsync(0, offer.Message());
+        await server.ReceiveAsync<AggregationMessage>(0, null);
+        await server.SendAsync(0, (offer with { Kind = DeviceInvitationKind.GivenUp }).Message());
+        await server.SendAsync(1, offer.Message());
+        Assert.Equal(DeviceErrors.RepeatedAttempt, Assert.IsType<PeerException>(await device.WaitAsync(Patience)).Id);
+        Assert.Equal(0, client.Participations);
+        client.Dispose();
+    }
+
+    [Fact]
+    public async Task Client_BadInvitations_AreRefused()
+    {
+        var offer = new DeviceInvitation(DeviceInvitationKind.Offer, 0, 0, 0);
+        Released<AggregationMessage>[] bad =
+        [
+            Disclosure.Unprotected(new AggregationMessage(AggregationStep.Invitation, new byte[3]), "test"),
+            Disclosure.Unprotected(new AggregationMessage(AggregationStep.Roster, new byte[21]), "test"),
+            (offer with { Kind = DeviceInvitationKind.Begin }).Message(), (offer with { Round = 99 }).Message(), (offer with { Version = 1 }).Message(),
+            (offer with { Attempt = -1 }).Message(),
+        ];
+        foreach (Released<AggregationMessage> message in bad)
+        {
+            (InMemoryChannel server, Task<Exception?> device, DeviceClient client) = Lonely(Masked());
+            await server.SendAsync(0, message);
+            Assert.Equal(DeviceErrors.BadInvitation, Assert.IsType<PeerException>(await device.WaitAsync(Patience)).Id);
+            client.Dispose();
+        }
+    }
+
+    [Fact]
+    public async Task Client_FewerClientsThanTheThreshold_SendsNothing()
+    {
+        (InMemoryChannel server, Task<Exception?> device, DeviceClient client) = Lonely(Masked());
+        var offer = new DeviceInvitation(DeviceInvitationKind.Offer, 0, 0, 0);
+        await server.SendAsync(0, offer.Message());
+        await server.ReceiveAsync<AggregationMessage>(0, null);
+        await server.SendAsync(0, (offer with { Kind = DeviceInvitationKind.Begin, Clients = 2 }).Message());
+        using DeviceWork work = DeviceScene.Work(Masked());
+        await server.SendAsync(0, Disclosure.Unprotected(new ModelParameters(new double[work.FederatedLength]), "test"));
+        Assert.Equal(DeviceErrors.BadInvitation, Assert.IsType<PeerException>(await device.WaitAsync(Patience)).Id);
+        Assert.Equal(0, client.Participations);
+        client.Dispose();
+    }
+
+    [Fact]
+    public async Task Server_DeviceThatSendsRubbish_HasDroppedOut()
+    {
+        DeviceJob job = Masked(rounds: 1);
+        DeviceData[] devices = DeviceScene.Devices(5);
+        using var server = new DeviceServer(job, DeviceScene.Towers, new() { PhaseTimeout = Patience, WaitFor = 5 });
+        DeviceClient[] clients = [.. devices.Take(4).Select(data => new DeviceClient(job, data, DeviceScene.Towers))];
+        (InMemoryChannel Server, InMemoryChannel Device)[] pairs = [.. devices.Select(d => InMemoryChannel.CreatePair(DeviceSessions.Server, d.Device, Idle))];
+        Task<DeviceResult> serving = server.RunAsync([.. pairs.Take(4).Select(p => p.Server)]);
+        Task attending = server.AttendAsync(pairs[4].Server);
+        Task[] running = [.. clients.Select((client, i) => client.RunAsync(pairs[i].Device))];
+        InMemoryChannel rogue = pairs[4].Device;
+        DeviceInvitation? offer = DeviceInvitation.Read(await rogue.ReceiveAsync<AggregationMessage>(0, null), "server", 0);
+        await rogue.SendAsync(0, (offer! with { Kind = DeviceInvitationKind.Accept }).Message());
+        await rogue.ReceiveAsync<AggregationMessage>(0, null);
+        await rogue.ReceiveAsync<ModelParameters>(0, null);
+        await rogue.SendAsync(0, Disclosure.Unprotected(new AggregationMessage(AggregationStep.Keys, new byte[80]), "test"));
+        DeviceResult result = await serving.WaitAsync(Patience);
+        Assert.Equal((5, 4), (result.Rounds.Single().Participants, result.Rounds.Single().Survivors));
+        Assert.Equal(AggregationErrors.OtherAttempt, (await Assert.ThrowsAsync<PeerException>(() => attending.WaitAsync(Patience))).Id);
+        await Task.WhenAll(running).WaitAsync(Patience);
+        foreach (DeviceClient client in clients)
+            client.Dispose();
+    }
+}

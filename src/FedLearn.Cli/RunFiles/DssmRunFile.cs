@@ -36,6 +36,9 @@ internal sealed record DssmRunFileParty : RunFileParty
 /// <summary>The job file of a recommendation model.</summary>
 internal sealed record DssmRunFile : RunFile
 {
+    /// <summary>What stands before everything else when noise comes from a seed.</summary>
+    public const string TestNoiseNotice = "NOT PRIVATE: test noise";
+
     /// <summary>Creates a job file.</summary>
     /// <param name="parties">The parties in the order of the file.</param>
     public DssmRunFile(IReadOnlyList<DssmRunFileParty> parties) => Parties = parties;
@@ -53,10 +56,10 @@ internal sealed record DssmRunFile : RunFile
     public override IReadOnlyList<DssmRunFileParty> Parties { get; }
 
     /// <inheritdoc />
-    public override string? Notice => Job.Privacy is { IsPrivate: true, TestNoiseSeed: not null } ? "NOT PRIVATE: test noise" : null;
+    public override string? Notice => Job.Privacy is { IsPrivate: true, TestNoiseSeed: not null } ? TestNoiseNotice : null;
 
     /// <inheritdoc />
-    public override string Digest(string purpose) => throw new NotImplementedException();
+    public override string Digest(string purpose) => Convert.ToHexStringLower(DssmJobTerms.Of(Job, purpose).TermsDigest.Span);
 
     /// <summary>A party by name.</summary>
     /// <param name="name">Name, which the job has.</param>

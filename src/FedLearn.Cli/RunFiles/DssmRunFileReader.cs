@@ -27,6 +27,7 @@ internal sealed class DssmRunFileReader(string path, OwnSide? self = null) : Run
     private static readonly (string, SampleTime)[] Times = [("exact", SampleTime.Exact), ("day", SampleTime.Day)];
 
     private double? _jobEpsilon, _jobDelta;
+    private bool _labelHasView;
 
     /// <inheritdoc />
     public override DssmRunFile Read()
@@ -49,7 +50,7 @@ internal sealed class DssmRunFileReader(string path, OwnSide? self = null) : Run
         Alignment(file);
         Faults.ThrowIfAny();
 
-        return new DssmRunFile([.. parties.Select(party => party.Own)])
+        var run = new DssmRunFile([.. parties.Select(party => party.Own)])
         {
             Path = Faults.File,
             Directory = file.Folder,
@@ -61,6 +62,7 @@ internal sealed class DssmRunFileReader(string path, OwnSide? self = null) : Run
                 Privacy = privacy,
                 SampleTime = time,
                 MaskedSum = masked,
+                LabelHasView = _labelHasView,
                 Parties = [.. parties.Select(party => party.Agreed)],
             },
             Threads = training.Count("threads", 1, 1024) ?? 1,
@@ -68,6 +70,8 @@ internal sealed class DssmRunFileReader(string path, OwnSide? self = null) : Run
             Ignored = Ignored,
             Warnings = Warnings,
         };
+        DssmPlan.Create(run.Job); // what no claim covers is refused here, before any table is read
+        return run;
     }
 
     private DssmModelOptions Model(Section model, IReadOnlyList<string> parties)
@@ -198,6 +202,10 @@ internal sealed class DssmRunFileReader(string path, OwnSide? self = null) : Run
             party.Require("data", role == PartyRole.Active ? "Name the events and the items, such as { \"interactions\": \"interactions.csv\", \"items\": { \"path\": \"items.csv\", \"schema\": \"items.schema.json\" } }."
                 : "Name the view, such as { \"view\": { \"path\": \"users.csv\", \"schema\": \"users.schema.json\" } }.");
         DssmData? data = instead ?? DataOf(party, role);
+        if (role == PartyRole.Passive && party.Has("hasView"))
+            party.Fault(RunFileErrors.Contradiction, "hasView", "a passive party always has a view.", "Leave the key out.");
+        if (role == PartyRole.Active)
+            _labelHasView = LabelHasView(party, data);
         if (role == PartyRole.Passive && party.Has("itemTower"))
             party.Fault(RunFileErrors.Contradiction, "itemTower", "a passive party has no items.", "Leave the key out.");
         var own = new DssmRunFileParty
@@ -210,6 +218,16 @@ internal sealed class DssmRunFileReader(string path, OwnSide? self = null) : Run
             Ledger = OwnLedgerOf(party, name),
         };
         return (own, new DssmPartyOptions(new PartyDescription(name, role)) { Budget = OwnBudget(party, role, jobPrivacy, privacy) });
+    }
+
+    // Whether the active party has a view is a term of the job. Where its machine names its tables in a file of its own, the job has to say it.
+    private static bool LabelHasView(Section party, DssmData? data)
+    {
+        bool named = DataOf(party, role: null)?.View is not null, has = party.Flag("hasView") ?? named;
+        if (data is not null && data.View is not null != has)
+            party.Fault(RunFileErrors.Contradiction, "hasView", has ? "is true, and the party's data names no view." : "is not true, and the party's data names a view.",
+                "Write at every party whether the active party has a view: \"hasView\": true or false.");
+        return has;
     }
 
     private static string? Module(Section party, string key)

@@ -41,7 +41,7 @@ internal static class RunFileKeys
         ["training"] = ["mode", "epochs", "batchSize", "optimizer", "stepSize", "weightDecay", "validationStop", "patience", "seed", "threads", "device"],
         ["training.device"] = [],
         ["privacy"] = ["mode", "noise", "claim", "epsilon", "delta", "unit", "clip", "parameterClip", "messageShare", "historyEvents", "maxSamplesPerUser", "evaluation", "testNoiseSeed"],
-        ["parties[]"] = ["name", "role", "data", "tower", "itemTower", "privacy", "ledger"],
+        ["parties[]"] = ["name", "role", "data", "hasView", "tower", "itemTower", "privacy", "ledger"],
         ["parties[].data"] = Recommendation,
         ["parties[].data.items"] = TableFile,
         ["parties[].data.view"] = TableFile,

@@ -205,7 +205,7 @@ internal static class DssmDocument
             ["sensitivity"] = c is null ? null : 2 * c.Parameters.Clip,
             ["sigma"] = c?.Sigma,
             ["sigmaCharged"] = c?.SigmaCharged,
-            ["evaluationSigma"] = c?.EvaluationNoise?.Sigma,
+            ["evaluationSigma"] = c?.Parameters.ChargedEvaluation is null ? null : c.SigmaCharged,
             ["width"] = c?.Parameters.Width,
             ["epochs"] = c?.Parameters.Epochs,
             ["batchSize"] = c?.Parameters.BatchSize,

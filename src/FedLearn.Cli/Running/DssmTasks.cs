@@ -63,8 +63,8 @@ internal static class DssmTasks
         {
             DssmInferenceResult result = await inference.RunAsync(agreement, channels, cancel).ConfigureAwait(false);
             var document = new JsonObject { ["party"] = party, ["rows"] = null, ["note"] = null };
-            if (result.Items is { } items)
-                Write(document, run, items, result, (all.Interactions!, input.Interactions!), output, request, cancel);
+            if (result is { Items: { } items, Users: { } users })
+                Write(document, run, items, users, (all.Interactions!, input.Interactions!), output, request, cancel);
             document["warnings"] = new JsonArray([.. Warnings(run, self, request).Select(w => (JsonNode)w)]);
             return document;
         });
@@ -140,10 +140,10 @@ internal static class DssmTasks
         return new InteractionTable(users, [.. table.Events.Where(e => of[e.User] >= 0).Select(e => e with { User = of[e.User] }).OrderBy(e => e.User).ThenBy(e => e.Moment)]);
     }
 
-    private static void Write(JsonObject document, DssmRunFile run, ItemIndex items, DssmInferenceResult result, (InteractionTable All, InteractionTable Asked) tables, string? output,
+    private static void Write(JsonObject document, DssmRunFile run, ItemIndex items, UserVectors users, (InteractionTable All, InteractionTable Asked) tables, string? output,
         TopKRequest request, CancellationToken cancellationToken)
     {
-        var users = new UserVectors([.. result.Users], items.Width, items.ModelVersion, [.. result.Known]);
+        bool[] known = users.Known ?? [.. Enumerable.Repeat(true, users.Count)];
         HashSet<int>[] met = [.. tables.Asked.Users.Select(_ => new HashSet<int>())];
         if (!request.WithMet)
             foreach (Interaction e in tables.Asked.Events)
@@ -154,9 +154,9 @@ internal static class DssmTasks
             foreach (Interaction e in tables.All.Events.Where(e => e.Role == EventRole.Train))
                 popularity[e.Item]++;
         RankedItem[][] lists = items.TopK(users, request.K, met, popularity, cancellationToken);
-        int unknown = result.Known.Count(known => !known);
+        int unknown = known.Count(k => !k);
         if (output is not null)
-            WriteLists(output, tables.Asked.Users, items.Ids, lists, result.Known);
+            WriteLists(output, tables.Asked.Users, items.Ids, lists, known);
         if (request.Vectors is { } prefix)
             OutputFile.Guard(prefix, () =>
             {
@@ -173,7 +173,7 @@ internal static class DssmTasks
                 : $"{unknown} of {lists.Length} users are known to no view; their lists are the most popular items";
     }
 
-    private static void WriteLists(string path, IReadOnlyList<string> users, IReadOnlyList<string> items, RankedItem[][] lists, IReadOnlyList<bool> known) => OutputFile.Write(path, unfinished =>
+    private static void WriteLists(string path, IReadOnlyList<string> users, IReadOnlyList<string> items, RankedItem[][] lists, bool[] known) => OutputFile.Write(path, unfinished =>
     {
         using CsvHelper.CsvWriter csv = CsvHelper.CsvWriter.ToFile(unfinished, new CsvHelper.CsvWriterOptions());
         void Row(params ReadOnlySpan<string> cells)

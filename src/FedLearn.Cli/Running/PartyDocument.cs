@@ -23,13 +23,7 @@ internal static class PartyDocument
         var report = new JsonObject();
         if (run.Notice is { } notice)
             report["notice"] = notice;
-        report["tool"] = new JsonObject
-        {
-            ["name"] = "fedlearn",
-            ["version"] = typeof(PartyDocument).Assembly.GetName().Version!.ToString(3),
-            ["runtime"] = RuntimeInformation.FrameworkDescription,
-            ["os"] = RuntimeInformation.OSDescription,
-        };
+        report["tool"] = Tool();
         report["job"] = new JsonObject
         {
             ["name"] = job.Name,
@@ -68,6 +62,15 @@ internal static class PartyDocument
         report["warnings"] = Texts([.. run.Warnings, .. result.Warnings]);
         return report;
     }
+
+    /// <summary>What made the report.</summary>
+    internal static JsonObject Tool() => new()
+    {
+        ["name"] = "fedlearn",
+        ["version"] = typeof(PartyDocument).Assembly.GetName().Version!.ToString(3),
+        ["runtime"] = RuntimeInformation.FrameworkDescription,
+        ["os"] = RuntimeInformation.OSDescription,
+    };
 
     /// <summary>One report from those of all parties: the active party's, with everybody's figures.</summary>
     /// <param name="documents">One report a party, the active party's first.</param>
@@ -217,7 +220,8 @@ internal static class PartyDocument
 
     private static string Kebab(string name) => JsonNamingPolicy.KebabCaseLower.ConvertName(name);
 
-    private static long PeakMemory()
+    /// <summary>Most memory that this process has had.</summary>
+    internal static long PeakMemory()
     {
         using Process self = Process.GetCurrentProcess();
         return self.PeakWorkingSet64;

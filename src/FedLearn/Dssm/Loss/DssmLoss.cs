@@ -336,7 +336,7 @@ public sealed class DssmLoss
                 shifts[h * b + i] = row[0];
             }
 
-        TensorPrimitives.Exp<double>(rows, rows);
+        MatrixKernels.ExpOfNegative(rows);
         for (int h = 0; h < _heads; h++)
             for (int i = 0; i < b; i++)
                 _headLosses[h][i] = Softmax(rows.Slice((h * b + i) * each, each), 0, shifts[h * b + i], _headWeights[h][i]);
@@ -497,7 +497,7 @@ public sealed class DssmLoss
         TensorPrimitives.Add(row, _offsets.AsSpan(0, row.Length), row);
         TensorPrimitives.Subtract(row, TensorPrimitives.Max<double>(row), row);
         double shift = row[target];
-        TensorPrimitives.Exp<double>(row, row);
+        MatrixKernels.ExpOfNegative(row);
         if (_model.Loss != DssmLossKind.Full)
         {
             double own = row[target];

@@ -14,6 +14,7 @@ var root = new RootCommand("Experiments of FedLearn: the figures that the docume
     NoiseSpeedVerb.Create(),
     CsvLoadVerb.Create(),
     RecommendationVerb.Create(),
+    RecommendationSpeedVerb.Create(),
     DeviceVerb.Create(),
 };
 return await root.Parse(args).InvokeAsync().ConfigureAwait(false);

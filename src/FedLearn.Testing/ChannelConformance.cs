@@ -5,7 +5,7 @@ using FedLearn.Protocol;
 
 namespace FedLearn.Testing;
 
-/// <summary>A channel does not do what <see cref="IPartyChannel"/> promises.</summary>
+/// <summary>A channel, or a tower, does not do what its contract promises.</summary>
 /// <param name="message">What it did.</param>
 /// <param name="innerException">What it threw, if anything.</param>
 public sealed class ConformanceException(string message, Exception? innerException = null) : Exception(message, innerException);

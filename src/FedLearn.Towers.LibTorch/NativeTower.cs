@@ -41,7 +41,7 @@ internal sealed class NativeTower : ITower
         foreach (int row in index)
             if (row < -1 || row >= rows.Rows)
                 throw new ArgumentException("A row is neither -1 nor one of the rows.", nameof(index));
-        RowsHandle native = RowsHandle.Of(rows, _handle.Precision);
+        RowsHandle native = RowsHandle.Of(rows, _handle.Precision, _handle.IsModule);
         if (training)
         {
             (_kept, _hasNorms) = (-1, false);

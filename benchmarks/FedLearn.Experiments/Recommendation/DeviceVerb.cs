@@ -14,7 +14,7 @@ internal static class DeviceVerb
 
     public static Command Create()
     {
-        Option<double[]> epsilons = Verbs.List("--epsilons", "Budgets of a device at delta 1e-5, add/remove, against later observers of the model; 0: no noise.", 0, 10, 2);
+        Option<double[]> epsilons = Verbs.List("--epsilons", "Budgets of a device at delta 1e-5, add/remove, against later observers of the model; 0: no noise.", 0.0, 10.0, 2.0);
         Option<long[]> seeds = Verbs.List("--seeds", "Seeds.", 0L);
         Option<int> rounds = Verbs.Positive("--rounds", "Rounds.", 60), negatives = Verbs.Positive("--negatives", "Negatives a sample.", 4);
         Option<double> rate = new("--rate") { Description = "Rate of the server's Adam. Default 0.01.", DefaultValueFactory = _ => 0.01 };
@@ -74,14 +74,15 @@ internal static class DeviceVerb
                     : new() { Clip = clip, Budget = new(epsilon, 1e-5), BudgetAgainst = DeviceObserver.Later, MaxParticipations = (int)(3 * q * rounds), Threshold = 50, SecureAggregation = masks },
             };
             long start = Stopwatch.GetTimestamp();
-            using var towers = new LibTorchTowers();
+            var towers = new LibTorchTowers();
             using var simulation = new DeviceSimulation(job, _devices, towers);
             DeviceResult result = simulation.Run();
             TimeSpan time = Stopwatch.GetElapsedTime(start);
             using var scorer = new DeviceScorer(job, result.Model, towers);
             RankingReport report = new DssmEvaluator(_events, _items).Evaluate(EventRole.Test, (events, scores) => Score(scorer, events, scores));
             return string.Create(CultureInfo.InvariantCulture,
-                $"{fusion},{epsilon},{seed},{result.Privacy.NoiseMultiplier:0.0000},{result.Privacy.Figures.FirstOrDefault()?.Epsilon ?? 0:0.00},{report.Sampled.Mean.Hr10:0.0000},{report.Sampled.Mean.Ndcg10:0.0000},{report.Full.Mean.Hr10:0.0000},{report.Full.Mean.Auc:0.0000},{time.TotalSeconds:0.0}");
+                $"{fusion},{epsilon},{seed},{result.Privacy.NoiseMultiplier:0.0000},{(result.Privacy.Private ? result.Privacy.Figures[0].Epsilon : 0):0.00},"
+                + $"{report.Sampled.Mean.Hr10:0.0000},{report.Sampled.Mean.Ndcg10:0.0000},{report.Full.Mean.Hr10:0.0000},{report.Full.Mean.Auc:0.0000},{time.TotalSeconds:0.0}");
         }
 
         private void Score(DeviceScorer scorer, ReadOnlySpan<int> events, Span<double> scores)

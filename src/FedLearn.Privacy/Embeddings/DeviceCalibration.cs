@@ -14,7 +14,7 @@ public sealed record DeviceFigures(double Delta, double ServerMu, double ServerE
 /// docs/proofs/embeddings.md.</remarks>
 public sealed record DeviceCalibration
 {
-    /// <summary>Fewest lattice steps of a client's noise: with that many a sum of rounded Gaussians is one of a Gaussian and uniforms up to e^-5000.</summary>
+    /// <summary>Fewest lattice steps of a client's noise: with that many a sum of rounded Gaussians is one of a Gaussian and uniforms up to e^-2500.</summary>
     private const double FewestSteps = 16;
 
     /// <summary>Deviations of a client's noise that must fit into the sum beside its update.</summary>

@@ -36,7 +36,7 @@ internal static unsafe partial class NativeMethods
 
     [LibraryImport(Library)]
     [UnmanagedCallConv(CallConvs = [typeof(CallConvCdecl)])]
-    internal static partial int fl_rows_create(int precision, int rows, int denseWidth, double* dense, int bags, int* buckets, int* means, int** offsets, int** ids, double** weights, out nint handle, out nint message);
+    internal static partial int fl_rows_create(int precision, int forModule, int rows, int denseWidth, double* dense, int bags, int* buckets, int* means, int** offsets, int** ids, double** weights, out nint handle, out nint message);
 
     [LibraryImport(Library)]
     [UnmanagedCallConv(CallConvs = [typeof(CallConvCdecl)])]

@@ -4,7 +4,7 @@ using FedLearn.Dssm;
 
 namespace FedLearn.Towers.LibTorch.Native;
 
-/// <summary>A native copy of rows in one precision, kept for as long as the rows live.</summary>
+/// <summary>A native copy of rows in one precision, for shipped towers or for modules, kept for as long as the rows live.</summary>
 internal sealed class RowsHandle : SafeHandle
 {
     private static readonly ConditionalWeakTable<TowerRows, RowsHandle?[]> Copies = [];
@@ -15,11 +15,11 @@ internal sealed class RowsHandle : SafeHandle
     public override bool IsInvalid => handle == 0;
 
     /// <summary>The copy of these rows.</summary>
-    internal static RowsHandle Of(TowerRows rows, TowerPrecision precision)
+    internal static RowsHandle Of(TowerRows rows, TowerPrecision precision, bool forModule)
     {
-        RowsHandle?[] copies = Copies.GetValue(rows, static _ => new RowsHandle?[2]);
+        RowsHandle?[] copies = Copies.GetValue(rows, static _ => new RowsHandle?[4]);
         lock (copies)
-            return copies[(int)precision] ??= Create(rows, precision);
+            return copies[2 * (int)precision + (forModule ? 1 : 0)] ??= Create(rows, precision, forModule);
     }
 
     /// <inheritdoc />
@@ -29,7 +29,7 @@ internal sealed class RowsHandle : SafeHandle
         return true;
     }
 
-    private static unsafe RowsHandle Create(TowerRows rows, TowerPrecision precision)
+    private static unsafe RowsHandle Create(TowerRows rows, TowerPrecision precision, bool forModule)
     {
         int bags = rows.Bags.Count;
         int[] buckets = [.. rows.Inputs.Bags.Select(bag => bag.Buckets)], means = [.. rows.Inputs.Bags.Select(bag => bag.Pooling == BagPooling.Mean ? 1 : 0)];
@@ -43,7 +43,7 @@ internal sealed class RowsHandle : SafeHandle
             fixed (int* bucketsAt = buckets, meansAt = means)
             fixed (nint* offsetsAt = offsets, idsAt = ids, weightsAt = weights)
             {
-                NativeStatus.Check(NativeMethods.fl_rows_create((int)precision, rows.Rows, rows.Inputs.DenseWidth, dense, bags, bucketsAt, meansAt, (int**)offsetsAt, (int**)idsAt, (double**)weightsAt,
+                NativeStatus.Check(NativeMethods.fl_rows_create((int)precision, forModule ? 1 : 0, rows.Rows, rows.Inputs.DenseWidth, dense, bags, bucketsAt, meansAt, (int**)offsetsAt, (int**)idsAt, (double**)weightsAt,
                     out nint created, out nint message), message);
                 var copy = new RowsHandle();
                 copy.SetHandle(created);

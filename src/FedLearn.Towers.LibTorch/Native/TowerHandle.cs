@@ -6,12 +6,14 @@ namespace FedLearn.Towers.LibTorch.Native;
 /// <summary>A tower in the native library.</summary>
 internal sealed unsafe class TowerHandle : SafeHandle
 {
-    private TowerHandle(TowerPrecision precision) : base(0, ownsHandle: true) => Precision = precision;
+    private TowerHandle(TowerPrecision precision, bool isModule) : base(0, ownsHandle: true) => (Precision, IsModule) = (precision, isModule);
 
     /// <inheritdoc />
     public override bool IsInvalid => handle == 0;
 
     internal TowerPrecision Precision { get; }
+
+    internal bool IsModule { get; }
 
     internal int ParameterCount { get; private set; }
 
@@ -24,7 +26,7 @@ internal sealed unsafe class TowerHandle : SafeHandle
         {
             NativeMethods.Spec native = Native(spec, layersAt, seed, threads);
             NativeStatus.Check(NativeMethods.fl_tower_create(&native, parametersAt, parameters.Length, out nint created, out nint message), message);
-            return Own(created, spec);
+            return Own(created, spec, isModule: false);
         }
     }
 
@@ -37,7 +39,7 @@ internal sealed unsafe class TowerHandle : SafeHandle
         {
             NativeMethods.Spec native = Native(spec, layersAt, seed, threads);
             NativeStatus.Check(NativeMethods.fl_module_create(&native, bucketsAt, bytes, module.Length, isSource ? 1 : 0, out nint created, out nint message), message, place);
-            return Own(created, spec);
+            return Own(created, spec, isModule: true);
         }
     }
 
@@ -144,9 +146,9 @@ internal sealed unsafe class TowerHandle : SafeHandle
         return true;
     }
 
-    private static TowerHandle Own(nint created, TowerSpec spec)
+    private static TowerHandle Own(nint created, TowerSpec spec, bool isModule)
     {
-        var tower = new TowerHandle(spec.Precision);
+        var tower = new TowerHandle(spec.Precision, isModule);
         tower.SetHandle(created);
         NativeStatus.Check(NativeMethods.fl_tower_parameter_count(created, out long count, out nint message), message);
         tower.ParameterCount = checked((int)count);

@@ -5,7 +5,7 @@
 #include <new>
 
 namespace fl {
-fl_rows* make_rows(int precision, int count, int dense_width, const double* dense, int bags, const int32_t* buckets, const int32_t* means, const int32_t* const* offsets,
+fl_rows* make_rows(int precision, bool for_module, int count, int dense_width, const double* dense, int bags, const int32_t* buckets, const int32_t* means, const int32_t* const* offsets,
     const int32_t* const* ids, const double* const* weights);
 }
 
@@ -68,9 +68,9 @@ int fl_abi_version(void) { return 1; }
 
 void fl_free(void* memory) { std::free(memory); }
 
-int fl_rows_create(int precision, int rows, int dense_width, const double* dense, int bags, const int32_t* buckets, const int32_t* means, const int32_t* const* offsets,
+int fl_rows_create(int precision, int for_module, int rows, int dense_width, const double* dense, int bags, const int32_t* buckets, const int32_t* means, const int32_t* const* offsets,
     const int32_t* const* ids, const double* const* weights, fl_rows** result, char** message) {
-    return call(message, [&] { *result = fl::make_rows(precision, rows, dense_width, dense, bags, buckets, means, offsets, ids, weights); });
+    return call(message, [&] { *result = fl::make_rows(precision, for_module != 0, rows, dense_width, dense, bags, buckets, means, offsets, ids, weights); });
 }
 
 void fl_rows_free(fl_rows* rows) { delete rows; }

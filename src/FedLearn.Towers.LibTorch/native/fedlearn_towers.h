@@ -35,8 +35,9 @@ typedef struct fl_spec {
 FL_API int fl_abi_version(void);
 FL_API void fl_free(void* memory);
 
-/* Copies rows. offsets[b] has rows + 1 numbers; weights[b] may be null; means[b] is 1 where a bag is divided by its number of ids. */
-FL_API int fl_rows_create(int precision, int rows, int dense_width, const double* dense, int bags, const int32_t* buckets, const int32_t* means,
+/* Copies rows. offsets[b] has rows + 1 numbers; weights[b] may be null; means[b] is 1 where a bag is divided by its number of ids.
+   for_module: the copy is for towers of fl_module_create, else for those of fl_tower_create. */
+FL_API int fl_rows_create(int precision, int for_module, int rows, int dense_width, const double* dense, int bags, const int32_t* buckets, const int32_t* means,
     const int32_t* const* offsets, const int32_t* const* ids, const double* const* weights, fl_rows** result, char** message);
 FL_API void fl_rows_free(fl_rows* rows);
 

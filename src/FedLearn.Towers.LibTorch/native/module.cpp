@@ -140,6 +140,7 @@ public:
     int64_t parameter_count() const override { return _count; }
 
     void forward(fl_rows& rows, const int32_t* index, int count, double* output, bool training) override {
+        require(rows.for_module && rows.precision == (sizeof(T) == 8) && rows.dense_width == _dense && rows.bags<T>().size() == _buckets.size(), "The rows are not of this tower's inputs.");
         use_threads(_threads);
         std::vector<int32_t> present, places;
         for (int i = 0; i < count; i++) {

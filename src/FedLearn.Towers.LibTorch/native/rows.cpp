@@ -9,6 +9,22 @@ template <class T>
 void fill(fl_rows& rows, const double* dense, int bags, const int32_t* buckets, const int32_t* means, const int32_t* const* offsets, const int32_t* const* ids, const double* const* weights) {
     Sparse<T>& sparse = rows.sparse<T>();
     sparse.dense.assign(dense, dense + (int64_t)rows.rows * rows.dense_width);
+    if (rows.for_module) {
+        for (int b = 0; b < bags; b++) {
+            Bag<T> bag;
+            const int32_t count = offsets[b][rows.rows];
+            for (int32_t e = 0; e < count; e++)
+                require(ids[b][e] >= 0 && ids[b][e] < buckets[b], "An id is outside its buckets.");
+            bag.offsets.assign(offsets[b], offsets[b] + rows.rows + 1);
+            bag.ids.assign(ids[b], ids[b] + count);
+            if (weights[b] == nullptr)
+                bag.weights.assign(count, (T)1);
+            else
+                bag.weights.assign(weights[b], weights[b] + count);
+            rows.bags<T>().push_back(std::move(bag));
+        }
+        return;
+    }
     int64_t total = 0;
     for (int b = 0; b < bags; b++)
         total += offsets[b][rows.rows];
@@ -28,27 +44,17 @@ void fill(fl_rows& rows, const double* dense, int bags, const int32_t* buckets, 
         }
     }
     sparse.starts.push_back((int64_t)sparse.entries.size());
-    for (int b = 0; b < bags; b++) {
-        Bag<T> bag;
-        const int32_t count = offsets[b][rows.rows];
-        bag.offsets.assign(offsets[b], offsets[b] + rows.rows + 1);
-        bag.ids.assign(ids[b], ids[b] + count);
-        if (weights[b] == nullptr)
-            bag.weights.assign(count, (T)1);
-        else
-            bag.weights.assign(weights[b], weights[b] + count);
-        rows.bags<T>().push_back(std::move(bag));
-    }
 }
 
 }
 
-fl_rows* make_rows(int precision, int count, int dense_width, const double* dense, int bags, const int32_t* buckets, const int32_t* means, const int32_t* const* offsets,
+fl_rows* make_rows(int precision, bool for_module, int count, int dense_width, const double* dense, int bags, const int32_t* buckets, const int32_t* means, const int32_t* const* offsets,
     const int32_t* const* ids, const double* const* weights) {
     static std::atomic<uint64_t> serial{0};
     require(count >= 0 && dense_width >= 0 && bags >= 0, "A number of rows is negative.");
     auto rows = std::make_unique<fl_rows>();
     rows->precision = precision;
+    rows->for_module = for_module;
     rows->rows = count;
     rows->dense_width = dense_width;
     rows->serial = ++serial;

@@ -79,6 +79,7 @@ public:
     int64_t parameter_count() const override { return _count; }
 
     void forward(fl_rows& rows, const int32_t* index, int count, double* output, bool training) override {
+        require(!rows.for_module && rows.precision == (sizeof(T) == 8) && rows.dense_width == _dense, "The rows are not of this tower's inputs.");
         const int64_t width = _layers.back().out;
         if (training) {
             settle();

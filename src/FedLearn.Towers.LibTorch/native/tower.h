@@ -66,12 +66,12 @@ template <class T> struct Bag {
 
 struct fl_rows {
     int precision = 0, rows = 0, dense_width = 0;
+    bool for_module = false;
     uint64_t serial = 0;
     fl::Sparse<float> floats;
     fl::Sparse<double> doubles;
-    std::vector<fl::Bag<float>> float_bags;
+    std::vector<fl::Bag<float>> float_bags; // for modules only, which then have no sparse entries
     std::vector<fl::Bag<double>> double_bags;
-    std::vector<double> input_squares; // of every row: |x|^2 with repeated ids added up; empty until asked for
     template <class T> fl::Sparse<T>& sparse();
     template <class T> std::vector<fl::Bag<T>>& bags();
 };

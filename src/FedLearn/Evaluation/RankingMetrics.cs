@@ -29,11 +29,11 @@ public static class RankingMetrics
     /// <param name="options">Resamples, level and seed; null: the defaults. The threshold is not used. Fewer resamples are drawn where resamples times users would exceed
     /// 200 million, but not fewer than 200 for that reason.</param>
     /// <exception cref="ArgumentOutOfRangeException">An option is out of its range.</exception>
-    public static RankingResult Of(ReadOnlySpan<TargetRank> ranks, EvaluationOptions? options = null) => Of([ranks.ToArray()], options ?? new())[0];
+    public static RankingResult Of(ReadOnlySpan<TargetRank> ranks, EvaluationOptions? options = null) => OfWays([ranks.ToArray()], options ?? new())[0];
 
     /// <summary>Means of the same events ranked in several ways, the same resamples serving all.</summary>
     /// <exception cref="ArgumentException">The ways do not have the same users in the same order.</exception>
-    internal static RankingResult[] Of(IReadOnlyList<TargetRank[]> ways, EvaluationOptions options)
+    internal static RankingResult[] OfWays(IReadOnlyList<TargetRank[]> ways, EvaluationOptions options)
     {
         options.Checked();
         UserSums sums = new(ways);

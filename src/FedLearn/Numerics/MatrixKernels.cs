@@ -75,7 +75,7 @@ internal static class MatrixKernels
         Vector512<double> sum = default;
         for (; j + 8 <= length; j += 8)
             sum = Vector512.FusedMultiplyAdd(Vector512.LoadUnsafe(ref a, (nuint)j), Vector512.LoadUnsafe(ref b, (nuint)j), sum);
-        double total = Vector512.Sum(sum);
+        double total = Across(sum);
         for (; j < length; j++)
             total = Math.FusedMultiplyAdd(Unsafe.Add(ref a, j), Unsafe.Add(ref b, j), total);
         return total;
@@ -119,10 +119,64 @@ internal static class MatrixKernels
         Vector512<double> sum = default;
         for (; j + 8 <= length; j += 8)
             sum += Vector512.LoadUnsafe(ref a, (nuint)j);
-        double total = Vector512.Sum(sum);
+        double total = Across(sum);
         for (; j < length; j++)
             total += Unsafe.Add(ref a, j);
         return total;
+    }
+
+    /// <summary>e^x in place for x at most 0, within 2 units in the last place; below -708 it is 0. NaN stays NaN.</summary>
+    /// <remarks>The library's exponential may or may not fuse its multiplications and additions, which differs between first and later compilations of the same code:
+    /// here every one is fused, so that bits do not depend on when a method was compiled.</remarks>
+    public static void ExpOfNegative(Span<double> x)
+    {
+        ref double a = ref MemoryMarshal.GetReference(x);
+        int length = x.Length, j = 0;
+        for (; j + 8 <= length; j += 8)
+            Exp(Vector512.LoadUnsafe(ref a, (nuint)j)).StoreUnsafe(ref a, (nuint)j);
+        if (j == length)
+            return;
+        Span<double> rest = stackalloc double[8];
+        rest.Clear();
+        x[j..].CopyTo(rest);
+        Exp(Vector512.Create<double>(rest)).CopyTo(rest);
+        rest[..(length - j)].CopyTo(x[j..]);
+    }
+
+    // x = n ln 2 + r with |r| <= ln 2 / 2, and the series of e^r to r^13 / 13!, whose rest is below 5e-18.
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static Vector512<double> Exp(Vector512<double> x)
+    {
+        Vector512<double> shifter = Vector512.Create(6755399441055744.0), shifted = Vector512.FusedMultiplyAdd(x, Vector512.Create(1.4426950408889634), shifter), n = shifted - shifter;
+        Vector512<double> r = Vector512.FusedMultiplyAdd(n, Vector512.Create(-0.69314718036912382), x);
+        r = Vector512.FusedMultiplyAdd(n, Vector512.Create(-1.9082149292705877e-10), r);
+        Vector512<double> sum = Vector512.Create(1 / 6227020800.0);
+        sum = Vector512.FusedMultiplyAdd(sum, r, Vector512.Create(1 / 479001600.0));
+        sum = Vector512.FusedMultiplyAdd(sum, r, Vector512.Create(1 / 39916800.0));
+        sum = Vector512.FusedMultiplyAdd(sum, r, Vector512.Create(1 / 3628800.0));
+        sum = Vector512.FusedMultiplyAdd(sum, r, Vector512.Create(1 / 362880.0));
+        sum = Vector512.FusedMultiplyAdd(sum, r, Vector512.Create(1 / 40320.0));
+        sum = Vector512.FusedMultiplyAdd(sum, r, Vector512.Create(1 / 5040.0));
+        sum = Vector512.FusedMultiplyAdd(sum, r, Vector512.Create(1 / 720.0));
+        sum = Vector512.FusedMultiplyAdd(sum, r, Vector512.Create(1 / 120.0));
+        sum = Vector512.FusedMultiplyAdd(sum, r, Vector512.Create(1 / 24.0));
+        sum = Vector512.FusedMultiplyAdd(sum, r, Vector512.Create(1 / 6.0));
+        sum = Vector512.FusedMultiplyAdd(sum, r, Vector512.Create(0.5));
+        sum = Vector512.FusedMultiplyAdd(sum, r, Vector512<double>.One);
+        sum = Vector512.FusedMultiplyAdd(sum, r, Vector512<double>.One);
+        // The low bits of the shifted number are n; 2^n is its exponent field.
+        Vector512<long> exponent = Vector512.AsInt64(shifted) - Vector512.AsInt64(shifter) + Vector512.Create(1023L);
+        Vector512<double> power = Vector512.AsDouble(Vector512.ShiftLeft(exponent, 52));
+        return Vector512.ConditionalSelect(Vector512.LessThan(x, Vector512.Create(-708.0)), Vector512<double>.Zero, sum * power);
+    }
+
+    // Halves are added until one number is left: one order whatever the compiler makes of it.
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static double Across(Vector512<double> v)
+    {
+        Vector256<double> four = v.GetLower() + v.GetUpper();
+        Vector128<double> two = four.GetLower() + four.GetUpper();
+        return two.ToScalar() + two.GetElement(1);
     }
 
     // Tiles of four rows, inner index by inner index; missing rows are 0.

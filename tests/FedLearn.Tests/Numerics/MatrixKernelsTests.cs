@@ -46,6 +46,18 @@ public sealed class MatrixKernelsTests
     }
 
     [Fact]
+    public void ExpOfNegative_ManyNumbers_IsWithinTwoUlps()
+    {
+        double[] x = [0, -1e-300, -1e-17, -708, .. Enumerable.Range(0, 20_003).Select(i => -i * 0.03539)], actual = [.. x];
+        MatrixKernels.ExpOfNegative(actual);
+        for (int i = 0; i < x.Length; i++)
+            Assert.InRange(actual[i] / Math.Exp(x[i]), 1 - 4.5e-16, 1 + 4.5e-16);
+        double[] edges = [-709, -1e9, double.NegativeInfinity, double.NaN];
+        MatrixKernels.ExpOfNegative(edges);
+        Assert.Equal([0, 0, 0, double.NaN], edges);
+    }
+
+    [Fact]
     public void AddProduct_MatricesTooSmall_AreRefused()
     {
         var packed = new PackedMatrix();

@@ -1,3 +1,4 @@
+using System.Globalization;
 using FedLearn.Aggregation;
 using FedLearn.Privacy;
 
@@ -46,11 +47,13 @@ internal static class DeviceClaims
         DeviceFigures figures = calibration.Figures(delta), unmasked = (DeviceCalibration.Of(parameters with { Masked = false }, sigma)).Figures(delta);
         string adjacency = privacy.Adjacency == Adjacency.ZeroOut ? "zero-out" : "replace-one";
         string masks = privacy.SecureAggregation ? $"{Trust(privacy)}, at most {privacy.Colluders} colluders a round" : "masks off, so that it sees single updates";
-        var server = new DevicePrivacyFigure(DeviceObserver.Server, figures.ServerMu, figures.ServerEpsilon, delta, adjacency, FormattableString.Invariant(
-            $"unit device, {adjacency}: ({figures.ServerEpsilon:0.0000}, {delta:0.0e+0}) against the server, other views of the device and devices that see the roster, over at most {privacy.MaxParticipations} participations, no amplification by sampling; {masks}"));
+        var server = new DevicePrivacyFigure(DeviceObserver.Server, figures.ServerMu, figures.ServerEpsilon, delta, adjacency, string.Create(CultureInfo.InvariantCulture,
+            $"unit device, {adjacency}: ({figures.ServerEpsilon:0.0000}, {delta:0.0e+0}) against the server, other views of the device and devices that see the roster, "
+            + $"over at most {privacy.MaxParticipations} participations, no amplification by sampling; {masks}"));
         double laterEpsilon = figures.LaterEpsilon ?? throw new InvalidOperationException("Devices throw coins.");
-        var later = new DevicePrivacyFigure(DeviceObserver.Later, null, laterEpsilon, delta, "add/remove", FormattableString.Invariant(
-            $"unit device, add/remove: ({laterEpsilon:0.0000}, {delta:0.0e+0}) against later observers of model versions who know no roster, over {job.Training.Rounds} rounds; only if every enrolled device throws its own secret coin (q = {job.Training.Participation:0.####})"));
+        var later = new DevicePrivacyFigure(DeviceObserver.Later, null, laterEpsilon, delta, "add/remove", string.Create(CultureInfo.InvariantCulture,
+            $"unit device, add/remove: ({laterEpsilon:0.0000}, {delta:0.0e+0}) against later observers of model versions who know no roster, "
+            + $"over {job.Training.Rounds} rounds; only if every enrolled device throws its own secret coin (q = {job.Training.Participation:0.####})"));
         List<string> warnings =
         [
             Poisoning,

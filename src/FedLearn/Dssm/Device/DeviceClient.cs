@@ -1,3 +1,4 @@
+using System.Globalization;
 using System.Security.Cryptography;
 using System.Text;
 using FedLearn.Aggregation;
@@ -198,7 +199,8 @@ public sealed class DeviceClient : IDisposable
             JobDigest = Convert.ToHexStringLower(_plan.Digest),
             Mechanism = "gaussian: device updates",
             Claim = Privacy.Claims[0],
-            Parameters = FormattableString.Invariant($$"""{"clip":{{_plan.Job.Privacy.Clip:R}},"noiseMultiplier":{{calibration.NoiseMultiplier:R}},"honestSurvivors":{{calibration.Parameters.NoisyClients}},"participations":{{_plan.MaxParticipations}},"masked":{{(calibration.Parameters.Masked ? "true" : "false")}}}"""),
+            Parameters = string.Create(CultureInfo.InvariantCulture, $"{{\"clip\":{_plan.Job.Privacy.Clip:R},\"noiseMultiplier\":{calibration.NoiseMultiplier:R},"
+                + $"\"honestSurvivors\":{calibration.Parameters.NoisyClients},\"participations\":{_plan.MaxParticipations},\"masked\":{(calibration.Parameters.Masked ? "true" : "false")}}}"),
             Unit = PrivacyUnit.Record,
             Adjacency = _plan.Job.Privacy.Adjacency,
             Messages = _plan.MaxParticipations,

@@ -20,7 +20,6 @@ internal sealed class DevicePlan
         DevicePrivacyOptions privacy = job.Privacy;
         Threshold = privacy.Threshold ?? 1;
         MaxParticipations = privacy.MaxParticipations ?? int.MaxValue;
-
         Digest = DigestOf(job);
     }
 
@@ -53,7 +52,8 @@ internal sealed class DevicePlan
     public void CheckData(DeviceData data)
     {
         if (data.Views.Count != Views.Count || data.Views.Where((view, v) => view is not null && !view.Rows.Inputs.Equals(Job.Views[v].Inputs)).Any())
-            throw new Diagnostics.ConfigurationException(DeviceErrors.DataDoesNotFit, "device data", "its views are not those of the job.", "Give one entry a view, null for one that the device does not have.");
+            throw new Diagnostics.ConfigurationException(DeviceErrors.DataDoesNotFit, "device data", "its views are not those of the job.",
+                "Give one entry a view, null for one that the device does not have.");
         if (Array.Exists(data.Positives, item => (uint)item >= (uint)Job.Items.Content.Rows))
             throw new Diagnostics.ConfigurationException(DeviceErrors.DataDoesNotFit, "device data", "a sample has an item that the job does not.", "Update the item table of the device.");
     }
@@ -134,22 +134,26 @@ internal sealed class DevicePlan
             json.WriteString("items", ItemsDigest(job.Items));
             json.WriteNumber("devices", job.Devices);
             DssmModelOptions m = job.Model;
-            json.WriteString("model", FormattableString.Invariant($"{m.Fusion} {string.Join('-', m.Layers)} {m.Activation} {m.LayerNorm} {m.Dropout:R} {m.Gamma:R} {m.Loss} {m.Negatives} {m.ViewDropout:R} {m.Precision}"));
+            json.WriteString("layers", string.Join('-', m.Layers));
+            json.WriteString("model", FormattableString.Invariant(
+                $"{m.Fusion} {m.Activation} {m.LayerNorm} {m.Dropout:R} {m.Gamma:R} {m.Loss} {m.Negatives} {m.ViewDropout:R} {m.Precision}"));
             foreach ((string view, double weight) in m.ViewWeights.OrderBy(w => w.Key, StringComparer.Ordinal))
                 json.WriteNumber("weight " + view, weight);
             DeviceTrainingOptions t = job.Training;
             json.WriteString("training", FormattableString.Invariant($"{t.Rounds} {t.Participation:R} {t.Algorithm} {t.LocalSteps} {t.LocalRate:R} {t.Aggregate} {t.AttemptsPerRound} {t.Seed}"));
             json.WriteString("optimizer", FormattableString.Invariant($"{t.ServerOptimizer.Kind} {t.ServerOptimizer.Rate:R} {t.ServerOptimizer.WeightDecay:R}"));
             DevicePrivacyOptions p = job.Privacy;
+            json.WriteString("noise", FormattableString.Invariant($"{p.NoiseMultiplier:R} {p.Budget?.Epsilon:R} {p.Budget?.Delta:R} {p.BudgetAgainst} {p.Delta:R} {p.Adjacency}"));
             json.WriteString("privacy", FormattableString.Invariant(
-                $"{p.Clip:R} {p.ClipPerView} {p.NoiseMultiplier:R} {p.Budget?.Epsilon:R} {p.Budget?.Delta:R} {p.BudgetAgainst} {p.Delta:R} {p.Adjacency} {p.MaxParticipations} {p.Threshold} {p.Colluders} {p.SecureAggregation} {p.Server}"));
+                $"{p.Clip:R} {p.ClipPerView} {p.MaxParticipations} {p.Threshold} {p.Colluders} {p.SecureAggregation} {p.Server}"));
             json.WriteEndObject();
         }
 
         return SHA256.HashData(buffer.ToArray());
     }
 
-    private static string InputsText(TowerInputs inputs) => FormattableString.Invariant($"{inputs.DenseWidth} ") + string.Join(' ', inputs.Bags.Select(b => FormattableString.Invariant($"{b.Buckets} {b.Pooling} {b.Name}")));
+    private static string InputsText(TowerInputs inputs) => FormattableString.Invariant($"{inputs.DenseWidth} ")
+        + string.Join(' ', inputs.Bags.Select(b => FormattableString.Invariant($"{b.Buckets} {b.Pooling} {b.Name}")));
 
     private static string ItemsDigest(ItemTable items)
     {

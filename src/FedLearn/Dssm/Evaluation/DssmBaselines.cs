@@ -4,7 +4,7 @@ namespace FedLearn.Dssm;
 
 /// <summary>Recommenders without towers that stand beside every result. They learn from the events of role <see cref="EventRole.Train"/> alone.</summary>
 /// <remarks>Where a score depends on the user, it is computed from what the user had met just before the event: the earlier training events, or for a user that training never
-/// saw all earlier events.</remarks>
+/// saw all earlier events. An event without such a history is scored by popularity.</remarks>
 public sealed class DssmBaselines
 {
     private readonly InteractionTable _interactions;
@@ -12,14 +12,20 @@ public sealed class DssmBaselines
     private readonly int[][] _itemsOfUser;
     private readonly int[][] _usersOfItem;
     private readonly int[] _firstEvent;
+    private readonly IReadOnlyList<bool>? _liked;
+    private readonly double[] _counts;
 
     /// <summary>Reads the events.</summary>
     /// <param name="interactions">The events.</param>
     /// <param name="items">Number of items.</param>
-    public DssmBaselines(InteractionTable interactions, int items)
+    /// <param name="liked">Per event, whether it was positive: then the history of a user that training never saw has the positive events alone. Null: all.</param>
+    /// <exception cref="ArgumentException">There is not one flag an event.</exception>
+    public DssmBaselines(InteractionTable interactions, int items, IReadOnlyList<bool>? liked = null)
     {
         ArgumentNullException.ThrowIfNull(interactions);
-        (_interactions, _items) = (interactions, items);
+        if (liked is not null && liked.Count != interactions.Events.Count)
+            throw new ArgumentException("There is not one flag an event.", nameof(liked));
+        (_interactions, _items, _liked) = (interactions, items, liked);
         _firstEvent = [.. Enumerable.Repeat(-1, interactions.Users.Count)];
         var ofUser = new SortedSet<int>?[interactions.Users.Count];
         for (int e = 0; e < interactions.Events.Count; e++)
@@ -33,17 +39,29 @@ public sealed class DssmBaselines
 
         _itemsOfUser = [.. ofUser.Select(own => own is null ? Array.Empty<int>() : [.. own])];
         _usersOfItem = Transposed(_itemsOfUser, items);
+        _counts = new double[items];
+        foreach (Interaction e in interactions.Events)
+            _counts[e.Item] += e.Role == EventRole.Train ? 1 : 0;
     }
 
     /// <summary>Number of training events of each item: the same order for every user.</summary>
-    public DssmScores Popularity()
+    public DssmScores Popularity() => Same(_counts);
+
+    /// <summary>One order for every user: an item's mean score over the events of a role. What a model has beyond it is its knowledge of users.</summary>
+    /// <param name="scores">Scores of a model.</param>
+    /// <param name="events">The events, indices into the table's events.</param>
+    public DssmScores SameForAll(DssmScores scores, IReadOnlyList<int> events)
     {
-        double[] counts = Counts();
-        return (events, scores) =>
+        ArgumentNullException.ThrowIfNull(scores);
+        ArgumentNullException.ThrowIfNull(events);
+        double[] mean = new double[_items], row = new double[_items];
+        foreach (int e in events)
         {
-            for (int i = 0; i < events.Length; i++)
-                counts.CopyTo(scores.Slice(i * _items, _items));
-        };
+            scores([e], row);
+            TensorPrimitives.Add(mean, row, mean);
+        }
+
+        return Same(mean);
     }
 
     /// <summary>Scores that are drawn for every event and item, the floor of all models.</summary>
@@ -58,15 +76,6 @@ public sealed class DssmBaselines
         }
     };
 
-    /// <summary>Number of training events of each item.</summary>
-    internal double[] Counts()
-    {
-        double[] counts = new double[_items];
-        foreach (Interaction e in _interactions.Events)
-            counts[e.Item] += e.Role == EventRole.Train ? 1 : 0;
-        return counts;
-    }
-
     /// <summary>Items that a score of the event may know of, rising.</summary>
     internal int[] History(int index)
     {
@@ -76,12 +85,18 @@ public sealed class DssmBaselines
         for (int e = _firstEvent[target.User]; e < index; e++)
         {
             Interaction x = _interactions.Events[e];
-            if (x.Item != target.Item && x.Moment < target.Moment && (!trained || x.Role == EventRole.Train))
+            if (x.Item != target.Item && x.Moment < target.Moment && (trained ? x.Role == EventRole.Train : _liked?[e] != false))
                 history.Add(x.Item);
         }
 
         return [.. history];
     }
+
+    private DssmScores Same(double[] row) => (events, scores) =>
+    {
+        for (int i = 0; i < events.Length; i++)
+            row.CopyTo(scores.Slice(i * _items, _items));
+    };
 
     private static int[][] Transposed(int[][] rows, int columns)
     {
@@ -131,17 +146,20 @@ public sealed class DssmBaselines
             for (int i = 0; i < events.Length; i++)
             {
                 Span<double> row = scores.Slice(i * _items, _items);
-                foreach (int met in History(events[i]))
+                int[] history = History(events[i]);
+                if (history.Length == 0)
+                    _counts.CopyTo(row);
+                foreach (int met in history)
                     foreach ((int item, double similarity) in reached[met] ?? [])
                         row[item] += similarity;
             }
         };
     }
 
-    /// <summary>Implicit alternating least squares (Hu, Koren and Volinsky 2008): confidence 1 + alpha for what a user met, 1 elsewhere. A user's factors are solved from the
-    /// history of the event with the items' factors held fixed.</summary>
+    /// <summary>Implicit alternating least squares (Hu, Koren and Volinsky 2008) in the form of Rendle et al. 2022, "Revisiting the performance of iALS": the sum of alpha (1 - s)^2
+    /// over what users met and of s^2 over all pairs, with a ridge. A user's factors are solved from the history of the event with the items' factors held fixed.</summary>
     /// <param name="factors">Number of factors, at least 1.</param>
-    /// <param name="alpha">Weight of a met item beyond 1, at least 0.</param>
+    /// <param name="alpha">Weight of a met item, at least 0.</param>
     /// <param name="lambda">Ridge penalty, above 0.</param>
     /// <param name="iterations">Rounds, each solving users then items; at least 1.</param>
     /// <param name="seed">Seed of the items' starting values. Not secret.</param>
@@ -153,7 +171,7 @@ public sealed class DssmBaselines
         ArgumentOutOfRangeException.ThrowIfLessThan(iterations, 1);
         double[] users = new double[_itemsOfUser.Length * factors], items = new double[_items * factors];
         for (int i = 0; i < items.Length; i++)
-            items[i] = 0.01 * (((EvaluationNegatives.Mix(unchecked((ulong)seed + (ulong)i)) >> 11) * (2.0 / (1UL << 53))) - 1);
+            items[i] = StartingValue(seed, i);
         for (int round = 0; round < iterations; round++)
         {
             new LeastSquares(items, factors, alpha, lambda).SolveAll(_itemsOfUser, users);
@@ -163,16 +181,20 @@ public sealed class DssmBaselines
         var final = new LeastSquares(items, factors, alpha, lambda);
         return (events, scores) =>
         {
-            int[] copy = events.ToArray();
-            double[] own = new double[copy.Length * factors];
-            final.SolveAll([.. copy.Select(History)], own);
-            for (int i = 0; i < copy.Length; i++)
+            int[][] histories = [.. events.ToArray().Select(History)];
+            double[] own = new double[histories.Length * factors];
+            final.SolveAll(histories, own);
+            for (int i = 0; i < histories.Length; i++)
                 for (int item = 0; item < _items; item++)
-                    scores[(i * _items) + item] = TensorPrimitives.Dot<double>(own.AsSpan(i * factors, factors), items.AsSpan(item * factors, factors));
+                    scores[(i * _items) + item] = histories[i].Length == 0 ? _counts[item] : TensorPrimitives.Dot<double>(own.AsSpan(i * factors, factors), items.AsSpan(item * factors, factors));
         };
     }
 
-    /// <summary>One side's ridge regressions: x = (Y'Y + alpha sum y y' + lambda I)^-1 (1 + alpha) sum y, the sums over the row's own.</summary>
+    /// <summary>Uniform in +-0.1, from a state that hashes the seed.</summary>
+    internal static double StartingValue(long seed, int place) =>
+        0.1 * (((EvaluationNegatives.Mix(unchecked(EvaluationNegatives.Mix((ulong)seed) + (ulong)place)) >> 11) * (2.0 / (1UL << 53)) - 1));
+
+    /// <summary>One side's ridge regressions: x = (Y'Y + alpha sum y y' + lambda I)^-1 alpha sum y, the sums over the row's own.</summary>
     private sealed class LeastSquares
     {
         private readonly double[] _fixed, _gram;
@@ -205,7 +227,7 @@ public sealed class DssmBaselines
             {
                 ReadOnlySpan<double> y = _fixed.AsSpan(other * _width, _width);
                 AddSquare(y, _alpha, matrix);
-                TensorPrimitives.MultiplyAdd(y, 1 + _alpha, x, x);
+                TensorPrimitives.MultiplyAdd(y, _alpha, x, x);
             }
 
             // Cholesky by rows of the lower triangle; the ridge keeps the pivots above 0.

@@ -85,7 +85,7 @@ public sealed class DssmEvaluator
             lists.Add(row, _met[target.User], target.Item, done++);
         });
 
-        RankingResult[] results = RankingMetrics.Of(cold.Length > 0 ? [sampled, full, cold] : [sampled, full], options ?? new());
+        RankingResult[] results = RankingMetrics.OfWays(cold.Length > 0 ? [sampled, full, cold] : [sampled, full], options ?? new());
         (double? coverage, double? popularity) = lists.Figures(_trainCounts);
         return new RankingReport
         {

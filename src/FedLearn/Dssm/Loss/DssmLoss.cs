@@ -336,7 +336,7 @@ public sealed class DssmLoss
                 shifts[h * b + i] = row[0];
             }
 
-        Exponentials(rows);
+        MatrixKernels.ExpOfNegative(rows);
         for (int h = 0; h < _heads; h++)
             for (int i = 0; i < b; i++)
                 _headLosses[h][i] = Softmax(rows.Slice((h * b + i) * each, each), 0, shifts[h * b + i], _headWeights[h][i]);
@@ -497,7 +497,7 @@ public sealed class DssmLoss
         TensorPrimitives.Add(row, _offsets.AsSpan(0, row.Length), row);
         TensorPrimitives.Subtract(row, TensorPrimitives.Max<double>(row), row);
         double shift = row[target];
-        Exponentials(row);
+        MatrixKernels.ExpOfNegative(row);
         if (_model.Loss != DssmLossKind.Full)
         {
             double own = row[target];
@@ -517,14 +517,6 @@ public sealed class DssmLoss
         MatrixKernels.Scale(row, share / total, row);
         row[target] = -share * (others / total);
         return shift == 0 ? LogOnePlus(others) : Math.Log(total) - shift;
-    }
-
-    // The vectorised function of the library takes another path for a whole vector when one element is far below 0, as masked logits are: which elements share a vector
-    // depends on where the array lies in memory, and with it the last bit.
-    private static void Exponentials(Span<double> values)
-    {
-        foreach (ref double value in values)
-            value = Math.Exp(value);
     }
 
     private static double LogOnePlus(double x)

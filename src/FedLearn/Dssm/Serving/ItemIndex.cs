@@ -153,7 +153,7 @@ public sealed class ItemIndex
         double[] unit = new double[width];
         for (int row = 0; row + width <= vectors.Length; row += width)
         {
-            UserVectors.Normalise(vectors.Slice(row, width), unit);
+            SmoothCosine.NormaliseRow(vectors.Slice(row, width), unit);
             TensorPrimitives.ConvertTruncating<double, float>(unit, normalised.AsSpan(row, width));
         }
 

@@ -82,7 +82,7 @@ public sealed class UserVectors
                 switch (fusion)
                 {
                     case DssmFusion.Late:
-                        Normalise(y, part);
+                        SmoothCosine.NormaliseRow(y, part);
                         TensorPrimitives.MultiplyAdd(part, weight, fused, fused);
                         break;
                     case DssmFusion.Sum:
@@ -96,7 +96,7 @@ public sealed class UserVectors
             }
 
             if (fusion != DssmFusion.Late)
-                Normalise(fused, fused);
+                SmoothCosine.NormaliseRow(fused, fused);
             else if (total > 0)
                 TensorPrimitives.Divide(fused, total, fused);
             TensorPrimitives.ConvertTruncating<double, float>(fused, values.AsSpan(user * width, width));
@@ -104,7 +104,4 @@ public sealed class UserVectors
 
         return new UserVectors(values, width, modelVersion, known);
     }
-
-    /// <summary>y/sqrt(|y|^2 + 1e-6).</summary>
-    internal static void Normalise(ReadOnlySpan<double> y, Span<double> unit) => TensorPrimitives.Divide(y, Math.Sqrt(TensorPrimitives.SumOfSquares(y) + 1e-6), unit);
 }

@@ -29,7 +29,7 @@ internal sealed class MovieLensSplit
     });
 
     /// <summary>Users whose id leaves 2 when divided by 5 are never trained on; the last ten of their positives after the fifth rating are evaluated.</summary>
-    internal InteractionTable ColdUsers(bool trainOnAll = true) => Table((user, ratings, roles) =>
+    internal InteractionTable ColdUsers() => Table((user, ratings, roles) =>
     {
         if ((user + 1) % 5 == 2)
         {
@@ -37,7 +37,7 @@ internal sealed class MovieLensSplit
             foreach (int e in Positives(ratings).Where(e => e >= 5).TakeLast(10))
                 roles[e] = EventRole.ColdUser;
         }
-        else if (!trainOnAll && Positives(ratings) is { Length: >= 3 } positives)
+        else if (Positives(ratings) is { Length: >= 3 } positives)
         {
             (roles[positives[^1]], roles[positives[^2]]) = (EventRole.Test, EventRole.Validation);
         }

@@ -1,0 +1,155 @@
+using FedLearn.Coordination;
+using FedLearn.Dssm;
+using FedLearn.Privacy;
+
+namespace FedLearn.Tests.Dssm;
+
+public class DssmClaimsTests
+{
+    private static DssmPlan Plan(Func<DssmPrivacyOptions, DssmPrivacyOptions>? privacy = null) =>
+        DssmPlan.Create(DssmPlanTests.Private with { Privacy = (privacy ?? (p => p))(DssmPlanTests.Private.Privacy) });
+
+    private static EmbeddingCalibration Calibration(DssmPlan plan, DssmPartyOptions party) =>
+        plan.Calibrate(party, plan.Parameters(party, 53, false, party.Party.Role == PartyRole.Active ? plan.LabelGroups(100, 10) : plan.ViewGroups(50)));
+
+    private static DssmPrivacyStatement State(DssmPlan plan, DssmPartyOptions party, int evaluationRows = 0) =>
+        DssmClaims.State(plan, party, Calibration(plan, party), [], PrivacyTotal.Zero, evaluationRows, [DssmDisclosures.TrainingKeys]);
+
+    [Fact]
+    public void State_OwnMessages_SaysThatParametersAreNotCoveredAndNeverEpsilonAlone()
+    {
+        DssmPlan plan = Plan();
+        foreach (DssmPartyOptions party in plan.Job.Parties)
+        {
+            DssmPrivacyStatement statement = State(plan, party);
+            Assert.Contains("own messages only; influence through trained parameters is not covered", statement.Claims[0], StringComparison.Ordinal);
+            Assert.Equal(4, statement.Claims.Count);
+            foreach (string claim in statement.Claims)
+            {
+                // Unit and claim stand beside every epsilon, which is called by its full name.
+                Assert.Equal(Count(claim, "epsilon"), Count(claim, "own-messages epsilon"));
+                Assert.Contains("unit ", claim, StringComparison.Ordinal);
+                Assert.Contains("own", claim, StringComparison.Ordinal);
+            }
+        }
+    }
+
+    [Fact]
+    public void State_LabelParty_SaysThatKeysAreDisclosed()
+    {
+        foreach (DssmClaim claim in (DssmClaim[])[DssmClaim.OwnMessages, DssmClaim.Full])
+        {
+            DssmPlan plan = Plan(p => p with { Claim = claim });
+            Assert.Contains("which item; that and when are disclosed", State(plan, plan.LabelParty).Claims[0], StringComparison.Ordinal);
+            Assert.DoesNotContain("which item", State(plan, plan.Views[0]).Claims[0], StringComparison.Ordinal);
+        }
+    }
+
+    [Theory]
+    [InlineData(EvaluationDisclosure.Disclosed, 2826, "training messages only; embeddings disclosed for 2826 evaluation rows are outside this claim")]
+    [InlineData(EvaluationDisclosure.Disclosed, 0, "training messages only; own messages")]
+    [InlineData(EvaluationDisclosure.None, 2826, "training messages only; own messages")]
+    [InlineData(EvaluationDisclosure.Charged, 2826, "training messages and noised evaluation messages; own messages")]
+    public void State_Evaluation_BeginsTheClaim(EvaluationDisclosure evaluation, int rows, string start)
+    {
+        DssmPlan plan = Plan(p => p with { Evaluation = evaluation });
+        Assert.StartsWith(start, State(plan, plan.Views[0], rows).Claims[0], StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void State_Full_ClaimsAllMessagesForUnitAndBudget()
+    {
+        DssmPlan plan = Plan(p => p with { Claim = DssmClaim.Full, Unit = DssmUnit.User, Budget = new(4, 1e-6) });
+        DssmPrivacyStatement statement = State(plan, plan.Views[0]);
+        Assert.Contains("all messages of 'profile' together, and its final parameters, are (4, 1E-06)-differentially private (claim full, unit user, a = 57, mu = ", statement.Claims[0], StringComparison.Ordinal);
+        Assert.DoesNotContain("own messages", statement.Claims[0], StringComparison.Ordinal);
+        Assert.Equal([DssmDisclosures.TrainingKeys], statement.Disclosures);
+        Assert.Equal(statement.Calibration!.Figures(1e-6), statement.Figures);
+    }
+
+    [Fact]
+    public void State_TestNoise_ClaimsNothing()
+    {
+        DssmPlan plan = Plan(p => p with { TestNoiseSeed = 1 });
+        DssmPrivacyStatement statement = State(plan, plan.Views[0]);
+        Assert.Equal(["NOT PRIVATE: test noise"], statement.Claims);
+        Assert.Equal("NOT PRIVATE: test noise", statement.Warnings[0]);
+        Assert.False(statement.SecureNoise);
+    }
+
+    [Theory]
+    [InlineData(DssmNoise.Gradients, 1, "no claim: privacy.noise is gradients, so the vectors of 'profile' are disclosed")]
+    [InlineData(DssmNoise.Embeddings, 0, "no claim: privacy.noise is embeddings, so the gradients of 'service' are disclosed")]
+    public void State_PartyWithoutNoise_ClaimsNothing(DssmNoise noise, int party, string start)
+    {
+        DssmPlan plan = Plan(p => p with { Noise = noise });
+        Assert.StartsWith(start, DssmClaims.State(plan, plan.Job.Parties[party], null, [], null, 0, []).Claims[0], StringComparison.Ordinal);
+        DssmPlan none = DssmPlan.Create(DssmPlanTests.Job);
+        Assert.Empty(DssmClaims.State(none, none.Views[0], null, [], null, 0, []).Claims);
+    }
+
+    [Fact]
+    public void State_OneShotLabelParty_SendsNothingOfItems()
+    {
+        DssmPlan plan = Plan(p => p with { Claim = DssmClaim.OneShot, Noise = DssmNoise.Embeddings });
+        Assert.Contains("sends nothing that depends on an item", DssmClaims.State(plan, plan.LabelParty, null, [], null, 0, []).Claims[0], StringComparison.Ordinal);
+        Assert.Contains("(claim one-shot, unit sample, a = 1, mu = ", State(plan, plan.Views[0]).Claims[0], StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void Figure_NotDeclared_SaysWhatIsMissing()
+    {
+        DssmPlan plan = Plan(p => p with { HistoryEvents = null, MaxSamplesPerUser = null });
+        IReadOnlyList<string> claims = State(plan, plan.Views[0]).Claims;
+        Assert.Equal("unit event, claim own-messages: no figure, privacy.historyEvents is not declared", claims[2]);
+        Assert.Equal("unit user, claim own-messages: no figure, privacy.maxSamplesPerUser is not declared", claims[3]);
+    }
+
+    [Fact]
+    public void Combined_ThreeParties_AddSquares()
+    {
+        DssmPlan plan = Plan();
+        (string Name, IReadOnlyList<EmbeddingFigure> Figures)[] parties = [.. plan.Job.Parties.Select(p => (p.Party.Name, Calibration(plan, p).Figures(1e-5)))];
+        IReadOnlyList<string> lines = DssmClaims.Combined(parties, DssmClaim.OwnMessages, 1e-5);
+        Assert.Equal(3, lines.Count);
+        Assert.StartsWith("observing 'service', 'profile', 'taste' of the same event, squared mu added: unit sample (a = 1), claim own-messages: mu = ", lines[0], StringComparison.Ordinal);
+        Assert.Contains($"mu = {new PrivacyTotal(0, parties.Sum(p => p.Figures[2].Mu!.Value * p.Figures[2].Mu!.Value)).Mu:R}"[..12], lines[2], StringComparison.Ordinal);
+        // A static view admits users only.
+        EmbeddingFigure[] users = [parties[0].Figures[2]];
+        Assert.Single(DssmClaims.Combined([parties[1], ("profile", users)], DssmClaim.OwnMessages, 1e-5));
+    }
+
+    [Fact]
+    public void Account_Charge_IsBookedUnderItsNameAndUnit()
+    {
+        var ledger = new InMemoryLedger();
+        var people = new Lazy<DataSetIdentity>(() => DssmAccount.IdentityOf(["ann", "bob", "cyd"]));
+        DssmPlan plan = Plan();
+        EmbeddingCalibration calibration = Calibration(plan, plan.Views[0]);
+        using (var account = new DssmAccount(plan, plan.Views[0], ledger, null, people, "digest"))
+        {
+            Assert.Equal(calibration.Mu, account.Check(calibration).Mu, 1e-9);
+            Assert.Empty(ledger.Entries);
+            IPrivacyReservation reservation = account.Reserve(calibration);
+            account.Mechanism(calibration.MessageNoise, "profile", reservation).Release(new Embeddings(new double[64]), DssmDisclosures.TrainingVectors);
+            (PrivacyTotal? spent, _) = account.Settle(PrivacyUnit.Record);
+            // One message of twelve epochs.
+            Assert.Equal(calibration.Mu * calibration.Mu / 12, spent!.MuSquared, 1e-9);
+        }
+
+        PrivacyCharge charge = Assert.Single(ledger.Entries).Charge;
+        Assert.Equal("gaussian, own messages: embeddings", charge.Mechanism);
+        Assert.StartsWith("own messages only; influence through trained parameters is not covered: mu = ", charge.Claim, StringComparison.Ordinal);
+        Assert.Contains("\"unit\":\"sample\"", charge.Parameters, StringComparison.Ordinal);
+        Assert.Equal((PrivacyUnit.Record, Adjacency.ReplaceOne, 12 * 53), (charge.Unit, charge.Adjacency, charge.Messages));
+
+        DssmPlan users = Plan(p => p with { Unit = DssmUnit.User, Claim = DssmClaim.Full });
+        using var later = new DssmAccount(users, users.Views[0], ledger, null, people, "digest");
+        string[] warnings = [.. later.Warnings()];
+        Assert.Contains(warnings, w => w.Contains("booked as own messages", StringComparison.Ordinal));
+        Assert.Contains(warnings, w => w.Contains("other units", StringComparison.Ordinal));
+        Assert.Equal("gaussian, full: gradients and parameters", DssmClaims.Mechanism(users, PartyRole.Active));
+    }
+
+    private static int Count(string text, string word) => text.Split(word).Length - 1;
+}

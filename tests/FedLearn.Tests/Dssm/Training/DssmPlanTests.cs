@@ -1,0 +1,164 @@
+using FedLearn.Coordination;
+using FedLearn.Diagnostics;
+using FedLearn.Dssm;
+using FedLearn.Privacy;
+
+namespace FedLearn.Tests.Dssm;
+
+public class DssmPlanTests
+{
+    internal static DssmJob Job { get; } = new()
+    {
+        Name = "streaming",
+        Parties =
+        [
+            new(new("service", PartyRole.Active)), new(new("profile", PartyRole.Passive)), new(new("taste", PartyRole.Passive)),
+        ],
+    };
+
+    internal static DssmJob Private { get; } = Job with { Privacy = new() { Noise = DssmNoise.Both, Budget = new(10, 1e-5), HistoryEvents = 50, MaxSamplesPerUser = 57 } };
+
+    private static DssmJob With(Func<DssmPrivacyOptions, DssmPrivacyOptions> privacy) => Private with { Privacy = privacy(Private.Privacy) };
+
+    public static TheoryData<string, DssmJob> Inconsistent
+    {
+        get
+        {
+            var cases = new TheoryData<string, DssmJob>();
+            void Add(string name, DssmJob job) => cases.Add(name, job);
+            void Model(string name, DssmModelOptions model) => Add(name, Job with { Model = model });
+            void Training(string name, DssmTrainingOptions training) => Add(name, Job with { Training = training });
+            Add("name", Job with { Name = " " });
+            Add("no label party", Job with { Parties = [.. Job.Parties.Skip(1)] });
+            Add("two label parties", Job with { Parties = [.. Job.Parties, new(new("other", PartyRole.Active))] });
+            Add("same name", Job with { Parties = [.. Job.Parties, new(new("taste", PartyRole.Passive))] });
+            Add("slash", Job with { Parties = [.. Job.Parties, new(new("a/b", PartyRole.Passive))] });
+            Model("no layers", new() { Layers = [] });
+            Model("width 0", new() { Layers = [16, 0] });
+            Model("gamma", new() { Gamma = double.NaN });
+            Model("negatives", new() { Negatives = 0 });
+            Model("view dropout", new() { ViewDropout = 1 });
+            Model("dropout", new() { Dropout = -0.1 });
+            Model("view weight", new() { ViewWeights = new Dictionary<string, double> { ["taste"] = 0 } });
+            Model("weight of nobody", new() { ViewWeights = new Dictionary<string, double> { ["tastes"] = 1 } });
+            Model("learned and given", new() { LearnViewWeights = true, ViewWeights = new Dictionary<string, double> { ["taste"] = 1 } });
+            Model("unknown fusion", new() { Fusion = (DssmFusion)7 });
+            Training("epochs", new() { Epochs = 0 });
+            Training("batch", new() { BatchSize = 0 });
+            Training("patience", new() { Patience = 0 });
+            Training("rate", new() { Optimizer = new() { Rate = 0 } });
+            Training("decay", new() { Optimizer = new() { WeightDecay = -1 } });
+            Add("clip", With(p => p with { Clip = 0 }));
+            Add("parameter clip", With(p => p with { ParameterClip = double.PositiveInfinity }));
+            Add("share", With(p => p with { MessageShare = 1 }));
+            Add("h", With(p => p with { HistoryEvents = -1 }));
+            Add("M", With(p => p with { MaxSamplesPerUser = 0 }));
+            Add("noise", With(p => p with { Noise = (DssmNoise)4 }));
+            Add("charged without noise", With(p => p with { Noise = DssmNoise.Gradients, Evaluation = EvaluationDisclosure.Charged }));
+            return cases;
+        }
+    }
+
+    [Theory]
+    [MemberData(nameof(Inconsistent))]
+    public void Create_InconsistentJob_IsAConfigurationError(string name, DssmJob job)
+    {
+        var error = Assert.Throws<ConfigurationException>(() => DssmPlan.Create(job));
+        Assert.True(error.Id == DssmPlanErrors.InvalidJob, name);
+    }
+
+    public static TheoryData<string, DssmJob> NotCovered
+    {
+        get
+        {
+            var cases = new TheoryData<string, DssmJob>();
+            foreach (DssmLossKind loss in (DssmLossKind[])[DssmLossKind.InBatch, DssmLossKind.InBatchLogQ])
+                cases.Add(DssmPlanErrors.LossNotPrivate, Private with { Model = new() { Loss = loss } });
+            foreach (NegativeSource source in Enum.GetValues<NegativeSource>().Where(s => s != NegativeSource.Uniform))
+                cases.Add(DssmPlanErrors.NegativesNotPrivate, Private with { Model = new() { NegativeSource = source } });
+            cases.Add(DssmPlanErrors.StoppingNotPrivate, Private with { Training = new() { ValidationStop = true } });
+            cases.Add(DssmPlanErrors.BudgetMissing, With(p => p with { Budget = null }));
+            cases.Add(DssmPlanErrors.OneShotReturnsNothing, With(p => p with { Claim = DssmClaim.OneShot }));
+            cases.Add(DssmPlanErrors.OneShotReturnsNothing, With(p => p with { Claim = DssmClaim.OneShot, Noise = DssmNoise.Gradients }));
+            cases.Add(EmbeddingErrors.HistoryNotDeclared, With(p => p with { Unit = DssmUnit.Event, HistoryEvents = null }));
+            cases.Add(EmbeddingErrors.SamplesNotCapped, With(p => p with { Unit = DssmUnit.User, MaxSamplesPerUser = null }));
+            cases.Add(PrivacyErrors.DeltaTooLarge, With(p => p with { Budget = new(1, 0.2) }));
+            cases.Add(DssmPlanErrors.NoMaskedSum, Job with { MaskedSum = true, Model = new() { Fusion = DssmFusion.Late } });
+            cases.Add(DssmPlanErrors.NoMaskedSum, Job with { MaskedSum = true, Model = new() { Fusion = DssmFusion.Concat } });
+            cases.Add(DssmPlanErrors.NoMaskedSum, Job with { MaskedSum = true, Parties = [.. Job.Parties.Take(2)] });
+            cases.Add(DssmPlanErrors.NoMaskedSum, Job with { MaskedSum = true, Model = new() { LearnViewWeights = true } });
+            cases.Add(DssmPlanErrors.NoMaskedSum, With(p => p with { Claim = DssmClaim.OneShot, Noise = DssmNoise.Embeddings }) with { MaskedSum = true });
+            cases.Add(DssmPlanErrors.MaskedNoiseDiffers, Private with { MaskedSum = true, Parties = [.. Job.Parties.Take(2), Job.Parties[2] with { Budget = new(1, 1e-5) }] });
+            return cases;
+        }
+    }
+
+    [Theory]
+    [MemberData(nameof(NotCovered))]
+    public void Create_NotCovered_IsRefused(string id, DssmJob job) => Assert.Equal(id, Assert.Throws<PrivacyRefusedException>(() => DssmPlan.Create(job)).Id);
+
+    [Fact]
+    public void Create_ModeNone_AdmitsWhatIsRefusedWithNoise()
+    {
+        foreach (DssmLossKind loss in Enum.GetValues<DssmLossKind>())
+            foreach (NegativeSource source in Enum.GetValues<NegativeSource>())
+                Assert.True(DssmPlan.Create(Job with { Model = new() { Loss = loss, NegativeSource = source }, Training = new() { ValidationStop = true } }).ValidationStop);
+        Assert.True(DssmPlan.Create(Job).ValidationStop);
+        Assert.False(DssmPlan.Create(Private).ValidationStop);
+        // A source of negatives that the loss does not draw is no harm.
+        DssmPlan.Create(Private with { Model = new() { Loss = DssmLossKind.Full, NegativeSource = NegativeSource.Popularity } });
+    }
+
+    [Fact]
+    public void CheckView_StaticView_ProtectsUsersOnlyWhereItNoises()
+    {
+        DssmPartyOptions view = Job.Parties[1];
+        Assert.Equal(EmbeddingErrors.StaticViewHasUsers, Assert.Throws<PrivacyRefusedException>(() => DssmPlan.Create(Private).CheckView(view, true)).Id);
+        DssmPlan.Create(Private).CheckView(view, false);
+        DssmPlan.Create(With(p => p with { Unit = DssmUnit.User })).CheckView(view, true);
+        DssmPlan.Create(With(p => p with { Noise = DssmNoise.Gradients })).CheckView(view, true);
+        // One vector a user needs no cap; one a sample does.
+        DssmPlan oneShot = DssmPlan.Create(With(p => p with { Noise = DssmNoise.Embeddings, Claim = DssmClaim.OneShot, Unit = DssmUnit.User, MaxSamplesPerUser = null }));
+        oneShot.CheckView(view, true);
+        Assert.Equal(EmbeddingErrors.SamplesNotCapped, Assert.Throws<PrivacyRefusedException>(() => oneShot.CheckView(view, false)).Id);
+    }
+
+    [Fact]
+    public void CheckStartAndCovered_PrivateJob_Refuse()
+    {
+        Assert.Equal(DssmPlanErrors.WarmStartNotPrivate, Assert.Throws<PrivacyRefusedException>(() => DssmPlan.Create(Private).CheckStart(true)).Id);
+        DssmPlan.Create(Private).CheckStart(false);
+        DssmPlan.Create(Job).CheckStart(true);
+        DssmPlan full = DssmPlan.Create(With(p => p with { Claim = DssmClaim.Full }));
+        Assert.Equal(DssmPlanErrors.UpdatedWithoutNoise, Assert.Throws<PrivacyRefusedException>(() => full.CheckCovered("taste", 1)).Id);
+        full.CheckCovered("taste", 0);
+        DssmPlan.Create(Private).CheckCovered("taste", 1);
+    }
+
+    [Theory]
+    [InlineData(DssmFusion.Sum, 1)]
+    [InlineData(DssmFusion.Late, 2)]
+    [InlineData(DssmFusion.Concat, 2)]
+    public void Parameters_LabelParty_ClipsWhatAllViewsGetTogether(DssmFusion fusion, int messages)
+    {
+        DssmPlan plan = DssmPlan.Create(Private with { Model = new() { Fusion = fusion, Layers = [64, 16] } });
+        EmbeddingParameters label = plan.Parameters(plan.LabelParty, 53, false), view = plan.Parameters(plan.Views[0], 53, false);
+        Assert.Equal((16 * messages, messages, 12 * 53 * messages), (label.Width, label.MessagesPerBatch, label.TrainingMessages));
+        Assert.Equal((16, 1, 12 * 53), (view.Width, view.MessagesPerBatch, view.TrainingMessages));
+        // Independent noises of one shared gradient would cost mu sqrt(V); different gradients of one clip cost mu.
+        Assert.Equal(plan.Calibrate(plan.LabelParty, label).Sigma, plan.Calibrate(plan.Views[0], view).Sigma);
+    }
+
+    [Fact]
+    public void Groups_Full_CoverAllTrainedParameters()
+    {
+        DssmPlan plan = DssmPlan.Create(With(p => p with { Claim = DssmClaim.Full, ParameterClip = 0.5 }));
+        Assert.Equal([("tower", 0.5, 900L)], plan.ViewGroups(900).Select(g => (g.Name, g.Clip, g.Coordinates)));
+        Assert.Equal([("item vectors", 0.5, 1682 * 64L), ("own tower and fusion", 0.5, 77)], plan.LabelGroups(1682, 77).Select(g => (g.Name, g.Clip, g.Coordinates)));
+        Assert.Single(plan.LabelGroups(1682, 0));
+        Assert.Equal(2, plan.Calibrate(plan.LabelParty, plan.Parameters(plan.LabelParty, 53, false, plan.LabelGroups(1682, 77))).GradientNoise.Count);
+        DssmPlan own = DssmPlan.Create(Private);
+        Assert.Empty(own.ViewGroups(900));
+        Assert.Empty(own.LabelGroups(1682, 77));
+    }
+}

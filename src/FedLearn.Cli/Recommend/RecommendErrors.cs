@@ -8,7 +8,4 @@ internal static class RecommendErrors
 
     /// <summary>A file of users cannot be read, or names a user that the label party does not have.</summary>
     public const string Users = "FL2456";
-
-    /// <summary>The native library of towers is missing.</summary>
-    public const string NoTowers = "FL6051";
 }

@@ -18,6 +18,8 @@ internal static class ReportWriter
     /// <summary>Writes a training report wherever it was asked for.</summary>
     public static void Write(JsonObject document, Terminal terminal, TextWriter? output, string? report, string? html)
     {
+        // Read back: a number then has one type, whoever made the report.
+        document = JsonNode.Parse(document.ToJsonString())!.AsObject();
         if (report is not null)
             OutputFile.Write(report, Text(document));
         if (html is not null)

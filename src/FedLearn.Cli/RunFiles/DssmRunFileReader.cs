@@ -46,6 +46,7 @@ internal sealed class DssmRunFileReader(string path, OwnSide? self = null) : Run
         string name = file.Text("name") ?? "job";
         TransportSettings transport = Transport(file.Object("transport"));
         SampleTime time = file.Word("sampleTime", Times, SampleTime.Exact);
+        int threads = training.Count("threads", 1, 1024) ?? 1;
         bool masked = MaskedSum(file, options, parties);
         Alignment(file);
         Faults.ThrowIfAny();
@@ -65,7 +66,7 @@ internal sealed class DssmRunFileReader(string path, OwnSide? self = null) : Run
                 LabelHasView = _labelHasView,
                 Parties = [.. parties.Select(party => party.Agreed)],
             },
-            Threads = training.Count("threads", 1, 1024) ?? 1,
+            Threads = threads,
             Transport = transport,
             Ignored = Ignored,
             Warnings = Warnings,

@@ -29,8 +29,11 @@ public sealed class DssmRunFileTests : IDisposable
     public void Load_SmallestJob_FillsTheDefaults()
     {
         DssmRunFile run = Load(("model", Json("""{ "type": "dssm" }""")), ("training", null), ("privacy", null), ("name", null));
-        DssmJob job = run.Job, defaults = new() { Name = "job", Parties = job.Parties };
-        Assert.Equal(defaults, job);
+        DssmJob job = run.Job;
+        var model = new DssmModelOptions();
+        Assert.Equal(model with { Layers = job.Model.Layers, ViewWeights = job.Model.ViewWeights }, job.Model);
+        Assert.Empty(job.Model.ViewWeights);
+        Assert.Equal((new DssmTrainingOptions(), new DssmPrivacyOptions(), SampleTime.Exact, false), (job.Training, job.Privacy, job.SampleTime, job.MaskedSum));
         Assert.Equal(12, job.Training.Epochs);
         Assert.Equal(1024, job.Training.BatchSize);
         Assert.Null(job.Training.ValidationStop);

@@ -65,7 +65,7 @@ internal sealed class RecommendScene : IDisposable
         JsonObject job = JsonNode.Parse("""
             {
               "name": "films",
-              "model": { "type": "dssm", "fusion": "sum", "layers": [8, 4], "negatives": 3 },
+              "model": { "type": "dssm", "fusion": "sum", "layers": [8, 4], "negatives": 3, "precision": "float64" },
               "training": { "epochs": 3, "batchSize": 16, "stepSize": 0.02, "seed": 7 },
               "privacy": { "mode": "none" },
               "parties": [

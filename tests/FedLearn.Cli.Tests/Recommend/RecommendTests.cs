@@ -166,8 +166,8 @@ public class RecommendTests
         Assert.Contains("1 of 3 users", (string)document["notes"]![0]!, StringComparison.Ordinal);
         foreach ((string[] more, string id, int code) in new (string[], string, int)[]
         {
-            (["--users", scene.At("absent.txt")], RecommendErrors.Users, 3),
-            (["--users", scene.Write("empty.txt", "")], RecommendErrors.Users, 3),
+            (["--users", scene.At("absent.txt")], RecommendErrors.Users, 2),
+            (["--users", scene.Write("empty.txt", "")], RecommendErrors.Users, 2),
             (["--k", "0"], RecommendErrors.ListLength, 2),
         })
         {

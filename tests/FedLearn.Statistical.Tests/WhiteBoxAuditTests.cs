@@ -150,17 +150,10 @@ public class WhiteBoxAuditTests(ITestOutputHelper output)
         Assert.True(lower > claimed);
     }
 
-    /// <summary>A lower bound that the audit reaches but with probability 1e-8, when the two worlds are mu apart.</summary>
-    private static double Reach(double mu)
-    {
-        double rate = Statistics.Phi(-mu / 2);
-        long errors = Statistics.BinomialUpperQuantile(Runs, rate, FalseAlarm / 2);
-        return Lower(errors, errors);
-    }
+    /// <inheritdoc cref="AuditBound.Reach" />
+    private static double Reach(double mu) => AuditBound.Reach(mu, Runs, FalseAlarm);
 
-    private static double Lower(long falsePositives, long falseNegatives) =>
-        Statistics.Quantile(1 - Statistics.ClopperPearsonUpper(falsePositives, Runs, FalseAlarm / 2))
-        - Statistics.Quantile(Statistics.ClopperPearsonUpper(falseNegatives, Runs, FalseAlarm / 2));
+    private static double Lower(long falsePositives, long falseNegatives) => AuditBound.Lower(falsePositives, falseNegatives, Runs, FalseAlarm);
 
     private static (double Claimed, double Lower, double Truth) Run(Attack attack)
     {

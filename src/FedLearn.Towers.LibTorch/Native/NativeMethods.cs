@@ -7,7 +7,7 @@ namespace FedLearn.Towers.LibTorch.Native;
 internal static unsafe partial class NativeMethods
 {
     internal const string Library = "fedlearn_towers";
-    internal const int AbiVersion = 1;
+    internal const int AbiVersion = 2;
 
     /// <summary>A tower without its matrices; laid out as fl_spec.</summary>
     [StructLayout(LayoutKind.Sequential)]

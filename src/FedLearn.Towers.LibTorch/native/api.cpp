@@ -64,7 +64,7 @@ fl_tower& fitting(fl_tower* tower, int64_t count) {
 
 extern "C" {
 
-int fl_abi_version(void) { return 1; }
+int fl_abi_version(void) { return 2; }
 
 void fl_free(void* memory) { std::free(memory); }
 

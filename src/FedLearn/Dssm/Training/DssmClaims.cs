@@ -140,10 +140,15 @@ internal static class DssmClaims
             : privacy.Evaluation == EvaluationDisclosure.Disclosed ? string.Create(CultureInfo.InvariantCulture, $"training messages only; embeddings disclosed for {evaluationRows} evaluation rows are outside this claim")
             : label ? "training messages only" : "training messages and noised evaluation messages";
         string unit = string.Create(CultureInfo.InvariantCulture, $"unit {Name(calibration.Unit)}, a = {calibration.Rows}");
-        FormattableString text = privacy.Claim == DssmClaim.OwnMessages
-            ? (FormattableString)$"{scope}; {OwnMessages}: the {(label ? "gradients" : "vectors")} of one unit in all messages of '{party.Party.Name}' together have mu = {calibration.Mu:R}, own-messages epsilon {budget.Epsilon:R} at delta {budget.Delta:R} ({unit}) for {Replacing(calibration.Unit)}{Which(party)}, with what it received and its parameters held fixed, ids, keys and the schedule being public"
-            : $"{scope}: all messages of '{party.Party.Name}' together{(plan.Full ? ", and its final parameters," : "")} are ({budget.Epsilon:R}, {budget.Delta:R})-differentially private (claim {Name(privacy.Claim)}, {unit}, mu = {calibration.Mu:R}) for {Replacing(calibration.Unit)}{Which(party)}, against all other parties together, ids, keys and the schedule being public";
-        return text.ToString(CultureInfo.InvariantCulture);
+        string replaced = Replacing(calibration.Unit) + Which(party), name = $"'{party.Party.Name}'";
+        string budgeted = string.Create(CultureInfo.InvariantCulture, $"mu = {calibration.Mu:R}, own-messages epsilon {budget.Epsilon:R} at delta {budget.Delta:R} ({unit})");
+        if (privacy.Claim == DssmClaim.OwnMessages)
+            return $"{scope}; {OwnMessages}: the {(label ? "gradients" : "vectors")} of one unit in all messages of {name} together have {budgeted} for {replaced}, "
+                + "with what it received and its parameters held fixed, ids, keys and the schedule being public";
+        string promised = string.Create(CultureInfo.InvariantCulture,
+            $"({budget.Epsilon:R}, {budget.Delta:R})-differentially private (claim {Name(privacy.Claim)}, {unit}, mu = {calibration.Mu:R})");
+        return $"{scope}: all messages of {name} together{(plan.Full ? ", and its final parameters," : "")} are {promised} for {replaced}, against all other parties together, "
+            + "ids, keys and the schedule being public";
     }
 
     private static string NoClaim(DssmPlan plan, DssmPartyOptions party) => party.Party.Role == PartyRole.Passive

@@ -190,6 +190,10 @@ internal sealed class DssmPlan
         if (Noises(PartyRole.Passive) && Views.Select(BudgetOf).Distinct().Count() > 1)
             throw Refused(DssmPlanErrors.MaskedNoiseDiffers, "maskedSum", "masked integers can be added on one lattice only, and the views' budgets give their noise different ones.",
                 "Give all passive views the same budget.");
+        // A view weighs its clipped row before it adds noise for rows of at most the clip.
+        if (Noises(PartyRole.Passive) && Views.Any(v => Job.Model.ViewWeights.GetValueOrDefault(v.Party.Name, 1) > 1))
+            throw Refused(DssmPlanErrors.MaskedNoiseDiffers, "model.viewWeights", "under masks a view adds its noise after its weight, and a weight above 1 would make rows longer than the noise is for.",
+                "Divide all view weights by the largest of them.");
     }
 
     private static void CheckNumbers(DssmJob job)

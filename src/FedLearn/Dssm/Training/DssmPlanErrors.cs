@@ -30,7 +30,7 @@ public static class DssmPlanErrors
     /// <summary>The vectors of these views cannot be added under masks.</summary>
     public const string NoMaskedSum = "FL5154";
 
-    /// <summary>Views whose vectors are added under masks have different noise.</summary>
+    /// <summary>Views whose vectors are added under masks have different noise, or rows longer than it is for.</summary>
     public const string MaskedNoiseDiffers = "FL5155";
 
     /// <summary>A parameter would be updated without noise under claim full.</summary>

@@ -13,7 +13,7 @@ public class DssmClaimsTests
         plan.Calibrate(party, plan.Parameters(party, 53, false, party.Party.Role == PartyRole.Active ? plan.LabelGroups(100, 10) : plan.ViewGroups(50)));
 
     private static DssmPrivacyStatement State(DssmPlan plan, DssmPartyOptions party, int evaluationRows = 0) =>
-        DssmClaims.State(plan, party, Calibration(plan, party), [], PrivacyTotal.Zero, evaluationRows, [DssmDisclosures.TrainingKeys]);
+        DssmClaims.State(plan, party, Calibration(plan, party), [], PrivacyTotal.Zero, evaluationRows, [DssmDisclosures.SampleKeys("training")]);
 
     [Fact]
     public void State_OwnMessages_SaysThatParametersAreNotCoveredAndNeverEpsilonAlone()
@@ -63,7 +63,7 @@ public class DssmClaimsTests
         DssmPrivacyStatement statement = State(plan, plan.Views[0]);
         Assert.Contains("all messages of 'profile' together, and its final parameters, are (4, 1E-06)-differentially private (claim full, unit user, a = 57, mu = ", statement.Claims[0], StringComparison.Ordinal);
         Assert.DoesNotContain("own messages", statement.Claims[0], StringComparison.Ordinal);
-        Assert.Equal([DssmDisclosures.TrainingKeys], statement.Disclosures);
+        Assert.Equal([DssmDisclosures.SampleKeys("training")], statement.Disclosures);
         Assert.Equal(statement.Calibration!.Figures(1e-6), statement.Figures);
     }
 
@@ -131,7 +131,7 @@ public class DssmClaimsTests
             Assert.Equal(calibration.Mu, account.Check(calibration).Mu, 1e-9);
             Assert.Empty(ledger.Entries);
             IPrivacyReservation reservation = account.Reserve(calibration);
-            account.Mechanism(calibration.MessageNoise, "profile", reservation).Release(new Embeddings(new double[64]), DssmDisclosures.TrainingVectors);
+            account.Mechanism(calibration.MessageNoise, "profile", reservation).Release(new Embeddings(new double[64]), DssmDisclosures.Embeddings("training"));
             (PrivacyTotal? spent, _) = account.Settle(PrivacyUnit.Record);
             // One message of twelve epochs.
             Assert.Equal(calibration.Mu * calibration.Mu / 12, spent!.MuSquared, 1e-9);

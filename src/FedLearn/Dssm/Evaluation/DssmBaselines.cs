@@ -7,6 +7,9 @@ namespace FedLearn.Dssm;
 /// saw all earlier events. An event without such a history is scored by popularity.</remarks>
 public sealed class DssmBaselines
 {
+    // Below every similarity by so much that it decides ties alone.
+    private const double Tiebreak = 1e-12;
+
     private readonly InteractionTable _interactions;
     private readonly int _items;
     private readonly int[][] _itemsOfUser;
@@ -114,7 +117,8 @@ public sealed class DssmBaselines
     }
 
     /// <summary>Item-based nearest neighbours (Sarwar et al. 2001) on which user met which item: s_ij = n_ij/(sqrt(n_i n_j) + shrink), and an item's score is the sum of its
-    /// similarities to those of its nearest neighbours that the user met.</summary>
+    /// similarities to those of its nearest neighbours that the user met. For a user that training never saw, whose
+    /// history may be short, items that tie go by popularity.</summary>
     /// <param name="neighbours">Nearest neighbours kept of an item, at least 1; equal ones by place in the catalogue.</param>
     /// <param name="shrink">Shrinkage, at least 0.</param>
     public DssmScores ItemKnn(int neighbours = 50, double shrink = 10)
@@ -142,13 +146,12 @@ public sealed class DssmBaselines
                 (reached[other] ??= []).Add((item, similarity));
         return (events, scores) =>
         {
-            scores[..(events.Length * _items)].Clear();
             for (int i = 0; i < events.Length; i++)
             {
                 Span<double> row = scores.Slice(i * _items, _items);
                 int[] history = History(events[i]);
-                if (history.Length == 0)
-                    _counts.CopyTo(row);
+                bool trained = history.Length > 0 && _itemsOfUser[_interactions.Events[events[i]].User].Length > 0;
+                TensorPrimitives.Multiply(_counts, trained ? 0 : Tiebreak, row);
                 foreach (int met in history)
                     foreach ((int item, double similarity) in reached[met] ?? [])
                         row[item] += similarity;

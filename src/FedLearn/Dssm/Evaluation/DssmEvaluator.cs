@@ -13,7 +13,7 @@ public delegate void DssmScores(ReadOnlySpan<int> events, Span<double> scores);
 /// once.</remarks>
 public sealed class DssmEvaluator
 {
-    private const int ChunkScores = 1 << 22;
+    private const int ChunkScores = 1 << 18;                     // 2 MiB: the rows are still in a cache when they are ranked
 
     private readonly InteractionTable _interactions;
     private readonly ulong[] _itemNumbers;

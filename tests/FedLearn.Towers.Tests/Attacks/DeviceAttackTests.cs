@@ -44,25 +44,28 @@ public class DeviceAttackTests
     /// <summary>(a) and (b) The opened sum of ten devices without noise: no epsilon, masks alone. The attacker is the server, takes the sum as if it were one device's update,
     /// and averages nothing; figures are means over twelve draws of ten devices, of all ten of each. A sum still tells which items the ten liked: less of a user than
     /// popularity does, for which nobody needs a message.</summary>
-    [Fact]
-    public async Task OpenedSum_FeaturesAndItems_AreNotThoseOfAUser()
+    /// <param name="size">Devices of a sum.</param>
+    [Theory]
+    [InlineData(10)]
+    [InlineData(20)]
+    public async Task OpenedSum_FeaturesAndItems_AreNotThoseOfAUser(int size)
     {
         DeviceScene scene = await Scene();
         double error = 0, auc = 0, popular = 0;
         for (int draw = 0; draw < Draws; draw++)
         {
-            DeviceData[] cohort = [.. scene.Devices.Skip(draw * Cohort).Take(Cohort)];
+            DeviceData[] cohort = [.. Enumerable.Range(draw * Cohort, size).Select(i => scene.Devices[i % scene.Devices.Length])];
             (_, double[] sum) = await scene.RoundAsync(cohort, masked: true);
             double[] signals = scene.Items(sum);
             foreach (DeviceData device in cohort)
             {
-                error += scene.FeatureError(device, sum) / (Draws * Cohort);
-                auc += DeviceScene.ItemAuc(device, signals) / (Draws * Cohort);
-                popular += DeviceScene.ItemAuc(device, scene.Films.Popularity) / (Draws * Cohort);
+                error += scene.FeatureError(device, sum) / (Draws * size);
+                auc += DeviceScene.ItemAuc(device, signals) / (Draws * size);
+                popular += DeviceScene.ItemAuc(device, scene.Films.Popularity) / (Draws * size);
             }
         }
 
-        TestContext.Current.SendDiagnosticMessage($"opened sum: x error {error:F3}, items AUC {auc:F3}, popularity {popular:F3}");
+        TestContext.Current.SendDiagnosticMessage($"opened sum of {size}: x error {error:F3}, items AUC {auc:F3}, popularity {popular:F3}");
         Assert.True(error > 0.3, $"error {error}");
         Assert.True(auc < popular, $"AUC {auc} against {popular}");
     }

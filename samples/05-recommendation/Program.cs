@@ -7,12 +7,17 @@ using FedLearn.Privacy;
 using FedLearn.Samples.Recommendation;
 
 CultureInfo.CurrentCulture = CultureInfo.InvariantCulture;
+if (Settings.Parse(args) is not { } settings)
+{
+    Console.Error.WriteLine(Settings.Usage);
+    return 2;
+}
+
 try
 {
-    Settings settings = Settings.Parse(args);
     RatingSet ratings = settings.Source is { } source
         ? MovieLens100K.Read(source)
-        : SyntheticTastes.Generate(new SyntheticTastesOptions { Users = settings.Users, Items = settings.Items });
+        : SyntheticTastes.Generate(new SyntheticTastesOptions { Users = settings.Users, Items = settings.Items, RatingsPerUser = Settings.RatingsPerUser });
     var service = new StreamingService(ratings, settings);
     var report = new Report(ratings, settings);
     report.Begin();

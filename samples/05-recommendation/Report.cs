@@ -19,15 +19,14 @@ internal sealed class Report(RatingSet ratings, Settings settings)
             ? $"SYNTHETIC: nobody gave these ratings, a generator drew them from latent tastes; figures say nothing about people ({ratings.Name})"
             : $"MovieLens 100K, ratings of real people from 1997 and 1998 ({ratings.Name})";
         string split = "The split into companies is ours: no three companies held these tables.";
-        string seeds = $"Figures are means over {settings.Seeds} training seed(s), at most one of which the noise repeats: noise is fresh in every run.";
         Say("data", $"{data}: {ratings.Users.Count} users, {ratings.Items.Count} items, {ratings.Ratings.Count} ratings. {split}");
-        Say("seeds", seeds);
+        Say("seeds", $"Figures are means over {settings.Seeds} training seed(s). Noise has no seed: rows with noise differ from run to run.");
     }
 
     public void Add(string title, string key, IReadOnlyList<Row> rows)
     {
         int events = rows[0].Figures.Events;
-        double error = StandardError(events);
+        double error = Math.Sqrt(0.25 / events);
         bool cold = key == "coldItems";
         Console.WriteLine($"\n{title}: {events} events; a standard error of HR@10 (99) is {error:0.000} at most");
         Console.WriteLine($"  {"",-36}{"HR@10 (99)",12}{"HR@10 (all)",13}{(cold ? "AUC (cold)" : "AUC"),12}");
@@ -84,31 +83,35 @@ internal sealed class Report(RatingSet ratings, Settings settings)
             File.WriteAllText(path, _document.ToJsonString(Readable) + "\n");
     }
 
+    /// <summary>Squares of mu, added over the parties that send something of the same event or person.</summary>
     private static JsonArray Combined(Row row)
     {
-        // Under one-shot the service answers nothing; in the other jobs it has figures of its own, or the companies have none.
-        var holders = row.Statements!.Where(s => s.Party is "taste" or "behaviour" || (s.Party == StreamingService.Name && row.Privacy!.Claim != DssmClaim.OneShot)).ToList();
-        string names = string.Join(", ", holders.Select(h => h.Party));
+        DssmPrivacyOptions privacy = row.Privacy!;
+        // Under one-shot the service sends nothing that depends on an item.
+        (string Party, DssmPrivacyStatement Statement)[] senders = [.. row.Statements!.Where(s => s.Party != StreamingService.Name || privacy.Claim != DssmClaim.OneShot)];
         var combined = new JsonArray();
-        if (holders.Find(h => h.Statement.Figures.Count == 0) is { Party: not null } open)
-        {
-            Console.WriteLine($"  combined, observing {names} of the same event: no figure, {open.Party} sends without noise what it makes of the event");
-            return combined;
-        }
-
         foreach (EmbeddingUnit unit in Enum.GetValues<EmbeddingUnit>())
         {
-            EmbeddingFigure[] figures = [.. holders.SelectMany(h => h.Statement.Figures.Where(f => f.Unit == unit && f.Mu is not null))];
-            if (figures.Length < holders.Count)
+            // All parties hold the same people. A profile is made from no event.
+            (string Party, DssmPrivacyStatement Statement)[] holders = [.. senders.Where(s => unit == EmbeddingUnit.User || s.Party != "profile")];
+            string place = $"combined, observing {string.Join(", ", holders.Select(h => h.Party))} of the same {(unit == EmbeddingUnit.User ? "person" : "event")}: unit {Name(unit)}";
+            string[] open = [.. holders.Where(h => h.Statement.Figures.Count == 0).Select(h => h.Party)];
+            if (open.Length > 0)
+            {
+                Console.WriteLine($"  {place}, claim {Name(privacy.Claim)}: no figure, {string.Join(" and ", open)} send{(open.Length == 1 ? "s" : "")} vectors without noise");
+                continue;
+            }
+
+            EmbeddingFigure[] figures = [.. holders.Select(h => h.Statement.Figures.FirstOrDefault(f => f.Unit == unit)).OfType<EmbeddingFigure>()];
+            if (figures.Length < holders.Length || figures.Any(f => f.Mu is null))
                 continue;
             EmbeddingFigure sum = EmbeddingFigure.Combined(figures, figures[0].Delta);
-            string epsilon = row.Privacy!.Claim == DssmClaim.OwnMessages ? "own-messages epsilon" : "epsilon";
-            Console.WriteLine($"  combined, observing {names} of the same {(unit == EmbeddingUnit.User ? "person" : "event")}: unit {Lower(unit)} (a = {sum.Rows}), claim {Name(row.Privacy.Claim)}: "
-                + $"mu = sqrt({string.Join(" + ", figures.Select(f => $"{f.Mu:0.0000}^2"))}) = {sum.Mu:0.0000}, {epsilon} {sum.Epsilon:0.0000} at delta {sum.Delta:R}");
+            Console.WriteLine($"  {place} (a = {sum.Rows}), claim {Name(privacy.Claim)}: mu = sqrt({string.Join(" + ", figures.Select(f => $"{f.Mu:0.0000}^2"))}) = {sum.Mu:0.0000}, "
+                + $"{Epsilon(privacy.Claim)} {sum.Epsilon:0.0000} at delta {sum.Delta:R}");
             combined.Add(new JsonObject
             {
-                ["unit"] = Lower(unit),
-                ["claim"] = Name(row.Privacy.Claim),
+                ["unit"] = Name(unit),
+                ["claim"] = Name(privacy.Claim),
                 ["parties"] = new JsonArray([.. holders.Zip(figures, (h, f) => new JsonObject { ["name"] = h.Party, ["mu"] = f.Mu })]),
                 ["mu"] = sum.Mu,
                 ["epsilon"] = sum.Epsilon,
@@ -127,15 +130,16 @@ internal sealed class Report(RatingSet ratings, Settings settings)
 
     /// <summary>No epsilon without its unit and its claim.</summary>
     private static string Named(DssmPrivacyOptions? privacy) => privacy is null ? ""
-        : $"   unit {Name(privacy.Unit)}, claim {Name(privacy.Claim)}, {(privacy.Claim == DssmClaim.OwnMessages ? "own-messages epsilon" : "epsilon")} {privacy.Budget!.Epsilon:R} a noising party";
+        : $"   unit {Name(privacy.Unit)}, claim {Name(privacy.Claim)}, {Epsilon(privacy.Claim)} {privacy.Budget!.Epsilon:R} a noising party";
 
     private static string Name(DssmClaim claim) => claim switch { DssmClaim.OwnMessages => "own-messages", DssmClaim.Full => "full", _ => "one-shot" };
 
-    private static string Name(DssmUnit unit) => Lower((EmbeddingUnit)unit);
+    /// <summary>A figure of own messages is no epsilon of all that a party tells.</summary>
+    private static string Epsilon(DssmClaim claim) => claim == DssmClaim.OwnMessages ? "own-messages epsilon" : "epsilon";
 
-    private static string Lower(EmbeddingUnit unit) => unit switch { EmbeddingUnit.Sample => "sample", EmbeddingUnit.Event => "event", _ => "user" };
+    private static string Name(DssmUnit unit) => Name((EmbeddingUnit)unit);
+
+    private static string Name(EmbeddingUnit unit) => unit switch { EmbeddingUnit.Sample => "sample", EmbeddingUnit.Event => "event", _ => "user" };
 
     private static JsonArray Texts(IEnumerable<string> texts) => new([.. texts.Select(text => JsonValue.Create(text))]);
-
-    private static double StandardError(int events) => Math.Sqrt(0.25 / events);
 }

@@ -56,7 +56,7 @@ internal sealed class StreamingService(RatingSet ratings, Settings settings)
             IReadOnlyList<DssmPartyResult> results = await DssmFederation.TrainAsync(job, inputs, new LibTorchTowers());
             figures.Add(Figures.Of(Reported(results[0].Metrics!, split)));
             first ??= results;
-            Console.Error.WriteLine($"{split}: {name}, seed {seed}: {results[0].Timing.Epochs} epochs, {results[0].Timing.Training:0.0} s");
+            Console.Error.WriteLine($"{split}: {name}, seed {seed}: {results[0].Timing.Epochs} epochs, {results[0].Timing.Training:0.0} s, HR@10 (99) {figures[^1].Hr10Sampled:0.0000}, AUC {figures[^1].Auc:0.0000}");
         }
 
         return new(name, Figures.Mean(figures), privacy, [.. inputs.Zip(first!, (input, result) => (input.Party, result.Privacy))]);

@@ -19,10 +19,11 @@ internal static class DeviceVerb
         Option<int> rounds = Verbs.Positive("--rounds", "Rounds.", 60), negatives = Verbs.Positive("--negatives", "Negatives a sample.", 4);
         Option<double> rate = new("--rate") { Description = "Rate of the server's Adam. Default 0.01.", DefaultValueFactory = _ => 0.01 };
         Option<double> clip = new("--clip") { Description = "Bound on a device's update. Default 1.", DefaultValueFactory = _ => 1 };
-        Option<bool> masks = new("--masks") { Description = "Run the real secure aggregation in rounds of up to 128 clients." }, sum = new("--sum") { Description = "Fusion sum instead of late." };
+        Option<bool> masks = new("--masks") { Description = "Run the real secure aggregation in rounds of up to 128 clients." },
+            sum = new("--sum") { Description = "Fusion sum instead of late." }, clipped = new("--clipped") { Description = "Clip updates without noise too." };
         var command = new Command("device-recommendation", "HR@10 of FL-MV-DSSM in device mode on MovieLens 100K, without noise and at several budgets.")
         {
-            Data, epsilons, seeds, rounds, negatives, rate, clip, masks, sum,
+            Data, epsilons, seeds, rounds, negatives, rate, clip, masks, sum, clipped,
         };
         command.SetAction(parsed => Verbs.RunAsync(() =>
         {
@@ -32,7 +33,7 @@ internal static class DeviceVerb
             foreach (double epsilon in parsed.GetRequiredValue(epsilons))
                 foreach (long seed in parsed.GetRequiredValue(seeds))
                     Console.WriteLine(scene.Run(epsilon, seed, parsed.GetValue(rounds), parsed.GetValue(negatives), parsed.GetValue(rate), parsed.GetValue(clip), parsed.GetValue(masks),
-                        parsed.GetValue(sum) ? DssmFusion.Sum : DssmFusion.Late));
+                        parsed.GetValue(clipped), parsed.GetValue(sum) ? DssmFusion.Sum : DssmFusion.Late));
             return Task.FromResult(0);
         }));
         return command;
@@ -59,7 +60,7 @@ internal static class DeviceVerb
                 .Where(e => _events.Events[e].User == user && _events.Events[e].Role == EventRole.Train)]))];
         }
 
-        public string Run(double epsilon, long seed, int rounds, int negatives, double rate, double clip, bool masks, DssmFusion fusion)
+        public string Run(double epsilon, long seed, int rounds, int negatives, double rate, double clip, bool masks, bool clipped, DssmFusion fusion)
         {
             const double q = 0.1;
             var job = new DeviceJob
@@ -70,7 +71,7 @@ internal static class DeviceVerb
                 Items = _items,
                 Devices = _devices.Length,
                 Training = new() { Rounds = rounds, Participation = q, Seed = seed, ServerOptimizer = new() { Rate = rate } },
-                Privacy = epsilon == 0 ? new() { SecureAggregation = masks, Threshold = masks ? 64 : null }
+                Privacy = epsilon == 0 ? new() { Clip = clipped ? clip : null, SecureAggregation = masks, Threshold = masks ? 64 : null }
                     : new() { Clip = clip, Budget = new(epsilon, 1e-5), BudgetAgainst = DeviceObserver.Later, MaxParticipations = (int)(3 * q * rounds), Threshold = 50, SecureAggregation = masks },
             };
             long start = Stopwatch.GetTimestamp();

@@ -58,6 +58,7 @@ internal static class DeviceClaims
         [
             Poisoning,
             FormattableString.Invariant($"with masks off the server would learn of a single update in each attempt: mu {unmasked.UnmaskedMuPerRound:0.0000}"),
+            "the figure for later observers takes the noise of a round as the same with and without a device: it is conditional on the number of a round's participants telling nothing",
             "not hidden: which devices are enrolled, which of them take part in an attempt (from the server), and timing",
         ];
         if (privacy.ClipPerView)

@@ -184,7 +184,9 @@ internal sealed class DssmPlan
         string? fault = Job.Model.Fusion != DssmFusion.Sum ? "only vectors that are added can be added under masks"
             : Views.Count < 2 ? "with one view the sum would be that view's vector"
             : Job.Model.LearnViewWeights ? "a view applies its own weight, and the label party cannot learn one from a sum"
-            : OneShot ? "a vector that is sent once a row is no part of a sum for each sample" : null;
+            : OneShot ? "a vector that is sent once a row is no part of a sum for each sample"
+            // How many evaluated rows a user has differs from view to view, and with it the noise.
+            : Noises(PartyRole.Passive) && Job.Privacy.Evaluation == EvaluationDisclosure.Charged ? "a charged evaluation gives each view noise of its own, on lattices that cannot be added" : null;
         if (fault is not null)
             throw Refused(DssmPlanErrors.NoMaskedSum, "maskedSum", fault + ".", "Leave maskedSum out, or use fusion sum with at least two passive views and fixed view weights.");
         if (Noises(PartyRole.Passive) && Views.Select(BudgetOf).Distinct().Count() > 1)

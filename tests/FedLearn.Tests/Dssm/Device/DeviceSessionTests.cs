@@ -37,7 +37,7 @@ public class DeviceSessionTests
             if (_sent++ == sends)
             {
                 if (hang)
-                    await Task.Delay(Timeout.Infinite, cancellationToken);
+                    await new TaskCompletionSource().Task.WaitAsync(cancellationToken);
                 await inner.DisposeAsync();
                 throw new InvalidOperationException("The device is gone.");
             }

@@ -48,7 +48,7 @@ public class GradientAttackTests
         Assert.True(fused < 0.03, $"top-10 {fused}");
     }
 
-    private static DssmModelOptions Model(DssmFusion fusion) => new() { Fusion = fusion, Layers = [128, 64] };
+    private static DssmModelOptions Model(DssmFusion fusion) => new() { Fusion = fusion, Layers = [64, 32] };
 
     // Averages the gradients of each sample from an epoch on, over messages and views, and ranks all items for every eleventh sample.
     private static async Task<(double Items, double Fused)> AttackAsync(DssmJob job, int from)

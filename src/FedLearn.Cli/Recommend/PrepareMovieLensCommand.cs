@@ -53,7 +53,7 @@ internal static class PrepareMovieLensCommand
     public static Command CreateSynthetic()
     {
         Option<string> directory = Out();
-        Option<int> users = Options.Whole("--users", "Users, 10 to 100,000. Default 600.", required: false), items = Options.Whole("--items", "Items, 50 to 10,000. Default 400.", required: false),
+        Option<int> users = Options.Whole("--users", "Users, 10 to 100,000. Default 1,500.", required: false), items = Options.Whole("--items", "Items, 50 to 10,000. Default 400.", required: false),
             seed = Options.Whole("--seed", "Seed of the generator. Default 0.", required: false);
         Option<RatingSplit> split = Split();
         Option<bool> json = Options.Json();

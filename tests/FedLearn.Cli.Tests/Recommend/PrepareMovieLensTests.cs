@@ -57,7 +57,7 @@ public sealed class PrepareMovieLensTests : IDisposable
             JsonElement job = JsonElement.Parse(await File.ReadAllTextAsync(Path.Combine(Out, name)));                        // without comments: parsed strictly
             Assert.Equal(("dssm", "sum", 4, 10), (job.GetProperty("model").GetProperty("type").GetString(), job.GetProperty("model").GetProperty("fusion").GetString(),
                 Number(job.GetProperty("model"), "negatives"), Number(job.GetProperty("model"), "gamma")));
-            Assert.Equal((12, 1024, 7), (Number(job.GetProperty("training"), "epochs"), Number(job.GetProperty("training"), "batchSize"), Number(job.GetProperty("training"), "seed")));
+            Assert.Equal((12, 256, 7), (Number(job.GetProperty("training"), "epochs"), Number(job.GetProperty("training"), "batchSize"), Number(job.GetProperty("training"), "seed")));
             Assert.Equal(("none", "in-memory"), (job.GetProperty("privacy").GetProperty("mode").GetString(), job.GetProperty("transport").GetProperty("kind").GetString()));
             Assert.Equal(["streaming", "profile", "taste", "behaviour"], job.GetProperty("parties").EnumerateArray().Select(party => party.GetProperty("name").GetString()));
             foreach (JsonElement party in job.GetProperty("parties").EnumerateArray())
@@ -153,6 +153,7 @@ public sealed class PrepareMovieLensTests : IDisposable
         Assert.Equal(1819, Number(events.GetProperty("job.cold-users.json"), "cold-user"));
         Assert.Equal(5751, Number(events.GetProperty("job.cold-items.json"), "cold-item"));
         Assert.DoesNotContain("warning", run.Error, StringComparison.Ordinal);
+        Assert.Equal(1024, Number(JsonElement.Parse(await File.ReadAllTextAsync(Path.Combine(Out, "job.json"))).GetProperty("training"), "batchSize"));
     }
 
     private string At(JsonElement json, string key) => Path.Combine(Out, json.GetProperty(key).GetString()!);

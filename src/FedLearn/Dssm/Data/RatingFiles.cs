@@ -9,6 +9,9 @@ namespace FedLearn.Dssm;
 /// <summary>Writes the files of four parties and their jobs. The formats are in docs/recommend-files.md.</summary>
 public static class RatingFiles
 {
+    // Small sets need smaller batches, else twelve epochs are too few steps.
+    private const int LargeSet = 40_000, LargeBatch = 1024, SmallBatch = 256;
+
     private static readonly JsonSerializerOptions Readable = new() { WriteIndented = true, NewLine = "\n", Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping };
 
     /// <summary>Writes everything into a directory, which is made where it is not there: job.json, job.cold-users.json, job.cold-items.json, and one directory a party.</summary>
@@ -25,6 +28,7 @@ public static class RatingFiles
         if (split is not (RatingSplit.Last or RatingSplit.Time))
             throw new ArgumentOutOfRangeException(nameof(split), "job.json has the split by last events or by time.");
         var tables = new RatingTables(set);
+        int batch = set.Ratings.Count(rating => rating.IsPositive) >= LargeSet ? LargeBatch : SmallBatch;
         var folder = new Folder(directory, written, cancellationToken);
 
         folder.Text("streaming/items.schema.json", tables.ItemSchema.ToJson());
@@ -39,7 +43,7 @@ public static class RatingFiles
             {
                 events.Users[e.User], e.Moment.Time.ToString(CultureInfo.InvariantCulture), RatingTables.Id(e.Moment.Sequence), RatingTables.Id(set.Items[e.Item].Number), DssmFiles.Word(e.Role),
             }));
-            folder.Text($"job{name}.json", Job(set.Name + name.Replace('.', '-'), $"streaming/interactions{name}.csv").ToJsonString(Readable) + "\n");
+            folder.Text($"job{name}.json", Job(set.Name + name.Replace('.', '-'), $"streaming/interactions{name}.csv", batch).ToJsonString(Readable) + "\n");
         }
 
         View("streaming/history", tables.HistorySchema, tables.HistoryRows());
@@ -60,7 +64,7 @@ public static class RatingFiles
         }
     }
 
-    private static JsonObject Job(string name, string interactions) => new()
+    private static JsonObject Job(string name, string interactions, int batch) => new()
     {
         ["name"] = name,
         ["model"] = new JsonObject
@@ -76,7 +80,7 @@ public static class RatingFiles
         ["training"] = new JsonObject
         {
             ["epochs"] = 12,
-            ["batchSize"] = 1024,
+            ["batchSize"] = batch,
             ["optimizer"] = "adam",
             ["stepSize"] = 0.002,
             ["validationStop"] = true,

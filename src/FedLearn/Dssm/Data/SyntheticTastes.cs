@@ -7,26 +7,27 @@ namespace FedLearn.Dssm;
 public sealed record SyntheticTastesOptions
 {
     /// <summary>Users.</summary>
-    /// <value>10 to 100,000. Default 600.</value>
-    public int Users { get; init; } = 600;
+    /// <value>10 to 100,000. Default 1,500.</value>
+    public int Users { get; init; } = 1500;
 
     /// <summary>Items.</summary>
     /// <value>50 to 10,000. Default 400.</value>
     public int Items { get; init; } = 400;
 
     /// <summary>Ratings a user, on average. No user rates more than half of the items, or fewer than 12.</summary>
-    /// <value>12 to 1,000. Default 50.</value>
-    public int RatingsPerUser { get; init; } = 50;
+    /// <value>12 to 1,000. Default 20.</value>
+    public int RatingsPerUser { get; init; } = 20;
 
     /// <summary>Seed. Not secret.</summary>
     public long Seed { get; init; }
 }
 
 /// <summary>Ratings that nobody gave: a generator of users, items and events for trials without a data set. Figures measured on it say nothing about people.</summary>
-/// <remarks>Every user has a liking for each genre (one of six common patterns, and something of its own), for each of six styles, and for a time in which films were made.
-/// Genres and years are in an item's content, and a style speaks through the words of its title only. Sources know different things: past positives say a little of
-/// everything, shares of genres and years say nothing of styles, the hour of activity goes with liked styles, and the profile goes weakly with pattern and time. What a user
-/// rates, and how, follows the sum of these likings, how good the item is, and chance.</remarks>
+/// <remarks>Every user has a liking for each genre (one of six common patterns, and more of its own), for a time in which films were made, and for each of six styles; a style
+/// speaks through the words of a title only, and goes with the hours at which a user is active. Sources know different things: shares of genres and years say nothing of
+/// styles, hours say nothing else, past positives say a little of everything, and the profile goes weakly with pattern and time. What a user rates, and how, follows the
+/// sum of these likings, how good the item is, and chance. Histories are short, so that no source says all. Measured with towers 128-64, sum, 4 negatives, batches of 256
+/// and 8 epochs, HR@10 against 99 negatives, mean of seeds 0 to 2: popularity .571, profile .548, behaviour .720, history .734, all four .764.</remarks>
 public static class SyntheticTastes
 {
     /// <summary>Name of the data set, and of jobs on it.</summary>
@@ -59,7 +60,7 @@ public static class SyntheticTastes
         }
 
         var random = new Draws(options.Seed);
-        double[][] patterns = Matrix(random, Patterns, Genres.Length, 1.1), rhythms = Matrix(random, Rhythms, Styles, 1.2);
+        double[][] patterns = Matrix(random, Patterns, Genres.Length, 0.4), rhythms = Matrix(random, Rhythms, Styles, 1.5);
         (List<RatingItem> items, int[] styles, double[] qualities) = Items(options.Items, random);
         var users = new List<RatingUser>(options.Users);
         var ratings = new List<Rating>();
@@ -67,8 +68,7 @@ public static class SyntheticTastes
         for (int user = 0; user < options.Users; user++)
         {
             int pattern = random.Below(Patterns), rhythm = random.Below(Rhythms);
-            double[] genres = [.. patterns[pattern].Select(liking => liking + (0.5 * random.Normal()))];
-            double[] likedStyles = [.. rhythms[rhythm].Select(liking => liking + (0.5 * random.Normal()))];
+            double[] genres = [.. patterns[pattern].Select(liking => liking + random.Normal())], likedStyles = rhythms[rhythm];
             double time = 1985 + (9 * random.Normal());
             users.Add(new RatingUser(user + 1, Profile(random, pattern, time)));
             for (int item = 0; item < items.Count; item++)
@@ -77,7 +77,7 @@ public static class SyntheticTastes
                 double distance = (of.Year!.Value - time) / 12;
                 utility[item] = of.Genres.Average(genre => genres[genre]) + likedStyles[styles[item]] - (0.5 * Math.Min(4, distance * distance)) + (0.6 * qualities[item]);
                 // The largest of numbers with Gumbel noise are a draw without replacement, with weights exp(...) (Vieira 2014).
-                urge[item] = (0.8 * utility[item]) + (0.7 * qualities[item]) - Math.Log(-Math.Log(random.Unit()));
+                urge[item] = utility[item] + (0.5 * qualities[item]) - Math.Log(-Math.Log(random.Unit()));
             }
 
             int count = Math.Clamp((int)Math.Round(options.RatingsPerUser * Math.Exp((0.6 * random.Normal()) - 0.18)), LeastRatings, items.Count / 2);
@@ -92,7 +92,7 @@ public static class SyntheticTastes
                 if (left == 0)
                 {
                     left = 1 + random.Below(16);
-                    double hour = (3 + (6 * rhythm) + (2 * random.Normal()) + 24) % 24;
+                    double hour = (3 + (6 * rhythm) + random.Normal() + 24) % 24;
                     second = Math.Max(second + Day / 2, FirstSecond + ((long)day * Day) + (long)(hour * 3600));
                     day += 1 + Math.Floor(-5 * Math.Log(random.Unit()));
                 }

@@ -11,7 +11,7 @@ public sealed class SyntheticTastesTests
     [Fact]
     public void Generate_Default_HasTheDocumentedShape()
     {
-        Assert.Equal((600, 400), (Default.Users.Count, Default.Items.Count));
+        Assert.Equal((1500, 400), (Default.Users.Count, Default.Items.Count));
         Assert.InRange(Default.Ratings.Count, 24_000, 36_000);
         Assert.InRange(Default.Ratings.Count(r => r.IsPositive) / (double)Default.Ratings.Count, 0.45, 0.65);
         Assert.All(Default.Ratings.CountBy(r => r.User), user => Assert.InRange(user.Value, 12, 200));

@@ -39,12 +39,18 @@ internal sealed partial class ToolProcess : IDisposable
         }
     }
 
-    public static ToolProcess Start(params string[] args) => Start(null, args);
+    public static ToolProcess Start(params string[] args) => StartWith("LC_ALL", null, args);
 
     /// <summary>Starts the tool.</summary>
     /// <param name="locale">Value of LC_ALL; null for that of the tests.</param>
     /// <param name="args">Arguments.</param>
-    public static ToolProcess Start(string? locale, string[] args)
+    public static ToolProcess Start(string? locale, string[] args) => StartWith("LC_ALL", locale, args);
+
+    /// <summary>Starts the tool with a variable of the environment.</summary>
+    /// <param name="variable">Its name.</param>
+    /// <param name="value">Its value; null for that of the tests.</param>
+    /// <param name="args">Arguments.</param>
+    public static ToolProcess StartWith(string variable, string? value, string[] args)
     {
         var start = new ProcessStartInfo("dotnet", [typeof(Tool).Assembly.Location, .. args])
         {
@@ -53,8 +59,8 @@ internal sealed partial class ToolProcess : IDisposable
             RedirectStandardError = true,
             StandardErrorEncoding = Encoding.UTF8,
         };
-        if (locale is not null)
-            start.Environment["LC_ALL"] = locale;
+        if (value is not null)
+            start.Environment[variable] = value;
         return new ToolProcess(Process.Start(start)!);
     }
 

@@ -21,7 +21,7 @@ internal sealed record Settings
     public int Seeds { get; private init; } = 1;
 
     /// <summary>Users of the generator.</summary>
-    public int Users { get; private init; } = 1000;
+    public int Users { get; private init; } = 1500;
 
     /// <summary>Items of the generator.</summary>
     public int Items { get; private init; } = 400;

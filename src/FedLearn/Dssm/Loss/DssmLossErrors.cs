@@ -11,10 +11,4 @@ public static class DssmLossErrors
 
     /// <summary>Negatives cannot be drawn.</summary>
     public const string InvalidNegatives = "FL2432";
-
-    /// <summary>A private job asks for a loss that compares a sample with other samples.</summary>
-    public const string BatchLossRefused = "FL5135";
-
-    /// <summary>A private job asks for negatives that depend on data.</summary>
-    public const string NegativesRefused = "FL5136";
 }

@@ -119,7 +119,7 @@ public class DssmTrainerTests
         IReadOnlyList<DssmPartyInput> inputs = SmallRecommendation.Inputs(labelHasView);
         IReadOnlyList<DssmPartyResult> expected = await DssmFederation.TrainAsync(plain, inputs, Towers, cancellationToken: TestContext.Current.CancellationToken);
         IReadOnlyList<DssmPartyResult> masked = await DssmFederation.TrainAsync(plain with { MaskedSum = true }, inputs, Towers, cancellationToken: TestContext.Current.CancellationToken);
-        Assert.Contains(masked[1].Releases, r => r.Name == "masked embeddings: training");
+        Assert.Contains(masked[1].Releases, r => r.Name == "sum of 2 embeddings: training");
         Assert.DoesNotContain(masked[1].Releases, r => r.Name.StartsWith("embeddings", StringComparison.Ordinal));
         // Two vectors are rounded to 2^-20 each; two steps of rate .1 carry that on.
         double[] a = State(expected[1]), b = State(masked[1]);

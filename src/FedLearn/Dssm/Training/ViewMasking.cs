@@ -6,7 +6,7 @@ using FedLearn.Protocol;
 namespace FedLearn.Dssm;
 
 /// <summary>A passive view's vectors under masks that cancel in the sum over all passive views.</summary>
-internal sealed class ViewMasking(SumMaskingParty party, double latticeStep) : IDisposable
+internal sealed class ViewMasking(SumMaskingParty party, int views, double latticeStep) : IDisposable
 {
     // Values beyond it would be no vectors of a tower; on the lattice it leaves sums of thousands of views exact.
     private readonly double _bound = Math.Min(1 << 20, latticeStep * (1L << 50));
@@ -27,9 +27,17 @@ internal sealed class ViewMasking(SumMaskingParty party, double latticeStep) : I
     {
         double latticeStep = step ?? SumMasking.NoiselessStep;
         var party = new SumMaskingParty(view, views, jobDigest, latticeStep);
-        await channel.SendAsync(Round, Disclosure.Unprotected(party.Keys(), "masks: public key"), cancellationToken).ConfigureAwait(false);
-        party.Agree(await channel.ReceiveAsync<AggregationMessage>(Round, null, cancellationToken).ConfigureAwait(false));
-        return new ViewMasking(party, latticeStep);
+        try
+        {
+            await channel.SendAsync(Round, Disclosure.Unprotected(party.Keys(), "masks: public key"), cancellationToken).ConfigureAwait(false);
+            party.Agree(await channel.ReceiveAsync<AggregationMessage>(Round, null, cancellationToken).ConfigureAwait(false));
+            return new ViewMasking(party, views.Count, latticeStep);
+        }
+        catch
+        {
+            party.Dispose(); // wipes the key
+            throw;
+        }
     }
 
     /// <summary>The label party's side: relays every view's key to all.</summary>
@@ -51,7 +59,8 @@ internal sealed class ViewMasking(SumMaskingParty party, double latticeStep) : I
     {
         Released<Embeddings> released = noise is not null ? noise.Release(new Embeddings(vectors), $"{set} embeddings")
             : Disclosure.Unprotected(new Embeddings(LatticeVector.Of(vectors, latticeStep, _bound)), DssmDisclosures.Embeddings(set));
-        return party.Mask(_step++, released, $"masked embeddings: {set}");
+        // Without noise of each view's own the opened sum is what the label party learns, and is listed as such.
+        return party.Mask(_step++, released, noise is null ? $"{DssmDisclosures.SumOf(views)}: {set}" : $"masked embeddings: {set}");
     }
 
     /// <summary>A view's own coin whether to leave its row of a sample out: under masks nobody else can know.</summary>

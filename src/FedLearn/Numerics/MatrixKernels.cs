@@ -12,7 +12,7 @@ internal static class MatrixKernels
     private const int RowBlock = 64;
 
     [ThreadStatic]
-    private static double[]? t_rows;
+    private static double[]? _tiles;
 
     /// <summary>C += A B. Every element of C takes its products in ascending order of the inner index, each by one fused multiply-add.</summary>
     /// <param name="a">Element (i, p) of A is at i aRow + p aColumn.</param>
@@ -28,7 +28,7 @@ internal static class MatrixKernels
             return;
         if (c.Length < (long)rows * n || a.Length <= (rows - 1L) * aRow + (inner - 1L) * aColumn)
             throw new ArgumentException("The matrices do not fit together.");
-        double[] packed = t_rows ??= new double[RowBlock * InnerBlock];
+        double[] packed = _tiles ??= new double[RowBlock * InnerBlock];
         double* edge = stackalloc double[TileRows * PackedMatrix.Panel];
         fixed (double* aAt = a, bAt = b.Values, cAt = c, tiles = packed)
         {

@@ -26,8 +26,7 @@ public sealed record SyntheticTastesOptions
 /// <remarks>Every user has a liking for each genre (one of six common patterns, and more of its own), for a time in which films were made, and for each of six styles; a style
 /// speaks through the words of a title only, and goes with the hours at which a user is active. Sources know different things: shares of genres and years say nothing of
 /// styles, hours say nothing else, past positives say a little of everything, and the profile goes weakly with pattern and time. What a user rates, and how, follows the
-/// sum of these likings, how good the item is, and chance. Histories are short, so that no source says all. Measured with towers 128-64, sum, 4 negatives, batches of 256
-/// and 8 epochs, HR@10 against 99 negatives, mean of seeds 0 to 2: popularity .571, profile .548, behaviour .720, history .734, all four .764.</remarks>
+/// sum of these likings, how good the item is, and chance. Histories are short, so that no source says all.</remarks>
 public static class SyntheticTastes
 {
     /// <summary>Name of the data set, and of jobs on it.</summary>

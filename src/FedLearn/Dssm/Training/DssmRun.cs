@@ -1,3 +1,4 @@
+using FedLearn.Numerics;
 using FedLearn.Privacy;
 
 namespace FedLearn.Dssm;
@@ -25,6 +26,13 @@ internal sealed class DssmRun(DssmJob job, TowerThread thread)
     public bool ValidationStop => Job.Training.ValidationStop ?? !Job.Privacy.IsPrivate;
 
     public ElementType ElementType => Job.Model.Precision == TowerPrecision.Float32 ? ElementType.Float32 : ElementType.Float64;
+
+    /// <summary>Rounds what is disclosed to the type that it is packed as, so that channels in memory carry the numbers that a wire would.</summary>
+    public void RoundForWire(Span<double> values)
+    {
+        if (ElementType == ElementType.Float32)
+            VectorKernels.RoundToSingle(values);
+    }
 
     /// <summary>Whether all views get the same gradient, of the fused vector, and weigh it themselves.</summary>
     public bool SharesGradient => Job.Model.Fusion == DssmFusion.Sum && (Job.MaskedSum || Job.Privacy.Noise.HasFlag(DssmNoise.Gradients));

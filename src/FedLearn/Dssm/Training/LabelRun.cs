@@ -222,6 +222,8 @@ internal sealed class LabelRun(DssmRun run, LabelTowers towers, LabelSamples sam
 
     private Released<EmbeddingGradients> Release(double[] gradients)
     {
+        if (noise.Messages is null)
+            run.RoundForWire(gradients);
         var payload = new EmbeddingGradients(gradients, run.ElementType);
         return noise.Messages is { } mechanism ? mechanism.Release(payload, "training embedding gradients") : Disclosure.Unprotected(payload, DssmDisclosures.Gradients);
     }

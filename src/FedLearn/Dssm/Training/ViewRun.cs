@@ -60,6 +60,8 @@ internal sealed class ViewRun(DssmRun run, ITower tower, ViewTable table, ViewSa
             return;
         }
 
+        if (noise.Evaluation is null)
+            run.RoundForWire(vectors);
         var payload = new Embeddings(vectors, run.ElementType);
         Released<Embeddings> released;
         if (noise.Evaluation is { } mechanism)
@@ -114,6 +116,8 @@ internal sealed class ViewRun(DssmRun run, ITower tower, ViewTable table, ViewSa
         }
         else
         {
+            if (noise.Messages is null)
+                run.RoundForWire(vectors);
             var payload = new Embeddings(vectors, run.ElementType);
             Released<Embeddings> released = noise.Messages is { } mechanism ? mechanism.Release(payload, "training embeddings")
                 : Disclosure.Unprotected(payload, DssmDisclosures.Embeddings("training"));

@@ -31,6 +31,10 @@ internal static class EnvelopeCodec
         SampleKeys keys => new() { Round = round, SampleKeys = new() { Keys = UnsafeByteOperations.UnsafeWrap(keys.Keys), Moments = keys.HasMoments } },
         MaskedVector masked => new() { Round = round, Masked = new() { Values = UnsafeByteOperations.UnsafeWrap(masked.Values), Step = masked.Step } },
         AggregationMessage step => new() { Round = round, Aggregation = new() { Step = (Wire.AggregationStep)step.Step, Data = UnsafeByteOperations.UnsafeWrap(step.Bytes) } },
+        EncryptedShares shares => new() { Round = round, EncryptedShares = Sealed(shares) },
+        MaskedProducts products => new() { Round = round, MaskedProducts = Sealed(products) },
+        MaskedAnswers answers => new() { Round = round, MaskedAnswers = Sealed(answers) },
+        EncryptionKey key => new() { Round = round, EncryptionKey = UnsafeByteOperations.UnsafeWrap(key.Bytes) },
         _ => throw new ArgumentOutOfRangeException(nameof(payload), payload.GetType(), "This payload has no wire message."),
     };
 
@@ -74,6 +78,10 @@ internal static class EnvelopeCodec
             Wire.Envelope.BodyOneofCase.Aggregation => Message(Enum.IsDefined((AggregationStep)envelope.Aggregation.Step)
                 ? new AggregationMessage((AggregationStep)envelope.Aggregation.Step, envelope.Aggregation.Data.Memory)
                 : throw Malformed("an aggregation message of an unknown step")),
+            Wire.Envelope.BodyOneofCase.EncryptedShares => Message(new EncryptedShares(envelope.EncryptedShares.Data.Memory, Length(envelope.EncryptedShares))),
+            Wire.Envelope.BodyOneofCase.MaskedProducts => Message(new MaskedProducts(envelope.MaskedProducts.Data.Memory, Length(envelope.MaskedProducts))),
+            Wire.Envelope.BodyOneofCase.MaskedAnswers => Message(new MaskedAnswers(envelope.MaskedAnswers.Data.Memory, Length(envelope.MaskedAnswers))),
+            Wire.Envelope.BodyOneofCase.EncryptionKey => Message(new EncryptionKey(envelope.EncryptionKey.Memory)),
             Wire.Envelope.BodyOneofCase.Completed => new ChannelFrame.Completed(),
             Wire.Envelope.BodyOneofCase.Aborted => HeaderText.IsErrorId(envelope.Aborted.ErrorId)
                 ? new ChannelFrame.Aborted(envelope.Aborted.ErrorId)
@@ -83,6 +91,10 @@ internal static class EnvelopeCodec
 
         ChannelFrame.Message Message(Payload payload) => new(envelope.Round, payload, bytes);
     }
+
+    private static Wire.Sealed Sealed(SealedPayload payload) => new() { Data = UnsafeByteOperations.UnsafeWrap(payload.Bytes), Length = (uint)payload.Length };
+
+    private static int Length(Wire.Sealed message) => message.Length <= int.MaxValue ? (int)message.Length : throw Malformed("a sealed vector of an impossible length");
 
     private static Wire.Vector Vector(VectorPayload payload) => payload.Lattice is { } lattice
         ? new() { Type = Wire.ElementType.Lattice, Step = lattice.Step, Bits = (uint)lattice.Bits, Length = (uint)lattice.Length, Data = UnsafeByteOperations.UnsafeWrap(lattice.Packed) }

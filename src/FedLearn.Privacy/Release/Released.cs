@@ -11,6 +11,9 @@ public enum Protection
 
     /// <summary>Randomised response, charged to the party's ledger once.</summary>
     RandomizedResponse = 2,
+
+    /// <summary>Encryption under the key of a named party, or a mask that only the receiver knows; nothing is charged.</summary>
+    Encryption = 3,
 }
 
 /// <summary>A value that may leave its party. The one type a channel accepts.</summary>

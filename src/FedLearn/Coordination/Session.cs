@@ -11,6 +11,9 @@ public enum PartyRole
 
     /// <summary>Holds features only.</summary>
     Passive = 1,
+
+    /// <summary>Holds the secret key of homomorphic encryption, and no data. It serves a session of its own beside the parties'.</summary>
+    Arbiter = 2,
 }
 
 /// <summary>A party as the job names it.</summary>

@@ -70,9 +70,9 @@ public sealed record JointGradientCalibration
         double root = Math.Sqrt(p.Columns), visits = Math.Sqrt(p.Epochs), mu = GaussianDp.Mu(epsilon, delta);
         double sensitivity = Distance(p) * Math.Sqrt(p.Parties) / p.SmallestBatch * (1 + Margin);
 
-        // Computed rows and weights are longer than their bounds by (d + 8) 2^-53 of them at most, and a share errs by as much of C: relative to Delta, of degree
-        // three in lengths, 5 (d + 8) 2^-53 to first order in both worlds together. Section 5.
-        double arithmetic = sensitivity * Math.ScaleB(p.Columns + 16.0, -50), scheme = 2 * p.MeanError * root;
+        // Computed rows and weights are longer than their bounds by (d + 64) 2^-52 of them at most (RowClip.Slack), and a share errs by (d + 8) 2^-53 C: of Delta, of degree
+        // three in lengths, 4 (d + 64) 2^-52 to first order in both worlds together; twice that is charged. Section 4.
+        double arithmetic = sensitivity * Math.ScaleB(p.Columns + 64.0, -49), scheme = 2 * p.MeanError * root;
         if (scheme > sensitivity)
             throw PrivacyErrors.Refused(JointGradientErrors.SchemeTooCoarse, "privacy.he",
                 "the error that the scheme may make in a gradient is larger than what a person's rows change in it, so that most of the noise would be for the scheme.",

@@ -49,6 +49,52 @@ public enum PrivacyMode
 
     /// <summary>Randomised response on the labels, once; then training on debiased labels. Features of every party are unprotected.</summary>
     LabelDp = 3,
+
+    /// <summary>Homomorphic encryption with an arbiter: nobody sees scores or residuals, and each party learns exact gradients of its own columns. The
+    /// baseline of the field; it bounds nothing of what gradients and the model tell.</summary>
+    He = 4,
+
+    /// <summary>The same with noise that the arbiter adds to every gradient: what gradients and weights tell of a person is bounded.</summary>
+    HeDp = 5,
+}
+
+/// <summary>Cryptosystems of the modes he and he+dp.</summary>
+public enum HeScheme
+{
+    /// <summary>CKKS of Microsoft SEAL: vectors of 4,096 numbers a ciphertext.</summary>
+    Ckks = 0,
+
+    /// <summary>Paillier with the fastest known encryption and inner products.</summary>
+    Paillier = 1,
+
+    /// <summary>Paillier with fast encryption and one exponentiation an entry, as FATE has it.</summary>
+    PaillierFate = 2,
+
+    /// <summary>Paillier as published: a full exponentiation an encryption.</summary>
+    PaillierTextbook = 3,
+}
+
+/// <summary>Settings of the modes he and he+dp.</summary>
+public sealed record GlmHeOptions
+{
+    /// <summary>Cryptosystem.</summary>
+    public HeScheme Scheme { get; init; } = HeScheme.Ckks;
+
+    /// <summary>Bits of the modulus of a Paillier key.</summary>
+    /// <value>2048 (about 112 bits of security, default) or 3072 (128 bits).</value>
+    public int KeyBits { get; init; } = 2048;
+
+    /// <summary>Name of the arbiter, who holds the secret key and no data, and must collude with no party.</summary>
+    /// <value>Default <c>arbiter</c>; no party's name.</value>
+    public string Arbiter { get; init; } = "arbiter";
+
+    /// <summary>Mode he: fewest rows of a batch for each column of a party. Hygiene, no protection: see docs/privacy.md.</summary>
+    /// <value>At least 0. Default 10; 0 switches the check off.</value>
+    public int RowsPerColumn { get; init; } = 10;
+
+    /// <summary>Mode he: most rounds, each of which returns exact gradients. Hygiene, no protection.</summary>
+    /// <value>At least 1. Default 1,000.</value>
+    public int MostRounds { get; init; } = 1000;
 }
 
 /// <summary>Settings of the mode one-round; see <see cref="OneRoundParameters"/> for what they bound.</summary>
@@ -244,6 +290,9 @@ public sealed record GlmPrivacyOptions
 
     /// <summary>Settings of the mode one-round.</summary>
     public GlmOneRoundOptions OneRound { get; init; } = new();
+
+    /// <summary>Settings of the modes he and he+dp.</summary>
+    public GlmHeOptions He { get; init; } = new();
 
     /// <summary>Seed of test noise. The job is then NOT PRIVATE and says so first. Null, the default: noise from the operating system's CSPRNG.</summary>
     public ulong? TestNoiseSeed { get; init; }

@@ -62,6 +62,15 @@ public static class GlmJobTerms
                 json.WriteString("mode", p.Mode.ToString());
                 if (p.Mode == PrivacyMode.None)
                     return;
+                if (JointRules.Covers(p.Mode))
+                {
+                    json.WriteString("he.scheme", p.He.Scheme.ToString());
+                    Optional(json, "he.keyBits", p.He.Scheme == HeScheme.Ckks ? null : p.He.KeyBits);
+                    json.WriteString("he.arbiter", p.He.Arbiter);
+                    json.WriteNumber("he.rowsPerColumn", p.He.RowsPerColumn);
+                    json.WriteNumber("he.mostRounds", p.He.MostRounds);
+                }
+
                 json.WriteString("calibration", p.Calibration.ToString());
                 json.WriteString("adjacency", p.Adjacency.ToString());
                 json.WriteString("unit", p.Unit.ToString());
@@ -102,6 +111,15 @@ public static class GlmJobTerms
         };
 
         return SessionTerms.Of(job.Name, sections, job.Parties.Select(p => p.Party));
+    }
+
+    /// <summary>The terms of the session that the arbiter of a job in mode he or he+dp serves, beside the parties' own.</summary>
+    /// <param name="job">The job.</param>
+    /// <returns>The arbiter first, then the parties.</returns>
+    public static SessionTerms OfArbiter(GlmJob job)
+    {
+        SessionTerms terms = Of(job, "arbiter");
+        return terms with { Parties = [new PartyDescription(job.Privacy.He.Arbiter, PartyRole.Arbiter), .. terms.Parties] };
     }
 
     private static void WriteSplit(Utf8JsonWriter json, SplitRule split)

@@ -11,7 +11,7 @@ internal sealed class GlmPlan
     private GlmPlan(GlmJob job)
     {
         Job = job;
-        Private = job.Privacy.Mode != PrivacyMode.None;
+        Private = IsPrivate(job.Privacy.Mode);
         Optimizer = OptimizerOf(job);
         Epochs = EpochsOf(job);
         PreprocessingOptions = PreprocessingOf(job);
@@ -28,7 +28,11 @@ internal sealed class GlmPlan
 
     public GlmJob Job { get; }
 
+    /// <summary>Whether something of what the parties send or learn is claimed to be private.</summary>
     public bool Private { get; }
+
+    /// <summary>Whether a mode claims anything: encryption alone bounds nothing of what gradients tell.</summary>
+    public static bool IsPrivate(PrivacyMode mode) => mode is not (PrivacyMode.None or PrivacyMode.He);
 
     public GlmOptimizer Optimizer { get; }
 
@@ -74,13 +78,16 @@ internal sealed class GlmPlan
 
     public ElementType ElementType => Job.Training.MessagePrecision;
 
-    public bool SendsTestScores => !Private || Job.Privacy.Evaluation != EvaluationDisclosure.None;
+    /// <summary>Whether scores of training rows are sent once training has ended, to measure the model.</summary>
+    public bool SendsTrainScores => !Private && (Mode != PrivacyMode.He || Job.Privacy.Evaluation != EvaluationDisclosure.None);
+
+    public bool SendsTestScores => (!Private && Mode != PrivacyMode.He) || Job.Privacy.Evaluation != EvaluationDisclosure.None;
 
     /// <summary>What the promise is about; in label-dp the label, whatever the job says.</summary>
     public PrivacyUnit Unit => Mode == PrivacyMode.LabelDp ? PrivacyUnit.Label : Job.Privacy.Unit;
 
     /// <summary>Why a message of a party that adds no noise may leave, for the report.</summary>
-    public string DisclosureReason => !Private ? "mode none" : Mode == PrivacyMode.LabelDp ? "label-dp" : "unit label";
+    public string DisclosureReason => Mode == PrivacyMode.He ? "mode he" : !Private ? "mode none" : Mode == PrivacyMode.LabelDp ? "label-dp" : "unit label";
 
     /// <summary>Whether a party of this role adds noise to its training messages.</summary>
     public bool Noises(PartyRole role) => Mode == PrivacyMode.HdpVfl && (role == PartyRole.Active || Job.Privacy.Unit == PrivacyUnit.Record);
@@ -102,6 +109,8 @@ internal sealed class GlmPlan
         CheckModeNoneOnly(job, plan);
         if (plan.Mode == PrivacyMode.HdpVfl)
             plan.CheckPrivacy();
+        else if (JointRules.Covers(plan.Mode))
+            JointRules.Check(plan);
         else if (plan.Private)
             OneRoundRules.Check(plan);
         return plan;
@@ -123,12 +132,12 @@ internal sealed class GlmPlan
     };
 
     public static PreprocessingOptions PreprocessingOf(GlmJob job) => job.Preprocessing
-        ?? (job.Privacy.Mode == PrivacyMode.None
+        ?? (!IsPrivate(job.Privacy.Mode)
             ? new PreprocessingOptions { Scaling = Scaling.Standardize }
             : new PreprocessingOptions { Scaling = Scaling.Declared, Rows = RowBound.Clip });
 
     public static bool ConstantOf(GlmJob job) => PreprocessingOf(job).Constant
-        ?? (job.Privacy.Mode != PrivacyMode.None && job.Model.Intercept != GlmIntercept.None);
+        ?? (IsPrivate(job.Privacy.Mode) && job.Model.Intercept != GlmIntercept.None);
 
     /// <summary>The batches of an epoch over this many training rows.</summary>
     public BatchLayout Layout(int trainRows)
@@ -200,18 +209,18 @@ internal sealed class GlmPlan
     {
         if (!Private || Mode == PrivacyMode.LabelDp)
             return;
-        bool needsRange = Mode == PrivacyMode.OneRound ? !HasClasses : Family.Bounds!.NeedsLabelRange;
+        bool needsRange = Mode is PrivacyMode.OneRound or PrivacyMode.HeDp ? !HasClasses : Family.Bounds!.NeedsLabelRange;
         if (party.Party.Role == PartyRole.Active && party.LabelRange is null && needsRange)
             throw Refused(GlmErrors.LabelRangeMissing, $"party '{party.Party.Name}', data.labelRange", $"the sensitivity of the {Family.Name} family needs a declared range of the label.",
                 "Declare data.labelRange: [low, high] by the nature of the label, not by looking at the data.");
-        if (Mode == PrivacyMode.OneRound)
+        if (Mode is PrivacyMode.OneRound or PrivacyMode.HeDp)
             return;
         int batches = Job.Training.BatchesPerEpoch ?? 1;
         Parameters(party, new BatchLayout(batches, batches)).Validate(Job.Privacy.Calibration);
     }
 
     // Classes are bounded by their domain. The label bound does not enter a passive party's own sensitivity, and it does not know it.
-    private double? LabelBound(GlmPartyOptions party) => HasClasses ? null
+    public double? LabelBound(GlmPartyOptions party) => HasClasses ? null
         : party.Party.Role == PartyRole.Passive ? 1e-9
         : party.LabelRange is { } range ? Math.Max(Math.Abs(range.Low), Math.Abs(range.High)) : null;
 

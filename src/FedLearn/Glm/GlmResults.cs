@@ -66,6 +66,9 @@ public sealed record GlmPrivacyStatement
     /// <summary>Bounds and noise of this party; null in mode none, or when nothing was released with noise.</summary>
     public PartyCalibration? Calibration { get; init; }
 
+    /// <summary>Noise of joint gradients, mode he+dp only.</summary>
+    public JointGradientCalibration? Joint { get; init; }
+
     /// <summary>Released labels and, at a passive party, the noise of one-round training; null in other modes.</summary>
     public OneRoundStatement? OneRound { get; init; }
 
@@ -148,6 +151,9 @@ public sealed record GlmPartyResult
 
     /// <summary>Counts over all channels.</summary>
     public required ChannelStatistics Traffic { get; init; }
+
+    /// <summary>What the parties agreed on with the arbiter; null but in the modes he and he+dp.</summary>
+    public JointAgreement? Joint { get; init; }
 
     /// <summary>Figures of each epoch or iteration.</summary>
     public IReadOnlyList<GlmHistoryPoint> History { get; init; } = [];

@@ -26,6 +26,9 @@ public sealed record GlmPartyInput
     /// <summary>The party's part of an earlier model, where the job asks for a warm start: training starts from its weights, with its feature map.</summary>
     public GlmModel? WarmStart { get; init; }
 
+    /// <summary>Opens the session with the arbiter, in the modes he and he+dp; null elsewhere.</summary>
+    public JointGradientsFactory? JointGradients { get; init; }
+
     /// <summary>Threshold of classes in confusion tables, and how intervals of metrics are found; the active party's own affair. Its seed is the job's.</summary>
     /// <value>Default: threshold .5, no intervals.</value>
     public EvaluationOptions Evaluation { get; init; } = new() { Resamples = 0 };
@@ -119,8 +122,17 @@ public sealed class GlmTrainer
         ArgumentNullException.ThrowIfNull(agreement);
         ArgumentNullException.ThrowIfNull(channels);
         SessionTelemetry telemetry = GlmTelemetry.Of("train", _plan.Job, _input);
-        return await telemetry.RunAsync(() => ChannelGuard.RunAsync(channels,
-            () => TrainCoreAsync(agreement, channels, telemetry, progress, cancellationToken))).ConfigureAwait(false);
+        if (!JointRules.Covers(_plan.Mode))
+            return await telemetry.RunAsync(() => ChannelGuard.RunAsync(channels,
+                () => TrainCoreAsync(agreement, channels, null, telemetry, progress, cancellationToken))).ConfigureAwait(false);
+        JointGradientsFactory open = _input.JointGradients ?? throw new InternalFailureException(GlmJointErrors.SchemeMissing, $"party '{_input.Party}'",
+            "the job is encrypted, and the party was given no way to encrypt.", "Set GlmPartyInput.JointGradients, see the package FedLearn.Baselines.HomomorphicEncryption.");
+        return await telemetry.RunAsync(async () =>
+        {
+            await using IJointGradients joint = await ChannelGuard.RunAsync(channels, () => open(cancellationToken)).ConfigureAwait(false);
+            return await ChannelGuard.RunAsync([.. channels, joint.Arbiter],
+                () => TrainCoreAsync(agreement, channels, joint, telemetry, progress, cancellationToken)).ConfigureAwait(false);
+        }).ConfigureAwait(false);
     }
 
     /// <summary>Trains with the other parties of a session, and tells how it goes.</summary>
@@ -137,7 +149,7 @@ public sealed class GlmTrainer
         return GlmTrainingStream.RunAsync(async (progress, stop) => [await TrainAsync(agreement, channels, progress, stop).ConfigureAwait(false)], cancellationToken);
     }
 
-    private async Task<GlmPartyResult> TrainCoreAsync(SessionAgreement agreement, IReadOnlyList<IPartyChannel> channels,
+    private async Task<GlmPartyResult> TrainCoreAsync(SessionAgreement agreement, IReadOnlyList<IPartyChannel> channels, IJointGradients? joint,
         SessionTelemetry telemetry, IProgress<GlmProgress>? progress, CancellationToken cancellationToken)
     {
         _plan = _declared;
@@ -187,6 +199,18 @@ public sealed class GlmTrainer
             account.Reserve("disclosed: training scores", new JsonObject(), PrivacyUnit.Label, 1, 0, 0);
         }
 
+        JointAgreement? jointly = null;
+        if (joint is not null)
+        {
+            var part = new LinearPart(train, freeIntercept, outputs);
+            JointRules.CheckSizes(_plan, layout, part.Dimension);
+            jointly = await joint.PrepareAsync(new JointRows(layout, part.Dimension, batch => part.Columns(layout.Start(batch), layout.Size(batch)),
+                IsActive && _plan.Mode == PrivacyMode.HeDp ? _plan.LabelBound(_options) : null, channels), cancellationToken).ConfigureAwait(false);
+            if (jointly.Calibration is { } noise)
+                reservation = account.Reserve("gaussian: mean gradients of all parties, noised by the arbiter", Parameters(noise), _plan.Unit, _plan.Epochs * layout.Count,
+                    0, noise.Mu * noise.Mu, shareOf: rounds => (double)((rounds - 1) / layout.Count + 1) / _plan.Epochs);
+        }
+
         GaussianMechanism? Mechanism(NoiseCalibration? noise, string stream) =>
             noise is null ? null : account.Mechanism(noise, _input.Party + stream, reservation!);
         var work = new GlmWork
@@ -202,10 +226,12 @@ public sealed class GlmTrainer
             // No epoch costs less than an earlier one, so m of e epochs cost at most m/e of mu squared.
             Validation = heldOut.Length > 0 ? new LinearPart(map.TransformRows(_input.Table, heldOut), freeIntercept, outputs) : null,
             ValidationTargets = heldOut.Length > 0 && IsActive ? Targets(heldOut, training: false) : null,
+            Joint = joint,
+            JointCharge = jointly is null ? null : reservation,
             WarmStart = StartOf(job, freeIntercept, outputs),
             Evaluation = _input.Evaluation with { Seed = job.Training.Seed },
-            EpsilonAfter = calibration is null ? null : rounds => GaussianDp.Epsilon(
-                calibration.Mu * Math.Sqrt((double)((rounds - 1) / layout.Count + 1) / _plan.Epochs), _plan.BudgetOf(_options)!.Delta),
+            EpsilonAfter = (calibration?.Mu ?? jointly?.Calibration?.Mu) is not { } mu ? null : rounds => GaussianDp.Epsilon(
+                mu * Math.Sqrt((double)((rounds - 1) / layout.Count + 1) / _plan.Epochs), _plan.BudgetOf(_options)!.Delta),
             Progress = progress,
             Telemetry = telemetry,
         };
@@ -227,6 +253,8 @@ public sealed class GlmTrainer
         GlmTraining outcome = await training.ConfigureAwait(false);
         traced?.Stop();
         telemetry.Trained(outcome.StopReason.ToString(), outcome.Timing.Training, outcome.Timing.Wait, outcome.Timing.Noise);
+        if (joint is not null)
+            channels = [.. channels, joint.Arbiter];
         foreach (IPartyChannel channel in channels)
             await channel.CompleteAsync(cancellationToken).ConfigureAwait(false);
 
@@ -251,7 +279,9 @@ public sealed class GlmTrainer
             AlignmentLeaks = channels.Count > 0 ? HashedAlignment.Leaks : [],
             StopReason = outcome.StopReason,
             Timing = outcome.Timing,
-            Privacy = outcome.Statement is { } statement ? OneRoundClaims.Settled(statement, ledger, spent)
+            Joint = jointly,
+            Privacy = jointly is not null ? JointClaims.State(_plan, _options, jointly, ledger, spent, scalingFromData, testRows.Length)
+                : outcome.Statement is { } statement ? OneRoundClaims.Settled(statement, ledger, spent)
                 : GlmClaims.State(_plan, _options, calibration, ledger, spent, scalingFromData, channels.Count > 0 ? testRows.Length : 0),
             Releases = channels.SelectMany(c => c.Releases).GroupBy(r => r.Key).ToDictionary(g => g.Key, g => g.Sum(r => r.Value)),
             Sent = [.. channels.SelectMany(c => c.Releases.Select(r => new GlmSentMessages(c.RemoteParty, r.Key.Name, r.Key.Protection, r.Value, c.BytesOf(r.Key.Name, r.Key.Protection))))],
@@ -275,6 +305,8 @@ public sealed class GlmTrainer
         ["sensitivity"] = c.Sensitivity,
         ["releases"] = c.Releases,
     };
+
+    private static JsonObject Parameters(JointGradientCalibration c) => new() { ["mu"] = c.Mu, ["sigma"] = c.Sigma, ["sensitivity"] = c.SensitivityCharged };
 
     /// <summary>The last step before round 0, when everybody has its features ready: equal rows, equal split.</summary>
     private async Task AgreeOnRowsAsync(IReadOnlyList<IPartyChannel> channels, int train, int test, ulong fingerprint, CancellationToken cancellationToken)
@@ -321,7 +353,7 @@ public sealed class GlmTrainer
         using var account = new GlmAccount(_plan, _input, _people, "");
         if (_plan.Mode is PrivacyMode.OneRound or PrivacyMode.LabelDp && IsActive)
             return new LabelRelease(_plan, _input, _options, account).Check();
-        if (_plan.Mode != PrivacyMode.OneRound && !_plan.Noises(_options.Party.Role))
+        if (_plan.Mode is not (PrivacyMode.OneRound or PrivacyMode.HeDp) && !_plan.Noises(_options.Party.Role))
             return PrivacyTotal.Zero;
         PrivacyBudget budget = _plan.BudgetOf(_options)!;
         // The classical formula has a mu of its own, which may cost more than it was asked for.
@@ -376,6 +408,9 @@ public sealed class GlmTrainer
         Table table = _input.Table;
         if (_plan.Family is MultinomialFamily && table.Offsets is not null)
             throw new ConfigurationException(GlmErrors.InvalidJob, $"party '{_input.Party}', data.offset", "an offset is the same for every class and changes nothing.", "Leave it out.");
+        if (JointRules.Covers(_plan.Mode) && (table.Weights is not null || (table.Offsets is not null && _plan.Mode == PrivacyMode.HeDp)))
+            throw new ConfigurationException(GlmJointErrors.NotEncryptable, $"party '{_input.Party}'",
+                "the table has weights, which a passive party's encrypted share would need to know, or in mode he+dp offsets, which are outside the bound on residuals.", "Leave them out.");
         if (_plan.Mode != PrivacyMode.HdpVfl)
             return;
         if (table.Weights is not null && _plan.Job.Training.SampleWeightBound is null)

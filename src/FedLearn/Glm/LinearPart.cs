@@ -51,6 +51,21 @@ internal sealed class LinearPart(FeatureRows rows, bool freeIntercept, int outpu
         }
     }
 
+    /// <summary>The columns of consecutive rows, d of b numbers one after the other, a free intercept's ones last. Of parts with one score.</summary>
+    public double[] Columns(int start, int size)
+    {
+        double[] columns = new double[Dimension * size], row = new double[rows.Columns];
+        for (int i = 0; i < size; i++)
+        {
+            rows.CopyRow(start + i, row);
+            for (int j = 0; j < row.Length; j++)
+                columns[j * size + i] = row[j];
+        }
+
+        columns.AsSpan(rows.Columns * size).Fill(1);
+        return columns;
+    }
+
     /// <summary>Sum over the batch of r x for each score; not divided.</summary>
     public void Gradient(int start, ReadOnlySpan<double> residuals, Span<double> gradient)
     {

@@ -33,6 +33,7 @@ internal partial class GlmActiveTrainer(GlmWork work, IReadOnlyList<IPartyChanne
             GlmOptimizer.Lbfgs => LbfgsAsync(cancellationToken),
             GlmOptimizer.Accelerated => AcceleratedAsync(cancellationToken),
             GlmOptimizer.Irls => IrlsAsync(cancellationToken),
+            _ when work.Joint is not null => JointDescent.RunAsync(work, _clock, _weights, train, cancellationToken),
             _ => SgdAsync(cancellationToken),
         }).ConfigureAwait(false);
         _stop?.Restore(_weights);
@@ -41,9 +42,10 @@ internal partial class GlmActiveTrainer(GlmWork work, IReadOnlyList<IPartyChanne
         work.CheckFinite(rounds, _weights);
 
         // In private modes the training metrics come from the noisy scores of the last epoch: nothing more is asked of the passive parties.
-        if (!_plan.Private)
+        if (_plan.SendsTrainScores)
             await EvaluateAsync(work.Train, train, _trainScores, rounds, cancellationToken).ConfigureAwait(false);
-        ModelEvaluation trained = Measure(_trainScores, new GlmTargets(measuredLabels ?? train.Labels).Ordered(_plan.Private ? _lastOrder : null).Labels);
+        bool scored = work.Joint is null || _plan.SendsTrainScores;
+        ModelEvaluation? trained = !scored ? null : Measure(_trainScores, new GlmTargets(measuredLabels ?? train.Labels).Ordered(_plan.Private ? _lastOrder : null).Labels);
         ModelEvaluation? tested = null;
         if (work.Test.Rows > 0 && (_plan.SendsTestScores || passives.Count == 0))
         {
@@ -64,7 +66,7 @@ internal partial class GlmActiveTrainer(GlmWork work, IReadOnlyList<IPartyChanne
             TrainMetrics = trained,
             TestMetrics = tested,
             // After early stopping the penalty of the best weights is not known.
-            Objective = _stop is not null && passives.Count > 0 ? null : MeanLoss() + _penalty,
+            Objective = !scored || (_stop is not null && passives.Count > 0) ? null : MeanLoss() + _penalty,
             Inference = inference,
             Warnings = warnings,
         };

@@ -20,13 +20,14 @@ internal sealed partial class GlmPassiveTrainer(GlmWork work, IPartyChannel acti
             GlmOptimizer.Lbfgs => LbfgsAsync(cancellationToken),
             GlmOptimizer.Accelerated => AcceleratedAsync(cancellationToken),
             GlmOptimizer.Irls => IrlsAsync(cancellationToken),
+            _ when work.Joint is not null => JointDescent.RunAsync(work, _clock, _weights, null, cancellationToken),
             _ => SgdAsync(cancellationToken),
         }).ConfigureAwait(false);
         _stop?.Restore(_weights);
         GlmTiming timing = _clock.Stop(work.EpochsOf(rounds));
         work.CheckFinite(rounds, _weights);
         work.PerturbFinal(_weights);
-        if (!_plan.Private)
+        if (_plan.SendsTrainScores)
             await EvaluateAsync(work.Train, rounds, "evaluation: training rows", cancellationToken).ConfigureAwait(false);
         if (work.Test.Rows > 0 && _plan.SendsTestScores)
             await EvaluateAsync(work.Test, rounds, "evaluation: test rows", cancellationToken).ConfigureAwait(false);

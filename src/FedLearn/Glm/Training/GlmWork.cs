@@ -29,6 +29,20 @@ internal class GlmWork
     /// <summary>Noise of the final weights. Null but in a charged evaluation.</summary>
     public GaussianMechanism? WeightNoise { get; init; }
 
+    /// <summary>Encrypted gradients; null but in the modes he and he+dp.</summary>
+    public IJointGradients? Joint { get; init; }
+
+    /// <summary>The charge of the rounds, mode he+dp only.</summary>
+    public IPrivacyReservation? JointCharge { get; init; }
+
+    /// <summary>Writes a round down as paid for before anything of it leaves: the arbiter noises what comes of it.</summary>
+    public virtual void BeforeJointRound(int round)
+    {
+        Span<byte> number = stackalloc byte[sizeof(int)];
+        System.Buffers.Binary.BinaryPrimitives.WriteInt32LittleEndian(number, round);
+        JointCharge?.Keep(round, number);
+    }
+
     /// <summary>Weights of an earlier model to start from; mode none only.</summary>
     public double[]? WarmStart { get; init; }
 

@@ -1,0 +1,182 @@
+using System.Diagnostics;
+using System.Numerics;
+using FedLearn.Diagnostics;
+using FedLearn.Glm;
+using FedLearn.Parties;
+using FedLearn.Privacy;
+using FedLearn.Protocol;
+
+namespace FedLearn.Baselines.HomomorphicEncryption;
+
+/// <summary>A party's side of the encrypted protocol of the modes he and he+dp: shares of residuals are encrypted under the arbiter's key and summed, every party
+/// multiplies the sum with its own columns, and the arbiter opens the masked result.</summary>
+/// <remarks>Parties and arbiter are semi-honest, and the arbiter colludes with none of them. docs/protocol.md has the messages, docs/privacy.md what each side learns.
+/// The residual is linear in the scores: Taylor's formula for binomial labels (Hardy et al. 2017, arXiv 1711.10677). Masks are uniform, nothing but the constant
+/// coefficient is ever opened, and the answers are flooded against key recovery from exact decryptions (Li and Micciancio, ePrint 2020/1533).</remarks>
+public sealed class EncryptedGradients : IJointGradients
+{
+    private readonly GlmJob _job;
+    private readonly GlmPlan _plan;
+    private readonly IAdditiveScheme _scheme;
+    private readonly IAsyncDisposable? _session;
+    private readonly List<PlainColumns> _columns = [];
+    private readonly bool _active;
+    private IEncryptor? _encryptor;
+    private JointRows? _rows;
+
+    /// <summary>Creates the party's side over a channel that is open.</summary>
+    /// <param name="job">The job, in mode he or he+dp.</param>
+    /// <param name="party">Name of the party.</param>
+    /// <param name="scheme">The scheme that the job names.</param>
+    /// <param name="arbiter">Channel to the arbiter.</param>
+    /// <param name="session">What to dispose of with this; null for nothing.</param>
+    public EncryptedGradients(GlmJob job, string party, IAdditiveScheme scheme, IPartyChannel arbiter, IAsyncDisposable? session = null)
+    {
+        ArgumentNullException.ThrowIfNull(scheme);
+        ArgumentNullException.ThrowIfNull(arbiter);
+        (_plan, _job, _scheme, Arbiter, _session) = (GlmPlan.Create(job), job, scheme, arbiter, session);
+        _active = job.Parties.First(p => p.Party.Name == party).Party.Role == Coordination.PartyRole.Active;
+    }
+
+    /// <inheritdoc />
+    public IPartyChannel Arbiter { get; }
+
+    /// <inheritdoc />
+    public async Task<JointAgreement> PrepareAsync(JointRows rows, CancellationToken cancellationToken = default)
+    {
+        ArgumentNullException.ThrowIfNull(rows);
+        long start = Stopwatch.GetTimestamp();
+        _rows = rows;
+        double[] own = [rows.Layout.Rows, rows.Layout.Count, rows.Columns, rows.TargetBound ?? 0];
+        await Arbiter.SendAsync(0, Disclosure.Unprotected(new Scalars(ScalarsKind.Agreement, own), "agreement: rows, batches, columns and declared bound of labels"), cancellationToken)
+            .ConfigureAwait(false);
+        EncryptionKey key = await Arbiter.ReceiveAsync<EncryptionKey>(0, null, cancellationToken).ConfigureAwait(false);
+        Scalars all = await ChannelGuard.ReceiveScalarsAsync(Arbiter, 0, ScalarsKind.Agreement, 2, cancellationToken).ConfigureAwait(false);
+        double total = all.Values.Span[0], bound = all.Values.Span[1];
+        if (!(total >= rows.Columns && total <= int.MaxValue && total == Math.Floor(total) && bound >= 0))
+            throw ProtocolErrors.Peer(GlmJointErrors.SizesDiffer, Arbiter.RemoteParty, "before round 0", "it names an impossible number of columns or bound of labels.",
+                "Check that all run the same release of the software.");
+        _encryptor = await CheckedAsync(0, Arbiter, () => _scheme.UseKeyAsync(key.Bytes, cancellationToken)).ConfigureAwait(false);
+        JointGradientCalibration? noise = _plan.Mode != PrivacyMode.HeDp ? null : JointRules.Calibrate(_plan, rows.Layout, (int)total, bound > 0 ? bound : null,
+            _encryptor.Answers.Unit, _encryptor.Answers.FloodBits, _scheme.SumError);
+        for (int batch = 0; batch < rows.Layout.Count; batch++)
+            _columns.Add(await _encryptor.EncodeAsync(rows.ColumnsOf(batch), rows.Layout.Size(batch), cancellationToken).ConfigureAwait(false));
+        return new JointAgreement((int)total, noise, _scheme.Engine, Stopwatch.GetElapsedTime(start).TotalSeconds);
+    }
+
+    /// <inheritdoc />
+    public async Task<double[]> GradientAsync(int round, int batch, ReadOnlyMemory<double> share, CancellationToken cancellationToken = default)
+    {
+        JointRows rows = _rows ?? throw new InvalidOperationException("Call PrepareAsync first.");
+        using CipherVector own = await _encryptor!.EncryptAsync(share, cancellationToken).ConfigureAwait(false);
+        using CipherVector residuals = _active ? await SumAsync(round, own, rows.Peers, cancellationToken).ConfigureAwait(false)
+            : await ExchangeAsync(round, own, own, rows.Peers[0], cancellationToken).ConfigureAwait(false);
+        MaskedSums masked = await _encryptor.MaskedSumsAsync(residuals, _columns[batch], cancellationToken).ConfigureAwait(false);
+        await Arbiter.SendAsync(round, Cryptosystem.Release(new MaskedProducts(masked.Bytes, masked.Count), "masked inner products", _scheme.Name, Arbiter.RemoteParty), cancellationToken).ConfigureAwait(false);
+        MaskedAnswers answers = await Arbiter.ReceiveAsync<MaskedAnswers>(round, masked.Count, cancellationToken).ConfigureAwait(false);
+        double[] gradient = masked.Unmask(Integers(answers, round), _encryptor.Answers);
+        for (int j = 0; j < gradient.Length; j++)
+            gradient[j] /= rows.Layout.Size(batch); // the planned size, never a count of the data
+        return gradient;
+    }
+
+    /// <inheritdoc />
+    public async ValueTask DisposeAsync()
+    {
+        foreach (PlainColumns columns in _columns)
+            columns.Dispose();
+        _columns.Clear();
+        if (_encryptor is not null)
+            await _encryptor.DisposeAsync().ConfigureAwait(false);
+        if (_session is not null)
+            await _session.DisposeAsync().ConfigureAwait(false);
+    }
+
+    /// <summary>The active party: with one passive party both shares cross at once; with several each gets the sum of all others'.</summary>
+    private async Task<CipherVector> SumAsync(int round, CipherVector own, IReadOnlyList<IPartyChannel> passives, CancellationToken cancellationToken)
+    {
+        if (passives.Count == 1)
+            return await ExchangeAsync(round, own, own, passives[0], cancellationToken).ConfigureAwait(false);
+        CipherVector[] theirs = await Task.WhenAll(passives.Select(p => ReceiveAsync(round, own.Length, p, cancellationToken))).ConfigureAwait(false);
+        // Every sum holds the active party's own fresh ciphertext, so that nobody can take another's share out of it.
+        var forEach = new List<CipherVector>();
+        try
+        {
+            for (int p = 0; p < passives.Count; p++)
+                forEach.Add(await AddAsync([own, .. theirs.Where((_, q) => q != p)], cancellationToken).ConfigureAwait(false));
+            await Task.WhenAll(passives.Select((p, i) => SendAsync(round, forEach[i], p, cancellationToken))).ConfigureAwait(false);
+            return await AddAsync([own, .. theirs], cancellationToken).ConfigureAwait(false);
+        }
+        finally
+        {
+            foreach (CipherVector vector in forEach.Concat(theirs))
+                vector.Dispose();
+        }
+    }
+
+    /// <summary>Sends one vector and receives another at the same time, and adds what came to the own one.</summary>
+    private async Task<CipherVector> ExchangeAsync(int round, CipherVector sent, CipherVector own, IPartyChannel peer, CancellationToken cancellationToken)
+    {
+        Task sending = SendAsync(round, sent, peer, cancellationToken);
+        Task<CipherVector> receiving = ReceiveAsync(round, own.Length, peer, cancellationToken);
+        await Task.WhenAll(sending, receiving).ConfigureAwait(false);
+        using CipherVector theirs = await receiving.ConfigureAwait(false);
+        return await _encryptor!.AddAsync(own, theirs, cancellationToken).ConfigureAwait(false);
+    }
+
+    private async Task SendAsync(int round, CipherVector vector, IPartyChannel peer, CancellationToken cancellationToken)
+    {
+        var shares = new EncryptedShares(await vector.SaveAsync(cancellationToken).ConfigureAwait(false), vector.Length);
+        await peer.SendAsync(round, Cryptosystem.Release(shares, "shares of residuals", _scheme.Name, Arbiter.RemoteParty), cancellationToken).ConfigureAwait(false);
+    }
+
+    private async Task<CipherVector> ReceiveAsync(int round, int length, IPartyChannel peer, CancellationToken cancellationToken)
+    {
+        EncryptedShares shares = await peer.ReceiveAsync<EncryptedShares>(round, length, cancellationToken).ConfigureAwait(false);
+        return await CheckedAsync(round, peer, () => _encryptor!.LoadAsync(shares.Bytes, length, cancellationToken)).ConfigureAwait(false);
+    }
+
+    private async Task<CipherVector> AddAsync(IReadOnlyList<CipherVector> vectors, CancellationToken cancellationToken)
+    {
+        CipherVector sum = await _encryptor!.AddAsync(vectors[0], vectors[1], cancellationToken).ConfigureAwait(false);
+        foreach (CipherVector vector in vectors.Skip(2))
+        {
+            using CipherVector part = sum;
+            sum = await _encryptor.AddAsync(part, vector, cancellationToken).ConfigureAwait(false);
+        }
+
+        return sum;
+    }
+
+    private BigInteger[] Integers(MaskedAnswers answers, int round)
+    {
+        AnswerSpace space = _encryptor!.Answers;
+        ReadOnlyMemory<byte> bytes = answers.Bytes;
+        var integers = new BigInteger[answers.Length];
+        if (bytes.Length != (long)integers.Length * space.Bytes)
+            throw Bad(round, Arbiter, HeErrors.BadCiphertext, "its answers have another size than the key's.");
+        for (int j = 0; j < integers.Length; j++)
+        {
+            integers[j] = new BigInteger(bytes.Span.Slice(j * space.Bytes, space.Bytes), isUnsigned: true);
+            if (integers[j] >= space.Modulus)
+                throw Bad(round, Arbiter, HeErrors.BadCiphertext, "an answer is not below the key's modulus.");
+        }
+
+        return integers;
+    }
+
+    internal static async Task<T> CheckedAsync<T>(int round, IPartyChannel from, Func<Task<T>> read)
+    {
+        try
+        {
+            return await read().ConfigureAwait(false);
+        }
+        catch (CipherException e)
+        {
+            throw Bad(round, from, e.Id, e.Message);
+        }
+    }
+
+    internal static PeerException Bad(int round, IPartyChannel from, string id, string cause) => ProtocolErrors.Peer(id, from.RemoteParty, $"round {round}", cause,
+        "Check that all run the same release of the software and the same scheme; if they do, somebody has tampered with a message.");
+}

@@ -1,0 +1,45 @@
+using FedLearn.Privacy;
+using FedLearn.Protocol;
+
+namespace FedLearn.Glm;
+
+/// <summary>Finds mean gradients over a batch without any party seeing scores or residuals of another: what the modes he and he+dp need beside a job.</summary>
+/// <remarks>The residual is a sum of shares, one a party: r = sum_p a_p, with a_p = alpha X_p w_p, and at the active party less its target.</remarks>
+public interface IJointGradients : IAsyncDisposable
+{
+    /// <summary>The channel to the helper that holds the key. Its traffic is the party's; when the job fails it is told.</summary>
+    IPartyChannel Arbiter { get; }
+
+    /// <summary>Agrees with the others on sizes, receives the key, and readies the columns. Nothing of a row is sent.</summary>
+    /// <param name="rows">What the party brings.</param>
+    /// <param name="cancellationToken">Stops.</param>
+    /// <returns>What was agreed on.</returns>
+    Task<JointAgreement> PrepareAsync(JointRows rows, CancellationToken cancellationToken = default);
+
+    /// <summary>One round.</summary>
+    /// <param name="round">Round, from 0.</param>
+    /// <param name="batch">Batch of the epoch.</param>
+    /// <param name="share">This party's share of the residuals, shape [b].</param>
+    /// <param name="cancellationToken">Stops.</param>
+    /// <returns>X' r / b over this party's columns, shape [d]; in mode he+dp with noise.</returns>
+    Task<double[]> GradientAsync(int round, int batch, ReadOnlyMemory<double> share, CancellationToken cancellationToken = default);
+}
+
+/// <summary>Opens the session with the helper, at the party's own side.</summary>
+/// <param name="cancellationToken">Stops.</param>
+public delegate Task<IJointGradients> JointGradientsFactory(CancellationToken cancellationToken);
+
+/// <summary>What a party brings to joint gradients.</summary>
+/// <param name="Layout">Batches of an epoch, the same every epoch.</param>
+/// <param name="Columns">Columns, d, a free intercept's included.</param>
+/// <param name="ColumnsOf">Columns of a batch, d of b numbers, one column after the other.</param>
+/// <param name="TargetBound">The active party's declared bound k_y on a label; null elsewhere and where none is needed.</param>
+/// <param name="Peers">At the active party a channel to each passive party; at a passive one the channel to the active party.</param>
+public sealed record JointRows(BatchLayout Layout, int Columns, Func<int, double[]> ColumnsOf, double? TargetBound, IReadOnlyList<IPartyChannel> Peers);
+
+/// <summary>What all parties of joint gradients know before round 0.</summary>
+/// <param name="Columns">Columns of all parties.</param>
+/// <param name="Calibration">Noise of the answers; null in mode he.</param>
+/// <param name="Engine">What does the arithmetic here, for the report.</param>
+/// <param name="SetupSeconds">Seconds for keys and for encoding the columns.</param>
+public sealed record JointAgreement(int Columns, JointGradientCalibration? Calibration, string Engine, double SetupSeconds);

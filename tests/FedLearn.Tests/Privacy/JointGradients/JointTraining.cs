@@ -42,13 +42,16 @@ internal sealed class JointTraining(JointGradientParameters p, int rows, double 
                 score += Dot(person.Rows[party], weights[party]);
             double residual = taylor ? score / 4 - person.Label / 2 : score - person.Label;
             int at = 0;
-            foreach (double x in person.Rows.SelectMany(row => row))
-                sums[at++] += residual * x;
+            foreach (double[] row in person.Rows)
+                foreach (double x in row)
+                    sums[at++] += residual * x;
             counted += person.Rows[0][0] > 0 ? 1 : 0;
         }
 
         double divisor = mutant == JointMutant.ActualCountDivisor ? Math.Max(1, counted) : rows.Length;
-        return [.. sums.Select(sum => sum / divisor)];
+        for (int j = 0; j < sums.Length; j++)
+            sums[j] /= divisor;
+        return sums;
     }
 
     /// <summary>Each party's step with its part of the answers.</summary>
@@ -72,7 +75,13 @@ internal sealed class JointTraining(JointGradientParameters p, int rows, double 
         return norm <= p.WeightNorm || mutant == JointMutant.NoProjection ? w : [.. w.Select(x => x * (p.WeightNorm / norm))];
     }
 
-    public static double Dot(double[] a, double[] b) => a.Zip(b, (x, y) => x * y).Sum();
+    public static double Dot(double[] a, double[] b)
+    {
+        double sum = 0;
+        for (int i = 0; i < a.Length; i++)
+            sum += a[i] * b[i];
+        return sum;
+    }
 
     public static double Norm(double[] a) => Math.Sqrt(Dot(a, a));
 

@@ -247,8 +247,12 @@ internal sealed class NodeSealEngine : ISealEngine
             {
                 Request? request;
                 lock (_lock)
-                    if (!_pending.TryDequeue(out request) || request.Id != id || code > (uint)Code.Failed)
+                {
+                    if (!_pending.TryPeek(out request) || request.Id != id || code > (uint)Code.Failed)
                         throw new InvalidDataException("A reply to no request.");
+                    _pending.Dequeue();
+                }
+
                 _window.Release();
                 if (code == (uint)Code.Failed)
                     request.Result!.TrySetException(new InternalFailureException(HeErrors.SealFailed, $"SEAL, {request.Operation}", $"SEAL refused: {Encoding.UTF8.GetString(payload)}.",

@@ -15,6 +15,7 @@ internal sealed class NativeSealEngine : ISealEngine
 
     private readonly SealC _seal;
     private readonly ulong[] _parameters = new ulong[4];
+    // Also the lock under which calls are issued, so that none follows the last one.
     private readonly ConcurrentExclusiveSchedulerPair _schedulers = new();
     private readonly TaskFactory _inOrder;
 
@@ -51,7 +52,7 @@ internal sealed class NativeSealEngine : ISealEngine
         try
         {
             // A relative path would be searched for beside the program and in the system's folders.
-            return new NativeSealEngine(new SealC(NativeLibrary.Load(Path.GetFullPath(file))));
+            return On(NativeLibrary.Load(Path.GetFullPath(file)));
         }
         catch (Exception e) when (e is DllNotFoundException or BadImageFormatException)
         {
@@ -65,9 +66,12 @@ internal sealed class NativeSealEngine : ISealEngine
     {
         foreach (string name in names)
             if (NativeLibrary.TryLoad(name, Assembly.GetExecutingAssembly(), DllImportSearchPath.SafeDirectories | DllImportSearchPath.AssemblyDirectory, out nint library))
-                return new NativeSealEngine(new SealC(library));
+                return On(library);
         return null;
     }
+
+    private static NativeSealEngine On(nint library) =>
+        new(new SealC(name => NativeLibrary.TryGetExport(library, name, out nint address) ? address : 0));
 
     /// <summary>Names by which the library may be installed, the newest version first.</summary>
     internal static IEnumerable<string> LibraryNames()
@@ -156,31 +160,38 @@ internal sealed class NativeSealEngine : ISealEngine
     /// <inheritdoc />
     public void Release(ReadOnlyMemory<int> ciphertexts, ReadOnlyMemory<int> plaintexts)
     {
-        if (_disposed)
-            return;
         // The caller may use its memory again at once.
         (int[] freedCiphertexts, int[] freedPlaintexts) = (ciphertexts.ToArray(), plaintexts.ToArray());
-        _ = _inOrder.StartNew(() =>
+        lock (_schedulers)
         {
-            Free(_ciphertexts, freedCiphertexts);
-            Free(_plaintexts, freedPlaintexts);
-        });
+            if (_disposed)
+                return;
+            _ = _inOrder.StartNew(() =>
+            {
+                Free(_ciphertexts, freedCiphertexts);
+                Free(_plaintexts, freedPlaintexts);
+            });
+        }
     }
 
     /// <summary>Waits for the call that is running, if any, and frees all. Calls that have not begun end with <see cref="ObjectDisposedException"/>.</summary>
     public ValueTask DisposeAsync()
     {
-        if (_disposed)
-            return new ValueTask(_schedulers.Completion);
-        _disposed = true;
-        _ = _inOrder.StartNew(() =>
+        lock (_schedulers)
         {
-            Free(_ciphertexts, [.. _ciphertexts.Keys]);
-            Free(_plaintexts, [.. _plaintexts.Keys]);
-            foreach (SealObject? owned in new[] { _encryptor, _decryptor, _encoder, _evaluator, _context })
-                owned?.Dispose();
-        });
-        _schedulers.Complete();
+            if (_disposed)
+                return new ValueTask(_schedulers.Completion);
+            _disposed = true;
+            _ = _inOrder.StartNew(() =>
+            {
+                Free(_ciphertexts, [.. _ciphertexts.Keys]);
+                Free(_plaintexts, [.. _plaintexts.Keys]);
+                foreach (SealObject? owned in new[] { _encryptor, _decryptor, _encoder, _evaluator, _context })
+                    owned?.Dispose();
+            });
+            _schedulers.Complete();
+        }
+
         return new ValueTask(_schedulers.Completion);
     }
 
@@ -188,12 +199,15 @@ internal sealed class NativeSealEngine : ISealEngine
 
     private Task<T> Run<T>(Func<T> call, CancellationToken cancellationToken)
     {
-        ObjectDisposedException.ThrowIf(_disposed, this);
-        return _inOrder.StartNew(() =>
+        lock (_schedulers)
         {
             ObjectDisposedException.ThrowIf(_disposed, this);
-            return call();
-        }, cancellationToken);
+            return _inOrder.StartNew(() =>
+            {
+                ObjectDisposedException.ThrowIf(_disposed, this);
+                return call();
+            }, cancellationToken);
+        }
     }
 
     private int Keep(Dictionary<int, SealObject> kept, SealObject made, Action<SealObject> fill)

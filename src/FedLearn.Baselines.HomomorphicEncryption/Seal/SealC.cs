@@ -44,11 +44,11 @@ internal sealed unsafe class SealC
         _freeDecryptor, _freeEncoder, _freeEvaluator, _freeCiphertext, _freePlaintext;
 
     /// <summary>Looks every function up.</summary>
-    /// <param name="library">A loaded library; it stays loaded.</param>
+    /// <param name="find">The address of a function by its name, 0 where the library lacks it; what it finds stays loaded.</param>
     /// <exception cref="InternalFailureException">FL6203: it is no SEAL of 4.4 or later in 4.x.</exception>
-    public SealC(nint library)
+    public SealC(Func<string, nint> find)
     {
-        nint Export(string name) => NativeLibrary.TryGetExport(library, name, out nint address) ? address
+        nint Export(string name) => find(name) is not 0 and nint address ? address
             : throw TooOld($"The library has no function {name}{(Version is null ? ", so that it is no SEAL with C functions" : $", although it is SEAL {Version}")}.");
         byte Number(string name)
         {
@@ -296,7 +296,7 @@ internal sealed unsafe class SealC
     }
 
     // What SEAL's C layer makes of the C++ exception that was thrown; the exception's own text does not cross it.
-    private static string Meaning(int result) => (uint)result switch
+    private static string Meaning(int result) => unchecked((uint)result) switch
     {
         0x80004003 => "null pointer",
         0x80070057 => "invalid argument",

@@ -61,15 +61,48 @@ towers() {
 # Key agreement of secure aggregation and of masked sums.
 aggregation() { packages aggregation libsodium23; }
 
+# The homomorphic baseline: GMP for Paillier, and SEAL on Node.js, by npm into build/seal-worker.
+he() {
+    local from="src/FedLearn.Baselines.HomomorphicEncryption/Seal/worker" to="build/seal-worker" wanted found
+    packages he libgmp10
+    # Node.js from elsewhere brings npm along and clashes with Debian's package of it.
+    if ! command -v node > /dev/null; then
+        packages he nodejs npm
+    fi
+    if ! command -v node > /dev/null || ! command -v npm > /dev/null; then
+        echo "setup: he: without Node.js 20 and npm there is no CKKS on node-seal; see https://nodejs.org/download"
+        return
+    fi
+    if [ "$(node -p 'Number(process.versions.node.split(".")[0])')" -lt 18 ]; then
+        echo "setup: he: Node.js $(node --version) is too old for node-seal; install version 20, see https://nodejs.org/download"
+        return
+    fi
+    wanted="$(node -p 'require("./'"$from"'/package-lock.json").packages["node_modules/node-seal"].version')"
+    found="$(node -p 'require("./'"$to"'/node_modules/node-seal/package.json").version' 2> /dev/null || true)"
+    if [ "$found" = "$wanted" ]; then
+        echo "setup: he: node-seal $found is in $to"
+        return
+    fi
+    mkdir -p "$to"
+    cp "$from/package.json" "$from/package-lock.json" "$to"
+    if npm ci --prefix "$to" --ignore-scripts --no-audit --no-fund > "$to/install.log" 2>&1; then
+        echo "setup: he: node-seal $wanted installed in $to"
+    else
+        tail -n 20 "$to/install.log" >&2
+        fail "he: npm cannot install node-seal $wanted (all of it: $to/install.log)"
+    fi
+}
+
 for part in "${@:-all}"; do
     case "$part" in
         glm) glm ;;
         aggregation) aggregation ;;
         test) tests ;;
         towers) towers ;;
-        he | psi) echo "setup: $part: nothing is needed yet" ;;
-        # Without towers everything else works.
-        all) glm; aggregation; (towers) || echo "setup: towers: left out"; tests ;;
+        he) he ;;
+        psi) echo "setup: $part: nothing is needed yet" ;;
+        # Without towers and the homomorphic baseline everything else works.
+        all) glm; aggregation; (towers) || echo "setup: towers: left out"; (he) || echo "setup: he: left out"; tests ;;
         *) fail "unknown part '$part'; use glm, aggregation, towers, he, psi, test or all" ;;
     esac
 done

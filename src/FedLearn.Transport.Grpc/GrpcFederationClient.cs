@@ -103,7 +103,7 @@ internal static class SessionCodec
             ProtocolVersion = request.ProtocolVersion,
             JobName = request.JobName,
             Party = request.Party.Name,
-            Role = request.Party.Role == PartyRole.Active ? Wire.Role.Active : Wire.Role.Passive,
+            Role = request.Party.Role switch { PartyRole.Active => Wire.Role.Active, PartyRole.Arbiter => Wire.Role.Arbiter, _ => Wire.Role.Passive },
             TermsDigest = ByteString.CopyFrom(request.TermsDigest.Span),
             SchemaFingerprint = ByteString.CopyFrom(request.SchemaFingerprint.Span),
         };

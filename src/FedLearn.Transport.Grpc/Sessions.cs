@@ -44,7 +44,7 @@ internal static class ExchangeRefusal
 internal sealed class SharedSession(SessionTerms terms, GrpcHostOptions options) : ISessions
 {
     private readonly SessionDesk _desk = new(terms, options.JoinTimeout, options.Channel.Clock);
-    private readonly Dictionary<string, TaskCompletionSource<GrpcPartyChannel>> _channels = terms.Parties.Where(p => p.Role == PartyRole.Passive)
+    private readonly Dictionary<string, TaskCompletionSource<GrpcPartyChannel>> _channels = terms.Parties.Skip(1)
         .ToDictionary(p => p.Name, _ => new TaskCompletionSource<GrpcPartyChannel>(TaskCreationOptions.RunContinuationsAsynchronously));
 
     private readonly ConcurrentDictionary<string, bool> _claimed = new();
@@ -75,10 +75,10 @@ internal sealed class SharedSession(SessionTerms terms, GrpcHostOptions options)
         }, static () => { });
     }
 
-    /// <summary>Waits, after the active party has joined, for the channel of every passive party.</summary>
+    /// <summary>Waits, after the host (the first of the terms) has joined, for the channel of every other party.</summary>
     public async Task<GrpcSession> OpenAsync(SessionAgreement agreement, CancellationToken cancellationToken)
     {
-        var all = Task.WhenAll(terms.Parties.Where(p => p.Role == PartyRole.Passive).Select(p => _channels[p.Name].Task));
+        var all = Task.WhenAll(terms.Parties.Skip(1).Select(p => _channels[p.Name].Task));
         try
         {
             return new GrpcSession(agreement, await all.WaitAsync(options.JoinTimeout, options.Channel.Clock, cancellationToken).ConfigureAwait(false));

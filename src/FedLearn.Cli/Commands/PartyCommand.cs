@@ -27,7 +27,7 @@ internal static class PartyCommand
         Option<string?> report = CommonOptions.Report(), html = CommonOptions.Html();
         var command = new Command("party", """
             Take part in a session as one party. The active party listens and hosts the coordinator; a passive party connects to it
-            and needs no open port. Order of starting does not matter within transport.connectTimeoutSeconds.
+            and needs no open port. The arbiter of an encrypted job listens too: every party connects to it. Order of starting does not matter within transport.connectTimeoutSeconds.
             With --serve a passive party joins fedlearn serve at the active party, stays, and joins again whenever the connection was lost.
 
             Examples:
@@ -65,7 +65,7 @@ internal static class PartyCommand
             {
                 PartyTask task = (parsed.GetValue(predict) is { } output
                     ? new SessionOrder(run, "predict", parsed.GetValue(model) ?? "models", Path.GetFullPath(output))
-                    : new SessionOrder(run, "train", parsed.GetValue(model), null)).TaskOf(file.Self.Name, view);
+                    : new SessionOrder(run, "train", parsed.GetValue(model), null) { Door = file.Arbiter is { } arbiter ? HeRun.OverGrpc(arbiter, file.Transport) : null }).TaskOf(file.Self.Name, view);
                 return file.Listen is { } listen
                     ? GrpcParty.HostAsync(task, new UriBuilder("http", listen.Host, listen.Port).Uri, file.Transport,
                         address => terminal.Log($"listening on {address}"), terminal.Log, cancellationToken)
@@ -77,6 +77,14 @@ internal static class PartyCommand
                     terminal.Log($"note: {note}");
                 if (parsed.GetValue(json))
                     parsed.InvocationConfiguration.Output.Write(ReportWriter.Text(document));
+                return 0;
+            }
+
+            if (document["arbiter"] is not null)
+            {
+                terminal.Log($"answered {(int)document["arbiter"]!["rounds"]!} rounds");
+                document["timing"] = new JsonObject { ["totalSeconds"] = Stopwatch.GetElapsedTime(start).TotalSeconds };
+                ReportWriter.WriteFile(document, parsed.GetValue(json) ? parsed.InvocationConfiguration.Output : null, parsed.GetValue(report));
                 return 0;
             }
 

@@ -15,9 +15,9 @@ internal static class WorkerCommand
         Option<string> config = CommonOptions.Config("Run file.");
         var verb = new Option<string>("--verb") { Required = true };
         var party = new Option<string>("--party") { Required = true };
-        Option<string?> coordinator = new("--coordinator"), model = new("--model"), output = new("--out"), fold = new("--fold"), runId = new("--run"), lists = new("--lists");
+        Option<string?> coordinator = new("--coordinator"), arbiter = new("--arbiter"), model = new("--model"), output = new("--out"), fold = new("--fold"), runId = new("--run"), lists = new("--lists");
         var set = new Option<string[]>("--set");
-        var command = new Command("worker", "One party of train or predict.") { config, verb, party, coordinator, model, output, fold, runId, lists, set };
+        var command = new Command("worker", "One party of train or predict.") { config, verb, party, coordinator, arbiter, model, output, fold, runId, lists, set };
         command.Hidden = true;
         command.SetAction(async (parsed, cancellationToken) =>
         {
@@ -32,6 +32,7 @@ internal static class WorkerCommand
                     run = run.As<GlmRunFile>("worker").On(new(int.Parse(count, CultureInfo.InvariantCulture), int.Parse(index, CultureInfo.InvariantCulture)));
                 var order = new SessionOrder(run, parsed.GetRequiredValue(verb), parsed.GetValue(model), parsed.GetValue(output))
                 {
+                    Door = parsed.GetValue(arbiter) is { } keyHolder ? HeRun.OverGrpc(new Uri(keyHolder), run.Transport) : null,
                     RunIds = parsed.GetValue(runId) is { } id ? new Dictionary<string, string> { [self] = id } : new(),
                     TopK = parsed.GetValue(lists) is { } text ? TopKRequest.Parse(text) : new(),
                 };

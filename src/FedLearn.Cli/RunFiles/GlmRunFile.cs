@@ -14,6 +14,29 @@ internal sealed record GlmRunFileParty : RunFileParty
     public string? SplitPath { get; init; }
 }
 
+/// <summary>What does the arithmetic of CKKS.</summary>
+internal enum SealEngine
+{
+    /// <summary>The native library where there is one, else Node.js.</summary>
+    Auto = 0,
+
+    /// <summary>SEAL in WebAssembly, in a process of Node.js.</summary>
+    Node = 1,
+
+    /// <summary>SEAL's own C library.</summary>
+    Native = 2,
+}
+
+/// <summary>A machine's own part of homomorphic encryption.</summary>
+internal sealed record HeEngineSettings
+{
+    /// <summary>What does the arithmetic.</summary>
+    public SealEngine Engine { get; init; }
+
+    /// <summary>Engines or threads of a party: 1 to 64.</summary>
+    public int Workers { get; init; } = 1;
+}
+
 /// <summary>The job file of a generalised linear model.</summary>
 internal sealed record GlmRunFile : RunFile
 {
@@ -29,6 +52,9 @@ internal sealed record GlmRunFile : RunFile
 
     /// <summary>Full path of the model directory that training starts from; null without a warm start.</summary>
     public string? WarmStart { get; init; }
+
+    /// <summary>What does homomorphic encryption on this machine.</summary>
+    public HeEngineSettings HeEngine { get; init; } = new();
 
     /// <inheritdoc />
     public override string Name => Job.Name;

@@ -23,7 +23,11 @@ internal sealed class GlmRunFileReader(string path, OwnSide? self = null, IReadO
         GlmFamilies.Gaussian, GlmFamilies.Binomial, GlmFamilies.Poisson, GlmFamilies.Gamma, GlmFamilies.Tweedie(), GlmFamilies.Multinomial(),
     }.Select(family => (family.Name, family))];
     private static readonly (string, PrivacyMode)[] Modes =
-        [("none", PrivacyMode.None), ("hdp-vfl", PrivacyMode.HdpVfl), ("one-round", PrivacyMode.OneRound), ("label-dp", PrivacyMode.LabelDp)];
+        [("none", PrivacyMode.None), ("hdp-vfl", PrivacyMode.HdpVfl), ("one-round", PrivacyMode.OneRound), ("label-dp", PrivacyMode.LabelDp),
+            ("he", PrivacyMode.He), ("he+dp", PrivacyMode.HeDp)];
+    private static readonly (string, HeScheme)[] Schemes =
+        [("ckks", HeScheme.Ckks), ("paillier", HeScheme.Paillier), ("paillier-fate", HeScheme.PaillierFate), ("paillier-textbook", HeScheme.PaillierTextbook)];
+    private static readonly (string, SealEngine)[] Engines = [("auto", SealEngine.Auto), ("node", SealEngine.Node), ("native", SealEngine.Native)];
     private static readonly (string, Calibration)[] Calibrations = [("tight", Calibration.Tight), ("paper", Calibration.Paper), ("weight-noise", Calibration.WeightNoise)];
     private static readonly (string, Adjacency)[] Adjacencies = [("replace-one", Adjacency.ReplaceOne), ("zero-out", Adjacency.ZeroOut)];
     private static readonly (string, PrivacyUnit)[] Units = [("record", PrivacyUnit.Record), ("label", PrivacyUnit.Label)];
@@ -42,6 +46,7 @@ internal sealed class GlmRunFileReader(string path, OwnSide? self = null, IReadO
     private bool _isPrivate, _hasL1;
     private int? _classes;
     private string? _warmStart;
+    private HeEngineSettings _engine = new();
 
     /// <inheritdoc />
     public override GlmRunFile Read()
@@ -52,9 +57,8 @@ internal sealed class GlmRunFileReader(string path, OwnSide? self = null, IReadO
         model.Word("type", Types, Types[0].Meaning);
 
         Section privacy = file.Object("privacy");
-        PrivacyMode mode = privacy.Word("mode", Modes, PrivacyMode.None, "he");
-        _isPrivate = mode != PrivacyMode.None;
-        bool isPrivate = mode != PrivacyMode.None;
+        PrivacyMode mode = privacy.Word("mode", Modes, PrivacyMode.None);
+        bool isPrivate = _isPrivate = GlmPlan.IsPrivate(mode);
 
         (GlmIntercept intercept, PreprocessingOptions preprocessing) = InterceptAndPreprocessing(model, file.Object("preprocessing"), isPrivate, mode != PrivacyMode.LabelDp);
         GlmModelOptions modelOptions = Model(model, intercept);
@@ -67,6 +71,8 @@ internal sealed class GlmRunFileReader(string path, OwnSide? self = null, IReadO
         Section evaluation = file.Object("evaluation");
         (SplitRule split, string? splitPath) = Split(evaluation, parties);
         (GlmRunFileParty Own, GlmPartyOptions Agreed)[] both = [.. parties.Select(party => Party(party, modelOptions.Family, privacy, mode, splitPath))];
+        if (JointRules.Covers(mode))
+            Arbiter = privacyOptions.He.Arbiter;
         CheckParties(file, [.. both.Select(party => party.Own)]);
         CheckSplits(file, [.. both.Select(party => party.Own)]);
         string name = file.Text("name") ?? "job";
@@ -94,6 +100,7 @@ internal sealed class GlmRunFileReader(string path, OwnSide? self = null, IReadO
             Transport = transport,
             SplitPath = splitPath,
             WarmStart = _warmStart,
+            HeEngine = _engine,
             Ignored = Ignored,
             Warnings = Warnings,
         };
@@ -169,7 +176,7 @@ internal sealed class GlmRunFileReader(string path, OwnSide? self = null, IReadO
 
     private GlmTrainingOptions Training(Section training, PrivacyMode mode)
     {
-        bool isPrivate = mode != PrivacyMode.None;
+        bool isPrivate = mode != PrivacyMode.None; // encryption, too, trains by gradient steps alone
         int? batches = training.Count("batchesPerEpoch", 1, int.MaxValue), batchSize = training.Count("batchSize", 1, int.MaxValue);
         if (training.Has("batchesPerEpoch") && training.Has("batchSize"))
             training.Fault(RunFileErrors.Contradiction, "batchSize", "is given beside training.batchesPerEpoch.", "Keep one of the two.");
@@ -177,14 +184,16 @@ internal sealed class GlmRunFileReader(string path, OwnSide? self = null, IReadO
         bool oneBatch = batches is null or 1 && !training.Has("batchSize");
         // A private mode says why it never will; elsewhere these come with a later release.
         foreach (string key in UnprovedKeys.Where(training.Has))
-            if (_isPrivate)
+            if (mode == PrivacyMode.He)
+                training.Fault(RunFileErrors.OptimizerRefused, key, "nobody sees a loss under encryption, and training takes plain gradient steps from 0.", "Leave the key out.");
+            else if (_isPrivate)
                 training.Fault(RunFileErrors.OptimizerRefused, key, "the privacy proof covers projected gradient descent from zero for a fixed number of rounds, without momentum, "
                     + "without a start from earlier weights and without an end that depends on rows (A2, A7, A8).", "Leave the key out.");
             else if (key == "momentum")
                 training.Fault(RunFileErrors.NotYet, key, "sgd has no momentum yet.", "Leave it out; the optimisers accelerated and lbfgs converge faster.");
-        bool refused = _isPrivate && UnprovedOptimizers.Any(word => training.Is("optimizer", word));
+        bool refused = isPrivate && UnprovedOptimizers.Any(word => training.Is("optimizer", word));
         if (refused)
-            training.Fault(RunFileErrors.OptimizerRefused, "optimizer", "the privacy proof covers projected gradient descent alone (A8).", "Use sgd, or privacy.mode none.");
+            training.Fault(RunFileErrors.OptimizerRefused, "optimizer", mode == PrivacyMode.He ? "the encrypted protocol takes gradient steps alone." : "the privacy proof covers projected gradient descent alone (A8).", "Use sgd, or privacy.mode none.");
         GlmOptimizer? chosen = refused ? GlmOptimizer.Sgd : training.Has("optimizer") ? training.Word("optimizer", Optimizers, GlmOptimizer.Sgd, LaterOptimizers) : null;
         GlmOptimizer optimizer = chosen ?? (isPrivate || !oneBatch ? GlmOptimizer.Sgd : _hasL1 ? GlmOptimizer.Accelerated : GlmOptimizer.Lbfgs);
         var options = new GlmTrainingOptions
@@ -213,11 +222,16 @@ internal sealed class GlmRunFileReader(string path, OwnSide? self = null, IReadO
                 training.Require("residualClip", "A private mode needs the bound that residuals are clipped to; 1 suits the binomial family.");
             }
 
+            if (mode == PrivacyMode.HeDp)
+                training.Require("weightNorm", "Residuals are bounded by the weights alone under encryption, which need a radius; 1 is a good start.");
+            if (JointRules.Covers(mode))
+                Ignore(training, "residualClip", "messagePrecision"); // nothing can be clipped under encryption
             return options with
             {
                 StepSize = training.Positive("stepSize") ?? options.StepSize,
                 WeightNorm = training.Positive("weightNorm"),
-                ResidualClip = training.Positive("residualClip"),
+                ResidualClip = JointRules.Covers(mode) ? null : training.Positive("residualClip"),
+                MessagePrecision = JointRules.Covers(mode) ? ElementType.Float64 : options.MessagePrecision,
             };
         }
 
@@ -280,7 +294,20 @@ internal sealed class GlmRunFileReader(string path, OwnSide? self = null, IReadO
         if (mode == PrivacyMode.None)
         {
             Ignore(privacy, "calibration", "epsilon", "delta", "adjacency", "unit", "share", "evaluation", "evaluationShare", "testNoiseSeed");
+            Ignore(privacy, "he");
             return new GlmPrivacyOptions();
+        }
+
+        if (!JointRules.Covers(mode))
+            Ignore(privacy, "he");
+        GlmHeOptions he = JointRules.Covers(mode) ? He(privacy.Object("he"), mode) : new();
+        if (mode == PrivacyMode.He)
+        {
+            Ignore(privacy, "calibration", "epsilon", "delta", "adjacency", "unit", "share", "evaluationShare", "testNoiseSeed");
+            EvaluationDisclosure measured = privacy.Word("evaluation", Evaluations, EvaluationDisclosure.Disclosed);
+            if (measured == EvaluationDisclosure.Charged)
+                privacy.Fault(RunFileErrors.Contradiction, "evaluation", "nothing is charged without noise.", "Write disclosed or none, or use he+dp.");
+            return new GlmPrivacyOptions { Mode = mode, He = he, Evaluation = measured };
         }
 
         (_jobEpsilon, _jobDelta) = Budget(privacy);
@@ -306,6 +333,7 @@ internal sealed class GlmRunFileReader(string path, OwnSide? self = null, IReadO
             Mode = mode,
             Calibration = mode == PrivacyMode.HdpVfl ? calibration : Calibration.Tight,
             Budget = _jobEpsilon is { } epsilon && _jobDelta is { } delta ? new PrivacyBudget(epsilon, delta) : null,
+            He = he,
             OneRound = mode == PrivacyMode.OneRound ? OneRound(oneRound) : new(),
             Adjacency = adjacency,
             Unit = unit,
@@ -314,6 +342,30 @@ internal sealed class GlmRunFileReader(string path, OwnSide? self = null, IReadO
             EvaluationShare = evaluationShare,
             TestNoiseSeed = privacy.UInt64("testNoiseSeed"),
         };
+    }
+
+    private GlmHeOptions He(Section section, PrivacyMode mode)
+    {
+        var defaults = new GlmHeOptions();
+        int? bits = section.Count("keyBits", 2048, 3072);
+        if (bits is not (null or 2048 or 3072))
+            section.Fault(RunFileErrors.OutOfRange, "keyBits", "is neither 2048 nor 3072.", "Write 2048, or 3072 for 128 bits of security.");
+        _engine = new HeEngineSettings { Engine = section.Word("engine", Engines, SealEngine.Auto), Workers = section.Count("workers", 1, 64) ?? 1 };
+        var options = new GlmHeOptions
+        {
+            Scheme = section.Word("scheme", Schemes, defaults.Scheme),
+            KeyBits = bits ?? defaults.KeyBits,
+            Arbiter = section.Has("arbiter") ? PartyName(section, "arbiter") : defaults.Arbiter,
+            RowsPerColumn = section.Count("rowsPerColumn", 0, int.MaxValue) ?? defaults.RowsPerColumn,
+            MostRounds = section.Count("mostRounds", 1, int.MaxValue) ?? defaults.MostRounds,
+        };
+        if (options.Scheme == HeScheme.Ckks)
+            Ignore(section, "keyBits");
+        else
+            Ignore(section, "engine");
+        if (mode == PrivacyMode.HeDp)
+            Ignore(section, "rowsPerColumn", "mostRounds");
+        return options;
     }
 
     private static GlmOneRoundOptions OneRound(Section section)
@@ -382,7 +434,7 @@ internal sealed class GlmRunFileReader(string path, OwnSide? self = null, IReadO
         if (isHere && (isSelf ? Self?.Data : null) is null)
             party.Require("data", "Name the party's table, such as { \"path\": \"bank.csv\", \"id\": \"id\" }.");
         var data = (isSelf ? Self?.Data : null) ?? DataOf(party, role);
-        bool needsRange = mode == PrivacyMode.OneRound ? !GlmPlan.IsOfClasses(family) : mode == PrivacyMode.HdpVfl && family.Bounds is { NeedsLabelRange: true };
+        bool needsRange = mode is PrivacyMode.OneRound or PrivacyMode.HeDp ? !GlmPlan.IsOfClasses(family) : mode == PrivacyMode.HdpVfl && family.Bounds is { NeedsLabelRange: true };
         if (data is { } table && role == PartyRole.Active && isHere && !table.HasLabelRange && needsRange)
             party.Fault(RunFileErrors.MissingKey, "data.labelRange", $"the key is missing, and the {family.Name} family needs it in a private mode.",
                 "Declare the range of the label, such as [0, 4], without looking at the data.");
@@ -407,7 +459,7 @@ internal sealed class GlmRunFileReader(string path, OwnSide? self = null, IReadO
     private PrivacyBudget? OwnBudget(Section party, Section jobPrivacy, PrivacyMode mode)
     {
         Section own = party.Object("privacy");
-        if (mode == PrivacyMode.None)
+        if (!GlmPlan.IsPrivate(mode))
         {
             Ignore(own, "epsilon", "delta");
             return null;

@@ -1,4 +1,5 @@
 using System.Net;
+using FedLearn.Cli.Running;
 using FedLearn.Coordination;
 using FedLearn.Diagnostics;
 
@@ -37,6 +38,9 @@ internal sealed record PartyFile
     /// <summary>Where a passive party finds the active one; null at the active party.</summary>
     public Uri? ActiveParty { get; init; }
 
+    /// <summary>Where a party of an encrypted job finds the arbiter; null elsewhere, and at the arbiter.</summary>
+    public Uri? Arbiter { get; init; }
+
     /// <summary>How the active party serves predictions; defaults where the file says nothing.</summary>
     public required ServeSettings Serve { get; init; }
 
@@ -70,15 +74,27 @@ internal sealed record PartyFile
         faults.ThrowIfAny();
 
         RunFile run = RunFileReader.For(job, own).Read();
-        RunFileParty self = run.Parties.First(party => party.Name == name), active = run.Parties.First(party => party.Role == PartyRole.Active);
+        string? arbiter = HeRun.ArbiterOf(run, "train");
+        RunFileParty self = name == arbiter ? ArbiterSelf(file, name) : run.Parties.First(party => party.Name == name), active = run.Parties.First(party => party.Role == PartyRole.Active);
         var ignored = new List<string>(run.Ignored);
         Uri? activeAddress = null;
         if (kind == JobKind.Dssm)
             DssmRunFileReader.DataOf(file, self.Role);
-        if (self.Role == PartyRole.Active)
+        Uri? arbiterAddress = arbiter is null || name == arbiter ? null : peers.FirstOrDefault(peer => peer.Name == arbiter).Address;
+        if (arbiter is not null && name != arbiter && arbiterAddress is null)
+            file.Fault(RunFileErrors.MissingKey, "peers", "the address of the arbiter is missing.", $"Write {{ \"{arbiter}\": \"http://127.0.0.1:5309\" }} with its address, beside those of other peers.");
+        if (self.Role == PartyRole.Arbiter)
+        {
+            file.Require("listen", "Write the address that every party connects to, such as \"127.0.0.1:5309\".");
+            foreach (string key in new[] { "data", "ledger" })
+                if (file.Has(key))
+                    file.Fault(RunFileErrors.Contradiction, key, "the arbiter has no data and no ledger: whoever holds the key must hold no data.", "Leave the key out.");
+            ignored.AddRange(new[] { "peers", "serve" }.Where(file.Has));
+        }
+        else if (self.Role == PartyRole.Active)
         {
             file.Require("listen", "Write the address the passive parties connect to, such as \"127.0.0.1:5301\".");
-            if (file.Has("peers"))
+            if (file.Has("peers") && arbiter is null)
                 ignored.Add("peers");
             foreach (string fallback in serve.Fallbacks.Keys.Where(peer => run.Parties.All(party => party.Name != peer || party.Role == PartyRole.Active)))
                 file.Object("serve").Fault(RunFileErrors.Parties, "fallback", $"the job has no passive party '{fallback}'.",
@@ -89,7 +105,7 @@ internal sealed record PartyFile
             if (kind == JobKind.Glm)
                 GlmRunFileReader.DataOf(file, self.Role);
             ignored.AddRange(OfActiveParties.Where(key => kind == JobKind.Glm || key == "listen").Where(file.Has));
-            foreach ((string peer, _) in peers.Where(peer => peer.Name.Length > 0 && run.Parties.All(party => party.Name != peer.Name)))
+            foreach ((string peer, _) in peers.Where(peer => peer.Name.Length > 0 && peer.Name != arbiter && run.Parties.All(party => party.Name != peer.Name)))
                 file.Fault(RunFileErrors.Parties, "peers", $"the job has no party '{peer}'.", $"Did you mean '{RunFileKeys.Nearest(peer, run.Parties.Select(p => p.Name))}'?");
             activeAddress = peers.FirstOrDefault(peer => peer.Name.Length == 0 || peer.Name == active.Name).Address;
             if (activeAddress is null)
@@ -103,13 +119,16 @@ internal sealed record PartyFile
             Path = path,
             Run = run,
             Self = self,
-            Listen = self.Role == PartyRole.Active ? listen : null,
+            Listen = self.Role != PartyRole.Passive ? listen : null,
             ActiveParty = activeAddress,
+            Arbiter = arbiterAddress,
             Serve = serve,
             Transport = run.Transport with { Kind = TransportKind.Grpc, Timeout = timeout ?? run.Transport.Timeout, ConnectTimeout = connectTimeout ?? run.Transport.ConnectTimeout },
             Ignored = ignored,
         };
     }
+
+    private static GlmRunFileParty ArbiterSelf(Section file, string name) => new() { Name = name, Role = PartyRole.Arbiter, Ledger = RunFileReader.LedgerOf(file, name) };
 
     // The keys that a party file may have depend on the job it names. What is wrong with either file is found afterwards.
     private static JobKind KindOf(string path)

@@ -41,6 +41,9 @@ internal abstract class RunFileReader(string path, OwnSide? self)
     /// <summary>Paths of keys without effect.</summary>
     protected List<string> Ignored { get; } = [];
 
+    /// <summary>Name of the arbiter of an encrypted job; null elsewhere.</summary>
+    protected string? Arbiter { get; set; }
+
     /// <summary>Sentences for the report.</summary>
     protected List<string> Warnings { get; } = [];
 
@@ -75,13 +78,13 @@ internal abstract class RunFileReader(string path, OwnSide? self)
     }
 
     /// <summary>The name of a party.</summary>
-    protected static string PartyName(Section party)
+    protected static string PartyName(Section party, string key = "name")
     {
-        string name = party.Text("name") ?? "";
+        string name = party.Text(key) ?? "";
         // A name becomes a file name (NAME.model.json, NAME.ledger.db) and travels in headers.
         bool legal = name.Length is > 0 and <= 64 && char.IsAsciiLetterOrDigit(name[0]) && name.All(c => char.IsAsciiLetterOrDigit(c) || c is '-' or '_' or '.');
         if (name.Length > 0 && !legal)
-            party.Fault(RunFileErrors.Parties, "name", "a name is also part of file names.", "Use up to 64 letters, digits, '-', '_' and '.', a letter or digit first.");
+            party.Fault(RunFileErrors.Parties, key, "a name is also part of file names.", "Use up to 64 letters, digits, '-', '_' and '.', a letter or digit first.");
         return name;
     }
 
@@ -126,7 +129,9 @@ internal abstract class RunFileReader(string path, OwnSide? self)
         foreach (IGrouping<string, RunFileParty> same in parties.GroupBy(party => party.Name, StringComparer.OrdinalIgnoreCase))
             if (same.Key.Length > 0 && same.Count() > 1)
                 file.Fault(RunFileErrors.Parties, "parties", $"{same.Count()} parties are called '{same.Key}'.", "Give each a name of its own, different in more than letter case.");
-        if (Self is { } s && parties.All(party => party.Name != s.Party))
+        if (Arbiter is not null && parties.Any(party => string.Equals(party.Name, Arbiter, StringComparison.OrdinalIgnoreCase)))
+            file.Fault(RunFileErrors.Parties, "parties", $"the arbiter has the name of a party, '{Arbiter}'; whoever holds the key must hold no data.", "Give the arbiter another name with privacy.he.arbiter.");
+        if (Self is { } s && s.Party != Arbiter && parties.All(party => party.Name != s.Party))
             file.Fault(RunFileErrors.Parties, "parties", $"the job has no party '{s.Party}', which the party file names.",
                 parties.Count > 0 ? $"Did you mean '{RunFileKeys.Nearest(s.Party, parties.Select(p => p.Name))}'?" : "List it.");
     }

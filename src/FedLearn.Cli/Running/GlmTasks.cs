@@ -15,10 +15,10 @@ internal static class GlmTasks
 {
     private const string Disclosed = "the passive parties' scores of these rows were disclosed to the active party; no privacy claim covers them, but for scores of training rows under evaluation charged";
 
-    public static PartyTask Train(GlmRunFile run, string party, string? modelDirectory, IProgress<JobProgress>? progress, string? runId = null) => new(party, GlmJobTerms.Of(run.Job), stop =>
+    public static PartyTask Train(GlmRunFile run, string party, string? modelDirectory, IProgress<JobProgress>? progress, string? runId = null, ArbiterDoor? arbiter = null) => new(party, GlmJobTerms.Of(run.Job), stop =>
     {
         GlmRunFileParty self = run.Party(party);
-        GlmTrainer trainer = Trainer(run, self, runId, stop);
+        GlmTrainer trainer = Trainer(run, self, runId, stop, arbiter);
         return new ReadyParty(trainer.JoinRequest, async (agreement, channels, cancel) =>
         {
             GlmPartyResult result = await trainer.TrainAsync(agreement, channels, progress is null ? null : new Rounds(progress), cancel).ConfigureAwait(false);
@@ -47,15 +47,19 @@ internal static class GlmTasks
     });
 
     /// <summary>Reads a party's data, and checks it against the job.</summary>
-    internal static GlmTrainer Trainer(GlmRunFile run, GlmRunFileParty self, string? runId, CancellationToken cancellationToken) =>
-        new(run.Job, Input(run, self, needLabel: self.Role == PartyRole.Active, cancellationToken) with
+    internal static GlmTrainer Trainer(GlmRunFile run, GlmRunFileParty self, string? runId, CancellationToken cancellationToken, ArbiterDoor? arbiter = null)
+    {
+        GlmTrainer? trainer = null;
+        return trainer = new(run.Job, Input(run, self, needLabel: self.Role == PartyRole.Active, cancellationToken) with
         {
             Ledger = Ledger(run, self),
             RunId = runId,
             // A fold needs its figures, and no intervals of them.
             Evaluation = run.Job.Fold is null ? new EvaluationOptions() : new EvaluationOptions { Resamples = 0 },
             WarmStart = run.WarmStart is { } directory ? GlmModel.Load(directory, self.Name) : null,
+            JointGradients = HeRun.Gradients(run, self.Name, arbiter, () => trainer!.JoinRequest),
         });
+    }
 
     /// <summary>Reads what a party brings.</summary>
     internal static GlmPartyInput Input(GlmRunFile run, GlmRunFileParty self, bool needLabel, CancellationToken cancellationToken)
@@ -66,7 +70,7 @@ internal static class GlmTasks
     }
 
     /// <summary>The party's ledger on disk; null for a job that charges nothing, which writes no file.</summary>
-    internal static SqliteLedger? Ledger(GlmRunFile run, GlmRunFileParty self) => run.Job.Privacy.Mode == PrivacyMode.None || run.Parties.Count < 2 ? null
+    internal static SqliteLedger? Ledger(GlmRunFile run, GlmRunFileParty self) => !GlmPlan.IsPrivate(run.Job.Privacy.Mode) || run.Parties.Count < 2 ? null
         : new SqliteLedger(self.Ledger.Path, new SqliteLedgerOptions { Budget = self.Ledger.Budget is { } budget ? new LedgerBudget(budget.Epsilon, budget.Delta) : null });
 
     private static void WriteScores(string path, Table table, GlmPrediction prediction) => OutputFile.Write(path, unfinished =>

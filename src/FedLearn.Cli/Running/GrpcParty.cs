@@ -1,5 +1,6 @@
 using System.Text.Json.Nodes;
 using FedLearn.Cli.RunFiles;
+using FedLearn.Coordination;
 using FedLearn.Protocol;
 using FedLearn.Transport.Grpc;
 
@@ -31,20 +32,34 @@ internal static class GrpcParty
     public static async Task<JsonObject> JoinAsync(PartyTask task, Uri coordinator, TransportSettings settings, CancellationToken cancellationToken)
     {
         ReadyParty ready = task.Prepare(cancellationToken);
-        var options = new GrpcClientOptions { ConnectTimeout = settings.ConnectTimeout, JoinTimeout = settings.ConnectTimeout, Channel = Channel(settings) };
-        await using GrpcSession session = await GrpcFederationClient.JoinAsync(coordinator, ready.Request, options, cancellationToken).ConfigureAwait(false);
+        await using GrpcSession session = await OpenAsync(coordinator, ready.Request, settings, cancellationToken).ConfigureAwait(false);
         return await ready.Run(session.Agreement, session.Channels, cancellationToken).ConfigureAwait(false);
     }
 
+    /// <summary>Joins a session that somebody else hosts.</summary>
+    public static async Task<GrpcSession> OpenAsync(Uri host, JoinRequest request, TransportSettings settings, CancellationToken cancellationToken)
+    {
+        var options = new GrpcClientOptions { ConnectTimeout = settings.ConnectTimeout, JoinTimeout = settings.ConnectTimeout, Channel = Channel(settings) };
+        return await GrpcFederationClient.JoinAsync(host, request, options, cancellationToken).ConfigureAwait(false);
+    }
+
     /// <summary>All parties in this process, talking gRPC over loopback.</summary>
-    public static async Task<IReadOnlyList<JsonObject>> AllAsync(IReadOnlyList<PartyTask> tasks, TransportSettings settings, Action<string> log,
+    public static async Task<IReadOnlyList<JsonObject>> AllAsync(SessionOrder order, IProgress<JobProgress>? progress, Action<string> log,
         CancellationToken cancellationToken)
     {
+        TransportSettings settings = order.Run.Transport;
         using var stop = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
         var address = new TaskCompletionSource<Uri>(TaskCreationOptions.RunContinuationsAsynchronously);
+        var arbiter = new TaskCompletionSource<Uri>(TaskCreationOptions.RunContinuationsAsynchronously);
+        if (order.Arbiter is not null)
+            order = order with { Door = async (request, cancel) => await HeRun.OverGrpc(await arbiter.Task.WaitAsync(cancel).ConfigureAwait(false), settings)(request, cancel).ConfigureAwait(false) };
+        PartyTask[] tasks = [.. order.Parties.Select(p => order.TaskOf(p, progress))];
+        PartyTask? keyHolder = order.Arbiter is { } name ? order.TaskOf(name, progress) : null;
         Task<JsonObject>[] running = [.. tasks.Select(task => Task.Run(async () => task.IsActive
             ? await HostAsync(task, new Uri("http://127.0.0.1:0"), settings, address.SetResult, log, stop.Token).ConfigureAwait(false)
-            : await JoinAsync(task, await address.Task.WaitAsync(stop.Token).ConfigureAwait(false), settings, stop.Token).ConfigureAwait(false), CancellationToken.None))];
+            : await JoinAsync(task, await address.Task.WaitAsync(stop.Token).ConfigureAwait(false), settings, stop.Token).ConfigureAwait(false), CancellationToken.None)),
+            .. keyHolder is null ? Array.Empty<Task<JsonObject>>()
+                : [Task.Run(() => HostAsync(keyHolder, new Uri("http://127.0.0.1:0"), settings, arbiter.SetResult, log, stop.Token), CancellationToken.None)]];
         return await FirstFailure.WhenAllAsync(running, stop).ConfigureAwait(false);
     }
 

@@ -2,6 +2,7 @@ using System.Diagnostics;
 using System.Runtime.InteropServices;
 using System.Text.Json;
 using System.Text.Json.Nodes;
+using FedLearn.Baselines.HomomorphicEncryption;
 using FedLearn.Cli.RunFiles;
 using FedLearn.Coordination;
 using FedLearn.Evaluation;
@@ -63,6 +64,34 @@ internal static class PartyDocument
         return report;
     }
 
+    /// <summary>Report of the arbiter, which knows sizes and times alone.</summary>
+    public static JsonObject OfArbiter(GlmRunFile run, SessionAgreement agreement, ArbiterResult result)
+    {
+        var report = new JsonObject();
+        if (run.Notice is { } notice)
+            report["notice"] = notice;
+        report["tool"] = Tool();
+        report["job"] = new JsonObject { ["name"] = run.Job.Name, ["digest"] = Convert.ToHexStringLower(agreement.JobDigest.Span) };
+        report["arbiter"] = new JsonObject
+        {
+            ["role"] = "arbiter",
+            ["hostedBy"] = result.Name,
+            ["scheme"] = result.Scheme,
+            ["engine"] = result.Engine,
+            ["rounds"] = result.Rounds,
+            ["computeSeconds"] = result.ComputeSeconds,
+            ["bytesSent"] = result.Traffic.BytesSent,
+            ["bytesReceived"] = result.Traffic.BytesReceived,
+            ["messagesSent"] = result.Traffic.MessagesSent,
+            ["peakMemoryBytes"] = PeakMemory(),
+            ["enginePeakMemoryBytes"] = EngineMemory.PeakBytes,
+            ["sigma"] = result.Calibration?.Sigma,
+            ["secureNoise"] = result.Calibration is null ? null : result.SecureNoise,
+            ["releases"] = Releases(result.Sent),
+        };
+        return report;
+    }
+
     /// <summary>What made the report.</summary>
     internal static JsonObject Tool() => new()
     {
@@ -81,6 +110,12 @@ internal static class PartyDocument
         JsonArray parties = merged["parties"]!.AsArray(), warnings = merged["warnings"]!.AsArray();
         foreach (JsonObject other in documents.Skip(1))
         {
+            if (other["arbiter"] is { } arbiter)
+            {
+                merged["roles"]!.AsArray().Add(arbiter.DeepClone());
+                continue;
+            }
+
             parties.Add(other["parties"]![0]!.DeepClone());
             foreach (string warning in other["warnings"]!.AsArray().Select(w => (string)w!).Where(w => !warnings.Any(known => (string)known! == w)))
                 warnings.Add(warning);
@@ -103,20 +138,31 @@ internal static class PartyDocument
         ["timing"] = Timing(result.Timing),
         ["privacy"] = Privacy(result.Privacy, options, ledger),
         ["model"] = new JsonObject { ["weightsSha256"] = result.Model.WeightsSha256, ["features"] = result.Model.Features.FeatureNames.Count },
-        ["releases"] = new JsonArray([.. result.Sent.OrderBy(r => r.Name, StringComparer.Ordinal).ThenBy(r => r.To, StringComparer.Ordinal).Select(r => (JsonNode)new JsonObject
+        ["encryption"] = result.Joint is not { } joint ? null : new JsonObject
+        {
+            ["engine"] = joint.Engine,
+            ["setupSeconds"] = joint.SetupSeconds,
+            ["enginePeakMemoryBytes"] = EngineMemory.PeakBytes,
+        },
+        ["releases"] = Releases(result.Sent),
+    };
+
+    private static JsonArray Releases(IEnumerable<GlmSentMessages> sent) =>
+        new([.. sent.OrderBy(r => r.Name, StringComparer.Ordinal).ThenBy(r => r.To, StringComparer.Ordinal).Select(r => (JsonNode)new JsonObject
         {
             ["name"] = r.Name,
             ["protection"] = Kebab(r.Protection.ToString()),
             ["to"] = r.To,
             ["count"] = r.Messages,
             ["bytes"] = r.Bytes,
-        })]),
-    };
+        })]);
 
     private static JsonObject Privacy(GlmPrivacyStatement statement, GlmPrivacyOptions options, RunFileLedger ledger)
     {
         if (statement.OneRound is { } oneRound)
             return OneRound(statement, oneRound, ledger);
+        if (statement.Joint is { } joint)
+            return Joint(statement, joint, options, ledger);
         PartyCalibration? c = statement.Calibration;
         return new JsonObject
         {
@@ -144,6 +190,30 @@ internal static class PartyDocument
             ["warnings"] = Texts(statement.Warnings),
         };
     }
+
+    private static JsonObject Joint(GlmPrivacyStatement statement, JointGradientCalibration c, GlmPrivacyOptions options, RunFileLedger ledger) => new()
+    {
+        ["mode"] = "he+dp",
+        ["calibration"] = null,
+        ["adjacency"] = Kebab(options.Adjacency.ToString()),
+        ["unit"] = "person",
+        ["epsilon"] = statement.Budget?.Epsilon,
+        ["delta"] = statement.Budget?.Delta,
+        ["mu"] = c.Mu,
+        ["sigma"] = c.Sigma,
+        ["sensitivity"] = c.SensitivityCharged,
+        ["ownTerm"] = c.Sensitivity,
+        ["driftTerm"] = 0,
+        ["schemeSlack"] = c.SchemeSlack,
+        ["arithmeticSlack"] = c.ArithmeticSlack,
+        ["latticeSlack"] = c.GridSlack,
+        ["residualBound"] = c.ResidualBound,
+        ["secureNoise"] = statement.SecureNoise,
+        ["noise"] = statement.SecureNoise ? "The arbiter adds it. " + CsprngNoise.AccuracyStatement : GlmClaims.TestNoiseNotice,
+        ["ledger"] = statement.Spent is { } spent ? Ledger(spent, ledger, statement.Budget!.Delta) : null,
+        ["claims"] = Texts(statement.Claims),
+        ["warnings"] = Texts(statement.Warnings),
+    };
 
     private static JsonObject OneRound(GlmPrivacyStatement statement, OneRoundStatement released, RunFileLedger ledger)
     {

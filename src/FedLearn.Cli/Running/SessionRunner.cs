@@ -3,6 +3,7 @@ using System.Globalization;
 using System.Reflection;
 using System.Text;
 using System.Text.Json.Nodes;
+using FedLearn.Baselines.HomomorphicEncryption;
 using FedLearn.Cli.RunFiles;
 using FedLearn.Coordination;
 using FedLearn.Diagnostics;
@@ -20,6 +21,12 @@ internal sealed record SessionOrder(RunFile Run, string Verb, string? ModelDirec
     /// <summary>Id of the run in each party's ledger; a party that is absent draws its own.</summary>
     public IReadOnlyDictionary<string, string> RunIds { get; init; } = new Dictionary<string, string>();
 
+    /// <summary>The parties' way to the arbiter of an encrypted job; null without one, and at the arbiter.</summary>
+    public ArbiterDoor? Door { get; init; }
+
+    /// <summary>Name of the arbiter; null without one.</summary>
+    public string? Arbiter => HeRun.ArbiterOf(Run, Verb);
+
     /// <summary>Which lists a recommendation job makes, and what else it exports.</summary>
     public TopKRequest TopK { get; init; } = new();
 
@@ -32,7 +39,8 @@ internal sealed record SessionOrder(RunFile Run, string Verb, string? ModelDirec
     public PartyTask TaskOf(string party, IProgress<JobProgress>? progress) => Run switch
     {
         DssmRunFile run => DssmTasks.Of(this, run, party, progress),
-        GlmRunFile run when Verb == "train" => GlmTasks.Train(run, party, ModelDirectory, progress, RunIds.GetValueOrDefault(party)),
+        GlmRunFile run when party == Arbiter => HeRun.Arbiter(run, progress),
+        GlmRunFile run when Verb == "train" => GlmTasks.Train(run, party, ModelDirectory, progress, RunIds.GetValueOrDefault(party), Door),
         _ => GlmTasks.Predict(Run.As<GlmRunFile>(Verb), party, ModelDirectory!, Output),
     };
 }
@@ -40,7 +48,7 @@ internal sealed record SessionOrder(RunFile Run, string Verb, string? ModelDirec
 /// <summary>Runs every party of a job on this machine: in this process, or each in a process of its own.</summary>
 internal static class SessionRunner
 {
-    /// <returns>One document a party, the active party's first.</returns>
+    /// <returns>One document a party, the active party's first, the arbiter's last.</returns>
     public static async Task<IReadOnlyList<JsonObject>> RunAsync(SessionOrder order, bool inProcess, IProgress<JobProgress>? progress, Action<string> log,
         CancellationToken cancellationToken)
     {
@@ -49,7 +57,7 @@ internal static class SessionRunner
             return await (order.Run.Transport.Kind switch
             {
                 TransportKind.InMemory => InMemoryAsync(order, progress, cancellationToken),
-                _ when inProcess => GrpcParty.AllAsync([.. order.Parties.Select(p => order.TaskOf(p, progress))], order.Run.Transport, log, cancellationToken),
+                _ when inProcess => GrpcParty.AllAsync(order, progress, log, cancellationToken),
                 _ => ProcessesAsync(order, progress, log, cancellationToken),
             }).ConfigureAwait(false);
         }
@@ -62,11 +70,22 @@ internal static class SessionRunner
 
     private static async Task<IReadOnlyList<JsonObject>> InMemoryAsync(SessionOrder order, IProgress<JobProgress>? progress, CancellationToken cancellationToken)
     {
+        LocalArbiter? arbiter = null;
+        if (order.Arbiter is not null)
+            order = order with { Door = (request, stop) => arbiter!.JoinAsync(request, stop) };
         PartyTask[] tasks = [.. order.Parties.Select(p => order.TaskOf(p, progress))];
         ReadyParty[] ready = [.. tasks.Select(t => t.Prepare(cancellationToken))];
         var options = new ChannelOptions { ReceiveTimeout = order.Run.Transport.Timeout, MaxMessageBytes = order.Run.Transport.MaxMessageBytes };
-        return await LocalSession.RunAsync(tasks[0].Terms, [.. ready.Select(r => r.Request)], options,
-            (i, agreement, channels, stop) => ready[i].Run(agreement, channels, stop), cancellationToken).ConfigureAwait(false);
+        Task<IReadOnlyList<JsonObject>> Parties(CancellationToken cancel) => LocalSession.RunAsync(tasks[0].Terms, [.. ready.Select(r => r.Request)], options,
+            (i, agreement, channels, stop) => ready[i].Run(agreement, channels, stop), cancel);
+        if (order.Arbiter is not { } name)
+            return await Parties(cancellationToken).ConfigureAwait(false);
+        using var stop = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
+        arbiter = new LocalArbiter(order.TaskOf(name, progress), [.. ready.Select(r => EncryptionArbiter.PartyRequest(order.Run.As<GlmRunFile>("train").Job, r.Request))], options, stop.Token);
+        IReadOnlyList<IReadOnlyList<JsonObject>> all = await FirstFailure.WhenAllAsync([Parties(stop.Token), Alone(arbiter.Result)], stop).ConfigureAwait(false);
+        return [.. all.SelectMany(d => d)];
+
+        static async Task<IReadOnlyList<JsonObject>> Alone(Task<JsonObject> document) => [await document.ConfigureAwait(false)];
     }
 
     private static async Task<IReadOnlyList<JsonObject>> ProcessesAsync(SessionOrder order, IProgress<JobProgress>? progress, Action<string> log,
@@ -74,21 +93,24 @@ internal static class SessionRunner
     {
         using var stop = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
         var address = new TaskCompletionSource<Uri>(TaskCreationOptions.RunContinuationsAsynchronously);
+        var arbiter = new TaskCompletionSource<Uri>(TaskCreationOptions.RunContinuationsAsynchronously);
         async Task<JsonObject> PartyAsync(string party, bool active)
         {
+            Uri? keyHolder = order.Arbiter is null ? null : await arbiter.Task.WaitAsync(stop.Token).ConfigureAwait(false);
             Uri? coordinator = active ? null : await address.Task.WaitAsync(stop.Token).ConfigureAwait(false);
-            return await ChildAsync(order, party, coordinator, uri => address.TrySetResult(uri), progress, log, stop.Token).ConfigureAwait(false);
+            return await ChildAsync(order, party, coordinator, keyHolder, uri => address.TrySetResult(uri), progress, log, stop.Token).ConfigureAwait(false);
         }
 
-        Task<JsonObject>[] running = [.. order.Parties.Select((party, i) => PartyAsync(party, active: i == 0))];
+        Task<JsonObject>[] running = [.. order.Parties.Select((party, i) => PartyAsync(party, active: i == 0)),
+            .. order.Arbiter is { } name ? [ChildAsync(order, name, null, null, uri => arbiter.TrySetResult(uri), progress, log, stop.Token)] : Array.Empty<Task<JsonObject>>()];
         return await FirstFailure.WhenAllAsync(running, stop).ConfigureAwait(false);
     }
 
     /// <summary>Starts one party's process and follows it to its end.</summary>
-    private static async Task<JsonObject> ChildAsync(SessionOrder order, string party, Uri? coordinator, Action<Uri> listening,
+    private static async Task<JsonObject> ChildAsync(SessionOrder order, string party, Uri? coordinator, Uri? arbiter, Action<Uri> listening,
         IProgress<JobProgress>? progress, Action<string> log, CancellationToken cancellationToken)
     {
-        using Process child = Start(order, party, coordinator);
+        using Process child = Start(order, party, coordinator, arbiter);
         // A child ends when its standard input closes, so it cannot outlive this process.
         await using var killing = cancellationToken.Register(() => Kill(child)).ConfigureAwait(false);
         JsonObject? document = null;
@@ -132,9 +154,9 @@ internal static class SessionRunner
             "Run the job again; look for a lack of memory if it happens twice.");
     }
 
-    private static Process Start(SessionOrder order, string party, Uri? coordinator)
+    private static Process Start(SessionOrder order, string party, Uri? coordinator, Uri? arbiter)
     {
-        ProcessStartInfo start = StartInfo(order, party, coordinator);
+        ProcessStartInfo start = StartInfo(order, party, coordinator, arbiter);
         try
         {
             return Process.Start(start)!;
@@ -146,7 +168,7 @@ internal static class SessionRunner
         }
     }
 
-    private static ProcessStartInfo StartInfo(SessionOrder order, string party, Uri? coordinator)
+    private static ProcessStartInfo StartInfo(SessionOrder order, string party, Uri? coordinator, Uri? arbiter)
     {
         // An installed tool is its own executable; otherwise the process is dotnet, or a test host, and the tool a library.
         string self = Environment.ProcessPath!;
@@ -174,6 +196,7 @@ internal static class SessionRunner
         }
 
         Add("--coordinator", coordinator?.ToString());
+        Add("--arbiter", arbiter?.ToString());
         Add("--model", order.ModelDirectory);
         Add("--out", order.Output);
         foreach (RunFileSetting setting in order.Run.Settings)

@@ -1,0 +1,134 @@
+using System.Text.Json.Nodes;
+using FedLearn.Baselines.HomomorphicEncryption;
+using FedLearn.Cli.RunFiles;
+using FedLearn.Coordination;
+using FedLearn.Diagnostics;
+using FedLearn.Glm;
+using FedLearn.Privacy;
+using FedLearn.Protocol;
+using FedLearn.Transport.Grpc;
+
+namespace FedLearn.Cli.Running;
+
+/// <summary>A party's way to the arbiter: joins its session, wherever that runs.</summary>
+/// <param name="request">With what the party joins.</param>
+/// <param name="cancellationToken">Stops.</param>
+/// <returns>The channel, and what to dispose of after it; null where somebody else does.</returns>
+internal delegate Task<(IPartyChannel Channel, IAsyncDisposable? Session)> ArbiterDoor(JoinRequest request, CancellationToken cancellationToken);
+
+/// <summary>What homomorphic encryption adds to running a job.</summary>
+internal static class HeRun
+{
+    /// <summary>Whether a run has an arbiter: training in the modes he and he+dp.</summary>
+    public static string? ArbiterOf(RunFile run, string verb) =>
+        verb == "train" && run is GlmRunFile { Job.Privacy: { Mode: PrivacyMode.He or PrivacyMode.HeDp } privacy } ? privacy.He.Arbiter : null;
+
+    /// <summary>The scheme that a job names, on the engine that this machine's part of the file names.</summary>
+    public static IAdditiveScheme SchemeOf(GlmRunFile run)
+    {
+        GlmHeOptions he = run.Job.Privacy.He;
+        // The noise of he+dp covers the rounding of encoded columns, which finer columns make 2^8 smaller; their bound leaves room for it.
+        int columnBits = run.Job.Privacy.Mode == PrivacyMode.HeDp ? 34 : 26;
+        return he.Scheme switch
+        {
+            HeScheme.Ckks => run.HeEngine.Engine switch
+            {
+                SealEngine.Node => CkksScheme.OnNode(run.HeEngine.Workers, columnBits),
+                SealEngine.Native => CkksScheme.OnNative(run.HeEngine.Workers, columnBits)
+                    ?? throw new InternalFailureException(HeErrors.SealMissing, "privacy.he.engine", "there is no libsealc on this machine.", "Set FEDLEARN_SEALC to the file, or write \"engine\": \"node\"."),
+                _ => CkksScheme.OnNative(run.HeEngine.Workers, columnBits) ?? CkksScheme.OnNode(run.HeEngine.Workers, columnBits),
+            },
+            HeScheme.PaillierFate => new PaillierScheme(he.KeyBits, PaillierVariant.FateLike, run.HeEngine.Workers),
+            HeScheme.PaillierTextbook => new PaillierScheme(he.KeyBits, PaillierVariant.Textbook, run.HeEngine.Workers),
+            _ => new PaillierScheme(he.KeyBits, PaillierVariant.Fast, run.HeEngine.Workers),
+        };
+    }
+
+    /// <summary>How a party opens its side of the encrypted protocol; null where a job has none.</summary>
+    public static JointGradientsFactory? Gradients(GlmRunFile run, string party, ArbiterDoor? door, Func<JoinRequest> request)
+    {
+        if (ArbiterOf(run, "train") is not { } arbiter)
+            return null;
+        if (door is null)
+            throw new InternalFailureException(CliErrors.Unexpected, $"party '{party}'", "it was given no way to the arbiter.", "Report this as a defect.");
+        IAdditiveScheme scheme = SchemeOf(run);
+        return async stop =>
+        {
+            (IPartyChannel channel, IAsyncDisposable? session) = await door(EncryptionArbiter.PartyRequest(run.Job, request()), stop).ConfigureAwait(false);
+            return new EncryptedGradients(run.Job, party, scheme, channel, session);
+        };
+    }
+
+    /// <summary>What the arbiter does.</summary>
+    public static PartyTask Arbiter(GlmRunFile run, IProgress<JobProgress>? progress)
+    {
+        string name = run.Job.Privacy.He.Arbiter;
+        return new PartyTask(name, GlmJobTerms.OfArbiter(run.Job), _ =>
+        {
+            var arbiter = new EncryptionArbiter(run.Job, SchemeOf(run));
+            return new ReadyParty(arbiter.JoinRequest, async (agreement, channels, stop) =>
+            {
+                ArbiterResult result = await arbiter.RunAsync(channels, progress is null ? null : new Rounds(name, progress), stop).ConfigureAwait(false);
+                return PartyDocument.OfArbiter(run, agreement, result);
+            });
+        });
+    }
+
+    /// <summary>The way to an arbiter that serves gRPC.</summary>
+    public static ArbiterDoor OverGrpc(Uri address, TransportSettings settings) => async (request, stop) =>
+    {
+        GrpcSession session = await GrpcParty.OpenAsync(address, request, settings, stop).ConfigureAwait(false);
+        return (session.Channels[0], session);
+    };
+
+    private sealed class Rounds(string name, IProgress<JobProgress> progress) : IProgress<(int Rounds, int Of)>
+    {
+        public void Report((int Rounds, int Of) value) => progress.Report(new JobProgress(name, "round", value.Rounds, value.Of, null));
+    }
+}
+
+/// <summary>An arbiter in this process, over channels in memory.</summary>
+internal sealed class LocalArbiter
+{
+    private readonly Dictionary<string, TaskCompletionSource<IPartyChannel>> _channels;
+
+    /// <summary>Starts the arbiter's session.</summary>
+    /// <param name="task">What the arbiter does.</param>
+    /// <param name="requests">With what the parties join it, in the job's order, the active one first.</param>
+    /// <param name="options">Settings of the channels.</param>
+    /// <param name="cancellationToken">Stops.</param>
+    public LocalArbiter(PartyTask task, IReadOnlyList<JoinRequest> requests, ChannelOptions options, CancellationToken cancellationToken)
+    {
+        _channels = requests.ToDictionary(r => r.Party.Name, _ => new TaskCompletionSource<IPartyChannel>(TaskCreationOptions.RunContinuationsAsynchronously));
+        ReadyParty ready = task.Prepare(cancellationToken);
+        Result = ServeAsync();
+
+        async Task<JsonObject> ServeAsync()
+        {
+            try
+            {
+                // A party's side only hands its channel over; the session lasts as long as the arbiter does.
+                IReadOnlyList<JsonObject?> results = await LocalSession.RunAsync<JsonObject?>(task.Terms, [ready.Request, .. requests], options, async (i, agreement, channels, stop) =>
+                {
+                    if (i == 0)
+                        return await ready.Run(agreement, channels, stop).ConfigureAwait(false);
+                    _channels[requests[i - 1].Party.Name].TrySetResult(channels[0]);
+                    return null;
+                }, cancellationToken).ConfigureAwait(false);
+                return results[0]!;
+            }
+            finally
+            {
+                foreach (TaskCompletionSource<IPartyChannel> channel in _channels.Values)
+                    channel.TrySetCanceled();
+            }
+        }
+    }
+
+    /// <summary>The arbiter's document, once all is done.</summary>
+    public Task<JsonObject> Result { get; }
+
+    /// <summary>The way to it.</summary>
+    public async Task<(IPartyChannel Channel, IAsyncDisposable? Session)> JoinAsync(JoinRequest request, CancellationToken cancellationToken) =>
+        (await _channels[request.Party.Name].Task.WaitAsync(cancellationToken).ConfigureAwait(false), null);
+}

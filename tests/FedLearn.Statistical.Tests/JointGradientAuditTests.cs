@@ -71,13 +71,11 @@ public class JointGradientAuditTests(ITestOutputHelper output)
     public void Audit_Gaussian_StaysBelowTheClaimAndNearTheTruth() => AssertKept(Worst(Logistic with { Family = GlmFamilyKind.Gaussian }), 0.999);
 
     [Fact]
-    public void Audit_NullRow_StaysBelowTheClaimAndNearTheTruth() => AssertKept(new(Logistic with { Adjacency = Adjacency.ZeroOut },
-        new([[1, 0], [1, 0]], -1), new([[0, 0], [0, 0]], -1)) { Start = [1, 0], StepSize = 1e-4 }, 0.999);
+    public void Audit_NullRow_StaysBelowTheClaimAndNearTheTruth() => AssertKept(new(Logistic with { Adjacency = Adjacency.ZeroOut }, new([[1, 0], [1, 0]], -1), new([[0, 0], [0, 0]], -1)) { Start = [1, 0], StepSize = 1e-4 }, 0.999);
 
     // Weights that go wherever the noise throws them: a training that adapts to all earlier answers. With small weights a row and its negative are the worst pair for all of them.
     [Fact]
-    public void Audit_WeightsThatFollowTheNoise_StaysBelowTheClaimAndNearTheTruth() => AssertKept(new(Logistic with { WeightNorm = 0.05 },
-        new([[1, 0], [1, 0]], -1), new([[-1, 0], [-1, 0]], -1)) { StepSize = 1e6 }, 0.98);
+    public void Audit_WeightsThatFollowTheNoise_StaysBelowTheClaimAndNearTheTruth() => AssertKept(new(Logistic with { WeightNorm = 0.05 }, new([[1, 0], [1, 0]], -1), new([[-1, 0], [-1, 0]], -1)) { StepSize = 1e6 }, 0.98);
 
     [Fact]
     public void Audit_HalfTheNoise_IsFound() => AssertFound(Worst(Logistic) with { NoiseScale = 0.5 });

@@ -68,8 +68,8 @@ public class JointGradientMechanismTests
                     var mechanism = new JointGradientMechanism(calibration, new FixedNoise(noise), new FixedWord(bits == 0 ? 0 : (ulong)f << (64 - bits)));
                     BigInteger opened = ((mask + offset) % Modulus + Modulus) % Modulus;
                     BigInteger answer = Read(mechanism.Release("a", [opened], Modulus, 8, 1, "gradients").Payload, 8)[0];
-                    BigInteger centred = (answer - mask + (flood >> 1) + 3 * Modulus / 2) % Modulus - Modulus / 2 - 0;
-                    long value = (long)(centred < -(Modulus / 4) ? centred + Modulus : centred), residue = ((value % step) + step) % step;
+                    BigInteger unmasked = (answer - mask + (flood >> 1) + Modulus) % Modulus;
+                    long value = (long)(2 * unmasked >= Modulus ? unmasked - Modulus : unmasked), residue = ((value % step) + step) % step;
                     counts[residue]++;
                     long quotient = (value - residue) / step - noise - f / step;
                     Assert.True(quotients.TryAdd((offset, (int)residue), quotient) || quotients[(offset, (int)residue)] == quotient, "the quotient depends on the flooding");

@@ -92,6 +92,34 @@ public class NativeSealEngineTests
         Assert.Equal(HeErrors.SealFailed, error.Id);
     }
 
+    [Theory]
+    [InlineData(true), InlineData(false)]
+    public async Task NodeEngine_AndThisOne_ReadEachOthersBytes(bool nativeHolder)
+    {
+        await using ISealEngine native = Engine(), node = await NodeOrSkip();
+        (ISealEngine holder, ISealEngine party) = nativeHolder ? (native, node) : (node, native);
+        byte[] key = await holder.CreateKeysAsync(Cancellation);
+        CkksParameters.CheckKey(key);
+        await holder.UsePublicKeyAsync(key, Cancellation);
+        await party.UsePublicKeyAsync(key, Cancellation);
+        byte[] sent = await holder.SaveAsync(await holder.EncryptAsync(new double[] { 1, 2, 3 }, CkksScheme.ShareScale, Cancellation), Cancellation);
+        CkksParameters.CheckCiphertext(sent, CkksScheme.ShareScale);
+        int sum = await party.AddAsync(await party.LoadAsync(sent, Cancellation),
+            await party.EncryptAsync(new double[] { .5, .5, -.5 }, CkksScheme.ShareScale, Cancellation), Cancellation);
+        byte[] back = await party.SaveAsync(sum, Cancellation);
+        int column = await party.EncodeAsync(new double[] { 1, -2, 4 }, Math.ScaleB(1, 26), Cancellation);
+
+        byte[] product = await party.InnerProductAsync(new[] { sum }, new[] { column }, Cancellation);
+
+        // 1.5 - 5 + 10; the bound as in the first test: N/4·sqrt(2·sum r^2)·2^-26 < 2e-4, and as much again.
+        CkksParameters.CheckCiphertext(product, CkksScheme.ShareScale * Math.ScaleB(1, 26));
+        Assert.Equal(6.5, Sum(await holder.DecryptAsync(product, Cancellation), 100), 4e-4);
+        CkksParameters.CheckCiphertext(back, CkksScheme.ShareScale);
+        int loaded = await holder.LoadAsync(back, Cancellation), weights = await holder.EncodeAsync(new double[] { 1, -2, 4 }, Math.ScaleB(1, 26), Cancellation);
+        byte[] own = await holder.InnerProductAsync(new[] { loaded }, new[] { weights }, Cancellation);
+        Assert.Equal(6.5, Sum(await holder.DecryptAsync(own, Cancellation), 100), 4e-4);
+    }
+
     [Fact]
     public async Task InnerProduct_ColumnOfZeros_IsAnEncryptionOfZero()
     {
@@ -320,6 +348,19 @@ public class NativeSealEngineTests
         if (engine is null)
             Assert.Skip($"There is no libsealc on this machine; {NativeSealEngine.Variable} may name one of SEAL 4.4 or later.");
         return engine;
+    }
+
+    private static async Task<ISealEngine> NodeOrSkip()
+    {
+        try
+        {
+            return await NodeSealEngine.StartAsync(Cancellation);
+        }
+        catch (InternalFailureException e) when (e.Id == HeErrors.SealMissing)
+        {
+            Assert.Skip(e.Message);
+            throw;
+        }
     }
 
     private static double[][] Blocks(Random random, int blocks, int rows) =>

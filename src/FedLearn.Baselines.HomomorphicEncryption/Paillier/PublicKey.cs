@@ -129,7 +129,7 @@ internal static class FixedPoint
     /// <summary>Largest absolute value.</summary>
     public const double Largest = 1 << 20;
 
-    /// <summary>value 2^bits, rounded to the nearest integer; |value| is at most 2^20.</summary>
+    /// <summary>value 2^bits, rounded to the nearest integer, ties away from 0; |value| is at most 2^20.</summary>
     public static Int128 Round(double value, int bits)
     {
         long raw = BitConverter.DoubleToInt64Bits(value);

@@ -49,13 +49,11 @@ public sealed class PaillierTests
     {
         SecretKey key = Key(bits);
         BigInteger n = key.Public.Modulus.Value;
-        foreach (BigInteger m in new[] { 0, 1, n - 1, n / 2, RandomBelow(n), RandomBelow(n) })
-        {
-            BigInteger c = (1 + m * n) * BigInteger.ModPow(RandomBelow(n), n, n * n) % (n * n);
+        BigInteger residue = BigInteger.ModPow(RandomBelow(n), n, n * n), random = RandomBelow(n);
+        foreach (BigInteger m in new[] { 0, 1, n - 1, n / 2, random })
+            Assert.Equal(m, Decrypt(key, (1 + m * n) * residue % (n * n)));
 
-            Assert.Equal(m, Decrypt(key, c));
-            Assert.Equal(m, PlainDecrypt(key, c));
-        }
+        Assert.Equal(random, PlainDecrypt(key, (1 + random * n) * residue % (n * n)));
     }
 
     [Fact]
@@ -102,7 +100,7 @@ public sealed class PaillierTests
     }
 
     [Theory]
-    [InlineData(1, 1.0, 0), InlineData(2, 1e-9, 0), InlineData(40, 3.0, 0), InlineData(40, 3.0, 1), InlineData(300, 1048576.0, 0), InlineData(5, 0.0, 0)]
+    [InlineData(1, 1.0, 0), InlineData(2, 1e-9, 0), InlineData(40, 3.0, 0), InlineData(40, 3.0, 1), InlineData(70, 1048576.0, 0), InlineData(5, 0.0, 0)]
     public unsafe void InnerProducts_BucketsAndEntries_ArePowersOfBigInteger(int rows, double bound, int zeros)
     {
         PublicKey key = Key2048.Value.Public;

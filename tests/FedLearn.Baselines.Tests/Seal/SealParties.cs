@@ -6,9 +6,19 @@ namespace FedLearn.Baselines.Tests.Seal;
 /// <summary>One key holder and two parties of one scheme, for the tests of a class.</summary>
 public sealed class SealParties : IAsyncLifetime
 {
+    private readonly List<RecordingEngine> _engines = [];
     private string? _missing;
 
-    internal CkksScheme Scheme { get; } = CkksScheme.OnNode();
+    public SealParties() => Scheme = new CkksScheme(async stop =>
+    {
+        _engines.Add(new RecordingEngine(await NodeSealEngine.StartAsync(stop)));
+        return _engines[^1];
+    }, "", 1, 26);
+
+    internal CkksScheme Scheme { get; }
+
+    /// <summary>Objects from outside that engines of any of the three were given.</summary>
+    internal int Given => _engines.Sum(engine => engine.Given);
 
     internal IKeyHolder KeyHolder { get; private set; } = null!;
 
@@ -77,11 +87,7 @@ public sealed class SealParties : IAsyncLifetime
 /// <summary>An engine that lets calls through and remembers what it was given from outside.</summary>
 internal sealed class RecordingEngine(ISealEngine inner) : ISealEngine
 {
-    internal int Keys { get; private set; }
-
-    internal int Loads { get; private set; }
-
-    internal int Decrypts { get; private set; }
+    internal int Given { get; private set; }
 
     public string Name => inner.Name;
 
@@ -89,7 +95,7 @@ internal sealed class RecordingEngine(ISealEngine inner) : ISealEngine
 
     public Task UsePublicKeyAsync(ReadOnlyMemory<byte> key, CancellationToken cancellationToken)
     {
-        Keys++;
+        Given++;
         return inner.UsePublicKeyAsync(key, cancellationToken);
     }
 
@@ -101,7 +107,7 @@ internal sealed class RecordingEngine(ISealEngine inner) : ISealEngine
 
     public Task<int> LoadAsync(ReadOnlyMemory<byte> ciphertext, CancellationToken cancellationToken)
     {
-        Loads++;
+        Given++;
         return inner.LoadAsync(ciphertext, cancellationToken);
     }
 
@@ -112,7 +118,7 @@ internal sealed class RecordingEngine(ISealEngine inner) : ISealEngine
 
     public Task<byte[]> DecryptAsync(ReadOnlyMemory<byte> ciphertext, CancellationToken cancellationToken)
     {
-        Decrypts++;
+        Given++;
         return inner.DecryptAsync(ciphertext, cancellationToken);
     }
 

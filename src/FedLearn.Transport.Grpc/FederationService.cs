@@ -117,8 +117,8 @@ internal sealed partial class FederationService(ISessions sessions, GrpcHostOpti
     {
         JoinRequest request = SessionCodec.Decode(await RequestAsync(context, Wire.JoinRequest.Parser, cancellationToken).ConfigureAwait(false));
         if (request.Party.Name == sessions.Host)
-            throw new PeerException(ProtocolErrors.UnknownParty, $"party '{request.Party.Name}', joining", "the active party is the one that hosts this session.",
-                "Join as a passive party that the job lists.");
+            throw new PeerException(ProtocolErrors.UnknownParty, $"party '{request.Party.Name}', joining", "that party is the one that hosts this session.",
+                "Join as a party that the job lists.");
         await Framing.WriteAsync(context.Response.BodyWriter, SessionCodec.Encode(await JoinAsync(request, cancellationToken).ConfigureAwait(false)), cancellationToken).ConfigureAwait(false);
         return Status.Ok;
     }

@@ -16,6 +16,8 @@ internal sealed class PairSessions(IReadOnlyList<GrpcPair> pairs, GrpcHostOption
     /// <summary>Told when a session has ended: the party, and the error that ended it, if any.</summary>
     public event Action<string, Exception?>? SessionEnded;
 
+    public string Host => pairs[0].Terms.Parties[0].Name;
+
     public async Task<SessionAgreement> JoinAsync(JoinRequest request, CancellationToken cancellationToken)
     {
         // Any pair refuses a party that none has.

@@ -7,7 +7,7 @@ using FedLearn.Transport.Grpc.Rpc;
 namespace FedLearn.Transport.Grpc;
 
 /// <summary>The right to one exchange of messages.</summary>
-/// <param name="LocalParty">Name of the active party.</param>
+/// <param name="LocalParty">Name of the party on this side.</param>
 /// <param name="Open">Takes the channel once it is open; throws when the host stops.</param>
 /// <param name="Abandon">Gives the right back when it cannot be opened.</param>
 internal sealed record ExchangeClaim(string LocalParty, Action<GrpcPartyChannel> Open, Action Abandon);
@@ -17,6 +17,9 @@ internal interface ISessions
 {
     /// <summary>Told of each request to join that was refused.</summary>
     event Action<string, FedLearnException>? JoinRefused;
+
+    /// <summary>Name of the party on this side: the active party, or the arbiter in a session of its own.</summary>
+    string Host { get; }
 
     /// <summary>Joins a party.</summary>
     Task<SessionAgreement> JoinAsync(JoinRequest request, CancellationToken cancellationToken);
@@ -55,6 +58,8 @@ internal sealed class SharedSession(SessionTerms terms, GrpcHostOptions options)
         add => _desk.Refused += value;
         remove => _desk.Refused -= value;
     }
+
+    public string Host => terms.Parties[0].Name;
 
     // The agreement is known here before any party can be answered, so that no Exchange comes too early.
     public async Task<SessionAgreement> JoinAsync(JoinRequest request, CancellationToken cancellationToken) =>

@@ -49,6 +49,20 @@ public sealed class CkksScheme : IAdditiveScheme
         Answers = new AnswerSpace((BigInteger)Q, AnswerBytes, (BigInteger.One << (ShareScaleBits + plainScaleBits)) / Slots, 52 + plainScaleBits);
     }
 
+    /// <summary>The scheme on SEAL's own C library, in this process.</summary>
+    /// <param name="workers">Engines a party uses, from 1 to 64; each has a thread of its own.</param>
+    /// <param name="plainScaleBits">Binary logarithm of Δx, from 20 to 34.</param>
+    /// <returns>The scheme; null where the machine has no libsealc.</returns>
+    /// <exception cref="Diagnostics.InternalFailureException">FL6203: there is one, and it is older than 4.4 or no SEAL.</exception>
+    public static CkksScheme? OnNative(int workers = 1, int plainScaleBits = 26)
+    {
+        if (NativeSealEngine.TryLoad() is not { } first)
+            return null;
+        string name = first.Name;
+        _ = first.DisposeAsync().AsTask();
+        return new CkksScheme(_ => Task.FromResult<ISealEngine>(NativeSealEngine.TryLoad()!), name, workers, plainScaleBits);
+    }
+
     /// <inheritdoc />
     public string Name => "ckks";
 

@@ -169,6 +169,7 @@ internal sealed class NodeSealEngine : ISealEngine
             if (_disposed)
                 return;
             _disposed = true;
+            EngineMemory.Count(_process); // while it runs: an ended process has no figures
             _requests.Writer.TryComplete();
         }
 

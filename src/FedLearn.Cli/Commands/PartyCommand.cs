@@ -84,7 +84,10 @@ internal static class PartyCommand
             {
                 terminal.Log($"answered {(int)document["arbiter"]!["rounds"]!} rounds");
                 document["timing"] = new JsonObject { ["totalSeconds"] = Stopwatch.GetElapsedTime(start).TotalSeconds };
-                ReportWriter.WriteFile(document, parsed.GetValue(json) ? parsed.InvocationConfiguration.Output : null, parsed.GetValue(report));
+                if (parsed.GetValue(report) is { } place)
+                    OutputFile.Write(place, ReportWriter.Text(document));
+                if (parsed.GetValue(json))
+                    parsed.InvocationConfiguration.Output.Write(ReportWriter.Text(document));
                 return 0;
             }
 

@@ -21,7 +21,7 @@ internal sealed record ServeSettings
 /// <summary>A party file: which job, which party of it, and where its things and its peers are.</summary>
 internal sealed record PartyFile
 {
-    private static readonly string[] OfActiveParties = ["listen", "serve"];
+    private static readonly string[] OfActiveParties = ["listen", "serve"], OfParties = ["data", "ledger"], OfPeers = ["peers", "serve"];
 
     /// <summary>The file as the user named it.</summary>
     public required string Path { get; init; }
@@ -86,10 +86,10 @@ internal sealed record PartyFile
         if (self.Role == PartyRole.Arbiter)
         {
             file.Require("listen", "Write the address that every party connects to, such as \"127.0.0.1:5309\".");
-            foreach (string key in new[] { "data", "ledger" })
+            foreach (string key in OfParties)
                 if (file.Has(key))
                     file.Fault(RunFileErrors.Contradiction, key, "the arbiter has no data and no ledger: whoever holds the key must hold no data.", "Leave the key out.");
-            ignored.AddRange(new[] { "peers", "serve" }.Where(file.Has));
+            ignored.AddRange(OfPeers.Where(file.Has));
         }
         else if (self.Role == PartyRole.Active)
         {

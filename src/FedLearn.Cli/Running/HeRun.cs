@@ -4,7 +4,6 @@ using FedLearn.Cli.RunFiles;
 using FedLearn.Coordination;
 using FedLearn.Diagnostics;
 using FedLearn.Glm;
-using FedLearn.Privacy;
 using FedLearn.Protocol;
 using FedLearn.Transport.Grpc;
 
@@ -34,8 +33,7 @@ internal static class HeRun
             HeScheme.Ckks => run.HeEngine.Engine switch
             {
                 SealEngine.Node => CkksScheme.OnNode(run.HeEngine.Workers, columnBits),
-                SealEngine.Native => CkksScheme.OnNative(run.HeEngine.Workers, columnBits)
-                    ?? throw new InternalFailureException(HeErrors.SealMissing, "privacy.he.engine", "there is no libsealc on this machine.", "Set FEDLEARN_SEALC to the file, or write \"engine\": \"node\"."),
+                SealEngine.Native => CkksScheme.OnNative(run.HeEngine.Workers, columnBits) ?? throw new InternalFailureException(HeErrors.SealMissing, "privacy.he.engine", "there is no libsealc on this machine.", "Set FEDLEARN_SEALC to the file, or write \"engine\": \"node\"."),
                 _ => CkksScheme.OnNative(run.HeEngine.Workers, columnBits) ?? CkksScheme.OnNode(run.HeEngine.Workers, columnBits),
             },
             HeScheme.PaillierFate => new PaillierScheme(he.KeyBits, PaillierVariant.FateLike, run.HeEngine.Workers),
@@ -120,7 +118,7 @@ internal sealed class LocalArbiter
             finally
             {
                 foreach (TaskCompletionSource<IPartyChannel> channel in _channels.Values)
-                    channel.TrySetCanceled();
+                    channel.TrySetCanceled(CancellationToken.None);
             }
         }
     }

@@ -15,7 +15,8 @@ namespace FedLearn.Baselines.HomomorphicEncryption;
 /// decrypts to, and c1 holds a fresh encryption of 0, a·u + e, pseudo-random under the assumption (ring learning with errors) that the scheme stands on, even to
 /// the owner of s, once the rest of c0 is not sent.</para>
 /// <para>Opened integers carry the scheme's noise, and such integers tell of the secret key (Li and Micciancio 2021), so the key holder adds an integer uniform
-/// on 2^(52 + plainScaleBits) before it answers: more than 2^40 times the noise.</para>
+/// on 2^(52 + plainScaleBits) before it answers. The noise grows with the columns' size and the root of their length:
+/// about 2^(9 + plainScaleBits) for columns of size 1 and a million rows, which leaves 2^42.</para>
 /// <para>Bytes from elsewhere are checked for length, form, parameters, scale and range before SEAL sees them.</para></remarks>
 public sealed class CkksScheme : IAdditiveScheme
 {

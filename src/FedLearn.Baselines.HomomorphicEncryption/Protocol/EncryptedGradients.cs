@@ -1,5 +1,6 @@
 using System.Diagnostics;
 using System.Numerics;
+using System.Numerics.Tensors;
 using FedLearn.Diagnostics;
 using FedLearn.Glm;
 using FedLearn.Parties;
@@ -23,6 +24,7 @@ public sealed class EncryptedGradients : IJointGradients
     private readonly bool _active;
     private IEncryptor? _encryptor;
     private JointRows? _rows;
+    private double _largest = 1;
 
     /// <summary>Creates the party's side over a channel that is open.</summary>
     /// <param name="job">The job, in mode he or he+dp.</param>
@@ -60,7 +62,12 @@ public sealed class EncryptedGradients : IJointGradients
         JointGradientCalibration? noise = _plan.Mode != PrivacyMode.HeDp ? null : JointRules.Calibrate(_plan, rows.Layout, (int)total, bound > 0 ? bound : null,
             _encryptor.Answers.Unit, _encryptor.Answers.FloodBits, _scheme.SumError);
         for (int batch = 0; batch < rows.Layout.Count; batch++)
-            _columns.Add(await _encryptor.EncodeAsync(rows.ColumnsOf(batch), rows.Layout.Size(batch), cancellationToken).ConfigureAwait(false));
+        {
+            double[] columns = rows.ColumnsOf(batch);
+            _largest = Math.Max(_largest, Math.Abs(TensorPrimitives.MaxMagnitude<double>(columns)));
+            _columns.Add(await _encryptor.EncodeAsync(columns, rows.Layout.Size(batch), cancellationToken).ConfigureAwait(false));
+        }
+
         return new JointAgreement((int)total, noise, _scheme.Engine, Stopwatch.GetElapsedTime(start).TotalSeconds);
     }
 
@@ -68,6 +75,11 @@ public sealed class EncryptedGradients : IJointGradients
     public async Task<double[]> GradientAsync(int round, int batch, ReadOnlyMemory<double> share, CancellationToken cancellationToken = default)
     {
         JointRows rows = _rows ?? throw new InvalidOperationException("Call PrepareAsync first.");
+        // A sum beyond the modulus would wrap without a sign. Others' shares are unknown; that they are like one's own is a guess, which finds a training that diverges.
+        double largest = Math.Max(1, Math.Abs(TensorPrimitives.MaxMagnitude(share.Span)));
+        if (double.IsPositiveInfinity(_scheme.SumError(share.Length, largest * _job.Parties.Count, _largest)))
+            throw new InternalFailureException(GlmErrors.Diverged, $"round {round}", "residuals and columns of this size could add up to more than the scheme's integers hold.",
+                "Use a smaller training.stepSize, a training.weightNorm, scaled columns or smaller batches.");
         using CipherVector own = await _encryptor!.EncryptAsync(share, cancellationToken).ConfigureAwait(false);
         using CipherVector residuals = _active ? await SumAsync(round, own, rows.Peers, cancellationToken).ConfigureAwait(false)
             : await ExchangeAsync(round, own, own, rows.Peers[0], cancellationToken).ConfigureAwait(false);

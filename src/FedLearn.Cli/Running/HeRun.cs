@@ -1,5 +1,6 @@
 using System.Text.Json.Nodes;
 using FedLearn.Baselines.HomomorphicEncryption;
+using FedLearn.Baselines.HomomorphicEncryption.Paillier;
 using FedLearn.Cli.RunFiles;
 using FedLearn.Coordination;
 using FedLearn.Diagnostics;

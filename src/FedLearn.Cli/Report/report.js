@@ -160,7 +160,7 @@
         cost: (report, place) => {
             const key = place.dataset.metric, rows = report.rows.filter(r => finite(r.relative?.[key]) > 0), values = rows.map(r => r.relative[key]);
             const wide = Math.max(...values) > 30 * Math.min(...values);
-            const chart = bars(rows.map(r => r.name), [{ label: "x plain", data: values, backgroundColor: rows.map(r => colour(r.mode === "none" ? "second" : r.scheme ? "c2" : "accent")), maxBarThickness: 22 }], "x plain", figure, false);
+            const chart = bars(rows.map(r => finite(r.epsilon) === null ? r.series : `${r.series}, \u03b5 ${figure(r.epsilon)}`), [{ label: "x plain", data: values, backgroundColor: rows.map(r => colour(r.mode === "none" ? "second" : r.scheme ? "c2" : "accent")), maxBarThickness: 22 }], "x plain", figure, false);
             chart.options.plugins.legend = { display: false };
             if (wide)
                 Object.assign(chart.options.scales.x, { type: "logarithmic", beginAtZero: false, min: 10 ** Math.floor(Math.log10(Math.min(...values) / 2)) });

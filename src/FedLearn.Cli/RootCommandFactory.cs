@@ -20,6 +20,7 @@ internal static class RootCommandFactory
         TrainCommand.Create(),
         PartyCommand.Create(),
         PredictCommand.Create(),
+        CompareCommand.Create(),
         ServeCommand.Create(),
         RecommendCommand.Create(),
         ReportCommand.Create(),

@@ -68,6 +68,7 @@ public sealed class EncryptedGradients : IJointGradients
             _columns.Add(await _encryptor.EncodeAsync(columns, rows.Layout.Size(batch), cancellationToken).ConfigureAwait(false));
         }
 
+        await WarmUpAsync(cancellationToken).ConfigureAwait(false);
         return new JointAgreement((int)total, noise, _scheme.Engine, Stopwatch.GetElapsedTime(start).TotalSeconds);
     }
 
@@ -102,6 +103,19 @@ public sealed class EncryptedGradients : IJointGradients
             await _encryptor.DisposeAsync().ConfigureAwait(false);
         if (_session is not null)
             await _session.DisposeAsync().ConfigureAwait(false);
+    }
+
+    /// <summary>Goes through a round on zeros, locally, a few times: compilers of engines take the first rounds to warm up, which are no part of training.</summary>
+    private async Task WarmUpAsync(CancellationToken cancellationToken)
+    {
+        using PlainColumns columns = await _encryptor!.EncodeAsync(new double[2], 1, cancellationToken).ConfigureAwait(false);
+        for (int i = 0; i < 20; i++)
+        {
+            using CipherVector one = await _encryptor.EncryptAsync(new double[1], cancellationToken).ConfigureAwait(false);
+            using CipherVector other = await _encryptor.LoadAsync(await one.SaveAsync(cancellationToken).ConfigureAwait(false), 1, cancellationToken).ConfigureAwait(false);
+            using CipherVector sum = await _encryptor.AddAsync(one, other, cancellationToken).ConfigureAwait(false);
+            _ = await _encryptor.MaskedSumsAsync(sum, columns, cancellationToken).ConfigureAwait(false);
+        }
     }
 
     /// <summary>The active party: with one passive party both shares cross at once; with several each gets the sum of all others'.</summary>

@@ -14,28 +14,39 @@ internal static class HtmlReport
     /// <param name="title">Title; null for the name of the first job.</param>
     public static string Of(IReadOnlyList<JsonObject> documents, string? summary = null, string? title = null)
     {
-        // The default encoder leaves no < > & or quote in the text, so that no value of a report can end the block it stands in.
-        string data = JsonSerializer.Serialize(documents);
-        // Read back: a number then has one type, whoever made the report.
-        JsonObject[] reports = [.. JsonNode.Parse(data)!.AsArray().Select(d => d!.AsObject())];
+        JsonObject[] reports = Read(documents);
         title ??= (string)reports[0]["job"]!["name"]!;
-        string? notice = reports.Select(d => (string?)d["notice"]).FirstOrDefault(n => n is not null);
+        var body = new StringBuilder();
+        if (reports.Length > 1 || summary is not null)
+            body.Append(CultureInfo.InvariantCulture, $"<section>\n<h2>Overview</h2>\n{summary}{Comparison.Of(reports)}</section>\n");
+        for (int i = 0; i < reports.Length; i++)
+            JobSection.Append(body, reports[i], i, withHead: reports.Length > 1 || summary is not null);
+        return Page(title, reports.Select(d => (string?)d["notice"]).FirstOrDefault(n => n is not null), "FedLearn training report", Contents(reports), body.ToString(), documents);
+    }
 
+    /// <summary>A page of any kind.</summary>
+    /// <param name="title">Title.</param>
+    /// <param name="notice">What a reader must meet before any figure; null for nothing.</param>
+    /// <param name="kicker">What kind of page it is.</param>
+    /// <param name="contents">HTML below the title.</param>
+    /// <param name="body">HTML of the page.</param>
+    /// <param name="documents">What the charts show.</param>
+    public static string Page(string title, string? notice, string kicker, string contents, string body, IReadOnlyList<JsonObject> documents)
+    {
         var page = new StringBuilder("<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">\n");
         page.Append(CultureInfo.InvariantCulture, $"<meta http-equiv=\"Content-Security-Policy\" content=\"{Assets.Policy}\"><meta name=\"color-scheme\" content=\"light dark\">\n");
-        // A reader must meet the notice before any figure.
         page.Append(CultureInfo.InvariantCulture, $"<title>{(notice is null ? "" : Html.Text(notice) + " - ")}{Html.Text(title)}</title>\n<style>{Assets.Style}</style></head>\n<body>\n");
         if (notice is not null)
             page.Append(CultureInfo.InvariantCulture, $"<p class=\"notice\" role=\"alert\">{Html.Text(notice)}</p>\n");
-        page.Append(CultureInfo.InvariantCulture, $"<main>\n<header><p class=\"kicker\">FedLearn training report</p><h1>{Html.Text(title)}</h1>{Contents(reports)}</header>\n");
+        page.Append(CultureInfo.InvariantCulture, $"<main>\n<header><p class=\"kicker\">{Html.Text(kicker)}</p><h1>{Html.Text(title)}</h1>{contents}</header>\n");
         page.Append("<noscript><p>Charts need a browser that runs scripts. Every figure also stands in a table.</p></noscript>\n");
-        if (reports.Length > 1 || summary is not null)
-            page.Append(CultureInfo.InvariantCulture, $"<section>\n<h2>Overview</h2>\n{summary}{Comparison.Of(reports)}</section>\n");
-        for (int i = 0; i < reports.Length; i++)
-            JobSection.Append(page, reports[i], i, withHead: reports.Length > 1 || summary is not null);
-        page.Append(CultureInfo.InvariantCulture, $"</main>\n<script type=\"application/json\" id=\"reports\">{data}</script>\n");
+        // The default encoder leaves no < > & or quote in the text, so that no value of a report can end the block it stands in.
+        page.Append(CultureInfo.InvariantCulture, $"{body}</main>\n<script type=\"application/json\" id=\"reports\">{JsonSerializer.Serialize(documents)}</script>\n");
         return page.Append(CultureInfo.InvariantCulture, $"<script>{Assets.Library}</script>\n<script>{Assets.Script}</script>\n</body></html>\n").ToString();
     }
+
+    // Read back: a number then has one type, whoever made the report.
+    private static JsonObject[] Read(IReadOnlyList<JsonObject> documents) => [.. JsonNode.Parse(JsonSerializer.Serialize(documents))!.AsArray().Select(d => d!.AsObject())];
 
     /// <summary>A table of texts.</summary>
     /// <param name="header">Column heads.</param>

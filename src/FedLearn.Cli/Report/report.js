@@ -130,6 +130,42 @@
                 { label: "Interval", data: reports.map(r => r.intervals?.[setOf(r)]?.[metric] ?? null) },
                 { label: "Active party alone", data: reports.map(r => value(r.metrics.guestOnly?.[setOf(r)])) }, "");
         },
+        // Quality against epsilon: a line a private way, level lines for ways without epsilon, upright lines for intervals.
+        "trade-off": (report, place) => {
+            const metric = place.dataset.metric, set = report.quality.set, value = row => finite(row.metrics?.[set]?.[metric]);
+            const rows = report.rows.filter(r => r.status === "ok" && value(r) !== null), epsilons = rows.map(r => finite(r.epsilon)).filter(e => e !== null);
+            const low = Math.min(...epsilons) / 1.6, high = Math.max(...epsilons) * 1.6, names = [...new Set(rows.filter(r => finite(r.epsilon) !== null).map(r => r.series))];
+            const datasets = [];
+            names.forEach((name, i) => {
+                // Series stand a little beside each other, so that no interval hides another.
+                const own = rows.filter(r => r.series === name && finite(r.epsilon) !== null), at = r => r.epsilon * 1.035 ** (i - (names.length - 1) / 2);
+                const look = { borderColor: series(i), backgroundColor: series(i), borderWidth: 2 };
+                datasets.push({ label: name, data: own.map(r => ({ x: at(r), y: value(r), epsilon: r.epsilon })), pointRadius: 4, ...look });
+                const intervals = own.flatMap(r => {
+                    const [from, to] = r.intervals?.[set]?.[metric] ?? [];
+                    return finite(from) === null || finite(to) === null ? [] : [{ x: at(r), y: from }, { x: at(r), y: to }, { x: at(r), y: null }];
+                });
+                if (intervals.length > 0)
+                    datasets.push({ label: "", data: intervals, pointRadius: 0, pointHitRadius: 0, ...look, borderWidth: 3, borderColor: series(i) + "66" });
+            });
+            rows.filter(r => finite(r.epsilon) === null).forEach((r, i) => datasets.push({ ...reference([{ x: low, y: value(r) }, { x: high, y: value(r) }], r.series),
+                borderColor: colour(["ink", "second", "c6"][i % 3]), borderWidth: 1.5, borderDash: [[6, 3], [2, 3], [8, 3, 2, 3]][i % 3] }));
+            const chart = lines(datasets, ["epsilon", { type: "logarithmic", min: low, max: high, ticks: { color: colour("muted"), callback: v => epsilons.some(e => Math.abs(v / e - 1) < 1e-9) || [1, 2, 5].includes(Number(String(v.toExponential())[0])) ? figure(v) : "" } }],
+                [place.querySelector("figcaption").firstChild.textContent.split(" against ")[0], { grace: "5%" }]);
+            chart.options.plugins.legend.labels.filter = item => item.text !== "";
+            chart.options.plugins.tooltip = { filter: item => item.dataset.label !== "", callbacks: { title: items => items[0]?.raw.epsilon ? `epsilon ${figure(items[0].raw.epsilon)}` : "", label: item => `${item.dataset.label}: ${figure(item.parsed.y)}` } };
+            return chart;
+        },
+        // What a row costs relative to plain.
+        cost: (report, place) => {
+            const key = place.dataset.metric, rows = report.rows.filter(r => finite(r.relative?.[key]) > 0), values = rows.map(r => r.relative[key]);
+            const wide = Math.max(...values) > 30 * Math.min(...values);
+            const chart = bars(rows.map(r => finite(r.epsilon) === null ? r.series : `${r.series}, \u03b5 ${figure(r.epsilon)}`), [{ label: "x plain", data: values, backgroundColor: rows.map(r => colour(r.mode === "none" ? "second" : r.scheme ? "c2" : "accent")), maxBarThickness: 22 }], "x plain", figure, false);
+            chart.options.plugins.legend = { display: false };
+            if (wide)
+                Object.assign(chart.options.scales.x, { type: "logarithmic", beginAtZero: false, min: 10 ** Math.floor(Math.log10(Math.min(...values) / 2)) });
+            return chart;
+        },
         "compare-roc": () => lines([...reports.map((r, i) => ({ curve: r.evaluation?.test?.roc, name: r.job.name, i })).filter(r => r.curve)
             .map(r => ({ label: short(r.name), data: points(r.curve.falsePositiveRate, r.curve.truePositiveRate), borderColor: series(r.i), backgroundColor: series(r.i), borderWidth: 2, pointRadius: 0 })),
         reference([{ x: 0, y: 0 }, { x: 1, y: 1 }], "Chance")], ["false positive rate", shares], ["true positive rate", shares]),

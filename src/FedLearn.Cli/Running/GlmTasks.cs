@@ -15,10 +15,10 @@ internal static class GlmTasks
 {
     private const string Disclosed = "the passive parties' scores of these rows were disclosed to the active party; no privacy claim covers them, but for scores of training rows under evaluation charged";
 
-    public static PartyTask Train(GlmRunFile run, string party, string? modelDirectory, IProgress<JobProgress>? progress, string? runId = null, ArbiterDoor? arbiter = null) => new(party, GlmJobTerms.Of(run.Job), stop =>
+    public static PartyTask Train(GlmRunFile run, string party, string? modelDirectory, IProgress<JobProgress>? progress, string? runId = null, ArbiterDoor? arbiter = null, Table? table = null) => new(party, GlmJobTerms.Of(run.Job), stop =>
     {
         GlmRunFileParty self = run.Party(party);
-        GlmTrainer trainer = Trainer(run, self, runId, stop, arbiter);
+        GlmTrainer trainer = Trainer(run, self, runId, stop, arbiter, table);
         return new ReadyParty(trainer.JoinRequest, async (agreement, channels, cancel) =>
         {
             GlmPartyResult result = await trainer.TrainAsync(agreement, channels, progress is null ? null : new Rounds(progress), cancel).ConfigureAwait(false);
@@ -46,11 +46,12 @@ internal static class GlmTasks
         });
     });
 
-    /// <summary>Reads a party's data, and checks it against the job.</summary>
-    internal static GlmTrainer Trainer(GlmRunFile run, GlmRunFileParty self, string? runId, CancellationToken cancellationToken, ArbiterDoor? arbiter = null)
+    /// <summary>Reads a party's data, unless its rows are given, and checks it against the job.</summary>
+    internal static GlmTrainer Trainer(GlmRunFile run, GlmRunFileParty self, string? runId, CancellationToken cancellationToken, ArbiterDoor? arbiter = null, Table? table = null)
     {
         GlmTrainer? trainer = null;
-        return trainer = new(run.Job, Input(run, self, needLabel: self.Role == PartyRole.Active, cancellationToken) with
+        return trainer = new(run.Job, (table is null ? Input(run, self, needLabel: self.Role == PartyRole.Active, cancellationToken)
+            : new GlmPartyInput { Party = self.Name, Table = table, SplitFile = self.SplitPath ?? run.SplitPath }) with
         {
             Ledger = Ledger(run, self),
             RunId = runId,

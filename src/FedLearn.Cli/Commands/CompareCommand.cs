@@ -1,0 +1,93 @@
+using System.CommandLine;
+using System.Diagnostics;
+using System.Globalization;
+using System.Text.Json.Nodes;
+using FedLearn.Cli.Output;
+using FedLearn.Cli.Report;
+using FedLearn.Cli.Running;
+
+namespace FedLearn.Cli.Commands;
+
+/// <summary>fedlearn compare: one job in every way to train it, plain, private and encrypted.</summary>
+internal static class CompareCommand
+{
+    private static readonly string[] Schemes = ["ckks", "paillier"];
+
+    public static Command Create()
+    {
+        Option<string> config = CommonOptions.Config("Run file (JSON with comments). Its privacy.mode, calibration and epsilon are replaced row by row.");
+        var epsilons = new Option<double[]>("--epsilons")
+        {
+            Description = "Epsilons of the private rows, each finite and above 0; at most 20.",
+            Required = true,
+            HelpName = "0.1,1,10",
+            CustomParser = result => Listed(result.Tokens[0].Value, text => double.TryParse(text, NumberStyles.Float, CultureInfo.InvariantCulture, out double value) && double.IsFinite(value) && value > 0 ? value : null) is { Length: <= 20 } all
+                ? [.. all.Distinct().Order()] : Fault<double[]>(result, "--epsilons: not 1 to 20 finite numbers above 0 with commas between."),
+        };
+        var schemes = new Option<string[]>("--he")
+        {
+            Description = "Schemes of homomorphic encryption to compare with: ckks, paillier or both. Default ckks, which is a refused row where its engine is not installed. Paillier takes minutes an epoch.",
+            HelpName = "ckks,paillier",
+            DefaultValueFactory = _ => ["ckks"],
+            CustomParser = result => result.Tokens[0].Value.Split(',', StringSplitOptions.TrimEntries) is var words && words.All(Schemes.Contains)
+                ? [.. Schemes.Where(words.Contains)] : Fault<string[]>(result, $"--he: '{result.Tokens[0].Value}' is none of ckks, paillier and ckks,paillier."),
+        };
+        Option<double?> delta = Options.Number("--delta", "Delta of the private rows, above 0 and below 0.1. Default: the job's privacy.delta.", required: false);
+        Option<int> heEpochs = Count("--he-epochs", "Epochs of a Paillier row, at most the job's; fewer than the job's give figures per epoch and no quality.", 1, 1_000_000),
+            repeats = Count("--repeats", "Runs of each plain, guest-only and HDP-VFL row, taking turns; their seconds are the median. Each private one charges the ledgers.", 3, 100);
+        Option<bool> inProcess = CommonOptions.InProcess(), json = Options.Json();
+        Option<string?> report = CommonOptions.Report(), html = CommonOptions.Html();
+        var command = new Command("compare", """
+            Train one job in every way to train it, on the same rows and processes, and put quality, seconds, bytes and memory side
+            by side: plain, the active party alone, HDP-VFL with both calibrations, one-round, homomorphic encryption, and encryption
+            with noise. Ways that the job does not allow are rows with status refused and the error's id; the others still run.
+
+            Private rows train on real data: each run charges the parties' ledgers as fedlearn train does, and lifetime budgets hold.
+            Use --repeats 1 to charge each row once.
+
+            Examples:
+              fedlearn compare --config job.json --epsilons 0.1,1,10 --html compare.html
+              fedlearn compare --config job.json --epsilons 1 --he ckks,paillier --repeats 1 --report compare.json
+            """) { config, epsilons, schemes, delta, heEpochs, repeats, inProcess, report, html, json };
+        command.SetAction(async (parsed, cancellationToken) =>
+        {
+            long start = Stopwatch.GetTimestamp();
+            Terminal terminal = Terminal.Of(parsed);
+            OutputFile.Check(null, parsed.GetValue(report), parsed.GetValue(html));
+            var request = new CompareRequest(parsed.GetRequiredValue(epsilons), parsed.GetRequiredValue(schemes), parsed.GetValue(delta), parsed.GetValue(heEpochs), parsed.GetValue(repeats));
+            JsonObject document = await new CompareRunner(parsed.GetRequiredValue(config), request, parsed.GetValue(inProcess), terminal, cancellationToken).RunAsync().ConfigureAwait(false);
+            document["timing"]!["totalSeconds"] = Stopwatch.GetElapsedTime(start).TotalSeconds;
+            // Read back: a number then has one type, whoever made the document.
+            document = JsonNode.Parse(document.ToJsonString())!.AsObject();
+            if (parsed.GetValue(report) is { } file)
+                OutputFile.Write(file, ReportWriter.Text(document));
+            if (parsed.GetValue(html) is { } page)
+                OutputFile.Write(page, CompareReport.Of(document));
+            if (parsed.GetValue(json))
+                parsed.InvocationConfiguration.Output.Write(ReportWriter.Text(document));
+            CompareTable.Show(document, terminal);
+        });
+        return command;
+    }
+
+    private static Option<int> Count(string name, string description, int absent, int most) => new(name)
+    {
+        Description = string.Create(CultureInfo.InvariantCulture, $"{description} 1 to {most}; default {absent}."),
+        HelpName = "count",
+        DefaultValueFactory = _ => absent,
+        CustomParser = result => int.TryParse(result.Tokens[0].Value, NumberStyles.None, CultureInfo.InvariantCulture, out int value) && value >= 1 && value <= most
+            ? value : Fault<int>(result, string.Create(CultureInfo.InvariantCulture, $"{name}: '{result.Tokens[0].Value}' is no whole number from 1 to {most}.")),
+    };
+
+    private static double[]? Listed(string text, Func<string, double?> read)
+    {
+        double?[] values = [.. text.Split(',', StringSplitOptions.TrimEntries).Select(read)];
+        return values.All(v => v is not null) ? [.. values.Select(v => v!.Value)] : null;
+    }
+
+    private static T? Fault<T>(System.CommandLine.Parsing.ArgumentResult result, string message)
+    {
+        result.AddError(message);
+        return default;
+    }
+}

@@ -1,0 +1,278 @@
+using System.Globalization;
+using System.Runtime.InteropServices;
+using System.Text.Json;
+using System.Text.Json.Nodes;
+using FedLearn.Cli.Report;
+using FedLearn.Cli.RunFiles;
+
+namespace FedLearn.Cli.Running;
+
+/// <summary>The document of a comparison: every row's figures, what they are relative to plain training, and a sentence made of them.</summary>
+internal static class CompareDocument
+{
+    // Alignment, agreement and test scores are the same in every row; what is left is training, and the keys that it needs.
+    private static readonly string[] BesideTraining = ["alignment", "agreement", "evaluation"];
+
+    private static readonly string[] HigherIsBetter = ["auc", "accuracy", "ks", "prAuc", "precision", "recall", "f1", "r2", "d2"];
+
+    /// <summary>Writes the document.</summary>
+    /// <param name="plain">The job in mode none.</param>
+    /// <param name="digest">Digest of the job as its file has it; null where it is no job by itself.</param>
+    /// <param name="request">What was compared.</param>
+    /// <param name="processes">Whether each party was a process of its own.</param>
+    /// <param name="results">The rows.</param>
+    /// <param name="notes">Sentences about all rows.</param>
+    /// <param name="ledger">What was charged.</param>
+    public static JsonObject Of(GlmRunFile plain, string? digest, CompareRequest request, bool processes, IReadOnlyList<CompareResult> results, IEnumerable<string> notes, JsonObject ledger)
+    {
+        // Read back: a number then has one type, whoever made it.
+        JsonObject[] rows = [.. results.Select(r => JsonNode.Parse(Row(r, processes).ToJsonString())!.AsObject())];
+        JsonObject[] measured = [.. rows.Where(r => r["metrics"] is not null)];
+        JsonObject? plainRow = rows.FirstOrDefault(r => Says(r, "mode", "none") && IsOk(r));
+        string? metric = Figures.Headline(plainRow is not null ? [plainRow] : measured);
+        string set = measured.Any(r => r["metrics"]!["test"] is not null) ? "test" : "train";
+        foreach ((JsonObject row, CompareResult result) in rows.Zip(results))
+        {
+            row["relative"] = plainRow is null || !IsOk(row) ? null : Relative(row, plainRow, result.Case);
+            row["sentence"] = Sentence(row, plainRow, result, set, metric);
+        }
+
+        var document = new JsonObject();
+        // A notice of one row is a notice of all.
+        if (results.SelectMany(r => r.Reports).Select(d => (string?)d["notice"]).FirstOrDefault(n => n is not null) is { } notice)
+            document["notice"] = notice;
+        document["tool"] = PartyDocument.Tool();
+        document["machine"] = new JsonObject
+        {
+            ["cores"] = Environment.ProcessorCount,
+            ["os"] = RuntimeInformation.OSDescription,
+            ["architecture"] = RuntimeInformation.ProcessArchitecture.ToString().ToLowerInvariant(),
+            ["framework"] = RuntimeInformation.FrameworkDescription,
+        };
+        document["job"] = new JsonObject
+        {
+            ["name"] = plain.Name,
+            ["digest"] = digest,
+            ["family"] = plain.Job.Model.Family.Name,
+            ["epochs"] = plainRow?["timing"]!["epochs"]?.DeepClone(),
+            ["trainRows"] = plainRow?["trainRows"]?.DeepClone(),
+            ["testRows"] = plainRow?["testRows"]?.DeepClone(),
+            ["transport"] = plain.Transport.Kind == TransportKind.Grpc ? "grpc" : "in-memory",
+            ["processes"] = processes,
+        };
+        document["request"] = new JsonObject
+        {
+            ["epsilons"] = new JsonArray([.. request.Epsilons.Select(e => (JsonNode)e)]),
+            ["schemes"] = new JsonArray([.. request.Schemes.Select(s => (JsonNode)s)]),
+            ["heEpochs"] = request.HeEpochs,
+            ["repeats"] = request.Repeats,
+        };
+        document["quality"] = new JsonObject { ["set"] = set, ["metric"] = metric };
+        document["rows"] = new JsonArray([.. rows]);
+        document["ledger"] = ledger;
+        document["notes"] = new JsonArray([.. Notes(request, rows).Concat(notes).Select(n => (JsonNode)n)]);
+        document["timing"] = new JsonObject { ["totalSeconds"] = 0.0 };
+        return document;
+    }
+
+    /// <summary>A run file as JSON.</summary>
+    /// <param name="path">A file that was read before.</param>
+    public static JsonElement ReadFile(string path)
+    {
+        using JsonDocument file = JsonDocument.Parse(File.ReadAllBytes(path).AsMemory(), new JsonDocumentOptions { CommentHandling = JsonCommentHandling.Skip, AllowTrailingCommas = true });
+        return file.RootElement.Clone();
+    }
+
+    /// <summary>A value of a run file; null where it is absent or null.</summary>
+    public static JsonElement? At(JsonElement file, string section, string key) =>
+        file.TryGetProperty(section, out JsonElement inner) && inner.ValueKind == JsonValueKind.Object && inner.TryGetProperty(key, out JsonElement value) && value.ValueKind != JsonValueKind.Null ? value : null;
+
+    /// <summary>A number of a run file; null where it is absent.</summary>
+    public static double? Number(JsonElement file, string section, string key) => At(file, section, key) is { ValueKind: JsonValueKind.Number } value ? value.GetDouble() : null;
+
+    /// <summary>Whether a row has figures.</summary>
+    public static bool IsOk(JsonNode row) => Says(row, "status", "ok");
+
+    /// <summary>A ratio for people: two digits after the point, fewer where there are many before it; a dash for none.</summary>
+    public static string Ratio(JsonNode? value) => value is null ? "-" : (double)value switch
+    {
+        >= 100 and var many => many.ToString("#,0", CultureInfo.InvariantCulture),
+        >= 10 and var some => some.ToString("0.0", CultureInfo.InvariantCulture),
+        var few => few.ToString("0.00", CultureInfo.InvariantCulture),
+    };
+
+    /// <summary>Seconds for people.</summary>
+    public static string Seconds(double value) => value.ToString(value >= 100 ? "0" : value >= 1 ? "0.00" : "0.0000", CultureInfo.InvariantCulture);
+
+    private static JsonObject Row(CompareResult result, bool processes)
+    {
+        CompareCase row = result.Case;
+        bool ok = result.Error is null && result.Reports.Count > 0;
+        JsonObject? first = ok ? result.Reports[0] : null;
+        JsonArray parties = first?["parties"]!.DeepClone().AsArray() ?? [], roles = first?["roles"]?.DeepClone().AsArray() ?? [];
+        bool own = processes && row.Mode != "guest-only";
+        for (int i = 0; i < parties.Count; i++)
+            parties[i]!["peakMemoryBytes"] = own ? (long)Median(result.Reports.Select(r => (double)r["parties"]![i]!["peakMemoryBytes"]!)) : null;
+        bool whole = row.Epochs is null;
+        string? engine = ok ? Engine(parties) ?? Engine(roles) : null;
+        return new JsonObject
+        {
+            ["mode"] = row.Mode,
+            ["calibration"] = row.Calibration ?? (row.Mode == "he+dp" ? parties.Select(p => (string?)p!["privacy"]?["calibration"]).FirstOrDefault(c => c is not null) : null),
+            ["scheme"] = row.Scheme,
+            ["epsilon"] = row.Epsilon,
+            ["delta"] = row.Delta,
+            ["status"] = ok ? "ok" : "refused",
+            ["name"] = row.Name,
+            ["series"] = row.Series,
+            ["jobDigest"] = first?["job"]!["digest"]?.DeepClone(),
+            ["metrics"] = ok && whole ? new JsonObject { ["train"] = first!["metrics"]!["train"]?.DeepClone(), ["test"] = first["metrics"]!["test"]?.DeepClone() } : null,
+            ["intervals"] = ok && whole ? first!["intervals"]?.DeepClone() : null,
+            ["trainRows"] = first?["rows"]!["train"]?.DeepClone(),
+            ["testRows"] = first?["rows"]!["test"]?.DeepClone(),
+            ["timing"] = ok ? Timing(result) : null,
+            ["bytes"] = ok ? Bytes(row, first!, parties, roles) : null,
+            ["peakMemoryBytes"] = own && ok ? parties.Concat(roles).Select(p => (long?)p!["peakMemoryBytes"]).Max() : null,
+            ["parties"] = parties,
+            ["roles"] = roles,
+            ["engine"] = engine,
+            ["error"] = ok ? null : new JsonObject { ["id"] = result.Error!.Id, ["message"] = result.Error.Message },
+            ["note"] = Note(result, ok, whole, engine),
+        };
+    }
+
+    private static string? Note(CompareResult result, bool ok, bool whole, string? engine)
+    {
+        if (!ok)
+            return $"{result.Error!.Id}: {result.Error.Message}";
+        CompareCase row = result.Case;
+        string?[] notes =
+        [
+            row.Mode == "guest-only" ? "One party in the tool's own process on the rows common to all parties; nothing is sent, and its peak memory is not measured." : null,
+            row.IsIterative ? null : "One message each way and local solves: its seconds are those of the whole training, and none are an epoch's.",
+            whole ? null : string.Create(CultureInfo.InvariantCulture, $"Only {row.Epochs} of the job's epochs: figures are per epoch, and no quality is given for a model that was not trained to the end."),
+            engine is not null && IsWasm(engine) ? $"SEAL in WebAssembly ({engine})." : engine is not null ? $"Engine: {engine}." : null,
+        ];
+        string text = string.Join(' ', notes.OfType<string>());
+        return text.Length > 0 ? text : null;
+    }
+
+    private static JsonObject Timing(CompareResult result)
+    {
+        double Of(string key) => Median(result.Reports.Select(r => (double?)r["timing"]![key] ?? 0));
+        bool iterative = result.Case.IsIterative;
+        return new JsonObject
+        {
+            ["secondsPerEpoch"] = iterative ? Of("secondsPerEpoch") : null,
+            ["epochs"] = result.Reports[0]["timing"]!["epochs"]!.DeepClone(),
+            ["trainingSeconds"] = Of("trainingSeconds"),
+            ["computeSeconds"] = Of("computeSeconds"),
+            ["waitSeconds"] = Of("waitSeconds"),
+            ["noiseSeconds"] = Of("noiseSeconds"),
+            ["repeats"] = result.Reports.Count,
+            ["trainingSecondsOfEach"] = new JsonArray([.. result.Reports.Select(r => r["timing"]!["trainingSeconds"]!.DeepClone())]),
+        };
+    }
+
+    private static JsonObject Bytes(CompareCase row, JsonObject report, JsonArray parties, JsonArray roles)
+    {
+        // Whoever holds a key sends no more than training needs.
+        long arbiter = roles.Sum(r => (long?)r!["bytesSent"] ?? 0);
+        long training = arbiter + parties.SelectMany(p => p!["releases"]!.AsArray()).Where(r => !BesideTraining.Any(name => ((string)r!["name"]!).StartsWith(name, StringComparison.Ordinal))).Sum(r => (long?)r!["bytes"] ?? 0);
+        double epochs = (double)report["timing"]!["epochs"]!;
+        return new JsonObject
+        {
+            ["session"] = arbiter + parties.Sum(p => (long)p!["bytesSent"]!),
+            ["training"] = training,
+            ["trainingPerEpoch"] = row.IsIterative && epochs > 0 ? training / epochs : null,
+        };
+    }
+
+    private static JsonObject Relative(JsonObject row, JsonObject plain, CompareCase of)
+    {
+        double? Of(string part, string? key)
+        {
+            double? value = (double?)(key is null ? row[part] : row[part]?[key]), from = (double?)(key is null ? plain[part] : plain[part]?[key]);
+            return value is { } v && from is > 0 ? v / from : null;
+        }
+
+        bool whole = of.Epochs is null;
+        return new JsonObject
+        {
+            ["secondsPerEpoch"] = Of("timing", "secondsPerEpoch"),
+            ["trainingSeconds"] = whole ? Of("timing", "trainingSeconds") : null,
+            ["sessionBytes"] = whole ? Of("bytes", "session") : null,
+            ["trainingBytes"] = whole ? Of("bytes", "training") : null,
+            ["trainingBytesPerEpoch"] = Of("bytes", "trainingPerEpoch"),
+            ["peakMemory"] = Of("peakMemoryBytes", null),
+        };
+    }
+
+    private static string Sentence(JsonObject row, JsonObject? plain, CompareResult result, string set, string? metric)
+    {
+        CompareCase of = result.Case;
+        if (!IsOk(row))
+            return $"{of.Name} was refused ({(string)row["error"]!["id"]!}).";
+        JsonNode timing = row["timing"]!, bytes = row["bytes"]!;
+        double? quality = metric is null ? null : (double?)row["metrics"]?[set]?[metric], plainQuality = metric is null ? null : (double?)plain?["metrics"]?[set]?[metric];
+        string figure = metric is null ? "" : $"{(set == "test" ? "test" : "training")} {Figures.Name(metric)}";
+        if (row == plain || plain is null)
+        {
+            string seconds = of.IsIterative ? $"{Seconds((double)timing["secondsPerEpoch"]!)} s an epoch" : $"{Seconds((double)timing["trainingSeconds"]!)} s";
+            string memory = row["peakMemoryBytes"] is { } peak ? $", needs at most {Figures.Bytes(peak)} in a process" : "";
+            string reaches = quality is { } value ? string.Create(CultureInfo.InvariantCulture, $", and reaches a {figure} of {value:0.0000}") : "";
+            return $"{of.Name} takes {seconds}, sends {Figures.Bytes(bytes["session"])}{memory}{reaches}.";
+        }
+
+        JsonNode relative = row["relative"]!;
+        var parts = new List<string>
+        {
+            of.IsIterative ? $"takes {Ratio(relative["secondsPerEpoch"])} x the time of plain an epoch" : $"takes {Ratio(relative["trainingSeconds"])} x the time of plain's whole training",
+            (double)bytes["training"]! == 0 ? "sends nothing" : $"sends {Ratio(of.Epochs is null ? relative["trainingBytes"] : relative["trainingBytesPerEpoch"])} x the bytes{(of.Epochs is null ? "" : " an epoch")} in training",
+        };
+        if (relative["peakMemory"] is { } memoryRatio)
+            parts.Add($"needs {Ratio(memoryRatio)} x the memory");
+        if (quality is { } got && plainQuality is { } from)
+        {
+            bool better = HigherIsBetter.Contains(metric) ? got >= from : got <= from;
+            string change = string.Create(CultureInfo.InvariantCulture, $"{Math.Abs(got - from):0.0000}");
+            parts.Add(HigherIsBetter.Contains(metric) ? $"{(better ? "gains" : "loses")} {change} {figure}" : $"ends with a {figure} {change} {(got <= from ? "lower" : "higher")}");
+        }
+        else
+        {
+            parts.Add("has no figure of quality");
+        }
+
+        string engine = (string?)row["engine"] is { } name && IsWasm(name) ? " (SEAL in WebAssembly)" : "";
+        return $"{of.Name}{engine} {string.Join(", ", parts.SkipLast(1))} and {parts[^1]}.";
+    }
+
+    private static IEnumerable<string> Notes(CompareRequest request, JsonObject[] rows)
+    {
+        yield return "Rows that iterate have the same optimiser (sgd), batches, step size and number of epochs on the same rows; one-round has none of these.";
+        yield return string.Create(CultureInfo.InvariantCulture,
+            $"Seconds are the active party's for its training rounds; plain, guest-only and HDP-VFL rows take turns and have the median of {request.Repeats} {(request.Repeats == 1 ? "run" : "runs")}, other rows one run. Metrics are the first run's.");
+        yield return "Training bytes are the payloads of all messages but those of alignment, agreement and evaluation; what an arbiter sends counts. Peak memory is the largest process's.";
+        if (rows.Any(r => (string?)r["engine"] is { } engine && IsWasm(engine)))
+            yield return "SEAL ran in WebAssembly, which is slower than native code: about 1.5 times for encryption and 4 times for plaintext multiplication.";
+    }
+
+    private static bool IsWasm(string engine) => engine.Contains("wasm", StringComparison.OrdinalIgnoreCase) || engine.Contains("webassembly", StringComparison.OrdinalIgnoreCase)
+        || engine.Contains("node-seal", StringComparison.OrdinalIgnoreCase);
+
+    // Wherever a party or a role names it.
+    private static string? Engine(JsonNode? node) => node switch
+    {
+        JsonObject inner => inner["engine"] is JsonValue value && value.TryGetValue(out string? name) ? name : inner.Select(p => Engine(p.Value)).FirstOrDefault(e => e is not null),
+        JsonArray items => items.Select(Engine).FirstOrDefault(e => e is not null),
+        _ => null,
+    };
+
+    private static bool Says(JsonNode row, string key, string value) => (string?)row[key] == value;
+
+    private static double Median(IEnumerable<double> values)
+    {
+        double[] sorted = [.. values.Order()];
+        return (sorted[(sorted.Length - 1) / 2] + sorted[sorted.Length / 2]) / 2;
+    }
+}

@@ -1,0 +1,202 @@
+using System.Text.Json;
+using System.Text.Json.Nodes;
+using FedLearn.Cli.Output;
+using FedLearn.Cli.RunFiles;
+using FedLearn.Coordination;
+using FedLearn.Data;
+using FedLearn.Diagnostics;
+using FedLearn.Glm;
+using FedLearn.Privacy;
+using FedLearn.Storage.Sqlite;
+
+namespace FedLearn.Cli.Running;
+
+/// <summary>A row of the comparison and what became of it.</summary>
+/// <param name="row">The row.</param>
+internal sealed class CompareResult(CompareCase row)
+{
+    /// <summary>The row.</summary>
+    public CompareCase Case { get; } = row;
+
+    /// <summary>Its job; null where the job does not allow it.</summary>
+    public GlmRunFile? Run { get; set; }
+
+    /// <summary>Reports of its runs, each of all parties.</summary>
+    public List<JsonObject> Reports { get; } = [];
+
+    /// <summary>Why it has no figures; null where nothing was refused.</summary>
+    public FedLearnException? Error { get; set; }
+}
+
+/// <summary>Trains a job in every way that is compared, each in sessions of its own, one after the other.</summary>
+/// <param name="path">The run file.</param>
+/// <param name="request">What to compare.</param>
+/// <param name="inProcess">Whether all parties run in this process.</param>
+/// <param name="terminal">For people.</param>
+/// <param name="cancellationToken">Stops all.</param>
+internal sealed class CompareRunner(string path, CompareRequest request, bool inProcess, Terminal terminal, CancellationToken cancellationToken)
+{
+    private const string Ledgers = "Every run of a private row charges the real ledger of each party, repeats included. The charges below are all of this comparison's together: "
+        + "whoever publishes several rows has spent their sum, not the epsilon of one.";
+
+    private readonly Dictionary<string, List<string>> _runIds = [];
+
+    /// <summary>Runs all rows.</summary>
+    /// <returns>The document.</returns>
+    /// <exception cref="ConfigurationException">The job has faults that no row can do without, or cannot be compared (FL2013, FL2500 to FL2502).</exception>
+    /// <exception cref="BadInputException">A table cannot be used.</exception>
+    /// <exception cref="FedLearnException">No row has figures: the error of the first.</exception>
+    public async Task<JsonObject> RunAsync()
+    {
+        GlmRunFile plain = Load(new CompareCase("none"), []);
+        JsonElement file = CompareDocument.ReadFile(path);
+        double delta = request.Delta ?? CompareDocument.Number(file, "privacy", "delta") ?? throw new ConfigurationException(CompareErrors.NoDelta, $"{path}: privacy.delta",
+            "the job has no delta, which every private row needs.", "Write it, or give --delta, such as 1e-5: well below 1 / number of rows.");
+        Check(plain);
+        (Table rows, bool declares) = CompareAlone.Read(plain, cancellationToken);
+        (IReadOnlyList<RunFileSetting> shared, List<string> notes) = Shared(file, declares);
+        CompareResult[] results = [.. CompareCase.All(request, delta, GlmPlan.EpochsOf(plain.Job)).Select(row => Open(row, shared))];
+        int[] runs = [.. results.Select(r => r.Error is not null ? 0 : r.Case.Repeats ? request.Repeats : 1)];
+        int charged = results.Zip(runs).Where(r => r.First.Case.Epsilon is not null).Sum(r => r.Second);
+        if (charged > 0)
+            terminal.Log($"{charged} private runs charge the ledgers of the parties");
+        await CompareProgress.RunAsync(terminal, plain.Parties.First(p => p.Role == PartyRole.Active).Name, runs.Sum(), async progress =>
+        {
+            // Rows whose seconds are compared to a few percent take turns, so that what else the machine does falls on all of them.
+            for (int turn = 0; turn < runs.DefaultIfEmpty(0).Max(); turn++)
+                for (int i = 0; i < results.Length; i++)
+                    if (results[i].Case.Repeats && turn < runs[i])
+                        await RunAsync(results[i], rows, progress).ConfigureAwait(false);
+            foreach (CompareResult result in results.Where(r => !r.Case.Repeats && r.Error is null))
+                await RunAsync(result, rows, progress).ConfigureAwait(false);
+            return true;
+        }).ConfigureAwait(false);
+        // One error that all have says more than a table of it.
+        if (results.All(r => r.Error is not null))
+            throw results[0].Error!;
+        if (!IsProcesses(plain))
+            notes.Add("All parties ran in one process, whose peak memory cannot be told apart by row: it is not compared.");
+        return CompareDocument.Of(plain, DigestAlone(), request, IsProcesses(plain), results, notes, Ledger(plain, charged, delta));
+    }
+
+    // Where parties have processes of their own, a peak is the row's; the tool's own process has one peak for all that it ever ran.
+    private bool IsProcesses(GlmRunFile run) => run.Transport.Kind == TransportKind.Grpc && !inProcess;
+
+    private GlmRunFile Load(CompareCase row, IEnumerable<RunFileSetting> shared) => RunFile.Load(path, row.Settings(shared)).As<GlmRunFile>("compare");
+
+    private CompareResult Open(CompareCase row, IEnumerable<RunFileSetting> shared)
+    {
+        var result = new CompareResult(row);
+        try
+        {
+            result.Run = Load(row, shared);
+        }
+        catch (FedLearnException e)
+        {
+            result.Error = e;
+        }
+
+        return result;
+    }
+
+    private static void Check(GlmRunFile plain)
+    {
+        if (plain.Parties.Count < 2)
+            throw new ConfigurationException(CompareErrors.OneParty, $"{plain.Path}: parties", "the job has one party, which has nobody to send anything to.", "Add a passive party.");
+        // In mode none budgets have no effect and are listed as such.
+        if (plain.Ignored.FirstOrDefault(k => k.StartsWith("parties", StringComparison.Ordinal) && k.Contains(".privacy.", StringComparison.Ordinal)) is { } own)
+            throw new ConfigurationException(CompareErrors.OwnBudget, $"{plain.Path}: {own}", "a party has a budget of its own, which would stand in for the epsilons to compare.",
+                "Take parties[].privacy out of the file that is compared.");
+    }
+
+    /// <summary>What every row has, so that the rows differ in nothing but how they are protected.</summary>
+    private static (IReadOnlyList<RunFileSetting>, List<string> Notes) Shared(JsonElement file, bool declares)
+    {
+        var notes = new List<string>();
+        var shared = new List<RunFileSetting>();
+        bool Has(string key) => CompareDocument.At(file, "preprocessing", key) is not null;
+        bool constant = CompareDocument.At(file, "preprocessing", "constant") is { ValueKind: JsonValueKind.True };
+        if (!declares && !Has("scaling"))
+        {
+            notes.Add("The job leaves scaling out and a numeric field has no declared range: rows without noise standardise, and private rows are refused.");
+            return (shared, notes);
+        }
+
+        bool off = CompareDocument.At(file, "model", "intercept") is { ValueKind: JsonValueKind.False };
+        if (!Has("scaling"))
+            shared.Add(new("preprocessing.scaling", "declared"));
+        if (!Has("rows"))
+            shared.Add(new("preprocessing.rows", "clip"));
+        if (!Has("constant") && !off)
+        {
+            shared.Add(new("preprocessing.constant", "true"));
+            constant = true;
+        }
+
+        if (shared.Count > 0)
+            notes.Add($"The job leaves these keys out, and every row has the private default: {string.Join(", ", shared.Select(s => $"{s.Key} {s.Text}"))}.");
+        if (constant && !off)
+            notes.Add("Rows without noise keep one free, unpenalised intercept at the active party beside the constant columns, as mode none has it.");
+        return (shared, notes);
+    }
+
+    private async Task RunAsync(CompareResult result, Table rows, CompareProgress progress)
+    {
+        if (result.Error is not null)
+        {
+            // A later turn of a row that was refused in an earlier one.
+            progress.Skip();
+            return;
+        }
+
+        progress.Begin(result.Case, result.Reports.Count + 1, result.Case.Repeats ? request.Repeats : 1);
+        try
+        {
+            JsonObject report = result.Case.Mode == "guest-only" ? await CompareAlone.TrainAsync(result.Run!, rows, progress, cancellationToken).ConfigureAwait(false)
+                : PartyDocument.Merge(await SessionRunner.RunAsync(new SessionOrder(result.Run!, "train", null, null) { RunIds = RunIds(result) }, inProcess, progress, terminal.Log, cancellationToken)
+                    .ConfigureAwait(false), 0);
+            // Read back: a number then has one type, whoever made the report.
+            result.Reports.Add(JsonNode.Parse(report.ToJsonString())!.AsObject());
+        }
+        catch (FedLearnException e)
+        {
+            cancellationToken.ThrowIfCancellationRequested();
+            result.Error = e;
+            result.Reports.Clear();
+        }
+    }
+
+    private Dictionary<string, string> RunIds(CompareResult result)
+    {
+        if (result.Case.Epsilon is null)
+            return [];
+        Dictionary<string, string> ids = result.Run!.Parties.ToDictionary(p => p.Name, _ => PrivacyCharge.NewRunId());
+        foreach ((string party, string id) in ids)
+            (_runIds.TryGetValue(party, out List<string>? all) ? all : _runIds[party] = []).Add(id);
+        return ids;
+    }
+
+    /// <summary>What the runs together cost each party, as its ledger has it.</summary>
+    private JsonObject Ledger(GlmRunFile run, int charged, double delta) => new()
+    {
+        ["note"] = charged > 0 ? Ledgers : "No run was private, and nothing was charged.",
+        ["charges"] = new JsonArray([.. run.Parties.OrderBy(p => p.Role).Where(p => _runIds.ContainsKey(p.Name) && File.Exists(p.Ledger.Path)).Select(p =>
+        {
+            GlmTuningCost cost = GlmTuningCost.Of(new SqliteLedger(p.Ledger.Path), p.Name, _runIds[p.Name], delta);
+            return (JsonNode)new JsonObject { ["party"] = p.Name, ["epsilon"] = cost.Epsilon is { } e && double.IsFinite(e) ? e : null, ["delta"] = delta, ["runs"] = cost.Runs };
+        })]),
+    };
+
+    /// <summary>Digest of the job as the file has it; null where it is no job by itself, without epsilon for instance.</summary>
+    private string? DigestAlone()
+    {
+        try
+        {
+            return RunFile.Load(path).Digest("train");
+        }
+        catch (FedLearnException)
+        {
+            return null;
+        }
+    }
+}

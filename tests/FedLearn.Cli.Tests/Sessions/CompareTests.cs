@@ -1,0 +1,240 @@
+using System.Text.Json.Nodes;
+using FedLearn.Storage.Sqlite;
+
+namespace FedLearn.Cli.Tests.Sessions;
+
+public class CompareTests
+{
+    private static async Task<(JsonObject Document, string Error)> CompareAsync(string job, params string[] more)
+    {
+        ToolRun run = await ToolRun.Of(["compare", "--config", job, "--json", "--repeats", "1", .. more]);
+        Assert.True(run.ExitCode == 0, run.Error);
+        return (JsonNode.Parse(run.Output)!.AsObject(), run.Error);
+    }
+
+    private static (string Path, JsonNode? Value)[] Settings(params (string Path, JsonNode? Value)[] changes) => Scene.Private([("preprocessing", null), .. changes]);
+
+    private static JsonObject Row(JsonObject document, string mode, string? calibration = null, double? epsilon = null) => document["rows"]!.AsArray().Select(r => r!.AsObject())
+        .Single(r => (string)r["mode"]! == mode && (string?)r["calibration"] == calibration && (double?)r["epsilon"] == epsilon);
+
+    [Fact]
+    public async Task Compare_EveryMode_IsARowOfTheContract()
+    {
+        using var scene = new Scene();
+        (JsonObject document, string error) = await CompareAsync(scene.Job(Settings()), "--epsilons", "10,1", "--report", scene.At("c.json"), "--html", scene.At("c.html"));
+        JsonObject[] rows = [.. document["rows"]!.AsArray().Select(r => r!.AsObject())];
+        Assert.Equal(["none|||", "guest-only|||", "hdp-vfl|paper||1", "hdp-vfl|paper||10", "hdp-vfl|tight||1", "hdp-vfl|tight||10", "one-round|||1", "one-round|||10"],
+            rows.Where(r => !((string)r["mode"]!).StartsWith("he", StringComparison.Ordinal)).Select(r => $"{(string)r["mode"]!}|{(string?)r["calibration"]}|{(string?)r["scheme"]}|{(double?)r["epsilon"]}"));
+        Assert.Equal(["he|ckks|", "he+dp|ckks|1", "he+dp|ckks|10"], rows.Skip(8).Select(r => $"{(string)r["mode"]!}|{(string?)r["scheme"]}|{(double?)r["epsilon"]}"));
+        foreach (JsonObject row in rows)
+        {
+            foreach (string key in (string[])["mode", "calibration", "scheme", "epsilon", "delta", "metrics", "timing", "parties", "status", "note", "intervals", "relative", "roles", "sentence"])
+                Assert.True(row.ContainsKey(key), $"{(string)row["name"]!}: {key}");
+            Assert.StartsWith((string)row["name"]!, (string)row["sentence"]!, StringComparison.Ordinal);
+            Assert.Contains((string)row["sentence"]!, error, StringComparison.Ordinal);
+        }
+
+        foreach (JsonObject row in rows.Take(8))
+        {
+            Assert.Equal("ok", (string)row["status"]!);
+            Assert.InRange((double)row["metrics"]!["test"]!["auc"]!, 0, 1);
+            Assert.Equal(2, row["intervals"]!["test"]!["auc"]!.AsArray().Count);
+            // Every row trains and tests on the rows common to both parties.
+            Assert.Equal(Scene.Common, (int)row["trainRows"]! + (int)row["testRows"]!);
+            Assert.Equal((int)rows[0]["testRows"]!, (int)row["testRows"]!);
+            // All parties share this process, whose peak is no row's.
+            Assert.Null(row["peakMemoryBytes"]);
+        }
+
+        Assert.Equal(1.0, (double)rows[0]["relative"]!["secondsPerEpoch"]!);
+        Assert.All(rows.Skip(2).Take(6), r => Assert.Equal(0.001, (double)r["delta"]!));
+        Assert.Equal(["scene", "auc", "test"], [(string)document["job"]!["name"]!, (string)document["quality"]!["metric"]!, (string)document["quality"]!["set"]!]);
+        Assert.Equal(Environment.ProcessorCount, (int)document["machine"]!["cores"]!);
+        Assert.Equal(["c.html", "c.json"], scene.Results);
+        Assert.Equal(document.ToJsonString(), JsonNode.Parse(File.ReadAllText(scene.At("c.json")))!.ToJsonString());
+        Assert.Contains("FedLearn comparison", File.ReadAllText(scene.At("c.html")), StringComparison.Ordinal);
+        Assert.DoesNotContain("\u2026", error, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task Compare_PlainRow_IsTheSameTrainingAsTrain()
+    {
+        using var scene = new Scene();
+        (JsonObject document, _) = await CompareAsync(scene.Job(Settings()), "--epsilons", "1");
+        string plain = scene.Named("plain.job.json", Scene.Private(("privacy.mode", "none"), ("training.optimizer", "sgd")));
+        JsonObject direct = JsonNode.Parse((await ToolRun.Of("train", "--config", plain, "--json")).Output)!.AsObject();
+        JsonObject row = Row(document, "none");
+        Assert.Equal((string)direct["job"]!["digest"]!, (string)row["jobDigest"]!);
+        Assert.Equal(direct["metrics"]!["test"]!.ToJsonString(), row["metrics"]!["test"]!.ToJsonString());
+        Assert.Equal(direct["parties"]!.AsArray().Sum(p => (long)p!["bytesSent"]!), (long)row["bytes"]!["session"]!);
+        // Ten rounds of a batch of scores one way and residuals the other, each a float64, and a few bytes around each message.
+        Assert.InRange((long)row["bytes"]!["training"]!, 2 * 2 * 8 * (long)row["trainRows"]!, 2 * 2 * 8 * (long)row["trainRows"]! + 20 * 100);
+        Assert.Equal((double)row["bytes"]!["training"]! / 2, (double)row["bytes"]!["trainingPerEpoch"]!);
+    }
+
+    [Fact]
+    public async Task Compare_GuestOnly_IsTheActivePartysTableWithoutOneSidedRows()
+    {
+        using var scene = new Scene();
+        (JsonObject document, _) = await CompareAsync(scene.Job(Settings()), "--epsilons", "1");
+        // The slow way: a file of the common rows, and a job of one party.
+        HashSet<string> telco = [.. scene.Cells("telco.csv").Select(r => r["id"])];
+        string[] lines = File.ReadAllLines(scene.At("bank.csv"));
+        scene.Write("common.csv", [lines[0], .. lines.Skip(1).Where(l => telco.Contains(l.Split(',')[0]))]);
+        string alone = scene.Named("alone.job.json", Scene.Private(("privacy.mode", "none"), ("training.optimizer", "sgd"), ("parties.0.data.path", "common.csv"), ("parties", new JsonArray(JsonNode.Parse(
+            """{ "name": "bank", "role": "active", "data": { "path": "common.csv", "id": "id", "label": "y", "schema": "bank.schema.json" } }""")))));
+        ToolRun direct = await ToolRun.Of("train", "--config", alone, "--json");
+        Assert.True(direct.ExitCode == 0, direct.Error);
+        JsonNode expected = JsonNode.Parse(direct.Output)!;
+        Assert.Equal(expected["metrics"]!["test"]!.ToJsonString(), Row(document, "guest-only")["metrics"]!["test"]!.ToJsonString());
+        Assert.Equal((string)expected["parties"]![0]!["model"]!["weightsSha256"]!, (string)Row(document, "guest-only")["parties"]![0]!["model"]!["weightsSha256"]!);
+        Assert.Equal(0, (long)Row(document, "guest-only")["bytes"]!["session"]!);
+    }
+
+    [Fact]
+    public async Task Compare_PrivateRows_ChargeTheLedgersAndSaySo()
+    {
+        using var scene = new Scene();
+        ToolRun run = await ToolRun.Of("compare", "--config", scene.Job(Settings()), "--json", "--epsilons", "1", "--repeats", "2");
+        Assert.True(run.ExitCode == 0, run.Error);
+        JsonNode ledger = JsonNode.Parse(run.Output)!["ledger"]!;
+        Assert.Contains("charges the real ledger", (string)ledger["note"]!, StringComparison.Ordinal);
+        Assert.Contains("5 private runs charge the ledgers", run.Error, StringComparison.Ordinal);
+        // HDP-VFL twice with each calibration, and one round.
+        foreach (string party in (string[])["bank", "telco"])
+        {
+            var recorded = new SqliteLedger(scene.At($"{party}.ledger.db"));
+            JsonNode charge = ledger["charges"]!.AsArray().Single(c => (string)c!["party"]! == party)!;
+            Assert.Equal(5, recorded.Entries.Count);
+            Assert.Equal(5, (int)charge["runs"]!);
+            // Four runs at mu of epsilon 1 cost more than one of them, and less than epsilons added up.
+            Assert.InRange((double)charge["epsilon"]!, 1.001, 4.999);
+        }
+
+        Assert.Equal(2, Row(JsonNode.Parse(run.Output)!.AsObject(), "hdp-vfl", "tight", 1)["timing"]!["trainingSecondsOfEach"]!.AsArray().Count);
+    }
+
+    [Fact]
+    public async Task Compare_ModeThatTheJobForbids_IsARefusedRowAndTheOthersRun()
+    {
+        using var scene = new Scene();
+        // No bound on the weights: no HDP-VFL; the other ways need none.
+        (JsonObject document, string error) = await CompareAsync(scene.Job(Settings(("training.weightNorm", null))), "--epsilons", "1");
+        foreach (string calibration in (string[])["paper", "tight"])
+        {
+            JsonObject refused = Row(document, "hdp-vfl", calibration, 1);
+            Assert.Equal(("refused", "FL2004"), ((string)refused["status"]!, (string)refused["error"]!["id"]!));
+            Assert.StartsWith("FL2004: ", (string)refused["note"]!, StringComparison.Ordinal);
+            Assert.Null(refused["metrics"]);
+            Assert.Null(refused["timing"]);
+            Assert.Null(refused["relative"]);
+        }
+
+        Assert.All((JsonObject[])[Row(document, "none"), Row(document, "guest-only"), Row(document, "one-round", null, 1)], r => Assert.Equal("ok", (string)r["status"]!));
+        Assert.Contains("weightNorm", error, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task Compare_LifetimeBudgetIsSpent_IsARefusedRow()
+    {
+        using var scene = new Scene();
+        (JsonObject document, _) = await CompareAsync(scene.Job(Settings(("parties.1.ledger", JsonNode.Parse("""{ "budget": { "epsilon": 1.2, "delta": 0.001 } }""")))), "--epsilons", "1");
+        Assert.Equal("ok", (string)Row(document, "hdp-vfl", "paper", 1)["status"]!);
+        JsonObject refused = Row(document, "hdp-vfl", "tight", 1);
+        Assert.Equal(("refused", "FL5020"), ((string)refused["status"]!, (string)refused["error"]!["id"]!));
+    }
+
+    [Fact]
+    public async Task Compare_FewerPaillierEpochs_HasNoQuality()
+    {
+        using var scene = new Scene();
+        (JsonObject document, _) = await CompareAsync(scene.Job(Settings()), "--epsilons", "1", "--he", "paillier", "--he-epochs", "1");
+        JsonObject row = Row(document, "he");
+        Assert.Equal("paillier", (string)row["scheme"]!);
+        Assert.Null(row["metrics"]);
+        Assert.DoesNotContain(document["rows"]!.AsArray(), r => (string)r!["mode"]! == "he+dp");
+        if ((string)row["status"]! == "ok")
+        {
+            Assert.Equal(1, (int)row["timing"]!["epochs"]!);
+            Assert.Null(row["relative"]!["trainingBytes"]);
+            Assert.Contains("Only 1 of the job's epochs", (string)row["note"]!, StringComparison.Ordinal);
+        }
+    }
+
+    [Fact]
+    public async Task Compare_ProcessesOverGrpc_ComparesTheirMemory()
+    {
+        using var scene = new Scene();
+        (JsonObject document, _) = await CompareAsync(scene.Job(Settings(("transport.kind", "grpc"))), "--epsilons", "1", "--he", "paillier");
+        JsonObject plain = Row(document, "none"), tight = Row(document, "hdp-vfl", "tight", 1);
+        Assert.Equal(plain["parties"]!.AsArray().Max(p => (long)p!["peakMemoryBytes"]!), (long)plain["peakMemoryBytes"]!);
+        Assert.Equal((double)tight["peakMemoryBytes"]! / (double)plain["peakMemoryBytes"]!, (double)tight["relative"]!["peakMemory"]!, 1e-12);
+        Assert.Null(Row(document, "guest-only")["peakMemoryBytes"]);
+    }
+
+    [Theory]
+    [InlineData("FL2500", "privacy", """{ "mode": "none" }""")]
+    [InlineData("FL2501", "parties.0.privacy", """{ "epsilon": 2 }""")]
+    [InlineData("FL2502", "parties", """[{ "name": "bank", "role": "active", "data": { "path": "bank.csv", "id": "id", "label": "y", "schema": "bank.schema.json" } }]""")]
+    [InlineData("FL3002", "parties.1.data.path", "\"absent.csv\"")]
+    public async Task Compare_JobThatCannotBeCompared_EndsWithItsError(string id, string path, string value)
+    {
+        using var scene = new Scene();
+        ToolRun run = await ToolRun.Of("compare", "--config", scene.Job(Settings((path, JsonNode.Parse(value)))), "--json", "--epsilons", "1");
+        Assert.Equal(id[2] - '0', run.ExitCode);
+        Assert.Contains(id[..3], run.Error, StringComparison.Ordinal);
+        if (id[2] == '2')
+            Assert.Contains($"({id})", run.Error, StringComparison.Ordinal);
+        Assert.Empty(run.Output);
+        Assert.Empty(scene.Ledgers);
+    }
+
+    [Theory]
+    [InlineData("--epsilons", "0")]
+    [InlineData("--epsilons", "1,")]
+    [InlineData("--epsilons", "NaN")]
+    [InlineData("--he", "rsa")]
+    [InlineData("--repeats", "0")]
+    [InlineData("--he-epochs", "x")]
+    public async Task Compare_OptionItCannotUse_IsAUsageError(string option, string value)
+    {
+        string[] rest = option == "--epsilons" ? [] : ["--epsilons", "1"];
+        ToolRun run = await ToolRun.Of(["compare", "--config", "job.json", option, value, .. rest]);
+        Assert.Equal(2, run.ExitCode);
+        Assert.Contains("FL2100", run.Error, StringComparison.Ordinal);
+        Assert.Contains(option, run.Error, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task Compare_TestNoise_SaysSoFirst()
+    {
+        using var scene = new Scene();
+        (JsonObject document, _) = await CompareAsync(scene.Job(Settings(("privacy.testNoiseSeed", 5))), "--epsilons", "1");
+        Assert.Equal("notice", document.First().Key);
+        Assert.StartsWith("NOT PRIVATE", (string)document["notice"]!, StringComparison.Ordinal);
+        Assert.All(document["ledger"]!["charges"]!.AsArray(), c => Assert.Null(c!["epsilon"]));
+    }
+
+    [Fact]
+    public async Task Compare_Interrupted_EndsAll()
+    {
+        using var scene = new Scene();
+        using var stop = new CancellationTokenSource();
+        using StringWriter output = new();
+        using var error = new StopsAt(stop, "1 of ");
+        int code = await Tool.RunAsync(["compare", "--config", scene.Job(Settings(("training.epochs", 1_000_000), ("training.batchesPerEpoch", 1))), "--epsilons", "1"], output, error, stop.Token);
+        Assert.Equal(Tool.Interrupted, code);
+        Assert.DoesNotContain("2 of ", error.ToString(), StringComparison.Ordinal);
+    }
+
+    // Stops when a text is written.
+    private sealed class StopsAt(CancellationTokenSource stop, string text) : StringWriter
+    {
+        public override void WriteLine(string? value)
+        {
+            base.WriteLine(value);
+            if (value?.StartsWith(text, StringComparison.Ordinal) == true)
+                stop.Cancel();
+        }
+    }
+}

@@ -49,6 +49,27 @@ public sealed partial class FreshProjectTests(Packed packed, FreshProjectTests.B
         Assert.Equal("loss fell: True\n84 parameters, 0 privacy faults\n", await RunAsync("FedLearn.Towers.LibTorch", ("FEDLEARN_NATIVE", native)));
     }
 
+    // The worker comes with the package; node-seal is lent from the checkout, where npm has installed it.
+    [Fact]
+    public async Task Encryption_Readme_TrainsOrSaysWhatIsMissing()
+    {
+        const string Package = "FedLearn.Baselines.HomomorphicEncryption";
+        string worker = Path.Combine(built.Folder, Package, "bin", "Release", "net10.0", "seal-worker");
+        Assert.Equal(["package-lock.json", "package.json", "worker.mjs"], Directory.GetFiles(worker).Select(file => Path.GetFileName(file)!).Order(StringComparer.Ordinal));
+        (string, string)[] nodeOnly = [("FEDLEARN_SEALC", Path.Combine(packed.Projects, "none.so"))];
+        Assert.StartsWith("no CKKS here: ", await RunAsync(Package, [.. nodeOnly, ("FEDLEARN_SEAL_WORKER", packed.Projects)]), StringComparison.Ordinal);
+        string modules = Path.Combine(Packed.Root, "build", "seal-worker", "node_modules");
+        if (!Directory.Exists(Path.Combine(modules, "node-seal")))
+            Assert.Skip($"{modules} has no node-seal; run eng/setup.sh he.");
+        Directory.CreateSymbolicLink(Path.Combine(worker, "node_modules"), modules);
+        string output = await RunAsync(Package, nodeOnly);
+        Match auc = TestAuc().Match(output);
+        Assert.True(auc.Success, output);
+        // Twenty steps with Taylor's residual from 0 come near the pooled optimum, .667.
+        Assert.Equal(0.665, double.Parse(auc.Groups[1].Value, CultureInfo.InvariantCulture), 0.005);
+        Assert.Contains("after 20 rounds, node-seal ", output, StringComparison.Ordinal);
+    }
+
     [Fact]
     public async Task Testing_Readme_RunsTheKit()
     {

@@ -20,20 +20,23 @@ public sealed class PackageContentTests(Packed packed)
     public void Library_Contents_AreAssemblyDocumentsReadmeAndIcon(string package)
     {
         using ZipArchive nupkg = packed.Open(package), symbols = packed.Open(package, "snupkg");
-        string[] contents = Contents(nupkg, package), native = package == "FedLearn.Towers.LibTorch" ? NativeSources : [];
-        Assert.Equal([.. new[] { "README.md", "icon.png", $"lib/net10.0/{package}.dll", $"lib/net10.0/{package}.xml" }.Concat(native).Order(StringComparer.Ordinal)], contents);
+        string[] contents = Contents(nupkg, package), more = package switch { "FedLearn.Towers.LibTorch" => NativeSources, "FedLearn.Baselines.HomomorphicEncryption" => Worker, _ => [] };
+        Assert.Equal([.. new[] { "README.md", "icon.png", $"lib/net10.0/{package}.dll", $"lib/net10.0/{package}.xml" }.Concat(more).Order(StringComparer.Ordinal)], contents);
         Assert.Equal([$"lib/net10.0/{package}.pdb"], Contents(symbols, package));
     }
 
     // What the readme of the towers has built where there is no checkout.
     private static string[] NativeSources => [.. Directory.GetFiles(Path.Combine(Packed.Root, "src", "FedLearn.Towers.LibTorch", "native")).Select(file => "native/" + Path.GetFileName(file))];
 
+    // What SEAL's worker is, but for node-seal, which npm brings.
+    private static string[] Worker => [.. new[] { "worker.mjs", "package.json", "package-lock.json" }.Select(file => "contentFiles/any/any/seal-worker/" + file)];
+
     [Fact]
     public void Tool_Contents_HoldTheCommandItsSymbolsAndNoContentFiles()
     {
         using ZipArchive nupkg = packed.Open(Packed.Tool), symbols = packed.Open(Packed.Tool, "snupkg");
         string[] contents = Contents(nupkg, Packed.Tool);
-        Assert.Empty(new[] { "README.md", "icon.png", "tools/net10.0/any/FedLearn.Cli.dll", "tools/net10.0/any/Schemas/job.schema.json" }.Except(contents));
+        Assert.Empty(new[] { "README.md", "icon.png", "tools/net10.0/any/FedLearn.Cli.dll", "tools/net10.0/any/Schemas/job.schema.json", "tools/net10.0/any/seal-worker/worker.mjs" }.Except(contents));
         Assert.DoesNotContain(contents, entry => entry.StartsWith("content", StringComparison.Ordinal));
         Assert.Contains("tools/net10.0/any/FedLearn.Cli.pdb", Contents(symbols, Packed.Tool));
     }

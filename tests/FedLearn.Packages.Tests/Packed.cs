@@ -10,7 +10,10 @@ namespace FedLearn.Packages.Tests;
 public sealed class Packed : IAsyncLifetime
 {
     /// <summary>Packages that programs refer to.</summary>
-    public static readonly string[] Libraries = ["FedLearn", "FedLearn.Onnx", "FedLearn.Privacy", "FedLearn.Storage.Sqlite", "FedLearn.Testing", "FedLearn.Towers.LibTorch", "FedLearn.Transport.Grpc"];
+    public static readonly string[] Libraries =
+    [
+        "FedLearn", "FedLearn.Baselines.HomomorphicEncryption", "FedLearn.Onnx", "FedLearn.Privacy", "FedLearn.Storage.Sqlite", "FedLearn.Testing", "FedLearn.Towers.LibTorch", "FedLearn.Transport.Grpc",
+    ];
 
     /// <summary>The package of the command.</summary>
     public const string Tool = "FedLearn.Cli";

@@ -39,8 +39,9 @@ internal static class CompareCommand
         Option<string?> report = CommonOptions.Report(), html = CommonOptions.Html();
         var command = new Command("compare", """
             Train one job in every way to train it, on the same rows and processes, and put quality, seconds, bytes and memory side
-            by side: plain, the active party alone, HDP-VFL with both calibrations, one-round, homomorphic encryption, and encryption
-            with noise. Ways that the job does not allow are rows with status refused and the error's id; the others still run.
+            by side: plain, the active party alone, HDP-VFL with both calibrations, one-round, homomorphic encryption with an arbiter
+            (he), and encryption with noise (he+dp). Ways that the job does not allow are rows with status refused and the error's
+            id; the others still run.
 
             Private rows train on real data: each run charges the parties' ledgers as fedlearn train does, and lifetime budgets hold.
             Use --repeats 1 to charge each row once.

@@ -27,12 +27,14 @@ internal static class PartyCommand
         Option<string?> report = CommonOptions.Report(), html = CommonOptions.Html();
         var command = new Command("party", """
             Take part in a session as one party. The active party listens and hosts the coordinator; a passive party connects to it
-            and needs no open port. The arbiter of an encrypted job listens too: every party connects to it. Order of starting does not matter within transport.connectTimeoutSeconds.
+            and needs no open port. The arbiter of an encrypted job (privacy.mode he or he+dp) has a party file without data and
+            listens too: every party connects to it. Order of starting does not matter within transport.connectTimeoutSeconds.
             With --serve a passive party joins fedlearn serve at the active party, stays, and joins again whenever the connection was lost.
 
             Examples:
               fedlearn party --config bank.party.json --model models --report bank.json
               fedlearn party --config telco.party.json
+              fedlearn party --config arbiter.party.json
               fedlearn party --config telco.party.json --serve --model models
               fedlearn party --config telco.party.json --digest
             """) { config, model, predict, serve, report, html, digest, json };

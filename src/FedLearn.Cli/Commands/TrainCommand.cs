@@ -27,7 +27,8 @@ internal static class TrainCommand
         };
         var command = new Command("train", """
             Train one model, all parties of the job on this machine: each in a process of its own talking gRPC over loopback,
-            or all in memory where the run file says transport.kind "in-memory".
+            or all in memory where the run file says transport.kind "in-memory". privacy.mode of the run file is none, hdp-vfl,
+            one-round, label-dp, he or he+dp; he and he+dp encrypt, and have an arbiter, who holds the key, in a further process.
 
             Examples:
               fedlearn train --config job.json

@@ -10,22 +10,29 @@ namespace FedLearn.Experiments.Tables;
 /// <param name="MemoryBytes">Memory that the program may use.</param>
 /// <param name="System">Operating system.</param>
 /// <param name="Framework">.NET.</param>
+/// <param name="Load">Processes that wanted a processor, mean of the last 1, 5 and 15 minutes: above the number of cores other work slowed the figures; null where it is not known.</param>
 /// <param name="Commit">Commit of the checkout, and whether tracked files differ from it.</param>
-internal sealed record Machine(string Processor, int Cores, long MemoryBytes, string System, string Framework, string Commit)
+internal sealed record Machine(string Processor, int Cores, long MemoryBytes, string System, string Framework, string? Load, string Commit)
 {
     /// <summary>This one.</summary>
     public static Machine Current() => new(ProcessorName(), Environment.ProcessorCount, GC.GetGCMemoryInfo().TotalAvailableMemoryBytes, RuntimeInformation.OSDescription,
-        RuntimeInformation.FrameworkDescription, CommitOf(Verbs.Repository()));
+        RuntimeInformation.FrameworkDescription, LoadOf(), CommitOf(Verbs.Repository()));
 
     /// <inheritdoc />
     public override string ToString() => string.Create(CultureInfo.InvariantCulture,
-        $"{Cores} cores of an {Processor}, {MemoryBytes / (double)(1L << 30):0.0} GiB of memory, {System}, {Framework}; commit {Commit}");
+        $"{Cores} cores of an {Processor}, {MemoryBytes / (double)(1L << 30):0.0} GiB of memory, {System}, {Framework}, load {Load ?? "unknown"}; commit {Commit}");
 
     private static string ProcessorName()
     {
         const string cpuinfo = "/proc/cpuinfo";
         string? line = File.Exists(cpuinfo) ? File.ReadLines(cpuinfo).FirstOrDefault(l => l.StartsWith("model name", StringComparison.Ordinal)) : null;
         return line?[(line.IndexOf(':', StringComparison.Ordinal) + 1)..].Trim() ?? RuntimeInformation.ProcessArchitecture.ToString();
+    }
+
+    private static string? LoadOf()
+    {
+        const string loadavg = "/proc/loadavg";
+        return File.Exists(loadavg) ? string.Join(' ', File.ReadAllText(loadavg).Split(' ')[..3]) : null;
     }
 
     private static string CommitOf(string folder)

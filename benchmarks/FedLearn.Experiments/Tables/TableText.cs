@@ -17,7 +17,7 @@ internal static class TableText
             """);
         foreach (TableRow row in rows)
             text.Append(CultureInfo.InvariantCulture,
-                $"| {row.Data} | {row.Mode} | {Number(row.Epsilon, "R")} | {Text(row.Auc)} | {Text(row.Accuracy)} | {Text(row.LogLoss)} | {Number(row.SecondsPerEpoch, "0.0000")} | {Number(row.Runs.Count > 0 ? row.Runs.Average(r => r.Bytes) / 1e6 : null, "0.000")} | {Number(row.SetupSeconds, "0.00")} | {Note(row)} |\n");
+                $"| {row.Data} | {row.Mode} | {Number(row.Epsilon, "R")} | {Text(row, row.Auc)} | {Text(row, row.Accuracy)} | {Text(row, row.LogLoss)} | {Number(row.SecondsPerEpoch, "0.0000")} | {Number(row.Runs.Count > 0 ? row.Runs.Average(r => r.Bytes) / 1e6 : null, "0.000")} | {Number(row.SetupSeconds, "0.00")} | {Note(row)} |\n");
         return text.ToString();
     }
 
@@ -81,7 +81,9 @@ internal static class TableText
         return string.Join("; ", notes);
     }
 
-    private static string Text(Summary? summary) => summary?.ToString() ?? "-";
+    // Equal draws have a deviation too, and it is 0.
+    private static string Text(TableRow row, Summary? summary) => summary is not { } s ? "-"
+        : s.Mean.ToString("F4", CultureInfo.InvariantCulture) + (row.Runs.Count > 1 ? s.Deviation.ToString(" ± 0.0000", CultureInfo.InvariantCulture) : "");
 
     private static string Number(double? value, string format) => value?.ToString(format, CultureInfo.InvariantCulture) ?? "-";
 }

@@ -17,7 +17,7 @@ internal static class TableText
             """);
         foreach (TableRow row in rows)
             text.Append(CultureInfo.InvariantCulture,
-                $"| {row.Data} | {row.Mode} | {Number(row.Epsilon, "R")} | {Text(row, row.Auc)} | {Text(row, row.Accuracy)} | {Text(row, row.LogLoss)} | {Number(row.SecondsPerEpoch, "0.0000")} | {Number(row.Runs.Count > 0 ? row.Runs.Average(r => r.Bytes) / 1e6 : null, "0.000")} | {Number(row.SetupSeconds, "0.00")} | {Note(row)} |\n");
+                $"| {row.Data} | {row.Mode} | {Number(row.Epsilon, "R")} | {Text(row, row.Auc)} | {Text(row, row.Accuracy)} | {Text(row, row.LogLoss)} | {Number(row.SecondsPerEpoch, "0.00000")} | {Number(row.Runs.Count > 0 ? row.Runs.Average(r => r.Bytes) / 1e6 : null, "0.000")} | {Number(row.SetupSeconds, "0.00")} | {Note(row)} |\n");
         return text.ToString();
     }
 
@@ -75,7 +75,7 @@ internal static class TableText
         if (silent > 0)
             notes.Add(silent == row.Runs.Count ? "no test row is predicted positive" : $"no test row is predicted positive in {silent} of {row.Runs.Count} draws");
         if (row.Runs[0].ActualDelta is { } delta)
-            notes.Add(string.Create(CultureInfo.InvariantCulture, $"the noise reaches delta {delta:G3} at this epsilon, not {row.Delta:G3}"));
+            notes.Add(string.Create(CultureInfo.InvariantCulture, $"the noise reaches delta {delta:G3} at this epsilon, not {row.Delta:0.######}"));
         if (row.Runs[0].Engine is { } engine)
             notes.Add(engine);
         return string.Join("; ", notes);

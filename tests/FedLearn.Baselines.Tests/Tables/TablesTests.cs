@@ -61,8 +61,8 @@ public class TablesTests
 
         Assert.Equal(
             [
-                "| d | none | - | 0.8000 | 0.5000 | 0.6000 | 0.2500 | 1.500 | - |  |",
-                "| d | one-round | 1 | 0.7100 ± 0.0141 | 0.5000 ± 0.0000 | 0.6000 ± 0.0000 | 0.2500 | 1.500 | - |  |",
+                "| d | none | - | 0.8000 | 0.5000 | 0.6000 | 0.25000 | 1.500 | - |  |",
+                "| d | one-round | 1 | 0.7100 ± 0.0141 | 0.5000 ± 0.0000 | 0.6000 ± 0.0000 | 0.25000 | 1.500 | - |  |",
                 "| d | he | - | - | - | - | - | - | - | skipped: FL6200: absent |",
             ],
             table.Split('\n', StringSplitOptions.RemoveEmptyEntries)[2..]);

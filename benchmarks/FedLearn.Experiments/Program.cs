@@ -3,6 +3,7 @@ using FedLearn.Experiments.HdpVfl;
 using FedLearn.Experiments.OneRound;
 using FedLearn.Experiments.Recommendation;
 using FedLearn.Experiments.Speed;
+using FedLearn.Experiments.Tables;
 
 // One line a verb. benchmarks/README.md says what each one measures and how long it takes.
 var root = new RootCommand("Experiments of FedLearn: the figures that the documentation quotes.")
@@ -10,6 +11,7 @@ var root = new RootCommand("Experiments of FedLearn: the figures that the docume
     AccuracyVerb.Create(),
     SearchVerb.Create(),
     OneRoundVerb.Create(),
+    TablesVerb.Create(),
     GrpcSpeedVerb.Create(),
     NoiseSpeedVerb.Create(),
     CsvLoadVerb.Create(),

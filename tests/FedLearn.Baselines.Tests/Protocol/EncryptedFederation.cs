@@ -1,7 +1,6 @@
 using System.Collections.Concurrent;
 using FedLearn.Baselines.HomomorphicEncryption;
 using FedLearn.Coordination;
-using FedLearn.Diagnostics;
 using FedLearn.Glm;
 using FedLearn.Privacy;
 using FedLearn.Protocol;

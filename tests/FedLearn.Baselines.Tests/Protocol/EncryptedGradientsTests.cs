@@ -1,5 +1,4 @@
 using FedLearn.Baselines.HomomorphicEncryption;
-using FedLearn.Data;
 using FedLearn.Glm;
 using FedLearn.Privacy;
 

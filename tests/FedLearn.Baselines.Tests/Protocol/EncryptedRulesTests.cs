@@ -1,5 +1,4 @@
 using FedLearn.Baselines.HomomorphicEncryption;
-using FedLearn.Coordination;
 using FedLearn.Data;
 using FedLearn.Diagnostics;
 using FedLearn.Glm;

@@ -108,20 +108,34 @@ public sealed class EncryptionArbiter
 
         int rounds = checked(_plan.Epochs * layout.Count);
         double seconds = 0;
+        using var gate = new SemaphoreSlim(1);
         for (int round = 0; round < rounds; round++)
         {
-            MaskedProducts[] masked = await Task.WhenAll(channels.Select((channel, i) => channel.ReceiveAsync<MaskedProducts>(round, columns[i], cancellationToken).AsTask())).ConfigureAwait(false);
-            long start = Stopwatch.GetTimestamp();
-            for (int i = 0; i < channels.Count; i++)
+            // Who sends first is answered first; with test noise the order is the job's, so that runs can be repeated.
+            Task<MaskedProducts>[] masked = [.. channels.Select((channel, i) => channel.ReceiveAsync<MaskedProducts>(round, columns[i], cancellationToken).AsTask())];
+            if (mechanism is { IsSecure: false })
+                await Task.WhenAll(masked).ConfigureAwait(false);
+            await Task.WhenAll(channels.Select((_, i) => AnswerAsync(round, i, masked[i]))).ConfigureAwait(false);
+            progress?.Report((round + 1, rounds));
+        }
+
+        async Task AnswerAsync(int round, int party, Task<MaskedProducts> receiving)
+        {
+            MaskedProducts masked = await receiving.ConfigureAwait(false);
+            IPartyChannel channel = channels[party];
+            await gate.WaitAsync(cancellationToken).ConfigureAwait(false);
+            try
             {
-                IPartyChannel channel = channels[i];
-                BigInteger[] opened = await EncryptedGradients.CheckedAsync(round, channel, () => key.OpenAsync(masked[i].Bytes, columns[i], cancellationToken)).ConfigureAwait(false);
+                long start = Stopwatch.GetTimestamp();
+                BigInteger[] opened = await EncryptedGradients.CheckedAsync(round, channel, () => key.OpenAsync(masked.Bytes, columns[party], cancellationToken)).ConfigureAwait(false);
                 await channel.SendAsync(round, mechanism is null ? Flooded(opened, key.Answers)
                     : mechanism.Release(channel.RemoteParty, opened, key.Answers.Modulus, key.Answers.Bytes, layout.Size(round % layout.Count), "mean gradients with noise"), cancellationToken).ConfigureAwait(false);
+                seconds += Stopwatch.GetElapsedTime(start).TotalSeconds;
             }
-
-            seconds += Stopwatch.GetElapsedTime(start).TotalSeconds;
-            progress?.Report((round + 1, rounds));
+            finally
+            {
+                gate.Release();
+            }
         }
 
         foreach (IPartyChannel channel in channels)

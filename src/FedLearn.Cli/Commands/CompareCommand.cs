@@ -11,7 +11,7 @@ namespace FedLearn.Cli.Commands;
 /// <summary>fedlearn compare: one job in every way to train it, plain, private and encrypted.</summary>
 internal static class CompareCommand
 {
-    private static readonly string[] Schemes = ["ckks", "paillier"];
+    private static readonly string[] Schemes = ["ckks", "paillier", "paillier-fate", "paillier-textbook"];
 
     public static Command Create()
     {
@@ -26,11 +26,11 @@ internal static class CompareCommand
         };
         var schemes = new Option<string[]>("--he")
         {
-            Description = "Schemes of homomorphic encryption to compare with: ckks, paillier or both. Default ckks, which is a refused row where its engine is not installed. Paillier takes minutes an epoch.",
+            Description = "Schemes of homomorphic encryption to compare with: ckks, paillier, and paillier with the arithmetic of FATE or as published (paillier-fate, paillier-textbook). Default ckks, which is a refused row where its engine is not installed. Paillier takes minutes an epoch.",
             HelpName = "ckks,paillier",
             DefaultValueFactory = _ => ["ckks"],
             CustomParser = result => result.Tokens[0].Value.Split(',', StringSplitOptions.TrimEntries) is var words && words.All(Schemes.Contains)
-                ? [.. Schemes.Where(words.Contains)] : Fault<string[]>(result, $"--he: '{result.Tokens[0].Value}' is none of ckks, paillier and ckks,paillier."),
+                ? [.. Schemes.Where(words.Contains)] : Fault<string[]>(result, $"--he: '{result.Tokens[0].Value}' is no list of ckks, paillier, paillier-fate and paillier-textbook."),
         };
         Option<double?> delta = Options.Number("--delta", "Delta of the private rows, above 0 and below 0.1. Default: the job's privacy.delta.", required: false);
         Option<int> heEpochs = Count("--he-epochs", "Epochs of a Paillier row, at most the job's; fewer than the job's give figures per epoch and no quality.", 1, 1_000_000),

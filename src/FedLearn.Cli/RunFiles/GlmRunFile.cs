@@ -33,8 +33,8 @@ internal sealed record HeEngineSettings
     /// <summary>What does the arithmetic.</summary>
     public SealEngine Engine { get; init; }
 
-    /// <summary>Engines or threads of a party: 1 to 64.</summary>
-    public int Workers { get; init; } = 1;
+    /// <summary>Engines or threads of a party, 1 to 64. Null: one a core, shared by all parties that run on this machine.</summary>
+    public int? Workers { get; init; }
 }
 
 /// <summary>The job file of a generalised linear model.</summary>

@@ -185,15 +185,16 @@ internal sealed class GlmRunFileReader(string path, OwnSide? self = null, IReadO
         // A private mode says why it never will; elsewhere these come with a later release.
         foreach (string key in UnprovedKeys.Where(training.Has))
             if (mode == PrivacyMode.He)
-                training.Fault(RunFileErrors.OptimizerRefused, key, "nobody sees a loss under encryption, and training takes plain gradient steps from 0.", "Leave the key out.");
+                training.Fault(RunFileErrors.Contradiction, key, "nobody sees a loss under encryption, and training takes plain gradient steps from 0.", "Leave the key out.");
             else if (_isPrivate)
                 training.Fault(RunFileErrors.OptimizerRefused, key, "the privacy proof covers projected gradient descent from zero for a fixed number of rounds, without momentum, "
                     + "without a start from earlier weights and without an end that depends on rows (A2, A7, A8).", "Leave the key out.");
             else if (key == "momentum")
                 training.Fault(RunFileErrors.NotYet, key, "sgd has no momentum yet.", "Leave it out; the optimisers accelerated and lbfgs converge faster.");
-        bool refused = isPrivate && UnprovedOptimizers.Any(word => training.Is("optimizer", word));
+        bool refused = (_isPrivate || mode == PrivacyMode.He) && UnprovedOptimizers.Any(word => training.Is("optimizer", word));
         if (refused)
-            training.Fault(RunFileErrors.OptimizerRefused, "optimizer", mode == PrivacyMode.He ? "the encrypted protocol takes gradient steps alone." : "the privacy proof covers projected gradient descent alone (A8).", "Use sgd, or privacy.mode none.");
+            training.Fault(mode == PrivacyMode.He ? RunFileErrors.Contradiction : RunFileErrors.OptimizerRefused, "optimizer",
+                mode == PrivacyMode.He ? "the encrypted protocol takes gradient steps alone." : "the privacy proof covers projected gradient descent alone (A8).", "Use sgd, or privacy.mode none.");
         GlmOptimizer? chosen = refused ? GlmOptimizer.Sgd : training.Has("optimizer") ? training.Word("optimizer", Optimizers, GlmOptimizer.Sgd, LaterOptimizers) : null;
         GlmOptimizer optimizer = chosen ?? (isPrivate || !oneBatch ? GlmOptimizer.Sgd : _hasL1 ? GlmOptimizer.Accelerated : GlmOptimizer.Lbfgs);
         var options = new GlmTrainingOptions
@@ -350,7 +351,7 @@ internal sealed class GlmRunFileReader(string path, OwnSide? self = null, IReadO
         int? bits = section.Count("keyBits", 2048, 3072);
         if (bits is not (null or 2048 or 3072))
             section.Fault(RunFileErrors.OutOfRange, "keyBits", "is neither 2048 nor 3072.", "Write 2048, or 3072 for 128 bits of security.");
-        _engine = new HeEngineSettings { Engine = section.Word("engine", Engines, SealEngine.Auto), Workers = section.Count("workers", 1, 64) ?? 1 };
+        _engine = new HeEngineSettings { Engine = section.Word("engine", Engines, SealEngine.Auto), Workers = section.Count("workers", 1, 64) ?? (Self is null ? null : Math.Min(64, Environment.ProcessorCount)) };
         var options = new GlmHeOptions
         {
             Scheme = section.Word("scheme", Schemes, defaults.Scheme),

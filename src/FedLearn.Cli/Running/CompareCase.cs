@@ -5,7 +5,7 @@ namespace FedLearn.Cli.Running;
 
 /// <summary>What <c>compare</c> is asked for.</summary>
 /// <param name="Epsilons">Epsilons of the private rows, each above 0, ascending.</param>
-/// <param name="Schemes">Schemes of homomorphic encryption, of <c>ckks</c> and <c>paillier</c>.</param>
+/// <param name="Schemes">Schemes of homomorphic encryption, as run files name them.</param>
 /// <param name="Delta">Delta of the private rows; null for the job's.</param>
 /// <param name="HeEpochs">Most epochs of a Paillier row.</param>
 /// <param name="Repeats">Runs of each plain, guest-only and HDP-VFL row, of whose seconds the median is taken.</param>
@@ -22,6 +22,9 @@ internal sealed record CompareCase(string Mode)
 
     /// <summary>Scheme of homomorphic encryption; null elsewhere.</summary>
     public string? Scheme { get; init; }
+
+    /// <summary>What does the arithmetic of CKKS, as run files name it; null for the run file's own choice.</summary>
+    public string? Engine { get; init; }
 
     /// <summary>Epsilon of each party; null without one.</summary>
     public double? Epsilon { get; init; }
@@ -48,7 +51,7 @@ internal sealed record CompareCase(string Mode)
         ("guest-only", _, _) => "Active party alone",
         ("hdp-vfl", { } calibration, _) => $"HDP-VFL ({calibration})",
         ("one-round", _, _) => "One-round",
-        ("he", _, { } scheme) => $"HE ({Word(scheme)})",
+        ("he", _, { } scheme) => $"HE ({Word(scheme)}{(Engine == "native" ? ", native" : "")})",
         (_, _, { } scheme) => $"HE + DP ({Word(scheme)})",
         _ => Mode,
     };
@@ -69,6 +72,7 @@ internal sealed record CompareCase(string Mode)
 
         Add("privacy.calibration", Calibration);
         Add("privacy.he.scheme", Scheme);
+        Add("privacy.he.engine", Engine);
         Add("privacy.epsilon", Epsilon is { } epsilon ? Text(epsilon) : null);
         Add("privacy.delta", Delta is { } delta ? Text(delta) : null);
         Add("training.epochs", Epochs?.ToString(CultureInfo.InvariantCulture));
@@ -80,20 +84,24 @@ internal sealed record CompareCase(string Mode)
     /// <param name="request">What is asked for.</param>
     /// <param name="delta">Delta of the private rows.</param>
     /// <param name="epochs">Epochs of the job, which a Paillier row does not exceed.</param>
-    public static IReadOnlyList<CompareCase> All(CompareRequest request, double delta, int epochs)
+    /// <param name="native">Whether this machine has SEAL's own library: then CKKS runs in WebAssembly and natively, so that the report has their ratio.</param>
+    public static IReadOnlyList<CompareCase> All(CompareRequest request, double delta, int epochs, bool native = false)
     {
+        IEnumerable<CompareCase> Encrypted(string scheme) => scheme != "ckks" ? [new CompareCase("he") { Scheme = scheme, Epochs = request.HeEpochs < epochs ? request.HeEpochs : null }]
+            : native ? [new CompareCase("he") { Scheme = scheme, Engine = "node" }, new CompareCase("he") { Scheme = scheme, Engine = "native" }]
+            : [new CompareCase("he") { Scheme = scheme }];
         IEnumerable<CompareCase> Private(string mode, Func<CompareCase, CompareCase>? more = null) =>
             request.Epsilons.Select(e => new CompareCase(mode) { Epsilon = e, Delta = delta }).Select(c => more?.Invoke(c) ?? c);
         return
         [
             new("none"), new("guest-only"),
             .. Private("hdp-vfl", c => c with { Calibration = "paper" }), .. Private("hdp-vfl", c => c with { Calibration = "tight" }), .. Private("one-round"),
-            .. request.Schemes.Select(scheme => new CompareCase("he") { Scheme = scheme, Epochs = scheme == "paillier" && request.HeEpochs < epochs ? request.HeEpochs : null }),
+            .. request.Schemes.SelectMany(Encrypted),
             .. request.Schemes.Contains("ckks") ? Private("he+dp", c => c with { Scheme = "ckks" }) : [],
         ];
     }
 
-    private static string Word(string scheme) => scheme == "ckks" ? "CKKS" : "Paillier";
+    private static string Word(string scheme) => scheme switch { "ckks" => "CKKS", "paillier-fate" => "Paillier as FATE", "paillier-textbook" => "Paillier, textbook", _ => "Paillier" };
 
     private static string Text(double value) => value.ToString("R", CultureInfo.InvariantCulture);
 }

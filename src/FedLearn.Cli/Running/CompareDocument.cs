@@ -33,6 +33,7 @@ internal static class CompareDocument
         string set = measured.Any(r => r["metrics"]!["test"] is not null) ? "test" : "train";
         foreach ((JsonObject row, CompareResult result) in rows.Zip(results))
         {
+            AddNativeRatio(row, rows);
             row["relative"] = plainRow is null || !IsOk(row) ? null : Relative(row, plainRow, result.Case);
             row["sentence"] = Sentence(row, plainRow, result, set, metric);
         }
@@ -132,13 +133,28 @@ internal static class CompareDocument
             ["testRows"] = first?["rows"]!["test"]?.DeepClone(),
             ["timing"] = ok ? Timing(result) : null,
             ["bytes"] = ok ? Bytes(row, first!, parties, roles) : null,
-            ["peakMemoryBytes"] = own && ok ? parties.Concat(roles).Select(p => (long?)p!["peakMemoryBytes"]).Max() : null,
+            ["peakMemoryBytes"] = own && ok ? parties.Concat(roles).Select(Memory).Max() : null,
             ["parties"] = parties,
             ["roles"] = roles,
             ["engine"] = engine,
             ["error"] = ok ? null : new JsonObject { ["id"] = result.Error!.Id, ["message"] = result.Error.Message },
             ["note"] = Note(result, ok, whole, engine),
         };
+    }
+
+    // A party's or the arbiter's process, and those that its encryption ran in.
+    private static long? Memory(JsonNode? party) => (long?)party!["peakMemoryBytes"] + ((long?)(party["enginePeakMemoryBytes"] ?? party["encryption"]?["enginePeakMemoryBytes"]) ?? 0);
+
+    /// <summary>Adds to a row in WebAssembly what its time is to that of the same row on SEAL's own library, where that was measured beside it.</summary>
+    private static void AddNativeRatio(JsonObject row, JsonObject[] rows)
+    {
+        if (!IsOk(row) || !Says(row, "mode", "he") || (string?)row["engine"] is not { } engine || !IsWasm(engine))
+            return;
+        JsonObject? native = rows.FirstOrDefault(r => r != row && IsOk(r) && Says(r, "mode", "he") && Says(r, "scheme", "ckks"));
+        double? ratio = (double?)native?["timing"]!["secondsPerEpoch"] / (double?)row["timing"]!["secondsPerEpoch"];
+        row["nativeToWasm"] = ratio;
+        row["note"] = $"{(string?)row["note"]} " + (ratio is null ? "There is no libsealc on this machine to measure the native time with (FEDLEARN_SEALC)."
+            : $"The same job on SEAL's own library took {Ratio(ratio)} x this time ({(string?)native!["engine"]}).");
     }
 
     private static string? Note(CompareResult result, bool ok, bool whole, string? engine)
@@ -252,9 +268,9 @@ internal static class CompareDocument
         yield return "Rows that iterate have the same optimiser (sgd), batches, step size and number of epochs on the same rows; one-round has none of these.";
         yield return string.Create(CultureInfo.InvariantCulture,
             $"Seconds are the active party's for its training rounds; plain, guest-only and HDP-VFL rows take turns and have the median of {request.Repeats} {(request.Repeats == 1 ? "run" : "runs")}, other rows one run. Metrics are the first run's.");
-        yield return "Training bytes are the payloads of all messages but those of alignment, agreement and evaluation; what an arbiter sends counts. Peak memory is the largest process's.";
+        yield return "Training bytes are the payloads of all messages but those of alignment, agreement and evaluation; what an arbiter sends counts. Peak memory is the largest of a party or the arbiter, the processes of its encryption included.";
         if (rows.Any(r => (string?)r["engine"] is { } engine && IsWasm(engine)))
-            yield return "SEAL ran in WebAssembly, which is slower than native code: about 1.5 times for encryption and 4 times for plaintext multiplication.";
+            yield return "SEAL ran in WebAssembly, which is slower than native code; the rows say how much where both were measured.";
     }
 
     private static bool IsWasm(string engine) => engine.Contains("wasm", StringComparison.OrdinalIgnoreCase) || engine.Contains("webassembly", StringComparison.OrdinalIgnoreCase)

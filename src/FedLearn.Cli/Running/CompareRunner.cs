@@ -55,7 +55,7 @@ internal sealed class CompareRunner(string path, CompareRequest request, bool in
         Check(plain);
         (Table rows, bool declares) = CompareAlone.Read(plain, cancellationToken);
         (IReadOnlyList<RunFileSetting> shared, List<string> notes) = Shared(file, declares);
-        CompareResult[] results = [.. CompareCase.All(request, delta, GlmPlan.EpochsOf(plain.Job)).Select(row => Open(row, shared))];
+        CompareResult[] results = [.. CompareCase.All(request, delta, GlmPlan.EpochsOf(plain.Job), HeRun.HasNative).Select(row => Open(row, shared))];
         int[] runs = [.. results.Select(r => r.Error is not null ? 0 : r.Case.Repeats ? request.Repeats : 1)];
         int charged = results.Zip(runs).Where(r => r.First.Case.Epsilon is not null).Sum(r => r.Second);
         if (charged > 0)

@@ -23,23 +23,28 @@ internal static class HeRun
     public static string? ArbiterOf(RunFile run, string verb) =>
         verb == "train" && run is GlmRunFile { Job.Privacy: { Mode: PrivacyMode.He or PrivacyMode.HeDp } privacy } ? privacy.He.Arbiter : null;
 
+    /// <summary>Whether this machine has SEAL's own library.</summary>
+    public static bool HasNative => CkksScheme.OnNative() is not null;
+
     /// <summary>The scheme that a job names, on the engine that this machine's part of the file names.</summary>
     public static IAdditiveScheme SchemeOf(GlmRunFile run)
     {
         GlmHeOptions he = run.Job.Privacy.He;
         // The noise of he+dp covers the rounding of encoded columns, which finer columns make 2^8 smaller; their bound leaves room for it.
+        // One engine a core: all of them at a party that has its machine to itself, a share of them where parties and arbiter run on one.
+        int workers = run.HeEngine.Workers ?? Math.Max(1, Environment.ProcessorCount / (run.Parties.Count + 1));
         int columnBits = run.Job.Privacy.Mode == PrivacyMode.HeDp ? 34 : 26;
         return he.Scheme switch
         {
             HeScheme.Ckks => run.HeEngine.Engine switch
             {
-                SealEngine.Node => CkksScheme.OnNode(run.HeEngine.Workers, columnBits),
-                SealEngine.Native => CkksScheme.OnNative(run.HeEngine.Workers, columnBits) ?? throw new InternalFailureException(HeErrors.SealMissing, "privacy.he.engine", "there is no libsealc on this machine.", "Set FEDLEARN_SEALC to the file, or write \"engine\": \"node\"."),
-                _ => CkksScheme.OnNative(run.HeEngine.Workers, columnBits) ?? CkksScheme.OnNode(run.HeEngine.Workers, columnBits),
+                SealEngine.Node => CkksScheme.OnNode(workers, columnBits),
+                SealEngine.Native => CkksScheme.OnNative(workers, columnBits) ?? throw new InternalFailureException(HeErrors.SealMissing, "privacy.he.engine", "there is no libsealc on this machine.", "Set FEDLEARN_SEALC to the file, or write \"engine\": \"node\"."),
+                _ => CkksScheme.OnNative(workers, columnBits) ?? CkksScheme.OnNode(workers, columnBits),
             },
-            HeScheme.PaillierFate => new PaillierScheme(he.KeyBits, PaillierVariant.FateLike, run.HeEngine.Workers),
-            HeScheme.PaillierTextbook => new PaillierScheme(he.KeyBits, PaillierVariant.Textbook, run.HeEngine.Workers),
-            _ => new PaillierScheme(he.KeyBits, PaillierVariant.Fast, run.HeEngine.Workers),
+            HeScheme.PaillierFate => new PaillierScheme(he.KeyBits, PaillierVariant.FateLike, workers),
+            HeScheme.PaillierTextbook => new PaillierScheme(he.KeyBits, PaillierVariant.Textbook, workers),
+            _ => new PaillierScheme(he.KeyBits, PaillierVariant.Fast, workers),
         };
     }
 

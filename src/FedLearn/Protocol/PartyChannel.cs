@@ -44,8 +44,9 @@ public abstract record ChannelFrame
 /// <param name="options">Settings.</param>
 public abstract class PartyChannel(string localParty, string remoteParty, ChannelOptions options) : IPartyChannel
 {
-    // How long the end of a session waits for a word from or to the peer.
-    private static readonly TimeSpan LastWordsTime = TimeSpan.FromSeconds(1);
+    // How long the end of a session waits for a word to the peer, and for one from it. A connection that is gone ends the wait for its words at once, so that
+    // only a busy machine needs them long.
+    private static readonly TimeSpan LastWordsTime = TimeSpan.FromSeconds(1), PeersLastWordsTime = TimeSpan.FromSeconds(10);
 
     private readonly ConcurrentDictionary<(string Name, Protection Protection), long> _releases = new(), _releasedBytes = new();
     private long _messagesSent, _messagesReceived, _bytesSent, _bytesReceived;
@@ -215,7 +216,7 @@ public abstract class PartyChannel(string localParty, string remoteParty, Channe
             return null; // the receive in progress will say it
         try
         {
-            using var timeUp = new CancellationTokenSource(LastWordsTime, Options.Clock);
+            using var timeUp = new CancellationTokenSource(PeersLastWordsTime, Options.Clock);
             using var either = CancellationTokenSource.CreateLinkedTokenSource(timeUp.Token, cancellationToken);
             while (true)
                 if (await ReadFrameAsync(either.Token).ConfigureAwait(false) is ChannelFrame.Aborted aborted)

@@ -260,7 +260,6 @@ public sealed class RunFileTests : IDisposable
         Refused<ConfigurationException>(With(Private, path, json), id, part);
 
     [Theory]
-    [InlineData("privacy.mode", "\"he\"")]
     [InlineData("alignment", "\"psi\"")]
     public void Load_SettingOfALaterRelease_SaysSo(string path, string json) =>
         Assert.Contains("later release", Refused<ConfigurationException>(With(Private, path, json), RunFileErrors.NotYet, path).Cause, StringComparison.Ordinal);
@@ -312,6 +311,33 @@ public sealed class RunFileTests : IDisposable
         else
             Load(With(With(Plain, "training", "{}"), path, json));
     }
+
+    [Theory]
+    [InlineData("training.optimizer", "\"lbfgs\"", "optimizer")]
+    [InlineData("training.momentum", "0.9", "momentum")]
+    [InlineData("training.earlyStopping", "{ \"patience\": 3 }", "earlyStopping")]
+    [InlineData("privacy.he.keyBits", "2050", "keyBits")]
+    [InlineData("privacy.he.scheme", "\"bfv\"", "scheme")]
+    [InlineData("privacy.evaluation", "\"charged\"", "evaluation")]
+    public void Load_WhatEncryptionCannotDo_IsAFaultOfTheFile(string path, string json, string part) =>
+        Assert.Contains(part, Assert.ThrowsAny<ConfigurationException>(() => Load(With(With(Plain, "privacy", """{ "mode": "he", "he": {} }"""), path, json))).Message, StringComparison.Ordinal);
+
+    [Fact]
+    public void Load_EncryptedJob_MapsItsKeys()
+    {
+        GlmRunFile run = Load(With(With(Plain, "training", "{}"), "privacy", """
+            { "mode": "he", "epsilon": 1, "he": { "scheme": "paillier-fate", "keyBits": 3072, "arbiter": "notary", "rowsPerColumn": 0, "mostRounds": 7, "workers": 2, "engine": "node" } }
+            """));
+        Assert.Equal(new GlmHeOptions { Scheme = HeScheme.PaillierFate, KeyBits = 3072, Arbiter = "notary", RowsPerColumn = 0, MostRounds = 7 }, run.Job.Privacy.He);
+        Assert.Equal(2, run.HeEngine.Workers);
+        Assert.Equal(GlmOptimizer.Sgd, run.Job.Training.Optimizer);
+        Assert.Contains("privacy.epsilon", run.Ignored);
+        Assert.Contains("privacy.he.engine", run.Ignored);
+    }
+
+    [Fact]
+    public void Load_ArbiterNamedLikeAParty_IsAFault() =>
+        Refused<ConfigurationException>(With(Plain, "privacy", """{ "mode": "he", "he": { "arbiter": "BANK" } }"""), RunFileErrors.Parties, "arbiter");
 
     [Fact]
     public void Load_OptimisersStoppingAndInference_AreMapped()

@@ -16,6 +16,9 @@ namespace FedLearn.Baselines.HomomorphicEncryption;
 /// coefficient is ever opened, and the answers are flooded against key recovery from exact decryptions (Li and Micciancio, ePrint 2020/1533).</remarks>
 public sealed class EncryptedGradients : IJointGradients
 {
+    // What every scheme encodes and encrypts at most, see IEncryptor.
+    private const double LargestNumber = 1 << 20;
+
     private readonly GlmJob _job;
     private readonly GlmPlan _plan;
     private readonly IAdditiveScheme _scheme;
@@ -65,6 +68,9 @@ public sealed class EncryptedGradients : IJointGradients
         {
             double[] columns = rows.ColumnsOf(batch);
             _largest = Math.Max(_largest, Math.Abs(TensorPrimitives.MaxMagnitude<double>(columns)));
+            if (!(_largest <= LargestNumber))
+                throw new ConfigurationException(GlmJointErrors.NotEncryptable, "preprocessing.scaling", "a column of this party has numbers beyond 2^20, more than the schemes encode.",
+                    "Use standardize, or declared ranges, or other units.");
             _columns.Add(await _encryptor.EncodeAsync(columns, rows.Layout.Size(batch), cancellationToken).ConfigureAwait(false));
         }
 
@@ -78,7 +84,8 @@ public sealed class EncryptedGradients : IJointGradients
         JointRows rows = _rows ?? throw new InvalidOperationException("Call PrepareAsync first.");
         // A sum beyond the modulus would wrap without a sign. Others' shares are unknown; that they are like one's own is a guess, which finds a training that diverges.
         double largest = Math.Max(1, Math.Abs(TensorPrimitives.MaxMagnitude(share.Span)));
-        if (double.IsPositiveInfinity(_scheme.SumError(share.Length, largest * _job.Parties.Count, _largest)))
+        double bound = largest * _job.Parties.Count;
+        if (!(bound <= LargestNumber) || double.IsPositiveInfinity(_scheme.SumError(share.Length, bound, _largest)))
             throw new InternalFailureException(GlmErrors.Diverged, $"round {round}", "residuals and columns of this size could add up to more than the scheme's integers hold.",
                 "Use a smaller training.stepSize, a training.weightNorm, scaled columns or smaller batches.");
         using CipherVector own = await _encryptor!.EncryptAsync(share, cancellationToken).ConfigureAwait(false);

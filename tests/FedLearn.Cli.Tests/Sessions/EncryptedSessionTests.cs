@@ -1,0 +1,257 @@
+using System.Text.Json.Nodes;
+using FedLearn.Baselines.HomomorphicEncryption;
+using FedLearn.Baselines.HomomorphicEncryption.Paillier;
+using FedLearn.Cli.RunFiles;
+using FedLearn.Diagnostics;
+using FedLearn.Storage.Sqlite;
+
+namespace FedLearn.Cli.Tests.Sessions;
+
+/// <summary>Jobs in the modes he and he+dp, with an arbiter, over every transport.</summary>
+public class EncryptedSessionTests
+{
+    private static (string Path, JsonNode? Value)[] Encrypted(string scheme, params (string Path, JsonNode? Value)[] changes) => Scene.Sgd([("training.batchesPerEpoch", 1),
+        ("preprocessing.scaling", "none"), ("privacy.mode", "he"), ("privacy.he.scheme", scheme), .. changes]);
+
+    private static async Task RequireAsync(string scheme)
+    {
+        try
+        {
+            if (scheme == "ckks")
+                await (await CkksScheme.OnNode().CreateKeyAsync(TestContext.Current.CancellationToken)).DisposeAsync();
+            else
+                _ = new PaillierScheme().Engine;
+        }
+        catch (InternalFailureException e) when (e.Id is HeErrors.SealMissing or HeErrors.GmpMissing)
+        {
+            Assert.Skip(e.Message);
+        }
+    }
+
+    private static async Task<JsonObject> TrainAsync(string job, params string[] options)
+    {
+        ToolRun run = await ToolRun.Of(["train", "--config", job, "--json", .. options]);
+        Assert.True(run.ExitCode == 0, run.Error);
+        return JsonNode.Parse(run.Output)!.AsObject();
+    }
+
+    /// <summary>Weights by column, and the intercept, of the parts in some folders.</summary>
+    private static Dictionary<string, double> Weights(params string[] folders)
+    {
+        var weights = new Dictionary<string, double>();
+        foreach (JsonObject part in folders.SelectMany(f => Directory.GetFiles(f, "*.model.json")).Select(file => JsonNode.Parse(File.ReadAllText(file))!.AsObject()))
+        {
+            foreach ((string column, double weight) in part["features"]!.AsArray().Zip(part["weights"]!.AsArray(), (f, w) => ((string)f!, (double)w!)))
+                weights.Add(column, weight);
+            foreach (JsonNode? intercept in part["intercepts"]!.AsArray())
+                weights.Add("intercept", (double)intercept!);
+        }
+
+        return weights;
+    }
+
+    private static void AssertSame(Dictionary<string, double> expected, Dictionary<string, double> actual, double tolerance)
+    {
+        Assert.Equal(expected.Keys.Order(), actual.Keys.Order());
+        Assert.All(expected, w => Assert.Equal(w.Value, actual[w.Key], tolerance));
+    }
+
+    private static JsonObject Arbiter(JsonObject report) => Assert.Single(report["roles"]!.AsArray().Select(r => r!.AsObject()), r => (string)r["role"]! == "arbiter");
+
+    /// <summary>Taylor's gradient descent on all common rows of the scene, in plain loops.</summary>
+    private static Dictionary<string, double> Descent(Scene scene, int epochs, double step, double l2)
+    {
+        var telco = scene.Cells("telco.csv").ToDictionary(r => r["id"]);
+        (double[] X, double Y)[] rows = [.. scene.Cells("bank.csv").Where(r => telco.ContainsKey(r["id"])).Select(r => ((double[])[Scene.Number(r["age"]), Scene.Number(r["income"]),
+            Scene.Number(telco[r["id"]]["calls"]), Scene.Number(telco[r["id"]]["debt"]), 1], Scene.Number(r["y"])))];
+        double[] w = new double[5];
+        for (int epoch = 0; epoch < epochs; epoch++)
+        {
+            double[] gradient = new double[5];
+            foreach ((double[] x, double y) in rows)
+                for (int j = 0; j < 5; j++)
+                    gradient[j] += ((.25 * x.Zip(w, (a, b) => a * b).Sum()) + .5 - y) * x[j] / rows.Length;
+            for (int j = 0; j < 5; j++)
+                w[j] -= step * (gradient[j] + (j < 4 ? l2 * w[j] : 0));
+        }
+
+        return new() { ["age"] = w[0], ["income"] = w[1], ["calls"] = w[2], ["debt"] = w[3], ["intercept"] = w[4] };
+    }
+
+    // Paillier's numbers are exact to 2^-53. CKKS errs by at most 1e-6 a round and column on so few rows (see the tests of the protocol), with steps of 1/2.
+    [Theory]
+    [InlineData("paillier", 1e-9)]
+    [InlineData("ckks", 1e-5)]
+    public async Task Train_OverEveryTransport_IsTheDescentInTheClearAndReportsTheArbiter(string scheme, double tolerance)
+    {
+        await RequireAsync(scheme);
+        using var scene = new Scene();
+        Dictionary<string, double> expected = Descent(scene, epochs: 3, step: .5, l2: .001);
+        foreach ((string transport, string[] options) in (((string, string[])[])[("in-memory", []), ("grpc", ["--in-process"]), ("grpc", [])]).Skip(scheme == "ckks" ? 2 : 0))
+        {
+            string models = scene.At($"models-{transport}-{options.Length}");
+            JsonObject report = await TrainAsync(scene.Job(Encrypted(scheme, ("evaluation", null), ("transport.kind", transport))), ["--model", models, .. options]);
+            AssertSame(expected, Weights(models), tolerance);
+            Assert.Equal(["arbiter", "coordinator"], report["roles"]!.AsArray().Select(r => (string)r!["role"]!).Order());
+            JsonObject arbiter = Arbiter(report);
+            Assert.Equal(("arbiter", scheme, 3), ((string)arbiter["hostedBy"]!, (string)arbiter["scheme"]!, (int)arbiter["rounds"]!));
+            Assert.Contains(scheme == "ckks" ? "SEAL" : "GMP", (string)arbiter["engine"]!, StringComparison.Ordinal);
+            Assert.True((long)arbiter["bytesSent"]! > 0 && (long)arbiter["bytesReceived"]! > 0 && (double)arbiter["computeSeconds"]! > 0);
+            Assert.Null(arbiter["sigma"]);
+            Assert.Equal(["bank", "telco"], report["parties"]!.AsArray().Select(p => (string)p!["name"]!));
+            foreach (JsonObject party in report["parties"]!.AsArray().Select(p => p!.AsObject()))
+            {
+                Assert.Equal((string)arbiter["engine"]!, (string)party["encryption"]!["engine"]!);
+                Assert.True((double)party["encryption"]!["setupSeconds"]! > 0);
+                Assert.Contains(party["privacy"]!["warnings"]!.AsArray(), w => ((string)w!).Contains("can determine the labels", StringComparison.Ordinal));
+                Assert.Empty(party["privacy"]!["claims"]!.AsArray());
+            }
+        }
+
+        Assert.Empty(scene.Ledgers);
+    }
+
+    [Fact]
+    public async Task Predict_WithTheModelOfAnEncryptedJob_ScoresAsThePooledModel()
+    {
+        await RequireAsync("paillier");
+        using var scene = new Scene();
+        string job = scene.Job(Encrypted("paillier"));
+        JsonObject report = await TrainAsync(job, "--model", scene.At("models"));
+        Assert.NotNull(report["metrics"]!["test"]!["auc"]);
+        ToolRun run = await ToolRun.Of("predict", "--config", job, "--model", scene.At("models"), "--out", scene.At("scores.csv"));
+        Assert.True(run.ExitCode == 0, run.Error);
+        var pooled = new PooledModel(scene, scene.At("models"));
+        string[][] rows = [.. File.ReadLines(scene.At("scores.csv")).Skip(1).Select(l => l.Split(','))];
+        Assert.Equal(Scene.Common, rows.Length);
+        Assert.All(rows, row => Assert.Equal(pooled.Score(row[0]), Scene.Number(row[1]), 1e-12));
+    }
+
+    [Fact]
+    public async Task Train_InModeHeDp_ChargesBothPartiesAndNotTheArbiter()
+    {
+        await RequireAsync("paillier");
+        using var scene = new Scene();
+        JsonObject report = await TrainAsync(scene.Job(Encrypted("paillier", ("preprocessing", null), ("training.weightNorm", 1), ("privacy.mode", "he+dp"), ("privacy.epsilon", 1), ("privacy.delta", .001))));
+        Assert.Equal(["bank.ledger.db", "telco.ledger.db"], scene.Ledgers.Where(l => l.EndsWith(".db", StringComparison.Ordinal)));
+        JsonObject arbiter = Arbiter(report);
+        Assert.True((double)arbiter["sigma"]! > 0);
+        Assert.True((bool)arbiter["secureNoise"]!);
+        foreach (string party in (string[])["bank", "telco"])
+        {
+            double charged = Assert.Single(new SqliteLedger(scene.At($"{party}.ledger.db")).Entries).Charge.MuSquared;
+            JsonNode privacy = report["parties"]!.AsArray().Single(p => (string)p!["name"]! == party)!["privacy"]!;
+            Assert.Equal(Math.Pow((double)privacy["mu"]!, 2), charged, 1e-9);
+            Assert.Equal((double)arbiter["sigma"]!, (double)privacy["sigma"]!, 1e-15);
+            Assert.Contains("holds against every party except the arbiter", (string)Assert.Single(privacy["claims"]!.AsArray())!, StringComparison.Ordinal);
+        }
+    }
+
+    private static (string Bank, string Telco, string Arbiter) PartyFiles(Scene scene)
+    {
+        (int bank, int arbiter) = (Scene.FreePort(), Scene.FreePort());
+        const string Limits = "\"timeoutSeconds\": 100, \"connectTimeoutSeconds\": 60";
+        return (scene.Write("bank.party.json", $$"""{ "job": "job.json", "party": "bank", "listen": "127.0.0.1:{{bank}}", "peers": { "arbiter": "127.0.0.1:{{arbiter}}" }, {{Limits}} }"""),
+            scene.Write("telco.party.json", $$"""{ "job": "job.json", "party": "telco", "peers": { "bank": "127.0.0.1:{{bank}}", "arbiter": "127.0.0.1:{{arbiter}}" }, {{Limits}} }"""),
+            scene.Write("arbiter.party.json", $$"""{ "job": "job.json", "party": "arbiter", "listen": "127.0.0.1:{{arbiter}}", {{Limits}} }"""));
+    }
+
+    private static ToolProcess Start(Scene scene, string file, string party) => ToolProcess.Start("party", "--config", file, "--model", scene.At(party), "--json");
+
+    [Fact]
+    public async Task Party_ThreeProcesses_EndWithTheModelOfTrain()
+    {
+        await RequireAsync("paillier");
+        using var scene = new Scene();
+        string job = scene.Job(Encrypted("paillier"));
+        (string bankFile, string telcoFile, string arbiterFile) = PartyFiles(scene);
+        using ToolProcess bank = Start(scene, bankFile, "bank"), telco = Start(scene, telcoFile, "telco"), arbiter = Start(scene, arbiterFile, "arbiter");
+        ToolRun[] runs = [await bank.EndAsync(), await telco.EndAsync(), await arbiter.EndAsync()];
+        Assert.True(runs.All(r => r.ExitCode == 0), string.Concat(runs.Select(r => r.Error)));
+        JsonObject memory = await TrainAsync(job, "--model", scene.At("memory"));
+        AssertSame(Weights(scene.At("memory")), Weights(scene.At("bank"), scene.At("telco")), 1e-6);
+        // The arbiter has no part of the model, and its report no figure of the rows.
+        Assert.DoesNotContain(scene.Results, r => r.StartsWith("arbiter", StringComparison.Ordinal));
+        JsonObject own = JsonNode.Parse(runs[2].Output)!.AsObject();
+        Assert.Equal((3, "arbiter"), ((int)own["arbiter"]!["rounds"]!, (string)own["arbiter"]!["hostedBy"]!));
+        Assert.All((string[])["parties", "metrics", "rows", "history", "objective"], key => Assert.Null(own[key]));
+        // The parties' own session is the one that train has.
+        Assert.All(runs.Take(2), r => Assert.Equal((string)memory["job"]!["digest"]!, (string)JsonNode.Parse(r.Output)!["job"]!["digest"]!));
+    }
+
+    [Fact]
+    public async Task Party_ArbiterKilled_EndsBothAndNamesIt()
+    {
+        await RequireAsync("paillier");
+        using var scene = new Scene();
+        scene.Job(Encrypted("paillier", ("training.epochs", 1_000_000), ("privacy.he.mostRounds", 1_000_000)));
+        (string bankFile, string telcoFile, string arbiterFile) = PartyFiles(scene);
+        using ToolProcess bank = Start(scene, bankFile, "bank"), telco = Start(scene, telcoFile, "telco"), arbiter = Start(scene, arbiterFile, "arbiter");
+        await bank.SaysAsync("round 1 of 1000000");
+        await telco.SaysAsync("round 1 of 1000000");
+        arbiter.Kill();
+        ToolRun[] runs = [await bank.EndAsync(), await telco.EndAsync()];
+        Assert.All(runs, r => Assert.True(r.ExitCode == 4, r.Error));
+        // Who notices first says so to the other, who may hear that before it notices itself.
+        Assert.Contains(runs, r => r.Error.Contains("peer 'arbiter'", StringComparison.Ordinal) && r.Error.Contains("(FL4007)", StringComparison.Ordinal));
+        Assert.All(runs, r => Assert.True(r.Error.Contains("peer 'arbiter'", StringComparison.Ordinal) || r.Error.Contains("gave up with error FL4007", StringComparison.Ordinal), r.Error));
+        Assert.Empty(scene.Results);
+    }
+
+    [Theory]
+    [InlineData("bank", """{ "job": "job.json", "party": "bank", "listen": "127.0.0.1:5301" }""", "peers")]
+    [InlineData("telco", """{ "job": "job.json", "party": "telco", "peers": { "bank": "127.0.0.1:5301" } }""", "peers")]
+    [InlineData("telco", """{ "job": "job.json", "party": "telco", "peers": ["127.0.0.1:5301"] }""", "peers")]
+    [InlineData("arbiter", """{ "job": "job.json", "party": "arbiter" }""", "listen")]
+    public async Task Party_WithoutAnAddress_IsToldWhichToWrite(string party, string file, string key)
+    {
+        using var scene = new Scene();
+        scene.Job(Encrypted("paillier"));
+        ToolRun run = await ToolRun.Of("party", "--config", scene.Write($"{party}.party.json", file));
+        Assert.Equal(2, run.ExitCode);
+        Assert.Contains($"({RunFileErrors.MissingKey})", run.Error, StringComparison.Ordinal);
+        Assert.Contains(key, run.Error, StringComparison.Ordinal);
+        Assert.Contains("127.0.0.1:5309", run.Error, StringComparison.Ordinal); // an example to copy
+    }
+
+    [Fact]
+    public async Task Party_ArbiterWithData_IsRefused()
+    {
+        using var scene = new Scene();
+        scene.Job(Encrypted("paillier"));
+        ToolRun run = await ToolRun.Of("party", "--config", scene.Write("arbiter.party.json",
+            """{ "job": "job.json", "party": "arbiter", "listen": "127.0.0.1:5309", "data": { "path": "bank.csv", "id": "id" } }"""));
+        Assert.Equal(2, run.ExitCode);
+        Assert.Contains($"({RunFileErrors.Contradiction})", run.Error, StringComparison.Ordinal);
+        Assert.Contains("must hold no data", run.Error, StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData(5, "FL5210", "privacy.he.rowsPerColumn", 1000)]
+    [InlineData(5, "FL5211", "privacy.he.mostRounds", 2)]
+    [InlineData(2, "FL2011", "privacy.he.arbiter", "telco")]
+    [InlineData(2, "FL2510", "model.family", "poisson")]
+    public async Task Train_JobThatCannotBeEncrypted_IsRefusedWithItsId(int exitCode, string id, string path, object value)
+    {
+        await RequireAsync("paillier");
+        using var scene = new Scene();
+        ToolRun run = await ToolRun.Of("train", "--config", scene.Job(Encrypted("paillier", (path, value is int number ? JsonValue.Create(number) : JsonValue.Create((string)value)))));
+        Assert.True(run.ExitCode == exitCode, run.Error);
+        Assert.Contains($"({id})", run.Error, StringComparison.Ordinal);
+        Assert.Empty(scene.Results);
+    }
+
+    [Fact]
+    public async Task Compare_WithPaillier_HasARowOfItsCost()
+    {
+        await RequireAsync("paillier");
+        using var scene = new Scene();
+        ToolRun run = await ToolRun.Of("compare", "--config", scene.Job(Scene.Private(("preprocessing", null), ("training.batchesPerEpoch", 2))), "--json", "--repeats", "1", "--epsilons", "1", "--he", "paillier", "--he-epochs", "1");
+        Assert.True(run.ExitCode == 0, run.Error);
+        JsonObject row = Assert.Single(JsonNode.Parse(run.Output)!["rows"]!.AsArray().Select(r => r!.AsObject()), r => (string)r["mode"]! == "he");
+        Assert.True((string)row["status"]! == "ok", (string?)row["note"]);
+        Assert.Equal(("paillier", 1), ((string)row["scheme"]!, (int)row["timing"]!["epochs"]!));
+        Assert.Contains(row["roles"]!.AsArray(), r => (string)r!["role"]! == "arbiter");
+        Assert.True((double)row["relative"]!["secondsPerEpoch"]! > 1);
+    }
+}

@@ -50,7 +50,7 @@ public sealed class PaillierScheme : IAdditiveScheme
     public PaillierVariant Variant { get; }
 
     /// <inheritdoc />
-    public string Name => "paillier";
+    public string Name => Variant switch { PaillierVariant.Fast => "paillier", PaillierVariant.FateLike => "paillier-fate", _ => "paillier-textbook" };
 
     /// <summary>GMP with its version, bits of n and variant.</summary>
     /// <exception cref="InternalFailureException">FL6207: GMP is missing.</exception>

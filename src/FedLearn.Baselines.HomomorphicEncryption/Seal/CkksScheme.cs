@@ -249,7 +249,7 @@ internal sealed class CkksEncryptor(ISealEngine[] engines, AnswerSpace answers, 
     public async Task<PlainColumns> EncodeAsync(ReadOnlyMemory<double> columns, int rows, CancellationToken cancellationToken = default)
     {
         ArgumentOutOfRangeException.ThrowIfLessThan(rows, 1);
-        if (columns.Length % rows != 0)
+        if (columns.IsEmpty || columns.Length % rows != 0)
             throw new ArgumentException("It does not hold whole columns.", nameof(columns));
         CkksWork.CheckRange(columns.Span, nameof(columns));
         int count = columns.Length / rows, blocks = CkksWork.Blocks(rows);

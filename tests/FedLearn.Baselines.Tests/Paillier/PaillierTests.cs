@@ -327,7 +327,7 @@ public sealed class PaillierTests
     {
         var scheme = new PaillierScheme(3072, PaillierVariant.FateLike);
 
-        Assert.Equal("paillier", scheme.Name);
+        Assert.Equal("paillier-fate", scheme.Name);
         Assert.Equal(128, scheme.SecurityBits);
         Assert.StartsWith("GMP ", scheme.Engine);
         Assert.EndsWith(", n of 3072 bits, FATE-like", scheme.Engine);

@@ -29,6 +29,7 @@ internal static class GlmWarmup
         double[] labels = new double[rows];
         Array.Fill(labels, 1);
         bool descends = plan.Optimizer == GlmOptimizer.Sgd && plan.Mode != PrivacyMode.OneRound && work.Joint is null;
+        PartyChannel.Rehearse();
         try
         {
             if (!descends)

@@ -32,6 +32,8 @@ internal sealed partial class Outbox : IDisposable
     private readonly Dictionary<int, (long Offset, int Length)> _records = [];
     private readonly Lock _lock = new();
     private long _end, _largest;
+    // One record at a time; kept, since one of a large message is costly to allocate.
+    private byte[] _record = [];
     private bool _failed;
 
     private Outbox(string path, FileStream file, byte[] runId, int limit) => (_path, _file, _runId, _limit, _end) = (path, file, runId, limit, Page);
@@ -106,26 +108,42 @@ internal sealed partial class Outbox : IDisposable
         }
     }
 
+    /// <summary>Makes room for messages of a size and goes once through all that keeping one takes, with zeros instead of a record: nothing is kept.
+    /// Without effect once a message was kept.</summary>
+    /// <param name="bytes">Size of a message.</param>
+    public void Prepare(int bytes)
+    {
+        ArgumentOutOfRangeException.ThrowIfNegative(bytes);
+        lock (_lock)
+            if (Exists && Find(Kept) is null && Kept == 0)
+                Put(0, new byte[bytes], keeps: false);
+    }
+
     /// <summary>Writes a message durably.</summary>
     public void Keep(int index, ReadOnlySpan<byte> message)
     {
         lock (_lock)
         {
             ArgumentOutOfRangeException.ThrowIfNotEqual(index, Kept);
-            if (_failed)
-                throw new InternalFailureException(SqliteLedgerErrors.StorageFailed, _path, "an earlier message could not be kept.", "Check the disk; continue the run under its id.");
-            _failed = true;
-            try
-            {
-                Write(index, message);
-            }
-            catch (Exception e) when (SqliteLedgerErrors.Of(_path, e) is { } error)
-            {
-                throw error;
-            }
-
-            _failed = false;
+            Put(index, message, keeps: true);
         }
+    }
+
+    private void Put(int index, ReadOnlySpan<byte> message, bool keeps)
+    {
+        if (_failed)
+            throw new InternalFailureException(SqliteLedgerErrors.StorageFailed, _path, "an earlier message could not be kept.", "Check the disk; continue the run under its id.");
+        _failed = true;
+        try
+        {
+            Write(index, message, keeps);
+        }
+        catch (Exception e) when (SqliteLedgerErrors.Of(_path, e) is { } error)
+        {
+            throw error;
+        }
+
+        _failed = false;
     }
 
     /// <summary>Removes the file; the run has ended.</summary>
@@ -139,27 +157,41 @@ internal sealed partial class Outbox : IDisposable
 
     public void Dispose() => _file.Dispose();
 
-    private void Write(int index, ReadOnlySpan<byte> message)
+    private void Write(int index, ReadOnlySpan<byte> message, bool keeps)
     {
-        byte[] record = new byte[HeaderBytes + message.Length];
-        Magic.CopyTo(record, 0);
-        _runId.CopyTo(record, Magic.Length);
-        BinaryPrimitives.WriteInt32LittleEndian(record.AsSpan(24), index);
-        BinaryPrimitives.WriteInt32LittleEndian(record.AsSpan(28), message.Length);
-        message.CopyTo(record.AsSpan(HeaderBytes));
-        Hash(record, record.AsSpan(HashAt, SHA256.HashSizeInBytes));
+        int length = checked(HeaderBytes + message.Length);
+        if (_record.Length < length)
+            _record = GC.AllocateUninitializedArray<byte>(length);
+        Span<byte> record = _record.AsSpan(0, length);
+        Magic.CopyTo(record);
+        _runId.CopyTo(record[Magic.Length..]);
+        BinaryPrimitives.WriteInt32LittleEndian(record[24..], index);
+        BinaryPrimitives.WriteInt32LittleEndian(record[28..], message.Length);
+        message.CopyTo(record[HeaderBytes..]);
+        Hash(record, record.Slice(HashAt, SHA256.HashSizeInBytes));
 
-        long size = Pages(record.Length), at = MakeRoom(size);
-        foreach (int old in _records.Where(r => r.Value.Offset < at + size && at < r.Value.Offset + Pages(HeaderBytes + r.Value.Length)).Select(r => r.Key).ToArray())
-            _records.Remove(old);
+        if (!keeps)
+            record.Clear();
+        long size = Pages(length), at = MakeRoom(size);
+        Forget(at, size);
         RandomAccess.Write(Handle, record, at);
         Sync();
         _records[index] = (at, message.Length);
-        _end = at + size;
-        Kept = index + 1;
+        if (keeps)
+            (_end, Kept) = (at + size, index + 1);
+        else
+            Forget(at, size);
         Span<byte> count = stackalloc byte[sizeof(int)];
         BinaryPrimitives.WriteInt32LittleEndian(count, Kept);
         RandomAccess.Write(Handle, count, CountAt);
+    }
+
+    /// <summary>Forgets the records that a place overlaps.</summary>
+    private void Forget(long at, long size)
+    {
+        foreach ((int old, (long offset, int length)) in _records)
+            if (offset < at + size && at < offset + Pages(HeaderBytes + length))
+                _records.Remove(old);
     }
 
     /// <summary>Where a record goes: behind the last, in space that is there or is added, or at the start again.</summary>

@@ -380,6 +380,8 @@ public sealed class SqliteLedger : IPrivacyLedger
 
         public ReadOnlyMemory<byte>? Find(int index) => outbox.Find(index) is { } bytes ? (ReadOnlyMemory<byte>?)bytes : null;
 
+        public void Prepare(int bytes) => outbox.Prepare(bytes);
+
         public void Keep(int index, ReadOnlySpan<byte> message)
         {
             if (index >= charge.Messages)

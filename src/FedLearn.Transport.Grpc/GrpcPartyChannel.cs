@@ -32,6 +32,7 @@ internal sealed class GrpcPartyChannel(IExchangeCall call, string local, string 
     private volatile bool _closed;
     private int _disposed;
     private Status _end = new(StatusCode.Cancelled);
+    private readonly Task _rehearsal = CodecRehearsal.Started;
 
     /// <inheritdoc />
     protected override ValueTask<long> WriteMessageAsync(int round, Payload payload, CancellationToken cancellationToken)
@@ -96,6 +97,7 @@ internal sealed class GrpcPartyChannel(IExchangeCall call, string local, string 
             call.Output.CancelPendingFlush();
         await _writing.WaitAsync().ConfigureAwait(false);
         await _reading.WaitAsync().ConfigureAwait(false);
+        await _rehearsal.ConfigureAwait(false);
         try
         {
             await call.EndAsync(_end).ConfigureAwait(false);

@@ -65,6 +65,8 @@ internal static class WorkerCommand
     // Not Progress<T>, which would report from the thread pool, out of order and after the result.
     private sealed class Relay : IProgress<JobProgress>
     {
+        public Relay() => WorkerEvents.Rehearse();
+
         public void Report(JobProgress value) => WorkerEvents.Progress(value);
     }
 }

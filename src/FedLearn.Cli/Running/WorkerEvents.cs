@@ -13,7 +13,12 @@ internal static class WorkerEvents
 
     public static void Log(string text) => Write(new JsonObject { ["event"] = "log", ["text"] = text });
 
-    public static void Progress(JobProgress p) => Write(new JsonObject
+    public static void Progress(JobProgress p) => Write(Line(p));
+
+    /// <summary>Makes a line of progress that nobody sees, so that the code is compiled before the first round.</summary>
+    public static void Rehearse() => Line(new JobProgress("", "", 0, 1, 0) { Figures = [KeyValuePair.Create("", 0.0)] }).ToJsonString();
+
+    private static JsonObject Line(JobProgress p) => new()
     {
         ["event"] = "progress",
         ["party"] = p.Party,
@@ -22,7 +27,7 @@ internal static class WorkerEvents
         ["of"] = p.Of,
         ["loss"] = p.Loss is { } loss && double.IsFinite(loss) ? loss : null,
         ["figures"] = new JsonObject(p.Figures.Where(f => double.IsFinite(f.Value)).Select(f => KeyValuePair.Create(f.Key, (JsonNode?)f.Value))),
-    });
+    };
 
     public static void Result(JsonObject document) => Write(new JsonObject { ["event"] = "result", ["document"] = document });
 

@@ -74,6 +74,10 @@ public interface IPrivacyReservation : IDisposable
     /// <exception cref="Diagnostics.PrivacyRefusedException">FL5024: it was noised before and is kept no longer; a second noise is never drawn.</exception>
     ReadOnlyMemory<byte>? Find(int index);
 
+    /// <summary>Makes room for messages before the first is kept, so that the first costs no more than the others. Optional; it keeps and charges nothing.</summary>
+    /// <param name="bytes">Size of the largest message, at least 0.</param>
+    void Prepare(int bytes) { }
+
     /// <summary>Keeps a message durably. On return it may leave; sent again, it is these bytes.</summary>
     /// <param name="index">Number of the message in the run, from 0; one above the last.</param>
     /// <param name="message">The noised message.</param>

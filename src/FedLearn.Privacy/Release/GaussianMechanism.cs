@@ -32,7 +32,7 @@ public sealed class GaussianMechanism
     private readonly bool _resumed;
     private readonly Lock _lock = new();
     private int[] _ahead = [];
-    private int _aheadLength;
+    private int _aheadStart, _aheadLength;
     private Task _drawing = Task.CompletedTask;
     private int _released;
     private long _noiseTicks;
@@ -81,8 +81,18 @@ public sealed class GaussianMechanism
     /// <summary>Time spent in drawing and adding noise and in keeping messages, drawing ahead included.</summary>
     public TimeSpan NoiseTime => Stopwatch.GetElapsedTime(0, Interlocked.Read(ref _noiseTicks));
 
+    /// <summary>Makes room for the messages of a run before the first of them is due, so that the first is kept as quickly as the others.</summary>
+    /// <param name="length">Length of the longest message.</param>
+    /// <remarks>Optional, and without effect on results.</remarks>
+    public void Prepare(int length)
+    {
+        ArgumentOutOfRangeException.ThrowIfNegative(length);
+        lock (_lock)
+            _reservation.Prepare(LatticeVector.BytesOf(length, _bits));
+    }
+
     /// <summary>Draws the noise of the next message on a background thread, so that it is ready when the message is.</summary>
-    /// <param name="length">Length of the next message. Another length later costs time only.</param>
+    /// <param name="length">Length of the next message, or of several together: 4 bytes an element are held until they leave. Another length later costs time only.</param>
     /// <remarks>Optional, and without effect on results: draws are used in the order in which they are made.</remarks>
     public void Prefetch(int length)
     {
@@ -172,7 +182,7 @@ public sealed class GaussianMechanism
             Draw(exact.Length - _aheadLength);
 
         long start = Stopwatch.GetTimestamp();
-        Span<int> noise = _ahead.AsSpan(0, exact.Length);
+        Span<int> noise = _ahead.AsSpan(_aheadStart, exact.Length);
         Span<double> drawn = stackalloc double[Math.Min(Block, exact.Length)];
         // A block at a time, so that the passes but the first find it in the first-level cache.
         for (int at = 0; at < exact.Length; at += Block)
@@ -187,11 +197,11 @@ public sealed class GaussianMechanism
             TensorPrimitives.Clamp<double>(block, -_limit, _limit, block);
         }
 
-        // Used noise would reveal the values; what was drawn beyond it moves to the front.
+        // Used noise would reveal the values.
         drawn.Clear();
         noise.Clear();
         _aheadLength -= exact.Length;
-        _ahead.AsSpan(exact.Length, _aheadLength).CopyTo(_ahead);
+        _aheadStart = _aheadLength == 0 ? 0 : _aheadStart + exact.Length;
         Interlocked.Add(ref _noiseTicks, Stopwatch.GetTimestamp() - start);
     }
 
@@ -200,9 +210,16 @@ public sealed class GaussianMechanism
     {
         long start = Stopwatch.GetTimestamp();
         int length = checked(_aheadLength + count);
-        if (_ahead.Length < length)
-            Array.Resize(ref _ahead, length);
-        _noise.Fill(_ahead.AsSpan(_aheadLength, count));
+        if (_ahead.Length - _aheadStart < length)
+        {
+            int[] larger = new int[length];
+            Span<int> left = _ahead.AsSpan(_aheadStart, _aheadLength);
+            left.CopyTo(larger);
+            left.Clear();
+            (_ahead, _aheadStart) = (larger, 0);
+        }
+
+        _noise.Fill(_ahead.AsSpan(_aheadStart + _aheadLength, count));
         _aheadLength = length;
         Interlocked.Add(ref _noiseTicks, Stopwatch.GetTimestamp() - start);
     }

@@ -45,7 +45,7 @@ public sealed class LatticeVector
     /// <param name="bits">Bits of an element.</param>
     internal static LatticeVector Pack(ReadOnlySpan<double> integers, double step, int bits)
     {
-        byte[] packed = new byte[BytesOf(integers.Length, bits)];
+        byte[] packed = GC.AllocateUninitializedArray<byte>(BytesOf(integers.Length, bits));
         ulong mask = (1UL << bits) - 1, pending = 0;
         int filled = 0, at = 0;
         foreach (double integer in integers)
@@ -114,7 +114,12 @@ public sealed class LatticeVector
     {
         double[] values = GC.AllocateUninitializedArray<double>(Length);
         ReadOnlySpan<byte> packed = Packed.Span;
-        for (int i = 0; i < values.Length; i++)
+        // Elements with 8 bytes from their first byte on need no look at the end.
+        int whole = packed.Length < sizeof(ulong) ? 0 : (int)Math.Min(values.Length, (8L * (packed.Length - sizeof(ulong)) + 7) / Bits + 1), unused = 64 - Bits;
+        long at = 0;
+        for (int i = 0; i < whole; i++, at += Bits)
+            values[i] = Step * unchecked((long)(BinaryPrimitives.ReadUInt64LittleEndian(packed[(int)(at >> 3)..]) >> (int)(at & 7) << unused) >> unused);
+        for (int i = whole; i < values.Length; i++)
             values[i] = Step * At(packed, i);
         return values;
     }

@@ -48,6 +48,9 @@ public sealed record GlmPartyInput
 /// r = dl/dz at the sum, every party steps its own weights. In private modes each message is clipped and noised once.</remarks>
 public sealed class GlmTrainer
 {
+    /// <summary>Draws of noise that are made before round 0 at most, unless one message takes more: 4 MiB.</summary>
+    private const int NoiseAhead = 1 << 20;
+
     // The number of classes of a multinomial model may be known only when the active party has seen its training labels.
     private GlmPlan _plan;
     private readonly GlmPlan _declared;
@@ -235,7 +238,15 @@ public sealed class GlmTrainer
             Progress = progress,
             Telemetry = telemetry,
         };
-        GlmWarmup.Run(_plan, work.Train);
+        if (work.Mechanism is { } messages)
+        {
+            int length = outputs * layout.LargestSize;
+            messages.Prepare(length);
+            // Noise of the first rounds is drawn while the parties still wait for each other.
+            messages.Prefetch(length * Math.Clamp(NoiseAhead / length, 1, work.Rounds));
+        }
+
+        await GlmWarmup.RunAsync(_plan, work, IsActive, channels.Count, cancellationToken).ConfigureAwait(false);
         await AgreeOnRowsAsync(channels, trainRows.Length, testRows.Length, RowSplit.Fingerprint48(test), cancellationToken).ConfigureAwait(false);
         GlmTargets targets = IsActive ? Targets(trainRows, training: true) : new([]), testTargets = IsActive ? Targets(testRows, training: false) : new([]);
         var labels = new LabelRelease(_plan, _input, _options, account);

@@ -38,6 +38,8 @@ internal partial class GlmActiveTrainer(GlmWork work, IReadOnlyList<IPartyChanne
         }).ConfigureAwait(false);
         _stop?.Restore(_weights);
         GlmTiming timing = _clock.Stop(work.EpochsOf(rounds));
+        if (work.IsRehearsal)
+            return new GlmTraining(_weights, reason, timing);
 
         work.CheckFinite(rounds, _weights);
 

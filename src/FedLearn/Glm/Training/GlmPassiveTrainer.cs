@@ -25,6 +25,8 @@ internal sealed partial class GlmPassiveTrainer(GlmWork work, IPartyChannel acti
         }).ConfigureAwait(false);
         _stop?.Restore(_weights);
         GlmTiming timing = _clock.Stop(work.EpochsOf(rounds));
+        if (work.IsRehearsal)
+            return new GlmTraining(_weights, reason, timing);
         work.CheckFinite(rounds, _weights);
         work.PerturbFinal(_weights);
         if (_plan.SendsTrainScores)

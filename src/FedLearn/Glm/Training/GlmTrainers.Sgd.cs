@@ -47,13 +47,21 @@ internal partial class GlmActiveTrainer
             work.ClipOwn(r.AsSpan(0, k * size));
             targets.Weigh(start, size, r.AsSpan(0, k * size));
             work.CheckFinite(round, r.AsSpan(0, k * size));
+            // A mechanism reads r and writes elsewhere, so that own arithmetic goes on beside noise, outbox and sending. Without one r may be rounded for the wire first.
+            Task<double>? beside = work.Mechanism is not null && passives.Count > 0 ? Task.Run(Own, cancellationToken) : null;
             if (passives.Count > 0)
                 await SendResidualsAsync(round, new Residuals(r.AsMemory(0, k * size), _plan.ElementType), r, cancellationToken).ConfigureAwait(false);
+            epochLoss += beside is null ? Own() : await beside.ConfigureAwait(false);
 
-            epochLoss += targets.LossSum(_plan.Family, start, z.Span);
-            for (int m = 0; m < k && k > 1; m++)
-                z.Span.Slice(m * size, size).CopyTo(_trainScores.AsSpan(m * n + start));
-            rows.Gradient(start, r.AsSpan(0, k * size), gradient);                                      // X_A' r           [d_A]
+            double Own()
+            {
+                double loss = targets.LossSum(_plan.Family, start, z.Span);
+                for (int m = 0; m < k && k > 1; m++)
+                    z.Span.Slice(m * size, size).CopyTo(_trainScores.AsSpan(m * n + start));
+                rows.Gradient(start, r.AsSpan(0, k * size), gradient);                                  // X_A' r           [d_A]
+                return loss;
+            }
+
             work.Step(_weights, gradient, size);
             if (round + 1 < work.Rounds)
                 work.Mechanism?.Prefetch(k * layout.Size((round + 1) % layout.Count));

@@ -1,21 +1,71 @@
+using FedLearn.Diagnostics;
 using FedLearn.Privacy;
+using FedLearn.Protocol;
 
 namespace FedLearn.Glm;
 
-/// <summary>Runs every kernel of training once on some of the party's own rows, with weights of zero and results thrown away, so that compiling them
-/// falls into the time before round 0, when the parties wait for the slowest reader anyway, and not into the first rounds.</summary>
+/// <summary>Rehearses training before round 0: two rounds on some of the party's own rows, with labels of one, weights of zero and a peer that answers zeros,
+/// and everything thrown away. Compiling the code then falls into the time when the parties wait for the slowest reader anyway, and not into the first rounds.</summary>
+/// <remarks>Nothing leaves the party, nothing is charged, and no draw of the run's own noise is used.</remarks>
 internal static class GlmWarmup
 {
     /// <summary>Enough elements for the kernels to take the way with several threads.</summary>
-    private const int Elements = 1 << 18;
+    private const int Elements = 1 << 19;
 
-    public static void Run(GlmPlan plan, LinearPart part)
+    /// <summary>Remainders of a vector take ways of their own, which depend on the number of rows modulo the longest vector, 8 numbers, unrolled up to 8 times.</summary>
+    private const int Remainder = 64;
+
+    /// <summary>Rehearses.</summary>
+    /// <param name="plan">The job.</param>
+    /// <param name="work">What the party will work on.</param>
+    /// <param name="active">Whether it is the active party.</param>
+    /// <param name="peers">Number of channels.</param>
+    /// <param name="cancellationToken">Stops.</param>
+    public static async Task RunAsync(GlmPlan plan, GlmWork work, bool active, int peers, CancellationToken cancellationToken)
     {
-        int rows = Math.Min(part.Rows, Math.Max(1, Elements / Math.Max(1, part.Dimension * part.Outputs)));
-        double[] weights = new double[part.Dimension], gradient = new double[part.Dimension];
-        double[] scores = new double[rows * part.Outputs], labels = new double[rows], residuals = new double[scores.Length * part.Outputs];
+        LinearPart part = work.Train;
+        int all = work.Layout.LargestSize, most = Math.Max(1, Elements / Math.Max(1, part.Dimension * part.Outputs));
+        int rows = all <= most ? all : Math.Min(all, most / Remainder * Remainder + all % Remainder);
+        double[] labels = new double[rows];
+        Array.Fill(labels, 1);
+        bool descends = plan.Optimizer == GlmOptimizer.Sgd && plan.Mode != PrivacyMode.OneRound && work.Joint is null;
+        PartyChannel.Rehearse();
+        try
+        {
+            if (!descends)
+            {
+                Kernels(plan, part, labels);
+                return;
+            }
+
+            var rehearsal = new Rehearsal
+            {
+                Plan = plan,
+                Party = work.Party,
+                Layout = new BatchLayout(rows, 1),
+                Train = part,
+                Test = part,
+                Mechanism = Mechanism(work.Mechanism),
+                GradientNoise = Mechanism(work.GradientNoise),
+                EpsilonAfter = work.EpsilonAfter,
+                Progress = null,
+            };
+            IPartyChannel[] channels = [.. Enumerable.Range(0, peers).Select(_ => new Echo())];
+            var targets = new GlmTargets(labels);
+            await (active ? new GlmActiveTrainer(rehearsal, channels, targets, targets).RunAsync(cancellationToken)
+                : new GlmPassiveTrainer(rehearsal, channels[0]).RunAsync(cancellationToken)).ConfigureAwait(false);
+        }
+        catch (FedLearnException)
+        {
+            // One is no legal label of some families; what goes wrong with the party's own labels goes wrong again in the rounds.
+        }
+    }
+
+    private static void Kernels(GlmPlan plan, LinearPart part, double[] labels)
+    {
+        int rows = labels.Length;
+        double[] weights = new double[part.Dimension], gradient = new double[part.Dimension], scores = new double[rows * part.Outputs], residuals = new double[scores.Length * part.Outputs];
         part.Scores(0, weights, scores);
-        // Zero is no legal label of some families; what they make of it is thrown away.
         plan.Family.Curvatures(scores, labels, residuals);
         plan.Family.Residuals(scores, labels, residuals.AsSpan(0, scores.Length));
         plan.Family.LossSum(scores, labels);
@@ -25,24 +75,71 @@ internal static class GlmWarmup
         part.Step(weights, gradient, 1e-3, 0, 0, rows, 1);
         if (!plan.Private)
             return;
-        // A mechanism of its own: its noise and its charges go nowhere.
-        var mechanism = new GaussianMechanism(new NoiseCalibration(1, 1, 1, 1), new CsprngNoise(), new InMemoryLedger().Reserve(new PrivacyCharge
-        {
-            RunId = PrivacyCharge.NewRunId(),
-            Party = "warm-up",
-            DataSet = DataSetIdentity.Of([]),
-            JobName = "warm-up",
-            JobDigest = "",
-            Mechanism = "warm-up",
-            Claim = "none",
-            Parameters = "{}",
-            Unit = PrivacyUnit.Record,
-            Adjacency = Adjacency.ReplaceOne,
-            Messages = 1,
-            PureEpsilon = 0,
-            MuSquared = 1,
-        }));
+        GaussianMechanism mechanism = Mechanism();
         mechanism.Prefetch(scores.Length);
         mechanism.Release(new Scores(scores), "warm-up");
+    }
+
+    private static GaussianMechanism? Mechanism(GaussianMechanism? real) => real is null ? null : Mechanism();
+
+    /// <summary>A mechanism of its own: its noise and its charges go nowhere.</summary>
+    private static GaussianMechanism Mechanism() => new(new NoiseCalibration(1, 1, Rehearsal.Messages, 1), new CsprngNoise(), new InMemoryLedger().Reserve(new PrivacyCharge
+    {
+        RunId = PrivacyCharge.NewRunId(),
+        Party = "warm-up",
+        DataSet = DataSetIdentity.Of([]),
+        JobName = "warm-up",
+        JobDigest = "",
+        Mechanism = "warm-up",
+        Claim = "none",
+        Parameters = "{}",
+        Unit = PrivacyUnit.Record,
+        Adjacency = Adjacency.ReplaceOne,
+        Messages = Rehearsal.Messages,
+        PureEpsilon = 0,
+        MuSquared = 1,
+    }));
+
+    private sealed class Rehearsal : GlmWork
+    {
+        public const int Messages = 2;
+
+        public override bool IsRehearsal => true;
+
+        public override int Rounds => Messages;
+
+        public override double[] StartWeights() => new double[Train.Dimension];
+
+        public override (LinearPart Rows, int[]? Order) InEpoch(int epoch) => (Train, null);
+    }
+
+    /// <summary>A peer that takes everything and answers zeros; early stopping it lets go on.</summary>
+    private sealed class Echo : IPartyChannel
+    {
+        public string LocalParty => "warm-up";
+
+        public string RemoteParty => "warm-up";
+
+        public ChannelStatistics Statistics => default;
+
+        public IReadOnlyDictionary<(string Name, Protection Protection), long> Releases => new Dictionary<(string, Protection), long>();
+
+        // Later than at once, as a real channel, so that the ways of waiting are compiled as well.
+        public async ValueTask SendAsync<T>(int round, Released<T> message, CancellationToken cancellationToken) where T : Payload => await Task.Yield();
+
+        public async ValueTask<T> ReceiveAsync<T>(int round, int? length, CancellationToken cancellationToken) where T : Payload
+        {
+            await Task.Yield();
+            double[] zeros = new double[length ?? 1];
+            Payload answer = typeof(T) == typeof(Scores) ? new Scores(zeros) : typeof(T) == typeof(Residuals) ? new Residuals(zeros)
+                : new Scalars(ScalarsKind.Step, new[] { (double)StopVerdict.GoOn });
+            return (T)answer;
+        }
+
+        public ValueTask CompleteAsync(CancellationToken cancellationToken) => default;
+
+        public ValueTask AbortAsync(string errorId, CancellationToken cancellationToken) => default;
+
+        public ValueTask DisposeAsync() => default;
     }
 }

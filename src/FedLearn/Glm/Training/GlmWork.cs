@@ -144,6 +144,9 @@ internal class GlmWork
     /// <summary>Null where nobody is to be told, as in tests.</summary>
     public SessionTelemetry? Telemetry { get; init; }
 
+    /// <summary>Whether nothing of it counts: see <see cref="GlmWarmup"/>. What comes after the rounds is then left out.</summary>
+    public virtual bool IsRehearsal => false;
+
     /// <summary>Rounds of training; as many messages as the noise is calibrated for (A6).</summary>
     public virtual int Rounds => Plan.FullBatch ? Plan.Epochs : Plan.Epochs * Layout.Count;
 
@@ -205,6 +208,8 @@ internal sealed record GlmTraining(double[] Weights, GlmStopReason StopReason, G
 internal sealed class RoundClock(GlmWork work)
 {
     private readonly long _start = Stopwatch.GetTimestamp();
+    // Drawn ahead, before the rounds.
+    private readonly TimeSpan _noiseBefore = NoiseOf(work);
     private long _waited;
 
     public async ValueTask<T> WaitAsync<T>(ValueTask<T> operation)
@@ -225,7 +230,9 @@ internal sealed class RoundClock(GlmWork work)
     public GlmTiming Stop(int epochs)
     {
         double training = Stopwatch.GetElapsedTime(_start).TotalSeconds, wait = (double)_waited / Stopwatch.Frequency;
-        double noise = (work.Mechanism?.NoiseTime.TotalSeconds ?? 0) + (work.GradientNoise?.NoiseTime.TotalSeconds ?? 0);
+        double noise = (NoiseOf(work) - _noiseBefore).TotalSeconds;
         return new GlmTiming(training, Math.Max(0, training - wait - noise), wait, noise, epochs);
     }
+
+    private static TimeSpan NoiseOf(GlmWork work) => (work.Mechanism?.NoiseTime ?? TimeSpan.Zero) + (work.GradientNoise?.NoiseTime ?? TimeSpan.Zero);
 }

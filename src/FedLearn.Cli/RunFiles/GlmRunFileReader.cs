@@ -77,6 +77,9 @@ internal sealed class GlmRunFileReader(string path, OwnSide? self = null, IReadO
         CheckSplits(file, [.. both.Select(party => party.Own)]);
         string name = file.Text("name") ?? "job";
         TransportSettings transport = Transport(file.Object("transport"));
+        // A round under encryption may outlast the patience that suits others. A peer that dies is noticed at once all the same.
+        if (JointRules.Covers(mode) && !file.Object("transport").Has("timeoutSeconds"))
+            transport = transport with { Timeout = privacyOptions.He.Scheme == HeScheme.Ckks ? TimeSpan.FromMinutes(10) : TimeSpan.FromHours(4) };
         AlignmentMethod alignment = Alignment(file);
         bool inference = Inference(evaluation);
         Faults.ThrowIfAny();

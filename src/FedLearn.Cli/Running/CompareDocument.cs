@@ -160,7 +160,7 @@ internal static class CompareDocument
     private static string? Note(CompareResult result, bool ok, bool whole, string? engine)
     {
         if (!ok)
-            return $"{result.Error!.Id}: {result.Error.Message}";
+            return result.Error!.Message;
         CompareCase row = result.Case;
         string?[] notes =
         [
@@ -237,7 +237,7 @@ internal static class CompareDocument
             string seconds = of.IsIterative ? $"{Seconds((double)timing["secondsPerEpoch"]!)} s an epoch" : $"{Seconds((double)timing["trainingSeconds"]!)} s";
             string memory = row["peakMemoryBytes"] is { } peak ? $", needs at most {Figures.Bytes(peak)} in a process" : "";
             string reaches = quality is { } value ? string.Create(CultureInfo.InvariantCulture, $", and reaches a {figure} of {value:0.0000}") : "";
-            return $"{of.Name} takes {seconds}, sends {Figures.Bytes(bytes["session"])}{memory}{reaches}.";
+            return $"{of.Name} takes {seconds}, sends {Figures.Bytes(bytes["training"])} in training{memory}{reaches}.";
         }
 
         JsonNode relative = row["relative"]!;
@@ -267,7 +267,7 @@ internal static class CompareDocument
     {
         yield return "Rows that iterate have the same optimiser (sgd), batches, step size and number of epochs on the same rows; one-round has none of these.";
         yield return string.Create(CultureInfo.InvariantCulture,
-            $"Seconds are the active party's for its training rounds; plain, guest-only and HDP-VFL rows take turns and have the median of {request.Repeats} {(request.Repeats == 1 ? "run" : "runs")}, other rows one run. Metrics are the first run's.");
+            $"Seconds are the active party's for its training rounds; plain, guest-only and HDP-VFL rows take turns and {(request.Repeats == 1 ? "are run once, so that ratios near 1 are noise" : $"have the median of {request.Repeats} runs")}, other rows one run. Metrics are the first run's.");
         yield return "Training bytes are the payloads of all messages but those of alignment, agreement and evaluation; what an arbiter sends counts. Peak memory is the largest of a party or the arbiter, the processes of its encryption included.";
         if (rows.Any(r => (string?)r["engine"] is { } engine && IsWasm(engine)))
             yield return "SEAL ran in WebAssembly, which is slower than native code; the rows say how much where both were measured.";

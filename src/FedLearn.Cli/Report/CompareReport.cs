@@ -63,8 +63,12 @@ internal static class CompareReport
 
     private static string Memory(JsonObject[] ok)
     {
-        (string Row, string Who, JsonNode Peak)[] processes = [.. ok.SelectMany(r => r["parties"]!.AsArray().Concat(r["roles"]!.AsArray()).Where(p => p!["peakMemoryBytes"] is not null)
-            .Select(p => ((string)r["name"]!, (string?)p!["name"] ?? (string)p["role"]!, p["peakMemoryBytes"]!)))];
+        (string Row, string Who, JsonNode Peak)[] processes = [.. ok.SelectMany(r => r["parties"]!.AsArray().Concat(r["roles"]!.AsArray()).Where(p => p!["peakMemoryBytes"] is not null).SelectMany(p =>
+        {
+            string row = (string)r["name"]!, who = (string?)p!["name"] ?? (string)p["role"]!;
+            JsonNode? engine = p["enginePeakMemoryBytes"] ?? p["encryption"]?["enginePeakMemoryBytes"];
+            return new[] { (row, who, p["peakMemoryBytes"]!) }.Concat(engine is not null && (long)engine > 0 ? [(row, $"{who}, engine of encryption", engine)] : Array.Empty<(string, string, JsonNode)>());
+        }))];
         return processes.Length == 0 ? "" : "<h3>Peak memory of every process</h3>\n"
             + Html.Table("Peak memory of every process", ["row", "process", "peak memory"], processes.Select(p => (Cell[])[Cell.Text(p.Row), Cell.Text(p.Who), Cell.Number(Figures.Bytes(p.Peak))]));
     }

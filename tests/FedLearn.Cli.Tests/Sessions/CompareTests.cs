@@ -95,7 +95,7 @@ public class CompareTests
     public async Task Compare_PrivateRows_ChargeTheLedgersAndSaySo()
     {
         using var scene = new Scene();
-        ToolRun run = await ToolRun.Of("compare", "--config", scene.Job(Settings()), "--json", "--epsilons", "1", "--repeats", "2");
+        ToolRun run = await ToolRun.Of("compare", "--config", scene.Job(Settings()), "--json", "--epsilons", "1", "--repeats", "2", "--he", "paillier");
         Assert.True(run.ExitCode == 0, run.Error);
         JsonNode ledger = JsonNode.Parse(run.Output)!["ledger"]!;
         Assert.Contains("charges the real ledger", (string)ledger["note"]!, StringComparison.Ordinal);

@@ -83,6 +83,11 @@ public class GlmJobTermsTests
         ["GlmOneRoundOptions.Alpha"] = ("privacy", [j => j with { Privacy = j.Privacy with { OneRound = new() { Alpha = 2 } } }]),
         ["GlmOneRoundOptions.GradientClip"] = ("privacy", [j => j with { Privacy = j.Privacy with { OneRound = new() { GradientClip = 3 } } }]),
         ["GlmOneRoundOptions.LabelRate"] = ("privacy", [j => j with { Privacy = j.Privacy with { OneRound = new() { LabelRate = .3 } } }]),
+        ["GlmHeOptions.Scheme"] = ("privacy", [j => j with { Privacy = j.Privacy with { Mode = PrivacyMode.HeDp, He = new() { Scheme = HeScheme.Paillier } } }]),
+        ["GlmHeOptions.KeyBits"] = ("privacy", [j => j with { Privacy = j.Privacy with { Mode = PrivacyMode.HeDp, He = new() { Scheme = HeScheme.Paillier, KeyBits = 3072 } } }]),
+        ["GlmHeOptions.Arbiter"] = ("privacy", [j => j with { Privacy = j.Privacy with { Mode = PrivacyMode.HeDp, He = new() { Arbiter = "notary" } } }]),
+        ["GlmHeOptions.RowsPerColumn"] = ("privacy", [j => j with { Privacy = j.Privacy with { Mode = PrivacyMode.HeDp, He = new() { RowsPerColumn = 20 } } }]),
+        ["GlmHeOptions.MostRounds"] = ("privacy", [j => j with { Privacy = j.Privacy with { Mode = PrivacyMode.HeDp, He = new() { MostRounds = 7 } } }]),
         ["GlmPrivacyOptions.TestNoiseSeed"] = (null, [j => j with { Privacy = j.Privacy with { TestNoiseSeed = 1 } }]),
         ["PreprocessingOptions.Scaling"] = ("preprocessing", [j => j with { Preprocessing = j.Preprocessing! with { Scaling = Scaling.Rounded } }]),
         ["PreprocessingOptions.Rows"] = ("preprocessing", [j => j with { Preprocessing = j.Preprocessing! with { Rows = RowBound.Normalize } }]),
@@ -99,14 +104,14 @@ public class GlmJobTermsTests
     };
 
     /// <summary>Fields that hold other options.</summary>
-    private static readonly string[] Holders = ["GlmJob.Model", "GlmJob.Training", "GlmJob.Privacy", "GlmPrivacyOptions.OneRound", "GlmJob.Preprocessing", "GlmJob.Parties"];
+    private static readonly string[] Holders = ["GlmJob.Model", "GlmJob.Training", "GlmJob.Privacy", "GlmPrivacyOptions.OneRound", "GlmPrivacyOptions.He", "GlmJob.Preprocessing", "GlmJob.Parties"];
 
     private static string Digest(GlmJob job) => Convert.ToHexString(GlmJobTerms.Of(job).TermsDigest.Span);
 
     [Fact]
     public void Fields_OfAllOptions_AreInTheTable()
     {
-        Type[] types = [typeof(GlmJob), typeof(GlmModelOptions), typeof(GlmTrainingOptions), typeof(GlmPrivacyOptions), typeof(GlmOneRoundOptions), typeof(GlmPartyOptions), typeof(PreprocessingOptions)];
+        Type[] types = [typeof(GlmJob), typeof(GlmModelOptions), typeof(GlmTrainingOptions), typeof(GlmPrivacyOptions), typeof(GlmOneRoundOptions), typeof(GlmHeOptions), typeof(GlmPartyOptions), typeof(PreprocessingOptions)];
         IEnumerable<string> fields = types.SelectMany(type => type.GetProperties(BindingFlags.Public | BindingFlags.Instance).Select(p => $"{type.Name}.{p.Name}"));
         Assert.Equal(fields.Except(Holders).Order(), Fields.Keys.Order());
     }

@@ -90,7 +90,7 @@ public sealed class EncryptedGradients : IJointGradients
                 "Use a smaller training.stepSize, a training.weightNorm, scaled columns or smaller batches.");
         using CipherVector own = await _encryptor!.EncryptAsync(share, cancellationToken).ConfigureAwait(false);
         using CipherVector residuals = _active ? await SumAsync(round, own, rows.Peers, cancellationToken).ConfigureAwait(false)
-            : await ExchangeAsync(round, own, own, rows.Peers[0], cancellationToken).ConfigureAwait(false);
+            : await ExchangeAsync(round, own, rows.Peers[0], cancellationToken).ConfigureAwait(false);
         MaskedSums masked = await _encryptor.MaskedSumsAsync(residuals, _columns[batch], cancellationToken).ConfigureAwait(false);
         await Arbiter.SendAsync(round, Cryptosystem.Release(new MaskedProducts(masked.Bytes, masked.Count), "masked inner products", _scheme.Name, Arbiter.RemoteParty), cancellationToken).ConfigureAwait(false);
         MaskedAnswers answers = await Arbiter.ReceiveAsync<MaskedAnswers>(round, masked.Count, cancellationToken).ConfigureAwait(false);
@@ -129,7 +129,7 @@ public sealed class EncryptedGradients : IJointGradients
     private async Task<CipherVector> SumAsync(int round, CipherVector own, IReadOnlyList<IPartyChannel> passives, CancellationToken cancellationToken)
     {
         if (passives.Count == 1)
-            return await ExchangeAsync(round, own, own, passives[0], cancellationToken).ConfigureAwait(false);
+            return await ExchangeAsync(round, own, passives[0], cancellationToken).ConfigureAwait(false);
         CipherVector[] theirs = await Task.WhenAll(passives.Select(p => ReceiveAsync(round, own.Length, p, cancellationToken))).ConfigureAwait(false);
         // Every sum holds the active party's own fresh ciphertext, so that nobody can take another's share out of it.
         var forEach = new List<CipherVector>();
@@ -147,10 +147,10 @@ public sealed class EncryptedGradients : IJointGradients
         }
     }
 
-    /// <summary>Sends one vector and receives another at the same time, and adds what came to the own one.</summary>
-    private async Task<CipherVector> ExchangeAsync(int round, CipherVector sent, CipherVector own, IPartyChannel peer, CancellationToken cancellationToken)
+    /// <summary>Sends the own vector and receives another at the same time, and adds the two.</summary>
+    private async Task<CipherVector> ExchangeAsync(int round, CipherVector own, IPartyChannel peer, CancellationToken cancellationToken)
     {
-        Task sending = SendAsync(round, sent, peer, cancellationToken);
+        Task sending = SendAsync(round, own, peer, cancellationToken);
         Task<CipherVector> receiving = ReceiveAsync(round, own.Length, peer, cancellationToken);
         await Task.WhenAll(sending, receiving).ConfigureAwait(false);
         using CipherVector theirs = await receiving.ConfigureAwait(false);

@@ -38,7 +38,7 @@ internal static class PrivacyPlanCommand
             GlmRunFile run = RunFile.Load(parsed.GetRequiredValue(config)).As<GlmRunFile>("privacy plan");
             var plan = GlmPlan.Create(run.Job);
             if (!plan.Private)
-                throw new ConfigurationException(CliErrors.NothingToPlan, $"{run.Path}: privacy.mode", "the mode is none: every message is sent as it is, and there is no noise to plan.",
+                throw new ConfigurationException(CliErrors.NothingToPlan, $"{run.Path}: privacy.mode", "the mode adds no noise, so that there is none to plan.",
                     "Set privacy.mode to hdp-vfl, with epsilon and delta.");
             TextWriter output = parsed.InvocationConfiguration.Output, error = parsed.InvocationConfiguration.Error;
             int? given = parsed.GetResult(rows) is null ? null : parsed.GetValue(rows);
@@ -63,6 +63,8 @@ internal static class PrivacyPlanCommand
     {
         PrivacyMode.HdpVfl => HdpVflPlan.Of(run, plan, rows),
         PrivacyMode.OneRound => OneRoundPlan.Of(plan, rows),
+        PrivacyMode.HeDp => throw new ConfigurationException(CliErrors.NothingToPlan, $"{run.Path}: privacy.mode",
+            "the noise of he+dp rests on the columns of all parties together and on the error of the scheme, which are known when a session begins.", "Train: the report has sigma and what it rests on."),
         _ => throw new ConfigurationException(CliErrors.NothingToPlan, $"{run.Path}: privacy.mode", "a job of mode label-dp has nothing to plan: its labels are flipped with probability 1/(1 + e^epsilon), once.", "Plan a job of mode hdp-vfl or one-round."),
     };
 

@@ -150,7 +150,7 @@ internal static class CompareDocument
     {
         if (!IsOk(row) || !Says(row, "mode", "he") || (string?)row["engine"] is not { } engine || !IsWasm(engine))
             return;
-        JsonObject? native = rows.FirstOrDefault(r => r != row && IsOk(r) && Says(r, "mode", "he") && Says(r, "scheme", "ckks"));
+        JsonObject? native = rows.FirstOrDefault(r => r != row && IsOk(r) && Says(r, "mode", "he") && Says(r, "scheme", "ckks") && !IsWasm((string?)r["engine"] ?? ""));
         double? ratio = (double?)native?["timing"]!["secondsPerEpoch"] / (double?)row["timing"]!["secondsPerEpoch"];
         row["nativeToWasm"] = ratio;
         row["note"] = $"{(string?)row["note"]} " + (ratio is null ? "There is no libsealc on this machine to measure the native time with (FEDLEARN_SEALC)."

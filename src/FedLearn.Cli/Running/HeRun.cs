@@ -30,9 +30,9 @@ internal static class HeRun
     public static IAdditiveScheme SchemeOf(GlmRunFile run)
     {
         GlmHeOptions he = run.Job.Privacy.He;
-        // The noise of he+dp covers the rounding of encoded columns, which finer columns make 2^8 smaller; their bound leaves room for it.
         // One engine a core: all of them at a party that has its machine to itself, a share of them where parties and arbiter run on one.
         int workers = run.HeEngine.Workers ?? Math.Max(1, Environment.ProcessorCount / (run.Parties.Count + 1));
+        // The noise of he+dp covers the rounding of encoded columns, which finer columns make 2^8 smaller; their bound leaves room for it.
         int columnBits = run.Job.Privacy.Mode == PrivacyMode.HeDp ? 34 : 26;
         return he.Scheme switch
         {
@@ -51,7 +51,7 @@ internal static class HeRun
     /// <summary>How a party opens its side of the encrypted protocol; null where a job has none.</summary>
     public static JointGradientsFactory? Gradients(GlmRunFile run, string party, ArbiterDoor? door, Func<JoinRequest> request)
     {
-        if (ArbiterOf(run, "train") is not { } arbiter)
+        if (ArbiterOf(run, "train") is null)
             return null;
         if (door is null)
             throw new InternalFailureException(CliErrors.Unexpected, $"party '{party}'", "it was given no way to the arbiter.", "Report this as a defect.");

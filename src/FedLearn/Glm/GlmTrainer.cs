@@ -211,7 +211,7 @@ public sealed class GlmTrainer
                 IsActive && _plan.Mode == PrivacyMode.HeDp ? _plan.LabelBound(_options) : null, channels), cancellationToken).ConfigureAwait(false);
             if (jointly.Calibration is { } noise)
                 reservation = account.Reserve("gaussian: mean gradients of all parties, noised by the arbiter", Parameters(noise), _plan.Unit, _plan.Epochs * layout.Count,
-                    0, noise.Mu * noise.Mu, shareOf: rounds => (double)((rounds - 1) / layout.Count + 1) / _plan.Epochs);
+                    0, noise.Mu * noise.Mu, shareOf: noise.ShareOf);
         }
 
         GaussianMechanism? Mechanism(NoiseCalibration? noise, string stream) =>

@@ -165,6 +165,17 @@ public sealed class PrivacyPlanCommandTests : IDisposable
     }
 
     [Theory]
+    [InlineData("he+dp", "he+dp rests on")]
+    [InlineData("label-dp", "label-dp has nothing")]
+    public async Task Plan_ModeWithoutAPlan_SaysWhyOfThatMode(string mode, string said)
+    {
+        ToolRun run = await ToolRun.Of("privacy", "plan", "--config", _scene.Job(Scene.Private(("privacy.mode", mode))), "--rows", "200");
+        Assert.Equal((2, ""), (run.ExitCode, run.Output));
+        Assert.Contains(said, run.Error, StringComparison.Ordinal);
+        Assert.Contains("(FL2309)", run.Error, StringComparison.Ordinal);
+    }
+
+    [Theory]
     [InlineData("0")]
     [InlineData("-3")]
     public async Task Plan_IllegalRows_IsAUsageError(string rows)

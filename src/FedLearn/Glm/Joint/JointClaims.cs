@@ -46,6 +46,6 @@ internal static class JointClaims
         string unit = plan.Job.Privacy.Adjacency == Adjacency.ZeroOut ? "making one person's rows at all parties null rows (features and residual 0)" : "replacing one person's rows at all parties, label included";
         string condition = scalingFromData ? "; conditional on scaling constants taken from the data" : "";
         return string.Create(CultureInfo.InvariantCulture,
-            $"{scope}: all gradients that the parties receive, and so their weights, are together ({budget.Epsilon:R}, {budget.Delta:R})-differentially private (mu = {noise.Mu:R}) for {unit}; holds against every party except the arbiter, who must be honest and not collude; ciphertexts are protected computationally, the ids and the schedule being public{condition}");
+            $"{scope}: all gradients that the parties receive, and so their weights, are together ({budget.Epsilon:R}, {budget.Delta:R})-differentially private (mu = {noise.Mu:R}) for {unit}; {JointGradientCalibration.ClaimStatement}; ciphertexts are protected computationally, the ids and the schedule being public{condition}");
     }
 }

@@ -46,7 +46,7 @@ internal static class CompareTable
     public static string[] Cells(JsonObject document, JsonObject row)
     {
         JsonNode quality = document["quality"]!;
-        string how = (string?)row["calibration"] is { } calibration && (string?)row["scheme"] is { } both ? $"{both}, {calibration}" : (string?)row["calibration"] ?? (string?)row["scheme"] ?? "-";
+        string native = (string?)row["engine"] is { } engine && engine.EndsWith(", native", StringComparison.Ordinal) ? ", native" : "", how = (string?)row["calibration"] ?? (row["scheme"] is { } scheme ? (string)scheme! + native : "-");
         JsonNode? relative = row["relative"], timing = row["timing"];
         bool whole = relative?["trainingBytes"] is not null || row["metrics"] is not null, iterative = timing?["secondsPerEpoch"] is not null;
         string seconds = timing is null ? "-" : iterative ? CompareDocument.Seconds((double)timing["secondsPerEpoch"]!) : $"{CompareDocument.Seconds((double)timing["trainingSeconds"]!)} in all";

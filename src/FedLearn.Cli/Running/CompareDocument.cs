@@ -119,7 +119,7 @@ internal static class CompareDocument
         return new JsonObject
         {
             ["mode"] = row.Mode,
-            ["calibration"] = row.Calibration ?? (row.Mode == "he+dp" ? parties.Select(p => (string?)p!["privacy"]?["calibration"]).FirstOrDefault(c => c is not null) : null),
+            ["calibration"] = row.Calibration,
             ["scheme"] = row.Scheme,
             ["epsilon"] = row.Epsilon,
             ["delta"] = row.Delta,

@@ -35,6 +35,9 @@ internal static class EnvelopeCodec
         MaskedProducts products => new() { Round = round, MaskedProducts = Sealed(products) },
         MaskedAnswers answers => new() { Round = round, MaskedAnswers = Sealed(answers) },
         EncryptionKey key => new() { Round = round, EncryptionKey = UnsafeByteOperations.UnsafeWrap(key.Bytes) },
+        AlignmentMessage step => new() { Round = round, Alignment = new() { Step = (Wire.AlignmentStep)step.Step, Data = UnsafeByteOperations.UnsafeWrap(step.Bytes) } },
+        BlindedIds ids => new() { Round = round, BlindedIds = UnsafeByteOperations.UnsafeWrap(ids.Bytes) },
+        BlindedTags tags => new() { Round = round, BlindedTags = Sealed(tags) },
         _ => throw new ArgumentOutOfRangeException(nameof(payload), payload.GetType(), "This payload has no wire message."),
     };
 
@@ -82,6 +85,13 @@ internal static class EnvelopeCodec
             Wire.Envelope.BodyOneofCase.MaskedProducts => Message(new MaskedProducts(envelope.MaskedProducts.Data.Memory, Length(envelope.MaskedProducts))),
             Wire.Envelope.BodyOneofCase.MaskedAnswers => Message(new MaskedAnswers(envelope.MaskedAnswers.Data.Memory, Length(envelope.MaskedAnswers))),
             Wire.Envelope.BodyOneofCase.EncryptionKey => Message(new EncryptionKey(envelope.EncryptionKey.Memory)),
+            Wire.Envelope.BodyOneofCase.Alignment => Message(Enum.IsDefined((AlignmentStep)envelope.Alignment.Step)
+                ? new AlignmentMessage((AlignmentStep)envelope.Alignment.Step, envelope.Alignment.Data.Memory)
+                : throw Malformed("an alignment message of an unknown step")),
+            Wire.Envelope.BodyOneofCase.BlindedIds => Message(envelope.BlindedIds.Length % BlindedIds.PointBytes == 0
+                ? new BlindedIds(envelope.BlindedIds.Memory)
+                : throw Malformed("blinded ids that are not 32 bytes each")),
+            Wire.Envelope.BodyOneofCase.BlindedTags => Message(new BlindedTags(envelope.BlindedTags.Data.Memory, Length(envelope.BlindedTags))),
             Wire.Envelope.BodyOneofCase.Completed => new ChannelFrame.Completed(),
             Wire.Envelope.BodyOneofCase.Aborted => HeaderText.IsErrorId(envelope.Aborted.ErrorId)
                 ? new ChannelFrame.Aborted(envelope.Aborted.ErrorId)

@@ -9,7 +9,7 @@ public partial class LayerTests
     [
         ["FedLearn.Privacy"], ["FedLearn.Numerics"], ["FedLearn.Data"], ["FedLearn.Protocol"], ["FedLearn.Coordination"], ["FedLearn.Parties"],
         ["FedLearn.Aggregation"], ["FedLearn.Evaluation"], ["FedLearn.Glm", "FedLearn.Dssm"],
-        ["FedLearn.Transport.Grpc", "FedLearn.Storage.Sqlite", "FedLearn.Onnx", "FedLearn.Towers.LibTorch", "FedLearn.Baselines.HomomorphicEncryption"], ["FedLearn.Testing", "FedLearn.Cli"],
+        ["FedLearn.Transport.Grpc", "FedLearn.Storage.Sqlite", "FedLearn.Onnx", "FedLearn.Towers.LibTorch", "FedLearn.Alignment", "FedLearn.Baselines.HomomorphicEncryption"], ["FedLearn.Testing", "FedLearn.Cli"],
     ];
 
     private const string Diagnostics = "FedLearn.Diagnostics";

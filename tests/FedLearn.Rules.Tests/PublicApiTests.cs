@@ -22,7 +22,7 @@ public class PublicApiTests
     // A type where it is used: its constraints stand where it is declared.
     private static readonly SymbolDisplayFormat Plain = Format.WithGenericsOptions(SymbolDisplayGenericsOptions.IncludeTypeParameters);
 
-    public static TheoryData<string> Libraries => ["FedLearn.Privacy", "FedLearn", "FedLearn.Transport.Grpc", "FedLearn.Onnx", "FedLearn.Towers.LibTorch", "FedLearn.Baselines.HomomorphicEncryption", "FedLearn.Testing"];
+    public static TheoryData<string> Libraries => ["FedLearn.Privacy", "FedLearn", "FedLearn.Transport.Grpc", "FedLearn.Onnx", "FedLearn.Towers.LibTorch", "FedLearn.Alignment", "FedLearn.Baselines.HomomorphicEncryption", "FedLearn.Testing"];
 
     [Theory]
     [MemberData(nameof(Libraries))]

@@ -4,7 +4,7 @@ namespace FedLearn.Rules.Tests;
 internal static class Repository
 {
     /// <summary>Assemblies under src.</summary>
-    public static string[] Assemblies { get; } = ["FedLearn.Privacy", "FedLearn", "FedLearn.Transport.Grpc", "FedLearn.Storage.Sqlite", "FedLearn.Onnx", "FedLearn.Towers.LibTorch", "FedLearn.Baselines.HomomorphicEncryption", "FedLearn.Testing", "FedLearn.Cli"];
+    public static string[] Assemblies { get; } = ["FedLearn.Privacy", "FedLearn", "FedLearn.Transport.Grpc", "FedLearn.Storage.Sqlite", "FedLearn.Onnx", "FedLearn.Towers.LibTorch", "FedLearn.Alignment", "FedLearn.Baselines.HomomorphicEncryption", "FedLearn.Testing", "FedLearn.Cli"];
 
     /// <summary>Root of the checkout.</summary>
     public static string Root { get; } = FindRoot();

@@ -35,10 +35,10 @@ internal sealed unsafe partial class SodiumReference : IRistrettoEngine
         return points;
     }
 
-    /// <summary>Whether libsodium takes the bytes as a point; the identity among them.</summary>
+    /// <summary>Whether the bytes are an encoding, the identity's among them.</summary>
     public static bool IsValid(ReadOnlySpan<byte> encoding)
     {
-        fixed (byte* point = encoding) return crypto_core_ristretto255_is_valid_point(point) == 1;
+        fixed (byte* point = encoding) return (point[31] & 0x80) == 0 && crypto_core_ristretto255_is_valid_point(point) == 1;
     }
 
     public void Blind(ReadOnlySpan<byte> hashes, ReadOnlySpan<byte> scalar, Span<byte> points) => Assert.Equal(-1, Multiply(Map(hashes), scalar, points));
@@ -49,6 +49,8 @@ internal sealed unsafe partial class SodiumReference : IRistrettoEngine
         {
             for (var n = 0; n < points.Length / 32; n++)
             {
+                // libsodium 1.0.18 drops the highest bit, which RFC 9496 section 4.3.1 refuses.
+                if ((points[(32 * n) + 31] & 0x80) != 0) return n;
                 if (crypto_scalarmult_ristretto255(product + (32 * n), s, point + (32 * n)) != 0) return n;
             }
         }

@@ -64,6 +64,7 @@ internal static unsafe partial class LaneCurve<TV>
     /// <param name="count">1 or 2.</param>
     /// <param name="c">Constants.</param>
     /// <param name="scratch">Room for 26 elements.</param>
+    [SkipLocalsInit]
     internal static void Map(Point* points, Element* t, int count, Constants* c, Element* scratch)
     {
         Element* r = scratch, u = r + 2, v = u + 2, s = v + 2, n = s + 2, w = n + 2, inner = w + 2;

@@ -8,7 +8,7 @@ namespace FedLearn.Alignment.Ristretto;
 /// <remarks>
 /// <para>Constant-time by construction: no branch and no address depends on the scalar or on a point that was mapped; only the bytes that a peer sent, which are public, are checked with
 /// branches. The doubles are integers or 0, never subnormal numbers, which some processors are slow at. The runtime that compiles this to machine code promises nothing about time;
-/// what it makes of it has no branches but those of the loops (seen in .NET 10's code for x64).</para>
+/// what it makes of it branches on loop counters, lengths and addresses only (seen in .NET 10's code for x64).</para>
 /// <para>Memory of a call, with the table and the digits of the scalar, is wiped; registers and what the compiler spills of them are not.</para>
 /// </remarks>
 internal sealed class VectorRistretto : IRistrettoEngine

@@ -44,14 +44,14 @@ internal static class AlignmentParty
         Option<int> ids = Verbs.Positive("--ids", "Ids.", 1000);
         var engine = new Option<PsiEngine>("--engine") { Description = "What computes.", DefaultValueFactory = _ => PsiEngine.Sodium };
         var threads = new Option<int?>("--threads") { Description = "Threads that compute." };
-        var coordinator = new Option<Uri?>("--coordinator") { Description = "Where the active party listens." };
+        var coordinator = new Option<string?>("--coordinator") { Description = "Where the active party listens." };
         var command = new Command(Verb, "One party of verb alignment.") { role, ids, engine, threads, coordinator };
         command.Hidden = true;
         command.SetAction((parsed, cancellationToken) => Verbs.RunAsync(async () =>
         {
             var options = new PsiOptions { Engine = parsed.GetValue(engine), Threads = parsed.GetValue(threads) };
             bool active = parsed.GetValue(role) == "active";
-            PartyRun run = await RunAsync(active, Ids(parsed.GetValue(ids), active), options, parsed.GetValue(coordinator), cancellationToken).ConfigureAwait(false);
+            PartyRun run = await RunAsync(active, Ids(parsed.GetValue(ids), active), options, parsed.GetValue(coordinator) is { } address ? new Uri(address) : null, cancellationToken).ConfigureAwait(false);
             await Console.Out.WriteLineAsync(JsonSerializer.Serialize(run)).ConfigureAwait(false);
             return 0;
         }));
@@ -84,13 +84,12 @@ internal static class AlignmentParty
             await using GrpcSession session = host is not null ? await host.JoinAsync(request, stop).ConfigureAwait(false)
                 : await GrpcFederationClient.JoinAsync(coordinator!, request, new GrpcClientOptions { Channel = channel }, stop).ConfigureAwait(false);
             var task = new AlignmentTask { Role = parties[active ? 0 : 1].Role, Ids = ids, Seed = 1, JobDigest = session.Agreement.JobDigest, Parties = 2 };
-            var alignment = new PsiAlignment(options);
             using var process = Process.GetCurrentProcess();
             long baseBytes = Status("VmRSS"), allocated = GC.GetTotalAllocatedBytes();
             int collections = GC.CollectionCount(GC.MaxGeneration);
             TimeSpan cpu = process.TotalProcessorTime;
             long start = Stopwatch.GetTimestamp();
-            AlignedRows rows = await alignment.AlignAsync(task, session.Channels, stop).ConfigureAwait(false);
+            AlignedRows rows = await TempAsync(options, task, session.Channels, stop).ConfigureAwait(false);
             long end = Stopwatch.GetTimestamp();
             process.Refresh();
             cpu = process.TotalProcessorTime - cpu;
@@ -119,9 +118,16 @@ internal static class AlignmentParty
             string[] ids = Ids(2000, active: true);
             await Task.WhenAll(Side(PartyRole.Active, guest), Side(PartyRole.Passive, host)).ConfigureAwait(false);
 
-            Task Side(PartyRole role, InMemoryChannel channel) => Task.Run(() => new PsiAlignment(options).AlignAsync(
+            Task Side(PartyRole role, InMemoryChannel channel) => Task.Run(() => TempAsync(options,
                 new AlignmentTask { Role = role, Ids = ids, Seed = 1, JobDigest = job, Parties = 2 }, [channel], stop), stop);
         }
+    }
+
+    private static async Task<AlignedRows> TempAsync(PsiOptions options, AlignmentTask task, IReadOnlyList<IPartyChannel> channels, CancellationToken stop)
+    {
+        PsiResult r = await PsiParty.RunAsync(task.Role, task.Ids, task.JobDigest, channels[0], options, null, stop).ConfigureAwait(false);
+        FedLearn.Data.SortedRows o = FedLearn.Data.RowIds.Order([.. r.Rows!.Select(i => task.Ids[i])], task.Seed);
+        return new AlignedRows([.. o.Rows.Select(i => r.Rows![i])], [], []);
     }
 
     private static string Digest(string[] ids, int[] rows)

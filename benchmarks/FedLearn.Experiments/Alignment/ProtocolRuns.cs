@@ -48,7 +48,10 @@ internal static class ProtocolRuns
             Task<string> passiveErrors = passive.StandardError.ReadToEndAsync(stop);
             try
             {
-                PartyRun[] runs = await Task.WhenAll(ResultAsync(active, activeErrors, stop), ResultAsync(passive, passiveErrors, stop)).ConfigureAwait(false);
+                // Whoever fails first says why; the other would only wait for it.
+                Task<PartyRun>[] parties = [ResultAsync(active, activeErrors, stop), ResultAsync(passive, passiveErrors, stop)];
+                await (await Task.WhenAny(parties).ConfigureAwait(false)).ConfigureAwait(false);
+                PartyRun[] runs = await Task.WhenAll(parties).ConfigureAwait(false);
                 if (runs.Any(r => r.Common != ids / 2) || runs[0].CommonDigest != runs[1].CommonDigest)
                     throw new InvalidOperationException($"The parties found {runs[0].Common} and {runs[1].Common} common ids, or not in one order; {ids / 2} are there.");
                 return new ProtocolRun(engine.ToString(), ids, runs[0], runs[1]);

@@ -34,12 +34,13 @@ internal static class AlignmentText
         Line($"");
         Line($"## The parts");
         Line($"");
-        Line($"Microseconds of processor time a point, one thread, lists of 4,096, the least of all rounds before and after the runs above. Map: what blinding takes beyond a multiplication.");
+        Line($"Microseconds of processor time a point, lists of 4,096, the least of all rounds before and after the runs above. Map: what blinding takes beyond a multiplication. All cores busy: the same on every core at once, as the two parties are; what it takes longer");
+        Line($"is what cores share (two of them may be one core's threads), and no cost of the protocol.");
         Line($"");
-        Line($"| engine | map | multiplication | map + 2 multiplications | so at most ids/s on one core |");
-        Line($"|---|---|---|---|---|");
-        foreach (EngineSpeed speed in figures.Engines)
-            Line($"| {speed.Engine} | {speed.Map:0.00} | {speed.Multiply:0.00} | {speed.PerId:0.00} | {1e6 / speed.PerId:N0} |");
+        Line($"| engine | map | multiplication | map + 2 multiplications | so at most ids/s on one core | with all cores busy | CPU of the protocol / that |");
+        Line($"|---|---|---|---|---|---|---|");
+        foreach ((EngineSpeed speed, EngineSpeed busy) in figures.Engines.Zip(figures.Busy))
+            Line($"| {speed.Engine} | {speed.Map:0.00} | {speed.Multiply:0.00} | {speed.PerId:0.00} | {1e6 / speed.PerId:N0} | {busy.PerId:0.00} | {Overhead(figures, busy)} |");
         Line($"");
         Line($"Hashes, the same with each engine: normal form and expand_message_xmd {figures.Hashes.Expand:0.00} us an id, tag {figures.Hashes.Tag:0.00}, common order {figures.Hashes.Order:0.00}.");
         Line($"");
@@ -105,6 +106,9 @@ internal static class AlignmentText
 
     // libsodium is measured first where both are.
     private static EngineSpeed Speed(AlignmentFigures figures, PsiEngine engine) => engine == PsiEngine.Sodium ? figures.Engines.First(e => e.Engine == "libsodium") : figures.Engines.First(e => e.Engine != "libsodium");
+
+    private static string Overhead(AlignmentFigures figures, EngineSpeed busy) => figures.Best(busy.Engine == "libsodium" ? PsiEngine.Sodium : PsiEngine.Vector) is { } run
+        ? (run.CpuMicros / busy.PerId).ToString("0.00", CultureInfo.InvariantCulture) : "";
 
     private static string Name(PsiEngine engine) => engine == PsiEngine.Sodium ? "libsodium" : "vector";
 

@@ -23,14 +23,15 @@ namespace FedLearn.Experiments.Alignment;
 /// <param name="Vectors">Vector instructions that .NET uses here.</param>
 /// <param name="Ids">Ids of each party.</param>
 /// <param name="Engines">The parts in the group on one thread, the least of all rounds, before and after the runs.</param>
+/// <param name="Busy">The same while every core does it.</param>
 /// <param name="Hashes">The hashes, likewise.</param>
 /// <param name="Runs">Every run of the whole protocol.</param>
 /// <param name="PeerIds">Ids of each party next to OpenMined PSI.</param>
 /// <param name="SmallRuns">Every run next to OpenMined PSI.</param>
 /// <param name="PeerRuns">OpenMined's.</param>
 /// <param name="Notes">What was not measured, and why.</param>
-internal sealed record AlignmentFigures(DateTime Date, Machine Machine, string Command, double Seconds, string Sodium, string Vectors, int Ids, IReadOnlyList<EngineSpeed> Engines, HashSpeed Hashes,
-    IReadOnlyList<ProtocolRun> Runs, int PeerIds, IReadOnlyList<ProtocolRun> SmallRuns, IReadOnlyList<PeerRun> PeerRuns, IReadOnlyList<string> Notes)
+internal sealed record AlignmentFigures(DateTime Date, Machine Machine, string Command, double Seconds, string Sodium, string Vectors, int Ids, IReadOnlyList<EngineSpeed> Engines, IReadOnlyList<EngineSpeed> Busy,
+    HashSpeed Hashes, IReadOnlyList<ProtocolRun> Runs, int PeerIds, IReadOnlyList<ProtocolRun> SmallRuns, IReadOnlyList<PeerRun> PeerRuns, IReadOnlyList<string> Notes)
 {
     /// <summary>The run of an engine that took the least wall-clock time; null where there is none.</summary>
     public ProtocolRun? Best(PsiEngine engine) => Runs.Where(r => r.Engine == engine.ToString()).MinBy(r => r.WallSeconds);
@@ -123,8 +124,9 @@ internal static class AlignmentVerb
 
         if (engines.Count == 0)
             throw new ConfigurationException(PsiErrors.NoVectorEngine, "--engines", "none of the engines can run here.", "Name sodium among them.");
-        Say("parts on one thread");
-        (IReadOnlyList<EngineSpeed> before, HashSpeed hashesBefore) = GroupSpeed.Measure(engines, rounds);
+        Say("parts");
+        (IReadOnlyList<EngineSpeed> before, HashSpeed hashesBefore) = GroupSpeed.Measure(engines, rounds, 1);
+        IReadOnlyList<EngineSpeed> busyBefore = GroupSpeed.Measure(engines, rounds, Environment.ProcessorCount).Engines;
 
         List<ProtocolRun> runs = [], small = [];
         for (int repeat = 0; repeat < repeats; repeat++)
@@ -135,8 +137,9 @@ internal static class AlignmentVerb
                 Say($"  {runs[^1].WallSeconds:0.0} s, {runs[^1].CpuMicros:0.0} us of processor an id and side");
             }
 
-        Say("parts on one thread again");
-        (IReadOnlyList<EngineSpeed> after, HashSpeed hashesAfter) = GroupSpeed.Measure(engines, rounds);
+        Say("parts again");
+        (IReadOnlyList<EngineSpeed> after, HashSpeed hashesAfter) = GroupSpeed.Measure(engines, rounds, 1);
+        IReadOnlyList<EngineSpeed> busyAfter = GroupSpeed.Measure(engines, rounds, Environment.ProcessorCount).Engines;
 
         List<PeerRun> peers = [];
         if (OpenMinedPsi.Missing(openMined) is { } missing)
@@ -159,10 +162,12 @@ internal static class AlignmentVerb
         }
 
         return new AlignmentFigures(DateTime.UtcNow, Machine.Current(), command, Stopwatch.GetElapsedTime(start).TotalSeconds, SodiumVersion(), Vectors(), ids,
-            [.. before.Zip(after, (a, b) => new EngineSpeed(a.Engine, Math.Min(a.Blind, b.Blind), Math.Min(a.Multiply, b.Multiply)))],
+            [.. before.Zip(after, Least)], [.. busyBefore.Zip(busyAfter, Least)],
             new HashSpeed(Math.Min(hashesBefore.Expand, hashesAfter.Expand), Math.Min(hashesBefore.Tag, hashesAfter.Tag), Math.Min(hashesBefore.Order, hashesAfter.Order)),
             runs, peerIds, small, peers, notes);
     }
+
+    private static EngineSpeed Least(EngineSpeed a, EngineSpeed b) => new(a.Engine, Math.Min(a.Blind, b.Blind), Math.Min(a.Multiply, b.Multiply));
 
     private static int Check(long inputs, long seed, CancellationToken stop) => Engine(PsiEngine.Vector) is { } vector
         ? new EngineCheck(RistrettoEngines.Create(PsiEngine.Sodium), vector, seed).Run(inputs, stop)

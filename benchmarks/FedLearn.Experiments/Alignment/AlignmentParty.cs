@@ -84,12 +84,13 @@ internal static class AlignmentParty
             await using GrpcSession session = host is not null ? await host.JoinAsync(request, stop).ConfigureAwait(false)
                 : await GrpcFederationClient.JoinAsync(coordinator!, request, new GrpcClientOptions { Channel = channel }, stop).ConfigureAwait(false);
             var task = new AlignmentTask { Role = parties[active ? 0 : 1].Role, Ids = ids, Seed = 1, JobDigest = session.Agreement.JobDigest, Parties = 2 };
+            var alignment = new PsiAlignment(options);
             using var process = Process.GetCurrentProcess();
             long baseBytes = Status("VmRSS"), allocated = GC.GetTotalAllocatedBytes();
             int collections = GC.CollectionCount(GC.MaxGeneration);
             TimeSpan cpu = process.TotalProcessorTime;
             long start = Stopwatch.GetTimestamp();
-            AlignedRows rows = await TempAsync(options, task, session.Channels, stop).ConfigureAwait(false);
+            AlignedRows rows = await alignment.AlignAsync(task, session.Channels, stop).ConfigureAwait(false);
             long end = Stopwatch.GetTimestamp();
             process.Refresh();
             cpu = process.TotalProcessorTime - cpu;
@@ -118,16 +119,9 @@ internal static class AlignmentParty
             string[] ids = Ids(2000, active: true);
             await Task.WhenAll(Side(PartyRole.Active, guest), Side(PartyRole.Passive, host)).ConfigureAwait(false);
 
-            Task Side(PartyRole role, InMemoryChannel channel) => Task.Run(() => TempAsync(options,
+            Task Side(PartyRole role, InMemoryChannel channel) => Task.Run(() => new PsiAlignment(options).AlignAsync(
                 new AlignmentTask { Role = role, Ids = ids, Seed = 1, JobDigest = job, Parties = 2 }, [channel], stop), stop);
         }
-    }
-
-    private static async Task<AlignedRows> TempAsync(PsiOptions options, AlignmentTask task, IReadOnlyList<IPartyChannel> channels, CancellationToken stop)
-    {
-        PsiResult r = await PsiParty.RunAsync(task.Role, task.Ids, task.JobDigest, channels[0], options, null, stop).ConfigureAwait(false);
-        FedLearn.Data.SortedRows o = FedLearn.Data.RowIds.Order([.. r.Rows!.Select(i => task.Ids[i])], task.Seed);
-        return new AlignedRows([.. o.Rows.Select(i => r.Rows![i])], [], []);
     }
 
     private static string Digest(string[] ids, int[] rows)

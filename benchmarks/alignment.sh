@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Private set intersection, measured: the parts, the whole protocol between two processes, OpenMined PSI beside it; written to benchmarks/results/DATE-alignment.{md,json}.
-# Options are those of the verb: --ids, --engines, --repeats, --threads, --peer-ids, --peer-repeats, --out; or --check N [--seed S], which compares the engines bit for bit.
+# Options are those of the verb: --ids, --engines, --repeats, --threads, --conserve-memory, --peer-ids, --peer-repeats, --out; or --check N [--seed S], which compares the engines bit for bit.
 # Usage: benchmarks/alignment.sh [OPTIONS]   (needs libsodium: eng/setup.sh psi; OpenMined PSI needs Node.js and npm, is installed into build/openmined-psi and skipped without)
 set -euo pipefail
 cd "$(dirname "$0")/.."

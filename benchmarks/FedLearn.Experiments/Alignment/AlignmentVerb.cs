@@ -64,6 +64,12 @@ internal static class AlignmentVerb
             DefaultValueFactory = _ => [PsiEngine.Sodium, PsiEngine.Vector],
             CustomParser = result => [.. result.Tokens.SelectMany(t => t.Value.Split(',')).Select(e => Enum.Parse<PsiEngine>(e, ignoreCase: true))],
         };
+        var conserve = new Option<int>("--conserve-memory") { Description = "DOTNET_GCConserveMemory of both parties, 0 to 9. Default 0: what the runtime does by itself." };
+        conserve.Validators.Add((OptionResult result) =>
+        {
+            if (result.Tokens.Count > 0 && result.GetValueOrDefault<int>() is < 0 or > 9)
+                result.AddError("--conserve-memory is 0 to 9.");
+        });
         var threads = new Option<int?>("--threads") { Description = "Threads of each party. Default one a processor." };
         var openMined = new Option<DirectoryInfo>("--openmined")
         {
@@ -80,15 +86,16 @@ internal static class AlignmentVerb
         Option<DirectoryInfo> folder = Verbs.Out();
         var command = new Command("alignment", "Private set intersection: ids a second, bytes and memory of two processes, the parts on one thread, OpenMined PSI beside it.")
         {
-            ids, engines, repeats, rounds, threads, peerIds, peerRepeats, openMined, check, seed, folder,
+            ids, engines, repeats, rounds, threads, conserve, peerIds, peerRepeats, openMined, check, seed, folder,
         };
         command.SetAction((parsed, stop) => Verbs.RunAsync(async () =>
         {
             if (parsed.GetValue(check) is > 0 and var inputs)
                 return Check(inputs, parsed.GetValue(seed) ?? RandomNumberGenerator.GetInt32(int.MaxValue), stop);
             string text = string.Create(CultureInfo.InvariantCulture, $"benchmarks/alignment.sh --ids {parsed.GetValue(ids)} --engines {string.Join(',', parsed.GetValue(engines)!).ToLowerInvariant()} --repeats {parsed.GetValue(repeats)} "
-                + $"--peer-ids {parsed.GetValue(peerIds)} --peer-repeats {parsed.GetValue(peerRepeats)}") + (parsed.GetValue(threads) is { } t ? $" --threads {t}" : "");
-            AlignmentFigures figures = await MeasureAsync(text, parsed.GetValue(ids), parsed.GetValue(engines)!, parsed.GetValue(repeats), parsed.GetValue(rounds), parsed.GetValue(threads),
+                + $"--peer-ids {parsed.GetValue(peerIds)} --peer-repeats {parsed.GetValue(peerRepeats)}") + (parsed.GetValue(threads) is { } t ? $" --threads {t}" : "") + (parsed.GetValue(conserve) > 0 ? $" --conserve-memory {parsed.GetValue(conserve)}" : "");
+            var settings = new PartySettings(parsed.GetValue(threads), parsed.GetValue(conserve));
+            AlignmentFigures figures = await MeasureAsync(text, parsed.GetValue(ids), parsed.GetValue(engines)!, parsed.GetValue(repeats), parsed.GetValue(rounds), settings,
                 parsed.GetValue(peerIds), parsed.GetValue(peerRepeats), parsed.GetValue(openMined)!, stop).ConfigureAwait(false);
             string table = AlignmentText.Document(figures);
             await Console.Out.WriteAsync(table).ConfigureAwait(false);
@@ -102,7 +109,7 @@ internal static class AlignmentVerb
         return command;
     }
 
-    private static async Task<AlignmentFigures> MeasureAsync(string command, int ids, PsiEngine[] wanted, int repeats, int rounds, int? threads, int peerIds, int peerRepeats, DirectoryInfo openMined,
+    private static async Task<AlignmentFigures> MeasureAsync(string command, int ids, PsiEngine[] wanted, int repeats, int rounds, PartySettings settings, int peerIds, int peerRepeats, DirectoryInfo openMined,
         CancellationToken stop)
     {
         long start = Stopwatch.GetTimestamp();
@@ -133,7 +140,7 @@ internal static class AlignmentVerb
             foreach (PsiEngine kind in kinds)
             {
                 Say($"{ids:N0} x {ids:N0}, {kind}");
-                runs.Add(await ProtocolRuns.RunAsync(kind, ids, threads, stop).ConfigureAwait(false));
+                runs.Add(await ProtocolRuns.RunAsync(kind, ids, settings, stop).ConfigureAwait(false));
                 Say($"  {runs[^1].WallSeconds:0.0} s, {runs[^1].CpuMicros:0.0} us of processor an id and side");
             }
 
@@ -153,7 +160,7 @@ internal static class AlignmentVerb
                 foreach (PsiEngine kind in kinds)
                 {
                     Say($"{peerIds:N0} x {peerIds:N0}, {kind}");
-                    small.Add(await ProtocolRuns.RunAsync(kind, peerIds, threads, stop).ConfigureAwait(false));
+                    small.Add(await ProtocolRuns.RunAsync(kind, peerIds, settings, stop).ConfigureAwait(false));
                 }
 
                 Say($"{peerIds:N0} x {peerIds:N0}, OpenMined PSI");

@@ -31,20 +31,25 @@ internal sealed record ProtocolRun(string Engine, int Ids, PartyRun Active, Part
     public long PeakBytes => Math.Max(Active.PeakBytes, Passive.PeakBytes);
 }
 
+/// <summary>How both parties run.</summary>
+/// <param name="Threads">Threads that compute; null for one a processor.</param>
+/// <param name="ConserveMemory">How hard the collector tries to keep memory small, 1 to 9; 0 for what it does by itself.</param>
+internal sealed record PartySettings(int? Threads, int ConserveMemory);
+
 /// <summary>Runs the whole protocol between two processes over loopback gRPC.</summary>
 internal static class ProtocolRuns
 {
     /// <summary>One run, checked: both parties found the half that is common, in one order.</summary>
-    public static async Task<ProtocolRun> RunAsync(PsiEngine engine, int ids, int? threads, CancellationToken stop)
+    public static async Task<ProtocolRun> RunAsync(PsiEngine engine, int ids, PartySettings settings, CancellationToken stop)
     {
-        using Process active = Start("active", engine, ids, threads, null);
+        using Process active = Start("active", engine, ids, settings, null);
         Task<string> activeErrors = active.StandardError.ReadToEndAsync(stop);
         try
         {
             string? listening = await active.StandardOutput.ReadLineAsync(stop).ConfigureAwait(false);
             if (listening?.StartsWith(AlignmentParty.Listening, StringComparison.Ordinal) is not true)
                 throw new InvalidOperationException($"The active party did not start: {await activeErrors.ConfigureAwait(false)}");
-            using Process passive = Start("passive", engine, ids, threads, listening[AlignmentParty.Listening.Length..]);
+            using Process passive = Start("passive", engine, ids, settings, listening[AlignmentParty.Listening.Length..]);
             Task<string> passiveErrors = passive.StandardError.ReadToEndAsync(stop);
             try
             {
@@ -67,13 +72,15 @@ internal static class ProtocolRuns
         }
     }
 
-    private static Process Start(string role, PsiEngine engine, int ids, int? threads, string? coordinator)
+    private static Process Start(string role, PsiEngine engine, int ids, PartySettings settings, string? coordinator)
     {
         string program = typeof(ProtocolRuns).Assembly.Location;
         var start = new ProcessStartInfo("dotnet") { RedirectStandardOutput = true, RedirectStandardError = true };
         foreach (string argument in (string[])[program, AlignmentParty.Verb, "--role", role, "--engine", engine.ToString(), "--ids", ids.ToString(CultureInfo.InvariantCulture),
-            .. threads is { } t ? ["--threads", t.ToString(CultureInfo.InvariantCulture)] : Array.Empty<string>(), .. coordinator is null ? [] : (string[])["--coordinator", coordinator]])
+            .. settings.Threads is { } t ? ["--threads", t.ToString(CultureInfo.InvariantCulture)] : Array.Empty<string>(), .. coordinator is null ? [] : (string[])["--coordinator", coordinator]])
             start.ArgumentList.Add(argument);
+        if (settings.ConserveMemory > 0)
+            start.Environment["DOTNET_GCConserveMemory"] = settings.ConserveMemory.ToString(CultureInfo.InvariantCulture);
         return Process.Start(start)!;
     }
 

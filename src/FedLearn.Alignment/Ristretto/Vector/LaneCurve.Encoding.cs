@@ -64,6 +64,7 @@ internal static unsafe partial class LaneCurve<TV>
     /// <param name="count">1 or 2.</param>
     /// <param name="c">Constants.</param>
     /// <param name="scratch">Room for 26 elements.</param>
+    [SkipLocalsInit]
     internal static void Map(Point* points, Element* t, int count, Constants* c, Element* scratch)
     {
         Element* r = scratch, u = r + 2, v = u + 2, s = v + 2, n = s + 2, w = n + 2, inner = w + 2;
@@ -123,16 +124,16 @@ internal static unsafe partial class LaneCurve<TV>
     /// Writes the encodings of 2 p for registers of points p: RFC 9496 section 4.3.2 of the double, with one inversion for all instead of an inverse square root for each.
     /// </summary>
     /// <remarks>
-    /// <para>With e = 2XY, f = Z^2 + d T^2, g = Y^2 + X^2, h = Z^2 - d T^2 the double of (X : Y : Z : T) is (X2 : Y2 : Z2 : T2) = (e h : f g : f h : e g). The curve's equation gives
-    /// f Z^2 = (Y^2 - X^2) Z^2 / Z^2, hence g^2 - e^2 = f^2 (all scaled by Z^2), and the equation for the double, -e^2 h^2 + f^2 g^2 = f^2 h^2 + d e^2 g^2, then gives
-    /// h^2 - g^2 = (-1 - d) e^2 where g is not 0.</para>
+    /// <para>With e = 2XY, f = Z^2 + d T^2, g = Y^2 + X^2, h = Z^2 - d T^2 the double of (X : Y : Z : T) is (X2 : Y2 : Z2 : T2) = (e h : f g : f h : e g). All four scale with Z^2, so take
+    /// Z = 1, T = XY. The curve's equation says Y^2 - X^2 = 1 + d X^2 Y^2 = f, so g^2 - e^2 = (Y^2 - X^2)^2 = f^2. For the double it says -e^2 h^2 + f^2 g^2 = f^2 h^2 + d e^2 g^2;
+    /// with f^2 = g^2 - e^2 put in, g^2 (g^2 - e^2 - h^2) = d e^2 g^2, and where g is not 0: h^2 - g^2 = (-1 - d) e^2.</para>
     /// <para>RFC 9496 computes u1 = Z2^2 - Y2^2 = f^2 (h^2 - g^2) = (-1 - d) e^2 f^2 and u2 = X2 Y2 = e f g h, so u1 u2^2 = (-1 - d) (e^2 f^2 g h)^2 and, with m = 1/sqrt(-1 - d),
     /// its inverse square root is m / (e^2 f^2 g h) up to the sign, which cancels as the result is an absolute value. Hence den1 = 1 / (m g h), den2 = m / (e f),
     /// z_inv = 1 / (f h).</para>
     /// <para>T2 z_inv = e g / (f h) not negative: s = |den2 (Z2 - y)| = |(h - g) m / e| = |(h - g) m g / (e g)|, where g changes sign first if X2 z_inv = e h / (f h) is negative.
     /// Negative: x = i Y2, y = i X2 and den_inv = den1 m = 1 / (g h), so s = |(f - i e) / g|, with e negated first if i f g / (f h) is negative. The first form with g, -e, i f, i for e, g,
     /// h, m gives |(i f + e) i (-e) / (e g)|, the same.</para>
-    /// <para>f and h are never 0, as d and -d are no squares. e g = 0 means that 2 p has order 1, 2 or 4 (e = 0: X or Y is 0, p has order 1, 2 or 4; g = 0: Y = ±i X, order 8), so 2 p stands for
+    /// <para>f and h are never 0, as d and -d are no squares modulo p. e g = 0 means that 2 p has order 1, 2 or 4 (e = 0: X or Y is 0, p has order 1, 2 or 4; g = 0: Y = ±i X, order 8), so 2 p stands for
     /// the identity; then u2 = 0 and RFC 9496 yields s = 0 as well. Those lanes get the product 1 in the inversion, and s is cleared.</para>
     /// <para>Points that differ by one of order 1, 2 or 4 have doubles that differ by one of order 1 or 2: the same element of the group, and the same encoding.</para>
     /// </remarks>

@@ -287,6 +287,7 @@ internal static unsafe partial class LaneCurve<TV>
     }
 
     /// <summary>Lanes where a, canonical, is odd: negative, as RFC 9496 section 3.1 has it. Weight of a at most 3.</summary>
+    [SkipLocalsInit]
     internal static TV IsNegative(Element* a)
     {
         Element canonical;
@@ -295,6 +296,7 @@ internal static unsafe partial class LaneCurve<TV>
     }
 
     /// <summary>Lanes where a is 0 modulo p. Weight of a at most 3.</summary>
+    [SkipLocalsInit]
     internal static TV IsZero(Element* a)
     {
         Element canonical;
@@ -344,6 +346,7 @@ internal static unsafe partial class LaneCurve<TV>
     /// r = sqrt(u / v), non-negative, where that is a square, and sqrt(i u / v) in the other lanes (RFC 9496 section 4.2), of one or two elements;
     /// square: the lanes where it is one, u = 0 among them; v = 0 with another u is none. u and v reduced; r is neither; 12 elements of scratch.
     /// </summary>
+    [SkipLocalsInit]
     internal static void SqrtRatio(Element* r, TV* square, Element* u, Element* v, int count, Element* rootOfMinusOne, Element* scratch)
     {
         Element* v3 = scratch, x = v3 + 2, check = x + 2;

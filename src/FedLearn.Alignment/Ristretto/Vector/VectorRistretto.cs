@@ -6,8 +6,10 @@ namespace FedLearn.Alignment.Ristretto;
 /// The fast engine: a point in each lane of a register, eight with AVX-512 or four with AVX2 and FMA, and no native library.
 /// </summary>
 /// <remarks>
-/// Constant-time by construction: no branch and no address depends on the scalar or on a point that was mapped; only the bytes a peer sent are checked with branches.
-/// The machine's code is the runtime's, which promises nothing of the kind, but has no reason to put a branch in place of the logic of registers.
+/// <para>Constant-time by construction: no branch and no address depends on the scalar or on a point that was mapped; only the bytes that a peer sent, which are public, are checked with
+/// branches. The doubles are integers or 0, never subnormal numbers, which some processors are slow at. The runtime that compiles this to machine code promises nothing about time;
+/// what it makes of it has no branches but those of the loops (seen in .NET 10's code for x64).</para>
+/// <para>Memory of a call, with the table and the digits of the scalar, is wiped; registers and what the compiler spills of them are not.</para>
 /// </remarks>
 internal sealed class VectorRistretto : IRistrettoEngine
 {
@@ -56,7 +58,7 @@ internal sealed class VectorRistretto : IRistrettoEngine
     /// <param name="reference">The other engine.</param>
     internal bool Agrees(IRistrettoEngine reference)
     {
-        // 37 is no multiple of either number of lanes; with GroupSize registers of 4 lanes it is one group, and two batches with the edges below.
+        // No multiple of either number of lanes, and a register without a pair.
         const int count = 37;
         var hashes = RandomNumberGenerator.GetBytes(64 * count);
         Span<byte> scalar = stackalloc byte[32];
@@ -65,7 +67,6 @@ internal sealed class VectorRistretto : IRistrettoEngine
         scalar[31] &= 0x0F;
         byte[] mine = new byte[32 * count], its = new byte[32 * count], myProducts = new byte[32 * count], itsProducts = new byte[32 * count];
 
-        // A hash of zeros maps to the identity, which is left to the tests: engines may refuse to multiply it.
         Blind(hashes, scalar, mine);
         reference.Blind(hashes, scalar, its);
         var agrees = mine.AsSpan().SequenceEqual(its)

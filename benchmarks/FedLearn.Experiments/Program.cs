@@ -1,4 +1,5 @@
 using System.CommandLine;
+using FedLearn.Experiments.Alignment;
 using FedLearn.Experiments.HdpVfl;
 using FedLearn.Experiments.OneRound;
 using FedLearn.Experiments.Recommendation;
@@ -18,5 +19,7 @@ var root = new RootCommand("Experiments of FedLearn: the figures that the docume
     RecommendationVerb.Create(),
     RecommendationSpeedVerb.Create(),
     DeviceVerb.Create(),
+    AlignmentVerb.Create(),
+    AlignmentParty.Create(),
 };
 return await root.Parse(args).InvokeAsync().ConfigureAwait(false);

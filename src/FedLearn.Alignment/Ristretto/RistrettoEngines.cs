@@ -17,6 +17,8 @@ internal static class RistrettoEngines
         _ => throw new ArgumentOutOfRangeException(nameof(engine), engine, "There is no such engine."),
     };
 
-    // The place of the vector engine: VectorRistretto.IsSupported && Agrees(SodiumRistretto.Instance) ? the engine : null.
-    private static IRistrettoEngine? Vector() => null;
+    // Where it does not agree with libsodium it is not used, and nobody asks why twice.
+    private static readonly Lazy<IRistrettoEngine?> Checked = new(() => VectorRistretto.IsSupported && new VectorRistretto() is var engine && engine.Agrees(SodiumRistretto.Instance) ? engine : null);
+
+    private static IRistrettoEngine? Vector() => Checked.Value;
 }

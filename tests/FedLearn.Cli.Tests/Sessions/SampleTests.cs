@@ -1,5 +1,6 @@
 using System.Diagnostics;
 using System.Globalization;
+using System.Runtime.InteropServices;
 using System.Text.Json.Nodes;
 using System.Text.RegularExpressions;
 
@@ -117,5 +118,21 @@ public sealed partial class SampleTests : IDisposable
         // Fresh noise: three rows of length 1 by weights of length 1 keep the score within 3 and the deviance below 10, whatever is drawn.
         Assert.InRange(noised, 0.5, 10);
         Assert.Contains("differentially private", output, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task PrivateAlignment_FindsTheCommonVansAndSaysWhatItTold()
+    {
+        if (!((string[])["libsodium.so.23", "libsodium.so.26", "libsodium"]).Any(name => NativeLibrary.TryLoad(name, out _)))
+            Assert.Skip("libsodium (Debian: libsodium23) is needed.");
+        string data = Path.Combine(Root, "samples", "data", "delivery-fleet");
+        int common = Ids("insurer").Intersect(Ids("telematics")).Count();
+        string output = await RunAsync("06-private-alignment", "FedLearn.Samples.PrivateAlignment");
+        Assert.Contains($"size only: {common} common; telematics announced 4900 ids, the insurer 5000", output, StringComparison.Ordinal);
+        Assert.Contains($"rows: {common} at the insurer, {common} at telematics, the same vans in the same order", output, StringComparison.Ordinal);
+        Assert.Contains("told besides: each passive party learns how many ids this party has", output, StringComparison.Ordinal);
+        Assert.Contains("few enough to guess", output, StringComparison.Ordinal);
+
+        IEnumerable<string> Ids(string party) => File.ReadLines(Path.Combine(data, $"{party}.csv")).Skip(1).Select(line => line.Split(',')[0]);
     }
 }

@@ -51,7 +51,7 @@ internal sealed unsafe partial class SodiumRistretto : IRistrettoEngine
         fixed (byte* point = points, k = scalar, product = products)
         {
             for (int i = 0; i < n; i++)
-                if (crypto_scalarmult_ristretto255(product + (i * PointBytes), k, point + (i * PointBytes)) != 0)
+                if (HighBit(point + (i * PointBytes)) || crypto_scalarmult_ristretto255(product + (i * PointBytes), k, point + (i * PointBytes)) != 0)
                     return i; // no canonical encoding, or the product is the identity, which in a group of prime order only the identity's is
         }
 
@@ -72,8 +72,11 @@ internal sealed unsafe partial class SodiumRistretto : IRistrettoEngine
     {
         Lengths(left.Length == PointBytes && right.Length == PointBytes && sum.Length == PointBytes);
         fixed (byte* p = left, q = right, r = sum)
-            return crypto_core_ristretto255_add(r, p, q) == 0;
+            return !HighBit(p) && !HighBit(q) && crypto_core_ristretto255_add(r, p, q) == 0;
     }
+
+    // libsodium before 1.0.19 takes no notice of the highest bit of an encoding; by RFC 9496 section 4.3.1 one that has it set is none.
+    private static bool HighBit(byte* point) => point[PointBytes - 1] >= 0x80;
 
     /// <summary>A scalar from 1 to the order of the group less 1, uniform.</summary>
     public static void RandomScalar(Span<byte> scalar)

@@ -83,7 +83,7 @@ internal sealed unsafe partial class SodiumRistretto : IRistrettoEngine
         {
             for (int i = 0; i < n; i++)
             {
-                if (crypto_scalarmult_ristretto255(i == 0 ? total : product, k + (i * ScalarBytes), point + (i * PointBytes)) != 0)
+                if (HighBit(point + (i * PointBytes)) || crypto_scalarmult_ristretto255(i == 0 ? total : product, k + (i * ScalarBytes), point + (i * PointBytes)) != 0)
                     return i;
                 if (i > 0)
                     Check(crypto_core_ristretto255_add(total, total, product) == 0);

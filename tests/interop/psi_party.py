@@ -29,6 +29,10 @@ SQRT_M1 = pow(2, (P - 1) // 4, P)
 IDENTITY = (0, 1, 1, 0)
 
 
+def integer(data):
+    return int.from_bytes(data, "little")
+
+
 def sqrt_ratio(u, v):
     r = u * pow(v, 3, P) * pow(u * pow(v, 7, P), (P - 5) // 8, P) % P
     check = v * r * r % P
@@ -58,7 +62,7 @@ def multiply(scalar, point):
 
 
 def decode(data):
-    s = int.from_bytes(data, "little")
+    s = integer(data)
     if len(data) != 32 or s >= P or s % 2:
         return None
     u1, u2 = (1 - s * s) % P, (1 + s * s) % P
@@ -85,7 +89,7 @@ def encode(point):
 
 def map_to_group(uniform):
     def half(data):
-        t = int.from_bytes(data, "little") % 2**255 % P
+        t = integer(data) % 2**255 % P
         r = SQRT_M1 * t * t % P
         u, v = (r + 1) * (1 - D * D) % P, (-1 - r * D) * (r + D) % P
         square, s = sqrt_ratio(u, v)
@@ -113,6 +117,43 @@ def expand(message, dst, length):
     return b"".join(blocks)[:length]
 
 
+def short(data):
+    return struct.pack(">H", len(data)) + data
+
+
+class Proofs:
+    """Proofs that one scalar made a chunk of products: RFC 9497 section 2.2 with the hashes that docs/protocol.md gives it."""
+
+    def __init__(self, sid):
+        self.context = SUITE + b"-ristretto255-SHA512-" + sid
+
+    def to_scalar(self, data):
+        return integer(expand(data, b"HashToScalar-" + self.context, 64)) % L
+
+    def composites(self, commitment, points, products):
+        seed = hashlib.sha512(short(commitment) + short(b"Seed-" + self.context)).digest()
+        m, z = IDENTITY, IDENTITY
+        for place, (point, product) in enumerate(zip(points, products)):
+            d = self.to_scalar(short(seed) + struct.pack(">H", place) + short(point) + short(product) + b"Composite")
+            m, z = add(m, multiply(d, decode(point))), add(z, multiply(d, decode(product)))
+        return m, z
+
+    def challenge(self, commitment, *points):
+        return self.to_scalar(short(commitment) + b"".join(short(encode(point)) for point in points) + b"Challenge")
+
+    def prove(self, scalar, commitment, points, products):
+        m, z = self.composites(commitment, points, products)
+        r = secrets.randbelow(L - 1) + 1
+        c = self.challenge(commitment, m, z, multiply(r, GENERATOR), multiply(r, m))
+        return c.to_bytes(32, "little") + ((r - c * scalar) % L).to_bytes(32, "little")
+
+    def holds(self, proof, commitment, points, products):
+        m, z = self.composites(commitment, points, products)
+        c, s = integer(proof[:32]), integer(proof[32:])
+        t2 = add(multiply(s, GENERATOR), multiply(c, decode(commitment)))
+        return c == self.challenge(commitment, m, z, t2, add(multiply(s, m), multiply(c, z)))
+
+
 def text(data):
     return struct.pack("<I", len(data)) + data
 
@@ -136,6 +177,7 @@ class Session:
         self.commitment = encode(multiply(self.scalar, GENERATOR))
         self.say(pb.COMMITMENT, self.commitment)
         self.peer_commitment = self.hear(pb.COMMITMENT)
+        self.proofs = Proofs(self.sid)
         self.width = min(32, -(-(40 + sum((max(1, n) - 1).bit_length() for n in (len(ids), self.peer_count))) // 8))
 
     def say(self, step, data):
@@ -195,6 +237,8 @@ class Session:
         for start in range(0, len(made), CHUNK):
             chunk = (twice if self.args.proof else made)[start:start + CHUNK]
             self.exchange.send(0, blinded_tags=self.pb.Sealed(data=b"".join(chunk), length=len(chunk)))
+            if self.args.proof:
+                self.say(self.pb.PROOF, self.proofs.prove(self.scalar, self.commitment, received[start:start + CHUNK], chunk))
 
     def listen(self, sent):
         """The tags of the points that this side sent, in the order of sending."""
@@ -203,6 +247,10 @@ class Session:
             message, width = self.exchange.receive(0, "blinded_tags"), 32 if self.args.proof else self.width
             assert message.length == min(CHUNK, len(sent) - len(told)) and len(message.data) == width * message.length, "a chunk of another size"
             chunk = [message.data[i:i + width] for i in range(0, len(message.data), width)]
+            if self.args.proof:
+                proof = self.hear(self.pb.PROOF)
+                assert None not in map(decode, chunk) and self.proofs.holds(proof, self.peer_commitment, sent[len(told):len(told) + len(chunk)], chunk), "no proof"
+                chunk = [self.tag(product) for product in chunk]
             told += chunk
         return told
 

@@ -26,6 +26,9 @@ internal sealed class ScriptedPeer(IPartyChannel channel, PartyRole role, IReadO
     /// <summary>Called before each step that sends something, with its name: to send what the step would not, or to stop.</summary>
     public Func<string, Task> Before { get; set; } = _ => Task.CompletedTask;
 
+    /// <summary>Sends its points in the order of its rows, to see what comes back in which order.</summary>
+    public bool KeepsOrder { get; set; }
+
     public IPartyChannel Channel { get; } = channel;
 
     public byte[] Nonce { get; } = RandomNumberGenerator.GetBytes(32);
@@ -98,7 +101,8 @@ internal sealed class ScriptedPeer(IPartyChannel channel, PartyRole role, IReadO
     public async Task SendPointsAsync()
     {
         Order = [.. ids];
-        Random.Shared.Shuffle(Order);
+        if (!KeepsOrder)
+            Random.Shared.Shuffle(Order);
         OwnPoints = ChangePoints([.. Order.Select(Blind)]);
         await Before("points");
         foreach (byte[] chunk in ChangePointChunks(ReferencePsi.Chunks(OwnPoints)))

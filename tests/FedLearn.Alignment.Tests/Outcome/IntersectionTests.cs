@@ -40,7 +40,7 @@ public sealed class IntersectionTests
     [InlineData(300, 20, 20)]           // one contained in the other
     [InlineData(20, 300, 20)]
     [InlineData(3, 30_000, 2)]          // skewed 1:10,000
-    [InlineData(30_000, 3, 3)]
+    [InlineData(10_000, 1, 1)]
     [InlineData(4095, 4096, 4000)]      // borders of chunks
     [InlineData(4096, 4097, 4096)]
     [InlineData(4097, 8192, 1)]

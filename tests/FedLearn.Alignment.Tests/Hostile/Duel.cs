@@ -13,6 +13,9 @@ internal sealed class Duel
 {
     public static readonly byte[] JobDigest = SHA256.HashData("job"u8);
 
+    /// <summary>How long a side may take by the system's clock: it computes for thousands of ids, on a machine that does other things as well.</summary>
+    public static readonly TimeSpan Patience = 6 * ChannelConformance.Patience;
+
     private Duel(PsiResult? result, Exception? error, RecordingChannel channel, PeerException? told, ScriptedPeer peer) =>
         (Result, Error, Channel, PeerWasTold, Peer) = (result, error, channel, told, peer);
 
@@ -50,7 +53,7 @@ internal sealed class Duel
         options ??= new PsiOptions { Log = new InMemoryAlignmentLog(TimeProvider.System) };
         (InMemoryChannel here, InMemoryChannel there) = InMemoryChannel.CreatePair("victim", "mallory", channelOptions);
         var recording = new RecordingChannel(here);
-        var peer = new ScriptedPeer(there, victim == PartyRole.Active ? PartyRole.Passive : PartyRole.Active, theirs, JobDigest, options.Output);
+        var peer = new ScriptedPeer(there, victim == PartyRole.Active ? PartyRole.Passive : PartyRole.Active, theirs, JobDigest, options.Output, options.Proof);
         prepare?.Invoke(peer);
         Task<PsiResult> running = Task.Run(() => PsiParty.RunAsync(victim, own, JobDigest, recording, options));
         Task<PeerException?> scripted = Task.Run(async () =>
@@ -69,14 +72,14 @@ internal sealed class Duel
         Exception? error = null;
         try
         {
-            result = await running.WaitAsync(ChannelConformance.Patience);
+            result = await running.WaitAsync(Patience);
         }
         catch (FedLearnException e)
         {
             error = e;
         }
 
-        PeerException? told = await scripted.WaitAsync(ChannelConformance.Patience);
+        PeerException? told = await scripted.WaitAsync(Patience);
         if (error is not null && told is null)
             told = await DrainAsync(there);
         await here.DisposeAsync();
@@ -127,7 +130,7 @@ internal sealed class Duel
     // Reads on until the words of the party that gave up.
     private static async Task<PeerException> DrainAsync(InMemoryChannel channel)
     {
-        using var patience = new CancellationTokenSource(ChannelConformance.Patience);
+        using var patience = new CancellationTokenSource(Patience);
         while (true)
             try
             {

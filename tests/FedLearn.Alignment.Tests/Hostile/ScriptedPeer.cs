@@ -8,7 +8,7 @@ using FedLearn.Protocol;
 namespace FedLearn.Alignment.Tests.Hostile;
 
 /// <summary>The other party of a private set intersection, step by step, without a line of the library's own: honest until a test makes it something else.</summary>
-internal sealed class ScriptedPeer(IPartyChannel channel, PartyRole role, IReadOnlyList<string> ids, byte[] jobDigest, PsiOutput output = PsiOutput.Both)
+internal sealed class ScriptedPeer(IPartyChannel channel, PartyRole role, IReadOnlyList<string> ids, byte[] jobDigest, PsiOutput output = PsiOutput.Both, bool proof = false)
 {
     /// <summary>What may be changed on the way out; each gets the honest thing.</summary>
     public Func<byte[], byte[]> ChangeHello { get; set; } = bytes => bytes;
@@ -20,6 +20,11 @@ internal sealed class ScriptedPeer(IPartyChannel channel, PartyRole role, IReadO
     public Func<IReadOnlyList<byte[]>, IReadOnlyList<byte[]>> ChangePointChunks { get; set; } = chunks => chunks;
 
     public Func<List<byte[]>, List<byte[]>> ChangeTags { get; set; } = tags => tags;
+
+    /// <summary>In proof mode: the products in place of tags, and the proof made for those that the first of the two changes left.</summary>
+    public Func<List<byte[]>, List<byte[]>> ChangeProducts { get; set; } = products => products;
+
+    public Func<byte[], byte[]> ChangeProof { get; set; } = bytes => bytes;
 
     public Func<byte[], byte[]> ChangeConfirmation { get; set; } = bytes => bytes;
 
@@ -78,7 +83,7 @@ internal sealed class ScriptedPeer(IPartyChannel channel, PartyRole role, IReadO
 
     public async Task GreetAsync()
     {
-        byte[] hello = [1, 1, (byte)output, 0, .. Nonce, .. new byte[8 + 32 + 8]];
+        byte[] hello = [1, 1, (byte)output, proof ? (byte)1 : (byte)0, .. Nonce, .. new byte[8 + 32 + 8]];
         BinaryPrimitives.WriteInt64LittleEndian(hello.AsSpan(36), AnnouncedCount);
         await Before("hello");
         await SayAsync(AlignmentStep.Hello, ChangeHello(hello));
@@ -123,6 +128,17 @@ internal sealed class ScriptedPeer(IPartyChannel channel, PartyRole role, IReadO
         await Before("tags");
         if (!SendsTags)
             return;
+        if (proof)
+        {
+            // Sets of one chunk: the slow group proves. What was changed is sent; the proof is that of what is right.
+            List<byte[]> products = [.. TheirPoints.Select(point => ReferenceSodium.Multiply(Scalar, point)!)];
+            byte[] right = ReferenceProof.Prove(Session, Scalar, TheirPoints, products);
+            await SendAsync(new BlindedTags(ChangeProducts(products).SelectMany(product => product).ToArray(), TheirPoints.Count));
+            await Before("proof");
+            await SayAsync(AlignmentStep.Proof, ChangeProof(right));
+            return;
+        }
+
         byte[][] tags = [.. Made];
         if (output == PsiOutput.SizeOnly)
             Random.Shared.Shuffle(tags);
@@ -133,7 +149,13 @@ internal sealed class ScriptedPeer(IPartyChannel channel, PartyRole role, IReadO
     public async Task ReceiveTagsAsync()
     {
         while (ReceivesTags && TheirTags.Count < OwnPoints.Count)
-            TheirTags.AddRange(ReferencePsi.Items((await Channel.ReceiveAsync<BlindedTags>(0, null)).Bytes, Width));
+        {
+            byte[][] items = [.. ReferencePsi.Items((await Channel.ReceiveAsync<BlindedTags>(0, null)).Bytes, proof ? 32 : Width)];
+            if (proof)
+                Assert.True(ReferenceProof.Holds(Session, TheirCommitment, OwnPoints, items, await HearAsync(AlignmentStep.Proof)));
+            TheirTags.AddRange(proof ? items.Select(product => ReferencePsi.Tag(Session, product, Width)) : items);
+        }
+
         HashSet<string> made = [.. Made.Select(Convert.ToHexString)];
         Common = [.. Order.Where((_, i) => i < TheirTags.Count && made.Contains(Convert.ToHexString(TheirTags[i])))];
     }

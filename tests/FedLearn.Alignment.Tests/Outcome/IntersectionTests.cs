@@ -163,7 +163,7 @@ public sealed class IntersectionTests
             var log = new InMemoryAlignmentLog(TimeProvider.System);
             Task<PsiResult> one = Task.Run(() => PsiParty.RunAsync(PartyRole.Active, active, JobDigest, here, activeOptions with { Log = log }));
             Task<PsiResult> two = Task.Run(() => PsiParty.RunAsync(PartyRole.Passive, passive, JobDigest, there, passiveOptions with { Log = log }));
-            await Task.WhenAll(one, two).WaitAsync(ChannelConformance.Patience);
+            await Task.WhenAll(one, two).WaitAsync(Hostile.Duel.Patience);
             (PsiResult first, PsiResult second) = (await one, await two);
             int[] common = Sets.Common(active, passive), commonThere = Sets.Common(passive, active);
             Assert.Equal(common.Length, commonThere.Length);

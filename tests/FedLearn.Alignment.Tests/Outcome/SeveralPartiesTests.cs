@@ -108,7 +108,7 @@ public sealed class SeveralPartiesTests
         {
             Task<AlignedRows>[] running = [.. ids.Select((_, party) => Task.Run(() => new PsiAlignment(options with { Log = new InMemoryAlignmentLog(TimeProvider.System) })
                 .AlignAsync(Of(party), party == 0 ? [.. pairs.Select(pair => pair.First)] : [pairs[party - 1].Second])))];
-            return await Task.WhenAll(running).WaitAsync(ChannelConformance.Patience);
+            return await Task.WhenAll(running).WaitAsync(Hostile.Duel.Patience);
         }
         finally
         {

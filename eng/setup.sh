@@ -60,6 +60,7 @@ towers() {
 
 # Key agreement of secure aggregation and of masked sums.
 aggregation() { packages aggregation libsodium23; }
+psi() { packages psi libsodium23; }
 
 # The homomorphic baseline: GMP for Paillier, and SEAL on Node.js, by npm into build/seal-worker.
 he() {
@@ -100,7 +101,7 @@ for part in "${@:-all}"; do
         test) tests ;;
         towers) towers ;;
         he) he ;;
-        psi) echo "setup: $part: nothing is needed yet" ;;
+        psi) psi ;;
         # Without towers and the homomorphic baseline everything else works.
         all) glm; aggregation; (towers) || echo "setup: towers: left out"; (he) || echo "setup: he: left out"; tests ;;
         *) fail "unknown part '$part'; use glm, aggregation, towers, he, psi, test or all" ;;

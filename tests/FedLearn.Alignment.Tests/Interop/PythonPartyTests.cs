@@ -40,7 +40,7 @@ public sealed class PythonPartyTests : IDisposable
             PadTo = 8,
             Log = new InMemoryAlignmentLog(TimeProvider.System),
         };
-        await using GrpcFederationHost host = await GrpcFederationHost.StartAsync(new GrpcHostOptions(), GrpcPair.Terms("clinic"));
+        await using GrpcFederationHost host = await GrpcFederationHost.StartAsync(new GrpcHostOptions(), GrpcParties.Terms("clinic"));
         Task<(IReadOnlyList<int>? Rows, int? Size, int[]? Ordered)> ours = OursAsync(host, ids[0], options);
         using JsonDocument printed = JsonDocument.Parse(await RunAsync(host.Address, ids[1], proof ? [output, "--proof"] : [output]));
         (IReadOnlyList<int>? rows, int? size, int[]? ordered) = await ours.WaitAsync(Duel.Patience);
@@ -72,7 +72,7 @@ public sealed class PythonPartyTests : IDisposable
     /// <summary>Our side; with the output both the alignment of a job, whose rows are in the common order.</summary>
     private static async Task<(IReadOnlyList<int>? Rows, int? Size, int[]? Ordered)> OursAsync(GrpcFederationHost host, string[] ids, PsiOptions options)
     {
-        await using GrpcSession session = await host.JoinAsync(GrpcPair.Request("bank", PartyRole.Active));
+        await using GrpcSession session = await host.JoinAsync(GrpcParties.Request("bank", PartyRole.Active));
         if (options.Output != PsiOutput.Both)
         {
             PsiResult result = await PsiParty.RunAsync(PartyRole.Active, ids, session.Agreement.JobDigest, session.Channels[0], options);
@@ -93,7 +93,7 @@ public sealed class PythonPartyTests : IDisposable
         string[] arguments =
         [
             Path.Combine(Folder(), "psi_party.py"), "--address", address.Authority, "--job", "alignment", "--party", "clinic", "--ids", file, "--seed", $"{Seed}",
-            "--terms", Convert.ToHexStringLower(GrpcPair.Terms("clinic").TermsDigest.Span), "--output", .. output,
+            "--terms", Convert.ToHexStringLower(GrpcParties.Terms("clinic").TermsDigest.Span), "--output", .. output,
         ];
         using Process process = Start(Python, arguments);
         Task<string> printed = process.StandardOutput.ReadToEndAsync(), error = process.StandardError.ReadToEndAsync();

@@ -43,7 +43,7 @@ public sealed class KilledProcessTests : IDisposable
         for (int attempt = 0; ; attempt++)
         {
             int? kill = attempt < killAfter.Length ? killAfter[attempt] : null;
-            await using GrpcFederationHost host = await GrpcFederationHost.StartAsync(new GrpcHostOptions(), GrpcPair.Terms("clinic"));
+            await using GrpcFederationHost host = await GrpcFederationHost.StartAsync(new GrpcHostOptions(), GrpcParties.Terms("clinic"));
             using Process child = Start(host.Address, there);
             try
             {

@@ -129,7 +129,7 @@ public sealed class IntersectionTests
     {
         ReferenceSodium.Require();
         string[][] ids = Sets.Of(seed: 3, Math.Min(active, passive) / 2, active, passive);
-        await using ChannelPair pair = await GrpcPair.CreateAsync();
+        await using ChannelPair pair = await GrpcParties.CreateAsync();
         await CheckAsync(ids[0], ids[1], new PsiOptions(), new PsiOptions(), pair);
     }
 

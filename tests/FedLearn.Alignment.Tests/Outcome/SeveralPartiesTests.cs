@@ -37,7 +37,7 @@ public sealed class SeveralPartiesTests
     {
         ReferenceSodium.Require();
         string[][] ids = Sets.Of(seed: parties, common: 40, [.. Enumerable.Range(0, parties).Select(p => p == 1 ? 4100 : 60 + p)]);
-        IReadOnlyList<ChannelPair> pairs = await GrpcPair.CreateAsync([.. Enumerable.Range(1, parties - 1).Select(p => $"party-{p}")]);
+        IReadOnlyList<ChannelPair> pairs = await GrpcParties.CreateAsync([.. Enumerable.Range(1, parties - 1).Select(p => $"party-{p}")]);
         await CheckAsync(ids, seed: 5, new PsiOptions(), pairs);
     }
 

@@ -36,11 +36,11 @@ public sealed class TranscriptTests
     [Fact]
     public void LooksUniform_TagsOfACounter_AreFound()
     {
-        // The statistics see what they are for: hashes cut after a byte that counts, and hashes with one bit that is set twice in three times.
+        // The statistics see what they are for: a first byte of which half the values never occur, and a last bit that is set twice in three times.
         ReferenceSodium.Require();
         byte[][] counters = [.. Enumerable.Range(0, 8192).Select(i => (byte[])[(byte)(i / 64), .. SHA256.HashData(BitConverter.GetBytes(i))[..7]])];
         LooksUniform([.. counters.Select(c => SHA256.HashData(c)[..8])], 8);
-        LooksUniform(counters, 8); // every value of the first byte as often as another: only bits in their order would show
+        Assert.ThrowsAny<Xunit.Sdk.XunitException>(() => LooksUniform(counters, 8));
         byte[][] leaning = [.. counters.Select((c, i) => (byte[])[.. SHA256.HashData(c)[..7], (byte)(SHA256.HashData(c)[7] | (i % 3 == 0 ? 1 : 0))])];
         Assert.ThrowsAny<Xunit.Sdk.XunitException>(() => LooksUniform(leaning, 8));
     }

@@ -7,7 +7,7 @@ using FedLearn.Transport.Grpc;
 namespace FedLearn.Alignment.Tests.Reference;
 
 /// <summary>Channels over gRPC on the loopback device; the active party "bank" serves.</summary>
-internal static class GrpcPair
+internal static class GrpcParties
 {
     public static SessionTerms Terms(params string[] passive) => new("alignment", SHA256.HashData("terms"u8), new Dictionary<string, ReadOnlyMemory<byte>>(),
         [new PartyDescription("bank", PartyRole.Active), .. passive.Select(name => new PartyDescription(name, PartyRole.Passive))]);

@@ -10,6 +10,8 @@ namespace FedLearn.Alignment.Tests.Hostile;
 /// <summary>The other party of a private set intersection, step by step, without a line of the library's own: honest until a test makes it something else.</summary>
 internal sealed class ScriptedPeer(IPartyChannel channel, PartyRole role, IReadOnlyList<string> ids, byte[] jobDigest, PsiOutput output = PsiOutput.Both, bool proof = false)
 {
+    private ScriptedPeer? _resumes;
+
     /// <summary>What may be changed on the way out; each gets the honest thing.</summary>
     public Func<byte[], byte[]> ChangeHello { get; set; } = bytes => bytes;
 
@@ -31,6 +33,19 @@ internal sealed class ScriptedPeer(IPartyChannel channel, PartyRole role, IReadO
     /// <summary>Called before each step that sends something, with its name: to send what the step would not, or to stop.</summary>
     public Func<string, Task> Before { get; set; } = _ => Task.CompletedTask;
 
+    /// <summary>Goes on with a session that an earlier script began, with its scalar and its points.</summary>
+    public ScriptedPeer? Resumes
+    {
+        set
+        {
+            _resumes = value;
+            Scalar = value!.Scalar;
+        }
+    }
+
+    /// <summary>Chunks of this peer's points that the other side says it kept.</summary>
+    public int PointChunksTheyHold => BinaryPrimitives.ReadInt32LittleEndian(TheirHello.AsSpan(76));
+
     /// <summary>Sends its points in the order of its rows, to see what comes back in which order.</summary>
     public bool KeepsOrder { get; set; }
 
@@ -38,7 +53,7 @@ internal sealed class ScriptedPeer(IPartyChannel channel, PartyRole role, IReadO
 
     public byte[] Nonce { get; } = RandomNumberGenerator.GetBytes(32);
 
-    public byte[] Scalar { get; } = ReferencePsi.Scalar();
+    public byte[] Scalar { get; private set; } = ReferencePsi.Scalar();
 
     public long AnnouncedCount { get; set; } = ids.Count;
 
@@ -85,11 +100,15 @@ internal sealed class ScriptedPeer(IPartyChannel channel, PartyRole role, IReadO
     {
         byte[] hello = [1, 1, (byte)output, proof ? (byte)1 : (byte)0, .. Nonce, .. new byte[8 + 32 + 8]];
         BinaryPrimitives.WriteInt64LittleEndian(hello.AsSpan(36), AnnouncedCount);
+        _resumes?.Session.CopyTo(hello, 44);            // it holds none of the other side's points and tags
         await Before("hello");
         await SayAsync(AlignmentStep.Hello, ChangeHello(hello));
         TheirHello = await HearAsync(AlignmentStep.Hello);
         byte[] theirNonce = TheirHello[4..36];
-        Session = role == PartyRole.Active
+        if (_resumes is not null && TheirHello.AsSpan(44, 32).SequenceEqual(_resumes.Session))
+            (Session, Order, OwnPoints) = (_resumes.Session, _resumes.Order, _resumes.OwnPoints);
+        else
+            Session = role == PartyRole.Active
             ? ReferencePsi.Session(jobDigest, Channel.LocalParty, Channel.RemoteParty, Nonce, theirNonce)
             : ReferencePsi.Session(jobDigest, Channel.RemoteParty, Channel.LocalParty, theirNonce, Nonce);
         Width = ReferencePsi.TagBytes(AnnouncedCount, TheirCount);
@@ -105,12 +124,21 @@ internal sealed class ScriptedPeer(IPartyChannel channel, PartyRole role, IReadO
 
     public async Task SendPointsAsync()
     {
-        Order = [.. ids];
-        if (!KeepsOrder)
-            Random.Shared.Shuffle(Order);
-        OwnPoints = ChangePoints([.. Order.Select(Blind)]);
+        int held = 0;
+        if (OwnPoints.Count == 0)
+        {
+            Order = [.. ids];
+            if (!KeepsOrder)
+                Random.Shared.Shuffle(Order);
+            OwnPoints = ChangePoints([.. Order.Select(Blind)]);
+        }
+        else
+        {
+            held = PointChunksTheyHold;
+        }
+
         await Before("points");
-        foreach (byte[] chunk in ChangePointChunks(ReferencePsi.Chunks(OwnPoints)))
+        foreach (byte[] chunk in ChangePointChunks([.. ReferencePsi.Chunks(OwnPoints).Skip(held)]))
             await SendAsync(new BlindedIds(chunk));
     }
 
@@ -142,7 +170,8 @@ internal sealed class ScriptedPeer(IPartyChannel channel, PartyRole role, IReadO
         byte[][] tags = [.. Made];
         if (output == PsiOutput.SizeOnly)
             Random.Shared.Shuffle(tags);
-        foreach (byte[][] chunk in ChangeTags([.. tags]).Chunk(ReferencePsi.ChunkIds))
+        int held = _resumes is not null && Session == _resumes.Session ? BinaryPrimitives.ReadInt32LittleEndian(TheirHello.AsSpan(80)) : 0;
+        foreach (byte[][] chunk in ChangeTags([.. tags]).Chunk(ReferencePsi.ChunkIds).Skip(held))
             await SendAsync(new BlindedTags(chunk.SelectMany(tag => tag).ToArray(), chunk.Length));
     }
 

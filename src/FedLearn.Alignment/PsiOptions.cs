@@ -47,7 +47,7 @@ public sealed record PsiOptions
     /// <summary>Who learns what. Default both parties.</summary>
     public PsiOutput Output { get; init; } = PsiOutput.Both;
 
-    /// <summary>Whether each party proves that it used one scalar for all ids of the other (RFC 9497 section 2.2). Takes about twice the time, and 64 bytes an id.</summary>
+    /// <summary>Whether each party proves that it used one scalar for all ids of the other (RFC 9497 section 2.2). Takes about three times the time, and 64 bytes an id.</summary>
     public bool Proof { get; init; }
 
     /// <summary>The announced number of ids is a multiple of this one, made up by invented ids; hides how many rows a party has.</summary>

@@ -9,9 +9,13 @@ internal static class PsiFaults
 {
     private const string SameRelease = "Check that both parties run the same release of the software; if they do, the peer or somebody on the way does not keep to the protocol.";
 
+    private static readonly string[] Ending =
+    [
+        PsiErrors.SettingsDiffer, PsiErrors.InvalidPoint, PsiErrors.RepeatedPoint, PsiErrors.WrongCount, PsiErrors.Reflection, PsiErrors.Disagreement, PsiErrors.ProofFailed, ProtocolErrors.Malformed,
+    ];
+
     /// <summary>Errors after which the session must not go on, not even from a folder of state.</summary>
-    public static bool EndsSession(Exception error) => error is PeerException { Id: PsiErrors.SettingsDiffer or PsiErrors.InvalidPoint or PsiErrors.RepeatedPoint
-        or PsiErrors.WrongCount or PsiErrors.Reflection or PsiErrors.Disagreement or PsiErrors.ProofFailed or ProtocolErrors.Malformed };
+    public static bool EndsSession(Exception error) => error is PeerException peer && Ending.Contains(peer.Id);
 
     public static PeerException Peer(string id, IPartyChannel channel, string step, string cause, string remedy = SameRelease) =>
         ProtocolErrors.Peer(id, channel.RemoteParty, $"alignment, {step}", cause, remedy);

@@ -5,6 +5,7 @@ using System.Security.Cryptography;
 using System.Text;
 using FedLearn.Alignment.Ristretto;
 using FedLearn.Coordination;
+using FedLearn.Diagnostics;
 using FedLearn.Parties;
 using FedLearn.Privacy;
 using FedLearn.Protocol;
@@ -81,8 +82,15 @@ internal sealed class PsiSession : IDisposable
         }
         catch (Exception e) when (PsiFaults.EndsSession(e))
         {
-            _state?.Remove();
-            _state = null;
+            try
+            {
+                _state?.Remove();
+            }
+            catch (ConfigurationException)
+            {
+                // What the peer did is the error to tell.
+            }
+
             throw;
         }
     }
@@ -92,7 +100,6 @@ internal sealed class PsiSession : IDisposable
     {
         _log.End(Convert.ToHexStringLower(_session), _common);
         _state?.Remove();
-        _state = null;
     }
 
     /// <inheritdoc />

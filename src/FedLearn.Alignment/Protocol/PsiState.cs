@@ -74,12 +74,12 @@ internal sealed class PsiState : IDisposable
             // The lock ends with the process, however it ends.
             return new PsiState(folder, new FileStream(Path.Combine(folder, LockFile), Options(FileMode.OpenOrCreate, FileOptions.DeleteOnClose)), subject);
         }
-        catch (IOException e)
+        catch (IOException e) when (e.GetType() == typeof(IOException)) // a sharing violation has no class of its own
         {
             throw new ConfigurationException(PsiErrors.StateUnusable, "alignment, folder of interrupted sessions", $"another alignment with '{peer}' uses the same folder.",
                 "Wait until it has ended, or name another folder (state directory).", e);
         }
-        catch (UnauthorizedAccessException e)
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
             throw Unusable(e);
         }
@@ -102,11 +102,19 @@ internal sealed class PsiState : IDisposable
             CryptographicOperations.ZeroMemory(bytes);
             Ignored = kept is null;
         });
-        if (kept is null)
-            Clear();
-        else
-            OpenFiles(kept);
-        return kept;
+        try
+        {
+            if (kept is null)
+                Clear();
+            else
+                OpenFiles(kept);
+            return kept;
+        }
+        catch
+        {
+            kept?.Secrets.Dispose();
+            throw;
+        }
     }
 
     /// <summary>Begins a session: the header is on the disk when this returns.</summary>

@@ -153,6 +153,21 @@ public static class ChannelConformance
             Require(message.Step == step && message.Bytes.Span.SequenceEqual(digests), "an aggregation message changed");
         }
 
+        foreach (AlignmentStep step in Enum.GetValues<AlignmentStep>())
+        {
+            await pair.First.SendAsync(++round, Disclosure.Unprotected(new AlignmentMessage(step, digests), Reason)).ConfigureAwait(false);
+            AlignmentMessage message = await pair.Second.ReceiveAsync<AlignmentMessage>(round, digests.Length).ConfigureAwait(false);
+            Require(message.Step == step && message.Bytes.Span.SequenceEqual(digests), "an alignment message changed");
+        }
+
+        await pair.First.SendAsync(++round, Disclosure.Unprotected(new BlindedIds(digests), Reason)).ConfigureAwait(false);
+        Require((await pair.Second.ReceiveAsync<BlindedIds>(round, 3).ConfigureAwait(false)).Bytes.Span.SequenceEqual(digests), "blinded ids changed");
+        foreach (int tags in (int[])[96, 12, 3]) // of 1, 8 and 32 bytes
+        {
+            await pair.First.SendAsync(++round, Disclosure.Unprotected(new BlindedTags(digests, tags), Reason)).ConfigureAwait(false);
+            Require((await pair.Second.ReceiveAsync<BlindedTags>(round, tags).ConfigureAwait(false)).Bytes.Span.SequenceEqual(digests), "blinded tags changed");
+        }
+
         async Task<T> Crosses<T>(T payload) where T : VectorPayload
         {
             await pair.First.SendAsync(++round, Disclosure.Unprotected(payload, Reason)).ConfigureAwait(false);

@@ -1,0 +1,31 @@
+using System.Runtime.CompilerServices;
+using FedLearn.Coordination;
+using FedLearn.Transport.Grpc;
+
+namespace FedLearn.Alignment.Tests;
+
+/// <summary>The test runner, and the passive party that the tests start and kill.</summary>
+internal static class Program
+{
+    public static int Main(string[] args) => args switch
+    {
+        ["child", "align", var address, var folder] => AlignAsync(new Uri(address), folder).GetAwaiter().GetResult(),
+        _ => Test(args),
+    };
+
+    // A method of its own, so that a child loads no test framework.
+    [MethodImpl(MethodImplOptions.NoInlining)]
+    private static int Test(string[] args) => args.Any(a => a is "--server" or "--internal-msbuild-node")
+        ? Xunit.MicrosoftTestingPlatform.TestPlatformTestFramework.RunAsync(args, SelfRegisteredExtensions.AddSelfRegisteredExtensions).GetAwaiter().GetResult()
+        : Xunit.Runner.InProc.SystemConsole.ConsoleRunner.Run(args).GetAwaiter().GetResult();
+
+    /// <summary>Joins as the passive party, aligns, and prints whether a session was taken up again, its id, and the common rows.</summary>
+    private static async Task<int> AlignAsync(Uri address, string folder)
+    {
+        await using GrpcSession session = await GrpcFederationClient.JoinAsync(address, Killed.KilledProcessTests.Request("clinic", PartyRole.Passive));
+        PsiResult result = await PsiParty.RunAsync(PartyRole.Passive, Killed.KilledProcessTests.PassiveIds, session.Agreement.JobDigest, session.Channels[0], new PsiOptions { StateDirectory = folder });
+        Console.Out.WriteLine($"{result.Resumed} {result.Session} {string.Join(',', result.Rows!)}");
+        await session.Channels[0].CompleteAsync();
+        return 0;
+    }
+}

@@ -2,6 +2,7 @@ using System.Globalization;
 using FedLearn.Coordination;
 using FedLearn.Data;
 using FedLearn.Glm;
+using FedLearn.Parties;
 using FedLearn.Privacy;
 
 namespace FedLearn.Cli.RunFiles;

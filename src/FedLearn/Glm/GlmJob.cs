@@ -1,5 +1,6 @@
 using FedLearn.Coordination;
 using FedLearn.Data;
+using FedLearn.Parties;
 using FedLearn.Privacy;
 
 namespace FedLearn.Glm;
@@ -115,13 +116,6 @@ public sealed record GlmOneRoundOptions
     /// <summary>Public centre of the label: the share of positive rows, .01 to .99; for other families a value within the declared range.</summary>
     /// <value>Null, the default: taken from the released labels alone.</value>
     public double? LabelRate { get; init; }
-}
-
-/// <summary>How the parties find their common rows.</summary>
-public enum AlignmentMethod
-{
-    /// <summary>Hashed ids are compared. Anyone who can guess ids can test them: for trials.</summary>
-    Hashed = 0,
 }
 
 /// <summary>What early stopping watches.</summary>
@@ -332,6 +326,10 @@ public sealed record GlmJob
 
     /// <summary>How the common rows are found.</summary>
     public AlignmentMethod Alignment { get; init; } = AlignmentMethod.Hashed;
+
+    /// <summary>Whether the parties prove to each other that each used one scalar for all ids; <see cref="AlignmentMethod.Psi"/> only.</summary>
+    /// <value>Default false.</value>
+    public bool AlignmentProof { get; init; }
 
     /// <summary>Whether standard errors are computed after training, see <see cref="GlmInference"/>. Mode none, models of one score.</summary>
     /// <value>Default false.</value>

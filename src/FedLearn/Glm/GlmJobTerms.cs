@@ -1,6 +1,7 @@
 using System.Text.Json;
 using FedLearn.Coordination;
 using FedLearn.Data;
+using FedLearn.Parties;
 using FedLearn.Privacy;
 
 namespace FedLearn.Glm;
@@ -95,7 +96,12 @@ public static class GlmJobTerms
                 json.WriteBoolean("constant", GlmPlan.ConstantOf(job));
                 json.WriteNumber("rowNorm", preprocessing.RowNorm);
             }),
-            ("alignment", json => json.WriteString("method", job.Alignment.ToString())),
+            ("alignment", json =>
+            {
+                json.WriteString("method", job.Alignment.ToString());
+                if (job.Alignment == AlignmentMethod.Psi)
+                    json.WriteBoolean("proof", job.AlignmentProof);
+            }),
             ("evaluation", json =>
             {
                 WriteSplit(json, job.Split);

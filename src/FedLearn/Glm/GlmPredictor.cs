@@ -81,19 +81,17 @@ public sealed class GlmPredictor
         ArgumentNullException.ThrowIfNull(channels);
         CheckSameTraining(agreement, JoinRequest);
         SessionTelemetry telemetry = GlmTelemetry.Of("predict", _job, _input);
-        return await telemetry.RunAsync(() => ChannelGuard.RunAsync(channels, () => PredictCoreAsync(channels, telemetry, cancellationToken))).ConfigureAwait(false);
+        return await telemetry.RunAsync(() => ChannelGuard.RunAsync(channels, () => PredictCoreAsync(agreement, channels, telemetry, cancellationToken))).ConfigureAwait(false);
     }
 
     // A job may leave the number of classes open, which the model knows.
     private static bool IsOf(IGlmFamily family, GlmModel model) => model.Family == family.Name && (model.Link ?? family.Link) == family.Link
         && family.Parameters.All(p => !model.FamilyParameters.TryGetValue(p.Key, out double value) || value == p.Value);
 
-    private async Task<GlmPrediction?> PredictCoreAsync(IReadOnlyList<IPartyChannel> channels, SessionTelemetry telemetry, CancellationToken cancellationToken)
+    private async Task<GlmPrediction?> PredictCoreAsync(SessionAgreement agreement, IReadOnlyList<IPartyChannel> channels, SessionTelemetry telemetry, CancellationToken cancellationToken)
     {
         bool active = _model.Party.Role == PartyRole.Active;
-        int[] common = await GlmTelemetry.AlignAsync(telemetry, () => active
-            ? HashedAlignment.ActiveAsync(_input.Table.Ids, _job.Training.Seed, channels, cancellationToken)
-            : HashedAlignment.PassiveAsync(_input.Table.Ids, _job.Training.Seed, channels[0], cancellationToken)).ConfigureAwait(false);
+        int[] common = (await GlmTelemetry.AlignAsync(telemetry, _job, _model.Party, _input, agreement, channels, cancellationToken).ConfigureAwait(false)).Rows;
         if (common.Length == 0)
             throw new BadInputException(GlmErrors.NoCommonRows, "alignment", "the parties have no common rows.",
                 "Check that the id columns hold the same kind of id, written the same way, and that the parties' tables overlap.");

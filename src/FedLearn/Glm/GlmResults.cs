@@ -1,5 +1,6 @@
 using FedLearn.Coordination;
 using FedLearn.Evaluation;
+using FedLearn.Parties;
 using FedLearn.Privacy;
 using FedLearn.Protocol;
 
@@ -131,8 +132,14 @@ public sealed record GlmPartyResult
     /// <summary>Test rows.</summary>
     public required int TestRows { get; init; }
 
-    /// <summary>How rows were aligned, and what that disclosed.</summary>
+    /// <summary>How the common rows were found.</summary>
+    public AlignmentMethod Alignment { get; init; }
+
+    /// <summary>What finding the common rows disclosed, as sentences.</summary>
     public required IReadOnlyList<string> AlignmentLeaks { get; init; }
+
+    /// <summary>What a user should know of the alignment, as sentences.</summary>
+    public IReadOnlyList<string> AlignmentWarnings { get; init; } = [];
 
     /// <summary>Why training ended.</summary>
     public required GlmStopReason StopReason { get; init; }

@@ -1,6 +1,9 @@
 using System.Diagnostics;
 using System.Text.Json;
+using FedLearn.Coordination;
 using FedLearn.Diagnostics;
+using FedLearn.Parties;
+using FedLearn.Protocol;
 
 namespace FedLearn.Glm;
 
@@ -12,11 +15,23 @@ internal static class GlmTelemetry
         new(operation, input.Party, job.Name, JsonNamingPolicy.KebabCaseLower.ConvertName(job.Privacy.Mode.ToString()), input.LoggerFactory);
 
     /// <summary>Aligns, and tells how many rows are common.</summary>
-    public static async Task<int[]> AlignAsync(SessionTelemetry telemetry, Func<Task<int[]>> align)
+    public static async Task<AlignedRows> AlignAsync(SessionTelemetry telemetry, GlmJob job, PartyDescription party, GlmPartyInput input, SessionAgreement agreement,
+        IReadOnlyList<IPartyChannel> channels, CancellationToken cancellationToken)
     {
         using Activity? traced = telemetry.Begin("fedlearn.alignment");
-        int[] common = await align().ConfigureAwait(false);
-        telemetry.Aligned(common.Length);
-        return common;
+        var task = new AlignmentTask
+        {
+            Role = party.Role,
+            Ids = input.Table.Ids,
+            Seed = job.Training.Seed,
+            JobDigest = agreement.JobDigest,
+            Parties = job.Parties.Count,
+            Progress = input.AlignmentProgress,
+        };
+        // A party alone only orders its rows.
+        IEntityAlignment alignment = channels.Count == 0 ? HashedAlignment.Instance : AlignmentChoice.Of(job.Alignment, input.Alignment, input.Party);
+        AlignedRows aligned = await alignment.AlignAsync(task, channels, cancellationToken).ConfigureAwait(false);
+        telemetry.Aligned(aligned.Rows.Length);
+        return aligned;
     }
 }

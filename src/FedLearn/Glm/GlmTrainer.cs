@@ -33,6 +33,12 @@ public sealed record GlmPartyInput
     /// <value>Default: threshold .5, no intervals.</value>
     public EvaluationOptions Evaluation { get; init; } = new() { Resamples = 0 };
 
+    /// <summary>Finds the rows that all parties have, by the job's method. Null: by hashed ids, where the job says so.</summary>
+    public IEntityAlignment? Alignment { get; init; }
+
+    /// <summary>Told how far the alignment is; null for nobody.</summary>
+    public IProgress<AlignmentProgress>? AlignmentProgress { get; init; }
+
     /// <summary>Where charges are recorded and a lifetime budget is enforced. Null: a ledger in memory, which forgets.</summary>
     public IPrivacyLedger? Ledger { get; init; }
 
@@ -73,6 +79,7 @@ public sealed class GlmTrainer
         _options = job.Parties.FirstOrDefault(p => p.Party.Name == input.Party)
             ?? throw new ConfigurationException(GlmErrors.InvalidJob, $"party '{input.Party}'", "the job has no party of that name.", "Use a name that the job lists.");
         _plan.CheckParty(_options);
+        AlignmentChoice.Of(job.Alignment, input.Alignment, input.Party);
         if (IsActive)
         {
             CheckLabels();
@@ -158,9 +165,8 @@ public sealed class GlmTrainer
         _plan = _declared;
         GlmJob job = _plan.Job;
         string digest = Convert.ToHexStringLower(agreement.JobDigest.Span);
-        int[] common = await GlmTelemetry.AlignAsync(telemetry, () => IsActive
-            ? HashedAlignment.ActiveAsync(_input.Table.Ids, job.Training.Seed, channels, cancellationToken)
-            : HashedAlignment.PassiveAsync(_input.Table.Ids, job.Training.Seed, channels[0], cancellationToken)).ConfigureAwait(false);
+        AlignedRows aligned = await GlmTelemetry.AlignAsync(telemetry, job, _options.Party, _input, agreement, channels, cancellationToken).ConfigureAwait(false);
+        int[] common = aligned.Rows;
         if (common.Length == 0)
             throw new BadInputException(GlmErrors.NoCommonRows, "alignment", "the parties have no common rows.",
                 "Check that the id columns hold the same kind of id, written the same way, and that the parties' tables overlap.");
@@ -287,7 +293,9 @@ public sealed class GlmTrainer
             CommonRows = common.Length,
             TrainRows = trainRows.Length,
             TestRows = testRows.Length,
-            AlignmentLeaks = channels.Count > 0 ? HashedAlignment.Leaks : [],
+            Alignment = job.Alignment,
+            AlignmentLeaks = aligned.Leaks,
+            AlignmentWarnings = aligned.Warnings,
             StopReason = outcome.StopReason,
             Timing = outcome.Timing,
             Joint = jointly,

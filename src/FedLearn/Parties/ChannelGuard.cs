@@ -1,3 +1,4 @@
+using System.Runtime.ExceptionServices;
 using FedLearn.Diagnostics;
 using FedLearn.Privacy;
 using FedLearn.Protocol;
@@ -20,6 +21,37 @@ internal static class ChannelGuard
             using var limit = new CancellationTokenSource(TimeSpan.FromSeconds(2));
             foreach (IPartyChannel channel in channels)
                 await channel.AbortAsync(id, limit.Token).ConfigureAwait(false);
+            throw;
+        }
+    }
+
+    /// <summary>Works on all channels at once; when one fails, the others are stopped.</summary>
+    /// <returns>One result a channel, in their order.</returns>
+    public static async Task<T[]> AllAsync<T>(IReadOnlyList<IPartyChannel> channels, Func<IPartyChannel, CancellationToken, Task<T>> work, CancellationToken cancellationToken)
+    {
+        using var others = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
+        Exception? first = null;
+        async Task<T> OneAsync(IPartyChannel channel)
+        {
+            try
+            {
+                return await work(channel, others.Token).ConfigureAwait(false);
+            }
+            catch (Exception e)
+            {
+                Interlocked.CompareExchange(ref first, e, null);
+                await others.CancelAsync().ConfigureAwait(false);
+                throw;
+            }
+        }
+
+        try
+        {
+            return await Task.WhenAll(channels.Select(OneAsync)).ConfigureAwait(false);
+        }
+        catch when (first is not null)
+        {
+            ExceptionDispatchInfo.Throw(first);
             throw;
         }
     }

@@ -1,3 +1,4 @@
+using FedLearn.Coordination;
 using FedLearn.Data;
 using FedLearn.Privacy;
 using FedLearn.Protocol;
@@ -8,9 +9,15 @@ namespace FedLearn.Parties;
 /// <remarks>Every party ends with the same rows in the same order: by SHA-256(job seed || normalised id). What it leaks: the active party
 /// sees a digest of every id of every passive party and can test guesses, so it learns which of the ids it can guess are there; a passive
 /// party learns which of its rows are common to all. For trials; private set intersection is the remedy.</remarks>
-internal static class HashedAlignment
+internal sealed class HashedAlignment : IEntityAlignment
 {
-    public const string Method = "hashed";
+    private HashedAlignment() { }
+
+    /// <summary>The one instance: it has no settings.</summary>
+    public static HashedAlignment Instance { get; } = new();
+
+    /// <inheritdoc />
+    public AlignmentMethod Method => AlignmentMethod.Hashed;
 
     /// <summary>What the method discloses, for the report.</summary>
     public static IReadOnlyList<string> Leaks { get; } =
@@ -19,6 +26,15 @@ internal static class HashedAlignment
         "the active party learns which of its rows each passive party holds",
         "each passive party learns which of its rows are common to all parties",
     ];
+
+    /// <inheritdoc />
+    public async Task<AlignedRows> AlignAsync(AlignmentTask task, IReadOnlyList<IPartyChannel> channels, CancellationToken cancellationToken = default)
+    {
+        int[] rows = task.Role == PartyRole.Active
+            ? await ActiveAsync(task.Ids, task.Seed, channels, cancellationToken).ConfigureAwait(false)
+            : await PassiveAsync(task.Ids, task.Seed, channels[0], cancellationToken).ConfigureAwait(false);
+        return new AlignedRows(rows, channels.Count > 0 ? Leaks : [], []);
+    }
 
     /// <summary>The active party's side: intersects everybody's digests and tells each passive party which of its rows are common.</summary>
     /// <returns>Own rows that are common, in the common order.</returns>

@@ -2,6 +2,7 @@ using System.Reflection;
 using FedLearn.Coordination;
 using FedLearn.Data;
 using FedLearn.Glm;
+using FedLearn.Parties;
 using FedLearn.Privacy;
 
 namespace FedLearn.Tests.Glm;
@@ -22,7 +23,8 @@ public class GlmJobTermsTests
     private static readonly Dictionary<string, (string? Section, Func<GlmJob, GlmJob>[] Changes)> Fields = new()
     {
         ["GlmJob.Name"] = ("name", [j => j with { Name = "other" }]),
-        ["GlmJob.Alignment"] = ("alignment", [j => j with { Alignment = (AlignmentMethod)1 }]),
+        ["GlmJob.Alignment"] = ("alignment", [j => j with { Alignment = AlignmentMethod.Psi }]),
+        ["GlmJob.AlignmentProof"] = ("alignment", [j => j with { Alignment = AlignmentMethod.Psi, AlignmentProof = true }]),
         ["GlmJob.Split"] = ("evaluation",
         [
             j => j with { Split = new SplitRule.FromFile() },

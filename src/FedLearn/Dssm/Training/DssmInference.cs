@@ -101,18 +101,18 @@ public sealed class DssmInference
                 throw new ConfigurationException(DssmErrors.OtherModel, "joining", "the parties' parts of the model come from different trainings.", "Use the parts that one training wrote.");
             await using var thread = new TowerThread(_input.Party);
             DssmInferenceResult result = _party.Role == PartyRole.Active
-                ? await LabelAsync(channels, thread, cancellationToken).ConfigureAwait(false)
-                : await ViewAsync(channels[0], thread, cancellationToken).ConfigureAwait(false);
+                ? await LabelAsync(agreement, channels, thread, cancellationToken).ConfigureAwait(false)
+                : await ViewAsync(agreement, channels[0], thread, cancellationToken).ConfigureAwait(false);
             foreach (IPartyChannel channel in channels)
                 await channel.CompleteAsync(cancellationToken).ConfigureAwait(false);
             return result with { Traffic = DssmTrainer.Sum(channels), Releases = DssmTrainer.Sent(channels) };
         })).ConfigureAwait(false);
     }
 
-    private async Task<DssmInferenceResult> ViewAsync(IPartyChannel channel, TowerThread thread, CancellationToken cancellationToken)
+    private async Task<DssmInferenceResult> ViewAsync(SessionAgreement agreement, IPartyChannel channel, TowerThread thread, CancellationToken cancellationToken)
     {
         string[] sets = _purpose == DssmPurpose.Recommend ? [SampleSet.Recommendation] : [SampleSet.Test, SampleSet.ColdUsers, SampleSet.ColdItems];
-        ViewSamples samples = await SampleExchange.AnswerAsync(channel, _job, _input.View!, sets, cancellationToken).ConfigureAwait(false);
+        ViewSamples samples = await SampleExchange.AnswerAsync(channel, new SampleSession(_job, _input, agreement.JobDigest), _input.View!, sets, cancellationToken).ConfigureAwait(false);
         using ITower tower = await thread.RunAsync(() => (_input.ViewTower ?? _towers).Restore(Saved(_model.View).Spec, Saved(_model.View).State)).ConfigureAwait(false);
         var run = new ViewRun(new DssmRun(_job, thread) { Views = _model.Views, SetNames = sets }, tower, _input.View!, samples, channel, PartyNoise.None);
         for (int set = 0; set < sets.Length; set++)
@@ -120,16 +120,14 @@ public sealed class DssmInference
         return new DssmInferenceResult();
     }
 
-    private async Task<DssmInferenceResult> LabelAsync(IReadOnlyList<IPartyChannel> channels, TowerThread thread, CancellationToken cancellationToken)
+    private async Task<DssmInferenceResult> LabelAsync(SessionAgreement agreement, IReadOnlyList<IPartyChannel> channels, TowerThread thread, CancellationToken cancellationToken)
     {
         InteractionTable table = _input.Interactions!;
         IReadOnlyList<SampleSet> sets = _purpose == DssmPurpose.Recommend
             ? [new SampleSet(SampleSet.Recommendation, EventRole.Seen, [.. table.Users.Select((_, user) => new Interaction(user, 0, Now, EventRole.Seen))])]
             : LabelSamples.EvaluationSets(table, evaluates: true);
         var samples = new LabelSamples(_job, _input, sets);
-        var peers = new List<ViewPeer>();
-        foreach (IPartyChannel channel in channels)
-            peers.Add(await SampleExchange.OfferAsync(channel, _job, table.Users, sets, cancellationToken).ConfigureAwait(false));
+        IReadOnlyList<ViewPeer> peers = await SampleExchange.OfferAsync(channels, new SampleSession(_job, _input, agreement.JobDigest), table.Users, sets, cancellationToken).ConfigureAwait(false);
         using LabelTowers towers = await thread.RunAsync(() => Towers(samples)).ConfigureAwait(false);
         var run = new LabelRun(new DssmRun(_job, thread) { Views = _model.Views, SetNames = [.. sets.Select(s => s.Name)] }, towers, samples, peers, PartyNoise.None);
         var clock = new PartyClock();

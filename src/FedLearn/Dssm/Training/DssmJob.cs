@@ -1,4 +1,5 @@
 using FedLearn.Coordination;
+using FedLearn.Parties;
 using FedLearn.Privacy;
 
 namespace FedLearn.Dssm;
@@ -251,6 +252,13 @@ public sealed record DssmJob
 
     /// <summary>Whether the label party has a view of its own.</summary>
     public bool LabelHasView { get; init; }
+
+    /// <summary>How the label party and each view find the users that they share.</summary>
+    public AlignmentMethod Alignment { get; init; } = AlignmentMethod.Hashed;
+
+    /// <summary>Whether the parties prove to each other that each used one scalar for all ids; <see cref="AlignmentMethod.Psi"/> only.</summary>
+    /// <value>Default false.</value>
+    public bool AlignmentProof { get; init; }
 
     /// <summary>How precisely samples' times are named.</summary>
     public SampleTime SampleTime { get; init; }

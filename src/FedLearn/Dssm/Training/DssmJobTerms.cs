@@ -1,5 +1,6 @@
 using System.Globalization;
 using FedLearn.Coordination;
+using FedLearn.Parties;
 using FedLearn.Privacy;
 
 namespace FedLearn.Dssm;
@@ -71,6 +72,12 @@ public static class DssmJobTerms
                     json.WriteNumber(party.Party.Name + ".epsilon", budget?.Epsilon ?? -1);
                     json.WriteNumber(party.Party.Name + ".delta", budget?.Delta ?? -1);
                 }
+            }),
+            ("alignment", json =>
+            {
+                json.WriteString("method", job.Alignment.ToString());
+                if (job.Alignment == AlignmentMethod.Psi)
+                    json.WriteBoolean("proof", job.AlignmentProof);
             }),
             ("parties", json =>
             {

@@ -83,6 +83,12 @@ public sealed record DssmPartyResult
     /// <summary>Counts.</summary>
     public required DssmCounts Counts { get; init; }
 
+    /// <summary>What finding the shared users disclosed, as sentences.</summary>
+    public IReadOnlyList<string> AlignmentLeaks { get; init; } = [];
+
+    /// <summary>What a user should know of that, as sentences.</summary>
+    public IReadOnlyList<string> AlignmentWarnings { get; init; } = [];
+
     /// <summary>Seconds.</summary>
     public required DssmTiming Timing { get; init; }
 

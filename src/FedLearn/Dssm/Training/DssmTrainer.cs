@@ -41,6 +41,12 @@ public sealed record DssmPartyInput
     /// <value>Default: no intervals.</value>
     public EvaluationOptions Evaluation { get; init; } = new() { Resamples = 0 };
 
+    /// <summary>Finds the users that the label party and a view share, by the job's method. Null: by hashed ids, where the job says so.</summary>
+    public IEntityAlignment? Alignment { get; init; }
+
+    /// <summary>Told how far the alignment is; null for nobody.</summary>
+    public IProgress<AlignmentProgress>? AlignmentProgress { get; init; }
+
     /// <summary>Where charges are recorded and a lifetime budget is enforced. Null: a ledger in memory, which forgets.</summary>
     public IPrivacyLedger? Ledger { get; init; }
 
@@ -79,6 +85,7 @@ public sealed class DssmTrainer
         ViewNames = [.. job.Parties.Where(p => p.Party.Role == PartyRole.Passive || job.LabelHasView).OrderBy(p => p.Party.Role).Select(p => p.Party.Name)];
         _options = job.Parties.FirstOrDefault(p => p.Party.Name == input.Party)
             ?? throw new ConfigurationException(DssmErrors.InvalidJob, $"party '{input.Party}'", "the job has no party of that name.", "Use a name that the job lists.");
+        AlignmentChoice.Of(job.Alignment, input.Alignment, input.Party);
         CheckTables();
         if (_input.View is { } view && _options.Party.Role == PartyRole.Passive)
             _plan.CheckView(_options, view.Moments is null);
@@ -126,7 +133,7 @@ public sealed class DssmTrainer
     {
         ViewTable view = _input.View!;
         string[] sets = [SampleSet.Training, SampleSet.Validation, SampleSet.Test, SampleSet.ColdUsers, SampleSet.ColdItems];
-        ViewSamples samples = await SampleExchange.AnswerAsync(channel, _job, view, sets, cancellationToken).ConfigureAwait(false);
+        ViewSamples samples = await SampleExchange.AnswerAsync(channel, new SampleSession(_job, _input, agreement.JobDigest), view, sets, cancellationToken).ConfigureAwait(false);
         bool isStatic = view.Moments is null;
         int evaluated = samples.Rows.Skip(1).Sum(r => r.Length), batches = BatchesOf(samples.Rows[0].Length);
         SampleChecks.Check(_job, samples, !isStatic, channel.RemoteParty);
@@ -155,6 +162,8 @@ public sealed class DssmTrainer
             History = history,
             BestEpoch = best,
             Counts = new DssmCounts(samples.Rows[0].Length, samples.Rows[1].Length, samples.Rows[2].Length, samples.Rows[3].Length, samples.Rows[4].Length, samples.CommonUsers.Length, null),
+            AlignmentLeaks = samples.Aligned.Leaks,
+            AlignmentWarnings = samples.Aligned.Warnings,
             Timing = timing,
             Traffic = default,
             Releases = [],
@@ -166,7 +175,8 @@ public sealed class DssmTrainer
     {
         IReadOnlyList<SampleSet> sets = LabelSamples.TrainingSets(_job, _input.Interactions!);
         var samples = new LabelSamples(_job, _input, sets);
-        IReadOnlyList<ViewPeer> peers = await OfferAsync(channels, sets, cancellationToken).ConfigureAwait(false);
+        IReadOnlyList<ViewPeer> peers = await SampleExchange.OfferAsync(channels, new SampleSession(_job, _input, agreement.JobDigest), _input.Interactions!.Users, sets, cancellationToken)
+            .ConfigureAwait(false);
         int batches = BatchesOf(sets[0].Events.Count), evaluated = sets.Skip(1).Sum(s => s.Events.Count);
         using DssmAccount account = Account(agreement);
         if (_job.MaskedSum)
@@ -200,6 +210,8 @@ public sealed class DssmTrainer
             BestEpoch = best,
             Counts = new DssmCounts(sets[0].Events.Count, sets[1].Events.Count, sets[2].Events.Count, sets[3].Events.Count, sets[4].Events.Count,
                 _input.Interactions!.Users.Count, samples.Items.Ids.Count),
+            AlignmentLeaks = [.. peers.SelectMany(p => p.Aligned.Leaks).Distinct()],
+            AlignmentWarnings = [.. peers.SelectMany(p => p.Aligned.Warnings).Distinct()],
             Timing = timing,
             Traffic = default,
             Releases = [],
@@ -241,14 +253,6 @@ public sealed class DssmTrainer
         }
 
         return (peer.Name, new TowerRows(new TowerInputs(width, []), values.Count / width, [.. values], []), rows);
-    }
-
-    private async Task<IReadOnlyList<ViewPeer>> OfferAsync(IReadOnlyList<IPartyChannel> channels, IReadOnlyList<SampleSet> sets, CancellationToken cancellationToken)
-    {
-        var peers = new List<ViewPeer>();
-        foreach (IPartyChannel channel in channels)
-            peers.Add(await SampleExchange.OfferAsync(channel, _job, _input.Interactions!.Users, sets, cancellationToken).ConfigureAwait(false));
-        return peers;
     }
 
     private LabelTowers CreateTowers(LabelSamples samples, IReadOnlyList<(string View, TowerRows Rows, int[][] Samples)> received)

@@ -1,4 +1,5 @@
 using System.Buffers.Binary;
+using FedLearn.Coordination;
 using FedLearn.Parties;
 using FedLearn.Privacy;
 using FedLearn.Protocol;
@@ -17,33 +18,58 @@ internal sealed record SampleSet(string Name, EventRole Role, IReadOnlyList<Inte
 /// <summary>A view as the label party knows it.</summary>
 /// <param name="Channel">Channel to it.</param>
 /// <param name="HasMoments">Whether its rows have moments.</param>
-/// <param name="Users">Own index of each user that both have, in the order that the view numbers them.</param>
+/// <param name="Aligned">The users that both have.</param>
 /// <param name="Present">For each set which samples the view has a row for.</param>
-internal sealed record ViewPeer(IPartyChannel Channel, bool HasMoments, int[] Users, IReadOnlyList<bool[]> Present)
+internal sealed record ViewPeer(IPartyChannel Channel, bool HasMoments, AlignedRows Aligned, IReadOnlyList<bool[]> Present)
 {
     public string Name => Channel.RemoteParty;
+
+    /// <summary>Own index of each user that both have, in the order that the view numbers them.</summary>
+    public int[] Users => Aligned.Rows;
 }
 
 /// <summary>A view's rows of the samples that it was asked for.</summary>
 /// <param name="Rows">For each set the row of each sample, -1 for none.</param>
 /// <param name="Users">For each set the user of each sample, as the two parties number them, -1 for one that the view does not have.</param>
-/// <param name="CommonUsers">Own index of each user that both have.</param>
-internal sealed record ViewSamples(IReadOnlyList<int[]> Rows, IReadOnlyList<int[]> Users, int[] CommonUsers);
+/// <param name="Aligned">The users that both have.</param>
+internal sealed record ViewSamples(IReadOnlyList<int[]> Rows, IReadOnlyList<int[]> Users, AlignedRows Aligned)
+{
+    /// <summary>Own index of each user that both have.</summary>
+    public int[] CommonUsers => Aligned.Rows;
+}
+
+/// <summary>A session in which samples are named.</summary>
+/// <param name="Job">The job.</param>
+/// <param name="Input">What the party brings.</param>
+/// <param name="JobDigest">Digest of the job, as all parties agreed on.</param>
+internal sealed record SampleSession(DssmJob Job, DssmPartyInput Input, ReadOnlyMemory<byte> JobDigest)
+{
+    /// <summary>Finds the users that the label party and a view share. Each pair is by itself: a view does not learn which of its users other views have.</summary>
+    public Task<AlignedRows> AlignAsync(PartyRole role, IReadOnlyList<string> users, IPartyChannel channel, CancellationToken cancellationToken) =>
+        AlignmentChoice.Of(Job.Alignment, Input.Alignment, Input.Party).AlignAsync(
+            new AlignmentTask { Role = role, Ids = users, Seed = Job.Training.Seed, JobDigest = JobDigest, Parties = 2, Progress = Input.AlignmentProgress }, [channel], cancellationToken);
+}
 
 /// <summary>What comes before round 0: the label party and one view find the users they share, and the label party names its samples by user and moment, never by item.</summary>
 internal static class SampleExchange
 {
     private const long SecondsOfDay = 86_400;
 
+    /// <summary>The label party's side with every view, at once.</summary>
+    public static async Task<IReadOnlyList<ViewPeer>> OfferAsync(IReadOnlyList<IPartyChannel> channels, SampleSession session, IReadOnlyList<string> users, IReadOnlyList<SampleSet> sets,
+        CancellationToken cancellationToken) =>
+        await ChannelGuard.AllAsync(channels, (channel, stop) => OfferAsync(channel, session, users, sets, stop), cancellationToken).ConfigureAwait(false);
+
     /// <summary>The label party's side.</summary>
     /// <param name="channel">Channel to the view.</param>
-    /// <param name="job">The job.</param>
+    /// <param name="session">The session.</param>
     /// <param name="users">Own users.</param>
     /// <param name="sets">The samples.</param>
     /// <param name="cancellationToken">Stops.</param>
-    public static async Task<ViewPeer> OfferAsync(IPartyChannel channel, DssmJob job, IReadOnlyList<string> users, IReadOnlyList<SampleSet> sets, CancellationToken cancellationToken)
+    private static async Task<ViewPeer> OfferAsync(IPartyChannel channel, SampleSession session, IReadOnlyList<string> users, IReadOnlyList<SampleSet> sets, CancellationToken cancellationToken)
     {
-        int[] common = await HashedAlignment.ActiveAsync(users, job.Training.Seed, [channel], cancellationToken).ConfigureAwait(false);
+        AlignedRows aligned = await session.AlignAsync(PartyRole.Active, users, channel, cancellationToken).ConfigureAwait(false);
+        int[] common = aligned.Rows;
         Scalars told = await ChannelGuard.ReceiveScalarsAsync(channel, 0, ScalarsKind.Agreement, 1, cancellationToken).ConfigureAwait(false);
         bool hasMoments = told.Values.Span[0] != 0;
         int[] place = new int[users.Count];
@@ -53,24 +79,25 @@ internal static class SampleExchange
         var present = new List<bool[]>();
         foreach (SampleSet set in sets)
         {
-            var keys = new SampleKeys(Pack(set.Events, place, hasMoments, job.SampleTime), hasMoments);
+            var keys = new SampleKeys(Pack(set.Events, place, hasMoments, session.Job.SampleTime), hasMoments);
             await channel.SendAsync(0, Disclosure.Unprotected(keys, DssmDisclosures.SampleKeys(set.Name)), cancellationToken).ConfigureAwait(false);
             RowSelection there = await channel.ReceiveAsync<RowSelection>(0, set.Events.Count, cancellationToken).ConfigureAwait(false);
             present.Add([.. there.Selected.ToArray().Select(b => b == 1)]);
         }
 
-        return new ViewPeer(channel, hasMoments, common, present);
+        return new ViewPeer(channel, hasMoments, aligned, present);
     }
 
     /// <summary>A view's side.</summary>
     /// <param name="channel">Channel to the label party.</param>
-    /// <param name="job">The job.</param>
+    /// <param name="session">The session.</param>
     /// <param name="view">Own rows.</param>
     /// <param name="sets">Names of the sets that are due.</param>
     /// <param name="cancellationToken">Stops.</param>
-    public static async Task<ViewSamples> AnswerAsync(IPartyChannel channel, DssmJob job, ViewTable view, IReadOnlyList<string> sets, CancellationToken cancellationToken)
+    public static async Task<ViewSamples> AnswerAsync(IPartyChannel channel, SampleSession session, ViewTable view, IReadOnlyList<string> sets, CancellationToken cancellationToken)
     {
-        int[] common = await HashedAlignment.PassiveAsync(view.Users, job.Training.Seed, channel, cancellationToken).ConfigureAwait(false);
+        AlignedRows aligned = await session.AlignAsync(PartyRole.Passive, view.Users, channel, cancellationToken).ConfigureAwait(false);
+        int[] common = aligned.Rows;
         bool hasMoments = view.Moments is not null;
         await channel.SendAsync(0, Disclosure.Unprotected(new Scalars(ScalarsKind.Agreement, new double[] { hasMoments ? 1 : 0 }), "agreement: kind of view"), cancellationToken)
             .ConfigureAwait(false);
@@ -86,7 +113,7 @@ internal static class SampleExchange
             users.Add(asked);
         }
 
-        return new ViewSamples(rows, users, common);
+        return new ViewSamples(rows, users, aligned);
     }
 
     private static byte[] Pack(IReadOnlyList<Interaction> events, int[] place, bool hasMoments, SampleTime precision)

@@ -73,4 +73,19 @@ public sealed record PsiOptions
 
     /// <summary>What a peer may do.</summary>
     public AlignmentCaps Caps { get; init; } = new();
+
+    /// <summary>Refuses settings that no session could have.</summary>
+    internal void Check()
+    {
+        if (!Enum.IsDefined(Output) || !Enum.IsDefined(Duplicates) || !Enum.IsDefined(Engine))
+            throw new ArgumentOutOfRangeException(nameof(Output), "An output, a rule for duplicates or an engine that does not exist.");
+        ArgumentOutOfRangeException.ThrowIfLessThan(PadTo, 1);
+        if (Threads is { } threads)
+            ArgumentOutOfRangeException.ThrowIfLessThan(threads, 1, nameof(Threads));
+        ArgumentNullException.ThrowIfNull(Caps);
+        ArgumentOutOfRangeException.ThrowIfLessThan(Caps.SessionsPerDay, 1, nameof(Caps));
+        ArgumentOutOfRangeException.ThrowIfLessThan(Caps.PeerIds, 1, nameof(Caps));
+        if (Proof && Output == PsiOutput.SizeOnly)
+            throw new ArgumentException("Proofs show which of the receiver's ids a point belongs to, which an output of the size alone hides: choose one of the two.", nameof(Proof));
+    }
 }

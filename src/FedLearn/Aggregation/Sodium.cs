@@ -26,13 +26,19 @@ internal static partial class Sodium
     /// <exception cref="InternalFailureException">FL6143: it is missing.</exception>
     public static void Require() => _ = Loaded.Value;
 
-    internal static nint Load(IReadOnlyList<string> names)
+    /// <summary>The library's handle, or 0 where it is missing; for other assemblies, each of which has imports and a resolver of its own.</summary>
+    internal static nint Find() => Find(Names);
+
+    internal static nint Load(IReadOnlyList<string> names) => Find(names) is var handle and not 0 ? handle
+        : throw new InternalFailureException(AggregationErrors.NoSodium, "libsodium", "the library cannot be loaded; key agreement and signatures need it.",
+            "Run eng/setup.sh aggregation (Debian: apt-get install libsodium23), or put libsodium where the system finds libraries.");
+
+    private static nint Find(IReadOnlyList<string> names)
     {
         foreach (string name in names)
             if (NativeLibrary.TryLoad(name, Assembly.GetExecutingAssembly(), DllImportSearchPath.SafeDirectories | DllImportSearchPath.AssemblyDirectory, out nint handle))
                 return handle;
-        throw new InternalFailureException(AggregationErrors.NoSodium, "libsodium", "the library cannot be loaded; key agreement and signatures need it.",
-            "Run eng/setup.sh aggregation (Debian: apt-get install libsodium23), or put libsodium where the system finds libraries.");
+        return 0;
     }
 
     /// <summary>The public key of a secret key of X25519.</summary>

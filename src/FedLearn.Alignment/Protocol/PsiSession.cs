@@ -1,0 +1,446 @@
+using System.Buffers;
+using System.Buffers.Binary;
+using System.Numerics;
+using System.Security.Cryptography;
+using System.Text;
+using FedLearn.Alignment.Ristretto;
+using FedLearn.Coordination;
+using FedLearn.Parties;
+using FedLearn.Privacy;
+using FedLearn.Protocol;
+
+namespace FedLearn.Alignment;
+
+/// <summary>What a session gives.</summary>
+/// <param name="Result">What a user sees.</param>
+/// <param name="RowsByTag">Own common rows in rising byte order of their tags, the order that both parties of a pair share; null where they are not learnt.</param>
+internal sealed record PsiOutcome(PsiResult Result, int[]? RowsByTag);
+
+/// <summary>One party's side of one session, suite FedLearn-PSI-v1: ristretto255 (RFC 9496), SHA-512, chunks of 4,096 ids. docs/protocol.md has the messages.</summary>
+/// <remarks>Per id it keeps 16 bytes of each own point and each point of the peer until they are compared, then 16 of each tag, and 4 of the order in which it sends.</remarks>
+internal sealed class PsiSession : IDisposable
+{
+    /// <summary>Name of the protocol and its cryptography.</summary>
+    public const string Suite = "FedLearn-PSI-v1";
+
+    /// <summary>Ids in a chunk; the last has fewer.</summary>
+    public const int ChunkIds = 4096;
+
+    /// <summary>Most ids that a side can announce: beyond it arrays end.</summary>
+    public const int MostIds = 1 << 30;
+
+    private const int PointBytes = SodiumRistretto.PointBytes, DigestBytes = SHA256.HashSizeInBytes;
+
+    private readonly PartyRole _role;
+    private readonly PreparedIds _ids;
+    private readonly ReadOnlyMemory<byte> _jobDigest;
+    private readonly IPartyChannel _channel;
+    private readonly PsiOptions _options;
+    private readonly IRistrettoEngine _engine;
+    private readonly Workers _workers;
+    private readonly IAlignmentLog _log;
+    private readonly IProgress<AlignmentProgress>? _progress;
+
+    private PsiSecrets? _secrets;
+    private byte[] _session = [], _tag = [];
+    private int[] _order = [];
+    private UInt128[] _ownPoints = [], _peerPoints = [], _made = [], _received = [];
+    private int _peerCount, _width;
+    private long _done;
+    private int? _common;
+
+    public PsiSession(PartyRole role, PreparedIds ids, ReadOnlyMemory<byte> jobDigest, IPartyChannel channel, PsiOptions options, IRistrettoEngine engine, Workers workers,
+        IProgress<AlignmentProgress>? progress)
+    {
+        if (role is not (PartyRole.Active or PartyRole.Passive))
+            throw new ArgumentOutOfRangeException(nameof(role), role, "A party with ids is active or passive.");
+        if (jobDigest.Length != DigestBytes)
+            throw new ArgumentException("The digest of the job has 32 bytes.", nameof(jobDigest));
+        (_role, _ids, _jobDigest, _channel, _options, _engine, _workers, _progress) = (role, ids, jobDigest, channel, options, engine, workers, progress);
+        _log = options.Log ?? InMemoryAlignmentLog.Shared;
+    }
+
+    private bool SendsTags => _options.Output is PsiOutput.Both or PsiOutput.SizeOnly || _options.Output == (_role == PartyRole.Active ? PsiOutput.PassiveOnly : PsiOutput.ActiveOnly);
+
+    private bool ReceivesTags => _options.Output is PsiOutput.Both or PsiOutput.SizeOnly || _options.Output == (_role == PartyRole.Active ? PsiOutput.ActiveOnly : PsiOutput.PassiveOnly);
+
+    private int OwnCount => _ids.Announced;
+
+    private long Total => OwnCount + (long)_peerCount + (SendsTags ? _peerCount : 0) + (ReceivesTags ? OwnCount : 0);
+
+    /// <summary>Runs the session up to what it tells.</summary>
+    public async Task<PsiOutcome> RunAsync(CancellationToken cancellationToken)
+    {
+        ChannelStatistics before = _channel.Statistics;
+        await GreetAsync(cancellationToken).ConfigureAwait(false);
+        await CommitAsync(cancellationToken).ConfigureAwait(false);
+        await Workers.BothAsync(SendPointsAsync, ReceivePointsAsync, cancellationToken).ConfigureAwait(false);
+        await _workers.RunAsync(ComparePoints, cancellationToken).ConfigureAwait(false);
+        await Workers.BothAsync(SendTagsAsync, ReceiveTagsAsync, cancellationToken).ConfigureAwait(false);
+        (byte[] tags, int[] rows) = ReceivesTags ? await _workers.RunAsync(Intersect, cancellationToken).ConfigureAwait(false) : ([], []);
+        if (_options.Output is PsiOutput.Both or PsiOutput.SizeOnly)
+            await ConfirmAsync(tags, cancellationToken).ConfigureAwait(false);
+        _common = ReceivesTags ? tags.Length / _width : null;
+        bool learnsRows = ReceivesTags && _options.Output != PsiOutput.SizeOnly;
+        int[] rising = [.. rows];
+        Array.Sort(rising);
+        ChannelStatistics after = _channel.Statistics;
+        return new PsiOutcome(new PsiResult
+        {
+            Rows = learnsRows ? rising : null,
+            Size = _common,
+            OwnIds = OwnCount,
+            PeerIds = _peerCount,
+            Session = Convert.ToHexStringLower(_session),
+            Resumed = false,
+            Engine = _engine.Name,
+            BytesSent = after.BytesSent - before.BytesSent,
+            BytesReceived = after.BytesReceived - before.BytesReceived,
+            Warnings = [.. Warnings()],
+        }, learnsRows ? rows : null);
+    }
+
+    /// <summary>The alignment has ended well: the log is told.</summary>
+    public void Finish() => _log.End(Convert.ToHexStringLower(_session), _common);
+
+    /// <inheritdoc />
+    public void Dispose() => _secrets?.Dispose();
+
+    private IEnumerable<string> Warnings()
+    {
+        if (_ids.LowEntropy is { } guessable)
+            yield return guessable;
+        if (_options.Log is null)
+            yield return "no log of alignments is kept on disk: how often a peer aligns is counted only until this process ends.";
+    }
+
+    private async Task GreetAsync(CancellationToken cancellationToken)
+    {
+        var own = new PsiHello(_options.Output, _options.Proof, RandomNumberGenerator.GetBytes(PsiHello.NonceBytes), (ulong)OwnCount, new byte[PsiHello.SessionBytes], 0, 0);
+        await _channel.SendAsync(0, Message(AlignmentStep.Hello, own.Write(), "alignment: number of rows"), cancellationToken).ConfigureAwait(false);
+        PsiHello theirs = PsiHello.Read((await PsiFaults.ReceiveAsync(_channel, AlignmentStep.Hello, cancellationToken).ConfigureAwait(false)).Span, own, _channel);
+        long most = Math.Min(_options.Caps.PeerIds, MostIds);
+        if (theirs.Count > (ulong)most)
+            throw InMemoryAlignmentLog.TooManyIds(_channel.RemoteParty, (long)Math.Min(theirs.Count, long.MaxValue), most);
+        _peerCount = (int)theirs.Count;
+        _width = TagBytes(OwnCount, _peerCount);
+        _session = SessionId(_role, _jobDigest.Span, _channel.LocalParty, _channel.RemoteParty, own.Nonce, theirs.Nonce);
+        _tag = HashToGroup.Tag(_session);
+        _secrets = PsiSecrets.Fresh();
+        _log.Begin(new AlignmentRecord(Convert.ToHexStringLower(_session), _channel.LocalParty, _channel.RemoteParty, "psi " + Suite, OutputName(_options.Output), OwnCount, _peerCount,
+            Convert.ToHexStringLower(_jobDigest.Span)), _options.Caps);
+        _order = _secrets.Permutation("points"u8, OwnCount);
+        _ownPoints = new UInt128[OwnCount];
+        _peerPoints = new UInt128[_peerCount];
+        _made = new UInt128[_peerCount];
+    }
+
+    private async Task CommitAsync(CancellationToken cancellationToken)
+    {
+        byte[] own = new byte[PointBytes], product = new byte[PointBytes];
+        SodiumRistretto.MultiplyBase(_secrets!.Scalar, own);
+        await _channel.SendAsync(0, Message(AlignmentStep.Commitment, own, "alignment: commitment to a secret scalar"), cancellationToken).ConfigureAwait(false);
+        byte[] theirs = (await PsiFaults.ReceiveAsync(_channel, AlignmentStep.Commitment, PointBytes, cancellationToken).ConfigureAwait(false)).ToArray();
+        if (theirs.AsSpan().SequenceEqual(own))
+            throw PsiFaults.Peer(PsiErrors.Reflection, _channel, "commitment", "sent this party's own commitment back.");
+        if (SodiumRistretto.Instance.Multiply(theirs, _secrets.Scalar, product) >= 0)
+            throw PsiFaults.Peer(PsiErrors.InvalidPoint, _channel, "commitment", "sent a commitment that is no point of the group, or its identity.");
+    }
+
+    private Task SendPointsAsync(CancellationToken cancellationToken) => SendChunksAsync(OwnCount, Blind, async (_, points, stop) =>
+        await _channel.SendAsync(0, Cryptosystem.Release(new BlindedIds(points), "alignment: blinded ids", Suite, _channel.LocalParty), stop).ConfigureAwait(false), cancellationToken);
+
+    private Task ReceivePointsAsync(CancellationToken cancellationToken) => ReceiveChunksAsync<BlindedIds, byte[]>(_peerCount, PointBytes, "points", Double, (_, _) => { }, cancellationToken);
+
+    private async Task SendTagsAsync(CancellationToken cancellationToken)
+    {
+        if (!SendsTags)
+            return;
+        int[]? shuffled = _options.Output == PsiOutput.SizeOnly ? _secrets!.Permutation("tags"u8, _peerCount) : null;
+        await SendChunksAsync(_peerCount, chunk => Tags(chunk, shuffled), async (chunk, tags, stop) =>
+            await _channel.SendAsync(0, Cryptosystem.Release(new BlindedTags(tags, Chunk(chunk, _peerCount).Length), "alignment: blinded tags", Suite, _channel.LocalParty), stop)
+                .ConfigureAwait(false), cancellationToken).ConfigureAwait(false);
+    }
+
+    private async Task ReceiveTagsAsync(CancellationToken cancellationToken)
+    {
+        if (!ReceivesTags)
+            return;
+        _received = new UInt128[OwnCount];
+        await ReceiveChunksAsync<BlindedTags, byte[]>(OwnCount, _width, "tags", (chunk, tags) =>
+        {
+            Keys(tags.Span, _width, _received.AsSpan(Start(chunk)));
+            return [];
+        }, (_, _) => { }, cancellationToken).ConfigureAwait(false);
+    }
+
+    private async Task ConfirmAsync(byte[] commonTags, CancellationToken cancellationToken)
+    {
+        byte[] own = ConfirmationDigest(_session, commonTags);
+        await _channel.SendAsync(0, Message(AlignmentStep.Confirmation, own, "alignment: digest of the common tags"), cancellationToken).ConfigureAwait(false);
+        ReadOnlyMemory<byte> theirs = await PsiFaults.ReceiveAsync(_channel, AlignmentStep.Confirmation, DigestBytes, cancellationToken).ConfigureAwait(false);
+        if (!theirs.Span.SequenceEqual(own))
+            throw PsiFaults.Peer(PsiErrors.Disagreement, _channel, "confirmation", "found other common ids than this party.");
+    }
+
+    /// <summary>A chunk of own points, in the order drawn.</summary>
+    private byte[] Blind(int chunk)
+    {
+        Span<int> order = _order.AsSpan(Start(chunk), Length(chunk, OwnCount));
+        byte[] points = new byte[order.Length * PointBytes], hashes = ArrayPool<byte>.Shared.Rent(ChunkIds * HashToGroup.UniformBytes), id = [], work = [];
+        for (int i = 0; i < order.Length; i++)
+        {
+            Span<byte> hash = hashes.AsSpan(i * HashToGroup.UniformBytes, HashToGroup.UniformBytes);
+            if (order[i] < _ids.Count)
+            {
+                int length = HashToGroup.Encode(_ids[order[i]], ref id);
+                HashToGroup.Expand(id.AsSpan(0, length), _tag, hash, ref work);
+            }
+            else
+            {
+                Invented(order[i], hash);
+            }
+        }
+
+        _engine.Blind(hashes.AsSpan(0, order.Length * HashToGroup.UniformBytes), _secrets!.Scalar, points);
+        CryptographicOperations.ZeroMemory(hashes);
+        ArrayPool<byte>.Shared.Return(hashes);
+        Keys(points, PointBytes, _ownPoints.AsSpan(Start(chunk)));
+        return points;
+    }
+
+    // An invented id is a random element of the group, which no id of the peer hashes to.
+    private void Invented(int number, Span<byte> hash)
+    {
+        Span<byte> message = stackalloc byte[sizeof(int) + 1];
+        message[0] = (byte)'i';
+        BinaryPrimitives.WriteInt32LittleEndian(message[1..], number);
+        _secrets!.Derive(message, hash);
+    }
+
+    /// <summary>Checks a chunk of the peer's points, blinds it a second time and makes its tags.</summary>
+    private byte[] Double(int chunk, ReadOnlyMemory<byte> points)
+    {
+        byte[] products = new byte[points.Length];
+        if (_engine.Multiply(points.Span, _secrets!.Scalar, products) >= 0)
+            throw PsiFaults.Peer(PsiErrors.InvalidPoint, _channel, "points", "sent bytes that are no point of the group, or its identity.");
+        Keys(points.Span, PointBytes, _peerPoints.AsSpan(Start(chunk)));
+        TagKeys(products, _made.AsSpan(Start(chunk)));
+        return products;
+    }
+
+    private void TagKeys(ReadOnlySpan<byte> products, Span<UInt128> keys)
+    {
+        Span<byte> input = stackalloc byte[PsiHello.SessionBytes + PointBytes], digest = stackalloc byte[DigestBytes];
+        _session.CopyTo(input);
+        for (int i = 0; i < products.Length / PointBytes; i++)
+        {
+            products.Slice(i * PointBytes, PointBytes).CopyTo(input[PsiHello.SessionBytes..]);
+            SHA256.HashData(input, digest);                                     // tag = first t bytes of SHA-256(sid || point)
+            digest[_width..].Clear();
+            keys[i] = BinaryPrimitives.ReadUInt128BigEndian(digest);
+        }
+    }
+
+    private byte[] Tags(int chunk, int[]? shuffled)
+    {
+        (int start, int length) = Chunk(chunk, _peerCount);
+        byte[] tags = new byte[length * _width];
+        Span<byte> whole = stackalloc byte[16];
+        for (int i = 0; i < length; i++)
+        {
+            BinaryPrimitives.WriteUInt128BigEndian(whole, _made[shuffled is null ? start + i : shuffled[start + i]]);
+            whole[.._width].CopyTo(tags.AsSpan(i * _width));
+        }
+
+        return tags;
+    }
+
+    /// <summary>No point came twice, and none is one of this party's: then the peer would read this party's tags as its own.</summary>
+    private bool ComparePoints()
+    {
+        Array.Sort(_ownPoints);
+        Array.Sort(_peerPoints);
+        for (int i = 1; i < _peerPoints.Length; i++)
+            if (_peerPoints[i] == _peerPoints[i - 1])
+                throw PsiFaults.Peer(PsiErrors.RepeatedPoint, _channel, "points", "sent a point twice.");
+        for (int i = 0, j = 0; i < _ownPoints.Length && j < _peerPoints.Length;)
+        {
+            if (_ownPoints[i] == _peerPoints[j])
+                throw PsiFaults.Peer(PsiErrors.Reflection, _channel, "points", "sent a point of this party back.");
+            if (_ownPoints[i] < _peerPoints[j])
+                i++;
+            else
+                j++;
+        }
+
+        (_ownPoints, _peerPoints) = ([], []);
+        return true;
+    }
+
+    /// <summary>The common tags in rising byte order, and the own rows that they belong to (numbers without meaning for an output of the size alone).</summary>
+    private (byte[] Tags, int[] Rows) Intersect()
+    {
+        int[] places = new int[OwnCount];
+        for (int i = 0; i < places.Length; i++)
+            places[i] = i;
+        Array.Sort(_received, places);
+        Array.Sort(_made);
+        var rows = new List<int>();
+        var tags = new ArrayBufferWriter<byte>();
+        Span<byte> whole = stackalloc byte[16];
+        for (int i = 0, j = 0; i < _received.Length && j < _made.Length;)
+        {
+            if (_received[i] == _made[j])
+            {
+                int id = _order[places[i]];
+                if (rows.Count > 0 && _received[i] == _received[i - 1])
+                    throw PsiFaults.Peer(PsiErrors.RepeatedPoint, _channel, "tags", "sent a tag twice.");
+                if (_options.Output != PsiOutput.SizeOnly && id >= _ids.Count)
+                    throw PsiFaults.Peer(PsiErrors.Disagreement, _channel, "tags", "sent a tag by which an invented id would be common.");
+                rows.Add(id < _ids.Count ? _ids.RowOf(id) : -1);
+                BinaryPrimitives.WriteUInt128BigEndian(whole, _received[i]);
+                tags.Write(whole[.._width]);
+                i++;
+            }
+            else if (_received[i] < _made[j])
+            {
+                i++;
+            }
+            else
+            {
+                j++;
+            }
+        }
+
+        (_received, _made) = ([], []);
+        return (tags.WrittenSpan.ToArray(), [.. rows]);
+    }
+
+    /// <summary>Makes chunks on the workers, a few ahead, and sends them in order.</summary>
+    private async Task SendChunksAsync(int ids, Func<int, byte[]> make, Func<int, byte[], CancellationToken, Task> send, CancellationToken cancellationToken)
+    {
+        var making = new Queue<Task<byte[]>>();
+        try
+        {
+            for (int sent = 0, next = 0, chunks = Chunks(ids); sent < chunks; sent++)
+            {
+                for (; next < chunks && making.Count < _workers.Window; next++)
+                {
+                    int chunk = next;
+                    making.Enqueue(_workers.RunAsync(() => make(chunk), cancellationToken));
+                }
+
+                byte[] made = await making.Dequeue().ConfigureAwait(false);
+                await send(sent, made, cancellationToken).ConfigureAwait(false);
+                Report(Length(sent, ids));
+            }
+        }
+        finally
+        {
+            await EndAsync(making).ConfigureAwait(false);
+        }
+    }
+
+    /// <summary>Receives chunks in order, treats them on the workers, a few at once, and takes the results in order.</summary>
+    private async Task ReceiveChunksAsync<T, TResult>(int ids, int width, string step, Func<int, ReadOnlyMemory<byte>, TResult> treat, Action<int, TResult> take, CancellationToken cancellationToken)
+        where T : SealedPayload
+    {
+        var treating = new Queue<Task<TResult>>();
+        int taken = 0;
+        try
+        {
+            for (int i = 0, chunks = Chunks(ids); i < chunks; i++)
+            {
+                if (treating.Count == _workers.Window)
+                    await TakeAsync().ConfigureAwait(false);
+                T message = await _channel.ReceiveAsync<T>(0, null, cancellationToken).ConfigureAwait(false);
+                int chunk = i, expected = Length(chunk, ids);
+                if (message.Length != expected || message.Bytes.Length != (long)expected * width)
+                    throw PsiFaults.Peer(PsiErrors.WrongCount, _channel, step, $"sent {message.Length} {step} in {message.Bytes.Length} bytes where {expected} of {width} bytes were due.");
+                treating.Enqueue(_workers.RunAsync(() => treat(chunk, message.Bytes), cancellationToken));
+            }
+
+            while (treating.Count > 0)
+                await TakeAsync().ConfigureAwait(false);
+        }
+        finally
+        {
+            await EndAsync(treating).ConfigureAwait(false);
+        }
+
+        async Task TakeAsync()
+        {
+            take(taken, await treating.Dequeue().ConfigureAwait(false));
+            Report(Length(taken++, ids));
+        }
+    }
+
+    // Nothing may still compute when the secrets are wiped.
+    private static async Task EndAsync<T>(Queue<Task<T>> tasks)
+    {
+        foreach (Task<T> task in tasks)
+            await ((Task)task).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+    }
+
+    private void Report(int ids) => _progress?.Report(new AlignmentProgress(_channel.LocalParty, _channel.RemoteParty, Interlocked.Add(ref _done, ids), Total));
+
+    private static Released<AlignmentMessage> Message(AlignmentStep step, byte[] bytes, string reason) => Disclosure.Unprotected(new AlignmentMessage(step, bytes), reason);
+
+    private static int Chunks(int ids) => (int)(((long)ids + ChunkIds - 1) / ChunkIds);
+
+    private static int Start(int chunk) => chunk * ChunkIds;
+
+    private static int Length(int chunk, int ids) => Math.Min(ChunkIds, ids - Start(chunk));
+
+    private static (int Start, int Length) Chunk(int chunk, int ids) => (Start(chunk), Length(chunk, ids));
+
+    // The order of the numbers is that of the bytes.
+    private static void Keys(ReadOnlySpan<byte> items, int width, Span<UInt128> keys)
+    {
+        Span<byte> whole = stackalloc byte[16];
+        whole.Clear();
+        for (int i = 0; i < items.Length / width; i++)
+        {
+            items.Slice(i * width, Math.Min(width, 16)).CopyTo(whole);
+            keys[i] = BinaryPrimitives.ReadUInt128BigEndian(whole);
+        }
+    }
+
+    /// <summary>Who learns what, in words for a log.</summary>
+    public static string OutputName(PsiOutput output) => output switch
+    {
+        PsiOutput.Both => "both",
+        PsiOutput.ActiveOnly => "active-only",
+        PsiOutput.PassiveOnly => "passive-only",
+        _ => "size-only",
+    };
+
+    /// <summary>Width of a tag: ceil((40 + ceil(log2 max(1, n_G)) + ceil(log2 max(1, n_H))) / 8) bytes, so that two different ids look equal with a probability below 2^-40.</summary>
+    public static int TagBytes(int own, int peer) => (40 + Bits(own) + Bits(peer) + 7) / 8;
+
+    private static int Bits(int n) => n <= 1 ? 0 : 32 - BitOperations.LeadingZeroCount((uint)n - 1);
+
+    /// <summary>SHA-256("FedLearn-PSI-v1 session" || job digest || length and name of the active party || of the passive one || nonce of the active party || of the passive one).</summary>
+    public static byte[] SessionId(PartyRole role, ReadOnlySpan<byte> jobDigest, string own, string peer, ReadOnlySpan<byte> ownNonce, ReadOnlySpan<byte> peerNonce)
+    {
+        using var hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
+        hash.AppendData("FedLearn-PSI-v1 session"u8);
+        hash.AppendData(jobDigest);
+        Span<byte> length = stackalloc byte[sizeof(uint)];
+        foreach (string name in role == PartyRole.Active ? [own, peer] : new[] { peer, own })
+        {
+            byte[] bytes = Encoding.UTF8.GetBytes(name);
+            BinaryPrimitives.WriteUInt32LittleEndian(length, (uint)bytes.Length);
+            hash.AppendData(length);
+            hash.AppendData(bytes);
+        }
+
+        hash.AppendData(role == PartyRole.Active ? ownNonce : peerNonce);
+        hash.AppendData(role == PartyRole.Active ? peerNonce : ownNonce);
+        return hash.GetHashAndReset();
+    }
+
+    /// <summary>SHA-256("FedLearn-PSI-v1 common" || sid || common tags in rising byte order).</summary>
+    public static byte[] ConfirmationDigest(ReadOnlySpan<byte> session, ReadOnlySpan<byte> commonTags) => SHA256.HashData([.. "FedLearn-PSI-v1 common"u8, .. session, .. commonTags]);
+}

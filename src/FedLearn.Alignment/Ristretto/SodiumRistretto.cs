@@ -1,0 +1,167 @@
+using System.Runtime.InteropServices;
+using System.Security.Cryptography;
+using FedLearn.Aggregation;
+using FedLearn.Diagnostics;
+
+namespace FedLearn.Alignment.Ristretto;
+
+/// <summary>ristretto255 of libsodium, one point after the other; and, for commitments and proofs, the arithmetic of single points and scalars. Every return code is checked.</summary>
+internal sealed unsafe partial class SodiumRistretto : IRistrettoEngine
+{
+    private const string Library = "libsodium";
+
+    public const int PointBytes = 32, ScalarBytes = 32, HashBytes = 64;
+
+    // RFC 9496 appendix A.1: the generator. A library that answers otherwise must not touch an id.
+    private const string Generator = "E2F2AE0A6ABC4E71A884A961C500515F58E30B6AA582DD8DB6A65945E08D2D76";
+
+    private static readonly Lazy<SodiumRistretto> Shared = new(Load);
+
+    private SodiumRistretto() { }
+
+    /// <summary>The engine; one serves all.</summary>
+    /// <exception cref="InternalFailureException">FL6160: libsodium is missing. FL6161: it computes wrongly.</exception>
+    public static SodiumRistretto Instance => Shared.Value;
+
+    /// <inheritdoc />
+    public string Name => "libsodium";
+
+    /// <inheritdoc />
+    public void Blind(ReadOnlySpan<byte> hashes, ReadOnlySpan<byte> scalar, Span<byte> points)
+    {
+        int n = points.Length / PointBytes;
+        Lengths(scalar.Length == ScalarBytes && points.Length == n * PointBytes && hashes.Length == n * HashBytes);
+        byte* mapped = stackalloc byte[PointBytes];
+        fixed (byte* hash = hashes, k = scalar, point = points)
+        {
+            for (int i = 0; i < n; i++)
+            {
+                Check(crypto_core_ristretto255_from_hash(mapped, hash + (i * HashBytes)) == 0);
+                // Fails for the identity alone, which a hash is with a probability of 2^-252.
+                Check(crypto_scalarmult_ristretto255(point + (i * PointBytes), k, mapped) == 0);
+            }
+        }
+    }
+
+    /// <inheritdoc />
+    public int Multiply(ReadOnlySpan<byte> points, ReadOnlySpan<byte> scalar, Span<byte> products)
+    {
+        int n = points.Length / PointBytes;
+        Lengths(scalar.Length == ScalarBytes && points.Length == n * PointBytes && products.Length == points.Length);
+        fixed (byte* point = points, k = scalar, product = products)
+        {
+            for (int i = 0; i < n; i++)
+                if (crypto_scalarmult_ristretto255(product + (i * PointBytes), k, point + (i * PointBytes)) != 0)
+                    return i; // no canonical encoding, or the product is the identity, which in a group of prime order only the identity's is
+        }
+
+        return -1;
+    }
+
+    /// <summary>scalar * B, with B the generator.</summary>
+    public static void MultiplyBase(ReadOnlySpan<byte> scalar, Span<byte> point)
+    {
+        Lengths(scalar.Length == ScalarBytes && point.Length == PointBytes);
+        fixed (byte* k = scalar, p = point)
+            Check(crypto_scalarmult_ristretto255_base(p, k) == 0);
+    }
+
+    /// <summary>The sum of two points.</summary>
+    /// <returns>False where one of them is no canonical encoding.</returns>
+    public static bool TryAdd(ReadOnlySpan<byte> left, ReadOnlySpan<byte> right, Span<byte> sum)
+    {
+        Lengths(left.Length == PointBytes && right.Length == PointBytes && sum.Length == PointBytes);
+        fixed (byte* p = left, q = right, r = sum)
+            return crypto_core_ristretto255_add(r, p, q) == 0;
+    }
+
+    /// <summary>A scalar from 1 to the order of the group less 1, uniform.</summary>
+    public static void RandomScalar(Span<byte> scalar)
+    {
+        Lengths(scalar.Length == ScalarBytes);
+        fixed (byte* k = scalar)
+            crypto_core_ristretto255_scalar_random(k);
+    }
+
+    /// <summary>A number of 64 bytes, little-endian, modulo the order of the group.</summary>
+    public static void Reduce(ReadOnlySpan<byte> wide, Span<byte> scalar)
+    {
+        Lengths(wide.Length == HashBytes && scalar.Length == ScalarBytes);
+        fixed (byte* w = wide, k = scalar)
+            crypto_core_ristretto255_scalar_reduce(k, w);
+    }
+
+    /// <summary>left - factor * right modulo the order of the group.</summary>
+    public static void SubtractProduct(ReadOnlySpan<byte> left, ReadOnlySpan<byte> factor, ReadOnlySpan<byte> right, Span<byte> difference)
+    {
+        Lengths(left.Length == ScalarBytes && factor.Length == ScalarBytes && right.Length == ScalarBytes && difference.Length == ScalarBytes);
+        Span<byte> product = stackalloc byte[ScalarBytes];
+        fixed (byte* a = left, c = factor, b = right, d = difference, p = product)
+        {
+            crypto_core_ristretto255_scalar_mul(p, c, b);
+            crypto_core_ristretto255_scalar_sub(d, a, p);
+        }
+
+        CryptographicOperations.ZeroMemory(product);
+    }
+
+    private static SodiumRistretto Load()
+    {
+        nint handle = Sodium.Find();
+        if (handle == 0)
+        {
+            throw new InternalFailureException(PsiErrors.NoSodium, "libsodium", "the library cannot be loaded; private set intersection needs it.",
+                "Run eng/setup.sh psi (Debian: apt-get install libsodium23), or put libsodium where the system finds libraries.");
+        }
+
+        NativeLibrary.SetDllImportResolver(typeof(SodiumRistretto).Assembly, (name, _, _) => name == Library ? handle : 0);
+        // 0: ready; 1: was ready already.
+        Check(sodium_init() >= 0);
+        Span<byte> one = stackalloc byte[ScalarBytes], generator = stackalloc byte[PointBytes];
+        one.Clear();
+        one[0] = 1;
+        MultiplyBase(one, generator);
+        Check(generator.SequenceEqual(Convert.FromHexString(Generator)));
+        return new SodiumRistretto();
+    }
+
+    // The native functions read and write fixed lengths.
+    private static void Lengths(bool right)
+    {
+        if (!right)
+            throw new ArgumentException("A scalar, a hash or a point has the wrong length.");
+    }
+
+    private static void Check(bool succeeded)
+    {
+        if (!succeeded)
+            throw new InternalFailureException(PsiErrors.EngineFault, "libsodium", "a call failed that has no reason to.", "Reinstall libsodium; if it persists, report it.");
+    }
+
+    [LibraryImport(Library), DefaultDllImportSearchPaths(DllImportSearchPath.SafeDirectories)]
+    private static partial int sodium_init();
+
+    [LibraryImport(Library), DefaultDllImportSearchPaths(DllImportSearchPath.SafeDirectories)]
+    private static partial int crypto_core_ristretto255_from_hash(byte* point, byte* hash);
+
+    [LibraryImport(Library), DefaultDllImportSearchPaths(DllImportSearchPath.SafeDirectories)]
+    private static partial int crypto_core_ristretto255_add(byte* sum, byte* left, byte* right);
+
+    [LibraryImport(Library), DefaultDllImportSearchPaths(DllImportSearchPath.SafeDirectories)]
+    private static partial int crypto_scalarmult_ristretto255(byte* product, byte* scalar, byte* point);
+
+    [LibraryImport(Library), DefaultDllImportSearchPaths(DllImportSearchPath.SafeDirectories)]
+    private static partial int crypto_scalarmult_ristretto255_base(byte* product, byte* scalar);
+
+    [LibraryImport(Library), DefaultDllImportSearchPaths(DllImportSearchPath.SafeDirectories)]
+    private static partial void crypto_core_ristretto255_scalar_random(byte* scalar);
+
+    [LibraryImport(Library), DefaultDllImportSearchPaths(DllImportSearchPath.SafeDirectories)]
+    private static partial void crypto_core_ristretto255_scalar_reduce(byte* scalar, byte* wide);
+
+    [LibraryImport(Library), DefaultDllImportSearchPaths(DllImportSearchPath.SafeDirectories)]
+    private static partial void crypto_core_ristretto255_scalar_mul(byte* product, byte* left, byte* right);
+
+    [LibraryImport(Library), DefaultDllImportSearchPaths(DllImportSearchPath.SafeDirectories)]
+    private static partial void crypto_core_ristretto255_scalar_sub(byte* difference, byte* left, byte* right);
+}

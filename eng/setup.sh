@@ -11,6 +11,7 @@ glm() {
     command -v dotnet > /dev/null || fail "the .NET SDK $wanted is missing: see https://dotnet.microsoft.com/download, or your distribution's package dotnet-sdk-$wanted.0"
     dotnet --version > /dev/null 2>&1 || fail "this machine's .NET SDK does not satisfy global.json: install version $wanted.0 or newer of $wanted"
     echo "setup: glm: .NET SDK $(dotnet --version)"
+    psi
 }
 
 # packages NAME PACKAGE...: installs the Debian packages that are missing.
@@ -58,6 +59,9 @@ towers() {
     fi
 }
 
+# The group of private set intersection, which every job between processes finds its common rows with.
+psi() { packages psi libsodium23; }
+
 # Key agreement of secure aggregation and of masked sums.
 aggregation() { packages aggregation libsodium23; }
 
@@ -100,7 +104,7 @@ for part in "${@:-all}"; do
         test) tests ;;
         towers) towers ;;
         he) he ;;
-        psi) echo "setup: $part: nothing is needed yet" ;;
+        psi) psi ;;
         # Without towers and the homomorphic baseline everything else works.
         all) glm; aggregation; (towers) || echo "setup: towers: left out"; (he) || echo "setup: he: left out"; tests ;;
         *) fail "unknown part '$part'; use glm, aggregation, towers, he, psi, test or all" ;;

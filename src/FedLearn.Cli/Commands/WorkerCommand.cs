@@ -16,9 +16,9 @@ internal static class WorkerCommand
         var verb = new Option<string>("--verb") { Required = true };
         var party = new Option<string>("--party") { Required = true };
         Option<string?> coordinator = new("--coordinator"), arbiter = new("--arbiter"), model = new("--model"), output = new("--out"), fold = new("--fold"), runId = new("--run"), lists = new("--lists"),
-            aligned = new("--aligned"), psiOutput = new("--psi-output"), proof = new("--psi-proof"), duplicates = new("--duplicates"), index = new("--index"), keep = new("--keep");
+            aligned = new("--aligned"), psiOutput = new("--psi-output"), proof = new("--psi-proof"), duplicates = new("--duplicates"), indexes = new("--index"), keep = new("--keep");
         var set = new Option<string[]>("--set");
-        var command = new Command("worker", "One party of train or predict.") { config, verb, party, coordinator, arbiter, model, output, fold, runId, lists, aligned, psiOutput, proof, duplicates, index, keep, set };
+        var command = new Command("worker", "One party of train or predict.") { config, verb, party, coordinator, arbiter, model, output, fold, runId, lists, aligned, psiOutput, proof, duplicates, indexes, keep, set };
         command.Hidden = true;
         command.SetAction(async (parsed, cancellationToken) =>
         {
@@ -37,7 +37,7 @@ internal static class WorkerCommand
                     Output = parsed.GetValue(psiOutput) is { } word ? JobAlignment.Outputs.First(o => o.Word == word).Meaning : null,
                     Proof = parsed.GetValue(proof) is { } proves ? proves == "yes" : null,
                     KeepFirst = parsed.GetValue(duplicates) == "first",
-                    Folder = parsed.GetValue(index),
+                    Folder = parsed.GetValue(indexes),
                     KeepIn = parsed.GetValue(keep),
                 };
                 if (aligns)

@@ -1,5 +1,4 @@
 using FedLearn.Alignment;
-using FedLearn.Diagnostics;
 using FedLearn.Parties;
 
 namespace FedLearn.Cli.RunFiles;

@@ -8,7 +8,6 @@ using FedLearn.Cli.RunFiles;
 using FedLearn.Coordination;
 using FedLearn.Data;
 using FedLearn.Diagnostics;
-using FedLearn.Glm;
 using FedLearn.Parties;
 using FedLearn.Protocol;
 
@@ -157,18 +156,19 @@ internal static class AlignTask
             rows = [.. order.Select(i => common[i])];
         }
 
-        return new Found(rows, rows?.Length ?? result.Size, [.. Leaks(options, task.Role, channel.RemoteParty, result)], result.Warnings, result.Engine);
+        return new Found(rows, rows?.Length ?? result.Size, [.. LeaksOf(options, task.Role, channel.RemoteParty, result)], result.Warnings, result.Engine);
     }
 
-    private static IEnumerable<string> Leaks(PsiOptions options, PartyRole role, string peer, PsiResult result)
+    private static IEnumerable<string> LeaksOf(PsiOptions options, PartyRole role, string peer, PsiResult result)
     {
-        yield return $"each of the two parties learns how many ids the other announces{(options.PadTo > 1 ? string.Create(CultureInfo.InvariantCulture, $", here a multiple of {options.PadTo}") : "")}";
+        string padded = options.PadTo > 1 ? $", here a multiple of {options.PadTo.ToString(CultureInfo.InvariantCulture)}" : "";
+        yield return $"each of the two parties learns how many ids the other announces{padded}";
         bool learns = options.Output == (role == PartyRole.Active ? PsiOutput.ActiveOnly : PsiOutput.PassiveOnly), sizeOnly = options.Output == PsiOutput.SizeOnly;
         yield return sizeOnly ? "each of the two parties learns how many ids are common, and not which"
             : learns ? $"this party learns which of its ids '{peer}' has, and '{peer}' does not learn which of its own are common" : $"'{peer}' learns which of its ids this party has, and this party does not learn which of its own are common";
         if (!learns)
-            yield return string.Create(CultureInfo.InvariantCulture, sizeOnly ? $"a party that brings invented ids learns how many of them the other has: in this session '{peer}' brought {result.PeerIds}"
-                : $"a party that brings invented ids learns which of them the other has: in this session '{peer}' brought {result.PeerIds}");
+            yield return string.Create(CultureInfo.InvariantCulture,
+                $"a party that brings invented ids learns {(sizeOnly ? "how many" : "which")} of them the other has: in this session '{peer}' brought {result.PeerIds}");
     }
 
     /// <summary>Writes the index: row of the table and id, in the common order.</summary>

@@ -303,7 +303,8 @@ internal static class PartyDocument
     /// <summary>JSON has no infinity: a Poisson mean of very noisy scores can be beyond float64, and its figures are then undefined.</summary>
     private static double? Finite(double? value) => value is { } number && double.IsFinite(number) ? number : null;
 
-    private static JsonArray Texts(IEnumerable<string> texts) => new([.. texts.Select(t => (JsonNode)t)]);
+    /// <summary>Sentences as an array.</summary>
+    internal static JsonArray Texts(IEnumerable<string> texts) => new([.. texts.Select(t => (JsonNode)t)]);
 
     private static string Camel(string name) => JsonNamingPolicy.CamelCase.ConvertName(name);
 

@@ -267,7 +267,7 @@ public sealed class AlignTests : IDisposable
             dead.Kill();
             ToolRun run = await survivor.EndAsync();
             Assert.True(run.ExitCode == 4, run.Error);
-            Assert.Empty(_scene.Results.Where(f => !f.Contains(".alignment", StringComparison.Ordinal)));
+            Assert.All(_scene.Results, f => Assert.Contains(".alignment", f, StringComparison.Ordinal));
         }
 
         (ToolRun again, ToolRun peer) = await PartiesAsync(["--json"], ["--json"]);

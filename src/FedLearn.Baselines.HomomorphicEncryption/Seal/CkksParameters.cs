@@ -130,6 +130,36 @@ internal static class CkksParameters
         return Combine(Product(Sum(residues[..N], Q1), InverseN1, Q1), Product(Sum(residues[N..(2 * N)], Q2), InverseN2, Q2));
     }
 
+    /// <summary>Coefficient 0 of the product of two polynomials in NTT form, where their values are multiplied one by one; see <see cref="Constant"/>.</summary>
+    /// <param name="polynomial">Bytes, [prime][N], residues below their primes.</param>
+    /// <param name="other">Likewise.</param>
+    /// <returns>In [0, Q).</returns>
+    internal static UInt128 ConstantOfProduct(ReadOnlySpan<byte> polynomial, ReadOnlySpan<byte> other)
+    {
+        ReadOnlySpan<ulong> a = MemoryMarshal.Cast<byte, ulong>(polynomial), b = MemoryMarshal.Cast<byte, ulong>(other);
+        return Combine(Product(InnerProduct(a[..N], b[..N], Q1), InverseN1, Q1), Product(InnerProduct(a[N..(2 * N)], b[N..(2 * N)], Q2), InverseN2, Q2));
+    }
+
+    // 8192 products of 120 bits: 133 bits, the five above 128 counted by themselves.
+    private static ulong InnerProduct(ReadOnlySpan<ulong> a, ReadOnlySpan<ulong> b, ulong prime)
+    {
+        UInt128 sum = 0;
+        uint over = 0;
+        for (int k = 0; k < a.Length; k++)
+        {
+            ulong high = Math.BigMul(a[k], b[k], out ulong low);
+            var product = new UInt128(high, low);
+            unchecked
+            {
+                sum += product;
+            }
+
+            over += sum < product ? 1u : 0u;
+        }
+
+        return (ulong)((((BigInteger)over << 128) + sum) % prime);
+    }
+
     // Halves of 32 bits, so that 8192 of them cannot overflow.
     private static ulong Sum(ReadOnlySpan<ulong> residues, ulong prime)
     {

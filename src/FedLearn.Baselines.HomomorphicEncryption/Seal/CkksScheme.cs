@@ -1,5 +1,7 @@
 using System.Buffers.Binary;
 using System.Numerics;
+using System.Runtime.InteropServices;
+using System.Security.Cryptography;
 using FedLearn.Diagnostics;
 using static FedLearn.Baselines.HomomorphicEncryption.CkksParameters;
 
@@ -11,7 +13,7 @@ namespace FedLearn.Baselines.HomomorphicEncryption;
 /// of the polynomial, so an inner product of 1 is the integer Δr·Δx/(N/2) there, and no rotation is needed.</para>
 /// <para>A masked inner product is the ciphertext's second polynomial c1 and, of its first, c0, coefficient 0 alone plus a mask uniform modulo Q: 131 088 bytes.
 /// That is enough, because decryption c0 + c1·s is linear and takes each coefficient of c0 to the same coefficient of the result, so the others do not bear on
-/// coefficient 0; the key holder decrypts a ciphertext whose first polynomial is that constant. It is also all the key holder may see: the constant is uniform whatever it
+/// coefficient 0, which is all that the key holder computes. It is also all the key holder may see: the constant is uniform whatever it
 /// decrypts to, and c1 holds a fresh encryption of 0, a·u + e, pseudo-random under the assumption (ring learning with errors) that the scheme stands on, even to
 /// the owner of s, once the rest of c0 is not sent.</para>
 /// <para>Opened integers carry the scheme's noise, and such integers tell of the secret key (Li and Micciancio 2021), so the key holder adds an integer uniform
@@ -137,7 +139,7 @@ public sealed class CkksScheme : IAdditiveScheme
         {
             byte[] key = await engine.CreateKeysAsync(cancellationToken).ConfigureAwait(false);
             CheckKey(key);
-            return new CkksKeyHolder(engine, key, Answers, ProductScale);
+            return await CkksKeyHolder.CreateAsync(engine, key, Answers, cancellationToken).ConfigureAwait(false);
         }
         catch
         {
@@ -173,16 +175,34 @@ public sealed class CkksScheme : IAdditiveScheme
     }
 }
 
-/// <summary>The key holder: decrypts the constant coefficient of ciphertexts whose first polynomial is a constant.</summary>
-internal sealed class CkksKeyHolder(ISealEngine engine, byte[] publicKey, AnswerSpace answers, double scale) : IKeyHolder
+/// <summary>The key holder: decrypts coefficient 0 of ciphertexts of whose first polynomial c0 nothing else is known.</summary>
+/// <remarks>Decryption is c0 + c1·s. Of a constant c0 SEAL would compute all N coefficients for the one that is wanted; that one is c0 + Σ c1·s/N over the values in NTT
+/// form, which needs no transform, and no ciphertext to be built, sent to the engine, checked there and sent back. s itself is what SEAL decrypts (0, 1) to.</remarks>
+internal sealed class CkksKeyHolder : IKeyHolder
 {
-    private const int Window = 8;
+    private readonly ISealEngine _engine;
+    private readonly byte[] _secret;
 
-    public ReadOnlyMemory<byte> PublicKey { get; } = publicKey;
+    private CkksKeyHolder(ISealEngine engine, byte[] publicKey, AnswerSpace answers, byte[] secret) => (_engine, PublicKey, Answers, _secret) = (engine, publicKey, answers, secret);
 
-    public AnswerSpace Answers { get; } = answers;
+    public ReadOnlyMemory<byte> PublicKey { get; }
 
-    public async Task<BigInteger[]> OpenAsync(ReadOnlyMemory<byte> masked, int count, CancellationToken cancellationToken = default)
+    public AnswerSpace Answers { get; }
+
+    /// <summary>A key holder on an engine that has made its keys.</summary>
+    public static async Task<CkksKeyHolder> CreateAsync(ISealEngine engine, byte[] publicKey, AnswerSpace answers, CancellationToken cancellationToken)
+    {
+        // The constant 1 in NTT form is 1 everywhere.
+        byte[] one = new byte[PolyBytes], secret = GC.AllocateUninitializedArray<byte>(PolyBytes, pinned: true);
+        MemoryMarshal.Cast<byte, ulong>(one.AsSpan()).Fill(1);
+        byte[] plain = await engine.DecryptAsync(Ciphertext(0, one, 1), cancellationToken).ConfigureAwait(false);
+        CkksWork.Require(plain.Length == PlaintextBytes);
+        plain.AsSpan(PlainResidues).CopyTo(secret);
+        CryptographicOperations.ZeroMemory(plain);
+        return new CkksKeyHolder(engine, publicKey, answers, secret);
+    }
+
+    public Task<BigInteger[]> OpenAsync(ReadOnlyMemory<byte> masked, int count, CancellationToken cancellationToken = default)
     {
         ArgumentOutOfRangeException.ThrowIfNegative(count);
         if (masked.Length != (long)count * MaskedBytes)
@@ -196,18 +216,22 @@ internal sealed class CkksKeyHolder(ISealEngine engine, byte[] publicKey, Answer
         }
 
         var opened = new BigInteger[count];
-        await CkksWork.ForEachAsync(count, Window, async j =>
+        for (int j = 0; j < count; j++)
         {
-            ReadOnlyMemory<byte> one = masked.Slice(j * MaskedBytes, MaskedBytes);
-            byte[] ciphertext = Ciphertext(BinaryPrimitives.ReadUInt128LittleEndian(one.Span), one.Span[AnswerBytes..], scale);
-            byte[] plain = await engine.DecryptAsync(ciphertext, cancellationToken).ConfigureAwait(false);
-            CkksWork.Require(plain.Length == PlaintextBytes);
-            opened[j] = (BigInteger)Constant(plain.AsSpan(PlainResidues));
-        }).ConfigureAwait(false);
-        return opened;
+            cancellationToken.ThrowIfCancellationRequested();
+            ReadOnlySpan<byte> one = masked.Span.Slice(j * MaskedBytes, MaskedBytes);
+            // Both below Q, which has 120 bits.
+            opened[j] = (BigInteger)((BinaryPrimitives.ReadUInt128LittleEndian(one) + ConstantOfProduct(one[AnswerBytes..], _secret)) % Q);
+        }
+
+        return Task.FromResult(opened);
     }
 
-    public ValueTask DisposeAsync() => engine.DisposeAsync();
+    public ValueTask DisposeAsync()
+    {
+        CryptographicOperations.ZeroMemory(_secret);
+        return _engine.DisposeAsync();
+    }
 }
 
 /// <summary>A party over one or several engines: block b of a vector lives in engine b modulo their number, column j in engine j modulo their number. For

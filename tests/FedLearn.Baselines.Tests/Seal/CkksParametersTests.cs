@@ -26,6 +26,25 @@ public sealed class CkksParametersTests(SealParties parties) : IClassFixture<Sea
     }
 
     [Fact]
+    public void ConstantOfProduct_OfResiduesUpToTheLargest_IsThatOfTheSlowReference()
+    {
+        var random = new Random(2);
+        foreach (ulong largest in new ulong[] { 1, 2, CkksParameters.Q1 })
+        {
+            ulong[] a = Draw(largest), b = Draw(largest);
+            BigInteger[] parts = [.. new[] { CkksParameters.Q1, CkksParameters.Q2 }.Select((q, p) =>
+                Enumerable.Range(p * CkksParameters.N, CkksParameters.N).Aggregate(BigInteger.Zero, (sum, k) => sum + ((BigInteger)a[k] * b[k])) * BigInteger.ModPow(CkksParameters.N, q - 2, q) % q)];
+            UInt128 constant = CkksParameters.ConstantOfProduct(MemoryMarshal.AsBytes(a.AsSpan()), MemoryMarshal.AsBytes(b.AsSpan()));
+            Assert.Equal(parts[0], (BigInteger)constant % CkksParameters.Q1);
+            Assert.Equal(parts[1], (BigInteger)constant % CkksParameters.Q2);
+            Assert.True(constant < CkksParameters.Q);
+        }
+
+        // The largest residues make the largest sum.
+        ulong[] Draw(ulong largest) => [.. Enumerable.Range(0, 2 * CkksParameters.N).Select(k => (k < CkksParameters.N ? CkksParameters.Q1 : CkksParameters.Q2) - 1 - (ulong)random.NextInt64((long)largest))];
+    }
+
+    [Fact]
     public void Constant_OfAConstantPolynomial_IsTheConstant()
     {
         for (int k = 0; k < 20; k++)
@@ -169,7 +188,7 @@ public sealed class CkksParametersTests(SealParties parties) : IClassFixture<Sea
     [InlineData("integer")]
     [InlineData("residue")]
     [InlineData("zero")]
-    public async Task Open_OfFaultyMaskedSums_IsRefusedBeforeTheEngine(string fault)
+    public async Task Open_OfFaultyMaskedSums_IsRefused(string fault)
     {
         parties.Require();
         using CipherVector vector = await parties.Party.EncryptAsync(new double[] { 1 });
@@ -178,7 +197,8 @@ public sealed class CkksParametersTests(SealParties parties) : IClassFixture<Sea
         Assert.Equal(2 * CkksParameters.MaskedBytes, bytes.Length);
         int before = parties.Given;
         await parties.KeyHolder.OpenAsync(bytes, 2);
-        Assert.Equal(before + 2, parties.Given);
+        // SEAL itself sees nothing of them, faulty or not.
+        Assert.Equal(before, parties.Given);
         // The second one.
         Span<byte> one = bytes.AsSpan(CkksParameters.MaskedBytes);
         switch (fault)
@@ -191,6 +211,5 @@ public sealed class CkksParametersTests(SealParties parties) : IClassFixture<Sea
 
         CipherException refused = await Assert.ThrowsAsync<CipherException>(() => parties.KeyHolder.OpenAsync(bytes, 2));
         Assert.Equal(HeErrors.BadCiphertext, refused.Id);
-        Assert.Equal(before + 2, parties.Given);
     }
 }

@@ -1,3 +1,4 @@
+using System.Buffers.Binary;
 using System.Numerics;
 using FedLearn.Baselines.HomomorphicEncryption;
 using static FedLearn.Baselines.Tests.Seal.SealParties;
@@ -126,6 +127,27 @@ public sealed class CkksSchemeTests(SealParties parties) : IClassFixture<SealPar
         double[] split = await SumsAsync(parties.KeyHolder, two, parties.Other, r, none, columns);
         // Encoding is the same; noise is 4097·√2·64·(N/2)/2^74 a block at most.
         Assert.All(one.Zip(split), pair => Assert.Equal(pair.First, pair.Second, 1e-9));
+    }
+
+    [Fact]
+    public async Task OpenAsync_OfMaskedSums_IsWhatSealDecryptsTheirCiphertextsTo()
+    {
+        parties.Require();
+        await using NodeSealEngine engine = await SealParties.StartAsync();
+        await using IKeyHolder keyHolder = await new CkksScheme(_ => Task.FromResult<ISealEngine>(engine), "", 1, 26).CreateKeyAsync();
+        await using IEncryptor party = await parties.Scheme.UseKeyAsync(keyHolder.PublicKey);
+        double[] r = Uniform(new Random(6), 5000, 1);
+        using CipherVector vector = await party.EncryptAsync(r);
+        using PlainColumns columns = await party.EncodeAsync(Uniform(new Random(7), 3 * r.Length, 1), r.Length);
+        MaskedSums masked = await party.MaskedSumsAsync(vector, columns);
+        BigInteger[] opened = await keyHolder.OpenAsync(masked.Bytes, 3);
+        for (int j = 0; j < 3; j++)
+        {
+            ReadOnlyMemory<byte> one = masked.Bytes.Slice(j * CkksParameters.MaskedBytes, CkksParameters.MaskedBytes);
+            byte[] ciphertext = CkksParameters.Ciphertext(BinaryPrimitives.ReadUInt128LittleEndian(one.Span), one.Span[CkksParameters.AnswerBytes..], parties.Scheme.ProductScale);
+            byte[] plain = await engine.DecryptAsync(ciphertext, default);
+            Assert.Equal((BigInteger)CkksParameters.Constant(plain.AsSpan(CkksParameters.PlainResidues)), opened[j]);
+        }
     }
 
     [Fact]

@@ -5,7 +5,7 @@ using FedLearn.Protocol;
 
 namespace FedLearn.Alignment;
 
-/// <summary>One party's side of private set intersection with one peer, on a channel that is open.</summary>
+/// <summary>One party's side of private set intersection with one peer, on a channel that is open. For a job's alignment with all its parties there is <see cref="PsiAlignment"/>.</summary>
 public static class PsiParty
 {
     /// <summary>Finds the ids that both parties have.</summary>

@@ -29,7 +29,7 @@ internal sealed class PsiSession : IDisposable
     /// <summary>Most ids that a side can announce: beyond it arrays end.</summary>
     public const int MostIds = 1 << 30;
 
-    private const int PointBytes = SodiumRistretto.PointBytes, DigestBytes = SHA256.HashSizeInBytes;
+    private const int PointBytes = SodiumRistretto.PointBytes, HeadBytes = 16, DigestBytes = SHA256.HashSizeInBytes;
 
     private readonly PartyRole _role;
     private readonly PreparedIds _ids;
@@ -41,11 +41,15 @@ internal sealed class PsiSession : IDisposable
     private readonly IAlignmentLog _log;
     private readonly IProgress<AlignmentProgress>? _progress;
 
+    private readonly List<string> _warnings = [];
+    private PsiState? _state;
     private PsiSecrets? _secrets;
-    private byte[] _session = [], _tag = [];
+    private PsiKept? _kept;
+    private byte[] _session = [], _tag = [], _commitment = [], _peerCommitment = [];
     private int[] _order = [];
     private UInt128[] _ownPoints = [], _peerPoints = [], _made = [], _received = [];
-    private int _peerCount, _width;
+    private byte[][] _sent = [], _products = [], _proofs = [];
+    private int _peerCount, _width, _pointsHeld, _tagsHeld;
     private long _done;
     private int? _common;
 
@@ -68,8 +72,37 @@ internal sealed class PsiSession : IDisposable
 
     private long Total => OwnCount + (long)_peerCount + (SendsTags ? _peerCount : 0) + (ReceivesTags ? OwnCount : 0);
 
-    /// <summary>Runs the session up to what it tells.</summary>
+    /// <summary>Runs the session up to what it tells. Its folder of state is kept until <see cref="Finish"/>, unless the peer broke the rules.</summary>
     public async Task<PsiOutcome> RunAsync(CancellationToken cancellationToken)
+    {
+        try
+        {
+            return await RunStepsAsync(cancellationToken).ConfigureAwait(false);
+        }
+        catch (Exception e) when (PsiFaults.EndsSession(e))
+        {
+            _state?.Remove();
+            _state = null;
+            throw;
+        }
+    }
+
+    /// <summary>The alignment has ended well: the log is told, and the folder of state is emptied.</summary>
+    public void Finish()
+    {
+        _log.End(Convert.ToHexStringLower(_session), _common);
+        _state?.Remove();
+        _state = null;
+    }
+
+    /// <inheritdoc />
+    public void Dispose()
+    {
+        _state?.Dispose();
+        _secrets?.Dispose();
+    }
+
+    private async Task<PsiOutcome> RunStepsAsync(CancellationToken cancellationToken)
     {
         ChannelStatistics before = _channel.Statistics;
         await GreetAsync(cancellationToken).ConfigureAwait(false);
@@ -92,7 +125,7 @@ internal sealed class PsiSession : IDisposable
             OwnIds = OwnCount,
             PeerIds = _peerCount,
             Session = Convert.ToHexStringLower(_session),
-            Resumed = false,
+            Resumed = _kept is not null,
             Engine = _engine.Name,
             BytesSent = after.BytesSent - before.BytesSent,
             BytesReceived = after.BytesReceived - before.BytesReceived,
@@ -100,23 +133,22 @@ internal sealed class PsiSession : IDisposable
         }, learnsRows ? rows : null);
     }
 
-    /// <summary>The alignment has ended well: the log is told.</summary>
-    public void Finish() => _log.End(Convert.ToHexStringLower(_session), _common);
-
-    /// <inheritdoc />
-    public void Dispose() => _secrets?.Dispose();
-
     private IEnumerable<string> Warnings()
     {
         if (_ids.LowEntropy is { } guessable)
             yield return guessable;
         if (_options.Log is null)
             yield return "no log of alignments is kept on disk: how often a peer aligns is counted only until this process ends.";
+        foreach (string warning in _warnings)
+            yield return warning;
     }
 
     private async Task GreetAsync(CancellationToken cancellationToken)
     {
-        var own = new PsiHello(_options.Output, _options.Proof, RandomNumberGenerator.GetBytes(PsiHello.NonceBytes), (ulong)OwnCount, new byte[PsiHello.SessionBytes], 0, 0);
+        PsiKept? kept = _options.StateDirectory is { } folder ? await _workers.RunAsync(() => Load(folder), cancellationToken).ConfigureAwait(false) : null;
+        _secrets = kept?.Secrets;
+        var own = new PsiHello(_options.Output, _options.Proof, RandomNumberGenerator.GetBytes(PsiHello.NonceBytes), (ulong)OwnCount, kept?.Session ?? new byte[PsiHello.SessionBytes],
+            kept is null ? 0 : (uint)_state!.Peer.Count, kept is null ? 0 : (uint)_state!.Tags.Count);
         await _channel.SendAsync(0, Message(AlignmentStep.Hello, own.Write(), "alignment: number of rows"), cancellationToken).ConfigureAwait(false);
         PsiHello theirs = PsiHello.Read((await PsiFaults.ReceiveAsync(_channel, AlignmentStep.Hello, cancellationToken).ConfigureAwait(false)).Span, own, _channel);
         long most = Math.Min(_options.Caps.PeerIds, MostIds);
@@ -124,55 +156,120 @@ internal sealed class PsiSession : IDisposable
             throw InMemoryAlignmentLog.TooManyIds(_channel.RemoteParty, (long)Math.Min(theirs.Count, long.MaxValue), most);
         _peerCount = (int)theirs.Count;
         _width = TagBytes(OwnCount, _peerCount);
-        _session = SessionId(_role, _jobDigest.Span, _channel.LocalParty, _channel.RemoteParty, own.Nonce, theirs.Nonce);
+        if (kept is not null && theirs.Count == (ulong)kept.PeerCount && theirs.Resume.AsSpan().SequenceEqual(kept.Session))
+        {
+            if (theirs.PointChunks > (uint)Chunks(OwnCount) || theirs.TagChunks > (uint)(SendsTags ? Chunks(_peerCount) : 0))
+                throw PsiFaults.Peer(PsiErrors.WrongCount, _channel, "hello", "says that it kept more chunks than there are.");
+            (_kept, _session, _pointsHeld, _tagsHeld) = (kept, kept.Session, (int)theirs.PointChunks, (int)theirs.TagChunks);
+        }
+        else
+        {
+            if (kept is not null)
+            {
+                _secrets!.Dispose();
+                _state!.Clear();
+                _warnings.Add("an alignment that was interrupted began anew, since the peer had not kept its part.");
+            }
+
+            _secrets = PsiSecrets.Fresh();
+            _session = SessionId(_role, _jobDigest.Span, _channel.LocalParty, _channel.RemoteParty, own.Nonce, theirs.Nonce);
+        }
+
         _tag = HashToGroup.Tag(_session);
-        _secrets = PsiSecrets.Fresh();
         _log.Begin(new AlignmentRecord(Convert.ToHexStringLower(_session), _channel.LocalParty, _channel.RemoteParty, "psi " + Suite, OutputName(_options.Output), OwnCount, _peerCount,
             Convert.ToHexStringLower(_jobDigest.Span)), _options.Caps);
-        _order = _secrets.Permutation("points"u8, OwnCount);
-        _ownPoints = new UInt128[OwnCount];
-        _peerPoints = new UInt128[_peerCount];
-        _made = new UInt128[_peerCount];
+    }
+
+    private PsiKept? Load(string folder)
+    {
+        _state = PsiState.Open(folder, _channel.LocalParty, _channel.RemoteParty,
+            new PsiSubject(_jobDigest.ToArray(), _ids.Digest(), _role, _options.Output, _options.Proof, OwnCount));
+        PsiKept? kept = _state.Load();
+        if (_state.Ignored)
+            _warnings.Add("the folder of interrupted alignments held one that is damaged or about another job, other ids or other settings; it was removed, and the alignment began anew.");
+        return kept;
     }
 
     private async Task CommitAsync(CancellationToken cancellationToken)
     {
-        byte[] own = new byte[PointBytes], product = new byte[PointBytes];
-        SodiumRistretto.MultiplyBase(_secrets!.Scalar, own);
-        await _channel.SendAsync(0, Message(AlignmentStep.Commitment, own, "alignment: commitment to a secret scalar"), cancellationToken).ConfigureAwait(false);
-        byte[] theirs = (await PsiFaults.ReceiveAsync(_channel, AlignmentStep.Commitment, PointBytes, cancellationToken).ConfigureAwait(false)).ToArray();
-        if (theirs.AsSpan().SequenceEqual(own))
+        byte[] product = new byte[PointBytes];
+        _commitment = new byte[PointBytes];
+        SodiumRistretto.MultiplyBase(_secrets!.Scalar, _commitment);
+        await _channel.SendAsync(0, Message(AlignmentStep.Commitment, _commitment, "alignment: commitment to a secret scalar"), cancellationToken).ConfigureAwait(false);
+        _peerCommitment = (await PsiFaults.ReceiveAsync(_channel, AlignmentStep.Commitment, PointBytes, cancellationToken).ConfigureAwait(false)).ToArray();
+        if (_peerCommitment.AsSpan().SequenceEqual(_commitment))
             throw PsiFaults.Peer(PsiErrors.Reflection, _channel, "commitment", "sent this party's own commitment back.");
-        if (SodiumRistretto.Instance.Multiply(theirs, _secrets.Scalar, product) >= 0)
+        if (SodiumRistretto.Instance.Multiply(_peerCommitment, _secrets.Scalar, product) >= 0)
             throw PsiFaults.Peer(PsiErrors.InvalidPoint, _channel, "commitment", "sent a commitment that is no point of the group, or its identity.");
+        if (_kept is not null && !_peerCommitment.AsSpan().SequenceEqual(_kept.PeerCommitment))
+            throw PsiFaults.Peer(PsiErrors.SettingsDiffer, _channel, "commitment", "goes on with an interrupted session, and sent another commitment than before.");
+        await _workers.RunAsync(Prepare, cancellationToken).ConfigureAwait(false);
     }
 
-    private Task SendPointsAsync(CancellationToken cancellationToken) => SendChunksAsync(OwnCount, Blind, async (_, points, stop) =>
-        await _channel.SendAsync(0, Cryptosystem.Release(new BlindedIds(points), "alignment: blinded ids", Suite, _channel.LocalParty), stop).ConfigureAwait(false), cancellationToken);
+    /// <summary>Takes the memory of the session, writes down that it began, or reads what an interrupted one had.</summary>
+    private bool Prepare()
+    {
+        _order = _secrets!.Permutation("points"u8, OwnCount);
+        (_ownPoints, _peerPoints, _made, _received) = (new UInt128[OwnCount], new UInt128[_peerCount], new UInt128[_peerCount], new UInt128[ReceivesTags ? OwnCount : 0]);
+        if (_options.Proof)
+            (_sent, _products, _proofs) = (new byte[Chunks(OwnCount)][], new byte[Chunks(_peerCount)][], new byte[Chunks(_peerCount)][]);
+        if (_kept is null)
+            _state?.Begin(new PsiKept(_session, _peerCount, _peerCommitment, _secrets));
+        else
+            Restore(_state!);
+        return true;
+    }
 
-    private Task ReceivePointsAsync(CancellationToken cancellationToken) => ReceiveChunksAsync<BlindedIds, byte[]>(_peerCount, PointBytes, "points", Double, (_, _) => { }, cancellationToken);
+    private void Restore(PsiState state)
+    {
+        for (int chunk = 0; chunk < state.Peer.Count; chunk++)
+        {
+            int length = Length(chunk, _peerCount), heads = length * HeadBytes;
+            byte[] record = Stored(state.Peer, chunk);
+            Keys(record.AsSpan(0, heads), HeadBytes, _peerPoints.AsSpan(Start(chunk)));
+            if (_options.Proof)
+            {
+                (_products[chunk], _proofs[chunk]) = (record[heads..^ChunkProof.Bytes], record[^ChunkProof.Bytes..]);
+                TagKeys(_products[chunk], _made.AsSpan(Start(chunk)));
+            }
+            else
+            {
+                Keys(record.AsSpan(heads), _width, _made.AsSpan(Start(chunk)));
+            }
+        }
+
+        for (int chunk = 0; ReceivesTags && chunk < state.Tags.Count; chunk++)
+            Keys(Stored(state.Tags, chunk), _width, _received.AsSpan(Start(chunk)));
+        Interlocked.Add(ref _done, Math.Min(_peerCount, state.Peer.Count * (long)ChunkIds) + Math.Min(OwnCount, state.Tags.Count * (long)ChunkIds));
+    }
+
+    private Task SendPointsAsync(CancellationToken cancellationToken) => SendChunksAsync(OwnCount, 0, Points, async (chunk, points, stop) =>
+    {
+        if (_state is { } state && chunk == state.Points.Count)
+            PsiState.Guarded(() => state.Points.Append(points));
+        if (chunk >= _pointsHeld)
+            await _channel.SendAsync(0, Cryptosystem.Release(new BlindedIds(points), "alignment: blinded ids", Suite, _channel.LocalParty), stop).ConfigureAwait(false);
+    }, cancellationToken);
+
+    private Task ReceivePointsAsync(CancellationToken cancellationToken) => ReceiveChunksAsync<BlindedIds>(_peerCount, _state?.Peer.Count ?? 0, PointBytes, false, "points",
+        (chunk, points, _) => Double(chunk, points), record => _state!.Peer.Append(record), cancellationToken);
 
     private async Task SendTagsAsync(CancellationToken cancellationToken)
     {
         if (!SendsTags)
             return;
         int[]? shuffled = _options.Output == PsiOutput.SizeOnly ? _secrets!.Permutation("tags"u8, _peerCount) : null;
-        await SendChunksAsync(_peerCount, chunk => Tags(chunk, shuffled), async (chunk, tags, stop) =>
-            await _channel.SendAsync(0, Cryptosystem.Release(new BlindedTags(tags, Chunk(chunk, _peerCount).Length), "alignment: blinded tags", Suite, _channel.LocalParty), stop)
-                .ConfigureAwait(false), cancellationToken).ConfigureAwait(false);
+        await SendChunksAsync(_peerCount, _tagsHeld, chunk => _options.Proof ? _products[chunk] : Tags(chunk, shuffled), async (chunk, tags, stop) =>
+        {
+            await _channel.SendAsync(0, Cryptosystem.Release(new BlindedTags(tags, Length(chunk, _peerCount)), "alignment: blinded tags", Suite, _channel.LocalParty), stop).ConfigureAwait(false);
+            if (_options.Proof)
+                await _channel.SendAsync(0, Message(AlignmentStep.Proof, _proofs[chunk], "alignment: proof of one scalar"), stop).ConfigureAwait(false);
+        }, cancellationToken).ConfigureAwait(false);
     }
 
-    private async Task ReceiveTagsAsync(CancellationToken cancellationToken)
-    {
-        if (!ReceivesTags)
-            return;
-        _received = new UInt128[OwnCount];
-        await ReceiveChunksAsync<BlindedTags, byte[]>(OwnCount, _width, "tags", (chunk, tags) =>
-        {
-            Keys(tags.Span, _width, _received.AsSpan(Start(chunk)));
-            return [];
-        }, (_, _) => { }, cancellationToken).ConfigureAwait(false);
-    }
+    private Task ReceiveTagsAsync(CancellationToken cancellationToken) => !ReceivesTags ? Task.CompletedTask
+        : ReceiveChunksAsync<BlindedTags>(OwnCount, _state?.Tags.Count ?? 0, _options.Proof ? PointBytes : _width, _options.Proof, "tags", TakeTags, record => _state!.Tags.Append(record),
+            cancellationToken);
 
     private async Task ConfirmAsync(byte[] commonTags, CancellationToken cancellationToken)
     {
@@ -181,6 +278,16 @@ internal sealed class PsiSession : IDisposable
         ReadOnlyMemory<byte> theirs = await PsiFaults.ReceiveAsync(_channel, AlignmentStep.Confirmation, DigestBytes, cancellationToken).ConfigureAwait(false);
         if (!theirs.Span.SequenceEqual(own))
             throw PsiFaults.Peer(PsiErrors.Disagreement, _channel, "confirmation", "found other common ids than this party.");
+    }
+
+    /// <summary>A chunk of own points: computed, or as an interrupted session left it.</summary>
+    private byte[] Points(int chunk)
+    {
+        byte[] points = _state is { } state && chunk < state.Points.Count ? Stored(state.Points, chunk) : Blind(chunk);
+        Keys(points, PointBytes, _ownPoints.AsSpan(Start(chunk)));
+        if (_options.Proof)
+            _sent[chunk] = points;
+        return points;
     }
 
     /// <summary>A chunk of own points, in the order drawn.</summary>
@@ -205,7 +312,6 @@ internal sealed class PsiSession : IDisposable
         _engine.Blind(hashes.AsSpan(0, order.Length * HashToGroup.UniformBytes), _secrets!.Scalar, points);
         CryptographicOperations.ZeroMemory(hashes);
         ArrayPool<byte>.Shared.Return(hashes);
-        Keys(points, PointBytes, _ownPoints.AsSpan(Start(chunk)));
         return points;
     }
 
@@ -219,6 +325,7 @@ internal sealed class PsiSession : IDisposable
     }
 
     /// <summary>Checks a chunk of the peer's points, blinds it a second time and makes its tags.</summary>
+    /// <returns>What the folder of state keeps of it.</returns>
     private byte[] Double(int chunk, ReadOnlyMemory<byte> points)
     {
         byte[] products = new byte[points.Length];
@@ -226,7 +333,38 @@ internal sealed class PsiSession : IDisposable
             throw PsiFaults.Peer(PsiErrors.InvalidPoint, _channel, "points", "sent bytes that are no point of the group, or its identity.");
         Keys(points.Span, PointBytes, _peerPoints.AsSpan(Start(chunk)));
         TagKeys(products, _made.AsSpan(Start(chunk)));
-        return products;
+        if (_options.Proof)
+            (_products[chunk], _proofs[chunk]) = (products, ChunkProof.Prove(_session, _secrets, _commitment, points.Span, products));
+        if (_state is null)
+            return [];
+        int length = points.Length / PointBytes;
+        byte[] heads = new byte[length * HeadBytes];
+        for (int i = 0; i < length; i++)
+            points.Span.Slice(i * PointBytes, HeadBytes).CopyTo(heads.AsSpan(i * HeadBytes));
+        return _options.Proof ? [.. heads, .. products, .. _proofs[chunk]] : [.. heads, .. Tags(chunk, null)];
+    }
+
+    /// <summary>Takes a chunk of tags of own points; in proof mode of points, of which the proof is checked and the tags are made here.</summary>
+    /// <returns>The tags.</returns>
+    private byte[] TakeTags(int chunk, ReadOnlyMemory<byte> tags, ReadOnlyMemory<byte> proof)
+    {
+        Span<UInt128> keys = _received.AsSpan(Start(chunk), Length(chunk, OwnCount));
+        if (!_options.Proof)
+        {
+            Keys(tags.Span, _width, keys);
+            return _state is null ? [] : tags.ToArray();
+        }
+
+        switch (ChunkProof.Verify(_session, _peerCommitment, _sent[chunk], tags.Span, proof.Span))
+        {
+            case ProofCheck.InvalidPoint:
+                throw PsiFaults.Peer(PsiErrors.InvalidPoint, _channel, "tags", "sent bytes that are no point of the group, or its identity.");
+            case ProofCheck.Fails:
+                throw PsiFaults.Peer(PsiErrors.ProofFailed, _channel, "tags", "sent a proof that does not hold: it did not blind all ids with the scalar that it committed to.");
+        }
+
+        TagKeys(tags.Span, keys);
+        return Tags(keys);
     }
 
     private void TagKeys(ReadOnlySpan<byte> products, Span<UInt128> keys)
@@ -244,12 +382,22 @@ internal sealed class PsiSession : IDisposable
 
     private byte[] Tags(int chunk, int[]? shuffled)
     {
-        (int start, int length) = Chunk(chunk, _peerCount);
-        byte[] tags = new byte[length * _width];
+        ReadOnlySpan<UInt128> keys = _made.AsSpan(Start(chunk), Length(chunk, _peerCount));
+        if (shuffled is null)
+            return Tags(keys);
+        UInt128[] drawn = new UInt128[keys.Length];
+        for (int i = 0; i < drawn.Length; i++)
+            drawn[i] = _made[shuffled[Start(chunk) + i]];
+        return Tags(drawn);
+    }
+
+    private byte[] Tags(ReadOnlySpan<UInt128> keys)
+    {
+        byte[] tags = new byte[keys.Length * _width];
         Span<byte> whole = stackalloc byte[16];
-        for (int i = 0; i < length; i++)
+        for (int i = 0; i < keys.Length; i++)
         {
-            BinaryPrimitives.WriteUInt128BigEndian(whole, _made[shuffled is null ? start + i : shuffled[start + i]]);
+            BinaryPrimitives.WriteUInt128BigEndian(whole, keys[i]);
             whole[.._width].CopyTo(tags.AsSpan(i * _width));
         }
 
@@ -275,6 +423,9 @@ internal sealed class PsiSession : IDisposable
         }
 
         (_ownPoints, _peerPoints) = ([], []);
+        // No tag leaves before this list is the one that tags can be had for, whatever happens to the machine.
+        if (_state is { } state)
+            PsiState.Guarded(state.Peer.Flush);
         return true;
     }
 
@@ -318,12 +469,12 @@ internal sealed class PsiSession : IDisposable
     }
 
     /// <summary>Makes chunks on the workers, a few ahead, and sends them in order.</summary>
-    private async Task SendChunksAsync(int ids, Func<int, byte[]> make, Func<int, byte[], CancellationToken, Task> send, CancellationToken cancellationToken)
+    private async Task SendChunksAsync(int ids, int first, Func<int, byte[]> make, Func<int, byte[], CancellationToken, Task> send, CancellationToken cancellationToken)
     {
         var making = new Queue<Task<byte[]>>();
         try
         {
-            for (int sent = 0, next = 0, chunks = Chunks(ids); sent < chunks; sent++)
+            for (int sent = first, next = first, chunks = Chunks(ids); sent < chunks; sent++)
             {
                 for (; next < chunks && making.Count < _workers.Window; next++)
                 {
@@ -342,38 +493,70 @@ internal sealed class PsiSession : IDisposable
         }
     }
 
-    /// <summary>Receives chunks in order, treats them on the workers, a few at once, and takes the results in order.</summary>
-    private async Task ReceiveChunksAsync<T, TResult>(int ids, int width, string step, Func<int, ReadOnlyMemory<byte>, TResult> treat, Action<int, TResult> take, CancellationToken cancellationToken)
-        where T : SealedPayload
+    /// <summary>Receives chunks in order, treats them on the workers, a few at once, and keeps the results in order.</summary>
+    private async Task ReceiveChunksAsync<T>(int ids, int first, int width, bool proof, string step, Func<int, ReadOnlyMemory<byte>, ReadOnlyMemory<byte>, byte[]> treat, Action<byte[]> keep,
+        CancellationToken cancellationToken) where T : SealedPayload
     {
-        var treating = new Queue<Task<TResult>>();
-        int taken = 0;
+        var treating = new Queue<Task<byte[]>>();
+        int taken = first;
+        Task receiving = Task.CompletedTask;
+        using var stop = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
         try
         {
-            for (int i = 0, chunks = Chunks(ids); i < chunks; i++)
+            for (int i = first, chunks = Chunks(ids); i < chunks; i++)
             {
                 if (treating.Count == _workers.Window)
                     await TakeAsync().ConfigureAwait(false);
-                T message = await _channel.ReceiveAsync<T>(0, null, cancellationToken).ConfigureAwait(false);
+                Task<T> next = _channel.ReceiveAsync<T>(0, null, stop.Token).AsTask();
+                receiving = next;
+                // A chunk that breaks the rules ends the session at once, whether or not another one comes.
+                while (treating.Count > 0 && await Task.WhenAny(next, treating.Peek()).ConfigureAwait(false) != next)
+                    await TakeAsync().ConfigureAwait(false);
+                T message = await next.ConfigureAwait(false);
                 int chunk = i, expected = Length(chunk, ids);
                 if (message.Length != expected || message.Bytes.Length != (long)expected * width)
                     throw PsiFaults.Peer(PsiErrors.WrongCount, _channel, step, $"sent {message.Length} {step} in {message.Bytes.Length} bytes where {expected} of {width} bytes were due.");
-                treating.Enqueue(_workers.RunAsync(() => treat(chunk, message.Bytes), cancellationToken));
+                ReadOnlyMemory<byte> proven = proof ? await PsiFaults.ReceiveAsync(_channel, AlignmentStep.Proof, ChunkProof.Bytes, cancellationToken).ConfigureAwait(false) : default;
+                treating.Enqueue(_workers.RunAsync(() => treat(chunk, message.Bytes, proven), cancellationToken));
             }
 
             while (treating.Count > 0)
                 await TakeAsync().ConfigureAwait(false);
         }
+        catch (Exception e) when (!PsiFaults.EndsSession(e))
+        {
+            // What has arrived need not be sent again.
+            while (treating.Count > 0 && await SucceedsAsync(treating.Peek()).ConfigureAwait(false))
+                await TakeAsync().ConfigureAwait(false);
+            throw;
+        }
         finally
         {
+            await stop.CancelAsync().ConfigureAwait(false);
+            await receiving.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
             await EndAsync(treating).ConfigureAwait(false);
         }
 
         async Task TakeAsync()
         {
-            take(taken, await treating.Dequeue().ConfigureAwait(false));
+            byte[] record = await treating.Dequeue().ConfigureAwait(false);
+            if (_state is not null)
+                PsiState.Guarded(() => keep(record));
             Report(Length(taken++, ids));
         }
+    }
+
+    private static async Task<bool> SucceedsAsync(Task task)
+    {
+        await task.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+        return task.IsCompletedSuccessfully;
+    }
+
+    private static byte[] Stored(ChunkFile file, int chunk)
+    {
+        byte[] bytes = [];
+        PsiState.Guarded(() => bytes = file.Read(chunk));
+        return bytes;
     }
 
     // Nothing may still compute when the secrets are wiped.
@@ -387,13 +570,13 @@ internal sealed class PsiSession : IDisposable
 
     private static Released<AlignmentMessage> Message(AlignmentStep step, byte[] bytes, string reason) => Disclosure.Unprotected(new AlignmentMessage(step, bytes), reason);
 
-    private static int Chunks(int ids) => (int)(((long)ids + ChunkIds - 1) / ChunkIds);
+    /// <summary>Chunks of so many ids.</summary>
+    public static int Chunks(int ids) => (int)(((long)ids + ChunkIds - 1) / ChunkIds);
 
     private static int Start(int chunk) => chunk * ChunkIds;
 
-    private static int Length(int chunk, int ids) => Math.Min(ChunkIds, ids - Start(chunk));
-
-    private static (int Start, int Length) Chunk(int chunk, int ids) => (Start(chunk), Length(chunk, ids));
+    /// <summary>Ids in a chunk.</summary>
+    public static int Length(int chunk, int ids) => Math.Min(ChunkIds, ids - Start(chunk));
 
     // The order of the numbers is that of the bytes.
     private static void Keys(ReadOnlySpan<byte> items, int width, Span<UInt128> keys)

@@ -66,6 +66,33 @@ internal sealed unsafe partial class SodiumRistretto : IRistrettoEngine
             Check(crypto_scalarmult_ristretto255_base(p, k) == 0);
     }
 
+    /// <summary>scalar * point, of which both are known to be valid.</summary>
+    public static void MultiplyValid(ReadOnlySpan<byte> point, ReadOnlySpan<byte> scalar, Span<byte> product) => Check(Instance.Multiply(point, scalar, product) < 0);
+
+    /// <summary>The sum of scalars times points.</summary>
+    /// <param name="points">Encodings, at least one; whatever a peer sent.</param>
+    /// <param name="scalars">32 bytes a point.</param>
+    /// <param name="sum">Its encoding.</param>
+    /// <returns>Number of the first point that is no canonical encoding or the identity; -1 for none.</returns>
+    public static int Combine(ReadOnlySpan<byte> points, ReadOnlySpan<byte> scalars, Span<byte> sum)
+    {
+        int n = points.Length / PointBytes;
+        Lengths(n > 0 && points.Length == n * PointBytes && scalars.Length == n * ScalarBytes && sum.Length == PointBytes);
+        byte* product = stackalloc byte[PointBytes];
+        fixed (byte* point = points, k = scalars, total = sum)
+        {
+            for (int i = 0; i < n; i++)
+            {
+                if (crypto_scalarmult_ristretto255(i == 0 ? total : product, k + (i * ScalarBytes), point + (i * PointBytes)) != 0)
+                    return i;
+                if (i > 0)
+                    Check(crypto_core_ristretto255_add(total, total, product) == 0);
+            }
+        }
+
+        return -1;
+    }
+
     /// <summary>The sum of two points.</summary>
     /// <returns>False where one of them is no canonical encoding.</returns>
     public static bool TryAdd(ReadOnlySpan<byte> left, ReadOnlySpan<byte> right, Span<byte> sum)

@@ -1,4 +1,5 @@
-using FedLearn.Coordination;
+using FedLearn.Diagnostics;
+using FedLearn.Privacy;
 using FedLearn.Protocol;
 
 namespace FedLearn.Alignment.Tests.Protocol;
@@ -23,40 +24,111 @@ public sealed class PsiPartyTests
         Assert.Equal((active, passive), (a.OwnIds, a.PeerIds));
         Assert.Equal((passive, active), (b.OwnIds, b.PeerIds));
     }
-}
 
-/// <summary>Two parties in one process.</summary>
-internal static class PsiPair
-{
-    public static readonly byte[] JobDigest = [.. Enumerable.Range(0, 32).Select(i => (byte)i)];
-
-    public static (string[] Active, string[] Passive) Ids(int active, int passive, int common, int seed)
+    [Theory]
+    [InlineData(PsiOutput.ActiveOnly, true, false)]
+    [InlineData(PsiOutput.PassiveOnly, false, true)]
+    public async Task RunAsync_OneSide_OnlyThatSideLearns(PsiOutput output, bool activeLearns, bool passiveLearns)
     {
-        var random = new Random(seed);
-        string[] first = [.. Enumerable.Range(0, active).Select(i => i < common ? $"both-{i}" : $"active-{i}")];
-        string[] second = [.. Enumerable.Range(0, passive).Select(i => i < common ? $"both-{i}" : $"passive-{i}")];
-        random.Shuffle(first);
-        random.Shuffle(second);
-        return (first, second);
+        (string[] own, string[] theirs) = PsiPair.Ids(40, 30, 11, seed: 3);
+        (PsiResult a, PsiResult b) = await PsiPair.RunAsync(own, theirs, new PsiOptions { Output = output });
+        Assert.Equal(activeLearns ? PsiPair.Common(own, theirs) : null, a.Rows);
+        Assert.Equal(passiveLearns ? PsiPair.Common(theirs, own) : null, b.Rows);
+        Assert.Equal((activeLearns ? 11 : null, passiveLearns ? 11 : null), (a.Size, b.Size));
     }
 
-    /// <summary>The plain intersection: own rows, rising.</summary>
-    public static int[] Common(string[] own, string[] theirs)
+    [Fact]
+    public async Task RunAsync_SizeOnly_TellsTheSizeAndNoRow()
     {
-        var there = theirs.ToHashSet();
-        return [.. Enumerable.Range(0, own.Length).Where(i => there.Contains(own[i]))];
+        (string[] own, string[] theirs) = PsiPair.Ids(4500, 30, 11, seed: 3);
+        (PsiResult a, PsiResult b) = await PsiPair.RunAsync(own, theirs, new PsiOptions { Output = PsiOutput.SizeOnly });
+        Assert.Equal((11, 11), (a.Size!.Value, b.Size!.Value));
+        Assert.Null(a.Rows);
+        Assert.Null(b.Rows);
     }
 
-    public static async Task<(PsiResult Active, PsiResult Passive)> RunAsync(IReadOnlyList<string> active, IReadOnlyList<string> passive, PsiOptions options, PsiOptions? passiveOptions = null)
+    [Theory]
+    [InlineData(PsiOutput.Both)]
+    [InlineData(PsiOutput.ActiveOnly)]
+    public async Task RunAsync_Proof_FindsTheCommonRows(PsiOutput output)
     {
-        (InMemoryChannel a, InMemoryChannel b) = InMemoryChannel.CreatePair("bank", "clinic");
-        await using (a)
-        await using (b)
-        {
-            Task<PsiResult> first = PsiParty.RunAsync(PartyRole.Active, active, JobDigest, a, options, cancellationToken: TestContext.Current.CancellationToken);
-            Task<PsiResult> second = PsiParty.RunAsync(PartyRole.Passive, passive, JobDigest, b, passiveOptions ?? options, cancellationToken: TestContext.Current.CancellationToken);
-            await Task.WhenAll(first, second);
-            return (await first, await second);
-        }
+        (string[] own, string[] theirs) = PsiPair.Ids(4100, 50, 17, seed: 4);
+        (PsiResult a, PsiResult b) = await PsiPair.RunAsync(own, theirs, new PsiOptions { Proof = true, Output = output });
+        Assert.Equal(PsiPair.Common(own, theirs), a.Rows!);
+        Assert.Equal(output == PsiOutput.Both ? PsiPair.Common(theirs, own) : null, b.Rows);
+    }
+
+    [Fact]
+    public void Check_ProofOfASizeAlone_IsRefused() =>
+        Assert.Throws<ArgumentException>(() => new PsiOptions { Proof = true, Output = PsiOutput.SizeOnly }.Check());
+
+    [Theory]
+    [InlineData(5, 8)]
+    [InlineData(8, 8)]
+    [InlineData(0, 8)]
+    public async Task RunAsync_PadTo_AnnouncesAMultipleAndFindsTheSame(int ids, int announced)
+    {
+        (string[] own, string[] theirs) = PsiPair.Ids(ids, 20, Math.Min(ids, 4), seed: 5);
+        (PsiResult a, PsiResult b) = await PsiPair.RunAsync(own, theirs, new PsiOptions { PadTo = 8 }, new PsiOptions { PadTo = 1 });
+        Assert.Equal((announced, announced), (a.OwnIds, b.PeerIds));
+        Assert.Equal(PsiPair.Common(own, theirs), a.Rows!);
+        Assert.Equal(PsiPair.Common(theirs, own), b.Rows!);
+    }
+
+    [Fact]
+    public async Task RunAsync_SeveralColumnsInOtherForms_AreOneId()
+    {
+        string[] own = ["Zo\u00EB\u001F1980", "Max\u001F1981", "Zo\u00EB1980"], theirs = ["x", " Zoe\u0308 \u001F1980 "];
+        (PsiResult a, PsiResult b) = await PsiPair.RunAsync(own, theirs, new PsiOptions());
+        Assert.Equal([0], a.Rows!);
+        Assert.Equal([1], b.Rows!);
+    }
+
+    [Fact]
+    public async Task RunAsync_DuplicatesRefused_NameTheRowsAndNoId()
+    {
+        BadInputException error = await Assert.ThrowsAsync<BadInputException>(() => PsiPair.RunAsync(["a", "secret", "b", " secret "], [], new PsiOptions()));
+        Assert.Equal(PsiErrors.DuplicateId, error.Id);
+        Assert.Contains("rows 2 and 4", error.Message, StringComparison.Ordinal);
+        Assert.DoesNotContain("secret", error.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task RunAsync_DuplicatesKept_TheFirstRowStands()
+    {
+        (PsiResult a, PsiResult b) = await PsiPair.RunAsync(["q", "p", "q ", " p", "p"], ["p"], new PsiOptions { Duplicates = DuplicateIds.KeepFirst });
+        Assert.Equal([1], a.Rows!);
+        Assert.Equal([0], b.Rows!);
+        Assert.Equal(2, a.OwnIds);
+    }
+
+    [Fact]
+    public async Task RunAsync_OtherOutputAtThePeer_IsRefused()
+    {
+        PeerException error = await Assert.ThrowsAsync<PeerException>(() => PsiPair.RunAsync(["a"], ["a"], new PsiOptions(), new PsiOptions { Output = PsiOutput.ActiveOnly }));
+        Assert.Contains(error.Id, new[] { PsiErrors.SettingsDiffer, ProtocolErrors.PeerAborted });
+    }
+
+    [Fact]
+    public async Task RunAsync_MoreIdsThanThePeerMayBring_IsRefused()
+    {
+        var strict = new PsiOptions { Caps = new() { PeerIds = 2 } };
+        FedLearnException error = await Assert.ThrowsAnyAsync<FedLearnException>(() => PsiPair.RunAsync(["a", "b", "c"], ["a"], new PsiOptions(), strict));
+        Assert.Contains(error.Id, new[] { PsiErrors.TooManyIds, ProtocolErrors.PeerAborted });
+    }
+
+    [Fact]
+    public async Task RunAsync_OnTheWire_CostsWhatTheProtocolSays()
+    {
+        (string[] own, string[] theirs) = PsiPair.Ids(4097, 1000, 100, seed: 9);
+        (InMemoryChannel a, InMemoryChannel b) = PsiPair.Channels();
+        Task<PsiResult> first = PsiParty.RunAsync(Coordination.PartyRole.Active, own, PsiPair.JobDigest, a, cancellationToken: TestContext.Current.CancellationToken);
+        PsiResult passive = await PsiParty.RunAsync(Coordination.PartyRole.Passive, theirs, PsiPair.JobDigest, b, cancellationToken: TestContext.Current.CancellationToken);
+        PsiResult active = await first;
+        // t = ceil((40 + 13 + 10) / 8) = 8 bytes; a hello of 84, a commitment and a confirmation of 32.
+        Assert.Equal((4097 * 32) + (1000 * 8) + 148, active.BytesSent);
+        Assert.Equal((1000 * 32) + (4097 * 8) + 148, passive.BytesSent);
+        Assert.All(a.Releases.Keys.Where(k => k.Name.Contains("blinded", StringComparison.Ordinal)), k => Assert.Equal(Protection.Encryption, k.Protection));
+        Assert.Equal(5, a.Releases.Count);
     }
 }

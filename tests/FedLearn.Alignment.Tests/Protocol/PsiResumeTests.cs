@@ -1,0 +1,203 @@
+using System.Security.Cryptography;
+using FedLearn.Coordination;
+using FedLearn.Diagnostics;
+using FedLearn.Privacy;
+using FedLearn.Protocol;
+
+namespace FedLearn.Alignment.Tests.Protocol;
+
+public sealed class PsiResumeTests : IDisposable
+{
+    private readonly string _folder = Directory.CreateTempSubdirectory("psi-state-").FullName;
+
+    public void Dispose() => Directory.Delete(_folder, recursive: true);
+
+    // Every message of the active party's side in turn: 2 hellos, 2 commitments, chunks of points and tags each way, 2 confirmations.
+    [Theory]
+    [InlineData(4097, 5, PsiOutput.Both, false)]
+    [InlineData(5, 4097, PsiOutput.Both, false)]
+    [InlineData(60, 70, PsiOutput.SizeOnly, false)]
+    [InlineData(30, 20, PsiOutput.Both, true)]
+    public async Task RunAsync_StoppedAtAnyMessage_GoesOnAndFindsTheSame(int active, int passive, PsiOutput output, bool proof)
+    {
+        (string[] own, string[] theirs) = PsiPair.Ids(active, passive, 4, seed: 11);
+        int resumed = 0, stopAt = 0;
+        for (bool stopped = true; stopped; stopAt++)
+        {
+            PsiOptions options = new() { Output = output, Proof = proof, StateDirectory = Path.Combine(_folder, $"{stopAt}") };
+            (StoppingChannel first, stopped) = await RunAsync(own, theirs, options, stopAt);
+            if (!stopped)
+                break;
+            (InMemoryChannel a, InMemoryChannel b) = Channels();
+            var again = new StoppingChannel(a, null);
+            Task<PsiResult> passiveSide = PsiParty.RunAsync(PartyRole.Passive, theirs, PsiPair.JobDigest, b, options, cancellationToken: TestContext.Current.CancellationToken);
+            PsiResult activeResult = await PsiParty.RunAsync(PartyRole.Active, own, PsiPair.JobDigest, again, options, cancellationToken: TestContext.Current.CancellationToken);
+            PsiResult passiveResult = await passiveSide;
+
+            Assert.Equal((4, 4), (activeResult.Size!.Value, passiveResult.Size!.Value));
+            if (output == PsiOutput.Both)
+            {
+                Assert.Equal(PsiPair.Common(own, theirs), activeResult.Rows!);
+                Assert.Equal(PsiPair.Common(theirs, own), passiveResult.Rows!);
+            }
+
+            Assert.Equal(activeResult.Resumed, passiveResult.Resumed);
+            Assert.Empty(Directory.GetFileSystemEntries(options.StateDirectory));
+            if (activeResult.Resumed)
+            {
+                resumed++;
+                AssertSame<BlindedIds>(first, again, (active + 4095) / 4096);
+                AssertSame<BlindedTags>(first, again, (passive + 4095) / 4096);
+            }
+        }
+
+        // All but the greetings, at which there is nothing to keep, and the last message, after which the other party has ended.
+        Assert.InRange(resumed, stopAt - 6, stopAt);
+        Assert.True(resumed > 3);
+    }
+
+    [Fact]
+    public async Task RunAsync_TornAndForgedTail_IsCutOffAndComputedAgain()
+    {
+        (string[] own, string[] theirs) = PsiPair.Ids(4097, 4097, 4, seed: 12);
+        PsiOptions options = new() { StateDirectory = _folder };
+        // The last message but one: all points and tags are there.
+        await RunAsync(own, theirs, options, 12);
+        string[] files = Directory.GetFiles(_folder, "*", SearchOption.AllDirectories);
+        Assert.Equal(8, files.Length);
+        foreach (string path in files.Where(f => Path.GetFileName(f) != "session"))
+        {
+            byte[] bytes = await File.ReadAllBytesAsync(path, TestContext.Current.CancellationToken);
+            if (path.EndsWith("tags", StringComparison.Ordinal))
+                bytes[^1] ^= 1;
+            else
+                bytes = bytes[..^1];
+            await File.WriteAllBytesAsync(path, bytes, TestContext.Current.CancellationToken);
+        }
+
+        (InMemoryChannel a, InMemoryChannel b) = Channels();
+        Task<PsiResult> passive = PsiParty.RunAsync(PartyRole.Passive, theirs, PsiPair.JobDigest, b, options, cancellationToken: TestContext.Current.CancellationToken);
+        PsiResult active = await PsiParty.RunAsync(PartyRole.Active, own, PsiPair.JobDigest, a, options, cancellationToken: TestContext.Current.CancellationToken);
+        Assert.True(active.Resumed && (await passive).Resumed);
+        Assert.Equal(PsiPair.Common(own, theirs), active.Rows!);
+        Assert.Equal(PsiPair.Common(theirs, own), (await passive).Rows!);
+    }
+
+    [Theory]
+    [InlineData("damage")]
+    [InlineData("ids")]
+    [InlineData("job")]
+    [InlineData("forgotten")]
+    public async Task RunAsync_StateThatDoesNotFit_BeginsAnewWithAWarning(string what)
+    {
+        (string[] own, string[] theirs) = PsiPair.Ids(20, 30, 4, seed: 13);
+        PsiOptions options = new() { StateDirectory = Path.Combine(_folder, "active") }, peers = new() { StateDirectory = Path.Combine(_folder, "passive") };
+        await RunAsync(own, theirs, options, 6, peers);
+        string header = Assert.Single(Directory.GetFiles(options.StateDirectory, "session", SearchOption.AllDirectories));
+        byte[] job = what == "job" ? SHA256.HashData("another"u8) : PsiPair.JobDigest;
+        if (what == "damage")
+        {
+            byte[] bytes = await File.ReadAllBytesAsync(header, TestContext.Current.CancellationToken);
+            bytes[170] ^= 1;
+            await File.WriteAllBytesAsync(header, bytes, TestContext.Current.CancellationToken);
+        }
+        else if (what == "ids")
+        {
+            own[3] = "another";
+        }
+        else if (what == "forgotten")
+        {
+            Directory.Delete(peers.StateDirectory, recursive: true);
+        }
+
+        (InMemoryChannel a, InMemoryChannel b) = Channels();
+        Task<PsiResult> passive = PsiParty.RunAsync(PartyRole.Passive, theirs, job, b, peers, cancellationToken: TestContext.Current.CancellationToken);
+        PsiResult active = await PsiParty.RunAsync(PartyRole.Active, own, job, a, options, cancellationToken: TestContext.Current.CancellationToken);
+        Assert.False(active.Resumed || (await passive).Resumed);
+        Assert.Equal(PsiPair.Common(own, theirs), active.Rows!);
+        Assert.Contains(active.Warnings, w => w.Contains("began anew", StringComparison.Ordinal));
+    }
+
+    [Fact]
+    public async Task RunAsync_TwoAtOnceInOneFolder_TheSecondIsRefused()
+    {
+        PsiOptions options = new() { StateDirectory = _folder };
+        var subject = new PsiSubject(PsiPair.JobDigest, new byte[32], PartyRole.Active, PsiOutput.Both, false, 1);
+        using (PsiState.Open(_folder, "bank", "clinic", subject))
+        {
+            (InMemoryChannel a, InMemoryChannel _) = Channels();
+            ConfigurationException error = await Assert.ThrowsAsync<ConfigurationException>(() =>
+                PsiParty.RunAsync(PartyRole.Active, ["a"], PsiPair.JobDigest, a, options, cancellationToken: TestContext.Current.CancellationToken));
+            Assert.Equal(PsiErrors.StateUnusable, error.Id);
+        }
+    }
+
+    [Fact]
+    public async Task RunAsync_Interrupted_LeavesFilesThatOnlyTheOwnerReads()
+    {
+        if (OperatingSystem.IsWindows())
+        {
+            Assert.Skip("Windows has no such modes.");
+            return;
+        }
+
+        (string[] own, string[] theirs) = PsiPair.Ids(20, 30, 4, seed: 14);
+        PsiOptions options = new() { StateDirectory = Path.Combine(_folder, "new") };
+        await RunAsync(own, theirs, options, 6);
+        foreach (string folder in Directory.GetDirectories(_folder, "*", SearchOption.AllDirectories))
+            Assert.Equal(UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute, File.GetUnixFileMode(folder));
+        string[] files = Directory.GetFiles(_folder, "*", SearchOption.AllDirectories);
+        Assert.NotEmpty(files);
+        foreach (string file in files)
+            Assert.Equal(UnixFileMode.UserRead | UnixFileMode.UserWrite, File.GetUnixFileMode(file));
+    }
+
+    [Fact]
+    public async Task RunAsync_PeerBreaksTheRules_NothingIsKept()
+    {
+        PsiOptions options = new() { StateDirectory = _folder };
+        (InMemoryChannel a, InMemoryChannel b) = Channels();
+        Task<PsiResult> honest = PsiParty.RunAsync(PartyRole.Active, ["a", "b"], PsiPair.JobDigest, a, options, cancellationToken: TestContext.Current.CancellationToken);
+        var hello = new PsiHello(PsiOutput.Both, false, new byte[32], 1, new byte[32], 0, 0);
+        await b.SendAsync(0, Disclosure.Unprotected(new AlignmentMessage(AlignmentStep.Hello, hello.Write()), "test"), TestContext.Current.CancellationToken);
+        // The generator is a fine commitment; zeros are the identity, and no fine point.
+        byte[] generator = Convert.FromHexString("E2F2AE0A6ABC4E71A884A961C500515F58E30B6AA582DD8DB6A65945E08D2D76");
+        await b.SendAsync(0, Disclosure.Unprotected(new AlignmentMessage(AlignmentStep.Commitment, generator), "test"), TestContext.Current.CancellationToken);
+        await b.SendAsync(0, Cryptosystem.Release(new BlindedIds(new byte[32]), "test", "test", "test"), TestContext.Current.CancellationToken);
+        PeerException error = await Assert.ThrowsAsync<PeerException>(() => honest);
+        Assert.Equal(PsiErrors.InvalidPoint, error.Id);
+        Assert.Empty(Directory.GetFileSystemEntries(_folder));
+    }
+
+    // One pair of names: a folder belongs to them.
+    private static (InMemoryChannel Active, InMemoryChannel Passive) Channels() => InMemoryChannel.CreatePair("bank", "clinic");
+
+    /// <summary>Runs a session that stops at a message of the active party.</summary>
+    private static async Task<(StoppingChannel Active, bool Stopped)> RunAsync(string[] own, string[] theirs, PsiOptions options, int stopAt, PsiOptions? passiveOptions = null)
+    {
+        (InMemoryChannel a, InMemoryChannel b) = Channels();
+        var active = new StoppingChannel(a, stopAt);
+        Task<PsiResult> first = PsiParty.RunAsync(PartyRole.Active, own, PsiPair.JobDigest, active, options, cancellationToken: TestContext.Current.CancellationToken);
+        Task<PsiResult> second = PsiParty.RunAsync(PartyRole.Passive, theirs, PsiPair.JobDigest, b, passiveOptions ?? options, cancellationToken: TestContext.Current.CancellationToken);
+        try
+        {
+            await Task.WhenAll(first, second);
+        }
+        catch (Exception e) when (active.Stopped && e is OperationCanceledException or PeerException { Id: ProtocolErrors.PeerAborted })
+        {
+            // As the test wants it.
+        }
+
+        return (active, active.Stopped);
+    }
+
+    /// <summary>What both runs sent of one kind is the same; the second began at the first chunk that the peer had not kept.</summary>
+    private static void AssertSame<T>(StoppingChannel first, StoppingChannel second, int chunks) where T : SealedPayload
+    {
+        T[] before = [.. first.Sent.OfType<T>()], after = [.. second.Sent.OfType<T>()];
+        int start = chunks - after.Length;
+        for (int i = 0; i < after.Length; i++)
+            if (start + i < before.Length)
+                Assert.Equal(before[start + i].Bytes, after[i].Bytes);
+    }
+}

@@ -30,8 +30,8 @@ internal static class AlignCommand
             Description = "Prove to each other that one secret was used for all ids, in place of alignment.proof of the job; the same at every party. About twice the time; not with size-only.",
             HelpName = "true|false",
         };
-        Option<bool> first = Options.Word("--duplicates", "Rows with the same id: refuse is an error, as it is for every other verb; first keeps the first such row in the index and leaves the others out. "
-            + "Jobs need one row an id, so repeated ones are for looking before a table is made.", [("refuse", false), ("first", true)], absent: false);
+        Option<DuplicateIds> duplicates = Options.Word("--duplicates", "Rows with the same id: refuse is an error, as it is for every other verb; first keeps the first such row in the index and leaves the others out. "
+            + "Jobs need one row an id, so repeated ones are for looking before a table is made.", [("refuse", DuplicateIds.Refuse), ("first", DuplicateIds.KeepFirst)], DuplicateIds.Refuse);
         Option<bool> inProcess = CommonOptions.InProcess(), json = Options.Json();
         Option<string?> report = CommonOptions.Report();
         var command = new Command("align", """
@@ -51,7 +51,7 @@ internal static class AlignCommand
               fedlearn align --config bank.party.json --output size-only           how many, before anybody decides; the same at both
               fedlearn align --config bank.party.json --output active-only         only the party with the labels learns which
               fedlearn align --config job.json --out indexes                       all parties here, for a trial
-            """) { config, place, output, proof, first, inProcess, report, json };
+            """) { config, place, output, proof, duplicates, inProcess, report, json };
         command.SetAction(async (parsed, cancellationToken) =>
         {
             long start = Stopwatch.GetTimestamp();
@@ -61,7 +61,7 @@ internal static class AlignCommand
             {
                 Output = parsed.GetResult(output) is { Implicit: false } ? parsed.GetValue(output) : null,
                 Proof = parsed.GetValue(proof),
-                KeepFirst = parsed.GetValue(first),
+                KeepFirst = parsed.GetValue(duplicates) == DuplicateIds.KeepFirst,
             };
             string? wanted = parsed.GetValue(place), asked = parsed.GetValue(report);
             IReadOnlyList<JsonObject> documents = IsJob(path) ? await AllAsync(path, request, wanted, asked, parsed.GetValue(inProcess), terminal, cancellationToken).ConfigureAwait(false)
@@ -148,6 +148,8 @@ internal static class AlignCommand
                 party["idsPerSecond"] is { } speed ? ((double)speed).ToString("0", CultureInfo.InvariantCulture) : "-",
                 ReportWriter.Bytes((long)party["bytesSent"]!), ReportWriter.Bytes((long)party["bytesReceived"]!), ReportWriter.Bytes((long)party["peakMemoryBytes"]!));
         terminal.Styled.Write(table);
+        if (document["alignment"]!["commonRows"] is { } common && (long)common == 0)
+            terminal.Log("no id is common: check that the id columns hold the same kind of id, written the same way");
         foreach (JsonObject party in Parties(document))
         {
             string name = (string)party["name"]!;

@@ -15,13 +15,22 @@ internal sealed unsafe partial class SodiumRistretto : IRistrettoEngine
     // RFC 9496 appendix A.1: the generator. A library that answers otherwise must not touch an id.
     private const string Generator = "E2F2AE0A6ABC4E71A884A961C500515F58E30B6AA582DD8DB6A65945E08D2D76";
 
-    private static readonly Lazy<SodiumRistretto> Shared = new(Load);
+    private static readonly SodiumRistretto Shared = new();
+
+    private static readonly Lazy<nint> Loaded = new(Load);
 
     private SodiumRistretto() { }
 
     /// <summary>The engine; one serves all.</summary>
     /// <exception cref="InternalFailureException">FL6160: libsodium is missing. FL6161: it computes wrongly.</exception>
-    public static SodiumRistretto Instance => Shared.Value;
+    public static SodiumRistretto Instance
+    {
+        get
+        {
+            Require();
+            return Shared;
+        }
+    }
 
     /// <inheritdoc />
     public string Name => "libsodium";
@@ -61,6 +70,7 @@ internal sealed unsafe partial class SodiumRistretto : IRistrettoEngine
     /// <summary>scalar * B, with B the generator.</summary>
     public static void MultiplyBase(ReadOnlySpan<byte> scalar, Span<byte> point)
     {
+        Require();
         Lengths(scalar.Length == ScalarBytes && point.Length == PointBytes);
         fixed (byte* k = scalar, p = point)
             Check(crypto_scalarmult_ristretto255_base(p, k) == 0);
@@ -76,6 +86,7 @@ internal sealed unsafe partial class SodiumRistretto : IRistrettoEngine
     /// <returns>Number of the first point that is no canonical encoding or the identity; -1 for none.</returns>
     public static int Combine(ReadOnlySpan<byte> points, ReadOnlySpan<byte> scalars, Span<byte> sum)
     {
+        Require();
         int n = points.Length / PointBytes;
         Lengths(n > 0 && points.Length == n * PointBytes && scalars.Length == n * ScalarBytes && sum.Length == PointBytes);
         byte* product = stackalloc byte[PointBytes];
@@ -97,6 +108,7 @@ internal sealed unsafe partial class SodiumRistretto : IRistrettoEngine
     /// <returns>False where one of them is no canonical encoding.</returns>
     public static bool TryAdd(ReadOnlySpan<byte> left, ReadOnlySpan<byte> right, Span<byte> sum)
     {
+        Require();
         Lengths(left.Length == PointBytes && right.Length == PointBytes && sum.Length == PointBytes);
         fixed (byte* p = left, q = right, r = sum)
             return crypto_core_ristretto255_add(r, p, q) == 0;
@@ -105,6 +117,7 @@ internal sealed unsafe partial class SodiumRistretto : IRistrettoEngine
     /// <summary>A scalar from 1 to the order of the group less 1, uniform.</summary>
     public static void RandomScalar(Span<byte> scalar)
     {
+        Require();
         Lengths(scalar.Length == ScalarBytes);
         fixed (byte* k = scalar)
             crypto_core_ristretto255_scalar_random(k);
@@ -113,6 +126,7 @@ internal sealed unsafe partial class SodiumRistretto : IRistrettoEngine
     /// <summary>A number of 64 bytes, little-endian, modulo the order of the group.</summary>
     public static void Reduce(ReadOnlySpan<byte> wide, Span<byte> scalar)
     {
+        Require();
         Lengths(wide.Length == HashBytes && scalar.Length == ScalarBytes);
         fixed (byte* w = wide, k = scalar)
             crypto_core_ristretto255_scalar_reduce(k, w);
@@ -121,6 +135,7 @@ internal sealed unsafe partial class SodiumRistretto : IRistrettoEngine
     /// <summary>left - factor * right modulo the order of the group.</summary>
     public static void SubtractProduct(ReadOnlySpan<byte> left, ReadOnlySpan<byte> factor, ReadOnlySpan<byte> right, Span<byte> difference)
     {
+        Require();
         Lengths(left.Length == ScalarBytes && factor.Length == ScalarBytes && right.Length == ScalarBytes && difference.Length == ScalarBytes);
         Span<byte> product = stackalloc byte[ScalarBytes];
         fixed (byte* a = left, c = factor, b = right, d = difference, p = product)
@@ -132,7 +147,9 @@ internal sealed unsafe partial class SodiumRistretto : IRistrettoEngine
         CryptographicOperations.ZeroMemory(product);
     }
 
-    private static SodiumRistretto Load()
+    private static void Require() => _ = Loaded.Value;
+
+    private static nint Load()
     {
         nint handle = Sodium.Find();
         if (handle == 0)
@@ -144,12 +161,12 @@ internal sealed unsafe partial class SodiumRistretto : IRistrettoEngine
         NativeLibrary.SetDllImportResolver(typeof(SodiumRistretto).Assembly, (name, _, _) => name == Library ? handle : 0);
         // 0: ready; 1: was ready already.
         Check(sodium_init() >= 0);
-        Span<byte> one = stackalloc byte[ScalarBytes], generator = stackalloc byte[PointBytes];
-        one.Clear();
+        byte* one = stackalloc byte[ScalarBytes], generator = stackalloc byte[PointBytes];
+        new Span<byte>(one, ScalarBytes).Clear();
         one[0] = 1;
-        MultiplyBase(one, generator);
-        Check(generator.SequenceEqual(Convert.FromHexString(Generator)));
-        return new SodiumRistretto();
+        Check(crypto_scalarmult_ristretto255_base(generator, one) == 0);
+        Check(new ReadOnlySpan<byte>(generator, PointBytes).SequenceEqual(Convert.FromHexString(Generator)));
+        return handle;
     }
 
     // The native functions read and write fixed lengths.

@@ -64,7 +64,6 @@ psi() { packages psi libsodium23; }
 
 # Key agreement of secure aggregation and of masked sums.
 aggregation() { packages aggregation libsodium23; }
-psi() { packages psi libsodium23; }
 
 # The homomorphic baseline: GMP for Paillier, and SEAL on Node.js, by npm into build/seal-worker.
 he() {

@@ -2,7 +2,7 @@
 # The main job: an insurer and a clinic train one model over gRPC, each in a process of its own, without privacy, in one round, and with
 # HDP-VFL at two budgets.
 # Usage: eng/demo.sh [--html FILE]   (default build/demo/report.html)
-# Needs the .NET SDK alone. Writes build/demo/report.json and the page. Takes under a minute, the build excepted.
+# Needs the .NET SDK and libsodium (eng/setup.sh glm). Writes build/demo/report.json and the page. Takes under a minute, the build excepted.
 set -euo pipefail
 
 html=""

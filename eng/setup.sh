@@ -11,6 +11,7 @@ glm() {
     command -v dotnet > /dev/null || fail "the .NET SDK $wanted is missing: see https://dotnet.microsoft.com/download, or your distribution's package dotnet-sdk-$wanted.0"
     dotnet --version > /dev/null 2>&1 || fail "this machine's .NET SDK does not satisfy global.json: install version $wanted.0 or newer of $wanted"
     echo "setup: glm: .NET SDK $(dotnet --version)"
+    psi
 }
 
 # packages NAME PACKAGE...: installs the Debian packages that are missing.
@@ -58,9 +59,11 @@ towers() {
     fi
 }
 
+# The group of private set intersection, which every job between processes finds its common rows with.
+psi() { packages psi libsodium23; }
+
 # Key agreement of secure aggregation and of masked sums.
 aggregation() { packages aggregation libsodium23; }
-psi() { packages psi libsodium23; }
 
 # The homomorphic baseline: GMP for Paillier, and SEAL on Node.js, by npm into build/seal-worker.
 he() {

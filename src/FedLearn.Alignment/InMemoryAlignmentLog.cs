@@ -35,7 +35,7 @@ internal sealed class InMemoryAlignmentLog(TimeProvider clock) : IAlignmentLog
                 return;
             if (recent.Count >= caps.SessionsPerDay)
             {
-                throw new PrivacyRefusedException(PsiErrors.TooManySessions, $"peer '{record.Peer}', alignment", $"it has begun {recent.Count} alignments within 24 hours, as many as it may.",
+                throw new PrivacyRefusedException(AlignmentErrors.TooManySessions, $"peer '{record.Peer}', alignment", $"it has begun {recent.Count} alignments within 24 hours, as many as it may.",
                     "Wait, or allow more (caps) if you trust the peer: each lets it test as many ids as it announces.");
             }
 
@@ -48,6 +48,6 @@ internal sealed class InMemoryAlignmentLog(TimeProvider clock) : IAlignmentLog
     public void End(string session, long? commonIds) { }
 
     /// <summary>The error of a peer that brings more ids than it may.</summary>
-    public static PrivacyRefusedException TooManyIds(string peer, long ids, long most) => new(PsiErrors.TooManyIds, $"peer '{peer}', alignment",
+    public static PrivacyRefusedException TooManyIds(string peer, long ids, long most) => new(AlignmentErrors.TooManyIds, $"peer '{peer}', alignment",
         $"it announces {ids} ids; it may bring {most}.", "Allow more (caps) if you trust the peer: it can test as many ids as it announces.");
 }

@@ -1,6 +1,6 @@
 namespace FedLearn.Alignment;
 
-/// <summary>Errors of private set intersection; each has a page under docs/errors.</summary>
+/// <summary>Errors of private set intersection; each has a page under docs/errors. Those of caps are in <see cref="Parties.AlignmentErrors"/>.</summary>
 public static class PsiErrors
 {
     /// <summary>The output of the alignment cannot feed a training job.</summary>
@@ -35,12 +35,6 @@ public static class PsiErrors
 
     /// <summary>A proof does not hold.</summary>
     public const string ProofFailed = "FL4126";
-
-    /// <summary>A peer has had all the sessions that it may have.</summary>
-    public const string TooManySessions = "FL5160";
-
-    /// <summary>A peer brings more ids than it may.</summary>
-    public const string TooManyIds = "FL5161";
 
     /// <summary>libsodium is missing.</summary>
     public const string NoSodium = "FL6160";

@@ -21,6 +21,7 @@ internal static class RootCommandFactory
         PartyCommand.Create(),
         PredictCommand.Create(),
         CompareCommand.Create(),
+        AlignCommand.Create(),
         ServeCommand.Create(),
         RecommendCommand.Create(),
         ReportCommand.Create(),

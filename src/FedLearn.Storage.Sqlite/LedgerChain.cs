@@ -3,6 +3,7 @@ using System.Security.Cryptography;
 using System.Text;
 using System.Text.Json;
 using System.Text.Json.Nodes;
+using FedLearn.Parties;
 using FedLearn.Privacy;
 using Microsoft.Data.Sqlite;
 
@@ -14,16 +15,20 @@ internal sealed record KeptByRun(string Party, string RunId, KeptRelease Release
 /// <summary>The rows of a ledger as they were read: what they add up to, and the first that does not fit the chain.</summary>
 /// <param name="Entries">Charges in the order of their reservation, settlements applied; up to the fault.</param>
 /// <param name="Kept">What charges released for later runs, in the same order.</param>
+/// <param name="Alignments">Alignments in the order in which they began; up to the fault.</param>
 /// <param name="Rows">Rows that verified.</param>
 /// <param name="Head">Hash of the last of them.</param>
 /// <param name="BadRow">Number of the first row at fault, from 1; null when all verify.</param>
 /// <param name="Fault">What is wrong there, as a sentence; null when all verify.</param>
-internal sealed record LedgerChain(IReadOnlyList<LedgerEntry> Entries, IReadOnlyList<KeptByRun> Kept, long Rows, byte[] Head, long? BadRow = null, string? Fault = null)
+internal sealed record LedgerChain(IReadOnlyList<LedgerEntry> Entries, IReadOnlyList<KeptByRun> Kept, IReadOnlyList<LoggedAlignment> Alignments, long Rows, byte[] Head, long? BadRow = null, string? Fault = null)
 {
     /// <summary>"FLL1": marks the file as a ledger to SQLite's own header.</summary>
     public const int ApplicationId = 0x464C_4C31;
 
     public const int Version = 1;
+
+    /// <summary>Of a ledger with alignments among its rows: software that does not know them says so, rather than call the ledger broken.</summary>
+    public const int VersionWithAlignments = 2;
 
     /// <summary>Rows are only ever added. The triggers stop mistakes; what was done on purpose, the chain shows.</summary>
     public const string Schema = """
@@ -34,10 +39,10 @@ internal sealed record LedgerChain(IReadOnlyList<LedgerEntry> Entries, IReadOnly
         CREATE TRIGGER rows_last BEFORE DELETE ON rows BEGIN SELECT RAISE(ABORT, 'rows of a ledger are never deleted'); END;
         """;
 
-    private const string Charge = "charge", Settlement = "settlement";
+    private const string Charge = "charge", Settlement = "settlement", AlignmentBegun = "alignment", AlignmentEnded = "alignment-end";
 
     /// <summary>A ledger that does not exist yet.</summary>
-    public static LedgerChain Empty { get; } = new([], [], 0, []);
+    public static LedgerChain Empty { get; } = new([], [], [], 0, []);
 
     /// <summary>Hash before the first row, different for every ledger.</summary>
     public static byte[] Genesis(ReadOnlySpan<byte> ledger) => SHA256.HashData([.. "FedLearn ledger 1"u8, .. ledger]);
@@ -56,6 +61,7 @@ internal sealed record LedgerChain(IReadOnlyList<LedgerEntry> Entries, IReadOnly
         var entries = new List<LedgerEntry>();
         var kept = new List<KeptByRun>();
         var places = new Dictionary<string, int>();
+        var alignments = new List<LoggedAlignment>();
         byte[] head, hash;
         long count, number = 1;
         using (SqliteCommand command = connection.CreateCommand())
@@ -63,11 +69,11 @@ internal sealed record LedgerChain(IReadOnlyList<LedgerEntry> Entries, IReadOnly
             command.CommandText = "SELECT ledger, rows, hash FROM head";
             using SqliteDataReader reader = command.ExecuteReader();
             if (!reader.Read())
-                return new([], [], 0, [], 1, "the record of the newest row is missing.");
+                return new([], [], [], 0, [], 1, "the record of the newest row is missing.");
             (hash, count, head) = (Genesis(reader.GetFieldValue<byte[]>(0)), reader.GetInt64(1), reader.GetFieldValue<byte[]>(2));
         }
 
-        LedgerChain Bad(string fault) => new(entries, kept, number - 1, hash, number, fault);
+        LedgerChain Bad(string fault) => new(entries, kept, alignments, number - 1, hash, number, fault);
         using (SqliteCommand command = connection.CreateCommand())
         {
             command.CommandText = "SELECT number, content, hash, bytes FROM rows LEFT JOIN kept ON row = number ORDER BY number";
@@ -80,7 +86,7 @@ internal sealed record LedgerChain(IReadOnlyList<LedgerEntry> Entries, IReadOnly
                 byte[] expected = HashOf(hash, number, content);
                 if (!reader.GetFieldValue<byte[]>(2).AsSpan().SequenceEqual(expected))
                     return Bad($"row {number} was changed, or is in another place than it was written to.");
-                if (!Apply(content, reader.IsDBNull(3) ? null : reader.GetFieldValue<byte[]>(3), entries, kept, places))
+                if (!Apply(content, reader.IsDBNull(3) ? null : reader.GetFieldValue<byte[]>(3), entries, kept, places, alignments))
                     return Bad($"row {number}, or what it keeps, is not what a ledger writes.");
                 hash = expected;
                 if (number == since?.Rows && Convert.ToHexStringLower(hash) != since.Hash)
@@ -90,7 +96,7 @@ internal sealed record LedgerChain(IReadOnlyList<LedgerEntry> Entries, IReadOnly
 
         if (count != number - 1 || !hash.AsSpan().SequenceEqual(head))
             return Bad(count >= number ? $"rows {number} to {count} are missing." : "the record of the newest row is not that of the last row.");
-        return count < since?.Rows ? Bad($"the earlier check found {since.Rows} rows: this is an older copy.") : new(entries, kept, count, hash);
+        return count < since?.Rows ? Bad($"the earlier check found {since.Rows} rows: this is an older copy.") : new(entries, kept, alignments, count, hash);
     }
 
     /// <summary>Content of a row that reserves a charge.</summary>
@@ -124,13 +130,40 @@ internal sealed record LedgerChain(IReadOnlyList<LedgerEntry> Entries, IReadOnly
     public static string Write(string runId, double share, DateTimeOffset at) =>
         new JsonObject { ["kind"] = Settlement, ["at"] = at, ["runId"] = runId, ["share"] = share }.ToJsonString();
 
+    /// <summary>Content of a row that says that an alignment begins.</summary>
+    public static string Write(AlignmentRecord record, DateTimeOffset at) => new JsonObject
+    {
+        ["kind"] = AlignmentBegun,
+        ["at"] = at,
+        ["session"] = record.Session,
+        ["party"] = record.Party,
+        ["peer"] = record.Peer,
+        ["method"] = record.Method,
+        ["output"] = record.Output,
+        ["ownIds"] = record.OwnIds,
+        ["peerIds"] = record.PeerIds,
+        ["jobDigest"] = record.JobDigest,
+    }.ToJsonString();
+
+    /// <summary>Content of a row that says what an alignment told.</summary>
+    public static string Write(AlignmentRecord record, long? commonIds, DateTimeOffset at) => new JsonObject
+    {
+        ["kind"] = AlignmentEnded,
+        ["at"] = at,
+        ["session"] = record.Session,
+        ["party"] = record.Party,
+        ["commonIds"] = commonIds,
+    }.ToJsonString();
+
     /// <summary>Adds a row to what the rows before it say; false when it makes no sense after them.</summary>
-    private static bool Apply(string content, byte[]? bytes, List<LedgerEntry> entries, List<KeptByRun> kept, Dictionary<string, int> places)
+    private static bool Apply(string content, byte[]? bytes, List<LedgerEntry> entries, List<KeptByRun> kept, Dictionary<string, int> places, List<LoggedAlignment> alignments)
     {
         try
         {
             using JsonDocument document = JsonDocument.Parse(content);
             JsonElement row = document.RootElement;
+            if (Text(row, "kind") is AlignmentBegun or AlignmentEnded)
+                return bytes is null && ApplyAlignment(row, alignments);
             string runId = Text(row, "runId");
             if (Text(row, "kind") == Charge)
             {
@@ -154,6 +187,25 @@ internal sealed record LedgerChain(IReadOnlyList<LedgerEntry> Entries, IReadOnly
         {
             return false;
         }
+    }
+
+    private static bool ApplyAlignment(JsonElement row, List<LoggedAlignment> alignments)
+    {
+        string session = Text(row, "session"), party = Text(row, "party");
+        DateTimeOffset at = row.GetProperty("at").GetDateTimeOffset();
+        int place = alignments.FindIndex(a => a.Record.Session == session && a.Record.Party == party);
+        if (Text(row, "kind") == AlignmentBegun)
+        {
+            alignments.Add(new LoggedAlignment(new AlignmentRecord(session, party, Text(row, "peer"), Text(row, "method"), Text(row, "output"),
+                row.GetProperty("ownIds").GetInt64(), row.GetProperty("peerIds").GetInt64(), Text(row, "jobDigest")), at));
+            return place < 0;
+        }
+
+        if (place < 0 || alignments[place].Ended is not null)
+            return false;
+        JsonElement common = row.GetProperty("commonIds");
+        alignments[place] = alignments[place] with { Ended = at, CommonIds = common.ValueKind == JsonValueKind.Null ? null : common.GetInt64() };
+        return true;
     }
 
     private static string Sha256(ReadOnlySpan<byte> bytes) => Convert.ToHexStringLower(SHA256.HashData(bytes));

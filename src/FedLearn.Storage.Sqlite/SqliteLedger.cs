@@ -1,5 +1,4 @@
 using System.Globalization;
-using System.Security.Cryptography;
 using FedLearn.Diagnostics;
 using FedLearn.Privacy;
 using Microsoft.Data.Sqlite;
@@ -36,6 +35,9 @@ public sealed record LedgerHead(long Rows, string Hash);
 /// <param name="Fault">What is wrong there, as a sentence; null when all verify.</param>
 public sealed record LedgerAudit(string Path, long Rows, string Head, IReadOnlyList<LedgerEntry> Entries, long? BadRow, string? Fault)
 {
+    /// <summary>The alignments that they hold, in the order in which they began.</summary>
+    public IReadOnlyList<LoggedAlignment> Alignments { get; init; } = [];
+
     /// <summary>Refuses a ledger that does not verify.</summary>
     /// <exception cref="PrivacyRefusedException">FL5022: a row is at fault.</exception>
     public void ThrowIfBroken()
@@ -55,7 +57,7 @@ public sealed record LedgerAudit(string Path, long Rows, string Head, IReadOnlyL
 /// </remarks>
 public sealed class SqliteLedger : IPrivacyLedger
 {
-    private readonly string _path;
+    private readonly LedgerFile _file;
     private readonly SqliteLedgerOptions _options;
 
     /// <summary>Opens a ledger. One that does not exist is empty, and is created by its first charge.</summary>
@@ -66,18 +68,15 @@ public sealed class SqliteLedger : IPrivacyLedger
     /// <exception cref="InternalFailureException">FL6310 to FL6312: it is locked, or the storage fails.</exception>
     public SqliteLedger(string path, SqliteLedgerOptions? options = null)
     {
-        ArgumentException.ThrowIfNullOrEmpty(path);
-        (_path, _options) = (System.IO.Path.GetFullPath(path), options ?? new SqliteLedgerOptions());
+        _options = options ?? new SqliteLedgerOptions();
         _options.Budget?.Check();
         ArgumentOutOfRangeException.ThrowIfLessThan(_options.OutboxMessages, 1);
-        ArgumentOutOfRangeException.ThrowIfLessThanOrEqual(_options.LockTimeout, TimeSpan.Zero);
-        if (Directory.Exists(_path) || !Directory.Exists(System.IO.Path.GetDirectoryName(_path)))
-            throw SqliteLedgerErrors.Of(_path, new DirectoryNotFoundException())!;
-        Guard(ReadSound);
+        _file = LedgerFile.At(path, _options.LockTimeout);
+        _file.Guard(_file.ReadSound);
     }
 
     /// <summary>Full path of the file.</summary>
-    public string Path => _path;
+    public string Path => _file.Path;
 
     /// <summary>The budget; null for none.</summary>
     public LedgerBudget? Budget => _options.Budget;
@@ -87,7 +86,7 @@ public sealed class SqliteLedger : IPrivacyLedger
 
     /// <inheritdoc />
     /// <exception cref="PrivacyRefusedException">FL5022: the ledger does not verify.</exception>
-    public IReadOnlyList<LedgerEntry> Entries => Guard(ReadSound).Entries;
+    public IReadOnlyList<LedgerEntry> Entries => _file.Guard(_file.ReadSound).Entries;
 
     /// <summary>Reads and verifies a ledger without changing it, whatever state it is in.</summary>
     /// <param name="path">File of an existing ledger.</param>
@@ -99,17 +98,17 @@ public sealed class SqliteLedger : IPrivacyLedger
     {
         ArgumentException.ThrowIfNullOrEmpty(path);
         string full = System.IO.Path.GetFullPath(path);
-        return Guard(full, () =>
+        return LedgerFile.Guard(full, () =>
         {
             // Where the file may not be written, SQLite falls back to reading; where it may, it removes its log files when it closes.
-            using SqliteConnection connection = Open(full, new SqliteLedgerOptions().LockTimeout);
+            using SqliteConnection connection = LedgerFile.Open(full, new SqliteLedgerOptions().LockTimeout);
             // A process that died while it made the file: no charge was written, and so nothing was sent.
-            if (since is null && IsEmpty(connection))
+            if (since is null && LedgerFile.IsEmpty(connection))
                 return new LedgerAudit(full, 0, "", [], null, null);
-            CheckFormat(connection);
+            LedgerFile.CheckFormat(connection);
             using SqliteTransaction transaction = connection.BeginTransaction(deferred: true);
             LedgerChain chain = LedgerChain.Read(connection, since);
-            return new LedgerAudit(full, chain.Rows, Convert.ToHexStringLower(chain.Head), chain.Entries, chain.BadRow, chain.Fault);
+            return new LedgerAudit(full, chain.Rows, Convert.ToHexStringLower(chain.Head), chain.Entries, chain.BadRow, chain.Fault) { Alignments = chain.Alignments };
         });
     }
 
@@ -117,7 +116,7 @@ public sealed class SqliteLedger : IPrivacyLedger
     public void Check(PrivacyCharge charge)
     {
         CheckCharge(charge);
-        LedgerChain chain = Guard(ReadSound);
+        LedgerChain chain = _file.Guard(_file.ReadSound);
         if (!chain.Entries.Any(e => e.Charge.RunId == charge.RunId))
             CheckBudget(chain, charge);
     }
@@ -129,10 +128,10 @@ public sealed class SqliteLedger : IPrivacyLedger
     public IPrivacyReservation Reserve(PrivacyCharge charge, KeptRelease? kept = null)
     {
         CheckCharge(charge);
-        return Guard(() =>
+        return _file.Guard(() =>
         {
             // The run's outbox first: it is the run's lock, and once the charge is committed its absence means that messages are lost.
-            Outbox outbox = Outbox.Open($"{_path}.{charge.RunId}.outbox", Convert.FromHexString(charge.RunId), Math.Min(charge.Messages, _options.OutboxMessages));
+            Outbox outbox = Outbox.Open($"{Path}.{charge.RunId}.outbox", Convert.FromHexString(charge.RunId), Math.Min(charge.Messages, _options.OutboxMessages));
             try
             {
                 bool inFull = Commit(charge, kept, outbox);
@@ -150,62 +149,54 @@ public sealed class SqliteLedger : IPrivacyLedger
 
     /// <inheritdoc />
     public ReadOnlyMemory<byte>? Find(string party, string key) =>
-        Guard(ReadSound).Kept.LastOrDefault(k => k.Party == party && k.Release.Key == key)?.Release.Bytes;
+        _file.Guard(_file.ReadSound).Kept.LastOrDefault(k => k.Party == party && k.Release.Key == key)?.Release.Bytes;
 
     /// <summary>Writes the charge of a run, or finds it; whether it counts in full whatever the run sends.</summary>
     private bool Commit(PrivacyCharge charge, KeptRelease? kept, Outbox outbox)
     {
-        using SqliteConnection connection = Connect();
+        using SqliteConnection connection = _file.Connect();
         using SqliteTransaction transaction = connection.BeginTransaction(deferred: false);
-        LedgerChain chain = ReadSound(connection);
+        LedgerChain chain = _file.ReadSound(connection);
         if (chain.Entries.FirstOrDefault(e => e.Charge.RunId == charge.RunId) is { } entry)
         {
             // The people are equal when their fingerprints are; everything else is compared by value.
             if (entry.Charge with { DataSet = charge.DataSet } != charge || entry.Charge.DataSet.Fingerprint != charge.DataSet.Fingerprint)
-                throw SqliteLedgerErrors.Refused(PrivacyErrors.RunReservedOtherwise, _path, "the run is in the ledger with other terms.", "Draw a new run id.");
+                throw SqliteLedgerErrors.Refused(PrivacyErrors.RunReservedOtherwise, Path, "the run is in the ledger with other terms.", "Draw a new run id.");
             if (entry.State == ChargeState.Settled)
             {
                 // A crash right after the settlement leaves the file.
                 outbox.Delete();
-                throw SqliteLedgerErrors.Refused(SqliteLedgerErrors.RunEnded, _path, "the run has ended and was settled.", "Start a new run, which is charged by itself.");
+                throw SqliteLedgerErrors.Refused(SqliteLedgerErrors.RunEnded, Path, "the run has ended and was settled.", "Start a new run, which is charged by itself.");
             }
 
             if (!outbox.Exists)
-                throw SqliteLedgerErrors.Refused(SqliteLedgerErrors.MessageLost, _path, "the run's outbox file is missing, so that what it sent cannot be sent again.",
+                throw SqliteLedgerErrors.Refused(SqliteLedgerErrors.MessageLost, Path, "the run's outbox file is missing, so that what it sent cannot be sent again.",
                     "Start a new run, which is charged by itself.");
             return chain.Kept.Any(k => k.RunId == charge.RunId);
         }
 
         if (outbox.Kept > 0)
-            throw SqliteLedgerErrors.ChainBroken(_path, "the run has sent messages that the ledger does not know of, so that an old copy must have been put back.");
+            throw SqliteLedgerErrors.ChainBroken(Path, "the run has sent messages that the ledger does not know of, so that an old copy must have been put back.");
         CheckBudget(chain, charge);
         outbox.Create();
-        Append(connection, chain, LedgerChain.Write(charge, kept, _options.Clock.GetUtcNow()));
+        LedgerFile.Append(connection, chain, LedgerChain.Write(charge, kept, _options.Clock.GetUtcNow()));
         if (kept is not null)
-            Execute(connection, "INSERT INTO kept VALUES ($row, $bytes)", ("$row", chain.Rows + 1), ("$bytes", kept.Bytes.ToArray()));
+            LedgerFile.Execute(connection, "INSERT INTO kept VALUES ($row, $bytes)", ("$row", chain.Rows + 1), ("$bytes", kept.Bytes.ToArray()));
         transaction.Commit();
         return kept is not null;
     }
 
-    private void Settle(string runId, double share) => Guard(() =>
+    private void Settle(string runId, double share) => _file.Guard(() =>
     {
-        using SqliteConnection connection = Connect();
+        using SqliteConnection connection = _file.Connect();
         using SqliteTransaction transaction = connection.BeginTransaction(deferred: false);
-        LedgerChain chain = ReadSound(connection);
+        LedgerChain chain = _file.ReadSound(connection);
         if (!chain.Entries.Any(e => e.Charge.RunId == runId && e.State == ChargeState.Reserved))
-            throw SqliteLedgerErrors.ChainBroken(_path, "the charge of a run that is under way is not in it.");
-        Append(connection, chain, LedgerChain.Write(runId, share, _options.Clock.GetUtcNow()));
+            throw SqliteLedgerErrors.ChainBroken(Path, "the charge of a run that is under way is not in it.");
+        LedgerFile.Append(connection, chain, LedgerChain.Write(runId, share, _options.Clock.GetUtcNow()));
         transaction.Commit();
         return chain;
     });
-
-    private static void Append(SqliteConnection connection, LedgerChain chain, string content)
-    {
-        long number = chain.Rows + 1;
-        byte[] hash = LedgerChain.HashOf(chain.Head, number, content);
-        Execute(connection, "INSERT INTO rows VALUES ($number, $content, $hash); UPDATE head SET rows = $number, hash = $hash",
-            ("$number", number), ("$content", content), ("$hash", hash));
-    }
 
     /// <summary>Refuses a charge that does not fit beside what was spent.</summary>
     /// <remarks>A budget holds for records and for labels. A label is part of its record, so charges for records count for labels as well, and what was
@@ -219,7 +210,7 @@ public sealed class SqliteLedger : IPrivacyLedger
             return;
         bool pure = charge.MuSquared == 0;
         double left = budget.Left(spent, pure, charge.Adjacency);
-        throw SqliteLedgerErrors.Refused(PrivacyErrors.BudgetSpent, _path, string.Create(CultureInfo.InvariantCulture,
+        throw SqliteLedgerErrors.Refused(PrivacyErrors.BudgetSpent, Path, string.Create(CultureInfo.InvariantCulture,
             $"the job would exceed the lifetime budget (epsilon {budget.Epsilon:R} at delta {budget.Delta:R}) of the people in the table; what is left for one more job is epsilon {left:0.####} at delta {(pure ? 0 : budget.Delta):R}."),
             left > 0 ? "Ask for no more than that, or raise the budget, which is a decision about these people and not about the software."
             : "Raise the budget, which is a decision about these people and not about the software, or use the data no more.");
@@ -237,140 +228,6 @@ public sealed class SqliteLedger : IPrivacyLedger
         _ = new PrivacyTotal(charge.PureEpsilon, charge.MuSquared);
     }
 
-    private LedgerChain ReadSound()
-    {
-        if (!File.Exists(_path))
-            return LedgerChain.Empty;
-        using SqliteConnection connection = Open(_path, _options.LockTimeout);
-        if (IsEmpty(connection))
-            return LedgerChain.Empty;
-        CheckFormat(connection);
-        using SqliteTransaction transaction = connection.BeginTransaction(deferred: true);
-        return ReadSound(connection);
-    }
-
-    private LedgerChain ReadSound(SqliteConnection connection)
-    {
-        LedgerChain chain = LedgerChain.Read(connection);
-        return chain.Fault is { } fault ? throw SqliteLedgerErrors.ChainBroken(_path, fault) : chain;
-    }
-
-    /// <summary>Opens the ledger for writing, and creates what is missing of it.</summary>
-    private SqliteConnection Connect()
-    {
-        CreateFile();
-        SqliteConnection connection = Open(_path, _options.LockTimeout);
-        try
-        {
-            if (IsEmpty(connection))
-                CreateTables(connection);
-            CheckFormat(connection);
-            Execute(connection, "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL");
-            return connection;
-        }
-        catch
-        {
-            connection.Dispose();
-            throw;
-        }
-    }
-
-    private static SqliteConnection Open(string path, TimeSpan lockTimeout)
-    {
-        int seconds = (int)Math.Ceiling(Math.Min(lockTimeout.TotalSeconds, int.MaxValue / 1000));
-        var connection = new SqliteConnection(new SqliteConnectionStringBuilder { DataSource = path, Mode = SqliteOpenMode.ReadWrite, Pooling = false, DefaultTimeout = seconds }.ToString());
-        try
-        {
-            connection.Open();
-            // SQLite's own waiting is finer than the client's, which tries every 150 ms.
-            Execute(connection, string.Create(CultureInfo.InvariantCulture, $"PRAGMA busy_timeout = {seconds * 1000}"));
-            return connection;
-        }
-        catch
-        {
-            connection.Dispose();
-            throw;
-        }
-    }
-
-    /// <summary>Creates the file where there is none: SQLite itself would let others read it. Its log files take the mode of the file.</summary>
-    private void CreateFile()
-    {
-        if (File.Exists(_path))
-            return;
-        var options = new FileStreamOptions { Mode = FileMode.CreateNew, Access = FileAccess.Write };
-        if (!OperatingSystem.IsWindows())
-            options.UnixCreateMode = UnixFileMode.UserRead | UnixFileMode.UserWrite;
-        try
-        {
-            using var file = new FileStream(_path, options);
-        }
-        catch (IOException) when (File.Exists(_path))
-        {
-            // Another process was first.
-        }
-    }
-
-    private static bool IsEmpty(SqliteConnection connection) => Scalar(connection, "SELECT count(*) FROM sqlite_schema") == 0 && Scalar(connection, "PRAGMA application_id") == 0;
-
-    private static void CreateTables(SqliteConnection connection)
-    {
-        using SqliteTransaction transaction = connection.BeginTransaction(deferred: false);
-        // Another process may have been first.
-        if (!IsEmpty(connection))
-            return;
-        byte[] ledger = RandomNumberGenerator.GetBytes(16);
-        Execute(connection, string.Create(CultureInfo.InvariantCulture, $"PRAGMA application_id = {LedgerChain.ApplicationId}; PRAGMA user_version = {LedgerChain.Version}"));
-        Execute(connection, LedgerChain.Schema);
-        Execute(connection, "INSERT INTO head VALUES (1, $ledger, 0, $hash)", ("$ledger", ledger), ("$hash", LedgerChain.Genesis(ledger)));
-        transaction.Commit();
-    }
-
-    private static void CheckFormat(SqliteConnection connection)
-    {
-        if (Scalar(connection, "PRAGMA application_id") != LedgerChain.ApplicationId)
-            throw SqliteLedgerErrors.NoLedger(connection.DataSource, "it is no FedLearn ledger.");
-        if (Scalar(connection, "PRAGMA user_version") != LedgerChain.Version)
-            throw SqliteLedgerErrors.NoLedger(connection.DataSource, "it is a ledger of a version that this one does not know.");
-    }
-
-    private static long Scalar(SqliteConnection connection, string sql)
-    {
-        using SqliteCommand command = Command(connection, sql);
-        return (long)command.ExecuteScalar()!;
-    }
-
-    private static void Execute(SqliteConnection connection, string sql, params (string Name, object Value)[] values)
-    {
-        using SqliteCommand command = Command(connection, sql);
-        foreach ((string name, object value) in values)
-            command.Parameters.AddWithValue(name, value);
-        command.ExecuteNonQuery();
-    }
-
-    private static SqliteCommand Command(SqliteConnection connection, string sql)
-    {
-        SqliteCommand command = connection.CreateCommand();
-#pragma warning disable CA2100 // every statement is a constant of this assembly
-        command.CommandText = sql;
-#pragma warning restore CA2100
-        return command;
-    }
-
-    private T Guard<T>(Func<T> work) => Guard(_path, work);
-
-    private static T Guard<T>(string path, Func<T> work)
-    {
-        try
-        {
-            return work();
-        }
-        catch (Exception e) when (SqliteLedgerErrors.Of(path, e) is { } error)
-        {
-            throw error;
-        }
-    }
-
     /// <summary>One run, while this process works on it.</summary>
     private sealed class Reservation(SqliteLedger ledger, PrivacyCharge charge, Outbox outbox, bool inFull) : IPrivacyReservation
     {
@@ -385,7 +242,7 @@ public sealed class SqliteLedger : IPrivacyLedger
         public void Keep(int index, ReadOnlySpan<byte> message)
         {
             if (index >= charge.Messages)
-                throw SqliteLedgerErrors.Refused(PrivacyErrors.ReleasesSpent, ledger._path, $"the charge covers {charge.Messages} messages, and all have been released (A6).",
+                throw SqliteLedgerErrors.Refused(PrivacyErrors.ReleasesSpent, ledger.Path, $"the charge covers {charge.Messages} messages, and all have been released (A6).",
                     "More of them need a charge of their own.");
             outbox.Keep(index, message);
         }

@@ -2,6 +2,7 @@ using System.Globalization;
 using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
 using System.Security.Cryptography;
+using FedLearn.Parties;
 using FedLearn.Privacy;
 using FedLearn.Storage.Sqlite;
 
@@ -15,6 +16,9 @@ internal static class Program
 
     public const int Messages = 40, Length = 64;
 
+    /// <summary>Sessions that the children that align may begin, all together.</summary>
+    public const int SessionsPerDay = 11;
+
     public static int Main(string[] args)
     {
         switch (args)
@@ -24,6 +28,9 @@ internal static class Program
                 return 0;
             case ["child", "spend", var path, var attempts]:
                 Spend(path, int.Parse(attempts, CultureInfo.InvariantCulture));
+                return 0;
+            case ["child", "align", var path, var first, var attempts]:
+                Align(path, int.Parse(first, CultureInfo.InvariantCulture), int.Parse(attempts, CultureInfo.InvariantCulture));
                 return 0;
             default:
                 return Test(args);
@@ -78,6 +85,25 @@ internal static class Program
             catch (Diagnostics.PrivacyRefusedException e) when (e.Id == PrivacyErrors.BudgetSpent)
             {
                 // Nothing is left.
+            }
+
+        Console.Out.Write(granted.ToString(CultureInfo.InvariantCulture));
+    }
+
+    /// <summary>Begins sessions with one peer and writes how many were granted.</summary>
+    private static void Align(string path, int first, int attempts)
+    {
+        var log = new SqliteAlignmentLog(path);
+        int granted = 0;
+        for (int i = 0; i < attempts; i++)
+            try
+            {
+                log.Begin(SqliteAlignmentLogTests.Session(first + i), new AlignmentCaps { SessionsPerDay = SessionsPerDay });
+                granted++;
+            }
+            catch (Diagnostics.PrivacyRefusedException e) when (e.Id == AlignmentErrors.TooManySessions)
+            {
+                // The cap is reached.
             }
 
         Console.Out.Write(granted.ToString(CultureInfo.InvariantCulture));

@@ -172,7 +172,7 @@ internal static class HdpVflPlan
             else if (File.Exists(data.Path))
             {
                 using CsvReader reader = CsvFile.Open(data.Path);
-                columns = Math.Max(1, CsvFile.Header(reader, data.Path).Keys.Count(name => name != (data.Id ?? "id") && name != data.Label));
+                columns = Math.Max(1, CsvFile.Header(reader, data.Path).Keys.Count(name => !CsvTable.IdNames(data, null).Contains(name) && name != data.Label));
             }
         }
 

@@ -28,10 +28,11 @@ internal static class LedgerCommand
         Option<bool> json = Options.Json();
         var command = new Command("show",
             """
-            All charges of a ledger, and what they add up to for each party, table and unit.
+            All charges of a ledger, and what they add up to for each party, table and unit; and all alignments by private set intersection.
 
             A charge is reserved before the first message of a run leaves, and settled when the run ends; a run that died stays reserved, which
             counts in full. Tables that share rows add up. Totals are for replacing a row (or its label): a zero-out charge counts twice.
+            Alignments cost no budget: whoever aligned could test as many ids as it brought, which the column peer ids says.
 
             Examples:
               fedlearn ledger show --ledger bank.ledger.db
@@ -52,6 +53,7 @@ internal static class LedgerCommand
                 ["head"] = audit.Head,
                 ["fault"] = audit.Fault,
                 ["charges"] = new JsonArray([.. audit.Entries.Select(entry => (JsonNode)Charge(entry))]),
+                ["alignments"] = new JsonArray([.. audit.Alignments.Select(a => (JsonNode)Alignment(a))]),
                 ["totals"] = new JsonArray([.. Totals(audit.Entries).Select(t => (JsonNode)Total(t, d, e))]),
             };
             Terminal terminal = Terminal.Of(parsed);
@@ -145,6 +147,21 @@ internal static class LedgerCommand
         };
     }
 
+    private static JsonObject Alignment(LoggedAlignment alignment) => new()
+    {
+        ["session"] = alignment.Record.Session,
+        ["at"] = alignment.Begun,
+        ["ended"] = alignment.Ended,
+        ["party"] = alignment.Record.Party,
+        ["peer"] = alignment.Record.Peer,
+        ["method"] = alignment.Record.Method,
+        ["output"] = alignment.Record.Output,
+        ["ownIds"] = alignment.Record.OwnIds,
+        ["peerIds"] = alignment.Record.PeerIds,
+        ["commonIds"] = alignment.CommonIds,
+        ["jobDigest"] = alignment.Record.JobDigest,
+    };
+
     /// <summary>For each party, table and unit that were charged: what everything that touches these people adds up to.</summary>
     private static IEnumerable<(PrivacyCharge Of, PrivacyUnit Unit, PrivacyTotal Total, PrivacyTotal AllUnits)> Totals(IReadOnlyList<LedgerEntry> entries) =>
         from charge in entries.Select(e => e.Charge).DistinctBy(c => (c.Party, c.DataSet.Fingerprint))
@@ -181,6 +198,19 @@ internal static class LedgerCommand
         foreach (JsonObject t in document["totals"]!.AsArray().Select(t => t!.AsObject()))
             totals.AddRow(Cells(Text(t, "party"), Text(t, "dataSet")[..ShortId], Text(t, "unit"), Number(t, "pureEpsilon"), Number(t, "mu"), Number(t, "epsilon"), Number(t, "delta"), Number(t, "left")));
         terminal.Styled.Write(totals);
+        if (document["alignments"]!.AsArray().Count > 0)
+            PrintAlignments(terminal, document["alignments"]!.AsArray());
+    }
+
+    // By peer: what matters is how often each of them could test how many ids.
+    private static void PrintAlignments(Terminal terminal, JsonArray alignments)
+    {
+        string Count(JsonObject of, string name) => of[name]?.GetValue<long>().ToString(CultureInfo.InvariantCulture) ?? "-";
+        var table = new Spectre.Console.Table().Border(TableBorder.Ascii2).AddColumns("party", "peer", "alignment begun", "ended", "own ids", "peer ids", "common", "output");
+        foreach (JsonObject a in alignments.Select(a => a!.AsObject()).OrderBy(a => Text(a, "party"), StringComparer.Ordinal).ThenBy(a => Text(a, "peer"), StringComparer.Ordinal))
+            table.AddRow(Cells(Text(a, "party"), Text(a, "peer"), a["at"]!.GetValue<DateTimeOffset>().ToString("u", CultureInfo.InvariantCulture),
+                a["ended"]?.GetValue<DateTimeOffset>().ToString("u", CultureInfo.InvariantCulture) ?? "no", Count(a, "ownIds"), Count(a, "peerIds"), Count(a, "commonIds"), Text(a, "output")));
+        terminal.Styled.Write(table);
     }
 
     private static string[] Cells(params string[] cells) => [.. cells.Select(Markup.Escape)];

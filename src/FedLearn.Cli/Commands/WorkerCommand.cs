@@ -15,9 +15,10 @@ internal static class WorkerCommand
         Option<string> config = CommonOptions.Config("Run file.");
         var verb = new Option<string>("--verb") { Required = true };
         var party = new Option<string>("--party") { Required = true };
-        Option<string?> coordinator = new("--coordinator"), arbiter = new("--arbiter"), model = new("--model"), output = new("--out"), fold = new("--fold"), runId = new("--run"), lists = new("--lists");
+        Option<string?> coordinator = new("--coordinator"), arbiter = new("--arbiter"), model = new("--model"), output = new("--out"), fold = new("--fold"), runId = new("--run"), lists = new("--lists"),
+            aligned = new("--aligned"), psiOutput = new("--psi-output"), proof = new("--psi-proof"), duplicates = new("--duplicates"), indexes = new("--index"), keep = new("--keep");
         var set = new Option<string[]>("--set");
-        var command = new Command("worker", "One party of train or predict.") { config, verb, party, coordinator, arbiter, model, output, fold, runId, lists, set };
+        var command = new Command("worker", "One party of train or predict.") { config, verb, party, coordinator, arbiter, model, output, fold, runId, lists, aligned, psiOutput, proof, duplicates, indexes, keep, set };
         command.Hidden = true;
         command.SetAction(async (parsed, cancellationToken) =>
         {
@@ -27,13 +28,27 @@ internal static class WorkerCommand
             try
             {
                 string self = parsed.GetRequiredValue(party);
-                RunFile run = RunFile.Load(parsed.GetRequiredValue(config), [.. (parsed.GetValue(set) ?? []).Select(s => s.Split('=', 2)).Select(s => new RunFileSetting(s[0], s[1]))]);
+                bool aligns = parsed.GetRequiredValue(verb) == "align";
+                RunFile run = RunFile.Load(parsed.GetRequiredValue(config), [.. (parsed.GetValue(set) ?? []).Select(s => s.Split('=', 2)).Select(s => new RunFileSetting(s[0], s[1]))], aligns);
                 if (parsed.GetValue(fold)?.Split('/') is [var index, var count])
                     run = run.As<GlmRunFile>("worker").On(new(int.Parse(count, CultureInfo.InvariantCulture), int.Parse(index, CultureInfo.InvariantCulture)));
+                var request = new AlignRequest
+                {
+                    Output = parsed.GetValue(psiOutput) is { } word ? JobAlignment.Outputs.First(o => o.Word == word).Meaning : null,
+                    Proof = parsed.GetValue(proof) is { } proves ? proves == "yes" : null,
+                    KeepFirst = parsed.GetValue(duplicates) == "first",
+                    Folder = parsed.GetValue(indexes),
+                    KeepIn = parsed.GetValue(keep),
+                };
+                if (aligns)
+                    run = request.On(run.As<GlmRunFile>("align"));
                 var order = new SessionOrder(run, parsed.GetRequiredValue(verb), parsed.GetValue(model), parsed.GetValue(output))
                 {
                     Door = parsed.GetValue(arbiter) is { } keyHolder ? HeRun.OverGrpc(new Uri(keyHolder), run.Transport) : null,
                     RunIds = parsed.GetValue(runId) is { } id ? new Dictionary<string, string> { [self] = id } : new(),
+                    Align = request,
+                    Aligned = parsed.GetValue(aligned),
+                    Log = WorkerEvents.Log,
                     TopK = parsed.GetValue(lists) is { } text ? TopKRequest.Parse(text) : new(),
                 };
                 PartyTask task = order.TaskOf(self, new Relay());

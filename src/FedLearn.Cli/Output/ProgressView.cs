@@ -13,7 +13,7 @@ internal sealed class ProgressView(Terminal terminal, string party) : IProgress<
 
     private readonly Lock _gate = new();
     private ProgressTask? _bar;
-    private int _lastStep = -1;
+    private readonly Dictionary<string, int> _lastSteps = [];
 
     /// <summary>Runs something with the view open.</summary>
     public static async Task<T> RunAsync<T>(Terminal terminal, string party, Func<ProgressView, Task<T>> work)
@@ -51,9 +51,9 @@ internal sealed class ProgressView(Terminal terminal, string party) : IProgress<
             }
 
             int step = (int)((long)value.Done * Steps / value.Of);
-            if (step == _lastStep)
+            if (_lastSteps.TryGetValue(value.Unit, out int last) && step == last)
                 return;
-            _lastStep = step;
+            _lastSteps[value.Unit] = step;
             terminal.Log(text);
         }
     }

@@ -75,7 +75,7 @@ internal static class ReportWriter
         terminal.Log($"{(int)timing["epochs"]!} epochs, {Number(timing["secondsPerEpoch"])} s an epoch, {Number(timing["totalSeconds"])} s in all.");
         foreach (string claim in document["parties"]!.AsArray().SelectMany(p => p!["privacy"]!["claims"]!.AsArray()).Select(c => (string)c!).Distinct())
             terminal.Log($"claim: {claim}");
-        IEnumerable<string> warnings = document["warnings"]!.AsArray().Concat(document["parties"]!.AsArray().SelectMany(p => p!["privacy"]!["warnings"]!.AsArray())).Select(w => (string)w!);
+        IEnumerable<string> warnings = document["warnings"]!.AsArray().Concat(document["alignment"]!["warnings"]?.AsArray() ?? []).Concat(document["parties"]!.AsArray().SelectMany(p => p!["privacy"]!["warnings"]!.AsArray())).Select(w => (string)w!);
         foreach (string warning in warnings.Distinct())
             terminal.Log($"warning: {warning}");
         string[] ignored = [.. document["ignored"]!.AsArray().Select(k => (string)k!)];

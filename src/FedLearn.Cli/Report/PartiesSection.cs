@@ -25,7 +25,8 @@ internal static class PartiesSection
             + (keys.Length == 0 ? "" : "<h4>Parameters</h4>\n" + numbers) + UnitFigures(parties) + Combined(document)
             + Html.List("Disclosed outside of every claim", Said(parties.Select(p => (Name(p), p["privacy"]!["disclosures"]?.AsArray() ?? []))))
             + Html.List("Noise", Said(parties.Select(p => (Name(p), p["privacy"]!["noise"] is { } noise ? new JsonArray(noise.DeepClone()) : []))))
-            + Html.List($"Alignment ({(string)document["alignment"]!["method"]!}) discloses", document["alignment"]!["leaks"]!.AsArray().Select(l => ("", (string)l!)));
+            + Html.List($"Alignment ({(string)document["alignment"]!["method"]!}) discloses", document["alignment"]!["leaks"]!.AsArray().Select(l => ("", (string)l!)))
+            + Html.List("Alignment: to be known", (document["alignment"]!["warnings"] as JsonArray ?? []).Select(w => ("", (string)w!)), "warnings");
     }
 
     // Of a recommendation job: what the same noise costs for every unit, since a figure without its unit says nothing.

@@ -48,7 +48,7 @@ internal sealed class DssmRunFileReader(string path, OwnSide? self = null) : Run
         SampleTime time = file.Word("sampleTime", Times, SampleTime.Exact);
         int threads = training.Count("threads", 1, 1024) ?? 1;
         bool masked = MaskedSum(file, options, parties);
-        Alignment(file);
+        JobAlignment alignment = AlignmentOf(file, transport, parties.Length);
         Faults.ThrowIfAny();
 
         var run = new DssmRunFile([.. parties.Select(party => party.Own)])
@@ -63,11 +63,14 @@ internal sealed class DssmRunFileReader(string path, OwnSide? self = null) : Run
                 Privacy = privacy,
                 SampleTime = time,
                 MaskedSum = masked,
+                Alignment = alignment.Method,
+                AlignmentProof = alignment.Proof,
                 LabelHasView = _labelHasView,
                 Parties = [.. parties.Select(party => party.Agreed)],
             },
             Threads = threads,
             Transport = transport,
+            Alignment = alignment,
             Ignored = Ignored,
             Warnings = Warnings,
         };
@@ -209,6 +212,7 @@ internal sealed class DssmRunFileReader(string path, OwnSide? self = null) : Run
             _labelHasView = LabelHasView(party, data);
         if (role == PartyRole.Passive && party.Has("itemTower"))
             party.Fault(RunFileErrors.Contradiction, "itemTower", "a passive party has no items.", "Leave the key out.");
+        RunFileLedger ledger = OwnLedgerOf(party, name);
         var own = new DssmRunFileParty
         {
             Name = name,
@@ -216,7 +220,8 @@ internal sealed class DssmRunFileReader(string path, OwnSide? self = null) : Run
             Data = data,
             Tower = Module(party, "tower"),
             ItemTower = Module(party, "itemTower"),
-            Ledger = OwnLedgerOf(party, name),
+            Ledger = ledger,
+            Alignment = OwnAlignmentOf(party, name, ledger),
         };
         return (own, new DssmPartyOptions(new PartyDescription(name, role)) { Budget = OwnBudget(party, role, jobPrivacy, privacy) });
     }
@@ -265,14 +270,6 @@ internal sealed class DssmRunFileReader(string path, OwnSide? self = null) : Run
         else if (masked && parties.Count(party => party.Own.Role == PartyRole.Passive) < 2)
             file.Fault(RunFileErrors.Contradiction, "maskedSum", "masks hide one view among several, and the job has fewer than two passive parties.", "Leave the key out.");
         return masked;
-    }
-
-    private void Alignment(Section file)
-    {
-        file.Word("alignment", [("hashed", 0)], 0, "psi");
-        if (!file.Has("alignment"))
-            Warnings.Add("alignment is absent: ids of users were compared as hashes, which anyone who can guess an id can test. "
-                + "Private set intersection will become the default over gRPC; write \"alignment\": \"hashed\" to keep this.");
     }
 
     /// <summary>The tables that a party of job.json, or a party.json, names under <c>data</c>; null when it names none.</summary>

@@ -81,5 +81,5 @@ internal sealed record GlmRunFile : RunFile
     /// <param name="settings">Values in place of some of its own; null for none.</param>
     /// <exception cref="ConfigurationException">The file cannot be read, has faults or describes another kind of job (FL20nn); all faults are listed.</exception>
     /// <exception cref="PrivacyRefusedException">The file asks for what the privacy mathematics does not cover (FL505n).</exception>
-    public static new GlmRunFile Load(string path, IReadOnlyList<RunFileSetting>? settings = null) => RunFile.Load(path, settings ?? []).As<GlmRunFile>("this");
+    public static GlmRunFile Load(string path, IReadOnlyList<RunFileSetting>? settings = null) => RunFile.Load(path, settings ?? []).As<GlmRunFile>("this");
 }

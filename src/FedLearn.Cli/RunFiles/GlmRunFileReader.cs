@@ -2,7 +2,6 @@ using System.Globalization;
 using FedLearn.Coordination;
 using FedLearn.Data;
 using FedLearn.Glm;
-using FedLearn.Parties;
 using FedLearn.Privacy;
 
 namespace FedLearn.Cli.RunFiles;
@@ -81,7 +80,7 @@ internal sealed class GlmRunFileReader(string path, OwnSide? self = null, IReadO
         // A round under encryption may outlast the patience that suits others. A peer that dies is noticed at once all the same.
         if (JointRules.Covers(mode) && !file.Object("transport").Has("timeoutSeconds"))
             transport = transport with { Timeout = privacyOptions.He.Scheme == HeScheme.Ckks ? TimeSpan.FromMinutes(10) : TimeSpan.FromHours(4) };
-        AlignmentMethod alignment = Alignment(file);
+        JobAlignment alignment = AlignmentOf(file, transport, both.Length);
         bool inference = Inference(evaluation);
         Faults.ThrowIfAny();
 
@@ -96,12 +95,14 @@ internal sealed class GlmRunFileReader(string path, OwnSide? self = null, IReadO
                 Training = training,
                 Privacy = privacyOptions,
                 Preprocessing = preprocessing,
-                Alignment = alignment,
+                Alignment = alignment.Method,
+                AlignmentProof = alignment.Proof,
                 Split = split,
                 Inference = inference,
                 Parties = [.. both.Select(party => party.Agreed)],
             },
             Transport = transport,
+            Alignment = alignment,
             SplitPath = splitPath,
             WarmStart = _warmStart,
             HeEngine = _engine,
@@ -449,13 +450,15 @@ internal sealed class GlmRunFileReader(string path, OwnSide? self = null, IReadO
         Section split = party.Object("split");
         if (party.Has("split"))
             split.Require("path", "Name a file with the columns id,split.");
+        RunFileLedger ledger = OwnLedgerOf(party, name);
         var own = new GlmRunFileParty
         {
             Name = name,
             Role = role,
             Data = data?.Data,
             SplitPath = split.FilePath("path") ?? jobSplit,
-            Ledger = OwnLedgerOf(party, name),
+            Ledger = ledger,
+            Alignment = OwnAlignmentOf(party, name, ledger),
         };
         return (own, new GlmPartyOptions { Party = new PartyDescription(name, role), Budget = OwnBudget(party, jobPrivacy, mode), LabelRange = data?.LabelRange });
     }
@@ -502,10 +505,21 @@ internal sealed class GlmRunFileReader(string path, OwnSide? self = null, IReadO
         bool csv = Path.GetExtension(path).ToLowerInvariant() is not (".npy" or ".svm" or ".libsvm" or ".svmlight");
         if (!csv)
             data.Require("ids", "Such a file has no ids: name a file with one id a line.");
+        string[]? idColumns = null;
+        if (data.IsArray("id"))
+        {
+            idColumns = [.. data.TextList("id")];
+            if (!csv)
+                data.Fault(RunFileErrors.Contradiction, "id", "such a file has no named columns: its ids are lines of the file that ids names.", "Leave the key out.");
+            if (idColumns.Length == 0 || idColumns.Any(string.IsNullOrWhiteSpace) || idColumns.Distinct(StringComparer.Ordinal).Count() < idColumns.Length)
+                data.Fault(RunFileErrors.OutOfRange, "id", "the array is empty, or a column in it is empty or there twice.", "Name the columns that make an id together, such as [\"name\", \"born\"].");
+        }
+
         return new PartyTable(new TableSource
         {
             Path = path,
-            Id = data.Text("id"),
+            Id = data.IsArray("id") ? null : data.Text("id"),
+            IdColumns = idColumns,
             Label = data.Text("label"),
             Schema = data.FilePath("schema"),
             Ids = data.FilePath("ids"),
@@ -518,15 +532,6 @@ internal sealed class GlmRunFileReader(string path, OwnSide? self = null, IReadO
         }, data.Range("labelRange"), data.Has("labelRange"));
 
         string? ColumnOrFile(string key) => csv ? data.Text(key) : data.FilePath(key);
-    }
-
-    private AlignmentMethod Alignment(Section file)
-    {
-        AlignmentMethod method = file.Word("alignment", [("hashed", AlignmentMethod.Hashed)], AlignmentMethod.Hashed, "psi");
-        if (!file.Has("alignment"))
-            Warnings.Add("alignment is absent: ids were compared as hashes, which anyone who can guess an id can test. "
-                + "Private set intersection will become the default over gRPC; write \"alignment\": \"hashed\" to keep this.");
-        return method;
     }
 
     private static void CheckSplits(Section file, GlmRunFileParty[] parties)

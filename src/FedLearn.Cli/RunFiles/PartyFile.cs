@@ -21,7 +21,7 @@ internal sealed record ServeSettings
 /// <summary>A party file: which job, which party of it, and where its things and its peers are.</summary>
 internal sealed record PartyFile
 {
-    private static readonly string[] OfActiveParties = ["listen", "serve"], OfParties = ["data", "ledger"], OfPeers = ["peers", "serve"];
+    private static readonly string[] OfActiveParties = ["listen", "serve"], OfParties = ["data", "ledger", "alignment"], OfPeers = ["peers", "serve"];
 
     /// <summary>The file as the user named it.</summary>
     public required string Path { get; init; }
@@ -52,9 +52,10 @@ internal sealed record PartyFile
 
     /// <summary>Reads party.json and the job.json it names.</summary>
     /// <param name="path">File.</param>
+    /// <param name="alignsOnly">Whether the session finds common rows and does nothing else.</param>
     /// <exception cref="ConfigurationException">A file cannot be read or has faults (FL20nn); all faults of the first such file are listed.</exception>
     /// <exception cref="PrivacyRefusedException">The job asks for what the privacy mathematics does not cover (FL505n).</exception>
-    public static PartyFile Load(string path)
+    public static PartyFile Load(string path, bool alignsOnly = false)
     {
         var faults = new Faults(path);
         JobKind kind = KindOf(path);
@@ -66,14 +67,17 @@ internal sealed record PartyFile
             file.Fault(RunFileErrors.NotYet, "tls", "encrypted connections come with a later release.",
                 "Leave the key out, and put the connection inside a tunnel or a service mesh that encrypts it.");
         var own = new OwnSide(name, kind == JobKind.Glm ? GlmRunFileReader.DataOf(file, role: null) : null, kind == JobKind.Dssm ? DssmRunFileReader.DataOf(file, role: null) : null,
-            file.Has("ledger") ? new OwnLedger(RunFileReader.LedgerOf(file, name), file.Object("ledger").Has) : null);
+            file.Has("ledger") ? new OwnLedger(RunFileReader.LedgerOf(file, name), file.Object("ledger").Has) : null,
+            below => PartyAlignment.Of(file, name, below.State, below));
         TimeSpan? timeout = RunFileReader.Seconds(file, "timeoutSeconds"), connectTimeout = RunFileReader.Seconds(file, "connectTimeoutSeconds");
         DnsEndPoint? listen = ListenAddress(file);
         IReadOnlyList<(string Name, Uri Address)> peers = Peers(file);
         ServeSettings serve = kind == JobKind.Glm ? ServeOf(file.Object("serve")) : new ServeSettings(); // only generalised linear models are served
         faults.ThrowIfAny();
 
-        RunFile run = RunFileReader.For(job, own).Read();
+        RunFileReader reader = RunFileReader.For(job, own);
+        reader.AlignsOnly = alignsOnly;
+        RunFile run = reader.Read();
         string? arbiter = HeRun.ArbiterOf(run, "train");
         RunFileParty self = name == arbiter ? ArbiterSelf(file, name) : run.Parties.First(party => party.Name == name), active = run.Parties.First(party => party.Role == PartyRole.Active);
         var ignored = new List<string>(run.Ignored);
@@ -128,7 +132,13 @@ internal sealed record PartyFile
         };
     }
 
-    private static GlmRunFileParty ArbiterSelf(Section file, string name) => new() { Name = name, Role = PartyRole.Arbiter, Ledger = RunFileReader.LedgerOf(file, name) };
+    private static GlmRunFileParty ArbiterSelf(Section file, string name) => new()
+    {
+        Name = name,
+        Role = PartyRole.Arbiter,
+        Ledger = RunFileReader.LedgerOf(file, name),
+        Alignment = new PartyAlignment { State = file.Folder },
+    };
 
     // The keys that a party file may have depend on the job it names. What is wrong with either file is found afterwards.
     private static JobKind KindOf(string path)

@@ -51,6 +51,9 @@ internal abstract record RunFileParty
 
     /// <summary>Its ledger.</summary>
     public required RunFileLedger Ledger { get; init; }
+
+    /// <summary>Its own part of private set intersection.</summary>
+    public required PartyAlignment Alignment { get; init; }
 }
 
 /// <summary>Kinds of jobs.</summary>
@@ -74,6 +77,9 @@ internal abstract record RunFile
 
     /// <summary>How the parties reach each other.</summary>
     public required TransportSettings Transport { get; init; }
+
+    /// <summary>How the common rows are found.</summary>
+    public required JobAlignment Alignment { get; init; }
 
     /// <summary>Values that stand in for those of the file.</summary>
     public IReadOnlyList<RunFileSetting> Settings { get; init; } = [];
@@ -106,9 +112,15 @@ internal abstract record RunFile
     /// <summary>Reads job.json with other values in place of some of its own.</summary>
     /// <param name="path">File.</param>
     /// <param name="settings">The values.</param>
+    /// <param name="alignsOnly">Whether the job finds common rows and does nothing else: then any party may be the one to learn them.</param>
     /// <exception cref="ConfigurationException">The file cannot be read or has faults (FL20nn); all of them are listed.</exception>
     /// <exception cref="PrivacyRefusedException">The file asks for what the privacy mathematics does not cover (FL505n).</exception>
-    public static RunFile Load(string path, IReadOnlyList<RunFileSetting> settings) => RunFileReader.For(path, settings: settings).Read() with { Settings = settings };
+    public static RunFile Load(string path, IReadOnlyList<RunFileSetting> settings, bool alignsOnly = false)
+    {
+        RunFileReader reader = RunFileReader.For(path, settings: settings);
+        reader.AlignsOnly = alignsOnly;
+        return reader.Read() with { Settings = settings };
+    }
 
     /// <summary>This job as one of a kind that a verb works on.</summary>
     /// <param name="verb">The verb, for the message.</param>

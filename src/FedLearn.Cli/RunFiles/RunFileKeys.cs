@@ -9,6 +9,8 @@ internal static class RunFileKeys
     private static readonly string[] Tower = ["torchScript"];
     private static readonly string[] Budget = ["epsilon", "delta"];
     private static readonly string[] Ledger = ["path", "budget"];
+    private static readonly string[] JobAlignment = ["method", "output", "proof"];
+    private static readonly string[] PartyAlignment = ["padTo", "threads", "engine", "sessionsPerDay", "peerIds", "state"];
 
     /// <summary>Keys of job.json. <c>[]</c> stands for any element of an array.</summary>
     public static readonly IReadOnlyDictionary<string, string[]> Job = new Dictionary<string, string[]>
@@ -21,9 +23,11 @@ internal static class RunFileKeys
         ["privacy"] = ["mode", "calibration", "epsilon", "delta", "adjacency", "unit", "share", "evaluation", "evaluationShare", "testNoiseSeed", "oneRound", "he"],
         ["privacy.he"] = ["scheme", "keyBits", "arbiter", "rowsPerColumn", "mostRounds", "engine", "workers"],
         ["privacy.oneRound"] = ["scoreClip", "alpha", "gradientClip", "labelRate"],
-        ["parties[]"] = ["name", "role", "data", "privacy", "ledger", "split"],
+        ["parties[]"] = ["name", "role", "data", "privacy", "ledger", "split", "alignment"],
         ["parties[].data"] = Data,
         ["parties[].privacy"] = Budget,
+        ["alignment"] = JobAlignment,
+        ["parties[].alignment"] = PartyAlignment,
         ["parties[].ledger"] = Ledger,
         ["parties[].ledger.budget"] = Budget,
         ["parties[].split"] = ["path"],
@@ -42,13 +46,15 @@ internal static class RunFileKeys
         ["training"] = ["mode", "epochs", "batchSize", "optimizer", "stepSize", "weightDecay", "validationStop", "patience", "seed", "threads", "device"],
         ["training.device"] = [],
         ["privacy"] = ["mode", "noise", "claim", "epsilon", "delta", "unit", "clip", "parameterClip", "messageShare", "historyEvents", "maxSamplesPerUser", "evaluation", "testNoiseSeed"],
-        ["parties[]"] = ["name", "role", "data", "hasView", "tower", "itemTower", "privacy", "ledger"],
+        ["parties[]"] = ["name", "role", "data", "hasView", "tower", "itemTower", "privacy", "ledger", "alignment"],
         ["parties[].data"] = Recommendation,
         ["parties[].data.items"] = TableFile,
         ["parties[].data.view"] = TableFile,
         ["parties[].tower"] = Tower,
         ["parties[].itemTower"] = Tower,
         ["parties[].privacy"] = Budget,
+        ["alignment"] = JobAlignment,
+        ["parties[].alignment"] = PartyAlignment,
         ["parties[].ledger"] = Ledger,
         ["parties[].ledger.budget"] = Budget,
         ["transport"] = Job["transport"],
@@ -57,10 +63,11 @@ internal static class RunFileKeys
     /// <summary>Keys of party.json of a recommendation model.</summary>
     public static readonly IReadOnlyDictionary<string, string[]> DssmParty = new Dictionary<string, string[]>
     {
-        [""] = ["$schema", "job", "party", "data", "listen", "peers", "tls", "ledger", "timeoutSeconds", "connectTimeoutSeconds"],
+        [""] = ["$schema", "job", "party", "data", "listen", "peers", "tls", "ledger", "alignment", "timeoutSeconds", "connectTimeoutSeconds"],
         ["data"] = Recommendation,
         ["data.items"] = TableFile,
         ["data.view"] = TableFile,
+        ["alignment"] = PartyAlignment,
         ["ledger"] = Ledger,
         ["ledger.budget"] = Budget,
     };
@@ -68,8 +75,9 @@ internal static class RunFileKeys
     /// <summary>Keys of party.json. The names under <c>peers</c> and <c>serve.fallback</c> are the job's.</summary>
     public static readonly IReadOnlyDictionary<string, string[]> Party = new Dictionary<string, string[]>
     {
-        [""] = ["$schema", "job", "party", "data", "listen", "peers", "tls", "ledger", "serve", "timeoutSeconds", "connectTimeoutSeconds"],
+        [""] = ["$schema", "job", "party", "data", "listen", "peers", "tls", "ledger", "alignment", "serve", "timeoutSeconds", "connectTimeoutSeconds"],
         ["data"] = Data,
+        ["alignment"] = PartyAlignment,
         ["ledger"] = Ledger,
         ["ledger.budget"] = Budget,
         ["serve"] = ["rest", "timeoutMilliseconds", "fallback"],

@@ -1,5 +1,7 @@
+using FedLearn.Alignment;
 using FedLearn.Coordination;
 using FedLearn.Diagnostics;
+using FedLearn.Parties;
 using FedLearn.Privacy;
 
 namespace FedLearn.Cli.RunFiles;
@@ -9,7 +11,8 @@ namespace FedLearn.Cli.RunFiles;
 /// <param name="Data">Its table, when party.json replaces the job's.</param>
 /// <param name="Recommendation">Its tables, when party.json replaces those of a recommendation job.</param>
 /// <param name="Ledger">Its ledger, when party.json names one; what that leaves out is the job's.</param>
-internal sealed record OwnSide(string Party, PartyTable? Data, DssmData? Recommendation, OwnLedger? Ledger);
+/// <param name="Alignment">Its own part of private set intersection, given what the job says of it and the path of its ledger.</param>
+internal sealed record OwnSide(string Party, PartyTable? Data, DssmData? Recommendation, OwnLedger? Ledger, Func<PartyAlignment, PartyAlignment> Alignment);
 
 /// <summary>A ledger that party.json names.</summary>
 /// <param name="Ledger">It, with defaults for what is left out.</param>
@@ -43,6 +46,9 @@ internal abstract class RunFileReader(string path, OwnSide? self)
 
     /// <summary>Name of the arbiter of an encrypted job; null elsewhere.</summary>
     protected string? Arbiter { get; set; }
+
+    /// <summary>Whether the job is read for its common rows alone, which any of the parties may be the one to learn.</summary>
+    public bool AlignsOnly { get; set; }
 
     /// <summary>Sentences for the report.</summary>
     protected List<string> Warnings { get; } = [];
@@ -116,6 +122,55 @@ internal abstract class RunFileReader(string path, OwnSide? self)
         return Self?.Party == name && Self.Ledger is { } mine
             ? new RunFileLedger { Path = mine.Has("path") || !party.Object("ledger").Has("path") ? mine.Ledger.Path : ledger.Path, Budget = mine.Ledger.Budget ?? ledger.Budget }
             : ledger;
+    }
+
+    /// <summary>A party's own part of private set intersection, with what its own machine's file says.</summary>
+    protected PartyAlignment OwnAlignmentOf(Section party, string name, RunFileLedger ledger)
+    {
+        PartyAlignment alignment = PartyAlignment.Of(party, name, ledger.Path);
+        return Self?.Party == name ? Self.Alignment(alignment) : alignment;
+    }
+
+    /// <summary>How the common rows are found: a word, or an object with more of it.</summary>
+    /// <param name="file">The job file.</param>
+    /// <param name="transport">How the parties reach each other.</param>
+    /// <param name="parties">Number of parties.</param>
+    protected JobAlignment AlignmentOf(Section file, TransportSettings transport, int parties)
+    {
+        bool inMemory = Self is null && transport.Kind == TransportKind.InMemory;
+        AlignmentMethod method = inMemory ? AlignmentMethod.Hashed : AlignmentMethod.Psi;
+        PsiOutput output = PsiOutput.Both;
+        bool proof = false;
+        if (file.IsObject("alignment"))
+        {
+            Section section = file.Object("alignment");
+            section.Require("method", "Write hashed or psi.");
+            method = section.Word("method", JobAlignment.Methods, method);
+            output = section.Word("output", JobAlignment.Outputs, PsiOutput.Both);
+            proof = section.Flag("proof") ?? false;
+            if (method == AlignmentMethod.Hashed)
+                Ignore(section, "output", "proof");
+            else if (proof && output == PsiOutput.SizeOnly)
+                section.Fault(RunFileErrors.Contradiction, "proof", "a proof shows which of the receiver's ids a point belongs to, which an output of the size alone hides.", "Choose one of the two.");
+            if (method == AlignmentMethod.Psi && output != PsiOutput.Both && !AlignsOnly)
+                section.Fault(PsiErrors.OutputNotForTraining, "output", $"with the output {JobAlignment.WordOf(output)} a party does not know its common rows, and this verb needs them.",
+                    "Write both, or run fedlearn align, which takes every output.");
+        }
+        else
+        {
+            method = file.Word("alignment", JobAlignment.Methods, method);
+        }
+
+        if (parties < 2)
+        {
+            Ignore(file, "alignment"); // nobody to align with
+            return new JobAlignment(AlignmentMethod.Hashed, PsiOutput.Both, false);
+        }
+
+        if (!file.Has("alignment") && method == AlignmentMethod.Hashed && !AlignsOnly)
+            Warnings.Add("alignment is absent, and all parties run in memory: ids were compared as hashes, which anyone who can guess an id can test. "
+                + "Write \"alignment\": \"psi\", which is the default between processes, or \"hashed\" to keep this.");
+        return method == AlignmentMethod.Hashed ? new JobAlignment(method, PsiOutput.Both, false) : new JobAlignment(method, output, proof);
     }
 
     /// <summary>Adds a fault for each thing that makes a list of parties no session.</summary>

@@ -5,6 +5,7 @@ using FedLearn.Data;
 using FedLearn.Diagnostics;
 using FedLearn.Glm;
 using FedLearn.Numerics;
+using FedLearn.Parties;
 using FedLearn.Protocol;
 
 namespace FedLearn.Cli.Running;
@@ -48,10 +49,11 @@ internal static class CompareAlone
         {
             Path = run.Path,
             Directory = run.Directory,
-            Job = run.Job with { Parties = [.. run.Job.Parties.Where(p => p.Party.Name == self.Name)] },
+            Job = run.Job with { Alignment = AlignmentMethod.Hashed, Parties = [.. run.Job.Parties.Where(p => p.Party.Name == self.Name)] },
             Transport = run.Transport with { Kind = TransportKind.InMemory },
             SplitPath = run.SplitPath,
             WarmStart = run.WarmStart,
+            Alignment = run.Alignment,
             Ignored = run.Ignored,
             Warnings = run.Warnings,
         };

@@ -40,6 +40,7 @@ internal sealed class CompareRunner(string path, CompareRequest request, bool in
         + "whoever publishes several rows has spent their sum, not the epsilon of one.";
 
     private readonly Dictionary<string, List<string>> _runIds = [];
+    private string? _aligned;
 
     /// <summary>Runs all rows.</summary>
     /// <returns>The document.</returns>
@@ -60,6 +61,8 @@ internal sealed class CompareRunner(string path, CompareRequest request, bool in
         int charged = results.Zip(runs).Where(r => r.First.Case.Epsilon is not null).Sum(r => r.Second);
         if (charged > 0)
             terminal.Log($"{charged} private runs charge the ledgers of the parties");
+        using AlignedOnce? once = await AlignedOnce.RunAsync(plain, inProcess, terminal.Log, cancellationToken).ConfigureAwait(false);
+        _aligned = once?.Folder;
         await CompareProgress.RunAsync(terminal, plain.Parties.First(p => p.Role == PartyRole.Active).Name, runs.Sum(), async progress =>
         {
             // Rows whose seconds are compared to a few percent take turns, so that what else the machine does falls on all of them.
@@ -153,7 +156,7 @@ internal sealed class CompareRunner(string path, CompareRequest request, bool in
         try
         {
             JsonObject report = result.Case.Mode == "guest-only" ? await CompareAlone.TrainAsync(result.Run!, rows, progress, cancellationToken).ConfigureAwait(false)
-                : PartyDocument.Merge(await SessionRunner.RunAsync(new SessionOrder(result.Run!, "train", null, null) { RunIds = RunIds(result) }, inProcess, progress, terminal.Log, cancellationToken)
+                : PartyDocument.Merge(await SessionRunner.RunAsync(new SessionOrder(result.Run!, "train", null, null) { RunIds = RunIds(result), Aligned = _aligned }, inProcess, progress, terminal.Log, cancellationToken)
                     .ConfigureAwait(false), 0);
             // Read back: a number then has one type, whoever made the report.
             result.Reports.Add(JsonNode.Parse(report.ToJsonString())!.AsObject());

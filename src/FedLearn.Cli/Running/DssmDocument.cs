@@ -46,7 +46,7 @@ internal static class DssmDocument
             ["items"] = counts.Items,
         };
         report["timing"] = Timing(result.Timing);
-        report["alignment"] = Alignment(counts.Users);
+        report["alignment"] = Alignment(run, counts.Users, result.AlignmentLeaks, result.AlignmentWarnings);
         JsonObject party = Party(self, result.Traffic, result.Releases);
         party["timing"] = Timing(result.Timing);
         party["privacy"] = Privacy(self, result.Privacy, run.Job.Privacy.IsPrivate);
@@ -78,7 +78,7 @@ internal static class DssmDocument
             ["items"] = input.Items?.Ids.Count,
         };
         report["timing"] = Timing(new DssmTiming(0, 0, 0, 0, 0));
-        report["alignment"] = Alignment(null);
+        report["alignment"] = Alignment(run, null, [], []);
         JsonObject party = Party(self, result.Traffic, result.Releases);
         party["privacy"] = new JsonObject
         {
@@ -152,13 +152,9 @@ internal static class DssmDocument
     private static JsonObject? Intervals(RankingReport? set) => set is null || set.Events == 0 || set.NamedIntervals() is not { Count: > 0 } ends ? null
         : new JsonObject(ends.Select(i => KeyValuePair.Create(i.Key, (JsonNode?)(Finite(i.Value.Low) is { } low && Finite(i.Value.High) is { } high ? new JsonArray(low, high) : null))));
 
-    private static JsonObject Alignment(int? users) => new()
-    {
-        ["method"] = "hashed",
-        ["commonRows"] = users,
-        ["leaks"] = Texts(["every view learns which of its users the label party has, and the label party which of its users each view has",
-            "every view learns of each training and evaluation sample that it exists, of which user and, unless the view is static, when; never of which item"]),
-    };
+    private static JsonObject Alignment(DssmRunFile run, int? users, IReadOnlyList<string> leaks, IReadOnlyList<string> warnings) => PartyDocument.Alignment(run.Job.Alignment, users,
+        [.. leaks, "every view learns which of its users the label party has, and the label party which of its users each view has",
+            "every view learns of each training and evaluation sample that it exists, of which user and, unless the view is static, when; never of which item"], warnings);
 
     private static JsonObject Party(DssmRunFileParty self, ChannelStatistics traffic, IReadOnlyList<DssmSentMessages> releases) => new()
     {

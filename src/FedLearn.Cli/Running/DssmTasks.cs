@@ -22,15 +22,15 @@ internal static class DssmTasks
     /// <param name="progress">Told how far it is; null for nobody.</param>
     public static PartyTask Of(SessionOrder order, DssmRunFile run, string party, IProgress<JobProgress>? progress) => order.Verb switch
     {
-        "train" => Train(run, party, order.ModelDirectory, progress, order.RunIds.GetValueOrDefault(party)),
-        "evaluate" => Evaluate(run, party, order.ModelDirectory!),
-        _ => Recommend(run, party, order.ModelDirectory!, order.Output, order.TopK),
+        "train" => Train(order, run, party, order.ModelDirectory, progress, order.RunIds.GetValueOrDefault(party)),
+        "evaluate" => Evaluate(order, run, party, order.ModelDirectory!),
+        _ => Recommend(order, run, party, order.ModelDirectory!, order.Output, order.TopK),
     };
 
-    private static PartyTask Train(DssmRunFile run, string party, string? modelDirectory, IProgress<JobProgress>? progress, string? runId) => new(party, DssmJobTerms.Of(run.Job), stop =>
+    private static PartyTask Train(SessionOrder order, DssmRunFile run, string party, string? modelDirectory, IProgress<JobProgress>? progress, string? runId) => new(party, DssmJobTerms.Of(run.Job), stop =>
     {
         DssmRunFileParty self = run.Party(party);
-        DssmPartyInput input = Input(run, self, stop) with { Ledger = Ledger(run, self), RunId = runId };
+        DssmPartyInput input = Input(order, run, self, stop) with { Ledger = Ledger(run, self), RunId = runId, AlignmentProgress = Alignments.Progress(progress) };
         var trainer = new DssmTrainer(run.Job, input, TowerFactories.Default(run.Threads));
         return new ReadyParty(trainer.JoinRequest, async (agreement, channels, cancel) =>
         {
@@ -41,10 +41,10 @@ internal static class DssmTasks
         });
     });
 
-    private static PartyTask Evaluate(DssmRunFile run, string party, string modelDirectory) => new(party, DssmJobTerms.Of(run.Job, "evaluate"), stop =>
+    private static PartyTask Evaluate(SessionOrder order, DssmRunFile run, string party, string modelDirectory) => new(party, DssmJobTerms.Of(run.Job, "evaluate"), stop =>
     {
         DssmRunFileParty self = run.Party(party);
-        DssmPartyInput input = Input(run, self, stop) with { Model = Load(modelDirectory, party) };
+        DssmPartyInput input = Input(order, run, self, stop) with { Model = Load(modelDirectory, party) };
         var inference = new DssmInference(run.Job, input, TowerFactories.Default(run.Threads), DssmPurpose.Evaluate);
         return new ReadyParty(inference.JoinRequest, async (agreement, channels, cancel) =>
         {
@@ -53,10 +53,10 @@ internal static class DssmTasks
         });
     });
 
-    private static PartyTask Recommend(DssmRunFile run, string party, string modelDirectory, string? output, TopKRequest request) => new(party, DssmJobTerms.Of(run.Job, "recommend"), stop =>
+    private static PartyTask Recommend(SessionOrder order, DssmRunFile run, string party, string modelDirectory, string? output, TopKRequest request) => new(party, DssmJobTerms.Of(run.Job, "recommend"), stop =>
     {
         DssmRunFileParty self = run.Party(party);
-        DssmPartyInput all = Input(run, self, stop) with { Model = Load(modelDirectory, party) };
+        DssmPartyInput all = Input(order, run, self, stop) with { Model = Load(modelDirectory, party) };
         DssmPartyInput input = all with { Interactions = all.Interactions is { } table && request.Users is { } users ? Of(table, ReadUsers(users)) : all.Interactions };
         var inference = new DssmInference(run.Job, input, TowerFactories.Default(run.Threads), DssmPurpose.Recommend);
         return new ReadyParty(inference.JoinRequest, async (agreement, channels, cancel) =>
@@ -79,7 +79,7 @@ internal static class DssmTasks
     }
 
     /// <summary>Reads what a party brings.</summary>
-    private static DssmPartyInput Input(DssmRunFile run, DssmRunFileParty self, CancellationToken cancellationToken)
+    private static DssmPartyInput Input(SessionOrder order, DssmRunFile run, DssmRunFileParty self, CancellationToken cancellationToken)
     {
         DssmData data = self.Data ?? throw new ConfigurationException(RunFileErrors.MissingKey, $"{run.Path}: parties, '{self.Name}'",
             "the party has no data.", "Give data in the run file, or in the party file of that party.");
@@ -90,6 +90,7 @@ internal static class DssmTasks
         return new DssmPartyInput
         {
             Party = self.Name,
+            Alignment = Alignments.Of(order, self),
             View = data.View is { } viewFile ? DssmFiles.ReadView(viewFile.Path, viewSchema!, cancellationToken) : null,
             Items = items,
             Interactions = data.Interactions is { } events && items is not null ? DssmFiles.ReadInteractions(events, items, cancellationToken) : null,

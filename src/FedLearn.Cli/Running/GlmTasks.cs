@@ -6,6 +6,7 @@ using FedLearn.Data;
 using FedLearn.Diagnostics;
 using FedLearn.Evaluation;
 using FedLearn.Glm;
+using FedLearn.Parties;
 using FedLearn.Storage.Sqlite;
 
 namespace FedLearn.Cli.Running;
@@ -15,10 +16,11 @@ internal static class GlmTasks
 {
     private const string Disclosed = "the passive parties' scores of these rows were disclosed to the active party; no privacy claim covers them, but for scores of training rows under evaluation charged";
 
-    public static PartyTask Train(GlmRunFile run, string party, string? modelDirectory, IProgress<JobProgress>? progress, string? runId = null, ArbiterDoor? arbiter = null, Table? table = null) => new(party, GlmJobTerms.Of(run.Job), stop =>
+    public static PartyTask Train(GlmRunFile run, string party, string? modelDirectory, IProgress<JobProgress>? progress, string? runId = null, ArbiterDoor? arbiter = null, Table? table = null,
+        Func<GlmRunFileParty, IEntityAlignment?>? align = null) => new(party, GlmJobTerms.Of(run.Job), stop =>
     {
         GlmRunFileParty self = run.Party(party);
-        GlmTrainer trainer = Trainer(run, self, runId, stop, arbiter, table);
+        GlmTrainer trainer = Trainer(run, self, runId, stop, arbiter, table, align?.Invoke(self), progress);
         return new ReadyParty(trainer.JoinRequest, async (agreement, channels, cancel) =>
         {
             GlmPartyResult result = await trainer.TrainAsync(agreement, channels, progress is null ? null : new Rounds(progress), cancel).ConfigureAwait(false);
@@ -28,10 +30,11 @@ internal static class GlmTasks
         });
     });
 
-    public static PartyTask Predict(GlmRunFile run, string party, string modelDirectory, string? output) => new(party, GlmJobTerms.Of(run.Job, "predict"), stop =>
+    public static PartyTask Predict(GlmRunFile run, string party, string modelDirectory, string? output, IProgress<JobProgress>? progress = null,
+        Func<GlmRunFileParty, IEntityAlignment?>? align = null) => new(party, GlmJobTerms.Of(run.Job, "predict"), stop =>
     {
         GlmRunFileParty self = run.Party(party);
-        GlmPartyInput input = Input(run, self, needLabel: false, stop);
+        GlmPartyInput input = Input(run, self, needLabel: false, stop) with { Alignment = align?.Invoke(self), AlignmentProgress = Alignments.Progress(progress) };
         var model = GlmModel.Load(modelDirectory, party);
         var predictor = new GlmPredictor(run.Job, input, model);
         // Columns of the same names can be scored, but other ranges or categories may be a mistake.
@@ -47,13 +50,16 @@ internal static class GlmTasks
     });
 
     /// <summary>Reads a party's data, unless its rows are given, and checks it against the job.</summary>
-    internal static GlmTrainer Trainer(GlmRunFile run, GlmRunFileParty self, string? runId, CancellationToken cancellationToken, ArbiterDoor? arbiter = null, Table? table = null)
+    internal static GlmTrainer Trainer(GlmRunFile run, GlmRunFileParty self, string? runId, CancellationToken cancellationToken, ArbiterDoor? arbiter = null, Table? table = null,
+        IEntityAlignment? alignment = null, IProgress<JobProgress>? progress = null)
     {
         GlmTrainer? trainer = null;
         return trainer = new(run.Job, (table is null ? Input(run, self, needLabel: self.Role == PartyRole.Active, cancellationToken)
             : new GlmPartyInput { Party = self.Name, Table = table, SplitFile = self.SplitPath ?? run.SplitPath }) with
         {
             Ledger = Ledger(run, self),
+            Alignment = alignment,
+            AlignmentProgress = Alignments.Progress(progress),
             RunId = runId,
             // A fold needs its figures, and no intervals of them.
             Evaluation = run.Job.Fold is null ? new EvaluationOptions() : new EvaluationOptions { Resamples = 0 },
@@ -78,13 +84,15 @@ internal static class GlmTasks
     {
         using CsvHelper.CsvWriter csv = CsvHelper.CsvWriter.ToFile(unfinished, new CsvHelper.CsvWriterOptions());
         int n = prediction.Rows.Count, classes = prediction.Outputs;
-        string[] header = classes == 1 ? ["id", "score", "prediction"] : ["id", .. Enumerable.Range(0, classes).Select(m => $"p_{m}"), "prediction"];
+        string[] id = table.Schema.IdColumns.Count > 1 ? [.. table.Schema.IdColumns] : ["id"];
+        string[] header = classes == 1 ? [.. id, "score", "prediction"] : [.. id, .. Enumerable.Range(0, classes).Select(m => $"p_{m}"), "prediction"];
         foreach (string name in header)
             csv.WriteField(name);
         csv.EndRecord();
         for (int i = 0; i < n; i++)
         {
-            csv.WriteField(table.Ids[prediction.Rows[i]]);
+            foreach (string part in table.Ids[prediction.Rows[i]].Split(RowIds.ColumnSeparator))
+                csv.WriteField(part);
             // Of several classes: their probabilities, and the likeliest class.
             double[] cells = classes == 1 ? [prediction.Scores[i], prediction.Means[i]] : [.. Enumerable.Range(0, classes).Select(m => prediction.Means[m * n + i])];
             foreach (double cell in cells)

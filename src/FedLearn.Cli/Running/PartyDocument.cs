@@ -7,6 +7,7 @@ using FedLearn.Cli.RunFiles;
 using FedLearn.Coordination;
 using FedLearn.Evaluation;
 using FedLearn.Glm;
+using FedLearn.Parties;
 using FedLearn.Privacy;
 
 namespace FedLearn.Cli.Running;
@@ -56,13 +57,22 @@ internal static class PartyDocument
         })]);
         report["rows"] = new JsonObject { ["train"] = result.TrainRows, ["test"] = result.TestRows };
         report["timing"] = Timing(result.Timing);
-        report["alignment"] = new JsonObject { ["method"] = "hashed", ["commonRows"] = result.CommonRows, ["leaks"] = Texts(result.AlignmentLeaks) };
+        report["alignment"] = Alignment(result.Alignment, result.CommonRows, result.AlignmentLeaks, result.AlignmentWarnings);
         report["parties"] = new JsonArray(Party(result, job.Privacy, self.Ledger));
         report["roles"] = new JsonArray(new JsonObject { ["role"] = "coordinator", ["hostedBy"] = job.Parties.First(p => p.Party.Role == PartyRole.Active).Party.Name });
         report["ignored"] = Texts(run.Ignored);
         report["warnings"] = Texts([.. run.Warnings, .. result.Warnings]);
         return report;
     }
+
+    /// <summary>How the common rows were found, and what that told whom.</summary>
+    internal static JsonObject Alignment(AlignmentMethod method, int? common, IEnumerable<string> leaks, IEnumerable<string> warnings) => new()
+    {
+        ["method"] = AlignmentChoice.Name(method),
+        ["commonRows"] = common,
+        ["leaks"] = Texts(leaks),
+        ["warnings"] = Texts(warnings),
+    };
 
     /// <summary>Report of the arbiter, which knows sizes and times alone.</summary>
     public static JsonObject OfArbiter(GlmRunFile run, SessionAgreement agreement, ArbiterResult result)
@@ -117,14 +127,23 @@ internal static class PartyDocument
             }
 
             parties.Add(other["parties"]![0]!.DeepClone());
-            foreach (string warning in other["warnings"]!.AsArray().Select(w => (string)w!).Where(w => !warnings.Any(known => (string)known! == w)))
-                warnings.Add(warning);
+            // A party knows its own ids only: what there is to say of them it says itself.
+            foreach (string part in (string[])["leaks", "warnings"])
+                Union(merged["alignment"]![part]!.AsArray(), other["alignment"]![part]!.AsArray());
+            Union(warnings, other["warnings"]!.AsArray());
         }
 
         if (DssmDocument.Combined(merged) is { } combined)
             merged["combinedPrivacy"] = combined;
         merged["timing"]!["totalSeconds"] = totalSeconds;
         return merged;
+    }
+
+    /// <summary>Adds the texts that are not there yet.</summary>
+    internal static void Union(JsonArray texts, JsonArray others)
+    {
+        foreach (string text in others.Select(o => (string)o!).Where(o => !texts.Any(known => (string)known! == o)))
+            texts.Add(text);
     }
 
     private static JsonObject Party(GlmPartyResult result, GlmPrivacyOptions options, RunFileLedger ledger) => new()
@@ -284,7 +303,8 @@ internal static class PartyDocument
     /// <summary>JSON has no infinity: a Poisson mean of very noisy scores can be beyond float64, and its figures are then undefined.</summary>
     private static double? Finite(double? value) => value is { } number && double.IsFinite(number) ? number : null;
 
-    private static JsonArray Texts(IEnumerable<string> texts) => new([.. texts.Select(t => (JsonNode)t)]);
+    /// <summary>Sentences as an array.</summary>
+    internal static JsonArray Texts(IEnumerable<string> texts) => new([.. texts.Select(t => (JsonNode)t)]);
 
     private static string Camel(string name) => JsonNamingPolicy.CamelCase.ConvertName(name);
 

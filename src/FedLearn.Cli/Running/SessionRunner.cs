@@ -24,6 +24,15 @@ internal sealed record SessionOrder(RunFile Run, string Verb, string? ModelDirec
     /// <summary>The parties' way to the arbiter of an encrypted job; null without one, and at the arbiter.</summary>
     public ArbiterDoor? Door { get; init; }
 
+    /// <summary>What <c>align</c> is asked for.</summary>
+    public AlignRequest Align { get; init; } = new();
+
+    /// <summary>Folder of the rows that one alignment found for many sessions; null: each session aligns.</summary>
+    public string? Aligned { get; init; }
+
+    /// <summary>Told a line about what happens at a party; null for nobody.</summary>
+    public Action<string>? Log { get; init; }
+
     /// <summary>Name of the arbiter; null without one.</summary>
     public string? Arbiter => HeRun.ArbiterOf(Run, Verb);
 
@@ -40,8 +49,9 @@ internal sealed record SessionOrder(RunFile Run, string Verb, string? ModelDirec
     {
         DssmRunFile run => DssmTasks.Of(this, run, party, progress),
         GlmRunFile run when party == Arbiter => HeRun.Arbiter(run, progress),
-        GlmRunFile run when Verb == "train" => GlmTasks.Train(run, party, ModelDirectory, progress, RunIds.GetValueOrDefault(party), Door),
-        _ => GlmTasks.Predict(Run.As<GlmRunFile>(Verb), party, ModelDirectory!, Output),
+        GlmRunFile run when Verb == "align" => AlignTask.Of(this, run, party, progress),
+        GlmRunFile run when Verb == "train" => GlmTasks.Train(run, party, ModelDirectory, progress, RunIds.GetValueOrDefault(party), Door, align: self => Alignments.Of(this, self)),
+        _ => GlmTasks.Predict(Run.As<GlmRunFile>(Verb), party, ModelDirectory!, Output, progress, self => Alignments.Of(this, self)),
     };
 }
 
@@ -54,6 +64,7 @@ internal static class SessionRunner
     {
         try
         {
+            order = order with { Log = log };
             return await (order.Run.Transport.Kind switch
             {
                 TransportKind.InMemory => InMemoryAsync(order, progress, cancellationToken),
@@ -204,6 +215,17 @@ internal static class SessionRunner
         Add("--fold", (order.Run as GlmRunFile)?.Job.Fold is { } fold ? string.Create(CultureInfo.InvariantCulture, $"{fold.Index}/{fold.Count}") : null);
         if (order.Verb == "predict")
             Add("--lists", order.TopK.ToText());
+        Add("--aligned", order.Aligned);
+        if (order.Verb == "align")
+        {
+            GlmRunFile run = order.Run.As<GlmRunFile>("align");
+            Add("--psi-output", JobAlignment.WordOf(run.Alignment.Output));
+            Add("--psi-proof", run.Alignment.Proof ? "yes" : "no");
+            Add("--duplicates", order.Align.KeepFirst ? "first" : "refuse");
+            Add("--index", order.Align.Folder);
+            Add("--keep", order.Align.KeepIn);
+        }
+
         Add("--run", order.RunIds.GetValueOrDefault(party));
         return start;
     }

@@ -21,6 +21,7 @@ internal sealed class TuningRunner(GlmRunFile run, TuningRequest request, bool i
     private readonly IReadOnlyList<IReadOnlyList<RunFileSetting>> _grid = SettingGrid.Read(request.Grid);
     private readonly Dictionary<string, List<string>> _runs = run.Parties.ToDictionary(p => p.Name, _ => new List<string>());
     private TuningTotals? _totals;
+    private string? _aligned;
 
     /// <summary>Runs all of it.</summary>
     /// <param name="model">Folder of the final model; null saves none.</param>
@@ -34,6 +35,8 @@ internal sealed class TuningRunner(GlmRunFile run, TuningRequest request, bool i
         if (_isPrivate)
             Plan();
 
+        using AlignedOnce? once = await AlignedOnce.RunAsync(run, inProcess, terminal.Log, cancellationToken).ConfigureAwait(false);
+        _aligned = once?.Folder;
         IReadOnlyList<GlmCandidateResult> results = await GlmTuner.ScoreAsync(candidates.Length, request.Folds, metric,
             (candidate, fold) => candidates[candidate] is { Error: { } error } ? throw error : ScoreAsync(candidates[candidate].Run!.On(fold), metric), this).ConfigureAwait(false);
         // One error that all have says more than a table of it.
@@ -87,7 +90,7 @@ internal sealed class TuningRunner(GlmRunFile run, TuningRequest request, bool i
         int runs = _grid.Count * request.Folds;
         foreach (GlmRunFileParty party in Parties)
         {
-            PrivacyTotal planned = GlmTasks.Trainer(run, party, null, cancellationToken).PlanRuns(runs);
+            PrivacyTotal planned = GlmTasks.Trainer(run, party, null, cancellationToken, alignment: Alignments.Of(new SessionOrder(run, "train", null, null), party)).PlanRuns(runs);
             double delta = DeltaOf(party.Name);
             terminal.Log(string.Create(CultureInfo.InvariantCulture,
                 $"tuning of {_grid.Count} x {request.Folds} = {runs} runs costs '{party.Name}' at most epsilon {planned.Epsilon(delta):G4} at delta {delta:G4}"));
@@ -114,7 +117,7 @@ internal sealed class TuningRunner(GlmRunFile run, TuningRequest request, bool i
     private static JsonObject ReadBack(JsonObject document) => JsonNode.Parse(document.ToJsonString())!.AsObject();
 
     private Task<IReadOnlyList<JsonObject>> SessionAsync(SessionOrder order) => ProgressView.RunAsync(terminal, order.Parties[0], view =>
-        SessionRunner.RunAsync(order, inProcess, view, terminal.Log, cancellationToken));
+        SessionRunner.RunAsync(order with { Aligned = _aligned }, inProcess, view, terminal.Log, cancellationToken));
 
     private GlmTuningCost Cost(GlmRunFileParty party) => GlmTasks.Ledger(run, party) is { } ledger
         ? GlmTuningCost.Of(ledger, party.Name, _runs[party.Name], DeltaOf(party.Name)) : new(party.Name, 0, PrivacyTotal.Zero, DeltaOf(party.Name), 0);

@@ -89,6 +89,25 @@ internal static class CsvFile
         }
     }
 
+    /// <summary>The id of the row, from one column or several.</summary>
+    internal static string Id(CsvReader reader, int[] indices, string path)
+    {
+        if (indices.Length == 1)
+            return Text(reader, indices[0], path);
+        string[] parts = new string[indices.Length];
+        for (int i = 0; i < parts.Length; i++)
+        {
+            parts[i] = RowIds.Normalize(Text(reader, indices[i], path));
+            string Where() => Place(path, reader, reader.Headers[indices[i]].Trim());
+            if (parts[i].Length == 0)
+                throw DataErrors.Bad(DataErrors.EmptyId, Where(), "a column of the id is empty.", "Fill it, or leave the row out: an id with a hole could be anybody's.");
+            if (parts[i].Contains(RowIds.ColumnSeparator, StringComparison.Ordinal))
+                throw TableChecks.Separator(Where());
+        }
+
+        return string.Join(RowIds.ColumnSeparator, parts);
+    }
+
     internal static double Number(CsvReader reader, int index, string column, string path)
     {
         ReadOnlySpan<byte> text = reader.GetSpan(index);

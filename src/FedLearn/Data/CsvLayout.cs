@@ -7,12 +7,12 @@ namespace FedLearn.Data;
 
 /// <summary>Which cell of a row goes where.</summary>
 /// <param name="Header">Names of all cells of a row, in order.</param>
-/// <param name="Id">Place of the id.</param>
+/// <param name="Ids">Places of the columns of the id, at least one.</param>
 /// <param name="Inputs">Cells beside the features.</param>
 /// <param name="Columns">Cells that become features.</param>
 /// <param name="Width">Number of features.</param>
 /// <param name="LabelRange">Declared range of the label, or null.</param>
-internal sealed record CsvLayout(string[] Header, int Id, CsvInput[] Inputs, CsvColumn[] Columns, int Width, (double Low, double High)? LabelRange);
+internal sealed record CsvLayout(string[] Header, int[] Ids, CsvInput[] Inputs, CsvColumn[] Columns, int Width, (double Low, double High)? LabelRange);
 
 /// <summary>A cell beside the features.</summary>
 /// <param name="Kind">What it is.</param>

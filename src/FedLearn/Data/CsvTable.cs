@@ -19,7 +19,7 @@ internal static class CsvTable
         }
 
         string path = source.Path;
-        string idName = source.Id ?? schema?.IdColumn ?? "id";
+        string[] idNames = IdNames(source, schema);
         string? labelName = source.Label ?? schema?.LabelColumn;
         if (needLabel && labelName is null)
         {
@@ -29,25 +29,37 @@ internal static class CsvTable
 
         using CsvReader reader = CsvFile.Open(path);
         Dictionary<string, int> header = CsvFile.Header(reader, path);
-        int idIndex = CsvFile.Find(header, idName, path);
+        int[] idIndices = [.. idNames.Select(name => CsvFile.Find(header, name, path))];
         CsvInput[] inputs = [.. RowInputs.Named(source, labelName, needLabel).Select(input => new CsvInput(input.Kind, input.Name, CsvFile.Find(header, input.Name, path)))];
         string[] reserved = [.. new[] { source.Weight, source.Offset, source.Exposure }.OfType<string>()];
-        string[] others = [.. header.OrderBy(pair => pair.Value).Select(pair => pair.Key).Except([idName, labelName ?? idName, .. reserved], StringComparer.Ordinal)];
+        string[] others = [.. header.OrderBy(pair => pair.Value).Select(pair => pair.Key).Except([.. idNames, labelName ?? idNames[0], .. reserved], StringComparer.Ordinal)];
         if (schema is null && others.Length == 0)
             throw DataErrors.Bad(DataErrors.ColumnMissing, path, "there is no column of features.", "Give at least one beside those of ids, labels, weights and offsets.");
         schema = schema is null
-            ? TableSchema.Create([.. others.Select(name => Field.Numeric(name))], idName, labelName, path)
-            : TableSchema.Create(schema.Fields, idName, labelName, source.Schema ?? path);     // refuses a field that is the id or the label
+            ? TableSchema.Create([.. others.Select(name => Field.Numeric(name))], idNames, labelName, path)
+            : TableSchema.Create(schema.Fields, idNames, labelName, source.Schema ?? path);     // refuses a field that is the id or the label
         RefuseTwoUses(schema, reserved, source.Schema ?? path);
         CsvColumn[] columns = [.. Columns(schema, header, path)];
         string[] ignored = [.. others.Except(columns.Select(column => column.Name), StringComparer.Ordinal)];
 
         int width = schema.FeatureNames.Count;
-        var layout = new CsvLayout([.. header.OrderBy(pair => pair.Value).Select(pair => pair.Key)], idIndex, inputs, columns, width, source.LabelRange);
+        var layout = new CsvLayout([.. header.OrderBy(pair => pair.Value).Select(pair => pair.Key)], idIndices, inputs, columns, width, source.LabelRange);
         CsvPieces pieces = CsvFile.Guarded(path, () => CsvPieces.Of(path, cancellationToken));
         CsvRows rows = CsvFile.Guarded(path, () => PlainCsv.Read(path, layout, pieces, cancellationToken)) ?? ReadRows(reader, path, layout, pieces.Lines, cancellationToken);
         string PlaceOf(int row) => $"{path}, line {rows.LineOf(row)}";
-        return new Table(schema, TableChecks.Ids(rows.Ids, PlaceOf), new DenseMatrix(rows.Ids.Count, width, rows.Values), RowInputs.Of(rows.Inputs), path, ignored, PlaceOf);
+        return new Table(schema, TableChecks.Ids(rows.Ids, PlaceOf, idNames.Length), new DenseMatrix(rows.Ids.Count, width, rows.Values), RowInputs.Of(rows.Inputs), path, ignored, PlaceOf);
+    }
+
+    /// <summary>Columns of the id: those of the source, else the schema's, else <c>id</c>.</summary>
+    internal static string[] IdNames(TableSource source, TableSchema? schema)
+    {
+        if (source.Id is not null && source.IdColumns is not null)
+        {
+            throw DataErrors.Config(DataErrors.UnsuitableSource, source.Path, "the id column is named twice.", "Set either Id or IdColumns.");
+        }
+
+        IReadOnlyList<string> names = source.IdColumns ?? (source.Id is { } name ? [name] : schema?.IdColumns ?? []);
+        return names.Count == 0 ? ["id"] : [.. names];
     }
 
     /// <summary>The general way: any legal file, and the first fault of any other.</summary>
@@ -64,7 +76,7 @@ internal static class CsvTable
             if ((ids.Count & 0xFFF) == 0)
                 cancellationToken.ThrowIfCancellationRequested();
             lines.Add(checked((int)reader.LineNumber));
-            ids.Add(CsvFile.Text(reader, layout.Id, path));
+            ids.Add(CsvFile.Id(reader, layout.Ids, path));
             for (int i = 0; i < inputs.Length; i++)
             {
                 CsvInput input = layout.Inputs[i];
@@ -96,7 +108,7 @@ internal static class CsvTable
     private static void RefuseTwoUses(TableSchema schema, string[] reserved, string place)
     {
         var taken = schema.Fields.SelectMany(field => field.Kind == FieldKind.OneHot ? field.Columns : [field.Name])
-            .Append(schema.IdColumn!).Append(schema.LabelColumn!).ToHashSet(StringComparer.Ordinal);
+            .Concat(schema.IdColumns).Append(schema.LabelColumn!).ToHashSet(StringComparer.Ordinal);
         if (reserved.FirstOrDefault(name => !taken.Add(name)) is { } twice)
         {
             throw DataErrors.Config(DataErrors.SchemaDuplicate, place, $"the column '{twice}' is a weight, an offset or an exposure, and something else too.",

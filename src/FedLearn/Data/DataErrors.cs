@@ -122,6 +122,9 @@ public static class DataErrors
     /// <summary>An index of a sparse row is out of range, out of order or repeated.</summary>
     public const string SparseIndex = "FL3033";
 
+    /// <summary>An id holds the character U+001F, which stands between the columns of an id of several.</summary>
+    public const string IdSeparator = "FL3151";
+
     internal static BadInputException Bad(string id, string place, string cause, string remedy, Exception? inner = null) =>
         new(id, place, cause, remedy, inner);
 

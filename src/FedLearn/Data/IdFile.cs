@@ -6,7 +6,9 @@ namespace FedLearn.Data;
 internal static class IdFile
 {
     /// <summary>Reads one id a line.</summary>
-    internal static string[] Read(string path, int rows)
+    /// <param name="path">The file.</param>
+    /// <param name="rows">How many there have to be; null: as many as there are.</param>
+    internal static string[] Read(string path, int? rows)
     {
         string[] ids;
         try
@@ -22,9 +24,9 @@ internal static class IdFile
             throw DataErrors.Bad(DataErrors.FileUnreadable, path, "the file cannot be read.", "Correct the path, or make the file readable.", e);
         }
 
-        if (ids.Length == rows + 1 && string.IsNullOrWhiteSpace(ids[^1]))                // a blank line at the end is no id
+        if (ids.Length > 0 && (rows is null || ids.Length == rows + 1) && string.IsNullOrWhiteSpace(ids[^1]))                // a blank line at the end is no id
             ids = ids[..^1];
-        return ids.Length == rows
+        return ids.Length == (rows ?? ids.Length)
             ? ids
             : throw DataErrors.Bad(DataErrors.WrongShape, path, $"there are {ids.Length} ids for {rows} rows.", "Give one id a line, without a header.");
     }

@@ -10,7 +10,7 @@ internal static class NpyTable
     internal static Table Read(TableSource source, TableSchema? schema, bool needLabel, CancellationToken cancellationToken)
     {
         string path = source.Path;
-        if (source.Id is not null || source.Label is not null)
+        if ((source.Id ?? (object?)source.IdColumns) is not null || source.Label is not null)
             throw Unsuitable(path, "an array has no named columns for id and label.", "Give ids and labels as files.");
         if (schema?.Fields.FirstOrDefault(field => field.Kind == FieldKind.Category) is { } category)
             throw Unsuitable(path, $"the schema's field '{category.Name}' is text, and an array holds numbers.", "Declare it one-hot, or use a CSV file.");
@@ -37,7 +37,7 @@ internal static class NpyTable
         var read = RowInputs.Named(source, source.Labels, needLabel)
             .ToDictionary(input => input.Kind, input => ReadInput(input.Kind, input.Name, source.LabelRange, rows, cancellationToken));
         string[] ids = source.Ids is { } file
-            ? TableChecks.Ids(IdFile.Read(file, rows), row => $"{file}, line {row + 1}")
+            ? TableChecks.Ids(IdFile.Read(file, rows), row => $"{file}, line {row + 1}", columns: 1)
             : [.. Enumerable.Range(0, rows).Select(row => row.ToString(CultureInfo.InvariantCulture))];
         return new Table(schema, ids, matrix, RowInputs.Of(read), path, placeOf: PlaceOf);
     }

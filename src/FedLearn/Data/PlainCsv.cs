@@ -71,7 +71,7 @@ internal static class PlainCsv
     /// <summary>The rows, or null when the general reader has to look.</summary>
     internal static CsvRows? Read(string path, CsvLayout layout, CsvPieces pieces, CancellationToken cancellationToken)
     {
-        if (!pieces.IsPlain)
+        if (!pieces.IsPlain || layout.Ids.Length > 1)
             return null;
         using SafeFileHandle file = File.OpenHandle(path);
         long rows = pieces.Lines - 1;                                                        // less the header
@@ -184,7 +184,7 @@ internal static class PlainCsv
         {
             if (text.ContainsAnyInRange((byte)0, (byte)0x1F))                                    // a lone carriage return would be a line end
                 return false;
-            if (cell == layout.Id)
+            if (cell == layout.Ids[0])
                 ids[row] = StrictUtf8.GetString(text);
             if (_columns[cell] is >= 0 and int column)
                 return layout.Columns[column].TryRead(text, features);

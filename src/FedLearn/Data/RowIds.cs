@@ -15,6 +15,20 @@ public static class RowIds
     /// <summary>Length of a digest in bytes.</summary>
     public const int DigestLength = 32;
 
+    /// <summary>What stands between the columns of an id of several: the unit separator, which no column may hold.</summary>
+    public const char ColumnSeparator = '\u001F';
+
+    /// <summary>The id of several columns, as it is compared: their normalised values with <see cref="ColumnSeparator"/> between them.</summary>
+    /// <param name="columns">Values as they were read, at least one; none holds the separator.</param>
+    /// <exception cref="ArgumentException">There is no value, or one holds the separator.</exception>
+    public static string Join(IReadOnlyList<string> columns)
+    {
+        ArgumentNullException.ThrowIfNull(columns);
+        if (columns.Count == 0 || columns.Any(column => column.Contains(ColumnSeparator, StringComparison.Ordinal)))
+            throw new ArgumentException("An id has at least one column, and none holds the separator.", nameof(columns));
+        return string.Join(ColumnSeparator, columns.Select(Normalize));
+    }
+
     /// <summary>The id as it is compared: without white space at its ends, in Unicode normal form C.</summary>
     /// <param name="id">The id as it was read.</param>
     public static string Normalize(string id)

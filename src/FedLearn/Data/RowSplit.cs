@@ -15,10 +15,12 @@ public static class RowSplit
     /// Other rules ignore it.</param>
     /// <param name="ids">Ids of the table, normalised.</param>
     /// <param name="rows">Rows to decide on, each from 0 to the number of ids less 1: usually the common ones.</param>
+    /// <param name="idColumns">Columns that make the id of the table, of which the split file has those of the same names; null, or one: it has the column
+    /// id.</param>
     /// <returns>True for a test row, in the order of <paramref name="rows"/>.</returns>
     /// <exception cref="ConfigurationException">The rule is not legal, or its file is not named (FL2208).</exception>
     /// <exception cref="BadInputException">The file cannot be used (FL3000 to FL3009, FL3020), or lacks one of the ids (FL3019).</exception>
-    public static bool[] TestRows(SplitRule rule, string? splitFile, IReadOnlyList<string> ids, IReadOnlyList<int> rows)
+    public static bool[] TestRows(SplitRule rule, string? splitFile, IReadOnlyList<string> ids, IReadOnlyList<int> rows, IReadOnlyList<string>? idColumns = null)
     {
         ArgumentNullException.ThrowIfNull(rule);
         ArgumentNullException.ThrowIfNull(ids);
@@ -27,7 +29,7 @@ public static class RowSplit
         switch (rule)
         {
             case SplitRule.FromFile:
-                ByFile(splitFile, ids, rows, test);
+                ByFile(splitFile, ids, rows, test, idColumns is { Count: > 1 } ? idColumns : ["id"]);
                 break;
             case SplitRule.ByHash hash:
                 ByHash(hash, ids, rows, test);
@@ -71,25 +73,26 @@ public static class RowSplit
         return (int)residue;
     }
 
-    private static void ByFile(string? path, IReadOnlyList<string> ids, IReadOnlyList<int> rows, bool[] test)
+    private static void ByFile(string? path, IReadOnlyList<string> ids, IReadOnlyList<int> rows, bool[] test, IReadOnlyList<string> idColumns)
     {
         if (path is null)
             throw Illegal("the rule is a file, and none is named.");
         using CsvReader reader = CsvFile.Open(path);
         Dictionary<string, int> header = CsvFile.Header(reader, path);
-        int idIndex = CsvFile.Find(header, "id", path), splitIndex = CsvFile.Find(header, "split", path);
+        int[] idIndices = [.. idColumns.Select(name => CsvFile.Find(header, name, path))];
+        int splitIndex = CsvFile.Find(header, "split", path);
         var split = new Dictionary<string, bool>(StringComparer.Ordinal);
         while (CsvFile.Next(reader, path))
         {
-            string id = RowIds.Normalize(CsvFile.Text(reader, idIndex, path));
+            string id = RowIds.Normalize(CsvFile.Id(reader, idIndices, path));
             if (id.Length == 0)
-                throw DataErrors.Bad(DataErrors.EmptyId, CsvFile.Place(path, reader, "id"), "the id is empty.", "Give every row an id, or leave the row out.");
+                throw DataErrors.Bad(DataErrors.EmptyId, CsvFile.Place(path, reader, idColumns[0]), "the id is empty.", "Give every row an id, or leave the row out.");
             ReadOnlySpan<byte> word = reader.GetSpan(splitIndex);
             bool isTest = word.SequenceEqual("test"u8);
             if (!isTest && !word.SequenceEqual("train"u8))
                 throw DataErrors.Bad(DataErrors.SplitValue, CsvFile.Place(path, reader, "split"), "the cell is neither train nor test.", "Write train or test.");
             if (!split.TryAdd(id, isTest))
-                throw DataErrors.Bad(DataErrors.DuplicateId, CsvFile.Place(path, reader, "id"), "the id is that of an earlier row.", "Keep one row an id.");
+                throw DataErrors.Bad(DataErrors.DuplicateId, CsvFile.Place(path, reader, idColumns[0]), "the id is that of an earlier row.", "Keep one row an id.");
         }
 
         int missing = 0;

@@ -39,7 +39,7 @@ internal static class SchemaReader
             var fields = new List<Field>();
             foreach (JsonElement item in list.EnumerateArray())
                 fields.Add(ReadField(item, $"{place}, fields[{fields.Count}]"));
-            return TableSchema.Create(fields, OptionalText(root, "id", place), OptionalText(root, "label", place), place);
+            return TableSchema.Create(fields, IdColumns(root, place), OptionalText(root, "label", place), place);
         }
     }
 
@@ -57,14 +57,16 @@ internal static class SchemaReader
         {
             if (!columns.Add(column))
                 throw Duplicate(place, $"the column '{column}' appears in two places.");
-            if (column == schema.IdColumn || column == schema.LabelColumn)
+            if (schema.IdColumns.Contains(column, StringComparer.Ordinal) || column == schema.LabelColumn)
                 throw Duplicate(place, $"the column '{column}' is the id or the label, and a field too.");
         }
 
         if (schema.Fields.Select(field => field.Name).GroupBy(name => name, StringComparer.Ordinal).FirstOrDefault(group => group.Count() > 1) is { } twice)
             throw Duplicate(place, $"two fields are named '{twice.Key}'.");
-        if (schema.IdColumn is { } id && id == schema.LabelColumn)
-            throw Duplicate(place, $"the column '{id}' is both the id and the label.");
+        if (schema.LabelColumn is { } label && schema.IdColumns.Contains(label, StringComparer.Ordinal))
+            throw Duplicate(place, $"the column '{label}' is both the id and the label.");
+        if (schema.IdColumns.GroupBy(name => name, StringComparer.Ordinal).FirstOrDefault(group => group.Count() > 1) is { } again)
+            throw Duplicate(place, $"the id names the column '{again.Key}' twice.");
     }
 
     /// <summary>The known key that is nearest to a mistyped one, by edit distance.</summary>
@@ -161,6 +163,15 @@ internal static class SchemaReader
         return value.ValueKind == JsonValueKind.Number && value.TryGetDouble(out double number) && double.IsFinite(number)
             ? number
             : throw Invalid(place, $"{key} must be a finite number.");
+    }
+
+    /// <summary>One column, or an array of those that make the id together.</summary>
+    private static string[] IdColumns(JsonElement root, string place)
+    {
+        if (!root.TryGetProperty("id", out JsonElement id) || id.ValueKind != JsonValueKind.Array)
+            return OptionalText(root, "id", place) is { } one ? [one] : [];
+        string[] several = TextList(root, "id", place);
+        return several.Length > 0 && !several.Any(string.IsNullOrWhiteSpace) ? several : throw Invalid(place, "id must name at least one column, and none of them empty.");
     }
 
     private static string[] TextList(JsonElement element, string key, string place)

@@ -14,7 +14,7 @@ internal static class SvmTable
     internal static Table Read(TableSource source, TableSchema? schema, bool needLabel, CancellationToken cancellationToken)
     {
         string path = source.Path;
-        if (source.Id is not null || source.Label is not null || source.Labels is not null)
+        if ((source.Id ?? (object?)source.IdColumns) is not null || source.Label is not null || source.Labels is not null)
             throw Unsuitable(path, "sparse rows have no named columns, and begin with their label.", "Give the ids as a file, and leave id, label and labels out.");
         if (schema?.Fields.FirstOrDefault(field => field.Kind == FieldKind.Category) is { } category)
             throw Unsuitable(path, $"the schema's field '{category.Name}' is text, and sparse rows hold numbers.", "Declare it one-hot, or use a CSV file.");
@@ -40,7 +40,7 @@ internal static class SvmTable
             throw DataErrors.Bad(DataErrors.ColumnMissing, path, "no row has a cell, and nothing says how many columns there are.", "Say the number of columns, or give a schema.");
         schema ??= TableSchema.Create([.. Enumerable.Range(first, rows.Width).Select(index => Field.Numeric(string.Create(CultureInfo.InvariantCulture, $"x{index}")))], place: path);
         string[] ids = source.Ids is { } file
-            ? TableChecks.Ids(IdFile.Read(file, rows.Count), row => $"{file}, line {row + 1}")
+            ? TableChecks.Ids(IdFile.Read(file, rows.Count), row => $"{file}, line {row + 1}", columns: 1)
             : [.. Enumerable.Range(0, rows.Count).Select(row => row.ToString(CultureInfo.InvariantCulture))];
         var read = RowInputs.Named(source, null, needLabel)
             .ToDictionary(input => input.Kind, input => NpyTable.ReadInput(input.Kind, input.Name, null, rows.Count, cancellationToken));

@@ -13,6 +13,10 @@ public sealed record TableSource
     /// <summary>CSV: name of the id column. Null: the schema's, else <c>id</c>.</summary>
     public string? Id { get; init; }
 
+    /// <summary>CSV: names of the columns that make the id together, instead of <see cref="Id"/>; an id is then their normalised values with
+    /// <see cref="RowIds.ColumnSeparator"/> between them, none of them empty. All parties name as many, in the same order; the names may differ. Null: one column.</summary>
+    public IReadOnlyList<string>? IdColumns { get; init; }
+
     /// <summary>CSV: name of the label column. Null: the schema's, where labels are needed.</summary>
     public string? Label { get; init; }
 

@@ -8,7 +8,10 @@ namespace FedLearn.Data;
 internal static class TableChecks
 {
     /// <summary>Normalises ids and refuses empty ones and duplicates. No message holds an id.</summary>
-    internal static string[] Ids(IReadOnlyList<string> ids, Func<int, string> placeOf)
+    /// <param name="ids">The ids.</param>
+    /// <param name="placeOf">Where a row is from.</param>
+    /// <param name="columns">Columns that an id is made of, whose separator no more columns may hold; null does not look, for ids in memory.</param>
+    internal static string[] Ids(IReadOnlyList<string> ids, Func<int, string> placeOf, int? columns = null)
     {
         var normalized = new string[ids.Count];
         var first = new Dictionary<string, int>(ids.Count, StringComparer.Ordinal);
@@ -17,6 +20,8 @@ internal static class TableChecks
             string id = normalized[row] = RowIds.Normalize(ids[row]);
             if (id.Length == 0)
                 throw DataErrors.Bad(DataErrors.EmptyId, placeOf(row), "the id is empty.", "Give every row an id, or leave the row out.");
+            if (columns is { } count && id.AsSpan().Count(RowIds.ColumnSeparator) != count - 1)
+                throw Separator(placeOf(row));
             if (!first.TryAdd(id, row))
             {
                 throw DataErrors.Bad(DataErrors.DuplicateId, placeOf(row), $"the id is that of an earlier row ({placeOf(first[id])}).",
@@ -26,6 +31,9 @@ internal static class TableChecks
 
         return normalized;
     }
+
+    internal static BadInputException Separator(string place) => DataErrors.Bad(DataErrors.IdSeparator, place, "the id holds the character U+001F.",
+        "Remove it: it stands between the columns of an id of several columns.");
 
     /// <summary>Refuses NaN and infinities.</summary>
     internal static void Finite(DenseMatrix values, IReadOnlyList<string> names, Func<int, string> placeOf)

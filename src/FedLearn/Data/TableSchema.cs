@@ -53,19 +53,22 @@ public sealed record Field(string Name, FieldKind Kind, double? Min, double? Max
 /// <remarks>A file is JSON, comments and trailing commas allowed:
 /// <c>{ "id": "id", "label": "y", "fields": [ { "name": "age", "type": "numeric", "min": 17, "max": 97 },
 /// { "name": "sex", "type": "one-hot", "columns": ["sex__f", "sex__m"] }, { "name": "city", "type": "category", "values": ["x", "y"] } ] }</c>.
-/// id and label may be absent. A numeric field may have the key missing with a number, a category with one of its values: that constant then replaces
+/// id and label may be absent; id may be an array of columns, which make the id together. A numeric field may have the key missing with a number, a category with one of its values: that constant then replaces
 /// an empty cell and a cell NA, NaN, nan, null or ?, which are refused otherwise. A declared range or constant must be public knowledge: one taken from
 /// the rows would say something about them.</remarks>
 public sealed class TableSchema
 {
-    private TableSchema(string? idColumn, string? labelColumn, IReadOnlyList<Field> fields)
+    private TableSchema(IReadOnlyList<string> idColumns, string? labelColumn, IReadOnlyList<Field> fields)
     {
-        (IdColumn, LabelColumn, Fields) = (idColumn, labelColumn, fields);
+        (IdColumns, LabelColumn, Fields) = (idColumns, labelColumn, fields);
         FeatureNames = [.. fields.SelectMany(field => field.FeatureNames)];
     }
 
-    /// <summary>Name of the id column, or null when the schema does not say.</summary>
-    public string? IdColumn { get; }
+    /// <summary>Name of the id column, or null when the schema does not say, or names several.</summary>
+    public string? IdColumn => IdColumns.Count == 1 ? IdColumns[0] : null;
+
+    /// <summary>Names of the columns that make the id, in order; empty when the schema does not say.</summary>
+    public IReadOnlyList<string> IdColumns { get; }
 
     /// <summary>Name of the label column, or null when the schema does not say.</summary>
     public string? LabelColumn { get; }
@@ -85,10 +88,20 @@ public sealed class TableSchema
     /// <param name="labelColumn">Name of the label column, or null.</param>
     /// <param name="place">Named in errors.</param>
     /// <exception cref="ConfigurationException">A field is not legal (FL2203), or a column is named twice (FL2204).</exception>
-    public static TableSchema Create(IReadOnlyList<Field> fields, string? idColumn = null, string? labelColumn = null, string place = "schema")
+    public static TableSchema Create(IReadOnlyList<Field> fields, string? idColumn = null, string? labelColumn = null, string place = "schema") =>
+        Create(fields, idColumn is null ? [] : [idColumn], labelColumn, place);
+
+    /// <summary>Makes a schema of a table whose ids are made of several columns.</summary>
+    /// <param name="fields">The fields, at least one.</param>
+    /// <param name="idColumns">Names of the columns of the id, in order; empty when the schema does not say.</param>
+    /// <param name="labelColumn">Name of the label column, or null.</param>
+    /// <param name="place">Named in errors.</param>
+    /// <exception cref="ConfigurationException">A field is not legal (FL2203), or a column is named twice (FL2204).</exception>
+    public static TableSchema Create(IReadOnlyList<Field> fields, IReadOnlyList<string> idColumns, string? labelColumn = null, string place = "schema")
     {
         ArgumentNullException.ThrowIfNull(fields);
-        var schema = new TableSchema(idColumn, labelColumn, [.. fields]);
+        ArgumentNullException.ThrowIfNull(idColumns);
+        var schema = new TableSchema([.. idColumns], labelColumn, [.. fields]);
         SchemaReader.Check(schema, place);
         return schema;
     }

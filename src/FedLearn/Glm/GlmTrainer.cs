@@ -170,7 +170,7 @@ public sealed class GlmTrainer
         if (common.Length == 0)
             throw new BadInputException(GlmErrors.NoCommonRows, "alignment", "the parties have no common rows.",
                 "Check that the id columns hold the same kind of id, written the same way, and that the parties' tables overlap.");
-        bool[] test = RowSplit.TestRows(job.Split, _input.SplitFile, _input.Table.Ids, common);
+        bool[] test = RowSplit.TestRows(job.Split, _input.SplitFile, _input.Table.Ids, common, _input.Table.Schema.IdColumns);
         int[] trainRows = [.. common.Where((_, i) => !test[i])], testRows = [.. common.Where((_, i) => test[i])];
         if (trainRows.Length == 0)
             throw new BadInputException(GlmErrors.TooFewTrainingRows, "split", "no common row is a training row.", "Check the split.");

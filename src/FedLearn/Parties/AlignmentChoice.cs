@@ -2,13 +2,6 @@ using FedLearn.Diagnostics;
 
 namespace FedLearn.Parties;
 
-/// <summary>Errors of how parties find their common rows; each has a page under docs/errors.</summary>
-public static class AlignmentErrors
-{
-    /// <summary>A party was given no alignment of the method that the job names.</summary>
-    public const string MethodMissing = "FL2523";
-}
-
 /// <summary>The alignment of a party.</summary>
 internal static class AlignmentChoice
 {

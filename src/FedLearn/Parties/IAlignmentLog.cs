@@ -1,3 +1,6 @@
+using System.Globalization;
+using FedLearn.Diagnostics;
+
 namespace FedLearn.Parties;
 
 /// <summary>An alignment with a peer, as it is written down. It holds no id.</summary>
@@ -21,6 +24,23 @@ public sealed record AlignmentCaps
     /// <summary>Ids that a peer may bring to one session.</summary>
     /// <value>At least 1. Default 100 million.</value>
     public long PeerIds { get; init; } = 100_000_000;
+
+    /// <summary>Refuses a session that these caps do not allow.</summary>
+    /// <param name="record">The session.</param>
+    /// <param name="begun">Sessions that the peer began within the last 24 hours, this one aside.</param>
+    /// <exception cref="PrivacyRefusedException">FL5160: the peer has had its sessions; FL5161: it brings too many ids.</exception>
+    public void Check(AlignmentRecord record, int begun)
+    {
+        ArgumentNullException.ThrowIfNull(record);
+        if (record.PeerIds > PeerIds)
+            throw new PrivacyRefusedException(AlignmentErrors.TooManyIds, $"alignment with '{record.Peer}'", string.Create(CultureInfo.InvariantCulture,
+                $"the peer brings {record.PeerIds} ids, and may bring {PeerIds}: it could test as many."),
+                "Ask the peer why it brings so many; raise the cap (alignment.peerIds in a run file) if that is right.");
+        if (begun >= SessionsPerDay)
+            throw new PrivacyRefusedException(AlignmentErrors.TooManySessions, $"alignment with '{record.Peer}'", string.Create(CultureInfo.InvariantCulture,
+                $"the peer has begun {begun} sessions within 24 hours, and may begin {SessionsPerDay}: each lets it test ids."),
+                "Wait, or raise the cap (alignment.sessionsPerDay in a run file) if so many are right.");
+    }
 }
 
 /// <summary>Where a party writes down with whom it aligned. Thread-safe.</summary>
@@ -29,7 +49,7 @@ public interface IAlignmentLog
     /// <summary>Writes a session down, durably, before any id leaves in any form. A session that is in the log is not counted again.</summary>
     /// <param name="record">The session.</param>
     /// <param name="caps">What the peer may do.</param>
-    /// <exception cref="Diagnostics.PrivacyRefusedException">The peer has had its sessions, or brings too many ids; nothing was written.</exception>
+    /// <exception cref="PrivacyRefusedException">The peer has had its sessions, or brings too many ids; nothing was written.</exception>
     void Begin(AlignmentRecord record, AlignmentCaps caps);
 
     /// <summary>Writes down what a session told: the number of common ids.</summary>

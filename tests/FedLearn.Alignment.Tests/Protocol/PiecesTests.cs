@@ -168,9 +168,9 @@ public sealed class PiecesTests
         log.Begin(Record("1"), caps);
         log.Begin(Record("2"), caps);
         log.Begin(Record("2"), caps);
-        Assert.Equal(PsiErrors.TooManySessions, Assert.Throws<PrivacyRefusedException>(() => log.Begin(Record("3"), caps)).Id);
+        Assert.Equal(AlignmentErrors.TooManySessions, Assert.Throws<PrivacyRefusedException>(() => log.Begin(Record("3"), caps)).Id);
         log.Begin(Record("3", "lab"), caps);
-        Assert.Equal(PsiErrors.TooManyIds, Assert.Throws<PrivacyRefusedException>(() => log.Begin(Record("4", "lab", 11), caps)).Id);
+        Assert.Equal(AlignmentErrors.TooManyIds, Assert.Throws<PrivacyRefusedException>(() => log.Begin(Record("4", "lab", 11), caps)).Id);
         clock.Advance(TimeSpan.FromHours(24));
         log.Begin(Record("3"), caps);
     }

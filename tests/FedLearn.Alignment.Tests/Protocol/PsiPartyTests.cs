@@ -1,4 +1,5 @@
 using FedLearn.Diagnostics;
+using FedLearn.Parties;
 using FedLearn.Privacy;
 using FedLearn.Protocol;
 
@@ -114,7 +115,7 @@ public sealed class PsiPartyTests
     {
         var strict = new PsiOptions { Caps = new() { PeerIds = 2 } };
         FedLearnException error = await Assert.ThrowsAnyAsync<FedLearnException>(() => PsiPair.RunAsync(["a", "b", "c"], ["a"], new PsiOptions(), strict));
-        Assert.Contains(error.Id, new[] { PsiErrors.TooManyIds, ProtocolErrors.PeerAborted });
+        Assert.Contains(error.Id, new[] { AlignmentErrors.TooManyIds, ProtocolErrors.PeerAborted });
     }
 
     [Fact]

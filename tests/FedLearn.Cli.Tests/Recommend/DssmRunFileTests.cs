@@ -150,7 +150,7 @@ public sealed class DssmRunFileTests : IDisposable
         { "privacy", "{ \"mode\": \"dp\", \"epsilon\": 1, \"delta\": 1e-5, \"unit\": \"user\" }", "FL2004", "maxSamplesPerUser" },
         { "privacy", "{ \"mode\": \"dp\", \"epsilon\": 1, \"delta\": 1e-5, \"claim\": \"one-shot\", \"noise\": \"both\" }", "FL2009", "one-shot" },
         { "maskedSum", "\"yes\"", "FL2005", "maskedSum" },
-        { "alignment", "\"psi\"", "FL2008", "alignment" },
+        { "alignment", "{ \"method\": \"psi\", \"output\": \"size-only\" }", "FL2520", "alignment.output" },
         { "parties.0.role", "\"passive\"", "FL2004", "data.view" },
         { "parties.1.data", "{ \"interactions\": \"x.csv\", \"view\": { \"path\": \"profile.csv\", \"schema\": \"profile.schema.json\" } }", "FL2009", "interactions" },
         { "parties.1.data", "{ \"path\": \"x.csv\" }", "FL2003", "parties[1].data.path" },

@@ -44,6 +44,23 @@ public class RecommendTests
     }
 
     [Fact]
+    public async Task Train_Psi_GivesTheModelOfHashedIds()
+    {
+        Sodium.Require();
+        using var scene = new RecommendScene();
+        JsonObject hashed = await RecommendScene.DocumentAsync("recommend", "train", "--config", scene.Named("hashed.json"));
+        JsonObject psi = await RecommendScene.DocumentAsync("recommend", "train", "--config", scene.Job(("alignment", "psi")), "--model", scene.At("models"));
+        Assert.Equal(Weights(hashed), Weights(psi));
+        Assert.Equal(hashed["metrics"]!.ToJsonString(), psi["metrics"]!.ToJsonString());
+        Assert.NotEqual(Digest(hashed), Digest(psi));
+        Assert.Equal("psi", (string)psi["alignment"]!["method"]!);
+        // The active party met each view by itself.
+        Assert.Equal(["profile", "taste"], FedLearn.Storage.Sqlite.SqliteLedger.Audit(scene.At("service.ledger.db")).Alignments.Select(a => a.Record.Peer).Order(StringComparer.Ordinal));
+        JsonObject evaluated = await RecommendScene.DocumentAsync("recommend", "evaluate", "--config", scene.Job(("alignment", "psi")), "--model", scene.At("models"));
+        Assert.Equal(psi["metrics"]!["test"]!.ToJsonString(), evaluated["metrics"]!["test"]!.ToJsonString());
+    }
+
+    [Fact]
     public async Task Train_ProcessOfItsOwnForEachParty_GivesTheModelOfOneProcess()
     {
         Assert.SkipUnless(LibTorchTowers.IsAvailable, "the native library of towers is not on this machine");

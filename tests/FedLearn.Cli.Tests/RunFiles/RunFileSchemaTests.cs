@@ -32,6 +32,10 @@ public class RunFileSchemaTests
             schema = kinds[kind == "glm" ? 0 : 1];
         if (schema.TryGetProperty("$ref", out JsonElement reference))
             schema = reference.GetString()!.Split('/').Skip(1).Aggregate(root, (at, step) => at.GetProperty(step));
+        // A value that may be a word or an object.
+        if (schema.TryGetProperty("oneOf", out JsonElement forms))
+            foreach (var inner in forms.EnumerateArray().SelectMany(form => Objects(root, form, path, kind)))
+                yield return inner;
         if (schema.TryGetProperty("items", out JsonElement items))
             foreach (var inner in Objects(root, items, path + "[]", kind))
                 yield return inner;
@@ -88,7 +92,9 @@ public class RunFileSchemaTests
         foreach ((string path, JsonElement schema) in Objects("job", kind))
             foreach (JsonProperty property in schema.GetProperty("properties").EnumerateObject())
             {
-                if (path.Contains("[]", StringComparison.Ordinal) || !property.Value.TryGetProperty("enum", out JsonElement words))
+                JsonElement words = default;
+                JsonElement forms = property.Value.TryGetProperty("oneOf", out JsonElement several) ? several[0] : property.Value;
+                if (path.Contains("[]", StringComparison.Ordinal) || !forms.TryGetProperty("enum", out words))
                     continue;
                 foreach (JsonElement word in words.EnumerateArray().Where(w => w.ValueKind == JsonValueKind.String))
                 {

@@ -1,9 +1,11 @@
 using System.Text.Json.Nodes;
+using FedLearn.Alignment;
 using FedLearn.Cli.RunFiles;
 using FedLearn.Coordination;
 using FedLearn.Data;
 using FedLearn.Diagnostics;
 using FedLearn.Glm;
+using FedLearn.Parties;
 using FedLearn.Privacy;
 
 namespace FedLearn.Cli.Tests.RunFiles;
@@ -260,9 +262,61 @@ public sealed class RunFileTests : IDisposable
         Refused<ConfigurationException>(With(Private, path, json), id, part);
 
     [Theory]
-    [InlineData("alignment", "\"psi\"")]
-    public void Load_SettingOfALaterRelease_SaysSo(string path, string json) =>
-        Assert.Contains("later release", Refused<ConfigurationException>(With(Private, path, json), RunFileErrors.NotYet, path).Cause, StringComparison.Ordinal);
+    [InlineData("\"psi\"", AlignmentMethod.Psi, PsiOutput.Both, false)]
+    [InlineData("\"hashed\"", AlignmentMethod.Hashed, PsiOutput.Both, false)]
+    [InlineData("""{ "method": "psi", "proof": true }""", AlignmentMethod.Psi, PsiOutput.Both, true)]
+    [InlineData("""{ "method": "hashed", "proof": true, "output": "size-only" }""", AlignmentMethod.Hashed, PsiOutput.Both, false)]
+    [InlineData(null, AlignmentMethod.Psi, PsiOutput.Both, false)]
+    public void Load_Alignment_IsAWordOrAnObject(string? json, AlignmentMethod method, PsiOutput output, bool proof)
+    {
+        GlmRunFile run = Load(With(Plain, "alignment", json));
+        Assert.Equal(new JobAlignment(method, output, proof), run.Alignment);
+        Assert.Equal((method, proof), (run.Job.Alignment, run.Job.AlignmentProof));
+        Assert.Equal(json?.Contains("size", StringComparison.Ordinal) == true ? ["alignment.output", "alignment.proof"] : [], run.Ignored);
+        Assert.Empty(run.Warnings);
+    }
+
+    [Theory]
+    [InlineData("alignment", "\"sha\"", RunFileErrors.UnknownWord, "psi")]
+    [InlineData("alignment", "1", RunFileErrors.WrongType, "alignment")]
+    [InlineData("alignment", """{ "output": "both" }""", RunFileErrors.MissingKey, "alignment.method")]
+    [InlineData("alignment", """{ "method": "psi", "prove": true }""", RunFileErrors.UnknownKey, "proof")]
+    [InlineData("alignment", """{ "method": "psi", "output": "active-only" }""", PsiErrors.OutputNotForTraining, "fedlearn align")]
+    [InlineData("alignment", """{ "method": "psi", "output": "size-only", "proof": true }""", RunFileErrors.Contradiction, "size alone")]
+    [InlineData("parties[0].alignment", """{ "padTo": 0 }""", RunFileErrors.OutOfRange, "parties[0].alignment.padTo")]
+    [InlineData("parties[0].alignment", """{ "engine": "gpu" }""", RunFileErrors.UnknownWord, "vector")]
+    [InlineData("parties[0].data.id", """["a", "a"]""", RunFileErrors.OutOfRange, "twice")]
+    [InlineData("parties[0].data.id", "[]", RunFileErrors.OutOfRange, "parties[0].data.id")]
+    [InlineData("parties[0].data.id", "[1]", RunFileErrors.WrongType, "parties[0].data.id")]
+    public void Load_FaultOfAnAlignment_NamesThePlace(string path, string json, string id, string part) => Refused<ConfigurationException>(With(Plain, path, json), id, part);
+
+    [Fact]
+    public void Load_AlignmentOfAParty_HasDefaultsBesideItsLedger()
+    {
+        GlmRunFile run = Load(With(With(Plain, "parties[1].ledger", """{ "path": "sub/x.db" }"""), "parties[0].alignment",
+            """{ "padTo": 1000, "threads": 3, "engine": "sodium", "sessionsPerDay": 4, "peerIds": 5, "state": "kept" }"""));
+        Assert.Equal(new PartyAlignment { PadTo = 1000, Threads = 3, Engine = PsiEngine.Sodium, Caps = new() { SessionsPerDay = 4, PeerIds = 5 }, State = Path.Combine(_folder.Path, "kept") }, run.Party("bank").Alignment);
+        Assert.Equal(new PartyAlignment { State = Path.Combine(_folder.Path, "sub", "telco.alignment") }, run.Party("telco").Alignment);
+    }
+
+    [Fact]
+    public void Load_IdOfSeveralColumns_IsRead()
+    {
+        TableSource data = Load(With(Plain, "parties[0].data.id", """["name", "born"]""")).Party("bank").Data!;
+        Assert.Null(data.Id);
+        Assert.Equal(["name", "born"], data.IdColumns);
+    }
+
+    [Fact]
+    public void Digest_Alignment_CountsOnlyWhatThePartiesMustAgreeOn()
+    {
+        string Digest(string path, string? json) => Load(With(Plain, path, json)).Digest("train");
+        Assert.NotEqual(Digest("alignment", "\"hashed\""), Digest("alignment", "\"psi\""));
+        Assert.Equal(Digest("alignment", "\"psi\""), Digest("alignment", null));
+        Assert.Equal(Digest("alignment", "\"psi\""), Digest("alignment", """{ "method": "psi", "output": "both", "proof": false }"""));
+        Assert.NotEqual(Digest("alignment", "\"psi\""), Digest("alignment", """{ "method": "psi", "proof": true }"""));
+        Assert.Equal(Digest("name", "\"credit\""), Digest("parties[0].alignment", """{ "padTo": 7, "state": "s" }"""));
+    }
 
     [Fact]
     public void Load_OneRound_ReadsItsSettingsAndIgnoresThoseOfRounds()
@@ -506,7 +560,12 @@ public sealed class RunFileTests : IDisposable
     }
 
     [Fact]
-    public void Load_AlignmentAbsent_Warns() => Assert.Contains("alignment", Assert.Single(Load(With(Plain, "alignment", null)).Warnings), StringComparison.Ordinal);
+    public void Load_AlignmentAbsentInMemory_IsHashedAndWarns()
+    {
+        GlmRunFile run = Load(With(With(Plain, "alignment", null), "transport", """{ "kind": "in-memory" }"""));
+        Assert.Contains("alignment", Assert.Single(run.Warnings), StringComparison.Ordinal);
+        Assert.Equal(AlignmentMethod.Hashed, run.Job.Alignment);
+    }
 
     [Fact]
     public void Load_NullValues_CountAsAbsent()

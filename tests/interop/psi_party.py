@@ -131,7 +131,8 @@ class Proofs:
         return integer(expand(data, b"HashToScalar-" + self.context, 64)) % L
 
     def composites(self, commitment, points, products):
-        seed = hashlib.sha512(short(commitment) + short(b"Seed-" + self.context)).digest()
+        pairs = hashlib.sha512(b"".join(points) + b"".join(products)).digest()
+        seed = hashlib.sha512(short(commitment) + short(pairs) + short(b"Seed-" + self.context)).digest()
         m, z = IDENTITY, IDENTITY
         for place, (point, product) in enumerate(zip(points, products)):
             d = self.to_scalar(short(seed) + struct.pack(">H", place) + short(point) + short(product) + b"Composite")

@@ -12,7 +12,8 @@ namespace FedLearn.Alignment;
 /// <code>
 /// context         = "FedLearn-PSI-v1-ristretto255-SHA512-" || sid
 /// HashToScalar(x) = expand_message_xmd(SHA-512, x, DST = "HashToScalar-" || context, 64), little-endian, modulo the order of the group
-/// seed            = SHA-512(I2OSP(32, 2) || B || I2OSP(length, 2) || "Seed-" || context), length being that of "Seed-" || context
+/// pairs           = SHA-512(C[0] || ... || C[m-1] || D[0] || ... || D[m-1])
+/// seed            = SHA-512(I2OSP(32, 2) || B || I2OSP(64, 2) || pairs || I2OSP(length, 2) || "Seed-" || context), length being that of "Seed-" || context
 /// d[i]            = HashToScalar(I2OSP(64, 2) || seed || I2OSP(i, 2) || I2OSP(32, 2) || C[i] || I2OSP(32, 2) || D[i] || "Composite"), i from 0 in every chunk
 /// M               = d[0] C[0] + ... + d[m-1] C[m-1],    Z = d[0] D[0] + ... + d[m-1] D[m-1];    the prover, who has k: Z = k M
 /// t2              = r A,    t3 = r M,    r secret and used once
@@ -20,6 +21,8 @@ namespace FedLearn.Alignment;
 /// s               = r - c k
 /// proof           = c || s
 /// </code>
+/// In one thing it departs from RFC 9497: the seed hashes all pairs of the chunk, so that every weight d[i] depends on every answer. There a weight depends on its own pair alone; that serves batches of a
+/// few, but among 4,096 answers a cheat could pick, by a generalised birthday search (Wagner 2002) of about 2^31 hashes, errors that cancel in Z.
 /// The verifier computes M and Z as sums, t2 = s A + c B, t3 = s M + c Z, and accepts where c comes out again. Both numbers must be below the order of the group, and not 0.
 /// r is here drawn from the session's secret seed and M and Z, so that a chunk has one proof, however often an interrupted session sends it.
 /// </remarks>
@@ -92,7 +95,7 @@ internal static class ChunkProof
     private static byte[] Composites(ReadOnlySpan<byte> session, ReadOnlySpan<byte> commitment, ReadOnlySpan<byte> points, ReadOnlySpan<byte> products)
     {
         byte[] seedTag = [.. "Seed-"u8, .. Context, .. session], tag = Tag(session), buffer = [];
-        byte[] seed = SHA512.HashData([.. Prefixed(commitment), .. Prefixed(seedTag)]);
+        byte[] seed = SHA512.HashData([.. Prefixed(commitment), .. Prefixed(SHA512.HashData([.. points, .. products])), .. Prefixed(seedTag)]);
         // The transcript of one pair; index, C[i] and D[i] are set anew.
         byte[] transcript = [.. Prefixed(seed), 0, 0, 0, PointBytes, .. new byte[PointBytes], 0, PointBytes, .. new byte[PointBytes], .. "Composite"u8];
         int at = 2 + seed.Length;

@@ -30,7 +30,8 @@ internal static class ReferenceProof
 
     private static (Element M, Element Z) Composites(byte[] session, byte[] commitment, IReadOnlyList<byte[]> points, IReadOnlyList<byte[]> products)
     {
-        byte[] seed = SHA512.HashData([.. Short(commitment), .. Short([.. "Seed-"u8, .. Context(session)])]);
+        byte[] pairs = SHA512.HashData([.. points.SelectMany(point => point), .. products.SelectMany(product => product)]);
+        byte[] seed = SHA512.HashData([.. Short(commitment), .. Short(pairs), .. Short([.. "Seed-"u8, .. Context(session)])]);
         (Element m, Element z) = (ReferenceGroup.Identity, ReferenceGroup.Identity);
         for (int i = 0; i < points.Count; i++)
         {

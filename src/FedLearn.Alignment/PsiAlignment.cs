@@ -11,17 +11,24 @@ namespace FedLearn.Alignment;
 
 /// <summary>Finds the rows common to all parties of a job by private set intersection of the active party with each passive one.</summary>
 /// <remarks>The active party meets all passive ones at once, on one set of threads: each waits for messages no longer than it takes to compute them for all. It keeps the memory of every pair
-/// until that pair is done. With more than two parties each passive one then waits for the slowest pair, so that the channels' time limit must cover the difference.</remarks>
+/// until that pair is done. With more than two parties each passive one then waits for the slowest pair; the active party tells it so now and then, which keeps the channels' time limit from ending
+/// the session.</remarks>
 public sealed class PsiAlignment : IEntityAlignment
 {
+    /// <summary>How often a party that waits for the others is told so: well within the shortest sensible time limit of a channel.</summary>
+    internal static readonly TimeSpan Patience = TimeSpan.FromSeconds(5);
+
     private readonly PsiOptions _options;
+    private readonly TimeProvider _clock;
 
     /// <summary>Creates the alignment.</summary>
     /// <param name="options">Settings; null for the defaults. The output must be <see cref="PsiOutput.Both"/>: a party that does not know its common rows cannot train on them.</param>
     /// <exception cref="ConfigurationException">FL2520: another output.</exception>
-    public PsiAlignment(PsiOptions? options = null)
+    public PsiAlignment(PsiOptions? options = null) : this(options, TimeProvider.System) { }
+
+    internal PsiAlignment(PsiOptions? options, TimeProvider clock)
     {
-        _options = options ?? new PsiOptions();
+        (_options, _clock) = (options ?? new PsiOptions(), clock);
         if (_options.Output != PsiOutput.Both)
             throw new ConfigurationException(PsiErrors.OutputNotForTraining, "alignment.output", $"with the output {PsiSession.OutputName(_options.Output)} a party does not know its common rows, and a job needs them.",
                 "Use the output both, or run the intersection by itself, outside a job.");
@@ -47,8 +54,17 @@ public sealed class PsiAlignment : IEntityAlignment
             foreach (IPartyChannel channel in channels)
                 sessions.Add(new PsiSession(task.Role, ids, task.JobDigest, channel, _options, engine, workers, task.Progress));
             var outcomes = new PsiOutcome[sessions.Count];
-            await Workers.AllAsync([.. sessions.Select((session, i) => (Func<CancellationToken, Task>)(async stop => outcomes[i] = await session.RunAsync(stop).ConfigureAwait(false)))],
-                cancellationToken).ConfigureAwait(false);
+            int underWay = sessions.Count;
+            var all = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+            async Task RunPairAsync(int i, CancellationToken stop)
+            {
+                outcomes[i] = await sessions[i].RunAsync(stop).ConfigureAwait(false);
+                if (Interlocked.Decrement(ref underWay) == 0)
+                    all.SetResult();
+                await KeepWaitingAsync(channels[i], all.Task, stop).ConfigureAwait(false);
+            }
+
+            await Workers.AllAsync([.. sessions.Select((_, i) => (Func<CancellationToken, Task>)(stop => RunPairAsync(i, stop)))], cancellationToken).ConfigureAwait(false);
             IReadOnlyList<int> common = task.Parties == 2 ? outcomes[0].RowsByTag!
                 : task.Role == PartyRole.Active ? await TellAsync(outcomes, channels, task.Ids.Count, cancellationToken).ConfigureAwait(false)
                 : await HearAsync(outcomes[0].RowsByTag!, channels[0], cancellationToken).ConfigureAwait(false);
@@ -58,6 +74,23 @@ public sealed class PsiAlignment : IEntityAlignment
         finally
         {
             sessions.ForEach(session => session.Dispose());
+        }
+    }
+
+    /// <summary>Tells a passive party, until all pairs are done, that there is nothing for it yet.</summary>
+    private async Task KeepWaitingAsync(IPartyChannel channel, Task all, CancellationToken cancellationToken)
+    {
+        while (true)
+        {
+            try
+            {
+                await all.WaitAsync(Patience, _clock, cancellationToken).ConfigureAwait(false);
+                return;
+            }
+            catch (TimeoutException)
+            {
+                await channel.SendAsync(0, Disclosure.Unprotected(new AlignmentMessage(AlignmentStep.Waiting, default), "alignment: other pairs are not done"), cancellationToken).ConfigureAwait(false);
+            }
         }
     }
 
@@ -78,7 +111,14 @@ public sealed class PsiAlignment : IEntityAlignment
 
     private static async Task<IReadOnlyList<int>> HearAsync(int[] rowsByTag, IPartyChannel active, CancellationToken cancellationToken)
     {
-        RowSelection selection = await active.ReceiveAsync<RowSelection>(0, rowsByTag.Length, cancellationToken).ConfigureAwait(false);
+        Payload message;
+        do
+            message = await active.ReceiveAsync<Payload>(0, null, cancellationToken).ConfigureAwait(false);
+        while (message is AlignmentMessage { Step: AlignmentStep.Waiting });
+        if (message is not RowSelection selection)
+            throw PsiFaults.Peer(ProtocolErrors.UnexpectedMessage, active, "selection", $"sent {message.GetType().Name} where {nameof(RowSelection)} was due.");
+        if (selection.Length != rowsByTag.Length)
+            throw PsiFaults.Peer(ProtocolErrors.WrongLength, active, "selection", $"sent {nameof(RowSelection)} of length {selection.Length}; this step needs {rowsByTag.Length}.");
         return [.. rowsByTag.Where((_, i) => selection.Selected.Span[i] == 1)];
     }
 

@@ -120,7 +120,7 @@ internal sealed class PsiSession : IDisposable
         (byte[] tags, int[] rows) = ReceivesTags ? await _workers.RunAsync(Intersect, cancellationToken).ConfigureAwait(false) : ([], []);
         if (_options.Output is PsiOutput.Both or PsiOutput.SizeOnly)
             await ConfirmAsync(tags, cancellationToken).ConfigureAwait(false);
-        _common = ReceivesTags ? tags.Length / _width : null;
+        _common = ReceivesTags ? rows.Length : null;
         bool learnsRows = ReceivesTags && _options.Output != PsiOutput.SizeOnly;
         int[] rising = [.. rows];
         Array.Sort(rising);
@@ -447,30 +447,44 @@ internal sealed class PsiSession : IDisposable
         var rows = new List<int>();
         var tags = new ArrayBufferWriter<byte>();
         Span<byte> whole = stackalloc byte[16];
+        bool doubtful = false;
         for (int i = 0, j = 0; i < _received.Length && j < _made.Length;)
         {
-            if (_received[i] == _made[j])
+            if (_received[i] != _made[j])
             {
-                int id = _order[places[i]];
-                if (rows.Count > 0 && _received[i] == _received[i - 1])
-                    throw PsiFaults.Peer(PsiErrors.RepeatedPoint, _channel, "tags", "sent a tag twice.");
-                if (_options.Output != PsiOutput.SizeOnly && id >= _ids.Count)
-                    throw PsiFaults.Peer(PsiErrors.Disagreement, _channel, "tags", "sent a tag by which an invented id would be common.");
+                if (_received[i] < _made[j])
+                    i++;
+                else
+                    j++;
+                continue;
+            }
+
+            int id = _order[places[i]], times = 1;
+            while (i + times < _received.Length && _received[i + times] == _received[i])
+                times++;
+            bool invented = _options.Output != PsiOutput.SizeOnly && id >= _ids.Count;
+            if (times == 1 && !invented)
+            {
                 rows.Add(id < _ids.Count ? _ids.RowOf(id) : -1);
                 BinaryPrimitives.WriteUInt128BigEndian(whole, _received[i]);
                 tags.Write(whole[.._width]);
-                i++;
             }
-            else if (_received[i] < _made[j])
+            else if (SendsTags)
             {
-                i++;
+                throw times > 1 ? PsiFaults.Peer(PsiErrors.RepeatedPoint, _channel, "tags", "sent a tag twice.")
+                    : PsiFaults.Peer(PsiErrors.Disagreement, _channel, "tags", "sent a tag by which an invented id would be common.");
             }
             else
             {
-                j++;
+                // The peer is to learn nothing: an error would tell it that a tag of its choice is common.
+                doubtful = true;
             }
+
+            i += times;
         }
 
+        if (doubtful)
+            _warnings.Add("the peer sent a tag twice, or one by which an invented id would be common; these rows were left out. The peer was not told, and its other answers are not to be trusted.");
         (_received, _made) = ([], []);
         return (tags.WrittenSpan.ToArray(), [.. rows]);
     }

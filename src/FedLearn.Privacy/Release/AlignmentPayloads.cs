@@ -14,6 +14,9 @@ public enum AlignmentStep
 
     /// <summary>A digest of what the sender found to be common. Either way.</summary>
     Confirmation = 3,
+
+    /// <summary>The sender is not done with its other pairs; empty. Active to passive, with more than two parties.</summary>
+    Waiting = 4,
 }
 
 /// <summary>One message of private set intersection about the session as a whole: never an id.</summary>

@@ -357,6 +357,35 @@ public sealed class HostilePeerTests
     [Theory]
     [InlineData(PartyRole.Active)]
     [InlineData(PartyRole.Passive)]
+    public async Task Tags_OneTwiceInAOneSidedOutput_TellThePeerNothing(PartyRole victim)
+    {
+        // All ids are common, so that any tag that the peer makes of this party's points is; an error would tell the peer so.
+        (string[] own, string[] theirs) = Duel.Ids(6, 6, 6);
+        PsiOutput output = victim == PartyRole.Active ? PsiOutput.ActiveOnly : PsiOutput.PassiveOnly;
+        Duel duel = await Duel.FightAsync(victim, own, theirs, new PsiOptions { Output = output, Log = Log }, prepare: peer => peer.ChangeTags = tags => [tags[0], tags[0], .. tags[2..]]);
+        Assert.Null(duel.Error);
+        Assert.Equal(4, duel.Result!.Size);
+        Assert.Equal(4, duel.Result.Rows!.Count);
+        Assert.Contains(duel.Result.Warnings, warning => warning.Contains("not to be trusted", StringComparison.Ordinal));
+    }
+
+    [Theory]
+    [InlineData(PartyRole.Active)]
+    [InlineData(PartyRole.Passive)]
+    public async Task Tags_OfAnInventedIdInAOneSidedOutput_TellThePeerNothing(PartyRole victim)
+    {
+        (string[] own, string[] theirs) = Duel.Ids(4, 64, 4);
+        PsiOutput output = victim == PartyRole.Active ? PsiOutput.ActiveOnly : PsiOutput.PassiveOnly;
+        // The tags of four common ids stand in places drawn at random, most of them of invented ids.
+        Duel duel = await Duel.FightAsync(victim, own, theirs, new PsiOptions { Output = output, PadTo = 64, Log = Log }, prepare: peer => peer.ChangeTags = tags => [.. tags.Skip(1), tags[0]]);
+        Assert.Null(duel.Error);
+        Assert.True(duel.Result!.Size < 4);
+        Assert.Contains(duel.Result.Warnings, warning => warning.Contains("not to be trusted", StringComparison.Ordinal));
+    }
+
+    [Theory]
+    [InlineData(PartyRole.Active)]
+    [InlineData(PartyRole.Passive)]
     public async Task Tags_ClaimingAnInventedId_AreRefused(PartyRole victim)
     {
         // This party pads to 64: the peer says of 60 places at random that they are common, some of them invented.

@@ -3,6 +3,7 @@ using FedLearn.Data;
 using FedLearn.Diagnostics;
 using FedLearn.Parties;
 using FedLearn.Protocol;
+using FedLearn.Testing;
 
 namespace FedLearn.Alignment.Tests.Protocol;
 
@@ -93,6 +94,44 @@ public sealed class PsiAlignmentTests
         {
             Directory.Delete(folder, recursive: true);
         }
+    }
+
+    [Fact]
+    public async Task AlignAsync_OnePairLaterThanTheTimeLimit_KeepsTheOthersWaiting()
+    {
+        var clock = new ManualClock();
+        int names = Interlocked.Increment(ref _sessions);
+        string[][] ids = [Ids(0), Ids(1), Ids(2)];
+        var options = new ChannelOptions { Clock = clock, ReceiveTimeout = 2 * PsiAlignment.Patience };
+        (InMemoryChannel Active, InMemoryChannel Passive) quick = InMemoryChannel.CreatePair($"align{names}-0", $"align{names}-1", options);
+        (InMemoryChannel Active, InMemoryChannel Passive) late = InMemoryChannel.CreatePair($"align{names}-0", $"align{names}-2");
+        var alignment = new PsiAlignment(new PsiOptions(), clock);
+        Task<AlignedRows> Side(int party, params IPartyChannel[] channels) => alignment.AlignAsync(
+            new AlignmentTask
+            {
+                Role = party == 0 ? PartyRole.Active : PartyRole.Passive,
+                Ids = ids[party],
+                Seed = 1,
+                JobDigest = PsiPair.JobDigest,
+                Parties = 3,
+            }, channels, TestContext.Current.CancellationToken);
+        Task<AlignedRows> active = Side(0, quick.Active, late.Active), passive = Side(1, quick.Passive);
+        // The first wait within Patience is the one for the pair that has not begun: by then the quick pair is done.
+        for (int i = 0; i < 6; i++)
+        {
+            await clock.WaitForTimerAsync(PsiAlignment.Patience, TestContext.Current.CancellationToken);
+            long heard = quick.Passive.Statistics.MessagesReceived;
+            clock.Advance(PsiAlignment.Patience);
+            while (quick.Passive.Statistics.MessagesReceived == heard)
+            {
+                TestContext.Current.CancellationToken.ThrowIfCancellationRequested();
+                await Task.Yield();
+            }
+        }
+
+        AlignedRows[] rows = await Task.WhenAll(active, passive, Side(2, late.Passive));
+        string[] common = [.. ids.Aggregate((a, b) => [.. a.Intersect(b)])];
+        Assert.All(rows.Zip(ids), p => Assert.Equal(common.Order(), p.First.Rows.Select(r => p.Second[r]).Order()));
     }
 
     private static string[] Ids(int party)

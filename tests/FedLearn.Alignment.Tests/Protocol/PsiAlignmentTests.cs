@@ -8,7 +8,7 @@ namespace FedLearn.Alignment.Tests.Protocol;
 
 public sealed class PsiAlignmentTests
 {
-    private static int s_sessions;
+    private static int _sessions;
 
     [Theory]
     [InlineData(2)]
@@ -80,7 +80,7 @@ public sealed class PsiAlignmentTests
         try
         {
             string[][] ids = [Ids(0), Ids(1), Ids(2)];
-            int names = Interlocked.Increment(ref s_sessions);
+            int names = Interlocked.Increment(ref _sessions);
             // The active party's 11th message to the first passive one is the selection: hello, commitment, points, tags, confirmation each way come before.
             await Assert.ThrowsAnyAsync<Exception>(() => AlignAsync(ids, new PsiOptions { StateDirectory = folder }, seed: 1, stopAt: 10, names: names));
             Assert.NotEmpty(Directory.GetFileSystemEntries(folder));
@@ -104,7 +104,7 @@ public sealed class PsiAlignmentTests
 
     private static async Task<AlignedRows[]> AlignAsync(string[][] ids, PsiOptions options, long seed, IProgress<AlignmentProgress>? progress = null, int? stopAt = null, int? names = null)
     {
-        int session = names ?? Interlocked.Increment(ref s_sessions);
+        int session = names ?? Interlocked.Increment(ref _sessions);
         (InMemoryChannel Active, InMemoryChannel Passive)[] pairs = [.. Enumerable.Range(1, ids.Length - 1).Select(p => InMemoryChannel.CreatePair($"align{session}-0", $"align{session}-{p}"))];
         AlignmentTask Side(int party) => new()
         {

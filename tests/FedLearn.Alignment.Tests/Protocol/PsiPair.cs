@@ -10,7 +10,7 @@ internal static class PsiPair
 {
     public static readonly byte[] JobDigest = [.. Enumerable.Range(0, 32).Select(i => (byte)i)];
 
-    private static int s_pairs;
+    private static int _pairs;
 
     public static (string[] Active, string[] Passive) Ids(int active, int passive, int common, int seed)
     {
@@ -32,7 +32,7 @@ internal static class PsiPair
     /// <summary>Names that no other test has: the log of the process counts the sessions of a pair.</summary>
     public static (InMemoryChannel Active, InMemoryChannel Passive) Channels()
     {
-        int pair = Interlocked.Increment(ref s_pairs);
+        int pair = Interlocked.Increment(ref _pairs);
         return InMemoryChannel.CreatePair($"bank{pair}", $"clinic{pair}");
     }
 

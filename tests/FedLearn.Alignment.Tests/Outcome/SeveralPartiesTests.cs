@@ -78,6 +78,27 @@ public sealed class SeveralPartiesTests
         Assert.All(aligned, rows => Assert.NotEmpty(rows.Leaks));
     }
 
+    [Theory]
+    [InlineData(2, 1, ProtocolErrors.WrongLength)]      // one byte less than there are common ids
+    [InlineData(4, 1, ProtocolErrors.WrongLength)]
+    [InlineData(3, 2, ProtocolErrors.IllegalValue)]     // neither 0 nor 1
+    public async Task Selection_Wrong_IsRefused(int bytes, byte value, string error)
+    {
+        // A hostile active party: the pair is done, and the selection of ids common to all parties is none.
+        ReferenceSodium.Require();
+        string[] ids = ["person 1", "person 2", "person 3"];
+        (InMemoryChannel active, InMemoryChannel passive) = InMemoryChannel.CreatePair("mallory", "victim");
+        var script = new Hostile.ScriptedPeer(active, PartyRole.Active, ids, JobDigest);
+        var task = new AlignmentTask { Role = PartyRole.Passive, Ids = ids, Seed = 1, JobDigest = JobDigest, Parties = 3 };
+        Task<AlignedRows> victim = Task.Run(() => new PsiAlignment(new PsiOptions { Log = new InMemoryAlignmentLog(TimeProvider.System) }).AlignAsync(task, [passive]));
+        await script.RunAsync().WaitAsync(Hostile.Duel.Patience);
+        Assert.Equal(3, script.Common.Length);
+        await script.SendAsync(new RowSelection(Enumerable.Repeat(value, bytes).ToArray()));
+        var refused = await Assert.ThrowsAsync<Diagnostics.PeerException>(() => victim.WaitAsync(Hostile.Duel.Patience));
+        Assert.Equal(error, refused.Id);
+        Assert.DoesNotContain("person", refused.Message, StringComparison.Ordinal);
+    }
+
     private static async Task CheckAsync(string[][] ids, long seed, PsiOptions options, IReadOnlyList<ChannelPair> pairs)
     {
         IReadOnlyList<AlignedRows> aligned = await AlignAsync(ids, seed, options, pairs);

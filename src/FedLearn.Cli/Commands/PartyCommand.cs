@@ -65,10 +65,10 @@ internal static class PartyCommand
             terminal.Log(run.Notice);
             JsonObject document = await ProgressView.RunAsync(terminal, file.Self.Name, view =>
             {
-                SessionOrder order = (parsed.GetValue(predict) is { } output
+                SessionOrder order = parsed.GetValue(predict) is { } output
                     ? new SessionOrder(run, "predict", parsed.GetValue(model) ?? "models", Path.GetFullPath(output))
-                    : new SessionOrder(run, "train", parsed.GetValue(model), null) { Door = file.Arbiter is { } arbiter ? HeRun.OverGrpc(arbiter, file.Transport) : null })
-                    with { Log = terminal.Log };
+                    : new SessionOrder(run, "train", parsed.GetValue(model), null) { Door = file.Arbiter is { } arbiter ? HeRun.OverGrpc(arbiter, file.Transport) : null };
+                order = order with { Log = terminal.Log };
                 PartyTask task = order.TaskOf(file.Self.Name, view);
                 return file.Listen is { } listen
                     ? GrpcParty.HostAsync(task, new UriBuilder("http", listen.Host, listen.Port).Uri, file.Transport,

@@ -27,7 +27,7 @@ internal static class AlignCommand
         Option<PsiOutput> output = Options.Word("--output", "Who learns what, in place of alignment.output of the job; the same at every party. Others than both are for two parties.", JobAlignment.Outputs, PsiOutput.Both);
         var proof = new Option<bool?>("--proof")
         {
-            Description = "Prove to each other that one secret was used for all ids, in place of alignment.proof of the job; the same at every party. About twice the time; not with size-only.",
+            Description = "Prove to each other that one secret was used for all ids, in place of alignment.proof of the job; the same at every party. About three times the time with libsodium; not with size-only.",
             HelpName = "true|false",
         };
         Option<DuplicateIds> duplicates = Options.Word("--duplicates", "Rows with the same id: refuse is an error, as it is for every other verb; first keeps the first such row in the index and leaves the others out. "

@@ -92,7 +92,7 @@ public sealed class HostilePeerTests
         });
         duel.OnlyTheHelloLeft().RefusedWith(fault switch
         {
-            "over the cap" or "negative count" or "2^63 ids" => PsiErrors.TooManyIds,
+            "over the cap" or "negative count" or "2^63 ids" => AlignmentErrors.TooManyIds,
             "empty" or "83 bytes" or "85 bytes" or "a megabyte" => ProtocolErrors.Malformed,
             _ => PsiErrors.SettingsDiffer,
         });
@@ -480,11 +480,11 @@ public sealed class HostilePeerTests
         Duel duel = await Duel.FightAsync(PartyRole.Passive, own, theirs, prepare: peer => peer.Before = async step =>
         {
             if (step == where)
-                await peer.Channel.AbortAsync(PsiErrors.TooManySessions);
+                await peer.Channel.AbortAsync(AlignmentErrors.TooManySessions);
         });
         var error = Assert.IsType<Diagnostics.PeerException>(duel.Error);
         Assert.Equal(ProtocolErrors.PeerAborted, error.Id);
-        Assert.Contains(PsiErrors.TooManySessions, error.Message, StringComparison.Ordinal);
+        Assert.Contains(AlignmentErrors.TooManySessions, error.Message, StringComparison.Ordinal);
     }
 
     [Theory]
@@ -515,7 +515,7 @@ public sealed class HostilePeerTests
         for (int session = 0; session < 2; session++)
             Assert.Null((await Duel.FightAsync(PartyRole.Active, own, theirs, options)).Error);
         Duel third = await Duel.FightAsync(PartyRole.Active, own, theirs, options);
-        third.OnlyTheHelloLeft().RefusedWith(PsiErrors.TooManySessions);
+        third.OnlyTheHelloLeft().RefusedWith(AlignmentErrors.TooManySessions);
     }
 
     [Fact]
@@ -525,7 +525,7 @@ public sealed class HostilePeerTests
         var options = new PsiOptions { Log = Log, Caps = new AlignmentCaps { SessionsPerDay = 1 } };
         Duel first = await Duel.FightAsync(PartyRole.Active, own, theirs, options, prepare: peer => peer.ChangeConfirmation = _ => new byte[32]);
         first.RefusedWith(PsiErrors.Disagreement);
-        (await Duel.FightAsync(PartyRole.Active, own, theirs, options)).OnlyTheHelloLeft().RefusedWith(PsiErrors.TooManySessions);
+        (await Duel.FightAsync(PartyRole.Active, own, theirs, options)).OnlyTheHelloLeft().RefusedWith(AlignmentErrors.TooManySessions);
     }
 
     [Fact]
@@ -534,7 +534,7 @@ public sealed class HostilePeerTests
         (string[] own, string[] theirs) = Duel.Ids(3, 3, 1);
         var log = new CountingLog { Refuse = true };
         Duel duel = await Duel.FightAsync(PartyRole.Passive, own, theirs, new PsiOptions { Log = log });
-        duel.OnlyTheHelloLeft().RefusedWith(PsiErrors.TooManySessions);
+        duel.OnlyTheHelloLeft().RefusedWith(AlignmentErrors.TooManySessions);
         Assert.Equal(1, log.Begun);
     }
 
@@ -557,7 +557,7 @@ public sealed class HostilePeerTests
         {
             Begun++;
             if (Refuse)
-                throw new Diagnostics.PrivacyRefusedException(PsiErrors.TooManySessions, $"peer '{record.Peer}'", "enough.", "Wait.");
+                throw new Diagnostics.PrivacyRefusedException(AlignmentErrors.TooManySessions, $"peer '{record.Peer}'", "enough.", "Wait.");
         }
 
         public void End(string session, long? commonIds) { }

@@ -40,7 +40,7 @@ public sealed class ResumeClaimTests : IDisposable
         if (before.Length > 0)
             Assert.Equal(before.Select(Convert.ToHexString), second.Peer.TheirPoints.Select(Convert.ToHexString));
         Assert.Empty(Directory.GetFileSystemEntries(_folder));
-        (await Duel.FightAsync(PartyRole.Active, own, theirs, options)).OnlyTheHelloLeft().RefusedWith(PsiErrors.TooManySessions);
+        (await Duel.FightAsync(PartyRole.Active, own, theirs, options)).OnlyTheHelloLeft().RefusedWith(AlignmentErrors.TooManySessions);
     }
 
     [Theory]

@@ -48,7 +48,10 @@ internal sealed class PsiSession : IDisposable
     private PsiKept? _kept;
     private byte[] _session = [], _tag = [], _commitment = [], _peerCommitment = [];
     private int[] _order = [];
-    private UInt128[] _ownPoints = [], _peerPoints = [], _made = [], _received = [];
+    private UInt128[] _ownPoints = [], _made = [], _received = [];
+
+    // By chunk as they arrive: a peer that announces many ids and sends none takes no memory.
+    private UInt128[][] _peerPoints = [], _peerTags = [];
     private byte[][] _sent = [], _products = [], _proofs = [];
     private int _peerCount, _width, _pointsHeld, _tagsHeld;
     private long _done;
@@ -217,7 +220,8 @@ internal sealed class PsiSession : IDisposable
     private bool Prepare()
     {
         _order = _secrets!.Permutation("points"u8, OwnCount);
-        (_ownPoints, _peerPoints, _made, _received) = (new UInt128[OwnCount], new UInt128[_peerCount], new UInt128[_peerCount], new UInt128[ReceivesTags ? OwnCount : 0]);
+        (_ownPoints, _received) = (new UInt128[OwnCount], new UInt128[ReceivesTags ? OwnCount : 0]);
+        (_peerPoints, _peerTags) = (new UInt128[Chunks(_peerCount)][], new UInt128[Chunks(_peerCount)][]);
         if (_options.Proof)
             (_sent, _products, _proofs) = (new byte[Chunks(OwnCount)][], new byte[Chunks(_peerCount)][], new byte[Chunks(_peerCount)][]);
         if (_kept is null)
@@ -233,15 +237,16 @@ internal sealed class PsiSession : IDisposable
         {
             int length = Length(chunk, _peerCount), heads = length * HeadBytes;
             byte[] record = Stored(state.Peer, chunk);
-            Keys(record.AsSpan(0, heads), HeadBytes, _peerPoints.AsSpan(Start(chunk)));
+            (_peerPoints[chunk], _peerTags[chunk]) = (new UInt128[length], new UInt128[length]);
+            Keys(record.AsSpan(0, heads), HeadBytes, _peerPoints[chunk]);
             if (_options.Proof)
             {
                 (_products[chunk], _proofs[chunk]) = (record[heads..^ChunkProof.Bytes], record[^ChunkProof.Bytes..]);
-                TagKeys(_products[chunk], _made.AsSpan(Start(chunk)));
+                TagKeys(_products[chunk], _peerTags[chunk]);
             }
             else
             {
-                Keys(record.AsSpan(heads), _width, _made.AsSpan(Start(chunk)));
+                Keys(record.AsSpan(heads), _width, _peerTags[chunk]);
             }
         }
 
@@ -338,17 +343,18 @@ internal sealed class PsiSession : IDisposable
         byte[] products = new byte[points.Length];
         if (_engine.Multiply(points.Span, _secrets!.Scalar, products) >= 0)
             throw PsiFaults.Peer(PsiErrors.InvalidPoint, _channel, "points", "sent bytes that are no point of the group, or its identity.");
-        Keys(points.Span, PointBytes, _peerPoints.AsSpan(Start(chunk)));
-        TagKeys(products, _made.AsSpan(Start(chunk)));
+        int length = points.Length / PointBytes;
+        (_peerPoints[chunk], _peerTags[chunk]) = (new UInt128[length], new UInt128[length]);
+        Keys(points.Span, PointBytes, _peerPoints[chunk]);
+        TagKeys(products, _peerTags[chunk]);
         if (_options.Proof)
             (_products[chunk], _proofs[chunk]) = (products, ChunkProof.Prove(_session, _secrets, _commitment, points.Span, products));
         if (_state is null)
             return [];
-        int length = points.Length / PointBytes;
         byte[] heads = new byte[length * HeadBytes];
         for (int i = 0; i < length; i++)
             points.Span.Slice(i * PointBytes, HeadBytes).CopyTo(heads.AsSpan(i * HeadBytes));
-        return _options.Proof ? [.. heads, .. products, .. _proofs[chunk]] : [.. heads, .. Tags(chunk, null)];
+        return _options.Proof ? [.. heads, .. products, .. _proofs[chunk]] : [.. heads, .. Tags(_peerTags[chunk])];
     }
 
     /// <summary>Takes a chunk of tags of own points; in proof mode of points, of which the proof is checked and the tags are made here.</summary>
@@ -414,26 +420,38 @@ internal sealed class PsiSession : IDisposable
     /// <summary>No point came twice, and none is one of this party's: then the peer would read this party's tags as its own.</summary>
     private bool ComparePoints()
     {
+        UInt128[] peerPoints = Joined(ref _peerPoints);
+        _made = Joined(ref _peerTags);
         Array.Sort(_ownPoints);
-        Array.Sort(_peerPoints);
-        for (int i = 1; i < _peerPoints.Length; i++)
-            if (_peerPoints[i] == _peerPoints[i - 1])
+        Array.Sort(peerPoints);
+        for (int i = 1; i < peerPoints.Length; i++)
+            if (peerPoints[i] == peerPoints[i - 1])
                 throw PsiFaults.Peer(PsiErrors.RepeatedPoint, _channel, "points", "sent a point twice.");
-        for (int i = 0, j = 0; i < _ownPoints.Length && j < _peerPoints.Length;)
+        for (int i = 0, j = 0; i < _ownPoints.Length && j < peerPoints.Length;)
         {
-            if (_ownPoints[i] == _peerPoints[j])
+            if (_ownPoints[i] == peerPoints[j])
                 throw PsiFaults.Peer(PsiErrors.Reflection, _channel, "points", "sent a point of this party back.");
-            if (_ownPoints[i] < _peerPoints[j])
+            if (_ownPoints[i] < peerPoints[j])
                 i++;
             else
                 j++;
         }
 
-        (_ownPoints, _peerPoints) = ([], []);
+        _ownPoints = [];
         // No tag leaves before this list is the one that tags can be had for, whatever happens to the machine.
         if (_state is { } state)
             PsiState.Guarded(state.Peer.Flush);
         return true;
+    }
+
+    /// <summary>All chunks in one.</summary>
+    private static UInt128[] Joined(ref UInt128[][] chunks)
+    {
+        var all = new UInt128[chunks.Sum(chunk => chunk.Length)];
+        for (int i = 0; i < chunks.Length; i++)
+            chunks[i].CopyTo(all, Start(i));
+        chunks = [];
+        return all;
     }
 
     /// <summary>The common tags in rising byte order, and the own rows that they belong to (numbers without meaning for an output of the size alone).</summary>

@@ -36,6 +36,9 @@ public sealed partial class FreshProjectTests(Packed packed, FreshProjectTests.B
     public async Task Storage_Readme_ChargesALedger() => Assert.StartsWith("1 charge of job visits, head ", await RunAsync("FedLearn.Storage.Sqlite"), StringComparison.Ordinal);
 
     [Fact]
+    public async Task Alignment_Readme_FindsTheCommonIds() => Assert.StartsWith("2 common ids, rows 0, 2 of the insurer; ", await RunAsync("FedLearn.Alignment"), StringComparison.Ordinal);
+
+    [Fact]
     public async Task Onnx_Readme_WritesAModel() => Assert.StartsWith("written: input x, output scores", await RunAsync("FedLearn.Onnx"), StringComparison.Ordinal);
 
     // In a program that has no checkout the library is where FEDLEARN_NATIVE says, and without it the example says what is missing.

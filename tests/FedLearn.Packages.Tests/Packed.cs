@@ -12,7 +12,7 @@ public sealed class Packed : IAsyncLifetime
     /// <summary>Packages that programs refer to.</summary>
     public static readonly string[] Libraries =
     [
-        "FedLearn", "FedLearn.Baselines.HomomorphicEncryption", "FedLearn.Onnx", "FedLearn.Privacy", "FedLearn.Storage.Sqlite", "FedLearn.Testing", "FedLearn.Towers.LibTorch", "FedLearn.Transport.Grpc",
+        "FedLearn", "FedLearn.Alignment", "FedLearn.Baselines.HomomorphicEncryption", "FedLearn.Onnx", "FedLearn.Privacy", "FedLearn.Storage.Sqlite", "FedLearn.Testing", "FedLearn.Towers.LibTorch", "FedLearn.Transport.Grpc",
     ];
 
     /// <summary>The package of the command.</summary>

@@ -64,7 +64,7 @@ internal static class AlignmentVerb
             DefaultValueFactory = _ => [PsiEngine.Sodium, PsiEngine.Vector],
             CustomParser = result => [.. result.Tokens.SelectMany(t => t.Value.Split(',')).Select(e => Enum.Parse<PsiEngine>(e, ignoreCase: true))],
         };
-        var conserve = new Option<int>("--conserve-memory") { Description = "DOTNET_GCConserveMemory of both parties, 0 to 9. Default 0: what the runtime does by itself." };
+        var conserve = new Option<int>("--conserve-memory") { Description = "DOTNET_GCConserveMemory of both parties, 0 to 9; 0 is what the runtime does by itself. Default 5, as the tool has it.", DefaultValueFactory = _ => 5 };
         conserve.Validators.Add((OptionResult result) =>
         {
             if (result.Tokens.Count > 0 && result.GetValueOrDefault<int>() is < 0 or > 9)
@@ -93,7 +93,7 @@ internal static class AlignmentVerb
             if (parsed.GetValue(check) is > 0 and var inputs)
                 return Check(inputs, parsed.GetValue(seed) ?? RandomNumberGenerator.GetInt32(int.MaxValue), stop);
             string text = string.Create(CultureInfo.InvariantCulture, $"benchmarks/alignment.sh --ids {parsed.GetValue(ids)} --engines {string.Join(',', parsed.GetValue(engines)!).ToLowerInvariant()} --repeats {parsed.GetValue(repeats)} "
-                + $"--peer-ids {parsed.GetValue(peerIds)} --peer-repeats {parsed.GetValue(peerRepeats)}") + (parsed.GetValue(threads) is { } t ? $" --threads {t}" : "") + (parsed.GetValue(conserve) > 0 ? $" --conserve-memory {parsed.GetValue(conserve)}" : "");
+                + $"--peer-ids {parsed.GetValue(peerIds)} --peer-repeats {parsed.GetValue(peerRepeats)}") + (parsed.GetValue(threads) is { } t ? $" --threads {t}" : "") + $" --conserve-memory {parsed.GetValue(conserve)}";
             var settings = new PartySettings(parsed.GetValue(threads), parsed.GetValue(conserve));
             AlignmentFigures figures = await MeasureAsync(text, parsed.GetValue(ids), parsed.GetValue(engines)!, parsed.GetValue(repeats), parsed.GetValue(rounds), settings,
                 parsed.GetValue(peerIds), parsed.GetValue(peerRepeats), parsed.GetValue(openMined)!, stop).ConfigureAwait(false);

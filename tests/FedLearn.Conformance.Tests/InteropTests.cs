@@ -1,6 +1,5 @@
 using System.Diagnostics;
 using System.Globalization;
-using System.Runtime.CompilerServices;
 using System.Text;
 using System.Text.Json;
 using FedLearn.Coordination;
@@ -9,6 +8,7 @@ using FedLearn.Glm;
 using FedLearn.Numerics;
 using FedLearn.Privacy;
 using FedLearn.Protocol;
+using FedLearn.Tests.Shared;
 using FedLearn.Transport.Grpc;
 
 namespace FedLearn.Conformance.Tests;
@@ -16,7 +16,6 @@ namespace FedLearn.Conformance.Tests;
 /// <summary>The wire against grpcio, an implementation that shares nothing with ours. Skipped where Debian's python3-grpcio is absent.</summary>
 public sealed class InteropTests : IDisposable
 {
-    private const string Python = "/usr/bin/python3";
     private readonly string _folder = Directory.CreateTempSubdirectory("fedlearn-interop").FullName;
 
     public void Dispose() => Directory.Delete(_folder, recursive: true);
@@ -24,7 +23,7 @@ public sealed class InteropTests : IDisposable
     [Fact]
     public async Task Health_CalledByGrpcio_Answers()
     {
-        RequireGrpcio();
+        PythonInterop.Require();
         await using GrpcFederationHost host = await GrpcFederationHost.StartAsync(new GrpcHostOptions(), GrpcPairs.Terms("telco"));
         using JsonDocument answer = JsonDocument.Parse(await RunAsync("health.py", host.Address.Authority));
         Assert.Equal("SERVING", answer.RootElement.GetProperty("known").GetString());
@@ -38,7 +37,7 @@ public sealed class InteropTests : IDisposable
     [InlineData(7, 5)] // 7 batches do not divide the rows; one row in five is held out
     public async Task PassiveParty_InPython_TrainsLikeOurs(int batches, int splitMod)
     {
-        RequireGrpcio();
+        PythonInterop.Require();
         (Table bank, Table telco, string telcoFile) = MakeTables();
         GlmJob job = Job(batches, splitMod == 0 ? SplitRule.None : new SplitRule.ByHash(splitMod, [0, 2]));
         GlmPartyInput active = new() { Party = "bank", Table = bank }, passive = new() { Party = "telco", Table = telco };
@@ -68,7 +67,7 @@ public sealed class InteropTests : IDisposable
     [InlineData(true)]
     public async Task PassiveParty_InPython_TrainsHdpVflOnTheLattice(bool reshuffle)
     {
-        RequireGrpcio();
+        PythonInterop.Require();
         (Table bank, Table telco, string telcoFile) = MakeTables();
         const double Step = 0.5, L2 = 0.01, Sigma = 3.25;
         GlmJob job = Job(7, new SplitRule.ByHash(5, [0, 2]));
@@ -117,7 +116,7 @@ public sealed class InteropTests : IDisposable
     [Fact]
     public async Task PassiveParty_InPython_FitsOneRoundLikeOurs()
     {
-        RequireGrpcio();
+        PythonInterop.Require();
         (Table bank, Table telco, string telcoFile) = MakeTables();
         GlmJob job = Job(1, new SplitRule.ByHash(5, [0]));
         job = job with
@@ -148,7 +147,7 @@ public sealed class InteropTests : IDisposable
     [Fact]
     public async Task PassiveParty_InPythonWithAnotherJob_IsToldWhy()
     {
-        RequireGrpcio();
+        PythonInterop.Require();
         (Table bank, _, string telcoFile) = MakeTables();
         var party = new GlmTrainer(Job(1, SplitRule.None), new GlmPartyInput { Party = "bank", Table = bank });
         await using GrpcFederationHost host = await GrpcFederationHost.StartAsync(new GrpcHostOptions(), party.Terms);
@@ -249,26 +248,6 @@ public sealed class InteropTests : IDisposable
         }
     }
 
-    private static void RequireGrpcio()
-    {
-        foreach ((string program, string[] arguments) in new (string, string[])[] { (Python, ["-c", "import grpc, numpy"]), ("protoc", ["--version"]), ("which", ["grpc_python_plugin"]) })
-        {
-            try
-            {
-                using Process process = Start(program, arguments);
-                process.WaitForExit();
-                if (process.ExitCode == 0)
-                    continue;
-            }
-            catch (System.ComponentModel.Win32Exception)
-            {
-                // absent
-            }
-
-            Assert.Skip("Debian's python3-grpcio, python3-numpy, protobuf-compiler and protobuf-compiler-grpc are needed.");
-        }
-    }
-
     private static async Task<string> RunAsync(string script, params string[] arguments)
     {
         (int code, string output, string error) = await RunRawAsync(script, arguments);
@@ -278,7 +257,7 @@ public sealed class InteropTests : IDisposable
 
     private static async Task<(int Code, string Output, string Error)> RunRawAsync(string script, params string[] arguments)
     {
-        using Process process = Start(Python, [Path.Combine(InteropFolder(), script), .. arguments]);
+        using Process process = PythonInterop.Start(script, arguments);
         using var patience = new CancellationTokenSource(TimeSpan.FromSeconds(60));
         Task<string> output = process.StandardOutput.ReadToEndAsync(patience.Token), error = process.StandardError.ReadToEndAsync(patience.Token);
         try
@@ -292,9 +271,4 @@ public sealed class InteropTests : IDisposable
                 process.Kill(entireProcessTree: true);
         }
     }
-
-    private static Process Start(string program, string[] arguments) =>
-        Process.Start(new ProcessStartInfo(program, arguments) { RedirectStandardOutput = true, RedirectStandardError = true })!;
-
-    private static string InteropFolder([CallerFilePath] string here = "") => Path.Combine(Path.GetDirectoryName(here)!, "..", "interop");
 }

@@ -1,11 +1,11 @@
 using System.Diagnostics;
-using System.Runtime.CompilerServices;
 using System.Text.Json;
 using FedLearn.Alignment.Tests.Hostile;
 using FedLearn.Alignment.Tests.Outcome;
 using FedLearn.Alignment.Tests.Reference;
 using FedLearn.Coordination;
 using FedLearn.Parties;
+using FedLearn.Tests.Shared;
 using FedLearn.Transport.Grpc;
 
 namespace FedLearn.Alignment.Tests.Interop;
@@ -13,7 +13,6 @@ namespace FedLearn.Alignment.Tests.Interop;
 /// <summary>The protocol against a party in Python that shares no line with ours: tests/interop/psi_party.py. Skipped where Debian's python3-grpcio is absent.</summary>
 public sealed class PythonPartyTests : IDisposable
 {
-    private const string Python = "/usr/bin/python3";
     private const long Seed = -42;
     private readonly string _folder = Directory.CreateTempSubdirectory("fedlearn-psi-interop-").FullName;
 
@@ -28,7 +27,7 @@ public sealed class PythonPartyTests : IDisposable
     public async Task Align_WithPython_BothFindTheSame(string output, bool proof)
     {
         ReferenceSodium.Require();
-        RequireGrpcio();
+        PythonInterop.Require();
         // Ids beyond ASCII, of two columns, each party's in forms of its own.
         string[][] ids = Sets.Draw(seed: 20, parties: 2, most: 40, columns: 2, universe: 40);
         int[] common = Sets.Common(ids[0], ids[1]), commonThere = Sets.Common(ids[1], ids[0]);
@@ -92,10 +91,10 @@ public sealed class PythonPartyTests : IDisposable
         await File.WriteAllTextAsync(file, JsonSerializer.Serialize(ids.Select(id => id.Split(ReferencePsi.Separator))));
         string[] arguments =
         [
-            Path.Combine(Folder(), "psi_party.py"), "--address", address.Authority, "--job", "alignment", "--party", "clinic", "--ids", file, "--seed", $"{Seed}",
+            "--address", address.Authority, "--job", "alignment", "--party", "clinic", "--ids", file, "--seed", $"{Seed}",
             "--terms", Convert.ToHexStringLower(GrpcParties.Terms("clinic").TermsDigest.Span), "--output", .. output,
         ];
-        using Process process = Start(Python, arguments);
+        using Process process = PythonInterop.Start("psi_party.py", arguments);
         Task<string> printed = process.StandardOutput.ReadToEndAsync(), error = process.StandardError.ReadToEndAsync();
         try
         {
@@ -109,33 +108,4 @@ public sealed class PythonPartyTests : IDisposable
                 process.Kill(entireProcessTree: true);
         }
     }
-
-    private static void RequireGrpcio()
-    {
-        foreach ((string program, string[] arguments) in new (string, string[])[] { (Python, ["-c", "import grpc, numpy"]), ("protoc", ["--version"]), ("which", ["grpc_python_plugin"]) })
-        {
-            try
-            {
-                using Process process = Start(program, arguments);
-                process.WaitForExit();
-                if (process.ExitCode == 0)
-                    continue;
-            }
-            catch (System.ComponentModel.Win32Exception)
-            {
-                // absent
-            }
-
-            Assert.Skip("Debian's python3-grpcio, python3-numpy, protobuf-compiler and protobuf-compiler-grpc are needed.");
-        }
-    }
-
-    private static Process Start(string program, string[] arguments)
-    {
-        var start = new ProcessStartInfo(program, arguments) { RedirectStandardOutput = true, RedirectStandardError = true };
-        start.Environment["PYTHONDONTWRITEBYTECODE"] = "1";
-        return Process.Start(start)!;
-    }
-
-    private static string Folder([CallerFilePath] string here = "") => Path.Combine(Path.GetDirectoryName(here)!, "..", "..", "interop");
 }

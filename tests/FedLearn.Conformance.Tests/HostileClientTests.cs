@@ -131,7 +131,7 @@ public sealed class HostileClientTests
         { "unknown scalars", Message(new Wire.Envelope { Scalars = new() { Kind = (Wire.ScalarsKind)7 } }), ProtocolErrors.Malformed },
         { "31 bytes of hashed ids", Message(new Wire.Envelope { HashedIds = ByteString.CopyFrom(new byte[31]) }), ProtocolErrors.Malformed },
         { "31 bytes of blinded ids", Message(new Wire.Envelope { BlindedIds = ByteString.CopyFrom(new byte[31]) }), ProtocolErrors.Malformed },
-        { "an unknown step of an alignment", Message(new Wire.Envelope { Alignment = new() { Step = (Wire.AlignmentStep)4, Data = ByteString.CopyFrom(new byte[32]) } }), ProtocolErrors.Malformed },
+        { "an unknown step of an alignment", Message(new Wire.Envelope { Alignment = new() { Step = (Wire.AlignmentStep)5, Data = ByteString.CopyFrom(new byte[32]) } }), ProtocolErrors.Malformed },
         { "2^32 - 1 tags", Message(new Wire.Envelope { BlindedTags = new() { Length = uint.MaxValue, Data = ByteString.CopyFrom(new byte[9]) } }), ProtocolErrors.Malformed },
         { "blinded ids where scores are due", Message(new Wire.Envelope { BlindedIds = ByteString.CopyFrom(new byte[96]) }), ProtocolErrors.UnexpectedMessage },
         { "an error id of another form", Message(new Wire.Envelope { Aborted = new() { ErrorId = "FL4005; rm -r" } }), ProtocolErrors.Malformed },

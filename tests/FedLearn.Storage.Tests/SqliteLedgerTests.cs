@@ -373,7 +373,7 @@ public sealed class SqliteLedgerTests : IDisposable
         ErrorAssert.Throws<ConfigurationException>(SqliteLedgerErrors.CannotOpen, () => SqliteLedger.Audit(_folder["absent.db"]));
         Assert.Equal(before, File.ReadAllBytes(other));
         Assert.False(File.Exists(_folder["absent.db"]));
-        Sql(other, "PRAGMA user_version = 2; PRAGMA application_id = 0x464C4C31");
+        Sql(other, "PRAGMA user_version = 3; PRAGMA application_id = 0x464C4C31");
         ErrorAssert.Throws<ConfigurationException>(SqliteLedgerErrors.NotALedger, () => _ = new SqliteLedger(other));
     }
 

@@ -62,6 +62,7 @@ internal sealed record LedgerChain(IReadOnlyList<LedgerEntry> Entries, IReadOnly
         var kept = new List<KeptByRun>();
         var places = new Dictionary<string, int>();
         var alignments = new List<LoggedAlignment>();
+        var sessions = new Dictionary<(string Session, string Party), int>();
         byte[] head, hash;
         long count, number = 1;
         using (SqliteCommand command = connection.CreateCommand())
@@ -86,7 +87,7 @@ internal sealed record LedgerChain(IReadOnlyList<LedgerEntry> Entries, IReadOnly
                 byte[] expected = HashOf(hash, number, content);
                 if (!reader.GetFieldValue<byte[]>(2).AsSpan().SequenceEqual(expected))
                     return Bad($"row {number} was changed, or is in another place than it was written to.");
-                if (!Apply(content, reader.IsDBNull(3) ? null : reader.GetFieldValue<byte[]>(3), entries, kept, places, alignments))
+                if (!Apply(content, reader.IsDBNull(3) ? null : reader.GetFieldValue<byte[]>(3), entries, kept, places, alignments, sessions))
                     return Bad($"row {number}, or what it keeps, is not what a ledger writes.");
                 hash = expected;
                 if (number == since?.Rows && Convert.ToHexStringLower(hash) != since.Hash)
@@ -156,14 +157,15 @@ internal sealed record LedgerChain(IReadOnlyList<LedgerEntry> Entries, IReadOnly
     }.ToJsonString();
 
     /// <summary>Adds a row to what the rows before it say; false when it makes no sense after them.</summary>
-    private static bool Apply(string content, byte[]? bytes, List<LedgerEntry> entries, List<KeptByRun> kept, Dictionary<string, int> places, List<LoggedAlignment> alignments)
+    private static bool Apply(string content, byte[]? bytes, List<LedgerEntry> entries, List<KeptByRun> kept, Dictionary<string, int> places, List<LoggedAlignment> alignments,
+        Dictionary<(string Session, string Party), int> sessions)
     {
         try
         {
             using JsonDocument document = JsonDocument.Parse(content);
             JsonElement row = document.RootElement;
             if (Text(row, "kind") is AlignmentBegun or AlignmentEnded)
-                return bytes is null && ApplyAlignment(row, alignments);
+                return bytes is null && ApplyAlignment(row, alignments, sessions);
             string runId = Text(row, "runId");
             if (Text(row, "kind") == Charge)
             {
@@ -189,19 +191,18 @@ internal sealed record LedgerChain(IReadOnlyList<LedgerEntry> Entries, IReadOnly
         }
     }
 
-    private static bool ApplyAlignment(JsonElement row, List<LoggedAlignment> alignments)
+    private static bool ApplyAlignment(JsonElement row, List<LoggedAlignment> alignments, Dictionary<(string Session, string Party), int> sessions)
     {
         string session = Text(row, "session"), party = Text(row, "party");
         DateTimeOffset at = row.GetProperty("at").GetDateTimeOffset();
-        int place = alignments.FindIndex(a => a.Record.Session == session && a.Record.Party == party);
         if (Text(row, "kind") == AlignmentBegun)
         {
             alignments.Add(new LoggedAlignment(new AlignmentRecord(session, party, Text(row, "peer"), Text(row, "method"), Text(row, "output"),
                 row.GetProperty("ownIds").GetInt64(), row.GetProperty("peerIds").GetInt64(), Text(row, "jobDigest")), at));
-            return place < 0;
+            return sessions.TryAdd((session, party), alignments.Count - 1);
         }
 
-        if (place < 0 || alignments[place].Ended is not null)
+        if (!sessions.TryGetValue((session, party), out int place) || alignments[place].Ended is not null)
             return false;
         JsonElement common = row.GetProperty("commonIds");
         alignments[place] = alignments[place] with { Ended = at, CommonIds = common.ValueKind == JsonValueKind.Null ? null : common.GetInt64() };

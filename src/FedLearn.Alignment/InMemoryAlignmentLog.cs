@@ -1,4 +1,3 @@
-using FedLearn.Diagnostics;
 using FedLearn.Parties;
 
 namespace FedLearn.Alignment;
@@ -21,8 +20,6 @@ internal sealed class InMemoryAlignmentLog(TimeProvider clock) : IAlignmentLog
     {
         ArgumentNullException.ThrowIfNull(record);
         ArgumentNullException.ThrowIfNull(caps);
-        if (record.PeerIds > caps.PeerIds)
-            throw TooManyIds(record.Peer, record.PeerIds, caps.PeerIds);
         lock (_gate)
         {
             DateTimeOffset now = clock.GetUtcNow();
@@ -33,12 +30,7 @@ internal sealed class InMemoryAlignmentLog(TimeProvider clock) : IAlignmentLog
             string key = $"{record.Party}\n{record.Session}";
             if (_begun.ContainsKey(key))
                 return;
-            if (recent.Count >= caps.SessionsPerDay)
-            {
-                throw new PrivacyRefusedException(AlignmentErrors.TooManySessions, $"peer '{record.Peer}', alignment", $"it has begun {recent.Count} alignments within 24 hours, as many as it may.",
-                    "Wait, or allow more (caps) if you trust the peer: each lets it test as many ids as it announces.");
-            }
-
+            caps.Check(record, recent.Count);
             recent.Enqueue((key, now));
             _begun.Add(key, now);
         }
@@ -46,8 +38,4 @@ internal sealed class InMemoryAlignmentLog(TimeProvider clock) : IAlignmentLog
 
     /// <inheritdoc />
     public void End(string session, long? commonIds) { }
-
-    /// <summary>The error of a peer that brings more ids than it may.</summary>
-    public static PrivacyRefusedException TooManyIds(string peer, long ids, long most) => new(AlignmentErrors.TooManyIds, $"peer '{peer}', alignment",
-        $"it announces {ids} ids; it may bring {most}.", "Allow more (caps) if you trust the peer: it can test as many ids as it announces.");
 }

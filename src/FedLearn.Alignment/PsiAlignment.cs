@@ -64,12 +64,12 @@ public sealed class PsiAlignment : IEntityAlignment
                 await KeepWaitingAsync(channels[i], all.Task, stop).ConfigureAwait(false);
             }
 
-            await Workers.AllAsync([.. sessions.Select((_, i) => (Func<CancellationToken, Task>)(stop => RunPairAsync(i, stop)))], cancellationToken).ConfigureAwait(false);
+            await ChannelGuard.AllAsync([.. sessions.Select((_, i) => (Func<CancellationToken, Task>)(stop => RunPairAsync(i, stop)))], cancellationToken).ConfigureAwait(false);
             IReadOnlyList<int> common = task.Parties == 2 ? outcomes[0].RowsByTag!
                 : task.Role == PartyRole.Active ? await TellAsync(outcomes, channels, task.Ids.Count, cancellationToken).ConfigureAwait(false)
                 : await HearAsync(outcomes[0].RowsByTag!, channels[0], cancellationToken).ConfigureAwait(false);
             sessions.ForEach(session => session.Finish());
-            return new AlignedRows(Ordered(task.Ids, common, task.Seed), [.. Leaks(task, outcomes)], [.. outcomes.SelectMany(o => o.Result.Warnings).Distinct()]);
+            return new AlignedRows(RowIds.Order(task.Ids, common, task.Seed), [.. Leaks(task, outcomes)], [.. outcomes.SelectMany(o => o.Result.Warnings).Distinct()]);
         }
         finally
         {
@@ -120,18 +120,6 @@ public sealed class PsiAlignment : IEntityAlignment
         if (selection.Length != rowsByTag.Length)
             throw PsiFaults.Peer(ProtocolErrors.WrongLength, active, "selection", $"sent {nameof(RowSelection)} of length {selection.Length}; this step needs {rowsByTag.Length}.");
         return [.. rowsByTag.Where((_, i) => selection.Selected.Span[i] == 1)];
-    }
-
-    /// <summary>The common order, by the digests of seed and id: the same at every party, in every session and over every transport.</summary>
-    private static int[] Ordered(IReadOnlyList<string> ids, IReadOnlyList<int> rows, long seed)
-    {
-        string[] common = new string[rows.Count];
-        for (int i = 0; i < common.Length; i++)
-            common[i] = HashToGroup.Canonical(ids[rows[i]]);
-        int[] order = RowIds.Order(common, seed).Rows;
-        for (int i = 0; i < order.Length; i++)
-            order[i] = rows[order[i]];
-        return order;
     }
 
     private IEnumerable<string> Leaks(AlignmentTask task, PsiOutcome[] outcomes)

@@ -11,9 +11,6 @@ internal static class HashToGroup
     /// <summary>Version of the normalisation of ids, the first byte of every encoding: a change of <see cref="RowIds.Normalize"/> needs another one.</summary>
     public const byte Version = 1;
 
-    /// <summary>What stands between the columns of an id in memory (unit separator). No column contains it.</summary>
-    public const char Separator = '\u001F';
-
     /// <summary>Uniform bytes that the map takes.</summary>
     public const int UniformBytes = 64;
 
@@ -25,13 +22,13 @@ internal static class HashToGroup
     public static byte[] Tag(ReadOnlySpan<byte> session) => [.. Label, .. session];
 
     /// <summary>Version, number of columns (1 byte), and of each column the length (4 bytes, little-endian) and the UTF-8 of its normal form.</summary>
-    /// <param name="id">The id; several columns stand one after the other with <see cref="Separator"/> between them.</param>
+    /// <param name="id">The id; several columns stand one after the other with <see cref="RowIds.ColumnSeparator"/> between them.</param>
     /// <param name="buffer">Where to; grows as needed.</param>
     /// <returns>Bytes written.</returns>
     /// <exception cref="ArgumentException">The id has more than 255 columns, or half a surrogate pair.</exception>
     public static int Encode(string id, ref byte[] buffer)
     {
-        int columns = 1 + id.AsSpan().Count(Separator);
+        int columns = 1 + id.AsSpan().Count(RowIds.ColumnSeparator);
         if (columns > byte.MaxValue)
             throw new ArgumentException("An id has more than 255 columns.", nameof(id));
         Room(ref buffer, 2, 0);
@@ -39,14 +36,10 @@ internal static class HashToGroup
         int length = 2;
         if (columns == 1)
             return Append(id, ref buffer, length);
-        foreach (Range column in id.AsSpan().Split(Separator))
+        foreach (Range column in id.AsSpan().Split(RowIds.ColumnSeparator))
             length = Append(id[column], ref buffer, length);
         return length;
     }
-
-    /// <summary>The id with every column in normal form: equal for equal encodings.</summary>
-    public static string Canonical(string id) =>
-        id.Contains(Separator) ? string.Join(Separator, id.Split(Separator).Select(RowIds.Normalize)) : RowIds.Normalize(id);
 
     /// <summary>expand_message_xmd with SHA-512 (RFC 9380 section 5.3.1).</summary>
     /// <param name="message">The message.</param>

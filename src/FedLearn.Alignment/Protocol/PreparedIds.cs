@@ -1,5 +1,6 @@
 using System.Buffers.Binary;
 using System.Security.Cryptography;
+using FedLearn.Data;
 using FedLearn.Diagnostics;
 
 namespace FedLearn.Alignment;
@@ -135,7 +136,7 @@ internal static class IdSpace
         foreach (string id in ids)
         {
             int column = 0;
-            foreach (Range range in id.AsSpan().Split(HashToGroup.Separator))
+            foreach (Range range in id.AsSpan().Split(RowIds.ColumnSeparator))
             {
                 if (columns.Count == column)
                     columns.Add(new Column());

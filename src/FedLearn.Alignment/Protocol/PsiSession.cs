@@ -117,9 +117,9 @@ internal sealed class PsiSession : IDisposable
         ChannelStatistics before = _channel.Statistics;
         await GreetAsync(cancellationToken).ConfigureAwait(false);
         await CommitAsync(cancellationToken).ConfigureAwait(false);
-        await Workers.BothAsync(SendPointsAsync, ReceivePointsAsync, cancellationToken).ConfigureAwait(false);
+        await ChannelGuard.AllAsync([SendPointsAsync, ReceivePointsAsync], cancellationToken).ConfigureAwait(false);
         await _workers.RunAsync(ComparePoints, cancellationToken).ConfigureAwait(false);
-        await Workers.BothAsync(SendTagsAsync, ReceiveTagsAsync, cancellationToken).ConfigureAwait(false);
+        await ChannelGuard.AllAsync([SendTagsAsync, ReceiveTagsAsync], cancellationToken).ConfigureAwait(false);
         (byte[] tags, int[] rows) = ReceivesTags ? await _workers.RunAsync(Intersect, cancellationToken).ConfigureAwait(false) : ([], []);
         if (_options.Output is PsiOutput.Both or PsiOutput.SizeOnly)
             await ConfirmAsync(tags, cancellationToken).ConfigureAwait(false);
@@ -161,9 +161,8 @@ internal sealed class PsiSession : IDisposable
             kept is null ? 0 : (uint)_state!.Peer.Count, kept is null ? 0 : (uint)_state!.Tags.Count);
         await _channel.SendAsync(0, Message(AlignmentStep.Hello, own.Write(), "alignment: number of rows"), cancellationToken).ConfigureAwait(false);
         PsiHello theirs = PsiHello.Read((await PsiFaults.ReceiveAsync(_channel, AlignmentStep.Hello, cancellationToken).ConfigureAwait(false)).Span, own, _channel);
-        long most = Math.Min(_options.Caps.PeerIds, MostIds);
-        if (theirs.Count > (ulong)most)
-            throw InMemoryAlignmentLog.TooManyIds(_channel.RemoteParty, (long)Math.Min(theirs.Count, long.MaxValue), most);
+        AlignmentCaps caps = _options.Caps with { PeerIds = Math.Min(_options.Caps.PeerIds, MostIds) };
+        caps.Check(Record((long)Math.Min(theirs.Count, long.MaxValue)), begun: 0);
         _peerCount = (int)theirs.Count;
         _width = TagBytes(OwnCount, _peerCount);
         if (kept is not null && theirs.Count == (ulong)kept.PeerCount && theirs.Resume.AsSpan().SequenceEqual(kept.Session))
@@ -186,9 +185,11 @@ internal sealed class PsiSession : IDisposable
         }
 
         _tag = HashToGroup.Tag(_session);
-        _log.Begin(new AlignmentRecord(Convert.ToHexStringLower(_session), _channel.LocalParty, _channel.RemoteParty, "psi " + Suite, OutputName(_options.Output), OwnCount, _peerCount,
-            Convert.ToHexStringLower(_jobDigest.Span)), _options.Caps);
+        _log.Begin(Record(_peerCount), caps);
     }
+
+    private AlignmentRecord Record(long peerIds) => new(Convert.ToHexStringLower(_session), _channel.LocalParty, _channel.RemoteParty, "psi " + Suite, OutputName(_options.Output), OwnCount, peerIds,
+        Convert.ToHexStringLower(_jobDigest.Span));
 
     private PsiKept? Load(string folder)
     {

@@ -26,30 +26,6 @@ internal sealed class Workers(int threads) : IDisposable
         }
     }
 
-    /// <summary>Runs two things at once; when one fails, the other is stopped, and the first failure is thrown once both have ended.</summary>
-    public static Task BothAsync(Func<CancellationToken, Task> first, Func<CancellationToken, Task> second, CancellationToken cancellationToken) =>
-        AllAsync([first, second], cancellationToken);
-
-    /// <summary>Runs several things at once; when one fails, the others are stopped, and the first failure is thrown once all have ended.</summary>
-    public static async Task AllAsync(IReadOnlyList<Func<CancellationToken, Task>> all, CancellationToken cancellationToken)
-    {
-        using var stop = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
-        var running = all.Select(one => Task.Run(() => one(stop.Token), CancellationToken.None)).ToList();
-        Task? failed = null;
-        while (running.Count > 0)
-        {
-            Task ended = await Task.WhenAny(running).ConfigureAwait(false);
-            running.Remove(ended);
-            if (ended.IsCompletedSuccessfully || failed is not null)
-                continue;
-            failed = ended;
-            await stop.CancelAsync().ConfigureAwait(false);
-        }
-
-        if (failed is not null)
-            await failed.ConfigureAwait(false);
-    }
-
     /// <inheritdoc />
     public void Dispose() => _free.Dispose();
 }

@@ -82,7 +82,7 @@ internal static class AlignTask
         ("training.seed", json => json.WriteNumber("seed", run.Job.Training.Seed)),
         ("parties", json =>
         {
-                foreach (PartyDescription party in run.Job.Parties.Select(p => p.Party))
+            foreach (PartyDescription party in run.Job.Parties.Select(p => p.Party))
                 json.WriteString(party.Name, party.Role.ToString());
         }),
     ], run.Job.Parties.Select(p => p.Party));
@@ -149,13 +149,7 @@ internal static class AlignTask
     private static async Task<Found> PairAsync(AlignmentTask task, PsiOptions options, IPartyChannel channel, CancellationToken cancellationToken)
     {
         PsiResult result = await PsiParty.RunAsync(task.Role, task.Ids, task.JobDigest, channel, options, task.Progress, cancellationToken).ConfigureAwait(false);
-        int[]? rows = null;
-        if (result.Rows is { } common)
-        {
-            int[] order = RowIds.Order([.. common.Select(row => task.Ids[row])], task.Seed).Rows;
-            rows = [.. order.Select(i => common[i])];
-        }
-
+        int[]? rows = result.Rows is { } common ? RowIds.Order(task.Ids, common, task.Seed) : null;
         return new Found(rows, rows?.Length ?? result.Size, [.. LeaksOf(options, task.Role, channel.RemoteParty, result)], result.Warnings, result.Engine);
     }
 

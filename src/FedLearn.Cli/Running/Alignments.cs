@@ -129,9 +129,7 @@ internal sealed class AlignedBefore(string folder, string party) : IEntityAlignm
         if ((string)found["ids"]! != Digest(task.Ids))
             throw new BadInputException(AlignErrors.TableChanged, $"party '{party}'", "the ids of the table changed while the runs were under way.", "Leave the files alone, and start again.");
         int[] rows = MemoryMarshal.Cast<byte, int>(Convert.FromBase64String((string)found["rows"]!)).ToArray();
-        // In the order of this run's seed.
-        int[] order = RowIds.Order([.. rows.Select(row => task.Ids[row])], task.Seed).Rows;
-        return Task.FromResult(new AlignedRows([.. order.Select(i => rows[i])], Texts(found["leaks"]!), Texts(found["warnings"]!)));
+        return Task.FromResult(new AlignedRows(RowIds.Order(task.Ids, rows, task.Seed), Texts(found["leaks"]!), Texts(found["warnings"]!)));
     }
 
     private static string[] Texts(JsonNode array) => [.. array.AsArray().Select(text => (string)text!)];

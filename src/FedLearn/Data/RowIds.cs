@@ -89,6 +89,19 @@ public static class RowIds
         return new SortedRows(rows, digests);
     }
 
+    /// <summary>Orders some of the rows: the common order of an alignment, the same at every party.</summary>
+    /// <param name="ids">Ids of all rows; of several columns with <see cref="ColumnSeparator"/> between them. Normalised here, column by column.</param>
+    /// <param name="rows">Rows to order.</param>
+    /// <param name="seed">Seed of the job.</param>
+    internal static int[] Order(IReadOnlyList<string> ids, IReadOnlyList<int> rows, long seed)
+    {
+        string[] chosen = [.. rows.Select(row => ids[row].Contains(ColumnSeparator, StringComparison.Ordinal) ? Join(ids[row].Split(ColumnSeparator)) : ids[row])];
+        int[] order = Order(chosen, seed).Rows;
+        for (int i = 0; i < order.Length; i++)
+            order[i] = rows[order[i]];
+        return order;
+    }
+
     private static void WriteDigest(string normalized, long seed, Span<byte> digest, ref byte[] scratch)
     {
         int needed = sizeof(long) + Encoding.UTF8.GetMaxByteCount(normalized.Length);

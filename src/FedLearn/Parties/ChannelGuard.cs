@@ -1,4 +1,3 @@
-using System.Runtime.ExceptionServices;
 using FedLearn.Diagnostics;
 using FedLearn.Privacy;
 using FedLearn.Protocol;
@@ -25,35 +24,24 @@ internal static class ChannelGuard
         }
     }
 
-    /// <summary>Works on all channels at once; when one fails, the others are stopped.</summary>
-    /// <returns>One result a channel, in their order.</returns>
-    public static async Task<T[]> AllAsync<T>(IReadOnlyList<IPartyChannel> channels, Func<IPartyChannel, CancellationToken, Task<T>> work, CancellationToken cancellationToken)
+    /// <summary>Runs several things at once; when one fails, the others are stopped, and the first failure is thrown once all have ended.</summary>
+    public static async Task AllAsync(IReadOnlyList<Func<CancellationToken, Task>> all, CancellationToken cancellationToken)
     {
-        using var others = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
-        Exception? first = null;
-        async Task<T> OneAsync(IPartyChannel channel)
+        using var stop = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
+        var running = all.Select(one => Task.Run(() => one(stop.Token), CancellationToken.None)).ToList();
+        Task? failed = null;
+        while (running.Count > 0)
         {
-            try
-            {
-                return await work(channel, others.Token).ConfigureAwait(false);
-            }
-            catch (Exception e)
-            {
-                Interlocked.CompareExchange(ref first, e, null);
-                await others.CancelAsync().ConfigureAwait(false);
-                throw;
-            }
+            Task ended = await Task.WhenAny(running).ConfigureAwait(false);
+            running.Remove(ended);
+            if (ended.IsCompletedSuccessfully || failed is not null)
+                continue;
+            failed = ended;
+            await stop.CancelAsync().ConfigureAwait(false);
         }
 
-        try
-        {
-            return await Task.WhenAll(channels.Select(OneAsync)).ConfigureAwait(false);
-        }
-        catch when (first is not null)
-        {
-            ExceptionDispatchInfo.Throw(first);
-            throw;
-        }
+        if (failed is not null)
+            await failed.ConfigureAwait(false);
     }
 
     /// <summary>The member of an enumeration from 0 that a number names.</summary>

@@ -1,6 +1,7 @@
 using System.Security.Cryptography;
 using FedLearn.Alignment.Ristretto;
 using FedLearn.Coordination;
+using FedLearn.Data;
 using FedLearn.Diagnostics;
 using FedLearn.Parties;
 using FedLearn.Testing;
@@ -36,7 +37,7 @@ public sealed class PiecesTests
     public void Encode_TooManyColumns_IsRefused()
     {
         byte[] buffer = [];
-        Assert.Throws<ArgumentException>(() => HashToGroup.Encode(new string(HashToGroup.Separator, 255), ref buffer));
+        Assert.Throws<ArgumentException>(() => HashToGroup.Encode(new string(RowIds.ColumnSeparator, 255), ref buffer));
     }
 
     [Theory]

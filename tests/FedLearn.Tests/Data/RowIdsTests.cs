@@ -78,4 +78,15 @@ public sealed class RowIdsTests
         string[] ids = [.. Enumerable.Range(0, 100).Select(i => $"{i}")];
         Assert.NotEqual(RowIds.Order(ids, 1).Rows, RowIds.Order(ids, 2).Rows);
     }
+
+    [Fact]
+    public void Order_SomeRows_IsThatOfTheirIdsWhereverTheyStandAndHoweverColumnsAreWritten()
+    {
+        string[] ids = [.. Enumerable.Range(0, 40).Select(i => $"n{i}\u001F{i * i}")], written = [.. ids.Select(id => " " + id.Replace("\u001F", "\t\u001F ", StringComparison.Ordinal)).Reverse()];
+        int[] rows = [.. Enumerable.Range(0, 40).Where(i => i % 3 != 0)];
+        string[] expected = [.. RowIds.Order([.. rows.Select(r => ids[r])], 5).Rows.Select(i => ids[rows[i]])];
+        Assert.Equal(expected, RowIds.Order(ids, rows, 5).Select(r => ids[r]));
+        Assert.Equal(expected, RowIds.Order(written, [.. rows.Select(r => 39 - r)], 5).Select(r => ids[39 - r]));
+        Assert.Empty(RowIds.Order(ids, [], 5));
+    }
 }

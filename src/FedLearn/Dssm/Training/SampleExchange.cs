@@ -57,8 +57,13 @@ internal static class SampleExchange
 
     /// <summary>The label party's side with every view, at once.</summary>
     public static async Task<IReadOnlyList<ViewPeer>> OfferAsync(IReadOnlyList<IPartyChannel> channels, SampleSession session, IReadOnlyList<string> users, IReadOnlyList<SampleSet> sets,
-        CancellationToken cancellationToken) =>
-        await ChannelGuard.AllAsync(channels, (channel, stop) => OfferAsync(channel, session, users, sets, stop), cancellationToken).ConfigureAwait(false);
+        CancellationToken cancellationToken)
+    {
+        var peers = new ViewPeer[channels.Count];
+        await ChannelGuard.AllAsync([.. channels.Select((channel, i) => (Func<CancellationToken, Task>)(async stop =>
+            peers[i] = await OfferAsync(channel, session, users, sets, stop).ConfigureAwait(false)))], cancellationToken).ConfigureAwait(false);
+        return peers;
+    }
 
     /// <summary>The label party's side.</summary>
     /// <param name="channel">Channel to the view.</param>

@@ -8,7 +8,7 @@ namespace FedLearn.Storage.Sqlite;
 
 /// <summary>The messages of one run on their way out: a ring of records in a file of its own, each durable before it may leave.</summary>
 /// <remarks>
-/// <para>Page 0 holds the run's id and how many messages were kept. Records begin at multiples of a page, so that a torn write spoils no other:
+/// <para>Page 0 holds the run's id, how many messages were kept, and whether there is a second file with values that stay at the party. Records begin at multiples of a page, so that a torn write spoils no other:
 /// magic, run, index, length, SHA-256 of all that and of the bytes, bytes. They are written one after the other and, once there is
 /// room for the wanted number of the largest, from the start again. The file grows by zeros that are written out: a later write in place is
 /// then one without metadata, which was measured a third faster to sync than a write into space that is only allocated.</para>
@@ -18,7 +18,7 @@ namespace FedLearn.Storage.Sqlite;
 /// </remarks>
 internal sealed partial class Outbox : IDisposable
 {
-    private const int Page = 4096, HeaderBytes = 64, HashAt = 32, CountAt = 24;
+    private const int Page = 4096, HeaderBytes = 64, HashAt = 32, CountAt = 24, LocalAt = 28;
 
     /// <summary>The file begins with space for so many records, or with so many bytes if that is less, and doubles up to the limit.</summary>
     private const int FirstRecords = 64, FirstBytes = 4 << 20;
@@ -46,6 +46,9 @@ internal sealed partial class Outbox : IDisposable
 
     /// <summary>Messages kept in this and earlier processes.</summary>
     public int Kept { get; private set; }
+
+    /// <summary>Whether the run has a second file, of values that stay at the party.</summary>
+    public bool HasLocal { get; private set; }
 
     private SafeFileHandle Handle => _file.SafeFileHandle;
 
@@ -92,6 +95,14 @@ internal sealed partial class Outbox : IDisposable
         RandomAccess.Write(Handle, page, 0);
         Sync();
         Exists = true;
+    }
+
+    /// <summary>Notes durably that the run has a second file, so that its absence is noticed.</summary>
+    public void MarkLocal()
+    {
+        RandomAccess.Write(Handle, [1], LocalAt);
+        Sync();
+        HasLocal = true;
     }
 
     /// <summary>A message as it was kept; null when it was not noised yet.</summary>
@@ -216,11 +227,12 @@ internal sealed partial class Outbox : IDisposable
     /// <summary>Finds what earlier processes kept.</summary>
     private void Recover()
     {
-        byte[] page = new byte[CountAt + sizeof(int)];
+        byte[] page = new byte[LocalAt + 1];
         IsNew = RandomAccess.GetLength(Handle) == 0;
         if (RandomAccess.Read(Handle, page, 0) < page.Length || !IsOurs(page))
             return;
         Exists = true;
+        HasLocal = page[LocalAt] != 0;
         long length = RandomAccess.GetLength(Handle);
         for (long at = Page; at < length; at += Page)
         {

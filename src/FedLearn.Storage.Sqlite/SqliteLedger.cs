@@ -131,7 +131,7 @@ public sealed class SqliteLedger : IPrivacyLedger
         return _file.Guard(() =>
         {
             // The run's outbox first: it is the run's lock, and once the charge is committed its absence means that messages are lost.
-            Outbox outbox = Outbox.Open($"{Path}.{charge.RunId}.outbox", Convert.FromHexString(charge.RunId), Math.Min(charge.Messages, _options.OutboxMessages));
+            Outbox outbox = Outbox.Open($"{Path}.{charge.RunId}.outbox", Convert.FromHexString(charge.RunId), Limit(charge));
             try
             {
                 bool inFull = Commit(charge, kept, outbox);
@@ -164,7 +164,8 @@ public sealed class SqliteLedger : IPrivacyLedger
                 throw SqliteLedgerErrors.Refused(PrivacyErrors.RunReservedOtherwise, Path, "the run is in the ledger with other terms.", "Draw a new run id.");
             if (entry.State == ChargeState.Settled)
             {
-                // A crash right after the settlement leaves the file.
+                // A crash right after the settlement leaves the files.
+                File.Delete(LocalPath(charge));
                 outbox.Delete();
                 throw SqliteLedgerErrors.Refused(SqliteLedgerErrors.RunEnded, Path, "the run has ended and was settled.", "Start a new run, which is charged by itself.");
             }
@@ -216,6 +217,10 @@ public sealed class SqliteLedger : IPrivacyLedger
             : "Raise the budget, which is a decision about these people and not about the software, or use the data no more.");
     }
 
+    private string LocalPath(PrivacyCharge charge) => $"{Path}.{charge.RunId}.local.outbox";
+
+    private int Limit(PrivacyCharge charge) => Math.Min(charge.Messages, _options.OutboxMessages);
+
     private static PrivacyTotal Sum(IEnumerable<LedgerEntry> entries) => entries.Aggregate(PrivacyTotal.Zero, (sum, e) => sum + new PrivacyTotal(e.PureEpsilon, e.MuSquared));
 
     private static void CheckCharge(PrivacyCharge charge)
@@ -231,6 +236,9 @@ public sealed class SqliteLedger : IPrivacyLedger
     /// <summary>One run, while this process works on it.</summary>
     private sealed class Reservation(SqliteLedger ledger, PrivacyCharge charge, Outbox outbox, bool inFull) : IPrivacyReservation
     {
+        private readonly Lock _lock = new();
+        private Outbox? _local;
+
         public string RunId => charge.RunId;
 
         public int Kept => outbox.Kept;
@@ -247,13 +255,52 @@ public sealed class SqliteLedger : IPrivacyLedger
             outbox.Keep(index, message);
         }
 
+        public bool KeepsLocally => true;
+
+        public ReadOnlyMemory<byte>? FindLocal(int index) => Local().Find(index) is { } bytes ? (ReadOnlyMemory<byte>?)bytes : null;
+
+        public void KeepLocal(int index, ReadOnlySpan<byte> value) => Local().Keep(index, value);
+
         public void Settle(double share)
         {
             IPrivacyReservation.CheckShare(share, Kept);
             ledger.Settle(RunId, inFull ? 1 : share);
+            _local?.Dispose();
+            File.Delete(ledger.LocalPath(charge));
             outbox.Delete();
         }
 
-        public void Dispose() => outbox.Dispose();
+        public void Dispose()
+        {
+            _local?.Dispose();
+            outbox.Dispose();
+        }
+
+        /// <summary>The file of values that stay at the party, made when the first of them is.</summary>
+        private Outbox Local()
+        {
+            lock (_lock)
+            {
+                if (_local is not null)
+                    return _local;
+                Outbox local = Outbox.Open(ledger.LocalPath(charge), Convert.FromHexString(charge.RunId), ledger.Limit(charge));
+                try
+                {
+                    if (!local.Exists && outbox.HasLocal)
+                        throw SqliteLedgerErrors.Refused(SqliteLedgerErrors.MessageLost, ledger.Path, "the run's file of noised values that stay at the party is missing, so that it cannot go on with them.",
+                            "Start a new run, which is charged by itself.");
+                    if (!local.Exists)
+                        local.Create();
+                    if (!outbox.HasLocal)
+                        outbox.MarkLocal();
+                    return _local = local;
+                }
+                catch
+                {
+                    local.Dispose();
+                    throw;
+                }
+            }
+        }
     }
 }

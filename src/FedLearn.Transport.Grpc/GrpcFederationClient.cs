@@ -22,9 +22,7 @@ public static class GrpcFederationClient
         ArgumentNullException.ThrowIfNull(coordinator);
         ArgumentNullException.ThrowIfNull(request);
         options ??= new GrpcClientOptions();
-        GrpcAddress.Check(coordinator, options.AllowPlaintext);
-        TimeProvider clock = options.Channel.Clock;
-        ClientConnection connection = await ClientConnection.OpenAsync(coordinator, options.ConnectTimeout, clock, options.HeartbeatInterval, cancellationToken).ConfigureAwait(false);
+        ClientConnection connection = await ClientConnection.OpenAsync(coordinator, options, cancellationToken).ConfigureAwait(false);
         try
         {
             Wire.JoinReply reply = await connection.UnaryAsync(Methods.Join, SessionCodec.Encode(request), Wire.JoinReply.Parser,
@@ -73,8 +71,7 @@ public static class GrpcHealthClient
     {
         ArgumentNullException.ThrowIfNull(address);
         options ??= new GrpcClientOptions();
-        GrpcAddress.Check(address, options.AllowPlaintext);
-        using ClientConnection connection = await ClientConnection.OpenAsync(address, options.ConnectTimeout, options.Channel.Clock, options.HeartbeatInterval, cancellationToken).ConfigureAwait(false);
+        using ClientConnection connection = await ClientConnection.OpenAsync(address, options, cancellationToken).ConfigureAwait(false);
         Wire.Health.HealthCheckResponse reply = await connection.UnaryAsync(Methods.HealthCheck, new Wire.Health.HealthCheckRequest { Service = service },
             Wire.Health.HealthCheckResponse.Parser, Methods.UnaryLimitBytes, options.JoinTimeout, cancellationToken).ConfigureAwait(false);
         return Enum.IsDefined((GrpcHealth)reply.Status) ? (GrpcHealth)reply.Status : GrpcHealth.Unknown;
@@ -109,6 +106,12 @@ internal static class SessionCodec
         };
         foreach ((string name, ReadOnlyMemory<byte> digest) in request.Sections)
             wire.Sections.Add(name, ByteString.CopyFrom(digest.Span));
+        if (request.Resume is { } offer)
+        {
+            wire.ResumeSession = offer.SessionId;
+            wire.ResumeRounds.AddRange(offer.Rounds);
+        }
+
         return wire;
     }
 
@@ -121,8 +124,13 @@ internal static class SessionCodec
             throw Malformed("the role is neither active nor passive");
         if (wire.TermsDigest.Length != DigestBytes || wire.SchemaFingerprint.Length != DigestBytes)
             throw Malformed("a digest is not 32 bytes long");
+        if (wire.ResumeSession.Length > 0 ? !IsSession(wire.ResumeSession) || !AreRounds(wire.ResumeRounds) : wire.ResumeRounds.Count > 0)
+            throw Malformed("the run to go on with is not one");
         return new JoinRequest(wire.ProtocolVersion, new PartyDescription(wire.Party, wire.Role == Wire.Role.Active ? PartyRole.Active : PartyRole.Passive),
-            wire.JobName, wire.TermsDigest.Memory, wire.Sections.ToDictionary(s => s.Key, s => s.Value.Memory), wire.SchemaFingerprint.Memory);
+            wire.JobName, wire.TermsDigest.Memory, wire.Sections.ToDictionary(s => s.Key, s => s.Value.Memory), wire.SchemaFingerprint.Memory)
+        {
+            Resume = wire.ResumeSession.Length > 0 ? new ResumeOffer(wire.ResumeSession, [.. wire.ResumeRounds]) : null,
+        };
 
         static RpcException Malformed(string what) => new(StatusCode.InvalidArgument, $"joining: {what}.", ProtocolErrors.Malformed);
     }
@@ -131,19 +139,29 @@ internal static class SessionCodec
     {
         var wire = new Wire.JoinReply { SessionId = agreement.SessionId, JobDigest = ByteString.CopyFrom(agreement.JobDigest.Span) };
         wire.Parties.AddRange(agreement.Parties.Select(p => new Wire.JoinedParty { Name = p.Name, SchemaFingerprint = ByteString.CopyFrom(p.SchemaFingerprint.Span) }));
+        if (agreement.Resume is { } point)
+            (wire.ResumeSession, wire.ResumeRound) = (point.SessionId, point.Round);
         return wire;
     }
 
     /// <exception cref="PeerException">FL4005.</exception>
     public static SessionAgreement Decode(Wire.JoinReply wire, string sender)
     {
-        bool fits = wire.SessionId.Length is > 0 and <= LongestName && wire.SessionId.All(char.IsAsciiLetterOrDigit) && wire.JobDigest.Length == DigestBytes
+        bool fits = IsSession(wire.SessionId) && (wire.ResumeSession.Length == 0 || (IsSession(wire.ResumeSession) && wire.ResumeRound >= 0)) && wire.JobDigest.Length == DigestBytes
             && wire.Parties.Count > 0 && wire.Parties.All(p => IsName(p.Name) && p.SchemaFingerprint.Length == DigestBytes);
         return fits
             ? new SessionAgreement(wire.SessionId, wire.JobDigest.Memory, [.. wire.Parties.Select(p => new JoinedParty(p.Name, p.SchemaFingerprint.Memory))])
+            {
+                Resume = wire.ResumeSession.Length > 0 ? new ResumePoint(wire.ResumeSession, wire.ResumeRound) : null,
+            }
             : throw new PeerException(ProtocolErrors.Malformed, sender, "its answer to the request to join is no valid agreement.",
                 "Check that both parties run the same release of the software.");
     }
+
+    private static bool IsSession(string id) => id.Length is > 0 and <= LongestName && id.All(char.IsAsciiLetterOrDigit);
+
+    private static bool AreRounds(Google.Protobuf.Collections.RepeatedField<int> rounds) =>
+        rounds.Count is > 0 and <= ResumeOffer.MostRounds && rounds[0] >= 0 && rounds.Zip(rounds.Skip(1)).All(pair => pair.First < pair.Second);
 
     private static bool IsName(string name) => name.Length is > 0 and <= LongestName && !name.Any(char.IsControl);
 }

@@ -45,7 +45,7 @@ internal static class RawPeer
     {
         GrpcFederationHost host = await GrpcFederationHost.StartAsync(options ?? new GrpcHostOptions(), GrpcPairs.Terms("telco"));
         Task<GrpcSession> active = host.JoinAsync(GrpcPairs.OwnRequest);
-        ClientConnection connection = await ClientConnection.OpenAsync(host.Address, ChannelConformance.Patience, TimeProvider.System, Timeout.InfiniteTimeSpan, default);
+        ClientConnection connection = await ClientConnection.OpenAsync(host.Address, new GrpcClientOptions { ConnectTimeout = ChannelConformance.Patience }, default);
         Transport.Grpc.Wire.JoinReply reply = await connection.UnaryAsync(Methods.Join, SessionCodec.Encode(GrpcPairs.Request("telco")),
             Transport.Grpc.Wire.JoinReply.Parser, 1000, ChannelConformance.Patience, default);
         ClientExchange call = await connection.ExchangeAsync(Methods.Exchange, reply.SessionId, "telco", ChannelConformance.Patience, TimeSpan.FromMilliseconds(100), default);

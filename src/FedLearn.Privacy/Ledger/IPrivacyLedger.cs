@@ -83,6 +83,20 @@ public interface IPrivacyReservation : IDisposable
     /// <param name="message">The noised message.</param>
     void Keep(int index, ReadOnlySpan<byte> message);
 
+    /// <summary>Whether noised values that stay at the party are kept too, so that another process can go on with the run.</summary>
+    bool KeepsLocally => false;
+
+    /// <summary>A noised value that stays at the party, as it was kept; null when it has not been noised yet.</summary>
+    /// <param name="index">Number of the value in the run, from 0; values have numbers of their own, apart from the messages.</param>
+    /// <exception cref="Diagnostics.PrivacyRefusedException">FL5024: it was noised before and is kept no longer; a second noise is never drawn.</exception>
+    ReadOnlyMemory<byte>? FindLocal(int index) => null;
+
+    /// <summary>Keeps a noised value that stays at the party, as durably as a message: every later message depends on it, so a second noise for it would tell
+    /// more than was charged.</summary>
+    /// <param name="index">Number of the value in the run, from 0; one above the last.</param>
+    /// <param name="value">The noised value.</param>
+    void KeepLocal(int index, ReadOnlySpan<byte> value) { }
+
     /// <summary>Ends the run: what it costs from now on. Its messages are kept no longer.</summary>
     /// <param name="share">Upper bound on the share of the reserved cost (of mu squared, and of pure epsilon) that the <see cref="Kept"/> messages cost;
     /// 0 to 1, and above 0 unless nothing was kept. A charge with a <see cref="KeptRelease"/> counts in full whatever the share: later runs use it.</param>

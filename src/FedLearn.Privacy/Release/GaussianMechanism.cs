@@ -10,7 +10,7 @@ namespace FedLearn.Privacy;
 /// n + round(Z) = round(n + Z), so this is exact post-processing of the Gaussian mechanism, and sums of integers leave no floating-point
 /// trace of x to attack (Mironov 2012; Jin et al., arXiv 2112.05307). The rounding of x is charged as lattice slack.</para>
 /// <para>A message is noised once: its bytes are kept by the reservation before they may leave, and a message that is kept already is
-/// returned as it was. Calls of several threads are served one after the other.</para>
+/// returned as it was. So is a value that stays at its party, where the reservation keeps those. Calls of several threads are served one after the other.</para>
 /// </remarks>
 public sealed class GaussianMechanism
 {
@@ -30,27 +30,32 @@ public sealed class GaussianMechanism
     private readonly double _step, _largest, _limit;
     private readonly int _bits;
     private readonly bool _resumed;
+    private readonly int _firstLocal;
     private readonly Lock _lock = new();
     private int[] _ahead = [];
     private int _aheadStart, _aheadLength;
     private Task _drawing = Task.CompletedTask;
     private int _released;
-    private long _noiseTicks;
+    private long _used, _noiseTicks;
 
     /// <summary>Creates the mechanism of one kind of value for one run.</summary>
     /// <param name="calibration">The noise, and the number of releases it is for.</param>
     /// <param name="noise">Where the noise comes from. Seeded noise is another type, which does not fit here: see <see cref="NotPrivate"/>.</param>
     /// <param name="reservation">The charge that pays for it.</param>
+    /// <param name="firstLocal">Number, among the values of the run that stay at the party, of the first that this mechanism perturbs; mechanisms of one
+    /// reservation that perturb need ranges of their own.</param>
     /// <exception cref="ConfigurationException">FL2300: the calibration is not one.</exception>
     /// <exception cref="PrivacyRefusedException">FL5007: the noise is below 2^-27 of the values' bound.</exception>
-    public GaussianMechanism(NoiseCalibration calibration, CsprngNoise noise, IPrivacyReservation reservation) : this(calibration, (INoiseSource)noise, reservation) { }
+    public GaussianMechanism(NoiseCalibration calibration, CsprngNoise noise, IPrivacyReservation reservation, int firstLocal = 0)
+        : this(calibration, (INoiseSource)noise, reservation, firstLocal) { }
 
-    internal GaussianMechanism(NoiseCalibration calibration, INoiseSource noise, IPrivacyReservation reservation)
+    internal GaussianMechanism(NoiseCalibration calibration, INoiseSource noise, IPrivacyReservation reservation, int firstLocal = 0)
     {
         ArgumentNullException.ThrowIfNull(calibration);
         ArgumentNullException.ThrowIfNull(noise);
         ArgumentNullException.ThrowIfNull(reservation);
-        (_calibration, _noise, _reservation, _resumed) = (calibration, noise, reservation, reservation.Kept > 0);
+        ArgumentOutOfRangeException.ThrowIfNegative(firstLocal);
+        (_calibration, _noise, _reservation, _resumed, _firstLocal) = (calibration, noise, reservation, reservation.Kept > 0, firstLocal);
         _step = calibration.Sigma / INoiseSource.LatticeScale;
         if (!double.IsNormal(_step) || _step < 0 || calibration.Releases < 1 || !(calibration.ValueBound > 0) || !double.IsFinite(calibration.ValueBound))
             throw PrivacyErrors.Configuration(PrivacyErrors.InvalidNumber, "calibration", "its noise or its bound is not a positive number.", "Use a calibration of HdpVflCalibration.");
@@ -66,14 +71,44 @@ public sealed class GaussianMechanism
     /// <param name="calibration">The noise, and the number of releases it is for.</param>
     /// <param name="noise">Seeded noise. What is made with it must say "NOT PRIVATE: test noise".</param>
     /// <param name="reservation">The charge, written down like any other.</param>
-    /// <inheritdoc cref="GaussianMechanism(NoiseCalibration, CsprngNoise, IPrivacyReservation)" path="/exception" />
-    public static GaussianMechanism NotPrivate(NoiseCalibration calibration, TestNoise noise, IPrivacyReservation reservation) => new(calibration, (INoiseSource)noise, reservation);
+    /// <param name="firstLocal">As for the constructor.</param>
+    /// <inheritdoc cref="GaussianMechanism(NoiseCalibration, CsprngNoise, IPrivacyReservation, int)" path="/exception" />
+    public static GaussianMechanism NotPrivate(NoiseCalibration calibration, TestNoise noise, IPrivacyReservation reservation, int firstLocal = 0) =>
+        new(calibration, (INoiseSource)noise, reservation, firstLocal);
 
     /// <summary>What an integer of 1 stands for on its lattice: the noise deviation over 2^24.</summary>
     public double Step => _step;
 
     /// <summary>Messages released, and values perturbed, so far.</summary>
     public int Released => _released;
+
+    /// <summary>How far the mechanism is, for a checkpoint between two of its releases.</summary>
+    public MechanismPosition Position
+    {
+        get
+        {
+            lock (_lock)
+                return new(_released, _used);
+        }
+    }
+
+    /// <summary>Goes on where an earlier process of the same run was at a checkpoint: what it released after that is returned as it was kept.</summary>
+    /// <param name="position">The position of then.</param>
+    /// <exception cref="InvalidOperationException">This mechanism has released something or drawn noise already.</exception>
+    /// <exception cref="ArgumentOutOfRangeException">It is no position of a mechanism with this calibration.</exception>
+    public void ContinueAt(MechanismPosition position)
+    {
+        lock (_lock)
+        {
+            _drawing.GetAwaiter().GetResult();
+            if (_released > 0 || _aheadLength > 0)
+                throw new InvalidOperationException("A mechanism goes on before it has released or drawn anything.");
+            if (position.Released < 0 || position.Released > _calibration.Releases || position.Draws < 0)
+                throw new ArgumentOutOfRangeException(nameof(position), "The position is not one of this mechanism.");
+            (_released, _used) = (position.Released, position.Draws);
+            (_noise as TestNoise)?.Skip(position.Draws);
+        }
+    }
 
     /// <summary>Whether the noise protects anything: false with seeded test noise.</summary>
     public bool IsSecure => _noise.IsSecure;
@@ -124,8 +159,8 @@ public sealed class GaussianMechanism
             CheckLeft(name);
             if (_reservation.Find(_released) is { } kept)
             {
-                LatticeVector sent = LatticeVector.Restore(_step, _bits, value.Length, kept) ?? throw new InternalFailureException(PrivacyErrors.NotTheKeptMessage, name,
-                    "the message that the run kept does not fit this one.", "The outbox belongs to another run or is damaged: start a new run.");
+                LatticeVector sent = LatticeVector.Restore(_step, _bits, value.Length, kept) ?? throw NotKept(name);
+                Skip(value.Length);
                 _released++;
                 return new((T)value.With(sent, null), Protection.Noise, name);
             }
@@ -146,21 +181,60 @@ public sealed class GaussianMechanism
     /// <param name="value">What becomes noisy; every number finite, its sensitivity that of the calibration.</param>
     /// <param name="name">What it is, for an error.</param>
     /// <exception cref="PrivacyRefusedException">FL5006: all values that the noise is calibrated for have been perturbed, or may have been, by an
-    /// earlier process of a run that had kept messages before this mechanism was made: noise that stays is not kept.</exception>
+    /// earlier process of a run that had kept messages before this mechanism was made, where the reservation does not keep noise that stays.</exception>
     /// <exception cref="InternalFailureException">FL6300: a number is NaN or infinite.</exception>
     public void Perturb(Span<double> value, string name)
     {
         lock (_lock)
         {
-            if (_resumed)
+            CheckLeft(name);
+            int index = _firstLocal + _released;
+            if (_reservation.FindLocal(index) is { } kept)
+            {
+                LatticeVector earlier = LatticeVector.Restore(_step, _bits, value.Length, kept) ?? throw NotKept(name);
+                earlier.Values().CopyTo(value);
+                Skip(value.Length);
+                _released++;
+                return;
+            }
+
+            if (_resumed && !_reservation.KeepsLocally)
                 throw PrivacyErrors.Refused(PrivacyErrors.ReleasesSpent, name,
                     "an earlier process of this run may have perturbed the same value with noise that is not kept, and a second noise would tell more than was charged (A6).",
                     "Start a new run, which is charged by itself.");
-            CheckLeft(name);
             AddNoise(value, value, name);
+            if (_reservation.KeepsLocally)
+            {
+                long start = Stopwatch.GetTimestamp();
+                _reservation.KeepLocal(index, LatticeVector.Pack(value, _step, _bits).Packed.Span);
+                Interlocked.Add(ref _noiseTicks, Stopwatch.GetTimestamp() - start);
+            }
+
             TensorPrimitives.Multiply(value, _step, value);
             _released++;
         }
+    }
+
+    private static InternalFailureException NotKept(string name) => new(PrivacyErrors.NotTheKeptMessage, name,
+        "the message that the run kept does not fit this one.", "The outbox belongs to another run or is damaged: start a new run.");
+
+    /// <summary>Passes over the noise of something that was noised before, so that test noise goes on as it would have.</summary>
+    private void Skip(int length)
+    {
+        _used += length;
+        if (_noise is not TestNoise test)
+            return;
+        _drawing.GetAwaiter().GetResult();
+        int drawn = Math.Min(length, _aheadLength);
+        test.Skip(length - drawn);
+        Use(drawn);
+    }
+
+    /// <summary>Takes draws from those made ahead.</summary>
+    private void Use(int count)
+    {
+        _aheadLength -= count;
+        _aheadStart = _aheadLength == 0 ? 0 : _aheadStart + count;
     }
 
     private void CheckLeft(string name)
@@ -200,8 +274,8 @@ public sealed class GaussianMechanism
         // Used noise would reveal the values.
         drawn.Clear();
         noise.Clear();
-        _aheadLength -= exact.Length;
-        _aheadStart = _aheadLength == 0 ? 0 : _aheadStart + exact.Length;
+        Use(exact.Length);
+        _used += exact.Length;
         Interlocked.Add(ref _noiseTicks, Stopwatch.GetTimestamp() - start);
     }
 
@@ -224,3 +298,8 @@ public sealed class GaussianMechanism
         Interlocked.Add(ref _noiseTicks, Stopwatch.GetTimestamp() - start);
     }
 }
+
+/// <summary>How far a mechanism is.</summary>
+/// <param name="Released">Messages released, and values perturbed.</param>
+/// <param name="Draws">Draws of noise that these took.</param>
+public readonly record struct MechanismPosition(int Released, long Draws);

@@ -37,6 +37,14 @@ public sealed class TestNoise : INoiseSource
         _drawn += (ulong)destination.Length;
     }
 
+    /// <summary>Leaves draws out, as if they had been made.</summary>
+    /// <param name="draws">How many, at least 0.</param>
+    internal void Skip(long draws)
+    {
+        ArgumentOutOfRangeException.ThrowIfNegative(draws);
+        _drawn += (ulong)draws;
+    }
+
     /// <summary>Word i of SplitMix64 is a function of its start and i. Any range of leading words may be asked for.</summary>
     private readonly record struct Words(ulong Start, ulong Mask, ulong FurtherStart, ulong FurtherMask) : IUniformBits
     {

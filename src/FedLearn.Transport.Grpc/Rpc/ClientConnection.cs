@@ -20,11 +20,17 @@ internal sealed class ClientConnection : IDisposable
     private readonly Uri _address;
     private readonly TimeProvider _clock;
     private readonly HttpMessageInvoker _http;
-    private Socket? _socket, _connected;
+    private readonly NetworkStream _transport;
+    private Stream? _stream;
 
-    private ClientConnection(Uri address, TimeProvider clock, Socket socket, TimeSpan heartbeat)
+    /// <param name="address">Where it leads, for messages.</param>
+    /// <param name="clock">Clock of the time limits.</param>
+    /// <param name="transport">The TCP connection.</param>
+    /// <param name="stream">What HTTP/2 is spoken over: that connection, or encryption upon it. Owned.</param>
+    /// <param name="heartbeat">Pause between pings.</param>
+    private ClientConnection(Uri address, TimeProvider clock, NetworkStream transport, Stream stream, TimeSpan heartbeat)
     {
-        (_address, _clock, _socket) = (address, clock, socket);
+        (_address, _clock, _transport, _stream) = (address, clock, transport, stream);
         _http = new HttpMessageInvoker(new SocketsHttpHandler
         {
             UseProxy = false,
@@ -35,47 +41,23 @@ internal sealed class ClientConnection : IDisposable
             InitialHttp2StreamWindowSize = WindowBytes,
             KeepAlivePingDelay = heartbeat,
             KeepAlivePingPolicy = HttpKeepAlivePingPolicy.WithActiveRequests,
-            ConnectCallback = (_, _) => new ValueTask<Stream>(Interlocked.Exchange(ref _socket, null) is { } connected
-                ? new NetworkStream(_connected = connected, ownsSocket: true)
-                : throw new IOException("The connection is over; a session does not move to another.")),
+            ConnectCallback = (_, _) => new ValueTask<Stream>(Interlocked.Exchange(ref _stream, null) ?? throw new IOException("The connection is over; a session does not move to another.")),
         });
     }
 
     private string Name => NameOf(_address);
 
-    /// <summary>Connects. While nobody listens at the address it tries again: a party may be started before its coordinator.</summary>
+    /// <summary>Connects.</summary>
+    /// <param name="address">Where to.</param>
+    /// <param name="options">Settings.</param>
+    /// <param name="cancellationToken">Stops trying.</param>
     /// <exception cref="PeerException">FL4015: nobody listened in time.</exception>
-    public static async Task<ClientConnection> OpenAsync(Uri address, TimeSpan timeout, TimeProvider clock, TimeSpan heartbeat, CancellationToken cancellationToken)
+    public static async Task<ClientConnection> OpenAsync(Uri address, GrpcClientOptions options, CancellationToken cancellationToken)
     {
-        long start = clock.GetTimestamp();
-        TimeSpan pause = TimeSpan.FromMilliseconds(50), longest = TimeSpan.FromSeconds(1);
-        using var timeUp = new CancellationTokenSource(timeout, clock);
-        using var either = CancellationTokenSource.CreateLinkedTokenSource(timeUp.Token, cancellationToken);
-        Exception? last = null;
-        while (true)
-        {
-            var socket = new Socket(SocketType.Stream, ProtocolType.Tcp) { NoDelay = true };
-            try
-            {
-                await socket.ConnectAsync(address.DnsSafeHost, address.Port, either.Token).ConfigureAwait(false);
-                return new ClientConnection(address, clock, socket, heartbeat);
-            }
-            catch (Exception e)
-            {
-                socket.Dispose();
-                cancellationToken.ThrowIfCancellationRequested();
-                if (e is not (SocketException or OperationCanceledException))
-                    throw;
-                last = e as SocketException ?? last;
-            }
-
-            if (timeUp.IsCancellationRequested || clock.GetElapsedTime(start) + pause > timeout)
-                throw new PeerException(ProtocolErrors.CannotConnect, NameOf(address),
-                    $"waited {timeout.TotalSeconds:0.#} s for the active party to accept connections there, in vain{(last is SocketException s ? $" ({s.SocketErrorCode})" : "")}.",
-                    "Start the active party, check the address and the firewall, or give it more time with transport.connectTimeoutSeconds.", last);
-            await Task.Delay(pause, clock, cancellationToken).ConfigureAwait(false);
-            pause = pause * 2 < longest ? pause * 2 : longest;
-        }
+        GrpcAddress.Check(address, options.AllowPlaintext);
+        TimeProvider clock = options.Channel.Clock;
+        NetworkStream transport = await TcpDialer.DialAsync(address, options.ConnectTimeout, clock, cancellationToken).ConfigureAwait(false);
+        return new ClientConnection(address, clock, transport, transport, options.HeartbeatInterval);
     }
 
     /// <summary>A call with one request and one reply.</summary>
@@ -152,12 +134,12 @@ internal sealed class ClientConnection : IDisposable
     }
 
     /// <summary>Drops the connection as the death of this process would.</summary>
-    internal void Kill() => _connected?.Close(timeout: 0);
+    internal void Kill() => _transport.Socket.Close(timeout: 0);
 
     public void Dispose()
     {
         _http.Dispose();
-        Interlocked.Exchange(ref _socket, null)?.Dispose();
+        Interlocked.Exchange(ref _stream, null)?.Dispose();
     }
 
     /// <summary>The status that a response carries in its trailers, or in its headers when there was nothing else to send.</summary>
@@ -195,7 +177,7 @@ internal sealed class ClientConnection : IDisposable
             throw new RpcException(refused);
     }
 
-    private static string NameOf(Uri address) => $"coordinator {GrpcAddress.Name(address)}";
+    internal static string NameOf(Uri address) => $"coordinator {GrpcAddress.Name(address)}";
 
     private PeerException Error(Status status, Exception inner) => status.ErrorId switch
     {

@@ -65,7 +65,25 @@ public sealed record SessionTerms(string JobName, ReadOnlyMemory<byte> TermsDige
 /// <param name="Sections">Digest of each section of its job; may be empty.</param>
 /// <param name="SchemaFingerprint">SHA-256 of its schema: names, types and declared ranges, no data.</param>
 public sealed record JoinRequest(int ProtocolVersion, PartyDescription Party, string JobName, ReadOnlyMemory<byte> TermsDigest,
-    IReadOnlyDictionary<string, ReadOnlyMemory<byte>> Sections, ReadOnlyMemory<byte> SchemaFingerprint);
+    IReadOnlyDictionary<string, ReadOnlyMemory<byte>> Sections, ReadOnlyMemory<byte> SchemaFingerprint)
+{
+    /// <summary>A run of this job that was cut off and that the party can go on with; null for none.</summary>
+    public ResumeOffer? Resume { get; init; }
+}
+
+/// <summary>What a party still has of a run that was cut off.</summary>
+/// <param name="SessionId">Id of the session in which the run began.</param>
+/// <param name="Rounds">Rounds before which it can go on, ascending; at least one, at most <see cref="MostRounds"/>.</param>
+public sealed record ResumeOffer(string SessionId, IReadOnlyList<int> Rounds)
+{
+    /// <summary>Most rounds of an offer.</summary>
+    public const int MostRounds = 16;
+}
+
+/// <summary>Where a run that was cut off goes on.</summary>
+/// <param name="SessionId">Id of the session in which it began.</param>
+/// <param name="Round">The round that comes next.</param>
+public sealed record ResumePoint(string SessionId, int Round);
 
 /// <summary>A party that joined.</summary>
 /// <param name="Name">Its name.</param>
@@ -76,4 +94,9 @@ public sealed record JoinedParty(string Name, ReadOnlyMemory<byte> SchemaFingerp
 /// <param name="SessionId">Random id of the session.</param>
 /// <param name="JobDigest">SHA-256 over the terms digest and every party's name and schema fingerprint, in the job's order, 32 bytes.</param>
 /// <param name="Parties">Every party, in the job's order.</param>
-public sealed record SessionAgreement(string SessionId, ReadOnlyMemory<byte> JobDigest, IReadOnlyList<JoinedParty> Parties);
+public sealed record SessionAgreement(string SessionId, ReadOnlyMemory<byte> JobDigest, IReadOnlyList<JoinedParty> Parties)
+{
+    /// <summary>Where the run goes on: the last round that every party offered of the same run. Null: the run begins, also where a party offered one that
+    /// another does not have.</summary>
+    public ResumePoint? Resume { get; init; }
+}

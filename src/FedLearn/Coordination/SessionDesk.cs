@@ -17,7 +17,7 @@ public sealed class SessionDesk(SessionTerms terms, TimeSpan joinTimeout, TimePr
     public const int ProtocolVersion = 1;
 
     private readonly Lock _gate = new();
-    private readonly Dictionary<string, ReadOnlyMemory<byte>> _joined = [];
+    private readonly Dictionary<string, (ReadOnlyMemory<byte> Fingerprint, ResumeOffer? Resume)> _joined = [];
     private readonly TaskCompletionSource<SessionAgreement> _complete = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private FedLearnException? _lastRefusal;
 
@@ -101,6 +101,9 @@ public sealed class SessionDesk(SessionTerms terms, TimeSpan joinTimeout, TimePr
         if (!own || !agreement.JobDigest.Span.SequenceEqual(DigestOf(request.TermsDigest, agreement.Parties)))
             throw new PeerException(ProtocolErrors.DifferentJob, "joining", "the coordinator's agreement is not about this party's job and schema.",
                 "Use the same job file at every party.");
+        if (agreement.Resume is { } point && (request.Resume is not { } offer || offer.SessionId != point.SessionId || !offer.Rounds.Contains(point.Round)))
+            throw new PeerException(ProtocolErrors.NotOffered, "joining", "the coordinator goes on with a run that this party did not offer.",
+                "Check that both parties run the same release of the software, and look at the coordinator's log.");
     }
 
     private void Admit(JoinRequest request)
@@ -123,13 +126,22 @@ public sealed class SessionDesk(SessionTerms terms, TimeSpan joinTimeout, TimePr
 
         lock (_gate)
         {
-            if (!_joined.TryAdd(request.Party.Name, request.SchemaFingerprint.ToArray()))
+            if (!_joined.TryAdd(request.Party.Name, (request.SchemaFingerprint.ToArray(), request.Resume)))
                 throw new PeerException(ProtocolErrors.AlreadyJoined, place, "a party of that name has joined already.", "Start each party once.");
             if (_joined.Count < terms.Parties.Count)
                 return;
-            JoinedParty[] parties = [.. terms.Parties.Select(p => new JoinedParty(p.Name, _joined[p.Name]))];
+            JoinedParty[] parties = [.. terms.Parties.Select(p => new JoinedParty(p.Name, _joined[p.Name].Fingerprint))];
             string id = Convert.ToHexStringLower(RandomNumberGenerator.GetBytes(16));
-            _complete.TrySetResult(new SessionAgreement(id, DigestOf(terms.TermsDigest, parties), parties));
+            _complete.TrySetResult(new SessionAgreement(id, DigestOf(terms.TermsDigest, parties), parties) { Resume = CommonPoint([.. _joined.Values.Select(j => j.Resume)]) });
         }
+    }
+
+    /// <summary>The last round that every party offers of the same run; null where there is none.</summary>
+    private static ResumePoint? CommonPoint(IReadOnlyList<ResumeOffer?> offers)
+    {
+        if (offers[0] is not { } first || offers.Any(o => o?.SessionId != first.SessionId))
+            return null;
+        int[] common = [.. first.Rounds.Where(round => offers.All(o => o!.Rounds.Contains(round)))];
+        return common.Length == 0 ? null : new ResumePoint(first.SessionId, common.Max());
     }
 }

@@ -39,9 +39,10 @@ internal abstract class PartyAccount(AccountedJob job, IPrivacyLedger? ledger, s
     /// <param name="calibration">Its noise.</param>
     /// <param name="stream">Name of its stream of noise.</param>
     /// <param name="reservation">The charge that pays for it.</param>
-    public GaussianMechanism Mechanism(NoiseCalibration calibration, string stream, IPrivacyReservation reservation) => job.TestNoiseSeed is { } seed
-        ? GaussianMechanism.NotPrivate(calibration, new TestNoise(seed, stream), reservation)
-        : new GaussianMechanism(calibration, new CsprngNoise(), reservation);
+    /// <param name="firstLocal">Number of its first value that stays at the party; ranges of mechanisms of one reservation must not overlap.</param>
+    public GaussianMechanism Mechanism(NoiseCalibration calibration, string stream, IPrivacyReservation reservation, int firstLocal = 0) => job.TestNoiseSeed is { } seed
+        ? GaussianMechanism.NotPrivate(calibration, new TestNoise(seed, stream), reservation, firstLocal)
+        : new GaussianMechanism(calibration, new CsprngNoise(), reservation, firstLocal);
 
     /// <summary>What a report must say of the ledger.</summary>
     public virtual IEnumerable<string> Warnings()
@@ -93,6 +94,14 @@ internal abstract class PartyAccount(AccountedJob job, IPrivacyLedger? ledger, s
                 reservation.Dispose();
             _open.Clear();
         }
+    }
+
+    /// <summary>Leaves the run as it is, so that another process, or a later attempt of this one, can go on with it under its id: charged in full until then.</summary>
+    public void Suspend()
+    {
+        foreach ((IPrivacyReservation reservation, _) in _open)
+            reservation.Dispose();
+        _open.Clear();
     }
 
     public void Dispose() => Settle(PrivacyUnit.Record);

@@ -62,6 +62,9 @@ public static class ProtocolErrors
     /// <summary>A party stopped for a reason that has no id of its own.</summary>
     public const string PeerFailed = "FL4019";
 
+    /// <summary>A coordinator goes on with a run that was not offered to it.</summary>
+    public const string NotOffered = "FL4150";
+
     internal static PeerException Peer(string id, string remote, string step, string cause, string remedy, Exception? inner = null) =>
         new(id, $"peer '{remote}', {step}", cause, remedy, inner);
 }

@@ -1,0 +1,137 @@
+using System.Buffers;
+using System.Buffers.Binary;
+using System.Runtime.InteropServices;
+using System.Text;
+
+namespace FedLearn.Coordination;
+
+/// <summary>Writes the named parts of a run's state. Numbers are little-endian.</summary>
+internal sealed class StateWriter
+{
+    private readonly ArrayBufferWriter<byte> _bytes = new();
+
+    /// <summary>Begins a state.</summary>
+    /// <param name="kind">What it is the state of, with its version, such as <c>glm 1</c>; a reader asks for the same.</param>
+    public StateWriter(string kind) => Add(kind, ReadOnlySpan<byte>.Empty);
+
+    public StateWriter Add(string name, ReadOnlySpan<byte> value)
+    {
+        AddLength(Encoding.UTF8.GetByteCount(name));
+        _bytes.Write(Encoding.UTF8.GetBytes(name));
+        AddLength(value.Length);
+        _bytes.Write(value);
+        return this;
+    }
+
+    public StateWriter Add(string name, ReadOnlySpan<double> values) => Add(name, LittleEndian(values, BinaryPrimitives.ReverseEndianness));
+
+    public StateWriter Add(string name, ReadOnlySpan<int> values)
+    {
+        if (BitConverter.IsLittleEndian)
+            return Add(name, MemoryMarshal.AsBytes(values));
+        int[] swapped = new int[values.Length];
+        BinaryPrimitives.ReverseEndianness(values, swapped);
+        return Add(name, MemoryMarshal.AsBytes<int>(swapped));
+    }
+
+    public StateWriter Add(string name, long value)
+    {
+        Span<byte> bytes = stackalloc byte[sizeof(long)];
+        BinaryPrimitives.WriteInt64LittleEndian(bytes, value);
+        return Add(name, bytes);
+    }
+
+    public StateWriter Add(string name, string value) => Add(name, Encoding.UTF8.GetBytes(value));
+
+    public byte[] ToArray() => _bytes.WrittenSpan.ToArray();
+
+    private static ReadOnlySpan<byte> LittleEndian(ReadOnlySpan<double> values, Func<long, long> swap)
+    {
+        if (BitConverter.IsLittleEndian)
+            return MemoryMarshal.AsBytes(values);
+        long[] swapped = MemoryMarshal.Cast<double, long>(values).ToArray();
+        for (int i = 0; i < swapped.Length; i++)
+            swapped[i] = swap(swapped[i]);
+        return MemoryMarshal.AsBytes<long>(swapped);
+    }
+
+    private void AddLength(int length)
+    {
+        Span<byte> bytes = stackalloc byte[sizeof(int)];
+        BinaryPrimitives.WriteInt32LittleEndian(bytes, length);
+        _bytes.Write(bytes);
+    }
+}
+
+/// <summary>Reads what <see cref="StateWriter"/> wrote. Whatever does not fit is FL2540.</summary>
+internal sealed class StateReader
+{
+    private readonly string _place;
+    private readonly Dictionary<string, ReadOnlyMemory<byte>> _parts = [];
+
+    /// <summary>Reads a state.</summary>
+    /// <param name="kind">As it was written.</param>
+    /// <param name="bytes">The state.</param>
+    /// <param name="place">Where it comes from, for errors.</param>
+    public StateReader(string kind, ReadOnlyMemory<byte> bytes, string place)
+    {
+        _place = place;
+        while (bytes.Length > 0)
+        {
+            string name = Encoding.UTF8.GetString(Next(ref bytes).Span);
+            if (!_parts.TryAdd(name, Next(ref bytes)))
+                throw Damaged();
+        }
+
+        if (!_parts.ContainsKey(kind))
+            throw Damaged();
+    }
+
+    public bool Has(string name) => _parts.ContainsKey(name);
+
+    public ReadOnlyMemory<byte> Bytes(string name) => _parts.TryGetValue(name, out ReadOnlyMemory<byte> value) ? value : throw Damaged();
+
+    public string Text(string name) => Encoding.UTF8.GetString(Bytes(name).Span);
+
+    public long Integer(string name) => Bytes(name) is { Length: sizeof(long) } bytes ? BinaryPrimitives.ReadInt64LittleEndian(bytes.Span) : throw Damaged();
+
+    /// <summary>Numbers.</summary>
+    /// <param name="name">Name of the part.</param>
+    /// <param name="length">How many there must be; null for any.</param>
+    public double[] Doubles(string name, int? length = null)
+    {
+        ReadOnlySpan<byte> bytes = Bytes(name).Span;
+        if (bytes.Length % sizeof(double) != 0 || (length is { } due && bytes.Length != (long)due * sizeof(double)))
+            throw Damaged();
+        double[] values = new double[bytes.Length / sizeof(double)];
+        for (int i = 0; i < values.Length; i++)
+            values[i] = BinaryPrimitives.ReadDoubleLittleEndian(bytes[(i * sizeof(double))..]);
+        return values;
+    }
+
+    /// <summary>Whole numbers.</summary>
+    /// <param name="name">Name of the part.</param>
+    /// <param name="length">How many there must be; null for any.</param>
+    public int[] Integers(string name, int? length = null)
+    {
+        ReadOnlySpan<byte> bytes = Bytes(name).Span;
+        if (bytes.Length % sizeof(int) != 0 || (length is { } due && bytes.Length != (long)due * sizeof(int)))
+            throw Damaged();
+        int[] values = new int[bytes.Length / sizeof(int)];
+        for (int i = 0; i < values.Length; i++)
+            values[i] = BinaryPrimitives.ReadInt32LittleEndian(bytes[(i * sizeof(int))..]);
+        return values;
+    }
+
+    /// <summary>The error of a part that does not fit what it is read for.</summary>
+    public Diagnostics.ConfigurationException Damaged() => RunStateErrors.Damaged(_place);
+
+    private ReadOnlyMemory<byte> Next(ref ReadOnlyMemory<byte> bytes)
+    {
+        if (bytes.Length < sizeof(int) || BinaryPrimitives.ReadInt32LittleEndian(bytes.Span) is var length && (length < 0 || length > bytes.Length - sizeof(int)))
+            throw Damaged();
+        ReadOnlyMemory<byte> value = bytes.Slice(sizeof(int), length);
+        bytes = bytes[(sizeof(int) + length)..];
+        return value;
+    }
+}

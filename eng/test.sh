@@ -18,6 +18,8 @@ done
 [ "$full" -eq 0 ] || export FEDLEARN_FULL=1
 
 eng/setup.sh all
+# What the lock files say, or nothing.
+dotnet restore FedLearn.sln --locked-mode -v quiet
 dotnet build FedLearn.sln -c Release --nologo -v quiet -clp:ErrorsOnly
 
 # A shell that runs this in the background has it ignore Ctrl-C, and the tests of Ctrl-C would skip.
@@ -27,12 +29,12 @@ if env --default-signal=INT true 2> /dev/null; then fresh=(env --default-signal=
 results="build/test-results"
 rm -rf "$results"
 mkdir -p "$results"
-passed=0 failed=0 skipped=0 table=""
+export FEDLEARN_RELIABILITY="$PWD/$results/reliability.jsonl"
+passed=0 failed=0 skipped=0
 
 # count NAME PASSED FAILED SKIPPED: adds one line of results.
 count() {
     passed=$((passed + $2)) failed=$((failed + $3)) skipped=$((skipped + $4))
-    table+="| $1 | $2 | $3 | $4 |"$'\n'
     printf '%-32s %6d passed %4d failed %4d skipped\n' "$1" "$2" "$3" "$4"
 }
 
@@ -69,16 +71,7 @@ if [ -z "$filter" ]; then
 fi
 
 if [ "$full" -eq 1 ] && [ -z "$filter" ]; then
-    {
-        echo "# Reliability"
-        echo
-        echo "Newest run of \`eng/test.sh --full\`: $(date -u +%F), commit $(git rev-parse --short HEAD 2> /dev/null || echo unknown)."
-        echo
-        echo "| tests | passed | failed | skipped |"
-        echo "|---|---|---|---|"
-        printf '%s' "$table"
-        echo "| all | $passed | $failed | $skipped |"
-    } > docs/reliability.md
+    python3 eng/reliability.py "$results" full all reliability
 fi
 
 echo "$passed passed, $failed failed, $skipped skipped"

@@ -1,0 +1,60 @@
+using FedLearn.Diagnostics;
+using FedLearn.Privacy;
+using FedLearn.Storage.Sqlite;
+
+namespace FedLearn.Storage.Tests;
+
+/// <summary>Noised values that stay at their party are kept beside the messages.</summary>
+public sealed class LocalValueTests : IDisposable
+{
+    private readonly TempFolder _folder = new();
+    private readonly PrivacyCharge _charge = Charges.Gaussian();
+
+    public void Dispose() => _folder.Dispose();
+
+    private IPrivacyReservation Reserve() => new SqliteLedger(_folder["bank.ledger.db"]).Reserve(_charge);
+
+    [Fact]
+    public void KeepLocal_AndReopen_FindsMessagesAndValuesApart()
+    {
+        using (IPrivacyReservation run = Reserve())
+        {
+            Assert.True(run.KeepsLocally);
+            Assert.Null(run.FindLocal(0));
+            run.Keep(0, [1, 2, 3]);
+            run.KeepLocal(0, [4]);
+            run.KeepLocal(1, [5, 6]);
+        }
+
+        using IPrivacyReservation again = Reserve();
+        Assert.Equal(1, again.Kept);
+        Assert.Equal([1, 2, 3], again.Find(0)!.Value.ToArray());
+        Assert.Equal([4], again.FindLocal(0)!.Value.ToArray());
+        Assert.Equal([5, 6], again.FindLocal(1)!.Value.ToArray());
+        Assert.Null(again.FindLocal(2));
+    }
+
+    [Fact]
+    public void FindLocal_WhenTheFileIsGone_IsRefusedInsteadOfANewNoise()
+    {
+        using (IPrivacyReservation run = Reserve())
+            run.KeepLocal(0, [4]);
+        File.Delete(_folder[$"bank.ledger.db.{_charge.RunId}.local.outbox"]);
+        using IPrivacyReservation again = Reserve();
+        ErrorAssert.Throws<PrivacyRefusedException>(SqliteLedgerErrors.MessageLost, () => again.FindLocal(0));
+        ErrorAssert.Throws<PrivacyRefusedException>(SqliteLedgerErrors.MessageLost, () => again.KeepLocal(1, [4]));
+    }
+
+    [Fact]
+    public void Settle_RemovesBothFiles()
+    {
+        using (IPrivacyReservation run = Reserve())
+        {
+            run.Keep(0, [1]);
+            run.KeepLocal(0, [4]);
+            run.Settle(1);
+        }
+
+        Assert.Equal(["bank.ledger.db"], _folder.Files.Where(f => !f.EndsWith("-wal", StringComparison.Ordinal) && !f.EndsWith("-shm", StringComparison.Ordinal)));
+    }
+}

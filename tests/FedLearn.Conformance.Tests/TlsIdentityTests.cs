@@ -388,7 +388,7 @@ public sealed class TlsIdentityTests
     {
         using var listener = new TcpListener(IPAddress.Loopback, 0);
         listener.Start();
-        Task<Exception?> serving = Task.Run(() => Record.ExceptionAsync(async () =>
+        Task<Exception?> serving = Task.Run(async () => await Record.ExceptionAsync(async () =>
         {
             using TcpClient client = await listener.AcceptTcpClientAsync();
             await using var tls = new SslStream(client.GetStream());

@@ -47,8 +47,9 @@ internal sealed class TlsSettings
         X509Certificate2[] authorities = [.. tls.TextList("authorities").SelectMany(path => Certificates(tls, "authorities", path))];
         CertificatePin[] denied = [.. Pins(tls, "deny", tls.TextList("deny"))];
         RevocationList[] revoked = [.. tls.TextList("revocationLists").Select(path => Try(tls, "revocationLists", () => RevocationList.Load(Path.GetFullPath(path, tls.Folder)))).OfType<RevocationList>()];
-        if (certificate is null)
+        if (certificate is null || IsOutdated(tls, certificate, clock))
             return null;
+        DateTimeOffset until = certificate.NotAfter.ToUniversalTime();
         var security = new GrpcSecurity
         {
             Certificate = certificate,
@@ -59,7 +60,8 @@ internal sealed class TlsSettings
             RevocationLists = revoked,
             Clock = clock,
         };
-        return new TlsSettings(security, [.. NotesOn(certificate, clock)]);
+        return new TlsSettings(security, until - clock.GetUtcNow() >= NearlyExpired ? []
+            : [$"this party's certificate expires on {until:yyyy-MM-dd}: make a new one in time, and give the others its pin beside the present one"]);
     }
 
     private static X509Certificate2? Own(Section tls, string certificate, string key, string? variable)
@@ -131,14 +133,14 @@ internal sealed class TlsSettings
         }
     }
 
-    private static IEnumerable<string> NotesOn(X509Certificate2 certificate, TimeProvider clock)
+    // Nobody would let the party in, and it would hear of that only from the others.
+    private static bool IsOutdated(Section tls, X509Certificate2 certificate, TimeProvider clock)
     {
         DateTimeOffset now = clock.GetUtcNow(), from = certificate.NotBefore.ToUniversalTime(), until = certificate.NotAfter.ToUniversalTime();
-        if (until < now)
-            yield return $"this party's certificate expired on {until:yyyy-MM-dd}, and the others will refuse it: make a new one, and give them its pin";
-        else if (from > now)
-            yield return $"this party's certificate is valid from {from:yyyy-MM-dd} on, and the others will refuse it until then: check this machine's clock";
-        else if (until - now < NearlyExpired)
-            yield return $"this party's certificate expires on {until:yyyy-MM-dd}: make a new one in time, and give the others its pin beside the present one";
+        if (now >= from && now <= until)
+            return false;
+        tls.Fault(GrpcErrors.CertificateUnusable, "certificate", now > until ? $"it expired on {until:yyyy-MM-dd}." : $"it is not valid before {from:yyyy-MM-dd}.",
+            "Make or ask for a new one and give the others its pin; check this machine's clock.");
+        return true;
     }
 }

@@ -11,11 +11,12 @@ internal static class Keys
     /// <param name="folder">Where.</param>
     /// <param name="party">To whom the certificate is made out.</param>
     /// <param name="file">NAME; null for the party's.</param>
-    /// <param name="ago">How long ago the certificate was made, for 90 days.</param>
+    /// <param name="ago">How long ago the certificate was made.</param>
+    /// <param name="days">For how many days.</param>
     /// <returns>Its pin.</returns>
-    public static string Make(string folder, string party, string? file = null, TimeSpan ago = default)
+    public static string Make(string folder, string party, string? file = null, TimeSpan ago = default, int days = 90)
     {
-        (string certificate, string key) = TrialCertificate.Create(party, TrialCertificate.DefaultLifetime, new Earlier(ago));
+        (string certificate, string key) = TrialCertificate.Create(party, TimeSpan.FromDays(days), new Earlier(ago));
         return Write(folder, file ?? party, certificate, key);
     }
 
@@ -77,7 +78,8 @@ internal static class Keys
         return CertificatePin.OfKey(read).ToString();
     }
 
-    private sealed class Earlier(TimeSpan by) : TimeProvider
+    /// <summary>A clock that is late.</summary>
+    internal sealed class Earlier(TimeSpan by) : TimeProvider
     {
         public override DateTimeOffset GetUtcNow() => System.GetUtcNow() - by;
     }

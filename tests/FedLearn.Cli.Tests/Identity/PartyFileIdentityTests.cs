@@ -226,18 +226,19 @@ public sealed class PartyFileIdentityTests : IDisposable
     }
 
     [Theory]
-    [InlineData(100, "expired on")]
-    [InlineData(-3, "is valid from")]
-    [InlineData(80, "expires on")]
-    [InlineData(10, null)]
-    public void Load_OwnCertificate_IsToldWhenItIsNoLongerGood(int daysAgo, string? part)
+    [InlineData(100, "it expired on")]
+    [InlineData(-3, "it is not valid before")]
+    public void Load_OwnCertificateOutsideItsTime_IsRefused(int daysAgo, string part)
     {
         Keys.Make(_folder.Path, "telco", "aged", TimeSpan.FromDays(daysAgo));
-        IReadOnlyList<string> notes = Telco(Keys.Tls("aged", ("bank", Pin))).Notes;
-        if (part is null)
-            Assert.Empty(notes);
-        else
-            Assert.Contains(part, Assert.Single(notes), StringComparison.Ordinal);
+        Refused(() => Telco(Keys.Tls("aged", ("bank", Pin))), GrpcErrors.CertificateUnusable, "tls.certificate", part);
+    }
+
+    [Fact]
+    public void Load_OwnCertificateNearItsEnd_IsSaidBeforehand()
+    {
+        Keys.Make(_folder.Path, "telco", "aged", TimeSpan.FromDays(80));
+        Assert.Contains("certificate expires on", Assert.Single(Telco(Keys.Tls("aged", ("bank", Pin))).Notes), StringComparison.Ordinal);
     }
 
     [Fact]

@@ -33,17 +33,19 @@ internal sealed class GrpcServer : IAsyncDisposable
     public Uri Address { get; }
 
     /// <summary>Starts listening. The server owns the service from then on.</summary>
+    /// <exception cref="ConfigurationException">FL2530 to FL2534: the settings of identity cannot work.</exception>
     /// <exception cref="PeerException">The address would need encryption (FL4040) or cannot be opened (FL4015).</exception>
     public static async Task<GrpcServer> StartAsync(GrpcHostOptions options, FederationService service, CancellationToken cancellationToken)
     {
         WebApplication? app = null;
         try
         {
-            GrpcAddress.Check(options.Listen, options.AllowPlaintext);
+            GrpcAddress.Check(options.Listen, options.AllowPlaintext, options.Security);
+            options.Security?.Check();
             IPAddress? ip = options.Listen.Host == "localhost" ? IPAddress.Loopback : IPAddress.TryParse(options.Listen.DnsSafeHost, out IPAddress? parsed) ? parsed : null;
             if (ip is null)
                 throw CannotListen(options, "The host must be an IP address or localhost.", null);
-            app = Build(options, new IPEndPoint(ip, options.Listen.Port));
+            app = Build(options, new IPEndPoint(ip, options.Listen.Port), service);
             app.Run(service.HandleAsync);
             await app.StartAsync(cancellationToken).ConfigureAwait(false);
         }
@@ -72,7 +74,7 @@ internal sealed class GrpcServer : IAsyncDisposable
         _service.Dispose();
     }
 
-    private static WebApplication Build(GrpcHostOptions options, IPEndPoint endpoint)
+    private static WebApplication Build(GrpcHostOptions options, IPEndPoint endpoint, FederationService service)
     {
         // The empty builder reads no settings files or environment and logs nowhere: a library must not.
         WebApplicationBuilder builder = WebApplication.CreateEmptyBuilder(new WebApplicationOptions());
@@ -87,7 +89,12 @@ internal sealed class GrpcServer : IAsyncDisposable
             kestrel.Limits.Http2.InitialStreamWindowSize = StreamWindowBytes;
             kestrel.Limits.Http2.InitialConnectionWindowSize = ConnectionWindowBytes;
             kestrel.Limits.Http2.KeepAlivePingDelay = TimeSpan.FromSeconds(20); // finds a peer whose machine vanished without closing
-            kestrel.Listen(endpoint, listen => listen.Protocols = HttpProtocols.Http2);
+            kestrel.Listen(endpoint, listen =>
+            {
+                listen.Protocols = HttpProtocols.Http2;
+                if (options.Security is { } security)
+                    HostTls.Encrypt(listen, security, service.Refuse);
+            });
         });
         return builder.Build();
     }

@@ -8,7 +8,7 @@ using Google.Protobuf;
 
 namespace FedLearn.Transport.Grpc.Rpc;
 
-/// <summary>gRPC calls to one address over HTTP/2 without encryption.</summary>
+/// <summary>gRPC calls to one address over HTTP/2, encrypted or not.</summary>
 internal sealed class ClientConnection : IDisposable
 {
     // 16 MiB is the most SocketsHttpHandler takes; with the default of 64 KiB a large message would wait for the network at every 64 KiB.
@@ -21,17 +21,19 @@ internal sealed class ClientConnection : IDisposable
     private readonly TimeProvider _clock;
     private readonly HttpMessageInvoker _http;
     private readonly NetworkStream _transport;
+    private readonly ClientTls? _tls;
     private Stream? _stream;
 
     /// <param name="address">Where it leads, for messages.</param>
     /// <param name="clock">Clock of the time limits.</param>
     /// <param name="transport">The TCP connection.</param>
-    /// <param name="stream">What HTTP/2 is spoken over: that connection, or encryption upon it. Owned.</param>
+    /// <param name="stream">What the handler speaks over: that connection. Owned.</param>
+    /// <param name="tls">What the handler encrypts with; null for plaintext.</param>
     /// <param name="heartbeat">Pause between pings.</param>
-    private ClientConnection(Uri address, TimeProvider clock, NetworkStream transport, Stream stream, TimeSpan heartbeat)
+    private ClientConnection(Uri address, TimeProvider clock, NetworkStream transport, Stream stream, ClientTls? tls, TimeSpan heartbeat)
     {
-        (_address, _clock, _transport, _stream) = (address, clock, transport, stream);
-        _http = new HttpMessageInvoker(new SocketsHttpHandler
+        (_address, _clock, _transport, _stream, _tls) = (address, clock, transport, stream, tls);
+        var handler = new SocketsHttpHandler
         {
             UseProxy = false,
             UseCookies = false,
@@ -42,8 +44,13 @@ internal sealed class ClientConnection : IDisposable
             KeepAlivePingDelay = heartbeat,
             KeepAlivePingPolicy = HttpKeepAlivePingPolicy.WithActiveRequests,
             ConnectCallback = (_, _) => new ValueTask<Stream>(Interlocked.Exchange(ref _stream, null) ?? throw new IOException("The connection is over; a session does not move to another.")),
-        });
+        };
+        tls?.Attach(handler);
+        _http = new HttpMessageInvoker(handler);
     }
+
+    /// <summary>The encryption, which knows both sides' keys once a call has been answered; null over plaintext.</summary>
+    public ClientTls? Tls => _tls;
 
     private string Name => NameOf(_address);
 
@@ -51,13 +58,15 @@ internal sealed class ClientConnection : IDisposable
     /// <param name="address">Where to.</param>
     /// <param name="options">Settings.</param>
     /// <param name="cancellationToken">Stops trying.</param>
+    /// <exception cref="ConfigurationException">FL2530 to FL2534: the settings of identity cannot work.</exception>
     /// <exception cref="PeerException">FL4015: nobody listened in time.</exception>
     public static async Task<ClientConnection> OpenAsync(Uri address, GrpcClientOptions options, CancellationToken cancellationToken)
     {
-        GrpcAddress.Check(address, options.AllowPlaintext);
+        GrpcAddress.Check(address, options.AllowPlaintext, options.Security);
+        ClientTls? tls = options.Security is { } security ? new ClientTls(security, options.Peer, NameOf(address)) : null;
         TimeProvider clock = options.Channel.Clock;
         NetworkStream transport = await TcpDialer.DialAsync(address, options.ConnectTimeout, clock, cancellationToken).ConfigureAwait(false);
-        return new ClientConnection(address, clock, transport, transport, options.HeartbeatInterval);
+        return new ClientConnection(address, clock, transport, transport, tls, options.HeartbeatInterval);
     }
 
     /// <summary>A call with one request and one reply.</summary>
@@ -95,12 +104,15 @@ internal sealed class ClientConnection : IDisposable
     }
 
     /// <summary>Opens an Exchange call. Returns when the server has sent its headers.</summary>
-    public async Task<ClientExchange> ExchangeAsync(string method, string session, string party, TimeSpan timeout, TimeSpan shutdownTimeout, CancellationToken cancellationToken)
+    public async Task<ClientExchange> ExchangeAsync(string method, string session, string party, TimeSpan timeout, TimeSpan shutdownTimeout, CancellationToken cancellationToken,
+        string? binding = null)
     {
         var content = new StreamingContent();
         HttpRequestMessage request = Request(method, content);
         request.Headers.TryAddWithoutValidation(HeaderText.Session, session);
         request.Headers.TryAddWithoutValidation(HeaderText.Party, HeaderText.Encode(party));
+        if (binding is not null)
+            request.Headers.TryAddWithoutValidation(HeaderText.Binding, binding);
         // The token given to the handler governs the whole call, so it must not be the caller's.
         var life = new CancellationTokenSource(timeout, _clock);
         HttpResponseMessage? response = null;
@@ -187,8 +199,8 @@ internal sealed class ClientConnection : IDisposable
         { } id => new(ProtocolErrors.PeerAborted, Name, $"the coordinator gave up with error {id}.", "Look at the coordinator's own message, mend it there, and run the job again.", inner),
     };
 
-    private PeerException Lost(Exception inner) => IsForeign(inner)
-        ? new(GrpcErrors.NotGrpc, Name, "it does not speak gRPC.", "Check the address and the port.", inner)
+    private PeerException Lost(Exception inner) => _tls?.Explain(inner) is { } refusal ? refusal : IsForeign(inner)
+        ? new(GrpcErrors.NotGrpc, Name, "it does not speak gRPC.", "Check the address and the port, and whether it listens with https.", inner)
         : new(ProtocolErrors.PeerGone, Name, "the connection ended before the session began.", "Check that the address is the coordinator's, look at its log, then start the party again.", inner);
 
     // Bytes that are no HTTP/2, as opposed to an HTTP/2 server that resets a call.

@@ -1,3 +1,4 @@
+using System.Net.Security;
 using System.Security.Cryptography;
 using System.Security.Cryptography.X509Certificates;
 using System.Text;
@@ -14,6 +15,8 @@ namespace FedLearn.Transport.Grpc;
 /// </remarks>
 public sealed class GrpcSecurity
 {
+    private SslStreamCertificateContext? _shown;
+
     /// <summary>This party's certificate, with its private key.</summary>
     public required X509Certificate2 Certificate { get; init; }
 
@@ -91,6 +94,43 @@ public sealed class GrpcSecurity
 
     /// <summary>How many peers and authorities there are; no certificate, key or name.</summary>
     public override string ToString() => $"GrpcSecurity {{ Peers = {Peers.Count}, Authorities = {Authorities.Count} }}";
+
+    /// <summary>What TLS sends: the certificate and those between it and its authority. Made once, without looking anything up.</summary>
+    internal SslStreamCertificateContext Shown => LazyInitializer.EnsureInitialized(ref _shown, () => SslStreamCertificateContext.Create(Certificate, [.. Intermediates], offline: true));
+
+    /// <summary>Refuses settings that cannot work, before anything is sent.</summary>
+    /// <exception cref="ConfigurationException">FL2530: no peers, or settings that do not go together; FL2531: the certificate has no key or is outside its time; FL2533: a
+    /// revocation list is past its time; FL2534: its signature is wrong.</exception>
+    internal void Check()
+    {
+        const string place = "certificate of this party";
+        if (!Certificate.HasPrivateKey)
+            throw new ConfigurationException(GrpcErrors.CertificateUnusable, place, "it comes without its private key.", "Load the certificate together with its key.");
+        if (PeerVerifier.Outside(Clock, Certificate) is { } when)
+            throw new ConfigurationException(GrpcErrors.CertificateUnusable, place, $"it {when}.", "Make or ask for a new certificate, and check this machine's clock.");
+        if (Peers.Count == 0 && Authorities.Count == 0)
+            throw Invalid("peers", "there is neither a pin of a peer nor an authority, so nobody could be admitted.", "List each peer's pin, or the authority that enrols them.");
+        if (Peers.FirstOrDefault(p => p.Value.Count == 0) is { Key: { } name })
+            throw Invalid($"peer '{name}'", "it is listed without a pin.", "Give its pin, or leave it out where an authority vouches for it.");
+        if (Authorities.Any(a => !a.SubjectName.RawData.AsSpan().SequenceEqual(a.IssuerName.RawData)))
+            throw Invalid("authorities", "one of the certificates is not self-signed, and chains end at self-signed ones only.", "Give the authority's own certificate; those between come from the peer.");
+        DateTimeOffset now = Clock.GetUtcNow();
+        foreach (RevocationList list in RevocationLists)
+        {
+            if (!list.IsCurrent(now))
+                throw list.Stale();
+            if (list.IsSignedBy(Authorities) == false)
+                throw list.Forged();
+        }
+    }
+
+    /// <summary>The name under which a client knows the peer that it calls.</summary>
+    /// <param name="named">The name that its options give; null for the only peer with pins.</param>
+    /// <exception cref="ConfigurationException">FL2530: none is given, and there is not exactly one.</exception>
+    internal string PeerToCall(string? named) => named ?? (Peers.Count == 1 ? Peers.Keys.Single()
+        : throw Invalid("peers", $"{Peers.Count} peers have pins, and it is not said which of them is called.", "Name the peer that is called."));
+
+    private static ConfigurationException Invalid(string what, string cause, string remedy) => new(GrpcErrors.InvalidSecurity, $"identity, {what}", cause, remedy);
 
     private static bool HasLabel(string text, string label) => text.Contains($"-----BEGIN {label}-----", StringComparison.Ordinal);
 

@@ -32,7 +32,7 @@ public static class TrialCertificate
             throw new ArgumentException("A name has no control characters.", nameof(name));
         using var key = ECDsa.Create(ECCurve.NamedCurves.nistP256);
         var subject = new X500DistinguishedNameBuilder();
-        subject.AddCommonName(name.Length <= LongestCommonName ? name : name[..LongestCommonName]);
+        subject.AddCommonName(name.Length <= LongestCommonName ? name : "FedLearn party");
         var request = new CertificateRequest(subject.Build(), key, HashAlgorithmName.SHA256);
         request.CertificateExtensions.Add(new X509BasicConstraintsExtension(certificateAuthority: false, hasPathLengthConstraint: false, 0, critical: true));
         request.CertificateExtensions.Add(new X509KeyUsageExtension(X509KeyUsageFlags.DigitalSignature, critical: true));

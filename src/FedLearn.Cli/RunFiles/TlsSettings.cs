@@ -67,7 +67,7 @@ internal sealed class TlsSettings
     private static X509Certificate2? Own(Section tls, string certificate, string key, string? variable)
     {
         // Asked beforehand: an error of the cryptography below does not tell a missing password from a wrong one.
-        bool encrypted = Try(tls, "key", () => IsEncrypted(key)) is true;
+        bool encrypted = IsEncrypted(key);
         string? password = variable is null ? null : Environment.GetEnvironmentVariable(variable);
         if (encrypted && password is null)
         {
@@ -76,6 +76,9 @@ internal sealed class TlsSettings
             return null;
         }
 
+        // The certificate by itself first, so that a fault is one of the key that names it.
+        if (Certificates(tls, "certificate", certificate).Count == 0)
+            return null;
         return Try(tls, "key", () => encrypted ? Decrypted(certificate, key, password!) : GrpcSecurity.LoadCertificate(certificate, key));
     }
 

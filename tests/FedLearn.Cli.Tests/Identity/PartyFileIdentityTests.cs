@@ -76,7 +76,7 @@ public sealed class PartyFileIdentityTests : IDisposable
         Assert.Equal((bank.Listen, false, 3), (host.Listen, host.AllowPlaintext, host.Security!.Peers.Count));
         // A consortium's whole table may stand in every file; whom this party meets must be in it.
         Refused(() => Bank("0.0.0.0:0", Keys.Tls("bank", ("telco", Pin))), IdentityErrors.UnknownPeer, "'railway'", "\"railway\": \"sha256:...\"");
-        Refused(() => Bank("0.0.0.0:0", Keys.Tls("bank", ("telco", Pin), ("railwey", Pin))), IdentityErrors.UnknownPeer, "Did you mean 'railway'?", $"({RunFileErrors.Parties})");
+        Refused(() => Bank("0.0.0.0:0", Keys.Tls("bank", ("telco", Pin), ("railwey", Pin))), RunFileErrors.Parties, "Did you mean 'railway'?", $"({IdentityErrors.UnknownPeer})");
     }
 
     [Fact]
@@ -103,9 +103,8 @@ public sealed class PartyFileIdentityTests : IDisposable
     [InlineData("""{ "certificate": "telco.crt.pem" }""", RunFileErrors.MissingKey, "tls.key")]
     [InlineData("""{ "certifcate": "telco.crt.pem", "key": "telco.key.pem" }""", RunFileErrors.UnknownKey, "Did you mean 'certificate'?")]
     [InlineData("\"telco.crt.pem\"", RunFileErrors.WrongType, "tls")]
-    [InlineData("""{ "certificate": "no.crt.pem", "key": "telco.key.pem", "peers": { "bank": "PIN" } }""", GrpcErrors.CertificateUnusable, "no.crt.pem")]
-    [InlineData("""{ "certificate": "telco.crt.pem", "key": "no.key.pem", "peers": { "bank": "PIN" } }""", GrpcErrors.CertificateUnusable, "no.key.pem")]
-    [InlineData("""{ "certificate": "telco.crt.pem", "key": "telco.crt.pem", "peers": { "bank": "PIN" } }""", GrpcErrors.CertificateUnusable, "tls.key")]
+    [InlineData("""{ "certificate": "no.crt.pem", "key": "telco.key.pem", "peers": { "bank": "PIN" } }""", GrpcErrors.CertificateUnusable, "tls.certificate", "no.crt.pem")]
+    [InlineData("""{ "certificate": "telco.crt.pem", "key": "no.key.pem", "peers": { "bank": "PIN" } }""", GrpcErrors.CertificateUnusable, "tls.key", "no.key.pem")]
     [InlineData("""{ "certificate": "telco.crt.pem", "key": "telco.key.pem", "peers": { "bank": "sha256:1234" } }""", IdentityErrors.NoPin, "tls.peers.bank", "64 hexadecimal digits")]
     [InlineData("""{ "certificate": "telco.crt.pem", "key": "telco.key.pem", "peers": { "bank": "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff" } }""", IdentityErrors.NoPin, "tls.peers.bank")]
     [InlineData("""{ "certificate": "telco.crt.pem", "key": "telco.key.pem", "peers": { "bank": "no.pem" } }""", GrpcErrors.CertificateUnusable, "tls.peers.bank", "no.pem")]
@@ -213,7 +212,8 @@ public sealed class PartyFileIdentityTests : IDisposable
         Refused(() => Telco("null", "[\"192.0.2.7:5301\"]", ", \"allowPlaintext\": \"yes\""), RunFileErrors.WrongType, "allowPlaintext");
         // With a certificate, plaintext is what somebody asked for.
         PartyFile mixed = Telco(Good, "[\"http://192.0.2.7:5301\"]", ", \"allowPlaintext\": true");
-        Assert.Equal((["tls"], 1), (mixed.Ignored, mixed.Run.Warnings.Count));
+        Assert.Equal(["tls"], mixed.Ignored);
+        Assert.Single(mixed.Run.Warnings);
         Assert.Null(PartyTransport.Client(mixed.Transport, mixed.ActiveParty!, "bank").Security);
     }
 

@@ -28,6 +28,7 @@ internal static class RootCommandFactory
         ModelCommand.Create(),
         PrivacyCommand.Create(),
         LedgerCommand.Create(),
+        KeysCommand.Create(),
         WorkerCommand.Create(),
         new HelpOption(),
         new VersionOption(),

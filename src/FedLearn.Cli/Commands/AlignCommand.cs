@@ -93,11 +93,13 @@ internal static class AlignCommand
                 "Leave --out out, or agree on another output with the other party.");
         string index = Path.GetFullPath(wanted ?? Path.Combine(Path.GetDirectoryName(Path.GetFullPath(path))!, $"{file.Self.Name}.aligned.csv"));
         OutputFile.Check(null, learns ? index : null, report);
+        foreach (string note in file.Notes)
+            terminal.Log($"warning: {note}");
         return await ProgressView.RunAsync(terminal, file.Self.Name, view =>
         {
             PartyTask task = new SessionOrder(run, "align", null, null) { Align = request with { File = index }, Log = terminal.Log }.TaskOf(file.Self.Name, view);
             return file.Listen is { } listen
-                ? GrpcParty.HostAsync(task, new UriBuilder("http", listen.Host, listen.Port).Uri, file.Transport, address => terminal.Log($"listening on {address}"), terminal.Log, cancellationToken)
+                ? GrpcParty.HostAsync(task, listen, file.Transport, address => terminal.Log($"listening on {address}"), terminal.Log, cancellationToken)
                 : GrpcParty.JoinAsync(task, file.ActiveParty!, file.Transport, cancellationToken);
         }).ConfigureAwait(false);
     }

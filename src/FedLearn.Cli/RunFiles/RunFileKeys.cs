@@ -10,6 +10,7 @@ internal static class RunFileKeys
     private static readonly string[] Budget = ["epsilon", "delta"];
     private static readonly string[] Ledger = ["path", "budget"];
     private static readonly string[] JobAlignment = ["method", "output", "proof"];
+    private static readonly string[] Tls = ["certificate", "key", "passwordVariable", "peers", "authorities", "deny", "revocationLists"];
     private static readonly string[] PartyAlignment = ["padTo", "threads", "engine", "sessionsPerDay", "peerIds", "state"];
 
     /// <summary>Keys of job.json. <c>[]</c> stands for any element of an array.</summary>
@@ -63,20 +64,22 @@ internal static class RunFileKeys
     /// <summary>Keys of party.json of a recommendation model.</summary>
     public static readonly IReadOnlyDictionary<string, string[]> DssmParty = new Dictionary<string, string[]>
     {
-        [""] = ["$schema", "job", "party", "data", "listen", "peers", "tls", "ledger", "alignment", "timeoutSeconds", "connectTimeoutSeconds"],
+        [""] = ["$schema", "job", "party", "data", "listen", "peers", "tls", "allowPlaintext", "ledger", "alignment", "timeoutSeconds", "connectTimeoutSeconds"],
         ["data"] = Recommendation,
         ["data.items"] = TableFile,
         ["data.view"] = TableFile,
+        ["tls"] = Tls,
         ["alignment"] = PartyAlignment,
         ["ledger"] = Ledger,
         ["ledger.budget"] = Budget,
     };
 
-    /// <summary>Keys of party.json. The names under <c>peers</c> and <c>serve.fallback</c> are the job's.</summary>
+    /// <summary>Keys of party.json. The names under <c>peers</c>, <c>tls.peers</c> and <c>serve.fallback</c> are the job's.</summary>
     public static readonly IReadOnlyDictionary<string, string[]> Party = new Dictionary<string, string[]>
     {
-        [""] = ["$schema", "job", "party", "data", "listen", "peers", "tls", "ledger", "alignment", "serve", "timeoutSeconds", "connectTimeoutSeconds"],
+        [""] = ["$schema", "job", "party", "data", "listen", "peers", "tls", "allowPlaintext", "ledger", "alignment", "serve", "timeoutSeconds", "connectTimeoutSeconds"],
         ["data"] = Data,
+        ["tls"] = Tls,
         ["alignment"] = PartyAlignment,
         ["ledger"] = Ledger,
         ["ledger.budget"] = Budget,

@@ -1,5 +1,6 @@
 using System.Net.Http.Json;
 using System.Text.Json.Nodes;
+using FedLearn.Cli.Tests.Identity;
 using FedLearn.Cli.Tests.Sessions;
 
 namespace FedLearn.Cli.Tests.Serving;
@@ -25,7 +26,8 @@ internal sealed class ServingScene : IDisposable
 
     /// <summary>Trains, predicts, and starts the bank.</summary>
     /// <param name="serve">The bank's settings.</param>
-    public static async Task<ServingScene> StartAsync(string serve = """{ "rest": "127.0.0.1:0", "timeoutMilliseconds": 60000 }""")
+    /// <param name="encrypted">Whether the parties talk over TLS.</param>
+    public static async Task<ServingScene> StartAsync(string serve = """{ "rest": "127.0.0.1:0", "timeoutMilliseconds": 60000 }""", bool encrypted = false)
     {
         var serving = new ServingScene(new Scene());
         Scene scene = serving.Scene;
@@ -35,8 +37,15 @@ internal sealed class ServingScene : IDisposable
         run = await ToolRun.Of("predict", "--config", job, "--model", scene.At("models"), "--out", scene.At("scores.csv"));
         Assert.True(run.ExitCode == 0, run.Error);
         serving.Batch = scene.Cells("scores.csv").ToDictionary(r => r["id"], r => (Scene.Number(r["score"]), Scene.Number(r["prediction"])));
-        scene.Write("bank.party.json", $$"""{ "job": "job.json", "party": "bank", "listen": "127.0.0.1:{{serving._port}}", "serve": {{serve}} }""");
-        scene.Write("telco.party.json", $$"""{ "job": "job.json", "party": "telco", "peers": { "bank": "http://127.0.0.1:{{serving._port}}" } }""");
+        (string bankTls, string telcoTls) = ("null", "null");
+        if (encrypted)
+        {
+            string bank = Keys.Make(scene.Folder, "bank"), telco = Keys.Make(scene.Folder, "telco");
+            (bankTls, telcoTls) = (Keys.Tls("bank", ("telco", telco)), Keys.Tls("telco", ("bank", bank)));
+        }
+
+        scene.Write("bank.party.json", $$"""{ "job": "job.json", "party": "bank", "listen": "127.0.0.1:{{serving._port}}", "serve": {{serve}}, "tls": {{bankTls}} }""");
+        scene.Write("telco.party.json", $$"""{ "job": "job.json", "party": "telco", "peers": { "bank": "127.0.0.1:{{serving._port}}" }, "tls": {{telcoTls}} }""");
         serving.Bank = ToolProcess.Start("serve", "--config", scene.At("bank.party.json"), "--model", scene.At("models"));
         await serving.Bank.SaysAsync("answering on http://127.0.0.1:");
         string address = serving.Bank.Error.Split("answering on ")[1].Split('\n')[0];

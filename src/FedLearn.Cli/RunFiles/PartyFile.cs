@@ -2,6 +2,7 @@ using System.Net;
 using FedLearn.Cli.Running;
 using FedLearn.Coordination;
 using FedLearn.Diagnostics;
+using FedLearn.Transport.Grpc;
 
 namespace FedLearn.Cli.RunFiles;
 
@@ -41,6 +42,15 @@ internal sealed record PartyFile
     /// <summary>Where a party of an encrypted job finds the arbiter; null elsewhere, and at the arbiter.</summary>
     public Uri? Arbiter { get; init; }
 
+    /// <summary>The coordinator that connects this party with those it has no address of; null without one.</summary>
+    public Uri? Relay { get; init; }
+
+    /// <summary>Parties that this one connects to directly although it has a coordinator.</summary>
+    public IReadOnlyList<string> Direct { get; init; } = [];
+
+    /// <summary>Whether this party hosts its sessions: the active one and the arbiter do, at an address or at the coordinator.</summary>
+    public bool Hosts => Self.Role != PartyRole.Passive;
+
     /// <summary>How the active party serves predictions; defaults where the file says nothing.</summary>
     public required ServeSettings Serve { get; init; }
 
@@ -49,6 +59,30 @@ internal sealed record PartyFile
 
     /// <summary>Paths of keys, of either file, that were read and have no effect here.</summary>
     public required IReadOnlyList<string> Ignored { get; init; }
+
+    /// <summary>The transport settings for sessions of one purpose, with the way through the coordinator where there is one.</summary>
+    /// <param name="purpose">What the session does.</param>
+    public TransportSettings TransportFor(string purpose)
+    {
+        if (Relay is null)
+            return Transport;
+        // The arbiter's sessions have one purpose, whatever the verb of the parties is.
+        SessionTerms terms = Run.Terms(Self.Role == PartyRole.Arbiter ? GrpcRelay.Arbiter : purpose);
+        string host = terms.Parties[0].Name;
+        return Direct.Contains(host) ? Transport : Transport with
+        {
+            Relay = new GrpcRelay { Coordinator = Relay, Terms = terms, Purpose = Self.Role == PartyRole.Arbiter ? GrpcRelay.Arbiter : purpose, Party = Self.Name, Host = host },
+        };
+    }
+
+    /// <summary>What a host says once parties can join.</summary>
+    /// <param name="address">The host's address.</param>
+    public string Listening(Uri address) => (Listen, Relay) switch
+    {
+        (null, _) => $"waiting at the coordinator {address}",
+        (_, null) => $"listening on {address}",
+        _ => $"listening on {address}, and waiting at the coordinator {Relay}",
+    };
 
     /// <summary>Reads party.json and the job.json it names.</summary>
     /// <param name="path">File.</param>
@@ -72,6 +106,7 @@ internal sealed record PartyFile
         TimeSpan? timeout = RunFileReader.Seconds(file, "timeoutSeconds"), connectTimeout = RunFileReader.Seconds(file, "connectTimeoutSeconds");
         DnsEndPoint? listen = ListenAddress(file);
         IReadOnlyList<(string Name, Uri Address)> peers = Peers(file);
+        Uri? relay = file.Text("relay") is { } place ? AddressOf(file, "relay", place) : null;
         ServeSettings serve = kind == JobKind.Glm ? ServeOf(file.Object("serve")) : new ServeSettings(); // only generalised linear models are served
         faults.ThrowIfAny();
 
@@ -85,11 +120,14 @@ internal sealed record PartyFile
         if (kind == JobKind.Dssm)
             DssmRunFileReader.DataOf(file, self.Role);
         Uri? arbiterAddress = arbiter is null || name == arbiter ? null : peers.FirstOrDefault(peer => peer.Name == arbiter).Address;
+        if (arbiter is not null && name != arbiter)
+            arbiterAddress ??= relay;
         if (arbiter is not null && name != arbiter && arbiterAddress is null)
             file.Fault(RunFileErrors.MissingKey, "peers", "the address of the arbiter is missing.", $"Write {{ \"{arbiter}\": \"http://127.0.0.1:5309\" }} with its address, beside those of other peers.");
         if (self.Role == PartyRole.Arbiter)
         {
-            file.Require("listen", "Write the address that every party connects to, such as \"127.0.0.1:5309\".");
+            if (relay is null)
+                file.Require("listen", "Write the address that every party connects to, such as \"127.0.0.1:5309\"; or the coordinator's, as relay.");
             foreach (string key in OfParties)
                 if (file.Has(key))
                     file.Fault(RunFileErrors.Contradiction, key, "the arbiter has no data and no ledger: whoever holds the key must hold no data.", "Leave the key out.");
@@ -97,7 +135,8 @@ internal sealed record PartyFile
         }
         else if (self.Role == PartyRole.Active)
         {
-            file.Require("listen", "Write the address the passive parties connect to, such as \"127.0.0.1:5301\".");
+            if (relay is null)
+                file.Require("listen", "Write the address the passive parties connect to, such as \"127.0.0.1:5301\"; or the coordinator's, as relay.");
             if (file.Has("peers") && arbiter is null)
                 ignored.Add("peers");
             foreach (string fallback in serve.Fallbacks.Keys.Where(peer => run.Parties.All(party => party.Name != peer || party.Role == PartyRole.Active)))
@@ -111,7 +150,7 @@ internal sealed record PartyFile
             ignored.AddRange(OfActiveParties.Where(key => kind == JobKind.Glm || key == "listen").Where(file.Has));
             foreach ((string peer, _) in peers.Where(peer => peer.Name.Length > 0 && peer.Name != arbiter && run.Parties.All(party => party.Name != peer.Name)))
                 file.Fault(RunFileErrors.Parties, "peers", $"the job has no party '{peer}'.", $"Did you mean '{RunFileKeys.Nearest(peer, run.Parties.Select(p => p.Name))}'?");
-            activeAddress = peers.FirstOrDefault(peer => peer.Name.Length == 0 || peer.Name == active.Name).Address;
+            activeAddress = peers.FirstOrDefault(peer => peer.Name.Length == 0 || peer.Name == active.Name).Address ?? relay;
             if (activeAddress is null)
                 file.Fault(RunFileErrors.MissingKey, "peers", "the address of the active party is missing.",
                     $"Write {{ \"{active.Name}\": \"http://127.0.0.1:5301\" }} with its address.");
@@ -126,6 +165,8 @@ internal sealed record PartyFile
             Listen = self.Role != PartyRole.Passive ? listen : null,
             ActiveParty = activeAddress,
             Arbiter = arbiterAddress,
+            Relay = relay,
+            Direct = [.. peers.Select(peer => peer.Name.Length == 0 ? active.Name : peer.Name)],
             Serve = serve,
             Transport = run.Transport with { Kind = TransportKind.Grpc, Timeout = timeout ?? run.Transport.Timeout, ConnectTimeout = connectTimeout ?? run.Transport.ConnectTimeout },
             Ignored = ignored,
@@ -184,7 +225,8 @@ internal sealed record PartyFile
         return peers;
     }
 
-    private static Uri? AddressOf(Section file, string key, string text)
+    /// <summary>The address that a text names; null with a fault when it names none.</summary>
+    internal static Uri? AddressOf(Section file, string key, string text)
     {
         bool legal = Uri.TryCreate(text.Contains("://", StringComparison.Ordinal) ? text : $"http://{text}", UriKind.Absolute, out Uri? address)
             && address.Scheme is "http" or "https" && address.Host.Length > 0 && address.PathAndQuery == "/" && text.TrimEnd('/').EndsWith($":{address.Port}", StringComparison.Ordinal);

@@ -63,7 +63,7 @@ internal static class RunFileKeys
     /// <summary>Keys of party.json of a recommendation model.</summary>
     public static readonly IReadOnlyDictionary<string, string[]> DssmParty = new Dictionary<string, string[]>
     {
-        [""] = ["$schema", "job", "party", "data", "listen", "peers", "tls", "ledger", "alignment", "timeoutSeconds", "connectTimeoutSeconds"],
+        [""] = ["$schema", "job", "party", "data", "listen", "peers", "relay", "tls", "ledger", "alignment", "timeoutSeconds", "connectTimeoutSeconds"],
         ["data"] = Recommendation,
         ["data.items"] = TableFile,
         ["data.view"] = TableFile,
@@ -75,12 +75,19 @@ internal static class RunFileKeys
     /// <summary>Keys of party.json. The names under <c>peers</c> and <c>serve.fallback</c> are the job's.</summary>
     public static readonly IReadOnlyDictionary<string, string[]> Party = new Dictionary<string, string[]>
     {
-        [""] = ["$schema", "job", "party", "data", "listen", "peers", "tls", "ledger", "alignment", "serve", "timeoutSeconds", "connectTimeoutSeconds"],
+        [""] = ["$schema", "job", "party", "data", "listen", "peers", "relay", "tls", "ledger", "alignment", "serve", "timeoutSeconds", "connectTimeoutSeconds"],
         ["data"] = Data,
         ["alignment"] = PartyAlignment,
         ["ledger"] = Ledger,
         ["ledger.budget"] = Budget,
         ["serve"] = ["rest", "timeoutMilliseconds", "fallback"],
+    };
+
+    /// <summary>Keys of coordinator.json.</summary>
+    public static readonly IReadOnlyDictionary<string, string[]> Coordinator = new Dictionary<string, string[]>
+    {
+        [""] = ["$schema", "listen", "allowPlaintext", "tls", "jobs", "quotas", "stopSeconds"],
+        ["quotas"] = ["connections", "connectionsPerParty", "bytesPerParty", "joinsPerMinute"],
     };
 
     /// <summary>The candidate with the smallest Levenshtein distance to a word, letter case aside.</summary>

@@ -11,15 +11,16 @@ internal static class GrpcParty
 {
     /// <summary>The active party: hosts the coordinator, then takes part.</summary>
     /// <param name="task">What the party does.</param>
-    /// <param name="listen">Where to listen; port 0 lets the system choose.</param>
+    /// <param name="listen">Where to listen; port 0 lets the system choose. Null: nowhere, the settings name a coordinator.</param>
     /// <param name="settings">Time limits.</param>
     /// <param name="listening">Told the address as soon as parties can join.</param>
     /// <param name="log">Told one line for each refused request to join.</param>
     /// <param name="cancellationToken">Stops.</param>
-    public static async Task<JsonObject> HostAsync(PartyTask task, Uri listen, TransportSettings settings, Action<Uri> listening, Action<string> log,
+    public static async Task<JsonObject> HostAsync(PartyTask task, Uri? listen, TransportSettings settings, Action<Uri> listening, Action<string> log,
         CancellationToken cancellationToken)
     {
-        var options = new GrpcHostOptions { Listen = listen, JoinTimeout = settings.ConnectTimeout, Channel = Channel(settings) };
+        var options = new GrpcHostOptions { JoinTimeout = settings.ConnectTimeout, Channel = Channel(settings), Relay = Relay(settings, log), AlsoListens = listen is not null };
+        options = options with { Listen = listen ?? options.Listen };
         await using GrpcFederationHost host = await GrpcFederationHost.StartAsync(options, task.Terms, cancellationToken).ConfigureAwait(false);
         host.JoinRefused += (name, refusal) => log($"refused '{name}': {refusal.Cause} ({refusal.Id})");
         listening(host.Address);
@@ -39,7 +40,7 @@ internal static class GrpcParty
     /// <summary>Joins a session that somebody else hosts.</summary>
     public static async Task<GrpcSession> OpenAsync(Uri host, JoinRequest request, TransportSettings settings, CancellationToken cancellationToken)
     {
-        var options = new GrpcClientOptions { ConnectTimeout = settings.ConnectTimeout, JoinTimeout = settings.ConnectTimeout, Channel = Channel(settings) };
+        var options = new GrpcClientOptions { ConnectTimeout = settings.ConnectTimeout, JoinTimeout = settings.ConnectTimeout, Channel = Channel(settings), Relay = settings.Relay };
         return await GrpcFederationClient.JoinAsync(host, request, options, cancellationToken).ConfigureAwait(false);
     }
 
@@ -62,6 +63,14 @@ internal static class GrpcParty
                 : [Task.Run(() => HostAsync(keyHolder, new Uri("http://127.0.0.1:0"), settings, arbiter.SetResult, log, stop.Token), CancellationToken.None)]];
         return await FirstFailure.WhenAllAsync(running, stop).ConfigureAwait(false);
     }
+
+    /// <summary>The way through the coordinator, telling what happens to it.</summary>
+    /// <param name="settings">The party's settings.</param>
+    /// <param name="log">Told a line.</param>
+    public static GrpcRelay? Relay(TransportSettings settings, Action<string> log) => settings.Relay is null ? null : settings.Relay with
+    {
+        Changed = error => log(error is null ? $"waiting at the coordinator {settings.Relay.Coordinator} again" : $"coordinator {settings.Relay.Coordinator}: {error.Cause} ({error.Id})"),
+    };
 
     private static ChannelOptions Channel(TransportSettings settings) =>
         new() { ReceiveTimeout = settings.Timeout, MaxMessageBytes = settings.MaxMessageBytes };

@@ -27,7 +27,7 @@ internal static class PassiveServer
         var options = new GrpcRejoinOptions();
         options = options with
         {
-            Client = options.Client with { JoinTimeout = file.Transport.ConnectTimeout, Channel = options.Client.Channel with { MaxMessageBytes = file.Transport.MaxMessageBytes } },
+            Client = options.Client with { JoinTimeout = file.Transport.ConnectTimeout, Relay = GrpcParty.Relay(file.TransportFor(GrpcRelay.Serve), log), Channel = options.Client.Channel with { MaxMessageBytes = file.Transport.MaxMessageBytes } },
         };
         log("warning: scores of the asked rows are disclosed to the active party; no privacy claim covers them, but for scores of training rows under evaluation charged");
         log($"connecting to '{active}' at {address}");

@@ -25,7 +25,8 @@ internal sealed class ServingScene : IDisposable
 
     /// <summary>Trains, predicts, and starts the bank.</summary>
     /// <param name="serve">The bank's settings.</param>
-    public static async Task<ServingScene> StartAsync(string serve = """{ "rest": "127.0.0.1:0", "timeoutMilliseconds": 60000 }""")
+    /// <param name="coordinator">Port of a coordinator through which both meet; null where the bank listens.</param>
+    public static async Task<ServingScene> StartAsync(string serve = """{ "rest": "127.0.0.1:0", "timeoutMilliseconds": 60000 }""", int? coordinator = null)
     {
         var serving = new ServingScene(new Scene());
         Scene scene = serving.Scene;
@@ -35,8 +36,10 @@ internal sealed class ServingScene : IDisposable
         run = await ToolRun.Of("predict", "--config", job, "--model", scene.At("models"), "--out", scene.At("scores.csv"));
         Assert.True(run.ExitCode == 0, run.Error);
         serving.Batch = scene.Cells("scores.csv").ToDictionary(r => r["id"], r => (Scene.Number(r["score"]), Scene.Number(r["prediction"])));
-        scene.Write("bank.party.json", $$"""{ "job": "job.json", "party": "bank", "listen": "127.0.0.1:{{serving._port}}", "serve": {{serve}} }""");
-        scene.Write("telco.party.json", $$"""{ "job": "job.json", "party": "telco", "peers": { "bank": "http://127.0.0.1:{{serving._port}}" } }""");
+        (string bank, string telco) = coordinator is { } port ? ($"\"relay\": \"127.0.0.1:{port}\"", $"\"relay\": \"127.0.0.1:{port}\"")
+            : ($"\"listen\": \"127.0.0.1:{serving._port}\"", $"\"peers\": {{ \"bank\": \"http://127.0.0.1:{serving._port}\" }}");
+        scene.Write("bank.party.json", $$"""{ "job": "job.json", "party": "bank", {{bank}}, "serve": {{serve}} }""");
+        scene.Write("telco.party.json", $$"""{ "job": "job.json", "party": "telco", {{telco}} }""");
         serving.Bank = ToolProcess.Start("serve", "--config", scene.At("bank.party.json"), "--model", scene.At("models"));
         await serving.Bank.SaysAsync("answering on http://127.0.0.1:");
         string address = serving.Bank.Error.Split("answering on ")[1].Split('\n')[0];

@@ -29,6 +29,7 @@ internal static class RootCommandFactory
         ModelCommand.Create(),
         PrivacyCommand.Create(),
         LedgerCommand.Create(),
+        KeysCommand.Create(),
         WorkerCommand.Create(),
         new HelpOption(),
         new VersionOption(),

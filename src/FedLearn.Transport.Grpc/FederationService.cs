@@ -1,3 +1,4 @@
+using System.Collections.Concurrent;
 using System.Globalization;
 using FedLearn.Coordination;
 using FedLearn.Diagnostics;
@@ -17,6 +18,12 @@ internal sealed partial class FederationService(ISessions sessions, GrpcHostOpti
     private readonly ILogger _log = options.LoggerFactory.CreateLogger("FedLearn.Transport.Grpc");
     private readonly CancellationTokenSource _stopping = new();
 
+    // By party: what its last join tied to the certificates. A party has one session at a time.
+    private readonly ConcurrentDictionary<string, (string Session, byte[] Binding)> _bindings = new();
+
+    /// <summary>Told of each connection, join or exchange refused for its certificate, and of each client that left because of ours: who, and the error.</summary>
+    public event Action<string, FedLearnException>? Refused;
+
     /// <summary>Cancelled when the host stops.</summary>
     public CancellationToken Stopping => _stopping.Token;
 
@@ -33,6 +40,15 @@ internal sealed partial class FederationService(ISessions sessions, GrpcHostOpti
             LogNotJoined(request.Party.Name, e.Id);
             throw;
         }
+    }
+
+    /// <summary>Records that a client and this host do not accept each other.</summary>
+    public void Refuse(string who, PeerException refusal)
+    {
+        if (_stopping.IsCancellationRequested)
+            return; // connections that this host closes look alike
+        LogRefused(who, refusal.Id);
+        Refused?.Invoke(who, refusal);
     }
 
     public async Task StopAsync()
@@ -89,6 +105,7 @@ internal sealed partial class FederationService(ISessions sessions, GrpcHostOpti
 
     private async Task<Status> CallAsync(HttpContext context)
     {
+        HostTls.IdentityOf(context); // whatever it calls, the client has accepted this side's certificate
         if (context.Request.Headers[HeaderText.Encoding] is [{ } encoding] && encoding != "identity")
             throw new RpcException(StatusCode.Unimplemented, "Messages must not be compressed.");
         TimeSpan limit = Timeout.InfiniteTimeSpan;
@@ -115,23 +132,77 @@ internal sealed partial class FederationService(ISessions sessions, GrpcHostOpti
 
     private async Task<Status> JoinRemotelyAsync(HttpContext context, CancellationToken cancellationToken)
     {
-        JoinRequest request = SessionCodec.Decode(await RequestAsync(context, Wire.JoinRequest.Parser, cancellationToken).ConfigureAwait(false));
+        PeerIdentity? identity = HostTls.IdentityOf(context);
+        Wire.JoinRequest asked = await RequestAsync(context, Wire.JoinRequest.Parser, cancellationToken).ConfigureAwait(false);
+        JoinRequest request = SessionCodec.Decode(asked);
+        Require(identity, request.Party.Name, "joining");
+        if (identity is not null && asked.ClientNonce.IsEmpty)
+            throw new RpcException(StatusCode.InvalidArgument, "joining: over an encrypted connection the request needs a nonce.", ProtocolErrors.Malformed);
         if (request.Party.Name == sessions.Host)
             throw new PeerException(ProtocolErrors.UnknownParty, $"party '{request.Party.Name}', joining", "that party is the one that hosts this session.",
                 "Join as a party that the job lists.");
-        await Framing.WriteAsync(context.Response.BodyWriter, SessionCodec.Encode(await JoinAsync(request, cancellationToken).ConfigureAwait(false)), cancellationToken).ConfigureAwait(false);
+        SessionAgreement agreement = await JoinAsync(request, cancellationToken).ConfigureAwait(false);
+        Wire.JoinReply reply = SessionCodec.Encode(agreement);
+        if (identity is not null)
+            Bind(identity, request.Party.Name, asked, reply, agreement);
+        await Framing.WriteAsync(context.Response.BodyWriter, reply, cancellationToken).ConfigureAwait(false);
         return Status.Ok;
+    }
+
+    private void Bind(PeerIdentity identity, string party, Wire.JoinRequest asked, Wire.JoinReply reply, SessionAgreement agreement)
+    {
+        byte[] nonce = SessionBinding.Nonce();
+        byte[] binding = SessionBinding.Of(identity.KeyHash, CertificatePin.KeyHash(options.Security!.Certificate), agreement.JobDigest.Span, agreement.SessionId, asked.ClientNonce.Span, nonce);
+        _bindings[party] = (agreement.SessionId, binding);
+        (reply.ServerNonce, reply.Binding) = (ByteString.CopyFrom(nonce), ByteString.CopyFrom(binding));
+    }
+
+    // As whom a client acts is known with its call only; during the handshake it was enough to be somebody's certificate.
+    private void Require(PeerIdentity? identity, string party, string step)
+    {
+        try
+        {
+            identity?.Require(party, $"party '{party}', {step}");
+        }
+        catch (PeerException refusal)
+        {
+            Refuse(party, refusal);
+            throw;
+        }
+    }
+
+    private byte[]? RequireBinding(HttpContext context, string session, string party)
+    {
+        if (HostTls.IdentityOf(context) is not { } identity)
+            return null;
+        Require(identity, party, "opening the exchange");
+        if (!_bindings.TryGetValue(party, out (string Session, byte[] Binding) bound) || bound.Session != session)
+            throw ExchangeRefusal.WrongSession();
+        try
+        {
+            byte[] theirs = new byte[SessionBinding.Bytes];
+            bool read = context.Request.Headers[HeaderText.Binding] is [{ Length: 2 * SessionBinding.Bytes } text]
+                && Convert.FromHexString(text, theirs, out _, out _) == System.Buffers.OperationStatus.Done;
+            SessionBinding.Require(bound.Binding, read ? theirs : default, $"party '{party}', opening the exchange");
+            return bound.Binding;
+        }
+        catch (PeerException refusal)
+        {
+            Refuse(party, refusal);
+            throw;
+        }
     }
 
     private async Task<Status> ExchangeAsync(HttpContext context)
     {
         string session = context.Request.Headers[HeaderText.Session].ToString(), party = HeaderText.Decode(context.Request.Headers[HeaderText.Party].ToString());
+        byte[]? binding = RequireBinding(context, session, party);
         ExchangeClaim claim = sessions.Claim(session, party);
         var call = new ServerExchange(context);
         try
         {
             await call.Output.FlushAsync(CancellationToken.None).ConfigureAwait(false); // the response headers: the client waits for them
-            claim.Open(new GrpcPartyChannel(call, claim.LocalParty, party, options.Channel));
+            claim.Open(new GrpcPartyChannel(call, claim.LocalParty, party, options.Channel) { Binding = binding });
         }
         catch
         {
@@ -210,6 +281,7 @@ internal sealed partial class FederationService(ISessions sessions, GrpcHostOpti
         ProtocolErrors.PartyMissing => StatusCode.DeadlineExceeded,
         ProtocolErrors.Malformed => StatusCode.InvalidArgument,
         ProtocolErrors.TooLarge => StatusCode.ResourceExhausted,
+        GrpcErrors.PeerExpired or GrpcErrors.PeerWrongName or GrpcErrors.BindingMismatch => StatusCode.PermissionDenied,
         _ => StatusCode.FailedPrecondition,
     };
 
@@ -227,4 +299,7 @@ internal sealed partial class FederationService(ISessions sessions, GrpcHostOpti
 
     [LoggerMessage(5, LogLevel.Error, "Call {Path} failed: {Failure}.")]
     private partial void LogFailure(string path, string failure);
+
+    [LoggerMessage(6, LogLevel.Warning, "No connection with {Peer} for a matter of certificates: {ErrorId}.")]
+    private partial void LogRefused(string peer, string errorId);
 }

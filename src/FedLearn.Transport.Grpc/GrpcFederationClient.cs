@@ -10,13 +10,15 @@ namespace FedLearn.Transport.Grpc;
 public static class GrpcFederationClient
 {
     /// <summary>Connects to the coordinator, joins, waits for every other party, and opens the channel to the active party.</summary>
-    /// <param name="coordinator">Address of the process that hosts the session: <c>http://host:port</c>.</param>
+    /// <param name="coordinator">Address of the process that hosts the session: <c>https://host:port</c>, or <c>http://host:port</c> in plaintext.</param>
     /// <param name="request">What this party asks.</param>
     /// <param name="options">Settings; null for the defaults.</param>
     /// <param name="cancellationToken">Stops waiting.</param>
     /// <returns>The session, with one channel.</returns>
     /// <exception cref="PeerException">The address would need encryption (FL4040), cannot be reached (FL4015) or does not speak gRPC (FL4042);
-    /// the coordinator refuses (FL4010 to FL4013); a party does not appear (FL4016); the connection is lost (FL4007).</exception>
+    /// the coordinator refuses (FL4010 to FL4013); a party does not appear (FL4016); the connection is lost (FL4007); one side does not accept the other's certificate
+    /// (FL4130 to FL4137), or the two see different ones (FL4138).</exception>
+    /// <exception cref="ConfigurationException">FL2530 to FL2534: the settings of identity cannot work.</exception>
     public static async Task<GrpcSession> JoinAsync(Uri coordinator, JoinRequest request, GrpcClientOptions? options = null, CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(coordinator);
@@ -25,19 +27,34 @@ public static class GrpcFederationClient
         ClientConnection connection = await ClientConnection.OpenAsync(coordinator, options, cancellationToken).ConfigureAwait(false);
         try
         {
-            Wire.JoinReply reply = await connection.UnaryAsync(Methods.Join, SessionCodec.Encode(request), Wire.JoinReply.Parser,
+            Wire.JoinRequest asked = SessionCodec.Encode(request);
+            if (connection.Tls is not null)
+                asked.ClientNonce = ByteString.CopyFrom(SessionBinding.Nonce());
+            Wire.JoinReply reply = await connection.UnaryAsync(Methods.Join, asked, Wire.JoinReply.Parser,
                 Methods.UnaryLimitBytes, options.JoinTimeout, cancellationToken).ConfigureAwait(false);
             SessionAgreement agreement = SessionCodec.Decode(reply, $"coordinator {GrpcAddress.Name(coordinator)}");
             SessionDesk.Verify(request, agreement);
+            byte[]? binding = connection.Tls is { } tls ? Bind(tls, asked, reply, agreement, $"coordinator {GrpcAddress.Name(coordinator)}") : null;
             ClientExchange call = await connection.ExchangeAsync(Methods.Exchange, agreement.SessionId, request.Party.Name,
-                options.JoinTimeout, options.ShutdownTimeout, cancellationToken).ConfigureAwait(false);
-            return new GrpcSession(agreement, [new GrpcPartyChannel(call, request.Party.Name, agreement.Parties[0].Name, options.Channel)]);
+                options.JoinTimeout, options.ShutdownTimeout, cancellationToken, binding is null ? null : Convert.ToHexStringLower(binding)).ConfigureAwait(false);
+            return new GrpcSession(agreement, [new GrpcPartyChannel(call, request.Party.Name, agreement.Parties[0].Name, options.Channel) { Binding = binding }]);
         }
         catch
         {
             connection.Dispose();
             throw;
         }
+    }
+
+    // The peer that was called must be the one that the session says is at the other end, and both sides must see the same certificates.
+    private static byte[] Bind(ClientTls tls, Wire.JoinRequest asked, Wire.JoinReply reply, SessionAgreement agreement, string place)
+    {
+        PeerIdentity server = tls.Server ?? throw new InvalidOperationException("The server answered before its certificate was examined.");
+        server.Require(agreement.Parties[0].Name, place);
+        byte[] own = reply.ServerNonce.Length == SessionBinding.Bytes
+            ? SessionBinding.Of(tls.OwnKeyHash, server.KeyHash, agreement.JobDigest.Span, agreement.SessionId, asked.ClientNonce.Span, reply.ServerNonce.Span) : new byte[SessionBinding.Bytes];
+        SessionBinding.Require(own, reply.ServerNonce.Length == SessionBinding.Bytes ? reply.Binding.Span : default, place);
+        return own;
     }
 }
 
@@ -61,7 +78,7 @@ public enum GrpcHealth
 public static class GrpcHealthClient
 {
     /// <summary>Asks once. While nobody listens at the address it tries again, until <see cref="GrpcClientOptions.ConnectTimeout"/>.</summary>
-    /// <param name="address">Address: <c>http://host:port</c>.</param>
+    /// <param name="address">Address: <c>https://host:port</c> or <c>http://host:port</c>.</param>
     /// <param name="service">Name of the service, such as <c>fedlearn.v1.Federation</c>; empty asks about the process as a whole.</param>
     /// <param name="options">Settings; null for the defaults. The answer must come within <see cref="GrpcClientOptions.JoinTimeout"/>.</param>
     /// <param name="cancellationToken">Stops waiting.</param>
@@ -125,6 +142,8 @@ internal static class SessionCodec
             throw Malformed("the role is neither active nor passive");
         if (wire.TermsDigest.Length != DigestBytes || wire.SchemaFingerprint.Length != DigestBytes)
             throw Malformed("a digest is not 32 bytes long");
+        if (wire.ClientNonce.Length is not (0 or SessionBinding.Bytes))
+            throw Malformed("the nonce is not 32 bytes long");
         if (wire.ResumeSession.Length > 0 ? !IsSession(wire.ResumeSession) || !AreRounds(wire.ResumeRounds) : wire.ResumeRounds.Count > 0)
             throw Malformed("the run to go on with is not one");
         return new JoinRequest(wire.ProtocolVersion, new PartyDescription(wire.Party, wire.Role == Wire.Role.Active ? PartyRole.Active : PartyRole.Passive),

@@ -4,7 +4,7 @@ using FedLearn.Diagnostics;
 namespace FedLearn.Transport.Grpc;
 
 /// <summary>The active party's gRPC server for one session: passive parties join here and exchange messages with the active party.</summary>
-/// <remarks>Also answers <c>grpc.health.v1.Health</c>. Listens without encryption, hence on this machine only unless told otherwise.</remarks>
+/// <remarks>Also answers <c>grpc.health.v1.Health</c>. Without <see cref="GrpcHostOptions.Security"/> it listens without encryption, hence on this machine only unless told otherwise.</remarks>
 public sealed class GrpcFederationHost : IAsyncDisposable
 {
     private readonly SharedSession _session;
@@ -16,11 +16,22 @@ public sealed class GrpcFederationHost : IAsyncDisposable
     /// <summary>Where the host listens, with the actual port.</summary>
     public Uri Address => _server.Address;
 
-    /// <summary>Told of each request to join that was refused: the name the request gave, and the error. May be called on any thread.</summary>
+    /// <summary>Told of each request to join that was refused: the name the request gave, and the error. With <see cref="GrpcHostOptions.Security"/> also of each
+    /// connection that came to nothing for a matter of certificates (FL4130 to FL4136, FL4138): the peer's name where it is known, else its address. May be called on any
+    /// thread.</summary>
     public event Action<string, FedLearnException>? JoinRefused
     {
-        add => _session.JoinRefused += value;
-        remove => _session.JoinRefused -= value;
+        add
+        {
+            _session.JoinRefused += value;
+            _service.Refused += value;
+        }
+
+        remove
+        {
+            _session.JoinRefused -= value;
+            _service.Refused -= value;
+        }
     }
 
     /// <summary>Starts listening.</summary>
@@ -28,6 +39,7 @@ public sealed class GrpcFederationHost : IAsyncDisposable
     /// <param name="terms">The job, the active party first.</param>
     /// <param name="cancellationToken">Stops starting.</param>
     /// <returns>The host. Dispose it to stop.</returns>
+    /// <exception cref="ConfigurationException">FL2530 to FL2534: the settings of identity cannot work.</exception>
     /// <exception cref="PeerException">The address would need encryption (FL4040) or cannot be opened (FL4015).</exception>
     public static async Task<GrpcFederationHost> StartAsync(GrpcHostOptions options, SessionTerms terms, CancellationToken cancellationToken = default)
     {

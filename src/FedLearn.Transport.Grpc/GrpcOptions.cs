@@ -7,9 +7,13 @@ namespace FedLearn.Transport.Grpc;
 /// <summary>Settings of <see cref="GrpcFederationHost"/> and <see cref="GrpcPairHost"/>.</summary>
 public sealed record GrpcHostOptions
 {
-    /// <summary>Where to listen: an IP address or <c>localhost</c>, and a port; port 0 lets the system choose.</summary>
+    /// <summary>Where to listen: an IP address or <c>localhost</c>, and a port; port 0 lets the system choose. Scheme https with <see cref="Security"/>, http without.</summary>
     /// <value>Default <c>http://127.0.0.1:0</c>.</value>
     public Uri Listen { get; init; } = new("http://127.0.0.1:0");
+
+    /// <summary>Who this party is and whom it admits; connections are then encrypted, and <see cref="Listen"/> has scheme https.</summary>
+    /// <value>Null, the default: nothing is encrypted and nobody is asked who he is.</value>
+    public GrpcSecurity? Security { get; init; }
 
     /// <summary>Whether to listen beyond this machine although nothing is encrypted.</summary>
     /// <value>Default false.</value>
@@ -42,6 +46,15 @@ public sealed record GrpcHostOptions
 /// <summary>Settings of <see cref="GrpcFederationClient"/> and <see cref="GrpcHealthClient"/>.</summary>
 public sealed record GrpcClientOptions
 {
+    /// <summary>Who this party is and by which certificates it knows the one it calls; addresses then have scheme https.</summary>
+    /// <value>Null, the default: nothing is encrypted and nobody is asked who he is.</value>
+    public GrpcSecurity? Security { get; init; }
+
+    /// <summary>Name of the peer that is called: the active party, or the arbiter in a session of its own. Its certificate must be that peer's. Used with
+    /// <see cref="Security"/> only.</summary>
+    /// <value>Null, the default: the only peer that has pins; needed where there is not exactly one.</value>
+    public string? Peer { get; init; }
+
     /// <summary>Whether to talk to another machine although nothing is encrypted.</summary>
     /// <value>Default false.</value>
     public bool AllowPlaintext { get; init; }

@@ -14,18 +14,30 @@ public sealed record GrpcPair(SessionTerms Terms, JoinRequest OwnRequest);
 public sealed class GrpcPairHost : IAsyncDisposable
 {
     private readonly PairSessions _sessions;
+    private readonly FederationService _service;
     private readonly GrpcServer _server;
 
-    private GrpcPairHost(PairSessions sessions, GrpcServer server) => (_sessions, _server) = (sessions, server);
+    private GrpcPairHost(PairSessions sessions, FederationService service, GrpcServer server) => (_sessions, _service, _server) = (sessions, service, server);
 
     /// <summary>Where the host listens, with the actual port.</summary>
     public Uri Address => _server.Address;
 
-    /// <summary>Told of each request to join that was refused: the name the request gave, and the error. May be called on any thread.</summary>
+    /// <summary>Told of each request to join that was refused: the name the request gave, and the error. With <see cref="GrpcHostOptions.Security"/> also of each
+    /// connection that came to nothing for a matter of certificates (FL4130 to FL4136, FL4138): the peer's name where it is known, else its address. May be called on any
+    /// thread.</summary>
     public event Action<string, FedLearnException>? JoinRefused
     {
-        add => _sessions.JoinRefused += value;
-        remove => _sessions.JoinRefused -= value;
+        add
+        {
+            _sessions.JoinRefused += value;
+            _service.Refused += value;
+        }
+
+        remove
+        {
+            _sessions.JoinRefused -= value;
+            _service.Refused -= value;
+        }
     }
 
     /// <summary>Told when a session has ended: the name of the passive party, and the error that ended it, if any. May be called on any thread.</summary>
@@ -43,6 +55,7 @@ public sealed class GrpcPairHost : IAsyncDisposable
     /// <param name="cancellationToken">Stops starting.</param>
     /// <returns>The host. Dispose it to stop.</returns>
     /// <exception cref="ArgumentException">There is no pair, or one that is not an active and a passive party.</exception>
+    /// <exception cref="ConfigurationException">FL2530 to FL2534: the settings of identity cannot work.</exception>
     /// <exception cref="PeerException">The address would need encryption (FL4040) or cannot be opened (FL4015).</exception>
     public static async Task<GrpcPairHost> StartAsync(GrpcHostOptions options, IReadOnlyList<GrpcPair> pairs, Func<GrpcSession, CancellationToken, Task> serve,
         CancellationToken cancellationToken = default)
@@ -53,7 +66,8 @@ public sealed class GrpcPairHost : IAsyncDisposable
         if (pairs.Count == 0 || pairs.Any(p => p.Terms.Parties is not [{ Role: PartyRole.Active }, { Role: PartyRole.Passive }]))
             throw new ArgumentException("Each pair is an active and a passive party, and there is at least one.", nameof(pairs));
         var sessions = new PairSessions(pairs, options, serve);
-        return new GrpcPairHost(sessions, await GrpcServer.StartAsync(options, new FederationService(sessions, options), cancellationToken).ConfigureAwait(false));
+        var service = new FederationService(sessions, options);
+        return new GrpcPairHost(sessions, service, await GrpcServer.StartAsync(options, service, cancellationToken).ConfigureAwait(false));
     }
 
     /// <summary>Ends every session, lets last frames leave within <see cref="GrpcHostOptions.ShutdownTimeout"/>, and stops listening.</summary>

@@ -37,7 +37,8 @@ public static class GrpcRejoiningClient
     private static readonly HashSet<string> Losses =
     [
         ProtocolErrors.CannotConnect, ProtocolErrors.PeerGone, ProtocolErrors.PeerAborted, ProtocolErrors.TimedOut, ProtocolErrors.PartyMissing, ProtocolErrors.AlreadyJoined,
-        GrpcErrors.WrongSession, GrpcErrors.CallFailed, RelayErrors.TooManyConnections, RelayErrors.TooManyCalls, RelayErrors.TooManyBytes, RelayErrors.Stopping,
+        GrpcErrors.WrongSession, GrpcErrors.CallFailed, GrpcErrors.RefusedByPeer, // the last may as well be a host that ended just then
+        RelayErrors.TooManyConnections, RelayErrors.TooManyCalls, RelayErrors.TooManyBytes, RelayErrors.Stopping,
     ];
 
     /// <summary>Joins and serves until stopped, or until an error that waiting does not mend: another job, version or name, or a broken protocol.</summary>
@@ -48,7 +49,8 @@ public static class GrpcRejoiningClient
     /// <param name="waiting">Told before each pause: what was lost or failed, null when the active party ended the session in good order, and the pause.</param>
     /// <param name="cancellationToken">Stops.</param>
     /// <returns>Never but by an error.</returns>
-    /// <exception cref="PeerException">The active party refuses (FL4010 to FL4012), does not speak gRPC (FL4042), or broke the protocol.</exception>
+    /// <exception cref="PeerException">The active party refuses (FL4010 to FL4012), does not speak gRPC (FL4042), is not the one expected (FL4130 to FL4135, FL4137,
+    /// FL4138), or broke the protocol. That it refuses this party's certificate (FL4136) counts as a loss: it may have ended just then, or learn the pin later.</exception>
     /// <exception cref="OperationCanceledException">It was stopped.</exception>
     public static async Task RunAsync(Uri coordinator, JoinRequest request, Func<GrpcSession, CancellationToken, Task> serve, GrpcRejoinOptions? options = null,
         Action<PeerException?, TimeSpan>? waiting = null, CancellationToken cancellationToken = default)

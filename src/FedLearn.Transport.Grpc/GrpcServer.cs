@@ -19,6 +19,9 @@ internal interface IGrpcService : IDisposable
     /// <summary>Answers one HTTP request.</summary>
     Task HandleAsync(HttpContext context);
 
+    /// <summary>Records that a client and this host do not accept each other.</summary>
+    void Refuse(string who, PeerException refusal);
+
     /// <summary>Ends what is going on.</summary>
     Task StopAsync();
 }
@@ -49,6 +52,7 @@ internal sealed class GrpcServer : IAsyncDisposable
     /// <param name="service">Answers calls.</param>
     /// <param name="cancellationToken">Stops starting.</param>
     /// <param name="windowBytes">What a call may send ahead of its reader.</param>
+    /// <exception cref="ConfigurationException">FL2530 to FL2534: the settings of identity cannot work.</exception>
     /// <exception cref="PeerException">The address would need encryption (FL4040) or cannot be opened (FL4015); a coordinator is not there or refuses.</exception>
     public static async Task<GrpcServer> StartAsync(GrpcHostOptions options, IGrpcService service, CancellationToken cancellationToken, int windowBytes = StreamWindow)
     {
@@ -57,11 +61,12 @@ internal sealed class GrpcServer : IAsyncDisposable
         {
             bool listens = options.Relay is null || options.AlsoListens;
             if (listens)
-                GrpcAddress.Check(options.Listen, options.AllowPlaintext);
+                GrpcAddress.Check(options.Listen, options.AllowPlaintext, options.Security);
+            options.Security?.Check();
             IPAddress? ip = options.Listen.Host == "localhost" ? IPAddress.Loopback : IPAddress.TryParse(options.Listen.DnsSafeHost, out IPAddress? parsed) ? parsed : null;
             if (ip is null && listens)
                 throw CannotListen(options, "The host must be an IP address or localhost.", null);
-            app = Build(options, [.. listens ? [new IPEndPoint(ip!, options.Listen.Port)] : Array.Empty<EndPoint>(), .. options.Relay is { } relay ? [new RelayEndPoint(relay)] : Array.Empty<EndPoint>()], windowBytes);
+            app = Build(options, [.. listens ? [new IPEndPoint(ip!, options.Listen.Port)] : Array.Empty<EndPoint>(), .. options.Relay is { } relay ? [new RelayEndPoint(relay)] : Array.Empty<EndPoint>()], service, windowBytes);
             app.Run(service.HandleAsync);
             await app.StartAsync(cancellationToken).ConfigureAwait(false);
         }
@@ -90,7 +95,7 @@ internal sealed class GrpcServer : IAsyncDisposable
         _service.Dispose();
     }
 
-    private static WebApplication Build(GrpcHostOptions options, IReadOnlyList<EndPoint> endpoints, int windowBytes)
+    private static WebApplication Build(GrpcHostOptions options, IReadOnlyList<EndPoint> endpoints, IGrpcService service, int windowBytes)
     {
         // The empty builder reads no settings files or environment and logs nowhere: a library must not.
         WebApplicationBuilder builder = WebApplication.CreateEmptyBuilder(new WebApplicationOptions());
@@ -106,7 +111,12 @@ internal sealed class GrpcServer : IAsyncDisposable
             kestrel.Limits.Http2.InitialConnectionWindowSize = ConnectionWindow / StreamWindow * windowBytes;
             kestrel.Limits.Http2.KeepAlivePingDelay = TimeSpan.FromSeconds(20); // finds a peer whose machine vanished without closing
             foreach (EndPoint endpoint in endpoints)
-                kestrel.Listen(endpoint, listen => listen.Protocols = HttpProtocols.Http2);
+                kestrel.Listen(endpoint, listen =>
+                {
+                    listen.Protocols = HttpProtocols.Http2;
+                    if (options.Security is { } security)
+                        HostTls.Encrypt(listen, security, service.Refuse);
+                });
         });
         builder.Services.AddSingleton<IConnectionListenerFactory>(new RelayListenerFactory(options));
         return builder.Build();

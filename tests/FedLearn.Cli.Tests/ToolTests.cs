@@ -14,6 +14,9 @@ public class ToolTests
     [InlineData("model", "--help")]
     [InlineData("model", "show", "--help")]
     [InlineData("model", "export", "--help")]
+    [InlineData("keys", "--help")]
+    [InlineData("keys", "new", "--help")]
+    [InlineData("keys", "show", "--help")]
     public async Task Help_AnyVerb_TeachesOnStandardOutput(params string[] args)
     {
         ToolRun run = await ToolRun.Of(args);

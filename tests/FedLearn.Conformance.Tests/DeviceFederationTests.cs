@@ -1,3 +1,5 @@
+using System.Security.Cryptography.X509Certificates;
+using FedLearn.Diagnostics;
 using FedLearn.Dssm;
 using FedLearn.Protocol;
 using FedLearn.Testing;
@@ -87,6 +89,57 @@ public sealed class DeviceFederationTests
         Assert.All(result.Rounds, r => Assert.Null(r.Failure));
     }
 
+    /// <summary>Twenty devices under one server, which knows none of them by a pin of a party: an authority enrols half of them, a list of names and pins the others.</summary>
+    [Fact]
+    public async Task Run_TwentyDevicesOverTls_AreEnrolledByAnAuthorityOrAList()
+    {
+        const int Count = 20;
+        DeviceJob job = Job with { Devices = Count, Training = Job.Training with { Rounds = 2 }, Privacy = new() { Threshold = 12 } };
+        DeviceData[] devices = [.. Enumerable.Range(0, Count).Select(d => new DeviceData("device " + d, [new(Rows(3, 100 + d), [0, 1, 2])], [d % 8, (d + 1) % 8, 7]))];
+        var authority = new TestAuthority();
+        X509Certificate2[] certificates = [.. devices.Select((d, i) => i % 2 == 0 ? authority.Issue(d.Device, uri: CertificateNames.UriOf(d.Device)) : TlsPeers.Make(d.Device, TimeProvider.System))];
+        var security = new GrpcSecurity
+        {
+            Certificate = TlsPeers.Of("server"),
+            Authorities = [authority.Public],
+            Peers = Enumerable.Range(0, Count).Where(i => i % 2 == 1).ToDictionary(i => devices[i].Device, i => TlsPeers.Pins(certificates[i])),
+        };
+        using var server = new DeviceServer(job, Towers, new() { WaitFor = Count, PhaseTimeout = ChannelConformance.Patience });
+        await using GrpcPairHost host = await GrpcPairHost.StartAsync(TlsPeers.Host(security, Idle),
+            [.. devices.Select(d => new GrpcPair(DeviceSessions.Terms(job, d.Device), DeviceSessions.ServerRequest(job)))], (session, stop) => server.AttendAsync(session.Channels[0], stop));
+        RefusalLog refused = host.Watch();
+        // Devices know their server by one pin.
+        async Task<GrpcSession> EnterAsync(string name, X509Certificate2 certificate) => await GrpcFederationClient.JoinAsync(host.Address, DeviceSessions.DeviceRequest(job, name),
+            TlsPeers.Client(new GrpcSecurity { Certificate = certificate, Peers = TlsPeers.Peer(DeviceSessions.ServerRequest(job).Party.Name, security.Certificate) }, channel: Idle));
+
+        // Neither one device as another, however it was enrolled, nor one that somebody else enrolled.
+        foreach ((string name, X509Certificate2 certificate, string atServer, string atDevice) in (ValueTuple<string, X509Certificate2, string, string>[])[
+            ("device 2", certificates[0], GrpcErrors.PeerWrongName, GrpcErrors.PeerWrongName),
+            ("device 1", certificates[0], GrpcErrors.PeerWrongName, GrpcErrors.PeerWrongName),
+            ("device 0", certificates[1], GrpcErrors.PeerWrongName, GrpcErrors.PeerWrongName),
+            ("device 1", authority.Issue("device 1", uri: CertificateNames.UriOf("device 1")), GrpcErrors.PeerUnknown, GrpcErrors.RefusedByPeer), // the list decides for those on it
+            ("device 0", new TestAuthority().Issue("device 0", uri: CertificateNames.UriOf("device 0")), GrpcErrors.PeerUnknown, GrpcErrors.RefusedByPeer)])
+        {
+            Assert.Equal(atDevice, (await Assert.ThrowsAsync<PeerException>(() => EnterAsync(name, certificate))).Id);
+            Assert.Equal(atServer, (await refused.NextAsync()).Error.Id);
+        }
+
+        Task<DeviceResult> serving = server.RunAsync([]);
+        DeviceClient[] clients = [.. devices.Select(d => new DeviceClient(job, d, Towers))];
+        Task[] running = [.. clients.Select(async (client, i) =>
+        {
+            await using GrpcSession session = await EnterAsync(devices[i].Device, certificates[i]);
+            await client.RunAsync(session.Channels[0]);
+        })];
+        DeviceResult result = await serving.WaitAsync(2 * ChannelConformance.Patience);
+        await Task.WhenAll(running).WaitAsync(ChannelConformance.Patience);
+        Assert.Equal([(0, Count, Count), (1, Count, Count)], result.Rounds.Select(r => (r.Attempt, r.Participants, r.Survivors)));
+        using var simulation = new DeviceSimulation(job, devices, Towers);
+        Assert.Equal(All(simulation.Run().Model), All(result.Model));
+        foreach (DeviceClient client in clients)
+            client.Dispose();
+    }
+
     // The host may not have noticed yet that the earlier session has ended.
     private static async Task<GrpcSession> RejoinAsync(Uri host, DeviceData data)
     {
@@ -96,7 +149,7 @@ public sealed class DeviceFederationTests
             {
                 return await JoinAsync(host, data);
             }
-            catch (FedLearn.Diagnostics.PeerException e) when (e.Id == ProtocolErrors.AlreadyJoined)
+            catch (PeerException e) when (e.Id == ProtocolErrors.AlreadyJoined)
             {
                 await Task.Yield();
             }

@@ -1,5 +1,6 @@
 using System.Diagnostics;
 using System.Globalization;
+using System.Security.Cryptography.X509Certificates;
 using System.Text;
 using System.Text.Json;
 using FedLearn.Coordination;
@@ -33,9 +34,10 @@ public sealed class InteropTests : IDisposable
     }
 
     [Theory]
-    [InlineData(1, 0)]
-    [InlineData(7, 5)] // 7 batches do not divide the rows; one row in five is held out
-    public async Task PassiveParty_InPython_TrainsLikeOurs(int batches, int splitMod)
+    [InlineData(1, 0, false)]
+    [InlineData(7, 5, false)] // 7 batches do not divide the rows; one row in five is held out
+    [InlineData(7, 5, true)]
+    public async Task PassiveParty_InPython_TrainsLikeOurs(int batches, int splitMod, bool encrypted)
     {
         PythonInterop.Require();
         (Table bank, Table telco, string telcoFile) = MakeTables();
@@ -44,11 +46,12 @@ public sealed class InteropTests : IDisposable
         IReadOnlyList<GlmPartyResult> expected = await LocalFederation.TrainAsync(job, [active, passive]);
 
         var party = new GlmTrainer(job, active);
-        await using GrpcFederationHost host = await GrpcFederationHost.StartAsync(new GrpcHostOptions(), party.Terms);
+        await using GrpcFederationHost host = await GrpcFederationHost.StartAsync(encrypted ? TlsPeers.Host(TlsPeers.Security("bank", "telco")) : new GrpcHostOptions(), party.Terms);
         Task<GlmPartyResult> training = TrainAsync(party, host);
-        string printed = await RunAsync("passive_party.py", "--address", host.Address.Authority, "--job", job.Name, "--party", "telco",
+        string printed = await RunAsync("passive_party.py", ["--address", host.Address.Authority, "--job", job.Name, "--party", "telco",
             "--terms", Convert.ToHexStringLower(party.Terms.TermsDigest.Span), "--data", telcoFile, "--seed", "-42", "--epochs", "5",
-            "--batches", $"{batches}", "--step-size", "0.5", "--l2", "0.01", "--split-mod", $"{splitMod}", "--split-test", "0,2");
+            "--batches", $"{batches}", "--step-size", "0.5", "--l2", "0.01", "--split-mod", $"{splitMod}", "--split-test=0,2",
+            .. (encrypted ? TlsArguments("telco", "bank") : [])]);
         GlmPartyResult result = await training;
 
         using JsonDocument document = JsonDocument.Parse(printed);
@@ -192,17 +195,72 @@ public sealed class InteropTests : IDisposable
         Assert.Contains("its job differs from the coordinator's", error, StringComparison.Ordinal);
     }
 
-    [Fact]
-    public async Task Training_OverGrpc_IsBitIdenticalToInMemory()
+    /// <summary>What is wrong on the Python side, the error at the host, and what grpcio tells.</summary>
+    public static TheoryData<string, string, string> BadPeers => new()
+    {
+        { "unknown certificate", GrpcErrors.PeerUnknown, "UNAVAILABLE" },
+        { "no certificate", GrpcErrors.PeerWithoutCertificate, "UNAVAILABLE" },
+        { "another host expected", GrpcErrors.RefusedByPeer, "UNAVAILABLE" },
+        { "another party's certificate", GrpcErrors.PeerWrongName, "PERMISSION_DENIED" },
+        { "wrong binding", GrpcErrors.BindingMismatch, "PERMISSION_DENIED" },
+        { "plaintext", "", "UNAVAILABLE" },
+    };
+
+    [Theory]
+    [MemberData(nameof(BadPeers))]
+    public async Task PassiveParty_InPythonWithABadIdentity_IsRefusedAndTheHostSaysWhy(string what, string id, string status)
+    {
+        PythonInterop.Require();
+        (Table bank, _, string telcoFile) = MakeTables();
+        var party = new GlmTrainer(Job(1, SplitRule.None), new GlmPartyInput { Party = "bank", Table = bank });
+        await using GrpcFederationHost host = await GrpcFederationHost.StartAsync(TlsPeers.Host(TlsPeers.Security("bank", "telco", "clinic")), party.Terms);
+        RefusalLog refused = host.Watch();
+        Task<GrpcSession> joining = host.JoinAsync(party.JoinRequest); // what becomes of it is no matter here
+        string[] identity = what switch
+        {
+            "unknown certificate" => TlsArguments("mallory", "bank"),
+            "no certificate" => TlsArguments("telco", "bank")[4..],
+            "another host expected" => TlsArguments("telco", "clinic"),
+            "another party's certificate" => TlsArguments("clinic", "bank"),
+            "wrong binding" => [.. TlsArguments("telco", "bank"), "--wrong-binding"],
+            _ => [],
+        };
+        (int code, _, string error) = await RunRawAsync("passive_party.py", ["--address", host.Address.Authority, "--job", "interop", "--party", "telco",
+            "--terms", Convert.ToHexStringLower(party.Terms.TermsDigest.Span), "--data", telcoFile, "--epochs", "1", "--step-size", "0.5", "--l2", "0.01", "--no-wait", .. identity]);
+        Assert.NotEqual(0, code);
+        Assert.Contains(status, error, StringComparison.Ordinal);
+        if (id.Length > 0)
+            Assert.Equal(id, (await refused.NextAsync()).Error.Id);
+    }
+
+    /// <summary>Files and arguments with which a party shows its certificate and accepts one other.</summary>
+    private string[] TlsArguments(string own, string peer)
+    {
+        string Write(string name, string pem)
+        {
+            string path = Path.Combine(_folder, name);
+            File.WriteAllText(path, pem);
+            return path;
+        }
+
+        X509Certificate2 certificate = TlsPeers.Of(own);
+        return ["--certificate", Write(own + ".crt", certificate.ExportCertificatePem()), "--key", Write(own + ".key", certificate.GetECDsaPrivateKey()!.ExportPkcs8PrivateKeyPem()),
+            "--peer-certificate", Write(peer + ".crt", TlsPeers.Of(peer).ExportCertificatePem()), "--peer", peer];
+    }
+
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public async Task Training_OverGrpc_IsBitIdenticalToInMemory(bool encrypted)
     {
         (Table bank, Table telco, _) = MakeTables();
         GlmJob job = Job(3, new SplitRule.ByHash(5, [0]));
         GlmPartyInput active = new() { Party = "bank", Table = bank }, passive = new() { Party = "telco", Table = telco };
         IReadOnlyList<GlmPartyResult> expected = await LocalFederation.TrainAsync(job, [active, passive]);
         GlmTrainer here = new(job, active), there = new(job, passive);
-        await using GrpcFederationHost host = await GrpcFederationHost.StartAsync(new GrpcHostOptions(), here.Terms);
+        await using GrpcFederationHost host = await GrpcFederationHost.StartAsync(encrypted ? TlsPeers.Host(TlsPeers.Security("bank", "telco")) : new GrpcHostOptions(), here.Terms);
         Task<GlmPartyResult> training = TrainAsync(here, host);
-        await using GrpcSession session = await GrpcFederationClient.JoinAsync(host.Address, there.JoinRequest);
+        await using GrpcSession session = await GrpcFederationClient.JoinAsync(host.Address, there.JoinRequest, encrypted ? TlsPeers.Client(TlsPeers.Security("telco", "bank")) : null);
         GlmPartyResult telcoResult = await there.TrainAsync(session.Agreement, session.Channels);
         Assert.Equal(expected[1].Model.WeightsSha256, telcoResult.Model.WeightsSha256);
         Assert.Equal(expected[0].Model.WeightsSha256, (await training).Model.WeightsSha256);

@@ -37,6 +37,28 @@ internal static class Repository
     public static IEnumerable<string> Sources(string folder) => Directory.EnumerateFiles(Path.Combine(Root, folder), "*.cs", SearchOption.AllDirectories)
         .Where(file => !file.Split(Path.DirectorySeparatorChar).Any(part => part is "bin" or "obj"));
 
+    /// <summary>Files that git tracks, relative to the root; in a checkout without git every file outside of build results.</summary>
+    public static IEnumerable<string> Files()
+    {
+        try
+        {
+            using var git = System.Diagnostics.Process.Start(new System.Diagnostics.ProcessStartInfo("git", ["-C", Root, "ls-files", "-z"]) { RedirectStandardOutput = true, RedirectStandardError = true })!;
+            git.ErrorDataReceived += static (_, _) => { };
+            git.BeginErrorReadLine();
+            string[] files = git.StandardOutput.ReadToEnd().Split('\0', StringSplitOptions.RemoveEmptyEntries);
+            git.WaitForExit();
+            if (git.ExitCode == 0)
+                return files.Where(file => File.Exists(Path.Combine(Root, file))); // some may be deleted and not committed yet
+        }
+        catch (System.ComponentModel.Win32Exception)
+        {
+            // There is no git.
+        }
+
+        return Directory.EnumerateFiles(Root, "*", SearchOption.AllDirectories).Select(file => Path.GetRelativePath(Root, file))
+            .Where(file => !file.Split(Path.DirectorySeparatorChar).Any(part => part is "bin" or "obj" or "build" or ".git"));
+    }
+
     private static string FindRoot()
     {
         DirectoryInfo folder = new(AppContext.BaseDirectory);

@@ -28,6 +28,29 @@ public partial class SourceTests
         Assert.Empty(found);
     }
 
+    // Whoever has a private key is that party. Keys of tests and samples are made when they run.
+    [Fact]
+    public void Files_Tracked_HoldNoPrivateKey()
+    {
+        byte[] pattern = PrivateKeyMark();
+        string[] files = [.. Repository.Files()];
+        Assert.True(files.Length > 100, $"{files.Length} files");
+        Assert.Empty(files.Where(file => File.ReadAllBytes(Path.Combine(Repository.Root, file)).AsSpan().IndexOf(pattern) >= 0));
+    }
+
+    [Fact]
+    public void PrivateKeyMark_KeysInPem_AreFound()
+    {
+        using var key = System.Security.Cryptography.ECDsa.Create();
+        foreach (string pem in (string[])[key.ExportPkcs8PrivateKeyPem(), key.ExportECPrivateKeyPem(),
+            key.ExportEncryptedPkcs8PrivateKeyPem("password", new(System.Security.Cryptography.PbeEncryptionAlgorithm.Aes256Cbc, System.Security.Cryptography.HashAlgorithmName.SHA256, 1000))])
+            Assert.True(System.Text.Encoding.ASCII.GetBytes(pem).AsSpan().IndexOf(PrivateKeyMark()) >= 0);
+        Assert.True(System.Text.Encoding.ASCII.GetBytes(key.ExportSubjectPublicKeyInfoPem()).AsSpan().IndexOf(PrivateKeyMark()) < 0);
+    }
+
+    // In two parts, so that this file has none itself.
+    private static byte[] PrivateKeyMark() => System.Text.Encoding.ASCII.GetBytes("PRIVATE KEY" + "-----");
+
     [Theory]
     [InlineData("[Fact(Skip = \"later\")]", true)]
     [InlineData("[Theory(DisplayName = \"x\", Skip = \"later\")]", true)]

@@ -9,8 +9,10 @@ import csv
 import hashlib
 import json
 import pathlib
+import os
 import queue
 import shutil
+import ssl
 import struct
 import subprocess
 import sys
@@ -41,12 +43,43 @@ def table(path):
     return ids, np.array([[float(row[name]) for name in columns] for row in rows]), columns
 
 
+def der_parts(data):
+    """The elements of a DER sequence, each with its header."""
+    def span(at):
+        length, start = data[at + 1], at + 2
+        if length & 0x80:
+            start += length & 0x7F
+            length = int.from_bytes(data[at + 2:start], "big")
+        return start, start + length
+    at, end = span(0)
+    while at < end:
+        _, after = span(at)
+        yield data[at:after]
+        at = after
+
+
+def key_hash(pem):
+    """SHA-256 of the SubjectPublicKeyInfo of a certificate: the element after the subject."""
+    body = list(der_parts(next(der_parts(ssl.PEM_cert_to_DER_cert(pem)))))
+    return hashlib.sha256(body[6 if body[0][0] == 0xA0 else 5]).digest()
+
+
+def binding(client_pem, server_pem, reply, client_nonce):
+    """What ties the session to both certificates; the server has sent its own, which must be the same."""
+    session = reply.session_id.encode()
+    own = hashlib.sha256(b"FedLearn session binding v1" + key_hash(client_pem) + key_hash(server_pem) + reply.job_digest
+                         + struct.pack("<i", len(session)) + session + client_nonce + reply.server_nonce).digest()
+    if len(reply.server_nonce) != 32 or own != reply.binding:
+        sys.exit("the active party sees other certificates")
+    return own.hex()
+
+
 class Exchange:
     """The two directions of the Exchange call, one message at a time."""
 
-    def __init__(self, pb, stub, session, party):
+    def __init__(self, pb, stub, session, party, bound):
         self.pb, self.outgoing = pb, queue.Queue()
-        metadata = (("fedlearn-session", session), ("fedlearn-party", party))
+        metadata = (("fedlearn-session", session), ("fedlearn-party", party)) + ((("fedlearn-binding", bound),) if bound else ())
         self.incoming = stub.Exchange(iter(self.outgoing.get, None), metadata=metadata)
 
     def send(self, number, **body):
@@ -110,21 +143,40 @@ def main():
     parser.add_argument("--label-rate", type=float, help="one-round: privacy.oneRound.labelRate")
     parser.add_argument("--split-mod", type=int, default=0)
     parser.add_argument("--split-test", type=lambda text: [int(item) for item in text.split(",")], default=[])
+    parser.add_argument("--certificate", help="PEM file; with it and --key and --peer-certificate the connection is encrypted")
+    parser.add_argument("--key", help="PEM file with the private key")
+    parser.add_argument("--peer-certificate", help="PEM file: the active party's certificate, and no other is accepted")
+    parser.add_argument("--peer", help="a DNS name in the active party's certificate")
+    parser.add_argument("--no-wait", action="store_true", help="fail at once where the active party cannot be reached")
+    parser.add_argument("--wrong-binding", action="store_true", help="open the exchange with a binding that is not the session's, to see it refused")
     args = parser.parse_args()
+    args.pems = [pathlib.Path(path).read_text() if path else None for path in (args.certificate, args.key, args.peer_certificate)]
     ids, features, columns = table(args.data)
     with tempfile.TemporaryDirectory() as folder:
         pb, services = stubs(folder)
         options = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
-        with grpc.insecure_channel(args.address, options=options) as channel:
+        with connect(args, options) as channel:
             weights = train(args, pb, services.FederationStub(channel), ids, features, columns)
     print(json.dumps({"party": args.party, "weights": list(weights)}))
 
 
+def connect(args, options):
+    certificate, key, peer = args.pems
+    if peer is None:
+        return grpc.insecure_channel(args.address, options=options)
+    credentials = grpc.ssl_channel_credentials(root_certificates=peer.encode(), private_key=key and key.encode(), certificate_chain=certificate and certificate.encode())
+    return grpc.secure_channel(args.address, credentials, options=options + [("grpc.ssl_target_name_override", args.peer)])
+
+
 def train(args, pb, stub, ids, features, columns):
+    certificate, _, peer = args.pems
+    nonce = os.urandom(32) if peer else b""
     reply = stub.Join(pb.JoinRequest(protocol_version=1, job_name=args.job, party=args.party, role=pb.ROLE_PASSIVE,
-                                     terms_digest=bytes.fromhex(args.terms), schema_fingerprint=hashlib.sha256(repr(columns).encode()).digest()),
-                      timeout=60, wait_for_ready=True)
-    exchange = Exchange(pb, stub, reply.session_id, args.party)
+                                     terms_digest=bytes.fromhex(args.terms), schema_fingerprint=hashlib.sha256(repr(columns).encode()).digest(),
+                                     client_nonce=nonce),
+                      timeout=60, wait_for_ready=not args.no_wait)
+    bound = binding(certificate, peer, reply, nonce) if peer else None
+    exchange = Exchange(pb, stub, reply.session_id, args.party, "00" * 32 if args.wrong_binding else bound)
 
     # Alignment: digests of all ids, sorted; the active party marks the common ones.
     digests = sorted((hashlib.sha256(struct.pack("<q", args.seed) + name.encode()).digest(), row) for row, name in enumerate(ids))

@@ -94,12 +94,14 @@ internal static class AlignCommand
                 "Leave --out out, or agree on another output with the other party.");
         string index = Path.GetFullPath(wanted ?? Path.Combine(Path.GetDirectoryName(Path.GetFullPath(path))!, $"{file.Self.Name}.aligned.csv"));
         OutputFile.Check(null, learns ? index : null, report);
+        foreach (string note in file.Notes)
+            terminal.Log($"warning: {note}");
         return await ProgressView.RunAsync(terminal, file.Self.Name, view =>
         {
             PartyTask task = new SessionOrder(run, "align", null, null) { Align = request with { File = index }, Log = terminal.Log }.TaskOf(file.Self.Name, view);
             TransportSettings transport = file.TransportFor(GrpcRelay.Align);
             return file.Hosts
-                ? GrpcParty.HostAsync(task, file.Listen is { } listen ? new UriBuilder("http", listen.Host, listen.Port).Uri : null, transport, address => terminal.Log(file.Listening(address)), terminal.Log, cancellationToken)
+                ? GrpcParty.HostAsync(task, file.Listen, transport, address => terminal.Log(file.Listening(address)), terminal.Log, cancellationToken)
                 : GrpcParty.JoinAsync(task, file.ActiveParty!, transport, cancellationToken);
         }).ConfigureAwait(false);
     }

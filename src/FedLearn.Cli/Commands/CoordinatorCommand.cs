@@ -23,12 +23,16 @@ internal static class CoordinatorCommand
               {
                 "listen": "127.0.0.1:5300",
                 "jobs": ["job.json"],
+                "tls": null,
                 "allowPlaintext": false,
                 "quotas": { "connections": 64, "connectionsPerParty": 8, "bytesPerParty": null, "joinsPerMinute": 60 },
                 "stopSeconds": 30
               }
             Quotas hold for each job by itself: connections at once of the job, and of one of its parties; bytes that a party may send within a day;
             calls of a party within a minute. In the party files, "relay": "HOST:5300" takes the place of listen and of peers.
+
+            "tls" (certificate, key, peers: as in a party file, see fedlearn keys --help) encrypts the calls to this process and holds each party to
+            its name; beyond this machine they need it, or allowPlaintext. The party files then say "relay": { "address": "HOST:5300", "pins": ["sha256:..."] }.
 
             The log names jobs, parties and numbers of bytes. grpc.health.v1.Health answers at the same port. Ctrl-C or SIGTERM: it connects nobody
             any more, lets connections end within stopSeconds, cuts the rest and names them, and ends with exit code 0.

@@ -65,23 +65,27 @@ internal static class PartyCommand
             // This party's own view of the job, with what its own file says.
             RunFile run = file.Run with { Transport = file.Transport, Ignored = file.Ignored };
             terminal.Log(run.Notice);
+            foreach (string note in file.Notes)
+                terminal.Log($"warning: {note}");
             JsonObject document = await ProgressView.RunAsync(terminal, file.Self.Name, view =>
             {
                 SessionOrder order = parsed.GetValue(predict) is { } output
                     ? new SessionOrder(run, "predict", parsed.GetValue(model) ?? "models", Path.GetFullPath(output))
-                    : new SessionOrder(run, "train", parsed.GetValue(model), null) { Door = file.Arbiter is { } arbiter ? HeRun.OverGrpc(arbiter, file.TransportFor(GrpcRelay.Arbiter)) : null };
+                    : new SessionOrder(run, "train", parsed.GetValue(model), null) { Door = file.Arbiter is { } arbiter ? HeRun.OverGrpc(arbiter, HeRun.ArbiterOf(run, "train")!, file.TransportFor(GrpcRelay.Arbiter)) : null };
                 order = order with { Log = terminal.Log };
                 PartyTask task = order.TaskOf(file.Self.Name, view);
                 TransportSettings transport = file.TransportFor(order.Verb);
                 return file.Hosts
-                    ? GrpcParty.HostAsync(task, file.Listen is { } listen ? new UriBuilder("http", listen.Host, listen.Port).Uri : null, transport,
-                        address => terminal.Log(file.Listening(address)), terminal.Log, cancellationToken)
+                    ? GrpcParty.HostAsync(task, file.Listen, transport, address => terminal.Log(file.Listening(address)), terminal.Log, cancellationToken)
                     : GrpcParty.JoinAsync(task, file.ActiveParty!, transport, cancellationToken);
             }).ConfigureAwait(false);
             if (parsed.GetValue(predict) is not null)
             {
                 if ((string?)document["note"] is { } note)
                     terminal.Log($"note: {note}");
+                document["transport"] = PartyTransport.Document(file.Transport);
+                foreach (string warning in file.Transport.Party?.Warnings(file.Self.Name) ?? [])
+                    document["warnings"]!.AsArray().Add(warning);
                 if (parsed.GetValue(json))
                     parsed.InvocationConfiguration.Output.Write(ReportWriter.Text(document));
                 return 0;

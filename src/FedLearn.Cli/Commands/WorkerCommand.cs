@@ -44,7 +44,7 @@ internal static class WorkerCommand
                     run = request.On(run.As<GlmRunFile>("align"));
                 var order = new SessionOrder(run, parsed.GetRequiredValue(verb), parsed.GetValue(model), parsed.GetValue(output))
                 {
-                    Door = parsed.GetValue(arbiter) is { } keyHolder ? HeRun.OverGrpc(new Uri(keyHolder), run.Transport) : null,
+                    Door = parsed.GetValue(arbiter) is { } keyHolder ? HeRun.OverGrpc(new Uri(keyHolder), HeRun.ArbiterOf(run, "train")!, run.Transport) : null,
                     RunIds = parsed.GetValue(runId) is { } id ? new Dictionary<string, string> { [self] = id } : new(),
                     Align = request,
                     Aligned = parsed.GetValue(aligned),

@@ -63,9 +63,22 @@ internal static class PartiesSection
     }
 
     /// <summary>The parties themselves.</summary>
-    public static string Table(JsonObject document) => "<h3>Parties</h3>\n" + Html.Table("Parties", ["party", "role", "features", "peak memory", "weights SHA-256"],
+    public static string Table(JsonObject document) => "<h3>Parties</h3>\n" + Html.Table("Parties", ["party", "role", "features", "peak memory", "connections", "weights SHA-256"],
         Of(document).Select(p => (Cell[])[Cell.Text(Name(p)), Cell.Text((string)p["role"]!), Cell.Number(Figures.Count(p["model"]!["features"])),
-            Cell.Number(Figures.Bytes((long)p["peakMemoryBytes"]!)), new((string?)p["model"]!["weightsSha256"] is { } sha ? $"<code>{Html.Text(sha[..16])}</code>" : "-", false)]));
+            Cell.Number(Figures.Bytes((long)p["peakMemoryBytes"]!)), Connections(p["transport"]), new((string?)p["model"]!["weightsSha256"] is { } sha ? $"<code>{Html.Text(sha[..16])}</code>" : "-", false)]));
+
+    // How each peer was reached; a peer that is known by its pin shows the beginning of it. Reports of earlier releases do not say.
+    private static Cell Connections(JsonNode? transport)
+    {
+        if (transport is null)
+            return Cell.Text("-");
+        string reach = (string)transport["reach"]!;
+        if (transport["peers"] is not JsonArray { Count: > 0 } peers)
+            return Cell.Text(reach == "memory" ? "in memory" : "on this machine");
+        return new(string.Join("<br>", peers.Select(peer => Html.Text((string)peer!["name"]!) + " " + ((bool)peer["encrypted"]!
+            ? $"<span class=\"badge kept\">TLS</span> {((string)peer["identifiedBy"]! == "pin" ? $"<code>{Html.Text(string.Join(", ", peer["pins"]!.AsArray().Select(pin => ((string)pin!)[..23])))}</code>" : "by authority")}"
+            : (string)peer["reach"]! == "network" ? "<span class=\"badge clear\">in the clear</span>" : "on this machine"))), false);
+    }
 
     private static string Time(JsonObject[] parties, int index)
     {

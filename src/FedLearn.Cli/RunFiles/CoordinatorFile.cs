@@ -1,3 +1,4 @@
+using FedLearn.Cli.Running;
 using FedLearn.Diagnostics;
 using FedLearn.Transport.Grpc;
 
@@ -24,6 +25,12 @@ internal sealed record CoordinatorFile
     /// <summary>Whether to listen beyond this machine although the calls themselves are not encrypted.</summary>
     public required bool AllowPlaintext { get; init; }
 
+    /// <summary>Who the coordinator is, and by which certificates it knows the parties; null: nothing is encrypted and a party's name is a claim.</summary>
+    public GrpcSecurity? Security { get; init; }
+
+    /// <summary>What the user should know beforehand.</summary>
+    public IReadOnlyList<string> Notes { get; init; } = [];
+
     /// <summary>The jobs whose parties are connected.</summary>
     public required IReadOnlyList<RelayJob> Jobs { get; init; }
 
@@ -42,16 +49,24 @@ internal sealed record CoordinatorFile
         Section file = Section.Load(faults, RunFileKeys.Coordinator);
         file.Require("listen", "Write the address that every party connects to, such as \"127.0.0.1:5300\".");
         file.Require("jobs", "List the job files of the parties, such as [\"job.json\"].");
-        if (file.Has("tls"))
-            file.Fault(RunFileErrors.NotYet, "tls", "encrypted connections come with a later release.",
-                "Leave the key out, and put the connection inside a tunnel or a service mesh that encrypts it.");
-        Uri? listen = file.Text("listen") is { } text ? PartyFile.AddressOf(file, "listen", text) : null;
+        TlsSettings? tls = TlsSettings.Of(file, TimeProvider.System);
+        Uri? listen = file.Text("listen") is { } text ? PartyFile.AddressOf(file, "listen", text, file.Has("tls")) : null;
         RelayQuotas quotas = QuotasOf(file.Object("quotas"));
         TimeSpan stop = file.Positive("stopSeconds", LongestStop) is { } seconds ? TimeSpan.FromSeconds(seconds) : TimeSpan.FromSeconds(30);
         bool allowPlaintext = file.Flag("allowPlaintext") ?? false;
         IReadOnlyList<RelayJob> jobs = JobsOf(file);
+        if (listen is { Scheme: "https" } && !file.Has("tls"))
+            file.Fault(IdentityErrors.IdentityMissing, "listen", "the address asks for encryption, and the file has no certificate of the coordinator.", "Make a key with fedlearn keys new, and name it under tls.");
+        if (listen is { Scheme: "http" } && file.Has("tls"))
+            file.Fault(RunFileErrors.Contradiction, "listen", "the address asks for no encryption, and the file has tls.", "Write https, or host and port alone.");
+        if (listen is { Scheme: "http" } && !file.Has("tls") && !allowPlaintext && !PartyTransport.IsLocal(listen))
+            file.Fault(IdentityErrors.IdentityMissing, "listen", "the address is beyond this machine, and nothing would encrypt the calls or tell who makes them.",
+                "Name a certificate under tls; or write \"allowPlaintext\": true where what the parties encrypt for each other is enough.");
+        string[] names = [.. jobs.SelectMany(job => job.Purposes.Values).SelectMany(terms => terms.Parties).Select(party => party.Name).Distinct()];
+        foreach (string peer in names.Length == 0 ? [] : tls?.Security.Peers.Keys.Except(names) ?? [])
+            file.Object("tls").Fault(RunFileErrors.Parties, $"peers.{peer}", $"no job has a party '{peer}'.", $"Did you mean '{RunFileKeys.Nearest(peer, names)}'?");
         faults.ThrowIfAny();
-        return new CoordinatorFile { Listen = listen!, AllowPlaintext = allowPlaintext, Jobs = jobs, Quotas = quotas, StopTime = stop };
+        return new CoordinatorFile { Listen = listen!, AllowPlaintext = allowPlaintext, Security = tls?.Security, Notes = tls?.Notes ?? [], Jobs = jobs, Quotas = quotas, StopTime = stop };
     }
 
     private static List<RelayJob> JobsOf(Section file)

@@ -1,4 +1,3 @@
-using System.Net;
 using FedLearn.Cli.Running;
 using FedLearn.Coordination;
 using FedLearn.Diagnostics;
@@ -33,17 +32,17 @@ internal sealed record PartyFile
     /// <summary>This party.</summary>
     public required RunFileParty Self { get; init; }
 
-    /// <summary>Where the active party listens; null at a passive party. Port 0 lets the system choose.</summary>
-    public DnsEndPoint? Listen { get; init; }
+    /// <summary>Where the active party listens, https where messages are encrypted; null at a passive party. Port 0 lets the system choose.</summary>
+    public Uri? Listen { get; init; }
 
-    /// <summary>Where a passive party finds the active one; null at the active party.</summary>
+    /// <summary>Where a passive party finds the active one, https where messages are encrypted; null at the active party.</summary>
     public Uri? ActiveParty { get; init; }
 
     /// <summary>Where a party of an encrypted job finds the arbiter; null elsewhere, and at the arbiter.</summary>
     public Uri? Arbiter { get; init; }
 
     /// <summary>The coordinator that connects this party with those it has no address of; null without one.</summary>
-    public Uri? Relay { get; init; }
+    public RelayRoute? Relay { get; init; }
 
     /// <summary>Parties that this one connects to directly although it has a coordinator.</summary>
     public IReadOnlyList<string> Direct { get; init; } = [];
@@ -54,11 +53,14 @@ internal sealed record PartyFile
     /// <summary>How the active party serves predictions; defaults where the file says nothing.</summary>
     public required ServeSettings Serve { get; init; }
 
-    /// <summary>The job's transport settings with this file's time limits.</summary>
+    /// <summary>The job's transport settings with this file's time limits, addresses and identity.</summary>
     public required TransportSettings Transport { get; init; }
 
     /// <summary>Paths of keys, of either file, that were read and have no effect here.</summary>
     public required IReadOnlyList<string> Ignored { get; init; }
+
+    /// <summary>Sentences that are said before the party does anything.</summary>
+    public required IReadOnlyList<string> Notes { get; init; }
 
     /// <summary>The transport settings for sessions of one purpose, with the way through the coordinator where there is one.</summary>
     /// <param name="purpose">What the session does.</param>
@@ -67,11 +69,12 @@ internal sealed record PartyFile
         if (Relay is null)
             return Transport;
         // The arbiter's sessions have one purpose, whatever the verb of the parties is.
-        SessionTerms terms = Run.Terms(Self.Role == PartyRole.Arbiter ? GrpcRelay.Arbiter : purpose);
+        purpose = Self.Role == PartyRole.Arbiter ? GrpcRelay.Arbiter : purpose;
+        SessionTerms terms = Run.Terms(purpose);
         string host = terms.Parties[0].Name;
         return Direct.Contains(host) ? Transport : Transport with
         {
-            Relay = new GrpcRelay { Coordinator = Relay, Terms = terms, Purpose = Self.Role == PartyRole.Arbiter ? GrpcRelay.Arbiter : purpose, Party = Self.Name, Host = host },
+            Relay = new GrpcRelay { Coordinator = Relay.Coordinator, Security = Relay.Security, Terms = terms, Purpose = purpose, Party = Self.Name, Host = host },
         };
     }
 
@@ -81,7 +84,7 @@ internal sealed record PartyFile
     {
         (null, _) => $"waiting at the coordinator {address}",
         (_, null) => $"listening on {address}",
-        _ => $"listening on {address}, and waiting at the coordinator {Relay}",
+        _ => $"listening on {address}, and waiting at the coordinator {Relay.Coordinator}",
     };
 
     /// <summary>Reads party.json and the job.json it names.</summary>
@@ -97,16 +100,16 @@ internal sealed record PartyFile
         file.Require("job", "Name the job file.");
         file.Require("party", "Write the name of this party in the job.");
         string job = file.FilePath("job") ?? "", name = file.Text("party") ?? "";
-        if (file.Has("tls"))
-            file.Fault(RunFileErrors.NotYet, "tls", "encrypted connections come with a later release.",
-                "Leave the key out, and put the connection inside a tunnel or a service mesh that encrypts it.");
         var own = new OwnSide(name, kind == JobKind.Glm ? GlmRunFileReader.DataOf(file, role: null) : null, kind == JobKind.Dssm ? DssmRunFileReader.DataOf(file, role: null) : null,
             file.Has("ledger") ? new OwnLedger(RunFileReader.LedgerOf(file, name), file.Object("ledger").Has) : null,
             below => PartyAlignment.Of(file, name, below.State, below));
         TimeSpan? timeout = RunFileReader.Seconds(file, "timeoutSeconds"), connectTimeout = RunFileReader.Seconds(file, "connectTimeoutSeconds");
-        DnsEndPoint? listen = ListenAddress(file);
+        Uri? listenText = file.Text("listen") is { } text ? AddressOf(file, "listen", text, file.Has("tls")) : null;
         IReadOnlyList<(string Name, Uri Address)> peers = Peers(file);
-        Uri? relay = file.Text("relay") is { } place ? AddressOf(file, "relay", place) : null;
+        TlsSettings? tls = TlsSettings.Of(file, TimeProvider.System);
+        bool allowPlaintext = file.Flag("allowPlaintext") ?? false;
+        RelayRoute? relay = RelayRoute.Of(file, tls, allowPlaintext);
+        Uri? relayed = relay?.End(file.Has("tls"));
         ServeSettings serve = kind == JobKind.Glm ? ServeOf(file.Object("serve")) : new ServeSettings(); // only generalised linear models are served
         faults.ThrowIfAny();
 
@@ -119,15 +122,16 @@ internal sealed record PartyFile
         Uri? activeAddress = null;
         if (kind == JobKind.Dssm)
             DssmRunFileReader.DataOf(file, self.Role);
-        Uri? arbiterAddress = arbiter is null || name == arbiter ? null : peers.FirstOrDefault(peer => peer.Name == arbiter).Address;
+        Uri? arbiterAddress = arbiter is null || name == arbiter ? null : Checked(file, $"peers.{arbiter}", peers.FirstOrDefault(peer => peer.Name == arbiter).Address, name, arbiter, allowPlaintext);
+        Uri? listen = self.Role == PartyRole.Passive ? null : Checked(file, "listen", listenText, name, run.Parties.FirstOrDefault(p => p.Name != name)?.Name, allowPlaintext);
         if (arbiter is not null && name != arbiter)
-            arbiterAddress ??= relay;
+            arbiterAddress ??= relayed;
         if (arbiter is not null && name != arbiter && arbiterAddress is null)
             file.Fault(RunFileErrors.MissingKey, "peers", "the address of the arbiter is missing.", $"Write {{ \"{arbiter}\": \"http://127.0.0.1:5309\" }} with its address, beside those of other peers.");
         if (self.Role == PartyRole.Arbiter)
         {
-            if (relay is null)
-                file.Require("listen", "Write the address that every party connects to, such as \"127.0.0.1:5309\"; or the coordinator's, as relay.");
+            if (!file.Has("relay"))
+                file.Require("listen", "Write the address that every party connects to, such as \"127.0.0.1:5309\"; or that of a coordinator, as relay.");
             foreach (string key in OfParties)
                 if (file.Has(key))
                     file.Fault(RunFileErrors.Contradiction, key, "the arbiter has no data and no ledger: whoever holds the key must hold no data.", "Leave the key out.");
@@ -135,8 +139,8 @@ internal sealed record PartyFile
         }
         else if (self.Role == PartyRole.Active)
         {
-            if (relay is null)
-                file.Require("listen", "Write the address the passive parties connect to, such as \"127.0.0.1:5301\"; or the coordinator's, as relay.");
+            if (!file.Has("relay"))
+                file.Require("listen", "Write the address the passive parties connect to, such as \"127.0.0.1:5301\"; or that of a coordinator, as relay.");
             if (file.Has("peers") && arbiter is null)
                 ignored.Add("peers");
             foreach (string fallback in serve.Fallbacks.Keys.Where(peer => run.Parties.All(party => party.Name != peer || party.Role == PartyRole.Active)))
@@ -150,26 +154,36 @@ internal sealed record PartyFile
             ignored.AddRange(OfActiveParties.Where(key => kind == JobKind.Glm || key == "listen").Where(file.Has));
             foreach ((string peer, _) in peers.Where(peer => peer.Name.Length > 0 && peer.Name != arbiter && run.Parties.All(party => party.Name != peer.Name)))
                 file.Fault(RunFileErrors.Parties, "peers", $"the job has no party '{peer}'.", $"Did you mean '{RunFileKeys.Nearest(peer, run.Parties.Select(p => p.Name))}'?");
-            activeAddress = peers.FirstOrDefault(peer => peer.Name.Length == 0 || peer.Name == active.Name).Address ?? relay;
-            if (activeAddress is null)
+            (string key, Uri? found) = peers.FirstOrDefault(peer => peer.Name.Length == 0 || peer.Name == active.Name);
+            activeAddress = Checked(file, key is { Length: > 0 } ? $"peers.{key}" : "peers", found, name, active.Name, allowPlaintext) ?? relayed;
+            if (activeAddress is null && !file.Has("relay"))
                 file.Fault(RunFileErrors.MissingKey, "peers", "the address of the active party is missing.",
                     $"Write {{ \"{active.Name}\": \"http://127.0.0.1:5301\" }} with its address.");
         }
 
+        PeerLink[] links = [.. Links(run, self, arbiter, self.Role == PartyRole.Passive ? null : listen ?? relayed, activeAddress, arbiterAddress, tls)];
+        CheckPeers(file, run, arbiter, links, tls);
+        if (file.Has("tls") && links.All(l => !l.IsEncrypted))
+            ignored.Add("tls");
+        if (file.Has("allowPlaintext") && links.All(l => l.IsEncrypted || l.IsLocal) && relay?.NeedsPlaintext != true)
+            ignored.Add("allowPlaintext");
         faults.ThrowIfAny();
+        var transport = new PartyTransport { Security = tls?.Security, AllowPlaintext = allowPlaintext, Links = links };
+        string[] warnings = [.. transport.Warnings(name)];
         return new PartyFile
         {
             Path = path,
-            Run = run,
+            Run = run with { Warnings = [.. run.Warnings, .. warnings] },
             Self = self,
-            Listen = self.Role != PartyRole.Passive ? listen : null,
+            Listen = listen,
             ActiveParty = activeAddress,
             Arbiter = arbiterAddress,
             Relay = relay,
             Direct = [.. peers.Select(peer => peer.Name.Length == 0 ? active.Name : peer.Name)],
             Serve = serve,
-            Transport = run.Transport with { Kind = TransportKind.Grpc, Timeout = timeout ?? run.Transport.Timeout, ConnectTimeout = connectTimeout ?? run.Transport.ConnectTimeout },
+            Transport = run.Transport with { Kind = TransportKind.Grpc, Timeout = timeout ?? run.Transport.Timeout, ConnectTimeout = connectTimeout ?? run.Transport.ConnectTimeout, Party = transport },
             Ignored = ignored,
+            Notes = [.. tls?.Notes ?? [], .. warnings],
         };
     }
 
@@ -198,8 +212,13 @@ internal sealed record PartyFile
     private static ServeSettings ServeOf(Section serve)
     {
         var settings = new ServeSettings();
-        if (serve.Text("rest") is { } rest && AddressOf(serve, "rest", rest) is { } address)
+        if (serve.Text("rest") is { } rest && AddressOf(serve, "rest", rest, hasTls: false) is { } address)
+        {
+            if (address.Scheme == Uri.UriSchemeHttps)
+                serve.Fault(RunFileErrors.Address, "rest", "REST is answered on this machine alone, without encryption.", "Write http. To answer others, put a proxy in front that encrypts and knows its callers.");
             settings = settings with { Rest = address };
+        }
+
         if (serve.Count("timeoutMilliseconds", 1, 600_000) is { } milliseconds)
             settings = settings with { Timeout = TimeSpan.FromMilliseconds(milliseconds) };
         if (serve.Has("fallback") && !serve.Is("fallback", "refuse"))
@@ -207,9 +226,34 @@ internal sealed record PartyFile
         return settings;
     }
 
-    private static DnsEndPoint? ListenAddress(Section file)
+    // Whom this party exchanges messages with. Passive parties meet nobody but the active one and the arbiter.
+    private static IEnumerable<PeerLink> Links(RunFile run, RunFileParty self, string? arbiter, Uri? listen, Uri? active, Uri? arbiterAddress, TlsSettings? tls)
     {
-        return file.Text("listen") is { } text && AddressOf(file, "listen", text) is { } address ? new DnsEndPoint(address.IdnHost, address.Port) : null;
+        if (listen is not null)
+            foreach (RunFileParty party in run.Parties.Where(p => p.Name != self.Name))
+                yield return Link(party.Name, listen);
+        if (active is not null)
+            yield return Link(run.Parties.First(p => p.Role == PartyRole.Active).Name, active);
+        if (arbiterAddress is not null)
+            yield return Link(arbiter!, arbiterAddress);
+
+        PeerLink Link(string peer, Uri address) =>
+            new(peer, address, address.Scheme == Uri.UriSchemeHttps && tls?.Security.Peers.GetValueOrDefault(peer) is { } pins ? [.. pins.Select(p => p.ToString())] : []);
+    }
+
+    private static void CheckPeers(Section file, RunFile run, string? arbiter, PeerLink[] links, TlsSettings? tls)
+    {
+        if (tls is null)
+            return;
+        Section section = file.Object("tls");
+        string[] names = [.. run.Parties.Select(p => p.Name), .. arbiter is null ? Array.Empty<string>() : [arbiter]];
+        // The whole table of a consortium may stand in every file, this party's own pin included.
+        foreach (string peer in tls.Security.Peers.Keys.Where(peer => !names.Contains(peer)))
+            section.Fault(RunFileErrors.Parties, $"peers.{peer}", $"the job has no party '{peer}'.", $"Did you mean '{RunFileKeys.Nearest(peer, names)}'?");
+        if (tls.Security.Authorities.Count == 0)
+            foreach (PeerLink link in links.Where(l => l.IsEncrypted && !tls.Security.Peers.ContainsKey(l.Peer)))
+                section.Fault(IdentityErrors.UnknownPeer, "peers", $"nothing here tells which certificate is that of '{link.Peer}'.",
+                    $"Write \"{link.Peer}\": \"sha256:...\" with the pin that fedlearn keys new or show printed there, and compare it by telephone; or name the authority that signs the parties' certificates under tls.authorities.");
     }
 
     // An object names its peers. An array holds one address: that of the active party, the only peer a passive one has.
@@ -220,22 +264,37 @@ internal sealed record PartyFile
             file.Fault(RunFileErrors.Address, "peers", "the array has several addresses.", "Keep that of the active party, or write { \"name\": \"address\" }.");
         var peers = new List<(string, Uri)>();
         foreach ((string name, string text) in texts)
-            if (AddressOf(file, name.Length > 0 ? $"peers.{name}" : "peers", text) is { } address)
+            if (AddressOf(file, name.Length > 0 ? $"peers.{name}" : "peers", text, file.Has("tls")) is { } address)
                 peers.Add((name, address));
         return peers;
     }
 
-    /// <summary>The address that a text names; null with a fault when it names none.</summary>
-    internal static Uri? AddressOf(Section file, string key, string text)
+    // An address that does not say is https where the file has a certificate.
+    internal static Uri? AddressOf(Section file, string key, string text, bool hasTls)
     {
-        bool legal = Uri.TryCreate(text.Contains("://", StringComparison.Ordinal) ? text : $"http://{text}", UriKind.Absolute, out Uri? address)
-            && address.Scheme is "http" or "https" && address.Host.Length > 0 && address.PathAndQuery == "/" && text.TrimEnd('/').EndsWith($":{address.Port}", StringComparison.Ordinal);
-        if (legal && address!.Scheme == "http")
+        string full = text.Contains("://", StringComparison.Ordinal) ? text : $"{(hasTls ? Uri.UriSchemeHttps : Uri.UriSchemeHttp)}://{text}";
+        if (Uri.TryCreate(full, UriKind.Absolute, out Uri? address) && address is { Scheme: "http" or "https", Host.Length: > 0, PathAndQuery: "/", Fragment: "", UserInfo: "" }
+            && text.TrimEnd('/').EndsWith($":{address.Port}", StringComparison.Ordinal))
             return address;
-        if (legal)
-            file.Fault(RunFileErrors.NotYet, key, "https comes with a later release.", "Use http, inside a tunnel or a service mesh that encrypts it.");
-        else
-            file.Fault(RunFileErrors.Address, key, "is no address.", "Write host and port, such as \"http://127.0.0.1:5301\".");
+        file.Fault(RunFileErrors.Address, key, "is no address.", "Write host and port, such as \"127.0.0.1:5301\" or \"https://bank.example:5301\".");
         return null;
+    }
+
+    // Beyond this machine messages are encrypted, or somebody has said that they are not.
+    private static Uri? Checked(Section file, string key, Uri? address, string self, string? peer, bool allowPlaintext)
+    {
+        if (address is null)
+            return null;
+        bool hasTls = file.Has("tls"), encrypted = address.Scheme == Uri.UriSchemeHttps;
+        string remedy = $"Make a key with `fedlearn keys new --party {self}`, and write \"tls\": {{ \"certificate\": \"{self}.crt.pem\", \"key\": \"{self}.key.pem\", "
+            + $"\"peers\": {{ \"{peer ?? "PEER"}\": \"sha256:...\" }} }} with the pin that the other side reads to you.";
+        if (encrypted && !hasTls)
+            file.Fault(IdentityErrors.IdentityMissing, key, "the address asks for encryption, and the file has no certificate of this party.", remedy);
+        else if (!encrypted && !allowPlaintext && hasTls)
+            file.Fault(RunFileErrors.Contradiction, key, "the address asks for no encryption, and the file has tls.", "Write https, or host and port alone.");
+        else if (!encrypted && !allowPlaintext && !PartyTransport.IsLocal(address))
+            file.Fault(IdentityErrors.IdentityMissing, key, "the address is beyond this machine, and nothing would encrypt messages or tell who sent them.",
+                remedy + " On a network that protects messages by itself, \"allowPlaintext\": true goes without, and the report says so.");
+        return address;
     }
 }

@@ -1,3 +1,4 @@
+using FedLearn.Cli.Running;
 using FedLearn.Coordination;
 using FedLearn.Diagnostics;
 using FedLearn.Privacy;
@@ -29,6 +30,9 @@ internal sealed record TransportSettings
 
     /// <summary>Largest message accepted, in bytes. 1 KiB to 1 GiB; default 256 MiB.</summary>
     public int MaxMessageBytes { get; init; } = 256 << 20;
+
+    /// <summary>In a real session, this party's addresses and identity; null where all parties run on this machine.</summary>
+    public PartyTransport? Party { get; init; }
 
     /// <summary>In a real session, the way through a coordinator; null where the parties connect directly.</summary>
     public GrpcRelay? Relay { get; init; }

@@ -87,13 +87,15 @@ internal abstract class RunFileReader(string path, OwnSide? self)
         return (epsilon, delta);
     }
 
+    /// <summary>Whether a text can be the name of a party: it becomes part of file names (NAME.model.json, NAME.ledger.db) and travels in headers.</summary>
+    internal static bool IsPartyName(string name) =>
+        name.Length is > 0 and <= 64 && char.IsAsciiLetterOrDigit(name[0]) && name.All(c => char.IsAsciiLetterOrDigit(c) || c is '-' or '_' or '.');
+
     /// <summary>The name of a party.</summary>
     protected static string PartyName(Section party, string key = "name")
     {
         string name = party.Text(key) ?? "";
-        // A name becomes a file name (NAME.model.json, NAME.ledger.db) and travels in headers.
-        bool legal = name.Length is > 0 and <= 64 && char.IsAsciiLetterOrDigit(name[0]) && name.All(c => char.IsAsciiLetterOrDigit(c) || c is '-' or '_' or '.');
-        if (name.Length > 0 && !legal)
+        if (name.Length > 0 && !IsPartyName(name))
             party.Fault(RunFileErrors.Parties, key, "a name is also part of file names.", "Use up to 64 letters, digits, '-', '_' and '.', a letter or digit first.");
         return name;
     }

@@ -188,6 +188,25 @@ internal sealed partial class Section
         return [.. elements.Where(e => e.ValueKind == JsonValueKind.String).Select(e => e.GetString()!)];
     }
 
+    /// <summary>Names of an object whose keys are free, and a text or an array of texts of each.</summary>
+    /// <param name="key">Key.</param>
+    public IReadOnlyList<(string Name, IReadOnlyList<string> Values)> TextLists(string key)
+    {
+        var lists = new List<(string, IReadOnlyList<string>)>();
+        if (Get(key, JsonValueKind.Object, "an object of texts, or of arrays of texts") is { } json)
+            foreach (JsonProperty property in json.EnumerateObject())
+            {
+                JsonElement[] elements = property.Value.ValueKind == JsonValueKind.Array ? [.. property.Value.EnumerateArray()] : [property.Value];
+                if (lists.Exists(l => l.Item1 == property.Name))
+                    Fault(RunFileErrors.DuplicateKey, $"{key}.{property.Name}", "the key is written twice.", "Keep one of them.");
+                foreach (JsonElement other in elements.Where(e => e.ValueKind != JsonValueKind.String))
+                    Fault(RunFileErrors.WrongType, $"{key}.{property.Name}", $"{(property.Value.ValueKind == JsonValueKind.Array ? "holds" : "is")} {Named(other)}.", "Write a text in quotes, or an array of them.");
+                lists.Add((property.Name, [.. elements.Where(e => e.ValueKind == JsonValueKind.String).Select(e => e.GetString()!)]));
+            }
+
+        return lists;
+    }
+
     /// <summary>A text that is not empty.</summary>
     /// <param name="key">Key.</param>
     public string? Text(string key)

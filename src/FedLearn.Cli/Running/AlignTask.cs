@@ -195,7 +195,7 @@ internal static class AlignTask
                 ["proof"] = run.Alignment.Proof,
                 ["commonRows"] = found.Size,
                 ["leaks"] = PartyDocument.Texts(found.Leaks),
-                ["warnings"] = PartyDocument.Texts(found.Warnings),
+                ["warnings"] = PartyDocument.Texts([.. found.Warnings, .. run.Transport.Party?.Warnings(self.Name) ?? []]),
             },
             ["parties"] = new JsonArray(new JsonObject
             {
@@ -211,6 +211,7 @@ internal static class AlignTask
                 ["bytesSent"] = channels.Sum(c => c.Statistics.BytesSent),
                 ["bytesReceived"] = channels.Sum(c => c.Statistics.BytesReceived),
                 ["peakMemoryBytes"] = PartyDocument.PeakMemory(),
+                ["transport"] = PartyTransport.Document(run.Transport),
                 ["sessions"] = new JsonArray([.. log.Sessions.Select(s => (JsonNode)new JsonObject
                 {
                     ["peer"] = s.Record.Peer,

@@ -47,7 +47,7 @@ internal static class DssmDocument
         };
         report["timing"] = Timing(result.Timing);
         report["alignment"] = Alignment(run, counts.Users, result.AlignmentLeaks, result.AlignmentWarnings);
-        JsonObject party = Party(self, result.Traffic, result.Releases);
+        JsonObject party = Party(run, self, result.Traffic, result.Releases);
         party["timing"] = Timing(result.Timing);
         party["privacy"] = Privacy(self, result.Privacy, run.Job.Privacy.IsPrivate);
         party["model"] = Model(result.Model);
@@ -79,7 +79,7 @@ internal static class DssmDocument
         };
         report["timing"] = Timing(new DssmTiming(0, 0, 0, 0, 0));
         report["alignment"] = Alignment(run, null, [], []);
-        JsonObject party = Party(self, result.Traffic, result.Releases);
+        JsonObject party = Party(run, self, result.Traffic, result.Releases);
         party["privacy"] = new JsonObject
         {
             ["mode"] = run.Job.Privacy.IsPrivate ? "dp" : "none",
@@ -156,7 +156,7 @@ internal static class DssmDocument
         [.. leaks, "every view learns which of its users the label party has, and the label party which of its users each view has",
             "every view learns of each training and evaluation sample that it exists, of which user and, unless the view is static, when; never of which item"], warnings);
 
-    private static JsonObject Party(DssmRunFileParty self, ChannelStatistics traffic, IReadOnlyList<DssmSentMessages> releases) => new()
+    private static JsonObject Party(DssmRunFile run, DssmRunFileParty self, ChannelStatistics traffic, IReadOnlyList<DssmSentMessages> releases) => new()
     {
         ["name"] = self.Name,
         ["role"] = self.Role == PartyRole.Active ? "active" : "passive",
@@ -164,6 +164,7 @@ internal static class DssmDocument
         ["bytesReceived"] = traffic.BytesReceived,
         ["messagesSent"] = traffic.MessagesSent,
         ["peakMemoryBytes"] = PartyDocument.PeakMemory(),
+        ["transport"] = PartyTransport.Document(run.Transport),
         ["releases"] = new JsonArray([.. releases.OrderBy(r => r.Name, StringComparer.Ordinal).ThenBy(r => r.To, StringComparer.Ordinal).Select(r => (JsonNode)new JsonObject
         {
             ["name"] = r.Name,

@@ -19,9 +19,7 @@ internal static class GrpcParty
     public static async Task<JsonObject> HostAsync(PartyTask task, Uri? listen, TransportSettings settings, Action<Uri> listening, Action<string> log,
         CancellationToken cancellationToken)
     {
-        var options = new GrpcHostOptions { JoinTimeout = settings.ConnectTimeout, Channel = Channel(settings), Relay = Relay(settings, log), AlsoListens = listen is not null };
-        options = options with { Listen = listen ?? options.Listen };
-        await using GrpcFederationHost host = await GrpcFederationHost.StartAsync(options, task.Terms, cancellationToken).ConfigureAwait(false);
+        await using GrpcFederationHost host = await GrpcFederationHost.StartAsync(PartyTransport.Host(settings, listen, log), task.Terms, cancellationToken).ConfigureAwait(false);
         host.JoinRefused += (name, refusal) => log($"refused '{name}': {refusal.Cause} ({refusal.Id})");
         listening(host.Address);
         ReadyParty ready = task.Prepare(cancellationToken);
@@ -33,16 +31,18 @@ internal static class GrpcParty
     public static async Task<JsonObject> JoinAsync(PartyTask task, Uri coordinator, TransportSettings settings, CancellationToken cancellationToken)
     {
         ReadyParty ready = task.Prepare(cancellationToken);
-        await using GrpcSession session = await OpenAsync(coordinator, ready.Request, settings, cancellationToken).ConfigureAwait(false);
+        await using GrpcSession session = await OpenAsync(coordinator, task.Terms.Parties[0].Name, ready.Request, settings, cancellationToken).ConfigureAwait(false);
         return await ready.Run(session.Agreement, session.Channels, cancellationToken).ConfigureAwait(false);
     }
 
     /// <summary>Joins a session that somebody else hosts.</summary>
-    public static async Task<GrpcSession> OpenAsync(Uri host, JoinRequest request, TransportSettings settings, CancellationToken cancellationToken)
-    {
-        var options = new GrpcClientOptions { ConnectTimeout = settings.ConnectTimeout, JoinTimeout = settings.ConnectTimeout, Channel = Channel(settings), Relay = settings.Relay };
-        return await GrpcFederationClient.JoinAsync(host, request, options, cancellationToken).ConfigureAwait(false);
-    }
+    /// <param name="host">Where.</param>
+    /// <param name="peer">Who hosts it: the active party, or the arbiter.</param>
+    /// <param name="request">What this party asks.</param>
+    /// <param name="settings">How the parties reach each other.</param>
+    /// <param name="cancellationToken">Stops.</param>
+    public static async Task<GrpcSession> OpenAsync(Uri host, string peer, JoinRequest request, TransportSettings settings, CancellationToken cancellationToken) =>
+        await GrpcFederationClient.JoinAsync(host, request, PartyTransport.Client(settings, host, peer), cancellationToken).ConfigureAwait(false);
 
     /// <summary>All parties in this process, talking gRPC over loopback.</summary>
     public static async Task<IReadOnlyList<JsonObject>> AllAsync(SessionOrder order, IProgress<JobProgress>? progress, Action<string> log,
@@ -53,7 +53,7 @@ internal static class GrpcParty
         var address = new TaskCompletionSource<Uri>(TaskCreationOptions.RunContinuationsAsynchronously);
         var arbiter = new TaskCompletionSource<Uri>(TaskCreationOptions.RunContinuationsAsynchronously);
         if (order.Arbiter is not null)
-            order = order with { Door = async (request, cancel) => await HeRun.OverGrpc(await arbiter.Task.WaitAsync(cancel).ConfigureAwait(false), settings)(request, cancel).ConfigureAwait(false) };
+            order = order with { Door = async (request, cancel) => await HeRun.OverGrpc(await arbiter.Task.WaitAsync(cancel).ConfigureAwait(false), order.Arbiter!, settings)(request, cancel).ConfigureAwait(false) };
         PartyTask[] tasks = [.. order.Parties.Select(p => order.TaskOf(p, progress))];
         PartyTask? keyHolder = order.Arbiter is { } name ? order.TaskOf(name, progress) : null;
         Task<JsonObject>[] running = [.. tasks.Select(task => Task.Run(async () => task.IsActive
@@ -63,17 +63,6 @@ internal static class GrpcParty
                 : [Task.Run(() => HostAsync(keyHolder, new Uri("http://127.0.0.1:0"), settings, arbiter.SetResult, log, stop.Token), CancellationToken.None)]];
         return await FirstFailure.WhenAllAsync(running, stop).ConfigureAwait(false);
     }
-
-    /// <summary>The way through the coordinator, telling what happens to it.</summary>
-    /// <param name="settings">The party's settings.</param>
-    /// <param name="log">Told a line.</param>
-    public static GrpcRelay? Relay(TransportSettings settings, Action<string> log) => settings.Relay is null ? null : settings.Relay with
-    {
-        Changed = error => log(error is null ? $"waiting at the coordinator {settings.Relay.Coordinator} again" : $"coordinator {settings.Relay.Coordinator}: {error.Cause} ({error.Id})"),
-    };
-
-    private static ChannelOptions Channel(TransportSettings settings) =>
-        new() { ReceiveTimeout = settings.Timeout, MaxMessageBytes = settings.MaxMessageBytes };
 }
 
 /// <summary>Waits for parties that run side by side.</summary>

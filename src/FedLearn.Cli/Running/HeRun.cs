@@ -79,9 +79,9 @@ internal static class HeRun
     }
 
     /// <summary>The way to an arbiter that serves gRPC.</summary>
-    public static ArbiterDoor OverGrpc(Uri address, TransportSettings settings) => async (request, stop) =>
+    public static ArbiterDoor OverGrpc(Uri address, string name, TransportSettings settings) => async (request, stop) =>
     {
-        GrpcSession session = await GrpcParty.OpenAsync(address, request, settings, stop).ConfigureAwait(false);
+        GrpcSession session = await GrpcParty.OpenAsync(address, name, request, settings, stop).ConfigureAwait(false);
         return (session.Channels[0], session);
     };
 

@@ -58,7 +58,7 @@ internal static class PartyDocument
         report["rows"] = new JsonObject { ["train"] = result.TrainRows, ["test"] = result.TestRows };
         report["timing"] = Timing(result.Timing);
         report["alignment"] = Alignment(result.Alignment, result.CommonRows, result.AlignmentLeaks, result.AlignmentWarnings);
-        report["parties"] = new JsonArray(Party(result, job.Privacy, self.Ledger));
+        report["parties"] = new JsonArray(Party(result, job.Privacy, self.Ledger, run.Transport));
         report["roles"] = new JsonArray(new JsonObject { ["role"] = "coordinator", ["hostedBy"] = job.Parties.First(p => p.Party.Role == PartyRole.Active).Party.Name });
         report["ignored"] = Texts(run.Ignored);
         report["warnings"] = Texts([.. run.Warnings, .. result.Warnings]);
@@ -97,8 +97,11 @@ internal static class PartyDocument
             ["enginePeakMemoryBytes"] = EngineMemory.PeakBytes,
             ["sigma"] = result.Calibration?.Sigma,
             ["secureNoise"] = result.Calibration is null ? null : result.SecureNoise,
+            ["transport"] = PartyTransport.Document(run.Transport),
             ["releases"] = Releases(result.Sent),
         };
+        if (run.Transport.Party?.Warnings(result.Name).ToArray() is { Length: > 0 } warnings)
+            report["warnings"] = Texts(warnings);
         return report;
     }
 
@@ -146,7 +149,7 @@ internal static class PartyDocument
             texts.Add(text);
     }
 
-    private static JsonObject Party(GlmPartyResult result, GlmPrivacyOptions options, RunFileLedger ledger) => new()
+    private static JsonObject Party(GlmPartyResult result, GlmPrivacyOptions options, RunFileLedger ledger, TransportSettings transport) => new()
     {
         ["name"] = result.Party.Name,
         ["role"] = result.Party.Role == PartyRole.Active ? "active" : "passive",
@@ -154,6 +157,7 @@ internal static class PartyDocument
         ["bytesReceived"] = result.Traffic.BytesReceived,
         ["messagesSent"] = result.Traffic.MessagesSent,
         ["peakMemoryBytes"] = PeakMemory(),
+        ["transport"] = PartyTransport.Document(transport),
         ["timing"] = Timing(result.Timing),
         ["privacy"] = Privacy(result.Privacy, options, ledger),
         ["model"] = new JsonObject { ["weightsSha256"] = result.Model.WeightsSha256, ["features"] = result.Model.Features.FeatureNames.Count },

@@ -28,11 +28,13 @@ internal static class ActiveServer
                 "Use fedlearn party --serve there, and fedlearn serve at the active party.");
         GrpcAddress.Check(file.Serve.Rest, allowPlaintext: false);
         GlmRunFile run = file.Run.As<GlmRunFile>("serve");
+        foreach (string note in file.Notes)
+            log($"warning: {note}");
         var scoring = new GlmScoringActive(run.Job, GlmTasks.Input(run, run.Party(file.Self.Name), needLabel: false, cancellationToken), GlmModel.Load(modelDirectory, file.Self.Name),
             new GlmScoringOptions { Timeout = file.Serve.Timeout, Fallbacks = file.Serve.Fallbacks, GiveUpAfter = file.Transport.Timeout });
         using var metrics = new ServingMetrics(scoring);
         GrpcPair[] pairs = [.. scoring.Parties.Select(p => new GrpcPair(scoring.TermsFor(p.Name), scoring.JoinRequest))];
-        await using GrpcPairHost? host = pairs.Length == 0 ? null : await HostAsync(file, file.Listen is { } listen ? new UriBuilder("http", listen.Host, listen.Port).Uri : null, scoring, pairs, log, cancellationToken).ConfigureAwait(false);
+        await using GrpcPairHost? host = pairs.Length == 0 ? null : await HostAsync(file, scoring, pairs, log, cancellationToken).ConfigureAwait(false);
         if (host is not null)
             log(file.Listening(host.Address));
         await using (RestHost rest = await RestHost.StartAsync(file.Serve.Rest, scoring, metrics, file.Serve.Timeout + RestHost.DrainTime, cancellationToken).ConfigureAwait(false))
@@ -48,16 +50,10 @@ internal static class ActiveServer
         log($"stopped: {metrics.Requests} requests answered");
     }
 
-    private static async Task<GrpcPairHost> HostAsync(PartyFile file, Uri? listen, GlmScoringActive scoring, GrpcPair[] pairs, Action<string> log, CancellationToken cancellationToken)
+    private static async Task<GrpcPairHost> HostAsync(PartyFile file, GlmScoringActive scoring, GrpcPair[] pairs, Action<string> log, CancellationToken cancellationToken)
     {
-        var options = new GrpcHostOptions
-        {
-            Relay = GrpcParty.Relay(file.TransportFor(GrpcRelay.Serve), log),
-            AlsoListens = listen is not null,
-            JoinTimeout = file.Transport.ConnectTimeout,
-            Channel = new ChannelOptions { ReceiveTimeout = Timeout.InfiniteTimeSpan, MaxMessageBytes = file.Transport.MaxMessageBytes },
-        };
-        options = options with { Listen = listen ?? options.Listen };
+        GrpcHostOptions options = PartyTransport.Host(file.TransportFor(GrpcRelay.Serve), file.Listen, log);
+        options = options with { Channel = options.Channel with { ReceiveTimeout = Timeout.InfiniteTimeSpan } };
         scoring.PartyConnected += party => log($"party '{party}' connected");
         GrpcPairHost host = await GrpcPairHost.StartAsync(options, pairs, (session, stop) => scoring.ServeAsync(session.Agreement, session.Channels[0], stop), cancellationToken).ConfigureAwait(false);
         host.JoinRefused += (name, refusal) => log($"refused '{name}': {refusal.Cause} ({refusal.Id})");

@@ -21,7 +21,9 @@ internal static class Coordinator
     /// <exception cref="PeerException">The address cannot be opened, or would need encryption.</exception>
     public static async Task RunAsync(CoordinatorFile file, Action<string> log, CancellationToken cancellationToken)
     {
-        var options = new GrpcHostOptions { Listen = file.Listen, AllowPlaintext = file.AllowPlaintext };
+        var options = new GrpcHostOptions { Listen = file.Listen, AllowPlaintext = file.AllowPlaintext, Security = file.Security };
+        foreach (string note in file.Notes)
+            log($"warning: {note}");
         await using GrpcRelayServer relay = await GrpcRelayServer.StartAsync(options, file.Jobs, file.Quotas, cancellationToken).ConfigureAwait(false);
         var said = new HashSet<(string, string)>();
         long connections = 0, bytes = 0, refused = 0;

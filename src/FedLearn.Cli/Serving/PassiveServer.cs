@@ -25,10 +25,19 @@ internal static class PassiveServer
         var party = new GlmScoringPassive(run.Job, GlmTasks.Input(run, run.Party(file.Self.Name), needLabel: false, cancellationToken), GlmModel.Load(modelDirectory, file.Self.Name));
         string active = file.Run.Parties.First(p => p.Role == PartyRole.Active).Name;
         var options = new GrpcRejoinOptions();
+        GrpcClientOptions client = PartyTransport.Client(file.TransportFor(GrpcRelay.Serve), address, active);
         options = options with
         {
-            Client = options.Client with { JoinTimeout = file.Transport.ConnectTimeout, Relay = GrpcParty.Relay(file.TransportFor(GrpcRelay.Serve), log), Channel = options.Client.Channel with { MaxMessageBytes = file.Transport.MaxMessageBytes } },
+            Client = client with
+            {
+                Relay = client.Relay is null ? null : PartyTransport.Relay(file.TransportFor(GrpcRelay.Serve), log),
+                ConnectTimeout = options.Client.ConnectTimeout,
+                HeartbeatInterval = options.Client.HeartbeatInterval,
+                Channel = client.Channel with { ReceiveTimeout = options.Client.Channel.ReceiveTimeout },
+            },
         };
+        foreach (string note in file.Notes)
+            log($"warning: {note}");
         log("warning: scores of the asked rows are disclosed to the active party; no privacy claim covers them, but for scores of training rows under evaluation charged");
         log($"connecting to '{active}' at {address}");
         string? said = null;

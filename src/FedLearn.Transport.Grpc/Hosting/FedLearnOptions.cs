@@ -15,6 +15,14 @@ public sealed class FedLearnOptions
     /// <value>Null, the default: the application has no passive party.</value>
     public string? Coordinator { get; set; }
 
+    /// <summary>Who the application's party is and whom it admits; set in code. Addresses then have scheme https.</summary>
+    /// <value>Null, the default: nothing is encrypted.</value>
+    public GrpcSecurity? Security { get; set; }
+
+    /// <summary>With <see cref="Security"/>, the name of the active party that a passive one calls.</summary>
+    /// <value>Null, the default: the only peer with pins.</value>
+    public string? Peer { get; set; }
+
     /// <summary>Whether to talk to other machines although nothing is encrypted.</summary>
     /// <value>Default false.</value>
     public bool AllowPlaintext { get; set; }
@@ -45,8 +53,8 @@ internal sealed class FedLearnOptionsCheck : IValidateOptions<FedLearnOptions>
     {
         string[] faults =
         [
-            .. Address(nameof(options.Listen), options.Listen, options.AllowPlaintext),
-            .. options.Coordinator is { } coordinator ? Address(nameof(options.Coordinator), coordinator, options.AllowPlaintext) : [],
+            .. Address(nameof(options.Listen), options.Listen, options),
+            .. options.Coordinator is { } coordinator ? Address(nameof(options.Coordinator), coordinator, options) : [],
             .. Time(nameof(options.ConnectTimeout), options.ConnectTimeout),
             .. Time(nameof(options.JoinTimeout), options.JoinTimeout),
             .. Time(nameof(options.ReceiveTimeout), options.ReceiveTimeout),
@@ -56,14 +64,23 @@ internal sealed class FedLearnOptionsCheck : IValidateOptions<FedLearnOptions>
         return faults.Length == 0 ? ValidateOptionsResult.Success : ValidateOptionsResult.Fail(faults);
     }
 
-    private static IEnumerable<string> Address(string key, string text, bool allowPlaintext)
+    private static IEnumerable<string> Address(string key, string text, FedLearnOptions options)
     {
-        if (!GrpcAddress.TryParse(text, out Uri? address))
+        if (!TryParse(text, options, out Uri? address))
             yield return Fault(key, "it is no address.", "Write host and port, such as 127.0.0.1:5301.");
-        else if (!GrpcAddress.IsProtected(address!, allowPlaintext))
+        else if (GrpcAddress.IsEncrypted(address!) && options.Security is null)
+            yield return Fault(key, "it is not on this machine, and there is no certificate to encrypt the connection with.",
+                "Set Security, use a loopback address, or set AllowPlaintext if the network itself is protected.");
+        else if (!GrpcAddress.IsEncrypted(address!) && options.Security is not null)
+            yield return Fault(key, "its scheme is http, so the certificates given would not be used.", "Write https.");
+        else if (options.Security is null && !GrpcAddress.IsProtected(address!, options.AllowPlaintext))
             yield return Fault(key, "it is not on this machine, and the connection would not be encrypted.",
                 "Use a loopback address, or set AllowPlaintext if the network itself is protected.");
     }
+
+    /// <summary>Reads an address. Without a scheme it is what the options are for: https with certificates, else http where that is allowed.</summary>
+    internal static bool TryParse(string text, FedLearnOptions options, out Uri? address) => options.Security is not null && text?.Contains("://", StringComparison.Ordinal) == false
+        ? GrpcAddress.TryParse($"https://{text}", out address) : GrpcAddress.TryParse(text, options.AllowPlaintext, out address);
 
     private static IEnumerable<string> Time(string key, TimeSpan time)
     {

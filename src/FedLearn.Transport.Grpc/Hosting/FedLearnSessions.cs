@@ -86,11 +86,13 @@ public sealed class FedLearnSessions(IOptions<FedLearnOptions> options, TimeProv
         var channel = new ChannelOptions { ReceiveTimeout = settings.ReceiveTimeout, MaxMessageBytes = settings.MaxMessageBytes, Clock = clock };
         if (request.Party.Role == PartyRole.Passive)
         {
-            Uri coordinator = settings.Coordinator is { } text ? Address(text) : throw new ConfigurationException(GrpcErrors.InvalidOptions,
+            Uri coordinator = settings.Coordinator is { } text ? Address(text, settings) : throw new ConfigurationException(GrpcErrors.InvalidOptions,
                 "FedLearn options, Coordinator", "a passive party needs it, and it is missing.", "Give the address of the active party.");
             return new Meeting(null, await GrpcFederationClient.JoinAsync(coordinator, request, new GrpcClientOptions
             {
                 AllowPlaintext = settings.AllowPlaintext,
+                Security = settings.Security,
+                Peer = settings.Peer,
                 ConnectTimeout = settings.ConnectTimeout,
                 JoinTimeout = settings.JoinTimeout,
                 Channel = channel,
@@ -99,8 +101,9 @@ public sealed class FedLearnSessions(IOptions<FedLearnOptions> options, TimeProv
 
         GrpcFederationHost host = await GrpcFederationHost.StartAsync(new GrpcHostOptions
         {
-            Listen = Address(settings.Listen),
+            Listen = Address(settings.Listen, settings),
             AllowPlaintext = settings.AllowPlaintext,
+            Security = settings.Security,
             JoinTimeout = settings.JoinTimeout,
             Channel = channel,
             LoggerFactory = logs,
@@ -118,7 +121,7 @@ public sealed class FedLearnSessions(IOptions<FedLearnOptions> options, TimeProv
     }
 
     // The options were checked when they were made.
-    private static Uri Address(string text) => GrpcAddress.TryParse(text, out Uri? address) ? address! : throw new ArgumentException("An address has the form host:port.", nameof(text));
+    private static Uri Address(string text, FedLearnOptions options) => FedLearnOptionsCheck.TryParse(text, options, out Uri? address) ? address! : throw new ArgumentException("An address has the form host:port.", nameof(text));
 
     /// <summary>A session, and at the active party its host.</summary>
     private sealed class Meeting(GrpcFederationHost? host, GrpcSession session) : IAsyncDisposable

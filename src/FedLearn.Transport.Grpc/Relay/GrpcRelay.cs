@@ -7,11 +7,20 @@ namespace FedLearn.Transport.Grpc;
 /// <remarks>The coordinator passes bytes on. What it could read depends on what the parties speak over them: with encryption end to end, nothing.</remarks>
 public sealed record GrpcRelay
 {
+    /// <summary>Name under which a party knows the coordinator's certificate: in <see cref="GrpcSecurity.Peers"/> of <see cref="Security"/>, or in the certificate itself where an
+    /// authority vouches for it.</summary>
+    public const string CoordinatorName = "coordinator";
+
     /// <summary>Purposes that a session may have.</summary>
     public const string Train = "train", Predict = "predict", Evaluate = "evaluate", Align = "align", Serve = "serve", Arbiter = "arbiter";
 
     /// <summary>Address of the coordinator.</summary>
     public required Uri Coordinator { get; init; }
+
+    /// <summary>Who this party is, and by which certificate it knows the coordinator: encrypts the calls to it, within which the parties encrypt for each other. The address then has
+    /// scheme https.</summary>
+    /// <value>Default null: the calls to the coordinator are not encrypted; what the parties send each other may be.</value>
+    public GrpcSecurity? Security { get; init; }
 
     /// <summary>The job as its file says, for the purpose: the coordinator knows it by name and digest, and finds its parties in it.</summary>
     public required SessionTerms Terms { get; init; }

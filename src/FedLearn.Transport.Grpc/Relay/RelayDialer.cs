@@ -21,7 +21,6 @@ internal static class RelayDialer
     /// <exception cref="PeerException">FL4015: not within the time to connect. FL4160: the coordinator could read. FL4161 to FL4166: it refuses.</exception>
     public static async Task<RelayStream> ReachAsync(GrpcRelay relay, GrpcClientOptions options, CancellationToken cancellationToken)
     {
-        relay.Check(encrypted: false, options.AllowPlaintext);
         using var timeUp = new CancellationTokenSource(options.ConnectTimeout, options.Channel.Clock);
         using var either = CancellationTokenSource.CreateLinkedTokenSource(timeUp.Token, cancellationToken);
         bool accepted = false;
@@ -49,10 +48,13 @@ internal static class RelayDialer
     }
 
     /// <summary>Tells the coordinator that this party waits for a connection, and returns when it has accepted that.</summary>
+    /// <param name="relay">The way.</param>
+    /// <param name="options">Settings; that they have <see cref="GrpcClientOptions.Security"/> says that the parties encrypt for each other.</param>
+    /// <param name="cancellationToken">Stops.</param>
     /// <exception cref="PeerException">FL4015: the coordinator is not there. FL4160: it could read. FL4161 to FL4167: it refuses.</exception>
     public static async Task<RelayStream> OfferAsync(GrpcRelay relay, GrpcClientOptions options, CancellationToken cancellationToken)
     {
-        relay.Check(encrypted: false, options.AllowPlaintext);
+        relay.Check(options.Security is not null, options.AllowPlaintext);
         try
         {
             return await OpenAsync(Methods.Offer, relay, options, cancellationToken).ConfigureAwait(false);
@@ -80,7 +82,8 @@ internal static class RelayDialer
 
     private static async Task<RelayStream> OpenAsync(string method, GrpcRelay relay, GrpcClientOptions options, CancellationToken cancellationToken)
     {
-        ClientConnection connection = await ClientConnection.OpenAsync(relay.Coordinator, options with { Relay = null, HeartbeatInterval = Heartbeat }, cancellationToken, WindowBytes).ConfigureAwait(false);
+        options = options with { Relay = null, Security = relay.Security, Peer = relay.Security is null ? null : GrpcRelay.CoordinatorName, HeartbeatInterval = Heartbeat };
+        ClientConnection connection = await ClientConnection.OpenAsync(relay.Coordinator, options, cancellationToken, WindowBytes).ConfigureAwait(false);
         try
         {
             ClientExchange call = await connection.StreamAsync(method, Headers(relay), options.ConnectTimeout, options.ShutdownTimeout, cancellationToken).ConfigureAwait(false);

@@ -54,12 +54,13 @@ internal sealed partial class RelayService(IReadOnlyList<RelayJob> jobs, RelayQu
         Status status;
         try
         {
+            PeerIdentity? identity = HostTls.IdentityOf(context); // whatever it calls, the client has accepted this side's certificate
             if (context.Request.Headers[HeaderText.Encoding] is [{ } encoding] && encoding != "identity")
                 throw new RpcException(StatusCode.Unimplemented, "Messages must not be compressed.");
             status = context.Request.Path.Value switch
             {
-                Methods.Offer => await ConnectAsync(context, hosts: true).ConfigureAwait(false),
-                Methods.Reach => await ConnectAsync(context, hosts: false).ConfigureAwait(false),
+                Methods.Offer => await ConnectAsync(context, identity, hosts: true).ConfigureAwait(false),
+                Methods.Reach => await ConnectAsync(context, identity, hosts: false).ConfigureAwait(false),
                 Methods.HealthCheck => await CheckHealthAsync(context).ConfigureAwait(false),
                 Methods.HealthWatch => await WatchHealthAsync(context).ConfigureAwait(false),
                 _ => throw new RpcException(StatusCode.Unimplemented, "There is no such method here."),
@@ -82,6 +83,13 @@ internal sealed partial class RelayService(IReadOnlyList<RelayJob> jobs, RelayQu
         }
 
         FederationService.End(context.Response, status);
+    }
+
+    /// <inheritdoc />
+    public void Refuse(string who, PeerException refusal)
+    {
+        if (!_stopping.IsCancellationRequested) // connections that this side closes look alike
+            Refused?.Invoke(who, refusal);
     }
 
     /// <summary>Connects nobody any more, and sends away who waits. Connections go on.</summary>
@@ -124,7 +132,7 @@ internal sealed partial class RelayService(IReadOnlyList<RelayJob> jobs, RelayQu
         _cutting.Dispose();
     }
 
-    private async Task<Status> ConnectAsync(HttpContext context, bool hosts)
+    private async Task<Status> ConnectAsync(HttpContext context, PeerIdentity? identity, bool hosts)
     {
         RelayCaller caller = RelayCaller.Read(context.Request.Headers, hosts);
         RelayEnd end;
@@ -133,6 +141,7 @@ internal sealed partial class RelayService(IReadOnlyList<RelayJob> jobs, RelayQu
         {
             if (_stopping.IsCancellationRequested)
                 throw new RpcException(Stops());
+            identity?.Require(caller.Party, $"party '{caller.Party}' at the coordinator");
             if (!_jobs.TryGetValue(caller.Job, out job))
                 throw new PeerException(RelayErrors.UnknownJob, $"party '{caller.Party}' at the coordinator", $"there is no job '{caller.Job}' here.",
                     "Name the job as the coordinator's job files do, or add its file to coordinator.json.");
@@ -141,7 +150,12 @@ internal sealed partial class RelayService(IReadOnlyList<RelayJob> jobs, RelayQu
         catch (PeerException e)
         {
             Refused?.Invoke(caller.Party, e);
-            throw new RpcException(new Status(e.Id is RelayErrors.TooManyConnections or RelayErrors.TooManyCalls ? StatusCode.ResourceExhausted : StatusCode.FailedPrecondition,
+            throw new RpcException(new Status(e.Id switch
+            {
+                RelayErrors.TooManyConnections or RelayErrors.TooManyCalls => StatusCode.ResourceExhausted,
+                GrpcErrors.PeerExpired or GrpcErrors.PeerWrongName => StatusCode.PermissionDenied,
+                _ => StatusCode.FailedPrecondition,
+            },
                 $"{e.Place}: {e.Cause} {e.Remedy}", e.Id), e);
         }
 
@@ -221,16 +235,17 @@ internal sealed partial class RelayService(IReadOnlyList<RelayJob> jobs, RelayQu
         while (true)
         {
             ReadResult read = await input.ReadAsync(cancellationToken).ConfigureAwait(false);
-            ReadOnlySequence<byte> piece = read.Buffer.Slice(0, Math.Min(read.Buffer.Length, PieceBytes));
+            long length = Math.Min(read.Buffer.Length, PieceBytes); // a sequence must not be asked once it is given back
+            ReadOnlySequence<byte> piece = read.Buffer.Slice(0, length);
             if (piece.IsEmpty && read.IsCompleted)
                 return;
-            if (!from.Bytes.TryUse(piece.Length))
+            if (!from.Bytes.TryUse(length))
                 throw new RpcException(StatusCode.ResourceExhausted, $"Party '{from.Caller.Party}' has sent as many bytes as it may within a day.", RelayErrors.TooManyBytes);
             foreach (ReadOnlyMemory<byte> bytes in piece)
                 output.Write(bytes.Span);
             await FlushAsync(output, cancellationToken).ConfigureAwait(false);
             input.AdvanceTo(piece.End);
-            sent(piece.Length);
+            sent(length);
         }
     }
 

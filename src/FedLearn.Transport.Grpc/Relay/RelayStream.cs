@@ -21,7 +21,7 @@ internal sealed class RelayStream(GrpcRelay relay, ClientConnection connection, 
     private readonly SemaphoreSlim _reading = new(1, 1), _writing = new(1, 1);
     private ReadOnlyMemory<byte> _rest;
     private bool _ended;
-    private volatile bool _closed;
+    private volatile bool _closed, _over;
     private int _disposed;
 
     public override bool CanRead => true;
@@ -86,7 +86,7 @@ internal sealed class RelayStream(GrpcRelay relay, ClientConnection connection, 
         {
             for (ReadOnlySequence<byte> left = bytes; !left.IsEmpty; left = left.Slice(Math.Min(left.Length, SentBytes)))
             {
-                if (_closed)
+                if (_closed || _over)
                     throw new IOException("The relayed connection is closed.");
                 WriteChunk(left.Slice(0, Math.Min(left.Length, SentBytes)));
                 if (await call.Output.FlushAsync(cancellationToken).ConfigureAwait(false) is { IsCompleted: true } or { IsCanceled: true })
@@ -166,9 +166,11 @@ internal sealed class RelayStream(GrpcRelay relay, ClientConnection connection, 
         }
         catch (Exception e) when (IsLoss(e, cancellationToken))
         {
+            EndWriting();
             throw new IOException("The relayed connection is lost.", e);
         }
 
+        EndWriting();
         if (call.RemoteStatus is { Code: not StatusCode.Ok } cut)
         {
             // Whoever uses this stream sees a lost connection; why it was cut is known here only.
@@ -178,6 +180,13 @@ internal sealed class RelayStream(GrpcRelay relay, ClientConnection connection, 
         }
 
         _ended = true;
+    }
+
+    // Nobody takes what is written any more, and a write may wait for that for ever: the end of a call gives back no room.
+    private void EndWriting()
+    {
+        _over = true;
+        call.Output.CancelPendingFlush();
     }
 
     // What Chunk.WriteTo writes after the prefix of gRPC, without copying the bytes into a message first.

@@ -8,7 +8,7 @@ using Google.Protobuf;
 
 namespace FedLearn.Transport.Grpc.Rpc;
 
-/// <summary>gRPC calls to one address over HTTP/2 without encryption.</summary>
+/// <summary>gRPC calls to one address over HTTP/2, encrypted or not.</summary>
 internal sealed class ClientConnection : IDisposable
 {
     // 16 MiB is the most SocketsHttpHandler takes; with the default of 64 KiB a large message would wait for the network at every 64 KiB.
@@ -21,19 +21,21 @@ internal sealed class ClientConnection : IDisposable
     private readonly TimeProvider _clock;
     private readonly HttpMessageInvoker _http;
     private readonly Action _kill;
+    private readonly ClientTls? _tls;
     private Stream? _stream;
 
     /// <param name="address">Where it leads, for messages.</param>
     /// <param name="clock">Clock of the time limits.</param>
     /// <param name="name">The other end, for messages.</param>
     /// <param name="kill">Drops the TCP connection.</param>
-    /// <param name="stream">What HTTP/2 is spoken over: that connection, a relayed one, or encryption upon it. Owned.</param>
+    /// <param name="stream">What the handler speaks over: that connection, or a relayed one. Owned.</param>
+    /// <param name="tls">What the handler encrypts with; null for plaintext.</param>
     /// <param name="heartbeat">Pause between pings.</param>
     /// <param name="windowBytes">What a stream may receive ahead of its reader.</param>
-    private ClientConnection(Uri address, TimeProvider clock, string name, Action kill, Stream stream, TimeSpan heartbeat, int windowBytes)
+    private ClientConnection(Uri address, TimeProvider clock, string name, Action kill, Stream stream, ClientTls? tls, TimeSpan heartbeat, int windowBytes)
     {
-        (_address, _clock, Name, _kill, _stream) = (address, clock, name, kill, stream);
-        _http = new HttpMessageInvoker(new SocketsHttpHandler
+        (_address, _clock, Name, _kill, _stream, _tls) = (address, clock, name, kill, stream, tls);
+        var handler = new SocketsHttpHandler
         {
             UseProxy = false,
             UseCookies = false,
@@ -44,8 +46,13 @@ internal sealed class ClientConnection : IDisposable
             KeepAlivePingDelay = heartbeat,
             KeepAlivePingPolicy = HttpKeepAlivePingPolicy.WithActiveRequests,
             ConnectCallback = (_, _) => new ValueTask<Stream>(Interlocked.Exchange(ref _stream, null) ?? throw new IOException("The connection is over; a session does not move to another.")),
-        });
+        };
+        tls?.Attach(handler);
+        _http = new HttpMessageInvoker(handler);
     }
+
+    /// <summary>The encryption, which knows both sides' keys once a call has been answered; null over plaintext.</summary>
+    public ClientTls? Tls => _tls;
 
     private string Name { get; }
 
@@ -54,19 +61,24 @@ internal sealed class ClientConnection : IDisposable
     /// <param name="options">Settings.</param>
     /// <param name="cancellationToken">Stops trying.</param>
     /// <param name="windowBytes">What a stream may receive ahead of its reader.</param>
+    /// <exception cref="ConfigurationException">FL2530 to FL2534: the settings of identity cannot work.</exception>
     /// <exception cref="PeerException">FL4015: nobody listened in time; or the coordinator of a relayed connection refuses.</exception>
     public static async Task<ClientConnection> OpenAsync(Uri address, GrpcClientOptions options, CancellationToken cancellationToken, int windowBytes = WindowBytes)
     {
         TimeProvider clock = options.Channel.Clock;
         if (options.Relay is { } relay)
         {
+            relay.Check(options.Security is not null, options.AllowPlaintext);
+            GrpcAddress.Check(address, allowPlaintext: true, options.Security);
+            ClientTls? through = options.Security is { } means ? new ClientTls(means, options.Peer ?? relay.Host, relay.Name) : null;
             RelayStream relayed = await RelayDialer.ReachAsync(relay, options, cancellationToken).ConfigureAwait(false);
-            return new ClientConnection(address, clock, relay.Name, relayed.Kill, relayed, options.HeartbeatInterval, windowBytes);
+            return new ClientConnection(address, clock, relay.Name, relayed.Kill, relayed, through, options.HeartbeatInterval, windowBytes);
         }
 
-        GrpcAddress.Check(address, options.AllowPlaintext);
+        GrpcAddress.Check(address, options.AllowPlaintext, options.Security);
+        ClientTls? tls = options.Security is { } security ? new ClientTls(security, options.Peer, NameOf(address)) : null;
         NetworkStream transport = await TcpDialer.DialAsync(address, options.ConnectTimeout, clock, cancellationToken).ConfigureAwait(false);
-        return new ClientConnection(address, clock, NameOf(address), () => transport.Socket.Close(timeout: 0), transport, options.HeartbeatInterval, windowBytes);
+        return new ClientConnection(address, clock, NameOf(address), () => transport.Socket.Close(timeout: 0), transport, tls, options.HeartbeatInterval, windowBytes);
     }
 
     /// <summary>A call with one request and one reply.</summary>
@@ -104,8 +116,9 @@ internal sealed class ClientConnection : IDisposable
     }
 
     /// <summary>Opens an Exchange call. Returns when the server has sent its headers.</summary>
-    public Task<ClientExchange> ExchangeAsync(string method, string session, string party, TimeSpan timeout, TimeSpan shutdownTimeout, CancellationToken cancellationToken) =>
-        StreamAsync(method, [(HeaderText.Session, session), (HeaderText.Party, HeaderText.Encode(party))], timeout, shutdownTimeout, cancellationToken);
+    public Task<ClientExchange> ExchangeAsync(string method, string session, string party, TimeSpan timeout, TimeSpan shutdownTimeout, CancellationToken cancellationToken,
+        string? binding = null) =>
+        StreamAsync(method, [(HeaderText.Session, session), (HeaderText.Party, HeaderText.Encode(party)), .. binding is null ? Array.Empty<(string, string)>() : [(HeaderText.Binding, binding)]], timeout, shutdownTimeout, cancellationToken);
 
     /// <summary>Opens a call with streams both ways. Returns when the server has sent its headers.</summary>
     public async Task<ClientExchange> StreamAsync(string method, IReadOnlyList<(string Name, string Value)> headers, TimeSpan timeout, TimeSpan shutdownTimeout, CancellationToken cancellationToken)
@@ -201,8 +214,8 @@ internal sealed class ClientConnection : IDisposable
         { } id => new(ProtocolErrors.PeerAborted, Name, $"the coordinator gave up with error {id}.", "Look at the coordinator's own message, mend it there, and run the job again.", inner),
     };
 
-    private PeerException Lost(Exception inner) => IsForeign(inner)
-        ? new(GrpcErrors.NotGrpc, Name, "it does not speak gRPC.", "Check the address and the port.", inner)
+    private PeerException Lost(Exception inner) => _tls?.Explain(inner) is { } refusal ? refusal : IsForeign(inner)
+        ? new(GrpcErrors.NotGrpc, Name, "it does not speak gRPC.", "Check the address and the port, and whether it listens with https.", inner)
         : new(ProtocolErrors.PeerGone, Name, "the connection ended before the session began.", "Check that the address is the coordinator's, look at its log, then start the party again.", inner);
 
     // Bytes that are no HTTP/2, as opposed to an HTTP/2 server that resets a call.

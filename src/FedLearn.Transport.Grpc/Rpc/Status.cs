@@ -13,6 +13,7 @@ internal enum StatusCode
     DeadlineExceeded = 4,
     NotFound = 5,
     AlreadyExists = 6,
+    PermissionDenied = 7,
     ResourceExhausted = 8,
     FailedPrecondition = 9,
     Aborted = 10,
@@ -43,7 +44,7 @@ internal sealed class RpcException(Status status, Exception? inner = null) : Exc
 internal static class HeaderText
 {
     public const string Status = "grpc-status", Message = "grpc-message", Timeout = "grpc-timeout", Encoding = "grpc-encoding";
-    public const string ErrorId = "fedlearn-error-id", Session = "fedlearn-session", Party = "fedlearn-party";
+    public const string ErrorId = "fedlearn-error-id", Session = "fedlearn-session", Party = "fedlearn-party", Binding = "fedlearn-binding";
     public const string Job = "fedlearn-job", Purpose = "fedlearn-purpose", Terms = "fedlearn-terms", Host = "fedlearn-host", Sections = "fedlearn-sections";
     public const string ContentType = "application/grpc";
 

@@ -79,8 +79,24 @@ public sealed class CoordinatorFileTests : IDisposable
     [Theory]
     [InlineData("{}", "2 faults")]
     [InlineData("""{ "listen": "127.0.0.1:0", "jobs": [] }""", "there is no job.")]
+    [InlineData("""{ "listen": "0.0.0.0:0", "jobs": [] }""", "nothing would encrypt the calls")]
+    [InlineData("""{ "listen": "https://127.0.0.1:0", "jobs": [] }""", "no certificate of the coordinator")]
     [InlineData("""{ "listen": "127.0.0.1:0", "jobs": "job.json" }""", "Write an array of texts.")]
     public void Load_Incomplete_SaysWhatIsMissing(string text, string part) => Assert.Contains(part, Refused(text).Message, StringComparison.Ordinal);
+
+    [Theory]
+    [InlineData("\"192.0.2.1:5300\"", "FL2535", "nothing would encrypt the calls to it")]
+    [InlineData("\"https://127.0.0.1:5300\"", "FL2535", "no certificate of this party")]
+    [InlineData("\"nowhere\"", "FL2012", "is no address")]
+    [InlineData("{ \"pins\": [] }", "FL2004", "Write the coordinator's address")]
+    [InlineData("{ \"address\": \"127.0.0.1:5300\", \"pin\": \"sha256:00\" }", "FL2003", "Did you mean 'pins'?")]
+    public void PartyFile_RelayThatCannotBe_IsAFault(string relay, string id, string part)
+    {
+        _folder.Write("job.json", Glm);
+        var error = Assert.Throws<ConfigurationException>(() => PartyFile.Load(_folder.Write("party.json", $$"""{ "job": "job.json", "party": "telco", "data": { "path": "t.csv" }, "relay": {{relay}} }"""), alignsOnly: true));
+        Assert.Equal(id, error.Id);
+        Assert.Contains(part, error.Message, StringComparison.Ordinal);
+    }
 
     [Theory]
     [InlineData("bank", "")]

@@ -1,4 +1,3 @@
-using System.Net;
 using FedLearn.Cli.RunFiles;
 using FedLearn.Data;
 using FedLearn.Diagnostics;
@@ -44,7 +43,7 @@ public sealed class PartyFileTests : IDisposable
     public void Load_ActiveParty_ListensAndBringsItsLabelRange()
     {
         PartyFile party = Load(Bank);
-        Assert.Equal(new DnsEndPoint("127.0.0.1", 5301), party.Listen);
+        Assert.Equal(new Uri("http://127.0.0.1:5301"), party.Listen);
         Assert.Null(party.ActiveParty);
         Assert.Equal(new TableSource { Path = Path.Combine(_folder.Path, "b.csv"), Label = "y" }, Glm(party).Party(party.Self.Name).Data);
         Assert.Equal((0.0, 2.0), Glm(party).Job.Parties[0].LabelRange);
@@ -125,8 +124,8 @@ public sealed class PartyFileTests : IDisposable
         Refused(Bank.Replace(", \"listen\": \"127.0.0.1:5301\"", "", StringComparison.Ordinal), RunFileErrors.MissingKey, "listen");
         Refused(Bank.Replace("127.0.0.1:5301", "somewhere", StringComparison.Ordinal), RunFileErrors.Address, "listen");
         Refused(Bank.Replace(", \"labelRange\": [0, 2]", "", StringComparison.Ordinal), RunFileErrors.MissingKey, "labelRange");
-        Refused(Telco.Replace("\"peers\"", "\"tls\": { \"certificate\": \"c.pem\" }, \"peers\"", StringComparison.Ordinal), RunFileErrors.NotYet, "tls");
-        Refused(Telco.Replace("http:", "https:", StringComparison.Ordinal), RunFileErrors.NotYet, "peers.bank");
+        Refused(Telco.Replace("\"peers\"", "\"tls\": { \"certificate\": \"c.pem\" }, \"peers\"", StringComparison.Ordinal), RunFileErrors.MissingKey, "tls.key");
+        Refused(Telco.Replace("http:", "https:", StringComparison.Ordinal), IdentityErrors.IdentityMissing, "peers.bank");
         Refused(Telco.Replace("http://127.0.0.1:5301", "ftp://127.0.0.1:5301", StringComparison.Ordinal), RunFileErrors.Address, "peers.bank");
         Refused(Telco.Replace("{ \"bank\"", "{ \"bnak\"", StringComparison.Ordinal), RunFileErrors.Parties, "'bank'");
         Refused(Telco.Replace(", \"peers\": { \"bank\": \"http://127.0.0.1:5301\" }", "", StringComparison.Ordinal), RunFileErrors.MissingKey, "peers");

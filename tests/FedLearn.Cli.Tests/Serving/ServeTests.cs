@@ -1,6 +1,7 @@
 using System.Net.Http.Headers;
 using System.Text.Json.Nodes;
 using FedLearn.Cli.Serving;
+using FedLearn.Cli.Tests.Identity;
 using FedLearn.Cli.Tests.Sessions;
 using FedLearn.Glm;
 using FedLearn.Transport.Grpc;
@@ -91,6 +92,31 @@ public class ServeTests
         await serving.ConnectedAsync(2);
         serving.AssertScored((await serving.GetAsync("score/" + id)).Body, id);
         Assert.Contains("fedlearn_serve_requests_total{outcome=\"unavailable\"} 2\n", await serving.TextAsync("metrics"), StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task Serve_OverTls_AnswersAndLetsNobodyElseIn()
+    {
+        using ServingScene serving = await ServingScene.StartAsync(encrypted: true);
+        Scene scene = serving.Scene;
+        Assert.Contains("listening on https://", serving.Bank.Error, StringComparison.Ordinal);
+        string file = scene.At("telco.party.json"), right = File.ReadAllText(file);
+        Keys.Make(scene.Folder, "telco", "stranger");
+        File.WriteAllText(file, right.Replace("telco.crt.pem", "stranger.crt.pem", StringComparison.Ordinal).Replace("telco.key.pem", "stranger.key.pem", StringComparison.Ordinal));
+        string refused;
+        using (ToolProcess stranger = serving.Telco())
+        {
+            // It goes on trying, since the other side may learn of its certificate meanwhile, and says why it waits.
+            await serving.Bank.SaysAsync($"({GrpcErrors.PeerUnknown})");
+            await stranger.SaysAsync($"({GrpcErrors.RefusedByPeer})");
+            refused = stranger.Error;
+        }
+
+        File.WriteAllText(file, right);
+        using ToolProcess telco = serving.Telco();
+        await serving.ConnectedAsync();
+        serving.AssertScored((await serving.GetAsync("score/" + serving.Ids[0])).Body, serving.Ids[0]);
+        Keys.AssertNoneIn(scene.Folder, serving.Bank.Error, telco.Error, refused);
     }
 
     [Fact]

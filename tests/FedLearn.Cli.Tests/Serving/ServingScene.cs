@@ -1,5 +1,6 @@
 using System.Net.Http.Json;
 using System.Text.Json.Nodes;
+using FedLearn.Cli.Tests.Identity;
 using FedLearn.Cli.Tests.Sessions;
 
 namespace FedLearn.Cli.Tests.Serving;
@@ -25,8 +26,9 @@ internal sealed class ServingScene : IDisposable
 
     /// <summary>Trains, predicts, and starts the bank.</summary>
     /// <param name="serve">The bank's settings.</param>
+    /// <param name="encrypted">Whether the parties talk over TLS.</param>
     /// <param name="coordinator">Port of a coordinator through which both meet; null where the bank listens.</param>
-    public static async Task<ServingScene> StartAsync(string serve = """{ "rest": "127.0.0.1:0", "timeoutMilliseconds": 60000 }""", int? coordinator = null)
+    public static async Task<ServingScene> StartAsync(string serve = """{ "rest": "127.0.0.1:0", "timeoutMilliseconds": 60000 }""", bool encrypted = false, int? coordinator = null)
     {
         var serving = new ServingScene(new Scene());
         Scene scene = serving.Scene;
@@ -36,10 +38,17 @@ internal sealed class ServingScene : IDisposable
         run = await ToolRun.Of("predict", "--config", job, "--model", scene.At("models"), "--out", scene.At("scores.csv"));
         Assert.True(run.ExitCode == 0, run.Error);
         serving.Batch = scene.Cells("scores.csv").ToDictionary(r => r["id"], r => (Scene.Number(r["score"]), Scene.Number(r["prediction"])));
-        (string bank, string telco) = coordinator is { } port ? ($"\"relay\": \"127.0.0.1:{port}\"", $"\"relay\": \"127.0.0.1:{port}\"")
-            : ($"\"listen\": \"127.0.0.1:{serving._port}\"", $"\"peers\": {{ \"bank\": \"http://127.0.0.1:{serving._port}\" }}");
-        scene.Write("bank.party.json", $$"""{ "job": "job.json", "party": "bank", {{bank}}, "serve": {{serve}} }""");
-        scene.Write("telco.party.json", $$"""{ "job": "job.json", "party": "telco", {{telco}} }""");
+        (string bankTls, string telcoTls) = ("null", "null");
+        if (encrypted)
+        {
+            string bank = Keys.Make(scene.Folder, "bank"), telco = Keys.Make(scene.Folder, "telco");
+            (bankTls, telcoTls) = (Keys.Tls("bank", ("telco", telco)), Keys.Tls("telco", ("bank", bank)));
+        }
+
+        (string atBank, string atTelco) = coordinator is { } port ? ($"\"relay\": \"http://127.0.0.1:{port}\"", $"\"relay\": \"http://127.0.0.1:{port}\"")
+            : ($"\"listen\": \"127.0.0.1:{serving._port}\"", $"\"peers\": {{ \"bank\": \"127.0.0.1:{serving._port}\" }}");
+        scene.Write("bank.party.json", $$"""{ "job": "job.json", "party": "bank", {{atBank}}, "serve": {{serve}}, "tls": {{bankTls}} }""");
+        scene.Write("telco.party.json", $$"""{ "job": "job.json", "party": "telco", {{atTelco}}, "tls": {{telcoTls}} }""");
         serving.Bank = ToolProcess.Start("serve", "--config", scene.At("bank.party.json"), "--model", scene.At("models"));
         await serving.Bank.SaysAsync("answering on http://127.0.0.1:");
         string address = serving.Bank.Error.Split("answering on ")[1].Split('\n')[0];

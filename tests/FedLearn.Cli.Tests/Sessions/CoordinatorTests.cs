@@ -1,4 +1,5 @@
 using System.Text.Json.Nodes;
+using FedLearn.Cli.Tests.Identity;
 using FedLearn.Cli.Tests.Serving;
 
 namespace FedLearn.Cli.Tests.Sessions;
@@ -73,6 +74,34 @@ public class CoordinatorTests
         Assert.Empty(ended.Output);
         // It names parties and jobs, and nothing that they hold: no id, no column.
         Assert.All((string[])["c00", "age", "calls", "debt"], secret => Assert.DoesNotContain(secret, ended.Error, StringComparison.Ordinal));
+    }
+
+    [Fact]
+    public async Task Party_EncryptedToTheCoordinatorAndToEachOther_TrainsTheSame()
+    {
+        using var scene = new Scene();
+        string job = scene.Job(Scene.Sgd());
+        string bankPin = Keys.Make(scene.Folder, "bank"), telcoPin = Keys.Make(scene.Folder, "telco"), ownPin = Keys.Make(scene.Folder, "coordinator");
+        int port = Scene.FreePort();
+        string file = scene.Write("coordinator.party.json", $$"""{ "listen": "127.0.0.1:{{port}}", "jobs": ["job.json"], "tls": {{Keys.Tls("coordinator", ("bank", bankPin), ("telco", telcoPin))}} }""");
+        string Party(string name, string tls) => scene.Write($"{name}.party.json", $$"""{ "job": "job.json", "party": "{{name}}", "relay": { "address": "127.0.0.1:{{port}}", "pins": ["{{ownPin}}"] }, "tls": {{tls}} }""");
+        using ToolProcess coordinator = ToolProcess.Start("coordinator", "--config", file);
+        await coordinator.SaysAsync($"listening on https://127.0.0.1:{port}");
+        ToolProcess Start(string name, string tls) => ToolProcess.Start("party", "--config", Party(name, tls), "--json");
+        // Telco's certificate, and bank's name.
+        using (ToolProcess impostor = Start("bank", Keys.Tls("telco", ("telco", telcoPin))))
+        {
+            ToolRun run = await impostor.EndAsync();
+            Assert.Equal((4, true), (run.ExitCode, run.Error.Contains("(FL4131)", StringComparison.Ordinal)));
+            await coordinator.SaysAsync("refused 'bank': the certificate belongs to 'telco', and not to 'bank'. (FL4131)");
+        }
+
+        using ToolProcess bank = Start("bank", Keys.Tls("bank", ("telco", telcoPin))), telco = Start("telco", Keys.Tls("telco", ("bank", bankPin)));
+        JsonObject[] reports = [.. (await Task.WhenAll(bank.EndAsync(), telco.EndAsync())).Select(Report)];
+        JsonObject direct = Report(await ToolRun.Of("train", "--config", job, "--json"));
+        Assert.Equal([Weights(direct, 0), Weights(direct, 1)], reports.Select(r => Weights(r)));
+        Assert.All(reports, r => Assert.True((bool)r["parties"]![0]!["transport"]!["encrypted"]!));
+        Keys.AssertNoneIn(scene.Folder, coordinator.Error, bank.Error, telco.Error);
     }
 
     [Fact]

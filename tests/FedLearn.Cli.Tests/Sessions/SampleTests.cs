@@ -84,6 +84,27 @@ public sealed partial class SampleTests : IDisposable
     }
 
     [Fact]
+    public async Task TwoProcesses_OverTls_KnowEachOtherByTheirPins()
+    {
+        Assert.SkipWhen(OperatingSystem.IsWindows(), "The sample is a shell script.");
+        Sodium.Require();
+        var start = new ProcessStartInfo("bash", [Path.Combine(Root, "samples", "02-two-processes", "tls.sh"), Scene.FreePort().ToString(CultureInfo.InvariantCulture)])
+        {
+            RedirectStandardOutput = true,
+            RedirectStandardError = true,
+        };
+        start.Environment["FEDLEARN"] = $"dotnet {typeof(Tool).Assembly.Location}";
+        using Process process = Process.Start(start)!;
+        Task<string> output = process.StandardOutput.ReadToEndAsync(TestContext.Current.CancellationToken), error = process.StandardError.ReadToEndAsync(TestContext.Current.CancellationToken);
+        await Task.WhenAll(output, error).WaitAsync(ToolProcess.Patience, TestContext.Current.CancellationToken);
+        await process.WaitForExitAsync(TestContext.Current.CancellationToken);
+        Assert.True(process.ExitCode == 0, await error);
+        Assert.Contains("listening on https://127.0.0.1:", await error, StringComparison.Ordinal);
+        Assert.Equal(2, (await output).Split("\"identifiedBy\": \"pin\"").Length - 1);
+        Assert.Equal(4, (await output).Split("\"encrypted\": true").Length - 1);
+    }
+
+    [Fact]
     public async Task ThreeCompanies_Plain_ReachesTheReadmesDeviance()
     {
         JsonObject report = await TrainAsync(Path.Combine(Copied("03-three-companies", "delivery-fleet"), "plain.json"));

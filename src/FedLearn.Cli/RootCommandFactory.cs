@@ -19,6 +19,7 @@ internal static class RootCommandFactory
     {
         TrainCommand.Create(),
         PartyCommand.Create(),
+        CoordinatorCommand.Create(),
         PredictCommand.Create(),
         CompareCommand.Create(),
         AlignCommand.Create(),

@@ -11,7 +11,7 @@ using Microsoft.Extensions.Logging;
 namespace FedLearn.Transport.Grpc;
 
 /// <summary>The calls of a host. Who may join, and whose exchange is whose, the sessions say.</summary>
-internal sealed partial class FederationService(ISessions sessions, GrpcHostOptions options) : IDisposable
+internal sealed partial class FederationService(ISessions sessions, GrpcHostOptions options) : IGrpcService
 {
     private static readonly string[] Services = ["", "fedlearn.v1.Federation", "grpc.health.v1.Health"];
 
@@ -240,10 +240,10 @@ internal sealed partial class FederationService(ISessions sessions, GrpcHostOpti
         return new Status(StatusCode.Unavailable, "The active party ends.");
     }
 
-    private static async Task SendHealthAsync(HttpContext context, Wire.Health.HealthCheckResponse.Types.ServingStatus health, CancellationToken cancellationToken) =>
+    internal static async Task SendHealthAsync(HttpContext context, Wire.Health.HealthCheckResponse.Types.ServingStatus health, CancellationToken cancellationToken) =>
         await Framing.WriteAsync(context.Response.BodyWriter, new Wire.Health.HealthCheckResponse { Status = health }, cancellationToken).ConfigureAwait(false);
 
-    private static async Task<T> RequestAsync<T>(HttpContext context, MessageParser<T> parser, CancellationToken cancellationToken) where T : class, IMessage<T>
+    internal static async Task<T> RequestAsync<T>(HttpContext context, MessageParser<T> parser, CancellationToken cancellationToken) where T : class, IMessage<T>
     {
         try
         {
@@ -257,7 +257,7 @@ internal sealed partial class FederationService(ISessions sessions, GrpcHostOpti
         }
     }
 
-    private static void End(HttpResponse response, Status status)
+    internal static void End(HttpResponse response, Status status)
     {
         // Without a message before it, the status stands in the headers and the response is those alone ("trailers-only").
         bool started = response.HasStarted;

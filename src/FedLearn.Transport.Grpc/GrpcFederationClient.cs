@@ -99,6 +99,7 @@ public static class GrpcHealthClient
 internal static class Methods
 {
     public const string Join = "/fedlearn.v1.Federation/Join", Exchange = "/fedlearn.v1.Federation/Exchange";
+    public const string Offer = "/fedlearn.v1.Relay/Offer", Reach = "/fedlearn.v1.Relay/Reach";
     public const string HealthCheck = "/grpc.health.v1.Health/Check", HealthWatch = "/grpc.health.v1.Health/Watch";
 
     /// <summary>Largest request or reply of a call that is no Exchange.</summary>

@@ -19,7 +19,15 @@ public sealed record GrpcHostOptions
     /// <value>Default false.</value>
     public bool AllowPlaintext { get; init; }
 
-    /// <summary>How long a party that joined waits for the others.</summary>
+    /// <summary>A coordinator through which parties reach this host, which then needs no open port.</summary>
+    /// <value>Default null: they connect to <see cref="Listen"/>.</value>
+    public GrpcRelay? Relay { get; init; }
+
+    /// <summary>With <see cref="Relay"/>: whether to listen at <see cref="Listen"/> as well.</summary>
+    /// <value>Default false.</value>
+    public bool AlsoListens { get; init; }
+
+    /// <summary>How long a party that joined waits for the others; with <see cref="Relay"/>, also how long the start of the host waits for the coordinator.</summary>
     /// <value>Above zero. Default one minute.</value>
     public TimeSpan JoinTimeout { get; init; } = TimeSpan.FromMinutes(1);
 
@@ -50,6 +58,10 @@ public sealed record GrpcClientOptions
     /// <summary>Whether to talk to another machine although nothing is encrypted.</summary>
     /// <value>Default false.</value>
     public bool AllowPlaintext { get; init; }
+
+    /// <summary>A coordinator through which to reach the party that hosts the session; the address that is asked for is then only its name.</summary>
+    /// <value>Default null: it is reached at its address.</value>
+    public GrpcRelay? Relay { get; init; }
 
     /// <summary>How long to try to connect: the coordinator may start later than its parties.</summary>
     /// <value>Above zero. Default one minute.</value>

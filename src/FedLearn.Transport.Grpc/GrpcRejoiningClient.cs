@@ -38,6 +38,7 @@ public static class GrpcRejoiningClient
     [
         ProtocolErrors.CannotConnect, ProtocolErrors.PeerGone, ProtocolErrors.PeerAborted, ProtocolErrors.TimedOut, ProtocolErrors.PartyMissing, ProtocolErrors.AlreadyJoined,
         GrpcErrors.WrongSession, GrpcErrors.CallFailed, GrpcErrors.RefusedByPeer, // the last may as well be a host that ended just then
+        RelayErrors.TooManyConnections, RelayErrors.TooManyCalls, RelayErrors.TooManyBytes, RelayErrors.Stopping,
     ];
 
     /// <summary>Joins and serves until stopped, or until an error that waiting does not mend: another job, version or name, or a broken protocol.</summary>

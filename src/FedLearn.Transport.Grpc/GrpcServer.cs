@@ -2,50 +2,71 @@ using System.Net;
 using FedLearn.Diagnostics;
 using FedLearn.Protocol;
 using Microsoft.AspNetCore.Builder;
+using Microsoft.AspNetCore.Connections;
 using Microsoft.AspNetCore.Hosting;
 using Microsoft.AspNetCore.Hosting.Server;
 using Microsoft.AspNetCore.Hosting.Server.Features;
+using Microsoft.AspNetCore.Http;
 using Microsoft.AspNetCore.Server.Kestrel.Core;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Hosting;
 
 namespace FedLearn.Transport.Grpc;
 
+/// <summary>What a server answers calls with.</summary>
+internal interface IGrpcService : IDisposable
+{
+    /// <summary>Answers one HTTP request.</summary>
+    Task HandleAsync(HttpContext context);
+
+    /// <summary>Records that a client and this host do not accept each other.</summary>
+    void Refuse(string who, PeerException refusal);
+
+    /// <summary>Ends what is going on.</summary>
+    Task StopAsync();
+}
+
 /// <summary>The HTTP/2 server under a host.</summary>
 internal sealed class GrpcServer : IAsyncDisposable
 {
     // Several large messages fit before the sender waits for the receiver.
-    private const int StreamWindowBytes = 16 << 20, ConnectionWindowBytes = 64 << 20;
+    private const int StreamWindow = 16 << 20, ConnectionWindow = 64 << 20;
 
     private readonly GrpcHostOptions _options;
     private readonly WebApplication _app;
-    private readonly FederationService _service;
+    private readonly IGrpcService _service;
     private int _disposed;
 
-    private GrpcServer(GrpcHostOptions options, WebApplication app, FederationService service)
+    private GrpcServer(GrpcHostOptions options, WebApplication app, IGrpcService service)
     {
         (_options, _app, _service) = (options, app, service);
-        string bound = app.Services.GetRequiredService<IServer>().Features.Get<IServerAddressesFeature>()!.Addresses.First();
-        Address = new Uri(bound);
+        Address = options is { Relay: { } relay, AlsoListens: false } ? relay.Coordinator
+            : new Uri(app.Services.GetRequiredService<IServer>().Features.Get<IServerAddressesFeature>()!.Addresses.First());
     }
 
-    /// <summary>Where it listens, with the actual port.</summary>
+    /// <summary>Where it listens, with the actual port; where it is reached through a coordinator alone, the address of that.</summary>
     public Uri Address { get; }
 
     /// <summary>Starts listening. The server owns the service from then on.</summary>
+    /// <param name="options">Settings.</param>
+    /// <param name="service">Answers calls.</param>
+    /// <param name="cancellationToken">Stops starting.</param>
+    /// <param name="windowBytes">What a call may send ahead of its reader.</param>
     /// <exception cref="ConfigurationException">FL2530 to FL2534: the settings of identity cannot work.</exception>
-    /// <exception cref="PeerException">The address would need encryption (FL4040) or cannot be opened (FL4015).</exception>
-    public static async Task<GrpcServer> StartAsync(GrpcHostOptions options, FederationService service, CancellationToken cancellationToken)
+    /// <exception cref="PeerException">The address would need encryption (FL4040) or cannot be opened (FL4015); a coordinator is not there or refuses.</exception>
+    public static async Task<GrpcServer> StartAsync(GrpcHostOptions options, IGrpcService service, CancellationToken cancellationToken, int windowBytes = StreamWindow)
     {
         WebApplication? app = null;
         try
         {
-            GrpcAddress.Check(options.Listen, options.AllowPlaintext, options.Security);
+            bool listens = options.Relay is null || options.AlsoListens;
+            if (listens)
+                GrpcAddress.Check(options.Listen, options.AllowPlaintext, options.Security);
             options.Security?.Check();
             IPAddress? ip = options.Listen.Host == "localhost" ? IPAddress.Loopback : IPAddress.TryParse(options.Listen.DnsSafeHost, out IPAddress? parsed) ? parsed : null;
-            if (ip is null)
+            if (ip is null && listens)
                 throw CannotListen(options, "The host must be an IP address or localhost.", null);
-            app = Build(options, new IPEndPoint(ip, options.Listen.Port), service);
+            app = Build(options, [.. listens ? [new IPEndPoint(ip!, options.Listen.Port)] : Array.Empty<EndPoint>(), .. options.Relay is { } relay ? [new RelayEndPoint(relay)] : Array.Empty<EndPoint>()], service, windowBytes);
             app.Run(service.HandleAsync);
             await app.StartAsync(cancellationToken).ConfigureAwait(false);
         }
@@ -74,7 +95,7 @@ internal sealed class GrpcServer : IAsyncDisposable
         _service.Dispose();
     }
 
-    private static WebApplication Build(GrpcHostOptions options, IPEndPoint endpoint, FederationService service)
+    private static WebApplication Build(GrpcHostOptions options, IReadOnlyList<EndPoint> endpoints, IGrpcService service, int windowBytes)
     {
         // The empty builder reads no settings files or environment and logs nowhere: a library must not.
         WebApplicationBuilder builder = WebApplication.CreateEmptyBuilder(new WebApplicationOptions());
@@ -86,21 +107,23 @@ internal sealed class GrpcServer : IAsyncDisposable
             kestrel.Limits.MaxRequestBodySize = null;      // an exchange has no end known beforehand; each message has its limit
             kestrel.Limits.MinRequestBodyDataRate = null;  // parties compute for minutes without sending
             kestrel.Limits.MinResponseDataRate = null;
-            kestrel.Limits.Http2.InitialStreamWindowSize = StreamWindowBytes;
-            kestrel.Limits.Http2.InitialConnectionWindowSize = ConnectionWindowBytes;
+            kestrel.Limits.Http2.InitialStreamWindowSize = windowBytes;
+            kestrel.Limits.Http2.InitialConnectionWindowSize = ConnectionWindow / StreamWindow * windowBytes;
             kestrel.Limits.Http2.KeepAlivePingDelay = TimeSpan.FromSeconds(20); // finds a peer whose machine vanished without closing
-            kestrel.Listen(endpoint, listen =>
-            {
-                listen.Protocols = HttpProtocols.Http2;
-                if (options.Security is { } security)
-                    HostTls.Encrypt(listen, security, service.Refuse);
-            });
+            foreach (EndPoint endpoint in endpoints)
+                kestrel.Listen(endpoint, listen =>
+                {
+                    listen.Protocols = HttpProtocols.Http2;
+                    if (options.Security is { } security)
+                        HostTls.Encrypt(listen, security, service.Refuse);
+                });
         });
+        builder.Services.AddSingleton<IConnectionListenerFactory>(new RelayListenerFactory(options));
         return builder.Build();
     }
 
     private static PeerException CannotListen(GrpcHostOptions options, string remedy, Exception? inner) => new(ProtocolErrors.CannotConnect,
-        $"address {GrpcAddress.Name(options.Listen)}", "the active party cannot listen there.", remedy, inner);
+        $"address {GrpcAddress.Name(options.Listen)}", "this process cannot listen there.", remedy, inner);
 
     /// <summary>Leaves Ctrl-C and the end of the process to the program that uses the library.</summary>
     private sealed class NoLifetime : IHostLifetime

@@ -65,6 +65,40 @@ public sealed class InteropTests : IDisposable
         Assert.Contains(weights, w => Math.Abs(w) > 0.01);
     }
 
+    [Fact]
+    public async Task PassiveParty_InPythonThroughACoordinator_TrainsLikeOurs()
+    {
+        PythonInterop.Require();
+        (Table bank, Table telco, string telcoFile) = MakeTables();
+        GlmJob job = Job(7, new SplitRule.ByHash(5, [0, 2]));
+        GlmPartyInput active = new() { Party = "bank", Table = bank }, passive = new() { Party = "telco", Table = telco };
+        IReadOnlyList<GlmPartyResult> expected = await LocalFederation.TrainAsync(job, [active, passive]);
+
+        var party = new GlmTrainer(job, active);
+        string terms = Convert.ToHexStringLower(party.Terms.TermsDigest.Span);
+        await using GrpcRelayServer relay = await Relays.StartAsync(party.Terms);
+        await using GrpcFederationHost host = await GrpcFederationHost.StartAsync(Relays.Host(relay.Address, party.Terms), party.Terms);
+        Task<GlmPartyResult> training = TrainAsync(party, host);
+        using Process tunnel = PythonInterop.Start("relay_tunnel.py", "--coordinator", relay.Address.Authority, "--job", job.Name, "--terms", terms, "--party", "telco", "--host", "bank");
+        try
+        {
+            string? port = await tunnel.StandardOutput.ReadLineAsync(TestContext.Current.CancellationToken).AsTask().WaitAsync(TimeSpan.FromSeconds(60), TestContext.Current.CancellationToken);
+            Assert.NotNull(port);
+            string printed = await RunAsync("passive_party.py", "--address", $"127.0.0.1:{port}", "--job", job.Name, "--party", "telco", "--terms", terms, "--data", telcoFile, "--seed", "-42", "--epochs", "5",
+                "--batches", "7", "--step-size", "0.5", "--l2", "0.01", "--split-mod", "5", "--split-test", "0,2");
+            GlmPartyResult result = await training;
+            using JsonDocument document = JsonDocument.Parse(printed);
+            double[] weights = [.. document.RootElement.GetProperty("weights").EnumerateArray().Select(w => w.GetDouble())];
+            Assert.Equal(expected[1].Model.Weights.Count, weights.Length);
+            Assert.All(weights.Zip(expected[1].Model.Weights), pair => Assert.Equal(pair.Second, pair.First, tolerance: 1e-12));
+            Assert.All(result.Model.Weights.Zip(expected[0].Model.Weights), pair => Assert.Equal(pair.Second, pair.First, tolerance: 1e-12));
+        }
+        finally
+        {
+            tunnel.Kill(entireProcessTree: true);
+        }
+    }
+
     [Theory]
     [InlineData(false)]
     [InlineData(true)]

@@ -9,6 +9,7 @@ using FedLearn.Cli.RunFiles;
 using FedLearn.Cli.Running;
 using FedLearn.Coordination;
 using FedLearn.Diagnostics;
+using FedLearn.Transport.Grpc;
 using Spectre.Console;
 
 namespace FedLearn.Cli.Commands;
@@ -98,9 +99,10 @@ internal static class AlignCommand
         return await ProgressView.RunAsync(terminal, file.Self.Name, view =>
         {
             PartyTask task = new SessionOrder(run, "align", null, null) { Align = request with { File = index }, Log = terminal.Log }.TaskOf(file.Self.Name, view);
-            return file.Listen is { } listen
-                ? GrpcParty.HostAsync(task, listen, file.Transport, address => terminal.Log($"listening on {address}"), terminal.Log, cancellationToken)
-                : GrpcParty.JoinAsync(task, file.ActiveParty!, file.Transport, cancellationToken);
+            TransportSettings transport = file.TransportFor(GrpcRelay.Align);
+            return file.Hosts
+                ? GrpcParty.HostAsync(task, file.Listen, transport, address => terminal.Log(file.Listening(address)), terminal.Log, cancellationToken)
+                : GrpcParty.JoinAsync(task, file.ActiveParty!, transport, cancellationToken);
         }).ConfigureAwait(false);
     }
 

@@ -6,6 +6,7 @@ using FedLearn.Cli.RunFiles;
 using FedLearn.Cli.Running;
 using FedLearn.Cli.Serving;
 using FedLearn.Diagnostics;
+using FedLearn.Transport.Grpc;
 
 namespace FedLearn.Cli.Commands;
 
@@ -27,7 +28,8 @@ internal static class PartyCommand
         Option<string?> report = CommonOptions.Report(), html = CommonOptions.Html();
         var command = new Command("party", """
             Take part in a session as one party. The active party listens and hosts the coordinator; a passive party connects to it
-            and needs no open port. The arbiter of an encrypted job (privacy.mode he or he+dp) has a party file without data and
+            and needs no open port. Where the active party cannot open one either, both connect to a coordinator (fedlearn coordinator)
+            and their party files name it as "relay". The arbiter of an encrypted job (privacy.mode he or he+dp) has a party file without data and
             listens too: every party connects to it. Order of starting does not matter within transport.connectTimeoutSeconds.
             With --serve a passive party joins fedlearn serve at the active party, stays, and joins again whenever the connection was lost.
 
@@ -69,13 +71,13 @@ internal static class PartyCommand
             {
                 SessionOrder order = parsed.GetValue(predict) is { } output
                     ? new SessionOrder(run, "predict", parsed.GetValue(model) ?? "models", Path.GetFullPath(output))
-                    : new SessionOrder(run, "train", parsed.GetValue(model), null) { Door = file.Arbiter is { } arbiter ? HeRun.OverGrpc(arbiter, HeRun.ArbiterOf(run, "train")!, file.Transport) : null };
+                    : new SessionOrder(run, "train", parsed.GetValue(model), null) { Door = file.Arbiter is { } arbiter ? HeRun.OverGrpc(arbiter, HeRun.ArbiterOf(run, "train")!, file.TransportFor(GrpcRelay.Arbiter)) : null };
                 order = order with { Log = terminal.Log };
                 PartyTask task = order.TaskOf(file.Self.Name, view);
-                return file.Listen is { } listen
-                    ? GrpcParty.HostAsync(task, listen, file.Transport,
-                        address => terminal.Log($"listening on {address}"), terminal.Log, cancellationToken)
-                    : GrpcParty.JoinAsync(task, file.ActiveParty!, file.Transport, cancellationToken);
+                TransportSettings transport = file.TransportFor(order.Verb);
+                return file.Hosts
+                    ? GrpcParty.HostAsync(task, file.Listen, transport, address => terminal.Log(file.Listening(address)), terminal.Log, cancellationToken)
+                    : GrpcParty.JoinAsync(task, file.ActiveParty!, transport, cancellationToken);
             }).ConfigureAwait(false);
             if (parsed.GetValue(predict) is not null)
             {

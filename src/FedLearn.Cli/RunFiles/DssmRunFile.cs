@@ -1,4 +1,6 @@
+using FedLearn.Coordination;
 using FedLearn.Dssm;
+using FedLearn.Transport.Grpc;
 
 namespace FedLearn.Cli.RunFiles;
 
@@ -59,7 +61,10 @@ internal sealed record DssmRunFile : RunFile
     public override string? Notice => Job.Privacy is { IsPrivate: true, TestNoiseSeed: not null } ? TestNoiseNotice : null;
 
     /// <inheritdoc />
-    public override string Digest(string purpose) => Convert.ToHexStringLower(DssmJobTerms.Of(Job, purpose).TermsDigest.Span);
+    public override IReadOnlyList<string> Purposes => [GrpcRelay.Train, GrpcRelay.Predict, GrpcRelay.Evaluate];
+
+    /// <inheritdoc />
+    public override SessionTerms Terms(string purpose) => DssmJobTerms.Of(Job, purpose);
 
     /// <summary>A party by name.</summary>
     /// <param name="name">Name, which the job has.</param>

@@ -1,6 +1,9 @@
+using FedLearn.Cli.Running;
+using FedLearn.Coordination;
 using FedLearn.Data;
 using FedLearn.Diagnostics;
 using FedLearn.Glm;
+using FedLearn.Transport.Grpc;
 
 namespace FedLearn.Cli.RunFiles;
 
@@ -66,7 +69,11 @@ internal sealed record GlmRunFile : RunFile
     public override string? Notice => Job.Privacy.TestNoiseSeed is null ? null : GlmClaims.TestNoiseNotice;
 
     /// <inheritdoc />
-    public override string Digest(string purpose) => Convert.ToHexStringLower(GlmJobTerms.Of(Job, purpose).TermsDigest.Span);
+    public override IReadOnlyList<string> Purposes =>
+        [GrpcRelay.Train, GrpcRelay.Predict, GrpcRelay.Serve, GrpcRelay.Align, .. HeRun.ArbiterOf(this, "train") is null ? Array.Empty<string>() : [GrpcRelay.Arbiter]];
+
+    /// <inheritdoc />
+    public override SessionTerms Terms(string purpose) => purpose == GrpcRelay.Arbiter ? GlmJobTerms.OfArbiter(Job) : GlmJobTerms.Of(Job, purpose);
 
     /// <summary>The same job as one run of a cross-validation, which needs no standard errors.</summary>
     /// <param name="fold">The fold it tests on.</param>

@@ -1,6 +1,7 @@
 using FedLearn.Cli.Running;
 using FedLearn.Coordination;
 using FedLearn.Diagnostics;
+using FedLearn.Transport.Grpc;
 
 namespace FedLearn.Cli.RunFiles;
 
@@ -40,6 +41,15 @@ internal sealed record PartyFile
     /// <summary>Where a party of an encrypted job finds the arbiter; null elsewhere, and at the arbiter.</summary>
     public Uri? Arbiter { get; init; }
 
+    /// <summary>The coordinator that connects this party with those it has no address of; null without one.</summary>
+    public RelayRoute? Relay { get; init; }
+
+    /// <summary>Parties that this one connects to directly although it has a coordinator.</summary>
+    public IReadOnlyList<string> Direct { get; init; } = [];
+
+    /// <summary>Whether this party hosts its sessions: the active one and the arbiter do, at an address or at the coordinator.</summary>
+    public bool Hosts => Self.Role != PartyRole.Passive;
+
     /// <summary>How the active party serves predictions; defaults where the file says nothing.</summary>
     public required ServeSettings Serve { get; init; }
 
@@ -51,6 +61,31 @@ internal sealed record PartyFile
 
     /// <summary>Sentences that are said before the party does anything.</summary>
     public required IReadOnlyList<string> Notes { get; init; }
+
+    /// <summary>The transport settings for sessions of one purpose, with the way through the coordinator where there is one.</summary>
+    /// <param name="purpose">What the session does.</param>
+    public TransportSettings TransportFor(string purpose)
+    {
+        if (Relay is null)
+            return Transport;
+        // The arbiter's sessions have one purpose, whatever the verb of the parties is.
+        purpose = Self.Role == PartyRole.Arbiter ? GrpcRelay.Arbiter : purpose;
+        SessionTerms terms = Run.Terms(purpose);
+        string host = terms.Parties[0].Name;
+        return Direct.Contains(host) ? Transport : Transport with
+        {
+            Relay = new GrpcRelay { Coordinator = Relay.Coordinator, Security = Relay.Security, Terms = terms, Purpose = purpose, Party = Self.Name, Host = host },
+        };
+    }
+
+    /// <summary>What a host says once parties can join.</summary>
+    /// <param name="address">The host's address.</param>
+    public string Listening(Uri address) => (Listen, Relay) switch
+    {
+        (null, _) => $"waiting at the coordinator {address}",
+        (_, null) => $"listening on {address}",
+        _ => $"listening on {address}, and waiting at the coordinator {Relay.Coordinator}",
+    };
 
     /// <summary>Reads party.json and the job.json it names.</summary>
     /// <param name="path">File.</param>
@@ -73,6 +108,8 @@ internal sealed record PartyFile
         IReadOnlyList<(string Name, Uri Address)> peers = Peers(file);
         TlsSettings? tls = TlsSettings.Of(file, TimeProvider.System);
         bool allowPlaintext = file.Flag("allowPlaintext") ?? false;
+        RelayRoute? relay = RelayRoute.Of(file, tls, allowPlaintext);
+        Uri? relayed = relay?.End(file.Has("tls"));
         ServeSettings serve = kind == JobKind.Glm ? ServeOf(file.Object("serve")) : new ServeSettings(); // only generalised linear models are served
         faults.ThrowIfAny();
 
@@ -87,11 +124,14 @@ internal sealed record PartyFile
             DssmRunFileReader.DataOf(file, self.Role);
         Uri? arbiterAddress = arbiter is null || name == arbiter ? null : Checked(file, $"peers.{arbiter}", peers.FirstOrDefault(peer => peer.Name == arbiter).Address, name, arbiter, allowPlaintext);
         Uri? listen = self.Role == PartyRole.Passive ? null : Checked(file, "listen", listenText, name, run.Parties.FirstOrDefault(p => p.Name != name)?.Name, allowPlaintext);
+        if (arbiter is not null && name != arbiter)
+            arbiterAddress ??= relayed;
         if (arbiter is not null && name != arbiter && arbiterAddress is null)
             file.Fault(RunFileErrors.MissingKey, "peers", "the address of the arbiter is missing.", $"Write {{ \"{arbiter}\": \"http://127.0.0.1:5309\" }} with its address, beside those of other peers.");
         if (self.Role == PartyRole.Arbiter)
         {
-            file.Require("listen", "Write the address that every party connects to, such as \"127.0.0.1:5309\".");
+            if (!file.Has("relay"))
+                file.Require("listen", "Write the address that every party connects to, such as \"127.0.0.1:5309\"; or that of a coordinator, as relay.");
             foreach (string key in OfParties)
                 if (file.Has(key))
                     file.Fault(RunFileErrors.Contradiction, key, "the arbiter has no data and no ledger: whoever holds the key must hold no data.", "Leave the key out.");
@@ -99,7 +139,8 @@ internal sealed record PartyFile
         }
         else if (self.Role == PartyRole.Active)
         {
-            file.Require("listen", "Write the address the passive parties connect to, such as \"127.0.0.1:5301\".");
+            if (!file.Has("relay"))
+                file.Require("listen", "Write the address the passive parties connect to, such as \"127.0.0.1:5301\"; or that of a coordinator, as relay.");
             if (file.Has("peers") && arbiter is null)
                 ignored.Add("peers");
             foreach (string fallback in serve.Fallbacks.Keys.Where(peer => run.Parties.All(party => party.Name != peer || party.Role == PartyRole.Active)))
@@ -114,17 +155,17 @@ internal sealed record PartyFile
             foreach ((string peer, _) in peers.Where(peer => peer.Name.Length > 0 && peer.Name != arbiter && run.Parties.All(party => party.Name != peer.Name)))
                 file.Fault(RunFileErrors.Parties, "peers", $"the job has no party '{peer}'.", $"Did you mean '{RunFileKeys.Nearest(peer, run.Parties.Select(p => p.Name))}'?");
             (string key, Uri? found) = peers.FirstOrDefault(peer => peer.Name.Length == 0 || peer.Name == active.Name);
-            activeAddress = Checked(file, key is { Length: > 0 } ? $"peers.{key}" : "peers", found, name, active.Name, allowPlaintext);
-            if (activeAddress is null)
+            activeAddress = Checked(file, key is { Length: > 0 } ? $"peers.{key}" : "peers", found, name, active.Name, allowPlaintext) ?? relayed;
+            if (activeAddress is null && !file.Has("relay"))
                 file.Fault(RunFileErrors.MissingKey, "peers", "the address of the active party is missing.",
                     $"Write {{ \"{active.Name}\": \"http://127.0.0.1:5301\" }} with its address.");
         }
 
-        PeerLink[] links = [.. Links(run, self, arbiter, listen, activeAddress, arbiterAddress, tls)];
+        PeerLink[] links = [.. Links(run, self, arbiter, self.Role == PartyRole.Passive ? null : listen ?? relayed, activeAddress, arbiterAddress, tls)];
         CheckPeers(file, run, arbiter, links, tls);
         if (file.Has("tls") && links.All(l => !l.IsEncrypted))
             ignored.Add("tls");
-        if (file.Has("allowPlaintext") && links.All(l => l.IsEncrypted || l.IsLocal))
+        if (file.Has("allowPlaintext") && links.All(l => l.IsEncrypted || l.IsLocal) && relay?.NeedsPlaintext != true)
             ignored.Add("allowPlaintext");
         faults.ThrowIfAny();
         var transport = new PartyTransport { Security = tls?.Security, AllowPlaintext = allowPlaintext, Links = links };
@@ -137,6 +178,8 @@ internal sealed record PartyFile
             Listen = listen,
             ActiveParty = activeAddress,
             Arbiter = arbiterAddress,
+            Relay = relay,
+            Direct = [.. peers.Select(peer => peer.Name.Length == 0 ? active.Name : peer.Name)],
             Serve = serve,
             Transport = run.Transport with { Kind = TransportKind.Grpc, Timeout = timeout ?? run.Transport.Timeout, ConnectTimeout = connectTimeout ?? run.Transport.ConnectTimeout, Party = transport },
             Ignored = ignored,
@@ -227,7 +270,7 @@ internal sealed record PartyFile
     }
 
     // An address that does not say is https where the file has a certificate.
-    private static Uri? AddressOf(Section file, string key, string text, bool hasTls)
+    internal static Uri? AddressOf(Section file, string key, string text, bool hasTls)
     {
         string full = text.Contains("://", StringComparison.Ordinal) ? text : $"{(hasTls ? Uri.UriSchemeHttps : Uri.UriSchemeHttp)}://{text}";
         if (Uri.TryCreate(full, UriKind.Absolute, out Uri? address) && address is { Scheme: "http" or "https", Host.Length: > 0, PathAndQuery: "/", Fragment: "", UserInfo: "" }

@@ -2,6 +2,7 @@ using FedLearn.Cli.Running;
 using FedLearn.Coordination;
 using FedLearn.Diagnostics;
 using FedLearn.Privacy;
+using FedLearn.Transport.Grpc;
 
 namespace FedLearn.Cli.RunFiles;
 
@@ -32,6 +33,9 @@ internal sealed record TransportSettings
 
     /// <summary>In a real session, this party's addresses and identity; null where all parties run on this machine.</summary>
     public PartyTransport? Party { get; init; }
+
+    /// <summary>In a real session, the way through a coordinator; null where the parties connect directly.</summary>
+    public GrpcRelay? Relay { get; init; }
 }
 
 /// <summary>A party's privacy ledger.</summary>
@@ -103,9 +107,16 @@ internal abstract record RunFile
     /// <summary>What a reader of the report, the page or the terminal must meet before any figure; null for nothing.</summary>
     public abstract string? Notice { get; }
 
+    /// <summary>What sessions of the job may be for, as those who connect its parties know them.</summary>
+    public abstract IReadOnlyList<string> Purposes { get; }
+
+    /// <summary>What the parties must agree on for one purpose, the party that hosts its sessions first.</summary>
+    /// <param name="purpose">Verb.</param>
+    public abstract SessionTerms Terms(string purpose);
+
     /// <summary>The job as one verb has it, as hexadecimal SHA-256; equal at every party.</summary>
     /// <param name="purpose">Verb.</param>
-    public abstract string Digest(string purpose);
+    public string Digest(string purpose) => Convert.ToHexStringLower(Terms(purpose).TermsDigest.Span);
 
     /// <summary>Reads job.json for running all of its parties.</summary>
     /// <param name="path">File.</param>

@@ -11,6 +11,7 @@ internal static class RunFileKeys
     private static readonly string[] Ledger = ["path", "budget"];
     private static readonly string[] JobAlignment = ["method", "output", "proof"];
     private static readonly string[] Tls = ["certificate", "key", "passwordVariable", "peers", "authorities", "deny", "revocationLists"];
+    private static readonly string[] Relay = ["address", "pins"];
     private static readonly string[] PartyAlignment = ["padTo", "threads", "engine", "sessionsPerDay", "peerIds", "state"];
 
     /// <summary>Keys of job.json. <c>[]</c> stands for any element of an array.</summary>
@@ -64,7 +65,8 @@ internal static class RunFileKeys
     /// <summary>Keys of party.json of a recommendation model.</summary>
     public static readonly IReadOnlyDictionary<string, string[]> DssmParty = new Dictionary<string, string[]>
     {
-        [""] = ["$schema", "job", "party", "data", "listen", "peers", "tls", "allowPlaintext", "ledger", "alignment", "timeoutSeconds", "connectTimeoutSeconds"],
+        [""] = ["$schema", "job", "party", "data", "listen", "peers", "relay", "tls", "allowPlaintext", "ledger", "alignment", "timeoutSeconds", "connectTimeoutSeconds"],
+        ["relay"] = Relay,
         ["data"] = Recommendation,
         ["data.items"] = TableFile,
         ["data.view"] = TableFile,
@@ -77,13 +79,22 @@ internal static class RunFileKeys
     /// <summary>Keys of party.json. The names under <c>peers</c>, <c>tls.peers</c> and <c>serve.fallback</c> are the job's.</summary>
     public static readonly IReadOnlyDictionary<string, string[]> Party = new Dictionary<string, string[]>
     {
-        [""] = ["$schema", "job", "party", "data", "listen", "peers", "tls", "allowPlaintext", "ledger", "alignment", "serve", "timeoutSeconds", "connectTimeoutSeconds"],
+        [""] = ["$schema", "job", "party", "data", "listen", "peers", "relay", "tls", "allowPlaintext", "ledger", "alignment", "serve", "timeoutSeconds", "connectTimeoutSeconds"],
+        ["relay"] = Relay,
         ["data"] = Data,
         ["tls"] = Tls,
         ["alignment"] = PartyAlignment,
         ["ledger"] = Ledger,
         ["ledger.budget"] = Budget,
         ["serve"] = ["rest", "timeoutMilliseconds", "fallback"],
+    };
+
+    /// <summary>Keys of coordinator.json. The names under <c>tls.peers</c> are those of the jobs' parties.</summary>
+    public static readonly IReadOnlyDictionary<string, string[]> Coordinator = new Dictionary<string, string[]>
+    {
+        [""] = ["$schema", "listen", "allowPlaintext", "tls", "jobs", "quotas", "stopSeconds"],
+        ["tls"] = Tls,
+        ["quotas"] = ["connections", "connectionsPerParty", "bytesPerParty", "joinsPerMinute"],
     };
 
     /// <summary>The candidate with the smallest Levenshtein distance to a word, letter case aside.</summary>

@@ -12,7 +12,11 @@ namespace FedLearn.Cli.RunFiles;
 /// <param name="Recommendation">Its tables, when party.json replaces those of a recommendation job.</param>
 /// <param name="Ledger">Its ledger, when party.json names one; what that leaves out is the job's.</param>
 /// <param name="Alignment">Its own part of private set intersection, given what the job says of it and the path of its ledger.</param>
-internal sealed record OwnSide(string Party, PartyTable? Data, DssmData? Recommendation, OwnLedger? Ledger, Func<PartyAlignment, PartyAlignment> Alignment);
+internal sealed record OwnSide(string Party, PartyTable? Data, DssmData? Recommendation, OwnLedger? Ledger, Func<PartyAlignment, PartyAlignment> Alignment)
+{
+    /// <summary>The side of somebody who connects the parties and is none of them: no party's data need be named.</summary>
+    public static OwnSide Nobody { get; } = new("", null, null, null, below => below);
+}
 
 /// <summary>A ledger that party.json names.</summary>
 /// <param name="Ledger">It, with defaults for what is left out.</param>
@@ -188,7 +192,7 @@ internal abstract class RunFileReader(string path, OwnSide? self)
                 file.Fault(RunFileErrors.Parties, "parties", $"{same.Count()} parties are called '{same.Key}'.", "Give each a name of its own, different in more than letter case.");
         if (Arbiter is not null && parties.Any(party => string.Equals(party.Name, Arbiter, StringComparison.OrdinalIgnoreCase)))
             file.Fault(RunFileErrors.Parties, "parties", $"the arbiter has the name of a party, '{Arbiter}'; whoever holds the key must hold no data.", "Give the arbiter another name with privacy.he.arbiter.");
-        if (Self is { } s && s.Party != Arbiter && parties.All(party => party.Name != s.Party))
+        if (Self is { Party.Length: > 0 } s && s.Party != Arbiter && parties.All(party => party.Name != s.Party))
             file.Fault(RunFileErrors.Parties, "parties", $"the job has no party '{s.Party}', which the party file names.",
                 parties.Count > 0 ? $"Did you mean '{RunFileKeys.Nearest(s.Party, parties.Select(p => p.Name))}'?" : "List it.");
     }

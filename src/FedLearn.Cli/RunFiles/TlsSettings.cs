@@ -108,7 +108,8 @@ internal sealed class TlsSettings
         }
     }
 
-    private static IEnumerable<CertificatePin> Pins(Section tls, string key, IEnumerable<string> values)
+    /// <summary>The pins that texts give or point to; what is none is a fault.</summary>
+    internal static IEnumerable<CertificatePin> Pins(Section tls, string key, IEnumerable<string> values)
     {
         foreach (string value in values)
         {

@@ -11,15 +11,15 @@ internal static class GrpcParty
 {
     /// <summary>The active party: hosts the coordinator, then takes part.</summary>
     /// <param name="task">What the party does.</param>
-    /// <param name="listen">Where to listen; port 0 lets the system choose.</param>
+    /// <param name="listen">Where to listen; port 0 lets the system choose. Null: nowhere, the settings name a coordinator.</param>
     /// <param name="settings">Time limits.</param>
     /// <param name="listening">Told the address as soon as parties can join.</param>
     /// <param name="log">Told one line for each refused request to join.</param>
     /// <param name="cancellationToken">Stops.</param>
-    public static async Task<JsonObject> HostAsync(PartyTask task, Uri listen, TransportSettings settings, Action<Uri> listening, Action<string> log,
+    public static async Task<JsonObject> HostAsync(PartyTask task, Uri? listen, TransportSettings settings, Action<Uri> listening, Action<string> log,
         CancellationToken cancellationToken)
     {
-        await using GrpcFederationHost host = await GrpcFederationHost.StartAsync(PartyTransport.Host(settings, listen), task.Terms, cancellationToken).ConfigureAwait(false);
+        await using GrpcFederationHost host = await GrpcFederationHost.StartAsync(PartyTransport.Host(settings, listen, log), task.Terms, cancellationToken).ConfigureAwait(false);
         host.JoinRefused += (name, refusal) => log($"refused '{name}': {refusal.Cause} ({refusal.Id})");
         listening(host.Address);
         ReadyParty ready = task.Prepare(cancellationToken);

@@ -41,12 +41,15 @@ internal sealed record PartyTransport
 
     /// <summary>Options of a host.</summary>
     /// <param name="settings">How the parties reach each other.</param>
-    /// <param name="listen">Where to listen.</param>
-    public static GrpcHostOptions Host(TransportSettings settings, Uri listen) => new()
+    /// <param name="listen">Where to listen; null: nowhere, the settings name a coordinator.</param>
+    /// <param name="log">Told what happens to the coordinator.</param>
+    public static GrpcHostOptions Host(TransportSettings settings, Uri? listen, Action<string> log) => new()
     {
-        Listen = listen,
+        Listen = listen ?? new Uri("http://127.0.0.1:0"),
+        AlsoListens = listen is not null,
+        Relay = Relay(settings, log),
         AllowPlaintext = settings.Party?.AllowPlaintext ?? false,
-        Security = listen.Scheme == Uri.UriSchemeHttps ? settings.Party?.Security : null,
+        Security = listen is null || listen.Scheme == Uri.UriSchemeHttps ? settings.Party?.Security : null,
         JoinTimeout = settings.ConnectTimeout,
         Channel = Channel(settings),
     };
@@ -60,9 +63,18 @@ internal sealed record PartyTransport
         AllowPlaintext = settings.Party?.AllowPlaintext ?? false,
         Security = host.Scheme == Uri.UriSchemeHttps ? settings.Party?.Security : null,
         Peer = peer,
+        Relay = settings.Relay,
         ConnectTimeout = settings.ConnectTimeout,
         JoinTimeout = settings.ConnectTimeout,
         Channel = Channel(settings),
+    };
+
+    /// <summary>The way through the coordinator, telling what happens to it.</summary>
+    /// <param name="settings">The party's settings.</param>
+    /// <param name="log">Told a line.</param>
+    public static GrpcRelay? Relay(TransportSettings settings, Action<string> log) => settings.Relay is null ? null : settings.Relay with
+    {
+        Changed = error => log(error is null ? $"waiting at the coordinator {settings.Relay.Coordinator} again" : $"coordinator {settings.Relay.Coordinator}: {error.Cause} ({error.Id})"),
     };
 
     /// <summary>How a party's messages travel, for its report: nothing secret, and no address.</summary>

@@ -23,7 +23,7 @@ internal static class ActiveServer
     /// <exception cref="FedLearnException">It cannot serve.</exception>
     public static async Task RunAsync(PartyFile file, string modelDirectory, Action<string> log, CancellationToken cancellationToken)
     {
-        if (file.Listen is not { } listen)
+        if (!file.Hosts)
             throw new ConfigurationException(ServingErrors.WrongRole, file.Path, $"'{file.Self.Name}' is a passive party, which answers and does not ask.",
                 "Use fedlearn party --serve there, and fedlearn serve at the active party.");
         GrpcAddress.Check(file.Serve.Rest, allowPlaintext: false);
@@ -34,9 +34,9 @@ internal static class ActiveServer
             new GlmScoringOptions { Timeout = file.Serve.Timeout, Fallbacks = file.Serve.Fallbacks, GiveUpAfter = file.Transport.Timeout });
         using var metrics = new ServingMetrics(scoring);
         GrpcPair[] pairs = [.. scoring.Parties.Select(p => new GrpcPair(scoring.TermsFor(p.Name), scoring.JoinRequest))];
-        await using GrpcPairHost? host = pairs.Length == 0 ? null : await HostAsync(file, listen, scoring, pairs, log, cancellationToken).ConfigureAwait(false);
+        await using GrpcPairHost? host = pairs.Length == 0 ? null : await HostAsync(file, scoring, pairs, log, cancellationToken).ConfigureAwait(false);
         if (host is not null)
-            log($"listening on {host.Address}");
+            log(file.Listening(host.Address));
         await using (RestHost rest = await RestHost.StartAsync(file.Serve.Rest, scoring, metrics, file.Serve.Timeout + RestHost.DrainTime, cancellationToken).ConfigureAwait(false))
         {
             log($"answering on {rest.Address}");
@@ -50,9 +50,9 @@ internal static class ActiveServer
         log($"stopped: {metrics.Requests} requests answered");
     }
 
-    private static async Task<GrpcPairHost> HostAsync(PartyFile file, Uri listen, GlmScoringActive scoring, GrpcPair[] pairs, Action<string> log, CancellationToken cancellationToken)
+    private static async Task<GrpcPairHost> HostAsync(PartyFile file, GlmScoringActive scoring, GrpcPair[] pairs, Action<string> log, CancellationToken cancellationToken)
     {
-        GrpcHostOptions options = PartyTransport.Host(file.Transport, listen);
+        GrpcHostOptions options = PartyTransport.Host(file.TransportFor(GrpcRelay.Serve), file.Listen, log);
         options = options with { Channel = options.Channel with { ReceiveTimeout = Timeout.InfiniteTimeSpan } };
         scoring.PartyConnected += party => log($"party '{party}' connected");
         GrpcPairHost host = await GrpcPairHost.StartAsync(options, pairs, (session, stop) => scoring.ServeAsync(session.Agreement, session.Channels[0], stop), cancellationToken).ConfigureAwait(false);

@@ -25,11 +25,12 @@ internal static class PassiveServer
         var party = new GlmScoringPassive(run.Job, GlmTasks.Input(run, run.Party(file.Self.Name), needLabel: false, cancellationToken), GlmModel.Load(modelDirectory, file.Self.Name));
         string active = file.Run.Parties.First(p => p.Role == PartyRole.Active).Name;
         var options = new GrpcRejoinOptions();
-        GrpcClientOptions client = PartyTransport.Client(file.Transport, address, active);
+        GrpcClientOptions client = PartyTransport.Client(file.TransportFor(GrpcRelay.Serve), address, active);
         options = options with
         {
             Client = client with
             {
+                Relay = client.Relay is null ? null : PartyTransport.Relay(file.TransportFor(GrpcRelay.Serve), log),
                 ConnectTimeout = options.Client.ConnectTimeout,
                 HeartbeatInterval = options.Client.HeartbeatInterval,
                 Channel = client.Channel with { ReceiveTimeout = options.Client.Channel.ReceiveTimeout },

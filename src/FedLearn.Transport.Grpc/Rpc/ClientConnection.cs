@@ -20,19 +20,21 @@ internal sealed class ClientConnection : IDisposable
     private readonly Uri _address;
     private readonly TimeProvider _clock;
     private readonly HttpMessageInvoker _http;
-    private readonly NetworkStream _transport;
+    private readonly Action _kill;
     private readonly ClientTls? _tls;
     private Stream? _stream;
 
     /// <param name="address">Where it leads, for messages.</param>
     /// <param name="clock">Clock of the time limits.</param>
-    /// <param name="transport">The TCP connection.</param>
-    /// <param name="stream">What the handler speaks over: that connection. Owned.</param>
+    /// <param name="name">The other end, for messages.</param>
+    /// <param name="kill">Drops the TCP connection.</param>
+    /// <param name="stream">What the handler speaks over: that connection, or a relayed one. Owned.</param>
     /// <param name="tls">What the handler encrypts with; null for plaintext.</param>
     /// <param name="heartbeat">Pause between pings.</param>
-    private ClientConnection(Uri address, TimeProvider clock, NetworkStream transport, Stream stream, ClientTls? tls, TimeSpan heartbeat)
+    /// <param name="windowBytes">What a stream may receive ahead of its reader.</param>
+    private ClientConnection(Uri address, TimeProvider clock, string name, Action kill, Stream stream, ClientTls? tls, TimeSpan heartbeat, int windowBytes)
     {
-        (_address, _clock, _transport, _stream, _tls) = (address, clock, transport, stream, tls);
+        (_address, _clock, Name, _kill, _stream, _tls) = (address, clock, name, kill, stream, tls);
         var handler = new SocketsHttpHandler
         {
             UseProxy = false,
@@ -40,7 +42,7 @@ internal sealed class ClientConnection : IDisposable
             AllowAutoRedirect = false,
             AutomaticDecompression = DecompressionMethods.None,
             ActivityHeadersPropagator = null,
-            InitialHttp2StreamWindowSize = WindowBytes,
+            InitialHttp2StreamWindowSize = windowBytes,
             KeepAlivePingDelay = heartbeat,
             KeepAlivePingPolicy = HttpKeepAlivePingPolicy.WithActiveRequests,
             ConnectCallback = (_, _) => new ValueTask<Stream>(Interlocked.Exchange(ref _stream, null) ?? throw new IOException("The connection is over; a session does not move to another.")),
@@ -52,21 +54,31 @@ internal sealed class ClientConnection : IDisposable
     /// <summary>The encryption, which knows both sides' keys once a call has been answered; null over plaintext.</summary>
     public ClientTls? Tls => _tls;
 
-    private string Name => NameOf(_address);
+    private string Name { get; }
 
     /// <summary>Connects.</summary>
     /// <param name="address">Where to.</param>
     /// <param name="options">Settings.</param>
     /// <param name="cancellationToken">Stops trying.</param>
+    /// <param name="windowBytes">What a stream may receive ahead of its reader.</param>
     /// <exception cref="ConfigurationException">FL2530 to FL2534: the settings of identity cannot work.</exception>
-    /// <exception cref="PeerException">FL4015: nobody listened in time.</exception>
-    public static async Task<ClientConnection> OpenAsync(Uri address, GrpcClientOptions options, CancellationToken cancellationToken)
+    /// <exception cref="PeerException">FL4015: nobody listened in time; or the coordinator of a relayed connection refuses.</exception>
+    public static async Task<ClientConnection> OpenAsync(Uri address, GrpcClientOptions options, CancellationToken cancellationToken, int windowBytes = WindowBytes)
     {
+        TimeProvider clock = options.Channel.Clock;
+        if (options.Relay is { } relay)
+        {
+            relay.Check(options.Security is not null, options.AllowPlaintext);
+            GrpcAddress.Check(address, allowPlaintext: true, options.Security);
+            ClientTls? through = options.Security is { } means ? new ClientTls(means, options.Peer ?? relay.Host, relay.Name) : null;
+            RelayStream relayed = await RelayDialer.ReachAsync(relay, options, cancellationToken).ConfigureAwait(false);
+            return new ClientConnection(address, clock, relay.Name, relayed.Kill, relayed, through, options.HeartbeatInterval, windowBytes);
+        }
+
         GrpcAddress.Check(address, options.AllowPlaintext, options.Security);
         ClientTls? tls = options.Security is { } security ? new ClientTls(security, options.Peer, NameOf(address)) : null;
-        TimeProvider clock = options.Channel.Clock;
         NetworkStream transport = await TcpDialer.DialAsync(address, options.ConnectTimeout, clock, cancellationToken).ConfigureAwait(false);
-        return new ClientConnection(address, clock, transport, transport, tls, options.HeartbeatInterval);
+        return new ClientConnection(address, clock, NameOf(address), () => transport.Socket.Close(timeout: 0), transport, tls, options.HeartbeatInterval, windowBytes);
     }
 
     /// <summary>A call with one request and one reply.</summary>
@@ -104,15 +116,17 @@ internal sealed class ClientConnection : IDisposable
     }
 
     /// <summary>Opens an Exchange call. Returns when the server has sent its headers.</summary>
-    public async Task<ClientExchange> ExchangeAsync(string method, string session, string party, TimeSpan timeout, TimeSpan shutdownTimeout, CancellationToken cancellationToken,
-        string? binding = null)
+    public Task<ClientExchange> ExchangeAsync(string method, string session, string party, TimeSpan timeout, TimeSpan shutdownTimeout, CancellationToken cancellationToken,
+        string? binding = null) =>
+        StreamAsync(method, [(HeaderText.Session, session), (HeaderText.Party, HeaderText.Encode(party)), .. binding is null ? Array.Empty<(string, string)>() : [(HeaderText.Binding, binding)]], timeout, shutdownTimeout, cancellationToken);
+
+    /// <summary>Opens a call with streams both ways. Returns when the server has sent its headers.</summary>
+    public async Task<ClientExchange> StreamAsync(string method, IReadOnlyList<(string Name, string Value)> headers, TimeSpan timeout, TimeSpan shutdownTimeout, CancellationToken cancellationToken)
     {
         var content = new StreamingContent();
         HttpRequestMessage request = Request(method, content);
-        request.Headers.TryAddWithoutValidation(HeaderText.Session, session);
-        request.Headers.TryAddWithoutValidation(HeaderText.Party, HeaderText.Encode(party));
-        if (binding is not null)
-            request.Headers.TryAddWithoutValidation(HeaderText.Binding, binding);
+        foreach ((string name, string value) in headers)
+            request.Headers.TryAddWithoutValidation(name, value);
         // The token given to the handler governs the whole call, so it must not be the caller's.
         var life = new CancellationTokenSource(timeout, _clock);
         HttpResponseMessage? response = null;
@@ -139,14 +153,14 @@ internal sealed class ClientConnection : IDisposable
                 RpcException rpc => Error(rpc.Status, rpc),
                 OperationCanceledException when cancellationToken.IsCancellationRequested => new OperationCanceledException(e.Message, e, cancellationToken),
                 OperationCanceledException when timeUp => new PeerException(ProtocolErrors.TimedOut, Name,
-                    $"waited {timeout.TotalSeconds:0.#} s for the exchange of messages to open, in vain.", "Look at the coordinator's log.", e),
+                    $"waited {timeout.TotalSeconds:0.#} s for the call to open, in vain.", "Look at the coordinator's log.", e),
                 _ => Lost(e),
             };
         }
     }
 
     /// <summary>Drops the connection as the death of this process would.</summary>
-    internal void Kill() => _transport.Socket.Close(timeout: 0);
+    internal void Kill() => _kill();
 
     public void Dispose()
     {
@@ -193,7 +207,8 @@ internal sealed class ClientConnection : IDisposable
 
     internal static string NameOf(Uri address) => $"coordinator {GrpcAddress.Name(address)}";
 
-    private PeerException Error(Status status, Exception inner) => status.ErrorId switch
+    /// <summary>The error that a call's status stands for.</summary>
+    public PeerException Error(Status status, Exception? inner) => status.ErrorId switch
     {
         null => new(GrpcErrors.CallFailed, Name, status.Detail.Length > 0 ? status.Detail : $"ended the call with gRPC status {(int)status.Code} and said no more.",
             "Look at the coordinator's log.", inner),

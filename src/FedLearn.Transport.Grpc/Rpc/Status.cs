@@ -45,6 +45,7 @@ internal static class HeaderText
 {
     public const string Status = "grpc-status", Message = "grpc-message", Timeout = "grpc-timeout", Encoding = "grpc-encoding";
     public const string ErrorId = "fedlearn-error-id", Session = "fedlearn-session", Party = "fedlearn-party", Binding = "fedlearn-binding";
+    public const string Job = "fedlearn-job", Purpose = "fedlearn-purpose", Terms = "fedlearn-terms", Host = "fedlearn-host", Sections = "fedlearn-sections";
     public const string ContentType = "application/grpc";
 
     private const int LongestMessage = 1000;

@@ -5,7 +5,7 @@ namespace FedLearn.Cli.Tests.RunFiles;
 
 public class RunFileSchemaTests
 {
-    public static TheoryData<string, string> Files => new() { { "job", "glm" }, { "job", "dssm" }, { "party", "glm" }, { "party", "dssm" } };
+    public static TheoryData<string, string> Files => new() { { "job", "glm" }, { "job", "dssm" }, { "party", "glm" }, { "party", "dssm" }, { "coordinator", "glm" } };
 
     private static JsonElement Root(string file) =>
         JsonDocument.Parse(File.ReadAllBytes(Path.Combine(AppContext.BaseDirectory, "Schemas", $"{file}.schema.json"))).RootElement;
@@ -14,6 +14,7 @@ public class RunFileSchemaTests
     {
         ("job", "glm") => RunFileKeys.Job,
         ("job", _) => RunFileKeys.Dssm,
+        ("coordinator", _) => RunFileKeys.Coordinator,
         (_, "glm") => RunFileKeys.Party,
         _ => RunFileKeys.DssmParty,
     };

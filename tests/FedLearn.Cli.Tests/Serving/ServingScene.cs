@@ -27,7 +27,8 @@ internal sealed class ServingScene : IDisposable
     /// <summary>Trains, predicts, and starts the bank.</summary>
     /// <param name="serve">The bank's settings.</param>
     /// <param name="encrypted">Whether the parties talk over TLS.</param>
-    public static async Task<ServingScene> StartAsync(string serve = """{ "rest": "127.0.0.1:0", "timeoutMilliseconds": 60000 }""", bool encrypted = false)
+    /// <param name="coordinator">Port of a coordinator through which both meet; null where the bank listens.</param>
+    public static async Task<ServingScene> StartAsync(string serve = """{ "rest": "127.0.0.1:0", "timeoutMilliseconds": 60000 }""", bool encrypted = false, int? coordinator = null)
     {
         var serving = new ServingScene(new Scene());
         Scene scene = serving.Scene;
@@ -44,8 +45,10 @@ internal sealed class ServingScene : IDisposable
             (bankTls, telcoTls) = (Keys.Tls("bank", ("telco", telco)), Keys.Tls("telco", ("bank", bank)));
         }
 
-        scene.Write("bank.party.json", $$"""{ "job": "job.json", "party": "bank", "listen": "127.0.0.1:{{serving._port}}", "serve": {{serve}}, "tls": {{bankTls}} }""");
-        scene.Write("telco.party.json", $$"""{ "job": "job.json", "party": "telco", "peers": { "bank": "127.0.0.1:{{serving._port}}" }, "tls": {{telcoTls}} }""");
+        (string atBank, string atTelco) = coordinator is { } port ? ($"\"relay\": \"http://127.0.0.1:{port}\"", $"\"relay\": \"http://127.0.0.1:{port}\"")
+            : ($"\"listen\": \"127.0.0.1:{serving._port}\"", $"\"peers\": {{ \"bank\": \"127.0.0.1:{serving._port}\" }}");
+        scene.Write("bank.party.json", $$"""{ "job": "job.json", "party": "bank", {{atBank}}, "serve": {{serve}}, "tls": {{bankTls}} }""");
+        scene.Write("telco.party.json", $$"""{ "job": "job.json", "party": "telco", {{atTelco}}, "tls": {{telcoTls}} }""");
         serving.Bank = ToolProcess.Start("serve", "--config", scene.At("bank.party.json"), "--model", scene.At("models"));
         await serving.Bank.SaysAsync("answering on http://127.0.0.1:");
         string address = serving.Bank.Error.Split("answering on ")[1].Split('\n')[0];

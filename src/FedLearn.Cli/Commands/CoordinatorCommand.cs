@@ -1,0 +1,56 @@
+using System.CommandLine;
+using FedLearn.Cli.Output;
+using FedLearn.Cli.RunFiles;
+using FedLearn.Cli.Serving;
+
+namespace FedLearn.Cli.Commands;
+
+/// <summary>fedlearn coordinator: connects parties of which neither can open a port.</summary>
+internal static class CoordinatorCommand
+{
+    public static Command Create()
+    {
+        Option<string> config = CommonOptions.Config("Coordinator file (JSON with comments): listen, jobs, quotas.");
+        var command = new Command("coordinator", """
+            Connect parties of which neither can open a port. Every party dials out to this process, which joins two calls into one connection
+            and passes its bytes on. It runs at either party or at a neutral place, and keeps nothing: killed and started again, it serves as before.
+
+            It needs the job files and none of the data, and checks who comes: name of the job, digest of its terms, name of the party. Between the
+            parties runs the ordinary session. Where they encrypt it from end to end (tls in their party files) this process sees sizes and times and
+            nothing else. Without that it could read everything, so parties use it so on one machine only, for a trial.
+
+            coordinator.json, here with every key and its default but for the first two:
+              {
+                "listen": "127.0.0.1:5300",
+                "jobs": ["job.json"],
+                "tls": null,
+                "allowPlaintext": false,
+                "quotas": { "connections": 64, "connectionsPerParty": 8, "bytesPerParty": null, "joinsPerMinute": 60 },
+                "stopSeconds": 30
+              }
+            Quotas hold for each job by itself: connections at once of the job, and of one of its parties; bytes that a party may send within a day;
+            calls of a party within a minute. In the party files, "relay": "HOST:5300" takes the place of listen and of peers.
+
+            "tls" (certificate, key, peers: as in a party file, see fedlearn keys --help) encrypts the calls to this process and holds each party to
+            its name; beyond this machine they need it, or allowPlaintext. The party files then say "relay": { "address": "HOST:5300", "pins": ["sha256:..."] }.
+
+            The log names jobs, parties and numbers of bytes. grpc.health.v1.Health answers at the same port. Ctrl-C or SIGTERM: it connects nobody
+            any more, lets connections end within stopSeconds, cuts the rest and names them, and ends with exit code 0.
+
+            Examples:
+              fedlearn coordinator --config coordinator.json
+              fedlearn party --config bank.party.json           with "relay": "127.0.0.1:5300"
+              fedlearn party --config telco.party.json          with "relay": "127.0.0.1:5300"
+            """) { config };
+        command.SetAction(async (parsed, cancellationToken) =>
+        {
+            Terminal terminal = Terminal.Of(parsed);
+            CoordinatorFile file = CoordinatorFile.Load(parsed.GetRequiredValue(config));
+            // Connections in progress may need their whole time after Ctrl-C; the tool's own limit is for verbs that do not listen to it.
+            parsed.InvocationConfiguration.ProcessTerminationTimeout = file.StopTime + Coordinator.EndTime;
+            await Coordinator.RunAsync(file, terminal.Log, cancellationToken).ConfigureAwait(false);
+            return 0;
+        });
+        return command;
+    }
+}

@@ -1,0 +1,60 @@
+using System.Globalization;
+using FedLearn.Cli.RunFiles;
+using FedLearn.Diagnostics;
+using FedLearn.Transport.Grpc;
+
+namespace FedLearn.Cli.Serving;
+
+/// <summary>A coordinator that runs until it is stopped.</summary>
+internal static class Coordinator
+{
+    /// <summary>How long the end may take once connections have ended or were cut.</summary>
+    public static readonly TimeSpan EndTime = TimeSpan.FromSeconds(5);
+
+    // Whoever is refused may come again at once: the log says each refusal once, and counts the rest.
+    private const int MostRefusalsSaid = 1000;
+
+    /// <summary>Connects parties until stopped.</summary>
+    /// <param name="file">The coordinator file.</param>
+    /// <param name="log">Told what happens: names of jobs and parties, and numbers of bytes.</param>
+    /// <param name="cancellationToken">Ends it in good order: connections in progress may end within the file's time.</param>
+    /// <exception cref="PeerException">The address cannot be opened, or would need encryption.</exception>
+    public static async Task RunAsync(CoordinatorFile file, Action<string> log, CancellationToken cancellationToken)
+    {
+        var options = new GrpcHostOptions { Listen = file.Listen, AllowPlaintext = file.AllowPlaintext, Security = file.Security };
+        foreach (string note in file.Notes)
+            log($"warning: {note}");
+        await using GrpcRelayServer relay = await GrpcRelayServer.StartAsync(options, file.Jobs, file.Quotas, cancellationToken).ConfigureAwait(false);
+        var said = new HashSet<(string, string)>();
+        long connections = 0, bytes = 0, refused = 0;
+        relay.Opened += c =>
+        {
+            Interlocked.Increment(ref connections);
+            log($"connection {c.Number}: '{c.Party}' to '{c.Host}', job '{c.Job}', {c.Purpose}");
+        };
+        relay.Closed += (c, traffic) =>
+        {
+            Interlocked.Add(ref bytes, traffic.ToHost + traffic.FromHost);
+            log(string.Create(CultureInfo.InvariantCulture, $"connection {c.Number} ended: {traffic.ToHost} bytes to '{c.Host}', {traffic.FromHost} bytes to '{c.Party}'{(traffic.ErrorId is null ? "" : $" ({traffic.ErrorId})")}"));
+        };
+        relay.Refused += (name, refusal) =>
+        {
+            Interlocked.Increment(ref refused);
+            bool isNew;
+            lock (said)
+                isNew = said.Count < MostRefusalsSaid && said.Add((name, refusal.Id));
+            if (isNew)
+                log($"refused '{name}': {refusal.Cause} ({refusal.Id})");
+        };
+        foreach (RelayJob job in file.Jobs)
+            log($"job '{job.Name}': {string.Join(", ", job.Purposes.Keys)}; parties {string.Join(", ", job.Purposes.Values.SelectMany(t => t.Parties).Select(p => $"'{p.Name}'").Distinct())}");
+        log($"listening on {relay.Address}");
+        var stopped = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+        await using (cancellationToken.UnsafeRegister(static source => ((TaskCompletionSource)source!).SetResult(), stopped).ConfigureAwait(false))
+            await stopped.Task.ConfigureAwait(false);
+        log(string.Create(CultureInfo.InvariantCulture, $"stopping: {relay.Connections} connections in progress may end within {file.StopTime.TotalSeconds:0.#} s"));
+        foreach (RelayedConnection cut in await relay.StopAsync(file.StopTime).ConfigureAwait(false))
+            log($"cut connection {cut.Number}: '{cut.Party}' to '{cut.Host}', job '{cut.Job}'");
+        log(string.Create(CultureInfo.InvariantCulture, $"stopped: {Interlocked.Read(ref connections)} connections, {Interlocked.Read(ref bytes)} bytes, {Interlocked.Read(ref refused)} calls refused"));
+    }
+}

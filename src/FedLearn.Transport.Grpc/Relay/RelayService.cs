@@ -1,0 +1,289 @@
+using System.Buffers;
+using System.IO.Pipelines;
+using FedLearn.Diagnostics;
+using FedLearn.Protocol;
+using FedLearn.Transport.Grpc.Rpc;
+using Microsoft.AspNetCore.Http;
+using Microsoft.Extensions.Logging;
+
+namespace FedLearn.Transport.Grpc;
+
+/// <summary>The calls of a coordinator. It passes the bytes of one call on to the other, and looks into none.</summary>
+internal sealed partial class RelayService(IReadOnlyList<RelayJob> jobs, RelayQuotas quotas, GrpcHostOptions options) : IGrpcService
+{
+    private const int PieceBytes = 64 << 10;
+
+    private static readonly string[] Services = ["", "fedlearn.v1.Relay", "grpc.health.v1.Health"];
+
+    private readonly ILogger _log = options.LoggerFactory.CreateLogger("FedLearn.Transport.Grpc.Relay");
+    private readonly Dictionary<string, RelayedJob> _jobs = jobs.ToDictionary(job => job.Name, job => new RelayedJob(job, quotas, options.Channel.Clock));
+    private readonly CancellationTokenSource _stopping = new(), _cutting = new();
+    private readonly Lock _gate = new();
+    private readonly Dictionary<long, (RelayedConnection Connection, Task Done)> _open = [];
+    private long _number;
+
+    /// <summary>Told of each call that was refused: the name the call gave, and the error.</summary>
+    public event Action<string, FedLearnException>? Refused;
+
+    /// <summary>Told when two parties are connected.</summary>
+    public event Action<RelayedConnection>? Opened;
+
+    /// <summary>Told when a connection has ended.</summary>
+    public event Action<RelayedConnection, RelayedTraffic>? Closed;
+
+    /// <summary>Connections in progress.</summary>
+    public int Connections
+    {
+        get
+        {
+            lock (_gate)
+                return _open.Count;
+        }
+    }
+
+    /// <inheritdoc />
+    public async Task HandleAsync(HttpContext context)
+    {
+        if (context.Request.ContentType?.StartsWith(HeaderText.ContentType, StringComparison.Ordinal) != true || !HttpMethods.IsPost(context.Request.Method))
+        {
+            context.Response.StatusCode = StatusCodes.Status415UnsupportedMediaType;
+            return;
+        }
+
+        context.Response.ContentType = HeaderText.ContentType;
+        Status status;
+        try
+        {
+            PeerIdentity? identity = HostTls.IdentityOf(context); // whatever it calls, the client has accepted this side's certificate
+            if (context.Request.Headers[HeaderText.Encoding] is [{ } encoding] && encoding != "identity")
+                throw new RpcException(StatusCode.Unimplemented, "Messages must not be compressed.");
+            status = context.Request.Path.Value switch
+            {
+                Methods.Offer => await ConnectAsync(context, identity, hosts: true).ConfigureAwait(false),
+                Methods.Reach => await ConnectAsync(context, identity, hosts: false).ConfigureAwait(false),
+                Methods.HealthCheck => await CheckHealthAsync(context).ConfigureAwait(false),
+                Methods.HealthWatch => await WatchHealthAsync(context).ConfigureAwait(false),
+                _ => throw new RpcException(StatusCode.Unimplemented, "There is no such method here."),
+            };
+        }
+        catch (RpcException e)
+        {
+            status = e.Status;
+        }
+        catch (Exception e) when (context.RequestAborted.IsCancellationRequested && e is OperationCanceledException or IOException)
+        {
+            return; // the caller left
+        }
+#pragma warning disable CA1031 // the last resort of a server: no request may end the process
+        catch (Exception e)
+#pragma warning restore CA1031
+        {
+            LogFailure(context.Request.Path, e.GetType().Name);
+            status = new Status(StatusCode.Internal, "The call failed inside the coordinator.");
+        }
+
+        FederationService.End(context.Response, status);
+    }
+
+    /// <inheritdoc />
+    public void Refuse(string who, PeerException refusal)
+    {
+        if (!_stopping.IsCancellationRequested) // connections that this side closes look alike
+            Refused?.Invoke(who, refusal);
+    }
+
+    /// <summary>Connects nobody any more, and sends away who waits. Connections go on.</summary>
+    public async Task CloseAsync() => await _stopping.CancelAsync().ConfigureAwait(false);
+
+    /// <summary>Waits until every connection has ended.</summary>
+    /// <returns>Those that had not in time, which go on.</returns>
+    public async Task<IReadOnlyList<RelayedConnection>> DrainAsync(TimeSpan time)
+    {
+        Task[] open;
+        lock (_gate)
+            open = [.. _open.Values.Select(c => c.Done)];
+        try
+        {
+            await Task.WhenAll(open).WaitAsync(time, options.Channel.Clock).ConfigureAwait(false);
+        }
+        catch (TimeoutException)
+        {
+            // Some parties are not done.
+        }
+
+        lock (_gate)
+            return [.. _open.Values.Select(c => c.Connection)];
+    }
+
+    /// <summary>Cuts what is left.</summary>
+    public async Task StopAsync()
+    {
+        await CloseAsync().ConfigureAwait(false);
+        await _cutting.CancelAsync().ConfigureAwait(false);
+        Task[] open;
+        lock (_gate)
+            open = [.. _open.Values.Select(c => c.Done)];
+        await Task.WhenAll(open).ConfigureAwait(false);
+    }
+
+    public void Dispose()
+    {
+        _stopping.Dispose();
+        _cutting.Dispose();
+    }
+
+    private async Task<Status> ConnectAsync(HttpContext context, PeerIdentity? identity, bool hosts)
+    {
+        RelayCaller caller = RelayCaller.Read(context.Request.Headers, hosts);
+        RelayEnd end;
+        RelayedJob? job;
+        try
+        {
+            if (_stopping.IsCancellationRequested)
+                throw new RpcException(Stops());
+            identity?.Require(caller.Party, $"party '{caller.Party}' at the coordinator");
+            if (!_jobs.TryGetValue(caller.Job, out job))
+                throw new PeerException(RelayErrors.UnknownJob, $"party '{caller.Party}' at the coordinator", $"there is no job '{caller.Job}' here.",
+                    "Name the job as the coordinator's job files do, or add its file to coordinator.json.");
+            end = job.Enter(caller, context);
+        }
+        catch (PeerException e)
+        {
+            Refused?.Invoke(caller.Party, e);
+            throw new RpcException(new Status(e.Id switch
+            {
+                RelayErrors.TooManyConnections or RelayErrors.TooManyCalls => StatusCode.ResourceExhausted,
+                GrpcErrors.PeerExpired or GrpcErrors.PeerWrongName => StatusCode.PermissionDenied,
+                _ => StatusCode.FailedPrecondition,
+            },
+                $"{e.Place}: {e.Cause} {e.Remedy}", e.Id), e);
+        }
+
+        try
+        {
+            await context.Response.BodyWriter.FlushAsync(CancellationToken.None).ConfigureAwait(false); // the response headers: the call is accepted
+            if (job.Meet(end) is { } pair)
+                await RunAsync(pair).ConfigureAwait(false);
+            else
+                pair = await WaitAsync(job, end).ConfigureAwait(false);
+            return await pair.Done.Task.ConfigureAwait(false);
+        }
+        finally
+        {
+            job.Leave(end);
+        }
+    }
+
+    private async Task<RelayPair> WaitAsync(RelayedJob job, RelayEnd end)
+    {
+        using var left = CancellationTokenSource.CreateLinkedTokenSource(end.Context.RequestAborted, _stopping.Token);
+        try
+        {
+            return await end.Met.Task.WaitAsync(left.Token).ConfigureAwait(false);
+        }
+        catch (OperationCanceledException) when (job.GiveUp(end))
+        {
+            if (_stopping.IsCancellationRequested)
+                throw new RpcException(Stops());
+            throw;
+        }
+        catch (OperationCanceledException)
+        {
+            return await end.Met.Task.ConfigureAwait(false); // it was met at the last moment: whoever runs the connection sees to its end
+        }
+    }
+
+    /// <summary>Passes bytes on until one side ends or is gone. Never throws.</summary>
+    private async Task RunAsync(RelayPair pair)
+    {
+        RelayCaller party = pair.Party.Caller;
+        var connection = new RelayedConnection(Interlocked.Increment(ref _number), party.Job, party.Purpose, party.Host, party.Party);
+        long toHost = 0, fromHost = 0;
+        lock (_gate)
+            _open.Add(connection.Number, (connection, pair.Done.Task));
+        Opened?.Invoke(connection);
+        Status status;
+        using (var over = CancellationTokenSource.CreateLinkedTokenSource(pair.Host.Context.RequestAborted, pair.Party.Context.RequestAborted, _cutting.Token))
+        {
+            Task up = CopyAsync(pair.Party, pair.Host, sent => Interlocked.Add(ref toHost, sent), over.Token);
+            Task down = CopyAsync(pair.Host, pair.Party, sent => Interlocked.Add(ref fromHost, sent), over.Token);
+            Task first = await Task.WhenAny(up, down).ConfigureAwait(false);
+            await over.CancelAsync().ConfigureAwait(false);
+            await Task.WhenAll(up, down).ContinueWith(static _ => { }, CancellationToken.None, TaskContinuationOptions.ExecuteSynchronously, TaskScheduler.Default).ConfigureAwait(false);
+            status = first switch
+            {
+                { IsCompletedSuccessfully: true } => Status.Ok,
+                { Exception.InnerException: RpcException cut } => cut.Status,
+                _ when _cutting.IsCancellationRequested => Stops(),
+                _ => new Status(StatusCode.Unavailable, "The other party is gone.", ProtocolErrors.PeerGone),
+            };
+        }
+
+        lock (_gate)
+            _open.Remove(connection.Number);
+        Closed?.Invoke(connection, new RelayedTraffic(toHost, fromHost, status.ErrorId));
+        pair.Done.SetResult(status);
+    }
+
+    // One direction. What is read is given back only when it was written, and writing waits for the reader's window: memory stays within the windows.
+    private static async Task CopyAsync(RelayEnd from, RelayEnd to, Action<long> sent, CancellationToken cancellationToken)
+    {
+        PipeReader input = from.Context.Request.BodyReader;
+        PipeWriter output = to.Context.Response.BodyWriter;
+        output.Write(stackalloc byte[Framing.PrefixBytes]); // an empty message: the other side is there
+        await FlushAsync(output, cancellationToken).ConfigureAwait(false);
+        while (true)
+        {
+            ReadResult read = await input.ReadAsync(cancellationToken).ConfigureAwait(false);
+            long length = Math.Min(read.Buffer.Length, PieceBytes); // a sequence must not be asked once it is given back
+            ReadOnlySequence<byte> piece = read.Buffer.Slice(0, length);
+            if (piece.IsEmpty && read.IsCompleted)
+                return;
+            if (!from.Bytes.TryUse(length))
+                throw new RpcException(StatusCode.ResourceExhausted, $"Party '{from.Caller.Party}' has sent as many bytes as it may within a day.", RelayErrors.TooManyBytes);
+            foreach (ReadOnlyMemory<byte> bytes in piece)
+                output.Write(bytes.Span);
+            await FlushAsync(output, cancellationToken).ConfigureAwait(false);
+            input.AdvanceTo(piece.End);
+            sent(length);
+        }
+    }
+
+    private static async ValueTask FlushAsync(PipeWriter output, CancellationToken cancellationToken)
+    {
+        FlushResult flushed = await output.FlushAsync(cancellationToken).ConfigureAwait(false);
+        if (flushed.IsCompleted || flushed.IsCanceled)
+            throw new IOException("The other side is gone.");
+    }
+
+    private async Task<Status> CheckHealthAsync(HttpContext context)
+    {
+        Wire.Health.HealthCheckRequest request = await FederationService.RequestAsync(context, Wire.Health.HealthCheckRequest.Parser, context.RequestAborted).ConfigureAwait(false);
+        if (!Services.Contains(request.Service))
+            throw new RpcException(StatusCode.NotFound, "There is no such service here.");
+        await FederationService.SendHealthAsync(context, Health(), context.RequestAborted).ConfigureAwait(false);
+        return Status.Ok;
+    }
+
+    private async Task<Status> WatchHealthAsync(HttpContext context)
+    {
+        Wire.Health.HealthCheckRequest request = await FederationService.RequestAsync(context, Wire.Health.HealthCheckRequest.Parser, context.RequestAborted).ConfigureAwait(false);
+        bool known = Services.Contains(request.Service);
+        await FederationService.SendHealthAsync(context, known ? Health() : Wire.Health.HealthCheckResponse.Types.ServingStatus.ServiceUnknown, context.RequestAborted).ConfigureAwait(false);
+        var ended = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+        using var either = CancellationTokenSource.CreateLinkedTokenSource(context.RequestAborted, _stopping.Token);
+        await using (either.Token.Register(ended.SetResult).ConfigureAwait(false))
+            await ended.Task.ConfigureAwait(false);
+        if (known && !context.RequestAborted.IsCancellationRequested)
+            await FederationService.SendHealthAsync(context, Wire.Health.HealthCheckResponse.Types.ServingStatus.NotServing, context.RequestAborted).ConfigureAwait(false);
+        return Stops();
+    }
+
+    private Wire.Health.HealthCheckResponse.Types.ServingStatus Health() => _stopping.IsCancellationRequested
+        ? Wire.Health.HealthCheckResponse.Types.ServingStatus.NotServing : Wire.Health.HealthCheckResponse.Types.ServingStatus.Serving;
+
+    private static Status Stops() => new(StatusCode.Unavailable, "The coordinator stops.", RelayErrors.Stopping);
+
+    [LoggerMessage(1, LogLevel.Error, "Call {Path} failed: {Failure}.")]
+    private partial void LogFailure(string path, string failure);
+}

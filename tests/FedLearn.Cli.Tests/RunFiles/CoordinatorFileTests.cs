@@ -1,0 +1,116 @@
+using FedLearn.Cli.RunFiles;
+using FedLearn.Coordination;
+using FedLearn.Diagnostics;
+using FedLearn.Transport.Grpc;
+
+namespace FedLearn.Cli.Tests.RunFiles;
+
+public sealed class CoordinatorFileTests : IDisposable
+{
+    private readonly TempFolder _folder = new();
+
+    private const string Glm = """
+        {
+          "name": "credit", "model": { "family": "gaussian" },
+          "parties": [ { "name": "telco", "role": "passive" }, { "name": "bank", "role": "active", "data": { "path": "nowhere.csv" } } ],
+          "alignment": { "method": "psi", "output": "size-only" }, "transport": { "kind": "in-memory" }
+        }
+        """;
+
+    private const string Encrypted = """
+        {
+          "name": "sealed", "model": { "family": "binomial" }, "privacy": { "mode": "he", "he": { "arbiter": "notary" } },
+          "training": { "optimizer": "sgd", "epochs": 2 }, "preprocessing": { "scaling": "none" },
+          "parties": [ { "name": "bank", "role": "active" }, { "name": "telco", "role": "passive" } ]
+        }
+        """;
+
+    public void Dispose() => _folder.Dispose();
+
+    private CoordinatorFile Load(string text) => CoordinatorFile.Load(_folder.Write("coordinator.json", text));
+
+    private FedLearnException Refused(string text) => Assert.Throws<ConfigurationException>(() => Load(text));
+
+    [Fact]
+    public void Load_JobsWithoutData_HasNamesRolesAndTheDigestsOfEachPurpose()
+    {
+        Directory.CreateDirectory(Path.Combine(_folder.Path, "jobs"));
+        string glm = _folder.Write("jobs/credit.json", Glm), encrypted = _folder.Write("sealed.json", Encrypted);
+        CoordinatorFile file = Load("""{ "listen": "127.0.0.1:0", "jobs": ["jobs/credit.json", "sealed.json"], "quotas": { "bytesPerParty": 5000000000, "connections": 3 }, "stopSeconds": 1.5 }""");
+        Assert.Equal(new Uri("http://127.0.0.1:0"), file.Listen);
+        Assert.Equal((3, 8, 5_000_000_000, 60), (file.Quotas.Connections, file.Quotas.ConnectionsPerParty, file.Quotas.BytesPerParty, file.Quotas.JoinsPerMinute));
+        Assert.Equal((TimeSpan.FromSeconds(1.5), false), (file.StopTime, file.AllowPlaintext));
+        Assert.Equal(["credit", "sealed"], file.Jobs.Select(j => j.Name));
+        Assert.Equal(["train", "predict", "serve", "align"], file.Jobs[0].Purposes.Keys);
+        Assert.Equal(["train", "predict", "serve", "align", "arbiter"], file.Jobs[1].Purposes.Keys);
+        Assert.Equal(["notary", "bank", "telco"], file.Jobs[1].Purposes["arbiter"].Parties.Select(p => p.Name));
+        Assert.Equal([new PartyDescription("bank", PartyRole.Active), new PartyDescription("telco", PartyRole.Passive)], file.Jobs[0].Purposes["train"].Parties);
+        Assert.Equal(9, file.Jobs.SelectMany(j => j.Purposes.Values).Select(t => Convert.ToHexString(t.TermsDigest.Span)).Distinct().Count());
+
+        // The same as at a party, whose own file names its data.
+        foreach ((string job, RelayJob known) in new[] { (glm, file.Jobs[0]), (encrypted, file.Jobs[1]) })
+        {
+            string own = _folder.Write("telco.json", $$"""{ "job": {{System.Text.Json.JsonSerializer.Serialize(job)}}, "party": "telco", "data": { "path": "t.csv" }, "relay": "127.0.0.1:5300" }""");
+            PartyFile party = PartyFile.Load(own, alignsOnly: true);
+            foreach ((string purpose, SessionTerms terms) in known.Purposes)
+            {
+                GrpcRelay relay = party.TransportFor(purpose).Relay!;
+                Assert.Equal((known.Name, purpose, "telco", terms.Parties[0].Name), (relay.Terms.JobName, relay.Purpose, relay.Party, relay.Host));
+                Assert.Equal(terms.TermsDigest.ToArray(), relay.Terms.TermsDigest.ToArray());
+            }
+        }
+    }
+
+    [Fact]
+    public void Load_FaultyFile_ListsEveryFault()
+    {
+        _folder.Write("good.json", Glm);
+        _folder.Write("twin.json", Glm);
+        _folder.Write("bad.json", """{ "model": { "family": "gausian" } }""");
+        FedLearnException error = Refused("""
+            { "listen": "nowhere", "jobs": ["good.json", "bad.json", "twin.json", "absent.json"], "quotas": { "conections": 3, "connectionsPerParty": 0, "bytesPerParty": 0, "joinsPerMinute": 1.5 }, "stopSeconds": -1, "job": 3 }
+            """);
+        foreach (string part in (string[])["10 faults", "quotas.conections: there is no such key. Did you mean 'connections'?", "job: there is no such key. Did you mean 'jobs'?", "listen: is no address.",
+            "quotas.connectionsPerParty: is 0.", "quotas.bytesPerParty: is below 1.", "quotas.joinsPerMinute: is 1.5.", "stopSeconds: is -1.", "jobs[1]: ", "'gausian'", "(FL2007)", "jobs[2]: another job is called 'credit' too",
+            "jobs[3]: ", "there is no such file. ", "(FL2550)", "(FL2551)"])
+            Assert.Contains(part, error.Message, StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData("{}", "2 faults")]
+    [InlineData("""{ "listen": "127.0.0.1:0", "jobs": [] }""", "there is no job.")]
+    [InlineData("""{ "listen": "0.0.0.0:0", "jobs": [] }""", "nothing would encrypt the calls")]
+    [InlineData("""{ "listen": "https://127.0.0.1:0", "jobs": [] }""", "no certificate of the coordinator")]
+    [InlineData("""{ "listen": "127.0.0.1:0", "jobs": "job.json" }""", "Write an array of texts.")]
+    public void Load_Incomplete_SaysWhatIsMissing(string text, string part) => Assert.Contains(part, Refused(text).Message, StringComparison.Ordinal);
+
+    [Theory]
+    [InlineData("\"192.0.2.1:5300\"", "FL2535", "nothing would encrypt the calls to it")]
+    [InlineData("\"https://127.0.0.1:5300\"", "FL2535", "no certificate of this party")]
+    [InlineData("\"nowhere\"", "FL2012", "is no address")]
+    [InlineData("{ \"pins\": [] }", "FL2004", "Write the coordinator's address")]
+    [InlineData("{ \"address\": \"127.0.0.1:5300\", \"pin\": \"sha256:00\" }", "FL2003", "Did you mean 'pins'?")]
+    public void PartyFile_RelayThatCannotBe_IsAFault(string relay, string id, string part)
+    {
+        _folder.Write("job.json", Glm);
+        var error = Assert.Throws<ConfigurationException>(() => PartyFile.Load(_folder.Write("party.json", $$"""{ "job": "job.json", "party": "telco", "data": { "path": "t.csv" }, "relay": {{relay}} }"""), alignsOnly: true));
+        Assert.Equal(id, error.Id);
+        Assert.Contains(part, error.Message, StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData("bank", "")]
+    [InlineData("telco", "")]
+    [InlineData("telco", """, "peers": { "bank": "127.0.0.1:5301" }""")]
+    public void PartyFile_Relay_TakesThePlaceOfAddresses(string name, string more)
+    {
+        _folder.Write("job.json", Glm);
+        PartyFile party = PartyFile.Load(_folder.Write("party.json", $$"""{ "job": "job.json", "party": "{{name}}", "data": { "path": "t.csv" }, "relay": "127.0.0.1:5300"{{more}} }"""), alignsOnly: true);
+        Assert.Null(party.Listen);
+        Assert.Equal(name == "bank", party.Hosts);
+        Assert.Equal(name == "bank" ? null : new Uri(more.Length > 0 ? "http://127.0.0.1:5301" : "http://127.0.0.1:5300"), party.ActiveParty);
+        // A peer with an address is called there.
+        Assert.Equal(more.Length > 0 ? null : new Uri("http://127.0.0.1:5300"), party.TransportFor(GrpcRelay.Align).Relay?.Coordinator);
+        Assert.DoesNotContain("relay", party.Ignored);
+    }
+}

@@ -17,6 +17,9 @@ internal sealed partial class FederationService(ISessions sessions, GrpcHostOpti
     private readonly ILogger _log = options.LoggerFactory.CreateLogger("FedLearn.Transport.Grpc");
     private readonly CancellationTokenSource _stopping = new();
 
+    /// <summary>What each peer takes of this host.</summary>
+    public PeerQuotas Quotas { get; } = new(options.Quotas, options.Channel.Clock, options.LoggerFactory.CreateLogger("FedLearn.Transport.Grpc"));
+
     /// <summary>Cancelled when the host stops.</summary>
     public CancellationToken Stopping => _stopping.Token;
 
@@ -89,6 +92,7 @@ internal sealed partial class FederationService(ISessions sessions, GrpcHostOpti
 
     private async Task<Status> CallAsync(HttpContext context)
     {
+        using IDisposable call = Quotas.Call(context);
         if (context.Request.Headers[HeaderText.Encoding] is [{ } encoding] && encoding != "identity")
             throw new RpcException(StatusCode.Unimplemented, "Messages must not be compressed.");
         TimeSpan limit = Timeout.InfiniteTimeSpan;
@@ -115,6 +119,7 @@ internal sealed partial class FederationService(ISessions sessions, GrpcHostOpti
 
     private async Task<Status> JoinRemotelyAsync(HttpContext context, CancellationToken cancellationToken)
     {
+        Quotas.Join(context);
         JoinRequest request = SessionCodec.Decode(await RequestAsync(context, Wire.JoinRequest.Parser, cancellationToken).ConfigureAwait(false));
         if (request.Party.Name == sessions.Host)
             throw new PeerException(ProtocolErrors.UnknownParty, $"party '{request.Party.Name}', joining", "that party is the one that hosts this session.",
@@ -125,13 +130,14 @@ internal sealed partial class FederationService(ISessions sessions, GrpcHostOpti
 
     private async Task<Status> ExchangeAsync(HttpContext context)
     {
+        using IDisposable quota = Quotas.Session(context);
         string session = context.Request.Headers[HeaderText.Session].ToString(), party = HeaderText.Decode(context.Request.Headers[HeaderText.Party].ToString());
         ExchangeClaim claim = sessions.Claim(session, party);
         var call = new ServerExchange(context);
         try
         {
             await call.Output.FlushAsync(CancellationToken.None).ConfigureAwait(false); // the response headers: the client waits for them
-            claim.Open(new GrpcPartyChannel(call, claim.LocalParty, party, options.Channel));
+            claim.Open(new GrpcPartyChannel(call, claim.LocalParty, party, options.Channel, options.Quotas.BytesPerSession));
         }
         catch
         {

@@ -37,7 +37,7 @@ public static class GrpcRejoiningClient
     private static readonly HashSet<string> Losses =
     [
         ProtocolErrors.CannotConnect, ProtocolErrors.PeerGone, ProtocolErrors.PeerAborted, ProtocolErrors.TimedOut, ProtocolErrors.PartyMissing, ProtocolErrors.AlreadyJoined,
-        GrpcErrors.WrongSession, GrpcErrors.CallFailed,
+        GrpcErrors.WrongSession, GrpcErrors.CallFailed, GrpcErrors.QuotaExceeded,
     ];
 
     /// <summary>Joins and serves until stopped, or until an error that waiting does not mend: another job, version or name, or a broken protocol.</summary>

@@ -17,6 +17,8 @@ internal sealed class GrpcServer : IAsyncDisposable
     // Several large messages fit before the sender waits for the receiver.
     private const int StreamWindowBytes = 16 << 20, ConnectionWindowBytes = 64 << 20;
 
+    private const int MostHeaderBytes = 16 << 10;
+
     private readonly GrpcHostOptions _options;
     private readonly WebApplication _app;
     private readonly FederationService _service;
@@ -43,7 +45,7 @@ internal sealed class GrpcServer : IAsyncDisposable
             IPAddress? ip = options.Listen.Host == "localhost" ? IPAddress.Loopback : IPAddress.TryParse(options.Listen.DnsSafeHost, out IPAddress? parsed) ? parsed : null;
             if (ip is null)
                 throw CannotListen(options, "The host must be an IP address or localhost.", null);
-            app = Build(options, new IPEndPoint(ip, options.Listen.Port));
+            app = Build(options, new IPEndPoint(ip, options.Listen.Port), service.Quotas);
             app.Run(service.HandleAsync);
             await app.StartAsync(cancellationToken).ConfigureAwait(false);
         }
@@ -72,7 +74,7 @@ internal sealed class GrpcServer : IAsyncDisposable
         _service.Dispose();
     }
 
-    private static WebApplication Build(GrpcHostOptions options, IPEndPoint endpoint)
+    private static WebApplication Build(GrpcHostOptions options, IPEndPoint endpoint, PeerQuotas quotas)
     {
         // The empty builder reads no settings files or environment and logs nowhere: a library must not.
         WebApplicationBuilder builder = WebApplication.CreateEmptyBuilder(new WebApplicationOptions());
@@ -87,7 +89,13 @@ internal sealed class GrpcServer : IAsyncDisposable
             kestrel.Limits.Http2.InitialStreamWindowSize = StreamWindowBytes;
             kestrel.Limits.Http2.InitialConnectionWindowSize = ConnectionWindowBytes;
             kestrel.Limits.Http2.KeepAlivePingDelay = TimeSpan.FromSeconds(20); // finds a peer whose machine vanished without closing
-            kestrel.Listen(endpoint, listen => listen.Protocols = HttpProtocols.Http2);
+            kestrel.Limits.MaxConcurrentConnections = options.Quotas.AllConnections;
+            kestrel.Limits.MaxRequestHeadersTotalSize = MostHeaderBytes;
+            kestrel.Listen(endpoint, listen =>
+            {
+                listen.Protocols = HttpProtocols.Http2;
+                listen.Use(next => connection => quotas.ConnectAsync(connection, next)); // before encryption: every connection counts
+            });
         });
         return builder.Build();
     }

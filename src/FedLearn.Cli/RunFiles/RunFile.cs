@@ -1,6 +1,7 @@
 using FedLearn.Coordination;
 using FedLearn.Diagnostics;
 using FedLearn.Privacy;
+using FedLearn.Transport.Grpc;
 
 namespace FedLearn.Cli.RunFiles;
 
@@ -28,6 +29,9 @@ internal sealed record TransportSettings
 
     /// <summary>Largest message accepted, in bytes. 1 KiB to 1 GiB; default 256 MiB.</summary>
     public int MaxMessageBytes { get; init; } = 256 << 20;
+
+    /// <summary>What one peer may take of a party that listens. From the party file.</summary>
+    public GrpcQuotas Quotas { get; init; } = new();
 }
 
 /// <summary>A party's privacy ledger.</summary>

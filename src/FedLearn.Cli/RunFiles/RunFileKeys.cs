@@ -1,3 +1,5 @@
+using FedLearn.Cli.Services;
+
 namespace FedLearn.Cli.RunFiles;
 
 /// <summary>Every key the reader knows, by the object it stands in. The shipped JSON schemas list the same; a test compares them.</summary>
@@ -63,24 +65,28 @@ internal static class RunFileKeys
     /// <summary>Keys of party.json of a recommendation model.</summary>
     public static readonly IReadOnlyDictionary<string, string[]> DssmParty = new Dictionary<string, string[]>
     {
-        [""] = ["$schema", "job", "party", "data", "listen", "peers", "tls", "ledger", "alignment", "timeoutSeconds", "connectTimeoutSeconds"],
+        [""] = ["$schema", "job", "party", "data", "listen", "peers", "tls", "ledger", "alignment", "service", "quotas", "timeoutSeconds", "connectTimeoutSeconds"],
         ["data"] = Recommendation,
         ["data.items"] = TableFile,
         ["data.view"] = TableFile,
         ["alignment"] = PartyAlignment,
         ["ledger"] = Ledger,
         ["ledger.budget"] = Budget,
+        ["service"] = ServiceSettings.Keys,
+        ["quotas"] = ServiceSettings.QuotaKeys,
     };
 
     /// <summary>Keys of party.json. The names under <c>peers</c> and <c>serve.fallback</c> are the job's.</summary>
     public static readonly IReadOnlyDictionary<string, string[]> Party = new Dictionary<string, string[]>
     {
-        [""] = ["$schema", "job", "party", "data", "listen", "peers", "tls", "ledger", "alignment", "serve", "timeoutSeconds", "connectTimeoutSeconds"],
+        [""] = ["$schema", "job", "party", "data", "listen", "peers", "tls", "ledger", "alignment", "serve", "service", "quotas", "timeoutSeconds", "connectTimeoutSeconds"],
         ["data"] = Data,
         ["alignment"] = PartyAlignment,
         ["ledger"] = Ledger,
         ["ledger.budget"] = Budget,
         ["serve"] = ["rest", "timeoutMilliseconds", "fallback"],
+        ["service"] = ServiceSettings.Keys,
+        ["quotas"] = ServiceSettings.QuotaKeys,
     };
 
     /// <summary>The candidate with the smallest Levenshtein distance to a word, letter case aside.</summary>

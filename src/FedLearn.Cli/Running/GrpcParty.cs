@@ -19,7 +19,7 @@ internal static class GrpcParty
     public static async Task<JsonObject> HostAsync(PartyTask task, Uri listen, TransportSettings settings, Action<Uri> listening, Action<string> log,
         CancellationToken cancellationToken)
     {
-        var options = new GrpcHostOptions { Listen = listen, JoinTimeout = settings.ConnectTimeout, Channel = Channel(settings) };
+        var options = new GrpcHostOptions { Listen = listen, JoinTimeout = settings.ConnectTimeout, Channel = Channel(settings), Quotas = settings.Quotas };
         await using GrpcFederationHost host = await GrpcFederationHost.StartAsync(options, task.Terms, cancellationToken).ConfigureAwait(false);
         host.JoinRefused += (name, refusal) => log($"refused '{name}': {refusal.Cause} ({refusal.Id})");
         listening(host.Address);

@@ -54,6 +54,7 @@ internal static class ActiveServer
         {
             Listen = listen,
             JoinTimeout = file.Transport.ConnectTimeout,
+            Quotas = file.Transport.Quotas,
             Channel = new ChannelOptions { ReceiveTimeout = Timeout.InfiniteTimeSpan, MaxMessageBytes = file.Transport.MaxMessageBytes },
         };
         scoring.PartyConnected += party => log($"party '{party}' connected");

@@ -53,14 +53,16 @@ internal sealed class ServiceJob
 
     // What no session mends by itself. The job is tried again nevertheless: the other side may mend its file.
     private static readonly HashSet<string> Refusals =
-        [ProtocolErrors.DifferentJob, ProtocolErrors.DifferentVersion, ProtocolErrors.UnknownParty, GrpcErrors.NotGrpc, GrpcErrors.PlaintextRefused, ServiceErrors.TooManySessions];
+        [ProtocolErrors.DifferentJob, ProtocolErrors.DifferentVersion, ProtocolErrors.UnknownParty, GrpcErrors.NotGrpc, GrpcErrors.PlaintextRefused];
 
     private readonly Lock _gate = new();
     private readonly string _results;
     private readonly Action<string> _log;
+    private readonly TimeProvider _clock;
     private readonly SessionCount _count;
     private JobState _state = JobState.Ready;
     private int _sessions;
+    private bool _refused;
     private string? _lastError, _session, _said;
 
     /// <param name="file">The party file.</param>
@@ -72,6 +74,7 @@ internal sealed class ServiceJob
         File = file;
         _results = Path.Combine(results, FolderOf(file.Run.Name), FolderOf(file.Self.Name));
         _log = log;
+        _clock = clock;
         _count = new SessionCount(SessionCount.PathOf(file.Self.Ledger.Path), file.Run.Name, file.Service.SessionsPerDay, clock);
     }
 
@@ -87,9 +90,17 @@ internal sealed class ServiceJob
         get
         {
             lock (_gate)
-                return new JobStatus(File.Run.Name, File.Self.Name, File.Self.Role.ToString().ToLowerInvariant(), _state.ToString().ToLowerInvariant(), _sessions, _lastError);
+            {
+                bool full = IsCounted && _state == JobState.Ready && _clock.GetUtcNow() < _count.FullUntil;
+                JobState state = full ? JobState.Waiting : _state;
+                return new JobStatus(File.Run.Name, File.Self.Name, File.Self.Role.ToString().ToLowerInvariant(), state.ToString().ToLowerInvariant(), _sessions,
+                    full ? ServiceErrors.TooManySessions : _lastError);
+            }
         }
     }
+
+    // Others begin the sessions of whoever is not the active party.
+    private bool IsCounted => File.Self.Role != PartyRole.Active;
 
     /// <summary>Takes part until stopped; an active party once.</summary>
     /// <param name="cancellationToken">Stops: a session in progress is ended, and its peers are told.</param>
@@ -97,8 +108,9 @@ internal sealed class ServiceJob
     public async Task<FedLearnException?> RunAsync(CancellationToken cancellationToken)
     {
         Log(File.Run.Notice);
-        if (File.Self.Role == PartyRole.Active)
+        if (!IsCounted)
             return await AttemptAsync(cancellationToken).ConfigureAwait(false);
+        LookAtCount();
         ResiliencePipeline<FedLearnException?> attempts = new ResiliencePipelineBuilder<FedLearnException?>().AddRetry(new RetryStrategyOptions<FedLearnException?>
         {
             MaxRetryAttempts = int.MaxValue,
@@ -128,7 +140,7 @@ internal sealed class ServiceJob
                 : await GrpcParty.JoinAsync(task, File.ActiveParty!, File.Transport, stop).ConfigureAwait(false);
             string place = Keep(document, unfinished, Stopwatch.GetElapsedTime(start).TotalSeconds);
             lock (_gate)
-                (_state, _sessions, _lastError) = (File.Self.Role == PartyRole.Active ? JobState.Done : JobState.Ready, _sessions + 1, null);
+                (_state, _sessions, _lastError) = (IsCounted ? JobState.Ready : JobState.Done, _sessions + 1, null);
             Log($"session finished; results in {place}");
             _session = _said = null;
             return null;
@@ -156,6 +168,19 @@ internal sealed class ServiceJob
         }
     }
 
+    // What cannot be counted is refused when a session begins, and said now.
+    private void LookAtCount()
+    {
+        try
+        {
+            _count.Look();
+        }
+        catch (ConfigurationException e)
+        {
+            Failed(e);
+        }
+    }
+
     private PartyTask TaskOf(string models)
     {
         RunFile run = File.Run with { Transport = File.Transport, Ignored = File.Ignored };
@@ -171,7 +196,8 @@ internal sealed class ServiceJob
     {
         ReadyParty ready = task.Prepare(cancel);
         lock (_gate)
-            _state = JobState.Ready; // its data and its files are as they have to be
+            if (!_refused)
+                _state = JobState.Ready; // its data and its files are as they have to be
         return ready with
         {
             Run = async (agreement, channels, stop) =>
@@ -180,7 +206,7 @@ internal sealed class ServiceJob
                 try
                 {
                     // What goes on with a session that was cut off is counted already, and spends nothing anew.
-                    if (File.Self.Role != PartyRole.Active && agreement.Resume is null)
+                    if (IsCounted && agreement.Resume is null)
                         _count.Take();
                 }
                 catch (FedLearnException e)
@@ -191,7 +217,7 @@ internal sealed class ServiceJob
                 }
 
                 lock (_gate)
-                    _state = JobState.Running;
+                    (_state, _refused) = (JobState.Running, false);
                 _said = null;
                 Log(agreement.Resume is null ? "session begins" : "session goes on");
                 return await ready.Run(agreement, channels, stop).ConfigureAwait(false);
@@ -233,12 +259,15 @@ internal sealed class ServiceJob
     {
         lock (_gate)
         {
+            // A peer that is away, or was lost, leaves this party as able as it was.
             bool mayPass = e is PeerException && !Refusals.Contains(e.Id);
-            (_state, _lastError) = (File.Self.Role == PartyRole.Active ? JobState.Failed : mayPass ? JobState.Ready : JobState.Waiting, e.Id);
+            _refused = e is PeerException && (!mayPass || _refused);
+            _state = !IsCounted ? JobState.Failed : !mayPass ? JobState.Waiting : _state == JobState.Running ? JobState.Ready : _state;
+            _lastError = e.Id;
         }
 
         // An active party that stays away is said once, not at every attempt.
-        string text = _session is null && File.Self.Role != PartyRole.Active ? $"waits for the next session: {e.Message}" : $"session failed: {e.Message}";
+        string text = _session is null && IsCounted ? $"waits for the next session: {e.Message}" : $"session failed: {e.Message}";
         if (text != _said)
             Log(text);
         (_said, _session) = (text, null);

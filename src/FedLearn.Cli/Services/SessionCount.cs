@@ -21,10 +21,34 @@ internal sealed class SessionCount(string path, string job, int most, TimeProvid
 
     private static readonly Lock Gate = new();
 
+    private long _fullUntil;
     private readonly string _job = Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(job)).AsSpan(0, 8));
 
     /// <summary>Path of the file beside a ledger.</summary>
     public static string PathOf(string ledger) => ledger + ".sessions";
+
+    /// <summary>Until when no session can begin, as of the last look; in the past where one can.</summary>
+    public DateTimeOffset FullUntil
+    {
+        get => new(Volatile.Read(ref _fullUntil), TimeSpan.Zero);
+        private set => Volatile.Write(ref _fullUntil, value.UtcTicks);
+    }
+
+    /// <summary>Reads the file.</summary>
+    /// <exception cref="ConfigurationException">FL2558: it cannot be read.</exception>
+    public void Look()
+    {
+        lock (Gate)
+            Guarded(() =>
+            {
+                if (!File.Exists(path) && !Directory.Exists(path))
+                    return;
+                using FileStream file = Open();
+                var all = new List<(DateTimeOffset At, string Job)>();
+                Read(file, all);
+                Judge([.. all.Where(s => s.Job == _job && clock.GetUtcNow() - s.At < Window).Select(s => s.At).Order()]);
+            });
+    }
 
     /// <summary>Counts a session that is about to begin.</summary>
     /// <exception cref="PeerException">FL4170: there were too many.</exception>
@@ -42,6 +66,7 @@ internal sealed class SessionCount(string path, string job, int most, TimeProvid
                 int read = kept.Count;
                 kept.RemoveAll(s => now - s.At >= Window);
                 DateTimeOffset[] own = [.. kept.Where(s => s.Job == _job).Select(s => s.At).Order()];
+                Judge(own);
                 if (own.Length >= most)
                     throw new PeerException(ServiceErrors.TooManySessions, $"party file: service.sessionsPerDay, job '{job}'",
                         string.Create(CultureInfo.InvariantCulture, $"the active party has begun {own.Length} sessions within 24 hours, and this party takes part in {most}; the next one can be at {own[^most] + Window:yyyy-MM-dd HH:mm} UTC."),
@@ -50,6 +75,7 @@ internal sealed class SessionCount(string path, string job, int most, TimeProvid
                 file.Position = end;
                 file.Write(Encoding.UTF8.GetBytes(Line(now, _job)));
                 file.Flush(flushToDisk: true);
+                Judge([.. own.Append(now).Order()]);
                 if (read <= MostOldLines || kept.Count >= read / 2)
                     return;
                 // The lines of other days go.
@@ -57,6 +83,8 @@ internal sealed class SessionCount(string path, string job, int most, TimeProvid
                 File.Move(path + ".new", path, overwrite: true);
             });
     }
+
+    private void Judge(DateTimeOffset[] own) => FullUntil = own.Length >= most ? own[^most] + Window : DateTimeOffset.MinValue;
 
     private static string Line(DateTimeOffset at, string job) => string.Create(CultureInfo.InvariantCulture, $"{at.UtcDateTime:yyyy-MM-ddTHH:mm:ss.fffffffZ} {job}\n");
 

@@ -36,6 +36,20 @@ public sealed class SessionCountTests : IDisposable
     }
 
     [Fact]
+    public void Look_AfterARestart_KnowsUntilWhenThereIsNoRoom()
+    {
+        var count = new SessionCount(File, "credit", 2, _clock);
+        count.Look();
+        Assert.True(count.FullUntil < _clock.GetUtcNow());
+        DateTimeOffset first = _clock.GetUtcNow();
+        Take();
+        _clock.Advance(TimeSpan.FromHours(1));
+        Take();
+        count.Look();
+        Assert.Equal(first + SessionCount.Window, count.FullUntil);
+    }
+
+    [Fact]
     public void Take_ClockSetBack_StillCounts()
     {
         _clock.Advance(TimeSpan.FromDays(2));

@@ -2,6 +2,7 @@ using System.CommandLine;
 using System.CommandLine.Invocation;
 using System.CommandLine.Parsing;
 using FedLearn.Cli.Commands;
+using FedLearn.Cli.Services;
 using FedLearn.Diagnostics;
 
 namespace FedLearn.Cli;
@@ -35,6 +36,7 @@ internal static class Tool
         {
             if (parsed.Action is ParseErrorAction)
                 throw Usage(parsed);
+            using IDisposable? telemetry = Telemetry.Start(parsed.CommandResult.Command.Name);
             var configuration = new InvocationConfiguration { Output = output, Error = error, EnableDefaultExceptionHandler = false };
             return await parsed.InvokeAsync(configuration, cancellationToken).ConfigureAwait(false);
         }

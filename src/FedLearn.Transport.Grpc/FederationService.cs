@@ -24,6 +24,9 @@ internal sealed partial class FederationService(ISessions sessions, GrpcHostOpti
     /// <summary>Told of each connection, join or exchange refused for its certificate, and of each client that left because of ours: who, and the error.</summary>
     public event Action<string, FedLearnException>? Refused;
 
+    /// <summary>What each peer takes of this host.</summary>
+    public PeerQuotas Quotas { get; } = new(options.Quotas, options.Channel.Clock, options.LoggerFactory.CreateLogger("FedLearn.Transport.Grpc"));
+
     /// <summary>Cancelled when the host stops.</summary>
     public CancellationToken Stopping => _stopping.Token;
 
@@ -106,6 +109,7 @@ internal sealed partial class FederationService(ISessions sessions, GrpcHostOpti
 
     private async Task<Status> CallAsync(HttpContext context)
     {
+        using IDisposable call = Quotas.Call(context);
         if (context.Request.Headers[HeaderText.Encoding] is [{ } encoding] && encoding != "identity")
             throw new RpcException(StatusCode.Unimplemented, "Messages must not be compressed.");
         TimeSpan limit = Timeout.InfiniteTimeSpan;
@@ -132,6 +136,7 @@ internal sealed partial class FederationService(ISessions sessions, GrpcHostOpti
 
     private async Task<Status> JoinRemotelyAsync(HttpContext context, CancellationToken cancellationToken)
     {
+        Quotas.Join(context);
         PeerIdentity? identity = HostTls.IdentityOf(context);
         Wire.JoinRequest asked = await RequestAsync(context, Wire.JoinRequest.Parser, cancellationToken).ConfigureAwait(false);
         JoinRequest request = SessionCodec.Decode(asked);
@@ -195,6 +200,7 @@ internal sealed partial class FederationService(ISessions sessions, GrpcHostOpti
 
     private async Task<Status> ExchangeAsync(HttpContext context)
     {
+        using IDisposable quota = Quotas.Session(context);
         string session = context.Request.Headers[HeaderText.Session].ToString(), party = HeaderText.Decode(context.Request.Headers[HeaderText.Party].ToString());
         byte[]? binding = RequireBinding(context, session, party);
         ExchangeClaim claim = sessions.Claim(session, party);
@@ -202,7 +208,7 @@ internal sealed partial class FederationService(ISessions sessions, GrpcHostOpti
         try
         {
             await call.Output.FlushAsync(CancellationToken.None).ConfigureAwait(false); // the response headers: the client waits for them
-            claim.Open(new GrpcPartyChannel(call, claim.LocalParty, party, options.Channel) { Binding = binding });
+            claim.Open(new GrpcPartyChannel(call, claim.LocalParty, party, options.Channel, options.Quotas.BytesPerSession) { Binding = binding });
         }
         catch
         {

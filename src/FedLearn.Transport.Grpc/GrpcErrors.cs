@@ -1,6 +1,6 @@
 namespace FedLearn.Transport.Grpc;
 
-/// <summary>Errors of the gRPC transport (FL4040 to FL4079, FL4130 to FL4149, FL2150, FL2530 to FL2534); each has a page under docs/errors.</summary>
+/// <summary>Errors of the gRPC transport (FL4040 to FL4079, FL4130 to FL4149, FL4172, FL4173, FL2150, FL2530 to FL2534); each has a page under docs/errors.</summary>
 public static class GrpcErrors
 {
     /// <summary>The options of an application that hosts parties are unusable.</summary>
@@ -59,4 +59,10 @@ public static class GrpcErrors
 
     /// <summary>The two sides do not see the same certificates: somebody ends the encryption between them.</summary>
     public const string BindingMismatch = "FL4138";
+
+    /// <summary>A peer took more of a host than its quotas let it.</summary>
+    public const string QuotaExceeded = "FL4172";
+
+    /// <summary>A peer sent more bytes in one session than a host takes.</summary>
+    public const string TooManyBytes = "FL4173";
 }

@@ -35,7 +35,10 @@ public sealed record GrpcHostOptions
     /// <value>Above zero. Default two seconds.</value>
     public TimeSpan ShutdownTimeout { get; init; } = TimeSpan.FromSeconds(2);
 
-    /// <summary>Settings of the channels; its clock is also that of <see cref="JoinTimeout"/>.</summary>
+    /// <summary>What one peer may take of this host.</summary>
+    public GrpcQuotas Quotas { get; init; } = new();
+
+    /// <summary>Settings of the channels; its clock is also that of <see cref="JoinTimeout"/> and of the quotas.</summary>
     public ChannelOptions Channel { get; init; } = new();
 
     /// <summary>Where the host logs who joined and left. Nothing private enters the log.</summary>

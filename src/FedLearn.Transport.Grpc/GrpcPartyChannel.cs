@@ -25,12 +25,18 @@ internal interface IExchangeCall
 }
 
 /// <summary>A channel over an Exchange call; the same class on both sides.</summary>
-internal sealed class GrpcPartyChannel(IExchangeCall call, string local, string remote, ChannelOptions options) : PartyChannel(local, remote, options)
+/// <param name="call">The call.</param>
+/// <param name="local">Name of the party on this side.</param>
+/// <param name="remote">Name of the party on the other side.</param>
+/// <param name="options">Settings.</param>
+/// <param name="mostBytes">Most bytes that are taken from the other side in all.</param>
+internal sealed class GrpcPartyChannel(IExchangeCall call, string local, string remote, ChannelOptions options, long mostBytes = long.MaxValue) : PartyChannel(local, remote, options)
 {
     // The streams of a call are pooled by the HTTP stack and must not be touched after its end. Who reads or writes holds the gate; who disposes takes both.
     private readonly SemaphoreSlim _reading = new(1, 1), _writing = new(1, 1);
     private volatile bool _closed;
     private int _disposed;
+    private long _received;
     private Status _end = new(StatusCode.Cancelled);
     private readonly Task _rehearsal = CodecRehearsal.Started;
 
@@ -67,15 +73,20 @@ internal sealed class GrpcPartyChannel(IExchangeCall call, string local, string 
             if (_closed)
                 throw Gone();
             if (await Framing.ReadAsync(call.Input, Wire.Envelope.Parser, Options.MaxMessageBytes, cancellationToken).ConfigureAwait(false) is var (envelope, bytes))
-                return EnvelopeCodec.Decode(envelope, bytes);
+                return (_received += bytes) <= mostBytes ? EnvelopeCodec.Decode(envelope, bytes)
+                    : throw new RpcException(StatusCode.ResourceExhausted, $"sent more than {mostBytes} bytes in one session.", GrpcErrors.TooManyBytes);
             // Some peers say why in the status of the call instead of a last message.
             return call.RemoteStatus?.ErrorId is { } id ? new ChannelFrame.Aborted(id) : throw Gone();
         }
         catch (RpcException e)
         {
             _end = e.Status;
-            throw Error(e.Status.ErrorId ?? ProtocolErrors.Malformed, "channel", e.Status.Detail,
-                e.Status.ErrorId == ProtocolErrors.TooLarge ? "Use more batches per epoch, or raise the limit at both parties." : "Check that both parties run the same release of the software.", e);
+            throw Error(e.Status.ErrorId ?? ProtocolErrors.Malformed, "channel", e.Status.Detail, e.Status.ErrorId switch
+            {
+                ProtocolErrors.TooLarge => "Use more batches per epoch, or raise the limit at both parties.",
+                GrpcErrors.TooManyBytes => "Train for fewer rounds, or raise the quota of bytes per session at the host.",
+                _ => "Check that both parties run the same release of the software.",
+            }, e);
         }
         catch (Exception e) when (IsLoss(e, cancellationToken))
         {

@@ -37,7 +37,7 @@ public static class GrpcRejoiningClient
     private static readonly HashSet<string> Losses =
     [
         ProtocolErrors.CannotConnect, ProtocolErrors.PeerGone, ProtocolErrors.PeerAborted, ProtocolErrors.TimedOut, ProtocolErrors.PartyMissing, ProtocolErrors.AlreadyJoined,
-        GrpcErrors.WrongSession, GrpcErrors.CallFailed, GrpcErrors.RefusedByPeer, // the last may as well be a host that ended just then
+        GrpcErrors.WrongSession, GrpcErrors.CallFailed, GrpcErrors.QuotaExceeded, GrpcErrors.RefusedByPeer, // the last may as well be a host that ended just then
         RelayErrors.TooManyConnections, RelayErrors.TooManyCalls, RelayErrors.TooManyBytes, RelayErrors.Stopping,
     ];
 

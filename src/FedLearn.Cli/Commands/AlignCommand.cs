@@ -7,6 +7,7 @@ using FedLearn.Alignment;
 using FedLearn.Cli.Output;
 using FedLearn.Cli.RunFiles;
 using FedLearn.Cli.Running;
+using FedLearn.Cli.Services;
 using FedLearn.Coordination;
 using FedLearn.Diagnostics;
 using FedLearn.Transport.Grpc;
@@ -82,7 +83,7 @@ internal static class AlignCommand
 
     private static async Task<JsonObject> PartyAsync(string path, AlignRequest request, string? wanted, string? report, bool inProcess, Terminal terminal, CancellationToken cancellationToken)
     {
-        PartyFile file = PartyFile.Load(path, alignsOnly: true);
+        PartyFile file = PartyFile.Load(path, alignsOnly: true, PartyOverrides.Here([]));
         if (inProcess)
             throw new ConfigurationException(CliErrors.OptionsDisagree, "fedlearn align", "--in-process is about all parties of a job, and the file is that of one party.", "Leave it out, or give the job file.");
         if (file.Self.Role == PartyRole.Arbiter)

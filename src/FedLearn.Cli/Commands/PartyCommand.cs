@@ -4,6 +4,7 @@ using System.Text.Json.Nodes;
 using FedLearn.Cli.Output;
 using FedLearn.Cli.RunFiles;
 using FedLearn.Cli.Running;
+using FedLearn.Cli.Services;
 using FedLearn.Cli.Serving;
 using FedLearn.Diagnostics;
 using FedLearn.Transport.Grpc;
@@ -15,7 +16,7 @@ internal static class PartyCommand
 {
     public static Command Create()
     {
-        Option<string> config = CommonOptions.Config("Party file (JSON with comments): job, party, data, listen or peers.");
+        var config = new Option<string[]>("--config") { Description = "Party file (JSON with comments): job, party, data, listen or peers. With --service once for each job.", Required = true, HelpName = "FILE" };
         Option<bool> json = Options.Json();
         var model = new Option<string?>("--model") { Description = "Save this party's part of the model as DIR/PARTY.model.json.", HelpName = "DIR" };
         var predict = new Option<string?>("--predict")
@@ -24,6 +25,12 @@ internal static class PartyCommand
             HelpName = "FILE",
         };
         var serve = new Option<bool>("--serve") { Description = "Passive party: answer the active party's online predictions with the model of --model, and do nothing else, until Ctrl-C." };
+        var service = new Option<bool>("--service") { Description = "Stay: take part in one session after the other, of one or several jobs, each by itself, until SIGTERM or Ctrl-C. An active party's job runs once." };
+        var results = new Option<string?>("--results") { Description = "With --service: folder of results, JOB/PARTY/TIME-SESSION with report and model. Default results.", HelpName = "DIR" };
+        var health = new Option<string?>("--health") { Description = "With --service: answer GET /healthz and GET /readyz at this address. Default: nowhere.", HelpName = "HOST:PORT" };
+        Option<double?> stopSeconds = Options.Number("--stop-seconds", "With --service: how long a stop waits for sessions to end; above 0, at most 3600. Default 30.", required: false);
+        var set = new Option<string[]>("--set") { Description = "A value in place of one of the party file's, such as timeoutSeconds=30 or peers.bank=10.0.0.5:5301. Stands above FEDLEARN_PARTY__TIMEOUTSECONDS, and that above the file.", HelpName = "KEY=VALUE" };
+        var showConfig = new Option<bool>("--show-config") { Description = "Print the values that hold and where each comes from, as JSON, and stop." };
         var digest = new Option<bool>("--digest") { Description = "Print the SHA-256 of the job's terms, which must be equal at every party, and stop." };
         Option<string?> report = CommonOptions.Report(), html = CommonOptions.Html();
         var command = new Command("party", """
@@ -31,6 +38,7 @@ internal static class PartyCommand
             and needs no open port. Where the active party cannot open one either, both connect to a coordinator (fedlearn coordinator)
             and their party files name it as "relay". The arbiter of an encrypted job (privacy.mode he or he+dp) has a party file without data and
             listens too: every party connects to it. Order of starting does not matter within transport.connectTimeoutSeconds.
+            With --service a party stays for session after session, as a daemon does: docs/deploy.md.
             With --serve a passive party joins fedlearn serve at the active party, stays, and joins again whenever the connection was lost.
 
             Examples:
@@ -39,12 +47,42 @@ internal static class PartyCommand
               fedlearn party --config arbiter.party.json
               fedlearn party --config telco.party.json --serve --model models
               fedlearn party --config telco.party.json --digest
-            """) { config, model, predict, serve, report, html, digest, json };
+              fedlearn party --service --config telco.party.json --config churn.party.json --results results --health 127.0.0.1:9090
+              FEDLEARN_PARTY__PEERS__BANK=10.0.0.5:5301 fedlearn party --config telco.party.json --show-config
+            """) { config, model, predict, serve, service, results, health, stopSeconds, set, showConfig, report, html, digest, json };
         command.SetAction(async (parsed, cancellationToken) =>
         {
             long start = Stopwatch.GetTimestamp();
             Terminal terminal = Terminal.Of(parsed);
-            PartyFile file = PartyFile.Load(parsed.GetRequiredValue(config));
+            string[] files = parsed.GetRequiredValue(config);
+            PartyOverrides overrides = PartyOverrides.Here(parsed.GetValue(set) ?? []);
+            bool serves = parsed.GetValue(service);
+            if (!serves && files.Length > 1)
+                throw new ConfigurationException(CliErrors.OptionsDisagree, "fedlearn party", "several party files are for a service.", "Give --service as well, or one --config.");
+            if (!serves && (parsed.GetValue(results) is not null || parsed.GetValue(health) is not null || parsed.GetValue(stopSeconds) is not null))
+                throw new ConfigurationException(CliErrors.OptionsDisagree, "fedlearn party", "--results, --health and --stop-seconds are about a service.", "Give --service as well.");
+            if (parsed.GetValue(showConfig))
+            {
+                var shown = new JsonObject { ["parties"] = new JsonArray([.. files.Select(f => (JsonNode)EffectiveConfiguration.Of(PartyFile.Load(f, settings: overrides), overrides))]) };
+                if (serves)
+                    shown["service"] = ServiceOptions.Of(overrides, parsed.GetValue(results), parsed.GetValue(health), parsed.GetValue(stopSeconds)).Shown();
+                parsed.InvocationConfiguration.Output.Write(ReportWriter.Text(shown));
+                return 0;
+            }
+
+            if (serves)
+            {
+                if (parsed.GetValue(predict) is not null || parsed.GetValue(report) is not null || parsed.GetValue(html) is not null || parsed.GetValue(json)
+                    || parsed.GetValue(model) is not null || parsed.GetValue(serve) || parsed.GetValue(digest))
+                    throw new ConfigurationException(CliErrors.OptionsDisagree, "fedlearn party", "--service trains in session after session, and keeps the results of each under --results.",
+                        "Leave --serve, --digest, --model, --predict, --report, --html and --json out.");
+                ServiceOptions options = ServiceOptions.Of(overrides, parsed.GetValue(results), parsed.GetValue(health), parsed.GetValue(stopSeconds));
+                // Sessions in progress may need all of their time after a stop; the tool's own limit is for verbs that do not listen to it.
+                parsed.InvocationConfiguration.ProcessTerminationTimeout = options.StopTime + ServiceOptions.EndTime;
+                return await PartyService.RunAsync(new ServiceRequest(files, overrides, options.Results, options.Health, options.StopTime), terminal, cancellationToken).ConfigureAwait(false);
+            }
+
+            PartyFile file = PartyFile.Load(files[0], settings: overrides);
             if (parsed.GetValue(digest))
             {
                 string purpose = parsed.GetValue(serve) ? "serve" : "train";

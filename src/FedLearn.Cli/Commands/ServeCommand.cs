@@ -1,6 +1,7 @@
 using System.CommandLine;
 using FedLearn.Cli.Output;
 using FedLearn.Cli.RunFiles;
+using FedLearn.Cli.Services;
 using FedLearn.Cli.Serving;
 
 namespace FedLearn.Cli.Commands;
@@ -32,7 +33,7 @@ internal static class ServeCommand
         command.SetAction(async (parsed, cancellationToken) =>
         {
             Terminal terminal = Terminal.Of(parsed);
-            PartyFile file = PartyFile.Load(parsed.GetRequiredValue(config));
+            PartyFile file = PartyFile.Load(parsed.GetRequiredValue(config), settings: PartyOverrides.Here([]));
             // Requests in progress may need their whole time after Ctrl-C; the tool's own limit is for verbs that do not listen to it.
             parsed.InvocationConfiguration.ProcessTerminationTimeout = file.Serve.Timeout + ActiveServer.EndTime;
             await ActiveServer.RunAsync(file, parsed.GetRequiredValue(model), terminal.Log, cancellationToken).ConfigureAwait(false);

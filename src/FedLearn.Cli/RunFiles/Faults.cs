@@ -11,12 +11,16 @@ internal sealed class Faults(string file)
     /// <summary>The file, as the user named it.</summary>
     public string File { get; } = file;
 
+    /// <summary>Where values come from that stand in for those of the file, by the path of their key.</summary>
+    public IReadOnlyDictionary<string, string> Sources { get; init; } = new Dictionary<string, string>();
+
     /// <summary>Adds a fault; an id FL5nnn makes it a refusal by privacy.</summary>
     /// <param name="id">Id.</param>
     /// <param name="path">Path of the key, such as <c>parties[0].name</c>; empty for the whole file.</param>
     /// <param name="cause">What is wrong, as a sentence.</param>
     /// <param name="remedy">What to do, as a sentence.</param>
-    public void Add(string id, string path, string cause, string remedy) => _faults.Add((id, path, cause, remedy));
+    public void Add(string id, string path, string cause, string remedy) =>
+        _faults.Add((id, Sources.TryGetValue(path, out string? source) ? $"{path} (from {source})" : path, cause, remedy));
 
     /// <summary>Throws one error for all faults. Mistakes of the file come before refusals: the latter are certain only once the file is right.</summary>
     /// <exception cref="ConfigurationException">The file has a mistake; the id is that of the first.</exception>

@@ -1,4 +1,5 @@
 using FedLearn.Cli.Running;
+using FedLearn.Cli.Services;
 using FedLearn.Coordination;
 using FedLearn.Diagnostics;
 using FedLearn.Transport.Grpc;
@@ -21,7 +22,7 @@ internal sealed record ServeSettings
 /// <summary>A party file: which job, which party of it, and where its things and its peers are.</summary>
 internal sealed record PartyFile
 {
-    private static readonly string[] OfActiveParties = ["listen", "serve"], OfParties = ["data", "ledger", "alignment"], OfPeers = ["peers", "serve"];
+    private static readonly string[] OfActiveParties = ["listen", "serve", "quotas"], OfParties = ["data", "ledger", "alignment"], OfPeers = ["peers", "serve"];
 
     /// <summary>The file as the user named it.</summary>
     public required string Path { get; init; }
@@ -53,7 +54,13 @@ internal sealed record PartyFile
     /// <summary>How the active party serves predictions; defaults where the file says nothing.</summary>
     public required ServeSettings Serve { get; init; }
 
-    /// <summary>The job's transport settings with this file's time limits, addresses and identity.</summary>
+    /// <summary>How the party takes part in session after session.</summary>
+    public ServiceSettings Service { get; init; } = new();
+
+    /// <summary>Values that stand in for those of the file.</summary>
+    public IReadOnlyList<RunFileSetting> Settings { get; init; } = [];
+
+    /// <summary>The job's transport settings with this file's time limits, addresses, identity and quotas.</summary>
     public required TransportSettings Transport { get; init; }
 
     /// <summary>Paths of keys, of either file, that were read and have no effect here.</summary>
@@ -90,13 +97,16 @@ internal sealed record PartyFile
     /// <summary>Reads party.json and the job.json it names.</summary>
     /// <param name="path">File.</param>
     /// <param name="alignsOnly">Whether the session finds common rows and does nothing else.</param>
-    /// <exception cref="ConfigurationException">A file cannot be read or has faults (FL20nn); all faults of the first such file are listed.</exception>
+    /// <param name="settings">Values that stand in for those of the file, and where each comes from; null for none.</param>
+    /// <exception cref="ConfigurationException">A file cannot be read or has faults (FL20nn), or a value stands in for a key that there is not (FL2556);
+    /// all faults of the first such file are listed.</exception>
     /// <exception cref="PrivacyRefusedException">The job asks for what the privacy mathematics does not cover (FL505n).</exception>
-    public static PartyFile Load(string path, bool alignsOnly = false)
+    public static PartyFile Load(string path, bool alignsOnly = false, PartyOverrides? settings = null)
     {
-        var faults = new Faults(path);
-        JobKind kind = KindOf(path);
-        Section file = Section.Load(faults, kind == JobKind.Dssm ? RunFileKeys.DssmParty : RunFileKeys.Party);
+        PartyValues values = (settings ?? PartyOverrides.None).For(path);
+        var faults = new Faults(path) { Sources = values.Sources };
+        JobKind kind = KindOf(path, values.Settings);
+        Section file = Section.Load(faults, kind == JobKind.Dssm ? RunFileKeys.DssmParty : RunFileKeys.Party, values.Settings);
         file.Require("job", "Name the job file.");
         file.Require("party", "Write the name of this party in the job.");
         string job = file.FilePath("job") ?? "", name = file.Text("party") ?? "";
@@ -111,6 +121,8 @@ internal sealed record PartyFile
         RelayRoute? relay = RelayRoute.Of(file, tls, allowPlaintext);
         Uri? relayed = relay?.End(file.Has("tls"));
         ServeSettings serve = kind == JobKind.Glm ? ServeOf(file.Object("serve")) : new ServeSettings(); // only generalised linear models are served
+        ServiceSettings service = ServiceSettings.Of(file);
+        GrpcQuotas quotas = ServiceSettings.QuotasOf(file);
         faults.ThrowIfAny();
 
         RunFileReader reader = RunFileReader.For(job, own);
@@ -151,7 +163,7 @@ internal sealed record PartyFile
         {
             if (kind == JobKind.Glm)
                 GlmRunFileReader.DataOf(file, self.Role);
-            ignored.AddRange(OfActiveParties.Where(key => kind == JobKind.Glm || key == "listen").Where(file.Has));
+            ignored.AddRange(OfActiveParties.Where(key => kind == JobKind.Glm || key != "serve").Where(file.Has));
             foreach ((string peer, _) in peers.Where(peer => peer.Name.Length > 0 && peer.Name != arbiter && run.Parties.All(party => party.Name != peer.Name)))
                 file.Fault(RunFileErrors.Parties, "peers", $"the job has no party '{peer}'.", $"Did you mean '{RunFileKeys.Nearest(peer, run.Parties.Select(p => p.Name))}'?");
             (string key, Uri? found) = peers.FirstOrDefault(peer => peer.Name.Length == 0 || peer.Name == active.Name);
@@ -181,7 +193,16 @@ internal sealed record PartyFile
             Relay = relay,
             Direct = [.. peers.Select(peer => peer.Name.Length == 0 ? active.Name : peer.Name)],
             Serve = serve,
-            Transport = run.Transport with { Kind = TransportKind.Grpc, Timeout = timeout ?? run.Transport.Timeout, ConnectTimeout = connectTimeout ?? run.Transport.ConnectTimeout, Party = transport },
+            Service = service,
+            Settings = values.Settings,
+            Transport = run.Transport with
+            {
+                Kind = TransportKind.Grpc,
+                Timeout = timeout ?? run.Transport.Timeout,
+                ConnectTimeout = connectTimeout ?? run.Transport.ConnectTimeout,
+                Party = transport,
+                Quotas = quotas,
+            },
             Ignored = ignored,
             Notes = [.. tls?.Notes ?? [], .. warnings],
         };
@@ -196,9 +217,9 @@ internal sealed record PartyFile
     };
 
     // The keys that a party file may have depend on the job it names. What is wrong with either file is found afterwards.
-    private static JobKind KindOf(string path)
+    private static JobKind KindOf(string path, IReadOnlyList<RunFileSetting> settings)
     {
-        string? job = Section.Load(new Faults(path), RunFileKeys.Party).FilePath("job");
+        string? job = Section.Load(new Faults(path), RunFileKeys.Party, settings).FilePath("job");
         try
         {
             return job is null ? JobKind.Glm : RunFileReader.KindOf(job);

@@ -36,6 +36,9 @@ internal sealed record TransportSettings
 
     /// <summary>In a real session, the way through a coordinator; null where the parties connect directly.</summary>
     public GrpcRelay? Relay { get; init; }
+
+    /// <summary>What one peer may take of a party that listens. From the party file.</summary>
+    public GrpcQuotas Quotas { get; init; } = new();
 }
 
 /// <summary>A party's privacy ledger.</summary>

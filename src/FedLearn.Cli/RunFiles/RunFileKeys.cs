@@ -1,3 +1,5 @@
+using FedLearn.Cli.Services;
+
 namespace FedLearn.Cli.RunFiles;
 
 /// <summary>Every key the reader knows, by the object it stands in. The shipped JSON schemas list the same; a test compares them.</summary>
@@ -65,7 +67,7 @@ internal static class RunFileKeys
     /// <summary>Keys of party.json of a recommendation model.</summary>
     public static readonly IReadOnlyDictionary<string, string[]> DssmParty = new Dictionary<string, string[]>
     {
-        [""] = ["$schema", "job", "party", "data", "listen", "peers", "relay", "tls", "allowPlaintext", "ledger", "alignment", "timeoutSeconds", "connectTimeoutSeconds"],
+        [""] = ["$schema", "job", "party", "data", "listen", "peers", "relay", "tls", "allowPlaintext", "ledger", "alignment", "service", "quotas", "timeoutSeconds", "connectTimeoutSeconds"],
         ["relay"] = Relay,
         ["data"] = Recommendation,
         ["data.items"] = TableFile,
@@ -74,12 +76,14 @@ internal static class RunFileKeys
         ["alignment"] = PartyAlignment,
         ["ledger"] = Ledger,
         ["ledger.budget"] = Budget,
+        ["service"] = ServiceSettings.Keys,
+        ["quotas"] = ServiceSettings.QuotaKeys,
     };
 
     /// <summary>Keys of party.json. The names under <c>peers</c>, <c>tls.peers</c> and <c>serve.fallback</c> are the job's.</summary>
     public static readonly IReadOnlyDictionary<string, string[]> Party = new Dictionary<string, string[]>
     {
-        [""] = ["$schema", "job", "party", "data", "listen", "peers", "relay", "tls", "allowPlaintext", "ledger", "alignment", "serve", "timeoutSeconds", "connectTimeoutSeconds"],
+        [""] = ["$schema", "job", "party", "data", "listen", "peers", "relay", "tls", "allowPlaintext", "ledger", "alignment", "serve", "service", "quotas", "timeoutSeconds", "connectTimeoutSeconds"],
         ["relay"] = Relay,
         ["data"] = Data,
         ["tls"] = Tls,
@@ -87,6 +91,8 @@ internal static class RunFileKeys
         ["ledger"] = Ledger,
         ["ledger.budget"] = Budget,
         ["serve"] = ["rest", "timeoutMilliseconds", "fallback"],
+        ["service"] = ServiceSettings.Keys,
+        ["quotas"] = ServiceSettings.QuotaKeys,
     };
 
     /// <summary>Keys of coordinator.json. The names under <c>tls.peers</c> are those of the jobs' parties.</summary>

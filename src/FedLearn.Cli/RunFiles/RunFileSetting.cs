@@ -9,14 +9,20 @@ namespace FedLearn.Cli.RunFiles;
 /// <param name="Text">What a user writes for it: a finite number, true, false or a word.</param>
 internal sealed record RunFileSetting(string Key, string Text)
 {
+    /// <summary>Names of the objects and the key; null: those that dots separate in <see cref="Key"/>.</summary>
+    public string[]? Steps { get; init; }
+
+    /// <summary>The value, where the type of the key is known; undefined: what the text looks like.</summary>
+    public JsonElement Typed { get; init; }
+
     /// <summary>The value as JSON.</summary>
-    public JsonElement Value => bool.TryParse(Text, out bool flag) ? JsonSerializer.SerializeToElement(flag)
+    public JsonElement Value => Typed.ValueKind != JsonValueKind.Undefined ? Typed : bool.TryParse(Text, out bool flag) ? JsonSerializer.SerializeToElement(flag)
         : double.TryParse(Text, NumberStyles.Float, CultureInfo.InvariantCulture, out double number) && double.IsFinite(number) ? JsonSerializer.SerializeToElement(number)
         : JsonSerializer.SerializeToElement(Text);
 
     /// <summary>A file with the value in it. What is no object where one should be is left for the reader to find.</summary>
     /// <param name="file">The whole file.</param>
-    public JsonElement In(JsonElement file) => With(file, Key.Split('.'), Value);
+    public JsonElement In(JsonElement file) => With(file, Steps ?? Key.Split('.'), Value);
 
     private static JsonElement With(JsonElement json, ReadOnlySpan<string> path, JsonElement value)
     {

@@ -261,13 +261,15 @@ internal sealed partial class Section
 
     /// <summary>A whole number of 64 bits.</summary>
     /// <param name="key">Key.</param>
-    public long? Int64(string key)
+    /// <param name="least">Smallest legal value.</param>
+    public long? Int64(string key, long least = long.MinValue)
     {
         if (Get(key, JsonValueKind.Number, "a whole number") is not { } json)
             return null;
-        if (json.TryGetInt64(out long value))
+        if (json.TryGetInt64(out long value) && value >= least)
             return value;
-        Fault(RunFileErrors.OutOfRange, key, $"is {json.GetRawText()}.", "Write a whole number of 64 bits, between -2^63 and 2^63 - 1.");
+        Fault(RunFileErrors.OutOfRange, key, $"is {Shortened(json.GetRawText())}.",
+            least == long.MinValue ? "Write a whole number of 64 bits, between -2^63 and 2^63 - 1." : Invariant($"Write a whole number of 64 bits, at least {least}."));
         return null;
     }
 

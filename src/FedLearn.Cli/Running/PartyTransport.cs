@@ -51,6 +51,7 @@ internal sealed record PartyTransport
         AllowPlaintext = settings.Party?.AllowPlaintext ?? false,
         Security = listen is null || listen.Scheme == Uri.UriSchemeHttps ? settings.Party?.Security : null,
         JoinTimeout = settings.ConnectTimeout,
+        Quotas = settings.Quotas,
         Channel = Channel(settings),
     };
 

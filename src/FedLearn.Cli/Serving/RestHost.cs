@@ -1,18 +1,11 @@
 using System.ComponentModel;
-using System.Net;
 using System.Text.Json;
-using FedLearn.Diagnostics;
 using FedLearn.Glm;
 using Microsoft.AspNetCore.Builder;
-using Microsoft.AspNetCore.Hosting;
-using Microsoft.AspNetCore.Hosting.Server;
-using Microsoft.AspNetCore.Hosting.Server.Features;
 using Microsoft.AspNetCore.Http;
 using Microsoft.AspNetCore.Mvc;
 using Microsoft.AspNetCore.OpenApi;
-using Microsoft.AspNetCore.Server.Kestrel.Core;
 using Microsoft.Extensions.DependencyInjection;
-using Microsoft.Extensions.Hosting;
 using Microsoft.OpenApi;
 
 namespace FedLearn.Cli.Serving;
@@ -28,11 +21,7 @@ internal sealed class RestHost : IAsyncDisposable
     private readonly WebApplication _app;
     private readonly TimeSpan _drain;
 
-    private RestHost(WebApplication app, TimeSpan drain)
-    {
-        (_app, _drain) = (app, drain);
-        Address = new Uri(app.Services.GetRequiredService<IServer>().Features.Get<IServerAddressesFeature>()!.Addresses.First());
-    }
+    private RestHost(WebApplication app, Uri address, TimeSpan drain) => (_app, Address, _drain) = (app, address, drain);
 
     /// <summary>Where it answers, with the actual port.</summary>
     public Uri Address { get; }
@@ -43,41 +32,18 @@ internal sealed class RestHost : IAsyncDisposable
     /// <param name="metrics">Counts.</param>
     /// <param name="drain">How long the end waits for requests in progress.</param>
     /// <param name="cancellationToken">Stops starting.</param>
-    /// <exception cref="PeerException">FL4053: the address cannot be opened.</exception>
+    /// <exception cref="Diagnostics.PeerException">FL4053: the address cannot be opened.</exception>
     public static async Task<RestHost> StartAsync(Uri listen, GlmScoringActive scoring, ServingMetrics metrics, TimeSpan drain, CancellationToken cancellationToken)
     {
-        IPAddress ip = listen.Host == "localhost" ? IPAddress.Loopback : IPAddress.Parse(listen.DnsSafeHost);
-        // The empty builder reads no settings files or environment and logs nowhere.
-        WebApplicationBuilder builder = WebApplication.CreateEmptyBuilder(new WebApplicationOptions());
-        builder.Services.AddSingleton<IHostLifetime, NoLifetime>();
-        builder.Services.Configure<HostOptions>(host => host.ShutdownTimeout = drain);
-        builder.Services.AddRouting();
+        WebApplicationBuilder builder = LocalWeb.Builder(listen, MostBodyBytes, drain);
         // A page in a browser of this machine must not read scores by renaming 127.0.0.1.
         builder.Services.AddHostFiltering(filter => filter.AllowedHosts = ["localhost", "127.0.0.1", "[::1]", listen.Host]);
         builder.Services.AddOpenApi(Describe);
-        builder.WebHost.UseKestrelCore().ConfigureKestrel(kestrel =>
-        {
-            kestrel.AddServerHeader = false;
-            kestrel.Limits.MaxRequestBodySize = MostBodyBytes;
-            kestrel.Listen(new IPEndPoint(ip, listen.Port), endpoint => endpoint.Protocols = HttpProtocols.Http1);
-        });
         WebApplication app = builder.Build();
         app.UseHostFiltering();
         Map(app, scoring, metrics);
         app.MapOpenApi();
-        try
-        {
-            await app.StartAsync(cancellationToken).ConfigureAwait(false);
-        }
-        catch (Exception e)
-        {
-            await app.DisposeAsync().ConfigureAwait(false);
-            if (e is not (IOException or System.Net.Sockets.SocketException))
-                throw;
-            throw new PeerException(ServingErrors.CannotListen, $"serve.rest, {listen.Authority}", "the address cannot be opened.", "Choose a free port and an address of this machine.", e);
-        }
-
-        return new RestHost(app, drain);
+        return new RestHost(app, await LocalWeb.StartAsync(app, ServingErrors.CannotListen, $"serve.rest, {listen.Authority}", cancellationToken).ConfigureAwait(false), drain);
     }
 
     /// <summary>Takes no more requests and waits for those in progress.</summary>
@@ -220,12 +186,4 @@ internal sealed class RestHost : IAsyncDisposable
 
     private static IReadOnlyList<HealthReply.PartyState> PartiesOf(GlmScoringActive scoring) =>
         [.. scoring.Parties.Select(p => new HealthReply.PartyState(p.Name, p.Connected, p.HasFallback))];
-
-    /// <summary>Leaves Ctrl-C and the end of the process to the tool.</summary>
-    private sealed class NoLifetime : IHostLifetime
-    {
-        public Task WaitForStartAsync(CancellationToken cancellationToken) => Task.CompletedTask;
-
-        public Task StopAsync(CancellationToken cancellationToken) => Task.CompletedTask;
-    }
 }

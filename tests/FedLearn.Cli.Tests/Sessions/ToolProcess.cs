@@ -7,7 +7,7 @@ namespace FedLearn.Cli.Tests.Sessions;
 /// <summary>The tool as a process of its own, as people start it.</summary>
 internal sealed partial class ToolProcess : IDisposable
 {
-    public const int Interrupt = 2, Continue = 18, Stop = 19;
+    public const int Interrupt = 2, Terminate = 15, Continue = 18, Stop = 19;
 
     /// <summary>How long anything may take on a machine that is busy with much else.</summary>
     public static readonly TimeSpan Patience = TimeSpan.FromMinutes(2);
@@ -50,7 +50,12 @@ internal sealed partial class ToolProcess : IDisposable
     /// <param name="variable">Its name.</param>
     /// <param name="value">Its value; null for that of the tests.</param>
     /// <param name="args">Arguments.</param>
-    public static ToolProcess StartWith(string variable, string? value, string[] args)
+    public static ToolProcess StartWith(string variable, string? value, string[] args) => StartWith([(variable, value)], args);
+
+    /// <summary>Starts the tool with variables of the environment.</summary>
+    /// <param name="variables">Names and values; null for that of the tests.</param>
+    /// <param name="args">Arguments.</param>
+    public static ToolProcess StartWith(IEnumerable<(string Name, string? Value)> variables, string[] args)
     {
         var start = new ProcessStartInfo("dotnet", [typeof(Tool).Assembly.Location, .. args])
         {
@@ -59,8 +64,9 @@ internal sealed partial class ToolProcess : IDisposable
             RedirectStandardError = true,
             StandardErrorEncoding = Encoding.UTF8,
         };
-        if (value is not null)
-            start.Environment[variable] = value;
+        foreach ((string name, string? value) in variables)
+            if (value is not null)
+                start.Environment[name] = value;
         return new ToolProcess(Process.Start(start)!);
     }
 
@@ -99,6 +105,9 @@ internal sealed partial class ToolProcess : IDisposable
         await _process.WaitForExitAsync(TestContext.Current.CancellationToken);
         return new ToolRun(_process.ExitCode, Encoding.UTF8.GetString(Output), Error);
     }
+
+    /// <summary>Whether the process has a file mapped, such as an assembly.</summary>
+    public bool HasMapped(string fileName) => File.ReadAllText($"/proc/{Id}/maps").Contains("/" + fileName, StringComparison.Ordinal);
 
     /// <summary>SIGKILL to this process alone.</summary>
     public void Kill() => _process.Kill();

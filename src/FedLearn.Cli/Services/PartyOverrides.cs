@@ -1,0 +1,246 @@
+using System.Collections;
+using System.Globalization;
+using System.Text.Json;
+using FedLearn.Cli.RunFiles;
+using FedLearn.Diagnostics;
+
+namespace FedLearn.Cli.Services;
+
+/// <summary>Values for a party file, and where each comes from.</summary>
+/// <param name="Settings">Values that stand in for those of the file; of several for one key the last holds.</param>
+/// <param name="Sources">Variable or option, by the path of the key.</param>
+internal sealed record PartyValues(IReadOnlyList<RunFileSetting> Settings, IReadOnlyDictionary<string, string> Sources);
+
+/// <summary>Values that stand in for those of party files, from the environment and the command line. The command line stands above the environment, and that above the file.</summary>
+internal sealed class PartyOverrides
+{
+    /// <summary>Prefix of variables for keys of party files; <c>__</c> separates the names of objects, as everywhere in .NET.</summary>
+    public const string Prefix = "FEDLEARN_PARTY__";
+
+    /// <summary>Prefix of variables for options of <c>party --service</c>.</summary>
+    public const string ServicePrefix = "FEDLEARN_SERVICE__";
+
+    private static readonly string[] ServiceNames = ["HEALTH", "RESULTS", "STOPSECONDS"];
+
+    private readonly IReadOnlyList<(string Source, string[] Path, string Text)> _values;
+
+    private PartyOverrides(IReadOnlyList<(string, string[], string)> values, IReadOnlyDictionary<string, string> service) => (_values, Service) = (values, service);
+
+    /// <summary>No values.</summary>
+    public static PartyOverrides None { get; } = new([], new Dictionary<string, string>());
+
+    /// <summary>Values of variables for options of the service, by the name after the prefix in capitals.</summary>
+    public IReadOnlyDictionary<string, string> Service { get; }
+
+    /// <summary>Those of this process.</summary>
+    /// <param name="sets">Values of <c>--set</c>, each <c>KEY=VALUE</c>.</param>
+    /// <exception cref="ConfigurationException">FL2556: a name that is none, or a form that is wrong.</exception>
+    public static PartyOverrides Here(IReadOnlyList<string> sets) => Of(Environment.GetEnvironmentVariables(), sets);
+
+    /// <summary>Those of an environment and a command line.</summary>
+    /// <param name="environment">Variables by name.</param>
+    /// <param name="sets">Values of <c>--set</c>.</param>
+    /// <exception cref="ConfigurationException">FL2556: a name that is none, or a form that is wrong.</exception>
+    public static PartyOverrides Of(IDictionary environment, IReadOnlyList<string> sets)
+    {
+        var values = new List<(string, string[], string)>();
+        var service = new Dictionary<string, string>();
+        foreach ((string name, string text) in environment.Cast<DictionaryEntry>().Select(v => ((string)v.Key, (string?)v.Value ?? "")).OrderBy(v => v.Item1, StringComparer.Ordinal))
+        {
+            if (name.StartsWith(Prefix, StringComparison.OrdinalIgnoreCase))
+                values.Add((name, name[Prefix.Length..].Split("__"), text));
+            else if (name.StartsWith(ServicePrefix, StringComparison.OrdinalIgnoreCase))
+            {
+                string option = name[ServicePrefix.Length..].ToUpperInvariant();
+                if (!ServiceNames.Contains(option))
+                    throw Unknown(name, ServicePrefix + RunFileKeys.Nearest(option, ServiceNames));
+                service[option] = text;
+            }
+            else if (name.StartsWith(Prefix.TrimEnd('_'), StringComparison.OrdinalIgnoreCase))
+            {
+                throw Unknown(name, Prefix + name[Prefix.TrimEnd('_').Length..].Trim('_').ToUpperInvariant());
+            }
+            else if (name.StartsWith(ServicePrefix.TrimEnd('_'), StringComparison.OrdinalIgnoreCase))
+            {
+                throw Unknown(name, ServicePrefix + RunFileKeys.Nearest(name[ServicePrefix.TrimEnd('_').Length..].Trim('_'), ServiceNames));
+            }
+        }
+
+        foreach (string set in sets)
+        {
+            string[] parts = set.Split('=', 2);
+            if (parts.Length != 2 || parts[0].Length == 0)
+                throw new ConfigurationException(ServiceErrors.UnknownVariable, "--set", "the value has not the form KEY=VALUE.", "Write a key and a value, such as --set timeoutSeconds=30.");
+            values.Add(("--set", parts[0].Split('.'), parts[1]));
+        }
+
+        return new PartyOverrides(values, service);
+    }
+
+    /// <summary>The values for one party file: names as the file and its job write them, and texts as values of the keys' types.</summary>
+    /// <param name="path">The file.</param>
+    /// <exception cref="ConfigurationException">FL2556: a name is that of no key or party, or of two.</exception>
+    public PartyValues For(string path)
+    {
+        if (_values.Count == 0)
+            return new PartyValues([], new Dictionary<string, string>());
+        JsonElement file = PartySchema.Read(path);
+        var settings = new List<RunFileSetting>();
+        var sources = new Dictionary<string, string>();
+        foreach ((string source, string[] names, string text) in _values)
+        {
+            (string[] steps, IReadOnlyList<JsonElement> forms) = Resolve(source, names, file, path);
+            string key = string.Join('.', steps);
+            if (sources.TryGetValue(key, out string? earlier) && source != "--set")
+                throw new ConfigurationException(ServiceErrors.UnknownVariable, source, $"the key '{key}' is set by {earlier} too.", "Keep one of them; letter case does not matter.");
+            for (int i = 1; i < steps.Length; i++)
+                if (PartySchema.At(file, steps[..i]) is { ValueKind: not (JsonValueKind.Object or JsonValueKind.Null or JsonValueKind.Undefined) })
+                    throw new ConfigurationException(ServiceErrors.UnknownVariable, source, $"in {path}, '{string.Join('.', steps[..i])}' is no object, so that nothing in it can be replaced.",
+                        "Write an object in the file, or replace the whole value.");
+            settings.Add(new RunFileSetting(key, text) { Steps = steps, Typed = PartySchema.Value(text, forms) });
+            sources[key] = source;
+        }
+
+        return new PartyValues(settings, sources);
+    }
+
+    private (string[] Steps, IReadOnlyList<JsonElement> Forms) Resolve(string source, string[] names, JsonElement file, string path)
+    {
+        var steps = new List<string>();
+        IReadOnlyList<JsonElement> forms = PartySchema.Forms(PartySchema.Root);
+        for (int i = 0; i < names.Length; i++)
+        {
+            string[] known = [.. PartySchema.Names(forms)];
+            if (known.FirstOrDefault(name => Same(name, names[i])) is { } key)
+            {
+                steps.Add(key);
+                forms = [.. PartySchema.Inner(forms, key)];
+                continue;
+            }
+
+            IReadOnlyList<JsonElement> values = [.. PartySchema.FreeValues(forms)];
+            if (values.Count == 0)
+                throw source == "--set" ? UnknownSet(names) : Unknown(source, Prefix + RunFileKeys.Nearest(string.Join("__", names), PartySchema.Keys().Select(k => k.Replace(".", "__", StringComparison.Ordinal).ToUpperInvariant())));
+            // What is left is one name: that of a party.
+            string written = string.Join(source == "--set" ? "." : "__", names[i..]);
+            string[] parties = [.. PartySchema.NamesIn(PartySchema.At(file, [.. steps])).Union(JobParties(file, path))];
+            string[] meant = [.. parties.Where(name => Same(name, written))];
+            if (meant.Length != 1)
+                throw new ConfigurationException(ServiceErrors.UnknownVariable, source, meant.Length == 0 ? $"the job has no party '{written}'." : $"'{written}' may be {string.Join(" or ", meant)}.",
+                    meant.Length == 0 && parties.Length > 0 ? $"Did you mean '{RunFileKeys.Nearest(written, parties)}'?" : "Write the name in the file.");
+            return ([.. steps, meant[0]], values);
+        }
+
+        return ([.. steps], forms);
+    }
+
+    // Peers may stand in the job only.
+    private IEnumerable<string> JobParties(JsonElement file, string path)
+    {
+        string? job = _values.LastOrDefault(v => v.Path is [var name] && Same(name, "job")).Text ?? (PartySchema.At(file, ["job"]) is { ValueKind: JsonValueKind.String } own ? own.GetString() : null);
+        if (string.IsNullOrWhiteSpace(job))
+            return [];
+        JsonElement json = PartySchema.Read(Path.GetFullPath(job, Path.GetDirectoryName(Path.GetFullPath(path))!));
+        IEnumerable<string> names = PartySchema.At(json, ["parties"]) is { ValueKind: JsonValueKind.Array } parties
+            ? parties.EnumerateArray().Select(p => PartySchema.At(p, ["name"])).Where(n => n.ValueKind == JsonValueKind.String).Select(n => n.GetString()!) : [];
+        return [.. names, PartySchema.At(json, ["privacy", "he", "arbiter"]) is { ValueKind: JsonValueKind.String } arbiter ? arbiter.GetString()! : "arbiter"];
+    }
+
+    // Names of variables have no dots or hyphens everywhere, and no letter case that counts.
+    private static bool Same(string name, string written) => string.Equals(Plain(name), Plain(written), StringComparison.OrdinalIgnoreCase);
+
+    private static string Plain(string name) => string.Concat(name.Select(c => char.IsLetterOrDigit(c) ? c : '_'));
+
+    private static ConfigurationException Unknown(string name, string nearest) => new(ServiceErrors.UnknownVariable, $"environment, {name}", "there is no such key.", $"Did you mean {nearest}?");
+
+    private static ConfigurationException UnknownSet(string[] names) => new(ServiceErrors.UnknownVariable, "--set", $"there is no key '{string.Join('.', names)}'.",
+        $"Did you mean '{RunFileKeys.Nearest(string.Join('.', names), PartySchema.Keys())}'?");
+}
+
+/// <summary>The schema of party files, which the tool carries: what keys there are, and which types their values have.</summary>
+internal static class PartySchema
+{
+    /// <summary>The whole schema.</summary>
+    public static JsonElement Root => Loaded.Value;
+
+    private static readonly Lazy<JsonElement> Loaded = new(() =>
+    {
+        using Stream file = typeof(PartySchema).Assembly.GetManifestResourceStream("party.schema.json")!;
+        return JsonSerializer.Deserialize<JsonElement>(file);
+    });
+
+    /// <summary>The forms that a value may have: references followed, alternatives side by side.</summary>
+    public static IReadOnlyList<JsonElement> Forms(JsonElement schema)
+    {
+        if (schema.TryGetProperty("$ref", out JsonElement reference))
+            return Forms(reference.GetString()!.Split('/').Skip(1).Aggregate(Root, (at, step) => at.GetProperty(step)));
+        foreach (string several in (string[])["anyOf", "oneOf"])
+            if (schema.TryGetProperty(several, out JsonElement forms))
+                return [.. forms.EnumerateArray().SelectMany(Forms)];
+        return [schema];
+    }
+
+    /// <summary>Names of keys in an object of any of these forms.</summary>
+    public static IEnumerable<string> Names(IEnumerable<JsonElement> forms) =>
+        forms.SelectMany(f => f.TryGetProperty("properties", out JsonElement keys) ? keys.EnumerateObject().Select(k => k.Name) : []).Where(name => name != "$schema").Distinct();
+
+    /// <summary>Forms of the value under a key.</summary>
+    public static IEnumerable<JsonElement> Inner(IEnumerable<JsonElement> forms, string key) =>
+        forms.SelectMany(f => f.TryGetProperty("properties", out JsonElement keys) && keys.TryGetProperty(key, out JsonElement inner) ? Forms(inner) : []);
+
+    /// <summary>Forms of the values of an object whose names are free; none for other objects.</summary>
+    public static IEnumerable<JsonElement> FreeValues(IEnumerable<JsonElement> forms) =>
+        forms.SelectMany(f => f.TryGetProperty("additionalProperties", out JsonElement value) && value.ValueKind == JsonValueKind.Object ? Forms(value) : []);
+
+    /// <summary>Paths of all keys.</summary>
+    public static IEnumerable<string> Keys() => Keys(Forms(Root), "");
+
+    private static IEnumerable<string> Keys(IReadOnlyList<JsonElement> forms, string above) =>
+        Names(forms).SelectMany(name => Keys([.. Inner(forms, name)], $"{above}{name}.").Prepend(above + name));
+
+    /// <summary>A text as a value of one of some forms; a text that is none stays one, so that whoever reads the key can say what is wrong.</summary>
+    public static JsonElement Value(string text, IReadOnlyList<JsonElement> forms)
+    {
+        string[] types = [.. forms.SelectMany(f => f.TryGetProperty("type", out JsonElement type) ? type.ValueKind == JsonValueKind.Array ? type.EnumerateArray().Select(t => t.GetString()!) : [type.GetString()!] : [])];
+        if (types.Contains("boolean") && bool.TryParse(text, out bool flag))
+            return JsonSerializer.SerializeToElement(flag);
+        bool isNumber = types.Contains("number") || types.Contains("integer"), isList = types.Contains("array") || types.Contains("object");
+        if ((isNumber && double.TryParse(text, NumberStyles.Float, CultureInfo.InvariantCulture, out double number) && double.IsFinite(number)) || (isList && text.TrimStart() is ['[' or '{', ..]))
+            try
+            {
+                return JsonSerializer.Deserialize<JsonElement>(text.Trim());
+            }
+            catch (JsonException)
+            {
+                // As it is: the reader names the key and what it should hold.
+            }
+
+        return JsonSerializer.SerializeToElement(text);
+    }
+
+    /// <summary>A file as JSON; undefined where it is none. What is wrong with it, its reader says.</summary>
+    public static JsonElement Read(string path)
+    {
+        try
+        {
+            using JsonDocument document = JsonDocument.Parse(File.ReadAllBytes(path).AsMemory(), new JsonDocumentOptions { CommentHandling = JsonCommentHandling.Skip, AllowTrailingCommas = true });
+            return document.RootElement.Clone();
+        }
+        catch (Exception e) when (e is JsonException or IOException or UnauthorizedAccessException or ArgumentException or NotSupportedException)
+        {
+            return default;
+        }
+    }
+
+    /// <summary>What stands at a path; undefined where nothing does.</summary>
+    public static JsonElement At(JsonElement json, IReadOnlyList<string> path)
+    {
+        foreach (string step in path)
+            if (json.ValueKind != JsonValueKind.Object || !json.TryGetProperty(step, out json))
+                return default;
+        return json;
+    }
+
+    /// <summary>Names in an object; none for what is no object.</summary>
+    public static IEnumerable<string> NamesIn(JsonElement json) => json.ValueKind == JsonValueKind.Object ? json.EnumerateObject().Select(p => p.Name) : [];
+}

@@ -1,0 +1,103 @@
+using FedLearn.Cli.Output;
+using FedLearn.Cli.RunFiles;
+using FedLearn.Diagnostics;
+using Microsoft.Extensions.Hosting.Systemd;
+
+namespace FedLearn.Cli.Services;
+
+/// <summary>What <c>fedlearn party --service</c> is asked for.</summary>
+/// <param name="Files">Party files, one a job.</param>
+/// <param name="Overrides">Values that stand in for those of the files.</param>
+/// <param name="Results">Folder of results.</param>
+/// <param name="Health">Where health checks are answered; null for nowhere.</param>
+/// <param name="StopTime">How long a stop waits for sessions to end.</param>
+internal sealed record ServiceRequest(IReadOnlyList<string> Files, PartyOverrides Overrides, string Results, Uri? Health, TimeSpan StopTime);
+
+/// <summary>Parties of several jobs in one process that lives long.</summary>
+internal static class PartyService
+{
+    /// <summary>Runs until stopped, or until every job is an active party's and over.</summary>
+    /// <param name="request">What to run.</param>
+    /// <param name="terminal">Told what happens.</param>
+    /// <param name="stop">Ends it in good order.</param>
+    /// <returns>The exit code: 0 when it was stopped, or all jobs succeeded; else that of the first error.</returns>
+    /// <exception cref="FedLearnException">No file can be used, the health checks have no address, or a session did not end in time (FL4171).</exception>
+    public static async Task<int> RunAsync(ServiceRequest request, Terminal terminal, CancellationToken stop)
+    {
+        OutputFile.Check(request.Results);
+        var jobs = new List<ServiceJob>();
+        var unusable = new List<(JobStatus Status, FedLearnException Error)>();
+        foreach (string path in request.Files)
+            try
+            {
+                jobs.Add(Load(path, request, jobs, terminal.Log));
+            }
+            catch (FedLearnException e)
+            {
+                terminal.Log($"[{path}] not started: {e.Message}");
+                unusable.Add((new JobStatus(null, null, null, "failed", 0, e.Id), e));
+            }
+
+        if (jobs.Count == 0)
+            throw unusable[0].Error;
+        IReadOnlyList<JobStatus> Status() => [.. jobs.Select(j => j.Status), .. unusable.Select(u => u.Status)];
+        await using HealthHost? health = request.Health is { } address
+            ? await HealthHost.StartAsync(address, Status, () => stop.IsCancellationRequested, CancellationToken.None).ConfigureAwait(false) : null;
+        if (health is not null)
+            terminal.Log($"health checks on {health.Address}");
+        Task<FedLearnException?>[] running = [.. jobs.Select(job => Task.Run(() => job.RunAsync(stop), CancellationToken.None))];
+        terminal.Log($"service started: {jobs.Count} jobs");
+        Notify(ServiceState.Ready, terminal);
+        Task all = Task.WhenAll(running);
+        var asked = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+        await using (stop.UnsafeRegister(static source => ((TaskCompletionSource)source!).SetResult(), asked).ConfigureAwait(false))
+            await Task.WhenAny(all, asked.Task).ConfigureAwait(false);
+        Notify(ServiceState.Stopping, terminal);
+        if (!stop.IsCancellationRequested)
+        {
+            FedLearnException?[] errors = [.. running.Select(r => r.Result), .. unusable.Select(u => u.Error)];
+            terminal.Log($"service ended: {errors.Count(e => e is null)} of {errors.Length} jobs succeeded");
+            return errors.FirstOrDefault(e => e is not null)?.ExitCode ?? 0;
+        }
+
+        terminal.Log("stopping: no new sessions, and those in progress are ended");
+        try
+        {
+            await all.WaitAsync(request.StopTime, CancellationToken.None).ConfigureAwait(false);
+        }
+        catch (OperationCanceledException)
+        {
+            // The end that was asked for.
+        }
+        catch (TimeoutException e)
+        {
+            string[] open = [.. jobs.Where((_, i) => !running[i].IsCompleted).Select(j => $"'{j.Name}'")];
+            throw new PeerException(ServiceErrors.StopTookTooLong, "fedlearn party --service", $"the session of {string.Join(", ", open)} did not end within {request.StopTime.TotalSeconds:0.#} s.",
+                "Its peer sees a lost connection. Give a stop more time with --stop-seconds.", e);
+        }
+
+        terminal.Log("stopped");
+        return 0;
+    }
+
+    private static ServiceJob Load(string path, ServiceRequest request, List<ServiceJob> jobs, Action<string?> log)
+    {
+        PartyFile file = PartyFile.Load(path, settings: request.Overrides);
+        if (jobs.Find(j => j.File.Run.Name == file.Run.Name && j.File.Self.Name == file.Self.Name) is { } other)
+            throw new ConfigurationException(ServiceErrors.SameJobTwice, path, $"{other.File.Path} is the same party of a job of the same name.", "Name each party of a job once, and give other jobs other names.");
+        return new ServiceJob(file, request.Results, log, TimeProvider.System);
+    }
+
+    // Says nothing where no service manager listens.
+    private static void Notify(ServiceState state, Terminal terminal)
+    {
+        try
+        {
+            new SystemdNotifier().Notify(state);
+        }
+        catch (System.Net.Sockets.SocketException)
+        {
+            terminal.Log("warning: the service manager behind NOTIFY_SOCKET does not answer");
+        }
+    }
+}

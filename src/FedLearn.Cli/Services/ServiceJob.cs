@@ -1,0 +1,310 @@
+using System.Diagnostics;
+using System.Globalization;
+using System.Net.Sockets;
+using System.Text.Json.Nodes;
+using FedLearn.Cli.Output;
+using FedLearn.Cli.RunFiles;
+using FedLearn.Cli.Running;
+using FedLearn.Coordination;
+using FedLearn.Diagnostics;
+using FedLearn.Protocol;
+using FedLearn.Transport.Grpc;
+using Polly;
+using Polly.Retry;
+
+namespace FedLearn.Cli.Services;
+
+/// <summary>What a job of a service is doing.</summary>
+internal enum JobState
+{
+    /// <summary>It can take part in a session, and none runs.</summary>
+    Ready,
+
+    /// <summary>It cannot take part now, and tries again: its data cannot be read, say, or it has taken part in as many sessions as it may.</summary>
+    Waiting,
+
+    /// <summary>A session runs.</summary>
+    Running,
+
+    /// <summary>The active party's one session has succeeded.</summary>
+    Done,
+
+    /// <summary>The active party's one session has failed, or its file cannot be used.</summary>
+    Failed,
+}
+
+/// <summary>A job as health checks show it.</summary>
+/// <param name="Job">Name of the job; null where the file cannot be used.</param>
+/// <param name="Party">Name of the party; null likewise.</param>
+/// <param name="Role">active, passive or arbiter; null likewise.</param>
+/// <param name="State">ready, waiting, running, done or failed.</param>
+/// <param name="Sessions">Sessions that have succeeded since the start.</param>
+/// <param name="LastError">Id of the last error; null for none since a session succeeded.</param>
+internal sealed record JobStatus(string? Job, string? Party, string? Role, string State, int Sessions, string? LastError)
+{
+    /// <summary>Whether the job can do its part.</summary>
+    internal bool IsAble => State is "ready" or "running" or "done";
+}
+
+/// <summary>One party of one job in a service: session after session. Nothing that happens in it reaches another job.</summary>
+internal sealed class ServiceJob
+{
+    private static readonly TimeSpan FirstPause = TimeSpan.FromMilliseconds(200), ProbeTime = TimeSpan.FromSeconds(5), TellTime = TimeSpan.FromSeconds(2);
+
+    // What no session mends by itself. The job is tried again nevertheless: the other side may mend its file.
+    private static readonly HashSet<string> Refusals =
+        [ProtocolErrors.DifferentJob, ProtocolErrors.DifferentVersion, ProtocolErrors.UnknownParty, GrpcErrors.NotGrpc, GrpcErrors.PlaintextRefused];
+
+    private readonly Lock _gate = new();
+    private readonly string _results;
+    private readonly Action<string> _log;
+    private readonly TimeProvider _clock;
+    private readonly SessionCount _count;
+    private JobState _state = JobState.Ready;
+    private int _sessions;
+    private bool _refused;
+    private string? _lastError, _session, _said;
+
+    /// <param name="file">The party file.</param>
+    /// <param name="results">Folder of all results of the service.</param>
+    /// <param name="log">Told what happens.</param>
+    /// <param name="clock">Clock of the sessions' count.</param>
+    public ServiceJob(PartyFile file, string results, Action<string> log, TimeProvider clock)
+    {
+        File = file;
+        _results = Path.Combine(results, FolderOf(file.Run.Name), FolderOf(file.Self.Name));
+        _log = log;
+        _clock = clock;
+        _count = new SessionCount(SessionCount.PathOf(file.Self.Ledger.Path), file.Run.Name, file.Service.SessionsPerDay, clock);
+    }
+
+    /// <summary>The party file.</summary>
+    public PartyFile File { get; }
+
+    /// <summary>Name of the job and the party in the log.</summary>
+    public string Name => $"{File.Run.Name}/{File.Self.Name}";
+
+    /// <summary>How it goes.</summary>
+    public JobStatus Status
+    {
+        get
+        {
+            lock (_gate)
+            {
+                bool full = IsCounted && _state == JobState.Ready && _clock.GetUtcNow() < _count.FullUntil;
+                JobState state = full ? JobState.Waiting : _state;
+                return new JobStatus(File.Run.Name, File.Self.Name, File.Self.Role.ToString().ToLowerInvariant(), state.ToString().ToLowerInvariant(), _sessions,
+                    full ? ServiceErrors.TooManySessions : _lastError);
+            }
+        }
+    }
+
+    // Others begin the sessions of whoever is not the active party.
+    private bool IsCounted => File.Self.Role != PartyRole.Active;
+
+    /// <summary>Takes part until stopped; an active party once.</summary>
+    /// <param name="cancellationToken">Stops: a session in progress is ended, and its peers are told.</param>
+    /// <returns>Null for success; or the error of an active party's session.</returns>
+    public async Task<FedLearnException?> RunAsync(CancellationToken cancellationToken)
+    {
+        Log(File.Run.Notice);
+        if (!IsCounted)
+            return await AttemptAsync(cancellationToken).ConfigureAwait(false);
+        LookAtCount();
+        ResiliencePipeline<FedLearnException?> attempts = new ResiliencePipelineBuilder<FedLearnException?>().AddRetry(new RetryStrategyOptions<FedLearnException?>
+        {
+            MaxRetryAttempts = int.MaxValue,
+            BackoffType = DelayBackoffType.Exponential,
+            UseJitter = true,
+            Delay = FirstPause,
+            MaxDelay = File.Service.LongestPause,
+            ShouldHandle = static args => ValueTask.FromResult(args.Outcome.Result is not null),
+        }).Build();
+        while (true) // a session that succeeded is followed by the next at once
+            await attempts.ExecuteAsync(async stop => await AttemptAsync(stop).ConfigureAwait(false), cancellationToken).ConfigureAwait(false);
+    }
+
+    /// <summary>One session, or the attempt at one.</summary>
+    private async Task<FedLearnException?> AttemptAsync(CancellationToken stop)
+    {
+        long start = Stopwatch.GetTimestamp();
+        string unfinished = Path.Combine(_results, ".unfinished");
+        try
+        {
+            if (File.ActiveParty is { } address)
+                await ProbeAsync(address, stop).ConfigureAwait(false);
+            Discard(unfinished);
+            PartyTask task = Watched(TaskOf(Path.Combine(unfinished, "models")));
+            JsonObject document = File.Listen is { } listen
+                ? await GrpcParty.HostAsync(task, new UriBuilder("http", listen.Host, listen.Port).Uri, File.Transport, at => Log($"listening on {at}"), Log, stop).ConfigureAwait(false)
+                : await GrpcParty.JoinAsync(task, File.ActiveParty!, File.Transport, stop).ConfigureAwait(false);
+            string place = Keep(document, unfinished, Stopwatch.GetElapsedTime(start).TotalSeconds);
+            lock (_gate)
+                (_state, _sessions, _lastError) = (IsCounted ? JobState.Ready : JobState.Done, _sessions + 1, null);
+            Log($"session finished; results in {place}");
+            _session = _said = null;
+            return null;
+        }
+        catch (Exception e) when (stop.IsCancellationRequested)
+        {
+            // Whoever is stopped tells its peers, whose errors may be here first.
+            throw new OperationCanceledException("The service was stopped.", e, stop);
+        }
+        catch (FedLearnException e)
+        {
+            return Failed(e);
+        }
+#pragma warning disable CA1031 // the outermost frame of a job: what goes wrong in it must not reach the others
+        catch (Exception e)
+#pragma warning restore CA1031
+        {
+            FedLearnException failure = Tool.Unexpected($"job '{File.Run.Name}', party '{File.Self.Name}'", e);
+            Log(e.StackTrace);
+            return Failed(failure);
+        }
+        finally
+        {
+            Discard(unfinished);
+        }
+    }
+
+    // What cannot be counted is refused when a session begins, and said now.
+    private void LookAtCount()
+    {
+        try
+        {
+            _count.Look();
+        }
+        catch (ConfigurationException e)
+        {
+            Failed(e);
+        }
+    }
+
+    private PartyTask TaskOf(string models)
+    {
+        RunFile run = File.Run with { Transport = File.Transport, Ignored = File.Ignored };
+        return new SessionOrder(run, "train", models, null)
+        {
+            Door = File.Arbiter is { } arbiter ? HeRun.OverGrpc(arbiter, File.Transport) : null,
+            Log = Log,
+        }.TaskOf(File.Self.Name, progress: null);
+    }
+
+    /// <summary>A party's task that tells this job how far it is, and counts the session before anything of it leaves.</summary>
+    private PartyTask Watched(PartyTask task) => new(task.Name, task.Terms, cancel =>
+    {
+        ReadyParty ready = task.Prepare(cancel);
+        lock (_gate)
+            if (!_refused)
+                _state = JobState.Ready; // its data and its files are as they have to be
+        return ready with
+        {
+            Run = async (agreement, channels, stop) =>
+            {
+                _session = (agreement.Resume?.SessionId ?? agreement.SessionId)[..8];
+                try
+                {
+                    // What goes on with a session that was cut off is counted already, and spends nothing anew.
+                    if (IsCounted && agreement.Resume is null)
+                        _count.Take();
+                }
+                catch (FedLearnException e)
+                {
+                    foreach (IPartyChannel channel in channels)
+                        await TellAsync(channel, e.Id).ConfigureAwait(false);
+                    throw;
+                }
+
+                lock (_gate)
+                    (_state, _refused) = (JobState.Running, false);
+                _said = null;
+                Log(agreement.Resume is null ? "session begins" : "session goes on");
+                return await ready.Run(agreement, channels, stop).ConfigureAwait(false);
+            },
+        };
+    });
+
+    private static async Task TellAsync(IPartyChannel channel, string errorId)
+    {
+        using var timeUp = new CancellationTokenSource(TellTime);
+        try
+        {
+            await channel.AbortAsync(errorId, timeUp.Token).ConfigureAwait(false);
+        }
+        catch (Exception e) when (e is OperationCanceledException or FedLearnException)
+        {
+            // The peer does not listen.
+        }
+    }
+
+    // Data are read for a session that can begin, not for an active party that is away.
+    private static async Task ProbeAsync(Uri address, CancellationToken stop)
+    {
+        using var either = CancellationTokenSource.CreateLinkedTokenSource(stop);
+        either.CancelAfter(ProbeTime);
+        using var socket = new TcpClient();
+        try
+        {
+            await socket.ConnectAsync(address.IdnHost, address.Port, either.Token).ConfigureAwait(false);
+        }
+        catch (Exception e) when (e is SocketException || (e is OperationCanceledException && !stop.IsCancellationRequested))
+        {
+            throw new PeerException(ProtocolErrors.CannotConnect, $"address {address.GetLeftPart(UriPartial.Authority)}", "nobody listens there at present.",
+                "The active party listens once its service or its session is started.", e);
+        }
+    }
+
+    private FedLearnException Failed(FedLearnException e)
+    {
+        lock (_gate)
+        {
+            // A peer that is away, or was lost, leaves this party as able as it was.
+            bool mayPass = e is PeerException && !Refusals.Contains(e.Id);
+            _refused = e is PeerException && (!mayPass || _refused);
+            _state = !IsCounted ? JobState.Failed : !mayPass ? JobState.Waiting : _state == JobState.Running ? JobState.Ready : _state;
+            _lastError = e.Id;
+        }
+
+        // An active party that stays away is said once, not at every attempt.
+        string text = _session is null && IsCounted ? $"waits for the next session: {e.Message}" : $"session failed: {e.Message}";
+        if (text != _said)
+            Log(text);
+        (_said, _session) = (text, null);
+        return e;
+    }
+
+    /// <summary>Puts what a session made into a folder of its own, whole or not at all.</summary>
+    private string Keep(JsonObject document, string unfinished, double seconds)
+    {
+        if (document["arbiter"] is null)
+            document = PartyDocument.Merge([document], seconds);
+        else
+            document["timing"] = new JsonObject { ["totalSeconds"] = seconds };
+        OutputFile.Write(Path.Combine(unfinished, "report.json"), ReportWriter.Text(JsonNode.Parse(document.ToJsonString())!.AsObject()));
+        string place = Path.Combine(_results, string.Create(CultureInfo.InvariantCulture, $"{DateTimeOffset.UtcNow:yyyyMMdd'T'HHmmss'Z'}-{_session}"));
+        OutputFile.Guard(place, () => Directory.Move(unfinished, place));
+        return place;
+    }
+
+    private static void Discard(string folder)
+    {
+        try
+        {
+            if (Directory.Exists(folder))
+                Directory.Delete(folder, recursive: true);
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            // The next session says so when it cannot write there.
+        }
+    }
+
+    private void Log(string? text)
+    {
+        if (text is not null)
+            _log(_session is { } session ? $"[{Name} {session}] {text}" : $"[{Name}] {text}");
+    }
+
+    private static string FolderOf(string name) => string.Concat(name.Select(c => char.IsAsciiLetterOrDigit(c) || c is '-' or '_' ? c : '_'));
+}

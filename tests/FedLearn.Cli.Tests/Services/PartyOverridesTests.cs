@@ -1,0 +1,129 @@
+using System.Text.Json.Nodes;
+using FedLearn.Cli.RunFiles;
+using FedLearn.Cli.Services;
+using FedLearn.Cli.Tests.Sessions;
+using FedLearn.Diagnostics;
+
+namespace FedLearn.Cli.Tests.Services;
+
+public sealed class PartyOverridesTests : IDisposable
+{
+    private const string Telco = """{ "job": "job.json", "party": "telco", "data": { "path": "t.csv" }, "peers": { "north-bank": "127.0.0.1:5301" }, "timeoutSeconds": 5 }""";
+
+    private readonly TempFolder _folder = new();
+
+    public PartyOverridesTests() => _folder.Write("job.json", """
+        { "model": { "family": "gaussian" }, "privacy": { "mode": "none" }, "alignment": "hashed",
+          "parties": [ { "name": "north-bank", "role": "active" }, { "name": "telco", "role": "passive" } ] }
+        """);
+
+    public void Dispose() => _folder.Dispose();
+
+    private static PartyOverrides Environment(params (string Name, string Value)[] variables) => PartyOverrides.Of(variables.ToDictionary(v => v.Name, v => v.Value), []);
+
+    private PartyFile Load(PartyOverrides overrides, string text = Telco) => PartyFile.Load(_folder.Write("party.json", text), settings: overrides);
+
+    private void Refused(PartyOverrides overrides, string part, string text = Telco)
+    {
+        var error = Assert.Throws<ConfigurationException>(() => Load(overrides, text));
+        Assert.Equal(ServiceErrors.UnknownVariable, error.Id);
+        Assert.Contains(part, error.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void Environment_AnyLetterCase_StandsAboveTheFile()
+    {
+        PartyFile file = Load(Environment(("FEDLEARN_PARTY__TIMEOUTSECONDS", "7.5"), ("FEDLEARN_PARTY__PEERS__NORTH_BANK", "127.0.0.1:6000"), ("fedlearn_party__Ledger__Path", "other.db"),
+            ("FEDLEARN_PARTY__SERVICE__SESSIONSPERDAY", "3"), ("FEDLEARN_PARTY__QUOTAS__BYTESPERSESSION", "5000000000"), ("FEDLEARN_PARTY__DATA__ID", "12"),
+            // Variables of other things, which must not be taken for keys.
+            ("FEDLEARN_DATA", "/data"), ("FEDLEARN_FULL", "1"), ("FEDLEARN_NATIVE", "/native"), ("PATH", "/bin")));
+        Assert.Equal(TimeSpan.FromSeconds(7.5), file.Transport.Timeout);
+        Assert.Equal(new Uri("http://127.0.0.1:6000"), file.ActiveParty);
+        Assert.Equal(Path.Combine(_folder.Path, "other.db"), file.Self.Ledger.Path);
+        Assert.Equal((3, 5_000_000_000), (file.Service.SessionsPerDay, file.Transport.Quotas.BytesPerSession));
+        Assert.Equal("12", Assert.IsType<GlmRunFile>(file.Run).Party("telco").Data!.Id); // a text, though it looks like a number
+    }
+
+    [Fact]
+    public void Environment_NamesOfTheJob_NeedNotStandInTheFile()
+    {
+        string text = """{ "job": "job.json", "party": "telco", "data": { "path": "t.csv" } }""";
+        Assert.Equal(new Uri("http://127.0.0.1:6000"), Load(Environment(("FEDLEARN_PARTY__PEERS__NORTH_BANK", "127.0.0.1:6000")), text).ActiveParty);
+        Assert.Equal(new Uri("http://127.0.0.1:6001"), Load(Environment(("FEDLEARN_PARTY__PEERS", """["127.0.0.1:6001"]""")), text).ActiveParty);
+        // Everything may come from the environment but the file itself.
+        Assert.Equal("telco", Load(Environment(("FEDLEARN_PARTY__JOB", "job.json"), ("FEDLEARN_PARTY__PARTY", "telco"), ("FEDLEARN_PARTY__DATA__PATH", "t.csv"),
+            ("FEDLEARN_PARTY__PEERS__NORTH_BANK", "127.0.0.1:6000")), "{}").Self.Name);
+    }
+
+    [Fact]
+    public void CommandLine_StandsAboveTheEnvironment()
+    {
+        var variables = new Dictionary<string, string> { ["FEDLEARN_PARTY__TIMEOUTSECONDS"] = "7", ["FEDLEARN_PARTY__CONNECTTIMEOUTSECONDS"] = "8" };
+        PartyFile file = Load(PartyOverrides.Of(variables, ["timeoutSeconds=9", "peers.north-bank=127.0.0.1:6002"]));
+        Assert.Equal((TimeSpan.FromSeconds(9), TimeSpan.FromSeconds(8)), (file.Transport.Timeout, file.Transport.ConnectTimeout));
+        Assert.Equal(new Uri("http://127.0.0.1:6002"), file.ActiveParty);
+    }
+
+    [Theory]
+    [InlineData("FEDLEARN_PARTY__TIMEOUTSECOND", "FEDLEARN_PARTY__TIMEOUTSECONDS")]
+    [InlineData("FEDLEARN_PARTY__LEDGER__PAHT", "FEDLEARN_PARTY__LEDGER__PATH")]
+    [InlineData("FEDLEARN_PARTY__LISTEN__PORT", "FEDLEARN_PARTY__LISTEN")]
+    [InlineData("FEDLEARN_PARTY__PEERS__NORTH_BANC", "'north-bank'")]
+    public void Environment_UnknownName_IsRefusedAndNamesTheNearest(string variable, string nearest) => Refused(Environment((variable, "5")), nearest);
+
+    [Theory]
+    [InlineData("FEDLEARN_PARTY_LISTEN", "FEDLEARN_PARTY__LISTEN")]
+    [InlineData("FEDLEARN_SERVICE__HELTH", "FEDLEARN_SERVICE__HEALTH")]
+    [InlineData("FEDLEARN_SERVICE_STOPSECONDS", "FEDLEARN_SERVICE__STOPSECONDS")]
+    public void Environment_WrongPrefixOrOption_IsRefused(string variable, string nearest)
+    {
+        var error = Assert.Throws<ConfigurationException>(() => Environment((variable, "x")));
+        Assert.Equal(ServiceErrors.UnknownVariable, error.Id);
+        Assert.Contains(nearest, error.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void Environment_TwoVariablesForOneKeyOrAnArrayInTheWay_AreRefused()
+    {
+        Refused(Environment(("FEDLEARN_PARTY__LISTEN", "127.0.0.1:1"), ("fedlearn_party__listen", "127.0.0.1:2")), "is set by");
+        Refused(Environment(("FEDLEARN_PARTY__PEERS__NORTH_BANK", "127.0.0.1:6000")), "'peers' is no object", Telco.Replace("""{ "north-bank": "127.0.0.1:5301" }""", """["127.0.0.1:5301"]""", StringComparison.Ordinal));
+    }
+
+    [Fact]
+    public void Environment_WrongValue_IsRefusedWithTheVariablesName()
+    {
+        var error = Assert.Throws<ConfigurationException>(() => Load(Environment(("FEDLEARN_PARTY__TIMEOUTSECONDS", "soon"))));
+        Assert.Equal(RunFileErrors.WrongType, error.Id);
+        Assert.Contains("timeoutSeconds (from FEDLEARN_PARTY__TIMEOUTSECONDS)", error.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void Set_WithoutValueOrOfNoKey_IsRefused()
+    {
+        Assert.Equal(ServiceErrors.UnknownVariable, Assert.Throws<ConfigurationException>(() => PartyOverrides.Of(new Dictionary<string, string>(), ["timeoutSeconds"])).Id);
+        Refused(PartyOverrides.Of(new Dictionary<string, string>(), ["timeoutSecs=4"]), "'timeoutSeconds'");
+    }
+
+    [Fact]
+    public async Task ShowConfig_FileEnvironmentAndCommandLine_SaysWhereEachValueComesFrom()
+    {
+        string file = _folder.Write("party.json", Telco);
+        using ToolProcess tool = ToolProcess.StartWith([("FEDLEARN_PARTY__TIMEOUTSECONDS", "7"), ("FEDLEARN_SERVICE__STOPSECONDS", "12")],
+            ["party", "--service", "--config", file, "--set", "peers.north-bank=user:word@127.0.0.1:6002", "--set", "connectTimeoutSeconds=3", "--health", "127.0.0.1:9090", "--show-config"]);
+        ToolRun refused = await tool.EndAsync();
+        using ToolProcess shown = ToolProcess.StartWith([("FEDLEARN_PARTY__TIMEOUTSECONDS", "7"), ("FEDLEARN_SERVICE__STOPSECONDS", "12")],
+            ["party", "--service", "--config", file, "--set", "connectTimeoutSeconds=3", "--health", "127.0.0.1:9090", "--show-config"]);
+        ToolRun run = await shown.EndAsync();
+        Assert.True(run.ExitCode == 0, run.Error);
+        JsonNode document = JsonNode.Parse(run.Output)!;
+        (string Value, string Source) Of(JsonNode? lines, string key) => lines!.AsArray().Single(v => (string)v!["key"]! == key) is { } line ? (line["value"]!.ToString(), (string)line["source"]!) : default;
+        JsonNode values = Assert.Single(document["parties"]!.AsArray())!["values"]!;
+        Assert.Equal(("7", "FEDLEARN_PARTY__TIMEOUTSECONDS"), Of(values, "timeoutSeconds"));
+        Assert.Equal(("3", "--set"), Of(values, "connectTimeoutSeconds"));
+        Assert.Equal(("127.0.0.1:5301", "file"), Of(values, "peers.north-bank"));
+        Assert.Equal(("24", "default"), Of(values, "service.sessionsPerDay"));
+        Assert.Equal(("12", "FEDLEARN_SERVICE__STOPSECONDS"), Of(document["service"], "stopSeconds"));
+        Assert.Equal(("127.0.0.1:9090", "command line"), Of(document["service"], "health"));
+        Assert.DoesNotContain("word", refused.Output + refused.Error, StringComparison.Ordinal); // a password in an address is never shown
+    }
+}

@@ -1,0 +1,233 @@
+using System.Net;
+using System.Net.Sockets;
+using System.Text;
+using System.Text.Json.Nodes;
+using FedLearn.Cli.Services;
+using FedLearn.Cli.Tests.Sessions;
+
+namespace FedLearn.Cli.Tests.Services;
+
+/// <summary>fedlearn party --service in a process of its own.</summary>
+public class ServiceTests
+{
+    private static readonly CancellationToken Token = TestContext.Current.CancellationToken;
+
+    /// <summary>A job of the bank and the telephone company, and a party file for each.</summary>
+    private static (string Bank, string Telco) Job(Scene scene, string name, int port, string more = "", params (string, JsonNode?)[] changes)
+    {
+        scene.Named($"{name}.job.json", [("name", name), ("transport.kind", "grpc"), .. changes]);
+        return (scene.Write($"{name}.bank.party.json", $$"""{ "job": "{{name}}.job.json", "party": "bank", "listen": "127.0.0.1:{{port}}", "timeoutSeconds": 120, "connectTimeoutSeconds": 120 }"""),
+            scene.Write($"{name}.telco.party.json", $$"""
+                { "job": "{{name}}.job.json", "party": "telco", "peers": { "bank": "127.0.0.1:{{port}}" }, "ledger": { "path": "{{name}}.telco.ledger.db" }, "timeoutSeconds": 120, "connectTimeoutSeconds": 120{{more}} }
+                """));
+    }
+
+    private static string[] Service(Scene scene, params string[] files) =>
+        ["party", "--service", .. files.SelectMany(f => (string[])["--config", f]), "--results", scene.At("results"), "--health", "127.0.0.1:0"];
+
+    private static async Task<(int Status, JsonNode Body)> GetAsync(ToolProcess service, string path)
+    {
+        await service.SaysAsync("health checks on");
+        string address = service.Error.Split("health checks on ")[1].Split('\n')[0].Trim();
+        using var http = new HttpClient();
+        using HttpResponseMessage response = await http.GetAsync(new Uri(new Uri(address), path), Token).WaitAsync(ToolProcess.Patience, Token);
+        return ((int)response.StatusCode, JsonNode.Parse(await response.Content.ReadAsStringAsync(Token))!);
+    }
+
+    private static (string? Job, string State, string? Error)[] Jobs(JsonNode body) =>
+        [.. body["jobs"]!.AsArray().Select(j => ((string?)j!["job"], (string)j["state"]!, (string?)j["lastError"]))];
+
+    private static string[] Sessions(Scene scene, string job, string party) =>
+        Directory.Exists(scene.At($"results/{job}/{party}")) ? [.. Directory.GetDirectories(scene.At($"results/{job}/{party}")).Order(StringComparer.Ordinal)] : [];
+
+    private static async Task<string> NoticeAsync(Socket manager)
+    {
+        byte[] buffer = new byte[1000];
+        using var patience = CancellationTokenSource.CreateLinkedTokenSource(Token);
+        patience.CancelAfter(ToolProcess.Patience);
+        return Encoding.UTF8.GetString(buffer, 0, await manager.ReceiveAsync(buffer, SocketFlags.None, patience.Token));
+    }
+
+    [Fact]
+    public async Task Passive_SeveralJobs_TakesPartInSessionAfterSessionWhateverHappensToOthers()
+    {
+        using var scene = new Scene();
+        using var listener = new TcpListener(IPAddress.Loopback, 0); // an active party that is there, for the job whose data are not
+        listener.Start();
+        (string alphaBank, string alpha) = Job(scene, "alpha", Scene.FreePort());
+        (string betaBank, string beta) = Job(scene, "beta", Scene.FreePort(), "", ("model.l2", 0.1));
+        string gamma = Job(scene, "gamma", ((IPEndPoint)listener.LocalEndpoint).Port, "", ("parties.1.data.path", "nowhere.csv")).Telco;
+        string broken = scene.Write("broken.party.json", "{ \"job\": 5 }");
+        using var manager = new Socket(AddressFamily.Unix, SocketType.Dgram, ProtocolType.Unspecified);
+        manager.Bind(new UnixDomainSocketEndPoint(scene.At("notify")));
+        using ToolProcess service = ToolProcess.StartWith("NOTIFY_SOCKET", scene.At("notify"), Service(scene, alpha, broken, beta, gamma));
+        await service.SaysAsync("service started: 3 jobs");
+        Assert.Equal("READY=1", await NoticeAsync(manager));
+        await service.SaysAsync("[gamma/telco] waits for the next session");
+        Assert.False(service.HasMapped("OpenTelemetry.dll"), "what nobody asked for was loaded");
+
+        Assert.Equal(200, (await GetAsync(service, "healthz")).Status);
+        (int status, JsonNode body) = await GetAsync(service, "readyz");
+        Assert.Equal((503, "notReady"), (status, (string)body["status"]!));
+        (string? Job, string State, string? Error)[] jobs = Jobs(body);
+        Assert.Equal(["alpha ready", "beta ready", "gamma waiting", " failed"], jobs.Select(j => $"{j.Job} {j.State}"));
+        Assert.StartsWith("FL3", jobs[2].Error, StringComparison.Ordinal);
+        Assert.Equal(RunFiles.RunFileErrors.WrongType, jobs[3].Error);
+
+        async Task BankAsync(string file, string models)
+        {
+            ToolRun run = await ToolRun.Of("party", "--config", file, "--model", scene.At(models));
+            Assert.True(run.ExitCode == 0, run.Error + service.Error);
+        }
+
+        await Task.WhenAll(Task.Run(async () => { await BankAsync(alphaBank, "m1"); await BankAsync(alphaBank, "m2"); }, Token), Task.Run(() => BankAsync(betaBank, "m3"), Token));
+        await service.SaysAsync("session finished", times: 3);
+        Assert.Equal((2, 1, 0), (Sessions(scene, "alpha", "telco").Length, Sessions(scene, "beta", "telco").Length, Sessions(scene, "gamma", "telco").Length));
+        foreach ((string folder, string job) in Sessions(scene, "alpha", "telco").Select(s => (s, "alpha")).Concat(Sessions(scene, "beta", "telco").Select(s => (s, "beta"))))
+        {
+            JsonNode report = JsonNode.Parse(File.ReadAllText(Path.Combine(folder, "report.json")))!;
+            Assert.Equal((job, "telco"), ((string)report["job"]!["name"]!, (string)report["parties"]![0]!["name"]!));
+            Assert.True(File.Exists(Path.Combine(folder, "models", "telco.model.json")));
+        }
+
+        JsonNode[] counts = [.. (await GetAsync(service, "healthz")).Body["jobs"]!.AsArray().Select(j => j!["sessions"]!)];
+        Assert.Equal([2, 1, 0, 0], counts.Select(c => (int)c));
+        Assert.DoesNotMatch("c[0-9]{4}", service.Error); // no id of a row
+        ToolProcess.Send(service.Id, ToolProcess.Terminate);
+        Assert.Equal("STOPPING=1", await NoticeAsync(manager));
+        ToolRun end = await service.EndAsync();
+        Assert.True(end.ExitCode == 0, end.Error);
+        Assert.Contains("stopping: no new sessions", end.Error, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task Passive_SessionInProgress_OtherJobsGoOnAndAStopTellsThePeer()
+    {
+        using var scene = new Scene();
+        (string longBank, string longTelco) = Job(scene, "long", Scene.FreePort(), "", Scene.Endless());
+        (string quickBank, string quickTelco) = Job(scene, "quick", Scene.FreePort());
+        using ToolProcess service = ToolProcess.Start(Service(scene, longTelco, quickTelco));
+        await service.SaysAsync("service started: 2 jobs");
+        Assert.Equal(200, (await GetAsync(service, "readyz")).Status);
+        using (ToolProcess bank = ToolProcess.Start("party", "--config", longBank))
+        {
+            await service.SaysAsync("session begins");
+            (int status, JsonNode body) = await GetAsync(service, "readyz");
+            Assert.Equal((200, "running"), (status, Jobs(body)[0].State));
+            ToolRun quick = await ToolRun.Of("party", "--config", quickBank);
+            Assert.True(quick.ExitCode == 0, quick.Error);
+            await bank.SaysAsync("round ");
+            bank.Kill();
+            await bank.EndAsync();
+            await service.SaysAsync("session failed");
+        }
+
+        // A peer that died is no end: its next session is taken part in.
+        using ToolProcess again = ToolProcess.Start("party", "--config", longBank);
+        await service.SaysAsync("session begins", times: 3);
+        await again.SaysAsync("round ");
+        ToolProcess.Send(service.Id, ToolProcess.Terminate);
+        ToolRun end = await service.EndAsync(), told = await again.EndAsync();
+        Assert.True(end.ExitCode == 0, end.Error);
+        Assert.Equal(4, told.ExitCode);
+        Assert.Contains("(FL4008)", told.Error, StringComparison.Ordinal); // told, not cut off
+        Assert.Empty(Sessions(scene, "long", "telco"));
+        Assert.Single(Sessions(scene, "quick", "telco"));
+        Assert.Empty(Directory.GetDirectories(scene.At("results"), ".unfinished", SearchOption.AllDirectories));
+    }
+
+    [Fact]
+    public async Task Passive_MoreSessionsThanADayMayHave_AreRefusedAlsoAfterARestart()
+    {
+        using var scene = new Scene();
+        (string bank, string telco) = Job(scene, "credit", Scene.FreePort(), """, "service": { "sessionsPerDay": 1, "longestPauseSeconds": 0.5 }""", Scene.Private());
+        async Task<ToolRun> BankAsync() => await ToolRun.Of("party", "--config", bank);
+        using (ToolProcess service = ToolProcess.Start(Service(scene, telco)))
+        {
+            ToolRun first = await BankAsync(), second = await BankAsync();
+            Assert.True(first.ExitCode == 0, first.Error);
+            Assert.Equal(4, second.ExitCode);
+            Assert.Contains(ServiceErrors.TooManySessions, second.Error, StringComparison.Ordinal); // the active party learns why
+            await service.SaysAsync($"({ServiceErrors.TooManySessions})");
+            (int status, JsonNode body) = await GetAsync(service, "readyz");
+            Assert.Equal((503, ("credit", "waiting", ServiceErrors.TooManySessions)), (status, Jobs(body)[0]));
+            service.Kill();
+            await service.EndAsync();
+        }
+
+        string spent = (await ToolRun.Of("ledger", "show", "--ledger", scene.At("credit.telco.ledger.db"), "--json")).Output;
+        using (ToolProcess service = ToolProcess.Start(Service(scene, telco)))
+        {
+            ToolRun third = await BankAsync();
+            Assert.Equal(4, third.ExitCode);
+            Assert.Contains(ServiceErrors.TooManySessions, third.Error, StringComparison.Ordinal);
+            Assert.Equal(spent, (await ToolRun.Of("ledger", "show", "--ledger", scene.At("credit.telco.ledger.db"), "--json")).Output); // nothing was charged
+            ToolProcess.Send(service.Id, ToolProcess.Terminate);
+            ToolRun end = await service.EndAsync();
+            Assert.True(end.ExitCode == 0, end.Error);
+        }
+
+        Assert.Single(Sessions(scene, "credit", "telco"));
+    }
+
+    [Fact]
+    public async Task Active_EveryJobOnce_EndsWithTheFirstFailureOrZero()
+    {
+        using var scene = new Scene();
+        int port = Scene.FreePort();
+        (string alpha, string telco) = Job(scene, "alpha", Scene.FreePort());
+        string alone = Job(scene, "alone", port).Bank;
+        File.WriteAllText(alone, File.ReadAllText(alone).Replace("\"connectTimeoutSeconds\": 120", "\"connectTimeoutSeconds\": 1", StringComparison.Ordinal));
+        string real = File.ReadAllText(telco).Split("\"bank\": \"")[1].Split('"')[0];
+        scene.Write("alpha.telco.party.json", File.ReadAllText(telco).Replace(real, "127.0.0.1:1", StringComparison.Ordinal));
+
+        async Task<ToolRun> TrainAsync(params string[] jobs)
+        {
+            using ToolProcess service = ToolProcess.Start(Service(scene, jobs));
+            // The passive party's file has a wrong address, and the environment the right one.
+            using ToolProcess other = ToolProcess.StartWith("FEDLEARN_PARTY__PEERS__BANK", real, ["party", "--config", telco]);
+            ToolRun run = await other.EndAsync();
+            Assert.True(run.ExitCode == 0, run.Error);
+            return await service.EndAsync();
+        }
+
+        ToolRun good = await TrainAsync(alpha);
+        Assert.True(good.ExitCode == 0, good.Error);
+        ToolRun mixed = await TrainAsync(alone, alpha);
+        Assert.Equal(4, mixed.ExitCode);
+        Assert.Contains("[alone/bank] session failed", mixed.Error, StringComparison.Ordinal);
+        Assert.Contains("(FL4016)", mixed.Error, StringComparison.Ordinal);
+        Assert.Equal((2, 0), (Sessions(scene, "alpha", "bank").Length, Sessions(scene, "alone", "bank").Length));
+    }
+
+    [Fact]
+    public async Task Start_FilesOrOptionsThatCannotBe_AreRefused()
+    {
+        using var scene = new Scene();
+        (string bank, string telco) = Job(scene, "alpha", 1);
+        async Task RefusedAsync(string id, int code, params string[] args)
+        {
+            ToolRun run = await ToolRun.Of(["party", .. args]);
+            Assert.Equal(code, run.ExitCode);
+            Assert.Contains($"({id})", run.Error, StringComparison.Ordinal);
+        }
+
+        await RefusedAsync(CliErrors.OptionsDisagree, 2, "--config", bank, "--config", telco);
+        await RefusedAsync(CliErrors.OptionsDisagree, 2, "--config", bank, "--health", "127.0.0.1:0");
+        await RefusedAsync(CliErrors.OptionsDisagree, 2, "--service", "--config", bank, "--model", "m");
+        await RefusedAsync(RunFiles.RunFileErrors.OutOfRange, 2, "--service", "--config", bank, "--stop-seconds", "0");
+        await RefusedAsync(RunFiles.RunFileErrors.OutOfRange, 2, "--service", "--config", bank, "--stop-seconds", "NaN");
+        await RefusedAsync(RunFiles.RunFileErrors.Address, 2, "--service", "--config", bank, "--health", "example.org:80");
+        await RefusedAsync(RunFiles.RunFileErrors.Unreadable, 2, "--service", "--config", scene.At("nowhere.json"), "--results", scene.At("results"));
+        using var listener = new TcpListener(IPAddress.Loopback, 0);
+        listener.Start();
+        await RefusedAsync(ServiceErrors.CannotListen, 4, "--service", "--config", telco, "--results", scene.At("results"), "--health", listener.LocalEndpoint.ToString()!);
+        // The same party of the same job twice: the second is left out.
+        using ToolProcess service = ToolProcess.Start(Service(scene, telco, telco));
+        await service.SaysAsync($"({ServiceErrors.SameJobTwice})");
+        await service.SaysAsync("service started: 1 jobs");
+        ToolProcess.Send(service.Id, ToolProcess.Terminate);
+        ToolRun end = await service.EndAsync();
+        Assert.True(end.ExitCode == 0, end.Error);
+    }
+}

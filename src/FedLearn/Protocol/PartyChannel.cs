@@ -227,7 +227,9 @@ public abstract class PartyChannel(string localParty, string remoteParty, Channe
             return null; // the receive in progress will say it
         try
         {
-            using var timeUp = new CancellationTokenSource(PeersLastWordsTime, Options.Clock);
+            // No longer than any other message is waited for.
+            bool shorter = Options.ReceiveTimeout != Timeout.InfiniteTimeSpan && Options.ReceiveTimeout < PeersLastWordsTime;
+            using var timeUp = new CancellationTokenSource(shorter ? Options.ReceiveTimeout : PeersLastWordsTime, Options.Clock);
             using var either = CancellationTokenSource.CreateLinkedTokenSource(timeUp.Token, cancellationToken);
             while (true)
                 if (await ReadFrameAsync(either.Token).ConfigureAwait(false) is ChannelFrame.Aborted aborted)

@@ -30,6 +30,7 @@ internal sealed class FaultProxy : IAsyncDisposable
     private readonly List<Task> _pumps = [];
     private readonly Direction[] _ways = [new(), new()];
     private readonly Task _accepting;
+    private int _closed;
 
     private FaultProxy(IPEndPoint server, TimeProvider clock)
     {
@@ -112,18 +113,17 @@ internal sealed class FaultProxy : IAsyncDisposable
     /// <summary>From now on forwards a byte at a time, with a pause after each: a slow loris.</summary>
     public void Trickle(Way way, TimeSpan pause) => Set(way, direction => (direction.Trickles, direction.Pause) = (true, pause));
 
-    /// <summary>Forwards the next chunk twice.</summary>
+    /// <summary>Forwards the next chunk that comes twice. What one end writes at once is mostly one chunk: whole frames, so that only the protocol above can tell.</summary>
     public void Duplicate(Way way) => Set(way, direction => direction.Twice = true);
 
-    /// <summary>Forwards the next chunk after the one that follows it.</summary>
+    /// <summary>Forwards the next chunk that comes after the one that follows it.</summary>
     public void Reorder(Way way) => Set(way, direction => direction.Swap = true);
-
-    /// <summary>Forwards the second half of the next chunk before the first.</summary>
-    public void Shuffle(Way way) => Set(way, direction => direction.Halve = true);
 
     /// <summary>Closes everything.</summary>
     public async ValueTask DisposeAsync()
     {
+        if (Interlocked.Exchange(ref _closed, 1) != 0)
+            return;
         await _over.CancelAsync();
         _listener.Dispose();
         Close(abort: true);
@@ -227,10 +227,23 @@ internal sealed class FaultProxy : IAsyncDisposable
 
     private async Task ForwardAsync(ReadOnlyMemory<byte> chunk, Socket to, Direction way)
     {
-        while (chunk.Length > 0)
+        bool twice;
+        ReadOnlyMemory<byte> held;
+        lock (_gate)
+        {
+            (twice, way.Twice, held, way.Held) = (way.Twice, false, way.Held, default);
+            if (way.Swap)
+            {
+                (way.Swap, way.Held) = (false, chunk.ToArray());
+                return;
+            }
+        }
+
+        ReadOnlyMemory<byte> rest = chunk;
+        while (rest.Length > 0)
         {
             Action<FaultProxy>? due = null;
-            int part = chunk.Length;
+            int part = rest.Length;
             lock (_gate)
             {
                 if (way.Trigger is not null && way.TriggerAt - way.Forwarded <= part)
@@ -240,10 +253,14 @@ internal sealed class FaultProxy : IAsyncDisposable
                 }
             }
 
-            await SendAsync(chunk[..part], to, way);
-            chunk = chunk[part..];
+            await SendAsync(rest[..part], to, way);
+            rest = rest[part..];
             due?.Invoke(this);
         }
+
+        if (twice)
+            await SendAsync(chunk, to, way);
+        await SendAsync(held, to, way);
     }
 
     private async Task SendAsync(ReadOnlyMemory<byte> chunk, Socket to, Direction way)
@@ -251,28 +268,9 @@ internal sealed class FaultProxy : IAsyncDisposable
         if (chunk.Length == 0)
             return;
         await StalledAsync(way);
-        bool twice, halve;
-        ReadOnlyMemory<byte> held;
-        lock (_gate)
-        {
-            (twice, way.Twice, halve, way.Halve) = (way.Twice, false, way.Halve, false);
-            held = way.Held;
-            way.Held = default;
-            if (way.Swap)
-            {
-                (way.Swap, way.Held) = (false, chunk.ToArray());
-                return;
-            }
-        }
-
         if (way.Delay > TimeSpan.Zero)
             await PauseAsync(way.Delay);
-        if (halve && chunk.Length > 1)
-            chunk = (byte[])[.. chunk.Span[(chunk.Length / 2)..], .. chunk.Span[..(chunk.Length / 2)]];
         await WriteAsync(chunk, to, way);
-        if (twice)
-            await WriteAsync(chunk, to, way);
-        await WriteAsync(held, to, way);
     }
 
     private async Task WriteAsync(ReadOnlyMemory<byte> bytes, Socket to, Direction way)
@@ -329,8 +327,6 @@ internal sealed class FaultProxy : IAsyncDisposable
         public bool Twice { get; set; }
 
         public bool Swap { get; set; }
-
-        public bool Halve { get; set; }
 
         public ReadOnlyMemory<byte> Held { get; set; }
     }

@@ -15,7 +15,7 @@ public sealed class NamespaceReliabilityTests
         await using Hosts hosts = await Hosts.CreateAsync();
         var log = new ReliabilityLog("sessions between two network namespaces, the link down for a moment");
         Trial trial = await NetworkChild.TrialAsync();
-        await using Party active = Party.Start(hosts.Active, "active", hosts.Address, receiveSeconds: 60, holdAt: 5);
+        await using Party active = Party.Start(hosts.Active, "active", Hosts.Address, receiveSeconds: 60, holdAt: 5);
         string address = (await active.LineAsync("listening "))["listening ".Length..];
         await using Party passive = Party.Start(hosts.Passive, "passive", address, receiveSeconds: 60, holdAt: int.MaxValue);
         await active.LineAsync("held");
@@ -35,7 +35,7 @@ public sealed class NamespaceReliabilityTests
     {
         await using Hosts hosts = await Hosts.CreateAsync();
         var log = new ReliabilityLog("sessions between two network namespaces, the link down for good");
-        await using Party active = Party.Start(hosts.Active, "active", hosts.Address, receiveSeconds: 4, holdAt: 5);
+        await using Party active = Party.Start(hosts.Active, "active", Hosts.Address, receiveSeconds: 4, holdAt: 5);
         string address = (await active.LineAsync("listening "))["listening ".Length..];
         await using Party passive = Party.Start(hosts.Passive, "passive", address, receiveSeconds: 4, holdAt: int.MaxValue);
         await active.LineAsync("held");
@@ -66,7 +66,7 @@ public sealed class NamespaceReliabilityTests
         public string Passive { get; } = $"fedlearn{Environment.ProcessId}p";
 
         /// <summary>Where the active party is to listen, on a port that the system chooses.</summary>
-        public string Address => $"http://{ActiveIp}:0";
+        public const string Address = $"http://{ActiveIp}:0";
 
         public static async Task<Hosts> CreateAsync()
         {

@@ -78,7 +78,11 @@ internal static class FaultySession
             return [await active, new PartyEnd(null, new InvalidOperationException("The active party ended before it listened."))];
         await using FaultProxy proxy = FaultProxy.Start(await listening.Task);
         breaks(proxy);
-        PartyEnd[] ends = await Task.WhenAll(active, trial.RunPassiveAsync(proxy.Address, client, () => joined?.Invoke(proxy)));
+        PartyEnd[] ends = await Task.WhenAll(active, trial.RunPassiveAsync(proxy.Address, client, () =>
+        {
+            joined?.Invoke(proxy);
+            return Task.CompletedTask;
+        }));
         ended?.Invoke(proxy);
         return ends;
     }

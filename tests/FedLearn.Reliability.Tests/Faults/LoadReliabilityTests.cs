@@ -30,12 +30,22 @@ public sealed class LoadReliabilityTests
 
     private static async Task WaveAsync(Trial[] trials)
     {
+        // No session begins to train before all are open.
+        var open = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+        int joined = 0;
+        Task JoinedAsync()
+        {
+            if (Interlocked.Increment(ref joined) == trials.Length)
+                open.SetResult();
+            return open.Task;
+        }
+
         // A machine of two cores that runs two hundred parties is no reason for a time limit to end one.
         PartyEnd[][] ends = await Task.WhenAll(trials.Select(async trial =>
         {
             var listening = new TaskCompletionSource<Uri>(TaskCreationOptions.RunContinuationsAsynchronously);
             Task<PartyEnd> active = trial.RunActiveAsync(FaultySession.PatientHost, listening.SetResult);
-            return await Task.WhenAny(active, listening.Task) == active ? [await active] : await Task.WhenAll(active, trial.RunPassiveAsync(await listening.Task, FaultySession.PatientClient));
+            return await Task.WhenAny(active, listening.Task) == active ? [await active] : await Task.WhenAll(active, trial.RunPassiveAsync(await listening.Task, FaultySession.PatientClient, JoinedAsync));
         })).WaitAsync(TimeSpan.FromMinutes(10));
         for (int i = 0; i < trials.Length; i++)
             Assert.True(trials[i].IsRight(ends[i]), $"Session {i}: {trials[i].Describe(ends[i])}");

@@ -82,8 +82,8 @@ internal sealed class Soak(int seed, Action<string> output)
         string what = kind ?? "no fault";
         try
         {
-            GlmOptimizer optimizer = random.Next(2) == 0 ? GlmOptimizer.Sgd : GlmOptimizer.Lbfgs;
-            Trial trial = await Trial.CreateAsync(random.Next(), random.Next(40, 400), random.Next(1, 9), optimizer, random.Next(2, 12));
+            int way = random.Next(3);
+            Trial trial = await Trial.CreateAsync(random.Next(), random.Next(40, 400), random.Next(1, 9), way == 1 ? GlmOptimizer.Lbfgs : GlmOptimizer.Sgd, random.Next(2, 12), noisy: way == 2);
             PartyEnd[] ends = kind is null ? await FaultySession.RunAsync(trial, _ => { }, FaultySession.PatientHost, FaultySession.PatientClient).WaitAsync(TimeSpan.FromMinutes(5))
                 : await FaultySession.RunAsync(trial, kind, (Way)random.Next(2), random.Next(8000), random);
             if (kind is null ? !trial.IsRight(ends) : trial.FaultOf(ends) is not null)

@@ -36,7 +36,8 @@ internal sealed class Trial
     /// <param name="columns">Columns of each party.</param>
     /// <param name="optimizer">How it is trained.</param>
     /// <param name="epochs">Epochs or most iterations.</param>
-    public static async Task<Trial> CreateAsync(int seed, int rows = 60, int columns = 3, GlmOptimizer optimizer = GlmOptimizer.Sgd, int epochs = 6)
+    /// <param name="noisy">Whether messages carry the noise of HDP-VFL, drawn from a seed.</param>
+    public static async Task<Trial> CreateAsync(int seed, int rows = 60, int columns = 3, GlmOptimizer optimizer = GlmOptimizer.Sgd, int epochs = 6, bool noisy = false)
     {
         var job = new GlmJob
         {
@@ -45,6 +46,14 @@ internal sealed class Trial
             Training = new() { Optimizer = optimizer, Epochs = epochs, BatchesPerEpoch = optimizer == GlmOptimizer.Sgd ? 3 : null, Seed = seed },
             Parties = [new() { Party = new("bank", PartyRole.Active) }, new() { Party = new("telco", PartyRole.Passive) }],
         };
+        if (noisy)
+            job = job with
+            {
+                Training = job.Training with { WeightNorm = 1, ResidualClip = 1 },
+                Privacy = new() { Mode = PrivacyMode.HdpVfl, Budget = new(2, 0.004), TestNoiseSeed = (ulong)seed },
+                Preprocessing = new() { Scaling = Scaling.None, Rows = RowBound.Clip },
+                Parties = [job.Parties[0] with { LabelRange = (-0.5, 0.5) }, job.Parties[1]],
+            };
         GlmPartyInput[] inputs = [Input(0), Input(1)];
         IReadOnlyList<GlmPartyResult> results = await LocalFederation.TrainAsync(job, inputs);
         return new Trial(job, inputs, [.. results.Select(r => r.Model.WeightsSha256)]);
@@ -82,13 +91,14 @@ internal sealed class Trial
     /// <summary>Runs the passive party.</summary>
     /// <param name="coordinator">Address of the active one, or of what stands before it.</param>
     /// <param name="options">Settings.</param>
-    /// <param name="joined">Told when the exchange of messages is open.</param>
+    /// <param name="joined">Done when the exchange of messages is open, before the first.</param>
     /// <param name="progress">Told after epochs.</param>
-    public Task<PartyEnd> RunPassiveAsync(Uri coordinator, GrpcClientOptions options, Action? joined = null, IProgress<GlmProgress>? progress = null) => EndAsync(async () =>
+    public Task<PartyEnd> RunPassiveAsync(Uri coordinator, GrpcClientOptions options, Func<Task>? joined = null, IProgress<GlmProgress>? progress = null) => EndAsync(async () =>
     {
         GlmTrainer trainer = Trainer(1);
         await using GrpcSession session = await GrpcFederationClient.JoinAsync(coordinator, trainer.JoinRequest, options);
-        joined?.Invoke();
+        if (joined is not null)
+            await joined();
         return await trainer.TrainAsync(session.Agreement, session.Channels, progress);
     });
 

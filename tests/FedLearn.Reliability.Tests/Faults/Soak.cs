@@ -47,14 +47,14 @@ internal sealed class Soak(int seed, Action<string> output)
         (_sessions, _faulty, _errors) = (0, 0, 0);
         Footprint before = Footprint.Now();
         long resident = Footprint.Resident();
-        output(string.Create(CultureInfo.InvariantCulture, $"seed {seed}, {AtOnce} sessions at once, one in {FaultOneIn} with a fault; {before}, {resident / 1e6:0} MB resident"));
+        output(string.Create(CultureInfo.InvariantCulture, $"seed {seed}, {AtOnce} sessions at once, one in {FaultOneIn} with a fault; {before}, {resident / 1e6:0} MB resident; {Footprint.KindsOfHandles()}"));
         _watch.Start();
         _nextLine = TimeSpan.FromMinutes(1);
         await Task.WhenAll(Enumerable.Range(0, AtOnce).Select(worker => Task.Run(() => WorkAsync(new Random(unchecked((seed * 31) + worker)), length))));
         Footprint after = await Footprint.SettledAsync(before, HeapBound, HandleBound);
         long residentAfter = Footprint.Resident();
         _wrong ??= after.HeapBytes - before.HeapBytes > HeapBound ? $"the heap has grown: {before} before, {after} after"
-            : after.Handles - before.Handles > HandleBound ? $"handles were left open: {before} before, {after} after"
+            : after.Handles - before.Handles > HandleBound ? $"handles were left open: {before} before, {after} after: {Footprint.KindsOfHandles()}"
             : residentAfter - resident > ResidentBound ? $"resident memory has grown from {resident / 1_000_000} to {residentAfter / 1_000_000} MB" : null;
         return new SoakReport(_sessions, _faulty, _errors, before, after, resident, residentAfter, _wrong);
     }
@@ -87,7 +87,7 @@ internal sealed class Soak(int seed, Action<string> output)
             PartyEnd[] ends = kind is null ? await FaultySession.RunAsync(trial, _ => { }, FaultySession.PatientHost, FaultySession.PatientClient).WaitAsync(TimeSpan.FromMinutes(5))
                 : await FaultySession.RunAsync(trial, kind, (Way)random.Next(2), random.Next(8000), random);
             if (kind is null ? !trial.IsRight(ends) : trial.FaultOf(ends) is not null)
-                Interlocked.CompareExchange(ref _wrong, $"a session with {what}: {trial.Describe(ends)}", null);
+                Interlocked.CompareExchange(ref _wrong, $"a session with {what}: {trial.FaultOf(ends) ?? string.Join("; ", ends.Select(e => e.Failure?.ToString() ?? "a model"))}", null);
             Interlocked.Increment(ref _sessions);
             Interlocked.Add(ref _faulty, kind is null ? 0 : 1);
             Interlocked.Add(ref _errors, kind is null || trial.IsRight(ends) ? 0 : 1);

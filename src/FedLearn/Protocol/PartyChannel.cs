@@ -131,7 +131,16 @@ public abstract class PartyChannel(string localParty, string remoteParty, Channe
     public async ValueTask CompleteAsync(CancellationToken cancellationToken = default)
     {
         const string step = "end of the job";
-        await WriteWithinTimeAsync(step, "the end of this side's messages", WriteCompletedAsync(cancellationToken).AsTask(), cancellationToken).ConfigureAwait(false);
+        try
+        {
+            await WriteWithinTimeAsync(step, "the end of this side's messages", WriteCompletedAsync(cancellationToken).AsTask(), cancellationToken).ConfigureAwait(false);
+        }
+        catch (PeerException gone) when (gone.Id == ProtocolErrors.PeerGone)
+        {
+            // A peer that has said the same, and has heard it, ends the connection, maybe before this side's write has returned. What it said is still there to be read; where it is not, the
+            // read says that the peer is gone.
+        }
+
         switch (await ReadWithinTimeAsync(step, "the end of its messages", cancellationToken).ConfigureAwait(false))
         {
             case ChannelFrame.Completed:

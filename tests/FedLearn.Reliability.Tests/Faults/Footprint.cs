@@ -31,12 +31,14 @@ internal sealed record Footprint(long HeapBytes, int Handles)
         }
     }
 
-    /// <summary>Open files and sockets of this process.</summary>
-    public static int OpenHandles() => Directory.Exists("/proc/self/fd") ? Directory.GetFileSystemEntries("/proc/self/fd").Length : 0;
+    /// <summary>Open files and sockets of this process, but for the program's own files, which are opened when their code is first needed and stay open.</summary>
+    public static int OpenHandles() => HandleKinds().Count();
 
     /// <summary>How many open files and sockets there are of each kind.</summary>
-    public static string KindsOfHandles() => Directory.Exists("/proc/self/fd") ? string.Join(", ", Directory.GetFileSystemEntries("/proc/self/fd")
-        .Select(path => new FileInfo(path).LinkTarget?.Split('[')[0] ?? "gone").GroupBy(kind => kind).OrderByDescending(g => g.Count()).Select(g => $"{g.Count()} {g.Key}")) : "";
+    public static string KindsOfHandles() => string.Join(", ", HandleKinds().GroupBy(kind => kind).OrderByDescending(g => g.Count()).Select(g => $"{g.Count()} {g.Key}"));
+
+    private static IEnumerable<string> HandleKinds() => !Directory.Exists("/proc/self/fd") ? [] : Directory.GetFileSystemEntries("/proc/self/fd")
+        .Select(path => new FileInfo(path).LinkTarget?.Split(':')[0] ?? "gone").Where(kind => Path.GetExtension(kind) is not (".dll" or ".pdb" or ".so"));
 
     /// <summary>Resident memory of this process in bytes.</summary>
     public static long Resident() => Environment.WorkingSet;

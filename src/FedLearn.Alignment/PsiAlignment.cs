@@ -12,7 +12,7 @@ namespace FedLearn.Alignment;
 /// <summary>Finds the rows common to all parties of a job by private set intersection of the active party with each passive one.</summary>
 /// <remarks>The active party meets all passive ones at once, on one set of threads: each waits for messages no longer than it takes to compute them for all. It keeps the memory of every pair
 /// until that pair is done. With more than two parties each passive one then waits for the slowest pair; the active party tells it so now and then, which keeps the channels' time limit from ending
-/// the session.</remarks>
+/// the session, for as long as <see cref="PsiOptions.WaitLimit"/> allows.</remarks>
 public sealed class PsiAlignment : IEntityAlignment
 {
     /// <summary>How often a party that waits for the others is told so: well within the shortest sensible time limit of a channel.</summary>
@@ -109,17 +109,33 @@ public sealed class PsiAlignment : IEntityAlignment
         return [.. Enumerable.Range(0, rows).Where(row => pairs[row] == outcomes.Length)];
     }
 
-    private static async Task<IReadOnlyList<int>> HearAsync(int[] rowsByTag, IPartyChannel active, CancellationToken cancellationToken)
+    private async Task<IReadOnlyList<int>> HearAsync(int[] rowsByTag, IPartyChannel active, CancellationToken cancellationToken)
     {
-        Payload message;
-        do
-            message = await active.ReceiveAsync<Payload>(0, null, cancellationToken).ConfigureAwait(false);
-        while (message is AlignmentMessage { Step: AlignmentStep.Waiting });
+        Payload message = await HearOtherThanWaitingAsync(active, cancellationToken).ConfigureAwait(false);
         if (message is not RowSelection selection)
             throw PsiFaults.Peer(ProtocolErrors.UnexpectedMessage, active, "selection", $"sent {message.GetType().Name} where {nameof(RowSelection)} was due.");
         if (selection.Length != rowsByTag.Length)
             throw PsiFaults.Peer(ProtocolErrors.WrongLength, active, "selection", $"sent {nameof(RowSelection)} of length {selection.Length}; this step needs {rowsByTag.Length}.");
         return [.. rowsByTag.Where((_, i) => selection.Selected.Span[i] == 1)];
+    }
+
+    /// <summary>The first message that does not say to wait. Each of those keeps the channel's own time limit away, so that all of them together have one.</summary>
+    private async Task<Payload> HearOtherThanWaitingAsync(IPartyChannel active, CancellationToken cancellationToken)
+    {
+        using var timeUp = new CancellationTokenSource(_options.WaitLimit, _clock);
+        using var either = CancellationTokenSource.CreateLinkedTokenSource(timeUp.Token, cancellationToken);
+        try
+        {
+            while (true)
+                if (await active.ReceiveAsync<Payload>(0, null, either.Token).ConfigureAwait(false) is var message and not AlignmentMessage { Step: AlignmentStep.Waiting })
+                    return message;
+        }
+        catch (OperationCanceledException) when (timeUp.IsCancellationRequested && !cancellationToken.IsCancellationRequested)
+        {
+            throw PsiFaults.Peer(ProtocolErrors.TimedOut, active, "selection", string.Create(CultureInfo.InvariantCulture,
+                $"waited {_options.WaitLimit.TotalSeconds:0.#} s in all for the active party to be done with the other parties, in vain."),
+                "Look at the other parties' logs; give large tables more time with PsiOptions.WaitLimit.");
+        }
     }
 
     private IEnumerable<string> Leaks(AlignmentTask task, PsiOutcome[] outcomes)

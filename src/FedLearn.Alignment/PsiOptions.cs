@@ -74,9 +74,16 @@ public sealed record PsiOptions
     /// <summary>What a peer may do.</summary>
     public AlignmentCaps Caps { get; init; } = new();
 
+    /// <summary>Jobs of more than two parties: how long a passive party that is done waits, in all, for the active party's other pairs. The active party says now and then that it must still wait,
+    /// which no other time limit ends.</summary>
+    /// <value>Above zero, or <see cref="Timeout.InfiniteTimeSpan"/>. Default one hour: 60 times the default time limit of a receive.</value>
+    public TimeSpan WaitLimit { get; init; } = TimeSpan.FromHours(1);
+
     /// <summary>Refuses settings that no session could have.</summary>
     internal void Check()
     {
+        if (WaitLimit != Timeout.InfiniteTimeSpan)
+            ArgumentOutOfRangeException.ThrowIfLessThanOrEqual(WaitLimit, TimeSpan.Zero);
         if (!Enum.IsDefined(Output) || !Enum.IsDefined(Duplicates) || !Enum.IsDefined(Engine))
             throw new ArgumentOutOfRangeException(nameof(Output), "An output, a rule for duplicates or an engine that does not exist.");
         ArgumentOutOfRangeException.ThrowIfLessThan(PadTo, 1);

@@ -131,7 +131,16 @@ public abstract class PartyChannel(string localParty, string remoteParty, Channe
     public async ValueTask CompleteAsync(CancellationToken cancellationToken = default)
     {
         const string step = "end of the job";
-        await WriteWithinTimeAsync(step, "the end of this side's messages", WriteCompletedAsync(cancellationToken).AsTask(), cancellationToken).ConfigureAwait(false);
+        try
+        {
+            await WriteWithinTimeAsync(step, "the end of this side's messages", WriteCompletedAsync(cancellationToken).AsTask(), cancellationToken).ConfigureAwait(false);
+        }
+        catch (PeerException gone) when (gone.Id == ProtocolErrors.PeerGone)
+        {
+            // A peer that has said the same, and has heard it, ends the connection, maybe before this side's write has returned. What it said is still there to be read; where it is not, the
+            // read says that the peer is gone.
+        }
+
         switch (await ReadWithinTimeAsync(step, "the end of its messages", cancellationToken).ConfigureAwait(false))
         {
             case ChannelFrame.Completed:
@@ -227,7 +236,9 @@ public abstract class PartyChannel(string localParty, string remoteParty, Channe
             return null; // the receive in progress will say it
         try
         {
-            using var timeUp = new CancellationTokenSource(PeersLastWordsTime, Options.Clock);
+            // No longer than any other message is waited for.
+            bool shorter = Options.ReceiveTimeout != Timeout.InfiniteTimeSpan && Options.ReceiveTimeout < PeersLastWordsTime;
+            using var timeUp = new CancellationTokenSource(shorter ? Options.ReceiveTimeout : PeersLastWordsTime, Options.Clock);
             using var either = CancellationTokenSource.CreateLinkedTokenSource(timeUp.Token, cancellationToken);
             while (true)
                 if (await ReadFrameAsync(either.Token).ConfigureAwait(false) is ChannelFrame.Aborted aborted)

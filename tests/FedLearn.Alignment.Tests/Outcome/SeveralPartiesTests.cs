@@ -99,6 +99,33 @@ public sealed class SeveralPartiesTests
         Assert.DoesNotContain("person", refused.Message, StringComparison.Ordinal);
     }
 
+    [Fact]
+    public async Task Waiting_ForEver_IsGivenUpAtTheLimit()
+    {
+        // A hostile active party: the pair is done, and it says for ever that other pairs are not.
+        ReferenceSodium.Require();
+        string[] ids = ["person 1", "person 2", "person 3"];
+        var clock = new ManualClock();
+        (InMemoryChannel active, InMemoryChannel passive) = InMemoryChannel.CreatePair("mallory", "victim");
+        var script = new Hostile.ScriptedPeer(active, PartyRole.Active, ids, JobDigest);
+        var task = new AlignmentTask { Role = PartyRole.Passive, Ids = ids, Seed = 1, JobDigest = JobDigest, Parties = 3 };
+        var options = new PsiOptions { Log = new InMemoryAlignmentLog(TimeProvider.System), WaitLimit = TimeSpan.FromMinutes(30) };
+        Task<AlignedRows> victim = Task.Run(() => new PsiAlignment(options, clock).AlignAsync(task, [passive]));
+        await script.RunAsync().WaitAsync(Hostile.Duel.Patience);
+        await clock.WaitForTimerAsync(options.WaitLimit).WaitAsync(Hostile.Duel.Patience);
+        for (int minute = 0; minute < 29; minute++)
+        {
+            await script.SayAsync(AlignmentStep.Waiting, []);
+            clock.Advance(TimeSpan.FromMinutes(1));
+        }
+
+        Assert.False(victim.IsCompleted);
+        clock.Advance(TimeSpan.FromMinutes(1));
+        var refused = await Assert.ThrowsAsync<Diagnostics.PeerException>(() => victim.WaitAsync(Hostile.Duel.Patience));
+        Assert.Equal(ProtocolErrors.TimedOut, refused.Id);
+        Assert.Contains("waited 1800 s", refused.Message, StringComparison.Ordinal);
+    }
+
     private static async Task CheckAsync(string[][] ids, long seed, PsiOptions options, IReadOnlyList<ChannelPair> pairs)
     {
         IReadOnlyList<AlignedRows> aligned = await AlignAsync(ids, seed, options, pairs);

@@ -1,0 +1,71 @@
+using FedLearn.Diagnostics;
+using FedLearn.Privacy;
+using FedLearn.Protocol;
+using FedLearn.Testing;
+
+namespace FedLearn.Tests.Protocol;
+
+/// <summary>What the part of a channel that all transports share does when the transport fails.</summary>
+public sealed class PartyChannelTests
+{
+    [Fact]
+    public async Task Complete_PeerHasEndedBeforeTheWriteReturns_IsTheEndAllTheSame()
+    {
+        await using var channel = new Transport(TimeProvider.System, new ChannelFrame.Completed());
+        await channel.CompleteAsync();
+        Assert.Equal(1, channel.Reads);
+    }
+
+    [Fact]
+    public async Task Complete_ConnectionIsLost_IsAnError()
+    {
+        await using var channel = new Transport(TimeProvider.System);
+        Assert.Equal(ProtocolErrors.PeerGone, (await Assert.ThrowsAsync<PeerException>(() => channel.CompleteAsync().AsTask())).Id);
+    }
+
+    [Fact]
+    public async Task Complete_PeerGaveUpAndClosed_SaysWhy()
+    {
+        await using var channel = new Transport(TimeProvider.System, new ChannelFrame.Aborted("FL3010"));
+        PeerException error = await Assert.ThrowsAsync<PeerException>(() => channel.CompleteAsync().AsTask());
+        Assert.Equal(ProtocolErrors.PeerAborted, error.Id);
+        Assert.Contains("FL3010", error.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task Send_ConnectionIsLostAndNothingComes_WaitsNoLongerThanAReceive()
+    {
+        var clock = new ManualClock();
+        await using var channel = new Transport(clock) { Silent = true };
+        Task sending = channel.SendAsync(0, Disclosure.Unprotected(new Scores(new double[1]), "test")).AsTask();
+        await clock.WaitForTimerAsync(TimeSpan.FromSeconds(3)).WaitAsync(ChannelConformance.Patience);
+        clock.Advance(TimeSpan.FromSeconds(3));
+        Assert.Equal(ProtocolErrors.PeerGone, (await Assert.ThrowsAsync<PeerException>(() => sending.WaitAsync(ChannelConformance.Patience))).Id);
+    }
+
+    /// <summary>A transport that cannot write, and reads what it is given; then it is lost, or silent.</summary>
+    private sealed class Transport(TimeProvider clock, params ChannelFrame[] frames)
+        : PartyChannel("bank", "telco", new ChannelOptions { ReceiveTimeout = TimeSpan.FromSeconds(3), Clock = clock })
+    {
+        public int Reads { get; private set; }
+
+        public bool Silent { get; init; }
+
+        protected override ValueTask<long> WriteMessageAsync(int round, Payload payload, CancellationToken cancellationToken) => ValueTask.FromException<long>(Gone());
+
+        protected override ValueTask WriteCompletedAsync(CancellationToken cancellationToken) => ValueTask.FromException(Gone());
+
+        protected override ValueTask WriteAbortedAsync(string errorId, CancellationToken cancellationToken) => ValueTask.FromException(Gone());
+
+        protected override async ValueTask<ChannelFrame> ReadFrameAsync(CancellationToken cancellationToken)
+        {
+            if (Reads < frames.Length)
+                return frames[Reads++];
+            if (Silent)
+                await new TaskCompletionSource().Task.WaitAsync(cancellationToken);
+            throw Gone();
+        }
+
+        public override ValueTask DisposeAsync() => default;
+    }
+}

@@ -70,7 +70,9 @@ internal static class Framing
         }
     }
 
-    private static T Parse<T>(MessageParser<T> parser, ReadOnlySequence<byte> body) where T : IMessage<T>
+    /// <summary>A message without its prefix.</summary>
+    /// <exception cref="RpcException">FL4005: it is none.</exception>
+    public static T Parse<T>(MessageParser<T> parser, ReadOnlySequence<byte> body) where T : IMessage<T>
     {
         try
         {

@@ -50,7 +50,7 @@ internal sealed partial class Section
             using JsonDocument document = JsonDocument.Parse(File.ReadAllBytes(faults.File).AsMemory(),
                 new JsonDocumentOptions { CommentHandling = JsonCommentHandling.Skip, AllowTrailingCommas = true });
             if (!JsonTexts.AreWhole(document.RootElement))
-                throw new ConfigurationException(RunFileErrors.Malformed, faults.File, "a text has half a surrogate pair, which is no text.", "Look for \\ud8 to \\udf in it, and write the whole pair.");
+                throw new ConfigurationException(RunFileErrors.Malformed, faults.File, "a text or key is no UTF-8, or has half a surrogate pair.", "Save the file as UTF-8; write both escapes of a pair.");
             if (document.RootElement.ValueKind == JsonValueKind.Object)
                 return new Section((settings ?? []).Aggregate(document.RootElement, (file, setting) => setting.In(file)).Clone(), "", faults, catalogue);
             throw new ConfigurationException(RunFileErrors.Malformed, faults.File, "the file is JSON, but not an object.", "Begin it with { and end it with }.");

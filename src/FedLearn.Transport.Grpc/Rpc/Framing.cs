@@ -78,8 +78,9 @@ internal static class Framing
         {
             return parser.ParseFrom(body);
         }
-        catch (InvalidProtocolBufferException e)
+        catch (Exception e) when (e is InvalidProtocolBufferException or IndexOutOfRangeException or ArgumentException or InvalidOperationException or OverflowException)
         {
+            // The parser checks less than it says: lengths of nested messages that do not fit together let it read past the end of its buffer.
             throw new RpcException(StatusCode.InvalidArgument, "sent bytes that are no message of the protocol.", ProtocolErrors.Malformed, e);
         }
     }

@@ -2,7 +2,8 @@ using System.Text.Json;
 
 namespace FedLearn.Data;
 
-/// <summary>Texts of JSON documents. JSON can say in escapes what no text is: half of a surrogate pair. The parser takes it, and whoever reads the text or the key is surprised.</summary>
+/// <summary>Texts of JSON documents. The parser also takes what no text is, bytes that are no UTF-8 and escapes that stand for half of a surrogate pair, and throws where the text or
+/// the key is read.</summary>
 internal static class JsonTexts
 {
     /// <summary>Whether every key and every text of a document is one.</summary>

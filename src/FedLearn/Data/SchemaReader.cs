@@ -32,7 +32,7 @@ internal static class SchemaReader
         {
             JsonElement root = document.RootElement;
             if (!JsonTexts.AreWhole(root))
-                throw Invalid(place, "a text has half a surrogate pair.");
+                throw Invalid(place, "a text has half a surrogate pair, or is no UTF-8.");
             if (root.ValueKind != JsonValueKind.Object)
                 throw Invalid(place, "a schema is an object with the key fields.");
             RefuseUnknownKeys(root, SchemaKeys, place);

@@ -1,3 +1,4 @@
+using System.Buffers.Binary;
 using System.IO.Compression;
 using System.Net;
 using System.Net.Sockets;
@@ -11,6 +12,7 @@ using FedLearn.Transport.Grpc;
 using FedLearn.Transport.Grpc.Rpc;
 using Google.Protobuf;
 using Microsoft.AspNetCore.Builder;
+using Microsoft.AspNetCore.Http;
 using Wire = FedLearn.Transport.Grpc.Wire;
 
 namespace FedLearn.Reliability.Tests.Fuzz;
@@ -56,7 +58,7 @@ public sealed class HostilePeerReliabilityTests(UnobservedExceptions unobserved)
             await using RawSession session = await RawPeer.OpenAsync();
             IPartyChannel active = session.Active.Channels[0];
             await session.Call.Output.WriteAsync((byte[])[.. recorded, .. second], Stop);
-            Assert.Equal([1.0, 1, 1], (await ReceiveAsync(active, 0)).Values.ToArray());
+            AssertNumbers(await ReceiveAsync(active, 0), 1.0, 1, 1);
             Assert.True((await Assert.ThrowsAsync<PeerException>(() => ReceiveAsync(active, 1))).Id == id, what);
         }
 
@@ -139,8 +141,8 @@ public sealed class HostilePeerReliabilityTests(UnobservedExceptions unobserved)
         // Both go on, each with its own numbers.
         await two.Passive.Channels[0].SendAsync(0, Disclosure.Unprotected(new Scores(new double[] { 2, 2, 2 }), "test"), Stop);
         await one.Passive.Channels[0].SendAsync(0, Disclosure.Unprotected(new Scores(new double[] { 1, 1, 1 }), "test"), Stop);
-        Assert.Equal([1.0, 1, 1], (await ReceiveAsync(one.Active.Channels[0], 0)).Values.ToArray());
-        Assert.Equal([2.0, 2, 2], (await ReceiveAsync(two.Active.Channels[0], 0)).Values.ToArray());
+        AssertNumbers(await ReceiveAsync(one.Active.Channels[0], 0), 1.0, 1, 1);
+        AssertNumbers(await ReceiveAsync(two.Active.Channels[0], 0), 2.0, 2, 2);
         await CompleteAsync(one.Passive, one.Active);
         await CompleteAsync(two.Passive, two.Active);
 
@@ -163,7 +165,8 @@ public sealed class HostilePeerReliabilityTests(UnobservedExceptions unobserved)
     {
         var log = new ReliabilityLog("compressed bombs and announced lengths");
         byte[] bomb = Bomb(1 << 30);
-        byte[] frame = [1, (byte)(bomb.Length >> 24), (byte)(bomb.Length >> 16), (byte)(bomb.Length >> 8), (byte)bomb.Length, .. bomb];
+        byte[] frame = [1, 0, 0, 0, 0, .. bomb];
+        BinaryPrimitives.WriteInt32BigEndian(frame.AsSpan(1), bomb.Length);
         await HonestSessionAsync();
         long before = GC.GetTotalAllocatedBytes(precise: true);
         await using (GrpcFederationHost host = await StartAsync())
@@ -187,10 +190,7 @@ public sealed class HostilePeerReliabilityTests(UnobservedExceptions unobserved)
             await session.Call.Output.WriteAsync(bytes, Stop);
             Task<Scores> receiving = session.Active.Channels[0].ReceiveAsync<Scores>(0, 3, Stop).AsTask();
             if (expected == ProtocolErrors.TimedOut)
-            {
-                await clock.WaitForTimerAsync(TimeSpan.FromMinutes(1)).WaitAsync(ChannelConformance.Patience, Stop);
                 clock.Advance(TimeSpan.FromMinutes(1));
-            }
 
             Assert.Equal(expected, (await Assert.ThrowsAsync<PeerException>(() => receiving.WaitAsync(ChannelConformance.Patience, Stop))).Id);
         }
@@ -238,6 +238,8 @@ public sealed class HostilePeerReliabilityTests(UnobservedExceptions unobserved)
         Assert.InRange(more, int.MinValue, 50);
         log.Passed(Idle, $"the honest session went through; {held >> 10} KiB held by all connections, {Math.Max(0, left) >> 10} KiB and {Math.Max(0, more)} handles left after them");
     }
+
+    private static void AssertNumbers(VectorPayload payload, params double[] expected) => Assert.Equal(expected, payload.Values.ToArray());
 
     private static Wire.Envelope Scores(int round, double value)
     {
@@ -292,10 +294,10 @@ public sealed class HostilePeerReliabilityTests(UnobservedExceptions unobserved)
     private static async Task ExchangeAsync(GrpcSession passive, GrpcSession active)
     {
         await passive.Channels[0].SendAsync(0, Disclosure.Unprotected(new Scores(new double[] { 1, 2, 3 }), "test"), Stop);
-        Assert.Equal([1.0, 2, 3], (await ReceiveAsync(active.Channels[0], 0)).Values.ToArray());
+        AssertNumbers(await ReceiveAsync(active.Channels[0], 0), 1.0, 2, 3);
         await active.Channels[0].SendAsync(0, Disclosure.Unprotected(new Residuals(new double[] { 4, 5, 6 }), "test"), Stop);
         Residuals back = await passive.Channels[0].ReceiveAsync<Residuals>(0, 3, Stop).AsTask().WaitAsync(ChannelConformance.Patience, Stop);
-        Assert.Equal([4.0, 5, 6], back.Values.ToArray());
+        AssertNumbers(back, 4.0, 5, 6);
         await CompleteAsync(passive, active);
     }
 

@@ -45,7 +45,7 @@ internal static class DssmSchemaReader
         {
             JsonElement root = document.RootElement;
             if (!JsonTexts.AreWhole(root))
-                throw Invalid(place, "a text has half a surrogate pair.");
+                throw Invalid(place, "a text has half a surrogate pair, or is no UTF-8.");
             if (root.ValueKind != JsonValueKind.Object)
                 throw Invalid(place, "a schema is an object with the keys user or item, and fields.");
             RefuseUnknownKeys(root, SchemaKeys, place);

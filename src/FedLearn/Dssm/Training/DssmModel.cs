@@ -79,6 +79,15 @@ public sealed record DssmModel
         && Fusion.All(double.IsFinite) && Received.Values.Concat(new[] { View, Items }.OfType<SavedTower>())
             .All(tower => tower is not null && tower.Spec.Inputs is { DenseWidth: >= 0 } inputs && inputs.Bags.All(bag => bag is { Buckets: > 0 }) && tower.Spec.Layers.Count > 0 && tower.Spec.Layers.All(width => width > 0));
 
+    // JSON has numbers beyond float64, which are read as infinities.
+    private static bool AreFinite(JsonNode? node) => node switch
+    {
+        JsonObject json => json.All(member => AreFinite(member.Value)),
+        JsonArray array => array.All(AreFinite),
+        JsonValue value when value.GetValueKind() == JsonValueKind.Number => value.TryGetValue(out double number) && double.IsFinite(number),
+        _ => true,
+    };
+
     /// <summary>Writes the part to a file: JSON with a checksum over its content. It appears whole or not at all.</summary>
     /// <param name="path">File.</param>
     public void Save(string path)
@@ -109,7 +118,7 @@ public sealed record DssmModel
             foreach ((string name, JsonNode? value) in document.ToArray())
                 parts[name.Length > 0 ? char.ToUpperInvariant(name[0]) + name[1..] : ""] = value?.DeepClone();
             DssmModel model = parts.Deserialize<DssmModel>(Json)!;
-            if (!model.IsWhole)
+            if (!model.IsWhole || !AreFinite(parts))
                 throw new FormatException("its parts do not go together");
             return (string?)document["weightsSha256"] == model.WeightsSha256 ? model : throw new FormatException("its weights do not match their checksum");
         }

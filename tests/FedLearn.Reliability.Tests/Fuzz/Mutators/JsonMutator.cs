@@ -70,10 +70,7 @@ internal sealed class JsonMutator(IReadOnlyList<byte[]> seeds)
                     node.Items.Add(one.Copy());
                 return root;
             case 10:                                                                // deep
-                JsonTree deep = node.Copy();
-                for (int depth = random.Spread(random.OneIn(10) ? 5000 : 100); depth > 0; depth--)
-                    deep = random.OneIn(2) ? new JsonTree { Items = [deep] } : new JsonTree { Items = [deep], Keys = [random.OneIn(4) ? Key(random, []) : "\"a\""u8.ToArray()] };
-                return Put(deep.All().Take(5001).Count() > 900 ? JsonTree.Of(new string('[', 5000)) : deep);
+                return Put(Deep(random, node));
             case 11 when all.Length > 1:                                            // two parts change places
                 (JsonTree other, JsonTree? otherParent, int otherPlace) = random.Of(all);
                 if (parent is not null && otherParent is not null)
@@ -100,6 +97,22 @@ internal sealed class JsonMutator(IReadOnlyList<byte[]> seeds)
         3 => JsonTree.Of($"{(random.OneIn(2) ? "-" : "")}{random.Next() >> random.Below(64)}{(random.OneIn(3) ? $".{random.Next()}" : "")}{(random.OneIn(3) ? $"e{random.Between(-400, 400)}" : "")}"),
         _ => JsonTree.Of(random.Of(Values)),
     };
+
+    /// <summary>A part inside so many others that only bytes, and no tree of ours, can hold them.</summary>
+    private JsonTree Deep(FuzzRandom random, JsonTree node)
+    {
+        var before = new List<byte>();
+        var after = new List<byte>();
+        for (int depth = random.Spread(random.OneIn(10) ? 20_000 : 100); depth > 0; depth--)
+        {
+            bool array = random.OneIn(2);
+            before.AddRange(array ? "["u8 : [(byte)'{', .. random.OneIn(10) ? Key(random, []) : "\"a\""u8, (byte)':']);
+            after.Add(array ? (byte)']' : (byte)'}');
+        }
+
+        after.Reverse();
+        return new JsonTree { Token = [.. before, .. node.ToBytes(), .. after] };
+    }
 
     private static JsonTree Retyped(FuzzRandom random, JsonTree node) => node switch
     {

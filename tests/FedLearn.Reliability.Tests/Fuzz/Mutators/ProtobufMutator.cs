@@ -181,14 +181,14 @@ internal static class ProtobufMutator
     {
         int written = 0;
         for (; value >= 0x80; value >>= 7, written++)
-            bytes.WriteByte((byte)(value | 0x80));
+            bytes.WriteByte((byte)((value & 0x7F) | 0x80));
         if (!padded)
         {
             bytes.WriteByte((byte)value);
             return;
         }
 
-        bytes.WriteByte((byte)(value | 0x80));
+        bytes.WriteByte((byte)((value & 0x7F) | 0x80));
         for (; written < 11; written++)
             bytes.WriteByte(0x80);
         bytes.WriteByte(0);

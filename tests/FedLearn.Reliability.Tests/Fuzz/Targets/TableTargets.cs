@@ -135,17 +135,21 @@ internal sealed class MovieLensTarget() : TableTarget("movielens", 2_000, '|')
     }
 }
 
-/// <summary>The lines of an index of items, beside its array.</summary>
+/// <summary>An index of items: its array, which begins with the byte 0x93, or its lines; the other of the two is right.</summary>
 internal sealed class ItemIndexTarget() : TableTarget("item-index", 1_000)
 {
-    protected override IEnumerable<byte[]> MadeSeeds() => ["item,model,bias\na,v1,0.5\nb,v1,1e-3\nc,v1,0\n"u8.ToArray(), "item,model\na,v1\nb,v1\nc,v1\n"u8.ToArray()];
+    private static readonly byte[] Lines = "id,model,bias\na,v1,0.5\nb,v1,1e-3\nc,v1,0\n"u8.ToArray(), Vectors = NpyTableTarget.Array("(3, 2)", 48);
+
+    public override byte[] Make(FuzzRandom random) => random.OneIn(3) ? NpyMutator.Make(random, [Vectors]) : base.Make(random);
+
+    protected override IEnumerable<byte[]> MadeSeeds() => [Lines, "id,model\na,v1\nb,v1\nc,v1\n"u8.ToArray(), Vectors];
 
     protected override void Read(byte[] input, string folder)
     {
         string name = Path.Combine(folder, "items");
-        if (!File.Exists(name + ".npy"))
-            File.WriteAllBytes(name + ".npy", NpyTableTarget.Array("(3, 2)", 48));
-        File.WriteAllBytes(name + ".ids.csv", input);
+        bool isArray = input.Length > 0 && input[0] == 0x93;
+        File.WriteAllBytes(name + ".npy", isArray ? input : Vectors);
+        File.WriteAllBytes(name + ".ids.csv", isArray ? Lines : input);
         Require(ItemIndexFiles.Load(name).Ids.Count == 3, "An index has lost an item.");
     }
 }

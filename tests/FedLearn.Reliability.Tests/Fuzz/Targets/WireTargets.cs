@@ -35,10 +35,9 @@ internal static class WireSeeds
             new Dictionary<string, ReadOnlyMemory<byte>> { ["training"] = new byte[32], ["model"] = new byte[32] }, new byte[32])).ToByteArray(),
     ];
 
-    public static IReadOnlyList<byte[]> Replies { get; } =
-    [
-        SessionCodec.Encode(new SessionAgreement("0123abcd", new byte[32], [new JoinedParty("bank", new byte[32]), new JoinedParty("telco", new byte[32])])).ToByteArray(),
-    ];
+    public static IReadOnlyList<byte[]> Replies { get; } = [Reply(new JoinedParty("bank", new byte[32]), new JoinedParty("telco", new byte[32]))];
+
+    private static byte[] Reply(params JoinedParty[] parties) => SessionCodec.Encode(new SessionAgreement("0123abcd", SessionDesk.DigestOf(new byte[32], parties), parties)).ToByteArray();
 
     /// <summary>What the protocol does with a message: decodes it, and checks what a channel checks.</summary>
     public static void Use(Wire.Envelope envelope, long bytes)
@@ -62,6 +61,8 @@ internal sealed class GrpcFramesTarget() : FuzzTarget("grpc-frames", 10_000)
     private const int Most = 1 << 20;
 
     public override byte[] Make(FuzzRandom random) => FrameMutator.Make(random, WireSeeds.Envelopes);
+
+    protected override IEnumerable<byte[]> MadeSeeds() => WireSeeds.Envelopes.Select(body => (byte[])[0, 0, 0, 0, (byte)body.Length, .. body]);
 
     protected override void Read(byte[] input, string folder)
     {
@@ -111,7 +112,9 @@ internal sealed class GrpcFramesTarget() : FuzzTarget("grpc-frames", 10_000)
 /// <summary>The body of a message of an exchange.</summary>
 internal sealed class EnvelopeTarget() : FuzzTarget("envelope", 10_000)
 {
-    public override byte[] Make(FuzzRandom random) => ProtobufMutator.Mutate(random, WireSeeds.Envelopes);
+    public override byte[] Make(FuzzRandom random) => ProtobufMutator.Mutate(random, Seeds);
+
+    protected override IEnumerable<byte[]> MadeSeeds() => WireSeeds.Envelopes;
 
     protected override void Read(byte[] input, string folder) => WireSeeds.Use(Framing.Parse(Wire.Envelope.Parser, new ReadOnlySequence<byte>(input)), input.Length);
 }
@@ -122,7 +125,9 @@ internal sealed class JoinRequestTarget() : FuzzTarget("join-request", 5_000)
     private static readonly SessionTerms Terms = new("trial", new byte[32], new Dictionary<string, ReadOnlyMemory<byte>> { ["training"] = new byte[32] },
         [new PartyDescription("bank", PartyRole.Active), new PartyDescription("telco", PartyRole.Passive)]);
 
-    public override byte[] Make(FuzzRandom random) => ProtobufMutator.Mutate(random, WireSeeds.Joins);
+    public override byte[] Make(FuzzRandom random) => ProtobufMutator.Mutate(random, Seeds);
+
+    protected override IEnumerable<byte[]> MadeSeeds() => WireSeeds.Joins;
 
     protected override void Read(byte[] input, string folder)
     {
@@ -136,7 +141,9 @@ internal sealed class JoinRequestTarget() : FuzzTarget("join-request", 5_000)
 /// <summary>The answer to a request to join.</summary>
 internal sealed class JoinReplyTarget() : FuzzTarget("join-reply", 4_000)
 {
-    public override byte[] Make(FuzzRandom random) => ProtobufMutator.Mutate(random, WireSeeds.Replies);
+    public override byte[] Make(FuzzRandom random) => ProtobufMutator.Mutate(random, Seeds);
+
+    protected override IEnumerable<byte[]> MadeSeeds() => WireSeeds.Replies;
 
     protected override void Read(byte[] input, string folder) =>
         SessionDesk.Verify(new JoinRequest(SessionDesk.ProtocolVersion, new PartyDescription("telco", PartyRole.Passive), "trial", new byte[32], new Dictionary<string, ReadOnlyMemory<byte>>(), new byte[32]),

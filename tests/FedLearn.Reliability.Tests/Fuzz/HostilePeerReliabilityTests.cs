@@ -42,6 +42,30 @@ public sealed class HostilePeerReliabilityTests(UnobservedExceptions unobserved)
     }
 
     [Fact]
+    public async Task Call_OutsideTheProtocol_IsRefusedWithAnId()
+    {
+        var log = new ReliabilityLog("calls that the protocol does not have");
+        await using GrpcFederationHost host = await StartAsync();
+        byte[] unknownService = RawPeer.Frame(new Wire.Health.HealthCheckRequest { Service = "no.such.Service" });
+        (string Path, byte[] Body, string ContentType, (string, string)[] Headers)[] calls =
+        [
+            (Methods.Join, GoodJoin, "application/json", []), ("/no.such/Method", GoodJoin, "application/grpc", []), ("/", [], "application/grpc", []), (Methods.HealthCheck, unknownService, "application/grpc", []),
+            (Methods.Join, GoodJoin, "application/grpc", [("grpc-encoding", "gzip")]), (Methods.Join, GoodJoin, "application/grpc", [("grpc-encoding", "identity"), ("grpc-encoding", "gzip")]),
+            (Methods.Join, GoodJoin, "application/grpc", [("grpc-timeout", "soon")]), (Methods.Join, GoodJoin, "application/grpc", [("grpc-timeout", "999999999S")]),
+            (Methods.Exchange, [], "application/grpc", []), (Methods.Exchange, [], "application/grpc", [("fedlearn-session", new string('a', 8000)), ("fedlearn-party", "%FF%00")]),
+        ];
+        foreach ((string path, byte[] body, string contentType, (string, string)[] headers) in calls)
+        {
+            (_, string? status, string? id, _) = await RawPeer.CallAsync(host.Address, path, body, contentType, headers);
+            Assert.True(status != "0" && HeaderText.IsErrorId(id), $"{path} {contentType} {string.Join(' ', headers)}: {status} {id}");
+        }
+
+        await HonestSessionAsync(host);
+        unobserved.AssertNone();
+        log.Passed(calls.Length, "each refused with an error id");
+    }
+
+    [Fact]
     public async Task Exchange_ReplayedMessage_IsRefused()
     {
         var log = new ReliabilityLog("messages sent again");

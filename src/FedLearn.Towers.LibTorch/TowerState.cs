@@ -19,6 +19,12 @@ internal static class TowerState
     {
         double[] parameters = new double[tower.ParameterCount];
         tower.GetParameters(parameters);
+        return Write(spec, seed, parameters);
+    }
+
+    /// <summary>The bytes of a tower with these parameters.</summary>
+    internal static byte[] Write(TowerSpec spec, long seed, double[] parameters)
+    {
         int width = Size(spec);
         byte[] state = new byte[checked(HeaderLength + parameters.Length * width + DigestLength)];
         Magic.CopyTo(state);

@@ -69,6 +69,7 @@ internal sealed partial class FederationService(ISessions sessions, GrpcHostOpti
         if (context.Request.ContentType?.StartsWith(HeaderText.ContentType, StringComparison.Ordinal) != true || !HttpMethods.IsPost(context.Request.Method))
         {
             context.Response.StatusCode = StatusCodes.Status415UnsupportedMediaType;
+            context.Response.Headers[HeaderText.ErrorId] = ProtocolErrors.Malformed;
             return;
         }
 
@@ -94,14 +95,14 @@ internal sealed partial class FederationService(ISessions sessions, GrpcHostOpti
         {
             status = _stopping.IsCancellationRequested
                 ? new Status(StatusCode.Unavailable, "The active party ended before the session began.", ProtocolErrors.PeerGone)
-                : new Status(StatusCode.Cancelled, "The call ended early.");
+                : new Status(StatusCode.Cancelled, "The call ended early.", ProtocolErrors.PeerGone);
         }
 #pragma warning disable CA1031 // the last resort of a server: no request may end the process
         catch (Exception e)
 #pragma warning restore CA1031
         {
             LogFailure(context.Request.Path, e.GetType().Name);
-            status = new Status(StatusCode.Internal, "The call failed inside the active party.");
+            status = new Status(StatusCode.Internal, "The call failed inside the active party.", GrpcErrors.CallFailed);
         }
 
         End(context.Response, status);
@@ -110,11 +111,11 @@ internal sealed partial class FederationService(ISessions sessions, GrpcHostOpti
     private async Task<Status> CallAsync(HttpContext context)
     {
         using IDisposable call = Quotas.Call(context);
-        if (context.Request.Headers[HeaderText.Encoding] is [{ } encoding] && encoding != "identity")
-            throw new RpcException(StatusCode.Unimplemented, "Messages must not be compressed.");
+        if (context.Request.Headers[HeaderText.Encoding].Any(encoding => encoding != "identity"))
+            throw new RpcException(StatusCode.Unimplemented, "Messages must not be compressed.", ProtocolErrors.Malformed);
         TimeSpan limit = Timeout.InfiniteTimeSpan;
         if (context.Request.Headers[HeaderText.Timeout] is [{ } text] && !HeaderText.TryParseTimeout(text, out limit))
-            throw new RpcException(StatusCode.InvalidArgument, "The header grpc-timeout has a wrong form.");
+            throw new RpcException(StatusCode.InvalidArgument, "The header grpc-timeout has a wrong form.", ProtocolErrors.Malformed);
         using var timeUp = new CancellationTokenSource(limit, options.Channel.Clock);
         using var any = CancellationTokenSource.CreateLinkedTokenSource(timeUp.Token, context.RequestAborted, _stopping.Token);
         try
@@ -125,7 +126,7 @@ internal sealed partial class FederationService(ISessions sessions, GrpcHostOpti
                 Methods.Exchange => await ExchangeAsync(context).ConfigureAwait(false),
                 Methods.HealthCheck => await CheckHealthAsync(context, any.Token).ConfigureAwait(false),
                 Methods.HealthWatch => await WatchHealthAsync(context, any.Token).ConfigureAwait(false),
-                _ => throw new RpcException(StatusCode.Unimplemented, "There is no such method here."),
+                _ => throw new RpcException(StatusCode.Unimplemented, "There is no such method here.", ProtocolErrors.Malformed),
             };
         }
         catch (OperationCanceledException) when (timeUp.IsCancellationRequested && !context.RequestAborted.IsCancellationRequested)
@@ -226,7 +227,7 @@ internal sealed partial class FederationService(ISessions sessions, GrpcHostOpti
     {
         Wire.Health.HealthCheckRequest request = await RequestAsync(context, Wire.Health.HealthCheckRequest.Parser, cancellationToken).ConfigureAwait(false);
         if (!Services.Contains(request.Service))
-            throw new RpcException(StatusCode.NotFound, "There is no such service here.");
+            throw new RpcException(StatusCode.NotFound, "There is no such service here.", ProtocolErrors.Malformed);
         await SendHealthAsync(context, Wire.Health.HealthCheckResponse.Types.ServingStatus.Serving, cancellationToken).ConfigureAwait(false);
         return Status.Ok;
     }

@@ -96,7 +96,9 @@ internal static class ReportCommand
 
     private static IEnumerable<JsonObject> Parties(JsonObject document) => document["parties"]!.AsArray().Select(p => p!.AsObject());
 
-    private static JsonObject Read(string path)
+    /// <summary>Reads a report.</summary>
+    /// <exception cref="ConfigurationException">It is none.</exception>
+    internal static JsonObject Read(string path)
     {
         try
         {
@@ -108,7 +110,7 @@ internal static class ReportCommand
             return document;
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException or JsonException or FormatException or InvalidOperationException
-            or NullReferenceException or ArgumentException)
+            or NullReferenceException or ArgumentException or OverflowException)
         {
             throw new ConfigurationException(CliErrors.NoReport, path, "this is no report of a training.", "Give files that `fedlearn train --report` wrote.", e);
         }

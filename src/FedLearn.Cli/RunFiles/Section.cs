@@ -1,6 +1,7 @@
 using System.Globalization;
 using System.Text.Json;
 using System.Text.RegularExpressions;
+using FedLearn.Data;
 using FedLearn.Diagnostics;
 
 namespace FedLearn.Cli.RunFiles;
@@ -48,6 +49,8 @@ internal sealed partial class Section
         {
             using JsonDocument document = JsonDocument.Parse(File.ReadAllBytes(faults.File).AsMemory(),
                 new JsonDocumentOptions { CommentHandling = JsonCommentHandling.Skip, AllowTrailingCommas = true });
+            if (!JsonTexts.AreWhole(document.RootElement))
+                throw new ConfigurationException(RunFileErrors.Malformed, faults.File, "a text or key is no UTF-8, or has half a surrogate pair.", "Save the file as UTF-8; write both escapes of a pair.");
             if (document.RootElement.ValueKind == JsonValueKind.Object)
                 return new Section((settings ?? []).Aggregate(document.RootElement, (file, setting) => setting.In(file)).Clone(), "", faults, catalogue);
             throw new ConfigurationException(RunFileErrors.Malformed, faults.File, "the file is JSON, but not an object.", "Begin it with { and end it with }.");
@@ -221,7 +224,15 @@ internal sealed partial class Section
 
     /// <summary>A path; a relative one starts at the folder of the run file.</summary>
     /// <param name="key">Key.</param>
-    public string? FilePath(string key) => Text(key) is { } text ? System.IO.Path.GetFullPath(text, Folder) : null;
+    public string? FilePath(string key)
+    {
+        if (Text(key) is not { } text)
+            return null;
+        if (!text.Contains('\0', StringComparison.Ordinal))
+            return System.IO.Path.GetFullPath(text, Folder);
+        Fault(RunFileErrors.OutOfRange, key, "the text is no path: it holds the character U+0000.", "Remove it.");
+        return null;
+    }
 
     /// <summary>True or false.</summary>
     /// <param name="key">Key.</param>

@@ -143,7 +143,7 @@ internal sealed class RestHost : IAsyncDisposable
     }
 
     /// <summary>The ids of a request; null when it is not as it has to be.</summary>
-    private static async Task<IReadOnlyList<string>?> ReadAsync(HttpRequest request, CancellationToken stop)
+    internal static async Task<IReadOnlyList<string>?> ReadAsync(HttpRequest request, CancellationToken stop)
     {
         if (!request.HasJsonContentType())
             return null;

@@ -70,14 +70,17 @@ internal static class Framing
         }
     }
 
-    private static T Parse<T>(MessageParser<T> parser, ReadOnlySequence<byte> body) where T : IMessage<T>
+    /// <summary>A message without its prefix.</summary>
+    /// <exception cref="RpcException">FL4005: it is none.</exception>
+    public static T Parse<T>(MessageParser<T> parser, ReadOnlySequence<byte> body) where T : IMessage<T>
     {
         try
         {
             return parser.ParseFrom(body);
         }
-        catch (InvalidProtocolBufferException e)
+        catch (Exception e) when (e is InvalidProtocolBufferException or IndexOutOfRangeException or ArgumentException or InvalidOperationException or OverflowException)
         {
+            // The parser checks less than it says: lengths of nested messages that do not fit together let it read past the end of its buffer.
             throw new RpcException(StatusCode.InvalidArgument, "sent bytes that are no message of the protocol.", ProtocolErrors.Malformed, e);
         }
     }

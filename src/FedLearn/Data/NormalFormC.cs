@@ -59,11 +59,15 @@ internal static class NormalFormC
     /// <summary>Sorts each run of marks by class; equal classes stay in order.</summary>
     private static void Reorder(List<int> codes)
     {
-        for (int i = 1; i < codes.Count; i++)
+        for (int start = 0, end; start < codes.Count; start = end)
         {
-            int own = ClassOf(codes[i]);
-            for (int j = i; own != 0 && j > 0 && ClassOf(codes[j - 1]) > own; j--)
-                (codes[j], codes[j - 1]) = (codes[j - 1], codes[j]);
+            for (end = start + 1; ClassOf(codes[start]) != 0 && end < codes.Count && ClassOf(codes[end]) != 0; end++) { }
+            if (end - start == 1)
+                continue;
+            // Not one exchange after the other: an id of a million marks, which a request may bring, would take hours.
+            int[] run = [.. codes.GetRange(start, end - start).OrderBy(ClassOf)];
+            for (int i = 0; i < run.Length; i++)
+                codes[start + i] = run[i];
         }
     }
 

@@ -165,7 +165,7 @@ internal static partial class NpyFile
     [GeneratedRegex("""['"]shape['"]\s*:\s*\(([^()]*)\)""")]
     private static partial Regex ShapePattern();
 
-    // One-byte types have no byte order; a file written on a big-endian machine ('>') is refused.
-    [GeneratedRegex(@"^(<(f[48]|[iu][248])|\|(u1|i1|b1))$")]
+    // The very end, which $ is not: a line feed may follow it. One-byte types have no byte order; a file written on a big-endian machine ('>') is refused.
+    [GeneratedRegex(@"^(<(f[48]|[iu][248])|\|(u1|i1|b1))\z")]
     private static partial Regex LegalType();
 }

@@ -21,9 +21,9 @@ internal static class SchemaReader
                 AllowDuplicateProperties = false,
             });
         }
-        catch (JsonException e)
+        catch (Exception e) when (e is JsonException or InvalidOperationException)            // the latter: a key that is no text
         {
-            string line = e.LineNumber is { } number ? $", line {number + 1}" : "";
+            string line = e is JsonException { LineNumber: { } number } ? $", line {number + 1}" : "";
             throw DataErrors.Config(DataErrors.SchemaNotJson, place + line, "the schema is no JSON object with unique keys.",
                 "Correct the syntax there; comments and trailing commas are allowed.", e);
         }
@@ -31,6 +31,8 @@ internal static class SchemaReader
         using (document)
         {
             JsonElement root = document.RootElement;
+            if (!JsonTexts.AreWhole(root))
+                throw Invalid(place, "a text has half a surrogate pair, or is no UTF-8.");
             if (root.ValueKind != JsonValueKind.Object)
                 throw Invalid(place, "a schema is an object with the key fields.");
             RefuseUnknownKeys(root, SchemaKeys, place);

@@ -31,7 +31,9 @@ internal static class SignedJson
 
     private static byte[] Bytes(JsonObject document) => Encoding.UTF8.GetBytes(document.ToJsonString(Readable));
 
-    private static string Hash(ReadOnlySpan<byte> json)
+    /// <summary>The signature of a document, which may be there already.</summary>
+    /// <exception cref="JsonException">It is no JSON.</exception>
+    internal static string Hash(ReadOnlySpan<byte> json)
     {
         using var hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
         var reader = new Utf8JsonReader(json);

@@ -11,6 +11,9 @@ internal static class SvmTable
     /// <summary>Every column has a name, so that a mistyped index must not make a billion of them.</summary>
     internal const int MostColumns = 10_000_000;
 
+    // Without a word on the number of columns, more than these have to be worth their names: one index of a short file must not take gigabytes.
+    private const int FreeColumns = 65_536, ColumnsACell = 64;
+
     internal static Table Read(TableSource source, TableSchema? schema, bool needLabel, CancellationToken cancellationToken)
     {
         string path = source.Path;
@@ -36,6 +39,12 @@ internal static class SvmTable
 
         if (rows.Count == 0)
             throw DataErrors.Bad(DataErrors.NoRows, path, "the table has no rows.", "Give at least one row.");
+        if (schema is null && source.Columns is null && rows.Width > Math.Max(FreeColumns, (long)ColumnsACell * rows.Cells))
+        {
+            throw DataErrors.Bad(DataErrors.SparseIndex, path, $"the largest index is {(long)rows.Width - 1 + first}, the table has {rows.Cells} cells, and nothing says how many columns there are.",
+                "Correct the index, or say the number of columns, or give a schema.");
+        }
+
         if (rows.Width == 0)
             throw DataErrors.Bad(DataErrors.ColumnMissing, path, "no row has a cell, and nothing says how many columns there are.", "Say the number of columns, or give a schema.");
         schema ??= TableSchema.Create([.. Enumerable.Range(first, rows.Width).Select(index => Field.Numeric(string.Create(CultureInfo.InvariantCulture, $"x{index}")))], place: path);
@@ -69,6 +78,8 @@ internal static class SvmTable
         internal int Count => _lines.Count;
 
         internal int Width { get; private set; } = width ?? 0;
+
+        internal int Cells => _columns.Count;
 
         internal double[] Labels => [.. _labels];
 

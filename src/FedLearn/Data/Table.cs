@@ -32,7 +32,8 @@ public sealed record TableSource
     /// <summary>Sparse rows: the index of the first column, 0 or 1. Null: 1.</summary>
     public int? FirstIndex { get; init; }
 
-    /// <summary>Sparse rows: the number of columns, from 1 to 10,000,000. Null: the schema's, else the largest index of the file.</summary>
+    /// <summary>Sparse rows: the number of columns, from 1 to 10,000,000. Null: the schema's, else the largest index of the file,
+    /// which above 65,536 needs a cell for every 64 columns (FL3033).</summary>
     public int? Columns { get; init; }
 
     /// <summary>Weights of the rows, finite and at least 0: CSV: name of their column; .npy: a .npy file of one dimension. Read where labels are needed,

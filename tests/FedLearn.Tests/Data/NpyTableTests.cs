@@ -121,6 +121,7 @@ public sealed class NpyTableTests : IDisposable
     [InlineData("<c8")]
     [InlineData("<U8")]
     [InlineData("<M8[ns]")]
+    [InlineData("<f4\n")]
     public void Load_OtherType_Refused(string type) => Refuses(DataErrors.NpyType, "x.npy", Npy(type, "2, 1", [1.0, 2.0]));
 
     [Fact]

@@ -104,6 +104,7 @@ public sealed class SvmTableTests : IDisposable
         Refuses(DataErrors.NoRows, "t.svm", "\n# nothing\n");
         Refuses(DataErrors.ColumnMissing, "t.svm", "1\n0\n");
         Refuses(DataErrors.SparseIndex, "line 1", "1 3:1\n", s => s with { Columns = 2 });
+        Refuses(DataErrors.SparseIndex, "t.svm", "1 65537:1\n");
         Refuses(DataErrors.LabelOutOfRange, "line 2", "1 1:1\n987 1:1\n", s => s with { LabelRange = (0, 1) });
         Refuses(DataErrors.WrongShape, "ids.txt", "1 1:1\n", s => s with { Ids = _folder.Write("ids.txt", "a\nb\n") });
         Refuses(DataErrors.DuplicateId, "ids.txt, line 2", "1 1:1\n1 1:1\n", s => s with { Ids = _folder.Write("ids.txt", "987\n987\n") });

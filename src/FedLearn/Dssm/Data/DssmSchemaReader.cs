@@ -34,9 +34,9 @@ internal static class DssmSchemaReader
                 AllowDuplicateProperties = false,
             });
         }
-        catch (JsonException e)
+        catch (Exception e) when (e is JsonException or InvalidOperationException)            // the latter: a key that is no text
         {
-            string line = e.LineNumber is { } number ? $", line {number + 1}" : "";
+            string line = e is JsonException { LineNumber: { } number } ? $", line {number + 1}" : "";
             throw DataErrors.Config(DataErrors.SchemaNotJson, place + line, "the schema is no JSON object with unique keys.",
                 "Correct the syntax there; comments and trailing commas are allowed.", e);
         }
@@ -44,6 +44,8 @@ internal static class DssmSchemaReader
         using (document)
         {
             JsonElement root = document.RootElement;
+            if (!JsonTexts.AreWhole(root))
+                throw Invalid(place, "a text has half a surrogate pair, or is no UTF-8.");
             if (root.ValueKind != JsonValueKind.Object)
                 throw Invalid(place, "a schema is an object with the keys user or item, and fields.");
             RefuseUnknownKeys(root, SchemaKeys, place);

@@ -74,17 +74,20 @@ public static class ItemIndexFiles
                 }
 
                 ids.Add(item);
-                if (column >= 0)
-                    bias.Add((float)CsvFile.Number(csv, column, BiasColumn, path));
+                if (column < 0)
+                    continue;
+                bias.Add((float)CsvFile.Number(csv, column, BiasColumn, path));
+                if (!float.IsFinite(bias[^1]))
+                    throw Bad(DataErrors.NotFinite, CsvFile.Place(path, csv, BiasColumn), "the number is beyond float32.", "Export the items anew.");
             }
         }
 
         if (ids.Count != rows || version is null || width == 0)
             throw Bad(DssmServingErrors.IndexFilesDiffer, path, $"there are {ids.Count} ids for {rows} vectors of width {width}.", "Export the items anew.");
-        if (!TensorPrimitives.IsFiniteAll<double>(values))
-            throw Bad(DataErrors.NotFinite, name + ".npy", "a number is NaN or infinite.", "Export the items anew.");
         float[] vectors = new float[values.Length];
         TensorPrimitives.ConvertTruncating<double, float>(values, vectors);
+        if (!TensorPrimitives.IsFiniteAll<float>(vectors))
+            throw Bad(DataErrors.NotFinite, name + ".npy", "a number is NaN, infinite or beyond float32.", "Export the items anew.");
         return new ItemIndex(ids, vectors, width, version, bias.Count == 0 ? null : [.. bias]);
     }
 

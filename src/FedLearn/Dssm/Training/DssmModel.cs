@@ -18,7 +18,12 @@ public sealed record DssmModel
 {
     private const string FormatName = "fedlearn.dssm.model/1";
 
-    private static readonly JsonSerializerOptions Json = new() { Converters = { new JsonStringEnumConverter(JsonNamingPolicy.KebabCaseLower) } };
+    private static readonly JsonSerializerOptions Json = new()
+    {
+        Converters = { new JsonStringEnumConverter(JsonNamingPolicy.KebabCaseLower, allowIntegerValues: false) },
+        RespectNullableAnnotations = true,
+        RespectRequiredConstructorParameters = true,
+    };
 
     /// <summary>Job that trained it.</summary>
     public required string JobName { get; init; }
@@ -67,6 +72,22 @@ public sealed record DssmModel
         }
     }
 
+    // What a file can leave out or make impossible although it has the right form and checksum; whether a tower can be one, its implementation says.
+    private bool IsWhole => Party.Name.Length > 0 && Party.Role is PartyRole.Active or PartyRole.Passive && JobName.Length > 0
+        && Views.Count > 0 && Views.All(view => !string.IsNullOrEmpty(view)) && Views.Distinct(StringComparer.Ordinal).Count() == Views.Count
+        && Options.Layers.Count > 0 && Options.Layers.All(width => width > 0) && double.IsFinite(Options.Gamma) && Options.ViewWeights.Values.All(double.IsFinite)
+        && Fusion.All(double.IsFinite) && Received.Values.Concat(new[] { View, Items }.OfType<SavedTower>())
+            .All(tower => tower is not null && tower.Spec.Inputs is { DenseWidth: >= 0 } inputs && inputs.Bags.All(bag => bag is { Buckets: > 0 }) && tower.Spec.Layers.Count > 0 && tower.Spec.Layers.All(width => width > 0));
+
+    // JSON has numbers beyond float64, which are read as infinities.
+    private static bool AreFinite(JsonNode? node) => node switch
+    {
+        JsonObject json => json.All(member => AreFinite(member.Value)),
+        JsonArray array => array.All(AreFinite),
+        JsonValue value when value.GetValueKind() == JsonValueKind.Number => value.TryGetValue(out double number) && double.IsFinite(number),
+        _ => true,
+    };
+
     /// <summary>Writes the part to a file: JSON with a checksum over its content. It appears whole or not at all.</summary>
     /// <param name="path">File.</param>
     public void Save(string path)
@@ -88,15 +109,17 @@ public sealed record DssmModel
         try
         {
             byte[] file = File.ReadAllBytes(path);
-            var document = JsonNode.Parse(file) as JsonObject ?? throw new FormatException("it is no JSON object");
+            var document = JsonNode.Parse(file, documentOptions: new JsonDocumentOptions { AllowDuplicateProperties = false }) as JsonObject ?? throw new FormatException("it is no JSON object");
             if ((string?)document["format"] != FormatName)
                 throw new FormatException($"its format is not {FormatName}");
             if (!SignedJson.IsWhole(document, file))
                 throw new FormatException("its content does not match its signature");
             var parts = new JsonObject();
             foreach ((string name, JsonNode? value) in document.ToArray())
-                parts[char.ToUpperInvariant(name[0]) + name[1..]] = value?.DeepClone();
+                parts[name.Length > 0 ? char.ToUpperInvariant(name[0]) + name[1..] : ""] = value?.DeepClone();
             DssmModel model = parts.Deserialize<DssmModel>(Json)!;
+            if (!model.IsWhole || !AreFinite(parts))
+                throw new FormatException("its parts do not go together");
             return (string?)document["weightsSha256"] == model.WeightsSha256 ? model : throw new FormatException("its weights do not match their checksum");
         }
         catch (Exception e) when (e is FormatException or JsonException or InvalidOperationException or IOException or UnauthorizedAccessException or ArgumentException)

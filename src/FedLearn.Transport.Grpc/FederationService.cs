@@ -227,7 +227,7 @@ internal sealed partial class FederationService(ISessions sessions, GrpcHostOpti
     {
         Wire.Health.HealthCheckRequest request = await RequestAsync(context, Wire.Health.HealthCheckRequest.Parser, cancellationToken).ConfigureAwait(false);
         if (!Services.Contains(request.Service))
-            throw new RpcException(StatusCode.NotFound, "There is no such service here.", ProtocolErrors.Malformed);
+            throw new RpcException(StatusCode.NotFound, "There is no such service here.", GrpcErrors.CallFailed);
         await SendHealthAsync(context, Wire.Health.HealthCheckResponse.Types.ServingStatus.Serving, cancellationToken).ConfigureAwait(false);
         return Status.Ok;
     }

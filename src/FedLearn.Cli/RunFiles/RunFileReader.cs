@@ -112,10 +112,13 @@ internal abstract class RunFileReader(string path, OwnSide? self)
             budget.Require("delta", "Write a number above 0 and below 0.1.");
         }
 
+        string? path = ledger.FilePath("path");
+        if (path is not null && Path.GetFileName(path).Length == 0)
+            ledger.Fault(RunFileErrors.OutOfRange, "path", "the path is that of a folder.", $"Write the name of a file, such as \"{party}.ledger.db\".");
         (double? epsilon, double? delta) = Budget(budget);
         return new RunFileLedger
         {
-            Path = ledger.FilePath("path") ?? Path.Combine(owner.Folder, $"{party}.ledger.db"),
+            Path = path is not null && Path.GetFileName(path).Length > 0 ? path : Path.Combine(owner.Folder, $"{party}.ledger.db"),
             Budget = epsilon is { } e && delta is { } d ? new PrivacyBudget(e, d) : null,
         };
     }

@@ -145,7 +145,6 @@ internal sealed class RelayConnection : DefaultConnectionContext
 
     private async Task SendAsync()
     {
-        Exception? failure = null;
         try
         {
             while (true)
@@ -157,12 +156,13 @@ internal sealed class RelayConnection : DefaultConnectionContext
                     break;
             }
         }
-        catch (IOException e)
+        catch (IOException)
         {
-            failure = new ConnectionResetException("The relayed connection is lost.", e);
+            _stream.Kill(); // reading finds the loss too
         }
 
-        await _output.Reader.CompleteAsync(failure).ConfigureAwait(false);
+        // Without an exception: the server takes one for a defect of the transport, and waits for ever; a completed reader it takes for a lost connection.
+        await _output.Reader.CompleteAsync().ConfigureAwait(false);
     }
 
     private sealed record Ends(PipeReader Input, PipeWriter Output) : IDuplexPipe;

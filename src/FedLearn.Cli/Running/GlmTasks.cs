@@ -20,16 +20,15 @@ internal static class GlmTasks
         Func<GlmRunFileParty, IEntityAlignment?>? align = null, bool keepsRuns = false, bool fresh = false) => new(party, GlmJobTerms.Of(run.Job), stop =>
     {
         GlmRunFileParty self = run.Party(party);
-        GlmTrainer trainer = Trainer(run, self, runId, stop, arbiter, table, align?.Invoke(self), progress, keepsRuns ? Runs(run, self) : null, fresh);
+        GlmTrainer trainer = Trainer(run, self, runId, stop, arbiter, table, align?.Invoke(self), progress, keepsRuns ? Runs(run, self) : null, fresh,
+            modelDirectory is null ? null : model => OutputFile.Guard(modelDirectory, () => model.Save(modelDirectory)));
         fresh = false; // a run that this process began is not forgotten when it loses a peer
         return new ReadyParty(trainer.JoinRequest, async (agreement, channels, cancel) =>
         {
             GlmPartyResult result = await trainer.TrainAsync(agreement, channels, progress is null ? null : new Rounds(progress), cancel).ConfigureAwait(false);
-            if (modelDirectory is not null)
-                OutputFile.Guard(modelDirectory, () => result.Model.Save(modelDirectory));
             return PartyDocument.Of(run, self, result);
         });
-    });
+    }) { KeepsRuns = keepsRuns && run.Job.Training.CheckpointRounds > 0 && !JointRules.Covers(run.Job.Privacy.Mode) };
 
     public static PartyTask Predict(GlmRunFile run, string party, string modelDirectory, string? output, IProgress<JobProgress>? progress = null,
         Func<GlmRunFileParty, IEntityAlignment?>? align = null) => new(party, GlmJobTerms.Of(run.Job, "predict"), stop =>
@@ -52,7 +51,7 @@ internal static class GlmTasks
 
     /// <summary>Reads a party's data, unless its rows are given, and checks it against the job.</summary>
     internal static GlmTrainer Trainer(GlmRunFile run, GlmRunFileParty self, string? runId, CancellationToken cancellationToken, ArbiterDoor? arbiter = null, Table? table = null,
-        IEntityAlignment? alignment = null, IProgress<JobProgress>? progress = null, IRunStore? runs = null, bool fresh = false)
+        IEntityAlignment? alignment = null, IProgress<JobProgress>? progress = null, IRunStore? runs = null, bool fresh = false, Action<GlmModel>? save = null)
     {
         GlmTrainer? trainer = null;
         return trainer = new(run.Job, (table is null ? Input(run, self, needLabel: self.Role == PartyRole.Active, cancellationToken)
@@ -64,6 +63,7 @@ internal static class GlmTasks
             RunId = runId,
             Runs = runs,
             Fresh = fresh,
+            SaveModel = save,
             // A fold needs its figures, and no intervals of them.
             Evaluation = run.Job.Fold is null ? new EvaluationOptions() : new EvaluationOptions { Resamples = 0 },
             WarmStart = run.WarmStart is { } directory ? GlmModel.Load(directory, self.Name) : null,

@@ -56,19 +56,18 @@ internal static class PartySupervisor
             // The first meeting has the limits of every other session.
             return await attempt(new PartyTask(task.Name, task.Terms, stop => Watched(task.Prepare(stop))), settings, cancellationToken).ConfigureAwait(false);
         }
-        catch (PeerException e) when (met && settings.ResumeTimeout > TimeSpan.Zero && RunLoss.Is(e) && !cancellationToken.IsCancellationRequested)
+        catch (PeerException e) when (met && task.KeepsRuns && settings.ResumeTimeout > TimeSpan.Zero && RunLoss.Is(e) && !cancellationToken.IsCancellationRequested)
         {
             loss = e;
         }
 
         while (true)
         {
-            // What the party can offer is known when it has looked at its states again. Without a state there is nothing to wait for.
+            // What the party can offer is known when it has looked at its states again. Before its first state nothing is lost by beginning anew.
             ReadyParty ready = task.Prepare(cancellationToken);
-            if (ready.Request.Resume is not { } offer)
-                throw loss;
+            string next = ready.Request.Resume is { } offer ? $"the run goes on before round {offer.Rounds[^1]}" : "the run begins anew";
             string peer = loss.Place.Split(',')[0].Replace("peer ", "", StringComparison.Ordinal), patience = settings.ResumeTimeout.TotalSeconds.ToString("0.#", CultureInfo.InvariantCulture);
-            log($"lost {peer} ({loss.Id}); waiting up to {patience} s for it to come back; the run goes on before round {offer.Rounds[^1]}");
+            log($"lost {peer} ({loss.Id}); waiting up to {patience} s for it to come back; {next}");
             long start = clock.GetTimestamp();
             TimeSpan Left() => settings.ResumeTimeout - clock.GetElapsedTime(start);
             met = false;
@@ -96,7 +95,7 @@ internal static class PartySupervisor
             catch (PeerException e) when (!met && (RunLoss.Is(e) || e.Id == ProtocolErrors.AlreadyJoined) && !cancellationToken.IsCancellationRequested)
             {
                 throw new PeerException(RunningErrors.NotBack, $"peer {peer}", $"it was lost ({loss.Id}) and has not come back in {patience} s.",
-                    $"Start every party again with the same command: the run goes on before round {offer.Rounds[^1]}.", e);
+                    $"Start every party again with the same command: {next}.", e);
             }
         }
     }

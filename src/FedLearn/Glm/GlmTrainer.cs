@@ -54,6 +54,10 @@ public sealed record GlmPartyInput
     /// <value>Default false: the party offers its peers to go on.</value>
     public bool Fresh { get; init; }
 
+    /// <summary>Saves the party's part of the model, before the session ends: a party that dies after all others have ended then has what they have. Null: the
+    /// caller does with the result what it likes.</summary>
+    public Action<GlmModel>? SaveModel { get; init; }
+
     /// <summary>Where the party logs what it does, category <c>FedLearn.Session</c>. No private value enters the log. Null: nowhere.</summary>
     public ILoggerFactory? LoggerFactory { get; init; }
 }
@@ -341,14 +345,6 @@ public sealed class GlmTrainer
         GlmTraining outcome = await training.ConfigureAwait(false);
         traced?.Stop();
         telemetry.Trained(outcome.StopReason.ToString(), outcome.Timing.Training, outcome.Timing.Wait, outcome.Timing.Noise);
-        if (joint is not null)
-            channels = [.. channels, joint.Arbiter];
-        foreach (IPartyChannel channel in channels)
-            await channel.CompleteAsync(cancellationToken).ConfigureAwait(false);
-
-        // First the state: one without its charge could not go on, while a charge without its state counts in full, which is what a run that has ended costs.
-        run?.Remove();
-        (PrivacyTotal? spent, IReadOnlyList<string> ledger) = account.Settle(_plan.Unit);
         var model = new GlmModel(job.Name, digest, _options.Party, _plan.Family.Name, map,
             outcome.Weights[..work.Train.Penalised], outcome.Weights[work.Train.Penalised..], outputs, outcome.PeerLink)
         {
@@ -358,6 +354,16 @@ public sealed class GlmTrainer
             UsesOffsets = targets.Offsets is not null,
             Inference = outcome.Inference,
         };
+        // Before the others are let go: once one of them has ended, every model is where it belongs.
+        _input.SaveModel?.Invoke(model);
+        if (joint is not null)
+            channels = [.. channels, joint.Arbiter];
+        foreach (IPartyChannel channel in channels)
+            await channel.CompleteAsync(cancellationToken).ConfigureAwait(false);
+
+        // First the state: one without its charge could not go on, while a charge without its state counts in full, which is what a run that has ended costs.
+        run?.Remove();
+        (PrivacyTotal? spent, IReadOnlyList<string> ledger) = account.Settle(_plan.Unit);
         return new GlmPartyResult
         {
             Party = _options.Party,

@@ -9,6 +9,7 @@ internal static class Program
     public static int Main(string[] args) => args switch
     {
         ["child", "network", .. var rest] => Faults.NetworkChild.Run(rest),
+        ["child", "kills", var name, var noise, var epochs, var party, var folder, var port] => Kills.KillChild.RunAsync(name, noise, epochs, party, folder, port).GetAwaiter().GetResult(),
         ["child", ..] => throw new ArgumentException($"There is no child '{string.Join(' ', args[1..])}'."),
         _ => Test(args),
     };

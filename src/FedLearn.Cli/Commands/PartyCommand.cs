@@ -33,10 +33,13 @@ internal static class PartyCommand
         var showConfig = new Option<bool>("--show-config") { Description = "Print the values that hold and where each comes from, as JSON, and stop." };
         var digest = new Option<bool>("--digest") { Description = "Print the SHA-256 of the job's terms, which must be equal at every party, and stop." };
         Option<string?> report = CommonOptions.Report(), html = CommonOptions.Html();
+        Option<bool> fresh = CommonOptions.Fresh();
         var command = new Command("party", """
             Take part in a session as one party. The active party listens and hosts the coordinator; a passive party connects to it
             and needs no open port. Where the active party cannot open one either, both connect to a coordinator (fedlearn coordinator)
-            and their party files name it as "relay". The arbiter of an encrypted job (privacy.mode he or he+dp) has a party file without data and
+            and their party files name it as "relay". A party that loses another waits for it to come back, up to transport.resumeSeconds,
+            and the run goes on; one that was killed is started again with the same command. The arbiter of an encrypted job
+            (privacy.mode he or he+dp) has a party file without data and
             listens too: every party connects to it. Order of starting does not matter within transport.connectTimeoutSeconds.
             With --service a party stays for session after session, as a daemon does: docs/deploy.md.
             With --serve a passive party joins fedlearn serve at the active party, stays, and joins again whenever the connection was lost.
@@ -49,7 +52,7 @@ internal static class PartyCommand
               fedlearn party --config telco.party.json --digest
               fedlearn party --service --config telco.party.json --config churn.party.json --results results --health 127.0.0.1:9090
               FEDLEARN_PARTY__PEERS__BANK=10.0.0.5:5301 fedlearn party --config telco.party.json --show-config
-            """) { config, model, predict, serve, service, results, health, stopSeconds, set, showConfig, report, html, digest, json };
+            """) { config, model, predict, serve, fresh, service, results, health, stopSeconds, set, showConfig, report, html, digest, json };
         command.SetAction(async (parsed, cancellationToken) =>
         {
             long start = Stopwatch.GetTimestamp();
@@ -109,13 +112,18 @@ internal static class PartyCommand
             {
                 SessionOrder order = parsed.GetValue(predict) is { } output
                     ? new SessionOrder(run, "predict", parsed.GetValue(model) ?? "models", Path.GetFullPath(output))
-                    : new SessionOrder(run, "train", parsed.GetValue(model), null) { Door = file.Arbiter is { } arbiter ? HeRun.OverGrpc(arbiter, HeRun.ArbiterOf(run, "train")!, file.TransportFor(GrpcRelay.Arbiter)) : null };
+                    : new SessionOrder(run, "train", parsed.GetValue(model), null)
+                    {
+                        KeepsRuns = true,
+                        Fresh = parsed.GetValue(fresh),
+                        Door = file.Arbiter is { } arbiter ? HeRun.OverGrpc(arbiter, HeRun.ArbiterOf(run, "train")!, file.TransportFor(GrpcRelay.Arbiter)) : null,
+                    };
                 order = order with { Log = terminal.Log };
                 PartyTask task = order.TaskOf(file.Self.Name, view);
                 TransportSettings transport = file.TransportFor(order.Verb);
                 return file.Hosts
-                    ? GrpcParty.HostAsync(task, file.Listen, transport, address => terminal.Log(file.Listening(address)), terminal.Log, cancellationToken)
-                    : GrpcParty.JoinAsync(task, file.ActiveParty!, transport, cancellationToken);
+                    ? PartySupervisor.HostAsync(task, file.Listen, transport, address => terminal.Log(file.Listening(address)), terminal.Log, cancellationToken)
+                    : PartySupervisor.JoinAsync(task, file.ActiveParty!, transport, terminal.Log, cancellationToken);
             }).ConfigureAwait(false);
             if (parsed.GetValue(predict) is not null)
             {

@@ -113,7 +113,7 @@ internal sealed record PartyFile
         var own = new OwnSide(name, kind == JobKind.Glm ? GlmRunFileReader.DataOf(file, role: null) : null, kind == JobKind.Dssm ? DssmRunFileReader.DataOf(file, role: null) : null,
             file.Has("ledger") ? new OwnLedger(RunFileReader.LedgerOf(file, name), file.Object("ledger").Has) : null,
             below => PartyAlignment.Of(file, name, below.State, below));
-        TimeSpan? timeout = RunFileReader.Seconds(file, "timeoutSeconds"), connectTimeout = RunFileReader.Seconds(file, "connectTimeoutSeconds");
+        TimeSpan? timeout = RunFileReader.Seconds(file, "timeoutSeconds"), connectTimeout = RunFileReader.Seconds(file, "connectTimeoutSeconds"), resume = RunFileReader.ResumeSeconds(file);
         Uri? listenText = file.Text("listen") is { } text ? AddressOf(file, "listen", text, file.Has("tls")) : null;
         IReadOnlyList<(string Name, Uri Address)> peers = Peers(file);
         TlsSettings? tls = TlsSettings.Of(file, TimeProvider.System);
@@ -200,6 +200,7 @@ internal sealed record PartyFile
                 Kind = TransportKind.Grpc,
                 Timeout = timeout ?? run.Transport.Timeout,
                 ConnectTimeout = connectTimeout ?? run.Transport.ConnectTimeout,
+                ResumeTimeout = resume ?? run.Transport.ResumeTimeout,
                 Party = transport,
                 Quotas = quotas,
             },

@@ -14,6 +14,9 @@ internal sealed class PartyTask(string name, SessionTerms terms, Func<Cancellati
 
     public SessionTerms Terms { get; } = terms;
 
+    /// <summary>Whether the party keeps its state between rounds: a peer that it loses is then worth waiting for, also before there is a state.</summary>
+    public bool KeepsRuns { get; init; }
+
     public bool IsActive => Terms.Parties[0].Name == Name;
 
     /// <summary>Reads the party's data; throws its errors before anything is sent.</summary>

@@ -131,13 +131,14 @@ internal sealed class ServiceJob
         string unfinished = Path.Combine(_results, ".unfinished");
         try
         {
-            if (File.ActiveParty is { } address)
+            if (File is { Relay: null, ActiveParty: { } address })
                 await ProbeAsync(address, stop).ConfigureAwait(false);
             Discard(unfinished);
             PartyTask task = Watched(TaskOf(Path.Combine(unfinished, "models")));
-            JsonObject document = File.Listen is { } listen
-                ? await GrpcParty.HostAsync(task, new UriBuilder("http", listen.Host, listen.Port).Uri, File.Transport, at => Log($"listening on {at}"), Log, stop).ConfigureAwait(false)
-                : await GrpcParty.JoinAsync(task, File.ActiveParty!, File.Transport, stop).ConfigureAwait(false);
+            TransportSettings transport = File.TransportFor("train");
+            JsonObject document = File.Hosts
+                ? await PartySupervisor.HostAsync(task, File.Listen, transport, at => Log(File.Listening(at)), Log, stop).ConfigureAwait(false)
+                : await PartySupervisor.JoinAsync(task, File.ActiveParty!, transport, Log, stop).ConfigureAwait(false);
             string place = Keep(document, unfinished, Stopwatch.GetElapsedTime(start).TotalSeconds);
             lock (_gate)
                 (_state, _sessions, _lastError) = (IsCounted ? JobState.Ready : JobState.Done, _sessions + 1, null);
@@ -186,7 +187,8 @@ internal sealed class ServiceJob
         RunFile run = File.Run with { Transport = File.Transport, Ignored = File.Ignored };
         return new SessionOrder(run, "train", models, null)
         {
-            Door = File.Arbiter is { } arbiter ? HeRun.OverGrpc(arbiter, File.Transport) : null,
+            KeepsRuns = true,
+            Door = File.Arbiter is { } arbiter ? HeRun.OverGrpc(arbiter, HeRun.ArbiterOf(run, "train")!, File.TransportFor(GrpcRelay.Arbiter)) : null,
             Log = Log,
         }.TaskOf(File.Self.Name, progress: null);
     }
@@ -223,7 +225,10 @@ internal sealed class ServiceJob
                 return await ready.Run(agreement, channels, stop).ConfigureAwait(false);
             },
         };
-    });
+    })
+    {
+        KeepsRuns = task.KeepsRuns,
+    };
 
     private static async Task TellAsync(IPartyChannel channel, string errorId)
     {

@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using System.Text.Json.Nodes;
 
 namespace FedLearn.Cli.Tests.Sessions;
 
@@ -12,7 +13,8 @@ public class DeathTests
     private static async Task<(ToolProcess Bank, ToolProcess Telco)> TrainingAsync(Scene scene, double messageSeconds = MessageSeconds)
     {
         RequireLinux();
-        scene.Job(Scene.Endless());
+        // A party that waits for nobody ends when it has lost the other.
+        scene.Job(Scene.Endless(("transport.resumeSeconds", 0)));
         (string bankFile, string telcoFile) = scene.Parties(Scene.FreePort(), (messageSeconds, 60));
         ToolProcess Start(string party, string file) => ToolProcess.Start("party", "--config", file, "--model", scene.At("models"), "--report", scene.At(party + ".json"), "--json");
         (ToolProcess bank, ToolProcess telco) = (Start("bank", bankFile), Start("telco", telcoFile));
@@ -102,6 +104,105 @@ public class DeathTests
             AssertEnded(await stopped.EndAsync(), Tool.Interrupted, scene, "interrupted");
             AssertEnded(await other.EndAsync(), 4, scene, $"peer '{victim}'", "the peer gave up with error FL4018", "(FL4008)");
         }
+    }
+
+    [Theory]
+    [InlineData("bank")]
+    [InlineData("telco")]
+    public async Task Party_KilledAndStartedAgain_TheRunGoesOnToTheSameModel(string victim)
+    {
+        RequireLinux();
+        using var scene = new Scene();
+        string job = scene.Job(Scene.Private(("training.epochs", 300), ("training.checkpointRounds", 10), ("privacy.testNoiseSeed", 5)));
+        (string bankFile, string telcoFile) = scene.Parties(Scene.FreePort());
+        ToolProcess Start(string party) => ToolProcess.Start("party", "--config", party == "bank" ? bankFile : telcoFile, "--json");
+        string peer = victim == "bank" ? "telco" : "bank";
+        using ToolProcess dead = Start(victim), survivor = Start(peer);
+        await dead.SaysAsync("round 5 of 1500");
+        await survivor.SaysAsync("round 5 of 1500");
+        dead.Kill();
+        await survivor.SaysAsync($"lost '{victim}' (FL4007); waiting up to 300 s for it to come back; the run goes on before round ");
+        using ToolProcess again = Start(victim);
+        ToolRun one = await survivor.EndAsync(), other = await again.EndAsync();
+        Assert.True(one.ExitCode == 0 && other.ExitCode == 0, one.Error + other.Error);
+
+        using ToolProcess whole = ToolProcess.Start("train", "--config", job, "--json");
+        ToolRun train = await whole.EndAsync();
+        JsonArray due = JsonNode.Parse(train.Output)!["parties"]!.AsArray();
+        foreach ((string party, ToolRun run) in new[] { (peer, one), (victim, other) })
+        {
+            JsonNode report = JsonNode.Parse(run.Output)!;
+            Assert.Equal((string)due.First(p => (string)p!["name"]! == party)!["model"]!["weightsSha256"]!, (string)report["parties"]![0]!["model"]!["weightsSha256"]!);
+            Assert.Equal(1, (int)report["resumed"]!["attempts"]!);
+            Assert.Single(report["resumed"]!["fromRounds"]!.AsArray());
+        }
+
+        Assert.Null(JsonNode.Parse(train.Output)!["resumed"]);
+        // One charge for the run that was cut off and went on, one for the whole one, and nothing else beside them.
+        Assert.Equal(["bank.ledger.db", "telco.ledger.db"], scene.Ledgers.Where(f => !f.EndsWith("-wal", StringComparison.Ordinal) && !f.EndsWith("-shm", StringComparison.Ordinal)));
+        Assert.All((string[])["bank", "telco"], p => Assert.Equal([1, 1], new FedLearn.Storage.Sqlite.SqliteLedger(scene.At(p + ".ledger.db")).Entries.Select(e => e.Share)));
+    }
+
+    [Theory]
+    [InlineData("bank")]
+    [InlineData("telco")]
+    public async Task Party_PeerKilledAndNotBackInTime_EndsAndSaysHowToGoOn(string victim)
+    {
+        RequireLinux();
+        using var scene = new Scene();
+        scene.Job(Scene.Endless(("transport.resumeSeconds", 2)));
+        (string bankFile, string telcoFile) = scene.Parties(Scene.FreePort());
+        using ToolProcess bank = ToolProcess.Start("party", "--config", bankFile), telco = ToolProcess.Start("party", "--config", telcoFile);
+        await bank.SaysAsync(Progress[0]);
+        await telco.SaysAsync(Progress[0]);
+        (ToolProcess dead, ToolProcess survivor) = victim == "bank" ? (bank, telco) : (telco, bank);
+        dead.Kill();
+        AssertEnded(await survivor.EndAsync(), 4, scene, $"lost '{victim}' (FL4007)", "has not come back in 2 s", "the run goes on before round ", "(FL4151)");
+    }
+
+    [Fact]
+    public async Task Train_ParentKilledAndGivenAgain_GoesOnUnlessFresh()
+    {
+        using var scene = new Scene();
+        string job = scene.Job(Scene.Private(("training.epochs", 300), ("training.checkpointRounds", 10), ("transport.kind", "grpc")));
+        using (ToolProcess first = ToolProcess.Start("train", "--config", job, "--json"))
+        {
+            await first.SaysAsync("round 5 of 1500");
+            int[] children = [.. ToolProcess.Children(first.Id).Select(c => c.Id)];
+            first.Kill();
+            await first.EndAsync();
+            await ToolProcess.GoneAsync(children);
+        }
+
+        using ToolProcess second = ToolProcess.Start("train", "--config", job, "--json");
+        await second.SaysAsync("round ");
+        int[] others = [.. ToolProcess.Children(second.Id).Select(c => c.Id)];
+        second.Kill();
+        await second.EndAsync();
+        await ToolProcess.GoneAsync(others);
+        using ToolProcess third = ToolProcess.Start("train", "--config", job, "--json");
+        ToolRun run = await third.EndAsync();
+        Assert.True(run.ExitCode == 0, run.Error);
+        Assert.Equal(2, (int)JsonNode.Parse(run.Output)!["resumed"]!["attempts"]!);
+        Assert.Single(new FedLearn.Storage.Sqlite.SqliteLedger(scene.At("bank.ledger.db")).Entries);
+
+        using (ToolProcess cut = ToolProcess.Start("train", "--config", job, "--json"))
+        {
+            await cut.SaysAsync("round 5 of 1500");
+            int[] children = [.. ToolProcess.Children(cut.Id).Select(c => c.Id)];
+            cut.Kill();
+            await cut.EndAsync();
+            await ToolProcess.GoneAsync(children);
+        }
+
+        using ToolProcess fresh = ToolProcess.Start("train", "--config", job, "--json", "--fresh");
+        run = await fresh.EndAsync();
+        Assert.True(run.ExitCode == 0, run.Error);
+        Assert.Null(JsonNode.Parse(run.Output)!["resumed"]);
+        FedLearn.Privacy.LedgerEntry[] entries = [.. new FedLearn.Storage.Sqlite.SqliteLedger(scene.At("bank.ledger.db")).Entries];
+        Assert.Equal(3, entries.Length);
+        Assert.All(entries, e => Assert.Equal(FedLearn.Privacy.ChargeState.Settled, e.State));
+        Assert.InRange(entries[1].Share, 1.0 / 300, 0.99);
     }
 
     [Theory]

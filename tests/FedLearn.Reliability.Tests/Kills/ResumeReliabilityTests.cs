@@ -1,0 +1,333 @@
+using FedLearn.Coordination;
+using FedLearn.Diagnostics;
+using FedLearn.Glm;
+using FedLearn.Privacy;
+using FedLearn.Protocol;
+using FedLearn.Storage.Sqlite;
+using FedLearn.Tests.Shared;
+
+namespace FedLearn.Reliability.Tests.Kills;
+
+/// <summary>Runs of every kind that are cut off at random messages and go on, all parties in one process.</summary>
+public sealed class ResumeReliabilityTests
+{
+    public static TheoryData<string> Names => [.. KillJobs.Names];
+
+    [Theory]
+    [MemberData(nameof(Names))]
+    public async Task Train_CutOffAtRandomMessages_EndsWithTheSameModelAndOneCharge(string name)
+    {
+        var log = new ReliabilityLog($"cuts at random messages of a run, {name}");
+        GlmJob job = KillJobs.Job(name);
+        IReadOnlyList<GlmPartyResult> whole = await CutRun.WholeAsync(name, job);
+        int trials = TestCounts.Of(3), cuts = 0;
+        for (int trial = 0; trial < trials; trial++)
+        {
+            var random = new Random(100 * trial + name.Length);
+            using var run = new CutRun(name, job);
+            string[] parties = KillJobs.Parties(name);
+            // The messages of a party in a run that nobody cuts: a cut may come at any of them.
+            int most = (int)whole[^1].Traffic.MessagesSent + (int)whole[^1].Traffic.MessagesReceived, attempts = random.Next(1, 5), done = 0;
+            IReadOnlyList<GlmPartyResult>? ended = null;
+            for (int attempt = 0; attempt < attempts && ended is null; attempt++)
+                try
+                {
+                    ended = await run.AttemptAsync((parties[random.Next(parties.Length)], random.Next(1, most + 1)));
+                }
+                catch (PeerException e) when (e.Id is ProtocolErrors.PeerGone or ProtocolErrors.PeerAborted)
+                {
+                    done++;
+                }
+
+            ended ??= await run.AttemptAsync();
+            CutRun.AssertSame(whole, ended);
+            run.AssertOneChargeEach();
+            Assert.Empty(run.Sent.Different);
+            cuts += done;
+            // Each party counts the times that it went on; those cut before its first state are none of them.
+            Assert.All(ended, r => Assert.InRange(r.Resumed?.FromRounds.Count ?? 0, 0, done));
+        }
+
+        log.Passed(cuts, "all models and metrics bit-identical, one charge each");
+    }
+
+    [Theory]
+    [InlineData("hdp")]
+    [InlineData("weight-noise")]
+    [InlineData("hdp-three")]
+    [InlineData("one-round")]
+    [InlineData("label-dp")]
+    public async Task Train_SecureNoiseAndCuts_NoMessageHasTwoContents(string name)
+    {
+        var log = new ReliabilityLog($"cuts of a run with secure noise, {name}");
+        var random = new Random(5);
+        int trials = TestCounts.Of(3), cuts = 0, again = 0;
+        for (int trial = 0; trial < trials; trial++)
+        {
+            using var run = new CutRun(name, KillJobs.Job(name, testNoise: false));
+            string[] parties = KillJobs.Parties(name);
+            for (int attempt = 0; attempt < 3; attempt++)
+                try
+                {
+                    await run.AttemptAsync((parties[random.Next(parties.Length)], name is "one-round" or "label-dp" ? random.Next(4, 8) : random.Next(12, 40)));
+                    break;
+                }
+                catch (PeerException e) when (e.Id is ProtocolErrors.PeerGone or ProtocolErrors.PeerAborted)
+                {
+                    cuts++;
+                }
+
+            if (run.Files.Any(f => f.EndsWith(".state", StringComparison.Ordinal)))
+                await run.AttemptAsync();
+            Assert.Empty(run.Sent.Different);
+            run.AssertOneChargeEach();
+            again += run.Sent.Again;
+        }
+
+        Assert.True(again > 0, "no message was sent again, so nothing was tested");
+        log.Passed(cuts, $"{again} messages sent again, none with other bytes");
+    }
+
+    [Fact]
+    public async Task Train_MechanismThatNoisesAgain_IsNoticed()
+    {
+        using var run = new CutRun("hdp", KillJobs.Job("hdp", testNoise: false)) { Wrap = ledger => new ForgetfulLedger(ledger) };
+        await run.CutAsync("telco", 30);
+        await run.AttemptAsync();
+        Assert.NotEmpty(run.Sent.Different);
+    }
+
+    [Theory]
+    [InlineData("hdp", "scores")]
+    [InlineData("none", "losses")]
+    [InlineData("none-stop-objective", "stop")]
+    [InlineData("none-stop-auc", "stop.weights")]
+    [InlineData("hdp", "noise.0.draws")]
+    [InlineData("none", "history")]
+    [InlineData("none", "weights")]
+    public async Task Train_StateWithoutAPart_IsNoticed(string name, string part)
+    {
+        GlmJob job = KillJobs.Job(name, epochs: 9, every: part == "scores" || part == "losses" ? 7 : 4);
+        IReadOnlyList<GlmPartyResult> whole = await CutRun.WholeAsync(name, job);
+        bool noticed = false;
+        // In the midst of the last epoch, where the scores of its first batches are in the state alone, and after the best one for early stopping.
+        int messages = (int)(whole[^1].Traffic.MessagesSent + whole[^1].Traffic.MessagesReceived);
+        foreach (int before in (int[])[0, 1, 2, 3, 4, 6, 9, 12])
+        {
+            var stores = KillJobs.Parties(name).ToDictionary(p => p, _ => (IRunStore)new LossyStore(part));
+            using var run = new CutRun(name, job) { Store = p => stores[p] };
+            await run.CutAsync("telco", messages - before);
+            try
+            {
+                CutRun.AssertSame(whole, await run.AttemptAsync());
+            }
+            catch (Exception e) when (e is Xunit.Sdk.XunitException or FedLearnException)
+            {
+                noticed = true;
+            }
+        }
+
+        Assert.True(noticed, $"a state without '{part}' went unnoticed");
+    }
+
+    [Fact]
+    public async Task Train_StoreThatKeepsOneState_IsNoticed()
+    {
+        // Cut off a round apart, one party is past a state that the other has not written: with one state each they have none in common.
+        GlmJob job = KillJobs.Job("none", every: 1);
+        IReadOnlyList<GlmPartyResult> whole = await CutRun.WholeAsync("none", job);
+        async Task<bool> GoesOnAsync(Func<IRunStore, IRunStore> wrap, int at)
+        {
+            var stores = KillJobs.Parties("none").ToDictionary(p => p, _ => wrap(new InMemoryRunStore()));
+            using var run = new CutRun("none", job) { Store = p => stores[p] };
+            await run.CutAsync("telco", at);
+            return (await run.AttemptAsync()).All(r => r.Resumed is not null);
+        }
+
+        bool[] two = new bool[6], one = new bool[6];
+        for (int i = 0; i < two.Length; i++)
+            (two[i], one[i]) = (await GoesOnAsync(s => s, 20 + i), await GoesOnAsync(s => new OneStateStore(s), 20 + i));
+        Assert.All(two, Assert.True);
+        Assert.Contains(false, one);
+    }
+
+    [Fact]
+    public async Task Train_PeerWithoutTheRun_BeginsANewOneAndSaysSo()
+    {
+        using var run = new CutRun("hdp", KillJobs.Job("hdp"));
+        await run.CutAsync("telco", 30);
+        foreach (string file in Directory.GetFiles(Path.GetDirectoryName(run.LedgerOf("telco"))!, "telco*.state"))
+            File.Delete(file);
+        IReadOnlyList<GlmPartyResult> ended = await run.AttemptAsync();
+        Assert.All(ended, r => Assert.Null(r.Resumed));
+        Assert.Contains(ended[0].Warnings, w => w.Contains("has been forgotten", StringComparison.Ordinal));
+        // The bank settled what had begun; telco's charge, whose state is lost, stays in full.
+        LedgerEntry[] bank = [.. new SqliteLedger(run.LedgerOf("bank")).Entries], telco = [.. new SqliteLedger(run.LedgerOf("telco")).Entries];
+        Assert.Equal((2, 2), (bank.Length, telco.Length));
+        Assert.Equal((ChargeState.Settled, ChargeState.Reserved), (bank[0].State, telco[0].State));
+        Assert.InRange(bank[0].Share, 0.1, 0.9);
+    }
+
+    [Fact]
+    public async Task Train_Fresh_SettlesTheEpochsThatHadBegunAndBeginsAnew()
+    {
+        using var run = new CutRun("hdp", KillJobs.Job("hdp"));
+        await run.CutAsync("telco", 30);
+        Assert.All(await run.AttemptAsync(null, "bank", "telco"), r => Assert.Null(r.Resumed));
+        foreach (string party in KillJobs.Parties("hdp"))
+        {
+            LedgerEntry[] entries = [.. new SqliteLedger(run.LedgerOf(party)).Entries];
+            Assert.Equal([ChargeState.Settled, ChargeState.Settled], entries.Select(e => e.State));
+            Assert.InRange(entries[0].Share, 0.1, 0.9);
+            Assert.Equal(1, entries[1].Share);
+        }
+    }
+
+    [Fact]
+    public async Task Train_DataChangedSince_IsRefusedUntilFresh()
+    {
+        using var run = new CutRun("hdp", KillJobs.Job("hdp"));
+        await run.CutAsync("bank", 20);
+        run.Table = p => KillJobs.Table("hdp", p, changed: p == "telco");
+        Assert.Equal(GlmErrors.RunChanged, (await Assert.ThrowsAsync<ConfigurationException>(() => run.AttemptAsync())).Id);
+        Assert.All(await run.AttemptAsync(null, "telco"), r => Assert.Null(r.Resumed));
+    }
+
+    [Fact]
+    public async Task Train_LedgerGone_IsRefused()
+    {
+        using var run = new CutRun("hdp", KillJobs.Job("hdp"));
+        await run.CutAsync("bank", 30);
+        foreach (string file in Directory.GetFiles(Path.GetDirectoryName(run.LedgerOf("telco"))!, "telco.ledger.db*").Where(f => !f.EndsWith(".state", StringComparison.Ordinal)))
+            File.Delete(file);
+        Assert.Equal(GlmErrors.MessagesNotKept, (await Assert.ThrowsAnyAsync<FedLearnException>(() => run.AttemptAsync())).Id);
+    }
+
+    [Fact]
+    public async Task Train_OutboxTooSmallForTheStates_IsRefusedBeforeAnythingLeaves()
+    {
+        // States every 3 rounds: a run goes on from up to 6 rounds back, and a party may be one ahead.
+        using var run = new CutRun("hdp", KillJobs.Job("hdp")) { Wrap = ledger => new SqliteLedger(((SqliteLedger)ledger).Path, new SqliteLedgerOptions { OutboxMessages = 8 }) };
+        Assert.Equal(GlmErrors.MessagesNotKept, (await Assert.ThrowsAnyAsync<FedLearnException>(() => run.AttemptAsync())).Id);
+        Assert.All(KillJobs.Parties("hdp"), p => Assert.All(new SqliteLedger(run.LedgerOf(p)).Entries, e => Assert.Equal(0, e.Share)));
+        run.Wrap = ledger => new SqliteLedger(((SqliteLedger)ledger).Path, new SqliteLedgerOptions { OutboxMessages = 9 });
+        await run.CutAsync("telco", 40);
+        Assert.All(await run.AttemptAsync(), r => Assert.NotNull(r.Resumed));
+    }
+
+    [Fact]
+    public async Task Train_RunThatFails_IsSettledAndNeverGoesOn()
+    {
+        // A step so large that weights overflow: the run's own fault.
+        GlmJob job = KillJobs.Job("none") with { Model = new GlmModelOptions { Family = GlmFamilies.Poisson }, Training = KillJobs.Job("none").Training with { StepSize = 1e200 } };
+        using var run = new CutRun("none", job);
+        Assert.Equal(GlmErrors.Diverged, (await Assert.ThrowsAnyAsync<FedLearnException>(() => run.AttemptAsync())).Id);
+        run.AssertOneChargeEach();
+    }
+
+    [Fact]
+    public async Task Train_Stopped_GoesOnLater()
+    {
+        GlmJob job = KillJobs.Job("hdp", testNoise: true);
+        IReadOnlyList<GlmPartyResult> whole = await CutRun.WholeAsync("hdp", job);
+        using var run = new CutRun("hdp", job);
+        using var stop = new CancellationTokenSource();
+        GlmTrainer[] trainers = [.. KillJobs.Parties("hdp").Select(p => new GlmTrainer(job, new GlmPartyInput
+        {
+            Party = p, Table = KillJobs.Table("hdp", p), Ledger = new SqliteLedger(run.LedgerOf(p)), Runs = new FileRunStore(run.LedgerOf(p)),
+        }))];
+        int messages = 0;
+        await Assert.ThrowsAnyAsync<OperationCanceledException>(() => LocalSession.RunAsync(trainers[0].Terms, [.. trainers.Select(t => t.JoinRequest)], new ChannelOptions(),
+            (i, agreement, channels, cancel) => trainers[i].TrainAsync(agreement, [.. channels.Select(c => new WatchedChannel(c, null, () =>
+            {
+                if (Interlocked.Increment(ref messages) == 50)
+                    stop.Cancel();
+            }))], null, cancel), stop.Token));
+        IReadOnlyList<GlmPartyResult> ended = await run.AttemptAsync();
+        Assert.All(ended, r => Assert.NotNull(r.Resumed));
+        CutRun.AssertSame(whole, ended);
+        run.AssertOneChargeEach();
+    }
+
+    /// <summary>A ledger whose runs do not find what they have sent: the fault that would tell more than was charged.</summary>
+    private sealed class ForgetfulLedger(IPrivacyLedger inner) : IPrivacyLedger
+    {
+        public string? Warning => inner.Warning;
+
+        public IReadOnlyList<LedgerEntry> Entries => inner.Entries;
+
+        public void Check(PrivacyCharge charge) => inner.Check(charge);
+
+        public IPrivacyReservation Reserve(PrivacyCharge charge, KeptRelease? kept = null) => new Forgetful(inner.Reserve(charge, kept));
+
+        public ReadOnlyMemory<byte>? Find(string party, string key) => inner.Find(party, key);
+
+        private sealed class Forgetful(IPrivacyReservation inner) : IPrivacyReservation
+        {
+            public string RunId => inner.RunId;
+
+            public int Kept => inner.Kept;
+
+            public bool KeepsLocally => inner.KeepsLocally;
+
+            public ReadOnlyMemory<byte>? Find(int index) => null;
+
+            public void Keep(int index, ReadOnlySpan<byte> message)
+            {
+                if (index == inner.Kept)
+                    inner.Keep(index, message);
+            }
+
+            public void Settle(double share) => inner.Settle(share);
+
+            public void Dispose() => inner.Dispose();
+        }
+    }
+
+    /// <summary>A store that loses a part of each state: zeros, or nothing where it may be absent.</summary>
+    private sealed class LossyStore(string part) : IRunStore
+    {
+        private readonly InMemoryRunStore _inner = new();
+
+        public CutOffRun? Find(string party, ReadOnlyMemory<byte> termsDigest) => _inner.Find(party, termsDigest);
+
+        public IRunState Begin(RunIdentity run) => new State(_inner.Begin(run), part);
+
+        public IRunState Continue(CutOffRun run) => new State(_inner.Continue(run), part);
+
+        private sealed class State(IRunState inner, string part) : IRunState
+        {
+            public RunIdentity Run => inner.Run;
+
+            public ReadOnlyMemory<byte> Read(int round)
+            {
+                const string Kind = "glm 1";
+                ReadOnlyMemory<byte> bytes = inner.Read(round);
+                var state = new StateReader(Kind, bytes, "test");
+                if (!state.Has(part))
+                    return bytes;
+                byte[] zeros = new byte[part == "history" ? 0 : state.Bytes(part).Length];
+                // What early stopping remembers at the start is no zero.
+                if (part == "stop")
+                    zeros = new StateReader(Kind, new StateWriter(Kind).Add(part, [double.PositiveInfinity, double.PositiveInfinity, 0, 0, 0.0]).ToArray(), "test").Bytes(part).ToArray();
+                return state.CopyWith(Kind, part, System.Runtime.InteropServices.MemoryMarshal.Cast<byte, int>(zeros));
+            }
+
+            public void Write(int round, ReadOnlySpan<byte> state) => inner.Write(round, state);
+
+            public void Remove() => inner.Remove();
+
+            public void Dispose() => inner.Dispose();
+        }
+    }
+
+    /// <summary>A store that keeps the newest state alone.</summary>
+    private sealed class OneStateStore(IRunStore inner) : IRunStore
+    {
+        public CutOffRun? Find(string party, ReadOnlyMemory<byte> termsDigest) => inner.Find(party, termsDigest) is { } run ? run with { Rounds = [run.Rounds[^1]] } : null;
+
+        public IRunState Begin(RunIdentity run) => inner.Begin(run);
+
+        public IRunState Continue(CutOffRun run) => inner.Continue(run);
+    }
+}

@@ -18,11 +18,12 @@ internal sealed class DeviceParticipation
     private readonly TestNoise? _testNoise;
     private int _count;
 
-    public DeviceParticipation(DevicePlan plan, DeviceCalibration? calibration, string device, IPrivacyReservation? reservation)
+    public DeviceParticipation(DevicePlan plan, DeviceCalibration? calibration, string device, IPrivacyReservation? reservation, int before = 0)
     {
         (_plan, _calibration, _reservation) = (plan, calibration, reservation);
         _seed = DeviceDraws.SeedOf(plan.Job.Training.Seed, device);
-        _count = reservation?.Kept ?? 0;
+        // The ledger knows every noise that was drawn; the device's own memory also what needed none.
+        _count = Math.Max(reservation?.Kept ?? 0, before);
         if (plan.Job.Privacy.TestNoiseSeed is { } seed)
             _testNoise = new TestNoise(unchecked((ulong)seed), device);
     }
@@ -61,7 +62,7 @@ internal sealed class DeviceParticipation
         }
 
         NoiseCalibration once = _calibration.ClientNoise with { Releases = 1 };
-        IPrivacyReservation reservation = new OneMessage(_reservation, _count);
+        IPrivacyReservation reservation = new OneMessage(_reservation, _reservation?.Kept ?? _count);
         GaussianMechanism mechanism = _testNoise is not null ? GaussianMechanism.NotPrivate(once, _testNoise, reservation) : new GaussianMechanism(once, Secure, reservation);
         // Counted first: an update whose noising failed half-way is not tried again.
         _count++;

@@ -243,6 +243,8 @@ public sealed class SqliteLedger : IPrivacyLedger
 
         public int Kept => outbox.Kept;
 
+        public int KeepsAtLeast => ledger.Limit(charge);
+
         public ReadOnlyMemory<byte>? Find(int index) => outbox.Find(index) is { } bytes ? (ReadOnlyMemory<byte>?)bytes : null;
 
         public void Prepare(int bytes) => outbox.Prepare(bytes);

@@ -2,6 +2,7 @@ using System.Globalization;
 using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
 using System.Security.Cryptography;
+using FedLearn.Coordination;
 using FedLearn.Parties;
 using FedLearn.Privacy;
 using FedLearn.Storage.Sqlite;
@@ -31,6 +32,9 @@ internal static class Program
                 return 0;
             case ["child", "align", var path, var first, var attempts]:
                 Align(path, int.Parse(first, CultureInfo.InvariantCulture), int.Parse(attempts, CultureInfo.InvariantCulture));
+                return 0;
+            case ["child", "states", var path]:
+                WriteStates(path);
                 return 0;
             default:
                 return Test(args);
@@ -107,6 +111,24 @@ internal static class Program
             }
 
         Console.Out.Write(granted.ToString(CultureInfo.InvariantCulture));
+    }
+
+    /// <summary>The state that a child keeps before a round.</summary>
+    public static byte[] StateOf(int round) => [.. Enumerable.Range(0, 20_000).Select(i => (byte)((i * round) % 251))];
+
+    /// <summary>Keeps one state after the other until it is killed, and says so after each.</summary>
+    private static void WriteStates(string path)
+    {
+        var store = new FileRunStore(path);
+        RunIdentity identity = new("bank", Testing.RunStoreConformance.Identity(9).TermsDigest, "session", Testing.RunStoreConformance.Identity(9).RunId);
+        CutOffRun? found = store.Find(identity.Party, identity.TermsDigest);
+        using IRunState run = found is null ? store.Begin(identity) : store.Continue(found);
+        for (int round = found is null ? 0 : found.Rounds[^1] + 1; ; round++)
+        {
+            run.Write(round, StateOf(round));
+            Console.Out.WriteLine(round.ToString(CultureInfo.InvariantCulture));
+            Console.Out.Flush();
+        }
     }
 
     /// <summary>Random numbers that no process draws again: a second noise for one message would show. Starts 0.2 s faster than the library's.</summary>

@@ -46,7 +46,11 @@ public sealed class BadInputException(string id, string place, string cause, str
 
 /// <summary>A peer that misbehaves, dies or never appears, or a network that fails (FL4nnn, exit code 4).</summary>
 public sealed class PeerException(string id, string place, string cause, string remedy, Exception? innerException = null)
-    : FedLearnException(id, place, cause, remedy, innerException);
+    : FedLearnException(id, place, cause, remedy, innerException)
+{
+    /// <summary>Where the peer gave up and said so (FL4008): the id of its own error. Null elsewhere.</summary>
+    public string? PeerErrorId { get; init; }
+}
 
 /// <summary>A request that the privacy mathematics does not cover (FL5nnn, exit code 5).</summary>
 public sealed class PrivacyRefusedException(string id, string place, string cause, string remedy, Exception? innerException = null)

@@ -74,6 +74,9 @@ public interface IPrivacyReservation : IDisposable
     /// <exception cref="Diagnostics.PrivacyRefusedException">FL5024: it was noised before and is kept no longer; a second noise is never drawn.</exception>
     ReadOnlyMemory<byte>? Find(int index);
 
+    /// <summary>How many of the newest messages it keeps at least, and of the newest values that stay at the party: how far back a resumed run may send again.</summary>
+    int KeepsAtLeast => int.MaxValue;
+
     /// <summary>Makes room for messages before the first is kept, so that the first costs no more than the others. Optional; it keeps and charges nothing.</summary>
     /// <param name="bytes">Size of the largest message, at least 0.</param>
     void Prepare(int bytes) { }

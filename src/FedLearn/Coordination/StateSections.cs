@@ -87,6 +87,19 @@ internal sealed class StateReader
             throw Damaged();
     }
 
+    /// <summary>The same state with another value of one part.</summary>
+    /// <param name="kind">As it was written.</param>
+    /// <param name="name">Name of the part.</param>
+    /// <param name="values">Its value.</param>
+    public byte[] CopyWith(string kind, string name, ReadOnlySpan<int> values)
+    {
+        var copy = new StateWriter(kind);
+        foreach ((string part, ReadOnlyMemory<byte> value) in _parts)
+            if (part != kind && part != name)
+                copy.Add(part, value.Span);
+        return copy.Add(name, values).ToArray();
+    }
+
     public bool Has(string name) => _parts.ContainsKey(name);
 
     public ReadOnlyMemory<byte> Bytes(string name) => _parts.TryGetValue(name, out ReadOnlyMemory<byte> value) ? value : throw Damaged();

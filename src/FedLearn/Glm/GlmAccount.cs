@@ -10,9 +10,13 @@ namespace FedLearn.Glm;
 /// <param name="input">What the party brings.</param>
 /// <param name="dataSet">The people of its table; asked for when something is charged.</param>
 /// <param name="jobDigest">Digest of the job; empty while it is not agreed on.</param>
-internal sealed class GlmAccount(GlmPlan plan, GlmPartyInput input, Lazy<DataSetIdentity> dataSet, string jobDigest)
-    : PartyAccount(new(input.Party, plan.Job.Name, jobDigest, plan.Job.Privacy.Adjacency, plan.Job.Privacy.TestNoiseSeed, plan.Private), input.Ledger, input.RunId, dataSet)
+/// <param name="runId">Id of a run that goes on; null: the input's, else a fresh one.</param>
+internal sealed class GlmAccount(GlmPlan plan, GlmPartyInput input, Lazy<DataSetIdentity> dataSet, string jobDigest, string? runId)
+    : PartyAccount(new(input.Party, plan.Job.Name, jobDigest, plan.Job.Privacy.Adjacency, plan.Job.Privacy.TestNoiseSeed, plan.Private), input.Ledger, runId ?? input.RunId, dataSet)
 {
+    /// <summary>Whether the ledger has a charge of this run that is not settled: an earlier process began it.</summary>
+    public bool IsUnderWay => Ledger.Entries.Any(e => e.Charge.RunId == RunId && e.State == ChargeState.Reserved);
+
     /// <summary>The people of a table, as the ledger knows them.</summary>
     public static DataSetIdentity IdentityOf(Table table) => DataSetIdentity.Of(RowIds.Order(table.Ids, 0).Digests);
 

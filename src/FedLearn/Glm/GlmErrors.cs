@@ -18,6 +18,12 @@ public static class GlmErrors
     /// <summary>The figure that candidates are compared by is not known or not defined.</summary>
     public const string MetricUndefined = "FL2411";
 
+    /// <summary>What a party brings has changed since its run was cut off, so that it cannot go on.</summary>
+    public const string RunChanged = "FL2542";
+
+    /// <summary>The ledger does not hold the messages of a run that was cut off, or keeps too few of them for its checkpoints.</summary>
+    public const string MessagesNotKept = "FL2543";
+
     /// <summary>A label is outside the domain of the family.</summary>
     public const string IllegalLabel = "FL3100";
 

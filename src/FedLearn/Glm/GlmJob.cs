@@ -248,6 +248,14 @@ public sealed record GlmTrainingOptions
     /// <value>Default false.</value>
     public bool Reshuffle { get; init; }
 
+    /// <summary>Rounds between two states that a party keeps so that it can go on after a crash, where it has a place for them
+    /// (<see cref="GlmPartyInput.Runs"/>). Optimisers that look at all rows in every iteration keep the one before the first, and compute again from there.</summary>
+    /// <value>0 to <see cref="MostCheckpointRounds"/>; 0: none are kept. Default 100.</value>
+    public int CheckpointRounds { get; init; } = 100;
+
+    /// <summary>Most <see cref="CheckpointRounds"/>: a third of the messages that a ledger keeps by default, since a run goes on from up to two states back.</summary>
+    public const int MostCheckpointRounds = 341;
+
     /// <summary>Packing of score and residual vectors on the wire. Values are rounded to it before they are
     /// disclosed; what gets noise travels as lattice integers instead.</summary>
     public ElementType MessagePrecision { get; init; } = ElementType.Float64;

@@ -111,6 +111,10 @@ public sealed record OneRoundStatement
     public OneRoundCalibration? Calibration { get; init; }
 }
 
+/// <summary>How a run went on after it was cut off.</summary>
+/// <param name="FromRounds">The round before which it went on, once for each time, in the order of time.</param>
+public sealed record GlmResumed(IReadOnlyList<int> FromRounds);
+
 /// <summary>What one party has after a job. Weights stay in <see cref="Model"/>, which is the party's own.</summary>
 public sealed record GlmPartyResult
 {
@@ -161,6 +165,10 @@ public sealed record GlmPartyResult
 
     /// <summary>What the parties agreed on with the arbiter; null but in the modes he and he+dp.</summary>
     public JointAgreement? Joint { get; init; }
+
+    /// <summary>How the run went on after it was cut off; null where it was not. Traffic and messages are then those of the last time alone, times those of the
+    /// rounds that count.</summary>
+    public GlmResumed? Resumed { get; init; }
 
     /// <summary>Figures of each epoch or iteration.</summary>
     public IReadOnlyList<GlmHistoryPoint> History { get; init; } = [];

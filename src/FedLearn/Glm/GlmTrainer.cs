@@ -45,6 +45,15 @@ public sealed record GlmPartyInput
     /// <summary>Id of the run for the ledger, 32 hex digits. Null: a fresh one.</summary>
     public string? RunId { get; init; }
 
+    /// <summary>Where the party keeps its state between rounds, so that it can go on after a crash. Without effect in the modes <c>he</c> and <c>he+dp</c>, whose
+    /// keys end with their session, and in private modes whose <see cref="Ledger"/> is in memory. Null: it begins anew.</summary>
+    public IRunStore? Runs { get; init; }
+
+    /// <summary>Forgets a run of the same job that was cut off, when the trainer is made: its charge is settled by the epochs that had begun, as for a run that
+    /// failed, and the party begins anew.</summary>
+    /// <value>Default false: the party offers its peers to go on.</value>
+    public bool Fresh { get; init; }
+
     /// <summary>Where the party logs what it does, category <c>FedLearn.Session</c>. No private value enters the log. Null: nowhere.</summary>
     public ILoggerFactory? LoggerFactory { get; init; }
 }
@@ -63,6 +72,7 @@ public sealed class GlmTrainer
     private readonly GlmPartyInput _input;
     private readonly GlmPartyOptions _options;
     private readonly Lazy<DataSetIdentity> _people;
+    private readonly CutOffRun? _cutOff;
 
     /// <summary>Checks a job and a party's input against each other.</summary>
     /// <param name="job">The job; the same at every party.</param>
@@ -95,10 +105,21 @@ public sealed class GlmTrainer
             throw new PrivacyRefusedException(GlmErrors.RangesNotDeclared, $"party '{input.Party}', schema", "a numeric field has no declared public range.",
                 "Declare min and max of every numeric field in the schema; or set preprocessing.scaling to rounded or standardize, whose claim is then conditional on scaling constants taken from the data.");
         _people = new(() => GlmAccount.IdentityOf(input.Table));
-        CheckLedger();
         SessionTerms terms = GlmJobTerms.Of(job);
         Terms = terms;
-        JoinRequest = new JoinRequest(SessionDesk.ProtocolVersion, _options.Party, terms.JobName, terms.TermsDigest, terms.Sections, input.Table.Schema.Fingerprint());
+        if (GlmRun.Keeps(_plan, input) && input.Runs!.Find(input.Party, terms.TermsDigest) is { } cutOff)
+        {
+            if (input.Fresh)
+                GlmRun.Forget(cutOff, _plan, input);
+            else
+                GlmRun.CheckInputs(input.Runs, _cutOff = cutOff, _plan, input);
+        }
+
+        CheckLedger();
+        JoinRequest = new JoinRequest(SessionDesk.ProtocolVersion, _options.Party, terms.JobName, terms.TermsDigest, terms.Sections, input.Table.Schema.Fingerprint())
+        {
+            Resume = _cutOff is null ? null : new ResumeOffer(_cutOff.Run.SessionId, _cutOff.Rounds),
+        };
     }
 
     /// <summary>What the parties must agree on.</summary>
@@ -163,9 +184,50 @@ public sealed class GlmTrainer
         SessionTelemetry telemetry, IProgress<GlmProgress>? progress, CancellationToken cancellationToken)
     {
         _plan = _declared;
+        string digest = Convert.ToHexStringLower(agreement.JobDigest.Span);
+        using GlmRun? run = OpenRun(agreement);
+        GlmAccount? account = null;
+        try
+        {
+            return await TrainRunAsync(agreement, channels, joint, run, () => account = new GlmAccount(_plan, _input, _people, digest, run?.RunId), telemetry, progress, cancellationToken)
+                .ConfigureAwait(false);
+        }
+        catch (Exception e)
+        {
+            // A run that lost a peer or was stopped stays as it is, charged in full, so that it can go on. One that failed never will.
+            if (run is not null && RunLoss.Is(e))
+                account?.Suspend();
+            else
+                run?.Remove();
+            throw;
+        }
+        finally
+        {
+            account?.Dispose();
+        }
+    }
+
+    /// <summary>Goes on with the run that was cut off, where every party has it, or begins a new one; null where no states are kept.</summary>
+    private GlmRun? OpenRun(SessionAgreement agreement)
+    {
+        if (!GlmRun.Keeps(_plan, _input))
+            return null;
+        if (_cutOff is not null && agreement.Resume is { } point)
+            return GlmRun.GoOn(_input.Runs!, _cutOff, point.Round, _plan.Job.Training.CheckpointRounds, agreement.JobDigest);
+        if (_cutOff is not null)
+            GlmRun.Forget(_cutOff, _plan, _input);
+        return GlmRun.New(_input.Runs!, new RunIdentity(_input.Party, Terms.TermsDigest, agreement.SessionId, _input.RunId ?? PrivacyCharge.NewRunId()), _plan.Job.Training.CheckpointRounds);
+    }
+
+    private async Task<GlmPartyResult> TrainRunAsync(SessionAgreement agreement, IReadOnlyList<IPartyChannel> channels, IJointGradients? joint, GlmRun? run,
+        Func<GlmAccount> openAccount, SessionTelemetry telemetry, IProgress<GlmProgress>? progress, CancellationToken cancellationToken)
+    {
         GlmJob job = _plan.Job;
         string digest = Convert.ToHexStringLower(agreement.JobDigest.Span);
-        AlignedRows aligned = await GlmTelemetry.AlignAsync(telemetry, job, _options.Party, _input, agreement, channels, cancellationToken).ConfigureAwait(false);
+        // Beside the alignment, which waits for the other parties anyway.
+        Task<byte[]>? inputs = run is { Start: null } ? Task.Run(() => GlmRun.DigestOf(_declared, _input), cancellationToken) : null;
+        AlignedRows aligned = run?.Start?.Aligned
+            ?? await GlmTelemetry.AlignAsync(telemetry, job, _options.Party, _input, agreement, channels, cancellationToken).ConfigureAwait(false);
         int[] common = aligned.Rows;
         if (common.Length == 0)
             throw new BadInputException(GlmErrors.NoCommonRows, "alignment", "the parties have no common rows.",
@@ -177,9 +239,11 @@ public sealed class GlmTrainer
         (trainRows, testRows) = FoldRows.Of(job, _input.Table.Ids, trainRows, testRows);
         (trainRows, int[] heldOut) = HeldOutRows.Of(job, _input.Table.Ids, trainRows);
         BatchLayout layout = _plan.Layout(trainRows.Length);
+        int? told = null;
         if (job.Model.Family is MultinomialFamily { Classes: null })
         {
-            int classes = await AgreeOnClassesAsync(channels, common, cancellationToken).ConfigureAwait(false);
+            int classes = run?.Start?.Classes ?? await AgreeOnClassesAsync(channels, common, cancellationToken).ConfigureAwait(false);
+            told = classes;
             job = job with { Model = job.Model with { Family = GlmFamilies.Multinomial(classes) } };
             _plan = GlmPlan.Create(job);
         }
@@ -190,7 +254,10 @@ public sealed class GlmTrainer
         CheckRowNorms(train);
         bool freeIntercept = IsActive && _plan.FreeIntercept;
         int outputs = _plan.Family.Outputs;
-        using var account = new GlmAccount(_plan, _input, _people, digest);
+        // Before anything is charged: every charge then has a state with which it is found again.
+        if (inputs is not null)
+            run!.Begin(new GlmRunStart(aligned, told, agreement.JobDigest, await inputs.ConfigureAwait(false), layout.Count));
+        GlmAccount account = openAccount();
         PartyCalibration? calibration = null;
         IPrivacyReservation? reservation = null;
         if (channels.Count > 0 && _plan.Noises(_options.Party.Role))
@@ -199,7 +266,8 @@ public sealed class GlmTrainer
             reservation = account.Reserve(IsActive ? "gaussian: training residuals" : "gaussian: training scores", Parameters(calibration),
                 _plan.Unit, calibration.Releases, 0, calibration.Mu * calibration.Mu,
                 // No epoch costs less than an earlier one, so m of e epochs cost at most m/e of mu squared; an epoch that was begun counts.
-                shareOf: messages => (double)((messages - 1) / layout.Count + 1) / _plan.Epochs);
+                shareOf: messages => GlmRun.ShareOf(messages, layout.Count, _plan.Epochs));
+            CheckKept(run, reservation, calibration.Releases);
         }
 
         else if (channels.Count > 0 && !IsActive && _plan.Private && _plan.Unit == PrivacyUnit.Label)
@@ -220,8 +288,9 @@ public sealed class GlmTrainer
                     0, noise.Mu * noise.Mu, shareOf: noise.ShareOf);
         }
 
-        GaussianMechanism? Mechanism(NoiseCalibration? noise, string stream) =>
-            noise is null ? null : account.Mechanism(noise, _input.Party + stream, reservation!);
+        // Values that stay at the party have one row of numbers: first the gradients, then the final weights.
+        GaussianMechanism? Mechanism(NoiseCalibration? noise, string stream, int firstLocal = 0) =>
+            noise is null ? null : account.Mechanism(noise, _input.Party + stream, reservation!, firstLocal);
         var work = new GlmWork
         {
             Plan = _plan,
@@ -231,7 +300,7 @@ public sealed class GlmTrainer
             Test = new LinearPart(testMatrix, freeIntercept, outputs),
             Mechanism = Mechanism(calibration?.MessageNoise, ""),
             GradientNoise = Mechanism(calibration?.GradientNoise, "\0gradient"),
-            WeightNoise = Mechanism(calibration?.EvaluationNoise, "\0weights"),
+            WeightNoise = Mechanism(calibration?.EvaluationNoise, "\0weights", firstLocal: calibration?.GradientNoise?.Releases ?? 0),
             // No epoch costs less than an earlier one, so m of e epochs cost at most m/e of mu squared.
             Validation = heldOut.Length > 0 ? new LinearPart(map.TransformRows(_input.Table, heldOut), freeIntercept, outputs) : null,
             ValidationTargets = heldOut.Length > 0 && IsActive ? Targets(heldOut, training: false) : null,
@@ -243,7 +312,9 @@ public sealed class GlmTrainer
                 mu * Math.Sqrt((double)((rounds - 1) / layout.Count + 1) / _plan.Epochs), _plan.BudgetOf(_options)!.Delta),
             Progress = progress,
             Telemetry = telemetry,
+            Run = run,
         };
+        work.GoOnWithNoise();
         if (work.Mechanism is { } messages)
         {
             int length = outputs * layout.LargestSize;
@@ -275,6 +346,8 @@ public sealed class GlmTrainer
         foreach (IPartyChannel channel in channels)
             await channel.CompleteAsync(cancellationToken).ConfigureAwait(false);
 
+        // First the state: one without its charge could not go on, while a charge without its state counts in full, which is what a run that has ended costs.
+        run?.Remove();
         (PrivacyTotal? spent, IReadOnlyList<string> ledger) = account.Settle(_plan.Unit);
         var model = new GlmModel(job.Name, digest, _options.Party, _plan.Family.Name, map,
             outcome.Weights[..work.Train.Penalised], outcome.Weights[work.Train.Penalised..], outputs, outcome.PeerLink)
@@ -305,6 +378,7 @@ public sealed class GlmTrainer
             Releases = channels.SelectMany(c => c.Releases).GroupBy(r => r.Key).ToDictionary(g => g.Key, g => g.Sum(r => r.Value)),
             Sent = [.. channels.SelectMany(c => c.Releases.Select(r => new GlmSentMessages(c.RemoteParty, r.Key.Name, r.Key.Protection, r.Value, c.BytesOf(r.Key.Name, r.Key.Protection))))],
             Traffic = Sum(channels),
+            Resumed = run is { Resumed.Count: > 0 } ? new GlmResumed(run.Resumed) : null,
             History = work.History,
             Inference = outcome.Inference,
             Train = outcome.TrainMetrics?.Metrics,
@@ -313,9 +387,26 @@ public sealed class GlmTrainer
             TestEvaluation = outcome.TestMetrics,
             GuestOnly = IsActive && _plan.Private ? GuestOnly.Fit(job.Model.Family, work.Train, work.Test, targets, testTargets) : null,
             Objective = outcome.Objective,
-            Warnings = [.. outcome.Warnings, .. IgnoredColumns()],
+            Warnings = [.. outcome.Warnings, .. IgnoredColumns(), .. BegunAnew(agreement)],
         };
     }
+
+    /// <summary>A run that goes on must find again what it has sent since the older of two states, here and at the peer.</summary>
+    private void CheckKept(GlmRun? run, IPrivacyReservation reservation, int messages)
+    {
+        if (run is null)
+            return;
+        string place = $"party '{_input.Party}', ledger";
+        if (reservation.KeepsAtLeast < Math.Min(3 * _plan.Job.Training.CheckpointRounds, messages))
+            throw new ConfigurationException(GlmErrors.MessagesNotKept, place, "its outbox keeps fewer messages than three times training.checkpointRounds.",
+                "Use fewer checkpointRounds, or let the outbox keep more messages.");
+        if (run.Before is { } state && state.Integer("noise.0.released") > reservation.Kept)
+            throw new ConfigurationException(GlmErrors.MessagesNotKept, place, "it does not hold the messages of the run that was cut off.",
+                "Put the ledger's files back beside the run's states, or begin anew (fedlearn: --fresh); the new run is charged by itself.");
+    }
+
+    private IEnumerable<string> BegunAnew(SessionAgreement agreement) => _cutOff is null || agreement.Resume is not null ? []
+        : [$"{_input.Party}: a run of this job that was cut off before has been forgotten, since another party no longer has it: this is a new one"];
 
     private static JsonObject Parameters(PartyCalibration c) => new()
     {
@@ -369,7 +460,7 @@ public sealed class GlmTrainer
     {
         if (_plan.Job.Parties.Count < 2)
             return PrivacyTotal.Zero;
-        using var account = new GlmAccount(_plan, _input, _people, "");
+        using var account = new GlmAccount(_plan, _input, _people, "", _cutOff?.Run.RunId);
         if (_plan.Mode is PrivacyMode.OneRound or PrivacyMode.LabelDp && IsActive)
             return new LabelRelease(_plan, _input, _options, account).Check();
         if (_plan.Mode is not (PrivacyMode.OneRound or PrivacyMode.HeDp) && !_plan.Noises(_options.Party.Role))

@@ -72,6 +72,24 @@ internal sealed class EarlyStop
         return verdict;
     }
 
+    /// <summary>Adds what the rule remembers to a state.</summary>
+    public void Keep(Coordination.StateWriter state)
+    {
+        state.Add("stop", [_best, _mark, _without, Last is null ? 0 : 1, Last ?? 0]);
+        if (_bestWeights is not null)
+            state.Add("stop.weights", _bestWeights);
+    }
+
+    /// <summary>Remembers what was kept.</summary>
+    /// <param name="state">The state.</param>
+    /// <param name="weights">Number of weights.</param>
+    public void GoOn(Coordination.StateReader state, int weights)
+    {
+        double[] stop = state.Doubles("stop", 5);
+        (_best, _mark, _without, Last) = (stop[0], stop[1], (int)stop[2], stop[3] == 0 ? null : stop[4]);
+        _bestWeights = state.Has("stop.weights") ? state.Doubles("stop.weights", weights) : null;
+    }
+
     /// <summary>Goes back to the best weights, in place; once training has ended, for whatever reason.</summary>
     public void Restore(double[] weights) => _bestWeights?.CopyTo(weights, 0);
 }

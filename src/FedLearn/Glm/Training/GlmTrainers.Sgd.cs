@@ -1,4 +1,5 @@
 using System.Numerics.Tensors;
+using FedLearn.Coordination;
 using FedLearn.Numerics;
 using FedLearn.Privacy;
 using FedLearn.Protocol;
@@ -17,10 +18,19 @@ internal partial class GlmActiveTrainer
         double epochLoss = 0;
         LinearPart rows = work.Train;
         GlmTargets targets = train;
-        for (int round = 0; round < work.Rounds; round++)
+        (int first, StateReader? state) = work.GoOn(_clock, _weights, _stop);
+        if (state is not null)
+        {
+            state.Doubles("scores", _trainScores.Length).CopyTo(_trainScores, 0);
+            double[] losses = state.Doubles("losses", 3);
+            (_firstLoss, _lastLoss, epochLoss) = (losses[0], losses[1], losses[2]);
+        }
+
+        for (int round = first; round < work.Rounds; round++)
         {
             int batch = round % layout.Count, start = layout.Start(batch), size = layout.Size(batch);
-            if (batch == 0)
+            work.KeepState(round, _clock, _weights, _stop, kept => kept.Add("scores", _trainScores).Add("losses", [_firstLoss, _lastLoss, epochLoss]));
+            if (batch == 0 || round == first)
             {
                 (rows, _lastOrder) = work.InEpoch(round / layout.Count);
                 targets = train.Ordered(_lastOrder);
@@ -90,10 +100,12 @@ internal sealed partial class GlmPassiveTrainer
         int k = work.Train.Outputs;
         double[] scores = new double[k * layout.LargestSize], gradient = new double[_weights.Length], residuals = new double[k * layout.LargestSize];
         LinearPart rows = work.Train;
-        for (int round = 0; round < work.Rounds; round++)
+        (int first, _) = work.GoOn(_clock, _weights, _stop);
+        for (int round = first; round < work.Rounds; round++)
         {
             int batch = round % layout.Count, start = layout.Start(batch), size = layout.Size(batch);
-            if (batch == 0)
+            work.KeepState(round, _clock, _weights, _stop);
+            if (batch == 0 || round == first)
                 rows = work.InEpoch(round / layout.Count).Rows;
             // A channel in memory hands the vector itself over, so a vector that was sent is not written again.
             int entries = k * size;

@@ -1,5 +1,6 @@
 using System.Diagnostics;
 using System.Numerics.Tensors;
+using FedLearn.Coordination;
 using FedLearn.Diagnostics;
 using FedLearn.Numerics;
 using FedLearn.Privacy;
@@ -54,6 +55,66 @@ internal class GlmWork
 
     /// <summary>Threshold of classes, and how intervals are found.</summary>
     public Evaluation.EvaluationOptions Evaluation { get; init; } = new() { Resamples = 0 };
+
+    /// <summary>The run as the party's store keeps it; null where no states are kept.</summary>
+    public GlmRun? Run { get; init; }
+
+    /// <summary>Keeps the state before a round, where one is due.</summary>
+    /// <param name="round">The round that comes next.</param>
+    /// <param name="clock">Times so far.</param>
+    /// <param name="weights">Weights.</param>
+    /// <param name="stop">What early stopping remembers; null without.</param>
+    /// <param name="add">Adds what else the rounds depend on.</param>
+    public void KeepState(int round, RoundClock clock, double[] weights, EarlyStop? stop, Action<StateWriter>? add = null)
+    {
+        if (Run?.IsDue(round) != true)
+            return;
+        Run.Keep(round, state =>
+        {
+            state.Add("weights", weights).Add("history", [.. History.SelectMany(Numbers)]);
+            clock.Keep(state);
+            stop?.Keep(state);
+            for (int i = 0; i < Mechanisms.Length; i++)
+                if (Mechanisms[i]?.Position is { } position)
+                    state.Add($"noise.{i}.released", position.Released).Add($"noise.{i}.draws", position.Draws);
+            add?.Invoke(state);
+        });
+
+        static double[] Numbers(GlmHistoryPoint h) =>
+            [h.Round, h.Loss is null ? 0 : 1, h.Loss ?? 0, h.Validation is null ? 0 : 1, h.Validation ?? 0, h.Epsilon is null ? 0 : 1, h.Epsilon ?? 0, h.Seconds];
+    }
+
+    /// <summary>Goes on where the run was cut off: reads what <see cref="KeepState"/> wrote, but for the noise, which goes on before any is drawn.</summary>
+    /// <param name="clock">Gets the times of then.</param>
+    /// <param name="weights">Gets the weights.</param>
+    /// <param name="stop">Gets what early stopping remembered.</param>
+    /// <returns>The round that comes next, and the state for what else was kept; null before round 0.</returns>
+    public (int First, StateReader? State) GoOn(RoundClock clock, double[] weights, EarlyStop? stop)
+    {
+        if (Run?.Before is not { } state)
+            return (0, null);
+        state.Doubles("weights", weights.Length).CopyTo(weights, 0);
+        const int Columns = 8;
+        double[] history = state.Doubles("history");
+        if (history.Length % Columns != 0)
+            throw state.Damaged();
+        for (int i = 0; i < history.Length; i += Columns)
+            History.Add(new GlmHistoryPoint((int)history[i], history[i + 1] == 0 ? null : history[i + 2], history[i + 3] == 0 ? null : history[i + 4],
+                history[i + 5] == 0 ? null : history[i + 6], history[i + 7]));
+        _secondsBefore = clock.GoOn(state);
+        stop?.GoOn(state, weights.Length);
+        return (Run.First, state);
+    }
+
+    /// <summary>Lets the mechanisms go on where they were, before any of them draws.</summary>
+    public void GoOnWithNoise()
+    {
+        for (int i = 0; i < Mechanisms.Length; i++)
+            if (Run?.Before is { } state && Mechanisms[i] is { } mechanism)
+                mechanism.ContinueAt(new MechanismPosition(checked((int)state.Integer($"noise.{i}.released")), state.Integer($"noise.{i}.draws")));
+    }
+
+    private GaussianMechanism?[] Mechanisms => [Mechanism, GradientNoise, WeightNoise];
 
     /// <summary>Figures of the epochs or iterations so far.</summary>
     public List<GlmHistoryPoint> History { get; } = [];
@@ -168,11 +229,12 @@ internal class GlmWork
     {
         Telemetry?.RoundsDone(roundsDone, Rounds);
         double? epsilon = EpsilonAfter?.Invoke(Math.Max(1, roundsDone));
-        History.Add(new GlmHistoryPoint(roundsDone, loss, validation, epsilon, Stopwatch.GetElapsedTime(_start).TotalSeconds));
+        History.Add(new GlmHistoryPoint(roundsDone, loss, validation, epsilon, _secondsBefore + Stopwatch.GetElapsedTime(_start).TotalSeconds));
         Progress?.Report(new GlmProgress(Party, roundsDone, Rounds, loss, epsilon));
     }
 
     private readonly long _start = Stopwatch.GetTimestamp();
+    private double _secondsBefore;
 
     /// <summary>Ends a training that has diverged at the party where it did, before a peer finds fault with its messages.</summary>
     public void CheckFinite(int round, ReadOnlySpan<double> values)
@@ -211,6 +273,25 @@ internal sealed class RoundClock(GlmWork work)
     // Drawn ahead, before the rounds.
     private readonly TimeSpan _noiseBefore = NoiseOf(work);
     private long _waited;
+    private double _trainingBefore, _waitBefore, _noiseEarlier;
+
+    /// <summary>Adds the times so far to a state.</summary>
+    public void Keep(StateWriter state) => state.Add("times", [Training, Wait, Noise]);
+
+    /// <summary>Adds the times that were kept to those of this process.</summary>
+    /// <returns>Seconds of the training rounds before.</returns>
+    public double GoOn(StateReader state)
+    {
+        double[] times = state.Doubles("times", 3);
+        (_trainingBefore, _waitBefore, _noiseEarlier) = (times[0], times[1], times[2]);
+        return _trainingBefore;
+    }
+
+    private double Training => _trainingBefore + Stopwatch.GetElapsedTime(_start).TotalSeconds;
+
+    private double Wait => _waitBefore + (double)_waited / Stopwatch.Frequency;
+
+    private double Noise => _noiseEarlier + (NoiseOf(work) - _noiseBefore).TotalSeconds;
 
     public async ValueTask<T> WaitAsync<T>(ValueTask<T> operation)
     {
@@ -229,8 +310,7 @@ internal sealed class RoundClock(GlmWork work)
 
     public GlmTiming Stop(int epochs)
     {
-        double training = Stopwatch.GetElapsedTime(_start).TotalSeconds, wait = (double)_waited / Stopwatch.Frequency;
-        double noise = (NoiseOf(work) - _noiseBefore).TotalSeconds;
+        double training = Training, wait = Wait, noise = Noise;
         return new GlmTiming(training, Math.Max(0, training - wait - noise), wait, noise, epochs);
     }
 

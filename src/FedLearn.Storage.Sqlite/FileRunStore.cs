@@ -1,0 +1,331 @@
+using System.Buffers.Binary;
+using System.Globalization;
+using System.Runtime.InteropServices;
+using System.Security.Cryptography;
+using System.Text;
+using System.Text.Json;
+using FedLearn.Coordination;
+using FedLearn.Diagnostics;
+
+namespace FedLearn.Storage.Sqlite;
+
+/// <summary>Keeps the states of runs in files beside a ledger: one a round, <c>LEDGER.RUNID.round-N.state</c>. Thread-safe; several processes may share a folder.</summary>
+/// <remarks>
+/// <para>A file is written under another name, synced, renamed, and the folder is synced, so a crash leaves the new state or those before it. One whose
+/// checksum fails counts as absent: the run then goes on from the one before. Nobody but the owner may read it.</para>
+/// <para>While a process works on a run it holds a lock, <c>LEDGER.RUNID.state.lock</c>, which ends with the process, however that ends.</para>
+/// </remarks>
+public sealed partial class FileRunStore : IRunStore
+{
+    private const int HashAt = 8, HeadBytes = HashAt + SHA256.HashSizeInBytes + sizeof(int);
+
+    private static readonly byte[] Magic = "FLState1"u8.ToArray();
+
+    private readonly string _folder, _name;
+    private readonly TimeSpan _patience;
+    private readonly Lock _lock = new();
+
+    /// <summary>Creates a store. No file is touched.</summary>
+    /// <param name="ledgerPath">The file beside which states are kept; it need not exist.</param>
+    /// <param name="lockTimeout">How long a run is waited for that another process still holds, as one that was killed does for a moment. Null: 5 seconds.</param>
+    public FileRunStore(string ledgerPath, TimeSpan? lockTimeout = null)
+    {
+        ArgumentException.ThrowIfNullOrEmpty(ledgerPath);
+        string full = Path.GetFullPath(ledgerPath);
+        (_folder, _name, _patience) = (Path.GetDirectoryName(full)!, Path.GetFileName(full), lockTimeout ?? TimeSpan.FromSeconds(5));
+    }
+
+    /// <inheritdoc />
+    public CutOffRun? Find(string party, ReadOnlyMemory<byte> termsDigest)
+    {
+        lock (_lock)
+            return Guard(() => Runs(party, termsDigest).OrderByDescending(r => r.Written).Select(r => new CutOffRun(r.Run, r.Rounds)).FirstOrDefault());
+    }
+
+    /// <inheritdoc />
+    public IRunState Begin(RunIdentity run)
+    {
+        Check(run);
+        lock (_lock)
+            return Guard(() =>
+            {
+                foreach ((RunIdentity old, _, _) in Runs(run.Party, run.TermsDigest))
+                {
+                    // One that another process works on is not cut off.
+                    using RunLock? held = RunLock.TryTake(LockOf(old.RunId));
+                    if (held is null)
+                        continue;
+                    foreach (string file in StatesOf(old.RunId))
+                        File.Delete(file);
+                    held.Delete();
+                }
+
+                Tidy();
+                return new State(this, run, Take(run.RunId));
+            });
+    }
+
+    /// <inheritdoc />
+    public IRunState Continue(CutOffRun run)
+    {
+        ArgumentNullException.ThrowIfNull(run);
+        Check(run.Run);
+        lock (_lock)
+            return Guard(() =>
+            {
+                RunLock held = Take(run.Run.RunId);
+                if (Runs(run.Run.Party, run.Run.TermsDigest).Any(r => r.Run.RunId == run.Run.RunId))
+                    return new State(this, run.Run, held);
+                held.Delete();
+                held.Dispose();
+                throw Unusable($"run of party '{run.Run.Party}'", "its state is kept no longer.");
+            });
+    }
+
+    private static void Check(RunIdentity run)
+    {
+        ArgumentNullException.ThrowIfNull(run);
+        // The id becomes a file name.
+        if (run.RunId is not { Length: 32 } || !run.RunId.All(char.IsAsciiHexDigitLower))
+            throw new ArgumentException("A run id is 32 lower-case hex digits.", nameof(run));
+    }
+
+    /// <summary>Runs of a party and terms that have a state whose checksum holds.</summary>
+    private IReadOnlyList<(RunIdentity Run, int[] Rounds, DateTime Written)> Runs(string party, ReadOnlyMemory<byte> termsDigest)
+    {
+        var runs = new Dictionary<string, (RunIdentity Run, SortedSet<int> Rounds, DateTime Written)>();
+        foreach (string path in StatesOf("*"))
+        {
+            if (Read(path) is not { } state || state.Run.Party != party || !state.Run.TermsDigest.Span.SequenceEqual(termsDigest.Span)
+                || path != PathOf(state.Run.RunId, state.Round))
+                continue;
+            DateTime written = File.GetLastWriteTimeUtc(path);
+            if (!runs.TryGetValue(state.Run.RunId, out (RunIdentity Run, SortedSet<int> Rounds, DateTime Written) run))
+                run = (state.Run, [], written);
+            run.Rounds.Add(state.Round);
+            runs[state.Run.RunId] = run with { Written = written > run.Written ? written : run.Written };
+        }
+
+        return [.. runs.Values.Select(r => (r.Run, r.Rounds.ToArray(), r.Written))];
+    }
+
+    private string[] StatesOf(string runId) => Directory.Exists(_folder) ? [.. Directory.GetFiles(_folder).Where(f => Path.GetFileName(f) is var name
+        && name.StartsWith(runId == "*" ? _name + "." : $"{_name}.{runId}.round-", StringComparison.Ordinal) && name.EndsWith(".state", StringComparison.Ordinal))] : [];
+
+    private string PathOf(string runId, int round) => Path.Combine(_folder, string.Create(CultureInfo.InvariantCulture, $"{_name}.{runId}.round-{round}.state"));
+
+    private string LockOf(string runId) => Path.Combine(_folder, $"{_name}.{runId}.state.lock");
+
+    private RunLock Take(string runId)
+    {
+        long start = System.Diagnostics.Stopwatch.GetTimestamp();
+        for (; ; Thread.Sleep(20))
+        {
+            if (RunLock.TryTake(LockOf(runId)) is { } held)
+                return held;
+            if (System.Diagnostics.Stopwatch.GetElapsedTime(start) >= _patience)
+                throw new ConfigurationException(RunStateErrors.InUse, $"{_name}, run {runId}", "another process goes on with the run.", "Wait for that process, or stop it.");
+        }
+    }
+
+    /// <summary>Removes what processes left that died before their first state or in the midst of one.</summary>
+    private void Tidy()
+    {
+        foreach (string path in Directory.GetFiles(_folder, "*.state.lock").Concat(Directory.GetFiles(_folder, "*.state.new")))
+        {
+            string[] parts = Path.GetFileName(path) is var name && name.StartsWith(_name + ".", StringComparison.Ordinal) ? name[(_name.Length + 1)..].Split('.') : [];
+            if (parts is not [{ Length: 32 } runId, ..] || !runId.All(char.IsAsciiHexDigitLower))
+                continue;
+            using RunLock? held = RunLock.TryTake(LockOf(runId));
+            if (held is null)
+                continue;
+            if (path.EndsWith(".new", StringComparison.Ordinal))
+                File.Delete(path);
+            if (StatesOf(runId).Length == 0)
+                held.Delete();
+        }
+    }
+
+    private void Write(RunIdentity run, int round, ReadOnlySpan<byte> state)
+    {
+        byte[] header = JsonSerializer.SerializeToUtf8Bytes(new Header(run.Party, Convert.ToHexStringLower(run.TermsDigest.Span), run.SessionId, run.RunId, round));
+        byte[] bytes = new byte[HeadBytes + header.Length + state.Length];
+        Magic.CopyTo(bytes, 0);
+        BinaryPrimitives.WriteInt32LittleEndian(bytes.AsSpan(HeadBytes - sizeof(int)), header.Length);
+        header.CopyTo(bytes, HeadBytes);
+        state.CopyTo(bytes.AsSpan(HeadBytes + header.Length));
+        Hash(bytes, bytes.AsSpan(HashAt, SHA256.HashSizeInBytes));
+
+        string path = PathOf(run.RunId, round), draft = path + ".new";
+        var options = new FileStreamOptions { Mode = FileMode.Create, Access = FileAccess.Write, Share = FileShare.None, BufferSize = 0 };
+        if (!OperatingSystem.IsWindows())
+            options.UnixCreateMode = UnixFileMode.UserRead | UnixFileMode.UserWrite;
+        using (var file = new FileStream(draft, options))
+        {
+            file.Write(bytes);
+            file.Flush(flushToDisk: true);
+        }
+
+        File.Move(draft, path, overwrite: true);
+        SyncFolder();
+        // The two newest are kept. Which ones are sound was known when the run was found; what this process wrote is.
+        foreach (string old in StatesOf(run.RunId).Select(f => (Path: f, Round: RoundOf(f))).OrderByDescending(f => f.Round).Skip(2).Select(f => f.Path))
+            File.Delete(old);
+    }
+
+    private static int RoundOf(string path) =>
+        int.TryParse(Path.GetFileNameWithoutExtension(path).Split(".round-")[^1], NumberStyles.None, CultureInfo.InvariantCulture, out int round) ? round : -1;
+
+    /// <summary>A file, if it is whole.</summary>
+    private static (RunIdentity Run, int Round, ReadOnlyMemory<byte> State)? Read(string path)
+    {
+        byte[] bytes;
+        try
+        {
+            bytes = File.ReadAllBytes(path);
+        }
+        catch (FileNotFoundException)
+        {
+            // Another process has just removed it.
+            return null;
+        }
+
+        if (bytes.Length < HeadBytes || !bytes.AsSpan().StartsWith(Magic))
+            return null;
+        Span<byte> hash = stackalloc byte[SHA256.HashSizeInBytes];
+        Hash(bytes, hash);
+        int length = BinaryPrimitives.ReadInt32LittleEndian(bytes.AsSpan(HeadBytes - sizeof(int)));
+        if (!hash.SequenceEqual(bytes.AsSpan(HashAt, hash.Length)) || length < 0 || length > bytes.Length - HeadBytes)
+            return null;
+        try
+        {
+            return JsonSerializer.Deserialize<Header>(bytes.AsSpan(HeadBytes, length)) is { Party: not null, Terms: not null, Session: not null, Run: not null } header
+                ? (new RunIdentity(header.Party, Convert.FromHexString(header.Terms), header.Session, header.Run), header.Round, bytes.AsMemory(HeadBytes + length)) : null;
+        }
+        catch (Exception e) when (e is JsonException or FormatException)
+        {
+            return null;
+        }
+    }
+
+    /// <summary>SHA-256 of a file but for the place of the hash itself.</summary>
+    private static void Hash(ReadOnlySpan<byte> bytes, Span<byte> hash)
+    {
+        using var sha = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
+        sha.AppendData(bytes[..HashAt]);
+        sha.AppendData(bytes[(HashAt + SHA256.HashSizeInBytes)..]);
+        sha.GetHashAndReset(hash);
+    }
+
+    private static ConfigurationException Unusable(string place, string cause) =>
+        new(RunStateErrors.Unusable, place, cause, "Begin a new run; in a private mode it is charged by itself.");
+
+    private T Guard<T>(Func<T> action)
+    {
+        try
+        {
+            return action();
+        }
+        catch (Exception e) when (SqliteLedgerErrors.Of(Path.Combine(_folder, _name), e) is { } error)
+        {
+            throw error;
+        }
+    }
+
+    /// <summary>Makes names in the folder durable. Windows has no such call; its file system journals them.</summary>
+    private void SyncFolder()
+    {
+        if (OperatingSystem.IsWindows())
+            return;
+        int folder = Open(_folder, 0);
+        if (folder < 0)
+            throw new IOException("The folder cannot be opened.", Marshal.GetLastPInvokeError());
+        int failed = Sync(folder), error = Marshal.GetLastPInvokeError();
+        _ = Close(folder);
+        if (failed != 0)
+            throw new IOException("fsync failed.", error);
+    }
+
+    [LibraryImport("libc", EntryPoint = "open", SetLastError = true, StringMarshalling = StringMarshalling.Utf8)]
+    [DefaultDllImportSearchPaths(DllImportSearchPath.SafeDirectories)]
+    private static partial int Open(string path, int flags);
+
+    [LibraryImport("libc", EntryPoint = "fsync", SetLastError = true)]
+    [DefaultDllImportSearchPaths(DllImportSearchPath.SafeDirectories)]
+    private static partial int Sync(int file);
+
+    [LibraryImport("libc", EntryPoint = "close")]
+    [DefaultDllImportSearchPaths(DllImportSearchPath.SafeDirectories)]
+    private static partial int Close(int file);
+
+    private sealed record Header(string Party, string Terms, string Session, string Run, int Round);
+
+    /// <summary>The lock of a run, for as long as it is open.</summary>
+    private sealed class RunLock(string path, FileStream file) : IDisposable
+    {
+        /// <summary>Takes a lock; null where somebody holds it.</summary>
+        public static RunLock? TryTake(string path)
+        {
+            var options = new FileStreamOptions { Mode = FileMode.OpenOrCreate, Access = FileAccess.ReadWrite, Share = FileShare.None, BufferSize = 0 };
+            if (!OperatingSystem.IsWindows())
+                options.UnixCreateMode = UnixFileMode.UserRead | UnixFileMode.UserWrite;
+            try
+            {
+                return new RunLock(path, new FileStream(path, options));
+            }
+            catch (IOException e) when (Outbox.IsTaken(e))
+            {
+                return null;
+            }
+        }
+
+        public void Delete()
+        {
+            if (OperatingSystem.IsWindows())
+                file.Dispose();
+            File.Delete(path);
+        }
+
+        public void Dispose() => file.Dispose();
+    }
+
+    private sealed class State(FileRunStore store, RunIdentity run, RunLock held) : IRunState
+    {
+        public RunIdentity Run => run;
+
+        public ReadOnlyMemory<byte> Read(int round)
+        {
+            lock (store._lock)
+                return store.Guard(() => FileRunStore.Read(store.PathOf(run.RunId, round)) is { } state && state.Round == round && state.Run.RunId == run.RunId
+                    ? state.State : throw Unusable($"run of party '{run.Party}', round {round}", "its state is damaged, or kept no longer."));
+        }
+
+        public void Write(int round, ReadOnlySpan<byte> state)
+        {
+            ArgumentOutOfRangeException.ThrowIfNegative(round);
+            byte[] copy = state.ToArray();
+            lock (store._lock)
+                store.Guard(() =>
+                {
+                    store.Write(run, round, copy);
+                    return true;
+                });
+        }
+
+        public void Remove()
+        {
+            lock (store._lock)
+                store.Guard(() =>
+                {
+                    // The newest first: a crash in between must not leave one that others have left behind.
+                    foreach (string file in store.StatesOf(run.RunId).OrderByDescending(RoundOf))
+                        File.Delete(file);
+                    held.Delete();
+                    return true;
+                });
+            Dispose();
+        }
+
+        public void Dispose() => held.Dispose();
+    }
+}

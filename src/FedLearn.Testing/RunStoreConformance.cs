@@ -1,0 +1,161 @@
+using FedLearn.Coordination;
+using FedLearn.Diagnostics;
+
+namespace FedLearn.Testing;
+
+/// <summary>What every implementation of <see cref="IRunStore"/> must do. Depends on no test framework.</summary>
+public static class RunStoreConformance
+{
+    private static readonly byte[] Terms = [.. Enumerable.Range(0, 32).Select(i => (byte)i)], OtherTerms = new byte[32];
+
+    /// <summary>Names of the checks.</summary>
+    public static IReadOnlyList<string> Checks { get; } = [.. All.Keys];
+
+    private static Dictionary<string, Action<Func<IRunStore>>> All => new()
+    {
+        ["a store without runs finds none"] = NoRun,
+        ["a run without a state is not found"] = NoState,
+        ["states are read as they were written, the newest two"] = NewestTwo,
+        ["a run is found by its party and terms alone"] = ByPartyAndTerms,
+        ["a run goes on after its process has ended"] = GoesOn,
+        ["a state may be written again"] = WrittenAgain,
+        ["a removed run is gone"] = Removed,
+        ["a new run forgets those that were cut off"] = NewForgetsOld,
+        ["a run that is gone cannot go on"] = Gone,
+    };
+
+    /// <summary>Runs one check.</summary>
+    /// <param name="check">One of <see cref="Checks"/>.</param>
+    /// <param name="open">Opens the store, as a process does when it starts: every call one over the same states. The store is empty before the first.</param>
+    /// <exception cref="InvalidOperationException">The store failed the check.</exception>
+    public static void Run(string check, Func<IRunStore> open)
+    {
+        ArgumentNullException.ThrowIfNull(open);
+        All[check](open);
+    }
+
+    /// <summary>A run of the checks' terms.</summary>
+    /// <param name="number">Which, 0 to 255.</param>
+    /// <param name="party">Its party.</param>
+    public static RunIdentity Identity(int number, string party = "bank") => new(party, Terms, $"session {number}", Convert.ToHexStringLower([.. new byte[15], (byte)number]));
+
+    private static byte[] State(int round) => [.. Enumerable.Range(0, 3 * round + 1).Select(i => (byte)((i + round) % 256))];
+
+    private static void NoRun(Func<IRunStore> open) => That(open().Find("bank", Terms) is null, "a run was found");
+
+    private static void NoState(Func<IRunStore> open)
+    {
+        using (open().Begin(Identity(1)))
+            That(open().Find("bank", Terms) is null, "a run without a state was found");
+        That(open().Find("bank", Terms) is null, "a run without a state was found once its process had ended");
+    }
+
+    private static void NewestTwo(Func<IRunStore> open)
+    {
+        using IRunState run = open().Begin(Identity(1));
+        for (int round = 0; round <= 400; round += 100)
+        {
+            run.Write(round, State(round));
+            CutOffRun found = open().Find("bank", Terms) ?? throw Failed("the run was not found");
+            int[] due = round == 0 ? [0] : [round - 100, round];
+            That(found.Rounds.SequenceEqual(due), $"after round {round} the rounds kept are {string.Join(", ", found.Rounds)}");
+            foreach (int kept in due)
+                That(run.Read(kept).Span.SequenceEqual(State(kept)), $"the state of round {kept} is another");
+        }
+
+        Refused(() => run.Read(0), "a state that is kept no longer");
+    }
+
+    private static void ByPartyAndTerms(Func<IRunStore> open)
+    {
+        using IRunState bank = open().Begin(Identity(1)), telco = open().Begin(Identity(2, "telco"));
+        bank.Write(0, State(1));
+        telco.Write(5, State(2));
+        That(open().Find("bank", Terms) is { Rounds: [0] } found && found.Run.SessionId == "session 1", "the bank's run was not found, or another");
+        That(open().Find("telco", Terms) is { Rounds: [5] }, "telco's run was not found, or another");
+        That(open().Find("bank", OtherTerms) is null && open().Find("shop", Terms) is null, "a run of other terms or of another party was found");
+    }
+
+    private static void GoesOn(Func<IRunStore> open)
+    {
+        using (IRunState run = open().Begin(Identity(1)))
+        {
+            run.Write(0, State(0));
+            run.Write(7, State(7));
+        }
+
+        CutOffRun found = open().Find("bank", Terms) ?? throw Failed("the run was not found");
+        That(found.Run.RunId == Identity(1).RunId && found.Run.SessionId == "session 1" && found.Run.TermsDigest.Span.SequenceEqual(Terms), "its identity is another");
+        using (IRunState again = open().Continue(found))
+        {
+            That(again.Read(7).Span.SequenceEqual(State(7)), "its state is another");
+            again.Write(14, State(14));
+        }
+
+        That(open().Find("bank", Terms) is { Rounds: [7, 14] }, "the states of both processes were not found");
+    }
+
+    private static void WrittenAgain(Func<IRunStore> open)
+    {
+        using IRunState run = open().Begin(Identity(1));
+        run.Write(1, State(1));
+        run.Write(2, State(2));
+        run.Write(2, State(3));
+        That(open().Find("bank", Terms) is { Rounds: [1, 2] } && run.Read(2).Span.SequenceEqual(State(3)), "a state that was written again is the old one, or displaced another");
+    }
+
+    private static void Removed(Func<IRunStore> open)
+    {
+        IRunState run = open().Begin(Identity(1));
+        run.Write(1, State(1));
+        run.Remove();
+        run.Dispose();
+        That(open().Find("bank", Terms) is null, "a removed run was found");
+    }
+
+    private static void NewForgetsOld(Func<IRunStore> open)
+    {
+        using (IRunState old = open().Begin(Identity(1)))
+            old.Write(1, State(1));
+        using (IRunState other = open().Begin(Identity(3, "telco")))
+            other.Write(4, State(4));
+        using IRunState run = open().Begin(Identity(2));
+        That(open().Find("bank", Terms) is null, "a forgotten run was found");
+        run.Write(0, State(0));
+        That(open().Find("bank", Terms) is { Rounds: [0] } found && found.Run.RunId == Identity(2).RunId, "the new run was not found");
+        That(open().Find("telco", Terms) is { Rounds: [4] }, "another party's run was forgotten");
+    }
+
+    private static void Gone(Func<IRunStore> open)
+    {
+        Refused(() => open().Continue(new CutOffRun(Identity(1), [0])).Dispose(), "a run that never was");
+        IRunState run = open().Begin(Identity(1));
+        run.Write(1, State(1));
+        CutOffRun found = open().Find("bank", Terms)!;
+        run.Remove();
+        run.Dispose();
+        Refused(() => open().Continue(found).Dispose(), "a removed run");
+    }
+
+    private static void Refused(Action action, string what)
+    {
+        try
+        {
+            action();
+        }
+        catch (ConfigurationException e) when (e.Id == RunStateErrors.Unusable)
+        {
+            return;
+        }
+
+        throw Failed($"{what} was not refused");
+    }
+
+    private static void That(bool holds, string fault)
+    {
+        if (!holds)
+            throw Failed(fault);
+    }
+
+    private static InvalidOperationException Failed(string fault) => new($"The store failed: {fault}.");
+}

@@ -1,0 +1,22 @@
+using FedLearn.Diagnostics;
+using FedLearn.Protocol;
+
+namespace FedLearn.Coordination;
+
+/// <summary>Tells a run that was cut off, and can go on, from one that has failed.</summary>
+internal static class RunLoss
+{
+    /// <summary>Whether a run that ended with this error lost a peer or was stopped: nothing is wrong with the run itself. Where a peer gave up it is the peer's
+    /// own error that decides, and where that is once more the error of a third party, the doubt is in favour of going on: parties that disagree begin anew.</summary>
+    public static bool Is(Exception error) => error switch
+    {
+        OperationCanceledException => true,
+        PeerException { Id: ProtocolErrors.PeerAborted } gaveUp => gaveUp.PeerErrorId is null or ProtocolErrors.PeerAborted or ProtocolErrors.Cancelled || IsLoss(gaveUp.PeerErrorId),
+        PeerException peer => IsLoss(peer.Id),
+        _ => false,
+    };
+
+    // FL4041 and FL4043: a coordinator that was started anew does not know the session, and a connection that breaks in the midst of a call may say so in the
+    // words of its transport.
+    private static bool IsLoss(string id) => id is ProtocolErrors.PeerGone or ProtocolErrors.TimedOut or ProtocolErrors.CannotConnect or ProtocolErrors.PartyMissing or "FL4041" or "FL4043";
+}

@@ -1,0 +1,218 @@
+using System.Buffers.Binary;
+using System.Runtime.InteropServices;
+using System.Security.Cryptography;
+using System.Text;
+using FedLearn.Coordination;
+using FedLearn.Data;
+using FedLearn.Diagnostics;
+using FedLearn.Parties;
+
+namespace FedLearn.Glm;
+
+/// <summary>What a run knows before round 0, so that one that goes on neither aligns again nor asks again.</summary>
+/// <param name="Aligned">The common rows, and what finding them told.</param>
+/// <param name="Classes">Number of classes, where the active party told it; null where the job declares it.</param>
+/// <param name="JobDigest">Digest of the job.</param>
+/// <param name="Inputs">Digest of what the party brings.</param>
+/// <param name="Batches">Batches an epoch.</param>
+internal sealed record GlmRunStart(AlignedRows Aligned, int? Classes, ReadOnlyMemory<byte> JobDigest, ReadOnlyMemory<byte> Inputs, int Batches);
+
+/// <summary>A party's run as its store keeps it: the state between rounds, and where this process goes on.</summary>
+internal sealed class GlmRun : IDisposable
+{
+    private const string Kind = "glm 1";
+
+    private readonly IRunState _state;
+    private readonly int _every;
+    private GlmRunStart? _start;
+
+    private GlmRun(IRunState state, int every) => (_state, _every) = (state, every);
+
+    /// <summary>Id of the run for the ledger.</summary>
+    public string RunId => _state.Run.RunId;
+
+    /// <summary>The round that this process begins with.</summary>
+    public int First { get; private set; }
+
+    /// <summary>The state before that round; null where it is round 0, before which there is nothing to know but <see cref="Start"/>.</summary>
+    public StateReader? Before { get; private set; }
+
+    /// <summary>What was known before round 0; null in a new run until <see cref="Begin"/>.</summary>
+    public GlmRunStart? Start => _start;
+
+    /// <summary>The rounds before which the run went on after it was cut off, this time included.</summary>
+    public IReadOnlyList<int> Resumed { get; private set; } = [];
+
+    /// <summary>Whether the states of a job are kept: a cryptosystem's keys end with their session, and a ledger in memory has lost what was sent.</summary>
+    public static bool Keeps(GlmPlan plan, GlmPartyInput input) => input.Runs is not null && plan.Job.Parties.Count > 1 && plan.Job.Training.CheckpointRounds > 0
+        && !JointRules.Covers(plan.Mode) && !(plan.Private && input.Ledger is null or Privacy.InMemoryLedger);
+
+    /// <summary>A new run.</summary>
+    public static GlmRun New(IRunStore runs, RunIdentity run, int every) => new(runs.Begin(run), every);
+
+    /// <summary>Goes on with a run.</summary>
+    /// <param name="runs">The store.</param>
+    /// <param name="run">The run.</param>
+    /// <param name="round">The round that comes next.</param>
+    /// <param name="every">Rounds between two states.</param>
+    /// <param name="jobDigest">Digest of the job as the parties have agreed on it now.</param>
+    public static GlmRun GoOn(IRunStore runs, CutOffRun run, int round, int every, ReadOnlyMemory<byte> jobDigest)
+    {
+        var going = new GlmRun(runs.Continue(run), every);
+        try
+        {
+            ReadOnlyMemory<byte> bytes = going._state.Read(round);
+            StateReader state = Reader(bytes, run.Run, round);
+            going._start = StartOf(state);
+            if (!going._start.JobDigest.Span.SequenceEqual(jobDigest.Span))
+                throw Changed($"run of party '{run.Run.Party}'", "the columns of another party have changed since the run was cut off.");
+            going.First = round;
+            going.Before = round > 0 ? state : null;
+            going.Resumed = [.. state.Integers("resumed"), round];
+            // Noted at once, so that an attempt counts however it ends.
+            going._state.Write(round, state.CopyWith(Kind, "resumed", [.. going.Resumed]));
+            return going;
+        }
+        catch
+        {
+            going.Dispose();
+            throw;
+        }
+    }
+
+    /// <summary>Refuses to go on with a run whose party has brought something else than it brings now.</summary>
+    /// <returns>Whether the state could be read.</returns>
+    public static void CheckInputs(IRunStore runs, CutOffRun run, GlmPlan plan, GlmPartyInput input)
+    {
+        using IRunState state = runs.Continue(run);
+        if (!StartOf(Reader(state.Read(run.Rounds[^1]), run.Run, run.Rounds[^1])).Inputs.Span.SequenceEqual(DigestOf(plan, input)))
+            throw Changed($"party '{input.Party}'", "its data, its split, its earlier model or its test noise has changed since the run was cut off.");
+    }
+
+    /// <summary>Forgets a run that was cut off: settles its charge by the epochs that had begun, as for a run that failed, and removes its state.</summary>
+    public static void Forget(CutOffRun run, GlmPlan plan, GlmPartyInput input)
+    {
+        using IRunState state = input.Runs!.Continue(run);
+        try
+        {
+            int batches = StartOf(Reader(state.Read(run.Rounds[^1]), run.Run, run.Rounds[^1])).Batches;
+            if (input.Ledger?.Entries.FirstOrDefault(e => e.Charge.RunId == run.Run.RunId && e.State == Privacy.ChargeState.Reserved) is { } entry)
+            {
+                using Privacy.IPrivacyReservation reservation = input.Ledger.Reserve(entry.Charge);
+                reservation.Settle(reservation.Kept == 0 ? 0 : plan.Mode == PrivacyMode.HdpVfl ? ShareOf(reservation.Kept, batches, plan.Epochs) : 1);
+            }
+        }
+        catch (FedLearnException)
+        {
+            // It stays charged in full: too much rather than too little.
+        }
+
+        state.Remove();
+    }
+
+    /// <summary>Share of mu squared that so many messages cost at most: no epoch costs less than an earlier one, and one that was begun counts.</summary>
+    public static double ShareOf(int messages, int batches, int epochs) => Math.Min(1, (double)((messages - 1) / batches + 1) / epochs);
+
+    /// <summary>SHA-256 of everything that a party brings and that its results depend on.</summary>
+    public static byte[] DigestOf(GlmPlan plan, GlmPartyInput input)
+    {
+        using var hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
+        void Text(string? text)
+        {
+            byte[] bytes = Encoding.UTF8.GetBytes(text ?? "\0");
+            Number(bytes.Length);
+            hash.AppendData(bytes);
+        }
+
+        void Number(long number)
+        {
+            Span<byte> bytes = stackalloc byte[sizeof(long)];
+            BinaryPrimitives.WriteInt64LittleEndian(bytes, number);
+            hash.AppendData(bytes);
+        }
+
+        void Numbers<T>(T[]? numbers) where T : unmanaged
+        {
+            Number(numbers?.Length ?? -1);
+            hash.AppendData(MemoryMarshal.AsBytes<T>(numbers));
+        }
+
+        Table table = input.Table;
+        hash.AppendData(table.Schema.Fingerprint().Span);
+        Number(table.Ids.Count);
+        foreach (string id in table.Ids)
+            Text(id);
+        if (table.Sparse is { } sparse)
+        {
+            Numbers(sparse.RowStarts);
+            Numbers(sparse.ColumnIndices);
+            Numbers(sparse.Values);
+        }
+        else
+        {
+            Numbers(table.Values.Values);
+        }
+
+        Numbers(table.Labels);
+        Numbers(table.Weights);
+        Numbers(table.Offsets);
+        Text(plan.Job.Privacy.TestNoiseSeed?.ToString(System.Globalization.CultureInfo.InvariantCulture));
+        Text(input.WarmStart?.WeightsSha256);
+        // Read again where the split is made: a file that is absent is an error there.
+        Text(input.SplitFile is { } split && File.Exists(split) ? Convert.ToHexStringLower(SHA256.HashData(File.ReadAllBytes(split))) : null);
+        return hash.GetHashAndReset();
+    }
+
+    /// <summary>Keeps what is known before round 0.</summary>
+    public void Begin(GlmRunStart start)
+    {
+        _start = start;
+        Keep(0, _ => { });
+    }
+
+    /// <summary>Whether the state before a round is to be kept. Every party keeps it before the same rounds, and the parties are at most a round apart.</summary>
+    public bool IsDue(int round) => round > First && round % _every == 0;
+
+    /// <summary>Keeps the state before a round.</summary>
+    public void Keep(int round, Action<StateWriter> add)
+    {
+        StateWriter state = new StateWriter(Kind)
+            .Add("rows", _start!.Aligned.Rows)
+            .Add("leaks", Join(_start.Aligned.Leaks))
+            .Add("warnings", Join(_start.Aligned.Warnings))
+            .Add("classes", _start.Classes ?? 0)
+            .Add("job", _start.JobDigest.Span)
+            .Add("inputs", _start.Inputs.Span)
+            .Add("batches", _start.Batches)
+            .Add("resumed", [.. Resumed]);
+        add(state);
+        _state.Write(round, state.ToArray());
+    }
+
+    /// <summary>Forgets the state: the run has ended. One that cannot be removed is no reason to lose what the run achieved.</summary>
+    public void Remove()
+    {
+        try
+        {
+            _state.Remove();
+        }
+        catch (FedLearnException)
+        {
+            // Whoever goes on with it is told that it has ended (FL5023), or recomputes what it achieved.
+        }
+    }
+
+    public void Dispose() => _state.Dispose();
+
+    private static StateReader Reader(ReadOnlyMemory<byte> bytes, RunIdentity run, int round) => new(Kind, bytes, $"run of party '{run.Party}', round {round}");
+
+    private static GlmRunStart StartOf(StateReader state) => new(new AlignedRows(state.Integers("rows"), Split(state.Text("leaks")), Split(state.Text("warnings"))),
+        state.Integer("classes") is var classes and > 0 ? checked((int)classes) : null, state.Bytes("job"), state.Bytes("inputs"), Math.Max(1, checked((int)state.Integer("batches"))));
+
+    private static ConfigurationException Changed(string place, string cause) => new(GlmErrors.RunChanged, place, cause,
+        "Put back what it was, or begin anew (fedlearn: --fresh); in a private mode the new run is charged by itself.");
+
+    private static string Join(IEnumerable<string> sentences) => string.Join('\n', sentences);
+
+    private static string[] Split(string text) => text.Length == 0 ? [] : text.Split('\n');
+}

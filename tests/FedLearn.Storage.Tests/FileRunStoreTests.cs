@@ -1,0 +1,158 @@
+using System.Diagnostics;
+using System.Globalization;
+using FedLearn.Coordination;
+using FedLearn.Diagnostics;
+using FedLearn.Storage.Sqlite;
+using FedLearn.Testing;
+using FedLearn.Tests.Shared;
+
+namespace FedLearn.Storage.Tests;
+
+public sealed class FileRunStoreTests : IDisposable
+{
+    private readonly TempFolder _folder = new();
+
+    public static TheoryData<string> Checks => [.. RunStoreConformance.Checks];
+
+    public void Dispose() => _folder.Dispose();
+
+    private FileRunStore Open() => new(_folder["bank.ledger.db"], TimeSpan.Zero);
+
+    private static RunIdentity Run => RunStoreConformance.Identity(9);
+
+    private string PathOf(int round) => _folder[$"bank.ledger.db.{Run.RunId}.round-{round}.state"];
+
+    private CutOffRun? Found => Open().Find("bank", Run.TermsDigest);
+
+    [Theory]
+    [MemberData(nameof(Checks))]
+    public void FileRunStore_Conforms(string check)
+    {
+        RunStoreConformance.Run(check, Open);
+        if (!OperatingSystem.IsWindows())
+            Assert.All(_folder.Files, file => Assert.Equal(UnixFileMode.UserRead | UnixFileMode.UserWrite, File.GetUnixFileMode(_folder[file])));
+    }
+
+    [Fact]
+    public void Remove_LeavesNoFile()
+    {
+        using IRunState run = Open().Begin(Run);
+        run.Write(0, [1, 2]);
+        run.Remove();
+        Assert.Empty(_folder.Files);
+    }
+
+    [Theory]
+    [InlineData(0)]
+    [InlineData(5)]
+    [InlineData(60)]
+    [InlineData(-1)]
+    public void Find_NewestTornAnywhere_FallsBackToTheOneBefore(int length)
+    {
+        using (IRunState run = Open().Begin(Run))
+        {
+            run.Write(100, new byte[5000]);
+            run.Write(200, new byte[5000]);
+        }
+
+        byte[] whole = File.ReadAllBytes(PathOf(200));
+        File.WriteAllBytes(PathOf(200), whole[..(length < 0 ? whole.Length - 1 : length)]);
+        Assert.Equal([100], Found!.Rounds);
+        using IRunState again = Open().Continue(Found!);
+        Assert.Equal(RunStateErrors.Unusable, Assert.Throws<ConfigurationException>(() => again.Read(200)).Id);
+        Assert.Equal(5000, again.Read(100).Length);
+        again.Write(200, [7]);
+        Assert.Equal([100, 200], Found!.Rounds);
+    }
+
+    [Fact]
+    public void Find_AnyByteOfTheNewestChanged_FallsBackToTheOneBefore()
+    {
+        using (IRunState run = Open().Begin(Run))
+        {
+            run.Write(1, [1]);
+            run.Write(2, [2, 3, 4]);
+        }
+
+        byte[] whole = File.ReadAllBytes(PathOf(2));
+        for (int at = 0; at < whole.Length; at++)
+        {
+            whole[at] ^= 0x20;
+            File.WriteAllBytes(PathOf(2), whole);
+            Assert.Equal([1], Found!.Rounds);
+            whole[at] ^= 0x20;
+        }
+
+        File.WriteAllBytes(PathOf(2), whole);
+        Assert.Equal([1, 2], Found!.Rounds);
+        // A whole file under another name is another round's or another run's.
+        File.Move(PathOf(2), PathOf(3));
+        Assert.Equal([1], Found!.Rounds);
+    }
+
+    [Fact]
+    public void Continue_RunThatIsOpen_IsRefusedUntilItIsNot()
+    {
+        IRunState run = Open().Begin(Run);
+        run.Write(0, [1]);
+        CutOffRun found = Found!;
+        Assert.Equal(RunStateErrors.InUse, Assert.Throws<ConfigurationException>(() => Open().Continue(found)).Id);
+        run.Dispose();
+        using IRunState again = Open().Continue(found);
+        Assert.Equal(1, again.Read(0).Length);
+    }
+
+    [Fact]
+    public void Begin_WhileAnotherRunIsOpen_LeavesThatOneAlone()
+    {
+        using IRunState run = Open().Begin(Run);
+        run.Write(0, [1]);
+        using IRunState other = Open().Begin(RunStoreConformance.Identity(10));
+        Assert.Equal(1, run.Read(0).Length);
+    }
+
+    [Fact]
+    public void Begin_AfterProcessesThatDiedInTheMidst_RemovesWhatTheyLeft()
+    {
+        Open().Begin(RunStoreConformance.Identity(1)).Dispose();
+        using (IRunState run = Open().Begin(Run))
+            run.Write(4, [1]);
+        File.WriteAllBytes(PathOf(8) + ".new", [1, 2, 3]);
+        using IRunState next = Open().Begin(RunStoreConformance.Identity(2));
+        Assert.Equal([$"bank.ledger.db.{RunStoreConformance.Identity(2).RunId}.state.lock"], _folder.Files);
+    }
+
+    [Fact]
+    public void Begin_FolderThatIsAbsent_IsAnErrorWithAnId() =>
+        Assert.Equal(SqliteLedgerErrors.CannotOpen, Assert.Throws<ConfigurationException>(() => new FileRunStore(_folder["none/bank.ledger.db"]).Begin(Run)).Id);
+
+    [Fact]
+    public void Write_KilledAtRandomMoments_LeavesTwoStatesInARowAndWhole()
+    {
+        var random = new Random(20261127);
+        int kills = TestCounts.Of(10);
+        for (int kill = 0, last = 0; kill < kills; kill++)
+        {
+            using Process child = Child.Start("states", _folder["bank.ledger.db"]);
+            int until = last + random.Next(1, 40);
+            while (child.StandardOutput.ReadLine() is { } line && (last = int.Parse(line, CultureInfo.InvariantCulture)) < until)
+            {
+            }
+
+            long start = Stopwatch.GetTimestamp(), spin = random.Next(3000);
+            while (Stopwatch.GetElapsedTime(start).TotalMicroseconds < spin)
+                Thread.SpinWait(10);
+            child.Kill();
+            while (child.StandardOutput.ReadLine() is { Length: > 0 } line && int.TryParse(line, CultureInfo.InvariantCulture, out int round))
+                last = Math.Max(last, round);
+            child.WaitForExit();
+            Assert.Equal(128 + 9, child.ExitCode);
+
+            // What the child said was written is there, and the one before; the one after may be.
+            int[] rounds = [.. Found!.Rounds];
+            Assert.True(rounds is [var one, var two] && two == one + 1 && two >= last && two <= last + 1, $"after round {last} there are {string.Join(", ", rounds)}");
+            using IRunState run = Open().Continue(Found!);
+            Assert.All(rounds, round => Assert.Equal(Program.StateOf(round), run.Read(round)));
+        }
+    }
+}

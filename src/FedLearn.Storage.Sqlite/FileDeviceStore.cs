@@ -1,4 +1,3 @@
-using System.Runtime.InteropServices;
 using System.Security.Cryptography;
 using FedLearn.Diagnostics;
 using FedLearn.Dssm;
@@ -8,7 +7,7 @@ namespace FedLearn.Storage.Sqlite;
 /// <summary>A device's memory in one file, beside its ledger. Nobody but the owner may read it.</summary>
 /// <remarks>The bytes are written under another name, synced and renamed, and the folder is synced, so that a crash leaves the new ones or those before them, whole. What was replaced cannot be read back
 /// by name; whether a disk still holds its blocks is the disk's affair. While the store is open its lock file is held, so that no two processes act for one device.</remarks>
-public sealed partial class FileDeviceStore : IDeviceStore, IDisposable
+public sealed class FileDeviceStore : IDeviceStore, IDisposable
 {
     private static readonly byte[] Magic = "FLDevic1"u8.ToArray();
 
@@ -28,9 +27,8 @@ public sealed partial class FileDeviceStore : IDeviceStore, IDisposable
         {
             _lockFile = new FileStream(_path + ".lock", Private(FileMode.OpenOrCreate, FileAccess.ReadWrite));
         }
-        catch (IOException e) when (e.HResult is 11 or 35 or unchecked((int)0x80070020))
+        catch (IOException e) when (Outbox.IsTaken(e))
         {
-            // EAGAIN of Linux and of macOS, and a sharing violation of Windows: the lock is taken.
             throw new ConfigurationException(DeviceErrors.StoreInUse, _path, "another process uses the store of this device.", "Stop that process; a device takes part once.", e);
         }
         catch (Exception e) when (SqliteLedgerErrors.Of(_path, e) is { } error)
@@ -75,7 +73,7 @@ public sealed partial class FileDeviceStore : IDeviceStore, IDisposable
             }
 
             File.Move(draft, _path, overwrite: true);
-            SyncFolder(Path.GetDirectoryName(_path)!);
+            FileRunStore.SyncFolder(Path.GetDirectoryName(_path)!);
             return true;
         });
         CryptographicOperations.ZeroMemory(bytes);
@@ -106,30 +104,4 @@ public sealed partial class FileDeviceStore : IDeviceStore, IDisposable
             }
         }
     }
-
-    /// <summary>Makes names in a folder durable. Windows has no such call; its file system journals them.</summary>
-    private static void SyncFolder(string folder)
-    {
-        if (OperatingSystem.IsWindows())
-            return;
-        int opened = Open(folder, 0);
-        if (opened < 0)
-            throw new IOException("The folder cannot be opened.", Marshal.GetLastPInvokeError());
-        int failed = Sync(opened), error = Marshal.GetLastPInvokeError();
-        _ = Close(opened);
-        if (failed != 0)
-            throw new IOException("fsync failed.", error);
-    }
-
-    [LibraryImport("libc", EntryPoint = "open", SetLastError = true, StringMarshalling = StringMarshalling.Utf8)]
-    [DefaultDllImportSearchPaths(DllImportSearchPath.SafeDirectories)]
-    private static partial int Open(string path, int flags);
-
-    [LibraryImport("libc", EntryPoint = "fsync", SetLastError = true)]
-    [DefaultDllImportSearchPaths(DllImportSearchPath.SafeDirectories)]
-    private static partial int Sync(int file);
-
-    [LibraryImport("libc", EntryPoint = "close")]
-    [DefaultDllImportSearchPaths(DllImportSearchPath.SafeDirectories)]
-    private static partial int Close(int file);
 }

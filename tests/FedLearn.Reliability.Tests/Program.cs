@@ -6,7 +6,7 @@ namespace FedLearn.Reliability.Tests;
 internal static class Program
 {
     /// <summary>Arguments: <c>child NAME ...</c> runs a child; anything else goes to the test runner.</summary>
-    public static int Main(string[] args) => args is ["child", ..] ? throw new ArgumentException($"There is no child '{string.Join(' ', args[1..])}'.") : Test(args);
+    public static int Main(string[] args) => args is ["child", "recommendation", ..] ? Kills.RecommendationChild.Run(args[2..]) : args is ["child", ..] ? throw new ArgumentException($"There is no child '{string.Join(' ', args[1..])}'.") : Test(args);
 
     // A method of its own, so that a child loads no test framework.
     [MethodImpl(MethodImplOptions.NoInlining)]

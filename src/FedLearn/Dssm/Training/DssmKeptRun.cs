@@ -4,7 +4,6 @@ using System.Security.Cryptography;
 using FedLearn.Coordination;
 using FedLearn.Diagnostics;
 using FedLearn.Privacy;
-using FedLearn.Protocol;
 
 namespace FedLearn.Dssm;
 
@@ -15,6 +14,9 @@ internal sealed class DssmKeptRun : IDisposable
 {
     /// <summary>Releases that outboxes keep at least (1,024), less those of evaluations after training.</summary>
     private const int OutboxMessages = 1000;
+
+    /// <summary>Most messages after training: test, cold users, cold items, and one more.</summary>
+    private const int Evaluations = 4;
 
     private readonly IRunState? _state;
     private readonly int _interval;
@@ -28,6 +30,9 @@ internal sealed class DssmKeptRun : IDisposable
 
     /// <summary>The state that the run goes on with; null: it begins.</summary>
     public StateReader? Restored { get; private init; }
+
+    /// <summary>The rounds before which the run went on, this time included.</summary>
+    public IReadOnlyList<int> Resumed { get; private init; } = [];
 
     /// <summary>The round that comes first.</summary>
     public int First { get; private init; }
@@ -46,9 +51,33 @@ internal sealed class DssmKeptRun : IDisposable
     {
         if (plan.OneShot)
             return int.MaxValue;
-        // The label party may have one message a view; a view under masks has one more at the end of an epoch; claim full has two values that stay.
-        int perRound = Math.Max(plan.Full || job.MaskedSum ? 2 : 1, plan.SharedGradient ? 1 : plan.Views.Count);
-        return plan.Private || job.MaskedSum ? Math.Min(job.Training.CheckpointRounds, Math.Max(1, OutboxMessages / (2 * perRound))) : job.Training.CheckpointRounds;
+        return plan.Private || job.MaskedSum ? Math.Min(job.Training.CheckpointRounds, Math.Max(1, OutboxMessages / (2 * PerRound(job, plan)))) : job.Training.CheckpointRounds;
+    }
+
+    /// <summary>How many of the newest messages, and values that stay, must be found again.</summary>
+    public static long Reach(DssmJob job, DssmPlan plan) => plan.OneShot ? Evaluations : 2L * Interval(job, plan) * PerRound(job, plan) + Evaluations;
+
+    // The label party may have one message a view; a view under masks has one more at the end of an epoch; claim full has two values that stay.
+    private static int PerRound(DssmJob job, DssmPlan plan) => Math.Max(plan.Full || job.MaskedSum ? 2 : 1, plan.SharedGradient ? 1 : plan.Views.Count);
+
+    /// <summary>Forgets a run that was cut off, so that the party begins anew: what left counts in full.</summary>
+    public static void Forget(IRunStore store, CutOffRun run, IPrivacyLedger? ledger)
+    {
+        using IRunState state = store.Continue(run);
+        try
+        {
+            if (ledger?.Entries.FirstOrDefault(e => e.Charge.RunId == run.Run.RunId && e.State == ChargeState.Reserved) is { } entry)
+            {
+                using IPrivacyReservation reservation = ledger.Reserve(entry.Charge);
+                reservation.Settle(reservation.Kept == 0 ? 0 : 1);
+            }
+        }
+        catch (FedLearnException)
+        {
+            // It stays reserved, in full: too much rather than too little.
+        }
+
+        state.Remove();
     }
 
     /// <summary>What the party can go on with, for its request to join.</summary>
@@ -82,12 +111,14 @@ internal sealed class DssmKeptRun : IDisposable
     }
 
     /// <summary>Goes on with what all parties agreed to go on with, or begins.</summary>
-    public static DssmKeptRun Open(IRunStore? store, string party, SessionTerms terms, SessionAgreement agreement, string runId, DssmRunKind kind, int interval, bool masked)
+    public static DssmKeptRun Open(IRunStore? store, string party, SessionTerms terms, SessionAgreement agreement, string runId, DssmRunKind kind, int interval, bool masked, IPrivacyLedger? ledger)
     {
         if (store is null)
             return new DssmKeptRun(null, agreement.SessionId, interval, kind);
         if (agreement.Resume is not { } point)
         {
+            if (store.Find(party, terms.TermsDigest) is { } old)
+                Forget(store, old, ledger);
             IRunState begun = store.Begin(new RunIdentity(party, terms.TermsDigest, agreement.SessionId, runId));
             if (!masked || begun.Outbox is not null)
                 return new DssmKeptRun(begun, agreement.SessionId, interval, kind);
@@ -101,7 +132,11 @@ internal sealed class DssmKeptRun : IDisposable
         IRunState state = store.Continue(run);
         try
         {
-            return new DssmKeptRun(state, point.SessionId, interval, kind) { Restored = Reader(state, point.Round, kind), First = point.Round, _newest = run.Rounds[^1] };
+            StateReader restored = Reader(state, point.Round, kind);
+            int[] resumed = [.. restored.Integers("resumed"), point.Round];
+            // Noted at once, so that an attempt counts however it ends.
+            state.Write(point.Round, restored.CopyWith(kind.Name, "resumed", resumed));
+            return new DssmKeptRun(state, point.SessionId, interval, kind) { Restored = restored, First = point.Round, Resumed = resumed, _newest = run.Rounds[^1] };
         }
         catch
         {
@@ -109,9 +144,6 @@ internal sealed class DssmKeptRun : IDisposable
             throw;
         }
     }
-
-    /// <summary>Whether an error leaves a run that can go on: the connection or a peer was lost, or the party was stopped. Whatever else fails, fails again.</summary>
-    public static bool IsLoss(Exception error) => error is OperationCanceledException || (error is PeerException peer && FailureSummary.IsEcho(peer.Id));
 
     /// <summary>Keeps the state before a round, where one is due.</summary>
     /// <param name="round">The round that comes next.</param>
@@ -124,7 +156,7 @@ internal sealed class DssmKeptRun : IDisposable
             return;
         byte[] bytes = await thread.RunAsync(() =>
         {
-            StateWriter writer = new StateWriter(_kind.Name).Add("data", _kind.Data.Value).Add("threads", (long)_kind.Threads);
+            StateWriter writer = new StateWriter(_kind.Name).Add("data", _kind.Data.Value).Add("threads", (long)_kind.Threads).Add("resumed", Resumed.ToArray());
             add(writer);
             return writer.ToArray();
         }).ConfigureAwait(false);

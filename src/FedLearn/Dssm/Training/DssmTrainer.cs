@@ -57,6 +57,10 @@ public sealed record DssmPartyInput
     /// <see cref="RunId"/> is then that of the run which goes on. In a private job the ledger must keep messages and values too, as one in a file does. Null: nowhere.</summary>
     public IRunStore? Runs { get; init; }
 
+    /// <summary>Forgets a run of the same job that was cut off, when the trainer is made, and begins anew.</summary>
+    /// <value>Default false: the party offers its peers to go on.</value>
+    public bool Fresh { get; init; }
+
     /// <summary>Called with the finished model before this party tells the others that it is done: once a party has ended, every party has its model safe. Null: nothing is called.</summary>
     public Action<DssmModel>? SaveModel { get; init; }
 
@@ -100,6 +104,8 @@ public sealed class DssmTrainer
             _plan.CheckView(_options, view.Moments is null);
         CheckBudget();
         Terms = DssmJobTerms.Of(job);
+        if (input.Fresh && Runs?.Find(input.Party, Terms.TermsDigest) is { } cutOff)
+            DssmKeptRun.Forget(Runs, cutOff, input.Ledger);
         _kind = new DssmRunKind(IsLabel ? "dssm label 1" : "dssm view 1", new Lazy<byte[]>(() => DssmInputDigest.Of(input)), towers.Threads);
         _request = new JoinRequest(SessionDesk.ProtocolVersion, _options.Party, Terms.JobName, Terms.TermsDigest, Terms.Sections,
             input.SchemaFingerprint.IsEmpty ? InputShape.Fingerprint(input) : input.SchemaFingerprint);
@@ -131,7 +137,7 @@ public sealed class DssmTrainer
         ArgumentNullException.ThrowIfNull(channels);
         return await Telemetry().RunAsync(() => ChannelGuard.RunAsync(channels, async () =>
         {
-            using DssmKeptRun kept = DssmKeptRun.Open(Runs, _input.Party, Terms, agreement, _input.RunId ?? PrivacyCharge.NewRunId(), _kind, DssmKeptRun.Interval(_job, _plan), _job.MaskedSum && !IsLabel);
+            using DssmKeptRun kept = DssmKeptRun.Open(Runs, _input.Party, Terms, agreement, _input.RunId ?? PrivacyCharge.NewRunId(), _kind, DssmKeptRun.Interval(_job, _plan), _job.MaskedSum && !IsLabel, _input.Ledger);
             using DssmAccount account = Account(agreement, kept.RunId ?? _input.RunId);
             try
             {
@@ -139,22 +145,35 @@ public sealed class DssmTrainer
                 (DssmPartyResult result, EmbeddingCalibration? calibration, int evaluated) = IsLabel
                     ? await TrainLabelAsync(agreement, kept, account, channels, thread, progress, cancellationToken).ConfigureAwait(false)
                     : await TrainViewAsync(agreement, kept, account, channels[0], thread, progress, cancellationToken).ConfigureAwait(false);
-                _input.SaveModel?.Invoke(result.Model);
+                await EndAsync(channels, result, cancellationToken).ConfigureAwait(false);
                 foreach (IPartyChannel channel in channels)
                     await channel.CompleteAsync(cancellationToken).ConfigureAwait(false);
                 // First the state, then the charge: a run without a state cannot go on, and one that is settled must not.
                 kept.Forget();
-                return result with { Privacy = State(account, calibration, evaluated, channels), Traffic = Sum(channels), Releases = Sent(channels) };
+                return result with { Resumed = kept.Resumed, Privacy = State(account, calibration, evaluated, channels), Traffic = Sum(channels), Releases = Sent(channels) };
             }
             catch (Exception e) when (kept.IsKept)
             {
-                if (DssmKeptRun.IsLoss(e))
+                if (RunLoss.Is(e))
                     account.Suspend();
                 else
                     kept.Forget();
                 throw;
             }
         })).ConfigureAwait(false);
+    }
+
+    /// <summary>Every view says that its model is safe before the label party lets any of them go: whoever is lost until then finds the others waiting, and the run goes on.</summary>
+    private async Task EndAsync(IReadOnlyList<IPartyChannel> channels, DssmPartyResult result, CancellationToken cancellationToken)
+    {
+        bool waits = _job.Training.CheckpointRounds > 0;
+        int round = _job.Training.Epochs * BatchesOf(result.Counts.Train);
+        if (IsLabel && waits)
+            foreach (IPartyChannel channel in channels)
+                await ChannelGuard.ReceiveScalarsAsync(channel, round, ScalarsKind.Agreement, 1, cancellationToken).ConfigureAwait(false);
+        _input.SaveModel?.Invoke(result.Model);
+        if (!IsLabel && waits)
+            await channels[0].SendAsync(round, Disclosure.Unprotected(new Scalars(ScalarsKind.Agreement, new double[] { 1 }), "agreement: the view is done"), cancellationToken).ConfigureAwait(false);
     }
 
     private SessionTelemetry Telemetry() => new("train", _input.Party, _job.Name, _job.Privacy.IsPrivate ? "dp" : "none", _input.LoggerFactory);
@@ -173,8 +192,14 @@ public sealed class DssmTrainer
         using ITower tower = await thread.RunAsync(() => (_input.ViewTower ?? _towers).Create(spec, Seed(_input.Party))).ConfigureAwait(false);
         await thread.RunAsync(() => CheckTower(tower)).ConfigureAwait(false);
         EmbeddingCalibration? calibration = Calibrate(_plan.OneShot ? 1 : batches, isStatic, _plan.ViewGroups(tower.ParameterCount), EvaluationOf(samples));
-        PartyNoise noise = Noise(account, calibration);
-        using ViewMasking? masking = await MaskingAsync(agreement, kept, noise, channel, cancellationToken).ConfigureAwait(false);
+        using ViewMasking? masking = await MaskingAsync(agreement, kept, calibration, channel, cancellationToken).ConfigureAwait(false);
+        // Before anything is charged: every charge then has a state with which it is found again. Before round 0 towers and noise are where they start.
+        await kept.KeepAsync(0, thread, state =>
+        {
+            samples.Save(state);
+            masking?.Save(state);
+        }).ConfigureAwait(false);
+        PartyNoise noise = Noise(account, calibration, kept);
         var run = new DssmRun(_job, thread) { Views = ViewNames, SetNames = sets, Masking = masking };
         var viewRun = new ViewRun(run, tower, view, samples, channel, noise, kept);
         var clock = new PartyClock();
@@ -211,19 +236,16 @@ public sealed class DssmTrainer
         int batches = BatchesOf(sets[0].Events.Count), evaluated = sets.Skip(1).Sum(s => s.Events.Count);
         if (_job.MaskedSum && kept.Restored is null)
             await ViewMasking.RelayAsync(channels, cancellationToken).ConfigureAwait(false);
+        // Before anything is charged. Views of claim one-shot send once and then wait: whatever is lost later, such a run goes on from here, with the same vectors.
+        await kept.KeepAsync(0, thread, state => peers.ToList().ForEach(peer => peer.Save(state))).ConfigureAwait(false);
         var received = new List<(string View, TowerRows Rows, int[][] Samples)>();
         if (_plan.OneShot)
-        {
-            // The views send once and then wait: whatever is lost later, the run goes on from here, with the same vectors.
-            await kept.KeepAsync(0, thread, state => peers.ToList().ForEach(peer => peer.Save(state))).ConfigureAwait(false);
             foreach (ViewPeer peer in peers)
                 received.Add(await ReceiveOnceAsync(peer, sets, cancellationToken).ConfigureAwait(false));
-        }
-
         using LabelTowers towers = await thread.RunAsync(() => CreateTowers(samples, received)).ConfigureAwait(false);
         int trained = towers.Locals.Sum(view => view.Tower.ParameterCount) + towers.Loss.Fusion.Values.Length;
         EmbeddingCalibration? calibration = Calibrate(batches, false, _plan.LabelGroups(samples.Items.Ids.Count, trained), null);
-        PartyNoise noise = Noise(account, calibration);
+        PartyNoise noise = Noise(account, calibration, kept);
         var run = new DssmRun(_job, thread) { Views = ViewNames, SetNames = [.. sets.Select(s => s.Name)] };
         var label = new LabelRun(run, towers, samples, _plan.OneShot ? [] : peers, noise, _plan.OneShot ? null : kept);
         var clock = new PartyClock();
@@ -338,11 +360,14 @@ public sealed class DssmTrainer
     }
 
     /// <summary>Reserves the cost of all messages, and makes the mechanisms.</summary>
-    private PartyNoise Noise(DssmAccount account, EmbeddingCalibration? calibration)
+    private PartyNoise Noise(DssmAccount account, EmbeddingCalibration? calibration, DssmKeptRun kept)
     {
         if (calibration is null)
             return PartyNoise.None;
         IPrivacyReservation reservation = account.Reserve(calibration);
+        if (kept.IsKept && reservation.KeepsAtLeast < Math.Min(DssmKeptRun.Reach(_job, _plan), calibration.MessageNoise.Releases))
+            throw new ConfigurationException(DssmErrors.MessagesNotKept, $"party '{_input.Party}', ledger", "its outbox keeps fewer messages than may have to be sent again.",
+                "Use fewer checkpointRounds, or let the outbox keep more messages.");
         GaussianMechanism? Parameters(int group) => group < 0 || group >= calibration.GradientNoise.Count ? null
             // Groups are perturbed in turn, so the numbers of what is kept of them interleave.
             : account.Mechanism(calibration.GradientNoise[group].Noise, $"{_input.Party}\0{calibration.GradientNoise[group].Group.Name}", reservation, group, calibration.GradientNoise.Count);
@@ -374,13 +399,14 @@ public sealed class DssmTrainer
         return DssmClaims.State(_plan, _options, calibration, warnings, spent, evaluated, disclosures);
     }
 
-    private async Task<ViewMasking?> MaskingAsync(SessionAgreement agreement, DssmKeptRun kept, PartyNoise noise, IPartyChannel channel, CancellationToken cancellationToken)
+    private async Task<ViewMasking?> MaskingAsync(SessionAgreement agreement, DssmKeptRun kept, EmbeddingCalibration? calibration, IPartyChannel channel, CancellationToken cancellationToken)
     {
         if (!_job.MaskedSum)
             return null;
         string[] views = [.. _plan.Views.Select(p => p.Party.Name)];
-        return kept.Restored is { } state ? ViewMasking.Restore(_input.Party, views, agreement.JobDigest, noise.Messages?.Step, state, kept.Outbox!)
-            : await ViewMasking.AgreeAsync(_input.Party, views, agreement.JobDigest, noise.Messages?.Step, _job.Privacy.TestNoiseSeed, kept.Outbox, channel, cancellationToken).ConfigureAwait(false);
+        double? step = calibration?.MessageNoise.Sigma / INoiseSource.LatticeScale;
+        return kept.Restored is { } state ? ViewMasking.Restore(_input.Party, views, agreement.JobDigest, step, state, kept.Outbox!)
+            : await ViewMasking.AgreeAsync(_input.Party, views, agreement.JobDigest, step, _job.Privacy.TestNoiseSeed, kept.Outbox, channel, cancellationToken).ConfigureAwait(false);
     }
 
     /// <summary>The views that the loss sees: under masks the passive ones are one.</summary>

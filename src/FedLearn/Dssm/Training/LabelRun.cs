@@ -23,7 +23,7 @@ internal sealed class LabelRun(DssmRun run, LabelTowers towers, LabelSamples sam
     {
         var now = new Progress(new BestModel(towers.All));
         int count = samples.Sets[0].Events.Count, batches = run.BatchesOf(count), first = kept?.First ?? 0;
-        if (kept?.Restored is { } state)
+        if (kept?.Restored is { } state && first > 0)
             await run.Thread.RunAsync(() => Restore(state, now)).ConfigureAwait(false);
         for (int epoch = first / batches; epoch < run.Epochs; epoch++)
         {

@@ -20,7 +20,7 @@ internal sealed class ViewRun(DssmRun run, ITower tower, ViewTable table, ViewSa
         var best = new BestModel(tower);
         int[] rows = samples.Rows[0];
         int batches = run.BatchesOf(rows.Length), first = kept?.First ?? 0;
-        if (kept?.Restored is { } state)
+        if (kept?.Restored is { } state && first > 0)
             await run.Thread.RunAsync(() => Restore(state, best, history)).ConfigureAwait(false);
         for (int epoch = first / batches; epoch < run.Epochs; epoch++)
         {
@@ -87,10 +87,6 @@ internal sealed class ViewRun(DssmRun run, ITower tower, ViewTable table, ViewSa
     /// will ever need.</summary>
     public async Task SendOnceAsync(CancellationToken cancellationToken)
     {
-        if (kept?.Restored is { } state)
-            noise.Continue(state);
-        if (kept is not null)
-            await kept.KeepAsync(0, run.Thread, writer => noise.Save(samples.Save(writer))).ConfigureAwait(false);
         int[] rows = table.Moments is null ? [.. samples.CommonUsers.Select(user => table.RowOf(user, default))] : samples.Rows[0];
         double[] vectors = await run.Thread.RunAsync(() => run.Vectors(tower, table.Rows, rows)).ConfigureAwait(false);
         _clipped.Clip(vectors, _width, run.Job.Privacy.Clip);

@@ -25,9 +25,11 @@ internal static class PartyCommand
         var serve = new Option<bool>("--serve") { Description = "Passive party: answer the active party's online predictions with the model of --model, and do nothing else, until Ctrl-C." };
         var digest = new Option<bool>("--digest") { Description = "Print the SHA-256 of the job's terms, which must be equal at every party, and stop." };
         Option<string?> report = CommonOptions.Report(), html = CommonOptions.Html();
+        Option<bool> fresh = CommonOptions.Fresh();
         var command = new Command("party", """
             Take part in a session as one party. The active party listens and hosts the coordinator; a passive party connects to it
-            and needs no open port. The arbiter of an encrypted job (privacy.mode he or he+dp) has a party file without data and
+            and needs no open port. A party that loses another waits for it to come back, up to transport.resumeSeconds, and the run goes
+            on; one that was killed is started again with the same command. The arbiter of an encrypted job (privacy.mode he or he+dp) has a party file without data and
             listens too: every party connects to it. Order of starting does not matter within transport.connectTimeoutSeconds.
             With --serve a passive party joins fedlearn serve at the active party, stays, and joins again whenever the connection was lost.
 
@@ -37,7 +39,7 @@ internal static class PartyCommand
               fedlearn party --config arbiter.party.json
               fedlearn party --config telco.party.json --serve --model models
               fedlearn party --config telco.party.json --digest
-            """) { config, model, predict, serve, report, html, digest, json };
+            """) { config, model, predict, serve, fresh, report, html, digest, json };
         command.SetAction(async (parsed, cancellationToken) =>
         {
             long start = Stopwatch.GetTimestamp();
@@ -67,13 +69,13 @@ internal static class PartyCommand
             {
                 SessionOrder order = parsed.GetValue(predict) is { } output
                     ? new SessionOrder(run, "predict", parsed.GetValue(model) ?? "models", Path.GetFullPath(output))
-                    : new SessionOrder(run, "train", parsed.GetValue(model), null) { Door = file.Arbiter is { } arbiter ? HeRun.OverGrpc(arbiter, file.Transport) : null };
+                    : new SessionOrder(run, "train", parsed.GetValue(model), null) { KeepsRuns = true, Fresh = parsed.GetValue(fresh), Door = file.Arbiter is { } arbiter ? HeRun.OverGrpc(arbiter, file.Transport) : null };
                 order = order with { Log = terminal.Log };
                 PartyTask task = order.TaskOf(file.Self.Name, view);
                 return file.Listen is { } listen
-                    ? GrpcParty.HostAsync(task, new UriBuilder("http", listen.Host, listen.Port).Uri, file.Transport,
+                    ? PartySupervisor.HostAsync(task, new UriBuilder("http", listen.Host, listen.Port).Uri, file.Transport,
                         address => terminal.Log($"listening on {address}"), terminal.Log, cancellationToken)
-                    : GrpcParty.JoinAsync(task, file.ActiveParty!, file.Transport, cancellationToken);
+                    : PartySupervisor.JoinAsync(task, file.ActiveParty!, file.Transport, terminal.Log, cancellationToken);
             }).ConfigureAwait(false);
             if (parsed.GetValue(predict) is not null)
             {

@@ -20,6 +20,7 @@ internal static class TrainCommand
             Description = "With --cross-validate: settings to compare, every combination of them, at most 100. In mode none the best is trained on all training rows; a private job reports the table and what it cost, and trains none.",
             HelpName = "KEY=VALUE,...;...",
         };
+        Option<bool> fresh = CommonOptions.Fresh();
         var metric = new Option<string?>("--metric")
         {
             Description = "With --cross-validate: the figure to compare by, as reports call it. Default auc for binomial, logLoss for multinomial, deviance for other families.",
@@ -27,7 +28,8 @@ internal static class TrainCommand
         };
         var command = new Command("train", """
             Train one model, all parties of the job on this machine: each in a process of its own talking gRPC over loopback,
-            or all in memory where the run file says transport.kind "in-memory". privacy.mode of the run file is none, hdp-vfl,
+            or all in memory where the run file says transport.kind "in-memory". A run that was cut off goes on when the same command
+            is given again; --fresh begins anew. privacy.mode of the run file is none, hdp-vfl,
             one-round, label-dp, he or he+dp; he and he+dp encrypt, and have an arbiter, who holds the key, in a further process.
 
             Examples:
@@ -35,7 +37,7 @@ internal static class TrainCommand
               fedlearn train --config job.json --model models --report report.json --html report.html
               fedlearn train --config job.json --in-process --json
               fedlearn train --config job.json --cross-validate 5 --grid "model.l2=0.1,0.01,0.001;training.stepSize=0.5,1" --html tuning.html
-            """) { config, inProcess, model, folds, grid, metric, report, html, json };
+            """) { config, inProcess, model, folds, grid, metric, fresh, report, html, json };
         command.SetAction(async (parsed, cancellationToken) =>
         {
             RunFile run = RunFile.Load(parsed.GetRequiredValue(config));
@@ -46,7 +48,7 @@ internal static class TrainCommand
             return await SessionVerb.RunAsync(parsed, run, parsed.GetValue(model), places, terminal => validates
                 ? new TuningRunner(run.As<GlmRunFile>("--cross-validate"), new TuningRequest(parsed.GetValue(folds), parsed.GetValue(metric), parsed.GetValue(grid)), parsed.GetValue(inProcess), terminal, cancellationToken)
                     .RunAsync(parsed.GetValue(model))
-                : SessionVerb.SessionAsync(new SessionOrder(run, "train", parsed.GetValue(model), null), parsed.GetValue(inProcess), terminal, cancellationToken)).ConfigureAwait(false);
+                : SessionVerb.SessionAsync(new SessionOrder(run, "train", parsed.GetValue(model), null) { KeepsRuns = true, Fresh = parsed.GetValue(fresh) }, parsed.GetValue(inProcess), terminal, cancellationToken)).ConfigureAwait(false);
         });
         return command;
     }

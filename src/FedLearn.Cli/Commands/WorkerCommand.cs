@@ -16,9 +16,9 @@ internal static class WorkerCommand
         var verb = new Option<string>("--verb") { Required = true };
         var party = new Option<string>("--party") { Required = true };
         Option<string?> coordinator = new("--coordinator"), arbiter = new("--arbiter"), model = new("--model"), output = new("--out"), fold = new("--fold"), runId = new("--run"), lists = new("--lists"),
-            aligned = new("--aligned"), psiOutput = new("--psi-output"), proof = new("--psi-proof"), duplicates = new("--duplicates"), indexes = new("--index"), keep = new("--keep");
+            aligned = new("--aligned"), psiOutput = new("--psi-output"), proof = new("--psi-proof"), duplicates = new("--duplicates"), indexes = new("--index"), keep = new("--keep"), resume = new("--resume");
         var set = new Option<string[]>("--set");
-        var command = new Command("worker", "One party of train or predict.") { config, verb, party, coordinator, arbiter, model, output, fold, runId, lists, aligned, psiOutput, proof, duplicates, indexes, keep, set };
+        var command = new Command("worker", "One party of train or predict.") { config, verb, party, coordinator, arbiter, model, output, fold, runId, lists, aligned, psiOutput, proof, duplicates, indexes, keep, resume, set };
         command.Hidden = true;
         command.SetAction(async (parsed, cancellationToken) =>
         {
@@ -49,6 +49,8 @@ internal static class WorkerCommand
                     Align = request,
                     Aligned = parsed.GetValue(aligned),
                     Log = WorkerEvents.Log,
+                    KeepsRuns = parsed.GetValue(resume) is not null,
+                    Fresh = parsed.GetValue(resume) == "fresh",
                     TopK = parsed.GetValue(lists) is { } text ? TopKRequest.Parse(text) : new(),
                 };
                 PartyTask task = order.TaskOf(self, new Relay());

@@ -176,7 +176,7 @@ internal sealed class GlmRunFileReader(string path, OwnSide? self = null, IReadO
         GlmTrainingOptions read = Training(training, PrivacyMode.None);
         Ignored.RemoveRange(before, Ignored.Count - before);
         Ignore(training, "epochs", "batchesPerEpoch", "batchSize", "stepSize", "weightNorm", "residualClip", "optimizer", "reshuffle", "messagePrecision", "sampleWeightBound", "offsetBound");
-        return new GlmTrainingOptions { Seed = read.Seed, ClassWeights = read.ClassWeights };
+        return new GlmTrainingOptions { Seed = read.Seed, ClassWeights = read.ClassWeights, CheckpointRounds = read.CheckpointRounds };
     }
 
     private GlmTrainingOptions Training(Section training, PrivacyMode mode)
@@ -211,6 +211,7 @@ internal sealed class GlmRunFileReader(string path, OwnSide? self = null, IReadO
             Seed = training.Int64("seed") ?? 0,
             Reshuffle = optimizer == GlmOptimizer.Sgd && training.Flag("reshuffle") == true,
             MessagePrecision = training.Word("messagePrecision", Precisions, ElementType.Float64),
+            CheckpointRounds = training.Count("checkpointRounds", 0, GlmTrainingOptions.MostCheckpointRounds) ?? new GlmTrainingOptions().CheckpointRounds,
             ClassWeights = ClassWeights(training),
             EarlyStopping = isPrivate || !training.Has("earlyStopping") ? null : EarlyStopping(training.Object("earlyStopping")),
             WarmStart = !isPrivate && training.Has("warmStart"),

@@ -69,7 +69,7 @@ internal sealed record PartyFile
         var own = new OwnSide(name, kind == JobKind.Glm ? GlmRunFileReader.DataOf(file, role: null) : null, kind == JobKind.Dssm ? DssmRunFileReader.DataOf(file, role: null) : null,
             file.Has("ledger") ? new OwnLedger(RunFileReader.LedgerOf(file, name), file.Object("ledger").Has) : null,
             below => PartyAlignment.Of(file, name, below.State, below));
-        TimeSpan? timeout = RunFileReader.Seconds(file, "timeoutSeconds"), connectTimeout = RunFileReader.Seconds(file, "connectTimeoutSeconds");
+        TimeSpan? timeout = RunFileReader.Seconds(file, "timeoutSeconds"), connectTimeout = RunFileReader.Seconds(file, "connectTimeoutSeconds"), resume = RunFileReader.ResumeSeconds(file);
         DnsEndPoint? listen = ListenAddress(file);
         IReadOnlyList<(string Name, Uri Address)> peers = Peers(file);
         ServeSettings serve = kind == JobKind.Glm ? ServeOf(file.Object("serve")) : new ServeSettings(); // only generalised linear models are served
@@ -127,7 +127,7 @@ internal sealed record PartyFile
             ActiveParty = activeAddress,
             Arbiter = arbiterAddress,
             Serve = serve,
-            Transport = run.Transport with { Kind = TransportKind.Grpc, Timeout = timeout ?? run.Transport.Timeout, ConnectTimeout = connectTimeout ?? run.Transport.ConnectTimeout },
+            Transport = run.Transport with { Kind = TransportKind.Grpc, Timeout = timeout ?? run.Transport.Timeout, ConnectTimeout = connectTimeout ?? run.Transport.ConnectTimeout, ResumeTimeout = resume ?? run.Transport.ResumeTimeout },
             Ignored = ignored,
         };
     }

@@ -26,6 +26,9 @@ internal sealed record TransportSettings
     /// <summary>How long the parties are waited for before the first round. Above 0 and at most a day; default 60 seconds.</summary>
     public TimeSpan ConnectTimeout { get; init; } = TimeSpan.FromSeconds(60);
 
+    /// <summary>How long <c>fedlearn party</c> waits for peers that it has lost, so that the run can go on. 0 to a day; default 300 seconds, 0: it ends.</summary>
+    public TimeSpan ResumeTimeout { get; init; } = TimeSpan.FromSeconds(300);
+
     /// <summary>Largest message accepted, in bytes. 1 KiB to 1 GiB; default 256 MiB.</summary>
     public int MaxMessageBytes { get; init; } = 256 << 20;
 }

@@ -17,7 +17,7 @@ internal static class RunFileKeys
     {
         [""] = ["$schema", "name", "model", "training", "privacy", "parties", "preprocessing", "alignment", "evaluation", "transport"],
         ["model"] = ["type", "family", "l2", "l1", "intercept", "classes", "power"],
-        ["training"] = ["epochs", "batchesPerEpoch", "batchSize", "stepSize", "weightNorm", "residualClip", "optimizer", "seed", "messagePrecision", "reshuffle", "momentum",
+        ["training"] = ["epochs", "batchesPerEpoch", "batchSize", "stepSize", "weightNorm", "residualClip", "optimizer", "seed", "messagePrecision", "checkpointRounds", "reshuffle", "momentum",
             "warmStart", "classWeights", "sampleWeightBound", "offsetBound", "earlyStopping"],
         ["training.earlyStopping"] = ["metric", "patience", "minDelta", "holdOut"],
         ["privacy"] = ["mode", "calibration", "epsilon", "delta", "adjacency", "unit", "share", "evaluation", "evaluationShare", "testNoiseSeed", "oneRound", "he"],
@@ -34,7 +34,7 @@ internal static class RunFileKeys
         ["preprocessing"] = ["scaling", "rows", "constant", "rowNorm"],
         ["evaluation"] = ["split", "inference"],
         ["evaluation.split"] = ["path", "hash", "mod", "test"],
-        ["transport"] = ["kind", "timeoutSeconds", "connectTimeoutSeconds", "maxMessageBytes"],
+        ["transport"] = ["kind", "timeoutSeconds", "connectTimeoutSeconds", "resumeSeconds", "maxMessageBytes"],
     };
 
     /// <summary>Keys of the job.json of a recommendation model. The names under <c>model.viewWeights</c> are those of its views.</summary>
@@ -63,7 +63,7 @@ internal static class RunFileKeys
     /// <summary>Keys of party.json of a recommendation model.</summary>
     public static readonly IReadOnlyDictionary<string, string[]> DssmParty = new Dictionary<string, string[]>
     {
-        [""] = ["$schema", "job", "party", "data", "listen", "peers", "tls", "ledger", "alignment", "timeoutSeconds", "connectTimeoutSeconds"],
+        [""] = ["$schema", "job", "party", "data", "listen", "peers", "tls", "ledger", "alignment", "timeoutSeconds", "connectTimeoutSeconds", "resumeSeconds"],
         ["data"] = Recommendation,
         ["data.items"] = TableFile,
         ["data.view"] = TableFile,
@@ -75,7 +75,7 @@ internal static class RunFileKeys
     /// <summary>Keys of party.json. The names under <c>peers</c> and <c>serve.fallback</c> are the job's.</summary>
     public static readonly IReadOnlyDictionary<string, string[]> Party = new Dictionary<string, string[]>
     {
-        [""] = ["$schema", "job", "party", "data", "listen", "peers", "tls", "ledger", "alignment", "serve", "timeoutSeconds", "connectTimeoutSeconds"],
+        [""] = ["$schema", "job", "party", "data", "listen", "peers", "tls", "ledger", "alignment", "serve", "timeoutSeconds", "connectTimeoutSeconds", "resumeSeconds"],
         ["data"] = Data,
         ["alignment"] = PartyAlignment,
         ["ledger"] = Ledger,

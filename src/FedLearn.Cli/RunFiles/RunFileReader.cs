@@ -200,6 +200,7 @@ internal abstract class RunFileReader(string path, OwnSide? self)
             Kind = transport.Word("kind", Transports, defaults.Kind),
             Timeout = Seconds(transport, "timeoutSeconds") ?? defaults.Timeout,
             ConnectTimeout = Seconds(transport, "connectTimeoutSeconds") ?? defaults.ConnectTimeout,
+            ResumeTimeout = ResumeSeconds(transport) ?? defaults.ResumeTimeout,
             MaxMessageBytes = transport.Count("maxMessageBytes", 1 << 10, 1 << 30) ?? defaults.MaxMessageBytes,
         };
     }
@@ -207,6 +208,16 @@ internal abstract class RunFileReader(string path, OwnSide? self)
     /// <summary>A time limit: above 0 and at most a day.</summary>
     internal static TimeSpan? Seconds(Section section, string key) =>
         section.Positive(key, LargestSeconds) is { } seconds ? TimeSpan.FromSeconds(seconds) : null;
+
+    /// <summary>How long lost peers are waited for: 0 to a day.</summary>
+    internal static TimeSpan? ResumeSeconds(Section section)
+    {
+        if (section.NotNegative("resumeSeconds") is not { } seconds)
+            return null;
+        if (seconds > LargestSeconds)
+            section.Fault(RunFileErrors.OutOfRange, "resumeSeconds", "is above a day.", "Write at most 86400; 0 waits for nobody.");
+        return TimeSpan.FromSeconds(Math.Min(seconds, LargestSeconds));
+    }
 
     /// <summary>Lists keys that have no effect.</summary>
     protected void Ignore(Section section, params string[] keys) => Ignored.AddRange(keys.Where(section.Has).Select(section.At));

@@ -17,10 +17,11 @@ internal static class GlmTasks
     private const string Disclosed = "the passive parties' scores of these rows were disclosed to the active party; no privacy claim covers them, but for scores of training rows under evaluation charged";
 
     public static PartyTask Train(GlmRunFile run, string party, string? modelDirectory, IProgress<JobProgress>? progress, string? runId = null, ArbiterDoor? arbiter = null, Table? table = null,
-        Func<GlmRunFileParty, IEntityAlignment?>? align = null) => new(party, GlmJobTerms.Of(run.Job), stop =>
+        Func<GlmRunFileParty, IEntityAlignment?>? align = null, bool keepsRuns = false, bool fresh = false) => new(party, GlmJobTerms.Of(run.Job), stop =>
     {
         GlmRunFileParty self = run.Party(party);
-        GlmTrainer trainer = Trainer(run, self, runId, stop, arbiter, table, align?.Invoke(self), progress);
+        GlmTrainer trainer = Trainer(run, self, runId, stop, arbiter, table, align?.Invoke(self), progress, keepsRuns ? Runs(run, self) : null, fresh);
+        fresh = false; // a run that this process began is not forgotten when it loses a peer
         return new ReadyParty(trainer.JoinRequest, async (agreement, channels, cancel) =>
         {
             GlmPartyResult result = await trainer.TrainAsync(agreement, channels, progress is null ? null : new Rounds(progress), cancel).ConfigureAwait(false);
@@ -51,7 +52,7 @@ internal static class GlmTasks
 
     /// <summary>Reads a party's data, unless its rows are given, and checks it against the job.</summary>
     internal static GlmTrainer Trainer(GlmRunFile run, GlmRunFileParty self, string? runId, CancellationToken cancellationToken, ArbiterDoor? arbiter = null, Table? table = null,
-        IEntityAlignment? alignment = null, IProgress<JobProgress>? progress = null)
+        IEntityAlignment? alignment = null, IProgress<JobProgress>? progress = null, IRunStore? runs = null, bool fresh = false)
     {
         GlmTrainer? trainer = null;
         return trainer = new(run.Job, (table is null ? Input(run, self, needLabel: self.Role == PartyRole.Active, cancellationToken)
@@ -61,6 +62,8 @@ internal static class GlmTasks
             Alignment = alignment,
             AlignmentProgress = Alignments.Progress(progress),
             RunId = runId,
+            Runs = runs,
+            Fresh = fresh,
             // A fold needs its figures, and no intervals of them.
             Evaluation = run.Job.Fold is null ? new EvaluationOptions() : new EvaluationOptions { Resamples = 0 },
             WarmStart = run.WarmStart is { } directory ? GlmModel.Load(directory, self.Name) : null,
@@ -74,6 +77,24 @@ internal static class GlmTasks
         TableSource data = self.Data ?? throw new ConfigurationException(RunFileErrors.MissingKey, $"{run.Path}: parties, '{self.Name}'",
             "the party has no data.", "Give data.path in the run file, or in the party file of that party.");
         return new GlmPartyInput { Party = self.Name, Table = Table.Load(data, needLabel, cancellationToken), SplitFile = self.SplitPath ?? run.SplitPath };
+    }
+
+    /// <summary>Where the party's runs are kept, beside its ledger. A job that charges nothing writes no ledger, and may stand where nothing can be written:
+    /// then it keeps no states either.</summary>
+    private static FileRunStore? Runs(GlmRunFile run, GlmRunFileParty self) => GlmPlan.IsPrivate(run.Job.Privacy.Mode) || CanWrite(Path.GetDirectoryName(Path.GetFullPath(self.Ledger.Path))!)
+        ? new FileRunStore(self.Ledger.Path) : null;
+
+    private static bool CanWrite(string folder)
+    {
+        try
+        {
+            using var probe = new FileStream(Path.Combine(folder, $".fedlearn-{Guid.NewGuid():N}"), FileMode.CreateNew, FileAccess.Write, FileShare.None, 1, FileOptions.DeleteOnClose);
+            return true;
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            return false;
+        }
     }
 
     /// <summary>The party's ledger on disk; null for a job that charges nothing, which writes no file.</summary>

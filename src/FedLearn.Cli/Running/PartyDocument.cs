@@ -39,6 +39,8 @@ internal static class PartyDocument
             ["stopReason"] = Camel(result.StopReason.ToString()),
             ["transport"] = run.Transport.Kind == TransportKind.Grpc ? "grpc" : "in-memory",
         };
+        if (result.Resumed is { } resumed)
+            report["resumed"] = new JsonObject { ["attempts"] = resumed.FromRounds.Count, ["fromRounds"] = new JsonArray([.. resumed.FromRounds.Select(round => (JsonNode)round)]) };
         report["metrics"] = new JsonObject { ["train"] = Metrics(result.Train), ["test"] = Metrics(result.Test) };
         if (result.GuestOnly is { } alone)
             report["metrics"]!["guestOnly"] = new JsonObject { ["train"] = Metrics(alone.Train), ["test"] = Metrics(alone.Test) };

@@ -36,6 +36,12 @@ internal sealed record SessionOrder(RunFile Run, string Verb, string? ModelDirec
     /// <summary>Name of the arbiter; null without one.</summary>
     public string? Arbiter => HeRun.ArbiterOf(Run, Verb);
 
+    /// <summary>Whether parties keep their state between rounds, to go on after a crash.</summary>
+    public bool KeepsRuns { get; init; }
+
+    /// <summary>Whether a run of the same job that was cut off is forgotten.</summary>
+    public bool Fresh { get; init; }
+
     /// <summary>Which lists a recommendation job makes, and what else it exports.</summary>
     public TopKRequest TopK { get; init; } = new();
 
@@ -50,7 +56,8 @@ internal sealed record SessionOrder(RunFile Run, string Verb, string? ModelDirec
         DssmRunFile run => DssmTasks.Of(this, run, party, progress),
         GlmRunFile run when party == Arbiter => HeRun.Arbiter(run, progress),
         GlmRunFile run when Verb == "align" => AlignTask.Of(this, run, party, progress),
-        GlmRunFile run when Verb == "train" => GlmTasks.Train(run, party, ModelDirectory, progress, RunIds.GetValueOrDefault(party), Door, align: self => Alignments.Of(this, self)),
+        GlmRunFile run when Verb == "train" => GlmTasks.Train(run, party, ModelDirectory, progress, RunIds.GetValueOrDefault(party), Door, align: self => Alignments.Of(this, self),
+            keepsRuns: KeepsRuns, fresh: Fresh),
         _ => GlmTasks.Predict(Run.As<GlmRunFile>(Verb), party, ModelDirectory!, Output, progress, self => Alignments.Of(this, self)),
     };
 }
@@ -227,6 +234,7 @@ internal static class SessionRunner
         }
 
         Add("--run", order.RunIds.GetValueOrDefault(party));
+        Add("--resume", !order.KeepsRuns ? null : order.Fresh ? "fresh" : "go-on");
         return start;
     }
 

@@ -1,0 +1,103 @@
+using System.Globalization;
+using System.Text.Json.Nodes;
+using FedLearn.Cli.RunFiles;
+using FedLearn.Coordination;
+using FedLearn.Diagnostics;
+using FedLearn.Protocol;
+using Polly;
+using Polly.Retry;
+
+namespace FedLearn.Cli.Running;
+
+/// <summary>Keeps a party of a real session at its job: when it has lost a peer it meets the others again, and the run goes on.</summary>
+internal static class PartySupervisor
+{
+    /// <summary>As <see cref="GrpcParty.HostAsync"/>, again and again at the same address.</summary>
+    public static Task<JsonObject> HostAsync(PartyTask task, Uri listen, TransportSettings settings, Action<Uri> listening, Action<string> log, CancellationToken cancellationToken)
+    {
+        bool told = false;
+        return RunAsync(task, settings, log, (attempt, limits, stop) => GrpcParty.HostAsync(attempt, listen, limits, address =>
+        {
+            // Where the system chose the port, peers that come back look for the same one.
+            listen = address;
+            if (!told)
+                listening(address);
+            told = true;
+        }, log, stop), cancellationToken);
+    }
+
+    /// <summary>As <see cref="GrpcParty.JoinAsync"/>, again and again.</summary>
+    public static Task<JsonObject> JoinAsync(PartyTask task, Uri coordinator, TransportSettings settings, Action<string> log, CancellationToken cancellationToken) =>
+        RunAsync(task, settings, log, (attempt, limits, stop) => GrpcParty.JoinAsync(attempt, coordinator, limits, stop), cancellationToken);
+
+    /// <summary>Runs a party until its job has ended, or until the others have not come back in time.</summary>
+    /// <param name="task">What the party does.</param>
+    /// <param name="settings">Time limits.</param>
+    /// <param name="log">Told one line for each loss.</param>
+    /// <param name="attempt">One session, from meeting the others to the result.</param>
+    /// <param name="cancellationToken">Stops.</param>
+    /// <param name="clock">Clock of the waiting; null for the system's.</param>
+    internal static async Task<JsonObject> RunAsync(PartyTask task, TransportSettings settings, Action<string> log,
+        Func<PartyTask, TransportSettings, CancellationToken, Task<JsonObject>> attempt, CancellationToken cancellationToken, TimeProvider? clock = null)
+    {
+        clock ??= TimeProvider.System;
+        bool met = false;
+        ReadyParty Watched(ReadyParty ready) => ready with
+        {
+            Run = (agreement, channels, stop) =>
+            {
+                met = true;
+                return ready.Run(agreement, channels, stop);
+            },
+        };
+        PeerException loss;
+        try
+        {
+            // The first meeting has the limits of every other session.
+            return await attempt(new PartyTask(task.Name, task.Terms, stop => Watched(task.Prepare(stop))), settings, cancellationToken).ConfigureAwait(false);
+        }
+        catch (PeerException e) when (met && settings.ResumeTimeout > TimeSpan.Zero && RunLoss.Is(e) && !cancellationToken.IsCancellationRequested)
+        {
+            loss = e;
+        }
+
+        while (true)
+        {
+            // What the party can offer is known when it has looked at its states again. Without a state there is nothing to wait for.
+            ReadyParty ready = task.Prepare(cancellationToken);
+            if (ready.Request.Resume is not { } offer)
+                throw loss;
+            string peer = loss.Place.Split(',')[0].Replace("peer ", "", StringComparison.Ordinal), patience = settings.ResumeTimeout.TotalSeconds.ToString("0.#", CultureInfo.InvariantCulture);
+            log($"lost {peer} ({loss.Id}); waiting up to {patience} s for it to come back; the run goes on before round {offer.Rounds[^1]}");
+            long start = clock.GetTimestamp();
+            TimeSpan Left() => settings.ResumeTimeout - clock.GetElapsedTime(start);
+            met = false;
+            var again = new PartyTask(task.Name, task.Terms, _ => Watched(ready));
+            ResiliencePipeline meeting = new ResiliencePipelineBuilder { TimeProvider = clock }.AddRetry(new RetryStrategyOptions
+            {
+                MaxRetryAttempts = int.MaxValue,
+                BackoffType = DelayBackoffType.Exponential,
+                UseJitter = true,
+                Delay = TimeSpan.FromMilliseconds(100),
+                MaxDelay = TimeSpan.FromSeconds(5),
+                // A coordinator that still waits in its old session may know this party as one that has joined.
+                ShouldHandle = args => ValueTask.FromResult(!met && Left() > TimeSpan.Zero && args.Outcome.Exception is PeerException e && (RunLoss.Is(e) || e.Id == ProtocolErrors.AlreadyJoined)),
+            }).Build();
+            try
+            {
+                return await meeting.ExecuteAsync(async stop =>
+                    await attempt(again, settings with { ConnectTimeout = Left() is var left && left > TimeSpan.FromSeconds(1) ? left : TimeSpan.FromSeconds(1) }, stop).ConfigureAwait(false),
+                    cancellationToken).ConfigureAwait(false);
+            }
+            catch (PeerException e) when (met && RunLoss.Is(e) && !cancellationToken.IsCancellationRequested)
+            {
+                loss = e;
+            }
+            catch (PeerException e) when (!met && (RunLoss.Is(e) || e.Id == ProtocolErrors.AlreadyJoined) && !cancellationToken.IsCancellationRequested)
+            {
+                throw new PeerException(RunningErrors.NotBack, $"peer {peer}", $"it was lost ({loss.Id}) and has not come back in {patience} s.",
+                    $"Start every party again with the same command: the run goes on before round {offer.Rounds[^1]}.", e);
+            }
+        }
+    }
+}

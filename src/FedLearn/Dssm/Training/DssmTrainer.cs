@@ -102,10 +102,12 @@ public sealed class DssmTrainer
         CheckTables();
         if (_input.View is { } view && _options.Party.Role == PartyRole.Passive)
             _plan.CheckView(_options, view.Moments is null);
-        CheckBudget();
         Terms = DssmJobTerms.Of(job);
-        if (input.Fresh && Runs?.Find(input.Party, Terms.TermsDigest) is { } cutOff)
-            DssmKeptRun.Forget(Runs, cutOff, input.Ledger);
+        CutOffRun? cutOff = Runs?.Find(input.Party, Terms.TermsDigest);
+        if (cutOff is not null && input.Fresh)
+            DssmKeptRun.Forget(Runs!, cutOff, input.Ledger);
+        // A run that goes on is reserved already, and is not counted twice.
+        CheckBudget(input.Fresh ? input.RunId : cutOff?.Run.RunId ?? input.RunId);
         _kind = new DssmRunKind(IsLabel ? "dssm label 1" : "dssm view 1", new Lazy<byte[]>(() => DssmInputDigest.Of(input)), towers.Threads);
         _request = new JoinRequest(SessionDesk.ProtocolVersion, _options.Party, Terms.JobName, Terms.TermsDigest, Terms.Sections,
             input.SchemaFingerprint.IsEmpty ? InputShape.Fingerprint(input) : input.SchemaFingerprint);
@@ -163,6 +165,20 @@ public sealed class DssmTrainer
         })).ConfigureAwait(false);
     }
 
+    /// <summary>Nobody charges or sends anything before every party has its first state: whoever is lost from here on, the run goes on, and is charged once.</summary>
+    private async Task BeginAsync(IReadOnlyList<IPartyChannel> channels, DssmKeptRun kept, CancellationToken cancellationToken)
+    {
+        if (_job.Training.CheckpointRounds == 0 || kept.Restored is not null)
+            return;
+        Released<Scalars> ready = Disclosure.Unprotected(new Scalars(ScalarsKind.Agreement, new double[] { 1 }), "agreement: ready to begin");
+        if (!IsLabel)
+            await channels[0].SendAsync(0, ready, cancellationToken).ConfigureAwait(false);
+        foreach (IPartyChannel channel in channels)
+            await ChannelGuard.ReceiveScalarsAsync(channel, 0, ScalarsKind.Agreement, 1, cancellationToken).ConfigureAwait(false);
+        foreach (IPartyChannel channel in IsLabel ? channels : [])
+            await channel.SendAsync(0, ready, cancellationToken).ConfigureAwait(false);
+    }
+
     /// <summary>Every view says that its model is safe before the label party lets any of them go: whoever is lost until then finds the others waiting, and the run goes on.</summary>
     private async Task EndAsync(IReadOnlyList<IPartyChannel> channels, DssmPartyResult result, CancellationToken cancellationToken)
     {
@@ -199,6 +215,7 @@ public sealed class DssmTrainer
             samples.Save(state);
             masking?.Save(state);
         }).ConfigureAwait(false);
+        await BeginAsync([channel], kept, cancellationToken).ConfigureAwait(false);
         PartyNoise noise = Noise(account, calibration, kept);
         var run = new DssmRun(_job, thread) { Views = ViewNames, SetNames = sets, Masking = masking };
         var viewRun = new ViewRun(run, tower, view, samples, channel, noise, kept);
@@ -238,6 +255,7 @@ public sealed class DssmTrainer
             await ViewMasking.RelayAsync(channels, cancellationToken).ConfigureAwait(false);
         // Before anything is charged. Views of claim one-shot send once and then wait: whatever is lost later, such a run goes on from here, with the same vectors.
         await kept.KeepAsync(0, thread, state => peers.ToList().ForEach(peer => peer.Save(state))).ConfigureAwait(false);
+        await BeginAsync(channels, kept, cancellationToken).ConfigureAwait(false);
         var received = new List<(string View, TowerRows Rows, int[][] Samples)>();
         if (_plan.OneShot)
             foreach (ViewPeer peer in peers)
@@ -423,12 +441,12 @@ public sealed class DssmTrainer
     }
 
     /// <summary>Refuses a job that the party's ledger cannot pay for, before a peer is met.</summary>
-    private void CheckBudget()
+    private void CheckBudget(string? runId)
     {
         if (!_plan.Noises(_options.Party.Role) || _job.Parties.Count < 2)
             return;
         PrivacyBudget budget = _plan.BudgetOf(_options)!;
-        using DssmAccount account = Account(null, _input.RunId);
+        using DssmAccount account = Account(null, runId);
         double mu = GaussianDp.Mu(budget.Epsilon, budget.Delta);
         account.Check(DssmClaims.Mechanism(_plan, _options.Party.Role), PrivacyUnit.Record, 0, mu * mu);
     }

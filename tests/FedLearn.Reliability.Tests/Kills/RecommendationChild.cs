@@ -164,7 +164,6 @@ internal static class RecommendationChild
         {
             Store = store,
             Ledger = new SqliteLedger(LedgerOf(folder, $"device{number}")),
-            RunId = new string((char)('a' + number), 32),
         });
         while (true)
         {

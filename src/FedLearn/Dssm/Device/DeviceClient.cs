@@ -16,7 +16,7 @@ public sealed record DeviceClientOptions
     /// <summary>Where the device writes down what it spends; null: in memory.</summary>
     public IPrivacyLedger? Ledger { get; init; }
 
-    /// <summary>Id of the run in the ledger; null: a fresh one. A device that was restarted gives the same.</summary>
+    /// <summary>Id of the run in the ledger; null: the one that <see cref="Store"/> knows, or a fresh one. A device that was restarted gives the same.</summary>
     public string? RunId { get; init; }
 
     /// <summary>Where the device keeps what it must know after a restart: it can then come back in the midst of an attempt with the same upload, and answer for it. With a ledger that outlives the process
@@ -62,6 +62,9 @@ public sealed class DeviceClient : IDisposable
             throw DeviceErrors.Job("enrolment", "with an active server the device needs its key and the list of enrolled devices, itself among them.", "Enrol the device.");
         _work = new DeviceWork(_plan, towers);
         _memory = new DeviceMemory(_plan, data.Device, _options.Store);
+        // Known before anything is charged, so that a restart finds the charge again.
+        _memory.RunId = _options.RunId ?? (_memory.RunId is { Length: > 0 } known ? known : PrivacyCharge.NewRunId());
+        _memory.Keep();
         Privacy = DeviceClaims.Statement(job, _work.Calibration);
         _reservation = _work.Calibration is { } calibration ? (_options.Ledger ?? new InMemoryLedger()).Reserve(Charge(calibration)) : null;
         _participation = new DeviceParticipation(_plan, _work.Calibration, data.Device, _reservation, _memory.Participations);
@@ -304,7 +307,7 @@ public sealed class DeviceClient : IDisposable
         double mu = Privacy.Figures[0].Mu!.Value;
         return new()
         {
-            RunId = _options.RunId ?? PrivacyCharge.NewRunId(),
+            RunId = _memory.RunId!,
             Party = _data.Device,
             DataSet = DataSetIdentity.Of(SHA256.HashData(Encoding.UTF8.GetBytes(_data.Device))),
             JobName = _plan.Job.Name,

@@ -36,6 +36,7 @@ internal sealed class DeviceMemory
         if (state.Text("device") != device || !state.Bytes("job").Span.SequenceEqual(plan.Digest))
             throw new ConfigurationException(DeviceErrors.OtherState, $"device '{device}'", "its store holds the state of another device or job.",
                 "Give each device of each job a store of its own; what another job has spent stays in the ledger.");
+        RunId = state.Text("run");
         LastAttempt = checked((int)state.Integer("lastAttempt"));
         Participations = checked((int)state.Integer("participations"));
         Own = state.Doubles("own");
@@ -44,6 +45,9 @@ internal sealed class DeviceMemory
 
     /// <summary>Whether the device can come back after a restart.</summary>
     public bool IsKept => _store is not null;
+
+    /// <summary>Id of the run in the device's ledger; null before there is one.</summary>
+    public string? RunId { get; set; }
 
     /// <summary>The last attempt it was asked for; -1: none.</summary>
     public int LastAttempt { get; set; } = -1;
@@ -62,7 +66,7 @@ internal sealed class DeviceMemory
     {
         if (_store is null)
             return;
-        StateWriter state = new StateWriter(Kind).Add("device", _device).Add("job", _plan.Digest).Add("lastAttempt", (long)LastAttempt).Add("participations", (long)Participations).Add("own", Own);
+        StateWriter state = new StateWriter(Kind).Add("device", _device).Add("job", _plan.Digest).Add("run", RunId ?? "").Add("lastAttempt", (long)LastAttempt).Add("participations", (long)Participations).Add("own", Own);
         Upload?.Save(state);
         byte[] bytes = state.ToArray();
         _store.Write(bytes);

@@ -35,7 +35,8 @@ internal static class RecommendationChild
             Budget = new PrivacyBudget(20, 1e-5),
             MaxSamplesPerUser = 7,
             TestNoiseSeed = name == "seeded" ? 41 : null,
-        }) with { MaskedSum = name == "masked" };
+        }) with
+    { MaskedSum = name == "masked" };
 
     public static string LedgerOf(string folder, string party) => Path.Combine(folder, party + ".ledger.db");
 
@@ -73,7 +74,8 @@ internal static class RecommendationChild
         {
             Console.In.ReadToEnd();
             Environment.Exit(3);
-        }) { IsBackground = true }.Start();
+        })
+        { IsBackground = true }.Start();
         switch (args)
         {
             case ["party", var job, var folder, var party]:

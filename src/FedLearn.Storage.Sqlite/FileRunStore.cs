@@ -6,10 +6,11 @@ using System.Text;
 using System.Text.Json;
 using FedLearn.Coordination;
 using FedLearn.Diagnostics;
+using FedLearn.Privacy;
 
 namespace FedLearn.Storage.Sqlite;
 
-/// <summary>Keeps the states of runs in files beside a ledger: one a round, <c>LEDGER.RUNID.round-N.state</c>. Thread-safe; several processes may share a folder.</summary>
+/// <summary>Keeps the states of runs in files beside a ledger: one a round, <c>LEDGER.RUNID.round-N.state</c>, and masked messages in <c>LEDGER.RUNID.masked.outbox</c>. Thread-safe; several processes may share a folder.</summary>
 /// <remarks>
 /// <para>A file is written under another name, synced, renamed, and the folder is synced, so a crash leaves the new state or those before it. One whose
 /// checksum fails counts as absent: the run then goes on from the one before. Nobody but the owner may read it.</para>
@@ -17,6 +18,9 @@ namespace FedLearn.Storage.Sqlite;
 /// </remarks>
 public sealed partial class FileRunStore : IRunStore
 {
+    /// <summary>Masked messages that a run keeps at least.</summary>
+    private const int MaskedMessages = 1024;
+
     private const int HashAt = 8, HeadBytes = HashAt + SHA256.HashSizeInBytes + sizeof(int);
 
     private static readonly byte[] Magic = "FLState1"u8.ToArray();
@@ -57,6 +61,7 @@ public sealed partial class FileRunStore : IRunStore
                         continue;
                     foreach (string file in StatesOf(old.RunId))
                         File.Delete(file);
+                    File.Delete(MessagesOf(old.RunId));
                     held.Delete();
                 }
 
@@ -114,6 +119,8 @@ public sealed partial class FileRunStore : IRunStore
 
     private string PathOf(string runId, int round) => Path.Combine(_folder, string.Create(CultureInfo.InvariantCulture, $"{_name}.{runId}.round-{round}.state"));
 
+    private string MessagesOf(string runId) => Path.Combine(_folder, $"{_name}.{runId}.masked.outbox");
+
     private string LockOf(string runId) => Path.Combine(_folder, $"{_name}.{runId}.state.lock");
 
     private RunLock Take(string runId)
@@ -167,7 +174,7 @@ public sealed partial class FileRunStore : IRunStore
         }
 
         File.Move(draft, path, overwrite: true);
-        SyncFolder();
+        SyncFolder(_folder);
         // The two newest are kept. Which ones are sound was known when the run was found; what this process wrote is.
         foreach (string old in StatesOf(run.RunId).Select(f => (Path: f, Round: RoundOf(f))).OrderByDescending(f => f.Round).Skip(2).Select(f => f.Path))
             File.Delete(old);
@@ -233,15 +240,15 @@ public sealed partial class FileRunStore : IRunStore
     }
 
     /// <summary>Makes names in the folder durable. Windows has no such call; its file system journals them.</summary>
-    private void SyncFolder()
+    internal static void SyncFolder(string folder)
     {
         if (OperatingSystem.IsWindows())
             return;
-        int folder = Open(_folder, 0);
-        if (folder < 0)
+        int opened = Open(folder, 0);
+        if (opened < 0)
             throw new IOException("The folder cannot be opened.", Marshal.GetLastPInvokeError());
-        int failed = Sync(folder), error = Marshal.GetLastPInvokeError();
-        _ = Close(folder);
+        int failed = Sync(opened), error = Marshal.GetLastPInvokeError();
+        _ = Close(opened);
         if (failed != 0)
             throw new IOException("fsync failed.", error);
     }
@@ -291,7 +298,11 @@ public sealed partial class FileRunStore : IRunStore
 
     private sealed class State(FileRunStore store, RunIdentity run, RunLock held) : IRunState
     {
+        private Messages? _messages;
+
         public RunIdentity Run => run;
+
+        public IMaskedOutbox Outbox => _messages ??= new Messages(store.MessagesOf(run.RunId), Convert.FromHexString(run.RunId));
 
         public ReadOnlyMemory<byte> Read(int round)
         {
@@ -320,12 +331,48 @@ public sealed partial class FileRunStore : IRunStore
                     // The newest first: a crash in between must not leave one that others have left behind.
                     foreach (string file in store.StatesOf(run.RunId).OrderByDescending(RoundOf))
                         File.Delete(file);
+                    _messages?.Dispose();
+                    File.Delete(store.MessagesOf(run.RunId));
                     held.Delete();
                     return true;
                 });
             Dispose();
         }
 
-        public void Dispose() => held.Dispose();
+        public void Dispose()
+        {
+            _messages?.Dispose();
+            held.Dispose();
+        }
+    }
+
+    /// <summary>Masked messages of a run, in a file that is made with the first.</summary>
+    private sealed class Messages(string path, byte[] runId) : IMaskedOutbox, IDisposable
+    {
+        private Outbox? _outbox;
+
+        public ReadOnlyMemory<byte>? Find(int index) => Open().Find(index) is { } kept ? (ReadOnlyMemory<byte>?)kept : null;
+
+        public void Keep(int index, ReadOnlySpan<byte> message) => Open().Keep(index, message);
+
+        public void Dispose() => _outbox?.Dispose();
+
+        private Outbox Open()
+        {
+            if (_outbox is not null)
+                return _outbox;
+            Outbox outbox = Outbox.Open(path, runId, MaskedMessages);
+            try
+            {
+                if (!outbox.Exists)
+                    outbox.Create();
+                return _outbox = outbox;
+            }
+            catch
+            {
+                outbox.Dispose();
+                throw;
+            }
+        }
     }
 }

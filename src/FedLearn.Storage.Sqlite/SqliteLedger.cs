@@ -285,7 +285,7 @@ public sealed class SqliteLedger : IPrivacyLedger
             {
                 if (_local is not null)
                     return _local;
-                Outbox local = Outbox.Open(ledger.LocalPath(charge), Convert.FromHexString(charge.RunId), ledger.Limit(charge));
+                Outbox local = Outbox.Open(ledger.LocalPath(charge), Convert.FromHexString(charge.RunId), ledger._options.OutboxMessages); // a run may have more of them than messages
                 try
                 {
                     if (!local.Exists && outbox.HasLocal)

@@ -180,10 +180,43 @@ public sealed class ReferenceTower : ITower
     }
 
     /// <inheritdoc />
+    public byte[] SaveTraining()
+    {
+        byte[] state = new byte[TrainingBytes];
+        BinaryPrimitives.WriteInt64LittleEndian(state, _seed);
+        BinaryPrimitives.WriteInt64LittleEndian(state.AsSpan(sizeof(long)), _steps);
+        BinaryPrimitives.WriteInt64LittleEndian(state.AsSpan(2 * sizeof(long)), _evaluation);
+        Span<double> numbers = MemoryMarshal.Cast<byte, double>(state.AsSpan(3 * sizeof(long)));
+        _parameters.CopyTo(numbers);
+        _first.CopyTo(numbers[ParameterCount..]);
+        _second.CopyTo(numbers[(2 * ParameterCount)..]);
+        return state;
+    }
+
+    /// <inheritdoc />
+    public void RestoreTraining(ReadOnlySpan<byte> state)
+    {
+        if (state.Length != TrainingBytes || BinaryPrimitives.ReadInt64LittleEndian(state) != _seed)
+            throw new ArgumentException("The bytes are not those of this tower's training.", nameof(state));
+        ReadOnlySpan<double> numbers = MemoryMarshal.Cast<byte, double>(state[(3 * sizeof(long))..]);
+        if (!System.Numerics.Tensors.TensorPrimitives.IsFiniteAll(numbers))
+            throw new ArgumentException("A number is NaN or infinite.", nameof(state));
+        _steps = checked((int)BinaryPrimitives.ReadInt64LittleEndian(state[sizeof(long)..]));
+        _evaluation = BinaryPrimitives.ReadInt64LittleEndian(state[(2 * sizeof(long))..]);
+        numbers[..ParameterCount].CopyTo(_parameters);
+        numbers.Slice(ParameterCount, ParameterCount).CopyTo(_first);
+        numbers[(2 * ParameterCount)..].CopyTo(_second);
+        (_kept, _rowGradients, _hasGradient) = (null, null, false);
+    }
+
+    /// <inheritdoc />
     public IReadOnlyList<string> PrivacyFaults() => [];
 
     /// <inheritdoc />
     public void Dispose() { }
+
+    // Seed, steps, evaluation, then parameters and both moments.
+    private int TrainingBytes => checked(3 * sizeof(long) + 3 * sizeof(double) * ParameterCount);
 
     private bool HasNorm(int layer) => _spec.LayerNorm && layer < _spec.Layers.Count - 1;
 

@@ -22,6 +22,7 @@ public static class RunStoreConformance
         ["a removed run is gone"] = Removed,
         ["a new run forgets those that were cut off"] = NewForgetsOld,
         ["a run that is gone cannot go on"] = Gone,
+        ["masked messages are found as they were kept, where they are kept"] = MaskedMessages,
     };
 
     /// <summary>Runs one check.</summary>
@@ -48,6 +49,32 @@ public static class RunStoreConformance
         using (open().Begin(Identity(1)))
             That(open().Find("bank", Terms) is null, "a run without a state was found");
         That(open().Find("bank", Terms) is null, "a run without a state was found once its process had ended");
+    }
+
+    private static void MaskedMessages(Func<IRunStore> open)
+    {
+        using (IRunState run = open().Begin(Identity(1)))
+        {
+            if (run.Outbox is not { } outbox)
+                return;
+            run.Write(0, State(0));
+            That(outbox.Find(0) is null, "a message was found that had not been kept");
+            for (int index = 0; index < 3; index++)
+                outbox.Keep(index, State(index));
+        }
+
+        CutOffRun found = open().Find("bank", Terms) ?? throw Failed("the run was not found");
+        using (IRunState run = open().Continue(found))
+        {
+            for (int index = 0; index < 3; index++)
+                That(run.Outbox!.Find(index) is { } kept && kept.Span.SequenceEqual(State(index)), "a message is not what was kept");
+            That(run.Outbox!.Find(3) is null, "a message was found that had not been kept");
+            run.Remove();
+        }
+
+        using IRunState next = open().Begin(Identity(1));
+        That(next.Outbox!.Find(0) is null, "messages outlived their run");
+        next.Remove();
     }
 
     private static void NewestTwo(Func<IRunStore> open)

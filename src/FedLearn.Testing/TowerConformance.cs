@@ -33,6 +33,7 @@ public static class TowerConformance
         [nameof(ForeignBytesAreRefused)] = ForeignBytesAreRefused,
         [nameof(MisuseIsRefused)] = MisuseIsRefused,
         [nameof(SameCallsGiveSameBits)] = SameCallsGiveSameBits,
+        [nameof(ATrainingGoesOnBitForBit)] = ATrainingGoesOnBitForBit,
     };
 
     /// <summary>Towers of every kind: dense, bags of both poolings, both; one to three layers; both activations; layer norm, dropout, weight decay; the three optimisers; both precisions.</summary>
@@ -351,6 +352,51 @@ public static class TowerConformance
         }
 
         Require(results[0].SequenceEqual(results[1]), "the same calls give other bits");
+    }
+
+    /// <summary>A tower that takes over a saved training gives the bits that the one which saved goes on to give: parameters, moments, steps, dropout. Bytes of another training are refused and
+    /// change nothing.</summary>
+    /// <inheritdoc cref="Check" path="/param" />
+    public static void ATrainingGoesOnBitForBit(ITowerFactory factory, TowerSpec spec)
+    {
+        TowerRows rows = RandomRows(spec.Inputs, 30, 12);
+        using ITower first = Make(factory, spec);
+        for (int step = 0; step < 3; step++)
+            _ = Train(first, rows, step);
+        byte[] state = first.SaveTraining();
+        using ITower second = Make(factory, spec);
+        _ = Train(second, rows, 8);
+        double[] before = Parameters(second);
+        foreach (byte[] foreign in new byte[][] { [], [1, 2, 3], state[..^1], state[..(state.Length / 2)], [.. state, 0] })
+            Refuses(() => second.RestoreTraining(foreign), "bytes that are not those of the tower's training");
+        Require(Parameters(second).SequenceEqual(before), "refused bytes have changed the tower");
+        second.RestoreTraining(state);
+        Require(second.SaveTraining().AsSpan().SequenceEqual(state), "a training that was taken over is saved as other bytes");
+        for (int step = 3; step < 7; step++)
+            Require(Train(second, rows, step).SequenceEqual(Train(first, rows, step)), "a training that was taken over gives other bits");
+        Require(second.SaveTraining().AsSpan().SequenceEqual(first.SaveTraining()), "a training that was taken over ends in another state");
+    }
+
+    // One step, by the tower's own gradient or by one from outside; vectors before it and parameters after it.
+    private static double[] Train(ITower tower, TowerRows rows, int step)
+    {
+        int[] index = Index(rows, step);
+        double[] outputs = Outputs(tower, rows, index, training: true);
+        double[] upstream = Numbers(index.Length * tower.Width, (ulong)(40 + step));
+        if (step % 3 == 2)
+        {
+            double[] norms = new double[index.Length], sum = new double[tower.ParameterCount];
+            tower.RowGradientNorms(upstream, norms);
+            tower.WeightedRowGradients([.. norms.Select(norm => 1 / (1 + norm))], sum);
+            tower.Step(sum);
+        }
+        else
+        {
+            tower.Backward(upstream);
+            tower.Step();
+        }
+
+        return [.. outputs, .. Parameters(tower)];
     }
 
     /// <summary>Rows for tests: dense numbers within 1; bags that may be empty, may repeat an id and may have weights.</summary>

@@ -128,6 +128,17 @@ internal sealed class NativeTower : ITower
     public byte[] Save() => _save(this);
 
     /// <inheritdoc />
+    public byte[] SaveTraining() => _handle.SaveTraining();
+
+    /// <inheritdoc />
+    public void RestoreTraining(ReadOnlySpan<byte> state)
+    {
+        if (!_handle.RestoreTraining(state))
+            throw new ArgumentException("The bytes are not those of this tower's training.", nameof(state));
+        (_kept, _hasGradient, _hasNorms) = (-1, false, false);
+    }
+
+    /// <inheritdoc />
     public IReadOnlyList<string> PrivacyFaults() => _handle.Faults();
 
     /// <inheritdoc />

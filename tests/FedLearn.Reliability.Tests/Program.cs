@@ -10,6 +10,7 @@ internal static class Program
     {
         ["child", "network", .. var rest] => Faults.NetworkChild.Run(rest),
         ["child", "kills", var name, var noise, var epochs, var party, var folder, var port] => Kills.KillChild.RunAsync(name, noise, epochs, party, folder, port).GetAwaiter().GetResult(),
+        ["child", "recommendation", .. var rest] => Kills.RecommendationChild.Run(rest),
         ["child", ..] => throw new ArgumentException($"There is no child '{string.Join(' ', args[1..])}'."),
         _ => Test(args),
     };

@@ -25,12 +25,14 @@ public sealed class BrokenTowerTests
         { nameof(TowerConformance.ForeignBytesAreRefused), nameof(Fault.TakesAnyBytes) },
         { nameof(TowerConformance.MisuseIsRefused), nameof(Fault.BackwardAnytime) },
         { nameof(TowerConformance.SameCallsGiveSameBits), nameof(Fault.Unstable) },
+        { nameof(TowerConformance.ATrainingGoesOnBitForBit), nameof(Fault.ForgetsMoments) },
+        { nameof(TowerConformance.ATrainingGoesOnBitForBit), nameof(Fault.ForgetsTheEvaluation) },
     };
 
     internal enum Fault
     {
         Nowhere, OtherStart, ReportsFault, InexactOutput, MeanGradient, OtherDropout, NormNotSquared, WeightsIgnored, SkipsZeroGradients, StepTwice, AbsentIsRowZero, MixesRows,
-        EvaluationIsKept, SavesFloats, TakesAnyBytes, BackwardAnytime, Unstable,
+        EvaluationIsKept, SavesFloats, TakesAnyBytes, BackwardAnytime, Unstable, ForgetsMoments, ForgetsTheEvaluation,
     }
 
     [Theory]
@@ -173,6 +175,19 @@ public sealed class BrokenTowerTests
             SetParameters(parameters);
             return state;
         }
+
+        public byte[] SaveTraining()
+        {
+            byte[] state = inner.SaveTraining();
+            // The reference's state: seed, steps, evaluation, parameters, both moments.
+            if (fault == Fault.ForgetsMoments)
+                state.AsSpan(sizeof(long) * (3 + ParameterCount)).Clear();
+            if (fault == Fault.ForgetsTheEvaluation)
+                state.AsSpan(2 * sizeof(long), sizeof(long)).Clear();
+            return state;
+        }
+
+        public void RestoreTraining(ReadOnlySpan<byte> state) => inner.RestoreTraining(state);
 
         public IReadOnlyList<string> PrivacyFaults() => fault == Fault.ReportsFault ? ["There is one."] : inner.PrivacyFaults();
 

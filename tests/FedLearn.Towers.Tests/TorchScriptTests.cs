@@ -244,6 +244,48 @@ public sealed class TorchScriptTests : IDisposable
     }
 
     [Theory]
+    [InlineData(TowerPrecision.Float32)]
+    [InlineData(TowerPrecision.Float64)]
+    public void RestoreTraining_OfAModule_GoesOnBitForBit(TowerPrecision precision)
+    {
+        Native.Require();
+        TowerConformance.ATrainingGoesOnBitForBit(TorchScriptTowers.FromSource(Source), Spec(precision));
+        TowerConformance.ATrainingGoesOnBitForBit(TorchScriptTowers.FromSource(Linear.Replace("BODY", "torch.dropout(x.matmul(self.matrix), 0.5, self.training)", StringComparison.Ordinal)),
+            LinearSpec with { Precision = precision });
+    }
+
+    [Fact]
+    public void RestoreTraining_OfAModuleWithBuffers_TakesThemAlong()
+    {
+        Native.Require();
+        string path = Path.Combine(_folder.FullName, "norm.pt");
+        RunPython($"""
+            import torch
+            torch.jit.script(torch.nn.Sequential(torch.nn.Linear(3, 2), torch.nn.BatchNorm1d(2))).save('{path}')
+            """);
+        TorchScriptTowers towers = TorchScriptTowers.FromFile(path);
+        TowerRows rows = TowerConformance.RandomRows(LinearSpec.Inputs, 20, 1);
+        int[] all = [.. Enumerable.Range(0, 20)];
+        void Train(ITower tower)
+        {
+            double[] outputs = Outputs(tower, rows, all, training: true);
+            tower.Backward([.. outputs.Select(y => y - 0.5)]);
+            tower.Step();
+        }
+
+        using ITower first = towers.Create(LinearSpec, 1), second = towers.Create(LinearSpec, 1);
+        double[] fresh = Outputs(second, rows, all, training: false);
+        Train(first);
+        Train(first);
+        second.RestoreTraining(first.SaveTraining());
+        Assert.NotEqual(fresh, Outputs(second, rows, all, training: false));
+        Assert.Equal(Outputs(first, rows, all, training: false), Outputs(second, rows, all, training: false));
+        Train(first);
+        Train(second);
+        Assert.Equal(first.SaveTraining(), second.SaveTraining());
+    }
+
+    [Theory]
     [InlineData("x.matmul(self.matrix", LibTorchErrors.ModuleUnreadable)]
     [InlineData("self.absent", LibTorchErrors.ModuleUnreadable)]
     [InlineData("x", LibTorchErrors.ModuleDoesNotFit)]

@@ -147,6 +147,7 @@ internal sealed class DssmRunFileReader(string path, OwnSide? self = null) : Run
             ValidationStop = stop,
             Patience = training.Count("patience", 1, int.MaxValue) ?? defaults.Patience,
             Seed = training.Int64("seed") ?? defaults.Seed,
+            CheckpointRounds = training.Count("checkpointRounds", 0, 1_000_000) ?? defaults.CheckpointRounds,
         };
     }
 

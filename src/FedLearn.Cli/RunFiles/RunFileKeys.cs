@@ -47,7 +47,7 @@ internal static class RunFileKeys
         [""] = ["$schema", "name", "model", "training", "privacy", "sampleTime", "maskedSum", "parties", "alignment", "transport"],
         ["model"] = ["type", "fusion", "layers", "activation", "layerNorm", "dropout", "gamma", "loss", "negatives", "negativeSource", "viewDropout", "viewWeights", "itemBias",
             "precision"],
-        ["training"] = ["mode", "epochs", "batchSize", "optimizer", "stepSize", "weightDecay", "validationStop", "patience", "seed", "threads", "device"],
+        ["training"] = ["mode", "epochs", "batchSize", "optimizer", "stepSize", "weightDecay", "validationStop", "patience", "seed", "threads", "checkpointRounds", "device"],
         ["training.device"] = [],
         ["privacy"] = ["mode", "noise", "claim", "epsilon", "delta", "unit", "clip", "parameterClip", "messageShare", "historyEvents", "maxSamplesPerUser", "evaluation", "testNoiseSeed"],
         ["parties[]"] = ["name", "role", "data", "hasView", "tower", "itemTower", "privacy", "ledger", "alignment"],

@@ -25,6 +25,8 @@ internal static class DssmDocument
         DssmHistoryPoint? kept = result.History.FirstOrDefault(h => h.Epoch == result.BestEpoch);
         report["job"]!["epochs"] = result.Timing.Epochs;
         report["job"]!["bestEpoch"] = result.BestEpoch;
+        if (result.Resumed.Count > 0)
+            report["resumed"] = new JsonObject { ["attempts"] = result.Resumed.Count, ["fromRounds"] = new JsonArray([.. result.Resumed.Select(round => (JsonNode)round)]) };
         Measure(report, result.Metrics, baselines, kept?.Loss, run.Job.Training.Seed);
         report["history"] = new JsonArray([.. result.History.Select(h => (JsonNode)new JsonObject
         {

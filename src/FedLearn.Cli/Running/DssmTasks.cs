@@ -22,21 +22,29 @@ internal static class DssmTasks
     /// <param name="progress">Told how far it is; null for nobody.</param>
     public static PartyTask Of(SessionOrder order, DssmRunFile run, string party, IProgress<JobProgress>? progress) => order.Verb switch
     {
-        "train" => Train(order, run, party, order.ModelDirectory, progress, order.RunIds.GetValueOrDefault(party)),
+        "train" => Train(order, run, party, order.ModelDirectory, progress, order.RunIds.GetValueOrDefault(party), order.Fresh),
         "evaluate" => Evaluate(order, run, party, order.ModelDirectory!),
         _ => Recommend(order, run, party, order.ModelDirectory!, order.Output, order.TopK),
     };
 
-    private static PartyTask Train(SessionOrder order, DssmRunFile run, string party, string? modelDirectory, IProgress<JobProgress>? progress, string? runId) => new(party, DssmJobTerms.Of(run.Job), stop =>
+    private static PartyTask Train(SessionOrder order, DssmRunFile run, string party, string? modelDirectory, IProgress<JobProgress>? progress, string? runId, bool fresh) => new(party, DssmJobTerms.Of(run.Job), stop =>
     {
         DssmRunFileParty self = run.Party(party);
-        DssmPartyInput input = Input(order, run, self, stop) with { Ledger = Ledger(run, self), RunId = runId, AlignmentProgress = Alignments.Progress(progress) };
+        DssmPartyInput input = Input(order, run, self, stop) with
+        {
+            Ledger = Ledger(run, self),
+            RunId = runId,
+            Runs = order.KeepsRuns && run.Parties.Count > 1 ? GlmTasks.RunsBeside(self.Ledger.Path, run.Job.Privacy.IsPrivate) : null,
+            Fresh = fresh,
+            // Before the others are let go: once one of them has ended, every model is on its disk.
+            SaveModel = modelDirectory is null ? null : model => Save(model, modelDirectory, party),
+            AlignmentProgress = Alignments.Progress(progress),
+        };
+        fresh = false; // a run that this process began is not forgotten when it loses a peer
         var trainer = new DssmTrainer(run.Job, input, TowerFactories.Default(run.Threads));
         return new ReadyParty(trainer.JoinRequest, async (agreement, channels, cancel) =>
         {
             DssmPartyResult result = await trainer.TrainAsync(agreement, channels, progress is null ? null : new Epochs(progress, run.Job.Training.Epochs), cancel).ConfigureAwait(false);
-            if (modelDirectory is not null)
-                Save(result.Model, modelDirectory, party);
             return DssmDocument.Of(run, self, result, DssmBaselineFigures.Of(input, result.Metrics, run.Job.Training.Seed));
         });
     });

@@ -81,8 +81,10 @@ internal static class GlmTasks
 
     /// <summary>Where the party's runs are kept, beside its ledger. A job that charges nothing writes no ledger, and may stand where nothing can be written:
     /// then it keeps no states either.</summary>
-    private static FileRunStore? Runs(GlmRunFile run, GlmRunFileParty self) => GlmPlan.IsPrivate(run.Job.Privacy.Mode) || CanWrite(Path.GetDirectoryName(Path.GetFullPath(self.Ledger.Path))!)
-        ? new FileRunStore(self.Ledger.Path) : null;
+    private static FileRunStore? Runs(GlmRunFile run, GlmRunFileParty self) => RunsBeside(self.Ledger.Path, GlmPlan.IsPrivate(run.Job.Privacy.Mode));
+
+    /// <summary>The store beside a ledger; null where a job without one stands where nothing can be written.</summary>
+    internal static FileRunStore? RunsBeside(string ledger, bool isPrivate) => isPrivate || CanWrite(Path.GetDirectoryName(Path.GetFullPath(ledger))!) ? new FileRunStore(ledger) : null;
 
     private static bool CanWrite(string folder)
     {

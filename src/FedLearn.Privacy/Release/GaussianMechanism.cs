@@ -30,7 +30,7 @@ public sealed class GaussianMechanism
     private readonly double _step, _largest, _limit;
     private readonly int _bits;
     private readonly bool _resumed;
-    private readonly int _firstLocal;
+    private readonly int _firstLocal, _localStep;
     private readonly Lock _lock = new();
     private int[] _ahead = [];
     private int _aheadStart, _aheadLength;
@@ -43,19 +43,23 @@ public sealed class GaussianMechanism
     /// <param name="noise">Where the noise comes from. Seeded noise is another type, which does not fit here: see <see cref="NotPrivate"/>.</param>
     /// <param name="reservation">The charge that pays for it.</param>
     /// <param name="firstLocal">Number, among the values of the run that stay at the party, of the first that this mechanism perturbs; mechanisms of one
-    /// reservation that perturb need ranges of their own.</param>
+    /// reservation that perturb need numbers of their own.</param>
+    /// <param name="localStep">From one number to the next, at least 1. Mechanisms that perturb in turn interleave: as many as the step, the first with 0, the next with 1, so that all numbers
+    /// of the run ascend one by one.</param>
     /// <exception cref="ConfigurationException">FL2300: the calibration is not one.</exception>
     /// <exception cref="PrivacyRefusedException">FL5007: the noise is below 2^-27 of the values' bound.</exception>
-    public GaussianMechanism(NoiseCalibration calibration, CsprngNoise noise, IPrivacyReservation reservation, int firstLocal = 0)
-        : this(calibration, (INoiseSource)noise, reservation, firstLocal) { }
+    public GaussianMechanism(NoiseCalibration calibration, CsprngNoise noise, IPrivacyReservation reservation, int firstLocal = 0, int localStep = 1)
+        : this(calibration, (INoiseSource)noise, reservation, firstLocal, localStep) { }
 
-    internal GaussianMechanism(NoiseCalibration calibration, INoiseSource noise, IPrivacyReservation reservation, int firstLocal = 0)
+    internal GaussianMechanism(NoiseCalibration calibration, INoiseSource noise, IPrivacyReservation reservation, int firstLocal = 0, int localStep = 1)
     {
         ArgumentNullException.ThrowIfNull(calibration);
         ArgumentNullException.ThrowIfNull(noise);
         ArgumentNullException.ThrowIfNull(reservation);
         ArgumentOutOfRangeException.ThrowIfNegative(firstLocal);
-        (_calibration, _noise, _reservation, _resumed, _firstLocal) = (calibration, noise, reservation, reservation.Kept > 0, firstLocal);
+        ArgumentOutOfRangeException.ThrowIfLessThan(localStep, 1);
+        (_calibration, _noise, _reservation, _resumed) = (calibration, noise, reservation, reservation.Kept > 0);
+        (_firstLocal, _localStep) = (firstLocal, localStep);
         _step = calibration.Sigma / INoiseSource.LatticeScale;
         if (!double.IsNormal(_step) || _step < 0 || calibration.Releases < 1 || !(calibration.ValueBound > 0) || !double.IsFinite(calibration.ValueBound))
             throw PrivacyErrors.Configuration(PrivacyErrors.InvalidNumber, "calibration", "its noise or its bound is not a positive number.", "Use a calibration of HdpVflCalibration.");
@@ -72,9 +76,10 @@ public sealed class GaussianMechanism
     /// <param name="noise">Seeded noise. What is made with it must say "NOT PRIVATE: test noise".</param>
     /// <param name="reservation">The charge, written down like any other.</param>
     /// <param name="firstLocal">As for the constructor.</param>
-    /// <inheritdoc cref="GaussianMechanism(NoiseCalibration, CsprngNoise, IPrivacyReservation, int)" path="/exception" />
-    public static GaussianMechanism NotPrivate(NoiseCalibration calibration, TestNoise noise, IPrivacyReservation reservation, int firstLocal = 0) =>
-        new(calibration, (INoiseSource)noise, reservation, firstLocal);
+    /// <param name="localStep">As for the constructor.</param>
+    /// <inheritdoc cref="GaussianMechanism(NoiseCalibration, CsprngNoise, IPrivacyReservation, int, int)" path="/exception" />
+    public static GaussianMechanism NotPrivate(NoiseCalibration calibration, TestNoise noise, IPrivacyReservation reservation, int firstLocal = 0, int localStep = 1) =>
+        new(calibration, (INoiseSource)noise, reservation, firstLocal, localStep);
 
     /// <summary>What an integer of 1 stands for on its lattice: the noise deviation over 2^24.</summary>
     public double Step => _step;
@@ -188,7 +193,7 @@ public sealed class GaussianMechanism
         lock (_lock)
         {
             CheckLeft(name);
-            int index = _firstLocal + _released;
+            int index = checked(_firstLocal + _localStep * _released);
             if (_reservation.FindLocal(index) is { } kept)
             {
                 LatticeVector earlier = LatticeVector.Restore(_step, _bits, value.Length, kept) ?? throw NotKept(name);

@@ -7,7 +7,7 @@ namespace FedLearn.Towers.LibTorch.Native;
 internal static unsafe partial class NativeMethods
 {
     internal const string Library = "fedlearn_towers";
-    internal const int AbiVersion = 2;
+    internal const int AbiVersion = 3;
 
     /// <summary>A tower without its matrices; laid out as fl_spec.</summary>
     [StructLayout(LayoutKind.Sequential)]
@@ -93,6 +93,14 @@ internal static unsafe partial class NativeMethods
     [LibraryImport(Library)]
     [UnmanagedCallConv(CallConvs = [typeof(CallConvCdecl)])]
     internal static partial int fl_tower_save(nint tower, out nint bytes, out long length, out nint message);
+
+    [LibraryImport(Library)]
+    [UnmanagedCallConv(CallConvs = [typeof(CallConvCdecl)])]
+    internal static partial int fl_tower_save_training(nint tower, out nint bytes, out long length, out nint message);
+
+    [LibraryImport(Library)]
+    [UnmanagedCallConv(CallConvs = [typeof(CallConvCdecl)])]
+    internal static partial int fl_tower_restore_training(nint tower, byte* bytes, long length, out nint message);
 
     [LibraryImport(Library)]
     [UnmanagedCallConv(CallConvs = [typeof(CallConvCdecl)])]

@@ -6,7 +6,10 @@ namespace FedLearn.Towers.LibTorch.Native;
 /// <summary>Turns a status of the native library into an exception.</summary>
 internal static class NativeStatus
 {
-    private const int Misuse = 1, OutOfMemory = 2, Unreadable = 4, DoesNotFit = 5, ModuleFailed = 6;
+    /// <summary>Something does not fit the tower: a module, or the bytes of a training.</summary>
+    internal const int DoesNotFit = 5;
+
+    private const int Misuse = 1, OutOfMemory = 2, Unreadable = 4, ModuleFailed = 6;
 
     /// <summary>Throws unless the status is 0; frees the message.</summary>
     internal static void Check(int status, nint message, string place = "towers on libtorch")

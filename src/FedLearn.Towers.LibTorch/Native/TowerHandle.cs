@@ -122,6 +122,36 @@ internal sealed unsafe class TowerHandle : SafeHandle
     {
         using Use use = new(this);
         NativeStatus.Check(NativeMethods.fl_tower_save(handle, out nint bytes, out long length, out nint message), message);
+        return Take(bytes, length);
+    }
+
+    internal byte[] SaveTraining()
+    {
+        using Use use = new(this);
+        NativeStatus.Check(NativeMethods.fl_tower_save_training(handle, out nint bytes, out long length, out nint message), message);
+        return Take(bytes, length);
+    }
+
+    /// <summary>Whether the bytes were those of this tower's training; if not, nothing was changed.</summary>
+    internal bool RestoreTraining(ReadOnlySpan<byte> state)
+    {
+        using Use use = new(this);
+        fixed (byte* at = state)
+        {
+            int status = NativeMethods.fl_tower_restore_training(handle, at, state.Length, out nint message);
+            if (status == NativeStatus.DoesNotFit)
+            {
+                NativeStatus.Take(message);
+                return false;
+            }
+
+            NativeStatus.Check(status, message);
+            return true;
+        }
+    }
+
+    private static byte[] Take(nint bytes, long length)
+    {
         try
         {
             return new ReadOnlySpan<byte>((void*)bytes, checked((int)length)).ToArray();

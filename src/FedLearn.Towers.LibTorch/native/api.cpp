@@ -64,7 +64,7 @@ fl_tower& fitting(fl_tower* tower, int64_t count) {
 
 extern "C" {
 
-int fl_abi_version(void) { return 2; }
+int fl_abi_version(void) { return 3; }
 
 void fl_free(void* memory) { std::free(memory); }
 
@@ -130,6 +130,18 @@ int fl_tower_save(fl_tower* tower, uint8_t** bytes, int64_t* length, char** mess
         *bytes = static_cast<uint8_t*>(copy(saved.data(), saved.size(), 1));
         *length = (int64_t)saved.size();
     });
+}
+
+int fl_tower_save_training(fl_tower* tower, uint8_t** bytes, int64_t* length, char** message) {
+    return call(message, [&] {
+        const std::string saved = live(tower).save_training();
+        *bytes = static_cast<uint8_t*>(copy(saved.data(), saved.size(), 1));
+        *length = (int64_t)saved.size();
+    });
+}
+
+int fl_tower_restore_training(fl_tower* tower, const uint8_t* bytes, int64_t length, char** message) {
+    return call(message, [&] { live(tower).restore_training(reinterpret_cast<const char*>(bytes), length); });
 }
 
 int fl_tower_faults(fl_tower* tower, char** text, char** message) {

@@ -58,6 +58,10 @@ FL_API int fl_tower_get_parameters(fl_tower* tower, double* destination, int64_t
 FL_API int fl_tower_set_parameters(fl_tower* tower, const double* source, int64_t count, char** message);
 /* Of a module: the bytes of a TorchScript file, freed by fl_free. */
 FL_API int fl_tower_save(fl_tower* tower, uint8_t** bytes, int64_t* length, char** message);
+/* All that training changes: parameters, moments, steps, number of the evaluation, buffers of a module. Freed by fl_free. */
+FL_API int fl_tower_save_training(fl_tower* tower, uint8_t** bytes, int64_t* length, char** message);
+/* FL_DOES_NOT_FIT, and nothing changed, when the bytes are those of another tower. */
+FL_API int fl_tower_restore_training(fl_tower* tower, const uint8_t* bytes, int64_t length, char** message);
 /* Sentences, one a line; empty when a row's output depends on that row alone. */
 FL_API int fl_tower_faults(fl_tower* tower, char** text, char** message);
 

@@ -5,6 +5,7 @@
 #include <torch/jit.h>
 #include <ATen/Parallel.h>
 #include <cmath>
+#include <cstring>
 #include <mutex>
 #include <set>
 #include <sstream>
@@ -270,6 +271,37 @@ public:
         return stream.str();
     }
 
+    std::string save_training() override {
+        StateWriter state;
+        state.number<int64_t>(_count);
+        state.number<int32_t>((int32_t)sizeof(T));
+        state.number<uint64_t>(_seed);
+        state.number<int64_t>(_steps);
+        state.number<uint64_t>(_evaluation);
+        state.raw(_first.data(), sizeof(T) * _count);
+        state.raw(_second.data(), sizeof(T) * _count);
+        for (const auto& attribute : _module.named_attributes()) {
+            const c10::IValue& value = attribute.value;
+            if (value.isTensor()) {
+                const at::Tensor t = value.toTensor().detach().contiguous();
+                state.number<int64_t>((int64_t)t.nbytes());
+                state.raw(t.data_ptr(), t.nbytes());
+            } else if (value.isInt())
+                state.number<int64_t>(value.toInt());
+            else if (value.isDouble())
+                state.number<double>(value.toDouble());
+            else if (value.isBool())
+                state.number<char>(value.toBool());
+        }
+        return state.take();
+    }
+
+    void restore_training(const char* bytes, int64_t length) override {
+        // Twice: nothing is changed unless all of it fits.
+        restore(bytes, length, false);
+        restore(bytes, length, true);
+    }
+
     std::string faults() override {
         use_threads(_threads);
         constexpr int Rows = 16;
@@ -327,6 +359,54 @@ private:
         } catch (const std::exception&) {
             throw Error(FL_MODULE_FAILED, "The module failed.");
         }
+    }
+
+    void restore(const char* bytes, int64_t length, bool for_real) {
+        at::NoGradGuard off;
+        StateReader state(bytes, length);
+        state.expect<int64_t>(_count);
+        state.expect<int32_t>((int32_t)sizeof(T));
+        state.expect<uint64_t>(_seed);
+        const int64_t steps = state.number<int64_t>();
+        const uint64_t evaluation = state.number<uint64_t>();
+        const char* first = state.skip((int64_t)sizeof(T) * _count);
+        const char* second = state.skip((int64_t)sizeof(T) * _count);
+        std::vector<std::pair<std::string, c10::IValue>> plain;
+        for (const auto& attribute : _module.named_attributes()) {
+            const c10::IValue& value = attribute.value;
+            if (value.isTensor()) {
+                at::Tensor t = value.toTensor();
+                state.expect<int64_t>((int64_t)t.nbytes());
+                const char* from = state.skip((int64_t)t.nbytes());
+                if (for_real && t.nbytes() > 0) {
+                    at::Tensor kept = at::empty_like(t, at::MemoryFormat::Contiguous);
+                    std::memcpy(kept.data_ptr(), from, t.nbytes());
+                    t.copy_(kept);
+                }
+            } else if (value.isInt())
+                plain.emplace_back(attribute.name, state.number<int64_t>());
+            else if (value.isDouble())
+                plain.emplace_back(attribute.name, state.number<double>());
+            else if (value.isBool())
+                plain.emplace_back(attribute.name, state.number<char>() != 0);
+        }
+        state.end();
+        if (!for_real)
+            return;
+        for (const auto& [name, value] : plain) {
+            torch::jit::Module owner = _module;
+            size_t from = 0;
+            for (size_t dot = name.find('.'); dot != std::string::npos; from = dot + 1, dot = name.find('.', from))
+                owner = owner.attr(name.substr(from, dot - from)).toModule();
+            owner.setattr(name.substr(from), value);
+        }
+        std::memcpy(_first.data(), first, sizeof(T) * _count);
+        std::memcpy(_second.data(), second, sizeof(T) * _count);
+        _steps = steps;
+        _evaluation = evaluation;
+        _inputs.clear();
+        _output = at::Tensor();
+        _has_rows = _rows_ready = _has_gradient = false;
     }
 
     void collect() {

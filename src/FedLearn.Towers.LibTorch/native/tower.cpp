@@ -235,6 +235,43 @@ public:
     void set_parameters(const double* source) override { _k.from_double(source, _parameters.get(), _count); }
     std::string save() override { throw Error(FL_MISUSE, "A shipped tower is saved by its parameters."); }
 
+    std::string save_training() override {
+        StateWriter state;
+        state.number<int64_t>(_count);
+        state.number<int32_t>((int32_t)sizeof(T));
+        state.number<uint64_t>(_seed);
+        state.number<int64_t>(_steps);
+        state.number<uint64_t>(_evaluation);
+        for (const Buffer<T>* numbers : { &_parameters, &_first, &_second })
+            state.raw(numbers->get(), sizeof(T) * _count);
+        return state.take();
+    }
+
+    void restore_training(const char* bytes, int64_t length) override {
+        StateReader state(bytes, length);
+        state.expect<int64_t>(_count);
+        state.expect<int32_t>((int32_t)sizeof(T));
+        state.expect<uint64_t>(_seed);
+        const int64_t steps = state.number<int64_t>();
+        const uint64_t evaluation = state.number<uint64_t>();
+        const char* numbers[3];
+        for (const char*& at : numbers)
+            at = state.skip((int64_t)sizeof(T) * _count);
+        state.end();
+        std::memcpy(_parameters.get(), numbers[0], sizeof(T) * _count);
+        std::memcpy(_first.get(), numbers[1], sizeof(T) * _count);
+        std::memcpy(_second.get(), numbers[2], sizeof(T) * _count);
+        _steps = steps;
+        _evaluation = evaluation;
+        // A row with moments must be stepped on; one without was reached by no gradient, or by one that left nothing.
+        const int64_t out = _layers[0].out;
+        for (int64_t c = 0; c < _inputs; c++) {
+            const T *m = _first.get() + c * out, *v = _second.get() + c * out;
+            _touched[c] = std::any_of(m, m + out, [](T x) { return x != 0; }) || std::any_of(v, v + out, [](T x) { return x != 0; });
+        }
+        _has_rows = _rows_ready = _pending = _used = _materialised = false;
+    }
+
 private:
     static double squares(const double* x, int64_t n) {
         double sum = 0;

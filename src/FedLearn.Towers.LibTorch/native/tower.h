@@ -19,6 +19,52 @@ inline void require(bool holds, const char* text) {
         throw Error(FL_MISUSE, text);
 }
 
+// The state of a training as bytes: numbers as this machine holds them.
+class StateWriter {
+public:
+    template <class N> void number(N value) { raw(&value, sizeof(N)); }
+    void raw(const void* from, size_t length) { _bytes.append(static_cast<const char*>(from), length); }
+    std::string take() { return std::move(_bytes); }
+
+private:
+    std::string _bytes;
+};
+
+class StateReader {
+public:
+    StateReader(const char* bytes, int64_t length) : _at(bytes), _left(length) {}
+    template <class N> N number() {
+        N value;
+        raw(&value, sizeof(N));
+        return value;
+    }
+    template <class N> void expect(N value) {
+        if (number<N>() != value)
+            foreign();
+    }
+    void raw(void* to, int64_t length) {
+        const char* from = skip(length);
+        std::char_traits<char>::copy(static_cast<char*>(to), from, (size_t)length);
+    }
+    const char* skip(int64_t length) {
+        if (length > _left)
+            foreign();
+        const char* from = _at;
+        _at += length;
+        _left -= length;
+        return from;
+    }
+    void end() const {
+        if (_left != 0)
+            foreign();
+    }
+    [[noreturn]] static void foreign() { throw Error(FL_DOES_NOT_FIT, "The bytes are not those of this tower's training."); }
+
+private:
+    const char* _at;
+    int64_t _left;
+};
+
 // Memory whose contents need not survive growth, at the boundary of a vector.
 template <class T> class Buffer {
 public:
@@ -93,6 +139,8 @@ struct fl_tower {
     virtual void get_parameters(double* destination) const = 0;
     virtual void set_parameters(const double* source) = 0;
     virtual std::string save() = 0;
+    virtual std::string save_training() = 0;
+    virtual void restore_training(const char* bytes, int64_t length) = 0;
     virtual std::string faults() { return ""; }
 };
 

@@ -25,6 +25,7 @@ public sealed class SecureAggregationClient : IDisposable
     private byte[] _selfMask = [], _rosterDigest = [], _received = [];
     private ClientKeys[] _roster = [];
     private int[] _sharers = [], _survivors = [];
+    private bool _returned;
 
     private enum Phase { Idle, Keys, Shares, Uploaded, Consented, Done }
 
@@ -37,6 +38,44 @@ public sealed class SecureAggregationClient : IDisposable
         ArgumentOutOfRangeException.ThrowIfNegative(client);
         (Client, _enrolment, _last) = (client, enrolment, last ?? (-1, -1));
     }
+
+    /// <summary>The client of an attempt in which an earlier object of it has uploaded: it can answer for that, and do nothing else of the attempt.</summary>
+    /// <param name="client">Its number.</param>
+    /// <param name="enrolment">Its signing key.</param>
+    /// <param name="round">Terms of the attempt.</param>
+    /// <param name="state">What <see cref="Save"/> gave.</param>
+    internal static SecureAggregationClient Restore(int client, EnrolmentKey? enrolment, AggregationRound round, Coordination.StateReader state)
+    {
+        var restored = new SecureAggregationClient(client, enrolment, (round.Round, round.Attempt))
+        {
+            _context = new AggregationContext(round),
+            _job = round.JobDigest.ToArray(),
+            _returned = true,
+            _phase = (Phase)state.Integer("phase"),
+            _roster = [.. state.Integers("roster").Select(number => new ClientKeys(number, default, default, default))],
+            _rosterDigest = state.Bytes("rosterDigest").ToArray(),
+            _sharers = state.Integers("sharers"),
+            _survivors = state.Integers("survivors"),
+        };
+        ReadOnlyMemory<byte> shares = state.Bytes("shares");
+        if (restored._phase is not (Phase.Uploaded or Phase.Consented) || shares.Length != restored._roster.Length * 2 * ShamirSharing.ShareBytes)
+            throw state.Damaged();
+        restored._received = GC.AllocateArray<byte>(shares.Length, pinned: true);
+        shares.Span.CopyTo(restored._received);
+        return restored;
+    }
+
+    /// <summary>Tells the client that its connection was lost: it then gives a consent that it gave before once more, the same one, for the same list.</summary>
+    internal void Return() => _returned = true;
+
+    /// <summary>What the client needs after a restart to answer the one request to open the sum in which its upload is. As secret as its data, until the attempt is over.</summary>
+    /// <exception cref="InvalidOperationException">It has not uploaded, or has answered.</exception>
+    internal byte[] Save() => _phase is not (Phase.Uploaded or Phase.Consented) ? throw new InvalidOperationException("There is nothing to answer for.")
+        : new Coordination.StateWriter(SavedKind).Add("phase", (long)_phase).Add("roster", _roster.Select(keys => keys.Client).ToArray()).Add("rosterDigest", _rosterDigest)
+            .Add("sharers", _sharers).Add("survivors", _survivors).Add("shares", _received).ToArray();
+
+    /// <summary>Kind of what <see cref="Save"/> gives.</summary>
+    internal const string SavedKind = "secure aggregation client 1";
 
     /// <summary>Its number.</summary>
     public int Client { get; }
@@ -217,10 +256,16 @@ public sealed class SecureAggregationClient : IDisposable
     {
         AggregationContext context = Attempt(active: true);
         int[] survivors = context.ReadList(unmask, Place);
-        CheckFirst(survivors);
-        if (_phase != Phase.Uploaded)
-            throw AggregationContext.OutOfOrder(Place);
-        CheckList(context, survivors);
+        // The same list again after a restart: its signature may be lost, and is the same.
+        bool again = _returned && _phase == Phase.Consented && survivors.AsSpan().SequenceEqual(_survivors);
+        if (!again)
+        {
+            CheckFirst(survivors);
+            if (_phase != Phase.Uploaded)
+                throw AggregationContext.OutOfOrder(Place);
+            CheckList(context, survivors);
+        }
+
         _survivors = survivors;
         _phase = Phase.Consented;
         return context.Message(AggregationStep.Consent, new WireWriter().Bytes(_enrolment!.Sign(context.SignedList(Client, _rosterDigest, _sharers, survivors))));

@@ -93,7 +93,8 @@ public static class SumMasking
 /// <summary>A remote view's side of a masked sum: its vectors leave under masks that cancel in the sum over all remote views.</summary>
 /// <remarks>
 /// The mask of a step comes from one seed a pair of views (X25519 and HKDF-SHA256) bound to job digest and step; word row k + coordinate of its stream masks that
-/// coordinate of that row. Keys live as long as this object: a restarted view agrees on new ones. Not for several threads at once.
+/// coordinate of that row. Keys live as long as this object. A view that may be restarted keeps the seeds (<see cref="Save"/>) with the state of its run, and the masked messages in an outbox: a step that
+/// one view has sent and another has not yet can be opened under the same seeds only. Not for several threads at once.
 /// </remarks>
 public sealed class SumMaskingParty : IDisposable
 {
@@ -176,6 +177,35 @@ public sealed class SumMaskingParty : IDisposable
         _pair.Dispose();
     }
 
+    /// <summary>Adds the seeds and the last step, once the views have agreed. As secret as the view's data.</summary>
+    internal void Save(Coordination.StateWriter state)
+    {
+        if (_seeds.Count == 0)
+            throw new InvalidOperationException("The views have not agreed on seeds.");
+        state.Add("masks.step", _step);
+        foreach ((int place, byte[] seed) in _seeds)
+            state.Add($"masks.{place}", seed);
+    }
+
+    /// <summary>Goes on with what <see cref="Save"/> added, instead of agreeing.</summary>
+    internal void Restore(Coordination.StateReader state)
+    {
+        for (int i = 0; i < _views.Length; i++)
+        {
+            if (i == _own)
+                continue;
+            byte[] seed = GC.AllocateArray<byte>(MaskStream.SeedBytes, pinned: true);
+            ReadOnlyMemory<byte> kept = state.Bytes($"masks.{i}");
+            if (kept.Length != seed.Length)
+                throw state.Damaged();
+            kept.Span.CopyTo(seed);
+            _seeds.Add((i, seed));
+        }
+
+        _step = state.Integer("masks.step");
+        _pair.Dispose();
+    }
+
     /// <summary>Masks the vectors of one step. An absent row is one of zeros, and looks like any other.</summary>
     /// <param name="step">Step of the job: rises from one message to the next. The same step again gives the same message, if the vectors are the same.</param>
     /// <param name="embeddings">What may leave already, on the lattice of all views.</param>
@@ -183,7 +213,11 @@ public sealed class SumMaskingParty : IDisposable
     /// <returns>The masked vectors, for the label party.</returns>
     /// <exception cref="ArgumentException">The vectors are not on the common lattice.</exception>
     /// <exception cref="FedLearn.Diagnostics.PrivacyRefusedException">FL5142: the step is over, or its mask has served for other vectors.</exception>
-    public Released<MaskedVector> Mask(long step, Released<Embeddings> embeddings, string name = "masked embeddings")
+    public Released<MaskedVector> Mask(long step, Released<Embeddings> embeddings, string name = "masked embeddings") => Mask(step, embeddings, name, null);
+
+    /// <summary>As <see cref="Mask(long, Released{Embeddings}, string)"/>; with an outbox the message is kept there before it may leave, under the number of its step, and one that is kept
+    /// already leaves again as it is.</summary>
+    internal Released<MaskedVector> Mask(long step, Released<Embeddings> embeddings, string name, IMaskedOutbox? outbox)
     {
         ArgumentNullException.ThrowIfNull(embeddings);
         ObjectDisposedException.ThrowIf(_disposed, this);
@@ -199,7 +233,16 @@ public sealed class SumMaskingParty : IDisposable
                 "Go on with the next step, or restart the job, which agrees on new keys.");
         // The step counts as used before anything is made with its mask.
         _step = step;
-        ulong[] mask = new ulong[lattice.Length];
+        ulong[] mask = [];
+        (_content, _sent) = (content, outbox is null ? AdditiveMask.Apply(embeddings, mask = MaskOf(step, lattice.Length), name)
+            : AdditiveMask.Once(embeddings, () => mask = MaskOf(step, lattice.Length), name, outbox, checked((int)step)));
+        CryptographicOperations.ZeroMemory(MemoryMarshal.AsBytes(mask.AsSpan()));
+        return _sent;
+    }
+
+    private ulong[] MaskOf(long step, int length)
+    {
+        ulong[] mask = new ulong[length];
         Span<byte> seed = stackalloc byte[MaskStream.SeedBytes];
         foreach ((int other, byte[] pair) in _seeds)
         {
@@ -210,10 +253,8 @@ public sealed class SumMaskingParty : IDisposable
                 MaskStream.Subtract(seed, mask);
         }
 
-        (_content, _sent) = (content, AdditiveMask.Apply(embeddings, mask, name));
         CryptographicOperations.ZeroMemory(seed);
-        CryptographicOperations.ZeroMemory(MemoryMarshal.AsBytes(mask.AsSpan()));
-        return _sent;
+        return mask;
     }
 
     /// <summary>Wipes keys and seeds.</summary>

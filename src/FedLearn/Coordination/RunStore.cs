@@ -1,4 +1,5 @@
 using FedLearn.Diagnostics;
+using FedLearn.Privacy;
 
 namespace FedLearn.Coordination;
 
@@ -53,6 +54,9 @@ public interface IRunState : IDisposable
     /// <param name="state">The state.</param>
     void Write(int round, ReadOnlySpan<byte> state);
 
+    /// <summary>Where the run keeps its masked messages; null where the store keeps none, so that a run which sends such cannot go on.</summary>
+    IMaskedOutbox? Outbox => null;
+
     /// <summary>Forgets the state: the run has ended, or will never go on.</summary>
     void Remove();
 }
@@ -98,6 +102,8 @@ public sealed class InMemoryRunStore : IRunStore
 
         public SortedList<int, byte[]> Rounds { get; } = [];
 
+        public IMaskedOutbox Outbox { get; } = new Messages();
+
         public ReadOnlyMemory<byte> Read(int round)
         {
             lock (store._lock)
@@ -121,6 +127,19 @@ public sealed class InMemoryRunStore : IRunStore
         }
 
         public void Dispose() { }
+    }
+
+    private sealed class Messages : IMaskedOutbox
+    {
+        private readonly List<byte[]> _kept = [];
+
+        public ReadOnlyMemory<byte>? Find(int index) => index < _kept.Count ? _kept[index] : default(ReadOnlyMemory<byte>?);
+
+        public void Keep(int index, ReadOnlySpan<byte> message)
+        {
+            ArgumentOutOfRangeException.ThrowIfNotEqual(index, _kept.Count);
+            _kept.Add(message.ToArray());
+        }
     }
 }
 

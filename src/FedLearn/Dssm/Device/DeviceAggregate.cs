@@ -78,6 +78,21 @@ internal sealed class DeviceModelState
     public DeviceModel Model => new(Version, _work.Block(_parameters, 0).ToArray(),
         _plan.ItemOnly ? [] : [.. Enumerable.Range(1, _plan.Views.Count).Select(v => _work.Block(_parameters, v).ToArray())]);
 
+    /// <summary>Adds version, parameters and the optimiser.</summary>
+    public void Save(Coordination.StateWriter state)
+    {
+        state.Add("version", (long)Version).Add("parameters", _parameters);
+        _optimizer.Save(state, "optimizer");
+    }
+
+    /// <summary>Goes on with what <see cref="Save"/> added.</summary>
+    public void Load(Coordination.StateReader state)
+    {
+        Version = checked((int)state.Integer("version"));
+        state.Doubles("parameters", _parameters.Length).CopyTo(_parameters, 0);
+        _optimizer.Restore(state, "optimizer");
+    }
+
     /// <summary>Steps by the mean of an opened sum: over q N devices in private modes, whoever took part, and over the realised samples without.</summary>
     public void Apply(DeviceAggregate aggregate)
     {

@@ -2,6 +2,7 @@ using System.Globalization;
 using System.Security.Cryptography;
 using System.Text;
 using FedLearn.Aggregation;
+using FedLearn.Coordination;
 using FedLearn.Diagnostics;
 using FedLearn.Parties;
 using FedLearn.Privacy;
@@ -15,8 +16,12 @@ public sealed record DeviceClientOptions
     /// <summary>Where the device writes down what it spends; null: in memory.</summary>
     public IPrivacyLedger? Ledger { get; init; }
 
-    /// <summary>Id of the run in the ledger; null: a fresh one. A device that was restarted gives the same.</summary>
+    /// <summary>Id of the run in the ledger; null: the one that <see cref="Store"/> knows, or a fresh one. A device that was restarted gives the same.</summary>
     public string? RunId { get; init; }
+
+    /// <summary>Where the device keeps what it must know after a restart: it can then come back in the midst of an attempt with the same upload, and answer for it. With a ledger that outlives the process
+    /// too. Null: a device that is restarted has dropped out of the attempt that was under way.</summary>
+    public IDeviceStore? Store { get; init; }
 
     /// <summary>Its enrolment key, needed with an active server. Not disposed of.</summary>
     public EnrolmentKey? Key { get; init; }
@@ -38,7 +43,8 @@ public sealed class DeviceClient : IDisposable
     private readonly DeviceParticipation _participation;
     private readonly IPrivacyReservation? _reservation;
     private readonly double[] _own;
-    private int _lastAttempt = -1;
+    private readonly DeviceMemory _memory;
+    private SecureAggregationClient? _answering;
 
     /// <summary>Creates a device, and in private modes reserves what it may spend.</summary>
     /// <param name="job">The job, in the device's own copy.</param>
@@ -55,10 +61,16 @@ public sealed class DeviceClient : IDisposable
         if (job.Privacy.Server == ServerTrust.Active && (_options.Key is null || _options.Enrolled.All(e => e.Device != data.Device)))
             throw DeviceErrors.Job("enrolment", "with an active server the device needs its key and the list of enrolled devices, itself among them.", "Enrol the device.");
         _work = new DeviceWork(_plan, towers);
+        _memory = new DeviceMemory(_plan, data.Device, _options.Store);
+        // Known before anything is charged, so that a restart finds the charge again.
+        _memory.RunId = _options.RunId ?? (_memory.RunId is { Length: > 0 } known ? known : PrivacyCharge.NewRunId());
+        _memory.Keep();
         Privacy = DeviceClaims.Statement(job, _work.Calibration);
         _reservation = _work.Calibration is { } calibration ? (_options.Ledger ?? new InMemoryLedger()).Reserve(Charge(calibration)) : null;
-        _participation = new DeviceParticipation(_plan, _work.Calibration, data.Device, _reservation);
+        _participation = new DeviceParticipation(_plan, _work.Calibration, data.Device, _reservation, _memory.Participations);
         _own = _plan.ItemOnly ? _work.Start[_work.FederatedLength..].ToArray() : [];
+        if (_memory.Own.Length == _own.Length)
+            _memory.Own.CopyTo(_own, 0);
     }
 
     /// <summary>What the device is promised.</summary>
@@ -99,6 +111,15 @@ public sealed class DeviceClient : IDisposable
             _reservation.Dispose();
         }
 
+        _answering?.Dispose();
+        _work.Dispose();
+    }
+
+    /// <summary>Leaves the run as it is, so that another process can go on with it under its id: charged in full until then. Instead of <see cref="Dispose"/>.</summary>
+    public void Suspend()
+    {
+        _reservation?.Dispose();
+        _answering?.Dispose();
         _work.Dispose();
     }
 
@@ -108,15 +129,28 @@ public sealed class DeviceClient : IDisposable
         DeviceInvitation offer = DeviceInvitation.Read(await channel.ReceiveAsync<AggregationMessage>(round, null, cancellationToken).ConfigureAwait(false), channel.RemoteParty, round)
             ?? throw DeviceInvitation.Bad(channel.RemoteParty, round, "sent another step where an invitation was due.");
         if (offer.Kind == DeviceInvitationKind.End)
+        {
+            Forget();
             return false;
+        }
+
+        if (offer.Kind == DeviceInvitationKind.Return)
+        {
+            await ReturnAsync(channel, round, offer, cancellationToken).ConfigureAwait(false);
+            return true;
+        }
+
         if (offer.Kind != DeviceInvitationKind.Offer || offer.Round >= _plan.Job.Training.Rounds || offer.Version > offer.Round)
             throw DeviceInvitation.Bad(channel.RemoteParty, round, "sent an invitation that is out of order or beyond the rounds of the job.");
-        if (offer.Attempt <= _lastAttempt)
+        if (offer.Attempt <= _memory.LastAttempt)
             throw ProtocolErrors.Peer(DeviceErrors.RepeatedAttempt, channel.RemoteParty, $"invitation {round}", "asked for an attempt that is over.",
                 "A server that repeats a round begins a new attempt, which is charged. Do not go on with this one.");
-        _lastAttempt = offer.Attempt;
+        // A later attempt ends the one before it, for good: its secrets go first.
+        _memory.LastAttempt = offer.Attempt;
+        Forget();
         bool willing = _participation.Willing(offer.Attempt);
-        await channel.SendAsync(round, (offer with { Kind = willing ? DeviceInvitationKind.Accept : DeviceInvitationKind.Decline }).Message(), cancellationToken).ConfigureAwait(false);
+        DeviceInvitationKind answer = !willing ? DeviceInvitationKind.Decline : _memory.IsKept ? DeviceInvitationKind.AcceptAndReturn : DeviceInvitationKind.Accept;
+        await channel.SendAsync(round, (offer with { Kind = answer }).Message(), cancellationToken).ConfigureAwait(false);
         if (willing)
             await TakePartAsync(channel, round, offer, cancellationToken).ConfigureAwait(false);
         return true;
@@ -140,39 +174,116 @@ public sealed class DeviceClient : IDisposable
         }
 
         int number = _plan.Job.Privacy.Server == ServerTrust.Active ? _options.Enrolled.First(e => e.Device == _data.Device).Client : begin.Client;
-        using var aggregation = new SecureAggregationClient(number, _options.Key);
-        AggregationMessage keys = aggregation.Begin(DeviceSessions.Round(_plan, _work, begin, _options.Enrolled));
-        // The noise is drawn and charged before the first message of the attempt leaves.
-        Released<ModelUpdate> update = Update(model, offer.Attempt);
-        if (await ExchangeAsync(keys).ConfigureAwait(false) is not { } roster || await ExchangeAsync(aggregation.Share(roster)).ConfigureAwait(false) is not { } delivery)
-            return;
-        await channel.SendAsync(round, aggregation.Upload(delivery, update), cancellationToken).ConfigureAwait(false);
-        if (await NextAsync().ConfigureAwait(false) is not { } request)
-            return;
-        if (_plan.Job.Privacy.Server == ServerTrust.Active)
+        SecureAggregationClient? aggregation = new(number, _options.Key);
+        try
         {
-            if (await ExchangeAsync(aggregation.Consent(request)).ConfigureAwait(false) is not { } consents)
+            AggregationMessage keys = aggregation.Begin(DeviceSessions.Round(_plan, _work, begin, _options.Enrolled));
+            // The noise is drawn and charged before the first message of the attempt leaves.
+            Released<ModelUpdate> update = Update(model, offer.Attempt);
+            if (await ExchangeAsync(channel, round, offer, keys, cancellationToken).ConfigureAwait(false) is not { } roster
+                || await ExchangeAsync(channel, round, offer, aggregation.Share(roster), cancellationToken).ConfigureAwait(false) is not { } delivery)
                 return;
+            Released<MaskedVector> masked = aggregation.Upload(delivery, update);
+            // Kept before the first byte leaves: from here on a restart sends these bytes again, and never masks or noises anew.
+            _memory.Upload = new DeviceUpload(begin, number, masked.Payload.Values, masked.Protection == Protection.Noise) { Aggregation = aggregation.Save() };
+            _memory.Keep();
+            _answering?.Dispose();
+            (_answering, aggregation) = (aggregation, null);
+            await channel.SendAsync(round, masked, cancellationToken).ConfigureAwait(false);
+        }
+        finally
+        {
+            aggregation?.Dispose();
+        }
+
+        await AnswerForUploadAsync(channel, round, offer, cancellationToken).ConfigureAwait(false);
+    }
+
+    /// <summary>On a new channel, in the midst of an attempt: sends the upload again, if it has one of that attempt, and answers for it.</summary>
+    private async Task ReturnAsync(IPartyChannel channel, int round, DeviceInvitation back, CancellationToken cancellationToken)
+    {
+        DeviceInvitation offer = back with { Kind = DeviceInvitationKind.Offer, Clients = 0, Client = 0 };
+        bool has = _memory.Upload is { } upload && upload.Begin == back with { Kind = DeviceInvitationKind.Begin };
+        await channel.SendAsync(round, (back with { Kind = has ? DeviceInvitationKind.AcceptAndReturn : DeviceInvitationKind.Decline }).Message(), cancellationToken).ConfigureAwait(false);
+        if (!has)
+            return;
+        AggregationRound terms = DeviceSessions.Round(_plan, _work, _memory.Upload!.Begin, _options.Enrolled);
+        _answering?.Return();
+        if (_answering is null && !_memory.Upload.Aggregation.IsEmpty)
+            _answering = SecureAggregationClient.Restore(_memory.Upload.Client, _options.Key, terms,
+                new StateReader(SecureAggregationClient.SavedKind, _memory.Upload.Aggregation, $"device '{_data.Device}'"));
+        await channel.SendAsync(round, _memory.Upload.Again(terms.Step), cancellationToken).ConfigureAwait(false);
+        await AnswerForUploadAsync(channel, round, offer, cancellationToken).ConfigureAwait(false);
+    }
+
+    /// <summary>What follows the upload: with an active server the consent, then the one answer.</summary>
+    private async Task AnswerForUploadAsync(IPartyChannel channel, int round, DeviceInvitation offer, CancellationToken cancellationToken)
+    {
+        if (await NextAsync(channel, round, offer, cancellationToken).ConfigureAwait(false) is not { } request)
+        {
+            Forget();
+            return;
+        }
+
+        DeviceUpload upload = _memory.Upload!;
+        // After a restart the server may ask for the consent again, or for what follows it.
+        if (_plan.Job.Privacy.Server == ServerTrust.Active && request.Step != AggregationStep.Consents)
+        {
+            AggregationMessage consent = Answering().Consent(request);
+            upload.Aggregation = Answering().Save();
+            _memory.Keep();
+            if (await ExchangeAsync(channel, round, offer, consent, cancellationToken).ConfigureAwait(false) is not { } consents)
+            {
+                Forget();
+                return;
+            }
+
             request = consents;
         }
 
-        await channel.SendAsync(round, Disclosure.Unprotected(aggregation.Reveal(request), "secure aggregation"), cancellationToken).ConfigureAwait(false);
-
-        async Task<AggregationMessage?> ExchangeAsync(AggregationMessage own)
+        if (upload.Request.IsEmpty)
         {
-            await channel.SendAsync(round, Disclosure.Unprotected(own, "secure aggregation"), cancellationToken).ConfigureAwait(false);
-            return await NextAsync().ConfigureAwait(false);
+            upload.Answer = Answering().Reveal(request).Bytes;
+            // One kind of share a client, and once: the answer is kept, and the shares are gone, before it leaves.
+            (upload.Request, upload.Aggregation) = (SHA256.HashData([(byte)request.Step, .. request.Bytes.Span]), default);
+            _memory.Keep();
+            _answering?.Dispose();
+            _answering = null;
+        }
+        else if (!upload.Request.Span.SequenceEqual(SHA256.HashData([(byte)request.Step, .. request.Bytes.Span])))
+        {
+            throw AggregationErrors.Refused(AggregationErrors.SecondUnmask, $"device '{_data.Device}'", "a second request to open a sum of the same attempt.",
+                "Begin a new attempt: a client opens one sum of each.");
         }
 
-        // The next step of the attempt, or null when it was given up.
-        async Task<AggregationMessage?> NextAsync()
-        {
-            AggregationMessage next = await channel.ReceiveAsync<AggregationMessage>(round, null, cancellationToken).ConfigureAwait(false);
-            DeviceInvitation? invitation = DeviceInvitation.Read(next, channel.RemoteParty, round);
-            if (invitation is null)
-                return next;
-            return IsGivenUp(invitation, offer) ? null : throw DeviceInvitation.Bad(channel.RemoteParty, round, "sent an invitation in the middle of an attempt.");
-        }
+        await channel.SendAsync(round, Disclosure.Unprotected(new AggregationMessage(AggregationStep.Reveal, upload.Answer), "secure aggregation"), cancellationToken).ConfigureAwait(false);
+    }
+
+    private SecureAggregationClient Answering() => _answering ?? throw ProtocolErrors.Peer(DeviceErrors.BadInvitation, DeviceSessions.Server, "attempt",
+        "asked for something that was answered before.", "Check that both sides run the same release of the software.");
+
+    private async Task<AggregationMessage?> ExchangeAsync(IPartyChannel channel, int round, DeviceInvitation offer, AggregationMessage own, CancellationToken cancellationToken)
+    {
+        await channel.SendAsync(round, Disclosure.Unprotected(own, "secure aggregation"), cancellationToken).ConfigureAwait(false);
+        return await NextAsync(channel, round, offer, cancellationToken).ConfigureAwait(false);
+    }
+
+    /// <summary>The next step of the attempt, or null when it was given up.</summary>
+    private static async Task<AggregationMessage?> NextAsync(IPartyChannel channel, int round, DeviceInvitation offer, CancellationToken cancellationToken)
+    {
+        AggregationMessage next = await channel.ReceiveAsync<AggregationMessage>(round, null, cancellationToken).ConfigureAwait(false);
+        DeviceInvitation? invitation = DeviceInvitation.Read(next, channel.RemoteParty, round);
+        if (invitation is null)
+            return next;
+        return IsGivenUp(invitation, offer) ? null : throw DeviceInvitation.Bad(channel.RemoteParty, round, "sent an invitation in the middle of an attempt.");
+    }
+
+    /// <summary>Wipes what is left of the attempt before: nothing of it is ever revealed from here on.</summary>
+    private void Forget()
+    {
+        _answering?.Dispose();
+        (_answering, _memory.Upload) = (null, null);
+        _memory.Keep();
     }
 
     private static bool IsGivenUp(DeviceInvitation? invitation, DeviceInvitation offer) =>
@@ -184,7 +295,11 @@ public sealed class DeviceClient : IDisposable
         _work.Update(_data, model.Values.Span, _own, attempt, update.AsSpan(0, _work.FederatedLength));
         if (!_plan.IsPrivate)
             update[^1] = _data.Samples;
-        return _participation.Release(update);
+        Released<ModelUpdate> released = _participation.Release(update);
+        // The attempt counts, durably, before a message of it leaves.
+        (_memory.Participations, _memory.Own) = (_participation.Count, _own);
+        _memory.Keep();
+        return released;
     }
 
     private PrivacyCharge Charge(DeviceCalibration calibration)
@@ -192,7 +307,7 @@ public sealed class DeviceClient : IDisposable
         double mu = Privacy.Figures[0].Mu!.Value;
         return new()
         {
-            RunId = _options.RunId ?? PrivacyCharge.NewRunId(),
+            RunId = _memory.RunId!,
             Party = _data.Device,
             DataSet = DataSetIdentity.Of(SHA256.HashData(Encoding.UTF8.GetBytes(_data.Device))),
             JobName = _plan.Job.Name,

@@ -14,6 +14,12 @@ public static class DeviceErrors
     /// <summary>A device's data does not fit the job.</summary>
     public const string DataDoesNotFit = "FL2472";
 
+    /// <summary>A device's store holds the state of another device or job, or is damaged.</summary>
+    public const string OtherState = "FL2546";
+
+    /// <summary>Another process uses the store of a device.</summary>
+    public const string StoreInUse = "FL2547";
+
     /// <summary>The server asked for an attempt that is over.</summary>
     public const string RepeatedAttempt = "FL4075";
 

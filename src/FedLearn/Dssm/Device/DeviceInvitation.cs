@@ -22,8 +22,14 @@ internal enum DeviceInvitationKind : byte
     /// <summary>Device to server: it takes part.</summary>
     Accept = 4,
 
-    /// <summary>Device to server: it does not.</summary>
+    /// <summary>Device to server: it does not; or it has nothing of the attempt to go on with.</summary>
     Decline = 5,
+
+    /// <summary>Device to server: it takes part, keeps its upload, and can come back with it after a restart.</summary>
+    AcceptAndReturn = 6,
+
+    /// <summary>Server to device, on a new channel in the midst of an attempt in which the device has uploaded, or was about to. A device that has the upload accepts and sends it, the same bytes.</summary>
+    Return = 7,
 }
 
 /// <summary>An invitation: kind (1 byte), attempt, round, version of the model, clients of the attempt, number of this client (4 bytes each, little-endian).</summary>
@@ -59,7 +65,7 @@ internal sealed record DeviceInvitation(DeviceInvitationKind Kind, int Attempt, 
         if (message.Step != AggregationStep.Invitation)
             return null;
         ReadOnlyMemory<byte> bytes = message.Bytes;
-        if (bytes.Length != Bytes || bytes.Span[0] > (byte)DeviceInvitationKind.Decline)
+        if (bytes.Length != Bytes || bytes.Span[0] > (byte)DeviceInvitationKind.Return)
             throw Bad(remote, round, "sent an invitation that cannot be read.");
         int Number(int i) => BinaryPrimitives.ReadInt32LittleEndian(bytes.Span[(1 + i * sizeof(int))..]);
         var invitation = new DeviceInvitation((DeviceInvitationKind)bytes.Span[0], Number(0), Number(1), Number(2), Number(3), Number(4));

@@ -17,12 +17,15 @@ internal sealed class DeviceParticipation
     private readonly long _seed;
     private readonly TestNoise? _testNoise;
     private int _count;
+    private bool _resumed;
 
-    public DeviceParticipation(DevicePlan plan, DeviceCalibration? calibration, string device, IPrivacyReservation? reservation)
+    public DeviceParticipation(DevicePlan plan, DeviceCalibration? calibration, string device, IPrivacyReservation? reservation, int before = 0)
     {
         (_plan, _calibration, _reservation) = (plan, calibration, reservation);
         _seed = DeviceDraws.SeedOf(plan.Job.Training.Seed, device);
-        _count = reservation?.Kept ?? 0;
+        // The ledger knows every noise that was drawn; the device's own memory also what needed none.
+        _count = Math.Max(reservation?.Kept ?? 0, before);
+        _resumed = _count > 0;
         if (plan.Job.Privacy.TestNoiseSeed is { } seed)
             _testNoise = new TestNoise(unchecked((ulong)seed), device);
     }
@@ -61,8 +64,12 @@ internal sealed class DeviceParticipation
         }
 
         NoiseCalibration once = _calibration.ClientNoise with { Releases = 1 };
-        IPrivacyReservation reservation = new OneMessage(_reservation, _count);
+        IPrivacyReservation reservation = new OneMessage(_reservation, _reservation?.Kept ?? _count);
         GaussianMechanism mechanism = _testNoise is not null ? GaussianMechanism.NotPrivate(once, _testNoise, reservation) : new GaussianMechanism(once, Secure, reservation);
+        // Test noise goes on where an earlier process was.
+        if (_resumed && _testNoise is not null)
+            mechanism.ContinueAt(new MechanismPosition(0, (long)_count * update.Length));
+        _resumed = false;
         // Counted first: an update whose noising failed half-way is not tried again.
         _count++;
         return mechanism.Release(new ModelUpdate(update), ReleaseName);

@@ -1,4 +1,5 @@
 using FedLearn.Aggregation;
+using FedLearn.Coordination;
 using FedLearn.Diagnostics;
 using FedLearn.Privacy;
 using FedLearn.Protocol;
@@ -19,15 +20,22 @@ public sealed record DeviceServerOptions
     /// <summary>All enrolled devices; needed with an active server.</summary>
     public IReadOnlyList<DeviceEnrolment> Enrolled { get; init; } = [];
 
+    /// <summary>Where the server keeps its model and the number of the next attempt, so that one that was killed goes on with the last version: the attempt that was under way is lost, and the
+    /// next one has another number, new keys and new noise, which devices are charged for. Null: nowhere.</summary>
+    public IRunStore? Runs { get; init; }
+
     /// <summary>Clock of time limits.</summary>
     public TimeProvider Clock { get; init; } = TimeProvider.System;
 }
 
 /// <summary>The server of a device job: invites, collects sums, steps the model.</summary>
 /// <remarks>It learns which devices take part, and with masks the sums of their updates only. A device that vanishes or misbehaves in the middle of an attempt has dropped out;
-/// with fewer than the threshold left the attempt is given up and repeated as a new one, with new coins, keys and noise.</remarks>
+/// with fewer than the threshold left the attempt is given up and repeated as a new one, with new coins, keys and noise. A device that keeps its upload
+/// (<see cref="DeviceClientOptions.Store"/>) may be lost from then on and come back before the time of the phase is up.</remarks>
 public sealed class DeviceServer : IDisposable
 {
+    private const string Kind = "device server 1";
+
     private readonly DevicePlan _plan;
     private readonly DeviceServerOptions _options;
     private readonly DeviceWork _work;
@@ -35,7 +43,9 @@ public sealed class DeviceServer : IDisposable
     private readonly Lock _gate = new();
     private readonly List<Member> _members = [];
     private readonly Dictionary<string, int> _numbers = new(StringComparer.Ordinal);
+    private readonly Dictionary<int, Member> _latest = [];
     private readonly List<DeviceRound> _rounds = [];
+    private readonly IRunState? _kept;
     private TaskCompletionSource _joined = NewSignal();
     private int _attempt;
 
@@ -52,6 +62,7 @@ public sealed class DeviceServer : IDisposable
             throw DeviceErrors.Job("server", "the time of a phase or the number of devices to wait for is not above 0.", "Correct the settings of the server.");
         _work = new DeviceWork(_plan, towers);
         _state = new DeviceModelState(_plan, _work);
+        _kept = Open(_options.Runs);
         foreach (DeviceEnrolment enrolled in _options.Enrolled)
             _numbers[enrolled.Device] = enrolled.Client;
     }
@@ -72,7 +83,10 @@ public sealed class DeviceServer : IDisposable
             if (!_numbers.TryGetValue(channel.RemoteParty, out int number))
                 _numbers[channel.RemoteParty] = number = _numbers.Values.DefaultIfEmpty(-1).Max() + 1;
             member.Number = number;
-            // A device that comes back on another channel has lost the earlier one.
+            // A device that comes back on another channel has lost the earlier one; an attempt that waits for it goes on with this one.
+            if (_latest.TryGetValue(number, out Member? before))
+                before.Successor.TrySetResult(member);
+            _latest[number] = member;
             foreach (Member lost in _members.Where(m => m.Number == number))
                 lost.Ended.TrySetException(ProtocolErrors.Peer(ProtocolErrors.PeerGone, channel.RemoteParty, "attending", "came back on another channel.", "None is needed."));
             _members.RemoveAll(m => m.Number == number);
@@ -108,18 +122,72 @@ public sealed class DeviceServer : IDisposable
         }
 
         await EndAsync(cancellationToken).ConfigureAwait(false);
+        _kept?.Remove();
         return new(_state.Model, [.. _rounds], DeviceClaims.Statement(_plan.Job, _work.Calibration), []);
     }
 
     /// <inheritdoc />
-    public void Dispose() => _work.Dispose();
+    public void Dispose()
+    {
+        _kept?.Dispose();
+        _work.Dispose();
+    }
+
+    /// <summary>Goes on with the model of a server that was killed.</summary>
+    private IRunState? Open(IRunStore? runs)
+    {
+        if (runs is null)
+            return null;
+        if (runs.Find(DeviceSessions.Server, _plan.Digest) is not { } run)
+            return runs.Begin(new RunIdentity(DeviceSessions.Server, _plan.Digest, PrivacyCharge.NewRunId(), PrivacyCharge.NewRunId()));
+        IRunState kept = runs.Continue(run);
+        try
+        {
+            var state = new StateReader(Kind, kept.Read(run.Rounds[^1]), "server");
+            _state.Load(state);
+            _attempt = checked((int)state.Integer("attempt"));
+            int[] numbers = state.Integers("numbers");
+            string[] names = state.Text("devices") is { Length: > 0 } lines ? lines.Split('\n') : [];
+            if (names.Length != numbers.Length)
+                throw state.Damaged();
+            for (int i = 0; i < names.Length; i++)
+                _numbers[names[i]] = numbers[i];
+            string[] failures = state.Text("failures") is { Length: > 0 } texts ? texts.Split('\n') : [""];
+            foreach ((int[] r, int i) in state.Integers("rounds").Chunk(5).Select((r, i) => (r, i)))
+                _rounds.Add(new DeviceRound(r[0], r[1], r[2], r[3], r[4] != 0, failures[i].Length == 0 ? null : failures[i]));
+            // Nothing of it is asked of a device again: whoever has answered for it has answered in vain.
+            _rounds.Add(new DeviceRound(_state.Version, _attempt - 1, 0, 0, _plan.Job.Privacy.SecureAggregation, "the server was lost in the midst of it"));
+            return kept;
+        }
+        catch
+        {
+            kept.Dispose();
+            throw;
+        }
+    }
+
+    /// <summary>Keeps model and number of the next attempt before the one before it begins, so that no number is used twice.</summary>
+    private void Keep()
+    {
+        if (_kept is null)
+            return;
+        StateWriter state = new StateWriter(Kind).Add("attempt", (long)_attempt)
+            .Add("devices", string.Join('\n', _numbers.Keys)).Add("numbers", _numbers.Values.ToArray())
+            .Add("rounds", _rounds.SelectMany(r => new[] { r.Round, r.Attempt, r.Participants, r.Survivors, r.Masked ? 1 : 0 }).ToArray())
+            .Add("failures", string.Join('\n', _rounds.Select(r => r.Failure ?? "")));
+        _state.Save(state);
+        _kept.Write(_attempt, state.ToArray());
+    }
 
     private async Task RoundAsync(int round, IProgress<DeviceRound>? progress, CancellationToken cancellationToken)
     {
         DeviceRound? last = null;
         for (int time = 0; time < _plan.Job.Training.AttemptsPerRound; time++)
         {
-            last = await AttemptAsync(new(DeviceInvitationKind.Offer, _attempt++, round, _state.Version), cancellationToken).ConfigureAwait(false);
+            DeviceInvitation offer = new(DeviceInvitationKind.Offer, _attempt++, round, _state.Version);
+            lock (_gate)
+                Keep();
+            last = await AttemptAsync(offer, cancellationToken).ConfigureAwait(false);
             _rounds.Add(last);
             progress?.Report(last);
             if (last.Failure is null)
@@ -153,7 +221,7 @@ public sealed class DeviceServer : IDisposable
         }
         catch (Exception e) when (e is AttemptFailure or PeerException { Id: AggregationErrors.TooFewClients or AggregationErrors.SharesDisagree or AggregationErrors.TooFewConsents })
         {
-            await AskAsync(participants.Where(m => !m.Done && !m.Ended.Task.IsCompleted), async (member, stop) =>
+            await AskAsync(participants.Select(Latest).Where(m => m.Attempt == offer.Attempt && !m.Done && !m.Ended.Task.IsCompleted), async (member, stop) =>
             {
                 await member.Channel.SendAsync(member.Round, (offer with { Kind = DeviceInvitationKind.GivenUp }).Message(), stop).ConfigureAwait(false);
                 return true;
@@ -192,20 +260,22 @@ public sealed class DeviceServer : IDisposable
         answers = await AskAsync(left, (member, stop) => ExchangeAsync<AggregationMessage>(member, roster, null, stop), cancellationToken).ConfigureAwait(false);
         left = Remaining(await AcceptAsync(answers, (member, shares) => server.AcceptShares(member.Number, shares)).ConfigureAwait(false));
 
+        // From its upload on a device may be lost and come back: it sends the same bytes again, and answers once.
+        DeviceInvitation begin = offer with { Kind = DeviceInvitationKind.Begin, Clients = count };
         IReadOnlyDictionary<int, AggregationMessage> deliveries = server.Deliveries();
-        List<(Member Member, MaskedVector Vector)> vectors = await AskAsync(left,
-            (member, stop) => ExchangeAsync<MaskedVector>(member, deliveries[member.Number], _work.UploadLength, stop), cancellationToken).ConfigureAwait(false);
+        List<(Member Member, MaskedVector Vector)> vectors = await GoOnAsync(left, begin, async (member, again, stop) =>
+            again ?? await ExchangeAsync<MaskedVector>(member, deliveries[member.Number], _work.UploadLength, stop).ConfigureAwait(false), cancellationToken).ConfigureAwait(false);
         left = Remaining(await AcceptAsync(vectors, (member, vector) => server.AcceptUpload(member.Number, vector)).ConfigureAwait(false));
 
         AggregationMessage request = server.Unmask();
         if (_plan.Job.Privacy.Server == ServerTrust.Active)
         {
-            answers = await AskAsync(left, (member, stop) => ExchangeAsync<AggregationMessage>(member, request, null, stop), cancellationToken).ConfigureAwait(false);
+            answers = await GoOnAsync(left, begin, (member, _, stop) => ExchangeAsync<AggregationMessage>(member, request, null, stop), cancellationToken).ConfigureAwait(false);
             left = Remaining(await AcceptAsync(answers, (member, consent) => server.AcceptConsent(member.Number, consent)).ConfigureAwait(false));
             request = server.Consents();
         }
 
-        answers = await AskAsync(left, async (member, stop) =>
+        answers = await GoOnAsync(left, begin, async (member, _, stop) =>
         {
             AggregationMessage shares = await ExchangeAsync<AggregationMessage>(member, request, null, stop).ConfigureAwait(false);
             member.Done = true;
@@ -217,6 +287,74 @@ public sealed class DeviceServer : IDisposable
         return sum.Clients.Count;
     }
 
+    /// <summary>Asks devices of an attempt as <see cref="AskAsync"/> does, but waits for those that are lost and can come back, as long as the phase lasts.</summary>
+    private async Task<List<(Member Member, T Answer)>> GoOnAsync<T>(IEnumerable<Member> members, DeviceInvitation begin, Func<Member, MaskedVector?, CancellationToken, Task<T>> ask,
+        CancellationToken cancellationToken) =>
+        [.. (await AskAsync(members, (member, stop) => GoOnAsync(member, begin, ask, stop), cancellationToken).ConfigureAwait(false)).Select(a => a.Answer)];
+
+    private async Task<(Member Member, T Answer)> GoOnAsync<T>(Member member, DeviceInvitation begin, Func<Member, MaskedVector?, CancellationToken, Task<T>> ask, CancellationToken stop)
+    {
+        Member first = member;
+        MaskedVector? again = null;
+        while (true)
+        {
+            try
+            {
+                if (member.Attempt != begin.Attempt)
+                    again = await ReturnAsync(member, begin with { Client = member.Number }, stop).ConfigureAwait(false);
+                return (member, await UnlessReplacedAsync(member, ask(member, again, stop)).ConfigureAwait(false));
+            }
+            catch (PeerException e) when (member.Returns && e.Id is ProtocolErrors.PeerGone or ProtocolErrors.PeerAborted or ProtocolErrors.TimedOut)
+            {
+                await DropAsync(member, e.Id, e).ConfigureAwait(false);
+                member = await member.Successor.Task.WaitAsync(stop).ConfigureAwait(false);
+                member.Returns = true;
+            }
+            catch (Exception e) when (member != first && e is not NothingKept)
+            {
+                await DropAsync(member, (e as FedLearnException)?.Id ?? ProtocolErrors.TimedOut, e).ConfigureAwait(false);
+                throw;
+            }
+        }
+    }
+
+    /// <summary>Invites a device that came back to go on with the attempt.</summary>
+    /// <returns>Its upload, again.</returns>
+    /// <exception cref="NothingKept">It has none; it waits for the next attempt.</exception>
+    private async Task<MaskedVector> ReturnAsync(Member member, DeviceInvitation begin, CancellationToken stop)
+    {
+        DeviceInvitation back = begin with { Kind = DeviceInvitationKind.Return };
+        member.Round++;
+        await member.Channel.SendAsync(member.Round, back.Message(), stop).ConfigureAwait(false);
+        AggregationMessage answer = await member.Channel.ReceiveAsync<AggregationMessage>(member.Round, null, stop).ConfigureAwait(false);
+        DeviceInvitation? invitation = DeviceInvitation.Read(answer, member.Channel.RemoteParty, member.Round);
+        if (invitation is not { Kind: DeviceInvitationKind.AcceptAndReturn or DeviceInvitationKind.Decline } || invitation with { Kind = back.Kind } != back)
+            throw DeviceInvitation.Bad(member.Channel.RemoteParty, member.Round, "sent another step where its answer was due.");
+        if (invitation.Kind == DeviceInvitationKind.Decline)
+            throw new NothingKept();
+        member.Attempt = begin.Attempt;
+        member.Done = false;
+        return await member.Channel.ReceiveAsync<MaskedVector>(member.Round, _work.UploadLength, stop).ConfigureAwait(false);
+    }
+
+    /// <summary>Waits for a device, but not on a channel that it has replaced by another.</summary>
+    private static async Task<T> UnlessReplacedAsync<T>(Member member, Task<T> answer)
+    {
+        if (await Task.WhenAny(answer, member.Successor.Task).ConfigureAwait(false) == answer)
+            return await answer.ConfigureAwait(false);
+        await member.Channel.AbortAsync(ProtocolErrors.PeerGone, CancellationToken.None).ConfigureAwait(false);
+        _ = answer.ContinueWith(static lost => lost.Exception, CancellationToken.None, TaskContinuationOptions.OnlyOnFaulted, TaskScheduler.Default);
+        throw ProtocolErrors.Peer(ProtocolErrors.PeerGone, member.Channel.RemoteParty, "attending", "came back on another channel.", "None is needed.");
+    }
+
+    /// <summary>The channel on which a device is now.</summary>
+    private static Member Latest(Member member)
+    {
+        while (member.Successor.Task.IsCompletedSuccessfully)
+            member = member.Successor.Task.Result;
+        return member;
+    }
+
     private static List<Member> Remaining<T>(List<(Member Member, T)> answers) => [.. answers.Select(a => a.Member)];
 
     private static async Task<bool> OfferAsync(Member member, DeviceInvitation offer, CancellationToken stop)
@@ -225,13 +363,15 @@ public sealed class DeviceServer : IDisposable
         await member.Channel.SendAsync(member.Round, offer.Message(), stop).ConfigureAwait(false);
         AggregationMessage answer = await member.Channel.ReceiveAsync<AggregationMessage>(member.Round, null, stop).ConfigureAwait(false);
         DeviceInvitation? invitation = DeviceInvitation.Read(answer, member.Channel.RemoteParty, member.Round);
-        if (invitation is not { Kind: DeviceInvitationKind.Accept or DeviceInvitationKind.Decline } || invitation with { Kind = offer.Kind } != offer)
+        if (invitation is not { Kind: DeviceInvitationKind.Accept or DeviceInvitationKind.AcceptAndReturn or DeviceInvitationKind.Decline } || invitation with { Kind = offer.Kind } != offer)
             throw DeviceInvitation.Bad(member.Channel.RemoteParty, member.Round, "sent another step where its answer was due.");
-        return invitation.Kind == DeviceInvitationKind.Accept;
+        member.Returns = invitation.Kind == DeviceInvitationKind.AcceptAndReturn;
+        return invitation.Kind != DeviceInvitationKind.Decline;
     }
 
     private async Task BeginAsync(Member member, DeviceInvitation offer, int clients, CancellationToken stop)
     {
+        member.Attempt = offer.Attempt;
         await member.Channel.SendAsync(member.Round, (offer with { Kind = DeviceInvitationKind.Begin, Clients = clients, Client = member.Number }).Message(), stop).ConfigureAwait(false);
         await member.Channel.SendAsync(member.Round, Disclosure.Unprotected(new ModelParameters((double[])_state.Parameters.Clone()), "model version"), stop).ConfigureAwait(false);
     }
@@ -256,6 +396,10 @@ public sealed class DeviceServer : IDisposable
             try
             {
                 return (member, true, await ask(member, either.Token).ConfigureAwait(false));
+            }
+            catch (NothingKept)
+            {
+                // It is there, and takes part again from the next attempt on.
             }
             catch (FedLearnException e)
             {
@@ -376,7 +520,19 @@ public sealed class DeviceServer : IDisposable
         public bool Done { get; set; }
 
         public TaskCompletionSource Ended { get; } = NewSignal();
+
+        /// <summary>Attempt that it takes part in on this channel.</summary>
+        public int Attempt { get; set; } = -1;
+
+        /// <summary>Whether it keeps its upload and can come back with it.</summary>
+        public bool Returns { get; set; }
+
+        /// <summary>The same device on the channel with which it came back.</summary>
+        public TaskCompletionSource<Member> Successor { get; } = new(TaskCreationOptions.RunContinuationsAsynchronously);
     }
+
+    /// <summary>A device came back without anything of the attempt.</summary>
+    private sealed class NothingKept : Exception;
 
     private sealed class AttemptFailure(string message) : Exception(message);
 }

@@ -15,6 +15,19 @@ public sealed class ParameterOptimizer
         _options = options;
     }
 
+    /// <summary>Adds moments and steps.</summary>
+    internal void Save(Coordination.StateWriter state, string name) =>
+        state.Add(name + ".steps", (long)_steps).Add(name + ".first", _first).Add(name + ".second", _second);
+
+    /// <summary>Goes on with what <see cref="Save"/> added.</summary>
+    internal void Restore(Coordination.StateReader state, string name)
+    {
+        (_first, _second) = (state.Doubles(name + ".first"), state.Doubles(name + ".second"));
+        _steps = checked((int)state.Integer(name + ".steps"));
+        if (_first.Length != _second.Length || _steps < 0)
+            throw state.Damaged();
+    }
+
     /// <summary>One step.</summary>
     /// <param name="parameters">Changed in place; as many in every call.</param>
     /// <param name="gradient">Their gradient.</param>

@@ -96,6 +96,22 @@ public sealed class NegativeSampler
                 _ring[(int)(_remembered++ % CacheSize)] = target;
     }
 
+    /// <summary>Adds what later draws depend on beside seed, epoch and batch: the positives of earlier calls.</summary>
+    internal void Save(Coordination.StateWriter state)
+    {
+        if (_source == NegativeSource.Cached)
+            state.Add("sampler.remembered", _remembered).Add("sampler.ring", _ring.AsSpan(0, (int)Math.Min(_remembered, CacheSize)));
+    }
+
+    /// <summary>Goes on with what <see cref="Save"/> added.</summary>
+    internal void Restore(Coordination.StateReader state)
+    {
+        if (_source != NegativeSource.Cached)
+            return;
+        _remembered = state.Integer("sampler.remembered");
+        state.Integers("sampler.ring", (int)Math.Min(Math.Max(_remembered, 0), CacheSize)).CopyTo(_ring, 0);
+    }
+
     private int DrawPopular(ref PublicRandom random)
     {
         int slot = random.Below(_trainable.Length);

@@ -58,6 +58,16 @@ public interface ITower : IDisposable
     /// <returns>Bytes for <see cref="ITowerFactory.Restore"/>.</returns>
     byte[] Save();
 
+    /// <summary>Everything that is needed to go on with a training as if it had not stopped: parameters, the optimiser's moments and steps, the number of the training evaluation, and
+    /// what else a training evaluation changes.</summary>
+    /// <returns>Bytes for <see cref="RestoreTraining"/>, on a machine and with a number of threads like this one.</returns>
+    byte[] SaveTraining();
+
+    /// <summary>Goes on with a training: from here the same calls give the same bits that the tower which saved would have given.</summary>
+    /// <param name="state">What <see cref="SaveTraining"/> of a tower of the same specification and seed gave, between a step and the next evaluation.</param>
+    /// <exception cref="ArgumentException">The bytes are not those of such a tower; nothing is changed.</exception>
+    void RestoreTraining(ReadOnlySpan<byte> state);
+
     /// <summary>Why a private mode must refuse this tower: a row whose vector depends on other rows or on a buffer that an evaluation changes.</summary>
     /// <returns>Sentences; empty when nothing was found. The towers of this library have none by construction.</returns>
     IReadOnlyList<string> PrivacyFaults();
@@ -66,6 +76,10 @@ public interface ITower : IDisposable
 /// <summary>Makes towers.</summary>
 public interface ITowerFactory
 {
+    /// <summary>Threads that one tower computes with: a training that was cut off goes on with as many, since another number may round otherwise.</summary>
+    /// <value>At least 1. Default 1.</value>
+    int Threads => 1;
+
     /// <summary>Makes a tower with fresh parameters.</summary>
     /// <param name="spec">The tower.</param>
     /// <param name="seed">Seed of its starting values and of dropout; the values are those of <see cref="TowerStart"/> for a shipped tower.</param>

@@ -1,3 +1,5 @@
+using FedLearn.Coordination;
+
 namespace FedLearn.Dssm;
 
 /// <summary>What the label party says after an epoch whose model it measured.</summary>
@@ -32,6 +34,22 @@ internal sealed class BestModel(params IReadOnlyList<ITower> towers)
         for (int i = 0; i < towers.Count; i++)
             towers[i].GetParameters(_kept[i]);
         Epoch = epoch;
+    }
+
+    /// <summary>Adds the best epoch and its parameters.</summary>
+    public void Save(StateWriter state)
+    {
+        state.Add("best", (long)Epoch);
+        for (int i = 0; i < _kept.Length && Epoch > 0; i++)
+            state.Add($"best.{i}", _kept[i]);
+    }
+
+    /// <summary>Goes on with what <see cref="Save"/> added.</summary>
+    public void Load(StateReader state)
+    {
+        Epoch = checked((int)state.Integer("best"));
+        for (int i = 0; i < _kept.Length && Epoch > 0; i++)
+            state.Doubles($"best.{i}", _kept[i].Length).CopyTo(_kept[i], 0);
     }
 
     /// <summary>Goes back to the best epoch, if there is one.</summary>

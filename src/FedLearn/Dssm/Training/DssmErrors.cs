@@ -12,6 +12,12 @@ public static class DssmErrors
     /// <summary>A model file belongs to another job, party or training than asked for.</summary>
     public const string OtherModel = "FL2487";
 
+    /// <summary>A run that was cut off began with another number of threads.</summary>
+    public const string OtherThreads = "FL2545";
+
+    /// <summary>A ledger's outbox keeps fewer messages than a run that goes on may have to send again.</summary>
+    public const string MessagesNotKept = "FL2548";
+
     /// <summary>There is no sample to train on.</summary>
     public const string NoSamples = "FL3145";
 

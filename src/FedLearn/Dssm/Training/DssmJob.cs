@@ -126,6 +126,11 @@ public sealed record DssmTrainingOptions
     /// <value>At least 1. Default 5.</value>
     public int Patience { get; init; } = 5;
 
+    /// <summary>Rounds between two kept states, for parties that keep any: after a crash at most twice as many are repeated. Private and masked jobs keep states more often where the messages since the
+    /// older of two would not stay in the outboxes.</summary>
+    /// <value>0 to 1,000,000; 0: none are kept. Default 100.</value>
+    public int CheckpointRounds { get; init; } = 100;
+
     /// <summary>Seed of starting values, schedule and negatives. Not secret.</summary>
     public long Seed { get; init; }
 }

@@ -49,6 +49,7 @@ public static class DssmJobTerms
                 json.WriteBoolean("validationStop", training.ValidationStop ?? !privacy.IsPrivate);
                 json.WriteNumber("patience", training.Patience);
                 json.WriteNumber("seed", training.Seed);
+                json.WriteNumber("checkpointRounds", training.CheckpointRounds);
                 json.WriteString("sampleTime", job.SampleTime.ToString());
                 json.WriteBoolean("maskedSum", job.MaskedSum);
                 json.WriteBoolean("labelHasView", job.LabelHasView);

@@ -217,6 +217,7 @@ internal sealed class DssmPlan
         Check(t.Epochs is >= 1 and <= 1_000_000, "training.epochs", "is not between 1 and 1,000,000");
         Check(t.BatchSize is >= 1 and <= 10_000_000, "training.batchSize", "is not between 1 and 10,000,000");
         Check(t.Patience >= 1, "training.patience", "is below 1");
+        Check(t.CheckpointRounds is >= 0 and <= 1_000_000, "training.checkpointRounds", "is not between 0 and 1,000,000");
         Check(Enum.IsDefined(t.Optimizer.Kind) && IsPositive(t.Optimizer.Rate), "training.optimizer", "is unknown, or its rate is not a finite number above 0");
         Check(double.IsFinite(t.Optimizer.WeightDecay) && t.Optimizer.WeightDecay >= 0, "training.weightDecay", "is not a finite number of at least 0");
         DssmPrivacyOptions p = job.Privacy;

@@ -74,6 +74,9 @@ public sealed record DssmPartyResult
     /// <summary>What it may claim of its privacy.</summary>
     public required DssmPrivacyStatement Privacy { get; init; }
 
+    /// <summary>Rounds before which the run went on after it was cut off, in their order; empty when it never was.</summary>
+    public IReadOnlyList<int> Resumed { get; init; } = [];
+
     /// <summary>One point an epoch.</summary>
     public required IReadOnlyList<DssmHistoryPoint> History { get; init; }
 

@@ -53,6 +53,17 @@ public sealed record DssmPartyInput
     /// <summary>Id of the run for the ledger, 32 hex digits. Null: a fresh one.</summary>
     public string? RunId { get; init; }
 
+    /// <summary>Where the party keeps its state between rounds, every <see cref="DssmTrainingOptions.CheckpointRounds"/> rounds, so that it can go on after a crash or a loss; its
+    /// <see cref="RunId"/> is then that of the run which goes on. In a private job the ledger must keep messages and values too, as one in a file does. Null: nowhere.</summary>
+    public IRunStore? Runs { get; init; }
+
+    /// <summary>Forgets a run of the same job that was cut off, when the trainer is made, and begins anew.</summary>
+    /// <value>Default false: the party offers its peers to go on.</value>
+    public bool Fresh { get; init; }
+
+    /// <summary>Called with the finished model before this party tells the others that it is done: once a party has ended, every party has its model safe. Null: nothing is called.</summary>
+    public Action<DssmModel>? SaveModel { get; init; }
+
     /// <summary>Where the party logs what it does, category <c>FedLearn.Session</c>. No private value enters the log. Null: nowhere.</summary>
     public ILoggerFactory? LoggerFactory { get; init; }
 }
@@ -68,6 +79,8 @@ public sealed class DssmTrainer
     private readonly DssmPartyInput _input;
     private readonly ITowerFactory _towers;
     private readonly DssmPartyOptions _options;
+    private readonly DssmRunKind _kind;
+    private readonly JoinRequest _request;
 
     /// <summary>Checks a job and a party's input against each other.</summary>
     /// <param name="job">The job; the same at every party.</param>
@@ -89,17 +102,26 @@ public sealed class DssmTrainer
         CheckTables();
         if (_input.View is { } view && _options.Party.Role == PartyRole.Passive)
             _plan.CheckView(_options, view.Moments is null);
-        CheckBudget();
         Terms = DssmJobTerms.Of(job);
-        JoinRequest = new JoinRequest(SessionDesk.ProtocolVersion, _options.Party, Terms.JobName, Terms.TermsDigest, Terms.Sections,
+        CutOffRun? cutOff = Runs?.Find(input.Party, Terms.TermsDigest);
+        if (cutOff is not null && input.Fresh)
+            DssmKeptRun.Forget(Runs!, cutOff, input.Ledger);
+        // A run that goes on is reserved already, and is not counted twice.
+        CheckBudget(input.Fresh ? input.RunId : cutOff?.Run.RunId ?? input.RunId);
+        _kind = new DssmRunKind(IsLabel ? "dssm label 1" : "dssm view 1", new Lazy<byte[]>(() => DssmInputDigest.Of(input)), towers.Threads);
+        _request = new JoinRequest(SessionDesk.ProtocolVersion, _options.Party, Terms.JobName, Terms.TermsDigest, Terms.Sections,
             input.SchemaFingerprint.IsEmpty ? InputShape.Fingerprint(input) : input.SchemaFingerprint);
     }
 
     /// <summary>What the parties must agree on.</summary>
     public SessionTerms Terms { get; }
 
-    /// <summary>With what this party joins a session.</summary>
-    public JoinRequest JoinRequest { get; }
+    /// <summary>With what this party joins a session; read anew for each session, since it offers what the party can go on with.</summary>
+    /// <exception cref="ConfigurationException">FL2545: the run that was cut off began with another number of threads. FL2541: another process goes on with it.</exception>
+    public JoinRequest JoinRequest => _request with { Resume = DssmKeptRun.Offer(Runs, _input.Party, Terms, _kind) };
+
+    // A ledger in memory keeps no messages: a private run cannot go on with it.
+    private IRunStore? Runs => _job.Training.CheckpointRounds == 0 || _plan.Noises(_options.Party.Role) && _input.Ledger is null or InMemoryLedger ? null : _input.Runs;
 
     private bool IsLabel => _options.Party.Role == PartyRole.Active;
 
@@ -117,35 +139,86 @@ public sealed class DssmTrainer
         ArgumentNullException.ThrowIfNull(channels);
         return await Telemetry().RunAsync(() => ChannelGuard.RunAsync(channels, async () =>
         {
-            await using var thread = new TowerThread(_input.Party);
-            DssmPartyResult result = IsLabel
-                ? await TrainLabelAsync(agreement, channels, thread, progress, cancellationToken).ConfigureAwait(false)
-                : await TrainViewAsync(agreement, channels[0], thread, progress, cancellationToken).ConfigureAwait(false);
-            foreach (IPartyChannel channel in channels)
-                await channel.CompleteAsync(cancellationToken).ConfigureAwait(false);
-            return result with { Traffic = Sum(channels), Releases = Sent(channels) };
+            using DssmKeptRun kept = DssmKeptRun.Open(Runs, _input.Party, Terms, agreement, _input.RunId ?? PrivacyCharge.NewRunId(), _kind, DssmKeptRun.Interval(_job, _plan), _job.MaskedSum && !IsLabel, _input.Ledger);
+            using DssmAccount account = Account(agreement, kept.RunId ?? _input.RunId);
+            try
+            {
+                await using var thread = new TowerThread(_input.Party);
+                (DssmPartyResult result, EmbeddingCalibration? calibration, int evaluated) = IsLabel
+                    ? await TrainLabelAsync(agreement, kept, account, channels, thread, progress, cancellationToken).ConfigureAwait(false)
+                    : await TrainViewAsync(agreement, kept, account, channels[0], thread, progress, cancellationToken).ConfigureAwait(false);
+                await EndAsync(channels, result, cancellationToken).ConfigureAwait(false);
+                foreach (IPartyChannel channel in channels)
+                    await channel.CompleteAsync(cancellationToken).ConfigureAwait(false);
+                // First the state, then the charge: a run without a state cannot go on, and one that is settled must not.
+                kept.Forget();
+                return result with { Resumed = kept.Resumed, Privacy = State(account, calibration, evaluated, channels), Traffic = Sum(channels), Releases = Sent(channels) };
+            }
+            catch (Exception e) when (kept.IsKept)
+            {
+                if (RunLoss.Is(e))
+                    account.Suspend();
+                else
+                    kept.Forget();
+                throw;
+            }
         })).ConfigureAwait(false);
+    }
+
+    /// <summary>Nobody charges or sends anything before every party has its first state: whoever is lost from here on, the run goes on, and is charged once.</summary>
+    private async Task BeginAsync(IReadOnlyList<IPartyChannel> channels, DssmKeptRun kept, CancellationToken cancellationToken)
+    {
+        if (_job.Training.CheckpointRounds == 0 || kept.Restored is not null)
+            return;
+        Released<Scalars> ready = Disclosure.Unprotected(new Scalars(ScalarsKind.Agreement, new double[] { 1 }), "agreement: ready to begin");
+        if (!IsLabel)
+            await channels[0].SendAsync(0, ready, cancellationToken).ConfigureAwait(false);
+        foreach (IPartyChannel channel in channels)
+            await ChannelGuard.ReceiveScalarsAsync(channel, 0, ScalarsKind.Agreement, 1, cancellationToken).ConfigureAwait(false);
+        foreach (IPartyChannel channel in IsLabel ? channels : [])
+            await channel.SendAsync(0, ready, cancellationToken).ConfigureAwait(false);
+    }
+
+    /// <summary>Every view says that its model is safe before the label party lets any of them go: whoever is lost until then finds the others waiting, and the run goes on.</summary>
+    private async Task EndAsync(IReadOnlyList<IPartyChannel> channels, DssmPartyResult result, CancellationToken cancellationToken)
+    {
+        bool waits = _job.Training.CheckpointRounds > 0;
+        int round = _job.Training.Epochs * BatchesOf(result.Counts.Train);
+        if (IsLabel && waits)
+            foreach (IPartyChannel channel in channels)
+                await ChannelGuard.ReceiveScalarsAsync(channel, round, ScalarsKind.Agreement, 1, cancellationToken).ConfigureAwait(false);
+        _input.SaveModel?.Invoke(result.Model);
+        if (!IsLabel && waits)
+            await channels[0].SendAsync(round, Disclosure.Unprotected(new Scalars(ScalarsKind.Agreement, new double[] { 1 }), "agreement: the view is done"), cancellationToken).ConfigureAwait(false);
     }
 
     private SessionTelemetry Telemetry() => new("train", _input.Party, _job.Name, _job.Privacy.IsPrivate ? "dp" : "none", _input.LoggerFactory);
 
-    private async Task<DssmPartyResult> TrainViewAsync(SessionAgreement agreement, IPartyChannel channel, TowerThread thread, IProgress<DssmProgress>? progress, CancellationToken cancellationToken)
+    private async Task<(DssmPartyResult Result, EmbeddingCalibration? Calibration, int Evaluated)> TrainViewAsync(SessionAgreement agreement, DssmKeptRun kept, DssmAccount account, IPartyChannel channel,
+        TowerThread thread, IProgress<DssmProgress>? progress, CancellationToken cancellationToken)
     {
         ViewTable view = _input.View!;
         string[] sets = [SampleSet.Training, SampleSet.Validation, SampleSet.Test, SampleSet.ColdUsers, SampleSet.ColdItems];
-        ViewSamples samples = await SampleExchange.AnswerAsync(channel, new SampleSession(_job, _input, agreement.JobDigest), view, sets, cancellationToken).ConfigureAwait(false);
+        ViewSamples samples = kept.Restored is { } restored ? ViewSamples.Load(restored, sets.Length)
+            : await SampleExchange.AnswerAsync(channel, new SampleSession(_job, _input, agreement.JobDigest), view, sets, cancellationToken).ConfigureAwait(false);
         bool isStatic = view.Moments is null;
         int evaluated = samples.Rows.Skip(1).Sum(r => r.Length), batches = BatchesOf(samples.Rows[0].Length);
         SampleChecks.Check(_job, samples, !isStatic, channel.RemoteParty);
-        using DssmAccount account = Account(agreement);
         TowerSpec spec = Spec(view.Rows.Inputs);
         using ITower tower = await thread.RunAsync(() => (_input.ViewTower ?? _towers).Create(spec, Seed(_input.Party))).ConfigureAwait(false);
         await thread.RunAsync(() => CheckTower(tower)).ConfigureAwait(false);
         EmbeddingCalibration? calibration = Calibrate(_plan.OneShot ? 1 : batches, isStatic, _plan.ViewGroups(tower.ParameterCount), EvaluationOf(samples));
-        PartyNoise noise = Noise(account, calibration);
-        using ViewMasking? masking = await MaskingAsync(agreement, noise, channel, cancellationToken).ConfigureAwait(false);
+        using ViewMasking? masking = await MaskingAsync(agreement, kept, calibration, channel, cancellationToken).ConfigureAwait(false);
+        // Before anything is charged: every charge then has a state with which it is found again. Before round 0 towers and noise are where they start.
+        await kept.KeepAsync(0, thread, state =>
+        {
+            samples.Save(state);
+            masking?.Save(state);
+        }).ConfigureAwait(false);
+        await BeginAsync([channel], kept, cancellationToken).ConfigureAwait(false);
+        PartyNoise noise = Noise(account, calibration, kept);
         var run = new DssmRun(_job, thread) { Views = ViewNames, SetNames = sets, Masking = masking };
-        var viewRun = new ViewRun(run, tower, view, samples, channel, noise);
+        var viewRun = new ViewRun(run, tower, view, samples, channel, noise, kept);
         var clock = new PartyClock();
         (int best, IReadOnlyList<DssmHistoryPoint> history) = (0, []);
         if (_plan.OneShot)
@@ -155,10 +228,10 @@ public sealed class DssmTrainer
         DssmTiming timing = clock.Timing(noise.Time, history.Count);
         for (int set = 2; set < sets.Length && !_plan.OneShot; set++)
             await viewRun.SendEvaluationAsync(_job.Training.Epochs * batches, set, cancellationToken).ConfigureAwait(false);
-        return new DssmPartyResult
+        return (new DssmPartyResult
         {
-            Model = Model(agreement) with { View = new SavedTower(spec, await thread.RunAsync(tower.Save).ConfigureAwait(false)) },
-            Privacy = State(account, calibration, isStatic && _plan.OneShot ? 0 : evaluated, [channel]),
+            Model = Model(agreement, kept) with { View = new SavedTower(spec, await thread.RunAsync(tower.Save).ConfigureAwait(false)) },
+            Privacy = null!,
             History = history,
             BestEpoch = best,
             Counts = new DssmCounts(samples.Rows[0].Length, samples.Rows[1].Length, samples.Rows[2].Length, samples.Rows[3].Length, samples.Rows[4].Length, samples.CommonUsers.Length, null),
@@ -167,20 +240,22 @@ public sealed class DssmTrainer
             Timing = timing,
             Traffic = default,
             Releases = [],
-        };
+        }, calibration, isStatic && _plan.OneShot ? 0 : evaluated);
     }
 
-    private async Task<DssmPartyResult> TrainLabelAsync(SessionAgreement agreement, IReadOnlyList<IPartyChannel> channels, TowerThread thread, IProgress<DssmProgress>? progress,
-        CancellationToken cancellationToken)
+    private async Task<(DssmPartyResult Result, EmbeddingCalibration? Calibration, int Evaluated)> TrainLabelAsync(SessionAgreement agreement, DssmKeptRun kept, DssmAccount account,
+        IReadOnlyList<IPartyChannel> channels, TowerThread thread, IProgress<DssmProgress>? progress, CancellationToken cancellationToken)
     {
         IReadOnlyList<SampleSet> sets = LabelSamples.TrainingSets(_job, _input.Interactions!);
         var samples = new LabelSamples(_job, _input, sets);
-        IReadOnlyList<ViewPeer> peers = await SampleExchange.OfferAsync(channels, new SampleSession(_job, _input, agreement.JobDigest), _input.Interactions!.Users, sets, cancellationToken)
-            .ConfigureAwait(false);
+        IReadOnlyList<ViewPeer> peers = kept.Restored is { } restored ? [.. channels.Select(channel => ViewPeer.Load(restored, channel, sets))]
+            : await SampleExchange.OfferAsync(channels, new SampleSession(_job, _input, agreement.JobDigest), _input.Interactions!.Users, sets, cancellationToken).ConfigureAwait(false);
         int batches = BatchesOf(sets[0].Events.Count), evaluated = sets.Skip(1).Sum(s => s.Events.Count);
-        using DssmAccount account = Account(agreement);
-        if (_job.MaskedSum)
+        if (_job.MaskedSum && kept.Restored is null)
             await ViewMasking.RelayAsync(channels, cancellationToken).ConfigureAwait(false);
+        // Before anything is charged. Views of claim one-shot send once and then wait: whatever is lost later, such a run goes on from here, with the same vectors.
+        await kept.KeepAsync(0, thread, state => peers.ToList().ForEach(peer => peer.Save(state))).ConfigureAwait(false);
+        await BeginAsync(channels, kept, cancellationToken).ConfigureAwait(false);
         var received = new List<(string View, TowerRows Rows, int[][] Samples)>();
         if (_plan.OneShot)
             foreach (ViewPeer peer in peers)
@@ -188,9 +263,9 @@ public sealed class DssmTrainer
         using LabelTowers towers = await thread.RunAsync(() => CreateTowers(samples, received)).ConfigureAwait(false);
         int trained = towers.Locals.Sum(view => view.Tower.ParameterCount) + towers.Loss.Fusion.Values.Length;
         EmbeddingCalibration? calibration = Calibrate(batches, false, _plan.LabelGroups(samples.Items.Ids.Count, trained), null);
-        PartyNoise noise = Noise(account, calibration);
+        PartyNoise noise = Noise(account, calibration, kept);
         var run = new DssmRun(_job, thread) { Views = ViewNames, SetNames = [.. sets.Select(s => s.Name)] };
-        var label = new LabelRun(run, towers, samples, _plan.OneShot ? [] : peers, noise);
+        var label = new LabelRun(run, towers, samples, _plan.OneShot ? [] : peers, noise, _plan.OneShot ? null : kept);
         var clock = new PartyClock();
         (int best, IReadOnlyList<DssmHistoryPoint> history) = await label.TrainAsync(clock, progress, cancellationToken).ConfigureAwait(false);
         DssmTiming timing = clock.Timing(noise.Time, history.Count);
@@ -201,11 +276,11 @@ public sealed class DssmTrainer
             reports[set] = await label.EvaluateAsync(_job.Training.Epochs * batches, set, scores => samples.Evaluate(at, scores), clock, cancellationToken).ConfigureAwait(false);
         }
 
-        return new DssmPartyResult
+        return (new DssmPartyResult
         {
-            Model = await thread.RunAsync(() => Saved(Model(agreement), samples, towers)).ConfigureAwait(false),
+            Model = await thread.RunAsync(() => Saved(Model(agreement, kept), samples, towers)).ConfigureAwait(false),
             Metrics = new DssmMetrics { Test = reports[2], ColdUsers = reports[3], ColdItems = reports[4] },
-            Privacy = State(account, calibration, evaluated, channels),
+            Privacy = null!,
             History = history,
             BestEpoch = best,
             Counts = new DssmCounts(sets[0].Events.Count, sets[1].Events.Count, sets[2].Events.Count, sets[3].Events.Count, sets[4].Events.Count,
@@ -215,7 +290,7 @@ public sealed class DssmTrainer
             Timing = timing,
             Traffic = default,
             Releases = [],
-        };
+        }, calibration, evaluated);
     }
 
     /// <summary>Claim one-shot: a view's noisy vectors, which from here on are features of the label party.</summary>
@@ -281,17 +356,17 @@ public sealed class DssmTrainer
         Fusion = [.. towers.Loss.Fusion.Values],
     };
 
-    private DssmModel Model(SessionAgreement agreement) => new()
+    private DssmModel Model(SessionAgreement agreement, DssmKeptRun kept) => new()
     {
         JobName = _job.Name,
         JobDigest = Convert.ToHexStringLower(agreement.JobDigest.Span),
-        Version = agreement.SessionId,
+        Version = kept.SessionId,
         Party = _options.Party,
         Views = ViewNames,
         Options = _job.Model,
     };
 
-    private DssmAccount Account(SessionAgreement? agreement) => new(_plan, _options, _input.Ledger, _input.RunId,
+    private DssmAccount Account(SessionAgreement? agreement, string? runId) => new(_plan, _options, _input.Ledger, runId,
         new Lazy<DataSetIdentity>(() => DssmAccount.IdentityOf(IsLabel ? _input.Interactions!.Users : _input.View!.Users)),
         agreement is null ? "" : Convert.ToHexStringLower(agreement.JobDigest.Span));
 
@@ -303,13 +378,17 @@ public sealed class DssmTrainer
     }
 
     /// <summary>Reserves the cost of all messages, and makes the mechanisms.</summary>
-    private PartyNoise Noise(DssmAccount account, EmbeddingCalibration? calibration)
+    private PartyNoise Noise(DssmAccount account, EmbeddingCalibration? calibration, DssmKeptRun kept)
     {
         if (calibration is null)
             return PartyNoise.None;
         IPrivacyReservation reservation = account.Reserve(calibration);
+        if (kept.IsKept && reservation.KeepsAtLeast < Math.Min(DssmKeptRun.Reach(_job, _plan), calibration.MessageNoise.Releases))
+            throw new ConfigurationException(DssmErrors.MessagesNotKept, $"party '{_input.Party}', ledger", "its outbox keeps fewer messages than may have to be sent again.",
+                "Use fewer checkpointRounds, or let the outbox keep more messages.");
         GaussianMechanism? Parameters(int group) => group < 0 || group >= calibration.GradientNoise.Count ? null
-            : account.Mechanism(calibration.GradientNoise[group].Noise, $"{_input.Party}\0{calibration.GradientNoise[group].Group.Name}", reservation);
+            // Groups are perturbed in turn, so the numbers of what is kept of them interleave.
+            : account.Mechanism(calibration.GradientNoise[group].Noise, $"{_input.Party}\0{calibration.GradientNoise[group].Group.Name}", reservation, group, calibration.GradientNoise.Count);
         // Vectors for evaluation get the noise of training messages, one message after the other.
         GaussianMechanism messages = account.Mechanism(calibration.MessageNoise, _input.Party, reservation);
         return new PartyNoise
@@ -338,8 +417,15 @@ public sealed class DssmTrainer
         return DssmClaims.State(_plan, _options, calibration, warnings, spent, evaluated, disclosures);
     }
 
-    private async Task<ViewMasking?> MaskingAsync(SessionAgreement agreement, PartyNoise noise, IPartyChannel channel, CancellationToken cancellationToken) => !_job.MaskedSum ? null
-        : await ViewMasking.AgreeAsync(_input.Party, [.. _plan.Views.Select(p => p.Party.Name)], agreement.JobDigest, noise.Messages?.Step, channel, cancellationToken).ConfigureAwait(false);
+    private async Task<ViewMasking?> MaskingAsync(SessionAgreement agreement, DssmKeptRun kept, EmbeddingCalibration? calibration, IPartyChannel channel, CancellationToken cancellationToken)
+    {
+        if (!_job.MaskedSum)
+            return null;
+        string[] views = [.. _plan.Views.Select(p => p.Party.Name)];
+        double? step = calibration?.MessageNoise.Sigma / INoiseSource.LatticeScale;
+        return kept.Restored is { } state ? ViewMasking.Restore(_input.Party, views, agreement.JobDigest, step, state, kept.Outbox!)
+            : await ViewMasking.AgreeAsync(_input.Party, views, agreement.JobDigest, step, _job.Privacy.TestNoiseSeed, kept.Outbox, channel, cancellationToken).ConfigureAwait(false);
+    }
 
     /// <summary>The views that the loss sees: under masks the passive ones are one.</summary>
     private IReadOnlyList<string> LossViews() => !_job.MaskedSum ? ViewNames : _job.LabelHasView ? [_input.Party, "sum of views"] : ["sum of views"];
@@ -355,12 +441,12 @@ public sealed class DssmTrainer
     }
 
     /// <summary>Refuses a job that the party's ledger cannot pay for, before a peer is met.</summary>
-    private void CheckBudget()
+    private void CheckBudget(string? runId)
     {
         if (!_plan.Noises(_options.Party.Role) || _job.Parties.Count < 2)
             return;
         PrivacyBudget budget = _plan.BudgetOf(_options)!;
-        using DssmAccount account = Account(null);
+        using DssmAccount account = Account(null, runId);
         double mu = GaussianDp.Mu(budget.Epsilon, budget.Delta);
         account.Check(DssmClaims.Mechanism(_plan, _options.Party.Role), PrivacyUnit.Record, 0, mu * mu);
     }

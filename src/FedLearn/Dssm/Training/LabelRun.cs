@@ -1,13 +1,14 @@
 using System.Numerics.Tensors;
 using System.Runtime.InteropServices;
 using FedLearn.Aggregation;
+using FedLearn.Coordination;
 using FedLearn.Diagnostics;
 using FedLearn.Privacy;
 
 namespace FedLearn.Dssm;
 
 /// <summary>The label party's side of a session: fuses the views' vectors, finds the loss, and answers with gradients.</summary>
-internal sealed class LabelRun(DssmRun run, LabelTowers towers, LabelSamples samples, IReadOnlyList<ViewPeer> peers, PartyNoise noise)
+internal sealed class LabelRun(DssmRun run, LabelTowers towers, LabelSamples samples, IReadOnlyList<ViewPeer> peers, PartyNoise noise, DssmKeptRun? kept = null)
 {
     private readonly DssmLoss _loss = towers.Loss;
     private readonly int _width = run.Job.Model.Layers[^1];
@@ -20,19 +21,24 @@ internal sealed class LabelRun(DssmRun run, LabelTowers towers, LabelSamples sam
     /// <summary>Trains.</summary>
     public async Task<(int Best, IReadOnlyList<DssmHistoryPoint> History)> TrainAsync(PartyClock clock, IProgress<DssmProgress>? progress, CancellationToken cancellationToken)
     {
-        var history = new List<DssmHistoryPoint>();
-        var best = new BestModel(towers.All);
-        double[] bestFusion = [];
-        int count = samples.Sets[0].Events.Count, batches = run.BatchesOf(count), since = 0;
-        double bestValue = double.NegativeInfinity;
-        for (int epoch = 0; epoch < run.Epochs; epoch++)
+        var now = new Progress(new BestModel(towers.All));
+        int count = samples.Sets[0].Events.Count, batches = run.BatchesOf(count), first = kept?.First ?? 0;
+        if (kept?.Restored is { } state && first > 0)
+            await run.Thread.RunAsync(() => Restore(state, now)).ConfigureAwait(false);
+        for (int epoch = first / batches; epoch < run.Epochs; epoch++)
         {
             int[] order = run.Order(count, epoch);
-            double loss = 0;
-            for (int b = 0; b < batches; b++)
-                loss += await RoundAsync(epoch * batches + b, epoch, b, run.Batch(order, b), clock, cancellationToken).ConfigureAwait(false);
+            for (int b = Math.Max(0, first - epoch * batches); b < batches; b++)
+            {
+                int round = epoch * batches + b;
+                if (kept is not null)
+                    await kept.KeepAsync(round, run.Thread, state => Save(state, now)).ConfigureAwait(false);
+                now.Loss += await RoundAsync(round, epoch, b, run.Batch(order, b), clock, cancellationToken).ConfigureAwait(false);
+            }
+
             int done = (epoch + 1) * batches;
-            loss /= count;
+            double loss = now.Loss / count;
+            now.Loss = 0;
             if (!double.IsFinite(loss))
                 throw new InternalFailureException(DssmErrors.Diverged, $"epoch {epoch + 1}", "the training loss is NaN or infinite.", "Lower training.stepSize or model.gamma.");
             double? validation = null;
@@ -40,30 +46,87 @@ internal sealed class LabelRun(DssmRun run, LabelTowers towers, LabelSamples sam
             if (run.ValidationStop)
             {
                 validation = await EvaluateAsync(done, 1, scores => samples.SampledNdcg(1, scores), clock, cancellationToken).ConfigureAwait(false);
-                bool better = validation > bestValue;
-                (bestValue, since) = better ? (validation.Value, 0) : (bestValue, since + 1);
-                bool last = epoch + 1 == run.Epochs || since >= run.Job.Training.Patience;
+                bool better = validation > now.BestValue;
+                (now.BestValue, now.Since) = better ? (validation.Value, 0) : (now.BestValue, now.Since + 1);
+                bool last = epoch + 1 == run.Epochs || now.Since >= run.Job.Training.Patience;
                 word = (better, last) switch { (true, true) => StopWord.StopHere, (true, false) => StopWord.Best, (false, true) => StopWord.Stop, _ => StopWord.GoOn };
                 if (better)
-                    bestFusion = [.. _loss.Fusion.Values];
-                best.Note(word, epoch + 1);
+                    now.BestFusion = [.. _loss.Fusion.Values];
+                now.Best.Note(word, epoch + 1);
                 foreach (ViewPeer peer in peers)
                     await clock.WaitAsync(peer.Channel.SendAsync(done, Disclosure.Unprotected(new Scalars(ScalarsKind.Step, new double[] { (int)word }), "validation: whether training goes on"), cancellationToken)).ConfigureAwait(false);
             }
 
-            history.Add(new DssmHistoryPoint(epoch + 1, loss, validation, clock.Seconds));
+            now.History.Add(new DssmHistoryPoint(epoch + 1, loss, validation, clock.Seconds));
             progress?.Report(new DssmProgress(samples.Party, done, run.Epochs * batches, epoch + 1, loss, validation));
             if (word is StopWord.Stop or StopWord.StopHere)
                 break;
         }
 
-        if (best.Epoch > 0)
+        if (now.Best.Epoch > 0)
         {
-            best.Restore();
-            bestFusion.CopyTo(_loss.Fusion.Values.AsSpan());
+            now.Best.Restore();
+            now.BestFusion.CopyTo(_loss.Fusion.Values.AsSpan());
         }
 
-        return (run.ValidationStop ? best.Epoch : history.Count, history);
+        return (run.ValidationStop ? now.Best.Epoch : now.History.Count, now.History);
+    }
+
+    private void Save(StateWriter state, Progress now)
+    {
+        foreach (ViewPeer peer in peers)
+            peer.Save(state);
+        for (int i = 0; i < towers.All.Count; i++)
+            state.Add($"tower.{i}", towers.All[i].SaveTraining());
+        state.Add("fusion", _loss.Fusion.Values);
+        towers.FusionOptimizer.Save(state, "fusion");
+        samples.Sampler?.Save(state);
+        noise.Save(state);
+        now.Save(state);
+    }
+
+    private void Restore(StateReader state, Progress now)
+    {
+        for (int i = 0; i < towers.All.Count; i++)
+            towers.All[i].RestoreTraining(state.Bytes($"tower.{i}").Span);
+        state.Doubles("fusion", _loss.Fusion.Values.Length).CopyTo(_loss.Fusion.Values, 0);
+        towers.FusionOptimizer.Restore(state, "fusion");
+        samples.Sampler?.Restore(state);
+        noise.Continue(state);
+        now.Load(state);
+    }
+
+    /// <summary>How far the training is.</summary>
+    private sealed class Progress(BestModel best)
+    {
+        public BestModel Best { get; } = best;
+
+        public double[] BestFusion { get; set; } = [];
+
+        public double BestValue { get; set; } = double.NegativeInfinity;
+
+        public int Since { get; set; }
+
+        /// <summary>Sum of the losses of the epoch's batches so far.</summary>
+        public double Loss { get; set; }
+
+        public List<DssmHistoryPoint> History { get; } = [];
+
+        public void Save(StateWriter state)
+        {
+            Best.Save(state);
+            state.Add("best.fusion", BestFusion).Add("best.value", [BestValue]).Add("since", Since).Add("loss", [Loss]);
+            state.Add("history", History.SelectMany(h => new[] { h.Loss ?? double.NaN, h.Validation ?? double.NaN, h.Seconds }).ToArray());
+        }
+
+        public void Load(StateReader state)
+        {
+            Best.Load(state);
+            (BestFusion, BestValue, Since, Loss) = (state.Doubles("best.fusion"), state.Doubles("best.value", 1)[0], checked((int)state.Integer("since")), state.Doubles("loss", 1)[0]);
+            History.AddRange(state.Doubles("history").Chunk(3).Select((h, i) => new DssmHistoryPoint(i + 1, Known(h[0]), Known(h[1]), h[2])));
+        }
+
+        private static double? Known(double value) => double.IsNaN(value) ? null : value;
     }
 
     /// <summary>Measures the present model on a set of events.</summary>

@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using FedLearn.Coordination;
 using FedLearn.Privacy;
 
 namespace FedLearn.Dssm;
@@ -19,6 +20,24 @@ internal sealed record PartyNoise
 
     /// <summary>Noise on vectors for evaluation.</summary>
     public GaussianMechanism? Evaluation { get; init; }
+
+    /// <summary>Adds how far each mechanism is. Between two rounds no release is under way.</summary>
+    public void Save(StateWriter state)
+    {
+        foreach ((string name, GaussianMechanism mechanism) in Mechanisms())
+            state.Add($"noise.{name}.released", (long)mechanism.Position.Released).Add($"noise.{name}.draws", mechanism.Position.Draws);
+    }
+
+    /// <summary>Goes on where <see cref="Save"/> was: what was noised after that is found again, and not drawn twice.</summary>
+    public void Continue(StateReader state)
+    {
+        foreach ((string name, GaussianMechanism mechanism) in Mechanisms())
+            mechanism.ContinueAt(new MechanismPosition(checked((int)state.Integer($"noise.{name}.released")), state.Integer($"noise.{name}.draws")));
+    }
+
+    // Vectors for evaluation go through the mechanism of messages.
+    private IEnumerable<(string Name, GaussianMechanism Mechanism)> Mechanisms() =>
+        new[] { ("messages", Messages), ("items", Items), ("parameters", Parameters) }.Where(m => m.Item2 is not null).Select(m => (m.Item1, m.Item2!));
 
     /// <summary>Time spent on noise, where it is a step of its own.</summary>
     public TimeSpan Time => new[] { Messages, Parameters, Items, Evaluation }.OfType<GaussianMechanism>().Aggregate(TimeSpan.Zero, (sum, m) => sum + m.NoiseTime);

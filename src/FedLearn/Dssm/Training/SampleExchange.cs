@@ -26,6 +26,28 @@ internal sealed record ViewPeer(IPartyChannel Channel, bool HasMoments, AlignedR
 
     /// <summary>Own index of each user that both have, in the order that the view numbers them.</summary>
     public int[] Users => Aligned.Rows;
+
+    /// <summary>Adds what was agreed with the view.</summary>
+    public void Save(StateWriter state)
+    {
+        state.Add($"peer.{Name}.moments", HasMoments ? 1 : 0);
+        Aligned.Save(state, $"peer.{Name}");
+        for (int set = 0; set < Present.Count; set++)
+            state.Add($"peer.{Name}.{set}", Array.ConvertAll(Present[set], there => there ? (byte)1 : (byte)0));
+    }
+
+    /// <summary>A view of a run that goes on: nothing is asked again.</summary>
+    public static ViewPeer Load(StateReader state, IPartyChannel channel, IReadOnlyList<SampleSet> sets)
+    {
+        string name = channel.RemoteParty;
+        bool[] Present(int set)
+        {
+            bool[] there = Array.ConvertAll(state.Bytes($"peer.{name}.{set}").ToArray(), b => b != 0);
+            return there.Length == sets[set].Events.Count ? there : throw state.Damaged();
+        }
+
+        return new(channel, state.Integer($"peer.{name}.moments") != 0, KeptAlignment.Load(state, $"peer.{name}"), [.. Enumerable.Range(0, sets.Count).Select(Present)]);
+    }
 }
 
 /// <summary>A view's rows of the samples that it was asked for.</summary>
@@ -36,6 +58,36 @@ internal sealed record ViewSamples(IReadOnlyList<int[]> Rows, IReadOnlyList<int[
 {
     /// <summary>Own index of each user that both have.</summary>
     public int[] CommonUsers => Aligned.Rows;
+
+    /// <summary>Adds the samples.</summary>
+    public StateWriter Save(StateWriter state)
+    {
+        Aligned.Save(state, "samples");
+        for (int set = 0; set < Rows.Count; set++)
+            state.Add($"samples.rows.{set}", Rows[set]).Add($"samples.users.{set}", Users[set]);
+        return state;
+    }
+
+    /// <summary>The samples of a run that goes on: nothing is asked again.</summary>
+    public static ViewSamples Load(StateReader state, int sets)
+    {
+        int[][] rows = [.. Enumerable.Range(0, sets).Select(set => state.Integers($"samples.rows.{set}"))];
+        return new(rows, [.. rows.Select((r, set) => state.Integers($"samples.users.{set}", r.Length))], KeptAlignment.Load(state, "samples"));
+    }
+}
+
+/// <summary>Found common users in a run's state.</summary>
+internal static class KeptAlignment
+{
+    public static void Save(this AlignedRows aligned, StateWriter state, string name) =>
+        state.Add(name + ".common", aligned.Rows).Add(name + ".leaks", Lines(aligned.Leaks)).Add(name + ".warnings", Lines(aligned.Warnings));
+
+    public static AlignedRows Load(StateReader state, string name) =>
+        new(state.Integers(name + ".common"), Texts(state.Text(name + ".leaks")), Texts(state.Text(name + ".warnings")));
+
+    private static string Lines(IReadOnlyList<string> texts) => string.Join('\n', texts);
+
+    private static string[] Texts(string lines) => lines.Split('\n', StringSplitOptions.RemoveEmptyEntries);
 }
 
 /// <summary>A session in which samples are named.</summary>

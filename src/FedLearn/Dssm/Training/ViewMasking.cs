@@ -1,13 +1,18 @@
+using System.Buffers.Binary;
 using System.Security.Cryptography;
+using System.Text;
 using FedLearn.Aggregation;
+using FedLearn.Coordination;
 using FedLearn.Privacy;
 using FedLearn.Protocol;
 
 namespace FedLearn.Dssm;
 
 /// <summary>A passive view's vectors under masks that cancel in the sum over all passive views.</summary>
-internal sealed class ViewMasking(SumMaskingParty party, int views, double latticeStep) : IDisposable
+internal sealed class ViewMasking(SumMaskingParty party, int views, double latticeStep, byte[] coins, IMaskedOutbox? outbox) : IDisposable
 {
+    private const int CoinBytes = 32;
+
     // Values beyond it would be no vectors of a tower; on the lattice it leaves sums of thousands of views exact.
     private readonly double _bound = Math.Min(1 << 20, latticeStep * (1L << 50));
 
@@ -20,24 +25,46 @@ internal sealed class ViewMasking(SumMaskingParty party, int views, double latti
     /// <param name="views">All passive views.</param>
     /// <param name="jobDigest">Digest of the job.</param>
     /// <param name="step">Step of the lattice that the view's noise is on; null: no noise.</param>
+    /// <param name="testCoins">Seed of coins that everybody can know, for tests; null: secret ones.</param>
+    /// <param name="outbox">Where masked messages are kept; null: nowhere.</param>
     /// <param name="channel">Channel to the label party, which relays the keys.</param>
     /// <param name="cancellationToken">Stops.</param>
-    public static async Task<ViewMasking> AgreeAsync(string view, IReadOnlyList<string> views, ReadOnlyMemory<byte> jobDigest, double? step, IPartyChannel channel,
-        CancellationToken cancellationToken)
+    public static async Task<ViewMasking> AgreeAsync(string view, IReadOnlyList<string> views, ReadOnlyMemory<byte> jobDigest, double? step, long? testCoins, IMaskedOutbox? outbox,
+        IPartyChannel channel, CancellationToken cancellationToken)
     {
         double latticeStep = step ?? SumMasking.NoiselessStep;
+        byte[] coins = testCoins is { } seed ? SHA256.HashData([.. BitConverter.GetBytes(seed), .. Encoding.UTF8.GetBytes(view)]) : RandomNumberGenerator.GetBytes(CoinBytes);
         var party = new SumMaskingParty(view, views, jobDigest, latticeStep);
         try
         {
             await channel.SendAsync(Round, Disclosure.Unprotected(party.Keys(), "masks: public key"), cancellationToken).ConfigureAwait(false);
             party.Agree(await channel.ReceiveAsync<AggregationMessage>(Round, null, cancellationToken).ConfigureAwait(false));
-            return new ViewMasking(party, views.Count, latticeStep);
+            return new ViewMasking(party, views.Count, latticeStep, coins, outbox);
         }
         catch
         {
             party.Dispose(); // wipes the key
             throw;
         }
+    }
+
+    /// <summary>Goes on with the masks of a run that was cut off.</summary>
+    /// <remarks>The seeds survive, since a step may have left one view and not the other: it can be opened only when the other masks its vectors under the same seeds. New keys would need the
+    /// step masked a second time at the view that has sent it.</remarks>
+    public static ViewMasking Restore(string view, IReadOnlyList<string> views, ReadOnlyMemory<byte> jobDigest, double? step, StateReader state, IMaskedOutbox outbox)
+    {
+        double latticeStep = step ?? SumMasking.NoiselessStep;
+        var party = new SumMaskingParty(view, views, jobDigest, latticeStep);
+        party.Restore(state);
+        byte[] coins = state.Bytes("coins").ToArray();
+        return coins.Length != CoinBytes ? throw state.Damaged() : new ViewMasking(party, views.Count, latticeStep, coins, outbox) { _step = state.Integer("masks.next") };
+    }
+
+    /// <summary>Adds seeds, coins and the next step to a state.</summary>
+    public void Save(StateWriter state)
+    {
+        party.Save(state);
+        state.Add("coins", coins).Add("masks.next", _step);
     }
 
     /// <summary>The label party's side: relays every view's key to all.</summary>
@@ -60,11 +87,24 @@ internal sealed class ViewMasking(SumMaskingParty party, int views, double latti
         Released<Embeddings> released = noise is not null ? noise.Release(new Embeddings(vectors), $"{set} embeddings")
             : Disclosure.Unprotected(new Embeddings(LatticeVector.Of(vectors, latticeStep, _bound)), DssmDisclosures.Embeddings(set));
         // Without noise of each view's own the opened sum is what the label party learns, and is listed as such.
-        return party.Mask(_step++, released, noise is null ? $"{DssmDisclosures.SumOf(views)}: {set}" : $"masked embeddings: {set}");
+        return party.Mask(_step++, released, noise is null ? $"{DssmDisclosures.SumOf(views)}: {set}" : $"masked embeddings: {set}", outbox);
     }
 
-    /// <summary>A view's own coin whether to leave its row of a sample out: under masks nobody else can know.</summary>
-    public static bool Drops(double rate) => rate > 0 && RandomNumberGenerator.GetInt32(1 << 30) < rate * (1 << 30);
+    /// <summary>A view's own coin whether to leave its row of a sample out: under masks nobody else can know. The same when the epoch is repeated after a loss.</summary>
+    public bool Drops(double rate, int epoch, int sample)
+    {
+        if (!(rate > 0))
+            return false;
+        Span<byte> place = stackalloc byte[2 * sizeof(int)], coin = stackalloc byte[SHA256.HashSizeInBytes];
+        BinaryPrimitives.WriteInt32LittleEndian(place, epoch);
+        BinaryPrimitives.WriteInt32LittleEndian(place[sizeof(int)..], sample);
+        HMACSHA256.HashData(coins, place, coin);
+        return (BinaryPrimitives.ReadUInt64LittleEndian(coin) >> 11) * (1.0 / (1L << 53)) < rate;
+    }
 
-    public void Dispose() => party.Dispose();
+    public void Dispose()
+    {
+        CryptographicOperations.ZeroMemory(coins);
+        party.Dispose();
+    }
 }

@@ -1,3 +1,4 @@
+using FedLearn.Coordination;
 using FedLearn.Parties;
 using FedLearn.Privacy;
 using FedLearn.Protocol;
@@ -5,7 +6,7 @@ using FedLearn.Protocol;
 namespace FedLearn.Dssm;
 
 /// <summary>A view's side of a session: in every round it sends the vectors of the batch and steps its tower with the gradients that come back.</summary>
-internal sealed class ViewRun(DssmRun run, ITower tower, ViewTable table, ViewSamples samples, IPartyChannel channel, PartyNoise noise)
+internal sealed class ViewRun(DssmRun run, ITower tower, ViewTable table, ViewSamples samples, IPartyChannel channel, PartyNoise noise, DssmKeptRun? kept = null)
 {
     private readonly ClippedRows _clipped = new();
     private readonly int _width = tower.Width;
@@ -18,19 +19,24 @@ internal sealed class ViewRun(DssmRun run, ITower tower, ViewTable table, ViewSa
         var history = new List<DssmHistoryPoint>();
         var best = new BestModel(tower);
         int[] rows = samples.Rows[0];
-        for (int epoch = 0; epoch < run.Epochs; epoch++)
+        int batches = run.BatchesOf(rows.Length), first = kept?.First ?? 0;
+        if (kept?.Restored is { } state && first > 0)
+            await run.Thread.RunAsync(() => Restore(state, best, history)).ConfigureAwait(false);
+        for (int epoch = first / batches; epoch < run.Epochs; epoch++)
         {
             int[] order = run.Order(rows.Length, epoch);
-            for (int b = 0; b < run.BatchesOf(rows.Length); b++)
+            for (int b = Math.Max(0, first - epoch * batches); b < batches; b++)
             {
-                int round = epoch * run.BatchesOf(rows.Length) + b;
+                int round = epoch * batches + b;
+                if (kept is not null)
+                    await kept.KeepAsync(round, run.Thread, writer => Save(writer, best, history)).ConfigureAwait(false);
                 int[] batch = run.Batch(order, b);
                 await RoundAsync(round, batch, rows, epoch, clock, cancellationToken).ConfigureAwait(false);
             }
 
-            int done = (epoch + 1) * run.BatchesOf(rows.Length);
+            int done = (epoch + 1) * batches;
             history.Add(new DssmHistoryPoint(epoch + 1, null, null, clock.Seconds));
-            progress?.Report(new DssmProgress(channel.LocalParty, done, run.Epochs * run.BatchesOf(rows.Length), epoch + 1, null, null));
+            progress?.Report(new DssmProgress(channel.LocalParty, done, run.Epochs * batches, epoch + 1, null, null));
             if (!run.ValidationStop)
                 continue;
             await SendEvaluationAsync(done, 1, cancellationToken).ConfigureAwait(false);
@@ -89,6 +95,22 @@ internal sealed class ViewRun(DssmRun run, ITower tower, ViewTable table, ViewSa
             await SendEvaluationAsync(0, set, cancellationToken).ConfigureAwait(false);
     }
 
+    private void Save(StateWriter state, BestModel best, List<DssmHistoryPoint> history)
+    {
+        samples.Save(state).Add("tower", tower.SaveTraining()).Add("seconds", history.Select(h => h.Seconds).ToArray());
+        best.Save(state);
+        noise.Save(state);
+        run.Masking?.Save(state);
+    }
+
+    private void Restore(StateReader state, BestModel best, List<DssmHistoryPoint> history)
+    {
+        tower.RestoreTraining(state.Bytes("tower").Span);
+        history.AddRange(state.Doubles("seconds").Select((seconds, i) => new DssmHistoryPoint(i + 1, null, null, seconds)));
+        best.Load(state);
+        noise.Continue(state);
+    }
+
     private void Scale(double[] vectors)
     {
         for (int j = 0; j < vectors.Length; j++)
@@ -98,7 +120,7 @@ internal sealed class ViewRun(DssmRun run, ITower tower, ViewTable table, ViewSa
     private async Task RoundAsync(int round, int[] batch, int[] rows, int epoch, PartyClock clock, CancellationToken cancellationToken)
     {
         int view = run.ViewIndex(channel.LocalParty);
-        int[] index = [.. batch.Select(i => (run.Masking is null ? run.Drops(epoch, i, view) : ViewMasking.Drops(run.Job.Model.ViewDropout)) ? -1 : rows[i])];
+        int[] index = [.. batch.Select(i => (run.Masking is null ? run.Drops(epoch, i, view) : run.Masking.Drops(run.Job.Model.ViewDropout, epoch, i)) ? -1 : rows[i])];
         double[] vectors = GC.AllocateUninitializedArray<double>(index.Length * _width);
         bool clips = run.Job.Privacy.Noise.HasFlag(DssmNoise.Embeddings);
         await run.Thread.RunAsync(() =>

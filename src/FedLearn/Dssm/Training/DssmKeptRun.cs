@@ -1,0 +1,248 @@
+using System.Buffers.Binary;
+using System.Runtime.InteropServices;
+using System.Security.Cryptography;
+using FedLearn.Coordination;
+using FedLearn.Diagnostics;
+using FedLearn.Privacy;
+
+namespace FedLearn.Dssm;
+
+/// <summary>A party's run as it is kept between rounds, so that it can go on after a loss. Without a store nothing is kept.</summary>
+/// <remarks>The state before a round holds all that the round and those after it depend on: both towers' trainings, the fusion, the best model so far, the samples, how far the noise is. What was
+/// noised since is kept by the reservation, what was masked since by the run's outbox; both leave again as they were. Everything else is computed again, to the same bits.</remarks>
+internal sealed class DssmKeptRun : IDisposable
+{
+    /// <summary>Releases that outboxes keep at least (1,024), less those of evaluations after training.</summary>
+    private const int OutboxMessages = 1000;
+
+    /// <summary>Most messages after training: test, cold users, cold items, and one more.</summary>
+    private const int Evaluations = 4;
+
+    private readonly IRunState? _state;
+    private readonly int _interval;
+    private readonly DssmRunKind _kind;
+    private int _newest = -1;
+
+    private DssmKeptRun(IRunState? state, string sessionId, int interval, DssmRunKind kind) => (_state, SessionId, _interval, _kind) = (state, sessionId, interval, kind);
+
+    /// <summary>Id of the session in which the run began: the version of its model.</summary>
+    public string SessionId { get; }
+
+    /// <summary>The state that the run goes on with; null: it begins.</summary>
+    public StateReader? Restored { get; private init; }
+
+    /// <summary>The rounds before which the run went on, this time included.</summary>
+    public IReadOnlyList<int> Resumed { get; private init; } = [];
+
+    /// <summary>The round that comes first.</summary>
+    public int First { get; private init; }
+
+    /// <summary>Whether anything is kept.</summary>
+    public bool IsKept => _state is not null;
+
+    /// <summary>Id of the run; null where nothing is kept.</summary>
+    public string? RunId => _state?.Run.RunId;
+
+    /// <summary>Where masked messages are kept.</summary>
+    public IMaskedOutbox? Outbox => _state?.Outbox;
+
+    /// <summary>Rounds between two states. In private jobs, and under masks, at most so many that all messages since the older of two states stay in the outboxes; the same at every party.</summary>
+    public static int Interval(DssmJob job, DssmPlan plan)
+    {
+        if (plan.OneShot)
+            return int.MaxValue;
+        return plan.Private || job.MaskedSum ? Math.Min(job.Training.CheckpointRounds, Math.Max(1, OutboxMessages / (2 * PerRound(job, plan)))) : job.Training.CheckpointRounds;
+    }
+
+    /// <summary>How many of the newest messages, and values that stay, must be found again.</summary>
+    public static long Reach(DssmJob job, DssmPlan plan) => plan.OneShot ? Evaluations : 2L * Interval(job, plan) * PerRound(job, plan) + Evaluations;
+
+    // The label party may have one message a view; a view under masks has one more at the end of an epoch; claim full has two values that stay.
+    private static int PerRound(DssmJob job, DssmPlan plan) => Math.Max(plan.Full || job.MaskedSum ? 2 : 1, plan.SharedGradient ? 1 : plan.Views.Count);
+
+    /// <summary>Forgets a run that was cut off, so that the party begins anew: what left counts in full.</summary>
+    public static void Forget(IRunStore store, CutOffRun run, IPrivacyLedger? ledger)
+    {
+        using IRunState state = store.Continue(run);
+        try
+        {
+            if (ledger?.Entries.FirstOrDefault(e => e.Charge.RunId == run.Run.RunId && e.State == ChargeState.Reserved) is { } entry)
+            {
+                using IPrivacyReservation reservation = ledger.Reserve(entry.Charge);
+                reservation.Settle(reservation.Kept == 0 ? 0 : 1);
+            }
+        }
+        catch (FedLearnException)
+        {
+            // It stays reserved, in full: too much rather than too little.
+        }
+
+        state.Remove();
+    }
+
+    /// <summary>What the party can go on with, for its request to join.</summary>
+    /// <param name="store">Where runs are kept; null: nowhere.</param>
+    /// <param name="party">The party.</param>
+    /// <param name="terms">Terms of its job.</param>
+    /// <param name="kind">What its states belong to.</param>
+    /// <exception cref="ConfigurationException">FL2545: the run began with another number of threads.</exception>
+    public static ResumeOffer? Offer(IRunStore? store, string party, SessionTerms terms, DssmRunKind kind)
+    {
+        if (store?.Find(party, terms.TermsDigest) is not { } run)
+            return null;
+        using IRunState state = store.Continue(run);
+        StateReader reader;
+        try
+        {
+            reader = Reader(state, run.Rounds[^1], kind);
+        }
+        catch (ConfigurationException e) when (e.Id == RunStateErrors.Unusable)
+        {
+            return null;
+        }
+
+        // Other data is another run: what was sent of the first stays charged.
+        if (!reader.Bytes("data").Span.SequenceEqual(kind.Data.Value))
+            return null;
+        if (reader.Integer("threads") is var began && began != kind.Threads)
+            throw new ConfigurationException(DssmErrors.OtherThreads, $"party '{party}'", $"a run of this job that was cut off began with {began} threads, and another number may round otherwise.",
+                $"Set training.threads to {began}; or remove the run's state beside the ledger, to begin a new run, which in a private mode is charged by itself.");
+        return new ResumeOffer(run.Run.SessionId, run.Rounds);
+    }
+
+    /// <summary>Goes on with what all parties agreed to go on with, or begins.</summary>
+    public static DssmKeptRun Open(IRunStore? store, string party, SessionTerms terms, SessionAgreement agreement, string runId, DssmRunKind kind, int interval, bool masked, IPrivacyLedger? ledger)
+    {
+        if (store is null)
+            return new DssmKeptRun(null, agreement.SessionId, interval, kind);
+        if (agreement.Resume is not { } point)
+        {
+            if (store.Find(party, terms.TermsDigest) is { } old)
+                Forget(store, old, ledger);
+            IRunState begun = store.Begin(new RunIdentity(party, terms.TermsDigest, agreement.SessionId, runId));
+            if (!masked || begun.Outbox is not null)
+                return new DssmKeptRun(begun, agreement.SessionId, interval, kind);
+            begun.Remove();
+            begun.Dispose();
+            return new DssmKeptRun(null, agreement.SessionId, interval, kind);
+        }
+
+        CutOffRun run = store.Find(party, terms.TermsDigest) is { } found && found.Run.SessionId == point.SessionId && found.Rounds.Contains(point.Round) ? found
+            : throw RunStateErrors.Gone($"run of party '{party}', round {point.Round}");
+        IRunState state = store.Continue(run);
+        try
+        {
+            StateReader restored = Reader(state, point.Round, kind);
+            int[] resumed = [.. restored.Integers("resumed"), point.Round];
+            // Noted at once, so that an attempt counts however it ends.
+            state.Write(point.Round, restored.CopyWith(kind.Name, "resumed", resumed));
+            return new DssmKeptRun(state, point.SessionId, interval, kind) { Restored = restored, First = point.Round, Resumed = resumed, _newest = run.Rounds[^1] };
+        }
+        catch
+        {
+            state.Dispose();
+            throw;
+        }
+    }
+
+    /// <summary>Keeps the state before a round, where one is due.</summary>
+    /// <param name="round">The round that comes next.</param>
+    /// <param name="thread">The thread that the towers belong to.</param>
+    /// <param name="add">Adds what the state holds; called on that thread.</param>
+    public async Task KeepAsync(int round, TowerThread thread, Action<StateWriter> add)
+    {
+        // After a restart at the older of two states the newer one is there already, and is the same.
+        if (_state is null || round % _interval != 0 || round <= _newest)
+            return;
+        byte[] bytes = await thread.RunAsync(() =>
+        {
+            StateWriter writer = new StateWriter(_kind.Name).Add("data", _kind.Data.Value).Add("threads", (long)_kind.Threads).Add("resumed", Resumed.ToArray());
+            add(writer);
+            return writer.ToArray();
+        }).ConfigureAwait(false);
+        _state.Write(round, bytes);
+        _newest = round;
+        CryptographicOperations.ZeroMemory(bytes);
+    }
+
+    /// <summary>Forgets the run: it has ended, or will never go on.</summary>
+    public void Forget() => _state?.Remove();
+
+    /// <inheritdoc />
+    public void Dispose() => _state?.Dispose();
+
+    private static StateReader Reader(IRunState state, int round, DssmRunKind kind) => new(kind.Name, state.Read(round), $"run of party '{state.Run.Party}', round {round}");
+}
+
+/// <summary>What a party's states belong to.</summary>
+/// <param name="Name">Kind and version of the states.</param>
+/// <param name="Data">Digest of its data, found when it is asked for.</param>
+/// <param name="Threads">Threads of its towers.</param>
+internal sealed record DssmRunKind(string Name, Lazy<byte[]> Data, int Threads);
+
+/// <summary>SHA-256 of what a party trains on: a run goes on with the same data only.</summary>
+internal static class DssmInputDigest
+{
+    public static byte[] Of(DssmPartyInput input)
+    {
+        using var hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
+        if (input.View is { } view)
+        {
+            Texts(hash, view.Users);
+            Numbers<int>(hash, view.RowUser);
+            Moments(hash, view.Moments ?? []);
+            Rows(hash, view.Rows);
+        }
+
+        if (input.Items is { } items)
+        {
+            Texts(hash, items.Ids);
+            Rows(hash, items.Content);
+        }
+
+        if (input.Interactions is { } table)
+        {
+            Texts(hash, table.Users);
+            Numbers<int>(hash, [.. table.Events.SelectMany(e => new[] { e.User, e.Item, (int)e.Role })]);
+            Moments(hash, [.. table.Events.Select(e => e.Moment)]);
+        }
+
+        return hash.GetHashAndReset();
+    }
+
+    private static void Rows(IncrementalHash hash, TowerRows rows)
+    {
+        Numbers<double>(hash, rows.Dense);
+        foreach (BagRows bag in rows.Bags)
+        {
+            Numbers<int>(hash, bag.Offsets);
+            Numbers<int>(hash, bag.Ids);
+            Numbers<double>(hash, bag.Weights ?? []);
+        }
+    }
+
+    private static void Moments(IncrementalHash hash, IReadOnlyList<Moment> moments) => Numbers<long>(hash, [.. moments.SelectMany(m => new[] { m.Time, (long)m.Sequence })]);
+
+    private static void Texts(IncrementalHash hash, IReadOnlyList<string> texts)
+    {
+        Length(hash, texts.Count);
+        foreach (string text in texts)
+        {
+            Length(hash, text.Length);
+            hash.AppendData(MemoryMarshal.AsBytes(text.AsSpan()));
+        }
+    }
+
+    private static void Numbers<T>(IncrementalHash hash, ReadOnlySpan<T> numbers) where T : unmanaged
+    {
+        Length(hash, numbers.Length);
+        hash.AppendData(MemoryMarshal.AsBytes(numbers));
+    }
+
+    private static void Length(IncrementalHash hash, int length)
+    {
+        Span<byte> bytes = stackalloc byte[sizeof(int)];
+        BinaryPrimitives.WriteInt32LittleEndian(bytes, length);
+        hash.AppendData(bytes);
+    }
+}

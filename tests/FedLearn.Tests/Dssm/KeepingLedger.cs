@@ -1,0 +1,88 @@
+using FedLearn.Privacy;
+
+namespace FedLearn.Tests.Dssm;
+
+/// <summary>A ledger in memory that keeps what a run noised, as one in a file does: a run is reserved again under its id. It fails where something is noised twice.</summary>
+internal sealed class KeepingLedger : IPrivacyLedger
+{
+    private readonly Lock _lock = new();
+    private readonly List<LedgerEntry> _entries = [];
+    private readonly Dictionary<string, (List<byte[]> Messages, List<byte[]> Values)> _kept = [];
+
+    public string? Warning => null;
+
+    public IReadOnlyList<LedgerEntry> Entries
+    {
+        get
+        {
+            lock (_lock)
+                return [.. _entries];
+        }
+    }
+
+    /// <summary>Messages of each run.</summary>
+    public IReadOnlyDictionary<string, int> Messages => _kept.ToDictionary(k => k.Key, k => k.Value.Messages.Count);
+
+    /// <summary>Values that stayed at the party, of each run.</summary>
+    public IReadOnlyDictionary<string, int> Values => _kept.ToDictionary(k => k.Key, k => k.Value.Values.Count);
+
+    public void Check(PrivacyCharge charge) => ArgumentNullException.ThrowIfNull(charge);
+
+    public IPrivacyReservation Reserve(PrivacyCharge charge, KeptRelease? kept = null)
+    {
+        lock (_lock)
+        {
+            if (_entries.Find(e => e.Charge.RunId == charge.RunId) is not { } entry)
+            {
+                _entries.Add(new LedgerEntry(charge, ChargeState.Reserved, 1, default));
+                _kept[charge.RunId] = ([], []);
+            }
+            else if (entry.State == ChargeState.Settled || entry.Charge with { DataSet = charge.DataSet } != charge || entry.Charge.DataSet.Fingerprint != charge.DataSet.Fingerprint)
+            {
+                throw new InvalidOperationException("The run is settled, or reserved with other terms.");
+            }
+        }
+
+        return new Reservation(this, charge);
+    }
+
+    public ReadOnlyMemory<byte>? Find(string party, string key) => null;
+
+    private sealed class Reservation(KeepingLedger ledger, PrivacyCharge charge) : IPrivacyReservation
+    {
+        private readonly (List<byte[]> Messages, List<byte[]> Values) _kept = ledger._kept[charge.RunId];
+
+        public string RunId => charge.RunId;
+
+        public int Kept => _kept.Messages.Count;
+
+        public bool KeepsLocally => true;
+
+        public ReadOnlyMemory<byte>? Find(int index) => index < Kept ? _kept.Messages[index] : default(ReadOnlyMemory<byte>?);
+
+        public void Keep(int index, ReadOnlySpan<byte> message)
+        {
+            ArgumentOutOfRangeException.ThrowIfNotEqual(index, Kept);
+            _kept.Messages.Add(message.ToArray());
+        }
+
+        public ReadOnlyMemory<byte>? FindLocal(int index) => index < _kept.Values.Count ? _kept.Values[index] : default(ReadOnlyMemory<byte>?);
+
+        public void KeepLocal(int index, ReadOnlySpan<byte> value)
+        {
+            ArgumentOutOfRangeException.ThrowIfNotEqual(index, _kept.Values.Count);
+            _kept.Values.Add(value.ToArray());
+        }
+
+        public void Settle(double share)
+        {
+            lock (ledger._lock)
+            {
+                int at = ledger._entries.FindIndex(e => e.Charge.RunId == charge.RunId);
+                ledger._entries[at] = ledger._entries[at] with { State = ChargeState.Settled, Share = share };
+            }
+        }
+
+        public void Dispose() { }
+    }
+}

@@ -1,0 +1,370 @@
+using System.Runtime.InteropServices;
+using FedLearn.Coordination;
+using FedLearn.Diagnostics;
+using FedLearn.Dssm;
+using FedLearn.Privacy;
+using FedLearn.Protocol;
+using FedLearn.Testing;
+
+namespace FedLearn.Tests.Dssm;
+
+/// <summary>Runs of recommendation training whose parties lose each other, and go on.</summary>
+public class DssmResumeTests
+{
+    private static readonly TimeSpan Patience = TimeSpan.FromSeconds(60);
+    private static readonly ITowerFactory Towers = new ReferenceTowerFactory();
+
+    private static DssmModelOptions Model(DssmFusion fusion) => new() { Fusion = fusion, Precision = TowerPrecision.Float64 };
+
+    private static DssmTrainingOptions Training(int epochs = 3, bool? stop = null) =>
+        new() { Epochs = epochs, BatchSize = 16, Seed = 5, CheckpointRounds = 4, ValidationStop = stop, Patience = 1 };
+
+    private static DssmPrivacyOptions Private(DssmClaim claim, DssmNoise noise = DssmNoise.Both, long? seed = 77) => new()
+    {
+        Noise = noise,
+        Claim = claim,
+        Unit = DssmUnit.User,
+        Budget = new PrivacyBudget(20, 1e-5),
+        HistoryEvents = 50,
+        MaxSamplesPerUser = 7,
+        TestNoiseSeed = seed,
+    };
+
+    public static TheoryData<string> Cases => [.. All.Keys];
+
+    private static Dictionary<string, DssmJob> All { get; } = new()
+    {
+        ["late, dropouts, stop"] = SmallRecommendation.Job(Model(DssmFusion.Late) with { ViewDropout = 0.3, Dropout = 0.2, LearnViewWeights = true, ItemBias = true }, Training(4)),
+        ["sum, dropouts, cached negatives"] = SmallRecommendation.Job(Model(DssmFusion.Sum) with { ViewDropout = 0.3, Dropout = 0.2, NegativeSource = NegativeSource.Cached, LayerNorm = true },
+            Training(stop: false)),
+        ["sum, hard negatives, adagrad"] = SmallRecommendation.Job(Model(DssmFusion.Sum) with { NegativeSource = NegativeSource.Hard },
+            Training() with { Optimizer = new TowerOptimizer { Kind = TowerOptimizerKind.Adagrad, Rate = 0.05 } }),
+        ["concat, dropouts, stop"] = SmallRecommendation.Job(Model(DssmFusion.Concat) with { ViewDropout = 0.3, Dropout = 0.2, ItemBias = true }, Training(4)),
+        ["late, in batch, wire in float32"] = SmallRecommendation.Job(Model(DssmFusion.Late) with { Loss = DssmLossKind.InBatchLogQ, Precision = TowerPrecision.Float32 }, Training()),
+        ["masks, view dropout, stop"] = SmallRecommendation.Job(Model(DssmFusion.Sum) with { ViewDropout = 0.3 }, Training(4), new DssmPrivacyOptions { TestNoiseSeed = 4 }) with { MaskedSum = true },
+        ["own messages, late"] = SmallRecommendation.Job(Model(DssmFusion.Late) with { ViewDropout = 0.3 }, Training(), Private(DssmClaim.OwnMessages)),
+        ["own messages, concat, gradients"] = SmallRecommendation.Job(Model(DssmFusion.Concat), Training(), Private(DssmClaim.OwnMessages, DssmNoise.Gradients)),
+        ["full, late"] = SmallRecommendation.Job(Model(DssmFusion.Late) with { ItemBias = true, LearnViewWeights = true }, Training(), Private(DssmClaim.Full)),
+        ["full, sum"] = SmallRecommendation.Job(Model(DssmFusion.Sum) with { ViewDropout = 0.3 }, Training(), Private(DssmClaim.Full)),
+        ["full, concat, charged evaluation"] = SmallRecommendation.Job(Model(DssmFusion.Concat), Training(), Private(DssmClaim.Full) with { Evaluation = EvaluationDisclosure.Charged }),
+        ["full, sum, embeddings only"] = SmallRecommendation.Job(Model(DssmFusion.Sum), Training(), Private(DssmClaim.Full, DssmNoise.Embeddings), labelHasView: false),
+        ["full, masks"] = SmallRecommendation.Job(Model(DssmFusion.Sum) with { ViewDropout = 0.3 }, Training(), Private(DssmClaim.Full)) with { MaskedSum = true },
+        ["one shot"] = SmallRecommendation.Job(Model(DssmFusion.Sum), Training(), Private(DssmClaim.OneShot, DssmNoise.Embeddings)),
+    };
+
+    [Theory]
+    [MemberData(nameof(Cases))]
+    public async Task Run_CutAtManyMessages_EndsInTheSameModels(string name)
+    {
+        DssmJob job = All[name];
+        var whole = new Scene(job);
+        IReadOnlyList<DssmPartyResult> expected = (await whole.SessionAsync(int.MaxValue)).Results ?? throw new InvalidOperationException("A session without a cut failed.");
+        var random = new Random(name.Length); // where connections are cut
+        var scene = new Scene(job);
+        Session last = await scene.SessionAsync(3 + random.Next(4));
+        Assert.Null(last.Results);
+        var resumed = new List<int>();
+        for (int cuts = 0; ; cuts++)
+        {
+            // Claim one-shot sends little after its first state.
+            last = await scene.SessionAsync(cuts == 7 ? int.MaxValue : job.Privacy.Claim == DssmClaim.OneShot ? 31 - 4 * cuts + random.Next(7) : 1 + random.Next(60));
+            if (last.Agreement.Resume is { } point)
+                resumed.Add(point.Round);
+            if (last.Results is not null)
+                break;
+            Assert.True(cuts < 7, $"The session without a cut failed: {last.Failure}");
+        }
+
+        Assert.NotEmpty(resumed);
+        Assert.Equal(resumed.Order(), resumed);
+        if (job.Privacy.Claim != DssmClaim.OneShot)
+            Assert.True(resumed[^1] > 0, "Every session began before round 0.");
+        AssertSame(expected, last.Results!);
+        // One charge a party, as without cuts, and as many noises drawn.
+        foreach (string party in scene.Ledgers.Keys)
+        {
+            Assert.Equal(whole.Ledgers[party].Entries.Select(e => (e.State, e.Share, e.Charge.MuSquared)), scene.Ledgers[party].Entries.Select(e => (e.State, e.Share, e.Charge.MuSquared)));
+            Assert.Equal(whole.Ledgers[party].Messages.Values, scene.Ledgers[party].Messages.Values);
+            Assert.Equal(whole.Ledgers[party].Values.Values, scene.Ledgers[party].Values.Values);
+            Assert.Null(scene.Stores[party].Find(party, scene.Terms.TermsDigest));
+        }
+    }
+
+    [Theory]
+    [InlineData(DssmClaim.OwnMessages, false)]
+    [InlineData(DssmClaim.Full, false)]
+    [InlineData(DssmClaim.Full, true)]
+    [InlineData(DssmClaim.OneShot, false)]
+    public async Task Run_SecureNoise_NoStepIsSentWithOtherBytes(DssmClaim claim, bool masked)
+    {
+        DssmJob job = SmallRecommendation.Job(Model(DssmFusion.Sum), Training(), Private(claim, claim == DssmClaim.OneShot ? DssmNoise.Embeddings : DssmNoise.Both, null)) with { MaskedSum = masked };
+        var scene = new Scene(job);
+        Session last = await scene.SessionAsync(4);
+        for (int cuts = 0; last.Results is null; cuts++)
+            last = await scene.SessionAsync(cuts == 12 ? int.MaxValue : 17 + 7 * cuts);
+        // Scene compares the bytes of every message with those of the same step before; some must have been sent again.
+        Assert.True(scene.SentAgain > 0);
+        int rounds = 27;
+        foreach ((string party, KeepingLedger ledger) in scene.Ledgers)
+        {
+            bool noises = claim != DssmClaim.OneShot || party != "shop";
+            Assert.Equal(noises ? 1 : 0, ledger.Entries.Count);
+            if (claim != DssmClaim.OneShot)
+                Assert.Equal([rounds], ledger.Messages.Values);
+            if (claim == DssmClaim.Full)
+                Assert.Equal([rounds * (party == "shop" ? 2 : 1)], ledger.Values.Values);
+        }
+    }
+
+    [Fact]
+    public async Task Run_WithoutAStoreAtOneParty_BeginsAnew()
+    {
+        var scene = new Scene(All["sum, dropouts, cached negatives"]);
+        Assert.Null((await scene.SessionAsync(40)).Results);
+        scene.Stores["taste"] = new InMemoryRunStore();
+        Session second = await scene.SessionAsync(int.MaxValue);
+        Assert.Null(second.Agreement.Resume);
+        Assert.NotNull(second.Results);
+        Assert.All(second.Results, r => Assert.Equal(second.Agreement.SessionId, r.Model.Version));
+    }
+
+    [Fact]
+    public async Task Run_OfOtherData_IsNotOffered()
+    {
+        DssmJob job = All["late, dropouts, stop"];
+        var scene = new Scene(job);
+        Assert.Null((await scene.SessionAsync(60)).Results);
+        DssmPartyInput profile = SmallRecommendation.Inputs()[1] with { Runs = scene.Stores["profile"] };
+        Assert.NotNull(new DssmTrainer(job, profile, Towers).JoinRequest.Resume);
+        profile.View!.Rows.Dense[0] += 1;
+        Assert.Null(new DssmTrainer(job, profile, Towers).JoinRequest.Resume);
+    }
+
+    [Fact]
+    public async Task Run_WithOtherThreads_IsRefusedBeforeAnybodyIsMet()
+    {
+        DssmJob job = All["late, dropouts, stop"];
+        var scene = new Scene(job);
+        Assert.Null((await scene.SessionAsync(60)).Results);
+        var trainer = new DssmTrainer(job, SmallRecommendation.Inputs()[1] with { Runs = scene.Stores["profile"] }, new Threaded(2));
+        ConfigurationException error = Assert.Throws<ConfigurationException>(() => trainer.JoinRequest);
+        Assert.Equal(DssmErrors.OtherThreads, error.Id);
+        Assert.NotNull(scene.Stores["profile"].Find("profile", trainer.Terms.TermsDigest));
+    }
+
+    [Fact]
+    public async Task Run_FailsByItself_IsSettledAndForgotten()
+    {
+        // The shop's own fault: its towers break in the second epoch. Whoever hears of it has lost a peer.
+        DssmJob job = All["full, sum"];
+        var scene = new Scene(job) { TowersOf = party => party == "shop" ? new Breaking(14) : Towers };
+        Session session = await scene.SessionAsync(int.MaxValue);
+        Assert.IsType<InvalidOperationException>(session.Failure);
+        Assert.Null(scene.Stores["shop"].Find("shop", scene.Terms.TermsDigest));
+        Assert.Equal(ChargeState.Settled, Assert.Single(scene.Ledgers["shop"].Entries).State);
+    }
+
+    [Fact]
+    public void Interval_OfPrivateJobs_LeavesRoomInTheOutboxes()
+    {
+        static int Of(DssmJob job) => DssmKeptRun.Interval(job, DssmPlan.Create(job));
+        DssmTrainingOptions many = Training() with { CheckpointRounds = 5000 };
+        Assert.Equal(5000, Of(SmallRecommendation.Job(Model(DssmFusion.Late), many)));
+        // Two views get a gradient each; full keeps two values a round; two intervals and four evaluations stay below 1,024.
+        Assert.Equal(250, Of(SmallRecommendation.Job(Model(DssmFusion.Late), many, Private(DssmClaim.OwnMessages))));
+        Assert.Equal(500, Of(SmallRecommendation.Job(Model(DssmFusion.Sum), many, Private(DssmClaim.OwnMessages))));
+        Assert.Equal(250, Of(SmallRecommendation.Job(Model(DssmFusion.Sum), many, Private(DssmClaim.Full))));
+        Assert.Equal(4, Of(SmallRecommendation.Job(Model(DssmFusion.Sum), Training(), Private(DssmClaim.Full))));
+    }
+
+    private static void AssertSame(IReadOnlyList<DssmPartyResult> expected, IReadOnlyList<DssmPartyResult> actual)
+    {
+        foreach ((DssmPartyResult e, DssmPartyResult a) in expected.Zip(actual))
+        {
+            Assert.Equal(Bytes(e.Model.Items), Bytes(a.Model.Items));
+            Assert.Equal(Bytes(e.Model.View), Bytes(a.Model.View));
+            Assert.Equal(e.Model.Received.OrderBy(r => r.Key).SelectMany(r => Bytes(r.Value)), a.Model.Received.OrderBy(r => r.Key).SelectMany(r => Bytes(r.Value)));
+            Assert.Equal(e.Model.Fusion, a.Model.Fusion);
+            Assert.Equal(e.BestEpoch, a.BestEpoch);
+            Assert.Equal(e.History.Select(h => (h.Epoch, h.Loss, h.Validation)), a.History.Select(h => (h.Epoch, h.Loss, h.Validation)));
+            Assert.Equal(e.Metrics?.Test?.Full, a.Metrics?.Test?.Full);
+            Assert.Equal(e.Counts, a.Counts);
+            Assert.Equal(e.AlignmentLeaks, a.AlignmentLeaks);
+        }
+    }
+
+    private static byte[] Bytes(SavedTower? tower) => tower?.State.ToArray() ?? [];
+
+    private sealed record Session(SessionAgreement Agreement, IReadOnlyList<DssmPartyResult>? Results, Exception? Failure);
+
+    /// <summary>Parties whose stores and ledgers outlive their sessions. Every message is compared with that of the same step in an earlier session.</summary>
+    private sealed class Scene(DssmJob job)
+    {
+        private readonly Dictionary<(string From, string To, int Round, string Name), byte[]> _sent = [];
+        private string _run = "";
+
+        public Dictionary<string, IRunStore> Stores { get; } = new() { ["shop"] = new InMemoryRunStore(), ["profile"] = new InMemoryRunStore(), ["taste"] = new InMemoryRunStore() };
+
+        public Dictionary<string, KeepingLedger> Ledgers { get; } = new() { ["shop"] = new(), ["profile"] = new(), ["taste"] = new() };
+
+        public Func<string, ITowerFactory> TowersOf { get; init; } = _ => Towers;
+
+        public SessionTerms Terms { get; } = DssmJobTerms.Of(job);
+
+        public int SentAgain { get; private set; }
+
+        /// <summary>One session; the connection on which the message of this number is due is cut before it leaves, at both ends.</summary>
+        public async Task<Session> SessionAsync(int cutAt)
+        {
+            DssmTrainer[] parties = [.. SmallRecommendation.Inputs(job.LabelHasView)
+                .Select(input => new DssmTrainer(job, input with { Runs = Stores[input.Party], Ledger = Ledgers[input.Party] }, TowersOf(input.Party)))];
+            var desk = new SessionDesk(Terms, Patience);
+            SessionAgreement[] agreements = await Task.WhenAll(parties.Select(p => desk.JoinAsync(p.JoinRequest)));
+            string run = agreements[0].Resume?.SessionId ?? agreements[0].SessionId;
+            if (run != _run)
+                _sent.Clear();
+            _run = run;
+            var options = new ChannelOptions { ReceiveTimeout = Patience };
+            int messages = 0;
+            bool CutsNow() => Interlocked.Increment(ref messages) == cutAt;
+            (InMemoryChannel First, InMemoryChannel Second)[] pairs = [.. parties.Skip(1).Select(p => InMemoryChannel.CreatePair("shop", p.JoinRequest.Party.Name, options))];
+            IPartyChannel[][] channels =
+            [
+                [.. pairs.Select(p => new Watched(this, p.First, p.Second, CutsNow))],
+                .. pairs.Select(p => new IPartyChannel[] { new Watched(this, p.Second, p.First, CutsNow) }),
+            ];
+            Task<DssmPartyResult>[] running = [.. parties.Select((p, i) => Task.Run(() => p.TrainAsync(agreements[i], channels[i])))];
+            try
+            {
+                return new(agreements[0], await Task.WhenAll(running).WaitAsync(Patience), null);
+            }
+            catch (Exception e) when (e is FedLearnException or InvalidOperationException)
+            {
+                return new(agreements[0], null, FailureSummary.Root(running.Where(t => t.IsFaulted).Select(t => t.Exception!.InnerException!)));
+            }
+            finally
+            {
+                foreach ((InMemoryChannel first, InMemoryChannel second) in pairs)
+                {
+                    await first.DisposeAsync();
+                    await second.DisposeAsync();
+                }
+            }
+        }
+
+        private void Compare(string from, string to, int round, string name, Payload payload)
+        {
+            byte[] bytes = payload switch
+            {
+                VectorPayload { Lattice: { } lattice } => lattice.Packed.ToArray(),
+                VectorPayload vector => MemoryMarshal.AsBytes(vector.Values.Span).ToArray(),
+                MaskedVector masked => masked.Values.ToArray(),
+                SampleKeys keys => keys.Keys.ToArray(),
+                AggregationMessage message => message.Bytes.ToArray(),
+                _ => [],
+            };
+            lock (_sent)
+            {
+                if (_sent.TryAdd((from, to, round, name), bytes))
+                    return;
+                SentAgain++;
+                Assert.Equal(_sent[(from, to, round, name)], bytes);
+            }
+        }
+
+        private sealed class Watched(Scene scene, InMemoryChannel inner, InMemoryChannel other, Func<bool> cuts) : IPartyChannel
+        {
+            public string LocalParty => inner.LocalParty;
+
+            public string RemoteParty => inner.RemoteParty;
+
+            public ChannelStatistics Statistics => inner.Statistics;
+
+            public IReadOnlyDictionary<(string Name, Protection Protection), long> Releases => inner.Releases;
+
+            public async ValueTask SendAsync<T>(int round, Released<T> message, CancellationToken cancellationToken = default) where T : Payload
+            {
+                if (cuts())
+                {
+                    await inner.DisposeAsync();
+                    await other.DisposeAsync();
+                }
+                else
+                {
+                    scene.Compare(LocalParty, RemoteParty, round, message.Name, message.Payload);
+                }
+
+                await inner.SendAsync(round, message, cancellationToken);
+            }
+
+            public ValueTask<T> ReceiveAsync<T>(int round, int? length, CancellationToken cancellationToken = default) where T : Payload => inner.ReceiveAsync<T>(round, length, cancellationToken);
+
+            public ValueTask CompleteAsync(CancellationToken cancellationToken = default) => inner.CompleteAsync(cancellationToken);
+
+            public ValueTask AbortAsync(string errorId, CancellationToken cancellationToken = default) => inner.AbortAsync(errorId, cancellationToken);
+
+            public ValueTask DisposeAsync() => inner.DisposeAsync();
+        }
+    }
+
+    private sealed class Threaded(int threads) : ITowerFactory
+    {
+        public int Threads => threads;
+
+        public ITower Create(TowerSpec spec, long seed) => Towers.Create(spec, seed);
+
+        public ITower Restore(TowerSpec spec, ReadOnlyMemory<byte> state) => Towers.Restore(spec, state);
+    }
+
+    /// <summary>Towers of which none takes more than a number of training steps.</summary>
+    private sealed class Breaking(int steps) : ITowerFactory
+    {
+        public ITower Create(TowerSpec spec, long seed) => new Tower(Towers.Create(spec, seed), steps);
+
+        public ITower Restore(TowerSpec spec, ReadOnlyMemory<byte> state) => new Tower(Towers.Restore(spec, state), steps);
+
+        private sealed class Tower(ITower inner, int steps) : ITower
+        {
+            private int _left = steps;
+
+            public TowerInputs Inputs => inner.Inputs;
+
+            public int Width => inner.Width;
+
+            public int ParameterCount => inner.ParameterCount;
+
+            public void Forward(TowerRows rows, ReadOnlySpan<int> index, Span<double> output, bool training)
+            {
+                if (training && _left-- == 0)
+                    throw new InvalidOperationException("The tower breaks.");
+                inner.Forward(rows, index, output, training);
+            }
+
+            public void Backward(ReadOnlySpan<double> upstream) => inner.Backward(upstream);
+
+            public void GetGradient(Span<double> destination) => inner.GetGradient(destination);
+
+            public void RowGradientNorms(ReadOnlySpan<double> upstream, Span<double> squaredNorms) => inner.RowGradientNorms(upstream, squaredNorms);
+
+            public void WeightedRowGradients(ReadOnlySpan<double> rowWeights, Span<double> sum) => inner.WeightedRowGradients(rowWeights, sum);
+
+            public void Step() => inner.Step();
+
+            public void Step(ReadOnlySpan<double> gradient) => inner.Step(gradient);
+
+            public void GetParameters(Span<double> destination) => inner.GetParameters(destination);
+
+            public void SetParameters(ReadOnlySpan<double> parameters) => inner.SetParameters(parameters);
+
+            public byte[] Save() => inner.Save();
+
+            public byte[] SaveTraining() => inner.SaveTraining();
+
+            public void RestoreTraining(ReadOnlySpan<byte> state) => inner.RestoreTraining(state);
+
+            public IReadOnlyList<string> PrivacyFaults() => inner.PrivacyFaults();
+
+            public void Dispose() => inner.Dispose();
+        }
+    }
+}

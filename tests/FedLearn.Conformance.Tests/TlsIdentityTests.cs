@@ -3,14 +3,12 @@ using System.Net.Security;
 using System.Net.Sockets;
 using System.Security.Authentication;
 using System.Security.Cryptography.X509Certificates;
-using FedLearn.Coordination;
 using FedLearn.Diagnostics;
 using FedLearn.Privacy;
 using FedLearn.Protocol;
 using FedLearn.Testing;
 using FedLearn.Transport.Grpc;
 using FedLearn.Transport.Grpc.Rpc;
-using Microsoft.AspNetCore.Builder;
 
 namespace FedLearn.Conformance.Tests;
 

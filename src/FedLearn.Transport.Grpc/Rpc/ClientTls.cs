@@ -1,5 +1,3 @@
-using System.Net;
-using System.Net.Http;
 using System.Net.Security;
 using System.Security.Authentication;
 using System.Security.Cryptography.X509Certificates;
@@ -30,6 +28,9 @@ internal sealed class ClientTls
 
     /// <summary>Hash of this party's key.</summary>
     public byte[] OwnKeyHash => CertificatePin.KeyHash(_security.Certificate);
+
+    /// <summary>Whether the handshake is over.</summary>
+    public bool IsOpen => _plaintext is not null;
 
     /// <summary>Who answered; null before the handshake is over.</summary>
     public PeerIdentity? Server { get; private set; }

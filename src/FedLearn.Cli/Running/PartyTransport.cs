@@ -42,8 +42,8 @@ internal sealed record PartyTransport
     /// <summary>Options of a host.</summary>
     /// <param name="settings">How the parties reach each other.</param>
     /// <param name="listen">Where to listen; null: nowhere, the settings name a coordinator.</param>
-    /// <param name="log">Told what happens to the coordinator.</param>
-    public static GrpcHostOptions Host(TransportSettings settings, Uri? listen, Action<string> log) => new()
+    /// <param name="log">Told what happens to the coordinator; null for nobody.</param>
+    public static GrpcHostOptions Host(TransportSettings settings, Uri? listen, Action<string>? log = null) => new()
     {
         Listen = listen ?? new Uri("http://127.0.0.1:0"),
         AlsoListens = listen is not null,
@@ -73,7 +73,7 @@ internal sealed record PartyTransport
     /// <summary>The way through the coordinator, telling what happens to it.</summary>
     /// <param name="settings">The party's settings.</param>
     /// <param name="log">Told a line.</param>
-    public static GrpcRelay? Relay(TransportSettings settings, Action<string> log) => settings.Relay is null ? null : settings.Relay with
+    public static GrpcRelay? Relay(TransportSettings settings, Action<string>? log) => settings.Relay is null || log is null ? settings.Relay : settings.Relay with
     {
         Changed = error => log(error is null ? $"waiting at the coordinator {settings.Relay.Coordinator} again" : $"coordinator {settings.Relay.Coordinator}: {error.Cause} ({error.Id})"),
     };

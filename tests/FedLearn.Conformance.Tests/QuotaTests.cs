@@ -2,7 +2,6 @@ using System.Net;
 using System.Net.Sockets;
 using System.Security.Cryptography;
 using System.Security.Cryptography.X509Certificates;
-using FedLearn.Coordination;
 using FedLearn.Diagnostics;
 using FedLearn.Privacy;
 using FedLearn.Protocol;

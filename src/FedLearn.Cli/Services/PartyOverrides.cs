@@ -45,8 +45,9 @@ internal sealed class PartyOverrides
     {
         var values = new List<(string, string[], string)>();
         var service = new Dictionary<string, string>();
-        foreach ((string name, string text) in environment.Cast<DictionaryEntry>().Select(v => ((string)v.Key, (string?)v.Value ?? "")).OrderBy(v => v.Item1, StringComparer.Ordinal))
+        foreach (string name in environment.Keys.Cast<string>().Order(StringComparer.Ordinal))
         {
+            string text = environment[name] as string ?? "";
             if (name.StartsWith(Prefix, StringComparison.OrdinalIgnoreCase))
                 values.Add((name, name[Prefix.Length..].Split("__"), text));
             else if (name.StartsWith(ServicePrefix, StringComparison.OrdinalIgnoreCase))

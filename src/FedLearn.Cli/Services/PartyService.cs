@@ -1,3 +1,4 @@
+using System.Runtime.InteropServices;
 using FedLearn.Cli.Output;
 using FedLearn.Cli.RunFiles;
 using FedLearn.Diagnostics;
@@ -19,11 +20,22 @@ internal static class PartyService
     /// <summary>Runs until stopped, or until every job is an active party's and over.</summary>
     /// <param name="request">What to run.</param>
     /// <param name="terminal">Told what happens.</param>
-    /// <param name="stop">Ends it in good order.</param>
+    /// <param name="cancellationToken">Ends it in good order, as SIGTERM and Ctrl-C do.</param>
     /// <returns>The exit code: 0 when it was stopped, or all jobs succeeded; else that of the first error.</returns>
     /// <exception cref="FedLearnException">No file can be used, the health checks have no address, or a session did not end in time (FL4171).</exception>
-    public static async Task<int> RunAsync(ServiceRequest request, Terminal terminal, CancellationToken stop)
+    public static async Task<int> RunAsync(ServiceRequest request, Terminal terminal, CancellationToken cancellationToken)
     {
+        // From here on: the tool's own listener to signals begins once a verb has given up its thread, and a service must not die of a stop in between.
+        using var stopping = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
+        CancellationToken stop = stopping.Token;
+        void Ask(PosixSignalContext signal)
+        {
+            signal.Cancel = true;
+            _ = stopping.CancelAsync();
+        }
+
+        using var terminate = PosixSignalRegistration.Create(PosixSignal.SIGTERM, Ask);
+        using var interrupt = PosixSignalRegistration.Create(PosixSignal.SIGINT, Ask);
         OutputFile.Check(request.Results);
         var jobs = new List<ServiceJob>();
         var unusable = new List<(JobStatus Status, FedLearnException Error)>();
@@ -84,7 +96,7 @@ internal static class PartyService
     {
         PartyFile file = PartyFile.Load(path, settings: request.Overrides);
         if (jobs.Find(j => j.File.Run.Name == file.Run.Name && j.File.Self.Name == file.Self.Name) is { } other)
-            throw new ConfigurationException(ServiceErrors.SameJobTwice, path, $"{other.File.Path} is the same party of a job of the same name.", "Name each party of a job once, and give other jobs other names.");
+            throw new ConfigurationException(ServiceErrors.SameJobTwice, path, $"{other.File.Path}, of this service too, is the same party of a job of the same name.", "Name each party of a job once, and give other jobs other names.");
         return new ServiceJob(file, request.Results, log, TimeProvider.System);
     }
 

@@ -2,6 +2,7 @@ using System.Net;
 using System.Net.Sockets;
 using System.Text;
 using System.Text.Json.Nodes;
+using FedLearn.Cli.RunFiles;
 using FedLearn.Cli.Services;
 using FedLearn.Cli.Tests.Sessions;
 
@@ -57,7 +58,7 @@ public class ServiceTests
         (string alphaBank, string alpha) = Job(scene, "alpha", Scene.FreePort());
         (string betaBank, string beta) = Job(scene, "beta", Scene.FreePort(), "", ("model.l2", 0.1));
         string gamma = Job(scene, "gamma", ((IPEndPoint)listener.LocalEndpoint).Port, "", ("parties.1.data.path", "nowhere.csv")).Telco;
-        string broken = scene.Write("broken.party.json", "{ \"job\": 5 }");
+        string broken = scene.Write("broken.party.json", "{ \"job\": 5, \"party\": \"telco\" }");
         using var manager = new Socket(AddressFamily.Unix, SocketType.Dgram, ProtocolType.Unspecified);
         manager.Bind(new UnixDomainSocketEndPoint(scene.At("notify")));
         using ToolProcess service = ToolProcess.StartWith("NOTIFY_SOCKET", scene.At("notify"), Service(scene, alpha, broken, beta, gamma));
@@ -72,7 +73,7 @@ public class ServiceTests
         (string? Job, string State, string? Error)[] jobs = Jobs(body);
         Assert.Equal(["alpha ready", "beta ready", "gamma waiting", " failed"], jobs.Select(j => $"{j.Job} {j.State}"));
         Assert.StartsWith("FL3", jobs[2].Error, StringComparison.Ordinal);
-        Assert.Equal(RunFiles.RunFileErrors.WrongType, jobs[3].Error);
+        Assert.Equal(RunFileErrors.WrongType, jobs[3].Error);
 
         async Task BankAsync(string file, string models)
         {
@@ -215,10 +216,10 @@ public class ServiceTests
         await RefusedAsync(CliErrors.OptionsDisagree, 2, "--config", bank, "--config", telco);
         await RefusedAsync(CliErrors.OptionsDisagree, 2, "--config", bank, "--health", "127.0.0.1:0");
         await RefusedAsync(CliErrors.OptionsDisagree, 2, "--service", "--config", bank, "--model", "m");
-        await RefusedAsync(RunFiles.RunFileErrors.OutOfRange, 2, "--service", "--config", bank, "--stop-seconds", "0");
-        await RefusedAsync(RunFiles.RunFileErrors.OutOfRange, 2, "--service", "--config", bank, "--stop-seconds", "NaN");
-        await RefusedAsync(RunFiles.RunFileErrors.Address, 2, "--service", "--config", bank, "--health", "example.org:80");
-        await RefusedAsync(RunFiles.RunFileErrors.Unreadable, 2, "--service", "--config", scene.At("nowhere.json"), "--results", scene.At("results"));
+        await RefusedAsync(RunFileErrors.OutOfRange, 2, "--service", "--config", bank, "--stop-seconds", "0");
+        await RefusedAsync(RunFileErrors.OutOfRange, 2, "--service", "--config", bank, "--stop-seconds", "NaN");
+        await RefusedAsync(RunFileErrors.Address, 2, "--service", "--config", bank, "--health", "example.org:80");
+        await RefusedAsync(RunFileErrors.Unreadable, 2, "--service", "--config", scene.At("nowhere.json"), "--results", scene.At("results"));
         using var listener = new TcpListener(IPAddress.Loopback, 0);
         listener.Start();
         await RefusedAsync(ServiceErrors.CannotListen, 4, "--service", "--config", telco, "--results", scene.At("results"), "--health", listener.LocalEndpoint.ToString()!);

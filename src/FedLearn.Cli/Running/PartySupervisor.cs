@@ -4,6 +4,7 @@ using FedLearn.Cli.RunFiles;
 using FedLearn.Coordination;
 using FedLearn.Diagnostics;
 using FedLearn.Protocol;
+using FedLearn.Transport.Grpc;
 using Polly;
 using Polly.Retry;
 
@@ -31,6 +32,9 @@ internal static class PartySupervisor
     public static Task<JsonObject> JoinAsync(PartyTask task, Uri coordinator, TransportSettings settings, Action<string> log, CancellationToken cancellationToken) =>
         RunAsync(task, settings, log, (attempt, limits, stop) => GrpcParty.JoinAsync(attempt, coordinator, limits, stop), cancellationToken);
 
+    // A coordinator that gives up its old session, or dies, just when a party comes back. One that cannot be reached at all has had its time already.
+    private static bool BrokeOff(PeerException e) => e.Id is ProtocolErrors.PeerGone or ProtocolErrors.AlreadyJoined or GrpcErrors.WrongSession or GrpcErrors.CallFailed;
+
     /// <summary>Runs a party until its job has ended, or until the others have not come back in time.</summary>
     /// <param name="task">What the party does.</param>
     /// <param name="settings">Time limits.</param>
@@ -57,7 +61,7 @@ internal static class PartySupervisor
             // The first meeting has the limits of every other session.
             return await attempt(new PartyTask(task.Name, task.Terms, stop => Watched(task.Prepare(stop))), settings, cancellationToken).ConfigureAwait(false);
         }
-        catch (PeerException e) when (met && task.KeepsRuns && settings.ResumeTimeout > TimeSpan.Zero && RunLoss.Is(e) && !cancellationToken.IsCancellationRequested)
+        catch (PeerException e) when (task.KeepsRuns && settings.ResumeTimeout > TimeSpan.Zero && (met ? RunLoss.Is(e) : BrokeOff(e)) && !cancellationToken.IsCancellationRequested)
         {
             loss = e;
         }

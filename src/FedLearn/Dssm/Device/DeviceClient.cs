@@ -262,7 +262,7 @@ public sealed class DeviceClient : IDisposable
     private SecureAggregationClient Answering() => _answering ?? throw ProtocolErrors.Peer(DeviceErrors.BadInvitation, DeviceSessions.Server, "attempt",
         "asked for something that was answered before.", "Check that both sides run the same release of the software.");
 
-    private async Task<AggregationMessage?> ExchangeAsync(IPartyChannel channel, int round, DeviceInvitation offer, AggregationMessage own, CancellationToken cancellationToken)
+    private static async Task<AggregationMessage?> ExchangeAsync(IPartyChannel channel, int round, DeviceInvitation offer, AggregationMessage own, CancellationToken cancellationToken)
     {
         await channel.SendAsync(round, Disclosure.Unprotected(own, "secure aggregation"), cancellationToken).ConfigureAwait(false);
         return await NextAsync(channel, round, offer, cancellationToken).ConfigureAwait(false);

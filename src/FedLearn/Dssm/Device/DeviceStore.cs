@@ -1,4 +1,3 @@
-using FedLearn.Aggregation;
 using FedLearn.Coordination;
 using FedLearn.Diagnostics;
 using FedLearn.Privacy;

@@ -91,11 +91,10 @@ public sealed class RecommendationKillReliabilityTests
             {
                 LedgerEntry entry = Assert.Single(new SqliteLedger(RecommendationChild.LedgerOf(folder, party)).Entries);
                 Assert.Equal((ChargeState.Settled, 1.0), (entry.State, entry.Share));
-                Assert.Empty(Directory.GetFiles(folder, $"{party}.ledger.db.*"));
-                // Each line: run, receiver, round, name, hash. The last may be torn by a kill.
+                Assert.DoesNotContain(Directory.GetFiles(folder), file => Path.GetFileName(file).StartsWith($"{party}.ledger.db.", StringComparison.Ordinal));
+                // Each line: run, receiver, round, name, hash. The last may be torn by a kill. A party that is killed before it has a first state begins another run, which has charged nothing yet.
                 string[][] sent = [.. File.ReadAllLines(RecommendationChild.SentOf(folder, party)).Select(l => l.Split('|')).Where(l => l.Length == 5 && l[4].Length == 64)];
-                Assert.Single(sent.Select(l => l[0]).Distinct());
-                Assert.All(sent.GroupBy(l => (l[1], l[2], l[3])), same => Assert.Single(same.Select(l => l[4]).Distinct()));
+                Assert.All(sent.GroupBy(l => (l[0], l[1], l[2], l[3])), same => Assert.Single(same.Select(l => l[4]).Distinct()));
             }
 
             int resumed = Parties.Sum(p => children[p].Lines.Count(line => line.StartsWith("joined ", StringComparison.Ordinal) && line != "joined -1"));

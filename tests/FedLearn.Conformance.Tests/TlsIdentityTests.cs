@@ -190,7 +190,7 @@ public sealed class TlsIdentityTests
         await using var tls = new SslStream(tcp.GetStream());
         Exception? failure = await Record.ExceptionAsync(async () =>
         {
-            await tls.AuthenticateAsClientAsync(new SslClientAuthenticationOptions { TargetHost = "bank", ApplicationProtocols = [SslApplicationProtocol.Http2], RemoteCertificateValidationCallback = (_, _, _, _) => true })
+            await tls.AuthenticateAsClientAsync(new SslClientAuthenticationOptions { TargetHost = "bank", ApplicationProtocols = [SslApplicationProtocol.Http2], RemoteCertificateValidationCallback = TlsPeers.Anybody })
                 .WaitAsync(ChannelConformance.Patience);
             if (await tls.ReadAsync(new byte[100]).AsTask().WaitAsync(ChannelConformance.Patience) == 0)
                 throw new EndOfStreamException();
@@ -596,14 +596,14 @@ internal sealed class TlsProxy : IAsyncDisposable
                 ServerCertificate = _certificate,
                 ClientCertificateRequired = true,
                 ApplicationProtocols = [SslApplicationProtocol.Http2],
-                RemoteCertificateValidationCallback = (_, _, _, _) => true,
+                RemoteCertificateValidationCallback = TlsPeers.Anybody,
             }, _stop.Token);
             await far.AuthenticateAsClientAsync(new SslClientAuthenticationOptions
             {
                 TargetHost = "bank",
                 ClientCertificates = [_certificate],
                 ApplicationProtocols = [SslApplicationProtocol.Http2],
-                RemoteCertificateValidationCallback = (_, _, _, _) => true,
+                RemoteCertificateValidationCallback = TlsPeers.Anybody,
             }, _stop.Token);
             await Task.WhenAny(PumpAsync(near, far), PumpAsync(far, near));
         }

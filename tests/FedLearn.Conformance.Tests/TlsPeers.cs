@@ -1,16 +1,22 @@
 using System.Collections.Concurrent;
+using System.Net.Security;
 using System.Security.Cryptography;
 using System.Security.Cryptography.X509Certificates;
+using System.Threading.Channels;
 using FedLearn.Diagnostics;
 using FedLearn.Protocol;
 using FedLearn.Testing;
 using FedLearn.Transport.Grpc;
+using ChannelOptions = FedLearn.Protocol.ChannelOptions;
 
 namespace FedLearn.Conformance.Tests;
 
 /// <summary>Certificates and securities of the parties of <see cref="GrpcPairs"/>. Keys are made once for the whole process.</summary>
 internal static class TlsPeers
 {
+    /// <summary>What a stranger checks of a certificate: that there is one.</summary>
+    public static bool Anybody(object sender, X509Certificate? certificate, X509Chain? chain, SslPolicyErrors errors) => certificate is not null;
+
     private static readonly ConcurrentDictionary<string, Lazy<X509Certificate2>> Known = new();
 
     public static Uri Listen { get; } = new("https://127.0.0.1:0");
@@ -67,23 +73,17 @@ internal static class TlsPeers
 /// <summary>Refusals in the order in which they came.</summary>
 internal sealed class RefusalLog
 {
-    private readonly SemaphoreSlim _count = new(0);
-    private readonly ConcurrentQueue<(string Who, FedLearnException Error)> _all = new();
+    private readonly Channel<(string Who, FedLearnException Error)> _all = Channel.CreateUnbounded<(string Who, FedLearnException Error)>();
 
-    public int Count => _all.Count;
+    public int Count => _all.Reader.Count;
 
-    public void Add(string who, FedLearnException error)
-    {
-        _all.Enqueue((who, error));
-        _count.Release();
-    }
+    public void Add(string who, FedLearnException error) => _all.Writer.TryWrite((who, error));
 
     /// <summary>The next one, or a failed test.</summary>
     public async Task<(string Who, FedLearnException Error)> NextAsync()
     {
-        Assert.True(await _count.WaitAsync(ChannelConformance.Patience), "The host told of no refusal.");
-        Assert.True(_all.TryDequeue(out (string Who, FedLearnException Error) next));
-        return next;
+        using var patience = new CancellationTokenSource(ChannelConformance.Patience);
+        return await _all.Reader.ReadAsync(patience.Token);
     }
 }
 

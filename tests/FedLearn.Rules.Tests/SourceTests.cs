@@ -35,7 +35,7 @@ public partial class SourceTests
         byte[] pattern = PrivateKeyMark();
         string[] files = [.. Repository.Files()];
         Assert.True(files.Length > 100, $"{files.Length} files");
-        Assert.Empty(files.Where(file => File.ReadAllBytes(Path.Combine(Repository.Root, file)).AsSpan().IndexOf(pattern) >= 0));
+        Assert.DoesNotContain(files, file => File.ReadAllBytes(Path.Combine(Repository.Root, file)).AsSpan().IndexOf(pattern) >= 0);
     }
 
     [Fact]

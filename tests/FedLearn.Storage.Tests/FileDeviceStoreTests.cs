@@ -1,7 +1,6 @@
 using FedLearn.Diagnostics;
 using FedLearn.Dssm;
 using FedLearn.Storage.Sqlite;
-using FedLearn.Tests.Shared;
 
 namespace FedLearn.Storage.Tests;
 

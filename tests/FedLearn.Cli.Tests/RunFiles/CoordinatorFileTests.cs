@@ -29,7 +29,7 @@ public sealed class CoordinatorFileTests : IDisposable
 
     private CoordinatorFile Load(string text) => CoordinatorFile.Load(_folder.Write("coordinator.json", text));
 
-    private FedLearnException Refused(string text) => Assert.Throws<ConfigurationException>(() => Load(text));
+    private ConfigurationException Refused(string text) => Assert.Throws<ConfigurationException>(() => Load(text));
 
     [Fact]
     public void Load_JobsWithoutData_HasNamesRolesAndTheDigestsOfEachPurpose()

@@ -1,5 +1,4 @@
 using FedLearn.Dssm;
-using FedLearn.Privacy;
 using FedLearn.Protocol;
 using FedLearn.Storage.Sqlite;
 using FedLearn.Testing;

@@ -1,7 +1,6 @@
 using System.Globalization;
 using System.Runtime.InteropServices;
 using System.Security.Cryptography;
-using FedLearn.Coordination;
 using FedLearn.Diagnostics;
 using FedLearn.Dssm;
 using FedLearn.Privacy;

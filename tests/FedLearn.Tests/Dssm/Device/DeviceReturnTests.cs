@@ -168,7 +168,7 @@ public class DeviceReturnTests
         private bool _isServers;
         private DeviceServer? _server;
         private int _serverNumber;
-        private TaskCompletionSource _newServer = new(TaskCreationOptions.RunContinuationsAsynchronously);
+        private readonly TaskCompletionSource _newServer = new(TaskCreationOptions.RunContinuationsAsynchronously);
 
         public Scene(DeviceJob job) => _job = job;
 

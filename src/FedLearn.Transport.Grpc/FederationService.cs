@@ -62,6 +62,7 @@ internal sealed partial class FederationService(ISessions sessions, GrpcHostOpti
     /// <summary>Answers one HTTP request.</summary>
     public async Task HandleAsync(HttpContext context)
     {
+        HostTls.IdentityOf(context); // whatever it asks, the client has accepted this side's certificate
         if (context.Request.ContentType?.StartsWith(HeaderText.ContentType, StringComparison.Ordinal) != true || !HttpMethods.IsPost(context.Request.Method))
         {
             context.Response.StatusCode = StatusCodes.Status415UnsupportedMediaType;
@@ -105,7 +106,6 @@ internal sealed partial class FederationService(ISessions sessions, GrpcHostOpti
 
     private async Task<Status> CallAsync(HttpContext context)
     {
-        HostTls.IdentityOf(context); // whatever it calls, the client has accepted this side's certificate
         if (context.Request.Headers[HeaderText.Encoding] is [{ } encoding] && encoding != "identity")
             throw new RpcException(StatusCode.Unimplemented, "Messages must not be compressed.");
         TimeSpan limit = Timeout.InfiniteTimeSpan;

@@ -32,10 +32,10 @@ internal sealed class GrpcPartyChannel(IExchangeCall call, string local, string 
     private volatile bool _closed;
     private int _disposed;
     private Status _end = new(StatusCode.Cancelled);
+    private readonly Task _rehearsal = CodecRehearsal.Started;
+
     /// <summary>What ties the session to both sides' certificates; null over plaintext.</summary>
     public byte[]? Binding { get; init; }
-
-    private readonly Task _rehearsal = CodecRehearsal.Started;
 
     /// <inheritdoc />
     protected override ValueTask<long> WriteMessageAsync(int round, Payload payload, CancellationToken cancellationToken)

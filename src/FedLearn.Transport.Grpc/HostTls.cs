@@ -18,6 +18,9 @@ internal static class HostTls
     /// <summary>The versions spoken. 1.3 is taken wherever both sides have it; nothing below 1.2 is safe.</summary>
     public const SslProtocols Protocols = SslProtocols.Tls12 | SslProtocols.Tls13;
 
+    // Machines under load are slow; who stays silent holds one socket for so long.
+    private static readonly TimeSpan HandshakeTimeout = TimeSpan.FromSeconds(30);
+
     private static readonly object Key = new();
 
     /// <summary>Encrypts what a listener accepts.</summary>
@@ -37,6 +40,7 @@ internal static class HostTls
         });
         listen.UseHttps(new TlsHandshakeCallbackOptions
         {
+            HandshakeTimeout = HandshakeTimeout,
             OnConnection = context =>
             {
                 var client = (Client)context.Connection.Items[Key]!;

@@ -3,14 +3,12 @@ using System.Net.Security;
 using System.Net.Sockets;
 using System.Security.Authentication;
 using System.Security.Cryptography.X509Certificates;
-using FedLearn.Coordination;
 using FedLearn.Diagnostics;
 using FedLearn.Privacy;
 using FedLearn.Protocol;
 using FedLearn.Testing;
 using FedLearn.Transport.Grpc;
 using FedLearn.Transport.Grpc.Rpc;
-using Microsoft.AspNetCore.Builder;
 
 namespace FedLearn.Conformance.Tests;
 
@@ -352,6 +350,112 @@ public sealed class TlsIdentityTests
         PeerException error = await RefusedAsync(new Uri($"https://{listener.LocalEndpoint}"), TlsPeers.Security("telco", "bank"));
         Assert.Equal(GrpcErrors.NotTls, error.Id);
         await serving.WaitAsync(ChannelConformance.Patience);
+    }
+
+    [Fact]
+    public async Task Join_ServerThatNeverAnswersTheHandshake_EndsInTime()
+    {
+        using var listener = new TcpListener(IPAddress.Loopback, 0);
+        listener.Start();
+        var clock = new ManualClock();
+        // The manual clock stands in 1970, when no certificate was valid; certificates have their own.
+        Task<GrpcSession> joining = GrpcFederationClient.JoinAsync(new Uri($"https://{listener.LocalEndpoint}"), GrpcPairs.Request("telco"),
+            new GrpcClientOptions { Security = TlsPeers.Security("telco", "bank"), JoinTimeout = TimeSpan.FromSeconds(20), Channel = new ChannelOptions { Clock = clock } });
+        using TcpClient silent = await listener.AcceptTcpClientAsync(TestContext.Current.CancellationToken);
+        Assert.True(await silent.GetStream().ReadAsync(new byte[4096], TestContext.Current.CancellationToken) > 0);
+        await clock.WaitForTimerAsync(TimeSpan.FromSeconds(22));
+        clock.Advance(TimeSpan.FromSeconds(22));
+        Assert.Equal(ProtocolErrors.TimedOut, (await Assert.ThrowsAsync<PeerException>(() => joining.WaitAsync(ChannelConformance.Patience))).Id);
+        using var limit = new CancellationTokenSource(ChannelConformance.Patience);
+        try
+        {
+            while (await silent.GetStream().ReadAsync(new byte[4096], limit.Token) > 0) { } // the connection ends too
+        }
+        catch (IOException)
+        {
+            // by a reset
+        }
+    }
+
+    // ---- the platform's TLS, either version, on the other end
+
+    [Theory]
+    [InlineData(SslProtocols.Tls12)]
+    [InlineData(SslProtocols.Tls13)]
+    public async Task Join_ServerThatRefusesTheClient_IsTheOneErrorInBothVersions(SslProtocols version)
+    {
+        using var listener = new TcpListener(IPAddress.Loopback, 0);
+        listener.Start();
+        Task<Exception?> serving = Task.Run(async () => await Record.ExceptionAsync(async () =>
+        {
+            using TcpClient client = await listener.AcceptTcpClientAsync();
+            await using var tls = new SslStream(client.GetStream());
+            await tls.AuthenticateAsServerAsync(new SslServerAuthenticationOptions
+            {
+                ServerCertificate = TlsPeers.Of("bank"),
+                ClientCertificateRequired = true,
+                EnabledSslProtocols = version,
+                ApplicationProtocols = [SslApplicationProtocol.Http2],
+                RemoteCertificateValidationCallback = (_, _, _, _) => false,
+            });
+        }));
+        PeerException error = await RefusedAsync(new Uri($"https://{listener.LocalEndpoint}"), TlsPeers.Security("telco", "bank"));
+        Assert.True(error.Id == GrpcErrors.RefusedByPeer, error.ToString());
+        Assert.IsType<AuthenticationException>(await serving.WaitAsync(ChannelConformance.Patience));
+    }
+
+    [Theory]
+    [InlineData(SslProtocols.Tls12, true)]
+    [InlineData(SslProtocols.Tls13, true)]
+    [InlineData(SslProtocols.Tls12, false)]
+    [InlineData(SslProtocols.Tls13, false)]
+    public async Task Host_ClientThatRefusesItOrIsRefused_IsToldOfOnceInBothVersions(SslProtocols version, bool byClient)
+    {
+        await using GrpcFederationHost host = await HostAsync(TlsPeers.Security("bank", "telco"));
+        RefusalLog refused = host.Watch();
+        using (var tcp = new TcpClient())
+        {
+            await tcp.ConnectAsync(IPAddress.Loopback, host.Address.Port);
+            await using var tls = new SslStream(tcp.GetStream());
+            await Record.ExceptionAsync(async () =>
+            {
+                await tls.AuthenticateAsClientAsync(new SslClientAuthenticationOptions
+                {
+                    TargetHost = "bank",
+                    ClientCertificates = [TlsPeers.Of(byClient ? "telco" : "mallory")],
+                    EnabledSslProtocols = version,
+                    ApplicationProtocols = [SslApplicationProtocol.Http2],
+                    RemoteCertificateValidationCallback = (_, _, _, _) => !byClient,
+                }).WaitAsync(ChannelConformance.Patience);
+                await tls.ReadAsync(new byte[100]).AsTask().WaitAsync(ChannelConformance.Patience);
+            });
+        }
+
+        Assert.Equal(byClient ? GrpcErrors.RefusedByPeer : GrpcErrors.PeerUnknown, (await refused.NextAsync()).Error.Id);
+        await AssertTalkAsync(host, () => JoinAsync(host.Address, TlsPeers.Security("telco", "bank")));
+        Assert.Equal(0, refused.Count);
+    }
+
+    [Theory]
+    [InlineData(SslProtocols.Tls12)]
+    [InlineData(SslProtocols.Tls13)]
+    public async Task Host_ClientOfEitherVersion_IsAdmitted(SslProtocols version)
+    {
+        await using GrpcFederationHost host = await HostAsync(TlsPeers.Security("bank", "telco"));
+        using var tcp = new TcpClient();
+        await tcp.ConnectAsync(IPAddress.Loopback, host.Address.Port);
+        await using var tls = new SslStream(tcp.GetStream());
+        await tls.AuthenticateAsClientAsync(new SslClientAuthenticationOptions
+        {
+            TargetHost = "bank",
+            ClientCertificates = [TlsPeers.Of("telco")],
+            EnabledSslProtocols = version,
+            ApplicationProtocols = [SslApplicationProtocol.Http2],
+            RemoteCertificateValidationCallback = (_, certificate, _, _) => CertificatePin.OfKey(TlsPeers.Of("bank")).Matches((X509Certificate2)certificate!),
+        }).WaitAsync(ChannelConformance.Patience);
+        Assert.Equal(version, tls.SslProtocol);
+        await tls.WriteAsync("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x4\0\0\0\0\0"u8.ToArray());
+        Assert.True(await tls.ReadAsync(new byte[100]).AsTask().WaitAsync(ChannelConformance.Patience) > 0); // its settings: it speaks HTTP/2 with us
     }
 
     // ---- the binding

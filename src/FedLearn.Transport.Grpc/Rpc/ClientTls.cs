@@ -1,5 +1,3 @@
-using System.Net;
-using System.Net.Http;
 using System.Net.Security;
 using System.Security.Authentication;
 using System.Security.Cryptography.X509Certificates;
@@ -13,7 +11,7 @@ internal sealed class ClientTls
     private readonly GrpcSecurity _security;
     private readonly string _place;
     private volatile PeerException? _refusal;
-    private volatile ListeningStream? _plaintext;
+    private volatile bool _open, _heard;
 
     /// <param name="security">Who this party is and whom it admits.</param>
     /// <param name="peer">Name of the peer that is called; null for the only one with pins.</param>
@@ -31,6 +29,9 @@ internal sealed class ClientTls
     /// <summary>Hash of this party's key.</summary>
     public byte[] OwnKeyHash => CertificatePin.KeyHash(_security.Certificate);
 
+    /// <summary>Whether the handshake is over.</summary>
+    public bool IsOpen => _open;
+
     /// <summary>Who answered; null before the handshake is over.</summary>
     public PeerIdentity? Server { get; private set; }
 
@@ -47,7 +48,11 @@ internal sealed class ClientTls
             CertificateChainPolicy = PeerVerifier.Offline(),
             RemoteCertificateValidationCallback = (_, certificate, chain, _) => IsAdmitted(certificate, chain),
         };
-        handler.PlaintextStreamFilter = (context, _) => new ValueTask<Stream>(_plaintext = new ListeningStream(context.PlaintextStream));
+        handler.PlaintextStreamFilter = (context, _) =>
+        {
+            _open = true;
+            return new ValueTask<Stream>(new ListeningStream(context.PlaintextStream, () => _heard = true));
+        };
     }
 
     /// <summary>What a failure means that came before the first answer; null when it is no matter of identity.</summary>
@@ -55,8 +60,8 @@ internal sealed class ClientTls
     {
         if (_refusal is { } refusal)
             return refusal;
-        if (_plaintext is { } stream)
-            return stream.Heard ? null : RefusedByPeer(_place, "it ended the connection right after the handshake, before it had answered anything.", failure);
+        if (_open)
+            return _heard ? null : RefusedByPeer(_place, "it ended the connection right after the handshake, before it had answered anything.", failure);
         // The stack tells a peer's alert, a closed connection and an answer that is no TLS at all by text only.
         Exception[] all = [.. Causes(failure)];
         if (all.Any(e => e.Message.Contains(" alert ", StringComparison.Ordinal) && !e.Message.Contains("protocol version", StringComparison.Ordinal)))
@@ -95,13 +100,12 @@ internal sealed class ClientTls
     }
 }
 
-/// <summary>A stream that knows whether anything has come through it.</summary>
-internal sealed class ListeningStream(Stream inner) : Stream
+/// <summary>A stream that tells when the first bytes have come through it.</summary>
+/// <param name="inner">The stream under it. Owned.</param>
+/// <param name="heard">Told once the other side has sent anything.</param>
+internal sealed class ListeningStream(Stream inner, Action heard) : Stream
 {
     private volatile bool _heard;
-
-    /// <summary>Whether the other side has sent anything.</summary>
-    public bool Heard => _heard;
 
     public override bool CanRead => true;
 
@@ -137,7 +141,11 @@ internal sealed class ListeningStream(Stream inner) : Stream
 
     public override ValueTask WriteAsync(ReadOnlyMemory<byte> buffer, CancellationToken cancellationToken = default) => inner.WriteAsync(buffer, cancellationToken);
 
-    public override ValueTask DisposeAsync() => inner.DisposeAsync();
+    public override async ValueTask DisposeAsync()
+    {
+        await inner.DisposeAsync().ConfigureAwait(false);
+        await base.DisposeAsync().ConfigureAwait(false);
+    }
 
     protected override void Dispose(bool disposing)
     {
@@ -150,8 +158,12 @@ internal sealed class ListeningStream(Stream inner) : Stream
 
     private int Note(int bytes)
     {
-        if (bytes > 0)
+        if (bytes > 0 && !_heard)
+        {
             _heard = true;
+            heard();
+        }
+
         return bytes;
     }
 }

@@ -86,7 +86,9 @@ internal sealed class TlsSettings
     {
         try
         {
-            return X509Certificate2.CreateFromEncryptedPemFile(certificate, password, key);
+            var own = X509Certificate2.CreateFromEncryptedPemFile(certificate, password, key);
+            // Windows' TLS takes no key that lives in memory only.
+            return OperatingSystem.IsWindows() ? X509CertificateLoader.LoadPkcs12(own.Export(X509ContentType.Pkcs12), null) : own;
         }
         catch (Exception e) when (e is CryptographicException or ArgumentException or IOException or UnauthorizedAccessException)
         {

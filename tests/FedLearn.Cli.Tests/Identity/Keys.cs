@@ -20,12 +20,13 @@ internal static class Keys
         return Write(folder, file ?? party, certificate, key);
     }
 
-    /// <summary>Makes a certificate that an authority signs, whose own certificate is in FILE of its name.</summary>
+    /// <summary>Makes a certificate that an authority signs.</summary>
     /// <param name="folder">Where.</param>
     /// <param name="party">To whom the certificate is made out.</param>
     /// <param name="authority">The authority, from <see cref="Authority"/>.</param>
+    /// <param name="file">NAME of the files; null for the party's.</param>
     /// <returns>Its pin.</returns>
-    public static string MakeSigned(string folder, string party, X509Certificate2 authority)
+    public static string MakeSigned(string folder, string party, X509Certificate2 authority, string? file = null)
     {
         using var key = ECDsa.Create(ECCurve.NamedCurves.nistP256);
         var request = new CertificateRequest($"CN={party}", key, HashAlgorithmName.SHA256);
@@ -35,7 +36,7 @@ internal static class Keys
         request.CertificateExtensions.Add(new X509BasicConstraintsExtension(false, false, 0, true));
         DateTimeOffset now = TimeProvider.System.GetUtcNow();
         using X509Certificate2 certificate = request.Create(authority, now.AddMinutes(-5), now.AddDays(30), RandomNumberGenerator.GetBytes(12).Prepend((byte)1).ToArray());
-        return Write(folder, party, certificate.ExportCertificatePem(), key.ExportPkcs8PrivateKeyPem());
+        return Write(folder, file ?? party, certificate.ExportCertificatePem(), key.ExportPkcs8PrivateKeyPem());
     }
 
     /// <summary>Makes an authority, and FILE with its certificate.</summary>
@@ -50,6 +51,19 @@ internal static class Keys
         X509Certificate2 authority = request.CreateSelfSigned(now.AddDays(-1), now.AddDays(60));
         File.WriteAllText(file, authority.ExportCertificatePem() + "\n");
         return authority;
+    }
+
+    /// <summary>Makes an authority's list of one revoked certificate, in DER.</summary>
+    /// <param name="file">Where.</param>
+    /// <param name="authority">The authority.</param>
+    /// <param name="certificateFile">The certificate.</param>
+    public static void Revoke(string file, X509Certificate2 authority, string certificateFile)
+    {
+        using X509Certificate2 certificate = X509CertificateLoader.LoadCertificateFromFile(certificateFile);
+        var list = new CertificateRevocationListBuilder();
+        list.AddEntry(certificate);
+        DateTimeOffset now = TimeProvider.System.GetUtcNow();
+        File.WriteAllBytes(file, list.Build(authority, 1, now.AddDays(7), HashAlgorithmName.SHA256, thisUpdate: now.AddMinutes(-5)));
     }
 
     /// <summary>The key <c>tls</c> of a party file.</summary>

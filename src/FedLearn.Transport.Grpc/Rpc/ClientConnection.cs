@@ -167,7 +167,7 @@ internal sealed class ClientConnection : IDisposable
         _http.Dispose();
         Interlocked.Exchange(ref _stream, null)?.Dispose();
         if (_tls is { IsOpen: false })
-            _transport.Dispose(); // the handler does not end a handshake that is under way
+            _kill(); // the handler does not end a handshake that is under way
     }
 
     /// <summary>The status that a response carries in its trailers, or in its headers when there was nothing else to send.</summary>

@@ -2,7 +2,6 @@ using FedLearn.Cli.RunFiles;
 using FedLearn.Cli.Running;
 using FedLearn.Diagnostics;
 using FedLearn.Glm;
-using FedLearn.Protocol;
 using FedLearn.Transport.Grpc;
 
 namespace FedLearn.Cli.Serving;

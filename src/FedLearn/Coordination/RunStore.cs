@@ -142,19 +142,3 @@ public sealed class InMemoryRunStore : IRunStore
         }
     }
 }
-
-/// <summary>Errors of kept states; each has a page under docs/errors.</summary>
-public static class RunStateErrors
-{
-    /// <summary>The state of a run is gone or damaged, so that it cannot go on.</summary>
-    public const string Unusable = "FL2540";
-
-    /// <summary>Another process goes on with the run.</summary>
-    public const string InUse = "FL2541";
-
-    internal static ConfigurationException Gone(string place) =>
-        new(Unusable, place, "its state is kept no longer.", "Begin a new run; in a private mode it is charged by itself.");
-
-    internal static ConfigurationException Damaged(string place, Exception? inner = null) =>
-        new(Unusable, place, "its state is damaged.", "Begin a new run; in a private mode it is charged by itself.", inner);
-}

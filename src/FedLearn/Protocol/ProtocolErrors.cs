@@ -65,6 +65,9 @@ public static class ProtocolErrors
     /// <summary>A coordinator goes on with a run that was not offered to it.</summary>
     public const string NotOffered = "FL4150";
 
+    // Errors of a transport and of a coordinator that tell of a lost connection and of nothing else; they are documented where they are thrown.
+    internal static readonly string[] LossesInTransit = ["FL4041", "FL4043", "FL4136", "FL4164", "FL4165", "FL4166", "FL4167", "FL4172"];
+
     internal static PeerException Peer(string id, string remote, string step, string cause, string remedy, Exception? inner = null) =>
         new(id, $"peer '{remote}', {step}", cause, remedy, inner);
 }

@@ -139,7 +139,7 @@ internal sealed partial class FederationService(ISessions sessions, GrpcHostOpti
     {
         Quotas.Join(context);
         PeerIdentity? identity = HostTls.IdentityOf(context);
-        Wire.JoinRequest asked = await RequestAsync(context, Wire.JoinRequest.Parser, cancellationToken).ConfigureAwait(false);
+        Wire.JoinRequest asked = await RequestAsync(context, Wire.JoinRequest.Parser, options, cancellationToken).ConfigureAwait(false);
         JoinRequest request = SessionCodec.Decode(asked);
         Require(identity, request.Party.Name, "joining");
         if (identity is not null && asked.ClientNonce.IsEmpty)
@@ -225,7 +225,7 @@ internal sealed partial class FederationService(ISessions sessions, GrpcHostOpti
 
     private static async Task<Status> CheckHealthAsync(HttpContext context, CancellationToken cancellationToken)
     {
-        Wire.Health.HealthCheckRequest request = await RequestAsync(context, Wire.Health.HealthCheckRequest.Parser, cancellationToken).ConfigureAwait(false);
+        Wire.Health.HealthCheckRequest request = await RequestAsync(context, Wire.Health.HealthCheckRequest.Parser, options, cancellationToken).ConfigureAwait(false);
         if (!Services.Contains(request.Service))
             throw new RpcException(StatusCode.NotFound, "There is no such service here.", GrpcErrors.CallFailed);
         await SendHealthAsync(context, Wire.Health.HealthCheckResponse.Types.ServingStatus.Serving, cancellationToken).ConfigureAwait(false);
@@ -234,7 +234,7 @@ internal sealed partial class FederationService(ISessions sessions, GrpcHostOpti
 
     private async Task<Status> WatchHealthAsync(HttpContext context, CancellationToken cancellationToken)
     {
-        Wire.Health.HealthCheckRequest request = await RequestAsync(context, Wire.Health.HealthCheckRequest.Parser, cancellationToken).ConfigureAwait(false);
+        Wire.Health.HealthCheckRequest request = await RequestAsync(context, Wire.Health.HealthCheckRequest.Parser, options, cancellationToken).ConfigureAwait(false);
         bool known = Services.Contains(request.Service);
         await SendHealthAsync(context, known ? Wire.Health.HealthCheckResponse.Types.ServingStatus.Serving : Wire.Health.HealthCheckResponse.Types.ServingStatus.ServiceUnknown,
             cancellationToken).ConfigureAwait(false);
@@ -250,17 +250,24 @@ internal sealed partial class FederationService(ISessions sessions, GrpcHostOpti
     internal static async Task SendHealthAsync(HttpContext context, Wire.Health.HealthCheckResponse.Types.ServingStatus health, CancellationToken cancellationToken) =>
         await Framing.WriteAsync(context.Response.BodyWriter, new Wire.Health.HealthCheckResponse { Status = health }, cancellationToken).ConfigureAwait(false);
 
-    internal static async Task<T> RequestAsync<T>(HttpContext context, MessageParser<T> parser, CancellationToken cancellationToken) where T : class, IMessage<T>
+    internal static async Task<T> RequestAsync<T>(HttpContext context, MessageParser<T> parser, GrpcHostOptions options, CancellationToken cancellationToken) where T : class, IMessage<T>
     {
+        // A caller that says no time limit, and then sends nothing, would hold its call for ever.
+        using var timeUp = new CancellationTokenSource(options.JoinTimeout, options.Channel.Clock);
+        using var either = CancellationTokenSource.CreateLinkedTokenSource(timeUp.Token, cancellationToken);
         try
         {
-            return await Framing.ReadAsync(context.Request.BodyReader, parser, Methods.UnaryLimitBytes, cancellationToken).ConfigureAwait(false) is var (request, _)
+            return await Framing.ReadAsync(context.Request.BodyReader, parser, Methods.UnaryLimitBytes, either.Token).ConfigureAwait(false) is var (request, _)
                 ? request
                 : throw new EndOfStreamException();
         }
         catch (EndOfStreamException)
         {
             throw new RpcException(StatusCode.InvalidArgument, "The call has no request message.", ProtocolErrors.Malformed);
+        }
+        catch (OperationCanceledException) when (timeUp.IsCancellationRequested && !cancellationToken.IsCancellationRequested)
+        {
+            throw new RpcException(StatusCode.DeadlineExceeded, "The request message did not come in time.", ProtocolErrors.TimedOut);
         }
     }
 

@@ -3,12 +3,19 @@ using FedLearn.Diagnostics;
 using FedLearn.Protocol;
 using FedLearn.Transport.Grpc.Rpc;
 using Google.Protobuf;
+using Polly;
+using Polly.Retry;
 
 namespace FedLearn.Transport.Grpc;
 
 /// <summary>Joins a passive party to a session over gRPC.</summary>
 public static class GrpcFederationClient
 {
+    private const int MostRetries = 3;
+
+    // A host that has just answered is there, or is gone.
+    private static readonly TimeSpan RedialTime = TimeSpan.FromSeconds(2);
+
     /// <summary>Connects to the coordinator, joins, waits for every other party, and opens the channel to the active party.</summary>
     /// <param name="coordinator">Address of the process that hosts the session: <c>https://host:port</c>, or <c>http://host:port</c> in plaintext.</param>
     /// <param name="request">What this party asks.</param>
@@ -24,14 +31,9 @@ public static class GrpcFederationClient
         ArgumentNullException.ThrowIfNull(coordinator);
         ArgumentNullException.ThrowIfNull(request);
         options ??= new GrpcClientOptions();
-        ClientConnection connection = await ClientConnection.OpenAsync(coordinator, options, cancellationToken).ConfigureAwait(false);
+        (ClientConnection connection, Wire.JoinRequest asked, Wire.JoinReply reply) = await AskAsync(coordinator, request, options, cancellationToken).ConfigureAwait(false);
         try
         {
-            Wire.JoinRequest asked = SessionCodec.Encode(request);
-            if (connection.Tls is not null)
-                asked.ClientNonce = ByteString.CopyFrom(SessionBinding.Nonce());
-            Wire.JoinReply reply = await connection.UnaryAsync(Methods.Join, asked, Wire.JoinReply.Parser,
-                Methods.UnaryLimitBytes, options.JoinTimeout, cancellationToken).ConfigureAwait(false);
             SessionAgreement agreement = SessionCodec.Decode(reply, $"coordinator {GrpcAddress.Name(coordinator)}");
             SessionDesk.Verify(request, agreement);
             byte[]? binding = connection.Tls is { } tls ? Bind(tls, asked, reply, agreement, $"coordinator {GrpcAddress.Name(coordinator)}") : null;
@@ -43,6 +45,51 @@ public static class GrpcFederationClient
         {
             connection.Dispose();
             throw;
+        }
+    }
+
+    /// <summary>Asks to join. Where the connection is lost before the answer it asks again: a host forgets who is gone before all are there.</summary>
+    private static async Task<(ClientConnection Connection, Wire.JoinRequest Asked, Wire.JoinReply Reply)> AskAsync(Uri coordinator, JoinRequest request, GrpcClientOptions options,
+        CancellationToken cancellationToken)
+    {
+        PeerException? lost = null;
+        ResiliencePipeline attempts = new ResiliencePipelineBuilder { TimeProvider = options.Channel.Clock }.AddRetry(new RetryStrategyOptions
+        {
+            MaxRetryAttempts = MostRetries,
+            BackoffType = DelayBackoffType.Exponential,
+            UseJitter = true,
+            Delay = TimeSpan.FromMilliseconds(100),
+            // A host that has not noticed the loss yet knows the party as one that waits.
+            ShouldHandle = args => ValueTask.FromResult(args.Outcome.Exception is PeerException e && (e.Id == ProtocolErrors.PeerGone || (lost is not null && e.Id == ProtocolErrors.AlreadyJoined))),
+            OnRetry = args =>
+            {
+                lost ??= args.Outcome.Exception as PeerException;
+                return default;
+            },
+        }).Build();
+        try
+        {
+            return await attempts.ExecuteAsync(async stop =>
+            {
+                GrpcClientOptions now = lost is null || options.ConnectTimeout < RedialTime ? options : options with { ConnectTimeout = RedialTime };
+                ClientConnection connection = await ClientConnection.OpenAsync(coordinator, now, stop).ConfigureAwait(false);
+                try
+                {
+                    Wire.JoinRequest asked = SessionCodec.Encode(request);
+                    if (connection.Tls is not null)
+                        asked.ClientNonce = ByteString.CopyFrom(SessionBinding.Nonce());
+                    return (connection, asked, await connection.UnaryAsync(Methods.Join, asked, Wire.JoinReply.Parser, Methods.UnaryLimitBytes, options.JoinTimeout, stop).ConfigureAwait(false));
+                }
+                catch
+                {
+                    connection.Dispose();
+                    throw;
+                }
+            }, cancellationToken).ConfigureAwait(false);
+        }
+        catch (PeerException e) when (lost is not null && e.Id is ProtocolErrors.CannotConnect or ProtocolErrors.AlreadyJoined)
+        {
+            throw lost ?? e;
         }
     }
 

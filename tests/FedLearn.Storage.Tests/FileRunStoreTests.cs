@@ -150,9 +150,9 @@ public sealed class FileRunStoreTests : IDisposable
             child.WaitForExit();
             Assert.Equal(128 + 9, child.ExitCode);
 
-            // What the child said was written is there, and the one before; the one after may be.
+            // What the child said was written is there, and the one before; the one after may be. Killed between writing one and removing the oldest, it leaves three.
             int[] rounds = [.. Found!.Rounds];
-            Assert.True(rounds is [var one, var two] && two == one + 1 && two >= last && two <= last + 1, $"after round {last} there are {string.Join(", ", rounds)}");
+            Assert.True(rounds is [.., var one, var two] && rounds.Length <= 3 && two == one + 1 && two >= last && two <= last + 1, $"after round {last} there are {string.Join(", ", rounds)}");
             using IRunState run = Open().Continue(Found!);
             Assert.All(rounds, round => Assert.Equal(Program.StateOf(round), run.Read(round)));
         }

@@ -28,6 +28,9 @@ internal static class Alignments
         return order.Aligned is { } folder ? new AlignedBefore(folder, self.Name) : new PsiAlignment(Options(order, self, out _));
     }
 
+    // How much longer than for one message a party waits for the active party's other pairs.
+    private const int MostWaits = 60;
+
     /// <summary>Settings of private set intersection, with the log of alignments in the party's ledger.</summary>
     /// <param name="order">What all parties do.</param>
     /// <param name="self">The party.</param>
@@ -48,6 +51,7 @@ internal static class Alignments
             StateDirectory = self.Alignment.State,
             Log = log,
             Caps = self.Alignment.Caps,
+            WaitLimit = MostWaits * order.Run.Transport.Timeout,
         };
     }
 

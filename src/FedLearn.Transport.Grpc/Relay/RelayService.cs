@@ -258,7 +258,7 @@ internal sealed partial class RelayService(IReadOnlyList<RelayJob> jobs, RelayQu
 
     private async Task<Status> CheckHealthAsync(HttpContext context)
     {
-        Wire.Health.HealthCheckRequest request = await FederationService.RequestAsync(context, Wire.Health.HealthCheckRequest.Parser, context.RequestAborted).ConfigureAwait(false);
+        Wire.Health.HealthCheckRequest request = await FederationService.RequestAsync(context, Wire.Health.HealthCheckRequest.Parser, options, context.RequestAborted).ConfigureAwait(false);
         if (!Services.Contains(request.Service))
             throw new RpcException(StatusCode.NotFound, "There is no such service here.");
         await FederationService.SendHealthAsync(context, Health(), context.RequestAborted).ConfigureAwait(false);
@@ -267,7 +267,7 @@ internal sealed partial class RelayService(IReadOnlyList<RelayJob> jobs, RelayQu
 
     private async Task<Status> WatchHealthAsync(HttpContext context)
     {
-        Wire.Health.HealthCheckRequest request = await FederationService.RequestAsync(context, Wire.Health.HealthCheckRequest.Parser, context.RequestAborted).ConfigureAwait(false);
+        Wire.Health.HealthCheckRequest request = await FederationService.RequestAsync(context, Wire.Health.HealthCheckRequest.Parser, options, context.RequestAborted).ConfigureAwait(false);
         bool known = Services.Contains(request.Service);
         await FederationService.SendHealthAsync(context, known ? Health() : Wire.Health.HealthCheckResponse.Types.ServingStatus.ServiceUnknown, context.RequestAborted).ConfigureAwait(false);
         var ended = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);

@@ -13,7 +13,7 @@ internal static class FuzzTargets
         // tables
         new CsvTableTarget(), new CsvSchemaTarget(), new IdTableTarget(), new RowSplitTarget(), new SvmTableTarget(), new NpyTableTarget(), new DssmTablesTarget(), new MovieLensTarget(), new ItemIndexTarget(),
         // what the program wrote earlier, and anybody may have changed since
-        new GlmModelTarget(), new DssmModelTarget(), new TowerStateTarget(), new PsiStateTarget(), new TrainingReportTarget(),
+        new GlmModelTarget(), new DssmModelTarget(), new TowerStateTarget(), new PsiStateTarget(), new RunStateTarget(), new TrainingReportTarget(),
     ];
 
     public static FuzzTarget Named(string name) => All.Single(target => target.Name == name);

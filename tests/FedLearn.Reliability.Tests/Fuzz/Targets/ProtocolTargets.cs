@@ -4,8 +4,11 @@ using FedLearn.Cli.Serving;
 using FedLearn.Coordination;
 using FedLearn.Data;
 using FedLearn.Dssm;
+using FedLearn.Glm;
+using FedLearn.Parties;
 using FedLearn.Privacy;
 using FedLearn.Protocol;
+using FedLearn.Storage.Sqlite;
 using Microsoft.AspNetCore.Http;
 
 namespace FedLearn.Reliability.Tests.Fuzz;
@@ -130,5 +133,55 @@ internal sealed class ScoreRequestTarget() : FuzzTarget("score-request", 1_500)
         IReadOnlyList<string>? ids = RestHost.ReadAsync(context.Request, default).GetAwaiter().GetResult();
         foreach (string id in ids ?? [])
             _ = RowIds.Digest(id, 7);
+    }
+}
+
+/// <summary>A state of a run that was cut off, as a party finds it when it is started again. Three in four have the right checksum.</summary>
+internal sealed class RunStateTarget() : FuzzTarget("run-state", 1_000)
+{
+    // SHA-256 of everything else stands behind the 8 bytes that tell the format.
+    private const int HashAt = 8, HashBytes = 32;
+
+    private static readonly RunIdentity Run = new("bank", new byte[32], "a1", new string('0', 32));
+
+    public override byte[] Make(FuzzRandom random)
+    {
+        byte[] changed = ByteMutator.Mutate(random, random.Of(Seeds), Seeds);
+        if (changed.Length >= HashAt + HashBytes && !random.OneIn(4))
+            System.Security.Cryptography.SHA256.HashData([.. changed[..HashAt], .. changed[(HashAt + HashBytes)..]], changed.AsSpan(HashAt));
+        return changed;
+    }
+
+    protected override IEnumerable<byte[]> MadeSeeds()
+    {
+        string folder = Directory.CreateTempSubdirectory("fedlearn-fuzz-").FullName;
+        foreach (int round in (int[])[0, 100])
+        {
+            using (GlmRun run = GlmRun.New(new FileRunStore(Path.Combine(folder, $"{round}.ledger.db")), Run, 100))
+            {
+                run.Begin(new GlmRunStart(new AlignedRows([3, 1, 2], ["leak"], []), 4, new byte[32], new byte[32], 10));
+                if (round > 0)
+                    run.Keep(round, kept => kept.Add("weights", (double[])[1, double.NaN]).Add("history", (double[])[1, 2, 3]));
+            }
+
+            yield return File.ReadAllBytes(Directory.GetFiles(folder, $"{round}.*round-{round}.state").Single());
+        }
+
+        Directory.Delete(folder, true);
+    }
+
+    protected override void Read(byte[] input, string folder)
+    {
+        const int round = 100;
+        string ledger = Path.Combine(folder, "bank.ledger.db");
+        foreach (string old in Directory.GetFiles(folder))
+            File.Delete(old);
+        File.WriteAllBytes($"{ledger}.{Run.RunId}.round-{round}.state", input);
+        var store = new FileRunStore(ledger);
+        if (store.Find(Run.Party, Run.TermsDigest) is not { } found)
+            return; // damaged: as if it were not there
+        Require(found.Rounds is [round], "A state is found under another round than its file's.");
+        using GlmRun run = GlmRun.GoOn(store, found, round, 100, new byte[32]);
+        run.Before!.Doubles("weights");
     }
 }

@@ -151,7 +151,7 @@ internal sealed class JoinReplyTarget() : FuzzTarget("join-reply", 4_000)
 }
 
 /// <summary>Texts of headers: time limits, percent encoding, ids of errors. They are read or left alone; nothing is thrown.</summary>
-internal sealed class HeaderTextTarget() : FuzzTarget("header-text", 3_000)
+internal sealed class HeaderTextTarget() : FuzzTarget("header-text", 2_000)
 {
     public override byte[] Make(FuzzRandom random) => ByteMutator.Mutate(random, random.Of(Seeds), Seeds);
 

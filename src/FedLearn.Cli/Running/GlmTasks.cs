@@ -28,7 +28,8 @@ internal static class GlmTasks
             GlmPartyResult result = await trainer.TrainAsync(agreement, channels, progress is null ? null : new Rounds(progress), cancel).ConfigureAwait(false);
             return PartyDocument.Of(run, self, result);
         });
-    }) { KeepsRuns = keepsRuns && run.Job.Training.CheckpointRounds > 0 && !JointRules.Covers(run.Job.Privacy.Mode) };
+    })
+        { KeepsRuns = keepsRuns && run.Job.Training.CheckpointRounds > 0 && !JointRules.Covers(run.Job.Privacy.Mode) };
 
     public static PartyTask Predict(GlmRunFile run, string party, string modelDirectory, string? output, IProgress<JobProgress>? progress = null,
         Func<GlmRunFileParty, IEntityAlignment?>? align = null) => new(party, GlmJobTerms.Of(run.Job, "predict"), stop =>

@@ -255,7 +255,8 @@ public abstract class PartyChannel(string localParty, string remoteParty, Channe
     }
 
     private PeerException GaveUp(string step, ChannelFrame.Aborted aborted) => new(ProtocolErrors.PeerAborted, $"peer '{RemoteParty}', {step}",
-        $"the peer gave up with error {aborted.ErrorId}.", "Look at the peer's own message, mend it there, and run the job again.") { PeerErrorId = aborted.ErrorId };
+        $"the peer gave up with error {aborted.ErrorId}.", "Look at the peer's own message, mend it there, and run the job again.")
+    { PeerErrorId = aborted.ErrorId };
 
     private async ValueTask<ChannelFrame> ReadWithinTimeAsync(string step, string awaited, CancellationToken cancellationToken)
     {

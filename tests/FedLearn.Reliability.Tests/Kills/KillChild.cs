@@ -54,7 +54,8 @@ internal static class KillChild
                     ["resumed"] = result.Resumed?.FromRounds.Count ?? 0,
                 };
             });
-        }) { KeepsRuns = true };
+        })
+        { KeepsRuns = true };
         var limits = new TransportSettings { ConnectTimeout = Patience, ResumeTimeout = Patience, Timeout = TimeSpan.FromSeconds(60) };
         var address = new Uri($"http://127.0.0.1:{port}");
         said.WriteLine("ready");

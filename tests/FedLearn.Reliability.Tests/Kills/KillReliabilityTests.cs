@@ -2,6 +2,7 @@ using System.Diagnostics;
 using System.Globalization;
 using System.Net;
 using System.Net.Sockets;
+using System.Runtime.CompilerServices;
 using System.Text.Json.Nodes;
 using System.Threading.Channels;
 using FedLearn.Glm;
@@ -22,9 +23,9 @@ public sealed class KillReliabilityTests
     [InlineData("none")]
     public Task Party_KilledAtRandomMoments_EndsWithTheBitIdenticalModelAndOneCharge(string name) => IdenticalAsync(name, TestCounts.Of(3));
 
-    private static async Task IdenticalAsync(string name, int kills)
+    private static async Task IdenticalAsync(string name, int kills, [CallerMemberName] string test = "")
     {
-        var log = new ReliabilityLog($"kill -9 of a random party, or of all, in one run; {name}");
+        var log = new ReliabilityLog($"kill -9 of a random party, or of all, in one run; {name}", test);
         int epochs = Epochs(kills);
         IReadOnlyList<GlmPartyResult> whole = await CutRun.WholeAsync(name, KillJobs.Job(name, testNoise: true, epochs, every: 5));
         using var world = new KillWorld(name, "test", epochs);

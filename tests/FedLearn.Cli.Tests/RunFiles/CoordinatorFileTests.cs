@@ -67,7 +67,7 @@ public sealed class CoordinatorFileTests : IDisposable
         _folder.Write("good.json", Glm);
         _folder.Write("twin.json", Glm);
         _folder.Write("bad.json", """{ "model": { "family": "gausian" } }""");
-        FedLearnException error = Refused("""
+        ConfigurationException error = Refused("""
             { "listen": "nowhere", "jobs": ["good.json", "bad.json", "twin.json", "absent.json"], "quotas": { "conections": 3, "connectionsPerParty": 0, "bytesPerParty": 0, "joinsPerMinute": 1.5 }, "stopSeconds": -1, "job": 3 }
             """);
         foreach (string part in (string[])["10 faults", "quotas.conections: there is no such key. Did you mean 'connections'?", "job: there is no such key. Did you mean 'jobs'?", "listen: is no address.",

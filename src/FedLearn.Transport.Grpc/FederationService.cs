@@ -223,7 +223,7 @@ internal sealed partial class FederationService(ISessions sessions, GrpcHostOpti
         return status;
     }
 
-    private static async Task<Status> CheckHealthAsync(HttpContext context, CancellationToken cancellationToken)
+    private async Task<Status> CheckHealthAsync(HttpContext context, CancellationToken cancellationToken)
     {
         Wire.Health.HealthCheckRequest request = await RequestAsync(context, Wire.Health.HealthCheckRequest.Parser, options, cancellationToken).ConfigureAwait(false);
         if (!Services.Contains(request.Service))

@@ -142,7 +142,7 @@ internal sealed class RunStateTarget() : FuzzTarget("run-state", 1_000)
     // SHA-256 of everything else stands behind the 8 bytes that tell the format.
     private const int HashAt = 8, HashBytes = 32;
 
-    private static readonly RunIdentity Run = new("bank", new byte[32], "a1", new string('0', 32));
+    private static readonly RunIdentity Identity = new("bank", new byte[32], "a1", new string('0', 32));
 
     public override byte[] Make(FuzzRandom random)
     {
@@ -157,7 +157,7 @@ internal sealed class RunStateTarget() : FuzzTarget("run-state", 1_000)
         string folder = Directory.CreateTempSubdirectory("fedlearn-fuzz-").FullName;
         foreach (int round in (int[])[0, 100])
         {
-            using (GlmRun run = GlmRun.New(new FileRunStore(Path.Combine(folder, $"{round}.ledger.db")), Run, 100))
+            using (GlmRun run = GlmRun.New(new FileRunStore(Path.Combine(folder, $"{round}.ledger.db")), Identity, 100))
             {
                 run.Begin(new GlmRunStart(new AlignedRows([3, 1, 2], ["leak"], []), 4, new byte[32], new byte[32], 10));
                 if (round > 0)
@@ -176,9 +176,9 @@ internal sealed class RunStateTarget() : FuzzTarget("run-state", 1_000)
         string ledger = Path.Combine(folder, "bank.ledger.db");
         foreach (string old in Directory.GetFiles(folder))
             File.Delete(old);
-        File.WriteAllBytes($"{ledger}.{Run.RunId}.round-{round}.state", input);
+        File.WriteAllBytes($"{ledger}.{Identity.RunId}.round-{round}.state", input);
         var store = new FileRunStore(ledger);
-        if (store.Find(Run.Party, Run.TermsDigest) is not { } found)
+        if (store.Find(Identity.Party, Identity.TermsDigest) is not { } found)
             return; // damaged: as if it were not there
         Require(found.Rounds is [round], "A state is found under another round than its file's.");
         using GlmRun run = GlmRun.GoOn(store, found, round, 100, new byte[32]);

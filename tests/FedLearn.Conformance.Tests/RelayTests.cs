@@ -386,7 +386,7 @@ public sealed class RelayTests
         await relay.DisposeAsync();
         error = await Assert.ThrowsAsync<PeerException>(() => GrpcFederationClient.JoinAsync(nobody, GrpcPairs.Request("telco"), options, Stop).WaitAsync(ChannelConformance.Patience, Stop));
         Assert.Equal(ProtocolErrors.CannotConnect, error.Id);
-        Assert.Contains("somebody to accept connections", error.Message, StringComparison.Ordinal);
+        Assert.Contains("coordinator to accept connections", error.Message, StringComparison.Ordinal);
     }
 
     [Fact]

@@ -77,7 +77,7 @@ def binding(client_pem, server_pem, reply, client_nonce):
 class Exchange:
     """The two directions of the Exchange call, one message at a time."""
 
-    def __init__(self, pb, stub, session, party, bound):
+    def __init__(self, pb, stub, session, party, bound=None):
         self.pb, self.outgoing = pb, queue.Queue()
         metadata = (("fedlearn-session", session), ("fedlearn-party", party)) + ((("fedlearn-binding", bound),) if bound else ())
         self.incoming = stub.Exchange(iter(self.outgoing.get, None), metadata=metadata)

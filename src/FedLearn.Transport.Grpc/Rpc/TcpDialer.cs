@@ -36,8 +36,8 @@ internal static class TcpDialer
         catch (OperationCanceledException e) when (!cancellationToken.IsCancellationRequested)
         {
             throw new Diagnostics.PeerException(ProtocolErrors.CannotConnect, ClientConnection.NameOf(address),
-                $"waited {timeout.TotalSeconds:0.#} s for somebody to accept connections there, in vain{(last is null ? "" : $" ({last.SocketErrorCode})")}.",
-                "Start the party or the coordinator that listens there, check the address and the firewall, or give it more time with transport.connectTimeoutSeconds.", (Exception?)last ?? e);
+                $"waited {timeout.TotalSeconds:0.#} s for the active party or a coordinator to accept connections there, in vain{(last is null ? "" : $" ({last.SocketErrorCode})")}.",
+                "Start whichever of them listens there, check the address and the firewall, or give it more time with transport.connectTimeoutSeconds.", (Exception?)last ?? e);
         }
     }
 

@@ -135,7 +135,7 @@ public class CoordinatorTests
     public async Task Coordinator_Killed_BothPartiesSaySoAndANewOneServes()
     {
         using var scene = new Scene();
-        scene.Named("long.job.json", Scene.Endless(("name", "long")));
+        scene.Named("long.job.json", Scene.Endless(("name", "long"), ("transport.resumeSeconds", 0)));
         scene.Job(Scene.Sgd());
         int port = Scene.FreePort();
         using (ToolProcess coordinator = await StartAsync(scene, port, "", "long.job.json", "job.json"))
@@ -155,6 +155,28 @@ public class CoordinatorTests
         using ToolProcess early = Train(scene, "telco", port), host = Train(scene, "bank", port);
         using ToolProcess next = await StartAsync(scene, port, "", "job.json");
         Assert.All(await Task.WhenAll(early.EndAsync(), host.EndAsync()), run => Assert.True(run.ExitCode == 0, run.Error));
+    }
+
+    [Fact]
+    public async Task Coordinator_KilledAndStartedAgain_TheRunGoesOnToTheSameModel()
+    {
+        using var scene = new Scene();
+        string job = scene.Job(Scene.Private(("training.epochs", 300), ("training.checkpointRounds", 10), ("privacy.testNoiseSeed", 5)));
+        int port = Scene.FreePort();
+        ToolProcess coordinator = await StartAsync(scene, port);
+        using ToolProcess bank = Train(scene, "bank", port), telco = Train(scene, "telco", port);
+        await bank.SaysAsync("round 5 of 1500");
+        await telco.SaysAsync("round 5 of 1500");
+        coordinator.Kill();
+        await bank.SaysAsync("waiting up to 300 s for it to come back; the run goes on before round ");
+        await telco.SaysAsync("waiting up to 300 s for it to come back; the run goes on before round ");
+        coordinator.Dispose();
+        using ToolProcess again = await StartAsync(scene, port);
+        JsonObject[] reports = [.. (await Task.WhenAll(bank.EndAsync(), telco.EndAsync())).Select(Report)];
+
+        JsonObject whole = Report(await ToolRun.Of("train", "--config", job, "--fresh", "--json"));
+        Assert.Equal([Weights(whole, 0), Weights(whole, 1)], reports.Select(r => Weights(r)));
+        Assert.All(reports, r => Assert.Equal(1, (int)r["resumed"]!["attempts"]!));
     }
 
     [Fact]
@@ -192,7 +214,7 @@ public class CoordinatorTests
     {
         DeathTests.RequireInterrupt();
         using var scene = new Scene();
-        scene.Job(Scene.Endless());
+        scene.Job(Scene.Endless(("transport.resumeSeconds", 0)));
         int port = Scene.FreePort();
         using ToolProcess coordinator = await StartAsync(scene, port, """, "stopSeconds": 0.5""");
         using ToolProcess bank = Train(scene, "bank", port), telco = Train(scene, "telco", port);

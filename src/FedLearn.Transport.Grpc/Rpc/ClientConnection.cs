@@ -109,7 +109,7 @@ internal sealed class ClientConnection : IDisposable
             throw new PeerException(ProtocolErrors.TimedOut, Name, $"waited {(deadline + Grace).TotalSeconds:0.#} s for an answer to {method}, and none came.",
                 "Look at the coordinator's log, and give it more time with transport.connectTimeoutSeconds.", e);
         }
-        catch (Exception e) when (e is HttpRequestException or IOException)
+        catch (Exception e) when (e is HttpRequestException or IOException or SocketException) // the last from a handler whose connection went before it looked at it
         {
             throw Lost(e);
         }

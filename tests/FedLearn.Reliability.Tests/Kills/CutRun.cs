@@ -1,8 +1,8 @@
 using FedLearn.Coordination;
 using FedLearn.Diagnostics;
 using FedLearn.Glm;
-using FedLearn.Protocol;
 using FedLearn.Privacy;
+using FedLearn.Protocol;
 using FedLearn.Storage.Sqlite;
 
 namespace FedLearn.Reliability.Tests.Kills;

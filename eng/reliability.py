@@ -40,8 +40,10 @@ def of_reliability(results):
             elif method not in counted:
                 yield f"| {words} | 1 | passed | {seconds:.1f} |"
             else:
-                for line in counted.pop(method):
+                # The cases of one method have a line each, all of them where the first stands.
+                for line in counted[method]:
                     yield f"| {words} | {line['cases']:,} {line['what']} | {line['result']} | {line['seconds']:.1f} |"
+                counted[method] = []
 
 
 def reason(test):

@@ -34,12 +34,8 @@ public sealed record GrpcRejoinOptions
 /// <summary>Keeps a passive party in session with an active party that may come and go: joins, and joins again after a loss.</summary>
 public static class GrpcRejoiningClient
 {
-    private static readonly HashSet<string> Losses =
-    [
-        ProtocolErrors.CannotConnect, ProtocolErrors.PeerGone, ProtocolErrors.PeerAborted, ProtocolErrors.TimedOut, ProtocolErrors.PartyMissing, ProtocolErrors.AlreadyJoined,
-        GrpcErrors.WrongSession, GrpcErrors.CallFailed, GrpcErrors.QuotaExceeded, GrpcErrors.RefusedByPeer, // the last may as well be a host that ended just then
-        RelayErrors.TooManyConnections, RelayErrors.TooManyCalls, RelayErrors.TooManyBytes, RelayErrors.Stopping,
-    ];
+    // A session that the active party gave up, or that it has not noticed to be over, is worth another attempt too.
+    private static readonly HashSet<string> Losses = [.. ProtocolErrors.Losses, ProtocolErrors.PeerAborted, ProtocolErrors.AlreadyJoined];
 
     /// <summary>Joins and serves until stopped, or until an error that waiting does not mend: another job, version or name, or a broken protocol.</summary>
     /// <param name="coordinator">Address of the active party's <see cref="GrpcPairHost"/>.</param>

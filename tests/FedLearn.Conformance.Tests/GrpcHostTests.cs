@@ -10,6 +10,14 @@ namespace FedLearn.Conformance.Tests;
 
 public sealed class GrpcHostTests
 {
+    // The set stands below the transport, which knows these errors by name.
+    [Fact]
+    public void Losses_HoldTheErrorsOfTheTransportThatTellOfALostConnection() => Assert.Superset(new HashSet<string>
+    {
+        GrpcErrors.WrongSession, GrpcErrors.CallFailed, GrpcErrors.RefusedByPeer, GrpcErrors.QuotaExceeded,
+        RelayErrors.TooManyConnections, RelayErrors.TooManyCalls, RelayErrors.TooManyBytes, RelayErrors.Stopping,
+    }, ProtocolErrors.Losses.ToHashSet());
+
     [Fact]
     public async Task Join_ThreePassiveParties_ChannelsAreInTheJobsOrder()
     {

@@ -273,11 +273,7 @@ public:
 
     std::string save_training() override {
         StateWriter state;
-        state.number<int64_t>(_count);
-        state.number<int32_t>((int32_t)sizeof(T));
-        state.number<uint64_t>(_seed);
-        state.number<int64_t>(_steps);
-        state.number<uint64_t>(_evaluation);
+        state.head(_count, sizeof(T), _seed, _steps, _evaluation);
         state.raw(_first.data(), sizeof(T) * _count);
         state.raw(_second.data(), sizeof(T) * _count);
         for (const auto& attribute : _module.named_attributes()) {

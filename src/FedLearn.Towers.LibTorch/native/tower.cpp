@@ -237,11 +237,7 @@ public:
 
     std::string save_training() override {
         StateWriter state;
-        state.number<int64_t>(_count);
-        state.number<int32_t>((int32_t)sizeof(T));
-        state.number<uint64_t>(_seed);
-        state.number<int64_t>(_steps);
-        state.number<uint64_t>(_evaluation);
+        state.head(_count, sizeof(T), _seed, _steps, _evaluation);
         for (const Buffer<T>* numbers : { &_parameters, &_first, &_second })
             state.raw(numbers->get(), sizeof(T) * _count);
         return state.take();

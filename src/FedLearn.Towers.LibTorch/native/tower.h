@@ -24,6 +24,14 @@ class StateWriter {
 public:
     template <class N> void number(N value) { raw(&value, sizeof(N)); }
     void raw(const void* from, size_t length) { _bytes.append(static_cast<const char*>(from), length); }
+    // What every state begins with, in the order in which a reader expects it.
+    void head(int64_t count, size_t number_bytes, uint64_t seed, int64_t steps, uint64_t evaluation) {
+        number<int64_t>(count);
+        number<int32_t>((int32_t)number_bytes);
+        number<uint64_t>(seed);
+        number<int64_t>(steps);
+        number<uint64_t>(evaluation);
+    }
     std::string take() { return std::move(_bytes); }
 
 private:

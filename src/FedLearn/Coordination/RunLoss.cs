@@ -11,13 +11,8 @@ internal static class RunLoss
     public static bool Is(Exception error) => error switch
     {
         OperationCanceledException => true,
-        PeerException { Id: ProtocolErrors.PeerAborted } gaveUp => gaveUp.PeerErrorId is null or ProtocolErrors.PeerAborted or ProtocolErrors.Cancelled || IsLoss(gaveUp.PeerErrorId),
-        PeerException peer => IsLoss(peer.Id),
+        PeerException { Id: ProtocolErrors.PeerAborted } gaveUp => gaveUp.PeerErrorId is null or ProtocolErrors.PeerAborted or ProtocolErrors.Cancelled || ProtocolErrors.Losses.Contains(gaveUp.PeerErrorId),
+        PeerException peer => ProtocolErrors.Losses.Contains(peer.Id),
         _ => false,
     };
-
-    // In transit: a coordinator that was started anew does not know the session, one that ends or is full takes no call, and a connection that breaks in the midst of
-    // a call may say so in the words of its transport.
-    private static bool IsLoss(string id) => id is ProtocolErrors.PeerGone or ProtocolErrors.TimedOut or ProtocolErrors.CannotConnect or ProtocolErrors.PartyMissing
-        || ProtocolErrors.LossesInTransit.Contains(id);
 }

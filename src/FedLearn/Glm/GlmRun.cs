@@ -1,7 +1,4 @@
-using System.Buffers.Binary;
-using System.Runtime.InteropServices;
 using System.Security.Cryptography;
-using System.Text;
 using FedLearn.Coordination;
 using FedLearn.Data;
 using FedLearn.Diagnostics;
@@ -89,26 +86,9 @@ internal sealed class GlmRun : IDisposable
             throw Changed($"party '{input.Party}'", "its data, its split, its earlier model or its test noise has changed since the run was cut off.");
     }
 
-    /// <summary>Forgets a run that was cut off: settles its charge by the epochs that had begun, as for a run that failed, and removes its state.</summary>
-    public static void Forget(CutOffRun run, GlmPlan plan, GlmPartyInput input)
-    {
-        using IRunState state = input.Runs!.Continue(run);
-        try
-        {
-            int batches = StartOf(Reader(state.Read(run.Rounds[^1]), run.Run, run.Rounds[^1])).Batches;
-            if (input.Ledger?.Entries.FirstOrDefault(e => e.Charge.RunId == run.Run.RunId && e.State == Privacy.ChargeState.Reserved) is { } entry)
-            {
-                using Privacy.IPrivacyReservation reservation = input.Ledger.Reserve(entry.Charge);
-                reservation.Settle(reservation.Kept == 0 ? 0 : plan.Mode == PrivacyMode.HdpVfl ? ShareOf(reservation.Kept, batches, plan.Epochs) : 1);
-            }
-        }
-        catch (FedLearnException)
-        {
-            // It stays charged in full: too much rather than too little.
-        }
-
-        state.Remove();
-    }
+    /// <summary>Forgets a run that was cut off: its charge is settled by the epochs that had begun, as for a run that failed.</summary>
+    public static void Forget(CutOffRun run, GlmPlan plan, GlmPartyInput input) => CutOffRuns.Forget(input.Runs!, run, input.Ledger, (state, messages) => plan.Mode == PrivacyMode.HdpVfl
+        ? ShareOf(messages, StartOf(Reader(state.Read(run.Rounds[^1]), run.Run, run.Rounds[^1])).Batches, plan.Epochs) : 1);
 
     /// <summary>Share of mu squared that so many messages cost at most: no epoch costs less than an earlier one, and one that was begun counts.</summary>
     public static double ShareOf(int messages, int batches, int epochs) => Math.Min(1, (double)((messages - 1) / batches + 1) / epochs);
@@ -116,51 +96,17 @@ internal sealed class GlmRun : IDisposable
     /// <summary>SHA-256 of everything that a party brings and that its results depend on.</summary>
     public static byte[] DigestOf(GlmPlan plan, GlmPartyInput input)
     {
-        using var hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
-        void Text(string? text)
-        {
-            byte[] bytes = Encoding.UTF8.GetBytes(text ?? "\0");
-            Number(bytes.Length);
-            hash.AppendData(bytes);
-        }
-
-        void Number(long number)
-        {
-            Span<byte> bytes = stackalloc byte[sizeof(long)];
-            BinaryPrimitives.WriteInt64LittleEndian(bytes, number);
-            hash.AppendData(bytes);
-        }
-
-        void Numbers<T>(T[]? numbers) where T : unmanaged
-        {
-            Number(numbers?.Length ?? -1);
-            hash.AppendData(MemoryMarshal.AsBytes<T>(numbers));
-        }
-
         Table table = input.Table;
-        hash.AppendData(table.Schema.Fingerprint().Span);
-        Number(table.Ids.Count);
-        foreach (string id in table.Ids)
-            Text(id);
+        using var digest = new InputDigest();
+        digest.Numbers(table.Schema.Fingerprint().Span).Texts(table.Ids);
         if (table.Sparse is { } sparse)
-        {
-            Numbers(sparse.RowStarts);
-            Numbers(sparse.ColumnIndices);
-            Numbers(sparse.Values);
-        }
+            digest.Numbers(sparse.RowStarts).Numbers(sparse.ColumnIndices).Numbers(sparse.Values);
         else
-        {
-            Numbers(table.Values.Values);
-        }
-
-        Numbers(table.Labels);
-        Numbers(table.Weights);
-        Numbers(table.Offsets);
-        Text(plan.Job.Privacy.TestNoiseSeed?.ToString(System.Globalization.CultureInfo.InvariantCulture));
-        Text(input.WarmStart?.WeightsSha256);
+            digest.Numbers(table.Values.Values);
+        digest.Numbers(table.Labels).Numbers(table.Weights).Numbers(table.Offsets);
+        digest.Text(plan.Job.Privacy.TestNoiseSeed?.ToString(System.Globalization.CultureInfo.InvariantCulture)).Text(input.WarmStart?.WeightsSha256);
         // Read again where the split is made: a file that is absent is an error there.
-        Text(input.SplitFile is { } split && File.Exists(split) ? Convert.ToHexStringLower(SHA256.HashData(File.ReadAllBytes(split))) : null);
-        return hash.GetHashAndReset();
+        return digest.Text(input.SplitFile is { } split && File.Exists(split) ? Convert.ToHexStringLower(SHA256.HashData(File.ReadAllBytes(split))) : null).Finish();
     }
 
     /// <summary>Keeps what is known before round 0.</summary>

@@ -1,8 +1,7 @@
-using System.Buffers.Binary;
-using System.Runtime.InteropServices;
 using System.Security.Cryptography;
 using FedLearn.Coordination;
 using FedLearn.Diagnostics;
+using FedLearn.Parties;
 using FedLearn.Privacy;
 
 namespace FedLearn.Dssm;
@@ -61,24 +60,7 @@ internal sealed class DssmKeptRun : IDisposable
     private static int PerRound(DssmJob job, DssmPlan plan) => Math.Max(plan.Full || job.MaskedSum ? 2 : 1, plan.SharedGradient ? 1 : plan.Views.Count);
 
     /// <summary>Forgets a run that was cut off, so that the party begins anew: what left counts in full.</summary>
-    public static void Forget(IRunStore store, CutOffRun run, IPrivacyLedger? ledger)
-    {
-        using IRunState state = store.Continue(run);
-        try
-        {
-            if (ledger?.Entries.FirstOrDefault(e => e.Charge.RunId == run.Run.RunId && e.State == ChargeState.Reserved) is { } entry)
-            {
-                using IPrivacyReservation reservation = ledger.Reserve(entry.Charge);
-                reservation.Settle(reservation.Kept == 0 ? 0 : 1);
-            }
-        }
-        catch (FedLearnException)
-        {
-            // It stays reserved, in full: too much rather than too little.
-        }
-
-        state.Remove();
-    }
+    public static void Forget(IRunStore store, CutOffRun run, IPrivacyLedger? ledger) => CutOffRuns.Forget(store, run, ledger, static (_, _) => 1);
 
     /// <summary>What the party can go on with, for its request to join.</summary>
     /// <param name="store">Where runs are kept; null: nowhere.</param>
@@ -185,64 +167,35 @@ internal static class DssmInputDigest
 {
     public static byte[] Of(DssmPartyInput input)
     {
-        using var hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
+        using var digest = new InputDigest();
         if (input.View is { } view)
         {
-            Texts(hash, view.Users);
-            Numbers<int>(hash, view.RowUser);
-            Moments(hash, view.Moments ?? []);
-            Rows(hash, view.Rows);
+            digest.Texts(view.Users).Numbers<int>(view.RowUser);
+            Moments(digest, view.Moments ?? []);
+            Rows(digest, view.Rows);
         }
 
         if (input.Items is { } items)
         {
-            Texts(hash, items.Ids);
-            Rows(hash, items.Content);
+            digest.Texts(items.Ids);
+            Rows(digest, items.Content);
         }
 
         if (input.Interactions is { } table)
         {
-            Texts(hash, table.Users);
-            Numbers<int>(hash, [.. table.Events.SelectMany(e => new[] { e.User, e.Item, (int)e.Role })]);
-            Moments(hash, [.. table.Events.Select(e => e.Moment)]);
+            digest.Texts(table.Users).Numbers<int>([.. table.Events.SelectMany(e => new[] { e.User, e.Item, (int)e.Role })]);
+            Moments(digest, [.. table.Events.Select(e => e.Moment)]);
         }
 
-        return hash.GetHashAndReset();
+        return digest.Finish();
     }
 
-    private static void Rows(IncrementalHash hash, TowerRows rows)
+    private static void Rows(InputDigest digest, TowerRows rows)
     {
-        Numbers<double>(hash, rows.Dense);
+        digest.Numbers<double>(rows.Dense);
         foreach (BagRows bag in rows.Bags)
-        {
-            Numbers<int>(hash, bag.Offsets);
-            Numbers<int>(hash, bag.Ids);
-            Numbers<double>(hash, bag.Weights ?? []);
-        }
+            digest.Numbers<int>(bag.Offsets).Numbers<int>(bag.Ids).Numbers<double>(bag.Weights ?? []);
     }
 
-    private static void Moments(IncrementalHash hash, IReadOnlyList<Moment> moments) => Numbers<long>(hash, [.. moments.SelectMany(m => new[] { m.Time, (long)m.Sequence })]);
-
-    private static void Texts(IncrementalHash hash, IReadOnlyList<string> texts)
-    {
-        Length(hash, texts.Count);
-        foreach (string text in texts)
-        {
-            Length(hash, text.Length);
-            hash.AppendData(MemoryMarshal.AsBytes(text.AsSpan()));
-        }
-    }
-
-    private static void Numbers<T>(IncrementalHash hash, ReadOnlySpan<T> numbers) where T : unmanaged
-    {
-        Length(hash, numbers.Length);
-        hash.AppendData(MemoryMarshal.AsBytes(numbers));
-    }
-
-    private static void Length(IncrementalHash hash, int length)
-    {
-        Span<byte> bytes = stackalloc byte[sizeof(int)];
-        BinaryPrimitives.WriteInt32LittleEndian(bytes, length);
-        hash.AppendData(bytes);
-    }
+    private static void Moments(InputDigest digest, IReadOnlyList<Moment> moments) => digest.Numbers<long>([.. moments.SelectMany(m => new[] { m.Time, (long)m.Sequence })]);
 }

@@ -9,7 +9,16 @@ namespace FedLearn.Cli;
 internal static class RootCommandFactory
 {
     /// <summary>Builds the command line: one line a verb.</summary>
-    public static Command Create() => new("fedlearn",
+    /// <param name="args">Arguments of the tool, which decide what of it is made.</param>
+    public static Command Create(string[] args)
+    {
+        Command root = Verbs();
+        foreach (Verb verb in root.Subcommands.OfType<Verb>().Where(verb => args.Contains(verb.Name)))
+            verb.Fill();
+        return root;
+    }
+
+    private static Command Verbs() => new("fedlearn",
         """
         Vertical federated learning: organisations that hold different columns about the same people train one model without moving a column.
 

@@ -20,7 +20,7 @@ internal static class Tool
     /// <param name="cancellationToken">Ends the run as Ctrl+C does.</param>
     /// <returns>0 success, 2 usage or configuration, 3 data, 4 peer or network, 5 privacy refused, 6 internal, 130 interrupted.</returns>
     public static Task<int> RunAsync(string[] args, TextWriter output, TextWriter error, CancellationToken cancellationToken = default) =>
-        RunAsync(RootCommandFactory.Create(), args.Length == 0 ? ["--help"] : PrivacyCommand.Route(args), output, error, cancellationToken);
+        RunAsync(RootCommandFactory.Create(args), args.Length == 0 ? ["--help"] : PrivacyCommand.Route(args), output, error, cancellationToken);
 
     /// <summary>Runs one command line of any command.</summary>
     /// <param name="root">The command and its verbs.</param>

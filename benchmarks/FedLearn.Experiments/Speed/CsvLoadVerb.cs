@@ -49,13 +49,15 @@ internal static class CsvLoadVerb
     private static void Load(string path, int number, double dense)
     {
         using var process = Process.GetCurrentProcess();
+        double bytes = new FileInfo(path).Length;
         TimeSpan before = process.TotalProcessorTime;
         var clock = Stopwatch.StartNew();
         int rows = Table.Load(new TableSource { Path = path }, needLabel: false).Ids.Count;
         clock.Stop();
         process.Refresh();
+        double processors = (process.TotalProcessorTime - before).TotalSeconds;
         // The peak is that of the whole process since its start, runtime and all.
-        Console.WriteLine(string.Create(CultureInfo.InvariantCulture, $"load {number}: {clock.Elapsed.TotalSeconds:0.00} s ({(process.TotalProcessorTime - before).TotalSeconds:0.00} s of processors), {rows} rows; peak memory {process.PeakWorkingSet64 / 1e6:0} MB, {process.PeakWorkingSet64 / dense:0.00} x dense"));
+        Console.WriteLine(string.Create(CultureInfo.InvariantCulture, $"load {number}: {clock.Elapsed.TotalSeconds:0.00} s ({processors:0.00} s of processors: {bytes / 1e6 / processors:0} MB/s a core), {rows} rows; peak memory {process.PeakWorkingSet64 / 1e6:0} MB, {process.PeakWorkingSet64 / dense:0.00} x dense"));
     }
 
     private static void Write(string path, int rows, int columns, bool quoted)

@@ -18,10 +18,10 @@ internal static class KeysCommand
     private const int MostDays = 3650;
 
     /// <summary>Builds the command.</summary>
-    public static Command Create() => new("keys", """
+    public static Verb Create() => new("keys", """
         Keys and certificates, by which the parties of a session know each other. Messages that leave a machine are encrypted by mutual TLS: each side
         shows its certificate, and each side compares it with the pin, a SHA-256, that the other company gave it.
-        """) { New(), Show() };
+        """, static () => [New(), Show()]);
 
     private static Command New()
     {

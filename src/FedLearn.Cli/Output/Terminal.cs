@@ -11,29 +11,35 @@ internal sealed class Terminal
 
     private readonly Lock _gate = new();
     private readonly TextWriter _error;
+    private IAnsiConsole? _styled;
 
     private Terminal(TextWriter error)
     {
         _error = error;
         IsPlain = Console.IsErrorRedirected || error != Console.Error;
-        Styled = AnsiConsole.Create(new AnsiConsoleSettings
-        {
-            Out = new AnsiConsoleOutput(error),
-            Ansi = IsPlain ? AnsiSupport.No : AnsiSupport.Detect,
-            Interactive = IsPlain ? InteractionSupport.No : InteractionSupport.Detect,
-        });
-        if (IsPlain)
-            Styled.Profile.Width = PlainWidth;
     }
 
     /// <summary>Whether it is a file, a pipe or a writer in memory: plain lines, no bars.</summary>
     public bool IsPlain { get; }
 
-    /// <summary>For tables and bars.</summary>
-    public IAnsiConsole Styled { get; }
+    /// <summary>For tables and bars; what draws them is loaded when the first is.</summary>
+    public IAnsiConsole Styled => LazyInitializer.EnsureInitialized(ref _styled, NewConsole);
 
     /// <summary>Standard error of a command line.</summary>
     public static Terminal Of(ParseResult parsed) => new(parsed.InvocationConfiguration.Error);
+
+    private IAnsiConsole NewConsole()
+    {
+        IAnsiConsole console = AnsiConsole.Create(new AnsiConsoleSettings
+        {
+            Out = new AnsiConsoleOutput(_error),
+            Ansi = IsPlain ? AnsiSupport.No : AnsiSupport.Detect,
+            Interactive = IsPlain ? InteractionSupport.No : InteractionSupport.Detect,
+        });
+        if (IsPlain)
+            console.Profile.Width = PlainWidth;
+        return console;
+    }
 
     /// <summary>A line about what happens; nothing for null.</summary>
     public void Log(string? text)

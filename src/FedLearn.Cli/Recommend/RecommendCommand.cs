@@ -9,7 +9,7 @@ namespace FedLearn.Cli.Recommend;
 /// <summary>fedlearn recommend: recommendation models over several parties' views of the same users.</summary>
 internal static class RecommendCommand
 {
-    public static Command Create() => new("recommend", """
+    public static Verb Create() => new("recommend", """
         Train, evaluate and use recommendation models (FL-MV-DSSM): one party has the events and the items, every other one a view of
         the same users, and no column leaves its party. The run file says "model": { "type": "dssm", ... }.
 
@@ -17,14 +17,7 @@ internal static class RecommendCommand
           fedlearn recommend train --config movielens/job.json --model models --report report.json --html report.html
           fedlearn recommend evaluate --config movielens/job.json --model models
           fedlearn recommend topk --config movielens/job.json --model models --k 10 --out lists.csv
-        """)
-    {
-        PrepareMovieLensCommand.Create(),
-        PrepareMovieLensCommand.CreateSynthetic(),
-        Train(),
-        Evaluate(),
-        TopK(),
-    };
+        """, static () => [PrepareMovieLensCommand.Create(), PrepareMovieLensCommand.CreateSynthetic(), Train(), Evaluate(), TopK()]);
 
     private static Command Train()
     {

@@ -1,6 +1,9 @@
 using System.Buffers;
 using System.Globalization;
+using System.Numerics;
 using System.Runtime.CompilerServices;
+using System.Runtime.InteropServices;
+using System.Runtime.Intrinsics;
 using System.Text;
 
 namespace FedLearn.Data;
@@ -105,10 +108,74 @@ internal static class CsvNumber
 
     /// <summary>Reads the digits, with a sign before and a point among them, that a text begins with, where one division gives their value.</summary>
     /// <returns>How many bytes were read; 0 when the general way has to look, and the value means nothing.</returns>
-    /// <remarks>Several times faster than double.Parse, and as exact: whole numbers up to 2^53 and powers of ten up to 1e22 are float64 numbers, so that
+    /// <remarks>Many times faster than double.Parse, and as exact: whole numbers up to 2^53 and powers of ten up to 1e22 are float64 numbers, so that
     /// the division rounds correctly (Clinger, PLDI 1990, section 3).</remarks>
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     internal static int Exact(ReadOnlySpan<byte> text, out double value)
+    {
+        if (text.Length > Vector128<byte>.Count)
+        {
+            int used = ExactShort(ref MemoryMarshal.GetReference(text), out value);
+            if (used > 0)
+                return used;
+        }
+
+        return ExactLong(text, out value);
+    }
+
+    /// <summary>Reads up to 15 digits without a loop or a branch on their number.</summary>
+    /// <param name="text">The first of at least 17 bytes.</param>
+    /// <param name="value">The number, when it ends within its first 16 bytes after a sign.</param>
+    /// <returns>How many bytes were read; 0 for no number, or a longer one.</returns>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static int ExactShort(ref byte text, out double value)
+    {
+        unchecked
+        {
+            int sign = text == (byte)'-' ? 1 : 0;
+            Vector128<byte> digits = Vector128.LoadUnsafe(ref text, (nuint)sign) - Vector128.Create((byte)'0');
+            uint others = Vector128.GreaterThan(digits, Vector128.Create((byte)9)).ExtractMostSignificantBits();
+            int point = BitOperations.TrailingZeroCount(others), end = point, fraction = 0;
+            if (others != 0 && Unsafe.Add(ref text, sign + point) == (byte)'.')
+            {
+                others &= others - 1;
+                end = BitOperations.TrailingZeroCount(others);
+                fraction = end - point - 1;
+            }
+
+            if (others == 0 || end - (end > point ? 1 : 0) == 0)
+            {
+                value = 0;
+                return 0;
+            }
+
+            // Digits move to the end of the vector, those before the point one place further; what stands before them is 0.
+            Vector128<sbyte> from = Vector128<sbyte>.Indices + Vector128.Create((sbyte)(end - Vector128<byte>.Count));
+            if (end > point)
+                from += Vector128.LessThanOrEqual(from, Vector128.Create((sbyte)point));
+            Vector128<ulong> halves = Vector128.Shuffle(digits, from.AsByte()).AsUInt64();
+            // Fifteen digits are below 2^53.
+            value = (double)(long)((EightDigits(halves[0]) * 100_000_000) + EightDigits(halves[1])) / PowersOfTen[fraction];
+            value = BitConverter.Int64BitsToDouble(BitConverter.DoubleToInt64Bits(value) | ((long)sign << 63));
+            return sign + end;
+        }
+    }
+
+    /// <summary>The number of eight decimal digits, one a byte, the first in the lowest byte: pairs, fours, and all of them.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static ulong EightDigits(ulong digits)
+    {
+        unchecked
+        {
+            const ulong pairs = 0x00FF00FF00FF00FF, fours = 0x0000FFFF0000FFFF;
+            digits = ((digits * 10) + (digits >> 8)) & pairs;
+            digits = ((digits * 100) + (digits >> 16)) & fours;
+            return ((digits * 10_000) + (digits >> 32)) & uint.MaxValue;
+        }
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    private static int ExactLong(ReadOnlySpan<byte> text, out double value)
     {
         unchecked
         {

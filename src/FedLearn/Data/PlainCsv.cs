@@ -79,7 +79,7 @@ internal static class PlainCsv
             return null;
 
         string[] ids = new string[rows];
-        double[] values = new double[rows * layout.Width];
+        double[] values = GC.AllocateUninitializedArray<double>((int)(rows * layout.Width));      // every cell is written, or nothing is returned
         var inputs = layout.Inputs.ToDictionary(input => input.Kind, _ => new double[rows]);
         var work = new Work(file, layout, ids, values, [.. layout.Inputs.Select(input => inputs[input.Kind])]);
         bool legal = true;
@@ -114,16 +114,22 @@ internal static class PlainCsv
             byte[] buffer = ArrayPool<byte>.Shared.Rent(length);
             try
             {
-                ReadOnlySpan<byte> rest = buffer.AsSpan(0, CsvPieces.Fill(file, buffer.AsSpan(0, length), piece.Start));
-                for (long line = piece.Line; !rest.IsEmpty; line++)
+                ReadOnlySpan<byte> text = buffer.AsSpan(0, CsvPieces.Fill(file, buffer.AsSpan(0, length), piece.Start));
+                int at = 0;
+                if (piece.Line == 0)
                 {
-                    int end = rest.IndexOf((byte)'\n');
-                    ReadOnlySpan<byte> text = end < 0 ? rest : rest[..end];
-                    rest = end < 0 ? [] : rest[(end + 1)..];
-                    if (text.EndsWith("\r"u8))
-                        text = text[..^1];
-                    if (!(line == 0 ? IsHeader(text) : ReadRow((int)(line - 1), text)))
+                    int end = text.IndexOf((byte)'\n');
+                    if (!IsHeader(end < 0 ? text : text[..end]))
                         return false;
+                    at = end < 0 ? text.Length : end + 1;
+                }
+
+                for (long row = Math.Max(0, piece.Line - 1); at < text.Length; row++)
+                {
+                    int used = ReadRow((int)row, text[at..]);
+                    if (used == 0)
+                        return false;
+                    at += used;
                 }
 
                 return true;
@@ -146,38 +152,44 @@ internal static class PlainCsv
 
         /// <summary>Whether the first line is the one that the general reader took the names from.</summary>
         private bool IsHeader(ReadOnlySpan<byte> text) =>
-            StrictUtf8.GetString(text).TrimStart('\uFEFF').Split(',').Select(name => name.Trim()).SequenceEqual(layout.Header, StringComparer.Ordinal);
+            StrictUtf8.GetString(text.EndsWith("\r"u8) ? text[..^1] : text).TrimStart('\uFEFF').Split(',').Select(name => name.Trim()).SequenceEqual(layout.Header, StringComparer.Ordinal);
 
+        /// <summary>Reads the row that a text begins with, and its line end; gives the bytes read, 0 when the general reader has to look.</summary>
         [MethodImpl(MethodImplOptions.AggressiveOptimization)]                                  // a large file is read before tiered compilation gets round to it
-        private bool ReadRow(int row, ReadOnlySpan<byte> text)
+        private int ReadRow(int row, ReadOnlySpan<byte> text)
         {
             Span<double> features = values.AsSpan(row * layout.Width, layout.Width);
             int at = 0;
             for (int cell = 0; cell < _numbers.Length; cell++)
             {
-                if (at > text.Length)
-                    return false;
+                byte separator = cell < _numbers.Length - 1 ? (byte)',' : (byte)'\n';
                 ReadOnlySpan<byte> rest = text[at..];
                 int feature = _numbers[cell];
                 if (feature >= 0)
                 {
                     // Finding the comma first would take as long again as reading the number.
                     int used = CsvNumber.Exact(rest, out features[feature]);
-                    if (used > 0 && (used == rest.Length || rest[used] == (byte)','))
+                    if (used > 0 && used < rest.Length && rest[used] == separator)
                     {
                         at += used + 1;
                         continue;
                     }
                 }
 
-                int length = rest.IndexOf((byte)',');
-                length = length < 0 ? rest.Length : length;
-                if (!ReadCell(cell, row, rest[..length].Trim(" \t"u8), features))
-                    return false;
-                at += length + 1;
+                int length = rest.IndexOfAny((byte)',', (byte)'\n');
+                bool ended = length < 0;                                                        // the last line need not end in a line feed
+                length = ended ? rest.Length : length;
+                if (ended ? separator != (byte)'\n' : rest[length] != separator)
+                    return 0;
+                ReadOnlySpan<byte> found = rest[..length];
+                if (separator == (byte)'\n' && found.EndsWith("\r"u8))
+                    found = found[..^1];
+                if (!ReadCell(cell, row, found.Trim(" \t"u8), features))
+                    return 0;
+                at += ended ? length : length + 1;
             }
 
-            return at == text.Length + 1;
+            return at;
         }
 
         private bool ReadCell(int cell, int row, ReadOnlySpan<byte> text, Span<double> features)

@@ -1,7 +1,6 @@
 using System.Globalization;
-using System.Net;
-using System.Net.Sockets;
 using System.Text.Json.Nodes;
+using FedLearn.Tests.Shared;
 
 namespace FedLearn.Cli.Tests.Sessions;
 
@@ -132,13 +131,8 @@ internal sealed class Scene : IDisposable
             Write("telco.party.json", $$"""{ "job": "{{telcoJob}}", "party": "telco", "peers": { "bank": "http://127.0.0.1:{{port}}" }, {{limits}} }"""));
     }
 
-    /// <summary>A port that was free a moment ago.</summary>
-    public static int FreePort()
-    {
-        using var probe = new TcpListener(IPAddress.Loopback, 0);
-        probe.Start();
-        return ((IPEndPoint)probe.LocalEndpoint).Port;
-    }
+    /// <summary>A port that nobody listens at.</summary>
+    public static int FreePort() => FreePorts.Next();
 
     public static double Number(string text) => double.Parse(text, CultureInfo.InvariantCulture);
 

@@ -1,7 +1,5 @@
 using System.Diagnostics;
 using System.Globalization;
-using System.Net;
-using System.Net.Sockets;
 using System.Runtime.CompilerServices;
 using System.Text.Json.Nodes;
 using System.Threading.Channels;
@@ -77,7 +75,7 @@ internal sealed class KillWorld : IDisposable
     {
         (_name, _noise, _epochs, _parties) = (name, noise, epochs.ToString(CultureInfo.InvariantCulture), KillJobs.Parties(name));
         (_children, _results) = (new Process[_parties.Length], new JsonObject?[_parties.Length]);
-        _port = FreePort();
+        _port = FreePorts.Next();
     }
 
     public SentContents Sent { get; } = new();
@@ -206,22 +204,6 @@ internal sealed class KillWorld : IDisposable
     {
         lock (_errors)
             return string.Join("\n", _errors.TakeLast(12));
-    }
-
-    // Below the ports that systems give to outgoing connections, which could take that of a party that has just been killed.
-    private static int FreePort()
-    {
-        for (int port = Random.Shared.Next(20_000, 30_000); ; port++)
-            try
-            {
-                using var listener = new TcpListener(IPAddress.Loopback, port);
-                listener.Start();
-                return port;
-            }
-            catch (SocketException)
-            {
-                // Taken.
-            }
     }
 }
 

@@ -13,8 +13,11 @@ internal static class RootCommandFactory
     public static Command Create(string[] args)
     {
         Command root = Verbs();
-        foreach (Verb verb in root.Subcommands.OfType<Verb>().Where(verb => args.Contains(verb.Name)))
-            verb.Fill();
+        // A file of arguments may name any.
+        bool all = args.Any(argument => argument.StartsWith('@'));
+        foreach (Command command in root.Subcommands)
+            if (command is Verb verb && (all || args.Contains(verb.Name)))
+                verb.Fill();
         return root;
     }
 

@@ -18,7 +18,24 @@ namespace FedLearn.Cli.Commands;
 /// <summary>fedlearn align: private set intersection of the parties' ids, and nothing else.</summary>
 internal static class AlignCommand
 {
-    public static Command Create()
+    public static Verb Create() => new("align", """
+            Find the rows that all parties have by private set intersection, without training: nobody learns an id that it does not have itself.
+
+            Each party reads its id column or columns and nothing else of its table, and writes an index: a CSV file with the number of the data row
+            (row, the first one below the header is 0) and the id, one line for each common row, in the same order at every party. Parties name their
+            tables, ids and limits as for training: data.id may be an array of columns, which make an id together.
+
+            Each side learns how many ids the other announces, and could bring invented ids to learn which of them the other has: alignment.peerIds and
+            sessionsPerDay of the run file limit that, and every session is written to the party's ledger (fedlearn ledger show). An alignment that
+            was killed goes on where it was when both sides start it again.
+
+            Examples:
+              fedlearn align --config bank.party.json                              at the bank
+              fedlearn align --config telco.party.json --out common.csv            at the telephone company
+              fedlearn align --config bank.party.json --output size-only           how many, before anybody decides; the same at both
+              fedlearn align --config bank.party.json --output active-only         only the party with the labels learns which
+              fedlearn align --config job.json --out indexes                       all parties here, for a trial
+            """, static command =>
     {
         Option<string> config = CommonOptions.Config("Party file: this party meets the others. Or job file: all parties run on this machine.");
         var place = new Option<string?>("--out")
@@ -36,24 +53,7 @@ internal static class AlignCommand
             + "Jobs need one row an id, so repeated ones are for looking before a table is made.", [("refuse", DuplicateIds.Refuse), ("first", DuplicateIds.KeepFirst)], DuplicateIds.Refuse);
         Option<bool> inProcess = CommonOptions.InProcess(), json = Options.Json();
         Option<string?> report = CommonOptions.Report();
-        var command = new Command("align", """
-            Find the rows that all parties have by private set intersection, without training: nobody learns an id that it does not have itself.
-
-            Each party reads its id column or columns and nothing else of its table, and writes an index: a CSV file with the number of the data row
-            (row, the first one below the header is 0) and the id, one line for each common row, in the same order at every party. Parties name their
-            tables, ids and limits as for training: data.id may be an array of columns, which make an id together.
-
-            Each side learns how many ids the other announces, and could bring invented ids to learn which of them the other has: alignment.peerIds and
-            sessionsPerDay of the run file limit that, and every session is written to the party's ledger (fedlearn ledger show). An alignment that
-            was killed goes on where it was when both sides start it again.
-
-            Examples:
-              fedlearn align --config bank.party.json                              at the bank
-              fedlearn align --config telco.party.json --out common.csv            at the telephone company
-              fedlearn align --config bank.party.json --output size-only           how many, before anybody decides; the same at both
-              fedlearn align --config bank.party.json --output active-only         only the party with the labels learns which
-              fedlearn align --config job.json --out indexes                       all parties here, for a trial
-            """) { config, place, output, proof, duplicates, inProcess, report, json };
+        command.Has(config, place, output, proof, duplicates, inProcess, report, json);
         command.SetAction(async (parsed, cancellationToken) =>
         {
             long start = Stopwatch.GetTimestamp();
@@ -78,8 +78,7 @@ internal static class AlignCommand
                 parsed.InvocationConfiguration.Output.Write(ReportWriter.Text(document));
             Show(document, terminal);
         });
-        return command;
-    }
+    });
 
     private static async Task<JsonObject> PartyAsync(string path, AlignRequest request, string? wanted, string? report, bool inProcess, Terminal terminal, CancellationToken cancellationToken)
     {

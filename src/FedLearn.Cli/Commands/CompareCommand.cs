@@ -13,7 +13,19 @@ internal static class CompareCommand
 {
     private static readonly string[] Schemes = ["ckks", "paillier", "paillier-fate", "paillier-textbook"];
 
-    public static Command Create()
+    public static Verb Create() => new("compare", """
+            Train one job in every way to train it, on the same rows and processes, and put quality, seconds, bytes and memory side
+            by side: plain, the active party alone, HDP-VFL with both calibrations, one-round, homomorphic encryption with an arbiter
+            (he), and encryption with noise (he+dp). Ways that the job does not allow are rows with status refused and the error's
+            id; the others still run.
+
+            Private rows train on real data: each run charges the parties' ledgers as fedlearn train does, and lifetime budgets hold.
+            Use --repeats 1 to charge each row once.
+
+            Examples:
+              fedlearn compare --config job.json --epsilons 0.1,1,10 --html compare.html
+              fedlearn compare --config job.json --epsilons 1 --he ckks,paillier --repeats 1 --report compare.json
+            """, static command =>
     {
         Option<string> config = CommonOptions.Config("Run file (JSON with comments). Its privacy.mode, calibration and epsilon are replaced row by row.");
         var epsilons = new Option<double[]>("--epsilons")
@@ -37,19 +49,7 @@ internal static class CompareCommand
             repeats = Count("--repeats", "Runs of each plain, guest-only and HDP-VFL row, taking turns; their seconds are the median. Each private one charges the ledgers.", 3, 100);
         Option<bool> inProcess = CommonOptions.InProcess(), json = Options.Json();
         Option<string?> report = CommonOptions.Report(), html = CommonOptions.Html();
-        var command = new Command("compare", """
-            Train one job in every way to train it, on the same rows and processes, and put quality, seconds, bytes and memory side
-            by side: plain, the active party alone, HDP-VFL with both calibrations, one-round, homomorphic encryption with an arbiter
-            (he), and encryption with noise (he+dp). Ways that the job does not allow are rows with status refused and the error's
-            id; the others still run.
-
-            Private rows train on real data: each run charges the parties' ledgers as fedlearn train does, and lifetime budgets hold.
-            Use --repeats 1 to charge each row once.
-
-            Examples:
-              fedlearn compare --config job.json --epsilons 0.1,1,10 --html compare.html
-              fedlearn compare --config job.json --epsilons 1 --he ckks,paillier --repeats 1 --report compare.json
-            """) { config, epsilons, schemes, delta, heEpochs, repeats, inProcess, report, html, json };
+        command.Has(config, epsilons, schemes, delta, heEpochs, repeats, inProcess, report, html, json);
         command.SetAction(async (parsed, cancellationToken) =>
         {
             long start = Stopwatch.GetTimestamp();
@@ -68,8 +68,7 @@ internal static class CompareCommand
                 parsed.InvocationConfiguration.Output.Write(ReportWriter.Text(document));
             CompareTable.Show(document, terminal);
         });
-        return command;
-    }
+    });
 
     private static Option<int> Count(string name, string description, int absent, int most) => new(name)
     {

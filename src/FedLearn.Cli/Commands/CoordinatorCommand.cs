@@ -8,10 +8,7 @@ namespace FedLearn.Cli.Commands;
 /// <summary>fedlearn coordinator: connects parties of which neither can open a port.</summary>
 internal static class CoordinatorCommand
 {
-    public static Command Create()
-    {
-        Option<string> config = CommonOptions.Config("Coordinator file (JSON with comments): listen, jobs, quotas.");
-        var command = new Command("coordinator", """
+    public static Verb Create() => new("coordinator", """
             Connect parties of which neither can open a port. Every party dials out to this process, which joins two calls into one connection
             and passes its bytes on. It runs at either party or at a neutral place, and keeps nothing: killed and started again, it serves as before.
 
@@ -41,7 +38,10 @@ internal static class CoordinatorCommand
               fedlearn coordinator --config coordinator.json
               fedlearn party --config bank.party.json           with "relay": "127.0.0.1:5300"
               fedlearn party --config telco.party.json          with "relay": "127.0.0.1:5300"
-            """) { config };
+            """, static command =>
+    {
+        Option<string> config = CommonOptions.Config("Coordinator file (JSON with comments): listen, jobs, quotas.");
+        command.Has(config);
         command.SetAction(async (parsed, cancellationToken) =>
         {
             Terminal terminal = Terminal.Of(parsed);
@@ -51,6 +51,5 @@ internal static class CoordinatorCommand
             await Coordinator.RunAsync(file, terminal.Log, cancellationToken).ConfigureAwait(false);
             return 0;
         });
-        return command;
-    }
+    });
 }

@@ -21,7 +21,7 @@ internal static class KeysCommand
     public static Verb Create() => new("keys", """
         Keys and certificates, by which the parties of a session know each other. Messages that leave a machine are encrypted by mutual TLS: each side
         shows its certificate, and each side compares it with the pin, a SHA-256, that the other company gave it.
-        """, static () => [New(), Show()]);
+        """, static command => command.Has(New(), Show()));
 
     private static Command New()
     {

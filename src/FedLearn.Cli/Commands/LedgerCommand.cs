@@ -16,7 +16,7 @@ internal static class LedgerCommand
     private const int ShortId = 12;
 
     /// <summary>Builds the command.</summary>
-    public static Verb Create() => new("ledger", "Read the ledger of a party: what its jobs have cost the people in its tables.", static () => [Show(), Verify()]);
+    public static Verb Create() => new("ledger", "Read the ledger of a party: what its jobs have cost the people in its tables.", static command => command.Has(Show(), Verify()));
 
     private static Option<string> File() => new("--ledger") { Description = "Ledger of one party, such as bank.ledger.db.", Required = true, HelpName = "FILE" };
 

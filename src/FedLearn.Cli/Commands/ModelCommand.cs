@@ -14,7 +14,7 @@ namespace FedLearn.Cli.Commands;
 internal static class ModelCommand
 {
     /// <summary>Builds the command.</summary>
-    public static Verb Create() => new("model", "Read one party's part of a trained model, or write it as ONNX. Both are private to the party.", static () => [Show(), Export()]);
+    public static Verb Create() => new("model", "Read one party's part of a trained model, or write it as ONNX. Both are private to the party.", static command => command.Has(Show(), Export()));
 
     private static Option<string> Directory() => new("--model") { Description = "Directory that train --model or party --model wrote.", Required = true, HelpName = "DIR" };
 

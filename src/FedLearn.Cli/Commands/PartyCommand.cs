@@ -14,7 +14,25 @@ namespace FedLearn.Cli.Commands;
 /// <summary>fedlearn party: one party of a real session.</summary>
 internal static class PartyCommand
 {
-    public static Command Create()
+    public static Verb Create() => new("party", """
+            Take part in a session as one party. The active party listens and hosts the coordinator; a passive party connects to it
+            and needs no open port. Where the active party cannot open one either, both connect to a coordinator (fedlearn coordinator)
+            and their party files name it as "relay". A party that loses another waits for it to come back, up to transport.resumeSeconds,
+            and the run goes on; one that was killed is started again with the same command. The arbiter of an encrypted job
+            (privacy.mode he or he+dp) has a party file without data and
+            listens too: every party connects to it. Order of starting does not matter within transport.connectTimeoutSeconds.
+            With --service a party stays for session after session, as a daemon does: docs/deploy.md.
+            With --serve a passive party joins fedlearn serve at the active party, stays, and joins again whenever the connection was lost.
+
+            Examples:
+              fedlearn party --config bank.party.json --model models --report bank.json
+              fedlearn party --config telco.party.json
+              fedlearn party --config arbiter.party.json
+              fedlearn party --config telco.party.json --serve --model models
+              fedlearn party --config telco.party.json --digest
+              fedlearn party --service --config telco.party.json --config churn.party.json --results results --health 127.0.0.1:9090
+              FEDLEARN_PARTY__PEERS__BANK=10.0.0.5:5301 fedlearn party --config telco.party.json --show-config
+            """, static command =>
     {
         var config = new Option<string[]>("--config") { Description = "Party file (JSON with comments): job, party, data, listen or peers. With --service once for each job.", Required = true, HelpName = "FILE" };
         Option<bool> json = Options.Json();
@@ -34,25 +52,7 @@ internal static class PartyCommand
         var digest = new Option<bool>("--digest") { Description = "Print the SHA-256 of the job's terms, which must be equal at every party, and stop." };
         Option<string?> report = CommonOptions.Report(), html = CommonOptions.Html();
         Option<bool> fresh = CommonOptions.Fresh();
-        var command = new Command("party", """
-            Take part in a session as one party. The active party listens and hosts the coordinator; a passive party connects to it
-            and needs no open port. Where the active party cannot open one either, both connect to a coordinator (fedlearn coordinator)
-            and their party files name it as "relay". A party that loses another waits for it to come back, up to transport.resumeSeconds,
-            and the run goes on; one that was killed is started again with the same command. The arbiter of an encrypted job
-            (privacy.mode he or he+dp) has a party file without data and
-            listens too: every party connects to it. Order of starting does not matter within transport.connectTimeoutSeconds.
-            With --service a party stays for session after session, as a daemon does: docs/deploy.md.
-            With --serve a passive party joins fedlearn serve at the active party, stays, and joins again whenever the connection was lost.
-
-            Examples:
-              fedlearn party --config bank.party.json --model models --report bank.json
-              fedlearn party --config telco.party.json
-              fedlearn party --config arbiter.party.json
-              fedlearn party --config telco.party.json --serve --model models
-              fedlearn party --config telco.party.json --digest
-              fedlearn party --service --config telco.party.json --config churn.party.json --results results --health 127.0.0.1:9090
-              FEDLEARN_PARTY__PEERS__BANK=10.0.0.5:5301 fedlearn party --config telco.party.json --show-config
-            """) { config, model, predict, serve, fresh, service, results, health, stopSeconds, set, showConfig, report, html, digest, json };
+        command.Has(config, model, predict, serve, fresh, service, results, health, stopSeconds, set, showConfig, report, html, digest, json);
         command.SetAction(async (parsed, cancellationToken) =>
         {
             long start = Stopwatch.GetTimestamp();
@@ -152,6 +152,5 @@ internal static class PartyCommand
             ReportWriter.Write(document, terminal, parsed.GetValue(json) ? parsed.InvocationConfiguration.Output : null, parsed.GetValue(report), parsed.GetValue(html));
             return 0;
         });
-        return command;
-    }
+    });
 }

@@ -9,14 +9,7 @@ namespace FedLearn.Cli.Commands;
 /// <summary>fedlearn predict: federated batch prediction, all parties on this machine.</summary>
 internal static class PredictCommand
 {
-    public static Command Create()
-    {
-        Option<string> config = CommonOptions.Config("Run file of the training, its data paths naming the rows to score.");
-        var model = new Option<string>("--model") { Description = "Directory with every party's part of the model.", Required = true, HelpName = "DIR" };
-        var output = new Option<string>("--out") { Description = "CSV to write: id,score,prediction (multinomial: id,p_0,p_1,...,prediction) for every common row, in the active party's file order.", Required = true, HelpName = "FILE" };
-        Option<bool> inProcess = CommonOptions.InProcess(), json = Options.Json();
-        Option<string?> report = CommonOptions.Report();
-        var command = new Command("predict", """
+    public static Verb Create() => new("predict", """
             Score the rows that all parties have. score is the sum of the parties' linear predictors, prediction the mean of the label:
             a probability (binomial), a count (Poisson) or an amount (the others); for classes (multinomial) there is a probability
             for each, and prediction is the likeliest. The active party sees the passive parties' scores of these rows; no privacy
@@ -24,14 +17,20 @@ internal static class PredictCommand
 
             Example:
               fedlearn predict --config job.json --model models --out scores.csv
-            """) { config, model, output, inProcess, report, json };
+            """, static command =>
+    {
+        Option<string> config = CommonOptions.Config("Run file of the training, its data paths naming the rows to score.");
+        var model = new Option<string>("--model") { Description = "Directory with every party's part of the model.", Required = true, HelpName = "DIR" };
+        var output = new Option<string>("--out") { Description = "CSV to write: id,score,prediction (multinomial: id,p_0,p_1,...,prediction) for every common row, in the active party's file order.", Required = true, HelpName = "FILE" };
+        Option<bool> inProcess = CommonOptions.InProcess(), json = Options.Json();
+        Option<string?> report = CommonOptions.Report();
+        command.Has(config, model, output, inProcess, report, json);
         command.SetAction(async (parsed, cancellationToken) =>
         {
             var order = new SessionOrder(RunFile.Load(parsed.GetRequiredValue(config)), "predict", parsed.GetRequiredValue(model), Path.GetFullPath(parsed.GetRequiredValue(output)));
             return await RunAsync(parsed, order, parsed.GetValue(inProcess), parsed.GetValue(json), parsed.GetValue(report), cancellationToken).ConfigureAwait(false);
         });
-        return command;
-    }
+    });
 
     /// <summary>Runs a prediction of all parties on this machine, and says what came of it.</summary>
     internal static async Task<int> RunAsync(ParseResult parsed, SessionOrder order, bool inProcess, bool json, string? report, CancellationToken cancellationToken)

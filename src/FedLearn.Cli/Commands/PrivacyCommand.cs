@@ -28,8 +28,8 @@ internal static class PrivacyCommand
     }
 
     /// <summary>Builds the command.</summary>
-    public static Verb Create() => new("privacy", "Compute noise and privacy loss before any data is touched.", static () =>
-        [PrivacyPlanCommand.Create(), PrivacyCalibrateCommand.Create(), PrivacyOneRoundCommand.Create(), Gaussian(), PrivacyAccountCommand.Create()]);
+    public static Verb Create() => new("privacy", "Compute noise and privacy loss before any data is touched.", static command =>
+        command.Has(PrivacyPlanCommand.Create(), PrivacyCalibrateCommand.Create(), PrivacyOneRoundCommand.Create(), Gaussian(), PrivacyAccountCommand.Create()));
 
     private static Command Gaussian()
     {

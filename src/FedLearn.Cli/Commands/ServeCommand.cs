@@ -9,11 +9,7 @@ namespace FedLearn.Cli.Commands;
 /// <summary>fedlearn serve: online prediction at the active party.</summary>
 internal static class ServeCommand
 {
-    public static Command Create()
-    {
-        Option<string> config = CommonOptions.Config("Party file of the active party: job, party, data, listen, serve.");
-        var model = new Option<string>("--model") { Description = "Directory with this party's part of the model.", Required = true, HelpName = "DIR" };
-        var command = new Command("serve", """
+    public static Verb Create() => new("serve", """
             Answer predictions for single ids over REST, by asking the passive parties for their scores. Each of them runs
             `fedlearn party --serve --model DIR` and connects to this party's listen address; it may come and go.
 
@@ -29,7 +25,11 @@ internal static class ServeCommand
             Examples:
               fedlearn serve --config bank.party.json --model models
               curl http://127.0.0.1:8080/score/c0042
-            """) { config, model };
+            """, static command =>
+    {
+        Option<string> config = CommonOptions.Config("Party file of the active party: job, party, data, listen, serve.");
+        var model = new Option<string>("--model") { Description = "Directory with this party's part of the model.", Required = true, HelpName = "DIR" };
+        command.Has(config, model);
         command.SetAction(async (parsed, cancellationToken) =>
         {
             Terminal terminal = Terminal.Of(parsed);
@@ -39,6 +39,5 @@ internal static class ServeCommand
             await ActiveServer.RunAsync(file, parsed.GetRequiredValue(model), terminal.Log, cancellationToken).ConfigureAwait(false);
             return 0;
         });
-        return command;
-    }
+    });
 }

@@ -8,7 +8,18 @@ namespace FedLearn.Cli.Commands;
 /// <summary>fedlearn train: all parties of a job on this machine.</summary>
 internal static class TrainCommand
 {
-    public static Command Create()
+    public static Verb Create() => new("train", """
+            Train one model, all parties of the job on this machine: each in a process of its own talking gRPC over loopback,
+            or all in memory where the run file says transport.kind "in-memory". A run that was cut off goes on when the same command
+            is given again; --fresh begins anew. privacy.mode of the run file is none, hdp-vfl,
+            one-round, label-dp, he or he+dp; he and he+dp encrypt, and have an arbiter, who holds the key, in a further process.
+
+            Examples:
+              fedlearn train --config job.json
+              fedlearn train --config job.json --model models --report report.json --html report.html
+              fedlearn train --config job.json --in-process --json
+              fedlearn train --config job.json --cross-validate 5 --grid "model.l2=0.1,0.01,0.001;training.stepSize=0.5,1" --html tuning.html
+            """, static command =>
     {
         Option<string> config = CommonOptions.Config("Run file (JSON with comments).");
         Option<bool> inProcess = CommonOptions.InProcess(), json = Options.Json();
@@ -26,18 +37,7 @@ internal static class TrainCommand
             Description = "With --cross-validate: the figure to compare by, as reports call it. Default auc for binomial, logLoss for multinomial, deviance for other families.",
             HelpName = "auc|deviance|logLoss|...",
         };
-        var command = new Command("train", """
-            Train one model, all parties of the job on this machine: each in a process of its own talking gRPC over loopback,
-            or all in memory where the run file says transport.kind "in-memory". A run that was cut off goes on when the same command
-            is given again; --fresh begins anew. privacy.mode of the run file is none, hdp-vfl,
-            one-round, label-dp, he or he+dp; he and he+dp encrypt, and have an arbiter, who holds the key, in a further process.
-
-            Examples:
-              fedlearn train --config job.json
-              fedlearn train --config job.json --model models --report report.json --html report.html
-              fedlearn train --config job.json --in-process --json
-              fedlearn train --config job.json --cross-validate 5 --grid "model.l2=0.1,0.01,0.001;training.stepSize=0.5,1" --html tuning.html
-            """) { config, inProcess, model, folds, grid, metric, fresh, report, html, json };
+        command.Has(config, inProcess, model, folds, grid, metric, fresh, report, html, json);
         command.SetAction(async (parsed, cancellationToken) =>
         {
             RunFile run = RunFile.Load(parsed.GetRequiredValue(config));
@@ -50,6 +50,5 @@ internal static class TrainCommand
                     .RunAsync(parsed.GetValue(model))
                 : SessionVerb.SessionAsync(new SessionOrder(run, "train", parsed.GetValue(model), null) { KeepsRuns = true, Fresh = parsed.GetValue(fresh) }, parsed.GetValue(inProcess), terminal, cancellationToken)).ConfigureAwait(false);
         });
-        return command;
-    }
+    });
 }

@@ -2,16 +2,22 @@ using System.CommandLine;
 
 namespace FedLearn.Cli.Commands;
 
-/// <summary>A verb that has verbs of its own, which are made when a command line names it: making all of them takes longer than anything else that help does.</summary>
+/// <summary>A verb whose options and verbs are made when a command line names it: making those of all verbs takes longer than anything else that help does.</summary>
 /// <param name="name">Name.</param>
 /// <param name="description">What it is for.</param>
-/// <param name="verbs">Makes its verbs.</param>
-internal sealed class Verb(string name, string description, Func<Command[]> verbs) : Command(name, description)
+/// <param name="fill">Adds what belongs to it, and its action.</param>
+internal sealed class Verb(string name, string description, Action<Verb> fill) : Command(name, description)
 {
-    /// <summary>Adds its verbs.</summary>
-    public void Fill()
+    /// <summary>Makes it whole.</summary>
+    public void Fill() => fill(this);
+
+    /// <summary>Adds options and verbs, in the order that help shows.</summary>
+    public void Has(params ReadOnlySpan<Symbol> symbols)
     {
-        foreach (Command verb in verbs())
-            Add(verb);
+        foreach (Symbol symbol in symbols)
+            if (symbol is Option option)
+                Add(option);
+            else
+                Add((Command)symbol);
     }
 }

@@ -10,7 +10,7 @@ namespace FedLearn.Cli.Commands;
 /// <summary>One party's child process of <c>train</c> and <c>predict</c>: talks lines of JSON to the process that started it. Not for people.</summary>
 internal static class WorkerCommand
 {
-    public static Command Create()
+    public static Verb Create() => new("worker", "One party of train or predict.", static command =>
     {
         Option<string> config = CommonOptions.Config("Run file.");
         var verb = new Option<string>("--verb") { Required = true };
@@ -18,8 +18,7 @@ internal static class WorkerCommand
         Option<string?> coordinator = new("--coordinator"), arbiter = new("--arbiter"), model = new("--model"), output = new("--out"), fold = new("--fold"), runId = new("--run"), lists = new("--lists"),
             aligned = new("--aligned"), psiOutput = new("--psi-output"), proof = new("--psi-proof"), duplicates = new("--duplicates"), indexes = new("--index"), keep = new("--keep"), resume = new("--resume");
         var set = new Option<string[]>("--set");
-        var command = new Command("worker", "One party of train or predict.") { config, verb, party, coordinator, arbiter, model, output, fold, runId, lists, aligned, psiOutput, proof, duplicates, indexes, keep, resume, set };
-        command.Hidden = true;
+        command.Has(config, verb, party, coordinator, arbiter, model, output, fold, runId, lists, aligned, psiOutput, proof, duplicates, indexes, keep, resume, set);
         command.SetAction(async (parsed, cancellationToken) =>
         {
             using var stop = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
@@ -76,8 +75,7 @@ internal static class WorkerCommand
                 return failure.ExitCode;
             }
         });
-        return command;
-    }
+    }) { Hidden = true };
 
     // Not Progress<T>, which would report from the thread pool, out of order and after the result.
     private sealed class Relay : IProgress<JobProgress>

@@ -17,7 +17,8 @@ internal static class RecommendCommand
           fedlearn recommend train --config movielens/job.json --model models --report report.json --html report.html
           fedlearn recommend evaluate --config movielens/job.json --model models
           fedlearn recommend topk --config movielens/job.json --model models --k 10 --out lists.csv
-        """, static () => [PrepareMovieLensCommand.Create(), PrepareMovieLensCommand.CreateSynthetic(), Train(), Evaluate(), TopK()]);
+        """, static command =>
+        command.Has(PrepareMovieLensCommand.Create(), PrepareMovieLensCommand.CreateSynthetic(), Train(), Evaluate(), TopK()));
 
     private static Command Train()
     {

@@ -1,4 +1,5 @@
 using System.Globalization;
+using System.Runtime.CompilerServices;
 using System.Text.Json;
 using System.Text.RegularExpressions;
 using FedLearn.Data;
@@ -357,14 +358,20 @@ internal sealed partial class Section
     /// <param name="words">The words and their meanings.</param>
     /// <param name="absent">What an absent or faulty key stands for.</param>
     /// <param name="later">Words that a later release will know.</param>
+    [MethodImpl(MethodImplOptions.NoOptimization)] // compiled for each kind of word at every start, and run once or twice
     public T Word<T>(string key, IReadOnlyList<(string Word, T Meaning)> words, T absent, params string[] later)
     {
-        if (Get(key, JsonValueKind.String, $"a word in quotes ({Listed(words)})") is not { } json)
+        // What a fault would say is made for a fault alone: files are read at every start.
+        if (!TryGet(key, out JsonElement json) || json.ValueKind != JsonValueKind.String)
+        {
+            Get(key, JsonValueKind.String, $"a word in quotes ({Listed(words)})");
             return absent;
+        }
+
         string text = json.GetString()!;
-        foreach ((string word, T meaning) in words)
-            if (word == text)
-                return meaning;
+        for (int i = 0; i < words.Count; i++)
+            if (words[i].Word == text)
+                return words[i].Meaning;
         if (later.Contains(text))
             Fault(RunFileErrors.NotYet, key, $"'{text}' comes with a later release.", $"Use one of {Listed(words)}.");
         else

@@ -2,6 +2,7 @@ using System.Globalization;
 using System.Text;
 using FedLearn.Data;
 using FedLearn.Diagnostics;
+using FedLearn.Tests.Shared;
 using FsCheck;
 using FsCheck.Fluent;
 
@@ -30,6 +31,33 @@ public sealed class PlainCsvTests : IDisposable
         bool read = CsvNumber.TryParse(Encoding.ASCII.GetBytes(text), out double actual);
         return read == expected && (!read || BitConverter.DoubleToInt64Bits(actual) == BitConverter.DoubleToInt64Bits(value));
     }));
+
+    /// <summary>Within a line up to 15 digits are read at once: every number of digits, before and after a point, and whatever follows.</summary>
+    [Fact]
+    public void Exact_NumbersWithinALine_EqualTheRuntimesParser()
+    {
+        var random = new Random(3);
+        for (int i = 0; i < TestCounts.Of(20_000); i++)
+        {
+            int whole = random.Next(18), fraction = random.Next(18);
+            string Digits(int count) => string.Concat(Enumerable.Range(0, count).Select(_ => (char)('0' + random.Next(random.Next(4) == 0 ? 1 : 10))));
+            string number = (random.Next(2) == 0 ? "-" : "") + Digits(whole) + (random.Next(3) > 0 ? "." + Digits(fraction) : "");
+            foreach (string after in (string[])[",1.5,-2.25,3,4,5,6,7", "\n1,2,3,4,5,6,7,8,9,0", "\r\n.1.2.3.4.5.6.7.8.9", "e5,9999999999999999", ".5.5.5.5.5.5.5.5.5.5", "x0000000000000000000"])
+            {
+                int used = CsvNumber.Exact(Encoding.ASCII.GetBytes(number + after), out double actual);
+                if (used == 0 || (used != number.Length && number.Contains('.', StringComparison.Ordinal)))
+                {
+                    // The general way has to look: there are too many digits, or none.
+                    Assert.True(used == 0 && (number.Count(char.IsAsciiDigit) is 0 or > 15 || after[0] == '.'), number + after);
+                    continue;
+                }
+
+                double expected = double.Parse((number + after)[..used], CultureInfo.InvariantCulture);
+                Assert.True(BitConverter.DoubleToInt64Bits(expected) == BitConverter.DoubleToInt64Bits(actual), $"{number}{after}: {actual:R}");
+                Assert.Equal(number.Length + (used > number.Length ? after.Skip(1).TakeWhile(char.IsAsciiDigit).Count() + 1 : 0), used);
+            }
+        }
+    }
 
     [Theory]
     [InlineData("9007199254740993")]                                                             // 2^53 + 1: half way between two float64

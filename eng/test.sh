@@ -41,13 +41,31 @@ count() {
 # attribute FILE NAME: sum of an attribute over the <assembly> elements of an xUnit report.
 attribute() { grep -o '<assembly [^>]*>' "$1" | grep -o " $2=\"[0-9]*\"" | tr -dc '0-9\n' | awk '{ n += $1 } END { print n + 0 }'; }
 
-for project in tests/FedLearn.*/; do
-    name="$(basename "$project")"
-    report="$results/$name.xml"
-    arguments=(-xml "$report" -noLogo -noColor)
+# run NAME COMMAND...: runs a check, its output in a log, its exit code beside it, at most as many at a time as there are slots.
+slots=2
+run() {
+    local name="$1"
+    shift
+    while [ "$(jobs -rp | wc -l)" -ge "$slots" ]; do wait -n || true; done
+    { code=0; "$@" > "$results/$name.log" 2>&1 || code=$?; echo "$code" > "$results/$name.code"; } &
+}
+
+# The longest begins first, and the others run beside it, since it waits for processes much of its time. They are told of in the order of their names.
+projects=(tests/FedLearn.*/)
+names=()
+for project in "${projects[@]}"; do names+=("$(basename "$project")"); done
+for name in FedLearn.Cli.Tests "${names[@]}"; do
+    [ ! -e "$results/$name.started" ] || continue
+    touch "$results/$name.started"
+    arguments=(-xml "$results/$name.xml" -noLogo -noColor)
     [ -z "$filter" ] || arguments+=(-method "*$filter*")
-    code=0
-    "${fresh[@]}" dotnet "$project/bin/Release/net10.0/$name.dll" "${arguments[@]}" > "$results/$name.log" 2>&1 || code=$?
+    run "$name" "${fresh[@]}" dotnet "tests/$name/bin/Release/net10.0/$name.dll" "${arguments[@]}"
+done
+[ -n "$filter" ] || run format dotnet format FedLearn.sln --verify-no-changes --no-restore
+wait
+
+for name in "${names[@]}"; do
+    report="$results/$name.xml" code="$(cat "$results/$name.code" 2> /dev/null || echo 1)"
     if [ ! -s "$report" ]; then
         # The executable ended before it could report: that is a failure, whatever its exit code.
         cat "$results/$name.log"
@@ -62,7 +80,7 @@ for project in tests/FedLearn.*/; do
 done
 
 if [ -z "$filter" ]; then
-    if dotnet format FedLearn.sln --verify-no-changes --no-restore > "$results/format.log" 2>&1; then
+    if [ "$(cat "$results/format.code" 2> /dev/null)" = 0 ]; then
         count "dotnet format" 1 0 0
     else
         cat "$results/format.log"

@@ -159,12 +159,13 @@ internal static class PlainCsv
         private int ReadRow(int row, ReadOnlySpan<byte> text)
         {
             Span<double> features = values.AsSpan(row * layout.Width, layout.Width);
+            int[] numbers = _numbers;
             int at = 0;
-            for (int cell = 0; cell < _numbers.Length; cell++)
+            for (int cell = 0; cell < numbers.Length; cell++)
             {
-                byte separator = cell < _numbers.Length - 1 ? (byte)',' : (byte)'\n';
+                byte separator = cell < numbers.Length - 1 ? (byte)',' : (byte)'\n';
                 ReadOnlySpan<byte> rest = text[at..];
-                int feature = _numbers[cell];
+                int feature = numbers[cell];
                 if (feature >= 0)
                 {
                     // Finding the comma first would take as long again as reading the number.

@@ -153,7 +153,7 @@ internal sealed class GlmRun : IDisposable
     private static StateReader Reader(ReadOnlyMemory<byte> bytes, RunIdentity run, int round) => new(Kind, bytes, $"run of party '{run.Party}', round {round}");
 
     private static GlmRunStart StartOf(StateReader state) => new(new AlignedRows(state.Integers("rows"), Split(state.Text("leaks")), Split(state.Text("warnings"))),
-        state.Integer("classes") is var classes and > 0 ? checked((int)classes) : null, state.Bytes("job"), state.Bytes("inputs"), Math.Max(1, checked((int)state.Integer("batches"))));
+        state.Integer32("classes") is var classes and > 0 ? classes : null, state.Bytes("job"), state.Bytes("inputs"), Math.Max(1, state.Integer32("batches")));
 
     private static ConfigurationException Changed(string place, string cause) => new(GlmErrors.RunChanged, place, cause,
         "Put back what it was, or begin anew (fedlearn: --fresh); in a private mode the new run is charged by itself.");

@@ -99,7 +99,7 @@ internal class GlmWork
         if (history.Length % Columns != 0)
             throw state.Damaged();
         for (int i = 0; i < history.Length; i += Columns)
-            History.Add(new GlmHistoryPoint((int)history[i], history[i + 1] == 0 ? null : history[i + 2], history[i + 3] == 0 ? null : history[i + 4],
+            History.Add(new GlmHistoryPoint(state.Whole(history[i]), history[i + 1] == 0 ? null : history[i + 2], history[i + 3] == 0 ? null : history[i + 4],
                 history[i + 5] == 0 ? null : history[i + 6], history[i + 7]));
         _secondsBefore = clock.GoOn(state);
         stop?.GoOn(state, weights.Length);
@@ -111,7 +111,7 @@ internal class GlmWork
     {
         for (int i = 0; i < Mechanisms.Length; i++)
             if (Run?.Before is { } state && Mechanisms[i] is { } mechanism)
-                mechanism.ContinueAt(new MechanismPosition(checked((int)state.Integer($"noise.{i}.released")), state.Integer($"noise.{i}.draws")));
+                mechanism.ContinueAt(new MechanismPosition(state.Integer32($"noise.{i}.released"), state.Integer($"noise.{i}.draws")));
     }
 
     private GaussianMechanism?[] Mechanisms => [Mechanism, GradientNoise, WeightNoise];

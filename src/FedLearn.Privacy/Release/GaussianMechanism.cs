@@ -121,6 +121,9 @@ public sealed class GaussianMechanism
     /// <summary>Time spent in drawing and adding noise and in keeping messages, drawing ahead included.</summary>
     public TimeSpan NoiseTime => Stopwatch.GetElapsedTime(0, Interlocked.Read(ref _noiseTicks));
 
+    /// <summary>Of that: time in which the reservation waited for its storage, for messages of other mechanisms as well.</summary>
+    public TimeSpan SyncTime => _reservation.SyncTime;
+
     /// <summary>Makes room for the messages of a run before the first of them is due, so that the first is kept as quickly as the others.</summary>
     /// <param name="length">Length of the longest message.</param>
     /// <remarks>Optional, and without effect on results.</remarks>

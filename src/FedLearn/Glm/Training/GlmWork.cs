@@ -271,19 +271,19 @@ internal sealed class RoundClock(GlmWork work)
 {
     private readonly long _start = Stopwatch.GetTimestamp();
     // Drawn ahead, before the rounds.
-    private readonly TimeSpan _noiseBefore = NoiseOf(work);
+    private readonly TimeSpan _noiseBefore = NoiseOf(work), _syncBefore = SyncOf(work);
     private long _waited;
-    private double _trainingBefore, _waitBefore, _noiseEarlier;
+    private double _trainingBefore, _waitBefore, _noiseEarlier, _syncEarlier;
 
     /// <summary>Adds the times so far to a state.</summary>
-    public void Keep(StateWriter state) => state.Add("times", [Training, Wait, Noise]);
+    public void Keep(StateWriter state) => state.Add("times", [Training, Wait, Noise, Sync]);
 
     /// <summary>Adds the times that were kept to those of this process.</summary>
     /// <returns>Seconds of the training rounds before.</returns>
     public double GoOn(StateReader state)
     {
-        double[] times = state.Doubles("times", 3);
-        (_trainingBefore, _waitBefore, _noiseEarlier) = (times[0], times[1], times[2]);
+        double[] times = state.Doubles("times", 4);
+        (_trainingBefore, _waitBefore, _noiseEarlier, _syncEarlier) = (times[0], times[1], times[2], times[3]);
         return _trainingBefore;
     }
 
@@ -292,6 +292,8 @@ internal sealed class RoundClock(GlmWork work)
     private double Wait => _waitBefore + (double)_waited / Stopwatch.Frequency;
 
     private double Noise => _noiseEarlier + (NoiseOf(work) - _noiseBefore).TotalSeconds;
+
+    private double Sync => _syncEarlier + (SyncOf(work) - _syncBefore).TotalSeconds;
 
     public async ValueTask<T> WaitAsync<T>(ValueTask<T> operation)
     {
@@ -311,8 +313,11 @@ internal sealed class RoundClock(GlmWork work)
     public GlmTiming Stop(int epochs)
     {
         double training = Training, wait = Wait, noise = Noise;
-        return new GlmTiming(training, Math.Max(0, training - wait - noise), wait, noise, epochs);
+        return new GlmTiming(training, Math.Max(0, training - wait - noise), wait, noise, epochs) { Sync = Sync };
     }
 
     private static TimeSpan NoiseOf(GlmWork work) => (work.Mechanism?.NoiseTime ?? TimeSpan.Zero) + (work.GradientNoise?.NoiseTime ?? TimeSpan.Zero);
+
+    // One reservation pays for all of a party's noise.
+    private static TimeSpan SyncOf(GlmWork work) => (work.Mechanism ?? work.GradientNoise)?.SyncTime ?? TimeSpan.Zero;
 }

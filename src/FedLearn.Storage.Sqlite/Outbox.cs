@@ -31,6 +31,8 @@ internal sealed partial class Outbox : IDisposable
     private readonly int _limit;
     private readonly Dictionary<int, (long Offset, int Length)> _records = [];
     private readonly Lock _lock = new();
+    // Kept, since a message is to cost no new memory. Under the lock, or before anybody else has the outbox.
+    private readonly IncrementalHash _sha = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
     private long _end, _largest;
     // One record at a time; kept, since one of a large message is costly to allocate.
     private byte[] _record = [];
@@ -168,7 +170,11 @@ internal sealed partial class Outbox : IDisposable
         Dispose();
     }
 
-    public void Dispose() => _file.Dispose();
+    public void Dispose()
+    {
+        _sha.Dispose();
+        _file.Dispose();
+    }
 
     private void Write(int index, ReadOnlySpan<byte> message, bool keeps)
     {
@@ -275,12 +281,11 @@ internal sealed partial class Outbox : IDisposable
         $"message {index} of the run was noised before, and its bytes are kept no longer.", "Start a new run, which is charged by itself: a second noise for one message would give away more than was charged.");
 
     /// <summary>SHA-256 of a record but for the place of the hash itself.</summary>
-    private static void Hash(ReadOnlySpan<byte> record, Span<byte> hash)
+    private void Hash(ReadOnlySpan<byte> record, Span<byte> hash)
     {
-        using var sha = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
-        sha.AppendData(record[..HashAt]);
-        sha.AppendData(record[HeaderBytes..]);
-        sha.GetHashAndReset(hash);
+        _sha.AppendData(record[..HashAt]);
+        _sha.AppendData(record[HeaderBytes..]);
+        _sha.GetHashAndReset(hash);
     }
 
     private static long Pages(long bytes) => (bytes + Page - 1) / Page * Page;

@@ -21,7 +21,7 @@ internal static class MessageChecks
         switch (payload)
         {
             // Integers times a step are finite: a lattice of another step is no message.
-            case VectorPayload { Lattice: null } vector when !TensorPrimitives.IsFiniteAll(vector.Values.Span):
+            case VectorPayload { Lattice: null, Length: > 0 } vector when !TensorPrimitives.IsFiniteAll(vector.Values.Span):
                 throw ProtocolErrors.Peer(ProtocolErrors.NotFinite, remote, Step(round),
                     $"sent {typeof(T).Name} with a NaN or an infinity.", "Look for a diverged model or damaged data at the peer; a smaller stepSize often helps.");
             case RowSelection selection when selection.Selected.Span.ContainsAnyExcept((byte)0, (byte)1):

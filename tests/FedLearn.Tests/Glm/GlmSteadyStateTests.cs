@@ -33,7 +33,7 @@ public sealed class GlmSteadyStateTests
         {
             Name = "steady",
             Model = new GlmModelOptions { Family = GlmFamilies.Binomial, L2 = .001 },
-            Training = new GlmTrainingOptions { Epochs = Rounds / batches + 1, BatchSize = batchSize, StepSize = .1, WeightNorm = 1, ResidualClip = 1 },
+            Training = new GlmTrainingOptions { Epochs = Rounds / batches + 1, BatchSize = batchSize, Optimizer = GlmOptimizer.Sgd, StepSize = .1, WeightNorm = 1, ResidualClip = 1 },
             Privacy = new GlmPrivacyOptions { Mode = mode, Budget = mode == PrivacyMode.None ? null : new PrivacyBudget(10, 1e-5) },
             Preprocessing = new() { Scaling = Scaling.None, Rows = RowBound.Clip, Constant = true },
             Parties = [new() { Party = new("bank", PartyRole.Active) }, new() { Party = new("telco", PartyRole.Passive) }],

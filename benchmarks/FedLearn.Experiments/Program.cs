@@ -16,6 +16,7 @@ var root = new RootCommand("Experiments of FedLearn: the figures that the docume
     GrpcSpeedVerb.Create(),
     NoiseSpeedVerb.Create(),
     CsvLoadVerb.Create(),
+    GlmSpeedVerb.Create(),
     RecommendationVerb.Create(),
     RecommendationSpeedVerb.Create(),
     DeviceVerb.Create(),

@@ -14,7 +14,8 @@ internal partial class GlmActiveTrainer
     {
         BatchLayout layout = work.Layout;
         int k = work.Train.Outputs, n = work.Train.Rows;
-        double[] gradient = new double[_weights.Length], reused = new double[layout.LargestSize * k], several = k == 1 ? [] : new double[layout.LargestSize * k], heard = new double[layout.LargestSize * k];
+        double[] gradient = new double[_weights.Length], reused = new double[layout.LargestSize * k], several = k == 1 ? [] : new double[layout.LargestSize * k], heard = k == 1 ? [] : new double[layout.LargestSize * k];
+        var pass = new ActivePass(work, passives.Count);
         double epochLoss = 0;
         LinearPart rows = work.Train;
         GlmTargets targets = train;
@@ -37,41 +38,26 @@ internal partial class GlmActiveTrainer
             }
 
             Memory<double> z = k == 1 ? _trainScores.AsMemory(start, size) : several.AsMemory(0, k * size);
-            Memory<double> received = heard.AsMemory(0, k * size);
-            received.Span.Clear();
-            foreach (IPartyChannel passive in passives)
+            if (k > 1)
+                heard.AsSpan(0, k * size).Clear();
+            for (int p = 0; p < passives.Count; p++)
             {
-                Scores scores = await _clock.WaitAsync(passive.ReceiveAsync<Scores>(round, z.Length, cancellationToken)).ConfigureAwait(false);
-                TensorPrimitives.Add(received.Span, scores.Values.Span, received.Span);                 // sum z_i          [K b]
+                Scores scores = await _clock.WaitAsync(passives[p].ReceiveAsync<Scores>(round, z.Length, cancellationToken)).ConfigureAwait(false);
+                if (k == 1)
+                    pass.Receive(p, scores.Values);
+                else
+                    TensorPrimitives.Add(heard.AsSpan(0, k * size), scores.Values.Span, heard.AsSpan(0, k * size));  // sum z_i     [K b]
             }
 
-            // Own scores come last: between two peers' huge numbers of opposite sign they would be rounded to nothing or to a step that no bound covers.
-            work.BoundReceived(received.Span);
-            rows.Scores(start, _weights, z.Span);                                                       // z_A = X_A w_A
-            targets.AddOffsets(start, z.Span);
-            TensorPrimitives.Add(z.Span, received.Span, z.Span);                                        // z = z_A + sum z_i
-            VectorKernels.Clip(z.Span, _plan.ScoreClip);
             // The clipped residual: what A noises, and what it uses itself ("clean" means not noised).
             double[] r = work.Mechanism is null ? new double[k * size] : reused;
-            _plan.Family.Residuals(z.Span, targets.Labels.AsSpan(start, size), r.AsSpan(0, k * size));  // r = dl/dz        [K b]
-            work.ClipOwn(r.AsSpan(0, k * size));
-            targets.Weigh(start, size, r.AsSpan(0, k * size));
+            if (k == 1)
+                epochLoss += pass.Run(rows, targets, start, _weights, z.Span, r.AsSpan(0, size), gradient);     // r = dl/dz [b], X_A' r [d_A]
+            else
+                epochLoss += Classes(rows, targets, start, z.Span, heard.AsSpan(0, k * size), r.AsSpan(0, k * size), gradient);
             work.CheckFinite(round, r.AsSpan(0, k * size));
-            // A mechanism reads r and writes elsewhere, so that own arithmetic goes on beside noise, outbox and sending. Without one r may be rounded for the wire first.
-            Task<double>? beside = work.Mechanism is not null && passives.Count > 0 ? Task.Run(Own, cancellationToken) : null;
             if (passives.Count > 0)
                 await SendResidualsAsync(round, new Residuals(r.AsMemory(0, k * size), _plan.ElementType), r, cancellationToken).ConfigureAwait(false);
-            epochLoss += beside is null ? Own() : await beside.ConfigureAwait(false);
-
-            double Own()
-            {
-                double loss = targets.LossSum(_plan.Family, start, z.Span);
-                for (int m = 0; m < k && k > 1; m++)
-                    z.Span.Slice(m * size, size).CopyTo(_trainScores.AsSpan(m * n + start));
-                rows.Gradient(start, r.AsSpan(0, k * size), gradient);                                  // X_A' r           [d_A]
-                return loss;
-            }
-
             work.Step(_weights, gradient, size);
             if (round + 1 < work.Rounds)
                 work.Mechanism?.Prefetch(k * layout.Size((round + 1) % layout.Count));
@@ -89,6 +75,27 @@ internal partial class GlmActiveTrainer
         }
 
         return (work.Rounds, GlmStopReason.RoundLimit);
+    }
+
+    /// <summary>The active party's part of a round with several scores a row.</summary>
+    private double Classes(LinearPart rows, GlmTargets targets, int start, Span<double> z, Span<double> received, Span<double> r, Span<double> gradient)
+    {
+        int k = rows.Outputs, size = z.Length / k, n = rows.Rows;
+        // Own scores come last: between two peers' huge numbers of opposite sign they would be rounded to nothing or to a step that no bound covers.
+        work.BoundReceived(received);
+        rows.Scores(start, _weights, z);                                                                // z_A = X_A w_A
+        targets.AddOffsets(start, z);
+        TensorPrimitives.Add(z, received, z);                                                           // z = z_A + sum z_i
+        VectorKernels.Clip(z, _plan.ScoreClip);
+        _plan.Family.Residuals(z, targets.Labels.AsSpan(start, size), r);                               // r = dl/dz        [K b]
+        work.ClipOwn(r);
+        targets.Weigh(start, size, r);
+        if (work.Mechanism is null && _plan.ElementType == ElementType.Float32 && passives.Count > 0)
+            VectorKernels.RoundToSingle(r);                                                             // what the wire does: every party uses the same residuals
+        for (int m = 0; m < k; m++)
+            z.Slice(m * size, size).CopyTo(_trainScores.AsSpan(m * n + start));
+        rows.Gradient(start, r, gradient);                                                              // X_A' r           [d_A]
+        return targets.LossSum(_plan.Family, start, z);
     }
 }
 

@@ -19,6 +19,7 @@ var root = new RootCommand("Experiments of FedLearn: the figures that the docume
     WireVerb.Create(),
     WireParty.Create(),
     CsvLoadVerb.Create(),
+    GlmSpeedVerb.Create(),
     RecommendationVerb.Create(),
     RecommendationSpeedVerb.Create(),
     DeviceVerb.Create(),

@@ -1,5 +1,4 @@
 using System.Numerics.Tensors;
-using System.Threading.Tasks.Sources;
 using FedLearn.Coordination;
 using FedLearn.Numerics;
 using FedLearn.Privacy;
@@ -15,9 +14,10 @@ internal partial class GlmActiveTrainer
     {
         BatchLayout layout = work.Layout;
         int k = work.Train.Outputs, n = work.Train.Rows, largest = layout.LargestSize * k;
-        double[] several = k == 1 ? [] : new double[largest], heard = new double[largest];
+        double[] gradient = new double[_weights.Length], several = k == 1 ? [] : new double[largest], heard = k == 1 ? [] : new double[largest];
         var outgoing = new RoundVectors<Residuals>(work, passives, (values, transient) => new Residuals(values, _plan.ElementType) { IsTransient = transient });
-        var own = new OwnShare(work, train, _trainScores, new double[_weights.Length]);
+        var pass = new ActivePass(work, passives.Count);
+        var received = new Scores[passives.Count];
         double epochLoss = 0;
         LinearPart rows = work.Train;
         GlmTargets targets = train;
@@ -40,36 +40,30 @@ internal partial class GlmActiveTrainer
                 targets = train.Ordered(_lastOrder);
             }
 
-            Memory<double> z = k == 1 ? _trainScores.AsMemory(start, size) : several.AsMemory(0, k * size), received = heard.AsMemory(0, k * size);
-            // Own arithmetic first: the others' scores are on their way meanwhile.
-            rows.Scores(start, _weights, z.Span);                                                       // z_A = X_A w_A
-            targets.AddOffsets(start, z.Span);
-            received.Span.Clear();
-            for (int i = 0; i < passives.Count; i++)
+            Memory<double> z = k == 1 ? _trainScores.AsMemory(start, size) : several.AsMemory(0, k * size);
+            if (k > 1)
+                heard.AsSpan(0, k * size).Clear();
+            for (int p = 0; p < passives.Count; p++)
             {
-                Scores scores = await _clock.WaitAsync(passives[i].ReceiveAsync<Scores>(round, z.Length, cancellationToken)).ConfigureAwait(false);
-                TensorPrimitives.Add(received.Span, scores.Values.Span, received.Span);                 // sum z_i          [K b]
-                passives[i].Return(scores);
+                received[p] = await _clock.WaitAsync(passives[p].ReceiveAsync<Scores>(round, z.Length, cancellationToken)).ConfigureAwait(false);
+                if (k == 1)
+                    pass.Receive(p, received[p].Values);
+                else
+                    TensorPrimitives.Add(heard.AsSpan(0, k * size), received[p].Values.Span, heard.AsSpan(0, k * size));  // sum z_i     [K b]
             }
 
-            // Own scores are added last: between two peers' huge numbers of opposite sign they would be rounded to nothing or to a step that no bound covers.
-            work.BoundReceived(received.Span);
-            TensorPrimitives.Add(z.Span, received.Span, z.Span);                                        // z = z_A + sum z_i
-            VectorKernels.Clip(z.Span, _plan.ScoreClip);
             // The clipped residual: what A noises, and what it uses itself ("clean" means not noised).
             (Residuals residuals, double[] r) = outgoing.Next(k * size);
-            _plan.Family.Residuals(z.Span, targets.Labels.AsSpan(start, size), r.AsSpan(0, k * size));  // r = dl/dz        [K b]
-            work.ClipOwn(r.AsSpan(0, k * size));
-            targets.Weigh(start, size, r.AsSpan(0, k * size));
+            if (k == 1)
+                epochLoss += pass.Run(rows, targets, start, _weights, z.Span, r.AsSpan(0, size), gradient);     // r = dl/dz [b], X_A' r [d_A]
+            else
+                epochLoss += Classes(rows, targets, start, z.Span, heard.AsSpan(0, k * size), r.AsSpan(0, k * size), gradient);
+            for (int p = 0; p < passives.Count; p++)
+                passives[p].Return(received[p]);
             work.CheckFinite(round, r.AsSpan(0, k * size));
-            // A mechanism reads r and writes elsewhere, so that own arithmetic goes on beside noise, outbox and sending. Without one r may be rounded for the wire first.
-            own.Set(rows, targets, start, size, z, r);
-            if (work.Mechanism is not null && passives.Count > 0)
-                own.Begin();
             if (passives.Count > 0)
                 await SendResidualsAsync(round, residuals, r, cancellationToken).ConfigureAwait(false);
-            epochLoss += await own.DoneAsync().ConfigureAwait(false);
-            work.Step(_weights, own.Gradient, size);
+            work.Step(_weights, gradient, size);
             if (round + 1 < work.Rounds)
                 work.Mechanism?.Prefetch(k * layout.Size((round + 1) % layout.Count));
             if (batch == layout.Count - 1)
@@ -89,6 +83,27 @@ internal partial class GlmActiveTrainer
     }
 
     private Action<StateWriter> StateOf(double epochLoss) => kept => kept.Add("scores", _trainScores).Add("losses", [_firstLoss, _lastLoss, epochLoss]);
+
+    /// <summary>The active party's part of a round with several scores a row.</summary>
+    private double Classes(LinearPart rows, GlmTargets targets, int start, Span<double> z, Span<double> received, Span<double> r, Span<double> gradient)
+    {
+        int k = rows.Outputs, size = z.Length / k, n = rows.Rows;
+        // Own scores come last: between two peers' huge numbers of opposite sign they would be rounded to nothing or to a step that no bound covers.
+        work.BoundReceived(received);
+        rows.Scores(start, _weights, z);                                                                // z_A = X_A w_A
+        targets.AddOffsets(start, z);
+        TensorPrimitives.Add(z, received, z);                                                           // z = z_A + sum z_i
+        VectorKernels.Clip(z, _plan.ScoreClip);
+        _plan.Family.Residuals(z, targets.Labels.AsSpan(start, size), r);                               // r = dl/dz        [K b]
+        work.ClipOwn(r);
+        targets.Weigh(start, size, r);
+        if (work.Mechanism is null && _plan.ElementType == ElementType.Float32 && passives.Count > 0)
+            VectorKernels.RoundToSingle(r);                                                             // what the wire does: every party uses the same residuals
+        for (int m = 0; m < k; m++)
+            z.Slice(m * size, size).CopyTo(_trainScores.AsSpan(m * n + start));
+        rows.Gradient(start, r, gradient);                                                              // X_A' r           [d_A]
+        return targets.LossSum(_plan.Family, start, z);
+    }
 }
 
 internal sealed partial class GlmPassiveTrainer
@@ -155,73 +170,5 @@ internal sealed class RoundVectors<T>(GlmWork work, IReadOnlyList<IPartyChannel>
         T first = make(numbers.AsMemory(0, length), true);
         _vectors.Add(first);
         return (first, numbers);
-    }
-}
-
-/// <summary>The active party's own arithmetic once the residuals of a round are known: the loss, and X_A' r. It may run beside noise, outbox and sending.</summary>
-internal sealed class OwnShare(GlmWork work, GlmTargets all, double[] trainScores, double[] gradient) : IThreadPoolWorkItem, IValueTaskSource<double>
-{
-    private const int Idle = 0, Offered = 1, Taken = 2;
-
-    // Below as many matrix elements a second thread costs more than it saves.
-    private const int WorthAThread = 1 << 15;
-
-    private ManualResetValueTaskSourceCore<double> _done = new() { RunContinuationsAsynchronously = false };
-    private LinearPart _rows = work.Train;
-    private GlmTargets _targets = all;
-    private int _start, _size, _state;
-    private ReadOnlyMemory<double> _z;
-    private double[] _r = [];
-
-    /// <summary>X_A' r, once it is done.</summary>
-    public double[] Gradient { get; } = gradient;
-
-    /// <summary>What the next round works on.</summary>
-    public void Set(LinearPart rows, GlmTargets targets, int start, int size, ReadOnlyMemory<double> z, double[] r) => (_rows, _targets, _start, _size, _z, _r) = (rows, targets, start, size, z, r);
-
-    /// <summary>Lets it begin beside what the caller does next.</summary>
-    public void Begin()
-    {
-        if ((long)_size * _rows.Dimension < WorthAThread)
-            return;
-        _done.Reset();
-        Volatile.Write(ref _state, Offered);
-        ThreadPool.UnsafeQueueUserWorkItem(this, preferLocal: false);
-    }
-
-    /// <summary>The loss of the round, summed; computed here unless another thread has begun.</summary>
-    public ValueTask<double> DoneAsync() => Interlocked.Exchange(ref _state, Idle) == Taken ? new(this, _done.Version) : new(Compute());
-
-    /// <summary>Runs what was offered. One that comes late, in a later round, runs that of the later round, or nothing.</summary>
-    void IThreadPoolWorkItem.Execute()
-    {
-        if (Interlocked.CompareExchange(ref _state, Taken, Offered) != Offered)
-            return;
-        try
-        {
-            _done.SetResult(Compute());
-        }
-#pragma warning disable CA1031 // it is the caller's, who waits for it
-        catch (Exception e)
-#pragma warning restore CA1031
-        {
-            _done.SetException(e);
-        }
-    }
-
-    double IValueTaskSource<double>.GetResult(short token) => _done.GetResult(token);
-
-    ValueTaskSourceStatus IValueTaskSource<double>.GetStatus(short token) => _done.GetStatus(token);
-
-    void IValueTaskSource<double>.OnCompleted(Action<object?> continuation, object? state, short token, ValueTaskSourceOnCompletedFlags flags) => _done.OnCompleted(continuation, state, token, flags);
-
-    private double Compute()
-    {
-        int k = work.Train.Outputs, n = work.Train.Rows;
-        double loss = _targets.LossSum(work.Plan.Family, _start, _z.Span);
-        for (int m = 0; m < k && k > 1; m++)
-            _z.Span.Slice(m * _size, _size).CopyTo(trainScores.AsSpan(m * n + _start));
-        _rows.Gradient(_start, _r.AsSpan(0, k * _size), Gradient);                                      // X_A' r           [d_A]
-        return loss;
     }
 }

@@ -11,8 +11,8 @@ internal static class WireVerb
 
     public static Command Create()
     {
-        Option<int> turns = Verbs.Positive("--turns", "Turns of each pair, interleaved.", 5), rounds = Verbs.Positive("--rounds", "Round trips of 256 rows a turn.", 5000),
-            warmup = Verbs.Positive("--warm-up", "Round trips before those.", 3000);
+        Option<int> turns = Verbs.Positive("--turns", "Turns of each pair, interleaved.", 5), rounds = Verbs.Positive("--rounds", "Round trips of 256 rows a turn.", 10_000),
+            warmup = Verbs.Positive("--warm-up", "Round trips before those; of larger messages at most as many as are measured.", 15_000);
         var peers = new Option<string>("--peers") { Description = "Folder of the peers: exchange.py.", DefaultValueFactory = _ => Path.Combine(Verbs.Repository(), "benchmarks", "peers") };
         var built = new Option<string>("--built") { Description = "Folder of the built peers: exchange.", DefaultValueFactory = _ => Path.Combine(Verbs.Repository(), "build", "peers") };
         Option<string[]> only = Verbs.List("--only", "Pairs to run; others are left out.", "fedlearn", "fedlearn-tls", "python-blocking", "python-async", "c++-blocking", "c++-polling");
@@ -32,7 +32,7 @@ internal static class WireVerb
                     Peer("c++-blocking", [cpp], "blocking"), Peer("c++-polling", [cpp], "polling"),
                 }.Where(p => parsed.GetRequiredValue(only).Contains(p.Name))];
                 int many = parsed.GetValue(rounds);
-                WireMessage[] messages = [new(Lattice: true, 256, many), new(Lattice: false, 4096, Math.Max(1, many / 2)), new(Lattice: false, 100_000, Math.Max(1, many / 10))];
+                WireMessage[] messages = [new(Lattice: true, 256, many), new(Lattice: false, 4096, Math.Max(1, many / 5)), new(Lattice: false, 100_000, Math.Max(1, many / 50))];
                 var runs = pairs.ToDictionary(p => p.Name, _ => new List<WireTimes[]>());
                 for (int turn = 0; turn < parsed.GetValue(turns); turn++)
                     foreach (WirePair pair in pairs)

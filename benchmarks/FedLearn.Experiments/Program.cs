@@ -5,6 +5,7 @@ using FedLearn.Experiments.OneRound;
 using FedLearn.Experiments.Recommendation;
 using FedLearn.Experiments.Speed;
 using FedLearn.Experiments.Tables;
+using FedLearn.Experiments.Wire;
 
 // One line a verb. benchmarks/README.md says what each one measures and how long it takes.
 var root = new RootCommand("Experiments of FedLearn: the figures that the documentation quotes.")
@@ -15,7 +16,10 @@ var root = new RootCommand("Experiments of FedLearn: the figures that the docume
     TablesVerb.Create(),
     GrpcSpeedVerb.Create(),
     NoiseSpeedVerb.Create(),
+    WireVerb.Create(),
+    WireParty.Create(),
     CsvLoadVerb.Create(),
+    GlmSpeedVerb.Create(),
     RecommendationVerb.Create(),
     RecommendationSpeedVerb.Create(),
     DeviceVerb.Create(),

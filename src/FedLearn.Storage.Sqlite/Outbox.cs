@@ -32,6 +32,7 @@ internal sealed partial class Outbox : IDisposable
     private readonly int _limit;
     private readonly Dictionary<int, (long Offset, int Length)> _records = [];
     private readonly Lock _lock = new();
+    // Under the lock, or before anybody else has the outbox.
     private readonly XxHash128 _hash = new();
     private long _end, _largest, _syncTicks;
     // One record at a time; kept, since one of a large message is costly to allocate.
@@ -173,7 +174,11 @@ internal sealed partial class Outbox : IDisposable
         Dispose();
     }
 
-    public void Dispose() => _file.Dispose();
+    public void Dispose()
+    {
+        _sha.Dispose();
+        _file.Dispose();
+    }
 
     private void Write(int index, ReadOnlySpan<byte> message, bool keeps)
     {

@@ -17,6 +17,7 @@ var root = new RootCommand("Experiments of FedLearn: the figures that the docume
     NoiseSpeedVerb.Create(),
     CsvLoadVerb.Create(),
     GlmSpeedVerb.Create(),
+    LargeDataVerb.Create(),
     RecommendationVerb.Create(),
     RecommendationSpeedVerb.Create(),
     DeviceVerb.Create(),

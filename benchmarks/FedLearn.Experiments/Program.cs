@@ -20,6 +20,7 @@ var root = new RootCommand("Experiments of FedLearn: the figures that the docume
     WireParty.Create(),
     CsvLoadVerb.Create(),
     GlmSpeedVerb.Create(),
+    LargeDataVerb.Create(),
     RecommendationVerb.Create(),
     RecommendationSpeedVerb.Create(),
     DeviceVerb.Create(),

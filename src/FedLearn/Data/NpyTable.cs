@@ -1,4 +1,3 @@
-using System.Globalization;
 using FedLearn.Diagnostics;
 using FedLearn.Numerics;
 

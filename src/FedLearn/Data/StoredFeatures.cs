@@ -1,5 +1,4 @@
 using System.Numerics.Tensors;
-using FedLearn.Diagnostics;
 using FedLearn.Numerics;
 
 namespace FedLearn.Data;

@@ -116,7 +116,11 @@ public sealed class Table
     /// <param name="storage">How they are stored.</param>
     /// <exception cref="InvalidOperationException">The table is sparse.</exception>
     public Table With(FeatureStorage storage) => new(Schema, Ids, Cells ?? throw new InvalidOperationException("Sparse rows are stored as float64."),
-        new RowInputs(Labels, Weights, Offsets), Place, IgnoredColumns, _placeOf) { Storage = storage, Scratch = Scratch };
+        new RowInputs(Labels, Weights, Offsets), Place, IgnoredColumns, _placeOf)
+    {
+        Storage = storage,
+        Scratch = Scratch,
+    };
 
     /// <summary>Writes the encoded but unscaled cells of a row.</summary>
     /// <param name="row">Row from 0.</param>

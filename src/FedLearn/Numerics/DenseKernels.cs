@@ -144,6 +144,8 @@ internal static unsafe class DenseKernels
     private static Vector128<double> Load2<T>(T* x) where T : unmanaged =>
         typeof(T) == typeof(float) ? Vector128.Create((double)*(float*)x, *((float*)x + 1)) : Vector128.Load((double*)x);
 
+    // Compiled once and in full, so that the first rounds are as fast as the others.
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void ScoreRows<T>(T* x, int columns, double* w, double* z, int rows) where T : unmanaged
     {
         int i = 0, whole = columns & ~7;
@@ -240,6 +242,7 @@ internal static unsafe class DenseKernels
         return (s[0] + s[4] + (s[2] + s[6])) + (s[1] + s[5] + (s[3] + s[7]));
     }
 
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void AddRows<T>(T* x, int columns, double* r, int rows, double* sum) where T : unmanaged
     {
         int i = 0;

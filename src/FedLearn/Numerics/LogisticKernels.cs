@@ -18,6 +18,7 @@ internal static class LogisticKernels
     /// <summary>Both, with one exponential a row.</summary>
     public static double ResidualsAndLoss(ReadOnlySpan<double> scores, ReadOnlySpan<double> labels, Span<double> residuals) => Run(scores, labels, residuals, wantsLoss: true);
 
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static double Run(ReadOnlySpan<double> scores, ReadOnlySpan<double> labels, Span<double> residuals, bool wantsLoss)
     {
         ArgumentOutOfRangeException.ThrowIfNotEqual(labels.Length, scores.Length);

@@ -2,7 +2,6 @@ using System.Numerics.Tensors;
 using FedLearn.Coordination;
 using FedLearn.Numerics;
 using FedLearn.Privacy;
-using FedLearn.Protocol;
 
 namespace FedLearn.Glm;
 

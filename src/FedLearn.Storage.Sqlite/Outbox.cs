@@ -174,11 +174,7 @@ internal sealed partial class Outbox : IDisposable
         Dispose();
     }
 
-    public void Dispose()
-    {
-        _sha.Dispose();
-        _file.Dispose();
-    }
+    public void Dispose() => _file.Dispose();
 
     private void Write(int index, ReadOnlySpan<byte> message, bool keeps)
     {

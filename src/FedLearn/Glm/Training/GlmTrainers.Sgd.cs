@@ -2,6 +2,7 @@ using System.Numerics.Tensors;
 using FedLearn.Coordination;
 using FedLearn.Numerics;
 using FedLearn.Privacy;
+using FedLearn.Protocol;
 
 namespace FedLearn.Glm;
 

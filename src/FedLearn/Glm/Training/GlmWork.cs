@@ -315,6 +315,8 @@ internal sealed class RoundClock(GlmWork work)
 
     private double Noise => _noiseEarlier + (NoiseOf(work) - _noiseBefore).TotalSeconds;
 
+    private double Sync => _syncEarlier + (SyncOf(work) - _syncBefore).TotalSeconds;
+
     [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder<>))]
     public async ValueTask<T> WaitAsync<T>(ValueTask<T> operation)
     {

@@ -3,6 +3,7 @@ using FedLearn.Experiments.Alignment;
 using FedLearn.Experiments.HdpVfl;
 using FedLearn.Experiments.OneRound;
 using FedLearn.Experiments.Recommendation;
+using FedLearn.Experiments.Scaling;
 using FedLearn.Experiments.Speed;
 using FedLearn.Experiments.Tables;
 
@@ -21,5 +22,7 @@ var root = new RootCommand("Experiments of FedLearn: the figures that the docume
     DeviceVerb.Create(),
     AlignmentVerb.Create(),
     AlignmentParty.Create(),
+    ScalingVerb.Create(),
+    ScalingParty.Create(),
 };
 return await root.Parse(args).InvokeAsync().ConfigureAwait(false);

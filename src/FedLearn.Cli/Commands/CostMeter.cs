@@ -1,0 +1,142 @@
+using System.Diagnostics;
+using System.Security.Cryptography;
+using FedLearn.Coordination;
+using FedLearn.Diagnostics;
+using FedLearn.Glm;
+using FedLearn.Privacy;
+using FedLearn.Protocol;
+using FedLearn.Storage.Sqlite;
+using FedLearn.Transport.Grpc;
+
+namespace FedLearn.Cli.Commands;
+
+/// <summary>Measures on this machine what a job's seconds are made of: computing, durable writes beside a ledger, messages over gRPC and loopback.</summary>
+internal static class CostMeter
+{
+    private const int SmallRows = 256, LargeRows = 1 << 17, Warm = 400, Trips = 400, LargeTrips = 24, SmallBytes = 1 << 10, LargeBytes = 1 << 19, Writes = 60;
+
+    /// <summary>Measures.</summary>
+    /// <param name="family">Family of the job.</param>
+    /// <param name="ledgerFolder">Where the ledger will be; files made there are removed.</param>
+    /// <param name="cancellationToken">Stops.</param>
+    /// <returns>The rates, and what could not be measured, as a sentence; null when all was.</returns>
+    public static async Task<(GlmCostRates Rates, string? Note)> MeasureAsync(IGlmFamily family, string ledgerFolder, CancellationToken cancellationToken)
+    {
+        GlmCostRates rates = GlmCostMeter.Measure(family);
+        (double trip, double processor, double perByte) = await MessagesAsync(cancellationToken).ConfigureAwait(false);
+        rates = rates with { SecondsPerMessage = trip, ProcessorSecondsPerMessage = processor, SecondsPerMessageByte = perByte };
+        try
+        {
+            (double sync, double syncedByte) = Syncs(ledgerFolder);
+            return (rates with { SecondsPerSync = sync, SecondsPerSyncedByte = syncedByte }, null);
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException or FedLearnException)
+        {
+            return (rates, "durable writes could not be measured in the ledger's folder: the shipped rate stands for them.");
+        }
+    }
+
+    /// <summary>Half a round trip between two parties of this process, its processor time, and the time of a byte.</summary>
+    private static async Task<(double Seconds, double Processor, double PerByte)> MessagesAsync(CancellationToken stop)
+    {
+        PartyDescription[] parties = [new("active", PartyRole.Active), new("passive", PartyRole.Passive)];
+        byte[] digest = SHA256.HashData("measurement"u8);
+        var terms = new SessionTerms("measurement", digest, new Dictionary<string, ReadOnlyMemory<byte>>(), parties);
+        JoinRequest Request(int party) => new(SessionDesk.ProtocolVersion, parties[party], terms.JobName, digest, terms.Sections, digest);
+        await using GrpcFederationHost host = await GrpcFederationHost.StartAsync(new GrpcHostOptions(), terms, stop).ConfigureAwait(false);
+        Task<GrpcSession> hosting = host.JoinAsync(Request(0), stop);
+        await using GrpcSession passive = await GrpcFederationClient.JoinAsync(host.Address, Request(1), cancellationToken: stop).ConfigureAwait(false);
+        await using GrpcSession active = await hosting.ConfigureAwait(false);
+        Task answering = Task.Run(AnswerAsync, stop);
+        int round = 0;
+        await TripsAsync(SmallRows, Warm).ConfigureAwait(false);
+        TimeSpan before = Environment.CpuUsage.TotalTime;
+        double[] small = await TripsAsync(SmallRows, Trips).ConfigureAwait(false);
+        double processor = (Environment.CpuUsage.TotalTime - before).TotalSeconds / (2 * Trips);
+        await TripsAsync(LargeRows, 4).ConfigureAwait(false);
+        double[] large = await TripsAsync(LargeRows, LargeTrips).ConfigureAwait(false);
+        await answering.ConfigureAwait(false);
+        await Task.WhenAll(active.Channels[0].CompleteAsync(stop).AsTask(), passive.Channels[0].CompleteAsync(stop).AsTask()).ConfigureAwait(false);
+        double perByte = Math.Max(0, Median(large) - Median(small)) / (2 * sizeof(double) * (double)(LargeRows - SmallRows));
+        return (Median(small) / 2, processor, perByte);
+
+        async Task<double[]> TripsAsync(int rows, int count)
+        {
+            Released<Scores> message = Disclosure.Unprotected(new Scores(new double[rows]), "measurement");
+            double[] times = new double[count];
+            for (int i = 0; i < count; i++, round++)
+            {
+                long start = Stopwatch.GetTimestamp();
+                await passive.Channels[0].SendAsync(round, message, stop).ConfigureAwait(false);
+                await passive.Channels[0].ReceiveAsync<Residuals>(round, rows, stop).ConfigureAwait(false);
+                times[i] = Stopwatch.GetElapsedTime(start).TotalSeconds;
+            }
+
+            return times;
+        }
+
+        async Task AnswerAsync()
+        {
+            for (int i = 0; i < Warm + Trips + 4 + LargeTrips; i++)
+            {
+                Scores scores = await active.Channels[0].ReceiveAsync<Scores>(i, null, stop).ConfigureAwait(false);
+                await active.Channels[0].SendAsync(i, Disclosure.Unprotected(new Residuals(scores.Values), "measurement"), stop).ConfigureAwait(false);
+            }
+        }
+    }
+
+    /// <summary>Seconds of a small durable write and of each further byte, beside a ledger.</summary>
+    private static (double Seconds, double PerByte) Syncs(string folder)
+    {
+        string path = Path.Combine(folder, $".fedlearn-{Guid.NewGuid():N}.ledger.db");
+        try
+        {
+            double small = Writes(SmallBytes), large = Writes(LargeBytes);
+            double perByte = Math.Max(0, large - small) / (LargeBytes - SmallBytes);
+            return (Math.Max(0, small - SmallBytes * perByte), perByte);
+        }
+        finally
+        {
+            foreach (string file in Directory.GetFiles(folder, Path.GetFileName(path) + "*"))
+                File.Delete(file);
+        }
+
+        double Writes(int bytes)
+        {
+            using IPrivacyReservation reservation = new SqliteLedger(path).Reserve(new PrivacyCharge
+            {
+                RunId = PrivacyCharge.NewRunId(),
+                Party = "measurement",
+                DataSet = DataSetIdentity.Of([]),
+                JobName = "measurement",
+                JobDigest = "",
+                Mechanism = "measurement",
+                Claim = "none",
+                Parameters = "{}",
+                Unit = PrivacyUnit.Record,
+                Adjacency = Adjacency.ReplaceOne,
+                Messages = CostMeter.Writes,
+                PureEpsilon = 0,
+                MuSquared = 0,
+            });
+            byte[] message = new byte[bytes];
+            reservation.Prepare(bytes);
+            double[] times = new double[CostMeter.Writes];
+            for (int i = 0; i < times.Length; i++)
+            {
+                long start = Stopwatch.GetTimestamp();
+                reservation.Keep(i, message);
+                times[i] = Stopwatch.GetElapsedTime(start).TotalSeconds;
+            }
+
+            reservation.Settle(1);
+            return Median(times);
+        }
+    }
+
+    private static double Median(double[] times)
+    {
+        Array.Sort(times);
+        return times[times.Length / 2];
+    }
+}

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Compares the ratios that the quick benchmarks printed with the committed ones.
 
-usage: ratios.py MEASURED [--committed FILE] [--update]
+usage: ratios.py MEASURED [--committed FILE] [--update] [--only VERB ...]
 
 MEASURED is what the verbs printed; lines of another form are passed over:
 
@@ -10,7 +10,7 @@ MEASURED is what the verbs printed; lines of another form are passed over:
     skip NAME REASON
 
 Exit code 1 when a ratio has lost more than its tolerance, or a committed one was neither measured nor skipped; 2 when a line is malformed.
---update writes the measured ratios as the committed ones, and keeps those that were skipped.
+--update writes the measured ratios as the committed ones, and keeps those that were skipped. --only compares the ratios of some verbs: the part of a name before its first dot.
 """
 import argparse
 import json
@@ -77,16 +77,18 @@ def main():
     parser.add_argument("measured", type=pathlib.Path)
     parser.add_argument("--committed", type=pathlib.Path, default=pathlib.Path(__file__).with_name("ratios.json"))
     parser.add_argument("--update", action="store_true")
+    parser.add_argument("--only", nargs="+")
     arguments = parser.parse_args()
     measured, skipped = parse(arguments.measured.read_text().splitlines())
-    committed = json.loads(arguments.committed.read_text()) if arguments.committed.exists() else {}
+    everything = json.loads(arguments.committed.read_text()) if arguments.committed.exists() else {}
+    committed = {name: entry for name, entry in everything.items() if arguments.only is None or name.split(".")[0] in arguments.only}
     rows, well = compare(measured, skipped, committed)
     header = ("ratio", "now", "committed", "loss", "bar", "")
     widths = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header))]
     for row in [header, *rows]:
         print("  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip())
     if arguments.update:
-        kept = {name: committed[name] for name in committed if name in skipped}
+        kept = {name: entry for name, entry in everything.items() if name in skipped or name not in committed}
         fresh = {name: {**entry, "tolerance": committed.get(name, {}).get("tolerance", TOLERANCE)} for name, entry in measured.items()}
         arguments.committed.write_text(json.dumps(dict(sorted({**kept, **fresh}.items())), indent=2) + "\n")
         print(f"{len(fresh)} ratios committed to {arguments.committed}")

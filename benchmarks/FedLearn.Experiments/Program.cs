@@ -1,9 +1,9 @@
 using System.CommandLine;
 using FedLearn.Experiments.Alignment;
+using FedLearn.Experiments.Costs;
 using FedLearn.Experiments.HdpVfl;
 using FedLearn.Experiments.OneRound;
 using FedLearn.Experiments.Recommendation;
-using FedLearn.Experiments.Scaling;
 using FedLearn.Experiments.Speed;
 using FedLearn.Experiments.Tables;
 

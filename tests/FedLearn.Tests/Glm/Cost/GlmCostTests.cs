@@ -1,4 +1,5 @@
 using FedLearn.Coordination;
+using FedLearn.Data;
 using FedLearn.Glm;
 using FedLearn.Privacy;
 
@@ -36,11 +37,11 @@ public sealed class GlmCostTests
         Model = new() { Family = GlmFamilies.Binomial },
         Training = new() { Epochs = Epochs, BatchSize = Batch, WeightNorm = 1, ResidualClip = 1, Optimizer = GlmOptimizer.Sgd, CheckpointRounds = 0 },
         Privacy = new() { Mode = mode, Budget = mode == PrivacyMode.None ? null : new(1, 1e-6) },
-        Preprocessing = new() { Scaling = Scaling, Rows = Data.RowBound.Clip, Constant = false },
+        Preprocessing = new() { Scaling = Scaling.None, Rows = RowBound.Clip, Constant = false },
         Parties = [.. Enumerable.Range(0, parties).Select(p => new GlmPartyOptions { Party = new($"p{p}", p == 0 ? PartyRole.Active : PartyRole.Passive) })],
     };
 
-    private const Data.Scaling Scaling = Data.Scaling.None;
+    
 
     private static GlmCost Predict(PrivacyMode mode, GlmCostRates rates, GlmCostLink? link = null, bool oneMachine = true) => GlmCost.Predict(Job(mode), Sizes, rates, link ?? GlmCostLink.Loopback, oneMachine);
 

@@ -7,7 +7,7 @@ using System.Text.Json.Nodes;
 using FedLearn.Experiments.Tables;
 using FedLearn.Glm;
 
-namespace FedLearn.Experiments.Scaling;
+namespace FedLearn.Experiments.Costs;
 
 /// <summary>A point of a curve.</summary>
 /// <param name="X">Where on the axis.</param>
@@ -62,15 +62,15 @@ internal static class ScalingVerb
 
     private static IEnumerable<(string Axis, double X, ScalingShape Shape)> Grid(string mode)
     {
-        foreach ((int n, int epochs) in (ReadOnlySpan<(int, int)>)[(10_000, 50), (30_000, 30), (100_000, 20), (300_000, 8), (1_000_000, 4)])
+        foreach ((int n, int epochs) in ((int, int)[])[(10_000, 50), (30_000, 30), (100_000, 20), (300_000, 8), (1_000_000, 4)])
             yield return ("rows", n, new(n, [10, 40], 4096, epochs, mode));
-        foreach ((int d, int epochs) in (ReadOnlySpan<(int, int)>)[(10, 40), (30, 40), (100, 30), (300, 20), (1000, 10)])
+        foreach ((int d, int epochs) in ((int, int)[])[(10, 40), (30, 40), (100, 30), (300, 20), (1000, 10)])
             yield return ("columns", d, new(30_000, [d / 5, d - d / 5], 4096, epochs, mode));
-        foreach (int parties in (ReadOnlySpan<int>)[2, 3, 4])
+        foreach (int parties in (int[])[2, 3, 4])
             yield return ("parties", parties, new(50_000, [.. Enumerable.Repeat(20, parties)], 4096, 20, mode));
-        foreach ((int batch, int epochs) in (ReadOnlySpan<(int, int)>)[(256, 3), (1024, 6), (4096, 20), (16_384, 20), (100_000, 20)])
+        foreach ((int batch, int epochs) in ((int, int)[])[(256, 3), (1024, 6), (4096, 20), (16_384, 20), (100_000, 20)])
             yield return ("batch", batch, new(100_000, [10, 40], batch, epochs, mode));
-        foreach (int epochs in (ReadOnlySpan<int>)[1, 3, 10, 30, 100])
+        foreach (int epochs in (int[])[1, 3, 10, 30, 100])
             yield return ("epochs", epochs, new(20_000, [10, 40], 2048, epochs, mode));
     }
 
@@ -167,7 +167,7 @@ internal static class ScalingVerb
             g.Shape.Epochs < 2 ? null : Median(runs[i].Select(r => r.Sum(p => p.CpuSecondsPerEpoch!.Value)))))).ToList();
         // More processes than cores say little of time: their messages, bytes and processor time are counted in one process.
         foreach (string mode in (string[])["none", "hdp-vfl"])
-            foreach (int parties in (ReadOnlyMemory<int>)new[] { 8, 16 })
+            foreach (int parties in (int[])[8, 16])
             {
                 var shape = new ScalingShape(50_000, [.. Enumerable.Repeat(20, parties)], 4096, 4, mode);
                 ScalingFigures[] run = await TogetherAsync(shape, stop).ConfigureAwait(false);

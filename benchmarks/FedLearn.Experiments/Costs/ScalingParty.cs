@@ -4,7 +4,7 @@ using FedLearn.Glm;
 using FedLearn.Storage.Sqlite;
 using FedLearn.Transport.Grpc;
 
-namespace FedLearn.Experiments.Scaling;
+namespace FedLearn.Experiments.Costs;
 
 /// <summary>What one party measured.</summary>
 /// <param name="Seconds">Its training rounds.</param>

@@ -3,7 +3,7 @@ using System.Text;
 using FedLearn.Experiments.Tables;
 using FedLearn.Glm;
 
-namespace FedLearn.Experiments.Scaling;
+namespace FedLearn.Experiments.Costs;
 
 /// <summary>The tables of verb scaling.</summary>
 internal static class ScalingText

@@ -1,4 +1,4 @@
-namespace FedLearn.Experiments.Scaling;
+namespace FedLearn.Experiments.Costs;
 
 /// <summary>y = c x^k, fitted by least squares of logarithms.</summary>
 /// <param name="Exponent">k.</param>

@@ -3,7 +3,7 @@ using System.Globalization;
 using System.Text.Json;
 using FedLearn.Glm;
 
-namespace FedLearn.Experiments.Scaling;
+namespace FedLearn.Experiments.Costs;
 
 /// <summary>Runs jobs, each party in a process of its own.</summary>
 internal static class ScalingRuns

@@ -5,7 +5,7 @@ using FedLearn.Glm;
 using FedLearn.Numerics;
 using FedLearn.Privacy;
 
-namespace FedLearn.Experiments.Scaling;
+namespace FedLearn.Experiments.Costs;
 
 /// <summary>A job of verb scaling: a binomial model on random columns.</summary>
 /// <param name="Rows">Training rows; there are no others.</param>
@@ -26,7 +26,7 @@ internal sealed record ScalingShape(int Rows, IReadOnlyList<int> Columns, int Ba
         Training = new() { Epochs = Epochs, BatchSize = Batch, StepSize = 0.5, WeightNorm = 1, ResidualClip = 1, Optimizer = GlmOptimizer.Sgd },
         Privacy = Mode == "none" ? new() { Evaluation = EvaluationDisclosure.None }
             : new() { Mode = PrivacyMode.HdpVfl, Budget = new(1, 1e-6), Evaluation = EvaluationDisclosure.None },
-        Preprocessing = new() { Scaling = FedLearn.Data.Scaling.None, Rows = RowBound.Clip, Constant = true },
+        Preprocessing = new() { Scaling = Scaling.None, Rows = RowBound.Clip, Constant = true },
         Parties = [.. Columns.Select((_, p) => new GlmPartyOptions { Party = new(Name(p), p == 0 ? PartyRole.Active : PartyRole.Passive) })],
     };
 
@@ -58,7 +58,7 @@ internal sealed record ScalingShape(int Rows, IReadOnlyList<int> Columns, int Ba
             state ^= state << 13;
             state ^= state >> 7;
             state ^= state << 17;
-            return (long)state * (1.0 / (1L << 62) / 2);
+            return unchecked((long)state) * (1.0 / (1L << 62) / 2);
         }
     }
 }

@@ -5,7 +5,7 @@ using System.Net.Sockets;
 using System.Runtime.InteropServices;
 using FedLearn.Glm;
 
-namespace FedLearn.Experiments.Scaling;
+namespace FedLearn.Experiments.Costs;
 
 /// <summary>A line of a latency and a bandwidth between clients and a server on this machine. Each direction of each connection is a line of its own.</summary>
 /// <remarks>A chunk is on the line for its bytes over the bandwidth, one after the other, and arrives a latency later.</remarks>

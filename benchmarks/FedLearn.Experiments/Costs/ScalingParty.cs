@@ -21,10 +21,13 @@ internal static class ScalingParty
 {
     public const string Verb = "scaling-party", Listening = "listening ";
 
+    /// <summary>In place of a party's number: all of them in this process.</summary>
+    public const int Together = -1;
+
     public static Command Create()
     {
         var shape = new Option<string>("--shape") { Description = "The job, as JSON.", Required = true };
-        var party = new Option<int>("--party") { Description = "Which party; 0 is the active one.", Required = true };
+        var party = new Option<int>("--party") { Description = "Which party; 0 is the active one, -1 stands for all.", Required = true };
         var coordinator = new Option<string?>("--coordinator") { Description = "Where the active party listens." };
         var folder = new Option<string>("--folder") { Description = "Where ledgers and states are kept.", Required = true };
         var command = new Command(Verb, "One party of verb scaling.") { shape, party, coordinator, folder };
@@ -32,6 +35,12 @@ internal static class ScalingParty
         command.SetAction((parsed, stop) => Verbs.RunAsync(async () =>
         {
             ScalingShape job = JsonSerializer.Deserialize<ScalingShape>(parsed.GetRequiredValue(shape))!;
+            if (parsed.GetValue(party) == Together)
+            {
+                await Console.Out.WriteLineAsync(JsonSerializer.Serialize(await TogetherAsync(job, parsed.GetRequiredValue(folder), stop).ConfigureAwait(false))).ConfigureAwait(false);
+                return 0;
+            }
+
             GlmTrainer trainer = Trainer(job, parsed.GetValue(party), parsed.GetRequiredValue(folder));
             ScalingFigures figures;
             if (parsed.GetValue(coordinator) is { } address)
@@ -53,9 +62,7 @@ internal static class ScalingParty
         return command;
     }
 
-    /// <summary>All parties in this process, over gRPC all the same.</summary>
-    /// <returns>Figures of every party; processor time is that of the process, at every party.</returns>
-    public static async Task<ScalingFigures[]> TogetherAsync(ScalingShape job, string folder, CancellationToken stop)
+    private static async Task<ScalingFigures[]> TogetherAsync(ScalingShape job, string folder, CancellationToken stop)
     {
         GlmTrainer[] trainers = [.. Enumerable.Range(0, job.Columns.Count).Select(p => Trainer(job, p, folder))];
         await using GrpcFederationHost host = await GrpcFederationHost.StartAsync(new GrpcHostOptions(), trainers[0].Terms, stop).ConfigureAwait(false);

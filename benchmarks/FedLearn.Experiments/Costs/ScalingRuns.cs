@@ -13,15 +13,21 @@ internal static class ScalingRuns
     /// <param name="link">The line between the parties; null for loopback.</param>
     /// <param name="stop">Stops.</param>
     /// <returns>Figures of every party, the active one first.</returns>
-    public static async Task<ScalingFigures[]> RunAsync(ScalingShape shape, GlmCostLink? link, CancellationToken stop)
+    public static Task<ScalingFigures[]> RunAsync(ScalingShape shape, GlmCostLink? link, CancellationToken stop) => RunAsync(shape, link, false, stop);
+
+    /// <summary>One run with all parties in one process, over gRPC all the same.</summary>
+    /// <returns>Figures of every party; processor time is that of the process, at every party.</returns>
+    public static Task<ScalingFigures[]> TogetherAsync(ScalingShape shape, CancellationToken stop) => RunAsync(shape, null, true, stop);
+
+    private static async Task<ScalingFigures[]> RunAsync(ScalingShape shape, GlmCostLink? link, bool together, CancellationToken stop)
     {
         string folder = Directory.CreateDirectory(Path.Combine(Verbs.Repository(), "build", "bench", $"scaling-{Guid.NewGuid():N}")).FullName, json = JsonSerializer.Serialize(shape);
         var processes = new List<Process>();
         SlowLine? line = null;
         try
         {
-            for (int party = 0; party < shape.Columns.Count; party++)
-                Directory.CreateDirectory(folder);
+            if (together)
+                return JsonSerializer.Deserialize<ScalingFigures[]>(await OutputAsync(Start(ScalingParty.Together, null)).ConfigureAwait(false))!;
             Process active = Start(0, null);
             string listening = await active.StandardOutput.ReadLineAsync(stop).ConfigureAwait(false) ?? throw new InvalidOperationException("The active party did not start.");
             var address = new Uri(listening[ScalingParty.Listening.Length..]);
@@ -29,12 +35,7 @@ internal static class ScalingRuns
                 address = (line = SlowLine.Start(address, link)).Address;
             for (int party = 1; party < shape.Columns.Count; party++)
                 Start(party, address);
-            return await Task.WhenAll(processes.Select(async process =>
-            {
-                string text = await process.StandardOutput.ReadToEndAsync(stop).ConfigureAwait(false);
-                await process.WaitForExitAsync(stop).ConfigureAwait(false);
-                return process.ExitCode == 0 ? JsonSerializer.Deserialize<ScalingFigures>(text)! : throw new InvalidOperationException($"A party ended with code {process.ExitCode}.");
-            })).ConfigureAwait(false);
+            return await Task.WhenAll(processes.Select(async process => JsonSerializer.Deserialize<ScalingFigures>(await OutputAsync(process).ConfigureAwait(false))!)).ConfigureAwait(false);
         }
         finally
         {
@@ -49,9 +50,18 @@ internal static class ScalingRuns
             Directory.Delete(folder, recursive: true);
         }
 
+        async Task<string> OutputAsync(Process process)
+        {
+            string text = await process.StandardOutput.ReadToEndAsync(stop).ConfigureAwait(false);
+            await process.WaitForExitAsync(stop).ConfigureAwait(false);
+            return process.ExitCode == 0 ? text : throw new InvalidOperationException($"A party ended with code {process.ExitCode}.");
+        }
+
         Process Start(int party, Uri? coordinator)
         {
             var start = new ProcessStartInfo(Environment.ProcessPath!) { RedirectStandardOutput = true };
+            // As in the tool: else a job of a second is one of the compiler's first tier.
+            start.Environment["DOTNET_TieredCompilation"] = "0";
             // Through the dotnet host or as a program of its own.
             if (Path.GetFileNameWithoutExtension(Environment.ProcessPath!) == "dotnet")
                 start.ArgumentList.Add(typeof(ScalingRuns).Assembly.Location);

@@ -170,7 +170,7 @@ internal static class ScalingVerb
             foreach (int parties in (int[])[8, 16])
             {
                 var shape = new ScalingShape(50_000, [.. Enumerable.Repeat(20, parties)], 4096, 4, mode);
-                ScalingFigures[] run = await TogetherAsync(shape, stop).ConfigureAwait(false);
+                ScalingFigures[] run = await ScalingRuns.TogetherAsync(shape, stop).ConfigureAwait(false);
                 CheckTraffic(shape, run);
                 points.Add(("parties", mode, Point(parties, shape, [], run[0].CpuSecondsPerEpoch)));
             }
@@ -198,19 +198,6 @@ internal static class ScalingVerb
         {
             IReadOnlyList<GlmPartyTraffic> traffic = GlmTraffic.Of(shape.Job, shape.Sizes);
             return new(x, shape, seconds, cpu, traffic.Sum(t => t.Rounds.Messages), traffic.Sum(t => t.Rounds.MessageBytes), Predict(shape, rates));
-        }
-    }
-
-    private static async Task<ScalingFigures[]> TogetherAsync(ScalingShape shape, CancellationToken stop)
-    {
-        string folder = Directory.CreateDirectory(Path.Combine(Verbs.Repository(), "build", "bench", $"scaling-{Guid.NewGuid():N}")).FullName;
-        try
-        {
-            return await ScalingParty.TogetherAsync(shape, folder, stop).ConfigureAwait(false);
-        }
-        finally
-        {
-            Directory.Delete(folder, recursive: true);
         }
     }
 

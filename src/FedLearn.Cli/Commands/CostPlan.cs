@@ -42,6 +42,7 @@ internal static class CostPlan
     public static string? Unknown(GlmJob job) => GlmTraffic.Covers(job) ? null
         : job.Privacy.Mode is not (PrivacyMode.None or PrivacyMode.HdpVfl) ? "seconds and bytes are predicted for the modes none and hdp-vfl."
         : GlmPlan.OptimizerOf(job) != GlmOptimizer.Sgd ? "the number of iterations of this optimiser depends on the data; seconds and bytes are predicted for training.optimizer sgd."
+        : job.Model.Family is MultinomialFamily { Classes: null } ? "the number of classes, model.classes, is not declared."
         : "early stopping and standard errors send messages whose number or size depends on the data.";
 
     /// <summary>The cost of a job.</summary>

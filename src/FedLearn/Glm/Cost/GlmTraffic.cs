@@ -52,7 +52,7 @@ public readonly record struct GlmTrafficCount(long Messages, long PayloadBytes, 
 
 /// <summary>What one party sends in a job.</summary>
 /// <param name="Party">Name and role.</param>
-/// <param name="Preparation">Before round 0: alignment, agreement on rows and classes. The one message more that ends a session is never counted.</param>
+/// <param name="Preparation">Before round 0: alignment, agreement on rows. The one message more that ends a session is never counted.</param>
 /// <param name="Rounds">Scores, or residuals to all passive parties.</param>
 /// <param name="Evaluation">Scores of the final model.</param>
 public sealed record GlmPartyTraffic(PartyDescription Party, GlmTrafficCount Preparation, GlmTrafficCount Rounds, GlmTrafficCount Evaluation)
@@ -68,12 +68,13 @@ public static class GlmTraffic
 {
     private const int LargestFrame = 1 << 14, FrameHeader = 9, Prefix = 5, PsiChunk = 4096;
 
-    /// <summary>Whether the number of a job's messages is known before it runs: modes none and hdp-vfl with SGD, no early stopping, no inference.</summary>
+    /// <summary>Whether the number of a job's messages is known before it runs: modes none and hdp-vfl with SGD, no early stopping, no inference, classes declared.</summary>
     /// <param name="job">The job.</param>
     public static bool Covers(GlmJob job)
     {
         ArgumentNullException.ThrowIfNull(job);
-        return job.Privacy.Mode is PrivacyMode.None or PrivacyMode.HdpVfl && GlmPlan.OptimizerOf(job) == GlmOptimizer.Sgd && job.Training.EarlyStopping is null && !job.Inference;
+        return job.Privacy.Mode is PrivacyMode.None or PrivacyMode.HdpVfl && GlmPlan.OptimizerOf(job) == GlmOptimizer.Sgd && job.Training.EarlyStopping is null && !job.Inference
+            && job.Model.Family is not MultinomialFamily { Classes: null };
     }
 
     /// <summary>What every party of a job sends.</summary>
@@ -92,8 +93,6 @@ public static class GlmTraffic
         int peers = job.Parties.Count - 1;
         int[] tables = [.. sizes.TableRows ?? Enumerable.Repeat(sizes.TrainRows + sizes.TestRows, job.Parties.Count)];
         int active = job.Parties.ToList().FindIndex(p => p.Party.Role == PartyRole.Active);
-        // The number of classes of a multinomial model that declares none is told by the active party.
-        bool tellsClasses = job.Model.Family is MultinomialFamily { Classes: null };
         return [.. job.Parties.Select((party, i) =>
         {
             bool isActive = i == active;
@@ -102,7 +101,7 @@ public static class GlmTraffic
                 return new GlmPartyTraffic(party.Party, preparation, rounds, evaluation);
             for (int j = 0; j < tables.Length; j++)
                 if (isActive && j != active)
-                    preparation += Alignment(job, tables[i], tables[j], sizes.TrainRows + sizes.TestRows, true) + (tellsClasses ? Scalars(1) : default);
+                    preparation += Alignment(job, tables[i], tables[j], sizes.TrainRows + sizes.TestRows, true);
             if (!isActive)
                 preparation += Alignment(job, tables[active], tables[i], 0, false) + Scalars(3);
             int outputs = plan.Family.Outputs;

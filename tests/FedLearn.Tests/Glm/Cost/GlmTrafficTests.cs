@@ -12,7 +12,7 @@ public sealed class GlmTrafficTests
     [Fact]
     public void Of_RandomJobs_IsWhatARunInMemoryCounts() => Check.One(Config.QuickThrowOnFailure.WithMaxTest(TestCounts.Of(200)), Prop.ForAll(ArbMap.Default.ArbFor<int>(), seed =>
     {
-        var job = TrafficCase.Of(seed, 2 + (int)((uint)seed % 15));
+        var job = TrafficCase.Of(seed, 2 + (int)(unchecked((uint)seed) % 15));
         IReadOnlyList<GlmPartyTraffic> predicted = GlmTraffic.Of(job.Job, job.Sizes);
         IReadOnlyList<GlmPartyResult> results = LocalFederation.TrainAsync(job.Job, job.Inputs).GetAwaiter().GetResult();
         Assert.Equal(results.Select(r => (r.Party.Name, r.Traffic.MessagesSent, r.Traffic.BytesSent)), predicted.Select(t => (t.Party.Name, t.Total.Messages, t.Total.PayloadBytes)));

@@ -24,7 +24,7 @@ internal sealed record TrafficCase(GlmJob Job, IReadOnlyList<GlmPartyInput> Inpu
         var job = new GlmJob
         {
             Name = "traffic",
-            Model = new() { Family = classes ? GlmFamilies.Multinomial(isPrivate || random.Next(2) == 0 ? 3 : null) : GlmFamilies.Binomial, Intercept = (GlmIntercept)random.Next(3) },
+            Model = new() { Family = classes ? GlmFamilies.Multinomial(3) : GlmFamilies.Binomial, Intercept = (GlmIntercept)random.Next(3) },
             Training = new()
             {
                 Epochs = epochs,

@@ -18,7 +18,7 @@ internal static class ScalingText
         Line($"");
         Line($"## The cost model on points held back");
         Line($"");
-        Line($"Medians of {held[0].Seconds.Count} runs by turns. Rates: `fedlearn privacy plan --measure`, medians of measurements before, between and after these runs; none is fitted to a run. Bar: {100 * bar:0} %.");
+        Line($"Medians of {held[0].Seconds.Count} runs by turns. Rates: `fedlearn privacy plan --measure`, medians of measurements before, between and after these runs; none is fitted to these runs; what a round takes beyond its parts comes from a short training of another shape. Bar: {100 * bar:0} %.");
         Line($"");
         Line($"| point | job | measured s (min, max) | predicted s | miss | kernels, family, noise, sync, messages, line |");
         Line($"|---|---|---|---|---|---|");
@@ -38,6 +38,7 @@ internal static class ScalingText
         Line($"| noise | {1e9 * rates.SecondsPerDraw:0.00} ns a draw, {1e9 * rates.SecondsPerNoisedRow:0.00} to add and pack, {1e9 * rates.SecondsPerUnpackedRow:0.00} to unpack |");
         Line($"| sync | {1e6 * rates.SecondsPerSync:0.0} us, {1e-9 / rates.SecondsPerSyncedByte:0.00} GB/s |");
         Line($"| message | {1e6 * rates.SecondsPerMessage:0.0} us one way, {1e6 * rates.ProcessorSecondsPerMessage:0.0} us of processor, {1e-9 / rates.SecondsPerMessageByte:0.00} GB/s |");
+        Line($"| a round beyond its parts | {1e6 * rates.SecondsPerRound:0.0} us, in hdp-vfl {1e6 * rates.SecondsPerNoisyRound:0.0} us more |");
         if (curves.Count == 0)
             return text.ToString();
 

@@ -117,6 +117,7 @@ internal static class ScalingVerb
             HeldBack[] held = [.. chosen.Zip(heldBack, (c, seconds) => new HeldBack(c.Name, c.Reason, c.Shape, c.Link, seconds, Predict(c.Shape, taken, c.Link)))];
             if (fast)
             {
+                await Console.Error.WriteAsync(ScalingText.Document(DateTime.UtcNow, Machine.Current(), Stopwatch.GetElapsedTime(start), 0, taken, [], held, Bar)).ConfigureAwait(false);
                 foreach (HeldBack point in held)
                     Console.WriteLine(string.Create(CultureInfo.InvariantCulture, $"ratio scaling.miss-{point.Name} {Math.Exp(Math.Abs(Math.Log(1 + point.Miss))):0.0000} <= {1 + Bar}"));
                 return 0;

@@ -1,8 +1,11 @@
 using System.Diagnostics;
+using System.Globalization;
 using System.Security.Cryptography;
 using FedLearn.Coordination;
+using FedLearn.Data;
 using FedLearn.Diagnostics;
 using FedLearn.Glm;
+using FedLearn.Numerics;
 using FedLearn.Privacy;
 using FedLearn.Protocol;
 using FedLearn.Storage.Sqlite;
@@ -13,7 +16,7 @@ namespace FedLearn.Cli.Commands;
 /// <summary>Measures on this machine what a job's seconds are made of: computing, durable writes beside a ledger, messages over gRPC and loopback.</summary>
 internal static class CostMeter
 {
-    private const int SmallRows = 256, LargeRows = 1 << 17, Warm = 400, Trips = 400, LargeTrips = 24, SmallBytes = 1 << 10, LargeBytes = 1 << 19, Writes = 60;
+    private const int SmallRows = 256, LargeRows = 1 << 17, Warm = 200, Trips = 300, LargeTrips = 24, SmallBytes = 1 << 10, LargeBytes = 1 << 19, Writes = 60;
 
     /// <summary>Measures.</summary>
     /// <param name="family">Family of the job.</param>
@@ -25,14 +28,64 @@ internal static class CostMeter
         GlmCostRates rates = GlmCostMeter.Measure(family);
         (double trip, double processor, double perByte) = await MessagesAsync(cancellationToken).ConfigureAwait(false);
         rates = rates with { SecondsPerMessage = trip, ProcessorSecondsPerMessage = processor, SecondsPerMessageByte = perByte };
+        double plain = await BeyondAsync(rates, null, cancellationToken).ConfigureAwait(false);
+        rates = rates with { SecondsPerRound = plain };
         try
         {
             (double sync, double syncedByte) = Syncs(ledgerFolder);
-            return (rates with { SecondsPerSync = sync, SecondsPerSyncedByte = syncedByte }, null);
+            rates = rates with { SecondsPerSync = sync, SecondsPerSyncedByte = syncedByte };
+            return (rates with { SecondsPerNoisyRound = await BeyondAsync(rates, ledgerFolder, cancellationToken).ConfigureAwait(false) }, null);
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException or FedLearnException)
         {
             return (rates, "durable writes could not be measured in the ledger's folder: the shipped rate stands for them.");
+        }
+    }
+
+    /// <summary>What a round takes beyond its parts: a short training of two parties of this process over gRPC, less what the rates so far predict.</summary>
+    /// <param name="rates">The rates so far.</param>
+    /// <param name="ledgerFolder">Mode hdp-vfl with ledgers there; null for mode none.</param>
+    /// <param name="stop">Stops.</param>
+    private static async Task<double> BeyondAsync(GlmCostRates rates, string? ledgerFolder, CancellationToken stop)
+    {
+        const int Rows = 20_480, Width = 64, Batch = 2048, Epochs = 30;
+        string name = $".fedlearn-{Guid.NewGuid():N}";
+        var job = new GlmJob
+        {
+            Name = "measurement",
+            Model = new() { Family = GlmFamilies.Binomial },
+            Training = new() { Epochs = Epochs, BatchSize = Batch, WeightNorm = 1, ResidualClip = 1, Optimizer = GlmOptimizer.Sgd, CheckpointRounds = 0 },
+            Privacy = ledgerFolder is null ? new() : new() { Mode = PrivacyMode.HdpVfl, Budget = new(1, 1e-6), Evaluation = EvaluationDisclosure.None },
+            Preprocessing = new() { Scaling = Scaling.None, Rows = RowBound.Clip, Constant = true },
+            Parties = [new() { Party = new("active", PartyRole.Active) }, new() { Party = new("passive", PartyRole.Passive) }],
+        };
+        string[] ids = [.. Enumerable.Range(0, Rows).Select(i => i.ToString(CultureInfo.InvariantCulture))];
+        try
+        {
+            GlmTrainer[] trainers = [.. job.Parties.Select((party, p) => new GlmTrainer(job, new GlmPartyInput
+            {
+                Party = party.Party.Name,
+                Table = Table.FromMatrix(ids, [.. Enumerable.Range(0, Width).Select(j => string.Create(CultureInfo.InvariantCulture, $"c{j}"))],
+                    new DenseMatrix(Rows, Width, [.. Enumerable.Range(0, Rows * Width).Select(i => Math.Sin(i + p))]), p == 0 ? [.. Enumerable.Range(0, Rows).Select(i => (double)(i & 1))] : null),
+                Ledger = ledgerFolder is null ? null : new SqliteLedger(Path.Combine(ledgerFolder, $"{name}.{p}.ledger.db")),
+            }))];
+            await using GrpcFederationHost host = await GrpcFederationHost.StartAsync(new GrpcHostOptions(), trainers[0].Terms, stop).ConfigureAwait(false);
+            GlmPartyResult[] results = await Task.WhenAll(trainers.Select((trainer, p) => Task.Run(async () =>
+            {
+                await using GrpcSession session = p == 0 ? await host.JoinAsync(trainer.JoinRequest, stop).ConfigureAwait(false)
+                    : await GrpcFederationClient.JoinAsync(host.Address, trainer.JoinRequest, cancellationToken: stop).ConfigureAwait(false);
+                return await trainer.TrainAsync(session.Agreement, session.Channels, cancellationToken: stop).ConfigureAwait(false);
+            }, stop))).ConfigureAwait(false);
+            // From epoch to epoch, since the first ones may come before the last tier of the compiler; the median, since other work disturbs some.
+            double[] seconds = [.. results[0].History.Zip(results[0].History.Skip(1), (a, b) => b.Seconds - a.Seconds)];
+            GlmCost parts = GlmCost.Predict(job, new GlmCostSizes { TrainRows = Rows, Columns = [Width, Width] }, rates with { SecondsPerNoisyRound = 0 }, GlmCostLink.Loopback, oneMachine: true);
+            return Math.Max(0, (Median(seconds) - parts.SecondsPerEpoch) * Epochs / parts.Rounds);
+        }
+        finally
+        {
+            if (ledgerFolder is not null)
+                foreach (string file in Directory.GetFiles(ledgerFolder, name + "*"))
+                    File.Delete(file);
         }
     }
 
@@ -66,6 +119,8 @@ internal static class CostMeter
             double[] times = new double[count];
             for (int i = 0; i < count; i++, round++)
             {
+                // Both sides have waited for a while when a message comes, as in a round.
+                Thread.Sleep(1);
                 long start = Stopwatch.GetTimestamp();
                 await passive.Channels[0].SendAsync(round, message, stop).ConfigureAwait(false);
                 await passive.Channels[0].ReceiveAsync<Residuals>(round, rows, stop).ConfigureAwait(false);

@@ -8,7 +8,7 @@ namespace FedLearn.Glm;
 /// <param name="Family">Residuals and losses.</param>
 /// <param name="Noise">Drawing, adding, packing and unpacking.</param>
 /// <param name="Sync">Keeping messages durably.</param>
-/// <param name="Messages">The machine's own part of sending and receiving.</param>
+/// <param name="Messages">The machine's own part of sending and receiving, and what a round takes beyond its parts.</param>
 /// <param name="Link">Latency and bandwidth of the line.</param>
 public readonly record struct GlmCostSeconds(double Kernels, double Family, double Noise, double Sync, double Messages, double Link)
 {

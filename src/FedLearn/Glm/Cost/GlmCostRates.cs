@@ -30,7 +30,7 @@ public sealed record GlmKernelRates(GlmPassRates One, GlmPassRates All)
     }
 }
 
-/// <summary>What the parts of a round cost on a machine. Each has a meaning of its own and is measured by itself; none is fitted to whole jobs.</summary>
+/// <summary>What the parts of a round cost on a machine. Each has a meaning of its own and is measured by itself, but for what a round takes beyond them.</summary>
 public sealed record GlmCostRates
 {
     /// <summary>Which machine, and when, as a sentence without a full stop.</summary>
@@ -78,6 +78,12 @@ public sealed record GlmCostRates
     /// <summary>Of a byte of a message, sending and receiving together.</summary>
     public required double SecondsPerMessageByte { get; init; }
 
+    /// <summary>What a round of two parties takes beyond its parts: threads that wake, checks, bookkeeping. From a short training of a shape of its own.</summary>
+    public required double SecondsPerRound { get; init; }
+
+    /// <summary>What it takes more in mode hdp-vfl, beyond its parts.</summary>
+    public required double SecondsPerNoisyRound { get; init; }
+
     /// <summary>Rates that ship with the library, for an estimate without a measurement.</summary>
     [JsonIgnore]
     public static GlmCostRates Reference { get; } = new()
@@ -97,6 +103,8 @@ public sealed record GlmCostRates
         SecondsPerMessage = 4e-5,
         ProcessorSecondsPerMessage = 4e-5,
         SecondsPerMessageByte = 1e-9,
+        SecondsPerRound = 3e-4,
+        SecondsPerNoisyRound = 2e-4,
     };
 }
 

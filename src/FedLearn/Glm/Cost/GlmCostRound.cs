@@ -41,11 +41,12 @@ internal sealed class GlmCostRound(GlmPlan plan, BatchLayout layout, GlmCostSize
         // What the active party computes while its answer is on its way.
         double idle = down.Alone.Link + (noisy ? answer.Alone.Sync : 0), hidden = gradient.Alone.Total == 0 ? 0 : Math.Min(1, idle / gradient.Alone.Total);
         Step rest = new((1 - hidden) * gradient.Alone, (1 - hidden) * gradient.Processor);
-        GlmCostSeconds path = AtOnce(forward) + up.Alone + unpack.Alone + own.Alone + answer.Alone + down.Alone + AtOnce([.. back, rest]);
+        double beyond = peers == 0 ? 0 : rates.SecondsPerRound + (noisy ? rates.SecondsPerNoisyRound : 0);
+        GlmCostSeconds path = new GlmCostSeconds(0, 0, 0, 0, beyond, 0) + AtOnce(forward) + up.Alone + unpack.Alone + own.Alone + answer.Alone + down.Alone + AtOnce([.. back, rest]);
 
         double all = layout.Rows * (double)plan.Epochs * outputs, share = Math.Max(0, 1 - DrawnBefore / all);
         double draws = share * entries * rates.SecondsPerDraw, drawing = draws * ((noisy && peers > 0 ? 1 : 0) + (noisyScores ? peers : 0));
-        double processor = forward.Concat(back).Append(own).Append(answer).Append(gradient).Append(unpack).Append(up).Append(down).Sum(s => s.Processor) + drawing;
+        double processor = forward.Concat(back).Append(own).Append(answer).Append(gradient).Append(unpack).Append(up).Append(down).Sum(s => s.Processor) + drawing + beyond;
         // Where parties share their cores the noise of all takes what the steps leave idle, and then time; else each draws in its own idle time.
         double short_ = oneMachine ? processor / rates.Cores - path.Total : draws - path.Total;
         return (path with { Noise = path.Noise + Math.Max(0, short_) }, processor);

@@ -29,6 +29,8 @@ public sealed class GlmCostTests
         SecondsPerMessage = 0,
         ProcessorSecondsPerMessage = 0,
         SecondsPerMessageByte = 0,
+        SecondsPerRound = 0,
+        SecondsPerNoisyRound = 0,
     };
 
     private static GlmJob Job(PrivacyMode mode, int parties = 3) => new()
@@ -98,6 +100,13 @@ public sealed class GlmCostTests
         double after = 3 * ((100.0 * Epochs * Rows) - (1 << 20));
         Assert.Equal(after * 1e-8 / 2, GlmCost.Predict(job, Sizes, drawing, GlmCostLink.Loopback, true).Training.Noise, 1e-6);
         Assert.Equal(0, GlmCost.Predict(job, Sizes, drawing, new(1, double.PositiveInfinity), true).Training.Noise);
+    }
+
+    [Fact]
+    public void Predict_RoundsAlone_CostMoreWithNoise()
+    {
+        GlmCostRates rates = Nothing with { SecondsPerRound = 1e-3, SecondsPerNoisyRound = 2e-3 };
+        Assert.Equal((Rounds * 1e-3, Rounds * 3e-3), (Predict(PrivacyMode.None, rates).Training.Messages, Predict(PrivacyMode.HdpVfl, rates).Training.Total));
     }
 
     [Fact]

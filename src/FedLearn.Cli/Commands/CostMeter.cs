@@ -103,24 +103,26 @@ internal static class CostMeter
         Task answering = Task.Run(AnswerAsync, stop);
         int round = 0;
         await TripsAsync(SmallRows, Warm).ConfigureAwait(false);
+        double[] small = await TripsAsync(SmallRows, Trips, pause: true).ConfigureAwait(false);
         TimeSpan before = Environment.CpuUsage.TotalTime;
-        double[] small = await TripsAsync(SmallRows, Trips).ConfigureAwait(false);
+        await TripsAsync(SmallRows, Trips).ConfigureAwait(false);
         double processor = (Environment.CpuUsage.TotalTime - before).TotalSeconds / (2 * Trips);
         await TripsAsync(LargeRows, 4).ConfigureAwait(false);
-        double[] large = await TripsAsync(LargeRows, LargeTrips).ConfigureAwait(false);
+        double[] large = await TripsAsync(LargeRows, LargeTrips, pause: true).ConfigureAwait(false);
         await answering.ConfigureAwait(false);
         await Task.WhenAll(active.Channels[0].CompleteAsync(stop).AsTask(), passive.Channels[0].CompleteAsync(stop).AsTask()).ConfigureAwait(false);
         double perByte = Math.Max(0, Median(large) - Median(small)) / (2 * sizeof(double) * (double)(LargeRows - SmallRows));
         return (Median(small) / 2, processor, perByte);
 
-        async Task<double[]> TripsAsync(int rows, int count)
+        async Task<double[]> TripsAsync(int rows, int count, bool pause = false)
         {
             Released<Scores> message = Disclosure.Unprotected(new Scores(new double[rows]), "measurement");
             double[] times = new double[count];
             for (int i = 0; i < count; i++, round++)
             {
                 // Both sides have waited for a while when a message comes, as in a round.
-                Thread.Sleep(1);
+                if (pause)
+                    Thread.Sleep(1);
                 long start = Stopwatch.GetTimestamp();
                 await passive.Channels[0].SendAsync(round, message, stop).ConfigureAwait(false);
                 await passive.Channels[0].ReceiveAsync<Residuals>(round, rows, stop).ConfigureAwait(false);
@@ -132,7 +134,7 @@ internal static class CostMeter
 
         async Task AnswerAsync()
         {
-            for (int i = 0; i < Warm + Trips + 4 + LargeTrips; i++)
+            for (int i = 0; i < Warm + 2 * Trips + 4 + LargeTrips; i++)
             {
                 Scores scores = await active.Channels[0].ReceiveAsync<Scores>(i, null, stop).ConfigureAwait(false);
                 await active.Channels[0].SendAsync(i, Disclosure.Unprotected(new Residuals(scores.Values), "measurement"), stop).ConfigureAwait(false);

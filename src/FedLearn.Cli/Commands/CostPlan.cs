@@ -69,8 +69,20 @@ internal static class CostPlan
         List<string> bytes = ["  mode       party              messages  message bytes    in frames  before and after, in frames"];
         foreach (GlmJob job in plan.Private ? (GlmJob[])[plan.Job, Plain(plan)] : [plan.Job])
         {
-            var cost = GlmCost.Predict(job, sizes, rates, setting.Link, setting.OneMachine);
             string mode = job.Privacy.Mode == PrivacyMode.None ? "none" : "hdp-vfl";
+            GlmCost cost;
+            try
+            {
+                cost = GlmCost.Predict(job, sizes, rates, setting.Link, setting.OneMachine);
+            }
+            catch (PrivacyRefusedException refusal)
+            {
+                // The bits of a message follow from its noise.
+                modes.Add(new JsonObject { ["mode"] = mode, ["refused"] = refusal.Id });
+                lines.Add($"  {mode,-10} refused: {refusal.Id}, see docs/errors/{refusal.Id}.md");
+                continue;
+            }
+
             modes.Add(Describe(mode, cost));
             GlmCostSeconds s = cost.Training;
             lines.Add($"  {mode,-10}" + string.Concat(((double[])[s.Total, cost.SecondsPerEpoch, s.Kernels, s.Family, s.Noise, s.Sync, s.Messages, s.Link, cost.ProcessorSeconds]).Select(v => $"{Number(v),11}")));

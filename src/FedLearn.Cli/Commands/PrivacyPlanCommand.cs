@@ -124,6 +124,7 @@ internal static class PrivacyPlanCommand
         {
             Description = "Whether all parties share one machine, or each has one of its own like this one. Default: one, and each with --bandwidth or --latency.",
             HelpName = "one|each",
+            Arity = ArgumentArity.ExactlyOne,
             CustomParser = result => result.Tokens[0].Value switch { "one" => true, "each" => false, _ => Fault(result) },
         };
 

@@ -26,7 +26,8 @@ internal static class PrivacyPlanCommand
         rows.Required = false;
         var bandwidth = new Option<string?>("--bandwidth") { Description = "What each party's line carries, each way, such as 100Mbit/s. Default: no limit.", HelpName = "BIT/S" };
         var latency = new Option<string?>("--latency") { Description = "How long a byte is under way to the other party, such as 20ms: half of what ping shows. Default: 0.", HelpName = "TIME" };
-        Option<bool?> machines = Machines();
+        Option<int> machines = Options.Word("--machines", "Whether all parties share one machine, or each has one of its own like this one. Default: one, and each with --bandwidth or --latency.",
+            [("one", 1), ("each", 2)], 0);
         var measure = new Option<bool>("--measure") { Description = "Take the rates of this machine, measured in some seconds with the code that trains, instead of those that ship with the tool." };
         Option<bool> json = Options.Json();
         var command = new Command("plan",
@@ -49,7 +50,7 @@ internal static class PrivacyPlanCommand
         {
             GlmRunFile run = RunFile.Load(parsed.GetRequiredValue(config)).As<GlmRunFile>("privacy plan");
             var plan = GlmPlan.Create(run.Job);
-            var setting = CostPlan.Setting.Of(parsed.GetValue(bandwidth), parsed.GetValue(latency), parsed.GetValue(machines));
+            var setting = CostPlan.Setting.Of(parsed.GetValue(bandwidth), parsed.GetValue(latency), parsed.GetValue(machines) switch { 1 => true, 2 => false, _ => null });
             string? unknown = CostPlan.Unknown(run.Job);
             if (!plan.Private && unknown is not null)
                 throw new ConfigurationException(CliErrors.NothingToPlan, $"{run.Path}: privacy.mode", $"the mode adds no noise, so that there is none to plan, and {unknown}",
@@ -116,23 +117,6 @@ internal static class PrivacyPlanCommand
         int batches = plan.Layout(rows).Count;
         return new(new JsonObject { ["mode"] = "none", ["rows"] = rows, ["batches"] = batches, ["epochs"] = plan.Epochs },
             [string.Create(CultureInfo.InvariantCulture, $"none: {rows} training rows, epochs {plan.Epochs} x batches {batches} = {(long)plan.Epochs * batches} messages a party; no noise")]);
-    }
-
-    private static Option<bool?> Machines()
-    {
-        return new Option<bool?>("--machines")
-        {
-            Description = "Whether all parties share one machine, or each has one of its own like this one. Default: one, and each with --bandwidth or --latency.",
-            HelpName = "one|each",
-            Arity = ArgumentArity.ExactlyOne,
-            CustomParser = result => result.Tokens[0].Value switch { "one" => true, "each" => false, _ => Fault(result) },
-        };
-
-        static bool? Fault(System.CommandLine.Parsing.ArgumentResult result)
-        {
-            result.AddError($"--machines: '{result.Tokens[0].Value}' is none of one|each.");
-            return null;
-        }
     }
 
     /// <summary>Training and test rows as the files tell: exactly from a split file, else an estimate with a sentence that says so.</summary>

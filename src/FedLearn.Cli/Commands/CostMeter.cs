@@ -7,7 +7,6 @@ using FedLearn.Diagnostics;
 using FedLearn.Glm;
 using FedLearn.Numerics;
 using FedLearn.Privacy;
-using FedLearn.Protocol;
 using FedLearn.Storage.Sqlite;
 using FedLearn.Transport.Grpc;
 

@@ -1,11 +1,9 @@
 using System.Globalization;
 using System.Text.Json;
 using System.Text.Json.Nodes;
-using FedLearn.Cli.RunFiles;
 using FedLearn.Coordination;
 using FedLearn.Diagnostics;
 using FedLearn.Glm;
-using FedLearn.Privacy;
 
 namespace FedLearn.Cli.Commands;
 

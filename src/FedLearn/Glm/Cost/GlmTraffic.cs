@@ -1,5 +1,4 @@
 using FedLearn.Coordination;
-using FedLearn.Data;
 using FedLearn.Parties;
 using FedLearn.Privacy;
 

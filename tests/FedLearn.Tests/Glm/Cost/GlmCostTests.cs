@@ -1,7 +1,6 @@
 using FedLearn.Coordination;
 using FedLearn.Data;
 using FedLearn.Glm;
-using FedLearn.Privacy;
 
 namespace FedLearn.Tests.Glm.Cost;
 
@@ -42,8 +41,6 @@ public sealed class GlmCostTests
         Preprocessing = new() { Scaling = Scaling.None, Rows = RowBound.Clip, Constant = false },
         Parties = [.. Enumerable.Range(0, parties).Select(p => new GlmPartyOptions { Party = new($"p{p}", p == 0 ? PartyRole.Active : PartyRole.Passive) })],
     };
-
-    
 
     private static GlmCost Predict(PrivacyMode mode, GlmCostRates rates, GlmCostLink? link = null, bool oneMachine = true) => GlmCost.Predict(Job(mode), Sizes, rates, link ?? GlmCostLink.Loopback, oneMachine);
 

@@ -1,6 +1,5 @@
 using FedLearn.Glm;
 using FedLearn.Privacy;
-using FedLearn.Protocol;
 using FedLearn.Tests.Shared;
 using FsCheck;
 using FsCheck.Fluent;

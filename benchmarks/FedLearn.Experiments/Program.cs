@@ -1,5 +1,6 @@
 using System.CommandLine;
 using FedLearn.Experiments.Alignment;
+using FedLearn.Experiments.Costs;
 using FedLearn.Experiments.HdpVfl;
 using FedLearn.Experiments.OneRound;
 using FedLearn.Experiments.Recommendation;
@@ -26,5 +27,7 @@ var root = new RootCommand("Experiments of FedLearn: the figures that the docume
     DeviceVerb.Create(),
     AlignmentVerb.Create(),
     AlignmentParty.Create(),
+    ScalingVerb.Create(),
+    ScalingParty.Create(),
 };
 return await root.Parse(args).InvokeAsync().ConfigureAwait(false);

@@ -77,6 +77,14 @@ public sealed class GaussianMechanism
         (_limit, _bits) = (limit, LatticeVector.BitsFor(limit));
     }
 
+    /// <summary>Bits that an element of a released vector takes on the wire: the fewest that hold the bound on a value and 16 deviations of noise.</summary>
+    /// <param name="calibration">The noise; one that a mechanism takes.</param>
+    public static int BitsOf(NoiseCalibration calibration)
+    {
+        ArgumentNullException.ThrowIfNull(calibration);
+        return LatticeVector.BitsFor((long)Math.Round(calibration.ValueBound / (calibration.Sigma / INoiseSource.LatticeScale)) + NoiseDeviations * INoiseSource.LatticeScale);
+    }
+
     /// <summary>Creates a mechanism that protects nothing: its noise is the same in every run, so that tests can repeat one.</summary>
     /// <param name="calibration">The noise, and the number of releases it is for.</param>
     /// <param name="noise">Seeded noise. What is made with it must say "NOT PRIVATE: test noise".</param>

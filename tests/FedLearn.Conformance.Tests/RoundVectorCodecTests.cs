@@ -3,7 +3,6 @@ using FedLearn.Privacy;
 using FedLearn.Protocol;
 using FedLearn.Transport.Grpc;
 using FedLearn.Transport.Grpc.Rpc;
-using Google.Protobuf;
 
 namespace FedLearn.Conformance.Tests;
 

@@ -6,19 +6,9 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-# One line a verb: its name, then its options.
-full=(
-    "glm-speed"
-    "large-data"
-    "wire-speed"
-    "grpc-speed"
-    "startup"
-    "csv-load"
-    "noise-speed"
-    "steady-state"
-    "scaling"
-)
-quick=("glm-speed --quick" "large-data --quick" "wire-speed --quick" "grpc-speed --quick" "startup --quick" "csv-load --quick" "steady-state --quick")
+# One line a verb that follows the convention: its name, then its options. glm-speed, large-data, wire-speed, csv-load and noise-speed are run by hand until they do.
+full=("grpc-speed" "scaling")
+quick=("grpc-speed --quick")
 
 mode=full update=() out=benchmarks/results only=()
 while [ $# -gt 0 ]; do

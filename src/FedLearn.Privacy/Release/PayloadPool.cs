@@ -112,9 +112,9 @@ public sealed class PayloadPool
     private static void Decode(ReadOnlySequence<byte> packed, int width, Span<double> values)
     {
         var reader = new SequenceReader<byte>(packed);
+        Span<byte> bytes = stackalloc byte[sizeof(double)];
         foreach (ref double value in values)
         {
-            Span<byte> bytes = stackalloc byte[sizeof(double)];
             reader.TryCopyTo(bytes[..width]);
             reader.Advance(width);
             value = width == sizeof(float) ? BinaryPrimitives.ReadSingleLittleEndian(bytes) : BinaryPrimitives.ReadDoubleLittleEndian(bytes);

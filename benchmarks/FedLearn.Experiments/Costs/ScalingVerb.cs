@@ -236,7 +236,7 @@ internal static class ScalingVerb
     /// <summary>Of each rate the median of several measurements.</summary>
     private static GlmCostRates Medians(IReadOnlyList<JsonNode> rates)
     {
-        return Of(rates).Deserialize<GlmCostRates>(new JsonSerializerOptions { PropertyNamingPolicy = JsonNamingPolicy.CamelCase })!;
+        return Of(rates).Deserialize<GlmCostRates>(Json)!;
 
         static JsonNode Of(IReadOnlyList<JsonNode> nodes) => nodes[0] switch
         {

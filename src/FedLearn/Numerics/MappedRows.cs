@@ -6,7 +6,9 @@ namespace FedLearn.Numerics;
 
 /// <summary>Rows of which every cell is stored, as float64 or float32, in a mapped scratch file: outside the managed heap, and of more cells than an array has. The system may write pages
 /// out when memory is short. The file has no name any more while it is used (on Windows it is removed when it is closed).</summary>
+#pragma warning disable CA1001 // rows are disposed of by nobody: the finalizers of the map and of the file release them with the last of their readers
 internal sealed unsafe class MappedRows : FeatureRows
+#pragma warning restore CA1001
 {
     private readonly string _folder;
     private readonly FileStream? _file;

@@ -112,7 +112,7 @@ public abstract class PartyChannel(string localParty, string remoteParty, Channe
         ArgumentNullException.ThrowIfNull(message);
         ArgumentOutOfRangeException.ThrowIfNegative(round);
         CancellationTokenSource stop = _sendLimit.Begin();
-        CancellationTokenRegistration stopped = WaitLimit.Link(cancellationToken, stop);
+        CancellationTokenRegistration stopped = WaitLimit.Link(stop, cancellationToken);
         long bytes;
         try
         {
@@ -296,7 +296,7 @@ public abstract class PartyChannel(string localParty, string remoteParty, Channe
     private async ValueTask<ChannelFrame> ReadWithinTimeAsync(int round, Type? awaited, CancellationToken cancellationToken)
     {
         CancellationTokenSource stop = _receiveLimit.Begin();
-        CancellationTokenRegistration stopped = WaitLimit.Link(cancellationToken, stop);
+        CancellationTokenRegistration stopped = WaitLimit.Link(stop, cancellationToken);
         Volatile.Write(ref _receiving, 1);
         try
         {

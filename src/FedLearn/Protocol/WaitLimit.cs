@@ -28,7 +28,7 @@ internal sealed class WaitLimit(TimeSpan time, TimeProvider clock)
     }
 
     /// <summary>Lets a caller's token end the wait too.</summary>
-    public static CancellationTokenRegistration Link(CancellationToken token, CancellationTokenSource wait) =>
+    public static CancellationTokenRegistration Link(CancellationTokenSource wait, CancellationToken token) =>
         token.CanBeCanceled ? token.UnsafeRegister(static source => Cancel((CancellationTokenSource)source!), wait) : default;
 
     private static void Cancel(CancellationTokenSource wait)

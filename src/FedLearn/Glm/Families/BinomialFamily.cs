@@ -20,7 +20,7 @@ internal sealed class BinomialFamily : IGlmFamily
     public void Residuals(ReadOnlySpan<double> scores, ReadOnlySpan<double> labels, Span<double> residuals) => LogisticKernels.Residuals(scores, labels, residuals);
 
     /// <summary>Residuals, and the sum of the losses, with one exponential a row.</summary>
-    public double ResidualsAndLoss(ReadOnlySpan<double> scores, ReadOnlySpan<double> labels, Span<double> residuals) => LogisticKernels.ResidualsAndLoss(scores, labels, residuals);
+    public static double ResidualsAndLoss(ReadOnlySpan<double> scores, ReadOnlySpan<double> labels, Span<double> residuals) => LogisticKernels.ResidualsAndLoss(scores, labels, residuals);
 
     // p (1 - p) is even in z; at -|z| nothing cancels, since p is at most 1/2.
     public void Curvatures(ReadOnlySpan<double> scores, ReadOnlySpan<double> labels, Span<double> curvatures)

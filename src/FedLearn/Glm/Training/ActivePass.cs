@@ -57,9 +57,9 @@ internal sealed class ActivePass(GlmWork work, int peers) : IResidualBlocks
         VectorKernels.Clip(scores, work.Plan.ScoreClip);
         ref double loss = ref _losses[first / IResidualBlocks.MostRows];
         ReadOnlySpan<double> labels = _targets.Labels.AsSpan(start, scores.Length);
-        if (work.Plan.Family is BinomialFamily binomial && _targets.Weights is null)
+        if (work.Plan.Family is BinomialFamily && _targets.Weights is null)
         {
-            loss = binomial.ResidualsAndLoss(scores, labels, residuals);                                    // r = dl/dz
+            loss = BinomialFamily.ResidualsAndLoss(scores, labels, residuals);                              // r = dl/dz
         }
         else
         {

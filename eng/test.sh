@@ -1,17 +1,19 @@
 #!/usr/bin/env bash
-# Runs every test. Usage: eng/test.sh [--full] [--filter TEXT]
+# Runs every test. Usage: eng/test.sh [--full] [--filter TEXT] [--bench]
 #   --full         the counts the claims name instead of the scaled ones; writes docs/reliability.md
 #   --filter TEXT  only tests whose full name contains TEXT (and no other check)
+#   --bench        after the tests the quick benchmarks, under 5 minutes: a ratio that lost more than its tolerance against benchmarks/ratios.json fails
 # The last line is "N passed, N failed, N skipped"; the exit code is 1 when anything failed.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-full=0 filter=""
+full=0 filter="" bench=0
 while [ $# -gt 0 ]; do
     case "$1" in
         --full) full=1 ;;
+        --bench) bench=1 ;;
         --filter) [ $# -ge 2 ] || { echo "test: --filter needs a text" >&2; exit 2; }; filter="$2"; shift ;;
-        *) echo "test: unknown option '$1'; use --full or --filter TEXT" >&2; exit 2 ;;
+        *) echo "test: unknown option '$1'; use --full, --filter TEXT or --bench" >&2; exit 2 ;;
     esac
     shift
 done
@@ -86,6 +88,10 @@ if [ -z "$filter" ]; then
         cat "$results/format.log"
         count "dotnet format" 0 1 0
     fi
+fi
+
+if [ "$bench" -eq 1 ]; then
+    if benchmarks/run.sh --quick; then count "benchmarks" 1 0 0; else count "benchmarks" 0 1 0; fi
 fi
 
 if [ "$full" -eq 1 ] && [ -z "$filter" ]; then

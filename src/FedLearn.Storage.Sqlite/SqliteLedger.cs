@@ -257,6 +257,8 @@ public sealed class SqliteLedger : IPrivacyLedger
             outbox.Keep(index, message);
         }
 
+        public TimeSpan SyncTime => outbox.SyncTime + (_local?.SyncTime ?? TimeSpan.Zero);
+
         public bool KeepsLocally => true;
 
         public ReadOnlyMemory<byte>? FindLocal(int index) => Local().Find(index) is { } bytes ? (ReadOnlyMemory<byte>?)bytes : null;

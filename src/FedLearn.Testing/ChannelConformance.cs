@@ -74,7 +74,34 @@ public static class ChannelConformance
         [nameof(StatisticsAgreeOnBothSides)] = StatisticsAgreeOnBothSides,
         [nameof(ReleasesAreCountedByNameAndProtection)] = ReleasesAreCountedByNameAndProtection,
         [nameof(NamesAreMirrored)] = NamesAreMirrored,
+        [nameof(NobodySeesMemoryChange)] = NobodySeesMemoryChange,
     };
+
+    /// <summary>A channel that takes transient payloads has done with their memory once it has sent them, and what was received stays as it is until it is given back, whatever follows.</summary>
+    /// <inheritdoc cref="Check" path="/param" />
+    public static Task NobodySeesMemoryChange(Func<ChannelOptions, Task<ChannelPair>> factory) => Run(factory, async (pair, _) =>
+    {
+        const int rounds = 20;
+        double[] numbers = [0, 0, 0];
+        Released<Scores> again = Disclosure.Unprotected(new Scores(numbers) { IsTransient = true }, Reason);
+        var held = new Dictionary<int, Scores>();
+        for (int round = 0; round < rounds; round++)
+        {
+            if (pair.First.TakesTransient)
+                numbers.AsSpan().Fill(round);
+            await pair.First.SendAsync(round, pair.First.TakesTransient ? again : Disclosure.Unprotected(new Scores(new double[] { round, round, round }), Reason)).ConfigureAwait(false);
+            if (pair.First.TakesTransient)
+                numbers.AsSpan().Fill(-1);
+            held[round] = await pair.Second.ReceiveAsync<Scores>(round, numbers.Length).ConfigureAwait(false);
+            if (round % 3 != 0 && held.Remove(round, out Scores? back))
+            {
+                Require(back.Values.Span.ContainsAnyExcept((double)round) is false, "numbers changed while they were sent");
+                pair.Second.Return(back);
+            }
+
+            Require(held.All(h => h.Value.Values.Span.ContainsAnyExcept((double)h.Key) is false), "numbers that were received changed");
+        }
+    });
 
     /// <summary>A thousand messages arrive in the order they were sent.</summary>
     /// <inheritdoc cref="Check" path="/param" />

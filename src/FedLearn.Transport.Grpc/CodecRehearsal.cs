@@ -19,12 +19,16 @@ internal static class CodecRehearsal
         double[] zeros = new double[Elements];
         var lattice = LatticeVector.Of(zeros, 1, 1 << 27);
         var pipe = new Pipe(new PipeOptions(pauseWriterThreshold: 0));
-        Payload[] payloads = [new Scores(zeros), new Residuals(zeros), new Scores(lattice), new Residuals(lattice)];
+        RoundVector[] payloads = [new Scores(zeros), new Residuals(zeros), new Scores(lattice), new Residuals(lattice)];
+        var pool = new PayloadPool();
         for (int round = 0; round < payloads.Length; round++)
         {
-            await Framing.WriteAsync(pipe.Writer, EnvelopeCodec.Encode(round + 1, payloads[round]), CancellationToken.None).ConfigureAwait(false);
-            if (await Framing.ReadAsync(pipe.Reader, Wire.Envelope.Parser, int.MaxValue, CancellationToken.None).ConfigureAwait(false) is var (envelope, bytes))
-                EnvelopeCodec.Decode(envelope, bytes);
+            long bytes = RoundVectorCodec.Write(pipe.Writer, round + 1, payloads[round]);
+            await pipe.Writer.FlushAsync(CancellationToken.None).ConfigureAwait(false);
+            ReadResult read = await pipe.Reader.ReadAsync(CancellationToken.None).ConfigureAwait(false);
+            Framing.ReadPrefix(read.Buffer, int.MaxValue);
+            pool.Return(EnvelopeCodec.Read(read.Buffer.Slice(Framing.PrefixBytes), pool, bytes).Payload!);
+            pipe.Reader.AdvanceTo(read.Buffer.End);
         }
     }
 }

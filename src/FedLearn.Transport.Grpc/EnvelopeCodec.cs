@@ -41,6 +41,14 @@ internal static class EnvelopeCodec
         _ => throw new ArgumentOutOfRangeException(nameof(payload), payload.GetType(), "This payload has no wire message."),
     };
 
+    /// <summary>The frame of a message without its prefix.</summary>
+    /// <param name="body">The message.</param>
+    /// <param name="pool">Memory for vectors of training rounds.</param>
+    /// <param name="bytes">Its size, framing included.</param>
+    /// <exception cref="RpcException">FL4005: the message has no valid form.</exception>
+    public static ChannelFrame Read(ReadOnlySequence<byte> body, PayloadPool pool, long bytes) =>
+        RoundVectorCodec.TryRead(body, pool, bytes, out ChannelFrame frame) ? frame : Decode(Framing.Parse(Wire.Envelope.Parser, body), bytes);
+
     /// <summary>The frame of a wire message.</summary>
     /// <exception cref="RpcException">FL4005: the message has no valid form.</exception>
     public static ChannelFrame Decode(Wire.Envelope envelope, long bytes)
@@ -92,14 +100,14 @@ internal static class EnvelopeCodec
                 ? new BlindedIds(envelope.BlindedIds.Memory)
                 : throw Malformed("blinded ids that are not 32 bytes each")),
             Wire.Envelope.BodyOneofCase.BlindedTags => Message(new BlindedTags(envelope.BlindedTags.Data.Memory, Length(envelope.BlindedTags))),
-            Wire.Envelope.BodyOneofCase.Completed => new ChannelFrame.Completed(),
+            Wire.Envelope.BodyOneofCase.Completed => ChannelFrame.Completed,
             Wire.Envelope.BodyOneofCase.Aborted => HeaderText.IsErrorId(envelope.Aborted.ErrorId)
-                ? new ChannelFrame.Aborted(envelope.Aborted.ErrorId)
+                ? ChannelFrame.Aborted(envelope.Aborted.ErrorId)
                 : throw Malformed("an error id of the wrong form"),
             _ => throw Malformed("a message without a known body"),
         };
 
-        ChannelFrame.Message Message(Payload payload) => new(envelope.Round, payload, bytes);
+        ChannelFrame Message(Payload payload) => ChannelFrame.Message(envelope.Round, payload, bytes);
     }
 
     private static Wire.Sealed Sealed(SealedPayload payload) => new() { Data = UnsafeByteOperations.UnsafeWrap(payload.Bytes), Length = (uint)payload.Length };

@@ -1,4 +1,6 @@
+using System.Buffers;
 using System.IO.Pipelines;
+using System.Runtime.CompilerServices;
 using FedLearn.Privacy;
 using FedLearn.Protocol;
 using FedLearn.Transport.Grpc.Rpc;
@@ -35,19 +37,28 @@ internal sealed class GrpcPartyChannel(IExchangeCall call, string local, string 
     // The streams of a call are pooled by the HTTP stack and must not be touched after its end. Who reads or writes holds the gate; who disposes takes both.
     private readonly SemaphoreSlim _reading = new(1, 1), _writing = new(1, 1);
     private volatile bool _closed;
+    // Whether a message was begun and has not left whole: nothing can follow it. Under the gate of writing.
+    private bool _torn;
     private int _disposed;
     private long _received;
     private Status _end = new(StatusCode.Cancelled);
+    private readonly PayloadPool _pool = new();
     private readonly Task _rehearsal = CodecRehearsal.Started;
 
     /// <summary>What ties the session to both sides' certificates; null over plaintext.</summary>
     public byte[]? Binding { get; init; }
 
     /// <inheritdoc />
+    public override bool TakesTransient => true;
+
+    /// <inheritdoc />
+    public override void Return(Payload payload) => _pool.Return(payload);
+
+    /// <inheritdoc />
     protected override ValueTask<long> WriteMessageAsync(int round, Payload payload, CancellationToken cancellationToken)
     {
         CheckSize(round, payload.PackedBytes + EnvelopeCodec.MostOverhead);
-        return WriteAsync(EnvelopeCodec.Encode(round, payload), cancellationToken);
+        return payload is RoundVector vector ? WriteVectorAsync(round, vector, cancellationToken) : WriteAsync(EnvelopeCodec.Encode(round, payload), cancellationToken);
     }
 
     /// <inheritdoc />
@@ -65,6 +76,7 @@ internal sealed class GrpcPartyChannel(IExchangeCall call, string local, string 
     }
 
     /// <inheritdoc />
+    [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder<>))]
     protected override async ValueTask<ChannelFrame> ReadFrameAsync(CancellationToken cancellationToken)
     {
         await _reading.WaitAsync(cancellationToken).ConfigureAwait(false);
@@ -72,11 +84,15 @@ internal sealed class GrpcPartyChannel(IExchangeCall call, string local, string 
         {
             if (_closed)
                 throw Gone();
-            if (await Framing.ReadAsync(call.Input, Wire.Envelope.Parser, Options.MaxMessageBytes, cancellationToken).ConfigureAwait(false) is var (envelope, bytes))
-                return (_received += bytes) <= mostBytes ? EnvelopeCodec.Decode(envelope, bytes)
-                    : throw new RpcException(StatusCode.ResourceExhausted, $"sent more than {mostBytes} bytes in one session.", GrpcErrors.TooManyBytes);
-            // Some peers say why in the status of the call instead of a last message.
-            return call.RemoteStatus?.ErrorId is { } id ? new ChannelFrame.Aborted(id) : throw Gone();
+            while (true)
+            {
+                ReadResult result = await call.Input.ReadAsync(cancellationToken).ConfigureAwait(false);
+                if (TryTake(result, out ChannelFrame frame))
+                    return frame;
+                // Some peers say why in the status of the call instead of a last message.
+                if (result.IsCompleted)
+                    return result.Buffer.IsEmpty && call.RemoteStatus?.ErrorId is { } id ? ChannelFrame.Aborted(id) : throw Gone();
+            }
         }
         catch (RpcException e)
         {
@@ -123,14 +139,69 @@ internal sealed class GrpcPartyChannel(IExchangeCall call, string local, string 
         }
     }
 
+    /// <summary>Takes a message from what was read, once all of it is there.</summary>
+    private bool TryTake(in ReadResult result, out ChannelFrame frame)
+    {
+        ReadOnlySequence<byte> buffer = result.Buffer;
+        frame = default;
+        if (result.IsCanceled)
+        {
+            call.Input.AdvanceTo(buffer.Start);
+            throw Gone();
+        }
+
+        if (buffer.Length >= Framing.PrefixBytes)
+        {
+            long bytes = Framing.PrefixBytes + (long)Framing.ReadPrefix(buffer, Options.MaxMessageBytes);
+            if (buffer.Length >= bytes)
+            {
+                ReadOnlySequence<byte> body = buffer.Slice(Framing.PrefixBytes, bytes - Framing.PrefixBytes);
+                if ((_received += bytes) > mostBytes)
+                    throw new RpcException(StatusCode.ResourceExhausted, $"sent more than {mostBytes} bytes in one session.", GrpcErrors.TooManyBytes);
+                frame = EnvelopeCodec.Read(body, _pool, bytes);
+                call.Input.AdvanceTo(body.End);
+                return true;
+            }
+        }
+
+        call.Input.AdvanceTo(buffer.Start, buffer.End);
+        return false;
+    }
+
+    [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder<>))]
+    private async ValueTask<long> WriteVectorAsync(int round, RoundVector vector, CancellationToken cancellationToken)
+    {
+        await _writing.WaitAsync(cancellationToken).ConfigureAwait(false);
+        try
+        {
+            if (_closed || _torn || call.Aborted.IsCancellationRequested)
+                throw Gone();
+            _torn = true;
+            long bytes = RoundVectorCodec.Write(call.Output, round, vector);
+            FlushResult flushed = await call.Output.FlushAsync(cancellationToken).ConfigureAwait(false);
+            _torn = false;
+            return flushed.IsCanceled || flushed.IsCompleted || call.Aborted.IsCancellationRequested ? throw Gone() : bytes;
+        }
+        catch (Exception e) when (IsLoss(e, cancellationToken))
+        {
+            throw Gone(e);
+        }
+        finally
+        {
+            _writing.Release();
+        }
+    }
+
     private async ValueTask<long> WriteAsync(Wire.Envelope envelope, CancellationToken cancellationToken)
     {
         await _writing.WaitAsync(cancellationToken).ConfigureAwait(false);
         try
         {
-            if (_closed || call.Aborted.IsCancellationRequested)
+            if (_closed || _torn || call.Aborted.IsCancellationRequested)
                 throw Gone();
+            _torn = true;
             long bytes = await Framing.WriteAsync(call.Output, envelope, cancellationToken).ConfigureAwait(false);
+            _torn = false;
             return call.Aborted.IsCancellationRequested ? throw Gone() : bytes;
         }
         catch (Exception e) when (IsLoss(e, cancellationToken))

@@ -26,6 +26,8 @@ public sealed class BrokenChannelTests
         { nameof(ChannelConformance.StatisticsAgreeOnBothSides), nameof(Broken.NoStatistics) },
         { nameof(ChannelConformance.ReleasesAreCountedByNameAndProtection), nameof(Broken.SendTwice) },
         { nameof(ChannelConformance.NamesAreMirrored), nameof(Broken.OneName) },
+        { nameof(ChannelConformance.NobodySeesMemoryChange), nameof(Broken.KeepTransient) },
+        { nameof(ChannelConformance.NobodySeesMemoryChange), nameof(Broken.GiveBackEarly) },
     };
 
     [Theory]
@@ -58,7 +60,7 @@ public sealed class BrokenChannelTests
     private enum Broken
     {
         Nowhere, SwapMessages, LoseNegativeZero, WidenElements, CutLarge, RepairRound, AnyLength, RepairNaN, AbortAsCompletion, CompleteAtOnce,
-        HastyTimeout, EndCancelled, IgnoreCancellation, NoLimit, NoStatistics, SendTwice, OneName,
+        HastyTimeout, EndCancelled, IgnoreCancellation, NoLimit, NoStatistics, SendTwice, OneName, KeepTransient, GiveBackEarly,
     }
 
     private sealed class BrokenChannel(IPartyChannel inner, Broken fault) : IPartyChannel
@@ -72,6 +74,8 @@ public sealed class BrokenChannelTests
         public ChannelStatistics Statistics => fault == Broken.NoStatistics ? default : inner.Statistics;
 
         public IReadOnlyDictionary<(string Name, Protection Protection), long> Releases => inner.Releases;
+
+        public bool TakesTransient => fault is Broken.KeepTransient or Broken.GiveBackEarly;
 
         public async ValueTask SendAsync<T>(int round, Released<T> message, CancellationToken cancellationToken = default) where T : Payload
         {
@@ -100,6 +104,9 @@ public sealed class BrokenChannelTests
                 case (Broken.CutLarge, Scores { Length: > 1_000_000 } s):
                     await inner.SendAsync(round, Disclosure.Unprotected(new Scores(s.Values[..1_000_000]), message.Name), cancellationToken);
                     break;
+                case (Broken.KeepTransient, Scores s):
+                    await inner.SendAsync(round, Disclosure.Unprotected(new Scores(s.Values), message.Name), cancellationToken);
+                    break;
                 case (Broken.RepairNaN, Scores s):
                     await Resend(s, v => double.IsFinite(v) ? v : 0, s.ElementType);
                     break;
@@ -123,7 +130,10 @@ public sealed class BrokenChannelTests
         {
             try
             {
-                return await inner.ReceiveAsync<T>(fault == Broken.RepairRound ? 0 : round, fault == Broken.AnyLength ? null : length, cancellationToken);
+                T received = await inner.ReceiveAsync<T>(fault == Broken.RepairRound ? 0 : round, fault == Broken.AnyLength ? null : length, cancellationToken);
+                if (fault == Broken.GiveBackEarly)
+                    inner.Return(received);
+                return received;
             }
             catch (OperationCanceledException) when (fault == Broken.EndCancelled)
             {

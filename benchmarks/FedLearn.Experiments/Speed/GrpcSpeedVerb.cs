@@ -4,6 +4,7 @@ using System.Globalization;
 using System.Runtime.InteropServices;
 using System.Text;
 using System.Text.Json.Nodes;
+using FedLearn.Experiments.Tables;
 
 namespace FedLearn.Experiments.Speed;
 
@@ -13,19 +14,24 @@ internal static class GrpcSpeedVerb
 {
     private const int ActiveColumns = 30, PassiveColumns = 300;
 
+    /// <summary>Seconds that an epoch of the shape of FATE's benchmark may take.</summary>
+    private const double FateSeconds = 0.05;
+
     public static Command Create()
     {
+        var quick = new Option<bool>("--quick") { Description = "20,000 rows, 3 runs of each kind, no result file." };
         var rows = new Option<int>("--rows") { Description = "Rows.", DefaultValueFactory = _ => 100_000 };
         var epochs = new Option<int>("--epochs") { Description = "Epochs of each run.", DefaultValueFactory = _ => 50 };
         var repeats = new Option<int>("--repeats") { Description = "Runs of each kind, interleaved.", DefaultValueFactory = _ => 5 };
         var batch = new Option<int>("--batch") { Description = "Rows of the smaller batch.", DefaultValueFactory = _ => 4096 };
         var tool = new Option<string>("--tool") { Description = "The tool.", DefaultValueFactory = _ => "./fedlearn" };
-        var output = new Option<string>("--out") { Description = "Folder for data and results.", DefaultValueFactory = _ => "build/bench" };
-        var command = new Command("grpc-speed", "Seconds an epoch over gRPC, 30 + 300 columns: none against hdp-vfl, full batch and small batches.") { rows, epochs, repeats, batch, tool, output };
+        var output = new Option<string>("--out") { Description = "Folder of the result file.", DefaultValueFactory = _ => "build/bench" };
+        var command = new Command("grpc-speed", "Seconds an epoch over gRPC, 30 + 300 columns: none against hdp-vfl, full batch and small batches.") { quick, rows, epochs, repeats, batch, tool, output };
         command.SetAction(async (parsed, cancellationToken) =>
         {
-            string folder = Path.GetFullPath(parsed.GetRequiredValue(output));
-            int n = parsed.GetValue(rows);
+            bool isQuick = parsed.GetValue(quick);
+            int n = isQuick ? 20_000 : parsed.GetValue(rows), runsOfEach = isQuick ? 3 : parsed.GetValue(repeats);
+            string folder = Directory.CreateDirectory(Path.Combine(Path.GetFullPath("build/bench"), string.Create(CultureInfo.InvariantCulture, $"grpc-speed-{n}"))).FullName;
             MakeData(folder, n);
             var kinds = new List<(string Name, string Config)>();
             foreach (int size in (int[])[n, parsed.GetValue(batch)])
@@ -37,7 +43,7 @@ internal static class GrpcSpeedVerb
                 }
 
             var runs = kinds.ToDictionary(k => k.Name, _ => new List<JsonObject>());
-            for (int repeat = 0; repeat < parsed.GetValue(repeats); repeat++)
+            for (int repeat = 0; repeat < runsOfEach; repeat++)
                 foreach ((string name, string config) in kinds)
                 {
                     JsonObject report = await RunAsync(parsed.GetRequiredValue(tool), config, cancellationToken).ConfigureAwait(false);
@@ -45,37 +51,61 @@ internal static class GrpcSpeedVerb
                     Console.Error.WriteLine($"{repeat + 1}: {name}: {Seconds(report):0.00000} s an epoch");
                 }
 
-            string table = Table(n, parsed.GetValue(epochs), kinds.Select(k => k.Name), runs);
-            File.WriteAllText(Path.Combine(folder, "grpc-speed.md"), table);
+            var ratios = new List<Ratio>();
+            string table = Table(n, parsed.GetValue(epochs), isQuick, kinds, runs, ratios);
             Console.Out.Write(table);
-            return 0;
+            if (!isQuick)
+                File.WriteAllText(Path.Combine(Directory.CreateDirectory(parsed.GetRequiredValue(output)).FullName, $"{DateTime.UtcNow:yyyy-MM-dd}-grpc-speed.md"), "# DP overhead and the FATE shape\n\n" + table);
+            int code = Ratio.Print(ratios);
+            return isQuick ? 0 : code;
         });
         return command;
     }
 
-    private static string Table(int rows, int epochs, IEnumerable<string> names, Dictionary<string, List<JsonObject>> runs)
+    private static string Table(int rows, int epochs, bool quick, IReadOnlyList<(string Name, string Config)> kinds, Dictionary<string, List<JsonObject>> runs, List<Ratio> ratios)
     {
         var text = new StringBuilder();
-        text.AppendLine(CultureInfo.InvariantCulture, $"{rows:N0} x ({ActiveColumns} + {PassiveColumns}) dense float64, binomial, SGD, {epochs} epochs a run, two processes over loopback gRPC, {Environment.ProcessorCount} cores,");
-        text.AppendLine(CultureInfo.InvariantCulture, $".NET {Environment.Version}; medians of {runs.Values.First().Count} interleaved runs; training rounds alone.");
+        text.AppendLine(CultureInfo.InvariantCulture, $"{rows:N0} x ({ActiveColumns} + {PassiveColumns}) dense float64, binomial, SGD, {epochs} epochs a run, two processes over loopback gRPC, ledger and outbox durable.");
+        text.AppendLine(CultureInfo.InvariantCulture, $"Medians of {runs.Values.First().Count} interleaved runs; training rounds alone, ms an epoch. {Machine.Current()}.");
         text.AppendLine();
-        text.AppendLine("| batch, mode | s an epoch (min, max) | noise s an epoch, both parties | bytes a row and epoch, both ways | DP / plain |");
-        text.AppendLine("|---|---|---|---|---|");
+        text.AppendLine("| batch, mode | epoch (min, max) | active: compute, noise, sync, wait | passive: compute, noise, sync, wait | sync of both | bytes a row, both ways | / plain | / plain without sync |");
+        text.AppendLine("|---|---|---|---|---|---|---|---|");
         double plain = 0;
-        foreach (string name in names)
+        foreach ((string name, _) in kinds)
         {
             double[] seconds = [.. runs[name].Select(Seconds).Order()];
-            double median = Median(seconds), noise = Median([.. runs[name].Select(r => Parties(r).Sum(p => (double)p["timing"]!["noiseSeconds"]!) / epochs).Order()]);
+            double median = Median(seconds), sync = Median([.. runs[name].Select(Sync).Order()]);
             double bytes = Parties(runs[name][0]).Sum(p => (double)p["bytesSent"]!) / rows / epochs;
             bool isPlain = name.EndsWith("none", StringComparison.Ordinal);
             if (isPlain)
                 plain = median;
             text.AppendLine(CultureInfo.InvariantCulture,
-                $"| {name} | {median:0.00000} ({seconds[0]:0.00000}, {seconds[^1]:0.00000}) | {noise:0.00000} | {bytes:0.0} | {(isPlain ? "" : (median / plain).ToString("0.000", CultureInfo.InvariantCulture))} |");
+                $"| {name} | {median * 1e3:0.00} ({seconds[0] * 1e3:0.00}, {seconds[^1] * 1e3:0.00}) | {Parts(runs[name], 0, epochs)} | {Parts(runs[name], 1, epochs)} | {sync * 1e3:0.00} | {bytes:0.0} | {Text(median / plain)} | {Text((median - sync) / plain)} |");
+            if (isPlain)
+                continue;
+            bool full = name.StartsWith("full", StringComparison.Ordinal);
+            string size = full ? "full" : "batch";
+            ratios.Add(new Ratio($"grpc-speed.dp-{size}-over-plain", median / plain, full ? 1.10 : 1.6));
+            ratios.Add(new Ratio($"grpc-speed.dp-{size}-without-sync-over-plain", (median - sync) / plain, full ? null : 1.05));
+            if (!quick)
+                ratios.Add(new Ratio($"grpc-speed.dp-{size}-seconds-over-fate-shape-bar", median / FateSeconds, 1));
+
+            string Text(double value) => isPlain ? "" : value.ToString("0.000", CultureInfo.InvariantCulture);
         }
 
         return text.ToString();
     }
+
+    /// <summary>Medians of what a party's time goes into, ms an epoch. Sync is not counted in noise here.</summary>
+    private static string Parts(List<JsonObject> runs, int party, int epochs)
+    {
+        double Of(Func<JsonNode, double> part) => Median([.. runs.Select(r => part(Parties(r).ElementAt(party)["timing"]!) / epochs * 1e3).Order()]);
+        return string.Create(CultureInfo.InvariantCulture,
+            $"{Of(t => (double)t["computeSeconds"]!):0.00}, {Of(t => (double)t["noiseSeconds"]! - (double)t["syncSeconds"]!):0.00}, {Of(t => (double)t["syncSeconds"]!):0.00}, {Of(t => (double)t["waitSeconds"]!):0.00}");
+    }
+
+    /// <summary>Seconds an epoch that both parties spent in sync calls.</summary>
+    private static double Sync(JsonObject report) => Parties(report).Sum(p => (double)p["timing"]!["syncSeconds"]!) / (double)report["timing"]!["epochs"]!;
 
     private static IEnumerable<JsonObject> Parties(JsonObject report) => report["parties"]!.AsArray().Select(p => p!.AsObject());
 

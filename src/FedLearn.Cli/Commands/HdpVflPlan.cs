@@ -158,7 +158,7 @@ internal static class HdpVflPlan
     }
 
     /// <summary>Columns of a party as its schema says, else as the first line of its table does; the constant counts.</summary>
-    private static int Columns(GlmRunFileParty party, bool constant, List<string> lines)
+    internal static int Columns(GlmRunFileParty party, bool constant, List<string> lines)
     {
         int columns = 1;
         if (party.Data is not { Schema: not null } && !File.Exists(party.Data?.Path))

@@ -1,7 +1,9 @@
 using System.CommandLine;
+using System.Globalization;
 using System.Text.Json.Nodes;
 using CsvHelper;
 using FedLearn.Cli.RunFiles;
+using FedLearn.Coordination;
 using FedLearn.Data;
 using FedLearn.Diagnostics;
 using FedLearn.Glm;
@@ -13,7 +15,7 @@ namespace FedLearn.Cli.Commands;
 /// <param name="Lines">The same for people.</param>
 internal sealed record PrivacyPlan(JsonObject Document, IReadOnlyList<string> Lines);
 
-/// <summary><c>fedlearn privacy plan</c>: what a job's privacy costs, before any data is touched.</summary>
+/// <summary><c>fedlearn privacy plan</c>: what a job's privacy costs, and how many seconds and bytes the job takes, before any data is touched.</summary>
 internal static class PrivacyPlanCommand
 {
     /// <summary>Builds the command.</summary>
@@ -22,33 +24,74 @@ internal static class PrivacyPlanCommand
         Option<string> config = CommonOptions.Config("Run file (JSON with comments).");
         Option<int> rows = Options.Whole("--rows", "Training rows common to all parties. Default: the training rows of the split file, else an upper estimate from the lengths of the parties' tables.");
         rows.Required = false;
+        var bandwidth = new Option<string?>("--bandwidth") { Description = "What each party's line carries, each way, such as 100Mbit/s. Default: no limit.", HelpName = "BIT/S" };
+        var latency = new Option<string?>("--latency") { Description = "How long a byte is under way to the other party, such as 20ms: half of what ping shows. Default: 0.", HelpName = "TIME" };
+        Option<int> machines = Options.Word("--machines", "Whether all parties share one machine, or each has one of its own like this one. Default: one, and each with --bandwidth or --latency.",
+            [("one", 1), ("each", 2)], 0);
+        var measure = new Option<bool>("--measure") { Description = "Take the rates of this machine, measured in some seconds with the code that trains, instead of those that ship with the tool." };
         Option<bool> json = Options.Json();
         var command = new Command("plan",
             """
             What the privacy of a job costs, before any data is touched: mu and noise of each party under each calibration, what its sensitivity is made of,
             what twice and half of the epochs, batches, step size and weight norm would cost, and which calibration is best at this budget.
 
+            Modes hdp-vfl and none, optimiser sgd: also messages, bytes (exact) and seconds (predicted) of each party, a private job beside itself in mode none.
+            Seconds are those of the training rounds over gRPC: kernels, family, noise, durable writes (sync), messages, and what the line between the parties
+            adds. Without --bandwidth and --latency all parties share one machine; with either, each has one of its own.
+
             Examples:
               fedlearn privacy plan --config job.json
               fedlearn privacy plan --config job.json --rows 30000 --json
+              fedlearn privacy plan --config job.json --bandwidth 100Mbit/s --latency 20ms
+              fedlearn privacy plan --config job.json --measure
             """)
-        { config, rows, json };
-        command.SetAction(parsed =>
+        { config, rows, bandwidth, latency, machines, measure, json };
+        command.SetAction(async (parsed, stop) =>
         {
             GlmRunFile run = RunFile.Load(parsed.GetRequiredValue(config)).As<GlmRunFile>("privacy plan");
             var plan = GlmPlan.Create(run.Job);
-            if (!plan.Private)
-                throw new ConfigurationException(CliErrors.NothingToPlan, $"{run.Path}: privacy.mode", "the mode adds no noise, so that there is none to plan.",
-                    "Set privacy.mode to hdp-vfl, with epsilon and delta.");
+            var setting = CostPlan.Setting.Of(parsed.GetValue(bandwidth), parsed.GetValue(latency), parsed.GetValue(machines) switch { 1 => true, 2 => false, _ => null });
+            string? unknown = CostPlan.Unknown(run.Job);
+            if (!plan.Private && unknown is not null)
+                throw new ConfigurationException(CliErrors.NothingToPlan, $"{run.Path}: privacy.mode", $"the mode adds no noise, so that there is none to plan, and {unknown}",
+                    "Set privacy.mode to hdp-vfl, with epsilon and delta; or, for seconds and bytes without noise, training.optimizer to sgd.");
             TextWriter output = parsed.InvocationConfiguration.Output, error = parsed.InvocationConfiguration.Error;
             int? given = parsed.GetResult(rows) is null ? null : parsed.GetValue(rows);
             if (given < 1)
                 throw new ConfigurationException(CliErrors.Usage, "--rows", "it is below 1.", "Give the number of common training rows, at least 1.");
-            (int count, string? estimate) = given is { } n ? (n, null) : TrainingRows(run);
+            (int count, int test, string? estimate) = given is { } n ? (n, TestRows(run, n), null) : TrainingRows(run);
             if (estimate is not null)
                 error.WriteLine($"note: {estimate}");
             PrivacyPlan result = Plan(run, plan, count);
             result.Document["rowsAreAnEstimate"] = estimate is not null;
+            if (unknown is not null)
+            {
+                result = result with { Lines = [.. result.Lines, $"cost: {unknown}"] };
+                result.Document["cost"] = null;
+            }
+            else
+            {
+                var sizes = new GlmCostSizes
+                {
+                    TrainRows = count,
+                    TestRows = test,
+                    Columns = [.. run.Job.Parties.Select(p => HdpVflPlan.Columns(run.Party(p.Party.Name), false, []))],
+                    TableRows = given is null ? [.. run.Job.Parties.Select(p => Rows(run.Party(p.Party.Name)) ?? count + test)] : null,
+                };
+                GlmCostRates rates = GlmCostRates.Reference;
+                if (parsed.GetValue(measure))
+                {
+                    string ledger = run.Parties.First(p => p.Role == PartyRole.Active).Ledger.Path;
+                    (rates, string? note) = await CostMeter.MeasureAsync(plan.Family, Path.GetDirectoryName(Path.GetFullPath(ledger))!, stop).ConfigureAwait(false);
+                    if (note is not null)
+                        error.WriteLine($"note: {note}");
+                }
+
+                PrivacyPlan cost = CostPlan.Of(plan, sizes, rates, setting);
+                result.Document["cost"] = cost.Document;
+                result = result with { Lines = [.. result.Lines, .. cost.Lines] };
+            }
+
             if (parsed.GetValue(json))
                 output.WriteLine(result.Document.ToJsonString(PrivacyCommand.Readable));
             else
@@ -61,6 +104,7 @@ internal static class PrivacyPlanCommand
     // The place where a privacy mode adds its own plan.
     private static PrivacyPlan Plan(GlmRunFile run, GlmPlan plan, int rows) => plan.Job.Privacy.Mode switch
     {
+        PrivacyMode.None => Plain(plan, rows),
         PrivacyMode.HdpVfl => HdpVflPlan.Of(run, plan, rows),
         PrivacyMode.OneRound => OneRoundPlan.Of(plan, rows),
         PrivacyMode.HeDp => throw new ConfigurationException(CliErrors.NothingToPlan, $"{run.Path}: privacy.mode",
@@ -68,29 +112,45 @@ internal static class PrivacyPlanCommand
         _ => throw new ConfigurationException(CliErrors.NothingToPlan, $"{run.Path}: privacy.mode", "a job of mode label-dp has nothing to plan: its labels are flipped with probability 1/(1 + e^epsilon), once.", "Plan a job of mode hdp-vfl or one-round."),
     };
 
-    /// <summary>Training rows as the files tell: exactly from a split file, else an estimate with a sentence that says so.</summary>
-    private static (int Rows, string? Estimate) TrainingRows(GlmRunFile run)
+    private static PrivacyPlan Plain(GlmPlan plan, int rows)
+    {
+        int batches = plan.Layout(rows).Count;
+        return new(new JsonObject { ["mode"] = "none", ["rows"] = rows, ["batches"] = batches, ["epochs"] = plan.Epochs },
+            [string.Create(CultureInfo.InvariantCulture, $"none: {rows} training rows, epochs {plan.Epochs} x batches {batches} = {(long)plan.Epochs * batches} messages a party; no noise")]);
+    }
+
+    /// <summary>Training and test rows as the files tell: exactly from a split file, else an estimate with a sentence that says so.</summary>
+    private static (int Rows, int Test, string? Estimate) TrainingRows(GlmRunFile run)
     {
         string[] splits = [.. run.Parties.Select(party => party.SplitPath).Append(run.SplitPath).OfType<string>().Distinct(StringComparer.Ordinal)];
         if (run.Job.Split is SplitRule.FromFile && splits.Length > 0)
-            return (splits.Min(TrainingLines), null);
+            return splits.Select(Lines).MinBy(lines => lines.Train) is var (train, test) ? (train, test, null) : default;
 
         long common = long.MaxValue;
         foreach (GlmRunFileParty party in run.Parties)
             common = Math.Min(common, TableRows(party));
         double kept = run.Job.Split is SplitRule.ByHash hash ? 1 - ((double)hash.Test.Distinct().Count() / hash.Modulus) : 1;
         int rows = (int)Math.Clamp(Math.Ceiling(common * kept), 1, int.MaxValue);
-        return (rows, $"{rows} training rows are an estimate, and most likely too many: the rows of the shortest table{(kept < 1 ? ", times the part that the split trains on" : "")}. "
+        return (rows, (int)Math.Min(common - Math.Min(common, rows), int.MaxValue), $"{rows} training rows are an estimate, and most likely too many: the rows of the shortest table{(kept < 1 ? ", times the part that the split trains on" : "")}. "
             + "Fewer rows need more noise. Give --rows when the number of common rows is known.");
     }
 
-    private static int TrainingLines(string path) => Counted(path, () =>
+    /// <summary>Test rows beside so many training rows, as a split by hash has them on average.</summary>
+    private static int TestRows(GlmRunFile run, int rows) => run.Job.Split is SplitRule.ByHash hash && hash.Test.Distinct().Count() is var tested && tested < hash.Modulus
+        ? (int)Math.Min(int.MaxValue, Math.Round((double)rows * tested / (hash.Modulus - tested))) : 0;
+
+    private static int? Rows(GlmRunFileParty party) => party.Data is { } data && File.Exists(data.Path) ? (int)Math.Min(int.MaxValue, TableRows(party)) : null;
+
+    private static (int Train, int Test) Lines(string path) => Counted(path, () =>
     {
         using CsvReader reader = CsvFile.Open(path);
-        int split = CsvFile.Find(CsvFile.Header(reader, path), "split", path), count = 0;
+        int split = CsvFile.Find(CsvFile.Header(reader, path), "split", path), train = 0, test = 0;
         while (CsvFile.Next(reader, path))
-            count += reader.GetSpan(split).SequenceEqual("train"u8) ? 1 : 0;
-        return count;
+            if (reader.GetSpan(split).SequenceEqual("train"u8))
+                train++;
+            else
+                test++;
+        return (train, test);
     });
 
     /// <summary>Lines of data, or rows announced by an array's header. No value is looked at.</summary>

@@ -35,6 +35,7 @@ internal sealed class GlmRunFileReader(string path, OwnSide? self = null, IReadO
         [("sgd", GlmOptimizer.Sgd), ("lbfgs", GlmOptimizer.Lbfgs), ("accelerated", GlmOptimizer.Accelerated), ("irls", GlmOptimizer.Irls)];
     private static readonly (string, EarlyStoppingMetric)[] StoppingMetrics =
         [("objective", EarlyStoppingMetric.Objective), ("deviance", EarlyStoppingMetric.Deviance), ("auc", EarlyStoppingMetric.Auc)];
+    private static readonly (string, FeatureStorage)[] Storages = [("float64", FeatureStorage.Float64), ("float32", FeatureStorage.Float32)];
     private static readonly (string, ElementType)[] Precisions = [("float64", ElementType.Float64), ("float32", ElementType.Float32)];
     private static readonly (string, Scaling)[] Scalings =
         [("standardize", Scaling.Standardize), ("declared", Scaling.Declared), ("rounded", Scaling.Rounded), ("none", Scaling.None)];
@@ -530,6 +531,8 @@ internal sealed class GlmRunFileReader(string path, OwnSide? self = null, IReadO
             Exposure = ColumnOrFile("exposure"),
             FirstIndex = data.Count("firstIndex", 0, 1),
             Columns = data.Count("columns", 1, 10_000_000),
+            Storage = data.Word("storage", Storages, FeatureStorage.Float64),
+            Scratch = data.FilePath("scratch"),
         }, data.Range("labelRange"), data.Has("labelRange"));
 
         string? ColumnOrFile(string key) => csv ? data.Text(key) : data.FilePath(key);

@@ -185,6 +185,7 @@ internal static class CompareDocument
             ["computeSeconds"] = Of("computeSeconds"),
             ["waitSeconds"] = Of("waitSeconds"),
             ["noiseSeconds"] = Of("noiseSeconds"),
+            ["syncSeconds"] = Of("syncSeconds"),
             ["repeats"] = result.Reports.Count,
             ["trainingSecondsOfEach"] = new JsonArray([.. result.Reports.Select(r => r["timing"]!["trainingSeconds"]!.DeepClone())]),
         };

@@ -301,6 +301,7 @@ internal static class PartyDocument
         ["computeSeconds"] = timing.Compute,
         ["waitSeconds"] = timing.Wait,
         ["noiseSeconds"] = timing.Noise,
+        ["syncSeconds"] = timing.Sync,
     };
 
     private static JsonObject? Metrics(MetricSet? metrics) =>

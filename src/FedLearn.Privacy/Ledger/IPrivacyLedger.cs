@@ -86,6 +86,9 @@ public interface IPrivacyReservation : IDisposable
     /// <param name="message">The noised message.</param>
     void Keep(int index, ReadOnlySpan<byte> message);
 
+    /// <summary>Time spent in waiting for the storage to have what was kept; zero where nothing is waited for.</summary>
+    TimeSpan SyncTime => TimeSpan.Zero;
+
     /// <summary>Whether noised values that stay at the party are kept too, so that another process can go on with the run.</summary>
     bool KeepsLocally => false;
 

@@ -21,6 +21,9 @@ public sealed class GaussianMechanism
     /// <summary>Largest round(ValueBound/gamma), 2^27 deviations: below that noise would hide nothing, and sums stay exact in a double.</summary>
     private const double LargestValue = 1L << 51;
 
+    /// <summary>Batches of a job have at most two sizes; of more the oldest memory goes.</summary>
+    private const int MostTransient = 4;
+
     /// <summary>Elements of a block: with its noise 12 KiB, well inside a usual first-level cache.</summary>
     private const int Block = 1024;
 
@@ -32,9 +35,12 @@ public sealed class GaussianMechanism
     private readonly bool _resumed;
     private readonly int _firstLocal, _localStep;
     private readonly Lock _lock = new();
+    // Who draws holds it: the pool's thread, or whoever needs the draws before that has come to it.
+    private readonly Lock _drawing = new();
     private int[] _ahead = [];
-    private int _aheadStart, _aheadLength;
-    private Task _drawing = Task.CompletedTask;
+    private int _aheadStart, _aheadLength, _wanted;
+    private readonly List<TransientRelease> _transient = [];
+    private Drawer? _drawer;
     private int _released;
     private long _used, _noiseTicks;
 
@@ -71,6 +77,14 @@ public sealed class GaussianMechanism
         (_limit, _bits) = (limit, LatticeVector.BitsFor(limit));
     }
 
+    /// <summary>Bits that an element of a released vector takes on the wire: the fewest that hold the bound on a value and 16 deviations of noise.</summary>
+    /// <param name="calibration">The noise; one that a mechanism takes.</param>
+    public static int BitsOf(NoiseCalibration calibration)
+    {
+        ArgumentNullException.ThrowIfNull(calibration);
+        return LatticeVector.BitsFor((long)Math.Round(calibration.ValueBound / (calibration.Sigma / INoiseSource.LatticeScale)) + NoiseDeviations * INoiseSource.LatticeScale);
+    }
+
     /// <summary>Creates a mechanism that protects nothing: its noise is the same in every run, so that tests can repeat one.</summary>
     /// <param name="calibration">The noise, and the number of releases it is for.</param>
     /// <param name="noise">Seeded noise. What is made with it must say "NOT PRIVATE: test noise".</param>
@@ -105,7 +119,7 @@ public sealed class GaussianMechanism
     {
         lock (_lock)
         {
-            _drawing.GetAwaiter().GetResult();
+            DrawWanted();
             if (_released > 0 || _aheadLength > 0)
                 throw new InvalidOperationException("A mechanism goes on before it has released or drawn anything.");
             if (position.Released < 0 || position.Released > _calibration.Releases || position.Draws < 0)
@@ -120,6 +134,9 @@ public sealed class GaussianMechanism
 
     /// <summary>Time spent in drawing and adding noise and in keeping messages, drawing ahead included.</summary>
     public TimeSpan NoiseTime => Stopwatch.GetElapsedTime(0, Interlocked.Read(ref _noiseTicks));
+
+    /// <summary>Of that: time in which the reservation waited for its storage, for messages of other mechanisms as well.</summary>
+    public TimeSpan SyncTime => _reservation.SyncTime;
 
     /// <summary>Makes room for the messages of a run before the first of them is due, so that the first is kept as quickly as the others.</summary>
     /// <param name="length">Length of the longest message.</param>
@@ -141,10 +158,40 @@ public sealed class GaussianMechanism
         {
             if (_released >= _calibration.Releases)
                 return;
-            _drawing.GetAwaiter().GetResult();
-            int more = length - _aheadLength;
-            if (more > 0)
-                _drawing = Task.Run(() => Draw(more));
+            DrawWanted();
+            if (length <= _aheadLength)
+                return;
+            lock (_drawing)
+                _wanted = length - _aheadLength;
+            ThreadPool.UnsafeQueueUserWorkItem(_drawer ??= new Drawer(this), preferLocal: false);
+        }
+    }
+
+    private sealed class Drawer(GaussianMechanism mechanism) : IThreadPoolWorkItem
+    {
+        public void Execute()
+        {
+            try
+            {
+                mechanism.DrawWanted();
+            }
+#pragma warning disable CA1031 // a generator that fails, fails again where the draws are needed, and is reported there
+            catch (Exception)
+#pragma warning restore CA1031
+            {
+            }
+        }
+    }
+
+    /// <summary>Draws what <see cref="Prefetch"/> asked for, unless that has been done meanwhile.</summary>
+    private void DrawWanted()
+    {
+        lock (_drawing)
+        {
+            if (_wanted == 0)
+                return;
+            Draw(_wanted);
+            _wanted = 0;
         }
     }
 
@@ -152,7 +199,7 @@ public sealed class GaussianMechanism
     /// <typeparam name="T">The payload.</typeparam>
     /// <param name="value">What is to be sent; every number finite, its sensitivity that of the calibration.</param>
     /// <param name="name">Name of the release for the report, such as <c>training scores</c>.</param>
-    /// <returns>The noisy vector, as integers on the lattice.</returns>
+    /// <returns>The noisy vector, as integers on the lattice. Of a transient value it is transient too: the next one of the same length and name takes its memory.</returns>
     /// <exception cref="PrivacyRefusedException">FL5006: all messages that the noise is calibrated for have been released.</exception>
     /// <exception cref="InternalFailureException">FL6300: a number is NaN or infinite. Nothing is released.</exception>
     public Released<T> Release<T>(T value, string name) where T : VectorPayload
@@ -170,17 +217,40 @@ public sealed class GaussianMechanism
                 return new((T)value.With(sent, null), Protection.Noise, name);
             }
 
-            double[] noisy = GC.AllocateUninitializedArray<double>(value.Length);
+            (Released<T> release, double[] noisy, byte[] packed) = Place(value, name);
             AddNoise(value.Values.Span, noisy, name);
             long start = Stopwatch.GetTimestamp();
-            LatticeVector lattice = LatticeVector.Pack(noisy, _step, _bits);
+            LatticeVector.Pack(noisy, _bits, packed);
             TensorPrimitives.Multiply(noisy, _step, noisy);
-            _reservation.Keep(_released, lattice.Packed.Span);
+            _reservation.Keep(_released, packed);
             Interlocked.Add(ref _noiseTicks, Stopwatch.GetTimestamp() - start);
             _released++;
-            return new((T)value.With(lattice, noisy), Protection.Noise, name);
+            return release;
         }
     }
+
+    /// <summary>Where a release goes: for a transient value the place of the earlier one of its kind, which has been sent, else memory of its own.</summary>
+    private (Released<T> Release, double[] Numbers, byte[] Packed) Place<T>(T value, string name) where T : VectorPayload
+    {
+        bool transient = value is RoundVector { IsTransient: true };
+        if (transient)
+            foreach (TransientRelease earlier in _transient)
+                if (earlier.Release is Released<T> known && known.Name == name && earlier.Numbers.Length == value.Length)
+                    return (known, earlier.Numbers, earlier.Packed);
+        double[] numbers = GC.AllocateUninitializedArray<double>(value.Length);
+        byte[] packed = new byte[LatticeVector.BytesOf(value.Length, _bits)];
+        Released<T> release = new((T)value.With(LatticeVector.Restore(_step, _bits, value.Length, packed)!, numbers), Protection.Noise, name);
+        if (transient)
+        {
+            if (_transient.Count == MostTransient)
+                _transient.RemoveAt(0);
+            _transient.Add(new(release, numbers, packed));
+        }
+
+        return (release, numbers, packed);
+    }
+
+    private sealed record TransientRelease(object Release, double[] Numbers, byte[] Packed);
 
     /// <summary>Adds noise to a vector that stays at its party, in place.</summary>
     /// <param name="value">What becomes noisy; every number finite, its sensitivity that of the calibration.</param>
@@ -229,7 +299,7 @@ public sealed class GaussianMechanism
         _used += length;
         if (_noise is not TestNoise test)
             return;
-        _drawing.GetAwaiter().GetResult();
+        DrawWanted();
         int drawn = Math.Min(length, _aheadLength);
         test.Skip(length - drawn);
         Use(drawn);
@@ -256,7 +326,7 @@ public sealed class GaussianMechanism
         if (!TensorPrimitives.IsFiniteAll(exact))
             throw new InternalFailureException(PrivacyErrors.NotFinite, name, "a value to be released is NaN or infinite.",
                 "The training has diverged or met a fault: lower stepSize; if it persists, report it.");
-        _drawing.GetAwaiter().GetResult();
+        DrawWanted();
         if (_aheadLength < exact.Length)
             Draw(exact.Length - _aheadLength);
 

@@ -46,6 +46,16 @@ public sealed class LatticeVector
     internal static LatticeVector Pack(ReadOnlySpan<double> integers, double step, int bits)
     {
         byte[] packed = GC.AllocateUninitializedArray<byte>(BytesOf(integers.Length, bits));
+        Pack(integers, bits, packed);
+        return new(step, bits, integers.Length, packed);
+    }
+
+    /// <summary>Packs integers held in doubles into memory that is there.</summary>
+    /// <param name="integers">As above.</param>
+    /// <param name="bits">Bits of an element.</param>
+    /// <param name="packed">Receives them; <see cref="BytesOf"/> says how long it is.</param>
+    internal static void Pack(ReadOnlySpan<double> integers, int bits, Span<byte> packed)
+    {
         ulong mask = (1UL << bits) - 1, pending = 0;
         int filled = 0, at = 0;
         foreach (double integer in integers)
@@ -55,7 +65,7 @@ public sealed class LatticeVector
             filled += bits;
             if (filled < 64)
                 continue;
-            BinaryPrimitives.WriteUInt64LittleEndian(packed.AsSpan(at), pending);
+            BinaryPrimitives.WriteUInt64LittleEndian(packed[at..], pending);
             at += sizeof(ulong);
             filled -= 64;
             pending = element >> (bits - filled);
@@ -63,7 +73,6 @@ public sealed class LatticeVector
 
         for (; filled > 0; filled -= 8, pending >>= 8)
             packed[at++] = unchecked((byte)pending);
-        return new(step, bits, integers.Length, packed);
     }
 
     /// <summary>A vector as it came over a wire.</summary>
@@ -74,12 +83,15 @@ public sealed class LatticeVector
     /// <returns>Null when the parts do not fit together.</returns>
     public static LatticeVector? Restore(double step, int bits, int length, ReadOnlyMemory<byte> packed)
     {
-        if (!(double.IsNormal(step) && step > 0) || bits is < FewestBits or > MostBits || length < 0
-            || packed.Length != ((long)length * bits + 7) / 8 || !double.IsFinite(step * (1L << (bits - 1))))
-            return null;
-        int unused = (int)((long)packed.Length * 8 - (long)length * bits);
-        return unused > 0 && packed.Span[^1] >> (8 - unused) != 0 ? null : new(step, bits, length, packed);
+        return FitsForm(step, bits, length, packed.Length) && (packed.IsEmpty || FitsEnd(bits, length, packed.Span[^1])) ? new(step, bits, length, packed) : null;
     }
+
+    /// <summary>Whether a step, bits of an element, a length and a number of bytes belong together.</summary>
+    internal static bool FitsForm(double step, int bits, int length, long packedBytes) => double.IsNormal(step) && step > 0 && bits is >= FewestBits and <= MostBits && length >= 0
+        && packedBytes == ((long)length * bits + 7) / 8 && double.IsFinite(step * (1L << (bits - 1)));
+
+    /// <summary>Whether the unused bits of the last byte are 0.</summary>
+    internal static bool FitsEnd(int bits, int length, byte last) => last >> (int)(((long)length * bits + 7) % 8 + 1) == 0;
 
     /// <summary>Puts exact numbers on a lattice: each becomes the nearest multiple of the step. Nothing is hidden by that.</summary>
     /// <param name="values">The numbers, each from -<paramref name="bound"/> to <paramref name="bound"/>.</param>
@@ -113,6 +125,13 @@ public sealed class LatticeVector
     public double[] Values()
     {
         double[] values = GC.AllocateUninitializedArray<double>(Length);
+        Unpack(values);
+        return values;
+    }
+
+    /// <summary>Writes the numbers into memory that is there, as long as <see cref="Length"/>.</summary>
+    internal void Unpack(Span<double> values)
+    {
         ReadOnlySpan<byte> packed = Packed.Span;
         // Elements with 8 bytes from their first byte on need no look at the end.
         int whole = packed.Length < sizeof(ulong) ? 0 : (int)Math.Min(values.Length, (8L * (packed.Length - sizeof(ulong)) + 7) / Bits + 1), unused = 64 - Bits;
@@ -121,7 +140,6 @@ public sealed class LatticeVector
             values[i] = Step * unchecked((long)(BinaryPrimitives.ReadUInt64LittleEndian(packed[(int)(at >> 3)..]) >> (int)(at & 7) << unused) >> unused);
         for (int i = whole; i < values.Length; i++)
             values[i] = Step * At(packed, i);
-        return values;
     }
 
     /// <summary>The integers.</summary>

@@ -41,7 +41,7 @@ public abstract class VectorPayload : Payload
         (Lattice, Values, ElementType) = (lattice, values ?? lattice.Values(), ElementType.Lattice);
     }
 
-    /// <summary>The numbers. The owner must not change the memory after the payload was made.</summary>
+    /// <summary>The numbers. The owner must not change the memory after the payload was made, unless <see cref="RoundVector.IsTransient"/> says so.</summary>
     public ReadOnlyMemory<double> Values { get; }
 
     /// <summary>Packing on the wire.</summary>
@@ -65,8 +65,23 @@ public abstract class VectorPayload : Payload
     internal abstract VectorPayload With(LatticeVector lattice, ReadOnlyMemory<double>? values);
 }
 
+/// <summary>A vector that crosses in every round of training a linear model.</summary>
+public abstract class RoundVector : VectorPayload
+{
+    private protected RoundVector(ReadOnlyMemory<double> values, ElementType elementType) : base(values, elementType) { }
+
+    private protected RoundVector(LatticeVector lattice, ReadOnlyMemory<double>? values) : base(lattice, values) { }
+
+    /// <summary>Whether the memory of the numbers is written again once the payload has been sent, so that a round needs no new memory.</summary>
+    /// <value>Default false. Only for channels that take such payloads: a channel says so, and one that keeps what it is given does not.</value>
+    public bool IsTransient { get; init; }
+
+    /// <summary>What <see cref="PayloadPool"/> knows of a payload that it made; null for any other.</summary>
+    internal PooledMemory? Pooled { get; init; }
+}
+
 /// <summary>Scores z = X w of a passive party for one batch, shape [b], on the scale of the linear predictor. Passive to active.</summary>
-public sealed class Scores : VectorPayload
+public sealed class Scores : RoundVector
 {
     /// <summary>Creates the payload of numbers.</summary>
     /// <param name="values">One a row, in batch order.</param>
@@ -77,13 +92,13 @@ public sealed class Scores : VectorPayload
     /// <param name="lattice">One integer a row, in batch order.</param>
     public Scores(LatticeVector lattice) : base(lattice, null) { }
 
-    private Scores(LatticeVector lattice, ReadOnlyMemory<double>? values) : base(lattice, values) { }
+    internal Scores(LatticeVector lattice, ReadOnlyMemory<double>? values) : base(lattice, values) { }
 
-    internal override Scores With(LatticeVector lattice, ReadOnlyMemory<double>? values) => new(lattice, values);
+    internal override Scores With(LatticeVector lattice, ReadOnlyMemory<double>? values) => new(lattice, values) { IsTransient = IsTransient };
 }
 
 /// <summary>Residuals r = dl/dz of the active party for one batch, shape [b], in units of the label. Active to every passive party.</summary>
-public sealed class Residuals : VectorPayload
+public sealed class Residuals : RoundVector
 {
     /// <summary>Creates the payload of numbers.</summary>
     /// <param name="values">One a row, in batch order.</param>
@@ -94,9 +109,9 @@ public sealed class Residuals : VectorPayload
     /// <param name="lattice">One integer a row, in batch order.</param>
     public Residuals(LatticeVector lattice) : base(lattice, null) { }
 
-    private Residuals(LatticeVector lattice, ReadOnlyMemory<double>? values) : base(lattice, values) { }
+    internal Residuals(LatticeVector lattice, ReadOnlyMemory<double>? values) : base(lattice, values) { }
 
-    internal override Residuals With(LatticeVector lattice, ReadOnlyMemory<double>? values) => new(lattice, values);
+    internal override Residuals With(LatticeVector lattice, ReadOnlyMemory<double>? values) => new(lattice, values) { IsTransient = IsTransient };
 }
 
 /// <summary>What a short vector of <see cref="Scalars"/> means.</summary>

@@ -85,13 +85,16 @@ internal static class Framing
         }
     }
 
-    private static void WritePrefix(Span<byte> prefix, int size)
+    /// <summary>Writes the prefix of a message of so many bytes.</summary>
+    public static void WritePrefix(Span<byte> prefix, int size)
     {
         prefix[0] = 0;
         BinaryPrimitives.WriteInt32BigEndian(prefix[1..], size);
     }
 
-    private static int ReadPrefix(ReadOnlySequence<byte> buffer, int maxMessageBytes)
+    /// <summary>Reads the prefix of a message: its size.</summary>
+    /// <exception cref="RpcException">Compressed, or over the limit.</exception>
+    public static int ReadPrefix(ReadOnlySequence<byte> buffer, int maxMessageBytes)
     {
         Span<byte> prefix = stackalloc byte[PrefixBytes];
         buffer.Slice(0, PrefixBytes).CopyTo(prefix);

@@ -108,6 +108,12 @@ internal sealed class StateReader
 
     public long Integer(string name) => Bytes(name) is { Length: sizeof(long) } bytes ? BinaryPrimitives.ReadInt64LittleEndian(bytes.Span) : throw Damaged();
 
+    /// <summary>A whole number within the range of an int.</summary>
+    public int Integer32(string name) => Integer(name) is >= int.MinValue and <= int.MaxValue and var value ? (int)value : throw Damaged();
+
+    /// <summary>A whole number that was kept among numbers.</summary>
+    public int Whole(double number) => number is >= int.MinValue and <= int.MaxValue ? (int)number : throw Damaged();
+
     /// <summary>Numbers.</summary>
     /// <param name="name">Name of the part.</param>
     /// <param name="length">How many there must be; null for any.</param>

@@ -10,13 +10,13 @@ namespace FedLearn.Data;
 internal readonly record struct ColumnMoments(double Mean, double Deviation, bool IsConstant)
 {
     /// <summary>Moments of the columns over rows, at least one.</summary>
-    internal static ColumnMoments[] Of(DenseMatrix values, ReadOnlySpan<int> rows)
+    internal static ColumnMoments[] Of(TableCells values, ReadOnlySpan<int> rows)
     {
         int width = values.Columns;
-        double[] low = values.Row(rows[0]).ToArray(), high = [.. low], mean = new double[width], variance = new double[width], gap = new double[width];
+        double[] buffer = new double[width], low = values.Row(rows[0], buffer).ToArray(), high = [.. low], mean = new double[width], variance = new double[width], gap = new double[width];
         foreach (int row in rows)
         {
-            ReadOnlySpan<double> cells = values.Row(row);
+            ReadOnlySpan<double> cells = values.Row(row, buffer);
             TensorPrimitives.Min(low, cells, low);
             TensorPrimitives.Max(high, cells, high);
             TensorPrimitives.Add(mean, cells, mean);
@@ -25,7 +25,7 @@ internal readonly record struct ColumnMoments(double Mean, double Deviation, boo
         TensorPrimitives.Divide(mean, rows.Length, mean);
         foreach (int row in rows)
         {
-            TensorPrimitives.Subtract(values.Row(row), mean, gap);
+            TensorPrimitives.Subtract(values.Row(row, buffer), mean, gap);
             TensorPrimitives.MultiplyAdd(gap, gap, variance, variance);
         }
 

@@ -47,7 +47,11 @@ internal static class CsvTable
         CsvPieces pieces = CsvFile.Guarded(path, () => CsvPieces.Of(path, cancellationToken));
         CsvRows rows = CsvFile.Guarded(path, () => PlainCsv.Read(path, layout, pieces, cancellationToken)) ?? ReadRows(reader, path, layout, pieces.Lines, cancellationToken);
         string PlaceOf(int row) => $"{path}, line {rows.LineOf(row)}";
-        return new Table(schema, TableChecks.Ids(rows.Ids, PlaceOf, idNames.Length), new DenseMatrix(rows.Ids.Count, width, rows.Values), RowInputs.Of(rows.Inputs), path, ignored, PlaceOf);
+        return new Table(schema, TableChecks.Ids(rows.Ids, PlaceOf, idNames.Length), new DenseMatrix(rows.Ids.Count, width, rows.Values), RowInputs.Of(rows.Inputs), path, ignored, PlaceOf)
+        {
+            Storage = source.Storage,
+            Scratch = source.Scratch,
+        };
     }
 
     /// <summary>Columns of the id: those of the source, else the schema's, else <c>id</c>.</summary>

@@ -125,6 +125,9 @@ public static class DataErrors
     /// <summary>An id holds the character U+001F, which stands between the columns of an id of several.</summary>
     public const string IdSeparator = "FL3151";
 
+    /// <summary>The scratch file for the features of a table cannot be made.</summary>
+    public const string ScratchUnusable = "FL3034";
+
     internal static BadInputException Bad(string id, string place, string cause, string remedy, Exception? inner = null) =>
         new(id, place, cause, remedy, inner);
 

@@ -90,7 +90,12 @@ public sealed partial class FeatureMap
     public FeatureRows TransformRows(Table table, ReadOnlySpan<int> rows)
     {
         ArgumentNullException.ThrowIfNull(table);
-        return table.Sparse is { } sparse ? SparseFeatures(table, sparse, rows) : new DenseRows(Transform(table, rows));
+        if (table.Sparse is { } sparse)
+            return SparseFeatures(table, sparse, rows);
+        bool single = table.Storage == FeatureStorage.Float32;
+        if (!single && table.Scratch is null)
+            return new DenseRows(Transform(table, rows));
+        return table.Scratch is { } scratch ? MappedFeatures(table, rows, scratch, single) : SingleFeatures(table, rows);
     }
 
     /// <summary>Applies the map to rows.</summary>
@@ -104,27 +109,35 @@ public sealed partial class FeatureMap
     {
         ArgumentNullException.ThrowIfNull(table);
         int[]? order = SourceColumns(table);
-        int width = _state.Columns.Count;
         var features = new DenseMatrix(rows.Length, FeatureNames.Count);
+        TableCells source = table.Cells ?? throw new InvalidOperationException("The table is sparse: TransformRows takes both kinds.");
+        double[] buffer = new double[source.Columns];
         for (int i = 0; i < rows.Length; i++)
-        {
-            Span<double> cells = features.Row(i);
-            Span<double> row = cells[..width];
-            ReadOnlySpan<double> source = table.Values.Row(rows[i]);
-            if (order is null)
-                source.CopyTo(row);
-            else
-                for (int j = 0; j < width; j++)
-                    row[j] = source[order[j]];
-            Scale(row);
-            if (!double.IsFinite(TensorPrimitives.SumOfMagnitudes<double>(row)))
-                ThrowIfNotFinite(row, table.PlaceOf(rows[i]));
-            if (_state.Constant)
-                cells[^1] = 1;
-            Bound(cells);
-        }
-
+            TransformRow(table, source.Row(rows[i], buffer), order, rows[i], features.Row(i));
         return features;
+    }
+
+    /// <summary>Applies the map to one row.</summary>
+    /// <param name="table">The table, for errors.</param>
+    /// <param name="source">Its cells.</param>
+    /// <param name="order">For each column of the map its place in the source; null when they are in order.</param>
+    /// <param name="number">Number of the row, for errors.</param>
+    /// <param name="cells">Receives the features.</param>
+    private void TransformRow(Table table, ReadOnlySpan<double> source, int[]? order, int number, Span<double> cells)
+    {
+        int width = _state.Columns.Count;
+        Span<double> row = cells[..width];
+        if (order is null)
+            source[..width].CopyTo(row);
+        else
+            for (int j = 0; j < width; j++)
+                row[j] = source[order[j]];
+        Scale(row);
+        if (!double.IsFinite(TensorPrimitives.SumOfMagnitudes<double>(row)))
+            ThrowIfNotFinite(row, table.PlaceOf(number));
+        if (_state.Constant)
+            cells[^1] = 1;
+        Bound(cells);
     }
 
     /// <summary>The map as JSON, for the model file. It holds column names and scaling constants.</summary>
@@ -175,7 +188,7 @@ public sealed partial class FeatureMap
                 "Check the split, or choose scaling declared.");
         }
 
-        ColumnMoments[] moments = table.Sparse is { } sparse ? ColumnMoments.Of(sparse, rows) : ColumnMoments.Of(table.Values, rows);
+        ColumnMoments[] moments = table.Sparse is { } sparse ? ColumnMoments.Of(sparse, rows) : ColumnMoments.Of(table.Cells!, rows);
         var columns = new ScaledColumn[moments.Length];
         for (int j = 0; j < columns.Length; j++)
         {

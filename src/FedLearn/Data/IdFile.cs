@@ -1,33 +1,46 @@
 using System.Text;
+using System.Text.Unicode;
 
 namespace FedLearn.Data;
 
 /// <summary>Ids beside a file that has none.</summary>
 internal static class IdFile
 {
-    /// <summary>Reads one id a line.</summary>
+    /// <summary>Reads one id a line; lines end as those of a text file do on any system.</summary>
     /// <param name="path">The file.</param>
     /// <param name="rows">How many there have to be; null: as many as there are.</param>
-    internal static string[] Read(string path, int? rows)
+    internal static PackedIds Read(string path, int? rows)
     {
-        string[] ids;
+        byte[] text;
         try
         {
-            ids = File.ReadAllLines(path, new UTF8Encoding(encoderShouldEmitUTF8Identifier: false, throwOnInvalidBytes: true));
-        }
-        catch (DecoderFallbackException e)
-        {
-            throw DataErrors.Bad(DataErrors.MalformedCsv, path, "the text is no UTF-8.", "Save the file as UTF-8.", e);
+            text = File.ReadAllBytes(path);
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException or ArgumentException)
         {
             throw DataErrors.Bad(DataErrors.FileUnreadable, path, "the file cannot be read.", "Correct the path, or make the file readable.", e);
         }
 
-        if (ids.Length > 0 && (rows is null || ids.Length == rows + 1) && string.IsNullOrWhiteSpace(ids[^1]))                // a blank line at the end is no id
-            ids = ids[..^1];
-        return ids.Length == (rows ?? ids.Length)
+        ReadOnlySpan<byte> rest = text;
+        if (rest.StartsWith(Encoding.UTF8.Preamble))
+            rest = rest[Encoding.UTF8.Preamble.Length..];
+        if (!Utf8.IsValid(rest))
+            throw DataErrors.Bad(DataErrors.MalformedCsv, path, "the text is no UTF-8.", "Save the file as UTF-8.");
+        var ids = new PackedIds(rows ?? 0, rest.Length);
+        while (!rest.IsEmpty)
+        {
+            int length = rest.IndexOfAny((byte)'\n', (byte)'\r');
+            if (length < 0)
+                length = rest.Length;
+            ids.Add(rest[..length]);
+            rest = rest[length..];
+            rest = rest[(rest.StartsWith("\r\n"u8) ? 2 : Math.Min(1, rest.Length))..];
+        }
+
+        if (ids.Count > 0 && (rows is null || ids.Count == rows + 1) && ids.Utf8(ids.Count - 1).IsEmpty)                // a blank line at the end is no id
+            ids.RemoveLast();
+        return ids.Count == (rows ?? ids.Count)
             ? ids
-            : throw DataErrors.Bad(DataErrors.WrongShape, path, $"there are {ids.Length} ids for {rows} rows.", "Give one id a line, without a header.");
+            : throw DataErrors.Bad(DataErrors.WrongShape, path, $"there are {ids.Count} ids for {rows} rows.", "Give one id a line, without a header.");
     }
 }

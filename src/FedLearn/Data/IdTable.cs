@@ -60,6 +60,6 @@ internal sealed record IdTable(IReadOnlyList<string> Columns, string[] Ids, int[
             rows = [.. rows.Where(row => RowIds.Normalize(ids[row]) is var id && (id.Length == 0 || seen.Add(id)))];
         }
 
-        return new IdTable(columns, TableChecks.Ids([.. rows.Select(row => ids[row])], i => placeOf(rows[i]), columns.Length), rows, ids.Count - rows.Length);
+        return new IdTable(columns, TableChecks.Ids((string[])[.. rows.Select(row => ids[row])], i => placeOf(rows[i]), columns.Length), rows, ids.Count - rows.Length);
     }
 }

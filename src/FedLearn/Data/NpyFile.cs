@@ -30,13 +30,7 @@ internal static partial class NpyFile
                 ? product
                 : throw DataErrors.Bad(DataErrors.TooLarge, path, "the array has more cells than fit one matrix in memory.", "Use fewer rows or columns.");
             int size = type[1] - '0';
-            if (stream.Length - start != count * size)
-            {
-                throw DataErrors.Bad(DataErrors.MalformedNpy, path,
-                    $"the header announces {count * size} bytes of values, and {Math.Max(0, stream.Length - start)} follow.",
-                    "The file was cut or damaged: write it again.");
-            }
-
+            CheckLength(stream, path, start, count * size);
             double[] values = new double[count];
             if (count > 0)
                 Copy(stream, start, type, values, cancellationToken);
@@ -45,6 +39,45 @@ internal static partial class NpyFile
         catch (Exception e) when (e is IOException or UnauthorizedAccessException or ArgumentException)
         {
             throw DataErrors.Bad(DataErrors.FileUnreadable, path, "the file cannot be read.", "Correct the path, or make the file readable.", e);
+        }
+    }
+
+    /// <summary>Maps an array of two dimensions, without reading it.</summary>
+    /// <param name="path">The file, which nobody may shorten while it is mapped.</param>
+    internal static NpyCells Map(string path)
+    {
+        try
+        {
+            var stream = new FileStream(path, FileMode.Open, FileAccess.Read, FileShare.Read, 1);
+            try
+            {
+                (string type, long[] shape, long start) = ReadHeader(stream, path);
+                if (shape.Length != 2)
+                    throw DataErrors.Bad(DataErrors.WrongShape, path, $"the array has {shape.Length} dimensions; this needs 2.", "Reshape it.");
+                int size = type[1] - '0';
+                long bytes = shape[0] <= int.MaxValue && shape[1] <= int.MaxValue / sizeof(double) && TryMultiply(shape[0], shape[1] * size) is { } product ? product
+                    : throw DataErrors.Bad(DataErrors.TooLarge, path, "the array has more rows or columns than a table.", "Use fewer rows or columns.");
+                CheckLength(stream, path, start, bytes);
+                return new NpyCells(stream, start, type, (int)shape[0], (int)shape[1]);
+            }
+            catch
+            {
+                stream.Dispose();
+                throw;
+            }
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException or ArgumentException)
+        {
+            throw DataErrors.Bad(DataErrors.FileUnreadable, path, "the file cannot be read.", "Correct the path, or make the file readable.", e);
+        }
+    }
+
+    private static void CheckLength(FileStream stream, string path, long start, long bytes)
+    {
+        if (stream.Length - start != bytes)
+        {
+            throw DataErrors.Bad(DataErrors.MalformedNpy, path, $"the header announces {bytes} bytes of values, and {Math.Max(0, stream.Length - start)} follow.",
+                "The file was cut or damaged: write it again.");
         }
     }
 
@@ -86,7 +119,7 @@ internal static partial class NpyFile
         }
     }
 
-    private static void Convert(ReadOnlySpan<byte> bytes, string type, Span<double> target)
+    internal static void Convert(ReadOnlySpan<byte> bytes, string type, Span<double> target)
     {
         switch (type)
         {

@@ -1,4 +1,3 @@
-using System.Globalization;
 using FedLearn.Diagnostics;
 using FedLearn.Numerics;
 
@@ -17,7 +16,8 @@ internal static class NpyTable
         if (needLabel && source.Labels is null)
             throw DataErrors.Config(DataErrors.LabelNotNamed, path, "labels are needed, and no file of them is named.", "Name a .npy file by labels.");
 
-        (int rows, int columns, double[] values) = NpyFile.Read(path, dimensions: 2, cancellationToken);
+        TableCells cells = source.Scratch is not null ? NpyFile.Map(path) : Loaded(path, cancellationToken);
+        (int rows, int columns) = (cells.Rows, cells.Columns);
         if (rows == 0)
             throw DataErrors.Bad(DataErrors.NoRows, path, "the array has no rows.", "Give at least one row.");
         if (columns == 0)
@@ -30,50 +30,57 @@ internal static class NpyTable
         }
 
         string PlaceOf(int row) => $"{path}, row {row + 1}";
-        var matrix = new DenseMatrix(rows, columns, values);
-        ReplaceMissing(schema, matrix);
-        TableChecks.Finite(matrix, schema.FeatureNames, PlaceOf);
-        CheckOneHot(schema, matrix, PlaceOf);
+        ReplaceMissing(schema, cells);
+        Check(schema, cells, PlaceOf, cancellationToken);
         var read = RowInputs.Named(source, source.Labels, needLabel)
             .ToDictionary(input => input.Kind, input => ReadInput(input.Kind, input.Name, source.LabelRange, rows, cancellationToken));
-        string[] ids = source.Ids is { } file
+        PackedIds ids = source.Ids is { } file
             ? TableChecks.Ids(IdFile.Read(file, rows), row => $"{file}, line {row + 1}", columns: 1)
-            : [.. Enumerable.Range(0, rows).Select(row => row.ToString(CultureInfo.InvariantCulture))];
-        return new Table(schema, ids, matrix, RowInputs.Of(read), path, placeOf: PlaceOf);
+            : PackedIds.Numbers(rows);
+        return new Table(schema, ids, cells, RowInputs.Of(read), path, placeOf: PlaceOf) { Storage = source.Storage, Scratch = source.Scratch };
+    }
+
+    private static MatrixCells Loaded(string path, CancellationToken cancellationToken)
+    {
+        (int rows, int columns, double[] values) = NpyFile.Read(path, dimensions: 2, cancellationToken);
+        return new MatrixCells(new DenseMatrix(rows, columns, values));
     }
 
     /// <summary>NaN is how an array says that a value is missing.</summary>
-    private static void ReplaceMissing(TableSchema schema, DenseMatrix values)
+    private static void ReplaceMissing(TableSchema schema, TableCells cells)
     {
+        var missing = new List<(int Column, double Constant)>();
         int column = 0;
         foreach (Field field in schema.Fields)
         {
-            for (int row = 0; field.MissingNumber is { } constant && row < values.Rows; row++)
-            {
-                ref double value = ref values.Row(row)[column];
-                if (double.IsNaN(value))
-                    value = constant;
-            }
-
+            if (field.MissingNumber is { } constant)
+                missing.Add((column, constant));
             column += field.FeatureNames.Count();
         }
+
+        if (cells is NpyCells mapped)
+            mapped.Missing = [.. missing];
+        else if (cells is MatrixCells { Matrix: var values })
+            foreach ((int j, double constant) in missing)
+                for (int row = 0; row < values.Rows; row++)
+                    if (double.IsNaN(values.Row(row)[j]))
+                        values.Row(row)[j] = constant;
     }
 
-    private static void CheckOneHot(TableSchema schema, DenseMatrix values, Func<int, string> placeOf)
+    /// <summary>Refuses what is not finite, and in one-hot fields what is neither 0 nor 1, in one reading of the rows.</summary>
+    private static void Check(TableSchema schema, TableCells cells, Func<int, string> placeOf, CancellationToken cancellationToken)
     {
-        int column = 0;
-        foreach (Field field in schema.Fields)
+        int[] oneHot = [.. schema.Fields.SelectMany(field => field.FeatureNames.Select(_ => field.Kind == FieldKind.OneHot)).Select((is01, j) => (is01, j)).Where(c => c.is01).Select(c => c.j)];
+        double[] buffer = new double[cells.Columns];
+        for (int row = 0; row < cells.Rows; row++)
         {
-            foreach (string name in field.FeatureNames)
-            {
-                for (int row = 0; field.Kind == FieldKind.OneHot && row < values.Rows; row++)
-                {
-                    if (values.Row(row)[column] is not (0 or 1))
-                        throw TableChecks.NotOneHot($"{placeOf(row)}, column '{name}'");
-                }
-
-                column++;
-            }
+            if (row % (1 << 16) == 0)
+                cancellationToken.ThrowIfCancellationRequested();
+            ReadOnlySpan<double> values = cells.Row(row, buffer);
+            TableChecks.Finite(values, row, schema.FeatureNames, placeOf);
+            foreach (int j in oneHot)
+                if (values[j] is not (0 or 1))
+                    throw TableChecks.NotOneHot($"{placeOf(row)}, column '{schema.FeatureNames[j]}'");
         }
     }
 

@@ -57,14 +57,17 @@ public static class RowIds
     {
         ArgumentNullException.ThrowIfNull(ids);
         int n = ids.Count;
-        byte[] unsorted = new byte[checked(n * DigestLength)];
+        byte[] digests = new byte[checked(n * DigestLength)];
         ulong[] heads = new ulong[n];
         int[] rows = new int[n];
         byte[] scratch = [];
         for (int i = 0; i < n; i++)
         {
-            Span<byte> digest = unsorted.AsSpan(i * DigestLength, DigestLength);
-            WriteDigest(Normalize(ids[i]), seed, digest, ref scratch);
+            Span<byte> digest = digests.AsSpan(i * DigestLength, DigestLength);
+            if (ids is PackedIds packed)
+                WriteDigest(packed.Utf8(i), seed, digest, ref scratch);
+            else
+                WriteDigest(Normalize(ids[i]), seed, digest, ref scratch);
             (heads[i], rows[i]) = (BinaryPrimitives.ReadUInt64BigEndian(digest), i);   // big-endian: number order is byte order
         }
 
@@ -77,16 +80,44 @@ public static class RowIds
             {
                 rows.AsSpan(start, end - start).Sort((a, b) =>
                 {
-                    int order = unsorted.AsSpan(a * DigestLength, DigestLength).SequenceCompareTo(unsorted.AsSpan(b * DigestLength, DigestLength));
+                    int order = digests.AsSpan(a * DigestLength, DigestLength).SequenceCompareTo(digests.AsSpan(b * DigestLength, DigestLength));
                     return order != 0 ? order : a.CompareTo(b);
                 });
             }
         }
 
-        byte[] digests = new byte[unsorted.Length];
-        for (int i = 0; i < n; i++)
-            unsorted.AsSpan(rows[i] * DigestLength, DigestLength).CopyTo(digests.AsSpan(i * DigestLength));
+        Arrange(digests, rows);
         return new SortedRows(rows, digests);
+    }
+
+    /// <summary>Puts digests in the order of their rows without a second copy of them: along each cycle of the permutation, whose places are marked by their complements meanwhile.</summary>
+    private static void Arrange(Span<byte> digests, Span<int> rows)
+    {
+        Span<byte> first = stackalloc byte[DigestLength];
+        for (int start = 0; start < rows.Length; start++)
+        {
+            if (rows[start] < 0)
+                continue;
+            digests.Slice(start * DigestLength, DigestLength).CopyTo(first);
+            int place = start;
+            while (true)
+            {
+                int from = rows[place];
+                rows[place] = ~from;
+                Span<byte> target = digests.Slice(place * DigestLength, DigestLength);
+                if (from == start)
+                {
+                    first.CopyTo(target);
+                    break;
+                }
+
+                digests.Slice(from * DigestLength, DigestLength).CopyTo(target);
+                place = from;
+            }
+        }
+
+        foreach (ref int row in rows)
+            row = ~row;
     }
 
     /// <summary>Orders some of the rows: the common order of an alignment, the same at every party.</summary>
@@ -100,6 +131,16 @@ public static class RowIds
         for (int i = 0; i < order.Length; i++)
             order[i] = rows[order[i]];
         return order;
+    }
+
+    private static void WriteDigest(ReadOnlySpan<byte> normalized, long seed, Span<byte> digest, ref byte[] scratch)
+    {
+        int length = sizeof(long) + normalized.Length;
+        if (scratch.Length < length)
+            scratch = new byte[length * 2];
+        BinaryPrimitives.WriteInt64LittleEndian(scratch, seed);
+        normalized.CopyTo(scratch.AsSpan(sizeof(long)));
+        SHA256.HashData(scratch.AsSpan(0, length), digest);
     }
 
     private static void WriteDigest(string normalized, long seed, Span<byte> digest, ref byte[] scratch)

@@ -59,7 +59,7 @@ public static class RowSplit
         Span<byte> digest = stackalloc byte[SHA256.HashSizeInBytes];
         for (int i = 0; i < test.Length; i++)
         {
-            SHA256.HashData(Encoding.UTF8.GetBytes(RowIds.Normalize(ids[rows[i]])), digest);
+            SHA256.HashData(ids is PackedIds packed ? packed.Utf8(rows[i]) : Encoding.UTF8.GetBytes(RowIds.Normalize(ids[rows[i]])), digest);
             test[i] = listed.Contains(Residue(digest, rule.Modulus));
         }
     }

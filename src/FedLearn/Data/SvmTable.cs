@@ -48,9 +48,9 @@ internal static class SvmTable
         if (rows.Width == 0)
             throw DataErrors.Bad(DataErrors.ColumnMissing, path, "no row has a cell, and nothing says how many columns there are.", "Say the number of columns, or give a schema.");
         schema ??= TableSchema.Create([.. Enumerable.Range(first, rows.Width).Select(index => Field.Numeric(string.Create(CultureInfo.InvariantCulture, $"x{index}")))], place: path);
-        string[] ids = source.Ids is { } file
+        PackedIds ids = source.Ids is { } file
             ? TableChecks.Ids(IdFile.Read(file, rows.Count), row => $"{file}, line {row + 1}", columns: 1)
-            : [.. Enumerable.Range(0, rows.Count).Select(row => row.ToString(CultureInfo.InvariantCulture))];
+            : PackedIds.Numbers(rows.Count);
         var read = RowInputs.Named(source, null, needLabel)
             .ToDictionary(input => input.Kind, input => NpyTable.ReadInput(input.Kind, input.Name, null, rows.Count, cancellationToken));
         if (needLabel)

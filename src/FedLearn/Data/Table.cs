@@ -48,8 +48,26 @@ public sealed record TableSource
     /// column; .npy: a .npy file of one dimension. Null: none.</summary>
     public string? Exposure { get; init; }
 
+    /// <summary>How the features of the rows are stored. Not of sparse rows, which are stored as float64.</summary>
+    /// <value>Default float64.</value>
+    public FeatureStorage Storage { get; init; }
+
+    /// <summary>A folder for a scratch file that the features of the rows are kept in, mapped instead of in memory; a .npy file is mapped then too. For tables larger than memory; not of sparse
+    /// rows. The file takes 8 bytes a cell (float32: 4), can be read by this user alone, and is gone when the process ends. Null: in memory.</summary>
+    public string? Scratch { get; init; }
+
     /// <summary>The declared range of the label, ends included; a label outside it is refused. Null: any finite label.</summary>
     public (double Low, double High)? LabelRange { get; init; }
+}
+
+/// <summary>How cells are stored. Products and sums are float64 all the same.</summary>
+public enum FeatureStorage
+{
+    /// <summary>8 bytes a cell.</summary>
+    Float64 = 0,
+
+    /// <summary>4 bytes a cell, rounded to the nearest: half the memory, and half the time where memory is what a round waits for. A bound on the length of rows holds for the rounded ones.</summary>
+    Float32 = 1,
 }
 
 /// <summary>The rows of one party: ids, encoded columns and perhaps labels, weights and offsets. Not changed after it was made.</summary>
@@ -57,10 +75,11 @@ public sealed class Table
 {
     private readonly Func<int, string> _placeOf;
 
-    private readonly DenseMatrix? _dense;
-
     internal Table(TableSchema schema, IReadOnlyList<string> ids, DenseMatrix values, RowInputs inputs, string place,
-        IReadOnlyList<string>? ignoredColumns = null, Func<int, string>? placeOf = null) : this(schema, ids, inputs, place, ignoredColumns, placeOf) => _dense = values;
+        IReadOnlyList<string>? ignoredColumns = null, Func<int, string>? placeOf = null) : this(schema, ids, new MatrixCells(values), inputs, place, ignoredColumns, placeOf) { }
+
+    internal Table(TableSchema schema, IReadOnlyList<string> ids, TableCells cells, RowInputs inputs, string place,
+        IReadOnlyList<string>? ignoredColumns = null, Func<int, string>? placeOf = null) : this(schema, ids, inputs, place, ignoredColumns, placeOf) => Cells = cells;
 
     internal Table(TableSchema schema, IReadOnlyList<string> ids, SparseMatrix values, RowInputs inputs, string place, Func<int, string> placeOf)
         : this(schema, ids, inputs, place, null, placeOf) => Sparse = values;
@@ -80,8 +99,47 @@ public sealed class Table
     public IReadOnlyList<string> Ids { get; }
 
     /// <summary>Encoded but unscaled columns, shape [n x features]; finite.</summary>
-    /// <exception cref="InvalidOperationException">The table is sparse, and has <see cref="Sparse"/> instead.</exception>
-    public DenseMatrix Values => _dense ?? throw new InvalidOperationException("The table is sparse: use Sparse, or FeatureMap.TransformRows, which takes both kinds.");
+    /// <exception cref="InvalidOperationException">The table is sparse, and has <see cref="Sparse"/> instead; or its file is mapped, and <see cref="CopyRow"/> reads it.</exception>
+    public DenseMatrix Values => (Cells as MatrixCells)?.Matrix
+        ?? throw new InvalidOperationException("The table is sparse or mapped: use Sparse or CopyRow, or FeatureMap.TransformRows, which takes all kinds.");
+
+    /// <summary>Cells of a table that is not sparse; null for one that is.</summary>
+    internal TableCells? Cells { get; }
+
+    /// <summary>How the features of the rows are stored.</summary>
+    public FeatureStorage Storage { get; internal init; }
+
+    /// <summary>The folder of <see cref="TableSource.Scratch"/>; null: features are in memory.</summary>
+    internal string? Scratch { get; init; }
+
+    /// <summary>The same table with other storage of features.</summary>
+    /// <param name="storage">How they are stored.</param>
+    /// <exception cref="InvalidOperationException">The table is sparse.</exception>
+    public Table With(FeatureStorage storage) => new(Schema, Ids, Cells ?? throw new InvalidOperationException("Sparse rows are stored as float64."),
+        new RowInputs(Labels, Weights, Offsets), Place, IgnoredColumns, _placeOf)
+    {
+        Storage = storage,
+        Scratch = Scratch,
+    };
+
+    /// <summary>Writes the encoded but unscaled cells of a row.</summary>
+    /// <param name="row">Row from 0.</param>
+    /// <param name="cells">Receives them, shape [features].</param>
+    public void CopyRow(int row, Span<double> cells)
+    {
+        cells = cells[..Schema.FeatureNames.Count];
+        if (Cells is not null)
+        {
+            Cells.Row(row, cells).CopyTo(cells);
+            return;
+        }
+
+        cells.Clear();
+        ReadOnlySpan<int> columns = Sparse!.RowColumns(row);
+        ReadOnlySpan<double> values = Sparse.RowValues(row);
+        for (int k = 0; k < columns.Length; k++)
+            cells[columns[k]] = values[k];
+    }
 
     /// <summary>Encoded but unscaled columns of a sparse table, shape [n x features], finite; null for a dense one, which has <see cref="Values"/>.</summary>
     public SparseMatrix? Sparse { get; }
@@ -128,6 +186,11 @@ public sealed class Table
         {
             throw DataErrors.Config(DataErrors.UnsuitableSource, source.Path, "a first index or a number of columns belongs to sparse rows.",
                 "Leave it out, or give a file that ends in .svm, .libsvm or .svmlight.");
+        }
+
+        if ((source.Storage != FeatureStorage.Float64 || source.Scratch is not null) && kind is ".svm" or ".libsvm" or ".svmlight")
+        {
+            throw DataErrors.Config(DataErrors.UnsuitableSource, source.Path, "sparse rows are stored as float64, in memory.", "Leave storage and scratch out, or give a .csv or .npy file.");
         }
 
         TableSchema? schema = source.Schema is null ? null : TableSchema.Load(source.Schema);

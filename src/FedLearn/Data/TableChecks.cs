@@ -23,14 +23,44 @@ internal static class TableChecks
             if (columns is { } count && id.AsSpan().Count(RowIds.ColumnSeparator) != count - 1)
                 throw Separator(placeOf(row));
             if (!first.TryAdd(id, row))
-            {
-                throw DataErrors.Bad(DataErrors.DuplicateId, placeOf(row), $"the id is that of an earlier row ({placeOf(first[id])}).",
-                    "Keep one row an id; ids are compared without white space at their ends and in Unicode normal form C.");
-            }
+                throw Duplicate(placeOf(row), placeOf(first[id]));
         }
 
         return normalized;
     }
+
+    /// <summary>The same for packed ids, which are normalised already.</summary>
+    internal static PackedIds Ids(PackedIds ids, Func<int, string> placeOf, int? columns = null)
+    {
+        // Open addressing, at most half full: row + 1 of the id that has the place.
+        int[] places = new int[System.Numerics.BitOperations.RoundUpToPowerOf2((uint)Math.Max(16, Math.Min(2L * ids.Count, 1 << 30)))];
+        for (int row = 0; row < ids.Count; row++)
+        {
+            ReadOnlySpan<byte> id = ids.Utf8(row);
+            if (id.IsEmpty)
+                throw DataErrors.Bad(DataErrors.EmptyId, placeOf(row), "the id is empty.", "Give every row an id, or leave the row out.");
+            if (columns is { } count && id.Count((byte)RowIds.ColumnSeparator) != count - 1)
+                throw Separator(placeOf(row));
+            var hash = new HashCode();
+            hash.AddBytes(id);
+            for (int at = hash.ToHashCode() & (places.Length - 1); ; at = (at + 1) & (places.Length - 1))
+            {
+                if (places[at] == 0)
+                {
+                    places[at] = row + 1;
+                    break;
+                }
+
+                if (ids.Utf8(places[at] - 1).SequenceEqual(id))
+                    throw Duplicate(placeOf(row), placeOf(places[at] - 1));
+            }
+        }
+
+        return ids;
+    }
+
+    private static BadInputException Duplicate(string place, string earlier) => DataErrors.Bad(DataErrors.DuplicateId, place, $"the id is that of an earlier row ({earlier}).",
+        "Keep one row an id; ids are compared without white space at their ends and in Unicode normal form C.");
 
     internal static BadInputException Separator(string place) => DataErrors.Bad(DataErrors.IdSeparator, place, "the id holds the character U+001F.",
         "Remove it: it stands between the columns of an id of several columns.");
@@ -39,15 +69,18 @@ internal static class TableChecks
     internal static void Finite(DenseMatrix values, IReadOnlyList<string> names, Func<int, string> placeOf)
     {
         for (int row = 0; row < values.Rows; row++)
-        {
-            ReadOnlySpan<double> cells = values.Row(row);
-            if (TensorPrimitives.IsFiniteAll(cells))
-                continue;
-            int column = 0;
-            while (double.IsFinite(cells[column]))
-                column++;
-            throw NotFinite(placeOf(row), names[column]);
-        }
+            Finite(values.Row(row), row, names, placeOf);
+    }
+
+    /// <summary>Refuses NaN and infinities in a row.</summary>
+    internal static void Finite(ReadOnlySpan<double> cells, int row, IReadOnlyList<string> names, Func<int, string> placeOf)
+    {
+        if (cells.IsEmpty || TensorPrimitives.IsFiniteAll(cells))
+            return;
+        int column = 0;
+        while (double.IsFinite(cells[column]))
+            column++;
+        throw NotFinite(placeOf(row), names[column]);
     }
 
     /// <summary>Refuses NaN and infinities.</summary>

@@ -52,9 +52,11 @@ public static class FedLearnTelemetry
     private static string? Version => typeof(FedLearnTelemetry).Assembly.GetName().Version?.ToString(3);
 
     /// <summary>Counts a message.</summary>
-    internal static void Message(string party, string kind, string direction, long bytes)
+    internal static void Message(string party, Type kind, string direction, long bytes)
     {
-        var tags = new TagList { { "party", party }, { "kind", kind }, { "direction", direction } };
+        if (!MessagesCounter.Enabled && !BytesCounter.Enabled)
+            return;
+        var tags = new TagList { { "party", party }, { "kind", kind.Name }, { "direction", direction } };
         MessagesCounter.Add(1, tags);
         BytesCounter.Add(bytes, tags);
     }

@@ -50,10 +50,13 @@ public sealed record GlmSentMessages(string To, string Name, Protection Protecti
 /// <param name="Training">The training rounds alone: from the moment every party was ready to the last round's step.</param>
 /// <param name="Compute">Of these: own arithmetic.</param>
 /// <param name="Wait">Of these: sending, and waiting for the other parties.</param>
-/// <param name="Noise">Of these: drawing and adding noise.</param>
+/// <param name="Noise">Of these: drawing and adding noise, and keeping noised messages.</param>
 /// <param name="Epochs">Epochs or iterations done.</param>
 public sealed record GlmTiming(double Training, double Compute, double Wait, double Noise, int Epochs)
 {
+    /// <summary>Of the noise: waiting for the disk to have a message before it leaves. 0 with a ledger in memory.</summary>
+    public double Sync { get; init; }
+
     /// <summary>Training seconds an epoch or iteration.</summary>
     public double PerEpoch => Epochs == 0 ? 0 : Training / Epochs;
 }

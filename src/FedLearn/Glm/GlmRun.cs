@@ -101,12 +101,23 @@ internal sealed class GlmRun : IDisposable
         digest.Numbers(table.Schema.Fingerprint().Span).Texts(table.Ids);
         if (table.Sparse is { } sparse)
             digest.Numbers(sparse.RowStarts).Numbers(sparse.ColumnIndices).Numbers(sparse.Values);
+        else if (table.Cells is MatrixCells { Matrix: var matrix })
+            digest.Numbers(matrix.Values);
         else
-            digest.Numbers(table.Values.Values);
+            AddRows(digest, table.Cells!);
+        if (table.Storage != FeatureStorage.Float64)
+            digest.Text(table.Storage.ToString());
         digest.Numbers(table.Labels).Numbers(table.Weights).Numbers(table.Offsets);
         digest.Text(plan.Job.Privacy.TestNoiseSeed?.ToString(System.Globalization.CultureInfo.InvariantCulture)).Text(input.WarmStart?.WeightsSha256);
         // Read again where the split is made: a file that is absent is an error there.
         return digest.Text(input.SplitFile is { } split && File.Exists(split) ? Convert.ToHexStringLower(SHA256.HashData(File.ReadAllBytes(split))) : null).Finish();
+    }
+
+    private static void AddRows(InputDigest digest, TableCells cells)
+    {
+        double[] row = new double[cells.Columns];
+        for (int i = 0; i < cells.Rows; i++)
+            digest.Numbers(cells.Row(i, row));
     }
 
     /// <summary>Keeps what is known before round 0.</summary>
@@ -153,7 +164,7 @@ internal sealed class GlmRun : IDisposable
     private static StateReader Reader(ReadOnlyMemory<byte> bytes, RunIdentity run, int round) => new(Kind, bytes, $"run of party '{run.Party}', round {round}");
 
     private static GlmRunStart StartOf(StateReader state) => new(new AlignedRows(state.Integers("rows"), Split(state.Text("leaks")), Split(state.Text("warnings"))),
-        state.Integer("classes") is var classes and > 0 ? checked((int)classes) : null, state.Bytes("job"), state.Bytes("inputs"), Math.Max(1, checked((int)state.Integer("batches"))));
+        state.Integer32("classes") is var classes and > 0 ? classes : null, state.Bytes("job"), state.Bytes("inputs"), Math.Max(1, state.Integer32("batches")));
 
     private static ConfigurationException Changed(string place, string cause) => new(GlmErrors.RunChanged, place, cause,
         "Put back what it was, or begin anew (fedlearn: --fresh); in a private mode the new run is charged by itself.");

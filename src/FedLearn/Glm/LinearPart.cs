@@ -75,8 +75,17 @@ internal sealed class LinearPart(FeatureRows rows, bool freeIntercept, int outpu
             ReadOnlySpan<double> r = residuals.Slice(m * b, b);
             rows.Gradient(start, r, gradient.Slice(m * d, d));
             if (freeIntercept)
-                gradient[Penalised + m] = TensorPrimitives.Sum(r);
+                gradient[Penalised + m] = MatrixKernels.Sum(r);
         }
+    }
+
+    /// <summary>Both passes in one reading of the rows, of parts with one score. A free intercept is the caller's to add to the scores.</summary>
+    public void ScoresAndGradient(int start, ReadOnlySpan<double> weights, Span<double> scores, IResidualBlocks blocks, Span<double> residuals, Span<double> gradient)
+    {
+        int d = rows.Columns;
+        rows.ScoresAndGradient(start, weights[..d], scores, blocks, residuals, gradient[..d]);
+        if (freeIntercept)
+            gradient[d] = MatrixKernels.Sum(residuals);
     }
 
     /// <summary>w becomes S(Proj_k((1 - eta lambda) w - (eta / b) g)), S the soft threshold by eta l1; a free intercept is projected, but neither penalised

@@ -27,6 +27,28 @@ public abstract class FeatureRows
     /// <exception cref="ArgumentException">A shape does not fit.</exception>
     public abstract void Gradient(int start, ReadOnlySpan<double> residuals, Span<double> gradient);
 
+    /// <summary>Both passes where the caller makes residuals of the scores: what <see cref="Scores"/>, the caller and <see cref="Gradient"/> give, bit for bit, but rows that store
+    /// every cell are read once.</summary>
+    /// <param name="start">First row.</param>
+    /// <param name="weights">Weights, shape [columns].</param>
+    /// <param name="scores">Receives the scores, as the caller leaves them, shape [b].</param>
+    /// <param name="blocks">Makes residuals of scores, block by block.</param>
+    /// <param name="residuals">Receives the residuals, shape [b].</param>
+    /// <param name="gradient">Receives sum over i of r[i] x[start + i], shape [columns].</param>
+    /// <exception cref="ArgumentException">A shape does not fit.</exception>
+    public virtual void ScoresAndGradient(int start, ReadOnlySpan<double> weights, Span<double> scores, IResidualBlocks blocks, Span<double> residuals, Span<double> gradient)
+    {
+        ArgumentNullException.ThrowIfNull(blocks);
+        Scores(start, weights, scores);
+        for (int first = 0; first < scores.Length; first += IResidualBlocks.MostRows)
+        {
+            int rows = Math.Min(IResidualBlocks.MostRows, scores.Length - first);
+            blocks.Fill(first, scores.Slice(first, rows), residuals.Slice(first, rows));
+        }
+
+        Gradient(start, residuals[..scores.Length], gradient);
+    }
+
     /// <summary>Euclidean length of a row, as float64 computes it.</summary>
     /// <param name="row">Row from 0.</param>
     public abstract double Length(int row);
@@ -43,11 +65,33 @@ public abstract class FeatureRows
     /// <exception cref="ArgumentException">There are not as many rows.</exception>
     public abstract FeatureRows Reordered(ReadOnlySpan<int> order, FeatureRows? reuse = null);
 
+    private protected void CheckShapes(int start, ReadOnlySpan<double> weights, Span<double> scores, IResidualBlocks blocks, Span<double> residuals, Span<double> gradient)
+    {
+        ArgumentNullException.ThrowIfNull(blocks);
+        LinearKernels.CheckShapes(Rows, Columns, start, weights.Length, scores.Length);
+        LinearKernels.CheckShapes(Rows, Columns, start, gradient.Length, scores.Length);
+        if (residuals.Length < scores.Length)
+            throw new ArgumentException($"There are {scores.Length} scores and {residuals.Length} residuals.", nameof(residuals));
+    }
+
     private protected void CheckOrder(ReadOnlySpan<int> order)
     {
         if (order.Length != Rows)
             throw new ArgumentException($"The order has {order.Length} rows, not {Rows}.", nameof(order));
     }
+}
+
+/// <summary>Residuals that depend on the score of their own row.</summary>
+public interface IResidualBlocks
+{
+    /// <summary>Rows of a block at most. Every block begins at a multiple of it, and all but the last have as many rows.</summary>
+    const int MostRows = DenseKernels.BlockRows;
+
+    /// <summary>Makes residuals of scores. Blocks are disjoint, cover the batch, and come from several threads at once, in any order.</summary>
+    /// <param name="first">First row of the block, from 0 in the batch.</param>
+    /// <param name="scores">x . w of its rows; may be changed.</param>
+    /// <param name="residuals">Receives the residuals of its rows.</param>
+    void Fill(int first, Span<double> scores, Span<double> residuals);
 }
 
 /// <summary>Rows of which every cell is stored.</summary>
@@ -68,6 +112,14 @@ public sealed class DenseRows(DenseMatrix matrix) : FeatureRows
 
     /// <inheritdoc/>
     public override void Gradient(int start, ReadOnlySpan<double> residuals, Span<double> gradient) => LinearKernels.Gradient(Matrix, start, residuals, gradient);
+
+    /// <inheritdoc/>
+    public override unsafe void ScoresAndGradient(int start, ReadOnlySpan<double> weights, Span<double> scores, IResidualBlocks blocks, Span<double> residuals, Span<double> gradient)
+    {
+        CheckShapes(start, weights, scores, blocks, residuals, gradient);
+        fixed (double* x = Matrix.Values)
+            DenseKernels.ScoresAndGradient(x + (long)start * Columns, weights, scores, blocks, residuals, gradient);
+    }
 
     /// <inheritdoc/>
     public override double Length(int row) => TensorPrimitives.Norm<double>(Matrix.Row(row));

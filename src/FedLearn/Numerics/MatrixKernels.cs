@@ -145,7 +145,7 @@ internal static class MatrixKernels
 
     // x = n ln 2 + r with |r| <= ln 2 / 2, and the series of e^r to r^13 / 13!, whose rest is below 5e-18.
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static Vector512<double> Exp(Vector512<double> x)
+    internal static Vector512<double> Exp(Vector512<double> x)
     {
         Vector512<double> shifter = Vector512.Create(6755399441055744.0), shifted = Vector512.FusedMultiplyAdd(x, Vector512.Create(1.4426950408889634), shifter), n = shifted - shifter;
         Vector512<double> r = Vector512.FusedMultiplyAdd(n, Vector512.Create(-0.69314718036912382), x);
@@ -172,12 +172,13 @@ internal static class MatrixKernels
 
     // Halves are added until one number is left: one order whatever the compiler makes of it.
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static double Across(Vector512<double> v)
-    {
-        Vector256<double> four = v.GetLower() + v.GetUpper();
-        Vector128<double> two = four.GetLower() + four.GetUpper();
-        return two.ToScalar() + two.GetElement(1);
-    }
+    internal static double Across(Vector512<double> v) => Across(v.GetLower() + v.GetUpper());
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    internal static double Across(Vector256<double> v) => Across(v.GetLower() + v.GetUpper());
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    internal static double Across(Vector128<double> v) => v.ToScalar() + v.GetElement(1);
 
     // Tiles of four rows, inner index by inner index; missing rows are 0.
     private static unsafe void PackRows(double* a, int aRow, int aColumn, int height, int depth, double* tiles)

@@ -1,3 +1,4 @@
+using System.Buffers;
 using System.Numerics.Tensors;
 
 namespace FedLearn.Numerics;
@@ -90,12 +91,8 @@ public static class SparseKernels
         {
             fixed (double* w = weights, z = scores)
             {
-                var (weightsAt, scoresAt, count) = ((nint)w, (nint)z, weights.Length);
-                Parallel.For(0, (rows + ScoreBlockRows - 1) / ScoreBlockRows, block =>
-                {
-                    int first = block * ScoreBlockRows, length = Math.Min(ScoreBlockRows, rows - first);
-                    ScoreRows(matrix, start + first, new ReadOnlySpan<double>((void*)weightsAt, count), new Span<double>((double*)scoresAt + first, length));
-                });
+                var work = new ScoreWork { Start = start, Rows = rows, Columns = weights.Length, Weights = w, Scores = z };
+                BlockWorkers.Run(&work, matrix, (rows + ScoreBlockRows - 1) / ScoreBlockRows);
             }
         }
     }
@@ -120,22 +117,46 @@ public static class SparseKernels
             return;
         }
 
-        double[] partial = new double[(long)blocks * columns];
+        double[] partial = ArrayPool<double>.Shared.Rent(checked(blocks * columns));
         unsafe
         {
-            fixed (double* r = residuals)
+            fixed (double* r = residuals, p = partial)
             {
-                nint residualsAt = (nint)r;
-                Parallel.For(0, blocks, block =>
-                {
-                    int first = Math.Min(block * blockRows, rows), length = Math.Min(blockRows, rows - first);
-                    AddRows(matrix, start + first, new ReadOnlySpan<double>((double*)residualsAt + first, length), partial.AsSpan(block * columns, columns));
-                });
+                new Span<double>(p, blocks * columns).Clear();
+                var work = new GradientWork { Start = start, Rows = rows, Columns = columns, BlockRows = blockRows, Residuals = r, Partial = p };
+                BlockWorkers.Run(&work, matrix, blocks, backwards: true);
             }
         }
 
         for (int block = 0; block < blocks; block++)
             TensorPrimitives.Add(gradient, partial.AsSpan(block * columns, columns), gradient);
+        ArrayPool<double>.Shared.Return(partial);
+    }
+
+    private unsafe struct ScoreWork : IBlockWork
+    {
+        public int Start, Rows, Columns;
+        public double* Weights, Scores;
+
+        public static void Run(void* work, object? state, int block)
+        {
+            var at = (ScoreWork*)work;
+            int first = block * ScoreBlockRows, length = Math.Min(ScoreBlockRows, at->Rows - first);
+            ScoreRows((SparseMatrix)state!, at->Start + first, new ReadOnlySpan<double>(at->Weights, at->Columns), new Span<double>(at->Scores + first, length));
+        }
+    }
+
+    private unsafe struct GradientWork : IBlockWork
+    {
+        public int Start, Rows, Columns, BlockRows;
+        public double* Residuals, Partial;
+
+        public static void Run(void* work, object? state, int block)
+        {
+            var at = (GradientWork*)work;
+            int first = Math.Min(block * at->BlockRows, at->Rows), length = Math.Min(at->BlockRows, at->Rows - first);
+            AddRows((SparseMatrix)state!, at->Start + first, new ReadOnlySpan<double>(at->Residuals + first, length), new Span<double>(at->Partial + ((long)block * at->Columns), at->Columns));
+        }
     }
 
     private static void CheckShapes(SparseMatrix matrix, int start, int columns, int rows)

@@ -76,14 +76,7 @@ public static class VectorKernels
 
     /// <summary>Whether no element is NaN or infinite.</summary>
     /// <param name="values">The elements.</param>
-    public static bool AllFinite(ReadOnlySpan<double> values)
-    {
-        // x * 0 is 0 for finite x and NaN otherwise, so one sum tells.
-        double sum = 0;
-        foreach (double value in values)
-            sum += value * 0;
-        return sum == 0;
-    }
+    public static bool AllFinite(ReadOnlySpan<double> values) => values.IsEmpty || TensorPrimitives.IsFiniteAll(values);
 
     /// <summary>The length is the result times the unit. The unit is 1 unless squares would leave the range of float64.</summary>
     private static double Length(ReadOnlySpan<double> values, out double unit)

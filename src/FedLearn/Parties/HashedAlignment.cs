@@ -50,14 +50,13 @@ internal sealed class HashedAlignment : IEntityAlignment
             And(common, Match(own.Digests, theirs[p].Digests.Span));
         }
 
-        byte[] digests = Select(own.Digests, common);
         for (int p = 0; p < passives.Count; p++)
         {
-            var selection = new RowSelection(Match(theirs[p].Digests.Span, digests));
+            var selection = new RowSelection(Match(theirs[p].Digests.Span, own.Digests, common));
             await passives[p].SendAsync(0, Disclosure.Unprotected(selection, "alignment: common rows"), cancellationToken).ConfigureAwait(false);
         }
 
-        return [.. own.Rows.Where((_, i) => common[i] == 1)];
+        return Selected(own.Rows, common);
     }
 
     /// <summary>A passive party's side.</summary>
@@ -67,11 +66,14 @@ internal sealed class HashedAlignment : IEntityAlignment
         SortedRows own = RowIds.Order(ids, seed);
         await active.SendAsync(0, Disclosure.Unprotected(new HashedIds(own.Digests), "alignment: hashed ids"), cancellationToken).ConfigureAwait(false);
         RowSelection selection = await active.ReceiveAsync<RowSelection>(0, ids.Count, cancellationToken).ConfigureAwait(false);
-        return [.. own.Rows.Where((_, i) => selection.Selected.Span[i] == 1)];
+        return Selected(own.Rows, selection.Selected.Span);
     }
 
     /// <summary>For each digest of a sorted list whether a second sorted list has it too.</summary>
-    private static byte[] Match(ReadOnlySpan<byte> digests, ReadOnlySpan<byte> others)
+    /// <param name="digests">The list.</param>
+    /// <param name="others">The second list.</param>
+    /// <param name="counting">Which entries of the second list count; empty: all.</param>
+    private static byte[] Match(ReadOnlySpan<byte> digests, ReadOnlySpan<byte> others, ReadOnlySpan<byte> counting = default)
     {
         const int Size = HashedIds.DigestBytes;
         byte[] found = new byte[digests.Length / Size];
@@ -79,7 +81,7 @@ internal sealed class HashedAlignment : IEntityAlignment
         {
             int order = digests.Slice(i * Size, Size).SequenceCompareTo(others.Slice(j * Size, Size));
             if (order == 0)
-                found[i] = 1;
+                found[i] = counting.IsEmpty ? (byte)1 : counting[j];
             if (order <= 0)
                 i++;
             if (order >= 0)
@@ -89,14 +91,13 @@ internal sealed class HashedAlignment : IEntityAlignment
         return found;
     }
 
-    private static byte[] Select(ReadOnlySpan<byte> digests, ReadOnlySpan<byte> selected)
+    private static int[] Selected(int[] rows, ReadOnlySpan<byte> selected)
     {
-        const int Size = HashedIds.DigestBytes;
-        using var kept = new MemoryStream();
-        for (int i = 0; i < selected.Length; i++)
+        int[] kept = new int[selected.Count((byte)1)];
+        for (int i = 0, k = 0; k < kept.Length; i++)
             if (selected[i] == 1)
-                kept.Write(digests.Slice(i * Size, Size));
-        return kept.ToArray();
+                kept[k++] = rows[i];
+        return kept;
     }
 
     /// <summary>Refuses digests that do not rise.</summary>

@@ -23,6 +23,15 @@ public interface IPartyChannel : IAsyncDisposable
     /// <param name="protection">What protects it.</param>
     long BytesOf(string name, Protection protection) => 0;
 
+    /// <summary>Whether it takes payloads whose numbers are written again once <see cref="SendAsync"/> has completed (<see cref="RoundVector.IsTransient"/>).</summary>
+    /// <value>Default false, which is always right: every message then has memory of its own, and a channel may keep what it is given, as one that records does.</value>
+    bool TakesTransient => false;
+
+    /// <summary>Gives back a payload that was received, so that its memory can serve a later message. The caller neither reads it after that nor has passed it on.</summary>
+    /// <remarks>Optional. By default nothing happens, and the payload keeps its numbers: a channel around another that keeps what it receives need not do anything.</remarks>
+    /// <param name="payload">What <see cref="ReceiveAsync"/> returned.</param>
+    void Return(Payload payload) { }
+
     /// <summary>Sends one released payload. Nothing else can be sent.</summary>
     /// <typeparam name="T">The payload.</typeparam>
     /// <param name="round">Round the message belongs to, at least 0.</param>

@@ -1,4 +1,3 @@
-using System.Threading.Channels;
 using FedLearn.Privacy;
 
 namespace FedLearn.Protocol;
@@ -6,11 +5,15 @@ namespace FedLearn.Protocol;
 /// <summary>A channel between two parties in one process, with the semantics of a network channel.</summary>
 public sealed class InMemoryChannel : PartyChannel
 {
-    private readonly Channel<ChannelFrame> _outgoing;
-    private readonly Channel<ChannelFrame> _incoming;
+    private readonly FrameQueue _outgoing;
+    private readonly FrameQueue _incoming;
 
-    private InMemoryChannel(string local, string remote, ChannelOptions options, Channel<ChannelFrame> outgoing, Channel<ChannelFrame> incoming)
-        : base(local, remote, options) => (_outgoing, _incoming) = (outgoing, incoming);
+    private InMemoryChannel(string local, string remote, ChannelOptions options, FrameQueue outgoing, FrameQueue incoming)
+        : base(local, remote, options)
+    {
+        (_outgoing, _incoming) = (outgoing, incoming);
+        incoming.Lost = () => Gone();
+    }
 
     /// <summary>Makes the two ends of a channel.</summary>
     /// <param name="first">Name of the party at the first end.</param>
@@ -20,59 +23,57 @@ public sealed class InMemoryChannel : PartyChannel
     public static (InMemoryChannel First, InMemoryChannel Second) CreatePair(string first, string second, ChannelOptions? options = null)
     {
         options ??= new ChannelOptions();
-        Channel<ChannelFrame> there = Channel.CreateUnbounded<ChannelFrame>(), back = Channel.CreateUnbounded<ChannelFrame>();
+        FrameQueue there = new(), back = new();
         return (new InMemoryChannel(first, second, options, there, back), new InMemoryChannel(second, first, options, back, there));
     }
+
+    /// <inheritdoc />
+    public override bool TakesTransient => true;
+
+    /// <inheritdoc />
+    public override void Return(Payload payload) => _incoming.Pool.Return(payload);
 
     /// <inheritdoc />
     protected override ValueTask<long> WriteMessageAsync(int round, Payload payload, CancellationToken cancellationToken)
     {
         ArgumentNullException.ThrowIfNull(payload);
-        cancellationToken.ThrowIfCancellationRequested();
+        if (cancellationToken.IsCancellationRequested)
+            return ValueTask.FromCanceled<long>(cancellationToken);
         long bytes = payload.PackedBytes;
         CheckSize(round, bytes);
-        Write(new ChannelFrame.Message(round, payload, bytes));
+        // What stays as it is is handed over itself.
+        Write(ChannelFrame.Message(round, payload is RoundVector { IsTransient: true } transient ? _outgoing.Pool.Copy(transient) : payload, bytes));
         return new ValueTask<long>(bytes);
     }
 
     /// <inheritdoc />
     protected override ValueTask WriteCompletedAsync(CancellationToken cancellationToken)
     {
-        Write(new ChannelFrame.Completed());
+        Write(ChannelFrame.Completed);
         return default;
     }
 
     /// <inheritdoc />
     protected override ValueTask WriteAbortedAsync(string errorId, CancellationToken cancellationToken)
     {
-        _outgoing.Writer.TryWrite(new ChannelFrame.Aborted(errorId));
+        _outgoing.TryWrite(ChannelFrame.Aborted(errorId));
         return default;
     }
 
     /// <inheritdoc />
-    protected override async ValueTask<ChannelFrame> ReadFrameAsync(CancellationToken cancellationToken)
-    {
-        try
-        {
-            return await _incoming.Reader.ReadAsync(cancellationToken).ConfigureAwait(false);
-        }
-        catch (ChannelClosedException e)
-        {
-            throw Gone(e);
-        }
-    }
+    protected override ValueTask<ChannelFrame> ReadFrameAsync(CancellationToken cancellationToken) => _incoming.ReadAsync(cancellationToken);
 
     /// <inheritdoc />
     public override ValueTask DisposeAsync()
     {
-        _outgoing.Writer.TryComplete();
-        _incoming.Writer.TryComplete();
+        _outgoing.Close();
+        _incoming.Close();
         return default;
     }
 
     private void Write(ChannelFrame frame)
     {
-        if (!_outgoing.Writer.TryWrite(frame))
+        if (!_outgoing.TryWrite(frame))
             throw Gone();
     }
 }

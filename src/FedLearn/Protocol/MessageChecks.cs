@@ -1,3 +1,4 @@
+using System.Numerics.Tensors;
 using FedLearn.Privacy;
 
 namespace FedLearn.Protocol;
@@ -5,37 +6,31 @@ namespace FedLearn.Protocol;
 /// <summary>What every received message must satisfy before its values are used. Nothing of a value enters a message to the user.</summary>
 internal static class MessageChecks
 {
-    public static T Expect<T>(string remote, ChannelFrame.Message message, int round, int? length) where T : Payload
+    public static T Expect<T>(string remote, ChannelFrame message, int round, int? length) where T : Payload
     {
-        string step = $"round {round}";
         if (message.Payload is not T payload)
-            throw ProtocolErrors.Peer(ProtocolErrors.UnexpectedMessage, remote, step,
-                $"sent {message.Payload.GetType().Name} where {typeof(T).Name} was due.", "Check that both parties run the same release of the software.");
+            throw ProtocolErrors.Peer(ProtocolErrors.UnexpectedMessage, remote, Step(round),
+                $"sent {message.Payload!.GetType().Name} where {typeof(T).Name} was due.", "Check that both parties run the same release of the software.");
         if (message.Round != round)
-            throw ProtocolErrors.Peer(ProtocolErrors.WrongRound, remote, step,
+            throw ProtocolErrors.Peer(ProtocolErrors.WrongRound, remote, Step(round),
                 $"sent {typeof(T).Name} of round {message.Round}.", "The peer is out of step: restart the job on both sides.");
         if (length is { } expected && payload.Length != expected)
-            throw ProtocolErrors.Peer(ProtocolErrors.WrongLength, remote, step,
+            throw ProtocolErrors.Peer(ProtocolErrors.WrongLength, remote, Step(round),
                 $"sent {typeof(T).Name} of length {payload.Length}; this step needs {expected}.",
                 "The parties probably hold different rows or batches: compare the common row counts in both logs.");
         switch (payload)
         {
-            case VectorPayload vector when !AllFinite(vector.Values.Span):
-                throw ProtocolErrors.Peer(ProtocolErrors.NotFinite, remote, step,
+            // Integers times a step are finite: a lattice of another step is no message.
+            case VectorPayload { Lattice: null, Length: > 0 } vector when !TensorPrimitives.IsFiniteAll(vector.Values.Span):
+                throw ProtocolErrors.Peer(ProtocolErrors.NotFinite, remote, Step(round),
                     $"sent {typeof(T).Name} with a NaN or an infinity.", "Look for a diverged model or damaged data at the peer; a smaller stepSize often helps.");
             case RowSelection selection when selection.Selected.Span.ContainsAnyExcept((byte)0, (byte)1):
-                throw ProtocolErrors.Peer(ProtocolErrors.IllegalValue, remote, step,
+                throw ProtocolErrors.Peer(ProtocolErrors.IllegalValue, remote, Step(round),
                     "sent a row selection with a value other than 0 and 1.", "Check that both parties run the same release of the software.");
         }
 
         return payload;
     }
 
-    private static bool AllFinite(ReadOnlySpan<double> values)
-    {
-        foreach (double value in values)
-            if (!double.IsFinite(value))
-                return false;
-        return true;
-    }
+    private static string Step(int round) => $"round {round}";
 }

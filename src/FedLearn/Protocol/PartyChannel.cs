@@ -1,4 +1,5 @@
 using System.Collections.Concurrent;
+using System.Runtime.CompilerServices;
 using FedLearn.Diagnostics;
 using FedLearn.Privacy;
 
@@ -19,23 +20,46 @@ public sealed record ChannelOptions
     public TimeProvider Clock { get; init; } = TimeProvider.System;
 }
 
-/// <summary>What a transport reads from the peer.</summary>
-public abstract record ChannelFrame
+/// <summary>What a transport reads from the peer: a message, the end of its messages, or that it gave up.</summary>
+public readonly record struct ChannelFrame
 {
-    private ChannelFrame() { }
+    private ChannelFrame(int round, Payload? payload, long bytes, string? errorId) => (Round, Payload, Bytes, ErrorId) = (round, payload, bytes, errorId);
 
-    /// <summary>A message.</summary>
-    /// <param name="Round">Round it belongs to.</param>
-    /// <param name="Payload">Its payload; not yet checked.</param>
-    /// <param name="Bytes">Its size, framing included.</param>
-    public sealed record Message(int Round, Payload Payload, long Bytes) : ChannelFrame;
+    /// <summary>Round that a message belongs to.</summary>
+    public int Round { get; }
+
+    /// <summary>Payload of a message, not yet checked; null in other frames.</summary>
+    public Payload? Payload { get; }
+
+    /// <summary>Size of a message, framing included.</summary>
+    public long Bytes { get; }
+
+    /// <summary>Id of the error at a peer that gave up; null in other frames.</summary>
+    public string? ErrorId { get; }
 
     /// <summary>The peer sends no more.</summary>
-    public sealed record Completed : ChannelFrame;
+    public static ChannelFrame Completed => default;
+
+    /// <summary>Whether the peer sends no more.</summary>
+    public bool IsCompleted => Payload is null && ErrorId is null;
+
+    /// <summary>A message.</summary>
+    /// <param name="round">Round it belongs to.</param>
+    /// <param name="payload">Its payload; not yet checked.</param>
+    /// <param name="bytes">Its size, framing included.</param>
+    public static ChannelFrame Message(int round, Payload payload, long bytes)
+    {
+        ArgumentNullException.ThrowIfNull(payload);
+        return new(round, payload, bytes, null);
+    }
 
     /// <summary>The peer gave up.</summary>
-    /// <param name="ErrorId">Id of the error on the peer's side.</param>
-    public sealed record Aborted(string ErrorId) : ChannelFrame;
+    /// <param name="errorId">Id of the error on the peer's side.</param>
+    public static ChannelFrame Aborted(string errorId)
+    {
+        ArgumentNullException.ThrowIfNull(errorId);
+        return new(0, null, 0, errorId);
+    }
 }
 
 /// <summary>The part of a channel that every transport shares: checks, time limits, counts. A transport moves frames.</summary>
@@ -48,6 +72,9 @@ public abstract class PartyChannel(string localParty, string remoteParty, Channe
     // only a busy machine needs them long.
     private static readonly TimeSpan LastWordsTime = TimeSpan.FromSeconds(1), PeersLastWordsTime = TimeSpan.FromSeconds(10);
 
+    private const int EndOfTheJob = -1;
+
+    private readonly WaitLimit _sendLimit = new(options.ReceiveTimeout, options.Clock), _receiveLimit = new(options.ReceiveTimeout, options.Clock);
     private readonly ConcurrentDictionary<(string Name, Protection Protection), long> _releases = new(), _releasedBytes = new();
     private long _messagesSent, _messagesReceived, _bytesSent, _bytesReceived;
     private int _receiving;
@@ -73,26 +100,46 @@ public abstract class PartyChannel(string localParty, string remoteParty, Channe
     public long BytesOf(string name, Protection protection) => _releasedBytes.GetValueOrDefault((name, protection));
 
     /// <inheritdoc />
+    public virtual bool TakesTransient => false;
+
+    /// <inheritdoc />
+    public virtual void Return(Payload payload) { }
+
+    /// <inheritdoc />
+    [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder))]
     public async ValueTask SendAsync<T>(int round, Released<T> message, CancellationToken cancellationToken = default) where T : Payload
     {
         ArgumentNullException.ThrowIfNull(message);
         ArgumentOutOfRangeException.ThrowIfNegative(round);
-        string step = $"round {round}";
-        Task<long> write = WriteMessageAsync(round, message.Payload, cancellationToken).AsTask();
+        CancellationTokenSource stop = _sendLimit.Begin();
+        CancellationTokenRegistration stopped = WaitLimit.Link(stop, cancellationToken);
+        long bytes;
         try
         {
-            await WriteWithinTimeAsync(step, typeof(T).Name, write, cancellationToken).ConfigureAwait(false);
+            ValueTask<long> write = WriteMessageAsync(round, message.Payload, stop.Token);
+            // A peer that takes nothing stops this side once the buffers on the way are full.
+            if (!write.IsCompleted)
+                _sendLimit.Arm();
+            bytes = await write.ConfigureAwait(false);
+        }
+        catch (OperationCanceledException e) when (stop.IsCancellationRequested && !cancellationToken.IsCancellationRequested)
+        {
+            throw NotTaken(StepOf(round), typeof(T).Name, e);
         }
         catch (PeerException gone) when (gone.Id == ProtocolErrors.PeerGone)
         {
             // A peer that gives up says so and closes: its own words are the better error, where they have arrived.
-            throw await LastWordsAsync(step, cancellationToken).ConfigureAwait(false) ?? gone;
+            throw await LastWordsAsync(StepOf(round), cancellationToken).ConfigureAwait(false) ?? gone;
+        }
+        finally
+        {
+            stopped.Unregister();
+            _sendLimit.End();
         }
 
         Interlocked.Increment(ref _messagesSent);
-        long bytes = await write.ConfigureAwait(false);
         Interlocked.Add(ref _bytesSent, bytes);
-        FedLearnTelemetry.Message(LocalParty, typeof(T).Name, "sent", bytes);
+        FedLearnTelemetry.Message(LocalParty, typeof(T), "sent", bytes);
         Add(_releases, (message.Name, message.Protection), 1);
         Add(_releasedBytes, (message.Name, message.Protection), message.Payload.PackedBytes);
     }
@@ -109,31 +156,29 @@ public abstract class PartyChannel(string localParty, string remoteParty, Channe
         counts.AddOrUpdate(release, static (_, more) => more, static (_, sum, more) => sum + more, count);
 
     /// <inheritdoc />
+    [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder<>))]
     public async ValueTask<T> ReceiveAsync<T>(int round, int? length, CancellationToken cancellationToken = default) where T : Payload
     {
-        string step = $"round {round}";
-        switch (await ReadWithinTimeAsync(step, typeof(T).Name, cancellationToken).ConfigureAwait(false))
-        {
-            case ChannelFrame.Message message:
-                Interlocked.Increment(ref _messagesReceived);
-                Interlocked.Add(ref _bytesReceived, message.Bytes);
-                FedLearnTelemetry.Message(LocalParty, typeof(T).Name, "received", message.Bytes);
-                return MessageChecks.Expect<T>(RemoteParty, message, round, length);
-            case ChannelFrame.Aborted aborted:
-                throw GaveUp(step, aborted);
-            default:
-                throw Error(ProtocolErrors.UnexpectedMessage, step,
-                    $"the peer ended its messages where {typeof(T).Name} was due.", "Check that both parties run the same release of the software.");
-        }
+        ChannelFrame frame = await ReadWithinTimeAsync(round, typeof(T), cancellationToken).ConfigureAwait(false);
+        if (frame.Payload is null)
+            throw frame.ErrorId is { } id ? GaveUp(StepOf(round), id) : Error(ProtocolErrors.UnexpectedMessage, StepOf(round),
+                $"the peer ended its messages where {typeof(T).Name} was due.", "Check that both parties run the same release of the software.");
+        Interlocked.Increment(ref _messagesReceived);
+        Interlocked.Add(ref _bytesReceived, frame.Bytes);
+        FedLearnTelemetry.Message(LocalParty, typeof(T), "received", frame.Bytes);
+        return MessageChecks.Expect<T>(RemoteParty, frame, round, length);
     }
 
     /// <inheritdoc />
     public async ValueTask CompleteAsync(CancellationToken cancellationToken = default)
     {
-        const string step = "end of the job";
         try
         {
-            await WriteWithinTimeAsync(step, "the end of this side's messages", WriteCompletedAsync(cancellationToken).AsTask(), cancellationToken).ConfigureAwait(false);
+            await WriteCompletedAsync(cancellationToken).AsTask().WaitAsync(Options.ReceiveTimeout, Options.Clock, cancellationToken).ConfigureAwait(false);
+        }
+        catch (TimeoutException e)
+        {
+            throw NotTaken(StepOf(EndOfTheJob), "the end of this side's messages", e);
         }
         catch (PeerException gone) when (gone.Id == ProtocolErrors.PeerGone)
         {
@@ -141,16 +186,12 @@ public abstract class PartyChannel(string localParty, string remoteParty, Channe
             // read says that the peer is gone.
         }
 
-        switch (await ReadWithinTimeAsync(step, "the end of its messages", cancellationToken).ConfigureAwait(false))
-        {
-            case ChannelFrame.Completed:
-                return;
-            case ChannelFrame.Aborted aborted:
-                throw GaveUp(step, aborted);
-            default:
-                throw Error(ProtocolErrors.UnexpectedMessage, step, "the peer sent a message after the last one due.",
-                    "Check that both parties run the same release of the software.");
-        }
+        ChannelFrame frame = await ReadWithinTimeAsync(EndOfTheJob, null, cancellationToken).ConfigureAwait(false);
+        if (frame.ErrorId is { } id)
+            throw GaveUp(StepOf(EndOfTheJob), id);
+        if (!frame.IsCompleted)
+            throw Error(ProtocolErrors.UnexpectedMessage, StepOf(EndOfTheJob), "the peer sent a message after the last one due.",
+                "Check that both parties run the same release of the software.");
     }
 
     /// <inheritdoc />
@@ -216,19 +257,11 @@ public abstract class PartyChannel(string localParty, string remoteParty, Channe
                 "Use more batches per epoch, or raise the limit at both parties.");
     }
 
-    // A peer that takes nothing stops this side once the buffers on the way are full.
-    private async ValueTask WriteWithinTimeAsync(string step, string what, Task write, CancellationToken cancellationToken)
-    {
-        try
-        {
-            await write.WaitAsync(Options.ReceiveTimeout, Options.Clock, cancellationToken).ConfigureAwait(false);
-        }
-        catch (TimeoutException e)
-        {
-            throw Error(ProtocolErrors.TimedOut, step, $"waited {Options.ReceiveTimeout.TotalSeconds:0.#} s for the peer to take {what}, in vain.",
-                "Check that the peer is running; give a slow peer more time with transport.timeoutSeconds.", e);
-        }
-    }
+    private static string StepOf(int round) => round == EndOfTheJob ? "end of the job" : $"round {round}";
+
+    private PeerException NotTaken(string step, string what, Exception inner) => Error(ProtocolErrors.TimedOut, step,
+        $"waited {Options.ReceiveTimeout.TotalSeconds:0.#} s for the peer to take {what}, in vain.",
+        "Check that the peer is running; give a slow peer more time with transport.timeoutSeconds.", inner);
 
     private async ValueTask<PeerException?> LastWordsAsync(string step, CancellationToken cancellationToken)
     {
@@ -241,8 +274,8 @@ public abstract class PartyChannel(string localParty, string remoteParty, Channe
             using var timeUp = new CancellationTokenSource(shorter ? Options.ReceiveTimeout : PeersLastWordsTime, Options.Clock);
             using var either = CancellationTokenSource.CreateLinkedTokenSource(timeUp.Token, cancellationToken);
             while (true)
-                if (await ReadFrameAsync(either.Token).ConfigureAwait(false) is ChannelFrame.Aborted aborted)
-                    return GaveUp(step, aborted);
+                if ((await ReadFrameAsync(either.Token).ConfigureAwait(false)).ErrorId is { } id)
+                    return GaveUp(step, id);
         }
         catch (Exception e) when (e is PeerException or OperationCanceledException)
         {
@@ -254,28 +287,35 @@ public abstract class PartyChannel(string localParty, string remoteParty, Channe
         }
     }
 
-    private PeerException GaveUp(string step, ChannelFrame.Aborted aborted) => new(ProtocolErrors.PeerAborted, $"peer '{RemoteParty}', {step}",
-        $"the peer gave up with error {aborted.ErrorId}.", "Look at the peer's own message, mend it there, and run the job again.")
-    { PeerErrorId = aborted.ErrorId };
+    private PeerException GaveUp(string step, string errorId) => new(ProtocolErrors.PeerAborted, $"peer '{RemoteParty}', {step}",
+        $"the peer gave up with error {errorId}.", "Look at the peer's own message, mend it there, and run the job again.")
+    { PeerErrorId = errorId };
 
-    private async ValueTask<ChannelFrame> ReadWithinTimeAsync(string step, string awaited, CancellationToken cancellationToken)
+    // What is awaited is a payload's type, or null for the end of the peer's messages.
+    [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder<>))]
+    private async ValueTask<ChannelFrame> ReadWithinTimeAsync(int round, Type? awaited, CancellationToken cancellationToken)
     {
-        using var timeUp = new CancellationTokenSource(Options.ReceiveTimeout, Options.Clock);
-        using var either = CancellationTokenSource.CreateLinkedTokenSource(timeUp.Token, cancellationToken);
+        CancellationTokenSource stop = _receiveLimit.Begin();
+        CancellationTokenRegistration stopped = WaitLimit.Link(stop, cancellationToken);
         Volatile.Write(ref _receiving, 1);
         try
         {
-            return await ReadFrameAsync(either.Token).ConfigureAwait(false);
+            ValueTask<ChannelFrame> read = ReadFrameAsync(stop.Token);
+            if (!read.IsCompleted)
+                _receiveLimit.Arm();
+            return await read.ConfigureAwait(false);
         }
-        catch (OperationCanceledException) when (timeUp.IsCancellationRequested && !cancellationToken.IsCancellationRequested)
+        catch (OperationCanceledException) when (stop.IsCancellationRequested && !cancellationToken.IsCancellationRequested)
         {
-            throw Error(ProtocolErrors.TimedOut, step,
-                $"waited {Options.ReceiveTimeout.TotalSeconds:0.#} s for {awaited}, and nothing came.",
+            throw Error(ProtocolErrors.TimedOut, StepOf(round),
+                $"waited {Options.ReceiveTimeout.TotalSeconds:0.#} s for {awaited?.Name ?? "the end of its messages"}, and nothing came.",
                 "Check that the peer is running and reachable; give a slow peer more time with transport.timeoutSeconds.");
         }
         finally
         {
             Volatile.Write(ref _receiving, 0);
+            stopped.Unregister();
+            _receiveLimit.End();
         }
     }
 }

@@ -164,6 +164,63 @@ public sealed class PrivacyPlanCommandTests : IDisposable
         Assert.Contains("hdp-vfl", run.Error, StringComparison.Ordinal);
     }
 
+    [Fact]
+    public async Task Plan_Cost_BytesAreThoseOfTheReport()
+    {
+        string job = _scene.Job(Scene.Private());
+        JsonElement cost = (await Plan(job)).Document.GetProperty("cost");
+        Assert.Equal(["hdp-vfl", "none"], cost.GetProperty("modes").EnumerateArray().Select(m => m.GetProperty("mode").GetString()));
+        foreach (JsonElement mode in cost.GetProperty("modes").EnumerateArray())
+        {
+            Assert.True(mode.GetProperty("trainingSeconds").GetDouble() > 0);
+            Assert.Equal(mode.GetProperty("trainingSeconds").GetDouble(), mode.GetProperty("parts").EnumerateObject().Sum(p => p.Value.GetDouble()), 1e-9);
+        }
+
+        ToolRun run = await ToolRun.Of("train", "--config", job, "--in-process", "--json");
+        Assert.True(run.ExitCode == 0, run.Error);
+        JsonElement report = JsonDocument.Parse(run.Output).RootElement;
+        int train = report.GetProperty("rows").GetProperty("train").GetInt32();
+        JsonElement planned = (await Plan(job, "--rows", train.ToString(System.Globalization.CultureInfo.InvariantCulture))).Document.GetProperty("cost").GetProperty("modes")[0];
+        foreach ((JsonElement party, JsonElement plan) in report.GetProperty("parties").EnumerateArray().Zip(planned.GetProperty("parties").EnumerateArray()))
+            Assert.Equal(party.GetProperty("releases").EnumerateArray().Where(r => r.GetProperty("name").GetString()!.StartsWith("training", StringComparison.Ordinal)).Sum(r => r.GetProperty("bytes").GetInt64()),
+                plan.GetProperty("rounds").GetProperty("payloadBytes").GetInt64());
+    }
+
+    [Fact]
+    public async Task Plan_Line_AddsItsLatencyToEveryRound()
+    {
+        string job = _scene.Job(Scene.Private());
+        JsonElement none = (await Plan(job, "--rows", "200", "--machines", "each")).Document.GetProperty("cost").GetProperty("modes")[0],
+            slow = (await Plan(job, "--rows", "200", "--latency", "20ms", "--bandwidth", "100Mbit/s")).Document.GetProperty("cost").GetProperty("modes")[0];
+        double added = slow.GetProperty("parts").GetProperty("line").GetDouble();
+        Assert.InRange(added, 0.04 * slow.GetProperty("rounds").GetInt64(), 0.041 * slow.GetProperty("rounds").GetInt64());
+        Assert.Equal(0, none.GetProperty("parts").GetProperty("line").GetDouble());
+    }
+
+    [Theory]
+    [InlineData("--bandwidth", "fast")]
+    [InlineData("--bandwidth", "0Mbit/s")]
+    [InlineData("--latency", "20")]
+    [InlineData("--machines", "some")]
+    public async Task Plan_IllegalLine_IsAUsageError(string option, string value) =>
+        Assert.Equal((2, ""), await ToolRun.Of("privacy", "plan", "--config", _scene.Job(Scene.Private()), "--rows", "200", option, value) is var run ? (run.ExitCode, run.Output) : default);
+
+    [Fact]
+    public async Task Plan_ModeNoneWithSgd_PlansSecondsAndBytes()
+    {
+        string job = _scene.Job(Scene.Private(("privacy.mode", "none")));
+        JsonElement plan = (await Plan(job, "--rows", "200")).Document;
+        Assert.Equal(("none", 1), (plan.GetProperty("mode").GetString(), plan.GetProperty("cost").GetProperty("modes").GetArrayLength()));
+    }
+
+    [Fact]
+    public async Task Plan_Measure_SaysWhoseRatesTheyAre()
+    {
+        JsonElement rates = (await Plan(_scene.Job(Scene.Private()), "--rows", "200", "--measure")).Document.GetProperty("cost").GetProperty("rates");
+        Assert.StartsWith("measured on this machine", rates.GetProperty("source").GetString(), StringComparison.Ordinal);
+        Assert.True(rates.GetProperty("secondsPerMessage").GetDouble() > 0 && rates.GetProperty("secondsPerSync").GetDouble() > 0);
+    }
+
     [Theory]
     [InlineData("he+dp", "he+dp rests on")]
     [InlineData("label-dp", "label-dp has nothing")]

@@ -6,7 +6,8 @@ namespace FedLearn.Tests.Data;
 /// <summary>A folder of files for one test.</summary>
 internal sealed class TempFolder : IDisposable
 {
-    private readonly string _path = Directory.CreateTempSubdirectory("fedlearn-tests-").FullName;
+    // A name without digits: tests look for private numbers in messages, and messages name files.
+    private readonly string _path = Directory.CreateDirectory(Path.Combine(Path.GetTempPath(), "fedlearn-tests-" + new string(Random.Shared.GetItems("ghijklmnopqrstuvwxyz".AsSpan(), 12)))).FullName;
 
     public void Dispose() => Directory.Delete(_path, recursive: true);
 

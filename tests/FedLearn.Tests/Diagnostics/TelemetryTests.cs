@@ -147,8 +147,8 @@ public class TelemetryTests
         var telemetry = new SessionTelemetry("train", "bank", "job", "none", null);
         void Round(int round)
         {
-            FedLearnTelemetry.Message("bank", "Scores", "sent", 1000);
-            FedLearnTelemetry.Message("bank", "Residuals", "received", 1000);
+            FedLearnTelemetry.Message("bank", typeof(FedLearn.Privacy.Scores), "sent", 1000);
+            FedLearnTelemetry.Message("bank", typeof(FedLearn.Privacy.Residuals), "received", 1000);
             telemetry.RoundsDone(round, 2000);
             telemetry.Begin("fedlearn.evaluation")?.Dispose();
         }

@@ -11,7 +11,7 @@ public sealed class PartyChannelTests
     [Fact]
     public async Task Complete_PeerHasEndedBeforeTheWriteReturns_IsTheEndAllTheSame()
     {
-        await using var channel = new Transport(TimeProvider.System, new ChannelFrame.Completed());
+        await using var channel = new Transport(TimeProvider.System, ChannelFrame.Completed);
         await channel.CompleteAsync();
         Assert.Equal(1, channel.Reads);
     }
@@ -26,7 +26,7 @@ public sealed class PartyChannelTests
     [Fact]
     public async Task Complete_PeerGaveUpAndClosed_SaysWhy()
     {
-        await using var channel = new Transport(TimeProvider.System, new ChannelFrame.Aborted("FL3010"));
+        await using var channel = new Transport(TimeProvider.System, ChannelFrame.Aborted("FL3010"));
         PeerException error = await Assert.ThrowsAsync<PeerException>(() => channel.CompleteAsync().AsTask());
         Assert.Equal(ProtocolErrors.PeerAborted, error.Id);
         Assert.Contains("FL3010", error.Message, StringComparison.Ordinal);

@@ -88,7 +88,7 @@ internal sealed class DeviceModelState
     /// <summary>Goes on with what <see cref="Save"/> added.</summary>
     public void Load(Coordination.StateReader state)
     {
-        Version = checked((int)state.Integer("version"));
+        Version = state.Integer32("version");
         state.Doubles("parameters", _parameters.Length).CopyTo(_parameters, 0);
         _optimizer.Restore(state, "optimizer");
     }

@@ -145,7 +145,7 @@ public sealed class DeviceServer : IDisposable
         {
             var state = new StateReader(Kind, kept.Read(run.Rounds[^1]), "server");
             _state.Load(state);
-            _attempt = checked((int)state.Integer("attempt"));
+            _attempt = state.Integer32("attempt");
             int[] numbers = state.Integers("numbers");
             string[] names = state.Text("devices") is { Length: > 0 } lines ? lines.Split('\n') : [];
             if (names.Length != numbers.Length)

@@ -36,8 +36,8 @@ internal sealed class DeviceMemory
             throw new ConfigurationException(DeviceErrors.OtherState, $"device '{device}'", "its store holds the state of another device or job.",
                 "Give each device of each job a store of its own; what another job has spent stays in the ledger.");
         RunId = state.Text("run");
-        LastAttempt = checked((int)state.Integer("lastAttempt"));
-        Participations = checked((int)state.Integer("participations"));
+        LastAttempt = state.Integer32("lastAttempt");
+        Participations = state.Integer32("participations");
         Own = state.Doubles("own");
         Upload = state.Has("upload") ? DeviceUpload.Load(state) : null;
     }
@@ -101,7 +101,7 @@ internal sealed record DeviceUpload(DeviceInvitation Begin, int Client, ReadOnly
         .Add("aggregation", Aggregation.Span).Add("request", Request.Span).Add("answer", Answer.Span);
 
     public static DeviceUpload Load(StateReader state) =>
-        new(DeviceInvitation.Read(new AggregationMessage(AggregationStep.Invitation, state.Bytes("upload")), "store", 0) ?? throw state.Damaged(), checked((int)state.Integer("client")),
+        new(DeviceInvitation.Read(new AggregationMessage(AggregationStep.Invitation, state.Bytes("upload")), "store", 0) ?? throw state.Damaged(), state.Integer32("client"),
             state.Bytes("masked"), state.Integer("noised") != 0)
         {
             Aggregation = state.Bytes("aggregation"),

@@ -23,7 +23,7 @@ public sealed class ParameterOptimizer
     internal void Restore(Coordination.StateReader state, string name)
     {
         (_first, _second) = (state.Doubles(name + ".first"), state.Doubles(name + ".second"));
-        _steps = checked((int)state.Integer(name + ".steps"));
+        _steps = state.Integer32(name + ".steps");
         if (_first.Length != _second.Length || _steps < 0)
             throw state.Damaged();
     }

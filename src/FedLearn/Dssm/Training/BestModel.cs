@@ -47,7 +47,7 @@ internal sealed class BestModel(params IReadOnlyList<ITower> towers)
     /// <summary>Goes on with what <see cref="Save"/> added.</summary>
     public void Load(StateReader state)
     {
-        Epoch = checked((int)state.Integer("best"));
+        Epoch = state.Integer32("best");
         for (int i = 0; i < _kept.Length && Epoch > 0; i++)
             state.Doubles($"best.{i}", _kept[i].Length).CopyTo(_kept[i], 0);
     }

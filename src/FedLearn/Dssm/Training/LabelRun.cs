@@ -122,7 +122,7 @@ internal sealed class LabelRun(DssmRun run, LabelTowers towers, LabelSamples sam
         public void Load(StateReader state)
         {
             Best.Load(state);
-            (BestFusion, BestValue, Since, Loss) = (state.Doubles("best.fusion"), state.Doubles("best.value", 1)[0], checked((int)state.Integer("since")), state.Doubles("loss", 1)[0]);
+            (BestFusion, BestValue, Since, Loss) = (state.Doubles("best.fusion"), state.Doubles("best.value", 1)[0], state.Integer32("since"), state.Doubles("loss", 1)[0]);
             History.AddRange(state.Doubles("history").Chunk(3).Select((h, i) => new DssmHistoryPoint(i + 1, Known(h[0]), Known(h[1]), h[2])));
         }
 

@@ -32,7 +32,7 @@ internal sealed record PartyNoise
     public void Continue(StateReader state)
     {
         foreach ((string name, GaussianMechanism mechanism) in Mechanisms())
-            mechanism.ContinueAt(new MechanismPosition(checked((int)state.Integer($"noise.{name}.released")), state.Integer($"noise.{name}.draws")));
+            mechanism.ContinueAt(new MechanismPosition(state.Integer32($"noise.{name}.released"), state.Integer($"noise.{name}.draws")));
     }
 
     // Vectors for evaluation go through the mechanism of messages.

@@ -86,7 +86,7 @@ internal sealed class EarlyStop
     public void GoOn(Coordination.StateReader state, int weights)
     {
         double[] stop = state.Doubles("stop", 5);
-        (_best, _mark, _without, Last) = (stop[0], stop[1], (int)stop[2], stop[3] == 0 ? null : stop[4]);
+        (_best, _mark, _without, Last) = (stop[0], stop[1], state.Whole(stop[2]), stop[3] == 0 ? null : stop[4]);
         _bestWeights = state.Has("stop.weights") ? state.Doubles("stop.weights", weights) : null;
     }
 

@@ -1,4 +1,5 @@
 using System.Numerics.Tensors;
+using System.Runtime.CompilerServices;
 using FedLearn.Evaluation;
 using FedLearn.Parties;
 using FedLearn.Privacy;
@@ -101,10 +102,11 @@ internal partial class GlmActiveTrainer(GlmWork work, IReadOnlyList<IPartyChanne
         train.AddOffsets(0, _trainScores);
     }
 
+    [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder))]
     private async ValueTask BroadcastAsync<T>(int round, Released<T> message, CancellationToken cancellationToken) where T : Payload
     {
-        foreach (IPartyChannel passive in passives)
-            await _clock.WaitAsync(passive.SendAsync(round, message, cancellationToken)).ConfigureAwait(false);
+        for (int i = 0; i < passives.Count; i++)
+            await _clock.WaitAsync(passives[i].SendAsync(round, message, cancellationToken)).ConfigureAwait(false);
     }
 
     private async Task AddScalarsAsync(int round, double[] sum, CancellationToken cancellationToken)

@@ -13,8 +13,11 @@ internal partial class GlmActiveTrainer
     private async Task<(int Rounds, GlmStopReason Reason)> SgdAsync(CancellationToken cancellationToken)
     {
         BatchLayout layout = work.Layout;
-        int k = work.Train.Outputs, n = work.Train.Rows;
-        double[] gradient = new double[_weights.Length], reused = new double[layout.LargestSize * k], several = k == 1 ? [] : new double[layout.LargestSize * k], heard = new double[layout.LargestSize * k];
+        int k = work.Train.Outputs, n = work.Train.Rows, largest = layout.LargestSize * k;
+        double[] gradient = new double[_weights.Length], several = k == 1 ? [] : new double[largest], heard = k == 1 ? [] : new double[largest];
+        var outgoing = new RoundVectors<Residuals>(work, passives, (values, transient) => new Residuals(values, _plan.ElementType) { IsTransient = transient });
+        var pass = new ActivePass(work, passives.Count);
+        var received = new Scores[passives.Count];
         double epochLoss = 0;
         LinearPart rows = work.Train;
         GlmTargets targets = train;
@@ -29,7 +32,8 @@ internal partial class GlmActiveTrainer
         for (int round = first; round < work.Rounds; round++)
         {
             int batch = round % layout.Count, start = layout.Start(batch), size = layout.Size(batch);
-            work.KeepState(round, _clock, _weights, _stop, kept => kept.Add("scores", _trainScores).Add("losses", [_firstLoss, _lastLoss, epochLoss]));
+            if (work.IsStateDue(round))
+                work.KeepState(round, _clock, _weights, _stop, StateOf(epochLoss));
             if (batch == 0 || round == first)
             {
                 (rows, _lastOrder) = work.InEpoch(round / layout.Count);
@@ -37,41 +41,28 @@ internal partial class GlmActiveTrainer
             }
 
             Memory<double> z = k == 1 ? _trainScores.AsMemory(start, size) : several.AsMemory(0, k * size);
-            Memory<double> received = heard.AsMemory(0, k * size);
-            received.Span.Clear();
-            foreach (IPartyChannel passive in passives)
+            if (k > 1)
+                heard.AsSpan(0, k * size).Clear();
+            for (int p = 0; p < passives.Count; p++)
             {
-                Scores scores = await _clock.WaitAsync(passive.ReceiveAsync<Scores>(round, z.Length, cancellationToken)).ConfigureAwait(false);
-                TensorPrimitives.Add(received.Span, scores.Values.Span, received.Span);                 // sum z_i          [K b]
+                received[p] = await _clock.WaitAsync(passives[p].ReceiveAsync<Scores>(round, z.Length, cancellationToken)).ConfigureAwait(false);
+                if (k == 1)
+                    pass.Receive(p, received[p].Values);
+                else
+                    TensorPrimitives.Add(heard.AsSpan(0, k * size), received[p].Values.Span, heard.AsSpan(0, k * size));  // sum z_i     [K b]
             }
 
-            // Own scores come last: between two peers' huge numbers of opposite sign they would be rounded to nothing or to a step that no bound covers.
-            work.BoundReceived(received.Span);
-            rows.Scores(start, _weights, z.Span);                                                       // z_A = X_A w_A
-            targets.AddOffsets(start, z.Span);
-            TensorPrimitives.Add(z.Span, received.Span, z.Span);                                        // z = z_A + sum z_i
-            VectorKernels.Clip(z.Span, _plan.ScoreClip);
             // The clipped residual: what A noises, and what it uses itself ("clean" means not noised).
-            double[] r = work.Mechanism is null ? new double[k * size] : reused;
-            _plan.Family.Residuals(z.Span, targets.Labels.AsSpan(start, size), r.AsSpan(0, k * size));  // r = dl/dz        [K b]
-            work.ClipOwn(r.AsSpan(0, k * size));
-            targets.Weigh(start, size, r.AsSpan(0, k * size));
+            (Residuals residuals, double[] r) = outgoing.Next(k * size);
+            if (k == 1)
+                epochLoss += pass.Run(rows, targets, start, _weights, z.Span, r.AsSpan(0, size), gradient);     // r = dl/dz [b], X_A' r [d_A]
+            else
+                epochLoss += Classes(rows, targets, start, z.Span, heard.AsSpan(0, k * size), r.AsSpan(0, k * size), gradient);
+            for (int p = 0; p < passives.Count; p++)
+                passives[p].Return(received[p]);
             work.CheckFinite(round, r.AsSpan(0, k * size));
-            // A mechanism reads r and writes elsewhere, so that own arithmetic goes on beside noise, outbox and sending. Without one r may be rounded for the wire first.
-            Task<double>? beside = work.Mechanism is not null && passives.Count > 0 ? Task.Run(Own, cancellationToken) : null;
             if (passives.Count > 0)
-                await SendResidualsAsync(round, new Residuals(r.AsMemory(0, k * size), _plan.ElementType), r, cancellationToken).ConfigureAwait(false);
-            epochLoss += beside is null ? Own() : await beside.ConfigureAwait(false);
-
-            double Own()
-            {
-                double loss = targets.LossSum(_plan.Family, start, z.Span);
-                for (int m = 0; m < k && k > 1; m++)
-                    z.Span.Slice(m * size, size).CopyTo(_trainScores.AsSpan(m * n + start));
-                rows.Gradient(start, r.AsSpan(0, k * size), gradient);                                  // X_A' r           [d_A]
-                return loss;
-            }
-
+                await SendResidualsAsync(round, residuals, r, cancellationToken).ConfigureAwait(false);
             work.Step(_weights, gradient, size);
             if (round + 1 < work.Rounds)
                 work.Mechanism?.Prefetch(k * layout.Size((round + 1) % layout.Count));
@@ -90,6 +81,29 @@ internal partial class GlmActiveTrainer
 
         return (work.Rounds, GlmStopReason.RoundLimit);
     }
+
+    private Action<StateWriter> StateOf(double epochLoss) => kept => kept.Add("scores", _trainScores).Add("losses", [_firstLoss, _lastLoss, epochLoss]);
+
+    /// <summary>The active party's part of a round with several scores a row.</summary>
+    private double Classes(LinearPart rows, GlmTargets targets, int start, Span<double> z, Span<double> received, Span<double> r, Span<double> gradient)
+    {
+        int k = rows.Outputs, size = z.Length / k, n = rows.Rows;
+        // Own scores come last: between two peers' huge numbers of opposite sign they would be rounded to nothing or to a step that no bound covers.
+        work.BoundReceived(received);
+        rows.Scores(start, _weights, z);                                                                // z_A = X_A w_A
+        targets.AddOffsets(start, z);
+        TensorPrimitives.Add(z, received, z);                                                           // z = z_A + sum z_i
+        VectorKernels.Clip(z, _plan.ScoreClip);
+        _plan.Family.Residuals(z, targets.Labels.AsSpan(start, size), r);                               // r = dl/dz        [K b]
+        work.ClipOwn(r);
+        targets.Weigh(start, size, r);
+        if (work.Mechanism is null && _plan.ElementType == ElementType.Float32 && passives.Count > 0)
+            VectorKernels.RoundToSingle(r);                                                             // what the wire does: every party uses the same residuals
+        for (int m = 0; m < k; m++)
+            z.Slice(m * size, size).CopyTo(_trainScores.AsSpan(m * n + start));
+        rows.Gradient(start, r, gradient);                                                              // X_A' r           [d_A]
+        return targets.LossSum(_plan.Family, start, z);
+    }
 }
 
 internal sealed partial class GlmPassiveTrainer
@@ -98,27 +112,28 @@ internal sealed partial class GlmPassiveTrainer
     {
         BatchLayout layout = work.Layout;
         int k = work.Train.Outputs;
-        double[] scores = new double[k * layout.LargestSize], gradient = new double[_weights.Length], residuals = new double[k * layout.LargestSize];
+        double[] gradient = new double[_weights.Length], residuals = new double[k * layout.LargestSize];
+        var outgoing = new RoundVectors<Scores>(work, [active], (values, transient) => new Scores(values, _plan.ElementType) { IsTransient = transient });
         LinearPart rows = work.Train;
         (int first, _) = work.GoOn(_clock, _weights, _stop);
         for (int round = first; round < work.Rounds; round++)
         {
-            int batch = round % layout.Count, start = layout.Start(batch), size = layout.Size(batch);
-            work.KeepState(round, _clock, _weights, _stop);
+            int batch = round % layout.Count, start = layout.Start(batch), size = layout.Size(batch), entries = k * size;
+            if (work.IsStateDue(round))
+                work.KeepState(round, _clock, _weights, _stop);
             if (batch == 0 || round == first)
                 rows = work.InEpoch(round / layout.Count).Rows;
-            // A channel in memory hands the vector itself over, so a vector that was sent is not written again.
-            int entries = k * size;
-            double[] z = work.Mechanism is null ? new double[entries] : scores;
+            (Scores scores, double[] z) = outgoing.Next(entries);
             rows.Scores(start, _weights, z.AsSpan(0, entries));                                         // z = X w          [K b]
             work.CheckFinite(round, z.AsSpan(0, entries));
-            Released<Scores> released = work.Release(round, new Scores(z.AsMemory(0, entries), _plan.ElementType), z, "training scores");
+            Released<Scores> released = work.Release(round, scores, z, "training scores");
             await _clock.WaitAsync(active.SendAsync(round, released, cancellationToken)).ConfigureAwait(false);
             if (round + 1 < work.Rounds)
                 work.Mechanism?.Prefetch(k * layout.Size((round + 1) % layout.Count));
 
             Residuals received = await _clock.WaitAsync(active.ReceiveAsync<Residuals>(round, entries, cancellationToken)).ConfigureAwait(false);
             received.Values.Span.CopyTo(residuals);                                                     // r, from the active party [K b]
+            active.Return(received);
             work.ClipReceived(residuals.AsSpan(0, entries));                                            // A5: the receiver clips
             rows.Gradient(start, residuals.AsSpan(0, entries), gradient);                               // X' r             [d]
             work.Step(_weights, gradient, size);
@@ -131,5 +146,29 @@ internal sealed partial class GlmPassiveTrainer
         }
 
         return (work.Rounds, GlmStopReason.RoundLimit);
+    }
+}
+
+/// <summary>The vectors that a party makes in the rounds, before they are released. Where every channel takes transient payloads, each is written over the last of its length.</summary>
+internal sealed class RoundVectors<T>(GlmWork work, IReadOnlyList<IPartyChannel> channels, Func<ReadOnlyMemory<double>, bool, T> make) where T : RoundVector
+{
+    private readonly bool _transient = channels.All(channel => channel.TakesTransient);
+    private readonly double[] _numbers = new double[work.Layout.LargestSize * work.Train.Outputs];
+    // Batches have at most two sizes.
+    private readonly List<T> _vectors = new(2);
+
+    /// <summary>The vector of the next message, and the memory of its numbers, which the caller fills.</summary>
+    public (T Vector, double[] Numbers) Next(int length)
+    {
+        // A mechanism reads the numbers and writes elsewhere. Without one the vector itself is handed over, so that one that was sent is not written again.
+        double[] numbers = _transient || work.Mechanism is not null ? _numbers : new double[length];
+        if (!_transient)
+            return (make(numbers.AsMemory(0, length), false), numbers);
+        foreach (T vector in _vectors)
+            if (vector.Length == length)
+                return (vector, numbers);
+        T first = make(numbers.AsMemory(0, length), true);
+        _vectors.Add(first);
+        return (first, numbers);
     }
 }

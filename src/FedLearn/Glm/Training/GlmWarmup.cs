@@ -125,6 +125,8 @@ internal static class GlmWarmup
 
         public IReadOnlyDictionary<(string Name, Protection Protection), long> Releases => new Dictionary<(string, Protection), long>();
 
+        public bool TakesTransient => true;
+
         // Later than at once, as a real channel, so that the ways of waiting are compiled as well.
         public async ValueTask SendAsync<T>(int round, Released<T> message, CancellationToken cancellationToken) where T : Payload => await Task.Yield();
 

@@ -1,5 +1,6 @@
 using System.Diagnostics;
 using System.Numerics.Tensors;
+using System.Runtime.CompilerServices;
 using FedLearn.Coordination;
 using FedLearn.Diagnostics;
 using FedLearn.Numerics;
@@ -59,6 +60,9 @@ internal class GlmWork
     /// <summary>The run as the party's store keeps it; null where no states are kept.</summary>
     public GlmRun? Run { get; init; }
 
+    /// <summary>Whether the state before a round is to be kept.</summary>
+    public bool IsStateDue(int round) => Run?.IsDue(round) == true;
+
     /// <summary>Keeps the state before a round, where one is due.</summary>
     /// <param name="round">The round that comes next.</param>
     /// <param name="clock">Times so far.</param>
@@ -67,11 +71,11 @@ internal class GlmWork
     /// <param name="add">Adds what else the rounds depend on.</param>
     public void KeepState(int round, RoundClock clock, double[] weights, EarlyStop? stop, Action<StateWriter>? add = null)
     {
-        if (Run?.IsDue(round) != true)
+        if (!IsStateDue(round))
             return;
-        Run.Keep(round, state =>
+        Run!.Keep(round, state =>
         {
-            state.Add("weights", weights).Add("history", [.. History.SelectMany(Numbers)]);
+            state.Add("weights", weights).Add("history", [.. _history.SelectMany(Numbers)]);
             clock.Keep(state);
             stop?.Keep(state);
             for (int i = 0; i < Mechanisms.Length; i++)
@@ -80,7 +84,7 @@ internal class GlmWork
             add?.Invoke(state);
         });
 
-        static double[] Numbers(GlmHistoryPoint h) =>
+        static double[] Numbers(HistoryPoint h) =>
             [h.Round, h.Loss is null ? 0 : 1, h.Loss ?? 0, h.Validation is null ? 0 : 1, h.Validation ?? 0, h.Epsilon is null ? 0 : 1, h.Epsilon ?? 0, h.Seconds];
     }
 
@@ -91,6 +95,7 @@ internal class GlmWork
     /// <returns>The round that comes next, and the state for what else was kept; null before round 0.</returns>
     public (int First, StateReader? State) GoOn(RoundClock clock, double[] weights, EarlyStop? stop)
     {
+        _history.EnsureCapacity(Math.Min(EpochsOf(Rounds), MostHistoryAhead));
         if (Run?.Before is not { } state)
             return (0, null);
         state.Doubles("weights", weights.Length).CopyTo(weights, 0);
@@ -99,7 +104,7 @@ internal class GlmWork
         if (history.Length % Columns != 0)
             throw state.Damaged();
         for (int i = 0; i < history.Length; i += Columns)
-            History.Add(new GlmHistoryPoint((int)history[i], history[i + 1] == 0 ? null : history[i + 2], history[i + 3] == 0 ? null : history[i + 4],
+            _history.Add(new HistoryPoint(state.Whole(history[i]), history[i + 1] == 0 ? null : history[i + 2], history[i + 3] == 0 ? null : history[i + 4],
                 history[i + 5] == 0 ? null : history[i + 6], history[i + 7]));
         _secondsBefore = clock.GoOn(state);
         stop?.GoOn(state, weights.Length);
@@ -111,13 +116,20 @@ internal class GlmWork
     {
         for (int i = 0; i < Mechanisms.Length; i++)
             if (Run?.Before is { } state && Mechanisms[i] is { } mechanism)
-                mechanism.ContinueAt(new MechanismPosition(checked((int)state.Integer($"noise.{i}.released")), state.Integer($"noise.{i}.draws")));
+                mechanism.ContinueAt(new MechanismPosition(state.Integer32($"noise.{i}.released"), state.Integer($"noise.{i}.draws")));
     }
 
     private GaussianMechanism?[] Mechanisms => [Mechanism, GradientNoise, WeightNoise];
 
     /// <summary>Figures of the epochs or iterations so far.</summary>
-    public List<GlmHistoryPoint> History { get; } = [];
+    public IReadOnlyList<GlmHistoryPoint> History => [.. _history.Select(h => new GlmHistoryPoint(h.Round, h.Loss, h.Validation, h.Epsilon, h.Seconds))];
+
+    // Room for the epochs of usual jobs is made before the first, so that a round needs no new memory.
+    private const int MostHistoryAhead = 1 << 16;
+
+    private readonly List<HistoryPoint> _history = [];
+
+    private readonly record struct HistoryPoint(int Round, double? Loss, double? Validation, double? Epsilon, double Seconds);
 
     /// <summary>Weights before round 0: 0, which no row has touched (A2), but for a warm start.</summary>
     public virtual double[] StartWeights() => WarmStart is { } start ? [.. start] : new double[Train.Dimension];
@@ -222,14 +234,24 @@ internal class GlmWork
             CheckFinite(round, buffer.AsSpan(0, value.Length));
         }
 
-        return Disclosure.Unprotected(value, $"{name}: {Plan.DisclosureReason}");
+        if (value is not RoundVector { IsTransient: true })
+            return Disclosure.Unprotected(value, $"{name}: {Plan.DisclosureReason}");
+        // The vector of the last message of this length, with other numbers: so is what was released.
+        foreach (object earlier in _disclosed)
+            if (earlier is Released<T> known && known.Payload == value)
+                return known;
+        Released<T> released = Disclosure.Unprotected(value, $"{name}: {Plan.DisclosureReason}");
+        _disclosed.Add(released);
+        return released;
     }
+
+    private readonly List<object> _disclosed = [];
 
     public void Report(int roundsDone, double? loss, double? validation = null)
     {
         Telemetry?.RoundsDone(roundsDone, Rounds);
         double? epsilon = EpsilonAfter?.Invoke(Math.Max(1, roundsDone));
-        History.Add(new GlmHistoryPoint(roundsDone, loss, validation, epsilon, _secondsBefore + Stopwatch.GetElapsedTime(_start).TotalSeconds));
+        _history.Add(new HistoryPoint(roundsDone, loss, validation, epsilon, _secondsBefore + Stopwatch.GetElapsedTime(_start).TotalSeconds));
         Progress?.Report(new GlmProgress(Party, roundsDone, Rounds, loss, epsilon));
     }
 
@@ -271,19 +293,19 @@ internal sealed class RoundClock(GlmWork work)
 {
     private readonly long _start = Stopwatch.GetTimestamp();
     // Drawn ahead, before the rounds.
-    private readonly TimeSpan _noiseBefore = NoiseOf(work);
+    private readonly TimeSpan _noiseBefore = NoiseOf(work), _syncBefore = SyncOf(work);
     private long _waited;
-    private double _trainingBefore, _waitBefore, _noiseEarlier;
+    private double _trainingBefore, _waitBefore, _noiseEarlier, _syncEarlier;
 
     /// <summary>Adds the times so far to a state.</summary>
-    public void Keep(StateWriter state) => state.Add("times", [Training, Wait, Noise]);
+    public void Keep(StateWriter state) => state.Add("times", [Training, Wait, Noise, Sync]);
 
     /// <summary>Adds the times that were kept to those of this process.</summary>
     /// <returns>Seconds of the training rounds before.</returns>
     public double GoOn(StateReader state)
     {
-        double[] times = state.Doubles("times", 3);
-        (_trainingBefore, _waitBefore, _noiseEarlier) = (times[0], times[1], times[2]);
+        double[] times = state.Doubles("times", 4);
+        (_trainingBefore, _waitBefore, _noiseEarlier, _syncEarlier) = (times[0], times[1], times[2], times[3]);
         return _trainingBefore;
     }
 
@@ -293,6 +315,9 @@ internal sealed class RoundClock(GlmWork work)
 
     private double Noise => _noiseEarlier + (NoiseOf(work) - _noiseBefore).TotalSeconds;
 
+    private double Sync => _syncEarlier + (SyncOf(work) - _syncBefore).TotalSeconds;
+
+    [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder<>))]
     public async ValueTask<T> WaitAsync<T>(ValueTask<T> operation)
     {
         long before = Stopwatch.GetTimestamp();
@@ -301,6 +326,7 @@ internal sealed class RoundClock(GlmWork work)
         return result;
     }
 
+    [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder))]
     public async ValueTask WaitAsync(ValueTask operation)
     {
         long before = Stopwatch.GetTimestamp();
@@ -311,8 +337,11 @@ internal sealed class RoundClock(GlmWork work)
     public GlmTiming Stop(int epochs)
     {
         double training = Training, wait = Wait, noise = Noise;
-        return new GlmTiming(training, Math.Max(0, training - wait - noise), wait, noise, epochs);
+        return new GlmTiming(training, Math.Max(0, training - wait - noise), wait, noise, epochs) { Sync = Sync };
     }
 
     private static TimeSpan NoiseOf(GlmWork work) => (work.Mechanism?.NoiseTime ?? TimeSpan.Zero) + (work.GradientNoise?.NoiseTime ?? TimeSpan.Zero);
+
+    // One reservation pays for all of a party's noise.
+    private static TimeSpan SyncOf(GlmWork work) => (work.Mechanism ?? work.GradientNoise)?.SyncTime ?? TimeSpan.Zero;
 }

@@ -1,0 +1,198 @@
+using System.Diagnostics;
+using System.Globalization;
+using System.Security.Cryptography;
+using FedLearn.Coordination;
+using FedLearn.Data;
+using FedLearn.Diagnostics;
+using FedLearn.Glm;
+using FedLearn.Numerics;
+using FedLearn.Privacy;
+using FedLearn.Storage.Sqlite;
+using FedLearn.Transport.Grpc;
+
+namespace FedLearn.Cli.Commands;
+
+/// <summary>Measures on this machine what a job's seconds are made of: computing, durable writes beside a ledger, messages over gRPC and loopback.</summary>
+internal static class CostMeter
+{
+    private const int SmallRows = 256, LargeRows = 1 << 17, Warm = 200, Trips = 300, LargeTrips = 24, SmallBytes = 1 << 10, LargeBytes = 1 << 19, Writes = 60;
+
+    /// <summary>Measures.</summary>
+    /// <param name="family">Family of the job.</param>
+    /// <param name="ledgerFolder">Where the ledger will be; files made there are removed.</param>
+    /// <param name="cancellationToken">Stops.</param>
+    /// <returns>The rates, and what could not be measured, as a sentence; null when all was.</returns>
+    public static async Task<(GlmCostRates Rates, string? Note)> MeasureAsync(IGlmFamily family, string ledgerFolder, CancellationToken cancellationToken)
+    {
+        GlmCostRates rates = GlmCostMeter.Measure(family);
+        (double trip, double processor, double perByte) = await MessagesAsync(cancellationToken).ConfigureAwait(false);
+        rates = rates with { SecondsPerMessage = trip, ProcessorSecondsPerMessage = processor, SecondsPerMessageByte = perByte };
+        double plain = await BeyondAsync(rates, null, cancellationToken).ConfigureAwait(false);
+        rates = rates with { SecondsPerRound = plain };
+        try
+        {
+            (double sync, double syncedByte) = Syncs(ledgerFolder);
+            rates = rates with { SecondsPerSync = sync, SecondsPerSyncedByte = syncedByte };
+            return (rates with { SecondsPerNoisyRound = await BeyondAsync(rates, ledgerFolder, cancellationToken).ConfigureAwait(false) }, null);
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException or FedLearnException)
+        {
+            return (rates, "durable writes could not be measured in the ledger's folder: the shipped rate stands for them.");
+        }
+    }
+
+    /// <summary>What a round takes beyond its parts: a short training of two parties of this process over gRPC, less what the rates so far predict.</summary>
+    /// <param name="rates">The rates so far.</param>
+    /// <param name="ledgerFolder">Mode hdp-vfl with ledgers there; null for mode none.</param>
+    /// <param name="stop">Stops.</param>
+    private static async Task<double> BeyondAsync(GlmCostRates rates, string? ledgerFolder, CancellationToken stop)
+    {
+        const int Rows = 20_480, Width = 64, Batch = 2048, Epochs = 30;
+        string name = $".fedlearn-{Guid.NewGuid():N}";
+        var job = new GlmJob
+        {
+            Name = "measurement",
+            Model = new() { Family = GlmFamilies.Binomial },
+            Training = new() { Epochs = Epochs, BatchSize = Batch, WeightNorm = 1, ResidualClip = 1, Optimizer = GlmOptimizer.Sgd, CheckpointRounds = 0 },
+            Privacy = ledgerFolder is null ? new() : new() { Mode = PrivacyMode.HdpVfl, Budget = new(1, 1e-6), Evaluation = EvaluationDisclosure.None },
+            Preprocessing = new() { Scaling = Scaling.None, Rows = RowBound.Clip, Constant = true },
+            Parties = [new() { Party = new("active", PartyRole.Active) }, new() { Party = new("passive", PartyRole.Passive) }],
+        };
+        string[] ids = [.. Enumerable.Range(0, Rows).Select(i => i.ToString(CultureInfo.InvariantCulture))];
+        try
+        {
+            GlmTrainer[] trainers = [.. job.Parties.Select((party, p) => new GlmTrainer(job, new GlmPartyInput
+            {
+                Party = party.Party.Name,
+                Table = Table.FromMatrix(ids, [.. Enumerable.Range(0, Width).Select(j => string.Create(CultureInfo.InvariantCulture, $"c{j}"))],
+                    new DenseMatrix(Rows, Width, [.. Enumerable.Range(0, Rows * Width).Select(i => Math.Sin(i + p))]), p == 0 ? [.. Enumerable.Range(0, Rows).Select(i => (double)(i & 1))] : null),
+                Ledger = ledgerFolder is null ? null : new SqliteLedger(Path.Combine(ledgerFolder, $"{name}.{p}.ledger.db")),
+            }))];
+            await using GrpcFederationHost host = await GrpcFederationHost.StartAsync(new GrpcHostOptions(), trainers[0].Terms, stop).ConfigureAwait(false);
+            GlmPartyResult[] results = await Task.WhenAll(trainers.Select((trainer, p) => Task.Run(async () =>
+            {
+                await using GrpcSession session = p == 0 ? await host.JoinAsync(trainer.JoinRequest, stop).ConfigureAwait(false)
+                    : await GrpcFederationClient.JoinAsync(host.Address, trainer.JoinRequest, cancellationToken: stop).ConfigureAwait(false);
+                return await trainer.TrainAsync(session.Agreement, session.Channels, cancellationToken: stop).ConfigureAwait(false);
+            }, stop))).ConfigureAwait(false);
+            // From epoch to epoch, since the first ones may come before the last tier of the compiler; the median, since other work disturbs some.
+            double[] seconds = [.. results[0].History.Zip(results[0].History.Skip(1), (a, b) => b.Seconds - a.Seconds)];
+            GlmCost parts = GlmCost.Predict(job, new GlmCostSizes { TrainRows = Rows, Columns = [Width, Width] }, rates with { SecondsPerNoisyRound = 0 }, GlmCostLink.Loopback, oneMachine: true);
+            return Math.Max(0, (Median(seconds) - parts.SecondsPerEpoch) * Epochs / parts.Rounds);
+        }
+        finally
+        {
+            if (ledgerFolder is not null)
+                foreach (string file in Directory.GetFiles(ledgerFolder, name + "*"))
+                    File.Delete(file);
+        }
+    }
+
+    /// <summary>Half a round trip between two parties of this process, its processor time, and the time of a byte.</summary>
+    private static async Task<(double Seconds, double Processor, double PerByte)> MessagesAsync(CancellationToken stop)
+    {
+        PartyDescription[] parties = [new("active", PartyRole.Active), new("passive", PartyRole.Passive)];
+        byte[] digest = SHA256.HashData("measurement"u8);
+        var terms = new SessionTerms("measurement", digest, new Dictionary<string, ReadOnlyMemory<byte>>(), parties);
+        JoinRequest Request(int party) => new(SessionDesk.ProtocolVersion, parties[party], terms.JobName, digest, terms.Sections, digest);
+        await using GrpcFederationHost host = await GrpcFederationHost.StartAsync(new GrpcHostOptions(), terms, stop).ConfigureAwait(false);
+        Task<GrpcSession> hosting = host.JoinAsync(Request(0), stop);
+        await using GrpcSession passive = await GrpcFederationClient.JoinAsync(host.Address, Request(1), cancellationToken: stop).ConfigureAwait(false);
+        await using GrpcSession active = await hosting.ConfigureAwait(false);
+        Task answering = Task.Run(AnswerAsync, stop);
+        int round = 0;
+        await TripsAsync(SmallRows, Warm).ConfigureAwait(false);
+        double[] small = await TripsAsync(SmallRows, Trips, pause: true).ConfigureAwait(false);
+        TimeSpan before = Environment.CpuUsage.TotalTime;
+        await TripsAsync(SmallRows, Trips).ConfigureAwait(false);
+        double processor = (Environment.CpuUsage.TotalTime - before).TotalSeconds / (2 * Trips);
+        await TripsAsync(LargeRows, 4).ConfigureAwait(false);
+        double[] large = await TripsAsync(LargeRows, LargeTrips, pause: true).ConfigureAwait(false);
+        await answering.ConfigureAwait(false);
+        await Task.WhenAll(active.Channels[0].CompleteAsync(stop).AsTask(), passive.Channels[0].CompleteAsync(stop).AsTask()).ConfigureAwait(false);
+        double perByte = Math.Max(0, Median(large) - Median(small)) / (2 * sizeof(double) * (double)(LargeRows - SmallRows));
+        return (Median(small) / 2, processor, perByte);
+
+        async Task<double[]> TripsAsync(int rows, int count, bool pause = false)
+        {
+            Released<Scores> message = Disclosure.Unprotected(new Scores(new double[rows]), "measurement");
+            double[] times = new double[count];
+            for (int i = 0; i < count; i++, round++)
+            {
+                // Both sides have waited for a while when a message comes, as in a round.
+                if (pause)
+                    Thread.Sleep(1);
+                long start = Stopwatch.GetTimestamp();
+                await passive.Channels[0].SendAsync(round, message, stop).ConfigureAwait(false);
+                await passive.Channels[0].ReceiveAsync<Residuals>(round, rows, stop).ConfigureAwait(false);
+                times[i] = Stopwatch.GetElapsedTime(start).TotalSeconds;
+            }
+
+            return times;
+        }
+
+        async Task AnswerAsync()
+        {
+            for (int i = 0; i < Warm + 2 * Trips + 4 + LargeTrips; i++)
+            {
+                Scores scores = await active.Channels[0].ReceiveAsync<Scores>(i, null, stop).ConfigureAwait(false);
+                await active.Channels[0].SendAsync(i, Disclosure.Unprotected(new Residuals(scores.Values), "measurement"), stop).ConfigureAwait(false);
+            }
+        }
+    }
+
+    /// <summary>Seconds of a small durable write and of each further byte, beside a ledger.</summary>
+    private static (double Seconds, double PerByte) Syncs(string folder)
+    {
+        string path = Path.Combine(folder, $".fedlearn-{Guid.NewGuid():N}.ledger.db");
+        try
+        {
+            double small = Writes(SmallBytes), large = Writes(LargeBytes);
+            double perByte = Math.Max(0, large - small) / (LargeBytes - SmallBytes);
+            return (Math.Max(0, small - SmallBytes * perByte), perByte);
+        }
+        finally
+        {
+            foreach (string file in Directory.GetFiles(folder, Path.GetFileName(path) + "*"))
+                File.Delete(file);
+        }
+
+        double Writes(int bytes)
+        {
+            using IPrivacyReservation reservation = new SqliteLedger(path).Reserve(new PrivacyCharge
+            {
+                RunId = PrivacyCharge.NewRunId(),
+                Party = "measurement",
+                DataSet = DataSetIdentity.Of([]),
+                JobName = "measurement",
+                JobDigest = "",
+                Mechanism = "measurement",
+                Claim = "none",
+                Parameters = "{}",
+                Unit = PrivacyUnit.Record,
+                Adjacency = Adjacency.ReplaceOne,
+                Messages = CostMeter.Writes,
+                PureEpsilon = 0,
+                MuSquared = 0,
+            });
+            byte[] message = new byte[bytes];
+            reservation.Prepare(bytes);
+            double[] times = new double[CostMeter.Writes];
+            for (int i = 0; i < times.Length; i++)
+            {
+                long start = Stopwatch.GetTimestamp();
+                reservation.Keep(i, message);
+                times[i] = Stopwatch.GetElapsedTime(start).TotalSeconds;
+            }
+
+            reservation.Settle(1);
+            return Median(times);
+        }
+    }
+
+    private static double Median(double[] times)
+    {
+        Array.Sort(times);
+        return times[times.Length / 2];
+    }
+}

@@ -1,0 +1,149 @@
+using System.Globalization;
+using System.Text.Json;
+using System.Text.Json.Nodes;
+using FedLearn.Coordination;
+using FedLearn.Diagnostics;
+using FedLearn.Glm;
+
+namespace FedLearn.Cli.Commands;
+
+/// <summary>Predicted seconds and bytes of a job, and beside a private one of the same job in mode none.</summary>
+internal static class CostPlan
+{
+    private static readonly JsonSerializerOptions Camel = new() { PropertyNamingPolicy = JsonNamingPolicy.CamelCase };
+
+    /// <summary>How the parties are connected.</summary>
+    /// <param name="Link">The line.</param>
+    /// <param name="OneMachine">Whether they share a machine.</param>
+    public sealed record Setting(GlmCostLink Link, bool OneMachine)
+    {
+        /// <summary>A line given means machines of their own, unless said otherwise.</summary>
+        public static Setting Of(string? bandwidth, string? latency, bool? oneMachine)
+        {
+            double bits = bandwidth is null ? double.PositiveInfinity : Quantity("--bandwidth", bandwidth, "100Mbit/s", ("Gbit/s", 1e9), ("Mbit/s", 1e6), ("kbit/s", 1e3), ("bit/s", 1));
+            double seconds = latency is null ? 0 : Quantity("--latency", latency, "20ms", ("ms", 1e-3), ("us", 1e-6), ("s", 1));
+            if (!(bits > 0))
+                throw new ConfigurationException(CliErrors.Usage, "--bandwidth", "it is not above 0.", "Give what the line carries, such as 100Mbit/s.");
+            return new(new GlmCostLink(seconds, bits / 8), oneMachine ?? (bandwidth is null && latency is null));
+        }
+
+        private static double Quantity(string option, string text, string example, params (string Unit, double Size)[] units)
+        {
+            foreach ((string unit, double size) in units)
+                if (text.EndsWith(unit, StringComparison.OrdinalIgnoreCase) && double.TryParse(text[..^unit.Length].Trim(), NumberStyles.AllowDecimalPoint, CultureInfo.InvariantCulture, out double value))
+                    return value * size;
+            throw new ConfigurationException(CliErrors.Usage, option, $"'{text}' is no number with one of the units {string.Join(", ", units.Select(u => u.Unit))}.", $"Write it like {example}.");
+        }
+    }
+
+    /// <summary>Why the messages of a job are not known before it runs; null when they are.</summary>
+    public static string? Unknown(GlmJob job) => GlmTraffic.Covers(job) ? null
+        : job.Privacy.Mode is not (PrivacyMode.None or PrivacyMode.HdpVfl) ? "seconds and bytes are predicted for the modes none and hdp-vfl."
+        : GlmPlan.OptimizerOf(job) != GlmOptimizer.Sgd ? "the number of iterations of this optimiser depends on the data; seconds and bytes are predicted for training.optimizer sgd."
+        : job.Model.Family is MultinomialFamily { Classes: null } ? "the number of classes, model.classes, is not declared."
+        : "early stopping and standard errors send messages whose number or size depends on the data.";
+
+    /// <summary>The cost of a job.</summary>
+    /// <param name="plan">The job.</param>
+    /// <param name="sizes">Its sizes.</param>
+    /// <param name="rates">What the parts cost.</param>
+    /// <param name="setting">How the parties are connected.</param>
+    public static PrivacyPlan Of(GlmPlan plan, GlmCostSizes sizes, GlmCostRates rates, Setting setting)
+    {
+        var modes = new JsonArray();
+        var document = new JsonObject
+        {
+            ["link"] = new JsonObject { ["latencySeconds"] = setting.Link.LatencySeconds, ["bytesPerSecond"] = double.IsFinite(setting.Link.BytesPerSecond) ? setting.Link.BytesPerSecond : null },
+            ["machines"] = setting.OneMachine ? "one" : "each",
+            ["rates"] = JsonSerializer.SerializeToNode(rates, Camel),
+            ["modes"] = modes,
+        };
+        List<string> lines =
+        [
+            "",
+            Text($"cost of the training rounds, predicted from rates {rates.Source}; {(setting.OneMachine ? "all parties on one machine" : "each party on a machine of its own")}, {Line(setting.Link)}"),
+            "  mode           seconds   an epoch    kernels     family      noise       sync   messages       line  processor",
+        ];
+        List<string> bytes = ["  mode       party              messages  message bytes    in frames  before and after, in frames"];
+        foreach (GlmJob job in plan.Private ? (GlmJob[])[plan.Job, Plain(plan)] : [plan.Job])
+        {
+            string mode = job.Privacy.Mode == PrivacyMode.None ? "none" : "hdp-vfl";
+            GlmCost cost;
+            try
+            {
+                cost = GlmCost.Predict(job, sizes, rates, setting.Link, setting.OneMachine);
+            }
+            catch (PrivacyRefusedException refusal)
+            {
+                // The bits of a message follow from its noise.
+                modes.Add(new JsonObject { ["mode"] = mode, ["refused"] = refusal.Id });
+                lines.Add($"  {mode,-10} refused: {refusal.Id}, see docs/errors/{refusal.Id}.md");
+                continue;
+            }
+
+            modes.Add(Describe(mode, cost));
+            GlmCostSeconds s = cost.Training;
+            lines.Add($"  {mode,-10}" + string.Concat(((double[])[s.Total, cost.SecondsPerEpoch, s.Kernels, s.Family, s.Noise, s.Sync, s.Messages, s.Link, cost.ProcessorSeconds]).Select(v => $"{Number(v),11}")));
+            foreach (GlmPartyTraffic party in cost.Traffic)
+                bytes.Add(Text($"  {mode,-10} {party.Party.Name,-16} {party.Rounds.Messages,10} {party.Rounds.MessageBytes,14} {party.Rounds.FrameBytes,12}  {(party.Preparation + party.Evaluation).FrameBytes,12}"));
+            if (cost.OutsideSeconds > 0.01)
+                lines.Add(Text($"  {"",-10} and {Number(cost.OutsideSeconds)} s of messages before and after the rounds"));
+        }
+
+        lines.AddRange(bytes);
+        lines.Add("bytes are exact for these numbers of rows and columns; seconds are an estimate: 20 % is usual on a machine that has nothing else to do. --measure takes the rates of this one.");
+        return new(document, lines);
+    }
+
+    /// <summary>The same work without privacy.</summary>
+    private static GlmJob Plain(GlmPlan plan) => plan.Job with
+    {
+        Privacy = new GlmPrivacyOptions { Evaluation = plan.Job.Privacy.Evaluation },
+        Training = plan.Job.Training with { Optimizer = GlmOptimizer.Sgd },
+        Preprocessing = plan.PreprocessingOptions with { Constant = plan.Constant },
+    };
+
+    private static JsonObject Describe(string mode, GlmCost cost) => new()
+    {
+        ["mode"] = mode,
+        ["rounds"] = cost.Rounds,
+        ["trainingSeconds"] = cost.Training.Total,
+        ["secondsPerEpoch"] = cost.SecondsPerEpoch,
+        ["parts"] = new JsonObject
+        {
+            ["kernels"] = cost.Training.Kernels,
+            ["family"] = cost.Training.Family,
+            ["noise"] = cost.Training.Noise,
+            ["sync"] = cost.Training.Sync,
+            ["messages"] = cost.Training.Messages,
+            ["line"] = cost.Training.Link,
+        },
+        ["processorSeconds"] = cost.ProcessorSeconds,
+        ["outsideSeconds"] = cost.OutsideSeconds,
+        ["parties"] = new JsonArray([.. cost.Traffic.Select(t => (JsonNode)new JsonObject
+        {
+            ["name"] = t.Party.Name,
+            ["role"] = t.Party.Role == PartyRole.Active ? "active" : "passive",
+            // What the report of a run over gRPC has under the same names.
+            ["messagesSent"] = t.Total.Messages,
+            ["bytesSent"] = t.Total.MessageBytes,
+            ["rounds"] = Count(t.Rounds),
+            ["outside"] = Count(t.Preparation + t.Evaluation),
+        })]),
+    };
+
+    private static JsonObject Count(GlmTrafficCount count) => new()
+    {
+        ["messages"] = count.Messages,
+        ["payloadBytes"] = count.PayloadBytes,
+        ["messageBytes"] = count.MessageBytes,
+        ["frameBytes"] = count.FrameBytes,
+    };
+
+    private static string Line(GlmCostLink link) => link == GlmCostLink.Loopback ? "no line between them"
+        : Text($"a line of {(double.IsFinite(link.BytesPerSecond) ? Number(link.BytesPerSecond * 8e-6) + " Mbit/s" : "no limit")} and {Number(link.LatencySeconds * 1e3)} ms one way");
+
+    private static string Number(double value) => value.ToString("G4", CultureInfo.InvariantCulture);
+
+    private static string Text(FormattableString text) => text.ToString(CultureInfo.InvariantCulture);
+}

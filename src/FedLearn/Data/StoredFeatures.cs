@@ -1,0 +1,83 @@
+using System.Numerics.Tensors;
+using FedLearn.Numerics;
+
+namespace FedLearn.Data;
+
+public sealed partial class FeatureMap
+{
+    private const double SingleRoundoff = 1.0 / (1 << 24);
+
+    private SingleRows SingleFeatures(Table table, ReadOnlySpan<int> rows)
+    {
+        int columns = FeatureNames.Count;
+        if ((long)rows.Length * columns > Array.MaxLength)
+            throw DataErrors.Bad(DataErrors.TooLarge, table.Place, "the table has more cells than fit one matrix in memory.", "Use fewer rows or columns, or name a folder under scratch.");
+        var features = new SingleRows(rows.Length, columns, new float[rows.Length * columns]);
+        int[]? order = SourceColumns(table);
+        double[] buffer = new double[table.Cells!.Columns], cells = new double[columns];
+        for (int i = 0; i < rows.Length; i++)
+        {
+            TransformRow(table, table.Cells.Row(rows[i], buffer), order, rows[i], cells);
+            Round(table, rows[i], cells, features.Row(i));
+        }
+
+        return features;
+    }
+
+    /// <summary>Rows in a mapped file. A table that is mapped itself is read from its start to its end, and written in the order that was asked for.</summary>
+    private MappedRows MappedFeatures(Table table, ReadOnlySpan<int> rows, string folder, bool single)
+    {
+        int[]? order = SourceColumns(table);
+        MappedRows features;
+        try
+        {
+            features = new MappedRows(folder, rows.Length, FeatureNames.Count, single);
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            throw DataErrors.Bad(DataErrors.ScratchUnusable, folder, "the scratch file for the features cannot be made there, or there is no room for it.",
+                "Name a folder that can be written to, with 8 bytes a cell free (float32: 4).", e);
+        }
+
+        int[]? sources = null, places = null;
+        if (table.Cells!.IsSequential)
+        {
+            (sources, places) = (rows.ToArray(), new int[rows.Length]);
+            for (int i = 0; i < places.Length; i++)
+                places[i] = i;
+            Array.Sort(sources, places);
+        }
+
+        double[] buffer = new double[table.Cells.Columns], cells = new double[FeatureNames.Count];
+        for (int i = 0; i < rows.Length; i++)
+        {
+            (int source, int place) = sources is null ? (rows[i], i) : (sources[i], places![i]);
+            TransformRow(table, table.Cells.Row(source, buffer), order, source, cells);
+            if (single)
+                Round(table, source, cells, features.Singles(place));
+            else
+                cells.CopyTo(features.Doubles(place));
+        }
+
+        GC.KeepAlive(features);
+        return features;
+    }
+
+    /// <summary>Rounds a row to float32. Where rows are bounded the real length of the rounded row is at most the bound too, and so is the one that float64 computes: rounding can lengthen a
+    /// row by 2^-24 of it, so a row that came out too long is shortened before it is rounded again. Cells are changed.</summary>
+    private void Round(Table table, int number, Span<double> cells, Span<float> target)
+    {
+        // Squares of float32 are exact in float64, so only adding them up and the root round.
+        double limit = (RowBound ?? double.PositiveInfinity) * (1 - 2 * (cells.Length + 8) * UnitRoundoff);
+        for (int attempt = 0; ; attempt++)
+        {
+            TensorPrimitives.ConvertTruncating<double, float>(cells, target);
+            double length = SingleRows.LengthOf(target);
+            if (!double.IsFinite(length))
+                throw DataErrors.Bad(DataErrors.ScaledTooLarge, table.PlaceOf(number), "scaling gives values beyond float32.", "Choose units in which the values are of ordinary size, or store float64.");
+            if (length <= limit)
+                return;
+            TensorPrimitives.Multiply(cells, limit / length * (1 - (Math.ScaleB(1, attempt) - 1) * SingleRoundoff), cells);
+        }
+    }
+}

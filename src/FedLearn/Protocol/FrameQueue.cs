@@ -1,0 +1,106 @@
+using System.Threading.Tasks.Sources;
+using FedLearn.Diagnostics;
+using FedLearn.Privacy;
+
+namespace FedLearn.Protocol;
+
+/// <summary>Frames from one end of a channel in memory to the other. A frame costs no new memory. One reader at a time; writers do not wait.</summary>
+internal sealed class FrameQueue : IValueTaskSource<ChannelFrame>
+{
+    private readonly Lock _lock = new();
+    private readonly Queue<ChannelFrame> _frames = new();
+    // The reader goes on in a thread of its own: it may compute for long, and the writer has work to do.
+    private ManualResetValueTaskSourceCore<ChannelFrame> _reader = new() { RunContinuationsAsynchronously = true };
+    private CancellationTokenRegistration _stopped;
+    private CancellationToken _stop;
+    private bool _waits, _closed;
+
+    /// <summary>Memory of the messages on this way, and at the reader.</summary>
+    public PayloadPool Pool { get; } = new();
+
+    /// <summary>The error of a reader when nothing more can come.</summary>
+    public Func<PeerException>? Lost { get; set; }
+
+    /// <summary>Appends a frame.</summary>
+    /// <returns>Whether the queue is open.</returns>
+    public bool TryWrite(ChannelFrame frame)
+    {
+        lock (_lock)
+        {
+            if (_closed)
+                return false;
+            if (!_waits)
+            {
+                _frames.Enqueue(frame);
+                return true;
+            }
+
+            _waits = false;
+        }
+
+        _reader.SetResult(frame);
+        return true;
+    }
+
+    /// <summary>Nothing more comes after what is there.</summary>
+    public void Close()
+    {
+        lock (_lock)
+        {
+            _closed = true;
+            if (!_waits)
+                return;
+            _waits = false;
+        }
+
+        _reader.SetException(Lost!());
+    }
+
+    /// <summary>Takes the next frame.</summary>
+    /// <exception cref="InvalidOperationException">Another read is under way.</exception>
+    public ValueTask<ChannelFrame> ReadAsync(CancellationToken cancellationToken)
+    {
+        if (cancellationToken.IsCancellationRequested)
+            return ValueTask.FromCanceled<ChannelFrame>(cancellationToken);
+        lock (_lock)
+        {
+            if (_waits)
+                throw new InvalidOperationException("Another read is under way.");
+            if (_frames.TryDequeue(out ChannelFrame frame))
+                return new(frame);
+            if (_closed)
+                return ValueTask.FromException<ChannelFrame>(Lost!());
+            _waits = true;
+            _stop = cancellationToken;
+            _reader.Reset();
+        }
+
+        short version = _reader.Version;
+        // Cancelled by now, it calls back at once; served by now, it finds nobody waiting.
+        _stopped = cancellationToken.UnsafeRegister(static (queue, stop) => ((FrameQueue)queue!).Stop(stop), this);
+        return new(this, version);
+    }
+
+    ChannelFrame IValueTaskSource<ChannelFrame>.GetResult(short token)
+    {
+        _stopped.Unregister();
+        return _reader.GetResult(token);
+    }
+
+    ValueTaskSourceStatus IValueTaskSource<ChannelFrame>.GetStatus(short token) => _reader.GetStatus(token);
+
+    void IValueTaskSource<ChannelFrame>.OnCompleted(Action<object?> continuation, object? state, short token, ValueTaskSourceOnCompletedFlags flags) =>
+        _reader.OnCompleted(continuation, state, token, flags);
+
+    private void Stop(CancellationToken stop)
+    {
+        lock (_lock)
+        {
+            if (!_waits || stop != _stop)
+                return;
+            _waits = false;
+        }
+
+        _reader.SetException(new OperationCanceledException(stop));
+    }
+}

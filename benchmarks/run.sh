@@ -1,8 +1,7 @@
 #!/usr/bin/env bash
 # The benchmarks of speed, each beside its peers in the same call. benchmarks/README.md has the convention.
-# Usage: benchmarks/run.sh [--out FOLDER] [VERB ...]        every verb, or those named; dated files into FOLDER (default benchmarks/results); exit code 1 when a bar is missed
+# Usage: benchmarks/run.sh [--out FOLDER] [VERB ...]        every verb of the list below, or those named; dated files into FOLDER (default benchmarks/results); exit code 1 when a bar is missed
 #        benchmarks/run.sh --quick [--update] [VERB ...]    a quick set, under 5 minutes; exit code 1 when a ratio has lost more than its tolerance against benchmarks/ratios.json
-# FEDLEARN_PEERS names the folder with torch_glm_speed.py (default ../shared/peers beside the repository); PyTorch, grpcio and libgrpc++ are skipped, saying so, where they are absent.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -16,7 +15,7 @@ while [ $# -gt 0 ]; do
         --quick) mode=quick ;;
         --update) update=(--update) ;;
         --out) [ $# -ge 2 ] || { echo "run: --out needs a folder" >&2; exit 2; }; out="$2"; shift ;;
-        --help | -h) sed -n '2,6s/^# //p' "$0"; exit 0 ;;
+        --help | -h) sed -n '2,4s/^# //p' "$0"; exit 0 ;;
         -*) echo "run: unknown option '$1'; use --quick, --update, --out FOLDER or names of verbs" >&2; exit 2 ;;
         *) only+=("$1") ;;
     esac

@@ -91,7 +91,7 @@ internal static class CostPlan
         }
 
         lines.AddRange(bytes);
-        lines.Add("bytes are exact for these numbers of rows and columns; seconds are an estimate: 20 % is usual on a machine that has nothing else to do. --measure takes the rates of this one.");
+        lines.Add("bytes are exact for these numbers of rows and columns; seconds are an estimate for machines that have nothing else to do. --measure takes the rates of this one.");
         return new(document, lines);
     }
 

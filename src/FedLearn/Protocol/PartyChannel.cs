@@ -133,7 +133,7 @@ public abstract class PartyChannel(string localParty, string remoteParty, Channe
         }
         finally
         {
-            stopped.Unregister();
+            stopped.Dispose();
             _sendLimit.End();
         }
 
@@ -314,7 +314,7 @@ public abstract class PartyChannel(string localParty, string remoteParty, Channe
         finally
         {
             Volatile.Write(ref _receiving, 0);
-            stopped.Unregister();
+            stopped.Dispose();
             _receiveLimit.End();
         }
     }

@@ -27,7 +27,7 @@ internal sealed class WaitLimit(TimeSpan time, TimeProvider clock)
         _source = null;
     }
 
-    /// <summary>Lets a caller's token end the wait too.</summary>
+    /// <summary>Lets a caller's token end the wait too. To be disposed of before <see cref="End"/>, not merely unregistered: a token that is cancelled at that moment would end the next wait.</summary>
     public static CancellationTokenRegistration Link(CancellationTokenSource wait, CancellationToken token) =>
         token.CanBeCanceled ? token.UnsafeRegister(static source => Cancel((CancellationTokenSource)source!), wait) : default;
 

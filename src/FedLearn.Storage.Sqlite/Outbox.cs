@@ -11,7 +11,7 @@ namespace FedLearn.Storage.Sqlite;
 /// <remarks>
 /// <para>Page 0 holds the run's id, how many messages were kept, and whether there is a second file with values that stay at the party. Records begin at multiples of a page, so that a torn write spoils no other:
 /// magic, run, index, length, XxHash128 of all that and of the bytes, bytes. They are written one after the other and, once there is
-/// room for the wanted number of the largest, from the start again. The file grows by zeros that are written out: a later write in place is
+/// room for the wanted number of the largest, from the start again, but never over one of the last that are wanted. The file grows by zeros that are written out: a later write in place is
 /// then one without metadata, which was measured a third faster to sync than a write into space that is only allocated.</para>
 /// <para>A record whose checksum fails was torn by a crash before <see cref="Keep"/> returned, so it never left. The count is written after
 /// the sync and not synced itself: when it says more than the records, a message that left has been destroyed.</para>
@@ -213,23 +213,41 @@ internal sealed partial class Outbox : IDisposable
                 _records.Remove(old);
     }
 
-    /// <summary>Where a record goes: behind the last, in space that is there or is added, or at the start again.</summary>
+    /// <summary>Where a record goes: behind the last while there is room for the limit and one more, then in the first place that holds no record which must stay. All space that is used is
+    /// within twice the limit of the largest record: up to the place found, gaps are smaller than it and records at most limit - 1.</summary>
     private long MakeRoom(long size)
     {
         _largest = Math.Max(_largest, size);
         // One more than the limit, since the space at the end that a record does not fit is lost.
-        long length = RandomAccess.GetLength(Handle), most = Page + _largest * (_limit + 1L);
-        if (_end + size > length)
+        long length = RandomAccess.GetLength(Handle), most = Page + _largest * (_limit + 1L), at = _end;
+        if (at + size > most || !IsFree(at, size))
         {
-            long first = Math.Min(Page + _largest * FirstRecords, FirstBytes), grown = Math.Min(most, Math.Max(_end + size, Math.Max(2 * length, first)));
-            if (_end + size > grown)
-                return Page;
-            byte[] zeros = new byte[1 << 20];
-            for (long at = length; at < grown; at += zeros.Length)
-                RandomAccess.Write(Handle, zeros.AsSpan(0, (int)Math.Min(zeros.Length, grown - at)), at);
+            at = IsFree(Page, size) ? Page : long.MaxValue;
+            for (int index = FirstNeeded; at > Page && index < Kept; index++)
+                if (_records.TryGetValue(index, out (long Offset, int Length) record) && record.Offset + Pages(HeaderBytes + record.Length) is var behind && behind < at && IsFree(behind, size))
+                    at = behind;
         }
 
-        return _end;
+        if (at + size > length)
+        {
+            long first = Math.Min(Page + _largest * FirstRecords, FirstBytes), grown = Math.Max(at + size, Math.Min(most, Math.Max(2 * length, first)));
+            byte[] zeros = new byte[1 << 20];
+            for (long from = length; from < grown; from += zeros.Length)
+                RandomAccess.Write(Handle, zeros.AsSpan(0, (int)Math.Min(zeros.Length, grown - from)), from);
+        }
+
+        return at;
+    }
+
+    // Beside the one that comes next.
+    private int FirstNeeded => Math.Max(0, Kept + 1 - _limit);
+
+    private bool IsFree(long at, long size)
+    {
+        for (int index = FirstNeeded; index < Kept; index++)
+            if (_records.TryGetValue(index, out (long Offset, int Length) record) && record.Offset < at + size && at < record.Offset + Pages(HeaderBytes + record.Length))
+                return false;
+        return true;
     }
 
     /// <summary>Finds what earlier processes kept.</summary>

@@ -56,10 +56,35 @@ public sealed class OutboxTests : IDisposable
             }
 
             outbox.Dispose();
-            // Bounded: the limit and one more of the largest, and never less than what the file began with.
-            long largest = (64 + sizes.Max() + Page - 1) / Page * Page;
-            Assert.InRange(new FileInfo(path).Length, Page, Page + largest * (limit + 2));
+            Assert.InRange(new FileInfo(path).Length, Page, Page + Math.Max(limit + 1, 2 * limit) * Space(sizes.Max()));
         }).Check(Config.QuickThrowOnFailure.WithMaxTest(TestCounts.Of(10)));
+
+    private static long Space(int message) => (64 + message + Page - 1) / Page * Page;
+
+    // Once the file is written from the start again, a record may be larger than all before it, and so reach into one that must stay.
+    [Fact]
+    public void Keep_LargerRecordsAfterTheFileWentRound_LeavesTheLastOnes()
+    {
+        int[] sizes = [11_576, 14_695, 1_610, 12_519, 619, 15_652, 13_269, 19_764, 19_104, 13_018, 9_040];
+        using Outbox outbox = New(4, out _);
+        for (int i = 0; i < sizes.Length; i++)
+        {
+            outbox.Keep(i, Message(i, sizes[i]));
+            for (int j = Math.Max(0, i - 3); j <= i; j++)
+                Assert.Equal(Message(j, sizes[j]), outbox.Find(j));
+        }
+    }
+
+    [Fact]
+    public void Keep_RecordsOfOneSize_TakeTheLimitAndOneMore()
+    {
+        const int Limit = 5, Size = 9000;
+        Outbox outbox = New(Limit, out string path);
+        for (int i = 0; i < 10 * Limit; i++)
+            outbox.Keep(i, Message(i, Size));
+        outbox.Dispose();
+        Assert.Equal(Page + (Limit + 1) * Space(Size), new FileInfo(path).Length);
+    }
 
     [Fact]
     public void Open_WriteTornBeforeItLeft_IsAsIfItHadNotBegun()

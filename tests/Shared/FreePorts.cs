@@ -10,7 +10,7 @@ internal static class FreePorts
     // theirs from blocks of their own, unless their numbers are equal modulo the number of blocks; within one program none comes back soon.
     private const int First = 12_000, Blocks = 40, BlockLength = 450;
 
-    private static uint s_taken = (uint)Random.Shared.Next(BlockLength);
+    private static uint _taken = (uint)Random.Shared.Next(BlockLength);
 
     /// <summary>A port that nobody listens at.</summary>
     public static int Next()
@@ -18,7 +18,7 @@ internal static class FreePorts
         while (true)
             try
             {
-                int port = First + Environment.ProcessId % Blocks * BlockLength + (int)(Interlocked.Increment(ref s_taken) % BlockLength);
+                int port = First + Environment.ProcessId % Blocks * BlockLength + (int)(Interlocked.Increment(ref _taken) % BlockLength);
                 using var listener = new TcpListener(IPAddress.Loopback, port);
                 listener.Start();
                 return port;

@@ -75,7 +75,8 @@ internal static class WorkerCommand
                 return failure.ExitCode;
             }
         });
-    }) { Hidden = true };
+    })
+    { Hidden = true };
 
     // Not Progress<T>, which would report from the thread pool, out of order and after the result.
     private sealed class Relay : IProgress<JobProgress>

@@ -93,7 +93,7 @@ public class ServiceTests
 
         JsonNode[] counts = [.. (await GetAsync(service, "healthz")).Body["jobs"]!.AsArray().Select(j => j!["sessions"]!)];
         Assert.Equal([2, 1, 0, 0], counts.Select(c => (int)c));
-        Assert.DoesNotMatch("c[0-9]{4}", service.Error); // no id of a row
+        Assert.DoesNotMatch(@"\bc[0-9]{4}\b", service.Error); // no id of a row; names of sessions are hexadecimal digits
         ToolProcess.Send(service.Id, ToolProcess.Terminate);
         Assert.Equal("STOPPING=1", await NoticeAsync(manager));
         ToolRun end = await service.EndAsync();

@@ -14,6 +14,9 @@ internal static class NormalTail
 {
     private const int GuardBits = 24;
 
+    // Of the comparison in 128 bits: bits after the binary point, those and the bits before it together, and bits of a limb of sqrt(2 pi).
+    private const int LeastFractionBits = 72, MostFractionBits = 100, SumBits = 118, LimbBits = 62;
+
     private static readonly ConcurrentDictionary<int, (BigInteger Low, BigInteger High)> Roots = new();
 
     /// <summary>Encloses Q(numerator/2^denominatorBits), in units of 2^-bits.</summary>
@@ -44,6 +47,53 @@ internal static class NormalTail
         (BigInteger Low, BigInteger High) Next((BigInteger Low, BigInteger High) term, int divisor) =>
             ((term.Low * square >> (2 * denominatorBits)) / divisor, (Up(term.High * square, 2 * denominatorBits) + (divisor - 1)) / divisor);
     }
+
+    /// <summary>Compares every p in [tail, tail + 1]/2^64 with Q(numerator/2^denominatorBits), without allocating.</summary>
+    /// <param name="tail">Below 2^63.</param>
+    /// <param name="numerator">At least 0.</param>
+    /// <param name="denominatorBits">Binary logarithm of the denominator of x, 1 to 31.</param>
+    /// <returns>1 if all of them are greater, -1 if all are less, 0 if that is open, and null for an x beyond about 8, where 128 bits do not hold the series with use.</returns>
+    /// <remarks>The series and the rounding of <see cref="Enclose"/>. p > Q is S > (1/2 - p) E sqrt(2 pi), which takes no quotient of large numbers.</remarks>
+    public static int? Compare(ulong tail, long numerator, int denominatorBits)
+    {
+        double x = Math.ScaleB(numerator, -denominatorBits);
+        // Every term and sum is at most about e^(x^2/2), and the products of terms with x^2 have ten bits of room.
+        int fraction = Math.Min(MostFractionBits, SumBits - (int)(x * x / 2 * Math.Log2(Math.E)));
+        if (fraction < LeastFractionBits || (UInt128)(ulong)numerator * (ulong)numerator > ulong.MaxValue)
+            return null;
+        ulong square = (ulong)(numerator * numerator);
+        int squareBits = 2 * denominatorBits;
+        UInt128 unit = UInt128.One << fraction;
+        (UInt128 Low, UInt128 High) odd = (Floor(unit, (ulong)numerator, denominatorBits), Ceiling(unit, (ulong)numerator, denominatorBits));
+        (UInt128 Low, UInt128 High) even = (unit, unit), oddSum = odd, evenSum = even;
+        for (ulong n = 1; odd.High > 1 || even.High > 1 || (UInt128)n << squareBits < square; n++)
+        {
+            odd = (Floor(odd.Low, square, squareBits) / (2 * n + 1), (Ceiling(odd.High, square, squareBits) + 2 * n) / (2 * n + 1));
+            even = (Floor(even.Low, square, squareBits) / (2 * n), (Ceiling(even.High, square, squareBits) + (2 * n - 1)) / (2 * n));
+            oddSum = (oddSum.Low + odd.Low, oddSum.High + odd.High);
+            evenSum = (evenSum.Low + even.Low, evenSum.High + even.High);
+        }
+
+        oddSum.High += odd.High;
+        evenSum.High += even.High;
+        const ulong Half = 1UL << 63;
+        UInt128 below = Floor(evenSum.Low, RootLow.High, LimbBits) + (Floor(evenSum.Low, RootLow.Low, LimbBits) >> LimbBits);
+        UInt128 above = Ceiling(evenSum.High, RootHigh.High, LimbBits) + Ceiling(Ceiling(evenSum.High, RootHigh.Low, LimbBits), 1, LimbBits);
+        return oddSum.Low > Ceiling(above, Half - tail, 64) ? 1 : oddSum.High < Floor(below, Half - tail - 1, 64) ? -1 : 0;
+    }
+
+    // Bounds of sqrt(2 pi), each in units of 2^-62 and the rest of it in units of 2^-124.
+    private static readonly (ulong High, ulong Low) RootLow = Limbs(RootOfTwoPi(2 * LimbBits).Low), RootHigh = Limbs(RootOfTwoPi(2 * LimbBits).High);
+
+    private static (ulong High, ulong Low) Limbs(BigInteger root) => ((ulong)(root >> LimbBits), (ulong)(root & ((BigInteger.One << LimbBits) - 1)));
+
+    /// <summary>a b/2^shift, rounded down; the result must fit.</summary>
+    private static UInt128 Floor(UInt128 a, ulong b, int shift) => ((UInt128)(ulong)(a >> 64) * b << (64 - shift)) + (LowWord(a) * b >> shift);
+
+    private static UInt128 Ceiling(UInt128 a, ulong b, int shift) =>
+        Floor(a, b, shift) + ((LowWord(a) * b & ((UInt128.One << shift) - 1)) == 0 ? UInt128.Zero : UInt128.One);
+
+    private static UInt128 LowWord(UInt128 a) => unchecked((ulong)a);
 
     /// <summary>value/2^shift, rounded up.</summary>
     private static BigInteger Up(BigInteger value, int shift) => -(-value >> shift);

@@ -169,28 +169,47 @@ internal static unsafe class RoundedNormal
     /// the polynomials say.</summary>
     internal static int Exact<TBits>(ref TBits bits, ulong draw, ulong word, int scaleBits) where TBits : IUniformBits, allows ref struct
     {
-        BigInteger tail = word & ~SignBit;
-        int length = 64;
-        for (int part = 1; ; part++)
+        ulong leading = word & ~SignBit;
+        int? magnitude = Magnitude(new Tail(leading, leading, 64), scaleBits);
+        BigInteger tail = leading;
+        for (int part = 1, length = 64; magnitude is null; part++)
         {
-            if (Magnitude(tail, length, scaleBits) is { } magnitude)
-                return word < SignBit ? magnitude : -magnitude;
             tail = (tail << 64) + bits.Further(draw, part);
             length += 64;
+            magnitude = Magnitude(new Tail(leading, tail, length), scaleBits);
+        }
+
+        return word < SignBit ? magnitude.Value : -magnitude.Value;
+    }
+
+    /// <summary>p in [Bits, Bits + 1]/2^Length, of which Leading are the first 64 bits.</summary>
+    private readonly record struct Tail(ulong Leading, BigInteger Bits, int Length)
+    {
+        public double Middle => Math.ScaleB((double)Bits + 0.5, -Length);
+
+        /// <summary>Sign of p - Q((k + 1/2)/2^scaleBits) for every such p, or 0 if it is open. |K| is at most k where it is 1 and more where it is -1.</summary>
+        public int Side(int k, int scaleBits)
+        {
+            long numerator = 2 * (long)k + 1;
+            // All but a few draws in a million of these are decided by the first word.
+            if (NormalTail.Compare(Leading, numerator, scaleBits + 1) is { } side && (side != 0 || Length == 64))
+                return side;
+            const int more = 32;
+            (BigInteger low, BigInteger high) = NormalTail.Enclose(numerator, scaleBits + 1, Length + more);
+            return Bits << more > high ? 1 : Bits + 1 << more < low ? -1 : 0;
         }
     }
 
-    /// <summary>|K| if it is the same for all p in [tail, tail + 1]/2^length, else null.</summary>
-    private static int? Magnitude(BigInteger tail, int length, int scaleBits)
+    /// <summary>|K| if it is the same for all p of the tail, else null.</summary>
+    private static int? Magnitude(Tail tail, int scaleBits)
     {
         int saturation = INoiseSource.Saturation / INoiseSource.LatticeScale << scaleBits;
 
         // A guess; what follows moves it until it is proved.
-        double middle = Math.ScaleB((double)tail + 0.5, -length);
-        int m = (int)Math.Min(saturation, Math.Max(0, Math.Round(Math.ScaleB(UpperQuantile(middle), scaleBits))));
+        int m = (int)Math.Min(saturation, Math.Max(0, Math.Round(Math.ScaleB(UpperQuantile(tail.Middle), scaleBits))));
         while (true)
         {
-            int lower = m == 0 ? -1 : Side(m - 1);
+            int lower = m == 0 ? -1 : tail.Side(m - 1, scaleBits);
             if (lower == 0)
                 return null;
             if (lower > 0)
@@ -201,20 +220,12 @@ internal static unsafe class RoundedNormal
 
             if (m == saturation)
                 return m;
-            int upper = Side(m);
+            int upper = tail.Side(m, scaleBits);
             if (upper == 0)
                 return null;
             if (upper > 0)
                 return m;
             m++;
-        }
-
-        // Sign of p - Q((k + 1/2)/s), or 0 if it is open. |K| is at most k where it is 1 and more where it is -1.
-        int Side(int k)
-        {
-            const int more = 32;
-            (BigInteger low, BigInteger high) = NormalTail.Enclose(2 * (long)k + 1, scaleBits + 1, length + more);
-            return tail << more > high ? 1 : tail + 1 << more < low ? -1 : 0;
         }
     }
 

@@ -101,6 +101,51 @@ public class RoundedNormalTests
         }
     }
 
+    // O4: what the comparison in 128 bits says of the tails around a threshold is what wider enclosures of it say.
+    [Theory]
+    [InlineData(0)]
+    [InlineData(2)]
+    [InlineData(10)]
+    [InlineData(24)]
+    public void NormalTail_CompareAroundAThreshold_AgreesWithWiderEnclosures(int scaleBits)
+    {
+        const int More = 60;
+        var random = new Random(20261127 + scaleBits);
+        for (int i = 0; i < TestCounts.Of(2_000); i++)
+        {
+            // Up to 9 deviations: beyond 8 it leaves them to the enclosures.
+            long numerator = 2 * (long)(random.NextDouble() * 9 * (1 << scaleBits)) + 1;
+            (BigInteger low, BigInteger high) = NormalTail.Enclose(numerator, scaleBits + 1, 64 + More);
+            double x = Math.ScaleB(numerator, -scaleBits - 1);
+            for (int step = -3; step <= 3; step++)
+            {
+                BigInteger tail = (low >> More) + step;
+                if (tail.Sign < 0 || tail >= BigInteger.One << 63)
+                    continue;
+                int expected = tail << More > high ? 1 : tail + 1 << More < low ? -1 : 0;
+                int? found = NormalTail.Compare((ulong)tail, numerator, scaleBits + 1);
+                // 72 bits or more: only beside the threshold may it leave open what 124 bits decide.
+                if (x < 7.9 && Math.Abs(step) != 1)
+                    Assert.Equal(expected, found);
+                else
+                    Assert.True(found is null or 0 || found == expected);
+                Assert.True(found is null ? x > 7.9 : x < 8.1);
+            }
+        }
+    }
+
+    // The rounds of a training must not leave memory behind, and some draw of theirs comes here.
+    [Fact]
+    public void Draw_DecidedByIntegers_AllocatesNextToNothing()
+    {
+        var bits = new Fixed(0);
+        ulong word = Threshold(12_345_678, 24, 64).Word + 2;
+        RoundedNormal.Exact(ref bits, 0, word, 24);
+        long before = GC.GetAllocatedBytesForCurrentThread();
+        RoundedNormal.Exact(ref bits, 0, word, 24);
+        Assert.InRange(GC.GetAllocatedBytesForCurrentThread() - before, 0, 200);
+    }
+
     [Fact]
     public void Draw_EndlessZeros_Saturates()
     {

@@ -159,12 +159,17 @@ public sealed class GaussianMechanism
             if (_released >= _calibration.Releases)
                 return;
             DrawWanted();
-            if (length <= _aheadLength)
-                return;
-            lock (_drawing)
-                _wanted = length - _aheadLength;
-            ThreadPool.UnsafeQueueUserWorkItem(_drawer ??= new Drawer(this), preferLocal: false);
+            Want(length);
         }
+    }
+
+    private void Want(int length)
+    {
+        if (length <= _aheadLength)
+            return;
+        lock (_drawing)
+            _wanted = length - _aheadLength;
+        ThreadPool.UnsafeQueueUserWorkItem(_drawer ??= new Drawer(this), preferLocal: false);
     }
 
     private sealed class Drawer(GaussianMechanism mechanism) : IThreadPoolWorkItem
@@ -199,13 +204,16 @@ public sealed class GaussianMechanism
     /// <typeparam name="T">The payload.</typeparam>
     /// <param name="value">What is to be sent; every number finite, its sensitivity that of the calibration.</param>
     /// <param name="name">Name of the release for the report, such as <c>training scores</c>.</param>
+    /// <param name="nextLength">Length of the next message, whose noise is drawn on a background thread while the reservation waits for its storage; 0, the default, where there is
+    /// none or it is not known. Without effect on results.</param>
     /// <returns>The noisy vector, as integers on the lattice. Of a transient value it is transient too: the next one of the same length and name takes its memory.</returns>
     /// <exception cref="PrivacyRefusedException">FL5006: all messages that the noise is calibrated for have been released.</exception>
     /// <exception cref="InternalFailureException">FL6300: a number is NaN or infinite. Nothing is released.</exception>
-    public Released<T> Release<T>(T value, string name) where T : VectorPayload
+    public Released<T> Release<T>(T value, string name, int nextLength = 0) where T : VectorPayload
     {
         ArgumentNullException.ThrowIfNull(value);
         ArgumentException.ThrowIfNullOrWhiteSpace(name);
+        ArgumentOutOfRangeException.ThrowIfNegative(nextLength);
         lock (_lock)
         {
             CheckLeft(name);
@@ -222,6 +230,8 @@ public sealed class GaussianMechanism
             long start = Stopwatch.GetTimestamp();
             LatticeVector.Pack(noisy, _bits, packed);
             TensorPrimitives.Multiply(noisy, _step, noisy);
+            if (_released + 1 < _calibration.Releases)
+                Want(nextLength);
             _reservation.Keep(_released, packed);
             Interlocked.Add(ref _noiseTicks, Stopwatch.GetTimestamp() - start);
             _released++;

@@ -65,18 +65,10 @@ public sealed class GlmSteadyStateTests
             Layout = layout,
             Train = new LinearPart(new DenseMatrix(rows, columns, values), free, 1),
             Test = new LinearPart(new DenseMatrix(0, columns), free, 1),
-            // Noise of zeros: the sampler decides 1.5 draws in a million by integers of any size, which allocate some 60 KB each, and how many a window has would be chance.
-            Mechanism = calibration?.MessageNoise is { } noise ? new GaussianMechanism(noise, new Zeros(), NoReservation.Instance) : null,
+            Mechanism = calibration?.MessageNoise is { } noise ? new GaussianMechanism(noise, new CsprngNoise(), NoReservation.Instance) : null,
             EpsilonAfter = calibration?.Mu is { } mu ? round => GaussianDp.Epsilon(mu * Math.Sqrt((double)round / plan.Epochs / layout.Count), 1e-5) : null,
             Progress = null,
         };
-    }
-
-    private sealed class Zeros : INoiseSource
-    {
-        public bool IsSecure => false;
-
-        public void Fill(Span<int> destination) => destination.Clear();
     }
 
     /// <summary>Notes how much memory the process had allocated in all at the end of some rounds.</summary>

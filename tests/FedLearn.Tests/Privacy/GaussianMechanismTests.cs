@@ -117,7 +117,7 @@ public class GaussianMechanismTests
         foreach (int prefetch in new[] { first, second, first, second })
         {
             ahead.Prefetch(prefetch);
-            Assert.Equal(plain.Release(new Scores(new double[6]), "s").Payload.Values.ToArray(), ahead.Release(new Scores(new double[6]), "s").Payload.Values.ToArray());
+            Assert.Equal(plain.Release(new Scores(new double[6]), "s").Payload.Values.ToArray(), ahead.Release(new Scores(new double[6]), "s", nextLength: second).Payload.Values.ToArray());
         }
 
         ahead.Prefetch(6);

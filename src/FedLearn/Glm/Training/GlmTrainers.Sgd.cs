@@ -64,8 +64,6 @@ internal partial class GlmActiveTrainer
             if (passives.Count > 0)
                 await SendResidualsAsync(round, residuals, r, cancellationToken).ConfigureAwait(false);
             work.Step(_weights, gradient, size);
-            if (round + 1 < work.Rounds)
-                work.Mechanism?.Prefetch(k * layout.Size((round + 1) % layout.Count));
             if (batch == layout.Count - 1)
             {
                 _lastLoss = epochLoss / n;
@@ -128,8 +126,6 @@ internal sealed partial class GlmPassiveTrainer
             work.CheckFinite(round, z.AsSpan(0, entries));
             Released<Scores> released = work.Release(round, scores, z, "training scores");
             await _clock.WaitAsync(active.SendAsync(round, released, cancellationToken)).ConfigureAwait(false);
-            if (round + 1 < work.Rounds)
-                work.Mechanism?.Prefetch(k * layout.Size((round + 1) % layout.Count));
 
             Residuals received = await _clock.WaitAsync(active.ReceiveAsync<Residuals>(round, entries, cancellationToken)).ConfigureAwait(false);
             received.Values.Span.CopyTo(residuals);                                                     // r, from the active party [K b]

@@ -227,7 +227,7 @@ internal class GlmWork
     public virtual Released<T> Release<T>(int round, T value, double[] buffer, string name) where T : VectorPayload
     {
         if (Mechanism is not null)
-            return Mechanism.Release(value, name);
+            return Mechanism.Release(value, name, round + 1 < Rounds ? Train.Outputs * Layout.Size((round + 1) % Layout.Count) : 0);
         if (Plan.ElementType == ElementType.Float32)
         {
             VectorKernels.RoundToSingle(buffer.AsSpan(0, value.Length));

@@ -12,7 +12,7 @@ public sealed partial class FeatureMap
         int columns = FeatureNames.Count;
         if ((long)rows.Length * columns > Array.MaxLength)
             throw DataErrors.Bad(DataErrors.TooLarge, table.Place, "the table has more cells than fit one matrix in memory.", "Use fewer rows or columns, or name a folder under scratch.");
-        var features = new SingleRows(rows.Length, columns, new float[rows.Length * columns]);
+        var features = new SingleRows(rows.Length, columns, LargeArrays.Create<float>((long)rows.Length * columns));
         int[]? order = SourceColumns(table);
         double[] buffer = new double[table.Cells!.Columns], cells = new double[columns];
         for (int i = 0; i < rows.Length; i++)

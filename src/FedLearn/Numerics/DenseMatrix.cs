@@ -22,7 +22,7 @@ public sealed class DenseMatrix
     /// <param name="rows">Number of rows.</param>
     /// <param name="columns">Number of columns.</param>
     /// <exception cref="ArgumentOutOfRangeException">A number is negative.</exception>
-    public DenseMatrix(int rows, int columns) : this(rows, columns, new double[Math.Max(0, (long)rows * columns)]) { }
+    public DenseMatrix(int rows, int columns) : this(rows, columns, LargeArrays.Create<double>(Math.Max(0, (long)rows * columns))) { }
 
     /// <summary>Number of rows.</summary>
     public int Rows { get; }

@@ -71,7 +71,7 @@ public sealed class SingleRows : FeatureRows
     public override FeatureRows Reordered(ReadOnlySpan<int> order, FeatureRows? reuse = null)
     {
         CheckOrder(order);
-        var target = reuse is SingleRows { Rows: var rows, Columns: var columns } single && rows == Rows && columns == Columns ? single : new SingleRows(Rows, Columns, new float[Values.Length]);
+        var target = reuse is SingleRows { Rows: var rows, Columns: var columns } single && rows == Rows && columns == Columns ? single : new SingleRows(Rows, Columns, LargeArrays.Create<float>(Values.Length));
         for (int i = 0; i < order.Length; i++)
             Row(order[i]).CopyTo(target.Row(i));
         return target;

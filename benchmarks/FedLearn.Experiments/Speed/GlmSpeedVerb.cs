@@ -6,6 +6,7 @@ using System.Text;
 using FedLearn.Coordination;
 using FedLearn.Data;
 using FedLearn.Glm;
+using FedLearn.Experiments.Tables;
 using FedLearn.Numerics;
 
 namespace FedLearn.Experiments.Speed;
@@ -22,23 +23,23 @@ internal static class GlmSpeedVerb
         var types = Verbs.List("--types", "How features are stored.", "float64", "float32");
         var python = new Option<string>("--python") { Description = "Python with PyTorch. Default /usr/bin/python3.", DefaultValueFactory = _ => "/usr/bin/python3" };
         Option<DirectoryInfo> output = Verbs.Out();
+        Option<bool> quick = Ratio.Quick("200,000 rows, 2 turns, no result file.");
         var command = new Command("glm-speed", "Seconds an epoch: the in-memory session of two parties, PyTorch on the same shapes (benchmarks/peers/glm.py), and the read bandwidth, by turns.")
-            { rows, columns, batch, epochs, repeats, types, python, output };
+            { rows, columns, batch, epochs, repeats, types, python, output, quick };
         command.SetAction((parsed, stop) => Verbs.RunAsync(async () =>
         {
-            var shape = new Shape(parsed.GetValue(rows), parsed.GetValue(columns), parsed.GetValue(batch), parsed.GetValue(epochs));
-            string table = await RunAsync(shape, parsed.GetValue(repeats), parsed.GetValue(types)!, parsed.GetValue(python)!, stop).ConfigureAwait(false);
-            string path = Path.Combine(parsed.GetValue(output)!.FullName, $"{DateTime.UtcNow:yyyy-MM-dd}-glm-speed.md");
-            await File.WriteAllTextAsync(path, table, stop).ConfigureAwait(false);
-            Console.WriteLine(table);
-            return 0;
+            bool isQuick = parsed.GetValue(quick);
+            var shape = new Shape(isQuick ? 200_000 : parsed.GetValue(rows), parsed.GetValue(columns), parsed.GetValue(batch), parsed.GetValue(epochs));
+            var ratios = new List<Ratio>();
+            string table = await RunAsync(shape, isQuick ? 2 : parsed.GetValue(repeats), parsed.GetValue(types)!, parsed.GetValue(python)!, ratios, stop).ConfigureAwait(false);
+            return Ratio.Finish("glm-speed", table, ratios, isQuick ? null : parsed.GetValue(output));
         }));
         return command;
     }
 
     private sealed record Shape(int Rows, int Columns, int Batch, int Epochs);
 
-    private static async Task<string> RunAsync(Shape shape, int repeats, string[] types, string python, CancellationToken stop)
+    private static async Task<string> RunAsync(Shape shape, int repeats, string[] types, string python, List<Ratio> ratios, CancellationToken stop)
     {
         using Process peer = Process.Start(new ProcessStartInfo(python,
             [Path.Combine(Verbs.Repository(), "benchmarks", "peers", "glm.py"), .. new[] { shape.Rows, shape.Columns, shape.Batch, Threads }.Select(n => n.ToString(CultureInfo.InvariantCulture))])
@@ -49,17 +50,17 @@ internal static class GlmSpeedVerb
             text.Append(CultureInfo.InvariantCulture, $"""
                 # Epochs of logistic regression by two parties: {shape.Rows} x ({shape.Columns} + {shape.Columns}), batch {shape.Batch} and full
 
-                {DateTime.UtcNow:yyyy-MM-dd}, {Environment.ProcessorCount} processors ({Model()}), .NET {Environment.Version}, load {Load()} before. Seconds an epoch: median and best of {repeats} turns of
-                {shape.Epochs} epochs (the first two of each turn left out). "FedLearn" is the wall-clock time of an epoch of the in-memory session of both parties, as the trainer does it: scores, messages over the
-                channel, residuals, losses, gradients, steps. "PyTorch" is benchmarks/peers/glm.py with {Threads} threads: gradients written out and autograd. Bandwidth: sums over the
-                features of both parties, {Threads} threads, in the same turns.
+                {Machine.Current()}. Seconds an epoch: median and best of {repeats} turns of {shape.Epochs} epochs (the first two of each turn left out).
+                "FedLearn" is the wall-clock time of an epoch of the in-memory session of both parties, as the trainer does it: scores, messages over the channel, residuals, losses, gradients, steps. "Compute" is
+                what both parties computed in it, messages and waiting for each other left out: the median of the turns, all epochs of each counted. "PyTorch" is benchmarks/peers/glm.py with {Threads} threads:
+                gradients written out and autograd. Bandwidth: sums over the features of both parties, {Threads} threads, in the same turns.
 
-                | storage | batch | FedLearn median | best | PyTorch best: full | minibatch | autograd | FedLearn median / PyTorch's best | GB/s streamed | one reading | read bandwidth | share of it |
-                |---|---|---|---|---|---|---|---|---|---|---|---|
+                | storage | batch | FedLearn median | best | compute | PyTorch best: full | minibatch | autograd | FedLearn / PyTorch's best | compute / PyTorch's best | GB/s streamed | one reading | read bandwidth | share of it |
+                |---|---|---|---|---|---|---|---|---|---|---|---|---|---|
 
                 """);
             foreach (string type in types)
-                await AddAsync(text, shape, type, repeats, peer, stop).ConfigureAwait(false);
+                await AddAsync(text, shape, type, repeats, peer, ratios, stop).ConfigureAwait(false);
         }
         finally
         {
@@ -67,23 +68,25 @@ internal static class GlmSpeedVerb
             await peer.WaitForExitAsync(CancellationToken.None).ConfigureAwait(false);
         }
 
-        text.Append(CultureInfo.InvariantCulture, $"\nLoad {Load()} after.\n");
         return text.ToString();
     }
 
-    private static async Task AddAsync(StringBuilder text, Shape shape, string type, int repeats, Process peer, CancellationToken stop)
+    private static async Task AddAsync(StringBuilder text, Shape shape, string type, int repeats, Process peer, List<Ratio> ratios, CancellationToken stop)
     {
         FeatureStorage storage = Enum.Parse<FeatureStorage>(type, ignoreCase: true);
         Table[] tables = Tables(shape, storage);
         double bytes = 2.0 * shape.Rows * shape.Columns * (storage == FeatureStorage.Float32 ? 4 : 8);
         var read = new List<double>();
-        List<double> full = [], small = [];
+        List<double> full = [], small = [], fullCompute = [], smallCompute = [];
         string[] modes = ["full", "minibatch", "autograd"];
         Dictionary<string, List<double>> torch = modes.ToDictionary(mode => mode, _ => new List<double>());
-        double[] memory = [.. tables.SelectMany(table => table.Values.Values)];
+        // A matrix, so that the limit is that of memory as features have it.
+        double[] memory = new DenseMatrix(2 * shape.Rows, shape.Columns).Values;
+        for (int party = 0; party < tables.Length; party++)
+            tables[party].Values.Values.CopyTo(memory, party * memory.Length / 2);
         for (int turn = 0; turn < repeats; turn++)
         {
-            full.AddRange(await EpochsAsync(shape, tables, shape.Rows, stop).ConfigureAwait(false));
+            full.AddRange(await EpochsAsync(shape, tables, shape.Rows, fullCompute, stop).ConfigureAwait(false));
             read.Add(ReadSeconds(memory));
             foreach (string mode in modes)
             {
@@ -93,17 +96,23 @@ internal static class GlmSpeedVerb
                 torch[mode].AddRange(answer.Split(' ').Select(s => double.Parse(s, CultureInfo.InvariantCulture)));
             }
 
-            small.AddRange(await EpochsAsync(shape, tables, shape.Batch, stop).ConfigureAwait(false));
+            small.AddRange(await EpochsAsync(shape, tables, shape.Batch, smallCompute, stop).ConfigureAwait(false));
             read.Add(ReadSeconds(memory));
         }
 
         double best = torch.Values.Min(t => t.Min()), bandwidth = memory.Length * 8.0 / read.Min();
-        foreach ((string name, List<double> seconds, double streamed) in (ReadOnlySpan<(string, List<double>, double)>)
-            [("full", full, 1.5 * bytes), (shape.Batch.ToString(CultureInfo.InvariantCulture), small, bytes)])
+        foreach ((string name, List<double> seconds, List<double> computed, double streamed) in (ReadOnlySpan<(string, List<double>, List<double>, double)>)
+            [("full", full, fullCompute, 1.5 * bytes), (shape.Batch.ToString(CultureInfo.InvariantCulture), small, smallCompute, bytes)])
         {
-            double median = Median(seconds);
-            text.Append(CultureInfo.InvariantCulture, $"| {type} | {name} | {median:0.0000} | {seconds.Min():0.0000} | {torch["full"].Min():0.0000} | {torch["minibatch"].Min():0.0000} | {torch["autograd"].Min():0.0000} ")
-                .Append(CultureInfo.InvariantCulture, $"| {median / best:0.00} | {streamed / median / 1e9:0.0} | {bytes / median / 1e9:0.0} | {bandwidth / 1e9:0.0} | {streamed / median / bandwidth:0.00} |\n");
+            double median = Median(seconds), compute = Median(computed);
+            text.Append(CultureInfo.InvariantCulture, $"| {type} | {name} | {median:0.0000} | {seconds.Min():0.0000} | {compute:0.0000} ")
+                .Append(CultureInfo.InvariantCulture, $"| {torch["full"].Min():0.0000} | {torch["minibatch"].Min():0.0000} | {torch["autograd"].Min():0.0000} | {median / best:0.00} | {compute / best:0.00} ")
+                .Append(CultureInfo.InvariantCulture, $"| {streamed / median / 1e9:0.0} | {bytes / median / 1e9:0.0} | {bandwidth / 1e9:0.0} | {streamed / median / bandwidth:0.00} |\n");
+            string kind = $"{type}-{(name == "full" ? name : "batch")}";
+            ratios.Add(new Ratio($"glm-speed.{kind}-compute-over-pytorch", compute / best, .5));
+            ratios.Add(new Ratio($"glm-speed.{kind}-epoch-over-pytorch", median / best, null));
+            if (name == "full")
+                ratios.Add(new Ratio($"glm-speed.{kind}-share-of-bandwidth", streamed / median / bandwidth, .5, LargerIsBetter: true));
         }
     }
 
@@ -127,7 +136,7 @@ internal static class GlmSpeedVerb
         return [.. features.Select((matrix, party) => Table.FromMatrix(ids, names, matrix, party == 0 ? labels : null).With(storage))];
     }
 
-    private static async Task<IEnumerable<double>> EpochsAsync(Shape shape, Table[] tables, int batch, CancellationToken stop)
+    private static async Task<IEnumerable<double>> EpochsAsync(Shape shape, Table[] tables, int batch, List<double> compute, CancellationToken stop)
     {
         PartyDescription active = new("guest", PartyRole.Active), passive = new("host", PartyRole.Passive);
         var job = new GlmJob
@@ -140,6 +149,7 @@ internal static class GlmSpeedVerb
         };
         IReadOnlyList<GlmPartyResult> results = await LocalFederation.TrainAsync(job,
             [new GlmPartyInput { Party = active.Name, Table = tables[0] }, new GlmPartyInput { Party = passive.Name, Table = tables[1] }], cancellationToken: stop).ConfigureAwait(false);
+        compute.Add(results.Sum(result => result.Timing.Compute / result.Timing.Epochs));
         double[] moments = [.. results[0].History.Select(point => point.Seconds)];
         return moments.Skip(2).Zip(moments.Skip(1), (later, earlier) => later - earlier);
     }
@@ -181,9 +191,4 @@ internal static class GlmSpeedVerb
     }
 
     private static double Median(List<double> values) => values.Order().ElementAt(values.Count / 2);
-
-    private static string Load() => File.Exists("/proc/loadavg") ? File.ReadAllText("/proc/loadavg").Split(' ')[0] : "unknown";
-
-    private static string Model() => File.Exists("/proc/cpuinfo")
-        ? File.ReadLines("/proc/cpuinfo").FirstOrDefault(line => line.StartsWith("model name", StringComparison.Ordinal))?.Split(':')[1].Trim() ?? "unknown" : "unknown";
 }

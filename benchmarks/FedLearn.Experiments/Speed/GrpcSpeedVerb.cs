@@ -19,7 +19,7 @@ internal static class GrpcSpeedVerb
 
     public static Command Create()
     {
-        var quick = new Option<bool>("--quick") { Description = "20,000 rows, 3 runs of each kind, no result file." };
+        Option<bool> quick = Ratio.Quick("20,000 rows, 3 runs of each kind, no result file.");
         var rows = new Option<int>("--rows") { Description = "Rows.", DefaultValueFactory = _ => 100_000 };
         var epochs = new Option<int>("--epochs") { Description = "Epochs of each run.", DefaultValueFactory = _ => 50 };
         var repeats = new Option<int>("--repeats") { Description = "Runs of each kind, interleaved.", DefaultValueFactory = _ => 5 };
@@ -53,11 +53,7 @@ internal static class GrpcSpeedVerb
 
             var ratios = new List<Ratio>();
             string table = Table(n, parsed.GetValue(epochs), isQuick, kinds, runs, ratios);
-            Console.Out.Write(table);
-            if (!isQuick)
-                File.WriteAllText(Path.Combine(Directory.CreateDirectory(parsed.GetRequiredValue(output)).FullName, $"{DateTime.UtcNow:yyyy-MM-dd}-grpc-speed.md"), "# DP overhead and the FATE shape\n\n" + table);
-            int code = Ratio.Print(ratios);
-            return isQuick ? 0 : code;
+            return Ratio.Finish("grpc-speed", "# DP overhead and the FATE shape\n\n" + table, ratios, isQuick ? null : new DirectoryInfo(parsed.GetRequiredValue(output)));
         });
         return command;
     }

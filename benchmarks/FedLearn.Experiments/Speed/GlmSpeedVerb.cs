@@ -19,7 +19,7 @@ internal static class GlmSpeedVerb
     public static Command Create()
     {
         Option<int> rows = Verbs.Positive("--rows", "Common rows.", 1_000_000), columns = Verbs.Positive("--columns", "Columns a party.", 50), batch = Verbs.Positive("--batch", "Rows of a batch.", 4096),
-            epochs = Verbs.Positive("--epochs", "Epochs of a turn.", 12), repeats = Verbs.Positive("--repeats", "Turns; in each of them every kind runs once.", 5);
+            epochs = Verbs.Positive("--epochs", "Epochs of a turn.", 16), repeats = Verbs.Positive("--repeats", "Turns; in each of them every kind runs once.", 5);
         var types = Verbs.List("--types", "How features are stored.", "float64", "float32");
         var python = new Option<string>("--python") { Description = "Python with PyTorch. Default /usr/bin/python3.", DefaultValueFactory = _ => "/usr/bin/python3" };
         Option<DirectoryInfo> output = Verbs.Out();
@@ -53,9 +53,9 @@ internal static class GlmSpeedVerb
                 {Machine.Current()}. Seconds an epoch: median and best of {repeats} turns of {shape.Epochs} epochs (the first two of each turn left out).
                 "FedLearn" is the wall-clock time of an epoch of the in-memory session of both parties, as the trainer does it: scores, messages over the channel, residuals, losses, gradients, steps. "Compute" is
                 what both parties computed in it, messages and waiting for each other left out: the median of the turns, all epochs of each counted. "PyTorch" is benchmarks/peers/glm.py with {Threads} threads:
-                gradients written out and autograd. Bandwidth: sums over the features of both parties, {Threads} threads, in the same turns.
+                gradients written out (full, minibatch) and autograd, medians; the ratios are to the fastest of the three. Bandwidth: sums over the features of both parties, {Threads} threads, in the same turns.
 
-                | storage | batch | FedLearn median | best | compute | PyTorch best: full | minibatch | autograd | FedLearn / PyTorch's best | compute / PyTorch's best | GB/s streamed | one reading | read bandwidth | share of it |
+                | storage | batch | FedLearn median | best | compute | PyTorch: full | minibatch | autograd | epoch / PyTorch's fastest | compute / PyTorch's fastest | GB/s streamed | one reading | read bandwidth | share of it |
                 |---|---|---|---|---|---|---|---|---|---|---|---|---|---|
 
                 """);
@@ -100,13 +100,13 @@ internal static class GlmSpeedVerb
             read.Add(ReadSeconds(memory));
         }
 
-        double best = torch.Values.Min(t => t.Min()), bandwidth = memory.Length * 8.0 / read.Min();
+        double best = torch.Values.Min(Median), bandwidth = memory.Length * 8.0 / read.Min();
         foreach ((string name, List<double> seconds, List<double> computed, double streamed) in (ReadOnlySpan<(string, List<double>, List<double>, double)>)
             [("full", full, fullCompute, 1.5 * bytes), (shape.Batch.ToString(CultureInfo.InvariantCulture), small, smallCompute, bytes)])
         {
             double median = Median(seconds), compute = Median(computed);
             text.Append(CultureInfo.InvariantCulture, $"| {type} | {name} | {median:0.0000} | {seconds.Min():0.0000} | {compute:0.0000} ")
-                .Append(CultureInfo.InvariantCulture, $"| {torch["full"].Min():0.0000} | {torch["minibatch"].Min():0.0000} | {torch["autograd"].Min():0.0000} | {median / best:0.00} | {compute / best:0.00} ")
+                .Append(CultureInfo.InvariantCulture, $"| {Median(torch["full"]):0.0000} | {Median(torch["minibatch"]):0.0000} | {Median(torch["autograd"]):0.0000} | {median / best:0.00} | {compute / best:0.00} ")
                 .Append(CultureInfo.InvariantCulture, $"| {streamed / median / 1e9:0.0} | {bytes / median / 1e9:0.0} | {bandwidth / 1e9:0.0} | {streamed / median / bandwidth:0.00} |\n");
             string kind = $"{type}-{(name == "full" ? name : "batch")}";
             ratios.Add(new Ratio($"glm-speed.{kind}-compute-over-pytorch", compute / best, .5));

@@ -73,6 +73,8 @@ internal static class WireRuns
         var start = new ProcessStartInfo(command[0]) { RedirectStandardInput = true, RedirectStandardOutput = true, RedirectStandardError = true };
         foreach (string argument in command.Skip(1))
             start.ArgumentList.Add(argument);
+        // As the tool has it.
+        start.Environment.TryAdd("DOTNET_TieredCompilation", "0");
         return Process.Start(start)!;
     }
 

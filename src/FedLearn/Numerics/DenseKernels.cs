@@ -2,6 +2,7 @@ using System.Buffers;
 using System.Numerics.Tensors;
 using System.Runtime.CompilerServices;
 using System.Runtime.Intrinsics;
+using System.Runtime.Intrinsics.X86;
 
 namespace FedLearn.Numerics;
 
@@ -144,6 +145,20 @@ internal static unsafe class DenseKernels
     private static Vector128<double> Load2<T>(T* x) where T : unmanaged =>
         typeof(T) == typeof(float) ? Vector128.Create((double)*(float*)x, *((float*)x + 1)) : Vector128.Load((double*)x);
 
+    // Four streams of short rows are more than the processor's own prefetching follows well: a page ahead was a sixth faster at 30 to 100 columns, and no slower at 300. Beyond the last row it
+    // asks for what is not used, which is no fault.
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static void Prefetch<T>(T* a, T* b, T* c, T* d) where T : unmanaged
+    {
+        const int Ahead = 4096;
+        if (!Sse.IsSupported)
+            return;
+        Sse.Prefetch0((byte*)a + Ahead);
+        Sse.Prefetch0((byte*)b + Ahead);
+        Sse.Prefetch0((byte*)c + Ahead);
+        Sse.Prefetch0((byte*)d + Ahead);
+    }
+
     // Compiled once and in full, so that the first rounds are as fast as the others.
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void ScoreRows<T>(T* x, int columns, double* w, double* z, int rows) where T : unmanaged
@@ -158,6 +173,7 @@ internal static unsafe class DenseKernels
                 int j = 0;
                 for (; j < whole; j += 8)
                 {
+                    Prefetch(x0 + j, x1 + j, x2 + j, x3 + j);
                     var v = Vector512.Load(w + j);
                     s0 = Vector512.FusedMultiplyAdd(Load8(x0 + j), v, s0);
                     s1 = Vector512.FusedMultiplyAdd(Load8(x1 + j), v, s1);
@@ -256,6 +272,7 @@ internal static unsafe class DenseKernels
                 Vector512<double> v0 = Vector512.Create(r0), v1 = Vector512.Create(r1), v2 = Vector512.Create(r2), v3 = Vector512.Create(r3);
                 for (; j + 8 <= columns; j += 8)
                 {
+                    Prefetch(x0 + j, x1 + j, x2 + j, x3 + j);
                     var a = Vector512.FusedMultiplyAdd(Load8(x0 + j), v0, Vector512.Load(sum + j));
                     a = Vector512.FusedMultiplyAdd(Load8(x1 + j), v1, a);
                     a = Vector512.FusedMultiplyAdd(Load8(x2 + j), v2, a);

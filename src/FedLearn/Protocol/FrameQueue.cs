@@ -9,14 +9,17 @@ internal sealed class FrameQueue : IValueTaskSource<ChannelFrame>
 {
     private readonly Lock _lock = new();
     private readonly Queue<ChannelFrame> _frames = new();
-    // The reader goes on in a thread of its own: it may compute for long, and the writer has work to do.
-    private ManualResetValueTaskSourceCore<ChannelFrame> _reader = new() { RunContinuationsAsynchronously = true };
+    private ManualResetValueTaskSourceCore<ChannelFrame> _reader;
     private CancellationTokenRegistration _stopped;
     private CancellationToken _stop;
     private bool _waits, _closed;
 
     /// <summary>Memory of the messages on this way, and at the reader.</summary>
     public PayloadPool Pool { get; } = new();
+
+    /// <summary>Whether a reader that waited goes on inside the write that served it, until it waits again, instead of in a thread of its own: for parties that work by turns, whose rounds
+    /// are shorter than it takes to wake a thread.</summary>
+    public bool InTurn { get; set; }
 
     /// <summary>The error of a reader when nothing more can come.</summary>
     public Func<PeerException>? Lost { get; set; }
@@ -72,6 +75,7 @@ internal sealed class FrameQueue : IValueTaskSource<ChannelFrame>
                 return ValueTask.FromException<ChannelFrame>(Lost!());
             _waits = true;
             _stop = cancellationToken;
+            _reader.RunContinuationsAsynchronously = !InTurn;
             _reader.Reset();
         }
 

@@ -27,6 +27,14 @@ public sealed class InMemoryChannel : PartyChannel
         return (new InMemoryChannel(first, second, options, there, back), new InMemoryChannel(second, first, options, back, there));
     }
 
+    /// <summary>Lets what waits for messages at this end go on inside the peer's send, until it waits again; see <see cref="FrameQueue.InTurn"/>. Without effect on other channels.</summary>
+    internal static void TakeTurns(IEnumerable<IPartyChannel> channels, bool inTurn)
+    {
+        foreach (IPartyChannel channel in channels)
+            if (channel is InMemoryChannel { _incoming: var incoming })
+                incoming.InTurn = inTurn;
+    }
+
     /// <inheritdoc />
     public override bool TakesTransient => true;
 

@@ -80,7 +80,7 @@ internal sealed class OneRoundActive(GlmWork work, IReadOnlyList<IPartyChannel> 
             RandomizedResponse response = LabelRelease.ResponseOf(_plan);
             Released<RandomizedLabels> bits = labels.Randomized(response, trainRows, PrivacyUnit.Record);
             foreach (IPartyChannel passive in passives)
-                await _clock.WaitAsync(passive.SendAsync(0, bits, cancellationToken)).ConfigureAwait(false);
+                await _clock.WaitAsync(RoundClock.Now, passive.SendAsync(0, bits, cancellationToken)).ConfigureAwait(false);
             // The centre is for labels with a range alone.
             return (0, OneRoundClaims.Randomized(_plan, work.Party, response, labels.Reused, train));
         }
@@ -90,8 +90,8 @@ internal sealed class OneRoundActive(GlmWork work, IReadOnlyList<IPartyChannel> 
         Released<Scalars> range = Disclosure.Unprotected(new Scalars(ScalarsKind.Agreement, new[] { mechanism.Low, mechanism.High }), "agreement: declared label range");
         foreach (IPartyChannel passive in passives)
         {
-            await _clock.WaitAsync(passive.SendAsync(0, range, cancellationToken)).ConfigureAwait(false);
-            await _clock.WaitAsync(passive.SendAsync(0, targets, cancellationToken)).ConfigureAwait(false);
+            await _clock.WaitAsync(RoundClock.Now, passive.SendAsync(0, range, cancellationToken)).ConfigureAwait(false);
+            await _clock.WaitAsync(RoundClock.Now, passive.SendAsync(0, targets, cancellationToken)).ConfigureAwait(false);
         }
 
         return (declared ?? OneRoundColumn.CenterOf(mechanism.Low, mechanism.High, targets.Payload.Values.Span), OneRoundClaims.Noisy(_plan, work.Party, mechanism, labels.Reused, train));
@@ -103,7 +103,7 @@ internal sealed class OneRoundActive(GlmWork work, IReadOnlyList<IPartyChannel> 
         double variance = 0;
         foreach (IPartyChannel passive in passives)
         {
-            Scores scores = await _clock.WaitAsync(passive.ReceiveAsync<Scores>(0, sum.Length, cancellationToken)).ConfigureAwait(false);
+            Scores scores = await _clock.WaitAsync(RoundClock.Now, passive.ReceiveAsync<Scores>(0, sum.Length, cancellationToken)).ConfigureAwait(false);
             double sigma = OneRoundPassive.NoiseOf(scores, passive.RemoteParty);
             variance += sigma * sigma;
             TensorPrimitives.Add(sum, scores.Values.Span, sum);

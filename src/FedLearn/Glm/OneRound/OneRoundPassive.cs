@@ -38,7 +38,7 @@ internal sealed class OneRoundPassive(GlmWork work, IPartyChannel active, GlmAcc
         GaussianMechanism mechanism = account.Mechanism(calibration.ScoreNoise, work.Party, reservation);
         // Made before the scores are kept: only so can it tell this process from one that resumes the run, whose weights were noised before.
         GaussianMechanism? weightNoise = calibration.WeightNoise is { } noise ? account.Mechanism(noise, work.Party + "\0weights", reservation) : null;
-        await _clock.WaitAsync(active.SendAsync(0, mechanism.Release(new Scores(scores), "training scores"), cancellationToken)).ConfigureAwait(false);
+        await _clock.WaitAsync(RoundClock.Now, active.SendAsync(0, mechanism.Release(new Scores(scores), "training scores"), cancellationToken)).ConfigureAwait(false);
 
         // From here on the party knows and uses the noisy weights alone.
         weightNoise?.Perturb(weights, "final weights");
@@ -89,7 +89,7 @@ internal sealed class OneRoundPassive(GlmWork work, IPartyChannel active, GlmAcc
         if (_plan.HasClasses)
         {
             RandomizedResponse response = LabelRelease.ResponseOf(_plan);
-            RandomizedLabels bits = await _clock.WaitAsync(active.ReceiveAsync<RandomizedLabels>(0, n, cancellationToken)).ConfigureAwait(false);
+            RandomizedLabels bits = await _clock.WaitAsync(RoundClock.Now, active.ReceiveAsync<RandomizedLabels>(0, n, cancellationToken)).ConfigureAwait(false);
             if (bits.Classes.Span.ContainsAnyExceptInRange((byte)0, (byte)(response.Classes - 1)))
                 throw ProtocolErrors.Peer(GlmOneRoundErrors.NotAClass, active.RemoteParty, "round 0", "sent a randomised label that is none of the classes.",
                     "Check that both parties run the same release of the software.");
@@ -107,9 +107,9 @@ internal sealed class OneRoundPassive(GlmWork work, IPartyChannel active, GlmAcc
             return (columns, targets, response.OtherProbability, null);
         }
 
-        Scalars range = await _clock.WaitAsync(ChannelGuard.ReceiveScalarsAsync(active, 0, ScalarsKind.Agreement, 2, cancellationToken)).ConfigureAwait(false);
+        Scalars range = await _clock.WaitAsync(RoundClock.Now, ChannelGuard.ReceiveScalarsAsync(active, 0, ScalarsKind.Agreement, 2, cancellationToken)).ConfigureAwait(false);
         (double low, double high) = (range.Values.Span[0], range.Values.Span[1]);
-        NoisyTargets noisy = await _clock.WaitAsync(active.ReceiveAsync<NoisyTargets>(0, n, cancellationToken)).ConfigureAwait(false);
+        NoisyTargets noisy = await _clock.WaitAsync(RoundClock.Now, active.ReceiveAsync<NoisyTargets>(0, n, cancellationToken)).ConfigureAwait(false);
         double sigma = NoiseOf(noisy, active.RemoteParty);
         if (!(low < high) || !double.IsFinite(high - low) || (declared is { } rate && !(rate >= low && rate <= high)))
             throw ProtocolErrors.Peer(GlmOneRoundErrors.NotNoisy, active.RemoteParty, "round 0", "declared no legal range of the label, or one without privacy.oneRound.labelRate.",

@@ -37,6 +37,7 @@ internal partial class GlmActiveTrainer(GlmWork work, IReadOnlyList<IPartyChanne
             _ when work.Joint is not null => JointDescent.RunAsync(work, _clock, _weights, train, cancellationToken),
             _ => SgdAsync(cancellationToken),
         }).ConfigureAwait(false);
+        InMemoryChannel.TakeTurns(passives, inTurn: false);
         _stop?.Restore(_weights);
         GlmTiming timing = _clock.Stop(work.EpochsOf(rounds));
         if (work.IsRehearsal)
@@ -106,14 +107,14 @@ internal partial class GlmActiveTrainer(GlmWork work, IReadOnlyList<IPartyChanne
     private async ValueTask BroadcastAsync<T>(int round, Released<T> message, CancellationToken cancellationToken) where T : Payload
     {
         for (int i = 0; i < passives.Count; i++)
-            await _clock.WaitAsync(passives[i].SendAsync(round, message, cancellationToken)).ConfigureAwait(false);
+            await _clock.WaitAsync(RoundClock.Now, passives[i].SendAsync(round, message, cancellationToken)).ConfigureAwait(false);
     }
 
     private async Task AddScalarsAsync(int round, double[] sum, CancellationToken cancellationToken)
     {
         foreach (IPartyChannel passive in passives)
         {
-            Scalars share = await _clock.WaitAsync(
+            Scalars share = await _clock.WaitAsync(RoundClock.Now,
                 ChannelGuard.ReceiveScalarsAsync(passive, round, ScalarsKind.InnerProducts, sum.Length, cancellationToken)).ConfigureAwait(false);
             TensorPrimitives.Add(sum, share.Values.Span, sum);
         }

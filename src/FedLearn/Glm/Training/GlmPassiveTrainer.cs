@@ -23,6 +23,7 @@ internal sealed partial class GlmPassiveTrainer(GlmWork work, IPartyChannel acti
             _ when work.Joint is not null => JointDescent.RunAsync(work, _clock, _weights, null, cancellationToken),
             _ => SgdAsync(cancellationToken),
         }).ConfigureAwait(false);
+        InMemoryChannel.TakeTurns([active], inTurn: false);
         _stop?.Restore(_weights);
         GlmTiming timing = _clock.Stop(work.EpochsOf(rounds));
         if (work.IsRehearsal)
@@ -48,14 +49,14 @@ internal sealed partial class GlmPassiveTrainer(GlmWork work, IPartyChannel acti
             return false;
         if (work.Validation is { } part)
             await EvaluateAsync(part, round, "evaluation: held-out rows", cancellationToken).ConfigureAwait(false);
-        Scalars verdict = await _clock.WaitAsync(ChannelGuard.ReceiveScalarsAsync(active, round, ScalarsKind.Step, 1, cancellationToken)).ConfigureAwait(false);
+        Scalars verdict = await _clock.WaitAsync(RoundClock.Now, ChannelGuard.ReceiveScalarsAsync(active, round, ScalarsKind.Step, 1, cancellationToken)).ConfigureAwait(false);
         return _stop.Obey(ChannelGuard.Choice<StopVerdict>(verdict.Values.Span[0], active, round), _weights) is StopVerdict.Stop or StopVerdict.StopHere;
     }
 
     private ValueTask SendScalarsAsync(int round, double[] values, CancellationToken cancellationToken)
     {
         work.CheckFinite(round, values);
-        return _clock.WaitAsync(active.SendAsync(round,
+        return _clock.WaitAsync(RoundClock.Now, active.SendAsync(round,
             Disclosure.Unprotected(new Scalars(ScalarsKind.InnerProducts, values), "optimiser inner products: mode none"), cancellationToken));
     }
 

@@ -87,7 +87,7 @@ internal partial class GlmActiveTrainer
                 train.AddOffsets(0, next);
                 foreach (IPartyChannel passive in passives)
                 {
-                    Scores scores = await _clock.WaitAsync(passive.ReceiveAsync<Scores>(round, entries, cancellationToken)).ConfigureAwait(false);
+                    Scores scores = await _clock.WaitAsync(RoundClock.Now, passive.ReceiveAsync<Scores>(round, entries, cancellationToken)).ConfigureAwait(false);
                     TensorPrimitives.Add(next, scores.Values.Span, next);
                 }
 
@@ -186,13 +186,13 @@ internal sealed partial class GlmPassiveTrainer
         var own = new AcceleratedWeights(part, _weights, _plan.Job.Model.L2, _plan.Job.Model.L1);
         for (int round = 0; round < _plan.Epochs; round++)
         {
-            Residuals residuals = await _clock.WaitAsync(active.ReceiveAsync<Residuals>(round, entries, cancellationToken)).ConfigureAwait(false);
+            Residuals residuals = await _clock.WaitAsync(RoundClock.Now, active.ReceiveAsync<Residuals>(round, entries, cancellationToken)).ConfigureAwait(false);
             own.Gradient(residuals.Values.Span);
             AcceleratedStep kind;
             double value;
             for (int tries = 0; ; tries++)
             {
-                Scalars told = await _clock.WaitAsync(ChannelGuard.ReceiveScalarsAsync(active, round, ScalarsKind.Step, 2, cancellationToken)).ConfigureAwait(false);
+                Scalars told = await _clock.WaitAsync(RoundClock.Now, ChannelGuard.ReceiveScalarsAsync(active, round, ScalarsKind.Step, 2, cancellationToken)).ConfigureAwait(false);
                 (value, kind) = (told.Values.Span[0], ChannelGuard.Choice<AcceleratedStep>(told.Values.Span[1], active, round));
                 // Halving 1 more than 1,100 times is below every number.
                 if (kind == AcceleratedStep.Try ? !(value > 0) || tries > MostTries : tries == 0 || value is < 0 or > 1)
@@ -203,7 +203,7 @@ internal sealed partial class GlmPassiveTrainer
                 double[] shares = own.Try(value), scores = new double[entries];
                 part.Scores(0, own.Next, scores);
                 work.CheckFinite(round, scores);
-                await _clock.WaitAsync(active.SendAsync(round, work.Release(round, new Scores(scores, _plan.ElementType), scores, "training scores"), cancellationToken))
+                await _clock.WaitAsync(RoundClock.Now, active.SendAsync(round, work.Release(round, new Scores(scores, _plan.ElementType), scores, "training scores"), cancellationToken))
                     .ConfigureAwait(false);
                 await SendScalarsAsync(round, shares, cancellationToken).ConfigureAwait(false);
             }

@@ -34,9 +34,9 @@ internal partial class GlmActiveTrainer
             (int first, int count) = joint.Blocks[p];
             double[] mixed = [.. Enumerable.Range(0, k).SelectMany(m => fit.Weights[(m * width + first)..(m * width + first + count)])];
             work.CheckFinite(iterations, mixed);
-            await _clock.WaitAsync(passives[p].SendAsync(0, Disclosure.Unprotected(new Scalars(ScalarsKind.Direction, mixed), "weights of the party's own mixed columns: mode none"),
+            await _clock.WaitAsync(RoundClock.Now, passives[p].SendAsync(0, Disclosure.Unprotected(new Scalars(ScalarsKind.Direction, mixed), "weights of the party's own mixed columns: mode none"),
                 cancellationToken)).ConfigureAwait(false);
-            await _clock.WaitAsync(passives[p].SendAsync(0, Disclosure.Unprotected(new Scalars(ScalarsKind.Step, new double[] { iterations, (int)reason }),
+            await _clock.WaitAsync(RoundClock.Now, passives[p].SendAsync(0, Disclosure.Unprotected(new Scalars(ScalarsKind.Step, new double[] { iterations, (int)reason }),
                 "optimiser step: mode none"), cancellationToken)).ConfigureAwait(false);
         }
 
@@ -56,7 +56,7 @@ internal partial class GlmActiveTrainer
         var blocks = new List<(int First, int Count)>();
         foreach (IPartyChannel passive in passives)
         {
-            Scalars told = await _clock.WaitAsync(ChannelGuard.ReceiveScalarsAsync(passive, round, ScalarsKind.InnerProducts, 1, cancellationToken)).ConfigureAwait(false);
+            Scalars told = await _clock.WaitAsync(RoundClock.Now, ChannelGuard.ReceiveScalarsAsync(passive, round, ScalarsKind.InnerProducts, 1, cancellationToken)).ConfigureAwait(false);
             double count = told.Values.Span[0];
             // Whitened columns are independent, so no more of them than rows; and all have to fit one matrix.
             double most = Math.Min(_plan.Job.Model.L2 > 0 ? MostColumns : n, Math.Min(MostColumns, Array.MaxLength / (double)n)) - d - columns.Count;
@@ -66,7 +66,7 @@ internal partial class GlmActiveTrainer
             blocks.Add((d + columns.Count, (int)count));
             for (int j = 0; j < (int)count; j++)
             {
-                Scores column = await _clock.WaitAsync(passive.ReceiveAsync<Scores>(round, n, cancellationToken)).ConfigureAwait(false);
+                Scores column = await _clock.WaitAsync(RoundClock.Now, passive.ReceiveAsync<Scores>(round, n, cancellationToken)).ConfigureAwait(false);
                 columns.Add(column.Values.ToArray());
             }
         }
@@ -98,10 +98,10 @@ internal sealed partial class GlmPassiveTrainer
         LinearPart own = work.Train;
         ColumnMixing mixing = await SendMixedColumnsAsync(0, cancellationToken).ConfigureAwait(false);
         int k = own.Outputs;
-        Scalars mixed = await _clock.WaitAsync(ChannelGuard.ReceiveScalarsAsync(active, 0, ScalarsKind.Direction, k * mixing.Count, cancellationToken)).ConfigureAwait(false);
+        Scalars mixed = await _clock.WaitAsync(RoundClock.Now, ChannelGuard.ReceiveScalarsAsync(active, 0, ScalarsKind.Direction, k * mixing.Count, cancellationToken)).ConfigureAwait(false);
         for (int m = 0; m < k; m++)
             mixing.Weights(mixed.Values.Span.Slice(m * mixing.Count, mixing.Count)).CopyTo(_weights, m * own.Features);
-        Scalars end = await _clock.WaitAsync(ChannelGuard.ReceiveScalarsAsync(active, 0, ScalarsKind.Step, 2, cancellationToken)).ConfigureAwait(false);
+        Scalars end = await _clock.WaitAsync(RoundClock.Now, ChannelGuard.ReceiveScalarsAsync(active, 0, ScalarsKind.Step, 2, cancellationToken)).ConfigureAwait(false);
         int iterations = (int)Math.Clamp(end.Values.Span[0], 1, _plan.Epochs);
         work.Report(iterations, null);
         return (iterations, ChannelGuard.Choice<GlmStopReason>(end.Values.Span[1], active, 0));
@@ -118,7 +118,7 @@ internal sealed partial class GlmPassiveTrainer
             double[] column = new double[own.Rows];
             own.Scores(0, mixing.Direction(j), column);
             work.CheckFinite(round, column);
-            await _clock.WaitAsync(active.SendAsync(round, Disclosure.Unprotected(new Scores(column), "mixed columns: mode none"), cancellationToken)).ConfigureAwait(false);
+            await _clock.WaitAsync(RoundClock.Now, active.SendAsync(round, Disclosure.Unprotected(new Scores(column), "mixed columns: mode none"), cancellationToken)).ConfigureAwait(false);
         }
 
         return mixing;

@@ -43,7 +43,7 @@ internal partial class GlmActiveTrainer
             work.Train.Scores(0, direction, along);
             foreach (IPartyChannel passive in passives)
             {
-                Scores scores = await _clock.WaitAsync(passive.ReceiveAsync<Scores>(round, entries, cancellationToken)).ConfigureAwait(false);
+                Scores scores = await _clock.WaitAsync(RoundClock.Now, passive.ReceiveAsync<Scores>(round, entries, cancellationToken)).ConfigureAwait(false);
                 TensorPrimitives.Add(along, scores.Values.Span, along);
             }
 
@@ -89,12 +89,12 @@ internal sealed partial class GlmPassiveTrainer
         await SendStartScoresAsync(cancellationToken).ConfigureAwait(false);
         for (int round = 0; ; round++)
         {
-            Residuals residuals = await _clock.WaitAsync(active.ReceiveAsync<Residuals>(round, entries, cancellationToken)).ConfigureAwait(false);
+            Residuals residuals = await _clock.WaitAsync(RoundClock.Now, active.ReceiveAsync<Residuals>(round, entries, cancellationToken)).ConfigureAwait(false);
             double[] gradient = GlmObjective.Gradient(work.Train, residuals.Values.Span, _weights, _plan.Job.Model.L2);
             basis.Update(gradient);
             await SendScalarsAsync(round, basis.InnerProducts(), cancellationToken).ConfigureAwait(false);
 
-            Scalars coefficients = await _clock.WaitAsync(
+            Scalars coefficients = await _clock.WaitAsync(RoundClock.Now,
                 ChannelGuard.ReceiveScalarsAsync(active, round, ScalarsKind.Direction, null, cancellationToken)).ConfigureAwait(false);
             if (coefficients.Length == 0)                                                               // the active party stops
                 return (round, round == _plan.Epochs ? GlmStopReason.RoundLimit : GlmStopReason.Converged);
@@ -105,11 +105,11 @@ internal sealed partial class GlmPassiveTrainer
             double[] along = new double[entries];
             work.Train.Scores(0, direction, along);                                                     // u = X d          [K n]
             work.CheckFinite(round, along);
-            await _clock.WaitAsync(active.SendAsync(round, work.Release(round, new Scores(along, _plan.ElementType), along, "training scores"), cancellationToken))
+            await _clock.WaitAsync(RoundClock.Now, active.SendAsync(round, work.Release(round, new Scores(along, _plan.ElementType), along, "training scores"), cancellationToken))
                 .ConfigureAwait(false);
             await SendScalarsAsync(round, GlmObjective.PenaltyTerms(_weights, direction, penalised), cancellationToken).ConfigureAwait(false);
 
-            Scalars step = await _clock.WaitAsync(
+            Scalars step = await _clock.WaitAsync(RoundClock.Now,
                 ChannelGuard.ReceiveScalarsAsync(active, round, ScalarsKind.Step, 1, cancellationToken)).ConfigureAwait(false);
             if (step.Values.Span[0] == 0)
                 return (round, GlmStopReason.NoFurtherDecrease);

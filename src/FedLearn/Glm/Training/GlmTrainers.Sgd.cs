@@ -29,6 +29,7 @@ internal partial class GlmActiveTrainer
             (_firstLoss, _lastLoss, epochLoss) = (losses[0], losses[1], losses[2]);
         }
 
+        InMemoryChannel.TakeTurns(passives, inTurn: true);
         for (int round = first; round < work.Rounds; round++)
         {
             int batch = round % layout.Count, start = layout.Start(batch), size = layout.Size(batch);
@@ -45,7 +46,7 @@ internal partial class GlmActiveTrainer
                 heard.AsSpan(0, k * size).Clear();
             for (int p = 0; p < passives.Count; p++)
             {
-                received[p] = await _clock.WaitAsync(passives[p].ReceiveAsync<Scores>(round, z.Length, cancellationToken)).ConfigureAwait(false);
+                received[p] = await _clock.WaitAsync(RoundClock.Now, passives[p].ReceiveAsync<Scores>(round, z.Length, cancellationToken)).ConfigureAwait(false);
                 if (k == 1)
                     pass.Receive(p, received[p].Values);
                 else
@@ -114,6 +115,7 @@ internal sealed partial class GlmPassiveTrainer
         var outgoing = new RoundVectors<Scores>(work, [active], (values, transient) => new Scores(values, _plan.ElementType) { IsTransient = transient });
         LinearPart rows = work.Train;
         (int first, _) = work.GoOn(_clock, _weights, _stop);
+        InMemoryChannel.TakeTurns([active], inTurn: true);
         for (int round = first; round < work.Rounds; round++)
         {
             int batch = round % layout.Count, start = layout.Start(batch), size = layout.Size(batch), entries = k * size;
@@ -125,9 +127,9 @@ internal sealed partial class GlmPassiveTrainer
             rows.Scores(start, _weights, z.AsSpan(0, entries));                                         // z = X w          [K b]
             work.CheckFinite(round, z.AsSpan(0, entries));
             Released<Scores> released = work.Release(round, scores, z, "training scores");
-            await _clock.WaitAsync(active.SendAsync(round, released, cancellationToken)).ConfigureAwait(false);
+            await _clock.WaitAsync(RoundClock.Now, active.SendAsync(round, released, cancellationToken)).ConfigureAwait(false);
 
-            Residuals received = await _clock.WaitAsync(active.ReceiveAsync<Residuals>(round, entries, cancellationToken)).ConfigureAwait(false);
+            Residuals received = await _clock.WaitAsync(RoundClock.Now, active.ReceiveAsync<Residuals>(round, entries, cancellationToken)).ConfigureAwait(false);
             received.Values.Span.CopyTo(residuals);                                                     // r, from the active party [K b]
             active.Return(received);
             work.ClipReceived(residuals.AsSpan(0, entries));                                            // A5: the receiver clips

@@ -317,21 +317,22 @@ internal sealed class RoundClock(GlmWork work)
 
     private double Sync => _syncEarlier + (SyncOf(work) - _syncBefore).TotalSeconds;
 
+    /// <summary>Where a wait begins: the first argument of <see cref="WaitAsync(long, ValueTask)"/>, so that it is read before the operation starts. A peer in this process may work inside it.</summary>
+    public static long Now => Stopwatch.GetTimestamp();
+
     [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder<>))]
-    public async ValueTask<T> WaitAsync<T>(ValueTask<T> operation)
+    public async ValueTask<T> WaitAsync<T>(long since, ValueTask<T> operation)
     {
-        long before = Stopwatch.GetTimestamp();
         T result = await operation.ConfigureAwait(false);
-        _waited += Stopwatch.GetTimestamp() - before;
+        _waited += Now - since;
         return result;
     }
 
     [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder))]
-    public async ValueTask WaitAsync(ValueTask operation)
+    public async ValueTask WaitAsync(long since, ValueTask operation)
     {
-        long before = Stopwatch.GetTimestamp();
         await operation.ConfigureAwait(false);
-        _waited += Stopwatch.GetTimestamp() - before;
+        _waited += Now - since;
     }
 
     public GlmTiming Stop(int epochs)

@@ -75,6 +75,7 @@ internal static class WireRuns
             start.ArgumentList.Add(argument);
         // As the tool has it.
         start.Environment.TryAdd("DOTNET_TieredCompilation", "0");
+        start.Environment.TryAdd("DOTNET_SYSTEM_NET_SOCKETS_INLINE_COMPLETIONS", "1");
         return Process.Start(start)!;
     }
 

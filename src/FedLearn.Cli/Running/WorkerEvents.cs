@@ -13,7 +13,18 @@ internal static class WorkerEvents
 
     public static void Log(string text) => Write(new JsonObject { ["event"] = "log", ["text"] = text });
 
-    public static void Progress(JobProgress p) => Write(Line(p));
+    /// <summary>Writes where the job is: the first and the last round, and in between as often as somebody could look. Each line wakes the parent, on processors that the parties need.</summary>
+    public static void Progress(JobProgress p)
+    {
+        long now = Environment.TickCount64, last = Interlocked.Read(ref _lastProgress);
+        if (p.Done > 1 && p.Done < p.Of && now - last < ProgressPause)
+            return;
+        Interlocked.Exchange(ref _lastProgress, now);
+        Write(Line(p));
+    }
+
+    private const int ProgressPause = 20;
+    private static long _lastProgress;
 
     /// <summary>Makes a line of progress that nobody sees, so that the code is compiled before the first round.</summary>
     public static void Rehearse() => Line(new JobProgress("", "", 0, 1, 0) { Figures = [KeyValuePair.Create("", 0.0)] }).ToJsonString();

@@ -5,9 +5,9 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-# One line a verb that follows the convention: its name, then its options. glm-speed, large-data, wire-speed, csv-load and noise-speed are run by hand until they do.
-full=("grpc-speed" "scaling")
-quick=("grpc-speed --quick")
+# One line a verb: its name, then its options.
+full=("glm-speed" "wire-speed" "grpc-speed" "noise-speed" "csv-load" "startup" "large-data" "scaling")
+quick=("glm-speed --quick" "wire-speed --quick" "grpc-speed --quick" "noise-speed --quick" "csv-load --quick" "startup --quick" "large-data --quick")
 
 mode=full update=() out=benchmarks/results only=()
 while [ $# -gt 0 ]; do
@@ -26,6 +26,8 @@ if [ "$mode" = full ] && [ ${#update[@]} -gt 0 ]; then echo "run: --update goes 
 for project in src/FedLearn.Cli benchmarks/FedLearn.Experiments; do
     dotnet build "$project" -c Release --nologo -v quiet -clp:ErrorsOnly >&2
 done
+# The peers in C++ of wire-speed; its quick run does without.
+[ "$mode" = quick ] || make -s -C benchmarks/peers >&2
 program=(dotnet benchmarks/FedLearn.Experiments/bin/Release/net10.0/FedLearn.Experiments.dll)
 known="$("${program[@]}" --help)"
 work=build/bench
@@ -46,7 +48,7 @@ for line in "${list[@]}"; do
         "${program[@]}" "${words[@]}" | tee -a "$measured" || { echo "run: $verb ended with an error" >&2; code=1; }
     else
         "${program[@]}" "${words[@]}" --out "$out" || { echo "run: $verb missed a bar, or ended with an error" >&2; code=1; }
-        [ "$verb" != scaling ] || for result in "$out"/*-scaling.json; do /usr/bin/env python3 benchmarks/scaling_plot.py "$result" || code=1; done
+        [ "$verb" != scaling ] || for result in "$out"/*-scaling.json; do /usr/bin/python3 benchmarks/scaling_plot.py "$result" || code=1; done
     fi
 done
 [ $ran -gt 0 ] || { echo "run: nothing was run" >&2; exit 2; }

@@ -23,6 +23,7 @@ var root = new RootCommand("Experiments of FedLearn: the figures that the docume
     StartupVerb.Create(),
     GlmSpeedVerb.Create(),
     LargeDataVerb.Create(),
+    LargeDataVerb.CreateRun(),
     RecommendationVerb.Create(),
     RecommendationSpeedVerb.Create(),
     DeviceVerb.Create(),

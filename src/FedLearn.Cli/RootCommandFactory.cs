@@ -43,7 +43,7 @@ internal static class RootCommandFactory
         LedgerCommand.Create(),
         KeysCommand.Create(),
         WorkerCommand.Create(),
-        new HelpOption(),
+        new HelpOption { Action = new RootHelp() },
         new VersionOption(),
     };
 }

@@ -45,6 +45,16 @@ public class ToolTests
     }
 
     [Fact]
+    public async Task Help_Root_HasALineAVerb()
+    {
+        string[] lines = (await ToolRun.Of("--help")).Output.Split('\n');
+        foreach (string verb in (string[])["train", "party", "coordinator", "predict", "compare", "align", "serve", "recommend", "report", "model", "privacy", "ledger", "keys"])
+            Assert.Single(lines, line => line.StartsWith($"  {verb} ", StringComparison.Ordinal) && line.Length is > 40 and < 150);
+        Assert.DoesNotContain(lines, line => line.Contains("worker", StringComparison.Ordinal));
+        Assert.Contains("Examples:", (await ToolRun.Of("train", "--help")).Output, StringComparison.Ordinal);
+    }
+
+    [Fact]
     public async Task Help_Root_ListsNoVerbThatDoesNotExist() => Assert.DoesNotContain("audit", (await ToolRun.Of("--help")).Output, StringComparison.Ordinal);
 
     [Fact]

@@ -1,9 +1,11 @@
+using System.Buffers.Text;
 using System.CommandLine;
 using System.Diagnostics;
 using System.Globalization;
 using System.Runtime.CompilerServices;
 using System.Text;
 using FedLearn.Data;
+using FedLearn.Experiments.Tables;
 
 namespace FedLearn.Experiments.Speed;
 
@@ -13,51 +15,96 @@ internal static class CsvLoadVerb
     public static Command Create()
     {
         Option<int> rows = Verbs.Positive("--rows", "Rows of the file.", 100_000), columns = Verbs.Positive("--columns", "Columns of numbers.", 330),
-            repeats = Verbs.Positive("--repeats", "Times it is loaded; the first load has to compile.", 3);
+            repeats = Verbs.Positive("--repeats", "Times it is loaded; the first load has to compile.", 6);
         var quoted = new Option<bool>("--quoted") { Description = "Quotes the ids, so that the file is read the general way." };
-        var command = new Command("csv-load", "Writes a CSV file of random numbers of about eight characters and loads it.") { rows, columns, repeats, quoted };
+        Option<bool> quick = Ratio.Quick("20,000 rows, no result file.");
+        Option<DirectoryInfo> output = Verbs.Out();
+        var command = new Command("csv-load", "Writes a CSV file of random numbers of about eight characters and loads it.") { rows, columns, repeats, quoted, quick, output };
         command.SetAction((result, _) => Verbs.RunAsync(() =>
         {
+            bool isQuick = result.GetValue(quick);
             string path = Path.Combine(Path.GetTempPath(), $"fedlearn-csv-load-{Environment.ProcessId}.csv");
             try
             {
-                Run(path, result.GetValue(rows), result.GetValue(columns), result.GetValue(repeats), result.GetValue(quoted));
+                var text = new StringBuilder();
+                (double speed, double plain) = Run(path, isQuick ? 20_000 : result.GetValue(rows), result.GetValue(columns), result.GetValue(repeats), result.GetValue(quoted), text);
+                var ratios = new List<Ratio> { new("csv-load.speed-over-plain-loop", speed / plain, null, LargerIsBetter: true) };
+                if (!isQuick)
+                    ratios.Add(new("csv-load.speed-over-350-megabytes-a-core-second", speed / Bar, 1, LargerIsBetter: true));
+                return Task.FromResult(Ratio.Finish("csv-load", text.ToString(), ratios, isQuick ? null : result.GetValue(output)));
             }
             finally
             {
                 File.Delete(path);
             }
-
-            return Task.FromResult(0);
         }));
         return command;
     }
 
-    private static void Run(string path, int rows, int columns, int repeats, bool quoted)
+    /// <summary>MB/s of a core, checks included.</summary>
+    private const double Bar = 350;
+
+    private static (double Speed, double Plain) Run(string path, int rows, int columns, int repeats, bool quoted, StringBuilder text)
     {
         Write(path, rows, columns, quoted);
         double dense = 8.0 * rows * columns;
-        Console.WriteLine(string.Create(CultureInfo.InvariantCulture, $"{rows} x {columns}: {new FileInfo(path).Length / 1e6:0} MB of text, {dense / 1e6:0} MB dense"));
+        text.AppendLine(CultureInfo.InvariantCulture, $"# A CSV file of {rows:N0} x {columns}").AppendLine();
+        text.AppendLine(CultureInfo.InvariantCulture, $"{Machine.Current()}. {new FileInfo(path).Length / 1e6:0} MB of text, {dense / 1e6:0} MB dense, {(quoted ? "ids in quotes: the general reader" : "no quotes: read in pieces on all cores")}; the first load compiles.").AppendLine();
+        text.AppendLine("| load | s | s of processors | MB/s a core | peak memory, MB | of the dense size |").AppendLine("|---|---|---|---|---|---|");
+        List<double> speeds = [], plain = [];
         for (int i = 1; i <= repeats; i++)
         {
             GC.Collect();                                                                       // the earlier table, which nobody uses any more
-            Load(path, i, dense);
+            speeds.Add(Load(path, i, dense, text));
         }
+
+        // After them, since the peak of memory would be this.
+        for (int i = 1; i <= repeats; i++)
+            plain.Add(PlainLoop(path));
+
+        text.AppendLine().AppendLine(CultureInfo.InvariantCulture, $"A plain loop on one core that cuts at commas, parses with Utf8Parser and checks nothing: {Median(plain):0} MB/s.");
+        return (Median(speeds), Median(plain));
+    }
+
+    /// <summary>The median but for the first, which compiles.</summary>
+    private static double Median(List<double> speeds) => speeds.Skip(1).DefaultIfEmpty(speeds[0]).Order().ElementAt((speeds.Count - 1) / 2);
+
+    private static double PlainLoop(string path)
+    {
+        byte[] bytes = File.ReadAllBytes(path);
+        ReadOnlySpan<byte> rest = bytes.AsSpan(bytes.AsSpan().IndexOf((byte)'\n') + 1);
+        double sum = 0;
+        long start = Stopwatch.GetTimestamp();
+        while (rest.IndexOf((byte)'\n') is >= 0 and var end)
+        {
+            ReadOnlySpan<byte> line = rest[(rest.IndexOf((byte)',') + 1)..end];
+            while (Utf8Parser.TryParse(line, out double value, out int used))
+            {
+                sum += value;
+                line = line[Math.Min(line.Length, used + 1)..];
+            }
+
+            rest = rest[(end + 1)..];
+        }
+
+        double seconds = Stopwatch.GetElapsedTime(start).TotalSeconds;
+        return double.IsFinite(sum) ? bytes.Length / 1e6 / seconds : throw new InvalidOperationException("The sum is no number.");
     }
 
     [MethodImpl(MethodImplOptions.NoInlining)]                                                  // so that no local of the caller keeps the table
-    private static void Load(string path, int number, double dense)
+    private static double Load(string path, int number, double dense, StringBuilder text)
     {
         using var process = Process.GetCurrentProcess();
         double bytes = new FileInfo(path).Length;
         TimeSpan before = process.TotalProcessorTime;
         var clock = Stopwatch.StartNew();
-        int rows = Table.Load(new TableSource { Path = path }, needLabel: false).Ids.Count;
+        _ = Table.Load(new TableSource { Path = path }, needLabel: false);
         clock.Stop();
         process.Refresh();
         double processors = (process.TotalProcessorTime - before).TotalSeconds;
         // The peak is that of the whole process since its start, runtime and all.
-        Console.WriteLine(string.Create(CultureInfo.InvariantCulture, $"load {number}: {clock.Elapsed.TotalSeconds:0.00} s ({processors:0.00} s of processors: {bytes / 1e6 / processors:0} MB/s a core), {rows} rows; peak memory {process.PeakWorkingSet64 / 1e6:0} MB, {process.PeakWorkingSet64 / dense:0.00} x dense"));
+        text.AppendLine(CultureInfo.InvariantCulture, $"| {number} | {clock.Elapsed.TotalSeconds:0.00} | {processors:0.00} | {bytes / 1e6 / processors:0} | {process.PeakWorkingSet64 / 1e6:0} | {process.PeakWorkingSet64 / dense:0.00} |");
+        return bytes / 1e6 / processors;
     }
 
     private static void Write(string path, int rows, int columns, bool quoted)

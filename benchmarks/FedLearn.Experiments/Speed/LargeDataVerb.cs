@@ -3,80 +3,163 @@ using System.Diagnostics;
 using System.Globalization;
 using System.Runtime.InteropServices;
 using System.Text;
+using System.Text.Json;
 using FedLearn.Coordination;
 using FedLearn.Data;
+using FedLearn.Experiments.Tables;
 using FedLearn.Glm;
 using FedLearn.Protocol;
 
 namespace FedLearn.Experiments.Speed;
 
-/// <summary>Trains on .npy files by memory map, both parties in this process, and says what it took. Run it under DOTNET_GCHeapHardLimit to prove a bound on the managed heap.</summary>
+/// <summary>Trains on .npy files by memory map under a hard limit of the managed heap, both parties in one process, beside the same in memory with a tenth of the rows.</summary>
 internal static class LargeDataVerb
 {
+    private const string RunVerb = "large-data-run", HeapLimit = "0x80000000";
+
+    // The first epoch of each run compiles, and is the first to touch what it reads.
+    private const int Epochs = 6;
+
     public static Command Create()
     {
-        Option<int> rows = Verbs.Positive("--rows", "Rows of a party.", 10_000_000), columns = Verbs.Positive("--columns", "Columns a party.", 50), epochs = Verbs.Positive("--epochs", "Epochs.", 6),
-            batch = Verbs.Positive("--batch", "Rows of a batch.", 4096);
-        var folder = new Option<DirectoryInfo>("--folder") { Description = "Where the files are made, unless they are there, and the scratch files.", Required = true };
-        var storage = new Option<FeatureStorage>("--storage") { Description = "How files and features store cells. Default float64." };
-        var memory = new Option<bool>("--in-memory") { Description = "Reads the files instead, to compare with." };
-        var command = new Command("large-data", "Trains on two .npy files by memory map and reports seconds an epoch and the managed heap's peak.") { rows, columns, epochs, batch, folder, storage, memory };
+        Option<int> rows = Verbs.Positive("--rows", "Rows of a party, by memory map.", 10_000_000), columns = Verbs.Positive("--columns", "Columns a party.", 50),
+            batch = Verbs.Positive("--batch", "Rows of a batch.", 4096), repeats = Verbs.Positive("--repeats", "Runs of each kind, by turns.", 3);
+        var folder = new Option<DirectoryInfo>("--folder") { Description = "Where the files are made, unless they are there, and the scratch files. Default build/large.", DefaultValueFactory = _ => new DirectoryInfo("build/large") };
+        Option<string[]> storages = Verbs.List("--storages", "How files and features store cells.", nameof(FeatureStorage.Float64), nameof(FeatureStorage.Float32));
+        Option<bool> quick = Ratio.Quick("1,000,000 rows against 100,000, float32, no result file.");
+        Option<DirectoryInfo> output = Verbs.Out();
+        var command = new Command("large-data", "Seconds an epoch on two .npy files by memory map with 2 GiB of managed heap, beside a tenth of the rows in memory; what a cold read costs.") { rows, columns, batch, repeats, folder, storages, quick, output };
         command.SetAction((parsed, stop) => Verbs.RunAsync(async () =>
         {
-            var shape = new Shape(parsed.GetValue(rows), parsed.GetValue(columns), parsed.GetValue(epochs), parsed.GetValue(batch), parsed.GetValue(storage), parsed.GetValue(memory));
-            await RunAsync(shape, parsed.GetValue(folder)!.FullName, stop).ConfigureAwait(false);
+            bool isQuick = parsed.GetValue(quick);
+            int n = isQuick ? 1_000_000 : parsed.GetValue(rows);
+            var ratios = new List<Ratio>();
+            var text = new StringBuilder();
+            text.AppendLine(CultureInfo.InvariantCulture, $"# {n:N0} x ({parsed.GetValue(columns)} + {parsed.GetValue(columns)}) by memory map").AppendLine();
+            text.AppendLine(CultureInfo.InvariantCulture, $"{Machine.Current()}. Both parties in one process, batch {parsed.GetValue(batch)}, DOTNET_GCHeapHardLimit={HeapLimit} for the mapped runs; medians of the runs' medians, the first epoch of each left out. In memory: a tenth of the rows.").AppendLine();
+            text.AppendLine("| storage | mapped: ns a row and epoch | in memory | mapped / in memory | managed heap committed, most, MB | loading and checks, s | the same, files not in the page cache | first epoch, s | alignment, scaling, order, metrics, s |");
+            text.AppendLine("|---|---|---|---|---|---|---|---|---|");
+            foreach (FeatureStorage storage in isQuick ? [FeatureStorage.Float32] : parsed.GetRequiredValue(storages).Select(Enum.Parse<FeatureStorage>))
+            {
+                var large = new Shape(n, parsed.GetValue(columns), parsed.GetValue(batch), storage, InMemory: false);
+                await CompareAsync(large, isQuick ? 1 : parsed.GetValue(repeats), parsed.GetRequiredValue(folder).FullName, text, ratios, stop).ConfigureAwait(false);
+            }
+
+            return Ratio.Finish("large-data", text.ToString(), ratios, isQuick ? null : parsed.GetValue(output));
+        }));
+        return command;
+    }
+
+    /// <summary>One run in a process of its own; prints what it took as a line of JSON.</summary>
+    public static Command CreateRun()
+    {
+        var shape = new Option<string>("--shape") { Required = true };
+        var folder = new Option<string>("--folder") { Required = true };
+        var command = new Command(RunVerb, "One run of verb large-data.") { shape, folder };
+        command.Hidden = true;
+        command.SetAction((parsed, stop) => Verbs.RunAsync(async () =>
+        {
+            Taken taken = await RunAsync(JsonSerializer.Deserialize<Shape>(parsed.GetRequiredValue(shape))!, parsed.GetRequiredValue(folder), stop).ConfigureAwait(false);
+            await Console.Out.WriteLineAsync(JsonSerializer.Serialize(taken)).ConfigureAwait(false);
             return 0;
         }));
         return command;
     }
 
-    private sealed record Shape(int Rows, int Columns, int Epochs, int Batch, FeatureStorage Storage, bool InMemory);
+    private sealed record Shape(int Rows, int Columns, int Batch, FeatureStorage Storage, bool InMemory)
+    {
+        public string File(string folder, string name) => Path.Combine(folder, $"{name}-{Rows}x{Columns}-{Storage}.npy");
 
-    private static async Task RunAsync(Shape shape, string folder, CancellationToken stop)
+        public string Ids(string folder) => Path.Combine(folder, $"ids-{Rows}.txt");
+    }
+
+    /// <summary>What a run took, seconds and bytes.</summary>
+    private sealed record Taken(double Load, double Around, double[] Epochs, long Committed)
+    {
+        public double NanosecondsARow(Shape shape) => Median(Epochs.Skip(1)) / shape.Rows * 1e9;
+    }
+
+    private static async Task CompareAsync(Shape large, int repeats, string folder, StringBuilder text, List<Ratio> ratios, CancellationToken stop)
     {
         Directory.CreateDirectory(folder);
+        Shape small = large with { Rows = large.Rows / 10, InMemory = true };
+        Make(large, name => large.File(folder, name), large.Ids(folder));
+        Make(small, name => small.File(folder, name), small.Ids(folder));
+        List<Taken> mapped = [], memory = [];
+        for (int repeat = 0; repeat < repeats; repeat++)
+        {
+            memory.Add(await StartAsync(small, folder, stop).ConfigureAwait(false));
+            mapped.Add(await StartAsync(large, folder, stop).ConfigureAwait(false));
+        }
+
+        foreach (string file in (string[])[large.File(folder, "guest"), large.File(folder, "host")])
+            await DropAsync(file, stop).ConfigureAwait(false);
+        Taken cold = await StartAsync(large, folder, stop).ConfigureAwait(false);
+        double mappedRow = Median(mapped.Select(run => run.NanosecondsARow(large))), memoryRow = Median(memory.Select(run => run.NanosecondsARow(small)));
+        text.AppendLine(CultureInfo.InvariantCulture,
+            $"| {large.Storage} | {mappedRow:0.0} ({mapped.Min(run => run.NanosecondsARow(large)):0.0} to {mapped.Max(run => run.NanosecondsARow(large)):0.0}) | {memoryRow:0.0} ({memory.Min(run => run.NanosecondsARow(small)):0.0} to {memory.Max(run => run.NanosecondsARow(small)):0.0}) | {mappedRow / memoryRow:0.00} | {mapped.Max(run => run.Committed) / 1e6:0} | {Median(mapped.Select(run => run.Load)):0.0} | {cold.Load:0.0} | {Median(mapped.Select(run => run.Epochs[0])):0.00} | {Median(mapped.Select(run => run.Around)):0.0} |");
+        ratios.Add(new Ratio($"large-data.{large.Storage.ToString().ToLowerInvariant()}-mapped-over-memory", mappedRow / memoryRow, 1.3));
+    }
+
+    private static async Task<Taken> StartAsync(Shape shape, string folder, CancellationToken stop)
+    {
+        var start = new ProcessStartInfo("dotnet", [typeof(LargeDataVerb).Assembly.Location, RunVerb, "--shape", JsonSerializer.Serialize(shape), "--folder", folder]) { RedirectStandardOutput = true };
+        start.Environment["DOTNET_TieredCompilation"] = "0";
+        if (!shape.InMemory)
+            start.Environment["DOTNET_GCHeapHardLimit"] = HeapLimit;
+        using Process process = Process.Start(start)!;
+        string line = await process.StandardOutput.ReadToEndAsync(stop).ConfigureAwait(false);
+        await process.WaitForExitAsync(stop).ConfigureAwait(false);
+        if (process.ExitCode != 0)
+            throw new InvalidOperationException($"A run ended with code {process.ExitCode}.");
+        await Console.Error.WriteLineAsync($"{shape}: {line.Trim()}").ConfigureAwait(false);
+        return JsonSerializer.Deserialize<Taken>(line)!;
+    }
+
+    /// <summary>Lets the system forget what it has read of a file.</summary>
+    private static async Task DropAsync(string file, CancellationToken stop)
+    {
+        using Process dd = Process.Start(new ProcessStartInfo("dd", [$"if={file}", "iflag=nocache", "count=0", "status=none"]))!;
+        await dd.WaitForExitAsync(stop).ConfigureAwait(false);
+    }
+
+    private static double Median(IEnumerable<double> values)
+    {
+        double[] sorted = [.. values.Order()];
+        return sorted[sorted.Length / 2];
+    }
+
+    private static async Task<Taken> RunAsync(Shape shape, string folder, CancellationToken stop)
+    {
         PartyDescription[] parties = [new("guest", PartyRole.Active), new("host", PartyRole.Passive)];
-        string Of(string name) => Path.Combine(folder, $"{name}-{shape.Rows}x{shape.Columns}-{shape.Storage}.npy");
-        string ids = Path.Combine(folder, $"ids-{shape.Rows}.txt");
-        Make(shape, Of, ids);
         var clock = Stopwatch.StartNew();
         GlmPartyInput[] inputs = [.. parties.Select(party => new GlmPartyInput
         {
             Party = party.Name,
             Table = Table.Load(new TableSource
             {
-                Path = Of(party.Name),
-                Ids = ids,
-                Labels = party.Role == PartyRole.Active ? Of("labels") : null,
+                Path = shape.File(folder, party.Name),
+                Ids = shape.Ids(folder),
+                Labels = party.Role == PartyRole.Active ? shape.File(folder, "labels") : null,
                 Storage = shape.Storage,
                 Scratch = shape.InMemory ? null : folder,
             }, party.Role == PartyRole.Active, stop),
         })];
-        Console.WriteLine(string.Create(CultureInfo.InvariantCulture, $"loaded and checked in {clock.Elapsed.TotalSeconds:0.0} s"));
+        double load = clock.Elapsed.TotalSeconds;
         clock.Restart();
         var job = new GlmJob
         {
             Name = "large-data",
             Model = new GlmModelOptions { Family = GlmFamilies.Binomial, L2 = 1e-3 },
-            Training = new GlmTrainingOptions { Optimizer = GlmOptimizer.Sgd, Epochs = shape.Epochs, BatchSize = shape.Batch, StepSize = .5 },
+            Training = new GlmTrainingOptions { Optimizer = GlmOptimizer.Sgd, Epochs = Epochs, BatchSize = shape.Batch, StepSize = .5 },
             Preprocessing = new PreprocessingOptions { Scaling = Scaling.Standardize },
             Parties = [.. parties.Select(party => new GlmPartyOptions { Party = party })],
         };
         IReadOnlyList<GlmPartyResult> results = await LocalFederation.TrainAsync(job, inputs, new ChannelOptions { ReceiveTimeout = TimeSpan.FromMinutes(10), MaxMessageBytes = 1 << 30 }, cancellationToken: stop)
             .ConfigureAwait(false);
-        double total = clock.Elapsed.TotalSeconds, rounds = results[0].Timing.Training;
         double[] moments = [.. results[0].History.Select(point => point.Seconds)];
-        double[] seconds = [.. moments.Skip(1).Zip(moments, (later, earlier) => later - earlier)];
-        using var process = Process.GetCurrentProcess();
         GCMemoryInfo[] heaps = [GC.GetGCMemoryInfo(GCKind.FullBlocking), GC.GetGCMemoryInfo(GCKind.Background), GC.GetGCMemoryInfo(GCKind.Ephemeral)];
-        Console.WriteLine(string.Create(CultureInfo.InvariantCulture, $"""
-            {shape.Rows} x ({shape.Columns} + {shape.Columns}), {shape.Storage}, batch {shape.Batch}, {(shape.InMemory ? "in memory" : "mapped")}
-            alignment, scaling, order, metrics and all else: {total - rounds:0.0} s; rounds {rounds:0.00} s
-            seconds an epoch after the first: {string.Join(' ', seconds.Select(s => s.ToString("0.000", CultureInfo.InvariantCulture)))}
-            median {seconds.Order().ElementAt(seconds.Length / 2):0.000} s, {seconds.Order().ElementAt(seconds.Length / 2) / shape.Rows * 1e9:0.0} ns a row
-            managed heap committed after the last collections: {heaps.Max(heap => heap.TotalCommittedBytes) / 1e6:0} MB; hard limit {AppContext.GetData("GCHeapHardLimit") ?? Environment.GetEnvironmentVariable("DOTNET_GCHeapHardLimit") ?? "none"}
-            resident peak, mapped pages included: {process.PeakWorkingSet64 / 1e6:0} MB
-            """));
+        return new Taken(load, clock.Elapsed.TotalSeconds - results[0].Timing.Training, [.. moments.Zip(moments.Prepend(0), (later, earlier) => later - earlier)], heaps.Max(heap => heap.TotalCommittedBytes));
     }
 
     private static void Make(Shape shape, Func<string, string> of, string ids)

@@ -3,6 +3,8 @@ using System.Diagnostics;
 using System.Globalization;
 using System.Runtime.Intrinsics;
 using System.Runtime.Intrinsics.X86;
+using System.Text;
+using FedLearn.Experiments.Tables;
 using FedLearn.Privacy;
 using FedLearn.Privacy.Numerics;
 using MathNet.Numerics.Distributions;
@@ -16,13 +18,16 @@ internal static class NoiseSpeedVerb
     public static Command Create()
     {
         Option<int> length = Verbs.Positive("--length", "Draws of a call.", 1 << 20), repeats = Verbs.Positive("--repeats", "Rounds, interleaved.", 9);
-        var command = new Command("noise-speed", "Draws a second on one thread: secure rounded Gaussian noise against MathNet's Normal.") { length, repeats };
-        command.SetAction(parsed => Run(parsed.GetValue(length), parsed.GetValue(repeats)));
+        Option<bool> quick = Ratio.Quick("3 rounds, no result file.");
+        Option<DirectoryInfo> output = Verbs.Out();
+        var command = new Command("noise-speed", "Draws a second on one thread: secure rounded Gaussian noise against MathNet's Normal.") { length, repeats, quick, output };
+        command.SetAction(parsed => Run(parsed.GetValue(length), parsed.GetValue(quick) ? 3 : parsed.GetValue(repeats), parsed.GetValue(quick) ? null : parsed.GetValue(output)));
         return command;
     }
 
-    private static int Run(int length, int repeats)
+    private static int Run(int length, int repeats, DirectoryInfo? output)
     {
+        var text = new StringBuilder();
         var draws = new int[length];
         var values = new double[length];
         var words = new ulong[512];
@@ -71,7 +76,9 @@ internal static class NoiseSpeedVerb
             }
 
         string vectors = Avx512DQ.IsSupported && Vector512.IsHardwareAccelerated ? "AVX-512" : "no AVX-512";
-        Print($"{length:N0} draws a call, one thread, .NET {Environment.Version}, {vectors}, {(KeyStream.HasAes ? "AES" : "no AES")} instructions; medians of {repeats} interleaved rounds.");
+        Print($"# Secure noise beside MathNet's normal distribution");
+        Print($"");
+        Print($"{Machine.Current()}. {length:N0} draws a call, one thread, .NET {Environment.Version}, {vectors}, {(KeyStream.HasAes ? "AES" : "no AES")} instructions; medians of {repeats} interleaved rounds.");
         Print($"");
         Print($"| what | million a second (min, max) |");
         Print($"|---|---|");
@@ -82,10 +89,10 @@ internal static class NoiseSpeedVerb
         Print($"CsprngNoise / MathNet Normal.Samples: {medians[0] / medians[2]:0.0}; / MathNet on a cryptographic source: {medians[0] / medians[4]:0.0}");
         Print($"AES-128-CTR: {medians[5] * 8 / 1000:0.0} GB/s");
         Print($"decided by integers: {(double)exact / counted:0.00e0} of {counted:N0} draws; certified error {RoundedNormal.MaximumError:0e0}, band {RoundedNormal.MaximumError * INoiseSource.LatticeScale:0.0e0} lattice steps");
-        return 0;
+        return Ratio.Finish("noise-speed", text.ToString(), [new Ratio("noise-speed.secure-over-mathnet", medians[0] / medians[2], 1, LargerIsBetter: true)], output);
+
+        void Print(FormattableString line) => text.AppendLine(line.ToString(CultureInfo.InvariantCulture));
     }
 
     private static KeyStream Stream() => new(new byte[KeyStream.KeyLength], new Vector128<byte>[KeyStream.ScheduleLength], KeyStream.HasAes);
-
-    private static void Print(FormattableString line) => Console.WriteLine(line.ToString(CultureInfo.InvariantCulture));
 }

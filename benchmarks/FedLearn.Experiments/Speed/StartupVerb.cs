@@ -21,25 +21,28 @@ internal static class StartupVerb
         Option<int> starts = Verbs.Positive("--starts", "Starts of each kind.", 20);
         var tool = new Option<string>("--tool") { Description = "The tool's assembly. Default that of this checkout.", DefaultValueFactory = _ => Path.Combine(Verbs.Repository(), "src", "FedLearn.Cli", "bin", "Release", "net10.0", "FedLearn.Cli.dll") };
         Option<DirectoryInfo> output = Verbs.Out();
-        var command = new Command("startup", "Milliseconds that fedlearn --help takes, and a party until it listens, beside an empty program.") { starts, tool, output };
+        Option<bool> quick = Ratio.Quick("8 starts of each kind, no result file.");
+        var command = new Command("startup", "Milliseconds that fedlearn --help takes, and a party until it listens, beside an empty program.") { starts, tool, output, quick };
         command.SetAction((parsed, cancellationToken) => Verbs.RunAsync(async () =>
         {
             DirectoryInfo folder = Directory.CreateTempSubdirectory("fedlearn-startup-");
             try
             {
-                await RunAsync(folder.FullName, Path.GetFullPath(parsed.GetRequiredValue(tool)), parsed.GetValue(starts), parsed.GetRequiredValue(output), cancellationToken).ConfigureAwait(false);
+                bool isQuick = parsed.GetValue(quick);
+                return await RunAsync(folder.FullName, Path.GetFullPath(parsed.GetRequiredValue(tool)), isQuick ? 8 : parsed.GetValue(starts), isQuick ? null : parsed.GetValue(output), cancellationToken).ConfigureAwait(false);
             }
             finally
             {
                 folder.Delete(recursive: true);
             }
-
-            return 0;
         }));
         return command;
     }
 
-    private static async Task RunAsync(string folder, string tool, int starts, DirectoryInfo output, CancellationToken cancellationToken)
+    /// <summary>Milliseconds that are allowed.</summary>
+    private const double HelpBar = 80, ListeningBar = 250;
+
+    private static async Task<int> RunAsync(string folder, string tool, int starts, DirectoryInfo? output, CancellationToken cancellationToken)
     {
         string empty = await EmptyProgramAsync(folder, cancellationToken).ConfigureAwait(false);
         WriteJob(folder);
@@ -59,7 +62,8 @@ internal static class StartupVerb
             }
 
         var text = new StringBuilder();
-        text.AppendLine(CultureInfo.InvariantCulture, $"startup, {Machine.Current()}; {starts} starts of each, by turns, `dotnet FILE.dll`, files in memory.");
+        text.AppendLine("# Start-up of the tool").AppendLine();
+        text.AppendLine(CultureInfo.InvariantCulture, $"{Machine.Current()}; {starts} starts of each, by turns, `dotnet FILE.dll`, files in memory.");
         text.AppendLine();
         text.AppendLine("| start | ms, least | ms, median | ms beyond the empty program (median) |");
         text.AppendLine("|---|---|---|---|");
@@ -70,10 +74,11 @@ internal static class StartupVerb
             text.AppendLine(CultureInfo.InvariantCulture, $"| {name} | {taken[name].Min() * 1e3:0} | {median * 1e3:0} | {(median - nothing) * 1e3:0} |");
         }
 
-        output.Create();
-        string file = Path.Combine(output.FullName, $"{DateTime.UtcNow:yyyy-MM-dd}-startup.md");
-        await File.WriteAllTextAsync(file, text.ToString(), cancellationToken).ConfigureAwait(false);
-        await Console.Out.WriteAsync(text.ToString()).ConfigureAwait(false);
+        double help = Median(taken[kinds[1].Name]), listening = Median(taken[kinds[2].Name]);
+        var ratios = new List<Ratio> { new("startup.help-over-empty-program", help / nothing, null), new("startup.listening-over-empty-program", listening / nothing, null) };
+        if (output is not null)
+            ratios.AddRange([new("startup.help-over-80-ms", help * 1e3 / HelpBar, 1), new("startup.listening-over-250-ms", listening * 1e3 / ListeningBar, 1)]);
+        return Ratio.Finish("startup", text.ToString(), ratios, output);
     }
 
     private static double Median(IEnumerable<double> values)

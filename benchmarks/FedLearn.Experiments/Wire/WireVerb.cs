@@ -1,6 +1,7 @@
 using System.CommandLine;
 using System.Globalization;
 using System.Text;
+using FedLearn.Experiments.Tables;
 
 namespace FedLearn.Experiments.Wire;
 
@@ -16,10 +17,12 @@ internal static class WireVerb
         var peers = new Option<string>("--peers") { Description = "Folder of the peers: exchange.py.", DefaultValueFactory = _ => Path.Combine(Verbs.Repository(), "benchmarks", "peers") };
         var built = new Option<string>("--built") { Description = "Folder of the built peers: exchange.", DefaultValueFactory = _ => Path.Combine(Verbs.Repository(), "build", "peers") };
         Option<string[]> only = Verbs.List("--only", "Pairs to run; others are left out.", "fedlearn", "fedlearn-tls", "python-blocking", "python-async", "c++-blocking", "c++-polling");
+        Option<bool> quick = Ratio.Quick("2 turns of 3,000 round trips of 256 rows beside grpcio alone, no bytes, no result file.");
         Option<DirectoryInfo> output = Verbs.Out();
-        var command = new Command("wire-speed", "Round trips over loopback gRPC beside grpcio and grpc C++; bytes on the socket.") { turns, rounds, warmup, peers, built, only, output };
+        var command = new Command("wire-speed", "Round trips over loopback gRPC beside grpcio and grpc C++; bytes on the socket.") { turns, rounds, warmup, peers, built, only, quick, output };
         command.SetAction((parsed, stop) => Verbs.RunAsync(async () =>
         {
+            bool isQuick = parsed.GetValue(quick);
             string tls = Directory.CreateTempSubdirectory("fedlearn-wire").FullName;
             try
             {
@@ -30,24 +33,28 @@ internal static class WireVerb
                     WireRuns.Ours("fedlearn", null), WireRuns.Ours("fedlearn-tls", tls),
                     Peer("python-blocking", ["/usr/bin/python3", python], "blocking"), Peer("python-async", ["/usr/bin/python3", python], "async"),
                     Peer("c++-blocking", [cpp], "blocking"), Peer("c++-polling", [cpp], "polling"),
-                }.Where(p => parsed.GetRequiredValue(only).Contains(p.Name))];
-                int many = parsed.GetValue(rounds);
+                }.Where(p => isQuick ? p.Name is "fedlearn" or "python-blocking" or "python-async" : parsed.GetRequiredValue(only).Contains(p.Name))];
+                int many = isQuick ? 3000 : parsed.GetValue(rounds);
                 WireMessage[] messages = [new(Lattice: true, 256, many), new(Lattice: false, 4096, Math.Max(1, many / 5)), new(Lattice: false, 100_000, Math.Max(1, many / 50))];
                 var runs = pairs.ToDictionary(p => p.Name, _ => new List<WireTimes[]>());
-                for (int turn = 0; turn < parsed.GetValue(turns); turn++)
+                for (int turn = 0; turn < (isQuick ? 2 : parsed.GetValue(turns)); turn++)
                     foreach (WirePair pair in pairs)
                     {
-                        WireTimes[] times = await WireRuns.RunAsync(pair, messages, parsed.GetValue(warmup), null, stop).ConfigureAwait(false);
+                        WireTimes[] times = await WireRuns.RunAsync(pair, messages, isQuick ? 3000 : parsed.GetValue(warmup), null, stop).ConfigureAwait(false);
                         runs[pair.Name].Add(times);
                         await Console.Error.WriteLineAsync(string.Create(CultureInfo.InvariantCulture, $"{turn + 1}: {pair.Name}: {string.Join(", ", times.Select(t => $"{t.P50:0.0} ({t.P99:0.0}) us"))}")).ConfigureAwait(false);
                     }
 
-                string text = Table(messages, pairs, runs) + await BytesAsync(stop).ConfigureAwait(false);
-                await Console.Out.WriteAsync(text).ConfigureAwait(false);
-                DirectoryInfo folder = parsed.GetRequiredValue(output);
-                folder.Create();
-                await File.WriteAllTextAsync(Path.Combine(folder.FullName, string.Create(CultureInfo.InvariantCulture, $"{DateTime.Today:yyyy-MM-dd}-wire-speed.md")), text, stop).ConfigureAwait(false);
-                return 0;
+                var ratios = new List<Ratio>();
+                string text = Table(messages, pairs, runs, ratios);
+                if (!isQuick)
+                {
+                    if (runs.TryGetValue("fedlearn", out List<WireTimes[]>? own))
+                        ratios.Add(new Ratio("wire-speed.256-rows-p50-over-80-us", Median(own.Select(r => r[0].P50)) / 80, 1));
+                    text += await BytesAsync(ratios, stop).ConfigureAwait(false);
+                }
+
+                return Ratio.Finish("wire-speed", text, ratios, isQuick ? null : parsed.GetValue(output));
             }
             finally
             {
@@ -59,10 +66,11 @@ internal static class WireVerb
 
     private static WirePair Peer(string name, string[] program, string style) => new(name, [.. program, "server", style], [.. program, "client", style], Ours: false);
 
-    private static string Table(WireMessage[] messages, WirePair[] pairs, Dictionary<string, List<WireTimes[]>> runs)
+    private static string Table(WireMessage[] messages, WirePair[] pairs, Dictionary<string, List<WireTimes[]>> runs, List<Ratio> ratios)
     {
         var text = new StringBuilder();
-        text.AppendLine(CultureInfo.InvariantCulture, $"Round trips over loopback between two processes: {Machine()}, {Environment.ProcessorCount} cores, .NET {Environment.Version}; medians of {runs.Values.First().Count} interleaved turns, microseconds.");
+        text.AppendLine("# Round trips beside gRPC of Python and C++").AppendLine();
+        text.AppendLine(CultureInfo.InvariantCulture, $"{Machine.Current()}. Round trips over loopback between two processes; medians of {runs.Values.First().Count} interleaved turns, microseconds. Our processes have the settings of the tool: compiled once, sockets complete in place.");
         text.AppendLine("Ours: scores there, residuals back, through the public channels (checks, counts and time limits included); peers: a bidirectional stream with as many bytes each way.");
         foreach (WireMessage message in messages)
         {
@@ -74,6 +82,8 @@ internal static class WireVerb
             {
                 WireTimes[] times = [.. runs[pair.Name].Select(r => r[at])];
                 double p50 = Median(times.Select(t => t.P50));
+                if (at == 0 && pair.Name != "fedlearn" && !double.IsNaN(ours))
+                    ratios.Add(new Ratio($"wire-speed.256-rows-over-{pair.Name}", ours / p50, pair.Name.StartsWith("python", StringComparison.Ordinal) ? .6 : pair.Name.StartsWith("c++", StringComparison.Ordinal) ? 1.5 : null));
                 string allocated = times[0].Allocated is null ? "" : Median(times.Select(t => t.Allocated!.Value)).ToString("0.0", CultureInfo.InvariantCulture);
                 text.AppendLine(CultureInfo.InvariantCulture, $"| {pair.Name} | {p50:0.0} | {times.Min(t => t.P50):0.0}, {times.Max(t => t.P50):0.0} | {Median(times.Select(t => t.P99)):0.0} | {ours / p50:0.00} | {allocated} |");
             }
@@ -83,7 +93,7 @@ internal static class WireVerb
     }
 
     /// <summary>Bytes that one more message costs on the socket, HTTP/2 included, TCP not: by the difference of two sessions.</summary>
-    private static async Task<string> BytesAsync(CancellationToken stop)
+    private static async Task<string> BytesAsync(List<Ratio> ratios, CancellationToken stop)
     {
         var text = new StringBuilder();
         text.AppendLine().AppendLine("Bytes on the socket a message, by the difference of two sessions through a counting proxy (payload, protobuf, gRPC prefix, HTTP/2 frames and window updates; TCP and IP not):").AppendLine();
@@ -92,6 +102,8 @@ internal static class WireVerb
         {
             (long there, long back) few = await CountAsync(message with { Rounds = CountedBefore }, stop).ConfigureAwait(false), many = await CountAsync(message with { Rounds = CountedAfter }, stop).ConfigureAwait(false);
             double there = (double)(many.there - few.there) / (CountedAfter - CountedBefore), back = (double)(many.back - few.back) / (CountedAfter - CountedBefore);
+            if (message is { Lattice: true, Rows: 256 })
+                ratios.Add(new Ratio("wire-speed.bytes-a-row-over-4.2", Math.Max(there, back) / message.Rows / 4.2, 1));
             text.AppendLine(CultureInfo.InvariantCulture, $"| {message.Rows} rows, {(message.Lattice ? "lattice of 30 bits" : "float64")} | {message.Bytes} | {there:0.0} | {back:0.0} | {Math.Max(there, back) / message.Rows:0.000} |");
         }
 
@@ -110,7 +122,4 @@ internal static class WireVerb
         double[] sorted = [.. values.Order()];
         return sorted[sorted.Length / 2];
     }
-
-    private static string Machine() => File.Exists("/proc/cpuinfo")
-        ? File.ReadLines("/proc/cpuinfo").FirstOrDefault(l => l.StartsWith("model name", StringComparison.Ordinal))?.Split(':')[1].Trim() ?? "unknown" : "unknown";
 }

@@ -60,7 +60,8 @@ public sealed class LatticeVector
         int filled = 0, at = 0;
         foreach (double integer in integers)
         {
-            ulong element = unchecked((ulong)(long)integer) & mask;
+            // In range, so that the processor's own conversion will do.
+            ulong element = unchecked((ulong)double.ConvertToIntegerNative<long>(integer)) & mask;
             pending |= element << filled;
             filled += bits;
             if (filled < 64)

@@ -109,8 +109,8 @@ internal static class GlmSpeedVerb
                 .Append(CultureInfo.InvariantCulture, $"| {Median(torch["full"]):0.0000} | {Median(torch["minibatch"]):0.0000} | {Median(torch["autograd"]):0.0000} | {median / best:0.00} | {compute / best:0.00} ")
                 .Append(CultureInfo.InvariantCulture, $"| {streamed / median / 1e9:0.0} | {bytes / median / 1e9:0.0} | {bandwidth / 1e9:0.0} | {streamed / median / bandwidth:0.00} |\n");
             string kind = $"{type}-{(name == "full" ? name : "batch")}";
-            ratios.Add(new Ratio($"glm-speed.{kind}-compute-over-pytorch", compute / best, .5));
-            ratios.Add(new Ratio($"glm-speed.{kind}-epoch-over-pytorch", median / best, null));
+            // The bar is one for computing alone; the epochs that count hold it with their messages.
+            ratios.Add(new Ratio($"glm-speed.{kind}-epoch-over-pytorch", median / best, .5));
             if (name == "full")
                 ratios.Add(new Ratio($"glm-speed.{kind}-share-of-bandwidth", streamed / median / bandwidth, .5, LargerIsBetter: true));
         }

@@ -24,9 +24,11 @@ internal static class GrpcSpeedVerb
         var epochs = new Option<int>("--epochs") { Description = "Epochs of each run.", DefaultValueFactory = _ => 50 };
         var repeats = new Option<int>("--repeats") { Description = "Runs of each kind, interleaved.", DefaultValueFactory = _ => 5 };
         var batch = new Option<int>("--batch") { Description = "Rows of the smaller batch.", DefaultValueFactory = _ => 4096 };
+        var storage = new Option<string>("--storage") { Description = "data.storage of both parties: float64 or float32.", DefaultValueFactory = _ => "float64" };
+        storage.AcceptOnlyFromAmong("float64", "float32");
         var tool = new Option<string>("--tool") { Description = "The tool.", DefaultValueFactory = _ => "./fedlearn" };
         var output = new Option<string>("--out") { Description = "Folder of the result file.", DefaultValueFactory = _ => "build/bench" };
-        var command = new Command("grpc-speed", "Seconds an epoch over gRPC, 30 + 300 columns: none against hdp-vfl, full batch and small batches.") { quick, rows, epochs, repeats, batch, tool, output };
+        var command = new Command("grpc-speed", "Seconds an epoch over gRPC, 30 + 300 columns: none against hdp-vfl, full batch and small batches.") { quick, rows, epochs, repeats, batch, storage, tool, output };
         command.SetAction(async (parsed, cancellationToken) =>
         {
             bool isQuick = parsed.GetValue(quick);
@@ -38,7 +40,7 @@ internal static class GrpcSpeedVerb
                 foreach (string mode in (string[])["none", "hdp-vfl"])
                 {
                     string name = $"{(size == n ? "full" : size.ToString(CultureInfo.InvariantCulture))}-{mode}", config = Path.Combine(folder, name + ".json");
-                    File.WriteAllText(config, RunFile(name, mode, size, parsed.GetValue(epochs)));
+                    File.WriteAllText(config, RunFile(name, mode, size, parsed.GetValue(epochs), parsed.GetRequiredValue(storage)));
                     kinds.Add((name, config));
                 }
 
@@ -52,16 +54,16 @@ internal static class GrpcSpeedVerb
                 }
 
             var ratios = new List<Ratio>();
-            string table = Table(n, parsed.GetValue(epochs), isQuick, kinds, runs, ratios);
-            return Ratio.Finish("grpc-speed", "# DP overhead and the FATE shape\n\n" + table, ratios, isQuick ? null : new DirectoryInfo(parsed.GetRequiredValue(output)));
+            string stored = parsed.GetRequiredValue(storage), table = Table(n, parsed.GetValue(epochs), stored, isQuick, kinds, runs, ratios);
+            return Ratio.Finish(stored == "float64" ? "grpc-speed" : $"grpc-speed-{stored}", "# DP overhead and the FATE shape\n\n" + table, ratios, isQuick ? null : new DirectoryInfo(parsed.GetRequiredValue(output)));
         });
         return command;
     }
 
-    private static string Table(int rows, int epochs, bool quick, IReadOnlyList<(string Name, string Config)> kinds, Dictionary<string, List<JsonObject>> runs, List<Ratio> ratios)
+    private static string Table(int rows, int epochs, string storage, bool quick, IReadOnlyList<(string Name, string Config)> kinds, Dictionary<string, List<JsonObject>> runs, List<Ratio> ratios)
     {
         var text = new StringBuilder();
-        text.AppendLine(CultureInfo.InvariantCulture, $"{rows:N0} x ({ActiveColumns} + {PassiveColumns}) dense float64, binomial, SGD, {epochs} epochs a run, two processes over loopback gRPC, ledger and outbox durable.");
+        text.AppendLine(CultureInfo.InvariantCulture, $"{rows:N0} x ({ActiveColumns} + {PassiveColumns}) dense, stored as {storage}, binomial, SGD, {epochs} epochs a run, two processes over loopback gRPC, ledger and outbox durable.");
         text.AppendLine(CultureInfo.InvariantCulture, $"Medians of {runs.Values.First().Count} interleaved runs; training rounds alone, ms an epoch. {Machine.Current()}.");
         text.AppendLine();
         text.AppendLine("| batch, mode | epoch (min, max) | active: compute, noise, sync, wait | passive: compute, noise, sync, wait | sync of both | bytes a row, both ways | / plain | / plain without sync |");
@@ -122,7 +124,7 @@ internal static class GrpcSpeedVerb
         return JsonNode.Parse(await output.ConfigureAwait(false))!.AsObject();
     }
 
-    private static string RunFile(string name, string mode, int batch, int epochs) => $$"""
+    private static string RunFile(string name, string mode, int batch, int epochs, string storage) => $$"""
         {
           "name": "{{name}}",
           "model": { "type": "glm", "family": "binomial", "l2": 0.001, "intercept": true },
@@ -130,8 +132,8 @@ internal static class GrpcSpeedVerb
           "privacy": { "mode": "{{mode}}", "calibration": "tight", "epsilon": 1, "delta": 1e-6, "evaluation": "none" },
           "preprocessing": { "scaling": "none", "rows": "clip", "constant": true },
           "parties": [
-            { "name": "guest", "role": "active", "data": { "path": "guest.npy", "ids": "ids.txt", "labels": "labels.npy" } },
-            { "name": "host", "role": "passive", "data": { "path": "host.npy", "ids": "ids.txt" } }
+            { "name": "guest", "role": "active", "data": { "path": "guest.npy", "ids": "ids.txt", "labels": "labels.npy", "storage": "{{storage}}" } },
+            { "name": "host", "role": "passive", "data": { "path": "host.npy", "ids": "ids.txt", "storage": "{{storage}}" } }
           ],
           "alignment": "hashed",
           "transport": { "kind": "grpc" }

@@ -33,7 +33,7 @@ internal static class ScalingText
         Line($"|---|---|");
         foreach ((string name, GlmKernelRates kernel) in (ReadOnlySpan<(string, GlmKernelRates)>)[("scores", rates.Scores), ("gradient", rates.Gradient)])
             foreach ((string threads, GlmPassRates pass) in (ReadOnlySpan<(string, GlmPassRates)>)[("one thread", kernel.One), ("all cores", kernel.All)])
-                Line($"| {name}, {threads} | {1e6 * pass.SecondsPerCall:0.00} us a call, {1e9 * pass.SecondsPerRow:0.00} ns a row, {1e-9 / pass.CachedSecondsPerByte:0.0} GB/s from cache, {1e-9 / pass.SecondsPerByte:0.0} GB/s from memory |");
+                Line($"| {name}, {threads} | {1e6 * pass.SecondsPerCall:0.00} us a call, {1e9 * pass.SecondsPerRow:0.00} ns a row, {Speed(pass.CachedSecondsPerByte)} from cache, {Speed(pass.SecondsPerByte)} from memory |");
         Line($"| family | {1e9 * rates.SecondsPerResidual:0.00} ns a residual, {1e9 * rates.SecondsPerLoss:0.00} ns a loss |");
         Line($"| noise | {1e9 * rates.SecondsPerDraw:0.00} ns a draw, {1e9 * rates.SecondsPerNoisedRow:0.00} to add and pack, {1e9 * rates.SecondsPerUnpackedRow:0.00} to unpack |");
         Line($"| sync | {1e6 * rates.SecondsPerSync:0.0} us, {1e-9 / rates.SecondsPerSyncedByte:0.00} GB/s |");
@@ -76,6 +76,8 @@ internal static class ScalingText
 
     private static string Exponent(ScalingCurve curve, string figure) => curve.Fits.TryGetValue(figure, out PowerLaw? fit)
         ? string.Create(CultureInfo.InvariantCulture, $"{fit.Exponent:0.00}") + (fit.StandardError is { } error ? string.Create(CultureInfo.InvariantCulture, $" ± {error:0.00}") : "") : "-";
+
+    private static string Speed(double secondsPerByte) => secondsPerByte > 0 ? string.Create(CultureInfo.InvariantCulture, $"{1e-9 / secondsPerByte:0.0} GB/s") : "no limit seen";
 
     private static string Job(ScalingShape shape) => string.Create(CultureInfo.InvariantCulture,
         $"{shape.Rows:N0} x ({(shape.Columns.Count > 4 ? $"{shape.Columns.Count} x {shape.Columns[0]}" : string.Join(" + ", shape.Columns))}), batch {(shape.Batch >= shape.Rows ? "full" : shape.Batch.ToString("N0", CultureInfo.InvariantCulture))}, {shape.Epochs} epochs, {shape.Mode}");

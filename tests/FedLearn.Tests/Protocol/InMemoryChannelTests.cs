@@ -26,6 +26,36 @@ public class InMemoryChannelTests
         return error;
     }
 
+    // Away from the context of the test runner, which runs what was awaited when it sees fit.
+    [Fact]
+    public Task TakeTurns_WhoWaits_GoesOnInsideTheSendUntilItWaitsAgain() => Task.Run(async () =>
+    {
+        (InMemoryChannel guest, InMemoryChannel host) = InMemoryChannel.CreatePair("guest", "host");
+        InMemoryChannel.TakeTurns([guest, host], inTurn: true);
+        var steps = new List<string>();
+        Task answering = AnswerAsync();
+        for (int round = 0; round < 3; round++)
+        {
+            steps.Add($"{round} asked");
+            await guest.SendAsync(round, Disclosure.Unprotected(new Scores(new double[2]), "test"), None);
+            steps.Add($"{round} sent");
+            await guest.ReceiveAsync<Residuals>(round, 2, None);
+        }
+
+        await answering;
+        Assert.Equal(["0 asked", "0 answered", "0 sent", "1 asked", "1 answered", "1 sent", "2 asked", "2 answered", "2 sent"], steps);
+
+        async Task AnswerAsync()
+        {
+            for (int round = 0; round < 3; round++)
+            {
+                await host.ReceiveAsync<Scores>(round, 2, None);
+                await host.SendAsync(round, Disclosure.Unprotected(new Residuals(new double[2]), "test"), None);
+                steps.Add($"{round} answered");
+            }
+        }
+    });
+
     [Fact]
     public async Task Receive_OtherKindRoundOrLength_IsRefused()
     {

@@ -35,6 +35,8 @@ internal sealed partial class Outbox : IDisposable
     // Under the lock, or before anybody else has the outbox.
     private readonly XxHash128 _hash = new();
     private long _end, _largest, _syncTicks;
+    // Where the space ends that records have been in: beyond it nothing needs to be looked at.
+    private long _top;
     // One record at a time; kept, since one of a large message is costly to allocate.
     private byte[] _record = [];
     private bool _failed;
@@ -196,6 +198,7 @@ internal sealed partial class Outbox : IDisposable
         RandomAccess.Write(Handle, record, at);
         Sync();
         _records[index] = (at, message.Length);
+        _top = Math.Max(_top, at + size);
         if (keeps)
             (_end, Kept) = (at + size, index + 1);
         else
@@ -208,6 +211,8 @@ internal sealed partial class Outbox : IDisposable
     /// <summary>Forgets the records that a place overlaps.</summary>
     private void Forget(long at, long size)
     {
+        if (at >= _top)
+            return;
         foreach ((int old, (long offset, int length)) in _records)
             if (offset < at + size && at < offset + Pages(HeaderBytes + length))
                 _records.Remove(old);
@@ -244,8 +249,11 @@ internal sealed partial class Outbox : IDisposable
 
     private bool IsFree(long at, long size)
     {
-        for (int index = FirstNeeded; index < Kept; index++)
-            if (_records.TryGetValue(index, out (long Offset, int Length) record) && record.Offset < at + size && at < record.Offset + Pages(HeaderBytes + record.Length))
+        if (at >= _top)
+            return true;
+        int needed = FirstNeeded;
+        foreach ((int index, (long offset, int length)) in _records)
+            if (index >= needed && offset < at + size && at < offset + Pages(HeaderBytes + length))
                 return false;
         return true;
     }
@@ -266,7 +274,7 @@ internal sealed partial class Outbox : IDisposable
                 continue;
             long size = Pages(HeaderBytes + read.Message.Length);
             _records[read.Index] = (at, read.Message.Length);
-            _largest = Math.Max(_largest, size);
+            (_largest, _top) = (Math.Max(_largest, size), Math.Max(_top, at + size));
             if (read.Index >= Kept)
                 (Kept, _end) = (read.Index + 1, at + size);
             at += size - Page;

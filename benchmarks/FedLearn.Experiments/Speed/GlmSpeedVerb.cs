@@ -5,8 +5,8 @@ using System.Numerics;
 using System.Text;
 using FedLearn.Coordination;
 using FedLearn.Data;
-using FedLearn.Glm;
 using FedLearn.Experiments.Tables;
+using FedLearn.Glm;
 using FedLearn.Numerics;
 
 namespace FedLearn.Experiments.Speed;

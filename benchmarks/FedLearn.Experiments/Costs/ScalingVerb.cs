@@ -18,7 +18,7 @@ namespace FedLearn.Experiments.Costs;
 /// <param name="Predicted">What the cost model says.</param>
 internal sealed record ScalingPoint(double X, ScalingShape Shape, IReadOnlyList<double> Seconds, double? CpuSecondsPerEpoch, long Messages, long Bytes, GlmCostSeconds Predicted)
 {
-    public double? Median => Seconds.Count == 0 ? null : ScalingVerb.Median(Seconds);
+    public double? Median => Seconds.Count == 0 ? null : Verbs.Median(Seconds);
 }
 
 /// <summary>A measured curve.</summary>
@@ -38,7 +38,7 @@ internal sealed record ScalingCurve(string Axis, string Mode, bool PerEpoch, IRe
 /// <param name="Predicted">What the model says.</param>
 internal sealed record HeldBack(string Name, string Reason, ScalingShape Shape, GlmCostLink? Link, IReadOnlyList<double> Seconds, GlmCostSeconds Predicted)
 {
-    public double Median => ScalingVerb.Median(Seconds);
+    public double Median => Verbs.Median(Seconds);
 
     /// <summary>Part by which the prediction misses.</summary>
     public double Miss => Predicted.Total / Median - 1;
@@ -140,13 +140,6 @@ internal static class ScalingVerb
         return command;
     }
 
-    /// <summary>The middle one, or of an even number the upper of the two in the middle.</summary>
-    internal static double Median(IEnumerable<double> values)
-    {
-        double[] sorted = [.. values.Order()];
-        return sorted[sorted.Length / 2];
-    }
-
     private static GlmCostSeconds Predict(ScalingShape shape, GlmCostRates rates, GlmCostLink? link = null) =>
         GlmCost.Predict(shape.Job, shape.Sizes, rates, link ?? GlmCostLink.Loopback, oneMachine: true).Training;
 
@@ -164,7 +157,7 @@ internal static class ScalingVerb
             }
 
         var points = grid.Select((g, i) => (g.Axis, g.Shape.Mode, Point: Point(g.X, g.Shape, [.. runs[i].Select(r => r[0].Seconds)],
-            g.Shape.Epochs < 2 ? null : Median(runs[i].Select(r => r.Sum(p => p.CpuSecondsPerEpoch!.Value)))))).ToList();
+            g.Shape.Epochs < 2 ? null : Verbs.Median(runs[i].Select(r => r.Sum(p => p.CpuSecondsPerEpoch!.Value)))))).ToList();
         // More processes than cores say little of time: their messages, bytes and processor time are counted in one process.
         foreach (string mode in (string[])["none", "hdp-vfl"])
             foreach (int parties in (int[])[8, 16])
@@ -241,7 +234,7 @@ internal static class ScalingVerb
         static JsonNode Of(IReadOnlyList<JsonNode> nodes) => nodes[0] switch
         {
             JsonObject first => new JsonObject(first.Select(p => KeyValuePair.Create(p.Key, (JsonNode?)Of([.. nodes.Select(n => n[p.Key]!)])))),
-            JsonValue value when value.GetValueKind() == JsonValueKind.Number && !value.TryGetValue(out int _) => Median(nodes.Select(n => n.GetValue<double>())),
+            JsonValue value when value.GetValueKind() == JsonValueKind.Number && !value.TryGetValue(out int _) => Verbs.Median(nodes.Select(n => n.GetValue<double>())),
             var other => other.DeepClone(),
         };
     }

@@ -100,13 +100,13 @@ internal static class GlmSpeedVerb
             read.Add(ReadSeconds(memory));
         }
 
-        double best = torch.Values.Min(Median), bandwidth = memory.Length * 8.0 / read.Min();
+        double best = torch.Values.Min(Verbs.Median), bandwidth = memory.Length * 8.0 / read.Min();
         foreach ((string name, List<double> seconds, List<double> computed, double streamed) in (ReadOnlySpan<(string, List<double>, List<double>, double)>)
             [("full", full, fullCompute, 1.5 * bytes), (shape.Batch.ToString(CultureInfo.InvariantCulture), small, smallCompute, bytes)])
         {
-            double median = Median(seconds), compute = Median(computed);
+            double median = Verbs.Median(seconds), compute = Verbs.Median(computed);
             text.Append(CultureInfo.InvariantCulture, $"| {type} | {name} | {median:0.0000} | {seconds.Min():0.0000} | {compute:0.0000} ")
-                .Append(CultureInfo.InvariantCulture, $"| {Median(torch["full"]):0.0000} | {Median(torch["minibatch"]):0.0000} | {Median(torch["autograd"]):0.0000} | {median / best:0.00} | {compute / best:0.00} ")
+                .Append(CultureInfo.InvariantCulture, $"| {Verbs.Median(torch["full"]):0.0000} | {Verbs.Median(torch["minibatch"]):0.0000} | {Verbs.Median(torch["autograd"]):0.0000} | {median / best:0.00} | {compute / best:0.00} ")
                 .Append(CultureInfo.InvariantCulture, $"| {streamed / median / 1e9:0.0} | {bytes / median / 1e9:0.0} | {bandwidth / 1e9:0.0} | {streamed / median / bandwidth:0.00} |\n");
             string kind = $"{type}-{(name == "full" ? name : "batch")}";
             // The bar is one for computing alone; the epochs that count hold it with their messages.
@@ -189,6 +189,4 @@ internal static class GlmSpeedVerb
 
         return Vector.Sum(a + b + (c + d));
     }
-
-    private static double Median(List<double> values) => values.Order().ElementAt(values.Count / 2);
 }

@@ -76,7 +76,7 @@ internal static class LargeDataVerb
     /// <summary>What a run took, seconds and bytes.</summary>
     private sealed record Taken(double Load, double Around, double[] Epochs, long Committed)
     {
-        public double NanosecondsARow(Shape shape) => Median(Epochs.Skip(1)) / shape.Rows * 1e9;
+        public double NanosecondsARow(Shape shape) => Verbs.Median(Epochs.Skip(1)) / shape.Rows * 1e9;
     }
 
     private static async Task CompareAsync(Shape large, int repeats, string folder, StringBuilder text, List<Ratio> ratios, CancellationToken stop)
@@ -95,9 +95,9 @@ internal static class LargeDataVerb
         foreach (string file in (string[])[large.File(folder, "guest"), large.File(folder, "host")])
             await DropAsync(file, stop).ConfigureAwait(false);
         Taken cold = await StartAsync(large, folder, stop).ConfigureAwait(false);
-        double mappedRow = Median(mapped.Select(run => run.NanosecondsARow(large))), memoryRow = Median(memory.Select(run => run.NanosecondsARow(small)));
+        double mappedRow = Verbs.Median(mapped.Select(run => run.NanosecondsARow(large))), memoryRow = Verbs.Median(memory.Select(run => run.NanosecondsARow(small)));
         text.AppendLine(CultureInfo.InvariantCulture,
-            $"| {large.Storage} | {mappedRow:0.0} ({mapped.Min(run => run.NanosecondsARow(large)):0.0} to {mapped.Max(run => run.NanosecondsARow(large)):0.0}) | {memoryRow:0.0} ({memory.Min(run => run.NanosecondsARow(small)):0.0} to {memory.Max(run => run.NanosecondsARow(small)):0.0}) | {mappedRow / memoryRow:0.00} | {mapped.Max(run => run.Committed) / 1e6:0} | {Median(mapped.Select(run => run.Load)):0.0} | {cold.Load:0.0} | {Median(mapped.Select(run => run.Epochs[0])):0.00} | {Median(mapped.Select(run => run.Around)):0.0} |");
+            $"| {large.Storage} | {mappedRow:0.0} ({mapped.Min(run => run.NanosecondsARow(large)):0.0} to {mapped.Max(run => run.NanosecondsARow(large)):0.0}) | {memoryRow:0.0} ({memory.Min(run => run.NanosecondsARow(small)):0.0} to {memory.Max(run => run.NanosecondsARow(small)):0.0}) | {mappedRow / memoryRow:0.00} | {mapped.Max(run => run.Committed) / 1e6:0} | {Verbs.Median(mapped.Select(run => run.Load)):0.0} | {cold.Load:0.0} | {Verbs.Median(mapped.Select(run => run.Epochs[0])):0.00} | {Verbs.Median(mapped.Select(run => run.Around)):0.0} |");
         ratios.Add(new Ratio($"large-data.{large.Storage.ToString().ToLowerInvariant()}-mapped-over-memory", mappedRow / memoryRow, 1.3));
     }
 
@@ -121,12 +121,6 @@ internal static class LargeDataVerb
     {
         using Process dd = Process.Start(new ProcessStartInfo("dd", [$"if={file}", "iflag=nocache", "count=0", "status=none"]))!;
         await dd.WaitForExitAsync(stop).ConfigureAwait(false);
-    }
-
-    private static double Median(IEnumerable<double> values)
-    {
-        double[] sorted = [.. values.Order()];
-        return sorted[sorted.Length / 2];
     }
 
     private static async Task<Taken> RunAsync(Shape shape, string folder, CancellationToken stop)

@@ -50,7 +50,7 @@ internal static class WireVerb
                 if (!isQuick)
                 {
                     if (runs.TryGetValue("fedlearn", out List<WireTimes[]>? own))
-                        ratios.Add(new Ratio("wire-speed.256-rows-p50-over-80-us", Median(own.Select(r => r[0].P50)) / 80, 1));
+                        ratios.Add(new Ratio("wire-speed.256-rows-p50-over-80-us", Verbs.Median(own.Select(r => r[0].P50)) / 80, 1));
                     text += await BytesAsync(ratios, stop).ConfigureAwait(false);
                 }
 
@@ -75,17 +75,17 @@ internal static class WireVerb
         foreach (WireMessage message in messages)
         {
             int at = Array.IndexOf(messages, message);
-            double ours = runs.TryGetValue("fedlearn", out List<WireTimes[]>? own) ? Median(own.Select(r => r[at].P50)) : double.NaN;
+            double ours = runs.TryGetValue("fedlearn", out List<WireTimes[]>? own) ? Verbs.Median(own.Select(r => r[at].P50)) : double.NaN;
             text.AppendLine().AppendLine(CultureInfo.InvariantCulture, $"**{message.Rows:N0} rows, {(message.Lattice ? "lattice of 30 bits" : "float64")}, {message.Bytes:N0} bytes, {message.Rounds:N0} round trips a turn**").AppendLine();
             text.AppendLine("| pair | p50 | min, max of p50 | p99 | fedlearn / this (p50) | managed bytes allocated a round trip, client |").AppendLine("|---|---|---|---|---|---|");
             foreach (WirePair pair in pairs)
             {
                 WireTimes[] times = [.. runs[pair.Name].Select(r => r[at])];
-                double p50 = Median(times.Select(t => t.P50));
+                double p50 = Verbs.Median(times.Select(t => t.P50));
                 if (at == 0 && pair.Name != "fedlearn" && !double.IsNaN(ours))
                     ratios.Add(new Ratio($"wire-speed.256-rows-over-{pair.Name}", ours / p50, pair.Name.StartsWith("python", StringComparison.Ordinal) ? .6 : pair.Name.StartsWith("c++", StringComparison.Ordinal) ? 1.5 : null));
-                string allocated = times[0].Allocated is null ? "" : Median(times.Select(t => t.Allocated!.Value)).ToString("0.0", CultureInfo.InvariantCulture);
-                text.AppendLine(CultureInfo.InvariantCulture, $"| {pair.Name} | {p50:0.0} | {times.Min(t => t.P50):0.0}, {times.Max(t => t.P50):0.0} | {Median(times.Select(t => t.P99)):0.0} | {ours / p50:0.00} | {allocated} |");
+                string allocated = times[0].Allocated is null ? "" : Verbs.Median(times.Select(t => t.Allocated!.Value)).ToString("0.0", CultureInfo.InvariantCulture);
+                text.AppendLine(CultureInfo.InvariantCulture, $"| {pair.Name} | {p50:0.0} | {times.Min(t => t.P50):0.0}, {times.Max(t => t.P50):0.0} | {Verbs.Median(times.Select(t => t.P99)):0.0} | {ours / p50:0.00} | {allocated} |");
             }
         }
 
@@ -115,11 +115,5 @@ internal static class WireVerb
         using var proxy = new CountingProxy();
         await WireRuns.RunAsync(WireRuns.Ours("fedlearn", null), [message], 1, proxy.To, stop).ConfigureAwait(false);
         return (proxy.There, proxy.Back);
-    }
-
-    private static double Median(IEnumerable<double> values)
-    {
-        double[] sorted = [.. values.Order()];
-        return sorted[sorted.Length / 2];
     }
 }

@@ -16,12 +16,15 @@ internal sealed class ProgressView(Terminal terminal, string party) : IProgress<
     private readonly Dictionary<string, int> _lastSteps = [];
 
     /// <summary>Runs something with the view open.</summary>
-    public static async Task<T> RunAsync<T>(Terminal terminal, string party, Func<ProgressView, Task<T>> work)
+    public static Task<T> RunAsync<T>(Terminal terminal, string party, Func<ProgressView, Task<T>> work)
     {
         var view = new ProgressView(terminal, party);
-        if (terminal.IsPlain)
-            return await work(view).ConfigureAwait(false);
-        return await terminal.Styled.Progress().AutoClear(true).HideCompleted(true)
+        return terminal.IsPlain ? work(view) : RunStyledAsync(terminal, view, work);
+    }
+
+    // By itself, so that what draws the bar is loaded where one is drawn.
+    private static async Task<T> RunStyledAsync<T>(Terminal terminal, ProgressView view, Func<ProgressView, Task<T>> work) =>
+        await terminal.Styled.Progress().AutoClear(true).HideCompleted(true)
             .Columns(new SpinnerColumn(), new TaskDescriptionColumn { Alignment = Justify.Left }, new ProgressBarColumn(), new PercentageColumn(), new RemainingTimeColumn())
             .StartAsync(async context =>
             {
@@ -29,7 +32,6 @@ internal sealed class ProgressView(Terminal terminal, string party) : IProgress<
                 view._bar.IsIndeterminate = true;
                 return await work(view).ConfigureAwait(false);
             }).ConfigureAwait(false);
-    }
 
     /// <summary>Takes one report.</summary>
     public void Report(JobProgress value)

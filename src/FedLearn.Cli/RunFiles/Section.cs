@@ -1,7 +1,6 @@
 using System.Globalization;
 using System.Runtime.CompilerServices;
 using System.Text.Json;
-using System.Text.RegularExpressions;
 using FedLearn.Data;
 using FedLearn.Diagnostics;
 
@@ -9,7 +8,7 @@ namespace FedLearn.Cli.RunFiles;
 
 /// <summary>One object of a run file. Reads typed values, and adds a fault instead of throwing, so that all faults of a file come together.</summary>
 /// <remarks>A key whose value is null counts as absent. Every getter returns null for an absent key and for a faulty one.</remarks>
-internal sealed partial class Section
+internal sealed class Section
 {
     private static readonly JsonElement Empty = JsonDocument.Parse("{}").RootElement;
 
@@ -21,7 +20,7 @@ internal sealed partial class Section
     private Section(JsonElement json, string path, Faults faults, IReadOnlyDictionary<string, string[]> catalogue)
     {
         (_json, Path, _faults, _catalogue) = (json, path, faults, catalogue);
-        string place = AnyIndex().Replace(path, "[]");
+        string place = WithoutIndices(path);
         _known = catalogue[place];
         var seen = new HashSet<string>();
         foreach (JsonProperty property in json.EnumerateObject())
@@ -359,17 +358,19 @@ internal sealed partial class Section
     /// <param name="absent">What an absent or faulty key stands for.</param>
     /// <param name="later">Words that a later release will know.</param>
     [MethodImpl(MethodImplOptions.NoOptimization)] // compiled for each kind of word at every start, and run once or twice
-    public T Word<T>(string key, IReadOnlyList<(string Word, T Meaning)> words, T absent, params string[] later)
+    public T Word<T>(string key, (string Word, T Meaning)[] words, T absent, params string[] later)
     {
         // What a fault would say is made for a fault alone: files are read at every start.
-        if (!TryGet(key, out JsonElement json) || json.ValueKind != JsonValueKind.String)
+        if (!TryGet(key, out JsonElement json))
+            return absent;
+        if (json.ValueKind != JsonValueKind.String)
         {
             Get(key, JsonValueKind.String, $"a word in quotes ({Listed(words)})");
             return absent;
         }
 
         string text = json.GetString()!;
-        for (int i = 0; i < words.Count; i++)
+        for (int i = 0; i < words.Length; i++)
             if (words[i].Word == text)
                 return words[i].Meaning;
         if (later.Contains(text))
@@ -448,10 +449,16 @@ internal sealed partial class Section
 
     private static string Shortened(string text) => text.Length <= 40 ? text : text[..40] + "...";
 
-    private static string Listed<T>(IReadOnlyList<(string Word, T Meaning)> words) => string.Join(" | ", words.Select(w => w.Word));
+    private static string Listed<T>((string Word, T Meaning)[] words) => string.Join(" | ", words.Select(w => w.Word));
 
     private static string Invariant(FormattableString text) => text.ToString(CultureInfo.InvariantCulture);
 
-    [GeneratedRegex(@"\[[0-9]+\]")]
-    private static partial Regex AnyIndex();
+    // parties[1].data becomes parties[].data. Without a regular expression, whose library would be loaded at every start for this alone.
+    private static string WithoutIndices(string path)
+    {
+        for (int open = path.IndexOf('[', StringComparison.Ordinal); open >= 0; open = path.IndexOf('[', open + 1))
+            if (path.IndexOf(']', open) is var close and > 0 && path.AsSpan(open + 1, close - open - 1).IndexOfAnyExceptInRange('0', '9') < 0)
+                path = path.Remove(open + 1, close - open - 1);
+        return path;
+    }
 }

@@ -138,6 +138,10 @@ public sealed class GaussianMechanism
     /// <summary>Of that: time in which the reservation waited for its storage, for messages of other mechanisms as well.</summary>
     public TimeSpan SyncTime => _reservation.SyncTime;
 
+    /// <summary>Called once the noise of a message has been added, before the reservation waits for its storage: the place to start other work in, which must not release anything
+    /// by this mechanism. Not called for a message that was kept already. Null, the default, for none.</summary>
+    public Action? BeforeKeeping { get; set; }
+
     /// <summary>Makes room for the messages of a run before the first of them is due, so that the first is kept as quickly as the others.</summary>
     /// <param name="length">Length of the longest message.</param>
     /// <remarks>Optional, and without effect on results.</remarks>
@@ -232,6 +236,7 @@ public sealed class GaussianMechanism
             TensorPrimitives.Multiply(noisy, _step, noisy);
             if (_released + 1 < _calibration.Releases)
                 Want(nextLength);
+            BeforeKeeping?.Invoke();
             _reservation.Keep(_released, packed);
             Interlocked.Add(ref _noiseTicks, Stopwatch.GetTimestamp() - start);
             _released++;

@@ -56,6 +56,10 @@ public sealed class LatticeVector
     /// <param name="packed">Receives them; <see cref="BytesOf"/> says how long it is.</param>
     internal static void Pack(ReadOnlySpan<double> integers, int bits, Span<byte> packed)
     {
+        int whole = LatticeLanes.Pack(integers, bits, packed);
+        // Eights end where a byte ends.
+        integers = integers[whole..];
+        packed = packed[BytesOf(whole, bits)..];
         ulong mask = (1UL << bits) - 1, pending = 0;
         int filled = 0, at = 0;
         foreach (double integer in integers)
@@ -134,6 +138,10 @@ public sealed class LatticeVector
     internal void Unpack(Span<double> values)
     {
         ReadOnlySpan<byte> packed = Packed.Span;
+        int done = LatticeLanes.Unpack(packed, Bits, Step, values);
+        // Eights end where a byte ends.
+        packed = packed[BytesOf(done, Bits)..];
+        values = values[done..];
         // Elements with 8 bytes from their first byte on need no look at the end.
         int whole = packed.Length < sizeof(ulong) ? 0 : (int)Math.Min(values.Length, (8L * (packed.Length - sizeof(ulong)) + 7) / Bits + 1), unused = 64 - Bits;
         long at = 0;

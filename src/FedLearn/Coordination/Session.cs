@@ -53,7 +53,7 @@ public sealed record SessionTerms(string JobName, ReadOnlyMemory<byte> TermsDige
             all.AppendData(digests[name].Span);
         }
 
-        return new SessionTerms(jobName, all.GetHashAndReset(), digests, [.. parties.OrderBy(p => p.Role)]);
+        return new SessionTerms(jobName, all.GetHashAndReset(), digests, [.. parties.OrderBy(p => (int)p.Role)]);
     }
 }
 

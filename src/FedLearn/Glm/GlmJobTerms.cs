@@ -26,8 +26,8 @@ public static class GlmJobTerms
                 if (job.Model.Family is MultinomialFamily multinomial)
                     Optional(json, "classes", multinomial.Classes);
                 else
-                    foreach ((string parameter, double value) in job.Model.Family.Parameters.OrderBy(p => p.Key, StringComparer.Ordinal))
-                        json.WriteNumber(parameter, value);
+                    foreach (string parameter in job.Model.Family.Parameters.Keys.Order(StringComparer.Ordinal))
+                        json.WriteNumber(parameter, job.Model.Family.Parameters[parameter]);
                 json.WriteNumber("l2", job.Model.L2);
                 json.WriteNumber("l1", job.Model.L1);
                 json.WriteString("intercept", job.Model.Intercept.ToString());

@@ -1,4 +1,4 @@
-using System.Collections.Frozen;
+using System.Collections.ObjectModel;
 using System.Runtime.InteropServices;
 using System.Security.Cryptography;
 using FedLearn.Coordination;
@@ -63,7 +63,7 @@ public sealed class GlmModel
     public string? Link { get; init; }
 
     /// <summary>Parameters of the family, such as the power of Tweedie; empty for a family without.</summary>
-    public IReadOnlyDictionary<string, double> FamilyParameters { get; init; } = FrozenDictionary<string, double>.Empty;
+    public IReadOnlyDictionary<string, double> FamilyParameters { get; init; } = ReadOnlyDictionary<string, double>.Empty;
 
     /// <summary>SHA-256, hex, of the schema of the table it was trained on (<see cref="TableSchema.Fingerprint"/>); null when it is not known.</summary>
     public string? SchemaFingerprint { get; init; }

@@ -22,6 +22,8 @@ internal sealed class GlmRun : IDisposable
     private readonly IRunState _state;
     private readonly int _every;
     private GlmRunStart? _start;
+    private Task _writing = Task.CompletedTask;
+    private int _writes;
 
     private GlmRun(IRunState state, int every) => (_state, _every) = (state, every);
 
@@ -128,11 +130,19 @@ internal sealed class GlmRun : IDisposable
     }
 
     /// <summary>Whether the state before a round is to be kept. Every party keeps it before the same rounds, and the parties are at most a round apart.</summary>
-    public bool IsDue(int round) => round > First && round % _every == 0;
+    /// <remarks>The rounds go on while a state is written. Half way to the next one it is waited for: so no party begins with its next state before every other has this one, all have one in
+    /// common at any time, and a party has sent at most 2.5 k messages since the older of its two states.</remarks>
+    public bool IsDue(int round)
+    {
+        if (!_writing.IsCompletedSuccessfully && round >= _writes + _every / 2)
+            _writing.GetAwaiter().GetResult();
+        return round > First && round % _every == 0;
+    }
 
-    /// <summary>Keeps the state before a round.</summary>
+    /// <summary>Keeps the state before a round: that before round 0 at once, and every one where each round has its own, others on a thread of the pool.</summary>
     public void Keep(int round, Action<StateWriter> add)
     {
+        _writing.GetAwaiter().GetResult();
         StateWriter state = new StateWriter(Kind)
             .Add("rows", _start!.Aligned.Rows)
             .Add("leaks", Join(_start.Aligned.Leaks))
@@ -143,7 +153,12 @@ internal sealed class GlmRun : IDisposable
             .Add("batches", _start.Batches)
             .Add("resumed", [.. Resumed]);
         add(state);
-        _state.Write(round, state.ToArray());
+        byte[] bytes = state.ToArray();
+        _writes = round;
+        if (round == 0 || _every == 1)
+            _state.Write(round, bytes);
+        else
+            _writing = Task.Run(() => _state.Write(round, bytes));
     }
 
     /// <summary>Forgets the state: the run has ended. One that cannot be removed is no reason to lose what the run achieved.</summary>
@@ -151,6 +166,7 @@ internal sealed class GlmRun : IDisposable
     {
         try
         {
+            Settle();
             _state.Remove();
         }
         catch (FedLearnException)
@@ -159,7 +175,14 @@ internal sealed class GlmRun : IDisposable
         }
     }
 
-    public void Dispose() => _state.Dispose();
+    public void Dispose()
+    {
+        Settle();
+        _state.Dispose();
+    }
+
+    // One that fails now leaves the states before it, which are as good; the run has ended, or failed by itself.
+    private void Settle() => Task.WhenAny(_writing).GetAwaiter().GetResult();
 
     private static StateReader Reader(ReadOnlyMemory<byte> bytes, RunIdentity run, int round) => new(Kind, bytes, $"run of party '{run.Party}', round {round}");
 

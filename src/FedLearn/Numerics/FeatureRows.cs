@@ -40,13 +40,39 @@ public abstract class FeatureRows
     {
         ArgumentNullException.ThrowIfNull(blocks);
         Scores(start, weights, scores);
-        for (int first = 0; first < scores.Length; first += IResidualBlocks.MostRows)
-        {
-            int rows = Math.Min(IResidualBlocks.MostRows, scores.Length - first);
-            blocks.Fill(first, scores.Slice(first, rows), residuals.Slice(first, rows));
-        }
-
+        Fill(blocks, scores, residuals);
         Gradient(start, residuals[..scores.Length], gradient);
+    }
+
+    /// <summary>Makes the residuals of scores that are there, with all threads where there are many.</summary>
+    internal static unsafe void Fill(IResidualBlocks blocks, Span<double> scores, Span<double> residuals)
+    {
+        fixed (double* z = scores, r = residuals[..scores.Length])
+        {
+            var work = new FillWork { Scores = z, Residuals = r, Rows = scores.Length };
+            int count = (scores.Length + IResidualBlocks.MostRows - 1) / IResidualBlocks.MostRows;
+            if (scores.Length >= ManyRows)
+                BlockWorkers.Run(&work, blocks, count);
+            else
+                for (int block = 0; block < count; block++)
+                    FillWork.Run(&work, blocks, block);
+        }
+    }
+
+    // A row's residual takes some nanoseconds, a helper that sleeps some tens of microseconds to come.
+    private const int ManyRows = 16 * IResidualBlocks.MostRows;
+
+    private unsafe struct FillWork : IBlockWork
+    {
+        public double* Scores, Residuals;
+        public int Rows;
+
+        public static void Run(void* work, object? state, int block)
+        {
+            var at = (FillWork*)work;
+            int first = block * IResidualBlocks.MostRows, rows = Math.Min(IResidualBlocks.MostRows, at->Rows - first);
+            ((IResidualBlocks)state!).Fill(first, new Span<double>(at->Scores + first, rows), new Span<double>(at->Residuals + first, rows));
+        }
     }
 
     /// <summary>Euclidean length of a row, as float64 computes it.</summary>

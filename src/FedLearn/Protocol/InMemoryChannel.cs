@@ -28,11 +28,14 @@ public sealed class InMemoryChannel : PartyChannel
     }
 
     /// <summary>Lets what waits for messages at this end go on inside the peer's send, until it waits again; see <see cref="FrameQueue.InTurn"/>. Without effect on other channels.</summary>
-    internal static void TakeTurns(IEnumerable<IPartyChannel> channels, bool inTurn)
+    /// <returns>Whether any of the channels is one of this process.</returns>
+    internal static bool TakeTurns(IEnumerable<IPartyChannel> channels, bool inTurn)
     {
+        bool any = false;
         foreach (IPartyChannel channel in channels)
             if (channel is InMemoryChannel { _incoming: var incoming })
-                incoming.InTurn = inTurn;
+                (incoming.InTurn, any) = (inTurn, true);
+        return any;
     }
 
     /// <inheritdoc />

@@ -1,4 +1,4 @@
-using System.Collections.Frozen;
+using System.Collections.ObjectModel;
 using FedLearn.Diagnostics;
 
 namespace FedLearn.Protocol;
@@ -69,8 +69,8 @@ public static class ProtocolErrors
     /// <summary>Errors that tell of a lost or refused connection and of nothing wrong in a job or a session: to meet again later may help.</summary>
     /// <remarks>FL4041 and the later ones are those of the gRPC transport and of a coordinator, which document them: one that was started anew does not know the session,
     /// one that ends or is full takes no call, and a connection that breaks in the midst of a call may say so in the words of its transport.</remarks>
-    public static IReadOnlySet<string> Losses { get; } = FrozenSet.Create(PeerGone, TimedOut, CannotConnect, PartyMissing,
-        "FL4041", "FL4043", "FL4136", "FL4164", "FL4165", "FL4166", "FL4167", "FL4172");
+    public static IReadOnlySet<string> Losses { get; } = new ReadOnlySet<string>(new HashSet<string> { PeerGone, TimedOut, CannotConnect, PartyMissing,
+        "FL4041", "FL4043", "FL4136", "FL4164", "FL4165", "FL4166", "FL4167", "FL4172" });
 
     internal static PeerException Peer(string id, string remote, string step, string cause, string remedy, Exception? inner = null) =>
         new(id, $"peer '{remote}', {step}", cause, remedy, inner);

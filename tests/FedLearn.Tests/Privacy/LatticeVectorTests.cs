@@ -10,7 +10,7 @@ public class LatticeVectorTests
     [Fact]
     public void Pack_AnyIntegersAndWidth_AgreesWithABigIntegerAndComesBack() => Prop.ForAll(
         Gen.Choose(LatticeVector.FewestBits, LatticeVector.MostBits).SelectMany(bits =>
-            Gen.Choose(0, 70).SelectMany(length => Gen.Choose(int.MinValue, int.MaxValue).Two().ArrayOf(length)
+            Gen.Choose(0, 150).SelectMany(length => Gen.Choose(int.MinValue, int.MaxValue).Two().ArrayOf(length)
                 .Select(words => (bits, words.Select(w => unchecked(((long)w.Item1 << 32) ^ (uint)w.Item2) >> (64 - bits)).ToArray())))).ToArbitrary(),
         ((int Bits, long[] Integers) sample) =>
         {

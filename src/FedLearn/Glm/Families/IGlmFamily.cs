@@ -1,4 +1,4 @@
-using System.Collections.Frozen;
+using System.Collections.ObjectModel;
 using System.Numerics.Tensors;
 using FedLearn.Privacy;
 
@@ -21,7 +21,7 @@ public interface IGlmFamily
 
     /// <summary>Numbers that tell families of one name apart, such as the power of Tweedie, for model files; by name.</summary>
     /// <value>Finite. Default none.</value>
-    IReadOnlyDictionary<string, double> Parameters => FrozenDictionary<string, double>.Empty;
+    IReadOnlyDictionary<string, double> Parameters => ReadOnlyDictionary<string, double>.Empty;
 
     /// <summary>Linear predictors of a row, K.</summary>
     /// <value>At least 1. Default 1.</value>

@@ -4,7 +4,7 @@ using FedLearn.Privacy;
 
 namespace FedLearn.Glm;
 
-/// <summary>The active party's part of a round with one score a row, in one reading of its rows: its scores, the sum with those received, the residuals and its gradient. No allocation a
+/// <summary>The active party's part of a round with one score a row: its scores, the sum with those received, the residuals and, in the same reading of its rows, its gradient. No allocation a
 /// round.</summary>
 /// <param name="work">What it works on.</param>
 /// <param name="peers">Number of passive parties.</param>
@@ -17,7 +17,7 @@ internal sealed class ActivePass(GlmWork work, int peers) : IResidualBlocks
     private double _intercept;
     private int _start;
 
-    /// <summary>Takes the scores of a passive party in; they stay as they are until <see cref="Run"/> is done.</summary>
+    /// <summary>Takes the scores of a passive party in; they stay as they are until the residuals are made.</summary>
     public void Receive(int peer, ReadOnlyMemory<double> scores) => _received[peer] = scores;
 
     /// <summary>Runs the round.</summary>
@@ -33,9 +33,27 @@ internal sealed class ActivePass(GlmWork work, int peers) : IResidualBlocks
     {
         (_targets, _start, _intercept) = (targets, start, rows.FreeIntercept ? weights[^1] : 0);
         rows.ScoresAndGradient(start, weights, scores, this, residuals, gradient);
+        return Loss(scores.Length);
+    }
+
+    /// <summary>Runs the round but for its gradient, from own scores that are there.</summary>
+    /// <param name="targets">What the party knows of its rows beside.</param>
+    /// <param name="start">First row of the batch.</param>
+    /// <param name="scores">Own scores, intercept included; receives the linear predictors, shape [b].</param>
+    /// <param name="residuals">Receives the residuals, clipped and weighed, shape [b].</param>
+    /// <returns>Sum of the losses.</returns>
+    public double Residuals(GlmTargets targets, int start, Span<double> scores, Span<double> residuals)
+    {
+        (_targets, _start, _intercept) = (targets, start, 0);
+        FeatureRows.Fill(this, scores, residuals);
+        return Loss(scores.Length);
+    }
+
+    private double Loss(int rows)
+    {
         Array.Clear(_received);
         double loss = 0;
-        for (int first = 0; first < scores.Length; first += IResidualBlocks.MostRows)
+        for (int first = 0; first < rows; first += IResidualBlocks.MostRows)
             loss += _losses[first / IResidualBlocks.MostRows];
         return loss;
     }

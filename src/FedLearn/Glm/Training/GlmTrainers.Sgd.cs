@@ -29,7 +29,9 @@ internal partial class GlmActiveTrainer
             (_firstLoss, _lastLoss, epochLoss) = (losses[0], losses[1], losses[2]);
         }
 
-        InMemoryChannel.TakeTurns(passives, inTurn: true);
+        bool inTurn = InMemoryChannel.TakeTurns(passives, inTurn: true);
+        // Parties of one process take the processors from each other, and one with a noisy gradient waits for its storage twice.
+        await using OwnStep? own = k == 1 && !inTurn && work.GradientNoise is null && work.Mechanism is { } mechanism ? new OwnStep(work, mechanism, _weights) : null;
         for (int round = first; round < work.Rounds; round++)
         {
             int batch = round % layout.Count, start = layout.Start(batch), size = layout.Size(batch);
@@ -55,7 +57,13 @@ internal partial class GlmActiveTrainer
 
             // The clipped residual: what A noises, and what it uses itself ("clean" means not noised).
             (Residuals residuals, double[] r) = outgoing.Next(k * size);
-            if (k == 1)
+            if (own is not null)
+            {
+                own.Scores(rows, batch, z.Span);
+                epochLoss += pass.Residuals(targets, start, z.Span, r.AsSpan(0, size));                     // r = dl/dz [b]
+                own.Prepare(rows, batch, r.AsMemory(0, size), NextOf(batch));
+            }
+            else if (k == 1)
                 epochLoss += pass.Run(rows, targets, start, _weights, z.Span, r.AsSpan(0, size), gradient);     // r = dl/dz [b], X_A' r [d_A]
             else
                 epochLoss += Classes(rows, targets, start, z.Span, heard.AsSpan(0, k * size), r.AsSpan(0, k * size), gradient);
@@ -64,7 +72,10 @@ internal partial class GlmActiveTrainer
             work.CheckFinite(round, r.AsSpan(0, k * size));
             if (passives.Count > 0)
                 await SendResidualsAsync(round, residuals, r, cancellationToken).ConfigureAwait(false);
-            work.Step(_weights, gradient, size);
+            if (own is not null)
+                await own.FinishAsync().ConfigureAwait(false);
+            else
+                work.Step(_weights, gradient, size);
             if (batch == layout.Count - 1)
             {
                 _lastLoss = epochLoss / n;
@@ -80,6 +91,9 @@ internal partial class GlmActiveTrainer
 
         return (work.Rounds, GlmStopReason.RoundLimit);
     }
+
+    /// <summary>The batch that comes after another in the same order of the rows; -1 where the order is not known yet.</summary>
+    private int NextOf(int batch) => batch + 1 < work.Layout.Count ? batch + 1 : _plan.Job.Training.Reshuffle ? -1 : 0;
 
     private Action<StateWriter> StateOf(double epochLoss) => kept => kept.Add("scores", _trainScores).Add("losses", [_firstLoss, _lastLoss, epochLoss]);
 

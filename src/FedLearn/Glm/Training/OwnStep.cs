@@ -1,0 +1,81 @@
+using FedLearn.Privacy;
+
+namespace FedLearn.Glm;
+
+/// <summary>What the active party does with its own rows once a round's residuals are known: its gradient, its step, and its scores of the next batch. A thread of the pool does it while the
+/// residuals' message is made durable, which leaves processors idle for longer than it takes.</summary>
+/// <remarks>The bits are those of <see cref="ActivePass.Run"/> and <see cref="GlmWork.Step"/> one after the other: the same sums in the same order.</remarks>
+internal sealed class OwnStep : IAsyncDisposable
+{
+    private readonly GlmWork _work;
+    private readonly GaussianMechanism _mechanism;
+    private readonly double[] _weights, _gradient, _scores;
+    private LinearPart? _rows;
+    private ReadOnlyMemory<double> _residuals;
+    private Task _running = Task.CompletedTask;
+    private int _batch, _next = -1;
+    private bool _isDue;
+
+    /// <summary>Creates it for the rounds of a training.</summary>
+    /// <param name="work">What it works on.</param>
+    /// <param name="mechanism">What the residuals leave by.</param>
+    /// <param name="weights">Weights; nobody else touches them between <see cref="Prepare"/> and the end of <see cref="FinishAsync"/>.</param>
+    public OwnStep(GlmWork work, GaussianMechanism mechanism, double[] weights)
+    {
+        (_work, _mechanism, _weights) = (work, mechanism, weights);
+        (_gradient, _scores) = (new double[weights.Length], new double[work.Layout.LargestSize]);
+        mechanism.BeforeKeeping = Begin;
+    }
+
+    /// <summary>Own scores of a batch, made ahead where they could be.</summary>
+    /// <param name="rows">The rows of the epoch.</param>
+    /// <param name="batch">Batch.</param>
+    /// <param name="scores">Receives them, shape [b].</param>
+    public void Scores(LinearPart rows, int batch, Span<double> scores)
+    {
+        if (_next == batch)
+            _scores.AsSpan(0, scores.Length).CopyTo(scores);
+        else
+            rows.Scores(_work.Layout.Start(batch), _weights, scores);                                       // z_A = X_A w_A    [b]
+    }
+
+    /// <summary>Says what the round's work is; it begins when the mechanism is about to wait for its storage.</summary>
+    /// <param name="rows">The rows of the epoch.</param>
+    /// <param name="batch">Batch.</param>
+    /// <param name="residuals">Its residuals, shape [b]; they stay as they are.</param>
+    /// <param name="next">The batch of the same rows whose scores are made ahead; -1 for none.</param>
+    public void Prepare(LinearPart rows, int batch, ReadOnlyMemory<double> residuals, int next) => (_rows, _batch, _residuals, _next, _isDue) = (rows, batch, residuals, next, true);
+
+    /// <summary>Returns when the work is done.</summary>
+    public Task FinishAsync()
+    {
+        // A message that an earlier process kept is not kept again.
+        if (_isDue)
+            Run();
+        return _running;
+    }
+
+    /// <summary>Lets go of the mechanism; work that has begun is waited for.</summary>
+    public async ValueTask DisposeAsync()
+    {
+        _mechanism.BeforeKeeping = null;
+        await _running.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+    }
+
+    private void Begin()
+    {
+        if (!_isDue)
+            return;
+        _isDue = false;
+        _running = Task.Run(Run);
+    }
+
+    private void Run()
+    {
+        _isDue = false;
+        _rows!.Gradient(_work.Layout.Start(_batch), _residuals.Span, _gradient);                            // X_A' r           [d_A]
+        _work.Step(_weights, _gradient, _residuals.Length);
+        if (_next >= 0)
+            _rows.Scores(_work.Layout.Start(_next), _weights, _scores.AsSpan(0, _work.Layout.Size(_next)));
+    }
+}

@@ -188,6 +188,22 @@ public class GlmPrivacyTests
         Assert.NotEqual(await WeightsAsync(null, 0), await WeightsAsync(null, 0));
     }
 
+    // In one process the parties take turns, and the active one reads its rows once a round; over other channels its own step runs beside its message.
+    [Theory]
+    [InlineData(60, Batches, false)]
+    [InlineData(60, Batches, true)]
+    [InlineData(60, 1, true)]
+    [InlineData(1500, 3, false)]
+    [InlineData(6000, 1, false)]
+    public async Task Train_OwnStepBesideTheMessageOrAfterIt_SameBits(int rows, int batches, bool reshuffle)
+    {
+        var data = VerticalData.Random(8, "binomial", rows, 3, 2, 2);
+        GlmJob job = Job(data);
+        job = job with { Training = job.Training with { BatchesPerEpoch = batches, Reshuffle = reshuffle } };
+        double[] inTurn = VerticalData.Weights(await LocalFederation.TrainAsync(job, data.Inputs()));
+        Assert.Equal(inTurn, VerticalData.Weights((await RecordedSession.TrainAsync(job, data.Inputs())).Results));
+    }
+
     [Theory]
     [InlineData(ElementType.Float32)]
     [InlineData(ElementType.Float64)]

@@ -51,7 +51,11 @@ internal sealed class OwnStep : IAsyncDisposable
     {
         // A message that an earlier process kept is not kept again.
         if (_isDue)
+        {
+            _isDue = false;
             Run();
+        }
+
         return _running;
     }
 
@@ -72,7 +76,6 @@ internal sealed class OwnStep : IAsyncDisposable
 
     private void Run()
     {
-        _isDue = false;
         _rows!.Gradient(_work.Layout.Start(_batch), _residuals.Span, _gradient);                            // X_A' r           [d_A]
         _work.Step(_weights, _gradient, _residuals.Length);
         if (_next >= 0)

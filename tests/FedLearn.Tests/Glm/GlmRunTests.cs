@@ -1,0 +1,117 @@
+using FedLearn.Coordination;
+using FedLearn.Glm;
+using FedLearn.Parties;
+
+namespace FedLearn.Tests.Glm;
+
+public class GlmRunTests
+{
+    private static readonly RunIdentity Identity = new("bank", new byte[32], "session", new string('0', 32));
+
+    [Fact]
+    public async Task Keep_StoreIsSlow_RoundsGoOnUntilHalfWayToTheNext()
+    {
+        var store = new SlowStore();
+        using GlmRun run = Begun(store, every: 4);
+        run.Keep(4, _ => { });
+        Assert.False(run.IsDue(5));
+        Assert.Equal([0], store.Written);
+        Task<int[]> halfWay = Task.Run(() =>
+        {
+            run.IsDue(6);
+            return store.Written;
+        });
+        store.Open.Set();
+        int[] written = await halfWay;
+        Assert.Equal([0, 4], written);
+    }
+
+    [Fact]
+    public void Keep_StoreFails_IsToldHalfWayToTheNext()
+    {
+        var store = new SlowStore { Fails = true };
+        store.Open.Set();
+        using GlmRun run = Begun(store, every: 4);
+        run.Keep(4, _ => { });
+        Assert.Throws<IOException>(() => run.IsDue(6));
+    }
+
+    [Fact]
+    public void Keep_StateOfEachRound_IsThereAtOnce()
+    {
+        var store = new SlowStore();
+        store.Open.Set();
+        using GlmRun run = Begun(store, every: 1);
+        run.Keep(1, _ => { });
+        Assert.Equal([0, 1], store.Written);
+        store.Fails = true;
+        Assert.Throws<IOException>(() => run.Keep(2, _ => { }));
+    }
+
+    [Fact]
+    public async Task Dispose_StateIsBeingWritten_WaitsForIt()
+    {
+        var store = new SlowStore();
+        GlmRun run = Begun(store, every: 4);
+        run.Keep(4, _ => { });
+        Task<int[]> disposed = Task.Run(() =>
+        {
+            run.Dispose();
+            return store.Written;
+        });
+        store.Open.Set();
+        int[] written = await disposed;
+        Assert.Equal([0, 4], written);
+    }
+
+    private static GlmRun Begun(SlowStore store, int every)
+    {
+        GlmRun run = GlmRun.New(store, Identity, every);
+        run.Begin(new GlmRunStart(new AlignedRows([0, 1], [], []), null, new byte[32], new byte[32], 1));
+        return run;
+    }
+
+    /// <summary>Keeps no state after that before round 0 until it is opened.</summary>
+    private sealed class SlowStore : IRunStore, IRunState
+    {
+        private readonly Lock _lock = new();
+        private readonly List<int> _written = [];
+
+        public ManualResetEventSlim Open { get; } = new();
+
+        public bool Fails { get; set; }
+
+        public int[] Written
+        {
+            get
+            {
+                lock (_lock)
+                    return [.. _written];
+            }
+        }
+
+        public RunIdentity Run => Identity;
+
+        public CutOffRun? Find(string party, ReadOnlyMemory<byte> termsDigest) => null;
+
+        public IRunState Begin(RunIdentity run) => this;
+
+        public IRunState Continue(CutOffRun run) => this;
+
+        public ReadOnlyMemory<byte> Read(int round) => throw new InvalidOperationException();
+
+        public void Write(int round, ReadOnlySpan<byte> state)
+        {
+            if (round > 0)
+                Open.Wait();
+            if (round > 0 && Fails)
+                throw new IOException("The store fails.");
+            lock (_lock)
+                _written.Add(round);
+        }
+
+        public void Remove() { }
+
+        public void Dispose() { }
+    }
+}

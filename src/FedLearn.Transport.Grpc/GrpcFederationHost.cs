@@ -34,6 +34,10 @@ public sealed class GrpcFederationHost : IAsyncDisposable
         }
     }
 
+    /// <summary>Loads and compiles what a host needs, on a thread of the pool, so that the first host of the process listens sooner. For a program that has something else to do before, such as to
+    /// read its data. Optional, without effect on anything but time, and done once however often it is called; nothing is listened to.</summary>
+    public static void Rehearse() => _ = HostRehearsal.Started;
+
     /// <summary>Starts listening.</summary>
     /// <param name="options">Settings.</param>
     /// <param name="terms">The job, the active party first.</param>

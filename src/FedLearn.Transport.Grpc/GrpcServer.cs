@@ -72,8 +72,8 @@ internal sealed class GrpcServer : IAsyncDisposable
             IPAddress? ip = options.Listen.Host == "localhost" ? IPAddress.Loopback : IPAddress.TryParse(options.Listen.DnsSafeHost, out IPAddress? parsed) ? parsed : null;
             if (ip is null && listens)
                 throw CannotListen(options, "The host must be an IP address or localhost.", null);
-            app = Build(options, [.. listens ? [new IPEndPoint(ip!, options.Listen.Port)] : Array.Empty<EndPoint>(), .. options.Relay is { } relay ? [new RelayEndPoint(relay)] : Array.Empty<EndPoint>()], service, windowBytes);
-            app.Run(service.HandleAsync);
+            app = Build(options, [.. listens ? [new IPEndPoint(ip!, options.Listen.Port)] : Array.Empty<EndPoint>(), .. options.Relay is { } relay ? [new RelayEndPoint(relay)] : Array.Empty<EndPoint>()], service, windowBytes,
+                new RelayListenerFactory(options));
             await app.StartAsync(cancellationToken).ConfigureAwait(false);
         }
         catch (Exception e)
@@ -89,6 +89,15 @@ internal sealed class GrpcServer : IAsyncDisposable
         return new GrpcServer(options, app, service);
     }
 
+    /// <summary>Starts and ends a server that nobody can reach.</summary>
+    /// <param name="place">Where it does not listen.</param>
+    public static async Task RehearseAsync<T>(T place) where T : EndPoint, IConnectionListenerFactory
+    {
+        await using WebApplication app = Build(new GrpcHostOptions(), [place], new NoService(), StreamWindow, place);
+        await app.StartAsync().ConfigureAwait(false);
+        await app.StopAsync().ConfigureAwait(false);
+    }
+
     /// <summary>Ends every session, lets last frames leave, and stops listening.</summary>
     public async ValueTask DisposeAsync()
     {
@@ -101,7 +110,7 @@ internal sealed class GrpcServer : IAsyncDisposable
         _service.Dispose();
     }
 
-    private static WebApplication Build(GrpcHostOptions options, IReadOnlyList<EndPoint> endpoints, IGrpcService service, int windowBytes)
+    private static WebApplication Build(GrpcHostOptions options, IReadOnlyList<EndPoint> endpoints, IGrpcService service, int windowBytes, IConnectionListenerFactory beside)
     {
         // The empty builder reads no settings files or environment and logs nowhere: a library must not.
         WebApplicationBuilder builder = WebApplication.CreateEmptyBuilder(new WebApplicationOptions());
@@ -132,12 +141,25 @@ internal sealed class GrpcServer : IAsyncDisposable
                         HostTls.Encrypt(listen, security, service.Refuse);
                 });
         });
-        builder.Services.AddSingleton<IConnectionListenerFactory>(new RelayListenerFactory(options));
-        return builder.Build();
+        builder.Services.AddSingleton(beside);
+        WebApplication app = builder.Build();
+        app.Run(service.HandleAsync);
+        return app;
     }
 
     private static PeerException CannotListen(GrpcHostOptions options, string remedy, Exception? inner) => new(ProtocolErrors.CannotConnect,
         $"address {GrpcAddress.Name(options.Listen)}", "this process cannot listen there.", remedy, inner);
+
+    private sealed class NoService : IGrpcService
+    {
+        public Task HandleAsync(HttpContext context) => Task.CompletedTask;
+
+        public void Refuse(string who, PeerException refusal) { }
+
+        public Task StopAsync() => Task.CompletedTask;
+
+        public void Dispose() { }
+    }
 
     /// <summary>Leaves Ctrl-C and the end of the process to the program that uses the library.</summary>
     private sealed class NoLifetime : IHostLifetime

@@ -58,6 +58,8 @@ internal static class PartyCommand
             long start = Stopwatch.GetTimestamp();
             Terminal terminal = Terminal.Of(parsed);
             string[] files = parsed.GetRequiredValue(config);
+            if (!parsed.GetValue(digest) && !parsed.GetValue(showConfig) && files.Any(MayListen))
+                GrpcFederationHost.Rehearse();
             PartyOverrides overrides = PartyOverrides.Here(parsed.GetValue(set) ?? []);
             bool serves = parsed.GetValue(service);
             if (!serves && files.Length > 1)
@@ -153,4 +155,17 @@ internal static class PartyCommand
             return 0;
         });
     });
+
+    // A look, before the files are read: a party that listens does so sooner when its server is compiled meanwhile. Who only mentions the word loses some processor time.
+    private static bool MayListen(string file)
+    {
+        try
+        {
+            return File.ReadAllText(file).Contains("\"listen\"", StringComparison.Ordinal);
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException or ArgumentException or NotSupportedException)
+        {
+            return false; // told where the file is read
+        }
+    }
 }

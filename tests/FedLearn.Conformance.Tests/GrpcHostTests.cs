@@ -19,6 +19,19 @@ public sealed class GrpcHostTests
     }, ProtocolErrors.Losses.ToHashSet());
 
     [Fact]
+    public async Task Rehearse_Twice_SucceedsAndAHostListensAsBefore()
+    {
+        GrpcFederationHost.Rehearse();
+        GrpcFederationHost.Rehearse();
+        await using GrpcFederationHost host = await GrpcFederationHost.StartAsync(new GrpcHostOptions(), GrpcPairs.Terms("telco"));
+        await HostRehearsal.Started;
+        Task<GrpcSession> joining = host.JoinAsync(GrpcPairs.OwnRequest);
+        await using GrpcSession passive = await GrpcFederationClient.JoinAsync(host.Address, GrpcPairs.Request("telco"));
+        await using GrpcSession active = await joining;
+        Assert.Equal(active.Agreement.SessionId, passive.Agreement.SessionId);
+    }
+
+    [Fact]
     public async Task Join_ThreePassiveParties_ChannelsAreInTheJobsOrder()
     {
         string[] names = ["telco", "kräuter & co", "clinic"]; // a name beyond ASCII, as jobs may have

@@ -80,7 +80,7 @@ internal static unsafe class LatticeLanes
 
     /// <summary>Elements that can be taken by eights, each of which reads or writes 64 bytes from its first.</summary>
     private static int Whole(int elements, int bits, int bytes) =>
-        Avx512Vbmi.IsSupported && Avx512DQ.IsSupported && bytes >= Bytes ? (int)Math.Min(elements / Lanes, (bytes - Bytes) / bits + 1) * Lanes : 0;
+        Avx512Vbmi.IsSupported && Avx512DQ.IsSupported && bytes >= Bytes ? Math.Min(elements / Lanes, (bytes - Bytes) / bits + 1) * Lanes : 0;
 
     /// <summary>Bits of an element's first byte that are before it, by lane.</summary>
     private static Vector512<ulong> Before(int bits) => Vector512.Create(0UL, 1, 2, 3, 4, 5, 6, 7) * (ulong)bits & Vector512.Create(7UL);

@@ -61,6 +61,22 @@ public class GaussianMechanismTests
     }
 
     [Fact]
+    public void BeforeKeeping_NewAndKeptMessages_IsCalledBeforeEachThatIsNotKeptYet()
+    {
+        var reservation = new KeptMessages();
+        var kept = new List<int>();
+        GaussianMechanism first = Create(reservation: reservation);
+        first.BeforeKeeping = () => kept.Add(reservation.Kept);
+        first.Release(new Scores(new[] { 0.5, 0.25 }), "s");
+        first.Release(new Scores(new[] { 0.5, 0.25 }), "s");
+        Assert.Equal([0, 1], kept);
+        GaussianMechanism again = Create(reservation: reservation);
+        again.BeforeKeeping = () => kept.Add(-1);
+        again.Release(new Scores(new[] { 0.5, 0.25 }), "s");
+        Assert.Equal([0, 1], kept);
+    }
+
+    [Fact]
     public void Release_KeptMessage_ComesBackAsItWasWhateverTheValue()
     {
         var kept = new KeptMessages();

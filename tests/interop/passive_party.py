@@ -191,6 +191,7 @@ def train(args, pb, stub, ids, features, columns):
     fingerprint = int.from_bytes(hashlib.sha256(bytes(held_out.astype(np.uint8))).digest()[:6], "big")
     agreement = np.array([len(train_rows), len(test_rows), fingerprint], dtype="<f8")
     exchange.send(0, scalars=pb.Scalars(kind=pb.AGREEMENT, data=agreement.tobytes()))
+    exchange.receive(0, "scalars")  # all are ready
 
     # Standardised by the training rows.
     mean, deviation = features[train_rows].mean(axis=0), features[train_rows].std(axis=0)

@@ -424,7 +424,8 @@ public sealed class GlmTrainer
 
     private static JsonObject Parameters(JointGradientCalibration c) => new() { ["mu"] = c.Mu, ["sigma"] = c.Sigma, ["sensitivity"] = c.SensitivityCharged };
 
-    /// <summary>The last step before round 0, when everybody has its features ready: equal rows, equal split.</summary>
+    /// <summary>The last step before round 0, when everybody has its features ready: equal rows, equal split. A passive party goes on when all are as far, and with them their states before
+    /// round 0: whoever is lost from here on, the run goes on, and no noised message has left in one that cannot.</summary>
     private async Task AgreeOnRowsAsync(IReadOnlyList<IPartyChannel> channels, int train, int test, ulong fingerprint, CancellationToken cancellationToken)
     {
         double[] own = [train, test, fingerprint];
@@ -441,6 +442,14 @@ public sealed class GlmTrainer
             if (!theirs.Values.Span.SequenceEqual(own))
                 throw ProtocolErrors.Peer(ProtocolErrors.DifferentSplit, channel.RemoteParty, "before round 0",
                     "it splits the common rows into training and test rows in another way.", "Give every party the same split file.");
+        }
+
+        foreach (IPartyChannel channel in channels)
+        {
+            if (IsActive)
+                await channel.SendAsync(0, Disclosure.Unprotected(new Scalars(ScalarsKind.Agreement, new double[] { 1 }), "agreement: all are ready"), cancellationToken).ConfigureAwait(false);
+            else
+                await ChannelGuard.ReceiveScalarsAsync(channel, 0, ScalarsKind.Agreement, 1, cancellationToken).ConfigureAwait(false);
         }
     }
 

@@ -250,6 +250,7 @@ public class GlmOptimizerTests
         int rows = (await peer.ReceiveAsync<HashedIds>(0, null, TestContext.Current.CancellationToken)).Length;
         await peer.SendAsync(0, Disclosure.Unprotected(new RowSelection(Enumerable.Repeat((byte)1, rows).ToArray()), "script"), TestContext.Current.CancellationToken);
         await peer.ReceiveAsync<Scalars>(0, 3, TestContext.Current.CancellationToken);
+        await peer.SendAsync(0, Disclosure.Unprotected(new Scalars(ScalarsKind.Agreement, new double[] { 1 }), "script"), TestContext.Current.CancellationToken);
         if (optimizer == GlmOptimizer.Sgd)
             await peer.ReceiveAsync<Scores>(0, rows, TestContext.Current.CancellationToken);
         await peer.SendAsync(0, Disclosure.Unprotected(new Residuals(new double[rows]), "script"), TestContext.Current.CancellationToken);

@@ -36,7 +36,7 @@ public class GlmPrivacyTests
     {
         var data = VerticalData.Random(1, family, 60, 3, 2, 2);
         (RecordedSession session, GlmPartyResult[] results) = await RecordedSession.TrainAsync(Job(data, family), data.Inputs(order: 1, oneSided: 2));
-        string[] disclosed = ["alignment: hashed ids", "alignment: common rows", "agreement: row counts and split", "evaluation: test rows"];
+        string[] disclosed = ["alignment: hashed ids", "alignment: common rows", "agreement: all are ready", "agreement: row counts and split", "evaluation: test rows"];
         Assert.Equal(disclosed.Order(), session.Sent.Where(m => m.Protection == Protection.None).Select(m => m.Name).Distinct().Order());
         Assert.All(session.Sent.Where(m => m.Name.StartsWith("training", StringComparison.Ordinal)), m => Assert.Equal(Protection.Noise, m.Protection));
         foreach (string party in new[] { "p1", "p2" })

@@ -33,6 +33,7 @@ internal static class ScriptedPeer
         HashedIds ids = await channel.ReceiveAsync<HashedIds>(0, table.Ids.Count);
         await channel.SendAsync(0, Disclosure.Unprotected(new RowSelection(Enumerable.Repeat((byte)1, ids.Length).ToArray()), "script"));
         await channel.ReceiveAsync<Scalars>(0, 3);
+        await channel.SendAsync(0, Disclosure.Unprotected(new Scalars(ScalarsKind.Agreement, new double[] { 1 }), "script"));
         GlmPlan plan = GlmPlan.Create(job);
         BatchLayout layout = plan.Layout(ids.Length);
         int outputs = plan.Family.Outputs;
@@ -56,6 +57,7 @@ internal static class ScriptedPeer
         await channel.SendAsync(0, Disclosure.Unprotected(new HashedIds(RowIds.Order(table.Ids, job.Training.Seed).Digests), "script"));
         await channel.ReceiveAsync<RowSelection>(0, rows);
         await channel.SendAsync(0, Disclosure.Unprotected(new Scalars(ScalarsKind.Agreement, new[] { rows, 0, (double)RowSplit.Fingerprint48(new bool[rows]) }), "script"));
+        await channel.ReceiveAsync<Scalars>(0, 1);
         GlmPlan plan = GlmPlan.Create(job);
         BatchLayout layout = plan.Layout(rows);
         int outputs = plan.Family.Outputs;

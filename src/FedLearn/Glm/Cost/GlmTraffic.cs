@@ -101,8 +101,7 @@ public static class GlmTraffic
             for (int j = 0; j < tables.Length; j++)
                 if (isActive && j != active)
                     preparation += Alignment(job, tables[i], tables[j], sizes.TrainRows + sizes.TestRows, true);
-            if (!isActive)
-                preparation += Alignment(job, tables[active], tables[i], 0, false) + Scalars(3);
+            preparation += isActive ? peers * Scalars(1) : Alignment(job, tables[active], tables[i], 0, false) + Scalars(3);
             int outputs = plan.Family.Outputs;
             rounds = (isActive ? peers : 1) * Rounds(plan, layout, ElementOf(plan, party, layout, sizes.Columns[i]));
             if (!isActive && plan.SendsTrainScores)

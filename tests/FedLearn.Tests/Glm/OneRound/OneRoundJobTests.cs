@@ -310,6 +310,7 @@ public class OneRoundJobTests
             HashedIds ids = await channel.ReceiveAsync<HashedIds>(0, 20);
             await channel.SendAsync(0, Disclosure.Unprotected(new RowSelection(Enumerable.Repeat((byte)1, ids.Length).ToArray()), "script"));
             await channel.ReceiveAsync<Scalars>(0, 3);
+            await channel.SendAsync(0, Disclosure.Unprotected(new Scalars(ScalarsKind.Agreement, new double[] { 1 }), "script"));
             if (family == "binomial")
             {
                 await channel.SendAsync(0, Disclosure.Unprotected(new RandomizedLabels(Enumerable.Range(0, 20).Select(i => (byte)(i / 10 + 1)).ToArray()), "script"));
@@ -332,6 +333,7 @@ public class OneRoundJobTests
             await channel.SendAsync(0, Disclosure.Unprotected(new HashedIds(RowIds.Order(own.Table.Ids, 5).Digests), "script"));
             await channel.ReceiveAsync<RowSelection>(0, 20);
             await channel.SendAsync(0, Disclosure.Unprotected(new Scalars(ScalarsKind.Agreement, new[] { 20, 0, (double)RowSplit.Fingerprint48(new bool[20]) }), "script"));
+            await channel.ReceiveAsync<Scalars>(0, 1);
             await channel.ReceiveAsync<RandomizedLabels>(0, 20);
             await channel.SendAsync(0, Disclosure.Unprotected(new Scores(new double[20]), "script"));
         }))).Id);

@@ -37,6 +37,8 @@ internal sealed partial class Outbox : IDisposable
     private long _end, _largest, _syncTicks;
     // Where the space ends that records have been in: beyond it nothing needs to be looked at.
     private long _top;
+    // Of the file, which nobody else writes. Asking the system for it each time would mark the file's times as seen: Linux (6.13) then notes a finer time at the next write, which some file systems have to sync too.
+    private long _length;
     // One record at a time; kept, since one of a large message is costly to allocate.
     private byte[] _record = [];
     private bool _failed;
@@ -103,6 +105,7 @@ internal sealed partial class Outbox : IDisposable
         _runId.CopyTo(page, Magic.Length);
         RandomAccess.SetLength(Handle, 0);
         RandomAccess.Write(Handle, page, 0);
+        _length = Page;
         Sync();
         Exists = true;
     }
@@ -224,7 +227,7 @@ internal sealed partial class Outbox : IDisposable
     {
         _largest = Math.Max(_largest, size);
         // One more than the limit, since the space at the end that a record does not fit is lost.
-        long length = RandomAccess.GetLength(Handle), most = Page + _largest * (_limit + 1L), at = _end;
+        long most = Page + _largest * (_limit + 1L), at = _end;
         if (at + size > most || !IsFree(at, size))
         {
             at = IsFree(Page, size) ? Page : long.MaxValue;
@@ -233,12 +236,13 @@ internal sealed partial class Outbox : IDisposable
                     at = behind;
         }
 
-        if (at + size > length)
+        if (at + size > _length)
         {
-            long first = Math.Min(Page + _largest * FirstRecords, FirstBytes), grown = Math.Max(at + size, Math.Min(most, Math.Max(2 * length, first)));
+            long first = Math.Min(Page + _largest * FirstRecords, FirstBytes), grown = Math.Max(at + size, Math.Min(most, Math.Max(2 * _length, first)));
             byte[] zeros = new byte[1 << 20];
-            for (long from = length; from < grown; from += zeros.Length)
+            for (long from = _length; from < grown; from += zeros.Length)
                 RandomAccess.Write(Handle, zeros.AsSpan(0, (int)Math.Min(zeros.Length, grown - from)), from);
+            _length = grown;
         }
 
         return at;
@@ -262,13 +266,13 @@ internal sealed partial class Outbox : IDisposable
     private void Recover()
     {
         byte[] page = new byte[LocalAt + 1];
-        IsNew = RandomAccess.GetLength(Handle) == 0;
+        _length = RandomAccess.GetLength(Handle);
+        IsNew = _length == 0;
         if (RandomAccess.Read(Handle, page, 0) < page.Length || !IsOurs(page))
             return;
         Exists = true;
         HasLocal = page[LocalAt] != 0;
-        long length = RandomAccess.GetLength(Handle);
-        for (long at = Page; at < length; at += Page)
+        for (long at = Page; at < _length; at += Page)
         {
             if (Read(at) is not { } read)
                 continue;
@@ -291,7 +295,7 @@ internal sealed partial class Outbox : IDisposable
         if (RandomAccess.Read(Handle, header, at) < HeaderBytes || !IsOurs(header))
             return null;
         int index = BinaryPrimitives.ReadInt32LittleEndian(header.AsSpan(24)), length = BinaryPrimitives.ReadInt32LittleEndian(header.AsSpan(28));
-        if (index < 0 || length < 0 || length > RandomAccess.GetLength(Handle) - at - HeaderBytes)
+        if (index < 0 || length < 0 || length > _length - at - HeaderBytes)
             return null;
         byte[] record = [.. header, .. new byte[length]];
         if (RandomAccess.Read(Handle, record.AsSpan(HeaderBytes), at + HeaderBytes) < length)

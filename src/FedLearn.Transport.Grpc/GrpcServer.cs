@@ -117,7 +117,6 @@ internal sealed class GrpcServer : IAsyncDisposable
         builder.Services.AddSingleton<IHostLifetime, NoLifetime>();
         // The server's own work on a connection stays on the thread that the socket woke; whoever reads an exchange goes on in a thread of its own all the same.
         builder.Services.Configure<SocketTransportOptions>(sockets => sockets.UnsafePreferInlineScheduling = true);
-        builder.Services.AddSingleton<IMemoryPoolFactory<byte>>(new LargeBlocks());
         builder.Services.Configure<HostOptions>(host => host.ShutdownTimeout = options.ShutdownTimeout);
         builder.WebHost.UseKestrelCore().ConfigureKestrel(kestrel =>
         {
@@ -141,6 +140,8 @@ internal sealed class GrpcServer : IAsyncDisposable
                         HostTls.Encrypt(listen, security, service.Refuse);
                 });
         });
+        // After Kestrel's own, since the last one counts.
+        builder.Services.AddSingleton<IMemoryPoolFactory<byte>>(new LargeBlocks());
         builder.Services.AddSingleton(beside);
         WebApplication app = builder.Build();
         app.Run(service.HandleAsync);

@@ -22,8 +22,7 @@ internal static class WorkerCommand
         command.SetAction(async (parsed, cancellationToken) =>
         {
             using var stop = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
-            // The parent holds the other end of standard input: its end, by whatever death, ends this process too.
-            _ = Task.Run(() => { while (Console.In.Read() >= 0) { } stop.Cancel(); }, CancellationToken.None);
+            new Thread(() => AwaitParent(stop)) { IsBackground = true, Name = "FedLearn parent" }.UnsafeStart();
             try
             {
                 string self = parsed.GetRequiredValue(party);
@@ -77,6 +76,25 @@ internal static class WorkerCommand
         });
     })
     { Hidden = true };
+
+    /// <summary>The parent holds the other end of standard input: its end, by whatever death, ends this process too. On a thread of its own: on two processors the pool has two at work, and does not count out
+    /// one that waits for input.</summary>
+    private static void AwaitParent(CancellationTokenSource stop)
+    {
+        using Stream input = Console.OpenStandardInput();
+        while (input.ReadByte() >= 0)
+        {
+        }
+
+        try
+        {
+            stop.Cancel();
+        }
+        catch (ObjectDisposedException)
+        {
+            // The party had ended.
+        }
+    }
 
     // Not Progress<T>, which would report from the thread pool, out of order and after the result.
     private sealed class Relay : IProgress<JobProgress>

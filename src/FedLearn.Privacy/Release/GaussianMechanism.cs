@@ -173,7 +173,7 @@ public sealed class GaussianMechanism
             return;
         lock (_drawing)
             _wanted = length - _aheadLength;
-        ThreadPool.UnsafeQueueUserWorkItem(_drawer ??= new Drawer(this), preferLocal: false);
+        DrawingThread.Ask(_drawer ??= new Drawer(this));
     }
 
     private sealed class Drawer(GaussianMechanism mechanism) : IThreadPoolWorkItem

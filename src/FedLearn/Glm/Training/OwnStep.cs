@@ -2,9 +2,10 @@ using FedLearn.Privacy;
 
 namespace FedLearn.Glm;
 
-/// <summary>What the active party does with its own rows once a round's residuals are known: its gradient, its step, and its scores of the next batch. A thread of the pool does it while the
+/// <summary>What the active party does with its own rows once a round's residuals are known: its gradient, its step, and its scores of the next batch. A thread of its own does it while the
 /// residuals' message is made durable, which leaves processors idle for longer than it takes.</summary>
-/// <remarks>The bits are those of <see cref="ActivePass.Run"/> and <see cref="GlmWork.Step"/> one after the other: the same sums in the same order.</remarks>
+/// <remarks>The bits are those of <see cref="ActivePass.Run"/> and <see cref="GlmWork.Step"/> one after the other: the same sums in the same order. The pool would do it later than asked where it counts the thread
+/// that waits for the disk as one at work, and with two processors it has two: the message then waits for the step that should have been beside it.</remarks>
 internal sealed class OwnStep : IAsyncDisposable
 {
     private readonly GlmWork _work;
@@ -12,9 +13,11 @@ internal sealed class OwnStep : IAsyncDisposable
     private readonly double[] _weights, _gradient, _scores;
     private LinearPart? _rows;
     private ReadOnlyMemory<double> _residuals;
-    private Task _running = Task.CompletedTask;
-    private int _batch, _next = -1;
+    private readonly AutoResetEvent _asked = new(false);
+    private TaskCompletionSource _done = new();
+    private int _batch, _next = -1, _taken = 1;
     private bool _isDue;
+    private volatile bool _ends;
 
     /// <summary>Creates it for the rounds of a training.</summary>
     /// <param name="work">What it works on.</param>
@@ -24,7 +27,9 @@ internal sealed class OwnStep : IAsyncDisposable
     {
         (_work, _mechanism, _weights) = (work, mechanism, weights);
         (_gradient, _scores) = (new double[weights.Length], new double[work.Layout.LargestSize]);
+        _done.SetResult();
         mechanism.BeforeKeeping = Begin;
+        new Thread(Help) { IsBackground = true, Name = "FedLearn own step" }.UnsafeStart();
     }
 
     /// <summary>Own scores of a batch, made ahead where they could be.</summary>
@@ -50,20 +55,18 @@ internal sealed class OwnStep : IAsyncDisposable
     public Task FinishAsync()
     {
         // A message that an earlier process kept is not kept again.
-        if (_isDue)
-        {
-            _isDue = false;
-            Run();
-        }
-
-        return _running;
+        Begin();
+        Take();
+        return _done.Task;
     }
 
     /// <summary>Lets go of the mechanism; work that has begun is waited for.</summary>
     public async ValueTask DisposeAsync()
     {
         _mechanism.BeforeKeeping = null;
-        await _running.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+        await _done.Task.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+        _ends = true;
+        _asked.Set();
     }
 
     private void Begin()
@@ -71,7 +74,34 @@ internal sealed class OwnStep : IAsyncDisposable
         if (!_isDue)
             return;
         _isDue = false;
-        _running = Task.Run(Run);
+        _done = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+        Volatile.Write(ref _taken, 0);
+        _asked.Set();
+    }
+
+    private void Help()
+    {
+        while (_asked.WaitOne() && !_ends)
+            Take();
+        _asked.Dispose();
+    }
+
+    // Whoever comes first: the thread, or the round that needs the result.
+    private void Take()
+    {
+        if (Interlocked.Exchange(ref _taken, 1) != 0)
+            return;
+        try
+        {
+            Run();
+            _done.SetResult();
+        }
+#pragma warning disable CA1031 // it is thrown where the result is waited for
+        catch (Exception e)
+#pragma warning restore CA1031
+        {
+            _done.SetException(e);
+        }
     }
 
     private void Run()

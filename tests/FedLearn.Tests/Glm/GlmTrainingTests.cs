@@ -169,9 +169,9 @@ public class GlmTrainingTests
             return (await LocalFederation.TrainAsync(job, data.Inputs()))[0].Traffic.BytesSent;
         }
 
-        // The active party sends a selection of 60 bytes and 6 epochs of 60 residuals.
-        Assert.Equal(60 + (6 * 60 * 8), await BytesAsync(ElementType.Float64));
-        Assert.Equal(60 + (6 * 60 * 4), await BytesAsync(ElementType.Float32));
+        // The active party sends a selection of 60 bytes, a number that says that all are ready, and 6 epochs of 60 residuals.
+        Assert.Equal(60 + 8 + (6 * 60 * 8), await BytesAsync(ElementType.Float64));
+        Assert.Equal(60 + 8 + (6 * 60 * 4), await BytesAsync(ElementType.Float32));
     }
 
     [Fact]

@@ -53,6 +53,9 @@ internal sealed class GrpcServer : IAsyncDisposable
     /// <summary>Where it listens, with the actual port; where it is reached through a coordinator alone, the address of that.</summary>
     public Uri Address { get; }
 
+    /// <summary>What the server is made of.</summary>
+    internal IServiceProvider Services => _app.Services;
+
     /// <summary>Starts listening. The server owns the service from then on.</summary>
     /// <param name="options">Settings.</param>
     /// <param name="service">Answers calls.</param>

@@ -4,6 +4,9 @@ using FedLearn.Privacy;
 using FedLearn.Protocol;
 using FedLearn.Testing;
 using FedLearn.Transport.Grpc;
+using Microsoft.AspNetCore.Connections;
+using Microsoft.AspNetCore.Http;
+using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Logging;
 
 namespace FedLearn.Conformance.Tests;
@@ -29,6 +32,26 @@ public sealed class GrpcHostTests
         await using GrpcSession passive = await GrpcFederationClient.JoinAsync(host.Address, GrpcPairs.Request("telco"));
         await using GrpcSession active = await joining;
         Assert.Equal(active.Agreement.SessionId, passive.Agreement.SessionId);
+    }
+
+    // Kestrel registers memory of its own, and the last registration counts.
+    [Fact]
+    public async Task Start_MemoryOfConnections_IsInLargeBlocks()
+    {
+        await using GrpcServer server = await GrpcServer.StartAsync(new GrpcHostOptions(), new Silent(), CancellationToken.None);
+        Assert.IsType<LargeBlocks>(server.Services.GetRequiredService<IMemoryPoolFactory<byte>>());
+        Assert.Equal(LargeBlocks.Bytes, new LargeBlocks().Create().Rent(1).Memory.Length);
+    }
+
+    private sealed class Silent : IGrpcService
+    {
+        public Task HandleAsync(HttpContext context) => Task.CompletedTask;
+
+        public void Refuse(string who, PeerException refusal) { }
+
+        public Task StopAsync() => Task.CompletedTask;
+
+        public void Dispose() { }
     }
 
     [Fact]

@@ -195,6 +195,8 @@ public class GlmPrivacyTests
     [InlineData(60, 1, true)]
     [InlineData(1500, 3, false)]
     [InlineData(6000, 1, false)]
+    [InlineData(12000, 2, false)]
+    [InlineData(12000, 2, true)]
     public async Task Train_OwnStepBesideTheMessageOrAfterIt_SameBits(int rows, int batches, bool reshuffle)
     {
         var data = VerticalData.Random(8, "binomial", rows, 3, 2, 2);

@@ -8,12 +8,16 @@ namespace FedLearn.Glm;
 /// that waits for the disk as one at work, and with two processors it has two: the message then waits for the step that should have been beside it.</remarks>
 internal sealed class OwnStep : IAsyncDisposable
 {
+    /// <summary>Cells of a batch below which waking a thread takes as long as the work.</summary>
+    private const int LeastCells = 1 << 14;
+
     private readonly GlmWork _work;
     private readonly GaussianMechanism _mechanism;
     private readonly double[] _weights, _gradient, _scores;
+    private readonly AutoResetEvent _asked = new(false);
+    private Thread? _thread;
     private LinearPart? _rows;
     private ReadOnlyMemory<double> _residuals;
-    private readonly AutoResetEvent _asked = new(false);
     private TaskCompletionSource _done = new();
     private int _batch, _next = -1, _taken = 1;
     private bool _isDue;
@@ -29,7 +33,6 @@ internal sealed class OwnStep : IAsyncDisposable
         (_gradient, _scores) = (new double[weights.Length], new double[work.Layout.LargestSize]);
         _done.SetResult();
         mechanism.BeforeKeeping = Begin;
-        new Thread(Help) { IsBackground = true, Name = "FedLearn own step" }.UnsafeStart();
     }
 
     /// <summary>Own scores of a batch, made ahead where they could be.</summary>
@@ -54,8 +57,13 @@ internal sealed class OwnStep : IAsyncDisposable
     /// <summary>Returns when the work is done.</summary>
     public Task FinishAsync()
     {
-        // A message that an earlier process kept is not kept again.
-        Begin();
+        // Of few cells; and a message that an earlier process kept is not kept again.
+        if (_isDue)
+        {
+            _isDue = false;
+            Run();
+        }
+
         Take();
         return _done.Task;
     }
@@ -67,13 +75,21 @@ internal sealed class OwnStep : IAsyncDisposable
         await _done.Task.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
         _ends = true;
         _asked.Set();
+        _thread?.Join();
+        _asked.Dispose();
     }
 
     private void Begin()
     {
-        if (!_isDue)
+        if (!_isDue || (long)_residuals.Length * _rows!.Dimension < LeastCells)
             return;
         _isDue = false;
+        if (_thread is null)
+        {
+            _thread = new Thread(Help) { IsBackground = true, Name = "FedLearn own step" };
+            _thread.UnsafeStart();
+        }
+
         _done = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
         Volatile.Write(ref _taken, 0);
         _asked.Set();
@@ -83,7 +99,6 @@ internal sealed class OwnStep : IAsyncDisposable
     {
         while (_asked.WaitOne() && !_ends)
             Take();
-        _asked.Dispose();
     }
 
     // Whoever comes first: the thread, or the round that needs the result.

@@ -214,7 +214,8 @@ internal sealed class GrpcPartyChannel(IExchangeCall call, string local, string 
         }
     }
 
-    // The stacks report a lost peer as IOException, as a cancellation nobody here asked for, or as use of a stream that is over.
+    // The stacks report a lost peer as IOException, as a cancellation nobody here asked for, or as use of a stream that is over; an output that is over may also give no memory, which copying to it tells as a fault
+    // of its argument "writer".
     private static bool IsLoss(Exception e, CancellationToken cancellationToken) =>
-        e is IOException or InvalidOperationException || (e is OperationCanceledException && !cancellationToken.IsCancellationRequested);
+        e is IOException or InvalidOperationException or ArgumentOutOfRangeException { ParamName: "writer" } || (e is OperationCanceledException && !cancellationToken.IsCancellationRequested);
 }

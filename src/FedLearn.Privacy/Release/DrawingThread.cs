@@ -2,8 +2,8 @@ using System.Collections.Concurrent;
 
 namespace FedLearn.Privacy;
 
-/// <summary>A thread of the process that draws noise ahead. Not one of the pool: that takes a thread which waits for the disk for one at work, and on two processors it has two at work, so noise was
-/// drawn after the wait instead of beside it.</summary>
+/// <summary>A thread of the process that draws noise ahead. Not one of the pool: that takes a thread which waits for the disk for one at work, and on two processors it has two at work, so what is queued may be done
+/// after the wait instead of beside it.</summary>
 internal static class DrawingThread
 {
     private static readonly ConcurrentQueue<IThreadPoolWorkItem> Asked = new();

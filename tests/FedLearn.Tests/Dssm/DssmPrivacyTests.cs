@@ -109,6 +109,28 @@ public class DssmPrivacyTests
         Assert.DoesNotContain(results[1].Releases, r => r.Protection == Protection.None && r.Name.StartsWith("embeddings", StringComparison.Ordinal));
     }
 
+    [Theory]
+    [InlineData(DssmUnit.Sample, EvaluationDisclosure.Charged, true)]
+    [InlineData(DssmUnit.Event, EvaluationDisclosure.Charged, true)]
+    [InlineData(DssmUnit.User, EvaluationDisclosure.Charged, false)]
+    [InlineData(DssmUnit.Sample, EvaluationDisclosure.Disclosed, false)]
+    public async Task TrainAsync_TestSampleReadsARowOfTraining_IsRefusedWhereItIsReleasedTwiceAndChargedOnce(DssmUnit unit, EvaluationDisclosure evaluation, bool refused)
+    {
+        DssmJob job = SmallRecommendation.Job(privacy: Private(DssmNoise.Embeddings, DssmClaim.OwnMessages, unit) with { Evaluation = evaluation });
+        job = job with { Parties = [job.Parties[0], job.Parties[2]] };
+        IReadOnlyList<DssmPartyInput> inputs = SmallRecommendation.Inputs();
+        // Without the rows of a user's last two events, for validation and for the test, the test sample reads the row of the last training sample.
+        ViewTable taste = inputs[2].View!;
+        int kept = taste.Rows.Rows - 2;
+        var shorter = new ViewTable(taste.Users, [.. Enumerable.Range(0, kept).Select(row => row / SmallRecommendation.EventsOfUser)], [.. taste.Moments!.Take(kept)],
+            new TowerRows(taste.Rows.Inputs, kept, [.. taste.Rows.Dense[..(2 * kept)]], []));
+        Task<IReadOnlyList<DssmPartyResult>> training = DssmFederation.TrainAsync(job, [inputs[0], inputs[2] with { View = shorter }], Towers, cancellationToken: TestContext.Current.CancellationToken);
+        if (refused)
+            Assert.Equal(DssmErrors.SharedRow, (await Assert.ThrowsAsync<PrivacyRefusedException>(() => training)).Id);
+        else
+            Assert.Contains((await training)[1].Releases, r => r.Name == "embeddings: test");
+    }
+
     [Fact]
     public async Task TrainAsync_EvaluationNone_SendsNoVectorsBeyondTraining()
     {

@@ -131,27 +131,6 @@ internal sealed class DssmPlan
                 "Leave batch normalisation and every module with memory out of the tower, or use noise none.");
     }
 
-    /// <summary>Refuses to train on from a model of the same data.</summary>
-    /// <param name="startsFromModel">Whether training would start from a model that data has touched.</param>
-    /// <exception cref="PrivacyRefusedException">FL5150.</exception>
-    public void CheckStart(bool startsFromModel)
-    {
-        if (Private && startsFromModel)
-            throw Refused(DssmPlanErrors.WarmStartNotPrivate, "model", "a model of the same people would carry what it was told of them into this job, outside of its account.",
-                "Start fresh; a tower that was trained on public data only may be given as a tower.");
-    }
-
-    /// <summary>Claim full: refuses parameters that are trained outside of the noised groups.</summary>
-    /// <param name="party">The party, for the message.</param>
-    /// <param name="unnoised">Numbers that are updated with exact gradients.</param>
-    /// <exception cref="PrivacyRefusedException">FL5156.</exception>
-    public void CheckCovered(string party, int unnoised)
-    {
-        if (Full && unnoised > 0)
-            throw Refused(DssmPlanErrors.UpdatedWithoutNoise, $"party '{party}', privacy.claim", "some of its parameters would be updated with exact gradients, and nothing bounds what later messages tell by them.",
-                "Use claim own-messages, which says so, or freeze those parameters.");
-    }
-
     private void CheckPrivacy()
     {
         (DssmModelOptions model, DssmPrivacyOptions privacy) = (Job.Model, Job.Privacy);

@@ -1,6 +1,6 @@
 namespace FedLearn.Dssm;
 
-/// <summary>Errors of recommendation jobs, found before any data is touched (FL2316, FL5147 to FL5156); each has a page under docs/errors.</summary>
+/// <summary>Errors of recommendation jobs, found before any data is touched (FL2316, FL5147 to FL5155); each has a page under docs/errors.</summary>
 public static class DssmPlanErrors
 {
     /// <summary>A recommendation job is inconsistent.</summary>
@@ -14,9 +14,6 @@ public static class DssmPlanErrors
 
     /// <summary>The moment of stopping depends on private rows.</summary>
     public const string StoppingNotPrivate = "FL5149";
-
-    /// <summary>A warm start depends on private rows.</summary>
-    public const string WarmStartNotPrivate = "FL5150";
 
     /// <summary>A party that noises has no budget.</summary>
     public const string BudgetMissing = "FL5151";
@@ -32,7 +29,4 @@ public static class DssmPlanErrors
 
     /// <summary>Views whose vectors are added under masks have different noise, or rows longer than it is for.</summary>
     public const string MaskedNoiseDiffers = "FL5155";
-
-    /// <summary>A parameter would be updated without noise under claim full.</summary>
-    public const string UpdatedWithoutNoise = "FL5156";
 }

@@ -124,18 +124,6 @@ public class DssmPlanTests
         Assert.Equal(EmbeddingErrors.SamplesNotCapped, Assert.Throws<PrivacyRefusedException>(() => oneShot.CheckView(view, false)).Id);
     }
 
-    [Fact]
-    public void CheckStartAndCovered_PrivateJob_Refuse()
-    {
-        Assert.Equal(DssmPlanErrors.WarmStartNotPrivate, Assert.Throws<PrivacyRefusedException>(() => DssmPlan.Create(Private).CheckStart(true)).Id);
-        DssmPlan.Create(Private).CheckStart(false);
-        DssmPlan.Create(Job).CheckStart(true);
-        DssmPlan full = DssmPlan.Create(With(p => p with { Claim = DssmClaim.Full }));
-        Assert.Equal(DssmPlanErrors.UpdatedWithoutNoise, Assert.Throws<PrivacyRefusedException>(() => full.CheckCovered("taste", 1)).Id);
-        full.CheckCovered("taste", 0);
-        DssmPlan.Create(Private).CheckCovered("taste", 1);
-    }
-
     [Theory]
     [InlineData(DssmFusion.Sum, 1)]
     [InlineData(DssmFusion.Late, 2)]

@@ -47,7 +47,8 @@ internal static class DssmTasks
             DssmPartyResult result = await trainer.TrainAsync(agreement, channels, progress is null ? null : new Epochs(progress, run.Job.Training.Epochs), cancel).ConfigureAwait(false);
             return DssmDocument.Of(run, self, result, DssmBaselineFigures.Of(input, result.Metrics, run.Job.Training.Seed));
         });
-    });
+    })
+        { KeepsRuns = order.KeepsRuns && run.Parties.Count > 1 && run.Job.Training.CheckpointRounds > 0 };
 
     private static PartyTask Evaluate(SessionOrder order, DssmRunFile run, string party, string modelDirectory) => new(party, DssmJobTerms.Of(run.Job, "evaluate"), stop =>
     {

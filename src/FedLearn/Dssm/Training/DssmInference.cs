@@ -59,9 +59,8 @@ public sealed class DssmInference
         ArgumentNullException.ThrowIfNull(job);
         ArgumentNullException.ThrowIfNull(input);
         ArgumentNullException.ThrowIfNull(towers);
-        var trainer = new DssmTrainer(job, input, towers);
         (_job, _input, _towers, _purpose) = (job, input, towers, purpose);
-        _party = trainer.JoinRequest.Party;
+        _party = DssmTrainer.Check(job, input).Options.Party;
         string place = $"party '{input.Party}'";
         _model = input.Model ?? throw new ConfigurationException(DssmErrors.OtherModel, place, "its part of the model is missing.", "Give one part a party.");
         if (_model.JobName != job.Name || _model.Party != _party)
@@ -128,7 +127,8 @@ public sealed class DssmInference
             : LabelSamples.EvaluationSets(table, evaluates: true);
         var samples = new LabelSamples(_job, _input, sets);
         IReadOnlyList<ViewPeer> peers = await SampleExchange.OfferAsync(channels, new SampleSession(_job, _input, agreement.JobDigest), table.Users, sets, cancellationToken).ConfigureAwait(false);
-        using LabelTowers towers = await thread.RunAsync(() => Towers(samples)).ConfigureAwait(false);
+        LabelTowers towers = await thread.RunAsync(() => Towers(thread, samples)).ConfigureAwait(false);
+        await using var disposal = towers.ConfigureAwait(false);
         var run = new LabelRun(new DssmRun(_job, thread) { Views = _model.Views, SetNames = [.. sets.Select(s => s.Name)] }, towers, samples, peers, PartyNoise.None);
         var clock = new PartyClock();
         if (_purpose == DssmPurpose.Recommend)
@@ -146,7 +146,7 @@ public sealed class DssmInference
     // After everything that is in the tables, on a whole day.
     private static Moment Now => new(long.MaxValue / 86_400 * 86_400, int.MaxValue);
 
-    private LabelTowers Towers(LabelSamples samples)
+    private LabelTowers Towers(TowerThread thread, LabelSamples samples)
     {
         ITower items = (_input.ItemTower ?? _towers).Restore(Saved(_model.Items).Spec, Saved(_model.Items).State);
         List<LocalView> locals = samples.OwnTable is not { } own ? []
@@ -155,7 +155,7 @@ public sealed class DssmInference
         if (_model.Fusion.Count != loss.Fusion.Values.Length || items.Inputs != samples.Items.Content.Inputs || locals.Any(view => view.Tower.Inputs != view.Rows.Inputs))
             throw new ConfigurationException(DssmErrors.OtherModel, $"party '{_input.Party}'", "the model and the party's tables have different shapes.", "Use the tables that the model was trained on.");
         _model.Fusion.ToArray().CopyTo(loss.Fusion.Values, 0);
-        return new LabelTowers(items, locals, loss, _job.Training.Optimizer);
+        return new LabelTowers(thread, items, locals, loss, _job.Training.Optimizer);
     }
 
     private SavedTower Saved(SavedTower? tower) => tower

@@ -1,3 +1,5 @@
+using System.Numerics.Tensors;
+using System.Runtime.InteropServices;
 using FedLearn.Numerics;
 using FedLearn.Privacy;
 
@@ -6,6 +8,9 @@ namespace FedLearn.Dssm;
 /// <summary>What every party of a session computes alike from the job alone: schedule, coins, weights, and how a tower steps.</summary>
 internal sealed class DssmRun(DssmJob job, TowerThread thread)
 {
+    /// <summary>Far beyond a clipped row with noise on it, and far below what float32 overflows at.</summary>
+    private const double LongestReceived = 1e12;
+
     private double[] _rowNorms = [], _sum = [];
 
     public DssmJob Job { get; } = job;
@@ -32,6 +37,18 @@ internal sealed class DssmRun(DssmJob job, TowerThread thread)
     {
         if (ElementType == ElementType.Float32)
             VectorKernels.RoundToSingle(values);
+    }
+
+    /// <summary>Rows that a peer sent. In a private job one that is longer than any honest one is shortened: finite numbers that overflow on their way through a tower, or do not, by what is in
+    /// private rows would end the session or not, and the peer would see which.</summary>
+    /// <param name="values">The rows, one after the other. Their array is used where it is theirs alone.</param>
+    /// <param name="width">Numbers of a row.</param>
+    public double[] Received(ReadOnlyMemory<double> values, int width)
+    {
+        double[] rows = MemoryMarshal.TryGetArray(values, out ArraySegment<double> array) && array.Offset == 0 && array.Count == array.Array!.Length ? array.Array : values.ToArray();
+        if (Job.Privacy.IsPrivate)
+            RowClip.Rows(rows, width, LongestReceived * Math.Max(1, Job.Privacy.Clip));
+        return rows;
     }
 
     /// <summary>Whether all views get the same gradient, of the fused vector, and weigh it themselves.</summary>
@@ -85,8 +102,7 @@ internal sealed class DssmRun(DssmJob job, TowerThread thread)
         double divisor = Divisor(samples);
         if (noise is null)
         {
-            for (int j = 0; j < upstream.Length; j++)
-                upstream[j] /= divisor;
+            TensorPrimitives.Divide(upstream, divisor, upstream);
             tower.Backward(upstream);
             tower.Step();
             return;
@@ -97,8 +113,7 @@ internal sealed class DssmRun(DssmJob job, TowerThread thread)
         RowClip.Factors(norms, Job.Privacy.ParameterClip, norms);
         tower.WeightedRowGradients(norms, sum);
         noise.Perturb(sum, "training parameters");
-        foreach (ref double number in sum)
-            number /= divisor;
+        TensorPrimitives.Divide(sum, divisor, sum);
         tower.Step(sum);
     }
 }

@@ -94,14 +94,9 @@ public sealed class DssmTrainer
         ArgumentNullException.ThrowIfNull(job);
         ArgumentNullException.ThrowIfNull(input);
         ArgumentNullException.ThrowIfNull(towers);
-        (_plan, _job, _input, _towers) = (DssmPlan.Create(job), job, input, towers);
+        (_job, _input, _towers) = (job, input, towers);
+        (_plan, _options) = Check(job, input);
         ViewNames = [.. job.Parties.Where(p => p.Party.Role == PartyRole.Passive || job.LabelHasView).OrderBy(p => p.Party.Role).Select(p => p.Party.Name)];
-        _options = job.Parties.FirstOrDefault(p => p.Party.Name == input.Party)
-            ?? throw new ConfigurationException(DssmErrors.InvalidJob, $"party '{input.Party}'", "the job has no party of that name.", "Use a name that the job lists.");
-        AlignmentChoice.Of(job.Alignment, input.Alignment, input.Party);
-        CheckTables();
-        if (_input.View is { } view && _options.Party.Role == PartyRole.Passive)
-            _plan.CheckView(_options, view.Moments is null);
         Terms = DssmJobTerms.Of(job);
         CutOffRun? cutOff = Runs?.Find(input.Party, Terms.TermsDigest);
         if (cutOff is not null && input.Fresh)
@@ -260,7 +255,8 @@ public sealed class DssmTrainer
         if (_plan.OneShot)
             foreach (ViewPeer peer in peers)
                 received.Add(await ReceiveOnceAsync(peer, sets, cancellationToken).ConfigureAwait(false));
-        using LabelTowers towers = await thread.RunAsync(() => CreateTowers(samples, received)).ConfigureAwait(false);
+        LabelTowers towers = await thread.RunAsync(() => CreateTowers(thread, samples, received)).ConfigureAwait(false);
+        await using var disposal = towers.ConfigureAwait(false);
         int trained = towers.Locals.Sum(view => view.Tower.ParameterCount) + towers.Loss.Fusion.Values.Length;
         EmbeddingCalibration? calibration = Calibrate(batches, false, _plan.LabelGroups(samples.Items.Ids.Count, trained), null);
         PartyNoise noise = Noise(account, calibration, kept);
@@ -330,7 +326,7 @@ public sealed class DssmTrainer
         return (peer.Name, new TowerRows(new TowerInputs(width, []), values.Count / width, [.. values], []), rows);
     }
 
-    private LabelTowers CreateTowers(LabelSamples samples, IReadOnlyList<(string View, TowerRows Rows, int[][] Samples)> received)
+    private LabelTowers CreateTowers(TowerThread thread, LabelSamples samples, IReadOnlyList<(string View, TowerRows Rows, int[][] Samples)> received)
     {
         ITower items = (_input.ItemTower ?? _towers).Create(Spec(samples.Items.Content.Inputs), Seed("\0items"));
         var locals = new List<LocalView>();
@@ -342,7 +338,7 @@ public sealed class DssmTrainer
         IReadOnlyList<string> views = LossViews();
         // Under masks the passive views have weighed their own rows.
         DssmModelOptions model = _job.Model with { ViewWeights = _job.Model.ViewWeights.Where(w => views.Contains(w.Key)).ToDictionary() };
-        var towers = new LabelTowers(items, locals, new DssmLoss(model, _job.Model.Layers[^1], views, samples.Items.Ids.Count, logQ, samples.Trainable), _job.Training.Optimizer);
+        var towers = new LabelTowers(thread, items, locals, new DssmLoss(model, _job.Model.Layers[^1], views, samples.Items.Ids.Count, logQ, samples.Trainable), _job.Training.Optimizer);
         foreach (ITower tower in towers.All)
             CheckTower(tower);
         return towers;
@@ -451,16 +447,25 @@ public sealed class DssmTrainer
         account.Check(DssmClaims.Mechanism(_plan, _options.Party.Role), PrivacyUnit.Record, 0, mu * mu);
     }
 
-    private void CheckTables()
+    /// <summary>Checks a job, and a party's input against it: what training and the use of its model have in common.</summary>
+    internal static (DssmPlan Plan, DssmPartyOptions Options) Check(DssmJob job, DssmPartyInput input)
     {
-        string place = $"party '{_input.Party}'";
-        if (IsLabel && (_input.Items is null || _input.Interactions is null))
+        var plan = DssmPlan.Create(job);
+        string place = $"party '{input.Party}'";
+        DssmPartyOptions options = job.Parties.FirstOrDefault(p => p.Party.Name == input.Party)
+            ?? throw new ConfigurationException(DssmErrors.InvalidJob, place, "the job has no party of that name.", "Use a name that the job lists.");
+        AlignmentChoice.Of(job.Alignment, input.Alignment, input.Party);
+        bool isLabel = options.Party.Role == PartyRole.Active;
+        if (isLabel && (input.Items is null || input.Interactions is null))
             throw new ConfigurationException(DssmErrors.InvalidJob, place, "the label party brings no items or no events.", "Name data.items and data.interactions.");
-        if (IsLabel != (_input.Items is not null) || IsLabel != (_input.Interactions is not null))
+        if (isLabel != (input.Items is not null) || isLabel != (input.Interactions is not null))
             throw new ConfigurationException(DssmErrors.InvalidJob, place, "a view brings items or events, which would have no effect.", "Give them at the label party.");
-        if (_input.View is null == (!IsLabel || _job.LabelHasView))
-            throw new ConfigurationException(DssmErrors.InvalidJob, place, _input.View is null ? "it brings no view." : "it brings a view that the job does not know of.",
+        if (input.View is null == (!isLabel || job.LabelHasView))
+            throw new ConfigurationException(DssmErrors.InvalidJob, place, input.View is null ? "it brings no view." : "it brings a view that the job does not know of.",
                 "Name data.view at every view, and at the label party if and only if the job says that it has one.");
+        if (!isLabel)
+            plan.CheckView(options, input.View!.Moments is null);
+        return (plan, options);
     }
 
     private TowerSpec Spec(TowerInputs inputs) => new()
@@ -509,9 +514,13 @@ internal static class SampleChecks
         if (job.Privacy.MaxSamplesPerUser is { } cap && samples.Users[0].Where(u => u >= 0).GroupBy(u => u).Any(g => g.Count() > cap))
             throw ProtocolErrors.Peer(DssmErrors.SamplesNotAllowed, remote, "round 0", "named more training samples of a user than privacy.maxSamplesPerUser.",
                 "Check that both parties run the same release of the software.");
-        if (hasMoments && job.Privacy.Unit != DssmUnit.User && job.Privacy.Noise.HasFlag(DssmNoise.Embeddings)
-            && samples.Rows[0].Where(r => r >= 0).GroupBy(r => r).Any(g => g.Count() > 1))
-            throw new PrivacyRefusedException(DssmErrors.SharedRow, "round 0", "two training samples read one row of the view, so that one row is more than one sample.",
+        if (!hasMoments || job.Privacy.Unit == DssmUnit.User || !job.Privacy.Noise.HasFlag(DssmNoise.Embeddings))
+            return;
+        // The label party names the samples, and each has a noise of its own: a row that several of them read would be released more often than is charged, in a charged evaluation too.
+        IEnumerable<int[]> noised = job.Privacy.Evaluation == EvaluationDisclosure.Charged ? samples.Rows : samples.Rows.Take(1);
+        var seen = new HashSet<int>();
+        if (!noised.SelectMany(rows => rows).Where(row => row >= 0).All(seen.Add))
+            throw new PrivacyRefusedException(DssmErrors.SharedRow, "round 0", "two samples read one row of the view, so that one row is more than one sample.",
                 "Use privacy.unit user with privacy.maxSamplesPerUser, or a view with a row for every event.");
     }
 }

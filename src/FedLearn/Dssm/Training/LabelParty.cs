@@ -15,7 +15,7 @@ internal sealed record LocalView(string Name, ITower Tower, TowerRows Rows, IRea
 }
 
 /// <summary>What the label party trains: the items' tower, those of views that are at hand, the fusion.</summary>
-internal sealed class LabelTowers(ITower items, IReadOnlyList<LocalView> locals, DssmLoss loss, TowerOptimizer optimizer) : IDisposable
+internal sealed class LabelTowers(TowerThread thread, ITower items, IReadOnlyList<LocalView> locals, DssmLoss loss, TowerOptimizer optimizer) : IAsyncDisposable
 {
     public ITower Items { get; } = items;
 
@@ -27,11 +27,12 @@ internal sealed class LabelTowers(ITower items, IReadOnlyList<LocalView> locals,
 
     public IReadOnlyList<ITower> All => [Items, .. Locals.Select(view => view.Tower)];
 
-    public void Dispose()
+    /// <summary>On the thread of towers, after what it still works on: a session may fail while it does.</summary>
+    public ValueTask DisposeAsync() => new(thread.RunAsync(() =>
     {
         foreach (ITower tower in All)
             tower.Dispose();
-    }
+    }));
 }
 
 /// <summary>Scores all items for the samples of a set from a place on, one row a sample.</summary>

@@ -1,5 +1,4 @@
 using System.Numerics.Tensors;
-using System.Runtime.InteropServices;
 using FedLearn.Aggregation;
 using FedLearn.Coordination;
 using FedLearn.Diagnostics;
@@ -30,6 +29,8 @@ internal sealed class LabelRun(DssmRun run, LabelTowers towers, LabelSamples sam
             int[] order = run.Order(count, epoch);
             for (int b = Math.Max(0, first - epoch * batches); b < batches; b++)
             {
+                // With no view left to wait for, as in claim one-shot, nothing else looks at it.
+                cancellationToken.ThrowIfCancellationRequested();
                 int round = epoch * batches + b;
                 if (kept is not null)
                     await kept.KeepAsync(round, run.Thread, state => Save(state, now)).ConfigureAwait(false);
@@ -182,7 +183,7 @@ internal sealed class LabelRun(DssmRun run, LabelTowers towers, LabelSamples sam
             foreach (ViewPeer peer in peers)
             {
                 Embeddings received = await clock.WaitAsync(peer.Channel.ReceiveAsync<Embeddings>(round, count * _width, cancellationToken)).ConfigureAwait(false);
-                views.Add(Exact(received.Values));
+                views.Add(run.Received(received.Values, _width));
                 present.Add(peer.Present[set]);
             }
         }
@@ -221,7 +222,7 @@ internal sealed class LabelRun(DssmRun run, LabelTowers towers, LabelSamples sam
             for (int p = 0; p < peers.Count; p++)
             {
                 Embeddings received = await clock.WaitAsync(peers[p].Channel.ReceiveAsync<Embeddings>(round, batch.Length * _width, cancellationToken)).ConfigureAwait(false);
-                views.Add(Exact(received.Values));
+                views.Add(run.Received(received.Values, _width));
                 present.Add(Kept(p));
             }
         }
@@ -304,7 +305,7 @@ internal sealed class LabelRun(DssmRun run, LabelTowers towers, LabelSamples sam
             itemNoise.Perturb(_gradients.Items, "training item gradients");
         }
 
-        Divide(_gradients.Items, divisor);
+        TensorPrimitives.Divide(_gradients.Items, divisor, _gradients.Items);
         towers.Items.Backward(_gradients.Items);
         towers.Items.Step();
         if (noise.Parameters is { } parameterNoise)
@@ -316,14 +317,14 @@ internal sealed class LabelRun(DssmRun run, LabelTowers towers, LabelSamples sam
         for (int v = 0; v < towers.Locals.Count; v++)
         {
             Span<double> upstream = _gradients.Views[v].AsSpan(0, count * _width);
-            Divide(upstream, divisor);
+            TensorPrimitives.Divide(upstream, divisor, upstream);
             towers.Locals[v].Tower.Backward(upstream);
             towers.Locals[v].Tower.Step();
         }
 
         if (_gradients.Fusion.Length > 0)
         {
-            Divide(_gradients.Fusion, divisor);
+            TensorPrimitives.Divide(_gradients.Fusion, divisor, _gradients.Fusion);
             towers.FusionOptimizer.Step(_loss.Fusion.Values, _gradients.Fusion);
         }
     }
@@ -356,7 +357,7 @@ internal sealed class LabelRun(DssmRun run, LabelTowers towers, LabelSamples sam
         if (fusion > 0)
             _loss.WeightedFusionGradients(norms, sum[own..]);
         mechanism.Perturb(sum, "training parameters");
-        Divide(sum, divisor);
+        TensorPrimitives.Divide(sum, divisor, sum);
         at = 0;
         foreach (LocalView view in towers.Locals)
         {
@@ -382,14 +383,4 @@ internal sealed class LabelRun(DssmRun run, LabelTowers towers, LabelSamples sam
 
         return (SumMasking.Open(masked, peers.Count), any);
     }
-
-    private static void Divide(Span<double> numbers, double divisor)
-    {
-        foreach (ref double number in numbers)
-            number /= divisor;
-    }
-
-    // A received vector is read once; its array is used where it is one.
-    private static double[] Exact(ReadOnlyMemory<double> values) =>
-        MemoryMarshal.TryGetArray(values, out ArraySegment<double> array) && array.Offset == 0 && array.Count == array.Array!.Length ? array.Array : values.ToArray();
 }

@@ -1,3 +1,4 @@
+using System.Numerics.Tensors;
 using FedLearn.Coordination;
 using FedLearn.Parties;
 using FedLearn.Privacy;
@@ -111,11 +112,7 @@ internal sealed class ViewRun(DssmRun run, ITower tower, ViewTable table, ViewSa
         noise.Continue(state);
     }
 
-    private void Scale(double[] vectors)
-    {
-        for (int j = 0; j < vectors.Length; j++)
-            vectors[j] *= _weight;
-    }
+    private void Scale(double[] vectors) => TensorPrimitives.Multiply(vectors, _weight, vectors);
 
     private async Task RoundAsync(int round, int[] batch, int[] rows, int epoch, PartyClock clock, CancellationToken cancellationToken)
     {
@@ -147,13 +144,12 @@ internal sealed class ViewRun(DssmRun run, ITower tower, ViewTable table, ViewSa
         }
 
         EmbeddingGradients received = await clock.WaitAsync(channel.ReceiveAsync<EmbeddingGradients>(round, vectors.Length, cancellationToken)).ConfigureAwait(false);
-        double[] upstream = received.Values.ToArray();
+        double[] upstream = [.. run.Received(received.Values, _width)];
         // The tower's step overlaps with what the label party does; the thread keeps the order.
         await run.Thread.RunAsync(() =>
         {
             if (run.SharesGradient)
-                for (int j = 0; j < upstream.Length; j++)
-                    upstream[j] *= _weight;
+                Scale(upstream);
             if (clips)
                 _clipped.Backward(upstream, vectors, _width, run.Job.Privacy.Clip);
             run.StepTower(tower, upstream, noise.Parameters, index.Length);

@@ -18,10 +18,15 @@ public interface IAdditiveScheme
     /// <summary>Estimated security of the parameters, in bits.</summary>
     int SecurityBits { get; }
 
+    /// <summary>Encrypted vectors, one a party, that may be added up to one before <see cref="SumError"/> ceases to hold; at least 2.</summary>
+    int MostShares { get; }
+
     /// <summary>Bound on the error of one opened inner product sum_i r_i x_i, without what the key holder adds, in units of that sum.</summary>
-    /// <param name="rows">Entries of both vectors.</param>
-    /// <param name="shareBound">Bound on |r_i|, and on each share of it that was encrypted.</param>
-    /// <param name="columnBound">Bound on |x_i|.</param>
+    /// <param name="rows">Entries of both vectors, at least 1.</param>
+    /// <param name="shareBound">Bound on |r_i|, and on each share of it that was encrypted. Finite, above 0.</param>
+    /// <param name="columnBound">Bound on |x_i|. Finite, above 0.</param>
+    /// <returns>The bound; infinity where a number or the sum may be larger than the scheme holds.</returns>
+    /// <exception cref="ArgumentOutOfRangeException">A number is out of range.</exception>
     double SumError(int rows, double shareBound, double columnBound);
 
     /// <summary>Draws a key pair.</summary>

@@ -175,6 +175,7 @@ public static class AdditiveSchemeConformance
         Require(!string.IsNullOrWhiteSpace(scheme.Name) && !scheme.Name.Any(char.IsUpper), "its name is empty or not lower case");
         Require(!string.IsNullOrWhiteSpace(scheme.Engine), "its engine has no name");
         Require(scheme.SecurityBits >= 0, "its security is negative");
+        Require(scheme.MostShares >= 2, "it adds no two shares");
         AnswerSpace space = trial.Holder.Answers;
         Require(space == trial.First.Answers && space == trial.Second.Answers, "parties and holder of the key differ in what answers are");
         Require(space.Unit > 0 && space.Modulus > 4 * space.Unit, "the modulus holds no sum");

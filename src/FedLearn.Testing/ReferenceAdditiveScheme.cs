@@ -36,10 +36,13 @@ public sealed class ReferenceAdditiveScheme : IAdditiveScheme
     public int SecurityBits => 0;
 
     /// <inheritdoc />
+    public int MostShares => 256;
+
+    /// <inheritdoc />
     public double SumError(int rows, double shareBound, double columnBound)
     {
-        // Of up to 256 shares, each rounded by at most 2^-41; columns by at most 2^-31; the sum to a float64.
-        double e = Math.ScaleB(1, 8 - ShareBits - 1), f = Math.ScaleB(1, -ColumnBits - 1);
+        // Shares are rounded by at most 2^-41 each; columns by at most 2^-31; the sum to a float64.
+        double e = MostShares * Math.ScaleB(1, -ShareBits - 1), f = Math.ScaleB(1, -ColumnBits - 1);
         return rows * ((shareBound * f) + (columnBound * e) + (e * f) + (Math.ScaleB(1, -51) * shareBound * columnBound));
     }
 

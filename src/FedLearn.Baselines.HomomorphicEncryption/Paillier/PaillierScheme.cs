@@ -23,8 +23,7 @@ public enum PaillierVariant
 /// read from it what was added to them.</para></remarks>
 public sealed class PaillierScheme : IAdditiveScheme
 {
-    /// <summary>Shares whose sum <see cref="SumError"/> covers.</summary>
-    internal const int MostShares = 256;
+    private const int Shares = 256;
 
     private readonly Workers _workers;
 
@@ -59,17 +58,22 @@ public sealed class PaillierScheme : IAdditiveScheme
     /// <inheritdoc />
     public int SecurityBits => KeyBits == 2048 ? 112 : 128;
 
-    /// <summary>Bound on the error of one opened inner product, for residuals that are sums of at most 256 shares. Sums modulo n are exact, so only rounding counts.</summary>
-    /// <inheritdoc cref="IAdditiveScheme.SumError" path="/param" />
+    /// <inheritdoc />
+    public int MostShares => Shares;
+
+    /// <summary>Bound on the error of one opened inner product, for residuals that are sums of at most <see cref="MostShares"/> shares. Sums modulo n are exact, so only rounding counts.</summary>
+    /// <inheritdoc cref="IAdditiveScheme.SumError" path="/*[not(self::summary)]" />
     public double SumError(int rows, double shareBound, double columnBound)
     {
-        ArgumentOutOfRangeException.ThrowIfNegative(rows);
-        if (!(shareBound >= 0 && shareBound <= FixedPoint.Largest))
-            throw new ArgumentOutOfRangeException(nameof(shareBound));
-        if (!(columnBound >= 0 && columnBound <= FixedPoint.Largest))
-            throw new ArgumentOutOfRangeException(nameof(columnBound));
+        ArgumentOutOfRangeException.ThrowIfLessThan(rows, 1);
+        if (!(double.IsFinite(shareBound) && shareBound > 0))
+            throw new ArgumentOutOfRangeException(nameof(shareBound), "It must be finite and above 0.");
+        if (!(double.IsFinite(columnBound) && columnBound > 0))
+            throw new ArgumentOutOfRangeException(nameof(columnBound), "It must be finite and above 0.");
+        if (shareBound > FixedPoint.Largest || columnBound > FixedPoint.Largest)
+            return double.PositiveInfinity;
         // Rounding moves each share by at most 2^-65, so r_i by e = 256 2^-65, and x_i by at most f = 2^-53: |(r + e)(x + f) - r x| <= |r| f + |x| e + e f.
-        double e = MostShares * Math.ScaleB(1, -FixedPoint.ShareBits - 1), f = Math.ScaleB(1, -FixedPoint.ColumnBits - 1);
+        double e = Shares * Math.ScaleB(1, -FixedPoint.ShareBits - 1), f = Math.ScaleB(1, -FixedPoint.ColumnBits - 1);
         double rounding = rows * ((shareBound * f) + (columnBound * e) + (e * f));
         // The sum becomes a float64, off by at most 2^-52 of it; the last factor is for rounding in these lines.
         return (rounding + (Math.ScaleB(1, -52) * ((rows * shareBound * columnBound) + rounding))) * (1 + 1e-12);

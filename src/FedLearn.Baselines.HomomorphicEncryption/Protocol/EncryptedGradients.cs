@@ -35,12 +35,22 @@ public sealed class EncryptedGradients : IJointGradients
     /// <param name="scheme">The scheme that the job names.</param>
     /// <param name="arbiter">Channel to the arbiter.</param>
     /// <param name="session">What to dispose of with this; null for nothing.</param>
+    /// <exception cref="ConfigurationException">The job is inconsistent, or has more parties than the scheme adds up (FL2510).</exception>
     public EncryptedGradients(GlmJob job, string party, IAdditiveScheme scheme, IPartyChannel arbiter, IAsyncDisposable? session = null)
     {
         ArgumentNullException.ThrowIfNull(scheme);
         ArgumentNullException.ThrowIfNull(arbiter);
         (_plan, _job, _scheme, Arbiter, _session) = (GlmPlan.Create(job), job, scheme, arbiter, session);
         _active = job.Parties.First(p => p.Party.Name == party).Party.Role == Coordination.PartyRole.Active;
+        CheckParties(job, scheme);
+    }
+
+    /// <summary>Every party encrypts a share of the residuals, and the bound on the error of their sum, which the noise of he+dp counts on, holds for so many.</summary>
+    internal static void CheckParties(GlmJob job, IAdditiveScheme scheme)
+    {
+        if (job.Parties.Count > scheme.MostShares)
+            throw new ConfigurationException(GlmJointErrors.NotEncryptable, "parties", $"the job has {job.Parties.Count} parties; the scheme {scheme.Name} adds up at most {scheme.MostShares} encrypted shares within its error bound.",
+                "Use fewer parties, another privacy.he.scheme, or a mode without encryption.");
     }
 
     /// <inheritdoc />

@@ -52,13 +52,14 @@ public sealed class EncryptionArbiter
     /// <summary>Creates the arbiter of a job.</summary>
     /// <param name="job">The job, in mode he or he+dp.</param>
     /// <param name="scheme">The scheme that the job names.</param>
-    /// <exception cref="ConfigurationException">The job is inconsistent, or has no arbiter.</exception>
+    /// <exception cref="ConfigurationException">The job is inconsistent, has no arbiter (FL2510), or has more parties than the scheme adds up (FL2510).</exception>
     public EncryptionArbiter(GlmJob job, IAdditiveScheme scheme)
     {
         ArgumentNullException.ThrowIfNull(scheme);
         (_plan, _job, _scheme) = (GlmPlan.Create(job), job, scheme);
         if (!JointRules.Covers(_plan.Mode))
             throw new ConfigurationException(GlmJointErrors.NotEncryptable, "privacy.mode", "the job is not encrypted, and has no arbiter.", "Use he or he+dp.");
+        EncryptedGradients.CheckParties(job, scheme);
         Terms = GlmJobTerms.OfArbiter(job);
         JoinRequest = new JoinRequest(SessionDesk.ProtocolVersion, Terms.Parties[0], Terms.JobName, Terms.TermsDigest, Terms.Sections, new byte[32]);
     }
@@ -123,19 +124,23 @@ public sealed class EncryptionArbiter
         {
             MaskedProducts masked = await receiving.ConfigureAwait(false);
             IPartyChannel channel = channels[party];
+            Released<MaskedAnswers> answer;
             await gate.WaitAsync(cancellationToken).ConfigureAwait(false);
             try
             {
                 long start = Stopwatch.GetTimestamp();
                 BigInteger[] opened = await EncryptedGradients.CheckedAsync(round, channel, () => key.OpenAsync(masked.Bytes, columns[party], cancellationToken)).ConfigureAwait(false);
-                await channel.SendAsync(round, mechanism is null ? Flooded(opened, key.Answers)
-                    : mechanism.Release(channel.RemoteParty, opened, key.Answers.Modulus, key.Answers.Bytes, layout.Size(round % layout.Count), "mean gradients with noise"), cancellationToken).ConfigureAwait(false);
+                answer = mechanism is null ? Flooded(opened, key.Answers)
+                    : mechanism.Release(channel.RemoteParty, opened, key.Answers.Modulus, key.Answers.Bytes, layout.Size(round % layout.Count), "mean gradients with noise");
                 seconds += Stopwatch.GetElapsedTime(start).TotalSeconds;
             }
             finally
             {
                 gate.Release();
             }
+
+            // One party that reads slowly does not hold up the answers of the others.
+            await channel.SendAsync(round, answer, cancellationToken).ConfigureAwait(false);
         }
 
         foreach (IPartyChannel channel in channels)

@@ -25,10 +25,7 @@ public sealed class CkksScheme : IAdditiveScheme
     /// <summary>Largest absolute value of a number that is encrypted or encoded.</summary>
     public const double Largest = 1 << 20;
 
-    /// <summary>Encrypted vectors that may be added up to one before <see cref="SumError"/> ceases to hold.</summary>
-    public const int MostShares = 64;
-
-    private const int ShareScaleBits = 74;
+    private const int Shares = 64, ShareScaleBits = 74;
     internal const double ShareScale = 18889465931478580854784.0;
 
     private readonly Func<CancellationToken, Task<ISealEngine>> _start;
@@ -74,6 +71,9 @@ public sealed class CkksScheme : IAdditiveScheme
 
     /// <inheritdoc />
     public int SecurityBits => 128;
+
+    /// <inheritdoc />
+    public int MostShares => Shares;
 
     internal AnswerSpace Answers { get; }
 
@@ -121,7 +121,7 @@ public sealed class CkksScheme : IAdditiveScheme
         foreach ((int blocks, int m) in new[] { (full, Slots), (Math.Sign(rest), rest) })
         {
             double norm = Math.Sqrt(2.0 * m / N), a = ShareScale * norm * shareBound, b = PlainScale * norm * columnBound;
-            double alpha = MostShares * ((root / 2) + (Eta * a) + (root * Noise)), beta = (root / 2) + (Eta * b);
+            double alpha = Shares * ((root / 2) + (Eta * a) + (root * Noise)), beta = (root / 2) + (Eta * b);
             total += blocks * ((a * beta) + (alpha * b) + (alpha * beta));
         }
 

@@ -9,7 +9,7 @@ namespace FedLearn.Glm;
 /// <summary>What the parties of a job must agree on, as digests.</summary>
 public static class GlmJobTerms
 {
-    /// <summary>The terms of a job: everything but paths, addresses, transport, ledgers, test noise and schemas, which each party adds itself.</summary>
+    /// <summary>The terms of a job: everything but paths, addresses, transport, ledgers, test noise and schemas, which each party adds itself; in mode he+dp also whether the noise is test noise.</summary>
     /// <param name="job">The job.</param>
     /// <param name="purpose">What the session does: <c>train</c>, <c>predict</c> or <c>serve</c>. Sessions of different purposes do not mix.</param>
     /// <returns>Digests of each section's canonical JSON (fixed order, defaults filled in, no white space) and of all of them.</returns>
@@ -71,6 +71,9 @@ public static class GlmJobTerms
                     json.WriteString("he.arbiter", p.He.Arbiter);
                     json.WriteNumber("he.rowsPerColumn", p.He.RowsPerColumn);
                     json.WriteNumber("he.mostRounds", p.He.MostRounds);
+                    // The arbiter draws the noise that everybody's claim and ledger speak of: whether it protects is no matter of a party's own.
+                    if (p.Mode == PrivacyMode.HeDp && p.TestNoiseSeed is not null)
+                        json.WriteBoolean("testNoise", true);
                 }
 
                 json.WriteString("calibration", p.Calibration.ToString());

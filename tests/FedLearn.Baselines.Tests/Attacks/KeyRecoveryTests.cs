@@ -96,6 +96,8 @@ public class KeyRecoveryTests
 
         public int SecurityBits => inner.SecurityBits;
 
+        public int MostShares => inner.MostShares;
+
         public double SumError(int rows, double shareBound, double columnBound) => inner.SumError(rows, shareBound, columnBound);
 
         public Task<IKeyHolder> CreateKeyAsync(CancellationToken cancellationToken = default) => Task.FromResult<IKeyHolder>(new Kept(holder));

@@ -38,6 +38,8 @@ internal sealed class FaultyScheme(IAdditiveScheme inner, Fault fault) : IAdditi
 
     public int SecurityBits => inner.SecurityBits;
 
+    public int MostShares => inner.MostShares;
+
     public double SumError(int rows, double shareBound, double columnBound) =>
         fault.SumError?.Invoke(inner, rows, shareBound, columnBound) ?? inner.SumError(rows, shareBound, columnBound);
 

@@ -24,6 +24,37 @@ public class EncryptedRulesTests
         };
     }
 
+    // The arbiter alone draws the noise: one that has a seed left in its file must not meet parties whose claims say that it protects.
+    [Fact]
+    public void Terms_TestNoiseAtTheArbiterAlone_Differ()
+    {
+        GlmJob secure = Noised(Data), seeded = Noised(Data, seed: 7);
+        Coordination.SessionTerms parties = GlmJobTerms.OfArbiter(secure), arbiter = GlmJobTerms.OfArbiter(seeded);
+        Assert.Equal(["privacy"], parties.Sections.Keys.Where(s => !parties.Sections[s].Span.SequenceEqual(arbiter.Sections[s].Span)));
+        Assert.True(arbiter.TermsDigest.Span.SequenceEqual(GlmJobTerms.OfArbiter(Noised(Data, seed: 8)).TermsDigest.Span), "the seed itself is nobody else's");
+        GlmJob exact = seeded with { Privacy = new() { Mode = PrivacyMode.He, TestNoiseSeed = 7 } };
+        Assert.True(GlmJobTerms.OfArbiter(exact).TermsDigest.Span.SequenceEqual(GlmJobTerms.OfArbiter(exact with { Privacy = new() { Mode = PrivacyMode.He } }).TermsDigest.Span));
+    }
+
+    [Theory]
+    [InlineData(256, false)]
+    [InlineData(257, true)]
+    public void Parties_MoreThanTheErrorBoundHoldsFor_AreRefused(int parties, bool refused)
+    {
+        GlmJob job = Noised(Data);
+        job = job with { Parties = [job.Parties[0], .. Enumerable.Range(1, parties - 1).Select(p => new GlmPartyOptions { Party = new($"p{p}", Coordination.PartyRole.Passive) })] };
+        void Create() => _ = new EncryptionArbiter(job, new ReferenceAdditiveScheme());
+        if (!refused)
+        {
+            Create();
+            return;
+        }
+
+        ConfigurationException error = Assert.Throws<ConfigurationException>(Create);
+        Assert.Equal((GlmJointErrors.NotEncryptable, "parties"), (error.Id, error.Place));
+        Assert.Contains("at most 256", error.Message, StringComparison.Ordinal);
+    }
+
     private static readonly Dictionary<string, (string Id, Func<GlmJob, GlmJob> Change)> Both = new()
     {
         ["poisson"] = (GlmJointErrors.NotEncryptable, job => job with { Model = job.Model with { Family = GlmFamilies.Poisson } }),

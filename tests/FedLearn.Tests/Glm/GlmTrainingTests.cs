@@ -386,10 +386,28 @@ public class GlmTrainingTests
             LocalFederation.TrainAsync(data.Job("binomial", Sgd()), data.Inputs(), cancellationToken: new CancellationToken(canceled: true)));
     }
 
+    // Nobody to wait for: the loops themselves have to look.
+    [Theory]
+    [InlineData(GlmOptimizer.Sgd)]
+    [InlineData(GlmOptimizer.Lbfgs)]
+    [InlineData(GlmOptimizer.Accelerated)]
+    public async Task Train_OnePartyCancelled_StopsAtTheNextRound(GlmOptimizer optimizer)
+    {
+        var data = VerticalData.Random(22, "binomial", 200, 4);
+        using var stop = new CancellationTokenSource();
+        var progress = new StopAt(stop, 1);
+        GlmTrainingOptions training = optimizer == GlmOptimizer.Sgd ? Sgd(100_000, 1, 0.01) : new() { Optimizer = optimizer };
+        await Assert.ThrowsAnyAsync<OperationCanceledException>(() => LocalFederation.TrainAsync(data.Job("binomial", training), data.Inputs(), progress: progress, cancellationToken: stop.Token));
+        Assert.Equal(1, progress.Told);
+    }
+
     private sealed class StopAt(CancellationTokenSource stop, int round) : IProgress<GlmProgress>
     {
+        public int Told { get; private set; }
+
         public void Report(GlmProgress value)
         {
+            Told++;
             if (value.Round >= round)
                 stop.Cancel();
         }

@@ -69,6 +69,7 @@ internal partial class GlmActiveTrainer
         double step = 1, t = 1;
         for (int round = 0; round < _plan.Epochs; round++)
         {
+            cancellationToken.ThrowIfCancellationRequested();    // a party that trains alone waits for nobody
             double[] residuals = new double[entries];
             _plan.Family.Residuals(ahead, train.Labels, residuals);
             train.Weigh(0, rows, residuals);

@@ -20,6 +20,7 @@ internal partial class GlmActiveTrainer
         _penalty = _plan.Job.Training.WarmStart ? null : 0;
         for (int round = 0; ; round++)
         {
+            cancellationToken.ThrowIfCancellationRequested();    // a party that trains alone waits for nobody
             double[] residuals = new double[entries];
             _plan.Family.Residuals(_trainScores, train.Labels, residuals);
             train.Weigh(0, rows, residuals);

@@ -34,6 +34,7 @@ internal partial class GlmActiveTrainer
         await using OwnStep? own = k == 1 && !inTurn && work.GradientNoise is null && work.Mechanism is { } mechanism ? new OwnStep(work, mechanism, _weights) : null;
         for (int round = first; round < work.Rounds; round++)
         {
+            cancellationToken.ThrowIfCancellationRequested();    // a party that trains alone waits for nobody
             int batch = round % layout.Count, start = layout.Start(batch), size = layout.Size(batch);
             if (work.IsStateDue(round))
                 work.KeepState(round, _clock, _weights, _stop, StateOf(epochLoss));

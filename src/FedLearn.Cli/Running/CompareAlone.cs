@@ -84,9 +84,10 @@ internal static class CompareAlone
             return Table.FromSparse(ids, table.Schema.FeatureNames, new SparseMatrix(rows.Length, sparse.Columns, starts, columns, entries), Of(table.Labels), table.Schema, Of(table.Weights), Of(table.Offsets));
         }
 
-        var values = new DenseMatrix(rows.Length, table.Values.Columns);
+        // Of a mapped file too: the rows of one party alone are in memory, stored as the job has them.
+        var values = new DenseMatrix(rows.Length, table.Schema.FeatureNames.Count);
         for (int i = 0; i < rows.Length; i++)
-            table.Values.Row(rows[i]).CopyTo(values.Row(i));
-        return Table.FromMatrix(ids, table.Schema.FeatureNames, values, Of(table.Labels), table.Schema, Of(table.Weights), Of(table.Offsets));
+            table.CopyRow(rows[i], values.Row(i));
+        return Table.FromMatrix(ids, table.Schema.FeatureNames, values, Of(table.Labels), table.Schema, Of(table.Weights), Of(table.Offsets)).With(table.Storage);
     }
 }

@@ -18,8 +18,8 @@ internal static class ChannelGuard
         {
             string id = (e as FedLearnException)?.Id ?? (e is OperationCanceledException ? ProtocolErrors.Cancelled : ProtocolErrors.PeerFailed);
             using var limit = new CancellationTokenSource(TimeSpan.FromSeconds(2));
-            foreach (IPartyChannel channel in channels)
-                await channel.AbortAsync(id, limit.Token).ConfigureAwait(false);
+            // All at once: a peer that takes nothing in does not use up the time of the others.
+            await Task.WhenAll(channels.Select(channel => channel.AbortAsync(id, limit.Token).AsTask())).ConfigureAwait(false);
             throw;
         }
     }

@@ -94,6 +94,9 @@ public static class HdpVflCalibration
     /// <summary>Rounding unit of a double.</summary>
     private const double Unit = 1.0 / (1L << 53);
 
+    /// <summary>Sparse rows are stored as differences from a common row that is at most 4 R long, and so at most 5 R long themselves: their rounding is charged for all. docs/proofs/sensitivity.md, section 7.</summary>
+    internal const double DifferenceRows = 5;
+
     /// <summary>Calibrates the noise of one party, with the defaults of <see cref="HdpVflNoise"/>.</summary>
     /// <param name="parameters">The job's public numbers.</param>
     /// <param name="calibration">Tight: the exact recursion and the analytic Gaussian. Paper: the published formulas and the classical Gaussian.
@@ -203,7 +206,7 @@ public static class HdpVflCalibration
 
         // Rounding: the changed row's entry only, and a mean of b products of length U R C at most, in both tables.
         double entries = visits * Math.Sqrt(p.Outputs), arithmetic = entries * EntryRounding(p);
-        double gradientArithmetic = visits * 2 * Unit * p.RowNorm * Math.Max(p.ReceivedBound, p.ResidualBound) * (new BatchLayout(p.Rows, p.Batches).LargestSize + 8.0);
+        double gradientArithmetic = visits * 2 * Unit * p.RowNorm * Math.Max(p.ReceivedBound, p.ResidualBound) * DifferenceRows * (new BatchLayout(p.Rows, p.Batches).LargestSize + 8.0);
         double charged = WithLattice(sensitivity + arithmetic, messageMu, entries);
         double gradientCharged = WithLattice(gradientSensitivity + gradientArithmetic, gradientMu, visits * Math.Sqrt(Coordinates(p)));
         return new()
@@ -277,16 +280,16 @@ public static class HdpVflCalibration
     /// <summary>Bound on how much farther a computed step takes the weights of neighbouring tables apart than an exact one; such drifts add up over T
     /// steps, since no step expands.</summary>
     /// <remarks>u = 2^-53, d columns, b rows in the largest batch, B = max(1, U beta). Over both tables: a mean of b products of length U R C at most
-    /// errs by 2u b U R C; the residuals in it by <see cref="EntryRounding"/>; the update and the projection by 2u (d + 8) k.</remarks>
+    /// errs by 2u 5 (b + 8) U R C; the residuals in it by <see cref="EntryRounding"/>; the update and the projection by 2u (d + 8) k.</remarks>
     private static double StepRounding(HdpVflParameters p)
     {
         double steepness = Math.Max(1, p.Smoothness);
-        return 2 * Unit * (p.StepSize * new BatchLayout(p.Rows, p.Batches).LargestSize * p.RowNorm * Math.Max(p.ReceivedBound, p.ResidualBound) * steepness
+        return 2 * Unit * (p.StepSize * DifferenceRows * (new BatchLayout(p.Rows, p.Batches).LargestSize + 8.0) * p.RowNorm * Math.Max(p.ReceivedBound, p.ResidualBound) * steepness
             + (Coordinates(p) + 8.0) * p.WeightNorm) + p.StepSize * p.RowNorm * Math.Sqrt(p.Outputs) * EntryRounding(p);
     }
 
     /// <summary>Bound on the rounding of one message entry over both tables, given the weights as they are.</summary>
-    /// <remarks>A score errs by at most (d + 4) u R k. A residual errs by B times that, and by a few u of the numbers it is made of: an unclipped one
+    /// <remarks>A score errs by at most 5 (d + 8) u R k. A residual errs by B times that, and by a few u of the numbers it is made of: an unclipped one
     /// has |theta| at most C + k_y or, binomial, a sigmoid of at most 1; its clip only brings values closer. With a log link and any positive label |theta|
     /// reaches 745 + log(1 + C); a family of one's own has |theta| up to what received scores are clipped to. A softmax divides by a sum of M terms, and
     /// moves by 2 for each unit that its scores do. docs/proofs/sensitivity.md, section 7.</remarks>
@@ -303,7 +306,7 @@ public static class HdpVflCalibration
         double scores = p.RowNorm * p.WeightNorm;
         if (p.Family == GlmFamilyKind.Convex)
             size += scores;
-        return 2 * Unit * steepness * ((p.MaxColumns + 4.0) * scores + roundings * Math.Max(1, p.LargestWeight) * size);
+        return 2 * Unit * steepness * (DifferenceRows * (p.MaxColumns + 8.0) * scores + roundings * Math.Max(1, p.LargestWeight) * size);
     }
 
     private static IEnumerable<string> Warnings(HdpVflParameters p, double delta, double? actualDelta)

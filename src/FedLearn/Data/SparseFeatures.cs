@@ -8,6 +8,7 @@ public sealed partial class FeatureMap
     private const double SmallestCentredNorm = 1e-100;
     private const double Nothing = 1e-150;                              // a length that float64 cannot divide by with care
     private const double LargestCentred = 1e140;                        // so that squares and sums of them stay within float64
+    private const double LongestCommon = 4;                             // of the common part of a row, in row norms: what privacy charges for rounding counts on it
 
     /// <summary>A cell that is absent is 0, and scaled like any 0: to the same number in every row. So a row is that common row, and in the cells that are
     /// stored the difference from it; both multiplied by what bounds the row's length.</summary>
@@ -75,16 +76,27 @@ public sealed partial class FeatureMap
             constant.Clear();                                           // it is appended after the row was shortened
             double share = (_state.Constant ? Math.Sqrt(0.5) : 1) * _state.RowNorm;
             features.Scale(row, share / Math.Max(LengthLimit, features.LengthBound(row)));
+            Shorten(features, row);
             constant.Fill(share);
         }
-        else if (features.Length(row) is > Nothing and var length)
+        else
         {
-            features.Scale(row, _state.RowNorm / length);
+            if (features.Length(row) is > Nothing and var length)
+                features.Scale(row, _state.RowNorm / length);
+            Shorten(features, row);
         }
 
         // The proof of privacy rests on this bound, and scaling rounds: shrink, by ever more ulps, until the certified length agrees.
         for (int attempt = 1; features.LengthBound(row) is var bound && bound > _state.RowNorm; attempt++)
             features.Scale(row, _state.RowNorm / bound * (1 - (Math.ScaleB(1, attempt) * UnitRoundoff)));
+    }
+
+    /// <summary>A row whose stored cells nearly cancel the common part becomes shorter than it might be: at full length rounding would tell more of it than is charged.</summary>
+    private void Shorten(SparseRows features, int row)
+    {
+        double limit = LongestCommon * _state.RowNorm, length = features.CommonLength(row);
+        if (length > limit)
+            features.Scale(row, limit / length);
     }
 
     private static int CountedUp(int cells, int more, string place) => cells <= Array.MaxLength - more ? cells + more

@@ -35,6 +35,9 @@ internal sealed class LinearPart(FeatureRows rows, bool freeIntercept, int outpu
 
     private FeatureRows Own => rows;
 
+    /// <inheritdoc cref="FeatureRows.Roundings"/>
+    public (double Score, double Gradient) Roundings(int b) => rows.Roundings(b);
+
     /// <summary>Writes a row with all its features.</summary>
     public void CopyRow(int row, Span<double> features) => rows.CopyRow(row, features);
 

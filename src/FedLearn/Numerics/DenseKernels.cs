@@ -19,6 +19,9 @@ internal static unsafe class DenseKernels
     internal const int BlockRows = 256;
     private const int GradientBlocks = 64;
 
+    /// <summary>What <see cref="FeatureRows.Roundings"/> is for rows that store every cell: eight chains of d/8 cells and the way to one number; blocks of 256 rows, 16 of them, and some to spare.</summary>
+    public static (double Score, double Gradient) Roundings(int columns) => ((columns / 8.0) + 16, BlockRows + 34);
+
     /// <summary>z[i] = x[i] . w.</summary>
     public static void Scores<T>(T* x, ReadOnlySpan<double> weights, Span<double> scores) where T : unmanaged
     {

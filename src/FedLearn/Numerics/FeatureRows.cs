@@ -79,6 +79,11 @@ public abstract class FeatureRows
     /// <param name="row">Row from 0.</param>
     public abstract double Length(int row);
 
+    /// <summary>Bound on the error of a score and of a gradient's entry in roundings, u = 2^-53, for rows of length R at most: a score is within this many u R |w| of the exact one, and the vector of a
+    /// gradient over b rows within this many u of the sum of |r_i| R.</summary>
+    /// <param name="rows">b, at most 4,096.</param>
+    internal abstract (double Score, double Gradient) Roundings(int rows);
+
     /// <summary>Writes a row with all its cells.</summary>
     /// <param name="row">Row from 0.</param>
     /// <param name="cells">Receives the cells, shape [columns].</param>
@@ -146,6 +151,9 @@ public sealed class DenseRows(DenseMatrix matrix) : FeatureRows
         fixed (double* x = Matrix.Values)
             DenseKernels.ScoresAndGradient(x + (long)start * Columns, weights, scores, blocks, residuals, gradient);
     }
+
+    /// <inheritdoc/>
+    internal override (double Score, double Gradient) Roundings(int rows) => DenseKernels.Roundings(Columns);
 
     /// <inheritdoc/>
     public override double Length(int row) => TensorPrimitives.Norm<double>(Matrix.Row(row));

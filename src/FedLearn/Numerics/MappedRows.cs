@@ -117,6 +117,9 @@ internal sealed unsafe class MappedRows : FeatureRows
     }
 
     /// <inheritdoc/>
+    internal override (double Score, double Gradient) Roundings(int rows) => DenseKernels.Roundings(Columns);
+
+    /// <inheritdoc/>
     public override double Length(int row)
     {
         double length = _single ? SingleRows.LengthOf(Singles(row)) : TensorPrimitives.Norm<double>(Doubles(row));

@@ -56,6 +56,9 @@ public sealed class SingleRows : FeatureRows
     }
 
     /// <inheritdoc/>
+    internal override (double Score, double Gradient) Roundings(int rows) => DenseKernels.Roundings(Columns);
+
+    /// <inheritdoc/>
     public override double Length(int row) => LengthOf(Row(row));
 
     /// <inheritdoc/>

@@ -12,7 +12,7 @@ public sealed class SparseRows : FeatureRows
     private readonly double[]? _base;
     private readonly double[]? _factors;
     private readonly double _baseSquares;
-    private readonly int _baseCells;
+    private readonly int _baseCells, _mostCells;
 
     /// <summary>Wraps arrays.</summary>
     /// <param name="cells">The sparse part, shape [n x d]. Not copied.</param>
@@ -27,6 +27,8 @@ public sealed class SparseRows : FeatureRows
         (_cells, _base, _factors) = (cells, common, factors);
         _baseSquares = common is null ? 0 : TensorPrimitives.SumOfSquares<double>(common);
         _baseCells = common?.Count(value => value != 0) ?? 0;
+        for (int i = 0; i < cells.Rows; i++)
+            _mostCells = Math.Max(_mostCells, cells.RowColumns(i).Length);
     }
 
     /// <inheritdoc/>
@@ -66,6 +68,14 @@ public sealed class SparseRows : FeatureRows
         double squares = Squares(row, out double terms);
         return Math.Sqrt(squares + (2 * (_baseCells + (2.0 * _cells.RowColumns(row).Length) + 10) * UnitRoundoff * terms) + 1e-300);
     }
+
+    /// <summary>Length of the common part of a row, f base; of a row that is shorter, what is stored is the difference of two longer ones, and their rounding shows.</summary>
+    internal double CommonLength(int row) => _factors is null ? 0 : Math.Abs(_factors[row]) * Math.Sqrt(_baseSquares);
+
+    /// <inheritdoc/>
+    /// <remarks>A chain of k stored cells, and of b rows in a gradient. With a common row of at most 4 R, what is stored is at most 5 R long, and the product with the common row, which is computed as
+    /// if with twice the digits, errs by 3 u 4 R.</remarks>
+    internal override (double Score, double Gradient) Roundings(int rows) => _base is null ? (_mostCells + 2, rows + 20) : ((5 * (_mostCells + 2)) + 16, (5 * (rows + 20)) + 16);
 
     /// <summary>Multiplies a row; for who makes these rows, before anyone else sees them.</summary>
     internal void Scale(int row, double factor)
@@ -136,12 +146,19 @@ public sealed class SparseRows : FeatureRows
         return terms = TensorPrimitives.SumOfSquares<double>(cells);
     }
 
-    /// <summary>In one fixed order, whatever the width of the processor's vectors.</summary>
+    /// <summary>As if computed with twice the digits and rounded once (Ogita, Rump and Oishi 2005), in one fixed order, whatever the width of the processor's vectors: all rows share it, and in rows
+    /// whose cells nearly cancel it its error would be most of theirs.</summary>
     private static double Dot(ReadOnlySpan<double> x, ReadOnlySpan<double> y)
     {
-        double sum = 0;
+        double sum = 0, lost = 0;
         for (int i = 0; i < x.Length; i++)
-            sum = Math.FusedMultiplyAdd(x[i], y[i], sum);
-        return sum;
+        {
+            double product = x[i] * y[i], next = sum + product, added = next - sum;
+            lost += sum - (next - added) + (product - added) + Math.FusedMultiplyAdd(x[i], y[i], -product);
+            sum = next;
+        }
+
+        // Numbers beyond float64 have no second half.
+        return double.IsFinite(lost) ? sum + lost : sum;
     }
 }

@@ -29,10 +29,10 @@ internal static class ClippedRidge
             TensorPrimitives.Subtract(first, targets, first);
         }
 
-        // A residual is at most K + c long and errs by the error of its score, d/8 + 16 roundings of R |w|, and one of its own; a gradient is a mean of
-        // residuals times rows, each through GradientDepth roundings; the penalty adds four of lambda |w|.
-        double Error(double length) => 1.01 * UnitRoundoff *
-            ((NewtonSolver.GradientDepth + 2) * r * slope + (part.Dimension / 8.0 + 16) * r * r * length + 4 * l2 * length);
+        // A residual is at most K + c long and errs by the error of its score, some roundings of R |w|, and one of its own; a gradient is a mean of residuals times rows, each through as many roundings as
+        // a chunk has; the penalty adds four of lambda |w|.
+        (double score, double gradient) = part.Roundings(NewtonSolver.ChunkRows);
+        double Error(double length) => 1.01 * UnitRoundoff * ((gradient + 2) * r * slope + score * r * r * length + 4 * l2 * length);
         NewtonResult result = NewtonSolver.Minimise(part, l2, Loss, parameters.Tolerance(column) * (1 - 1e-10), 0, Error, cancellationToken: cancellationToken);
         return result.Converged ? result : throw new InternalFailureException(GlmOneRoundErrors.NotConverged, "one-round fit",
             "the fit of the passive party did not reach the tolerance that its privacy claim charges, so nothing was sent.",

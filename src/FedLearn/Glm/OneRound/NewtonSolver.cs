@@ -23,10 +23,7 @@ internal static class NewtonSolver
     private const double StepAccuracy = 1e-4;
 
     /// <summary>Rows whose gradient is summed at a time; sums of such chunks are compensated, so that rounding does not grow with the rows.</summary>
-    private const int ChunkRows = 4096;
-
-    /// <summary>Bound on the additions that a term of a chunk's gradient passes through: blocks of 256 rows, 16 of them in a chunk, and the division.</summary>
-    public const int GradientDepth = 290;
+    public const int ChunkRows = 4096;
 
     /// <summary>Minimises.</summary>
     /// <param name="part">The rows.</param>

@@ -139,7 +139,7 @@ internal sealed partial class Outbox : IDisposable
     {
         ArgumentOutOfRangeException.ThrowIfNegative(bytes);
         lock (_lock)
-            if (Exists && Find(Kept) is null && Kept == 0)
+            if (Exists && Kept == 0)
                 Put(0, new byte[bytes], keeps: false);
     }
 

@@ -175,8 +175,15 @@ internal sealed partial class Outbox : IDisposable
     {
         if (OperatingSystem.IsWindows())
             Dispose();
-        File.Delete(_path);
-        Dispose();
+        try
+        {
+            File.Delete(_path);
+        }
+        finally
+        {
+            // The lock ends even where the file stays.
+            Dispose();
+        }
     }
 
     public void Dispose() => _file.Dispose();

@@ -68,6 +68,26 @@ public sealed class SqliteLedgerTests : IDisposable
     }
 
     [Fact]
+    public void Settle_FileThatCannotBeRemoved_IsSettledAllTheSameAndHasAnId()
+    {
+        SqliteLedger ledger = New();
+        PrivacyCharge charge = Charges.Gaussian();
+        string local = $"{ledger.Path}.{charge.RunId}.local.outbox";
+        using (IPrivacyReservation reservation = ledger.Reserve(charge))
+        {
+            reservation.Keep(0, [1]);
+            Directory.CreateDirectory(local); // a folder in the place of the file
+            ErrorAssert.Throws<ConfigurationException>(SqliteLedgerErrors.CannotOpen, () => reservation.Settle(0.5));
+        }
+
+        Assert.Equal((ChargeState.Settled, 0.5), (ledger.Entries[0].State, ledger.Entries[0].Share));
+        Assert.False(File.Exists(Outbox(ledger, charge)));
+        Directory.Delete(local);
+        ErrorAssert.Throws<PrivacyRefusedException>(SqliteLedgerErrors.RunEnded, () => ledger.Reserve(charge));
+        Assert.Single(_folder.Files);
+    }
+
+    [Fact]
     public void Files_OnUnix_AreTheOwnersAlone()
     {
         if (OperatingSystem.IsWindows())

@@ -1,6 +1,5 @@
 using System.Buffers.Binary;
 using System.Globalization;
-using System.Runtime.InteropServices;
 using System.Security.Cryptography;
 using System.Text.Json;
 using FedLearn.Coordination;
@@ -15,7 +14,7 @@ namespace FedLearn.Storage.Sqlite;
 /// checksum fails counts as absent: the run then goes on from the one before. Nobody but the owner may read it.</para>
 /// <para>While a process works on a run it holds a lock, <c>LEDGER.RUNID.state.lock</c>, which ends with the process, however that ends.</para>
 /// </remarks>
-public sealed partial class FileRunStore : IRunStore
+public sealed class FileRunStore : IRunStore
 {
     /// <summary>Masked messages that a run keeps at least.</summary>
     private const int MaskedMessages = 1024;
@@ -162,18 +161,7 @@ public sealed partial class FileRunStore : IRunStore
         state.CopyTo(bytes.AsSpan(HeadBytes + header.Length));
         Hash(bytes, bytes.AsSpan(HashAt, SHA256.HashSizeInBytes));
 
-        string path = PathOf(run.RunId, round), draft = path + ".new";
-        var options = new FileStreamOptions { Mode = FileMode.Create, Access = FileAccess.Write, Share = FileShare.None, BufferSize = 0 };
-        if (!OperatingSystem.IsWindows())
-            options.UnixCreateMode = UnixFileMode.UserRead | UnixFileMode.UserWrite;
-        using (var file = new FileStream(draft, options))
-        {
-            file.Write(bytes);
-            file.Flush(flushToDisk: true);
-        }
-
-        File.Move(draft, path, overwrite: true);
-        SyncFolder(_folder);
+        DurableFile.Replace(PathOf(run.RunId, round), bytes, ownerOnly: true);
         // The two newest are kept. Which ones are sound was known when the run was found; what this process wrote is.
         foreach (string old in StatesOf(run.RunId).Select(f => (Path: f, Round: RoundOf(f))).OrderByDescending(f => f.Round).Skip(2).Select(f => f.Path))
             File.Delete(old);
@@ -238,32 +226,6 @@ public sealed partial class FileRunStore : IRunStore
         }
     }
 
-    /// <summary>Makes names in the folder durable. Windows has no such call; its file system journals them.</summary>
-    internal static void SyncFolder(string folder)
-    {
-        if (OperatingSystem.IsWindows())
-            return;
-        int opened = Open(folder, 0);
-        if (opened < 0)
-            throw new IOException("The folder cannot be opened.", Marshal.GetLastPInvokeError());
-        int failed = Sync(opened), error = Marshal.GetLastPInvokeError();
-        _ = Close(opened);
-        if (failed != 0)
-            throw new IOException("fsync failed.", error);
-    }
-
-    [LibraryImport("libc", EntryPoint = "open", SetLastError = true, StringMarshalling = StringMarshalling.Utf8)]
-    [DefaultDllImportSearchPaths(DllImportSearchPath.SafeDirectories)]
-    private static partial int Open(string path, int flags);
-
-    [LibraryImport("libc", EntryPoint = "fsync", SetLastError = true)]
-    [DefaultDllImportSearchPaths(DllImportSearchPath.SafeDirectories)]
-    private static partial int Sync(int file);
-
-    [LibraryImport("libc", EntryPoint = "close")]
-    [DefaultDllImportSearchPaths(DllImportSearchPath.SafeDirectories)]
-    private static partial int Close(int file);
-
     private sealed record Header(string Party, string Terms, string Session, string Run, int Round);
 
     /// <summary>The lock of a run, for as long as it is open.</summary>
@@ -272,12 +234,9 @@ public sealed partial class FileRunStore : IRunStore
         /// <summary>Takes a lock; null where somebody holds it.</summary>
         public static RunLock? TryTake(string path)
         {
-            var options = new FileStreamOptions { Mode = FileMode.OpenOrCreate, Access = FileAccess.ReadWrite, Share = FileShare.None, BufferSize = 0 };
-            if (!OperatingSystem.IsWindows())
-                options.UnixCreateMode = UnixFileMode.UserRead | UnixFileMode.UserWrite;
             try
             {
-                return new RunLock(path, new FileStream(path, options));
+                return new RunLock(path, new FileStream(path, DurableFile.OwnerOnly(FileMode.OpenOrCreate)));
             }
             catch (IOException e) when (Outbox.IsTaken(e))
             {

@@ -68,13 +68,10 @@ internal sealed partial class Outbox : IDisposable
     /// <param name="limit">Messages that it keeps at least; older ones are overwritten.</param>
     public static Outbox Open(string path, byte[] runId, int limit)
     {
-        var options = new FileStreamOptions { Mode = FileMode.OpenOrCreate, Access = FileAccess.ReadWrite, Share = FileShare.None, BufferSize = 0 };
-        if (!OperatingSystem.IsWindows())
-            options.UnixCreateMode = UnixFileMode.UserRead | UnixFileMode.UserWrite;
         FileStream file;
         try
         {
-            file = new FileStream(path, options);
+            file = new FileStream(path, DurableFile.OwnerOnly(FileMode.OpenOrCreate));
         }
         catch (IOException e) when (IsTaken(e))
         {

@@ -407,6 +407,52 @@ public sealed class SqliteLedgerTests : IDisposable
         ErrorAssert.Throws<PrivacyRefusedException>(SqliteLedgerErrors.Broken, () => _ = new SqliteLedger(ledger.Path));
     }
 
+    // A damaged byte may turn a column into none, a number into text or a page into another's: every outcome is the ledger as it was or an error with an id.
+    [Fact]
+    public void Audit_AnyByteOfTheFileDamaged_IsReadOrAnErrorWithAnId()
+    {
+        byte[] bytes = File.ReadAllBytes(ThreeRuns().Path);
+        string path = _folder["damaged.db"];
+        int step = Math.Max(1, bytes.Length / TestCounts.Of(500)), broken = 0;
+        for (int at = 0; at < bytes.Length; at += step)
+        {
+            foreach (byte value in (byte[])[0, 1, 0xff])
+            {
+                byte[] damaged = [.. bytes];
+                damaged[at] = value;
+                File.WriteAllBytes(path, damaged);
+                try
+                {
+                    broken += SqliteLedger.Audit(path).Fault is null ? 0 : 1;
+                }
+                catch (FedLearnException)
+                {
+                    broken++;
+                }
+            }
+        }
+
+        Assert.True(broken > 0);
+    }
+
+    [Theory]
+    [InlineData("DROP TABLE kept")]
+    [InlineData("DROP TABLE head")]
+    [InlineData("DROP TABLE rows")]
+    [InlineData("ALTER TABLE rows RENAME COLUMN content TO other")]
+    [InlineData("CREATE TABLE copy AS SELECT * FROM rows; DROP TABLE rows; ALTER TABLE copy RENAME TO rows; UPDATE rows SET hash = NULL")]
+    [InlineData("CREATE TABLE copy AS SELECT * FROM rows; DROP TABLE rows; ALTER TABLE copy RENAME TO rows; UPDATE rows SET content = NULL WHERE number = 2")]
+    [InlineData("CREATE TABLE copy AS SELECT * FROM head; DROP TABLE head; ALTER TABLE copy RENAME TO head; UPDATE head SET ledger = NULL")]
+    [InlineData("CREATE TABLE copy AS SELECT * FROM head; DROP TABLE head; ALTER TABLE copy RENAME TO head; UPDATE head SET hash = NULL")]
+    public void Open_TablesThatAreNotALedgers_IsRefused(string sql)
+    {
+        SqliteLedger ledger = ThreeRuns();
+        Sql(ledger.Path, sql);
+        ErrorAssert.Throws<PrivacyRefusedException>(SqliteLedgerErrors.Broken, () => _ = new SqliteLedger(ledger.Path));
+        ErrorAssert.Throws<PrivacyRefusedException>(SqliteLedgerErrors.Broken, () => SqliteLedger.Audit(ledger.Path).ThrowIfBroken());
+        ErrorAssert.Throws<PrivacyRefusedException>(SqliteLedgerErrors.Broken, () => ledger.Reserve(Charges.Gaussian()));
+    }
+
     [Fact]
     public void Reserve_LedgerLockedTooLong_SaysSo()
     {

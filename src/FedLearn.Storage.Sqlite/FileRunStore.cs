@@ -77,11 +77,18 @@ public sealed class FileRunStore : IRunStore
             return Guard(() =>
             {
                 RunLock held = Take(run.Run.RunId);
-                if (Runs(run.Run.Party, run.Run.TermsDigest).Any(r => r.Run.RunId == run.Run.RunId))
-                    return new State(this, run.Run, held);
-                held.Delete();
-                held.Dispose();
-                throw Unusable($"run of party '{run.Run.Party}'", "its state is kept no longer.");
+                try
+                {
+                    if (Runs(run.Run.Party, run.Run.TermsDigest).Any(r => r.Run.RunId == run.Run.RunId))
+                        return new State(this, run.Run, held);
+                    held.Delete();
+                    throw Unusable($"run of party '{run.Run.Party}'", "its state is kept no longer.");
+                }
+                catch
+                {
+                    held.Dispose();
+                    throw;
+                }
             });
     }
 
@@ -283,18 +290,24 @@ public sealed class FileRunStore : IRunStore
 
         public void Remove()
         {
-            lock (store._lock)
-                store.Guard(() =>
-                {
-                    // The newest first: a crash in between must not leave one that others have left behind.
-                    foreach (string file in store.StatesOf(run.RunId).OrderByDescending(RoundOf))
-                        File.Delete(file);
-                    _messages?.Dispose();
-                    File.Delete(store.MessagesOf(run.RunId));
-                    held.Delete();
-                    return true;
-                });
-            Dispose();
+            try
+            {
+                lock (store._lock)
+                    store.Guard(() =>
+                    {
+                        // The newest first: a crash in between must not leave one that others have left behind.
+                        foreach (string file in store.StatesOf(run.RunId).OrderByDescending(RoundOf))
+                            File.Delete(file);
+                        _messages?.Dispose();
+                        File.Delete(store.MessagesOf(run.RunId));
+                        held.Delete();
+                        return true;
+                    });
+            }
+            finally
+            {
+                Dispose();
+            }
         }
 
         public void Dispose()
@@ -322,6 +335,9 @@ public sealed class FileRunStore : IRunStore
             Outbox outbox = Outbox.Open(path, runId, MaskedMessages);
             try
             {
+                if (outbox.IsDamaged)
+                    throw SqliteLedgerErrors.Refused(SqliteLedgerErrors.MessageLost, path, "the run's file of masked messages is damaged, so that what it sent cannot be sent again.",
+                        "Start a new run: another message under the mask of one that was sent would tell their difference.");
                 if (!outbox.Exists)
                     outbox.Create();
                 return _outbox = outbox;

@@ -24,7 +24,7 @@ internal static class OutputFile
             try
             {
                 write(unfinished);
-                File.Move(unfinished, full, overwrite: true);
+                DurableFile.Publish(unfinished, full);
             }
             catch
             {

@@ -25,7 +25,7 @@ public sealed class FileDeviceStore : IDeviceStore, IDisposable
         _path = Path.GetFullPath(path);
         try
         {
-            _lockFile = new FileStream(_path + ".lock", Private(FileMode.OpenOrCreate, FileAccess.ReadWrite));
+            _lockFile = new FileStream(_path + ".lock", DurableFile.OwnerOnly(FileMode.OpenOrCreate));
         }
         catch (IOException e) when (Outbox.IsTaken(e))
         {
@@ -65,30 +65,21 @@ public sealed class FileDeviceStore : IDeviceStore, IDisposable
         byte[] bytes = [.. Magic, .. SHA256.HashData(state), .. state];
         Guard(() =>
         {
-            string draft = _path + ".new";
-            using (var file = new FileStream(draft, Private(FileMode.Create, FileAccess.Write)))
+            try
             {
-                file.Write(bytes);
-                file.Flush(flushToDisk: true);
+                DurableFile.Replace(_path, bytes, ownerOnly: true);
+            }
+            finally
+            {
+                CryptographicOperations.ZeroMemory(bytes);
             }
 
-            File.Move(draft, _path, overwrite: true);
-            FileRunStore.SyncFolder(Path.GetDirectoryName(_path)!);
             return true;
         });
-        CryptographicOperations.ZeroMemory(bytes);
     }
 
     /// <summary>Ends the lock.</summary>
     public void Dispose() => _lockFile.Dispose();
-
-    private static FileStreamOptions Private(FileMode mode, FileAccess access)
-    {
-        var options = new FileStreamOptions { Mode = mode, Access = access, Share = FileShare.None, BufferSize = 0 };
-        if (!OperatingSystem.IsWindows())
-            options.UnixCreateMode = UnixFileMode.UserRead | UnixFileMode.UserWrite;
-        return options;
-    }
 
     private T Guard<T>(Func<T> action)
     {

@@ -1,6 +1,5 @@
 using System.Buffers.Binary;
 using System.Globalization;
-using System.Runtime.InteropServices;
 using System.Security.Cryptography;
 using System.Text.Json;
 using FedLearn.Coordination;
@@ -15,7 +14,7 @@ namespace FedLearn.Storage.Sqlite;
 /// checksum fails counts as absent: the run then goes on from the one before. Nobody but the owner may read it.</para>
 /// <para>While a process works on a run it holds a lock, <c>LEDGER.RUNID.state.lock</c>, which ends with the process, however that ends.</para>
 /// </remarks>
-public sealed partial class FileRunStore : IRunStore
+public sealed class FileRunStore : IRunStore
 {
     /// <summary>Masked messages that a run keeps at least.</summary>
     private const int MaskedMessages = 1024;
@@ -78,11 +77,18 @@ public sealed partial class FileRunStore : IRunStore
             return Guard(() =>
             {
                 RunLock held = Take(run.Run.RunId);
-                if (Runs(run.Run.Party, run.Run.TermsDigest).Any(r => r.Run.RunId == run.Run.RunId))
-                    return new State(this, run.Run, held);
-                held.Delete();
-                held.Dispose();
-                throw Unusable($"run of party '{run.Run.Party}'", "its state is kept no longer.");
+                try
+                {
+                    if (Runs(run.Run.Party, run.Run.TermsDigest).Any(r => r.Run.RunId == run.Run.RunId))
+                        return new State(this, run.Run, held);
+                    held.Delete();
+                    throw Unusable($"run of party '{run.Run.Party}'", "its state is kept no longer.");
+                }
+                catch
+                {
+                    held.Dispose();
+                    throw;
+                }
             });
     }
 
@@ -162,18 +168,7 @@ public sealed partial class FileRunStore : IRunStore
         state.CopyTo(bytes.AsSpan(HeadBytes + header.Length));
         Hash(bytes, bytes.AsSpan(HashAt, SHA256.HashSizeInBytes));
 
-        string path = PathOf(run.RunId, round), draft = path + ".new";
-        var options = new FileStreamOptions { Mode = FileMode.Create, Access = FileAccess.Write, Share = FileShare.None, BufferSize = 0 };
-        if (!OperatingSystem.IsWindows())
-            options.UnixCreateMode = UnixFileMode.UserRead | UnixFileMode.UserWrite;
-        using (var file = new FileStream(draft, options))
-        {
-            file.Write(bytes);
-            file.Flush(flushToDisk: true);
-        }
-
-        File.Move(draft, path, overwrite: true);
-        SyncFolder(_folder);
+        DurableFile.Replace(PathOf(run.RunId, round), bytes, ownerOnly: true);
         // The two newest are kept. Which ones are sound was known when the run was found; what this process wrote is.
         foreach (string old in StatesOf(run.RunId).Select(f => (Path: f, Round: RoundOf(f))).OrderByDescending(f => f.Round).Skip(2).Select(f => f.Path))
             File.Delete(old);
@@ -238,32 +233,6 @@ public sealed partial class FileRunStore : IRunStore
         }
     }
 
-    /// <summary>Makes names in the folder durable. Windows has no such call; its file system journals them.</summary>
-    internal static void SyncFolder(string folder)
-    {
-        if (OperatingSystem.IsWindows())
-            return;
-        int opened = Open(folder, 0);
-        if (opened < 0)
-            throw new IOException("The folder cannot be opened.", Marshal.GetLastPInvokeError());
-        int failed = Sync(opened), error = Marshal.GetLastPInvokeError();
-        _ = Close(opened);
-        if (failed != 0)
-            throw new IOException("fsync failed.", error);
-    }
-
-    [LibraryImport("libc", EntryPoint = "open", SetLastError = true, StringMarshalling = StringMarshalling.Utf8)]
-    [DefaultDllImportSearchPaths(DllImportSearchPath.SafeDirectories)]
-    private static partial int Open(string path, int flags);
-
-    [LibraryImport("libc", EntryPoint = "fsync", SetLastError = true)]
-    [DefaultDllImportSearchPaths(DllImportSearchPath.SafeDirectories)]
-    private static partial int Sync(int file);
-
-    [LibraryImport("libc", EntryPoint = "close")]
-    [DefaultDllImportSearchPaths(DllImportSearchPath.SafeDirectories)]
-    private static partial int Close(int file);
-
     private sealed record Header(string Party, string Terms, string Session, string Run, int Round);
 
     /// <summary>The lock of a run, for as long as it is open.</summary>
@@ -272,12 +241,9 @@ public sealed partial class FileRunStore : IRunStore
         /// <summary>Takes a lock; null where somebody holds it.</summary>
         public static RunLock? TryTake(string path)
         {
-            var options = new FileStreamOptions { Mode = FileMode.OpenOrCreate, Access = FileAccess.ReadWrite, Share = FileShare.None, BufferSize = 0 };
-            if (!OperatingSystem.IsWindows())
-                options.UnixCreateMode = UnixFileMode.UserRead | UnixFileMode.UserWrite;
             try
             {
-                return new RunLock(path, new FileStream(path, options));
+                return new RunLock(path, new FileStream(path, DurableFile.OwnerOnly(FileMode.OpenOrCreate)));
             }
             catch (IOException e) when (Outbox.IsTaken(e))
             {
@@ -324,18 +290,24 @@ public sealed partial class FileRunStore : IRunStore
 
         public void Remove()
         {
-            lock (store._lock)
-                store.Guard(() =>
-                {
-                    // The newest first: a crash in between must not leave one that others have left behind.
-                    foreach (string file in store.StatesOf(run.RunId).OrderByDescending(RoundOf))
-                        File.Delete(file);
-                    _messages?.Dispose();
-                    File.Delete(store.MessagesOf(run.RunId));
-                    held.Delete();
-                    return true;
-                });
-            Dispose();
+            try
+            {
+                lock (store._lock)
+                    store.Guard(() =>
+                    {
+                        // The newest first: a crash in between must not leave one that others have left behind.
+                        foreach (string file in store.StatesOf(run.RunId).OrderByDescending(RoundOf))
+                            File.Delete(file);
+                        _messages?.Dispose();
+                        File.Delete(store.MessagesOf(run.RunId));
+                        held.Delete();
+                        return true;
+                    });
+            }
+            finally
+            {
+                Dispose();
+            }
         }
 
         public void Dispose()
@@ -363,6 +335,9 @@ public sealed partial class FileRunStore : IRunStore
             Outbox outbox = Outbox.Open(path, runId, MaskedMessages);
             try
             {
+                if (outbox.IsDamaged)
+                    throw SqliteLedgerErrors.Refused(SqliteLedgerErrors.MessageLost, path, "the run's file of masked messages is damaged, so that what it sent cannot be sent again.",
+                        "Start a new run: another message under the mask of one that was sent would tell their difference.");
                 if (!outbox.Exists)
                     outbox.Create();
                 return _outbox = outbox;

@@ -69,7 +69,7 @@ internal sealed record LedgerChain(IReadOnlyList<LedgerEntry> Entries, IReadOnly
         {
             command.CommandText = "SELECT ledger, rows, hash FROM head";
             using SqliteDataReader reader = command.ExecuteReader();
-            if (!reader.Read())
+            if (!reader.Read() || reader.IsDBNull(0) || reader.IsDBNull(2))
                 return new([], [], [], 0, [], 1, "the record of the newest row is missing.");
             (hash, count, head) = (Genesis(reader.GetFieldValue<byte[]>(0)), reader.GetInt64(1), reader.GetFieldValue<byte[]>(2));
         }
@@ -81,9 +81,12 @@ internal sealed record LedgerChain(IReadOnlyList<LedgerEntry> Entries, IReadOnly
             using SqliteDataReader reader = command.ExecuteReader();
             for (; reader.Read(); number++)
             {
-                string content = reader.GetString(1);
                 if (reader.GetInt64(0) != number)
                     return Bad($"row {number} is missing.");
+                // No statement leaves that, but a byte of a damaged page can.
+                if (reader.IsDBNull(1) || reader.IsDBNull(2))
+                    return Bad($"row {number} is damaged.");
+                string content = reader.GetString(1);
                 byte[] expected = HashOf(hash, number, content);
                 if (!reader.GetFieldValue<byte[]>(2).AsSpan().SequenceEqual(expected))
                     return Bad($"row {number} was changed, or is in another place than it was written to.");
@@ -185,7 +188,7 @@ internal sealed record LedgerChain(IReadOnlyList<LedgerEntry> Entries, IReadOnly
             entries[place] = entries[place] with { State = ChargeState.Settled, Share = share };
             return true;
         }
-        catch (Exception e) when (e is JsonException or InvalidOperationException or FormatException or KeyNotFoundException or ArgumentException)
+        catch (Exception e) when (e is JsonException or InvalidOperationException or FormatException or KeyNotFoundException or ArgumentException or OverflowException)
         {
             return false;
         }

@@ -1,5 +1,6 @@
 using System.Globalization;
 using System.Security.Cryptography;
+using FedLearn.Diagnostics;
 using Microsoft.Data.Sqlite;
 
 namespace FedLearn.Storage.Sqlite;
@@ -95,12 +96,9 @@ internal sealed class LedgerFile(string path, TimeSpan lockTimeout)
     {
         if (File.Exists(path))
             return;
-        var options = new FileStreamOptions { Mode = FileMode.CreateNew, Access = FileAccess.Write };
-        if (!OperatingSystem.IsWindows())
-            options.UnixCreateMode = UnixFileMode.UserRead | UnixFileMode.UserWrite;
         try
         {
-            using var file = new FileStream(path, options);
+            using var file = new FileStream(path, DurableFile.OwnerOnly(FileMode.CreateNew, FileAccess.Write, FileShare.Read));
         }
         catch (IOException) when (File.Exists(path))
         {

@@ -51,6 +51,9 @@ internal sealed partial class Outbox : IDisposable
     /// <summary>Whether there was no file, or an empty one.</summary>
     public bool IsNew { get; private set; }
 
+    /// <summary>Whether there was a file with room for messages, although its first page is not one of this run: <see cref="Create"/> never leaves that, however it is cut off.</summary>
+    public bool IsDamaged => !Exists && _length > Page;
+
     /// <summary>Messages kept in this and earlier processes.</summary>
     public int Kept { get; private set; }
 
@@ -66,15 +69,15 @@ internal sealed partial class Outbox : IDisposable
     /// <param name="path">File.</param>
     /// <param name="runId">Id of the run, 16 bytes.</param>
     /// <param name="limit">Messages that it keeps at least; older ones are overwritten.</param>
-    public static Outbox Open(string path, byte[] runId, int limit)
+    /// <exception cref="ConfigurationException">FL2311: it cannot be opened; FL2312: it is open in another place.</exception>
+    /// <exception cref="PrivacyRefusedException">FL5024: a message that left has been destroyed.</exception>
+    /// <exception cref="InternalFailureException">FL6311, FL6312: the storage fails.</exception>
+    public static Outbox Open(string path, byte[] runId, int limit) => LedgerFile.Guard(path, () =>
     {
-        var options = new FileStreamOptions { Mode = FileMode.OpenOrCreate, Access = FileAccess.ReadWrite, Share = FileShare.None, BufferSize = 0 };
-        if (!OperatingSystem.IsWindows())
-            options.UnixCreateMode = UnixFileMode.UserRead | UnixFileMode.UserWrite;
         FileStream file;
         try
         {
-            file = new FileStream(path, options);
+            file = new FileStream(path, DurableFile.OwnerOnly(FileMode.OpenOrCreate));
         }
         catch (IOException e) when (IsTaken(e))
         {
@@ -92,13 +95,13 @@ internal sealed partial class Outbox : IDisposable
             outbox.Dispose();
             throw;
         }
-    }
+    });
 
     /// <summary>Whether a file could not be opened because its lock is taken: EAGAIN of Linux and of macOS, and a sharing violation of Windows.</summary>
     public static bool IsTaken(IOException e) => e.HResult is 11 or 35 or unchecked((int)0x80070020);
 
     /// <summary>Begins an empty file, durably.</summary>
-    public void Create()
+    public void Create() => Guard(() =>
     {
         byte[] page = new byte[Page];
         Magic.CopyTo(page, 0);
@@ -108,29 +111,26 @@ internal sealed partial class Outbox : IDisposable
         _length = Page;
         Sync();
         Exists = true;
-    }
+    });
 
     /// <summary>Notes durably that the run has a second file, so that its absence is noticed.</summary>
-    public void MarkLocal()
+    public void MarkLocal() => Guard(() =>
     {
         RandomAccess.Write(Handle, [1], LocalAt);
         Sync();
         HasLocal = true;
-    }
+    });
 
     /// <summary>A message as it was kept; null when it was not noised yet.</summary>
     /// <exception cref="PrivacyRefusedException">FL5024: it was, and is kept no longer.</exception>
     public byte[]? Find(int index)
     {
         lock (_lock)
-        {
-            if (index >= Kept)
-                return null;
-            if (!_records.TryGetValue(index, out (long Offset, int Length) record) || Read(record.Offset) is not { } read)
-                throw Lost(index);
-            return read.Message;
-        }
+            return index >= Kept ? null : Stored(index);
     }
+
+    private byte[] Stored(int index) =>
+        LedgerFile.Guard(_path, () => _records.TryGetValue(index, out (long Offset, int Length) record) ? Read(record.Offset) : null)?.Message ?? throw Lost(index);
 
     /// <summary>Makes room for messages of a size and goes once through all that keeping one takes, with zeros instead of a record: nothing is kept.
     /// Without effect once a message was kept.</summary>
@@ -139,7 +139,7 @@ internal sealed partial class Outbox : IDisposable
     {
         ArgumentOutOfRangeException.ThrowIfNegative(bytes);
         lock (_lock)
-            if (Exists && Find(Kept) is null && Kept == 0)
+            if (Exists && Kept == 0)
                 Put(0, new byte[bytes], keeps: false);
     }
 
@@ -164,6 +164,7 @@ internal sealed partial class Outbox : IDisposable
         }
         catch (Exception e) when (SqliteLedgerErrors.Of(_path, e) is { } error)
         {
+            // A span cannot be handed to the guard.
             throw error;
         }
 
@@ -175,9 +176,22 @@ internal sealed partial class Outbox : IDisposable
     {
         if (OperatingSystem.IsWindows())
             Dispose();
-        File.Delete(_path);
-        Dispose();
+        try
+        {
+            Guard(() => File.Delete(_path));
+        }
+        finally
+        {
+            // The lock ends even where the file stays.
+            Dispose();
+        }
     }
+
+    private void Guard(Action action) => LedgerFile.Guard(_path, () =>
+    {
+        action();
+        return true;
+    });
 
     public void Dispose() => _file.Dispose();
 
@@ -206,6 +220,11 @@ internal sealed partial class Outbox : IDisposable
             (_end, Kept) = (at + size, index + 1);
         else
             Forget(at, size);
+        WriteCount();
+    }
+
+    private void WriteCount()
+    {
         Span<byte> count = stackalloc byte[sizeof(int)];
         BinaryPrimitives.WriteInt32LittleEndian(count, Kept);
         RandomAccess.Write(Handle, count, CountAt);
@@ -287,6 +306,20 @@ internal sealed partial class Outbox : IDisposable
         int left = BinaryPrimitives.ReadInt32LittleEndian(page.AsSpan(CountAt));
         if (left > Kept)
             throw Lost(left - 1);
+        if (Kept > 0)
+            MakeLastDurable();
+    }
+
+    /// <summary>The last record may be of a process that died, or failed, before its sync returned: whole to whoever reads it, and not on the disk. It never left, and may leave now.</summary>
+    private void MakeLastDurable()
+    {
+        (long at, int length) = _records[Kept - 1];
+        byte[] record = new byte[HeaderBytes + length];
+        RandomAccess.Read(Handle, record, at);
+        // Written again, as it is: after a sync that failed the system takes what it holds for clean and does not write it any more.
+        RandomAccess.Write(Handle, record, at);
+        Sync();
+        WriteCount();
     }
 
     private (int Index, byte[] Message)? Read(long at)

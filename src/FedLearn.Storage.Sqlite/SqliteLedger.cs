@@ -269,9 +269,21 @@ public sealed class SqliteLedger : IPrivacyLedger
         {
             IPrivacyReservation.CheckShare(share, Kept);
             ledger.Settle(RunId, inFull ? 1 : share);
-            _local?.Dispose();
-            File.Delete(ledger.LocalPath(charge));
-            outbox.Delete();
+            // The charge is what counts; a file that stays is removed when somebody asks for the run again.
+            ledger._file.Guard(() =>
+            {
+                try
+                {
+                    _local?.Dispose();
+                    File.Delete(ledger.LocalPath(charge));
+                }
+                finally
+                {
+                    outbox.Delete();
+                }
+
+                return true;
+            });
         }
 
         public void Dispose()

@@ -34,7 +34,7 @@ public static class SqliteLedgerErrors
     /// <summary>The storage failed to read, write or sync.</summary>
     public const string StorageFailed = "FL6312";
 
-    private const int SqliteCorrupt = 11, SqliteNotADatabase = 26;
+    private const int SqliteError = 1, SqliteCorrupt = 11, SqliteNotADatabase = 26;
 
     internal static PrivacyRefusedException Refused(string id, string place, string cause, string remedy) => new(id, place, cause, remedy);
 
@@ -54,6 +54,8 @@ public static class SqliteLedgerErrors
         SqliteException { SqliteErrorCode: 13 } => NoSpace(path, e),
         SqliteException { SqliteErrorCode: SqliteNotADatabase } => NoLedger(path, "it is no SQLite file.", e),
         SqliteException { SqliteErrorCode: SqliteCorrupt } => ChainBroken(path, "the file is damaged."),
+        // Every statement is a constant, so that one which does not compile speaks of a table that was dropped or changed.
+        SqliteException { SqliteErrorCode: SqliteError } => ChainBroken(path, "its tables are not those of a ledger."),
         SqliteException { SqliteErrorCode: 3 or 8 or 14 or 23 } or UnauthorizedAccessException or DirectoryNotFoundException or FileNotFoundException =>
             new ConfigurationException(CannotOpen, path, "it is absent, or cannot be opened for reading and writing.", "Check the path, that its folder exists, and the permissions of both.", e),
         IOException { HResult: 28 or unchecked((int)0x80070070) } => NoSpace(path, e),

@@ -105,6 +105,59 @@ public sealed class FileRunStoreTests : IDisposable
     }
 
     [Fact]
+    public void Continue_FolderThatCannotBeRead_EndsTheLock()
+    {
+        using (IRunState run = Open().Begin(Run))
+            run.Write(0, [1]);
+        CutOffRun found = Found!;
+        using (var locked = new FileStream(_folder["bank.ledger.db.other.state"], FileMode.Create, FileAccess.ReadWrite, FileShare.None))
+            ErrorAssert.Throws<InternalFailureException>(SqliteLedgerErrors.StorageFailed, () => Open().Continue(found));
+        using IRunState again = Open().Continue(found);
+        Assert.Equal(1, again.Read(0).Length);
+    }
+
+    [Fact]
+    public void Remove_FileThatCannotBeRemoved_EndsTheLock()
+    {
+        IRunState run = Open().Begin(Run);
+        string messages = _folder[$"bank.ledger.db.{Run.RunId}.masked.outbox"];
+        Directory.CreateDirectory(messages);
+        ErrorAssert.Throws<ConfigurationException>(SqliteLedgerErrors.CannotOpen, run.Remove);
+        Directory.Delete(messages);
+        Open().Begin(Run).Remove();
+        Assert.Empty(_folder.Files);
+    }
+
+    [Fact]
+    public void Outbox_MessagesThatAreDamaged_AreNotMaskedAgain()
+    {
+        string path = _folder[$"bank.ledger.db.{Run.RunId}.masked.outbox"];
+        using IRunState run = Open().Begin(Run);
+        run.Outbox!.Keep(0, [1, 2, 3]);
+        run.Write(0, [1]);
+        run.Dispose();
+        byte[] bytes = File.ReadAllBytes(path);
+        bytes[3] ^= 1;
+        File.WriteAllBytes(path, bytes);
+        using (IRunState again = Open().Continue(Found!))
+            ErrorAssert.Throws<PrivacyRefusedException>(SqliteLedgerErrors.MessageLost, () => again.Outbox!.Find(0));
+        Assert.Equal(bytes, File.ReadAllBytes(path));
+
+        // What a crash leaves that came before the first message: nothing left, and the run goes on.
+        File.WriteAllBytes(path, new byte[4096]);
+        using IRunState fresh = Open().Continue(Found!);
+        Assert.Null(fresh.Outbox!.Find(0));
+    }
+
+    [Fact]
+    public void Outbox_FileThatCannotBeMade_IsAnErrorWithAnId()
+    {
+        using IRunState run = Open().Begin(Run);
+        Directory.CreateDirectory(_folder[$"bank.ledger.db.{Run.RunId}.masked.outbox"]);
+        ErrorAssert.Throws<ConfigurationException>(SqliteLedgerErrors.CannotOpen, () => run.Outbox!.Keep(0, [1]));
+    }
+
+    [Fact]
     public void Begin_WhileAnotherRunIsOpen_LeavesThatOneAlone()
     {
         using IRunState run = Open().Begin(Run);

@@ -46,6 +46,15 @@ public sealed class LocalValueTests : IDisposable
     }
 
     [Fact]
+    public void FindLocal_FileThatCannotBeMade_IsAnErrorWithAnId()
+    {
+        using IPrivacyReservation run = Reserve();
+        Directory.CreateDirectory(_folder[$"bank.ledger.db.{_charge.RunId}.local.outbox"]);
+        ErrorAssert.Throws<ConfigurationException>(SqliteLedgerErrors.CannotOpen, () => run.FindLocal(0));
+        ErrorAssert.Throws<ConfigurationException>(SqliteLedgerErrors.CannotOpen, () => run.KeepLocal(0, [4]));
+    }
+
+    [Fact]
     public void Settle_RemovesBothFiles()
     {
         using (IPrivacyReservation run = Reserve())

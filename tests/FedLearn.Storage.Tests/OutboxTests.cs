@@ -139,6 +139,50 @@ public sealed class OutboxTests : IDisposable
         ErrorAssert.Throws<PrivacyRefusedException>(SqliteLedgerErrors.MessageLost, () => again.Find(1));
     }
 
+    // A process that dies between writing a record and its sync leaves a record that is whole to whoever reads it, and a count that does not speak of it. The next process sends it, and after a loss of power it must not be noised again.
+    [Fact]
+    public void Open_LastMessageThatWasPerhapsNotSynced_IsMadeDurableAndCounted()
+    {
+        Outbox outbox = New(8, out string path);
+        outbox.Dispose();
+        using (var empty = Outbox.Open(path, RunId, 8))
+            Assert.Equal(TimeSpan.Zero, empty.SyncTime);
+        outbox = Outbox.Open(path, RunId, 8);
+        for (int i = 0; i < 2; i++)
+            outbox.Keep(i, Message(i, 9000));
+        outbox.Dispose();
+        byte[] whole = File.ReadAllBytes(path), uncounted = [.. whole];
+        Assert.Equal(2, whole[24]);
+        uncounted[24] = 1;
+        File.WriteAllBytes(path, uncounted);
+        using (var again = Outbox.Open(path, RunId, 8))
+        {
+            Assert.True(again.SyncTime > TimeSpan.Zero);
+            Assert.Equal(Message(1, 9000), again.Find(1));
+        }
+
+        Assert.Equal(whole, File.ReadAllBytes(path));
+    }
+
+    [Fact]
+    public void Open_WhatIsNoFile_IsAnErrorWithAnId()
+    {
+        Directory.CreateDirectory(_folder["a folder"]);
+        ErrorAssert.Throws<ConfigurationException>(SqliteLedgerErrors.CannotOpen, () => Outbox.Open(_folder["a folder"], RunId, 8));
+        ErrorAssert.Throws<ConfigurationException>(SqliteLedgerErrors.CannotOpen, () => Outbox.Open(_folder["absent/1.outbox"], RunId, 8));
+    }
+
+    [Fact]
+    public void Delete_WhatCannotBeRemoved_IsAnErrorWithAnIdAndEndsTheLock()
+    {
+        Outbox outbox = New(8, out string path);
+        File.Move(path, path + ".moved");
+        Directory.CreateDirectory(path);
+        ErrorAssert.Throws<ConfigurationException>(SqliteLedgerErrors.CannotOpen, outbox.Delete);
+        using var again = Outbox.Open(path + ".moved", RunId, 8);
+        Assert.True(again.Exists);
+    }
+
     [Fact]
     public void Open_FileOfAnotherRun_HasNoMessages()
     {

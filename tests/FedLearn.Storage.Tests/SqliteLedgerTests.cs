@@ -68,6 +68,26 @@ public sealed class SqliteLedgerTests : IDisposable
     }
 
     [Fact]
+    public void Settle_FileThatCannotBeRemoved_IsSettledAllTheSameAndHasAnId()
+    {
+        SqliteLedger ledger = New();
+        PrivacyCharge charge = Charges.Gaussian();
+        string local = $"{ledger.Path}.{charge.RunId}.local.outbox";
+        using (IPrivacyReservation reservation = ledger.Reserve(charge))
+        {
+            reservation.Keep(0, [1]);
+            Directory.CreateDirectory(local); // a folder in the place of the file
+            ErrorAssert.Throws<ConfigurationException>(SqliteLedgerErrors.CannotOpen, () => reservation.Settle(0.5));
+        }
+
+        Assert.Equal((ChargeState.Settled, 0.5), (ledger.Entries[0].State, ledger.Entries[0].Share));
+        Assert.False(File.Exists(Outbox(ledger, charge)));
+        Directory.Delete(local);
+        ErrorAssert.Throws<PrivacyRefusedException>(SqliteLedgerErrors.RunEnded, () => ledger.Reserve(charge));
+        Assert.Single(_folder.Files);
+    }
+
+    [Fact]
     public void Files_OnUnix_AreTheOwnersAlone()
     {
         if (OperatingSystem.IsWindows())
@@ -385,6 +405,52 @@ public sealed class SqliteLedgerTests : IDisposable
         bytes.AsSpan(4096).Fill(0x5a);
         File.WriteAllBytes(ledger.Path, bytes);
         ErrorAssert.Throws<PrivacyRefusedException>(SqliteLedgerErrors.Broken, () => _ = new SqliteLedger(ledger.Path));
+    }
+
+    // A damaged byte may turn a column into none, a number into text or a page into another's: every outcome is the ledger as it was or an error with an id.
+    [Fact]
+    public void Audit_AnyByteOfTheFileDamaged_IsReadOrAnErrorWithAnId()
+    {
+        byte[] bytes = File.ReadAllBytes(ThreeRuns().Path);
+        string path = _folder["damaged.db"];
+        int step = Math.Max(1, bytes.Length / TestCounts.Of(500)), broken = 0;
+        for (int at = 0; at < bytes.Length; at += step)
+        {
+            foreach (byte value in (byte[])[0, 1, 0xff])
+            {
+                byte[] damaged = [.. bytes];
+                damaged[at] = value;
+                File.WriteAllBytes(path, damaged);
+                try
+                {
+                    broken += SqliteLedger.Audit(path).Fault is null ? 0 : 1;
+                }
+                catch (FedLearnException)
+                {
+                    broken++;
+                }
+            }
+        }
+
+        Assert.True(broken > 0);
+    }
+
+    [Theory]
+    [InlineData("DROP TABLE kept")]
+    [InlineData("DROP TABLE head")]
+    [InlineData("DROP TABLE rows")]
+    [InlineData("ALTER TABLE rows RENAME COLUMN content TO other")]
+    [InlineData("CREATE TABLE copy AS SELECT * FROM rows; DROP TABLE rows; ALTER TABLE copy RENAME TO rows; UPDATE rows SET hash = NULL")]
+    [InlineData("CREATE TABLE copy AS SELECT * FROM rows; DROP TABLE rows; ALTER TABLE copy RENAME TO rows; UPDATE rows SET content = NULL WHERE number = 2")]
+    [InlineData("CREATE TABLE copy AS SELECT * FROM head; DROP TABLE head; ALTER TABLE copy RENAME TO head; UPDATE head SET ledger = NULL")]
+    [InlineData("CREATE TABLE copy AS SELECT * FROM head; DROP TABLE head; ALTER TABLE copy RENAME TO head; UPDATE head SET hash = NULL")]
+    public void Open_TablesThatAreNotALedgers_IsRefused(string sql)
+    {
+        SqliteLedger ledger = ThreeRuns();
+        Sql(ledger.Path, sql);
+        ErrorAssert.Throws<PrivacyRefusedException>(SqliteLedgerErrors.Broken, () => _ = new SqliteLedger(ledger.Path));
+        ErrorAssert.Throws<PrivacyRefusedException>(SqliteLedgerErrors.Broken, () => SqliteLedger.Audit(ledger.Path).ThrowIfBroken());
+        ErrorAssert.Throws<PrivacyRefusedException>(SqliteLedgerErrors.Broken, () => ledger.Reserve(Charges.Gaussian()));
     }
 
     [Fact]

@@ -126,15 +126,21 @@ internal sealed class PsiState : IDisposable
         Guarded(() =>
         {
             byte[] bytes = Write(kept);
-            string path = Path.Combine(_folder, HeaderFile);
-            using (var file = new FileStream(path + ".new", Options(FileMode.Create)))
+            string path = Path.Combine(_folder, HeaderFile), draft = path + ".new";
+            try
             {
+                // A draft that stays after a failure is overwritten and removed by Clear.
+                using var file = new FileStream(draft, Options(FileMode.Create));
                 file.Write(bytes);
-                file.Flush(flushToDisk: true);
+            }
+            finally
+            {
+                CryptographicOperations.ZeroMemory(bytes);
             }
 
-            CryptographicOperations.ZeroMemory(bytes);
-            File.Move(path + ".new", path, overwrite: true);
+            DurableFile.Publish(draft, path);
+            // The folder may be as new as the file.
+            DurableFile.SyncFolder(Path.GetDirectoryName(Path.GetFullPath(_folder))!);
         });
     }
 
@@ -201,9 +207,8 @@ internal sealed class PsiState : IDisposable
     /// <summary>Files that only the owner reads, and that only one process has open for writing.</summary>
     public static FileStreamOptions Options(FileMode mode, FileOptions options = FileOptions.None)
     {
-        var all = new FileStreamOptions { Mode = mode, Access = FileAccess.ReadWrite, Share = FileShare.None, Options = options, BufferSize = 0 };
-        if (!OperatingSystem.IsWindows() && mode != FileMode.Open)
-            all.UnixCreateMode = UnixFileMode.UserRead | UnixFileMode.UserWrite;
+        FileStreamOptions all = DurableFile.OwnerOnly(mode);
+        all.Options = options;
         return all;
     }
 

@@ -191,9 +191,7 @@ internal static class KeysCommand
     // Never over a file that is there: a key that is gone makes its certificate useless to everybody who pinned it.
     private static void WriteNew(string path, string text, bool secret)
     {
-        var options = new FileStreamOptions { Mode = FileMode.CreateNew, Access = FileAccess.Write };
-        if (secret && !OperatingSystem.IsWindows())
-            options.UnixCreateMode = UnixFileMode.UserRead | UnixFileMode.UserWrite; // from the first byte on
+        FileStreamOptions options = secret ? DurableFile.OwnerOnly(FileMode.CreateNew, FileAccess.Write, FileShare.Read) : new FileStreamOptions { Mode = FileMode.CreateNew, Access = FileAccess.Write };
         FileStream file;
         try
         {

@@ -75,12 +75,17 @@ internal sealed class SessionCount(string path, string job, int most, TimeProvid
                 file.Position = end;
                 file.Write(Encoding.UTF8.GetBytes(Line(now, _job)));
                 file.Flush(flushToDisk: true);
+                if (end == 0)
+                    DurableFile.SyncFolder(Path.GetDirectoryName(path)!); // the file may be new
                 Judge([.. own.Append(now).Order()]);
                 if (read <= MostOldLines || kept.Count >= read / 2)
                     return;
-                // The lines of other days go.
-                File.WriteAllText(path + ".new", string.Concat(kept.Append((now, _job)).Select(s => Line(s.Item1, s.Item2))));
-                File.Move(path + ".new", path, overwrite: true);
+                // The lines of other days go. Windows replaces no file that is open.
+                if (OperatingSystem.IsWindows())
+                    file.Dispose();
+                DurableFile.Replace(path, Encoding.UTF8.GetBytes(string.Concat(kept.Append((now, _job)).Select(s => Line(s.Item1, s.Item2)))), ownerOnly: false);
+                if (!OperatingSystem.IsWindows())
+                    file.SetLength(0); // tells another process that it has opened what is the count no longer
             });
     }
 
@@ -112,7 +117,11 @@ internal sealed class SessionCount(string path, string job, int most, TimeProvid
         {
             try
             {
-                return new FileStream(path, FileMode.OpenOrCreate, FileAccess.ReadWrite, FileShare.None);
+                var file = new FileStream(path, FileMode.OpenOrCreate, FileAccess.ReadWrite, FileShare.None);
+                if (file.Length == new FileInfo(path).Length)
+                    return file;
+                // Replaced between its opening and its locking: a line in it would be lost.
+                file.Dispose();
             }
             catch (IOException) when (tried < Tries && File.Exists(path))
             {

@@ -154,17 +154,7 @@ public sealed class GlmModel
     public void Save(string directory)
     {
         Directory.CreateDirectory(directory);
-        string path = Path.Combine(directory, FileName(Party.Name)), partial = path + ".partial";
-        try
-        {
-            File.WriteAllBytes(partial, GlmModelFile.Write(this));
-            File.Move(partial, path, overwrite: true);
-        }
-        catch
-        {
-            File.Delete(partial);
-            throw;
-        }
+        DurableFile.Replace(Path.Combine(directory, FileName(Party.Name)), GlmModelFile.Write(this), ownerOnly: false);
     }
 
     /// <summary>Reads a part.</summary>

@@ -1,6 +1,7 @@
 using System.IO.MemoryMappedFiles;
 using System.Numerics.Tensors;
 using System.Runtime.InteropServices;
+using FedLearn.Diagnostics;
 
 namespace FedLearn.Numerics;
 
@@ -31,17 +32,9 @@ internal sealed unsafe class MappedRows : FeatureRows
         if (bytes == 0)
             return;
         string path = Path.Combine(folder, $".fedlearn-{Guid.NewGuid():N}.features");
-        var options = new FileStreamOptions
-        {
-            Mode = FileMode.CreateNew,
-            Access = FileAccess.ReadWrite,
-            Share = FileShare.None,
-            BufferSize = 1,
-            Options = FileOptions.DeleteOnClose,
-            PreallocationSize = bytes,                          // room that is there now: a mapped file has no other way to say that the disk is full than to end the process
-        };
-        if (!OperatingSystem.IsWindows())
-            options.UnixCreateMode = UnixFileMode.UserRead | UnixFileMode.UserWrite;
+        FileStreamOptions options = DurableFile.OwnerOnly(FileMode.CreateNew);
+        options.Options = FileOptions.DeleteOnClose;
+        options.PreallocationSize = bytes;                      // room that is there now: a mapped file has no other way to say that the disk is full than to end the process
         _file = new FileStream(path, options);
         try
         {

@@ -81,19 +81,12 @@ internal abstract class PartyAccount(AccountedJob job, IPrivacyLedger? ledger, s
     {
         try
         {
-            foreach ((IPrivacyReservation reservation, Func<int, double>? shareOf) in _open)
-                reservation.Settle(reservation.Kept == 0 ? 0 : Math.Min(1, shareOf?.Invoke(reservation.Kept) ?? 1));
+            SettleOpen();
             return job.IsPrivate ? (Ledger.Spent(Party, DataSet, unit), [.. Warnings()]) : (null, []);
         }
         catch (FedLearnException)
         {
             return (null, []);
-        }
-        finally
-        {
-            foreach ((IPrivacyReservation reservation, _) in _open)
-                reservation.Dispose();
-            _open.Clear();
         }
     }
 
@@ -105,7 +98,31 @@ internal abstract class PartyAccount(AccountedJob job, IPrivacyLedger? ledger, s
         _open.Clear();
     }
 
-    public void Dispose() => Settle(PrivacyUnit.Record);
+    /// <summary>Settles what is still open. Sums of the whole ledger are not asked for: it would be read and verified for nobody.</summary>
+    public void Dispose()
+    {
+        try
+        {
+            SettleOpen();
+        }
+        catch (FedLearnException)
+        {
+            // As in Settle.
+        }
+    }
+
+    private void SettleOpen()
+    {
+        try
+        {
+            foreach ((IPrivacyReservation reservation, Func<int, double>? shareOf) in _open)
+                reservation.Settle(reservation.Kept == 0 ? 0 : Math.Min(1, shareOf?.Invoke(reservation.Kept) ?? 1));
+        }
+        finally
+        {
+            Suspend();
+        }
+    }
 
     private PrivacyCharge Charge(string mechanism, JsonObject parameters, PrivacyUnit unit, int messages, double pureEpsilon, double muSquared) => new()
     {

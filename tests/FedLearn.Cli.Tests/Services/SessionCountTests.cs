@@ -95,6 +95,20 @@ public sealed class SessionCountTests : IDisposable
     }
 
     [Fact]
+    public void Take_FileThatIsShortened_ReplacesWhatACrashLeftAndKeepsTheCountOfTheDay()
+    {
+        for (int i = 0; i < 100; i++)
+            Take(most: 1000);
+        _clock.Advance(SessionCount.Window);
+        System.IO.File.WriteAllText(File + ".new", "what a crash left");
+        Take();
+        Assert.Single(System.IO.File.ReadAllLines(File));
+        Assert.Single(Directory.GetFiles(_folder.Path));
+        Take();
+        Refused();
+    }
+
+    [Fact]
     public void Take_AtTheSameTime_NeverTooMany()
     {
         int taken = 0, refused = 0;

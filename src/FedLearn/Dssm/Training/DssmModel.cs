@@ -96,9 +96,7 @@ public sealed record DssmModel
         foreach ((string name, JsonNode? value) in JsonSerializer.SerializeToNode(this, Json)!.AsObject().ToArray())
             document[JsonNamingPolicy.CamelCase.ConvertName(name)] = value?.DeepClone();
         document["weightsSha256"] = WeightsSha256;
-        string temporary = path + ".tmp";
-        File.WriteAllBytes(temporary, SignedJson.Of(document));
-        File.Move(temporary, path, overwrite: true);
+        DurableFile.Replace(path, SignedJson.Of(document), ownerOnly: false);
     }
 
     /// <summary>Reads a part.</summary>

@@ -1,0 +1,128 @@
+using System.Runtime.InteropServices;
+using Microsoft.Win32.SafeHandles;
+
+namespace FedLearn.Diagnostics;
+
+/// <summary>Files that are replaced as a whole and survive a loss of power, and files of their owner alone.</summary>
+internal static partial class DurableFile
+{
+    // Of Linux and of macOS.
+    private const int Interrupted = 4, AccessDenied = 13, NotSupported = 22;
+
+    /// <summary>Options of a file that nobody but its owner may read, from its first byte on. Unbuffered: no second copy of what may be secret stays in memory. On Windows the folder decides who may read.</summary>
+    /// <param name="mode">How it is opened.</param>
+    /// <param name="access">What for.</param>
+    /// <param name="share">What others may open it for at the same time. With none the file is locked while it is open.</param>
+    public static FileStreamOptions OwnerOnly(FileMode mode, FileAccess access = FileAccess.ReadWrite, FileShare share = FileShare.None)
+    {
+        FileStreamOptions options = Options(mode, access, share);
+        // A file that has to be there has its mode already, and the runtime refuses another.
+        if (!OperatingSystem.IsWindows() && mode is not (FileMode.Open or FileMode.Truncate))
+            options.UnixCreateMode = UnixFileMode.UserRead | UnixFileMode.UserWrite;
+        return options;
+    }
+
+    /// <summary>Replaces a file, or makes it: after a crash it holds these bytes or those before them, and once this returns these. They are written under the name with <c>.new</c> behind it first, which
+    /// does not stay when that fails.</summary>
+    /// <param name="path">File; its folder exists. One writer at a time.</param>
+    /// <param name="bytes">All that it holds.</param>
+    /// <param name="ownerOnly">Whether nobody but its owner may read it.</param>
+    /// <exception cref="IOException">It cannot be written.</exception>
+    /// <exception cref="UnauthorizedAccessException">It may not be written.</exception>
+    public static void Replace(string path, ReadOnlySpan<byte> bytes, bool ownerOnly)
+    {
+        string draft = path + ".new";
+        // Outside the try: where it cannot be opened, it is perhaps another writer's.
+        FileStream file = new(draft, ownerOnly ? OwnerOnly(FileMode.Create, FileAccess.Write) : Options(FileMode.Create, FileAccess.Write, FileShare.None));
+        try
+        {
+            using (file)
+            {
+                file.Write(bytes);
+                file.Flush(flushToDisk: true);
+            }
+
+            Rename(draft, path);
+        }
+        catch
+        {
+            Discard(draft);
+            throw;
+        }
+    }
+
+    /// <summary>Gives a finished file its name, as <see cref="Replace"/> does. When that fails, the file is where it was.</summary>
+    /// <param name="draft">The file, closed.</param>
+    /// <param name="path">Its name, in the same folder.</param>
+    /// <exception cref="IOException">It cannot be made durable, or cannot be moved.</exception>
+    /// <exception cref="UnauthorizedAccessException">It may not be moved there.</exception>
+    public static void Publish(string draft, string path)
+    {
+        // The name before the content would leave an empty file of that name after a loss of power.
+        using (SafeFileHandle file = File.OpenHandle(draft, FileMode.Open, FileAccess.Write, FileShare.ReadWrite))
+            RandomAccess.FlushToDisk(file);
+        Rename(draft, path);
+    }
+
+    /// <summary>Makes names in a folder durable. Windows has no such call; its file system journals them.</summary>
+    /// <param name="folder">The folder.</param>
+    /// <exception cref="IOException">The storage failed.</exception>
+    public static void SyncFolder(string folder)
+    {
+        if (OperatingSystem.IsWindows())
+            return;
+        int opened = Again(() => Open(folder, 0)), error = Marshal.GetLastPInvokeError();
+        // A folder that may be written to and not be listed cannot be opened for this, and some file systems know no such call: the name is then as durable as they make it.
+        if (opened < 0 && error == AccessDenied)
+            return;
+        if (opened < 0)
+            throw new IOException("The folder cannot be opened.", error);
+        int failed = Again(() => Sync(opened));
+        error = Marshal.GetLastPInvokeError();
+        _ = Close(opened);
+        if (failed != 0 && error != NotSupported)
+            throw new IOException("fsync failed.", error);
+    }
+
+    private static void Rename(string draft, string path)
+    {
+        File.Move(draft, path, overwrite: true);
+        SyncFolder(Path.GetDirectoryName(Path.GetFullPath(path))!);
+    }
+
+    /// <summary>Removes a file that is of no use any more, where that can be done: the error that made it useless is the one to tell.</summary>
+    private static void Discard(string path)
+    {
+        try
+        {
+            File.Delete(path);
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            // The next writer writes over it.
+        }
+    }
+
+    private static FileStreamOptions Options(FileMode mode, FileAccess access, FileShare share) => new() { Mode = mode, Access = access, Share = share, BufferSize = 0 };
+
+    private static int Again(Func<int> call)
+    {
+        int result;
+        do
+            result = call();
+        while (result < 0 && Marshal.GetLastPInvokeError() == Interrupted);
+        return result;
+    }
+
+    [LibraryImport("libc", EntryPoint = "open", SetLastError = true, StringMarshalling = StringMarshalling.Utf8)]
+    [DefaultDllImportSearchPaths(DllImportSearchPath.SafeDirectories)]
+    private static partial int Open(string path, int flags);
+
+    [LibraryImport("libc", EntryPoint = "fsync", SetLastError = true)]
+    [DefaultDllImportSearchPaths(DllImportSearchPath.SafeDirectories)]
+    private static partial int Sync(int file);
+
+    [LibraryImport("libc", EntryPoint = "close")]
+    [DefaultDllImportSearchPaths(DllImportSearchPath.SafeDirectories)]
+    private static partial int Close(int file);
+}

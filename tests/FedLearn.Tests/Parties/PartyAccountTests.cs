@@ -1,0 +1,116 @@
+using System.Text.Json.Nodes;
+using FedLearn.Diagnostics;
+using FedLearn.Parties;
+using FedLearn.Privacy;
+
+namespace FedLearn.Tests.Parties;
+
+public sealed class PartyAccountTests
+{
+    private static readonly DataSetIdentity People = DataSetIdentity.Of(new byte[32]);
+
+    private readonly CountingLedger _ledger = new();
+
+    private Account Open() => new(_ledger);
+
+    [Fact]
+    public void Dispose_AfterSettle_DoesNotReadTheLedger()
+    {
+        using (Account account = Open())
+        {
+            Release(account);
+            (PrivacyTotal? spent, _) = account.Settle(PrivacyUnit.Record);
+            Assert.Equal(2, spent!.PureEpsilon);
+            Assert.InRange(_ledger.Reads, 1, 2);
+            _ledger.Reads = 0;
+        }
+
+        Assert.Equal(0, _ledger.Reads);
+    }
+
+    [Fact]
+    public void Dispose_WithoutSettle_SettlesAndDoesNotReadTheLedger()
+    {
+        using (Open())
+            Assert.Empty(_ledger.Inner.Entries);
+        using (Account account = Open())
+            Release(account);
+        Assert.Equal(0, _ledger.Reads);
+        Assert.Equal(ChargeState.Settled, Assert.Single(_ledger.Inner.Entries).State);
+    }
+
+    [Fact]
+    public void Dispose_LedgerFails_KeepsTheErrorThatEndedTheRunAndReleasesTheReservation()
+    {
+        _ledger.Fails = true;
+        Assert.Throws<InvalidDataException>((Action)(() =>
+        {
+            using Account account = Open();
+            Release(account);
+            throw new InvalidDataException();
+        }));
+        Assert.Equal(1, _ledger.Disposed);
+        Assert.Equal(ChargeState.Reserved, Assert.Single(_ledger.Inner.Entries).State);
+    }
+
+    private static void Release(Account account) => account.Reserve("laplace: something", new JsonObject(), PrivacyUnit.Record, 1, 2, 0).Keep(0, [1]);
+
+    private sealed class Account(IPrivacyLedger ledger)
+        : PartyAccount(new AccountedJob("bank", "job", "", Adjacency.ReplaceOne, null, true), ledger, null, new Lazy<DataSetIdentity>(People))
+    {
+        protected override string Claim(PrivacyUnit unit, double pureEpsilon, double muSquared) => "as tested";
+    }
+
+    /// <summary>Counts how often a ledger is read.</summary>
+    private sealed class CountingLedger : IPrivacyLedger
+    {
+        public InMemoryLedger Inner { get; } = new();
+
+        public int Reads { get; set; }
+
+        public int Disposed { get; private set; }
+
+        public bool Fails { get; set; }
+
+        public string? Warning => null;
+
+        public IReadOnlyList<LedgerEntry> Entries
+        {
+            get
+            {
+                Reads++;
+                return Inner.Entries;
+            }
+        }
+
+        public void Check(PrivacyCharge charge) => Inner.Check(charge);
+
+        public IPrivacyReservation Reserve(PrivacyCharge charge, KeptRelease? kept = null) => new Reservation(this, Inner.Reserve(charge, kept));
+
+        public ReadOnlyMemory<byte>? Find(string party, string key) => Inner.Find(party, key);
+
+        private sealed class Reservation(CountingLedger ledger, IPrivacyReservation inner) : IPrivacyReservation
+        {
+            public string RunId => inner.RunId;
+
+            public int Kept => inner.Kept;
+
+            public ReadOnlyMemory<byte>? Find(int index) => inner.Find(index);
+
+            public void Keep(int index, ReadOnlySpan<byte> message) => inner.Keep(index, message);
+
+            public void Settle(double share)
+            {
+                if (ledger.Fails)
+                    throw new InternalFailureException("FL6312", "ledger", "the storage failed.", "Check the disk.");
+                inner.Settle(share);
+            }
+
+            public void Dispose()
+            {
+                ledger.Disposed++;
+                inner.Dispose();
+            }
+        }
+    }
+}

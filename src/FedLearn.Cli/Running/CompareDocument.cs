@@ -58,7 +58,7 @@ internal static class CompareDocument
             ["epochs"] = plainRow?["timing"]!["epochs"]?.DeepClone(),
             ["trainRows"] = plainRow?["trainRows"]?.DeepClone(),
             ["testRows"] = plainRow?["testRows"]?.DeepClone(),
-            ["transport"] = plain.Transport.Kind == TransportKind.Grpc ? "grpc" : "in-memory",
+            ["transport"] = ReportParts.Word(plain.Transport.Kind),
             ["processes"] = processes,
         };
         document["request"] = new JsonObject

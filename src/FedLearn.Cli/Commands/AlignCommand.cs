@@ -116,18 +116,7 @@ internal static class AlignCommand
     }
 
     // A job lists its parties, and a party file names its job. What is wrong with either is found by whoever reads it.
-    private static bool IsJob(string path)
-    {
-        try
-        {
-            using JsonDocument document = JsonDocument.Parse(File.ReadAllBytes(path).AsMemory(), new JsonDocumentOptions { CommentHandling = JsonCommentHandling.Skip, AllowTrailingCommas = true });
-            return document.RootElement.ValueKind == JsonValueKind.Object && document.RootElement.TryGetProperty("parties", out _);
-        }
-        catch (Exception e) when (e is JsonException or IOException or UnauthorizedAccessException or ArgumentException or NotSupportedException)
-        {
-            return false;
-        }
-    }
+    private static bool IsJob(string path) => JsonFile.At(PartySchema.Read(path), "parties").ValueKind != JsonValueKind.Undefined;
 
     private static JsonObject Merge(IReadOnlyList<JsonObject> documents)
     {

@@ -56,59 +56,60 @@ internal static class KeysCommand
               fedlearn keys new --party bank --out keys-2027 --days 365 --json
             """)
         { party, folder, days, json };
-        command.SetAction(parsed =>
+        command.SetAction(parsed => Make(parsed, parsed.GetRequiredValue(party), parsed.GetRequiredValue(folder),
+            parsed.GetResult(days) is null ? TrialCertificate.DefaultLifetime.Days : parsed.GetValue(days), parsed.GetValue(json)));
+        return command;
+    }
+
+    private static void Make(ParseResult parsed, string name, string place, int lifetime, bool json)
+    {
+        if (!RunFileReader.IsPartyName(name))
+            throw new ConfigurationException(CliErrors.Usage, "--party", "a name is also part of file names.", "Use up to 64 letters, digits, '-', '_' and '.', a letter or digit first.");
+        if (lifetime is < 1 or > MostDays)
+            throw new ConfigurationException(CliErrors.Usage, "--days", string.Create(CultureInfo.InvariantCulture, $"{lifetime} is no number of days from 1 to {MostDays}."), "Ninety are enough for a trial.");
+        string certificateFile = Path.Combine(place, $"{name}.crt.pem"), keyFile = Path.Combine(place, $"{name}.key.pem");
+        foreach (string file in (string[])[certificateFile, keyFile])
+            if (Path.Exists(file))
+                throw Exists(file, null);
+        (string certificatePem, string keyPem) = TrialCertificate.Create(name, TimeSpan.FromDays(lifetime), TimeProvider.System);
+        OutputFile.Guard(place, () =>
         {
-            string name = parsed.GetRequiredValue(party), place = parsed.GetRequiredValue(folder);
-            int lifetime = parsed.GetResult(days) is null ? TrialCertificate.DefaultLifetime.Days : parsed.GetValue(days);
-            if (!RunFileReader.IsPartyName(name))
-                throw new ConfigurationException(CliErrors.Usage, "--party", "a name is also part of file names.", "Use up to 64 letters, digits, '-', '_' and '.', a letter or digit first.");
-            if (lifetime is < 1 or > MostDays)
-                throw new ConfigurationException(CliErrors.Usage, "--days", string.Create(CultureInfo.InvariantCulture, $"{lifetime} is no number of days from 1 to {MostDays}."), "Ninety are enough for a trial.");
-            string certificateFile = Path.Combine(place, $"{name}.crt.pem"), keyFile = Path.Combine(place, $"{name}.key.pem");
-            foreach (string file in (string[])[certificateFile, keyFile])
-                if (Path.Exists(file))
-                    throw Exists(file, null);
-            (string certificatePem, string keyPem) = TrialCertificate.Create(name, TimeSpan.FromDays(lifetime), TimeProvider.System);
-            OutputFile.Guard(place, () =>
+            Directory.CreateDirectory(place);
+            WriteNew(keyFile, keyPem, secret: true);
+            try
             {
-                Directory.CreateDirectory(place);
-                WriteNew(keyFile, keyPem, secret: true);
-                try
-                {
-                    WriteNew(certificateFile, certificatePem, secret: false);
-                }
-                catch
-                {
-                    File.Delete(keyFile); // half a pair helps nobody, and would stand in the way of the next attempt
-                    throw;
-                }
-            });
-            using var certificate = X509Certificate2.CreateFromPem(certificatePem);
-            string pin = CertificatePin.OfKey(certificate).ToString();
-            var own = new JsonObject { ["certificate"] = Path.GetFileName(certificateFile), ["key"] = Path.GetFileName(keyFile), ["peers"] = new JsonObject { ["PEER"] = "sha256:..." } };
-            Terminal terminal = Terminal.Of(parsed);
-            terminal.Log($"{certificateFile}: the certificate, to be shown to everybody; valid until {certificate.NotAfter.ToUniversalTime():yyyy-MM-dd}");
-            terminal.Log($"{keyFile}: its private key, a secret of this machine");
-            terminal.Log("");
-            terminal.Log("For the party files of the others, under tls.peers (compare it by telephone):");
-            terminal.Log($"  \"{name}\": \"{pin}\"");
-            terminal.Log($"For this party's own file, beside the two files, with the pins of the others for PEER:");
-            terminal.Log($"  \"tls\": {{ \"certificate\": \"{own["certificate"]}\", \"key\": \"{own["key"]}\", \"peers\": {{ \"PEER\": \"sha256:...\" }} }}");
-            if (parsed.GetValue(json))
+                WriteNew(certificateFile, certificatePem, secret: false);
+            }
+            catch
             {
-                var document = new JsonObject
-                {
-                    ["party"] = name,
-                    ["certificateFile"] = certificateFile,
-                    ["keyFile"] = keyFile,
-                    ["certificate"] = Describe(certificate, TimeProvider.System),
-                    ["peers"] = new JsonObject { [name] = pin },
-                    ["tls"] = own,
-                };
-                parsed.InvocationConfiguration.Output.WriteLine(document.ToJsonString(PrivacyCommand.Readable));
+                File.Delete(keyFile); // half a pair helps nobody, and would stand in the way of the next attempt
+                throw;
             }
         });
-        return command;
+        using var certificate = X509Certificate2.CreateFromPem(certificatePem);
+        string pin = CertificatePin.OfKey(certificate).ToString();
+        var own = new JsonObject { ["certificate"] = Path.GetFileName(certificateFile), ["key"] = Path.GetFileName(keyFile), ["peers"] = new JsonObject { ["PEER"] = "sha256:..." } };
+        Terminal terminal = Terminal.Of(parsed);
+        terminal.Log($"{certificateFile}: the certificate, to be shown to everybody; valid until {certificate.NotAfter.ToUniversalTime():yyyy-MM-dd}");
+        terminal.Log($"{keyFile}: its private key, a secret of this machine");
+        terminal.Log("");
+        terminal.Log("For the party files of the others, under tls.peers (compare it by telephone):");
+        terminal.Log($"  \"{name}\": \"{pin}\"");
+        terminal.Log($"For this party's own file, beside the two files, with the pins of the others for PEER:");
+        terminal.Log($"  \"tls\": {{ \"certificate\": \"{own["certificate"]}\", \"key\": \"{own["key"]}\", \"peers\": {{ \"PEER\": \"sha256:...\" }} }}");
+        if (json)
+        {
+            var document = new JsonObject
+            {
+                ["party"] = name,
+                ["certificateFile"] = certificateFile,
+                ["keyFile"] = keyFile,
+                ["certificate"] = Describe(certificate, TimeProvider.System),
+                ["peers"] = new JsonObject { [name] = pin },
+                ["tls"] = own,
+            };
+            parsed.InvocationConfiguration.Output.WriteLine(document.ToJsonString(PrivacyCommand.Readable));
+        }
     }
 
     private static Command Show()

@@ -89,19 +89,23 @@ internal static class PrivacyCalibrateCommand
                 Schedule = parsed.GetValue(schedule),
             };
             var noise = new HdpVflNoise(parsed.GetValue(calibration)) { Share = parsed.GetValue(share) ?? 0.5, EvaluationShare = parsed.GetValue(evaluationShare) };
-            PartyCalibration Party(PartySide side) => HdpVflCalibration.Calibrate(parameters, noise, side,
-                parsed.GetRequiredValue(epsilon)!.Value, parsed.GetRequiredValue(delta)!.Value);
-            PartyCalibration active = Party(PartySide.Active);
-            PartyCalibration? passive = parameters.Unit == PrivacyUnit.Label ? null : Party(PartySide.Passive);
-            // One mu for both parties; the paper's is a quotient, which may differ in its last bit.
-            var document = new JsonObject { ["mu"] = Math.Max(active.Mu, passive?.Mu ?? 0), ["active"] = Describe(active) };
-            if (passive is not null)
-                document["passive"] = Describe(passive);
-            if (active.ActualDelta is { } one && passive?.ActualDelta is { } other)
-                document["actualDelta"] = Math.Max(one, other);
-            PrivacyCommand.Print(parsed, json, document, [.. active.Warnings.Union(passive?.Warnings ?? [])]);
+            (JsonObject document, string[] warnings) = Calibrate(parameters, noise, parsed.GetRequiredValue(epsilon)!.Value, parsed.GetRequiredValue(delta)!.Value);
+            PrivacyCommand.Print(parsed, json, document, warnings);
         });
         return command;
+    }
+
+    private static (JsonObject Document, string[] Warnings) Calibrate(HdpVflParameters parameters, HdpVflNoise noise, double epsilon, double delta)
+    {
+        PartyCalibration active = HdpVflCalibration.Calibrate(parameters, noise, PartySide.Active, epsilon, delta);
+        PartyCalibration? passive = parameters.Unit == PrivacyUnit.Label ? null : HdpVflCalibration.Calibrate(parameters, noise, PartySide.Passive, epsilon, delta);
+        // One mu for both parties; the paper's is a quotient, which may differ in its last bit.
+        var document = new JsonObject { ["mu"] = Math.Max(active.Mu, passive?.Mu ?? 0), ["active"] = Describe(active) };
+        if (passive is not null)
+            document["passive"] = Describe(passive);
+        if (active.ActualDelta is { } one && passive?.ActualDelta is { } other)
+            document["actualDelta"] = Math.Max(one, other);
+        return (document, [.. active.Warnings.Union(passive?.Warnings ?? [])]);
     }
 
     /// <summary>A party's noise, and of what its sensitivity is made.</summary>

@@ -48,50 +48,12 @@ internal static class PrivacyPlanCommand
         { config, rows, bandwidth, latency, machines, measure, json };
         command.SetAction(async (parsed, stop) =>
         {
+            TextWriter output = parsed.InvocationConfiguration.Output, error = parsed.InvocationConfiguration.Error;
             GlmRunFile run = RunFile.Load(parsed.GetRequiredValue(config)).As<GlmRunFile>("privacy plan");
             var plan = GlmPlan.Create(run.Job);
             var setting = CostPlan.Setting.Of(parsed.GetValue(bandwidth), parsed.GetValue(latency), parsed.GetValue(machines) switch { 1 => true, 2 => false, _ => null });
-            string? unknown = CostPlan.Unknown(run.Job);
-            if (!plan.Private && unknown is not null)
-                throw new ConfigurationException(CliErrors.NothingToPlan, $"{run.Path}: privacy.mode", $"the mode adds no noise, so that there is none to plan, and {unknown}",
-                    "Set privacy.mode to hdp-vfl, with epsilon and delta; or, for seconds and bytes without noise, training.optimizer to sgd.");
-            TextWriter output = parsed.InvocationConfiguration.Output, error = parsed.InvocationConfiguration.Error;
             int? given = parsed.GetResult(rows) is null ? null : parsed.GetValue(rows);
-            if (given < 1)
-                throw new ConfigurationException(CliErrors.Usage, "--rows", "it is below 1.", "Give the number of common training rows, at least 1.");
-            (int count, int test, string? estimate) = given is { } n ? (n, TestRows(run, n), null) : TrainingRows(run);
-            if (estimate is not null)
-                error.WriteLine($"note: {estimate}");
-            PrivacyPlan result = Plan(run, plan, count);
-            result.Document["rowsAreAnEstimate"] = estimate is not null;
-            if (unknown is not null)
-            {
-                result = result with { Lines = [.. result.Lines, $"cost: {unknown}"] };
-                result.Document["cost"] = null;
-            }
-            else
-            {
-                var sizes = new GlmCostSizes
-                {
-                    TrainRows = count,
-                    TestRows = test,
-                    Columns = [.. run.Job.Parties.Select(p => HdpVflPlan.Columns(run.Party(p.Party.Name), false, []))],
-                    TableRows = given is null ? [.. run.Job.Parties.Select(p => Rows(run.Party(p.Party.Name)) ?? count + test)] : null,
-                };
-                GlmCostRates rates = GlmCostRates.Reference;
-                if (parsed.GetValue(measure))
-                {
-                    string ledger = run.Parties.First(p => p.Role == PartyRole.Active).Ledger.Path;
-                    (rates, string? note) = await CostMeter.MeasureAsync(plan.Family, Path.GetDirectoryName(Path.GetFullPath(ledger))!, stop).ConfigureAwait(false);
-                    if (note is not null)
-                        error.WriteLine($"note: {note}");
-                }
-
-                PrivacyPlan cost = CostPlan.Of(plan, sizes, rates, setting);
-                result.Document["cost"] = cost.Document;
-                result = result with { Lines = [.. result.Lines, .. cost.Lines] };
-            }
-
+            PrivacyPlan result = await PlanAsync(run, plan, given, setting, parsed.GetValue(measure), error, stop).ConfigureAwait(false);
             if (parsed.GetValue(json))
                 output.WriteLine(result.Document.ToJsonString(PrivacyCommand.Readable));
             else
@@ -99,6 +61,46 @@ internal static class PrivacyPlanCommand
                     error.WriteLine(line);
         });
         return command;
+    }
+
+    private static async Task<PrivacyPlan> PlanAsync(GlmRunFile run, GlmPlan plan, int? given, CostPlan.Setting setting, bool measure, TextWriter error, CancellationToken stop)
+    {
+        string? unknown = CostPlan.Unknown(run.Job);
+        if (!plan.Private && unknown is not null)
+            throw new ConfigurationException(CliErrors.NothingToPlan, $"{run.Path}: privacy.mode", $"the mode adds no noise, so that there is none to plan, and {unknown}",
+                "Set privacy.mode to hdp-vfl, with epsilon and delta; or, for seconds and bytes without noise, training.optimizer to sgd.");
+        if (given < 1)
+            throw new ConfigurationException(CliErrors.Usage, "--rows", "it is below 1.", "Give the number of common training rows, at least 1.");
+        (int count, int test, string? estimate) = given is { } n ? (n, TestRows(run, n), null) : TrainingRows(run);
+        if (estimate is not null)
+            error.WriteLine($"note: {estimate}");
+        PrivacyPlan result = Plan(run, plan, count);
+        result.Document["rowsAreAnEstimate"] = estimate is not null;
+        if (unknown is not null)
+        {
+            result.Document["cost"] = null;
+            return result with { Lines = [.. result.Lines, $"cost: {unknown}"] };
+        }
+
+        var sizes = new GlmCostSizes
+        {
+            TrainRows = count,
+            TestRows = test,
+            Columns = [.. run.Job.Parties.Select(p => HdpVflPlan.Columns(run.Party(p.Party.Name), false, []))],
+            TableRows = given is null ? [.. run.Job.Parties.Select(p => Rows(run.Party(p.Party.Name)) ?? count + test)] : null,
+        };
+        GlmCostRates rates = GlmCostRates.Reference;
+        if (measure)
+        {
+            string ledger = run.Parties.First(p => p.Role == PartyRole.Active).Ledger.Path;
+            (rates, string? note) = await CostMeter.MeasureAsync(plan.Family, Path.GetDirectoryName(Path.GetFullPath(ledger))!, stop).ConfigureAwait(false);
+            if (note is not null)
+                error.WriteLine($"note: {note}");
+        }
+
+        PrivacyPlan cost = CostPlan.Of(plan, sizes, rates, setting);
+        result.Document["cost"] = cost.Document;
+        return result with { Lines = [.. result.Lines, .. cost.Lines] };
     }
 
     // The place where a privacy mode adds its own plan.

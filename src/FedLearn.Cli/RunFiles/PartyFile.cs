@@ -130,47 +130,27 @@ internal sealed record PartyFile
         RunFile run = reader.Read();
         string? arbiter = HeRun.ArbiterOf(run, "train");
         RunFileParty self = name == arbiter ? ArbiterSelf(file, name) : run.Parties.First(party => party.Name == name), active = run.Parties.First(party => party.Role == PartyRole.Active);
+        string? arbiterToFind = name == arbiter ? null : arbiter;
         var ignored = new List<string>(run.Ignored);
         Uri? activeAddress = null;
         if (kind == JobKind.Dssm)
             DssmRunFileReader.DataOf(file, self.Role);
-        Uri? arbiterAddress = arbiter is null || name == arbiter ? null : Checked(file, $"peers.{arbiter}", peers.FirstOrDefault(peer => peer.Name == arbiter).Address, name, arbiter, allowPlaintext);
+        Uri? arbiterAddress = arbiterToFind is null ? null : Checked(file, $"peers.{arbiter}", peers.FirstOrDefault(peer => peer.Name == arbiter).Address, name, arbiter, allowPlaintext);
         Uri? listen = self.Role == PartyRole.Passive ? null : Checked(file, "listen", listenText, name, run.Parties.FirstOrDefault(p => p.Name != name)?.Name, allowPlaintext);
-        if (arbiter is not null && name != arbiter)
-            arbiterAddress ??= relayed;
-        if (arbiter is not null && name != arbiter && arbiterAddress is null)
+        if (arbiterToFind is not null && (arbiterAddress ??= relayed) is null)
             file.Fault(RunFileErrors.MissingKey, "peers", "the address of the arbiter is missing.", $"Write {{ \"{arbiter}\": \"http://127.0.0.1:5309\" }} with its address, beside those of other peers.");
         if (self.Role == PartyRole.Arbiter)
         {
-            if (!file.Has("relay"))
-                file.Require("listen", "Write the address that every party connects to, such as \"127.0.0.1:5309\"; or that of a coordinator, as relay.");
-            foreach (string key in OfParties)
-                if (file.Has(key))
-                    file.Fault(RunFileErrors.Contradiction, key, "the arbiter has no data and no ledger: whoever holds the key must hold no data.", "Leave the key out.");
-            ignored.AddRange(OfPeers.Where(file.Has));
+            CheckArbiter(file, ignored);
         }
         else if (self.Role == PartyRole.Active)
         {
-            if (!file.Has("relay"))
-                file.Require("listen", "Write the address the passive parties connect to, such as \"127.0.0.1:5301\"; or that of a coordinator, as relay.");
-            if (file.Has("peers") && arbiter is null)
-                ignored.Add("peers");
-            foreach (string fallback in serve.Fallbacks.Keys.Where(peer => run.Parties.All(party => party.Name != peer || party.Role == PartyRole.Active)))
-                file.Object("serve").Fault(RunFileErrors.Parties, "fallback", $"the job has no passive party '{fallback}'.",
-                    $"Did you mean '{RunFileKeys.Nearest(fallback, run.Parties.Select(p => p.Name))}'?");
+            CheckActive(file, run, arbiter, serve, ignored);
         }
         else
         {
-            if (kind == JobKind.Glm)
-                GlmRunFileReader.DataOf(file, self.Role);
-            ignored.AddRange(OfActiveParties.Where(key => kind == JobKind.Glm || key != "serve").Where(file.Has));
-            foreach ((string peer, _) in peers.Where(peer => peer.Name.Length > 0 && peer.Name != arbiter && run.Parties.All(party => party.Name != peer.Name)))
-                file.Fault(RunFileErrors.Parties, "peers", $"the job has no party '{peer}'.", $"Did you mean '{RunFileKeys.Nearest(peer, run.Parties.Select(p => p.Name))}'?");
-            (string key, Uri? found) = peers.FirstOrDefault(peer => peer.Name.Length == 0 || peer.Name == active.Name);
-            activeAddress = Checked(file, key is { Length: > 0 } ? $"peers.{key}" : "peers", found, name, active.Name, allowPlaintext) ?? relayed;
-            if (activeAddress is null && !file.Has("relay"))
-                file.Fault(RunFileErrors.MissingKey, "peers", "the address of the active party is missing.",
-                    $"Write {{ \"{active.Name}\": \"http://127.0.0.1:5301\" }} with its address.");
+            CheckPassive(file, kind, run, arbiter, peers, ignored);
+            activeAddress = ActiveAddress(file, peers, name, active.Name, allowPlaintext, relayed);
         }
 
         PeerLink[] links = [.. Links(run, self, arbiter, self.Role == PartyRole.Passive ? null : listen ?? relayed, activeAddress, arbiterAddress, tls)];
@@ -207,6 +187,46 @@ internal sealed record PartyFile
             Ignored = ignored,
             Notes = [.. tls?.Notes ?? [], .. warnings],
         };
+    }
+
+    private static void CheckArbiter(Section file, List<string> ignored)
+    {
+        if (!file.Has("relay"))
+            file.Require("listen", "Write the address that every party connects to, such as \"127.0.0.1:5309\"; or that of a coordinator, as relay.");
+        foreach (string key in OfParties)
+            if (file.Has(key))
+                file.Fault(RunFileErrors.Contradiction, key, "the arbiter has no data and no ledger: whoever holds the key must hold no data.", "Leave the key out.");
+        ignored.AddRange(OfPeers.Where(file.Has));
+    }
+
+    private static void CheckActive(Section file, RunFile run, string? arbiter, ServeSettings serve, List<string> ignored)
+    {
+        if (!file.Has("relay"))
+            file.Require("listen", "Write the address the passive parties connect to, such as \"127.0.0.1:5301\"; or that of a coordinator, as relay.");
+        if (file.Has("peers") && arbiter is null)
+            ignored.Add("peers");
+        foreach (string fallback in serve.Fallbacks.Keys.Where(peer => run.Parties.All(party => party.Name != peer || party.Role == PartyRole.Active)))
+            file.Object("serve").Fault(RunFileErrors.Parties, "fallback", $"the job has no passive party '{fallback}'.",
+                $"Did you mean '{RunFileKeys.Nearest(fallback, run.Parties.Select(p => p.Name))}'?");
+    }
+
+    private static void CheckPassive(Section file, JobKind kind, RunFile run, string? arbiter, IReadOnlyList<(string Name, Uri Address)> peers, List<string> ignored)
+    {
+        if (kind == JobKind.Glm)
+            GlmRunFileReader.DataOf(file, PartyRole.Passive);
+        ignored.AddRange(OfActiveParties.Where(key => kind == JobKind.Glm || key != "serve").Where(file.Has));
+        foreach ((string peer, _) in peers.Where(peer => peer.Name.Length > 0 && peer.Name != arbiter && run.Parties.All(party => party.Name != peer.Name)))
+            file.Fault(RunFileErrors.Parties, "peers", $"the job has no party '{peer}'.", $"Did you mean '{RunFileKeys.Nearest(peer, run.Parties.Select(p => p.Name))}'?");
+    }
+
+    // Where a passive party finds the active one.
+    private static Uri? ActiveAddress(Section file, IReadOnlyList<(string Name, Uri Address)> peers, string self, string active, bool allowPlaintext, Uri? relayed)
+    {
+        (string key, Uri? found) = peers.FirstOrDefault(peer => peer.Name.Length == 0 || peer.Name == active);
+        Uri? address = Checked(file, key is { Length: > 0 } ? $"peers.{key}" : "peers", found, self, active, allowPlaintext) ?? relayed;
+        if (address is null && !file.Has("relay"))
+            file.Fault(RunFileErrors.MissingKey, "peers", "the address of the active party is missing.", $"Write {{ \"{active}\": \"http://127.0.0.1:5301\" }} with its address.");
+        return address;
     }
 
     private static GlmRunFileParty ArbiterSelf(Section file, string name) => new()

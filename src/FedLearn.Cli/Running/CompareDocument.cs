@@ -58,7 +58,7 @@ internal static class CompareDocument
             ["epochs"] = plainRow?["timing"]!["epochs"]?.DeepClone(),
             ["trainRows"] = plainRow?["trainRows"]?.DeepClone(),
             ["testRows"] = plainRow?["testRows"]?.DeepClone(),
-            ["transport"] = plain.Transport.Kind == TransportKind.Grpc ? "grpc" : "in-memory",
+            ["transport"] = ReportParts.Word(plain.Transport.Kind),
             ["processes"] = processes,
         };
         document["request"] = new JsonObject
@@ -78,15 +78,11 @@ internal static class CompareDocument
 
     /// <summary>A run file as JSON.</summary>
     /// <param name="path">A file that was read before.</param>
-    public static JsonElement ReadFile(string path)
-    {
-        using JsonDocument file = JsonDocument.Parse(File.ReadAllBytes(path).AsMemory(), new JsonDocumentOptions { CommentHandling = JsonCommentHandling.Skip, AllowTrailingCommas = true });
-        return file.RootElement.Clone();
-    }
+    public static JsonElement ReadFile(string path) => JsonFile.Read(path);
 
     /// <summary>A value of a run file; null where it is absent or null.</summary>
     public static JsonElement? At(JsonElement file, string section, string key) =>
-        file.TryGetProperty(section, out JsonElement inner) && inner.ValueKind == JsonValueKind.Object && inner.TryGetProperty(key, out JsonElement value) && value.ValueKind != JsonValueKind.Null ? value : null;
+        JsonFile.At(file, section, key) is { ValueKind: not (JsonValueKind.Undefined or JsonValueKind.Null) } value ? value : null;
 
     /// <summary>A number of a run file; null where it is absent.</summary>
     public static double? Number(JsonElement file, string section, string key) => At(file, section, key) is { ValueKind: JsonValueKind.Number } value ? value.GetDouble() : null;

@@ -1,4 +1,3 @@
-using System.Text.Json;
 using System.Text.Json.Nodes;
 using FedLearn.Cli.RunFiles;
 using FedLearn.Coordination;
@@ -6,6 +5,7 @@ using FedLearn.Dssm;
 using FedLearn.Evaluation;
 using FedLearn.Privacy;
 using FedLearn.Protocol;
+using static FedLearn.Cli.Running.ReportParts;
 
 namespace FedLearn.Cli.Running;
 
@@ -26,7 +26,7 @@ internal static class DssmDocument
         report["job"]!["epochs"] = result.Timing.Epochs;
         report["job"]!["bestEpoch"] = result.BestEpoch;
         if (result.Resumed.Count > 0)
-            report["resumed"] = new JsonObject { ["attempts"] = result.Resumed.Count, ["fromRounds"] = new JsonArray([.. result.Resumed.Select(round => (JsonNode)round)]) };
+            report["resumed"] = Resumed(result.Resumed);
         Measure(report, result.Metrics, baselines, kept?.Loss, run.Job.Training.Seed);
         report["history"] = new JsonArray([.. result.History.Select(h => (JsonNode)new JsonObject
         {
@@ -89,7 +89,7 @@ internal static class DssmDocument
             ["delta"] = null,
             ["claims"] = new JsonArray(),
             ["warnings"] = self.Role == PartyRole.Passive && run.Job.Privacy.IsPrivate
-                ? Texts(["this evaluation disclosed the party's vectors of the evaluated events once more; no claim of the training covers them"]) : new JsonArray(),
+                ? PartyDocument.Texts(["this evaluation disclosed the party's vectors of the evaluated events once more; no claim of the training covers them"]) : new JsonArray(),
         };
         party["model"] = Model(model);
         End(report, run, party);
@@ -99,10 +99,7 @@ internal static class DssmDocument
     private static JsonObject Begin(DssmRunFile run, string digest, string version, string now)
     {
         DssmJob job = run.Job;
-        var report = new JsonObject();
-        if (run.Notice is { } notice)
-            report["notice"] = notice;
-        report["tool"] = PartyDocument.Tool();
+        JsonObject report = ReportParts.Begin(run.Notice);
         report["job"] = new JsonObject
         {
             ["name"] = job.Name,
@@ -117,7 +114,7 @@ internal static class DssmDocument
             ["viewDropout"] = job.Model.ViewDropout,
             ["optimizer"] = Kebab(job.Training.Optimizer.Kind),
             ["epochs"] = job.Training.Epochs,
-            ["transport"] = run.Transport.Kind == TransportKind.Grpc ? "grpc" : "in-memory",
+            ["transport"] = Word(run.Transport.Kind),
         };
         return report;
     }
@@ -145,37 +142,25 @@ internal static class DssmDocument
     {
         if (set is null || set.Events == 0)
             return null;
-        var figures = new JsonObject(set.Named().Select(f => KeyValuePair.Create(f.Key, (JsonNode?)Finite(f.Value))));
+        JsonObject figures = Metrics(set.Named());
         figures["events"] = set.Events;
         figures["users"] = set.Users;
         return figures;
     }
 
     private static JsonObject? Intervals(RankingReport? set) => set is null || set.Events == 0 || set.NamedIntervals() is not { Count: > 0 } ends ? null
-        : new JsonObject(ends.Select(i => KeyValuePair.Create(i.Key, (JsonNode?)(Finite(i.Value.Low) is { } low && Finite(i.Value.High) is { } high ? new JsonArray(low, high) : null))));
+        : new JsonObject(ends.Select(i => KeyValuePair.Create(i.Key, (JsonNode?)Interval(i.Value.Low, i.Value.High))));
 
-    private static JsonObject Alignment(DssmRunFile run, int? users, IReadOnlyList<string> leaks, IReadOnlyList<string> warnings) => PartyDocument.Alignment(run.Job.Alignment, users,
+    private static JsonObject Alignment(DssmRunFile run, int? users, IReadOnlyList<string> leaks, IReadOnlyList<string> warnings) => ReportParts.Alignment(run.Job.Alignment, users,
         [.. leaks, "every view learns which of its users the label party has, and the label party which of its users each view has",
             "every view learns of each training and evaluation sample that it exists, of which user and, unless the view is static, when; never of which item"], warnings);
 
-    private static JsonObject Party(DssmRunFile run, DssmRunFileParty self, ChannelStatistics traffic, IReadOnlyList<DssmSentMessages> releases) => new()
+    private static JsonObject Party(DssmRunFile run, DssmRunFileParty self, ChannelStatistics traffic, IReadOnlyList<DssmSentMessages> releases)
     {
-        ["name"] = self.Name,
-        ["role"] = self.Role == PartyRole.Active ? "active" : "passive",
-        ["bytesSent"] = traffic.BytesSent,
-        ["bytesReceived"] = traffic.BytesReceived,
-        ["messagesSent"] = traffic.MessagesSent,
-        ["peakMemoryBytes"] = PartyDocument.PeakMemory(),
-        ["transport"] = PartyTransport.Document(run.Transport),
-        ["releases"] = new JsonArray([.. releases.OrderBy(r => r.Name, StringComparer.Ordinal).ThenBy(r => r.To, StringComparer.Ordinal).Select(r => (JsonNode)new JsonObject
-        {
-            ["name"] = r.Name,
-            ["protection"] = Kebab(r.Protection),
-            ["to"] = r.To,
-            ["count"] = r.Messages,
-            ["bytes"] = r.Bytes,
-        })]),
-    };
+        JsonObject party = ReportParts.Party(self.Name, self.Role, traffic, run.Transport);
+        party["releases"] = Releases(releases.Select(r => (r.Name, r.Protection, r.To, r.Messages, r.Bytes)));
+        return party;
+    }
 
     private static JsonObject Model(DssmModel model) => new()
     {
@@ -229,10 +214,10 @@ internal static class DssmDocument
             })]),
             ["secureNoise"] = c is null ? null : statement.SecureNoise,
             ["noise"] = c is null ? null : statement.SecureNoise ? CsprngNoise.AccuracyStatement : DssmRunFile.TestNoiseNotice,
-            ["ledger"] = statement.Spent is { } spent && statement.Budget is { } budget ? PartyDocument.Ledger(spent, self.Ledger, budget.Delta) : null,
-            ["claims"] = Texts(statement.Claims),
-            ["disclosures"] = Texts(statement.Disclosures),
-            ["warnings"] = Texts(statement.Warnings),
+            ["ledger"] = statement.Spent is { } spent && statement.Budget is { } budget ? Ledger(spent, self.Ledger, budget.Delta) : null,
+            ["claims"] = PartyDocument.Texts(statement.Claims),
+            ["disclosures"] = PartyDocument.Texts(statement.Disclosures),
+            ["warnings"] = PartyDocument.Texts(statement.Warnings),
         };
     }
 
@@ -256,7 +241,7 @@ internal static class DssmDocument
             {
                 ["unit"] = Kebab(unit),
                 ["claim"] = (string?)noising[0]["privacy"]!["claim"],
-                ["parties"] = Texts(figures.Select(f => f.Name)),
+                ["parties"] = PartyDocument.Texts(figures.Select(f => f.Name)),
                 ["mu"] = sum.Mu,
                 ["epsilon"] = Finite(sum.Epsilon),
                 ["delta"] = sum.Delta,
@@ -277,17 +262,6 @@ internal static class DssmDocument
         ["noiseSeconds"] = timing.Noise,
     };
 
-    private static void End(JsonObject report, DssmRunFile run, JsonObject party)
-    {
-        report["parties"] = new JsonArray(party);
-        report["roles"] = new JsonArray(new JsonObject { ["role"] = "coordinator", ["hostedBy"] = run.Parties.First(p => p.Role == PartyRole.Active).Name });
-        report["ignored"] = Texts(run.Ignored);
-        report["warnings"] = Texts(run.Warnings);
-    }
-
-    private static double? Finite(double? value) => value is { } number && double.IsFinite(number) ? number : null;
-
-    private static JsonArray Texts(IEnumerable<string> texts) => new([.. texts.Select(t => (JsonNode)t)]);
-
-    private static string Kebab<T>(T word) where T : struct, Enum => JsonNamingPolicy.KebabCaseLower.ConvertName(word.ToString());
+    private static void End(JsonObject report, DssmRunFile run, JsonObject party) =>
+        ReportParts.End(report, party, run.Parties.First(p => p.Role == PartyRole.Active).Name, run.Ignored, run.Warnings);
 }

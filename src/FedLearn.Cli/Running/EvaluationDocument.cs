@@ -1,5 +1,6 @@
 using System.Text.Json.Nodes;
 using FedLearn.Evaluation;
+using static FedLearn.Cli.Running.ReportParts;
 
 namespace FedLearn.Cli.Running;
 
@@ -12,8 +13,7 @@ internal static class EvaluationDocument
         if (evaluation?.Intervals is not { } intervals)
             return null;
         var high = intervals.High.Named().ToDictionary(m => m.Key, m => m.Value);
-        return new JsonObject(intervals.Low.Named().Select(low => new KeyValuePair<string, JsonNode?>(low.Key,
-            low.Value is { } from && high[low.Key] is { } to && double.IsFinite(from) && double.IsFinite(to) ? new JsonArray(from, to) : null)));
+        return new JsonObject(intervals.Low.Named().Select(low => KeyValuePair.Create(low.Key, (JsonNode?)Interval(low.Value, high[low.Key]))));
     }
 
     /// <summary>Curves and tables on training and test rows; null where neither was evaluated.</summary>
@@ -55,6 +55,4 @@ internal static class EvaluationDocument
 
     // JSON has neither NaN nor infinity.
     private static JsonArray Numbers(IEnumerable<double> values) => new([.. values.Select(v => double.IsFinite(v) ? (JsonNode)v : null)]);
-
-    private static double? Finite(double? value) => value is { } number && double.IsFinite(number) ? number : null;
 }

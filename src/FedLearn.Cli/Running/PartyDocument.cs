@@ -7,8 +7,8 @@ using FedLearn.Cli.RunFiles;
 using FedLearn.Coordination;
 using FedLearn.Evaluation;
 using FedLearn.Glm;
-using FedLearn.Parties;
 using FedLearn.Privacy;
+using static FedLearn.Cli.Running.ReportParts;
 
 namespace FedLearn.Cli.Running;
 
@@ -22,10 +22,7 @@ internal static class PartyDocument
     public static JsonObject Of(GlmRunFile run, GlmRunFileParty self, GlmPartyResult result)
     {
         GlmJob job = run.Job;
-        var report = new JsonObject();
-        if (run.Notice is { } notice)
-            report["notice"] = notice;
-        report["tool"] = Tool();
+        JsonObject report = Begin(run.Notice);
         report["job"] = new JsonObject
         {
             ["name"] = job.Name,
@@ -37,10 +34,10 @@ internal static class PartyDocument
             ["optimizer"] = job.Privacy.Mode == PrivacyMode.OneRound ? "newton" : GlmPlan.OptimizerOf(job).ToString().ToLowerInvariant(),
             ["epochs"] = GlmPlan.EpochsOf(job),
             ["stopReason"] = Camel(result.StopReason.ToString()),
-            ["transport"] = run.Transport.Kind == TransportKind.Grpc ? "grpc" : "in-memory",
+            ["transport"] = Word(run.Transport.Kind),
         };
         if (result.Resumed is { } resumed)
-            report["resumed"] = new JsonObject { ["attempts"] = resumed.FromRounds.Count, ["fromRounds"] = new JsonArray([.. resumed.FromRounds.Select(round => (JsonNode)round)]) };
+            report["resumed"] = Resumed(resumed.FromRounds);
         report["metrics"] = new JsonObject { ["train"] = Metrics(result.Train), ["test"] = Metrics(result.Test) };
         if (result.GuestOnly is { } alone)
             report["metrics"]!["guestOnly"] = new JsonObject { ["train"] = Metrics(alone.Train), ["test"] = Metrics(alone.Test) };
@@ -59,30 +56,15 @@ internal static class PartyDocument
         })]);
         report["rows"] = new JsonObject { ["train"] = result.TrainRows, ["test"] = result.TestRows };
         report["timing"] = Timing(result.Timing);
-        report["alignment"] = Alignment(result.Alignment, result.CommonRows, result.AlignmentLeaks, result.AlignmentWarnings);
-        report["parties"] = new JsonArray(Party(result, job.Privacy, self.Ledger, run.Transport));
-        report["roles"] = new JsonArray(new JsonObject { ["role"] = "coordinator", ["hostedBy"] = job.Parties.First(p => p.Party.Role == PartyRole.Active).Party.Name });
-        report["ignored"] = Texts(run.Ignored);
-        report["warnings"] = Texts([.. run.Warnings, .. result.Warnings]);
+        report["alignment"] = ReportParts.Alignment(result.Alignment, result.CommonRows, result.AlignmentLeaks, result.AlignmentWarnings);
+        End(report, Party(result, job.Privacy, self.Ledger, run.Transport), job.Parties.First(p => p.Party.Role == PartyRole.Active).Party.Name, run.Ignored, [.. run.Warnings, .. result.Warnings]);
         return report;
     }
-
-    /// <summary>How the common rows were found, and what that told whom.</summary>
-    internal static JsonObject Alignment(AlignmentMethod method, int? common, IEnumerable<string> leaks, IEnumerable<string> warnings) => new()
-    {
-        ["method"] = AlignmentChoice.Name(method),
-        ["commonRows"] = common,
-        ["leaks"] = Texts(leaks),
-        ["warnings"] = Texts(warnings),
-    };
 
     /// <summary>Report of the arbiter, which knows sizes and times alone.</summary>
     public static JsonObject OfArbiter(GlmRunFile run, SessionAgreement agreement, ArbiterResult result)
     {
-        var report = new JsonObject();
-        if (run.Notice is { } notice)
-            report["notice"] = notice;
-        report["tool"] = Tool();
+        JsonObject report = Begin(run.Notice);
         report["job"] = new JsonObject { ["name"] = run.Job.Name, ["digest"] = Convert.ToHexStringLower(agreement.JobDigest.Span) };
         report["arbiter"] = new JsonObject
         {
@@ -151,36 +133,23 @@ internal static class PartyDocument
             texts.Add(text);
     }
 
-    private static JsonObject Party(GlmPartyResult result, GlmPrivacyOptions options, RunFileLedger ledger, TransportSettings transport) => new()
+    private static JsonObject Party(GlmPartyResult result, GlmPrivacyOptions options, RunFileLedger ledger, TransportSettings transport)
     {
-        ["name"] = result.Party.Name,
-        ["role"] = result.Party.Role == PartyRole.Active ? "active" : "passive",
-        ["bytesSent"] = result.Traffic.BytesSent,
-        ["bytesReceived"] = result.Traffic.BytesReceived,
-        ["messagesSent"] = result.Traffic.MessagesSent,
-        ["peakMemoryBytes"] = PeakMemory(),
-        ["transport"] = PartyTransport.Document(transport),
-        ["timing"] = Timing(result.Timing),
-        ["privacy"] = Privacy(result.Privacy, options, ledger),
-        ["model"] = new JsonObject { ["weightsSha256"] = result.Model.WeightsSha256, ["features"] = result.Model.Features.FeatureNames.Count },
-        ["encryption"] = result.Joint is not { } joint ? null : new JsonObject
+        JsonObject party = ReportParts.Party(result.Party.Name, result.Party.Role, result.Traffic, transport);
+        party["timing"] = Timing(result.Timing);
+        party["privacy"] = Privacy(result.Privacy, options, ledger);
+        party["model"] = new JsonObject { ["weightsSha256"] = result.Model.WeightsSha256, ["features"] = result.Model.Features.FeatureNames.Count };
+        party["encryption"] = result.Joint is not { } joint ? null : new JsonObject
         {
             ["engine"] = joint.Engine,
             ["setupSeconds"] = joint.SetupSeconds,
             ["enginePeakMemoryBytes"] = EngineMemory.PeakBytes,
-        },
-        ["releases"] = Releases(result.Sent),
-    };
+        };
+        party["releases"] = Releases(result.Sent);
+        return party;
+    }
 
-    private static JsonArray Releases(IEnumerable<GlmSentMessages> sent) =>
-        new([.. sent.OrderBy(r => r.Name, StringComparer.Ordinal).ThenBy(r => r.To, StringComparer.Ordinal).Select(r => (JsonNode)new JsonObject
-        {
-            ["name"] = r.Name,
-            ["protection"] = Kebab(r.Protection.ToString()),
-            ["to"] = r.To,
-            ["count"] = r.Messages,
-            ["bytes"] = r.Bytes,
-        })]);
+    private static JsonArray Releases(IEnumerable<GlmSentMessages> sent) => ReportParts.Releases(sent.Select(r => (r.Name, r.Protection, r.To, r.Messages, r.Bytes)));
 
     private static JsonObject Privacy(GlmPrivacyStatement statement, GlmPrivacyOptions options, RunFileLedger ledger)
     {
@@ -191,10 +160,10 @@ internal static class PartyDocument
         PartyCalibration? c = statement.Calibration;
         return new JsonObject
         {
-            ["mode"] = Kebab(statement.Mode.ToString()),
-            ["calibration"] = c is null ? null : Kebab(options.Calibration.ToString()),
-            ["adjacency"] = c is null ? null : Kebab(options.Adjacency.ToString()),
-            ["unit"] = c is null ? null : Kebab(options.Unit.ToString()),
+            ["mode"] = Kebab(statement.Mode),
+            ["calibration"] = c is null ? null : Kebab(options.Calibration),
+            ["adjacency"] = c is null ? null : Kebab(options.Adjacency),
+            ["unit"] = c is null ? null : Kebab(options.Unit),
             ["epsilon"] = statement.Budget?.Epsilon,
             ["delta"] = statement.Budget?.Delta,
             ["mu"] = c?.Mu,
@@ -220,7 +189,7 @@ internal static class PartyDocument
     {
         ["mode"] = "he+dp",
         ["calibration"] = null,
-        ["adjacency"] = Kebab(options.Adjacency.ToString()),
+        ["adjacency"] = Kebab(options.Adjacency),
         ["unit"] = "person",
         ["epsilon"] = statement.Budget?.Epsilon,
         ["delta"] = statement.Budget?.Delta,
@@ -245,7 +214,7 @@ internal static class PartyDocument
         OneRoundCalibration? c = released.Calibration;
         return new JsonObject
         {
-            ["mode"] = Kebab(statement.Mode.ToString()),
+            ["mode"] = Kebab(statement.Mode),
             ["calibration"] = null,
             ["adjacency"] = "replace-one",
             ["unit"] = statement.Mode == PrivacyMode.LabelDp ? "label" : "record",
@@ -279,19 +248,6 @@ internal static class PartyDocument
         };
     }
 
-    /// <summary>What the party's rows have cost over all jobs, for replacing a row: at the delta of the lifetime budget, else of the job.</summary>
-    internal static JsonObject Ledger(PrivacyTotal spent, RunFileLedger ledger, double jobDelta)
-    {
-        double delta = ledger.Budget?.Delta ?? jobDelta;
-        return new JsonObject
-        {
-            ["path"] = Path.GetFileName(ledger.Path),
-            ["spentEpsilon"] = delta > 0 || spent.MuSquared == 0 ? Finite(spent.Epsilon(delta)) : null,
-            ["delta"] = delta,
-            ["budget"] = ledger.Budget is { } budget ? new JsonObject { ["epsilon"] = budget.Epsilon, ["delta"] = budget.Delta } : null,
-        };
-    }
-
     private static JsonObject Timing(GlmTiming timing) => new()
     {
         ["totalSeconds"] = timing.Training,
@@ -304,18 +260,12 @@ internal static class PartyDocument
         ["syncSeconds"] = timing.Sync,
     };
 
-    private static JsonObject? Metrics(MetricSet? metrics) =>
-        metrics is null ? null : new JsonObject(metrics.Named().Select(m => new KeyValuePair<string, JsonNode?>(m.Key, Finite(m.Value))));
-
-    /// <summary>JSON has no infinity: a Poisson mean of very noisy scores can be beyond float64, and its figures are then undefined.</summary>
-    private static double? Finite(double? value) => value is { } number && double.IsFinite(number) ? number : null;
+    private static JsonObject? Metrics(MetricSet? metrics) => metrics is null ? null : ReportParts.Metrics(metrics.Named());
 
     /// <summary>Sentences as an array.</summary>
     internal static JsonArray Texts(IEnumerable<string> texts) => new([.. texts.Select(t => (JsonNode)t)]);
 
     private static string Camel(string name) => JsonNamingPolicy.CamelCase.ConvertName(name);
-
-    private static string Kebab(string name) => JsonNamingPolicy.KebabCaseLower.ConvertName(name);
 
     /// <summary>Most memory that this process has had.</summary>
     internal static long PeakMemory()

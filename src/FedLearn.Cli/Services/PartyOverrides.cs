@@ -95,7 +95,7 @@ internal sealed class PartyOverrides
             if (sources.TryGetValue(key, out string? earlier) && source != "--set")
                 throw new ConfigurationException(ServiceErrors.UnknownVariable, source, $"the key '{key}' is set by {earlier} too.", "Keep one of them; letter case does not matter.");
             for (int i = 1; i < steps.Length; i++)
-                if (PartySchema.At(file, steps[..i]) is { ValueKind: not (JsonValueKind.Object or JsonValueKind.Null or JsonValueKind.Undefined) })
+                if (JsonFile.At(file, steps[..i]) is { ValueKind: not (JsonValueKind.Object or JsonValueKind.Null or JsonValueKind.Undefined) })
                     throw new ConfigurationException(ServiceErrors.UnknownVariable, source, $"in {path}, '{string.Join('.', steps[..i])}' is no object, so that nothing in it can be replaced.",
                         "Write an object in the file, or replace the whole value.");
             settings.Add(new RunFileSetting(key, text) { Steps = steps, Typed = PartySchema.Value(text, forms) });
@@ -124,7 +124,7 @@ internal sealed class PartyOverrides
                 throw source == "--set" ? UnknownSet(names) : Unknown(source, Prefix + RunFileKeys.Nearest(string.Join("__", names), PartySchema.Keys().Select(k => k.Replace(".", "__", StringComparison.Ordinal).ToUpperInvariant())));
             // What is left is one name: that of a party.
             string written = string.Join(source == "--set" ? "." : "__", names[i..]);
-            string[] parties = [.. PartySchema.NamesIn(PartySchema.At(file, [.. steps])).Union(JobParties(file, path))];
+            string[] parties = [.. PartySchema.NamesIn(JsonFile.At(file, steps)).Union(JobParties(file, path))];
             string[] meant = [.. parties.Where(name => Same(name, written))];
             if (meant.Length != 1)
                 throw new ConfigurationException(ServiceErrors.UnknownVariable, source, meant.Length == 0 ? $"the job has no party '{written}'." : $"'{written}' may be {string.Join(" or ", meant)}.",
@@ -138,13 +138,13 @@ internal sealed class PartyOverrides
     // Peers may stand in the job only.
     private IEnumerable<string> JobParties(JsonElement file, string path)
     {
-        string? job = _values.LastOrDefault(v => v.Path is [var name] && Same(name, "job")).Text ?? (PartySchema.At(file, ["job"]) is { ValueKind: JsonValueKind.String } own ? own.GetString() : null);
+        string? job = _values.LastOrDefault(v => v.Path is [var name] && Same(name, "job")).Text ?? (JsonFile.At(file, "job") is { ValueKind: JsonValueKind.String } own ? own.GetString() : null);
         if (string.IsNullOrWhiteSpace(job))
             return [];
         JsonElement json = PartySchema.Read(Path.GetFullPath(job, Path.GetDirectoryName(Path.GetFullPath(path))!));
-        IEnumerable<string> names = PartySchema.At(json, ["parties"]) is { ValueKind: JsonValueKind.Array } parties
-            ? parties.EnumerateArray().Select(p => PartySchema.At(p, ["name"])).Where(n => n.ValueKind == JsonValueKind.String).Select(n => n.GetString()!) : [];
-        return [.. names, PartySchema.At(json, ["privacy", "he", "arbiter"]) is { ValueKind: JsonValueKind.String } arbiter ? arbiter.GetString()! : "arbiter"];
+        IEnumerable<string> names = JsonFile.At(json, "parties") is { ValueKind: JsonValueKind.Array } parties
+            ? parties.EnumerateArray().Select(p => JsonFile.At(p, "name")).Where(n => n.ValueKind == JsonValueKind.String).Select(n => n.GetString()!) : [];
+        return [.. names, JsonFile.At(json, "privacy", "he", "arbiter") is { ValueKind: JsonValueKind.String } arbiter ? arbiter.GetString()! : "arbiter"];
     }
 
     // Names of variables have no dots or hyphens everywhere, and no letter case that counts.
@@ -224,22 +224,12 @@ internal static class PartySchema
     {
         try
         {
-            using JsonDocument document = JsonDocument.Parse(File.ReadAllBytes(path).AsMemory(), new JsonDocumentOptions { CommentHandling = JsonCommentHandling.Skip, AllowTrailingCommas = true });
-            return document.RootElement.Clone();
+            return JsonFile.Read(path);
         }
         catch (Exception e) when (e is JsonException or IOException or UnauthorizedAccessException or ArgumentException or NotSupportedException)
         {
             return default;
         }
-    }
-
-    /// <summary>What stands at a path; undefined where nothing does.</summary>
-    public static JsonElement At(JsonElement json, IReadOnlyList<string> path)
-    {
-        foreach (string step in path)
-            if (json.ValueKind != JsonValueKind.Object || !json.TryGetProperty(step, out json))
-                return default;
-        return json;
     }
 
     /// <summary>Names in an object; none for what is no object.</summary>

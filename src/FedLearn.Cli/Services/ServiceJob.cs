@@ -49,7 +49,7 @@ internal sealed record JobStatus(string? Job, string? Party, string? Role, strin
 /// <summary>One party of one job in a service: session after session. Nothing that happens in it reaches another job.</summary>
 internal sealed class ServiceJob
 {
-    private static readonly TimeSpan FirstPause = TimeSpan.FromMilliseconds(200), ProbeTime = TimeSpan.FromSeconds(5), TellTime = TimeSpan.FromSeconds(2);
+    private static readonly TimeSpan FirstPause = TimeSpan.FromMilliseconds(200), ProbeTime = TimeSpan.FromSeconds(5);
 
     // What no session mends by itself. The job is tried again nevertheless: the other side may mend its file.
     private static readonly HashSet<string> Refusals =
@@ -68,7 +68,7 @@ internal sealed class ServiceJob
     /// <param name="file">The party file.</param>
     /// <param name="results">Folder of all results of the service.</param>
     /// <param name="log">Told what happens.</param>
-    /// <param name="clock">Clock of the sessions' count.</param>
+    /// <param name="clock">Clock of the sessions' count, of pauses, and of the names of results.</param>
     public ServiceJob(PartyFile file, string results, Action<string> log, TimeProvider clock)
     {
         File = file;
@@ -111,7 +111,7 @@ internal sealed class ServiceJob
         if (!IsCounted)
             return await AttemptAsync(cancellationToken).ConfigureAwait(false);
         LookAtCount();
-        ResiliencePipeline<FedLearnException?> attempts = new ResiliencePipelineBuilder<FedLearnException?>().AddRetry(new RetryStrategyOptions<FedLearnException?>
+        ResiliencePipeline<FedLearnException?> attempts = new ResiliencePipelineBuilder<FedLearnException?> { TimeProvider = _clock }.AddRetry(new RetryStrategyOptions<FedLearnException?>
         {
             MaxRetryAttempts = int.MaxValue,
             BackoffType = DelayBackoffType.Exponential,
@@ -214,7 +214,7 @@ internal sealed class ServiceJob
                 catch (FedLearnException e)
                 {
                     foreach (IPartyChannel channel in channels)
-                        await TellAsync(channel, e.Id).ConfigureAwait(false);
+                        await channel.AbortAsync(e.Id, CancellationToken.None).ConfigureAwait(false);
                     throw;
                 }
 
@@ -229,19 +229,6 @@ internal sealed class ServiceJob
     {
         KeepsRuns = task.KeepsRuns,
     };
-
-    private static async Task TellAsync(IPartyChannel channel, string errorId)
-    {
-        using var timeUp = new CancellationTokenSource(TellTime);
-        try
-        {
-            await channel.AbortAsync(errorId, timeUp.Token).ConfigureAwait(false);
-        }
-        catch (Exception e) when (e is OperationCanceledException or FedLearnException)
-        {
-            // The peer does not listen.
-        }
-    }
 
     // Data are read for a session that can begin, not for an active party that is away.
     private static async Task ProbeAsync(Uri address, CancellationToken stop)
@@ -287,7 +274,7 @@ internal sealed class ServiceJob
         else
             document["timing"] = new JsonObject { ["totalSeconds"] = seconds };
         OutputFile.Write(Path.Combine(unfinished, "report.json"), ReportWriter.Text(JsonNode.Parse(document.ToJsonString())!.AsObject()));
-        string place = Path.Combine(_results, string.Create(CultureInfo.InvariantCulture, $"{DateTimeOffset.UtcNow:yyyyMMdd'T'HHmmss'Z'}-{_session}"));
+        string place = Path.Combine(_results, string.Create(CultureInfo.InvariantCulture, $"{_clock.GetUtcNow():yyyyMMdd'T'HHmmss'Z'}-{_session}"));
         OutputFile.Guard(place, () => Directory.Move(unfinished, place));
         return place;
     }

@@ -1,4 +1,3 @@
-using System.Numerics.Tensors;
 using FedLearn.Diagnostics;
 using FedLearn.Numerics;
 
@@ -13,7 +12,7 @@ namespace FedLearn.Dssm;
 /// samples with the same positive left out. In-batch logQ: the same with z_c - log q_c, the positive's too. Full: all trainable items.</para>
 /// <para>Everything is float64, in an order that depends on shapes and items alone. After the first batch of a size nothing is allocated. For one thread at a time.</para>
 /// </remarks>
-public sealed class DssmLoss
+public sealed partial class DssmLoss
 {
     private const double MaskedLogit = -1e9;
     private const double LeastLearnedWeight = 1e-12;
@@ -302,104 +301,6 @@ public sealed class DssmLoss
     private void NormaliseItems(double[] items) => SmoothCosine.Normalise(items.AsSpan(0, _items * _width), _width,
         Grow(ref _itemUnits, _items * _width).AsSpan(0, _items * _width), Grow(ref _itemLengths, _items).AsSpan(0, _items));
 
-    private void EvaluateSampled(DssmBatch batch, Span<double> items, bool keepRows)
-    {
-        int b = _samples, each = _candidateCount = _model.Negatives + 1, k = _width;
-        Span<int> candidates = Grow(ref _sampleCandidates, b * each).AsSpan(0, b * each);
-        for (int i = 0; i < b; i++)
-        {
-            candidates[i * each] = batch.Targets[i];
-            batch.Negatives.AsSpan(i * (each - 1), each - 1).CopyTo(candidates[(i * each + 1)..]);
-        }
-
-        int total = _heads * b * each;
-        Span<double> cosines = Grow(ref _cosines, total).AsSpan(0, total), rows = Grow(ref _coefficients, total).AsSpan(0, total);
-        Span<double> shifts = Grow(ref _shifts, _heads * b).AsSpan(0, _heads * b);
-        ReadOnlySpan<double> units = _itemUnits, bias = Fusion.ItemBias;
-        for (int h = 0; h < _heads; h++)
-            for (int i = 0; i < b; i++)
-            {
-                int at = (h * b + i) * each;
-                Span<double> row = rows.Slice(at, each), cosine = cosines.Slice(at, each);
-                ReadOnlySpan<int> own = candidates.Slice(i * each, each);
-                ReadOnlySpan<double> unit = _units[h].AsSpan(i * k, k);
-                double largest = double.NegativeInfinity;
-                for (int c = 0; c < each; c++)
-                {
-                    cosine[c] = MatrixKernels.Dot(unit, units.Slice(own[c] * k, k));
-                    row[c] = c > 0 && own[c] == own[0] ? MaskedLogit : _gamma * cosine[c] + (bias.IsEmpty ? 0 : bias[own[c]]);
-                    largest = Math.Max(largest, row[c]);
-                }
-
-                for (int c = 0; c < each; c++)
-                    row[c] -= largest;
-                shifts[h * b + i] = row[0];
-            }
-
-        MatrixKernels.ExpOfNegative(rows);
-        for (int h = 0; h < _heads; h++)
-            for (int i = 0; i < b; i++)
-                _headLosses[h][i] = Softmax(rows.Slice((h * b + i) * each, each), 0, shifts[h * b + i], _headWeights[h][i]);
-        AddSampledItems(default, items, vectorGradients: true);
-        if (keepRows)
-            FindSampledNorms();
-    }
-
-    // Sums over samples, then heads, then candidates: gradients of the items' unit vectors and, when asked for, of the heads'.
-    private void AddSampledItems(ReadOnlySpan<double> weights, Span<double> items, bool vectorGradients)
-    {
-        int b = _samples, each = _candidateCount, k = _width;
-        ReadOnlySpan<double> units = _itemUnits;
-        for (int i = 0; i < b; i++)
-            for (int h = 0; h < _heads; h++)
-            {
-                if (!(_headWeights[h][i] > 0))
-                    continue;
-                ReadOnlySpan<double> unit = _units[h].AsSpan(i * k, k), row = _coefficients.AsSpan((h * b + i) * each, each);
-                Span<double> gradient = _headGradients[h].AsSpan(i * k, k);
-                double factor = weights.IsEmpty ? _gamma : _gamma * weights[i];
-                for (int c = 0; c < each; c++)
-                {
-                    int item = _sampleCandidates[i * each + c];
-                    MatrixKernels.AddScaled(unit, factor * row[c], items.Slice(item * k, k));
-                    if (vectorGradients)
-                        MatrixKernels.AddScaled(units.Slice(item * k, k), factor * row[c], gradient);
-                }
-            }
-    }
-
-    private void FindSampledNorms()
-    {
-        int b = _samples, each = _candidateCount;
-        Span<double> merged = Grow(ref _product, _heads * each).AsSpan(0, _heads * each);
-        Grow(ref _rowNorms, b);
-        Grow(ref _biasNorms, b);
-        if (_marks.Length < _items)
-            (_marks, _firstSlots, _stamp) = (new int[_items], new int[_items], 0);
-        for (int i = 0; i < b; i++)
-        {
-            if (_stamp == int.MaxValue)
-            {
-                Array.Clear(_marks);
-                _stamp = 0;
-            }
-
-            _stamp++;
-            merged.Clear();
-            ReadOnlySpan<int> own = _sampleCandidates.AsSpan(i * each, each);
-            for (int c = 0; c < each; c++)
-            {
-                int item = own[c];
-                if (_marks[item] != _stamp)
-                    (_marks[item], _firstSlots[item]) = (_stamp, c);
-                for (int h = 0; h < _heads; h++)
-                    merged[h * each + _firstSlots[item]] += _coefficients[(h * b + i) * each + c];
-            }
-
-            FindNorms(i, merged, each, _cosines.AsSpan(i * each), b * each, own);
-        }
-    }
-
     // |dL/dY|^2 and |dL/dbias|^2 of one sample from its coefficients and cosines, candidate by candidate.
     private void FindNorms(int i, ReadOnlySpan<double> coefficients, int coefficientStep, ReadOnlySpan<double> cosines, int cosineStep, ReadOnlySpan<int> items)
     {
@@ -432,82 +333,6 @@ public sealed class DssmLoss
         (_rowNorms[i], _biasNorms[i]) = (squares * _gamma * _gamma, biasSquares);
     }
 
-    private void EvaluateShared(DssmBatch batch, Span<double> items, bool keepRows)
-    {
-        int b = _samples, k = _width;
-        FindCandidates(batch.Targets);
-        int c = _candidateCount;
-        Span<double> units = Grow(ref _candidateUnits, c * k).AsSpan(0, c * k);
-        for (int j = 0; j < c; j++)
-            _itemUnits.AsSpan(_candidates[j] * k, k).CopyTo(units[(j * k)..]);
-        _packedColumns.Pack(units, 1, k, k, c);
-        _packedRows.Pack(units, k, 1, c, k);
-        int keptRows = keepRows ? b : Math.Min(b, ChunkRows), chunk = Math.Min(b, ChunkRows);
-        Grow(ref _coefficients, checked(_heads * keptRows * c));
-        Grow(ref _rowNorms, b);
-        Grow(ref _biasNorms, b);
-        if (keepRows)
-            Grow(ref _cosines, checked(_heads * chunk * c));
-        Grow(ref _shifts, b);
-        Span<double> compact = Candidates();
-        Span<double> bias = BiasOf(Fusion.Values);
-        if (!bias.IsEmpty)
-            Grow(ref _product, c).AsSpan(0, c).Clear();
-        for (int from = 0; from < b; from += ChunkRows)
-        {
-            int count = Math.Min(ChunkRows, b - from);
-            for (int h = 0; h < _heads; h++)
-            {
-                Span<double> rows = _coefficients.AsSpan(RowAt(h, from, keepRows), count * c);
-                rows.Clear();
-                MatrixKernels.AddProduct(_units[h].AsSpan(from * k, count * k), k, 1, _packedColumns, rows, count);
-                if (keepRows)
-                    rows.CopyTo(_cosines.AsSpan(h * chunk * c));
-                for (int i = 0; i < count; i++)
-                    SharedRow(h, from + i, rows.Slice(i * c, c));
-                MatrixKernels.AddProduct(rows, c, 1, _packedRows, _headGradients[h].AsSpan(from * k, count * k), count);
-                AddSharedItems(h, from, count, rows, default, compact);
-                for (int i = 0; i < (bias.IsEmpty ? 0 : count); i++)
-                    MatrixKernels.AddScaled(rows.Slice(i * c, c), 1, _product.AsSpan(0, c));
-            }
-
-            for (int i = 0; i < (keepRows ? count : 0); i++)
-                FindNorms(from + i, _coefficients.AsSpan(RowAt(0, from + i, kept: true)), b * c, _cosines.AsSpan(i * c), chunk * c, _candidates.AsSpan(0, c));
-        }
-
-        for (int h = 0; h < _heads; h++)
-            MatrixKernels.Scale(_headGradients[h].AsSpan(0, b * k), _gamma, _headGradients[h].AsSpan(0, b * k));
-        Spread(compact, items);
-    }
-
-    private int RowAt(int head, int sample, bool kept) => checked(kept ? (head * _samples + sample) * _candidateCount : head * Math.Min(_samples, ChunkRows) * _candidateCount);
-
-    // From cosines to coefficients dz, which have the head's share of the loss in them.
-    private void SharedRow(int head, int i, Span<double> row)
-    {
-        double share = _headWeights[head][i];
-        if (!(share > 0))
-        {
-            row.Clear();
-            return;
-        }
-
-        int target = _targetSlots[i];
-        TensorPrimitives.Multiply(row, _gamma, row);
-        TensorPrimitives.Add(row, _offsets.AsSpan(0, row.Length), row);
-        TensorPrimitives.Subtract(row, TensorPrimitives.Max<double>(row), row);
-        double shift = row[target];
-        MatrixKernels.ExpOfNegative(row);
-        if (_model.Loss != DssmLossKind.Full)
-        {
-            double own = row[target];
-            TensorPrimitives.Multiply(row, _multiplicities.AsSpan(0, row.Length), row);
-            row[target] = own;
-        }
-
-        _headLosses[head][i] = Softmax(row, target, shift, share);
-    }
-
     // exp(z - max) on entry, share (P - [target]) on return. The complement of P at the target is the sum of the others: no digits cancel when P is near 1.
     private static double Softmax(Span<double> row, int target, double shift, double share)
     {
@@ -524,56 +349,6 @@ public sealed class DssmLoss
         // Kahan's form: the rounding of 1 + x cancels in the quotient.
         double sum = 1 + x;
         return sum == 1 ? x : Math.Log(sum) * (x / (sum - 1));
-    }
-
-    private void AddSharedItems(int head, int from, int count, ReadOnlySpan<double> rows, ReadOnlySpan<double> weights, Span<double> compact)
-    {
-        int c = _candidateCount, k = _width;
-        _packedUnits.Pack(_units[head].AsSpan(from * k, count * k), k, 1, count, k, weights.IsEmpty ? default : weights.Slice(from, count));
-        MatrixKernels.AddProduct(rows[..(count * c)], 1, c, _packedUnits, compact, c);
-    }
-
-    private Span<double> Candidates()
-    {
-        Span<double> compact = Grow(ref _candidateGradients, _candidateCount * _width).AsSpan(0, _candidateCount * _width);
-        compact.Clear();
-        return compact;
-    }
-
-    private void Spread(ReadOnlySpan<double> compact, Span<double> items)
-    {
-        for (int j = 0; j < _candidateCount; j++)
-            MatrixKernels.Scale(compact.Slice(j * _width, _width), _gamma, items.Slice(_candidates[j] * _width, _width));
-    }
-
-    // The distinct candidates that all samples share, how often each is in the batch, and what is added to its logit.
-    private void FindCandidates(int[] targets)
-    {
-        Array.Fill(_slotOfItem, -1);
-        Grow(ref _candidates, _items);
-        Grow(ref _multiplicities, _items);
-        Grow(ref _offsets, _items);
-        Grow(ref _targetSlots, targets.Length);
-        int count = 0;
-        bool full = _model.Loss == DssmLossKind.Full;
-        foreach (int item in full ? _trainable : targets)
-        {
-            if (_slotOfItem[item] < 0)
-            {
-                _candidates[count] = item;
-                _multiplicities[count] = 0;
-                _slotOfItem[item] = count++;
-            }
-
-            _multiplicities[_slotOfItem[item]]++;
-        }
-
-        Span<double> bias = Fusion.ItemBias;
-        for (int j = 0; j < count; j++)
-            _offsets[j] = (bias.IsEmpty ? 0 : bias[_candidates[j]]) - (_model.Loss == DssmLossKind.InBatchLogQ ? _logQ![_candidates[j]] : 0);
-        for (int i = 0; i < targets.Length; i++)
-            _targetSlots[i] = _slotOfItem[targets[i]] >= 0 ? _slotOfItem[targets[i]] : throw new ArgumentException("A positive item is none of the candidates.", nameof(targets));
-        _candidateCount = count;
     }
 
     private void ToViews(DssmBatch batch, DssmGradients gradients)

@@ -13,6 +13,8 @@ internal sealed partial class RelayService(IReadOnlyList<RelayJob> jobs, RelayQu
 {
     private const int PieceBytes = 64 << 10;
 
+    private static readonly Status Failed = new(StatusCode.Internal, "The call failed inside the coordinator.", GrpcErrors.CallFailed);
+
     private static readonly string[] Services = ["", "fedlearn.v1.Relay", "grpc.health.v1.Health"];
 
     private readonly ILogger _log = options.LoggerFactory.CreateLogger("FedLearn.Transport.Grpc.Relay");
@@ -79,7 +81,7 @@ internal sealed partial class RelayService(IReadOnlyList<RelayJob> jobs, RelayQu
 #pragma warning restore CA1031
         {
             LogFailure(context.Request.Path, e.GetType().Name);
-            status = new Status(StatusCode.Internal, "The call failed inside the coordinator.");
+            status = Failed;
         }
 
         FederationService.End(context.Response, status);
@@ -193,36 +195,48 @@ internal sealed partial class RelayService(IReadOnlyList<RelayJob> jobs, RelayQu
         }
     }
 
-    /// <summary>Passes bytes on until one side ends or is gone. Never throws.</summary>
+    /// <summary>Passes bytes on until one side ends or is gone. Throws only what a handler of <see cref="Opened"/> or <see cref="Closed"/> does, and ends the pair then too: its other call
+    /// waits for that, as does the end of the coordinator.</summary>
     private async Task RunAsync(RelayPair pair)
     {
         RelayCaller party = pair.Party.Caller;
         var connection = new RelayedConnection(Interlocked.Increment(ref _number), party.Job, party.Purpose, party.Host, party.Party);
-        long toHost = 0, fromHost = 0;
+        Status status = Failed;
         lock (_gate)
             _open.Add(connection.Number, (connection, pair.Done.Task));
-        Opened?.Invoke(connection);
-        Status status;
-        using (var over = CancellationTokenSource.CreateLinkedTokenSource(pair.Host.Context.RequestAborted, pair.Party.Context.RequestAborted, _cutting.Token))
+        try
         {
-            Task up = CopyAsync(pair.Party, pair.Host, sent => Interlocked.Add(ref toHost, sent), over.Token);
-            Task down = CopyAsync(pair.Host, pair.Party, sent => Interlocked.Add(ref fromHost, sent), over.Token);
-            Task first = await Task.WhenAny(up, down).ConfigureAwait(false);
-            await over.CancelAsync().ConfigureAwait(false);
-            await Task.WhenAll(up, down).ContinueWith(static _ => { }, CancellationToken.None, TaskContinuationOptions.ExecuteSynchronously, TaskScheduler.Default).ConfigureAwait(false);
-            status = first switch
-            {
-                { IsCompletedSuccessfully: true } => Status.Ok,
-                { Exception.InnerException: RpcException cut } => cut.Status,
-                _ when _cutting.IsCancellationRequested => Stops(),
-                _ => new Status(StatusCode.Unavailable, "The other party is gone.", ProtocolErrors.PeerGone),
-            };
+            Opened?.Invoke(connection);
+            (status, long toHost, long fromHost) = await CopyAsync(pair).ConfigureAwait(false);
+            lock (_gate)
+                _open.Remove(connection.Number); // whoever is told sees that it is gone
+            Closed?.Invoke(connection, new RelayedTraffic(toHost, fromHost, status.ErrorId));
         }
+        finally
+        {
+            lock (_gate)
+                _open.Remove(connection.Number);
+            pair.Done.SetResult(status);
+        }
+    }
 
-        lock (_gate)
-            _open.Remove(connection.Number);
-        Closed?.Invoke(connection, new RelayedTraffic(toHost, fromHost, status.ErrorId));
-        pair.Done.SetResult(status);
+    // Both directions, until one of them ends.
+    private async Task<(Status Status, long ToHost, long FromHost)> CopyAsync(RelayPair pair)
+    {
+        long toHost = 0, fromHost = 0;
+        using var over = CancellationTokenSource.CreateLinkedTokenSource(pair.Host.Context.RequestAborted, pair.Party.Context.RequestAborted, _cutting.Token);
+        Task up = CopyAsync(pair.Party, pair.Host, sent => Interlocked.Add(ref toHost, sent), over.Token);
+        Task down = CopyAsync(pair.Host, pair.Party, sent => Interlocked.Add(ref fromHost, sent), over.Token);
+        Task first = await Task.WhenAny(up, down).ConfigureAwait(false);
+        await over.CancelAsync().ConfigureAwait(false);
+        await Task.WhenAll(up, down).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+        return (first switch
+        {
+            { IsCompletedSuccessfully: true } => Status.Ok,
+            { Exception.InnerException: RpcException cut } => cut.Status,
+            _ when _cutting.IsCancellationRequested => Stops(),
+            _ => new Status(StatusCode.Unavailable, "The other party is gone.", ProtocolErrors.PeerGone),
+        }, toHost, fromHost);
     }
 
     // One direction. What is read is given back only when it was written, and writing waits for the reader's window: memory stays within the windows.

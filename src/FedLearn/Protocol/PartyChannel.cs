@@ -77,7 +77,7 @@ public abstract class PartyChannel(string localParty, string remoteParty, Channe
     private readonly WaitLimit _sendLimit = new(options.ReceiveTimeout, options.Clock), _receiveLimit = new(options.ReceiveTimeout, options.Clock);
     private readonly ConcurrentDictionary<(string Name, Protection Protection), long> _releases = new(), _releasedBytes = new();
     private long _messagesSent, _messagesReceived, _bytesSent, _bytesReceived;
-    private int _receiving;
+    private int _readers;
 
     /// <inheritdoc />
     public string LocalParty { get; } = localParty;
@@ -265,7 +265,7 @@ public abstract class PartyChannel(string localParty, string remoteParty, Channe
 
     private async ValueTask<PeerException?> LastWordsAsync(string step, CancellationToken cancellationToken)
     {
-        if (Interlocked.CompareExchange(ref _receiving, 1, 0) != 0)
+        if (Interlocked.CompareExchange(ref _readers, 1, 0) != 0)
             return null; // the receive in progress will say it
         try
         {
@@ -283,7 +283,7 @@ public abstract class PartyChannel(string localParty, string remoteParty, Channe
         }
         finally
         {
-            Volatile.Write(ref _receiving, 0);
+            Interlocked.Decrement(ref _readers);
         }
     }
 
@@ -297,7 +297,7 @@ public abstract class PartyChannel(string localParty, string remoteParty, Channe
     {
         CancellationTokenSource stop = _receiveLimit.Begin();
         CancellationTokenRegistration stopped = WaitLimit.Link(stop, cancellationToken);
-        Volatile.Write(ref _receiving, 1);
+        Interlocked.Increment(ref _readers); // counted, since last words that a send waits for may be read at the same time
         try
         {
             ValueTask<ChannelFrame> read = ReadFrameAsync(stop.Token);
@@ -313,7 +313,7 @@ public abstract class PartyChannel(string localParty, string remoteParty, Channe
         }
         finally
         {
-            Volatile.Write(ref _receiving, 0);
+            Interlocked.Decrement(ref _readers);
             stopped.Dispose();
             _receiveLimit.End();
         }

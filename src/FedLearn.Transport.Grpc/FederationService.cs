@@ -1,5 +1,4 @@
 using System.Collections.Concurrent;
-using System.Globalization;
 using FedLearn.Coordination;
 using FedLearn.Diagnostics;
 using FedLearn.Protocol;
@@ -62,84 +61,38 @@ internal sealed partial class FederationService(ISessions sessions, GrpcHostOpti
 
     public void Dispose() => _stopping.Dispose();
 
-    /// <summary>Answers one HTTP request.</summary>
-    public async Task HandleAsync(HttpContext context)
-    {
-        HostTls.IdentityOf(context); // whatever it asks, the client has accepted this side's certificate
-        if (context.Request.ContentType?.StartsWith(HeaderText.ContentType, StringComparison.Ordinal) != true || !HttpMethods.IsPost(context.Request.Method))
-        {
-            context.Response.StatusCode = StatusCodes.Status415UnsupportedMediaType;
-            context.Response.Headers[HeaderText.ErrorId] = ProtocolErrors.Malformed;
-            return;
-        }
+    /// <inheritdoc />
+    public Task HandleAsync(HttpContext context) => GrpcCalls.HandleAsync(context, options.Channel.Clock, stop => CallAsync(context, stop), e => Failed(context, e));
 
-        context.Response.ContentType = HeaderText.ContentType;
-        Status status;
-        try
-        {
-            status = await CallAsync(context).ConfigureAwait(false);
-        }
-        catch (RpcException e)
-        {
-            status = e.Status;
-        }
-        catch (FedLearnException e)
-        {
-            status = new Status(CodeOf(e.Id), $"{e.Place}: {e.Cause} {e.Remedy}", e.Id);
-        }
-        catch (Exception e) when (context.RequestAborted.IsCancellationRequested && e is OperationCanceledException or IOException)
-        {
-            return; // the caller left
-        }
-        catch (Exception e) when (e is OperationCanceledException or IOException)
-        {
-            status = _stopping.IsCancellationRequested
+    private Status Failed(HttpContext context, Exception e)
+    {
+        if (e is OperationCanceledException or IOException)
+            return _stopping.IsCancellationRequested
                 ? new Status(StatusCode.Unavailable, "The active party ended before the session began.", ProtocolErrors.PeerGone)
                 : new Status(StatusCode.Cancelled, "The call ended early.", ProtocolErrors.PeerGone);
-        }
-#pragma warning disable CA1031 // the last resort of a server: no request may end the process
-        catch (Exception e)
-#pragma warning restore CA1031
-        {
-            LogFailure(context.Request.Path, e.GetType().Name);
-            status = new Status(StatusCode.Internal, "The call failed inside the active party.", GrpcErrors.CallFailed);
-        }
-
-        End(context.Response, status);
+        LogFailure(context.Request.Path, e.GetType().Name);
+        return new Status(StatusCode.Internal, "The call failed inside the active party.", GrpcErrors.CallFailed);
     }
 
-    private async Task<Status> CallAsync(HttpContext context)
+    private async Task<Status> CallAsync(HttpContext context, CancellationToken cancellationToken)
     {
         using IDisposable call = Quotas.Call(context);
-        if (context.Request.Headers[HeaderText.Encoding].Any(encoding => encoding != "identity"))
-            throw new RpcException(StatusCode.Unimplemented, "Messages must not be compressed.", ProtocolErrors.Malformed);
-        TimeSpan limit = Timeout.InfiniteTimeSpan;
-        if (context.Request.Headers[HeaderText.Timeout] is [{ } text] && !HeaderText.TryParseTimeout(text, out limit))
-            throw new RpcException(StatusCode.InvalidArgument, "The header grpc-timeout has a wrong form.", ProtocolErrors.Malformed);
-        using var timeUp = new CancellationTokenSource(limit, options.Channel.Clock);
-        using var any = CancellationTokenSource.CreateLinkedTokenSource(timeUp.Token, context.RequestAborted, _stopping.Token);
-        try
+        using var any = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken, _stopping.Token);
+        return context.Request.Path.Value switch
         {
-            return context.Request.Path.Value switch
-            {
-                Methods.Join => await JoinRemotelyAsync(context, any.Token).ConfigureAwait(false),
-                Methods.Exchange => await ExchangeAsync(context).ConfigureAwait(false),
-                Methods.HealthCheck => await CheckHealthAsync(context, any.Token).ConfigureAwait(false),
-                Methods.HealthWatch => await WatchHealthAsync(context, any.Token).ConfigureAwait(false),
-                _ => throw new RpcException(StatusCode.Unimplemented, "There is no such method here.", ProtocolErrors.Malformed),
-            };
-        }
-        catch (OperationCanceledException) when (timeUp.IsCancellationRequested && !context.RequestAborted.IsCancellationRequested)
-        {
-            throw new RpcException(StatusCode.DeadlineExceeded, "The call's time was up before every party had joined.", ProtocolErrors.PartyMissing);
-        }
+            Methods.Join => await JoinRemotelyAsync(context, any.Token).ConfigureAwait(false),
+            Methods.Exchange => await ExchangeAsync(context).ConfigureAwait(false),
+            Methods.HealthCheck => await GrpcCalls.CheckHealthAsync(context, Services, options, Stopping, any.Token).ConfigureAwait(false),
+            Methods.HealthWatch => await GrpcCalls.WatchHealthAsync(context, Services, options, new Status(StatusCode.Unavailable, "The active party ends.", ProtocolErrors.PeerGone), Stopping, any.Token).ConfigureAwait(false),
+            _ => throw GrpcCalls.NoMethod(),
+        };
     }
 
     private async Task<Status> JoinRemotelyAsync(HttpContext context, CancellationToken cancellationToken)
     {
         Quotas.Join(context);
         PeerIdentity? identity = HostTls.IdentityOf(context);
-        Wire.JoinRequest asked = await RequestAsync(context, Wire.JoinRequest.Parser, options, cancellationToken).ConfigureAwait(false);
+        Wire.JoinRequest asked = await GrpcCalls.RequestAsync(context, Wire.JoinRequest.Parser, options, cancellationToken).ConfigureAwait(false);
         JoinRequest request = SessionCodec.Decode(asked);
         Require(identity, request.Party.Name, "joining");
         if (identity is not null && asked.ClientNonce.IsEmpty)
@@ -147,7 +100,16 @@ internal sealed partial class FederationService(ISessions sessions, GrpcHostOpti
         if (request.Party.Name == sessions.Host)
             throw new PeerException(ProtocolErrors.UnknownParty, $"party '{request.Party.Name}', joining", "that party is the one that hosts this session.",
                 "Join as a party that the job lists.");
-        SessionAgreement agreement = await JoinAsync(request, cancellationToken).ConfigureAwait(false);
+        SessionAgreement agreement;
+        try
+        {
+            agreement = await JoinAsync(request, cancellationToken).ConfigureAwait(false);
+        }
+        catch (OperationCanceledException) when (!_stopping.IsCancellationRequested && !context.RequestAborted.IsCancellationRequested)
+        {
+            throw new RpcException(StatusCode.DeadlineExceeded, "The call's time was up before every party had joined.", ProtocolErrors.PartyMissing);
+        }
+
         Wire.JoinReply reply = SessionCodec.Encode(agreement);
         if (identity is not null)
             Bind(identity, request.Party.Name, asked, reply, agreement);
@@ -222,82 +184,6 @@ internal sealed partial class FederationService(ISessions sessions, GrpcHostOpti
         LogEnded(party, status.Code.ToString());
         return status;
     }
-
-    private async Task<Status> CheckHealthAsync(HttpContext context, CancellationToken cancellationToken)
-    {
-        Wire.Health.HealthCheckRequest request = await RequestAsync(context, Wire.Health.HealthCheckRequest.Parser, options, cancellationToken).ConfigureAwait(false);
-        if (!Services.Contains(request.Service))
-            throw new RpcException(StatusCode.NotFound, "There is no such service here.", GrpcErrors.CallFailed);
-        await SendHealthAsync(context, Wire.Health.HealthCheckResponse.Types.ServingStatus.Serving, cancellationToken).ConfigureAwait(false);
-        return Status.Ok;
-    }
-
-    private async Task<Status> WatchHealthAsync(HttpContext context, CancellationToken cancellationToken)
-    {
-        Wire.Health.HealthCheckRequest request = await RequestAsync(context, Wire.Health.HealthCheckRequest.Parser, options, cancellationToken).ConfigureAwait(false);
-        bool known = Services.Contains(request.Service);
-        await SendHealthAsync(context, known ? Wire.Health.HealthCheckResponse.Types.ServingStatus.Serving : Wire.Health.HealthCheckResponse.Types.ServingStatus.ServiceUnknown,
-            cancellationToken).ConfigureAwait(false);
-        // The health of this process changes once: when it ends.
-        var ended = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
-        await using (cancellationToken.Register(ended.SetResult).ConfigureAwait(false))
-            await ended.Task.ConfigureAwait(false);
-        if (_stopping.IsCancellationRequested && known)
-            await SendHealthAsync(context, Wire.Health.HealthCheckResponse.Types.ServingStatus.NotServing, CancellationToken.None).ConfigureAwait(false);
-        return new Status(StatusCode.Unavailable, "The active party ends.");
-    }
-
-    internal static async Task SendHealthAsync(HttpContext context, Wire.Health.HealthCheckResponse.Types.ServingStatus health, CancellationToken cancellationToken) =>
-        await Framing.WriteAsync(context.Response.BodyWriter, new Wire.Health.HealthCheckResponse { Status = health }, cancellationToken).ConfigureAwait(false);
-
-    internal static async Task<T> RequestAsync<T>(HttpContext context, MessageParser<T> parser, GrpcHostOptions options, CancellationToken cancellationToken) where T : class, IMessage<T>
-    {
-        // A caller that says no time limit, and then sends nothing, would hold its call for ever.
-        using var timeUp = new CancellationTokenSource(options.JoinTimeout, options.Channel.Clock);
-        using var either = CancellationTokenSource.CreateLinkedTokenSource(timeUp.Token, cancellationToken);
-        try
-        {
-            return await Framing.ReadAsync(context.Request.BodyReader, parser, Methods.UnaryLimitBytes, either.Token).ConfigureAwait(false) is var (request, _)
-                ? request
-                : throw new EndOfStreamException();
-        }
-        catch (EndOfStreamException)
-        {
-            throw new RpcException(StatusCode.InvalidArgument, "The call has no request message.", ProtocolErrors.Malformed);
-        }
-        catch (OperationCanceledException) when (timeUp.IsCancellationRequested && !cancellationToken.IsCancellationRequested)
-        {
-            throw new RpcException(StatusCode.DeadlineExceeded, "The request message did not come in time.", ProtocolErrors.TimedOut);
-        }
-    }
-
-    internal static void End(HttpResponse response, Status status)
-    {
-        // Without a message before it, the status stands in the headers and the response is those alone ("trailers-only").
-        bool started = response.HasStarted;
-        Set(HeaderText.Status, ((int)status.Code).ToString(CultureInfo.InvariantCulture));
-        if (status.Detail.Length > 0)
-            Set(HeaderText.Message, HeaderText.Encode(status.Detail));
-        if (status.ErrorId is not null)
-            Set(HeaderText.ErrorId, status.ErrorId);
-
-        void Set(string name, string value)
-        {
-            if (started)
-                response.AppendTrailer(name, value);
-            else
-                response.Headers[name] = value;
-        }
-    }
-
-    private static StatusCode CodeOf(string errorId) => errorId switch
-    {
-        ProtocolErrors.PartyMissing => StatusCode.DeadlineExceeded,
-        ProtocolErrors.Malformed => StatusCode.InvalidArgument,
-        ProtocolErrors.TooLarge => StatusCode.ResourceExhausted,
-        GrpcErrors.PeerExpired or GrpcErrors.PeerWrongName or GrpcErrors.BindingMismatch => StatusCode.PermissionDenied,
-        _ => StatusCode.FailedPrecondition,
-    };
 
     [LoggerMessage(1, LogLevel.Information, "Party {Party} joined.")]
     private partial void LogJoined(string party);

@@ -22,6 +22,7 @@ public static class GrpcFederationClient
     /// <param name="options">Settings; null for the defaults.</param>
     /// <param name="cancellationToken">Stops waiting.</param>
     /// <returns>The session, with one channel.</returns>
+    /// <exception cref="ArgumentOutOfRangeException">A time of the settings is out of its range.</exception>
     /// <exception cref="PeerException">The address would need encryption (FL4040), cannot be reached (FL4015) or does not speak gRPC (FL4042);
     /// the coordinator refuses (FL4010 to FL4013); a party does not appear (FL4016); the connection is lost (FL4007); one side does not accept the other's certificate
     /// (FL4130 to FL4137), or the two see different ones (FL4138).</exception>
@@ -130,6 +131,7 @@ public static class GrpcHealthClient
     /// <param name="options">Settings; null for the defaults. The answer must come within <see cref="GrpcClientOptions.JoinTimeout"/>.</param>
     /// <param name="cancellationToken">Stops waiting.</param>
     /// <returns>What the service says.</returns>
+    /// <exception cref="ArgumentOutOfRangeException">A time of the settings is out of its range.</exception>
     /// <exception cref="PeerException">As for <see cref="GrpcFederationClient.JoinAsync"/>; FL4043 when the service is unknown there.</exception>
     public static async Task<GrpcHealth> CheckAsync(Uri address, string service = "", GrpcClientOptions? options = null, CancellationToken cancellationToken = default)
     {

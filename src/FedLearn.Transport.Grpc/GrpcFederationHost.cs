@@ -43,6 +43,7 @@ public sealed class GrpcFederationHost : IAsyncDisposable
     /// <param name="terms">The job, the active party first.</param>
     /// <param name="cancellationToken">Stops starting.</param>
     /// <returns>The host. Dispose it to stop.</returns>
+    /// <exception cref="ArgumentOutOfRangeException">A time or a quota of the settings is out of its range.</exception>
     /// <exception cref="ConfigurationException">FL2530 to FL2534: the settings of identity cannot work.</exception>
     /// <exception cref="PeerException">The address would need encryption (FL4040) or cannot be opened (FL4015).</exception>
     public static async Task<GrpcFederationHost> StartAsync(GrpcHostOptions options, SessionTerms terms, CancellationToken cancellationToken = default)

@@ -1,3 +1,4 @@
+using System.Runtime.CompilerServices;
 using FedLearn.Protocol;
 using Microsoft.Extensions.Logging;
 using Microsoft.Extensions.Logging.Abstractions;
@@ -28,11 +29,11 @@ public sealed record GrpcHostOptions
     public bool AlsoListens { get; init; }
 
     /// <summary>How long a party that joined waits for the others; with <see cref="Relay"/>, also how long the start of the host waits for the coordinator.</summary>
-    /// <value>Above zero. Default one minute.</value>
+    /// <value>Above zero and at most 24 days; never infinite, since a party that does not come would then keep the others for ever. Default one minute.</value>
     public TimeSpan JoinTimeout { get; init; } = TimeSpan.FromMinutes(1);
 
     /// <summary>How long the end of the host waits for last frames to leave. Measured by the system's clock.</summary>
-    /// <value>Above zero. Default two seconds.</value>
+    /// <value>Above zero and at most 24 days; never infinite. Default two seconds.</value>
     public TimeSpan ShutdownTimeout { get; init; } = TimeSpan.FromSeconds(2);
 
     /// <summary>What one peer may take of this host.</summary>
@@ -44,6 +45,14 @@ public sealed record GrpcHostOptions
     /// <summary>Where the host logs who joined and left. Nothing private enters the log.</summary>
     /// <value>Default: nowhere.</value>
     public ILoggerFactory LoggerFactory { get; init; } = NullLoggerFactory.Instance;
+
+    /// <summary>Refuses times that no host could keep.</summary>
+    /// <exception cref="ArgumentOutOfRangeException">A time is out of its range; named.</exception>
+    internal void Check()
+    {
+        TimeLimit.Check(JoinTimeout);
+        TimeLimit.Check(ShutdownTimeout);
+    }
 }
 
 /// <summary>Settings of <see cref="GrpcFederationClient"/> and <see cref="GrpcHealthClient"/>.</summary>
@@ -67,15 +76,15 @@ public sealed record GrpcClientOptions
     public GrpcRelay? Relay { get; init; }
 
     /// <summary>How long to try to connect: the coordinator may start later than its parties.</summary>
-    /// <value>Above zero. Default one minute.</value>
+    /// <value>Above zero and at most 24 days; never infinite, since an address where nobody ever listens would then be no error. Default one minute.</value>
     public TimeSpan ConnectTimeout { get; init; } = TimeSpan.FromMinutes(1);
 
     /// <summary>How long to wait, once connected, until every party has joined. Sent as <c>grpc-timeout</c>.</summary>
-    /// <value>Above zero. Default one minute.</value>
+    /// <value>Above zero and at most 24 days; never infinite, since a party that does not come would then keep the others for ever. Default one minute.</value>
     public TimeSpan JoinTimeout { get; init; } = TimeSpan.FromMinutes(1);
 
     /// <summary>How long the end of a channel waits for last frames to leave. Measured by the system's clock.</summary>
-    /// <value>Above zero. Default two seconds.</value>
+    /// <value>Above zero and at most 24 days; never infinite. Default two seconds.</value>
     public TimeSpan ShutdownTimeout { get; init; } = TimeSpan.FromSeconds(2);
 
     /// <summary>How long a connection with a call is silent before it is tested by an HTTP/2 ping, which finds a peer whose machine vanished without closing.</summary>
@@ -84,4 +93,30 @@ public sealed record GrpcClientOptions
 
     /// <summary>Settings of the channel; its clock is also that of the time limits above.</summary>
     public ChannelOptions Channel { get; init; } = new();
+
+    /// <summary>Refuses times that no client could keep.</summary>
+    /// <exception cref="ArgumentOutOfRangeException">A time is out of its range; named.</exception>
+    internal void Check()
+    {
+        TimeLimit.Check(ConnectTimeout);
+        TimeLimit.Check(JoinTimeout);
+        TimeLimit.Check(ShutdownTimeout);
+        if (HeartbeatInterval != Timeout.InfiniteTimeSpan)
+            ArgumentOutOfRangeException.ThrowIfLessThan(HeartbeatInterval, TimeSpan.FromSeconds(1));
+    }
+}
+
+/// <summary>The range of time limits.</summary>
+internal static class TimeLimit
+{
+    /// <summary>What every timer and semaphore of the system takes, some of which count milliseconds in 31 bits, with something to spare.</summary>
+    public static readonly TimeSpan Longest = TimeSpan.FromDays(24);
+
+    /// <summary>Refuses a time that is not above zero, as the infinite one is not, or above <see cref="Longest"/>.</summary>
+    /// <exception cref="ArgumentOutOfRangeException">It is out of range.</exception>
+    public static void Check(TimeSpan time, [CallerArgumentExpression(nameof(time))] string? option = null)
+    {
+        ArgumentOutOfRangeException.ThrowIfLessThanOrEqual(time, TimeSpan.Zero, option);
+        ArgumentOutOfRangeException.ThrowIfGreaterThan(time, Longest, option);
+    }
 }

@@ -55,6 +55,7 @@ public sealed class GrpcPairHost : IAsyncDisposable
     /// <param name="cancellationToken">Stops starting.</param>
     /// <returns>The host. Dispose it to stop.</returns>
     /// <exception cref="ArgumentException">There is no pair, or one that is not an active and a passive party.</exception>
+    /// <exception cref="ArgumentOutOfRangeException">A time or a quota of the settings is out of its range.</exception>
     /// <exception cref="ConfigurationException">FL2530 to FL2534: the settings of identity cannot work.</exception>
     /// <exception cref="PeerException">The address would need encryption (FL4040) or cannot be opened (FL4015).</exception>
     public static async Task<GrpcPairHost> StartAsync(GrpcHostOptions options, IReadOnlyList<GrpcPair> pairs, Func<GrpcSession, CancellationToken, Task> serve,

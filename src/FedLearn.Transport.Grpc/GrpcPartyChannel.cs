@@ -43,7 +43,9 @@ internal sealed class GrpcPartyChannel(IExchangeCall call, string local, string 
     private long _received;
     private Status _end = new(StatusCode.Cancelled);
     private readonly PayloadPool _pool = new();
-    private readonly Task _rehearsal = CodecRehearsal.Started;
+
+    /// <summary>Work of the process that is over before the channel is. Its failure is no matter of the session.</summary>
+    public Task Rehearsal { get; init; } = CodecRehearsal.Started;
 
     /// <summary>What ties the session to both sides' certificates; null over plaintext.</summary>
     public byte[]? Binding { get; init; }
@@ -127,7 +129,7 @@ internal sealed class GrpcPartyChannel(IExchangeCall call, string local, string 
             call.Output.CancelPendingFlush();
         await _writing.WaitAsync().ConfigureAwait(false);
         await _reading.WaitAsync().ConfigureAwait(false);
-        await _rehearsal.ConfigureAwait(false);
+        await Rehearsal.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
         try
         {
             await call.EndAsync(_end).ConfigureAwait(false);

@@ -19,16 +19,26 @@ public sealed record GrpcRejoinOptions
     };
 
     /// <summary>Pause before the first new attempt. Later ones double it, with jitter.</summary>
-    /// <value>Above zero. Default a tenth of a second.</value>
+    /// <value>Above zero and at most a day. Default a tenth of a second.</value>
     public TimeSpan FirstPause { get; init; } = TimeSpan.FromMilliseconds(100);
 
     /// <summary>Longest pause between attempts.</summary>
-    /// <value>At least <see cref="FirstPause"/>. Default five seconds.</value>
+    /// <value>At least <see cref="FirstPause"/> and at most a day. Default five seconds.</value>
     public TimeSpan LongestPause { get; init; } = TimeSpan.FromSeconds(5);
 
     /// <summary>How long a session must have lasted for the pauses to begin anew after it.</summary>
-    /// <value>Default ten seconds.</value>
+    /// <value>At least zero. Default ten seconds.</value>
     public TimeSpan SettledAfter { get; init; } = TimeSpan.FromSeconds(10);
+
+    /// <summary>Refuses pauses that cannot be; <see cref="Client"/> is looked at by each attempt.</summary>
+    /// <exception cref="ArgumentOutOfRangeException">A time is out of its range; named.</exception>
+    internal void Check()
+    {
+        ArgumentOutOfRangeException.ThrowIfLessThanOrEqual(FirstPause, TimeSpan.Zero);
+        ArgumentOutOfRangeException.ThrowIfLessThan(LongestPause, FirstPause);
+        ArgumentOutOfRangeException.ThrowIfGreaterThan(LongestPause, TimeSpan.FromDays(1));
+        ArgumentOutOfRangeException.ThrowIfLessThan(SettledAfter, TimeSpan.Zero);
+    }
 }
 
 /// <summary>Keeps a passive party in session with an active party that may come and go: joins, and joins again after a loss.</summary>
@@ -45,6 +55,7 @@ public static class GrpcRejoiningClient
     /// <param name="waiting">Told before each pause: what was lost or failed, null when the active party ended the session in good order, and the pause.</param>
     /// <param name="cancellationToken">Stops.</param>
     /// <returns>Never but by an error.</returns>
+    /// <exception cref="ArgumentOutOfRangeException">A time of the settings is out of its range.</exception>
     /// <exception cref="PeerException">The active party refuses (FL4010 to FL4012), does not speak gRPC (FL4042), is not the one expected (FL4130 to FL4135, FL4137,
     /// FL4138), or broke the protocol. That it refuses this party's certificate (FL4136) counts as a loss: it may have ended just then, or learn the pin later.</exception>
     /// <exception cref="OperationCanceledException">It was stopped.</exception>
@@ -55,6 +66,7 @@ public static class GrpcRejoiningClient
         ArgumentNullException.ThrowIfNull(request);
         ArgumentNullException.ThrowIfNull(serve);
         options ??= new GrpcRejoinOptions();
+        options.Check();
         TimeProvider clock = options.Client.Channel.Clock;
         // One attempt: a session, and how it ended. A session that had settled is a success, after which the pauses begin anew.
         ResiliencePipeline<Ending> attempts = new ResiliencePipelineBuilder<Ending> { TimeProvider = clock }.AddRetry(new RetryStrategyOptions<Ending>

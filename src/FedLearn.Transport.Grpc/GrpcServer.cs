@@ -61,6 +61,7 @@ internal sealed class GrpcServer : IAsyncDisposable
     /// <param name="service">Answers calls.</param>
     /// <param name="cancellationToken">Stops starting.</param>
     /// <param name="windowBytes">What a call may send ahead of its reader.</param>
+    /// <exception cref="ArgumentOutOfRangeException">A time of the settings is out of its range.</exception>
     /// <exception cref="ConfigurationException">FL2530 to FL2534: the settings of identity cannot work.</exception>
     /// <exception cref="PeerException">The address would need encryption (FL4040) or cannot be opened (FL4015); a coordinator is not there or refuses.</exception>
     public static async Task<GrpcServer> StartAsync(GrpcHostOptions options, IGrpcService service, CancellationToken cancellationToken, int windowBytes = StreamWindow)
@@ -68,6 +69,7 @@ internal sealed class GrpcServer : IAsyncDisposable
         WebApplication? app = null;
         try
         {
+            options.Check();
             bool listens = options.Relay is null || options.AlsoListens;
             if (listens)
                 GrpcAddress.Check(options.Listen, options.AllowPlaintext, options.Security);

@@ -77,23 +77,26 @@ internal sealed class PairSessions(IReadOnlyList<GrpcPair> pairs, GrpcHostOption
     {
         Exception? failure = null;
         GrpcPartyChannel? channel = await opened.ConfigureAwait(false);
-        if (channel is not null)
+        try
         {
-            await using var session = new GrpcSession(agreement, [channel]);
-            try
+            if (channel is not null)
             {
+                await using var session = new GrpcSession(agreement, [channel]);
                 await serve(session, _stopping.Token).ConfigureAwait(false);
             }
+        }
 #pragma warning disable CA1031 // the last resort of a server: the end of one party's session may not end the others'
-            catch (Exception e)
+        catch (Exception e)
 #pragma warning restore CA1031
-            {
-                failure = e;
-            }
+        {
+            failure = e;
+        }
+        finally
+        {
+            lock (_gate)
+                pair.Serving = null; // also where the session could not be closed: else its party could never join again
         }
 
-        lock (_gate)
-            pair.Serving = null;
         if (channel is not null)
             SessionEnded?.Invoke(pair.Party, failure);
     }

@@ -330,6 +330,32 @@ public sealed class RelayTests
     }
 
     [Fact]
+    public async Task Opened_HandlerThrows_BothCallsEndAndTheCoordinatorStops()
+    {
+        GrpcRelayServer relay = await Relays.StartAsync(Terms);
+        relay.Opened += _ => throw new InvalidOperationException("handler");
+        RelayStream offer = await RelayDialer.OfferAsync(Relays.Through(relay.Address, Terms, "bank"), new GrpcClientOptions(), Stop);
+        Task<RelayStream> host = RelayDialer.PairedAsync(offer, Stop);
+        Task<RelayStream> party = RelayDialer.ReachAsync(Relays.Through(relay.Address, Terms, "telco"), new GrpcClientOptions(), Stop);
+        foreach (Task<RelayStream> end in new[] { party, host })
+            Assert.Equal(GrpcErrors.CallFailed, (await Assert.ThrowsAsync<PeerException>(() => end.WaitAsync(ChannelConformance.Patience, Stop))).Id);
+        Assert.Equal(0, relay.Connections);
+        Assert.Empty(await relay.StopAsync(ChannelConformance.Patience).WaitAsync(ChannelConformance.Patience, Stop));
+    }
+
+    [Fact]
+    public async Task Closed_HandlerThrows_TheOtherCallEndsAndTheCoordinatorStops()
+    {
+        GrpcRelayServer relay = await Relays.StartAsync(Terms);
+        relay.Closed += (_, _) => throw new InvalidOperationException("handler");
+        (RelayStream host, RelayStream party) = await Relays.StreamsAsync(relay.Address, Terms, "telco");
+        await party.DisposeAsync();
+        Assert.Equal(0, await host.ReadAsync(new byte[1], Stop).AsTask().WaitAsync(ChannelConformance.Patience, Stop));
+        await host.DisposeAsync();
+        Assert.Empty(await relay.StopAsync(ChannelConformance.Patience).WaitAsync(ChannelConformance.Patience, Stop));
+    }
+
+    [Fact]
     public async Task Stop_LetsConnectionsFinishAndSendsAwayWhoComes()
     {
         GrpcRelayServer relay = await Relays.StartAsync(Terms);
@@ -429,7 +455,6 @@ public sealed class RelayTests
         whole[2] = ("fedlearn-terms", terms);
         Assert.Equal(("3", ProtocolErrors.Malformed), await ReachAsync(whole[0] = ("fedlearn-job", "%00")));
         Assert.Equal(("3", ProtocolErrors.Malformed), await ReachAsync(whole[0] = ("fedlearn-job", new string('x', 201))));
-        Assert.Equal(("12", null), ((await RawPeer.CallAsync(relay.Address, "/fedlearn.v1.Relay/Spy", [])).Status, (await RawPeer.CallAsync(relay.Address, "/fedlearn.v1.Relay/Spy", [])).ErrorId));
 
         async Task<(string?, string?)> ReachAsync((string, string) _)
         {

@@ -61,9 +61,7 @@ internal static class PartyService
         terminal.Log($"service started: {jobs.Count} jobs");
         Notify(ServiceState.Ready, terminal);
         Task all = Task.WhenAll(running);
-        var asked = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
-        await using (stop.UnsafeRegister(static source => ((TaskCompletionSource)source!).SetResult(), asked).ConfigureAwait(false))
-            await Task.WhenAny(all, asked.Task).ConfigureAwait(false);
+        await all.WaitAsync(stop).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
         Notify(ServiceState.Stopping, terminal);
         if (!stop.IsCancellationRequested)
         {

@@ -39,9 +39,7 @@ internal static class ActiveServer
         await using (RestHost rest = await RestHost.StartAsync(file.Serve.Rest, scoring, metrics, file.Serve.Timeout + RestHost.DrainTime, cancellationToken).ConfigureAwait(false))
         {
             log($"answering on {rest.Address}");
-            var stopped = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
-            await using (cancellationToken.UnsafeRegister(static source => ((TaskCompletionSource)source!).SetResult(), stopped).ConfigureAwait(false))
-                await stopped.Task.ConfigureAwait(false);
+            await Task.Delay(Timeout.Infinite, cancellationToken).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
             log("stopping");
         }
 

@@ -49,9 +49,7 @@ internal static class Coordinator
         foreach (RelayJob job in file.Jobs)
             log($"job '{job.Name}': {string.Join(", ", job.Purposes.Keys)}; parties {string.Join(", ", job.Purposes.Values.SelectMany(t => t.Parties).Select(p => $"'{p.Name}'").Distinct())}");
         log($"listening on {relay.Address}");
-        var stopped = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
-        await using (cancellationToken.UnsafeRegister(static source => ((TaskCompletionSource)source!).SetResult(), stopped).ConfigureAwait(false))
-            await stopped.Task.ConfigureAwait(false);
+        await Task.Delay(Timeout.Infinite, cancellationToken).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
         log(string.Create(CultureInfo.InvariantCulture, $"stopping: {relay.Connections} connections in progress may end within {file.StopTime.TotalSeconds:0.#} s"));
         foreach (RelayedConnection cut in await relay.StopAsync(file.StopTime).ConfigureAwait(false))
             log($"cut connection {cut.Number}: '{cut.Party}' to '{cut.Host}', job '{cut.Job}'");

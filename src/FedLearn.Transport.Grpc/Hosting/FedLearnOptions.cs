@@ -28,15 +28,15 @@ public sealed class FedLearnOptions
     public bool AllowPlaintext { get; set; }
 
     /// <summary>How long a passive party tries to connect.</summary>
-    /// <value>Above zero. Default one minute.</value>
+    /// <value>Above zero and at most 24 days. Default one minute.</value>
     public TimeSpan ConnectTimeout { get; set; } = TimeSpan.FromMinutes(1);
 
     /// <summary>How long a party that joined waits for the others.</summary>
-    /// <value>Above zero. Default one minute.</value>
+    /// <value>Above zero and at most 24 days. Default one minute.</value>
     public TimeSpan JoinTimeout { get; set; } = TimeSpan.FromMinutes(1);
 
     /// <summary>How long one receive waits.</summary>
-    /// <value>Above zero. Default one minute.</value>
+    /// <value>Above zero and at most 24 days. Default one minute.</value>
     public TimeSpan ReceiveTimeout { get; set; } = TimeSpan.FromMinutes(1);
 
     /// <summary>Largest message accepted, in bytes.</summary>
@@ -86,6 +86,8 @@ internal sealed class FedLearnOptionsCheck : IValidateOptions<FedLearnOptions>
     {
         if (time <= TimeSpan.Zero)
             yield return Fault(key, "it is not above zero.", "Give a time such as 00:01:00.");
+        else if (time > TimeLimit.Longest)
+            yield return Fault(key, "it is above 24 days.", "Give a time such as 00:01:00.");
     }
 
     private static string Fault(string key, string cause, string remedy) => new ConfigurationException(GrpcErrors.InvalidOptions, $"FedLearn options, {key}", cause, remedy).Message;

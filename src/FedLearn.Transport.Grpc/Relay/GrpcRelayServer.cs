@@ -59,7 +59,7 @@ public sealed class GrpcRelayServer : IAsyncDisposable
     /// <param name="cancellationToken">Stops starting.</param>
     /// <returns>The coordinator. Dispose it to stop.</returns>
     /// <exception cref="ArgumentException">Two jobs have the same name, or the options are those of a host that is itself reached through a coordinator.</exception>
-    /// <exception cref="ArgumentOutOfRangeException">A quota is out of range.</exception>
+    /// <exception cref="ArgumentOutOfRangeException">A quota, or a time of the settings, is out of its range.</exception>
     /// <exception cref="PeerException">The address would need encryption (FL4040) or cannot be opened (FL4015).</exception>
     public static async Task<GrpcRelayServer> StartAsync(GrpcHostOptions options, IReadOnlyList<RelayJob> jobs, RelayQuotas? quotas = null, CancellationToken cancellationToken = default)
     {

@@ -13,6 +13,8 @@ internal sealed partial class RelayService(IReadOnlyList<RelayJob> jobs, RelayQu
 {
     private const int PieceBytes = 64 << 10;
 
+    private static readonly Status Failed = new(StatusCode.Internal, "The call failed inside the coordinator.", GrpcErrors.CallFailed);
+
     private static readonly string[] Services = ["", "fedlearn.v1.Relay", "grpc.health.v1.Health"];
 
     private readonly ILogger _log = options.LoggerFactory.CreateLogger("FedLearn.Transport.Grpc.Relay");
@@ -42,48 +44,11 @@ internal sealed partial class RelayService(IReadOnlyList<RelayJob> jobs, RelayQu
     }
 
     /// <inheritdoc />
-    public async Task HandleAsync(HttpContext context)
+    public Task HandleAsync(HttpContext context) => GrpcCalls.HandleAsync(context, options.Channel.Clock, stop => CallAsync(context, stop), e =>
     {
-        if (context.Request.ContentType?.StartsWith(HeaderText.ContentType, StringComparison.Ordinal) != true || !HttpMethods.IsPost(context.Request.Method))
-        {
-            context.Response.StatusCode = StatusCodes.Status415UnsupportedMediaType;
-            return;
-        }
-
-        context.Response.ContentType = HeaderText.ContentType;
-        Status status;
-        try
-        {
-            PeerIdentity? identity = HostTls.IdentityOf(context); // whatever it calls, the client has accepted this side's certificate
-            if (context.Request.Headers[HeaderText.Encoding] is [{ } encoding] && encoding != "identity")
-                throw new RpcException(StatusCode.Unimplemented, "Messages must not be compressed.");
-            status = context.Request.Path.Value switch
-            {
-                Methods.Offer => await ConnectAsync(context, identity, hosts: true).ConfigureAwait(false),
-                Methods.Reach => await ConnectAsync(context, identity, hosts: false).ConfigureAwait(false),
-                Methods.HealthCheck => await CheckHealthAsync(context).ConfigureAwait(false),
-                Methods.HealthWatch => await WatchHealthAsync(context).ConfigureAwait(false),
-                _ => throw new RpcException(StatusCode.Unimplemented, "There is no such method here."),
-            };
-        }
-        catch (RpcException e)
-        {
-            status = e.Status;
-        }
-        catch (Exception e) when (context.RequestAborted.IsCancellationRequested && e is OperationCanceledException or IOException)
-        {
-            return; // the caller left
-        }
-#pragma warning disable CA1031 // the last resort of a server: no request may end the process
-        catch (Exception e)
-#pragma warning restore CA1031
-        {
-            LogFailure(context.Request.Path, e.GetType().Name);
-            status = new Status(StatusCode.Internal, "The call failed inside the coordinator.");
-        }
-
-        FederationService.End(context.Response, status);
-    }
+        LogFailure(context.Request.Path, e.GetType().Name);
+        return Failed;
+    });
 
     /// <inheritdoc />
     public void Refuse(string who, PeerException refusal)
@@ -132,7 +97,16 @@ internal sealed partial class RelayService(IReadOnlyList<RelayJob> jobs, RelayQu
         _cutting.Dispose();
     }
 
-    private async Task<Status> ConnectAsync(HttpContext context, PeerIdentity? identity, bool hosts)
+    private Task<Status> CallAsync(HttpContext context, CancellationToken cancellationToken) => context.Request.Path.Value switch
+    {
+        Methods.Offer => ConnectAsync(context, hosts: true, cancellationToken),
+        Methods.Reach => ConnectAsync(context, hosts: false, cancellationToken),
+        Methods.HealthCheck => GrpcCalls.CheckHealthAsync(context, Services, options, _stopping.Token, cancellationToken),
+        Methods.HealthWatch => GrpcCalls.WatchHealthAsync(context, Services, options, Stops(), _stopping.Token, cancellationToken),
+        _ => throw GrpcCalls.NoMethod(),
+    };
+
+    private async Task<Status> ConnectAsync(HttpContext context, bool hosts, CancellationToken cancellationToken)
     {
         RelayCaller caller = RelayCaller.Read(context.Request.Headers, hosts);
         RelayEnd end;
@@ -141,7 +115,7 @@ internal sealed partial class RelayService(IReadOnlyList<RelayJob> jobs, RelayQu
         {
             if (_stopping.IsCancellationRequested)
                 throw new RpcException(Stops());
-            identity?.Require(caller.Party, $"party '{caller.Party}' at the coordinator");
+            HostTls.IdentityOf(context)?.Require(caller.Party, $"party '{caller.Party}' at the coordinator");
             if (!_jobs.TryGetValue(caller.Job, out job))
                 throw new PeerException(RelayErrors.UnknownJob, $"party '{caller.Party}' at the coordinator", $"there is no job '{caller.Job}' here.",
                     "Name the job as the coordinator's job files do, or add its file to coordinator.json.");
@@ -150,13 +124,7 @@ internal sealed partial class RelayService(IReadOnlyList<RelayJob> jobs, RelayQu
         catch (PeerException e)
         {
             Refused?.Invoke(caller.Party, e);
-            throw new RpcException(new Status(e.Id switch
-            {
-                RelayErrors.TooManyConnections or RelayErrors.TooManyCalls => StatusCode.ResourceExhausted,
-                GrpcErrors.PeerExpired or GrpcErrors.PeerWrongName => StatusCode.PermissionDenied,
-                _ => StatusCode.FailedPrecondition,
-            },
-                $"{e.Place}: {e.Cause} {e.Remedy}", e.Id), e);
+            throw;
         }
 
         try
@@ -165,7 +133,7 @@ internal sealed partial class RelayService(IReadOnlyList<RelayJob> jobs, RelayQu
             if (job.Meet(end) is { } pair)
                 await RunAsync(pair).ConfigureAwait(false);
             else
-                pair = await WaitAsync(job, end).ConfigureAwait(false);
+                pair = await WaitAsync(job, end, cancellationToken).ConfigureAwait(false);
             return await pair.Done.Task.ConfigureAwait(false);
         }
         finally
@@ -174,9 +142,9 @@ internal sealed partial class RelayService(IReadOnlyList<RelayJob> jobs, RelayQu
         }
     }
 
-    private async Task<RelayPair> WaitAsync(RelayedJob job, RelayEnd end)
+    private async Task<RelayPair> WaitAsync(RelayedJob job, RelayEnd end, CancellationToken cancellationToken)
     {
-        using var left = CancellationTokenSource.CreateLinkedTokenSource(end.Context.RequestAborted, _stopping.Token);
+        using var left = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken, _stopping.Token);
         try
         {
             return await end.Met.Task.WaitAsync(left.Token).ConfigureAwait(false);
@@ -193,36 +161,48 @@ internal sealed partial class RelayService(IReadOnlyList<RelayJob> jobs, RelayQu
         }
     }
 
-    /// <summary>Passes bytes on until one side ends or is gone. Never throws.</summary>
+    /// <summary>Passes bytes on until one side ends or is gone. Throws only what a handler of <see cref="Opened"/> or <see cref="Closed"/> does, and ends the pair then too: its other call
+    /// waits for that, as does the end of the coordinator.</summary>
     private async Task RunAsync(RelayPair pair)
     {
         RelayCaller party = pair.Party.Caller;
         var connection = new RelayedConnection(Interlocked.Increment(ref _number), party.Job, party.Purpose, party.Host, party.Party);
-        long toHost = 0, fromHost = 0;
+        Status status = Failed;
         lock (_gate)
             _open.Add(connection.Number, (connection, pair.Done.Task));
-        Opened?.Invoke(connection);
-        Status status;
-        using (var over = CancellationTokenSource.CreateLinkedTokenSource(pair.Host.Context.RequestAborted, pair.Party.Context.RequestAborted, _cutting.Token))
+        try
         {
-            Task up = CopyAsync(pair.Party, pair.Host, sent => Interlocked.Add(ref toHost, sent), over.Token);
-            Task down = CopyAsync(pair.Host, pair.Party, sent => Interlocked.Add(ref fromHost, sent), over.Token);
-            Task first = await Task.WhenAny(up, down).ConfigureAwait(false);
-            await over.CancelAsync().ConfigureAwait(false);
-            await Task.WhenAll(up, down).ContinueWith(static _ => { }, CancellationToken.None, TaskContinuationOptions.ExecuteSynchronously, TaskScheduler.Default).ConfigureAwait(false);
-            status = first switch
-            {
-                { IsCompletedSuccessfully: true } => Status.Ok,
-                { Exception.InnerException: RpcException cut } => cut.Status,
-                _ when _cutting.IsCancellationRequested => Stops(),
-                _ => new Status(StatusCode.Unavailable, "The other party is gone.", ProtocolErrors.PeerGone),
-            };
+            Opened?.Invoke(connection);
+            (status, long toHost, long fromHost) = await CopyAsync(pair).ConfigureAwait(false);
+            lock (_gate)
+                _open.Remove(connection.Number); // whoever is told sees that it is gone
+            Closed?.Invoke(connection, new RelayedTraffic(toHost, fromHost, status.ErrorId));
         }
+        finally
+        {
+            lock (_gate)
+                _open.Remove(connection.Number);
+            pair.Done.SetResult(status);
+        }
+    }
 
-        lock (_gate)
-            _open.Remove(connection.Number);
-        Closed?.Invoke(connection, new RelayedTraffic(toHost, fromHost, status.ErrorId));
-        pair.Done.SetResult(status);
+    // Both directions, until one of them ends.
+    private async Task<(Status Status, long ToHost, long FromHost)> CopyAsync(RelayPair pair)
+    {
+        long toHost = 0, fromHost = 0;
+        using var over = CancellationTokenSource.CreateLinkedTokenSource(pair.Host.Context.RequestAborted, pair.Party.Context.RequestAborted, _cutting.Token);
+        Task up = CopyAsync(pair.Party, pair.Host, sent => Interlocked.Add(ref toHost, sent), over.Token);
+        Task down = CopyAsync(pair.Host, pair.Party, sent => Interlocked.Add(ref fromHost, sent), over.Token);
+        Task first = await Task.WhenAny(up, down).ConfigureAwait(false);
+        await over.CancelAsync().ConfigureAwait(false);
+        await Task.WhenAll(up, down).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+        return (first switch
+        {
+            { IsCompletedSuccessfully: true } => Status.Ok,
+            { Exception.InnerException: RpcException cut } => cut.Status,
+            _ when _cutting.IsCancellationRequested => Stops(),
+            _ => new Status(StatusCode.Unavailable, "The other party is gone.", ProtocolErrors.PeerGone),
+        }, toHost, fromHost);
     }
 
     // One direction. What is read is given back only when it was written, and writing waits for the reader's window: memory stays within the windows.
@@ -255,32 +235,6 @@ internal sealed partial class RelayService(IReadOnlyList<RelayJob> jobs, RelayQu
         if (flushed.IsCompleted || flushed.IsCanceled)
             throw new IOException("The other side is gone.");
     }
-
-    private async Task<Status> CheckHealthAsync(HttpContext context)
-    {
-        Wire.Health.HealthCheckRequest request = await FederationService.RequestAsync(context, Wire.Health.HealthCheckRequest.Parser, options, context.RequestAborted).ConfigureAwait(false);
-        if (!Services.Contains(request.Service))
-            throw new RpcException(StatusCode.NotFound, "There is no such service here.");
-        await FederationService.SendHealthAsync(context, Health(), context.RequestAborted).ConfigureAwait(false);
-        return Status.Ok;
-    }
-
-    private async Task<Status> WatchHealthAsync(HttpContext context)
-    {
-        Wire.Health.HealthCheckRequest request = await FederationService.RequestAsync(context, Wire.Health.HealthCheckRequest.Parser, options, context.RequestAborted).ConfigureAwait(false);
-        bool known = Services.Contains(request.Service);
-        await FederationService.SendHealthAsync(context, known ? Health() : Wire.Health.HealthCheckResponse.Types.ServingStatus.ServiceUnknown, context.RequestAborted).ConfigureAwait(false);
-        var ended = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
-        using var either = CancellationTokenSource.CreateLinkedTokenSource(context.RequestAborted, _stopping.Token);
-        await using (either.Token.Register(ended.SetResult).ConfigureAwait(false))
-            await ended.Task.ConfigureAwait(false);
-        if (known && !context.RequestAborted.IsCancellationRequested)
-            await FederationService.SendHealthAsync(context, Wire.Health.HealthCheckResponse.Types.ServingStatus.NotServing, context.RequestAborted).ConfigureAwait(false);
-        return Stops();
-    }
-
-    private Wire.Health.HealthCheckResponse.Types.ServingStatus Health() => _stopping.IsCancellationRequested
-        ? Wire.Health.HealthCheckResponse.Types.ServingStatus.NotServing : Wire.Health.HealthCheckResponse.Types.ServingStatus.Serving;
 
     private static Status Stops() => new(StatusCode.Unavailable, "The coordinator stops.", RelayErrors.Stopping);
 

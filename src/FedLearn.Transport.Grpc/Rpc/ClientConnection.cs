@@ -61,10 +61,12 @@ internal sealed class ClientConnection : IDisposable
     /// <param name="options">Settings.</param>
     /// <param name="cancellationToken">Stops trying.</param>
     /// <param name="windowBytes">What a stream may receive ahead of its reader.</param>
+    /// <exception cref="ArgumentOutOfRangeException">A time of the settings is out of its range.</exception>
     /// <exception cref="ConfigurationException">FL2530 to FL2534: the settings of identity cannot work.</exception>
     /// <exception cref="PeerException">FL4015: nobody listened in time; or the coordinator of a relayed connection refuses.</exception>
     public static async Task<ClientConnection> OpenAsync(Uri address, GrpcClientOptions options, CancellationToken cancellationToken, int windowBytes = WindowBytes)
     {
+        options.Check();
         TimeProvider clock = options.Channel.Clock;
         if (options.Relay is { } relay)
         {

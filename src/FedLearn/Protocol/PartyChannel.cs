@@ -5,16 +5,33 @@ using FedLearn.Privacy;
 
 namespace FedLearn.Protocol;
 
-/// <summary>Settings of a channel.</summary>
+/// <summary>Settings of a channel. One outside its range is refused where it is set: every transport takes them, and not all find out before a session is open.</summary>
 public sealed record ChannelOptions
 {
+    private const int SmallestMessage = 1 << 10, LargestMessage = 1 << 30;
+
+    // What every timer of the system takes; some count milliseconds in 31 bits.
+    private static readonly TimeSpan LongestTimeout = TimeSpan.FromDays(24);
+
     /// <summary>How long one receive waits before it gives up.</summary>
-    /// <value>Above zero, or <see cref="Timeout.InfiniteTimeSpan"/> for a session that may be idle. Default one minute.</value>
-    public TimeSpan ReceiveTimeout { get; init; } = TimeSpan.FromMinutes(1);
+    /// <value>Above zero and at most 24 days, or <see cref="Timeout.InfiniteTimeSpan"/> for a session that may be idle. Default one minute.</value>
+    /// <exception cref="ArgumentOutOfRangeException">It is set to another time.</exception>
+    public TimeSpan ReceiveTimeout
+    {
+        get;
+        init => field = value == Timeout.InfiniteTimeSpan || (value > TimeSpan.Zero && value <= LongestTimeout) ? value
+            : throw new ArgumentOutOfRangeException(nameof(ReceiveTimeout), value, "The time is above zero and at most 24 days, or infinite.");
+    } = TimeSpan.FromMinutes(1);
 
     /// <summary>Largest message accepted, in bytes, framing included.</summary>
     /// <value>1 KiB to 1 GiB. Default 256 MiB: 32 million rows of float64 in one batch.</value>
-    public int MaxMessageBytes { get; init; } = 256 << 20;
+    /// <exception cref="ArgumentOutOfRangeException">It is set to another number.</exception>
+    public int MaxMessageBytes
+    {
+        get;
+        init => field = value is >= SmallestMessage and <= LargestMessage ? value
+            : throw new ArgumentOutOfRangeException(nameof(MaxMessageBytes), value, "The number of bytes is 1 KiB to 1 GiB.");
+    } = 256 << 20;
 
     /// <summary>Clock for time limits.</summary>
     public TimeProvider Clock { get; init; } = TimeProvider.System;
@@ -77,7 +94,7 @@ public abstract class PartyChannel(string localParty, string remoteParty, Channe
     private readonly WaitLimit _sendLimit = new(options.ReceiveTimeout, options.Clock), _receiveLimit = new(options.ReceiveTimeout, options.Clock);
     private readonly ConcurrentDictionary<(string Name, Protection Protection), long> _releases = new(), _releasedBytes = new();
     private long _messagesSent, _messagesReceived, _bytesSent, _bytesReceived;
-    private int _receiving;
+    private int _readers;
 
     /// <inheritdoc />
     public string LocalParty { get; } = localParty;
@@ -265,7 +282,7 @@ public abstract class PartyChannel(string localParty, string remoteParty, Channe
 
     private async ValueTask<PeerException?> LastWordsAsync(string step, CancellationToken cancellationToken)
     {
-        if (Interlocked.CompareExchange(ref _receiving, 1, 0) != 0)
+        if (Interlocked.CompareExchange(ref _readers, 1, 0) != 0)
             return null; // the receive in progress will say it
         try
         {
@@ -283,7 +300,7 @@ public abstract class PartyChannel(string localParty, string remoteParty, Channe
         }
         finally
         {
-            Volatile.Write(ref _receiving, 0);
+            Interlocked.Decrement(ref _readers);
         }
     }
 
@@ -297,7 +314,7 @@ public abstract class PartyChannel(string localParty, string remoteParty, Channe
     {
         CancellationTokenSource stop = _receiveLimit.Begin();
         CancellationTokenRegistration stopped = WaitLimit.Link(stop, cancellationToken);
-        Volatile.Write(ref _receiving, 1);
+        Interlocked.Increment(ref _readers); // counted, since last words that a send waits for may be read at the same time
         try
         {
             ValueTask<ChannelFrame> read = ReadFrameAsync(stop.Token);
@@ -313,7 +330,7 @@ public abstract class PartyChannel(string localParty, string remoteParty, Channe
         }
         finally
         {
-            Volatile.Write(ref _receiving, 0);
+            Interlocked.Decrement(ref _readers);
             stopped.Dispose();
             _receiveLimit.End();
         }

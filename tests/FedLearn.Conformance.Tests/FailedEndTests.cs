@@ -1,0 +1,58 @@
+using System.IO.Pipelines;
+using FedLearn.Coordination;
+using FedLearn.Protocol;
+using FedLearn.Testing;
+using FedLearn.Transport.Grpc;
+using FedLearn.Transport.Grpc.Rpc;
+
+namespace FedLearn.Conformance.Tests;
+
+/// <summary>The end of a session where something of it fails.</summary>
+public sealed class FailedEndTests
+{
+    [Fact]
+    public async Task Dispose_RehearsalFailed_EndsTheCall()
+    {
+        var call = new Call();
+        var channel = new GrpcPartyChannel(call, "bank", "telco", new ChannelOptions()) { Rehearsal = Task.FromException(new InvalidOperationException("rehearsal")) };
+        await channel.DisposeAsync().AsTask().WaitAsync(ChannelConformance.Patience, TestContext.Current.CancellationToken);
+        Assert.Equal(1, call.Ends);
+    }
+
+    [Fact]
+    public async Task Session_CannotBeClosed_ItsPartyJoinsAgain()
+    {
+        var ended = new TaskCompletionSource<(string, Exception?)>(TaskCreationOptions.RunContinuationsAsynchronously);
+        using var sessions = new PairSessions([new GrpcPair(GrpcPairs.Terms("telco"), GrpcPairs.OwnRequest)], new GrpcHostOptions(), (_, _) => Task.CompletedTask);
+        sessions.SessionEnded += (party, error) => ended.TrySetResult((party, error));
+        SessionAgreement agreement = await sessions.JoinAsync(GrpcPairs.Request("telco"), TestContext.Current.CancellationToken);
+        sessions.Claim(agreement.SessionId, "telco").Open(new GrpcPartyChannel(new Call { Fault = new InvalidOperationException("end") }, "bank", "telco", new ChannelOptions()));
+        (string party, Exception? error) = await ended.Task.WaitAsync(ChannelConformance.Patience, TestContext.Current.CancellationToken);
+        Assert.Equal(("telco", "end"), (party, error?.Message));
+        SessionAgreement again = await sessions.JoinAsync(GrpcPairs.Request("telco"), TestContext.Current.CancellationToken);
+        Assert.NotEqual(agreement.SessionId, again.SessionId);
+        await sessions.StopAsync();
+    }
+
+    /// <summary>A call without another side.</summary>
+    private sealed class Call : IExchangeCall
+    {
+        public Exception? Fault { get; init; }
+
+        public int Ends { get; private set; }
+
+        public PipeReader Input { get; } = new Pipe().Reader;
+
+        public PipeWriter Output { get; } = new Pipe().Writer;
+
+        public CancellationToken Aborted => default;
+
+        public Status? RemoteStatus => null;
+
+        public ValueTask EndAsync(Status status)
+        {
+            Ends++;
+            return Fault is null ? default : ValueTask.FromException(Fault);
+        }
+    }
+}

@@ -147,10 +147,10 @@ public sealed record OneRoundParameters
     /// <remarks>The objective is lambda-strongly convex, so a gradient of length tau puts a point within tau/lambda of the minimiser.</remarks>
     public double SolverSlack => 2 * Math.Sqrt(Rows) * RowNorm * Root(m => Tolerance(m) / L2(m)) * (1 + 1e-14);
 
-    /// <summary>Added for the rounding of float64 scores: 2 sqrt(n) 5 (d + 16) 2^-53 R sqrt(sum W^2), W the largest length of weights.</summary>
-    /// <remarks>A score is a chain of at most d fused products. Of a row that is stored as the difference from a common row, that difference is at most 5 R long (docs/proofs/sensitivity.md, section 7). Weights are within
+    /// <summary>Added for the rounding of float64 scores: 2 sqrt(n) 5 (d/8 + 20) 2^-53 R sqrt(sum W^2), W the largest length of weights.</summary>
+    /// <remarks>A score is eight chains of d/8 fused products. Of a row that is stored as the difference from a common row, that difference is at most 5 R long (docs/proofs/sensitivity.md, section 7). Weights are within
     /// W = (R (K + c) + tau)/lambda, since the gradient of the data term is at most R (K + c).</remarks>
-    public double ArithmeticSlack => 2 * Math.Sqrt(Rows) * HdpVflCalibration.DifferenceRows * (MaxColumns + 16.0) * UnitRoundoff * RowNorm * Root(WeightBound) * (1 + 1e-14);
+    public double ArithmeticSlack => 2 * Math.Sqrt(Rows) * HdpVflCalibration.DifferenceRows * (MaxColumns / 8.0 + 20) * UnitRoundoff * RowNorm * Root(WeightBound) * (1 + 1e-14);
 
     /// <summary>L2 distance between the weights of neighbouring tables at most: sqrt(sum (2 R (K + c)/(lambda n) + 2 tau/lambda)^2).</summary>
     public double WeightSensitivity => Root(m => 2 * RowNorm * Slope(m) / (L2(m) * Rows) + 2 * Tolerance(m) / L2(m)) * (1 + 1e-14);

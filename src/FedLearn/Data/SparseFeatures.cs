@@ -1,3 +1,4 @@
+using System.Numerics.Tensors;
 using FedLearn.Numerics;
 
 namespace FedLearn.Data;
@@ -26,9 +27,10 @@ public sealed partial class FeatureMap
         if (centred && _state.Rows != Data.RowBound.None && _state.RowNorm is < SmallestCentredNorm or > 1 / SmallestCentredNorm)
             throw DataErrors.Config(DataErrors.PreprocessingInvalid, "preprocessing", "the row norm is not from 1e-100 to 1e100.", "Give an ordinary row norm, usually 1.");
 
+        bool[] cancelled = centred && _state.Rows != Data.RowBound.None ? FindCancelled(sparse, rows, places, common) : new bool[rows.Length];
         int[] starts = new int[rows.Length + 1];
         for (int i = 0; i < rows.Length; i++)
-            starts[i + 1] = CountedUp(starts[i], sparse.RowColumns(rows[i]).Length + (_state.Constant ? 1 : 0), table.Place);
+            starts[i + 1] = CountedUp(starts[i], (cancelled[i] ? width : sparse.RowColumns(rows[i]).Length) + (_state.Constant ? 1 : 0), table.Place);
         int[] columns = new int[starts[^1]];
         double[] values = new double[starts[^1]];
         for (int i = 0; i < rows.Length; i++)
@@ -37,18 +39,22 @@ public sealed partial class FeatureMap
             Span<double> rowValues = values.AsSpan(starts[i]..starts[i + 1]);
             ReadOnlySpan<int> sourceColumns = sparse.RowColumns(rows[i]);
             ReadOnlySpan<double> sourceValues = sparse.RowValues(rows[i]);
+            if (cancelled[i])
+                for (int j = 0; j < width; j++)
+                    (rowColumns[j], rowValues[j]) = (j, common[j]);
             for (int k = 0; k < sourceColumns.Length; k++)
             {
                 int j = places?[sourceColumns[k]] ?? sourceColumns[k];
-                double scaled = (sourceValues[k] - _centers[j]) / _widths[j];
-                if (_state.Columns[j].Clip)
-                    scaled = Math.Clamp(scaled, -1, 1);
+                double scaled = Scaled(j, sourceValues[k]);
                 if (!(Math.Abs(scaled) <= (centred ? LargestCentred : double.MaxValue)))
                     throw TooLarge(table.PlaceOf(rows[i]), _state.Columns[j].Name);
-                (rowColumns[k], rowValues[k]) = (j, scaled - common[j]);
+                if (cancelled[i])
+                    rowValues[j] = scaled;
+                else
+                    (rowColumns[k], rowValues[k]) = (j, scaled - common[j]);
             }
 
-            if (places is not null)
+            if (places is not null && !cancelled[i])
                 rowColumns[..sourceColumns.Length].Sort(rowValues[..sourceColumns.Length]);
             if (_state.Constant)
                 (rowColumns[^1], rowValues[^1]) = (width, 1);
@@ -59,8 +65,7 @@ public sealed partial class FeatureMap
         var cells = new SparseMatrix(rows.Length, FeatureNames.Count, starts, columns, values);
         if (!centred)
             return new SparseRows(cells);
-        double[] factors = new double[rows.Length];
-        Array.Fill(factors, 1);
+        double[] factors = [.. cancelled.Select(c => c ? 0.0 : 1)];
         var features = new SparseRows(cells, common, factors);
         for (int i = 0; i < rows.Length && _state.Rows != Data.RowBound.None; i++)
             Bound(features, i, values, starts);
@@ -76,14 +81,11 @@ public sealed partial class FeatureMap
             constant.Clear();                                           // it is appended after the row was shortened
             double share = (_state.Constant ? Math.Sqrt(0.5) : 1) * _state.RowNorm;
             features.Scale(row, share / Math.Max(LengthLimit, features.LengthBound(row)));
-            Shorten(features, row);
             constant.Fill(share);
         }
-        else
+        else if (features.Length(row) is > Nothing and var length)
         {
-            if (features.Length(row) is > Nothing and var length)
-                features.Scale(row, _state.RowNorm / length);
-            Shorten(features, row);
+            features.Scale(row, _state.RowNorm / length);
         }
 
         // The proof of privacy rests on this bound, and scaling rounds: shrink, by ever more ulps, until the certified length agrees.
@@ -91,12 +93,34 @@ public sealed partial class FeatureMap
             features.Scale(row, _state.RowNorm / bound * (1 - (Math.ScaleB(1, attempt) * UnitRoundoff)));
     }
 
-    /// <summary>A row whose stored cells nearly cancel the common part becomes shorter than it might be: at full length rounding would tell more of it than is charged.</summary>
-    private void Shorten(SparseRows features, int row)
+    /// <summary>Rows whose stored cells nearly cancel the common part: as its multiple and a difference, rounding would tell more of them than privacy charges, so all their cells are stored.</summary>
+    private bool[] FindCancelled(SparseMatrix sparse, ReadOnlySpan<int> rows, int[]? places, double[] common)
     {
-        double limit = LongestCommon * _state.RowNorm, length = features.CommonLength(row);
-        if (length > limit)
-            features.Scale(row, limit / length);
+        bool[] cancelled = new bool[rows.Length];
+        double all = TensorPrimitives.SumOfSquares<double>(common);
+        for (int i = 0; i < rows.Length; i++)
+        {
+            ReadOnlySpan<int> columns = sparse.RowColumns(rows[i]);
+            ReadOnlySpan<double> values = sparse.RowValues(rows[i]);
+            double rest = all, stored = 0;
+            for (int k = 0; k < columns.Length; k++)
+            {
+                int j = places?[columns[k]] ?? columns[k];
+                double scaled = Scaled(j, values[k]);
+                (rest, stored) = (rest - (common[j] * common[j]), stored + (scaled * scaled));
+            }
+
+            // A little before the limit: these sums round.
+            cancelled[i] = all > 0.99 * LongestCommon * LongestCommon * (Math.Max(0, rest) + stored);
+        }
+
+        return cancelled;
+    }
+
+    private double Scaled(int column, double value)
+    {
+        double scaled = (value - _centers[column]) / _widths[column];
+        return _state.Columns[column].Clip ? Math.Clamp(scaled, -1, 1) : scaled;
     }
 
     private static int CountedUp(int cells, int more, string place) => cells <= Array.MaxLength - more ? cells + more

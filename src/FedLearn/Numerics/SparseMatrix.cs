@@ -174,8 +174,23 @@ public static class SparseKernels
         {
             ReadOnlySpan<int> columns = matrix.RowColumns(start + i);
             ReadOnlySpan<double> values = matrix.RowValues(start + i)[..columns.Length];
-            double sum = 0;
-            for (int k = 0; k < columns.Length; k++)
+            // Eight sums, as dense rows have: shorter chains err less, and none waits for the one before.
+            double a = 0, b = 0, c = 0, d = 0, e = 0, f = 0, g = 0, h = 0;
+            int k = 0;
+            for (; k + 8 <= columns.Length; k += 8)
+            {
+                a = Math.FusedMultiplyAdd(values[k], weights[columns[k]], a);
+                b = Math.FusedMultiplyAdd(values[k + 1], weights[columns[k + 1]], b);
+                c = Math.FusedMultiplyAdd(values[k + 2], weights[columns[k + 2]], c);
+                d = Math.FusedMultiplyAdd(values[k + 3], weights[columns[k + 3]], d);
+                e = Math.FusedMultiplyAdd(values[k + 4], weights[columns[k + 4]], e);
+                f = Math.FusedMultiplyAdd(values[k + 5], weights[columns[k + 5]], f);
+                g = Math.FusedMultiplyAdd(values[k + 6], weights[columns[k + 6]], g);
+                h = Math.FusedMultiplyAdd(values[k + 7], weights[columns[k + 7]], h);
+            }
+
+            double sum = a + b + (c + d) + (e + f + (g + h));
+            for (; k < columns.Length; k++)
                 sum = Math.FusedMultiplyAdd(values[k], weights[columns[k]], sum);
             scores[i] = sum;
         }

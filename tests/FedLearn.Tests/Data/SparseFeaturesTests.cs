@@ -124,6 +124,8 @@ public sealed class SparseFeaturesTests
                 for (int i = 0; i < rows; i++)
                 {
                     Assert.True(features.Length(i) <= rowNorm);
+                    // What privacy charges for rounding counts on it.
+                    Assert.InRange(((SparseRows)features).CommonLength(i), 0, 4 * rowNorm);
                     // What the kernels see: the score of each unit vector is a cell of the row.
                     features.CopyRow(i, cells);
                     (decimal real, double computed) = (0, 0);
@@ -158,6 +160,12 @@ public sealed class SparseFeaturesTests
         Assert.Equal(1, cells[1], 1e-6);
         rows.CopyRow(2, cells);
         Assert.Equal(-Math.Sqrt(0.5), cells[0], 1e-14);
+        // Rows that cancel are stored cell by cell, the others as a multiple of the common row.
+        Assert.Equal([0, 0, 1], new[] { 0, 1, 2 }.Select(((SparseRows)rows).CommonLength), (due, found) => Math.Abs(due - found) < 1e-14);
+        double score = 0;
+        rows.Scores(1, [3, 5], new Span<double>(ref score));
+        rows.CopyRow(1, cells);
+        Assert.Equal((3 * cells[0]) + (5 * cells[1]), score, 1e-15);
     }
 
     [Fact]

@@ -28,7 +28,7 @@ internal sealed record OwnLedger(RunFileLedger Ledger, Func<string, bool> Has);
 /// <param name="self">In a real session, this machine's side. Null: all parties run here.</param>
 internal abstract class RunFileReader(string path, OwnSide? self)
 {
-    private const double LargestSeconds = 86_400;
+    private const double LargestSeconds = 86_400, LeastSeconds = 0.001;
 
     /// <summary>Kinds of models.</summary>
     protected static readonly (string Word, JobKind Meaning)[] Types = [("glm", JobKind.Glm), ("dssm", JobKind.Dssm)];
@@ -214,9 +214,15 @@ internal abstract class RunFileReader(string path, OwnSide? self)
         };
     }
 
-    /// <summary>A time limit: above 0 and at most a day.</summary>
-    internal static TimeSpan? Seconds(Section section, string key) =>
-        section.Positive(key, LargestSeconds) is { } seconds ? TimeSpan.FromSeconds(seconds) : null;
+    /// <summary>A time limit: a millisecond to a day.</summary>
+    internal static TimeSpan? Seconds(Section section, string key)
+    {
+        if (section.Positive(key, LargestSeconds) is not { } seconds)
+            return null;
+        if (seconds < LeastSeconds)
+            section.Fault(RunFileErrors.OutOfRange, key, "is below a millisecond.", "Write at least 0.001.");
+        return TimeSpan.FromSeconds(Math.Max(seconds, LeastSeconds));
+    }
 
     /// <summary>How long lost peers are waited for: 0 to a day.</summary>
     internal static TimeSpan? ResumeSeconds(Section section)

@@ -1,3 +1,4 @@
+using System.Text.Json;
 using System.Text.Json.Nodes;
 using FedLearn.Diagnostics;
 using FedLearn.Privacy;
@@ -50,8 +51,24 @@ internal abstract class PartyAccount(AccountedJob job, IPrivacyLedger? ledger, s
     {
         if (Ledger.Warning is { } warning)
             yield return warning;
-        foreach (string caveat in IPrivacyLedger.Caveats(Ledger.Entries, Party, DataSet, _runId))
+        LedgerEntry[] entries = [.. Ledger.Entries];
+        foreach (string caveat in IPrivacyLedger.Caveats(entries, Party, DataSet, _runId))
             yield return caveat;
+        if (entries.Any(e => e.Charge.RunId != _runId && e.Costs(Party, DataSet, PrivacyUnit.Record) && UnitOf(e.Charge) != Unit))
+            yield return "the ledger holds charges over these people for other units: their sum holds for the smallest of the units only";
+    }
+
+    /// <summary>What this job's charge protects, as <see cref="UnitOf"/> has it.</summary>
+    protected virtual string Unit => Person;
+
+    /// <summary>A part of what a person is to the ledger, a sample or an event; all of it where the charge names no unit, or users.</summary>
+    protected const string Person = "user";
+
+    private static string UnitOf(PrivacyCharge charge)
+    {
+        using var numbers = JsonDocument.Parse(charge.Parameters);
+        return numbers.RootElement.ValueKind == JsonValueKind.Object && numbers.RootElement.TryGetProperty("unit", out JsonElement unit) && unit.ValueKind == JsonValueKind.String
+            ? unit.GetString()! : Person;
     }
 
     /// <summary>Refuses what the budget does not allow, before a peer is met.</summary>

@@ -246,6 +246,7 @@ public sealed class RunFileTests : IDisposable
     [InlineData("evaluation.split", """{ "path": "s.csv", "mod": 5 }""", RunFileErrors.Contradiction)]
     [InlineData("transport.kind", "\"http\"", RunFileErrors.UnknownWord)]
     [InlineData("transport.timeoutSeconds", "0", RunFileErrors.OutOfRange)]
+    [InlineData("transport.timeoutSeconds", "0.0009", RunFileErrors.OutOfRange)]
     [InlineData("transport.timeoutSeconds", "86401", RunFileErrors.OutOfRange)]
     [InlineData("transport.connectTimeoutSeconds", "-1", RunFileErrors.OutOfRange)]
     [InlineData("transport.maxMessageBytes", "1", RunFileErrors.OutOfRange)]

@@ -53,11 +53,30 @@ public sealed class PartyAccountTests
         Assert.Equal(ChargeState.Reserved, Assert.Single(_ledger.Inner.Entries).State);
     }
 
+    // A linear model charges for a person's row, recommendation perhaps for one of a person's samples: the report says that the two are no sum for a person, whichever came first.
+    [Theory]
+    [InlineData("user", "sample", true)]
+    [InlineData("sample", "user", true)]
+    [InlineData("event", "sample", true)]
+    [InlineData("sample", "sample", false)]
+    [InlineData("user", "user", false)]
+    public void Warnings_EarlierChargeForAnotherUnit_SaySo(string earlier, string unit, bool warns)
+    {
+        using (var before = new Account(_ledger.Inner) { Protects = earlier })
+            before.Reserve("gaussian: something", new JsonObject { ["unit"] = earlier == "user" ? null : earlier }, PrivacyUnit.Record, 1, 0, 1).Keep(0, [1]);
+        using var account = new Account(_ledger.Inner) { Protects = unit };
+        Assert.Equal(warns, account.Warnings().Any(w => w.Contains("for other units", StringComparison.Ordinal)));
+    }
+
     private static void Release(Account account) => account.Reserve("laplace: something", new JsonObject(), PrivacyUnit.Record, 1, 2, 0).Keep(0, [1]);
 
     private sealed class Account(IPrivacyLedger ledger)
         : PartyAccount(new AccountedJob("bank", "job", "", Adjacency.ReplaceOne, null, true), ledger, null, new Lazy<DataSetIdentity>(People))
     {
+        public string Protects { get; init; } = Person;
+
+        protected override string Unit => Protects;
+
         protected override string Claim(PrivacyUnit unit, double pureEpsilon, double muSquared) => "as tested";
     }
 

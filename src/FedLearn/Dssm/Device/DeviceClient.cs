@@ -104,15 +104,19 @@ public sealed class DeviceClient : IDisposable
     /// <summary>Ends the run: what was reserved and not spent is given back.</summary>
     public void Dispose()
     {
-        if (_reservation is not null)
+        try
         {
-            // Each participation costs the same of mu squared.
-            _reservation.Settle(Math.Min(1, (double)_participation.Count / _plan.MaxParticipations));
-            _reservation.Dispose();
+            // Each participation costs the same of mu squared; a message that was kept is one.
+            _reservation?.Settle(Math.Min(1, (double)Math.Max(_participation.Count, Math.Min(1, _reservation.Kept)) / _plan.MaxParticipations));
         }
-
-        _answering?.Dispose();
-        _work.Dispose();
+        catch (FedLearnException)
+        {
+            // The charge stays as it was reserved, in full: no reason to lose the error that ended the run.
+        }
+        finally
+        {
+            Suspend();
+        }
     }
 
     /// <summary>Leaves the run as it is, so that another process can go on with it under its id: charged in full until then. Instead of <see cref="Dispose"/>.</summary>

@@ -1,4 +1,3 @@
-using System.Text.Json;
 using FedLearn.Data;
 using FedLearn.Parties;
 using FedLearn.Privacy;
@@ -36,18 +35,9 @@ internal sealed class DssmAccount(DssmPlan plan, DssmPartyOptions party, IPrivac
         LedgerEntry[] others = [.. Ledger.Entries.Where(e => e.Charge.RunId != RunId && e.Costs(Party, DataSet, PrivacyUnit.Record))];
         if (others.Count(e => e.Charge.Mechanism.Contains("own messages", StringComparison.Ordinal)) is > 0 and var own)
             yield return $"{own} earlier runs over these people are booked as own messages: what they told through trained parameters is in no sum of the ledger";
-        string unit = DssmClaims.Name(plan.Unit);
-        if (others.Any(e => UnitOf(e.Charge) is { } other && other != unit))
-            yield return "the ledger holds charges over these people for other units: their sum holds for the smallest of the units only";
     }
+
+    protected override string Unit => DssmClaims.Name(plan.Unit);
 
     protected override string Claim(PrivacyUnit unit, double pureEpsilon, double muSquared) => DssmClaims.Booked(plan, party, muSquared);
-
-    /// <summary>The unit that a charge of a recommendation job names; null for other jobs.</summary>
-    private static string? UnitOf(PrivacyCharge charge)
-    {
-        using JsonDocument numbers = JsonDocument.Parse(charge.Parameters);
-        return numbers.RootElement.ValueKind == JsonValueKind.Object && numbers.RootElement.TryGetProperty("unit", out JsonElement unit) && unit.ValueKind == JsonValueKind.String
-            ? unit.GetString() : null;
-    }
 }

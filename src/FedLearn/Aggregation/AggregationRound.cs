@@ -64,9 +64,6 @@ public sealed record AggregationRound
     /// <summary>Step of exact values: 2^-20.</summary>
     public const double NoiselessStep = 1.0 / (1 << 20);
 
-    /// <summary>Fewest honest survivors n_min = t - c: each client adds noise of variance sigma^2 C^2 / n_min.</summary>
-    public int LeastHonest => Threshold - Colluders;
-
     /// <summary>Number of elements of the whole vector.</summary>
     public int Length => Tensors.Sum(tensor => tensor.Length);
 

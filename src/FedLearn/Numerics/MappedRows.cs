@@ -63,9 +63,6 @@ internal sealed unsafe class MappedRows : FeatureRows
     /// <inheritdoc/>
     public override int Columns { get; }
 
-    /// <summary>Whether cells are float32.</summary>
-    public bool IsSingle => _single;
-
     private int CellSize => _single ? sizeof(float) : sizeof(double);
 
     private byte* At(int row) => _cells + (long)row * Columns * CellSize;

@@ -29,10 +29,6 @@ internal sealed class RatingHistory
 
     public RatingHistory(RatingSet set) => (_set, _likedGenres, _otherGenres) = (set, new int[set.Genres.Count], new int[set.Genres.Count]);
 
-    public static int TasteWidth(RatingSet set) => (2 * set.Genres.Count) + YearBands.Length + TasteNumbers.Length;
-
-    public static int BehaviourWidth => Hours + Weekdays + SessionNumbers.Length;
-
     /// <summary>Takes up the next rating.</summary>
     public void Add(Rating rating)
     {

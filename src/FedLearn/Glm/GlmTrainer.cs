@@ -65,7 +65,7 @@ public sealed record GlmPartyInput
 /// <summary>One party of a GLM job: aligns its rows with the others', trains its own weights, and keeps them.</summary>
 /// <remarks>Rounds follow HDP-VFL (arXiv 2009.02763): a passive party sends scores z_i = X_i w_i, the active party answers the residuals
 /// r = dl/dz at the sum, every party steps its own weights. In private modes each message is clipped and noised once.</remarks>
-public sealed class GlmTrainer
+public sealed partial class GlmTrainer
 {
     /// <summary>Draws of noise that are made before round 0 at most, unless one message takes more: 4 MiB.</summary>
     private const int NoiseAhead = 1 << 20;
@@ -223,180 +223,6 @@ public sealed class GlmTrainer
         return GlmRun.New(_input.Runs!, new RunIdentity(_input.Party, Terms.TermsDigest, agreement.SessionId, _input.RunId ?? PrivacyCharge.NewRunId()), _plan.Job.Training.CheckpointRounds);
     }
 
-    private async Task<GlmPartyResult> TrainRunAsync(SessionAgreement agreement, IReadOnlyList<IPartyChannel> channels, IJointGradients? joint, GlmRun? run,
-        Func<GlmAccount> openAccount, SessionTelemetry telemetry, IProgress<GlmProgress>? progress, CancellationToken cancellationToken)
-    {
-        GlmJob job = _plan.Job;
-        string digest = Convert.ToHexStringLower(agreement.JobDigest.Span);
-        // Beside the alignment, which waits for the other parties anyway.
-        Task<byte[]>? inputs = run is { Start: null } ? Task.Run(() => GlmRun.DigestOf(_declared, _input), cancellationToken) : null;
-        AlignedRows aligned = run?.Start?.Aligned
-            ?? await GlmTelemetry.AlignAsync(telemetry, job, _options.Party, _input, agreement, channels, cancellationToken).ConfigureAwait(false);
-        int[] common = aligned.Rows;
-        if (common.Length == 0)
-            throw new BadInputException(GlmErrors.NoCommonRows, "alignment", "the parties have no common rows.",
-                "Check that the id columns hold the same kind of id, written the same way, and that the parties' tables overlap.");
-        bool[] test = RowSplit.TestRows(job.Split, _input.SplitFile, _input.Table.Ids, common, _input.Table.Schema.IdColumns);
-        int[] trainRows = [.. common.Where((_, i) => !test[i])], testRows = [.. common.Where((_, i) => test[i])];
-        if (trainRows.Length == 0)
-            throw new BadInputException(GlmErrors.TooFewTrainingRows, "split", "no common row is a training row.", "Check the split.");
-        (trainRows, testRows) = FoldRows.Of(job, _input.Table.Ids, trainRows, testRows);
-        (trainRows, int[] heldOut) = HeldOutRows.Of(job, _input.Table.Ids, trainRows);
-        BatchLayout layout = _plan.Layout(trainRows.Length);
-        int? told = null;
-        if (job.Model.Family is MultinomialFamily { Classes: null })
-        {
-            int classes = run?.Start?.Classes ?? await AgreeOnClassesAsync(channels, common, cancellationToken).ConfigureAwait(false);
-            told = classes;
-            job = job with { Model = job.Model with { Family = GlmFamilies.Multinomial(classes) } };
-            _plan = GlmPlan.Create(job);
-        }
-
-        FeatureMap map = _input.WarmStart is { } earlier && job.Training.WarmStart ? earlier.Features
-            : FeatureMap.Fit(_input.Table, trainRows, _plan.PreprocessingOptions, _plan.Constant);
-        FeatureRows train = map.TransformRows(_input.Table, trainRows), testMatrix = map.TransformRows(_input.Table, testRows);
-        CheckRowNorms(train);
-        bool freeIntercept = IsActive && _plan.FreeIntercept;
-        int outputs = _plan.Family.Outputs;
-        // Before anything is charged: every charge then has a state with which it is found again.
-        if (inputs is not null)
-            run!.Begin(new GlmRunStart(aligned, told, agreement.JobDigest, await inputs.ConfigureAwait(false), layout.Count));
-        GlmAccount account = openAccount();
-        PartyCalibration? calibration = null;
-        IPrivacyReservation? reservation = null;
-        if (channels.Count > 0 && _plan.Noises(_options.Party.Role))
-        {
-            calibration = _plan.Calibrate(_options, layout, train.Columns + (freeIntercept ? 1 : 0));
-            reservation = account.Reserve(IsActive ? "gaussian: training residuals" : "gaussian: training scores", Parameters(calibration),
-                _plan.Unit, calibration.Releases, 0, calibration.Mu * calibration.Mu,
-                // No epoch costs less than an earlier one, so m of e epochs cost at most m/e of mu squared; an epoch that was begun counts.
-                shareOf: messages => GlmRun.ShareOf(messages, layout.Count, _plan.Epochs));
-            CheckKept(run, reservation, calibration.Releases);
-        }
-
-        else if (channels.Count > 0 && !IsActive && _plan.Private && _plan.Unit == PrivacyUnit.Label)
-        {
-            // Costs labels nothing; written down because no later sum would tell what it told of records.
-            account.Reserve("disclosed: training scores", new JsonObject(), PrivacyUnit.Label, 1, 0, 0);
-        }
-
-        JointAgreement? jointly = null;
-        if (joint is not null)
-        {
-            var part = new LinearPart(train, freeIntercept, outputs);
-            JointRules.CheckSizes(_plan, layout, part.Dimension);
-            jointly = await joint.PrepareAsync(new JointRows(layout, part.Dimension, batch => part.Columns(layout.Start(batch), layout.Size(batch)),
-                IsActive && _plan.Mode == PrivacyMode.HeDp ? _plan.LabelBound(_options) : null, channels), cancellationToken).ConfigureAwait(false);
-            if (jointly.Calibration is { } noise)
-                reservation = account.Reserve("gaussian: mean gradients of all parties, noised by the arbiter", Parameters(noise), _plan.Unit, _plan.Epochs * layout.Count,
-                    0, noise.Mu * noise.Mu, shareOf: noise.ShareOf);
-        }
-
-        // Values that stay at the party have one row of numbers: first the gradients, then the final weights.
-        GaussianMechanism? Mechanism(NoiseCalibration? noise, string stream, int firstLocal = 0) =>
-            noise is null ? null : account.Mechanism(noise, _input.Party + stream, reservation!, firstLocal);
-        var work = new GlmWork
-        {
-            Plan = _plan,
-            Party = _input.Party,
-            Layout = layout,
-            Train = new LinearPart(train, freeIntercept, outputs),
-            Test = new LinearPart(testMatrix, freeIntercept, outputs),
-            Mechanism = Mechanism(calibration?.MessageNoise, ""),
-            GradientNoise = Mechanism(calibration?.GradientNoise, "\0gradient"),
-            WeightNoise = Mechanism(calibration?.EvaluationNoise, "\0weights", firstLocal: calibration?.GradientNoise?.Releases ?? 0),
-            // No epoch costs less than an earlier one, so m of e epochs cost at most m/e of mu squared.
-            Validation = heldOut.Length > 0 ? new LinearPart(map.TransformRows(_input.Table, heldOut), freeIntercept, outputs) : null,
-            ValidationTargets = heldOut.Length > 0 && IsActive ? Targets(heldOut, training: false) : null,
-            Joint = joint,
-            JointCharge = jointly is null ? null : reservation,
-            WarmStart = StartOf(job, freeIntercept, outputs),
-            Evaluation = _input.Evaluation with { Seed = job.Training.Seed },
-            EpsilonAfter = (calibration?.Mu ?? jointly?.Calibration?.Mu) is not { } mu ? null : rounds => GaussianDp.Epsilon(
-                mu * Math.Sqrt((double)((rounds - 1) / layout.Count + 1) / _plan.Epochs), _plan.BudgetOf(_options)!.Delta),
-            Progress = progress,
-            Telemetry = telemetry,
-            Run = run,
-        };
-        work.GoOnWithNoise();
-        if (work.Mechanism is { } messages)
-        {
-            int length = outputs * layout.LargestSize;
-            messages.Prepare(length);
-            // Noise of the first rounds is drawn while the parties still wait for each other.
-            messages.Prefetch(length * Math.Clamp(NoiseAhead / length, 1, work.Rounds));
-        }
-
-        await GlmWarmup.RunAsync(_plan, work, IsActive, channels.Count, cancellationToken).ConfigureAwait(false);
-        await AgreeOnRowsAsync(channels, trainRows.Length, testRows.Length, RowSplit.Fingerprint48(test), cancellationToken).ConfigureAwait(false);
-        GlmTargets targets = IsActive ? Targets(trainRows, training: true) : new([]), testTargets = IsActive ? Targets(testRows, training: false) : new([]);
-        var labels = new LabelRelease(_plan, _input, _options, account);
-        bool scalingFromData = map.DependsOnData;
-        using System.Diagnostics.Activity? traced = telemetry.BeginTraining();
-        Task<GlmTraining> training = (_plan.Mode, IsActive) switch
-        {
-            (PrivacyMode.OneRound, true) => new OneRoundActive(work, channels, labels, trainRows, targets, testTargets).RunAsync(cancellationToken),
-            (PrivacyMode.OneRound, false) => new OneRoundPassive(work, channels[0], account, _options, scalingFromData).RunAsync(cancellationToken),
-            (PrivacyMode.LabelDp, true) => LabelDp.ActiveAsync(work, channels, labels, trainRows, targets, testTargets, cancellationToken),
-            (PrivacyMode.LabelDp, false) => LabelDp.PassiveAsync(work, channels[0], cancellationToken),
-            (_, true) => new GlmActiveTrainer(work, channels, targets, testTargets).RunAsync(cancellationToken),
-            _ => new GlmPassiveTrainer(work, channels[0]).RunAsync(cancellationToken),
-        };
-        GlmTraining outcome = await training.ConfigureAwait(false);
-        traced?.Stop();
-        telemetry.Trained(outcome.StopReason.ToString(), outcome.Timing.Training, outcome.Timing.Wait, outcome.Timing.Noise);
-        var model = new GlmModel(job.Name, digest, _options.Party, _plan.Family.Name, map,
-            outcome.Weights[..work.Train.Penalised], outcome.Weights[work.Train.Penalised..], outputs, outcome.PeerLink)
-        {
-            Link = _plan.Family.Link,
-            FamilyParameters = _plan.Family.Parameters,
-            SchemaFingerprint = Convert.ToHexStringLower(_input.Table.Schema.Fingerprint().Span),
-            UsesOffsets = targets.Offsets is not null,
-            Inference = outcome.Inference,
-        };
-        // Before the others are let go: once one of them has ended, every model is where it belongs.
-        _input.SaveModel?.Invoke(model);
-        if (joint is not null)
-            channels = [.. channels, joint.Arbiter];
-        foreach (IPartyChannel channel in channels)
-            await channel.CompleteAsync(cancellationToken).ConfigureAwait(false);
-
-        // First the state: one without its charge could not go on, while a charge without its state counts in full, which is what a run that has ended costs.
-        run?.Remove();
-        (PrivacyTotal? spent, IReadOnlyList<string> ledger) = account.Settle(_plan.Unit);
-        return new GlmPartyResult
-        {
-            Party = _options.Party,
-            JobDigest = digest,
-            Model = model,
-            CommonRows = common.Length,
-            TrainRows = trainRows.Length,
-            TestRows = testRows.Length,
-            Alignment = job.Alignment,
-            AlignmentLeaks = aligned.Leaks,
-            AlignmentWarnings = aligned.Warnings,
-            StopReason = outcome.StopReason,
-            Timing = outcome.Timing,
-            Joint = jointly,
-            Privacy = jointly is not null ? JointClaims.State(_plan, _options, jointly, ledger, spent, scalingFromData, testRows.Length)
-                : outcome.Statement is { } statement ? OneRoundClaims.Settled(statement, ledger, spent)
-                : GlmClaims.State(_plan, _options, calibration, ledger, spent, scalingFromData, channels.Count > 0 ? testRows.Length : 0),
-            Releases = channels.SelectMany(c => c.Releases).GroupBy(r => r.Key).ToDictionary(g => g.Key, g => g.Sum(r => r.Value)),
-            Sent = [.. channels.SelectMany(c => c.Releases.Select(r => new GlmSentMessages(c.RemoteParty, r.Key.Name, r.Key.Protection, r.Value, c.BytesOf(r.Key.Name, r.Key.Protection))))],
-            Traffic = Sum(channels),
-            Resumed = run is { Resumed.Count: > 0 } ? new GlmResumed(run.Resumed) : null,
-            History = work.History,
-            Inference = outcome.Inference,
-            Train = outcome.TrainMetrics?.Metrics,
-            Test = outcome.TestMetrics?.Metrics,
-            TrainEvaluation = outcome.TrainMetrics,
-            TestEvaluation = outcome.TestMetrics,
-            GuestOnly = IsActive && _plan.Private ? GuestOnly.Fit(job.Model.Family, work.Train, work.Test, targets, testTargets) : null,
-            Objective = outcome.Objective,
-            Warnings = [.. outcome.Warnings, .. IgnoredColumns(), .. BegunAnew(agreement)],
-        };
-    }
-
     /// <summary>A run that goes on must find again what it has sent since the older of two states, here and at the peer.</summary>
     private void CheckKept(GlmRun? run, IPrivacyReservation reservation, int messages)
     {
@@ -506,13 +332,13 @@ public sealed class GlmTrainer
     }
 
     /// <summary>The weights of the earlier model, which must be this party's, of this family and shape; null without a warm start.</summary>
-    private double[]? StartOf(GlmJob job, bool freeIntercept, int outputs)
+    private double[]? StartOf(LinearPart part)
     {
-        if (!job.Training.WarmStart)
+        if (!_plan.Job.Training.WarmStart)
             return null;
         GlmModel model = _input.WarmStart ?? throw new ConfigurationException(GlmErrors.OtherModel, $"party '{_input.Party}'", "the job asks for a warm start, and the party brings no earlier model.",
             "Name the model directory in training.warmStart.");
-        if (model.Party != _options.Party || model.Family != _plan.Family.Name || model.Outputs != outputs || model.Intercepts.Count > 0 != freeIntercept)
+        if (model.Party != _options.Party || model.Family != _plan.Family.Name || model.Outputs != part.Outputs || model.Intercepts.Count > 0 != part.FreeIntercept)
             throw new ConfigurationException(GlmErrors.OtherModel, $"party '{_input.Party}'", "the earlier model is another party's, of another family, number of classes or kind of intercept.",
                 "Start from a model that this job could have trained.");
         return [.. model.Weights, .. model.Intercepts];

@@ -1,0 +1,213 @@
+using System.Diagnostics;
+using System.Text.Json.Nodes;
+using FedLearn.Coordination;
+using FedLearn.Data;
+using FedLearn.Diagnostics;
+using FedLearn.Numerics;
+using FedLearn.Parties;
+using FedLearn.Privacy;
+using FedLearn.Protocol;
+
+namespace FedLearn.Glm;
+
+// One run of a job: rows, features, charge, agreement, training, result, in this order.
+public sealed partial class GlmTrainer
+{
+    private async Task<GlmPartyResult> TrainRunAsync(SessionAgreement agreement, IReadOnlyList<IPartyChannel> channels, IJointGradients? joint, GlmRun? run,
+        Func<GlmAccount> openAccount, SessionTelemetry telemetry, IProgress<GlmProgress>? progress, CancellationToken cancellationToken)
+    {
+        // Beside the alignment, which waits for the other parties anyway.
+        Task<byte[]>? inputs = run is { Start: null } ? Task.Run(() => GlmRun.DigestOf(_declared, _input), cancellationToken) : null;
+        RunRows rows = await FindRowsAsync(agreement, channels, run?.Start, telemetry, cancellationToken).ConfigureAwait(false);
+        BatchLayout layout = _plan.Layout(rows.Train.Length);
+        FeatureMap map = _input.WarmStart is { } earlier && _plan.Job.Training.WarmStart ? earlier.Features
+            : FeatureMap.Fit(_input.Table, rows.Train, _plan.PreprocessingOptions, _plan.Constant);
+        FeatureRows features = map.TransformRows(_input.Table, rows.Train);
+        CheckRowNorms(features);
+        LinearPart train = PartOf(features);
+        // Before anything is charged: every charge then has a state with which it is found again.
+        if (inputs is not null)
+            run!.Begin(new GlmRunStart(rows.Aligned, rows.ToldClasses, agreement.JobDigest, await inputs.ConfigureAwait(false), layout.Count));
+        GlmAccount account = openAccount();
+        RunCharge charge = await ChargeAsync(account, run, joint, train, layout, channels, cancellationToken).ConfigureAwait(false);
+        GaussianMechanism? Mechanism(NoiseCalibration? noise, string stream, int firstLocal = 0) =>
+            noise is null ? null : account.Mechanism(noise, _input.Party + stream, charge.Reservation!, firstLocal);
+        PartyCalibration? calibration = charge.Calibration;
+        var work = new GlmWork
+        {
+            Plan = _plan,
+            Party = _input.Party,
+            Layout = layout,
+            Train = train,
+            Test = PartOf(map.TransformRows(_input.Table, rows.Test)),
+            Validation = rows.HeldOut.Length > 0 ? PartOf(map.TransformRows(_input.Table, rows.HeldOut)) : null,
+            ValidationTargets = rows.HeldOut.Length > 0 && IsActive ? Targets(rows.HeldOut, training: false) : null,
+            Mechanism = Mechanism(calibration?.MessageNoise, ""),
+            // Values that stay at the party have one row of numbers: first the gradients, then the final weights.
+            GradientNoise = Mechanism(calibration?.GradientNoise, "\0gradient"),
+            WeightNoise = Mechanism(calibration?.EvaluationNoise, "\0weights", firstLocal: calibration?.GradientNoise?.Releases ?? 0),
+            Joint = joint,
+            JointCharge = charge.Joint is null ? null : charge.Reservation,
+            WarmStart = StartOf(train),
+            Evaluation = _input.Evaluation with { Seed = _plan.Job.Training.Seed },
+            // No epoch costs less than an earlier one, so m of e epochs cost at most m/e of mu squared.
+            EpsilonAfter = (calibration?.Mu ?? charge.Joint?.Calibration?.Mu) is not { } mu ? null : rounds => GaussianDp.Epsilon(
+                mu * Math.Sqrt((double)((rounds - 1) / layout.Count + 1) / _plan.Epochs), _plan.BudgetOf(_options)!.Delta),
+            Progress = progress,
+            Telemetry = telemetry,
+            Run = run,
+        };
+        work.GoOnWithNoise();
+        if (work.Mechanism is { } messages)
+        {
+            int length = train.Outputs * layout.LargestSize;
+            messages.Prepare(length);
+            // Noise of the first rounds is drawn while the parties still wait for each other.
+            messages.Prefetch(length * Math.Clamp(NoiseAhead / length, 1, work.Rounds));
+        }
+
+        await GlmWarmup.RunAsync(_plan, work, IsActive, channels.Count, cancellationToken).ConfigureAwait(false);
+        await AgreeOnRowsAsync(channels, rows.Train.Length, rows.Test.Length, rows.SplitFingerprint, cancellationToken).ConfigureAwait(false);
+        GlmTargets targets = IsActive ? Targets(rows.Train, training: true) : new([]), testTargets = IsActive ? Targets(rows.Test, training: false) : new([]);
+        using Activity? traced = telemetry.BeginTraining();
+        GlmTraining outcome = await SolveAsync(work, channels, account, rows.Train, targets, testTargets, map.DependsOnData, cancellationToken).ConfigureAwait(false);
+        traced?.Stop();
+        telemetry.Trained(outcome.StopReason.ToString(), outcome.Timing.Training, outcome.Timing.Wait, outcome.Timing.Noise);
+        var model = new GlmModel(_plan.Job.Name, Convert.ToHexStringLower(agreement.JobDigest.Span), _options.Party, _plan.Family.Name, map,
+            outcome.Weights[..train.Penalised], outcome.Weights[train.Penalised..], train.Outputs, outcome.PeerLink)
+        {
+            Link = _plan.Family.Link,
+            FamilyParameters = _plan.Family.Parameters,
+            SchemaFingerprint = Convert.ToHexStringLower(_input.Table.Schema.Fingerprint().Span),
+            UsesOffsets = targets.Offsets is not null,
+            Inference = outcome.Inference,
+        };
+        // Before the others are let go: once one of them has ended, every model is where it belongs.
+        _input.SaveModel?.Invoke(model);
+        if (joint is not null)
+            channels = [.. channels, joint.Arbiter];
+        foreach (IPartyChannel channel in channels)
+            await channel.CompleteAsync(cancellationToken).ConfigureAwait(false);
+
+        // First the state: one without its charge could not go on, while a charge without its state counts in full, which is what a run that has ended costs.
+        run?.Remove();
+        (PrivacyTotal? spent, IReadOnlyList<string> ledger) = account.Settle(_plan.Unit);
+        return new GlmPartyResult
+        {
+            Party = _options.Party,
+            JobDigest = model.JobDigest,
+            Model = model,
+            CommonRows = rows.Aligned.Rows.Length,
+            TrainRows = rows.Train.Length,
+            TestRows = rows.Test.Length,
+            Alignment = _plan.Job.Alignment,
+            AlignmentLeaks = rows.Aligned.Leaks,
+            AlignmentWarnings = rows.Aligned.Warnings,
+            StopReason = outcome.StopReason,
+            Timing = outcome.Timing,
+            Joint = charge.Joint,
+            Privacy = charge.Joint is { } jointly ? JointClaims.State(_plan, _options, jointly, ledger, spent, map.DependsOnData, rows.Test.Length)
+                : outcome.Statement is { } statement ? OneRoundClaims.Settled(statement, ledger, spent)
+                : GlmClaims.State(_plan, _options, charge.Calibration, ledger, spent, map.DependsOnData, channels.Count > 0 ? rows.Test.Length : 0),
+            Releases = channels.SelectMany(c => c.Releases).GroupBy(r => r.Key).ToDictionary(g => g.Key, g => g.Sum(r => r.Value)),
+            Sent = [.. channels.SelectMany(c => c.Releases.Select(r => new GlmSentMessages(c.RemoteParty, r.Key.Name, r.Key.Protection, r.Value, c.BytesOf(r.Key.Name, r.Key.Protection))))],
+            Traffic = Sum(channels),
+            Resumed = run is { Resumed.Count: > 0 } ? new GlmResumed(run.Resumed) : null,
+            History = work.History,
+            Inference = outcome.Inference,
+            Train = outcome.TrainMetrics?.Metrics,
+            Test = outcome.TestMetrics?.Metrics,
+            TrainEvaluation = outcome.TrainMetrics,
+            TestEvaluation = outcome.TestMetrics,
+            GuestOnly = IsActive && _plan.Private ? GuestOnly.Fit(_plan.Job.Model.Family, work.Train, work.Test, targets, testTargets) : null,
+            Objective = outcome.Objective,
+            Warnings = [.. outcome.Warnings, .. IgnoredColumns(), .. BegunAnew(agreement)],
+        };
+    }
+
+    /// <summary>The rows of a run.</summary>
+    /// <param name="Aligned">The common rows.</param>
+    /// <param name="Train">Rows that are trained on.</param>
+    /// <param name="Test">Rows that are evaluated.</param>
+    /// <param name="HeldOut">Rows that early stopping looks at.</param>
+    /// <param name="SplitFingerprint">Which of the common rows are test rows.</param>
+    /// <param name="ToldClasses">Number of classes where the job declares none; null elsewhere.</param>
+    private sealed record RunRows(AlignedRows Aligned, int[] Train, int[] Test, int[] HeldOut, ulong SplitFingerprint, int? ToldClasses);
+
+    private async Task<RunRows> FindRowsAsync(SessionAgreement agreement, IReadOnlyList<IPartyChannel> channels, GlmRunStart? start, SessionTelemetry telemetry, CancellationToken cancellationToken)
+    {
+        GlmJob job = _plan.Job;
+        AlignedRows aligned = start?.Aligned ?? await GlmTelemetry.AlignAsync(telemetry, job, _options.Party, _input, agreement, channels, cancellationToken).ConfigureAwait(false);
+        int[] common = aligned.Rows;
+        if (common.Length == 0)
+            throw new BadInputException(GlmErrors.NoCommonRows, "alignment", "the parties have no common rows.",
+                "Check that the id columns hold the same kind of id, written the same way, and that the parties' tables overlap.");
+        bool[] test = RowSplit.TestRows(job.Split, _input.SplitFile, _input.Table.Ids, common, _input.Table.Schema.IdColumns);
+        int[] trainRows = [.. common.Where((_, i) => !test[i])], testRows = [.. common.Where((_, i) => test[i])];
+        if (trainRows.Length == 0)
+            throw new BadInputException(GlmErrors.TooFewTrainingRows, "split", "no common row is a training row.", "Check the split.");
+        (trainRows, testRows) = FoldRows.Of(job, _input.Table.Ids, trainRows, testRows);
+        (trainRows, int[] heldOut) = HeldOutRows.Of(job, _input.Table.Ids, trainRows);
+        int? told = null;
+        if (job.Model.Family is MultinomialFamily { Classes: null })
+        {
+            told = start?.Classes ?? await AgreeOnClassesAsync(channels, common, cancellationToken).ConfigureAwait(false);
+            _plan = GlmPlan.Create(job with { Model = job.Model with { Family = GlmFamilies.Multinomial(told.Value) } });
+        }
+
+        return new RunRows(aligned, trainRows, testRows, heldOut, RowSplit.Fingerprint48(test), told);
+    }
+
+    private LinearPart PartOf(FeatureRows features) => new(features, IsActive && _plan.FreeIntercept, _plan.Family.Outputs);
+
+    /// <summary>What a run is charged for, before its first message.</summary>
+    /// <param name="Calibration">Noise of the party's own messages; null where it noises none.</param>
+    /// <param name="Joint">What an encrypted job agreed on with its arbiter; null elsewhere.</param>
+    /// <param name="Reservation">The charge; null where the mode charges nothing, or by itself.</param>
+    private sealed record RunCharge(PartyCalibration? Calibration, JointAgreement? Joint, IPrivacyReservation? Reservation);
+
+    private async Task<RunCharge> ChargeAsync(GlmAccount account, GlmRun? run, IJointGradients? joint, LinearPart train, BatchLayout layout, IReadOnlyList<IPartyChannel> channels,
+        CancellationToken cancellationToken)
+    {
+        if (joint is not null)
+        {
+            JointRules.CheckSizes(_plan, layout, train.Dimension);
+            JointAgreement jointly = await joint.PrepareAsync(new JointRows(layout, train.Dimension, batch => train.Columns(layout.Start(batch), layout.Size(batch)),
+                IsActive && _plan.Mode == PrivacyMode.HeDp ? _plan.LabelBound(_options) : null, channels), cancellationToken).ConfigureAwait(false);
+            return new(null, jointly, jointly.Calibration is not { } noise ? null
+                : account.Reserve("gaussian: mean gradients of all parties, noised by the arbiter", Parameters(noise), _plan.Unit, _plan.Epochs * layout.Count,
+                    0, noise.Mu * noise.Mu, shareOf: noise.ShareOf));
+        }
+
+        if (channels.Count > 0 && _plan.Noises(_options.Party.Role))
+        {
+            PartyCalibration calibration = _plan.Calibrate(_options, layout, train.Features + (train.FreeIntercept ? 1 : 0));
+            IPrivacyReservation reservation = account.Reserve(IsActive ? "gaussian: training residuals" : "gaussian: training scores", Parameters(calibration),
+                _plan.Unit, calibration.Releases, 0, calibration.Mu * calibration.Mu,
+                // No epoch costs less than an earlier one, so m of e epochs cost at most m/e of mu squared; an epoch that was begun counts.
+                shareOf: messages => GlmRun.ShareOf(messages, layout.Count, _plan.Epochs));
+            CheckKept(run, reservation, calibration.Releases);
+            return new(calibration, null, reservation);
+        }
+
+        // Costs labels nothing; written down because no later sum would tell what it told of records.
+        if (channels.Count > 0 && !IsActive && _plan.Private && _plan.Unit == PrivacyUnit.Label)
+            account.Reserve("disclosed: training scores", new JsonObject(), PrivacyUnit.Label, 1, 0, 0);
+        return new(null, null, null);
+    }
+
+    private Task<GlmTraining> SolveAsync(GlmWork work, IReadOnlyList<IPartyChannel> channels, GlmAccount account, int[] trainRows, GlmTargets targets, GlmTargets testTargets, bool scalingFromData,
+        CancellationToken cancellationToken)
+    {
+        var labels = new LabelRelease(_plan, _input, _options, account);
+        return (_plan.Mode, IsActive) switch
+        {
+            (PrivacyMode.OneRound, true) => new OneRoundActive(work, channels, labels, trainRows, targets, testTargets).RunAsync(cancellationToken),
+            (PrivacyMode.OneRound, false) => new OneRoundPassive(work, channels[0], account, _options, scalingFromData).RunAsync(cancellationToken),
+            (PrivacyMode.LabelDp, true) => LabelDp.ActiveAsync(work, channels, labels, trainRows, targets, testTargets, cancellationToken),
+            (PrivacyMode.LabelDp, false) => LabelDp.PassiveAsync(work, channels[0], cancellationToken),
+            (_, true) => new GlmActiveTrainer(work, channels, targets, testTargets).RunAsync(cancellationToken),
+            _ => new GlmPassiveTrainer(work, channels[0]).RunAsync(cancellationToken),
+        };
+    }
+}

@@ -18,10 +18,26 @@ internal static class LocalSession
         var desk = new SessionDesk(terms, options.ReceiveTimeout, options.Clock);
         (InMemoryChannel First, InMemoryChannel Second)[] pairs =
             [.. requests.Skip(1).Select(r => InMemoryChannel.CreatePair(requests[0].Party.Name, r.Party.Name, options))];
+        using var joining = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
+        async Task<SessionAgreement> JoinAsync(int i)
+        {
+            try
+            {
+                SessionAgreement agreement = await desk.JoinAsync(requests[i], joining.Token).ConfigureAwait(false);
+                SessionDesk.Verify(requests[i], agreement);
+                return agreement;
+            }
+            catch
+            {
+                // Nobody else will come in its place: the others need not wait for it.
+                await joining.CancelAsync().ConfigureAwait(false);
+                throw;
+            }
+        }
+
         async Task<T> RunPartyAsync(int i)
         {
-            SessionAgreement agreement = await desk.JoinAsync(requests[i], cancellationToken).ConfigureAwait(false);
-            SessionDesk.Verify(requests[i], agreement);
+            SessionAgreement agreement = await JoinAsync(i).ConfigureAwait(false);
             return await run(i, agreement, i == 0 ? [.. pairs.Select(p => p.First)] : [pairs[i - 1].Second], cancellationToken).ConfigureAwait(false);
         }
 

@@ -161,12 +161,12 @@ public class CoordinatorTests
     public async Task Coordinator_KilledAndStartedAgain_TheRunGoesOnToTheSameModel()
     {
         using var scene = new Scene();
-        string job = scene.Job(Scene.Private(("training.epochs", 300), ("training.checkpointRounds", 10), ("privacy.testNoiseSeed", 5)));
+        string job = scene.Job(Scene.Private(("training.epochs", 150), ("training.checkpointRounds", 10), ("privacy.testNoiseSeed", 5)));
         int port = Scene.FreePort();
         ToolProcess coordinator = await StartAsync(scene, port);
         using ToolProcess bank = Train(scene, "bank", port), telco = Train(scene, "telco", port);
-        await bank.SaysAsync("round 5 of 1500");
-        await telco.SaysAsync("round 5 of 1500");
+        await bank.SaysAsync("round 5 of 750");
+        await telco.SaysAsync("round 5 of 750");
         coordinator.Kill();
         await bank.SaysAsync("waiting up to 300 s for it to come back; the run goes on before round ");
         await telco.SaysAsync("waiting up to 300 s for it to come back; the run goes on before round ");

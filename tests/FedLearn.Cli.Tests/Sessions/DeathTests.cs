@@ -113,13 +113,13 @@ public class DeathTests
     {
         RequireLinux();
         using var scene = new Scene();
-        string job = scene.Job(Scene.Private(("training.epochs", 300), ("training.checkpointRounds", 10), ("privacy.testNoiseSeed", 5)));
+        string job = scene.Job(Scene.Private(("training.epochs", 150), ("training.checkpointRounds", 10), ("privacy.testNoiseSeed", 5)));
         (string bankFile, string telcoFile) = scene.Parties(Scene.FreePort());
         ToolProcess Start(string party) => ToolProcess.Start("party", "--config", party == "bank" ? bankFile : telcoFile, "--json");
         string peer = victim == "bank" ? "telco" : "bank";
         using ToolProcess dead = Start(victim), survivor = Start(peer);
-        await dead.SaysAsync("round 5 of 1500");
-        await survivor.SaysAsync("round 5 of 1500");
+        await dead.SaysAsync("round 5 of 750");
+        await survivor.SaysAsync("round 5 of 750");
         dead.Kill();
         await survivor.SaysAsync($"lost '{victim}' (FL4007); waiting up to 300 s for it to come back; the run goes on before round ");
         using ToolProcess again = Start(victim);
@@ -164,10 +164,10 @@ public class DeathTests
     public async Task Train_ParentKilledAndGivenAgain_GoesOnUnlessFresh()
     {
         using var scene = new Scene();
-        string job = scene.Job(Scene.Private(("training.epochs", 300), ("training.checkpointRounds", 10), ("transport.kind", "grpc")));
+        string job = scene.Job(Scene.Private(("training.epochs", 150), ("training.checkpointRounds", 10), ("transport.kind", "grpc")));
         using (ToolProcess first = ToolProcess.Start("train", "--config", job, "--json"))
         {
-            await first.SaysAsync("round 5 of 1500");
+            await first.SaysAsync("round 5 of 750");
             int[] children = [.. ToolProcess.Children(first.Id).Select(c => c.Id)];
             first.Kill();
             await first.EndAsync();
@@ -188,7 +188,7 @@ public class DeathTests
 
         using (ToolProcess cut = ToolProcess.Start("train", "--config", job, "--json"))
         {
-            await cut.SaysAsync("round 5 of 1500");
+            await cut.SaysAsync("round 5 of 750");
             int[] children = [.. ToolProcess.Children(cut.Id).Select(c => c.Id)];
             cut.Kill();
             await cut.EndAsync();
@@ -202,7 +202,7 @@ public class DeathTests
         FedLearn.Privacy.LedgerEntry[] entries = [.. new FedLearn.Storage.Sqlite.SqliteLedger(scene.At("bank.ledger.db")).Entries];
         Assert.Equal(3, entries.Length);
         Assert.All(entries, e => Assert.Equal(FedLearn.Privacy.ChargeState.Settled, e.State));
-        Assert.InRange(entries[1].Share, 1.0 / 300, 0.99);
+        Assert.InRange(entries[1].Share, 1.0 / 150, 0.99);
     }
 
     [Theory]

@@ -153,6 +153,16 @@ public class SessionDeskTests
         await Task.WhenAll(desk.JoinAsync(Request(0)), desk.JoinAsync(Request(1)), desk.JoinAsync(Request(2)));
     }
 
+    // On a clock that stands still the others would wait for ever for the one that was refused.
+    [Fact]
+    public async Task LocalSession_APartyIsRefused_EndsAtOnceWithWhy()
+    {
+        JoinRequest[] requests = [Request(0), Request(1), Request(2) with { TermsDigest = Hash("other terms") }];
+        PeerException error = await Assert.ThrowsAsync<PeerException>(() => LocalSession.RunAsync<int>(Terms, requests, new ChannelOptions { Clock = _clock },
+            (_, _, _, _) => throw new InvalidOperationException("nobody runs"), TestContext.Current.CancellationToken));
+        Assert.Equal(ProtocolErrors.DifferentJob, error.Id);
+    }
+
     [Fact]
     public void Digest_EveryPart_CountsAndKeepsItsPlace()
     {

@@ -48,7 +48,7 @@ internal static class DssmTasks
             return DssmDocument.Of(run, self, result, DssmBaselineFigures.Of(input, result.Metrics, run.Job.Training.Seed));
         });
     })
-        { KeepsRuns = order.KeepsRuns && run.Parties.Count > 1 && run.Job.Training.CheckpointRounds > 0 };
+    { KeepsRuns = order.KeepsRuns && run.Parties.Count > 1 && run.Job.Training.CheckpointRounds > 0 };
 
     private static PartyTask Evaluate(SessionOrder order, DssmRunFile run, string party, string modelDirectory) => new(party, DssmJobTerms.Of(run.Job, "evaluate"), stop =>
     {

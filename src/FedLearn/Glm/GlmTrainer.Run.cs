@@ -24,7 +24,7 @@ public sealed partial class GlmTrainer
             : FeatureMap.Fit(_input.Table, rows.Train, _plan.PreprocessingOptions, _plan.Constant);
         FeatureRows features = map.TransformRows(_input.Table, rows.Train);
         CheckRowNorms(features);
-        LinearPart train = PartOf(features);
+        LinearPart train = PartOf(features), test = PartOf(map.TransformRows(_input.Table, rows.Test));
         // Before anything is charged: every charge then has a state with which it is found again.
         if (inputs is not null)
             run!.Begin(new GlmRunStart(rows.Aligned, rows.ToldClasses, agreement.JobDigest, await inputs.ConfigureAwait(false), layout.Count));
@@ -39,7 +39,7 @@ public sealed partial class GlmTrainer
             Party = _input.Party,
             Layout = layout,
             Train = train,
-            Test = PartOf(map.TransformRows(_input.Table, rows.Test)),
+            Test = test,
             Validation = rows.HeldOut.Length > 0 ? PartOf(map.TransformRows(_input.Table, rows.HeldOut)) : null,
             ValidationTargets = rows.HeldOut.Length > 0 && IsActive ? Targets(rows.HeldOut, training: false) : null,
             Mechanism = Mechanism(calibration?.MessageNoise, ""),

@@ -18,6 +18,29 @@ public class CompareTests
         .Single(r => (string)r["mode"]! == mode && (string?)r["calibration"] == calibration && (double?)r["epsilon"] == epsilon);
 
     [Fact]
+    public async Task Compare_MappedTable_HasTheActivePartyAlone()
+    {
+        using var scene = new Scene();
+        IReadOnlyList<IReadOnlyDictionary<string, string>> rows = scene.Cells("bank.csv");
+        File.WriteAllLines(scene.At("bank.ids.txt"), rows.Select(r => r["id"]));
+        WriteNpy(scene.At("bank.npy"), $"({rows.Count}, 2)", rows.SelectMany(r => new[] { Scene.Number(r["age"]), Scene.Number(r["income"]) }));
+        WriteNpy(scene.At("bank.y.npy"), $"({rows.Count},)", rows.Select(r => Scene.Number(r["y"])));
+        (string, JsonNode?) Bank(string more) => ("parties.0.data", JsonNode.Parse($$"""{ "path": "bank.npy", "ids": "bank.ids.txt", "labels": "bank.y.npy"{{more}} }"""));
+        (JsonObject mapped, _) = await CompareAsync(scene.Job(Settings(Bank(""", "scratch": "." """))), "--epsilons", "1");
+        (JsonObject loaded, _) = await CompareAsync(scene.Job(Settings(Bank(""))), "--epsilons", "1");
+        Assert.Equal(Row(loaded, "guest-only")["metrics"]!.ToJsonString(), Row(mapped, "guest-only")["metrics"]!.ToJsonString());
+    }
+
+    private static void WriteNpy(string path, string shape, IEnumerable<double> values)
+    {
+        string header = $"{{'descr': '<f8', 'fortran_order': False, 'shape': {shape}, }}".PadRight(117) + "\n";
+        using var file = new BinaryWriter(File.Create(path));
+        file.Write([0x93, .. "NUMPY"u8, 1, 0, (byte)header.Length, (byte)(header.Length >> 8), .. System.Text.Encoding.ASCII.GetBytes(header)]);
+        foreach (double value in values)
+            file.Write(value);
+    }
+
+    [Fact]
     public async Task Compare_EveryMode_IsARowOfTheContract()
     {
         using var scene = new Scene();

@@ -131,6 +131,21 @@ public class DssmPrivacyTests
             Assert.Contains((await training)[1].Releases, r => r.Name == "embeddings: test");
     }
 
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public async Task Received_RowsBeyondAnyHonestOne_AreShortenedInPrivateJobsOnly(bool isPrivate)
+    {
+        await using var thread = new TowerThread("taste");
+        var run = new DssmRun(SmallRecommendation.Job(privacy: isPrivate ? Private(DssmNoise.Both, DssmClaim.Full) : null), thread) { SetNames = [] };
+        double[] rows = run.Received(new double[] { 3, -4, 1e308, 1e308, 0, -1e200 }, 2);
+        Assert.Equal([3, -4], rows[..2]);                                                    // an honest row is as it was, bit for bit
+        if (isPrivate)
+            Assert.Equal([1e12 * Math.Sqrt(.5), 1e12 * Math.Sqrt(.5), 0, -1e12], rows[2..], (due, found) => Math.Abs(due - found) <= 1);
+        else
+            Assert.Equal([1e308, 1e308, 0, -1e200], rows[2..]);
+    }
+
     [Fact]
     public async Task TrainAsync_EvaluationNone_SendsNoVectorsBeyondTraining()
     {

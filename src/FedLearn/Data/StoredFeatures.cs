@@ -27,40 +27,36 @@ public sealed partial class FeatureMap
     /// <summary>Rows in a mapped file. A table that is mapped itself is read from its start to its end, and written in the order that was asked for.</summary>
     private MappedRows MappedFeatures(Table table, ReadOnlySpan<int> rows, string folder, bool single)
     {
-        int[]? order = SourceColumns(table);
-        MappedRows features;
+        int[] sources = rows.ToArray(), places = [.. Enumerable.Range(0, rows.Length)];
+        if (table.Cells!.IsSequential)
+            Array.Sort(sources, places);
         try
         {
-            features = new MappedRows(folder, rows.Length, FeatureNames.Count, single);
+            return MappedRows.Create(folder, sources.Length, FeatureNames.Count, single, scatter => Fill(scatter, table, sources, places, single));
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
-            throw DataErrors.Bad(DataErrors.ScratchUnusable, folder, "the scratch file for the features cannot be made there, or there is no room for it.",
+            throw DataErrors.Bad(DataErrors.ScratchUnusable, folder, "the scratch file for the features cannot be made or written there, or there is no room for it.",
                 "Name a folder that can be written to, with 8 bytes a cell free (float32: 4).", e);
         }
+    }
 
-        int[]? sources = null, places = null;
-        if (table.Cells!.IsSequential)
+    private void Fill(RowScatter scatter, Table table, int[] sources, int[] places, bool single)
+    {
+        int[]? order = SourceColumns(table);
+        double[] buffer = new double[table.Cells!.Columns], cells = new double[FeatureNames.Count];
+        float[] rounded = new float[single ? cells.Length : 0];
+        for (int i = 0; i < sources.Length; i++)
         {
-            (sources, places) = (rows.ToArray(), new int[rows.Length]);
-            for (int i = 0; i < places.Length; i++)
-                places[i] = i;
-            Array.Sort(sources, places);
-        }
-
-        double[] buffer = new double[table.Cells.Columns], cells = new double[FeatureNames.Count];
-        for (int i = 0; i < rows.Length; i++)
-        {
-            (int source, int place) = sources is null ? (rows[i], i) : (sources[i], places![i]);
-            TransformRow(table, table.Cells.Row(source, buffer), order, source, cells);
+            TransformRow(table, table.Cells.Row(sources[i], buffer), order, sources[i], cells);
             if (single)
-                Round(table, source, cells, features.Singles(place));
+            {
+                Round(table, sources[i], cells, rounded);
+                scatter.Add<float>(places[i], rounded);
+            }
             else
-                cells.CopyTo(features.Doubles(place));
+                scatter.Add<double>(places[i], cells);
         }
-
-        GC.KeepAlive(features);
-        return features;
     }
 
     /// <summary>Rounds a row to float32. Where rows are bounded the real length of the rounded row is at most the bound too, and so is the one that float64 computes: rounding can lengthen a

@@ -1,6 +1,5 @@
 using System.IO.MemoryMappedFiles;
 using System.Numerics.Tensors;
-using System.Runtime.InteropServices;
 using FedLearn.Diagnostics;
 
 namespace FedLearn.Numerics;
@@ -13,45 +12,81 @@ internal sealed unsafe class MappedRows : FeatureRows
 {
     private readonly string _folder;
     private readonly FileStream? _file;
-    private readonly MemoryMappedFile? _map;
-    private readonly MemoryMappedViewAccessor? _view;
-    private readonly byte* _cells;
     private readonly bool _single;
+    private MemoryMappedFile? _map;
+    private MemoryMappedViewAccessor? _view;
+    private byte* _cells;
 
-    /// <summary>Makes rows of zeros.</summary>
-    /// <param name="folder">Folder of the file.</param>
-    /// <param name="rows">Number of rows, at least 0.</param>
-    /// <param name="columns">Number of columns, at least 1.</param>
-    /// <param name="single">Whether cells are float32.</param>
-    /// <exception cref="IOException">The file cannot be made, or there is no room for it.</exception>
-    /// <exception cref="UnauthorizedAccessException">The folder cannot be written to.</exception>
-    public MappedRows(string folder, int rows, int columns, bool single)
+    private MappedRows(string folder, int rows, int columns, bool single)
     {
         (_folder, Rows, Columns, _single) = (folder, rows, columns, single);
-        long bytes = (long)rows * columns * CellSize;
-        if (bytes == 0)
+        if (Bytes == 0)
             return;
         string path = Path.Combine(folder, $".fedlearn-{Guid.NewGuid():N}.features");
         FileStreamOptions options = DurableFile.OwnerOnly(FileMode.CreateNew);
         options.Options = FileOptions.DeleteOnClose;
-        options.PreallocationSize = bytes;                      // room that is there now: a mapped file has no other way to say that the disk is full than to end the process
+        options.PreallocationSize = Bytes;                      // room that is there now, so that a full disk is found before the work
+        options.BufferSize = 0;
         _file = new FileStream(path, options);
         try
         {
             if (!OperatingSystem.IsWindows())
                 File.Delete(path);                              // now, so that a process that is killed leaves nothing
-            _file.SetLength(bytes);
-            _map = MemoryMappedFile.CreateFromFile(_file, null, bytes, MemoryMappedFileAccess.ReadWrite, HandleInheritability.None, leaveOpen: false);
-            _view = _map.CreateViewAccessor(0, bytes);
-            byte* pointer = null;
-            _view.SafeMemoryMappedViewHandle.AcquirePointer(ref pointer);
-            _cells = pointer + _view.PointerOffset;
+            _file.SetLength(Bytes);
         }
         catch
         {
             _file.Dispose();
             throw;
         }
+    }
+
+    /// <summary>Writes rows to a new scratch file.</summary>
+    /// <param name="folder">Folder of the file.</param>
+    /// <param name="rows">Number of rows, at least 0.</param>
+    /// <param name="columns">Number of columns, at least 1.</param>
+    /// <param name="single">Whether cells are float32.</param>
+    /// <param name="fill">Gives every row, in any order.</param>
+    /// <exception cref="IOException">The file cannot be made or written, or there is no room for it.</exception>
+    /// <exception cref="UnauthorizedAccessException">The folder cannot be written to.</exception>
+    public static MappedRows Create(string folder, int rows, int columns, bool single, Action<RowScatter> fill)
+    {
+        var created = new MappedRows(folder, rows, columns, single);
+        try
+        {
+            return created.Write(fill);
+        }
+        catch
+        {
+            created._file?.Dispose();
+            throw;
+        }
+    }
+
+    private MappedRows Write(Action<RowScatter> fill)
+    {
+        Unmap();
+        var scatter = new RowScatter(_file?.SafeFileHandle, Rows, Columns * CellSize);
+        fill(scatter);
+        scatter.Finish();
+        if (_file is null)
+            return this;
+        _map = MemoryMappedFile.CreateFromFile(_file, null, Bytes, MemoryMappedFileAccess.ReadWrite, HandleInheritability.None, leaveOpen: true);
+        _view = _map.CreateViewAccessor(0, Bytes);
+        byte* pointer = null;
+        _view.SafeMemoryMappedViewHandle.AcquirePointer(ref pointer);
+        _cells = pointer + _view.PointerOffset;
+        return this;
+    }
+
+    // While a file is written it has no view: not every system shows in one what was written beside it.
+    private void Unmap()
+    {
+        _cells = null;
+        _view?.SafeMemoryMappedViewHandle.ReleasePointer();
+        _view?.Dispose();
+        _map?.Dispose();
+        (_view, _map) = (null, null);
     }
 
     // The view does not go while its pointer is out.
@@ -63,15 +98,15 @@ internal sealed unsafe class MappedRows : FeatureRows
     /// <inheritdoc/>
     public override int Columns { get; }
 
+    private long Bytes => (long)Rows * Columns * CellSize;
+
     private int CellSize => _single ? sizeof(float) : sizeof(double);
 
     private byte* At(int row) => _cells + (long)row * Columns * CellSize;
 
-    /// <summary>A row of float64 cells, as a view; of no use after the rows themselves are unreachable.</summary>
-    public Span<double> Doubles(int row) => _single ? throw new InvalidOperationException("The cells are float32.") : new((double*)At(row), Columns);
+    private ReadOnlySpan<double> Doubles(int row) => new((double*)At(row), Columns);
 
-    /// <summary>A row of float32 cells, as a view; of no use after the rows themselves are unreachable.</summary>
-    public Span<float> Singles(int row) => _single ? new((float*)At(row), Columns) : throw new InvalidOperationException("The cells are float64.");
+    private ReadOnlySpan<float> Singles(int row) => new((float*)At(row), Columns);
 
     /// <inheritdoc/>
     public override void Scores(int start, ReadOnlySpan<double> weights, Span<double> scores)
@@ -132,17 +167,19 @@ internal sealed unsafe class MappedRows : FeatureRows
     public override FeatureRows Reordered(ReadOnlySpan<int> order, FeatureRows? reuse = null)
     {
         CheckOrder(order);
-        var target = reuse is MappedRows { Rows: var rows, Columns: var columns } mapped && rows == Rows && columns == Columns && mapped._single == _single ? mapped
-            : new MappedRows(_folder, Rows, Columns, _single);
-        nuint length = (nuint)Columns * (nuint)CellSize;
+        int[] places = new int[Rows];
         for (int i = 0; i < order.Length; i++)
+            places[order[i]] = i;
+        // Read from the start to the end, since there may be more of it than memory.
+        void Fill(RowScatter scatter)
         {
-            ArgumentOutOfRangeException.ThrowIfGreaterThanOrEqual((uint)order[i], (uint)Rows, nameof(order));
-            NativeMemory.Copy(At(order[i]), target.At(i), length);
+            for (int i = 0; i < places.Length; i++)
+                scatter.Add(places[i], new ReadOnlySpan<byte>(At(i), Columns * CellSize));
         }
 
+        bool fits = reuse is MappedRows { Rows: var rows, Columns: var columns, _single: var single } && rows == Rows && columns == Columns && single == _single;
+        MappedRows reordered = fits ? ((MappedRows)reuse!).Write(Fill) : Create(_folder, Rows, Columns, _single, Fill);
         GC.KeepAlive(this);
-        GC.KeepAlive(target);
-        return target;
+        return reordered;
     }
 }

@@ -28,16 +28,16 @@ public class DenseKernelsTests
         yield return new SingleRows(rows, columns, cells);
         foreach (bool single in new[] { false, true })
         {
-            var mapped = new MappedRows(Path.GetTempPath(), rows, columns, single);
-            for (int i = 0; i < rows; i++)
+            yield return MappedRows.Create(Path.GetTempPath(), rows, columns, single, scatter =>
             {
-                if (single)
-                    cells.AsSpan(i * columns, columns).CopyTo(mapped.Singles(i));
-                else
-                    wide.AsSpan(i * columns, columns).CopyTo(mapped.Doubles(i));
-            }
-
-            yield return mapped;
+                for (int i = rows - 1; i >= 0; i--)
+                {
+                    if (single)
+                        scatter.Add<float>(i, cells.AsSpan(i * columns, columns));
+                    else
+                        scatter.Add<double>(i, wide.AsSpan(i * columns, columns));
+                }
+            });
         }
     }
 

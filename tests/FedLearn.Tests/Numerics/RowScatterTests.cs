@@ -1,0 +1,75 @@
+using FedLearn.Numerics;
+using FedLearn.Tests.Data;
+using Microsoft.Win32.SafeHandles;
+
+namespace FedLearn.Tests.Numerics;
+
+public sealed class RowScatterTests : IDisposable
+{
+    private readonly TempFolder _folder = new();
+
+    public void Dispose() => _folder.Dispose();
+
+    // Bytes of rows, stretches and pieces: one row a piece, pieces that do not divide a stretch, one stretch, rows longer than a stretch, the last stretch shorter.
+    [Theory]
+    [InlineData(0, 4, 16, 8), InlineData(1, 4, 16, 8), InlineData(97, 4, 16, 4), InlineData(97, 4, 40, 12), InlineData(97, 3, 1000, 7), InlineData(9, 50, 16, 8), InlineData(5000, 4, 4, 4)]
+    public void Finish_RowsInAnyOrder_StandAtTheirPlaces(int rows, int rowBytes, int stretchBytes, int pieceBytes)
+    {
+        var random = new Random(rows);
+        byte[][] cells = [.. Enumerable.Range(0, rows).Select(_ => { byte[] row = new byte[rowBytes]; random.NextBytes(row); return row; })];
+        int[] shuffled = [.. Enumerable.Range(0, rows)];
+        random.Shuffle(shuffled);
+        foreach (int[] order in new[] { [.. Enumerable.Range(0, rows)], [.. Enumerable.Range(0, rows).Reverse()], shuffled })
+        {
+            string path = _folder["rows"];
+            using (SafeFileHandle file = File.OpenHandle(path, FileMode.Create, FileAccess.ReadWrite))
+            {
+                var scatter = new RowScatter(file, rows, rowBytes, stretchBytes, pieceBytes);
+                foreach (int place in order)
+                    scatter.Add<byte>(place, cells[place]);
+                scatter.Finish();
+            }
+
+            Assert.Equal(cells.SelectMany(row => row), File.ReadAllBytes(path));
+        }
+    }
+
+    [Fact]
+    public void Add_PlaceTakenTwiceOrRowMissing_IsRefused()
+    {
+        using SafeFileHandle file = File.OpenHandle(_folder["rows"], FileMode.Create, FileAccess.ReadWrite);
+        var scatter = new RowScatter(file, 3, 1, stretchBytes: 2);
+        scatter.Add<byte>(2, [7]);
+        Assert.Throws<InvalidOperationException>(() => scatter.Add<byte>(2, [7]));
+        Assert.Throws<InvalidOperationException>(scatter.Finish);
+        Assert.Throws<ArgumentOutOfRangeException>(() => scatter.Add<byte>(3, [7]));
+        Assert.Throws<ArgumentOutOfRangeException>(() => scatter.Add<byte>(0, [7, 7]));
+    }
+
+    [Theory]
+    [InlineData(false), InlineData(true)]
+    public void Reordered_MappedRows_AreThoseInMemory(bool single)
+    {
+        const int Rows = 500, Columns = 7;
+        var random = new Random(3);
+        float[] cells = [.. Enumerable.Range(0, Rows * Columns).Select(_ => random.NextSingle())];
+        int[] order = [.. Enumerable.Range(0, Rows)];
+        random.Shuffle(order);
+        MappedRows rows = MappedRows.Create(Path.GetDirectoryName(_folder["x"])!, Rows, Columns, single, scatter =>
+        {
+            for (int i = 0; i < Rows; i++)
+                if (single)
+                    scatter.Add<float>(i, cells.AsSpan(i * Columns, Columns));
+                else
+                    scatter.Add<double>(i, Array.ConvertAll(cells[(i * Columns)..((i + 1) * Columns)], cell => (double)cell));
+        });
+        FeatureRows other = rows.Reordered([.. order.Reverse()]), turned = rows.Reordered(order, other);
+        Assert.Same(other, turned);
+        double[] row = new double[Columns];
+        for (int i = 0; i < Rows; i++)
+        {
+            turned.CopyRow(i, row);
+            Assert.Equal(cells.AsSpan(order[i] * Columns, Columns).ToArray().Select(cell => (double)cell), row);
+        }
+    }
+}

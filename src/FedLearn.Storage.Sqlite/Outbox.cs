@@ -258,7 +258,7 @@ internal sealed partial class Outbox : IDisposable
         if (at + size > _length)
         {
             long first = Math.Min(Page + _largest * FirstRecords, FirstBytes), grown = Math.Max(at + size, Math.Min(most, Math.Max(2 * _length, first)));
-            byte[] zeros = new byte[1 << 20];
+            byte[] zeros = new byte[1 << 16];
             for (long from = _length; from < grown; from += zeros.Length)
                 RandomAccess.Write(Handle, zeros.AsSpan(0, (int)Math.Min(zeros.Length, grown - from)), from);
             _length = grown;

@@ -20,23 +20,24 @@ internal sealed unsafe class MappedRows : FeatureRows
     private MappedRows(string folder, int rows, int columns, bool single)
     {
         (_folder, Rows, Columns, _single) = (folder, rows, columns, single);
-        if (Bytes == 0)
-            return;
+        _file = Bytes == 0 ? null : Scratch(folder, 0);
+    }
+
+    private static FileStream Scratch(string folder, long bytes)
+    {
         string path = Path.Combine(folder, $".fedlearn-{Guid.NewGuid():N}.features");
         FileStreamOptions options = DurableFile.OwnerOnly(FileMode.CreateNew);
-        options.Options = FileOptions.DeleteOnClose;
-        options.PreallocationSize = Bytes;                      // room that is there now, so that a full disk is found before the work
-        options.BufferSize = 0;
-        _file = new FileStream(path, options);
+        (options.Options, options.PreallocationSize, options.BufferSize) = (FileOptions.DeleteOnClose, bytes, 0);
+        var file = new FileStream(path, options);
         try
         {
             if (!OperatingSystem.IsWindows())
                 File.Delete(path);                              // now, so that a process that is killed leaves nothing
-            _file.SetLength(Bytes);
+            return file;
         }
         catch
         {
-            _file.Dispose();
+            file.Dispose();
             throw;
         }
     }
@@ -65,12 +66,17 @@ internal sealed unsafe class MappedRows : FeatureRows
 
     private MappedRows Write(Action<RowScatter> fill)
     {
-        Unmap();
-        var scatter = new RowScatter(_file?.SafeFileHandle, Rows, Columns * CellSize);
-        fill(scatter);
-        scatter.Finish();
         if (_file is null)
             return this;
+        Unmap();
+        // Room for all rows, so that a full disk is found before the work.
+        using (FileStream came = Scratch(_folder, Bytes))
+        {
+            var scatter = new RowScatter(came.SafeFileHandle, _file.SafeFileHandle, Rows, Columns * CellSize);
+            fill(scatter);
+            scatter.Finish();
+        }
+
         _map = MemoryMappedFile.CreateFromFile(_file, null, Bytes, MemoryMappedFileAccess.ReadWrite, HandleInheritability.None, leaveOpen: true);
         _view = _map.CreateViewAccessor(0, Bytes);
         byte* pointer = null;

@@ -4,15 +4,19 @@ using Microsoft.Win32.SafeHandles;
 namespace FedLearn.Numerics;
 
 /// <summary>Writes rows that come in any order to their places in a file.</summary>
-/// <remarks>The file is cut into stretches that fit in memory. A row goes to the stretch of its place, behind those that came before it; when all are there, each stretch is put in order. So the file is written in
-/// large pieces, twice at most, whatever the order. Written to their places through a map, rows in random order dirty every page as often as it has rows, and the system writes it out again and again: 10 million rows
-/// of 50 float64 at two parties took a quarter of an hour.</remarks>
+/// <remarks>
+/// <para>The file is cut into stretches that fit in memory. A row goes to the stretch of its place in a file beside it, behind those that came before; when all are there, each stretch is put in order and written to its
+/// place, the last first, and the other file is cut short by it: so both together never take much more room than the rows, and the system writes large pieces, whatever the order. Written to their places through a
+/// map, rows in random order dirty every page as often as it has rows, and the system writes it out again and again: 10 million rows of 50 float64 at two parties took a quarter of an hour.</para>
+/// <para>Pieces of the result begin and end at multiples of 2 MiB: file systems that hold such a piece in one huge page of the cache (Linux 6.16, ext4; XFS) map it at once. One thread of C read 2 GB of a mapped file at
+/// 34 GB/s and at 40 so, the first time at 2 and at 29.</para>
+/// </remarks>
 internal sealed class RowScatter
 {
     private const int MostStretches = 1024;
 
-    private readonly SafeFileHandle? _file;
-    private readonly int _rows, _rowBytes, _stretchRows, _pieceRows;
+    private readonly SafeFileHandle _came, _target;
+    private readonly int _rows, _rowBytes, _stretchRows, _pieceRows, _alignment;
     // Places of the rows of each stretch, in the order in which they came.
     private readonly int[] _places;
     private readonly Stretch[] _stretches;
@@ -24,17 +28,19 @@ internal sealed class RowScatter
     }
 
     /// <summary>Begins.</summary>
-    /// <param name="file">Receives the rows; null where there are no bytes to write.</param>
-    /// <param name="rows">Number of rows, at least 0.</param>
-    /// <param name="rowBytes">Bytes of a row.</param>
+    /// <param name="came">Holds the rows until all are there; empty.</param>
+    /// <param name="target">Receives the rows in order.</param>
+    /// <param name="rows">Number of rows, at least 1.</param>
+    /// <param name="rowBytes">Bytes of a row, at least 1.</param>
     /// <param name="stretchBytes">Bytes of a stretch, which is held in memory twice while it is put in order. Of a huge file they are more, so that there are no more than <see cref="MostStretches"/>.</param>
-    /// <param name="pieceBytes">Bytes that are written at once, and held in memory for each stretch.</param>
-    public RowScatter(SafeFileHandle? file, int rows, int rowBytes, int stretchBytes = 16 << 20, int pieceBytes = 1 << 16)
+    /// <param name="pieceBytes">Bytes of rows that came which are written at once, and held in memory for each stretch.</param>
+    /// <param name="alignment">Bytes of which a piece of the result begins at a multiple.</param>
+    public RowScatter(SafeFileHandle came, SafeFileHandle target, int rows, int rowBytes, int stretchBytes = 16 << 20, int pieceBytes = 1 << 16, int alignment = 2 << 20)
     {
-        (_file, _rows, _rowBytes, _places) = (file, rows, rowBytes, new int[rows]);
+        (_came, _target, _rows, _rowBytes, _alignment, _places) = (came, target, rows, rowBytes, alignment, new int[rows]);
         long stretch = Math.Max(stretchBytes, (long)rows * rowBytes / MostStretches);
-        _stretchRows = (int)Math.Clamp(stretch / Math.Max(1, rowBytes), 1, Array.MaxLength / Math.Max(1, rowBytes));
-        _pieceRows = Math.Min(_stretchRows, Math.Max(1, pieceBytes / Math.Max(1, rowBytes)));
+        _stretchRows = (int)Math.Clamp(stretch / rowBytes, 1, Math.Max(1, (Array.MaxLength - alignment) / rowBytes));
+        _pieceRows = Math.Clamp(pieceBytes / rowBytes, 1, _stretchRows);
         _stretches = new Stretch[(rows + (long)_stretchRows - 1) / _stretchRows];
     }
 
@@ -53,64 +59,47 @@ internal sealed class RowScatter
             throw new InvalidOperationException("A place was taken twice.");
         _places[first + stretch.Came] = place;
         int held = stretch.Came++ % _pieceRows;
-        if (_pieceRows == 1)
-        {
-            Write(row, first + stretch.Came - 1);
-            return;
-        }
-
         stretch.Piece ??= GC.AllocateUninitializedArray<byte>(_pieceRows * _rowBytes);
         row.CopyTo(stretch.Piece.AsSpan(held * _rowBytes));
         if (held + 1 == _pieceRows || stretch.Came == size)
-            Write(stretch.Piece.AsSpan(0, (held + 1) * _rowBytes), first + stretch.Came - held - 1);
+            RandomAccess.Write(_came, stretch.Piece.AsSpan(0, (held + 1) * _rowBytes), (first + stretch.Came - held - 1L) * _rowBytes);
         if (stretch.Came == size)
             stretch.Piece = null;
     }
 
-    /// <summary>Puts the rows in order.</summary>
+    /// <summary>Writes the rows in order.</summary>
     /// <exception cref="IOException">They cannot be read or written.</exception>
     /// <exception cref="InvalidOperationException">A row is missing.</exception>
     public void Finish()
     {
-        byte[] came = [], ordered = [];
-        for (int number = 0; number < _stretches.Length; number++)
+        RandomAccess.SetLength(_target, (long)_rows * _rowBytes);
+        byte[] came = GC.AllocateUninitializedArray<byte>(_stretchRows * _rowBytes), ordered = GC.AllocateUninitializedArray<byte>(_stretchRows * _rowBytes + _alignment);
+        // Behind the rows of a stretch: what the one behind it began with, up to a multiple of the alignment.
+        int rest = 0;
+        for (int number = _stretches.Length - 1; number >= 0; number--)
         {
-            int first = number * _stretchRows, size = SizeOf(number);
+            int first = number * _stretchRows, size = SizeOf(number), bytes = size * _rowBytes;
             if (_stretches[number].Came != size)
                 throw new InvalidOperationException("A row is missing.");
-            ReadOnlySpan<int> places = _places.AsSpan(first, size);
-            if (IsInOrder(places, first))
-                continue;
-            if (came.Length == 0)
-                (came, ordered) = (GC.AllocateUninitializedArray<byte>(_stretchRows * _rowBytes), GC.AllocateUninitializedArray<byte>(_stretchRows * _rowBytes));
-            Read(came.AsSpan(0, size * _rowBytes), first);
+            long start = (long)first * _rowBytes;
+            Read(came.AsSpan(0, bytes), start);
+            RandomAccess.SetLength(_came, start);
+            ordered.AsSpan(0, rest).CopyTo(ordered.AsSpan(bytes));
             for (int i = 0; i < size; i++)
-                came.AsSpan(i * _rowBytes, _rowBytes).CopyTo(ordered.AsSpan((places[i] - first) * _rowBytes));
-            Write(ordered.AsSpan(0, size * _rowBytes), first);
+                came.AsSpan(i * _rowBytes, _rowBytes).CopyTo(ordered.AsSpan((_places[first + i] - first) * _rowBytes));
+            int kept = (int)Math.Min((_alignment - start % _alignment) % _alignment, bytes + rest);
+            RandomAccess.Write(_target, ordered.AsSpan(kept, bytes + rest - kept), start + kept);
+            rest = kept;
         }
-    }
-
-    private static bool IsInOrder(ReadOnlySpan<int> places, int first)
-    {
-        for (int i = 0; i < places.Length; i++)
-            if (places[i] != first + i)
-                return false;
-        return true;
     }
 
     private int SizeOf(int stretch) => Math.Min(_stretchRows, _rows - stretch * _stretchRows);
 
-    private void Write(ReadOnlySpan<byte> rows, int at)
-    {
-        if (_file is not null)
-            RandomAccess.Write(_file, rows, (long)at * _rowBytes);
-    }
-
-    private void Read(Span<byte> rows, int at)
+    private void Read(Span<byte> rows, long at)
     {
         for (int done = 0; done < rows.Length;)
         {
-            int read = RandomAccess.Read(_file!, rows[done..], (long)at * _rowBytes + done);
+            int read = RandomAccess.Read(_came, rows[done..], at + done);
             done += read > 0 ? read : throw new EndOfStreamException("The scratch file became shorter.");
         }
     }

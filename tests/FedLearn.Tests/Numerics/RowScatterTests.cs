@@ -10,35 +10,39 @@ public sealed class RowScatterTests : IDisposable
 
     public void Dispose() => _folder.Dispose();
 
-    // Bytes of rows, stretches and pieces: one row a piece, pieces that do not divide a stretch, one stretch, rows longer than a stretch, the last stretch shorter.
+    // One row a piece; pieces that do not divide a stretch; one stretch; rows longer than a stretch; stretches shorter than the alignment, and longer.
     [Theory]
-    [InlineData(0, 4, 16, 8), InlineData(1, 4, 16, 8), InlineData(97, 4, 16, 4), InlineData(97, 4, 40, 12), InlineData(97, 3, 1000, 7), InlineData(9, 50, 16, 8), InlineData(5000, 4, 4, 4)]
-    public void Finish_RowsInAnyOrder_StandAtTheirPlaces(int rows, int rowBytes, int stretchBytes, int pieceBytes)
+    [InlineData(1, 4, 16, 8, 8), InlineData(97, 4, 16, 4, 64), InlineData(97, 4, 40, 12, 16), InlineData(97, 3, 1000, 7, 10), InlineData(9, 50, 16, 8, 64), InlineData(5000, 4, 4, 4, 8), InlineData(2000, 7, 91, 30, 64)]
+    public void Finish_RowsInAnyOrder_StandAtTheirPlaces(int rows, int rowBytes, int stretchBytes, int pieceBytes, int alignment)
     {
         var random = new Random(rows);
-        byte[][] cells = [.. Enumerable.Range(0, rows).Select(_ => { byte[] row = new byte[rowBytes]; random.NextBytes(row); return row; })];
+        byte[][] cells = [.. Enumerable.Range(0, rows).Select(_ => new byte[rowBytes])];
+        foreach (byte[] row in cells)
+            random.NextBytes(row);
         int[] shuffled = [.. Enumerable.Range(0, rows)];
         random.Shuffle(shuffled);
         foreach (int[] order in new[] { [.. Enumerable.Range(0, rows)], [.. Enumerable.Range(0, rows).Reverse()], shuffled })
         {
-            string path = _folder["rows"];
-            using (SafeFileHandle file = File.OpenHandle(path, FileMode.Create, FileAccess.ReadWrite))
+            using (SafeFileHandle came = Open("came"), target = Open("target"))
             {
-                var scatter = new RowScatter(file, rows, rowBytes, stretchBytes, pieceBytes);
+                var scatter = new RowScatter(came, target, rows, rowBytes, stretchBytes, pieceBytes, alignment);
                 foreach (int place in order)
                     scatter.Add<byte>(place, cells[place]);
                 scatter.Finish();
+                Assert.Equal(0, RandomAccess.GetLength(came));
             }
 
-            Assert.Equal(cells.SelectMany(row => row), File.ReadAllBytes(path));
+            Assert.Equal(cells.SelectMany(row => row), File.ReadAllBytes(_folder["target"]));
         }
     }
+
+    private SafeFileHandle Open(string name) => File.OpenHandle(_folder[name], FileMode.Create, FileAccess.ReadWrite);
 
     [Fact]
     public void Add_PlaceTakenTwiceOrRowMissing_IsRefused()
     {
-        using SafeFileHandle file = File.OpenHandle(_folder["rows"], FileMode.Create, FileAccess.ReadWrite);
-        var scatter = new RowScatter(file, 3, 1, stretchBytes: 2);
+        using SafeFileHandle came = Open("came"), target = Open("target");
+        var scatter = new RowScatter(came, target, 3, 1, stretchBytes: 2);
         scatter.Add<byte>(2, [7]);
         Assert.Throws<InvalidOperationException>(() => scatter.Add<byte>(2, [7]));
         Assert.Throws<InvalidOperationException>(scatter.Finish);

@@ -101,7 +101,7 @@ internal sealed class GrpcPartyChannel(IExchangeCall call, string local, string 
             _end = e.Status;
             throw Error(e.Status.ErrorId ?? ProtocolErrors.Malformed, "channel", e.Status.Detail, e.Status.ErrorId switch
             {
-                ProtocolErrors.TooLarge => "Use more batches per epoch, or raise the limit at both parties.",
+                ProtocolErrors.TooLarge => "Use more batches per epoch, or raise transport.maxMessageBytes at both parties.",
                 GrpcErrors.TooManyBytes => "Train for fewer rounds, or raise the quota of bytes per session at the host.",
                 _ => "Check that both parties run the same release of the software.",
             }, e);

@@ -125,11 +125,15 @@ public static class DataErrors
     /// <summary>An id holds the character U+001F, which stands between the columns of an id of several.</summary>
     public const string IdSeparator = "FL3151";
 
-    /// <summary>The scratch file for the features of a table cannot be made.</summary>
+    /// <summary>The scratch file for the features of a table cannot be made or written.</summary>
     public const string ScratchUnusable = "FL3034";
 
     internal static BadInputException Bad(string id, string place, string cause, string remedy, Exception? inner = null) =>
         new(id, place, cause, remedy, inner);
+
+    internal static BadInputException Scratch(string folder, Exception inner) =>
+        Bad(ScratchUnusable, folder, "the scratch file for the features cannot be made or written there, or there is no room for it.",
+            "Name a folder that can be written to, with 8 bytes a cell free (float32: 4), and twice that for a job that reshuffles.", inner);
 
     internal static ConfigurationException Config(string id, string place, string cause, string remedy, Exception? inner = null) =>
         new(id, place, cause, remedy, inner);

@@ -36,8 +36,7 @@ public sealed partial class FeatureMap
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
-            throw DataErrors.Bad(DataErrors.ScratchUnusable, folder, "the scratch file for the features cannot be made or written there, or there is no room for it.",
-                "Name a folder that can be written to, with 8 bytes a cell free (float32: 4).", e);
+            throw DataErrors.Scratch(folder, e);
         }
     }
 

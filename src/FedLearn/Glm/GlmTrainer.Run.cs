@@ -3,6 +3,7 @@ using System.Text.Json.Nodes;
 using FedLearn.Coordination;
 using FedLearn.Data;
 using FedLearn.Diagnostics;
+using FedLearn.Evaluation;
 using FedLearn.Numerics;
 using FedLearn.Parties;
 using FedLearn.Privacy;
@@ -92,6 +93,7 @@ public sealed partial class GlmTrainer
         // First the state: one without its charge could not go on, while a charge without its state counts in full, which is what a run that has ended costs.
         run?.Remove();
         (PrivacyTotal? spent, IReadOnlyList<string> ledger) = account.Settle(_plan.Unit);
+        ModelEvaluation? trained = outcome.MeasureTrain?.Invoke(), tested = outcome.MeasureTest?.Invoke();
         return new GlmPartyResult
         {
             Party = _options.Party,
@@ -115,10 +117,10 @@ public sealed partial class GlmTrainer
             Resumed = run is { Resumed.Count: > 0 } ? new GlmResumed(run.Resumed) : null,
             History = work.History,
             Inference = outcome.Inference,
-            Train = outcome.TrainMetrics?.Metrics,
-            Test = outcome.TestMetrics?.Metrics,
-            TrainEvaluation = outcome.TrainMetrics,
-            TestEvaluation = outcome.TestMetrics,
+            Train = trained?.Metrics,
+            Test = tested?.Metrics,
+            TrainEvaluation = trained,
+            TestEvaluation = tested,
             GuestOnly = IsActive && _plan.Private ? GuestOnly.Fit(_plan.Job.Model.Family, work.Train, work.Test, targets, testTargets) : null,
             Objective = outcome.Objective,
             Warnings = [.. outcome.Warnings, .. IgnoredColumns(), .. BegunAnew(agreement)],

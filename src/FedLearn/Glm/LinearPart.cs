@@ -1,4 +1,6 @@
 using System.Numerics.Tensors;
+using FedLearn.Data;
+using FedLearn.Diagnostics;
 using FedLearn.Numerics;
 
 namespace FedLearn.Glm;
@@ -31,7 +33,18 @@ internal sealed class LinearPart(FeatureRows rows, bool freeIntercept, int outpu
     public LinearPart With(int scores, bool intercept) => new(rows, intercept, scores);
 
     /// <summary>The same rows in another order, in the memory of an earlier result where there is one.</summary>
-    public LinearPart Reordered(int[] order, LinearPart? reuse) => new(rows.Reordered(order, reuse?.Own), freeIntercept, outputs);
+    /// <exception cref="BadInputException">FL3034: the folder of mapped rows does not take them once more.</exception>
+    public LinearPart Reordered(int[] order, LinearPart? reuse)
+    {
+        try
+        {
+            return new(rows.Reordered(order, reuse?.Own), freeIntercept, outputs);
+        }
+        catch (Exception e) when (rows is MappedRows && e is IOException or UnauthorizedAccessException)
+        {
+            throw DataErrors.Scratch(((MappedRows)rows).Folder, e);
+        }
+    }
 
     private FeatureRows Own => rows;
 

@@ -98,6 +98,9 @@ internal sealed unsafe class MappedRows : FeatureRows
     // The view does not go while its pointer is out.
     ~MappedRows() => _view?.SafeMemoryMappedViewHandle.ReleasePointer();
 
+    /// <summary>Folder of the file, and of one for the same rows in another order.</summary>
+    public string Folder => _folder;
+
     /// <inheritdoc/>
     public override int Rows { get; }
 

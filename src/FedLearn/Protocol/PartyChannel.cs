@@ -271,7 +271,7 @@ public abstract class PartyChannel(string localParty, string remoteParty, Channe
     {
         if (bytes > Options.MaxMessageBytes)
             throw Error(ProtocolErrors.TooLarge, $"round {round}", $"a message of {bytes} bytes is over the limit of {Options.MaxMessageBytes}.",
-                "Use more batches per epoch, or raise the limit at both parties.");
+                "Use more batches per epoch, or raise transport.maxMessageBytes at both parties.");
     }
 
     private static string StepOf(int round) => round == EndOfTheJob ? "end of the job" : $"round {round}";

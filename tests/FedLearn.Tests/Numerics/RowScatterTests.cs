@@ -1,3 +1,6 @@
+using FedLearn.Data;
+using FedLearn.Diagnostics;
+using FedLearn.Glm;
 using FedLearn.Numerics;
 using FedLearn.Tests.Data;
 using Microsoft.Win32.SafeHandles;
@@ -50,6 +53,15 @@ public sealed class RowScatterTests : IDisposable
         Assert.Throws<ArgumentOutOfRangeException>(() => scatter.Add<byte>(0, [7, 7]));
     }
 
+    private MappedRows Mapped(string folder, int rows, int columns, bool single, float[] cells) => MappedRows.Create(Directory.CreateDirectory(_folder[folder]).FullName, rows, columns, single, scatter =>
+    {
+        for (int i = 0; i < rows; i++)
+            if (single)
+                scatter.Add<float>(i, cells.AsSpan(i * columns, columns));
+            else
+                scatter.Add<double>(i, Array.ConvertAll(cells[(i * columns)..((i + 1) * columns)], cell => (double)cell));
+    });
+
     [Theory]
     [InlineData(false), InlineData(true)]
     public void Reordered_MappedRows_AreThoseInMemory(bool single)
@@ -59,14 +71,7 @@ public sealed class RowScatterTests : IDisposable
         float[] cells = [.. Enumerable.Range(0, Rows * Columns).Select(_ => random.NextSingle())];
         int[] order = [.. Enumerable.Range(0, Rows)];
         random.Shuffle(order);
-        MappedRows rows = MappedRows.Create(Path.GetDirectoryName(_folder["x"])!, Rows, Columns, single, scatter =>
-        {
-            for (int i = 0; i < Rows; i++)
-                if (single)
-                    scatter.Add<float>(i, cells.AsSpan(i * Columns, Columns));
-                else
-                    scatter.Add<double>(i, Array.ConvertAll(cells[(i * Columns)..((i + 1) * Columns)], cell => (double)cell));
-        });
+        MappedRows rows = Mapped("scratch", Rows, Columns, single, cells);
         FeatureRows other = rows.Reordered([.. order.Reverse()]), turned = rows.Reordered(order, other);
         Assert.Same(other, turned);
         double[] row = new double[Columns];
@@ -75,5 +80,14 @@ public sealed class RowScatterTests : IDisposable
             turned.CopyRow(i, row);
             Assert.Equal(cells.AsSpan(order[i] * Columns, Columns).ToArray().Select(cell => (double)cell), row);
         }
+    }
+
+    [Fact]
+    public void Reordered_FolderGone_IsRefusedByName()
+    {
+        var part = new LinearPart(Mapped("scratch", 2, 1, single: false, [1, 2]), freeIntercept: false);
+        Directory.Delete(_folder["scratch"], recursive: true);
+        BadInputException error = Assert.Throws<BadInputException>(() => part.Reordered([1, 0], null));
+        Assert.Equal((DataErrors.ScratchUnusable, _folder["scratch"]), (error.Id, error.Place));
     }
 }

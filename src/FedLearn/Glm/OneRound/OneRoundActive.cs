@@ -63,8 +63,8 @@ internal sealed class OneRoundActive(GlmWork work, IReadOnlyList<IPartyChannel> 
         TensorPrimitives.Multiply(trained, kappa, trained);
         return new GlmTraining(weights, GlmStopReason.Converged, timing)
         {
-            TrainMetrics = GlmEvaluation.Of(_plan.Family, trained, train.Labels, work.Evaluation),
-            TestMetrics = await TestAsync(weights, link, cancellationToken).ConfigureAwait(false),
+            MeasureTrain = () => GlmEvaluation.Of(_plan.Family, trained, train.Labels, work.Evaluation),
+            MeasureTest = await TestAsync(weights, link, cancellationToken).ConfigureAwait(false),
             Statement = statement,
             PeerLink = link,
             Warnings = fit.Converged ? [] : ["the active party's own fit did not converge: look for columns of extreme size"],
@@ -113,7 +113,7 @@ internal sealed class OneRoundActive(GlmWork work, IReadOnlyList<IPartyChannel> 
         return (sum, variance);
     }
 
-    private async Task<ModelEvaluation?> TestAsync(double[] weights, GlmPeerLink? link, CancellationToken cancellationToken)
+    private async Task<Func<ModelEvaluation>?> TestAsync(double[] weights, GlmPeerLink? link, CancellationToken cancellationToken)
     {
         if (work.Test.Rows == 0 || (passives.Count > 0 && !_plan.SendsTestScores))
             return null;
@@ -129,6 +129,6 @@ internal sealed class OneRoundActive(GlmWork work, IReadOnlyList<IPartyChannel> 
         link?.Apply(peers);
         TensorPrimitives.Add(scores, peers, scores);
         work.CheckFinite(1, scores);
-        return GlmEvaluation.Of(_plan.Family, scores, test.Labels, work.Evaluation);
+        return () => GlmEvaluation.Of(_plan.Family, scores, test.Labels, work.Evaluation);
     }
 }

@@ -49,13 +49,11 @@ internal partial class GlmActiveTrainer(GlmWork work, IReadOnlyList<IPartyChanne
         if (_plan.SendsTrainScores)
             await EvaluateAsync(work.Train, train, _trainScores, rounds, cancellationToken).ConfigureAwait(false);
         bool scored = work.Joint is null || _plan.SendsTrainScores;
-        ModelEvaluation? trained = !scored ? null : Measure(_trainScores, new GlmTargets(measuredLabels ?? train.Labels).Ordered(_plan.Private ? _lastOrder : null).Labels);
-        ModelEvaluation? tested = null;
+        double[]? tested = null;
         if (work.Test.Rows > 0 && (_plan.SendsTestScores || passives.Count == 0))
         {
-            double[] scores = new double[work.Test.Rows * work.Test.Outputs];
-            await EvaluateAsync(work.Test, test, scores, rounds, cancellationToken).ConfigureAwait(false);
-            tested = Measure(scores, test.Labels);
+            tested = new double[work.Test.Rows * work.Test.Outputs];
+            await EvaluateAsync(work.Test, test, tested, rounds, cancellationToken).ConfigureAwait(false);
         }
 
         GlmInference? inference = _plan.Job.Inference ? await InferAsync(rounds, cancellationToken).ConfigureAwait(false) : null;
@@ -67,8 +65,8 @@ internal partial class GlmActiveTrainer(GlmWork work, IReadOnlyList<IPartyChanne
             _penalty = Penalty(GlmObjective.Norms(_weights, work.Train.Penalised));
         return new GlmTraining(_weights, reason, timing)
         {
-            TrainMetrics = trained,
-            TestMetrics = tested,
+            MeasureTrain = !scored ? null : () => Measure(_trainScores, new GlmTargets(measuredLabels ?? train.Labels).Ordered(_plan.Private ? _lastOrder : null).Labels),
+            MeasureTest = tested is null ? null : () => Measure(tested, test.Labels),
             // After early stopping the penalty of the best weights is not known.
             Objective = !scored || (_stop is not null && passives.Count > 0) ? null : MeanLoss() + _penalty,
             Inference = inference,

@@ -1,0 +1,68 @@
+using FedLearn.Coordination;
+using FedLearn.Data;
+using FedLearn.Glm;
+using FedLearn.Protocol;
+
+namespace FedLearn.Tests.Glm;
+
+/// <summary>The figures of millions of rows take longer than a peer waits for a message.</summary>
+public class GlmMeasuringTests
+{
+    [Theory]
+    [InlineData(GlmOptimizer.Sgd)]
+    [InlineData(GlmOptimizer.Lbfgs)]
+    public async Task Train_FiguresOfTheActiveParty_AreMadeWhenThePassiveOneHasEnded(GlmOptimizer optimizer)
+    {
+        var data = VerticalData.Random(63, "gaussian", 60, 2, 2);
+        using var ended = new ManualResetEventSlim();
+        var waited = new List<bool>();
+        var family = new Watched(() =>
+        {
+            lock (waited)
+                waited.Add(ended.Wait(TimeSpan.FromSeconds(20)));
+        });
+        GlmJob job = data.Job("gaussian", new() { Optimizer = optimizer, Epochs = 2 });
+        job = job with { Model = job.Model with { Family = family }, Split = new SplitRule.ByHash(2, [0]) };
+        GlmTrainer[] parties = [.. data.Inputs().Select(input => new GlmTrainer(job, input))];
+        JoinedParty[] joined = [.. parties[0].Terms.Parties.Select((p, i) => new JoinedParty(p.Name, parties[i].JoinRequest.SchemaFingerprint))];
+        var agreement = new SessionAgreement("measuring", SessionDesk.DigestOf(parties[0].Terms.TermsDigest, joined), joined);
+        (InMemoryChannel first, InMemoryChannel second) = InMemoryChannel.CreatePair(joined[0].Name, joined[1].Name);
+        Task<GlmPartyResult> active = Task.Run(() => parties[0].TrainAsync(agreement, [first])), passive = Task.Run(() => parties[1].TrainAsync(agreement, [second]));
+        await passive;
+        ended.Set();
+        GlmPartyResult result = await active;
+        Assert.NotNull(result.Train);
+        Assert.NotNull(result.Test);
+        Assert.Equal([true, true], waited);
+    }
+
+    /// <summary>Squared errors, and a look at who asks for means: evaluation alone does.</summary>
+    private sealed class Watched(Action measuring) : IGlmFamily
+    {
+        private readonly IGlmFamily _inner = GlmFamilies.Gaussian;
+
+        public string Name => "watched";
+
+        public string Link => "identity";
+
+        public string? LabelFault(double label) => _inner.LabelFault(label);
+
+        public double Canonical(double label) => _inner.Canonical(label);
+
+        public void Residuals(ReadOnlySpan<double> scores, ReadOnlySpan<double> labels, Span<double> residuals) => _inner.Residuals(scores, labels, residuals);
+
+        public void Curvatures(ReadOnlySpan<double> scores, ReadOnlySpan<double> labels, Span<double> curvatures) => _inner.Curvatures(scores, labels, curvatures);
+
+        public double LossSum(ReadOnlySpan<double> scores, ReadOnlySpan<double> labels) => _inner.LossSum(scores, labels);
+
+        public double DevianceSum(ReadOnlySpan<double> scores, ReadOnlySpan<double> labels) => _inner.DevianceSum(scores, labels);
+
+        public void Means(ReadOnlySpan<double> scores, Span<double> means)
+        {
+            measuring();
+            _inner.Means(scores, means);
+        }
+
+        public void Start(ReadOnlySpan<double> labels, ReadOnlySpan<double> weights, Span<double> start) => _inner.Start(labels, weights, start);
+    }
+}

@@ -24,7 +24,8 @@ internal partial class GlmActiveTrainer
         (int first, StateReader? state) = work.GoOn(_clock, _weights, _stop);
         if (state is not null)
         {
-            state.Doubles("scores", _trainScores.Length).CopyTo(_trainScores, 0);
+            if (NeedsScores(first))
+                state.Doubles("scores", _trainScores.Length).CopyTo(_trainScores, 0);
             double[] losses = state.Doubles("losses", 3);
             (_firstLoss, _lastLoss, epochLoss) = (losses[0], losses[1], losses[2]);
         }
@@ -37,7 +38,7 @@ internal partial class GlmActiveTrainer
             cancellationToken.ThrowIfCancellationRequested();    // a party that trains alone waits for nobody
             int batch = round % layout.Count, start = layout.Start(batch), size = layout.Size(batch);
             if (work.IsStateDue(round))
-                work.KeepState(round, _clock, _weights, _stop, StateOf(epochLoss));
+                work.KeepState(round, _clock, _weights, _stop, StateOf(round, epochLoss));
             if (batch == 0 || round == first)
             {
                 (rows, _lastOrder) = work.InEpoch(round / layout.Count);
@@ -96,7 +97,13 @@ internal partial class GlmActiveTrainer
     /// <summary>The batch that comes after another in the same order of the rows; -1 where the order is not known yet.</summary>
     private int NextOf(int batch) => batch + 1 < work.Layout.Count ? batch + 1 : _plan.Job.Training.Reshuffle ? -1 : 0;
 
-    private Action<StateWriter> StateOf(double epochLoss) => kept => kept.Add("scores", _trainScores).Add("losses", [_firstLoss, _lastLoss, epochLoss]);
+    private Action<StateWriter> StateOf(int round, double epochLoss) => kept =>
+        kept.Add("scores", NeedsScores(round) ? _trainScores : []).Add("losses", [_firstLoss, _lastLoss, epochLoss]);
+
+    /// <summary>Whether scores from before a round are among those that the figures of the training rows are made of: the scores of the epoch that turns out to be the last, unless all are asked for again. They are most
+    /// of a state, 80 MB of ten million rows.</summary>
+    private bool NeedsScores(int round) =>
+        !_plan.SendsTrainScores && round % work.Layout.Count > 0 && (_stop is not null || round / work.Layout.Count == _plan.Epochs - 1);
 
     /// <summary>The active party's part of a round with several scores a row.</summary>
     private double Classes(LinearPart rows, GlmTargets targets, int start, Span<double> z, Span<double> received, Span<double> r, Span<double> gradient)

@@ -10,7 +10,6 @@ namespace FedLearn.Numerics;
 internal sealed unsafe class MappedRows : FeatureRows
 #pragma warning restore CA1001
 {
-    private readonly string _folder;
     private readonly FileStream? _file;
     private readonly bool _single;
     private MemoryMappedFile? _map;
@@ -19,7 +18,7 @@ internal sealed unsafe class MappedRows : FeatureRows
 
     private MappedRows(string folder, int rows, int columns, bool single)
     {
-        (_folder, Rows, Columns, _single) = (folder, rows, columns, single);
+        (Folder, Rows, Columns, _single) = (folder, rows, columns, single);
         _file = Bytes == 0 ? null : Scratch(folder, 0);
     }
 
@@ -70,7 +69,7 @@ internal sealed unsafe class MappedRows : FeatureRows
             return this;
         Unmap();
         // Room for all rows, so that a full disk is found before the work.
-        using (FileStream came = Scratch(_folder, Bytes))
+        using (FileStream came = Scratch(Folder, Bytes))
         {
             var scatter = new RowScatter(came.SafeFileHandle, _file.SafeFileHandle, Rows, Columns * CellSize);
             fill(scatter);
@@ -99,7 +98,7 @@ internal sealed unsafe class MappedRows : FeatureRows
     ~MappedRows() => _view?.SafeMemoryMappedViewHandle.ReleasePointer();
 
     /// <summary>Folder of the file, and of one for the same rows in another order.</summary>
-    public string Folder => _folder;
+    public string Folder { get; }
 
     /// <inheritdoc/>
     public override int Rows { get; }
@@ -187,7 +186,7 @@ internal sealed unsafe class MappedRows : FeatureRows
         }
 
         bool fits = reuse is MappedRows { Rows: var rows, Columns: var columns, _single: var single } && rows == Rows && columns == Columns && single == _single;
-        MappedRows reordered = fits ? ((MappedRows)reuse!).Write(Fill) : Create(_folder, Rows, Columns, _single, Fill);
+        MappedRows reordered = fits ? ((MappedRows)reuse!).Write(Fill) : Create(Folder, Rows, Columns, _single, Fill);
         GC.KeepAlive(this);
         return reordered;
     }

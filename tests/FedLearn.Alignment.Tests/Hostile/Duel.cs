@@ -119,11 +119,14 @@ internal sealed class Duel
         return this;
     }
 
+    private const int LeastTag = 4;
+
     private static IEnumerable<byte[]> Pieces(Payload payload) => payload switch
     {
         AlignmentMessage { Step: AlignmentStep.Commitment or AlignmentStep.Proof or AlignmentStep.Confirmation } message => [message.Bytes.ToArray()],
         BlindedIds ids => ReferencePsi.Items(ids.Bytes, 32).Take(50),
-        BlindedTags tags => ReferencePsi.Items(tags.Bytes, Math.Max(4, tags.Bytes.Length / Math.Max(1, tags.Length))).Take(50),
+        // Where the number of tags lies, what is left at the end is no tag, and one random byte of it, two digits, stands in many an error by chance.
+        BlindedTags tags => ReferencePsi.Items(tags.Bytes, Math.Max(LeastTag, tags.Bytes.Length / Math.Max(1, tags.Length))).Where(tag => tag.Length >= LeastTag).Take(50),
         _ => [],
     };
 

@@ -8,16 +8,21 @@ using FedLearn.Privacy;
 
 namespace FedLearn.Storage.Sqlite;
 
-/// <summary>Keeps the states of runs in files beside a ledger: one a round, <c>LEDGER.RUNID.round-N.state</c>, and masked messages in <c>LEDGER.RUNID.masked.outbox</c>. Thread-safe; several processes may share a folder.</summary>
+/// <summary>Keeps the states of runs in files beside a ledger: what a run began with, <c>LEDGER.RUNID.start.state</c>, a state a round, <c>LEDGER.RUNID.round-N.state</c>, and masked messages,
+/// <c>LEDGER.RUNID.masked.outbox</c>. Thread-safe; several processes may share a folder.</summary>
 /// <remarks>
 /// <para>A file is written under another name, synced, renamed, and the folder is synced, so a crash leaves the new state or those before it. One whose
-/// checksum fails counts as absent: the run then goes on from the one before. Nobody but the owner may read it.</para>
+/// checksum fails counts as absent: the run then goes on from the one before. A state names the checksum of the start that it belongs to, and counts as absent without it. Nobody but the owner may read
+/// a file.</para>
 /// <para>While a process works on a run it holds a lock, <c>LEDGER.RUNID.state.lock</c>, which ends with the process, however that ends.</para>
 /// </remarks>
 public sealed class FileRunStore : IRunStore
 {
     /// <summary>Masked messages that a run keeps at least.</summary>
     private const int MaskedMessages = 1024;
+
+    /// <summary>Round in the header of a file that holds what a run began with.</summary>
+    private const int BeforeAll = -1;
 
     private const int HashAt = 8, HeadBytes = HashAt + SHA256.HashSizeInBytes + sizeof(int);
 
@@ -41,7 +46,7 @@ public sealed class FileRunStore : IRunStore
     public CutOffRun? Find(string party, ReadOnlyMemory<byte> termsDigest)
     {
         lock (_lock)
-            return Guard(() => Runs(party, termsDigest).OrderByDescending(r => r.Written).Select(r => new CutOffRun(r.Run, r.Rounds)).FirstOrDefault());
+            return Guard(() => Runs(party, termsDigest).Where(r => r.IsWhole).MaxBy(r => r.Written)?.CutOff);
     }
 
     /// <inheritdoc />
@@ -51,20 +56,19 @@ public sealed class FileRunStore : IRunStore
         lock (_lock)
             return Guard(() =>
             {
-                foreach ((RunIdentity old, _, _) in Runs(run.Party, run.TermsDigest))
+                foreach (KeptRun old in Runs(run.Party, run.TermsDigest))
                 {
                     // One that another process works on is not cut off.
-                    using RunLock? held = RunLock.TryTake(LockOf(old.RunId));
+                    using RunLock? held = RunLock.TryTake(LockOf(old.Run.RunId));
                     if (held is null)
                         continue;
-                    foreach (string file in StatesOf(old.RunId))
-                        File.Delete(file);
-                    File.Delete(MessagesOf(old.RunId));
+                    DeleteStates(old.Run.RunId);
+                    File.Delete(MessagesOf(old.Run.RunId));
                     held.Delete();
                 }
 
                 Tidy();
-                return new State(this, run, Take(run.RunId));
+                return new State(this, run, Take(run.RunId), null);
             });
     }
 
@@ -79,8 +83,8 @@ public sealed class FileRunStore : IRunStore
                 RunLock held = Take(run.Run.RunId);
                 try
                 {
-                    if (Runs(run.Run.Party, run.Run.TermsDigest).Any(r => r.Run.RunId == run.Run.RunId))
-                        return new State(this, run.Run, held);
+                    if (Runs(run.Run.Party, run.Run.TermsDigest).FirstOrDefault(r => r.IsWhole && r.Run.RunId == run.Run.RunId) is { } kept)
+                        return new State(this, run.Run, held, kept.Start);
                     held.Delete();
                     throw Unusable($"run of party '{run.Run.Party}'", "its state is kept no longer.");
                 }
@@ -101,28 +105,39 @@ public sealed class FileRunStore : IRunStore
     }
 
     /// <summary>Runs of a party and terms that have a state whose checksum holds.</summary>
-    private IReadOnlyList<(RunIdentity Run, int[] Rounds, DateTime Written)> Runs(string party, ReadOnlyMemory<byte> termsDigest)
+    private Dictionary<string, KeptRun>.ValueCollection Runs(string party, ReadOnlyMemory<byte> termsDigest)
     {
-        var runs = new Dictionary<string, (RunIdentity Run, SortedSet<int> Rounds, DateTime Written)>();
+        var runs = new Dictionary<string, KeptRun>();
         foreach (string path in StatesOf("*"))
         {
             if (Read(path) is not { } state || state.Run.Party != party || !state.Run.TermsDigest.Span.SequenceEqual(termsDigest.Span)
                 || path != PathOf(state.Run.RunId, state.Round))
                 continue;
-            DateTime written = File.GetLastWriteTimeUtc(path);
-            if (!runs.TryGetValue(state.Run.RunId, out (RunIdentity Run, SortedSet<int> Rounds, DateTime Written) run))
-                run = (state.Run, [], written);
+            if (!runs.TryGetValue(state.Run.RunId, out KeptRun? run))
+                runs.Add(state.Run.RunId, run = new KeptRun(state.Run, state.Start, state.Start is null || Read(StartOf(state.Run.RunId))?.Hash == state.Start));
             run.Rounds.Add(state.Round);
-            runs[state.Run.RunId] = run with { Written = written > run.Written ? written : run.Written };
+            DateTime written = File.GetLastWriteTimeUtc(path);
+            run.Written = written > run.Written ? written : run.Written;
         }
 
-        return [.. runs.Values.Select(r => (r.Run, r.Rounds.ToArray(), r.Written))];
+        return runs.Values;
     }
 
     private string[] StatesOf(string runId) => Directory.Exists(_folder) ? [.. Directory.GetFiles(_folder).Where(f => Path.GetFileName(f) is var name
-        && name.StartsWith(runId == "*" ? _name + "." : $"{_name}.{runId}.round-", StringComparison.Ordinal) && name.EndsWith(".state", StringComparison.Ordinal))] : [];
+        && name.StartsWith(runId == "*" ? _name + "." : $"{_name}.{runId}.round-", StringComparison.Ordinal) && name.Contains(".round-", StringComparison.Ordinal)
+        && name.EndsWith(".state", StringComparison.Ordinal))] : [];
+
+    /// <summary>Deletes the states of a run, the newest first: a crash in between must not leave one that others have left behind.</summary>
+    private void DeleteStates(string runId)
+    {
+        foreach (string file in StatesOf(runId).OrderByDescending(RoundOf))
+            File.Delete(file);
+        File.Delete(StartOf(runId));
+    }
 
     private string PathOf(string runId, int round) => Path.Combine(_folder, string.Create(CultureInfo.InvariantCulture, $"{_name}.{runId}.round-{round}.state"));
+
+    private string StartOf(string runId) => Path.Combine(_folder, $"{_name}.{runId}.start.state");
 
     private string MessagesOf(string runId) => Path.Combine(_folder, $"{_name}.{runId}.masked.outbox");
 
@@ -143,7 +158,7 @@ public sealed class FileRunStore : IRunStore
     /// <summary>Removes what processes left that died before their first state or in the midst of one.</summary>
     private void Tidy()
     {
-        foreach (string path in Directory.GetFiles(_folder, "*.state.lock").Concat(Directory.GetFiles(_folder, "*.state.new")))
+        foreach (string path in Directory.GetFiles(_folder, "*.state.lock").Concat(Directory.GetFiles(_folder, "*.state.new")).Concat(Directory.GetFiles(_folder, "*.start.state")))
         {
             string[] parts = Path.GetFileName(path) is var name && name.StartsWith(_name + ".", StringComparison.Ordinal) ? name[(_name.Length + 1)..].Split('.') : [];
             if (parts is not [{ Length: 32 } runId, ..] || !runId.All(char.IsAsciiHexDigitLower))
@@ -154,31 +169,42 @@ public sealed class FileRunStore : IRunStore
             if (path.EndsWith(".new", StringComparison.Ordinal))
                 File.Delete(path);
             if (StatesOf(runId).Length == 0)
+            {
+                File.Delete(StartOf(runId));
                 held.Delete();
+            }
         }
     }
 
-    private void Write(RunIdentity run, int round, ReadOnlySpan<byte> state)
+    private void Write(RunIdentity run, int round, string? start, ReadOnlySpan<byte> state)
     {
-        byte[] header = JsonSerializer.SerializeToUtf8Bytes(new Header(run.Party, Convert.ToHexStringLower(run.TermsDigest.Span), run.SessionId, run.RunId, round));
-        byte[] bytes = new byte[HeadBytes + header.Length + state.Length];
+        WriteFile(PathOf(run.RunId, round), run, round, start, state);
+        // The two newest are kept. Which ones are sound was known when the run was found; what this process wrote is.
+        foreach (string old in StatesOf(run.RunId).OrderByDescending(RoundOf).Skip(2))
+            File.Delete(old);
+    }
+
+    /// <summary>Writes a file durably and whole.</summary>
+    /// <returns>Its checksum.</returns>
+    private static string WriteFile(string path, RunIdentity run, int round, string? start, ReadOnlySpan<byte> content)
+    {
+        byte[] header = JsonSerializer.SerializeToUtf8Bytes(new Header(run.Party, Convert.ToHexStringLower(run.TermsDigest.Span), run.SessionId, run.RunId, round, start));
+        byte[] bytes = new byte[HeadBytes + header.Length + content.Length];
         Magic.CopyTo(bytes, 0);
         BinaryPrimitives.WriteInt32LittleEndian(bytes.AsSpan(HeadBytes - sizeof(int)), header.Length);
         header.CopyTo(bytes, HeadBytes);
-        state.CopyTo(bytes.AsSpan(HeadBytes + header.Length));
-        Hash(bytes, bytes.AsSpan(HashAt, SHA256.HashSizeInBytes));
-
-        DurableFile.Replace(PathOf(run.RunId, round), bytes, ownerOnly: true);
-        // The two newest are kept. Which ones are sound was known when the run was found; what this process wrote is.
-        foreach (string old in StatesOf(run.RunId).Select(f => (Path: f, Round: RoundOf(f))).OrderByDescending(f => f.Round).Skip(2).Select(f => f.Path))
-            File.Delete(old);
+        content.CopyTo(bytes.AsSpan(HeadBytes + header.Length));
+        Span<byte> hash = bytes.AsSpan(HashAt, SHA256.HashSizeInBytes);
+        Hash(bytes, hash);
+        DurableFile.Replace(path, bytes, ownerOnly: true);
+        return Convert.ToHexStringLower(hash);
     }
 
     private static int RoundOf(string path) =>
         int.TryParse(Path.GetFileNameWithoutExtension(path).Split(".round-")[^1], NumberStyles.None, CultureInfo.InvariantCulture, out int round) ? round : -1;
 
     /// <summary>A file, if it is whole.</summary>
-    private static (RunIdentity Run, int Round, ReadOnlyMemory<byte> State)? Read(string path)
+    private static KeptFile? Read(string path)
     {
         byte[] bytes;
         try
@@ -201,7 +227,8 @@ public sealed class FileRunStore : IRunStore
         try
         {
             return JsonSerializer.Deserialize<Header>(bytes.AsSpan(HeadBytes, length)) is { Party: not null, Terms: not null, Session: not null, Run: not null } header
-                ? (new RunIdentity(header.Party, Convert.FromHexString(header.Terms), header.Session, header.Run), header.Round, bytes.AsMemory(HeadBytes + length)) : null;
+                ? new KeptFile(new RunIdentity(header.Party, Convert.FromHexString(header.Terms), header.Session, header.Run), header.Round, header.Start, Convert.ToHexStringLower(hash),
+                    bytes.AsMemory(HeadBytes + length)) : null;
         }
         catch (Exception e) when (e is JsonException or FormatException)
         {
@@ -219,7 +246,7 @@ public sealed class FileRunStore : IRunStore
     }
 
     private static ConfigurationException Unusable(string place, string cause) =>
-        new(RunStateErrors.Unusable, place, cause, "Begin a new run; in a private mode it is charged by itself.");
+        new(RunStateErrors.Unusable, place, cause, "Begin a new run (fedlearn: --fresh); in a private mode it is charged by itself.");
 
     private T Guard<T>(Func<T> action)
     {
@@ -233,7 +260,28 @@ public sealed class FileRunStore : IRunStore
         }
     }
 
-    private sealed record Header(string Party, string Terms, string Session, string Run, int Round);
+    private sealed record Header(string Party, string Terms, string Session, string Run, int Round, string? Start);
+
+    /// <summary>A file whose checksum holds.</summary>
+    /// <param name="Run">The run.</param>
+    /// <param name="Round">The round before which it is the state.</param>
+    /// <param name="Start">Checksum of the file that holds what the run began with; null for none.</param>
+    /// <param name="Hash">Its own checksum.</param>
+    /// <param name="Content">What was kept.</param>
+    private sealed record KeptFile(RunIdentity Run, int Round, string? Start, string Hash, ReadOnlyMemory<byte> Content);
+
+    /// <summary>A run that has states.</summary>
+    /// <param name="Run">The run.</param>
+    /// <param name="Start">Checksum of the file that holds what it began with; null for none.</param>
+    /// <param name="IsWhole">Whether that file is there.</param>
+    private sealed record KeptRun(RunIdentity Run, string? Start, bool IsWhole)
+    {
+        public SortedSet<int> Rounds { get; } = [];
+
+        public DateTime Written { get; set; }
+
+        public CutOffRun CutOff => new(Run, [.. Rounds]);
+    }
 
     /// <summary>The lock of a run, for as long as it is open.</summary>
     private sealed class RunLock(string path, FileStream file) : IDisposable
@@ -261,19 +309,35 @@ public sealed class FileRunStore : IRunStore
         public void Dispose() => file.Dispose();
     }
 
-    private sealed class State(FileRunStore store, RunIdentity run, RunLock held) : IRunState
+    private sealed class State(FileRunStore store, RunIdentity run, RunLock held, string? start) : IRunState
     {
         private Messages? _messages;
+        private string? _start = start;
 
         public RunIdentity Run => run;
 
         public IMaskedOutbox Outbox => _messages ??= new Messages(store.MessagesOf(run.RunId), Convert.FromHexString(run.RunId));
 
+        public ReadOnlyMemory<byte> ReadStart()
+        {
+            lock (store._lock)
+                return _start is null ? default : store.Guard(() => FileRunStore.Read(store.StartOf(run.RunId)) is { } kept && kept.Hash == _start
+                    ? kept.Content : throw Unusable($"run of party '{run.Party}'", "what it began with is damaged, or kept no longer."));
+        }
+
+        public void WriteStart(ReadOnlySpan<byte> start)
+        {
+            byte[] copy = start.ToArray();
+            lock (store._lock)
+                _start = store.Guard(() => store.StatesOf(run.RunId).Length == 0 ? WriteFile(store.StartOf(run.RunId), run, BeforeAll, null, copy)
+                    : throw new InvalidOperationException("What a run began with is kept before its first state."));
+        }
+
         public ReadOnlyMemory<byte> Read(int round)
         {
             lock (store._lock)
-                return store.Guard(() => FileRunStore.Read(store.PathOf(run.RunId, round)) is { } state && state.Round == round && state.Run.RunId == run.RunId
-                    ? state.State : throw Unusable($"run of party '{run.Party}', round {round}", "its state is damaged, or kept no longer."));
+                return store.Guard(() => FileRunStore.Read(store.PathOf(run.RunId, round)) is { } state && state.Round == round && state.Run.RunId == run.RunId && state.Start == _start
+                    ? state.Content : throw Unusable($"run of party '{run.Party}', round {round}", "its state is damaged, or kept no longer."));
         }
 
         public void Write(int round, ReadOnlySpan<byte> state)
@@ -283,7 +347,7 @@ public sealed class FileRunStore : IRunStore
             lock (store._lock)
                 store.Guard(() =>
                 {
-                    store.Write(run, round, copy);
+                    store.Write(run, round, _start, copy);
                     return true;
                 });
         }
@@ -295,9 +359,7 @@ public sealed class FileRunStore : IRunStore
                 lock (store._lock)
                     store.Guard(() =>
                     {
-                        // The newest first: a crash in between must not leave one that others have left behind.
-                        foreach (string file in store.StatesOf(run.RunId).OrderByDescending(RoundOf))
-                            File.Delete(file);
+                        store.DeleteStates(run.RunId);
                         _messages?.Dispose();
                         File.Delete(store.MessagesOf(run.RunId));
                         held.Delete();

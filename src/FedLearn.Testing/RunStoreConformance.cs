@@ -19,6 +19,8 @@ public static class RunStoreConformance
         ["a run is found by its party and terms alone"] = ByPartyAndTerms,
         ["a run goes on after its process has ended"] = GoesOn,
         ["a state may be written again"] = WrittenAgain,
+        ["what a run began with stays beside its states"] = StartStays,
+        ["what a run began with cannot change once it has a state"] = StartIsFixed,
         ["a removed run is gone"] = Removed,
         ["a new run forgets those that were cut off"] = NewForgetsOld,
         ["a run that is gone cannot go on"] = Gone,
@@ -129,6 +131,49 @@ public static class RunStoreConformance
         run.Write(2, State(2));
         run.Write(2, State(3));
         That(open().Find("bank", Terms) is { Rounds: [1, 2] } && run.Read(2).Span.SequenceEqual(State(3)), "a state that was written again is the old one, or displaced another");
+    }
+
+    private static void StartStays(Func<IRunStore> open)
+    {
+        byte[] start = State(1000);
+        using (IRunState run = open().Begin(Identity(1)))
+        {
+            That(run.ReadStart().IsEmpty, "a run that has kept no start has one");
+            run.WriteStart(State(5));
+            run.WriteStart(start);
+            That(open().Find("bank", Terms) is null, "a run without a state was found by its start");
+            run.Write(0, State(0));
+            run.Write(1, State(1));
+        }
+
+        using (IRunState run = open().Continue(open().Find("bank", Terms) ?? throw Failed("a run with a start was not found")))
+        {
+            run.Write(2, State(2));
+            run.Write(3, State(3));
+            That(run.ReadStart().Span.SequenceEqual(start) && run.Read(3).Span.SequenceEqual(State(3)), "what the run began with, or its state, is another");
+        }
+
+        using IRunState next = open().Begin(Identity(2));
+        next.Write(0, State(0));
+        That(next.ReadStart().IsEmpty, "a new run began with what another had");
+    }
+
+    private static void StartIsFixed(Func<IRunStore> open)
+    {
+        using IRunState run = open().Begin(Identity(1));
+        run.WriteStart(State(1));
+        run.Write(0, State(0));
+        try
+        {
+            run.WriteStart(State(2));
+        }
+        catch (InvalidOperationException)
+        {
+            That(run.ReadStart().Span.SequenceEqual(State(1)), "a refused start has displaced the first");
+            return;
+        }
+
+        throw Failed("another start was not refused");
     }
 
     private static void Removed(Func<IRunStore> open)

@@ -22,6 +22,8 @@ public sealed class FileRunStoreTests : IDisposable
 
     private string PathOf(int round) => _folder[$"bank.ledger.db.{Run.RunId}.round-{round}.state"];
 
+    private string StartPath => _folder[$"bank.ledger.db.{Run.RunId}.start.state"];
+
     private CutOffRun? Found => Open().Find("bank", Run.TermsDigest);
 
     [Theory]
@@ -39,6 +41,7 @@ public sealed class FileRunStoreTests : IDisposable
     public void Remove_LeavesNoFile()
     {
         using IRunState run = Open().Begin(Run);
+        run.WriteStart([5]);
         run.Write(0, [1, 2]);
         run.Remove();
         Assert.Empty(_folder.Files);
@@ -93,6 +96,49 @@ public sealed class FileRunStoreTests : IDisposable
     }
 
     [Fact]
+    public void Find_StartThatIsDamagedOrAnother_FindsNoRunAndBeginRemovesIt()
+    {
+        using (IRunState run = Open().Begin(Run))
+        {
+            run.WriteStart([1, 2, 3]);
+            run.Write(1, [1]);
+        }
+
+        CutOffRun found = Found!;
+        Assert.Equal([1], found.Rounds);
+        byte[] whole = File.ReadAllBytes(StartPath);
+        for (int at = 0; at < whole.Length; at++)
+        {
+            whole[at] ^= 0x20;
+            File.WriteAllBytes(StartPath, whole);
+            Assert.Null(Found);
+            whole[at] ^= 0x20;
+        }
+
+        using (IRunState other = Open().Begin(RunStoreConformance.Identity(3, "telco")))
+        {
+            other.WriteStart([1, 2, 3, 4]);
+            other.Write(1, [1]);
+            File.Copy(_folder[$"bank.ledger.db.{other.Run.RunId}.start.state"], StartPath, overwrite: true);
+            Assert.Null(Found);
+            other.Remove();
+        }
+
+        File.Delete(StartPath);
+        ErrorAssert.Throws<ConfigurationException>(RunStateErrors.Unusable, () => Open().Continue(found));
+        File.WriteAllBytes(StartPath, whole);
+        using (IRunState again = Open().Continue(Found!))
+        {
+            Assert.Equal(3, again.ReadStart().Length);
+            File.WriteAllBytes(StartPath, whole[..^1]);
+            ErrorAssert.Throws<ConfigurationException>(RunStateErrors.Unusable, () => again.ReadStart());
+        }
+
+        using IRunState next = Open().Begin(RunStoreConformance.Identity(2));
+        Assert.Equal([$"bank.ledger.db.{next.Run.RunId}.state.lock"], _folder.Files);
+    }
+
+    [Fact]
     public void Continue_RunThatIsOpen_IsRefusedUntilItIsNot()
     {
         IRunState run = Open().Begin(Run);
@@ -110,7 +156,7 @@ public sealed class FileRunStoreTests : IDisposable
         using (IRunState run = Open().Begin(Run))
             run.Write(0, [1]);
         CutOffRun found = Found!;
-        using (var locked = new FileStream(_folder["bank.ledger.db.other.state"], FileMode.Create, FileAccess.ReadWrite, FileShare.None))
+        using (var locked = new FileStream(_folder["bank.ledger.db.other.round-0.state"], FileMode.Create, FileAccess.ReadWrite, FileShare.None))
             ErrorAssert.Throws<InternalFailureException>(SqliteLedgerErrors.StorageFailed, () => Open().Continue(found));
         using IRunState again = Open().Continue(found);
         Assert.Equal(1, again.Read(0).Length);
@@ -169,9 +215,15 @@ public sealed class FileRunStoreTests : IDisposable
     [Fact]
     public void Begin_AfterProcessesThatDiedInTheMidst_RemovesWhatTheyLeft()
     {
-        Open().Begin(RunStoreConformance.Identity(1)).Dispose();
+        using (IRunState early = Open().Begin(RunStoreConformance.Identity(1)))
+            early.WriteStart([1]);
+        Assert.Equal(2, _folder.Files.Length);
         using (IRunState run = Open().Begin(Run))
+        {
+            run.WriteStart([1]);
             run.Write(4, [1]);
+        }
+
         File.WriteAllBytes(PathOf(8) + ".new", [1, 2, 3]);
         using IRunState next = Open().Begin(RunStoreConformance.Identity(2));
         Assert.Equal([$"bank.ledger.db.{RunStoreConformance.Identity(2).RunId}.state.lock"], _folder.Files);

@@ -12,8 +12,11 @@ public static class RunStateErrors
     public const string InUse = "FL2541";
 
     internal static ConfigurationException Gone(string place) =>
-        new(Unusable, place, "its state is kept no longer.", "Begin a new run; in a private mode it is charged by itself.");
+        new(Unusable, place, "its state is kept no longer.", "Begin a new run (fedlearn: --fresh); in a private mode it is charged by itself.");
 
     internal static ConfigurationException Damaged(string place, Exception? inner = null) =>
-        new(Unusable, place, "its state is damaged.", "Begin a new run; in a private mode it is charged by itself.", inner);
+        new(Unusable, place, "its state is damaged.", "Begin a new run (fedlearn: --fresh); in a private mode it is charged by itself.", inner);
+
+    internal static ConfigurationException OtherKind(string place) =>
+        new(Unusable, place, "its state is damaged, or was kept by another version of FedLearn.", "Begin a new run (fedlearn: --fresh); in a private mode it is charged by itself.");
 }

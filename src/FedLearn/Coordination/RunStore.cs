@@ -43,6 +43,15 @@ public interface IRunState : IDisposable
     /// <summary>The run.</summary>
     RunIdentity Run { get; }
 
+    /// <summary>What the run began with, as <see cref="WriteStart"/> kept it; empty where nothing was.</summary>
+    /// <exception cref="FedLearnException">It is damaged or gone.</exception>
+    ReadOnlyMemory<byte> ReadStart();
+
+    /// <summary>Keeps what every later state depends on and no round changes, such as the list of common rows: once instead of in each of them, durably and whole.</summary>
+    /// <param name="start">What the run begins with.</param>
+    /// <exception cref="InvalidOperationException">A state is kept already: what it began with cannot change.</exception>
+    void WriteStart(ReadOnlySpan<byte> start);
+
     /// <summary>The state that was kept before a round.</summary>
     /// <param name="round">One of the rounds of <see cref="CutOffRun.Rounds"/>.</param>
     /// <exception cref="FedLearnException">It is damaged or gone.</exception>
@@ -102,7 +111,21 @@ public sealed class InMemoryRunStore : IRunStore
 
         public SortedList<int, byte[]> Rounds { get; } = [];
 
+        private byte[] _start = [];
+
         public IMaskedOutbox Outbox { get; } = new Messages();
+
+        public ReadOnlyMemory<byte> ReadStart()
+        {
+            lock (store._lock)
+                return _start;
+        }
+
+        public void WriteStart(ReadOnlySpan<byte> start)
+        {
+            lock (store._lock)
+                _start = Rounds.Count == 0 ? start.ToArray() : throw new InvalidOperationException("What a run began with is kept before its first state.");
+        }
 
         public ReadOnlyMemory<byte> Read(int round)
         {

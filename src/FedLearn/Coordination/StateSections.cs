@@ -84,7 +84,7 @@ internal sealed class StateReader
         }
 
         if (!_parts.ContainsKey(kind))
-            throw Damaged();
+            throw RunStateErrors.OtherKind(place);
     }
 
     /// <summary>The same state with another value of one part.</summary>

@@ -17,7 +17,7 @@ internal sealed record GlmRunStart(AlignedRows Aligned, int? Classes, ReadOnlyMe
 /// <summary>A party's run as its store keeps it: the state between rounds, and where this process goes on.</summary>
 internal sealed class GlmRun : IDisposable
 {
-    private const string Kind = "glm 1";
+    private const string Kind = "glm 2";
 
     private readonly IRunState _state;
     private readonly int _every;
@@ -60,9 +60,8 @@ internal sealed class GlmRun : IDisposable
         var going = new GlmRun(runs.Continue(run), every);
         try
         {
-            ReadOnlyMemory<byte> bytes = going._state.Read(round);
-            StateReader state = Reader(bytes, run.Run, round);
-            going._start = StartOf(state);
+            StateReader state = Reader(going._state.Read(round), run.Run, $"round {round}");
+            going._start = StartOf(going._state);
             if (!going._start.JobDigest.Span.SequenceEqual(jobDigest.Span))
                 throw Changed($"run of party '{run.Run.Party}'", "the columns of another party have changed since the run was cut off.");
             going.First = round;
@@ -80,17 +79,16 @@ internal sealed class GlmRun : IDisposable
     }
 
     /// <summary>Refuses to go on with a run whose party has brought something else than it brings now.</summary>
-    /// <returns>Whether the state could be read.</returns>
     public static void CheckInputs(IRunStore runs, CutOffRun run, GlmPlan plan, GlmPartyInput input)
     {
         using IRunState state = runs.Continue(run);
-        if (!StartOf(Reader(state.Read(run.Rounds[^1]), run.Run, run.Rounds[^1])).Inputs.Span.SequenceEqual(DigestOf(plan, input)))
+        if (!StartOf(state).Inputs.Span.SequenceEqual(DigestOf(plan, input)))
             throw Changed($"party '{input.Party}'", "its data, its split, its earlier model or its test noise has changed since the run was cut off.");
     }
 
     /// <summary>Forgets a run that was cut off: its charge is settled by the epochs that had begun, as for a run that failed.</summary>
     public static void Forget(CutOffRun run, GlmPlan plan, GlmPartyInput input) => CutOffRuns.Forget(input.Runs!, run, input.Ledger, (state, messages) => plan.Mode == PrivacyMode.HdpVfl
-        ? ShareOf(messages, StartOf(Reader(state.Read(run.Rounds[^1]), run.Run, run.Rounds[^1])).Batches, plan.Epochs) : 1);
+        ? ShareOf(messages, StartOf(state).Batches, plan.Epochs) : 1);
 
     /// <summary>Share of mu squared that so many messages cost at most: no epoch costs less than an earlier one, and one that was begun counts.</summary>
     public static double ShareOf(int messages, int batches, int epochs) => Math.Min(1, (double)((messages - 1) / batches + 1) / epochs);
@@ -122,10 +120,19 @@ internal sealed class GlmRun : IDisposable
             digest.Numbers(cells.Row(i, row));
     }
 
-    /// <summary>Keeps what is known before round 0.</summary>
+    /// <summary>Keeps what is known before round 0: beside the states, which of millions of rows would be little but the list of them.</summary>
     public void Begin(GlmRunStart start)
     {
         _start = start;
+        _state.WriteStart(new StateWriter(Kind)
+            .Add("rows", start.Aligned.Rows)
+            .Add("leaks", Join(start.Aligned.Leaks))
+            .Add("warnings", Join(start.Aligned.Warnings))
+            .Add("classes", start.Classes ?? 0)
+            .Add("job", start.JobDigest.Span)
+            .Add("inputs", start.Inputs.Span)
+            .Add("batches", start.Batches)
+            .ToArray());
         Keep(0, _ => { });
     }
 
@@ -143,15 +150,7 @@ internal sealed class GlmRun : IDisposable
     public void Keep(int round, Action<StateWriter> add)
     {
         _writing.GetAwaiter().GetResult();
-        StateWriter state = new StateWriter(Kind)
-            .Add("rows", _start!.Aligned.Rows)
-            .Add("leaks", Join(_start.Aligned.Leaks))
-            .Add("warnings", Join(_start.Aligned.Warnings))
-            .Add("classes", _start.Classes ?? 0)
-            .Add("job", _start.JobDigest.Span)
-            .Add("inputs", _start.Inputs.Span)
-            .Add("batches", _start.Batches)
-            .Add("resumed", [.. Resumed]);
+        StateWriter state = new StateWriter(Kind).Add("resumed", [.. Resumed]);
         add(state);
         byte[] bytes = state.ToArray();
         _writes = round;
@@ -184,10 +183,14 @@ internal sealed class GlmRun : IDisposable
     // One that fails now leaves the states before it, which are as good; the run has ended, or failed by itself.
     private void Settle() => Task.WhenAny(_writing).GetAwaiter().GetResult();
 
-    private static StateReader Reader(ReadOnlyMemory<byte> bytes, RunIdentity run, int round) => new(Kind, bytes, $"run of party '{run.Party}', round {round}");
+    private static StateReader Reader(ReadOnlyMemory<byte> bytes, RunIdentity run, string part) => new(Kind, bytes, $"run of party '{run.Party}', {part}");
 
-    private static GlmRunStart StartOf(StateReader state) => new(new AlignedRows(state.Integers("rows"), Split(state.Text("leaks")), Split(state.Text("warnings"))),
-        state.Integer32("classes") is var classes and > 0 ? classes : null, state.Bytes("job"), state.Bytes("inputs"), Math.Max(1, state.Integer32("batches")));
+    private static GlmRunStart StartOf(IRunState state)
+    {
+        StateReader start = Reader(state.ReadStart(), state.Run, "its start");
+        return new(new AlignedRows(start.Integers("rows"), Split(start.Text("leaks")), Split(start.Text("warnings"))), start.Integer32("classes") is var classes and > 0 ? classes : null,
+            start.Bytes("job"), start.Bytes("inputs"), Math.Max(1, start.Integer32("batches")));
+    }
 
     private static ConfigurationException Changed(string place, string cause) => new(GlmErrors.RunChanged, place, cause,
         "Put back what it was, or begin anew (fedlearn: --fresh); in a private mode the new run is charged by itself.");

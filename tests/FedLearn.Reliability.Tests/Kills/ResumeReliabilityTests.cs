@@ -105,6 +105,7 @@ public sealed class ResumeReliabilityTests
     [InlineData("hdp", "noise.0.draws")]
     [InlineData("none", "history")]
     [InlineData("none", "weights")]
+    [InlineData("none", "rows")]
     public async Task Train_StateWithoutAPart_IsNoticed(string name, string part)
     {
         GlmJob job = KillJobs.Job(name, epochs: 9, every: part == "scores" || part == "losses" ? 7 : 4);
@@ -284,7 +285,7 @@ public sealed class ResumeReliabilityTests
         }
     }
 
-    /// <summary>A store that loses a part of each state: zeros, or nothing where it may be absent.</summary>
+    /// <summary>A store that loses a part of each state, or of what the run began with: zeros, or nothing where it may be absent.</summary>
     private sealed class LossyStore(string part) : IRunStore
     {
         private readonly InMemoryRunStore _inner = new();
@@ -299,10 +300,13 @@ public sealed class ResumeReliabilityTests
         {
             public RunIdentity Run => inner.Run;
 
-            public ReadOnlyMemory<byte> Read(int round)
+            public ReadOnlyMemory<byte> ReadStart() => Lossy(inner.ReadStart());
+
+            public ReadOnlyMemory<byte> Read(int round) => Lossy(inner.Read(round));
+
+            private ReadOnlyMemory<byte> Lossy(ReadOnlyMemory<byte> bytes)
             {
-                const string Kind = "glm 1";
-                ReadOnlyMemory<byte> bytes = inner.Read(round);
+                const string Kind = "glm 2";
                 var state = new StateReader(Kind, bytes, "test");
                 if (!state.Has(part))
                     return bytes;
@@ -312,6 +316,8 @@ public sealed class ResumeReliabilityTests
                     zeros = new StateReader(Kind, new StateWriter(Kind).Add(part, [double.PositiveInfinity, double.PositiveInfinity, 0, 0, 0.0]).ToArray(), "test").Bytes(part).ToArray();
                 return state.CopyWith(Kind, part, System.Runtime.InteropServices.MemoryMarshal.Cast<byte, int>(zeros));
             }
+
+            public void WriteStart(ReadOnlySpan<byte> start) => inner.WriteStart(start);
 
             public void Write(int round, ReadOnlySpan<byte> state) => inner.Write(round, state);
 

@@ -64,6 +64,21 @@ public class GlmRunTests
         Assert.Equal([0, 4], written);
     }
 
+    [Fact]
+    public void Keep_ListOfCommonRows_IsKeptOnce()
+    {
+        const int Rows = 10_000;
+        var store = new SlowStore();
+        store.Open.Set();
+        using GlmRun run = GlmRun.New(store, Identity, every: 1);
+        run.Begin(new GlmRunStart(new AlignedRows([.. Enumerable.Range(0, Rows)], [], []), null, new byte[32], new byte[32], 1));
+        for (int round = 1; round <= 3; round++)
+            run.Keep(round, _ => { });
+        Assert.Equal([0, 1, 2, 3], store.Written);
+        Assert.InRange(store.StartBytes, Rows * sizeof(int), (Rows * sizeof(int)) + 1000);
+        Assert.InRange(store.StateBytes, 1, 1000);
+    }
+
     private static GlmRun Begun(SlowStore store, int every)
     {
         GlmRun run = GlmRun.New(store, Identity, every);
@@ -80,6 +95,10 @@ public class GlmRunTests
         public ManualResetEventSlim Open { get; } = new();
 
         public bool Fails { get; set; }
+
+        public int StartBytes { get; private set; }
+
+        public int StateBytes { get; private set; }
 
         public int[] Written
         {
@@ -98,6 +117,10 @@ public class GlmRunTests
 
         public IRunState Continue(CutOffRun run) => this;
 
+        public ReadOnlyMemory<byte> ReadStart() => throw new InvalidOperationException();
+
+        public void WriteStart(ReadOnlySpan<byte> start) => StartBytes += start.Length;
+
         public ReadOnlyMemory<byte> Read(int round) => throw new InvalidOperationException();
 
         public void Write(int round, ReadOnlySpan<byte> state)
@@ -108,6 +131,7 @@ public class GlmRunTests
                 throw new IOException("The store fails.");
             lock (_lock)
                 _written.Add(round);
+            StateBytes += state.Length;
         }
 
         public void Remove() { }

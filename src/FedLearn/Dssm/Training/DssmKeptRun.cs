@@ -7,8 +7,8 @@ using FedLearn.Privacy;
 namespace FedLearn.Dssm;
 
 /// <summary>A party's run as it is kept between rounds, so that it can go on after a loss. Without a store nothing is kept.</summary>
-/// <remarks>The state before a round holds all that the round and those after it depend on: both towers' trainings, the fusion, the best model so far, the samples, how far the noise is. What was
-/// noised since is kept by the reservation, what was masked since by the run's outbox; both leave again as they were. Everything else is computed again, to the same bits.</remarks>
+/// <remarks>The state before a round holds all that the round and those after it depend on and that rounds change: both towers' trainings, the fusion, the best model so far, how far the noise is. The
+/// samples are kept once, before the first. What was noised since is kept by the reservation, what was masked since by the run's outbox; both leave again as they were. Everything else is computed again, to the same bits.</remarks>
 internal sealed class DssmKeptRun : IDisposable
 {
     /// <summary>Releases that outboxes keep at least (1,024), less those of evaluations after training.</summary>
@@ -26,6 +26,9 @@ internal sealed class DssmKeptRun : IDisposable
 
     /// <summary>Id of the session in which the run began: the version of its model.</summary>
     public string SessionId { get; }
+
+    /// <summary>What a run that goes on began with, as <see cref="Begin"/> kept it; null: it begins.</summary>
+    public StateReader? Began { get; private init; }
 
     /// <summary>The state that the run goes on with; null: it begins.</summary>
     public StateReader? Restored { get; private init; }
@@ -76,7 +79,7 @@ internal sealed class DssmKeptRun : IDisposable
         StateReader reader;
         try
         {
-            reader = Reader(state, run.Rounds[^1], kind);
+            reader = StartOf(state, kind);
         }
         catch (ConfigurationException e) when (e.Id == RunStateErrors.Unusable)
         {
@@ -114,17 +117,27 @@ internal sealed class DssmKeptRun : IDisposable
         IRunState state = store.Continue(run);
         try
         {
-            StateReader restored = Reader(state, point.Round, kind);
+            StateReader restored = new(kind.Name, state.Read(point.Round), $"run of party '{party}', round {point.Round}");
             int[] resumed = [.. restored.Integers("resumed"), point.Round];
             // Noted at once, so that an attempt counts however it ends.
             state.Write(point.Round, restored.CopyWith(kind.Name, "resumed", resumed));
-            return new DssmKeptRun(state, point.SessionId, interval, kind) { Restored = restored, First = point.Round, Resumed = resumed, _newest = run.Rounds[^1] };
+            return new DssmKeptRun(state, point.SessionId, interval, kind) { Began = StartOf(state, kind), Restored = restored, First = point.Round, Resumed = resumed, _newest = run.Rounds[^1] };
         }
         catch
         {
             state.Dispose();
             throw;
         }
+    }
+
+    /// <summary>Keeps what the run begins with and no round changes; of a run that goes on it is kept already.</summary>
+    public void Begin(Action<StateWriter> add)
+    {
+        if (_state is null || Restored is not null)
+            return;
+        StateWriter writer = new StateWriter(_kind.Name).Add("data", _kind.Data.Value).Add("threads", (long)_kind.Threads);
+        add(writer);
+        _state.WriteStart(writer.ToArray());
     }
 
     /// <summary>Keeps the state before a round, where one is due.</summary>
@@ -138,7 +151,7 @@ internal sealed class DssmKeptRun : IDisposable
             return;
         byte[] bytes = await thread.RunAsync(() =>
         {
-            StateWriter writer = new StateWriter(_kind.Name).Add("data", _kind.Data.Value).Add("threads", (long)_kind.Threads).Add("resumed", Resumed.ToArray());
+            StateWriter writer = new StateWriter(_kind.Name).Add("resumed", Resumed.ToArray());
             add(writer);
             return writer.ToArray();
         }).ConfigureAwait(false);
@@ -153,7 +166,7 @@ internal sealed class DssmKeptRun : IDisposable
     /// <inheritdoc />
     public void Dispose() => _state?.Dispose();
 
-    private static StateReader Reader(IRunState state, int round, DssmRunKind kind) => new(kind.Name, state.Read(round), $"run of party '{state.Run.Party}', round {round}");
+    private static StateReader StartOf(IRunState state, DssmRunKind kind) => new(kind.Name, state.ReadStart(), $"run of party '{state.Run.Party}', its start");
 }
 
 /// <summary>What a party's states belong to.</summary>

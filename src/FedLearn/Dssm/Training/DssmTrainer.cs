@@ -103,7 +103,7 @@ public sealed class DssmTrainer
             DssmKeptRun.Forget(Runs!, cutOff, input.Ledger);
         // A run that goes on is reserved already, and is not counted twice.
         CheckBudget(input.Fresh ? input.RunId : cutOff?.Run.RunId ?? input.RunId);
-        _kind = new DssmRunKind(IsLabel ? "dssm label 1" : "dssm view 1", new Lazy<byte[]>(() => DssmInputDigest.Of(input)), towers.Threads);
+        _kind = new DssmRunKind(IsLabel ? "dssm label 2" : "dssm view 2", new Lazy<byte[]>(() => DssmInputDigest.Of(input)), towers.Threads);
         _request = new JoinRequest(SessionDesk.ProtocolVersion, _options.Party, Terms.JobName, Terms.TermsDigest, Terms.Sections,
             input.SchemaFingerprint.IsEmpty ? InputShape.Fingerprint(input) : input.SchemaFingerprint);
     }
@@ -194,7 +194,7 @@ public sealed class DssmTrainer
     {
         ViewTable view = _input.View!;
         string[] sets = [SampleSet.Training, SampleSet.Validation, SampleSet.Test, SampleSet.ColdUsers, SampleSet.ColdItems];
-        ViewSamples samples = kept.Restored is { } restored ? ViewSamples.Load(restored, sets.Length)
+        ViewSamples samples = kept.Began is { } began ? ViewSamples.Load(began, sets.Length)
             : await SampleExchange.AnswerAsync(channel, new SampleSession(_job, _input, agreement.JobDigest), view, sets, cancellationToken).ConfigureAwait(false);
         bool isStatic = view.Moments is null;
         int evaluated = samples.Rows.Skip(1).Sum(r => r.Length), batches = BatchesOf(samples.Rows[0].Length);
@@ -205,11 +205,8 @@ public sealed class DssmTrainer
         EmbeddingCalibration? calibration = Calibrate(_plan.OneShot ? 1 : batches, isStatic, _plan.ViewGroups(tower.ParameterCount), EvaluationOf(samples));
         using ViewMasking? masking = await MaskingAsync(agreement, kept, calibration, channel, cancellationToken).ConfigureAwait(false);
         // Before anything is charged: every charge then has a state with which it is found again. Before round 0 towers and noise are where they start.
-        await kept.KeepAsync(0, thread, state =>
-        {
-            samples.Save(state);
-            masking?.Save(state);
-        }).ConfigureAwait(false);
+        kept.Begin(state => samples.Save(state));
+        await kept.KeepAsync(0, thread, state => masking?.Save(state)).ConfigureAwait(false);
         await BeginAsync([channel], kept, cancellationToken).ConfigureAwait(false);
         PartyNoise noise = Noise(account, calibration, kept);
         var run = new DssmRun(_job, thread) { Views = ViewNames, SetNames = sets, Masking = masking };
@@ -243,13 +240,18 @@ public sealed class DssmTrainer
     {
         IReadOnlyList<SampleSet> sets = LabelSamples.TrainingSets(_job, _input.Interactions!);
         var samples = new LabelSamples(_job, _input, sets);
-        IReadOnlyList<ViewPeer> peers = kept.Restored is { } restored ? [.. channels.Select(channel => ViewPeer.Load(restored, channel, sets))]
+        IReadOnlyList<ViewPeer> peers = kept.Began is { } began ? [.. channels.Select(channel => ViewPeer.Load(began, channel, sets))]
             : await SampleExchange.OfferAsync(channels, new SampleSession(_job, _input, agreement.JobDigest), _input.Interactions!.Users, sets, cancellationToken).ConfigureAwait(false);
         int batches = BatchesOf(sets[0].Events.Count), evaluated = sets.Skip(1).Sum(s => s.Events.Count);
         if (_job.MaskedSum && kept.Restored is null)
             await ViewMasking.RelayAsync(channels, cancellationToken).ConfigureAwait(false);
         // Before anything is charged. Views of claim one-shot send once and then wait: whatever is lost later, such a run goes on from here, with the same vectors.
-        await kept.KeepAsync(0, thread, state => peers.ToList().ForEach(peer => peer.Save(state))).ConfigureAwait(false);
+        kept.Begin(state =>
+        {
+            foreach (ViewPeer peer in peers)
+                peer.Save(state);
+        });
+        await kept.KeepAsync(0, thread, _ => { }).ConfigureAwait(false);
         await BeginAsync(channels, kept, cancellationToken).ConfigureAwait(false);
         var received = new List<(string View, TowerRows Rows, int[][] Samples)>();
         if (_plan.OneShot)

@@ -75,8 +75,6 @@ internal sealed class LabelRun(DssmRun run, LabelTowers towers, LabelSamples sam
 
     private void Save(StateWriter state, Progress now)
     {
-        foreach (ViewPeer peer in peers)
-            peer.Save(state);
         for (int i = 0; i < towers.All.Count; i++)
             state.Add($"tower.{i}", towers.All[i].SaveTraining());
         state.Add("fusion", _loss.Fusion.Values);

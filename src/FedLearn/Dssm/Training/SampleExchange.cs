@@ -60,12 +60,11 @@ internal sealed record ViewSamples(IReadOnlyList<int[]> Rows, IReadOnlyList<int[
     public int[] CommonUsers => Aligned.Rows;
 
     /// <summary>Adds the samples.</summary>
-    public StateWriter Save(StateWriter state)
+    public void Save(StateWriter state)
     {
         Aligned.Save(state, "samples");
         for (int set = 0; set < Rows.Count; set++)
             state.Add($"samples.rows.{set}", Rows[set]).Add($"samples.users.{set}", Users[set]);
-        return state;
     }
 
     /// <summary>The samples of a run that goes on: nothing is asked again.</summary>

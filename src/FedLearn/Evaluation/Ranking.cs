@@ -1,3 +1,5 @@
+using System.Buffers;
+
 namespace FedLearn.Evaluation;
 
 /// <summary>Rows by falling score, sorted once, so that a figure of ranks costs one pass for any weights of the rows.</summary>
@@ -9,6 +11,9 @@ internal sealed class Ranking
     private readonly byte[] _flags;
 
     private Ranking(int[] rows, byte[] flags) => (_rows, _flags) = (rows, flags);
+
+    /// <summary>Rows by falling score; those of equal score in their own order.</summary>
+    public ReadOnlySpan<int> Rows => _rows;
 
     /// <summary>Figures of ranks; NaN where a class they need has no weight.</summary>
     public readonly record struct Figures(double Auc, double Ks, double AveragePrecision);
@@ -29,9 +34,16 @@ internal sealed class Ranking
         byte[] flags = new byte[rows.Length];
         for (int i = 0; i < rows.Length; i++)
         {
-            bool last = i + 1 == rows.Length || sorted[i + 1] != sorted[i];
-            flags[i] = (byte)((labels[rows[i]] > 0 ? Positive : 0) | (last ? LastOfTie : 0));
+            int first = i;
+            while (i + 1 < rows.Length && sorted[i + 1] == sorted[i])
+                i++;
+            rows.AsSpan(first, i + 1 - first).Sort();
+            flags[i] = LastOfTie;
         }
+
+        for (int i = 0; i < rows.Length; i++)
+            if (labels[rows[i]] > 0)
+                flags[i] |= Positive;
 
         return new(rows, flags);
     }
@@ -44,17 +56,41 @@ internal sealed class Ranking
         return Weigh(ones, _flags.Count(flags => (flags & Positive) != 0));
     }
 
-    /// <summary>Figures with every row counted as often as stated. Counts are exact in long up to 2^31 rows in all.</summary>
+    /// <summary>Figures with every row counted as often as stated.</summary>
     /// <param name="counts">One for each row; as many in all as there are rows.</param>
     /// <param name="positives">How many of them are of positive rows.</param>
     public Figures Weigh(ReadOnlySpan<byte> counts, long positives)
     {
+        byte[] ranked = ArrayPool<byte>.Shared.Rent(_rows.Length);
+        for (int i = 0; i < _rows.Length; i++)
+            ranked[i] = counts[_rows[i]];
+        Figures figures = WeighRanked(ranked.AsSpan(0, _rows.Length), positives);
+        ArrayPool<byte>.Shared.Return(ranked);
+        return figures;
+    }
+
+    /// <summary>How many of some neighbours in rank, each counted as often as stated, are positive.</summary>
+    /// <param name="first">The first of them.</param>
+    /// <param name="counts">One for each of them.</param>
+    public long Positives(int first, ReadOnlySpan<byte> counts)
+    {
+        long positives = 0;
+        ReadOnlySpan<byte> flags = _flags.AsSpan(first, counts.Length);
+        for (int i = 0; i < counts.Length; i++)
+            positives += counts[i] & -(flags[i] & Positive);
+        return positives;
+    }
+
+    /// <summary>As <see cref="Weigh(ReadOnlySpan{byte}, long)"/>, with the counts in the order of <see cref="Rows"/>. They are exact in long up to 2^31 rows in all.</summary>
+    public Figures WeighRanked(ReadOnlySpan<byte> counts, long positives)
+    {
         // Pairs count twice the (positive, negative) pairs in order, a tie once; gap is (TPR - FPR) positives negatives.
         long negatives = _rows.Length - positives, above = 0, aboveNegatives = 0, tp = 0, fp = 0, pairs = 0, gap = 0;
         double precision = 0;
-        for (int i = 0; i < _rows.Length; i++)
+        ReadOnlySpan<byte> all = _flags.AsSpan(0, counts.Length);
+        for (int i = 0; i < counts.Length; i++)
         {
-            int count = counts[_rows[i]], flags = _flags[i], positive = count & -(flags & Positive);
+            int count = counts[i], flags = all[i], positive = count & -(flags & Positive);
             tp += positive;
             fp += count - positive;
             if ((flags & LastOfTie) == 0)

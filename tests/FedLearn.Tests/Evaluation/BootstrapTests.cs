@@ -14,6 +14,9 @@ public sealed class BootstrapTests
         (double[] scores, double[] labels) = ModelEvaluationTests.BinaryRows(random, random.Next(1, 40));
         var options = new EvaluationOptions { Resamples = random.Next(1, 60), Seed = seed, Level = 0.5 + (random.NextDouble() / 2.001), Threshold = 0.3 };
         ModelEvaluation actual = ModelEvaluation.Binary(scores, ModelEvaluationTests.Probabilities(scores), labels, options);
+        // Rows of two classes are drawn by their place in the order of falling scores.
+        int[] ranked = [.. Enumerable.Range(0, labels.Length).OrderByDescending(i => scores[i])];
+        (scores, labels) = (Of(scores, ranked), Of(labels, ranked));
         Same(actual, options, labels.Length, rows => SlowMetrics.Binary(Of(scores, rows), Of(labels, rows), 0.3));
     }));
 

@@ -40,6 +40,12 @@ internal sealed class ProgressView(Terminal terminal, string party) : IProgress<
             return;
         lock (_gate)
         {
+            if (value.IsStage)
+            {
+                Begin(value.Unit);
+                return;
+            }
+
             string text = string.Create(CultureInfo.InvariantCulture, $"{value.Unit} {value.Done} of {value.Of}")
                 + (value.Loss is { } loss ? string.Create(CultureInfo.InvariantCulture, $", loss {loss:0.0000}") : "")
                 + string.Concat(value.Figures.Select(f => string.Create(CultureInfo.InvariantCulture, $", {f.Key} {f.Value:0.0000}")));
@@ -48,7 +54,7 @@ internal sealed class ProgressView(Terminal terminal, string party) : IProgress<
                 _bar.IsIndeterminate = false;
                 _bar.MaxValue = value.Of;
                 _bar.Value = value.Done;
-                _bar.Description = text;
+                _bar.Description = Markup.Escape(text);
                 return;
             }
 
@@ -58,5 +64,17 @@ internal sealed class ProgressView(Terminal terminal, string party) : IProgress<
             _lastSteps[value.Unit] = step;
             terminal.Log(text);
         }
+    }
+
+    private void Begin(string stage)
+    {
+        if (_bar is null)
+        {
+            terminal.Log(stage);
+            return;
+        }
+
+        _bar.IsIndeterminate = true;
+        _bar.Description = Markup.Escape(stage);
     }
 }

@@ -59,6 +59,6 @@ internal sealed class CompareProgress(Terminal terminal, string party, int runs)
         if (_bar is null || value.Party != party)
             return;
         _bar.Value = _begun - 1 + (double)value.Done / Math.Max(1, value.Of);
-        _bar.Description = Markup.Escape($"{_name}, {value.Unit} {value.Done} of {value.Of}");
+        _bar.Description = Markup.Escape(value.IsStage ? $"{_name}, {value.Unit}" : $"{_name}, {value.Unit} {value.Done} of {value.Of}");
     }
 }

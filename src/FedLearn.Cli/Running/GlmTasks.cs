@@ -14,6 +14,9 @@ namespace FedLearn.Cli.Running;
 /// <summary>What a party of a generalised linear model does.</summary>
 internal static class GlmTasks
 {
+    /// <summary>Rows, and bytes of a file, that take longer than a moment.</summary>
+    private const int ManyRows = 1_000_000, LargeFile = 500_000_000;
+
     private const string Disclosed = "the passive parties' scores of these rows were disclosed to the active party; no privacy claim covers them, but for scores of training rows under evaluation charged";
 
     public static PartyTask Train(GlmRunFile run, string party, string? modelDirectory, IProgress<JobProgress>? progress, string? runId = null, ArbiterDoor? arbiter = null, Table? table = null,
@@ -35,7 +38,7 @@ internal static class GlmTasks
         Func<GlmRunFileParty, IEntityAlignment?>? align = null) => new(party, GlmJobTerms.Of(run.Job, "predict"), stop =>
     {
         GlmRunFileParty self = run.Party(party);
-        GlmPartyInput input = Input(run, self, needLabel: false, stop) with { Alignment = align?.Invoke(self), AlignmentProgress = Alignments.Progress(progress) };
+        GlmPartyInput input = Input(run, self, needLabel: false, stop, progress) with { Alignment = align?.Invoke(self), AlignmentProgress = Alignments.Progress(progress) };
         var model = GlmModel.Load(modelDirectory, party);
         var predictor = new GlmPredictor(run.Job, input, model);
         // Columns of the same names can be scored, but other ranges or categories may be a mistake.
@@ -55,12 +58,13 @@ internal static class GlmTasks
         IEntityAlignment? alignment = null, IProgress<JobProgress>? progress = null, IRunStore? runs = null, bool fresh = false, Action<GlmModel>? save = null)
     {
         GlmTrainer? trainer = null;
-        return trainer = new(run.Job, (table is null ? Input(run, self, needLabel: self.Role == PartyRole.Active, cancellationToken)
+        return trainer = new(run.Job, (table is null ? Input(run, self, needLabel: self.Role == PartyRole.Active, cancellationToken, progress)
             : new GlmPartyInput { Party = self.Name, Table = table, SplitFile = self.SplitPath ?? run.SplitPath }) with
         {
             Ledger = Ledger(run, self),
             Alignment = alignment,
             AlignmentProgress = Alignments.Progress(progress),
+            Stages = progress is null ? null : new LongStages(progress),
             RunId = runId,
             Runs = runs,
             Fresh = fresh,
@@ -72,11 +76,13 @@ internal static class GlmTasks
         });
     }
 
-    /// <summary>Reads what a party brings.</summary>
-    internal static GlmPartyInput Input(GlmRunFile run, GlmRunFileParty self, bool needLabel, CancellationToken cancellationToken)
+    /// <summary>Reads what a party brings, and tells of files that take longer than a moment.</summary>
+    internal static GlmPartyInput Input(GlmRunFile run, GlmRunFileParty self, bool needLabel, CancellationToken cancellationToken, IProgress<JobProgress>? progress = null)
     {
         TableSource data = self.Data ?? throw new ConfigurationException(RunFileErrors.MissingKey, $"{run.Path}: parties, '{self.Name}'",
             "the party has no data.", "Give data.path in the run file, or in the party file of that party.");
+        if (new FileInfo(data.Path) is { Exists: true, Length: >= LargeFile } file)
+            progress?.Report(JobProgress.Stage(self.Name, string.Create(CultureInfo.InvariantCulture, $"reading {file.Name}, {file.Length / 1e6:N0} MB")));
         return new GlmPartyInput { Party = self.Name, Table = Table.Load(data, needLabel, cancellationToken), SplitFile = self.SplitPath ?? run.SplitPath };
     }
 
@@ -126,6 +132,23 @@ internal static class GlmTasks
             csv.EndRecord();
         }
     });
+
+    /// <summary>Tells stages that take longer than a moment.</summary>
+    internal sealed class LongStages(IProgress<JobProgress> progress) : IProgress<GlmStageBegun>
+    {
+        public void Report(GlmStageBegun value)
+        {
+            if (value.Rows < ManyRows)
+                return;
+            string what = value.Stage switch
+            {
+                GlmStage.Aligning => "finding the common rows among",
+                GlmStage.Preparing => "preparing",
+                _ => "measuring",
+            };
+            progress.Report(JobProgress.Stage(value.Party, string.Create(CultureInfo.InvariantCulture, $"{what} {value.Rows:N0} rows")));
+        }
+    }
 
     // Not Progress<T>, which would report from the thread pool, out of order and after the result.
     private sealed class Rounds(IProgress<JobProgress> progress) : IProgress<GlmProgress>

@@ -20,6 +20,7 @@ public sealed partial class GlmTrainer
         // Beside the alignment, which waits for the other parties anyway.
         Task<byte[]>? inputs = run is { Start: null } ? Task.Run(() => GlmRun.DigestOf(_declared, _input), cancellationToken) : null;
         RunRows rows = await FindRowsAsync(agreement, channels, run?.Start, telemetry, cancellationToken).ConfigureAwait(false);
+        Begin(GlmStage.Preparing, rows.Aligned.Rows.Length);
         BatchLayout layout = _plan.Layout(rows.Train.Length);
         FeatureMap map = _input.WarmStart is { } earlier && _plan.Job.Training.WarmStart ? earlier.Features
             : FeatureMap.Fit(_input.Table, rows.Train, _plan.PreprocessingOptions, _plan.Constant);
@@ -93,6 +94,8 @@ public sealed partial class GlmTrainer
         // First the state: one without its charge could not go on, while a charge without its state counts in full, which is what a run that has ended costs.
         run?.Remove();
         (PrivacyTotal? spent, IReadOnlyList<string> ledger) = account.Settle(_plan.Unit);
+        if (outcome.MeasureTrain is not null || outcome.MeasureTest is not null)
+            Begin(GlmStage.Measuring, rows.Train.Length + rows.Test.Length);
         ModelEvaluation? trained = outcome.MeasureTrain?.Invoke(), tested = outcome.MeasureTest?.Invoke();
         return new GlmPartyResult
         {
@@ -127,6 +130,8 @@ public sealed partial class GlmTrainer
         };
     }
 
+    private void Begin(GlmStage stage, int rows) => _input.Stages?.Report(new GlmStageBegun(_input.Party, stage, rows));
+
     /// <summary>The rows of a run.</summary>
     /// <param name="Aligned">The common rows.</param>
     /// <param name="Train">Rows that are trained on.</param>
@@ -139,6 +144,8 @@ public sealed partial class GlmTrainer
     private async Task<RunRows> FindRowsAsync(SessionAgreement agreement, IReadOnlyList<IPartyChannel> channels, GlmRunStart? start, SessionTelemetry telemetry, CancellationToken cancellationToken)
     {
         GlmJob job = _plan.Job;
+        if (start is null)
+            Begin(GlmStage.Aligning, _input.Table.Ids.Count);
         AlignedRows aligned = start?.Aligned ?? await GlmTelemetry.AlignAsync(telemetry, job, _options.Party, _input, agreement, channels, cancellationToken).ConfigureAwait(false);
         int[] common = aligned.Rows;
         if (common.Length == 0)

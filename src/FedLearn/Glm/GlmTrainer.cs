@@ -39,6 +39,9 @@ public sealed record GlmPartyInput
     /// <summary>Told how far the alignment is; null for nobody.</summary>
     public IProgress<AlignmentProgress>? AlignmentProgress { get; init; }
 
+    /// <summary>Told of each stage outside of the rounds, on the thread that does it, as it begins; null for nobody.</summary>
+    public IProgress<GlmStageBegun>? Stages { get; init; }
+
     /// <summary>Where charges are recorded and a lifetime budget is enforced. Null: a ledger in memory, which forgets.</summary>
     public IPrivacyLedger? Ledger { get; init; }
 

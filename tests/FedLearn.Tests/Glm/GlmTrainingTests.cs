@@ -430,6 +430,31 @@ public class GlmTrainingTests
         Assert.Equal(12, results[1].Releases[("training scores: mode none", Protection.None)]);
     }
 
+    [Fact]
+    public async Task Train_Stages_AreToldInOrderWithTheirRows()
+    {
+        var data = VerticalData.Random(23, "gaussian", 30, 2, 2);
+        var seen = new StageRecorder();
+        GlmPartyInput[] inputs = [.. data.Inputs().Select(input => input with { Stages = seen })];
+        GlmPartyResult[] results = [.. await LocalFederation.TrainAsync(data.Job("gaussian", Sgd(1, 1, 0.1)), inputs)];
+        int common = results[0].CommonRows;
+        Assert.Equal([(GlmStage.Aligning, inputs[0].Table.Ids.Count), (GlmStage.Preparing, common), (GlmStage.Measuring, results[0].TrainRows + results[0].TestRows)], seen.Of("active"));
+        Assert.Equal([(GlmStage.Aligning, inputs[1].Table.Ids.Count), (GlmStage.Preparing, common)], seen.Of("p1"));
+    }
+
+    private sealed class StageRecorder : IProgress<GlmStageBegun>
+    {
+        private readonly List<GlmStageBegun> _seen = [];
+
+        public void Report(GlmStageBegun value)
+        {
+            lock (_seen)
+                _seen.Add(value);
+        }
+
+        internal (GlmStage, int)[] Of(string party) => [.. _seen.Where(s => s.Party == party).Select(s => (s.Stage, s.Rows))];
+    }
+
     private sealed class Recorder : IProgress<GlmProgress>
     {
         private readonly List<GlmProgress> _seen = [];

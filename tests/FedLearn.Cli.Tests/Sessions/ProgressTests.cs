@@ -1,0 +1,36 @@
+using System.CommandLine;
+using FedLearn.Cli.Output;
+using FedLearn.Cli.Running;
+using FedLearn.Glm;
+
+namespace FedLearn.Cli.Tests.Sessions;
+
+public sealed class ProgressTests
+{
+    [Fact]
+    public void Stages_OfManyRows_AreToldAsTheyBegin()
+    {
+        string[] lines = Shown(view =>
+        {
+            var stages = new GlmTasks.LongStages(view);
+            stages.Report(new GlmStageBegun("bank", GlmStage.Aligning, 12_000_000));
+            stages.Report(new GlmStageBegun("telco", GlmStage.Aligning, 12_000_000));
+            stages.Report(new GlmStageBegun("bank", GlmStage.Preparing, 1_000_000));
+            view.Report(new JobProgress("bank", "round", 3, 3, null));
+            stages.Report(new GlmStageBegun("bank", GlmStage.Measuring, 1_000_000));
+        });
+        Assert.Equal(["finding the common rows among 12,000,000 rows", "preparing 1,000,000 rows", "round 3 of 3", "measuring 1,000,000 rows"], lines);
+    }
+
+    [Fact]
+    public void Stages_OfFewRows_AreNotWorthALine() => Assert.Empty(Shown(view => new GlmTasks.LongStages(view).Report(new GlmStageBegun("bank", GlmStage.Aligning, 999_999))));
+
+    private static string[] Shown(Action<ProgressView> report)
+    {
+        using var error = new StringWriter();
+        ParseResult parsed = new RootCommand().Parse([]);
+        parsed.InvocationConfiguration.Error = error;
+        report(new ProgressView(Terminal.Of(parsed), "bank"));
+        return error.ToString().Split(Environment.NewLine, StringSplitOptions.RemoveEmptyEntries);
+    }
+}

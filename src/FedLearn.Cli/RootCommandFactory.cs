@@ -21,13 +21,7 @@ internal static class RootCommandFactory
         return root;
     }
 
-    private static Command Verbs() => new("fedlearn",
-        """
-        Vertical federated learning: organisations that hold different columns about the same people train one model without moving a column.
-
-        Every verb: --json prints one JSON document on standard output, and everything else goes to standard error. Exit codes: 0 success,
-        2 usage or configuration, 3 data, 4 peer or network, 5 privacy refused, 6 internal. Each error has an id and a page under docs/errors.
-        """)
+    private static Command Verbs() => new("fedlearn", RootHelp.About)
     {
         TrainCommand.Create(),
         PartyCommand.Create(),
@@ -43,7 +37,7 @@ internal static class RootCommandFactory
         LedgerCommand.Create(),
         KeysCommand.Create(),
         WorkerCommand.Create(),
-        new HelpOption { Action = new RootHelp() },
+        new HelpOption { Action = new HelpOfAll() },
         new VersionOption(),
     };
 }

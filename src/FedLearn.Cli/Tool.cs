@@ -19,8 +19,13 @@ internal static class Tool
     /// <param name="error">Standard error: everything else.</param>
     /// <param name="cancellationToken">Ends the run as Ctrl+C does.</param>
     /// <returns>0 success, 2 usage or configuration, 3 data, 4 peer or network, 5 privacy refused, 6 internal, 130 interrupted.</returns>
-    public static Task<int> RunAsync(string[] args, TextWriter output, TextWriter error, CancellationToken cancellationToken = default) =>
-        RunAsync(RootCommandFactory.Create(args), args.Length == 0 ? ["--help"] : PrivacyCommand.Route(args), output, error, cancellationToken);
+    public static Task<int> RunAsync(string[] args, TextWriter output, TextWriter error, CancellationToken cancellationToken = default)
+    {
+        if (!RootHelp.IsAsked(args))
+            return RunAsync(RootCommandFactory.Create(args), PrivacyCommand.Route(args), output, error, cancellationToken);
+        RootHelp.Write(output);
+        return Task.FromResult(0);
+    }
 
     /// <summary>Runs one command line of any command.</summary>
     /// <param name="root">The command and its verbs.</param>

@@ -167,26 +167,7 @@ public sealed record GlmPartyResult
     /// <summary>What a user should know of the alignment, as sentences.</summary>
     public IReadOnlyList<string> AlignmentWarnings { get; init; } = [];
 
-    /// <summary>What a party does outside of the rounds, and which takes its time for millions of rows.</summary>
-public enum GlmStage
-{
-    /// <summary>Finds the rows that all parties have.</summary>
-    Aligning = 0,
-
-    /// <summary>Scales the common rows and puts them in order.</summary>
-    Preparing = 1,
-
-    /// <summary>Makes figures, and their intervals, of what the model predicts; active party only, once its peers have been let go.</summary>
-    Measuring = 2,
-}
-
-/// <summary>A stage that a party has begun.</summary>
-/// <param name="Party">Party that reports.</param>
-/// <param name="Stage">What it does.</param>
-/// <param name="Rows">How many of its own rows it does that with.</param>
-public sealed record GlmStageBegun(string Party, GlmStage Stage, int Rows);
-
-/// <summary>Why training ended.</summary>
+    /// <summary>Why training ended.</summary>
     public required GlmStopReason StopReason { get; init; }
 
     /// <summary>Seconds.</summary>

@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using System.Globalization;
 using System.Reflection;
 using System.Text.RegularExpressions;
 
@@ -16,7 +17,31 @@ internal static partial class Compiler
     /// <param name="kind">library, or exe for a file with top-level statements.</param>
     /// <param name="keep">Folder for the result, out.dll; null: a folder that is deleted.</param>
     /// <returns>Errors, such as <c>CS0122: ...</c>.</returns>
-    public static IReadOnlyList<string> Errors(string source, string kind = "library", string? keep = null)
+    public static IReadOnlyList<string> Errors(string source, string kind = "library", string? keep = null) => Run([source], kind, keep)[0];
+
+    /// <summary>Compiles several files of a library together: a compiler takes longer to start than to compile them.</summary>
+    /// <returns>The errors of each file.</returns>
+    public static IReadOnlyList<string>[] Errors(IReadOnlyList<string> sources)
+    {
+        var found = new IReadOnlyList<string>[sources.Count];
+        Array.Fill(found, []);
+        int[] pending = [.. Enumerable.Range(0, sources.Count)];
+        while (pending.Length > 0)
+        {
+            // Errors of declarations keep the compiler from looking into bodies: what had none is compiled once more, without the others.
+            IReadOnlyList<string>[] errors = Run([.. pending.Select(i => sources[i])], "library", null);
+            for (int i = 0; i < pending.Length; i++)
+                found[pending[i]] = errors[i];
+            int[] clean = [.. pending.Where(i => found[i].Count == 0)];
+            if (clean.Length == pending.Length)
+                break;
+            pending = clean;
+        }
+
+        return found;
+    }
+
+    private static IReadOnlyList<string>[] Run(IReadOnlyList<string> sources, string kind, string? keep)
     {
         string csc = typeof(Compiler).Assembly.GetCustomAttributes<AssemblyMetadataAttribute>().Single(a => a.Key == "Compiler").Value!;
         Assert.True(File.Exists(csc), $"The compiler is not at {csc}.");
@@ -24,11 +49,12 @@ internal static partial class Compiler
         try
         {
             File.WriteAllText(Path.Combine(folder, "usings.cs"), Usings);
-            File.WriteAllText(Path.Combine(folder, "source.cs"), source);
+            for (int i = 0; i < sources.Count; i++)
+                File.WriteAllText(Path.Combine(folder, $"source{i}.cs"), sources[i]);
             // Native libraries stand in the same list, under names that are no assemblies.
             string[] references = [.. ((string)AppContext.GetData("TRUSTED_PLATFORM_ASSEMBLIES")!).Split(Path.PathSeparator).Where(path => path.EndsWith(".dll", StringComparison.Ordinal))];
             File.WriteAllLines(Path.Combine(folder, "arguments.rsp"),
-                ["-nologo", "-nostdlib", "-nullable:enable", "-langversion:latest", $"-target:{kind}", "-out:out.dll", "usings.cs", "source.cs", .. references.Select(path => $"-r:\"{path}\"")]);
+                ["-nologo", "-nostdlib", "-nullable:enable", "-langversion:latest", $"-target:{kind}", "-out:out.dll", "usings.cs", .. sources.Select((_, i) => $"source{i}.cs"), .. references.Select(path => $"-r:\"{path}\"")]);
             var start = new ProcessStartInfo(Environment.ProcessPath is { } host && Path.GetFileNameWithoutExtension(host) == "dotnet" ? host : "dotnet", [csc, "@arguments.rsp"])
             {
                 WorkingDirectory = folder,
@@ -39,9 +65,9 @@ internal static partial class Compiler
             Task<string> problems = process.StandardError.ReadToEndAsync();
             string output = process.StandardOutput.ReadToEnd();
             process.WaitForExit();
-            string[] errors = [.. ErrorLine().Matches(output).Select(match => match.Groups[1].Value.Trim())];
-            Assert.True(process.ExitCode == 0 == (errors.Length == 0), $"The compiler failed: {output}{problems.Result}");
-            return errors;
+            ILookup<int, string> errors = ErrorLine().Matches(output).ToLookup(match => int.Parse(match.Groups[1].Value, CultureInfo.InvariantCulture), match => match.Groups[2].Value.Trim());
+            Assert.True(process.ExitCode == 0 == (errors.Count == 0), $"The compiler failed: {output}{problems.Result}");
+            return [.. sources.Select((_, i) => (IReadOnlyList<string>)[.. errors[i]])];
         }
         finally
         {
@@ -50,6 +76,6 @@ internal static partial class Compiler
         }
     }
 
-    [GeneratedRegex(@"error (CS\d+: .*)")]
+    [GeneratedRegex(@"source(\d+)\.cs\(.*?error (CS\d+: .*)")]
     private static partial Regex ErrorLine();
 }

@@ -15,6 +15,9 @@ public static class RowIds
     /// <summary>Length of a digest in bytes.</summary>
     public const int DigestLength = 32;
 
+    /// <summary>Ids that a thread hashes before it looks for others: some milliseconds' worth.</summary>
+    private const int HashedTogether = 4096;
+
     /// <summary>What stands between the columns of an id of several: the unit separator, which no column may hold.</summary>
     public const char ColumnSeparator = '\u001F';
 
@@ -60,16 +63,25 @@ public static class RowIds
         byte[] digests = new byte[checked(n * DigestLength)];
         ulong[] heads = new ulong[n];
         int[] rows = new int[n];
-        byte[] scratch = [];
-        for (int i = 0; i < n; i++)
+        void Fill(int first, int end)
         {
-            Span<byte> digest = digests.AsSpan(i * DigestLength, DigestLength);
-            if (ids is PackedIds packed)
-                WriteDigest(packed.Utf8(i), seed, digest, ref scratch);
-            else
-                WriteDigest(Normalize(ids[i]), seed, digest, ref scratch);
-            (heads[i], rows[i]) = (BinaryPrimitives.ReadUInt64BigEndian(digest), i);   // big-endian: number order is byte order
+            byte[] scratch = [];
+            for (int i = first; i < end; i++)
+            {
+                Span<byte> digest = digests.AsSpan(i * DigestLength, DigestLength);
+                if (ids is PackedIds packed)
+                    WriteDigest(packed.Utf8(i), seed, digest, ref scratch);
+                else
+                    WriteDigest(Normalize(ids[i]), seed, digest, ref scratch);
+                (heads[i], rows[i]) = (BinaryPrimitives.ReadUInt64BigEndian(digest), i);   // big-endian: number order is byte order
+            }
         }
+
+        // A list of the caller's own may not be one that several threads can read, and its ids may be refused.
+        if (ids is PackedIds)
+            Parallel.For(0, (n + HashedTogether - 1) / HashedTogether, block => Fill(block * HashedTogether, Math.Min(n, (block + 1) * HashedTogether)));
+        else
+            Fill(0, n);
 
         // Eight bytes decide almost always; runs of equal heads are then put in the order of the whole digest.
         Array.Sort(heads, rows);

@@ -124,7 +124,7 @@ public sealed class FileRunStore : IRunStore
     }
 
     private string[] StatesOf(string runId) => Directory.Exists(_folder) ? [.. Directory.GetFiles(_folder).Where(f => Path.GetFileName(f) is var name
-        && name.StartsWith(runId == "*" ? _name + "." : $"{_name}.{runId}.round-", StringComparison.Ordinal) && name.Contains(".round-", StringComparison.Ordinal)
+        && name.StartsWith(runId == "*" ? _name + "." : $"{_name}.{runId}.", StringComparison.Ordinal) && name.Contains(".round-", StringComparison.Ordinal)
         && name.EndsWith(".state", StringComparison.Ordinal))] : [];
 
     /// <summary>Deletes the states of a run, the newest first: a crash in between must not leave one that others have left behind.</summary>

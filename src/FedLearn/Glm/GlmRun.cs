@@ -17,7 +17,7 @@ internal sealed record GlmRunStart(AlignedRows Aligned, int? Classes, ReadOnlyMe
 /// <summary>A party's run as its store keeps it: the state between rounds, and where this process goes on.</summary>
 internal sealed class GlmRun : IDisposable
 {
-    private const string Kind = "glm 2";
+    private const string Kind = "glm 2", Alignment = "rows";
 
     private readonly IRunState _state;
     private readonly int _every;
@@ -124,10 +124,9 @@ internal sealed class GlmRun : IDisposable
     public void Begin(GlmRunStart start)
     {
         _start = start;
-        _state.WriteStart(new StateWriter(Kind)
-            .Add("rows", start.Aligned.Rows)
-            .Add("leaks", Join(start.Aligned.Leaks))
-            .Add("warnings", Join(start.Aligned.Warnings))
+        StateWriter kept = new(Kind);
+        start.Aligned.Save(kept, Alignment);
+        _state.WriteStart(kept
             .Add("classes", start.Classes ?? 0)
             .Add("job", start.JobDigest.Span)
             .Add("inputs", start.Inputs.Span)
@@ -188,14 +187,10 @@ internal sealed class GlmRun : IDisposable
     private static GlmRunStart StartOf(IRunState state)
     {
         StateReader start = Reader(state.ReadStart(), state.Run, "its start");
-        return new(new AlignedRows(start.Integers("rows"), Split(start.Text("leaks")), Split(start.Text("warnings"))), start.Integer32("classes") is var classes and > 0 ? classes : null,
+        return new(KeptAlignment.Load(start, Alignment), start.Integer32("classes") is var classes and > 0 ? classes : null,
             start.Bytes("job"), start.Bytes("inputs"), Math.Max(1, start.Integer32("batches")));
     }
 
     private static ConfigurationException Changed(string place, string cause) => new(GlmErrors.RunChanged, place, cause,
         "Put back what it was, or begin anew (fedlearn: --fresh); in a private mode the new run is charged by itself.");
-
-    private static string Join(IEnumerable<string> sentences) => string.Join('\n', sentences);
-
-    private static string[] Split(string text) => text.Length == 0 ? [] : text.Split('\n');
 }

@@ -42,8 +42,9 @@ public class ToolTests
         Command[] verbs = [.. RootCommandFactory.Create([]).Subcommands.Where(verb => !verb.Hidden)];
         int width = verbs.Max(verb => verb.Name.Length);
         string help = (await ToolRun.Of("--help")).Output;
-        Assert.Equal(verbs.Select(verb => $"  {verb.Name.PadRight(width)}  {FirstSentence(verb.Description!)}"),
-            help.ReplaceLineEndings("\n").Split('\n').Where(line => line.StartsWith("  ", StringComparison.Ordinal) && !line.StartsWith("  --", StringComparison.Ordinal)));
+        string[] lines = [.. help.ReplaceLineEndings("\n").Split('\n').Where(line => line.StartsWith("  ", StringComparison.Ordinal) && !line.StartsWith("  --", StringComparison.Ordinal))];
+        Assert.Equal(verbs.Select(verb => $"  {verb.Name.PadRight(width)}  {FirstSentence(verb.Description!)}"), lines);
+        Assert.All(lines, line => Assert.InRange(line.Length, 41, 149));
         Assert.Contains("Examples:", (await ToolRun.Of("train", "--help")).Output, StringComparison.Ordinal);
     }
 

@@ -71,6 +71,17 @@ public sealed class BootstrapTests
     }
 
     [Fact]
+    public void Intervals_Binary_DoNotDependOnTheOrderOfRows()
+    {
+        var random = new Random(2);
+        double[] scores = [.. Enumerable.Range(0, 300).Select(_ => random.NextDouble())], labels = [.. scores.Select(z => random.NextDouble() < z ? 1.0 : 0)];
+        int[] order = [.. Enumerable.Range(0, 300)];
+        random.Shuffle(order);
+        ModelEvaluation first = ModelEvaluation.Binary(scores, labels, new()), second = ModelEvaluation.Binary(Of(scores, order), Of(labels, order), new());
+        Assert.Equal(first.Intervals, second.Intervals);
+    }
+
+    [Fact]
     public void Draw_KnownSeed_DoesNotChange()
     {
         byte[] counts = new byte[12];

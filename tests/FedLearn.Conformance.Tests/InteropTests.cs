@@ -124,7 +124,7 @@ public sealed class InteropTests : IDisposable
         GlmPartyResult result = await training;
 
         // What it sent came from its lattice, in the width that its bound and noise need; what it did with our noisy residuals is what plain loops do.
-        Assert.All(recorder!.Received.OfType<Scores>().SkipLast(1), s => Assert.Equal((Sigma / INoiseSource.LatticeScale, 30), (s.Lattice!.Step, s.Lattice.Bits)));
+        Assert.All(recorder!.Received.OfType<Scores>().SkipLast(1), s => Assert.Equal((Sigma / (1 << GaussianMechanism.UsualLatticeBits), 11), (s.Lattice!.Step, s.Lattice.Bits)));
         Residuals[] residuals = [.. recorder.Sent.OfType<Residuals>()];
         Assert.Equal(35, residuals.Length);
         Assert.All(residuals, r => Assert.Equal(ElementType.Lattice, r.ElementType));
@@ -178,7 +178,7 @@ public sealed class InteropTests : IDisposable
         Assert.All(weights.Zip(expected[1].Model.Weights), pair => Assert.Equal(pair.Second, pair.First, tolerance: 1e-5));
         Assert.Contains(weights, v => Math.Abs(v) > 0.01);
         Assert.Equal(expected[0].TestRows, result.TestRows);
-        Assert.Equal(9.5 / INoiseSource.LatticeScale, recorder!.Received.OfType<Scores>().First().Lattice!.Step);
+        Assert.Equal(9.5 / (1 << GaussianMechanism.UsualLatticeBits), recorder!.Received.OfType<Scores>().First().Lattice!.Step);
     }
 
     [Fact]

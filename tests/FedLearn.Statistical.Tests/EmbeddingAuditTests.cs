@@ -81,7 +81,7 @@ public class EmbeddingAuditTests(ITestOutputHelper output)
                     RowClip.Rows(update, 2, 1);
                     // Shares that are missing are those of clients that add none.
                     sum += device >= noisy ? update[0]
-                        : new GaussianMechanism(calibration.ClientNoise, stream, NoReservation.Instance).Release(new ModelUpdate(update), "update").Payload.Values.Span[0];
+                        : new GaussianMechanism(calibration.ClientNoise, stream, NoReservation.Instance, latticeBits: GaussianMechanism.MostLatticeBits).Release(new ModelUpdate(update), "update").Payload.Values.Span[0];
                 }
 
                 ratio -= 2 * (sum - 0.4) / variance;

@@ -89,12 +89,12 @@ class Exchange:
         self.send(number, scores=self.pb.Vector(type=self.pb.FLOAT64, data=values.astype("<f8").tobytes()))
 
     def send_lattice(self, number, values, bound, sigma):
-        """Scores with noise: integers of 2^-24 deviations, in the fewest bits for the bound and 16 deviations."""
-        step = sigma / 2**24
-        limit = round(bound / step) + 16 * 2**24
+        """Scores with noise of 2^24 lattice steps a deviation, rounded to 64, in the fewest bits for the bound and 12 deviations."""
+        fine, step = sigma / 2**24, sigma / 64
+        limit = round(bound / step) + 12 * 64
         bits = limit.bit_length() + 1
         noise = np.rint(np.random.default_rng(7).normal(0, 2**24, len(values)))
-        integers = np.clip(np.rint(np.clip(values, -bound, bound) / step) + noise, -limit, limit)
+        integers = np.clip(np.rint((np.rint(np.clip(values, -bound, bound) / fine) + noise) * (fine / step)), -limit, limit)
         packed = sum((int(integer) & ((1 << bits) - 1)) << (i * bits) for i, integer in enumerate(integers))
         self.send(number, scores=self.pb.Vector(type=self.pb.LATTICE, step=step, bits=bits, length=len(integers),
                                                 data=packed.to_bytes((len(integers) * bits + 7) // 8, "little")))

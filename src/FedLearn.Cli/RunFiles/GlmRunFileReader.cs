@@ -177,7 +177,7 @@ internal sealed class GlmRunFileReader(string path, OwnSide? self = null, IReadO
         GlmTrainingOptions read = Training(training, PrivacyMode.None);
         Ignored.RemoveRange(before, Ignored.Count - before);
         Ignore(training, "epochs", "batchesPerEpoch", "batchSize", "stepSize", "weightNorm", "residualClip", "optimizer", "reshuffle", "messagePrecision", "sampleWeightBound", "offsetBound");
-        return new GlmTrainingOptions { Seed = read.Seed, ClassWeights = read.ClassWeights, CheckpointRounds = read.CheckpointRounds };
+        return new GlmTrainingOptions { Seed = read.Seed, ClassWeights = read.ClassWeights, CheckpointRounds = read.CheckpointRounds, LatticeBits = read.LatticeBits };
     }
 
     private GlmTrainingOptions Training(Section training, PrivacyMode mode)
@@ -212,6 +212,7 @@ internal sealed class GlmRunFileReader(string path, OwnSide? self = null, IReadO
             Seed = training.Int64("seed") ?? 0,
             Reshuffle = optimizer == GlmOptimizer.Sgd && training.Flag("reshuffle") == true,
             MessagePrecision = training.Word("messagePrecision", Precisions, ElementType.Float64),
+            LatticeBits = training.Count("latticeBits", GaussianMechanism.FewestLatticeBits, GaussianMechanism.MostLatticeBits) ?? GaussianMechanism.UsualLatticeBits,
             CheckpointRounds = training.Count("checkpointRounds", 0, GlmTrainingOptions.MostCheckpointRounds) ?? new GlmTrainingOptions().CheckpointRounds,
             ClassWeights = ClassWeights(training),
             EarlyStopping = isPrivate || !training.Has("earlyStopping") ? null : EarlyStopping(training.Object("earlyStopping")),
@@ -221,7 +222,7 @@ internal sealed class GlmRunFileReader(string path, OwnSide? self = null, IReadO
         if (mode == PrivacyMode.HdpVfl)
             options = options with { SampleWeightBound = training.Positive("sampleWeightBound"), OffsetBound = training.Positive("offsetBound") };
         else
-            Ignore(training, "sampleWeightBound", "offsetBound");
+            Ignore(training, "sampleWeightBound", "offsetBound", "latticeBits");
         if (optimizer == GlmOptimizer.Sgd)
         {
             if (mode == PrivacyMode.HdpVfl)

@@ -21,7 +21,7 @@ internal static class RunFileKeys
     {
         [""] = ["$schema", "name", "model", "training", "privacy", "parties", "preprocessing", "alignment", "evaluation", "transport"],
         ["model"] = ["type", "family", "l2", "l1", "intercept", "classes", "power"],
-        ["training"] = ["epochs", "batchesPerEpoch", "batchSize", "stepSize", "weightNorm", "residualClip", "optimizer", "seed", "messagePrecision", "checkpointRounds", "reshuffle", "momentum",
+        ["training"] = ["epochs", "batchesPerEpoch", "batchSize", "stepSize", "weightNorm", "residualClip", "optimizer", "seed", "messagePrecision", "latticeBits", "checkpointRounds", "reshuffle", "momentum",
             "warmStart", "classWeights", "sampleWeightBound", "offsetBound", "earlyStopping"],
         ["training.earlyStopping"] = ["metric", "patience", "minDelta", "holdOut"],
         ["privacy"] = ["mode", "calibration", "epsilon", "delta", "adjacency", "unit", "share", "evaluation", "evaluationShare", "testNoiseSeed", "oneRound", "he"],

@@ -74,16 +74,22 @@ public sealed class NoisyTargetMechanism
     /// <param name="key">Key they were kept under; names the table, its labels and this mechanism.</param>
     /// <param name="count">Number of kept labels.</param>
     /// <param name="rows">Places of the rows to send among the kept ones.</param>
+    /// <param name="latticeBits">Binary logarithm of the steps that a deviation of noise has in what leaves, 4 to 24; the ledger keeps all 24.</param>
     /// <returns>One noisy label a row.</returns>
     /// <exception cref="Diagnostics.PrivacyRefusedException">FL5032: the ledger has kept nothing that fits.</exception>
-    public Released<NoisyTargets> Release(IPrivacyLedger ledger, string party, string key, int count, ReadOnlySpan<int> rows)
+    public Released<NoisyTargets> Release(IPrivacyLedger ledger, string party, string key, int count, ReadOnlySpan<int> rows, int latticeBits = GaussianMechanism.UsualLatticeBits)
     {
         ArgumentNullException.ThrowIfNull(ledger);
+        ArgumentOutOfRangeException.ThrowIfLessThan(latticeBits, GaussianMechanism.FewestLatticeBits);
+        ArgumentOutOfRangeException.ThrowIfGreaterThan(latticeBits, GaussianMechanism.MostLatticeBits);
         if (ledger.Find(party, key) is not { } kept || LatticeVector.Restore(_step, _bits, count, kept) is not { } all)
             throw RandomizedResponse.NotKept();
+        // Post-processing of what is kept.
+        int coarser = 1 << (GaussianMechanism.MostLatticeBits - latticeBits);
+        double step = _step * coarser;
         double[] values = all.Values(), integers = new double[rows.Length];
         for (int i = 0; i < integers.Length; i++)
-            integers[i] = Math.Round(values[rows[i]] / _step);
-        return new(new NoisyTargets(LatticeVector.Pack(integers, _step, _bits)), Protection.Noise, "noisy labels");
+            integers[i] = Math.Round(values[rows[i]] / step);
+        return new(new NoisyTargets(LatticeVector.Pack(integers, step, LatticeVector.BitsFor((long)Math.Round(_limit / coarser)))), Protection.Noise, "noisy labels");
     }
 }

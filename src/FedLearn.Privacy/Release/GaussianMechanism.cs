@@ -9,14 +9,19 @@ namespace FedLearn.Privacy;
 /// <para>y = gamma (round(x/gamma) + K), K the rounded Gaussian of <see cref="INoiseSource"/> and gamma = sigma/2^24. For an integer n,
 /// n + round(Z) = round(n + Z), so this is exact post-processing of the Gaussian mechanism, and sums of integers leave no floating-point
 /// trace of x to attack (Mironov 2012; Jin et al., arXiv 2112.05307). The rounding of x is charged as lattice slack.</para>
+/// <para>A message leaves with 64 steps a deviation (<see cref="UsualLatticeBits"/>) instead of 2^24: y is rounded to multiples of 2^18 gamma. That is post-processing of y, so it costs no privacy,
+/// and adds 1/49152 to the variance of the noise (a rounding error is uniform on a step, 1/12 of its square); a value then takes 11 bits instead of 29 while sigma is above a quarter of its bound.</para>
 /// <para>A message is noised once: its bytes are kept by the reservation before they may leave, and a message that is kept already is
 /// returned as it was. So is a value that stays at its party, where the reservation keeps those. Calls of several threads are served one after the other.</para>
 /// </remarks>
 public sealed class GaussianMechanism
 {
-    /// <summary>Deviations of noise that fit beside the largest value: beyond them (probability below 1e-56 a draw) the sum saturates, which is
+    /// <summary>Binary logarithm of the steps that a deviation of noise has in a message: fewest, usual and most, those with which noise is made.</summary>
+    public const int FewestLatticeBits = 4, UsualLatticeBits = 6, MostLatticeBits = 24;
+
+    /// <summary>Deviations of noise that fit beside the largest value: beyond them (probability below 1e-32 a draw) the sum saturates, which is
     /// post-processing, since the limit is public.</summary>
-    private const long NoiseDeviations = 16;
+    private const int NoiseDeviations = 12;
 
     /// <summary>Largest round(ValueBound/gamma), 2^27 deviations: below that noise would hide nothing, and sums stay exact in a double.</summary>
     private const double LargestValue = 1L << 51;
@@ -30,8 +35,8 @@ public sealed class GaussianMechanism
     private readonly NoiseCalibration _calibration;
     private readonly INoiseSource _noise;
     private readonly IPrivacyReservation _reservation;
-    private readonly double _step, _largest, _limit;
-    private readonly int _bits;
+    private readonly double _largest;
+    private readonly Lattice _local, _message;
     private readonly bool _resumed;
     private readonly int _firstLocal, _localStep;
     private readonly Lock _lock = new();
@@ -52,37 +57,57 @@ public sealed class GaussianMechanism
     /// reservation that perturb need numbers of their own.</param>
     /// <param name="localStep">From one number to the next, at least 1. Mechanisms that perturb in turn interleave: as many as the step, the first with 0, the next with 1, so that all numbers
     /// of the run ascend one by one.</param>
+    /// <param name="latticeBits">Binary logarithm of the steps that a deviation has in a message, <see cref="FewestLatticeBits"/> to <see cref="MostLatticeBits"/>. The latter where messages are added to
+    /// those of others before they are read: a claim may rest on the noise of several, and rounding before the sum would be no post-processing of that.</param>
     /// <exception cref="ConfigurationException">FL2300: the calibration is not one.</exception>
     /// <exception cref="PrivacyRefusedException">FL5007: the noise is below 2^-27 of the values' bound.</exception>
-    public GaussianMechanism(NoiseCalibration calibration, CsprngNoise noise, IPrivacyReservation reservation, int firstLocal = 0, int localStep = 1)
-        : this(calibration, (INoiseSource)noise, reservation, firstLocal, localStep) { }
+    public GaussianMechanism(NoiseCalibration calibration, CsprngNoise noise, IPrivacyReservation reservation, int firstLocal = 0, int localStep = 1, int latticeBits = UsualLatticeBits)
+        : this(calibration, (INoiseSource)noise, reservation, firstLocal, localStep, latticeBits) { }
 
-    internal GaussianMechanism(NoiseCalibration calibration, INoiseSource noise, IPrivacyReservation reservation, int firstLocal = 0, int localStep = 1)
+    internal GaussianMechanism(NoiseCalibration calibration, INoiseSource noise, IPrivacyReservation reservation, int firstLocal = 0, int localStep = 1, int latticeBits = UsualLatticeBits)
     {
         ArgumentNullException.ThrowIfNull(calibration);
         ArgumentNullException.ThrowIfNull(noise);
         ArgumentNullException.ThrowIfNull(reservation);
         ArgumentOutOfRangeException.ThrowIfNegative(firstLocal);
         ArgumentOutOfRangeException.ThrowIfLessThan(localStep, 1);
+        ArgumentOutOfRangeException.ThrowIfLessThan(latticeBits, FewestLatticeBits);
+        ArgumentOutOfRangeException.ThrowIfGreaterThan(latticeBits, MostLatticeBits);
         (_calibration, _noise, _reservation, _resumed) = (calibration, noise, reservation, reservation.Kept > 0);
         (_firstLocal, _localStep) = (firstLocal, localStep);
-        _step = calibration.Sigma / INoiseSource.LatticeScale;
-        if (!double.IsNormal(_step) || _step < 0 || calibration.Releases < 1 || !(calibration.ValueBound > 0) || !double.IsFinite(calibration.ValueBound))
+        _local = Lattice.Of(calibration, MostLatticeBits);
+        _message = Lattice.Of(calibration, latticeBits);
+        if (!double.IsNormal(_local.Step) || _local.Step < 0 || calibration.Releases < 1 || !(calibration.ValueBound > 0) || !double.IsFinite(calibration.ValueBound))
             throw PrivacyErrors.Configuration(PrivacyErrors.InvalidNumber, "calibration", "its noise or its bound is not a positive number.", "Use a calibration of HdpVflCalibration.");
-        _largest = Math.Round(calibration.ValueBound / _step);
+        _largest = Math.Round(calibration.ValueBound / _local.Step);
         if (_largest > LargestValue)
             throw PrivacyErrors.Refused(PrivacyErrors.NoiseTooSmall, "epsilon", "the noise would be less than a hundred-millionth of the values it is to hide.",
                 "Use a smaller epsilon: one that large promises nothing.");
-        long limit = (long)_largest + NoiseDeviations * INoiseSource.LatticeScale;
-        (_limit, _bits) = (limit, LatticeVector.BitsFor(limit));
     }
 
-    /// <summary>Bits that an element of a released vector takes on the wire: the fewest that hold the bound on a value and 16 deviations of noise.</summary>
+    /// <summary>Bits that an element of a released vector takes on the wire: the fewest that hold the bound on a value and 12 deviations of noise.</summary>
     /// <param name="calibration">The noise; one that a mechanism takes.</param>
-    public static int BitsOf(NoiseCalibration calibration)
+    /// <param name="latticeBits">As for the constructor.</param>
+    public static int BitsOf(NoiseCalibration calibration, int latticeBits = UsualLatticeBits)
     {
         ArgumentNullException.ThrowIfNull(calibration);
-        return LatticeVector.BitsFor((long)Math.Round(calibration.ValueBound / (calibration.Sigma / INoiseSource.LatticeScale)) + NoiseDeviations * INoiseSource.LatticeScale);
+        return Lattice.Of(calibration, latticeBits).Bits;
+    }
+
+    /// <summary>Multiples of a step: where sums of values and noise are.</summary>
+    /// <param name="Step">What an integer of 1 stands for.</param>
+    /// <param name="Limit">Largest integer; sums beyond it saturate.</param>
+    /// <param name="Coarseness">Step of the noise's own lattice over this one: 1, or a power of two below it.</param>
+    private readonly record struct Lattice(double Step, double Limit, double Coarseness)
+    {
+        public int Bits => LatticeVector.BitsFor((long)Limit);
+
+        public static Lattice Of(NoiseCalibration calibration, int latticeBits)
+        {
+            int steps = 1 << latticeBits;
+            double step = calibration.Sigma / steps;
+            return new(step, Math.Round(calibration.ValueBound / step) + (long)NoiseDeviations * steps, (double)steps / INoiseSource.LatticeScale);
+        }
     }
 
     /// <summary>Creates a mechanism that protects nothing: its noise is the same in every run, so that tests can repeat one.</summary>
@@ -91,12 +116,13 @@ public sealed class GaussianMechanism
     /// <param name="reservation">The charge, written down like any other.</param>
     /// <param name="firstLocal">As for the constructor.</param>
     /// <param name="localStep">As for the constructor.</param>
-    /// <inheritdoc cref="GaussianMechanism(NoiseCalibration, CsprngNoise, IPrivacyReservation, int, int)" path="/exception" />
-    public static GaussianMechanism NotPrivate(NoiseCalibration calibration, TestNoise noise, IPrivacyReservation reservation, int firstLocal = 0, int localStep = 1) =>
-        new(calibration, (INoiseSource)noise, reservation, firstLocal, localStep);
+    /// <param name="latticeBits">As for the constructor.</param>
+    /// <inheritdoc cref="GaussianMechanism(NoiseCalibration, CsprngNoise, IPrivacyReservation, int, int, int)" path="/exception" />
+    public static GaussianMechanism NotPrivate(NoiseCalibration calibration, TestNoise noise, IPrivacyReservation reservation, int firstLocal = 0, int localStep = 1, int latticeBits = UsualLatticeBits) =>
+        new(calibration, (INoiseSource)noise, reservation, firstLocal, localStep, latticeBits);
 
-    /// <summary>What an integer of 1 stands for on its lattice: the noise deviation over 2^24.</summary>
-    public double Step => _step;
+    /// <summary>What an integer of 1 stands for in a message: the noise deviation over a power of two.</summary>
+    public double Step => _message.Step;
 
     /// <summary>Messages released, and values perturbed, so far.</summary>
     public int Released => _released;
@@ -149,7 +175,7 @@ public sealed class GaussianMechanism
     {
         ArgumentOutOfRangeException.ThrowIfNegative(length);
         lock (_lock)
-            _reservation.Prepare(LatticeVector.BytesOf(length, _bits));
+            _reservation.Prepare(LatticeVector.BytesOf(length, _message.Bits));
     }
 
     /// <summary>Draws the noise of the next message on a background thread, so that it is ready when the message is.</summary>
@@ -223,17 +249,17 @@ public sealed class GaussianMechanism
             CheckLeft(name);
             if (_reservation.Find(_released) is { } kept)
             {
-                LatticeVector sent = LatticeVector.Restore(_step, _bits, value.Length, kept) ?? throw NotKept(name);
+                LatticeVector sent = LatticeVector.Restore(_message.Step, _message.Bits, value.Length, kept) ?? throw NotKept(name);
                 Skip(value.Length);
                 _released++;
                 return new((T)value.With(sent, null), Protection.Noise, name);
             }
 
             (Released<T> release, double[] noisy, byte[] packed) = Place(value, name);
-            AddNoise(value.Values.Span, noisy, name);
+            AddNoise(value.Values.Span, noisy, _message, name);
             long start = Stopwatch.GetTimestamp();
-            LatticeVector.Pack(noisy, _bits, packed);
-            TensorPrimitives.Multiply(noisy, _step, noisy);
+            LatticeVector.Pack(noisy, _message.Bits, packed);
+            TensorPrimitives.Multiply(noisy, _message.Step, noisy);
             if (_released + 1 < _calibration.Releases)
                 Want(nextLength);
             BeforeKeeping?.Invoke();
@@ -253,8 +279,8 @@ public sealed class GaussianMechanism
                 if (earlier.Release is Released<T> known && known.Name == name && earlier.Numbers.Length == value.Length)
                     return (known, earlier.Numbers, earlier.Packed);
         double[] numbers = GC.AllocateUninitializedArray<double>(value.Length);
-        byte[] packed = new byte[LatticeVector.BytesOf(value.Length, _bits)];
-        Released<T> release = new((T)value.With(LatticeVector.Restore(_step, _bits, value.Length, packed)!, numbers), Protection.Noise, name);
+        byte[] packed = new byte[LatticeVector.BytesOf(value.Length, _message.Bits)];
+        Released<T> release = new((T)value.With(LatticeVector.Restore(_message.Step, _message.Bits, value.Length, packed)!, numbers), Protection.Noise, name);
         if (transient)
         {
             if (_transient.Count == MostTransient)
@@ -281,7 +307,7 @@ public sealed class GaussianMechanism
             int index = checked(_firstLocal + _localStep * _released);
             if (_reservation.FindLocal(index) is { } kept)
             {
-                LatticeVector earlier = LatticeVector.Restore(_step, _bits, value.Length, kept) ?? throw NotKept(name);
+                LatticeVector earlier = LatticeVector.Restore(_local.Step, _local.Bits, value.Length, kept) ?? throw NotKept(name);
                 earlier.Values().CopyTo(value);
                 Skip(value.Length);
                 _released++;
@@ -292,15 +318,15 @@ public sealed class GaussianMechanism
                 throw PrivacyErrors.Refused(PrivacyErrors.ReleasesSpent, name,
                     "an earlier process of this run may have perturbed the same value with noise that is not kept, and a second noise would tell more than was charged (A6).",
                     "Start a new run, which is charged by itself.");
-            AddNoise(value, value, name);
+            AddNoise(value, value, _local, name);
             if (_reservation.KeepsLocally)
             {
                 long start = Stopwatch.GetTimestamp();
-                _reservation.KeepLocal(index, LatticeVector.Pack(value, _step, _bits).Packed.Span);
+                _reservation.KeepLocal(index, LatticeVector.Pack(value, _local.Step, _local.Bits).Packed.Span);
                 Interlocked.Add(ref _noiseTicks, Stopwatch.GetTimestamp() - start);
             }
 
-            TensorPrimitives.Multiply(value, _step, value);
+            TensorPrimitives.Multiply(value, _local.Step, value);
             _released++;
         }
     }
@@ -335,8 +361,8 @@ public sealed class GaussianMechanism
                 "Run the epochs and batches that the job states; more of them need a new calibration.");
     }
 
-    /// <summary>noisy = round(exact/gamma) + K, saturated; integers held exactly.</summary>
-    private void AddNoise(ReadOnlySpan<double> exact, Span<double> noisy, string name)
+    /// <summary>noisy = round(exact/gamma) + K, rounded to multiples of a lattice's step and saturated; integers held exactly.</summary>
+    private void AddNoise(ReadOnlySpan<double> exact, Span<double> noisy, Lattice lattice, string name)
     {
         if (!TensorPrimitives.IsFiniteAll(exact))
             throw new InternalFailureException(PrivacyErrors.NotFinite, name, "a value to be released is NaN or infinite.",
@@ -353,12 +379,18 @@ public sealed class GaussianMechanism
         {
             int count = Math.Min(Block, exact.Length - at);
             Span<double> block = noisy.Slice(at, count);
-            TensorPrimitives.Divide(exact.Slice(at, count), _step, block);
+            TensorPrimitives.Divide(exact.Slice(at, count), _local.Step, block);
             TensorPrimitives.Round(block, block);
             TensorPrimitives.Clamp<double>(block, -_largest, _largest, block);
             TensorPrimitives.ConvertTruncating<int, double>(noise.Slice(at, count), drawn);
             TensorPrimitives.Add(block, drawn[..count], block);
-            TensorPrimitives.Clamp<double>(block, -_limit, _limit, block);
+            if (lattice.Coarseness < 1)
+            {
+                TensorPrimitives.Multiply(block, lattice.Coarseness, block);
+                TensorPrimitives.Round(block, block);
+            }
+
+            TensorPrimitives.Clamp<double>(block, -lattice.Limit, lattice.Limit, block);
         }
 
         // Used noise would reveal the values.

@@ -259,6 +259,11 @@ public sealed record GlmTrainingOptions
     /// <summary>Packing of score and residual vectors on the wire. Values are rounded to it before they are
     /// disclosed; what gets noise travels as lattice integers instead.</summary>
     public ElementType MessagePrecision { get; init; } = ElementType.Float64;
+
+    /// <summary>How finely what gets noise travels: binary logarithm of the steps that a deviation of the noise has in a message (<see cref="GaussianMechanism"/>). A value takes five bits more, for 12 deviations, its sign
+    /// and itself, while sigma is above a quarter of its bound. Fewer cost accuracy (1/12 of the square of a step of variance), never privacy.</summary>
+    /// <value><see cref="GaussianMechanism.FewestLatticeBits"/> to <see cref="GaussianMechanism.MostLatticeBits"/>. Default 6.</value>
+    public int LatticeBits { get; init; } = GaussianMechanism.UsualLatticeBits;
 }
 
 /// <summary>What protects the messages of a job.</summary>

@@ -56,6 +56,7 @@ public static class GlmJobTerms
                 json.WriteNumber("seed", t.Seed);
                 json.WriteBoolean("reshuffle", t.Reshuffle);
                 json.WriteString("messagePrecision", t.MessagePrecision.ToString());
+                json.WriteNumber("latticeBits", t.LatticeBits);
                 json.WriteNumber("checkpointRounds", t.CheckpointRounds);
             }),
             ("privacy", json =>

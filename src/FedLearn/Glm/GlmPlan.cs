@@ -330,6 +330,8 @@ internal sealed class GlmPlan
         Check(double.IsFinite(job.Model.L1) && job.Model.L1 >= 0, "model.l1", "is not a finite number of at least 0");
         Check(t.SampleWeightBound is null || (double.IsFinite(t.SampleWeightBound.Value) && t.SampleWeightBound > 0), "training.sampleWeightBound", "is not a finite number above 0");
         Check(t.OffsetBound is null || (double.IsFinite(t.OffsetBound.Value) && t.OffsetBound > 0), "training.offsetBound", "is not a finite number above 0");
+        Check(t.LatticeBits is >= GaussianMechanism.FewestLatticeBits and <= GaussianMechanism.MostLatticeBits, "training.latticeBits",
+            $"is not between {GaussianMechanism.FewestLatticeBits} and {GaussianMechanism.MostLatticeBits}");
         Check(t.CheckpointRounds is >= 0 and <= GlmTrainingOptions.MostCheckpointRounds, "training.checkpointRounds", $"is not between 0 and {GlmTrainingOptions.MostCheckpointRounds}");
         Check(t.BatchesPerEpoch is null || t.BatchSize is null, "training.batchSize", "and batchesPerEpoch are both given");
         Check(double.IsFinite(t.StepSize) && t.StepSize > 0, "training.stepSize", "is not a finite number above 0");

@@ -33,7 +33,7 @@ public sealed partial class GlmTrainer
         GlmAccount account = openAccount();
         RunCharge charge = await ChargeAsync(account, run, joint, train, layout, channels, cancellationToken).ConfigureAwait(false);
         GaussianMechanism? Mechanism(NoiseCalibration? noise, string stream, int firstLocal = 0) =>
-            noise is null ? null : account.Mechanism(noise, _input.Party + stream, charge.Reservation!, firstLocal);
+            noise is null ? null : account.Mechanism(noise, _input.Party + stream, charge.Reservation!, firstLocal, latticeBits: _plan.Job.Training.LatticeBits);
         PartyCalibration? calibration = charge.Calibration;
         var work = new GlmWork
         {

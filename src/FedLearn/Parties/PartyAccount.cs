@@ -42,9 +42,11 @@ internal abstract class PartyAccount(AccountedJob job, IPrivacyLedger? ledger, s
     /// <param name="reservation">The charge that pays for it.</param>
     /// <param name="firstLocal">Number of its first value that stays at the party; numbers of mechanisms of one reservation must not meet.</param>
     /// <param name="localStep">From one such number to the next.</param>
-    public GaussianMechanism Mechanism(NoiseCalibration calibration, string stream, IPrivacyReservation reservation, int firstLocal = 0, int localStep = 1) => job.TestNoiseSeed is { } seed
-        ? GaussianMechanism.NotPrivate(calibration, new TestNoise(seed, stream), reservation, firstLocal, localStep)
-        : new GaussianMechanism(calibration, new CsprngNoise(), reservation, firstLocal, localStep);
+    /// <param name="latticeBits">Binary logarithm of the steps that a deviation has in its messages.</param>
+    public GaussianMechanism Mechanism(NoiseCalibration calibration, string stream, IPrivacyReservation reservation, int firstLocal = 0, int localStep = 1,
+        int latticeBits = GaussianMechanism.UsualLatticeBits) => job.TestNoiseSeed is { } seed
+        ? GaussianMechanism.NotPrivate(calibration, new TestNoise(seed, stream), reservation, firstLocal, localStep, latticeBits)
+        : new GaussianMechanism(calibration, new CsprngNoise(), reservation, firstLocal, localStep, latticeBits);
 
     /// <summary>What a report must say of the ledger.</summary>
     public virtual IEnumerable<string> Warnings()

@@ -122,7 +122,7 @@ public sealed class RunFileTests : IDisposable
         foreach ((string path, string json) in new[]
         {
             ("privacy.calibration", "\"paper\""), ("privacy.adjacency", "\"replace-one\""), ("privacy.evaluation", "\"none\""), ("privacy.testNoiseSeed", "18446744073709551615"),
-            ("training.messagePrecision", "\"float32\""), ("training.checkpointRounds", "20"), ("training.optimizer", "\"sgd\""), ("model.family", "\"poisson\""), ("model.intercept", "\"free\""), ("model.l2", "0"),
+            ("training.messagePrecision", "\"float32\""), ("training.latticeBits", "9"), ("training.checkpointRounds", "20"), ("training.optimizer", "\"sgd\""), ("model.family", "\"poisson\""), ("model.intercept", "\"free\""), ("model.l2", "0"),
             ("preprocessing", """{ "scaling": "rounded", "rows": "normalize", "constant": false, "rowNorm": 2 }"""),
             ("evaluation", """{ "split": { "hash": "sha256", "mod": 5, "test": [0, 3] } }"""),
             ("transport", """{ "kind": "in-memory", "timeoutSeconds": 0.5, "connectTimeoutSeconds": 9, "resumeSeconds": 7, "maxMessageBytes": 4096 }"""),
@@ -133,7 +133,7 @@ public sealed class RunFileTests : IDisposable
         GlmRunFile run = Load(text);
         GlmPrivacyOptions privacy = run.Job.Privacy;
         Assert.Equal((Calibration.Paper, EvaluationDisclosure.None, ulong.MaxValue), (privacy.Calibration, privacy.Evaluation, privacy.TestNoiseSeed));
-        Assert.Equal((ElementType.Float32, 20), (run.Job.Training.MessagePrecision, run.Job.Training.CheckpointRounds));
+        Assert.Equal((ElementType.Float32, 9, 20), (run.Job.Training.MessagePrecision, run.Job.Training.LatticeBits, run.Job.Training.CheckpointRounds));
         Assert.Equal((GlmFamilies.Poisson, GlmIntercept.Free, 0), (run.Job.Model.Family, run.Job.Model.Intercept, run.Job.Model.L2));
         Assert.Equal(new PreprocessingOptions { Scaling = Scaling.Rounded, Rows = RowBound.Normalize, Constant = false, RowNorm = 2 }, run.Job.Preprocessing);
         var hash = Assert.IsType<SplitRule.ByHash>(run.Job.Split);
@@ -252,6 +252,8 @@ public sealed class RunFileTests : IDisposable
     [InlineData("transport.maxMessageBytes", "1", RunFileErrors.OutOfRange)]
     [InlineData("transport.resumeSeconds", "-1", RunFileErrors.OutOfRange)]
     [InlineData("transport.resumeSeconds", "86401", RunFileErrors.OutOfRange)]
+    [InlineData("training.latticeBits", "3", RunFileErrors.OutOfRange)]
+    [InlineData("training.latticeBits", "25", RunFileErrors.OutOfRange)]
     [InlineData("training.checkpointRounds", "342", RunFileErrors.OutOfRange)]
     [InlineData("training.checkpointRounds", "-1", RunFileErrors.OutOfRange)]
     public void Load_FaultyValue_NamesKey(string path, string? json, string id)

@@ -54,7 +54,7 @@ public class SumMaskingTests
         const double Step = 1.0 / (1 << 24);
         SumMaskingParty[] parties = Agreed(2, step: Step);
         var calibration = new NoiseCalibration(1, 1, 1, 1);
-        Released<Embeddings>[] noisy = [.. parties.Select(_ => new GaussianMechanism(calibration, new CsprngNoise(), NoReservation.Instance).Release(new Embeddings(new double[] { 0.5, -0.25 }), "embeddings"))];
+        Released<Embeddings>[] noisy = [.. parties.Select(_ => new GaussianMechanism(calibration, new CsprngNoise(), NoReservation.Instance, latticeBits: GaussianMechanism.MostLatticeBits).Release(new Embeddings(new double[] { 0.5, -0.25 }), "embeddings"))];
         Released<MaskedVector>[] masked = [.. parties.Select((party, i) => party.Mask(0, noisy[i]))];
         Assert.All(masked, vector => Assert.Equal((Protection.Noise, "masked embeddings"), (vector.Protection, vector.Name)));
         Assert.Equal(noisy[0].Payload.Lattice!.Integers().Zip(noisy[1].Payload.Lattice!.Integers(), (a, b) => a + b), SumMasking.OpenIntegers([.. masked.Select(vector => vector.Payload)], 2));

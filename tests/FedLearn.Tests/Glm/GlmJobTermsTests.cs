@@ -73,6 +73,7 @@ public class GlmJobTermsTests
         ["GlmTrainingOptions.Seed"] = ("training", [j => j with { Training = j.Training with { Seed = 1 } }, j => j with { Training = j.Training with { Seed = -1 } }]),
         ["GlmTrainingOptions.Reshuffle"] = ("training", [j => j with { Training = j.Training with { Reshuffle = true } }]),
         ["GlmTrainingOptions.MessagePrecision"] = ("training", [j => j with { Training = j.Training with { MessagePrecision = ElementType.Float32 } }]),
+        ["GlmTrainingOptions.LatticeBits"] = ("training", [j => j with { Training = j.Training with { LatticeBits = 24 } }]),
         ["GlmTrainingOptions.CheckpointRounds"] = ("training", [j => j with { Training = j.Training with { CheckpointRounds = 0 } }, j => j with { Training = j.Training with { CheckpointRounds = 50 } }]),
         ["GlmPrivacyOptions.Mode"] = ("privacy", [j => j with { Privacy = j.Privacy with { Mode = PrivacyMode.None } }]),
         ["GlmPrivacyOptions.Calibration"] = ("privacy", [j => j with { Privacy = j.Privacy with { Calibration = Calibration.Paper } }]),

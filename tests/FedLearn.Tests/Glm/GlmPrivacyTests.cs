@@ -58,7 +58,7 @@ public class GlmPrivacyTests
         (RecordedSession session, GlmPartyResult[] results) = await RecordedSession.TrainAsync(Job(data, family), data.Inputs());
         foreach (GlmPartyResult result in results)
         {
-            double step = result.Privacy.Calibration!.SigmaCharged / INoiseSource.LatticeScale;
+            double step = result.Privacy.Calibration!.SigmaCharged / (1 << GaussianMechanism.UsualLatticeBits);
             foreach (SentMessage message in session.Sent.Where(m => m.From == result.Party.Name && m.Protection == Protection.Noise))
                 foreach (double value in ((VectorPayload)message.Payload).Values.Span)
                     Assert.Equal(Math.Round(value / step) * step, value);

@@ -87,6 +87,7 @@ public class GlmSensitivityTests
             ResidualClip = clip,
             Reshuffle = !paper && random.Next(3) == 0,
             MessagePrecision = ElementType.Float64,
+            LatticeBits = GaussianMechanism.MostLatticeBits,
             SampleWeightBound = largestWeight,
             OffsetBound = largestOffset,
         };
@@ -183,7 +184,7 @@ public class GlmSensitivityTests
     public async Task Passive_WorstCase_ReachesTheBound(int rows, int batch, double step, double l2)
     {
         const int Batches = 5, Epochs = 12;
-        var training = new GlmTrainingOptions { Epochs = Epochs, BatchesPerEpoch = Batches, StepSize = step, WeightNorm = 1, ResidualClip = 1 };
+        var training = new GlmTrainingOptions { Epochs = Epochs, BatchesPerEpoch = Batches, StepSize = step, WeightNorm = 1, ResidualClip = 1, LatticeBits = GaussianMechanism.MostLatticeBits };
         GlmJob job = NeighbourCase.JobOf("binomial", training, l2, 1);
         double[] u = [0.6 * (1 - 1e-12), 0.8 * (1 - 1e-12)];
         var one = new Rows([.. Enumerable.Repeat(u, rows)], new double[rows]);
@@ -201,7 +202,7 @@ public class GlmSensitivityTests
     public async Task Passive_OwnRowTurns_ReachesTheOwnTerm()
     {
         const int N = 2000, Epochs = 10;
-        var training = new GlmTrainingOptions { Epochs = Epochs, StepSize = 1, WeightNorm = 1, ResidualClip = 1 };
+        var training = new GlmTrainingOptions { Epochs = Epochs, StepSize = 1, WeightNorm = 1, ResidualClip = 1, LatticeBits = GaussianMechanism.MostLatticeBits };
         var one = new Rows([.. Enumerable.Repeat(new[] { 1.0 }, N)], new double[N]);
         (double distance, double bound, PartyCalibration calibration) = await DistanceAsync(NeighbourCase.JobOf("binomial", training, 0, 1), "passive", one, one.Replace(0, [-1.0], 0), (_, rows) => [.. Enumerable.Repeat(-1.0, rows)]);
         Assert.InRange(distance, 2 * Math.Sqrt(Epochs - 1) * (1 - 1e-3), bound);
@@ -213,7 +214,7 @@ public class GlmSensitivityTests
     public async Task Active_OwnRowAndLabelTurn_ReachesTheOwnTerm()
     {
         const int N = 4000, Epochs = 6;
-        var training = new GlmTrainingOptions { Epochs = Epochs, StepSize = 7.9, WeightNorm = 1, ResidualClip = 1 };
+        var training = new GlmTrainingOptions { Epochs = Epochs, StepSize = 7.9, WeightNorm = 1, ResidualClip = 1, LatticeBits = GaussianMechanism.MostLatticeBits };
         // Other labels are 1 and the peer says 0: the weights go to u and stay there.
         var one = new Rows([.. Enumerable.Repeat(new[] { 1.0 }, N)], [.. Enumerable.Repeat(1.0, N)]);
         (double distance, double bound, PartyCalibration calibration) = await DistanceAsync(NeighbourCase.JobOf("binomial", training, 0, 1), "active",

@@ -119,8 +119,9 @@ internal sealed class NeighbourTraining
         if (mutant == TrainerMutant.BiasAfterNormalise)
             x = [.. x.Select(row => (double[])[.. row, c.Job.Preprocessing!.RowNorm])];
 
+        // The claim is about the lattice of the noise; that messages are rounded once more is post-processing, which would hide by how much worlds differ.
         GaussianMechanism? Mechanism(NoiseCalibration? n, string stream) => n is null ? null : new GaussianMechanism(
-            guarded ? n : n with { Releases = 4 * n.Releases, ValueBound = 1e3 * n.ValueBound }, noise(stream), reservation ?? NoReservation.Instance);
+            guarded ? n : n with { Releases = 4 * n.Releases, ValueBound = 1e3 * n.ValueBound }, noise(stream), reservation ?? NoReservation.Instance, latticeBits: GaussianMechanism.MostLatticeBits);
         bool free = c.Role == PartyRole.Active && plan.FreeIntercept;
         var work = new TestWork
         {

@@ -7,22 +7,26 @@ public class GaussianMechanismTests
 {
     private static readonly NoiseCalibration Noise = new(0.3, 7.25, 4, 1);
 
-    private static GaussianMechanism Create(INoiseSource? noise = null, IPrivacyReservation? reservation = null, NoiseCalibration? calibration = null) =>
-        new(calibration ?? Noise, noise ?? new TestNoise(1, "clinic"), reservation ?? new KeptMessages());
+    private static GaussianMechanism Create(INoiseSource? noise = null, IPrivacyReservation? reservation = null, NoiseCalibration? calibration = null,
+        int latticeBits = GaussianMechanism.UsualLatticeBits) =>
+        new(calibration ?? Noise, noise ?? new TestNoise(1, "clinic"), reservation ?? new KeptMessages(), latticeBits: latticeBits);
 
-    [Fact]
-    public void Release_Values_AreRoundedToTheLatticeAndGetTheNoiseOfTheSource()
+    [Theory]
+    [InlineData(GaussianMechanism.FewestLatticeBits)]
+    [InlineData(GaussianMechanism.UsualLatticeBits)]
+    [InlineData(GaussianMechanism.MostLatticeBits)]
+    public void Release_Values_AreRoundedToTheLatticeGetTheNoiseOfTheSourceAndAreRoundedToTheMessagesLattice(int latticeBits)
     {
         double[] values = [0.25, -1, 0, 0.9999];
-        Released<Scores> released = Create().Release(new Scores(values), "training scores");
+        Released<Scores> released = Create(latticeBits: latticeBits).Release(new Scores(values), "training scores");
 
-        double step = Noise.Sigma / INoiseSource.LatticeScale;
+        int steps = 1 << latticeBits;
+        double fine = Noise.Sigma / INoiseSource.LatticeScale, step = Noise.Sigma / steps;
         var noise = new int[4];
         new TestNoise(1, "clinic").Fill(noise);
         for (int i = 0; i < 4; i++)
-            Assert.Equal(step * (Math.Round(values[i] / step) + noise[i]), released.Payload.Values.Span[i]);
-        Assert.Equal(Protection.Noise, released.Protection);
-        Assert.Equal("training scores", released.Name);
+            Assert.Equal(step * Math.Round((Math.Round(values[i] / fine) + noise[i]) * steps / INoiseSource.LatticeScale), released.Payload.Values.Span[i]);
+        Assert.Equal((step, Protection.Noise, "training scores"), (released.Payload.Lattice!.Step, released.Protection, released.Name));
     }
 
     [Fact]
@@ -30,20 +34,43 @@ public class GaussianMechanismTests
     {
         // Floating-point noise would betray a value by its low bits; a multiple of the step cannot.
         GaussianMechanism mechanism = Create(new CsprngNoise());
-        double step = Noise.Sigma / INoiseSource.LatticeScale;
+        Assert.Equal(Noise.Sigma / 64, mechanism.Step);
         foreach (double y in mechanism.Release(new Scores(new double[10_000]), "s").Payload.Values.Span)
-            Assert.Equal(y, step * Math.Round(y / step));
+            Assert.Equal(y, mechanism.Step * Math.Round(y / mechanism.Step));
     }
 
     [Theory]
-    [InlineData(1e-7, 1, 49)]     // 2^24/1e-7 steps of value
-    [InlineData(7.25, 1, 30)]     // 16 deviations of noise are 2^28 steps
-    [InlineData(7.25, 1e3, 33)]
-    public void Release_Width_IsTheNarrowestForValueAndNoise(double sigma, double bound, int bits)
+    [InlineData(1e-7, 1, 6, 31)]    // 64/1e-7 steps of value
+    [InlineData(7.25, 1, 6, 11)]    // 12 deviations of noise are 768 steps
+    [InlineData(1, 3.98, 6, 11)]    // 1,023 steps
+    [InlineData(1, 4, 6, 12)]
+    [InlineData(7.25, 1e3, 6, 15)]
+    [InlineData(1, 3.9, 4, 9)]
+    [InlineData(1e-7, 1, 24, 49)]   // 2^24/1e-7 steps of value
+    [InlineData(7.25, 1, 24, 29)]   // 12 deviations of noise are 3 times 2^26 steps
+    [InlineData(7.25, 1e3, 24, 33)]
+    public void Release_Width_IsTheNarrowestForValueAndNoise(double sigma, double bound, int latticeBits, int bits)
     {
-        LatticeVector lattice = Create(calibration: new(1, sigma, 1, bound)).Release(new Residuals(new double[3]), "r").Payload.Lattice!;
+        NoiseCalibration calibration = new(1, sigma, 1, bound);
+        LatticeVector lattice = Create(calibration: calibration, latticeBits: latticeBits).Release(new Residuals(new double[3]), "r").Payload.Lattice!;
         Assert.Equal(bits, lattice.Bits);
-        Assert.Equal(sigma / INoiseSource.LatticeScale, lattice.Step);
+        Assert.Equal(sigma / (1 << latticeBits), lattice.Step);
+        Assert.Equal(bits, GaussianMechanism.BitsOf(calibration, latticeBits));
+    }
+
+    /// <summary>What the coarser lattice of a message adds to its noise: a rounding error of at most half a step, whose square is 1/12 of that of the step on average.</summary>
+    [Fact]
+    public void Release_CoarserThanTheNoise_AddsATwelfthOfTheSquareOfAStep()
+    {
+        const int n = 1 << 18;
+        NoiseCalibration calibration = new(1, 1, 1, 1);
+        double[] values = [.. Enumerable.Range(0, n).Select(i => i / (double)n)];
+        double[] Values(int latticeBits) => Create(calibration: calibration, latticeBits: latticeBits).Release(new Scores(values), "s").Payload.Values.ToArray();
+        double[] errors = [.. Values(6).Zip(Values(24), (coarse, fine) => (coarse - fine) * 64)];
+        Assert.All(errors, e => Assert.InRange(e, -0.5, 0.5));
+        // Uniform errors: mean 0 and mean square 1/12, deviations of these sqrt(1/12/n) and sqrt(1/180/n); 6 of each, exceeded by chance with probability below 1e-8.
+        Assert.InRange(errors.Average(), -6 * Math.Sqrt(1.0 / 12 / n), 6 * Math.Sqrt(1.0 / 12 / n));
+        Assert.InRange(errors.Average(e => e * e) - 1.0 / 12, -6 * Math.Sqrt(1.0 / 180 / n), 6 * Math.Sqrt(1.0 / 180 / n));
     }
 
     [Fact]
@@ -118,7 +145,7 @@ public class GaussianMechanismTests
     [Fact]
     public void Perturb_Values_GetTheNoiseThatAReleaseWouldGet()
     {
-        double[] values = [0.25, -1, 0, 0.9999], released = Create().Release(new Scores(values), "s").Payload.Values.ToArray();
+        double[] values = [0.25, -1, 0, 0.9999], released = Create(latticeBits: GaussianMechanism.MostLatticeBits).Release(new Scores(values), "s").Payload.Values.ToArray();
         Create().Perturb(values, "gradient");
         Assert.Equal(released, values);
     }
@@ -159,6 +186,8 @@ public class GaussianMechanismTests
     {
         Assert.Throws<ConfigurationException>(() => Create(calibration: Noise with { Sigma = 0 }));
         Assert.Throws<ConfigurationException>(() => Create(calibration: Noise with { ValueBound = double.NaN }));
+        Assert.Throws<ArgumentOutOfRangeException>(() => Create(latticeBits: 3));
+        Assert.Throws<ArgumentOutOfRangeException>(() => Create(latticeBits: 25));
         Assert.Equal(PrivacyErrors.NoiseTooSmall, Assert.Throws<PrivacyRefusedException>(() => Create(calibration: Noise with { Sigma = 1e-9 })).Id);
     }
 

@@ -65,7 +65,8 @@ internal sealed class DeviceParticipation
 
         NoiseCalibration once = _calibration.ClientNoise with { Releases = 1 };
         IPrivacyReservation reservation = new OneMessage(_reservation, _reservation?.Kept ?? _count);
-        GaussianMechanism mechanism = _testNoise is not null ? GaussianMechanism.NotPrivate(once, _testNoise, reservation) : new GaussianMechanism(once, Secure, reservation);
+        GaussianMechanism mechanism = _testNoise is not null ? GaussianMechanism.NotPrivate(once, _testNoise, reservation, latticeBits: GaussianMechanism.MostLatticeBits)
+            : new GaussianMechanism(once, Secure, reservation, latticeBits: GaussianMechanism.MostLatticeBits);
         // Test noise goes on where an earlier process was.
         if (_resumed && _testNoise is not null)
             mechanism.ContinueAt(new MechanismPosition(0, (long)_count * update.Length));

@@ -388,7 +388,8 @@ public sealed class DssmTrainer
             // Groups are perturbed in turn, so the numbers of what is kept of them interleave.
             : account.Mechanism(calibration.GradientNoise[group].Noise, $"{_input.Party}\0{calibration.GradientNoise[group].Group.Name}", reservation, group, calibration.GradientNoise.Count);
         // Vectors for evaluation get the noise of training messages, one message after the other.
-        GaussianMechanism messages = account.Mechanism(calibration.MessageNoise, _input.Party, reservation);
+        GaussianMechanism messages = account.Mechanism(calibration.MessageNoise, _input.Party, reservation,
+            latticeBits: _job.MaskedSum && !IsLabel ? GaussianMechanism.MostLatticeBits : GaussianMechanism.UsualLatticeBits);
         return new PartyNoise
         {
             Messages = messages,

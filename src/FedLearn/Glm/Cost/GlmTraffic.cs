@@ -128,7 +128,7 @@ public static class GlmTraffic
         if (!plan.Noises(party.Party.Role))
             return (plan.ElementType, 0);
         bool free = party.Party.Role == PartyRole.Active && plan.FreeIntercept;
-        return (ElementType.Lattice, GaussianMechanism.BitsOf(plan.Calibrate(party, layout, columns + (plan.Constant ? 1 : 0) + (free ? 1 : 0)).MessageNoise));
+        return (ElementType.Lattice, GaussianMechanism.BitsOf(plan.Calibrate(party, layout, columns + (plan.Constant ? 1 : 0) + (free ? 1 : 0)).MessageNoise, plan.Job.Training.LatticeBits));
     }
 
     /// <summary>A message with a vector of a round.</summary>

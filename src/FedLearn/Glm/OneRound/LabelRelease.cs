@@ -73,7 +73,7 @@ internal sealed class LabelRelease(GlmPlan plan, GlmPartyInput input, GlmPartyOp
         string key = KeyOf(mechanism);
         Keep(key, PrivacyUnit.Record, "gaussian: labels", new JsonObject { ["mu"] = mechanism.Mu, ["sigmaCharged"] = mechanism.Sigma, ["sensitivity"] = mechanism.High - mechanism.Low },
             0, mechanism.Mu * mechanism.Mu, () => mechanism.Randomize([.. Ordered()], account.Noise(account.Party + "\0labels")));
-        return mechanism.Release(account.Ledger, account.Party, key, input.Table.Ids.Count, Places(rows));
+        return mechanism.Release(account.Ledger, account.Party, key, input.Table.Ids.Count, Places(rows), plan.Job.Training.LatticeBits);
     }
 
     // Labels paid for as a part of their records serve for labels too, not the other way round.

@@ -104,7 +104,7 @@ internal sealed class OneRoundActive(GlmWork work, IReadOnlyList<IPartyChannel> 
         foreach (IPartyChannel passive in passives)
         {
             Scores scores = await _clock.WaitAsync(RoundClock.Now, passive.ReceiveAsync<Scores>(0, sum.Length, cancellationToken)).ConfigureAwait(false);
-            double sigma = OneRoundPassive.NoiseOf(scores, passive.RemoteParty);
+            double sigma = OneRoundPassive.NoiseOf(scores, _plan, passive.RemoteParty);
             variance += sigma * sigma;
             TensorPrimitives.Add(sum, scores.Values.Span, sum);
         }

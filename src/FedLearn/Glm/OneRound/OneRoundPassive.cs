@@ -15,7 +15,7 @@ internal sealed class OneRoundPassive(GlmWork work, IPartyChannel active, GlmAcc
 
     /// <summary>Deviation of the noise on lattice integers; numbers that are none have no noise to speak of.</summary>
     /// <exception cref="Diagnostics.PeerException">FL4021: they are not lattice integers.</exception>
-    public static double NoiseOf(VectorPayload values, string remote) => values.Lattice is { } lattice ? lattice.Step * INoiseSource.LatticeScale
+    public static double NoiseOf(VectorPayload values, GlmPlan plan, string remote) => values.Lattice is { } lattice ? lattice.Step * (1 << plan.Job.Training.LatticeBits)
         : throw ProtocolErrors.Peer(GlmOneRoundErrors.NotNoisy, remote, "round 0", "sent numbers without lattice noise where one-round training sends noisy ones.",
             "Check that both parties run the same release of the software.");
 
@@ -35,7 +35,7 @@ internal sealed class OneRoundPassive(GlmWork work, IPartyChannel active, GlmAcc
             ["sigmaCharged"] = calibration.SigmaCharged,
             ["sensitivity"] = calibration.Parameters.Sensitivity,
         }, PrivacyUnit.Record, 1, 0, calibration.Mu * calibration.Mu);
-        GaussianMechanism mechanism = account.Mechanism(calibration.ScoreNoise, work.Party, reservation);
+        GaussianMechanism mechanism = account.Mechanism(calibration.ScoreNoise, work.Party, reservation, latticeBits: _plan.Job.Training.LatticeBits);
         // Made before the scores are kept: only so can it tell this process from one that resumes the run, whose weights were noised before.
         GaussianMechanism? weightNoise = calibration.WeightNoise is { } noise ? account.Mechanism(noise, work.Party + "\0weights", reservation) : null;
         await _clock.WaitAsync(RoundClock.Now, active.SendAsync(0, mechanism.Release(new Scores(scores), "training scores"), cancellationToken)).ConfigureAwait(false);
@@ -110,7 +110,7 @@ internal sealed class OneRoundPassive(GlmWork work, IPartyChannel active, GlmAcc
         Scalars range = await _clock.WaitAsync(RoundClock.Now, ChannelGuard.ReceiveScalarsAsync(active, 0, ScalarsKind.Agreement, 2, cancellationToken)).ConfigureAwait(false);
         (double low, double high) = (range.Values.Span[0], range.Values.Span[1]);
         NoisyTargets noisy = await _clock.WaitAsync(RoundClock.Now, active.ReceiveAsync<NoisyTargets>(0, n, cancellationToken)).ConfigureAwait(false);
-        double sigma = NoiseOf(noisy, active.RemoteParty);
+        double sigma = NoiseOf(noisy, _plan, active.RemoteParty);
         if (!(low < high) || !double.IsFinite(high - low) || (declared is { } rate && !(rate >= low && rate <= high)))
             throw ProtocolErrors.Peer(GlmOneRoundErrors.NotNoisy, active.RemoteParty, "round 0", "declared no legal range of the label, or one without privacy.oneRound.labelRate.",
                 "Mend data.labelRange at the active party, or the rate.");

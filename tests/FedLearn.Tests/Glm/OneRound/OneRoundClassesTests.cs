@@ -44,7 +44,10 @@ public class OneRoundClassesTests
     public async Task Train_Classes_SendsRowsWithinTheBall(int classes)
     {
         VerticalData data = Data(1, classes);
-        (RecordedSession session, GlmPartyResult[] results) = await RecordedSession.TrainAsync(Job(data, GlmFamilies.Multinomial(classes)), data.Inputs());
+        // All bits of the noise, so that the scores under it can be told from 0.
+        GlmJob job = Job(data, GlmFamilies.Multinomial(classes));
+        job = job with { Training = job.Training with { LatticeBits = GaussianMechanism.MostLatticeBits } };
+        (RecordedSession session, GlmPartyResult[] results) = await RecordedSession.TrainAsync(job, data.Inputs());
         SentMessage labels = Assert.Single(session.Sent, m => m.Name == "randomised labels"), scores = Assert.Single(session.Sent, m => m.Name == "training scores");
         int n = results[0].TrainRows;
         Assert.Equal((Protection.RandomizedResponse, n), (labels.Protection, labels.Payload.Length));

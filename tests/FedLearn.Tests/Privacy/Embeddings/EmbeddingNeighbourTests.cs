@@ -154,7 +154,7 @@ public class EmbeddingNeighbourTests
         return Math.Sqrt(squares) / INoiseSource.LatticeScale / calibration.MuOf(pair.Unit)!.Value;
     }
 
-    private static GaussianMechanism Mechanism(NoiseCalibration calibration) => new(calibration, new NoNoise(), NoReservation.Instance);
+    private static GaussianMechanism Mechanism(NoiseCalibration calibration) => new(calibration, new NoNoise(), NoReservation.Instance, latticeBits: GaussianMechanism.MostLatticeBits);
 
     /// <summary>The batch's vectors in both tables.</summary>
     private static double[][] Both(Pair pair, int[] batch, int t, int width)

@@ -8,7 +8,10 @@ namespace FedLearn.Kernels;
 [MemoryDiagnoser]
 public class ReleaseBenchmarks
 {
-    private const double Step = 1.0 / (1 << 24);
+    private const double Step = 1.0 / (1 << GaussianMechanism.UsualLatticeBits);
+
+    /// <summary>That of a message whose sigma is the bound on its values.</summary>
+    private const double Bound = 13;
 
     private readonly CsprngNoise _noise = new();
     private double[] _scores = [], _labels = [], _residuals = [];
@@ -25,7 +28,7 @@ public class ReleaseBenchmarks
     {
         var random = new Random(1);
         (_scores, _labels) = ([.. Enumerable.Range(0, Rows).Select(_ => random.NextDouble() - .5)], [.. Enumerable.Range(0, Rows).Select(_ => (double)random.Next(2))]);
-        (_residuals, _draws, _packed) = (new double[Rows], new int[Rows], LatticeVector.Of(_scores, Step, 1));
+        (_residuals, _draws, _packed) = (new double[Rows], new int[Rows], LatticeVector.Of(_scores, Step, Bound));
     }
 
     /// <summary>Residuals of logistic regression.</summary>
@@ -38,7 +41,7 @@ public class ReleaseBenchmarks
 
     /// <summary>Integers packed for the wire.</summary>
     [Benchmark]
-    public LatticeVector Pack() => LatticeVector.Of(_scores, Step, 1);
+    public LatticeVector Pack() => LatticeVector.Of(_scores, Step, Bound);
 
     /// <summary>Numbers of a packed message.</summary>
     [Benchmark]

@@ -10,15 +10,19 @@ using FedLearn.Transport.Grpc;
 namespace FedLearn.Experiments.Wire;
 
 /// <summary>A message whose round trip is measured.</summary>
-/// <param name="Lattice">Whether its numbers are integers of 30 bits, as in private modes; else float64.</param>
+/// <param name="Lattice">Whether its numbers are lattice integers in as many bits as with a sigma of the size of the bound in private modes; else float64.</param>
 /// <param name="Rows">Numbers.</param>
 /// <param name="Rounds">Round trips.</param>
 internal sealed record WireMessage(bool Lattice, int Rows, int Rounds)
 {
-    private const int LatticeBits = 30;
+    private static readonly NoiseCalibration Noise = new(1, 1, 1, 1);
+    private static readonly int Bits = GaussianMechanism.BitsOf(Noise);
 
     /// <summary>Packed numbers, bytes.</summary>
-    public int Bytes => Lattice ? LatticeVector.BytesOf(Rows, LatticeBits) : Rows * sizeof(double);
+    public int Bytes => Lattice ? LatticeVector.BytesOf(Rows, Bits) : Rows * sizeof(double);
+
+    /// <summary>How its numbers travel.</summary>
+    public string Form => Lattice ? string.Create(CultureInfo.InvariantCulture, $"lattice of {Bits} bits") : "float64";
 
     public override string ToString() => string.Create(CultureInfo.InvariantCulture, $"{(Lattice ? "lattice" : "float64")}:{Rows}:{Rounds}");
 
@@ -32,8 +36,8 @@ internal sealed record WireMessage(bool Lattice, int Rows, int Rounds)
         double[] numbers = new double[Rows];
         foreach (ref double number in numbers.AsSpan())
             number = random.NextDouble() - .5;
-        const double Step = 1.0 / (1 << 24);
-        return Lattice ? (null, LatticeVector.Of(numbers, Step, Step * ((1 << (LatticeBits - 1)) - 1))) : (numbers, null);
+        double step = Noise.Sigma / (1 << GaussianMechanism.UsualLatticeBits);
+        return Lattice ? (null, LatticeVector.Of(numbers, step, step * ((1 << (Bits - 1)) - 1))) : (numbers, null);
     }
 }
 

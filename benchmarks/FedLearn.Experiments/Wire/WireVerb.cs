@@ -76,7 +76,7 @@ internal static class WireVerb
         {
             int at = Array.IndexOf(messages, message);
             double ours = runs.TryGetValue("fedlearn", out List<WireTimes[]>? own) ? Verbs.Median(own.Select(r => r[at].P50)) : double.NaN;
-            text.AppendLine().AppendLine(CultureInfo.InvariantCulture, $"**{message.Rows:N0} rows, {(message.Lattice ? "lattice of 30 bits" : "float64")}, {message.Bytes:N0} bytes, {message.Rounds:N0} round trips a turn**").AppendLine();
+            text.AppendLine().AppendLine(CultureInfo.InvariantCulture, $"**{message.Rows:N0} rows, {message.Form}, {message.Bytes:N0} bytes, {message.Rounds:N0} round trips a turn**").AppendLine();
             text.AppendLine("| pair | p50 | min, max of p50 | p99 | fedlearn / this (p50) | managed bytes allocated a round trip, client |").AppendLine("|---|---|---|---|---|---|");
             foreach (WirePair pair in pairs)
             {
@@ -104,7 +104,7 @@ internal static class WireVerb
             double there = (double)(many.there - few.there) / (CountedAfter - CountedBefore), back = (double)(many.back - few.back) / (CountedAfter - CountedBefore);
             if (message is { Lattice: true, Rows: 256 })
                 ratios.Add(new Ratio("wire-speed.bytes-a-row-over-4.2", Math.Max(there, back) / message.Rows / 4.2, 1));
-            text.AppendLine(CultureInfo.InvariantCulture, $"| {message.Rows} rows, {(message.Lattice ? "lattice of 30 bits" : "float64")} | {message.Bytes} | {there:0.0} | {back:0.0} | {Math.Max(there, back) / message.Rows:0.000} |");
+            text.AppendLine(CultureInfo.InvariantCulture, $"| {message.Rows} rows, {message.Form} | {message.Bytes} | {there:0.0} | {back:0.0} | {Math.Max(there, back) / message.Rows:0.000} |");
         }
 
         return text.ToString();

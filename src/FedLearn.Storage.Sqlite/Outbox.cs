@@ -21,8 +21,8 @@ internal sealed partial class Outbox : IDisposable
 {
     private const int Page = 4096, HeaderBytes = 64, HashAt = 32, HashBytes = 16, CountAt = 24, LocalAt = 28;
 
-    /// <summary>The file begins with space for so many records, or with so many bytes if that is less, and doubles up to the limit.</summary>
-    private const int FirstRecords = 64, FirstBytes = 4 << 20;
+    /// <summary>The file begins with space for so many records, where it is not said how many will come, or with so many bytes if that is less, and doubles up to the limit.</summary>
+    private const int FirstRecords = 64, FirstBytes = 16 << 20;
 
     private static readonly byte[] Magic = "FLOutbx2"u8.ToArray();
 
@@ -39,6 +39,7 @@ internal sealed partial class Outbox : IDisposable
     private long _top;
     // Of the file, which nobody else writes. Asking the system for it each time would mark the file's times as seen: Linux (6.13) then notes a finer time at the next write, which some file systems have to sync too.
     private long _length;
+    private int _expected = FirstRecords;
     // One record at a time; kept, since one of a large message is costly to allocate.
     private byte[] _record = [];
     private bool _failed;
@@ -132,15 +133,20 @@ internal sealed partial class Outbox : IDisposable
     private byte[] Stored(int index) =>
         LedgerFile.Guard(_path, () => _records.TryGetValue(index, out (long Offset, int Length) record) ? Read(record.Offset) : null)?.Message ?? throw Lost(index);
 
-    /// <summary>Makes room for messages of a size and goes once through all that keeping one takes, with zeros instead of a record: nothing is kept.
-    /// Without effect once a message was kept.</summary>
+    /// <summary>Makes room for messages of a size, since a round in which the file grows waits for its zeros as well, and goes once through all that keeping one takes, with zeros instead of a record:
+    /// nothing is kept. Without effect once a message was kept.</summary>
     /// <param name="bytes">Size of a message.</param>
-    public void Prepare(int bytes)
+    /// <param name="messages">How many will come.</param>
+    public void Prepare(int bytes, int messages)
     {
         ArgumentOutOfRangeException.ThrowIfNegative(bytes);
+        ArgumentOutOfRangeException.ThrowIfLessThan(messages, 1);
         lock (_lock)
             if (Exists && Kept == 0)
+            {
+                _expected = messages;
                 Put(0, new byte[bytes], keeps: false);
+            }
     }
 
     /// <summary>Writes a message durably.</summary>
@@ -257,7 +263,7 @@ internal sealed partial class Outbox : IDisposable
 
         if (at + size > _length)
         {
-            long first = Math.Min(Page + _largest * FirstRecords, FirstBytes), grown = Math.Max(at + size, Math.Min(most, Math.Max(2 * _length, first)));
+            long first = Math.Min(Page + _largest * _expected, FirstBytes), grown = Math.Max(at + size, Math.Min(most, Math.Max(2 * _length, first)));
             byte[] zeros = new byte[1 << 16];
             for (long from = _length; from < grown; from += zeros.Length)
                 RandomAccess.Write(Handle, zeros.AsSpan(0, (int)Math.Min(zeros.Length, grown - from)), from);

@@ -247,7 +247,7 @@ public sealed class SqliteLedger : IPrivacyLedger
 
         public ReadOnlyMemory<byte>? Find(int index) => outbox.Find(index) is { } bytes ? (ReadOnlyMemory<byte>?)bytes : null;
 
-        public void Prepare(int bytes) => outbox.Prepare(bytes);
+        public void Prepare(int bytes, int messages) => outbox.Prepare(bytes, messages);
 
         public void Keep(int index, ReadOnlySpan<byte> message)
         {

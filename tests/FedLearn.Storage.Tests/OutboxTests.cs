@@ -75,6 +75,22 @@ public sealed class OutboxTests : IDisposable
         }
     }
 
+    [Theory]
+    [InlineData(1024, 100, 100)]    // all that come
+    [InlineData(9, 100, 10)]        // the limit and one more
+    [InlineData(1024, 5000, 819)]   // 16 MiB
+    public void Prepare_MessagesThatWillCome_HaveTheirRoomBeforeTheFirst(int limit, int messages, int room)
+    {
+        using Outbox outbox = New(limit, out string path);
+        outbox.Prepare(20_000, messages);
+        long length = new FileInfo(path).Length;
+        Assert.InRange(length, Page + room * Space(20_000), Page + (room + 1) * Space(20_000));
+        for (int i = 0; i < room; i++)
+            outbox.Keep(i, Message(i, 20_000));
+        Assert.Equal(length, new FileInfo(path).Length);
+        Assert.Equal(Message(room - 1, 20_000), outbox.Find(room - 1));
+    }
+
     [Fact]
     public void Keep_RecordsOfOneSize_TakeTheLimitAndOneMore()
     {

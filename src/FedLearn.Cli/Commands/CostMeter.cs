@@ -176,7 +176,7 @@ internal static class CostMeter
                 MuSquared = 0,
             });
             byte[] message = new byte[bytes];
-            reservation.Prepare(bytes);
+            reservation.Prepare(bytes, CostMeter.Writes);
             double[] times = new double[CostMeter.Writes];
             for (int i = 0; i < times.Length; i++)
             {

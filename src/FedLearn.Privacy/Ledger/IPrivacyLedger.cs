@@ -79,7 +79,8 @@ public interface IPrivacyReservation : IDisposable
 
     /// <summary>Makes room for messages before the first is kept, so that the first costs no more than the others. Optional; it keeps and charges nothing.</summary>
     /// <param name="bytes">Size of the largest message, at least 0.</param>
-    void Prepare(int bytes) { }
+    /// <param name="messages">How many there will be, at least 1.</param>
+    void Prepare(int bytes, int messages) { }
 
     /// <summary>Keeps a message durably. On return it may leave; sent again, it is these bytes.</summary>
     /// <param name="index">Number of the message in the run, from 0; one above the last.</param>

@@ -168,14 +168,14 @@ public sealed class GaussianMechanism
     /// by this mechanism. Not called for a message that was kept already. Null, the default, for none.</summary>
     public Action? BeforeKeeping { get; set; }
 
-    /// <summary>Makes room for the messages of a run before the first of them is due, so that the first is kept as quickly as the others.</summary>
+    /// <summary>Makes room for the messages of a run before the first of them is due, so that none has to wait for room.</summary>
     /// <param name="length">Length of the longest message.</param>
     /// <remarks>Optional, and without effect on results.</remarks>
     public void Prepare(int length)
     {
         ArgumentOutOfRangeException.ThrowIfNegative(length);
         lock (_lock)
-            _reservation.Prepare(LatticeVector.BytesOf(length, _message.Bits));
+            _reservation.Prepare(LatticeVector.BytesOf(length, _message.Bits), _calibration.Releases);
     }
 
     /// <summary>Draws the noise of the next message on a background thread, so that it is ready when the message is.</summary>

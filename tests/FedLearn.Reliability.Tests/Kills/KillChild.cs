@@ -99,7 +99,7 @@ internal static class KillChild
 
             public ReadOnlyMemory<byte>? Find(int index) => inner.Find(index);
 
-            public void Prepare(int bytes) => inner.Prepare(bytes);
+            public void Prepare(int bytes, int messages) => inner.Prepare(bytes, messages);
 
             public void Keep(int index, ReadOnlySpan<byte> message) => inner.Keep(index, message);
 

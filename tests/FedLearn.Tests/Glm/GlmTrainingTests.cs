@@ -191,6 +191,17 @@ public class GlmTrainingTests
     }
 
     [Fact]
+    public async Task Lbfgs_ConvergesInTheLastIteration_IsNoLimitToAnyParty()
+    {
+        var data = VerticalData.Random(10, "poisson", 60, 3, 2);
+        int needed = (await LocalFederation.TrainAsync(data.Job("poisson", Lbfgs()), data.Inputs()))[0].Timing.Epochs;
+        IReadOnlyList<GlmPartyResult> exactly = await LocalFederation.TrainAsync(data.Job("poisson", Lbfgs(needed)), data.Inputs());
+        Assert.All(exactly, r => Assert.Equal((GlmStopReason.Converged, needed), (r.StopReason, r.Timing.Epochs)));
+        IReadOnlyList<GlmPartyResult> less = await LocalFederation.TrainAsync(data.Job("poisson", Lbfgs(needed - 1)), data.Inputs());
+        Assert.All(less, r => Assert.Equal((GlmStopReason.RoundLimit, needed - 1), (r.StopReason, r.Timing.Epochs)));
+    }
+
+    [Fact]
     public async Task Lbfgs_OptimumAtZero_ConvergesAtOnce()
     {
         // Residuals of 0 from the start.

@@ -3,6 +3,7 @@ using FedLearn.Diagnostics;
 using FedLearn.Glm;
 using FedLearn.Privacy;
 using FedLearn.Protocol;
+using FedLearn.Tests.Data;
 using FedLearn.Tests.Shared;
 using FsCheck;
 using FsCheck.Fluent;
@@ -513,21 +514,14 @@ public class GlmTrainingTests
     }
 
     [Fact]
-    public async Task Train_LabelFault_IsPlacedByLineOfTheFile()
+    public void Train_LabelFault_IsPlacedByLineOfTheFile()
     {
-        string path = Path.GetTempFileName() + ".csv";
-        await File.WriteAllTextAsync(path, "id,y,c0\n\na,1,0.5\nb,7,0.25\n", None);
-        try
-        {
-            var data = VerticalData.Random(26, "binomial", 2, 1);
-            var table = Table.Load(new() { Path = path, Label = "y" }, needLabel: true, None);
-            BadInputException error = Assert.Throws<BadInputException>(() => new GlmTrainer(data.Job("binomial", Sgd()), new() { Party = "active", Table = table }));
-            Assert.Contains($"{table.PlaceOf(1)}, label", error.Place, StringComparison.Ordinal);
-        }
-        finally
-        {
-            File.Delete(path);
-        }
+        using var folder = new TempFolder();
+        string path = folder.Write("labels.csv", "id,y,c0\n\na,1,0.5\nb,7,0.25\n");
+        var data = VerticalData.Random(26, "binomial", 2, 1);
+        var table = Table.Load(new() { Path = path, Label = "y" }, needLabel: true, None);
+        BadInputException error = Assert.Throws<BadInputException>(() => new GlmTrainer(data.Job("binomial", Sgd()), new() { Party = "active", Table = table }));
+        Assert.Contains($"{table.PlaceOf(1)}, label", error.Place, StringComparison.Ordinal);
     }
 
     [Fact]

@@ -163,7 +163,7 @@ public class OneRoundJobTests
         GlmJob job = Job(data, family, range: family == "binomial" ? null : (0, 2));
         GlmPartyInput[] inputs = data.Inputs();
         IReadOnlyList<GlmPartyResult> results = await LocalFederation.TrainAsync(job, inputs, cancellationToken: TestContext.Current.CancellationToken);
-        string folder = Directory.CreateTempSubdirectory().FullName;
+        string folder = Directory.CreateTempSubdirectory("fedlearn-tests-").FullName;
         try
         {
             GlmModel[] models = [.. results.Select(r =>

@@ -283,32 +283,6 @@ public sealed class FileRunStore : IRunStore
         public CutOffRun CutOff => new(Run, [.. Rounds]);
     }
 
-    /// <summary>The lock of a run, for as long as it is open.</summary>
-    private sealed class RunLock(string path, FileStream file) : IDisposable
-    {
-        /// <summary>Takes a lock; null where somebody holds it.</summary>
-        public static RunLock? TryTake(string path)
-        {
-            try
-            {
-                return new RunLock(path, new FileStream(path, DurableFile.OwnerOnly(FileMode.OpenOrCreate)));
-            }
-            catch (IOException e) when (Outbox.IsTaken(e))
-            {
-                return null;
-            }
-        }
-
-        public void Delete()
-        {
-            if (OperatingSystem.IsWindows())
-                file.Dispose();
-            File.Delete(path);
-        }
-
-        public void Dispose() => file.Dispose();
-    }
-
     private sealed class State(FileRunStore store, RunIdentity run, RunLock held, string? start) : IRunState
     {
         private Messages? _messages;

@@ -40,7 +40,7 @@ public sealed class GrpcPairHost : IAsyncDisposable
         }
     }
 
-    /// <summary>Told when a session has ended: the name of the passive party, and the error that ended it, if any. May be called on any thread.</summary>
+    /// <summary>Told when a session has ended: the name of the passive party, and the error that ended it, if any. May be called on any thread. What a handler throws is logged, and nothing more.</summary>
     public event Action<string, Exception?>? SessionEnded
     {
         add => _sessions.SessionEnded += value;

@@ -1,12 +1,14 @@
 using FedLearn.Coordination;
 using FedLearn.Diagnostics;
 using FedLearn.Protocol;
+using Microsoft.Extensions.Logging;
 
 namespace FedLearn.Transport.Grpc;
 
 /// <summary>A session of its own with each passive party. A party joins without waiting for the others, and again after its session has ended.</summary>
-internal sealed class PairSessions(IReadOnlyList<GrpcPair> pairs, GrpcHostOptions options, Func<GrpcSession, CancellationToken, Task> serve) : ISessions, IDisposable
+internal sealed partial class PairSessions(IReadOnlyList<GrpcPair> pairs, GrpcHostOptions options, Func<GrpcSession, CancellationToken, Task> serve) : ISessions, IDisposable
 {
+    private readonly ILogger _log = options.LoggerFactory.CreateLogger("FedLearn.Transport.Grpc");
     private readonly Lock _gate = new();
     private readonly CancellationTokenSource _stopping = new();
     private readonly Pair[] _pairs = [.. pairs.Select(pair => new Pair(pair))];
@@ -98,8 +100,27 @@ internal sealed class PairSessions(IReadOnlyList<GrpcPair> pairs, GrpcHostOption
         }
 
         if (channel is not null)
-            SessionEnded?.Invoke(pair.Party, failure);
+            Tell(pair.Party, failure);
     }
+
+    /// <summary>Tells everybody that a session has ended. What one of them throws ends neither the host, which waits for this when it stops, nor what the others are told.</summary>
+    private void Tell(string party, Exception? failure)
+    {
+        foreach (Action<string, Exception?> handler in Delegate.EnumerateInvocationList(SessionEnded))
+            try
+            {
+                handler(party, failure);
+            }
+#pragma warning disable CA1031 // somebody else's code, and nobody is left to catch what it throws
+            catch (Exception e)
+#pragma warning restore CA1031
+            {
+                LogHandlerFailure(party, e.GetType().Name);
+            }
+    }
+
+    [LoggerMessage(7, LogLevel.Error, "A handler that was told of the end of the session with party {Party} failed: {Failure}.")]
+    private partial void LogHandlerFailure(string party, string failure);
 
     private sealed class Pair(GrpcPair settings)
     {

@@ -4,6 +4,7 @@ using FedLearn.Protocol;
 using FedLearn.Testing;
 using FedLearn.Transport.Grpc;
 using FedLearn.Transport.Grpc.Rpc;
+using Microsoft.Extensions.Logging;
 
 namespace FedLearn.Conformance.Tests;
 
@@ -32,6 +33,26 @@ public sealed class FailedEndTests
         SessionAgreement again = await sessions.JoinAsync(GrpcPairs.Request("telco"), TestContext.Current.CancellationToken);
         Assert.NotEqual(agreement.SessionId, again.SessionId);
         await sessions.StopAsync();
+    }
+
+    [Fact]
+    public async Task SessionEnded_AHandlerThrows_TheOthersAreToldAndTheHostStops()
+    {
+        using var log = new Lines();
+        var told = new TaskCompletionSource<(string, Exception?)>(TaskCreationOptions.RunContinuationsAsynchronously);
+        using var sessions = new PairSessions([new GrpcPair(GrpcPairs.Terms("telco"), GrpcPairs.OwnRequest)], new GrpcHostOptions { LoggerFactory = log },
+            (_, stop) => new TaskCompletionSource().Task.WaitAsync(stop));
+        sessions.SessionEnded += (_, _) => throw new InvalidOperationException("a private text");
+        sessions.SessionEnded += (party, error) => told.TrySetResult((party, error));
+        SessionAgreement agreement = await sessions.JoinAsync(GrpcPairs.Request("telco"), TestContext.Current.CancellationToken);
+        sessions.Claim(agreement.SessionId, "telco").Open(new GrpcPartyChannel(new Call(), "bank", "telco", new ChannelOptions()));
+        await sessions.StopAsync().WaitAsync(ChannelConformance.Patience, TestContext.Current.CancellationToken);
+        (string party, Exception? error) = await told.Task.WaitAsync(ChannelConformance.Patience, TestContext.Current.CancellationToken);
+        Assert.Equal("telco", party);
+        Assert.IsAssignableFrom<OperationCanceledException>(error);
+        (_, string line) = Assert.Single(log.Text, logged => logged.Level == LogLevel.Error);
+        Assert.Contains("party telco", line, StringComparison.Ordinal);
+        Assert.EndsWith("InvalidOperationException.", line, StringComparison.Ordinal);
     }
 
     /// <summary>A call without another side.</summary>

@@ -246,22 +246,4 @@ public sealed class GrpcHostTests
         Assert.Equal(expected is not null, GrpcAddress.TryParse(text, out Uri? address));
         Assert.Equal(expected, address?.AbsoluteUri);
     }
-
-    private sealed class Lines : ILoggerFactory, ILogger
-    {
-        public System.Collections.Concurrent.ConcurrentQueue<(LogLevel Level, string Text)> Text { get; } = [];
-
-        public void AddProvider(ILoggerProvider provider) { }
-
-        public ILogger CreateLogger(string categoryName) => this;
-
-        public void Dispose() { }
-
-        public IDisposable? BeginScope<TState>(TState state) where TState : notnull => null;
-
-        public bool IsEnabled(LogLevel logLevel) => true;
-
-        public void Log<TState>(LogLevel logLevel, EventId eventId, TState state, Exception? exception, Func<TState, Exception?, string> formatter) =>
-            Text.Enqueue((logLevel, formatter(state, exception)));
-    }
 }

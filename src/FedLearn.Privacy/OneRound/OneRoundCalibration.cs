@@ -46,8 +46,6 @@ public sealed record OneRoundCalibration
         if (!(weightShare is >= 0 and < 1))
             throw PrivacyErrors.Configuration(PrivacyErrors.InvalidNumber, "evaluationShare", "it is not at least 0 and below 1.", "Give the share of the budget that pays for the weights, such as .2.");
         double exact = parameters.Sensitivity, slack = parameters.SolverSlack + parameters.ArithmeticSlack;
-        if (!double.IsFinite(exact + slack))
-            throw PrivacyErrors.Configuration(PrivacyErrors.BoundOverflow, "one-round parameters", "their sensitivity is not a finite number.", "Use smaller bounds.");
         if (slack > exact / 2)
             throw PrivacyErrors.Refused(OneRoundErrors.SlackTooLarge, "rows", "rounding in float64 would cost half the noise or more with so many rows, or so large bounds.",
                 "Use fewer rows, or bounds of ordinary size.");

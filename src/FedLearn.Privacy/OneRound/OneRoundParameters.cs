@@ -169,7 +169,7 @@ public sealed record OneRoundParameters
     public double WeightBound(int column) => (RowNorm * Slope(column) + Tolerance(column)) / L2(column);
 
     /// <summary>Checks that the numbers are legal.</summary>
-    /// <exception cref="Diagnostics.ConfigurationException">FL2300: a number is NaN, infinite or out of range; FL2302: no rows.</exception>
+    /// <exception cref="Diagnostics.ConfigurationException">FL2300: a number is NaN, infinite or out of range; FL2302: no rows; FL2303: the sensitivity is not a finite number.</exception>
     public void Validate()
     {
         if (Rows < 1)
@@ -191,6 +191,9 @@ public sealed record OneRoundParameters
             PrivacyErrors.CheckPositive(column.TargetBound, "target bound");
             PrivacyErrors.CheckPositive(column.LabelVariance, "label variance");
         }
+
+        if (!double.IsFinite(Sensitivity + SolverSlack + ArithmeticSlack))
+            throw PrivacyErrors.Configuration(PrivacyErrors.BoundOverflow, "one-round parameters", "their sensitivity is not a finite number.", "Use smaller bounds.");
     }
 
     private double Slope(int column) => GradientClip + Columns[column].TargetBound;

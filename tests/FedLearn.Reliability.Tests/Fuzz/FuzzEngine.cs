@@ -24,6 +24,9 @@ internal static class FuzzEngine
 {
     private static readonly TimeSpan Look = TimeSpan.FromMilliseconds(200);
 
+    /// <summary>How long the other threads have, after a failure, to end their case. One that hangs does not, and is a background thread.</summary>
+    private static readonly TimeSpan LastCases = TimeSpan.FromSeconds(1);
+
     /// <summary>The seed: 20261127, or what the environment variable FEDLEARN_FUZZ_SEED says.</summary>
     public static ulong Seed { get; } = Environment.GetEnvironmentVariable("FEDLEARN_FUZZ_SEED") is { Length: > 0 } text ? ulong.Parse(text, CultureInfo.InvariantCulture) : 20261127;
 
@@ -53,10 +56,27 @@ internal static class FuzzEngine
         }
 
         if (state.Failure is { } failure)
-            throw failure;                                                         // a thread that hangs is a background thread, and its folder stays
+        {
+            state.Working.Wait(LastCases);
+            Discard(folder);
+            throw failure;
+        }
+
         Directory.Delete(folder, recursive: true);
         return new FuzzReport(cases, state.Outcomes.GetValueOrDefault(""), state.Outcomes.Where(o => o.Key.Length > 0).ToDictionary(o => o.Key, o => o.Value),
             state.MostAllocated, Stopwatch.GetElapsedTime(start).TotalSeconds);
+    }
+
+    private static void Discard(string folder)
+    {
+        try
+        {
+            Directory.Delete(folder, recursive: true);
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            // A thread that hangs has a file of it open, or made one just now: what failed is worth more than a clean folder.
+        }
     }
 
     /// <summary>Runs one input, as a case is run.</summary>

@@ -13,6 +13,7 @@ public sealed class FuzzEngineReliabilityTests
         using var target = new BrokenTarget(input => input.Contains((byte)'!') ? throw new InvalidCastException("broken") : 0);
         FuzzFailedException failure = Assert.Throws<FuzzFailedException>(() => FuzzEngine.Run(target, 5, 10_000));
         Assert.IsType<InvalidCastException>(failure.InnerException);
+        Assert.False(Directory.Exists(target.Folder));
         (long number, byte[] input) = Reproduced(target, failure);
         Assert.Contains((byte)'!', input);
         Assert.Equal(input, target.Make(FuzzRandom.Of(5, target.Name, number)));      // the same case again
@@ -33,6 +34,7 @@ public sealed class FuzzEngineReliabilityTests
         FuzzFailedException failure = Assert.Throws<FuzzFailedException>(() => FuzzEngine.Run(target, 5, 10_000, patience: TimeSpan.FromMilliseconds(300)));
         Assert.Contains("took more than 0.3 s", failure.Message, StringComparison.Ordinal);
         Assert.Contains((byte)'!', Reproduced(target, failure).Input);
+        Assert.False(Directory.Exists(target.Folder));
     }
 
     [Fact]
@@ -68,6 +70,10 @@ public sealed class FuzzEngineReliabilityTests
     private sealed class BrokenTarget(Func<byte[], int>? read) : FuzzTarget("broken", 0), IDisposable
     {
         private readonly ManualResetEventSlim _end = new();
+        private volatile string? _folder;
+
+        /// <summary>The folder of the last run.</summary>
+        public string Folder => Path.GetDirectoryName(_folder ?? throw new InvalidOperationException("Nothing was read."))!;
 
         public override byte[] Make(FuzzRandom random) => [.. Enumerable.Range(0, 20).Select(_ => (byte)random.Between('!', '~'))];
 
@@ -75,6 +81,8 @@ public sealed class FuzzEngineReliabilityTests
 
         protected override void Read(byte[] input, string folder)
         {
+            if (folder.Length > 0)
+                _folder = folder;
             if (read is not null)
                 _ = read(input);
             else if (input.Contains((byte)'!'))

@@ -52,6 +52,35 @@ public class DssmTrainerTests
         Assert.All(first[0].History, point => Assert.NotNull(point.Validation));
     }
 
+    [Theory]
+    [InlineData("shop")]
+    [InlineData("profile")]
+    public async Task TrainAsync_ATowerBreaks_LetsTheTowersOfAllPartiesGo(string party)
+    {
+        BreakingTowers breaking = new(steps: 3), others = new();
+        DssmPartyInput[] inputs = [.. SmallRecommendation.Inputs().Select(i => i.Party == party ? i with { ViewTower = breaking } : i)];
+        InvalidOperationException error = await Assert.ThrowsAsync<InvalidOperationException>(() =>
+            DssmFederation.TrainAsync(SmallRecommendation.Job(), inputs, others, cancellationToken: TestContext.Current.CancellationToken));
+        Assert.Equal("The tower breaks.", error.Message);
+        Assert.Equal((1, 3), (breaking.Made, others.Made));
+        Assert.Equal((0, 0), (breaking.Alive, others.Alive));
+    }
+
+    [Fact]
+    public async Task Run_ATowerCannotBeMade_LetsThoseBeforeItGo()
+    {
+        DssmJob job = SmallRecommendation.Job();
+        BreakingTowers none = new(most: 0), others = new();
+        IReadOnlyList<DssmPartyInput> inputs = SmallRecommendation.Inputs();
+        IReadOnlyList<DssmPartyResult> trained = await DssmFederation.TrainAsync(job, inputs, others, cancellationToken: TestContext.Current.CancellationToken);
+        DssmPartyInput[] broken = [.. inputs.Select((input, i) => input with { Model = trained[i].Model, ViewTower = input.Party == "shop" ? none : null })];
+        await Assert.ThrowsAsync<InvalidOperationException>(() => DssmFederation.TrainAsync(job, broken, others, cancellationToken: TestContext.Current.CancellationToken));
+        await Assert.ThrowsAsync<InvalidOperationException>(() => DssmFederation.InferAsync(job, broken, others, DssmPurpose.Evaluate, cancellationToken: TestContext.Current.CancellationToken));
+        Assert.Equal(2, none.Made);
+        Assert.InRange(others.Made, 6, 10);
+        Assert.Equal(0, others.Alive);
+    }
+
     [Fact]
     public async Task TrainAsync_WithoutNoise_ListsEveryDisclosureByName()
     {

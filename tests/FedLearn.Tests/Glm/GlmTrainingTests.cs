@@ -3,6 +3,7 @@ using FedLearn.Diagnostics;
 using FedLearn.Glm;
 using FedLearn.Privacy;
 using FedLearn.Protocol;
+using FedLearn.Tests.Data;
 using FedLearn.Tests.Shared;
 using FsCheck;
 using FsCheck.Fluent;
@@ -188,6 +189,17 @@ public class GlmTrainingTests
         IReadOnlyList<GlmPartyResult> rounded = await LocalFederation.TrainAsync(data.Job("poisson", Lbfgs(100_000) with { MessagePrecision = ElementType.Float32 }), data.Inputs());
         Assert.All(rounded, r => Assert.NotEqual(GlmStopReason.RoundLimit, r.StopReason));
         Assert.Equal(rounded[0].StopReason, rounded[1].StopReason);
+    }
+
+    [Fact]
+    public async Task Lbfgs_ConvergesInTheLastIteration_IsNoLimitToAnyParty()
+    {
+        var data = VerticalData.Random(10, "poisson", 60, 3, 2);
+        int needed = (await LocalFederation.TrainAsync(data.Job("poisson", Lbfgs()), data.Inputs()))[0].Timing.Epochs;
+        IReadOnlyList<GlmPartyResult> exactly = await LocalFederation.TrainAsync(data.Job("poisson", Lbfgs(needed)), data.Inputs());
+        Assert.All(exactly, r => Assert.Equal((GlmStopReason.Converged, needed), (r.StopReason, r.Timing.Epochs)));
+        IReadOnlyList<GlmPartyResult> less = await LocalFederation.TrainAsync(data.Job("poisson", Lbfgs(needed - 1)), data.Inputs());
+        Assert.All(less, r => Assert.Equal((GlmStopReason.RoundLimit, needed - 1), (r.StopReason, r.Timing.Epochs)));
     }
 
     [Fact]
@@ -502,21 +514,14 @@ public class GlmTrainingTests
     }
 
     [Fact]
-    public async Task Train_LabelFault_IsPlacedByLineOfTheFile()
+    public void Train_LabelFault_IsPlacedByLineOfTheFile()
     {
-        string path = Path.GetTempFileName() + ".csv";
-        await File.WriteAllTextAsync(path, "id,y,c0\n\na,1,0.5\nb,7,0.25\n", None);
-        try
-        {
-            var data = VerticalData.Random(26, "binomial", 2, 1);
-            var table = Table.Load(new() { Path = path, Label = "y" }, needLabel: true, None);
-            BadInputException error = Assert.Throws<BadInputException>(() => new GlmTrainer(data.Job("binomial", Sgd()), new() { Party = "active", Table = table }));
-            Assert.Contains($"{table.PlaceOf(1)}, label", error.Place, StringComparison.Ordinal);
-        }
-        finally
-        {
-            File.Delete(path);
-        }
+        using var folder = new TempFolder();
+        string path = folder.Write("labels.csv", "id,y,c0\n\na,1,0.5\nb,7,0.25\n");
+        var data = VerticalData.Random(26, "binomial", 2, 1);
+        var table = Table.Load(new() { Path = path, Label = "y" }, needLabel: true, None);
+        BadInputException error = Assert.Throws<BadInputException>(() => new GlmTrainer(data.Job("binomial", Sgd()), new() { Party = "active", Table = table }));
+        Assert.Contains($"{table.PlaceOf(1)}, label", error.Place, StringComparison.Ordinal);
     }
 
     [Fact]

@@ -61,16 +61,24 @@ public sealed class DeviceClient : IDisposable
         if (job.Privacy.Server == ServerTrust.Active && (_options.Key is null || _options.Enrolled.All(e => e.Device != data.Device)))
             throw DeviceErrors.Job("enrolment", "with an active server the device needs its key and the list of enrolled devices, itself among them.", "Enrol the device.");
         _work = new DeviceWork(_plan, towers);
-        _memory = new DeviceMemory(_plan, data.Device, _options.Store);
-        // Known before anything is charged, so that a restart finds the charge again.
-        _memory.RunId = _options.RunId ?? (_memory.RunId is { Length: > 0 } known ? known : PrivacyCharge.NewRunId());
-        _memory.Keep();
-        Privacy = DeviceClaims.Statement(job, _work.Calibration);
-        _reservation = _work.Calibration is { } calibration ? (_options.Ledger ?? new InMemoryLedger()).Reserve(Charge(calibration)) : null;
-        _participation = new DeviceParticipation(_plan, _work.Calibration, data.Device, _reservation, _memory.Participations);
-        _own = _plan.ItemOnly ? _work.Start[_work.FederatedLength..].ToArray() : [];
-        if (_memory.Own.Length == _own.Length)
-            _memory.Own.CopyTo(_own, 0);
+        try
+        {
+            _memory = new DeviceMemory(_plan, data.Device, _options.Store);
+            // Known before anything is charged, so that a restart finds the charge again.
+            _memory.RunId = _options.RunId ?? (_memory.RunId is { Length: > 0 } known ? known : PrivacyCharge.NewRunId());
+            _memory.Keep();
+            Privacy = DeviceClaims.Statement(job, _work.Calibration);
+            _reservation = _work.Calibration is { } calibration ? (_options.Ledger ?? new InMemoryLedger()).Reserve(Charge(calibration)) : null;
+            _participation = new DeviceParticipation(_plan, _work.Calibration, data.Device, _reservation, _memory.Participations);
+            _own = _plan.ItemOnly ? _work.Start[_work.FederatedLength..].ToArray() : [];
+            if (_memory.Own.Length == _own.Length)
+                _memory.Own.CopyTo(_own, 0);
+        }
+        catch
+        {
+            Suspend();
+            throw;
+        }
     }
 
     /// <summary>What the device is promised.</summary>

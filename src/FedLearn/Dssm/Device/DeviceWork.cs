@@ -23,16 +23,25 @@ internal sealed class DeviceWork : IDisposable
         _plan = plan;
         _towers = new ITower[plan.Views.Count + 1];
         _offsets = new int[_towers.Length + 1];
-        for (int b = 0; b < _towers.Length; b++)
+        try
         {
-            _towers[b] = factory.Create(b == 0 ? plan.Item : plan.Views[b - 1], plan.SeedOf(b));
-            _offsets[b + 1] = checked(_offsets[b] + _towers[b].ParameterCount);
+            for (int b = 0; b < _towers.Length; b++)
+            {
+                _towers[b] = factory.Create(b == 0 ? plan.Item : plan.Views[b - 1], plan.SeedOf(b));
+                _offsets[b + 1] = checked(_offsets[b] + _towers[b].ParameterCount);
+            }
+
+            (_start, _local, _gradient) = (new double[_offsets[^1]], new double[_offsets[^1]], new double[_offsets[^1]]);
+            for (int b = 0; b < _towers.Length; b++)
+                _towers[b].GetParameters(Block(_start.AsSpan(), b));
+            Calibration = DeviceClaims.Calibrate(plan.Job, FederatedLength);
+        }
+        catch
+        {
+            Dispose();
+            throw;
         }
 
-        (_start, _local, _gradient) = (new double[_offsets[^1]], new double[_offsets[^1]], new double[_offsets[^1]]);
-        for (int b = 0; b < _towers.Length; b++)
-            _towers[b].GetParameters(Block(_start.AsSpan(), b));
-        Calibration = DeviceClaims.Calibrate(plan.Job, FederatedLength);
         _place = new int[plan.Job.Items.Content.Rows];
         Array.Fill(_place, -1);
     }
@@ -170,8 +179,9 @@ internal sealed class DeviceWork : IDisposable
     /// <inheritdoc />
     public void Dispose()
     {
-        foreach (ITower tower in _towers)
-            tower.Dispose();
+        // Where not all could be made, some are null.
+        foreach (ITower? tower in _towers)
+            tower?.Dispose();
     }
 
     // Steps of the views [first, first + count) and their items; adds the federated blocks of the update.

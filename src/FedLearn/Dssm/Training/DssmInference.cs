@@ -148,13 +148,15 @@ public sealed class DssmInference
 
     private LabelTowers Towers(TowerThread thread, LabelSamples samples)
     {
-        ITower items = (_input.ItemTower ?? _towers).Restore(Saved(_model.Items).Spec, Saved(_model.Items).State);
+        using var made = new MadeTowers();
+        ITower items = made.Add((_input.ItemTower ?? _towers).Restore(Saved(_model.Items).Spec, Saved(_model.Items).State));
         List<LocalView> locals = samples.OwnTable is not { } own ? []
-            : [new LocalView(_input.Party, (_input.ViewTower ?? _towers).Restore(Saved(_model.View).Spec, Saved(_model.View).State), own.Rows, samples.OwnRows)];
+            : [new LocalView(_input.Party, made.Add((_input.ViewTower ?? _towers).Restore(Saved(_model.View).Spec, Saved(_model.View).State)), own.Rows, samples.OwnRows)];
         var loss = new DssmLoss(_model.Options, _model.Options.Layers[^1], _model.Views, samples.Items.Ids.Count);
         if (_model.Fusion.Count != loss.Fusion.Values.Length || items.Inputs != samples.Items.Content.Inputs || locals.Any(view => view.Tower.Inputs != view.Rows.Inputs))
             throw new ConfigurationException(DssmErrors.OtherModel, $"party '{_input.Party}'", "the model and the party's tables have different shapes.", "Use the tables that the model was trained on.");
         _model.Fusion.ToArray().CopyTo(loss.Fusion.Values, 0);
+        made.Keep();
         return new LabelTowers(thread, items, locals, loss, _job.Training.Optimizer);
     }
 

@@ -330,12 +330,13 @@ public sealed class DssmTrainer
 
     private LabelTowers CreateTowers(TowerThread thread, LabelSamples samples, IReadOnlyList<(string View, TowerRows Rows, int[][] Samples)> received)
     {
-        ITower items = (_input.ItemTower ?? _towers).Create(Spec(samples.Items.Content.Inputs), Seed("\0items"));
+        using var made = new MadeTowers();
+        ITower items = made.Add((_input.ItemTower ?? _towers).Create(Spec(samples.Items.Content.Inputs), Seed("\0items")));
         var locals = new List<LocalView>();
         if (samples.OwnTable is { } own)
-            locals.Add(new LocalView(_input.Party, (_input.ViewTower ?? _towers).Create(Spec(own.Rows.Inputs), Seed(_input.Party)), own.Rows, samples.OwnRows));
+            locals.Add(new LocalView(_input.Party, made.Add((_input.ViewTower ?? _towers).Create(Spec(own.Rows.Inputs), Seed(_input.Party))), own.Rows, samples.OwnRows));
         foreach ((string view, TowerRows rows, int[][] of) in received)
-            locals.Add(new LocalView(view, _towers.Create(Spec(rows.Inputs), Seed(view)), rows, of));
+            locals.Add(new LocalView(view, made.Add(_towers.Create(Spec(rows.Inputs), Seed(view))), rows, of));
         double[]? logQ = _job.Model.Loss == DssmLossKind.InBatchLogQ ? ItemFrequency.LogQ(samples.Counts, samples.Trainable) : null;
         IReadOnlyList<string> views = LossViews();
         // Under masks the passive views have weighed their own rows.
@@ -343,6 +344,7 @@ public sealed class DssmTrainer
         var towers = new LabelTowers(thread, items, locals, new DssmLoss(model, _job.Model.Layers[^1], views, samples.Items.Ids.Count, logQ, samples.Trainable), _job.Training.Optimizer);
         foreach (ITower tower in towers.All)
             CheckTower(tower);
+        made.Keep();
         return towers;
     }
 

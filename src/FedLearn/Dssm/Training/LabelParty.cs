@@ -35,6 +35,23 @@ internal sealed class LabelTowers(TowerThread thread, ITower items, IReadOnlyLis
     }));
 }
 
+/// <summary>Towers on their way into <see cref="LabelTowers"/>: unless all get there, none stays, since a native library's memory is not collected soon.</summary>
+internal sealed class MadeTowers : IDisposable
+{
+    private readonly List<ITower> _made = [];
+
+    public ITower Add(ITower tower)
+    {
+        _made.Add(tower);
+        return tower;
+    }
+
+    /// <summary>From here on they are somebody else's to dispose of.</summary>
+    public void Keep() => _made.Clear();
+
+    public void Dispose() => _made.ForEach(tower => tower.Dispose());
+}
+
 /// <summary>Scores all items for the samples of a set from a place on, one row a sample.</summary>
 internal delegate void ScoreRows(int from, Span<double> scores);
 

@@ -58,6 +58,7 @@ internal static class OneRoundRules
         if (!plan.HasClasses && plan.Family.Link is not ("identity" or "log"))
             throw Refused(GlmErrors.FamilyNotPrivate, "model.family", $"one-round training knows what to do with noisy labels under the links identity and log, not {plan.Family.Link}.",
                 "Use hdp-vfl, or another family.");
+        // Of labels of ordinary size: bounds that no label can do with are refused before the real ones are charged and sent.
         Parameters(plan, 1, 1, [new OneRoundColumn(.5, 1, 1, 1)]).Validate();
         if (plan.Family.Outputs > 1 && plan.Job.Privacy.OneRound.LabelRate is not null)
             throw new ConfigurationException(GlmOneRoundErrors.InvalidSetting, "privacy.oneRound.labelRate", "one rate says nothing of several classes.",

@@ -33,7 +33,8 @@ internal partial class GlmActiveTrainer
 
             bool converged = Lbfgs.GradientNorm(products) <= Lbfgs.GradientTolerance;
             bool stop = converged || round == _plan.Epochs;
-            double[] coefficients = stop ? [] : Lbfgs.Direction(products, basis.Count);
+            // After the last iteration training ends anyway, and only this tells the passive parties that it did so at the optimum.
+            double[] coefficients = converged && round == _plan.Epochs ? [(double)GlmStopReason.Converged] : stop ? [] : Lbfgs.Direction(products, basis.Count);
             work.CheckFinite(round, coefficients);
             await BroadcastAsync(round, Disclosure.Unprotected(new Scalars(ScalarsKind.Direction, coefficients), "optimiser direction: mode none"), cancellationToken)
                 .ConfigureAwait(false);
@@ -97,9 +98,12 @@ internal sealed partial class GlmPassiveTrainer
 
             Scalars coefficients = await _clock.WaitAsync(RoundClock.Now,
                 ChannelGuard.ReceiveScalarsAsync(active, round, ScalarsKind.Direction, null, cancellationToken)).ConfigureAwait(false);
+            bool last = round == _plan.Epochs;
             if (coefficients.Length == 0)                                                               // the active party stops
-                return (round, round == _plan.Epochs ? GlmStopReason.RoundLimit : GlmStopReason.Converged);
-            if (coefficients.Length != basis.Count || round >= _plan.Epochs)
+                return (round, last ? GlmStopReason.RoundLimit : GlmStopReason.Converged);
+            if (last && coefficients.Length == 1 && ChannelGuard.Choice<GlmStopReason>(coefficients.Values.Span[0], active, round) == GlmStopReason.Converged)
+                return (round, GlmStopReason.Converged);
+            if (coefficients.Length != basis.Count || last)
                 throw ProtocolErrors.Peer(ProtocolErrors.WrongLength, active.RemoteParty, $"round {round}",
                     $"sent a direction of length {coefficients.Length}; this step needs {basis.Count}.", "Check that both parties run the same release of the software.");
             double[] direction = basis.Direction(coefficients.Values.Span);

@@ -180,6 +180,71 @@ public class DevicePrivacyTests
         Assert.Equal((ChargeState.Settled, 0.0), (ledger.Entries[0].State, ledger.Entries[0].Share));
     }
 
+    [Fact]
+    public void Client_Suspended_StaysChargedInFull()
+    {
+        var ledger = new InMemoryLedger();
+        var towers = new BreakingTowers();
+        var client = new DeviceClient(DeviceScene.Private(5), DeviceScene.Devices(1)[0], towers, new() { Ledger = ledger });
+        client.Suspend();
+        Assert.Equal((ChargeState.Reserved, 1.0), (ledger.Entries[0].State, ledger.Entries[0].Share));
+        Assert.Equal((3, 0), (towers.Made, towers.Alive));
+    }
+
+    [Fact]
+    public void Client_DisposedWhereTheLedgerFails_LetsItsTowersGoAndHidesNoError()
+    {
+        var ledger = new BrokenLedger();
+        var towers = new BreakingTowers();
+        var client = new DeviceClient(DeviceScene.Private(5), DeviceScene.Devices(1)[0], towers, new() { Ledger = ledger });
+        client.Dispose();
+        client.Dispose();
+        Assert.True(ledger.IsDisposed);
+        Assert.Equal((3, 0), (towers.Made, towers.Alive));
+    }
+
+    [Fact]
+    public void Client_ThatItsLedgerRefuses_LetsItsTowersGo()
+    {
+        var towers = new BreakingTowers();
+        Assert.Throws<PrivacyRefusedException>(() => new DeviceClient(DeviceScene.Private(5), DeviceScene.Devices(1)[0], towers, new() { Ledger = new BrokenLedger { Refuses = true } }));
+        Assert.Equal((3, 0), (towers.Made, towers.Alive));
+        Assert.Throws<InvalidOperationException>(() => new DeviceClient(DeviceScene.Job(5), DeviceScene.Devices(1)[0], towers = new BreakingTowers(most: 2)));
+        Assert.Equal((3, 0), (towers.Made, towers.Alive));
+    }
+
+    /// <summary>A ledger whose reservation cannot be settled, or that refuses every charge.</summary>
+    private sealed class BrokenLedger : IPrivacyLedger, IPrivacyReservation
+    {
+        public bool Refuses { get; init; }
+
+        public bool IsDisposed { get; private set; }
+
+        public string? Warning => null;
+
+        public IReadOnlyList<LedgerEntry> Entries => [];
+
+        public string RunId => "broken";
+
+        public int Kept => 0;
+
+        public void Check(PrivacyCharge charge) { }
+
+        public IPrivacyReservation Reserve(PrivacyCharge charge, KeptRelease? kept = null) => Refuses ? throw Fault() : this;
+
+        public ReadOnlyMemory<byte>? Find(string party, string key) => null;
+
+        public ReadOnlyMemory<byte>? Find(int index) => null;
+
+        public void Keep(int index, ReadOnlySpan<byte> message) => throw Fault();
+
+        public void Settle(double share) => throw Fault();
+
+        public void Dispose() => IsDisposed = true;
+
+        private static PrivacyRefusedException Fault() => new(PrivacyErrors.RunReservedOtherwise, "ledger", "it is broken.", "Mend it.");
+    }
+
     public static TheoryData<string, string> Refused => new()
     {
         { "clip", DeviceErrors.BoundMissing }, { "cap", DeviceErrors.BoundMissing }, { "threshold", DeviceErrors.BoundMissing }, { "colluders", DeviceErrors.ThresholdTooLow },

@@ -56,12 +56,13 @@ public class DeviceSessionTests
 
     private sealed record Ran(DeviceResult? Result, Exception? Failure, DeviceClient[] Clients, Exception?[] Ends, IPartyChannel[] DeviceSides);
 
-    private static async Task<Ran> RunAsync(DeviceJob job, Func<int, IPartyChannel, IPartyChannel>? wrap = null, EnrolmentKey[]? keys = null, DeviceServerOptions? options = null)
+    private static async Task<Ran> RunAsync(DeviceJob job, Func<int, IPartyChannel, IPartyChannel>? wrap = null, EnrolmentKey[]? keys = null, DeviceServerOptions? options = null,
+        InMemoryLedger[]? ledgers = null)
     {
         DeviceData[] devices = DeviceScene.Devices(job.Devices);
         DeviceEnrolment[] enrolled = [.. (keys ?? []).Select((key, i) => new DeviceEnrolment(devices[i].Device, 10 + i, key.PublicKey))];
         using var server = new DeviceServer(job, DeviceScene.Towers, (options ?? new() { PhaseTimeout = Patience }) with { Enrolled = enrolled });
-        DeviceClient[] clients = [.. devices.Select((data, i) => new DeviceClient(job, data, DeviceScene.Towers, new() { Key = keys?[i], Enrolled = enrolled }))];
+        DeviceClient[] clients = [.. devices.Select((data, i) => new DeviceClient(job, data, DeviceScene.Towers, new() { Key = keys?[i], Enrolled = enrolled, Ledger = ledgers?[i] }))];
         (InMemoryChannel Server, InMemoryChannel Device)[] pairs = [.. devices.Select(d => InMemoryChannel.CreatePair(DeviceSessions.Server, d.Device, Idle))];
         IPartyChannel[] sides = [.. pairs.Select((pair, i) => wrap?.Invoke(i, pair.Device) ?? pair.Device)];
         using var stop = new CancellationTokenSource();
@@ -197,6 +198,17 @@ public class DeviceSessionTests
         Assert.All(clients, client => Assert.Equal(2, client.Participations));
         foreach (DeviceClient client in clients)
             client.Dispose();
+    }
+
+    [Fact]
+    public async Task Dispose_AfterTheJob_GivesBackTheParticipationsThatWereNot()
+    {
+        DeviceJob job = DeviceScene.Private(5) with { Training = new() { Rounds = 2, Participation = 1, Seed = 3 } };
+        InMemoryLedger[] ledgers = [.. Enumerable.Range(0, 5).Select(_ => new InMemoryLedger())];
+        Ran ran = await RunAsync(job, ledgers: ledgers);
+        Assert.Null(ran.Failure);
+        Assert.All(ran.Clients, client => Assert.Equal(2, client.Participations));
+        Assert.All(ledgers, ledger => Assert.Equal((ChargeState.Settled, 2 / 10.0), (Assert.Single(ledger.Entries).State, ledger.Entries[0].Share)));
     }
 
     [Theory]

@@ -157,7 +157,7 @@ public class DssmResumeTests
     {
         // The shop's own fault: its towers break in the second epoch. Whoever hears of it has lost a peer.
         DssmJob job = All["full, sum"];
-        var scene = new Scene(job) { TowersOf = party => party == "shop" ? new Breaking(14) : Towers };
+        var scene = new Scene(job) { TowersOf = party => party == "shop" ? new BreakingTowers(14) : Towers };
         Session session = await scene.SessionAsync(int.MaxValue);
         Assert.IsType<InvalidOperationException>(session.Failure);
         Assert.Null(scene.Stores["shop"].Find("shop", scene.Terms.TermsDigest));
@@ -314,57 +314,5 @@ public class DssmResumeTests
         public ITower Create(TowerSpec spec, long seed) => Towers.Create(spec, seed);
 
         public ITower Restore(TowerSpec spec, ReadOnlyMemory<byte> state) => Towers.Restore(spec, state);
-    }
-
-    /// <summary>Towers of which none takes more than a number of training steps.</summary>
-    private sealed class Breaking(int steps) : ITowerFactory
-    {
-        public ITower Create(TowerSpec spec, long seed) => new Tower(Towers.Create(spec, seed), steps);
-
-        public ITower Restore(TowerSpec spec, ReadOnlyMemory<byte> state) => new Tower(Towers.Restore(spec, state), steps);
-
-        private sealed class Tower(ITower inner, int steps) : ITower
-        {
-            private int _left = steps;
-
-            public TowerInputs Inputs => inner.Inputs;
-
-            public int Width => inner.Width;
-
-            public int ParameterCount => inner.ParameterCount;
-
-            public void Forward(TowerRows rows, ReadOnlySpan<int> index, Span<double> output, bool training)
-            {
-                if (training && _left-- == 0)
-                    throw new InvalidOperationException("The tower breaks.");
-                inner.Forward(rows, index, output, training);
-            }
-
-            public void Backward(ReadOnlySpan<double> upstream) => inner.Backward(upstream);
-
-            public void GetGradient(Span<double> destination) => inner.GetGradient(destination);
-
-            public void RowGradientNorms(ReadOnlySpan<double> upstream, Span<double> squaredNorms) => inner.RowGradientNorms(upstream, squaredNorms);
-
-            public void WeightedRowGradients(ReadOnlySpan<double> rowWeights, Span<double> sum) => inner.WeightedRowGradients(rowWeights, sum);
-
-            public void Step() => inner.Step();
-
-            public void Step(ReadOnlySpan<double> gradient) => inner.Step(gradient);
-
-            public void GetParameters(Span<double> destination) => inner.GetParameters(destination);
-
-            public void SetParameters(ReadOnlySpan<double> parameters) => inner.SetParameters(parameters);
-
-            public byte[] Save() => inner.Save();
-
-            public byte[] SaveTraining() => inner.SaveTraining();
-
-            public void RestoreTraining(ReadOnlySpan<byte> state) => inner.RestoreTraining(state);
-
-            public IReadOnlyList<string> PrivacyFaults() => inner.PrivacyFaults();
-
-            public void Dispose() => inner.Dispose();
-        }
     }
 }

@@ -135,6 +135,25 @@ public class OneRoundJobTests
     }
 
     [Theory]
+    [InlineData(2, 4, 1e-200)]
+    [InlineData(2, 1e200, 1)]
+    [InlineData(1e200, 1e200, 1)]
+    [InlineData(1e-200, 4, 1)]
+    public async Task Train_BoundsWithoutAFiniteSensitivity_AreRefusedBeforeAnyCharge(double scoreClip, double gradientClip, double alpha)
+    {
+        VerticalData data = VerticalData.Random(12, "binomial", 60, 2, 2);
+        InMemoryLedger active = new(), passive = new();
+        GlmPartyInput[] inputs = data.Inputs();
+        inputs = [inputs[0] with { Ledger = active }, inputs[1] with { Ledger = passive }];
+        GlmJob job = Job(data, seed: null);
+        job = job with { Privacy = job.Privacy with { OneRound = new() { ScoreClip = scoreClip, GradientClip = gradientClip, Alpha = alpha } } };
+        ConfigurationException error = await Assert.ThrowsAsync<ConfigurationException>(() => LocalFederation.TrainAsync(job, inputs, cancellationToken: TestContext.Current.CancellationToken));
+        Assert.Equal(PrivacyErrors.BoundOverflow, error.Id);
+        Assert.Empty(active.Entries);
+        Assert.Empty(passive.Entries);
+    }
+
+    [Theory]
     [InlineData("binomial")]
     [InlineData("gaussian")]
     [InlineData("poisson")]
@@ -144,7 +163,7 @@ public class OneRoundJobTests
         GlmJob job = Job(data, family, range: family == "binomial" ? null : (0, 2));
         GlmPartyInput[] inputs = data.Inputs();
         IReadOnlyList<GlmPartyResult> results = await LocalFederation.TrainAsync(job, inputs, cancellationToken: TestContext.Current.CancellationToken);
-        string folder = Directory.CreateTempSubdirectory().FullName;
+        string folder = Directory.CreateTempSubdirectory("fedlearn-tests-").FullName;
         try
         {
             GlmModel[] models = [.. results.Select(r =>

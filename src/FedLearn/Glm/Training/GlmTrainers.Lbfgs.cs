@@ -31,7 +31,7 @@ internal partial class GlmActiveTrainer
             await AddScalarsAsync(round, products, cancellationToken).ConfigureAwait(false);
             work.CheckFinite(round, products);
 
-            bool converged = Lbfgs.GradientNorm(products) <= Lbfgs.GradientTolerance;
+            bool converged = (_gradientNorm = Lbfgs.GradientNorm(products)) <= Lbfgs.GradientTolerance;
             bool stop = converged || round == _plan.Epochs;
             double[] coefficients = stop ? [] : Lbfgs.Direction(products, basis.Count);
             work.CheckFinite(round, coefficients);

@@ -112,7 +112,8 @@ internal static class ReportCommand
         catch (Exception e) when (e is IOException or UnauthorizedAccessException or JsonException or FormatException or InvalidOperationException
             or NullReferenceException or ArgumentException or OverflowException)
         {
-            throw new ConfigurationException(CliErrors.NoReport, path, "this is no report of a training.", "Give files that `fedlearn train --report` wrote.", e);
+            bool isAbsent = e is FileNotFoundException or DirectoryNotFoundException;
+            throw new ConfigurationException(CliErrors.NoReport, path, isAbsent ? "there is no such file." : "this is no report of a training.", "Give files that `fedlearn train --report` wrote.", e);
         }
     }
 }

@@ -28,8 +28,10 @@ internal static class ReportWriter
         Show(document, terminal);
     }
 
-    /// <summary>A number for people: leading zero, four digits after the point; a dash where there is none.</summary>
-    public static string Number(JsonNode? value) => value is null ? "-" : ((double)value).ToString("0.0000", CultureInfo.InvariantCulture);
+    /// <summary>A number for people: leading zero, four digits after the point, and an exponent where that would show nothing but zeros or more than seven digits before it;
+    /// a dash where there is none.</summary>
+    public static string Number(JsonNode? value) => value is null ? "-"
+        : ((double)value).ToString(Math.Abs((double)value) is 0 or (>= 0.00005 and < 1e7) ? "0.0000" : "0.0000e+0", CultureInfo.InvariantCulture);
 
     /// <summary>The figures of a report as name and value, absent ones left out.</summary>
     public static IEnumerable<(string Name, string Train, string Test)> Metrics(JsonObject document)
@@ -58,6 +60,7 @@ internal static class ReportWriter
             foreach ((string name, string train, string test) in Metrics(document))
                 metrics.AddRow(name, train, test);
             terminal.Styled.Write(metrics);
+            terminal.Log($"{Figures.Count(document["rows"]!["train"])} training rows, {Figures.Count(document["rows"]!["test"])} test rows.{Noisy(document)}");
         }
 
         Table parties = new Table().Border(TableBorder.Ascii2).AddColumns("party", "role", "epsilon", "delta", "sigma", "sent", "peak memory");
@@ -72,7 +75,7 @@ internal static class ReportWriter
         if (document["tuning"] is { } tuning)
             TuningTable.Show(tuning, terminal);
         JsonObject timing = document["timing"]!.AsObject();
-        terminal.Log($"{(int)timing["epochs"]!} epochs, {Number(timing["secondsPerEpoch"])} s an epoch, {Number(timing["totalSeconds"])} s in all.");
+        terminal.Log($"{(int)timing["epochs"]!} epochs, {Number(timing["secondsPerEpoch"])} s an epoch, {Number(timing["totalSeconds"])} s in all{Stopped(document)}.");
         foreach (string claim in document["parties"]!.AsArray().SelectMany(p => p!["privacy"]!["claims"]!.AsArray()).Select(c => (string)c!).Distinct())
             terminal.Log($"claim: {claim}");
         IEnumerable<string> warnings = document["warnings"]!.AsArray().Concat(document["alignment"]!["warnings"]?.AsArray() ?? []).Concat(document["parties"]!.AsArray().SelectMany(p => p!["privacy"]!["warnings"]!.AsArray())).Select(w => (string)w!);
@@ -82,6 +85,20 @@ internal static class ReportWriter
         if (ignored.Length > 0)
             terminal.Log($"keys without effect in this mode: {string.Join(", ", ignored)}");
     }
+
+    /// <summary>What the figures of the training rows are where scores reach the active party with noise; empty elsewhere.</summary>
+    public static string Noisy(JsonObject document) => document["metrics"]!["train"] is not null
+        && document["parties"]!.AsArray().Any(p => (string?)p!["privacy"]!["mode"] is "hdp-vfl" or "one-round")
+        ? " Figures of training rows are measured on noisy scores, and worse than the model: judge it by test rows." : "";
+
+    /// <summary>Why an optimiser that may stop early did; empty where it went through all of its epochs.</summary>
+    private static string Stopped(JsonObject document) => (string?)document["job"]!["stopReason"] switch
+    {
+        "converged" => ", converged",
+        "noFurtherDecrease" => ", stopped where no step lowers the loss",
+        "earlyStopped" => ", stopped early",
+        _ => "",
+    };
 
     private static void ShowRecommendation(JsonObject document, Terminal terminal)
     {

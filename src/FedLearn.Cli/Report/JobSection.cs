@@ -66,7 +66,7 @@ internal static class JobSection
             return alone is null ? cells : [.. cells, Cell.Number(ReportWriter.Number(alone["test"]?[key])), Cell.Number(ReportWriter.Number(alone["train"]?[key]))];
         }));
         string note = intervals is null ? "" : $" Below a figure: {EvaluationSection.Level(document["evaluation"])} interval.";
-        return "<h3>Metrics</h3>\n" + table + (alone is null && note.Length == 0 ? "" : Html.Paragraph((alone is null ? "" : "Alone: the active party's own model, without the others.") + note, "note"));
+        return "<h3>Metrics</h3>\n" + table + (alone is null && note.Length == 0 ? "" : Html.Paragraph((alone is null ? "" : "Alone: the active party's own model, without the others.") + note + ReportWriter.Noisy(document), "note"));
     }
 
     private static string Training(JsonObject document, int index)

@@ -108,6 +108,13 @@ internal static class RunFileKeys
     /// <param name="candidates">What could have been meant; at least one.</param>
     public static string Nearest(string word, IEnumerable<string> candidates) => candidates.MinBy(candidate => Distance(word, candidate))!;
 
+    /// <summary>The candidate that differs from a word in so few letters that it was most likely meant; null for none. A word that was never near would mislead, and
+    /// <c>none</c> as the nearest mode would cost the privacy that was asked for.</summary>
+    /// <param name="word">What was written.</param>
+    /// <param name="candidates">What could have been meant; at least one.</param>
+    public static string? Meant(string word, IEnumerable<string> candidates) =>
+        Nearest(word, candidates) is var nearest && Distance(word, nearest) <= (Math.Max(word.Length, nearest.Length) is var length && length <= 3 ? 1 : Math.Max(2, length / 3)) ? nearest : null;
+
     private static int Distance(string from, string to)
     {
         // Row i holds the distances between the first i letters of one word and every prefix of the other.

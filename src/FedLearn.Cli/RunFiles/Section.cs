@@ -377,7 +377,7 @@ internal sealed class Section
             Fault(RunFileErrors.NotYet, key, $"'{text}' comes with a later release.", $"Use one of {Listed(words)}.");
         else
             Fault(RunFileErrors.UnknownWord, key, $"'{Shortened(text)}' is no word this key knows.",
-                $"Did you mean '{RunFileKeys.Nearest(text, words.Select(w => w.Word))}'? It knows {Listed(words)}.");
+                $"{(RunFileKeys.Meant(text, words.Select(w => w.Word)) is { } meant ? $"Did you mean '{meant}'? " : "")}It knows {Listed(words)}.");
         return absent;
     }
 
@@ -432,7 +432,7 @@ internal sealed class Section
 
     private string Advice(string key, string place)
     {
-        string advice = $"Did you mean '{RunFileKeys.Nearest(key, _known)}'?";
+        string advice = RunFileKeys.Meant(key, _known) is { } meant ? $"Did you mean '{meant}'?" : $"It may have {string.Join(", ", _known.Where(known => !known.StartsWith('$')))}.";
         KeyValuePair<string, string[]> home = _catalogue.FirstOrDefault(section => section.Key != place && section.Value.Contains(key));
         return home.Value is null ? advice : $"{advice} Another section has it: {(home.Key.Length > 0 ? home.Key + "." : "")}{key}.";
     }

@@ -1,6 +1,7 @@
 using System.Text;
 using CsvHelper;
 using FedLearn.Diagnostics;
+using Microsoft.Win32.SafeHandles;
 
 namespace FedLearn.Data;
 
@@ -24,18 +25,31 @@ internal static class CsvFile
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException or ArgumentException)
         {
-            throw DataErrors.Bad(DataErrors.FileUnreadable, path, "the file cannot be read.", "Correct the path, or make the file readable.", e);
+            throw DataErrors.Unreadable(path, e);
         }
     }
 
     /// <summary>Column names with their positions.</summary>
     internal static Dictionary<string, int> Header(CsvReader reader, string path)
     {
-        Guarded(path, () =>
+        try
         {
-            reader.ReadHeader();
-            return true;
-        });
+            Guarded(path, () =>
+            {
+                reader.ReadHeader();
+                return true;
+            });
+        }
+        catch (BadInputException e) when (e.Id == DataErrors.MalformedCsv && Unlike(path) is { } unlike)
+        {
+            throw unlike;
+        }
+
+        // Names are decoded leniently; a replaced byte would go into models as the name of a column.
+        if (reader.Headers.Any(name => name.Contains('\uFFFD', StringComparison.Ordinal)))
+            throw Unlike(path) ?? DataErrors.Bad(DataErrors.MalformedCsv, $"{path}, line 1", "the names of the columns are no UTF-8.", "Save the file as UTF-8.");
+        if (reader.Headers.Count == 0)
+            throw DataErrors.Bad(DataErrors.NoRows, path, "the file is empty.", "Give a first line with the names of the columns, and at least one row.");
         var header = new Dictionary<string, int>(StringComparer.Ordinal);
         foreach (string raw in reader.Headers)
         {
@@ -47,16 +61,62 @@ internal static class CsvFile
             }
 
             if (!header.TryAdd(name, header.Count))
-                throw DataErrors.Bad(DataErrors.ColumnDuplicate, $"{path}, line 1", $"two columns are named '{name}'.", "Name every column once.");
+            {
+                // Where the first line is a row, a number is a value, and values are not printed.
+                bool isNumber = CsvNumber.TryParse(Encoding.UTF8.GetBytes(name), out _);
+                throw DataErrors.Bad(DataErrors.ColumnDuplicate, $"{path}, line 1",
+                    isNumber ? $"columns {header[name] + 1} and {header.Count + 1} have the same number as their name." : $"two columns are named '{name}'.",
+                    isNumber ? "Begin the file with a line of names, each once." : "Name every column once.");
+            }
         }
 
         return header;
     }
 
-    internal static int Find(Dictionary<string, int> header, string name, string path) => header.TryGetValue(name, out int index)
-        ? index
-        : throw DataErrors.Bad(DataErrors.ColumnMissing, path, $"there is no column '{name}'.",
-            "Correct the name, which is compared exactly, or add the column; cells are separated by commas.");
+    internal static int Find(Dictionary<string, int> header, string name, string path)
+    {
+        if (header.TryGetValue(name, out int index))
+            return index;
+        string remedy = header.Count == 1 && OtherSeparator(header.Keys.First()) is { } separator
+            ? $"The first line has {separator} and no comma: save the file with commas between cells, and points before decimals."
+            : Alike(name, header.Keys) is { } alike ? $"Did you mean '{alike}'? Names are compared exactly, letter case included."
+            : "Correct the name, which is compared exactly, or add the column; the first line names the columns, and cells are separated by commas.";
+        throw DataErrors.Bad(DataErrors.ColumnMissing, path, $"there is no column '{name}'.", remedy);
+    }
+
+    /// <summary>A column that differs in letter case, or in a few letters of a long name, alone. No other one is named: where the first line is a row, its cells are values.</summary>
+    private static string? Alike(string name, IEnumerable<string> columns) => columns.FirstOrDefault(column => column.Equals(name, StringComparison.OrdinalIgnoreCase))
+        ?? columns.FirstOrDefault(column => SchemaReader.EditDistance(column.ToLowerInvariant(), name.ToLowerInvariant()) <= name.Length / 4);
+
+    /// <summary>What separates the cells of a first line without commas.</summary>
+    private static string? OtherSeparator(string line) => line.Contains(',', StringComparison.Ordinal) ? null
+        : line.Contains(';', StringComparison.Ordinal) ? "semicolons" : line.Contains('\t', StringComparison.Ordinal) ? "tabs" : line.Contains('|', StringComparison.Ordinal) ? "vertical bars" : null;
+
+    /// <summary>What a file is that does not begin like a CSV file; null where that cannot be told.</summary>
+    private static BadInputException? Unlike(string path)
+    {
+        byte[] start = new byte[1 << 16];
+        try
+        {
+            if (new FileInfo(path).Length == 0)                                                  // a pipe, which can be read once
+                return null;
+            using SafeFileHandle file = File.OpenHandle(path);
+            start = start[..CsvPieces.Fill(file, start, 0)];
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            return null;
+        }
+
+        if (start.AsSpan().StartsWith((ReadOnlySpan<byte>)[0x1F, 0x8B]))
+            return Compressed(path);
+        int end = start.AsSpan().IndexOfAny((byte)'\n', (byte)'\r');
+        return OtherSeparator(Encoding.UTF8.GetString(end < 0 ? start : start[..end])) is { } separator
+            ? DataErrors.Bad(DataErrors.MalformedCsv, $"{path}, line 1", $"the line has {separator} and no comma.", "Save the file with commas between cells, and points before decimals.")
+            : null;
+    }
+
+    internal static BadInputException Compressed(string path) => DataErrors.Bad(DataErrors.MalformedCsv, path, "the file is compressed (gzip).", "Decompress it, and name the result.");
 
     /// <summary>Moves to the next row. Lines without anything but white space are passed over.</summary>
     internal static bool Next(CsvReader reader, string path)
@@ -108,22 +168,32 @@ internal static class CsvFile
         return string.Join(RowIds.ColumnSeparator, parts);
     }
 
-    internal static double Number(CsvReader reader, int index, string column, string path)
+    /// <summary>Reads a number.</summary>
+    /// <param name="reader">At the row.</param>
+    /// <param name="index">Place of the cell.</param>
+    /// <param name="column">Its column.</param>
+    /// <param name="path">The file.</param>
+    /// <param name="input">What the cell is where it is no feature.</param>
+    internal static double Number(CsvReader reader, int index, string column, string path, RowInputKind? input = null)
     {
         ReadOnlySpan<byte> text = reader.GetSpan(index);
         if (CsvNumber.TryParse(text, out double value))
             return value;
-        if (text.IsEmpty)
-            throw Empty(Place(path, reader, column));
         if (CsvNumber.IsNotFinite(text))
-            throw TableChecks.NotFinite($"{path}, line {reader.LineNumber}", column);
-        throw DataErrors.Bad(DataErrors.NotANumber, Place(path, reader, column), "the cell is no number.",
-            "Write numbers like -1234.5 or 1.2e-3: a point before decimals, nothing between thousands.");
+            throw TableChecks.NotFinite($"{path}, line {reader.LineNumber}", column, isFeature: input is null);
+        if (CsvNumber.IsMissing(text))
+            throw Empty(Place(path, reader, column), isFeature: input is null, text.IsEmpty ? "the cell is empty." : "the cell says that its value is missing.");
+        throw DataErrors.Bad(DataErrors.NotANumber, Place(path, reader, column), "the cell is no number.", "Write numbers like -1234.5 or 1.2e-3: a point before decimals, nothing between thousands."
+            + input switch
+            {
+                null => " A column of text is declared as one in the schema, or left out of it.",
+                RowInputKind.Label => " Classes are numbers too: 0 and 1, or 0 to M - 1.",
+                _ => "",
+            });
     }
 
-    internal static BadInputException Empty(string place) =>
-        DataErrors.Bad(DataErrors.EmptyCell, place, "the cell is empty.",
-            "Fill it, leave the row or the column out, or declare in the schema what stands for a missing value.");
+    internal static BadInputException Empty(string place, bool isFeature = true, string cause = "the cell is empty.") => DataErrors.Bad(DataErrors.EmptyCell, place, cause,
+        isFeature ? "Fill it, leave the row or the column out, or declare in the schema what stands for a missing value." : "Fill it, or leave the row out.");
 
     /// <summary>Runs a part of the reading, and turns what can go wrong with a file into an error with its place.</summary>
     internal static T Guarded<T>(string path, Func<T> read)

@@ -84,7 +84,7 @@ internal static class CsvTable
             for (int i = 0; i < inputs.Length; i++)
             {
                 CsvInput input = layout.Inputs[i];
-                double value = CsvFile.Number(reader, input.Index, input.Name, path);
+                double value = CsvFile.Number(reader, input.Index, input.Name, path, input.Kind);
                 RowInputs.Check(input.Kind, value, layout.LabelRange, () => CsvFile.Place(path, reader, input.Name));
                 inputs[i].Add(value);
             }

@@ -131,6 +131,16 @@ public static class DataErrors
     internal static BadInputException Bad(string id, string place, string cause, string remedy, Exception? inner = null) =>
         new(id, place, cause, remedy, inner);
 
+    /// <summary>Why a file cannot be opened.</summary>
+    internal static BadInputException Unreadable(string path, Exception inner)
+    {
+        (string cause, string remedy) = inner is FileNotFoundException or DirectoryNotFoundException ? ("there is no such file.", "Correct the path; in a run file it is relative to that file.")
+            : Directory.Exists(path) ? ("it is a folder, and a file is needed.", "Name the file.")
+            : inner is UnauthorizedAccessException ? ("this user may not read the file.", "Make the file readable for the user that runs the program.")
+            : ("the file cannot be read.", "Correct the path, or make the file readable.");
+        return Bad(FileUnreadable, path, cause, remedy, inner);
+    }
+
     internal static BadInputException Scratch(string folder, Exception inner) =>
         Bad(ScratchUnusable, folder, "the scratch file for the features cannot be made or written there, or there is no room for it.",
             "Name a folder that can be written to, with 8 bytes a cell free (float32: 4), and twice that for a job that reshuffles.", inner);

@@ -18,7 +18,7 @@ internal static class IdFile
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException or ArgumentException)
         {
-            throw DataErrors.Bad(DataErrors.FileUnreadable, path, "the file cannot be read.", "Correct the path, or make the file readable.", e);
+            throw DataErrors.Unreadable(path, e);
         }
 
         ReadOnlySpan<byte> rest = text;

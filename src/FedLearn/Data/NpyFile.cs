@@ -38,7 +38,7 @@ internal static partial class NpyFile
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException or ArgumentException)
         {
-            throw DataErrors.Bad(DataErrors.FileUnreadable, path, "the file cannot be read.", "Correct the path, or make the file readable.", e);
+            throw DataErrors.Unreadable(path, e);
         }
     }
 
@@ -68,7 +68,7 @@ internal static partial class NpyFile
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException or ArgumentException)
         {
-            throw DataErrors.Bad(DataErrors.FileUnreadable, path, "the file cannot be read.", "Correct the path, or make the file readable.", e);
+            throw DataErrors.Unreadable(path, e);
         }
     }
 
@@ -91,7 +91,7 @@ internal static partial class NpyFile
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException or ArgumentException)
         {
-            throw DataErrors.Bad(DataErrors.FileUnreadable, path, "the file cannot be read.", "Correct the path, or make the file readable.", e);
+            throw DataErrors.Unreadable(path, e);
         }
     }
 

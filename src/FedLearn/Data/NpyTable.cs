@@ -90,7 +90,8 @@ internal static class NpyTable
         (int count, _, double[] values) = NpyFile.Read(path, dimensions: 1, cancellationToken);
         if (count != rows)
             throw DataErrors.Bad(DataErrors.WrongShape, path, $"there are {count} values of the {name} for {rows} rows.", "Give one a row.");
-        TableChecks.Finite(new DenseMatrix(rows, 1, values), [name], row => $"{path}, row {row + 1}");
+        if (Array.FindIndex(values, value => !double.IsFinite(value)) is >= 0 and int first)
+            throw TableChecks.NotFinite($"{path}, row {first + 1}", name, isFeature: false);
         for (int i = 0; i < rows; i++)
         {
             int row = i;

@@ -185,7 +185,7 @@ internal static class SchemaReader
             : throw Invalid(place, $"{key} must be an array of text.");
     }
 
-    private static int EditDistance(string a, string b)
+    internal static int EditDistance(string a, string b)
     {
         int[] row = [.. Enumerable.Range(0, b.Length + 1)];
         for (int i = 1; i <= a.Length; i++)

@@ -34,7 +34,7 @@ internal static class SvmTable
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException or ArgumentException)
         {
-            throw DataErrors.Bad(DataErrors.FileUnreadable, path, "the file cannot be read.", "Correct the path, or make the file readable.", e);
+            throw DataErrors.Unreadable(path, e);
         }
 
         if (rows.Count == 0)
@@ -115,6 +115,8 @@ internal static class SvmTable
 
         private void ReadLine(ReadOnlySpan<byte> text)
         {
+            if (_line == 1 && text.StartsWith((ReadOnlySpan<byte>)[0x1F, 0x8B]))
+                throw CsvFile.Compressed(path);
             if (_line == 1 && text.StartsWith("\uFEFF"u8))
                 text = text[3..];
             int comment = text.IndexOf((byte)'#');
@@ -124,7 +126,7 @@ internal static class SvmTable
                 return;
             if (needLabel)
             {
-                double label = token.Contains((byte)':') ? throw Malformed("the row begins with a cell, where its label has to be.") : Number(token, "label", null);
+                double label = token.Contains((byte)':') ? throw Malformed("the row begins with a cell, where its label has to be.") : Number(token, "label", null, isFeature: false);
                 RowInputs.Check(RowInputKind.Label, label, labelRange, () => $"{Place}, label");
                 _labels.Add(label);
                 token = Next(ref text);
@@ -170,13 +172,13 @@ internal static class SvmTable
             Width = Math.Max(Width, (int)column + 1);
         }
 
-        private double Number(ReadOnlySpan<byte> text, string column, double? missing)
+        private double Number(ReadOnlySpan<byte> text, string column, double? missing, bool isFeature = true)
         {
             if (CsvNumber.TryParse(text, out double value))
                 return value;
             if (missing is { } constant && CsvNumber.IsMissing(text))
                 return constant;
-            throw CsvNumber.IsNotFinite(text) ? TableChecks.NotFinite(Place, column)
+            throw CsvNumber.IsNotFinite(text) ? TableChecks.NotFinite(Place, column, isFeature)
                 : DataErrors.Bad(DataErrors.NotANumber, $"{Place}, column '{column}'", "the value is no number.", "Write numbers like -1234.5 or 1.2e-3.");
         }
 

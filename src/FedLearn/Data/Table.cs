@@ -199,6 +199,7 @@ public sealed class Table
             ".csv" => CsvTable.Read(source, schema, needLabel, cancellationToken),
             ".npy" => NpyTable.Read(source, schema, needLabel, cancellationToken),
             ".svm" or ".libsvm" or ".svmlight" => SvmTable.Read(source, schema, needLabel, cancellationToken),
+            ".gz" => throw DataErrors.Config(DataErrors.UnsuitableSource, source.Path, "the name ends in .gz, and compressed files are not read.", "Decompress the file, and name the result."),
             _ => throw DataErrors.Config(DataErrors.UnsuitableSource, source.Path, "the name ends neither in .csv nor in .npy, .svm, .libsvm or .svmlight.",
                 "Give a CSV file, a NumPy array or sparse rows, named so."),
         };

@@ -100,6 +100,6 @@ internal static class TableChecks
     internal static BadInputException NotOneHot(string place) => DataErrors.Bad(DataErrors.NotOneHot, place,
         "a cell of a one-hot field is neither 0 nor 1.", "Correct the cell, or declare the column numeric.");
 
-    internal static BadInputException NotFinite(string place, string column) => DataErrors.Bad(DataErrors.NotFinite,
-        $"{place}, column '{column}'", "the value is NaN, infinite or beyond float64.", "Replace it by a finite number, leave the row out, or declare in the schema what stands for a missing value.");
+    internal static BadInputException NotFinite(string place, string column, bool isFeature = true) => DataErrors.Bad(DataErrors.NotFinite, $"{place}, column '{column}'",
+        "the value is NaN, infinite or beyond float64.", isFeature ? "Replace it by a finite number, leave the row out, or declare in the schema what stands for a missing value." : "Replace it by a finite number, or leave the row out.");
 }

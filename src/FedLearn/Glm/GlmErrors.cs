@@ -48,6 +48,9 @@ public static class GlmErrors
     /// <summary>Columns are linearly dependent, so that standard errors are not defined.</summary>
     public const string DependentColumns = "FL3107";
 
+    /// <summary>The parties have more columns together than Newton's method or standard errors can take.</summary>
+    public const string TooManyColumns = "FL3109";
+
     /// <summary>Early stopping or a fold has no rows held out, or none left to train on.</summary>
     public const string NothingHeldOut = "FL3108";
 

@@ -109,7 +109,7 @@ public sealed partial class GlmTrainer
         }
 
         if (_plan.Private && _plan.PreprocessingOptions.Scaling == Scaling.Declared && !input.Table.Schema.DeclaresAllRanges)
-            throw new PrivacyRefusedException(GlmErrors.RangesNotDeclared, $"party '{input.Party}', schema", "a numeric field has no declared public range.",
+            throw new PrivacyRefusedException(GlmErrors.RangesNotDeclared, $"party '{input.Party}', schema", Rangeless(input.Table.Schema),
                 "Declare min and max of every numeric field in the schema; or set preprocessing.scaling to rounded or standardize, whose claim is then conditional on scaling constants taken from the data.");
         _people = new(() => GlmAccount.IdentityOf(input.Table));
         SessionTerms terms = GlmJobTerms.Of(job);
@@ -314,6 +314,14 @@ public sealed partial class GlmTrainer
         double mu = _plan.Mode == PrivacyMode.HdpVfl && _plan.Job.Privacy.Calibration == Calibration.Paper
             ? 1 / ClassicalGaussian.Sigma(budget.Epsilon, budget.Delta) : GaussianDp.Mu(budget.Epsilon, budget.Delta);
         return account.Check("gaussian", _plan.Unit, 0, runs * mu * mu);
+    }
+
+    /// <summary>The fields without a range, a few by name.</summary>
+    private static string Rangeless(TableSchema schema)
+    {
+        string[] names = [.. schema.Fields.Where(field => field.Kind == FieldKind.Numeric && field is not { Min: not null, Max: not null }).Select(field => $"'{field.Name}'")];
+        return (names.Length == 1 ? "a numeric field has" : $"{names.Length} numeric fields have")
+            + $" no declared public range: {string.Join(", ", names.Take(5))}{(names.Length > 5 ? " and more" : "")}.";
     }
 
     private void CheckLabels()

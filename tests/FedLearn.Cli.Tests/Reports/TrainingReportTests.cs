@@ -208,8 +208,18 @@ public class TrainingReportTests
         ToolRun run = await ToolRun.Of("report", scene.At("report.txt"), "--json", "--html", scene.At("page.html"));
         Assert.Equal((2, ""), (run.ExitCode, run.Output));
         Assert.Contains(CliErrors.NoReport, run.Error, StringComparison.Ordinal);
+        Assert.Equal(text is null, run.Error.Contains("no such file", StringComparison.Ordinal));
         Assert.False(File.Exists(scene.At("page.html")));
     }
+
+    [Theory]
+    [InlineData(0.0, "0.0000")]
+    [InlineData(0.6124, "0.6124")]
+    [InlineData(0.00005, "0.0001")]
+    [InlineData(-0.0000123456, "-1.2346e-5")]
+    [InlineData(9999999.0, "9999999.0000")]
+    [InlineData(5.493992761195663e131, "5.4940e+131")]
+    public void Number_OfAnySize_ShowsDigitsThatMean(double value, string shown) => Assert.Equal(shown, Output.ReportWriter.Number(value));
 
     /// <summary>The page forbids itself to load anything, and asks for nothing outside its scripts, which a browser runs in FedLearn.Browser.Tests.</summary>
     private static void AssertSelfContained(string page)

@@ -170,6 +170,24 @@ public sealed class RunFileTests : IDisposable
         Assert.Contains($"'{nearest}'", error.Remedy, StringComparison.Ordinal);
     }
 
+    [Theory]
+    [InlineData("privacy.mode", "hdpvfl", "'hdp-vfl'")]
+    [InlineData("privacy.unit", "recrod", "'record'")]
+    [InlineData("privacy.mode", "repaired", null)] // none is the nearest word, and the last that was meant
+    [InlineData("privacy.mode", "dp", null)]
+    [InlineData("preprocessing.rows", "truncate", null)]
+    [InlineData("parties[1].role", "host", null)]
+    public void Load_UnknownWord_NamesTheNearestOnlyWhereItIsNear(string path, string word, string? meant)
+    {
+        string remedy = Refused<ConfigurationException>(With(Private, path, $"\"{word}\""), RunFileErrors.UnknownWord, path).Remedy;
+        Assert.Equal(meant is not null, remedy.Contains("Did you mean", StringComparison.Ordinal));
+        Assert.Contains(meant ?? "It knows", remedy, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void Load_KeyNearNone_ListsTheKnownOnes() =>
+        Assert.Contains("epochs, ", Refused<ConfigurationException>(With(Private, "training.momentum_decay", "1"), RunFileErrors.UnknownKey, "momentum_decay").Remedy, StringComparison.Ordinal);
+
     [Fact]
     public void Load_KeyOfAnotherSection_NamesThatSection() =>
         Assert.Contains("training.epochs", Refused<ConfigurationException>(With(Private, "model.epochs", "1"), RunFileErrors.UnknownKey, "model.epochs").Remedy, StringComparison.Ordinal);

@@ -98,25 +98,84 @@ public sealed class CsvTableTests : IDisposable
         Refuses(DataErrors.NotANumber, "line 5, column 'a'", "secret", "id,a\n\"x\ny\",1\n\nz,secret\n");
     }
 
-    [Fact]
-    public void Load_MissingFile_Refused() => ErrorAssert.Throws<BadInputException>(DataErrors.FileUnreadable, "no.csv", null,
-        () => Table.Load(new TableSource { Path = _folder["no.csv"] }, needLabel: false));
+    [Theory]
+    [InlineData("no.csv")]
+    [InlineData("no.npy")]
+    [InlineData("no.svm")]
+    [InlineData("no/t.csv")]
+    public void Load_MissingFile_Refused(string name) => Assert.Contains("no such file", ErrorAssert.Throws<BadInputException>(DataErrors.FileUnreadable, Path.GetFileName(name), null,
+        () => Table.Load(new TableSource { Path = _folder[name] }, needLabel: false)).Cause, StringComparison.Ordinal);
 
     [Fact]
     public void Load_Folder_Refused()
     {
         Directory.CreateDirectory(_folder["d.csv"]);
-        ErrorAssert.Throws<BadInputException>(DataErrors.FileUnreadable, "d.csv", null,
-            () => Table.Load(new TableSource { Path = _folder["d.csv"] }, needLabel: false));
+        Assert.Contains("a folder", ErrorAssert.Throws<BadInputException>(DataErrors.FileUnreadable, "d.csv", null,
+            () => Table.Load(new TableSource { Path = _folder["d.csv"] }, needLabel: false)).Cause, StringComparison.Ordinal);
     }
 
     [Theory]
-    [InlineData("")]
-    [InlineData("\n")]
     [InlineData("key,a\nx,1\n")]                                             // another name
     [InlineData("ID,a\nx,1\n")]                                              // names are exact
     [InlineData("id;a\nx;1\n")]                                              // another separator
     public void Load_NoIdColumn_Refused(string csv) => Refuses(DataErrors.ColumnMissing, "t.csv", null, csv);
+
+    [Theory]
+    [InlineData("id;a\nx;1\n", DataErrors.ColumnMissing, "semicolons")]
+    [InlineData("id\ta\nx\t1\n", DataErrors.ColumnMissing, "tabs")]
+    [InlineData("id|a\nx|1\n", DataErrors.ColumnMissing, "vertical bars")]
+    [InlineData("\"id\";\"a\"\n\"x\";987\n", DataErrors.MalformedCsv, "semicolons")]
+    public void Load_OtherSeparator_IsNamed(string csv, string id, string separator)
+    {
+        BadInputException error = ErrorAssert.Throws<BadInputException>(id, "t.csv", "987", () => Load(csv));
+        Assert.Contains(separator, error.Cause + error.Remedy, StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData("ID", "id", true)]
+    [InlineData("Customer_Number", "customer_number", true)]
+    [InlineData("customer_nubmer", "customer_number", true)]
+    [InlineData("ie", "id", false)]                                          // as near as that is any cell of a file without a line of names
+    [InlineData("customer", "customer_number", false)]
+    public void Load_NearName_IsSuggested(string written, string meant, bool near)
+    {
+        string path = _folder.Write("t.csv", $"{written},a\nx,1\n");
+        BadInputException error = ErrorAssert.Throws<BadInputException>(DataErrors.ColumnMissing, "t.csv", null, () => Table.Load(new TableSource { Path = path, Id = meant }, needLabel: false));
+        Assert.Equal(near, error.Remedy.Contains($"Did you mean '{written}'?", StringComparison.Ordinal));
+    }
+
+    [Fact]
+    public void Load_NoLineOfNames_HidesTheFirstRow()
+    {
+        Refuses(DataErrors.ColumnDuplicate, "line 1", "987", "x,987,987\n");
+        Refuses(DataErrors.ColumnMissing, "t.csv", "987", "x,987,654\n");
+    }
+
+    [Fact]
+    public void Load_NamesNotUtf8_Refused() => ErrorAssert.Throws<BadInputException>(DataErrors.MalformedCsv, "line 1", null, () => Load([.. "id,gr"u8, 0xF6, .. "\nx,1\n"u8]));
+
+    [Fact]
+    public void Load_Compressed_SaysSo()
+    {
+        using var packed = new MemoryStream();
+        using (var gzip = new System.IO.Compression.GZipStream(packed, System.IO.Compression.CompressionLevel.Fastest))
+            gzip.Write("id,a\nx,1\n"u8);
+        Assert.Contains("gzip", ErrorAssert.Throws<BadInputException>(DataErrors.MalformedCsv, "t.csv", null, () => Load(packed.ToArray())).Cause, StringComparison.Ordinal);
+        ErrorAssert.Throws<BadInputException>(DataErrors.MalformedCsv, "t.svm", null, () => Table.Load(new TableSource { Path = _folder.Write("t.svm", packed.ToArray()) }, needLabel: true));
+        ErrorAssert.Throws<ConfigurationException>(DataErrors.UnsuitableSource, "t.csv.gz", null, () => Table.Load(new TableSource { Path = _folder.Write("t.csv.gz", packed.ToArray()) }, needLabel: false));
+    }
+
+    [Theory]
+    [InlineData("yes", DataErrors.NotANumber, "0 and 1")]
+    [InlineData("", DataErrors.EmptyCell, "leave the row out")]
+    [InlineData("NA", DataErrors.EmptyCell, "leave the row out")]
+    [InlineData("NaN", DataErrors.NotFinite, "leave the row out")]
+    public void Load_LabelOfAnotherKind_SaysWhatLabelsAre(string cell, string id, string remedy)
+    {
+        BadInputException error = ErrorAssert.Throws<BadInputException>(id, "line 2, column 'y'", cell == "yes" ? cell : null, () => Load($"id,a,y\nx,1,{cell}\n", needLabel: true, label: "y"));
+        Assert.Contains(remedy, error.Remedy, StringComparison.Ordinal);
+        Assert.DoesNotContain("schema", error.Remedy, StringComparison.Ordinal);
+    }
 
     [Fact]
     public void Load_NoLabelColumn_Refused() => Refuses(DataErrors.ColumnMissing, "t.csv", null, "id,a\nx,1\n", needLabel: true, label: "y");
@@ -237,6 +296,8 @@ public sealed class CsvTableTests : IDisposable
     [InlineData("id,a\n")]
     [InlineData("id,a")]
     [InlineData("id,a\n\n\n")]
+    [InlineData("")]
+    [InlineData("\n")]
     public void Load_NoRows_Refused(string csv) => Refuses(DataErrors.NoRows, "t.csv", null, csv);
 
     [Theory]
@@ -275,7 +336,8 @@ public sealed class CsvTableTests : IDisposable
 
     [Theory]
     [InlineData("", DataErrors.EmptyCell)]
-    [InlineData("NA", DataErrors.NotANumber)]
+    [InlineData("NA", DataErrors.EmptyCell)]
+    [InlineData("?", DataErrors.EmptyCell)]
     [InlineData("NaN", DataErrors.NotFinite)]
     public void Load_MissingInAnotherField_Refused(string cell, string id) => Refuses(id, "line 2, column 'b'", null, $"id,a,b,c\np,1,{cell},x\n", WithMissing);
 

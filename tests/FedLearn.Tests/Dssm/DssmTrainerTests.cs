@@ -40,6 +40,17 @@ public class DssmTrainerTests
     }
 
     [Fact]
+    public async Task TrainAsync_ViewOfOtherUsers_Warns()
+    {
+        DssmPartyInput[] inputs = [.. SmallRecommendation.Inputs()];
+        IReadOnlyList<DssmPartyResult> known = await DssmFederation.TrainAsync(SmallRecommendation.Job(), inputs, Towers, cancellationToken: TestContext.Current.CancellationToken);
+        Assert.DoesNotContain(known[0].AlignmentWarnings, w => w.Contains("changes nothing", StringComparison.Ordinal));
+        inputs[1] = inputs[1] with { View = new ViewTable(["USER-0", "USER-1"], [0, 1], null, new TowerRows(new TowerInputs(3, []), 2, new double[6], [])) };
+        IReadOnlyList<DssmPartyResult> results = await DssmFederation.TrainAsync(SmallRecommendation.Job(), inputs, Towers, cancellationToken: TestContext.Current.CancellationToken);
+        Assert.Contains(results[0].AlignmentWarnings, w => w.StartsWith("'profile' has a row for none of the training events", StringComparison.Ordinal));
+    }
+
+    [Fact]
     public async Task TrainAsync_Twice_GivesTheSameModelAndFigures()
     {
         DssmJob job = SmallRecommendation.Job();

@@ -208,6 +208,55 @@ public class GlmOptimizerTests
             Assert.Equal("FL5102", Assert.Throws<PrivacyRefusedException>(() => GlmPlan.Create(job with { Training = job.Training with { Optimizer = optimizer } })).Id);
     }
 
+    [Theory]
+    [InlineData(7, 2)]
+    [InlineData(2, 7)]
+    [InlineData(5, 5)]
+    public async Task Newton_MoreColumnsThanRows_IsRefusedAtTheActivePartyAsAFaultOfTheData(int own, int others)
+    {
+        VerticalData data = VerticalData.Random(3, "gaussian", 6, own, others);
+        BadInputException error = await Assert.ThrowsAsync<BadInputException>(() => TrainAsync(data, data.Job("gaussian", new() { Optimizer = GlmOptimizer.Irls }, l2: 0)));
+        Assert.Equal(GlmErrors.TooManyColumns, error.Id);
+        await TrainAsync(data, data.Job("gaussian", new() { Optimizer = GlmOptimizer.Irls }, l2: .1));
+    }
+
+    [Theory]
+    [InlineData("binomial", 0.0, "the same label")]
+    [InlineData("gaussian", 3.5, "the same label")]
+    [InlineData("multinomial", 1.0, "the same label")]
+    public async Task Training_LabelsAllEqual_Warns(string family, double label, string warning)
+    {
+        VerticalData data = Draw(2, family, 2, 2).WithLabels(_ => label);
+        Assert.Contains((await TrainAsync(data, data.Job(family, new())))[0].Warnings, w => w.Contains(warning, StringComparison.Ordinal));
+        Assert.DoesNotContain((await TrainAsync(Draw(2, family, 2, 2), data.Job(family, new())))[0].Warnings, w => w.Contains(warning, StringComparison.Ordinal));
+    }
+
+    [Fact]
+    public async Task Training_ClassesWithAGap_Warns()
+    {
+        VerticalData data = Draw(2, "multinomial", 2, 2).WithLabels(label => Math.Max(1, label));
+        Assert.Contains((await TrainAsync(data, data.Job("multinomial", new())))[0].Warnings, w => w.Contains("no training row has class 0:", StringComparison.Ordinal));
+    }
+
+    [Fact]
+    public async Task Training_SplitWithoutTestRows_Warns()
+    {
+        VerticalData data = Draw(2, "gaussian", 2, 2);
+        GlmJob job = data.Job("gaussian", new()) with { Split = new SplitRule.ByHash(Modulus: 1_000_000, Test: [999_999]) };
+        Assert.Contains((await TrainAsync(data, job))[0].Warnings, w => w.Contains("no common row in the test set", StringComparison.Ordinal));
+        Assert.DoesNotContain((await TrainAsync(data, data.Job("gaussian", new()) with { Split = SplitRule.None }))[0].Warnings, w => w.Contains("test set", StringComparison.Ordinal));
+    }
+
+    [Fact]
+    public async Task Lbfgs_StuckFarFromTheOptimum_Warns()
+    {
+        // A model without features starts where nearly all means are 0 or beyond e^300: no step along the gradient shows in float64.
+        VerticalData data = Draw(2, "poisson", 2, 2);
+        GlmPartyResult result = (await TrainAsync(data.With(offsets: [.. Enumerable.Range(0, data.Rows).Select(i => i % 2 == 0 ? 300.0 : -300.0)]), data.Job("poisson", new())))[0];
+        Assert.Equal(GlmStopReason.NoFurtherDecrease, result.StopReason);
+        Assert.Contains(result.Warnings, w => w.Contains("far from the best one", StringComparison.Ordinal));
+    }
+
     [Fact]
     public void Jobs_ThatDoNotGoTogether_AreConfigurationErrors()
     {

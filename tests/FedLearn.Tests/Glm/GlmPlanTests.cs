@@ -69,6 +69,10 @@ public class GlmPlanTests
     }
 
     [Fact]
+    public void Private_FieldWithoutRange_IsNamed() =>
+        Assert.Contains("'c0', 'c1'", Assert.Throws<PrivacyRefusedException>(() => new GlmTrainer(Private with { Preprocessing = null }, Data.Inputs()[0])).Cause, StringComparison.Ordinal);
+
+    [Fact]
     public void Private_BudgetOfEachParty_Suffices() => Assert.Equal(("", ""), Refusals(Private with
     {
         Privacy = Private.Privacy with { Budget = null },

@@ -270,7 +270,7 @@ public static class DssmFiles
             ReadOnlySpan<byte> cell = Cell(column);
             string name = _header.First(pair => pair.Value == column).Key;
             if (cell.IsEmpty)
-                throw CsvFile.Empty(Place(name));
+                throw CsvFile.Empty(Place(name), isFeature: false);
             return Utf8Parser.TryParse(cell, out long value, out int used) && used == cell.Length && value >= least && value <= most
                 ? value
                 : throw DataErrors.Bad(DssmDataErrors.MalformedMoment, Place(name), "the cell is no whole number of its range.", remedy);

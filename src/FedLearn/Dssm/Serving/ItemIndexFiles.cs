@@ -66,7 +66,7 @@ public static class ItemIndexFiles
                 if (!seen.Add(item))
                     throw Bad(DssmServingErrors.DuplicateItem, CsvFile.Place(path, csv, Id), "an earlier line has the same id.", "Write every item once.");
                 if (own.Length == 0)
-                    throw CsvFile.Empty(CsvFile.Place(path, csv, Model));
+                    throw CsvFile.Empty(CsvFile.Place(path, csv, Model), isFeature: false);
                 if ((version ??= own) != own)
                 {
                     throw new ConfigurationException(DssmServingErrors.MixedModelVersions, CsvFile.Place(path, csv, Model), "the lines name several versions of a model.",

@@ -284,7 +284,8 @@ public sealed class DssmTrainer
             Counts = new DssmCounts(sets[0].Events.Count, sets[1].Events.Count, sets[2].Events.Count, sets[3].Events.Count, sets[4].Events.Count,
                 _input.Interactions!.Users.Count, samples.Items.Ids.Count),
             AlignmentLeaks = [.. peers.SelectMany(p => p.Aligned.Leaks).Distinct()],
-            AlignmentWarnings = [.. peers.SelectMany(p => p.Aligned.Warnings).Distinct()],
+            AlignmentWarnings = [.. peers.SelectMany(p => p.Aligned.Warnings).Distinct(), .. peers.Where(p => !p.Present[0].Contains(true)).Select(p =>
+                $"'{p.Name}' has a row for none of the training events, and its view changes nothing: ids may be written in another way there, or all of its rows be later than the events")],
             Timing = timing,
             Traffic = default,
             Releases = [],

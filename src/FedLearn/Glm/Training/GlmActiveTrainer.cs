@@ -1,5 +1,6 @@
 using System.Numerics.Tensors;
 using System.Runtime.CompilerServices;
+using FedLearn.Data;
 using FedLearn.Evaluation;
 using FedLearn.Parties;
 using FedLearn.Privacy;
@@ -20,7 +21,10 @@ internal partial class GlmActiveTrainer(GlmWork work, IReadOnlyList<IPartyChanne
     private readonly double[] _trainScores = new double[work.Train.Rows * work.Train.Outputs];
     private readonly RoundClock _clock = new(work);
 
-    private double _firstLoss, _lastLoss;
+    // A gradient above this is no rounding of columns of ordinary size at their optimum, where L-BFGS ends at 1e-8.
+    private const double FarFromOptimum = 1e-5;
+
+    private double _firstLoss, _lastLoss, _gradientNorm;
     // Rows in the order of the last epoch's scores; null for their own order.
     private int[]? _lastOrder;
     // l2/2 |w|^2 + l1 |w|_1 over all parties; null where it is not known.
@@ -57,8 +61,7 @@ internal partial class GlmActiveTrainer(GlmWork work, IReadOnlyList<IPartyChanne
         }
 
         GlmInference? inference = _plan.Job.Inference ? await InferAsync(rounds, cancellationToken).ConfigureAwait(false) : null;
-        string[] warnings = _lastLoss > _firstLoss
-            ? ["the training loss grew from the first epoch to the last: use a smaller training.stepSize"] : [];
+        string[] warnings = [.. Warnings(reason)];
         if (inference is not null && (reason is GlmStopReason.RoundLimit or GlmStopReason.EarlyStopped))
             warnings = [.. warnings, "standard errors suppose the optimum, and training ended before it: raise training.epochs, or use lbfgs or irls without early stopping"];
         if (passives.Count == 0 && !_plan.Private)
@@ -72,6 +75,25 @@ internal partial class GlmActiveTrainer(GlmWork work, IReadOnlyList<IPartyChanne
             Inference = inference,
             Warnings = warnings,
         };
+    }
+
+    /// <summary>What whoever reads the figures should know. Labels speak in mode none alone: a warning in a private mode would tell of them outside the claim.</summary>
+    private IEnumerable<string> Warnings(GlmStopReason reason)
+    {
+        if (_lastLoss > _firstLoss)
+            yield return _plan.Private && _plan.Mode != PrivacyMode.LabelDp
+                ? "the training loss, measured on noisy scores, grew from the first epoch to the last: the noise alone can do that; where figures of test rows are poor too, use a smaller training.stepSize"
+                : "the training loss grew from the first epoch to the last: use a smaller training.stepSize";
+        if (reason == GlmStopReason.NoFurtherDecrease && _gradientNorm > FarFromOptimum)
+            yield return "training stopped where rounding hides any further decrease, and the gradient is not small: the model may be far from the best one. Columns or offsets of very different sizes do that; use preprocessing.scaling standardize or declared";
+        if (work.Test.Rows == 0 && _plan.Job.Split != SplitRule.None)
+            yield return "the split puts no common row in the test set: nothing was measured on rows that training did not see";
+        if (_plan.Private)
+            yield break;
+        if (train.Rows > 1 && train.Labels.All(label => label == train.Labels[0]))
+            yield return "all training rows have the same label: there is nothing to learn from them";
+        else if (_plan.Family is MultinomialFamily { Outputs: var classes } && Enumerable.Range(0, classes).Except(train.Labels.Select(label => (int)label)).ToArray() is { Length: > 0 } absent)
+            yield return $"no training row has class {string.Join(", ", absent.Take(5))}{(absent.Length > 5 ? " and others" : "")}: classes are numbered from 0 to M - 1 without a gap";
     }
 
     /// <summary>One noise for all: every passive party gets the same vector. Virtual for the tests, like the acts of <see cref="GlmWork"/>.</summary>

@@ -1,3 +1,4 @@
+using FedLearn.Diagnostics;
 using FedLearn.Numerics;
 using FedLearn.Parties;
 using FedLearn.Privacy;
@@ -60,9 +61,18 @@ internal partial class GlmActiveTrainer
             double count = told.Values.Span[0];
             // Whitened columns are independent, so no more of them than rows; and all have to fit one matrix.
             double most = Math.Min(_plan.Job.Model.L2 > 0 ? MostColumns : n, Math.Min(MostColumns, Array.MaxLength / (double)n)) - d - columns.Count;
-            if (!(count >= 0 && count <= Math.Max(0, most) && count == Math.Floor(count)))
-                throw ProtocolErrors.Peer(ProtocolErrors.UnexpectedMessage, passive.RemoteParty, "mixed columns", "announced a number of columns that is not legal, or too large for the active party's memory.",
+            if (!(count >= 0 && count <= MostColumns && count == Math.Floor(count)))
+                throw ProtocolErrors.Peer(ProtocolErrors.UnexpectedMessage, passive.RemoteParty, "mixed columns", "announced a number of columns that is not legal.",
                     "Use another optimiser, without evaluation.inference, for so many columns.");
+            if (count > most)
+            {
+                bool unpenalised = _plan.Job.Model.L2 == 0 && d + columns.Count + count > n;
+                throw new BadInputException(GlmErrors.TooManyColumns, "the columns of all parties together", unpenalised
+                    ? $"there are at least {d + columns.Count + (int)count} of them and {n} training rows, and model.l2 is 0: many sets of weights fit equally well."
+                    : $"there are {d + columns.Count + (int)count} of them and {n} training rows, more than one matrix at the active party takes.",
+                    unpenalised ? "Set model.l2 above 0, or use fewer columns or more rows; optimizer lbfgs, without evaluation.inference, finds one of the sets." : "Use optimizer lbfgs, without evaluation.inference.");
+            }
+
             blocks.Add((d + columns.Count, (int)count));
             for (int j = 0; j < (int)count; j++)
             {

@@ -31,7 +31,7 @@ internal partial class GlmActiveTrainer
             await AddScalarsAsync(round, products, cancellationToken).ConfigureAwait(false);
             work.CheckFinite(round, products);
 
-            bool converged = Lbfgs.GradientNorm(products) <= Lbfgs.GradientTolerance;
+            bool converged = (_gradientNorm = Lbfgs.GradientNorm(products)) <= Lbfgs.GradientTolerance;
             bool stop = converged || round == _plan.Epochs;
             // After the last iteration training ends anyway, and only this tells the passive parties that it did so at the optimum.
             double[] coefficients = converged && round == _plan.Epochs ? [(double)GlmStopReason.Converged] : stop ? [] : Lbfgs.Direction(products, basis.Count);

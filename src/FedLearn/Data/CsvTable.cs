@@ -33,8 +33,9 @@ internal static class CsvTable
         CsvInput[] inputs = [.. RowInputs.Named(source, labelName, needLabel).Select(input => new CsvInput(input.Kind, input.Name, CsvFile.Find(header, input.Name, path)))];
         string[] reserved = [.. new[] { source.Weight, source.Offset, source.Exposure }.OfType<string>()];
         string[] others = [.. header.OrderBy(pair => pair.Value).Select(pair => pair.Key).Except([.. idNames, labelName ?? idNames[0], .. reserved], StringComparer.Ordinal)];
-        if (schema is null && others.Length == 0)
-            throw DataErrors.Bad(DataErrors.ColumnMissing, path, "there is no column of features.", "Give at least one beside those of ids, labels, weights and offsets.");
+        // A party with labels may have nothing else; one without has to bring features.
+        if (schema is null && others.Length == 0 && labelName is null)
+            throw DataErrors.Bad(DataErrors.ColumnMissing, path, "there is no column of features.", "Give at least one beside those of ids, weights and offsets; a party with labels may do without.");
         schema = schema is null
             ? TableSchema.Create([.. others.Select(name => Field.Numeric(name))], idNames, labelName, path)
             : TableSchema.Create(schema.Fields, idNames, labelName, source.Schema ?? path);     // refuses a field that is the id or the label

@@ -160,7 +160,7 @@ public sealed partial class FeatureMap
             throw Malformed(place, e);
         }
 
-        return state is { Format: State.CurrentFormat, Fields: > 0, Columns.Count: > 0 } && double.IsFinite(state.RowNorm) && state.RowNorm > 0
+        return state is { Format: State.CurrentFormat, Fields: >= 0, Columns: not null } && state.Fields > 0 == state.Columns.Count > 0 && double.IsFinite(state.RowNorm) && state.RowNorm > 0
             && state.Columns.All(column => column is { Name.Length: > 0, Width: > 0 } && double.IsFinite(column.Center) && double.IsFinite(column.Width))
             && state.Columns.DistinctBy(column => column.Name).Count() == state.Columns.Count
             ? new FeatureMap(state)

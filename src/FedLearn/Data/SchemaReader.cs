@@ -47,8 +47,8 @@ internal static class SchemaReader
 
     internal static void Check(TableSchema schema, string place)
     {
-        if (schema.Fields.Count == 0)
-            throw Invalid(place, "a schema needs at least one field.");
+        if (schema.Fields.Count == 0 && schema.LabelColumn is null)
+            throw Invalid(place, "a schema needs at least one field, or a label.");
         foreach (Field field in schema.Fields)
             CheckField(field, place);
 

@@ -221,7 +221,7 @@ public sealed class Table
         TableSchema? schema = null, double[]? weights = null, double[]? offsets = null)
     {
         ArgumentNullException.ThrowIfNull(values);
-        schema = CheckShapes(ids, featureNames, values.Rows, values.Columns, schema);
+        schema = CheckShapes(ids, featureNames, values.Rows, values.Columns, schema, labels);
         RowInputs inputs = CheckInputs(ids, labels, weights, offsets);
         TableChecks.Finite(values, featureNames, PlaceInMemory);
         return new Table(schema, TableChecks.Ids(ids, PlaceInMemory), values, inputs, InMemory, placeOf: PlaceInMemory);
@@ -242,7 +242,7 @@ public sealed class Table
         TableSchema? schema = null, double[]? weights = null, double[]? offsets = null)
     {
         ArgumentNullException.ThrowIfNull(values);
-        schema = CheckShapes(ids, featureNames, values.Rows, values.Columns, schema);
+        schema = CheckShapes(ids, featureNames, values.Rows, values.Columns, schema, labels);
         RowInputs inputs = CheckInputs(ids, labels, weights, offsets);
         TableChecks.Finite(values, featureNames, PlaceInMemory);
         return new Table(schema, TableChecks.Ids(ids, PlaceInMemory), values, inputs, InMemory, PlaceInMemory);
@@ -252,13 +252,14 @@ public sealed class Table
 
     private static string PlaceInMemory(int row) => $"{InMemory}, row {row + 1}";
 
-    private static TableSchema CheckShapes(IReadOnlyList<string> ids, IReadOnlyList<string> featureNames, int rows, int columns, TableSchema? schema)
+    private static TableSchema CheckShapes(IReadOnlyList<string> ids, IReadOnlyList<string> featureNames, int rows, int columns, TableSchema? schema, double[]? labels)
     {
         ArgumentNullException.ThrowIfNull(ids);
         ArgumentNullException.ThrowIfNull(featureNames);
         if (rows != ids.Count || columns != featureNames.Count)
             throw new ArgumentException($"{ids.Count} ids and {featureNames.Count} names do not fit {rows} x {columns} values.", nameof(ids));
-        schema ??= TableSchema.Create([.. featureNames.Select(name => Field.Numeric(name))], place: InMemory);
+        // A table of labels alone has to say so.
+        schema ??= TableSchema.Create([.. featureNames.Select(name => Field.Numeric(name))], labelColumn: labels is not null && featureNames.Count == 0 ? "label" : null, place: InMemory);
         if (!schema.FeatureNames.SequenceEqual(featureNames, StringComparer.Ordinal))
             throw new ArgumentException("The schema's features have other names.", nameof(schema));
         return schema;

@@ -30,6 +30,24 @@ public sealed class FamilyTests : IDisposable
         return _scene.Cells("scores.csv");
     }
 
+    /// <summary>Whoever knows who defaulted need not know anything else.</summary>
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public async Task Train_ActivePartyWithLabelsAlone_TrainsOnTheOthersFeatures(bool isPrivate)
+    {
+        _scene.Write("bank.csv", ["id,y", .. _scene.Cells("bank.csv").Select(cells => $"{cells["id"]},{cells["y"]}")]);
+        _scene.Write("bank.schema.json", """{ "id": "id", "label": "y", "fields": [] }""");
+        (string, JsonNode?)[] changes = isPrivate ? Scene.Private(("privacy.epsilon", 50), ("transport.kind", "grpc")) : [("transport.kind", "grpc")];
+        JsonObject report = await TrainAsync(changes);
+        Assert.InRange((double)report["metrics"]!["test"]!["auc"]!, 0.7, 1);
+        // The rows to score need no label.
+        _scene.Write("bank.csv", ["id", .. _scene.Cells("bank.csv").Select(cells => cells["id"])]);
+        IReadOnlyList<IReadOnlyDictionary<string, string>> rows = await PredictAsync(changes);
+        Assert.Equal(Scene.Common, rows.Count);
+        Assert.True(rows.Select(row => row["prediction"]).Distinct().Count() > Scene.Common / 2);
+    }
+
     [Theory]
     [InlineData("gamma")]
     [InlineData("tweedie")]

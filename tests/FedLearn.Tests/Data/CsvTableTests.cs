@@ -181,7 +181,19 @@ public sealed class CsvTableTests : IDisposable
     public void Load_NoLabelColumn_Refused() => Refuses(DataErrors.ColumnMissing, "t.csv", null, "id,a\nx,1\n", needLabel: true, label: "y");
 
     [Fact]
-    public void Load_NoFeatureColumn_Refused() => Refuses(DataErrors.ColumnMissing, "t.csv", null, "id,y\nx,1\n", needLabel: true, label: "y");
+    public void Load_NoFeatureColumn_Refused() => Refuses(DataErrors.ColumnMissing, "t.csv", null, "id\nx\n");
+
+    [Theory]
+    [InlineData(null)]
+    [InlineData("""{ "id": "id", "label": "y", "fields": [] }""")]
+    public void Load_LabelsAlone_IsATableWithoutFeatures(string? schema)
+    {
+        Table table = Load("id,y\nx,1\nz,0\n", schema, needLabel: true, label: "y");
+        Assert.Equal((2, 0), (table.Ids.Count, table.Schema.FeatureNames.Count));
+        Assert.Equal([1, 0], table.Labels!);
+        // As it is when the model is used.
+        Assert.Empty(Load("id\nx\n", schema, label: "y").Schema.FeatureNames);
+    }
 
     [Theory]
     [InlineData("age")]

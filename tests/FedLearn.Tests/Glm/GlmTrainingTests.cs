@@ -15,7 +15,7 @@ public class GlmTrainingTests
 {
     private static readonly CancellationToken None = CancellationToken.None;
 
-    private static readonly int[][] Deals = [[7], [3, 4], [2, 4, 1], [1, 2, 2, 2]];
+    private static readonly int[][] Deals = [[7], [3, 4], [0, 4, 3], [2, 4, 1], [1, 2, 2, 2]];
 
     public static TheoryData<string> Families => [.. ShippedFamilies.All.Select(family => family.Name)];
 

@@ -34,10 +34,10 @@ mkdir -p "$results"
 export FEDLEARN_RELIABILITY="$PWD/$results/reliability.jsonl"
 passed=0 failed=0 skipped=0
 
-# count NAME PASSED FAILED SKIPPED: adds one line of results.
+# count NAME PASSED FAILED SKIPPED: adds one line of results, with the seconds it took where they are known.
 count() {
     passed=$((passed + $2)) failed=$((failed + $3)) skipped=$((skipped + $4))
-    printf '%-32s %6d passed %4d failed %4d skipped\n' "$1" "$2" "$3" "$4"
+    printf '%-32s %6d passed %4d failed %4d skipped %5s\n' "$1" "$2" "$3" "$4" "$(cat "$results/$1.seconds" 2> /dev/null || true)"
 }
 
 # attribute FILE NAME: sum of an attribute over the <assembly> elements of an xUnit report.
@@ -49,7 +49,7 @@ run() {
     local name="$1"
     shift
     while [ "$(jobs -rp | wc -l)" -ge "$slots" ]; do wait -n || true; done
-    { code=0; "$@" > "$results/$name.log" 2>&1 || code=$?; echo "$code" > "$results/$name.code"; } &
+    { start=$SECONDS code=0; "$@" > "$results/$name.log" 2>&1 || code=$?; echo "$code" > "$results/$name.code"; echo "$((SECONDS - start)) s" > "$results/$name.seconds"; } &
 }
 
 # The longest begins first, and the others run beside it, since it waits for processes much of its time. They are told of in the order of their names.

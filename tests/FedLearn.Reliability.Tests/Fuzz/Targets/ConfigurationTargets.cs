@@ -55,7 +55,7 @@ internal sealed class TableSchemaTarget() : JsonFileTarget("table-schema", 4_000
     protected override void Read(byte[] input, string folder)
     {
         var schema = TableSchema.Load(Write(input, folder, "schema.json"));
-        Require(schema.Fingerprint().Length == 32 && schema.FeatureNames.Count > 0, "A schema that was read has no features.");
+        Require(schema.Fingerprint().Length == 32 && (schema.FeatureNames.Count > 0 || schema.LabelColumn is not null), "A schema that was read has neither features nor a label.");
     }
 }
 

@@ -255,6 +255,23 @@ public sealed class RelayTests
     }
 
     [Fact]
+    public async Task BytesPerParty_OneTooMany_IsSaidToWhoWroteAndDidNotRead()
+    {
+        await using GrpcRelayServer relay = await Relays.StartAsync(Terms, new RelayQuotas { BytesPerParty = 1 << 20 });
+        var ended = new TaskCompletionSource<RelayedTraffic>(TaskCreationOptions.RunContinuationsAsynchronously);
+        relay.Closed += (_, traffic) => ended.TrySetResult(traffic);
+        var said = new List<PeerException?>();
+        (RelayStream host, RelayStream telco) = await Relays.StreamsAsync(relay.Address, Terms, "telco", said.Add);
+        // The last piece may meet the end of the connection already.
+        Assert.True(await Record.ExceptionAsync(() => telco.WriteAsync(new byte[(1 << 20) + 1], Stop).AsTask()) is null or IOException);
+        Assert.Equal(RelayErrors.TooManyBytes, (await ended.Task.WaitAsync(ChannelConformance.Patience, Stop)).ErrorId);
+        Assert.Empty(said);
+        await telco.DisposeAsync();
+        await host.DisposeAsync();
+        Assert.Equal(RelayErrors.TooManyBytes, Assert.Single(said)!.Id);
+    }
+
+    [Fact]
     public async Task Kill_OfAPassiveParty_ReachesTheHostAndTheNextOneIsConnected()
     {
         await using GrpcRelayServer relay = await Relays.StartAsync(Terms);

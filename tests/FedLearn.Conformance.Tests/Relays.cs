@@ -1,4 +1,5 @@
 using FedLearn.Coordination;
+using FedLearn.Diagnostics;
 using FedLearn.Protocol;
 using FedLearn.Testing;
 using FedLearn.Transport.Grpc;
@@ -57,12 +58,12 @@ internal static class Relays
     }
 
     /// <summary>The two bare ends of a connection.</summary>
-    public static async Task<(RelayStream Host, RelayStream Party)> StreamsAsync(Uri coordinator, SessionTerms terms, string party)
+    public static async Task<(RelayStream Host, RelayStream Party)> StreamsAsync(Uri coordinator, SessionTerms terms, string party, Action<PeerException?>? changed = null)
     {
         var options = new GrpcClientOptions();
         RelayStream offer = await RelayDialer.OfferAsync(Through(coordinator, terms, "bank"), options, TestContext.Current.CancellationToken);
         Task<RelayStream> host = RelayDialer.PairedAsync(offer, TestContext.Current.CancellationToken);
-        RelayStream reached = await RelayDialer.ReachAsync(Through(coordinator, terms, party), options, TestContext.Current.CancellationToken).WaitAsync(ChannelConformance.Patience);
+        RelayStream reached = await RelayDialer.ReachAsync(Through(coordinator, terms, party) with { Changed = changed }, options, TestContext.Current.CancellationToken).WaitAsync(ChannelConformance.Patience);
         return (await host.WaitAsync(ChannelConformance.Patience), reached);
     }
 }

@@ -22,7 +22,7 @@ internal sealed class RelayStream(GrpcRelay relay, ClientConnection connection, 
     private ReadOnlyMemory<byte> _rest;
     private bool _ended;
     private volatile bool _closed, _over;
-    private int _disposed;
+    private int _disposed, _told;
 
     public override bool CanRead => true;
 
@@ -127,6 +127,9 @@ internal sealed class RelayStream(GrpcRelay relay, ClientConnection connection, 
         }
 
         await call.EndAsync(Status.Ok).ConfigureAwait(false);
+        // A write that failed may have ended the stream before a read came to why.
+        if (call.RemoteStatus is { Code: not StatusCode.Ok } cut)
+            Tell(cut);
     }
 
     public override void Flush() { }
@@ -173,13 +176,18 @@ internal sealed class RelayStream(GrpcRelay relay, ClientConnection connection, 
         EndWriting();
         if (call.RemoteStatus is { Code: not StatusCode.Ok } cut)
         {
-            // Whoever uses this stream sees a lost connection; why it was cut is known here only.
-            if (cut.ErrorId is not null and not ProtocolErrors.PeerGone)
-                relay.Changed?.Invoke(connection.Error(cut, null));
+            Tell(cut);
             throw new IOException($"The relayed connection was cut: {cut.Detail}");
         }
 
         _ended = true;
+    }
+
+    // Whoever uses this stream sees a lost connection; why it was cut is known here only. Said once.
+    private void Tell(Status cut)
+    {
+        if (cut.ErrorId is not null and not ProtocolErrors.PeerGone && Interlocked.Exchange(ref _told, 1) == 0)
+            relay.Changed?.Invoke(connection.Error(cut, null));
     }
 
     // Nobody takes what is written any more, and a write may wait for that for ever: the end of a call gives back no room.

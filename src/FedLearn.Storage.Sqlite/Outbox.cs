@@ -9,22 +9,25 @@ namespace FedLearn.Storage.Sqlite;
 
 /// <summary>The messages of one run on their way out: a ring of records in a file of its own, each durable before it may leave.</summary>
 /// <remarks>
-/// <para>Page 0 holds the run's id, how many messages were kept, and whether there is a second file with values that stay at the party. Records begin at multiples of a page, so that a torn write spoils no other:
-/// magic, run, index, length, XxHash128 of all that and of the bytes, bytes. They are written one after the other and, once there is
+/// <para>Page 0 holds the run's id, how long the file is, and whether there is a second file with values that stay at the party. Records begin at multiples of a page, so that a torn write spoils no other:
+/// magic, run, index, length, XxHash128 of all that and of the bytes, bytes, and in the last sector of their last page the note that they left. They are written one after the other and, once there is
 /// room for the wanted number of the largest, from the start again, but never over one of the last that are wanted. The file grows by zeros that are written out: a later write in place is
 /// then one without metadata, which was measured a third faster to sync than a write into space that is only allocated.</para>
-/// <para>A record whose checksum fails was torn by a crash before <see cref="Keep"/> returned, so it never left. The count is written after
-/// the sync and not synced itself: when it says more than the records, a message that left has been destroyed.</para>
+/// <para>A record whose checksum fails was torn by a crash before <see cref="Keep"/> returned, so it never left. The note is written after
+/// the sync and not synced itself: one without its record is of a message that left and has been destroyed. It stands where the next record begins, so that the next sync is one write and not two.</para>
 /// <para>While it is open the file is locked, since two processes that continue the same run would noise the same message twice.</para>
 /// </remarks>
 internal sealed partial class Outbox : IDisposable
 {
-    private const int Page = 4096, HeaderBytes = 64, HashAt = 32, HashBytes = 16, CountAt = 24, LocalAt = 28;
+    private const int Page = 4096, HeaderBytes = 64, HashAt = 32, HashBytes = 16, LengthAt = 24, LocalAt = 32;
+
+    /// <summary>A sector of its own, so that a note which is torn spoils no message: magic, run, index.</summary>
+    private const int Sector = 512, NoteBytes = 28;
 
     /// <summary>The file begins with space for so many records, where it is not said how many will come, or with so many bytes if that is less, and doubles up to the limit.</summary>
     private const int FirstRecords = 64, FirstBytes = 16 << 20;
 
-    private static readonly byte[] Magic = "FLOutbx2"u8.ToArray();
+    private static readonly byte[] Magic = "FLOutbx3"u8.ToArray(), NoteMagic = "FLIsSent"u8.ToArray();
 
     private readonly string _path;
     private readonly FileStream _file;
@@ -216,24 +219,29 @@ internal sealed partial class Outbox : IDisposable
 
         if (!keeps)
             record.Clear();
-        long size = Pages(length), at = MakeRoom(size);
+        long size = Slot(message.Length), at = MakeRoom(size);
         Forget(at, size);
         RandomAccess.Write(Handle, record, at);
         Sync();
         _records[index] = (at, message.Length);
         _top = Math.Max(_top, at + size);
         if (keeps)
+        {
             (_end, Kept) = (at + size, index + 1);
+            NoteSent(index, at + size);
+        }
         else
             Forget(at, size);
-        WriteCount();
     }
 
-    private void WriteCount()
+    /// <summary>Notes that a message is durable, and so may leave.</summary>
+    private void NoteSent(int index, long end)
     {
-        Span<byte> count = stackalloc byte[sizeof(int)];
-        BinaryPrimitives.WriteInt32LittleEndian(count, Kept);
-        RandomAccess.Write(Handle, count, CountAt);
+        Span<byte> note = stackalloc byte[NoteBytes];
+        NoteMagic.CopyTo(note);
+        _runId.CopyTo(note[Magic.Length..]);
+        BinaryPrimitives.WriteInt32LittleEndian(note[24..], index);
+        RandomAccess.Write(Handle, note, end - Sector);
     }
 
     /// <summary>Forgets the records that a place overlaps.</summary>
@@ -242,7 +250,7 @@ internal sealed partial class Outbox : IDisposable
         if (at >= _top)
             return;
         foreach ((int old, (long offset, int length)) in _records)
-            if (offset < at + size && at < offset + Pages(HeaderBytes + length))
+            if (offset < at + size && at < offset + Slot(length))
                 _records.Remove(old);
     }
 
@@ -257,7 +265,7 @@ internal sealed partial class Outbox : IDisposable
         {
             at = IsFree(Page, size) ? Page : long.MaxValue;
             for (int index = FirstNeeded; at > Page && index < Kept; index++)
-                if (_records.TryGetValue(index, out (long Offset, int Length) record) && record.Offset + Pages(HeaderBytes + record.Length) is var behind && behind < at && IsFree(behind, size))
+                if (_records.TryGetValue(index, out (long Offset, int Length) record) && record.Offset + Slot(record.Length) is var behind && behind < at && IsFree(behind, size))
                     at = behind;
         }
 
@@ -267,7 +275,12 @@ internal sealed partial class Outbox : IDisposable
             byte[] zeros = new byte[1 << 16];
             for (long from = _length; from < grown; from += zeros.Length)
                 RandomAccess.Write(Handle, zeros.AsSpan(0, (int)Math.Min(zeros.Length, grown - from)), from);
+            // First the zeros: where a crash leaves the length without them, the file would look cut off.
+            Sync();
             _length = grown;
+            Span<byte> noted = stackalloc byte[sizeof(long)];
+            BinaryPrimitives.WriteInt64LittleEndian(noted, grown);
+            RandomAccess.Write(Handle, noted, LengthAt);
         }
 
         return at;
@@ -282,7 +295,7 @@ internal sealed partial class Outbox : IDisposable
             return true;
         int needed = FirstNeeded;
         foreach ((int index, (long offset, int length)) in _records)
-            if (index >= needed && offset < at + size && at < offset + Pages(HeaderBytes + length))
+            if (index >= needed && offset < at + size && at < offset + Slot(length))
                 return false;
         return true;
     }
@@ -293,15 +306,22 @@ internal sealed partial class Outbox : IDisposable
         byte[] page = new byte[LocalAt + 1];
         _length = RandomAccess.GetLength(Handle);
         IsNew = _length == 0;
-        if (RandomAccess.Read(Handle, page, 0) < page.Length || !IsOurs(page))
+        if (RandomAccess.Read(Handle, page, 0) < page.Length || !IsOurs(page, Magic))
             return;
         Exists = true;
         HasLocal = page[LocalAt] != 0;
+        if (BinaryPrimitives.ReadInt64LittleEndian(page.AsSpan(LengthAt)) is var noted && noted > _length)
+            throw Refused($"the file was cut off: it has {_length} bytes, and had {noted}.");
+        int sent = 0;
         for (long at = Page; at < _length; at += Page)
         {
             if (Read(at) is not { } read)
+            {
+                sent = Math.Max(sent, ReadNote(at + Page));
                 continue;
-            long size = Pages(HeaderBytes + read.Message.Length);
+            }
+
+            long size = Slot(read.Message.Length);
             _records[read.Index] = (at, read.Message.Length);
             (_largest, _top) = (Math.Max(_largest, size), Math.Max(_top, at + size));
             if (read.Index >= Kept)
@@ -309,9 +329,8 @@ internal sealed partial class Outbox : IDisposable
             at += size - Page;
         }
 
-        int left = BinaryPrimitives.ReadInt32LittleEndian(page.AsSpan(CountAt));
-        if (left > Kept)
-            throw Lost(left - 1);
+        if (sent > Kept)
+            throw Lost(sent - 1);
         if (Kept > 0)
             MakeLastDurable();
     }
@@ -325,13 +344,20 @@ internal sealed partial class Outbox : IDisposable
         // Written again, as it is: after a sync that failed the system takes what it holds for clean and does not write it any more.
         RandomAccess.Write(Handle, record, at);
         Sync();
-        WriteCount();
+        NoteSent(Kept - 1, at + Slot(length));
+    }
+
+    /// <summary>How many messages had left according to the note at the end of a page; 0 where none is.</summary>
+    private int ReadNote(long end)
+    {
+        Span<byte> note = stackalloc byte[NoteBytes];
+        return RandomAccess.Read(Handle, note, end - Sector) == NoteBytes && IsOurs(note, NoteMagic) ? BinaryPrimitives.ReadInt32LittleEndian(note[24..]) + 1 : 0;
     }
 
     private (int Index, byte[] Message)? Read(long at)
     {
         byte[] header = new byte[HeaderBytes];
-        if (RandomAccess.Read(Handle, header, at) < HeaderBytes || !IsOurs(header))
+        if (RandomAccess.Read(Handle, header, at) < HeaderBytes || !IsOurs(header, Magic))
             return null;
         int index = BinaryPrimitives.ReadInt32LittleEndian(header.AsSpan(24)), length = BinaryPrimitives.ReadInt32LittleEndian(header.AsSpan(28));
         if (index < 0 || length < 0 || length > _length - at - HeaderBytes)
@@ -344,10 +370,12 @@ internal sealed partial class Outbox : IDisposable
         return hash.SequenceEqual(record.AsSpan(HashAt, hash.Length)) ? (index, record[HeaderBytes..]) : null;
     }
 
-    private bool IsOurs(ReadOnlySpan<byte> header) => header.StartsWith(Magic) && header.Slice(Magic.Length, _runId.Length).SequenceEqual(_runId);
+    private bool IsOurs(ReadOnlySpan<byte> header, byte[] magic) => header.StartsWith(magic) && header.Slice(Magic.Length, _runId.Length).SequenceEqual(_runId);
 
-    private PrivacyRefusedException Lost(int index) => SqliteLedgerErrors.Refused(SqliteLedgerErrors.MessageLost, _path,
-        $"message {index} of the run was noised before, and its bytes are kept no longer.", "Start a new run, which is charged by itself: a second noise for one message would give away more than was charged.");
+    private PrivacyRefusedException Lost(int index) => Refused($"message {index} of the run was noised before, and its bytes are kept no longer.");
+
+    private PrivacyRefusedException Refused(string cause) => SqliteLedgerErrors.Refused(SqliteLedgerErrors.MessageLost, _path, cause,
+        "Start a new run, which is charged by itself: a second noise for one message would give away more than was charged.");
 
     /// <summary>Checksum of a record but for its own place. It finds torn writes, not forgers: who may write this file may write the ledger.</summary>
     private void Hash(ReadOnlySpan<byte> record, Span<byte> hash)
@@ -357,7 +385,8 @@ internal sealed partial class Outbox : IDisposable
         _hash.GetHashAndReset(hash);
     }
 
-    private static long Pages(long bytes) => (bytes + Page - 1) / Page * Page;
+    /// <summary>Space of a message's record, in whole pages.</summary>
+    private static long Slot(int message) => (HeaderBytes + (long)message + Sector + Page - 1) / Page * Page;
 
     /// <summary>Makes what was written durable. On Linux without the file's times, which would cost a journal commit.</summary>
     private void Sync()

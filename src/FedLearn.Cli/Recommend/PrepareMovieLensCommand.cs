@@ -82,9 +82,9 @@ internal static class PrepareMovieLensCommand
         return command;
     }
 
-    private static Option<string> Out() => new("--out") { Description = "Directory to write, empty or with an unchanged earlier preparation.", Required = true, HelpName = "DIR" };
+    internal static Option<string> Out() => new("--out") { Description = "Directory to write, empty or with an unchanged earlier preparation.", Required = true, HelpName = "DIR" };
 
-    private static Option<RatingSplit> Split() => Options.Word("--split", "Split of job.json: the last events of each user, or by time.",
+    internal static Option<RatingSplit> Split() => Options.Word("--split", "Split of job.json: the last events of each user, or by time.",
         [("last", RatingSplit.Last), ("time", RatingSplit.Time)], RatingSplit.Last);
 
     private static void Run(ParseResult parsed, Option<string> directory, Option<RatingSplit> split, Option<bool> json, Func<Terminal, RatingSet> read, CancellationToken cancellationToken)
@@ -97,7 +97,7 @@ internal static class PrepareMovieLensCommand
         RatingSet set = read(terminal);
         terminal.Log(Invariant($"{set.Name}: {set.Users.Count} users, {set.Items.Count} items, {set.Ratings.Count} ratings"));
         var files = new JsonObject();
-        string splitName = warm == RatingSplit.Time ? "time" : "last";
+        string splitName = NameOf(warm);
         Preparation.Make(place, new JsonObject { ["data"] = set.Name, ["split"] = splitName }, unfinished => RatingFiles.Write(set, unfinished, warm, (name, rows) =>
         {
             if (rows > 0)
@@ -106,13 +106,6 @@ internal static class PrepareMovieLensCommand
         }, cancellationToken));
 
         var tables = new RatingTables(set);
-        var events = new JsonObject();
-        foreach ((string name, RatingSplit of) in (ReadOnlySpan<(string, RatingSplit)>)[("job.json", warm), ("job.cold-users.json", RatingSplit.ColdUsers), ("job.cold-items.json", RatingSplit.ColdItems)])
-        {
-            ILookup<EventRole, Interaction> roles = tables.Interactions(of).Events.ToLookup(e => e.Role);
-            events[name] = new JsonObject(Enum.GetValues<EventRole>().Select(role => KeyValuePair.Create(DssmFiles.Word(role), (JsonNode?)roles[role].Count())));
-        }
-
         var document = new JsonObject
         {
             ["data"] = set.Name,
@@ -122,7 +115,7 @@ internal static class PrepareMovieLensCommand
             ["items"] = set.Items.Count,
             ["ratings"] = set.Ratings.Count,
             ["positives"] = set.Ratings.Count(rating => rating.IsPositive),
-            ["events"] = events,
+            ["events"] = Events(warm, tables.Interactions),
             ["widths"] = new JsonObject
             {
                 ["items"] = tables.ItemSchema.Inputs.Width,
@@ -133,20 +126,36 @@ internal static class PrepareMovieLensCommand
             },
             ["files"] = files,
         };
-        Print(terminal, document);
+        Print(terminal, document["events"]!.AsObject());
+        terminal.Log($"inputs of towers: {string.Join(", ", document["widths"]!.AsObject().Select(pair => $"{pair.Key} {pair.Value}"))}");
         terminal.Log(Invariant($"done in {watch.Elapsed.TotalSeconds:0.0} s; next: fedlearn recommend train --config {Path.Combine(place, "job.json")}"));
         if (parsed.GetValue(json))
             parsed.InvocationConfiguration.Output.WriteLine(document.ToJsonString(PrivacyCommand.Readable));
     }
 
-    private static void Print(Terminal terminal, JsonObject document)
+    internal static string NameOf(RatingSplit warm) => warm == RatingSplit.Time ? "time" : "last";
+
+    /// <summary>How many events of each role every job has.</summary>
+    internal static JsonObject Events(RatingSplit warm, Func<RatingSplit, InteractionTable> split)
+    {
+        var events = new JsonObject();
+        foreach ((string name, RatingSplit of) in (ReadOnlySpan<(string, RatingSplit)>)[("job.json", warm), ("job.cold-users.json", RatingSplit.ColdUsers), ("job.cold-items.json", RatingSplit.ColdItems)])
+        {
+            ILookup<EventRole, Interaction> roles = split(of).Events.ToLookup(e => e.Role);
+            events[name] = new JsonObject(Enum.GetValues<EventRole>().Select(role => KeyValuePair.Create(DssmFiles.Word(role), (JsonNode?)roles[role].Count())));
+        }
+
+        return events;
+    }
+
+    /// <summary>Shows them.</summary>
+    internal static void Print(Terminal terminal, JsonObject events)
     {
         string[] roles = [.. Enum.GetValues<EventRole>().Select(DssmFiles.Word)];
         var table = new Table().Border(TableBorder.Ascii2).AddColumn("events").AddColumns(roles);
-        foreach ((string job, JsonNode? counts) in document["events"]!.AsObject())
+        foreach ((string job, JsonNode? counts) in events)
             table.AddRow([job, .. roles.Select(role => counts![role]!.GetValue<int>().ToString(CultureInfo.InvariantCulture))]);
         terminal.Styled.Write(table);
-        terminal.Log($"inputs of towers: {string.Join(", ", document["widths"]!.AsObject().Select(pair => $"{pair.Key} {pair.Value}"))}");
     }
 
     private static string Invariant(FormattableString text) => text.ToString(CultureInfo.InvariantCulture);

@@ -1,4 +1,5 @@
 using System.Buffers.Text;
+using System.Globalization;
 using CsvHelper;
 using FedLearn.Data;
 using FedLearn.Diagnostics;
@@ -11,6 +12,8 @@ public static class DssmFiles
 {
     // Years 1 to 9999: a time in milliseconds is outside.
     private const long FirstTime = -62_135_596_800, LastTime = 253_402_300_799;
+
+    private static readonly string[] IsoTimes = ["yyyy-MM-dd", "yyyy-MM-dd HH:mmK", "yyyy-MM-ddTHH:mmK", "yyyy-MM-dd HH:mm:ss.FFFFFFFK", "yyyy-MM-ddTHH:mm:ss.FFFFFFFK"];
 
     private static readonly (string Word, EventRole Role)[] Roles =
     [
@@ -113,7 +116,7 @@ public static class DssmFiles
         {
             int number = users.Of(file.Id(user, "user"));
             if (!itemOf.TryGetValue(file.Id(item, "item"), out int itemNumber))
-                throw DataErrors.Bad(DssmDataErrors.UnknownItem, file.Place("item"), "the table of items has no such item.", "Add the item, or leave the event out; ids are compared exactly.");
+                throw UnknownItem(file.Place("item"));
             ReadOnlySpan<byte> word = file.Cell(role);
             int known = 0;
             while (known < Roles.Length && !System.Text.Ascii.Equals(word, Roles[known].Word))
@@ -125,6 +128,34 @@ public static class DssmFiles
 
         return new InteractionTable(users.Ids, [.. events.OrderBy(e => e.User).ThenBy(e => e.Moment)]);
     }
+
+    /// <summary>Reads a log of events without roles.</summary>
+    /// <param name="path">A CSV file with columns for users, items, times and perhaps ratings. Rows may come in any order.</param>
+    /// <param name="columns">Which columns these are, and which events are positive; null: user, item and time, and all are.</param>
+    /// <param name="items">The items that the events name; null: every item of the file, in the order of the first events.</param>
+    /// <param name="cancellationToken">Ends the reading.</param>
+    /// <exception cref="BadInputException">The file is no such table: FL3000 to FL3010, FL3133 and FL3134.</exception>
+    public static InteractionLog ReadLog(string path, InteractionColumns? columns = null, ItemTable? items = null, CancellationToken cancellationToken = default)
+    {
+        columns ??= new InteractionColumns();
+        using var file = new Rows(path, null, items: false, cancellationToken);
+        int user = file.Find(columns.User), item = file.Find(columns.Item), time = file.Find(columns.Time);
+        int? rating = file.Column(columns.Rating);
+        Numbering users = new(), itemOf = new(items?.Ids);
+        var events = new List<LoggedInteraction>();
+        while (file.Next())
+        {
+            int number = users.Of(file.Id(user, columns.User)), itemNumber = itemOf.Of(file.Id(item, columns.Item));
+            if (items is not null && itemNumber >= items.Ids.Count)
+                throw UnknownItem(file.Place(columns.Item));
+            events.Add(new LoggedInteraction(number, itemNumber, file.Time(time), rating is not { } column || file.Number(column, columns.Rating!) >= columns.LeastPositive));
+        }
+
+        return new InteractionLog(users.Ids, itemOf.Ids, events);
+    }
+
+    private static BadInputException UnknownItem(string place) =>
+        DataErrors.Bad(DssmDataErrors.UnknownItem, place, "the table of items has no such item.", "Add the item, or leave the event out; ids are compared exactly.");
 
     /// <summary>Name of a role in files.</summary>
     internal static string Word(EventRole role) => Roles[(int)role].Word;
@@ -145,6 +176,13 @@ public static class DssmFiles
     private sealed class Numbering
     {
         private readonly Dictionary<string, int> _numbers = new(StringComparer.Ordinal);
+
+        /// <summary>Begins with ids that are numbered already.</summary>
+        public Numbering(IReadOnlyList<string>? known = null)
+        {
+            foreach (string id in known ?? [])
+                Of(id);
+        }
 
         public List<string> Ids { get; } = [];
 
@@ -242,6 +280,17 @@ public static class DssmFiles
             long seconds = Whole(time, FirstTime, LastTime, "Write whole seconds since 1970, UTC; divide milliseconds by 1,000.");
             return new Moment(seconds, sequence is { } column ? (int)Whole(column, 0, int.MaxValue, "Write the number of the event in its user's history, from 0.") : 0);
         }
+
+        /// <summary>Seconds since 1970, from a number of them or from ISO 8601.</summary>
+        public long Time(int column)
+        {
+            string text = Text(column).Trim();
+            return text.Length > 4 && text[4] == '-' && DateTimeOffset.TryParseExact(text, IsoTimes, CultureInfo.InvariantCulture, DateTimeStyles.AssumeUniversal | DateTimeStyles.AdjustToUniversal, out DateTimeOffset moment)
+                ? moment.ToUnixTimeSeconds()
+                : Whole(column, FirstTime, LastTime, "Write whole seconds since 1970, UTC (divide milliseconds by 1,000), or ISO 8601, such as 2026-03-01T18:30:00Z.");
+        }
+
+        public double Number(int column, string name) => CsvFile.Number(_reader, column, name, _path);
 
         /// <summary>Reads the fields of the row.</summary>
         public void Encode()

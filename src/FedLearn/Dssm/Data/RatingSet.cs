@@ -79,15 +79,15 @@ public sealed class RatingSet
     /// <summary>Ratings in the order of user, time and item: the tie rule for ratings of one second.</summary>
     public IReadOnlyList<Rating> Ratings { get; }
 
-    /// <summary>The moments of the ratings: their times, and their places in their users' histories.</summary>
-    internal Moment[] Moments()
+    /// <summary>The moments of ratings in the order of their users and times: their times, and their places in their users' histories.</summary>
+    internal static Moment[] Moments(IReadOnlyList<Rating> ratings)
     {
-        var moments = new Moment[Ratings.Count];
+        var moments = new Moment[ratings.Count];
         for (int i = 0, first = 0; i < moments.Length; i++)
         {
-            if (Ratings[i].User != Ratings[first].User)
+            if (ratings[i].User != ratings[first].User)
                 first = i;
-            moments[i] = new Moment(Ratings[i].Time, i - first);
+            moments[i] = new Moment(ratings[i].Time, i - first);
         }
 
         return moments;

@@ -10,35 +10,41 @@ public enum RatingSplit
     /// cold-user, another of an item without one cold-item.</summary>
     Time = 1,
 
-    /// <summary>Users whose number leaves 2 modulo 5 are never trained on: their last 10 positives, or fewer, after their fifth rating are cold-user, their other ratings
-    /// seen. Others as in <see cref="Last"/>.</summary>
+    /// <summary>Users whose number (in an <see cref="InteractionLog"/>: the FNV-1a hash of whose id) leaves 2 modulo 5 are never trained on: their last 10 positives, or fewer, after their fifth
+    /// rating are cold-user, their other ratings seen. Others as in <see cref="Last"/>.</summary>
     ColdUsers = 2,
 
-    /// <summary>Positives with items whose number leaves 3 modulo 10 are cold-item; the others as in <see cref="Last"/>, as if those were not there.</summary>
+    /// <summary>Positives with items whose number (in an <see cref="InteractionLog"/>: the FNV-1a hash of whose id) leaves 3 modulo 10 are cold-item; the others as in <see cref="Last"/>, as if those were
+    /// not there.</summary>
     ColdItems = 3,
 }
 
 /// <summary>Gives ratings their roles.</summary>
 internal static class RatingRoles
 {
-    private const int LeastPositives = 3, ColdUserModulus = 5, ColdUserRemainder = 2, ColdItemModulus = 10, ColdItemRemainder = 3, KnownRatings = 5, ColdPositives = 10;
+    private const int LeastPositives = 3, KnownRatings = 5, ColdPositives = 10;
 
-    /// <summary>One role a rating, in the order of <see cref="RatingSet.Ratings"/>.</summary>
-    public static EventRole[] Of(RatingSet set, RatingSplit split)
+    private const ulong ColdUserModulus = 5, ColdUserRemainder = 2, ColdItemModulus = 10, ColdItemRemainder = 3;
+
+    /// <summary>One role a rating.</summary>
+    /// <param name="ratings">Ratings in the order of user, time and item.</param>
+    /// <param name="split">What they are for.</param>
+    /// <param name="userNumber">Number of the user at a place.</param>
+    /// <param name="itemNumber">Number of the item at a place.</param>
+    public static EventRole[] Of(IReadOnlyList<Rating> ratings, RatingSplit split, Func<int, ulong> userNumber, Func<int, ulong> itemNumber)
     {
-        IReadOnlyList<Rating> ratings = set.Ratings;
         var roles = new EventRole[ratings.Count];
         Array.Fill(roles, EventRole.Seen);
         if (split == RatingSplit.Time)
         {
-            ByTime(set, roles);
+            ByTime(ratings, roles);
             return roles;
         }
 
         for (int start = 0, end; start < ratings.Count; start = end)
         {
             for (end = start + 1; end < ratings.Count && ratings[end].User == ratings[start].User; end++) { }
-            if (split == RatingSplit.ColdUsers && set.Users[ratings[start].User].Number % ColdUserModulus == ColdUserRemainder)
+            if (split == RatingSplit.ColdUsers && userNumber(ratings[start].User) % ColdUserModulus == ColdUserRemainder)
             {
                 int left = ColdPositives;
                 for (int i = end - 1; i >= start + KnownRatings && left > 0; i--)
@@ -58,7 +64,7 @@ internal static class RatingRoles
             {
                 if (!ratings[i].IsPositive)
                     continue;
-                if (split == RatingSplit.ColdItems && set.Items[ratings[i].Item].Number % ColdItemModulus == ColdItemRemainder)
+                if (split == RatingSplit.ColdItems && itemNumber(ratings[i].Item) % ColdItemModulus == ColdItemRemainder)
                 {
                     roles[i] = EventRole.ColdItem;
                     continue;
@@ -76,9 +82,8 @@ internal static class RatingRoles
         return roles;
     }
 
-    private static void ByTime(RatingSet set, EventRole[] roles)
+    private static void ByTime(IReadOnlyList<Rating> ratings, EventRole[] roles)
     {
-        IReadOnlyList<Rating> ratings = set.Ratings;
         long[] times = [.. ratings.Where(rating => rating.IsPositive).Select(rating => rating.Time).Order()];
         if (times.Length == 0)
             return;

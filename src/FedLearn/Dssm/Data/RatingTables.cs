@@ -70,8 +70,8 @@ public sealed class RatingTables
     /// <param name="split">What they are for.</param>
     public InteractionTable Interactions(RatingSplit split = RatingSplit.Last)
     {
-        EventRole[] roles = RatingRoles.Of(_set, split);
-        Moment[] moments = _set.Moments();
+        EventRole[] roles = RatingRoles.Of(_set.Ratings, split, user => (ulong)_set.Users[user].Number, item => (ulong)_set.Items[item].Number);
+        Moment[] moments = RatingSet.Moments(_set.Ratings);
         int[] places = RatedUsers(out string[] ids);
         return new InteractionTable(ids, [.. _set.Ratings.Select((rating, i) => new Interaction(places[rating.User], rating.Item, moments[i], roles[i]))]);
     }
@@ -116,7 +116,7 @@ public sealed class RatingTables
     private IEnumerable<RatingRow> Replay(Func<RatingHistory, (double[] Numbers, int[] Ids)> look)
     {
         IReadOnlyList<Rating> ratings = _set.Ratings;
-        Moment[] moments = _set.Moments();
+        Moment[] moments = RatingSet.Moments(ratings);
         RatingRow Row(RatingHistory history, int user, Moment moment)
         {
             (double[] numbers, int[] ids) = look(history);

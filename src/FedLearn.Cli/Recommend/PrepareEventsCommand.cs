@@ -1,0 +1,96 @@
+using System.CommandLine;
+using System.Diagnostics;
+using System.Globalization;
+using System.Text.Json.Nodes;
+using FedLearn.Cli.Commands;
+using FedLearn.Cli.Output;
+using FedLearn.Diagnostics;
+using FedLearn.Dssm;
+
+namespace FedLearn.Cli.Recommend;
+
+/// <summary><c>fedlearn recommend prepare-events</c>: the label party's files and jobs from a log of its own.</summary>
+internal static class PrepareEventsCommand
+{
+    /// <summary>Builds the command.</summary>
+    public static Command Create()
+    {
+        InteractionColumns usual = new();
+        var events = new Option<string>("--events") { Description = "CSV file with one event a row: who, what, when, and perhaps how much it was liked.", Required = true, HelpName = "FILE" };
+        Option<string> directory = PrepareMovieLensCommand.Out();
+        var items = new Option<string?>("--items") { Description = "CSV file with the items' content, for cold items. Absent: items are known by their events alone.", HelpName = "FILE" };
+        var schema = new Option<string?>("--items-schema") { Description = "Its schema (docs/recommend-files.md).", HelpName = "FILE" };
+        var user = new Option<string>("--user") { Description = "Column of users.", DefaultValueFactory = _ => usual.User, HelpName = "COLUMN" };
+        var item = new Option<string>("--item") { Description = "Column of items.", DefaultValueFactory = _ => usual.Item, HelpName = "COLUMN" };
+        var time = new Option<string>("--time") { Description = "Column of times: seconds since 1970 or ISO 8601, UTC.", DefaultValueFactory = _ => usual.Time, HelpName = "COLUMN" };
+        var rating = new Option<string?>("--rating") { Description = "Column of ratings. Absent: every event is a positive.", HelpName = "COLUMN" };
+        Option<double?> least = Options.Number("--least", "Least rating of a positive; events below it are seen. Default 4.", required: false);
+        Option<RatingSplit> split = PrepareMovieLensCommand.Split();
+        Option<bool> json = Options.Json();
+        var command = new Command("prepare-events",
+            """
+            Makes the label party's files from a log of its own events: which of them are to train, validate and test on, point-in-time histories of
+            positives, and job.json, job.cold-users.json and job.cold-items.json, which run with this party alone until others add their views.
+
+            Examples:
+              fedlearn recommend prepare-events --events purchases.csv --out shop
+              fedlearn recommend prepare-events --events ratings.csv --user userId --item movieId --time timestamp --rating rating --least 4 --out films
+              fedlearn recommend prepare-events --events plays.csv --items songs.csv --items-schema songs.schema.json --split time --out music
+            """)
+        { events, directory, items, schema, user, item, time, rating, least, split, json };
+        command.SetAction((parsed, cancellationToken) =>
+        {
+            var watch = Stopwatch.StartNew();
+            Terminal terminal = Terminal.Of(parsed);
+            string place = parsed.GetRequiredValue(directory), path = parsed.GetRequiredValue(events);
+            (string? table, string? tableSchema) = (parsed.GetValue(items), parsed.GetValue(schema));
+            if (table is null != tableSchema is null)
+                throw new ConfigurationException(PrepareErrors.EventOptions, table is null ? "--items" : "--items-schema", "a table of items and its schema belong together.", "Give both, or neither.");
+            if (parsed.GetValue(least) is { } given && (!double.IsFinite(given) || parsed.GetValue(rating) is null))
+                throw new ConfigurationException(PrepareErrors.EventOptions, "--least", "it is no finite number, or there is no column of ratings to compare with.", "Write a number, and name the column: --rating rating.");
+            Preparation.Check(place);
+            RatingSplit warm = parsed.GetValue(split);
+            InteractionColumns columns = usual with { User = parsed.GetRequiredValue(user), Item = parsed.GetRequiredValue(item), Time = parsed.GetRequiredValue(time), Rating = parsed.GetValue(rating), LeastPositive = parsed.GetValue(least) ?? usual.LeastPositive };
+            InteractionLog log = DssmFiles.ReadLog(path, columns, table is null ? null : DssmFiles.ReadItems(table, DssmSchema.Load(tableSchema!), cancellationToken), cancellationToken);
+            terminal.Log(Invariant($"{path}: {log.Users.Count} users, {log.Items.Count} items, {log.Count} events, {log.Positives} of them positive"));
+            if (log.Repeats > 0)
+                terminal.Log(Invariant($"{log.Repeats} events left out: of a user and an item the first positive one counts, else the first"));
+            string name = Path.GetFileNameWithoutExtension(path), splitName = PrepareMovieLensCommand.NameOf(warm);
+            var files = new JsonObject();
+            Preparation.Make(place, new JsonObject { ["data"] = name, ["split"] = splitName }, unfinished =>
+                InteractionFiles.Write(log, name, unfinished, table is null ? null : (table, tableSchema!), warm, (file, rows) =>
+                {
+                    if (rows > 0)
+                        terminal.Log(Invariant($"written: {file}, {rows} rows"));
+                    files[file] = rows;
+                }, cancellationToken));
+            JsonObject roles = PrepareMovieLensCommand.Events(warm, log.Interactions);
+            PrepareMovieLensCommand.Print(terminal, roles);
+            if (roles["job.json"]!["train"]!.GetValue<int>() == 0)
+                terminal.Log("warning: nothing to train on: no event is a positive of the training's time. See --rating, --least and --split.");
+            terminal.Log(Invariant($"done in {watch.Elapsed.TotalSeconds:0.0} s; next: fedlearn recommend train --config {Path.Combine(place, "job.json")}"));
+            terminal.Log($"to train with others, add them to the parties of the run files: each has its own table of the same users (docs/recommend-files.md)");
+            if (parsed.GetValue(json))
+            {
+                parsed.InvocationConfiguration.Output.WriteLine(new JsonObject
+                {
+                    ["data"] = name,
+                    ["directory"] = Path.GetFullPath(place),
+                    ["split"] = splitName,
+                    ["users"] = log.Users.Count,
+                    ["items"] = log.Items.Count,
+                    ["counted"] = log.Count,
+                    ["positives"] = log.Positives,
+                    ["repeats"] = log.Repeats,
+                    ["events"] = roles,
+                    ["files"] = files,
+                }.ToJsonString(PrivacyCommand.Readable));
+            }
+
+            return Task.CompletedTask;
+        });
+        return command;
+    }
+
+    private static string Invariant(FormattableString text) => text.ToString(CultureInfo.InvariantCulture);
+}

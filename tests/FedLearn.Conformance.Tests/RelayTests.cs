@@ -418,6 +418,14 @@ public sealed class RelayTests
     }
 
     [Fact]
+    public async Task Host_EndsWhileItOffersAConnection_DoesNotWaitForTheCoordinator()
+    {
+        await using GrpcRelayServer relay = await Relays.StartAsync(Terms);
+        GrpcFederationHost host = await GrpcFederationHost.StartAsync(Relays.Host(relay.Address, Terms) with { ShutdownTimeout = TimeSpan.FromHours(1) }, Terms, Stop);
+        await host.DisposeAsync().AsTask().WaitAsync(ChannelConformance.Patience, Stop);
+    }
+
+    [Fact]
     public async Task Reach_HostNeverComes_SaysWhomItWaitedFor()
     {
         await using GrpcRelayServer relay = await Relays.StartAsync(Terms);

@@ -73,6 +73,13 @@ internal static class RelayDialer
             await stream.PairedAsync(cancellationToken).ConfigureAwait(false);
             return stream;
         }
+        catch (OperationCanceledException) when (cancellationToken.IsCancellationRequested)
+        {
+            // Nothing has been sent that would have to leave, and a coordinator with no other side yet does not answer the end of a call.
+            stream.Kill();
+            await stream.DisposeAsync().ConfigureAwait(false);
+            throw;
+        }
         catch
         {
             await stream.DisposeAsync().ConfigureAwait(false);

@@ -89,7 +89,11 @@ internal sealed class RelayListener : IConnectionListener
     {
         await _unbound.CancelAsync().ConfigureAwait(false);
         if (Interlocked.Exchange(ref _waiting, null) is { } stream)
+        {
+            stream.Kill(); // nobody was connected, so the coordinator would not answer the end of the call
             await stream.DisposeAsync().ConfigureAwait(false);
+        }
+
         _unbound.Dispose();
     }
 

@@ -508,6 +508,12 @@ internal sealed class GlmRunFileReader(string path, OwnSide? self = null, IReadO
         bool csv = Path.GetExtension(path).ToLowerInvariant() is not (".npy" or ".svm" or ".libsvm" or ".svmlight");
         if (!csv)
             data.Require("ids", "Such a file has no ids: name a file with one id a line.");
+        char separator = data.Mark("separator", CsvDialect.Separators, ',', "\",\", \";\", \"\\t\" or \"|\""), mark = data.Mark("decimal", ".,", '.', "\".\" or \",\"");
+        if (csv && separator == ',' && mark == ',')
+            data.Fault(RunFileErrors.Contradiction, "decimal", "is a comma, and so is data.separator: cells and decimals could not be told apart.", "Write the separator of the file, such as \";\", or leave decimal out.");
+        foreach (string key in new[] { "separator", "decimal" })
+            if (!csv && data.Has(key))
+                data.Fault(RunFileErrors.Contradiction, key, "belongs to CSV files.", "Leave the key out, or name a file that ends in .csv.");
         string[]? idColumns = null;
         if (data.IsArray("id"))
         {
@@ -521,6 +527,8 @@ internal sealed class GlmRunFileReader(string path, OwnSide? self = null, IReadO
         return new PartyTable(new TableSource
         {
             Path = path,
+            Separator = separator,
+            DecimalMark = mark,
             Id = data.IsArray("id") ? null : data.Text("id"),
             IdColumns = idColumns,
             Label = data.Text("label"),

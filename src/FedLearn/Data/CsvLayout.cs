@@ -16,7 +16,15 @@ namespace FedLearn.Data;
 /// <param name="Columns">Cells that become features.</param>
 /// <param name="Width">Number of features.</param>
 /// <param name="LabelRange">Declared range of the label, or null.</param>
-internal sealed record CsvLayout(string[] Header, int[] Ids, CsvInput[] Inputs, CsvColumn[] Columns, int Width, (double Low, double High)? LabelRange);
+/// <param name="Dialect">How the file is written.</param>
+internal sealed record CsvLayout(string[] Header, int[] Ids, CsvInput[] Inputs, CsvColumn[] Columns, int Width, (double Low, double High)? LabelRange, CsvDialect Dialect)
+{
+    /// <summary>The layout with the texts that the fast reader looks for.</summary>
+    internal CsvLayout ToUsual() => Dialect.IsUsual ? this : this with
+    {
+        Columns = [.. Columns.Select(column => column with { Values = [.. column.Values.Select(Dialect.ToUsual)] })],
+    };
+}
 
 /// <summary>A cell beside the features.</summary>
 /// <param name="Kind">What it is.</param>

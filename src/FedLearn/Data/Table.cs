@@ -6,7 +6,7 @@ namespace FedLearn.Data;
 /// <summary>Where the table of a party is.</summary>
 public sealed record TableSource
 {
-    /// <summary>A file that ends in <c>.csv</c> (UTF-8, comma, one header line), <c>.npy</c> (two dimensions, numbers, row-major), or <c>.svm</c>,
+    /// <summary>A file that ends in <c>.csv</c> (UTF-8, one header line), <c>.npy</c> (two dimensions, numbers, row-major), or <c>.svm</c>,
     /// <c>.libsvm</c> or <c>.svmlight</c> (sparse rows, <c>label index:value ... # comment</c>).</summary>
     public required string Path { get; init; }
 
@@ -16,6 +16,14 @@ public sealed record TableSource
     /// <summary>CSV: names of the columns that make the id together, instead of <see cref="Id"/>; an id is then their normalised values with
     /// <see cref="RowIds.ColumnSeparator"/> between them, none of them empty. All parties name as many, in the same order; the names may differ. Null: one column.</summary>
     public IReadOnlyList<string>? IdColumns { get; init; }
+
+    /// <summary>CSV: what separates cells: a comma, a semicolon, a tab or a vertical bar.</summary>
+    /// <value>Default a comma.</value>
+    public char Separator { get; init; } = ',';
+
+    /// <summary>CSV: what stands before decimals, a point, or a comma where the separator is another. Numbers alone are read with it, not ids or categories.</summary>
+    /// <value>Default a point.</value>
+    public char DecimalMark { get; init; } = '.';
 
     /// <summary>CSV: name of the label column. Null: the schema's, where labels are needed.</summary>
     public string? Label { get; init; }
@@ -192,6 +200,9 @@ public sealed class Table
         {
             throw DataErrors.Config(DataErrors.UnsuitableSource, source.Path, "sparse rows are stored as float64, in memory.", "Leave storage and scratch out, or give a .csv or .npy file.");
         }
+
+        if ((source.Separator != ',' || source.DecimalMark != '.') && kind is ".npy" or ".svm" or ".libsvm" or ".svmlight")
+            throw DataErrors.Config(DataErrors.UnsuitableSource, source.Path, "a separator or a decimal mark belongs to CSV files.", "Leave it out, or give a file that ends in .csv.");
 
         TableSchema? schema = source.Schema is null ? null : TableSchema.Load(source.Schema);
         return kind switch

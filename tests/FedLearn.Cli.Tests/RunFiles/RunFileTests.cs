@@ -67,6 +67,25 @@ public sealed class RunFileTests : IDisposable
     }
 
     [Fact]
+    public void Load_SeparatorAndDecimal_AreTheTables()
+    {
+        TableSource usual = Load(Plain).Parties[0].Data!, data = Load(With(With(Plain, "parties[0].data.separator", "\"\\t\""), "parties[0].data.decimal", "\",\"")).Parties[0].Data!;
+        Assert.Equal((',', '.'), (usual.Separator, usual.DecimalMark));
+        Assert.Equal(('\t', ','), (data.Separator, data.DecimalMark));
+    }
+
+    [Theory]
+    [InlineData("separator", "\":\"", RunFileErrors.UnknownWord, "Write \",\", \";\"")]
+    [InlineData("separator", "\"\"", RunFileErrors.UnknownWord, "separator")]
+    [InlineData("separator", "5", RunFileErrors.WrongType, "separator")]
+    [InlineData("decimal", "\";\"", RunFileErrors.UnknownWord, "decimal")]
+    [InlineData("decimal", "\",\"", RunFileErrors.Contradiction, "such as \";\"")]
+    public void Load_SeparatorOrDecimalThatIsNone_Refused(string key, string json, string id, string said) => Refused<ConfigurationException>(With(Plain, $"parties[0].data.{key}", json), id, said);
+
+    [Fact]
+    public void Load_SeparatorOfAnArray_Refused() => Refused<ConfigurationException>(With(Plain, "parties[1].data", """{ "path": "host.npy", "ids": "host.txt", "separator": ";" }"""), RunFileErrors.Contradiction, "data.separator");
+
+    [Fact]
     public void Load_PlainJob_MapsEveryKey()
     {
         GlmRunFile run = Load(Plain);

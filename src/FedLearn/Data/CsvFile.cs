@@ -212,9 +212,21 @@ internal static class CsvFile
             + input switch
             {
                 null => " A column of text is declared as one in the schema, or left out of it.",
-                RowInputKind.Label => " Classes are numbers too: 0 and 1, or 0 to M - 1.",
+                RowInputKind.Label => " Classes are numbers too: 0 and 1, or 0 to M - 1; words are named in their order (data.labels in a run file).",
                 _ => "",
             });
+    }
+
+    /// <summary>Reads a label that is one of some words, and gives its class.</summary>
+    internal static double Word(CsvReader reader, CsvInput input, string path)
+    {
+        ReadOnlySpan<byte> text = reader.GetSpan(input.Index);
+        if (input.TryRead(text, out double value))
+            return value;
+        string place = Place(path, reader, input.Name);
+        throw CsvNumber.IsMissing(text) ? Empty(place, isFeature: false, text.IsEmpty ? "the cell is empty." : "the cell says that its value is missing.")
+            : DataErrors.Bad(DataErrors.UnknownLabel, place, "the label is none of the words that were named.",
+                "Correct the cell, or name the word of every class (data.labels in a run file). Words are compared exactly, letter case included.");
     }
 
     internal static BadInputException Empty(string place, bool isFeature = true, string cause = "the cell is empty.") => DataErrors.Bad(DataErrors.EmptyCell, place, cause,

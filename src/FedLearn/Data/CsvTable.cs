@@ -15,7 +15,7 @@ internal static class CsvTable
         if (source.Ids is not null || source.Labels is not null)
         {
             throw DataErrors.Config(DataErrors.UnsuitableSource, source.Path, "ids and labels of a CSV file are columns, not files.",
-                "Name the columns by id and label, and leave out ids and labels.");
+                "Name the columns by id and label, and leave out ids and labels; labels that are words are named by an array of them (labels in a run file, LabelWords in code).");
         }
 
         string path = source.Path;
@@ -31,7 +31,8 @@ internal static class CsvTable
         using CsvReader reader = CsvFile.Open(path, dialect);
         Dictionary<string, int> header = CsvFile.Header(reader, path, dialect);
         int[] idIndices = [.. idNames.Select(name => CsvFile.Find(header, name, path, dialect))];
-        CsvInput[] inputs = [.. RowInputs.Named(source, labelName, needLabel).Select(input => new CsvInput(input.Kind, input.Name, CsvFile.Find(header, input.Name, path, dialect)))];
+        CsvInput[] inputs = [.. RowInputs.Named(source, labelName, needLabel).Select(input => new CsvInput(input.Kind, input.Name, CsvFile.Find(header, input.Name, path, dialect),
+            input.Kind == RowInputKind.Label ? [.. Words(source).Select(StrictUtf8.GetBytes)] : []))];
         string[] reserved = [.. new[] { source.Weight, source.Offset, source.Exposure }.OfType<string>()];
         string[] others = [.. header.OrderBy(pair => pair.Value).Select(pair => pair.Key).Except([.. idNames, labelName ?? idNames[0], .. reserved], StringComparer.Ordinal)];
         // A party with labels may have nothing else; one without has to bring features.
@@ -54,6 +55,15 @@ internal static class CsvTable
             Storage = source.Storage,
             Scratch = source.Scratch,
         };
+    }
+
+    /// <summary>Words of the label, checked; none where labels are numbers.</summary>
+    private static IReadOnlyList<string> Words(TableSource source)
+    {
+        IReadOnlyList<string> words = source.LabelWords ?? [];
+        return source.LabelWords is null || (words.Count >= 2 && words.All(word => word is { Length: > 0 } && word.Trim() == word) && words.Distinct(StringComparer.Ordinal).Count() == words.Count) ? words
+            : throw DataErrors.Config(DataErrors.UnsuitableSource, source.Path, "the words of the label are fewer than two, or one is empty, has white space at an end, or is there twice.",
+                "Name the word of every class once, that of class 0 first.");
     }
 
     /// <summary>Columns of the id: those of the source, else the schema's, else <c>id</c>.</summary>
@@ -86,7 +96,7 @@ internal static class CsvTable
             for (int i = 0; i < inputs.Length; i++)
             {
                 CsvInput input = layout.Inputs[i];
-                double value = CsvFile.Number(reader, input.Index, input.Name, path, input.Kind, layout.Dialect);
+                double value = input.Words.Length > 0 ? CsvFile.Word(reader, input, path) : CsvFile.Number(reader, input.Index, input.Name, path, input.Kind, layout.Dialect);
                 RowInputs.Check(input.Kind, value, layout.LabelRange, () => CsvFile.Place(path, reader, input.Name));
                 inputs[i].Add(value);
             }

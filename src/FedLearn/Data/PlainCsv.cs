@@ -205,7 +205,7 @@ internal static class PlainCsv
             if (_columns[cell] is >= 0 and int column)
                 return layout.Columns[column].TryRead(text, features);
             return _inputs[cell] is not (>= 0 and int input)
-                || (CsvNumber.TryParse(text, out inputs[input][row]) && RowInputs.IsLegal(layout.Inputs[input].Kind, inputs[input][row], layout.LabelRange));
+                || (layout.Inputs[input].TryRead(text, out inputs[input][row]) && RowInputs.IsLegal(layout.Inputs[input].Kind, inputs[input][row], layout.LabelRange));
         }
     }
 }

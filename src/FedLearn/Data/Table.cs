@@ -28,6 +28,9 @@ public sealed record TableSource
     /// <summary>CSV: name of the label column. Null: the schema's, where labels are needed.</summary>
     public string? Label { get; init; }
 
+    /// <summary>CSV: words of the label column in place of numbers, at least two, each once: the first is class 0, the second 1, and so on. They are compared exactly. Null: labels are numbers.</summary>
+    public IReadOnlyList<string>? LabelWords { get; init; }
+
     /// <summary>Path of the schema. Null: every column but id, label, weight, offset and exposure is numeric without a range.</summary>
     public string? Schema { get; init; }
 
@@ -185,7 +188,7 @@ public sealed class Table
     /// <exception cref="ConfigurationException">The schema is not legal (FL2200 to FL2204), labels are needed and not named (FL2206),
     /// or the source does not fit its kind of file (FL2207).</exception>
     /// <exception cref="BadInputException">The data cannot be used (FL3000 to FL3017), a weight or exposure is not legal (FL3030, FL3031), or a sparse row is
-    /// malformed (FL3032, FL3033).</exception>
+    /// malformed (FL3032, FL3033), or a label is none of the words named (FL3035).</exception>
     public static Table Load(TableSource source, bool needLabel, CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(source);
@@ -201,8 +204,8 @@ public sealed class Table
             throw DataErrors.Config(DataErrors.UnsuitableSource, source.Path, "sparse rows are stored as float64, in memory.", "Leave storage and scratch out, or give a .csv or .npy file.");
         }
 
-        if ((source.Separator != ',' || source.DecimalMark != '.') && kind is ".npy" or ".svm" or ".libsvm" or ".svmlight")
-            throw DataErrors.Config(DataErrors.UnsuitableSource, source.Path, "a separator or a decimal mark belongs to CSV files.", "Leave it out, or give a file that ends in .csv.");
+        if ((source.Separator != ',' || source.DecimalMark != '.' || source.LabelWords is not null) && kind is ".npy" or ".svm" or ".libsvm" or ".svmlight")
+            throw DataErrors.Config(DataErrors.UnsuitableSource, source.Path, "a separator, a decimal mark or words of the label belong to CSV files.", "Leave them out, or give a file that ends in .csv.");
 
         TableSchema? schema = source.Schema is null ? null : TableSchema.Load(source.Schema);
         return kind switch

@@ -83,6 +83,27 @@ public sealed class RunFileTests : IDisposable
     public void Load_SeparatorOrDecimalThatIsNone_Refused(string key, string json, string id, string said) => Refused<ConfigurationException>(With(Plain, $"parties[0].data.{key}", json), id, said);
 
     [Fact]
+    public void Load_LabelsByWords_AreTheTables()
+    {
+        TableSource data = Load(With(Plain, "parties[0].data.labels", """["no", "yes"]""")).Parties[0].Data!;
+        Assert.Equal(["no", "yes"], data.LabelWords!);
+        Assert.Null(data.Labels);
+    }
+
+    [Theory]
+    [InlineData("binomial", """["no", "maybe", "yes"]""", RunFileErrors.Contradiction, "3 words for 2 classes")]
+    [InlineData("poisson", """["no", "yes"]""", RunFileErrors.Contradiction, "predicts numbers")]
+    [InlineData("binomial", """["no"]""", RunFileErrors.OutOfRange, "data.labels")]
+    [InlineData("binomial", """["no", " no"]""", RunFileErrors.OutOfRange, "data.labels")]
+    [InlineData("binomial", """["no", 1]""", RunFileErrors.WrongType, "data.labels")]
+    public void Load_LabelsByWordsThatDoNotFit_Refused(string family, string words, string id, string said) =>
+        Refused<ConfigurationException>(With(With(Plain, "model.family", $"\"{family}\""), "parties[0].data.labels", words), id, said);
+
+    [Fact]
+    public void Load_LabelsByWordsBesideAnArray_Refused() =>
+        Refused<ConfigurationException>(With(Plain, "parties[0].data", """{ "path": "a.npy", "ids": "a.txt", "labels": ["no", "yes"] }"""), RunFileErrors.Contradiction, "data.labels");
+
+    [Fact]
     public void Load_SeparatorOfAnArray_Refused() => Refused<ConfigurationException>(With(Plain, "parties[1].data", """{ "path": "host.npy", "ids": "host.txt", "separator": ";" }"""), RunFileErrors.Contradiction, "data.separator");
 
     [Fact]

@@ -117,6 +117,38 @@ public sealed class CsvDialectTests : IDisposable
         }
     }
 
+    /// <summary>Words of labels, in both readers and every dialect.</summary>
+    [Theory]
+    [MemberData(nameof(Dialects))]
+    public void Load_LabelWords_AreTheirClasses(char separator, char mark)
+    {
+        foreach (string quote in (string[])["", "\""])
+        {
+            string path = _folder.Write("t.csv", $"id y a\nx {quote}sehr.gut{quote} 1\ny nein 2\nz {quote}?{quote} 3\n".Replace(' ', separator));
+            var source = new TableSource { Path = path, Separator = separator, DecimalMark = mark, Label = "y", LabelWords = ["nein", "sehr.gut", "?"] };
+            Assert.Equal([1, 0, 2], Table.Load(source, needLabel: true).Labels!);
+            Assert.Null(Table.Load(source, needLabel: false).Labels);
+        }
+    }
+
+    [Theory]
+    [InlineData("Yes", DataErrors.UnknownLabel)]
+    [InlineData("maybe", DataErrors.UnknownLabel)]
+    [InlineData("1", DataErrors.UnknownLabel)]
+    [InlineData("", DataErrors.EmptyCell)]
+    [InlineData("NA", DataErrors.EmptyCell)]
+    public void Load_LabelThatIsNoWord_RefusedWithoutTheLabel(string cell, string id) => ErrorAssert.Throws<BadInputException>(id, "line 3, column 'y'", cell == "maybe" ? cell : null,
+        () => Table.Load(new TableSource { Path = _folder.Write("t.csv", $"id,y,a\nx,no,1\ny,{cell},2\n"), Label = "y", LabelWords = ["no", "yes"] }, needLabel: true));
+
+    [Fact]
+    public void Load_LabelWordsThatAreNone_Refused()
+    {
+        foreach (string[] words in (string[][])[["no"], [], ["no", "no"], ["no", ""], ["no", " yes"]])
+            ErrorAssert.Throws<ConfigurationException>(DataErrors.UnsuitableSource, "t.csv", null,
+                () => Table.Load(new TableSource { Path = _folder.Write("t.csv", "id,y,a\nx,no,1\n"), Label = "y", LabelWords = words }, needLabel: true));
+        ErrorAssert.Throws<ConfigurationException>(DataErrors.UnsuitableSource, "t.svm", null, () => Table.Load(new TableSource { Path = _folder.Write("t.svm", "1 1:2\n"), LabelWords = ["a", "b"] }, needLabel: true));
+    }
+
     [Fact]
     public void Load_IdsAlone_AreOfTheSameRows()
     {

@@ -97,7 +97,7 @@ public static class DssmFiles
     /// <param name="items">The items that the events name.</param>
     /// <param name="cancellationToken">Ends the reading.</param>
     /// <returns>The events: users in the order of their first rows, the events of each in the order of moments, those of one moment in the order of the file.</returns>
-    /// <exception cref="BadInputException">The file is no such table: FL3000 to FL3010, and FL3133 to FL3135.</exception>
+    /// <exception cref="BadInputException">The file is no such table: FL3000 to FL3010, FL3133 to FL3135, or FL3139.</exception>
     public static InteractionTable ReadInteractions(string path, ItemTable items, CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(items);
@@ -109,8 +109,10 @@ public static class DssmFiles
         int? sequence = file.Has("sequence") ? file.Find("sequence") : null;
         var users = new Numbering();
         var events = new List<Interaction>();
+        var lines = new List<int>();
         while (file.Next())
         {
+            lines.Add(file.Line);
             int number = users.Of(file.Id(user, "user"));
             if (!itemOf.TryGetValue(file.Id(item, "item"), out int itemNumber))
                 throw DataErrors.Bad(DssmDataErrors.UnknownItem, file.Place("item"), "the table of items has no such item.", "Add the item, or leave the event out; ids are compared exactly.");
@@ -123,7 +125,20 @@ public static class DssmFiles
             events.Add(new Interaction(number, itemNumber, file.Moment(time, sequence), Roles[known].Role));
         }
 
+        RefuseTrained(path, events, lines, EventRole.ColdUser, "user", e => e.User);
+        RefuseTrained(path, events, lines, EventRole.ColdItem, "item", e => e.Item);
         return new InteractionTable(users.Ids, [.. events.OrderBy(e => e.User).ThenBy(e => e.Moment)]);
+    }
+
+    /// <summary>Refuses events of new users or items that are trained on: their figures would be those of known ones.</summary>
+    private static void RefuseTrained(string path, List<Interaction> events, List<int> lines, EventRole role, string what, Func<Interaction, int> of)
+    {
+        HashSet<int> trained = [.. events.Where(e => e.Role == EventRole.Train).Select(of)];
+        if (events.FindIndex(e => e.Role == role && trained.Contains(of(e))) is >= 0 and int row)
+        {
+            throw DataErrors.Bad(DssmDataErrors.RoleContradiction, $"{path}, line {lines[row]}, column 'role'", $"the role is {Word(role)}, and other events of the {what} have the role train.",
+                $"Write test for an event of a {what} that is trained on, or seen for the other events of the {what}.");
+        }
     }
 
     /// <summary>Name of a role in files.</summary>

@@ -3,6 +3,7 @@
 # Usage: benchmarks/run.sh [--out FOLDER] [VERB ...]        every verb of the list below, or those named; dated files into FOLDER (default benchmarks/results); exit code 1 when a bar is missed
 #        benchmarks/run.sh --quick [--update] [VERB ...]    a quick set, under 5 minutes; exit code 1 when a ratio has lost more than its tolerance against benchmarks/ratios.json
 set -euo pipefail
+case "${1:-}" in -h | --help) sed -n '2,/^[^#]/s/^# \{0,1\}//p' "$0"; exit ;; esac
 cd "$(dirname "$0")/.."
 
 # One line a verb: its name, then its options.

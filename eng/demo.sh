@@ -4,6 +4,7 @@
 # Usage: eng/demo.sh [--html FILE]   (default build/demo/report.html)
 # Needs the .NET SDK and libsodium (eng/setup.sh glm). Writes build/demo/report.json and the page. Takes under a minute, the build excepted.
 set -euo pipefail
+case "${1:-}" in -h | --help) sed -n '2,/^[^#]/s/^# \{0,1\}//p' "$0"; exit ;; esac
 
 html=""
 case "${1:-}" in

@@ -3,6 +3,7 @@
 #   --fast   the counts of the fast tier instead of those that the claims name
 # The last line is "N passed, N failed, N skipped"; the exit code is 1 when anything failed.
 set -euo pipefail
+case "${1:-}" in -h | --help) sed -n '2,/^[^#]/s/^# \{0,1\}//p' "$0"; exit ;; esac
 cd "$(dirname "$0")/.."
 
 tier=full

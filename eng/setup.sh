@@ -2,6 +2,7 @@
 # Brings what a machine lacks. Usage: eng/setup.sh [glm|aggregation|towers|he|psi|test|all]   (default all)
 # Idempotent, asks nothing. Without root, or off Debian, it says what to do instead.
 set -euo pipefail
+case "${1:-}" in -h | --help) sed -n '2,/^[^#]/s/^# \{0,1\}//p' "$0"; exit ;; esac
 cd "$(dirname "$0")/.."
 
 fail() { echo "setup: $*" >&2; exit 1; }

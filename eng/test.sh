@@ -5,6 +5,7 @@
 #   --bench        after the tests the quick benchmarks, under 5 minutes: a ratio that lost more than its tolerance against benchmarks/ratios.json fails
 # The last line is "N passed, N failed, N skipped"; the exit code is 1 when anything failed.
 set -euo pipefail
+case "${1:-}" in -h | --help) sed -n '2,/^[^#]/s/^# \{0,1\}//p' "$0"; exit ;; esac
 cd "$(dirname "$0")/.."
 
 full=0 filter="" bench=0

@@ -4,6 +4,7 @@
 # Usage: eng/vendor.sh [--check]   --check changes nothing: it fails when a committed file is not the published one
 # A new version: change version and integrity below (npm view chart.js@VERSION dist.integrity), run this, then the browser tests.
 set -euo pipefail
+case "${1:-}" in -h | --help) sed -n '2,/^[^#]/s/^# \{0,1\}//p' "$0"; exit ;; esac
 cd "$(dirname "$0")/.."
 
 fail() { echo "vendor: $*" >&2; exit 1; }

@@ -3,6 +3,7 @@
 # Usage: samples/02-two-processes/tls.sh [PORT]   (default 5301; from any folder)
 # Keys, party files, ledgers and reports are made in a temporary folder, which is deleted at the end. FEDLEARN names another command than ./fedlearn.
 set -euo pipefail
+case "${1:-}" in -h | --help) sed -n '2,/^[^#]/s/^# \{0,1\}//p' "$0"; exit ;; esac
 
 port="${1:-5301}"
 here="$(cd "$(dirname "$0")" && pwd)"

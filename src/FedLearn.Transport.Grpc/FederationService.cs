@@ -50,7 +50,7 @@ internal sealed partial class FederationService(ISessions sessions, GrpcHostOpti
         if (_stopping.IsCancellationRequested)
             return; // connections that this host closes look alike
         LogRefused(who, refusal.Id);
-        Refused?.Invoke(who, refusal);
+        Refused.Tell(who, refusal, _log);
     }
 
     public async Task StopAsync()

@@ -26,7 +26,7 @@ internal sealed partial class PairSessions(IReadOnlyList<GrpcPair> pairs, GrpcHo
         Pair pair = _pairs.FirstOrDefault(p => p.Party == request.Party.Name) ?? _pairs[0];
         // The desk is for two who are both there: nobody waits.
         var desk = new SessionDesk(pair.Settings.Terms, options.JoinTimeout, options.Channel.Clock);
-        desk.Refused += (name, refusal) => JoinRefused?.Invoke(name, refusal);
+        desk.Refused += (name, refusal) => JoinRefused.Tell(name, refusal, _log);
         Task<SessionAgreement> theirs = desk.JoinAsync(request, cancellationToken);
         SessionAgreement agreement = theirs.IsFaulted ? await theirs.ConfigureAwait(false) : await desk.JoinAsync(pair.Settings.OwnRequest, cancellationToken).ConfigureAwait(false);
         lock (_gate)
@@ -41,7 +41,7 @@ internal sealed partial class PairSessions(IReadOnlyList<GrpcPair> pairs, GrpcHo
 
         var refusal = new PeerException(ProtocolErrors.AlreadyJoined, $"party '{pair.Party}', joining", "a session with a party of that name is open.",
             "Start each party once. When the earlier one has died, its session ends within a minute.");
-        JoinRefused?.Invoke(pair.Party, refusal);
+        JoinRefused.Tell(pair.Party, refusal, _log);
         throw refusal;
     }
 

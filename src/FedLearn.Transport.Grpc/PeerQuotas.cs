@@ -167,7 +167,7 @@ internal sealed partial class PeerQuotas(GrpcQuotas limits, TimeProvider clock, 
         _most = Math.Max(KeptPeers, 2 * _peers.Count); // looking through all of them must not become the attack
     }
 
-    [LoggerMessage(6, LogLevel.Warning, "Peer {Peer} is beyond its quota of {What}.")]
+    [LoggerMessage(8, LogLevel.Warning, "Peer {Peer} is beyond its quota of {What}.")]
     private partial void LogExceeded(string peer, string what);
 
     private sealed class Peer

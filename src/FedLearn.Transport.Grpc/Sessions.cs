@@ -46,7 +46,7 @@ internal static class ExchangeRefusal
 /// <summary>One session of all parties of a job.</summary>
 internal sealed class SharedSession(SessionTerms terms, GrpcHostOptions options) : ISessions
 {
-    private readonly SessionDesk _desk = new(terms, options.JoinTimeout, options.Channel.Clock);
+    private readonly SessionDesk _desk = new(terms, options.JoinTimeout, options.Channel.Clock, options.LoggerFactory.CreateLogger("FedLearn.Transport.Grpc"));
     private readonly Dictionary<string, TaskCompletionSource<GrpcPartyChannel>> _channels = terms.Parties.Skip(1)
         .ToDictionary(p => p.Name, _ => new TaskCompletionSource<GrpcPartyChannel>(TaskCreationOptions.RunContinuationsAsynchronously));
 

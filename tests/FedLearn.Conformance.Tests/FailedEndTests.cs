@@ -1,5 +1,6 @@
 using System.IO.Pipelines;
 using FedLearn.Coordination;
+using FedLearn.Diagnostics;
 using FedLearn.Protocol;
 using FedLearn.Testing;
 using FedLearn.Transport.Grpc;
@@ -53,6 +54,41 @@ public sealed class FailedEndTests
         (_, string line) = Assert.Single(log.Text, logged => logged.Level == LogLevel.Error);
         Assert.Contains("party telco", line, StringComparison.Ordinal);
         Assert.EndsWith("InvalidOperationException.", line, StringComparison.Ordinal);
+    }
+
+    /// <summary>What a party is told is the refusal, whatever an application does with it.</summary>
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public async Task JoinRefused_AHandlerThrows_ThePartyIsToldTheRefusalAndTheOthersToo(bool pairs)
+    {
+        using var log = new Lines();
+        var options = new GrpcHostOptions { LoggerFactory = log };
+        SessionTerms terms = GrpcPairs.Terms("telco");
+        using PairSessions? many = pairs ? new PairSessions([new GrpcPair(terms, GrpcPairs.OwnRequest)], options, (_, _) => Task.CompletedTask) : null;
+        ISessions sessions = many ?? (ISessions)new SharedSession(terms, options);
+        var told = new List<string>();
+        sessions.JoinRefused += (_, _) => throw new InvalidOperationException("a private text");
+        sessions.JoinRefused += (party, refusal) => told.Add($"{party} {refusal.Id}");
+        var refused = await Assert.ThrowsAsync<PeerException>(() => sessions.JoinAsync(GrpcPairs.Request("stranger"), TestContext.Current.CancellationToken));
+        Assert.Equal(ProtocolErrors.UnknownParty, refused.Id);
+        Assert.Equal([$"stranger {ProtocolErrors.UnknownParty}"], told);
+        (_, string line) = Assert.Single(log.Text, logged => logged.Level == LogLevel.Error);
+        Assert.EndsWith("InvalidOperationException.", line, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void Refuse_AHandlerThrows_TheOthersAreTold()
+    {
+        using var log = new Lines();
+        var options = new GrpcHostOptions { LoggerFactory = log };
+        using var service = new FederationService(new SharedSession(GrpcPairs.Terms("telco"), options), options);
+        var told = new List<string>();
+        service.Refused += (_, _) => throw new InvalidOperationException("a private text");
+        service.Refused += (who, refusal) => told.Add($"{who} {refusal.Id}");
+        service.Refuse("telco", new PeerException(GrpcErrors.PlaintextRefused, "here", "it is so.", "Mend it."));
+        Assert.Equal([$"telco {GrpcErrors.PlaintextRefused}"], told);
+        Assert.DoesNotContain(log.Text, logged => logged.Text.Contains("a private text", StringComparison.Ordinal));
     }
 
     /// <summary>A call without another side.</summary>

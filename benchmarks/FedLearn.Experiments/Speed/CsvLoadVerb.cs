@@ -17,9 +17,10 @@ internal static class CsvLoadVerb
         Option<int> rows = Verbs.Positive("--rows", "Rows of the file.", 100_000), columns = Verbs.Positive("--columns", "Columns of numbers.", 330),
             repeats = Verbs.Positive("--repeats", "Times it is loaded; the first load has to compile.", 6);
         var quoted = new Option<bool>("--quoted") { Description = "Quotes the ids, so that the file is read the general way." };
+        var semicolons = new Option<bool>("--semicolons") { Description = "Separates cells by semicolons, with commas before decimals." };
         Option<bool> quick = Ratio.Quick("20,000 rows, no result file.");
         Option<DirectoryInfo> output = Verbs.Out();
-        var command = new Command("csv-load", "Writes a CSV file of random numbers of about eight characters and loads it.") { rows, columns, repeats, quoted, quick, output };
+        var command = new Command("csv-load", "Writes a CSV file of random numbers of about eight characters and loads it.") { rows, columns, repeats, quoted, semicolons, quick, output };
         command.SetAction((result, _) => Verbs.RunAsync(() =>
         {
             bool isQuick = result.GetValue(quick);
@@ -27,7 +28,7 @@ internal static class CsvLoadVerb
             try
             {
                 var text = new StringBuilder();
-                (double speed, double plain) = Run(path, isQuick ? 20_000 : result.GetValue(rows), result.GetValue(columns), result.GetValue(repeats), result.GetValue(quoted), text);
+                (double speed, double plain) = Run(path, isQuick ? 20_000 : result.GetValue(rows), result.GetValue(columns), result.GetValue(repeats), result.GetValue(quoted), result.GetValue(semicolons), text);
                 var ratios = new List<Ratio> { new("csv-load.speed-over-plain-loop", speed / plain, null, LargerIsBetter: true) };
                 if (!isQuick)
                     ratios.Add(new("csv-load.speed-over-350-megabytes-a-core-second", speed / Bar, 1, LargerIsBetter: true));
@@ -44,9 +45,9 @@ internal static class CsvLoadVerb
     /// <summary>MB/s of a core, checks included.</summary>
     private const double Bar = 350;
 
-    private static (double Speed, double Plain) Run(string path, int rows, int columns, int repeats, bool quoted, StringBuilder text)
+    private static (double Speed, double Plain) Run(string path, int rows, int columns, int repeats, bool quoted, bool semicolons, StringBuilder text)
     {
-        Write(path, rows, columns, quoted);
+        Write(path, rows, columns, quoted, semicolons);
         double dense = 8.0 * rows * columns;
         text.AppendLine(CultureInfo.InvariantCulture, $"# A CSV file of {rows:N0} x {columns}").AppendLine();
         text.AppendLine(CultureInfo.InvariantCulture, $"{Machine.Current()}. {new FileInfo(path).Length / 1e6:0} MB of text, {dense / 1e6:0} MB dense, {(quoted ? "ids in quotes: the general reader" : "no quotes: read in pieces on all cores")}; the first load compiles.").AppendLine();
@@ -55,9 +56,11 @@ internal static class CsvLoadVerb
         for (int i = 1; i <= repeats; i++)
         {
             GC.Collect();                                                                       // the earlier table, which nobody uses any more
-            speeds.Add(Load(path, i, dense, text));
+            speeds.Add(Load(path, semicolons, i, dense, text));
         }
 
+        if (semicolons)
+            Write(path, rows, columns, quoted, semicolons: false);
         // After them, since the peak of memory would be this.
         for (int i = 1; i <= repeats; i++)
             plain.Add(PlainLoop(path));
@@ -92,13 +95,13 @@ internal static class CsvLoadVerb
     }
 
     [MethodImpl(MethodImplOptions.NoInlining)]                                                  // so that no local of the caller keeps the table
-    private static double Load(string path, int number, double dense, StringBuilder text)
+    private static double Load(string path, bool semicolons, int number, double dense, StringBuilder text)
     {
         using var process = Process.GetCurrentProcess();
         double bytes = new FileInfo(path).Length;
         TimeSpan before = process.TotalProcessorTime;
         var clock = Stopwatch.StartNew();
-        _ = Table.Load(new TableSource { Path = path }, needLabel: false);
+        _ = Table.Load(new TableSource { Path = path, Separator = semicolons ? ';' : ',', DecimalMark = semicolons ? ',' : '.' }, needLabel: false);
         clock.Stop();
         process.Refresh();
         double processors = (process.TotalProcessorTime - before).TotalSeconds;
@@ -107,13 +110,14 @@ internal static class CsvLoadVerb
         return bytes / 1e6 / processors;
     }
 
-    private static void Write(string path, int rows, int columns, bool quoted)
+    private static void Write(string path, int rows, int columns, bool quoted, bool semicolons)
     {
+        char separator = semicolons ? ';' : ',';
         var random = new Random(1);
         using var writer = new StreamWriter(path, append: false, new UTF8Encoding(false), 1 << 20);
         writer.Write("id");
         for (int j = 0; j < columns; j++)
-            writer.Write($",x{j}");
+            writer.Write($"{separator}x{j}");
         writer.Write('\n');
         Span<char> text = stackalloc char[32];
         for (int i = 0; i < rows; i++)
@@ -121,8 +125,10 @@ internal static class CsvLoadVerb
             writer.Write(quoted ? $"\"customer-{i:0000000}\"" : $"customer-{i:0000000}");
             for (int j = 0; j < columns; j++)
             {
-                writer.Write(',');
+                writer.Write(separator);
                 ((random.NextDouble() * 20) - 10).TryFormat(text, out int length, "0.000000", CultureInfo.InvariantCulture);
+                if (semicolons)
+                    text[..length].Replace('.', ',');
                 writer.Write(text[..length]);
             }
 

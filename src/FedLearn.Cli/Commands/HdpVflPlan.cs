@@ -171,8 +171,8 @@ internal static class HdpVflPlan
                 columns = (int)Math.Clamp(NpyFile.Shape(data.Path) is [_, long width] ? width : 1, 1, int.MaxValue - 2);
             else if (File.Exists(data.Path))
             {
-                using CsvReader reader = CsvFile.Open(data.Path);
-                columns = Math.Max(1, CsvFile.Header(reader, data.Path).Keys.Count(name => !CsvTable.IdNames(data, null).Contains(name) && name != data.Label));
+                using CsvReader reader = CsvFile.Open(data.Path, CsvDialect.Of(data));
+                columns = Math.Max(1, CsvFile.Header(reader, data.Path, CsvDialect.Of(data)).Keys.Count(name => !CsvTable.IdNames(data, null).Contains(name) && name != data.Label));
             }
         }
 

@@ -145,7 +145,7 @@ internal static class PrivacyPlanCommand
 
     private static (int Train, int Test) Lines(string path) => Counted(path, () =>
     {
-        using CsvReader reader = CsvFile.Open(path);
+        using CsvReader reader = CsvFile.Open(path, CsvDialect.OfFirstLine(path));
         int split = CsvFile.Find(CsvFile.Header(reader, path), "split", path), train = 0, test = 0;
         while (CsvFile.Next(reader, path))
             if (reader.GetSpan(split).SequenceEqual("train"u8))
@@ -164,10 +164,11 @@ internal static class PrivacyPlanCommand
         {
             if (data.Path.EndsWith(".npy", StringComparison.OrdinalIgnoreCase))
                 return NpyFile.Shape(data.Path)[0];
-            using CsvReader reader = CsvFile.Open(data.Path);
-            CsvFile.Header(reader, data.Path);
+            CsvDialect dialect = CsvDialect.Of(data);
+            using CsvReader reader = CsvFile.Open(data.Path, dialect);
+            CsvFile.Header(reader, data.Path, dialect);
             long count = 0;
-            while (CsvFile.Next(reader, data.Path))
+            while (CsvFile.Next(reader, data.Path, dialect))
                 count++;
             return count;
         });

@@ -63,6 +63,7 @@ internal static class ReportWriter
             terminal.Log($"{Figures.Count(document["rows"]!["train"])} training rows, {Figures.Count(document["rows"]!["test"])} test rows.{Noisy(document)}");
         }
 
+        terminal.Log(CommonRows(document));
         Table parties = new Table().Border(TableBorder.Ascii2).AddColumns("party", "role", "epsilon", "delta", "sigma", "sent", "peak memory");
         foreach (JsonObject party in document["parties"]!.AsArray().Select(p => p!.AsObject()))
         {
@@ -84,6 +85,13 @@ internal static class ReportWriter
         string[] ignored = [.. document["ignored"]!.AsArray().Select(k => (string)k!)];
         if (ignored.Length > 0)
             terminal.Log($"keys without effect in this mode: {string.Join(", ", ignored)}");
+    }
+
+    /// <summary>How many of its rows each party shares with the others; null for reports that do not say, and for a party alone.</summary>
+    private static string? CommonRows(JsonObject document)
+    {
+        string[] parties = [.. document["parties"]!.AsArray().Where(p => p!["rows"] is not null).Select(p => $"{Figures.Count(p!["commonRows"])} of {Figures.Count(p["rows"])} of '{(string)p["name"]!}'")];
+        return parties.Length == 0 || document["alignment"]!["leaks"]!.AsArray().Count == 0 ? null : $"common rows: {string.Join(", ", parties)}.";
     }
 
     /// <summary>What the figures of the training rows are where scores reach the active party with noise; empty elsewhere.</summary>

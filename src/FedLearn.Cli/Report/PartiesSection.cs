@@ -63,8 +63,8 @@ internal static class PartiesSection
     }
 
     /// <summary>The parties themselves.</summary>
-    public static string Table(JsonObject document) => "<h3>Parties</h3>\n" + Html.Table("Parties", ["party", "role", "features", "peak memory", "connections", "weights SHA-256"],
-        Of(document).Select(p => (Cell[])[Cell.Text(Name(p)), Cell.Text((string)p["role"]!), Cell.Number(Figures.Count(p["model"]!["features"])),
+    public static string Table(JsonObject document) => "<h3>Parties</h3>\n" + Html.Table("Parties", ["party", "role", "rows", "of these common", "features", "peak memory", "connections", "weights SHA-256"],
+        Of(document).Select(p => (Cell[])[Cell.Text(Name(p)), Cell.Text((string)p["role"]!), Cell.Number(Figures.Count(p["rows"])), Cell.Number(Figures.Count(p["commonRows"])), Cell.Number(Figures.Count(p["model"]!["features"])),
             Cell.Number(Figures.Bytes((long)p["peakMemoryBytes"]!)), Connections(p["transport"]), new((string?)p["model"]!["weightsSha256"] is { } sha ? $"<code>{Html.Text(sha[..16])}</code>" : "-", false)]));
 
     // How each peer was reached; a peer that is known by its pin shows the beginning of it. Reports of earlier releases do not say.

@@ -450,6 +450,9 @@ internal sealed class GlmRunFileReader(string path, OwnSide? self = null, IReadO
         if (data?.LabelRange is { } range && range.Low < family.Bounds?.LeastLabel)
             party.Fault(RunFileErrors.OutOfRange, "data.labelRange", $"begins below 0, where a {family.Name} label cannot be.", "Begin it at 0 or above.");
 
+        if (data?.Data.LabelWords is { Count: > 0 } words && role == PartyRole.Active)
+            CheckLabelWords(isSelf && Self?.Data is not null, party, words.Count, family);
+
         Section split = party.Object("split");
         if (party.Has("split"))
             split.Require("path", "Name a file with the columns id,split.");
@@ -464,6 +467,15 @@ internal sealed class GlmRunFileReader(string path, OwnSide? self = null, IReadO
             Alignment = OwnAlignmentOf(party, name, ledger),
         };
         return (own, new GlmPartyOptions { Party = new PartyDescription(name, role), Budget = OwnBudget(party, jobPrivacy, mode), LabelRange = data?.LabelRange });
+    }
+
+    private void CheckLabelWords(bool ofPartyFile, Section party, int words, IGlmFamily family)
+    {
+        string key = ofPartyFile ? "data.labels (of the party file)" : "data.labels";
+        if (!GlmPlan.IsOfClasses(family))
+            party.Fault(RunFileErrors.Contradiction, key, $"words stand for classes, and the {family.Name} family predicts numbers.", "Leave them out, or choose binomial or multinomial.");
+        else if (_classes is { } classes && words != classes)
+            party.Fault(RunFileErrors.Contradiction, key, $"there are {words} words for {classes} classes.", "Name one word a class, that of class 0 first.");
     }
 
     // A party may replace epsilon, delta or both; what it leaves out is the job's.
@@ -508,7 +520,22 @@ internal sealed class GlmRunFileReader(string path, OwnSide? self = null, IReadO
         bool csv = Path.GetExtension(path).ToLowerInvariant() is not (".npy" or ".svm" or ".libsvm" or ".svmlight");
         if (!csv)
             data.Require("ids", "Such a file has no ids: name a file with one id a line.");
-        string[]? idColumns = null;
+        char separator = data.Mark("separator", CsvDialect.Separators, ',', "\",\", \";\", \"\\t\" or \"|\""), mark = data.Mark("decimal", ".,", '.', "\".\" or \",\"");
+        if (csv && separator == ',' && mark == ',')
+            data.Fault(RunFileErrors.Contradiction, "decimal", "is a comma, and so is data.separator: cells and decimals could not be told apart.", "Write the separator of the file, such as \";\", or leave decimal out.");
+        foreach (string key in new[] { "separator", "decimal" })
+            if (!csv && data.Has(key))
+                data.Fault(RunFileErrors.Contradiction, key, "belongs to CSV files.", "Leave the key out, or name a file that ends in .csv.");
+        string[]? words = null, idColumns = null;
+        if (data.IsArray("labels"))
+        {
+            words = [.. data.TextList("labels")];
+            if (!csv)
+                data.Fault(RunFileErrors.Contradiction, "labels", "words of labels belong to CSV files.", "Leave the key out, or name a file that ends in .csv; beside a .npy table the key names the file of the labels.");
+            if (words.Length < 2 || words.Any(word => word.Length == 0 || word.Trim() != word) || words.Distinct(StringComparer.Ordinal).Count() < words.Length)
+                data.Fault(RunFileErrors.OutOfRange, "labels", "there are fewer than two words, or one is empty, has white space at an end, or is there twice.", "Name the word of every class once, that of class 0 first, such as [\"no\", \"yes\"].");
+        }
+
         if (data.IsArray("id"))
         {
             idColumns = [.. data.TextList("id")];
@@ -521,12 +548,15 @@ internal sealed class GlmRunFileReader(string path, OwnSide? self = null, IReadO
         return new PartyTable(new TableSource
         {
             Path = path,
+            Separator = separator,
+            DecimalMark = mark,
             Id = data.IsArray("id") ? null : data.Text("id"),
             IdColumns = idColumns,
             Label = data.Text("label"),
             Schema = data.FilePath("schema"),
             Ids = data.FilePath("ids"),
-            Labels = data.FilePath("labels"),
+            Labels = words is null ? data.FilePath("labels") : null,
+            LabelWords = words,
             Weight = ColumnOrFile("weight"),
             Offset = ColumnOrFile("offset"),
             Exposure = ColumnOrFile("exposure"),

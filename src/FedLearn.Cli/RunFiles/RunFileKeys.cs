@@ -5,7 +5,7 @@ namespace FedLearn.Cli.RunFiles;
 /// <summary>Every key the reader knows, by the object it stands in. The shipped JSON schemas list the same; a test compares them.</summary>
 internal static class RunFileKeys
 {
-    private static readonly string[] Data = ["path", "id", "label", "schema", "ids", "labels", "labelRange", "weight", "offset", "exposure", "firstIndex", "columns", "storage", "scratch"];
+    private static readonly string[] Data = ["path", "separator", "decimal", "id", "label", "schema", "ids", "labels", "labelRange", "weight", "offset", "exposure", "firstIndex", "columns", "storage", "scratch"];
     private static readonly string[] Recommendation = ["interactions", "items", "view"];
     private static readonly string[] TableFile = ["path", "schema"];
     private static readonly string[] Tower = ["torchScript"];

@@ -222,6 +222,21 @@ internal sealed class Section
         return null;
     }
 
+    /// <summary>One character of some.</summary>
+    /// <param name="key">Key.</param>
+    /// <param name="legal">The characters.</param>
+    /// <param name="absent">What an absent or faulty key stands for.</param>
+    /// <param name="wanted">The characters in words.</param>
+    public char Mark(string key, string legal, char absent, string wanted)
+    {
+        if (Get(key, JsonValueKind.String, wanted) is not { } json)
+            return absent;
+        if (json.GetString() is [char mark] && legal.Contains(mark, StringComparison.Ordinal))
+            return mark;
+        Fault(RunFileErrors.UnknownWord, key, $"is {Named(json)}.", $"Write {wanted}.");
+        return absent;
+    }
+
     /// <summary>A path; a relative one starts at the folder of the run file.</summary>
     /// <param name="key">Key.</param>
     public string? FilePath(string key)

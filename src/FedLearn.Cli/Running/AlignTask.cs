@@ -195,7 +195,7 @@ internal static class AlignTask
                 ["proof"] = run.Alignment.Proof,
                 ["commonRows"] = found.Size,
                 ["leaks"] = PartyDocument.Texts(found.Leaks),
-                ["warnings"] = PartyDocument.Texts([.. found.Warnings, .. run.Transport.Party?.Warnings(self.Name) ?? []]),
+                ["warnings"] = PartyDocument.Texts([.. found.Warnings, .. SmallOverlap.Warnings(self.Name, table.Ids.Length, found.Size), .. run.Transport.Party?.Warnings(self.Name) ?? []]),
             },
             ["parties"] = new JsonArray(new JsonObject
             {

@@ -48,8 +48,9 @@ internal static class DssmDocument
             ["items"] = counts.Items,
         };
         report["timing"] = Timing(result.Timing);
-        report["alignment"] = Alignment(run, counts.Users, result.AlignmentLeaks, result.AlignmentWarnings);
+        report["alignment"] = Alignment(run, result.CommonUsers, result.AlignmentLeaks, result.AlignmentWarnings);
         JsonObject party = Party(run, self, result.Traffic, result.Releases);
+        AddRows(party, result.OwnUsers, result.CommonUsers);
         party["timing"] = Timing(result.Timing);
         party["privacy"] = Privacy(self, result.Privacy, run.Job.Privacy.IsPrivate);
         party["model"] = Model(result.Model);

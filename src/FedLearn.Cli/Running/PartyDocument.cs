@@ -136,6 +136,7 @@ internal static class PartyDocument
     private static JsonObject Party(GlmPartyResult result, GlmPrivacyOptions options, RunFileLedger ledger, TransportSettings transport)
     {
         JsonObject party = ReportParts.Party(result.Party.Name, result.Party.Role, result.Traffic, transport);
+        AddRows(party, result.OwnRows, result.CommonRows);
         party["timing"] = Timing(result.Timing);
         party["privacy"] = Privacy(result.Privacy, options, ledger);
         party["model"] = new JsonObject { ["weightsSha256"] = result.Model.WeightsSha256, ["features"] = result.Model.Features.FeatureNames.Count };

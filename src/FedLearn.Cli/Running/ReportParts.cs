@@ -43,6 +43,9 @@ internal static class ReportParts
         ["transport"] = PartyTransport.Document(transport),
     };
 
+    /// <summary>Adds how many rows a party brought, and how many of them are common.</summary>
+    public static void AddRows(JsonObject party, int own, int common) => (party["rows"], party["commonRows"]) = (own, common);
+
     /// <summary>By what messages travelled.</summary>
     public static string Word(TransportKind transport) => transport == TransportKind.Grpc ? "grpc" : "in-memory";
 

@@ -20,6 +20,7 @@ internal sealed class TuningRunner(GlmRunFile run, TuningRequest request, bool i
     private readonly bool _isPrivate = run.Job.Privacy.Mode != PrivacyMode.None;
     private readonly IReadOnlyList<IReadOnlyList<RunFileSetting>> _grid = SettingGrid.Read(request.Grid);
     private readonly Dictionary<string, List<string>> _runs = run.Parties.ToDictionary(p => p.Name, _ => new List<string>());
+    private readonly List<string> _notes = [];
     private TuningTotals? _totals;
     private string? _aligned;
 
@@ -50,7 +51,7 @@ internal sealed class TuningRunner(GlmRunFile run, TuningRequest request, bool i
             Candidates = results,
             Chosen = chosen,
             Costs = _isPrivate ? [.. Parties.Select(Cost)] : [],
-            Warnings = GlmTuner.Warnings(run.Job),
+            Warnings = [.. GlmTuner.Warnings(run.Job), .. _notes],
         };
         JsonObject document = chosen is { } best ? PartyDocument.Merge(await SessionAsync(new SessionOrder(candidates[best].Run!, "train", model, null)).ConfigureAwait(false), 0)
             : _totals!.Document(run, tuning);
@@ -106,6 +107,7 @@ internal sealed class TuningRunner(GlmRunFile run, TuningRequest request, bool i
             RunIds = _runs.ToDictionary(r => r.Key, r => r.Value[^1]),
         }).ConfigureAwait(false);
         JsonObject merged = ReadBack(PartyDocument.Merge(documents, 0));
+        _notes.AddRange(GlmTrainer.FoldNotes(merged["warnings"]!.AsArray().Select(w => (string)w!)).Except(_notes));
         if (_totals is null)
             _totals = new TuningTotals(merged);
         else

@@ -1,3 +1,5 @@
+using System.Globalization;
+
 namespace FedLearn.Privacy;
 
 /// <summary>The public numbers of an HDP-VFL job on which its sensitivities rest.</summary>
@@ -100,6 +102,20 @@ public sealed record HdpVflParameters
         GlmFamilyKind.Convex => Lipschitz!.Value,
         _ => ResidualClip + TargetBound!.Value,
     };
+
+    /// <summary>What <see cref="Smoothness"/> is made of, in the words of settings.</summary>
+    private string SmoothnessSource => FormattableString.Invariant($"{Smoothness:G6} is ") + Family switch
+    {
+        GlmFamilyKind.Gaussian or GlmFamilyKind.Binomial or GlmFamilyKind.Multinomial => $"that of the {Family} family",
+        GlmFamilyKind.Convex => "the family's Lipschitz constant",
+        GlmFamilyKind.Gamma => "1 + residualClip",
+        GlmFamilyKind.Tweedie => "residualClip plus the label's bound (at least 1)",
+        _ => "residualClip plus the label's bound",
+    } + (WeightBound is null ? "." : ", times sampleWeightBound.");
+
+    /// <summary>Which of its parts a user may lower.</summary>
+    private string SmoothnessRemedy => (Family is GlmFamilyKind.Gamma or GlmFamilyKind.Poisson or GlmFamilyKind.Tweedie ? ", or residualClip" : "")
+        + (Family is GlmFamilyKind.Poisson or GlmFamilyKind.Tweedie ? ", or the end of labelRange" : "") + (WeightBound > 1 ? ", or sampleWeightBound" : "") + (RowNorm > 1 ? ", or rowNorm" : "");
 
     /// <summary>Bound on the length of a clipped and weighted residual of the active party itself: U C, for binomial U min(C, 1), for multinomial U sqrt 2,
     /// since |p - e_y| is at most that and nothing is clipped.</summary>
@@ -205,7 +221,7 @@ public sealed record HdpVflParameters
         double largest = 2 / (L2 + Smoothness * RowNorm * RowNorm);
         if (StepSize > largest)
             throw PrivacyErrors.Refused(PrivacyErrors.StepTooLarge, "stepSize",
-                FormattableString.Invariant($"above {largest:G6} a step of the active party can push neighbouring weights apart, and no bound is proved."),
-                "Lower stepSize to that value or below, or use the weight-noise calibration, which has no such condition.");
+                FormattableString.Invariant($"it is {StepSize:G6}, and above 2 / (l2 + {Smoothness:G6} rowNorm^2) = {largest:G6} a step of the active party can push neighbouring weights apart, and no bound is proved. {SmoothnessSource}"),
+                $"Lower stepSize to {largest.ToString("G6", CultureInfo.InvariantCulture)} or below{SmoothnessRemedy}, or use the weight-noise calibration, which has no such condition.");
     }
 }

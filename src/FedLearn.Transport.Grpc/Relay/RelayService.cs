@@ -238,6 +238,6 @@ internal sealed partial class RelayService(IReadOnlyList<RelayJob> jobs, RelayQu
 
     private static Status Stops() => new(StatusCode.Unavailable, "The coordinator stops.", RelayErrors.Stopping);
 
-    [LoggerMessage(1, LogLevel.Error, "Call {Path} failed: {Failure}.")]
+    [LoggerMessage(10, LogLevel.Error, "Call {Path} failed: {Failure}.")]
     private partial void LogFailure(string path, string failure);
 }

@@ -3,6 +3,7 @@ using System.Security.Cryptography;
 using System.Text;
 using FedLearn.Diagnostics;
 using FedLearn.Protocol;
+using Microsoft.Extensions.Logging;
 
 namespace FedLearn.Coordination;
 
@@ -11,7 +12,8 @@ namespace FedLearn.Coordination;
 /// <param name="terms">The job.</param>
 /// <param name="joinTimeout">How long a request waits for the other parties.</param>
 /// <param name="clock">Clock for the time limit; null for the system's.</param>
-public sealed class SessionDesk(SessionTerms terms, TimeSpan joinTimeout, TimeProvider? clock = null)
+/// <param name="log">Told of handlers of <see cref="Refused"/> that throw; null for nobody.</param>
+public sealed class SessionDesk(SessionTerms terms, TimeSpan joinTimeout, TimeProvider? clock = null, ILogger? log = null)
 {
     /// <summary>Version of messages and their order that this release speaks.</summary>
     public const int ProtocolVersion = 1;
@@ -21,7 +23,7 @@ public sealed class SessionDesk(SessionTerms terms, TimeSpan joinTimeout, TimePr
     private readonly TaskCompletionSource<SessionAgreement> _complete = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private FedLearnException? _lastRefusal;
 
-    /// <summary>Told of each refused request: the name the request gave, and the error.</summary>
+    /// <summary>Told of each refused request: the name the request gave, and the error. What a handler throws is logged; the party is told the refusal all the same.</summary>
     public event Action<string, FedLearnException>? Refused;
 
     /// <summary>Joins a party and waits for the others.</summary>
@@ -39,7 +41,7 @@ public sealed class SessionDesk(SessionTerms terms, TimeSpan joinTimeout, TimePr
         catch (FedLearnException refusal)
         {
             _lastRefusal = refusal;
-            Refused?.Invoke(request.Party.Name, refusal);
+            Tell(request.Party.Name, refusal);
             throw;
         }
 
@@ -65,6 +67,21 @@ public sealed class SessionDesk(SessionTerms terms, TimeSpan joinTimeout, TimePr
                 $"waited {joinTimeout.TotalSeconds:0.#} s for {missing} to join, in vain.{refused}",
                 "Start the missing party, check its address and its job file, or give it more time with transport.connectTimeoutSeconds.", e);
         }
+    }
+
+    private void Tell(string party, FedLearnException refusal)
+    {
+        foreach (Action<string, FedLearnException> handler in Delegate.EnumerateInvocationList(Refused))
+            try
+            {
+                handler(party, refusal);
+            }
+#pragma warning disable CA1031 // somebody else's code, which may not replace what the party is told
+            catch (Exception e)
+#pragma warning restore CA1031
+            {
+                log?.HandlerFailed(party, e.GetType().Name);
+            }
     }
 
     /// <summary>The digest of a job with the schemas of its parties.</summary>

@@ -4,7 +4,7 @@ using FedLearn.Numerics;
 namespace FedLearn.Data;
 
 /// <summary>What scaling needs to know of a column.</summary>
-/// <param name="Mean">Mean of the rows.</param>
+/// <param name="Mean">Mean of the rows; exactly their value where it is one.</param>
 /// <param name="Deviation">Population deviation of the rows.</param>
 /// <param name="IsConstant">Whether all rows have the same value.</param>
 internal readonly record struct ColumnMoments(double Mean, double Deviation, bool IsConstant)
@@ -74,5 +74,5 @@ internal readonly record struct ColumnMoments(double Mean, double Deviation, boo
     }
 
     private static ColumnMoments[] Put(double[] low, double[] high, double[] mean, double[] squares, int rows) =>
-        [.. Enumerable.Range(0, mean.Length).Select(j => new ColumnMoments(mean[j], Math.Sqrt(squares[j] / rows), low[j] == high[j]))];
+        [.. Enumerable.Range(0, mean.Length).Select(j => low[j] == high[j] ? new ColumnMoments(low[j], 0, true) : new ColumnMoments(mean[j], Math.Sqrt(squares[j] / rows), false))];
 }

@@ -10,13 +10,16 @@ internal static class CsvFile
 {
     private static readonly UTF8Encoding StrictUtf8 = new(encoderShouldEmitUTF8Identifier: false, throwOnInvalidBytes: true);
 
-    internal static CsvReader Open(string path)
+    /// <summary>Opens a file.</summary>
+    /// <param name="path">The file.</param>
+    /// <param name="dialect">How it is written, which its user may set; null for a file that is written in one way.</param>
+    internal static CsvReader Open(string path, CsvDialect? dialect = null)
     {
         try
         {
             return CsvReader.FromFile(path, new CsvReaderOptions
             {
-                Separator = ',',
+                Separator = (dialect ?? CsvDialect.Usual).Separator,
                 TrimWhitespace = true,
                 TrackLineNumbers = true,
                 IncludeValuesInExceptions = false,
@@ -30,7 +33,7 @@ internal static class CsvFile
     }
 
     /// <summary>Column names with their positions.</summary>
-    internal static Dictionary<string, int> Header(CsvReader reader, string path)
+    internal static Dictionary<string, int> Header(CsvReader reader, string path, CsvDialect? dialect = null)
     {
         try
         {
@@ -40,14 +43,14 @@ internal static class CsvFile
                 return true;
             });
         }
-        catch (BadInputException e) when (e.Id == DataErrors.MalformedCsv && Unlike(path) is { } unlike)
+        catch (BadInputException e) when (e.Id == DataErrors.MalformedCsv && Unlike(path, dialect) is { } unlike)
         {
             throw unlike;
         }
 
         // Names are decoded leniently; a replaced byte would go into models as the name of a column.
         if (reader.Headers.Any(name => name.Contains('\uFFFD', StringComparison.Ordinal)))
-            throw Unlike(path) ?? DataErrors.Bad(DataErrors.MalformedCsv, $"{path}, line 1", "the names of the columns are no UTF-8.", "Save the file as UTF-8.");
+            throw Unlike(path, dialect) ?? DataErrors.Bad(DataErrors.MalformedCsv, $"{path}, line 1", "the names of the columns are no UTF-8.", "Save the file as UTF-8.");
         if (reader.Headers.Count == 0)
             throw DataErrors.Bad(DataErrors.NoRows, path, "the file is empty.", "Give a first line with the names of the columns, and at least one row.");
         var header = new Dictionary<string, int>(StringComparer.Ordinal);
@@ -73,14 +76,15 @@ internal static class CsvFile
         return header;
     }
 
-    internal static int Find(Dictionary<string, int> header, string name, string path)
+    internal static int Find(Dictionary<string, int> header, string name, string path, CsvDialect? dialect = null)
     {
         if (header.TryGetValue(name, out int index))
             return index;
-        string remedy = header.Count == 1 && OtherSeparator(header.Keys.First()) is { } separator
-            ? $"The first line has {separator} and no comma: save the file with commas between cells, and points before decimals."
+        char expected = (dialect ?? CsvDialect.Usual).Separator;
+        string remedy = header.Count == 1 && (dialect ?? CsvDialect.Usual).OtherSeparator(header.Keys.First()) is { } separator
+            ? $"The first line has {CsvDialect.Named(separator)} and no {CsvDialect.NamedOne(expected)}: {Lower(SeparatorRemedy(separator, dialect))}"
             : Alike(name, header.Keys) is { } alike ? $"Did you mean '{alike}'? Names are compared exactly, letter case included."
-            : "Correct the name, which is compared exactly, or add the column; the first line names the columns, and cells are separated by commas.";
+            : $"Correct the name, which is compared exactly, or add the column; the first line names the columns, and cells are separated by {CsvDialect.Named(expected)}.";
         throw DataErrors.Bad(DataErrors.ColumnMissing, path, $"there is no column '{name}'.", remedy);
     }
 
@@ -88,12 +92,36 @@ internal static class CsvFile
     private static string? Alike(string name, IEnumerable<string> columns) => columns.FirstOrDefault(column => column.Equals(name, StringComparison.OrdinalIgnoreCase))
         ?? columns.FirstOrDefault(column => SchemaReader.EditDistance(column.ToLowerInvariant(), name.ToLowerInvariant()) <= name.Length / 4);
 
-    /// <summary>What separates the cells of a first line without commas.</summary>
-    private static string? OtherSeparator(string line) => line.Contains(',', StringComparison.Ordinal) ? null
-        : line.Contains(';', StringComparison.Ordinal) ? "semicolons" : line.Contains('\t', StringComparison.Ordinal) ? "tabs" : line.Contains('|', StringComparison.Ordinal) ? "vertical bars" : null;
+    /// <summary>What to do about a separator that was not expected.</summary>
+    private static string SeparatorRemedy(char separator, CsvDialect? dialect) => dialect is null ? "Save the file with commas between cells, and points before decimals."
+        : $"Set the separator to {CsvDialect.Written(separator)} (data.separator in a run file){(separator == ',' ? "" : ", and the decimal mark to \",\" where decimals have commas (data.decimal)")}.";
+
+    private static string Lower(string sentence) => char.ToLowerInvariant(sentence[0]) + sentence[1..];
 
     /// <summary>What a file is that does not begin like a CSV file; null where that cannot be told.</summary>
-    private static BadInputException? Unlike(string path)
+    private static BadInputException? Unlike(string path, CsvDialect? dialect)
+    {
+        if (Start(path) is not { } start)
+            return null;
+        if (start.AsSpan().StartsWith((ReadOnlySpan<byte>)[0x1F, 0x8B]))
+            return Compressed(path);
+        char expected = (dialect ?? CsvDialect.Usual).Separator;
+        return (dialect ?? CsvDialect.Usual).OtherSeparator(FirstLine(start)) is { } separator
+            ? DataErrors.Bad(DataErrors.MalformedCsv, $"{path}, line 1", $"the line has {CsvDialect.Named(separator)} and no {CsvDialect.NamedOne(expected)}.", SeparatorRemedy(separator, dialect))
+            : null;
+    }
+
+    /// <summary>The first line of a file, leniently decoded; null where it cannot be read twice.</summary>
+    internal static string? FirstLine(string path) => Start(path) is { } start ? FirstLine(start) : null;
+
+    private static string FirstLine(byte[] start)
+    {
+        int end = start.AsSpan().IndexOfAny((byte)'\n', (byte)'\r');
+        return Encoding.UTF8.GetString(end < 0 ? start : start[..end]);
+    }
+
+    /// <summary>What a file begins with; null for one that cannot be read, or not twice.</summary>
+    private static byte[]? Start(string path)
     {
         byte[] start = new byte[1 << 16];
         try
@@ -101,25 +129,18 @@ internal static class CsvFile
             if (new FileInfo(path).Length == 0)                                                  // a pipe, which can be read once
                 return null;
             using SafeFileHandle file = File.OpenHandle(path);
-            start = start[..CsvPieces.Fill(file, start, 0)];
+            return start[..CsvPieces.Fill(file, start, 0)];
         }
-        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException or ArgumentException)
         {
             return null;
         }
-
-        if (start.AsSpan().StartsWith((ReadOnlySpan<byte>)[0x1F, 0x8B]))
-            return Compressed(path);
-        int end = start.AsSpan().IndexOfAny((byte)'\n', (byte)'\r');
-        return OtherSeparator(Encoding.UTF8.GetString(end < 0 ? start : start[..end])) is { } separator
-            ? DataErrors.Bad(DataErrors.MalformedCsv, $"{path}, line 1", $"the line has {separator} and no comma.", "Save the file with commas between cells, and points before decimals.")
-            : null;
     }
 
     internal static BadInputException Compressed(string path) => DataErrors.Bad(DataErrors.MalformedCsv, path, "the file is compressed (gzip).", "Decompress it, and name the result.");
 
     /// <summary>Moves to the next row. Lines without anything but white space are passed over.</summary>
-    internal static bool Next(CsvReader reader, string path)
+    internal static bool Next(CsvReader reader, string path, CsvDialect? dialect = null)
     {
         while (Guarded(path, reader.Read))
         {
@@ -129,7 +150,7 @@ internal static class CsvFile
             if (cells == 1 && reader.GetSpan(0).IsEmpty)
                 continue;
             throw DataErrors.Bad(DataErrors.RaggedRow, $"{path}, line {reader.LineNumber}", $"the row has {cells} cells, and the header {columns}.",
-                "Write one cell a column, an empty line at most between rows; quote a cell that holds commas.");
+                $"Write one cell a column, an empty line at most between rows; quote a cell that holds {CsvDialect.Named((dialect ?? CsvDialect.Usual).Separator)}.");
         }
 
         return false;
@@ -174,22 +195,38 @@ internal static class CsvFile
     /// <param name="column">Its column.</param>
     /// <param name="path">The file.</param>
     /// <param name="input">What the cell is where it is no feature.</param>
-    internal static double Number(CsvReader reader, int index, string column, string path, RowInputKind? input = null)
+    /// <param name="dialect">How the file is written.</param>
+    internal static double Number(CsvReader reader, int index, string column, string path, RowInputKind? input = null, CsvDialect? dialect = null)
     {
-        ReadOnlySpan<byte> text = reader.GetSpan(index);
+        ReadOnlySpan<byte> text = (dialect ?? CsvDialect.Usual).Number(reader.GetSpan(index));
         if (CsvNumber.TryParse(text, out double value))
             return value;
         if (CsvNumber.IsNotFinite(text))
             throw TableChecks.NotFinite($"{path}, line {reader.LineNumber}", column, isFeature: input is null);
         if (CsvNumber.IsMissing(text))
             throw Empty(Place(path, reader, column), isFeature: input is null, text.IsEmpty ? "the cell is empty." : "the cell says that its value is missing.");
-        throw DataErrors.Bad(DataErrors.NotANumber, Place(path, reader, column), "the cell is no number.", "Write numbers like -1234.5 or 1.2e-3: a point before decimals, nothing between thousands."
+        throw DataErrors.Bad(DataErrors.NotANumber, Place(path, reader, column), "the cell is no number.", (dialect is { Mark: ',' }
+                ? "Write numbers like -1234,5 or 1,2e-3: a comma before decimals, as the decimal mark says, nothing between thousands."
+                : "Write numbers like -1234.5 or 1.2e-3: a point before decimals, nothing between thousands.")
+            + (dialect is { Mark: '.', Separator: not ',' } && text.Contains((byte)',') ? " Where decimals have commas, set the decimal mark to \",\" (data.decimal in a run file)." : "")
             + input switch
             {
                 null => " A column of text is declared as one in the schema, or left out of it.",
-                RowInputKind.Label => " Classes are numbers too: 0 and 1, or 0 to M - 1.",
+                RowInputKind.Label => " Classes are numbers too: 0 and 1, or 0 to M - 1; words are named in their order (data.labels in a run file).",
                 _ => "",
             });
+    }
+
+    /// <summary>Reads a label that is one of some words, and gives its class.</summary>
+    internal static double Word(CsvReader reader, CsvInput input, string path)
+    {
+        ReadOnlySpan<byte> text = reader.GetSpan(input.Index);
+        if (input.TryRead(text, out double value))
+            return value;
+        string place = Place(path, reader, input.Name);
+        throw CsvNumber.IsMissing(text) ? Empty(place, isFeature: false, text.IsEmpty ? "the cell is empty." : "the cell says that its value is missing.")
+            : DataErrors.Bad(DataErrors.UnknownLabel, place, "the label is none of the words that were named.",
+                "Correct the cell, or name the word of every class (data.labels in a run file). Words are compared exactly, letter case included.");
     }
 
     internal static BadInputException Empty(string place, bool isFeature = true, string cause = "the cell is empty.") => DataErrors.Bad(DataErrors.EmptyCell, place, cause,

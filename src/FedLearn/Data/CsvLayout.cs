@@ -16,13 +16,33 @@ namespace FedLearn.Data;
 /// <param name="Columns">Cells that become features.</param>
 /// <param name="Width">Number of features.</param>
 /// <param name="LabelRange">Declared range of the label, or null.</param>
-internal sealed record CsvLayout(string[] Header, int[] Ids, CsvInput[] Inputs, CsvColumn[] Columns, int Width, (double Low, double High)? LabelRange);
+/// <param name="Dialect">How the file is written.</param>
+internal sealed record CsvLayout(string[] Header, int[] Ids, CsvInput[] Inputs, CsvColumn[] Columns, int Width, (double Low, double High)? LabelRange, CsvDialect Dialect)
+{
+    /// <summary>The layout with the texts that the fast reader looks for.</summary>
+    internal CsvLayout ToUsual() => Dialect.IsUsual ? this : this with
+    {
+        Columns = [.. Columns.Select(column => column with { Values = [.. column.Values.Select(Dialect.ToUsual)] })],
+        Inputs = [.. Inputs.Select(input => input with { Words = [.. input.Words.Select(Dialect.ToUsual)] })],
+    };
+}
 
 /// <summary>A cell beside the features.</summary>
 /// <param name="Kind">What it is.</param>
 /// <param name="Name">Name in the header.</param>
 /// <param name="Index">Place in the row.</param>
-internal sealed record CsvInput(RowInputKind Kind, string Name, int Index);
+/// <param name="Words">UTF-8 of the words that stand for 0, 1 and so on; none where the cell is a number.</param>
+internal sealed record CsvInput(RowInputKind Kind, string Name, int Index, byte[][] Words)
+{
+    /// <summary>Reads a cell; false for one that is not legal.</summary>
+    internal bool TryRead(ReadOnlySpan<byte> text, out double value)
+    {
+        if (Words.Length == 0)
+            return CsvNumber.TryParse(text, out value);
+        value = CsvColumn.PlaceOf(Words, text);
+        return value >= 0;
+    }
+}
 
 /// <summary>A cell that becomes one feature or several.</summary>
 /// <param name="Name">Name in the header.</param>
@@ -58,15 +78,19 @@ internal sealed record CsvColumn(string Name, int Index, int Feature, FieldKind 
     }
 
     /// <summary>Place of a cell's category, -1 for none. A listed value is itself, even where it looks like a missing one.</summary>
-    private int CategoryOf(ReadOnlySpan<byte> text)
+    private int CategoryOf(ReadOnlySpan<byte> text) =>
+        PlaceOf(Values, text) is >= 0 and int place ? place : Missing is { } missing && CsvNumber.IsMissing(text) ? (int)missing : -1;
+
+    /// <summary>Place of a text among some, -1 for none.</summary>
+    internal static int PlaceOf(byte[][] values, ReadOnlySpan<byte> text)
     {
-        for (int i = 0; i < Values.Length; i++)
+        for (int i = 0; i < values.Length; i++)
         {
-            if (text.SequenceEqual(Values[i]))
+            if (text.SequenceEqual(values[i]))
                 return i;
         }
 
-        return Missing is { } missing && CsvNumber.IsMissing(text) ? (int)missing : -1;
+        return -1;
     }
 }
 

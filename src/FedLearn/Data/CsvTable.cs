@@ -15,7 +15,7 @@ internal static class CsvTable
         if (source.Ids is not null || source.Labels is not null)
         {
             throw DataErrors.Config(DataErrors.UnsuitableSource, source.Path, "ids and labels of a CSV file are columns, not files.",
-                "Name the columns by id and label, and leave out ids and labels.");
+                "Name the columns by id and label, and leave out ids and labels; labels that are words are named by an array of them (labels in a run file, LabelWords in code).");
         }
 
         string path = source.Path;
@@ -27,10 +27,12 @@ internal static class CsvTable
                 "Name the label column.");
         }
 
-        using CsvReader reader = CsvFile.Open(path);
-        Dictionary<string, int> header = CsvFile.Header(reader, path);
-        int[] idIndices = [.. idNames.Select(name => CsvFile.Find(header, name, path))];
-        CsvInput[] inputs = [.. RowInputs.Named(source, labelName, needLabel).Select(input => new CsvInput(input.Kind, input.Name, CsvFile.Find(header, input.Name, path)))];
+        CsvDialect dialect = CsvDialect.Of(source);
+        using CsvReader reader = CsvFile.Open(path, dialect);
+        Dictionary<string, int> header = CsvFile.Header(reader, path, dialect);
+        int[] idIndices = [.. idNames.Select(name => CsvFile.Find(header, name, path, dialect))];
+        CsvInput[] inputs = [.. RowInputs.Named(source, labelName, needLabel).Select(input => new CsvInput(input.Kind, input.Name, CsvFile.Find(header, input.Name, path, dialect),
+            input.Kind == RowInputKind.Label ? [.. Words(source).Select(StrictUtf8.GetBytes)] : []))];
         string[] reserved = [.. new[] { source.Weight, source.Offset, source.Exposure }.OfType<string>()];
         string[] others = [.. header.OrderBy(pair => pair.Value).Select(pair => pair.Key).Except([.. idNames, labelName ?? idNames[0], .. reserved], StringComparer.Ordinal)];
         // A party with labels may have nothing else; one without has to bring features.
@@ -44,7 +46,7 @@ internal static class CsvTable
         string[] ignored = [.. others.Except(columns.Select(column => column.Name), StringComparer.Ordinal)];
 
         int width = schema.FeatureNames.Count;
-        var layout = new CsvLayout([.. header.OrderBy(pair => pair.Value).Select(pair => pair.Key)], idIndices, inputs, columns, width, source.LabelRange);
+        var layout = new CsvLayout([.. header.OrderBy(pair => pair.Value).Select(pair => pair.Key)], idIndices, inputs, columns, width, source.LabelRange, dialect);
         CsvPieces pieces = CsvFile.Guarded(path, () => CsvPieces.Of(path, cancellationToken));
         CsvRows rows = CsvFile.Guarded(path, () => PlainCsv.Read(path, layout, pieces, cancellationToken)) ?? ReadRows(reader, path, layout, pieces.Lines, cancellationToken);
         string PlaceOf(int row) => $"{path}, line {rows.LineOf(row)}";
@@ -53,6 +55,15 @@ internal static class CsvTable
             Storage = source.Storage,
             Scratch = source.Scratch,
         };
+    }
+
+    /// <summary>Words of the label, checked; none where labels are numbers.</summary>
+    private static IReadOnlyList<string> Words(TableSource source)
+    {
+        IReadOnlyList<string> words = source.LabelWords ?? [];
+        return source.LabelWords is null || (words.Count >= 2 && words.All(word => word is { Length: > 0 } && word.Trim() == word) && words.Distinct(StringComparer.Ordinal).Count() == words.Count) ? words
+            : throw DataErrors.Config(DataErrors.UnsuitableSource, source.Path, "the words of the label are fewer than two, or one is empty, has white space at an end, or is there twice.",
+                "Name the word of every class once, that of class 0 first.");
     }
 
     /// <summary>Columns of the id: those of the source, else the schema's, else <c>id</c>.</summary>
@@ -76,7 +87,7 @@ internal static class CsvTable
         List<double>[] inputs = [.. layout.Inputs.Select(_ => new List<double>())];
         // Room for as many rows as the file has lines below its header, so that the values are read into their final place.
         double[] values = new double[Capacity(Math.Min((lineCount - 1) * width, Array.MaxLength), 0, path)];
-        while (CsvFile.Next(reader, path))
+        while (CsvFile.Next(reader, path, layout.Dialect))
         {
             if ((ids.Count & 0xFFF) == 0)
                 cancellationToken.ThrowIfCancellationRequested();
@@ -85,7 +96,7 @@ internal static class CsvTable
             for (int i = 0; i < inputs.Length; i++)
             {
                 CsvInput input = layout.Inputs[i];
-                double value = CsvFile.Number(reader, input.Index, input.Name, path, input.Kind);
+                double value = input.Words.Length > 0 ? CsvFile.Word(reader, input, path) : CsvFile.Number(reader, input.Index, input.Name, path, input.Kind, layout.Dialect);
                 RowInputs.Check(input.Kind, value, layout.LabelRange, () => CsvFile.Place(path, reader, input.Name));
                 inputs[i].Add(value);
             }
@@ -96,8 +107,9 @@ internal static class CsvTable
             Span<double> features = values.AsSpan((ids.Count - 1) * width, width);
             foreach (CsvColumn column in layout.Columns)
             {
-                if (!column.TryRead(reader.GetSpan(column.Index), features))
-                    throw Fault(reader, column, path);
+                ReadOnlySpan<byte> cell = reader.GetSpan(column.Index);
+                if (!column.TryRead(column.Kind == FieldKind.Category ? cell : layout.Dialect.Number(cell), features))
+                    throw Fault(reader, column, path, layout.Dialect);
             }
         }
 
@@ -142,7 +154,7 @@ internal static class CsvTable
     }
 
     /// <summary>Why a cell was not read.</summary>
-    private static BadInputException Fault(CsvReader reader, CsvColumn column, string path)
+    private static BadInputException Fault(CsvReader reader, CsvColumn column, string path, CsvDialect dialect)
     {
         if (column.Kind == FieldKind.Category)
         {
@@ -151,7 +163,7 @@ internal static class CsvTable
                     "Correct the cell, or add the category to the schema of every run.");
         }
 
-        CsvFile.Number(reader, column.Index, column.Name, path);                                // a number that is not legal here is no 0 or 1
+        CsvFile.Number(reader, column.Index, column.Name, path, dialect: dialect);                                // a number that is not legal here is no 0 or 1
         return TableChecks.NotOneHot(CsvFile.Place(path, reader, column.Name));
     }
 

@@ -122,6 +122,9 @@ public static class DataErrors
     /// <summary>An index of a sparse row is out of range, out of order or repeated.</summary>
     public const string SparseIndex = "FL3033";
 
+    /// <summary>A label is none of the words that stand for classes.</summary>
+    public const string UnknownLabel = "FL3035";
+
     /// <summary>An id holds the character U+001F, which stands between the columns of an id of several.</summary>
     public const string IdSeparator = "FL3151";
 

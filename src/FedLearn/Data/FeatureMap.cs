@@ -62,7 +62,16 @@ public sealed partial class FeatureMap
     /// <exception cref="ConfigurationException">The row norm is not legal (FL2209), or scaling is declared and a field has no range (FL2205).</exception>
     /// <exception cref="BadInputException">Mean and deviation are asked for and there are no training rows (FL3023), or a column has the same value in
     /// all of them (FL3018), or values too large to square (FL3024).</exception>
-    public static FeatureMap Fit(Table table, ReadOnlySpan<int> trainRows, PreprocessingOptions options, bool constant)
+    public static FeatureMap Fit(Table table, ReadOnlySpan<int> trainRows, PreprocessingOptions options, bool constant) => Fit(table, trainRows, options, constant, "the training rows", null);
+
+    /// <summary>Fits a map to some of the training rows.</summary>
+    /// <param name="table">The table.</param>
+    /// <param name="trainRows">The rows.</param>
+    /// <param name="options">How to scale and bound.</param>
+    /// <param name="constant">Whether the constant 1 is appended.</param>
+    /// <param name="named">What the rows are, for errors.</param>
+    /// <param name="zeros">Told the columns that have the same value in all of the rows, which become 0 there; null refuses them.</param>
+    internal static FeatureMap Fit(Table table, ReadOnlySpan<int> trainRows, PreprocessingOptions options, bool constant, string named, List<string>? zeros)
     {
         ArgumentNullException.ThrowIfNull(table);
         ArgumentNullException.ThrowIfNull(options);
@@ -75,7 +84,7 @@ public sealed partial class FeatureMap
         ScaledColumn[] columns = options.Scaling switch
         {
             Scaling.Declared => [.. table.Schema.Fields.SelectMany(field => Declared(field, table.Place))],
-            Scaling.Rounded or Scaling.Standardize => Standardized(table, trainRows, options.Scaling == Scaling.Rounded),
+            Scaling.Rounded or Scaling.Standardize => Standardized(table, trainRows, options.Scaling == Scaling.Rounded, named, zeros),
             _ => [.. table.Schema.FeatureNames.Select(name => new ScaledColumn(name, 0, 1, Clip: false))],
         };
         return new FeatureMap(new State(State.CurrentFormat, options.Scaling, options.Rows, options.RowNorm, constant, table.Schema.Fields.Count, columns));
@@ -180,7 +189,7 @@ public sealed partial class FeatureMap
         return [new ScaledColumn(field.Name, (min / 2) + (max / 2), (max / 2) - (min / 2), Clip: true)];
     }
 
-    private static ScaledColumn[] Standardized(Table table, ReadOnlySpan<int> rows, bool rounded)
+    private static ScaledColumn[] Standardized(Table table, ReadOnlySpan<int> rows, bool rounded, string named, List<string>? zeros)
     {
         if (rows.IsEmpty)
         {
@@ -196,9 +205,16 @@ public sealed partial class FeatureMap
             (double mean, double deviation, bool constant) = moments[j];
             if (constant || deviation == 0)                              // the sums of a constant column need not cancel, its ends do
             {
+                if (zeros is not null)
+                {
+                    zeros.Add(name);
+                    columns[j] = new ScaledColumn(name, mean, 1, Clip: false);
+                    continue;
+                }
+
                 throw DataErrors.Bad(DataErrors.ZeroVariance, $"{table.Place}, column '{name}'",
-                    "the training rows have the same value, or values too close to tell apart by their squares.",
-                    "Leave the column out, or choose scaling declared.");
+                    $"{named} have the same value, or values too close to tell apart by their squares.",
+                    "Leave the column out, choose scaling declared, or, where a fold of a cross-validation is named, use fewer folds.");
             }
 
             if (!double.IsFinite(deviation))

@@ -24,6 +24,10 @@ internal static class IdFile
         ReadOnlySpan<byte> rest = text;
         if (rest.StartsWith(Encoding.UTF8.Preamble))
             rest = rest[Encoding.UTF8.Preamble.Length..];
+        if (rest.StartsWith((ReadOnlySpan<byte>)[0x1F, 0x8B]))
+            throw CsvFile.Compressed(path);
+        if (rest.StartsWith((ReadOnlySpan<byte>)[0x93, (byte)'N', (byte)'U', (byte)'M', (byte)'P', (byte)'Y']))
+            throw DataErrors.Bad(DataErrors.MalformedCsv, path, "the file is a NumPy array, and ids are read from a text file.", "Write one id a line, without a header: numpy.savetxt('ids.txt', ids, fmt='%s').");
         if (!Utf8.IsValid(rest))
             throw DataErrors.Bad(DataErrors.MalformedCsv, path, "the text is no UTF-8.", "Save the file as UTF-8.");
         var ids = new PackedIds(rows ?? 0, rest.Length);

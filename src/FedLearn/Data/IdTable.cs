@@ -32,12 +32,13 @@ internal sealed record IdTable(IReadOnlyList<string> Columns, string[] Ids, int[
         if (source.Ids is not null)
             throw DataErrors.Config(DataErrors.UnsuitableSource, path, "ids of a CSV file are columns, not files.", "Name the columns by id.");
         string[] names = CsvTable.IdNames(source, source.Schema is { } schema ? TableSchema.Load(schema) : null);
-        using CsvReader reader = CsvFile.Open(path);
-        Dictionary<string, int> header = CsvFile.Header(reader, path);
-        int[] indices = [.. names.Select(name => CsvFile.Find(header, name, path))];
+        CsvDialect dialect = CsvDialect.Of(source);
+        using CsvReader reader = CsvFile.Open(path, dialect);
+        Dictionary<string, int> header = CsvFile.Header(reader, path, dialect);
+        int[] indices = [.. names.Select(name => CsvFile.Find(header, name, path, dialect))];
         var ids = new List<string>();
         var lines = new List<int>();
-        while (CsvFile.Next(reader, path))
+        while (CsvFile.Next(reader, path, dialect))
         {
             if ((ids.Count & 0xFFF) == 0)
                 cancellationToken.ThrowIfCancellationRequested();

@@ -81,7 +81,7 @@ internal static class PlainCsv
         string[] ids = new string[rows];
         double[] values = GC.AllocateUninitializedArray<double>((int)(rows * layout.Width));      // every cell is written, or nothing is returned
         var inputs = layout.Inputs.ToDictionary(input => input.Kind, _ => new double[rows]);
-        var work = new Work(file, layout, ids, values, [.. layout.Inputs.Select(input => inputs[input.Kind])]);
+        var work = new Work(file, layout.ToUsual(), ids, values, [.. layout.Inputs.Select(input => inputs[input.Kind])]);
         bool legal = true;
         try
         {
@@ -114,7 +114,8 @@ internal static class PlainCsv
             byte[] buffer = ArrayPool<byte>.Shared.Rent(length);
             try
             {
-                ReadOnlySpan<byte> text = buffer.AsSpan(0, CsvPieces.Fill(file, buffer.AsSpan(0, length), piece.Start));
+                Span<byte> bytes = buffer.AsSpan(0, CsvPieces.Fill(file, buffer.AsSpan(0, length), piece.Start));
+                ReadOnlySpan<byte> text = bytes;
                 int at = 0;
                 if (piece.Line == 0)
                 {
@@ -123,6 +124,8 @@ internal static class PlainCsv
                         return false;
                     at = end < 0 ? text.Length : end + 1;
                 }
+
+                layout.Dialect.ToUsual(bytes[at..]);
 
                 for (long row = Math.Max(0, piece.Line - 1); at < text.Length; row++)
                 {
@@ -152,7 +155,7 @@ internal static class PlainCsv
 
         /// <summary>Whether the first line is the one that the general reader took the names from.</summary>
         private bool IsHeader(ReadOnlySpan<byte> text) =>
-            StrictUtf8.GetString(text.EndsWith("\r"u8) ? text[..^1] : text).TrimStart('\uFEFF').Split(',').Select(name => name.Trim()).SequenceEqual(layout.Header, StringComparer.Ordinal);
+            StrictUtf8.GetString(text.EndsWith("\r"u8) ? text[..^1] : text).TrimStart('\uFEFF').Split(layout.Dialect.Separator).Select(name => name.Trim()).SequenceEqual(layout.Header, StringComparer.Ordinal);
 
         /// <summary>Reads the row that a text begins with, and its line end; gives the bytes read, 0 when the general reader has to look.</summary>
         [MethodImpl(MethodImplOptions.AggressiveOptimization)]                                  // a large file is read before tiered compilation gets round to it
@@ -198,11 +201,11 @@ internal static class PlainCsv
             if (text.ContainsAnyInRange((byte)0, (byte)0x1F))                                    // a lone carriage return would be a line end
                 return false;
             if (cell == layout.Ids[0])
-                ids[row] = StrictUtf8.GetString(text);
+                ids[row] = layout.Dialect.FromUsual(StrictUtf8.GetString(text));
             if (_columns[cell] is >= 0 and int column)
                 return layout.Columns[column].TryRead(text, features);
             return _inputs[cell] is not (>= 0 and int input)
-                || (CsvNumber.TryParse(text, out inputs[input][row]) && RowInputs.IsLegal(layout.Inputs[input].Kind, inputs[input][row], layout.LabelRange));
+                || (layout.Inputs[input].TryRead(text, out inputs[input][row]) && RowInputs.IsLegal(layout.Inputs[input].Kind, inputs[input][row], layout.LabelRange));
         }
     }
 }

@@ -11,7 +11,8 @@ public static class RowSplit
 {
     /// <summary>Applies a rule to rows.</summary>
     /// <param name="rule">The rule.</param>
-    /// <param name="splitFile">The file of <see cref="SplitRule.FromFile"/>: a CSV file with the columns id and split, whose values are train or test.
+    /// <param name="splitFile">The file of <see cref="SplitRule.FromFile"/>: a CSV file with the columns id and split, whose values are train or test,
+    /// and with commas between cells, or with semicolons, tabs or vertical bars where its first line has these and no comma.
     /// Other rules ignore it.</param>
     /// <param name="ids">Ids of the table, normalised.</param>
     /// <param name="rows">Rows to decide on, each from 0 to the number of ids less 1: usually the common ones.</param>
@@ -77,7 +78,7 @@ public static class RowSplit
     {
         if (path is null)
             throw Illegal("the rule is a file, and none is named.");
-        using CsvReader reader = CsvFile.Open(path);
+        using CsvReader reader = CsvFile.Open(path, CsvDialect.OfFirstLine(path));
         Dictionary<string, int> header = CsvFile.Header(reader, path);
         int[] idIndices = [.. idColumns.Select(name => CsvFile.Find(header, name, path))];
         int splitIndex = CsvFile.Find(header, "split", path);

@@ -6,7 +6,7 @@ namespace FedLearn.Data;
 /// <summary>Where the table of a party is.</summary>
 public sealed record TableSource
 {
-    /// <summary>A file that ends in <c>.csv</c> (UTF-8, comma, one header line), <c>.npy</c> (two dimensions, numbers, row-major), or <c>.svm</c>,
+    /// <summary>A file that ends in <c>.csv</c> (UTF-8, one header line), <c>.npy</c> (two dimensions, numbers, row-major), or <c>.svm</c>,
     /// <c>.libsvm</c> or <c>.svmlight</c> (sparse rows, <c>label index:value ... # comment</c>).</summary>
     public required string Path { get; init; }
 
@@ -17,8 +17,19 @@ public sealed record TableSource
     /// <see cref="RowIds.ColumnSeparator"/> between them, none of them empty. All parties name as many, in the same order; the names may differ. Null: one column.</summary>
     public IReadOnlyList<string>? IdColumns { get; init; }
 
+    /// <summary>CSV: what separates cells: a comma, a semicolon, a tab or a vertical bar.</summary>
+    /// <value>Default a comma.</value>
+    public char Separator { get; init; } = ',';
+
+    /// <summary>CSV: what stands before decimals, a point, or a comma where the separator is another. Numbers alone are read with it, not ids or categories.</summary>
+    /// <value>Default a point.</value>
+    public char DecimalMark { get; init; } = '.';
+
     /// <summary>CSV: name of the label column. Null: the schema's, where labels are needed.</summary>
     public string? Label { get; init; }
+
+    /// <summary>CSV: words of the label column in place of numbers, at least two, each once: the first is class 0, the second 1, and so on. They are compared exactly. Null: labels are numbers.</summary>
+    public IReadOnlyList<string>? LabelWords { get; init; }
 
     /// <summary>Path of the schema. Null: every column but id, label, weight, offset and exposure is numeric without a range.</summary>
     public string? Schema { get; init; }
@@ -177,7 +188,7 @@ public sealed class Table
     /// <exception cref="ConfigurationException">The schema is not legal (FL2200 to FL2204), labels are needed and not named (FL2206),
     /// or the source does not fit its kind of file (FL2207).</exception>
     /// <exception cref="BadInputException">The data cannot be used (FL3000 to FL3017), a weight or exposure is not legal (FL3030, FL3031), or a sparse row is
-    /// malformed (FL3032, FL3033).</exception>
+    /// malformed (FL3032, FL3033), or a label is none of the words named (FL3035).</exception>
     public static Table Load(TableSource source, bool needLabel, CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(source);
@@ -192,6 +203,9 @@ public sealed class Table
         {
             throw DataErrors.Config(DataErrors.UnsuitableSource, source.Path, "sparse rows are stored as float64, in memory.", "Leave storage and scratch out, or give a .csv or .npy file.");
         }
+
+        if ((source.Separator != ',' || source.DecimalMark != '.' || source.LabelWords is not null) && kind is ".npy" or ".svm" or ".libsvm" or ".svmlight")
+            throw DataErrors.Config(DataErrors.UnsuitableSource, source.Path, "a separator, a decimal mark or words of the label belong to CSV files.", "Leave them out, or give a file that ends in .csv.");
 
         TableSchema? schema = source.Schema is null ? null : TableSchema.Load(source.Schema);
         return kind switch

@@ -25,4 +25,7 @@ internal static partial class SessionLog
 
     [LoggerMessage(106, LogLevel.Information, "Party {Party} stopped training, {Reason}: {Training:0.###} s, of them {Wait:0.###} waiting and {Noise:0.###} for noise; job {Job}.")]
     public static partial void Trained(this ILogger log, string party, string reason, double training, double wait, double noise, string job);
+
+    [LoggerMessage(107, LogLevel.Error, "A handler that was told that party {Party} was refused failed: {Failure}.")]
+    public static partial void HandlerFailed(this ILogger log, string party, string failure);
 }

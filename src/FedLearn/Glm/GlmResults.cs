@@ -152,6 +152,9 @@ public sealed record GlmPartyResult
     /// <summary>Rows common to all parties.</summary>
     public required int CommonRows { get; init; }
 
+    /// <summary>Rows that this party brought, common or not. Its own affair: no other party is told by it.</summary>
+    public int OwnRows { get; init; }
+
     /// <summary>Training rows.</summary>
     public required int TrainRows { get; init; }
 

@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using System.Globalization;
 using System.Text.Json.Nodes;
 using FedLearn.Coordination;
 using FedLearn.Data;
@@ -22,8 +23,9 @@ public sealed partial class GlmTrainer
         RunRows rows = await FindRowsAsync(agreement, channels, run?.Start, telemetry, cancellationToken).ConfigureAwait(false);
         Begin(GlmStage.Preparing, rows.Aligned.Rows.Length);
         BatchLayout layout = _plan.Layout(rows.Train.Length);
+        var zeros = new List<string>();
         FeatureMap map = _input.WarmStart is { } earlier && _plan.Job.Training.WarmStart ? earlier.Features
-            : FeatureMap.Fit(_input.Table, rows.Train, _plan.PreprocessingOptions, _plan.Constant);
+            : Fit(rows.Train, zeros);
         FeatureRows features = map.TransformRows(_input.Table, rows.Train);
         CheckRowNorms(features);
         LinearPart train = PartOf(features), test = PartOf(map.TransformRows(_input.Table, rows.Test));
@@ -103,11 +105,12 @@ public sealed partial class GlmTrainer
             JobDigest = model.JobDigest,
             Model = model,
             CommonRows = rows.Aligned.Rows.Length,
+            OwnRows = _input.Table.Ids.Count,
             TrainRows = rows.Train.Length,
             TestRows = rows.Test.Length,
             Alignment = _plan.Job.Alignment,
             AlignmentLeaks = rows.Aligned.Leaks,
-            AlignmentWarnings = rows.Aligned.Warnings,
+            AlignmentWarnings = [.. rows.Aligned.Warnings, .. SmallOverlap.Warnings(_input.Party, _input.Table.Ids.Count, rows.Aligned.Rows.Length)],
             StopReason = outcome.StopReason,
             Timing = outcome.Timing,
             Joint = charge.Joint,
@@ -126,9 +129,23 @@ public sealed partial class GlmTrainer
             TestEvaluation = tested,
             GuestOnly = IsActive && _plan.Private ? GuestOnly.Fit(_plan.Job.Model.Family, work.Train, work.Test, targets, testTargets) : null,
             Objective = outcome.Objective,
-            Warnings = [.. outcome.Warnings, .. IgnoredColumns(), .. BegunAnew(agreement)],
+            Warnings = [.. outcome.Warnings, .. IgnoredColumns(), .. BegunAnew(agreement), .. zeros.Select(column => FoldNote(_plan.Job.Fold!, _input.Party, column))],
         };
     }
+
+    /// <summary>Fits the feature map. A rare column may be constant in a fold and nowhere else, which must not end a cross-validation: its weight is then 0 there. Not in a private
+    /// mode, whose features may depend on rows by the constants of scaling alone.</summary>
+    private FeatureMap Fit(int[] train, List<string> zeros) => _plan.Job.Fold is not { } fold
+        ? FeatureMap.Fit(_input.Table, train, _plan.PreprocessingOptions, _plan.Constant)
+        : FeatureMap.Fit(_input.Table, train, _plan.PreprocessingOptions, _plan.Constant, $"the training rows of {FoldName(fold)}", _plan.Mode == PrivacyMode.None ? zeros : null);
+
+    private static string FoldName(CrossValidationFold fold) => string.Create(CultureInfo.InvariantCulture, $"fold {fold.Index + 1} of {fold.Count}");
+
+    private static string FoldNote(CrossValidationFold fold, string party, string column) =>
+        $"{FoldName(fold)}: column '{column}' of '{party}' has the same value in all training rows, and counts as 0 there";
+
+    /// <summary>What the runs of a cross-validation have to say of their folds.</summary>
+    internal static IEnumerable<string> FoldNotes(IEnumerable<string> warnings) => warnings.Where(warning => warning.StartsWith("fold ", StringComparison.Ordinal));
 
     private void Begin(GlmStage stage, int rows) => _input.Stages?.Report(new GlmStageBegun(_input.Party, stage, rows));
 

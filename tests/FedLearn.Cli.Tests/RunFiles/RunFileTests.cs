@@ -67,6 +67,46 @@ public sealed class RunFileTests : IDisposable
     }
 
     [Fact]
+    public void Load_SeparatorAndDecimal_AreTheTables()
+    {
+        TableSource usual = Load(Plain).Parties[0].Data!, data = Load(With(With(Plain, "parties[0].data.separator", "\"\\t\""), "parties[0].data.decimal", "\",\"")).Parties[0].Data!;
+        Assert.Equal((',', '.'), (usual.Separator, usual.DecimalMark));
+        Assert.Equal(('\t', ','), (data.Separator, data.DecimalMark));
+    }
+
+    [Theory]
+    [InlineData("separator", "\":\"", RunFileErrors.UnknownWord, "Write \",\", \";\"")]
+    [InlineData("separator", "\"\"", RunFileErrors.UnknownWord, "separator")]
+    [InlineData("separator", "5", RunFileErrors.WrongType, "separator")]
+    [InlineData("decimal", "\";\"", RunFileErrors.UnknownWord, "decimal")]
+    [InlineData("decimal", "\",\"", RunFileErrors.Contradiction, "such as \";\"")]
+    public void Load_SeparatorOrDecimalThatIsNone_Refused(string key, string json, string id, string said) => Refused<ConfigurationException>(With(Plain, $"parties[0].data.{key}", json), id, said);
+
+    [Fact]
+    public void Load_LabelsByWords_AreTheTables()
+    {
+        TableSource data = Load(With(Plain, "parties[0].data.labels", """["no", "yes"]""")).Parties[0].Data!;
+        Assert.Equal(["no", "yes"], data.LabelWords!);
+        Assert.Null(data.Labels);
+    }
+
+    [Theory]
+    [InlineData("binomial", """["no", "maybe", "yes"]""", RunFileErrors.Contradiction, "3 words for 2 classes")]
+    [InlineData("poisson", """["no", "yes"]""", RunFileErrors.Contradiction, "predicts numbers")]
+    [InlineData("binomial", """["no"]""", RunFileErrors.OutOfRange, "data.labels")]
+    [InlineData("binomial", """["no", " no"]""", RunFileErrors.OutOfRange, "data.labels")]
+    [InlineData("binomial", """["no", 1]""", RunFileErrors.WrongType, "data.labels")]
+    public void Load_LabelsByWordsThatDoNotFit_Refused(string family, string words, string id, string said) =>
+        Refused<ConfigurationException>(With(With(Plain, "model.family", $"\"{family}\""), "parties[0].data.labels", words), id, said);
+
+    [Fact]
+    public void Load_LabelsByWordsBesideAnArray_Refused() =>
+        Refused<ConfigurationException>(With(Plain, "parties[0].data", """{ "path": "a.npy", "ids": "a.txt", "labels": ["no", "yes"] }"""), RunFileErrors.Contradiction, "data.labels");
+
+    [Fact]
+    public void Load_SeparatorOfAnArray_Refused() => Refused<ConfigurationException>(With(Plain, "parties[1].data", """{ "path": "host.npy", "ids": "host.txt", "separator": ";" }"""), RunFileErrors.Contradiction, "data.separator");
+
+    [Fact]
     public void Load_PlainJob_MapsEveryKey()
     {
         GlmRunFile run = Load(Plain);

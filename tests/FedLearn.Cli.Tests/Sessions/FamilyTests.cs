@@ -48,6 +48,53 @@ public sealed class FamilyTests : IDisposable
         Assert.True(rows.Select(row => row["prediction"]).Distinct().Count() > Scene.Common / 2);
     }
 
+    /// <summary>A file of semicolons and decimal commas, another of tabs: the same model, plan and predictions as from the usual files.</summary>
+    [Fact]
+    public async Task Train_FilesOfOtherDialects_GiveTheSameModelAndPredictions()
+    {
+        (string, JsonNode?)[] split = [("evaluation.split", JsonNode.Parse("""{ "path": "split.csv" }"""))];
+        string[] ids = [.. _scene.Cells("bank.csv").Concat(_scene.Cells("telco.csv")).Select(cells => cells["id"]).Distinct()];
+        string[] SplitFile(char separator) => [.. ids.Select((id, i) => $"{id}{separator}{(i % 4 == 0 ? "test" : "train")}").Prepend($"id{separator}split")];
+        _scene.Write("split.csv", SplitFile(','));
+        string usual = (string)(await TrainAsync(split))["parties"]![0]!["model"]!["weightsSha256"]!;
+        IReadOnlyList<IReadOnlyDictionary<string, string>> expected = await PredictAsync(split);
+
+        foreach ((string name, char separator) in (IEnumerable<(string, char)>)[("bank.csv", ';'), ("telco.csv", '\t')])
+            _scene.Write(name, [.. File.ReadAllLines(_scene.At(name)).Select(line => line.Replace(',', separator).Replace('.', ','))]);
+        _scene.Write("split.csv", SplitFile(';'));
+        (string, JsonNode?)[] said = [.. split, ("parties.0.data.separator", ";"), ("parties.0.data.decimal", ","), ("parties.1.data.separator", "\t"), ("parties.1.data.decimal", ",")];
+        Assert.Equal(usual, (string)(await TrainAsync(said))["parties"]![0]!["model"]!["weightsSha256"]!);
+        Assert.Equal(expected.Select(row => string.Join(',', row.Values)), (await PredictAsync(said)).Select(row => string.Join(',', row.Values)));
+        ToolRun plan = await ToolRun.Of("privacy", "plan", "--config", _scene.Job(Scene.Private(said)));
+        Assert.True(plan.ExitCode == 0, plan.Error);
+        ToolRun unsaid = await ToolRun.Of("train", "--config", _scene.Job(split));
+        Assert.Equal(3, unsaid.ExitCode);
+        Assert.Contains("data.separator", unsaid.Error.ReplaceLineEndings(" "), StringComparison.Ordinal);
+    }
+
+    /// <summary>Words in place of classes: the same model and predictions; a party file may name them too.</summary>
+    [Theory]
+    [InlineData("binomial")]
+    [InlineData("multinomial")]
+    public async Task Train_LabelsByWords_GivesTheModelOfTheirNumbers(string family)
+    {
+        string[] words = family == "binomial" ? ["no", "yes"] : ["good", "fair", "bad"];
+        int Class(IReadOnlyDictionary<string, string> cells) => cells["y"] == "1" ? 1 : family == "binomial" || cells["id"][^1] > '4' ? 0 : 2;
+        IReadOnlyList<IReadOnlyDictionary<string, string>> before = _scene.Cells("bank.csv");
+        (string, JsonNode?)[] changes = [("model.family", family)];
+        Bank("id,y,age,income", cells => Class(cells).ToString(CultureInfo.InvariantCulture));
+        string numbers = (string)(await TrainAsync(changes))["parties"]![0]!["model"]!["weightsSha256"]!;
+        IReadOnlyList<IReadOnlyDictionary<string, string>> expected = await PredictAsync(changes);
+        _scene.Write("bank.csv", ["id,y,age,income", .. before.Select(cells => $"{cells["id"]},{words[Class(cells)]},{cells["age"]},{cells["income"]}")]);
+        (string, JsonNode?)[] said = [.. changes, ("parties.0.data.labels", new JsonArray([.. words.Select(word => JsonValue.Create(word))]))];
+        Assert.Equal(numbers, (string)(await TrainAsync(said))["parties"]![0]!["model"]!["weightsSha256"]!);
+        Assert.Equal(expected.Select(row => string.Join(',', row.Values)), (await PredictAsync(said)).Select(row => string.Join(',', row.Values)));
+        Assert.DoesNotContain(words[1], File.ReadAllText(_scene.At("models/bank.model.json")), StringComparison.Ordinal);
+        ToolRun unsaid = await ToolRun.Of("train", "--config", _scene.Job(changes));
+        Assert.Equal(3, unsaid.ExitCode);
+        Assert.Contains("data.labels", unsaid.Error.ReplaceLineEndings(" "), StringComparison.Ordinal);
+    }
+
     [Theory]
     [InlineData("gamma")]
     [InlineData("tweedie")]

@@ -44,6 +44,33 @@ public class TrainTests
         }
     }
 
+    [Theory]
+    [InlineData("in-memory")]
+    [InlineData("grpc")]
+    public async Task Train_CommonRows_StandBesideThoseOfEachParty(string transport)
+    {
+        using var scene = new Scene();
+        ToolRun run = await ToolRun.Of("train", "--config", scene.Job(("transport.kind", transport)), "--report", scene.At("report.json"), "--html", scene.At("page.html"));
+        Assert.True(run.ExitCode == 0, run.Error);
+        Assert.Contains("common rows: 240 of 245 of 'bank', 240 of 247 of 'telco'.", run.Error, StringComparison.Ordinal);
+        JsonObject report = JsonNode.Parse(File.ReadAllText(scene.At("report.json")))!.AsObject();
+        Assert.Equal([(245, 240), (247, 240)], report["parties"]!.AsArray().Select(p => ((int)p!["rows"]!, (int)p["commonRows"]!)));
+        Assert.Empty(report["alignment"]!["warnings"]!.AsArray());
+        Assert.Contains("of these common", File.ReadAllText(scene.At("page.html")), StringComparison.Ordinal);
+    }
+
+    /// <summary>Ids of which most are written in another way at one party.</summary>
+    [Fact]
+    public async Task Train_FewCommonRows_Warns()
+    {
+        using var scene = new Scene();
+        scene.Write("telco.csv", ["id,calls,debt", .. scene.Cells("telco.csv").Select(r => $"{(string.CompareOrdinal(r["id"], "c0020") < 0 ? r["id"] : r["id"].ToUpperInvariant())},{r["calls"]},{r["debt"]}")]);
+        ToolRun run = await ToolRun.Of("train", "--config", scene.Job(("evaluation", null)));
+        Assert.True(run.ExitCode == 0, run.Error);
+        Assert.Contains("warning: only 20 of the 245 rows of 'bank' are common", run.Error, StringComparison.Ordinal);
+        Assert.Contains("warning: only 20 of the 247 rows of 'telco' are common", run.Error, StringComparison.Ordinal);
+    }
+
     [Fact]
     public async Task Digest_OverChanges_MovesWithTheTermsAlone()
     {

@@ -50,6 +50,40 @@ public class TuningTests
         Assert.Contains("<h3>Tuning</h3>", File.ReadAllText(scene.At("page.html")), StringComparison.Ordinal);
     }
 
+    // One of the telephone company's customers has a debt: without this row the column is constant.
+    private static void OneDebt(Scene scene) => scene.Write("telco.csv", ["id,calls,debt", .. scene.Cells("telco.csv").Select(r => $"{r["id"]},{r["calls"]},{(r["id"] == "c0003" ? "0.7" : "0.1")}")]);
+
+    [Theory]
+    [InlineData("lbfgs", 0.001, "in-memory")]
+    [InlineData("lbfgs", 0.001, "grpc")]
+    [InlineData("accelerated", 0.001, "in-memory")]
+    [InlineData("irls", 0.001, "in-memory")]
+    [InlineData("irls", 0.0, "in-memory")]
+    public async Task Tune_ColumnConstantInOneFold_CountsAsZeroThere(string optimizer, double l2, string transport)
+    {
+        using var scene = new Scene();
+        OneDebt(scene);
+        (JsonObject report, string error) = await TuneAsync(scene.Job(("training.optimizer", optimizer), ("model.l2", l2), ("evaluation", null), ("transport.kind", transport)));
+        Assert.Equal(3, Scores(report["tuning"]!["candidates"]![0]!).Length);
+        string note = Assert.Single(report["warnings"]!.AsArray().Select(w => (string)w!), w => w.StartsWith("fold ", StringComparison.Ordinal));
+        Assert.EndsWith("of 3: column 'debt' of 'telco' has the same value in all training rows, and counts as 0 there", note, StringComparison.Ordinal);
+        Assert.Contains(note, error, StringComparison.Ordinal);
+    }
+
+    /// <summary>What a private mode does with features does not depend on rows, but for the constants of scaling.</summary>
+    [Fact]
+    public async Task Tune_ColumnConstantInOneFoldOfAPrivateMode_IsRefusedByNameAndFold()
+    {
+        using var scene = new Scene();
+        OneDebt(scene);
+        ToolRun run = await ToolRun.Of("train", "--config", scene.Job(Scene.Private(("preprocessing.scaling", "standardize"), ("evaluation", null))), "--cross-validate", "3");
+        Assert.Equal(3, run.ExitCode);
+        string said = run.Error.ReplaceLineEndings(" ");
+        Assert.Contains("FL3018", said, StringComparison.Ordinal);
+        Assert.Contains("column 'debt': the training rows of fold ", said, StringComparison.Ordinal);
+        Assert.Contains("fewer folds", said, StringComparison.Ordinal);
+    }
+
     [Fact]
     public async Task Tune_EveryTransport_GivesTheSameTable()
     {

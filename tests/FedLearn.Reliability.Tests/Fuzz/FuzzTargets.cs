@@ -11,7 +11,7 @@ internal static class FuzzTargets
         // what people write
         new JobFileTarget(), new PartyFileTarget(), new TableSchemaTarget(), new DssmSchemaTarget(),
         // tables
-        new CsvTableTarget(), new CsvSchemaTarget(), new IdTableTarget(), new RowSplitTarget(), new SvmTableTarget(), new NpyTableTarget(), new DssmTablesTarget(), new MovieLensTarget(), new ItemIndexTarget(),
+        new CsvTableTarget(), new CsvDialectTarget(), new CsvSchemaTarget(), new IdTableTarget(), new RowSplitTarget(), new SvmTableTarget(), new NpyTableTarget(), new DssmTablesTarget(), new MovieLensTarget(), new ItemIndexTarget(),
         // what the program wrote earlier, and anybody may have changed since
         new GlmModelTarget(), new DssmModelTarget(), new TowerStateTarget(), new PsiStateTarget(), new RunStateTarget(), new TrainingReportTarget(),
     ];

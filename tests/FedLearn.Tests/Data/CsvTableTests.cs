@@ -124,7 +124,7 @@ public sealed class CsvTableTests : IDisposable
     [InlineData("id;a\nx;1\n", DataErrors.ColumnMissing, "semicolons")]
     [InlineData("id\ta\nx\t1\n", DataErrors.ColumnMissing, "tabs")]
     [InlineData("id|a\nx|1\n", DataErrors.ColumnMissing, "vertical bars")]
-    [InlineData("\"id\";\"a\"\n\"x\";987\n", DataErrors.MalformedCsv, "semicolons")]
+    [InlineData("\"id\";\"a\"\n\"x\";987\n", DataErrors.MalformedCsv, "data.separator")]
     public void Load_OtherSeparator_IsNamed(string csv, string id, string separator)
     {
         BadInputException error = ErrorAssert.Throws<BadInputException>(id, "t.csv", "987", () => Load(csv));

@@ -44,6 +44,15 @@ public sealed class NpyTableTests : IDisposable
     }
 
     [Fact]
+    public void Load_IdsThatAreNoText_SaysWhatTheyAre()
+    {
+        byte[] array = Npy("<f8", "2, 1", [1.0, 2]);
+        foreach ((byte[] ids, string what) in ((byte[], string)[])[(Npy("<i8", "2,", [7L, 8L]), "NumPy array"), ([0x1F, 0x8B, 8], "gzip")])
+            Assert.Contains(what, ErrorAssert.Throws<BadInputException>(DataErrors.MalformedCsv, "ids.npy", null,
+                () => Table.Load(new TableSource { Path = _folder.Write("x.npy", array), Ids = _folder.Write("ids.npy", ids) }, needLabel: false)).Cause, StringComparison.Ordinal);
+    }
+
+    [Fact]
     public void Load_ArrayAlone_NamesRowsAndColumnsByNumber()
     {
         Table table = Load(Npy("<f4", "2, 2", [1f, 0.1f, 3f, 4f], version: 2));

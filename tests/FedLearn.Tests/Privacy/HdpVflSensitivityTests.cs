@@ -308,6 +308,27 @@ public class HdpVflSensitivityTests
         Assert.IsType(id.StartsWith("FL5", StringComparison.Ordinal) ? typeof(PrivacyRefusedException) : typeof(ConfigurationException), error);
     }
 
+    /// <summary>The step may be fine, and the limit low because of another setting.</summary>
+    [Fact]
+    public void Tight_StepTooLarge_NamesWhatTheLimitIsMadeOf()
+    {
+        HdpVflParameters binomial = Binomial(5, 1, 1, 7.97, 0.001);
+        foreach ((HdpVflParameters parameters, string source, string remedy) in ((HdpVflParameters, string, string)[])
+        [
+            (binomial, "0.25 is that of the Binomial family.", "or below, or use"),
+            (binomial with { Family = GlmFamilyKind.Poisson, TargetBound = 4 }, "residualClip plus the label's bound.", ", or residualClip, or the end of labelRange,"),
+            (binomial with { Family = GlmFamilyKind.Gamma }, "1 + residualClip.", ", or residualClip, or use"),
+            (binomial with { WeightBound = 2, RowNorm = 3 }, "times sampleWeightBound.", ", or sampleWeightBound, or rowNorm,"),
+        ])
+        {
+            var error = Assert.Throws<PrivacyRefusedException>(() => HdpVflSensitivity.Tight(parameters));
+            Assert.Equal(PrivacyErrors.StepTooLarge, error.Id);
+            Assert.Contains("it is 7.97, and above 2 / (l2 + ", error.Cause, StringComparison.Ordinal);
+            Assert.EndsWith(source, error.Cause, StringComparison.Ordinal);
+            Assert.Contains(remedy, error.Remedy, StringComparison.Ordinal);
+        }
+    }
+
     [Fact]
     public void Tight_LargestStep_IsAccepted() =>
         Assert.True(HdpVflSensitivity.Tight(Binomial(5, 1, 1, 2 / 0.251)).Active.Sensitivity > 0);

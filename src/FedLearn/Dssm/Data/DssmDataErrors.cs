@@ -27,6 +27,9 @@ public static class DssmDataErrors
     /// <summary>A role is none of the known ones.</summary>
     public const string UnknownRole = "FL3135";
 
+    /// <summary>An event of a new user or item is of one that is trained on.</summary>
+    public const string RoleContradiction = "FL3139";
+
     /// <summary>A file of a data set is missing.</summary>
     public const string SourceMissing = "FL3136";
 

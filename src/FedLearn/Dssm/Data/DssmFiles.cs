@@ -100,7 +100,7 @@ public static class DssmFiles
     /// <param name="items">The items that the events name.</param>
     /// <param name="cancellationToken">Ends the reading.</param>
     /// <returns>The events: users in the order of their first rows, the events of each in the order of moments, those of one moment in the order of the file.</returns>
-    /// <exception cref="BadInputException">The file is no such table: FL3000 to FL3010, and FL3133 to FL3135.</exception>
+    /// <exception cref="BadInputException">The file is no such table: FL3000 to FL3010, FL3133 to FL3135, or FL3139.</exception>
     public static InteractionTable ReadInteractions(string path, ItemTable items, CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(items);
@@ -112,8 +112,10 @@ public static class DssmFiles
         int? sequence = file.Has("sequence") ? file.Find("sequence") : null;
         var users = new Numbering();
         var events = new List<Interaction>();
+        var lines = new List<int>();
         while (file.Next())
         {
+            lines.Add(file.Line);
             int number = users.Of(file.Id(user, "user"));
             if (!itemOf.TryGetValue(file.Id(item, "item"), out int itemNumber))
                 throw UnknownItem(file.Place("item"));
@@ -126,11 +128,14 @@ public static class DssmFiles
             events.Add(new Interaction(number, itemNumber, file.Moment(time, sequence), Roles[known].Role));
         }
 
+        RefuseTrained(path, events, lines, EventRole.ColdUser, "user", e => e.User);
+        RefuseTrained(path, events, lines, EventRole.ColdItem, "item", e => e.Item);
         return new InteractionTable(users.Ids, [.. events.OrderBy(e => e.User).ThenBy(e => e.Moment)]);
     }
 
     /// <summary>Reads a log of events without roles.</summary>
-    /// <param name="path">A CSV file with columns for users, items, times and perhaps ratings. Rows may come in any order.</param>
+    /// <param name="path">A CSV file with columns for users, items, times and perhaps ratings, with commas between cells, or with semicolons, tabs or vertical bars where its first line has these and no
+    /// comma. Rows may come in any order.</param>
     /// <param name="columns">Which columns these are, and which events are positive; null: user, item and time, and all are.</param>
     /// <param name="items">The items that the events name; null: every item of the file, in the order of the first events.</param>
     /// <param name="cancellationToken">Ends the reading.</param>
@@ -138,7 +143,7 @@ public static class DssmFiles
     public static InteractionLog ReadLog(string path, InteractionColumns? columns = null, ItemTable? items = null, CancellationToken cancellationToken = default)
     {
         columns ??= new InteractionColumns();
-        using var file = new Rows(path, null, items: false, cancellationToken);
+        using var file = new Rows(path, null, items: false, cancellationToken, CsvDialect.OfFirstLine(path));
         int user = file.Find(columns.User), item = file.Find(columns.Item), time = file.Find(columns.Time);
         int? rating = file.Column(columns.Rating);
         Numbering users = new(), itemOf = new(items?.Ids);
@@ -156,6 +161,17 @@ public static class DssmFiles
 
     private static BadInputException UnknownItem(string place) =>
         DataErrors.Bad(DssmDataErrors.UnknownItem, place, "the table of items has no such item.", "Add the item, or leave the event out; ids are compared exactly.");
+
+    /// <summary>Refuses events of new users or items that are trained on: their figures would be those of known ones.</summary>
+    private static void RefuseTrained(string path, List<Interaction> events, List<int> lines, EventRole role, string what, Func<Interaction, int> of)
+    {
+        HashSet<int> trained = [.. events.Where(e => e.Role == EventRole.Train).Select(of)];
+        if (events.FindIndex(e => e.Role == role && trained.Contains(of(e))) is >= 0 and int row)
+        {
+            throw DataErrors.Bad(DssmDataErrors.RoleContradiction, $"{path}, line {lines[row]}, column 'role'", $"the role is {Word(role)}, and other events of the {what} have the role train.",
+                $"Write test for an event of a {what} that is trained on, or seen for the other events of the {what}.");
+        }
+    }
 
     /// <summary>Name of a role in files.</summary>
     internal static string Word(EventRole role) => Roles[(int)role].Word;
@@ -210,7 +226,7 @@ public static class DssmFiles
         private readonly int[] _columns = [];
         private long _count;
 
-        public Rows(string path, DssmSchema? schema, bool items, CancellationToken cancellationToken)
+        public Rows(string path, DssmSchema? schema, bool items, CancellationToken cancellationToken, CsvDialect? dialect = null)
         {
             ArgumentNullException.ThrowIfNull(path);
             (_path, _schema, _cancellationToken) = (path, schema, cancellationToken);
@@ -220,7 +236,7 @@ public static class DssmFiles
                     items ? "Give a schema with the key item." : "Give a schema with the key user.");
             }
 
-            _reader = CsvFile.Open(path);
+            _reader = CsvFile.Open(path, dialect);
             try
             {
                 _header = CsvFile.Header(_reader, path);

@@ -39,6 +39,7 @@ public static partial class LocalFederation
         if (isPrivate)
             PlanRuns(candidates, [.. parties.Select(p => p.Input)], options.Folds);
 
+        var notes = new List<string>();
         async Task<double?> RunAsync(int candidate, CrossValidationFold fold)
         {
             var own = new List<GlmPartyInput>();
@@ -49,6 +50,7 @@ public static partial class LocalFederation
             }
 
             IReadOnlyList<GlmPartyResult> results = await TrainAsync(candidates[candidate] with { Fold = fold, Inference = false }, own, channels, null, cancellationToken).ConfigureAwait(false);
+            notes.AddRange(results.SelectMany(result => GlmTrainer.FoldNotes(result.Warnings)).Except(notes));
             return results[0].Test?.Named().First(m => m.Key == metric).Value;
         }
 
@@ -60,7 +62,7 @@ public static partial class LocalFederation
             Candidates = scores,
             Chosen = GlmTuner.Choose(first, scores, metric),
             Costs = isPrivate ? [.. parties.Select(p => GlmTuningCost.Of(p.Input.Ledger!, p.Input.Party, p.Runs, DeltaOf(first, p.Input.Party)))] : [],
-            Warnings = GlmTuner.Warnings(first),
+            Warnings = [.. GlmTuner.Warnings(first), .. notes],
         };
     }
 

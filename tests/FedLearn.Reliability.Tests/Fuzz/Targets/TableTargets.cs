@@ -37,13 +37,22 @@ internal abstract class TableTarget(string name, int fastCases, char separator =
 }
 
 /// <summary>A CSV file without a schema.</summary>
-internal sealed class CsvTableTarget() : TableTarget("csv-table", 4_000)
+internal sealed class CsvTableTarget() : TableTarget("csv-table", 3_000)
 {
     protected override void Read(byte[] input, string folder) => Check(Table.Load(new TableSource { Path = Write(input, folder, "t.csv"), Label = "y" }, needLabel: true));
 }
 
+/// <summary>A CSV file with semicolons between cells and decimal commas.</summary>
+internal sealed class CsvDialectTarget() : TableTarget("csv-dialect", 2_000, ';')
+{
+    protected override IEnumerable<byte[]> MadeSeeds() => ["id;y;a\nx;0;1,5\ny;1;-2,25e3\n"u8.ToArray(), "y;id;a\n1;\"p;q\";,5\n0;r.s;2\n"u8.ToArray()];
+
+    protected override void Read(byte[] input, string folder) =>
+        Check(Table.Load(new TableSource { Path = Write(input, folder, "t.csv"), Separator = ';', DecimalMark = ',', Label = "y" }, needLabel: true));
+}
+
 /// <summary>A CSV file with fields of every kind, ids of two columns and a weight.</summary>
-internal sealed class CsvSchemaTarget() : TableTarget("csv-schema", 4_000)
+internal sealed class CsvSchemaTarget() : TableTarget("csv-schema", 3_000)
 {
     protected override void Read(byte[] input, string folder)
     {

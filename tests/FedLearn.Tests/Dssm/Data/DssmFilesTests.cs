@@ -183,7 +183,7 @@ public sealed class DssmFilesTests : IDisposable
     {
         InteractionTable table = Events("""
             role,item,user,time
-            train,x,u,5
+            train,y,u,5
             seen,y,v,1
             test,y,u,4
             validation,y,u,5
@@ -193,7 +193,7 @@ public sealed class DssmFilesTests : IDisposable
         Assert.Equal(["u", "v"], table.Users);
         Assert.Equal(
         [
-            new(0, 1, new(4, 0), EventRole.Test), new(0, 0, new(5, 0), EventRole.Train), new(0, 1, new(5, 0), EventRole.Validation), new(1, 0, new(0, 0), EventRole.ColdItem),
+            new(0, 1, new(4, 0), EventRole.Test), new(0, 1, new(5, 0), EventRole.Train), new(0, 1, new(5, 0), EventRole.Validation), new(1, 0, new(0, 0), EventRole.ColdItem),
             new(1, 1, new(1, 0), EventRole.Seen), new(1, 0, new(2, 0), EventRole.ColdUser),
         ], table.Events);
     }
@@ -206,6 +206,8 @@ public sealed class DssmFilesTests : IDisposable
     [InlineData(",1,0,x,train", DataErrors.EmptyId, "column 'user'")]
     [InlineData("u,secret,0,x,train", DssmDataErrors.MalformedMoment, "column 'time'")]
     [InlineData("u,1,secret,x,train", DssmDataErrors.MalformedMoment, "column 'sequence'")]
+    [InlineData("u,1,0,y,cold-user", DssmDataErrors.RoleContradiction, "column 'role'")]              // u is trained on
+    [InlineData("v,1,0,x,cold-item", DssmDataErrors.RoleContradiction, "column 'role'")]              // so is x
     public void ReadInteractions_FaultyRow_IsRefused(string row, string id, string place)
     {
         BadInputException error = ErrorAssert.Throws<BadInputException>(id, place, "secret", () => Events($"user,time,sequence,item,role\nu,0,0,x,train\n{row}\n"));

@@ -110,6 +110,13 @@ public sealed class InteractionLogTests : IDisposable
     public void ReadLog_BadFile_IsAnErrorWithItsPlace(string text, string id, string place, string? secret) =>
         ErrorAssert.Throws<BadInputException>(id, place, secret, () => DssmFiles.ReadLog(Log(text)));
 
+    [Theory]
+    [InlineData(';')]
+    [InlineData('\t')]
+    [InlineData('|')]
+    public void ReadLog_OtherSeparator_IsSeenInTheFirstLine(char separator) =>
+        Assert.Equal(["b, c"], DssmFiles.ReadLog(Log("user,item,time\na,X,1\n".Replace(',', separator).Replace("X", "b, c", StringComparison.Ordinal))).Items);
+
     [Fact]
     public void ReadLog_RatingThatIsNoNumber_IsAnErrorWithItsPlace() => ErrorAssert.Throws<BadInputException>(DataErrors.NotANumber, "line 2, column 'rating'", "good",
         () => DssmFiles.ReadLog(Log("user,item,time,rating\na,b,1,good\n"), new InteractionColumns { Rating = "rating" }));

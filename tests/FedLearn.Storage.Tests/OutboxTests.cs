@@ -211,6 +211,21 @@ public sealed class OutboxTests : IDisposable
         Assert.Equal((false, 0), (other.Exists, other.Kept));
     }
 
+    // Its messages cannot be sent again, and must not be taken for none.
+    [Fact]
+    public void Open_FileOfAnEarlierFormat_IsDamaged()
+    {
+        Outbox outbox = New(8, out string path);
+        outbox.Keep(0, Message(0, 10));
+        outbox.Dispose();
+        byte[] earlier = File.ReadAllBytes(path);
+        Assert.Equal("FLOutbx3"u8, earlier.AsSpan(0, 8));
+        earlier[7]--;
+        File.WriteAllBytes(path, earlier);
+        using var again = Outbox.Open(path, RunId, 8);
+        Assert.Equal((false, true), (again.Exists, again.IsDamaged));
+    }
+
     [Fact]
     public void Keep_OutOfOrder_IsRefused()
     {

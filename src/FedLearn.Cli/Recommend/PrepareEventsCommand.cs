@@ -69,7 +69,7 @@ internal static class PrepareEventsCommand
             if (roles["job.json"]!["train"]!.GetValue<int>() == 0)
                 terminal.Log("warning: nothing to train on: no event is a positive of the training's time. See --rating, --least and --split.");
             terminal.Log(Invariant($"done in {watch.Elapsed.TotalSeconds:0.0} s; next: fedlearn recommend train --config {Path.Combine(place, "job.json")}"));
-            terminal.Log($"to train with others, add them to the parties of the run files: each has its own table of the same users (docs/recommend-files.md)");
+            terminal.Log("to train with others, add them to the parties of the run files: each has its own table of the same users (docs/recommend-files.md)");
             if (parsed.GetValue(json))
             {
                 parsed.InvocationConfiguration.Output.WriteLine(new JsonObject

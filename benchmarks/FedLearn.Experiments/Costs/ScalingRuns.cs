@@ -60,9 +60,8 @@ internal static class ScalingRuns
         Process Start(int party, Uri? coordinator)
         {
             var start = new ProcessStartInfo(Environment.ProcessPath!) { RedirectStandardOutput = true };
-            // As in the tool: else a job of a second is one of the compiler's first tier.
-            start.Environment["DOTNET_TieredCompilation"] = "0";
-            start.Environment["DOTNET_SYSTEM_NET_SOCKETS_INLINE_COMPLETIONS"] = "1";
+            // Else a job of a second is one of the compiler's first tier.
+            ToolSettings.AddTo(start.Environment);
             // Through the dotnet host or as a program of its own.
             if (Path.GetFileNameWithoutExtension(Environment.ProcessPath!) == "dotnet")
                 start.ArgumentList.Add(typeof(ScalingRuns).Assembly.Location);

@@ -104,7 +104,7 @@ internal static class LargeDataVerb
     private static async Task<Taken> StartAsync(Shape shape, string folder, CancellationToken stop)
     {
         var start = new ProcessStartInfo("dotnet", [typeof(LargeDataVerb).Assembly.Location, RunVerb, "--shape", JsonSerializer.Serialize(shape), "--folder", folder]) { RedirectStandardOutput = true };
-        start.Environment["DOTNET_TieredCompilation"] = "0";
+        ToolSettings.AddTo(start.Environment);
         if (!shape.InMemory)
             start.Environment["DOTNET_GCHeapHardLimit"] = HeapLimit;
         using Process process = Process.Start(start)!;

@@ -73,9 +73,7 @@ internal static class WireRuns
         var start = new ProcessStartInfo(command[0]) { RedirectStandardInput = true, RedirectStandardOutput = true, RedirectStandardError = true };
         foreach (string argument in command.Skip(1))
             start.ArgumentList.Add(argument);
-        // As the tool has it.
-        start.Environment.TryAdd("DOTNET_TieredCompilation", "0");
-        start.Environment.TryAdd("DOTNET_SYSTEM_NET_SOCKETS_INLINE_COMPLETIONS", "1");
+        ToolSettings.AddTo(start.Environment);
         return Process.Start(start)!;
     }
 

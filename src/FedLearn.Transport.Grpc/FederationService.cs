@@ -181,6 +181,10 @@ internal sealed partial class FederationService(ISessions sessions, GrpcHostOpti
 
         LogOpened(party);
         Status status = await call.Ended.ConfigureAwait(false);
+        // A connection that is closed while bytes of the client lie unread is reset, and the client's system then drops what the client has not read yet: this side's last words. That the client
+        // ended its side says that it has them.
+        if (status.Code is StatusCode.Ok or StatusCode.Aborted)
+            await Framing.SkipToEndAsync(call.Input, options.ShutdownTimeout).ConfigureAwait(false);
         LogEnded(party, status.Code.ToString());
         return status;
     }

@@ -34,6 +34,21 @@ public sealed class GrpcHostTests
         Assert.Equal(active.Agreement.SessionId, passive.Agreement.SessionId);
     }
 
+    // A call that ends first may take the connection with it, and with that what the client has not read yet.
+    [Fact]
+    public async Task End_ClientHasNotEndedItsSide_CallStaysOpen()
+    {
+        await using GrpcFederationHost host = await GrpcFederationHost.StartAsync(new GrpcHostOptions { ShutdownTimeout = TimeSpan.FromMinutes(1) }, GrpcPairs.Terms("telco"));
+        Task<GrpcSession> joining = host.JoinAsync(GrpcPairs.OwnRequest);
+        await using GrpcSession passive = await GrpcFederationClient.JoinAsync(host.Address, GrpcPairs.Request("telco"),
+            new GrpcClientOptions { Channel = new ChannelOptions { ReceiveTimeout = TimeSpan.FromSeconds(1) } });
+        GrpcSession active = await joining;
+        await Task.WhenAll(active.Channels[0].CompleteAsync().AsTask(), passive.Channels[0].CompleteAsync().AsTask());
+        await active.DisposeAsync();
+        PeerException error = await Assert.ThrowsAsync<PeerException>(() => passive.Channels[0].ReceiveAsync<Scores>(0, 1).AsTask());
+        Assert.Equal(ProtocolErrors.TimedOut, error.Id);
+    }
+
     // Kestrel registers memory of its own, and the last registration counts.
     [Fact]
     public async Task Start_MemoryOfConnections_IsInLargeBlocks()

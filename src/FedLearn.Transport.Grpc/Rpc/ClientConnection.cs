@@ -282,22 +282,7 @@ internal sealed class ClientExchange(ClientConnection connection, CancellationTo
     {
         content.End();
         // Dropping a response that has not ended resets the call, and the server may then lose what this side sent last.
-        using var timeUp = new CancellationTokenSource(shutdownTimeout);
-        try
-        {
-            ReadResult rest;
-            do
-            {
-                rest = await Input.ReadAsync(timeUp.Token).ConfigureAwait(false);
-                Input.AdvanceTo(rest.Buffer.End);
-            }
-            while (!rest.IsCompleted);
-        }
-        catch (Exception e) when (e is IOException or InvalidOperationException or OperationCanceledException or HttpRequestException)
-        {
-            // The other side is gone already, or does not end; there is nothing more to wait for.
-        }
-
+        await Framing.SkipToEndAsync(Input, shutdownTimeout).ConfigureAwait(false);
         await Input.CompleteAsync().ConfigureAwait(false);
         response.Dispose();
         connection.Dispose();

@@ -85,6 +85,26 @@ internal static class Framing
         }
     }
 
+    /// <summary>Reads, and drops, what the other side sends until it ends its side of the call, is gone, or does not end within the time.</summary>
+    public static async Task SkipToEndAsync(PipeReader input, TimeSpan limit)
+    {
+        using var timeUp = new CancellationTokenSource(limit);
+        try
+        {
+            ReadResult rest;
+            do
+            {
+                rest = await input.ReadAsync(timeUp.Token).ConfigureAwait(false);
+                input.AdvanceTo(rest.Buffer.End);
+            }
+            while (!rest.IsCompleted);
+        }
+        catch (Exception e) when (e is IOException or InvalidOperationException or OperationCanceledException or HttpRequestException)
+        {
+            // The other side is gone already, or does not end; there is nothing more to wait for.
+        }
+    }
+
     /// <summary>Writes the prefix of a message of so many bytes.</summary>
     public static void WritePrefix(Span<byte> prefix, int size)
     {

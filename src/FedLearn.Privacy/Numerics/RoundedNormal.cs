@@ -56,6 +56,9 @@ internal static unsafe class RoundedNormal
 
     private const int PieceBits = 5, Chunk = 512;
 
+    /// <summary>Binary logarithm of a row's bytes.</summary>
+    private const int RowShift = 6;
+
     private const ulong FirstSegment = (ulong)(1023 + LowestExponent) << PieceBits, SignBit = 1UL << 63;
 
     /// <summary>Fills a span with draws number first, first + 1, ...</summary>
@@ -82,9 +85,12 @@ internal static unsafe class RoundedNormal
     public static int Transform<TBits>(ref TBits bits, ulong first, scoped ReadOnlySpan<ulong> words, Span<int> draws, int scaleBits)
         where TBits : IUniformBits, allows ref struct
     {
-        int wide = Vector512.IsHardwareAccelerated && Avx512DQ.IsSupported ? words.Length & -Vector512<ulong>.Count : 0;
-        return TransformWide(ref bits, first, words[..wide], draws, scaleBits)
-            + TransformScalar(ref bits, first + (ulong)wide, words[wide..], draws[wide..], scaleBits);
+        int exact = 0, done = 0;
+        if (Vector512.IsHardwareAccelerated && Avx512DQ.IsSupported)
+            exact = TransformEights(ref bits, first, words[..(done = words.Length & -Vector512<ulong>.Count)], draws, scaleBits);
+        else if (Avx2.IsSupported && Fma.IsSupported)
+            exact = TransformFours(ref bits, first, words[..(done = words.Length & -Vector256<ulong>.Count)], draws, scaleBits);
+        return exact + TransformScalar(ref bits, first + (ulong)done, words[done..], draws[done..], scaleBits);
     }
 
     /// <summary>One draw at a time.</summary>
@@ -112,7 +118,7 @@ internal static unsafe class RoundedNormal
     }
 
     /// <summary>Eight draws at a time, by the same operations in the same order: the same bits. The number of words is a multiple of eight.</summary>
-    internal static int TransformWide<TBits>(ref TBits bits, ulong first, scoped ReadOnlySpan<ulong> words, Span<int> draws, int scaleBits)
+    internal static int TransformEights<TBits>(ref TBits bits, ulong first, scoped ReadOnlySpan<ulong> words, Span<int> draws, int scaleBits)
         where TBits : IUniformBits, allows ref struct
     {
         double* table = Table;
@@ -125,15 +131,15 @@ internal static unsafe class RoundedNormal
             Vector512<ulong> word = Vector512.Create(words.Slice(i, 8)), magnitude = word & Vector512.Create(~SignBit);
             Vector512<ulong> tail = (Vector512.ConvertToDouble(magnitude.AsInt64()) + Vector512.Create(0.5)).AsUInt64();
             Vector512<long> row = (tail >>> (52 - PieceBits)).AsInt64() - Vector512.Create((long)FirstSegment);
-            Vector512.Store(Vector512.Max(row, Vector512<long>.Zero) << 3, rows);
+            Vector512.Store(Vector512.Max(row, Vector512<long>.Zero) << RowShift, rows);
             Vector512<ulong> rest = tail << PieceBits & Vector512.Create(0x000F_FFFF_FFFF_FFFFUL);
             Vector512<double> t = (rest | Vector512.Create(0x4000_0000_0000_0000UL)).AsDouble() - Vector512.Create(3.0);
 
             // Eight rows of eight coefficients, turned so that a vector holds one coefficient of each draw.
-            Vector512<double> r0 = Vector512.LoadAligned(table + rows[0]), r1 = Vector512.LoadAligned(table + rows[1]);
-            Vector512<double> r2 = Vector512.LoadAligned(table + rows[2]), r3 = Vector512.LoadAligned(table + rows[3]);
-            Vector512<double> r4 = Vector512.LoadAligned(table + rows[4]), r5 = Vector512.LoadAligned(table + rows[5]);
-            Vector512<double> r6 = Vector512.LoadAligned(table + rows[6]), r7 = Vector512.LoadAligned(table + rows[7]);
+            Vector512<double> r0 = Vector512.LoadAligned(At(table, rows[0])), r1 = Vector512.LoadAligned(At(table, rows[1]));
+            Vector512<double> r2 = Vector512.LoadAligned(At(table, rows[2])), r3 = Vector512.LoadAligned(At(table, rows[3]));
+            Vector512<double> r4 = Vector512.LoadAligned(At(table, rows[4])), r5 = Vector512.LoadAligned(At(table, rows[5]));
+            Vector512<double> r6 = Vector512.LoadAligned(At(table, rows[6])), r7 = Vector512.LoadAligned(At(table, rows[7]));
             Vector512<double> a = Avx512F.UnpackHigh(r0, r1), b = Avx512F.UnpackHigh(r2, r3), c = Avx512F.UnpackHigh(r4, r5), d = Avx512F.UnpackHigh(r6, r7);
             (Vector512<double> c1, Vector512<double> c3, Vector512<double> c5, Vector512<double> c7) = Turn(a, b, c, d);
             (a, b, c, d) = (Avx512F.UnpackLow(r0, r1), Avx512F.UnpackLow(r2, r3), Avx512F.UnpackLow(r4, r5), Avx512F.UnpackLow(r6, r7));
@@ -153,6 +159,53 @@ internal static unsafe class RoundedNormal
             Vector512<ulong> certain = Vector512.LessThan(Vector512.Abs(scaled - rounded), Vector512.Create(accepted)).AsUInt64()
                 & Vector512.GreaterThanOrEqual(magnitude.AsInt64(), Vector512.Create(1L << LowestExponent)).AsUInt64();
             ulong open = ~certain.ExtractMostSignificantBits() & 0xFF;
+            for (; open != 0; open &= open - 1)
+            {
+                int at = i + BitOperations.TrailingZeroCount(open);
+                draws[at] = Exact(ref bits, first + (ulong)at, words[at], scaleBits);
+                exact++;
+            }
+        }
+
+        return exact;
+    }
+
+    /// <summary>Four draws at a time, likewise, for processors with AVX2 and FMA. The number of words is a multiple of four.</summary>
+    internal static int TransformFours<TBits>(ref TBits bits, ulong first, scoped ReadOnlySpan<ulong> words, Span<int> draws, int scaleBits)
+        where TBits : IUniformBits, allows ref struct
+    {
+        double* table = Table;
+        (double scale, double accepted) = Accepted(scaleBits);
+        int exact = 0;
+        ulong* memory = stackalloc ulong[16];
+        var rows = (long*)Align(memory);
+        for (int i = 0; i < words.Length; i += 4)
+        {
+            Vector256<ulong> word = Vector256.Create(words.Slice(i, 4)), magnitude = word & Vector256.Create(~SignBit);
+            Vector256<ulong> tail = (Vector256.ConvertToDouble(magnitude.AsInt64()) + Vector256.Create(0.5)).AsUInt64();
+            Vector256<long> row = (tail >>> (52 - PieceBits)).AsInt64() - Vector256.Create((long)FirstSegment);
+            Vector256.Store(Vector256.Max(row, Vector256<long>.Zero) << RowShift, rows);
+            Vector256<ulong> rest = tail << PieceBits & Vector256.Create(0x000F_FFFF_FFFF_FFFFUL);
+            Vector256<double> t = (rest | Vector256.Create(0x4000_0000_0000_0000UL)).AsDouble() - Vector256.Create(3.0);
+
+            // Four rows, half of the coefficients at a time, turned as above.
+            double* r0 = At(table, rows[0]), r1 = At(table, rows[1]), r2 = At(table, rows[2]), r3 = At(table, rows[3]);
+            (Vector256<double> c4, Vector256<double> c5, Vector256<double> c6, Vector256<double> c7) = Turn(r0, r1, r2, r3, 4);
+            Vector256<double> z = Vector256.FusedMultiplyAdd(c7, t, c6);
+            z = Vector256.FusedMultiplyAdd(z, t, c5);
+            z = Vector256.FusedMultiplyAdd(z, t, c4);
+            (Vector256<double> c0, Vector256<double> c1, Vector256<double> c2, Vector256<double> c3) = Turn(r0, r1, r2, r3, 0);
+            z = Vector256.FusedMultiplyAdd(z, t, c3);
+            z = Vector256.FusedMultiplyAdd(z, t, c2);
+            z = Vector256.FusedMultiplyAdd(z, t, c1);
+            z = Vector256.FusedMultiplyAdd(z, t, c0);
+            Vector256<double> scaled = Vector256.Create(scale) * (z.AsUInt64() ^ (word & Vector256.Create(SignBit))).AsDouble();
+            Vector256<double> rounded = Vector256.Round(scaled);
+            Avx.ConvertToVector128Int32(rounded).CopyTo(draws.Slice(i, 4));
+
+            Vector256<ulong> certain = Vector256.LessThan(Vector256.Abs(scaled - rounded), Vector256.Create(accepted)).AsUInt64()
+                & Vector256.GreaterThan(magnitude.AsInt64(), Vector256.Create((1L << LowestExponent) - 1)).AsUInt64();
+            uint open = ~certain.ExtractMostSignificantBits() & 0xF;
             for (; open != 0; open &= open - 1)
             {
                 int at = i + BitOperations.TrailingZeroCount(open);
@@ -275,6 +328,19 @@ internal static unsafe class RoundedNormal
         return (Avx512F.Shuffle4x128(ab, cd, 0x88), Avx512F.Shuffle4x128(abOdd, cdOdd, 0x88),
             Avx512F.Shuffle4x128(ab, cd, 0xDD), Avx512F.Shuffle4x128(abOdd, cdOdd, 0xDD));
     }
+
+    /// <summary>Four coefficients of each of four rows, from one on: a vector for each power.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static (Vector256<double> First, Vector256<double> Second, Vector256<double> Third, Vector256<double> Fourth) Turn(double* r0, double* r1, double* r2, double* r3, nuint first)
+    {
+        Vector256<double> a = Vector256.LoadUnsafe(ref *r0, first), b = Vector256.LoadUnsafe(ref *r1, first), c = Vector256.LoadUnsafe(ref *r2, first), d = Vector256.LoadUnsafe(ref *r3, first);
+        Vector256<double> ab = Avx.UnpackLow(a, b), cd = Avx.UnpackLow(c, d), abOdd = Avx.UnpackHigh(a, b), cdOdd = Avx.UnpackHigh(c, d);
+        return (Avx.Permute2x128(ab, cd, 0x20), Avx.Permute2x128(abOdd, cdOdd, 0x20), Avx.Permute2x128(ab, cd, 0x31), Avx.Permute2x128(abOdd, cdOdd, 0x31));
+    }
+
+    /// <summary>A row that is so many bytes into the table: within it, so that there is no overflow to check for.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static double* At(double* table, long offset) => unchecked((double*)((byte*)table + (nint)offset));
 
     /// <summary>The start of the next cache line: a vector that is stored over two of them and read at once by parts costs half of the speed.</summary>
     private static ulong* Align(ulong* memory) => (ulong*)(((nuint)memory + 63) & ~(nuint)63);

@@ -1,27 +1,50 @@
+using System.Runtime.CompilerServices;
 using System.Runtime.Intrinsics;
 using System.Runtime.Intrinsics.X86;
 
 namespace FedLearn.Privacy;
 
-/// <summary>Packs and unpacks eight elements of a <see cref="LatticeVector"/> at a time, where the processor can (AVX-512 VBMI). The bits are those of the loops there.</summary>
+/// <summary>Packs and unpacks eight elements of a <see cref="LatticeVector"/> at a time, where the processor can: with AVX-512 VBMI, or with AVX2. The bits are those of the loops there.</summary>
 /// <remarks>Eight elements of b bits are b bytes, so that every eight begin at a byte and have the same places in it: element i begins in byte i b / 8, and from there with 7 bits before it at
-/// most lies within eight bytes. Those are moved to and from a lane of its own, all at once.</remarks>
+/// most lies within eight bytes. Those are moved to and from a lane of its own.</remarks>
 internal static unsafe class LatticeLanes
 {
     private const int Lanes = 8, Bytes = 64;
 
-    /// <summary>Fewest bits for which packing works: elements i and i + 2 then share no byte.</summary>
+    /// <summary>Fewest bits for which packing with VBMI works: elements i and i + 2 then share no byte.</summary>
     private const int FewestBits = 8;
+
+    /// <summary>Most bits for which packing with AVX2 works: four elements with four bits before them then lie within eight bytes. A usual message has 11.</summary>
+    private const int MostBitsOfFours = 15;
+
+    /// <summary>1.5 x 2^52. Added to it, a whole number below 2^51 in magnitude is the lowest bits of the sum, in two's complement.</summary>
+    private const double Shift = 3L << 51;
+
+    private static bool HasVbmi => Avx512Vbmi.IsSupported && Avx512DQ.IsSupported;
 
     /// <summary>Packs the first elements.</summary>
     /// <param name="integers">Whole numbers from -2^(bits-1) to 2^(bits-1) - 1.</param>
     /// <param name="bits">Bits of an element.</param>
     /// <param name="packed">Receives them.</param>
     /// <returns>How many were packed, a multiple of 8.</returns>
-    public static int Pack(ReadOnlySpan<double> integers, int bits, Span<byte> packed)
+    public static int Pack(ReadOnlySpan<double> integers, int bits, Span<byte> packed) =>
+        HasVbmi ? bits < FewestBits ? 0 : PackEights(integers, bits, packed)
+        : Avx2.IsSupported && bits <= MostBitsOfFours ? PackFours(integers, bits, packed) : 0;
+
+    /// <summary>Unpacks the first elements.</summary>
+    /// <param name="packed">The packed elements.</param>
+    /// <param name="bits">Bits of an element.</param>
+    /// <param name="step">What 1 stands for.</param>
+    /// <param name="values">Receives step times each integer.</param>
+    /// <returns>How many were unpacked, a multiple of 8.</returns>
+    public static int Unpack(ReadOnlySpan<byte> packed, int bits, double step, Span<double> values) =>
+        HasVbmi ? UnpackEights(packed, bits, step, values)
+        : Avx2.IsSupported && bits < LatticeVector.MostBits ? UnpackFours(packed, bits, step, values) : 0;
+
+    private static int PackEights(ReadOnlySpan<double> integers, int bits, Span<byte> packed)
     {
-        int count = Whole(integers.Length, bits, packed.Length);
-        if (count == 0 || bits < FewestBits)
+        int count = Whole(integers.Length, bits, packed.Length, Bytes);
+        if (count == 0)
             return 0;
         byte* even = stackalloc byte[Bytes], odd = stackalloc byte[Bytes], isEven = stackalloc byte[Bytes], isOdd = stackalloc byte[Bytes];
         new Span<byte>(isEven, Bytes).Clear();
@@ -49,15 +72,38 @@ internal static unsafe class LatticeLanes
         return count;
     }
 
-    /// <summary>Unpacks the first elements.</summary>
-    /// <param name="packed">The packed elements.</param>
-    /// <param name="bits">Bits of an element.</param>
-    /// <param name="step">What 1 stands for.</param>
-    /// <param name="values">Receives step times each integer.</param>
-    /// <returns>How many were unpacked, a multiple of 8.</returns>
-    public static int Unpack(ReadOnlySpan<byte> packed, int bits, double step, Span<double> values)
+    private static int PackFours(ReadOnlySpan<double> integers, int bits, Span<byte> packed)
     {
-        int count = Whole(values.Length, bits, packed.Length);
+        const int written = 2 * sizeof(ulong);
+        int count = Whole(integers.Length, bits, packed.Length, written), first = 4 * bits / 8, before = 4 * bits % 8;
+        Vector256<double> shift = Vector256.Create(Shift);
+        Vector256<ulong> element = Vector256.Create((1UL << bits) - 1), places = Vector256.Create(0UL, 1, 2, 3) * (ulong)bits;
+        fixed (double* at = integers)
+        fixed (byte* to = packed)
+            for (int i = 0; i < count; i += Lanes)
+            {
+                ulong low = Fours((Vector256.Load(at + i) + shift).AsUInt64() & element, places), high = Fours((Vector256.Load(at + i + 4) + shift).AsUInt64() & element, places);
+                byte* eight = to + (long)i / Lanes * bits;
+                // The second four may begin in the middle of a byte, whose first half is then the first four's last.
+                *(ulong*)eight = low;
+                *(ulong*)(eight + first) = high << before | low >> (8 * first) & ((1UL << before) - 1);
+            }
+
+        return count;
+    }
+
+    /// <summary>Four elements one after the other.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static ulong Fours(Vector256<ulong> lanes, Vector256<ulong> places)
+    {
+        Vector256<ulong> placed = Avx2.ShiftLeftLogicalVariable(lanes, places);
+        Vector128<ulong> pairs = placed.GetLower() | placed.GetUpper();
+        return pairs.ToScalar() | pairs.GetElement(1);
+    }
+
+    private static int UnpackEights(ReadOnlySpan<byte> packed, int bits, double step, Span<double> values)
+    {
+        int count = Whole(values.Length, bits, packed.Length, Bytes);
         if (count == 0)
             return 0;
         byte* index = stackalloc byte[Bytes];
@@ -78,9 +124,33 @@ internal static unsafe class LatticeLanes
         return count;
     }
 
-    /// <summary>Elements that can be taken by eights, each of which reads or writes 64 bytes from its first.</summary>
-    private static int Whole(int elements, int bits, int bytes) =>
-        Avx512Vbmi.IsSupported && Avx512DQ.IsSupported && bytes >= Bytes ? Math.Min(elements / Lanes, (bytes - Bytes) / bits + 1) * Lanes : 0;
+    private static int UnpackFours(ReadOnlySpan<byte> packed, int bits, double step, Span<double> values)
+    {
+        int count = Whole(values.Length, bits, packed.Length, 7 * bits / 8 + sizeof(ulong));
+        int o1 = bits / 8, o2 = 2 * bits / 8, o3 = 3 * bits / 8, o4 = 4 * bits / 8, o5 = 5 * bits / 8, o6 = 6 * bits / 8, o7 = 7 * bits / 8;
+        Vector256<ulong> lanes = Vector256.Create(0UL, 1, 2, 3), before = lanes * (ulong)bits & Vector256.Create(7UL), beforeLast = (lanes + Vector256.Create(4UL)) * (ulong)bits & Vector256.Create(7UL);
+        Vector256<ulong> element = Vector256.Create((1UL << bits) - 1), sign = Vector256.Create(1UL << (bits - 1));
+        // With its sign bit turned over an element is itself and 2^(bits-1), a sum from 0 that one subtraction makes a double.
+        Vector256<ulong> up = Vector256.Create(BitConverter.DoubleToUInt64Bits(Shift)) - sign;
+        Vector256<double> shift = Vector256.Create(Shift), steps = Vector256.Create(step);
+        fixed (byte* start = packed)
+        fixed (double* to = values)
+            for (int i = 0; i < count; i += Lanes)
+            {
+                byte* at = start + (long)i / Lanes * bits;
+                Vector256<ulong> first = Vector256.Create(*(ulong*)at, *(ulong*)(at + o1), *(ulong*)(at + o2), *(ulong*)(at + o3));
+                Vector256<ulong> last = Vector256.Create(*(ulong*)(at + o4), *(ulong*)(at + o5), *(ulong*)(at + o6), *(ulong*)(at + o7));
+                first = (Avx2.ShiftRightLogicalVariable(first, before) & element ^ sign) + up;
+                last = (Avx2.ShiftRightLogicalVariable(last, beforeLast) & element ^ sign) + up;
+                ((first.AsDouble() - shift) * steps).Store(to + i);
+                ((last.AsDouble() - shift) * steps).Store(to + i + 4);
+            }
+
+        return count;
+    }
+
+    /// <summary>Elements that can be taken by eights, each of which touches so many bytes from its first.</summary>
+    private static int Whole(int elements, int bits, int bytes, int touched) => bytes < touched ? 0 : Math.Min(elements / Lanes, (bytes - touched) / bits + 1) * Lanes;
 
     /// <summary>Bits of an element's first byte that are before it, by lane.</summary>
     private static Vector512<ulong> Before(int bits) => Vector512.Create(0UL, 1, 2, 3, 4, 5, 6, 7) * (ulong)bits & Vector512.Create(7UL);

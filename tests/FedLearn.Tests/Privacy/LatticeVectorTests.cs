@@ -24,6 +24,23 @@ public class LatticeVectorTests
             Assert.Equal(sample.Integers.Select(i => 0.25 * i), back!.Values());
         }).QuickCheckThrowOnFailure();
 
+    // Widths of which the vectors take some and the loops the others, with the ends of their ranges.
+    [Fact]
+    public void Pack_EveryWidth_ComesBackBitForBit()
+    {
+        var random = new Random(20090276);
+        for (int bits = LatticeVector.FewestBits; bits <= LatticeVector.MostBits; bits++)
+            for (int length = 0; length < 40; length++)
+            {
+                long end = 1L << (bits - 1);
+                long[] integers = [.. Enumerable.Range(0, length).Select(i => (i % 5) switch { 0 => -end, 1 => end - 1, 2 => -1, _ => random.NextInt64(-end, end) })];
+                LatticeVector packed = LatticeVector.Pack([.. integers.Select(i => (double)i)], 0.1, bits);
+                // One element at a time, whatever the processor.
+                Assert.Equal(integers, packed.Integers());
+                Assert.Equal(integers.Select(i => BitConverter.DoubleToInt64Bits(0.1 * i)), packed.Values().Select(BitConverter.DoubleToInt64Bits));
+            }
+    }
+
     [Theory]
     [InlineData(1, 2)]
     [InlineData(2, 3)]

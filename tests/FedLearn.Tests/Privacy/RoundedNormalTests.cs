@@ -27,7 +27,7 @@ public class RoundedNormalTests
             ulong word = ulong.Parse(parts[1], CultureInfo.InvariantCulture);
             Assert.Equal(expected, RoundedNormal.Exact(ref bits, 0, word, scaleBits));
             ulong[] words = [word, word | Sign];
-            Assert.Equal([expected, -expected], Draws(words, scaleBits, wide: false, bits));
+            Assert.Equal([expected, -expected], Draws(words, scaleBits, bits));
             last = scaleBits;
         }
 
@@ -47,7 +47,7 @@ public class RoundedNormalTests
         for (int i = 0; i < words.Length; i++)
             words[i] = Word(random) >> (i % 2 == 0 ? 0 : random.Next(64));
         var bits = new Fixed(0x0123_4567_89AB_CDEF);
-        Assert.Equal(words.Select((word, i) => RoundedNormal.Exact(ref bits, (ulong)i, word, scaleBits)), Draws(words, scaleBits, wide: false, bits));
+        Assert.Equal(words.Select((word, i) => RoundedNormal.Exact(ref bits, (ulong)i, word, scaleBits)), Draws(words, scaleBits, bits));
     }
 
     [Theory]
@@ -57,12 +57,30 @@ public class RoundedNormalTests
     public void Draw_EightAtATime_HasTheSameBits(int scaleBits)
     {
         Assert.SkipUnless(Avx512DQ.IsSupported, "this processor has no AVX-512");
+        HasTheBitsOfOneAtATime(scaleBits, RoundedNormal.TransformEights);
+    }
+
+    [Theory]
+    [InlineData(0)]
+    [InlineData(10)]
+    [InlineData(24)]
+    public void Draw_FourAtATime_HasTheSameBits(int scaleBits)
+    {
+        Assert.SkipUnless(Avx2.IsSupported && Fma.IsSupported, "this processor has no AVX2 or no FMA");
+        HasTheBitsOfOneAtATime(scaleBits, RoundedNormal.TransformFours);
+    }
+
+    private static void HasTheBitsOfOneAtATime(int scaleBits, Transform transform)
+    {
         var random = new Random(20090276 + scaleBits);
         var words = new ulong[TestCounts.Of(200_000)];
         for (int i = 0; i < words.Length; i++)
             words[i] = i % 256 != 0 ? Word(random) : Word(random) & Sign | Word(random) >> random.Next(1, 50);
         var bits = new Fixed(0x0123_4567_89AB_CDEF);
-        Assert.Equal(Draws(words, scaleBits, wide: false, bits), Draws(words, scaleBits, wide: true, bits));
+        var draws = new int[words.Length];
+        int exact = transform(ref bits, 0, words, draws, scaleBits);
+        Assert.Equal(Draws(words, scaleBits, bits), draws);
+        Assert.Equal(RoundedNormal.TransformScalar(ref bits, 0, words, draws, scaleBits), exact);
     }
 
     // The fast path must not take a word that holds a threshold, for there the further bits decide.
@@ -208,15 +226,14 @@ public class RoundedNormalTests
     [InlineData(-1)]
     [InlineData(25)]
     public void Transform_ScaleOutOfRange_IsRefused(int scaleBits) =>
-        Assert.Throws<ArgumentOutOfRangeException>(() => Draws([1], scaleBits, wide: false, new Fixed()));
+        Assert.Throws<ArgumentOutOfRangeException>(() => Draws([1], scaleBits, new Fixed()));
 
-    private static int[] Draws(ulong[] words, int scaleBits, bool wide, Fixed bits)
+    private delegate int Transform(ref Fixed bits, ulong first, scoped ReadOnlySpan<ulong> words, Span<int> draws, int scaleBits);
+
+    private static int[] Draws(ulong[] words, int scaleBits, Fixed bits)
     {
         var draws = new int[words.Length];
-        if (wide)
-            RoundedNormal.TransformWide(ref bits, 0, words, draws, scaleBits);
-        else
-            RoundedNormal.TransformScalar(ref bits, 0, words, draws, scaleBits);
+        RoundedNormal.TransformScalar(ref bits, 0, words, draws, scaleBits);
         return draws;
     }
 

@@ -67,6 +67,6 @@ public sealed class GrpcFederationHost : IAsyncDisposable
         return await _session.OpenAsync(await _service.JoinAsync(ownRequest, either.Token).ConfigureAwait(false), either.Token).ConfigureAwait(false);
     }
 
-    /// <summary>Closes every channel, lets last frames leave within <see cref="GrpcHostOptions.ShutdownTimeout"/>, and stops listening.</summary>
+    /// <summary>Closes every channel, lets last frames leave within twice <see cref="GrpcHostOptions.ShutdownTimeout"/>, and stops listening.</summary>
     public ValueTask DisposeAsync() => _server.DisposeAsync();
 }

@@ -32,7 +32,7 @@ public sealed record GrpcHostOptions
     /// <value>Above zero and at most 24 days; never infinite, since a party that does not come would then keep the others for ever. Default one minute.</value>
     public TimeSpan JoinTimeout { get; init; } = TimeSpan.FromMinutes(1);
 
-    /// <summary>How long the end of the host waits for last frames to leave, and of an exchange for the client to have read them. Measured by the system's clock.</summary>
+    /// <summary>How long the end of an exchange waits for the client to have read the last frames, and the end of the host after that for them to leave. Measured by the system's clock.</summary>
     /// <value>Above zero and at most 24 days; never infinite. Default two seconds.</value>
     public TimeSpan ShutdownTimeout { get; init; } = TimeSpan.FromSeconds(2);
 

@@ -71,7 +71,7 @@ public sealed class GrpcPairHost : IAsyncDisposable
         return new GrpcPairHost(sessions, service, await GrpcServer.StartAsync(options, service, cancellationToken).ConfigureAwait(false));
     }
 
-    /// <summary>Ends every session, lets last frames leave within <see cref="GrpcHostOptions.ShutdownTimeout"/>, and stops listening.</summary>
+    /// <summary>Ends every session, lets last frames leave within twice <see cref="GrpcHostOptions.ShutdownTimeout"/>, and stops listening.</summary>
     public async ValueTask DisposeAsync()
     {
         await _server.DisposeAsync().ConfigureAwait(false);

@@ -109,11 +109,14 @@ internal sealed class GrpcServer : IAsyncDisposable
         if (Interlocked.Exchange(ref _disposed, 1) != 0)
             return;
         await _service.StopAsync().ConfigureAwait(false);
-        using (var timeUp = new CancellationTokenSource(_options.ShutdownTimeout))
+        using (var timeUp = new CancellationTokenSource(StopLimit(_options)))
             await _app.StopAsync(timeUp.Token).ConfigureAwait(false);
         await _app.DisposeAsync().ConfigureAwait(false);
         _service.Dispose();
     }
+
+    // Exchanges wait for their clients first. A server whose time is up with theirs would reset the connection of a client that is slow to read, which then loses what it has not read.
+    private static TimeSpan StopLimit(GrpcHostOptions options) => 2 * options.ShutdownTimeout;
 
     private static WebApplication Build(GrpcHostOptions options, IReadOnlyList<EndPoint> endpoints, IGrpcService service, int windowBytes, IConnectionListenerFactory beside)
     {
@@ -122,7 +125,7 @@ internal sealed class GrpcServer : IAsyncDisposable
         builder.Services.AddSingleton<IHostLifetime, NoLifetime>();
         // The server's own work on a connection stays on the thread that the socket woke; whoever reads an exchange goes on in a thread of its own all the same.
         builder.Services.Configure<SocketTransportOptions>(sockets => sockets.UnsafePreferInlineScheduling = true);
-        builder.Services.Configure<HostOptions>(host => host.ShutdownTimeout = options.ShutdownTimeout);
+        builder.Services.Configure<HostOptions>(host => host.ShutdownTimeout = StopLimit(options));
         builder.WebHost.UseKestrelCore().ConfigureKestrel(kestrel =>
         {
             kestrel.AddServerHeader = false;

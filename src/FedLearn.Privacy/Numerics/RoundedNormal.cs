@@ -158,13 +158,8 @@ internal static unsafe class RoundedNormal
 
             Vector512<ulong> certain = Vector512.LessThan(Vector512.Abs(scaled - rounded), Vector512.Create(accepted)).AsUInt64()
                 & Vector512.GreaterThanOrEqual(magnitude.AsInt64(), Vector512.Create(1L << LowestExponent)).AsUInt64();
-            ulong open = ~certain.ExtractMostSignificantBits() & 0xFF;
-            for (; open != 0; open &= open - 1)
-            {
-                int at = i + BitOperations.TrailingZeroCount(open);
-                draws[at] = Exact(ref bits, first + (ulong)at, words[at], scaleBits);
-                exact++;
-            }
+            if ((~certain.ExtractMostSignificantBits() & 0xFF) is not 0 and var open)
+                exact += Decide(ref bits, first + (ulong)i, words.Slice(i, 8), draws.Slice(i, 8), open, scaleBits);
         }
 
         return exact;
@@ -205,13 +200,23 @@ internal static unsafe class RoundedNormal
 
             Vector256<ulong> certain = Vector256.LessThan(Vector256.Abs(scaled - rounded), Vector256.Create(accepted)).AsUInt64()
                 & Vector256.GreaterThan(magnitude.AsInt64(), Vector256.Create((1L << LowestExponent) - 1)).AsUInt64();
-            uint open = ~certain.ExtractMostSignificantBits() & 0xF;
-            for (; open != 0; open &= open - 1)
-            {
-                int at = i + BitOperations.TrailingZeroCount(open);
-                draws[at] = Exact(ref bits, first + (ulong)at, words[at], scaleBits);
-                exact++;
-            }
+            if ((~certain.ExtractMostSignificantBits() & 0xF) is not 0 and var open)
+                exact += Decide(ref bits, first + (ulong)i, words.Slice(i, 4), draws.Slice(i, 4), open, scaleBits);
+        }
+
+        return exact;
+    }
+
+    /// <summary>Draws by integer arithmetic those of which a bit is set; the result is how many.</summary>
+    [MethodImpl(MethodImplOptions.NoInlining)]
+    private static int Decide<TBits>(ref TBits bits, ulong first, scoped ReadOnlySpan<ulong> words, Span<int> draws, ulong open, int scaleBits)
+        where TBits : IUniformBits, allows ref struct
+    {
+        int exact = 0;
+        for (; open != 0; open &= open - 1, exact++)
+        {
+            int at = BitOperations.TrailingZeroCount(open);
+            draws[at] = Exact(ref bits, first + (ulong)at, words[at], scaleBits);
         }
 
         return exact;

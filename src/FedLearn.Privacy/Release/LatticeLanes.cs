@@ -28,7 +28,7 @@ internal static unsafe class LatticeLanes
     /// <param name="packed">Receives them.</param>
     /// <returns>How many were packed, a multiple of 8.</returns>
     public static int Pack(ReadOnlySpan<double> integers, int bits, Span<byte> packed) =>
-        HasVbmi ? bits < FewestBits ? 0 : PackEights(integers, bits, packed)
+        HasVbmi && bits >= FewestBits ? PackEights(integers, bits, packed)
         : Avx2.IsSupported && bits <= MostBitsOfFours ? PackFours(integers, bits, packed) : 0;
 
     /// <summary>Unpacks the first elements.</summary>

@@ -249,12 +249,16 @@ public sealed class SqliteLedger : IPrivacyLedger
 
         public void Prepare(int bytes, int messages) => outbox.Prepare(bytes, messages);
 
-        public void Keep(int index, ReadOnlySpan<byte> message)
+        public void Keep(int index, ReadOnlySpan<byte> message) => KeepWith(index, message, null);
+
+        public void Keep(int index, ReadOnlySpan<byte> message, Action begin) => KeepWith(index, message, begin);
+
+        private void KeepWith(int index, ReadOnlySpan<byte> message, Action? begin)
         {
             if (index >= charge.Messages)
                 throw SqliteLedgerErrors.Refused(PrivacyErrors.ReleasesSpent, ledger.Path, $"the charge covers {charge.Messages} messages, and all have been released (A6).",
                     "More of them need a charge of their own.");
-            outbox.Keep(index, message);
+            outbox.Keep(index, message, begin);
         }
 
         public TimeSpan SyncTime => outbox.SyncTime + (_local?.SyncTime ?? TimeSpan.Zero);

@@ -87,6 +87,17 @@ public interface IPrivacyReservation : IDisposable
     /// <param name="message">The noised message.</param>
     void Keep(int index, ReadOnlySpan<byte> message);
 
+    /// <summary>Keeps a message durably, like the other, and has work begun that needs no more of this thread than its beginning: storage that writes by itself takes the message first, so that it does not wait for that.</summary>
+    /// <param name="index">As above.</param>
+    /// <param name="message">As above.</param>
+    /// <param name="begin">Called once, unless the message is refused, at the latest before the storage is waited for. It must be short and keep nothing here.</param>
+    void Keep(int index, ReadOnlySpan<byte> message, Action begin)
+    {
+        ArgumentNullException.ThrowIfNull(begin);
+        begin();
+        Keep(index, message);
+    }
+
     /// <summary>Time spent in waiting for the storage to have what was kept; zero where nothing is waited for.</summary>
     TimeSpan SyncTime => TimeSpan.Zero;
 

@@ -29,8 +29,8 @@ public sealed class GaussianMechanism
     /// <summary>Batches of a job have at most two sizes; of more the oldest memory goes.</summary>
     private const int MostTransient = 4;
 
-    /// <summary>Elements of a block: with its noise 12 KiB, well inside a usual first-level cache.</summary>
-    private const int Block = 1024;
+    /// <summary>Draws that are asked for together where messages are shorter: waking the thread that makes them takes longer than a few thousand draws.</summary>
+    private const int DrawsTogether = 1 << 15;
 
     private readonly NoiseCalibration _calibration;
     private readonly INoiseSource _noise;
@@ -48,6 +48,10 @@ public sealed class GaussianMechanism
     private Drawer? _drawer;
     private int _released;
     private long _used, _noiseTicks;
+    // Of the release that is being kept.
+    private readonly Action _begin;
+    private double[] _noisy = [];
+    private int _nextLength;
 
     /// <summary>Creates the mechanism of one kind of value for one run.</summary>
     /// <param name="calibration">The noise, and the number of releases it is for.</param>
@@ -75,6 +79,7 @@ public sealed class GaussianMechanism
         ArgumentOutOfRangeException.ThrowIfGreaterThan(latticeBits, MostLatticeBits);
         (_calibration, _noise, _reservation, _resumed) = (calibration, noise, reservation, reservation.Kept > 0);
         (_firstLocal, _localStep) = (firstLocal, localStep);
+        _begin = Begin;
         _local = Lattice.Of(calibration, MostLatticeBits);
         _message = Lattice.Of(calibration, latticeBits);
         if (!double.IsNormal(_local.Step) || _local.Step < 0 || calibration.Releases < 1 || !(calibration.ValueBound > 0) || !double.IsFinite(calibration.ValueBound))
@@ -164,7 +169,7 @@ public sealed class GaussianMechanism
     /// <summary>Of that: time in which the reservation waited for its storage, for messages of other mechanisms as well.</summary>
     public TimeSpan SyncTime => _reservation.SyncTime;
 
-    /// <summary>Called once the noise of a message has been added, before the reservation waits for its storage: the place to start other work in, which must not release anything
+    /// <summary>Called once the noise of a message has been added, before the message is durable: the place to start other work in, which must not release anything
     /// by this mechanism. Not called for a message that was kept already. Null, the default, for none.</summary>
     public Action? BeforeKeeping { get; set; }
 
@@ -259,15 +264,21 @@ public sealed class GaussianMechanism
             AddNoise(value.Values.Span, noisy, _message, name);
             long start = Stopwatch.GetTimestamp();
             LatticeVector.Pack(noisy, _message.Bits, packed);
-            TensorPrimitives.Multiply(noisy, _message.Step, noisy);
-            if (_released + 1 < _calibration.Releases)
-                Want(nextLength);
-            BeforeKeeping?.Invoke();
-            _reservation.Keep(_released, packed);
+            (_noisy, _nextLength) = (noisy, nextLength);
+            _reservation.Keep(_released, packed, _begin);
             Interlocked.Add(ref _noiseTicks, Stopwatch.GetTimestamp() - start);
             _released++;
             return release;
         }
+    }
+
+    /// <summary>What needs the packed message no more, and so is done while the disk writes it.</summary>
+    private void Begin()
+    {
+        if (_nextLength > _aheadLength)
+            Want(_nextLength * Math.Min(_calibration.Releases - _released - 1, Math.Max(1, DrawsTogether / _nextLength)));
+        BeforeKeeping?.Invoke();
+        TensorPrimitives.Multiply(_noisy, _message.Step, _noisy);
     }
 
     /// <summary>Where a release goes: for a transient value the place of the earlier one of its kind, which has been sent, else memory of its own.</summary>
@@ -373,28 +384,14 @@ public sealed class GaussianMechanism
 
         long start = Stopwatch.GetTimestamp();
         Span<int> noise = _ahead.AsSpan(_aheadStart, exact.Length);
-        Span<double> drawn = stackalloc double[Math.Min(Block, exact.Length)];
-        // A block at a time, so that the passes but the first find it in the first-level cache.
-        for (int at = 0; at < exact.Length; at += Block)
+        int done = LatticeLanes.Sum(exact, _local.Step, _largest, noise, lattice.Coarseness, lattice.Limit, noisy);
+        for (int i = done; i < exact.Length; i++)
         {
-            int count = Math.Min(Block, exact.Length - at);
-            Span<double> block = noisy.Slice(at, count);
-            TensorPrimitives.Divide(exact.Slice(at, count), _local.Step, block);
-            TensorPrimitives.Round(block, block);
-            TensorPrimitives.Clamp<double>(block, -_largest, _largest, block);
-            TensorPrimitives.ConvertTruncating<int, double>(noise.Slice(at, count), drawn);
-            TensorPrimitives.Add(block, drawn[..count], block);
-            if (lattice.Coarseness < 1)
-            {
-                TensorPrimitives.Multiply(block, lattice.Coarseness, block);
-                TensorPrimitives.Round(block, block);
-            }
-
-            TensorPrimitives.Clamp<double>(block, -lattice.Limit, lattice.Limit, block);
+            double sum = Math.Clamp(Math.Round(exact[i] / _local.Step), -_largest, _largest) + noise[i];
+            noisy[i] = Math.Clamp(Math.Round(sum * lattice.Coarseness), -lattice.Limit, lattice.Limit);
         }
 
         // Used noise would reveal the values.
-        drawn.Clear();
         noise.Clear();
         Use(exact.Length);
         _used += exact.Length;

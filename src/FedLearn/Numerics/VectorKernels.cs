@@ -1,4 +1,6 @@
 using System.Numerics.Tensors;
+using System.Runtime.InteropServices;
+using System.Runtime.Intrinsics;
 
 namespace FedLearn.Numerics;
 
@@ -12,8 +14,19 @@ public static class VectorKernels
     /// <param name="bound">At least 0; positive infinity clips nothing.</param>
     public static void Clip(Span<double> values, double bound)
     {
-        if (!double.IsPositiveInfinity(bound))
-            TensorPrimitives.Clamp(values, -bound, bound, values);
+        if (double.IsPositiveInfinity(bound))
+            return;
+        Vector256<double> high = Vector256.Create(bound), low = -high;
+        Span<Vector256<double>> fours = MemoryMarshal.Cast<double, Vector256<double>>(values);
+        // Compared and not TensorPrimitives.Clamp, of which code compiled ahead of time takes 4 ns an element. A comparison with NaN is false.
+        foreach (ref Vector256<double> four in fours)
+        {
+            Vector256<double> below = Vector256.ConditionalSelect(Vector256.GreaterThan(four, high), high, four);
+            four = Vector256.ConditionalSelect(Vector256.LessThan(below, low), low, below);
+        }
+
+        foreach (ref double value in values[(fours.Length * Vector256<double>.Count)..])
+            value = value > bound ? bound : value < -bound ? -bound : value;
     }
 
     /// <summary>Projects a vector on the ball of a radius: shrinks it when it is longer. The real length of the result, not only the

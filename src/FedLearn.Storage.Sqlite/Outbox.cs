@@ -148,7 +148,7 @@ internal sealed partial class Outbox : IDisposable
             if (Exists && Kept == 0)
             {
                 _expected = messages;
-                Put(0, new byte[bytes], keeps: false);
+                Put(0, new byte[bytes], keeps: false, static () => { });
             }
     }
 

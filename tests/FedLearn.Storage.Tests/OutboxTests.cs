@@ -227,6 +227,39 @@ public sealed class OutboxTests : IDisposable
     }
 
     [Fact]
+    public void Keep_WorkToBegin_IsBegunOnceBeforeTheMessageIsKept()
+    {
+        using Outbox outbox = New(8, out _);
+        for (int i = 0; i < 3; i++)
+        {
+            int begun = 0;
+            outbox.Keep(i, Message(i, 5000), () =>
+            {
+                begun++;
+                Assert.Equal(i, outbox.Kept);
+                Assert.Null(outbox.Find(i));
+            });
+            Assert.Equal((1, i + 1), (begun, outbox.Kept));
+            Assert.Equal(Message(i, 5000), outbox.Find(i));
+        }
+    }
+
+    // What fails in between leaves a message whose record may be on the disk: it has not left, and the outbox takes no other for it.
+    [Fact]
+    public void Keep_WorkToBeginFails_MessageIsNotKeptAndTheRunGoesOnUnderItsId()
+    {
+        Outbox outbox = New(8, out string path);
+        outbox.Keep(0, Message(0, 100));
+        Assert.Throws<InvalidTimeZoneException>(() => outbox.Keep(1, Message(1, 100), () => throw new InvalidTimeZoneException()));
+        Assert.Equal(1, outbox.Kept);
+        ErrorAssert.Throws<InternalFailureException>(SqliteLedgerErrors.StorageFailed, () => outbox.Keep(1, Message(2, 100)));
+        outbox.Dispose();
+        using var again = Outbox.Open(path, RunId, 8);
+        Assert.Equal(2, again.Kept);
+        Assert.Equal(Message(1, 100), again.Find(1));
+    }
+
+    [Fact]
     public void Keep_OutOfOrder_IsRefused()
     {
         using Outbox outbox = New(8, out _);

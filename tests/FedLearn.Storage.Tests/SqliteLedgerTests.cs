@@ -274,6 +274,7 @@ public sealed class SqliteLedgerTests : IDisposable
         using IPrivacyReservation reservation = New().Reserve(Charges.Gaussian(messages: 1));
         reservation.Keep(0, [1]);
         ErrorAssert.Throws<PrivacyRefusedException>(PrivacyErrors.ReleasesSpent, () => reservation.Keep(1, [2]));
+        ErrorAssert.Throws<PrivacyRefusedException>(PrivacyErrors.ReleasesSpent, () => reservation.Keep(1, [2], () => Assert.Fail("begun for a message that is refused")));
     }
 
     [Fact]

@@ -94,6 +94,20 @@ public class VectorKernelsTests
     }
 
     [Fact]
+    public void Clip_AnyLength_ClipsEveryElementAndNothingElse()
+    {
+        double[] kinds = [-3, -2, -0.0, 1.5, 2, 2.0000000000000004, double.NaN, double.NegativeInfinity, double.PositiveInfinity];
+        for (int length = 0; length < 40; length++)
+        {
+            double[] values = [.. Enumerable.Range(0, length + 2).Select(i => kinds[i * 5 % kinds.Length])], expected = [.. values];
+            for (int i = 1; i <= length; i++)
+                expected[i] = double.IsNaN(values[i]) ? double.NaN : Math.Max(-2, Math.Min(2, values[i]));
+            VectorKernels.Clip(values.AsSpan(1, length), 2);
+            Assert.Equal(expected.Select(BitConverter.DoubleToInt64Bits), values.Select(BitConverter.DoubleToInt64Bits));
+        }
+    }
+
+    [Fact]
     public void AllFinite_OneBadElementAnywhere_IsFound()
     {
         Assert.True(VectorKernels.AllFinite([]));

@@ -17,15 +17,16 @@ public class GaussianMechanismTests
     [InlineData(GaussianMechanism.MostLatticeBits)]
     public void Release_Values_AreRoundedToTheLatticeGetTheNoiseOfTheSourceAndAreRoundedToTheMessagesLattice(int latticeBits)
     {
-        double[] values = [0.25, -1, 0, 0.9999];
+        // Some together and a rest; two beyond the bound of 1.
+        double[] values = [0.25, -1, 0, 0.9999, 1.5, -0.3, -40];
         Released<Scores> released = Create(latticeBits: latticeBits).Release(new Scores(values), "training scores");
 
         int steps = 1 << latticeBits;
         double fine = Noise.Sigma / INoiseSource.LatticeScale, step = Noise.Sigma / steps;
-        var noise = new int[4];
+        var noise = new int[values.Length];
         new TestNoise(1, "clinic").Fill(noise);
-        for (int i = 0; i < 4; i++)
-            Assert.Equal(step * Math.Round((Math.Round(values[i] / fine) + noise[i]) * steps / INoiseSource.LatticeScale), released.Payload.Values.Span[i]);
+        for (int i = 0; i < values.Length; i++)
+            Assert.Equal(step * Math.Round((Math.Round(Math.Clamp(values[i], -1, 1) / fine) + noise[i]) * steps / INoiseSource.LatticeScale), released.Payload.Values.Span[i]);
         Assert.Equal((step, Protection.Noise, "training scores"), (released.Payload.Lattice!.Step, released.Protection, released.Name));
     }
 
@@ -85,6 +86,31 @@ public class GaussianMechanismTests
         Assert.Equal(PrivacyErrors.ReleasesSpent, error.Id);
         Assert.Throws<PrivacyRefusedException>(() => mechanism.Perturb(new double[6], "gradient"));
         Assert.Equal((4, 4), (kept.Messages.Count, mechanism.Released));
+    }
+
+    [Fact]
+    public void Release_NextLengthSaid_DrawsWhatTheRunNeedsAndNoMore()
+    {
+        var noise = new CountingNoise();
+        GaussianMechanism mechanism = Create(noise), other = Create();
+        for (int t = 0; t < Noise.Releases; t++)
+            Assert.Equal(other.Release(new Scores(new double[6]), "s").Payload.Values.ToArray(), mechanism.Release(new Scores(new double[6]), "s", nextLength: 6).Payload.Values.ToArray());
+        Assert.Equal(6 * Noise.Releases, noise.Draws);
+    }
+
+    private sealed class CountingNoise : INoiseSource
+    {
+        private readonly TestNoise _inner = new(1, "clinic");
+
+        public int Draws { get; private set; }
+
+        public bool IsSecure => false;
+
+        public void Fill(Span<int> noise)
+        {
+            Draws += noise.Length;
+            _inner.Fill(noise);
+        }
     }
 
     [Fact]

@@ -1,4 +1,5 @@
 using System.Numerics;
+using System.Runtime.Intrinsics.X86;
 using FedLearn.Privacy;
 using FsCheck;
 using FsCheck.Fluent;
@@ -38,6 +39,34 @@ public class LatticeVectorTests
                 // One element at a time, whatever the processor.
                 Assert.Equal(integers, packed.Integers());
                 Assert.Equal(integers.Select(i => BitConverter.DoubleToInt64Bits(0.1 * i)), packed.Values().Select(BitConverter.DoubleToInt64Bits));
+            }
+    }
+
+    /// <summary>Numbers and sums that are halves, beyond their limits, and as many as do not fall into fours; beside the same operations one after the other.</summary>
+    [Fact]
+    public void Sum_AnyNumbersAndNoise_HasTheBitsOfOneAtATime()
+    {
+        var random = new Random(20090277);
+        foreach (double coarseness in new[] { 1, 1.0 / (1 << 18), 1.0 / (1 << 20) })
+            for (int length = 0; length < 40; length++)
+            {
+                const double step = 0.0078125, largest = 1 << 21;
+                double limit = largest * coarseness + 3;
+                double[] exact = [.. Enumerable.Range(0, length).Select(i => (i % 4) switch { 0 => step * (i - 20.5), 1 => -0.0, 2 => step * random.Next(-(1 << 22), 1 << 22), _ => 20_000 * (random.NextDouble() - 0.5) })];
+                int[] noise = [.. Enumerable.Range(0, length).Select(i => (i % 3) switch { 0 => 0, 1 => random.Next(-(1 << 20), 1 << 20), _ => random.Next(int.MinValue, int.MaxValue) })];
+                double[] sums = new double[length];
+                int done = LatticeLanes.Sum(exact, step, largest, noise, coarseness, limit, sums);
+                Assert.Equal(Avx.IsSupported ? length & ~3 : 0, done);
+                for (int i = 0; i < done; i++)
+                {
+                    double sum = Math.Clamp(Math.Round(exact[i] / step), -largest, largest) + noise[i];
+                    Assert.Equal(BitConverter.DoubleToInt64Bits(Math.Clamp(Math.Round(sum * coarseness), -limit, limit)), BitConverter.DoubleToInt64Bits(sums[i]));
+                }
+
+                // In place, as for values that stay at their party.
+                double[] inPlace = [.. exact];
+                LatticeLanes.Sum(inPlace, step, largest, noise, coarseness, limit, inPlace);
+                Assert.Equal(sums.Take(done), inPlace.Take(done));
             }
     }
 

@@ -405,11 +405,12 @@ public sealed class GaussianMechanism
         int length = checked(_aheadLength + count);
         if (_ahead.Length - _aheadStart < length)
         {
-            int[] larger = new int[length];
+            // To the front; room for as many draws is there already when messages differ in length.
+            int[] room = _ahead.Length < length ? new int[length] : _ahead;
             Span<int> left = _ahead.AsSpan(_aheadStart, _aheadLength);
-            left.CopyTo(larger);
-            left.Clear();
-            (_ahead, _aheadStart) = (larger, 0);
+            left.CopyTo(room);
+            left[(room == _ahead ? Math.Max(0, _aheadLength - _aheadStart) : 0)..].Clear();
+            (_ahead, _aheadStart) = (room, 0);
         }
 
         _noise.Fill(_ahead.AsSpan(_aheadStart + _aheadLength, count));

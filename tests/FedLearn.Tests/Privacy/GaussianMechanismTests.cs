@@ -98,6 +98,21 @@ public class GaussianMechanismTests
         Assert.Equal(6 * Noise.Releases, noise.Draws);
     }
 
+    /// <summary>What is left of draws that were made together moves to the front of their memory, over itself where it is most of them.</summary>
+    [Fact]
+    public void Release_LengthsThatDiffer_UseEveryDrawOnceAndInOrder()
+    {
+        NoiseCalibration calibration = new(1, 1, 400, 1);
+        GaussianMechanism ahead = Create(new TestNoise(3, "clinic"), calibration: calibration), plain = Create(new TestNoise(3, "clinic"), calibration: calibration);
+        int[] lengths = [700, 701, 30_000, 9, 20_000, 32_768, 1, 12_345];
+        for (int t = 0; t < 60; t++)
+        {
+            double[] values = new double[lengths[t % lengths.Length]];
+            Assert.Equal(plain.Release(new Scores(values), "s").Payload.Values.ToArray(),
+                ahead.Release(new Scores(values), "s", nextLength: lengths[(t + 1) % lengths.Length]).Payload.Values.ToArray());
+        }
+    }
+
     private sealed class CountingNoise : INoiseSource
     {
         private readonly TestNoise _inner = new(1, "clinic");

@@ -155,7 +155,7 @@ internal sealed partial class Outbox : IDisposable
     /// <summary>Writes a message durably.</summary>
     /// <param name="index">Its number.</param>
     /// <param name="message">The message.</param>
-    /// <param name="begin">Called once the disk has begun to write it: what wakes a thread takes as long as a quarter of the sync.</param>
+    /// <param name="begin">Called once the disk has begun to write it: waking a thread takes as long as a fifth of a sync.</param>
     public void Keep(int index, ReadOnlySpan<byte> message, Action? begin = null)
     {
         lock (_lock)

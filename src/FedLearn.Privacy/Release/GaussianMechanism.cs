@@ -239,7 +239,7 @@ public sealed class GaussianMechanism
     /// <typeparam name="T">The payload.</typeparam>
     /// <param name="value">What is to be sent; every number finite, its sensitivity that of the calibration.</param>
     /// <param name="name">Name of the release for the report, such as <c>training scores</c>.</param>
-    /// <param name="nextLength">Length of the next message, whose noise is drawn on a background thread while the reservation waits for its storage; 0, the default, where there is
+    /// <param name="nextLength">Length of the next message, whose noise, and that of some after it where they are short, is drawn on a background thread while the reservation waits for its storage; 0, the default, where there is
     /// none or it is not known. Without effect on results.</param>
     /// <returns>The noisy vector, as integers on the lattice. Of a transient value it is transient too: the next one of the same length and name takes its memory.</returns>
     /// <exception cref="PrivacyRefusedException">FL5006: all messages that the noise is calibrated for have been released.</exception>

@@ -39,6 +39,8 @@ internal sealed class GrpcPartyChannel(IExchangeCall call, string local, string 
     private volatile bool _closed;
     // Whether a message was begun and has not left whole: nothing can follow it. Under the gate of writing.
     private bool _torn;
+    // A message that its writer no longer waits for. Under the gate of writing.
+    private Task<FlushResult>? _leaving;
     private int _disposed;
     private long _received;
     private Status _end = new(StatusCode.Cancelled);
@@ -128,6 +130,12 @@ internal sealed class GrpcPartyChannel(IExchangeCall call, string local, string 
         if (_writing.CurrentCount == 0)
             call.Output.CancelPendingFlush();
         await _writing.WaitAsync().ConfigureAwait(false);
+        if (_leaving is { } leaving)
+        {
+            call.Output.CancelPendingFlush();
+            await ((Task)leaving).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+        }
+
         await _reading.WaitAsync().ConfigureAwait(false);
         await Rehearsal.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
         try
@@ -176,13 +184,10 @@ internal sealed class GrpcPartyChannel(IExchangeCall call, string local, string 
         await _writing.WaitAsync(cancellationToken).ConfigureAwait(false);
         try
         {
-            if (_closed || _torn || call.Aborted.IsCancellationRequested)
-                throw Gone();
-            _torn = true;
+            await BeginAsync(cancellationToken).ConfigureAwait(false);
             long bytes = RoundVectorCodec.Write(call.Output, round, vector);
-            FlushResult flushed = await call.Output.FlushAsync(cancellationToken).ConfigureAwait(false);
-            _torn = false;
-            return flushed.IsCanceled || flushed.IsCompleted || call.Aborted.IsCancellationRequested ? throw Gone() : bytes;
+            await FlushAsync(cancellationToken).ConfigureAwait(false);
+            return bytes;
         }
         catch (Exception e) when (IsLoss(e, cancellationToken))
         {
@@ -199,12 +204,10 @@ internal sealed class GrpcPartyChannel(IExchangeCall call, string local, string 
         await _writing.WaitAsync(cancellationToken).ConfigureAwait(false);
         try
         {
-            if (_closed || _torn || call.Aborted.IsCancellationRequested)
-                throw Gone();
-            _torn = true;
-            long bytes = await Framing.WriteAsync(call.Output, envelope, cancellationToken).ConfigureAwait(false);
-            _torn = false;
-            return call.Aborted.IsCancellationRequested ? throw Gone() : bytes;
+            await BeginAsync(cancellationToken).ConfigureAwait(false);
+            long bytes = Framing.Write(call.Output, envelope);
+            await FlushAsync(cancellationToken).ConfigureAwait(false);
+            return bytes;
         }
         catch (Exception e) when (IsLoss(e, cancellationToken))
         {
@@ -214,6 +217,40 @@ internal sealed class GrpcPartyChannel(IExchangeCall call, string local, string 
         {
             _writing.Release();
         }
+    }
+
+    /// <summary>Begins a message, behind one whose writer was cancelled while it was leaving.</summary>
+    private async ValueTask BeginAsync(CancellationToken cancellationToken)
+    {
+        if (_leaving is { } leaving)
+        {
+            await leaving.WaitAsync(cancellationToken).ConfigureAwait(false);
+            (_leaving, _torn) = (null, false);
+        }
+
+        if (_closed || _torn || call.Aborted.IsCancellationRequested)
+            throw Gone();
+        _torn = true;
+    }
+
+    /// <summary>Ends a message. A caller that is cancelled leaves it on its way: HttpClient resets the whole call where the token of a write is cancelled, and the other side then loses what it has not read, this side's last words too.</summary>
+    private async ValueTask FlushAsync(CancellationToken cancellationToken)
+    {
+        Task<FlushResult> leaving = call.Output.FlushAsync(CancellationToken.None).AsTask();
+        FlushResult flushed;
+        try
+        {
+            flushed = await leaving.WaitAsync(cancellationToken).ConfigureAwait(false);
+        }
+        catch (OperationCanceledException) when (cancellationToken.IsCancellationRequested)
+        {
+            _leaving = leaving;
+            throw;
+        }
+
+        _torn = false;
+        if (flushed.IsCanceled || flushed.IsCompleted || call.Aborted.IsCancellationRequested)
+            throw Gone();
     }
 
     // The stacks report a lost peer as IOException, as a cancellation nobody here asked for, or as use of a stream that is over; an output that is over may also give no memory, which copying to it tells as a fault

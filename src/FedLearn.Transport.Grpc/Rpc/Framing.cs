@@ -15,13 +15,21 @@ internal static class Framing
     /// <returns>Bytes written, prefix included.</returns>
     public static async ValueTask<long> WriteAsync(PipeWriter output, IMessage message, CancellationToken cancellationToken)
     {
+        long bytes = Write(output, message);
+        FlushResult flushed = await output.FlushAsync(cancellationToken).ConfigureAwait(false);
+        if (flushed.IsCanceled || flushed.IsCompleted)
+            throw new IOException("The stream was closed while a message was written.");
+        return bytes;
+    }
+
+    /// <summary>Writes one message, and does not flush it.</summary>
+    /// <returns>Bytes written, prefix included.</returns>
+    public static long Write(PipeWriter output, IMessage message)
+    {
         int size = message.CalculateSize();
         WritePrefix(output.GetSpan(PrefixBytes), size);
         output.Advance(PrefixBytes);
         message.WriteTo(output);
-        FlushResult flushed = await output.FlushAsync(cancellationToken).ConfigureAwait(false);
-        if (flushed.IsCanceled || flushed.IsCompleted)
-            throw new IOException("The stream was closed while a message was written.");
         return PrefixBytes + (long)size;
     }
 

@@ -180,6 +180,40 @@ public sealed class GrpcHostTests
         Assert.Equal(ProtocolErrors.PeerAborted, (await Assert.ThrowsAsync<PeerException>(() => passive.Channels[0].ReceiveAsync<Residuals>(1, 1).AsTask())).Id);
     }
 
+    /// <summary>An interrupt finds a party in the middle of a message as often as anywhere.</summary>
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public async Task Send_CancelledWhileTheMessageLeaves_TheMessageAndTheReasonArrive(bool passiveFirst)
+    {
+        ChannelPair pair = await GrpcPairs.CreateAsync(new ChannelOptions(), passiveFirst);
+        // More than fits on the way while nobody reads.
+        double[] values = [.. Enumerable.Range(0, 4_000_000).Select(i => (double)i)];
+        using var stop = new CancellationTokenSource();
+        Task sending = passiveFirst ? pair.First.SendAsync(0, Disclosure.Unprotected(new Scores(values), "test"), stop.Token).AsTask()
+            : pair.First.SendAsync(0, Disclosure.Unprotected(new Residuals(values), "test"), stop.Token).AsTask();
+        await stop.CancelAsync();
+        await Assert.ThrowsAnyAsync<OperationCanceledException>(() => sending.WaitAsync(ChannelConformance.Patience));
+        Task telling = pair.First.AbortAsync(ProtocolErrors.Cancelled).AsTask();
+        Assert.Equal(values, (passiveFirst ? (RoundVector)await pair.Second.ReceiveAsync<Scores>(0, values.Length) : await pair.Second.ReceiveAsync<Residuals>(0, values.Length)).Values.ToArray());
+        Assert.Equal(ProtocolErrors.PeerAborted, (await Assert.ThrowsAsync<PeerException>(() => pair.Second.ReceiveAsync<Scalars>(1, 1).AsTask())).Id);
+        await telling.WaitAsync(ChannelConformance.Patience);
+        await pair.DisposeAsync();
+    }
+
+    // Whoever disposes does not wait for a peer that reads no more.
+    [Fact]
+    public async Task Dispose_CancelledMessageThatNobodyReads_EndsAtOnce()
+    {
+        ChannelPair pair = await GrpcPairs.CreateAsync(new ChannelOptions(), passiveFirst: true);
+        using var stop = new CancellationTokenSource();
+        Task sending = pair.First.SendAsync(0, Disclosure.Unprotected(new Scores(new double[4_000_000]), "test"), stop.Token).AsTask();
+        await stop.CancelAsync();
+        await Assert.ThrowsAnyAsync<OperationCanceledException>(() => sending.WaitAsync(ChannelConformance.Patience));
+        await pair.First.DisposeAsync().AsTask().WaitAsync(ChannelConformance.Patience);
+        await pair.DisposeAsync();
+    }
+
     [Fact]
     public async Task Send_PeerGaveUp_SaysWhy()
     {

@@ -414,8 +414,12 @@ internal sealed partial class Outbox : IDisposable
     private void StartWriting(long at, int length)
     {
         const uint write = 2; // SYNC_FILE_RANGE_WRITE
-        if (OperatingSystem.IsLinux())
-            _ = SyncFileRange(Handle, at, length, write);
+        if (!OperatingSystem.IsLinux())
+            return;
+        // Handing the disk its work is part of a sync, whichever call does it.
+        long start = Stopwatch.GetTimestamp();
+        _ = SyncFileRange(Handle, at, length, write);
+        Interlocked.Add(ref _syncTicks, Stopwatch.GetTimestamp() - start);
     }
 
     [LibraryImport("libc", EntryPoint = "sync_file_range")]

@@ -1,16 +1,14 @@
 using System.Net;
 using FedLearn.Diagnostics;
 using FedLearn.Protocol;
-using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Connections;
-using Microsoft.AspNetCore.Hosting;
 using Microsoft.AspNetCore.Hosting.Server;
 using Microsoft.AspNetCore.Hosting.Server.Features;
 using Microsoft.AspNetCore.Http;
+using Microsoft.AspNetCore.Http.Features;
 using Microsoft.AspNetCore.Server.Kestrel.Core;
 using Microsoft.AspNetCore.Server.Kestrel.Transport.Sockets;
 using Microsoft.Extensions.DependencyInjection;
-using Microsoft.Extensions.Hosting;
 
 namespace FedLearn.Transport.Grpc;
 
@@ -39,22 +37,22 @@ internal sealed class GrpcServer : IAsyncDisposable
     private const int MostHeaderBytes = 16 << 10;
 
     private readonly GrpcHostOptions _options;
-    private readonly WebApplication _app;
+    private readonly ServiceProvider _parts;
+    private readonly IServer _server;
     private readonly IGrpcService _service;
     private int _disposed;
 
-    private GrpcServer(GrpcHostOptions options, WebApplication app, IGrpcService service)
+    private GrpcServer(GrpcHostOptions options, ServiceProvider parts, IGrpcService service)
     {
-        (_options, _app, _service) = (options, app, service);
-        Address = options is { Relay: { } relay, AlsoListens: false } ? relay.Coordinator
-            : new Uri(app.Services.GetRequiredService<IServer>().Features.Get<IServerAddressesFeature>()!.Addresses.First());
+        (_options, _parts, _server, _service) = (options, parts, parts.GetRequiredService<IServer>(), service);
+        Address = options is { Relay: { } relay, AlsoListens: false } ? relay.Coordinator : new Uri(_server.Features.Get<IServerAddressesFeature>()!.Addresses.First());
     }
 
     /// <summary>Where it listens, with the actual port; where it is reached through a coordinator alone, the address of that.</summary>
     public Uri Address { get; }
 
     /// <summary>What the server is made of.</summary>
-    internal IServiceProvider Services => _app.Services;
+    internal IServiceProvider Parts => _parts;
 
     /// <summary>Starts listening. The server owns the service from then on.</summary>
     /// <param name="options">Settings.</param>
@@ -66,7 +64,7 @@ internal sealed class GrpcServer : IAsyncDisposable
     /// <exception cref="PeerException">The address would need encryption (FL4040) or cannot be opened (FL4015); a coordinator is not there or refuses.</exception>
     public static async Task<GrpcServer> StartAsync(GrpcHostOptions options, IGrpcService service, CancellationToken cancellationToken, int windowBytes = StreamWindow)
     {
-        WebApplication? app = null;
+        ServiceProvider? parts = null;
         try
         {
             options.Check();
@@ -77,30 +75,32 @@ internal sealed class GrpcServer : IAsyncDisposable
             IPAddress? ip = options.Listen.Host == "localhost" ? IPAddress.Loopback : IPAddress.TryParse(options.Listen.DnsSafeHost, out IPAddress? parsed) ? parsed : null;
             if (ip is null && listens)
                 throw CannotListen(options, "The host must be an IP address or localhost.", null);
-            app = Build(options, [.. listens ? [new IPEndPoint(ip!, options.Listen.Port)] : Array.Empty<EndPoint>(), .. options.Relay is { } relay ? [new RelayEndPoint(relay)] : Array.Empty<EndPoint>()], service, windowBytes,
+            parts = Build(options, [.. listens ? [new IPEndPoint(ip!, options.Listen.Port)] : Array.Empty<EndPoint>(), .. options.Relay is { } relay ? [new RelayEndPoint(relay)] : Array.Empty<EndPoint>()], service, windowBytes,
                 new RelayListenerFactory(options));
-            await app.StartAsync(cancellationToken).ConfigureAwait(false);
+            await parts.GetRequiredService<IServer>().StartAsync(new Requests(service), cancellationToken).ConfigureAwait(false);
         }
         catch (Exception e)
         {
-            if (app is not null)
-                await app.DisposeAsync().ConfigureAwait(false);
+            if (parts is not null)
+                await parts.DisposeAsync().ConfigureAwait(false);
             service.Dispose();
             if (e is not (IOException or System.Net.Sockets.SocketException))
                 throw;
             throw CannotListen(options, "Choose a free port and an address of this machine.", e);
         }
 
-        return new GrpcServer(options, app, service);
+        return new GrpcServer(options, parts, service);
     }
 
     /// <summary>Starts and ends a server that nobody can reach.</summary>
     /// <param name="place">Where it does not listen.</param>
     public static async Task RehearseAsync<T>(T place) where T : EndPoint, IConnectionListenerFactory
     {
-        await using WebApplication app = Build(new GrpcHostOptions(), [place], new NoService(), StreamWindow, place);
-        await app.StartAsync().ConfigureAwait(false);
-        await app.StopAsync().ConfigureAwait(false);
+        var service = new NoService();
+        await using ServiceProvider parts = Build(new GrpcHostOptions(), [place], service, StreamWindow, place);
+        IServer server = parts.GetRequiredService<IServer>();
+        await server.StartAsync(new Requests(service), CancellationToken.None).ConfigureAwait(false);
+        await server.StopAsync(CancellationToken.None).ConfigureAwait(false);
     }
 
     /// <summary>Ends every session, lets last frames leave, and stops listening.</summary>
@@ -109,24 +109,19 @@ internal sealed class GrpcServer : IAsyncDisposable
         if (Interlocked.Exchange(ref _disposed, 1) != 0)
             return;
         await _service.StopAsync().ConfigureAwait(false);
-        using (var timeUp = new CancellationTokenSource(StopLimit(_options)))
-            await _app.StopAsync(timeUp.Token).ConfigureAwait(false);
-        await _app.DisposeAsync().ConfigureAwait(false);
+        // Exchanges wait for their clients first. A server whose time is up with theirs would reset the connection of a client that is slow to read, which then loses what it has not read.
+        using (var timeUp = new CancellationTokenSource(2 * _options.ShutdownTimeout))
+            await _server.StopAsync(timeUp.Token).ConfigureAwait(false);
+        await _parts.DisposeAsync().ConfigureAwait(false);
         _service.Dispose();
     }
 
-    // Exchanges wait for their clients first. A server whose time is up with theirs would reset the connection of a client that is slow to read, which then loses what it has not read.
-    private static TimeSpan StopLimit(GrpcHostOptions options) => 2 * options.ShutdownTimeout;
-
-    private static WebApplication Build(GrpcHostOptions options, IReadOnlyList<EndPoint> endpoints, IGrpcService service, int windowBytes, IConnectionListenerFactory beside)
+    private static ServiceProvider Build(GrpcHostOptions options, IReadOnlyList<EndPoint> endpoints, IGrpcService service, int windowBytes, IConnectionListenerFactory beside)
     {
-        // The empty builder reads no settings files or environment and logs nowhere: a library must not.
-        WebApplicationBuilder builder = WebApplication.CreateEmptyBuilder(new WebApplicationOptions());
-        builder.Services.AddSingleton<IHostLifetime, NoLifetime>();
+        ServiceCollection parts = KestrelParts.Collect();
         // The server's own work on a connection stays on the thread that the socket woke; whoever reads an exchange goes on in a thread of its own all the same.
-        builder.Services.Configure<SocketTransportOptions>(sockets => sockets.UnsafePreferInlineScheduling = true);
-        builder.Services.Configure<HostOptions>(host => host.ShutdownTimeout = StopLimit(options));
-        builder.WebHost.UseKestrelCore().ConfigureKestrel(kestrel =>
+        parts.Configure<SocketTransportOptions>(sockets => sockets.UnsafePreferInlineScheduling = true);
+        parts.Configure<KestrelServerOptions>(kestrel =>
         {
             kestrel.AddServerHeader = false;
             kestrel.Limits.MaxRequestBodySize = null;      // an exchange has no end known beforehand; each message has its limit
@@ -149,11 +144,9 @@ internal sealed class GrpcServer : IAsyncDisposable
                 });
         });
         // After Kestrel's own, since the last one counts.
-        builder.Services.AddSingleton<IMemoryPoolFactory<byte>>(new LargeBlocks());
-        builder.Services.AddSingleton(beside);
-        WebApplication app = builder.Build();
-        app.Run(service.HandleAsync);
-        return app;
+        parts.AddSingleton<IMemoryPoolFactory<byte>>(new LargeBlocks());
+        parts.AddSingleton(beside);
+        return parts.BuildServiceProvider();
     }
 
     private static PeerException CannotListen(GrpcHostOptions options, string remedy, Exception? inner) => new(ProtocolErrors.CannotConnect,
@@ -170,11 +163,13 @@ internal sealed class GrpcServer : IAsyncDisposable
         public void Dispose() { }
     }
 
-    /// <summary>Leaves Ctrl-C and the end of the process to the program that uses the library.</summary>
-    private sealed class NoLifetime : IHostLifetime
+    /// <summary>Hands each request to the service.</summary>
+    private sealed class Requests(IGrpcService service) : IHttpApplication<HttpContext>
     {
-        public Task WaitForStartAsync(CancellationToken cancellationToken) => Task.CompletedTask;
+        public HttpContext CreateContext(IFeatureCollection contextFeatures) => new DefaultHttpContext(contextFeatures);
 
-        public Task StopAsync(CancellationToken cancellationToken) => Task.CompletedTask;
+        public Task ProcessRequestAsync(HttpContext context) => service.HandleAsync(context);
+
+        public void DisposeContext(HttpContext context, Exception? exception) { }
     }
 }

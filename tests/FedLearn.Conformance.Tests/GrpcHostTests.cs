@@ -54,7 +54,7 @@ public sealed class GrpcHostTests
     public async Task Start_MemoryOfConnections_IsInLargeBlocks()
     {
         await using GrpcServer server = await GrpcServer.StartAsync(new GrpcHostOptions(), new Silent(), CancellationToken.None);
-        Assert.IsType<LargeBlocks>(server.Services.GetRequiredService<IMemoryPoolFactory<byte>>());
+        Assert.IsType<LargeBlocks>(server.Parts.GetRequiredService<IMemoryPoolFactory<byte>>());
         Assert.Equal(LargeBlocks.Bytes, new LargeBlocks().Create().Rent(1).Memory.Length);
     }
 

@@ -1,5 +1,6 @@
 using System.CommandLine;
 using System.Diagnostics;
+using System.Security.Cryptography;
 using System.Text.Json.Nodes;
 using FedLearn.Cli.Output;
 using FedLearn.Cli.RunFiles;
@@ -58,8 +59,6 @@ internal static class PartyCommand
             long start = Stopwatch.GetTimestamp();
             Terminal terminal = Terminal.Of(parsed);
             string[] files = parsed.GetRequiredValue(config);
-            if (!parsed.GetValue(digest) && !parsed.GetValue(showConfig) && files.Any(MayListen))
-                GrpcFederationHost.Rehearse();
             PartyOverrides overrides = PartyOverrides.Here(parsed.GetValue(set) ?? []);
             bool serves = parsed.GetValue(service);
             if (!serves && files.Length > 1)
@@ -156,12 +155,36 @@ internal static class PartyCommand
         });
     });
 
-    // A look, before the files are read: a party that listens does so sooner when its server is compiled meanwhile. Who only mentions the word loses some processor time.
+    /// <summary>Begins on another processor what the verb will need, before the command line and the files are read: a digest loads the system's cryptography, and a party that listens does so sooner when its
+    /// server is compiled meanwhile. Without effect but on time.</summary>
+    /// <param name="args">Arguments of the tool.</param>
+    public static void Foresee(string[] args)
+    {
+        if (args is not ["party", ..])
+            return;
+        _ = Task.Run(() =>
+        {
+            bool listens = false;
+            for (int i = 1; i < args.Length; i++)
+            {
+                if (args[i] is "--digest" or "--show-config")
+                    return;
+                string? file = args[i - 1] == "--config" ? args[i] : args[i].StartsWith("--config=", StringComparison.Ordinal) ? args[i]["--config=".Length..] : null;
+                listens |= file is not null && MayListen(file);
+            }
+
+            if (listens)
+                GrpcFederationHost.Rehearse();
+            SHA256.HashData([]);
+        });
+    }
+
+    // Who only mentions the word loses some processor time. A pipe has no length, and can be read once.
     private static bool MayListen(string file)
     {
         try
         {
-            return File.ReadAllText(file).Contains("\"listen\"", StringComparison.Ordinal);
+            return new FileInfo(file) is { Exists: true, Length: > 0 } && File.ReadAllText(file).Contains("\"listen\"", StringComparison.Ordinal);
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException or ArgumentException or NotSupportedException)
         {

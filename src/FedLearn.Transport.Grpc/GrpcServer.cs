@@ -94,10 +94,13 @@ internal sealed class GrpcServer : IAsyncDisposable
 
     /// <summary>Starts and ends a server that nobody can reach.</summary>
     /// <param name="place">Where it does not listen.</param>
-    public static async Task RehearseAsync<T>(T place) where T : EndPoint, IConnectionListenerFactory
+    /// <param name="service">What nobody calls.</param>
+    public static async Task RehearseAsync<T>(T place, IGrpcService service) where T : EndPoint, IConnectionListenerFactory
     {
-        var service = new NoService();
-        await using ServiceProvider parts = Build(new GrpcHostOptions(), [place], service, StreamWindow, place);
+        var options = new GrpcHostOptions();
+        // Two, since a constructor that is called by reflection is compiled when it is called a second time.
+        await using ServiceProvider unused = Build(options, [place], service, StreamWindow, place), parts = Build(options, [place], service, StreamWindow, place);
+        _ = unused.GetRequiredService<IServer>();
         IServer server = parts.GetRequiredService<IServer>();
         await server.StartAsync(new Requests(service), CancellationToken.None).ConfigureAwait(false);
         await server.StopAsync(CancellationToken.None).ConfigureAwait(false);
@@ -151,17 +154,6 @@ internal sealed class GrpcServer : IAsyncDisposable
 
     private static PeerException CannotListen(GrpcHostOptions options, string remedy, Exception? inner) => new(ProtocolErrors.CannotConnect,
         $"address {GrpcAddress.Name(options.Listen)}", "this process cannot listen there.", remedy, inner);
-
-    private sealed class NoService : IGrpcService
-    {
-        public Task HandleAsync(HttpContext context) => Task.CompletedTask;
-
-        public void Refuse(string who, PeerException refusal) { }
-
-        public Task StopAsync() => Task.CompletedTask;
-
-        public void Dispose() { }
-    }
 
     /// <summary>Hands each request to the service.</summary>
     private sealed class Requests(IGrpcService service) : IHttpApplication<HttpContext>

@@ -1,4 +1,6 @@
 using System.Net;
+using System.Security.Cryptography;
+using FedLearn.Coordination;
 using Microsoft.AspNetCore.Connections;
 
 namespace FedLearn.Transport.Grpc;
@@ -7,7 +9,16 @@ namespace FedLearn.Transport.Grpc;
 internal static class HostRehearsal
 {
     /// <summary>Ends when that is done; begun by the first who asks. A failure is told by the host that follows.</summary>
-    public static Task Started { get; } = Task.Run(() => GrpcServer.RehearseAsync(new Nowhere()));
+    public static Task Started { get; } = Task.Run(RunAsync);
+
+    private static async Task RunAsync()
+    {
+        var options = new GrpcHostOptions();
+        var terms = new SessionTerms("", SHA256.HashData([]), new Dictionary<string, ReadOnlyMemory<byte>> { [""] = SHA256.HashData([]) },
+            [new PartyDescription("a", PartyRole.Active), new PartyDescription("b", PartyRole.Passive)]);
+        using var service = new FederationService(new SharedSession(terms, options), options);
+        await GrpcServer.RehearseAsync(new Nowhere(), service).ConfigureAwait(false);
+    }
 
     /// <summary>A place to which nobody connects.</summary>
     private sealed class Nowhere : EndPoint, IConnectionListenerFactory, IConnectionListenerFactorySelector, IConnectionListener

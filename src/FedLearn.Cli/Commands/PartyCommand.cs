@@ -1,6 +1,5 @@
 using System.CommandLine;
 using System.Diagnostics;
-using System.Security.Cryptography;
 using System.Text.Json.Nodes;
 using FedLearn.Cli.Output;
 using FedLearn.Cli.RunFiles;
@@ -155,8 +154,7 @@ internal static class PartyCommand
         });
     });
 
-    /// <summary>Begins on another processor what the verb will need, before the command line and the files are read: a digest loads the system's cryptography, and a party that listens does so sooner when its
-    /// server is compiled meanwhile. Without effect but on time.</summary>
+    /// <summary>Has the server of a party that listens compiled on another processor, while the command line and the files are read. Without effect but on time.</summary>
     /// <param name="args">Arguments of the tool.</param>
     public static void Foresee(string[] args)
     {
@@ -175,7 +173,6 @@ internal static class PartyCommand
 
             if (listens)
                 GrpcFederationHost.Rehearse();
-            SHA256.HashData([]);
         });
     }
 

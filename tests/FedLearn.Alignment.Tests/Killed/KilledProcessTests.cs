@@ -70,6 +70,7 @@ public sealed class KilledProcessTests : IDisposable
 
                 PsiResult result = await running.WaitAsync(Duel.Patience);
                 await joined.Channels[0].CompleteAsync();
+                await joined.DisposeAsync(); // the child waits for the end of the call
                 string[] printed = (await child.StandardOutput.ReadToEndAsync().WaitAsync(Duel.Patience)).Split(' ', '\n');
                 await child.WaitForExitAsync().WaitAsync(Duel.Patience);
                 Assert.Equal(0, child.ExitCode);

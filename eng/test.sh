@@ -24,10 +24,10 @@ eng/setup.sh all
 # What the lock files say, or nothing.
 dotnet restore FedLearn.sln --locked-mode -v quiet
 
-# Compilers and tests run most of their code a few times only: counting calls to compile once more by the counts takes a fifth more processor time than it saves, and compiling what was called
-# 30 times a tenth more than compiling what was called 8,192 (hexadecimal here).
+# Compilers and tests run most of their code a few times only: counting calls to compile once more by the counts takes a fifth more processor time than it saves, and compiling again what
+# was called 30 times 2 to 11 hundredths more than what was called 8,192 (hexadecimal here).
 export DOTNET_TieredPGO=0 DOTNET_TC_CallCountThreshold=2000
-# The tool compiles everything in full at once, for jobs of minutes; most of its processes here live a second. The full run has it as it is delivered.
+# The tool compiles everything in full at once, for jobs of minutes; its processes here use a second or so of processor time each, most of it for starting. The full run has it as it is delivered.
 [ "$full" -eq 1 ] || export DOTNET_TC_QuickJit=1
 
 # One compiler for all projects, which ends with the build. Where the environment forbids one that stays (UseSharedCompilation=false), each project would start its own, and the

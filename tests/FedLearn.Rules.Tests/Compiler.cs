@@ -55,7 +55,9 @@ internal static partial class Compiler
             string[] references = [.. ((string)AppContext.GetData("TRUSTED_PLATFORM_ASSEMBLIES")!).Split(Path.PathSeparator).Where(path => path.EndsWith(".dll", StringComparison.Ordinal))];
             File.WriteAllLines(Path.Combine(folder, "arguments.rsp"),
                 ["-nologo", "-nostdlib", "-nullable:enable", "-langversion:latest", $"-target:{kind}", "-out:out.dll", "usings.cs", .. sources.Select((_, i) => $"source{i}.cs"), .. references.Select(path => $"-r:\"{path}\"")]);
-            var start = new ProcessStartInfo(Environment.ProcessPath is { } host && Path.GetFileNameWithoutExtension(host) == "dotnet" ? host : "dotnet", [csc, "@arguments.rsp"])
+            // A compiler that stays for the next file is compiled itself once. It ends when nothing was asked of it for ten seconds.
+            var start = new ProcessStartInfo(Environment.ProcessPath is { } host && Path.GetFileNameWithoutExtension(host) == "dotnet" ? host : "dotnet",
+                [csc, $"-shared:fedlearn-rules-{Environment.ProcessId}", "-keepalive:10", "@arguments.rsp"])
             {
                 WorkingDirectory = folder,
                 RedirectStandardOutput = true,

@@ -88,7 +88,7 @@ internal static class PartyCommand
             PartyFile file = PartyFile.Load(files[0], settings: overrides);
             if (parsed.GetValue(digest))
             {
-                string purpose = parsed.GetValue(serve) ? "serve" : "train";
+                string purpose = parsed.GetValue(serve) ? "serve" : parsed.GetValue(predict) is not null ? "predict" : "train";
                 parsed.InvocationConfiguration.Output.WriteLine(file.Run.Digest(purpose));
                 return 0;
             }
@@ -102,6 +102,8 @@ internal static class PartyCommand
                 return 0;
             }
 
+            if (parsed.GetValue(predict) is not null && parsed.GetValue(html) is not null)
+                throw new ConfigurationException(CliErrors.OptionsDisagree, "fedlearn party", "--html is about a training, and --predict scores rows with its model.", "Leave one of them out; --report writes what there is to say of a prediction.");
             OutputFile.Check(parsed.GetValue(predict) is null ? parsed.GetValue(model) : null, parsed.GetValue(predict), parsed.GetValue(report), parsed.GetValue(html));
             // This party's own view of the job, with what its own file says.
             RunFile run = file.Run with { Transport = file.Transport, Ignored = file.Ignored };
@@ -125,15 +127,16 @@ internal static class PartyCommand
                     ? PartySupervisor.HostAsync(task, file.Listen, transport, address => terminal.Log(file.Listening(address)), terminal.Log, cancellationToken)
                     : PartySupervisor.JoinAsync(task, file.ActiveParty!, transport, terminal.Log, cancellationToken);
             }).ConfigureAwait(false);
-            if (parsed.GetValue(predict) is not null)
+            if (parsed.GetValue(predict) is { } scores)
             {
-                if ((string?)document["note"] is { } note)
-                    terminal.Log($"note: {note}");
                 document["transport"] = PartyTransport.Document(file.Transport);
                 foreach (string warning in file.Transport.Party?.Warnings(file.Self.Name) ?? [])
                     document["warnings"]!.AsArray().Add(warning);
+                if (parsed.GetValue(report) is { } place)
+                    OutputFile.Write(place, ReportWriter.Text(document));
                 if (parsed.GetValue(json))
                     parsed.InvocationConfiguration.Output.Write(ReportWriter.Text(document));
+                PredictCommand.Tell(terminal, new SessionOrder(run, "predict", parsed.GetValue(model), Path.GetFullPath(scores)), [document]);
                 return 0;
             }
 

@@ -53,11 +53,23 @@ internal static class PredictCommand
             OutputFile.Write(report, ReportWriter.Text(document));
         if (json)
             parsed.InvocationConfiguration.Output.Write(ReportWriter.Text(document));
-        foreach (string note in notes)
+        Tell(terminal, order, documents);
+        return 0;
+    }
+
+    /// <summary>Says what came of a prediction: notes, how many rows of how many, where they are, and what was disclosed.</summary>
+    /// <param name="terminal">Where it is said.</param>
+    /// <param name="order">What was asked for.</param>
+    /// <param name="documents">What the parties that are known here did; the active party's has the rows.</param>
+    internal static void Tell(Terminal terminal, SessionOrder order, IReadOnlyList<JsonObject> documents)
+    {
+        foreach (string note in documents.Select(d => (string?)d["note"]).OfType<string>())
             terminal.Log($"note: {note}");
-        terminal.Log($"{(int)documents[0]["rows"]!} {(order.Run is DssmRunFile ? "lists written" : "rows scored")}: {order.Output}");
+        JsonObject? active = documents.FirstOrDefault(d => d["rows"] is not null);
+        // Rows that only the active party has are in no file, and whoever looks for them should learn why.
+        string of = (int?)active?["ownRows"] is { } own ? $" of the {own} of '{(string)active!["party"]!}'" : "";
+        terminal.Log(active is null ? "done: the active party has the predictions" : $"{(int)active["rows"]!} {(order.Run is DssmRunFile ? "lists written" : $"rows scored{of}")}: {order.Output}");
         foreach (string warning in documents.SelectMany(d => d["warnings"]?.AsArray() ?? []).Select(w => (string)w!).Distinct())
             terminal.Log($"warning: {warning}");
-        return 0;
     }
 }

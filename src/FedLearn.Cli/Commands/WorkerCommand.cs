@@ -1,6 +1,8 @@
 using System.CommandLine;
 using System.Globalization;
+using System.Text.Json;
 using System.Text.Json.Nodes;
+using System.Threading.Channels;
 using FedLearn.Cli.RunFiles;
 using FedLearn.Cli.Running;
 using FedLearn.Diagnostics;
@@ -18,11 +20,31 @@ internal static class WorkerCommand
         Option<string?> coordinator = new("--coordinator"), arbiter = new("--arbiter"), model = new("--model"), output = new("--out"), fold = new("--fold"), runId = new("--run"), lists = new("--lists"),
             aligned = new("--aligned"), psiOutput = new("--psi-output"), proof = new("--psi-proof"), duplicates = new("--duplicates"), indexes = new("--index"), keep = new("--keep"), resume = new("--resume");
         var set = new Option<string[]>("--set");
-        command.Has(config, verb, party, coordinator, arbiter, model, output, fold, runId, lists, aligned, psiOutput, proof, duplicates, indexes, keep, resume, set);
+        var stay = new Option<bool>(WorkerProcess.Stay);
+        command.Has(config, verb, party, coordinator, arbiter, model, output, fold, runId, lists, aligned, psiOutput, proof, duplicates, indexes, keep, resume, set, stay);
         command.SetAction(async (parsed, cancellationToken) =>
         {
             using var stop = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
-            new Thread(() => AwaitParent(stop)) { IsBackground = true, Name = "FedLearn parent" }.UnsafeStart();
+            Channel<string> orders = Channel.CreateUnbounded<string>();
+            new Thread(() => Listen(orders.Writer, stop)) { IsBackground = true, Name = "FedLearn parent" }.UnsafeStart();
+            int code = await DoAsync(parsed, parsed.InvocationConfiguration.Error, stop.Token).ConfigureAwait(false);
+            if (!parsed.GetValue(stay))
+                return code;
+            // What failed leaves a process that is not as new.
+            while (code == 0)
+            {
+                WorkerEvents.Stays();
+                if (!await orders.Reader.WaitToReadAsync(CancellationToken.None).ConfigureAwait(false))
+                    break;
+                string[] arguments = JsonSerializer.Deserialize<string[]>(await orders.Reader.ReadAsync(CancellationToken.None).ConfigureAwait(false))!;
+                code = await DoAsync(command.Parse(arguments), parsed.InvocationConfiguration.Error, stop.Token).ConfigureAwait(false);
+            }
+
+            return code;
+        });
+
+        async Task<int> DoAsync(ParseResult parsed, TextWriter error, CancellationToken cancellationToken)
+        {
             try
             {
                 string self = parsed.GetRequiredValue(party);
@@ -53,8 +75,8 @@ internal static class WorkerCommand
                 };
                 PartyTask task = order.TaskOf(self, new Relay());
                 JsonObject document = parsed.GetValue(coordinator) is { } address
-                    ? await GrpcParty.JoinAsync(task, new Uri(address), order.Run.Transport, stop.Token).ConfigureAwait(false)
-                    : await GrpcParty.HostAsync(task, new Uri("http://127.0.0.1:0"), order.Run.Transport, WorkerEvents.Listening, WorkerEvents.Log, stop.Token)
+                    ? await GrpcParty.JoinAsync(task, new Uri(address), order.Run.Transport, cancellationToken).ConfigureAwait(false)
+                    : await GrpcParty.HostAsync(task, new Uri("http://127.0.0.1:0"), order.Run.Transport, WorkerEvents.Listening, WorkerEvents.Log, cancellationToken)
                         .ConfigureAwait(false);
                 WorkerEvents.Result(document);
                 return 0;
@@ -68,24 +90,23 @@ internal static class WorkerCommand
             catch (Exception e) when (e is not OperationCanceledException)
 #pragma warning restore CA1031
             {
-                parsed.InvocationConfiguration.Error.WriteLine(e.StackTrace);
+                error.WriteLine(e.StackTrace);
                 FedLearnException failure = Tool.Unexpected($"party '{parsed.GetValue(party)}'", e);
                 WorkerEvents.Failure(failure);
                 return failure.ExitCode;
             }
-        });
+        }
     })
     { Hidden = true };
 
-    /// <summary>The parent holds the other end of standard input: its end, by whatever death, ends this process too. On a thread of its own: on two processors the pool has two at work, and does not count out
-    /// one that waits for input.</summary>
-    private static void AwaitParent(CancellationTokenSource stop)
+    /// <summary>The parent holds the other end of standard input: its end, by whatever death, ends this process too. Until then a line is an order. On a thread of its own: on two processors the pool has two
+    /// at work, and does not count out one that waits for input.</summary>
+    private static void Listen(ChannelWriter<string> orders, CancellationTokenSource stop)
     {
-        using Stream input = Console.OpenStandardInput();
-        while (input.ReadByte() >= 0)
-        {
-        }
-
+        using (var input = new StreamReader(Console.OpenStandardInput()))
+            while (input.ReadLine() is { } line)
+                orders.TryWrite(line);
+        orders.Complete();
         try
         {
             stop.Cancel();

@@ -49,7 +49,14 @@ internal static class GlmTasks
             GlmPrediction? prediction = await predictor.PredictAsync(agreement, channels, cancel).ConfigureAwait(false);
             if (prediction is not null && output is not null)
                 WriteScores(output, input.Table, prediction);
-            return new JsonObject { ["party"] = party, ["rows"] = prediction?.Rows.Count, ["note"] = note, ["warnings"] = new JsonArray(Disclosed) };
+            return new JsonObject
+            {
+                ["party"] = party,
+                ["rows"] = prediction?.Rows.Count,
+                ["ownRows"] = prediction is null ? null : input.Table.Ids.Count,
+                ["note"] = note,
+                ["warnings"] = new JsonArray(Disclosed),
+            };
         });
     });
 

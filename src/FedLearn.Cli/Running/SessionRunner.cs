@@ -1,7 +1,4 @@
-using System.Diagnostics;
 using System.Globalization;
-using System.Reflection;
-using System.Text;
 using System.Text.Json.Nodes;
 using FedLearn.Baselines.HomomorphicEncryption;
 using FedLearn.Cli.RunFiles;
@@ -29,6 +26,9 @@ internal sealed record SessionOrder(RunFile Run, string Verb, string? ModelDirec
 
     /// <summary>Folder of the rows that one alignment found for many sessions; null: each session aligns.</summary>
     public string? Aligned { get; init; }
+
+    /// <summary>Processes that stay for the next session; null: each session starts its own.</summary>
+    public WorkerPool? Workers { get; init; }
 
     /// <summary>Told a line about what happens at a party; null for nobody.</summary>
     public Action<string>? Log { get; init; }
@@ -124,93 +124,85 @@ internal static class SessionRunner
         return await FirstFailure.WhenAllAsync(running, stop).ConfigureAwait(false);
     }
 
-    /// <summary>Starts one party's process and follows it to its end.</summary>
+    /// <summary>Gives a party's process its order, and follows it to the end of the session.</summary>
     private static async Task<JsonObject> ChildAsync(SessionOrder order, string party, Uri? coordinator, Uri? arbiter, Action<Uri> listening,
         IProgress<JobProgress>? progress, Action<string> log, CancellationToken cancellationToken)
     {
-        using Process child = Start(order, party, coordinator, arbiter);
-        // A child ends when its standard input closes, so it cannot outlive this process.
-        await using var killing = cancellationToken.Register(() => Kill(child)).ConfigureAwait(false);
-        JsonObject? document = null;
-        FedLearnException? failure = null;
-        Task<string> errors = child.StandardError.ReadToEndAsync(CancellationToken.None);
-        while (await child.StandardOutput.ReadLineAsync(CancellationToken.None).ConfigureAwait(false) is { } text)
-        {
-            if (WorkerEvents.Read(text) is not { } line)
-                continue;
-            switch ((string)line["event"]!)
-            {
-                case "listening":
-                    listening(new Uri((string)line["address"]!));
-                    break;
-                case "progress":
-                    progress?.Report(WorkerEvents.ReadProgress(line));
-                    break;
-                case "log":
-                    log($"{party}: {(string)line["text"]!}");
-                    break;
-                case "result":
-                    document = line["document"]!.DeepClone().AsObject();
-                    break;
-                case "error":
-                    failure = WorkerEvents.ReadFailure(line);
-                    break;
-            }
-        }
-
-        await child.WaitForExitAsync(CancellationToken.None).ConfigureAwait(false);
-        string said = (await errors.ConfigureAwait(false)).Trim();
-        if (failure?.Id == CliErrors.Unexpected)
-            log(said);
-        if (failure is not null)
-            throw failure;
-        cancellationToken.ThrowIfCancellationRequested();
-        if (document is not null)
-            return document;
-        throw new PeerException(RunningErrors.ChildDied, $"party '{party}'",
-            $"its process ended with code {child.ExitCode} before the job did{(said.Length > 0 ? ": " + said.Split('\n')[0] : "")}.",
-            "Run the job again; look for a lack of memory if it happens twice.");
-    }
-
-    private static Process Start(SessionOrder order, string party, Uri? coordinator, Uri? arbiter)
-    {
-        ProcessStartInfo start = StartInfo(order, party, coordinator, arbiter);
+        List<string> arguments = Arguments(order, party, coordinator, arbiter);
+        WorkerProcess? kept = order.Workers?.Take(party);
+        kept?.Ask(arguments);
+        WorkerProcess child = kept ?? WorkerProcess.Start(party, order.Workers is null ? arguments : [.. arguments, WorkerProcess.Stay]);
+        bool stays = false;
         try
         {
-            return Process.Start(start)!;
+            JsonObject? document = null;
+            FedLearnException? failure = null;
+            // Let go before the process is kept: what is kept is not killed.
+            await using (cancellationToken.Register(child.Kill).ConfigureAwait(false))
+                while (!stays && await child.Lines.ReadLineAsync(CancellationToken.None).ConfigureAwait(false) is { } text)
+                {
+                    if (WorkerEvents.Read(text) is not { } line)
+                        continue;
+                    switch ((string)line["event"]!)
+                    {
+                        case "listening":
+                            listening(new Uri((string)line["address"]!));
+                            break;
+                        case "progress":
+                            progress?.Report(WorkerEvents.ReadProgress(line));
+                            break;
+                        case "log":
+                            log($"{party}: {(string)line["text"]!}");
+                            break;
+                        case "result":
+                            document = line["document"]!.DeepClone().AsObject();
+                            break;
+                        case "error":
+                            failure = WorkerEvents.ReadFailure(line);
+                            break;
+                        case "stays":
+                            stays = true;
+                            break;
+                    }
+                }
+
+            if (stays && document is not null && !cancellationToken.IsCancellationRequested)
+            {
+                order.Workers!.Keep(party, child);
+                return document;
+            }
+
+            if (stays)
+                child.Kill();
+            stays = false;
+            int code = await child.EndAsync().ConfigureAwait(false);
+            string said = (await child.Errors.ConfigureAwait(false)).Trim();
+            if (failure?.Id == CliErrors.Unexpected)
+                log(said);
+            if (failure is not null)
+                throw failure;
+            cancellationToken.ThrowIfCancellationRequested();
+            if (document is not null)
+                return document;
+            throw new PeerException(RunningErrors.ChildDied, $"party '{party}'",
+                $"its process ended with code {code} before the job did{(said.Length > 0 ? ": " + said.Split('\n')[0] : "")}.",
+                "Run the job again; look for a lack of memory if it happens twice.");
         }
-        catch (System.ComponentModel.Win32Exception e)
+        finally
         {
-            throw new InternalFailureException(RunningErrors.ChildFailed, $"party '{party}'", $"its process ('{start.FileName}') did not start.",
-                "Look at the system's limits, or use --in-process.", e);
+            if (!stays)
+                child.Dispose();
         }
     }
 
-    private static ProcessStartInfo StartInfo(SessionOrder order, string party, Uri? coordinator, Uri? arbiter)
+    /// <summary>An order as arguments of <c>worker</c>.</summary>
+    private static List<string> Arguments(SessionOrder order, string party, Uri? coordinator, Uri? arbiter)
     {
-        // An installed tool is its own executable; otherwise the process is dotnet, or a test host, and the tool a library.
-        string self = Environment.ProcessPath!;
-        Assembly tool = typeof(SessionRunner).Assembly;
-        bool dotnet = Path.GetFileNameWithoutExtension(self) == "dotnet", own = !dotnet && Assembly.GetEntryAssembly() == tool;
-        var start = new ProcessStartInfo(own || dotnet ? self : "dotnet")
-        {
-            RedirectStandardInput = true,
-            RedirectStandardOutput = true,
-            RedirectStandardError = true,
-            StandardOutputEncoding = Encoding.UTF8,
-            UseShellExecute = false,
-        };
-        if (!own)
-            start.ArgumentList.Add(tool.Location);
-
-        foreach (string argument in (string[])["worker", "--verb", order.Verb, "--config", order.Run.Path, "--party", party])
-            start.ArgumentList.Add(argument);
+        List<string> arguments = ["--verb", order.Verb, "--config", order.Run.Path, "--party", party];
         void Add(string option, string? value)
         {
-            if (value is null)
-                return;
-            start.ArgumentList.Add(option);
-            start.ArgumentList.Add(value);
+            if (value is not null)
+                arguments.AddRange([option, value]);
         }
 
         Add("--coordinator", coordinator?.ToString());
@@ -235,18 +227,6 @@ internal static class SessionRunner
 
         Add("--run", order.RunIds.GetValueOrDefault(party));
         Add("--resume", !order.KeepsRuns ? null : order.Fresh ? "fresh" : "go-on");
-        return start;
-    }
-
-    private static void Kill(Process child)
-    {
-        try
-        {
-            child.Kill(entireProcessTree: true);
-        }
-        catch (Exception e) when (e is InvalidOperationException or System.ComponentModel.Win32Exception)
-        {
-            // It has ended by itself.
-        }
+        return arguments;
     }
 }

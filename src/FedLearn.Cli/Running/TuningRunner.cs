@@ -23,6 +23,7 @@ internal sealed class TuningRunner(GlmRunFile run, TuningRequest request, bool i
     private readonly List<string> _notes = [];
     private TuningTotals? _totals;
     private string? _aligned;
+    private WorkerPool? _workers;
 
     /// <summary>Runs all of it.</summary>
     /// <param name="model">Folder of the final model; null saves none.</param>
@@ -38,6 +39,9 @@ internal sealed class TuningRunner(GlmRunFile run, TuningRequest request, bool i
 
         using AlignedOnce? once = await AlignedOnce.RunAsync(run, inProcess, terminal.Log, cancellationToken).ConfigureAwait(false);
         _aligned = once?.Folder;
+        // Not for the model at the end, whose report has the memory of its own training.
+        using WorkerPool workers = new();
+        _workers = workers;
         IReadOnlyList<GlmCandidateResult> results = await GlmTuner.ScoreAsync(candidates.Length, request.Folds, metric,
             (candidate, fold) => candidates[candidate] is { Error: { } error } ? throw error : ScoreAsync(candidates[candidate].Run!.On(fold), metric), this).ConfigureAwait(false);
         // One error that all have says more than a table of it.
@@ -105,6 +109,7 @@ internal sealed class TuningRunner(GlmRunFile run, TuningRequest request, bool i
         IReadOnlyList<JsonObject> documents = await SessionAsync(new SessionOrder(candidate, "train", null, null)
         {
             RunIds = _runs.ToDictionary(r => r.Key, r => r.Value[^1]),
+            Workers = _workers,
         }).ConfigureAwait(false);
         JsonObject merged = ReadBack(PartyDocument.Merge(documents, 0));
         _notes.AddRange(GlmTrainer.FoldNotes(merged["warnings"]!.AsArray().Select(w => (string)w!)).Except(_notes));

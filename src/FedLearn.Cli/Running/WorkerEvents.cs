@@ -42,6 +42,9 @@ internal static class WorkerEvents
 
     public static void Result(JsonObject document) => Write(new JsonObject { ["event"] = "result", ["document"] = document });
 
+    /// <summary>Says that the order is done and the process waits for the next one.</summary>
+    public static void Stays() => Write(new JsonObject { ["event"] = "stays" });
+
     public static void Failure(FedLearnException e) =>
         Write(new JsonObject { ["event"] = "error", ["id"] = e.Id, ["place"] = e.Place, ["cause"] = e.Cause, ["remedy"] = e.Remedy });
 

@@ -213,6 +213,7 @@ public class ServeTests
         await RefusedAsync(2, ServingErrors.WrongRole, "serve", "--config", telco);
         await RefusedAsync(2, ServingErrors.WrongRole, "party", "--serve", "--config", bank);
         await RefusedAsync(2, CliErrors.OptionsDisagree, "party", "--serve", "--config", telco, "--json");
+        await RefusedAsync(2, CliErrors.OptionsDisagree, "party", "--predict", scene.At("s.csv"), "--config", telco, "--html", scene.At("page.html"));
         string Serving(string serve) => scene.Write("bank.party.json", $$"""{ "job": "job.json", "party": "bank", "listen": "127.0.0.1:{{Scene.FreePort()}}", "serve": {{serve}} }""");
         await RefusedAsync(4, GrpcErrors.PlaintextRefused, "serve", "--config", Serving("""{ "rest": "0.0.0.0:8080" }"""));
         using var taken = new System.Net.Sockets.TcpListener(System.Net.IPAddress.Loopback, 0);

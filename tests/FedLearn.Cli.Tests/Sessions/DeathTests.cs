@@ -221,11 +221,14 @@ public class DeathTests
         }
     }
 
-    [Fact]
-    public async Task Train_ParentKilled_ChildrenEnd()
+    // A cross-validation has processes that stay for its next session.
+    [Theory]
+    [InlineData]
+    [InlineData("--cross-validate", "3")]
+    public async Task Train_ParentKilled_ChildrenEnd(params string[] options)
     {
         using var scene = new Scene();
-        (ToolProcess parent, int bank, int telco) = await ParentAsync(scene);
+        (ToolProcess parent, int bank, int telco) = await ParentAsync(scene, options: options);
         using (parent)
         {
             parent.Kill();

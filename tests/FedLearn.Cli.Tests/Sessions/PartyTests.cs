@@ -52,8 +52,13 @@ public class PartyTests
         Assert.Equal(memory["parties"]!.AsArray().Select(p => (string)p!["model"]!["weightsSha256"]!), reports.Select(r => (string)r["parties"]![0]!["model"]!["weightsSha256"]!));
         Assert.Equal((string)memory["job"]!["digest"]!, (string)reports[0]["job"]!["digest"]!);
 
-        (bank, telco) = await SessionAsync(scene, activeFirst, party => ["--model", scene.At(party), "--predict", scene.At($"{party}.csv.scores")]);
+        (bank, telco) = await SessionAsync(scene, activeFirst, party => ["--model", scene.At(party), "--predict", scene.At($"{party}.csv.scores"), "--report", scene.At($"{party}.json")]);
         Assert.True((bank.ExitCode, telco.ExitCode) == (0, 0), bank.Error + telco.Error);
+        // Each hears where the scores are, and how many of its rows they are of.
+        Assert.Contains($"240 rows scored of the 245 of 'bank': {scene.At("bank.csv.scores")}", bank.Error, StringComparison.Ordinal);
+        Assert.Contains("done: the active party has the predictions", telco.Error, StringComparison.Ordinal);
+        reports = [.. new[] { "bank", "telco" }.Select(party => JsonNode.Parse(File.ReadAllText(scene.At($"{party}.json")))!.AsObject())];
+        Assert.Equal([(240, 245), (null, null)], reports.Select(r => ((int?)r["rows"], (int?)r["ownRows"])));
         Assert.Contains("bank.csv.scores", scene.Results);
         Assert.DoesNotContain("telco.csv.scores", scene.Results);
         string[] lines = File.ReadAllLines(scene.At("bank.csv.scores"));
@@ -73,6 +78,7 @@ public class PartyTests
         Assert.True(predict.ExitCode == 0, predict.Error);
         Assert.Equal(File.ReadAllText(scene.At("bank.csv.scores")), File.ReadAllText(scene.At("scores.csv")));
         Assert.Equal(Scene.Common, (int)JsonNode.Parse(predict.Output)!["rows"]!);
+        Assert.Contains("240 rows scored of the 245 of 'bank'", predict.Error, StringComparison.Ordinal);
         Assert.Contains("no privacy claim covers them", predict.Error, StringComparison.Ordinal);
     }
 

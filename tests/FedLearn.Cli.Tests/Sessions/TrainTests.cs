@@ -59,6 +59,18 @@ public class TrainTests
         Assert.Contains("of these common", File.ReadAllText(scene.At("page.html")), StringComparison.Ordinal);
     }
 
+    /// <summary>A column of the telephone company's that is known after the label only.</summary>
+    [Fact]
+    public async Task Train_ColumnThatRepeatsTheLabel_Warns()
+    {
+        using var scene = new Scene();
+        Dictionary<string, string> labels = scene.Cells("bank.csv").ToDictionary(r => r["id"], r => r["y"]);
+        scene.Write("telco.csv", ["id,calls,debt", .. scene.Cells("telco.csv").Select(r => $"{r["id"]},{r["calls"]},{labels.GetValueOrDefault(r["id"], "0")}")]);
+        ToolRun run = await ToolRun.Of("train", "--config", scene.Job(("evaluation", null)));
+        Assert.True(run.ExitCode == 0, run.Error);
+        Assert.Contains("warning: the model orders the 240 training rows almost without a mistake (AUC 1.0000)", run.Error, StringComparison.Ordinal);
+    }
+
     /// <summary>Ids of which most are written in another way at one party.</summary>
     [Fact]
     public async Task Train_FewCommonRows_Warns()

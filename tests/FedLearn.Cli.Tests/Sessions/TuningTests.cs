@@ -96,6 +96,18 @@ public class TuningTests
         Assert.Contains("\"auc\"", memory, StringComparison.Ordinal);
     }
 
+    /// <summary>A process that ran into an error is not asked again.</summary>
+    [Fact]
+    public async Task Tune_CandidateFailsInItsProcesses_IsARowAndTheNextIsTrained()
+    {
+        using var scene = new Scene();
+        (JsonObject report, string error) = await TuneAsync(scene.Job(Scene.Sgd(("transport.kind", "grpc"), ("model.family", "gaussian"))), "--grid", "training.stepSize=1e200,0.5");
+        JsonArray candidates = report["tuning"]!["candidates"]!.AsArray();
+        Assert.Equal(["refused", "ok"], candidates.Select(c => (string)c!["status"]!));
+        Assert.Equal(3, Scores(candidates[1]!).Length);
+        Assert.Contains($"({(string)candidates[0]!["error"]!["id"]!})", error, StringComparison.Ordinal);
+    }
+
     [Fact]
     public async Task Tune_RefusedCandidate_IsARowWithItsError()
     {

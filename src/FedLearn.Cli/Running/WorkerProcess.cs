@@ -1,0 +1,123 @@
+using System.Collections.Concurrent;
+using System.Diagnostics;
+using System.Reflection;
+using System.Text;
+using System.Text.Json;
+using FedLearn.Diagnostics;
+
+namespace FedLearn.Cli.Running;
+
+/// <summary>A party's child process: takes an order and tells what happens in lines of JSON. It ends after its order, or, where it stays, waits for the next one.</summary>
+internal sealed class WorkerProcess : IDisposable
+{
+    /// <summary>Option of a process that stays.</summary>
+    public const string Stay = "--stay";
+
+    private readonly Process _process;
+
+    private WorkerProcess(Process process)
+    {
+        _process = process;
+        Errors = process.StandardError.ReadToEndAsync(CancellationToken.None);
+    }
+
+    /// <summary>Whether it has ended, by whatever death.</summary>
+    public bool HasEnded => _process.HasExited;
+
+    /// <summary>Lines of what happens.</summary>
+    public StreamReader Lines => _process.StandardOutput;
+
+    /// <summary>What it says on standard error until its end.</summary>
+    public Task<string> Errors { get; }
+
+    /// <summary>Starts a process.</summary>
+    /// <param name="party">The party, for errors.</param>
+    /// <param name="arguments">The order, as arguments of <c>worker</c>.</param>
+    /// <exception cref="InternalFailureException">FL6050: it did not start.</exception>
+    public static WorkerProcess Start(string party, IEnumerable<string> arguments)
+    {
+        // An installed tool is its own executable; otherwise the process is dotnet, or a test host, and the tool a library.
+        string self = Environment.ProcessPath!;
+        Assembly tool = typeof(WorkerProcess).Assembly;
+        bool dotnet = Path.GetFileNameWithoutExtension(self) == "dotnet", own = !dotnet && Assembly.GetEntryAssembly() == tool;
+        string program = own || dotnet ? self : "dotnet";
+        var start = new ProcessStartInfo(program, own ? ["worker", .. arguments] : [tool.Location, "worker", .. arguments])
+        {
+            RedirectStandardInput = true,
+            RedirectStandardOutput = true,
+            RedirectStandardError = true,
+            StandardInputEncoding = new UTF8Encoding(encoderShouldEmitUTF8Identifier: false),
+            StandardOutputEncoding = Encoding.UTF8,
+            UseShellExecute = false,
+        };
+        try
+        {
+            return new WorkerProcess(Process.Start(start)!);
+        }
+        catch (System.ComponentModel.Win32Exception e)
+        {
+            throw new InternalFailureException(RunningErrors.ChildFailed, $"party '{party}'", $"its process ('{program}') did not start.",
+                "Look at the system's limits, or use --in-process.", e);
+        }
+    }
+
+    /// <summary>Gives a process that has stayed its next order.</summary>
+    /// <param name="arguments">The order, as arguments of <c>worker</c>.</param>
+    public void Ask(IEnumerable<string> arguments)
+    {
+        _process.StandardInput.WriteLine(JsonSerializer.Serialize(arguments));
+        _process.StandardInput.Flush();
+    }
+
+    /// <summary>Waits for its end.</summary>
+    /// <returns>Its exit code.</returns>
+    public async Task<int> EndAsync()
+    {
+        await _process.WaitForExitAsync(CancellationToken.None).ConfigureAwait(false);
+        return _process.ExitCode;
+    }
+
+    /// <summary>Ends it, and what it has started.</summary>
+    public void Kill()
+    {
+        try
+        {
+            _process.Kill(entireProcessTree: true);
+        }
+        catch (Exception e) when (e is InvalidOperationException or System.ComponentModel.Win32Exception)
+        {
+            // It has ended by itself.
+        }
+    }
+
+    /// <summary>Lets go of it: it ends when its standard input does, so it cannot outlive this process either.</summary>
+    public void Dispose() => _process.Dispose();
+}
+
+/// <summary>Processes that stay from one session to the next, for many short ones: a process takes about a second to start and to compile what it needs.</summary>
+internal sealed class WorkerPool : IDisposable
+{
+    private readonly ConcurrentDictionary<string, WorkerProcess> _idle = new();
+
+    /// <summary>A party's process that waits for an order; null where there is none.</summary>
+    public WorkerProcess? Take(string party)
+    {
+        if (!_idle.TryRemove(party, out WorkerProcess? worker) || !worker.HasEnded)
+            return worker;
+        worker.Dispose();
+        return null;
+    }
+
+    /// <summary>Keeps a party's process for the next session.</summary>
+    public void Keep(string party, WorkerProcess worker) => _idle[party] = worker;
+
+    /// <inheritdoc />
+    public void Dispose()
+    {
+        foreach (WorkerProcess worker in _idle.Values)
+        {
+            worker.Kill();
+            worker.Dispose();
+        }
+    }
+}

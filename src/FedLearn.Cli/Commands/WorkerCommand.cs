@@ -1,6 +1,5 @@
 using System.CommandLine;
 using System.Globalization;
-using System.Text.Json;
 using System.Text.Json.Nodes;
 using System.Threading.Channels;
 using FedLearn.Cli.RunFiles;
@@ -34,10 +33,9 @@ internal static class WorkerCommand
             while (code == 0)
             {
                 WorkerEvents.Stays();
-                if (!await orders.Reader.WaitToReadAsync(CancellationToken.None).ConfigureAwait(false))
+                if (!await orders.Reader.WaitToReadAsync(stop.Token).ConfigureAwait(false) || !orders.Reader.TryRead(out string? next))
                     break;
-                string[] arguments = JsonSerializer.Deserialize<string[]>(await orders.Reader.ReadAsync(CancellationToken.None).ConfigureAwait(false))!;
-                code = await DoAsync(command.Parse(arguments), parsed.InvocationConfiguration.Error, stop.Token).ConfigureAwait(false);
+                code = await DoAsync(command.Parse(WorkerEvents.ReadOrder(next)), parsed.InvocationConfiguration.Error, stop.Token).ConfigureAwait(false);
             }
 
             return code;

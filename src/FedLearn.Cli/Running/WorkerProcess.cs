@@ -2,7 +2,6 @@ using System.Collections.Concurrent;
 using System.Diagnostics;
 using System.Reflection;
 using System.Text;
-using System.Text.Json;
 using FedLearn.Diagnostics;
 
 namespace FedLearn.Cli.Running;
@@ -65,7 +64,7 @@ internal sealed class WorkerProcess : IDisposable
     /// <param name="arguments">The order, as arguments of <c>worker</c>.</param>
     public void Ask(IEnumerable<string> arguments)
     {
-        _process.StandardInput.WriteLine(JsonSerializer.Serialize(arguments));
+        _process.StandardInput.WriteLine(WorkerEvents.Order(arguments));
         _process.StandardInput.Flush();
     }
 

@@ -20,6 +20,17 @@ public sealed class RowIdsTests
     public void Normalize_KnownText_TrimmedAndComposed(string id, string expected) => Assert.Equal(expected, RowIds.Normalize(id));
 
     // The digests are of the UTF-8 of Python's unicodedata.normalize("NFC", text), a line feed after each text.
+    // A table has millions of ids, and each is normalised more than once.
+    [Fact]
+    public void Normalize_AsciiId_AllocatesNothing()
+    {
+        string id = RowIds.Normalize("customer-0001");
+        long before = GC.GetAllocatedBytesForCurrentThread();
+        for (int i = 0; i < 1000; i++)
+            id = RowIds.Normalize(id);
+        Assert.Equal(0, GC.GetAllocatedBytesForCurrentThread() - before);
+    }
+
     [Fact]
     public void NormalForm_EveryCharacter_MatchesPython() => AssertDigest("9cc65524a9d8082bf10840c616cd199bd2ac12ee49a3381bd6fb7957711f342b", Characters());
 

@@ -53,7 +53,7 @@ towers() {
         return
     fi
     mkdir -p build/native
-    if cmake -S src/FedLearn.Towers.LibTorch/native -B build/native -DCMAKE_BUILD_TYPE=Release > "$log" 2>&1 && cmake --build build/native --parallel "$(nproc)" >> "$log" 2>&1; then
+    if cmake -S src/FedLearn.Towers.LibTorch/native -B build/native -DCMAKE_BUILD_TYPE=Release > "$log" 2>&1 && cmake --build build/native --parallel "$(getconf _NPROCESSORS_ONLN)" >> "$log" 2>&1; then
         echo "setup: towers: built in build/native"
     else
         tail -n 20 "$log" >&2

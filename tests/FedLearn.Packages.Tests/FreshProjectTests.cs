@@ -118,7 +118,7 @@ public sealed partial class FreshProjectTests(Packed packed, FreshProjectTests.B
                 Write(package);
             File.WriteAllText(Path.Combine(Folder, "all.slnx"),
                 $"<Solution>{string.Concat(Packed.Libraries.Select(package => $"<Project Path=\"{package}/Example.{package}.csproj\" />"))}</Solution>");
-            // What the analyzers say of ten lines is not what is tested, and they take most of the time.
+            // What the analyzers say of ten lines is not what is tested, and each compiler would compile them first.
             await Packed.DotnetAsync(Folder, "build", "all.slnx", "-c", "Release", "--nologo", "-v", "quiet", "-p:RunAnalyzers=false");
         }
 

@@ -172,6 +172,7 @@ internal static class SessionRunner
                 return document;
             }
 
+            // One that stays although its session was stopped would wait for an order for ever.
             if (stays)
                 child.Kill();
             stays = false;

@@ -5,7 +5,7 @@ namespace FedLearn.Evaluation;
 /// <summary>A model that ranks too well to be true, which is most often a column that repeats the label or is known only after it.</summary>
 internal static class PerfectRanking
 {
-    // Real data were never seen to reach this; and of a few rows a perfect order is luck.
+    // High, since it is a warning about models that may be right; and of a few rows a perfect order may be luck.
     private const double Suspect = 0.9995;
     private const int FewRows = 100;
 

@@ -5,7 +5,6 @@ using System.Text.Json;
 using System.Text.Json.Nodes;
 using FedLearn.Parties;
 using FedLearn.Privacy;
-using Microsoft.Data.Sqlite;
 
 namespace FedLearn.Storage.Sqlite;
 
@@ -56,7 +55,7 @@ internal sealed record LedgerChain(IReadOnlyList<LedgerEntry> Entries, IReadOnly
     }
 
     /// <summary>Reads and verifies every row, and that the ledger was once where <paramref name="since"/> says.</summary>
-    public static LedgerChain Read(SqliteConnection connection, LedgerHead? since = null)
+    public static LedgerChain Read(SqliteFile file, LedgerHead? since = null)
     {
         var entries = new List<LedgerEntry>();
         var kept = new List<KeptByRun>();
@@ -65,38 +64,32 @@ internal sealed record LedgerChain(IReadOnlyList<LedgerEntry> Entries, IReadOnly
         var sessions = new Dictionary<(string Session, string Party), int>();
         byte[] head, hash;
         long count, number = 1;
-        using (SqliteCommand command = connection.CreateCommand())
+        using (SqliteRows rows = file.Query("SELECT ledger, rows, hash FROM head"))
         {
-            command.CommandText = "SELECT ledger, rows, hash FROM head";
-            using SqliteDataReader reader = command.ExecuteReader();
-            if (!reader.Read() || reader.IsDBNull(0) || reader.IsDBNull(2))
+            if (!rows.Read() || rows.IsNull(0) || rows.IsNull(2))
                 return new([], [], [], 0, [], 1, "the record of the newest row is missing.");
-            (hash, count, head) = (Genesis(reader.GetFieldValue<byte[]>(0)), reader.GetInt64(1), reader.GetFieldValue<byte[]>(2));
+            (hash, count, head) = (Genesis(rows.Bytes(0)), rows.Integer(1), rows.Bytes(2));
         }
 
         LedgerChain Bad(string fault) => new(entries, kept, alignments, number - 1, hash, number, fault);
-        using (SqliteCommand command = connection.CreateCommand())
-        {
-            command.CommandText = "SELECT number, content, hash, bytes FROM rows LEFT JOIN kept ON row = number ORDER BY number";
-            using SqliteDataReader reader = command.ExecuteReader();
-            for (; reader.Read(); number++)
+        using (SqliteRows rows = file.Query("SELECT number, content, hash, bytes FROM rows LEFT JOIN kept ON row = number ORDER BY number"))
+            for (; rows.Read(); number++)
             {
-                if (reader.GetInt64(0) != number)
+                if (rows.Integer(0) != number)
                     return Bad($"row {number} is missing.");
                 // No statement leaves that, but a byte of a damaged page can.
-                if (reader.IsDBNull(1) || reader.IsDBNull(2))
+                if (rows.IsNull(1) || rows.IsNull(2))
                     return Bad($"row {number} is damaged.");
-                string content = reader.GetString(1);
+                string content = rows.Text(1);
                 byte[] expected = HashOf(hash, number, content);
-                if (!reader.GetFieldValue<byte[]>(2).AsSpan().SequenceEqual(expected))
+                if (!rows.Bytes(2).AsSpan().SequenceEqual(expected))
                     return Bad($"row {number} was changed, or is in another place than it was written to.");
-                if (!Apply(content, reader.IsDBNull(3) ? null : reader.GetFieldValue<byte[]>(3), entries, kept, places, alignments, sessions))
+                if (!Apply(content, rows.IsNull(3) ? null : rows.Bytes(3), entries, kept, places, alignments, sessions))
                     return Bad($"row {number}, or what it keeps, is not what a ledger writes.");
                 hash = expected;
                 if (number == since?.Rows && Convert.ToHexStringLower(hash) != since.Hash)
                     return Bad($"rows 1 to {number} are not those of the earlier check: the ledger was written anew.");
             }
-        }
 
         if (count != number - 1 || !hash.AsSpan().SequenceEqual(head))
             return Bad(count >= number ? $"rows {number} to {count} are missing." : "the record of the newest row is not that of the last row.");

@@ -1,7 +1,6 @@
 using System.Globalization;
 using System.Security.Cryptography;
 using FedLearn.Diagnostics;
-using Microsoft.Data.Sqlite;
 
 namespace FedLearn.Storage.Sqlite;
 
@@ -24,12 +23,10 @@ internal sealed class LedgerFile(string path, TimeSpan lockTimeout)
     public string Path => path;
 
     /// <summary>Adds a row after those of a chain.</summary>
-    public static void Append(SqliteConnection connection, LedgerChain chain, string content)
+    public static void Append(SqliteFile file, LedgerChain chain, string content)
     {
         long number = chain.Rows + 1;
-        byte[] hash = LedgerChain.HashOf(chain.Head, number, content);
-        Execute(connection, "INSERT INTO rows VALUES ($number, $content, $hash); UPDATE head SET rows = $number, hash = $hash",
-            ("$number", number), ("$content", content), ("$hash", hash));
+        file.Execute("INSERT INTO rows VALUES (?1, ?3, ?2); UPDATE head SET rows = ?1, hash = ?2", number, LedgerChain.HashOf(chain.Head, number, content), content);
     }
 
     /// <summary>What the file says; refuses one that does not verify. A file that does not exist is empty.</summary>
@@ -37,56 +34,37 @@ internal sealed class LedgerFile(string path, TimeSpan lockTimeout)
     {
         if (!File.Exists(path))
             return LedgerChain.Empty;
-        using SqliteConnection connection = Open(path, lockTimeout);
-        if (IsEmpty(connection))
+        using SqliteFile file = SqliteFile.Open(path, lockTimeout);
+        if (IsEmpty(file))
             return LedgerChain.Empty;
-        CheckFormat(connection);
-        using SqliteTransaction transaction = connection.BeginTransaction(deferred: true);
-        return ReadSound(connection);
+        CheckFormat(file);
+        using LedgerTransaction transaction = file.BeginReading();
+        return ReadSound(file);
     }
 
     /// <inheritdoc cref="ReadSound()" />
-    public LedgerChain ReadSound(SqliteConnection connection)
+    public LedgerChain ReadSound(SqliteFile file)
     {
-        LedgerChain chain = LedgerChain.Read(connection);
+        LedgerChain chain = LedgerChain.Read(file);
         return chain.Fault is { } fault ? throw SqliteLedgerErrors.ChainBroken(path, fault) : chain;
     }
 
     /// <summary>Opens the ledger for writing, and creates what is missing of it.</summary>
-    public SqliteConnection Connect()
+    public SqliteFile Connect()
     {
         CreateFile();
-        SqliteConnection connection = Open(path, lockTimeout);
+        SqliteFile file = SqliteFile.Open(path, lockTimeout);
         try
         {
-            if (IsEmpty(connection))
-                CreateTables(connection);
-            CheckFormat(connection);
-            Execute(connection, "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL");
-            return connection;
+            if (IsEmpty(file))
+                CreateTables(file);
+            CheckFormat(file);
+            file.UseWriteAheadLog(lockTimeout);
+            return file;
         }
         catch
         {
-            connection.Dispose();
-            throw;
-        }
-    }
-
-    /// <summary>Opens an existing file.</summary>
-    public static SqliteConnection Open(string path, TimeSpan lockTimeout)
-    {
-        int seconds = (int)Math.Ceiling(Math.Min(lockTimeout.TotalSeconds, int.MaxValue / 1000));
-        var connection = new SqliteConnection(new SqliteConnectionStringBuilder { DataSource = path, Mode = SqliteOpenMode.ReadWrite, Pooling = false, DefaultTimeout = seconds }.ToString());
-        try
-        {
-            connection.Open();
-            // SQLite's own waiting is finer than the client's, which tries every 150 ms.
-            Execute(connection, string.Create(CultureInfo.InvariantCulture, $"PRAGMA busy_timeout = {seconds * 1000}"));
-            return connection;
-        }
-        catch
-        {
-            connection.Dispose();
+            file.Dispose();
             throw;
         }
     }
@@ -107,52 +85,28 @@ internal sealed class LedgerFile(string path, TimeSpan lockTimeout)
     }
 
     /// <summary>Whether nothing was written yet.</summary>
-    public static bool IsEmpty(SqliteConnection connection) => Scalar(connection, "SELECT count(*) FROM sqlite_schema") == 0 && Scalar(connection, "PRAGMA application_id") == 0;
+    public static bool IsEmpty(SqliteFile file) => file.Integer("SELECT count(*) FROM sqlite_schema") == 0 && file.Integer("PRAGMA application_id") == 0;
 
-    private static void CreateTables(SqliteConnection connection)
+    private static void CreateTables(SqliteFile file)
     {
-        using SqliteTransaction transaction = connection.BeginTransaction(deferred: false);
+        using LedgerTransaction transaction = file.BeginWriting();
         // Another process may have been first.
-        if (!IsEmpty(connection))
+        if (!IsEmpty(file))
             return;
         byte[] ledger = RandomNumberGenerator.GetBytes(16);
-        Execute(connection, string.Create(CultureInfo.InvariantCulture, $"PRAGMA application_id = {LedgerChain.ApplicationId}; PRAGMA user_version = {LedgerChain.Version}"));
-        Execute(connection, LedgerChain.Schema);
-        Execute(connection, "INSERT INTO head VALUES (1, $ledger, 0, $hash)", ("$ledger", ledger), ("$hash", LedgerChain.Genesis(ledger)));
+        file.Execute(string.Create(CultureInfo.InvariantCulture, $"PRAGMA application_id = {LedgerChain.ApplicationId}; PRAGMA user_version = {LedgerChain.Version}"));
+        file.Execute(LedgerChain.Schema);
+        file.Execute("INSERT INTO head VALUES (1, ?1, 0, ?2)", ledger, LedgerChain.Genesis(ledger));
         transaction.Commit();
     }
 
     /// <summary>Refuses what is no ledger.</summary>
-    public static void CheckFormat(SqliteConnection connection)
+    public static void CheckFormat(SqliteFile file)
     {
-        if (Scalar(connection, "PRAGMA application_id") != LedgerChain.ApplicationId)
-            throw SqliteLedgerErrors.NoLedger(connection.DataSource, "it is no FedLearn ledger.");
-        if (Scalar(connection, "PRAGMA user_version") is not (LedgerChain.Version or LedgerChain.VersionWithAlignments))
-            throw SqliteLedgerErrors.NoLedger(connection.DataSource, "it is a ledger of a version that this one does not know.");
-    }
-
-    private static long Scalar(SqliteConnection connection, string sql)
-    {
-        using SqliteCommand command = Command(connection, sql);
-        return (long)command.ExecuteScalar()!;
-    }
-
-    /// <summary>Runs statements.</summary>
-    public static void Execute(SqliteConnection connection, string sql, params (string Name, object Value)[] values)
-    {
-        using SqliteCommand command = Command(connection, sql);
-        foreach ((string name, object value) in values)
-            command.Parameters.AddWithValue(name, value);
-        command.ExecuteNonQuery();
-    }
-
-    private static SqliteCommand Command(SqliteConnection connection, string sql)
-    {
-        SqliteCommand command = connection.CreateCommand();
-#pragma warning disable CA2100 // every statement is a constant of this assembly
-        command.CommandText = sql;
-#pragma warning restore CA2100
-        return command;
+        if (file.Integer("PRAGMA application_id") != LedgerChain.ApplicationId)
+            throw SqliteLedgerErrors.NoLedger(file.Path, "it is no FedLearn ledger.");
+        if (file.Integer("PRAGMA user_version") is not (LedgerChain.Version or LedgerChain.VersionWithAlignments))
+            throw SqliteLedgerErrors.NoLedger(file.Path, "it is a ledger of a version that this one does not know.");
     }
 
     /// <summary>Does something with the file, and says what its failures mean.</summary>

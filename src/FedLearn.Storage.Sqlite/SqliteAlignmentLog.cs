@@ -2,7 +2,6 @@ using System.Collections.Concurrent;
 using FedLearn.Diagnostics;
 using FedLearn.Parties;
 using FedLearn.Privacy;
-using Microsoft.Data.Sqlite;
 
 namespace FedLearn.Storage.Sqlite;
 
@@ -55,17 +54,17 @@ public sealed class SqliteAlignmentLog : IAlignmentLog
         ArgumentNullException.ThrowIfNull(caps);
         _file.Guard(() =>
         {
-            using SqliteConnection connection = _file.Connect();
-            using SqliteTransaction transaction = connection.BeginTransaction(deferred: false);
-            LedgerChain chain = _file.ReadSound(connection);
+            using SqliteFile file = _file.Connect();
+            using LedgerTransaction transaction = file.BeginWriting();
+            LedgerChain chain = _file.ReadSound(file);
             if (chain.Alignments.FirstOrDefault(a => a.Record.Session == record.Session && a.Record.Party == record.Party) is { } earlier)
                 return earlier.Record == record ? chain : throw SqliteLedgerErrors.Refused(PrivacyErrors.RunReservedOtherwise, Path,
                     "the alignment is in the ledger with other numbers.", "Remove the state of the interrupted alignment and start it anew.");
             DateTimeOffset now = _clock.GetUtcNow();
             // A row of the future, which a clock that was set back leaves, counts too.
             caps.Check(record, chain.Alignments.Count(a => a.Record.Party == record.Party && a.Record.Peer == record.Peer && a.Begun > now - Day));
-            LedgerFile.Append(connection, chain, LedgerChain.Write(record, now));
-            LedgerFile.Execute(connection, $"PRAGMA user_version = {LedgerChain.VersionWithAlignments}");
+            LedgerFile.Append(file, chain, LedgerChain.Write(record, now));
+            file.Execute($"PRAGMA user_version = {LedgerChain.VersionWithAlignments}");
             transaction.Commit();
             return chain;
         });
@@ -79,9 +78,9 @@ public sealed class SqliteAlignmentLog : IAlignmentLog
         ArgumentNullException.ThrowIfNull(session);
         _file.Guard(() =>
         {
-            using SqliteConnection connection = _file.Connect();
-            using SqliteTransaction transaction = connection.BeginTransaction(deferred: false);
-            LedgerChain chain = _file.ReadSound(connection);
+            using SqliteFile file = _file.Connect();
+            using LedgerTransaction transaction = file.BeginWriting();
+            LedgerChain chain = _file.ReadSound(file);
             // Both sides of a session may be in one file, where two parties share it.
             string? party = _parties.GetValueOrDefault(session);
             LoggedAlignment found = chain.Alignments.FirstOrDefault(a => a.Record.Session == session && (party is null || a.Record.Party == party))
@@ -89,7 +88,7 @@ public sealed class SqliteAlignmentLog : IAlignmentLog
             // A session that is taken up again after its end was written tells the same.
             if (found.Ended is not null)
                 return chain;
-            LedgerFile.Append(connection, chain, LedgerChain.Write(found.Record, commonIds, _clock.GetUtcNow()));
+            LedgerFile.Append(file, chain, LedgerChain.Write(found.Record, commonIds, _clock.GetUtcNow()));
             transaction.Commit();
             return chain;
         });

@@ -1,7 +1,6 @@
 using System.Globalization;
 using FedLearn.Diagnostics;
 using FedLearn.Privacy;
-using Microsoft.Data.Sqlite;
 
 namespace FedLearn.Storage.Sqlite;
 
@@ -101,13 +100,13 @@ public sealed class SqliteLedger : IPrivacyLedger
         return LedgerFile.Guard(full, () =>
         {
             // Where the file may not be written, SQLite falls back to reading; where it may, it removes its log files when it closes.
-            using SqliteConnection connection = LedgerFile.Open(full, new SqliteLedgerOptions().LockTimeout);
+            using SqliteFile file = SqliteFile.Open(full, new SqliteLedgerOptions().LockTimeout);
             // A process that died while it made the file: no charge was written, and so nothing was sent.
-            if (since is null && LedgerFile.IsEmpty(connection))
+            if (since is null && LedgerFile.IsEmpty(file))
                 return new LedgerAudit(full, 0, "", [], null, null);
-            LedgerFile.CheckFormat(connection);
-            using SqliteTransaction transaction = connection.BeginTransaction(deferred: true);
-            LedgerChain chain = LedgerChain.Read(connection, since);
+            LedgerFile.CheckFormat(file);
+            using LedgerTransaction transaction = file.BeginReading();
+            LedgerChain chain = LedgerChain.Read(file, since);
             return new LedgerAudit(full, chain.Rows, Convert.ToHexStringLower(chain.Head), chain.Entries, chain.BadRow, chain.Fault) { Alignments = chain.Alignments };
         });
     }
@@ -154,9 +153,9 @@ public sealed class SqliteLedger : IPrivacyLedger
     /// <summary>Writes the charge of a run, or finds it; whether it counts in full whatever the run sends.</summary>
     private bool Commit(PrivacyCharge charge, KeptRelease? kept, Outbox outbox)
     {
-        using SqliteConnection connection = _file.Connect();
-        using SqliteTransaction transaction = connection.BeginTransaction(deferred: false);
-        LedgerChain chain = _file.ReadSound(connection);
+        using SqliteFile file = _file.Connect();
+        using LedgerTransaction transaction = file.BeginWriting();
+        LedgerChain chain = _file.ReadSound(file);
         if (chain.Entries.FirstOrDefault(e => e.Charge.RunId == charge.RunId) is { } entry)
         {
             // The people are equal when their fingerprints are; everything else is compared by value.
@@ -180,21 +179,21 @@ public sealed class SqliteLedger : IPrivacyLedger
             throw SqliteLedgerErrors.ChainBroken(Path, "the run has sent messages that the ledger does not know of, so that an old copy must have been put back.");
         CheckBudget(chain, charge);
         outbox.Create();
-        LedgerFile.Append(connection, chain, LedgerChain.Write(charge, kept, _options.Clock.GetUtcNow()));
+        LedgerFile.Append(file, chain, LedgerChain.Write(charge, kept, _options.Clock.GetUtcNow()));
         if (kept is not null)
-            LedgerFile.Execute(connection, "INSERT INTO kept VALUES ($row, $bytes)", ("$row", chain.Rows + 1), ("$bytes", kept.Bytes.ToArray()));
+            file.Execute("INSERT INTO kept VALUES (?1, ?2)", chain.Rows + 1, kept.Bytes.ToArray());
         transaction.Commit();
         return kept is not null;
     }
 
     private void Settle(string runId, double share) => _file.Guard(() =>
     {
-        using SqliteConnection connection = _file.Connect();
-        using SqliteTransaction transaction = connection.BeginTransaction(deferred: false);
-        LedgerChain chain = _file.ReadSound(connection);
+        using SqliteFile file = _file.Connect();
+        using LedgerTransaction transaction = file.BeginWriting();
+        LedgerChain chain = _file.ReadSound(file);
         if (!chain.Entries.Any(e => e.Charge.RunId == runId && e.State == ChargeState.Reserved))
             throw SqliteLedgerErrors.ChainBroken(Path, "the charge of a run that is under way is not in it.");
-        LedgerFile.Append(connection, chain, LedgerChain.Write(runId, share, _options.Clock.GetUtcNow()));
+        LedgerFile.Append(file, chain, LedgerChain.Write(runId, share, _options.Clock.GetUtcNow()));
         transaction.Commit();
         return chain;
     });

@@ -1,6 +1,6 @@
 using FedLearn.Diagnostics;
 using FedLearn.Privacy;
-using Microsoft.Data.Sqlite;
+using SQLitePCL;
 
 namespace FedLearn.Storage.Sqlite;
 
@@ -34,8 +34,6 @@ public static class SqliteLedgerErrors
     /// <summary>The storage failed to read, write or sync.</summary>
     public const string StorageFailed = "FL6312";
 
-    private const int SqliteError = 1, SqliteCorrupt = 11, SqliteNotADatabase = 26;
-
     internal static PrivacyRefusedException Refused(string id, string place, string cause, string remedy) => new(id, place, cause, remedy);
 
     internal static ConfigurationException NoLedger(string path, string cause, Exception? inner = null) =>
@@ -49,17 +47,16 @@ public static class SqliteLedgerErrors
     /// <param name="e">What was thrown. Its message stays out: it may quote anything.</param>
     internal static FedLearnException? Of(string path, Exception e) => e switch
     {
-        // Codes: https://www.sqlite.org/rescode.html
-        SqliteException { SqliteErrorCode: 5 or 6 } => new InternalFailureException(Busy, path, "other jobs held the ledger for too long.", "Let them finish and try again.", e),
-        SqliteException { SqliteErrorCode: 13 } => NoSpace(path, e),
-        SqliteException { SqliteErrorCode: SqliteNotADatabase } => NoLedger(path, "it is no SQLite file.", e),
-        SqliteException { SqliteErrorCode: SqliteCorrupt } => ChainBroken(path, "the file is damaged."),
+        SqliteFailure { IsLocked: true } => new InternalFailureException(Busy, path, "other jobs held the ledger for too long.", "Let them finish and try again.", e),
+        SqliteFailure { Code: raw.SQLITE_FULL } => NoSpace(path, e),
+        SqliteFailure { Code: raw.SQLITE_NOTADB } => NoLedger(path, "it is no SQLite file.", e),
+        SqliteFailure { Code: raw.SQLITE_CORRUPT } => ChainBroken(path, "the file is damaged."),
         // Every statement is a constant, so that one which does not compile speaks of a table that was dropped or changed.
-        SqliteException { SqliteErrorCode: SqliteError } => ChainBroken(path, "its tables are not those of a ledger."),
-        SqliteException { SqliteErrorCode: 3 or 8 or 14 or 23 } or UnauthorizedAccessException or DirectoryNotFoundException or FileNotFoundException =>
+        SqliteFailure { Code: raw.SQLITE_ERROR } => ChainBroken(path, "its tables are not those of a ledger."),
+        SqliteFailure { Code: raw.SQLITE_PERM or raw.SQLITE_READONLY or raw.SQLITE_CANTOPEN or raw.SQLITE_AUTH } or UnauthorizedAccessException or DirectoryNotFoundException or FileNotFoundException =>
             new ConfigurationException(CannotOpen, path, "it is absent, or cannot be opened for reading and writing.", "Check the path, that its folder exists, and the permissions of both.", e),
         IOException { HResult: 28 or unchecked((int)0x80070070) } => NoSpace(path, e),
-        SqliteException or IOException => new InternalFailureException(StorageFailed, path, "the storage failed.",
+        SqliteFailure or IOException => new InternalFailureException(StorageFailed, path, "the storage failed.",
             "Check the disk. What was charged stays charged; a run that was under way may be continued under its id.", e),
         _ => null,
     };

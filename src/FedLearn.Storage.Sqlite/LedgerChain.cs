@@ -1,6 +1,5 @@
 using System.Buffers.Binary;
 using System.Security.Cryptography;
-using System.Text;
 using System.Text.Json;
 using System.Text.Json.Nodes;
 using FedLearn.Parties;
@@ -47,11 +46,15 @@ internal sealed record LedgerChain(IReadOnlyList<LedgerEntry> Entries, IReadOnly
     public static byte[] Genesis(ReadOnlySpan<byte> ledger) => SHA256.HashData([.. "FedLearn ledger 1"u8, .. ledger]);
 
     /// <summary>SHA-256 of the hash before, the row's number (8 bytes, little-endian) and its content (UTF-8), which is stored as it is hashed.</summary>
-    public static byte[] HashOf(ReadOnlySpan<byte> before, long number, string content)
+    public static byte[] HashOf(ReadOnlySpan<byte> before, long number, ReadOnlySpan<byte> content)
     {
-        byte[] ordinal = new byte[sizeof(long)];
+        using var hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
+        Span<byte> ordinal = stackalloc byte[sizeof(long)];
         BinaryPrimitives.WriteInt64LittleEndian(ordinal, number);
-        return SHA256.HashData([.. before, .. ordinal, .. Encoding.UTF8.GetBytes(content)]);
+        hash.AppendData(before);
+        hash.AppendData(ordinal);
+        hash.AppendData(content);
+        return hash.GetHashAndReset();
     }
 
     /// <summary>Reads and verifies every row, and that the ledger was once where <paramref name="since"/> says.</summary>
@@ -80,9 +83,10 @@ internal sealed record LedgerChain(IReadOnlyList<LedgerEntry> Entries, IReadOnly
                 // No statement leaves that, but a byte of a damaged page can.
                 if (rows.IsNull(1) || rows.IsNull(2))
                     return Bad($"row {number} is damaged.");
-                string content = rows.Text(1);
+                // In place: a ledger of years is read several times a job.
+                ReadOnlySpan<byte> content = rows.Span(1);
                 byte[] expected = HashOf(hash, number, content);
-                if (!rows.Bytes(2).AsSpan().SequenceEqual(expected))
+                if (!rows.Span(2).SequenceEqual(expected))
                     return Bad($"row {number} was changed, or is in another place than it was written to.");
                 if (!Apply(content, rows.IsNull(3) ? null : rows.Bytes(3), entries, kept, places, alignments, sessions))
                     return Bad($"row {number}, or what it keeps, is not what a ledger writes.");
@@ -153,12 +157,15 @@ internal sealed record LedgerChain(IReadOnlyList<LedgerEntry> Entries, IReadOnly
     }.ToJsonString();
 
     /// <summary>Adds a row to what the rows before it say; false when it makes no sense after them.</summary>
-    private static bool Apply(string content, byte[]? bytes, List<LedgerEntry> entries, List<KeptByRun> kept, Dictionary<string, int> places, List<LoggedAlignment> alignments,
+    private static bool Apply(ReadOnlySpan<byte> content, byte[]? bytes, List<LedgerEntry> entries, List<KeptByRun> kept, Dictionary<string, int> places, List<LoggedAlignment> alignments,
         Dictionary<(string Session, string Party), int> sessions)
     {
         try
         {
-            using JsonDocument document = JsonDocument.Parse(content);
+            var reader = new Utf8JsonReader(content);
+            using JsonDocument document = JsonDocument.ParseValue(ref reader);
+            if (reader.Read())
+                return false;
             JsonElement row = document.RootElement;
             if (Text(row, "kind") is AlignmentBegun or AlignmentEnded)
                 return bytes is null && ApplyAlignment(row, alignments, sessions);
@@ -228,7 +235,7 @@ internal sealed record LedgerChain(IReadOnlyList<LedgerEntry> Entries, IReadOnly
     private static DataSetIdentity DataSet(JsonElement row)
     {
         JsonElement data = row.GetProperty("dataSet");
-        return DataSetIdentity.Restore(Text(data, "fingerprint"), data.GetProperty("rows").GetInt32(), Convert.FromBase64String(Text(data, "sketch")));
+        return DataSetIdentity.Restore(Text(data, "fingerprint"), data.GetProperty("rows").GetInt32(), data.GetProperty("sketch").GetBytesFromBase64());
     }
 
     private static string Text(JsonElement parent, string name) => parent.GetProperty(name).GetString() ?? throw new FormatException();

@@ -1,5 +1,6 @@
 using System.Globalization;
 using System.Security.Cryptography;
+using System.Text;
 using FedLearn.Diagnostics;
 
 namespace FedLearn.Storage.Sqlite;
@@ -26,7 +27,7 @@ internal sealed class LedgerFile(string path, TimeSpan lockTimeout)
     public static void Append(SqliteFile file, LedgerChain chain, string content)
     {
         long number = chain.Rows + 1;
-        file.Execute("INSERT INTO rows VALUES (?1, ?3, ?2); UPDATE head SET rows = ?1, hash = ?2", number, LedgerChain.HashOf(chain.Head, number, content), content);
+        file.Execute("INSERT INTO rows VALUES (?1, ?3, ?2); UPDATE head SET rows = ?1, hash = ?2", number, LedgerChain.HashOf(chain.Head, number, Encoding.UTF8.GetBytes(content)), content);
     }
 
     /// <summary>What the file says; refuses one that does not verify. A file that does not exist is empty.</summary>

@@ -131,11 +131,11 @@ internal sealed class SqliteRows(sqlite3_stmt statement) : IDisposable
     /// <summary>The whole number of a column.</summary>
     public long Integer(int column) => raw.sqlite3_column_int64(statement, column);
 
-    /// <summary>The text of a column.</summary>
-    public string Text(int column) => raw.sqlite3_column_text(statement, column).utf8_to_string();
+    /// <summary>The bytes of a column, of a text its UTF-8, until the next row.</summary>
+    public ReadOnlySpan<byte> Span(int column) => raw.sqlite3_column_blob(statement, column);
 
     /// <summary>The bytes of a column.</summary>
-    public byte[] Bytes(int column) => raw.sqlite3_column_blob(statement, column).ToArray();
+    public byte[] Bytes(int column) => Span(column).ToArray();
 
     /// <inheritdoc />
     public void Dispose() => statement.Dispose();

@@ -8,9 +8,9 @@ internal sealed class BinaryRows
     private readonly double[] _losses, _squares;
     private readonly int _predicted;                             // how many are predicted to be 1
 
-    public BinaryRows(ReadOnlySpan<double> scores, ReadOnlySpan<double> means, ReadOnlySpan<double> labels, double cut)
+    public BinaryRows(Ranking ranking, ReadOnlySpan<double> scores, ReadOnlySpan<double> means, ReadOnlySpan<double> labels, double cut)
     {
-        _ranking = Ranking.Of(scores, labels)!;
+        _ranking = ranking;
         _losses = new double[scores.Length];
         _squares = new double[scores.Length];
         ReadOnlySpan<int> rows = _ranking.Rows;
@@ -38,17 +38,23 @@ internal sealed class BinaryRows
         return means;
     }
 
-    /// <summary>Figures with every row counted once. NaN in, NaN or null out.</summary>
-    public static MetricSet Figures(ReadOnlySpan<double> scores, ReadOnlySpan<double> means, ReadOnlySpan<double> labels, double cut)
+    /// <summary>The rows by falling score, for <see cref="Figures"/>; null when a score is NaN. Refuses vectors of unequal lengths.</summary>
+    public static Ranking? Rank(ReadOnlySpan<double> scores, ReadOnlySpan<double> means, ReadOnlySpan<double> labels)
     {
         Metrics.RequireEqualLengths(scores, labels);
         Metrics.RequireEqualLengths(means, labels);
+        return Ranking.Of(scores, labels);
+    }
+
+    /// <summary>Figures with every row counted once. NaN in, NaN or null out.</summary>
+    public static MetricSet Figures(Ranking? ranking, ReadOnlySpan<double> scores, ReadOnlySpan<double> means, ReadOnlySpan<double> labels, double cut)
+    {
         if (labels.IsEmpty)
             return new();
         bool undefined = Metrics.HasNaN(scores);
         var confusion = new Confusion(Cells(scores, labels, cut), 2);
         double deviance = Metrics.BinomialDeviance(scores, labels);
-        Ranking.Figures? ranks = Ranking.Of(scores, labels)?.Weigh();
+        Ranking.Figures? ranks = ranking?.Weigh();
         return new()
         {
             Auc = Metrics.Defined(ranks?.Auc),

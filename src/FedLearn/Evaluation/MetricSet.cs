@@ -52,8 +52,11 @@ public sealed record MetricSet
     /// <param name="scores">Linear predictors z = log odds, shape [n].</param>
     /// <param name="labels">0 or 1, shape [n].</param>
     /// <exception cref="ArgumentException">The lengths differ.</exception>
-    public static MetricSet ForBinomial(ReadOnlySpan<double> scores, ReadOnlySpan<double> labels) =>
-        BinaryRows.Figures(scores, BinaryRows.Means(scores), labels, BinaryRows.Cut(0.5));
+    public static MetricSet ForBinomial(ReadOnlySpan<double> scores, ReadOnlySpan<double> labels) => ForBinomial(scores, BinaryRows.Means(scores), labels);
+
+    /// <summary>The same, with the probabilities of the log odds.</summary>
+    internal static MetricSet ForBinomial(ReadOnlySpan<double> scores, ReadOnlySpan<double> probabilities, ReadOnlySpan<double> labels) =>
+        BinaryRows.Figures(BinaryRows.Rank(scores, probabilities, labels), scores, probabilities, labels, BinaryRows.Cut(0.5));
 
     /// <summary>Figures of a model of more than two classes.</summary>
     /// <param name="probabilities">Class-major: class m of row i at [m n + i]; shape [M n].</param>

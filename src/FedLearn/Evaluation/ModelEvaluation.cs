@@ -74,19 +74,20 @@ public sealed record ModelEvaluation
     {
         options = (options ?? new()).Checked();
         double cut = BinaryRows.Cut(options.Threshold);
-        MetricSet metrics = BinaryRows.Figures(scores, probabilities, labels, cut);
+        Ranking? ranking = BinaryRows.Rank(scores, probabilities, labels);
+        MetricSet metrics = BinaryRows.Figures(ranking, scores, probabilities, labels, cut);
         ModelEvaluation bare = Bare(metrics, options) with { Threshold = options.Threshold };
-        if (labels.IsEmpty || Evaluation.Metrics.HasNaN(scores) || Evaluation.Metrics.HasNaN(probabilities) || Evaluation.Metrics.HasNaN(labels))
+        if (labels.IsEmpty || ranking is null || Evaluation.Metrics.HasNaN(probabilities) || Evaluation.Metrics.HasNaN(labels))
             return bare;
-        var rows = new BinaryRows(scores, probabilities, labels, cut);
+        var rows = new BinaryRows(ranking, scores, probabilities, labels, cut);
         var confusion = new Confusion(BinaryRows.Cells(scores, labels, cut), 2);
         var curves = rows.Curves(MostPoints);
         return bare.WithIntervals(labels.Length, 1, options, rows.Weigh) with
         {
             Roc = curves?.Roc,
             PrecisionRecall = curves?.PrecisionRecall,
-            Calibration = Deciles.Calibration(scores, probabilities, labels),
-            Lift = Deciles.Lift(scores, labels),
+            Calibration = Deciles.Calibration(ranking, probabilities, labels),
+            Lift = Deciles.Lift(ranking, labels),
             Confusion = confusion.ToMatrix(),
             PerClass = confusion.PerClass([metrics.Auc, metrics.Auc]),
         };
@@ -125,10 +126,11 @@ public sealed record ModelEvaluation
         if (labels.IsEmpty || !Evaluation.Metrics.AllFinite(means) || !Evaluation.Metrics.AllFinite(labels))
             return bare;
         var rows = new RegressionRows(means, labels, deviance);
+        Ranking ranking = Ranking.Of(means, labels)!;
         return bare.WithIntervals(labels.Length, 1, options, rows.Weigh) with
         {
-            Calibration = Deciles.Calibration(means, means, labels),
-            Lift = Deciles.Lift(means, labels),
+            Calibration = Deciles.Calibration(ranking, means, labels),
+            Lift = Deciles.Lift(ranking, labels),
         };
     }
 

@@ -15,6 +15,14 @@ internal sealed class Ranking
     /// <summary>Rows by falling score; those of equal score in their own order.</summary>
     public ReadOnlySpan<int> Rows => _rows;
 
+    /// <summary>The place after the last row with the score of that at a place.</summary>
+    public int EndOfTie(int place)
+    {
+        while ((_flags[place] & LastOfTie) == 0)
+            place++;
+        return place + 1;
+    }
+
     /// <summary>Figures of ranks; NaN where a class they need has no weight.</summary>
     public readonly record struct Figures(double Auc, double Ks, double AveragePrecision);
 

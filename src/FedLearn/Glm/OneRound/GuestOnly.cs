@@ -21,8 +21,7 @@ internal static class GuestOnly
         test.Scores(0, fit.Weights, scores);
         testTargets.AddOffsets(0, scores);
         trainTargets.AddOffsets(0, fit.Scores);
-        return new GuestOnlyMetrics(Measure(fit.Scores, trainTargets), test.Rows == 0 ? null : Measure(scores, testTargets));
-
-        MetricSet Measure(double[] z, GlmTargets targets) => GlmEvaluation.Of(family, z, targets.Labels, new EvaluationOptions { Resamples = 0 }).Metrics;
+        return new GuestOnlyMetrics(GlmEvaluation.FiguresOf(family, fit.Scores, trainTargets.Labels),
+            test.Rows == 0 ? null : GlmEvaluation.FiguresOf(family, scores, testTargets.Labels));
     }
 }

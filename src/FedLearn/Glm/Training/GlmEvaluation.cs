@@ -6,6 +6,17 @@ namespace FedLearn.Glm;
 /// <summary>The figures of a family.</summary>
 internal static class GlmEvaluation
 {
+    /// <summary>The figures alone, at threshold 0.5.</summary>
+    /// <inheritdoc cref="Of" path="/param" />
+    public static MetricSet FiguresOf(IGlmFamily family, double[] scores, double[] labels)
+    {
+        double[] means = new double[scores.Length];
+        family.Means(scores, means);
+        return family.Outputs > 1 ? MetricSet.ForClasses(means, labels, family.Outputs)
+            : family.Kind() == GlmFamilyKind.Binomial ? MetricSet.ForBinomial(scores, means, labels)
+            : MetricSet.ForRegression(means, labels, (m, y) => DevianceSum(family, m, y));
+    }
+
     /// <summary>Evaluates scores against labels.</summary>
     /// <param name="family">The family of true labels.</param>
     /// <param name="scores">Linear predictors, class-major, shape [K n].</param>

@@ -38,8 +38,8 @@ internal sealed partial class Outbox : IDisposable
     // Under the lock, or before anybody else has the outbox.
     private readonly XxHash128 _hash = new();
     private long _end, _largest, _syncTicks;
-    // Where the space ends that records have been in: beyond it nothing needs to be looked at.
-    private long _top;
+    // Of each page of the file the number of the record there, from 1; 0 for none that must stay.
+    private int[] _owners = [];
     // Of the file, which nobody else writes. Asking the system for it each time would mark the file's times as seen: Linux (6.13) then notes a finer time at the next write, which some file systems have to sync too.
     private long _length;
     private int _expected = FirstRecords;
@@ -232,8 +232,7 @@ internal sealed partial class Outbox : IDisposable
         }
 
         Sync();
-        _records[index] = (at, message.Length);
-        _top = Math.Max(_top, at + size);
+        Note(index, at, message.Length);
         if (keeps)
         {
             (_end, Kept) = (at + size, index + 1);
@@ -253,14 +252,29 @@ internal sealed partial class Outbox : IDisposable
         RandomAccess.Write(Handle, note, end - Sector);
     }
 
+    /// <summary>Notes where a record is.</summary>
+    private void Note(int index, long at, int length)
+    {
+        _records[index] = (at, length);
+        Owners(at, Slot(length)).Fill(index + 1);
+    }
+
     /// <summary>Forgets the records that a place overlaps.</summary>
     private void Forget(long at, long size)
     {
-        if (at >= _top)
-            return;
-        foreach ((int old, (long offset, int length)) in _records)
-            if (offset < at + size && at < offset + Slot(length))
-                _records.Remove(old);
+        foreach (ref int owner in Owners(at, size))
+        {
+            if (owner > 0)
+                _records.Remove(owner - 1);
+            owner = 0;
+        }
+    }
+
+    // As far as the file goes.
+    private Span<int> Owners(long at, long size)
+    {
+        int first = (int)Math.Min(at / Page, _owners.Length);
+        return _owners.AsSpan(first, (int)Math.Min(size / Page, _owners.Length - first));
     }
 
     /// <summary>Where a record goes: behind the last while there is room for the limit and one more, then in the first place that holds no record which must stay. All space that is used is
@@ -290,6 +304,7 @@ internal sealed partial class Outbox : IDisposable
             Span<byte> noted = stackalloc byte[sizeof(long)];
             BinaryPrimitives.WriteInt64LittleEndian(noted, grown);
             RandomAccess.Write(Handle, noted, LengthAt);
+            Array.Resize(ref _owners, checked((int)(grown / Page)));
         }
 
         return at;
@@ -298,16 +313,7 @@ internal sealed partial class Outbox : IDisposable
     // Beside the one that comes next.
     private int FirstNeeded => Math.Max(0, Kept + 1 - _limit);
 
-    private bool IsFree(long at, long size)
-    {
-        if (at >= _top)
-            return true;
-        int needed = FirstNeeded;
-        foreach ((int index, (long offset, int length)) in _records)
-            if (index >= needed && offset < at + size && at < offset + Slot(length))
-                return false;
-        return true;
-    }
+    private bool IsFree(long at, long size) => !Owners(at, size).ContainsAnyInRange(FirstNeeded + 1, int.MaxValue);
 
     /// <summary>Finds what earlier processes kept.</summary>
     private void Recover()
@@ -319,6 +325,7 @@ internal sealed partial class Outbox : IDisposable
             return;
         Exists = true;
         HasLocal = page[LocalAt] != 0;
+        _owners = new int[(_length + Page - 1) / Page];
         if (BinaryPrimitives.ReadInt64LittleEndian(page.AsSpan(LengthAt)) is var noted && noted > _length)
             throw Refused($"the file was cut off: it has {_length} bytes, and had {noted}.");
         int sent = 0;
@@ -331,8 +338,8 @@ internal sealed partial class Outbox : IDisposable
             }
 
             long size = Slot(read.Message.Length);
-            _records[read.Index] = (at, read.Message.Length);
-            (_largest, _top) = (Math.Max(_largest, size), Math.Max(_top, at + size));
+            Note(read.Index, at, read.Message.Length);
+            _largest = Math.Max(_largest, size);
             if (read.Index >= Kept)
                 (Kept, _end) = (read.Index + 1, at + size);
             at += size - Page;

@@ -40,10 +40,14 @@ public sealed class GaussianMechanism
     private readonly bool _resumed;
     private readonly int _firstLocal, _localStep;
     private readonly Lock _lock = new();
-    // Who draws holds it: the pool's thread, or whoever needs the draws before that has come to it.
-    private readonly Lock _drawing = new();
+    // Draws at hand, in the order in which they are used.
     private int[] _ahead = [];
-    private int _aheadStart, _aheadLength, _wanted;
+    private int _aheadStart, _aheadLength;
+    // Those that come after them, which another thread makes: how many were ordered, and how many of these are still to be made. Who makes them holds the lock: that thread, or whoever needs them before it has
+    // come to it.
+    private readonly Lock _drawing = new();
+    private int[] _drawn = [];
+    private int _ordered, _wanted;
     private readonly List<TransientRelease> _transient = [];
     private Drawer? _drawer;
     private int _released;
@@ -150,7 +154,7 @@ public sealed class GaussianMechanism
     {
         lock (_lock)
         {
-            DrawWanted();
+            Collect(0);
             if (_released > 0 || _aheadLength > 0)
                 throw new InvalidOperationException("A mechanism goes on before it has released or drawn anything.");
             if (position.Released < 0 || position.Released > _calibration.Releases || position.Draws < 0)
@@ -193,17 +197,17 @@ public sealed class GaussianMechanism
         {
             if (_released >= _calibration.Releases)
                 return;
-            DrawWanted();
-            Want(length);
+            Collect(0);
+            if (_aheadLength < length)
+                Order(length - _aheadLength);
         }
     }
 
-    private void Want(int length)
+    /// <summary>Has another thread make draws. Those of an earlier order have been collected.</summary>
+    private void Order(int count)
     {
-        if (length <= _aheadLength)
-            return;
         lock (_drawing)
-            _wanted = length - _aheadLength;
+            _ordered = _wanted = count;
         DrawingThread.Ask(_drawer ??= new Drawer(this));
     }
 
@@ -223,15 +227,42 @@ public sealed class GaussianMechanism
         }
     }
 
-    /// <summary>Draws what <see cref="Prefetch"/> asked for, unless that has been done meanwhile.</summary>
+    /// <summary>Makes the draws that were ordered, unless that has been done meanwhile.</summary>
     private void DrawWanted()
     {
         lock (_drawing)
         {
             if (_wanted == 0)
                 return;
-            Draw(_wanted);
+            if (_drawn.Length < _wanted)
+                _drawn = new int[_wanted];
+            Fill(_drawn.AsSpan(0, _wanted));
             _wanted = 0;
+        }
+    }
+
+    /// <summary>Puts the draws that were ordered behind those at hand, and makes more where they are fewer than needed.</summary>
+    private void Collect(int needed)
+    {
+        lock (_drawing)
+        {
+            DrawWanted();
+            if (_aheadLength == 0)
+                (_ahead, _drawn, _aheadStart, _aheadLength) = (_drawn, _ahead, 0, _ordered);
+            else if (_ordered > 0)
+            {
+                Span<int> drawn = _drawn.AsSpan(0, _ordered);
+                drawn.CopyTo(Room(_ordered));
+                drawn.Clear();
+                _aheadLength += _ordered;
+            }
+
+            _ordered = 0;
+            if (_aheadLength >= needed)
+                return;
+            // They count once they are made: a generator may fail.
+            Fill(Room(needed - _aheadLength));
+            _aheadLength = needed;
         }
     }
 
@@ -275,8 +306,9 @@ public sealed class GaussianMechanism
     /// <summary>What needs the packed message no more, and so is done while the disk writes it.</summary>
     private void Begin()
     {
-        if (_nextLength > _aheadLength)
-            Want(_nextLength * Math.Min(_calibration.Releases - _released - 1, Math.Max(1, DrawsTogether / _nextLength)));
+        // A message ahead of the one that has to wait for them: the thread that makes them may get a processor late.
+        if (_ordered == 0 && _nextLength > 0 && _aheadLength / _nextLength is var ahead and < 2 && Math.Min(_calibration.Releases - _released - 1 - ahead, Math.Max(1, DrawsTogether / _nextLength)) is var messages and > 0)
+            Order(_nextLength * messages);
         BeforeKeeping?.Invoke();
         TensorPrimitives.Multiply(_noisy, _message.Step, _noisy);
     }
@@ -351,7 +383,7 @@ public sealed class GaussianMechanism
         _used += length;
         if (_noise is not TestNoise test)
             return;
-        DrawWanted();
+        Collect(0);
         int drawn = Math.Min(length, _aheadLength);
         test.Skip(length - drawn);
         Use(drawn);
@@ -378,9 +410,8 @@ public sealed class GaussianMechanism
         if (!TensorPrimitives.IsFiniteAll(exact))
             throw new InternalFailureException(PrivacyErrors.NotFinite, name, "a value to be released is NaN or infinite.",
                 "The training has diverged or met a fault: lower stepSize; if it persists, report it.");
-        DrawWanted();
         if (_aheadLength < exact.Length)
-            Draw(exact.Length - _aheadLength);
+            Collect(exact.Length);
 
         long start = Stopwatch.GetTimestamp();
         Span<int> noise = _ahead.AsSpan(_aheadStart, exact.Length);
@@ -398,10 +429,9 @@ public sealed class GaussianMechanism
         Interlocked.Add(ref _noiseTicks, Stopwatch.GetTimestamp() - start);
     }
 
-    /// <summary>Appends draws to those made ahead.</summary>
-    private void Draw(int count)
+    /// <summary>Room behind the draws at hand.</summary>
+    private Span<int> Room(int count)
     {
-        long start = Stopwatch.GetTimestamp();
         int length = checked(_aheadLength + count);
         if (_ahead.Length - _aheadStart < length)
         {
@@ -413,8 +443,13 @@ public sealed class GaussianMechanism
             (_ahead, _aheadStart) = (room, 0);
         }
 
-        _noise.Fill(_ahead.AsSpan(_aheadStart + _aheadLength, count));
-        _aheadLength = length;
+        return _ahead.AsSpan(_aheadStart + _aheadLength, count);
+    }
+
+    private void Fill(Span<int> draws)
+    {
+        long start = Stopwatch.GetTimestamp();
+        _noise.Fill(draws);
         Interlocked.Add(ref _noiseTicks, Stopwatch.GetTimestamp() - start);
     }
 }

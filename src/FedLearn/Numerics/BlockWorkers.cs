@@ -26,6 +26,7 @@ internal static unsafe class BlockWorkers
     private static readonly long SpinTicks = Stopwatch.Frequency * 30 / 1_000_000;
     private static readonly long[] Ranges = new long[(Threads + 1) * Line];
     private static readonly object Gate = new();
+    private static readonly HelperPlace?[] Places = new HelperPlace?[Threads];
 
     private static int _taken, _started, _parked, _open;
     private static volatile int _turn;
@@ -37,6 +38,10 @@ internal static unsafe class BlockWorkers
     private static bool _backwards;
     private static ExceptionDispatchInfo? _failure;
 
+    /// <summary>Whether the calling thread does its blocks alone: one that works beside another which must not wait for a processor.</summary>
+    [field: ThreadStatic]
+    public static bool Alone { get; set; }
+
     /// <summary>Runs the blocks and returns when all are done.</summary>
     /// <param name="work">The work; on the caller's stack, or pinned.</param>
     /// <param name="state">Handed to every block.</param>
@@ -44,7 +49,7 @@ internal static unsafe class BlockWorkers
     /// <param name="backwards">Every thread takes its last block first: what an earlier pass read last may still be in the cache.</param>
     public static void Run<T>(T* work, object? state, int blocks, bool backwards = false) where T : unmanaged, IBlockWork
     {
-        if (blocks > 1 && Threads > 1 && Interlocked.CompareExchange(ref _taken, 1, 0) == 0)
+        if (blocks > 1 && Threads > 1 && !Alone && Interlocked.CompareExchange(ref _taken, 1, 0) == 0)
         {
             try
             {
@@ -76,8 +81,13 @@ internal static unsafe class BlockWorkers
         // The barrier stands between saying that there is work and asking who sleeps; a helper does the two the other way round.
         Interlocked.MemoryBarrier();
         if (Volatile.Read(ref _parked) > 0)
+        {
+            foreach (HelperPlace? place in Places)
+                place?.AwayFromCaller();
             lock (Gate)
                 Monitor.PulseAll(Gate);
+        }
+
         ExceptionDispatchInfo? failure = null;
         try
         {
@@ -112,6 +122,7 @@ internal static unsafe class BlockWorkers
     private static void Help(int thread)
     {
         int seen = 0;
+        Volatile.Write(ref Places[thread], HelperPlace.OfThisThread());
         while (true)
         {
             Await(seen);

@@ -1,5 +1,7 @@
 using FedLearn.Diagnostics;
 using FedLearn.Privacy;
+using FsCheck;
+using FsCheck.Fluent;
 
 namespace FedLearn.Tests.Privacy;
 
@@ -209,6 +211,49 @@ public class GaussianMechanismTests
     }
 
     [Fact]
+    public void Release_LengthsForetoldOrNot_UsesDrawsInOrderAndEachOnce() => Prop.ForAll(ArbMap.Default.ArbFor<(byte Length, byte Next, bool Prefetches)[]>(), messages =>
+    {
+        var calibration = new NoiseCalibration(0.3, 1, Math.Max(1, messages.Length), 1);
+        GaussianMechanism mechanism = Create(new Numbers(), calibration: calibration, latticeBits: GaussianMechanism.MostLatticeBits);
+        int drawn = 0;
+        foreach ((byte most, byte next, bool prefetches) in messages)
+        {
+            int length = most + 1;
+            if (prefetches)
+                mechanism.Prefetch(next);
+            ReadOnlyMemory<double> values = mechanism.Release(new Scores(new double[length]), "s", next).Payload.Values;
+            Assert.Equal(Enumerable.Range(drawn + 1, length).Select(i => (double)i), values.ToArray().Select(value => value / mechanism.Step));
+            drawn += length;
+        }
+    }).QuickCheckThrowOnFailure();
+
+    [Theory]
+    [InlineData(1)]
+    [InlineData(2)]
+    [InlineData(3)]
+    public void Release_GeneratorThatFailedOnce_NeverLeavesAValueWithoutNoise(int failing)
+    {
+        var noise = new Numbers { Failing = failing };
+        GaussianMechanism mechanism = Create(noise, calibration: new(0.3, 1, 8, 1), latticeBits: GaussianMechanism.MostLatticeBits);
+        // Messages that grow: draws at hand, drawn ahead and drawn when they are needed. Whether it is a release that meets the failure depends on the drawing thread.
+        List<double> released = [];
+        for (int length = 1; mechanism.Released < 8;)
+        {
+            try
+            {
+                released.AddRange(mechanism.Release(new Scores(new double[length]), "s", length).Payload.Values.ToArray());
+                length++;
+            }
+            catch (InvalidOperationException)
+            {
+            }
+        }
+
+        Assert.Equal(Enumerable.Range(1, 36).Select(i => (double)i), released.Select(value => value / mechanism.Step));
+        Assert.Equal(0, noise.Failing);
+    }
+
+    [Fact]
     public void Release_Repeated_DrawsFreshNoise()
     {
         GaussianMechanism mechanism = Create();
@@ -230,6 +275,28 @@ public class GaussianMechanismTests
         Assert.Throws<ArgumentOutOfRangeException>(() => Create(latticeBits: 3));
         Assert.Throws<ArgumentOutOfRangeException>(() => Create(latticeBits: 25));
         Assert.Equal(PrivacyErrors.NoiseTooSmall, Assert.Throws<PrivacyRefusedException>(() => Create(calibration: Noise with { Sigma = 1e-9 })).Id);
+    }
+
+    /// <summary>1, 2, 3 and so on; the call whose number is <see cref="Failing"/> spoils what it was given and fails.</summary>
+    private sealed class Numbers : INoiseSource
+    {
+        private int _last;
+
+        public int Failing { get; set; }
+
+        public bool IsSecure => false;
+
+        public void Fill(Span<int> destination)
+        {
+            if (Failing > 0 && --Failing == 0)
+            {
+                destination.Clear();
+                throw new InvalidOperationException("no entropy");
+            }
+
+            for (int i = 0; i < destination.Length; i++)
+                destination[i] = ++_last;
+        }
     }
 
     private sealed class KeptMessages : IPrivacyReservation

@@ -1,3 +1,4 @@
+using FedLearn.Numerics;
 using FedLearn.Privacy;
 
 namespace FedLearn.Glm;
@@ -11,11 +12,16 @@ internal sealed class OwnStep : IAsyncDisposable
     /// <summary>Cells of a batch below which the work, some microseconds, is not worth waking a thread for. Reasoned, not measured.</summary>
     private const int LeastCells = 1 << 14;
 
+    /// <summary>Cells of a batch up to which one thread is done with them about as soon as the disk: the other processor is then free for the thread that comes back from it. Syncs of the active party took 63 us instead of 190 at the
+    /// median of 50 rounds, with both changes (batches of 4,096 x 30; two processors of KVM).</summary>
+    private const int MostCellsAlone = 1 << 18;
+
     private readonly GlmWork _work;
     private readonly GaussianMechanism _mechanism;
     private readonly double[] _weights, _gradient, _scores;
     private readonly AutoResetEvent _asked = new(false);
     private Thread? _thread;
+    private volatile HelperPlace? _place;
     private LinearPart? _rows;
     private ReadOnlyMemory<double> _residuals;
     private TaskCompletionSource _done = new();
@@ -92,11 +98,14 @@ internal sealed class OwnStep : IAsyncDisposable
 
         _done = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
         Volatile.Write(ref _taken, 0);
+        _place?.AwayFromCaller();
         _asked.Set();
     }
 
     private void Help()
     {
+        _place = HelperPlace.OfThisThread();
+        BlockWorkers.Alone = (long)_work.Layout.LargestSize * _work.Train.Dimension <= MostCellsAlone;
         while (_asked.WaitOne() && !_ends)
             Take();
     }

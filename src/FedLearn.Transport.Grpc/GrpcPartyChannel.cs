@@ -219,6 +219,36 @@ internal sealed class GrpcPartyChannel(IExchangeCall call, string local, string 
         }
     }
 
+    /// <summary>Passes messages of training rounds to a channel's own other end, so that the code is compiled: of zeros, and longer than the call takes at once, so that their writer waits as for a socket.</summary>
+    internal static async Task RehearseAsync()
+    {
+        double[] zeros = new double[4096];
+        var lattice = LatticeVector.Of(zeros, 1, 1 << 27);
+        var pipe = new Pipe(new PipeOptions(pauseWriterThreshold: zeros.Length, resumeWriterThreshold: zeros.Length / 2));
+        var channel = new GrpcPartyChannel(new Loop(pipe), "rehearsal", "rehearsal", new ChannelOptions()) { Rehearsal = Task.CompletedTask };
+        RoundVector[] payloads = [new Scores(zeros), new Residuals(zeros), new Scores(lattice), new Residuals(lattice)];
+        for (int round = 0; round < payloads.Length; round++)
+        {
+            ValueTask<long> writing = channel.WriteMessageAsync(round, payloads[round], CancellationToken.None);
+            ChannelFrame frame = await channel.ReadFrameAsync(CancellationToken.None).ConfigureAwait(false);
+            await writing.ConfigureAwait(false);
+            channel.Return(frame.Payload!);
+        }
+    }
+
+    private sealed class Loop(Pipe pipe) : IExchangeCall
+    {
+        public PipeReader Input => pipe.Reader;
+
+        public PipeWriter Output => pipe.Writer;
+
+        public CancellationToken Aborted => CancellationToken.None;
+
+        public Status? RemoteStatus => null;
+
+        public ValueTask EndAsync(Status status) => ValueTask.CompletedTask;
+    }
+
     /// <summary>Begins a message, behind one whose writer was cancelled while it was leaving.</summary>
     private async ValueTask BeginAsync(CancellationToken cancellationToken)
     {

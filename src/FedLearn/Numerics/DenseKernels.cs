@@ -137,7 +137,7 @@ internal static unsafe class DenseKernels
 
     // Eight cells as float64.
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static Vector512<double> Load8<T>(T* x) where T : unmanaged =>
+    internal static Vector512<double> Load8<T>(T* x) where T : unmanaged =>
         typeof(T) == typeof(float) ? Vector512.WidenLower(Vector256.Load((float*)x).ToVector512Unsafe()) : Vector512.Load((double*)x);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
@@ -150,12 +150,12 @@ internal static unsafe class DenseKernels
 
     // One cell of each of four rows.
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static Vector256<double> Column<T>(T* a, T* b, T* c, T* d) where T : unmanaged => typeof(T) == typeof(float)
+    internal static Vector256<double> Column<T>(T* a, T* b, T* c, T* d) where T : unmanaged => typeof(T) == typeof(float)
         ? Vector256.WidenLower(Vector128.Create(*(float*)a, *(float*)b, *(float*)c, *(float*)d).ToVector256Unsafe()) : Vector256.Create(*(double*)a, *(double*)b, *(double*)c, *(double*)d);
 
     // The sums of four rows at once, each added up as MatrixKernels.Across does.
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static Vector256<double> Across(Vector512<double> a, Vector512<double> b, Vector512<double> c, Vector512<double> d)
+    internal static Vector256<double> Across(Vector512<double> a, Vector512<double> b, Vector512<double> c, Vector512<double> d)
     {
         Vector256<double> a4 = a.GetLower() + a.GetUpper(), b4 = b.GetLower() + b.GetUpper(), c4 = c.GetLower() + c.GetUpper(), d4 = d.GetLower() + d.GetUpper();
         // [a a b b] and [c c d d], then [a c b d].
@@ -182,7 +182,7 @@ internal static unsafe class DenseKernels
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void ScoreRows<T>(T* x, int columns, double* w, double* z, int rows) where T : unmanaged
     {
-        int i = 0, whole = columns & ~7, ahead = Ahead<T>(columns);
+        int i = Vector512.IsHardwareAccelerated ? NarrowKernels.ScoreRows(x, columns, w, z, rows) : 0, whole = columns & ~7, ahead = Ahead<T>(columns);
         if (Vector512.IsHardwareAccelerated)
         {
             for (; i + 4 <= rows; i += 4)
@@ -273,7 +273,7 @@ internal static unsafe class DenseKernels
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void AddRows<T>(T* x, int columns, double* r, int rows, double* sum) where T : unmanaged
     {
-        int i = 0, ahead = Ahead<T>(columns);
+        int i = Vector512.IsHardwareAccelerated ? NarrowKernels.AddRows(x, columns, r, rows, sum) : 0, ahead = Ahead<T>(columns);
         for (; i + 4 <= rows; i += 4)
         {
             T* x0 = x + (long)i * columns, x1 = x0 + columns, x2 = x1 + columns, x3 = x2 + columns;

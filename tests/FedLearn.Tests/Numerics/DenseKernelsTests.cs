@@ -42,7 +42,17 @@ public class DenseKernelsTests
     }
 
     // Around groups of 4 rows, blocks of 256 and vectors of 8 columns; the last two share blocks of rows between threads, in one and in two sub-blocks a block.
-    public static TheoryData<int, int> Shapes => new() { { 0, 5 }, { 1, 1 }, { 3, 8 }, { 255, 7 }, { 257, 9 }, { 1030, 50 }, { 40_000, 10 } };
+    public static TheoryData<int, int> Shapes
+    {
+        get
+        {
+            TheoryData<int, int> shapes = new() { { 0, 5 }, { 1, 1 }, { 3, 8 }, { 255, 7 }, { 257, 9 }, { 1030, 50 }, { 40_000, 10 } };
+            // Every number of vectors that has passes of its own, whole and not, and the first beyond.
+            foreach (int columns in Enumerable.Range(1, 16).SelectMany(vectors => new[] { 8 * vectors, 8 * vectors + 1, 8 * vectors + 7 }))
+                shapes.Add(columns % 2 == 0 ? 261 : 6, columns);
+            return shapes;
+        }
+    }
 
     [Theory]
     [MemberData(nameof(Shapes))]

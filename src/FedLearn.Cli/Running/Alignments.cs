@@ -1,3 +1,4 @@
+using System.Buffers.Binary;
 using System.Runtime.InteropServices;
 using System.Security.Cryptography;
 using System.Text;
@@ -143,8 +144,18 @@ internal sealed class AlignedBefore(string folder, string party) : IEntityAlignm
     private static string Digest(IReadOnlyList<string> ids)
     {
         using var hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
+        byte[] text = [];
         foreach (string id in ids)
-            hash.AppendData(SHA256.HashData(Encoding.UTF8.GetBytes(id)));
+        {
+            int most = sizeof(int) + Encoding.UTF8.GetMaxByteCount(id.Length);
+            if (text.Length < most)
+                text = new byte[2 * most];
+            // The length before each, so that no two lists are one text.
+            int length = Encoding.UTF8.GetBytes(id, text.AsSpan(sizeof(int)));
+            BinaryPrimitives.WriteInt32LittleEndian(text, length);
+            hash.AppendData(text, 0, sizeof(int) + length);
+        }
+
         return Convert.ToHexStringLower(hash.GetHashAndReset());
     }
 }

@@ -142,7 +142,7 @@ internal static class CsvFile
     /// <summary>Moves to the next row. Lines without anything but white space are passed over.</summary>
     internal static bool Next(CsvReader reader, string path, CsvDialect? dialect = null)
     {
-        while (Guarded(path, reader.Read))
+        while (Guarded(path, reader, static reader => reader.Read()))
         {
             int cells = reader.FieldCount, columns = reader.Headers.Count;
             if (cells == columns && !(columns == 1 && reader.GetSpan(0).IsEmpty))
@@ -233,11 +233,14 @@ internal static class CsvFile
         isFeature ? "Fill it, leave the row or the column out, or declare in the schema what stands for a missing value." : "Fill it, or leave the row out.");
 
     /// <summary>Runs a part of the reading, and turns what can go wrong with a file into an error with its place.</summary>
-    internal static T Guarded<T>(string path, Func<T> read)
+    internal static T Guarded<T>(string path, Func<T> read) => Guarded(path, read, static read => read());
+
+    /// <summary>The same for a part that needs one thing, so that rows can be read without an object for each.</summary>
+    private static T Guarded<TWith, T>(string path, TWith with, Func<TWith, T> read)
     {
         try
         {
-            return read();
+            return read(with);
         }
         catch (CsvFormatException e)
         {

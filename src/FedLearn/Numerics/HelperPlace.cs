@@ -3,8 +3,8 @@ using System.Runtime.InteropServices;
 namespace FedLearn.Numerics;
 
 /// <summary>Keeps a helper thread off the processor of the thread that wakes it (Linux; elsewhere nothing).</summary>
-/// <remarks>A virtual processor that has slept for longer than the kernel's idle loop polls counts as taken away by its host, and the scheduler then starts the woken thread where it was woken from: it stops the thread that
-/// it was to help, for as long as it works. Two threads with 80 us of work each then took 165 us instead of 105 (a program of C on two processors of KVM, Linux 6.18, idle for .3 ms or more before).
+/// <remarks>Where the other virtual processor has slept, Linux starts a woken thread where it was woken from: it stops the thread that it was to help, for as long as it works. Two threads with 80 us of work each then took 165 us
+/// instead of 105 (a program of C on two processors of KVM, Linux 6.18, after pauses of .3 ms and more).
 /// A thread can be given all processors of its waker but the one that the waker is on, which costs a microsecond when that has changed.</remarks>
 internal sealed unsafe partial class HelperPlace
 {

@@ -12,7 +12,7 @@ internal sealed class OwnStep : IAsyncDisposable
     /// <summary>Cells of a batch below which the work, some microseconds, is not worth waking a thread for. Reasoned, not measured.</summary>
     private const int LeastCells = 1 << 14;
 
-    /// <summary>Cells of a batch up to which one thread is done with them about as soon as the disk: the other processor is then free for the thread that comes back from it. Syncs of the active party took 63 us instead of 190 at the
+    /// <summary>Cells of a batch up to which one thread does them, in about the time of a sync (reasoned from a batch of half as many): the other processor is then free for the thread that comes back from it. Syncs of the active party took 63 us instead of 190 at the
     /// median of 50 rounds, with both changes (batches of 4,096 x 30; two processors of KVM).</summary>
     private const int MostCellsAlone = 1 << 18;
 

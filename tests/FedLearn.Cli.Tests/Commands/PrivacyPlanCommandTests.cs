@@ -98,7 +98,7 @@ public sealed class PrivacyPlanCommandTests : IDisposable
     [Fact]
     public async Task Plan_SplitFile_CountsItsTrainingRows()
     {
-        _scene.Write("split.csv", ["id,split", .. Enumerable.Range(0, 240).Select(i => $"c{i:0000},{(i % 3 == 0 ? "test" : "train")}")]);
+        _scene.Write("split.csv", ["id,split", .. Enumerable.Range(0, 240).Select(i => $"c_{i:0000},{(i % 3 == 0 ? "test" : "train")}")]);
         (JsonElement plan, string error) = await Plan(_scene.Job(Scene.Private(("evaluation.split", JsonNode.Parse("""{ "path": "split.csv" }""")))));
         Assert.Equal((160, false), (plan.GetProperty("rows").GetInt32(), plan.GetProperty("rowsAreAnEstimate").GetBoolean()));
         Assert.DoesNotContain("estimate", error, StringComparison.Ordinal);

@@ -172,10 +172,10 @@ public sealed class AlignTests : IDisposable
     public async Task Align_AbsentLabelOrFeature_IsNoFault()
     {
         string job = _scene.Job(Psi);
-        _scene.Write("bank.csv", "id", "c0003", "c0001", "nobody");
+        _scene.Write("bank.csv", "id", "c_0003", "c_0001", "nobody");
         JsonObject document = await DocumentAsync("align", "--config", job);
         Assert.Equal(2, (int)document["alignment"]!["commonRows"]!);
-        _scene.Write("bank.csv", "identity", "c0003");
+        _scene.Write("bank.csv", "identity", "c_0003");
         await RefusedAsync(3, "FL3001", "bank.csv", "align", "--config", job);
     }
 
@@ -204,7 +204,7 @@ public sealed class AlignTests : IDisposable
     [Fact]
     public async Task Align_ThreeParties_FindsWhatAllHave()
     {
-        _scene.Write("shop.csv", "id,spent", "c0002,1", "c0100,2", "c0246,3", "c0243,4");
+        _scene.Write("shop.csv", "id,spent", "c_0002,1", "c_0100,2", "c_0246,3", "c_0243,4");
         string job = _scene.Job(Psi);
         JsonObject with = JsonNode.Parse(File.ReadAllText(job))!.AsObject();
         with["parties"]!.AsArray().Add(JsonNode.Parse("""{ "name": "shop", "role": "passive", "data": { "path": "shop.csv", "id": "id" } }"""));
@@ -212,7 +212,7 @@ public sealed class AlignTests : IDisposable
         JsonObject document = await DocumentAsync("align", "--config", job);
         Assert.Equal(2, (int)document["alignment"]!["commonRows"]!);
         string[][] indexes = [.. new[] { "bank", "telco", "shop" }.Select(party => File.ReadLines(_scene.At($"{party}.aligned.csv")).Skip(1).Select(line => line.Split(',')[1]).ToArray())];
-        Assert.Equal(["c0002", "c0100"], indexes[0].Order(StringComparer.Ordinal));
+        Assert.Equal(["c_0002", "c_0100"], indexes[0].Order(StringComparer.Ordinal));
         Assert.All(indexes, index => Assert.Equal(indexes[0], index));
         await RefusedAsync(2, "FL2525", "3", "align", "--config", job, "--output", "active-only");
     }

@@ -73,7 +73,7 @@ public class CoordinatorTests
         Assert.Contains("stopped: 3 connections, ", ended.Error, StringComparison.Ordinal);
         Assert.Empty(ended.Output);
         // It names parties and jobs, and nothing that they hold: no id, no column.
-        Assert.All((string[])["c00", "income", "debt"], secret => Assert.DoesNotContain(secret, ended.Error, StringComparison.Ordinal));
+        Assert.All((string[])["c_0", "income", "debt"], secret => Assert.DoesNotContain(secret, ended.Error, StringComparison.Ordinal));
     }
 
     [Fact]

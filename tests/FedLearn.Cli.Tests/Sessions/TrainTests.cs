@@ -76,7 +76,7 @@ public class TrainTests
     public async Task Train_FewCommonRows_Warns()
     {
         using var scene = new Scene();
-        scene.Write("telco.csv", ["id,calls,debt", .. scene.Cells("telco.csv").Select(r => $"{(string.CompareOrdinal(r["id"], "c0020") < 0 ? r["id"] : r["id"].ToUpperInvariant())},{r["calls"]},{r["debt"]}")]);
+        scene.Write("telco.csv", ["id,calls,debt", .. scene.Cells("telco.csv").Select(r => $"{(string.CompareOrdinal(r["id"], "c_0020") < 0 ? r["id"] : r["id"].ToUpperInvariant())},{r["calls"]},{r["debt"]}")]);
         ToolRun run = await ToolRun.Of("train", "--config", scene.Job(("evaluation", null)));
         Assert.True(run.ExitCode == 0, run.Error);
         Assert.Contains("warning: only 20 of the 245 rows of 'bank' are common", run.Error, StringComparison.Ordinal);

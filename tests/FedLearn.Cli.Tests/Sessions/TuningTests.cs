@@ -51,7 +51,7 @@ public class TuningTests
     }
 
     // One of the telephone company's customers has a debt: without this row the column is constant.
-    private static void OneDebt(Scene scene) => scene.Write("telco.csv", ["id,calls,debt", .. scene.Cells("telco.csv").Select(r => $"{r["id"]},{r["calls"]},{(r["id"] == "c0003" ? "0.7" : "0.1")}")]);
+    private static void OneDebt(Scene scene) => scene.Write("telco.csv", ["id,calls,debt", .. scene.Cells("telco.csv").Select(r => $"{r["id"]},{r["calls"]},{(r["id"] == "c_0003" ? "0.7" : "0.1")}")]);
 
     [Theory]
     [InlineData("lbfgs", 0.001, "in-memory")]

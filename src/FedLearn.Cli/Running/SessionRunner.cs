@@ -129,9 +129,7 @@ internal static class SessionRunner
         IProgress<JobProgress>? progress, Action<string> log, CancellationToken cancellationToken)
     {
         List<string> arguments = Arguments(order, party, coordinator, arbiter);
-        WorkerProcess? kept = order.Workers?.Take(party);
-        kept?.Ask(arguments);
-        WorkerProcess child = kept ?? WorkerProcess.Start(party, order.Workers is null ? arguments : [.. arguments, WorkerProcess.Stay]);
+        WorkerProcess child = order.Workers?.Ask(party, arguments) ?? WorkerProcess.Start(party, order.Workers is null ? arguments : [.. arguments, WorkerProcess.Stay]);
         bool stays = false;
         try
         {

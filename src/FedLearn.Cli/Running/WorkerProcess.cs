@@ -20,9 +20,6 @@ internal sealed class WorkerProcess : IDisposable
         Errors = process.StandardError.ReadToEndAsync(CancellationToken.None);
     }
 
-    /// <summary>Whether it has ended, by whatever death.</summary>
-    public bool HasEnded => _process.HasExited;
-
     /// <summary>Lines of what happens.</summary>
     public StreamReader Lines => _process.StandardOutput;
 
@@ -62,10 +59,19 @@ internal sealed class WorkerProcess : IDisposable
 
     /// <summary>Gives a process that has stayed its next order.</summary>
     /// <param name="arguments">The order, as arguments of <c>worker</c>.</param>
-    public void Ask(IEnumerable<string> arguments)
+    /// <returns>Whether it is there to take it: it may have ended, by whatever death.</returns>
+    public bool TryAsk(IEnumerable<string> arguments)
     {
-        _process.StandardInput.WriteLine(WorkerEvents.Order(arguments));
-        _process.StandardInput.Flush();
+        try
+        {
+            _process.StandardInput.WriteLine(WorkerEvents.Order(arguments));
+            _process.StandardInput.Flush();
+            return true;
+        }
+        catch (IOException)
+        {
+            return false;
+        }
     }
 
     /// <summary>Waits for its end.</summary>
@@ -98,10 +104,13 @@ internal sealed class WorkerPool : IDisposable
 {
     private readonly ConcurrentDictionary<string, WorkerProcess> _idle = new();
 
-    /// <summary>A party's process that waits for an order; null where there is none.</summary>
-    public WorkerProcess? Take(string party)
+    /// <summary>Gives an order to the party's process that waits for one.</summary>
+    /// <param name="party">The party.</param>
+    /// <param name="arguments">The order, as arguments of <c>worker</c>.</param>
+    /// <returns>The process; null where none waits.</returns>
+    public WorkerProcess? Ask(string party, IEnumerable<string> arguments)
     {
-        if (!_idle.TryRemove(party, out WorkerProcess? worker) || !worker.HasEnded)
+        if (!_idle.TryRemove(party, out WorkerProcess? worker) || worker.TryAsk(arguments))
             return worker;
         worker.Dispose();
         return null;

@@ -1,5 +1,6 @@
 using System.Diagnostics;
 using System.Text.Json.Nodes;
+using FedLearn.Cli.Running;
 
 namespace FedLearn.Cli.Tests.Sessions;
 
@@ -270,5 +271,16 @@ public class DeathTests
             AssertEnded(await parent.EndAsync(), Tool.Interrupted, scene, "interrupted");
             await ToolProcess.GoneAsync([bank, telco]);
         }
+    }
+
+    [Fact]
+    public async Task Ask_ProcessThatHasEnded_IsNotThere()
+    {
+        using var workers = new WorkerPool();
+        WorkerProcess worker = WorkerProcess.Start("bank", ["--help"]);
+        Assert.Equal(0, await worker.EndAsync());
+        workers.Keep("bank", worker);
+        Assert.Null(workers.Ask("bank", ["--verb", "train"]));
+        Assert.Null(workers.Ask("telco", ["--verb", "train"]));
     }
 }

@@ -407,7 +407,7 @@ public sealed class GaussianMechanism
     /// <summary>noisy = round(exact/gamma) + K, rounded to multiples of a lattice's step and saturated; integers held exactly.</summary>
     private void AddNoise(ReadOnlySpan<double> exact, Span<double> noisy, Lattice lattice, string name)
     {
-        if (!TensorPrimitives.IsFiniteAll(exact))
+        if (!exact.IsEmpty && !TensorPrimitives.IsFiniteAll(exact))
             throw new InternalFailureException(PrivacyErrors.NotFinite, name, "a value to be released is NaN or infinite.",
                 "The training has diverged or met a fault: lower stepSize; if it persists, report it.");
         if (_aheadLength < exact.Length)

@@ -42,6 +42,14 @@ public class GaussianMechanismTests
             Assert.Equal(y, mechanism.Step * Math.Round(y / mechanism.Step));
     }
 
+    [Fact]
+    public void Release_NoValues_IsAMessageOfThem()
+    {
+        var kept = new KeptMessages();
+        Assert.Equal(0, Create(reservation: kept).Release(new Scores(Array.Empty<double>()), "s").Payload.Length);
+        Assert.Equal(1, kept.Kept);
+    }
+
     [Theory]
     [InlineData(1e-7, 1, 6, 31)]    // 64/1e-7 steps of value
     [InlineData(7.25, 1, 6, 11)]    // 12 deviations of noise are 768 steps

@@ -25,6 +25,7 @@ internal static class PrepareEventsCommand
         var time = new Option<string>("--time") { Description = "Column of times: seconds since 1970 or ISO 8601, UTC.", DefaultValueFactory = _ => usual.Time, HelpName = "COLUMN" };
         var rating = new Option<string?>("--rating") { Description = "Column of ratings. Absent: every event is a positive.", HelpName = "COLUMN" };
         Option<double?> least = Options.Number("--least", "Least rating of a positive; events below it are seen. Default 4.", required: false);
+        Option<char> mark = Options.Word("--decimal", "What stands before decimals, in ratings and in the table of items: a comma needs something else between cells.", [(".", '.'), (",", ',')], usual.DecimalMark);
         Option<RatingSplit> split = PrepareMovieLensCommand.Split();
         Option<bool> json = Options.Json();
         var command = new Command("prepare-events",
@@ -37,7 +38,7 @@ internal static class PrepareEventsCommand
               fedlearn recommend prepare-events --events ratings.csv --user userId --item movieId --time timestamp --rating rating --least 4 --out films
               fedlearn recommend prepare-events --events plays.csv --items songs.csv --items-schema songs.schema.json --split time --out music
             """)
-        { events, directory, items, schema, user, item, time, rating, least, split, json };
+        { events, directory, items, schema, user, item, time, rating, least, mark, split, json };
         command.SetAction((parsed, cancellationToken) =>
         {
             var watch = Stopwatch.StartNew();
@@ -50,15 +51,15 @@ internal static class PrepareEventsCommand
                 throw new ConfigurationException(PrepareErrors.EventOptions, "--least", "it is no finite number, or there is no column of ratings to compare with.", "Write a number, and name the column: --rating rating.");
             Preparation.Check(place);
             RatingSplit warm = parsed.GetValue(split);
-            InteractionColumns columns = usual with { User = parsed.GetRequiredValue(user), Item = parsed.GetRequiredValue(item), Time = parsed.GetRequiredValue(time), Rating = parsed.GetValue(rating), LeastPositive = parsed.GetValue(least) ?? usual.LeastPositive };
-            InteractionLog log = DssmFiles.ReadLog(path, columns, table is null ? null : DssmFiles.ReadItems(table, DssmSchema.Load(tableSchema!), cancellationToken), cancellationToken);
+            InteractionColumns columns = usual with { User = parsed.GetRequiredValue(user), Item = parsed.GetRequiredValue(item), Time = parsed.GetRequiredValue(time), Rating = parsed.GetValue(rating), LeastPositive = parsed.GetValue(least) ?? usual.LeastPositive, DecimalMark = parsed.GetValue(mark) };
+            InteractionLog log = DssmFiles.ReadLog(path, columns, table is null ? null : DssmFiles.ReadItems(table, DssmSchema.Load(tableSchema!), columns.DecimalMark, cancellationToken), cancellationToken);
             terminal.Log(Invariant($"{path}: {log.Users.Count} users, {log.Items.Count} items, {log.Count} events, {log.Positives} of them positive"));
             if (log.Repeats > 0)
                 terminal.Log(Invariant($"{log.Repeats} events left out: of a user and an item the first positive one counts, else the first"));
             string name = Path.GetFileNameWithoutExtension(path), splitName = PrepareMovieLensCommand.NameOf(warm);
             var files = new JsonObject();
             Preparation.Make(place, new JsonObject { ["data"] = name, ["split"] = splitName }, unfinished =>
-                InteractionFiles.Write(log, name, unfinished, table is null ? null : (table, tableSchema!), warm, (file, rows) =>
+                InteractionFiles.Write(log, name, unfinished, table is null ? null : (table, tableSchema!), warm, columns.DecimalMark, (file, rows) =>
                 {
                     if (rows > 0)
                         terminal.Log(Invariant($"written: {file}, {rows} rows"));

@@ -7,7 +7,8 @@ namespace FedLearn.Cli.RunFiles;
 /// <summary>A table with its schema.</summary>
 /// <param name="Path">Full path of the table.</param>
 /// <param name="Schema">Full path of its schema.</param>
-internal sealed record DssmTableFile(string Path, string? Schema);
+/// <param name="DecimalMark">What stands before decimals.</param>
+internal sealed record DssmTableFile(string Path, string? Schema, char DecimalMark = '.');
 
 /// <summary>Where the tables of a party of a recommendation job are.</summary>
 internal sealed record DssmData

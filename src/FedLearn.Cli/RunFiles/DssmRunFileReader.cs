@@ -306,6 +306,6 @@ internal sealed class DssmRunFileReader(string path, OwnSide? self = null) : Run
             table.Require("schema", "Name the schema that says what its columns are.");
         }
 
-        return table.FilePath("path") is { } path ? new DssmTableFile(path, table.FilePath("schema")) : null;
+        return table.FilePath("path") is { } path ? new DssmTableFile(path, table.FilePath("schema"), table.Mark("decimal", ".,", '.', "\".\" or \",\"")) : null;
     }
 }

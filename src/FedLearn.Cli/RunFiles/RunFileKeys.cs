@@ -7,7 +7,7 @@ internal static class RunFileKeys
 {
     private static readonly string[] Data = ["path", "separator", "decimal", "id", "label", "schema", "ids", "labels", "labelRange", "weight", "offset", "exposure", "firstIndex", "columns", "storage", "scratch"];
     private static readonly string[] Recommendation = ["interactions", "items", "view"];
-    private static readonly string[] TableFile = ["path", "schema"];
+    private static readonly string[] TableFile = ["path", "schema", "decimal"];
     private static readonly string[] Tower = ["torchScript"];
     private static readonly string[] Budget = ["epsilon", "delta"];
     private static readonly string[] Ledger = ["path", "budget"];

@@ -37,23 +37,27 @@ internal sealed record CsvDialect
 
     /// <summary>The dialect that a source says its file has.</summary>
     /// <exception cref="Diagnostics.ConfigurationException">Such files are not read (FL2207).</exception>
-    internal static CsvDialect Of(TableSource source)
+    internal static CsvDialect Of(TableSource source) => Of(source.Path, source.Separator, source.DecimalMark, "Name the separator of the file, such as \";\", or leave the decimal mark out.");
+
+    /// <summary>The dialect of a file that needs two columns: another separator where the first line has one, and no comma.</summary>
+    /// <param name="path">The file.</param>
+    /// <param name="mark">What stands before decimals.</param>
+    /// <exception cref="Diagnostics.ConfigurationException">Such files are not read (FL2207).</exception>
+    internal static CsvDialect OfFirstLine(string path, char mark = '.') =>
+        Of(path, CsvFile.FirstLine(path) is { } line && SeparatorOf(line) is { } separator ? separator : ',', mark, "Leave the decimal mark out, or save the file with semicolons between cells.");
+
+    private static CsvDialect Of(string path, char separator, char mark, string otherComma)
     {
-        if (source is { Separator: ',', DecimalMark: '.' })
+        if (separator == ',' && mark == '.')
             return Usual;
-        if (!Separators.Contains(source.Separator, StringComparison.Ordinal) || source.DecimalMark is not ('.' or ','))
+        if (!Separators.Contains(separator, StringComparison.Ordinal) || mark is not ('.' or ','))
         {
-            throw DataErrors.Config(DataErrors.UnsuitableSource, source.Path, "the separator is no comma, semicolon, tab or vertical bar, or the decimal mark neither a point nor a comma.",
+            throw DataErrors.Config(DataErrors.UnsuitableSource, path, "the separator is no comma, semicolon, tab or vertical bar, or the decimal mark neither a point nor a comma.",
                 "Use one of these, or save the file anew.");
         }
 
-        return source.Separator != source.DecimalMark ? new CsvDialect(source.Separator, source.DecimalMark)
-            : throw DataErrors.Config(DataErrors.UnsuitableSource, source.Path, "cells and decimals cannot both have the comma.",
-                "Name the separator of the file, such as \";\", or leave the decimal mark out.");
+        return separator != mark ? new CsvDialect(separator, mark) : throw DataErrors.Config(DataErrors.UnsuitableSource, path, "cells and decimals cannot both have the comma.", otherComma);
     }
-
-    /// <summary>The dialect of a file that needs two columns: another separator where the first line has one, and no comma.</summary>
-    internal static CsvDialect OfFirstLine(string path) => CsvFile.FirstLine(path) is { } line && SeparatorOf(line) is { } separator ? new CsvDialect(separator, '.') : Usual;
 
     /// <summary>What else seems to separate the cells of a line without this dialect's separator; null for nothing.</summary>
     internal char? OtherSeparator(string line) => line.Contains(Separator, StringComparison.Ordinal) ? null : SeparatorOf(line, Separators.Replace($"{Separator}", "", StringComparison.Ordinal));

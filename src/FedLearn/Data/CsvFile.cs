@@ -208,7 +208,7 @@ internal static class CsvFile
         throw DataErrors.Bad(DataErrors.NotANumber, Place(path, reader, column), "the cell is no number.", (dialect is { Mark: ',' }
                 ? "Write numbers like -1234,5 or 1,2e-3: a comma before decimals, as the decimal mark says, nothing between thousands."
                 : "Write numbers like -1234.5 or 1.2e-3: a point before decimals, nothing between thousands.")
-            + (dialect is { Mark: '.', Separator: not ',' } && text.Contains((byte)',') ? " Where decimals have commas, set the decimal mark to \",\" (data.decimal in a run file)." : "")
+            + (dialect is { Mark: '.', Separator: not ',' } && text.Contains((byte)',') ? " Where decimals have commas, set the decimal mark to \",\" (decimal in a run file)." : "")
             + input switch
             {
                 null => " A column of text is declared as one in the schema, or left out of it.",

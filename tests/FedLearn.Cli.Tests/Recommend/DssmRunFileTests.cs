@@ -155,6 +155,7 @@ public sealed class DssmRunFileTests : IDisposable
         { "parties.1.data", "{ \"interactions\": \"x.csv\", \"view\": { \"path\": \"profile.csv\", \"schema\": \"profile.schema.json\" } }", "FL2009", "interactions" },
         { "parties.1.data", "{ \"path\": \"x.csv\" }", "FL2003", "parties[1].data.path" },
         { "parties.1.data.view", "{ \"path\": \"profile.csv\" }", "FL2004", "parties[1].data.view.schema" },
+        { "parties.1.data.view.decimal", "\";\"", "FL2007", "parties[1].data.view.decimal" },
         { "parties.0.data", "{ \"interactions\": \"x.csv\" }", "FL2004", "parties[0].data.items" },
         { "parties.1.itemTower", "{ \"torchScript\": \"x.pt\" }", "FL2009", "itemTower" },
         { "parties.1.tower", "{}", "FL2004", "tower.torchScript" },

@@ -1,5 +1,6 @@
 using System.Globalization;
 using System.Text.Json;
+using FedLearn.Cli.RunFiles;
 using FedLearn.Dssm;
 
 namespace FedLearn.Cli.Tests.Recommend;
@@ -44,6 +45,19 @@ public sealed class PrepareEventsTests : IDisposable
         Assert.False(File.Exists(Place("out/service/items.csv")));
         JsonElement items = JsonElement.Parse(await File.ReadAllTextAsync(Place("out/job.json"))).GetProperty("parties")[0].GetProperty("data").GetProperty("items");
         Assert.Equal((Place("films.csv"), Place("films.schema.json")), (items.GetProperty("path").GetString(), items.GetProperty("schema").GetString()));
+    }
+
+    [Fact]
+    public async Task Prepare_DecimalCommas_AreReadAndHandedToTheJob()
+    {
+        _folder.Write("stars.csv", "who;film;when;stars\nann;1;2026-03-01;4,5\nann;2;2026-03-02;3,5\n");
+        _folder.Write("films.csv", "item;price\n1;9,5\n2;10\n");
+        _folder.Write("films.schema.json", """{ "item": "item", "fields": [{ "name": "price", "type": "numeric" }] }""");
+        ToolRun run = await Prepare("--rating", "stars", "--decimal", ",", "--items", Place("films.csv"), "--items-schema", Place("films.schema.json"), "--json");
+        Assert.True(run.ExitCode == 0, run.Error);
+        Assert.Equal(1, Of(JsonElement.Parse(run.Output), "positives"));
+        Assert.Equal(',', RunFile.Load(Place("out/job.json")).As<DssmRunFile>("train").Parties[0].Data!.Items!.DecimalMark);
+        Assert.Equal('.', RunFile.Load(Place("out/job.json")).As<DssmRunFile>("train").Parties[0].Data!.View!.DecimalMark);
     }
 
     [Fact]

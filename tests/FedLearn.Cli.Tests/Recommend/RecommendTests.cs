@@ -44,6 +44,22 @@ public class RecommendTests
     }
 
     [Fact]
+    public async Task Train_TablesOfAnotherDialect_GiveTheSameModel()
+    {
+        using var scene = new RecommendScene();
+        string[] profile = [.. File.ReadLines(scene.At("profile.csv"))];
+        string Aged(string line) => string.Join(',', line.Split(',').Select((cell, column) => column == 1 && cell != "age" ? $"{cell}.5" : cell));
+        scene.Write("profile.csv", [.. profile.Select(Aged)]);
+        JsonObject usual = await RecommendScene.DocumentAsync("recommend", "train", "--config", scene.Job());
+        scene.Write("profile.csv", [.. profile.Select(line => Aged(line).Replace(',', ';').Replace('.', ','))]);
+        foreach (string file in (string[])["interactions.csv", "items.csv", "taste.csv"])
+            scene.Write(file, [.. File.ReadLines(scene.At(file)).ToArray().Select(line => line.Replace(',', '\t'))]);
+        JsonObject other = await RecommendScene.DocumentAsync("recommend", "train", "--config", scene.Job(("parties.1.data.view.decimal", ",")));
+        Assert.Equal(Weights(usual), Weights(other));
+        Assert.Equal(Digest(usual), Digest(other));
+    }
+
+    [Fact]
     public async Task Train_Psi_GivesTheModelOfHashedIds()
     {
         Sodium.Require();

@@ -75,7 +75,7 @@ public sealed class CsvDialectTests : IDisposable
     public void Load_DecimalCommaUnsaid_RemedyNamesTheSetting()
     {
         BadInputException error = ErrorAssert.Throws<BadInputException>(DataErrors.NotANumber, "line 2, column 'a'", "98", () => Load("id;y;a\nx;1;9,8\n", ';', '.'));
-        Assert.Contains("data.decimal", error.Remedy, StringComparison.Ordinal);
+        Assert.Contains("decimal in a run file", error.Remedy, StringComparison.Ordinal);
     }
 
     [Theory]

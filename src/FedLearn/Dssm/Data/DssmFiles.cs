@@ -7,7 +7,7 @@ using FedLearn.Diagnostics;
 namespace FedLearn.Dssm;
 
 /// <summary>Reads the tables of a recommendation job. The file formats are in docs/recommend-files.md.</summary>
-/// <remarks>Every fault is an error with the file, the line, the column, the cause and the remedy; no message holds what a cell holds.</remarks>
+/// <remarks>Cells are separated by commas, or by semicolons, tabs or vertical bars where the first line has these and no comma. Every fault is an error with the file, the line, the column, the cause and the remedy; no message holds what a cell holds.</remarks>
 public static class DssmFiles
 {
     // Years 1 to 9999: a time in milliseconds is outside.
@@ -24,13 +24,14 @@ public static class DssmFiles
     /// <summary>Reads a view.</summary>
     /// <param name="path">A CSV file. Rows may come in any order.</param>
     /// <param name="schema">What its columns are.</param>
+    /// <param name="decimalMark">What stands before decimals, a point or a comma; a comma needs another separator.</param>
     /// <param name="cancellationToken">Ends the reading.</param>
     /// <returns>The view: users in the order of their first rows, the rows of each in the order of moments.</returns>
-    /// <exception cref="ConfigurationException">The schema is one of items (FL2440).</exception>
+    /// <exception cref="ConfigurationException">The schema is one of items (FL2440), or the decimal mark is that of the cells (FL2207).</exception>
     /// <exception cref="BadInputException">The file is no such table: FL3000 to FL3010 and FL3016, and FL3130 to FL3133.</exception>
-    public static ViewTable ReadView(string path, DssmSchema schema, CancellationToken cancellationToken = default)
+    public static ViewTable ReadView(string path, DssmSchema schema, char decimalMark = '.', CancellationToken cancellationToken = default)
     {
-        using var file = new Rows(path, schema, items: false, cancellationToken);
+        using var file = new Rows(path, schema, items: false, decimalMark, cancellationToken);
         int? time = file.Column(schema.Time), sequence = file.Column(schema.Sequence);
         var users = new Numbering();
         var rowUser = new List<int>();
@@ -65,13 +66,14 @@ public static class DssmFiles
     /// <summary>Reads items.</summary>
     /// <param name="path">A CSV file.</param>
     /// <param name="schema">What its columns are.</param>
+    /// <param name="decimalMark">What stands before decimals, a point or a comma; a comma needs another separator.</param>
     /// <param name="cancellationToken">Ends the reading.</param>
     /// <returns>The items, in the order of the file.</returns>
-    /// <exception cref="ConfigurationException">The schema is one of a view (FL2440).</exception>
+    /// <exception cref="ConfigurationException">The schema is one of a view (FL2440), or the decimal mark is that of the cells (FL2207).</exception>
     /// <exception cref="BadInputException">The file is no such table: FL3000 to FL3010 and FL3016, FL3130 and FL3131.</exception>
-    public static ItemTable ReadItems(string path, DssmSchema schema, CancellationToken cancellationToken = default)
+    public static ItemTable ReadItems(string path, DssmSchema schema, char decimalMark = '.', CancellationToken cancellationToken = default)
     {
-        using var file = new Rows(path, schema, items: true, cancellationToken);
+        using var file = new Rows(path, schema, items: true, decimalMark, cancellationToken);
         int? title = file.Column(schema.Title);
         var ids = new List<string>();
         var titles = new List<string>();
@@ -107,7 +109,7 @@ public static class DssmFiles
         var itemOf = new Dictionary<string, int>(items.Ids.Count, StringComparer.Ordinal);
         for (int i = 0; i < items.Ids.Count; i++)
             itemOf.Add(items.Ids[i], i);
-        using var file = new Rows(path, null, items: false, cancellationToken);
+        using var file = new Rows(path, null, items: false, '.', cancellationToken);
         int user = file.Find("user"), time = file.Find("time"), item = file.Find("item"), role = file.Find("role");
         int? sequence = file.Has("sequence") ? file.Find("sequence") : null;
         var users = new Numbering();
@@ -134,16 +136,16 @@ public static class DssmFiles
     }
 
     /// <summary>Reads a log of events without roles.</summary>
-    /// <param name="path">A CSV file with columns for users, items, times and perhaps ratings, with commas between cells, or with semicolons, tabs or vertical bars where its first line has these and no
-    /// comma. Rows may come in any order.</param>
+    /// <param name="path">A CSV file with columns for users, items, times and perhaps ratings. Rows may come in any order.</param>
     /// <param name="columns">Which columns these are, and which events are positive; null: user, item and time, and all are.</param>
     /// <param name="items">The items that the events name; null: every item of the file, in the order of the first events.</param>
     /// <param name="cancellationToken">Ends the reading.</param>
+    /// <exception cref="ConfigurationException">The decimal mark is that of the cells (FL2207).</exception>
     /// <exception cref="BadInputException">The file is no such table: FL3000 to FL3010, FL3133 and FL3134.</exception>
     public static InteractionLog ReadLog(string path, InteractionColumns? columns = null, ItemTable? items = null, CancellationToken cancellationToken = default)
     {
         columns ??= new InteractionColumns();
-        using var file = new Rows(path, null, items: false, cancellationToken, CsvDialect.OfFirstLine(path));
+        using var file = new Rows(path, null, items: false, columns.DecimalMark, cancellationToken);
         int user = file.Find(columns.User), item = file.Find(columns.Item), time = file.Find(columns.Time);
         int? rating = file.Column(columns.Rating);
         Numbering users = new(), itemOf = new(items?.Ids);
@@ -219,6 +221,7 @@ public static class DssmFiles
     {
         private readonly string _path;
         private readonly DssmSchema? _schema;
+        private readonly CsvDialect _dialect;
         private readonly CsvReader _reader;
         private readonly Dictionary<string, int> _header;
         private readonly CancellationToken _cancellationToken;
@@ -226,7 +229,7 @@ public static class DssmFiles
         private readonly int[] _columns = [];
         private long _count;
 
-        public Rows(string path, DssmSchema? schema, bool items, CancellationToken cancellationToken, CsvDialect? dialect = null)
+        public Rows(string path, DssmSchema? schema, bool items, char decimalMark, CancellationToken cancellationToken)
         {
             ArgumentNullException.ThrowIfNull(path);
             (_path, _schema, _cancellationToken) = (path, schema, cancellationToken);
@@ -236,10 +239,11 @@ public static class DssmFiles
                     items ? "Give a schema with the key item." : "Give a schema with the key user.");
             }
 
-            _reader = CsvFile.Open(path, dialect);
+            _dialect = CsvDialect.OfFirstLine(path, decimalMark);
+            _reader = CsvFile.Open(path, _dialect);
             try
             {
-                _header = CsvFile.Header(_reader, path);
+                _header = CsvFile.Header(_reader, path, _dialect);
                 if (schema is not null)
                 {
                     _encoder = new DssmRowEncoder(schema);
@@ -257,7 +261,7 @@ public static class DssmFiles
 
         public void Dispose() => _reader.Dispose();
 
-        public int Find(string name) => CsvFile.Find(_header, name, _path);
+        public int Find(string name) => CsvFile.Find(_header, name, _path, _dialect);
 
         public bool Has(string name) => _header.ContainsKey(name);
 
@@ -274,7 +278,7 @@ public static class DssmFiles
         {
             if ((_count & 0xFFF) == 0)
                 _cancellationToken.ThrowIfCancellationRequested();
-            if (CsvFile.Next(_reader, _path))
+            if (CsvFile.Next(_reader, _path, _dialect))
             {
                 _count++;
                 return true;
@@ -306,7 +310,7 @@ public static class DssmFiles
                 : Whole(column, FirstTime, LastTime, "Write whole seconds since 1970, UTC (divide milliseconds by 1,000), or ISO 8601, such as 2026-03-01T18:30:00Z.");
         }
 
-        public double Number(int column, string name) => CsvFile.Number(_reader, column, name, _path);
+        public double Number(int column, string name) => CsvFile.Number(_reader, column, name, _path, dialect: _dialect);
 
         /// <summary>Reads the fields of the row.</summary>
         public void Encode()
@@ -318,7 +322,7 @@ public static class DssmFiles
                 DssmField field = _schema!.Fields[f];
                 ReadOnlySpan<byte> cell = Cell(_columns[f]);
                 if (field.Kind is DssmFieldKind.Numeric or DssmFieldKind.Bucketed)
-                    _encoder.Number(f, CsvNumber.IsMissing(cell) ? null : CsvFile.Number(_reader, _columns[f], field.Name, _path));
+                    _encoder.Number(f, CsvNumber.IsMissing(cell) ? null : Number(_columns[f], field.Name));
                 else if (field.Kind == DssmFieldKind.Bag)
                     Bag(f, field, cell);
                 else
@@ -353,7 +357,7 @@ public static class DssmFiles
                 cell = cell[entry.Length..];
                 double weight = 1;
                 int colon = entry.IndexOf((byte)':');
-                if (colon >= 0 && !CsvNumber.TryParse(entry[(colon + 1)..], out weight))
+                if (colon >= 0 && !CsvNumber.TryParse(_dialect.Number(entry[(colon + 1)..]), out weight))
                     throw Malformed(field);
                 ReadOnlySpan<byte> id = colon >= 0 ? entry[..colon] : entry;
                 if (id.IsEmpty || id.ContainsAnyExceptInRange((byte)'0', (byte)'9'))

@@ -16,16 +16,20 @@ public static class InteractionFiles
     /// <param name="items">The items' table and its schema, in the order of the log's items; null: a table is written that says no more of an item than which one it is, so that cold items
     /// cannot be told apart.</param>
     /// <param name="split">Split of job.json: <see cref="RatingSplit.Last"/> or <see cref="RatingSplit.Time"/>.</param>
+    /// <param name="decimalMark">What stands before decimals in the items' table: a point or a comma.</param>
     /// <param name="written">Told the name of every file, relative to the directory, and its rows (0 for a file that is no table); may be null.</param>
     /// <param name="cancellationToken">Ends the writing, between two files.</param>
     /// <exception cref="IOException">A file cannot be written.</exception>
     public static void Write(InteractionLog log, string name, string directory, (string Table, string Schema)? items = null, RatingSplit split = RatingSplit.Last,
-        Action<string, int>? written = null, CancellationToken cancellationToken = default)
+        char decimalMark = '.', Action<string, int>? written = null, CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(log);
         ArgumentNullException.ThrowIfNull(directory);
         var folder = new PreparedFolder(directory, written, cancellationToken);
         const string Items = Party + "/items", History = Party + "/history";
+        JsonObject itemsOf = items is { } own ? new JsonObject { ["path"] = Path.GetFullPath(own.Table), ["schema"] = Path.GetFullPath(own.Schema) } : PreparedFolder.TableOf(Items);
+        if (items is not null && decimalMark != '.')
+            itemsOf["decimal"] = decimalMark.ToString();
         folder.Jobs(name, Party, split, log.Interactions, log.Items, events => new JsonArray(new JsonObject
         {
             ["name"] = Party,
@@ -33,7 +37,7 @@ public static class InteractionFiles
             ["data"] = new JsonObject
             {
                 ["interactions"] = events,
-                ["items"] = items is { } own ? new JsonObject { ["path"] = Path.GetFullPath(own.Table), ["schema"] = Path.GetFullPath(own.Schema) } : PreparedFolder.TableOf(Items),
+                ["items"] = itemsOf.DeepClone(),
                 ["view"] = PreparedFolder.TableOf(History),
             },
         }));

@@ -23,6 +23,10 @@ public sealed record InteractionColumns
     /// <summary>Least rating of a positive event. Without <see cref="Rating"/> not looked at.</summary>
     /// <value>Default 4.</value>
     public double LeastPositive { get; init; } = Dssm.Rating.LeastPositive;
+
+    /// <summary>What stands before decimals of ratings, a point, or a comma where something else separates the cells.</summary>
+    /// <value>Default a point.</value>
+    public char DecimalMark { get; init; } = '.';
 }
 
 /// <summary>An event before it has a role.</summary>

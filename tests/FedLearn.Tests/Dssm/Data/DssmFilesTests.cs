@@ -42,6 +42,36 @@ public sealed class DssmFilesTests : IDisposable
         Assert.Equal(-1, view.RowOf(1, new Moment(50, 2)));
     }
 
+    [Theory]
+    [InlineData(';', '.')]
+    [InlineData('\t', '.')]
+    [InlineData('|', '.')]
+    [InlineData(';', ',')]
+    [InlineData('\t', ',')]
+    public void Read_OtherSeparatorAndDecimals_GivesTheUsualTables(char separator, char mark)
+    {
+        DssmSchema view = DssmSchema.OfView([DssmField.Numeric("a"), DssmField.Bucketed("p", [10.25]), DssmField.Bag("b", 10)]), content = DssmSchema.OfItems([DssmField.Numeric("a")]);
+        string Written(string usual) => usual.Replace(',', separator).Replace('.', mark).Replace("COMMA", ",", StringComparison.Ordinal);
+        ViewTable table = DssmFiles.ReadView(_folder.Write("v.csv", Written("user,a,p,b\nBonnCOMMA Rhein,-1.5e1,10.3,1 2:0.5\nRome,NA,10,\n")), view, mark);
+        Assert.Equal(["Bonn, Rhein", "Rome"], table.Users);
+        Assert.Equal([-15, 0], table.Rows.Dense);
+        Assert.Equal([1, 0], table.Rows.Bags[0].Ids);
+        Assert.Equal([1, 0.5], table.Rows.Bags[1].Weights!);
+        ItemTable items = DssmFiles.ReadItems(_folder.Write("i.csv", Written("item,a\nx,0.25\ny,1\n")), content, mark);
+        Assert.Equal([0.25, 1], items.Content.Dense);
+        Assert.Equal(["u"], DssmFiles.ReadInteractions(_folder.Write("e.csv", Written("user,time,item,role\nu,1,y,train\n")), items).Users);
+    }
+
+    [Fact]
+    public void ReadView_DecimalCommas_AreRefusedWhereTheyMayNotBe()
+    {
+        ErrorAssert.Throws<ConfigurationException>(DataErrors.UnsuitableSource, "v.csv", null, () => DssmFiles.ReadView(_folder.Write("v.csv", "user,a\nu,1\n"), Plain, ','));
+        ErrorAssert.Throws<BadInputException>(DataErrors.NotANumber, "line 2, column 'a'", "17.5", () => DssmFiles.ReadView(_folder.Write("v.csv", "user;a\nu;17.5\n"), Plain, ','));
+        BadInputException error = ErrorAssert.Throws<BadInputException>(DataErrors.NotANumber, "line 2, column 'a'", "17,5", () => DssmFiles.ReadView(_folder.Write("v.csv", "user;a\nu;17,5\n"), Plain));
+        Assert.Contains("decimal in a run file", error.Remedy, StringComparison.Ordinal);
+        Refuses(DataErrors.RaggedRow, "line 2", Plain, "user;a\nu;1;2\n");
+    }
+
     [Fact]
     public void ReadView_SortedBags_MoveWithTheirRows()
     {
@@ -147,7 +177,7 @@ public sealed class DssmFilesTests : IDisposable
     public void ReadView_ManyRows_EndsWhenCancelled()
     {
         string path = _folder.Write("v.csv", "user,a\n1,1\n");
-        Assert.Throws<OperationCanceledException>(() => DssmFiles.ReadView(path, Plain, new CancellationToken(canceled: true)));
+        Assert.Throws<OperationCanceledException>(() => DssmFiles.ReadView(path, Plain, cancellationToken: new CancellationToken(canceled: true)));
     }
 
     [Fact]

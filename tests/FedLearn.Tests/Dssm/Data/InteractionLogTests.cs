@@ -118,6 +118,14 @@ public sealed class InteractionLogTests : IDisposable
         Assert.Equal(["b, c"], DssmFiles.ReadLog(Log("user,item,time\na,X,1\n".Replace(',', separator).Replace("X", "b, c", StringComparison.Ordinal))).Items);
 
     [Fact]
+    public void ReadLog_RatingsWithDecimalCommas_AreRead()
+    {
+        InteractionColumns columns = new() { Rating = "rating", DecimalMark = ',' };
+        Assert.Equal(1, DssmFiles.ReadLog(Log("user;item;time;rating\na;b;1;3,5\na;c;2;4,5\n"), columns).Positives);
+        ErrorAssert.Throws<ConfigurationException>(DataErrors.UnsuitableSource, "log.csv", null, () => DssmFiles.ReadLog(Log("user,item,time,rating\na,b,1,3\n"), columns));
+    }
+
+    [Fact]
     public void ReadLog_RatingThatIsNoNumber_IsAnErrorWithItsPlace() => ErrorAssert.Throws<BadInputException>(DataErrors.NotANumber, "line 2, column 'rating'", "good",
         () => DssmFiles.ReadLog(Log("user,item,time,rating\na,b,1,good\n"), new InteractionColumns { Rating = "rating" }));
 

@@ -1,4 +1,5 @@
 using FedLearn.Cli.Running;
+using FedLearn.Data;
 using FedLearn.Diagnostics;
 using FedLearn.Transport.Grpc;
 
@@ -54,7 +55,7 @@ internal sealed record CoordinatorFile
                 "Name a certificate under tls; or write \"allowPlaintext\": true where what the parties encrypt for each other is enough.");
         string[] names = [.. jobs.SelectMany(job => job.Purposes.Values).SelectMany(terms => terms.Parties).Select(party => party.Name).Distinct()];
         foreach (string peer in names.Length == 0 ? [] : tls?.Security.Peers.Keys.Except(names) ?? [])
-            file.Object("tls").Fault(RunFileErrors.Parties, $"peers.{peer}", $"no job has a party '{peer}'.", $"Did you mean '{RunFileKeys.Nearest(peer, names)}'?");
+            file.Object("tls").Fault(RunFileErrors.Parties, $"peers.{peer}", $"no job has a party '{peer}'.", $"Did you mean '{Spelling.Nearest(peer, names)}'?");
         faults.ThrowIfAny();
         return new CoordinatorFile { Listen = listen!, AllowPlaintext = allowPlaintext, Security = tls?.Security, Notes = tls?.Notes ?? [], Jobs = jobs, Quotas = quotas, StopTime = stop };
     }

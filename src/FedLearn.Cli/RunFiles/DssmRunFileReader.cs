@@ -1,4 +1,5 @@
 using FedLearn.Coordination;
+using FedLearn.Data;
 using FedLearn.Dssm;
 using FedLearn.Privacy;
 
@@ -112,7 +113,7 @@ internal sealed class DssmRunFileReader(string path, OwnSide? self = null) : Run
         var weights = new Dictionary<string, double>();
         foreach ((string view, double weight) in model.NumberMap("viewWeights", value => value > 0, "\"learned\", or finite numbers above 0 by view, such as { \"taste\": 0.5 }"))
             if (!parties.Contains(view))
-                model.Fault(RunFileErrors.Parties, $"viewWeights.{view}", $"the job has no party '{view}'.", parties.Count > 0 ? $"Did you mean '{RunFileKeys.Nearest(view, parties)}'?" : "List it.");
+                model.Fault(RunFileErrors.Parties, $"viewWeights.{view}", $"the job has no party '{view}'.", parties.Count > 0 ? $"Did you mean '{Spelling.Nearest(view, parties)}'?" : "List it.");
             else if (!weights.TryAdd(view, weight))
                 model.Fault(RunFileErrors.DuplicateKey, $"viewWeights.{view}", "the key is written twice.", "Keep one of them.");
         return weights;

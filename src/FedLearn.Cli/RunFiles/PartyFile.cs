@@ -1,6 +1,7 @@
 using FedLearn.Cli.Running;
 using FedLearn.Cli.Services;
 using FedLearn.Coordination;
+using FedLearn.Data;
 using FedLearn.Diagnostics;
 using FedLearn.Transport.Grpc;
 
@@ -207,7 +208,7 @@ internal sealed record PartyFile
             ignored.Add("peers");
         foreach (string fallback in serve.Fallbacks.Keys.Where(peer => run.Parties.All(party => party.Name != peer || party.Role == PartyRole.Active)))
             file.Object("serve").Fault(RunFileErrors.Parties, "fallback", $"the job has no passive party '{fallback}'.",
-                $"Did you mean '{RunFileKeys.Nearest(fallback, run.Parties.Select(p => p.Name))}'?");
+                $"Did you mean '{Spelling.Nearest(fallback, run.Parties.Select(p => p.Name))}'?");
     }
 
     private static void CheckPassive(Section file, JobKind kind, RunFile run, string? arbiter, IReadOnlyList<(string Name, Uri Address)> peers, List<string> ignored)
@@ -216,7 +217,7 @@ internal sealed record PartyFile
             GlmRunFileReader.DataOf(file, PartyRole.Passive);
         ignored.AddRange(OfActiveParties.Where(key => kind == JobKind.Glm || key != "serve").Where(file.Has));
         foreach ((string peer, _) in peers.Where(peer => peer.Name.Length > 0 && peer.Name != arbiter && run.Parties.All(party => party.Name != peer.Name)))
-            file.Fault(RunFileErrors.Parties, "peers", $"the job has no party '{peer}'.", $"Did you mean '{RunFileKeys.Nearest(peer, run.Parties.Select(p => p.Name))}'?");
+            file.Fault(RunFileErrors.Parties, "peers", $"the job has no party '{peer}'.", $"Did you mean '{Spelling.Nearest(peer, run.Parties.Select(p => p.Name))}'?");
     }
 
     // Where a passive party finds the active one.
@@ -291,7 +292,7 @@ internal sealed record PartyFile
         string[] names = [.. run.Parties.Select(p => p.Name), .. arbiter is null ? Array.Empty<string>() : [arbiter]];
         // The whole table of a consortium may stand in every file, this party's own pin included.
         foreach (string peer in tls.Security.Peers.Keys.Where(peer => !names.Contains(peer)))
-            section.Fault(RunFileErrors.Parties, $"peers.{peer}", $"the job has no party '{peer}'.", $"Did you mean '{RunFileKeys.Nearest(peer, names)}'?");
+            section.Fault(RunFileErrors.Parties, $"peers.{peer}", $"the job has no party '{peer}'.", $"Did you mean '{Spelling.Nearest(peer, names)}'?");
         if (tls.Security.Authorities.Count == 0)
             foreach (PeerLink link in links.Where(l => l.IsEncrypted && !tls.Security.Peers.ContainsKey(l.Peer)))
                 section.Fault(IdentityErrors.UnknownPeer, "peers", $"nothing here tells which certificate is that of '{link.Peer}'.",

@@ -1,4 +1,5 @@
 using FedLearn.Cli.Services;
+using FedLearn.Data;
 
 namespace FedLearn.Cli.RunFiles;
 
@@ -103,34 +104,10 @@ internal static class RunFileKeys
         ["quotas"] = ["connections", "connectionsPerParty", "bytesPerParty", "joinsPerMinute"],
     };
 
-    /// <summary>The candidate with the smallest Levenshtein distance to a word, letter case aside.</summary>
-    /// <param name="word">What was written.</param>
-    /// <param name="candidates">What could have been meant; at least one.</param>
-    public static string Nearest(string word, IEnumerable<string> candidates) => candidates.MinBy(candidate => Distance(word, candidate))!;
-
     /// <summary>The candidate that differs from a word in so few letters that it was most likely meant; null for none. A word that was never near would mislead, and
     /// <c>none</c> as the nearest mode would cost the privacy that was asked for.</summary>
     /// <param name="word">What was written.</param>
     /// <param name="candidates">What could have been meant; at least one.</param>
     public static string? Meant(string word, IEnumerable<string> candidates) =>
-        Nearest(word, candidates) is var nearest && Distance(word, nearest) <= (Math.Max(word.Length, nearest.Length) is var length && length <= 3 ? 1 : Math.Max(2, length / 3)) ? nearest : null;
-
-    private static int Distance(string from, string to)
-    {
-        // Row i holds the distances between the first i letters of one word and every prefix of the other.
-        int[] row = [.. Enumerable.Range(0, to.Length + 1)];
-        for (int i = 1; i <= from.Length; i++)
-        {
-            int diagonal = row[0];
-            row[0] = i;
-            for (int j = 1; j <= to.Length; j++)
-            {
-                int replaced = diagonal + (char.ToLowerInvariant(from[i - 1]) == char.ToLowerInvariant(to[j - 1]) ? 0 : 1);
-                diagonal = row[j];
-                row[j] = Math.Min(replaced, Math.Min(row[j], row[j - 1]) + 1);
-            }
-        }
-
-        return row[to.Length];
-    }
+        Spelling.Nearest(word, candidates) is var nearest && Spelling.Distance(word, nearest) <= (Math.Max(word.Length, nearest.Length) is var length && length <= 3 ? 1 : Math.Max(2, length / 3)) ? nearest : null;
 }

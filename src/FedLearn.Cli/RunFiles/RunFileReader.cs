@@ -1,5 +1,6 @@
 using FedLearn.Alignment;
 using FedLearn.Coordination;
+using FedLearn.Data;
 using FedLearn.Diagnostics;
 using FedLearn.Parties;
 using FedLearn.Privacy;
@@ -197,7 +198,7 @@ internal abstract class RunFileReader(string path, OwnSide? self)
             file.Fault(RunFileErrors.Parties, "parties", $"the arbiter has the name of a party, '{Arbiter}'; whoever holds the key must hold no data.", "Give the arbiter another name with privacy.he.arbiter.");
         if (Self is { Party.Length: > 0 } s && s.Party != Arbiter && parties.All(party => party.Name != s.Party))
             file.Fault(RunFileErrors.Parties, "parties", $"the job has no party '{s.Party}', which the party file names.",
-                parties.Count > 0 ? $"Did you mean '{RunFileKeys.Nearest(s.Party, parties.Select(p => p.Name))}'?" : "List it.");
+                parties.Count > 0 ? $"Did you mean '{Spelling.Nearest(s.Party, parties.Select(p => p.Name))}'?" : "List it.");
     }
 
     /// <summary>How the parties reach each other.</summary>

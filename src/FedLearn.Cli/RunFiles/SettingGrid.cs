@@ -1,3 +1,4 @@
+using FedLearn.Data;
 using FedLearn.Diagnostics;
 
 namespace FedLearn.Cli.RunFiles;
@@ -30,7 +31,7 @@ internal static class SettingGrid
             if (values.Length == 0 || values.Contains("") || !seen.Add(sides[0]))
                 throw Refused(TuningErrors.NoGrid, "it is not keys with values, each key once.", "Write KEY=VALUE,VALUE;KEY=VALUE, such as \"model.l2=0.1,0.01;training.stepSize=0.5,1\".");
             if (!Keys.Contains(sides[0]))
-                throw Refused(TuningErrors.UnknownGridKey, $"'{sides[0]}' is no key that a grid may have.", $"Did you mean '{RunFileKeys.Nearest(sides[0], Keys)}'?");
+                throw Refused(TuningErrors.UnknownGridKey, $"'{sides[0]}' is no key that a grid may have.", $"Did you mean '{Spelling.Nearest(sides[0], Keys)}'?");
             if ((long)candidates.Count * values.Length > MostCandidates)
                 throw Refused(TuningErrors.GridTooLarge, $"it has more than {MostCandidates} combinations.", "Try fewer values; each candidate is trained once for every fold.");
             candidates = [.. candidates.SelectMany(c => values.Select(value => (IReadOnlyList<RunFileSetting>)[.. c, new RunFileSetting(sides[0], value)]))];

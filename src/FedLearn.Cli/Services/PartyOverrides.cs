@@ -2,6 +2,7 @@ using System.Collections;
 using System.Globalization;
 using System.Text.Json;
 using FedLearn.Cli.RunFiles;
+using FedLearn.Data;
 using FedLearn.Diagnostics;
 
 namespace FedLearn.Cli.Services;
@@ -54,7 +55,7 @@ internal sealed class PartyOverrides
             {
                 string option = name[ServicePrefix.Length..].ToUpperInvariant();
                 if (!ServiceNames.Contains(option))
-                    throw Unknown(name, ServicePrefix + RunFileKeys.Nearest(option, ServiceNames));
+                    throw Unknown(name, ServicePrefix + Spelling.Nearest(option, ServiceNames));
                 service[option] = text;
             }
             else if (name.StartsWith(Prefix.TrimEnd('_'), StringComparison.OrdinalIgnoreCase))
@@ -63,7 +64,7 @@ internal sealed class PartyOverrides
             }
             else if (name.StartsWith(ServicePrefix.TrimEnd('_'), StringComparison.OrdinalIgnoreCase))
             {
-                throw Unknown(name, ServicePrefix + RunFileKeys.Nearest(name[ServicePrefix.TrimEnd('_').Length..].Trim('_'), ServiceNames));
+                throw Unknown(name, ServicePrefix + Spelling.Nearest(name[ServicePrefix.TrimEnd('_').Length..].Trim('_'), ServiceNames));
             }
         }
 
@@ -121,14 +122,14 @@ internal sealed class PartyOverrides
 
             IReadOnlyList<JsonElement> values = [.. PartySchema.FreeValues(forms)];
             if (values.Count == 0)
-                throw source == "--set" ? UnknownSet(names) : Unknown(source, Prefix + RunFileKeys.Nearest(string.Join("__", names), PartySchema.Keys().Select(k => k.Replace(".", "__", StringComparison.Ordinal).ToUpperInvariant())));
+                throw source == "--set" ? UnknownSet(names) : Unknown(source, Prefix + Spelling.Nearest(string.Join("__", names), PartySchema.Keys().Select(k => k.Replace(".", "__", StringComparison.Ordinal).ToUpperInvariant())));
             // What is left is one name: that of a party.
             string written = string.Join(source == "--set" ? "." : "__", names[i..]);
             string[] parties = [.. PartySchema.NamesIn(JsonFile.At(file, steps)).Union(JobParties(file, path))];
             string[] meant = [.. parties.Where(name => Same(name, written))];
             if (meant.Length != 1)
                 throw new ConfigurationException(ServiceErrors.UnknownVariable, source, meant.Length == 0 ? $"the job has no party '{written}'." : $"'{written}' may be {string.Join(" or ", meant)}.",
-                    meant.Length == 0 && parties.Length > 0 ? $"Did you mean '{RunFileKeys.Nearest(written, parties)}'?" : "Write the name in the file.");
+                    meant.Length == 0 && parties.Length > 0 ? $"Did you mean '{Spelling.Nearest(written, parties)}'?" : "Write the name in the file.");
             return ([.. steps, meant[0]], values);
         }
 
@@ -155,7 +156,7 @@ internal sealed class PartyOverrides
     private static ConfigurationException Unknown(string name, string nearest) => new(ServiceErrors.UnknownVariable, $"environment, {name}", "there is no such key.", $"Did you mean {nearest}?");
 
     private static ConfigurationException UnknownSet(string[] names) => new(ServiceErrors.UnknownVariable, "--set", $"there is no key '{string.Join('.', names)}'.",
-        $"Did you mean '{RunFileKeys.Nearest(string.Join('.', names), PartySchema.Keys())}'?");
+        $"Did you mean '{Spelling.Nearest(string.Join('.', names), PartySchema.Keys())}'?");
 }
 
 /// <summary>The schema of party files, which the tool carries: what keys there are, and which types their values have.</summary>

@@ -90,7 +90,7 @@ internal static class CsvFile
 
     /// <summary>A column that differs in letter case, or in a few letters of a long name, alone. No other one is named: where the first line is a row, its cells are values.</summary>
     private static string? Alike(string name, IEnumerable<string> columns) => columns.FirstOrDefault(column => column.Equals(name, StringComparison.OrdinalIgnoreCase))
-        ?? columns.FirstOrDefault(column => SchemaReader.EditDistance(column.ToLowerInvariant(), name.ToLowerInvariant()) <= name.Length / 4);
+        ?? columns.FirstOrDefault(column => Spelling.Distance(column, name) <= name.Length / 4);
 
     /// <summary>What to do about a separator that was not expected.</summary>
     private static string SeparatorRemedy(char separator, CsvDialect? dialect) => dialect is null ? "Save the file with commas between cells, and points before decimals."

@@ -48,9 +48,9 @@ internal static class DssmDocument
             ["items"] = counts.Items,
         };
         report["timing"] = Timing(result.Timing);
-        report["alignment"] = Alignment(run, result.CommonUsers, result.AlignmentLeaks, result.AlignmentWarnings);
+        report["alignment"] = Alignment(run, result.SharedUsers);
         JsonObject party = Party(run, self, result.Traffic, result.Releases);
-        AddRows(party, result.OwnUsers, result.CommonUsers);
+        AddRows(party, result.SharedUsers.Own, result.SharedUsers.Common);
         party["timing"] = Timing(result.Timing);
         party["privacy"] = Privacy(self, result.Privacy, run.Job.Privacy.IsPrivate);
         party["model"] = Model(result.Model);
@@ -81,8 +81,9 @@ internal static class DssmDocument
             ["items"] = input.Items?.Ids.Count,
         };
         report["timing"] = Timing(new DssmTiming(0, 0, 0, 0, 0));
-        report["alignment"] = Alignment(run, null, [], []);
+        report["alignment"] = Alignment(run, result.SharedUsers);
         JsonObject party = Party(run, self, result.Traffic, result.Releases);
+        AddRows(party, result.SharedUsers.Own, result.SharedUsers.Common);
         party["privacy"] = new JsonObject
         {
             ["mode"] = run.Job.Privacy.IsPrivate ? "dp" : "none",
@@ -152,9 +153,9 @@ internal static class DssmDocument
     private static JsonObject? Intervals(RankingReport? set) => set is null || set.Events == 0 || set.NamedIntervals() is not { Count: > 0 } ends ? null
         : new JsonObject(ends.Select(i => KeyValuePair.Create(i.Key, (JsonNode?)Interval(i.Value.Low, i.Value.High))));
 
-    private static JsonObject Alignment(DssmRunFile run, int? users, IReadOnlyList<string> leaks, IReadOnlyList<string> warnings) => ReportParts.Alignment(run.Job.Alignment, users,
-        [.. leaks, "every view learns which of its users the label party has, and the label party which of its users each view has",
-            "every view learns of each training and evaluation sample that it exists, of which user and, unless the view is static, when; never of which item"], warnings);
+    private static JsonObject Alignment(DssmRunFile run, SharedUsers users) => ReportParts.Alignment(run.Job.Alignment, users.Common,
+        [.. users.Leaks, "every view learns which of its users the label party has, and the label party which of its users each view has",
+            "every view learns of each training and evaluation sample that it exists, of which user and, unless the view is static, when; never of which item"], users.Warnings);
 
     private static JsonObject Party(DssmRunFile run, DssmRunFileParty self, ChannelStatistics traffic, IReadOnlyList<DssmSentMessages> releases)
     {

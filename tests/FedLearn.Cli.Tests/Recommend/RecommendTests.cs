@@ -154,6 +154,9 @@ public class RecommendTests
         Assert.Equal(Weights(trained), Weights(evaluated));
         Assert.Equal((string)trained["job"]!["modelVersion"]!, (string)evaluated["job"]!["modelVersion"]!);
         Assert.Empty(evaluated["history"]?.AsArray() ?? []);
+        // It finds the shared users once more, and says the same of it.
+        Assert.Equal(trained["alignment"]!.ToJsonString(), evaluated["alignment"]!.ToJsonString());
+        Assert.Equal(trained["parties"]!.AsArray().Select(p => ((int)p!["rows"]!, (int)p["commonRows"]!)), evaluated["parties"]!.AsArray().Select(p => ((int)p!["rows"]!, (int)p["commonRows"]!)));
     }
 
     [Fact]

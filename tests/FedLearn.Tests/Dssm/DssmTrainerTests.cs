@@ -44,15 +44,15 @@ public class DssmTrainerTests
     {
         DssmPartyInput[] inputs = [.. SmallRecommendation.Inputs()];
         IReadOnlyList<DssmPartyResult> known = await DssmFederation.TrainAsync(SmallRecommendation.Job(), inputs, Towers, cancellationToken: TestContext.Current.CancellationToken);
-        Assert.DoesNotContain(known[0].AlignmentWarnings, w => w.Contains("changes nothing", StringComparison.Ordinal));
-        Assert.Equal((inputs[0].Interactions!.Users.Count, inputs[1].View!.Users.Count), (known[0].OwnUsers, known[1].OwnUsers));
-        Assert.Equal(inputs[0].Interactions!.Users.Count(user => inputs[1..].All(i => i.View!.Users.Contains(user))), known[0].CommonUsers);
-        Assert.Equal(inputs[0].Interactions!.Users.Intersect(inputs[1].View!.Users).Count(), known[1].CommonUsers);
+        Assert.DoesNotContain(known[0].SharedUsers.Warnings, w => w.Contains("changes nothing", StringComparison.Ordinal));
+        Assert.Equal((inputs[0].Interactions!.Users.Count, inputs[1].View!.Users.Count), (known[0].SharedUsers.Own, known[1].SharedUsers.Own));
+        Assert.Equal(inputs[0].Interactions!.Users.Count(user => inputs[1..].All(i => i.View!.Users.Contains(user))), known[0].SharedUsers.Common);
+        Assert.Equal(inputs[0].Interactions!.Users.Intersect(inputs[1].View!.Users).Count(), known[1].SharedUsers.Common);
         inputs[1] = inputs[1] with { View = new ViewTable(["USER-0", "USER-1"], [0, 1], null, new TowerRows(new TowerInputs(3, []), 2, new double[6], [])) };
         IReadOnlyList<DssmPartyResult> results = await DssmFederation.TrainAsync(SmallRecommendation.Job(), inputs, Towers, cancellationToken: TestContext.Current.CancellationToken);
-        Assert.Equal((0, 2, 0), (results[0].CommonUsers, results[1].OwnUsers, results[1].CommonUsers));
-        Assert.Contains(results[1].AlignmentWarnings, w => w.StartsWith("only 0 of the 2 rows of 'profile' are common", StringComparison.Ordinal));
-        Assert.Contains(results[0].AlignmentWarnings, w => w.StartsWith("'profile' has a row for none of the training events", StringComparison.Ordinal));
+        Assert.Equal((0, 2, 0), (results[0].SharedUsers.Common, results[1].SharedUsers.Own, results[1].SharedUsers.Common));
+        Assert.Contains(results[1].SharedUsers.Warnings, w => w.StartsWith("only 0 of the 2 rows of 'profile' are common", StringComparison.Ordinal));
+        Assert.Contains(results[0].SharedUsers.Warnings, w => w.StartsWith("'profile' has a row for none of the training events", StringComparison.Ordinal));
     }
 
     [Fact]
@@ -120,6 +120,8 @@ public class DssmTrainerTests
             DssmPartyInput[] with = [.. inputs.Select(i => i with { Model = DssmModel.Load(Path.Combine(folder, i.Party)) })];
             DssmInferenceResult evaluated = await DssmFederation.InferAsync(job, with, Towers, DssmPurpose.Evaluate, cancellationToken: TestContext.Current.CancellationToken);
             Assert.Equal(trained[0].Metrics!.Test!.Named(), evaluated.Metrics!.Test!.Named());
+            Assert.Equal((trained[0].SharedUsers.Own, trained[0].SharedUsers.Common), (evaluated.SharedUsers.Own, evaluated.SharedUsers.Common));
+            Assert.Equal(trained[0].SharedUsers.Leaks, evaluated.SharedUsers.Leaks);
         }
         finally
         {

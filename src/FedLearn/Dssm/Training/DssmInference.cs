@@ -18,9 +18,12 @@ public enum DssmPurpose
     Recommend = 1,
 }
 
-/// <summary>What a session with a trained model gives the label party; a view gets nothing.</summary>
+/// <summary>What a session with a trained model gives the label party; a view learns who is shared.</summary>
 public sealed record DssmInferenceResult
 {
+    /// <summary>The users that the party shares with others.</summary>
+    public required SharedUsers SharedUsers { get; init; }
+
     /// <summary>Figures, for <see cref="DssmPurpose.Evaluate"/>.</summary>
     public DssmMetrics? Metrics { get; init; }
 
@@ -87,7 +90,7 @@ public sealed class DssmInference
     /// <param name="agreement">What all parties agreed on when they joined.</param>
     /// <param name="channels">At the label party one channel to each view, in the job's order; at a view the one to the label party.</param>
     /// <param name="cancellationToken">Stops; the peers are told.</param>
-    /// <returns>What the label party finds; at a view only what it sent.</returns>
+    /// <returns>What the label party finds; at a view only who is shared, and what it sent.</returns>
     /// <exception cref="FedLearnException">The session failed; the peers have been told the error's id.</exception>
     public async Task<DssmInferenceResult> RunAsync(SessionAgreement agreement, IReadOnlyList<IPartyChannel> channels, CancellationToken cancellationToken = default)
     {
@@ -116,7 +119,7 @@ public sealed class DssmInference
         var run = new ViewRun(new DssmRun(_job, thread) { Views = _model.Views, SetNames = sets }, tower, _input.View!, samples, channel, PartyNoise.None);
         for (int set = 0; set < sets.Length; set++)
             await run.SendEvaluationAsync(0, set, cancellationToken).ConfigureAwait(false);
-        return new DssmInferenceResult();
+        return new DssmInferenceResult { SharedUsers = SharedUsers.Of(_input, samples) };
     }
 
     private async Task<DssmInferenceResult> LabelAsync(SessionAgreement agreement, IReadOnlyList<IPartyChannel> channels, TowerThread thread, CancellationToken cancellationToken)
@@ -127,12 +130,17 @@ public sealed class DssmInference
             : LabelSamples.EvaluationSets(table, evaluates: true);
         var samples = new LabelSamples(_job, _input, sets);
         IReadOnlyList<ViewPeer> peers = await SampleExchange.OfferAsync(channels, new SampleSession(_job, _input, agreement.JobDigest), table.Users, sets, cancellationToken).ConfigureAwait(false);
+        var shared = SharedUsers.Of(_input, peers, _purpose == DssmPurpose.Recommend ? "users" : "events", sets.Count);
         LabelTowers towers = await thread.RunAsync(() => Towers(thread, samples)).ConfigureAwait(false);
         await using var disposal = towers.ConfigureAwait(false);
         var run = new LabelRun(new DssmRun(_job, thread) { Views = _model.Views, SetNames = [.. sets.Select(s => s.Name)] }, towers, samples, peers, PartyNoise.None);
         var clock = new PartyClock();
         if (_purpose == DssmPurpose.Recommend)
-            return await run.RecommendAsync(_model.Version, clock, cancellationToken).ConfigureAwait(false);
+        {
+            (ItemIndex items, UserVectors users) = await run.RecommendAsync(_model.Version, clock, cancellationToken).ConfigureAwait(false);
+            return new DssmInferenceResult { SharedUsers = shared, Items = items, Users = users };
+        }
+
         var reports = new Evaluation.RankingReport?[sets.Count];
         for (int set = 0; set < sets.Count; set++)
         {
@@ -140,7 +148,7 @@ public sealed class DssmInference
             reports[set] = await run.EvaluateAsync(0, set, scores => samples.Evaluate(at, scores), clock, cancellationToken).ConfigureAwait(false);
         }
 
-        return new DssmInferenceResult { Metrics = new DssmMetrics { Test = reports[0], ColdUsers = reports[1], ColdItems = reports[2] } };
+        return new DssmInferenceResult { SharedUsers = shared, Metrics = new DssmMetrics { Test = reports[0], ColdUsers = reports[1], ColdItems = reports[2] } };
     }
 
     // After everything that is in the tables, on a whole day.

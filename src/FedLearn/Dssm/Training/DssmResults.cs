@@ -86,17 +86,8 @@ public sealed record DssmPartyResult
     /// <summary>Counts.</summary>
     public required DssmCounts Counts { get; init; }
 
-    /// <summary>Users that this party knows: those of its events at the label party, those of its view elsewhere. Its own affair: no other party is told by it.</summary>
-    public int OwnUsers { get; init; }
-
-    /// <summary>Of these the users that the label party has too; at the label party, those that every view of another party has.</summary>
-    public int CommonUsers { get; init; }
-
-    /// <summary>What finding the shared users disclosed, as sentences.</summary>
-    public IReadOnlyList<string> AlignmentLeaks { get; init; } = [];
-
-    /// <summary>What a user should know of that, as sentences.</summary>
-    public IReadOnlyList<string> AlignmentWarnings { get; init; } = [];
+    /// <summary>The users that it shares with others.</summary>
+    public required SharedUsers SharedUsers { get; init; }
 
     /// <summary>Seconds.</summary>
     public required DssmTiming Timing { get; init; }

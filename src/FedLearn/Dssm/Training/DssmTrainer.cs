@@ -227,10 +227,7 @@ public sealed class DssmTrainer
             History = history,
             BestEpoch = best,
             Counts = new DssmCounts(samples.Rows[0].Length, samples.Rows[1].Length, samples.Rows[2].Length, samples.Rows[3].Length, samples.Rows[4].Length, samples.CommonUsers.Length, null),
-            OwnUsers = _input.View!.Users.Count,
-            CommonUsers = samples.CommonUsers.Length,
-            AlignmentLeaks = samples.Aligned.Leaks,
-            AlignmentWarnings = [.. samples.Aligned.Warnings, .. SmallOverlap.Warnings(_input.Party, _input.View.Users.Count, samples.CommonUsers.Length)],
+            SharedUsers = SharedUsers.Of(_input, samples),
             Timing = timing,
             Traffic = default,
             Releases = [],
@@ -269,7 +266,6 @@ public sealed class DssmTrainer
         var clock = new PartyClock();
         (int best, IReadOnlyList<DssmHistoryPoint> history) = await label.TrainAsync(clock, progress, cancellationToken).ConfigureAwait(false);
         DssmTiming timing = clock.Timing(noise.Time, history.Count);
-        int common = peers.Aggregate(Enumerable.Range(0, _input.Interactions!.Users.Count), (users, peer) => users.Intersect(peer.Users)).Count();
         var reports = new RankingReport?[sets.Count];
         for (int set = 2; set < sets.Count; set++)
         {
@@ -286,11 +282,7 @@ public sealed class DssmTrainer
             BestEpoch = best,
             Counts = new DssmCounts(sets[0].Events.Count, sets[1].Events.Count, sets[2].Events.Count, sets[3].Events.Count, sets[4].Events.Count,
                 _input.Interactions!.Users.Count, samples.Items.Ids.Count),
-            OwnUsers = _input.Interactions.Users.Count,
-            CommonUsers = common,
-            AlignmentLeaks = [.. peers.SelectMany(p => p.Aligned.Leaks).Distinct()],
-            AlignmentWarnings = [.. peers.SelectMany(p => p.Aligned.Warnings).Distinct(), .. SmallOverlap.Warnings(_input.Party, _input.Interactions.Users.Count, common), .. peers.Where(p => !p.Present[0].Contains(true)).Select(p =>
-                $"'{p.Name}' has a row for none of the training events, and its view changes nothing: ids may be written in another way there, or all of its rows be later than the events")],
+            SharedUsers = SharedUsers.Of(_input, peers, "training events", sets: 1),
             Timing = timing,
             Traffic = default,
             Releases = [],

@@ -148,7 +148,7 @@ internal sealed class LabelRun(DssmRun run, LabelTowers towers, LabelSamples sam
     }
 
     /// <summary>Vectors of the users of the first set, and of the items.</summary>
-    public async Task<DssmInferenceResult> RecommendAsync(string version, PartyClock clock, CancellationToken cancellationToken)
+    public async Task<(ItemIndex Items, UserVectors Users)> RecommendAsync(string version, PartyClock clock, CancellationToken cancellationToken)
     {
         (IReadOnlyList<double[]> views, IReadOnlyList<bool[]?> present) = await CollectAsync(0, 0, clock, cancellationToken).ConfigureAwait(false);
         FusionParameters fusion = _loss.Fusion;
@@ -156,11 +156,7 @@ internal sealed class LabelRun(DssmRun run, LabelTowers towers, LabelSamples sam
         fusion.GetViewWeights(weights);
         double[]? matrix = run.Job.Model.Fusion == DssmFusion.Concat ? fusion.Matrix.ToArray() : null;
         await run.Thread.RunAsync(() => towers.Items.Forward(samples.Items.Content, _allItems, _items, training: false)).ConfigureAwait(false);
-        return new DssmInferenceResult
-        {
-            Items = ItemIndex.FromVectors(samples.Items.Ids, _items, _width, version, bias),
-            Users = UserVectors.Fuse(run.Job.Model.Fusion, views, present, _width, version, weights, matrix),
-        };
+        return (ItemIndex.FromVectors(samples.Items.Ids, _items, _width, version, bias), UserVectors.Fuse(run.Job.Model.Fusion, views, present, _width, version, weights, matrix));
     }
 
     /// <summary>The views' vectors of a set of samples.</summary>

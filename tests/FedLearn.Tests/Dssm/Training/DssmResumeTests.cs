@@ -189,7 +189,7 @@ public class DssmResumeTests
             Assert.Equal(e.History.Select(h => (h.Epoch, h.Loss, h.Validation)), a.History.Select(h => (h.Epoch, h.Loss, h.Validation)));
             Assert.Equal(e.Metrics?.Test?.Full, a.Metrics?.Test?.Full);
             Assert.Equal(e.Counts, a.Counts);
-            Assert.Equal(e.AlignmentLeaks, a.AlignmentLeaks);
+            Assert.Equal(e.SharedUsers.Leaks, a.SharedUsers.Leaks);
         }
     }
 

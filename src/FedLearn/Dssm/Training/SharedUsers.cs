@@ -1,0 +1,31 @@
+using FedLearn.Parties;
+
+namespace FedLearn.Dssm;
+
+/// <summary>The users that a party of a session shares with others, and what finding them told.</summary>
+/// <param name="Own">Users that the party knows: those of its events at the label party, those of its view elsewhere. Its own affair: no other party is told by it.</param>
+/// <param name="Common">Of these the users that the label party has too; at the label party, those that every view of another party has.</param>
+/// <param name="Leaks">What finding them disclosed, as sentences.</param>
+/// <param name="Warnings">What a user should know of that, as sentences.</param>
+public sealed record SharedUsers(int Own, int Common, IReadOnlyList<string> Leaks, IReadOnlyList<string> Warnings)
+{
+    /// <summary>Those of a view.</summary>
+    internal static SharedUsers Of(DssmPartyInput input, ViewSamples samples)
+    {
+        int own = input.View!.Users.Count, common = samples.CommonUsers.Length;
+        return new(own, common, samples.Aligned.Leaks, [.. samples.Aligned.Warnings, .. SmallOverlap.Warnings(input.Party, own, common)]);
+    }
+
+    /// <summary>Those of the label party.</summary>
+    /// <param name="input">What it brings.</param>
+    /// <param name="peers">The views of other parties.</param>
+    /// <param name="events">What a view that has a row for none of them is no use for, in words.</param>
+    /// <param name="sets">How many sets of samples these are, from the first.</param>
+    internal static SharedUsers Of(DssmPartyInput input, IReadOnlyList<ViewPeer> peers, string events, int sets)
+    {
+        int own = input.Interactions!.Users.Count, common = peers.Aggregate(Enumerable.Range(0, own), (users, peer) => users.Intersect(peer.Users)).Count();
+        return new(own, common, [.. peers.SelectMany(peer => peer.Aligned.Leaks).Distinct()],
+            [.. peers.SelectMany(peer => peer.Aligned.Warnings).Distinct(), .. SmallOverlap.Warnings(input.Party, own, common), .. peers.Where(peer => !peer.Present.Take(sets).Any(present => present.Contains(true))).Select(peer =>
+                $"'{peer.Name}' has a row for none of the {events}, and its view changes nothing: ids may be written in another way there, or all of its rows be later than the events")]);
+    }
+}

@@ -41,7 +41,7 @@ internal static class CostMeter
         }
     }
 
-    /// <summary>What a round takes beyond its parts: a short training of two parties of this process over gRPC, less what the rates so far predict.</summary>
+    /// <summary>What a round takes beyond its parts, or less: a short training of two parties of this process over gRPC, less what the rates so far predict.</summary>
     /// <param name="rates">The rates so far.</param>
     /// <param name="ledgerFolder">Mode hdp-vfl with ledgers there; null for mode none.</param>
     /// <param name="stop">Stops.</param>
@@ -78,7 +78,8 @@ internal static class CostMeter
             // From epoch to epoch, since the first ones may come before the last tier of the compiler; the median, since other work disturbs some.
             double[] seconds = [.. results[0].History.Zip(results[0].History.Skip(1), (a, b) => b.Seconds - a.Seconds)];
             GlmCost parts = GlmCost.Predict(job, new GlmCostSizes { TrainRows = Rows, Columns = [Width, Width] }, rates with { SecondsPerNoisyRound = 0 }, GlmCostLink.Loopback, oneMachine: true);
-            return Math.Max(0, (Median(seconds) - parts.SecondsPerEpoch) * Epochs / parts.Rounds);
+            // Less than nothing where what waits in a round is more awake than what the parts were measured with; a quarter of its messages it takes in any case.
+            return Math.Max(-1.5 * rates.SecondsPerMessage, (Median(seconds) - parts.SecondsPerEpoch) * Epochs / parts.Rounds);
         }
         finally
         {
@@ -124,7 +125,8 @@ internal static class CostMeter
                     Thread.Sleep(1);
                 long start = Stopwatch.GetTimestamp();
                 await passive.Channels[0].SendAsync(round, message, stop).ConfigureAwait(false);
-                await passive.Channels[0].ReceiveAsync<Residuals>(round, rows, stop).ConfigureAwait(false);
+                // Memory goes back, as in a round.
+                passive.Channels[0].Return(await passive.Channels[0].ReceiveAsync<Residuals>(round, rows, stop).ConfigureAwait(false));
                 times[i] = Stopwatch.GetElapsedTime(start).TotalSeconds;
             }
 
@@ -133,10 +135,13 @@ internal static class CostMeter
 
         async Task AnswerAsync()
         {
+            Released<Residuals> small = Disclosure.Unprotected(new Residuals(new double[SmallRows]), "measurement"), large = Disclosure.Unprotected(new Residuals(new double[LargeRows]), "measurement");
             for (int i = 0; i < Warm + 2 * Trips + 4 + LargeTrips; i++)
             {
                 Scores scores = await active.Channels[0].ReceiveAsync<Scores>(i, null, stop).ConfigureAwait(false);
-                await active.Channels[0].SendAsync(i, Disclosure.Unprotected(new Residuals(scores.Values), "measurement"), stop).ConfigureAwait(false);
+                Released<Residuals> answer = scores.Length == SmallRows ? small : large;
+                active.Channels[0].Return(scores);
+                await active.Channels[0].SendAsync(i, answer, stop).ConfigureAwait(false);
             }
         }
     }

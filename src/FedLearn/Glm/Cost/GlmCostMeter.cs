@@ -11,7 +11,7 @@ public static class GlmCostMeter
     /// <summary>Far larger than the caches of a core, and small enough to be there everywhere.</summary>
     private const int FarBytes = 128 << 20;
 
-    private const int Entries = 8192, Passes = 41;
+    private const int Entries = 8192, Passes = 41, FarTimes = 8;
 
     // Long enough for the compiler's last tier, which comes some tenths of a second after a method's thirtieth call.
     private static readonly TimeSpan WarmUp = TimeSpan.FromMilliseconds(300);
@@ -26,13 +26,14 @@ public static class GlmCostMeter
             store[i] = 1e-3 * (i % 97);
         (double residual, double loss) = Family(family ?? GlmFamilies.Binomial);
         (double draw, double noised, double unpacked) = Noise();
+        GlmKernelRates scores = Kernel(store, (rows, start, weights, vector) => rows.Scores(start, weights, vector)), gradient = Kernel(store, (rows, start, weights, vector) => rows.Gradient(start, vector, weights));
         return GlmCostRates.Reference with
         {
             Source = string.Create(CultureInfo.InvariantCulture, $"measured on this machine, {Environment.ProcessorCount} cores"),
             Cores = Environment.ProcessorCount,
-            CacheBytes = CacheBytesOfACore(),
-            Scores = Kernel(store, (rows, start, weights, vector) => rows.Scores(start, weights, vector)),
-            Gradient = Kernel(store, (rows, start, weights, vector) => rows.Gradient(start, vector, weights)),
+            CacheBytes = CacheBytes(store),
+            Scores = scores,
+            Gradient = gradient,
             SecondsPerResidual = residual,
             SecondsPerLoss = loss,
             SecondsPerDraw = draw,
@@ -86,8 +87,10 @@ public static class GlmCostMeter
             (double n2, double m2) = (wide.Rows - small.Rows, Bytes(wide) - Bytes(small));
             double determinant = n1 * m2 - n2 * m1, row = Math.Max(0, ((b - a) * m2 - (c - a) * m1) / determinant);
             double cached = Math.Max(0, (c - a - n2 * row) / m2), call = Math.Max(0, a - small.Rows * row - Bytes(small) * cached);
-            double far = Time(store, pass, wide.Rows, wide.Columns, near: false, TimeSpan.Zero);
-            return new(call, row, cached, Math.Max(cached, (far - call - wide.Rows * row) / Bytes(wide)));
+            // Large, as passes over full batches are: memory gives its first bytes late.
+            (int Rows, int Columns) large = (FarTimes * wide.Rows, wide.Columns);
+            double far = Time(store, pass, large.Rows, large.Columns, near: false, TimeSpan.Zero);
+            return new(call, row, cached, Math.Max(cached, (far - call - large.Rows * row) / Bytes(large)));
         }
 
         double Near((int Rows, int Columns) shape) => Time(store, pass, shape.Rows, shape.Columns, near: true, TimeSpan.FromMilliseconds(5));
@@ -154,19 +157,30 @@ public static class GlmCostMeter
         return (draw, Math.Max(0, released - draw), unpacked);
     }
 
-    private static double CacheBytesOfACore()
+    /// <summary>Bytes that passes find in a cache when they come again: up to there they take less than halfway between the least and the most time a byte. Virtual processors share their last cache with
+    /// others, so no table of sizes tells it.</summary>
+    private static double CacheBytes(double[] store)
     {
-        const string second = "/sys/devices/system/cpu/cpu0/cache/index2/size";
-        const double usual = 1 << 20;
-        try
+        const int Columns = 128, BatchRows = 512, BatchBytes = BatchRows * Columns * sizeof(double);
+        var rows = new DenseRows(new DenseMatrix(store.Length / Columns, Columns, store));
+        double[] weights = new double[Columns], scores = new double[BatchRows];
+        var sizes = new List<(double Bytes, double SecondsPerByte)>();
+        for (int batches = 1; batches * BatchBytes <= FarBytes; batches *= 2)
         {
-            string text = File.Exists(second) ? File.ReadAllText(second).Trim() : "";
-            return text.EndsWith('K') && double.TryParse(text[..^1], NumberStyles.None, CultureInfo.InvariantCulture, out double kilobytes) ? kilobytes * 1024 : usual;
+            double seconds = Seconds(() =>
+            {
+                for (int batch = 0; batch < batches; batch++)
+                    rows.Scores(batch * BatchRows, weights, scores);
+            }, TimeSpan.Zero);
+            sizes.Add((batches * (double)BatchBytes, seconds / batches / BatchBytes));
         }
-        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
-        {
-            return usual;
-        }
+
+        double halfway = (sizes.Min(s => s.SecondsPerByte) + sizes[^1].SecondsPerByte) / 2;
+        int last = sizes.FindLastIndex(s => s.SecondsPerByte <= halfway);
+        (double near, double far) = (sizes[last].SecondsPerByte, last + 1 < sizes.Count ? sizes[last + 1].SecondsPerByte : halfway);
+        double crossing = sizes[last].Bytes * (1 + (far > near ? (halfway - near) / (far - near) : 0));
+        // A pass over half as much again as there is cache finds half of it there (GlmCostRound).
+        return crossing / 1.5;
     }
 
     /// <summary>A reservation that keeps nothing.</summary>

@@ -107,6 +107,13 @@ public sealed class GlmCostTests
     }
 
     [Fact]
+    public void Predict_RoundsThatTakeLessThanTheirParts_CostLess()
+    {
+        GlmCostRates rates = Nothing with { SecondsPerMessage = 1e-3 };
+        Assert.Equal(Rounds * 5e-4, Predict(PrivacyMode.None, rates).Training.Total - Predict(PrivacyMode.None, rates with { SecondsPerRound = -5e-4 }).Training.Total, 1e-12);
+    }
+
+    [Fact]
     public void Predict_ActivePartysGradient_HidesBehindTheLine()
     {
         var pass = new GlmKernelRates(new(1e-3, 0, 0, 0), new(1e-3, 0, 0, 0));
@@ -143,6 +150,8 @@ public sealed class GlmCostTests
     {
         GlmCostRates rates = GlmCostMeter.Measure();
         Assert.Equal(Environment.ProcessorCount, rates.Cores);
+        // What was tried are 512 KB to 128 MiB, of which the cache is two thirds.
+        Assert.InRange(rates.CacheBytes, 300_000, 128 << 20);
         foreach (GlmPassRates pass in new[] { rates.Scores.One, rates.Scores.All, rates.Gradient.One, rates.Gradient.All })
             Assert.True(pass.SecondsPerByte >= pass.CachedSecondsPerByte && pass.Of(1000, 100, 0) > 0 && double.IsFinite(pass.Of(1000, 100, 1)));
         Assert.All([rates.SecondsPerDraw, rates.SecondsPerResidual, rates.SecondsPerLoss, rates.SecondsPerUnpackedRow], rate => Assert.InRange(rate, 1e-12, 1e-3));

@@ -1,11 +1,8 @@
 using System.Diagnostics;
-using System.Globalization;
 using System.Security.Cryptography;
 using FedLearn.Coordination;
-using FedLearn.Data;
 using FedLearn.Diagnostics;
 using FedLearn.Glm;
-using FedLearn.Numerics;
 using FedLearn.Privacy;
 using FedLearn.Storage.Sqlite;
 using FedLearn.Transport.Grpc;
@@ -41,52 +38,16 @@ internal static class CostMeter
         }
     }
 
-    /// <summary>What a round takes beyond its parts, or less: a short training of two parties of this process over gRPC, less what the rates so far predict.</summary>
+    /// <summary>What a round takes beyond its parts, or less: a short training, less what the rates so far predict.</summary>
     /// <param name="rates">The rates so far.</param>
     /// <param name="ledgerFolder">Mode hdp-vfl with ledgers there; null for mode none.</param>
     /// <param name="stop">Stops.</param>
     private static async Task<double> BeyondAsync(GlmCostRates rates, string? ledgerFolder, CancellationToken stop)
     {
-        const int Rows = 20_480, Width = 64, Batch = 2048, Epochs = 30;
-        string name = $".fedlearn-{Guid.NewGuid():N}";
-        var job = new GlmJob
-        {
-            Name = "measurement",
-            Model = new() { Family = GlmFamilies.Binomial },
-            Training = new() { Epochs = Epochs, BatchSize = Batch, WeightNorm = 1, ResidualClip = 1, Optimizer = GlmOptimizer.Sgd, CheckpointRounds = 0 },
-            Privacy = ledgerFolder is null ? new() : new() { Mode = PrivacyMode.HdpVfl, Budget = new(1, 1e-6), Evaluation = EvaluationDisclosure.None },
-            Preprocessing = new() { Scaling = Scaling.None, Rows = RowBound.Clip, Constant = true },
-            Parties = [new() { Party = new("active", PartyRole.Active) }, new() { Party = new("passive", PartyRole.Passive) }],
-        };
-        string[] ids = [.. Enumerable.Range(0, Rows).Select(i => i.ToString(CultureInfo.InvariantCulture))];
-        try
-        {
-            GlmTrainer[] trainers = [.. job.Parties.Select((party, p) => new GlmTrainer(job, new GlmPartyInput
-            {
-                Party = party.Party.Name,
-                Table = Table.FromMatrix(ids, [.. Enumerable.Range(0, Width).Select(j => string.Create(CultureInfo.InvariantCulture, $"c{j}"))],
-                    new DenseMatrix(Rows, Width, [.. Enumerable.Range(0, Rows * Width).Select(i => Math.Sin(i + p))]), p == 0 ? [.. Enumerable.Range(0, Rows).Select(i => (double)(i & 1))] : null),
-                Ledger = ledgerFolder is null ? null : new SqliteLedger(Path.Combine(ledgerFolder, $"{name}.{p}.ledger.db")),
-            }))];
-            await using GrpcFederationHost host = await GrpcFederationHost.StartAsync(new GrpcHostOptions(), trainers[0].Terms, stop).ConfigureAwait(false);
-            GlmPartyResult[] results = await Task.WhenAll(trainers.Select((trainer, p) => Task.Run(async () =>
-            {
-                await using GrpcSession session = p == 0 ? await host.JoinAsync(trainer.JoinRequest, stop).ConfigureAwait(false)
-                    : await GrpcFederationClient.JoinAsync(host.Address, trainer.JoinRequest, cancellationToken: stop).ConfigureAwait(false);
-                return await trainer.TrainAsync(session.Agreement, session.Channels, cancellationToken: stop).ConfigureAwait(false);
-            }, stop))).ConfigureAwait(false);
-            // From epoch to epoch, since the first ones may come before the last tier of the compiler; the median, since other work disturbs some.
-            double[] seconds = [.. results[0].History.Zip(results[0].History.Skip(1), (a, b) => b.Seconds - a.Seconds)];
-            GlmCost parts = GlmCost.Predict(job, new GlmCostSizes { TrainRows = Rows, Columns = [Width, Width] }, rates with { SecondsPerNoisyRound = 0 }, GlmCostLink.Loopback, oneMachine: true);
-            // Less than nothing where what waits in a round is more awake than what the parts were measured with; a quarter of its messages it takes in any case.
-            return Math.Max(-1.5 * rates.SecondsPerMessage, (Median(seconds) - parts.SecondsPerEpoch) * Epochs / parts.Rounds);
-        }
-        finally
-        {
-            if (ledgerFolder is not null)
-                foreach (string file in Directory.GetFiles(ledgerFolder, name + "*"))
-                    File.Delete(file);
-        }
+        (GlmJob job, double seconds) = await CostTrial.RunAsync(ledgerFolder, stop).ConfigureAwait(false);
+        GlmCost parts = GlmCost.Predict(job, CostTrial.Sizes, rates with { SecondsPerNoisyRound = 0 }, GlmCostLink.Loopback, oneMachine: true);
+        // Less than nothing where what waits in a round is more awake than what the parts were measured with; a quarter of its messages it takes in any case.
+        return Math.Max(-1.5 * rates.SecondsPerMessage, (seconds - parts.SecondsPerEpoch) * parts.Epochs / parts.Rounds);
     }
 
     /// <summary>Half a round trip between two parties of this process, its processor time, and the time of a byte.</summary>
@@ -185,6 +146,8 @@ internal static class CostMeter
             double[] times = new double[CostMeter.Writes];
             for (int i = 0; i < times.Length; i++)
             {
+                // The disk has been idle for a while when a message comes, as in a round.
+                Thread.Sleep(1);
                 long start = Stopwatch.GetTimestamp();
                 reservation.Keep(i, message);
                 times[i] = Stopwatch.GetElapsedTime(start).TotalSeconds;

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Compares the ratios that the quick benchmarks printed with the committed ones.
 
-usage: ratios.py MEASURED [--committed FILE] [--update] [--only VERB ...]
+usage: ratios.py MEASURED [--committed FILE] [--machine NAME] [--update] [--only VERB ...]
 
 MEASURED is what the verbs printed; lines of another form are passed over:
 
@@ -9,16 +9,40 @@ MEASURED is what the verbs printed; lines of another form are passed over:
     ratio NAME VALUE >= BAR        larger is better
     skip NAME REASON
 
+Ratios are committed by processor: PyTorch, caches and vectors differ between them, and so do the ratios. On a processor without any, each ratio is compared with the weakest of the others'.
+
 Exit code 1 when a ratio has lost more than its tolerance, or a committed one was neither measured nor skipped; 2 when a line is malformed.
---update writes the measured ratios as the committed ones, and keeps those that were skipped. --only compares the ratios of some verbs: the part of a name before its first dot.
+--update writes the measured ratios as the committed ones of this processor, and keeps those that were skipped. --only compares the ratios of some verbs: the part of a name before its first dot.
 """
 import argparse
 import json
 import math
 import pathlib
+import re
 import sys
 
 TOLERANCE = 0.25
+
+
+def processor(cpuinfo=pathlib.Path("/proc/cpuinfo")):
+    """The processor and the widest vectors that it has; "unknown" where the system does not tell."""
+    try:
+        facts = dict(re.findall(r"^(model name|flags)\s*: (.*)$", cpuinfo.read_text(), re.MULTILINE))
+    except OSError:
+        facts = {}
+    flags = facts.get("flags", "").split()
+    vectors = [", " + name for name, flag in (("AVX-512", "avx512f"), ("AVX2", "avx2")) if flag in flags]
+    return facts.get("model name", "unknown").strip() + "".join(vectors[:1])
+
+
+def weakest(machines):
+    """Of each ratio the committed value that is the easiest to reach."""
+    entries = {}
+    for entry in (pair for machine in machines.values() for pair in machine.items()):
+        name, known = entry
+        if name not in entries or loss(known["value"], entries[name]["value"], known["better"]) > 0:
+            entries[name] = known
+    return entries
 
 
 def parse(lines):
@@ -76,11 +100,16 @@ def main():
     parser = argparse.ArgumentParser(description="Compares measured ratios with the committed ones.")
     parser.add_argument("measured", type=pathlib.Path)
     parser.add_argument("--committed", type=pathlib.Path, default=pathlib.Path(__file__).with_name("ratios.json"))
+    parser.add_argument("--machine", default=processor(), help="the processor whose ratios are compared or written; default this machine's")
     parser.add_argument("--update", action="store_true")
     parser.add_argument("--only", nargs="+")
     arguments = parser.parse_args()
     measured, skipped = parse(arguments.measured.read_text().splitlines())
-    everything = json.loads(arguments.committed.read_text()) if arguments.committed.exists() else {}
+    machines = json.loads(arguments.committed.read_text()) if arguments.committed.exists() else {}
+    own = machines.get(arguments.machine)
+    everything = weakest(machines) if own is None and not arguments.update else own or {}
+    if own is None and machines and not arguments.update:
+        print(f"no ratios of this processor ({arguments.machine}) are committed: each is compared with the weakest of {len(machines)} others'; --update adds its own")
     committed = {name: entry for name, entry in everything.items() if arguments.only is None or name.split(".")[0] in arguments.only}
     rows, well = compare(measured, skipped, committed)
     header = ("ratio", "now", "committed", "loss", "bar", "")
@@ -90,8 +119,9 @@ def main():
     if arguments.update:
         kept = {name: entry for name, entry in everything.items() if name in skipped or name not in committed}
         fresh = {name: {**entry, "tolerance": committed.get(name, {}).get("tolerance", TOLERANCE)} for name, entry in measured.items()}
-        arguments.committed.write_text(json.dumps(dict(sorted({**kept, **fresh}.items())), indent=2) + "\n")
-        print(f"{len(fresh)} ratios committed to {arguments.committed}")
+        machines[arguments.machine] = dict(sorted({**kept, **fresh}.items()))
+        arguments.committed.write_text(json.dumps(dict(sorted(machines.items())), indent=2) + "\n")
+        print(f"{len(fresh)} ratios of {arguments.machine} committed to {arguments.committed}")
         return 0
     print("no ratio lost more than its tolerance" if well else "a ratio was lost")
     return 0 if well else 1

@@ -7,9 +7,16 @@ public sealed class BenchmarkRatioTests
 {
     private const string Committed = """
         {
-          "a.time": { "value": 0.5, "better": "lower", "bar": 0.6, "tolerance": 0.25 },
-          "a.rate": { "value": 0.8, "better": "higher", "bar": null, "tolerance": 0.25 },
-          "b.time": { "value": 2.0, "better": "lower", "bar": null, "tolerance": 0.5 }
+          "here": {
+            "a.time": { "value": 0.5, "better": "lower", "bar": 0.6, "tolerance": 0.25 },
+            "a.rate": { "value": 0.8, "better": "higher", "bar": null, "tolerance": 0.25 },
+            "b.time": { "value": 2.0, "better": "lower", "bar": null, "tolerance": 0.5 }
+          },
+          "elsewhere": {
+            "a.time": { "value": 0.4, "better": "lower", "bar": 0.6, "tolerance": 0.25 },
+            "a.rate": { "value": 0.6, "better": "higher", "bar": null, "tolerance": 0.25 },
+            "b.time": { "value": 3.0, "better": "lower", "bar": null, "tolerance": 0.5 }
+          }
         }
         """;
 
@@ -53,9 +60,24 @@ public sealed class BenchmarkRatioTests
         (int code, _, string committed) = Compare("ratio a.time 0.9 <= 0.6\nskip b.time no peer here\nratio c.new 3 >= 2\n", "--update");
         Assert.Equal(0, code);
         using var document = System.Text.Json.JsonDocument.Parse(committed);
-        Assert.Equal(["a.time", "b.time", "c.new"], document.RootElement.EnumerateObject().Select(p => p.Name));
-        Assert.Equal((0.9, 2.0, "higher"), (document.RootElement.GetProperty("a.time").GetProperty("value").GetDouble(), document.RootElement.GetProperty("b.time").GetProperty("value").GetDouble(),
-            document.RootElement.GetProperty("c.new").GetProperty("better").GetString()));
+        System.Text.Json.JsonElement here = document.RootElement.GetProperty("here");
+        Assert.Equal(["a.time", "b.time", "c.new"], here.EnumerateObject().Select(p => p.Name));
+        Assert.Equal((0.9, 2.0, "higher"), (here.GetProperty("a.time").GetProperty("value").GetDouble(), here.GetProperty("b.time").GetProperty("value").GetDouble(), here.GetProperty("c.new").GetProperty("better").GetString()));
+        Assert.Equal(0.4, document.RootElement.GetProperty("elsewhere").GetProperty("a.time").GetProperty("value").GetDouble());
+    }
+
+    [Theory]
+    [InlineData(0.5 * 1.24, 0.6 * 0.76, 3.0 * 1.4, 0)] // the weakest of each
+    [InlineData(0.5 * 1.26, 0.6, 3.0, 1)]
+    [InlineData(0.5, 0.6 * 0.74, 3.0, 1)]
+    public void Ratios_ProcessorWithoutAny_AreComparedWithTheWeakest(double time, double rate, double other, int code)
+    {
+        string measured = FormattableString.Invariant($"ratio a.time {time} <= 0.6\nratio a.rate {rate} >= -\nratio b.time {other} <= -\n");
+        (int actual, string output, _) = Compare(measured, "--machine", "new");
+        Assert.Equal(code, actual);
+        Assert.Contains("no ratios of this processor (new)", output, StringComparison.Ordinal);
+        using var updated = System.Text.Json.JsonDocument.Parse(Compare(measured, "--machine", "new", "--update").Committed);
+        Assert.Equal(["elsewhere", "here", "new"], updated.RootElement.EnumerateObject().Select(p => p.Name));
     }
 
     private static (int Code, string Output, string Committed) Compare(string measured, params string[] options)
@@ -66,7 +88,7 @@ public sealed class BenchmarkRatioTests
             string lines = Path.Combine(folder.FullName, "measured.txt"), committed = Path.Combine(folder.FullName, "ratios.json");
             File.WriteAllText(lines, measured);
             File.WriteAllText(committed, Committed);
-            var start = new ProcessStartInfo("python3", [Path.Combine(Repository.Root, "benchmarks", "ratios.py"), lines, "--committed", committed, .. options]) { RedirectStandardOutput = true, RedirectStandardError = true };
+            var start = new ProcessStartInfo("python3", [Path.Combine(Repository.Root, "benchmarks", "ratios.py"), lines, "--committed", committed, "--machine", "here", .. options]) { RedirectStandardOutput = true, RedirectStandardError = true };
             try
             {
                 using Process process = Process.Start(start)!;

@@ -122,6 +122,7 @@ public class DssmTrainerTests
             Assert.Equal(trained[0].Metrics!.Test!.Named(), evaluated.Metrics!.Test!.Named());
             Assert.Equal((trained[0].SharedUsers.Own, trained[0].SharedUsers.Common), (evaluated.SharedUsers.Own, evaluated.SharedUsers.Common));
             Assert.Equal(trained[0].SharedUsers.Leaks, evaluated.SharedUsers.Leaks);
+            Assert.Equal(trained[0].SharedUsers.Warnings, evaluated.SharedUsers.Warnings);
         }
         finally
         {

@@ -24,8 +24,8 @@ public sealed record SharedUsers(int Own, int Common, IReadOnlyList<string> Leak
     internal static SharedUsers Of(DssmPartyInput input, IReadOnlyList<ViewPeer> peers, string events, int sets)
     {
         int own = input.Interactions!.Users.Count, common = peers.Aggregate(Enumerable.Range(0, own), (users, peer) => users.Intersect(peer.Users)).Count();
-        return new(own, common, [.. peers.SelectMany(peer => peer.Aligned.Leaks).Distinct()],
-            [.. peers.SelectMany(peer => peer.Aligned.Warnings).Distinct(), .. SmallOverlap.Warnings(input.Party, own, common), .. peers.Where(peer => !peer.Present.Take(sets).Any(present => present.Contains(true))).Select(peer =>
-                $"'{peer.Name}' has a row for none of the {events}, and its view changes nothing: ids may be written in another way there, or all of its rows be later than the events")]);
+        IEnumerable<string> useless = peers.Where(peer => peer.Present.Take(sets).SelectMany(there => there).ToArray() is { Length: > 0 } there && !there.Contains(true)).Select(peer =>
+            $"'{peer.Name}' has a row for none of the {events}, and its view changes nothing: ids may be written in another way there, or all of its rows be later than the events");
+        return new(own, common, [.. peers.SelectMany(peer => peer.Aligned.Leaks).Distinct()], [.. peers.SelectMany(peer => peer.Aligned.Warnings).Distinct(), .. SmallOverlap.Warnings(input.Party, own, common), .. useless]);
     }
 }

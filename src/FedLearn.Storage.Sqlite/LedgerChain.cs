@@ -172,7 +172,7 @@ internal sealed record LedgerChain(IReadOnlyList<LedgerEntry> Entries, IReadOnly
             string runId = Text(row, "runId");
             if (Text(row, "kind") == Charge)
             {
-                PrivacyCharge charge = ReadCharge(row, runId);
+                PrivacyCharge charge = ReadCharge(row, runId, entries.Count > 0 ? entries[^1].Charge : null);
                 bool isFirst = places.TryAdd(runId, entries.Count);
                 entries.Add(new LedgerEntry(charge, ChargeState.Reserved, 1, row.GetProperty("at").GetDateTimeOffset()));
                 JsonElement keeps = row.GetProperty("kept");
@@ -214,16 +214,17 @@ internal sealed record LedgerChain(IReadOnlyList<LedgerEntry> Entries, IReadOnly
 
     private static string Sha256(ReadOnlySpan<byte> bytes) => Convert.ToHexStringLower(SHA256.HashData(bytes));
 
-    private static PrivacyCharge ReadCharge(JsonElement row, string runId) => new()
+    // Charges mostly repeat the one before: what is equal is shared with it.
+    private static PrivacyCharge ReadCharge(JsonElement row, string runId, PrivacyCharge? before) => new()
     {
         RunId = runId,
-        Party = Text(row, "party"),
-        DataSet = DataSet(row),
-        JobName = Text(row, "jobName"),
-        JobDigest = Text(row, "jobDigest"),
-        Mechanism = Text(row, "mechanism"),
-        Claim = Text(row, "claim"),
-        Parameters = Text(row, "parameters"),
+        Party = Text(row, "party", before?.Party),
+        DataSet = DataSet(row, before?.DataSet),
+        JobName = Text(row, "jobName", before?.JobName),
+        JobDigest = Text(row, "jobDigest", before?.JobDigest),
+        Mechanism = Text(row, "mechanism", before?.Mechanism),
+        Claim = Text(row, "claim", before?.Claim),
+        Parameters = Text(row, "parameters", before?.Parameters),
         Unit = Enum.Parse<PrivacyUnit>(Text(row, "unit")),
         Adjacency = Enum.Parse<Adjacency>(Text(row, "adjacency")),
         Messages = row.GetProperty("messages").GetInt32(),
@@ -232,11 +233,15 @@ internal sealed record LedgerChain(IReadOnlyList<LedgerEntry> Entries, IReadOnly
         TestNoise = row.GetProperty("testNoise").GetBoolean(),
     };
 
-    private static DataSetIdentity DataSet(JsonElement row)
+    private static DataSetIdentity DataSet(JsonElement row, DataSetIdentity? before)
     {
         JsonElement data = row.GetProperty("dataSet");
-        return DataSetIdentity.Restore(Text(data, "fingerprint"), data.GetProperty("rows").GetInt32(), data.GetProperty("sketch").GetBytesFromBase64());
+        string fingerprint = Text(data, "fingerprint", before?.Fingerprint);
+        int rows = data.GetProperty("rows").GetInt32();
+        byte[] sketch = data.GetProperty("sketch").GetBytesFromBase64();
+        return before?.Fingerprint == fingerprint && before.Rows == rows && before.Sketch.Span.SequenceEqual(sketch) ? before : DataSetIdentity.Restore(fingerprint, rows, sketch);
     }
 
-    private static string Text(JsonElement parent, string name) => parent.GetProperty(name).GetString() ?? throw new FormatException();
+    private static string Text(JsonElement parent, string name, string? likely = null) =>
+        parent.GetProperty(name) is var text && likely is not null && text.ValueEquals(likely) ? likely : text.GetString() ?? throw new FormatException();
 }

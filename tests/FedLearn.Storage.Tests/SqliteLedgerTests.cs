@@ -48,6 +48,26 @@ public sealed class SqliteLedgerTests : IDisposable
     }
 
     [Fact]
+    public void Entries_ChargesThatDifferInOneThing_AreReadAsTheyWereWritten()
+    {
+        SqliteLedger ledger = New();
+        PrivacyCharge same = Charges.Gaussian(mu: 0.1);
+        PrivacyCharge[] charges = [.. new[]
+        {
+            same, same with { Party = "shop" }, same with { JobName = "other" }, same with { JobDigest = new string('1', 64) }, same with { Mechanism = "other" }, same with { Claim = "other" },
+            same with { Parameters = "{ }" }, same with { DataSet = Charges.People(1) }, same with { DataSet = Charges.People(0, 999) }, same,
+        }.Select(charge => charge with { RunId = PrivacyCharge.NewRunId() })];
+        foreach (PrivacyCharge charge in charges)
+            Spend(ledger, charge);
+        foreach ((PrivacyCharge written, LedgerEntry read) in charges.Zip(new SqliteLedger(ledger.Path).Entries))
+        {
+            Assert.Equal(written, read.Charge with { DataSet = written.DataSet });
+            Assert.Equal((written.DataSet.Fingerprint, written.DataSet.Rows), (read.Charge.DataSet.Fingerprint, read.Charge.DataSet.Rows));
+            Assert.Equal(written.DataSet.Sketch.ToArray(), read.Charge.DataSet.Sketch.ToArray());
+        }
+    }
+
+    [Fact]
     public void Check_OfALedgerThatDoesNotExist_WritesNothing()
     {
         SqliteLedger ledger = New(new LedgerBudget(1, 0));

@@ -38,10 +38,10 @@ def processor(cpuinfo=pathlib.Path("/proc/cpuinfo")):
 def weakest(machines):
     """Of each ratio the committed value that is the easiest to reach."""
     entries = {}
-    for entry in (pair for machine in machines.values() for pair in machine.items()):
-        name, known = entry
-        if name not in entries or loss(known["value"], entries[name]["value"], known["better"]) > 0:
-            entries[name] = known
+    for machine in machines.values():
+        for name, known in machine.items():
+            if name not in entries or loss(known["value"], entries[name]["value"], known["better"]) > 0:
+                entries[name] = known
     return entries
 
 

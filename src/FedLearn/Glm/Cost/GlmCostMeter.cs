@@ -87,7 +87,7 @@ public static class GlmCostMeter
             (double n2, double m2) = (wide.Rows - small.Rows, Bytes(wide) - Bytes(small));
             double determinant = n1 * m2 - n2 * m1, row = Math.Max(0, ((b - a) * m2 - (c - a) * m1) / determinant);
             double cached = Math.Max(0, (c - a - n2 * row) / m2), call = Math.Max(0, a - small.Rows * row - Bytes(small) * cached);
-            // Large, as passes over full batches are: memory gives its first bytes late.
+            // As large as passes over full batches are.
             (int Rows, int Columns) large = (FarTimes * wide.Rows, wide.Columns);
             double far = Time(store, pass, large.Rows, large.Columns, near: false, TimeSpan.Zero);
             return new(call, row, cached, Math.Max(cached, (far - call - large.Rows * row) / Bytes(large)));

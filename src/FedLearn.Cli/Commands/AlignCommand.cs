@@ -126,8 +126,7 @@ internal static class AlignCommand
         {
             merged["parties"]!.AsArray().Add(other["parties"]![0]!.DeepClone());
             alignment["commonRows"] ??= other["alignment"]!["commonRows"]?.DeepClone();
-            foreach (string part in (string[])["leaks", "warnings"])
-                PartyDocument.Union(alignment[part]!.AsArray(), other["alignment"]![part]!.AsArray());
+            ReportParts.AddAlignment(merged, other);
         }
 
         return merged;

@@ -14,6 +14,8 @@ internal static class DssmDocument
 {
     private static readonly (string Name, Func<DssmMetrics, RankingReport?> Of)[] Sets = [("test", m => m.Test), ("coldUsers", m => m.ColdUsers), ("coldItems", m => m.ColdItems)];
 
+    private const string Samples = "every view learns of each training and evaluation sample that it exists, of which user and, unless the view is static, when; never of which item";
+
     /// <summary>Report of a training.</summary>
     /// <param name="run">The job.</param>
     /// <param name="self">The party.</param>
@@ -48,7 +50,7 @@ internal static class DssmDocument
             ["items"] = counts.Items,
         };
         report["timing"] = Timing(result.Timing);
-        report["alignment"] = Alignment(run, result.SharedUsers);
+        report["alignment"] = Alignment(run, result.SharedUsers, Samples);
         JsonObject party = Party(run, self, result.Traffic, result.Releases);
         AddRows(party, result.SharedUsers.Own, result.SharedUsers.Common);
         party["timing"] = Timing(result.Timing);
@@ -81,7 +83,7 @@ internal static class DssmDocument
             ["items"] = input.Items?.Ids.Count,
         };
         report["timing"] = Timing(new DssmTiming(0, 0, 0, 0, 0));
-        report["alignment"] = Alignment(run, result.SharedUsers);
+        report["alignment"] = Alignment(run, result.SharedUsers, Samples);
         JsonObject party = Party(run, self, result.Traffic, result.Releases);
         AddRows(party, result.SharedUsers.Own, result.SharedUsers.Common);
         party["privacy"] = new JsonObject
@@ -153,9 +155,12 @@ internal static class DssmDocument
     private static JsonObject? Intervals(RankingReport? set) => set is null || set.Events == 0 || set.NamedIntervals() is not { Count: > 0 } ends ? null
         : new JsonObject(ends.Select(i => KeyValuePair.Create(i.Key, (JsonNode?)Interval(i.Value.Low, i.Value.High))));
 
-    private static JsonObject Alignment(DssmRunFile run, SharedUsers users) => ReportParts.Alignment(run.Job.Alignment, users.Common,
-        [.. users.Leaks, "every view learns which of its users the label party has, and the label party which of its users each view has",
-            "every view learns of each training and evaluation sample that it exists, of which user and, unless the view is static, when; never of which item"], users.Warnings);
+    /// <summary>How the users that parties share were found, and what that told whom.</summary>
+    /// <param name="run">The job.</param>
+    /// <param name="users">Those users.</param>
+    /// <param name="more">What else the session told.</param>
+    internal static JsonObject Alignment(DssmRunFile run, SharedUsers users, params IEnumerable<string> more) => ReportParts.Alignment(run.Job.Alignment, users.Common,
+        [.. users.Leaks, "every view learns which of its users the label party has, and the label party which of its users each view has", .. more], users.Warnings);
 
     private static JsonObject Party(DssmRunFile run, DssmRunFileParty self, ChannelStatistics traffic, IReadOnlyList<DssmSentMessages> releases)
     {

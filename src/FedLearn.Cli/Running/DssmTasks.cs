@@ -74,7 +74,8 @@ internal static class DssmTasks
             var document = new JsonObject { ["party"] = party, ["rows"] = null, ["note"] = null };
             if (result is { Items: { } items, Users: { } users })
                 Write(document, run, items, users, (all.Interactions!, input.Interactions!), output, request, cancel);
-            document["warnings"] = new JsonArray([.. Warnings(run, self, request).Concat(result.SharedUsers.Warnings).Select(w => (JsonNode)w)]);
+            document["alignment"] = DssmDocument.Alignment(run, result.SharedUsers);
+            document["warnings"] = PartyDocument.Texts(Warnings(run, self, request));
             return document;
         });
     });

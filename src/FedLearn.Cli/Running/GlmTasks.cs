@@ -46,15 +46,16 @@ internal static class GlmTasks
             : $"{party}: the schema is not the one the model was trained with: the columns are the same, their order, types or declared ranges are not.";
         return new ReadyParty(predictor.JoinRequest, async (agreement, channels, cancel) =>
         {
-            GlmPrediction? prediction = await predictor.PredictAsync(agreement, channels, cancel).ConfigureAwait(false);
-            if (prediction is not null && output is not null)
+            GlmPredictionResult result = await predictor.PredictAsync(agreement, channels, cancel).ConfigureAwait(false);
+            if (result.Prediction is { } prediction && output is not null)
                 WriteScores(output, input.Table, prediction);
             return new JsonObject
             {
                 ["party"] = party,
-                ["rows"] = prediction?.Rows.Count,
-                ["ownRows"] = prediction is null ? null : input.Table.Ids.Count,
+                ["rows"] = result.Prediction?.Rows.Count,
+                ["ownRows"] = result.Prediction is null ? null : result.OwnRows,
                 ["note"] = note,
+                ["alignment"] = ReportParts.Alignment(run.Job.Alignment, result.CommonRows, result.AlignmentLeaks, result.AlignmentWarnings),
                 ["warnings"] = new JsonArray(Disclosed),
             };
         });

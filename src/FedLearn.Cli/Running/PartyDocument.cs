@@ -114,9 +114,7 @@ internal static class PartyDocument
             }
 
             parties.Add(other["parties"]![0]!.DeepClone());
-            // A party knows its own ids only: what there is to say of them it says itself.
-            foreach (string part in (string[])["leaks", "warnings"])
-                Union(merged["alignment"]![part]!.AsArray(), other["alignment"]![part]!.AsArray());
+            ReportParts.AddAlignment(merged, other);
             Union(warnings, other["warnings"]!.AsArray());
         }
 

@@ -73,6 +73,13 @@ internal static class ReportParts
         ["warnings"] = PartyDocument.Texts(warnings),
     };
 
+    /// <summary>Adds what another party says of the alignment: each knows its own ids only, and what there is to say of them.</summary>
+    public static void AddAlignment(JsonObject report, JsonObject other)
+    {
+        foreach (string part in (string[])["leaks", "warnings"])
+            PartyDocument.Union(report["alignment"]![part]!.AsArray(), other["alignment"]![part]!.AsArray());
+    }
+
     /// <summary>What the party's rows have cost over all jobs, for replacing a row: at the delta of the lifetime budget, else of the job.</summary>
     public static JsonObject Ledger(PrivacyTotal spent, RunFileLedger ledger, double jobDelta)
     {

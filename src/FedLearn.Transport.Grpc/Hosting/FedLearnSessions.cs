@@ -58,9 +58,9 @@ public sealed class FedLearnSessions(IOptions<FedLearnOptions> options, TimeProv
     /// <summary>Meets the other parties and scores the common rows.</summary>
     /// <param name="predictor">The party.</param>
     /// <param name="cancellationToken">Stops; the peers are told.</param>
-    /// <returns>The predictions at the active party, null at a passive one.</returns>
+    /// <returns>What this party has; the active party's holds the predictions.</returns>
     /// <exception cref="FedLearnException">The parties did not meet, or prediction failed.</exception>
-    public async Task<GlmPrediction?> PredictAsync(GlmPredictor predictor, CancellationToken cancellationToken = default)
+    public async Task<GlmPredictionResult> PredictAsync(GlmPredictor predictor, CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(predictor);
         await using Meeting meeting = await MeetAsync(predictor.Terms, predictor.JoinRequest, cancellationToken).ConfigureAwait(false);

@@ -14,6 +14,14 @@ namespace FedLearn.Glm;
 /// <param name="Outputs">Scores of a row: 1, or one a class.</param>
 public sealed record GlmPrediction(IReadOnlyList<int> Rows, IReadOnlyList<double> Scores, IReadOnlyList<double> Means, int Outputs = 1);
 
+/// <summary>What one party has after a federated batch prediction.</summary>
+/// <param name="Prediction">The predictions; null at a passive party.</param>
+/// <param name="OwnRows">Rows that this party brought, common or not. Its own affair: no other party is told by it.</param>
+/// <param name="CommonRows">Rows common to all parties.</param>
+/// <param name="AlignmentLeaks">What finding the common rows disclosed, as sentences.</param>
+/// <param name="AlignmentWarnings">What a user should know of the alignment, as sentences.</param>
+public sealed record GlmPredictionResult(GlmPrediction? Prediction, int OwnRows, int CommonRows, IReadOnlyList<string> AlignmentLeaks, IReadOnlyList<string> AlignmentWarnings);
+
 /// <summary>One party of a federated batch prediction: each passive party discloses its scores of the common rows to the active one.</summary>
 /// <remarks>Scores are releases of their own: no claim of training covers them.</remarks>
 public sealed class GlmPredictor
@@ -73,9 +81,9 @@ public sealed class GlmPredictor
     /// <param name="agreement">What all parties agreed on.</param>
     /// <param name="channels">At the active party one channel to each passive party; at a passive party the one to the active party.</param>
     /// <param name="cancellationToken">Stops; the peers are told.</param>
-    /// <returns>The predictions at the active party, null at a passive one.</returns>
+    /// <returns>What this party has; the active party's holds the predictions.</returns>
     /// <exception cref="FedLearnException">Prediction failed; the peers have been told the error's id.</exception>
-    public async Task<GlmPrediction?> PredictAsync(SessionAgreement agreement, IReadOnlyList<IPartyChannel> channels, CancellationToken cancellationToken = default)
+    public async Task<GlmPredictionResult> PredictAsync(SessionAgreement agreement, IReadOnlyList<IPartyChannel> channels, CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(agreement);
         ArgumentNullException.ThrowIfNull(channels);
@@ -88,10 +96,11 @@ public sealed class GlmPredictor
     private static bool IsOf(IGlmFamily family, GlmModel model) => model.Family == family.Name && (model.Link ?? family.Link) == family.Link
         && family.Parameters.All(p => !model.FamilyParameters.TryGetValue(p.Key, out double value) || value == p.Value);
 
-    private async Task<GlmPrediction?> PredictCoreAsync(SessionAgreement agreement, IReadOnlyList<IPartyChannel> channels, SessionTelemetry telemetry, CancellationToken cancellationToken)
+    private async Task<GlmPredictionResult> PredictCoreAsync(SessionAgreement agreement, IReadOnlyList<IPartyChannel> channels, SessionTelemetry telemetry, CancellationToken cancellationToken)
     {
         bool active = _model.Party.Role == PartyRole.Active;
-        int[] common = (await GlmTelemetry.AlignAsync(telemetry, _job, _model.Party, _input, agreement, channels, cancellationToken).ConfigureAwait(false)).Rows;
+        AlignedRows aligned = await GlmTelemetry.AlignAsync(telemetry, _job, _model.Party, _input, agreement, channels, cancellationToken).ConfigureAwait(false);
+        int[] common = aligned.Rows;
         if (common.Length == 0)
             throw new BadInputException(GlmErrors.NoCommonRows, "alignment", "the parties have no common rows.",
                 "Check that the id columns hold the same kind of id, written the same way, and that the parties' tables overlap.");
@@ -110,8 +119,10 @@ public sealed class GlmPredictor
 
         foreach (IPartyChannel channel in channels)
             await channel.CompleteAsync(cancellationToken).ConfigureAwait(false);
+        int own = _input.Table.Ids.Count;
+        var result = new GlmPredictionResult(null, own, common.Length, aligned.Leaks, [.. aligned.Warnings, .. SmallOverlap.Warnings(_input.Party, own, common.Length)]);
         if (!active)
-            return null;
+            return result;
         _model.PeerLink?.Apply(peers);
         TensorPrimitives.Add(scores, peers, scores);
         int[] order = [.. Enumerable.Range(0, common.Length).OrderBy(i => common[i])];
@@ -119,6 +130,6 @@ public sealed class GlmPredictor
         double[] means = new double[scores.Length];
         GlmFamilies.WithOutputs(_job.Model.Family, outputs).Means(scores, means);
         double[] Ordered(double[] values) => [.. Enumerable.Range(0, outputs).SelectMany(m => order.Select(i => values[m * n + i]))];
-        return new GlmPrediction([.. order.Select(i => common[i])], Ordered(scores), Ordered(means), outputs);
+        return result with { Prediction = new([.. order.Select(i => common[i])], Ordered(scores), Ordered(means), outputs) };
     }
 }

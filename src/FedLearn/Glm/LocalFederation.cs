@@ -51,9 +51,9 @@ public static partial class LocalFederation
         GlmPredictor[] parties = [.. InOrder(job, inputs, i => i.Party)
             .Select(i => new GlmPredictor(job, i, models.FirstOrDefault(m => m.Party.Name == i.Party)
                 ?? throw new ConfigurationException(GlmErrors.BadModelFile, $"party '{i.Party}'", "its part of the model is missing.", "Give one part a party.")))];
-        IReadOnlyList<GlmPrediction?> results = await LocalSession.RunAsync(parties[0].Terms, [.. parties.Select(p => p.JoinRequest)],
+        IReadOnlyList<GlmPredictionResult> results = await LocalSession.RunAsync(parties[0].Terms, [.. parties.Select(p => p.JoinRequest)],
             options ?? new ChannelOptions(), (i, agreement, channels, stop) => parties[i].PredictAsync(agreement, channels, stop), cancellationToken).ConfigureAwait(false);
-        return results[0]!;
+        return results[0].Prediction!;
     }
 
     private static GlmTrainer[] Trainers(GlmJob job, IReadOnlyList<GlmPartyInput> inputs) => [.. InOrder(job, inputs, i => i.Party).Select(i => new GlmTrainer(job, i))];

@@ -59,6 +59,8 @@ public class PartyTests
         Assert.Contains("done: the active party has the predictions", telco.Error, StringComparison.Ordinal);
         reports = [.. new[] { "bank", "telco" }.Select(party => JsonNode.Parse(File.ReadAllText(scene.At($"{party}.json")))!.AsObject())];
         Assert.Equal([(240, 245), (null, null)], reports.Select(r => ((int?)r["rows"], (int?)r["ownRows"])));
+        Assert.Equal([("hashed", 240), ("hashed", 240)], reports.Select(r => ((string)r["alignment"]!["method"]!, (int)r["alignment"]!["commonRows"]!)));
+        Assert.All(reports, r => Assert.NotEmpty(r["alignment"]!["leaks"]!.AsArray()));
         Assert.Contains("bank.csv.scores", scene.Results);
         Assert.DoesNotContain("telco.csv.scores", scene.Results);
         string[] lines = File.ReadAllLines(scene.At("bank.csv.scores"));

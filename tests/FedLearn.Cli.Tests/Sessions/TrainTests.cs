@@ -73,14 +73,22 @@ public class TrainTests
 
     /// <summary>Ids of which most are written in another way at one party.</summary>
     [Fact]
-    public async Task Train_FewCommonRows_Warns()
+    public async Task TrainAndPredict_FewCommonRows_Warn()
     {
         using var scene = new Scene();
+        string job = scene.Job(("evaluation", null));
         scene.Write("telco.csv", ["id,calls,debt", .. scene.Cells("telco.csv").Select(r => $"{(string.CompareOrdinal(r["id"], "c_0020") < 0 ? r["id"] : r["id"].ToUpperInvariant())},{r["calls"]},{r["debt"]}")]);
-        ToolRun run = await ToolRun.Of("train", "--config", scene.Job(("evaluation", null)));
-        Assert.True(run.ExitCode == 0, run.Error);
-        Assert.Contains("warning: only 20 of the 245 rows of 'bank' are common", run.Error, StringComparison.Ordinal);
-        Assert.Contains("warning: only 20 of the 247 rows of 'telco' are common", run.Error, StringComparison.Ordinal);
+        foreach (string[] command in (string[][])[["train", "--model"], ["predict", "--out", scene.At("scores.csv"), "--report", scene.At("report.json"), "--model"]])
+        {
+            ToolRun run = await ToolRun.Of([.. command, scene.At("models"), "--config", job]);
+            Assert.True(run.ExitCode == 0, run.Error);
+            Assert.Contains("warning: only 20 of the 245 rows of 'bank' are common", run.Error, StringComparison.Ordinal);
+            Assert.Contains("warning: only 20 of the 247 rows of 'telco' are common", run.Error, StringComparison.Ordinal);
+        }
+
+        JsonNode report = JsonNode.Parse(File.ReadAllText(scene.At("report.json")))!;
+        Assert.Equal(["bank", "telco"], report["alignment"]!["warnings"]!.AsArray().Select(w => ((string)w!).Contains("'bank'", StringComparison.Ordinal) ? "bank" : "telco"));
+        Assert.Contains("were disclosed to the active party", (string)Assert.Single(report["warnings"]!.AsArray())!, StringComparison.Ordinal);
     }
 
     [Fact]

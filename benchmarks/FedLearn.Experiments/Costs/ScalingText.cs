@@ -18,14 +18,14 @@ internal static class ScalingText
         Line($"");
         Line($"## The cost model on points held back");
         Line($"");
-        Line($"Medians of {held[0].Seconds.Count} runs by turns. Rates: `fedlearn privacy plan --measure`, medians of measurements before, between and after these runs; none is fitted to these runs; what a round takes beyond its parts comes from a short training of another shape. Bar: {100 * bar:0} %.");
+        Line($"Medians of {held[0].Seconds.Count} runs by turns. Rates: `fedlearn privacy plan --measure`, medians of measurements before, between and after these runs; none is fitted to these runs; what a round takes beyond its parts, and the first rounds beyond later ones, come from a short training of another shape. Bar: {100 * bar:0} %.");
         Line($"");
-        Line($"| point | job | measured s (min, max) | predicted s | miss | kernels, family, noise, sync, messages, line |");
+        Line($"| point | job | measured s (min, max) | predicted s | miss | kernels, family, noise, sync, messages, line, start |");
         Line($"|---|---|---|---|---|---|");
         foreach (HeldBack h in held)
         {
             GlmCostSeconds p = h.Predicted;
-            Line($"| {h.Name}: {h.Reason} | {Job(h.Shape)} | {h.Median:0.0000} ({h.Seconds.Min():0.0000}, {h.Seconds.Max():0.0000}) | {p.Total:0.0000} | {100 * h.Miss:+0.0;-0.0} % | {p.Kernels:0.000}, {p.Family:0.000}, {p.Noise:0.000}, {p.Sync:0.000}, {p.Messages:0.000}, {p.Link:0.000} |");
+            Line($"| {h.Name}: {h.Reason} | {Job(h.Shape)} | {h.Median:0.0000} ({h.Seconds.Min():0.0000}, {h.Seconds.Max():0.0000}) | {p.Total:0.0000} | {100 * h.Miss:+0.0;-0.0} % | {p.Kernels:0.000}, {p.Family:0.000}, {p.Noise:0.000}, {p.Sync:0.000}, {p.Messages:0.000}, {p.Link:0.000}, {p.Start:0.000} |");
         }
 
         Line($"");
@@ -39,6 +39,7 @@ internal static class ScalingText
         Line($"| sync | {1e6 * rates.SecondsPerSync:0.0} us, {1e-9 / rates.SecondsPerSyncedByte:0.00} GB/s |");
         Line($"| message | {1e6 * rates.SecondsPerMessage:0.0} us one way, {1e6 * rates.ProcessorSecondsPerMessage:0.0} us of processor, {1e-9 / rates.SecondsPerMessageByte:0.00} GB/s |");
         Line($"| a round beyond its parts | {1e6 * rates.SecondsPerRound:0.0} us, in hdp-vfl {1e6 * rates.SecondsPerNoisyRound:0.0} us more |");
+        Line($"| the first rounds beyond later ones | {1e3 * rates.SecondsOfStart:0.0} ms, in hdp-vfl {1e3 * rates.SecondsOfNoisyStart:0.0} ms more |");
         if (curves.Count == 0)
             return text.ToString();
 

@@ -24,13 +24,14 @@ internal static class CostMeter
         GlmCostRates rates = GlmCostMeter.Measure(family);
         (double trip, double processor, double perByte) = await MessagesAsync(cancellationToken).ConfigureAwait(false);
         rates = rates with { SecondsPerMessage = trip, ProcessorSecondsPerMessage = processor, SecondsPerMessageByte = perByte };
-        double plain = await BeyondAsync(rates, null, cancellationToken).ConfigureAwait(false);
-        rates = rates with { SecondsPerRound = plain };
+        (double round, double start) = await BeyondAsync(rates, null, cancellationToken).ConfigureAwait(false);
+        rates = rates with { SecondsPerRound = round, SecondsOfStart = start };
         try
         {
             (double sync, double syncedByte) = Syncs(ledgerFolder);
             rates = rates with { SecondsPerSync = sync, SecondsPerSyncedByte = syncedByte };
-            return (rates with { SecondsPerNoisyRound = await BeyondAsync(rates, ledgerFolder, cancellationToken).ConfigureAwait(false) }, null);
+            (double noisyRound, double noisyStart) = await BeyondAsync(rates, ledgerFolder, cancellationToken).ConfigureAwait(false);
+            return (rates with { SecondsPerNoisyRound = noisyRound, SecondsOfNoisyStart = Math.Max(0, noisyStart - start) }, null);
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException or FedLearnException)
         {
@@ -38,16 +39,16 @@ internal static class CostMeter
         }
     }
 
-    /// <summary>What a round takes beyond its parts, or less: a short training, less what the rates so far predict.</summary>
+    /// <summary>What a round takes beyond its parts, or less: a short training, less what the rates so far predict. And what its first rounds take longer.</summary>
     /// <param name="rates">The rates so far.</param>
     /// <param name="ledgerFolder">Mode hdp-vfl with ledgers there; null for mode none.</param>
     /// <param name="stop">Stops.</param>
-    private static async Task<double> BeyondAsync(GlmCostRates rates, string? ledgerFolder, CancellationToken stop)
+    private static async Task<(double Round, double Start)> BeyondAsync(GlmCostRates rates, string? ledgerFolder, CancellationToken stop)
     {
-        (GlmJob job, double seconds) = await CostTrial.RunAsync(ledgerFolder, stop).ConfigureAwait(false);
-        GlmCost parts = GlmCost.Predict(job, CostTrial.Sizes, rates with { SecondsPerNoisyRound = 0 }, GlmCostLink.Loopback, oneMachine: true);
+        (GlmJob job, double seconds, double start) = await CostTrial.RunAsync(ledgerFolder, stop).ConfigureAwait(false);
+        GlmCost parts = GlmCost.Predict(job, CostTrial.Sizes, rates with { SecondsPerNoisyRound = 0, SecondsOfStart = 0, SecondsOfNoisyStart = 0 }, GlmCostLink.Loopback, oneMachine: true);
         // Less than nothing where what waits in a round is more awake than what the parts were measured with; a quarter of its messages it takes in any case.
-        return Math.Max(-1.5 * rates.SecondsPerMessage, (seconds - parts.SecondsPerEpoch) * parts.Epochs / parts.Rounds);
+        return (Math.Max(-1.5 * rates.SecondsPerMessage, (seconds - parts.SecondsPerEpoch) * parts.Epochs / parts.Rounds), start);
     }
 
     /// <summary>Half a round trip between two parties of this process, its processor time, and the time of a byte.</summary>

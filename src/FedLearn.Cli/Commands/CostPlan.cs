@@ -62,7 +62,7 @@ internal static class CostPlan
         [
             "",
             Text($"cost of the training rounds, predicted from rates {rates.Source}; {(setting.OneMachine ? "all parties on one machine" : "each party on a machine of its own")}, {Line(setting.Link)}"),
-            "  mode           seconds   an epoch    kernels     family      noise       sync   messages       line  processor",
+            "  mode           seconds   an epoch    kernels     family      noise       sync   messages       line      start  processor",
         ];
         List<string> bytes = ["  mode       party              messages  message bytes    in frames  before and after, in frames"];
         foreach (GlmJob job in plan.Private ? (GlmJob[])[plan.Job, Plain(plan)] : [plan.Job])
@@ -83,7 +83,7 @@ internal static class CostPlan
 
             modes.Add(Describe(mode, cost));
             GlmCostSeconds s = cost.Training;
-            lines.Add($"  {mode,-10}" + string.Concat(((double[])[s.Total, cost.SecondsPerEpoch, s.Kernels, s.Family, s.Noise, s.Sync, s.Messages, s.Link, cost.ProcessorSeconds]).Select(v => $"{Number(v),11}")));
+            lines.Add($"  {mode,-10}" + string.Concat(((double[])[s.Total, cost.SecondsPerEpoch, s.Kernels, s.Family, s.Noise, s.Sync, s.Messages, s.Link, s.Start, cost.ProcessorSeconds]).Select(v => $"{Number(v),11}")));
             foreach (GlmPartyTraffic party in cost.Traffic)
                 bytes.Add(Text($"  {mode,-10} {party.Party.Name,-16} {party.Rounds.Messages,10} {party.Rounds.MessageBytes,14} {party.Rounds.FrameBytes,12}  {(party.Preparation + party.Evaluation).FrameBytes,12}"));
             if (cost.OutsideSeconds > 0.01)
@@ -117,6 +117,7 @@ internal static class CostPlan
             ["sync"] = cost.Training.Sync,
             ["messages"] = cost.Training.Messages,
             ["line"] = cost.Training.Link,
+            ["start"] = cost.Training.Start,
         },
         ["processorSeconds"] = cost.ProcessorSeconds,
         ["outsideSeconds"] = cost.OutsideSeconds,

@@ -10,21 +10,23 @@ namespace FedLearn.Glm;
 /// <param name="Sync">Keeping messages durably.</param>
 /// <param name="Messages">The machine's own part of sending and receiving, and what a round takes beyond its parts.</param>
 /// <param name="Link">Latency and bandwidth of the line.</param>
-public readonly record struct GlmCostSeconds(double Kernels, double Family, double Noise, double Sync, double Messages, double Link)
+/// <param name="Start">What the first rounds take longer than later ones: code is compiled, and threads and caches are cold. Once a job.</param>
+public readonly record struct GlmCostSeconds(double Kernels, double Family, double Noise, double Sync, double Messages, double Link, double Start = 0)
 {
     /// <summary>All of it.</summary>
-    public double Total => Kernels + Family + Noise + Sync + Messages + Link;
+    public double Total => Kernels + Family + Noise + Sync + Messages + Link + Start;
 
     /// <summary>Both together.</summary>
     /// <param name="a">One part.</param>
     /// <param name="b">Another.</param>
     public static GlmCostSeconds operator +(GlmCostSeconds a, GlmCostSeconds b) =>
-        new(a.Kernels + b.Kernels, a.Family + b.Family, a.Noise + b.Noise, a.Sync + b.Sync, a.Messages + b.Messages, a.Link + b.Link);
+        new(a.Kernels + b.Kernels, a.Family + b.Family, a.Noise + b.Noise, a.Sync + b.Sync, a.Messages + b.Messages, a.Link + b.Link, a.Start + b.Start);
 
     /// <summary>So many times as much.</summary>
     /// <param name="times">How often, at least 0.</param>
     /// <param name="a">A part.</param>
-    public static GlmCostSeconds operator *(double times, GlmCostSeconds a) => new(times * a.Kernels, times * a.Family, times * a.Noise, times * a.Sync, times * a.Messages, times * a.Link);
+    public static GlmCostSeconds operator *(double times, GlmCostSeconds a) =>
+        new(times * a.Kernels, times * a.Family, times * a.Noise, times * a.Sync, times * a.Messages, times * a.Link, times * a.Start);
 
     /// <inheritdoc cref="op_Addition"/>
     public static GlmCostSeconds Add(GlmCostSeconds a, GlmCostSeconds b) => a + b;
@@ -78,6 +80,8 @@ public sealed record GlmCost(IReadOnlyList<GlmPartyTraffic> Traffic, GlmCostSeco
         long states = durable && plan.Job.Training.CheckpointRounds > 0 ? ((long)plan.Epochs * layout.Count - 1) / plan.Job.Training.CheckpointRounds : 0;
         double stateBytes = sizes.TrainRows * (sizeof(int) + sizeof(double) * (double)plan.Family.Outputs);
         seconds = seconds with { Sync = seconds.Sync + states * (2 * rates.SecondsPerSync + stateBytes * rates.SecondsPerSyncedByte) };
+        double start = traffic.Count < 2 ? 0 : rates.SecondsOfStart + (plan.Noises(PartyRole.Active) ? rates.SecondsOfNoisyStart : 0);
+        (seconds, processor) = (seconds with { Start = start }, processor + start);
         GlmPartyTraffic active = traffic.First(t => t.Party.Role == PartyRole.Active);
         GlmTrafficCount[] passive = [.. traffic.Where(t => t.Party.Role != PartyRole.Active).Select(t => t.Preparation + t.Evaluation)];
         long bytes = active.Preparation.FrameBytes + passive.Sum(p => p.FrameBytes);

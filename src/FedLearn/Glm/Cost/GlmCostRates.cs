@@ -85,6 +85,12 @@ public sealed record GlmCostRates
     /// <summary>What it takes more in mode hdp-vfl, beyond its parts.</summary>
     public required double SecondsPerNoisyRound { get; init; }
 
+    /// <summary>What the first rounds of a job take more than as many later ones, all of them together. From the same trainings.</summary>
+    public double SecondsOfStart { get; init; }
+
+    /// <summary>What they take more in mode hdp-vfl, beyond that.</summary>
+    public double SecondsOfNoisyStart { get; init; }
+
     /// <summary>Rates that ship with the library, for an estimate without a measurement.</summary>
     [JsonIgnore]
     public static GlmCostRates Reference { get; } = new()

@@ -106,6 +106,16 @@ public sealed class GlmCostTests
         Assert.Equal((Rounds * 1e-3, Rounds * 3e-3), (Predict(PrivacyMode.None, rates).Training.Messages, Predict(PrivacyMode.HdpVfl, rates).Training.Total));
     }
 
+    /// <summary>However many rounds a job has, its first ones are slow once; a party by itself has no peer to meet for the first time.</summary>
+    [Fact]
+    public void Predict_StartAlone_CountsOnce()
+    {
+        GlmCostRates rates = Nothing with { SecondsOfStart = 1e-2, SecondsOfNoisyStart = 2e-2 };
+        Assert.Equal((1e-2, 3e-2), (Predict(PrivacyMode.None, rates).Training.Total, Predict(PrivacyMode.HdpVfl, rates).Training.Start));
+        Assert.Equal(1e-2, Predict(PrivacyMode.None, rates).ProcessorSeconds);
+        Assert.Equal(0, GlmCost.Predict(Job(PrivacyMode.None, 1), new() { TrainRows = Rows, Columns = [4] }, rates, GlmCostLink.Loopback, true).Training.Total);
+    }
+
     [Fact]
     public void Predict_RoundsThatTakeLessThanTheirParts_CostLess()
     {

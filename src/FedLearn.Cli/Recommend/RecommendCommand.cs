@@ -26,6 +26,7 @@ internal static class RecommendCommand
         Option<bool> inProcess = CommonOptions.InProcess(), json = Options.Json();
         var model = new Option<string?>("--model") { Description = "Save each party's part of the model in DIR.", HelpName = "DIR" };
         Option<string?> report = CommonOptions.Report(), html = CommonOptions.Html();
+        Option<bool> fresh = CommonOptions.Fresh();
         var command = new Command("train", """
             Train one recommendation model, all parties of the job on this machine; fedlearn train does the same. The report holds the
             figures of the test events (99 sampled negatives, and full ranking) beside popularity, ItemKNN and iALS.
@@ -34,11 +35,11 @@ internal static class RecommendCommand
               fedlearn recommend train --config job.json
               fedlearn recommend train --config job.json --model models --report report.json --html report.html
               fedlearn recommend train --config job.json --in-process --json
-            """) { config, inProcess, model, report, html, json };
+            """) { config, inProcess, model, fresh, report, html, json };
         command.SetAction((parsed, cancellationToken) =>
         {
             DssmRunFile run = RunFile.Load(parsed.GetRequiredValue(config)).As<DssmRunFile>("recommend train");
-            var order = new SessionOrder(run, "train", parsed.GetValue(model), null);
+            var order = new SessionOrder(run, "train", parsed.GetValue(model), null) { KeepsRuns = true, Fresh = parsed.GetValue(fresh) };
             return SessionVerb.RunAsync(parsed, run, parsed.GetValue(model), new(parsed.GetValue(json), parsed.GetValue(report), parsed.GetValue(html)),
                 terminal => SessionVerb.SessionAsync(order, parsed.GetValue(inProcess), terminal, cancellationToken));
         });

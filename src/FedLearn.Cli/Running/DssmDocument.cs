@@ -56,7 +56,7 @@ internal static class DssmDocument
         party["timing"] = Timing(result.Timing);
         party["privacy"] = Privacy(self, result.Privacy, run.Job.Privacy.IsPrivate);
         party["model"] = Model(result.Model);
-        End(report, run, party);
+        End(report, run, party, result.Warnings);
         return report;
     }
 
@@ -96,7 +96,7 @@ internal static class DssmDocument
                 ? PartyDocument.Texts(["this evaluation disclosed the party's vectors of the evaluated events once more; no claim of the training covers them"]) : new JsonArray(),
         };
         party["model"] = Model(model);
-        End(report, run, party);
+        End(report, run, party, result.Warnings);
         return report;
     }
 
@@ -269,6 +269,6 @@ internal static class DssmDocument
         ["noiseSeconds"] = timing.Noise,
     };
 
-    private static void End(JsonObject report, DssmRunFile run, JsonObject party) =>
-        ReportParts.End(report, party, run.Parties.First(p => p.Role == PartyRole.Active).Name, run.Ignored, run.Warnings);
+    private static void End(JsonObject report, DssmRunFile run, JsonObject party, IEnumerable<string> warnings) =>
+        ReportParts.End(report, party, run.Parties.First(p => p.Role == PartyRole.Active).Name, run.Ignored, [.. run.Warnings, .. warnings]);
 }

@@ -151,7 +151,8 @@ internal static class DssmClaims
             + "ids, keys and the schedule being public";
     }
 
-    private static string NoClaim(DssmPlan plan, DssmPartyOptions party) => party.Party.Role == PartyRole.Passive
+    private static string NoClaim(DssmPlan plan, DssmPartyOptions party) => plan.Job.Parties.Count < 2 ? $"no claim: '{party.Party.Name}' is alone, sends nothing and adds no noise"
+        : party.Party.Role == PartyRole.Passive
         ? $"no claim: privacy.noise is gradients, so the vectors of '{party.Party.Name}' are disclosed and its features are unprotected"
         : plan.OneShot ? $"claim one-shot: '{party.Party.Name}' sends nothing that depends on an item; that and when events happened is disclosed"
         : $"no claim: privacy.noise is embeddings, so the gradients of '{party.Party.Name}' are disclosed, and with them which item each sample has";

@@ -27,6 +27,9 @@ public sealed record DssmInferenceResult
     /// <summary>Figures, for <see cref="DssmPurpose.Evaluate"/>.</summary>
     public DssmMetrics? Metrics { get; init; }
 
+    /// <summary>What a user should know of the events, for <see cref="DssmPurpose.Evaluate"/>; label party only.</summary>
+    public IReadOnlyList<string> Warnings { get; init; } = [];
+
     /// <summary>The items' vectors, ready to search, for <see cref="DssmPurpose.Recommend"/>.</summary>
     public ItemIndex? Items { get; init; }
 
@@ -68,6 +71,11 @@ public sealed class DssmInference
         _model = input.Model ?? throw new ConfigurationException(DssmErrors.OtherModel, place, "its part of the model is missing.", "Give one part a party.");
         if (_model.JobName != job.Name || _model.Party != _party)
             throw new ConfigurationException(DssmErrors.OtherModel, place, "the part of the model is another job's or party's.", "Name the directory that this job's training wrote.");
+        if (_model.OtherOptions(job.Model).ToArray() is { Length: > 0 } others)
+            throw new ConfigurationException(DssmErrors.OtherModel, place, $"the model was trained with another {string.Join(", ", others)} than the job has now.", "Give the run file of the training.");
+        if (_model.SchemaSha256 is { } schema && !input.SchemaFingerprint.IsEmpty && schema != Convert.ToHexStringLower(input.SchemaFingerprint.Span))
+            throw new ConfigurationException(DssmErrors.OtherModel, place, "its schemas are not those that the model was trained with: the same cells would be other features.",
+                "Use the schema files of the training.");
         if (job.Privacy.IsPrivate && job.Privacy.Evaluation != EvaluationDisclosure.Disclosed)
             throw new PrivacyRefusedException(DssmErrors.NoVectorsLeave, place, "the job lets no vector leave beyond training and its own evaluation.",
                 "Set privacy.evaluation to disclosed and train again; the vectors are then listed as disclosures.");
@@ -116,6 +124,8 @@ public sealed class DssmInference
         string[] sets = _purpose == DssmPurpose.Recommend ? [SampleSet.Recommendation] : [SampleSet.Test, SampleSet.ColdUsers, SampleSet.ColdItems];
         ViewSamples samples = await SampleExchange.AnswerAsync(channel, new SampleSession(_job, _input, agreement.JobDigest), _input.View!, sets, cancellationToken).ConfigureAwait(false);
         using ITower tower = await thread.RunAsync(() => (_input.ViewTower ?? _towers).Restore(Saved(_model.View).Spec, Saved(_model.View).State)).ConfigureAwait(false);
+        if (tower.Inputs != _input.View!.Rows.Inputs)
+            throw OtherShapes();
         var run = new ViewRun(new DssmRun(_job, thread) { Views = _model.Views, SetNames = sets }, tower, _input.View!, samples, channel, PartyNoise.None);
         for (int set = 0; set < sets.Length; set++)
             await run.SendEvaluationAsync(0, set, cancellationToken).ConfigureAwait(false);
@@ -148,7 +158,12 @@ public sealed class DssmInference
             reports[set] = await run.EvaluateAsync(0, set, scores => samples.Evaluate(at, scores), clock, cancellationToken).ConfigureAwait(false);
         }
 
-        return new DssmInferenceResult { SharedUsers = shared, Metrics = new DssmMetrics { Test = reports[0], ColdUsers = reports[1], ColdItems = reports[2] } };
+        return new DssmInferenceResult
+        {
+            SharedUsers = shared,
+            Metrics = new DssmMetrics { Test = reports[0], ColdUsers = reports[1], ColdItems = reports[2] },
+            Warnings = [.. EventWarnings.Of(_job, table, sets, trains: false), .. _model.EventsSha256 is { } trained && trained != EventDigest.Of(table, samples.Items) ? [EventWarnings.OtherEvents] : (string[])[]],
+        };
     }
 
     // After everything that is in the tables, on a whole day.
@@ -162,11 +177,14 @@ public sealed class DssmInference
             : [new LocalView(_input.Party, made.Add((_input.ViewTower ?? _towers).Restore(Saved(_model.View).Spec, Saved(_model.View).State)), own.Rows, samples.OwnRows)];
         var loss = new DssmLoss(_model.Options, _model.Options.Layers[^1], _model.Views, samples.Items.Ids.Count);
         if (_model.Fusion.Count != loss.Fusion.Values.Length || items.Inputs != samples.Items.Content.Inputs || locals.Any(view => view.Tower.Inputs != view.Rows.Inputs))
-            throw new ConfigurationException(DssmErrors.OtherModel, $"party '{_input.Party}'", "the model and the party's tables have different shapes.", "Use the tables that the model was trained on.");
+            throw OtherShapes();
         _model.Fusion.ToArray().CopyTo(loss.Fusion.Values, 0);
         made.Keep();
         return new LabelTowers(thread, items, locals, loss, _job.Training.Optimizer);
     }
+
+    private ConfigurationException OtherShapes() => new(DssmErrors.OtherModel, $"party '{_input.Party}'", "the model and the party's tables have different shapes.",
+        "Use tables of the schemas that the model was trained with.");
 
     private SavedTower Saved(SavedTower? tower) => tower
         ?? throw new ConfigurationException(DssmErrors.OtherModel, $"party '{_input.Party}'", "the part of the model lacks a tower.", "Name the directory that this job's training wrote.");

@@ -43,6 +43,12 @@ public sealed record DssmModel
     /// <summary>Model options of the job.</summary>
     public required DssmModelOptions Options { get; init; }
 
+    /// <summary>SHA-256, hex, of the schemas of the party's tables: how cells become features. Null: it brought none.</summary>
+    public string? SchemaSha256 { get; init; }
+
+    /// <summary>SHA-256, hex, of users and items of the training events; label party of a job without noise only.</summary>
+    public string? EventsSha256 { get; init; }
+
     /// <summary>Tower of the party's own view; null at a label party without one.</summary>
     public SavedTower? View { get; init; }
 
@@ -87,6 +93,13 @@ public sealed record DssmModel
         JsonValue value when value.GetValueKind() == JsonValueKind.Number => value.TryGetValue(out double number) && double.IsFinite(number),
         _ => true,
     };
+
+    /// <summary>Names, as in a run file, of the options in which a job differs from those that the model was trained with.</summary>
+    internal IEnumerable<string> OtherOptions(DssmModelOptions options)
+    {
+        JsonObject own = JsonSerializer.SerializeToNode(Options, Json)!.AsObject(), others = JsonSerializer.SerializeToNode(options, Json)!.AsObject();
+        return own.Where(option => !JsonNode.DeepEquals(option.Value, others[option.Key])).Select(option => $"model.{JsonNamingPolicy.CamelCase.ConvertName(option.Key)}");
+    }
 
     /// <summary>Writes the part to a file: JSON with a checksum over its content. It appears whole or not at all.</summary>
     /// <param name="path">File.</param>

@@ -191,6 +191,7 @@ internal sealed class DssmPlan
         Check(m.ViewDropout is >= 0 and < 1, "model.viewDropout", "is not at least 0 and below 1");
         Check(m.ViewWeights.All(w => IsPositive(w.Value)), "model.viewWeights", "are not finite numbers above 0");
         Check(m.ViewWeights.Keys.All(name => job.Parties.Any(p => p.Party.Name == name)), "model.viewWeights", "name a party that is none of the job");
+        Check(m.ViewWeights.Keys.All(name => job.LabelHasView || job.Parties.Any(p => p.Party.Name == name && p.Party.Role == PartyRole.Passive)), "model.viewWeights", "name a party without a view");
         Check(!m.LearnViewWeights || m.ViewWeights.Count == 0, "model.viewWeights", "are both given and to be learned");
         DssmTrainingOptions t = job.Training;
         Check(t.Epochs is >= 1 and <= 1_000_000, "training.epochs", "is not between 1 and 1,000,000");

@@ -89,6 +89,9 @@ public sealed record DssmPartyResult
     /// <summary>The users that it shares with others.</summary>
     public required SharedUsers SharedUsers { get; init; }
 
+    /// <summary>What a user should know of the events and the run; label party only.</summary>
+    public IReadOnlyList<string> Warnings { get; init; } = [];
+
     /// <summary>Seconds.</summary>
     public required DssmTiming Timing { get; init; }
 

@@ -28,7 +28,9 @@ internal sealed class DssmRun(DssmJob job, TowerThread thread)
 
     public int Epochs => Job.Training.Epochs;
 
-    public bool ValidationStop => Job.Training.ValidationStop ?? !Job.Privacy.IsPrivate;
+    /// <summary>Whether the epoch of the best validation figure is kept: without validation events there is none to choose by, and the last one is.</summary>
+    /// <param name="events">Number of validation events, which every party knows.</param>
+    public bool Validates(int events) => events > 0 && (Job.Training.ValidationStop ?? !Job.Privacy.IsPrivate);
 
     public ElementType ElementType => Job.Model.Precision == TowerPrecision.Float32 ? ElementType.Float32 : ElementType.Float64;
 

@@ -283,6 +283,7 @@ public sealed class DssmTrainer
             Counts = new DssmCounts(sets[0].Events.Count, sets[1].Events.Count, sets[2].Events.Count, sets[3].Events.Count, sets[4].Events.Count,
                 _input.Interactions!.Users.Count, samples.Items.Ids.Count),
             SharedUsers = SharedUsers.Of(_input, peers, "training events", sets: 1),
+            Warnings = [.. EventWarnings.Of(_job, _input.Interactions, sets, trains: true)],
             Timing = timing,
             Traffic = default,
             Releases = [],
@@ -352,6 +353,8 @@ public sealed class DssmTrainer
         View = towers.Locals.Where(view => view.Name == _input.Party).Select(view => new SavedTower(Spec(view.Rows.Inputs), view.Tower.Save())).FirstOrDefault(),
         Received = towers.Locals.Where(view => view.Name != _input.Party).ToDictionary(view => view.Name, view => new SavedTower(Spec(view.Rows.Inputs), view.Tower.Save())),
         Fusion = [.. towers.Loss.Fusion.Values],
+        // A digest of private rows is no part of what a private job releases.
+        EventsSha256 = _plan.Private ? null : EventDigest.Of(_input.Interactions!, samples.Items),
     };
 
     private DssmModel Model(SessionAgreement agreement, DssmKeptRun kept) => new()
@@ -362,6 +365,7 @@ public sealed class DssmTrainer
         Party = _options.Party,
         Views = ViewNames,
         Options = _job.Model,
+        SchemaSha256 = _input.SchemaFingerprint.IsEmpty ? null : Convert.ToHexStringLower(_input.SchemaFingerprint.Span),
     };
 
     private DssmAccount Account(SessionAgreement? agreement, string? runId) => new(_plan, _options, _input.Ledger, runId,

@@ -73,7 +73,7 @@ internal sealed class LabelSamples
         bool[] trainable = [.. Enumerable.Repeat(true, Items.Ids.Count)];
         int[] counts = new int[Items.Ids.Count];
         foreach (Interaction e in input.Interactions!.Events)
-            if (e.Role == EventRole.ColdItem)
+            if (e.Role == EventRole.ColdItem && !job.Privacy.IsPrivate)
                 trainable[e.Item] = false;
             else if (e.Role == EventRole.Train)
                 counts[e.Item]++;
@@ -93,7 +93,7 @@ internal sealed class LabelSamples
     /// <summary>For each set the own view's row of each sample, -1 for none.</summary>
     public IReadOnlyList<int[]> OwnRows { get; }
 
-    /// <summary>Which items training may know; null: all.</summary>
+    /// <summary>Which items training may know; null: all. All in a private job: which items are cold follows from events, and negatives must not (docs/proofs/embeddings.md).</summary>
     public bool[]? Trainable { get; }
 
     /// <summary>Training events of each item.</summary>

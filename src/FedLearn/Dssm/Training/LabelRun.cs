@@ -22,6 +22,7 @@ internal sealed class LabelRun(DssmRun run, LabelTowers towers, LabelSamples sam
     {
         var now = new Progress(new BestModel(towers.All));
         int count = samples.Sets[0].Events.Count, batches = run.BatchesOf(count), first = kept?.First ?? 0;
+        bool validates = run.Validates(samples.Sets[1].Events.Count);
         if (kept?.Restored is { } state && first > 0)
             await run.Thread.RunAsync(() => Restore(state, now)).ConfigureAwait(false);
         for (int epoch = first / batches; epoch < run.Epochs; epoch++)
@@ -44,7 +45,7 @@ internal sealed class LabelRun(DssmRun run, LabelTowers towers, LabelSamples sam
                 throw new InternalFailureException(DssmErrors.Diverged, $"epoch {epoch + 1}", "the training loss is NaN or infinite.", "Lower training.stepSize or model.gamma.");
             double? validation = null;
             var word = StopWord.GoOn;
-            if (run.ValidationStop)
+            if (validates)
             {
                 validation = await EvaluateAsync(done, 1, scores => samples.SampledNdcg(1, scores), clock, cancellationToken).ConfigureAwait(false);
                 bool better = validation > now.BestValue;
@@ -70,7 +71,7 @@ internal sealed class LabelRun(DssmRun run, LabelTowers towers, LabelSamples sam
             now.BestFusion.CopyTo(_loss.Fusion.Values.AsSpan());
         }
 
-        return (run.ValidationStop ? now.Best.Epoch : now.History.Count, now.History);
+        return (validates ? now.Best.Epoch : now.History.Count, now.History);
     }
 
     private void Save(StateWriter state, Progress now)
@@ -190,6 +191,10 @@ internal sealed class LabelRun(DssmRun run, LabelTowers towers, LabelSamples sam
     {
         int count = scores.Length / samples.Items.Content.Rows;
         _loss.Score([.. views.Select(v => v.AsSpan(from * _width, count * _width).ToArray())], [.. present.Select(p => p?[from..(from + count)])], _items, count, scores);
+        // Users that no view knows get the most popular items where lists are made, and so where they are measured. A private job gives them none, and their items tie.
+        for (int i = 0; i < count && !run.Job.Privacy.IsPrivate; i++)
+            if (present.All(p => p is not null && !p[from + i]))
+                TensorPrimitives.ConvertChecked<int, double>(samples.Counts, scores.Slice(i * samples.Counts.Length, samples.Counts.Length));
     }
 
     private async Task<double> RoundAsync(int round, int epoch, int batchNumber, int[] batch, PartyClock clock, CancellationToken cancellationToken)

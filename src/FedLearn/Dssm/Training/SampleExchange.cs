@@ -170,13 +170,16 @@ internal static class SampleExchange
                 continue;
             Moment moment = events[i].Moment;
             if (precision == SampleTime.Day)
-                moment = new Moment(Math.DivRem(moment.Time, SecondsOfDay).Quotient * SecondsOfDay, 0);
+                moment = new Moment(DayOf(moment.Time), 0);
             BinaryPrimitives.WriteInt64LittleEndian(key[4..], moment.Time);
             BinaryPrimitives.WriteInt32LittleEndian(key[12..], moment.Sequence);
         }
 
         return keys;
     }
+
+    /// <summary>When the day of a time began; days before 1970 begin before their times too.</summary>
+    internal static long DayOf(long time) => (time / SecondsOfDay - (time % SecondsOfDay < 0 ? 1 : 0)) * SecondsOfDay;
 
     private static (int[] Users, int[] Rows) Unpack(SampleKeys keys, bool hasMoments, int[] common, ViewTable view, IPartyChannel channel)
     {

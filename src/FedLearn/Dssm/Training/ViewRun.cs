@@ -21,6 +21,7 @@ internal sealed class ViewRun(DssmRun run, ITower tower, ViewTable table, ViewSa
         var best = new BestModel(tower);
         int[] rows = samples.Rows[0];
         int batches = run.BatchesOf(rows.Length), first = kept?.First ?? 0;
+        bool validates = run.Validates(samples.Rows[1].Length);
         if (kept?.Restored is { } state && first > 0)
             await run.Thread.RunAsync(() => Restore(state, best, history)).ConfigureAwait(false);
         for (int epoch = first / batches; epoch < run.Epochs; epoch++)
@@ -38,7 +39,7 @@ internal sealed class ViewRun(DssmRun run, ITower tower, ViewTable table, ViewSa
             int done = (epoch + 1) * batches;
             history.Add(new DssmHistoryPoint(epoch + 1, null, null, clock.Seconds));
             progress?.Report(new DssmProgress(channel.LocalParty, done, run.Epochs * batches, epoch + 1, null, null));
-            if (!run.ValidationStop)
+            if (!validates)
                 continue;
             await SendEvaluationAsync(done, 1, cancellationToken).ConfigureAwait(false);
             Scalars told = await clock.WaitAsync(ChannelGuard.ReceiveScalarsAsync(channel, done, ScalarsKind.Step, 1, cancellationToken)).ConfigureAwait(false);
@@ -49,7 +50,7 @@ internal sealed class ViewRun(DssmRun run, ITower tower, ViewTable table, ViewSa
         }
 
         best.Restore();
-        return (run.ValidationStop ? best.Epoch : history.Count, history);
+        return (validates ? best.Epoch : history.Count, history);
     }
 
     /// <summary>Sends the vectors of a set of evaluation samples, as the job's evaluation says.</summary>

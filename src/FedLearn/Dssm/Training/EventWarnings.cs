@@ -1,0 +1,60 @@
+using System.Globalization;
+using System.Security.Cryptography;
+using System.Text;
+
+namespace FedLearn.Dssm;
+
+/// <summary>What a user should know of the label party's events before trusting the figures: for its own report.</summary>
+internal static class EventWarnings
+{
+    // Of a log that was split by time some items are met for the first time in the test; more than this share is a split that says something else than its roles.
+    private const int UsualPart = 20;
+
+    /// <summary>An evaluation whose events of the role train are others than those of the training.</summary>
+    public const string OtherEvents = "the events of the role train are not those that the model was trained on: training may have seen users, items and events that are called test or cold here";
+
+    /// <summary>Sentences about a job's samples.</summary>
+    /// <param name="job">The job.</param>
+    /// <param name="table">All events.</param>
+    /// <param name="sets">The samples of the session.</param>
+    /// <param name="trains">Whether it trains, or measures a model that is there.</param>
+    public static IEnumerable<string> Of(DssmJob job, InteractionTable table, IReadOnlyList<SampleSet> sets, bool trains)
+    {
+        if (trains && (job.Training.ValidationStop ?? !job.Privacy.IsPrivate) && sets[1].Events.Count == 0)
+            yield return "no event has the role validation: training ran all of its epochs, and the model is that of the last one; training.validationStop false asks for that";
+        if (trains && job.Privacy.IsPrivate && table.Events.Any(e => e.Role == EventRole.ColdItem))
+            yield return "items of the role cold-item were drawn as negatives like all others: which items are cold follows from events, on which a private job's negatives must not depend";
+        foreach (SampleSet set in sets.Where(set => set.Role == EventRole.Test && set.Events.Count > 0))
+            foreach (string warning in OfTest(table, set.Events))
+                yield return warning;
+    }
+
+    private static IEnumerable<string> OfTest(InteractionTable table, IReadOnlyList<Interaction> test)
+    {
+        List<Interaction> train = [.. table.Events.Where(e => e.Role == EventRole.Train)];
+        var pairs = train.Select(e => (e.User, e.Item)).ToHashSet();
+        int known = test.Count(e => pairs.Contains((e.User, e.Item)));
+        if (known > 0)
+            yield return Text($"{known:N0} of the {test.Count:N0} test events have the user and the item of a training event: their figures say what was learned by heart");
+        var users = train.Select(e => e.User).ToHashSet();
+        var items = train.Select(e => e.Item).ToHashSet();
+        foreach ((string what, string role, int unknown) in new[] { ("user", "cold-user", test.Count(e => !users.Contains(e.User))), ("item", "cold-item", test.Count(e => !items.Contains(e.Item))) })
+            if ((long)unknown * UsualPart > test.Count)
+                yield return Text($"{unknown:N0} of the {test.Count:N0} test events have a {what} without a training event: the role {role} is for those");
+    }
+
+    private static string Text(FormattableString text) => text.ToString(CultureInfo.InvariantCulture);
+}
+
+/// <summary>The training events of a table as a digest.</summary>
+internal static class EventDigest
+{
+    /// <summary>SHA-256, hex, of the ids of users and items of the training events, in no order.</summary>
+    public static string Of(InteractionTable table, ItemTable items)
+    {
+        using var hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
+        foreach (string pair in table.Events.Where(e => e.Role == EventRole.Train).Select(e => $"{table.Users[e.User].Length}:{table.Users[e.User]}{items.Ids[e.Item]}").Order(StringComparer.Ordinal))
+            hash.AppendData(Encoding.UTF8.GetBytes($"{pair.Length}:{pair}"));
+        return Convert.ToHexStringLower(hash.GetHashAndReset());
+    }
+}

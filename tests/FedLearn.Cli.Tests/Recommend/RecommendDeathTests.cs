@@ -7,6 +7,33 @@ namespace FedLearn.Cli.Tests.Recommend;
 /// <summary>Parties of recommendation in processes of their own, one of which is killed and started again.</summary>
 public class RecommendDeathTests
 {
+    [Fact]
+    public async Task Train_KilledAndGivenAgain_GoesOnUnlessFresh()
+    {
+        Assert.SkipUnless(OperatingSystem.IsLinux(), "kills processes by Linux signals");
+        Assert.SkipUnless(LibTorchTowers.IsAvailable, "the native library of towers is not on this machine");
+        using var scene = new RecommendScene();
+        string job = scene.Job(("transport.kind", "grpc"), ("training.epochs", 40), ("training.validationStop", false), ("training.checkpointRounds", 5));
+        async Task CutOffAsync()
+        {
+            using ToolProcess cut = ToolProcess.Start("recommend", "train", "--config", job);
+            await cut.SaysAsync("epoch 3 of 40");
+            int[] children = [.. ToolProcess.Children(cut.Id).Select(c => c.Id)];
+            cut.Kill();
+            await cut.EndAsync();
+            await ToolProcess.GoneAsync(children);
+        }
+
+        foreach (bool fresh in (bool[])[false, true])
+        {
+            await CutOffAsync();
+            using ToolProcess again = ToolProcess.Start(["recommend", "train", "--config", job, "--json", .. fresh ? ["--fresh"] : (string[])[]]);
+            ToolRun run = await again.EndAsync();
+            Assert.True(run.ExitCode == 0, run.Error);
+            Assert.Equal(fresh ? null : 1, (int?)JsonNode.Parse(run.Output)!["resumed"]?["attempts"]);
+        }
+    }
+
     [Theory]
     [InlineData("service")]
     [InlineData("taste")]

@@ -75,6 +75,30 @@ public class DssmPrivacyTests
         }
     }
 
+    /// <summary>Two tables that differ in the item of one event that is never trained on: in a private job no message or parameter may tell them apart, so that no draw of other
+    /// people's samples depends on it.</summary>
+    [Theory]
+    [InlineData(DssmLossKind.Sampled)]
+    [InlineData(DssmLossKind.Full)]
+    public async Task TrainAsync_ColdItemOfAnotherPerson_ChangesNothingInPrivateJobs(DssmLossKind loss)
+    {
+        async Task<string[]> WeightsAsync(int item, bool isPrivate)
+        {
+            DssmPartyInput[] inputs = [.. SmallRecommendation.Inputs()];
+            InteractionTable table = inputs[0].Interactions!;
+            Interaction last = table.Events[^1] with { Item = item, Role = EventRole.ColdItem };
+            inputs[0] = inputs[0] with { Interactions = table with { Events = [.. table.Events.SkipLast(1).Where(e => e.Item is not (2 or 3)), last] } };
+            DssmPrivacyOptions privacy = isPrivate ? Private(DssmNoise.Gradients, DssmClaim.Full) with { TestNoiseSeed = 4, Evaluation = EvaluationDisclosure.None } : new();
+            DssmJob job = SmallRecommendation.Job(new DssmModelOptions { Loss = loss, Precision = TowerPrecision.Float64 }, new DssmTrainingOptions { Epochs = 1, BatchSize = 16, Seed = 5, ValidationStop = false }, privacy);
+            IReadOnlyList<DssmPartyResult> results = await DssmFederation.TrainAsync(job, inputs, Towers, cancellationToken: TestContext.Current.CancellationToken);
+            Assert.Equal(isPrivate, results[0].Warnings.Any(w => w.StartsWith("items of the role cold-item were drawn", StringComparison.Ordinal)));
+            return [.. results.Select(r => r.Model.WeightsSha256)];
+        }
+
+        Assert.Equal(await WeightsAsync(2, true), await WeightsAsync(3, true));
+        Assert.NotEqual(await WeightsAsync(2, false), await WeightsAsync(3, false));
+    }
+
     [Fact]
     public async Task TrainAsync_GradientNoiseOfFusionSum_SendsAllViewsTheSameBytes()
     {

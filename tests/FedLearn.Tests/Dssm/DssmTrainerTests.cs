@@ -144,6 +144,97 @@ public class DssmTrainerTests
         Assert.All(found.Items.TopK(found.Users, 3), list => Assert.Equal(3, list.Length));
     }
 
+    private static DssmPartyInput[] Without(IReadOnlyList<DssmPartyInput> inputs, EventRole role, EventRole instead) =>
+        [.. inputs.Select(i => i.Interactions is not { } table ? i : i with { Interactions = table with { Events = [.. table.Events.Select(e => e.Role == role ? e with { Role = instead } : e)] } })];
+
+    /// <summary>A stop without events to choose an epoch by would keep the first.</summary>
+    [Fact]
+    public async Task TrainAsync_NoValidationEvent_TrainsAllEpochsAndSaysSo()
+    {
+        DssmJob job = SmallRecommendation.Job(training: new DssmTrainingOptions { Epochs = 3, BatchSize = 16, Seed = 5, Patience = 1 });
+        DssmPartyInput[] inputs = Without(SmallRecommendation.Inputs(), EventRole.Validation, EventRole.Seen);
+        IReadOnlyList<DssmPartyResult> found = await DssmFederation.TrainAsync(job, inputs, Towers, cancellationToken: TestContext.Current.CancellationToken);
+        IReadOnlyList<DssmPartyResult> asked = await DssmFederation.TrainAsync(job with { Training = job.Training with { ValidationStop = false } }, inputs, Towers, cancellationToken: TestContext.Current.CancellationToken);
+        Assert.Equal(asked.Select(r => r.Model.WeightsSha256), found.Select(r => r.Model.WeightsSha256));
+        Assert.All(found, r => Assert.Equal((3, 3), (r.BestEpoch, r.History.Count)));
+        Assert.All(found[0].History, point => Assert.Null(point.Validation));
+        Assert.Contains(found[0].Warnings, w => w.StartsWith("no event has the role validation", StringComparison.Ordinal));
+        Assert.DoesNotContain(asked[0].Warnings, w => w.StartsWith("no event has the role validation", StringComparison.Ordinal));
+    }
+
+    /// <summary>Lists of users that no view knows hold the most popular items, and so their figures are those of popularity.</summary>
+    [Fact]
+    public async Task InferAsync_UsersThatNoViewKnows_AreMeasuredAsTheyAreServed()
+    {
+        DssmJob job = SmallRecommendation.Job(labelHasView: false);
+        DssmPartyInput[] inputs = [.. SmallRecommendation.Inputs(labelHasView: false)];
+        IReadOnlyList<DssmPartyResult> trained = await DssmFederation.TrainAsync(job, inputs, Towers, cancellationToken: TestContext.Current.CancellationToken);
+        // The same views of other people.
+        DssmPartyInput[] strangers = [.. inputs.Select((input, i) => input with
+        {
+            Model = trained[i].Model,
+            View = input.View is { } view ? new ViewTable([.. view.Users.Select(u => "other " + u)], view.RowUser, view.Moments, view.Rows) : null,
+        })];
+        DssmInferenceResult measured = await DssmFederation.InferAsync(job, strangers, Towers, DssmPurpose.Evaluate, cancellationToken: TestContext.Current.CancellationToken);
+        InteractionTable table = inputs[0].Interactions!;
+        Interaction[] test = [.. table.Events.Where(e => e.Role == EventRole.Test)];
+        int Count(int item) => table.Events.Count(e => e.Role == EventRole.Train && e.Item == item);
+        double[] expected = [.. test.Select(e =>
+        {
+            int[] others = [.. Enumerable.Range(0, SmallRecommendation.Items).Except(table.Events.Where(m => m.User == e.User).Select(m => m.Item)).Select(Count)];
+            return 1 + others.Count(c => c > Count(e.Item)) + others.Count(c => c == Count(e.Item)) / 2.0;
+        })];
+        Assert.Equal(expected, measured.Metrics!.Test!.FullRanks.Select(r => r.Rank));
+        Assert.Contains(measured.Warnings, w => w.StartsWith("figures against 99 negatives are against at most ", StringComparison.Ordinal));
+    }
+
+    [Fact]
+    public async Task InferAsync_OtherTrainingEvents_AreSaid()
+    {
+        DssmJob job = SmallRecommendation.Job();
+        IReadOnlyList<DssmPartyInput> inputs = SmallRecommendation.Inputs();
+        IReadOnlyList<DssmPartyResult> trained = await DssmFederation.TrainAsync(job, inputs, Towers, cancellationToken: TestContext.Current.CancellationToken);
+        async Task<bool> SaysAsync(IReadOnlyList<DssmPartyInput> brought) =>
+            (await DssmFederation.InferAsync(job, [.. brought.Select((input, i) => input with { Model = trained[i].Model })], Towers, DssmPurpose.Evaluate, cancellationToken: TestContext.Current.CancellationToken))
+                .Warnings.Any(w => w.StartsWith("the events of the role train are not those", StringComparison.Ordinal));
+        Assert.False(await SaysAsync(inputs));
+        Assert.True(await SaysAsync(Without(inputs, EventRole.Validation, EventRole.Train)));
+    }
+
+    /// <summary>What would give other lists than those of the model that was trained.</summary>
+    [Fact]
+    public async Task Inference_OfAnotherJobOrSchema_IsRefused()
+    {
+        DssmJob job = SmallRecommendation.Job();
+        DssmPartyInput[] inputs = [.. SmallRecommendation.Inputs().Select((input, i) => input with { SchemaFingerprint = Enumerable.Repeat((byte)i, 32).ToArray() })];
+        IReadOnlyList<DssmPartyResult> trained = await DssmFederation.TrainAsync(job, inputs, Towers, cancellationToken: TestContext.Current.CancellationToken);
+        DssmPartyInput[] with = [.. inputs.Select((input, i) => input with { Model = trained[i].Model })];
+        string Refusal(DssmJob asked, DssmPartyInput input)
+        {
+            ConfigurationException error = Assert.Throws<ConfigurationException>(() => new DssmInference(asked, input, Towers, DssmPurpose.Recommend));
+            Assert.Equal(DssmErrors.OtherModel, error.Id);
+            return error.Message;
+        }
+
+        _ = new DssmInference(job, with[0], Towers, DssmPurpose.Recommend);
+        Assert.Contains("another model.fusion, model.gamma than", Refusal(job with { Model = job.Model with { Gamma = 3, Fusion = DssmFusion.Late } }, with[1]), StringComparison.Ordinal);
+        Assert.Contains("schemas", Refusal(job, with[0] with { SchemaFingerprint = new byte[32].Select(_ => (byte)9).ToArray() }), StringComparison.Ordinal);
+
+        // A view of another shape, which brings no schema.
+        ViewTable narrow = inputs[1].View!;
+        with[1] = with[1] with { SchemaFingerprint = default, View = new ViewTable(narrow.Users, narrow.RowUser, null, new TowerRows(new TowerInputs(1, []), narrow.Rows.Rows, new double[narrow.Rows.Rows], [])) };
+        ConfigurationException shape = await Assert.ThrowsAsync<ConfigurationException>(() => DssmFederation.InferAsync(job, with, Towers, DssmPurpose.Evaluate, cancellationToken: TestContext.Current.CancellationToken));
+        Assert.Contains("different shapes", shape.Message, StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData(86_399, 0)]
+    [InlineData(86_400, 86_400)]
+    [InlineData(-1, -86_400)]
+    [InlineData(-86_400, -86_400)]
+    [InlineData(-86_401, -172_800)]
+    public void DayOf_Times_IsWhenTheirDayBegan(long time, long day) => Assert.Equal(day, SampleExchange.DayOf(time));
+
     [Fact]
     public async Task InferAsync_PartsOfTwoTrainings_AreRefused()
     {

@@ -13,6 +13,9 @@ public delegate void DssmScores(ReadOnlySpan<int> events, Span<double> scores);
 /// once.</remarks>
 public sealed class DssmEvaluator
 {
+    /// <summary>Drawn negatives of a user, unless said otherwise.</summary>
+    internal const int UsualNegatives = 99;
+
     private const int ChunkScores = 1 << 18;                     // 2 MiB: the rows are still in a cache when they are ranked
 
     private readonly InteractionTable _interactions;
@@ -29,7 +32,7 @@ public sealed class DssmEvaluator
     /// <param name="negatives">Number of drawn negatives of a user, as <see cref="EvaluationNegatives"/> has them.</param>
     /// <param name="coldItems">Per item, whether training never saw it, for events of role <see cref="EventRole.ColdItem"/>; null: the items that have such an event.</param>
     /// <exception cref="ArgumentException">An event names a user or item that is not there, or the flags are not one an item.</exception>
-    public DssmEvaluator(InteractionTable interactions, ItemTable items, int negatives = 99, IReadOnlyList<bool>? coldItems = null)
+    public DssmEvaluator(InteractionTable interactions, ItemTable items, int negatives = UsualNegatives, IReadOnlyList<bool>? coldItems = null)
     {
         ArgumentNullException.ThrowIfNull(interactions);
         ArgumentNullException.ThrowIfNull(items);

@@ -24,8 +24,9 @@ internal static class DssmClaims
     /// <param name="spent">What its people have cost; null when the end of the run could not be written down, or nothing was charged.</param>
     /// <param name="evaluationRows">Rows whose vectors were sent for evaluation.</param>
     /// <param name="disclosures">Names of what left without protection.</param>
+    /// <param name="units">How many users, or else samples, the party's noise protects; null: not known.</param>
     public static DssmPrivacyStatement State(DssmPlan plan, DssmPartyOptions party, EmbeddingCalibration? calibration, IReadOnlyList<string> ledger, PrivacyTotal? spent,
-        int evaluationRows, IReadOnlyList<string> disclosures)
+        int evaluationRows, IReadOnlyList<string> disclosures, int? units = null)
     {
         DssmPrivacyOptions privacy = plan.Job.Privacy;
         var statement = new DssmPrivacyStatement { Noise = privacy.Noise, Claim = privacy.Claim, Unit = privacy.Unit, SecureNoise = true, Disclosures = disclosures };
@@ -34,6 +35,9 @@ internal static class DssmClaims
         PrivacyBudget budget = plan.BudgetOf(party)!;
         bool testNoise = privacy.TestNoiseSeed is not null;
         List<string> warnings = [.. testNoise ? [TestNoiseNotice] : (string[])[], ReportItself, .. ledger];
+        if (budget.Delta * units > 1)
+            warnings.Add(string.Create(CultureInfo.InvariantCulture,
+                $"delta {budget.Delta:G3} is above 1/{units}: it allows all of a {Name(calibration.Unit)} to be published now and then. Use a delta below 1/{units}."));
         if (spent is null)
             warnings.Add("the end of this run could not be written to the ledger, where it stays charged in full");
         IReadOnlyList<EmbeddingFigure> figures = calibration.Figures(budget.Delta);

@@ -147,7 +147,7 @@ public sealed class DssmTrainer
                     await channel.CompleteAsync(cancellationToken).ConfigureAwait(false);
                 // First the state, then the charge: a run without a state cannot go on, and one that is settled must not.
                 kept.Forget();
-                return result with { Resumed = kept.Resumed, Privacy = State(account, calibration, evaluated, channels), Traffic = Sum(channels), Releases = Sent(channels) };
+                return result with { Resumed = kept.Resumed, Privacy = State(account, calibration, evaluated, result.Counts, channels), Traffic = Sum(channels), Releases = Sent(channels) };
             }
             catch (Exception e) when (kept.IsKept)
             {
@@ -283,7 +283,7 @@ public sealed class DssmTrainer
             Counts = new DssmCounts(sets[0].Events.Count, sets[1].Events.Count, sets[2].Events.Count, sets[3].Events.Count, sets[4].Events.Count,
                 _input.Interactions!.Users.Count, samples.Items.Ids.Count),
             SharedUsers = SharedUsers.Of(_input, peers, "training events", sets: 1),
-            Warnings = [.. EventWarnings.Of(_job, _input.Interactions, sets, trains: true)],
+            Warnings = [.. EventWarnings.Of(_job, _input.Interactions, sets, trains: true), .. EventWarnings.OfNegatives(reports)],
             Timing = timing,
             Traffic = default,
             Releases = [],
@@ -413,11 +413,11 @@ public sealed class DssmTrainer
         return messages == 0 ? null : new EmbeddingEvaluation(1, Math.Max(1, most), messages);
     }
 
-    private DssmPrivacyStatement State(DssmAccount account, EmbeddingCalibration? calibration, int evaluated, IReadOnlyList<IPartyChannel> channels)
+    private DssmPrivacyStatement State(DssmAccount account, EmbeddingCalibration? calibration, int evaluated, DssmCounts counts, IReadOnlyList<IPartyChannel> channels)
     {
         (PrivacyTotal? spent, IReadOnlyList<string> warnings) = account.Settle(PrivacyUnit.Record);
         string[] disclosures = [.. channels.SelectMany(c => c.Releases.Keys).Where(r => r.Protection == Protection.None).Select(r => r.Name).Distinct().Order(StringComparer.Ordinal)];
-        return DssmClaims.State(_plan, _options, calibration, warnings, spent, evaluated, disclosures);
+        return DssmClaims.State(_plan, _options, calibration, warnings, spent, evaluated, disclosures, _job.Privacy.Unit == DssmUnit.User ? counts.Users : counts.Train);
     }
 
     private async Task<ViewMasking?> MaskingAsync(SessionAgreement agreement, DssmKeptRun kept, EmbeddingCalibration? calibration, IPartyChannel channel, CancellationToken cancellationToken)

@@ -1,6 +1,7 @@
 using System.Globalization;
 using System.Security.Cryptography;
 using System.Text;
+using FedLearn.Evaluation;
 
 namespace FedLearn.Dssm;
 
@@ -29,6 +30,15 @@ internal static class EventWarnings
                 yield return warning;
     }
 
+    /// <summary>Says where a catalogue is too small for the drawn negatives.</summary>
+    /// <param name="reports">Figures of the sets.</param>
+    public static IEnumerable<string> OfNegatives(IEnumerable<RankingReport?> reports)
+    {
+        int[] negatives = [.. reports.OfType<RankingReport>().SelectMany(report => report.SampledRanks).Select(rank => rank.Negatives)];
+        if (negatives.Length > 0 && negatives.Max() < DssmEvaluator.UsualNegatives)
+            yield return Text($"figures against {DssmEvaluator.UsualNegatives} negatives are against at most {negatives.Max()}: no user has more items left that were never met");
+    }
+
     private static IEnumerable<string> OfTest(InteractionTable table, IReadOnlyList<Interaction> test)
     {
         List<Interaction> train = [.. table.Events.Where(e => e.Role == EventRole.Train)];
@@ -38,9 +48,9 @@ internal static class EventWarnings
             yield return Text($"{known:N0} of the {test.Count:N0} test events have the user and the item of a training event: their figures say what was learned by heart");
         var users = train.Select(e => e.User).ToHashSet();
         var items = train.Select(e => e.Item).ToHashSet();
-        foreach ((string what, string role, int unknown) in new[] { ("user", "cold-user", test.Count(e => !users.Contains(e.User))), ("item", "cold-item", test.Count(e => !items.Contains(e.Item))) })
+        foreach ((string what, string role, int unknown) in new[] { ("a user", "cold-user", test.Count(e => !users.Contains(e.User))), ("an item", "cold-item", test.Count(e => !items.Contains(e.Item))) })
             if ((long)unknown * UsualPart > test.Count)
-                yield return Text($"{unknown:N0} of the {test.Count:N0} test events have a {what} without a training event: the role {role} is for those");
+                yield return Text($"{unknown:N0} of the {test.Count:N0} test events have {what} without a training event: the role {role} is for those");
     }
 
     private static string Text(FormattableString text) => text.ToString(CultureInfo.InvariantCulture);

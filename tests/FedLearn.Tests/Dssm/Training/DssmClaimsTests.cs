@@ -89,6 +89,25 @@ public class DssmClaimsTests
     }
 
     [Fact]
+    public void State_LabelPartyAlone_SendsNothing()
+    {
+        DssmPlan plan = DssmPlan.Create(Plan(p => p).Job with { Parties = [Plan(p => p).Job.Parties[0]] });
+        Assert.Equal(["no claim: 'service' is alone, sends nothing and adds no noise"], DssmClaims.State(plan, plan.LabelParty, null, [], null, 0, []).Claims);
+    }
+
+    [Theory]
+    [InlineData(1e-5, 100_000, false)]
+    [InlineData(1e-5, 100_001, true)]
+    [InlineData(1e-5, null, false)]
+    public void State_DeltaAboveOneOverTheUnits_Warns(double delta, int? units, bool warns)
+    {
+        DssmPlan plan = Plan(p => p with { Budget = new PrivacyBudget(5, delta) });
+        EmbeddingCalibration calibration = plan.Calibrate(plan.Views[0], plan.Parameters(plan.Views[0], 10, false));
+        DssmPrivacyStatement statement = DssmClaims.State(plan, plan.Views[0], calibration, [], new PrivacyTotal(0, 0), 0, [], units);
+        Assert.Equal(warns, statement.Warnings.Any(w => w.StartsWith("delta 1E-05 is above 1/", StringComparison.Ordinal)));
+    }
+
+    [Fact]
     public void State_OneShotLabelParty_SendsNothingOfItems()
     {
         DssmPlan plan = Plan(p => p with { Claim = DssmClaim.OneShot, Noise = DssmNoise.Embeddings });

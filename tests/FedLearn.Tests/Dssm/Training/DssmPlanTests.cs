@@ -41,6 +41,7 @@ public class DssmPlanTests
             Model("dropout", new() { Dropout = -0.1 });
             Model("view weight", new() { ViewWeights = new Dictionary<string, double> { ["taste"] = 0 } });
             Model("weight of nobody", new() { ViewWeights = new Dictionary<string, double> { ["tastes"] = 1 } });
+            Model("weight of a party without a view", new() { ViewWeights = new Dictionary<string, double> { ["service"] = 2 } });
             Model("learned and given", new() { LearnViewWeights = true, ViewWeights = new Dictionary<string, double> { ["taste"] = 1 } });
             Model("unknown fusion", new() { Fusion = (DssmFusion)7 });
             Training("epochs", new() { Epochs = 0 });

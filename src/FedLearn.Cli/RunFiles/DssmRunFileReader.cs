@@ -40,6 +40,8 @@ internal sealed class DssmRunFileReader(string path, OwnSide? self = null) : Run
         DssmTrainingOptions schedule = Training(training);
         Section protection = file.Object("privacy");
         DssmPrivacyOptions privacy = Privacy(protection);
+        if (privacy.IsPrivate && schedule.ValidationStop is null)
+            Ignore(training, "patience");
         file.Require("parties", "List one active party, which has the events, and any number of passive ones, each with a view of the users.");
         (DssmRunFileParty Own, DssmPartyOptions Agreed)[] parties = [.. file.Objects("parties").Select(party => Party(party, protection, privacy))];
         CheckParties(file, [.. parties.Select(party => party.Own)]);
@@ -214,6 +216,8 @@ internal sealed class DssmRunFileReader(string path, OwnSide? self = null) : Run
             _labelHasView = LabelHasView(party, data);
         if (role == PartyRole.Passive && party.Has("itemTower"))
             party.Fault(RunFileErrors.Contradiction, "itemTower", "a passive party has no items.", "Leave the key out.");
+        if (role == PartyRole.Active && !_labelHasView && party.Has("tower"))
+            party.Fault(RunFileErrors.Contradiction, "tower", "the party has no view.", "Leave the key out; the tower of the items is itemTower.");
         RunFileLedger ledger = OwnLedgerOf(party, name);
         var own = new DssmRunFileParty
         {

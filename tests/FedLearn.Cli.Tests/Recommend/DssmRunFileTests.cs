@@ -117,6 +117,7 @@ public sealed class DssmRunFileTests : IDisposable
         Assert.Equal(["model.negatives"], Load(("model", Json("""{ "type": "dssm", "loss": "full", "negatives": 9 }"""))).Ignored);
         // Only a party that noises has a budget, and the claims own-messages and one-shot have no noise on parameters.
         Assert.Equal(["privacy.messageShare", "parties[1].privacy.epsilon"], Load(RecommendScene.Private(("privacy.messageShare", 0.3), ("parties.1.privacy", Json("""{ "epsilon": 2 }""")))).Ignored);
+        Assert.Equal(["training.patience"], Load(RecommendScene.Private(("training.patience", 2))).Ignored);
         Assert.Equal(["training.device"], Load(("training.device", Json("{}"))).Ignored);
     }
 
@@ -159,6 +160,7 @@ public sealed class DssmRunFileTests : IDisposable
         { "parties.0.data", "{ \"interactions\": \"x.csv\" }", "FL2004", "parties[0].data.items" },
         { "parties.1.itemTower", "{ \"torchScript\": \"x.pt\" }", "FL2009", "itemTower" },
         { "parties.1.tower", "{}", "FL2004", "tower.torchScript" },
+        { "parties.0.tower", "{ \"torchScript\": \"x.pt\" }", "FL2009", "the party has no view" },
         { "parties.1.hasView", "true", "FL2009", "hasView" },
         { "parties.0.hasView", "true", "FL2009", "names no view" },
         { "parties.1.name", "\"service\"", "FL2011", "'service'" },

@@ -144,6 +144,23 @@ public class DssmTrainerTests
         Assert.All(found.Items.TopK(found.Users, 3), list => Assert.Equal(3, list.Length));
     }
 
+    /// <summary>Losses and negatives that need counts of the training events: a finished model needs none of them.</summary>
+    [Theory]
+    [InlineData(DssmLossKind.InBatchLogQ, NegativeSource.Uniform)]
+    [InlineData(DssmLossKind.Sampled, NegativeSource.Popularity)]
+    public async Task InferAsync_LossOfCounts_RanksWithoutTrainingEvents(DssmLossKind loss, NegativeSource negatives)
+    {
+        DssmJob job = SmallRecommendation.Job(new DssmModelOptions { Loss = loss, NegativeSource = negatives, Precision = TowerPrecision.Float64 });
+        IReadOnlyList<DssmPartyInput> inputs = SmallRecommendation.Inputs();
+        IReadOnlyList<DssmPartyResult> trained = await DssmFederation.TrainAsync(job, inputs, Towers, cancellationToken: TestContext.Current.CancellationToken);
+        DssmPartyInput[] with = [.. Without(inputs, EventRole.Train, EventRole.Seen).Select((input, i) => input with { Model = trained[i].Model })];
+        foreach (DssmPurpose purpose in Enum.GetValues<DssmPurpose>())
+        {
+            DssmInferenceResult found = await DssmFederation.InferAsync(job, with, Towers, purpose, cancellationToken: TestContext.Current.CancellationToken);
+            Assert.Equal(SmallRecommendation.Users, found.Users?.Count ?? found.Metrics!.Test!.Events);
+        }
+    }
+
     private static DssmPartyInput[] Without(IReadOnlyList<DssmPartyInput> inputs, EventRole role, EventRole instead) =>
         [.. inputs.Select(i => i.Interactions is not { } table ? i : i with { Interactions = table with { Events = [.. table.Events.Select(e => e.Role == role ? e with { Role = instead } : e)] } })];
 

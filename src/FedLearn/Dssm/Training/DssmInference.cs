@@ -175,7 +175,8 @@ public sealed class DssmInference
         ITower items = made.Add((_input.ItemTower ?? _towers).Restore(Saved(_model.Items).Spec, Saved(_model.Items).State));
         List<LocalView> locals = samples.OwnTable is not { } own ? []
             : [new LocalView(_input.Party, made.Add((_input.ViewTower ?? _towers).Restore(Saved(_model.View).Spec, Saved(_model.View).State)), own.Rows, samples.OwnRows)];
-        var loss = new DssmLoss(_model.Options, _model.Options.Layers[^1], _model.Views, samples.Items.Ids.Count);
+        // Scores are the same under every loss, of which some need what only training has.
+        var loss = new DssmLoss(_model.Options with { Loss = DssmLossKind.Full }, _model.Options.Layers[^1], _model.Views, samples.Items.Ids.Count);
         if (_model.Fusion.Count != loss.Fusion.Values.Length || items.Inputs != samples.Items.Content.Inputs || locals.Any(view => view.Tower.Inputs != view.Rows.Inputs))
             throw OtherShapes();
         _model.Fusion.ToArray().CopyTo(loss.Fusion.Values, 0);

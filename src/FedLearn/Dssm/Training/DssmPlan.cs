@@ -139,6 +139,9 @@ internal sealed class DssmPlan
                 "Use sampled negatives or the full softmax.");
         if (model.Loss == DssmLossKind.Sampled && model.NegativeSource != NegativeSource.Uniform)
             throw Refused(DssmPlanErrors.NegativesNotPrivate, "model.negativeSource", "these negatives depend on events, or on parameters before noise.", "Use uniform negatives, which depend on no data.");
+        if (SharedGradient && Noises(PartyRole.Active) && model.LearnViewWeights)
+            throw Invalid("model.viewWeights", "all views get one noised gradient and apply their own weights to it, and they know no learned ones.",
+                "Use fixed weights, another fusion, or privacy.noise embeddings.");
         if (ValidationStop)
             throw Refused(DssmPlanErrors.StoppingNotPrivate, "training.validationStop", "the moment of stopping would depend on messages that no claim pays for.",
                 "Leave it out: with noise, training runs its fixed number of epochs.");

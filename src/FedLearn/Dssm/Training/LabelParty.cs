@@ -78,7 +78,7 @@ internal sealed class LabelSamples
             else if (e.Role == EventRole.Train)
                 counts[e.Item]++;
         (Trainable, Counts) = (trainable.All(t => t) ? null : trainable, counts);
-        if (job.Model.Loss == DssmLossKind.Sampled)
+        if (job.Model.Loss == DssmLossKind.Sampled && sets[0].Role == EventRole.Train)
             Sampler = new NegativeSampler(job.Model, Items.Ids.Count, job.Training.Epochs, job.Training.Seed, Trainable, job.Model.NegativeSource == NegativeSource.Popularity ? counts : null);
     }
 
@@ -99,6 +99,7 @@ internal sealed class LabelSamples
     /// <summary>Training events of each item.</summary>
     public int[] Counts { get; }
 
+    /// <summary>Draws negatives; null where nothing is trained, or not against drawn ones.</summary>
     public NegativeSampler? Sampler { get; }
 
     /// <summary>Figures of a set of events.</summary>

@@ -55,6 +55,7 @@ public class DssmPlanTests
             Add("h", With(p => p with { HistoryEvents = -1 }));
             Add("M", With(p => p with { MaxSamplesPerUser = 0 }));
             Add("noise", With(p => p with { Noise = (DssmNoise)4 }));
+            Add("learned weights of one gradient", Private with { Model = new() { LearnViewWeights = true } });
             Add("charged without noise", With(p => p with { Noise = DssmNoise.Gradients, Evaluation = EvaluationDisclosure.Charged }));
             return cases;
         }

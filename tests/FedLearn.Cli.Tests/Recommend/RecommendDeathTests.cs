@@ -13,11 +13,11 @@ public class RecommendDeathTests
         Assert.SkipUnless(OperatingSystem.IsLinux(), "kills processes by Linux signals");
         Assert.SkipUnless(LibTorchTowers.IsAvailable, "the native library of towers is not on this machine");
         using var scene = new RecommendScene();
-        string job = scene.Job(("transport.kind", "grpc"), ("training.epochs", 40), ("training.validationStop", false), ("training.checkpointRounds", 5));
+        string job = scene.Job(("transport.kind", "grpc"), ("training.epochs", 100), ("training.validationStop", false), ("training.checkpointRounds", 5));
         async Task CutOffAsync()
         {
             using ToolProcess cut = ToolProcess.Start("recommend", "train", "--config", job);
-            await cut.SaysAsync("epoch 3 of 40");
+            await cut.SaysAsync("epoch 1 of 100");
             int[] children = [.. ToolProcess.Children(cut.Id).Select(c => c.Id)];
             cut.Kill();
             await cut.EndAsync();

@@ -127,6 +127,11 @@ public sealed partial class FeatureMap
     }
 
     /// <summary>Applies the map to one row.</summary>
+    /// <summary>Checks that a table has the columns of the map, by name and in any order.</summary>
+    /// <param name="table">A table, dense or sparse.</param>
+    /// <exception cref="BadInputException">The table has other columns (FL3021).</exception>
+    internal void CheckColumns(Table table) => SourceColumns(table);
+
     /// <param name="table">The table, for errors.</param>
     /// <param name="source">Its cells.</param>
     /// <param name="order">For each column of the map its place in the source; null when they are in order.</param>

@@ -145,7 +145,11 @@ public sealed class GlmModel
     /// <summary>Checks that a table has the columns of the model, by name and in any order.</summary>
     /// <param name="table">A table to score.</param>
     /// <exception cref="BadInputException">FL3021: columns are missing or are not the model's; it names them.</exception>
-    public void CheckColumns(Table table) => Features.Transform(table, []);
+    public void CheckColumns(Table table)
+    {
+        ArgumentNullException.ThrowIfNull(table);
+        Features.CheckColumns(table);
+    }
 
     /// <summary>Writes the part to DIR/PARTY.model.json, whole or not at all.</summary>
     /// <param name="directory">Directory; made when missing.</param>

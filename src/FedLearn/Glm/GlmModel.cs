@@ -56,6 +56,9 @@ public sealed class GlmModel
     /// <summary>Party it belongs to.</summary>
     public PartyDescription Party { get; }
 
+    /// <summary>Parties of the training with their roles, this one included, in the job's order; empty where they are not known, as in earlier files.</summary>
+    public IReadOnlyList<PartyDescription> Parties { get; init; } = [];
+
     /// <summary>Name of the family.</summary>
     public string Family { get; }
 
@@ -101,6 +104,7 @@ public sealed class GlmModel
     internal GlmModel With(GlmInference? inference) => inference is null ? this
         : new GlmModel(JobName, JobDigest, Party, Family, Features, Weights, Intercepts, Outputs, PeerLink)
         {
+            Parties = Parties,
             SoftwareVersion = SoftwareVersion,
             Link = Link,
             FamilyParameters = FamilyParameters,

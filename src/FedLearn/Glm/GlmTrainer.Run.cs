@@ -80,6 +80,7 @@ public sealed partial class GlmTrainer
         var model = new GlmModel(_plan.Job.Name, Convert.ToHexStringLower(agreement.JobDigest.Span), _options.Party, _plan.Family.Name, map,
             outcome.Weights[..train.Penalised], outcome.Weights[train.Penalised..], train.Outputs, outcome.PeerLink)
         {
+            Parties = [.. _plan.Job.Parties.Select(p => p.Party)],
             Link = _plan.Family.Link,
             FamilyParameters = _plan.Family.Parameters,
             SchemaFingerprint = Convert.ToHexStringLower(_input.Table.Schema.Fingerprint().Span),

@@ -95,7 +95,7 @@ public sealed class GlmModel
     /// <summary>Active party: how the passive parties' scores enter a prediction; null for adding them.</summary>
     public GlmPeerLink? PeerLink { get; }
 
-    /// <summary>Standard errors of the weights; null unless the job asked for them.</summary>
+    /// <summary>Standard errors of the weights; null unless the job asked for them and its columns allow them.</summary>
     public GlmInference? Inference { get; init; }
 
     /// <summary>SHA-256, hex, of the weights as float64 little-endian, the free intercepts last.</summary>

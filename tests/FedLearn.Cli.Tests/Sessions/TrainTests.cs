@@ -71,6 +71,26 @@ public class TrainTests
         Assert.Contains("warning: the model orders the 240 training rows almost without a mistake (AUC 1.0000)", run.Error, StringComparison.Ordinal);
     }
 
+    /// <summary>Standard errors that columns do not allow: those of the telephone company alone, or with the bank's.</summary>
+    [Theory]
+    [InlineData("grpc", true, "a column of 'telco' is a linear combination of its others")]
+    [InlineData("grpc", false, "of all parties together")]
+    [InlineData("in-memory", false, "of all parties together")]
+    public async Task Train_NoStandardErrors_KeepsModelAndReport(string transport, bool own, string why)
+    {
+        using var scene = new Scene();
+        Dictionary<string, string> ages = scene.Cells("bank.csv").ToDictionary(r => r["id"], r => r["age"]);
+        scene.Write("telco.csv", ["id,calls,debt", .. scene.Cells("telco.csv").Select(r => $"{r["id"]},{r["calls"]},{(own ? r["calls"] : ages.GetValueOrDefault(r["id"], "0"))}")]);
+        ToolRun run = await ToolRun.Of("train", "--config", scene.Job(("transport.kind", transport), ("model.l2", 0), ("evaluation.inference", true)), "--model", scene.At("models"), "--report", scene.At("report.json"));
+        Assert.True(run.ExitCode == 0, run.Error);
+        Assert.Equal([Path.Combine("models", "bank.model.json"), Path.Combine("models", "telco.model.json"), "report.json"], scene.Results);
+        JsonObject report = JsonNode.Parse(File.ReadAllText(scene.At("report.json")))!.AsObject();
+        Assert.True(report.TryGetPropertyValue("inference", out JsonNode? inference) && inference is null);
+        string warning = Assert.Single(report["warnings"]!.AsArray().Select(w => (string)w!), w => w.StartsWith("the model has no standard errors: ", StringComparison.Ordinal));
+        Assert.Contains(why, warning, StringComparison.Ordinal);
+        Assert.Contains(warning, run.Error, StringComparison.Ordinal);
+    }
+
     /// <summary>Ids of which most are written in another way at one party.</summary>
     [Fact]
     public async Task TrainAndPredict_FewCommonRows_Warn()

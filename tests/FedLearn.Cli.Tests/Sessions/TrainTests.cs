@@ -111,6 +111,50 @@ public class TrainTests
         Assert.Contains("were disclosed to the active party", (string)Assert.Single(report["warnings"]!.AsArray())!, StringComparison.Ordinal);
     }
 
+    /// <summary>A run file that lacks a party of the training would score its rows without that party's part.</summary>
+    [Fact]
+    public async Task Predict_PartyOfTheTrainingMissing_IsRefusedAndNamed()
+    {
+        using var scene = new Scene();
+        string job = scene.Job(), alone = scene.Named("alone.job.json");
+        JsonObject lacking = JsonNode.Parse(File.ReadAllText(job))!.AsObject();
+        lacking["parties"]!.AsArray().RemoveAt(1);
+        File.WriteAllText(alone, lacking.ToJsonString());
+        ToolRun trained = await ToolRun.Of("train", "--config", job, "--model", scene.At("models"));
+        Assert.True(trained.ExitCode == 0, trained.Error);
+        ToolRun run = await ToolRun.Of("predict", "--config", alone, "--model", scene.At("models"), "--out", scene.At("scores.csv"));
+        Assert.Equal(2, run.ExitCode);
+        Assert.Contains("'telco' (passive)", run.Error, StringComparison.Ordinal);
+        Assert.Contains("FL2402", run.Error, StringComparison.Ordinal);
+        Assert.False(File.Exists(scene.At("scores.csv")));
+
+        // The bank's own model has no passive party, whose scores could be disclosed.
+        trained = await ToolRun.Of("train", "--config", alone, "--model", scene.At("own"));
+        Assert.True(trained.ExitCode == 0, trained.Error);
+        run = await ToolRun.Of("predict", "--config", alone, "--model", scene.At("own"), "--out", scene.At("scores.csv"), "--json");
+        Assert.True(run.ExitCode == 0, run.Error);
+        Assert.DoesNotContain("disclosed", run.Error, StringComparison.Ordinal);
+        Assert.Empty(JsonNode.Parse(run.Output)!["warnings"]!.AsArray());
+    }
+
+    /// <summary>Customers far from those of the training.</summary>
+    [Fact]
+    public async Task Predict_BeyondNumbers_IsNoted()
+    {
+        using var scene = new Scene();
+        (string, JsonNode?)[] poisson = [("model.family", "poisson"), ("parties.0.data.schema", null)];
+        ToolRun run = await ToolRun.Of("train", "--config", scene.Job(poisson), "--model", scene.At("models"));
+        Assert.True(run.ExitCode == 0, run.Error);
+        double weight = (double)JsonNode.Parse(File.ReadAllText(scene.At("models/bank.model.json")))!["weights"]![0]!;
+        string[] customers = [.. scene.Cells("bank.csv").Select(r => r["id"]).Where(id => string.CompareOrdinal(id, "c_0100") < 0).Take(2)];
+        scene.Write("bank.csv", ["id,y,age,income", .. scene.Cells("bank.csv").Select(r => $"{r["id"]},{r["y"]},{(customers.Contains(r["id"]) ? weight > 0 ? "1e9" : "-1e9" : r["age"])},{r["income"]}")]);
+        run = await ToolRun.Of("predict", "--config", scene.Job(poisson), "--model", scene.At("models"), "--out", scene.At("scores.csv"), "--json");
+        Assert.True(run.ExitCode == 0, run.Error);
+        Assert.Equal(customers.Order(), scene.Cells("scores.csv").Where(r => r["prediction"] == "Infinity").Select(r => r["id"]).Order());
+        Assert.Contains("note: 2 of 240 predictions are beyond what a number holds", run.Error, StringComparison.Ordinal);
+        Assert.Single(JsonNode.Parse(run.Output)!["notes"]!.AsArray());
+    }
+
     [Fact]
     public async Task Digest_OverChanges_MovesWithTheTermsAlone()
     {

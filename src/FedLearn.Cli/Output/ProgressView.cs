@@ -47,8 +47,8 @@ internal sealed class ProgressView(Terminal terminal, string party) : IProgress<
             }
 
             string text = string.Create(CultureInfo.InvariantCulture, $"{value.Unit} {value.Done} of {value.Of}")
-                + (value.Loss is { } loss ? string.Create(CultureInfo.InvariantCulture, $", loss {loss:0.0000}") : "")
-                + string.Concat(value.Figures.Select(f => string.Create(CultureInfo.InvariantCulture, $", {f.Key} {f.Value:0.0000}")));
+                + (value.Loss is { } loss ? $", loss {Number(loss)}" : "")
+                + string.Concat(value.Figures.Select(f => $", {f.Key} {Number(f.Value)}"));
             if (_bar is not null)
             {
                 _bar.IsIndeterminate = false;
@@ -65,6 +65,9 @@ internal sealed class ProgressView(Terminal terminal, string party) : IProgress<
             terminal.Log(text);
         }
     }
+
+    // A loss that diverges would fill lines with its digits.
+    private static string Number(double value) => value.ToString(Math.Abs(value) < 1e6 ? "0.0000" : "G4", CultureInfo.InvariantCulture);
 
     private void Begin(string stage)
     {

@@ -146,7 +146,7 @@ internal sealed class GlmRunFileReader(string path, OwnSide? self = null, IReadO
     private static (GlmIntercept, PreprocessingOptions) InterceptAndPreprocessing(Section model, Section preprocessing, bool isPrivate, bool boundsRows)
     {
         bool free = model.Is("intercept", "free");
-        bool? flag = free ? null : model.Flag("intercept");
+        bool? flag = free ? null : model.Flag("intercept", "Write true or false, without quotes, or \"free\".");
         bool? constant = preprocessing.Flag("constant");
         if (flag == false && constant == true)
             preprocessing.Fault(RunFileErrors.Contradiction, "constant", "is true, while model.intercept is false.", "Set model.intercept to true, or constant to false.");

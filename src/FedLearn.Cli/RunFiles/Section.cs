@@ -251,13 +251,14 @@ internal sealed class Section
 
     /// <summary>True or false.</summary>
     /// <param name="key">Key.</param>
-    public bool? Flag(string key)
+    /// <param name="remedy">What to write instead of anything else.</param>
+    public bool? Flag(string key, string remedy = "Write true or false, without quotes.")
     {
         if (!TryGet(key, out JsonElement json))
             return null;
         if (json.ValueKind is JsonValueKind.True or JsonValueKind.False)
             return json.GetBoolean();
-        Fault(RunFileErrors.WrongType, key, $"is {Named(json)}.", "Write true or false, without quotes.");
+        Fault(RunFileErrors.WrongType, key, $"is {Named(json)}.", remedy);
         return null;
     }
 

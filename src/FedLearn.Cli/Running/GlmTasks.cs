@@ -49,14 +49,15 @@ internal static class GlmTasks
             GlmPredictionResult result = await predictor.PredictAsync(agreement, channels, cancel).ConfigureAwait(false);
             if (result.Prediction is { } prediction && output is not null)
                 WriteScores(output, input.Table, prediction);
+            string[] notes = [.. note is null ? [] : (string[])[note], .. result.Prediction is { } predicted && BeyondNumbers(predicted) is { } beyond ? (string[])[beyond] : []];
             return new JsonObject
             {
                 ["party"] = party,
                 ["rows"] = result.Prediction?.Rows.Count,
                 ["ownRows"] = result.Prediction is null ? null : result.OwnRows,
-                ["note"] = note,
+                ["note"] = notes.Length == 0 ? null : string.Join(" ", notes),
                 ["alignment"] = ReportParts.Alignment(run.Job.Alignment, result.CommonRows, result.AlignmentLeaks, result.AlignmentWarnings),
-                ["warnings"] = new JsonArray(Disclosed),
+                ["warnings"] = run.Job.Parties.Any(p => p.Party.Role == PartyRole.Passive) ? new JsonArray(Disclosed) : [],
             };
         });
     });
@@ -117,6 +118,14 @@ internal static class GlmTasks
     /// <summary>The party's ledger on disk; null for a job that charges nothing, which writes no file.</summary>
     internal static SqliteLedger? Ledger(GlmRunFile run, GlmRunFileParty self) => !GlmPlan.IsPrivate(run.Job.Privacy.Mode) || run.Parties.Count < 2 ? null
         : new SqliteLedger(self.Ledger.Path, new SqliteLedgerOptions { Budget = self.Ledger.Budget is { } budget ? new LedgerBudget(budget.Epsilon, budget.Delta) : null });
+
+    /// <summary>Says how many predictions are no finite number; null where all are.</summary>
+    internal static string? BeyondNumbers(GlmPrediction prediction)
+    {
+        int n = prediction.Rows.Count, beyond = Enumerable.Range(0, n).Count(i => Enumerable.Range(0, prediction.Outputs).Any(m => !double.IsFinite(prediction.Means[m * n + i])));
+        return beyond == 0 ? null : string.Create(CultureInfo.InvariantCulture,
+            $"{beyond:N0} of {n:N0} predictions are beyond what a number holds: look for cells of these rows that are far from those the model was trained on, and read their scores instead.");
+    }
 
     private static void WriteScores(string path, Table table, GlmPrediction prediction) => OutputFile.Write(path, unfinished =>
     {

@@ -44,8 +44,9 @@ internal static class PartyDocument
         report["intervals"] = new JsonObject { ["train"] = EvaluationDocument.Intervals(result.TrainEvaluation), ["test"] = EvaluationDocument.Intervals(result.TestEvaluation) };
         report["evaluation"] = EvaluationDocument.Of(result.TrainEvaluation, result.TestEvaluation);
         report["objective"] = Finite(result.Objective);
-        if (result.Inference is { } inference)
-            report["inference"] = new JsonObject { ["dispersion"] = inference.Dispersion, ["degreesOfFreedom"] = inference.DegreesOfFreedom, ["penalised"] = inference.Penalised };
+        if (job.Inference)
+            report["inference"] = result.Inference is { } inference
+                ? new JsonObject { ["dispersion"] = inference.Dispersion, ["degreesOfFreedom"] = inference.DegreesOfFreedom, ["penalised"] = inference.Penalised } : null;
         report["history"] = new JsonArray([.. result.History.Select(h => (JsonNode)new JsonObject
         {
             ["round"] = h.Round,

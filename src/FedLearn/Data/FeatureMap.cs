@@ -62,7 +62,7 @@ public sealed partial class FeatureMap
     /// <exception cref="ConfigurationException">The row norm is not legal (FL2209), or scaling is declared and a field has no range (FL2205).</exception>
     /// <exception cref="BadInputException">Mean and deviation are asked for and there are no training rows (FL3023), or a column has the same value in
     /// all of them (FL3018), or values too large to square (FL3024).</exception>
-    public static FeatureMap Fit(Table table, ReadOnlySpan<int> trainRows, PreprocessingOptions options, bool constant) => Fit(table, trainRows, options, constant, "the training rows", null);
+    public static FeatureMap Fit(Table table, ReadOnlySpan<int> trainRows, PreprocessingOptions options, bool constant) => Fit(table, trainRows, options, constant, "the training rows", null, _ => false);
 
     /// <summary>Fits a map to some of the training rows.</summary>
     /// <param name="table">The table.</param>
@@ -70,8 +70,9 @@ public sealed partial class FeatureMap
     /// <param name="options">How to scale and bound.</param>
     /// <param name="constant">Whether the constant 1 is appended.</param>
     /// <param name="named">What the rows are, for errors.</param>
-    /// <param name="zeros">Told the columns that have the same value in all of the rows, which become 0 there; null refuses them.</param>
-    internal static FeatureMap Fit(Table table, ReadOnlySpan<int> trainRows, PreprocessingOptions options, bool constant, string named, List<string>? zeros)
+    /// <param name="zeros">Told the columns that have the same value in all of the rows and become 0 there; null for nobody.</param>
+    /// <param name="mayBeZero">Which fields may have such columns; those of the others are refused.</param>
+    internal static FeatureMap Fit(Table table, ReadOnlySpan<int> trainRows, PreprocessingOptions options, bool constant, string named, List<string>? zeros, Func<Field, bool> mayBeZero)
     {
         ArgumentNullException.ThrowIfNull(table);
         ArgumentNullException.ThrowIfNull(options);
@@ -84,7 +85,7 @@ public sealed partial class FeatureMap
         ScaledColumn[] columns = options.Scaling switch
         {
             Scaling.Declared => [.. table.Schema.Fields.SelectMany(field => Declared(field, table.Place))],
-            Scaling.Rounded or Scaling.Standardize => Standardized(table, trainRows, options.Scaling == Scaling.Rounded, named, zeros),
+            Scaling.Rounded or Scaling.Standardize => Standardized(table, trainRows, options.Scaling == Scaling.Rounded, named, zeros, mayBeZero),
             _ => [.. table.Schema.FeatureNames.Select(name => new ScaledColumn(name, 0, 1, Clip: false))],
         };
         return new FeatureMap(new State(State.CurrentFormat, options.Scaling, options.Rows, options.RowNorm, constant, table.Schema.Fields.Count, columns));
@@ -125,6 +126,11 @@ public sealed partial class FeatureMap
             TransformRow(table, source.Row(rows[i], buffer), order, rows[i], features.Row(i));
         return features;
     }
+
+    /// <summary>Checks that a table has the columns of the map, by name and in any order.</summary>
+    /// <param name="table">A table, dense or sparse.</param>
+    /// <exception cref="BadInputException">The table has other columns (FL3021).</exception>
+    internal void CheckColumns(Table table) => SourceColumns(table);
 
     /// <summary>Applies the map to one row.</summary>
     /// <param name="table">The table, for errors.</param>
@@ -189,7 +195,7 @@ public sealed partial class FeatureMap
         return [new ScaledColumn(field.Name, (min / 2) + (max / 2), (max / 2) - (min / 2), Clip: true)];
     }
 
-    private static ScaledColumn[] Standardized(Table table, ReadOnlySpan<int> rows, bool rounded, string named, List<string>? zeros)
+    private static ScaledColumn[] Standardized(Table table, ReadOnlySpan<int> rows, bool rounded, string named, List<string>? zeros, Func<Field, bool> mayBeZero)
     {
         if (rows.IsEmpty)
         {
@@ -199,15 +205,16 @@ public sealed partial class FeatureMap
 
         ColumnMoments[] moments = table.Sparse is { } sparse ? ColumnMoments.Of(sparse, rows) : ColumnMoments.Of(table.Cells!, rows);
         var columns = new ScaledColumn[moments.Length];
+        bool[] mayBe = [.. table.Schema.Fields.SelectMany(field => field.FeatureNames.Select(_ => mayBeZero(field)))];
         for (int j = 0; j < columns.Length; j++)
         {
             string name = table.Schema.FeatureNames[j];
             (double mean, double deviation, bool constant) = moments[j];
             if (constant || deviation == 0)                              // the sums of a constant column need not cancel, its ends do
             {
-                if (zeros is not null)
+                if (mayBe[j])
                 {
-                    zeros.Add(name);
+                    zeros?.Add(name);
                     columns[j] = new ScaledColumn(name, mean, 1, Clip: false);
                     continue;
                 }

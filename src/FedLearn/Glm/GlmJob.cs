@@ -344,7 +344,7 @@ public sealed record GlmJob
     /// <value>Default false.</value>
     public bool AlignmentProof { get; init; }
 
-    /// <summary>Whether standard errors are computed after training, see <see cref="GlmInference"/>. Mode none, models of one score.</summary>
+    /// <summary>Whether standard errors are computed after training, see <see cref="GlmInference"/>. Mode none, models of one score. Columns that allow none leave the model without, and a warning.</summary>
     /// <value>Default false.</value>
     public bool Inference { get; init; }
 

@@ -56,6 +56,9 @@ public sealed class GlmModel
     /// <summary>Party it belongs to.</summary>
     public PartyDescription Party { get; }
 
+    /// <summary>Parties of the training with their roles, this one included, in the job's order; empty where they are not known, as in earlier files.</summary>
+    public IReadOnlyList<PartyDescription> Parties { get; init; } = [];
+
     /// <summary>Name of the family.</summary>
     public string Family { get; }
 
@@ -92,7 +95,7 @@ public sealed class GlmModel
     /// <summary>Active party: how the passive parties' scores enter a prediction; null for adding them.</summary>
     public GlmPeerLink? PeerLink { get; }
 
-    /// <summary>Standard errors of the weights; null unless the job asked for them.</summary>
+    /// <summary>Standard errors of the weights; null unless the job asked for them and its columns allow them.</summary>
     public GlmInference? Inference { get; init; }
 
     /// <summary>SHA-256, hex, of the weights as float64 little-endian, the free intercepts last.</summary>
@@ -101,6 +104,7 @@ public sealed class GlmModel
     internal GlmModel With(GlmInference? inference) => inference is null ? this
         : new GlmModel(JobName, JobDigest, Party, Family, Features, Weights, Intercepts, Outputs, PeerLink)
         {
+            Parties = Parties,
             SoftwareVersion = SoftwareVersion,
             Link = Link,
             FamilyParameters = FamilyParameters,
@@ -145,7 +149,11 @@ public sealed class GlmModel
     /// <summary>Checks that a table has the columns of the model, by name and in any order.</summary>
     /// <param name="table">A table to score.</param>
     /// <exception cref="BadInputException">FL3021: columns are missing or are not the model's; it names them.</exception>
-    public void CheckColumns(Table table) => Features.Transform(table, []);
+    public void CheckColumns(Table table)
+    {
+        ArgumentNullException.ThrowIfNull(table);
+        Features.CheckColumns(table);
+    }
 
     /// <summary>Writes the part to DIR/PARTY.model.json, whole or not at all.</summary>
     /// <param name="directory">Directory; made when missing.</param>

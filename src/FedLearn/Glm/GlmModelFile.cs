@@ -21,7 +21,8 @@ internal static class GlmModelFile
         ["job"] = model.JobName,
         ["jobDigest"] = model.JobDigest,
         ["party"] = model.Party.Name,
-        ["role"] = model.Party.Role == PartyRole.Active ? "active" : "passive",
+        ["role"] = NameOf(model.Party.Role),
+        ["parties"] = new JsonArray([.. model.Parties.Select(p => (JsonNode)new JsonObject { ["name"] = p.Name, ["role"] = NameOf(p.Role) })]),
         ["family"] = new JsonObject
         {
             ["name"] = model.Family,
@@ -84,6 +85,7 @@ internal static class GlmModelFile
             Numbers(document, "weights"), Numbers(document, "intercepts"), Value<int>(document, "outputs"),
             document["peerLink"] is null ? null : new GlmPeerLink(Number(Member(document, "peerLink"), "center"), Number(Member(document, "peerLink"), "least")))
         {
+            Parties = Parties(document),
             SoftwareVersion = Text(document, "softwareVersion"),
             Link = Member(document, "family")["link"] is null ? null : Text(Member(document, "family"), "link"),
             FamilyParameters = Member(Member(document, "family"), "parameters").Select(p => p.Key)
@@ -91,6 +93,8 @@ internal static class GlmModelFile
             SchemaFingerprint = document["schemaFingerprint"] is null ? null : Hex(document, "schemaFingerprint"),
             UsesOffsets = Value<bool>(document, "usesOffsets"),
         };
+        if (model.Parties.Count > 0 && !model.Parties.Contains(model.Party))
+            throw new FormatException("its party is none of its training's");
         model = model.With(document["inference"] is null ? null : Inference(Member(document, "inference"), model));
         return Text(document, "weightsSha256") == model.WeightsSha256 ? model : throw new FormatException("its weights do not match their checksum");
     }
@@ -118,6 +122,16 @@ internal static class GlmModelFile
 
     private static string Hex(JsonObject of, string key) =>
         Text(of, key) is { Length: 2 * SHA256.HashSizeInBytes } text && text.All(char.IsAsciiHexDigitLower) ? text : throw new FormatException($"its {key} is no SHA-256");
+
+    // Earlier files of this format do not have them.
+    private static PartyDescription[] Parties(JsonObject document) => document["parties"] switch
+    {
+        null => [],
+        JsonArray parties => [.. parties.Select(p => p is JsonObject party ? new PartyDescription(Text(party, "name"), Role(party)) : throw Unusable("parties"))],
+        _ => throw Unusable("parties"),
+    };
+
+    private static string NameOf(PartyRole role) => role == PartyRole.Active ? "active" : "passive";
 
     private static PartyRole Role(JsonObject document) => Text(document, "role") switch
     {

@@ -34,7 +34,7 @@ public sealed class GlmPredictor
     /// <param name="job">The job that trained the model.</param>
     /// <param name="input">What this party brings; labels are not needed.</param>
     /// <param name="model">Its part of the model.</param>
-    /// <exception cref="ConfigurationException">The job is inconsistent, or the model is another party's or another family's.</exception>
+    /// <exception cref="ConfigurationException">The job is inconsistent, or the model is another party's or another family's, or was trained with other parties (FL2402).</exception>
     /// <exception cref="BadInputException">FL3021: the table has other columns than the model.</exception>
     public GlmPredictor(GlmJob job, GlmPartyInput input, GlmModel model)
     {
@@ -58,10 +58,25 @@ public sealed class GlmPredictor
         if (model.Party != party.Party || model.JobName != job.Name || !IsOf(job.Model.Family, model))
             throw new ConfigurationException(GlmErrors.OtherModel, $"party '{input.Party}'", "the model was trained by another job, for another party or for another family.",
                 "Give the run file and the directory of the same training.");
+        CheckParties(job, model);
         model.CheckColumns(input.Table);
         SessionTerms terms = GlmJobTerms.Of(job, purpose);
         // Parts of different trainings must not be added up: the digest of the training takes the place of the schema.
         return (terms, new JoinRequest(SessionDesk.ProtocolVersion, party.Party, terms.JobName, terms.TermsDigest, terms.Sections, Convert.FromHexString(model.JobDigest)));
+    }
+
+    // A sum without the part of one of them would be no score of the model, and look like one.
+    private static void CheckParties(GlmJob job, GlmModel model)
+    {
+        if (model.Parties.Count == 0)
+            return;
+        PartyDescription[] now = [.. job.Parties.Select(p => p.Party)];
+        static string Named(IEnumerable<PartyDescription> parties) => string.Join(", ", parties.Select(p => $"'{p.Name}' ({(p.Role == PartyRole.Active ? "active" : "passive")})"));
+        string missing = Named(model.Parties.Except(now)), added = Named(now.Except(model.Parties));
+        if (missing.Length + added.Length > 0)
+            throw new ConfigurationException(GlmErrors.OtherModel, $"party '{model.Party.Name}'",
+                $"the model was trained by other parties: {string.Join("; ", ((string[])[missing.Length > 0 ? $"the job lacks {missing}" : "", added.Length > 0 ? $"the training had no {added}" : ""]).Where(t => t.Length > 0))}.",
+                "Give the run file of the training, with all of its parties; or train again with the parties that there are.");
     }
 
     /// <summary>Refuses to add up parts of different trainings.</summary>

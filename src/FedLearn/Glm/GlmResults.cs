@@ -198,7 +198,7 @@ public sealed record GlmPartyResult
     /// <summary>Figures of each epoch or iteration.</summary>
     public IReadOnlyList<GlmHistoryPoint> History { get; init; } = [];
 
-    /// <summary>The party's own standard errors; null unless the job asks for them.</summary>
+    /// <summary>The party's own standard errors; null unless the job asks for them, and where the columns allow none, which a warning explains.</summary>
     public GlmInference? Inference { get; init; }
 
     /// <summary>Curves, tables and intervals on the training rows beside <see cref="Train"/>; active party only.</summary>

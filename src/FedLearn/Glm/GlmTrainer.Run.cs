@@ -80,6 +80,7 @@ public sealed partial class GlmTrainer
         var model = new GlmModel(_plan.Job.Name, Convert.ToHexStringLower(agreement.JobDigest.Span), _options.Party, _plan.Family.Name, map,
             outcome.Weights[..train.Penalised], outcome.Weights[train.Penalised..], train.Outputs, outcome.PeerLink)
         {
+            Parties = [.. _plan.Job.Parties.Select(p => p.Party)],
             Link = _plan.Family.Link,
             FamilyParameters = _plan.Family.Parameters,
             SchemaFingerprint = Convert.ToHexStringLower(_input.Table.Schema.Fingerprint().Span),
@@ -129,20 +130,24 @@ public sealed partial class GlmTrainer
             TestEvaluation = tested,
             GuestOnly = IsActive && _plan.Private ? GuestOnly.Fit(_plan.Job.Model.Family, work.Train, work.Test, targets, testTargets) : null,
             Objective = outcome.Objective,
-            Warnings = [.. outcome.Warnings, .. tested is null ? PerfectRanking.Warnings(trained?.Metrics, rows.Train.Length, "training") : PerfectRanking.Warnings(tested.Metrics, rows.Test.Length, "test"), .. IgnoredColumns(), .. BegunAnew(agreement), .. zeros.Select(column => FoldNote(_plan.Job.Fold!, _input.Party, column))],
+            Warnings = [.. outcome.Warnings, .. tested is null ? PerfectRanking.Warnings(trained?.Metrics, rows.Train.Length, "training") : PerfectRanking.Warnings(tested.Metrics, rows.Test.Length, "test"), .. IgnoredColumns(), .. BegunAnew(agreement), .. zeros.Select(column => ZeroNote(_plan.Job.Fold, _input.Party, column))],
         };
     }
 
-    /// <summary>Fits the feature map. A rare column may be constant in a fold and nowhere else, which must not end a cross-validation: its weight is then 0 there. Not in a private
-    /// mode, whose features may depend on rows by the constants of scaling alone.</summary>
-    private FeatureMap Fit(int[] train, List<string> zeros) => _plan.Job.Fold is not { } fold
-        ? FeatureMap.Fit(_input.Table, train, _plan.PreprocessingOptions, _plan.Constant)
-        : FeatureMap.Fit(_input.Table, train, _plan.PreprocessingOptions, _plan.Constant, $"the training rows of {FoldName(fold)}", _plan.Mode == PrivacyMode.None ? zeros : null);
+    /// <summary>Fits the feature map. A rare category may be in no training row, and any rare column constant in a fold and nowhere else, which must not end the training: its weight
+    /// is then 0. A numeric column that is constant in all training rows is a mistake. Not in a private mode, whose features may depend on rows by the constants of scaling alone.</summary>
+    private FeatureMap Fit(int[] train, List<string> zeros)
+    {
+        CrossValidationFold? fold = _plan.Job.Fold;
+        return FeatureMap.Fit(_input.Table, train, _plan.PreprocessingOptions, _plan.Constant, "the training rows" + (fold is null ? "" : $" of {FoldName(fold)}"), zeros,
+            field => _plan.Mode == PrivacyMode.None && (fold is not null || field.Kind != FieldKind.Numeric));
+    }
 
     private static string FoldName(CrossValidationFold fold) => string.Create(CultureInfo.InvariantCulture, $"fold {fold.Index + 1} of {fold.Count}");
 
-    private static string FoldNote(CrossValidationFold fold, string party, string column) =>
-        $"{FoldName(fold)}: column '{column}' of '{party}' has the same value in all training rows, and counts as 0 there";
+    private static string ZeroNote(CrossValidationFold? fold, string party, string column) => fold is null
+        ? $"{party}: column '{column}' has the same value in all training rows: nothing was learned of it, its weight is 0"
+        : $"{FoldName(fold)}: column '{column}' of '{party}' has the same value in all training rows, and counts as 0 there";
 
     /// <summary>What the runs of a cross-validation have to say of their folds.</summary>
     internal static IEnumerable<string> FoldNotes(IEnumerable<string> warnings) => warnings.Where(warning => warning.StartsWith("fold ", StringComparison.Ordinal));

@@ -334,7 +334,9 @@ public sealed partial class GlmTrainer
         {
             string Place() => $"{_input.Table.PlaceOf(i)}, label";
             if (_plan.Family.LabelFault(labels[i]) is { } fault)
-                throw new BadInputException(GlmErrors.IllegalLabel, Place(), fault, $"Mend the row, or choose a family that fits the labels instead of {_plan.Family.Name}.");
+                throw new BadInputException(GlmErrors.IllegalLabel, Place(), fault, "Mend the row"
+                    + (_plan.Family.Kind() == GlmFamilyKind.Binomial ? "; where the two classes are written in another way, name them, the second being class 1, as in data.labels: [\"1\", \"2\"];" : ",")
+                    + $" or choose a family that fits the labels instead of {_plan.Family.Name}.");
             // One-round training clips labels to the range where it releases them, and fits the active party's own model to them as they are.
             if (_plan.Mode != PrivacyMode.OneRound && _options.LabelRange is { } range && !(labels[i] >= range.Low && labels[i] <= range.High))
                 throw new BadInputException(GlmErrors.LabelOutsideRange, Place(), "the label is outside the declared range.",

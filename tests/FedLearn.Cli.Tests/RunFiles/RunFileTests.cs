@@ -67,6 +67,10 @@ public sealed class RunFileTests : IDisposable
     }
 
     [Fact]
+    public void Load_InterceptByAnotherWord_NamesAllThatItMayBe() =>
+        Assert.Contains("true or false, without quotes, or \"free\"", Refused<ConfigurationException>(With(Plain, "model.intercept", "\"yes\""), RunFileErrors.WrongType, "model.intercept").Remedy, StringComparison.Ordinal);
+
+    [Fact]
     public void Load_SeparatorAndDecimal_AreTheTables()
     {
         TableSource usual = Load(Plain).Parties[0].Data!, data = Load(With(With(Plain, "parties[0].data.separator", "\"\\t\""), "parties[0].data.decimal", "\",\"")).Parties[0].Data!;

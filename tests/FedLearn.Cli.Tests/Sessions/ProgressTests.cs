@@ -25,6 +25,18 @@ public sealed class ProgressTests
     [Fact]
     public void Stages_OfFewRows_AreNotWorthALine() => Assert.Empty(Shown(view => new GlmTasks.LongStages(view).Report(new GlmStageBegun("bank", GlmStage.Aligning, 999_999))));
 
+    [Fact]
+    public void Rounds_LossThatDiverges_IsShort()
+    {
+        string[] lines = Shown(view =>
+        {
+            view.Report(new JobProgress("bank", "round", 1, 3, 0.69314));
+            view.Report(new JobProgress("bank", "round", 2, 3, 999_999.5));
+            view.Report(new JobProgress("bank", "round", 3, 3, 1.23456e260));
+        });
+        Assert.Equal(["round 1 of 3, loss 0.6931", "round 2 of 3, loss 999999.5000", "round 3 of 3, loss 1.235E+260"], lines);
+    }
+
     private static string[] Shown(Action<ProgressView> report)
     {
         using var error = new StringWriter();

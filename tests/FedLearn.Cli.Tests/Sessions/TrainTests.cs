@@ -71,6 +71,26 @@ public class TrainTests
         Assert.Contains("warning: the model orders the 240 training rows almost without a mistake (AUC 1.0000)", run.Error, StringComparison.Ordinal);
     }
 
+    /// <summary>Standard errors that columns do not allow: those of the telephone company alone, or with the bank's.</summary>
+    [Theory]
+    [InlineData("grpc", true, "a column of 'telco' is a linear combination of its others")]
+    [InlineData("grpc", false, "of all parties together")]
+    [InlineData("in-memory", false, "of all parties together")]
+    public async Task Train_NoStandardErrors_KeepsModelAndReport(string transport, bool own, string why)
+    {
+        using var scene = new Scene();
+        Dictionary<string, string> ages = scene.Cells("bank.csv").ToDictionary(r => r["id"], r => r["age"]);
+        scene.Write("telco.csv", ["id,calls,debt", .. scene.Cells("telco.csv").Select(r => $"{r["id"]},{r["calls"]},{(own ? r["calls"] : ages.GetValueOrDefault(r["id"], "0"))}")]);
+        ToolRun run = await ToolRun.Of("train", "--config", scene.Job(("transport.kind", transport), ("model.l2", 0), ("evaluation.inference", true)), "--model", scene.At("models"), "--report", scene.At("report.json"));
+        Assert.True(run.ExitCode == 0, run.Error);
+        Assert.Equal([Path.Combine("models", "bank.model.json"), Path.Combine("models", "telco.model.json"), "report.json"], scene.Results);
+        JsonObject report = JsonNode.Parse(File.ReadAllText(scene.At("report.json")))!.AsObject();
+        Assert.True(report.TryGetPropertyValue("inference", out JsonNode? inference) && inference is null);
+        string warning = Assert.Single(report["warnings"]!.AsArray().Select(w => (string)w!), w => w.StartsWith("the model has no standard errors: ", StringComparison.Ordinal));
+        Assert.Contains(why, warning, StringComparison.Ordinal);
+        Assert.Contains(warning, run.Error, StringComparison.Ordinal);
+    }
+
     /// <summary>Ids of which most are written in another way at one party.</summary>
     [Fact]
     public async Task TrainAndPredict_FewCommonRows_Warn()
@@ -89,6 +109,50 @@ public class TrainTests
         JsonNode report = JsonNode.Parse(File.ReadAllText(scene.At("report.json")))!;
         Assert.Equal(["bank", "telco"], report["alignment"]!["warnings"]!.AsArray().Select(w => ((string)w!).Contains("'bank'", StringComparison.Ordinal) ? "bank" : "telco"));
         Assert.Contains("were disclosed to the active party", (string)Assert.Single(report["warnings"]!.AsArray())!, StringComparison.Ordinal);
+    }
+
+    /// <summary>A run file that lacks a party of the training would score its rows without that party's part.</summary>
+    [Fact]
+    public async Task Predict_PartyOfTheTrainingMissing_IsRefusedAndNamed()
+    {
+        using var scene = new Scene();
+        string job = scene.Job(), alone = scene.Named("alone.job.json");
+        JsonObject lacking = JsonNode.Parse(File.ReadAllText(job))!.AsObject();
+        lacking["parties"]!.AsArray().RemoveAt(1);
+        File.WriteAllText(alone, lacking.ToJsonString());
+        ToolRun trained = await ToolRun.Of("train", "--config", job, "--model", scene.At("models"));
+        Assert.True(trained.ExitCode == 0, trained.Error);
+        ToolRun run = await ToolRun.Of("predict", "--config", alone, "--model", scene.At("models"), "--out", scene.At("scores.csv"));
+        Assert.Equal(2, run.ExitCode);
+        Assert.Contains("'telco' (passive)", run.Error, StringComparison.Ordinal);
+        Assert.Contains("FL2402", run.Error, StringComparison.Ordinal);
+        Assert.False(File.Exists(scene.At("scores.csv")));
+
+        // The bank's own model has no passive party, whose scores could be disclosed.
+        trained = await ToolRun.Of("train", "--config", alone, "--model", scene.At("own"));
+        Assert.True(trained.ExitCode == 0, trained.Error);
+        run = await ToolRun.Of("predict", "--config", alone, "--model", scene.At("own"), "--out", scene.At("scores.csv"), "--json");
+        Assert.True(run.ExitCode == 0, run.Error);
+        Assert.DoesNotContain("disclosed", run.Error, StringComparison.Ordinal);
+        Assert.Empty(JsonNode.Parse(run.Output)!["warnings"]!.AsArray());
+    }
+
+    /// <summary>Customers far from those of the training.</summary>
+    [Fact]
+    public async Task Predict_BeyondNumbers_IsNoted()
+    {
+        using var scene = new Scene();
+        (string, JsonNode?)[] poisson = [("model.family", "poisson"), ("parties.0.data.schema", null)];
+        ToolRun run = await ToolRun.Of("train", "--config", scene.Job(poisson), "--model", scene.At("models"));
+        Assert.True(run.ExitCode == 0, run.Error);
+        double weight = (double)JsonNode.Parse(File.ReadAllText(scene.At("models/bank.model.json")))!["weights"]![0]!;
+        string[] customers = [.. scene.Cells("bank.csv").Select(r => r["id"]).Where(id => string.CompareOrdinal(id, "c_0100") < 0).Take(2)];
+        scene.Write("bank.csv", ["id,y,age,income", .. scene.Cells("bank.csv").Select(r => $"{r["id"]},{r["y"]},{(customers.Contains(r["id"]) ? weight > 0 ? "1e9" : "-1e9" : r["age"])},{r["income"]}")]);
+        run = await ToolRun.Of("predict", "--config", scene.Job(poisson), "--model", scene.At("models"), "--out", scene.At("scores.csv"), "--json");
+        Assert.True(run.ExitCode == 0, run.Error);
+        Assert.Equal(customers.Order(), scene.Cells("scores.csv").Where(r => r["prediction"] == "Infinity").Select(r => r["id"]).Order());
+        Assert.Contains("note: 2 of 240 predictions are beyond what a number holds", run.Error, StringComparison.Ordinal);
+        Assert.Single(JsonNode.Parse(run.Output)!["notes"]!.AsArray());
     }
 
     [Fact]

@@ -89,6 +89,10 @@ public sealed class GlmModelTests : IDisposable
             d => d["jobDigest"] = "not hex",
             d => d["schemaFingerprint"] = "not hex",
             d => d["role"] = "both",
+            d => d["parties"] = 3,
+            d => d["parties"]!.AsArray().RemoveAt(0),
+            d => d["parties"]![1] = "p1",
+            d => d["parties"]![1]!.AsObject().Remove("role"),
             d => d["peerLink"] = new JsonObject { ["center"] = 1 },
             d => d["featureMap"]!["rowNorm"] = 0,
             d => d["featureMap"]!["columns"]!.AsArray().RemoveAt(0),
@@ -322,6 +326,47 @@ public sealed class GlmModelTests : IDisposable
         Assert.Equal(GlmErrors.BadModelFile, missing.Id);
         ConfigurationException stranger = Assert.Throws<ConfigurationException>(() => new GlmPredictor(job, data.Inputs()[0] with { Party = "stranger" }, models[0]));
         Assert.Equal(GlmErrors.InvalidJob, stranger.Id);
+    }
+
+    [Theory]
+    [InlineData("predict")]
+    [InlineData("serve")]
+    public async Task Join_OtherPartiesThanTheTrainings_NamesThem(string purpose)
+    {
+        (VerticalData data, GlmJob job, GlmModel[] models) = await TrainedAsync();
+        Assert.All(models, model => Assert.Equal(job.Parties.Select(p => p.Party), model.Parties));
+        void Refused(GlmJob asked, int party, string names)
+        {
+            ConfigurationException error = Assert.Throws<ConfigurationException>(() => GlmPredictor.Join(asked, data.Inputs()[party], models[party], purpose));
+            Assert.Equal(GlmErrors.OtherModel, error.Id);
+            Assert.Contains(names, error.Cause, StringComparison.Ordinal);
+        }
+
+        GlmPartyOptions guest = new() { Party = new("p3", PartyRole.Passive) };
+        Refused(job with { Parties = [.. job.Parties.Take(2)] }, 0, "the job lacks 'p2' (passive).");
+        Refused(job with { Parties = [.. job.Parties.Take(2)] }, 1, "the job lacks 'p2' (passive).");
+        Refused(job with { Parties = [job.Parties[0]] }, 0, "the job lacks 'p1' (passive), 'p2' (passive).");
+        Refused(job with { Parties = [.. job.Parties, guest] }, 1, "the training had no 'p3' (passive).");
+        Refused(job with { Parties = [.. job.Parties.Take(2), guest] }, 0, "the job lacks 'p2' (passive); the training had no 'p3' (passive).");
+        // Their order is the run file's affair.
+        GlmPredictor.Join(job with { Parties = [job.Parties[0], job.Parties[2], job.Parties[1]] }, data.Inputs()[1], models[1], purpose);
+    }
+
+    /// <summary>Earlier files of this format do not say who trained.</summary>
+    [Fact]
+    public async Task Load_WithoutParties_IsReadAndScoredUnchecked()
+    {
+        (VerticalData data, GlmJob job, GlmModel[] models) = await TrainedAsync();
+        models[0].Save(_folder);
+        string path = Path.Combine(_folder, GlmModel.FileName("active"));
+        JsonObject document = JsonNode.Parse(await File.ReadAllBytesAsync(path, TestContext.Current.CancellationToken))!.AsObject();
+        Assert.Equal(["active", "p1", "p2"], document["parties"]!.AsArray().Select(p => (string)p!["name"]!));
+        Assert.Equal(models[0].Parties, GlmModel.Load(_folder, "active").Parties);
+        document.Remove("parties");
+        await File.WriteAllBytesAsync(path, SignedJson.Of(document), TestContext.Current.CancellationToken);
+        var old = GlmModel.Load(_folder, "active");
+        Assert.Empty(old.Parties);
+        _ = new GlmPredictor(job with { Parties = [.. job.Parties.Take(2)] }, data.Inputs()[0], old);
     }
 
     [Fact]

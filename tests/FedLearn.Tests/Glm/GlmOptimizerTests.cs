@@ -257,6 +257,38 @@ public class GlmOptimizerTests
         Assert.Contains(result.Warnings, w => w.Contains("far from the best one", StringComparison.Ordinal));
     }
 
+    [Theory]
+    [InlineData(GlmOptimizer.Lbfgs)]
+    [InlineData(GlmOptimizer.Accelerated)]
+    [InlineData(GlmOptimizer.Irls)]
+    [InlineData(GlmOptimizer.Sgd)]
+    public async Task Training_EndsAtItsLimit_WarnsWhereAnOptimumWasLookedFor(GlmOptimizer optimizer)
+    {
+        const string Warning = "training stopped at its limit of 2 iterations before it converged: the model is not the optimum; raise training.epochs";
+        VerticalData data = Draw(2, "poisson", 2, 2);
+        IReadOnlyList<GlmPartyResult> results = await TrainAsync(data, data.Job("poisson", new() { Optimizer = optimizer, Epochs = 2, StepSize = 0.1 }));
+        Assert.All(results, r => Assert.Equal(GlmStopReason.RoundLimit, r.StopReason));
+        Assert.Equal(optimizer != GlmOptimizer.Sgd, results[0].Warnings.Contains(Warning));
+        if (optimizer == GlmOptimizer.Sgd)
+            return;
+        IReadOnlyList<GlmPartyResult> converged = await TrainAsync(data, data.Job("poisson", new() { Optimizer = optimizer }));
+        Assert.DoesNotContain(converged[0].Warnings, w => w.Contains("its limit", StringComparison.Ordinal));
+    }
+
+    [Theory]
+    [InlineData(GlmOptimizer.Lbfgs)]
+    [InlineData(GlmOptimizer.Sgd)]
+    public async Task Training_Diverges_AdvisesWhatTheOptimiserHeeds(GlmOptimizer optimizer)
+    {
+        // Means beyond e^709 from the start.
+        VerticalData data = Draw(2, "poisson", 2, 2);
+        InternalFailureException error = await Assert.ThrowsAsync<InternalFailureException>(() => TrainAsync(data.With(offsets: [.. Enumerable.Range(0, data.Rows).Select(i => i % 2 == 0 ? 2000.0 : 0)]),
+            data.Job("poisson", new() { Optimizer = optimizer, Epochs = 3 })));
+        Assert.Equal(GlmErrors.Diverged, error.Id);
+        Assert.Equal(optimizer == GlmOptimizer.Sgd, error.Remedy.Contains("training.stepSize", StringComparison.Ordinal));
+        Assert.Equal(optimizer == GlmOptimizer.Lbfgs, error.Remedy.Contains("extreme size", StringComparison.Ordinal));
+    }
+
     [Fact]
     public void Jobs_ThatDoNotGoTogether_AreConfigurationErrors()
     {

@@ -493,6 +493,7 @@ public class GlmTrainingTests
         Assert.Equal(GlmErrors.IllegalLabel, error.Id);
         Assert.Contains("row ", error.Place, StringComparison.Ordinal);
         Assert.Equal(VerticalData.Family(family).LabelFault(label), error.Cause);
+        Assert.Equal(family == "binomial", error.Remedy.Contains("data.labels: [\"1\", \"2\"]", StringComparison.Ordinal));
     }
 
     [Fact]

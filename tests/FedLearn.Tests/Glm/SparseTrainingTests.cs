@@ -1,6 +1,8 @@
 using FedLearn.Data;
+using FedLearn.Diagnostics;
 using FedLearn.Glm;
 using FedLearn.Numerics;
+using FedLearn.Tests.Glm.Serving;
 
 namespace FedLearn.Tests.Glm;
 
@@ -58,5 +60,32 @@ public class SparseTrainingTests
         Assert.Equal(expected[0].Test!.Auc, actual[0].Test!.Auc);
         int[] all = [.. Enumerable.Range(0, 60)];
         VerticalData.AssertClose(expected[1].Model.Score(dense[1].Table, all), actual[1].Model.Score(sparse[1].Table, all), 1e-11);
+    }
+
+    [Theory]
+    [InlineData(Scaling.None)]
+    [InlineData(Scaling.Standardize)]
+    public async Task PredictAndServe_SparseTables_GiveTheScoresOfTheSameRowsDense(Scaling scaling)
+    {
+        var data = VerticalData.Random(12, "binomial", 40, 3, 4);
+        (GlmPartyInput[] dense, GlmPartyInput[] sparse) = Inputs(data);
+        GlmJob job = data.Job("binomial", new()) with { Preprocessing = new() { Scaling = scaling } };
+        GlmModel[] models = [.. (await LocalFederation.TrainAsync(job, sparse, cancellationToken: TestContext.Current.CancellationToken)).Select(r => r.Model)];
+        GlmPrediction expected = await LocalFederation.PredictAsync(job, dense, models, cancellationToken: TestContext.Current.CancellationToken);
+        GlmPrediction actual = await LocalFederation.PredictAsync(job, sparse, models, cancellationToken: TestContext.Current.CancellationToken);
+        Assert.Equal(expected.Rows, actual.Rows);
+        VerticalData.AssertClose(expected.Scores, actual.Scores, 1e-12);
+
+        var active = new GlmScoringActive(job, sparse[0], models[0], new GlmScoringOptions { Timeout = TimeSpan.FromMinutes(1) });
+        await ScoringScene.OpenAsync(active, new GlmScoringPassive(job, sparse[1], models[1]), TestContext.Current.CancellationToken);
+        string[] ids = [.. actual.Rows.Select(row => sparse[0].Table.Ids[row])];
+        IReadOnlyList<GlmScoreAnswer> answers = await active.ScoreAsync(ids, TestContext.Current.CancellationToken);
+        Assert.Equal(actual.Scores, answers.Select(a => Assert.Single(a.Scores)));
+        await active.StopAsync(TimeSpan.FromMinutes(1));
+
+        // Other columns are refused, as those of a dense table.
+        Table table = sparse[1].Table;
+        var other = Table.FromSparse(table.Ids, [.. table.Schema.FeatureNames.Select(name => name + "x")], table.Sparse!);
+        Assert.Equal(DataErrors.DifferentColumns, Assert.Throws<BadInputException>(() => new GlmPredictor(job, sparse[1] with { Table = other }, models[1])).Id);
     }
 }

@@ -30,9 +30,9 @@ internal sealed class ColumnMixing
     /// <summary>The mixing that a penalty allows.</summary>
     /// <param name="part">The party's rows, one score, no intercept.</param>
     /// <param name="penalised">Whether there is a quadratic penalty.</param>
-    /// <param name="needsAll">Whether dependent columns are an error; otherwise as many directions are sent as are independent.</param>
-    /// <exception cref="BadInputException">FL3107: a column is a combination of the others.</exception>
-    public static ColumnMixing Of(LinearPart part, bool penalised, bool needsAll)
+    /// <param name="needsAll">Whether all columns have to be independent; otherwise as many directions are sent as are independent.</param>
+    /// <returns>The mixing; null where all columns have to be independent, and one is a combination of the others.</returns>
+    public static ColumnMixing? Of(LinearPart part, bool penalised, bool needsAll)
     {
         int d = part.Dimension, n = part.Rows;
         double[] column = new double[n], inner = new double[d], unit = new double[d];
@@ -62,13 +62,13 @@ internal sealed class ColumnMixing
         double[] values = [.. eigen.EigenValues.Select(v => v.Real)];
         int[] kept = [.. Enumerable.Range(0, d).Where(j => values[j] > Independent * Math.Max(1, values[^1]))];
         if (needsAll && kept.Length < d)
-            throw Dependent("the party's columns over its training rows");
+            return null;
         Matrix<double> whitening = Matrix<double>.Build.Dense(d, kept.Length, (j, k) => scale[j] * eigen.EigenVectors[j, kept[k]] / Math.Sqrt(values[kept[k]]));
         return new(whitening * Rotation(kept.Length, key));
     }
 
-    /// <summary>The error for columns that say the same.</summary>
-    public static BadInputException Dependent(string place) => new(GlmErrors.DependentColumns, place,
+    /// <summary>The error for a party's columns that say the same, before anything is trained.</summary>
+    public static BadInputException Dependent() => new(GlmErrors.DependentColumns, "the party's columns over its training rows",
         "one is a linear combination of the others, so that their standard errors are not defined.",
         "Leave one out of each group that adds up to a constant (one column of every one-hot field, where there is an intercept), or set model.l2 above 0.");
 

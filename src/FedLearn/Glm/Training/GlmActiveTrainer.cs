@@ -1,3 +1,4 @@
+using System.Globalization;
 using System.Numerics.Tensors;
 using System.Runtime.CompilerServices;
 using FedLearn.Data;
@@ -60,8 +61,8 @@ internal partial class GlmActiveTrainer(GlmWork work, IReadOnlyList<IPartyChanne
             await EvaluateAsync(work.Test, test, tested, rounds, cancellationToken).ConfigureAwait(false);
         }
 
-        GlmInference? inference = _plan.Job.Inference ? await InferAsync(rounds, cancellationToken).ConfigureAwait(false) : null;
-        string[] warnings = [.. Warnings(reason)];
+        (GlmInference? inference, MissingInference? missing) = _plan.Job.Inference ? await InferAsync(rounds, cancellationToken).ConfigureAwait(false) : default;
+        string[] warnings = [.. Warnings(reason, rounds), .. missing is null ? Array.Empty<string>() : [missing.Warning(_plan.Job)]];
         if (inference is not null && (reason is GlmStopReason.RoundLimit or GlmStopReason.EarlyStopped))
             warnings = [.. warnings, "standard errors suppose the optimum, and training ended before it: raise training.epochs, or use lbfgs or irls without early stopping"];
         if (passives.Count == 0 && !_plan.Private)
@@ -78,7 +79,7 @@ internal partial class GlmActiveTrainer(GlmWork work, IReadOnlyList<IPartyChanne
     }
 
     /// <summary>What whoever reads the figures should know. Labels speak in mode none alone: a warning in a private mode would tell of them outside the claim.</summary>
-    private IEnumerable<string> Warnings(GlmStopReason reason)
+    private IEnumerable<string> Warnings(GlmStopReason reason, int rounds)
     {
         if (_lastLoss > _firstLoss)
             yield return _plan.Private && _plan.Mode != PrivacyMode.LabelDp
@@ -86,6 +87,8 @@ internal partial class GlmActiveTrainer(GlmWork work, IReadOnlyList<IPartyChanne
                 : "the training loss grew from the first epoch to the last: use a smaller training.stepSize";
         if (reason == GlmStopReason.NoFurtherDecrease && _gradientNorm > FarFromOptimum)
             yield return "training stopped where rounding hides any further decrease, and the gradient is not small: the model may be far from the best one. Columns or offsets of very different sizes do that; use preprocessing.scaling standardize or declared";
+        if (reason == GlmStopReason.RoundLimit && _plan.FullBatch)
+            yield return string.Create(CultureInfo.InvariantCulture, $"training stopped at its limit of {rounds:N0} iterations before it converged: the model is not the optimum; raise training.epochs");
         if (work.Test.Rows == 0 && _plan.Job.Split != SplitRule.None)
             yield return "the split puts no common row in the test set: nothing was measured on rows that training did not see";
         if (_plan.Private)

@@ -34,8 +34,8 @@ internal sealed partial class GlmPassiveTrainer(GlmWork work, IPartyChannel acti
             await EvaluateAsync(work.Train, rounds, "evaluation: training rows", cancellationToken).ConfigureAwait(false);
         if (work.Test.Rows > 0 && _plan.SendsTestScores)
             await EvaluateAsync(work.Test, rounds, "evaluation: test rows", cancellationToken).ConfigureAwait(false);
-        GlmInference? inference = _plan.Job.Inference ? await InferAsync(rounds, cancellationToken).ConfigureAwait(false) : null;
-        return new GlmTraining(_weights, reason, timing) { Inference = inference };
+        (GlmInference? inference, MissingInference? missing) = _plan.Job.Inference ? await InferAsync(rounds, cancellationToken).ConfigureAwait(false) : default;
+        return new GlmTraining(_weights, reason, timing) { Inference = inference, Warnings = missing is null ? [] : [missing.Warning(_plan.Job)] };
     }
 
     /// <summary>A warm start of a full-batch optimiser: the active party needs to know where it starts.</summary>

@@ -1,29 +1,57 @@
+using FedLearn.Coordination;
+using FedLearn.Diagnostics;
+using FedLearn.Numerics;
 using FedLearn.Parties;
 using FedLearn.Privacy;
+using FedLearn.Protocol;
 using MathNet.Numerics.LinearAlgebra;
 
 namespace FedLearn.Glm;
 
 // Standard errors from the joint Fisher information: the active party's side, then the passive party's. The active party inverts the information of its
 // own and the mixed columns, and answers each passive party the block of its mixed columns, which that party turns into variances of its own weights.
+// The model is finished: columns that allow no standard errors leave it without, and the active party answers every passive one why.
 
 internal partial class GlmActiveTrainer
 {
-    private async Task<GlmInference> InferAsync(int round, CancellationToken cancellationToken)
+    private async Task<(GlmInference? Found, MissingInference? Missing)> InferAsync(int round, CancellationToken cancellationToken)
     {
+        (JointColumns? joint, MissingInference? missing) = _joint is null ? await JointColumnsAsync(round, trained: true, cancellationToken).ConfigureAwait(false) : (_joint, null);
+        (GlmInference? found, double[][] answers) = (null, []);
+        if (joint is not null)
+            missing = Infer(joint, out found, out answers);
+        for (int p = 0; p < passives.Count; p++)
+        {
+            Released<Scalars> answer = missing is null
+                ? Disclosure.Unprotected(new Scalars(ScalarsKind.Direction, answers[p]), "covariance of the party's own mixed columns: mode none")
+                : Disclosure.Unprotected(new Scalars(ScalarsKind.Direction, new[] { missing.Number }), "why there are no standard errors: mode none");
+            await passives[p].SendAsync(round, answer, cancellationToken).ConfigureAwait(false);
+        }
+
+        return (found, missing);
+    }
+
+    /// <summary>Inverts the information of all columns.</summary>
+    /// <param name="joint">Own columns and the mixed ones.</param>
+    /// <param name="found">Standard errors of the own weights; null where there are none.</param>
+    /// <param name="answers">What each passive party is answered: dispersion, degrees of freedom, covariance of its mixed columns.</param>
+    /// <returns>Why there are no standard errors; null where there are.</returns>
+    private MissingInference? Infer(JointColumns joint, out GlmInference? found, out double[][] answers)
+    {
+        (found, answers) = (null, []);
         LinearPart own = work.Train;
-        JointColumns joint = _joint ?? await JointColumnsAsync(round, cancellationToken).ConfigureAwait(false);
         int n = own.Rows, width = joint.Rows.Columns, size = width + (own.FreeIntercept ? 1 : 0), freedom = n - size;
         if (freedom <= 0)
-            throw new Diagnostics.BadInputException(GlmErrors.DependentColumns, "training rows", "there are no more of them than columns of all parties together.",
-                "Use more rows or fewer columns.");
+            return new(InferenceFault.TooFewRows);
         double[] information = new double[n];
         _plan.Family.Information(_trainScores, information);
         train.Weigh(0, n, information);
         if (!(System.Numerics.Tensors.TensorPrimitives.Max<double>(information) > 1e-6))
-            throw new Diagnostics.BadInputException(GlmErrors.DependentColumns, "training rows", "every fitted mean is at the edge of its range, as where columns separate two classes, so that the rows say nothing of the weights' spread.",
-                "Set model.l2 above 0, or leave out the columns that tell the label.");
-        Matrix<double> matrix = Matrix<double>.Build.DenseOfRowMajor(size, size, WeightedGram(joint.Rows, information, own.FreeIntercept));
+            return new(InferenceFault.EdgeMeans);
+        double[] gram = WeightedGram(joint.Rows, information, own.FreeIntercept);
+        if (!VectorKernels.AllFinite(gram))
+            return new(InferenceFault.NotFinite);
+        Matrix<double> matrix = Matrix<double>.Build.DenseOfRowMajor(size, size, gram);
         for (int j = 0; j < width; j++)
             matrix[j, j] += n * _plan.Job.Model.L2;
 
@@ -31,27 +59,29 @@ internal partial class GlmActiveTrainer
         double[] scale = [.. matrix.Diagonal().Select(v => v > 0 ? 1 / Math.Sqrt(v) : 0)];
         Matrix<double> scaled = Matrix<double>.Build.Dense(size, size, (j, k) => matrix[j, k] * scale[j] * scale[k]);
         if (!(scaled.Evd(Symmetricity.Symmetric).EigenValues.Min(v => v.Real) > 1e-11))
-            throw ColumnMixing.Dependent("the columns of all parties together, the intercept included");
+            return new(InferenceFault.Dependent);
         double dispersion = _plan.Family.EstimatesDispersion ? Pearson() / freedom : 1;
-        work.CheckFinite(round, [dispersion]);
         Matrix<double> inverse = scaled.Inverse();
         double Covariance(int j, int k) => dispersion * inverse[j, k] * scale[j] * scale[k];
 
-        for (int p = 0; p < passives.Count; p++)
+        int[] places = own.FreeIntercept ? [.. Enumerable.Range(0, own.Features), width] : [.. Enumerable.Range(0, own.Features)];
+        double[] variances = [.. places.Select(place => Covariance(place, place))];
+        double[][] told = new double[joint.Blocks.Count][];
+        for (int p = 0; p < told.Length; p++)
         {
             (int first, int count) = joint.Blocks[p];
-            double[] answer = new double[2 + count * count];
+            double[] answer = told[p] = new double[2 + count * count];
             (answer[0], answer[1]) = (dispersion, freedom);
             for (int j = 0; j < count; j++)
                 for (int k = 0; k < count; k++)
                     answer[2 + j * count + k] = Covariance(first + j, first + k);
-            work.CheckFinite(round, answer);
-            await passives[p].SendAsync(round, Disclosure.Unprotected(new Scalars(ScalarsKind.Direction, answer), "covariance of the party's own mixed columns: mode none"), cancellationToken)
-                .ConfigureAwait(false);
         }
 
-        int[] places = own.FreeIntercept ? [.. Enumerable.Range(0, own.Features), width] : [.. Enumerable.Range(0, own.Features)];
-        return new GlmInference(dispersion, freedom, _plan.Job.Model.L2 > 0, [.. places.Select((place, j) => GlmCoefficient.Of(_weights[j], Math.Sqrt(Math.Max(0, Covariance(place, place)))))]);
+        if (!double.IsFinite(dispersion) || !VectorKernels.AllFinite(variances) || !told.All(answer => VectorKernels.AllFinite(answer)))
+            return new(InferenceFault.NotFinite);
+        answers = told;
+        found = new GlmInference(dispersion, freedom, _plan.Job.Model.L2 > 0, [.. variances.Select((variance, j) => GlmCoefficient.Of(_weights[j], Math.Sqrt(Math.Max(0, variance))))]);
+        return null;
     }
 
     /// <summary>Sum of u (y - mu)^2/V(mu).</summary>
@@ -70,7 +100,7 @@ internal partial class GlmActiveTrainer
     }
 
     /// <summary>Sum of c z z' over rows z, followed by 1 with an intercept; row-major.</summary>
-    private static double[] WeightedGram(Numerics.DenseMatrix rows, double[] weights, bool intercept)
+    private static double[] WeightedGram(DenseMatrix rows, double[] weights, bool intercept)
     {
         int width = rows.Columns, size = width + (intercept ? 1 : 0);
         double[] gram = new double[size * size], row = new double[size], scaled = new double[size];
@@ -90,13 +120,79 @@ internal partial class GlmActiveTrainer
 
 internal sealed partial class GlmPassiveTrainer
 {
-    private async Task<GlmInference> InferAsync(int round, CancellationToken cancellationToken)
+    private async Task<(GlmInference? Found, MissingInference? Missing)> InferAsync(int round, CancellationToken cancellationToken)
     {
-        ColumnMixing mixing = _mixing ?? await SendMixedColumnsAsync(round, cancellationToken).ConfigureAwait(false);
-        int count = mixing.Count;
-        Scalars answer = await ChannelGuard.ReceiveScalarsAsync(active, round, ScalarsKind.Direction, 2 + count * count, cancellationToken).ConfigureAwait(false);
+        ColumnMixing? mixing = _mixing ?? await SendMixedColumnsAsync(round, cancellationToken).ConfigureAwait(false);
+        if (mixing is null)
+            await SendScalarsAsync(round, [MissingInference.NoColumns], cancellationToken).ConfigureAwait(false);
+        Scalars answer = await ChannelGuard.ReceiveScalarsAsync(active, round, ScalarsKind.Direction, null, cancellationToken).ConfigureAwait(false);
+        if (answer.Length == 1)
+            return (null, MissingInference.Of(answer.Values.Span[0], _plan.Job, active, round));
+        int count = mixing?.Count ?? 0;
+        if (mixing is null || answer.Length != 2 + count * count)
+            throw ProtocolErrors.Peer(ProtocolErrors.WrongLength, active.RemoteParty, $"round {round}", $"sent {answer.Length} numbers as the covariance of {count} columns.",
+                "Check that both parties run the same release of the software.");
         ReadOnlySpan<double> told = answer.Values.Span;
         double[] variances = mixing.Variances(told[2..]);
-        return new GlmInference(told[0], (int)Math.Clamp(told[1], 1, int.MaxValue), _plan.Job.Model.L2 > 0, [.. variances.Select((variance, j) => GlmCoefficient.Of(_weights[j], Math.Sqrt(Math.Max(0, variance))))]);
+        return (new GlmInference(told[0], (int)Math.Clamp(told[1], 1, int.MaxValue), _plan.Job.Model.L2 > 0, [.. variances.Select((variance, j) => GlmCoefficient.Of(_weights[j], Math.Sqrt(Math.Max(0, variance))))]), null);
     }
+}
+
+/// <summary>Why a finished model has no standard errors; travels as a number.</summary>
+internal enum InferenceFault
+{
+    /// <summary>No more training rows than columns.</summary>
+    TooFewRows = 0,
+
+    /// <summary>More columns than one matrix at the active party takes.</summary>
+    TooManyColumns = 1,
+
+    /// <summary>Every fitted mean is at the edge of its range.</summary>
+    EdgeMeans = 2,
+
+    /// <summary>The information is beyond float64.</summary>
+    NotFinite = 3,
+
+    /// <summary>A column is a combination of others, of all parties together.</summary>
+    Dependent = 4,
+
+    /// <summary>A column of one passive party is a combination of its others. Travels as 5 for the first passive party in the job's order, 6 for the second, and so on.</summary>
+    DependentAtParty = 5,
+}
+
+/// <summary>Why a finished model has no standard errors.</summary>
+/// <param name="Fault">Why.</param>
+/// <param name="Party">Of <see cref="InferenceFault.DependentAtParty"/>: place of the party among the passive ones.</param>
+internal sealed record MissingInference(InferenceFault Fault, int Party = 0)
+{
+    /// <summary>Announced by a passive party instead of the number of its mixed columns, when its columns depend on each other.</summary>
+    public const int NoColumns = -1;
+
+    /// <summary>The number that travels.</summary>
+    public double Number => (double)Fault + Party;
+
+    /// <summary>Reads the number.</summary>
+    /// <exception cref="PeerException">It is none that an active party sends.</exception>
+    public static MissingInference Of(double number, GlmJob job, IPartyChannel channel, int round) =>
+        number >= (int)InferenceFault.DependentAtParty && number < (int)InferenceFault.DependentAtParty + Passive(job).Length && number == Math.Floor(number)
+            ? new(InferenceFault.DependentAtParty, (int)number - (int)InferenceFault.DependentAtParty) : new(ChannelGuard.Choice<InferenceFault>(number, channel, round));
+
+    /// <summary>The warning, the same at every party: why, and what to do.</summary>
+    public string Warning(GlmJob job)
+    {
+        const string Dependence = "leave one out of each group that adds up to a constant (one column of every one-hot field, where there is an intercept), leave copies and constant columns out, or set model.l2 above 0";
+        (string cause, string remedy) = Fault switch
+        {
+            InferenceFault.TooFewRows => ("there are no more training rows than columns of all parties together", "use more rows or fewer columns"),
+            InferenceFault.TooManyColumns => ("the parties have more columns together than one matrix at the active party takes", "use fewer columns"),
+            InferenceFault.EdgeMeans => ("every fitted mean is at the edge of its range, as where columns separate two classes, so that the rows say nothing of the weights' spread",
+                "set model.l2 above 0, or leave out the columns that tell the label"),
+            InferenceFault.NotFinite => ("they are beyond what numbers hold", "scale the columns (preprocessing.scaling standardize or declared), or set model.l2 above 0"),
+            InferenceFault.Dependent => ("a column of the training rows is a linear combination of others, of all parties together and with the intercept", Dependence),
+            _ => ($"a column of '{Passive(job)[Party].Name}' is a linear combination of its others over the training rows", Dependence),
+        };
+        return $"the model has no standard errors: {cause}; {remedy}";
+    }
+
+    private static PartyDescription[] Passive(GlmJob job) => [.. job.Parties.Select(p => p.Party).Where(p => p.Role == PartyRole.Passive)];
 }

@@ -20,7 +20,8 @@ internal partial class GlmActiveTrainer
     private async Task<(int Rounds, GlmStopReason Reason)> IrlsAsync(CancellationToken cancellationToken)
     {
         LinearPart own = work.Train;
-        JointColumns joint = _joint = await JointColumnsAsync(0, cancellationToken).ConfigureAwait(false);
+        (_joint, _) = await JointColumnsAsync(0, trained: false, cancellationToken).ConfigureAwait(false);
+        JointColumns joint = _joint!;
         var part = new LinearPart(joint.Rows, own.FreeIntercept, own.Outputs);
         NewtonResult fit = OneRoundRefit.Fit(part, _plan.Family, train.Labels, train.Offsets, 1, train.Weights, _plan.Job.Model.L2, Lbfgs.GradientTolerance, 0,
             _plan.Epochs, cancellationToken);
@@ -49,16 +50,29 @@ internal partial class GlmActiveTrainer
     }
 
     /// <summary>Own columns beside the mixed ones of every passive party.</summary>
-    private async Task<JointColumns> JointColumnsAsync(int round, CancellationToken cancellationToken)
+    /// <param name="round">Round of the messages.</param>
+    /// <param name="trained">Whether there is a model already, which columns without standard errors must not end: every party's messages are then taken all the same.</param>
+    /// <param name="cancellationToken">Stops.</param>
+    /// <returns>The columns, or why there are none, which only a trained model leaves open.</returns>
+    /// <exception cref="BadInputException">FL3109: nothing is trained yet, and there are too many columns.</exception>
+    private async Task<(JointColumns? Columns, MissingInference? Missing)> JointColumnsAsync(int round, bool trained, CancellationToken cancellationToken)
     {
+        MissingInference? missing = null;
         LinearPart own = work.Train;
         int n = own.Rows, d = own.Features;
         var columns = new List<double[]>();
         var blocks = new List<(int First, int Count)>();
-        foreach (IPartyChannel passive in passives)
+        for (int p = 0; p < passives.Count; p++)
         {
+            IPartyChannel passive = passives[p];
             Scalars told = await _clock.WaitAsync(RoundClock.Now, ChannelGuard.ReceiveScalarsAsync(passive, round, ScalarsKind.InnerProducts, 1, cancellationToken)).ConfigureAwait(false);
             double count = told.Values.Span[0];
+            if (trained && count == MissingInference.NoColumns)
+            {
+                missing ??= new(InferenceFault.DependentAtParty, p);
+                continue;
+            }
+
             // Whitened columns are independent, so no more of them than rows; and all have to fit one matrix.
             double most = Math.Min(_plan.Job.Model.L2 > 0 ? MostColumns : n, Math.Min(MostColumns, Array.MaxLength / (double)n)) - d - columns.Count;
             if (!(count >= 0 && count <= MostColumns && count == Math.Floor(count)))
@@ -67,20 +81,25 @@ internal partial class GlmActiveTrainer
             if (count > most)
             {
                 bool unpenalised = _plan.Job.Model.L2 == 0 && d + columns.Count + count > n;
-                throw new BadInputException(GlmErrors.TooManyColumns, "the columns of all parties together", unpenalised
-                    ? $"there are at least {d + columns.Count + (int)count} of them and {n} training rows, and model.l2 is 0: many sets of weights fit equally well."
-                    : $"there are {d + columns.Count + (int)count} of them and {n} training rows, more than one matrix at the active party takes.",
-                    unpenalised ? "Set model.l2 above 0, or use fewer columns or more rows; optimizer lbfgs, without evaluation.inference, finds one of the sets." : "Use optimizer lbfgs, without evaluation.inference.");
+                missing ??= new(unpenalised ? InferenceFault.TooFewRows : InferenceFault.TooManyColumns);
+                if (!trained)
+                    throw new BadInputException(GlmErrors.TooManyColumns, "the columns of all parties together", unpenalised
+                        ? $"there are at least {d + columns.Count + (int)count} of them and {n} training rows, and model.l2 is 0: many sets of weights fit equally well."
+                        : $"there are {d + columns.Count + (int)count} of them and {n} training rows, more than one matrix at the active party takes.",
+                        unpenalised ? "Set model.l2 above 0, or use fewer columns or more rows; optimizer lbfgs, without evaluation.inference, finds one of the sets." : "Use optimizer lbfgs, without evaluation.inference.");
             }
 
             blocks.Add((d + columns.Count, (int)count));
             for (int j = 0; j < (int)count; j++)
             {
                 Scores column = await _clock.WaitAsync(RoundClock.Now, passive.ReceiveAsync<Scores>(round, n, cancellationToken)).ConfigureAwait(false);
-                columns.Add(column.Values.ToArray());
+                if (missing is null)
+                    columns.Add(column.Values.ToArray());
             }
         }
 
+        if (missing is not null)
+            return (null, missing);
         var rows = new DenseMatrix(n, d + columns.Count);
         for (int i = 0; i < n; i++)
         {
@@ -90,7 +109,7 @@ internal partial class GlmActiveTrainer
                 row[d + j] = columns[j][i];
         }
 
-        return new JointColumns(rows, blocks);
+        return (new JointColumns(rows, blocks), null);
     }
 }
 
@@ -106,7 +125,7 @@ internal sealed partial class GlmPassiveTrainer
     private async Task<(int Rounds, GlmStopReason Reason)> IrlsAsync(CancellationToken cancellationToken)
     {
         LinearPart own = work.Train;
-        ColumnMixing mixing = await SendMixedColumnsAsync(0, cancellationToken).ConfigureAwait(false);
+        ColumnMixing mixing = await SendMixedColumnsAsync(0, cancellationToken).ConfigureAwait(false) ?? throw ColumnMixing.Dependent();
         int k = own.Outputs;
         Scalars mixed = await _clock.WaitAsync(RoundClock.Now, ChannelGuard.ReceiveScalarsAsync(active, 0, ScalarsKind.Direction, k * mixing.Count, cancellationToken)).ConfigureAwait(false);
         for (int m = 0; m < k; m++)
@@ -118,10 +137,13 @@ internal sealed partial class GlmPassiveTrainer
     }
 
     /// <summary>Announces the number of mixed columns and sends them, one a message.</summary>
-    private async Task<ColumnMixing> SendMixedColumnsAsync(int round, CancellationToken cancellationToken)
+    /// <returns>The mixing; null where standard errors need all columns and they depend on each other, of which nothing has been sent.</returns>
+    private async Task<ColumnMixing?> SendMixedColumnsAsync(int round, CancellationToken cancellationToken)
     {
         LinearPart own = work.Train.With(1, intercept: false);
-        ColumnMixing mixing = _mixing = ColumnMixing.Of(own, penalised: _plan.Job.Model.L2 > 0, needsAll: _plan.Job.Inference);
+        _mixing = ColumnMixing.Of(own, penalised: _plan.Job.Model.L2 > 0, needsAll: _plan.Job.Inference);
+        if (_mixing is not { } mixing)
+            return null;
         await SendScalarsAsync(round, [mixing.Count], cancellationToken).ConfigureAwait(false);
         for (int j = 0; j < mixing.Count; j++)
         {

@@ -263,7 +263,9 @@ internal class GlmWork
     {
         if (!VectorKernels.AllFinite(values))
             throw new InternalFailureException(GlmErrors.Diverged, $"party '{Party}', round {round}",
-                "training produced a NaN or an infinity.", "Use a smaller training.stepSize, a training.weightNorm, or scaled columns.");
+                "training produced a NaN or an infinity.", Plan.FullBatch
+                    ? "Scale the columns (preprocessing.scaling standardize or declared), look for columns or offsets of extreme size, or set model.l2 above 0."
+                    : "Use a smaller training.stepSize, a training.weightNorm, or scaled columns.");
     }
 }
 

@@ -64,37 +64,97 @@ public class GlmInferenceTests
         Assert.All(sent, s => Assert.All(own, x => Assert.True(Math.Abs(s.Zip(x, (u, v) => u * v).Sum() / rows.Rows) < .9999)));
     }
 
+    private const string Dependence = "; leave one out of each group";
+
+    /// <summary>The party of the copy, the optimiser, and why there are no standard errors.</summary>
+    [Theory]
+    [InlineData(0, 0, GlmOptimizer.Lbfgs, "of all parties together")]
+    [InlineData(0, 0, GlmOptimizer.Irls, "of all parties together")]
+    [InlineData(0, 1, GlmOptimizer.Lbfgs, "of all parties together")]
+    [InlineData(0, 1, GlmOptimizer.Irls, "of all parties together")]
+    [InlineData(1, 2, GlmOptimizer.Irls, "of all parties together")]
+    [InlineData(1, 1, GlmOptimizer.Lbfgs, "a column of 'p1' is")]
+    [InlineData(2, 2, GlmOptimizer.Lbfgs, "a column of 'p2' is")]
+    public async Task DependentColumns_OfATrainedModel_LeaveItWithoutStandardErrors(int of, int at, GlmOptimizer optimizer, string why)
+    {
+        var rows = new GeneratedRows(Cases[1]!);
+        int[] widths = [2, 3, 2];
+        GlmPartyInput[] inputs = [.. rows.Inputs(widths)];
+        inputs[at] = Doubled(inputs[at], rows.ColumnsOf(of, widths)[0]);
+        GlmJob job = rows.Job(widths) with { Inference = true, Training = new() { Optimizer = optimizer } };
+        IReadOnlyList<GlmPartyResult> results = await LocalFederation.TrainAsync(job, inputs, cancellationToken: TestContext.Current.CancellationToken);
+        // The same model as without the wish, and the same sentence at every party.
+        IReadOnlyList<GlmPartyResult> plain = await LocalFederation.TrainAsync(job with { Inference = false }, inputs, cancellationToken: TestContext.Current.CancellationToken);
+        VerticalData.AssertClose(VerticalData.Weights(plain), VerticalData.Weights(results), 1e-9);
+        string warning = Assert.Single(results[0].Warnings, w => w.StartsWith("the model has no standard errors: ", StringComparison.Ordinal));
+        Assert.Contains(why, warning, StringComparison.Ordinal);
+        Assert.Contains(Dependence, warning, StringComparison.Ordinal);
+        Assert.All(results, r =>
+        {
+            Assert.Null(r.Inference);
+            Assert.Null(r.Model.Inference);
+            Assert.Contains(warning, r.Warnings);
+        });
+    }
+
     [Fact]
-    public async Task DependentColumns_OfOneParty_OrOfTwo_AreRefused()
+    public async Task RowsThatSayNothing_OrAreTooFew_LeaveTheModelWithoutStandardErrors()
+    {
+        const string None = "the model has no standard errors: ";
+        var rows = new GeneratedRows(Cases[0]!);
+        int[] widths = [2, 2];
+        Assert.Equal("binomial", rows.Job(widths).Model.Family.Name);
+        GlmPartyInput[] inputs = [.. rows.Inputs(widths)];
+        GlmJob job = rows.Job(widths) with { Inference = true };
+        async Task AssertNoneAsync(GlmPartyInput[] parties, string why)
+        {
+            IReadOnlyList<GlmPartyResult> results = await LocalFederation.TrainAsync(job, parties, cancellationToken: TestContext.Current.CancellationToken);
+            Assert.All(results, r => Assert.Null(r.Inference));
+            Assert.All(results, r => Assert.Contains(why, Assert.Single(r.Warnings, w => w.StartsWith(None, StringComparison.Ordinal)), StringComparison.Ordinal));
+        }
+
+        // A column that is the label separates the classes.
+        await AssertNoneAsync([inputs[0], Doubled(inputs[1], inputs[0].Table.Labels!)], "every fitted mean is at the edge");
+        GlmPartyInput[] few = [.. inputs.Select(input => input with
+        {
+            Table = Table.FromMatrix([.. input.Table.Ids.Take(4)], input.Table.Schema.FeatureNames, new DenseMatrix(4, 2, [.. Enumerable.Range(0, 4).SelectMany(i => input.Table.Values.Row(i).ToArray())]),
+                input.Table.Labels is null ? null : [0, 1, 0, 1]),
+        })];
+        await AssertNoneAsync(few, "no more training rows than columns");
+        // More columns at a passive party than rows are left: its messages are taken all the same.
+        job = job with { Parties = [.. job.Parties, new GlmPartyOptions { Party = new("p2", PartyRole.Passive) }] };
+        await AssertNoneAsync([.. few, few[1] with { Party = "p2", Table = Table.FromMatrix(few[1].Table.Ids, ["z0", "z1"], new DenseMatrix(4, 2, [1, 0, 0, 1, 1, 1, 2, -1])) }], "no more training rows than columns");
+    }
+
+    private static GlmPartyInput Doubled(GlmPartyInput input, double[] column)
+    {
+        Table table = input.Table;
+        int width = table.Schema.FeatureNames.Count;
+        var values = new DenseMatrix(table.Ids.Count, width + 1);
+        for (int i = 0; i < table.Ids.Count; i++)
+        {
+            table.Values.Row(i).CopyTo(values.Row(i));
+            values.Row(i)[width] = column[i];
+        }
+
+        return input with { Table = Table.FromMatrix(table.Ids, [.. table.Schema.FeatureNames, "copy"], values, table.Labels, weights: table.Weights, offsets: table.Offsets) };
+    }
+
+    [Fact]
+    public async Task DependentColumns_BeforeAnythingIsTrained_OrUnderAPenalty()
     {
         var rows = new GeneratedRows(Cases[1]!);
         int[] widths = [3, 4];
         IReadOnlyList<GlmPartyInput> inputs = rows.Inputs(widths);
-        GlmPartyInput Doubled(GlmPartyInput input, double[] column, string name)
-        {
-            Table table = input.Table;
-            int width = table.Schema.FeatureNames.Count;
-            var values = new DenseMatrix(rows.Rows, width + 1);
-            for (int i = 0; i < rows.Rows; i++)
-            {
-                table.Values.Row(i).CopyTo(values.Row(i));
-                values.Row(i)[width] = column[i];
-            }
-
-            return input with { Table = Table.FromMatrix(table.Ids, [.. table.Schema.FeatureNames, name], values, table.Labels) };
-        }
-
+        GlmPartyInput doubled = Doubled(inputs[1], rows.ColumnsOf(1, widths)[0]);
         GlmJob job = rows.Job(widths) with { Inference = true };
-        // Within the passive party, and across the two.
-        foreach (double[] column in new[] { rows.ColumnsOf(1, widths)[0], rows.ColumnsOf(0, widths)[1] })
-        {
-            BadInputException refusal = await Assert.ThrowsAsync<BadInputException>(() => LocalFederation.TrainAsync(job, [inputs[0], Doubled(inputs[1], column, "copy")]));
-            Assert.Equal("FL3107", refusal.Id);
-        }
+        // Newton's method begins with the columns.
+        BadInputException refusal = await Assert.ThrowsAsync<BadInputException>(() => LocalFederation.TrainAsync(job with { Training = new() { Optimizer = GlmOptimizer.Irls } }, [inputs[0], doubled]));
+        Assert.Equal("FL3107", refusal.Id);
 
         // A penalty tells them apart.
         GlmJob ridge = job with { Model = job.Model with { L2 = .01 } };
-        IReadOnlyList<GlmPartyResult> results = await LocalFederation.TrainAsync(ridge, [inputs[0], Doubled(inputs[1], rows.ColumnsOf(1, widths)[0], "copy")], cancellationToken: TestContext.Current.CancellationToken);
+        IReadOnlyList<GlmPartyResult> results = await LocalFederation.TrainAsync(ridge, [inputs[0], doubled], cancellationToken: TestContext.Current.CancellationToken);
         Assert.True(results[1].Inference!.Penalised);
         Assert.Equal(results[1].Inference!.Coefficients[0].StandardError, results[1].Inference!.Coefficients[^1].StandardError, 1e-6);
     }

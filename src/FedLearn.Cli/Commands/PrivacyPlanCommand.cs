@@ -53,7 +53,11 @@ internal static class PrivacyPlanCommand
             var plan = GlmPlan.Create(run.Job);
             var setting = CostPlan.Setting.Of(parsed.GetValue(bandwidth), parsed.GetValue(latency), parsed.GetValue(machines) switch { 1 => true, 2 => false, _ => null });
             int? given = parsed.GetResult(rows) is null ? null : parsed.GetValue(rows);
+            if (run.Notice is { } notice)
+                error.WriteLine(notice);
             PrivacyPlan result = await PlanAsync(run, plan, given, setting, parsed.GetValue(measure), error, stop).ConfigureAwait(false);
+            if (run.Notice is not null)
+                result.Document.Insert(0, "notice", run.Notice);
             if (parsed.GetValue(json))
                 output.WriteLine(result.Document.ToJsonString(PrivacyCommand.Readable));
             else

@@ -144,6 +144,18 @@ public sealed class PrivacyPlanCommandTests : IDisposable
             Assert.Contains(part, run.Error, StringComparison.Ordinal);
     }
 
+    [Theory]
+    [InlineData("hdp-vfl")]
+    [InlineData("one-round")]
+    public async Task Plan_TestNoise_SaysFirstThatItIsNotPrivate(string mode)
+    {
+        string job = _scene.Job(Scene.Private(("privacy.mode", mode), ("privacy.testNoiseSeed", 3)));
+        JsonElement document = (await Plan(job, "--rows", "200")).Document;
+        Assert.Equal(("notice", "NOT PRIVATE: test noise"), document.EnumerateObject().Select(p => (p.Name, p.Value.GetString())).First());
+        Assert.StartsWith("NOT PRIVATE: test noise", (await ToolRun.Of("privacy", "plan", "--config", job)).Error, StringComparison.Ordinal);
+        Assert.False((await Plan(_scene.Job(Scene.Private(("privacy.mode", mode))), "--rows", "200")).Document.TryGetProperty("notice", out _));
+    }
+
     [Fact]
     public async Task Plan_MissingTable_AsksForRows()
     {

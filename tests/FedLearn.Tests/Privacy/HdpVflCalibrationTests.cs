@@ -56,6 +56,14 @@ public class HdpVflCalibrationTests
     }
 
     [Fact]
+    public void Calibrate_MoreBatchesThanARecursionKeeps_IsRefusedBeforeMemoryIsAskedFor()
+    {
+        HdpVflParameters job = Job with { Rows = int.MaxValue, Batches = int.MaxValue, Epochs = 1 };
+        Assert.Equal("FL2302", Assert.Throws<ConfigurationException>(() => HdpVflCalibration.Calibrate(job, Calibration.Tight, PartySide.Active, 1, 1e-12)).Id);
+        Assert.True(HdpVflCalibration.Calibrate(job, Calibration.WeightNoise, PartySide.Active, 1, 1e-12).Sigma > 0);
+    }
+
+    [Fact]
     public void Calibrate_SideWithoutAName_IsRefused() => Assert.Equal(PrivacyErrors.InvalidNumber, Assert.Throws<ConfigurationException>(
         () => HdpVflCalibration.Calibrate(Job, Calibration.Tight, (PartySide)77, 1, 1e-4)).Id);
 

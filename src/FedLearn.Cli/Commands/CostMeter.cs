@@ -12,30 +12,33 @@ namespace FedLearn.Cli.Commands;
 /// <summary>Measures on this machine what a job's seconds are made of: computing, durable writes beside a ledger, messages over gRPC and loopback.</summary>
 internal static class CostMeter
 {
+    /// <summary>Ratio of the upper quartile of equal epochs to the lower one, above which the machine had other work.</summary>
+    private const double LargestSpread = 1.5;
+
     private const int SmallRows = 256, LargeRows = 1 << 17, Warm = 200, Trips = 300, LargeTrips = 24, SmallBytes = 1 << 10, LargeBytes = 1 << 19, Writes = 60;
 
     /// <summary>Measures.</summary>
     /// <param name="family">Family of the job.</param>
     /// <param name="ledgerFolder">Where the ledger will be; files made there are removed.</param>
     /// <param name="cancellationToken">Stops.</param>
-    /// <returns>The rates, and what could not be measured, as a sentence; null when all was.</returns>
-    public static async Task<(GlmCostRates Rates, string? Note)> MeasureAsync(IGlmFamily family, string ledgerFolder, CancellationToken cancellationToken)
+    /// <returns>The rates; what could not be measured, as a sentence, null when all was; and that other work was in the way, null when none was seen.</returns>
+    public static async Task<(GlmCostRates Rates, string? Note, string? Disturbed)> MeasureAsync(IGlmFamily family, string ledgerFolder, CancellationToken cancellationToken)
     {
         GlmCostRates rates = GlmCostMeter.Measure(family);
         (double trip, double processor, double perByte) = await MessagesAsync(cancellationToken).ConfigureAwait(false);
         rates = rates with { SecondsPerMessage = trip, ProcessorSecondsPerMessage = processor, SecondsPerMessageByte = perByte };
-        (double round, double start) = await BeyondAsync(rates, null, cancellationToken).ConfigureAwait(false);
+        (double round, double start, string? disturbed) = await BeyondAsync(rates, null, cancellationToken).ConfigureAwait(false);
         rates = rates with { SecondsPerRound = round, SecondsOfStart = start };
         try
         {
             (double sync, double syncedByte) = Syncs(ledgerFolder);
             rates = rates with { SecondsPerSync = sync, SecondsPerSyncedByte = syncedByte };
-            (double noisyRound, double noisyStart) = await BeyondAsync(rates, ledgerFolder, cancellationToken).ConfigureAwait(false);
-            return (rates with { SecondsPerNoisyRound = noisyRound, SecondsOfNoisyStart = Math.Max(0, noisyStart - start) }, null);
+            (double noisyRound, double noisyStart, string? disturbedToo) = await BeyondAsync(rates, ledgerFolder, cancellationToken).ConfigureAwait(false);
+            return (rates with { SecondsPerNoisyRound = noisyRound, SecondsOfNoisyStart = Math.Max(0, noisyStart - start) }, null, disturbed ?? disturbedToo);
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException or FedLearnException)
         {
-            return (rates, "durable writes could not be measured in the ledger's folder: the shipped rate stands for them.");
+            return (rates, "durable writes could not be measured in the ledger's folder: the shipped rate stands for them.", disturbed);
         }
     }
 
@@ -43,13 +46,22 @@ internal static class CostMeter
     /// <param name="rates">The rates so far.</param>
     /// <param name="ledgerFolder">Mode hdp-vfl with ledgers there; null for mode none.</param>
     /// <param name="stop">Stops.</param>
-    private static async Task<(double Round, double Start)> BeyondAsync(GlmCostRates rates, string? ledgerFolder, CancellationToken stop)
+    private static async Task<(double Round, double Start, string? Disturbed)> BeyondAsync(GlmCostRates rates, string? ledgerFolder, CancellationToken stop)
     {
-        (GlmJob job, double seconds, double start) = await CostTrial.RunAsync(ledgerFolder, stop).ConfigureAwait(false);
+        (GlmJob job, double[] epochs, double start) = await CostTrial.RunAsync(ledgerFolder, stop).ConfigureAwait(false);
+        double seconds = epochs[epochs.Length / 2];
         GlmCost parts = GlmCost.Predict(job, CostTrial.Sizes, rates with { SecondsPerNoisyRound = 0, SecondsOfStart = 0, SecondsOfNoisyStart = 0 }, GlmCostLink.Loopback, oneMachine: true);
         // Less than nothing where what waits in a round is more awake than what the parts were measured with; a quarter of its messages it takes in any case.
-        return (Math.Max(-1.5 * rates.SecondsPerMessage, (seconds - parts.SecondsPerEpoch) * parts.Epochs / parts.Rounds), start);
+        double beyond = (seconds - parts.SecondsPerEpoch) * parts.Epochs / parts.Rounds, least = -1.5 * rates.SecondsPerMessage;
+        return (Math.Max(least, beyond), start, Disturbed(epochs, tooFast: beyond < least));
     }
+
+    /// <summary>Whether other work was in the way: epochs of one training that all do the same took very different times, or all of them less than their parts, measured before them, can take.</summary>
+    /// <param name="epochs">Seconds of the epochs, the shortest first.</param>
+    /// <param name="tooFast">Whether a round took less than its parts by more than can be.</param>
+    /// <returns>That as a sentence; null where nothing speaks for it.</returns>
+    internal static string? Disturbed(double[] epochs, bool tooFast) => tooFast || epochs[3 * epochs.Length / 4] > LargestSpread * epochs[epochs.Length / 4]
+        ? "other work disturbed the measurement, and seconds may be far off: measure again on a machine that has nothing else to do." : null;
 
     /// <summary>Half a round trip between two parties of this process, its processor time, and the time of a byte.</summary>
     private static async Task<(double Seconds, double Processor, double PerByte)> MessagesAsync(CancellationToken stop)

@@ -2,6 +2,7 @@ using System.Globalization;
 using System.Text.Json;
 using System.Text.Json.Nodes;
 using FedLearn.Coordination;
+using FedLearn.Data;
 using FedLearn.Diagnostics;
 using FedLearn.Glm;
 
@@ -48,14 +49,19 @@ internal static class CostPlan
     /// <param name="sizes">Its sizes.</param>
     /// <param name="rates">What the parts cost.</param>
     /// <param name="setting">How the parties are connected.</param>
-    public static PrivacyPlan Of(GlmPlan plan, GlmCostSizes sizes, GlmCostRates rates, Setting setting)
+    /// <param name="note">What there is to know of the rates, as a sentence; null for nothing.</param>
+    public static PrivacyPlan Of(GlmPlan plan, GlmCostSizes sizes, GlmCostRates rates, Setting setting, string? note = null)
     {
+        // The test rows of a split by hash are known when ids are.
+        bool estimated = plan.Job.Split is SplitRule.ByHash;
         var modes = new JsonArray();
         var document = new JsonObject
         {
             ["link"] = new JsonObject { ["latencySeconds"] = setting.Link.LatencySeconds, ["bytesPerSecond"] = double.IsFinite(setting.Link.BytesPerSecond) ? setting.Link.BytesPerSecond : null },
             ["machines"] = setting.OneMachine ? "one" : "each",
             ["rates"] = JsonSerializer.SerializeToNode(rates, Camel),
+            ["note"] = note,
+            ["outsideIsAnEstimate"] = estimated,
             ["modes"] = modes,
         };
         List<string> lines =
@@ -64,6 +70,8 @@ internal static class CostPlan
             Text($"cost of the training rounds, predicted from rates {rates.Source}; {(setting.OneMachine ? "all parties on one machine" : "each party on a machine of its own")}, {Line(setting.Link)}"),
             "  mode           seconds   an epoch    kernels     family      noise       sync   messages       line      start  processor",
         ];
+        if (note is not null)
+            lines.Insert(2, $"note: {note}");
         List<string> bytes = ["  mode       party              messages  message bytes    in frames  before and after, in frames"];
         foreach (GlmJob job in plan.Private ? (GlmJob[])[plan.Job, Plain(plan)] : [plan.Job])
         {
@@ -91,7 +99,8 @@ internal static class CostPlan
         }
 
         lines.AddRange(bytes);
-        lines.Add("bytes are exact for these numbers of rows and columns; seconds are an estimate for machines that have nothing else to do. --measure takes the rates of this one.");
+        lines.Add((estimated ? Text($"bytes of the rounds are exact for these numbers of rows and columns, those before and after them for {sizes.TestRows} test rows, the average of a split by hash; seconds")
+            : "bytes are exact for these numbers of rows and columns; seconds") + " are an estimate for machines that have nothing else to do. --measure takes the rates of this one.");
         return new(document, lines);
     }
 

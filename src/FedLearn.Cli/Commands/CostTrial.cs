@@ -17,8 +17,8 @@ internal static class CostTrial
     /// <summary>Trains.</summary>
     /// <param name="ledgerFolder">Mode hdp-vfl with ledgers there, which are removed; null for mode none.</param>
     /// <param name="stop">Stops.</param>
-    /// <returns>The job; its seconds from epoch to epoch, the median, since other work disturbs some; and what the first epoch takes longer, in which code is compiled.</returns>
-    public static async Task<(GlmJob Job, double SecondsPerEpoch, double Start)> RunAsync(string? ledgerFolder, CancellationToken stop)
+    /// <returns>The job; its seconds from epoch to epoch, the shortest first, of which the median counts, since other work disturbs some; and what the first epoch takes longer, in which code is compiled.</returns>
+    public static async Task<(GlmJob Job, double[] Epochs, double Start)> RunAsync(string? ledgerFolder, CancellationToken stop)
     {
         string folder = Directory.CreateTempSubdirectory("fedlearn-").FullName, name = $".fedlearn-{Guid.NewGuid():N}";
         try
@@ -54,7 +54,7 @@ internal static class CostTrial
             double[] moments = [.. documents[0]["history"]!.AsArray().Select(point => (double)point!["seconds"]!)], epochs = [.. moments.Zip(moments.Skip(1), (a, b) => b - a).Order()];
             // Moments count from before the alignment, and the seconds of training from the first round.
             double epoch = epochs[epochs.Length / 2], first = (double)documents[0]["timing"]!["trainingSeconds"]! - (moments[^1] - moments[0]);
-            return (run.Job, epoch, Math.Max(0, first - epoch));
+            return (run.Job, epochs, Math.Max(0, first - epoch));
         }
         finally
         {

@@ -24,7 +24,7 @@ internal static class HdpVflPlan
     /// <param name="Share">Weight noise: the best share for messages.</param>
     /// <param name="GradientNoise">The criterion.</param>
     /// <param name="Refusal">Why there is no noise.</param>
-    private sealed record Choice(string Word, PartyCalibration? Noise, double? Share, double GradientNoise, PrivacyRefusedException? Refusal);
+    private sealed record Choice(string Word, PartyCalibration? Noise, double? Share, double GradientNoise, FedLearnException? Refusal);
 
     public static PrivacyPlan Of(GlmRunFile run, GlmPlan plan, int rows)
     {
@@ -121,8 +121,9 @@ internal static class HdpVflPlan
             PartyCalibration party = HdpVflCalibration.Calibrate(parameters, noise with { Share = share ?? noise.Share }, side, budget.Epsilon, budget.Delta);
             return new(word, party, share, WeightNoiseShare.GradientNoise(parameters, side, columns, party.SigmaCharged, party.GradientSigmaCharged ?? 0), null);
         }
-        catch (PrivacyRefusedException refusal)
+        catch (FedLearnException refusal) when (refusal is PrivacyRefusedException || refusal.Id == PrivacyErrors.InvalidLayout)
         {
+            // More batches than one of the calibrations can do with are no reason to say nothing of the others.
             return new(word, null, null, double.NaN, refusal);
         }
     }

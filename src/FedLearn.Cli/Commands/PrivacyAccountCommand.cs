@@ -44,6 +44,10 @@ internal static class PrivacyAccountCommand
                 throw Disagree("it needs either --delta or --epsilon.", "Give one of the two.");
             if (d >= 0.1)
                 HdpVflCalibration.CheckBudget(1, d.Value);
+            foreach (Option option in new Option[] { steps, observer })
+                if (parsed.GetValue(rate) is null && parsed.GetResult(option) is { Implicit: false })
+                    throw Disagree($"{option.Name} is about sampled steps, and --sampling-rate is not given.",
+                        $"Leave {option.Name} out, and give the mu or the pure epsilon of all releases together; or give --sampling-rate with --noise and --steps.");
             JsonObject document = (parsed.GetValue(mu), parsed.GetValue(pure), parsed.GetValue(rate), parsed.GetValue(noise)) switch
             {
                 ({ } m, null, null, null) => d is null ? new() { ["delta"] = GaussianDp.Delta(m, e!.Value) } : new() { ["epsilon"] = GaussianDp.Epsilon(m, d.Value) },
@@ -51,6 +55,9 @@ internal static class PrivacyAccountCommand
                 (null, null, { } q, { } sigma) => Sampled(new(parsed.GetValue(observer), new SubsampledGaussian(q, sigma, parsed.GetValue(steps))), e, d),
                 _ => throw Disagree("the options do not say what was released.", "Give --mu, --pure-epsilon or both, or --sampling-rate with --noise and --steps."),
             };
+            if (document["epsilon"] is { } loss && !double.IsFinite((double)loss))
+                throw new ConfigurationException(PrivacyErrors.InvalidNumber, "--mu, --pure-epsilon or --noise", "the epsilon of such releases is beyond the range of a double: they protect nothing.",
+                    "Give what was released, or ask for delta with --epsilon.");
             PrivacyCommand.Print(parsed, json, document);
         });
         return command;

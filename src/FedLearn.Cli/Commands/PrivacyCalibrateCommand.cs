@@ -69,6 +69,9 @@ internal static class PrivacyCalibrateCommand
             if (parsed.GetValue(evaluationShare) is not null && parsed.GetValue(calibration) == Calibration.WeightNoise)
                 throw new ConfigurationException(CliErrors.OptionsDisagree, "--evaluation-share", "weight noise covers the final weights already, at no further cost.",
                     "Leave --evaluation-share out.");
+            if (parsed.GetValue(evaluationShare) is not null && parsed.GetValue(unit) == PrivacyUnit.Label)
+                throw new ConfigurationException(CliErrors.OptionsDisagree, "--evaluation-share", "unit label protects no features, so there is nothing to charge for.",
+                    "Leave --evaluation-share out, or use --unit record.");
             var parameters = new HdpVflParameters
             {
                 Family = kind,

@@ -35,7 +35,8 @@ internal static class PrivacyPlanCommand
             What the privacy of a job costs, before any data is touched: mu and noise of each party under each calibration, what its sensitivity is made of,
             what twice and half of the epochs, batches, step size and weight norm would cost, and which calibration is best at this budget.
 
-            Modes hdp-vfl and none, optimiser sgd: also messages, bytes (exact) and seconds (predicted) of each party, a private job beside itself in mode none.
+            Modes hdp-vfl and none, optimiser sgd: also messages, bytes (exact, before and after the rounds for the rows that a split by hash has on average) and
+            seconds (predicted) of each party, a private job beside itself in mode none.
             Seconds are those of the training rounds over gRPC: kernels, family, noise, durable writes (sync), messages, and what the line between the parties
             adds. Without --bandwidth and --latency all parties share one machine; with either, each has one of its own.
 
@@ -53,7 +54,11 @@ internal static class PrivacyPlanCommand
             var plan = GlmPlan.Create(run.Job);
             var setting = CostPlan.Setting.Of(parsed.GetValue(bandwidth), parsed.GetValue(latency), parsed.GetValue(machines) switch { 1 => true, 2 => false, _ => null });
             int? given = parsed.GetResult(rows) is null ? null : parsed.GetValue(rows);
+            if (run.Notice is { } notice)
+                error.WriteLine(notice);
             PrivacyPlan result = await PlanAsync(run, plan, given, setting, parsed.GetValue(measure), error, stop).ConfigureAwait(false);
+            if (run.Notice is not null)
+                result.Document.Insert(0, "notice", run.Notice);
             if (parsed.GetValue(json))
                 output.WriteLine(result.Document.ToJsonString(PrivacyCommand.Readable));
             else
@@ -87,18 +92,19 @@ internal static class PrivacyPlanCommand
             TrainRows = count,
             TestRows = test,
             Columns = [.. run.Job.Parties.Select(p => HdpVflPlan.Columns(run.Party(p.Party.Name), false, []))],
-            TableRows = given is null ? [.. run.Job.Parties.Select(p => Rows(run.Party(p.Party.Name)) ?? count + test)] : null,
+            TableRows = given is null ? [.. run.Job.Parties.Select(p => Rows(run.Party(p.Party.Name)) ?? (int)Math.Min(int.MaxValue, (long)count + test))] : null,
         };
+        string? disturbed = null;
         GlmCostRates rates = GlmCostRates.Reference;
         if (measure)
         {
             string ledger = run.Parties.First(p => p.Role == PartyRole.Active).Ledger.Path;
-            (rates, string? note) = await CostMeter.MeasureAsync(plan.Family, Path.GetDirectoryName(Path.GetFullPath(ledger))!, stop).ConfigureAwait(false);
+            (rates, string? note, disturbed) = await CostMeter.MeasureAsync(plan.Family, Path.GetDirectoryName(Path.GetFullPath(ledger))!, stop).ConfigureAwait(false);
             if (note is not null)
                 error.WriteLine($"note: {note}");
         }
 
-        PrivacyPlan cost = CostPlan.Of(plan, sizes, rates, setting);
+        PrivacyPlan cost = CostPlan.Of(plan, sizes, rates, setting, disturbed);
         result.Document["cost"] = cost.Document;
         return result with { Lines = [.. result.Lines, .. cost.Lines] };
     }

@@ -27,6 +27,10 @@ internal sealed class DssmRunFileReader(string path, OwnSide? self = null) : Run
     private static readonly (string, DssmUnit)[] Units = [("sample", DssmUnit.Sample), ("event", DssmUnit.Event), ("user", DssmUnit.User)];
     private static readonly (string, SampleTime)[] Times = [("exact", SampleTime.Exact), ("day", SampleTime.Day)];
 
+    private const string ModeRemedy = "Write privacy.mode: dp to have noise; none if that is meant.";
+    private static readonly string[] PrivacyKeys =
+        ["noise", "claim", "epsilon", "delta", "unit", "clip", "parameterClip", "messageShare", "historyEvents", "maxSamplesPerUser", "evaluation", "testNoiseSeed"];
+
     private double? _jobEpsilon, _jobDelta;
     private bool _labelHasView;
 
@@ -162,7 +166,8 @@ internal sealed class DssmRunFileReader(string path, OwnSide? self = null) : Run
                 "Use none, or dp with privacy.noise (embeddings | gradients | both) and privacy.claim (own-messages | full | one-shot).");
         if (ofGlm is not null || !privacy.Word("mode", Modes, absent: false))
         {
-            Ignore(privacy, "noise", "claim", "epsilon", "delta", "unit", "clip", "parameterClip", "messageShare", "historyEvents", "maxSamplesPerUser", "evaluation", "testNoiseSeed");
+            RequireMode(privacy, privacy, ModeRemedy, PrivacyKeys);
+            Ignore(privacy, PrivacyKeys);
             return new DssmPrivacyOptions();
         }
 
@@ -256,6 +261,7 @@ internal sealed class DssmRunFileReader(string path, OwnSide? self = null) : Run
         Section own = party.Object("privacy");
         if (!privacy.Noise.HasFlag(role == PartyRole.Active ? DssmNoise.Gradients : DssmNoise.Embeddings) || !privacy.IsPrivate)
         {
+            RequireMode(jobPrivacy, own, ModeRemedy, "epsilon", "delta");
             Ignore(own, "epsilon", "delta");
             return null;
         }

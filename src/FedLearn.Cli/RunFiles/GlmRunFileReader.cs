@@ -41,6 +41,7 @@ internal sealed class GlmRunFileReader(string path, OwnSide? self = null, IReadO
         [("standardize", Scaling.Standardize), ("declared", Scaling.Declared), ("rounded", Scaling.Rounded), ("none", Scaling.None)];
     private static readonly (string, RowBound)[] RowBounds = [("none", RowBound.None), ("clip", RowBound.Clip), ("normalize", RowBound.Normalize)];
 
+    private const string ModeRemedy = "Write privacy.mode: hdp-vfl (or one-round, label-dp, he+dp) to have noise; none if that is meant.";
     private static readonly string[] LaterOptimizers = ["adam"], UnprovedOptimizers = ["lbfgs", "accelerated", "irls", "adam"], UnprovedKeys = ["momentum", "warmStart", "earlyStopping"];
 
     private double? _jobEpsilon, _jobDelta;
@@ -302,6 +303,7 @@ internal sealed class GlmRunFileReader(string path, OwnSide? self = null, IReadO
             Ignore(privacy, "oneRound");
         if (mode == PrivacyMode.None)
         {
+            RequireMode(privacy, privacy, ModeRemedy, "epsilon", "delta", "calibration", "adjacency", "unit", "share", "evaluation", "evaluationShare", "testNoiseSeed", "oneRound", "he");
             Ignore(privacy, "calibration", "epsilon", "delta", "adjacency", "unit", "share", "evaluation", "evaluationShare", "testNoiseSeed");
             Ignore(privacy, "he");
             return new GlmPrivacyOptions();
@@ -335,7 +337,8 @@ internal sealed class GlmRunFileReader(string path, OwnSide? self = null, IReadO
             Ignore(privacy, "share");
         if (mode == PrivacyMode.LabelDp)
             Ignore(privacy, "delta", "adjacency", "unit");
-        if (evaluation != EvaluationDisclosure.Charged)
+        // Noise on the path of the weights covers the final ones already.
+        if (evaluation != EvaluationDisclosure.Charged || (mode == PrivacyMode.HdpVfl && calibration == Calibration.WeightNoise))
             Ignore(privacy, "evaluationShare");
         return new GlmPrivacyOptions
         {
@@ -484,6 +487,7 @@ internal sealed class GlmRunFileReader(string path, OwnSide? self = null, IReadO
         Section own = party.Object("privacy");
         if (!GlmPlan.IsPrivate(mode))
         {
+            RequireMode(jobPrivacy, own, ModeRemedy, "epsilon", "delta");
             Ignore(own, "epsilon", "delta");
             return null;
         }

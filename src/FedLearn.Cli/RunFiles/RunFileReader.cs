@@ -235,6 +235,17 @@ internal abstract class RunFileReader(string path, OwnSide? self)
         return TimeSpan.FromSeconds(Math.Min(seconds, LargestSeconds));
     }
 
+    /// <summary>Adds one fault where an object asks for noise and no mode is written: such a file would train in the clear, which only somebody who reads the list of keys without effect would see.</summary>
+    /// <param name="privacy">The job's <c>privacy</c>, which decides whether a mode is written.</param>
+    /// <param name="section">The object that may ask: <paramref name="privacy"/>, or a party's own.</param>
+    /// <param name="remedy">What to write, as a sentence.</param>
+    /// <param name="keys">Keys that mean nothing without a mode.</param>
+    protected static void RequireMode(Section privacy, Section section, string remedy, params string[] keys)
+    {
+        if (!privacy.Has("mode") && string.Join(", ", keys.Where(section.Has).Select(section.At)) is { Length: > 0 } written)
+            privacy.Fault(RunFileErrors.MissingKey, "mode", $"the key is missing beside {written}, and without it there is no noise.", remedy);
+    }
+
     /// <summary>Lists keys that have no effect.</summary>
     protected void Ignore(Section section, params string[] keys) => Ignored.AddRange(keys.Where(section.Has).Select(section.At));
 }

@@ -118,7 +118,8 @@ internal static class CompareDocument
             ["calibration"] = row.Calibration,
             ["scheme"] = row.Scheme,
             ["epsilon"] = row.Epsilon,
-            ["delta"] = row.Delta,
+            // The published formulas reach a larger delta than the one asked for where epsilon is large.
+            ["delta"] = ok && row.Calibration == "paper" ? first!["parties"]!.AsArray().Max(p => (double?)p!["privacy"]!["delta"]) : row.Delta,
             ["status"] = ok ? "ok" : "refused",
             ["name"] = row.Name,
             ["series"] = row.Series,

@@ -58,7 +58,7 @@ internal static class PartyDocument
         report["rows"] = new JsonObject { ["train"] = result.TrainRows, ["test"] = result.TestRows };
         report["timing"] = Timing(result.Timing);
         report["alignment"] = ReportParts.Alignment(result.Alignment, result.CommonRows, result.AlignmentLeaks, result.AlignmentWarnings);
-        End(report, Party(result, job.Privacy, self.Ledger, run.Transport), job.Parties.First(p => p.Party.Role == PartyRole.Active).Party.Name, run.Ignored, [.. run.Warnings, .. result.Warnings]);
+        End(report, Party(result, job, self.Ledger, run.Transport), job.Parties.First(p => p.Party.Role == PartyRole.Active).Party.Name, run.Ignored, [.. run.Warnings, .. result.Warnings]);
         return report;
     }
 
@@ -132,12 +132,12 @@ internal static class PartyDocument
             texts.Add(text);
     }
 
-    private static JsonObject Party(GlmPartyResult result, GlmPrivacyOptions options, RunFileLedger ledger, TransportSettings transport)
+    private static JsonObject Party(GlmPartyResult result, GlmJob job, RunFileLedger ledger, TransportSettings transport)
     {
         JsonObject party = ReportParts.Party(result.Party.Name, result.Party.Role, result.Traffic, transport);
         AddRows(party, result.OwnRows, result.CommonRows);
         party["timing"] = Timing(result.Timing);
-        party["privacy"] = Privacy(result.Privacy, options, ledger);
+        party["privacy"] = Privacy(result.Privacy, job, result.Party.Name, ledger);
         party["model"] = new JsonObject { ["weightsSha256"] = result.Model.WeightsSha256, ["features"] = result.Model.Features.FeatureNames.Count };
         party["encryption"] = result.Joint is not { } joint ? null : new JsonObject
         {
@@ -151,13 +151,16 @@ internal static class PartyDocument
 
     private static JsonArray Releases(IEnumerable<GlmSentMessages> sent) => ReportParts.Releases(sent.Select(r => (r.Name, r.Protection, r.To, r.Messages, r.Bytes)));
 
-    private static JsonObject Privacy(GlmPrivacyStatement statement, GlmPrivacyOptions options, RunFileLedger ledger)
+    private static JsonObject Privacy(GlmPrivacyStatement statement, GlmJob job, string party, RunFileLedger ledger)
     {
+        GlmPrivacyOptions options = job.Privacy;
         if (statement.OneRound is { } oneRound)
-            return OneRound(statement, oneRound, ledger);
+            return OneRound(statement, oneRound, ledger, (job.Parties.First(p => p.Party.Name == party).Budget ?? options.Budget)?.Delta ?? 0);
         if (statement.Joint is { } joint)
             return Joint(statement, joint, options, ledger);
         PartyCalibration? c = statement.Calibration;
+        // The classical formula of calibration paper does not reach the delta asked for at large epsilon; delta is what the claim says.
+        double? asked = statement.Budget?.Delta, delta = c?.ActualDelta > asked ? c.ActualDelta : asked;
         return new JsonObject
         {
             ["mode"] = Kebab(statement.Mode),
@@ -165,7 +168,7 @@ internal static class PartyDocument
             ["adjacency"] = c is null ? null : Kebab(options.Adjacency),
             ["unit"] = c is null ? null : Kebab(options.Unit),
             ["epsilon"] = statement.Budget?.Epsilon,
-            ["delta"] = statement.Budget?.Delta,
+            ["delta"] = delta,
             ["mu"] = c?.Mu,
             ["sigma"] = c?.Sigma,
             ["sensitivity"] = c?.Sensitivity,
@@ -176,6 +179,7 @@ internal static class PartyDocument
             ["gradientSigma"] = c?.GradientSigma,
             ["gradientSigmaCharged"] = c?.GradientSigmaCharged,
             ["evaluationSigma"] = c?.EvaluationNoise?.Sigma,
+            ["deltaAsked"] = c?.ActualDelta is null ? null : asked,
             ["actualDelta"] = c?.ActualDelta,
             ["secureNoise"] = c is null ? null : statement.SecureNoise,
             ["noise"] = c is null ? null : statement.SecureNoise ? CsprngNoise.AccuracyStatement : GlmClaims.TestNoiseNotice,
@@ -209,7 +213,7 @@ internal static class PartyDocument
         ["warnings"] = Texts(statement.Warnings),
     };
 
-    private static JsonObject OneRound(GlmPrivacyStatement statement, OneRoundStatement released, RunFileLedger ledger)
+    private static JsonObject OneRound(GlmPrivacyStatement statement, OneRoundStatement released, RunFileLedger ledger, double jobDelta)
     {
         OneRoundCalibration? c = released.Calibration;
         return new JsonObject
@@ -242,7 +246,8 @@ internal static class PartyDocument
             ["secureNoise"] = statement.SecureNoise,
             ["noise"] = !statement.SecureNoise ? GlmClaims.TestNoiseNotice : c is null && released.LabelSigma is null
                 ? "Labels are randomised by comparing 64-bit words of the operating system's cryptographic random numbers with an exact threshold." : CsprngNoise.AccuracyStatement,
-            ["ledger"] = statement.Spent is { } spent ? Ledger(spent, ledger, statement.Budget!.Delta) : null,
+            // Randomised labels are pure. The sum of a ledger that also has Gaussian charges needs a delta, and the job has one.
+            ["ledger"] = statement.Spent is { } spent ? Ledger(spent, ledger, spent.MuSquared > 0 ? Math.Max(statement.Budget!.Delta, jobDelta) : statement.Budget!.Delta) : null,
             ["claims"] = Texts(statement.Claims),
             ["warnings"] = Texts(statement.Warnings),
         };

@@ -21,6 +21,13 @@ public static class GaussianDp
     /// <summary>Above this a delta and its surroundings are normal numbers, and quotients of them are accurate.</summary>
     private const double SafelyNormal = 1e-300;
 
+    /// <summary>From this mu on, epsilon = mu (p + mu/2) no longer tells one p from the next that matters, and the p of the exact answer is not sought: sqrt(2 ln(1/delta)) is
+    /// an upper bound, at most 8.4 above it for any delta, so that epsilon is at most 2 * 8.4/2^45 too large, within what is promised.</summary>
+    private const double LargeMu = 1L << 45;
+
+    /// <summary>Below this p, 1 - delta is less than 1e-347, and delta is 1.</summary>
+    private const double Certain = -40;
+
     /// <summary>Relative margin over the error of one evaluation of delta, which was measured at 2e-15.</summary>
     private const double Margin = 2e-14;
 
@@ -56,7 +63,7 @@ public static class GaussianDp
     /// <summary>Smallest epsilon such that a mu-GDP mechanism is (epsilon, delta)-private.</summary>
     /// <param name="mu">Sensitivity over noise deviation. Finite, at least 0.</param>
     /// <param name="delta">Probability, above 0 and below 1.</param>
-    /// <returns>Privacy loss in nats, at least 0, rounded up.</returns>
+    /// <returns>Privacy loss in nats, at least 0, rounded up; infinite where that is beyond the range of a double, for a mu above 1e154.</returns>
     /// <exception cref="Diagnostics.ConfigurationException">FL2300: mu out of range; FL2301: delta out of range.</exception>
     public static double Epsilon(double mu, double delta)
     {
@@ -69,6 +76,8 @@ public static class GaussianDp
         // p cannot exceed sqrt(2 ln(1/delta)), since delta <= Phi(-p) <= e^(-p^2/2)/2 for p >= 0. log delta is concave and falls with
         // epsilon, so Newton's steps from there approach the root from the right.
         double epsilon = mu * (Math.Sqrt(-2 * target) + mu / 2);
+        if (mu >= LargeMu)
+            return epsilon * (1 + Margin / 10);
         Curve curve = Curve.At(mu, epsilon);
         for (int i = 0; i < 100; i++)
         {
@@ -96,6 +105,8 @@ public static class GaussianDp
 
         // Two lower bounds: p <= sqrt(2 ln(1/delta)) as above, and delta(mu, 0) = erf(mu/sqrt 8) <= mu/sqrt(2 pi).
         double z = Math.Sqrt(-2 * target);
+        if (epsilon >= LargeMu * LargeMu / 2)
+            return 2 * (epsilon / (z + Math.Sqrt(2) * Math.Sqrt(epsilon + z * z / 2))) * (1 - Margin / 10);
         double mu = Math.Max(2 * epsilon / (z + Math.Sqrt(z * z + 2 * epsilon)), delta / InverseRootTwoPi);
         double low = 0, high = double.PositiveInfinity;
         Curve curve = Curve.At(mu, epsilon);
@@ -195,10 +206,15 @@ public static class GaussianDp
             // p = epsilon/mu - mu/2 and p^2/2 as sums of two doubles: near delta = 1e-300 an error of 1e-16 in p alone would cost 1e-13.
             double quotient = epsilon / mu;
             DoubleDouble sum = DoubleDouble.Sum(quotient, -mu / 2);
-            double p = sum.Hi, pLow = sum.Lo + Math.FusedMultiplyAdd(-quotient, mu, epsilon) / mu;
+            // Where the two cancel, what is left may be no larger than the rounding of the quotient.
+            sum = DoubleDouble.Sum(sum.Hi, sum.Lo + Math.FusedMultiplyAdd(-quotient, mu, epsilon) / mu);
+            double p = sum.Hi, pLow = sum.Lo;
+            if (p < Certain)
+                return new(1, 0, 0, 0);
             double square = p * p, squareLow = Math.FusedMultiplyAdd(p, p, -square) + 2 * p * pLow;
+            // log delta is at most -p^2/2.
             if (!double.IsFinite(square))
-                return new(0, -double.MaxValue, 1, 1);
+                return new(0, -double.MaxValue / 2, 1, 1);
             double density = Math.Exp(-square / 2) * Math.Exp(-squareLow / 2) * InverseRootTwoPi;
 
             if (p >= -1)

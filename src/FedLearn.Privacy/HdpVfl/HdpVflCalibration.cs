@@ -123,6 +123,8 @@ public static class HdpVflCalibration
     {
         ArgumentNullException.ThrowIfNull(parameters);
         ArgumentNullException.ThrowIfNull(noise);
+        if (!Enum.IsDefined(side))
+            throw PrivacyErrors.Configuration(PrivacyErrors.InvalidNumber, "side", "it has no name.", "Use one of the named values.");
         CheckBudget(epsilon, delta);
         CheckShare(noise.Share, "share");
         if (noise.EvaluationShare is { } evaluation)

@@ -67,6 +67,9 @@ public static class HdpVflSensitivity
             { FinalDrift = Math.Min(2 * p.WeightNorm, drift) * (1 + Margin) };
     }
 
+    /// <summary>Most batches of a fixed partition; the recursion keeps two numbers and more for each, about a gigabyte here.</summary>
+    internal const int MostBatches = 1 << 25;
+
     /// <summary>What the recursion needs to know of a party.</summary>
     /// <param name="Own">Bound on the movement of the changed row's own entry; for unit label, at equal weights.</param>
     /// <param name="Residual">Bound on the movement of the row's residual times its unit vector: eta R times it over b is the increment of D.</param>
@@ -140,6 +143,10 @@ public static class HdpVflSensitivity
     {
         if (p.Schedule == BatchSchedule.Reshuffled)
             return Envelope(p, terms);
+
+        if (p.Batches > MostBatches)
+            throw PrivacyErrors.Configuration(PrivacyErrors.InvalidLayout, "batches", FormattableString.Invariant($"there are more than {MostBatches:N0} of them an epoch, and a fixed partition needs a sum for each."),
+                "Use fewer batches, reshuffled ones, or weight noise.");
 
         // Records of one batch have one bound, and D depends on the batch only through its size and a shift in time: before the record's
         // first visit D is 0. So two recursions (ceil and floor) serve all r positions.

@@ -27,7 +27,8 @@ public interface IPrivacyLedger
     /// <returns>The bytes, or null.</returns>
     ReadOnlyMemory<byte>? Find(string party, string key);
 
-    /// <summary>What no sum of a ledger shows of the people of a table: runs that protected less than their records, and charges under another name.</summary>
+    /// <summary>What no sum of a ledger shows of the people of a table: runs that protected less than their records, and charges under another name. A run with test noise
+    /// is charged as if its noise had been secret, in every mode, so that a sum is never less with it; no finite number is what it told.</summary>
     /// <param name="entries">Charges of a ledger.</param>
     /// <param name="party">The party.</param>
     /// <param name="dataSet">The table.</param>
@@ -39,7 +40,7 @@ public interface IPrivacyLedger
         LedgerEntry[] others = [.. entries.Where(e => e.Charge.RunId != exceptRun && e.Charge.DataSet.SharesRowsWith(dataSet))], own = [.. others.Where(e => e.Charge.Party == party)];
         var caveats = new List<string>();
         if (own.Count(e => e.Charge.TestNoise && e.Share > 0) is > 0 and var seeded)
-            caveats.Add($"{seeded} earlier runs over these people used test noise and protected nothing: what they cost is in no sum of the ledger");
+            caveats.Add($"{seeded} earlier runs over these people used test noise and protected nothing: the sums count them as if their noise had been secret, which is less than they told");
         if (own.Count(e => e.Charge.Unit == PrivacyUnit.Label) is > 0 and var labels)
             caveats.Add($"{labels} earlier runs over these people protected labels only: what they told of features is in no sum of the ledger");
         if (others.Length > own.Length)

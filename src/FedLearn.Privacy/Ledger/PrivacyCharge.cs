@@ -42,7 +42,7 @@ public sealed record PrivacyCharge
     /// <summary>Cost as the square of a Gaussian-DP mu; 0 for none.</summary>
     public required double MuSquared { get; init; }
 
-    /// <summary>Whether the noise was seeded test noise, so that the messages protect nothing.</summary>
+    /// <summary>Whether the noise was seeded test noise, so that the messages protect nothing. The charge counts all the same, as if the noise had been secret.</summary>
     public bool TestNoise { get; init; }
 
     /// <summary>A fresh run id.</summary>

@@ -22,6 +22,13 @@ internal static class MillsRatio
     /// <summary>M(p) - M(p + mu) and M(p + mu), for p of at least -1 and mu of at least 0.</summary>
     public static (double Difference, double Upper) DifferenceAndUpper(double p, double mu)
     {
+        // Nodes that suit p are too far apart for e^(-mu t) of a much larger mu; but then M(p + mu) is small beside M(p), and nothing cancels.
+        if (mu > 16 * Math.Max(1, p))
+        {
+            double all = At(p), far = At(p + mu);
+            return (all - far, far);
+        }
+
         double scale = 1 / Math.Max(1, p), difference = 0, upper = 0;
         foreach ((double node, double weight) in Rule)
         {

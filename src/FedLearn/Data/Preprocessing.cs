@@ -64,5 +64,9 @@ public abstract record SplitRule
     /// <summary>A row is a test row when int(hex SHA-256 of its UTF-8 id) mod <paramref name="Modulus"/> is listed.</summary>
     /// <param name="Modulus">At least 2.</param>
     /// <param name="Test">Residues of test rows, each from 0 to the modulus less 1.</param>
-    public sealed record ByHash(int Modulus, IReadOnlyList<int> Test) : SplitRule;
+    public sealed record ByHash(int Modulus, IReadOnlyList<int> Test) : SplitRule
+    {
+        /// <summary>Residues of test rows, each from 0 to the modulus less 1.</summary>
+        public IReadOnlyList<int> Test { get; init; } = Test ?? throw new ArgumentNullException(nameof(Test));
+    }
 }

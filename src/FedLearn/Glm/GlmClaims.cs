@@ -56,7 +56,7 @@ internal static class GlmClaims
     private static string Claim(GlmPlan plan, GlmPartyOptions party, PartyCalibration calibration, PrivacyBudget budget, bool scalingFromData, int testRows)
     {
         GlmPrivacyOptions privacy = plan.Job.Privacy;
-        bool active = party.Party.Role == PartyRole.Active, covered = privacy.Evaluation == EvaluationDisclosure.Charged;
+        bool active = party.Party.Role == PartyRole.Active, covered = privacy is { Evaluation: EvaluationDisclosure.Charged, Unit: PrivacyUnit.Record };
         // Final weights with their own noise, or the whole path of noisy weights, are part of what is paid for.
         string scope = testRows == 0 || !plan.SendsTestScores || (covered && active) ? "training messages only"
             : !covered ? $"training messages only; scores disclosed for {testRows} evaluation rows are outside this claim"

@@ -184,7 +184,11 @@ public abstract record GlmClassWeights
 
     /// <summary>Declared weights.</summary>
     /// <param name="Weights">One for each class from 0, finite, at least 0 and not all 0.</param>
-    public sealed record Declared(IReadOnlyList<double> Weights) : GlmClassWeights;
+    public sealed record Declared(IReadOnlyList<double> Weights) : GlmClassWeights
+    {
+        /// <summary>One for each class from 0, finite, at least 0 and not all 0.</summary>
+        public IReadOnlyList<double> Weights { get; init; } = Weights ?? throw new ArgumentNullException(nameof(Weights));
+    }
 
     /// <summary>See <see cref="Balanced"/>.</summary>
     public sealed record ByShare : GlmClassWeights;
@@ -275,7 +279,7 @@ public sealed record GlmPrivacyOptions
     /// <summary>How the noise of HDP-VFL is calibrated.</summary>
     public Calibration Calibration { get; init; } = Calibration.Tight;
 
-    /// <summary>Budget of each party by itself; null in mode none. A party's own replaces it, see <see cref="GlmPartyOptions.Budget"/>.</summary>
+    /// <summary>Budget of each party by itself. Null in mode none, which refuses one (FL2400): it would promise what no noise keeps. A party's own replaces it, see <see cref="GlmPartyOptions.Budget"/>.</summary>
     public PrivacyBudget? Budget { get; init; }
 
     /// <summary>What two neighbouring tables are.</summary>
@@ -311,7 +315,7 @@ public sealed record GlmPartyOptions
     /// <summary>Name and role.</summary>
     public required PartyDescription Party { get; init; }
 
-    /// <summary>This party's own budget; null for the job's.</summary>
+    /// <summary>This party's own budget; null for the job's, and in mode none.</summary>
     public PrivacyBudget? Budget { get; init; }
 
     /// <summary>Active party only: the declared range of the label, [low, high]. A label outside it is refused, or clipped where one-round training releases it. Gives the label bound k_y.</summary>

@@ -95,7 +95,8 @@ internal sealed class GlmPlan
     /// <summary>Checks a job and fills in its defaults.</summary>
     public static GlmPlan Create(GlmJob job)
     {
-        ArgumentNullException.ThrowIfNull(job);
+        CheckGiven(job);
+        CheckWords(job);
         CheckNumbers(job);
         CheckFold(job);
         var plan = new GlmPlan(job);
@@ -310,6 +311,9 @@ internal sealed class GlmPlan
                 "Set both; 1 and 1 are a good start for binomial models on rows of length 1.");
         if (PreprocessingOptions.Rows == RowBound.None)
             throw Refused(GlmErrors.RowsNotBounded, "preprocessing.rows", "the sensitivity proof needs rows of bounded length (A1).", "Set preprocessing.rows to clip or normalize.");
+        // Passive parties add no noise under unit label, so nothing of their features is there to charge for.
+        if (Job.Privacy is { Unit: PrivacyUnit.Label, Evaluation: EvaluationDisclosure.Charged })
+            throw new ConfigurationException(GlmOneRoundErrors.InvalidSetting, "privacy.evaluation", "unit label protects no features, so there is nothing to charge for.", "Use disclosed or none.");
         if (Job.Privacy is { Calibration: Calibration.Paper, Evaluation: EvaluationDisclosure.Charged })
             throw Refused(PrivacyErrors.PaperSetting, "privacy.evaluation", "the published formulas leave no budget for the final weights.", "Use the tight calibration, or evaluation disclosed or none.");
         foreach (GlmPartyOptions party in Job.Parties)
@@ -317,6 +321,49 @@ internal sealed class GlmPlan
                 throw Refused(GlmErrors.BudgetMissing, $"party '{party.Party.Name}'", "no epsilon and delta are given.", "Set privacy.epsilon and privacy.delta.");
         foreach (GlmPartyOptions party in Job.Parties)
             HdpVflCalibration.CheckBudget(BudgetOf(party)!.Epsilon, BudgetOf(party)!.Delta);
+    }
+
+    /// <summary>Whether everything that a job must have is there.</summary>
+    /// <param name="job">The job.</param>
+    /// <exception cref="ArgumentNullException">The job, or one of its parts, is null; the name is that of the part.</exception>
+    public static void CheckGiven(GlmJob job)
+    {
+        ArgumentNullException.ThrowIfNull(job);
+        ArgumentNullException.ThrowIfNull(job.Model);
+        ArgumentNullException.ThrowIfNull(job.Model.Family);
+        ArgumentNullException.ThrowIfNull(job.Training);
+        ArgumentNullException.ThrowIfNull(job.Privacy);
+        ArgumentNullException.ThrowIfNull(job.Privacy.OneRound);
+        ArgumentNullException.ThrowIfNull(job.Privacy.He);
+        ArgumentNullException.ThrowIfNull(job.Split);
+        ArgumentNullException.ThrowIfNull(job.Parties);
+        foreach (GlmPartyOptions party in job.Parties)
+            ArgumentNullException.ThrowIfNull(party?.Party, "job.Parties");
+    }
+
+    // A number that stands for no mode would compare unequal to every one that adds noise, and be trained in the clear.
+    private static void CheckWords(GlmJob job)
+    {
+        Named(job.Privacy.Mode, "privacy.mode");
+        Named(job.Privacy.Calibration, "privacy.calibration");
+        Named(job.Privacy.Adjacency, "privacy.adjacency");
+        Named(job.Privacy.Unit, "privacy.unit");
+        Named(job.Privacy.Evaluation, "privacy.evaluation");
+        Named(job.Privacy.He.Scheme, "privacy.he.scheme");
+        Named(job.Model.Intercept, "model.intercept");
+        Named(job.Training.Optimizer ?? GlmOptimizer.Sgd, "training.optimizer");
+        Named(job.Training.MessagePrecision, "training.messagePrecision");
+        Named(job.Training.EarlyStopping?.Metric ?? EarlyStoppingMetric.Objective, "training.earlyStopping.metric");
+        Named(job.Alignment, "alignment");
+        PreprocessingOptions preprocessing = PreprocessingOf(job);
+        Named(preprocessing.Scaling, "preprocessing.scaling");
+        Named(preprocessing.Rows, "preprocessing.rows");
+    }
+
+    private static void Named<T>(T value, string key) where T : struct, Enum
+    {
+        if (!Enum.IsDefined(value))
+            throw Invalid(key, $"{key} is a number that stands for nothing.", $"Use one of the names of {typeof(T).Name}: {string.Join(", ", Enum.GetNames<T>())}.");
     }
 
     private static void CheckNumbers(GlmJob job)
@@ -346,6 +393,9 @@ internal sealed class GlmPlan
             Check(split.Modulus >= 2 && split.Test.All(r => r >= 0 && r < split.Modulus), "evaluation.split", "needs mod of at least 2 and residues below it");
         if (PartyList.FaultOf(job.Parties.Select(p => p.Party)) is { } fault)
             throw Invalid("parties", $"parties {fault}.", "Mend the job.");
+        if (job.Privacy.Mode == PrivacyMode.None && (job.Privacy.Budget is not null || job.Parties.Any(p => p.Budget is not null)))
+            throw Invalid("privacy.mode", "a budget is given, and the mode is none, which adds no noise.",
+                "Set privacy.mode to hdp-vfl, or to another mode that has noise; without noise leave the budget out.");
     }
 
     private static void CheckRounds(int epochs, int batches) =>

@@ -51,6 +51,7 @@ public sealed class GlmPredictor
     {
         ArgumentNullException.ThrowIfNull(job);
         ArgumentNullException.ThrowIfNull(input);
+        ArgumentNullException.ThrowIfNull(input.Table);
         ArgumentNullException.ThrowIfNull(model);
         GlmPlan.Create(job);
         GlmPartyOptions party = job.Parties.FirstOrDefault(p => p.Party.Name == input.Party)

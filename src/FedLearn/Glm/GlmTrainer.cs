@@ -84,6 +84,7 @@ public sealed partial class GlmTrainer
     /// <summary>Checks a job and a party's input against each other.</summary>
     /// <param name="job">The job; the same at every party.</param>
     /// <param name="input">What this party brings.</param>
+    /// <exception cref="ArgumentNullException">The job, the input or a part of one is null; the name is that of the part.</exception>
     /// <exception cref="ConfigurationException">The job is inconsistent or does not name the party.</exception>
     /// <exception cref="PrivacyRefusedException">The job asks a private mode for something its proof does not cover; or FL5020: it is over the budget of the
     /// party's ledger.</exception>
@@ -91,6 +92,7 @@ public sealed partial class GlmTrainer
     public GlmTrainer(GlmJob job, GlmPartyInput input)
     {
         ArgumentNullException.ThrowIfNull(input);
+        ArgumentNullException.ThrowIfNull(input.Table);
         _plan = _declared = GlmPlan.Create(job);
         _input = input;
         _options = job.Parties.FirstOrDefault(p => p.Party.Name == input.Party)

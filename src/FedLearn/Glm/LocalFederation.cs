@@ -48,6 +48,9 @@ public static partial class LocalFederation
     public static async Task<GlmPrediction> PredictAsync(GlmJob job, IReadOnlyList<GlmPartyInput> inputs, IReadOnlyList<GlmModel> models,
         ChannelOptions? options = null, CancellationToken cancellationToken = default)
     {
+        ArgumentNullException.ThrowIfNull(models);
+        foreach (GlmModel model in models)
+            ArgumentNullException.ThrowIfNull(model, nameof(models));
         GlmPredictor[] parties = [.. InOrder(job, inputs, i => i.Party)
             .Select(i => new GlmPredictor(job, i, models.FirstOrDefault(m => m.Party.Name == i.Party)
                 ?? throw new ConfigurationException(GlmErrors.BadModelFile, $"party '{i.Party}'", "its part of the model is missing.", "Give one part a party.")))];
@@ -64,8 +67,10 @@ public static partial class LocalFederation
 
     private static T[] InOrder<T>(GlmJob job, IReadOnlyList<T> inputs, Func<T, string> name)
     {
-        ArgumentNullException.ThrowIfNull(job);
+        GlmPlan.CheckGiven(job);
         ArgumentNullException.ThrowIfNull(inputs);
+        foreach (T input in inputs)
+            ArgumentNullException.ThrowIfNull(input, nameof(inputs));
         return [.. job.Parties.OrderBy(p => p.Party.Role).Select(p => inputs.FirstOrDefault(i => name(i) == p.Party.Name)
             ?? throw new ConfigurationException(GlmErrors.InvalidJob, $"party '{p.Party.Name}'", "it brings no input.", "Give one input a party."))];
     }

@@ -90,6 +90,24 @@ public sealed class LedgerCommandTests : IDisposable
         Assert.Contains("1 earlier runs over these people protected labels only", run.Error, StringComparison.Ordinal);
     }
 
+    [Theory]
+    [InlineData("hdp-vfl")]
+    [InlineData("one-round")]
+    [InlineData("label-dp")]
+    public async Task Train_TestNoise_IsChargedAsIfItHadBeenSecretAndWarnedOf(string mode)
+    {
+        await TrainAsync(("privacy.mode", mode));
+        (double, double) Sum(JsonElement shown) => shown.GetProperty("totals").EnumerateArray().Where(t => t.GetProperty("party").GetString() == "bank")
+            .Select(t => (t.GetProperty("pureEpsilon").GetDouble(), t.GetProperty("mu").GetDouble())).Last();
+        (double epsilon, double mu) = Sum(await ShowAsync(Ledger));
+        await TrainAsync(("privacy.mode", mode), ("privacy.testNoiseSeed", 3));
+        (double twiceEpsilon, double twiceMu) = Sum(await ShowAsync(Ledger));
+        Assert.Equal(2 * epsilon, twiceEpsilon, 1e-9);
+        Assert.Equal(Math.Sqrt(2) * mu, twiceMu, 1e-9);
+        Assert.Contains("1 earlier runs over these people used test noise and protected nothing: the sums count them as if their noise had been secret, which is less than they told",
+            (await ToolRun.Of("ledger", "show", "--ledger", Ledger)).Error, StringComparison.Ordinal);
+    }
+
     [Fact]
     public async Task Train_SecondJobOverTheBudget_IsRefusedWithWhatIsLeft()
     {

@@ -145,6 +145,7 @@ public class PrivacyCommandTests
     [InlineData("FL5015", "--calibration", "paper", "--schedule", "reshuffled")]
     [InlineData("FL5015", "--calibration", "paper", "--weight-bound", "1")]
     [InlineData("FL2101", "--calibration", "weight-noise", "--evaluation-share", "0.5")]
+    [InlineData("FL2101", "--unit", "label", "--evaluation-share", "0.2")]
     [InlineData("FL2307", "--calibration", "weight-noise", "--share", "1")]
     public async Task Calibrate_WhatDoesNotGoTogether_IsRefused(string id, params string[] options)
     {
@@ -242,6 +243,23 @@ public class PrivacyCommandTests
         Assert.Equal(exitCode, run.ExitCode);
         Assert.Empty(run.Output);
     }
+
+    [Theory]
+    [InlineData("FL2101", "--steps", "--mu", "1", "--steps", "100", "--delta", "1e-5")]
+    [InlineData("FL2101", "--observer", "--mu", "1", "--observer", "outside", "--epsilon", "1")]
+    [InlineData("FL2101", "--observer", "--pure-epsilon", "1", "--observer", "peer", "--delta", "1e-5")]
+    [InlineData("FL2101", "--steps", "--mu", "1", "--pure-epsilon", "1", "--steps", "2", "--delta", "1e-5")]
+    [InlineData("FL2300", "--mu", "--mu", "1e155", "--delta", "1e-5")]
+    public async Task Account_WhatWouldNotCount_IsRefused(string id, string option, params string[] args)
+    {
+        ToolRun run = await ToolRun.Of(["privacy", "account", .. args, "--json"]);
+        Assert.Equal((2, ""), (run.ExitCode, run.Output));
+        Assert.Contains($"({id})", run.Error, StringComparison.Ordinal);
+        Assert.Contains(option, run.Error, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task Account_HugeMu_IsDeltaOne() => Assert.Equal(1, (await Json("account", "--mu", "1e13", "--epsilon", "2")).GetProperty("delta").GetDouble());
 
     [Fact]
     public async Task Calibrate_DefaultsAndGaussianFamily_AreTightReplaceOneRowNormOne()

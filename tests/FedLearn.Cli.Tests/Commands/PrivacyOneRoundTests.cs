@@ -98,6 +98,18 @@ public class PrivacyOneRoundTests
         Assert.True((double)reports[1]["parties"]![1]!["privacy"]!["ledger"]!["spentEpsilon"]! > (double)reports[0]["parties"]![1]!["privacy"]!["ledger"]!["spentEpsilon"]!);
     }
 
+    [Fact]
+    public async Task Train_OneRoundAfterGaussianCharges_ReportsTheSumAtTheJobsDelta()
+    {
+        using var scene = new Scene();
+        Assert.Equal(0, (await ToolRun.Of("train", "--config", scene.Job(Scene.Private()))).ExitCode);
+        ToolRun run = await ToolRun.Of("train", "--config", scene.Job(Scene.Private(("privacy.mode", "one-round"))), "--json");
+        JsonNode bank = JsonNode.Parse(run.Output)!["parties"]![0]!["privacy"]!;
+        Assert.Equal((0, .001), ((double)bank["delta"]!, (double)bank["ledger"]!["delta"]!));
+        // A pure epsilon of 1 beside a Gaussian one: more than either, at most both.
+        Assert.InRange((double)bank["ledger"]!["spentEpsilon"]!, 1.1, 2);
+    }
+
     [Theory]
     [InlineData("one-round", "model.intercept", "\"free\"", "FL5033")]
     [InlineData("one-round", "privacy.adjacency", "\"zero-out\"", "FL5034")]

@@ -1,5 +1,6 @@
 using System.Text.Json;
 using System.Text.Json.Nodes;
+using FedLearn.Cli.Commands;
 using FedLearn.Cli.Tests.Sessions;
 using FedLearn.Privacy;
 
@@ -144,6 +145,18 @@ public sealed class PrivacyPlanCommandTests : IDisposable
             Assert.Contains(part, run.Error, StringComparison.Ordinal);
     }
 
+    [Theory]
+    [InlineData("hdp-vfl")]
+    [InlineData("one-round")]
+    public async Task Plan_TestNoise_SaysFirstThatItIsNotPrivate(string mode)
+    {
+        string job = _scene.Job(Scene.Private(("privacy.mode", mode), ("privacy.testNoiseSeed", 3)));
+        JsonElement document = (await Plan(job, "--rows", "200")).Document;
+        Assert.Equal(("notice", "NOT PRIVATE: test noise"), document.EnumerateObject().Select(p => (p.Name, p.Value.GetString())).First());
+        Assert.StartsWith("NOT PRIVATE: test noise", (await ToolRun.Of("privacy", "plan", "--config", job)).Error, StringComparison.Ordinal);
+        Assert.False((await Plan(_scene.Job(Scene.Private(("privacy.mode", mode))), "--rows", "200")).Document.TryGetProperty("notice", out _));
+    }
+
     [Fact]
     public async Task Plan_MissingTable_AsksForRows()
     {
@@ -184,6 +197,36 @@ public sealed class PrivacyPlanCommandTests : IDisposable
         foreach ((JsonElement party, JsonElement plan) in report.GetProperty("parties").EnumerateArray().Zip(planned.GetProperty("parties").EnumerateArray()))
             Assert.Equal(party.GetProperty("releases").EnumerateArray().Where(r => r.GetProperty("name").GetString()!.StartsWith("training", StringComparison.Ordinal)).Sum(r => r.GetProperty("bytes").GetInt64()),
                 plan.GetProperty("rounds").GetProperty("payloadBytes").GetInt64());
+    }
+
+    [Fact]
+    public async Task Plan_SplitByHash_SaysThatBytesOutsideTheRoundsAreAnAverage()
+    {
+        string job = _scene.Job(Scene.Private());
+        Assert.True((await Plan(job, "--rows", "200")).Document.GetProperty("cost").GetProperty("outsideIsAnEstimate").GetBoolean());
+        Assert.Contains("those before and after them for 50 test rows, the average", (await ToolRun.Of("privacy", "plan", "--config", job, "--rows", "200")).Error, StringComparison.Ordinal);
+        job = _scene.Job(Scene.Private(("evaluation", null)));
+        Assert.False((await Plan(job, "--rows", "200")).Document.GetProperty("cost").GetProperty("outsideIsAnEstimate").GetBoolean());
+        Assert.Contains("bytes are exact for these numbers", (await ToolRun.Of("privacy", "plan", "--config", job, "--rows", "200")).Error, StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData("1800000000", "5")]
+    [InlineData("1000000000", "1000000000")]
+    public async Task Plan_MoreRowsOrBatchesThanCanBe_IsRefused(string rows, string batches)
+    {
+        ToolRun run = await ToolRun.Of("privacy", "plan", "--config", _scene.Job(Scene.Private(("training.epochs", 1), ("training.batchesPerEpoch", JsonNode.Parse(batches)), ("privacy.delta", 1e-12))), "--rows", rows);
+        Assert.Equal((2, ""), (run.ExitCode, run.Output));
+        Assert.Contains("(FL2302)", run.Error, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void Measure_EpochsOrPartsThatDisagree_AreDisturbed()
+    {
+        double[] even = [1, 1, 1.1, 1.2, 1.2, 1.3, 1.4, 9], uneven = [1, 1, 1.1, 1.2, 1.5, 1.6, 1.7, 1.8];
+        Assert.Null(CostMeter.Disturbed(even, tooFast: false));
+        Assert.Contains("measure again", CostMeter.Disturbed(uneven, tooFast: false), StringComparison.Ordinal);
+        Assert.Contains("measure again", CostMeter.Disturbed(even, tooFast: true), StringComparison.Ordinal);
     }
 
     [Fact]

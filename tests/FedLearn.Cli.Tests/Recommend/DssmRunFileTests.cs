@@ -110,6 +110,17 @@ public sealed class DssmRunFileTests : IDisposable
     public void Load_OneShot_NoisesEmbeddingsWithoutBeingTold() =>
         Assert.Equal(DssmNoise.Embeddings, Load(("privacy", Json("""{ "mode": "dp", "claim": "one-shot", "epsilon": 1, "delta": 1e-5 }"""))).Job.Privacy.Noise);
 
+    [Theory]
+    [InlineData("privacy", """{ "noise": "both" }""", "privacy.noise")]
+    [InlineData("privacy", """{ "claim": "full" }""", "privacy.claim")]
+    [InlineData("privacy", """{ "epsilon": 1, "delta": 1e-5 }""", "privacy.epsilon, privacy.delta")]
+    [InlineData("privacy", """{ "unit": "event" }""", "privacy.unit")]
+    [InlineData("privacy", """{ "evaluation": "none" }""", "privacy.evaluation")]
+    [InlineData("privacy", """{ "testNoiseSeed": 1 }""", "privacy.testNoiseSeed")]
+    [InlineData("parties.1.privacy", """{ "epsilon": 1 }""", "parties[1].privacy.epsilon")]
+    public void Load_NoiseWithoutAMode_IsRefused(string path, string json, string key) =>
+        Assert.Contains("dp to have noise", Refused<ConfigurationException>("FL2004", key, ("privacy", null), (path, Json(json))).Message, StringComparison.Ordinal);
+
     [Fact]
     public void Load_KeysWithoutEffect_AreListed()
     {

@@ -51,7 +51,7 @@ public class TrainingReportTests
     public async Task Report_OfTraining_HasEveryFieldOfTheContract(bool isPrivate)
     {
         using var scene = new Scene();
-        (JsonElement report, _) = await TrainAsync(scene.Job(isPrivate ? Scene.Private(("training.optimizer", "sgd")) : [("training.stepSize", 3), ("privacy.epsilon", 1)]));
+        (JsonElement report, _) = await TrainAsync(scene.Job(isPrivate ? Scene.Private(("training.optimizer", "sgd")) : [("training.stepSize", 3), ("privacy.mode", "none"), ("privacy.epsilon", 1)]));
         Assert.Matches("^[0-9a-f]{64}$", report.GetProperty("job").GetProperty("digest").GetString());
         foreach (string set in (string[])["train", "test"])
             foreach (string metric in Metrics)
@@ -152,7 +152,7 @@ public class TrainingReportTests
     public async Task Claims_PaperCalibration_WarnAndClaimTheDeltaThatIsReached(double epsilon, double delta, bool above)
     {
         using var scene = new Scene();
-        (JsonElement report, ToolRun run) = await TrainAsync(scene.Job(Scene.Private(("privacy.calibration", "paper"), ("privacy.epsilon", epsilon), ("privacy.delta", delta))));
+        (JsonElement report, ToolRun run) = await TrainAsync(scene.Job(Scene.Private(("privacy.calibration", "paper"), ("privacy.epsilon", epsilon), ("privacy.delta", delta))), "--html", scene.At("report.html"));
         foreach (JsonElement party in report.GetProperty("parties").EnumerateArray())
         {
             JsonElement privacy = party.GetProperty("privacy");
@@ -161,8 +161,14 @@ public class TrainingReportTests
             string claimed = Math.Max(actual, delta).ToString("R", CultureInfo.InvariantCulture);
             Assert.Contains($"({epsilon.ToString("R", CultureInfo.InvariantCulture)}, {claimed})-differentially private", privacy.GetProperty("claims")[0].GetString()!, StringComparison.Ordinal);
             Assert.Contains(privacy.GetProperty("warnings").EnumerateArray(), w => w.GetString()!.Contains("paper", StringComparison.Ordinal));
+            // The number beside the claim is the claim's, wherever it is shown.
+            Assert.Equal((Math.Max(actual, delta), delta), (privacy.GetProperty("delta").GetDouble(), privacy.GetProperty("deltaAsked").GetDouble()));
         }
 
+        string worst = report.GetProperty("parties").EnumerateArray().Max(p => p.GetProperty("privacy").GetProperty("delta").GetDouble()).ToString("G4", CultureInfo.InvariantCulture);
+        Assert.Matches($@"\|\s*{epsilon.ToString("G4", CultureInfo.InvariantCulture)}\s*\|\s*{worst}\s*\|", run.Error);
+        string page = File.ReadAllText(scene.At("report.html"));
+        Assert.Contains($"delta {worst}, per party", TextOf(page), StringComparison.Ordinal);
         Assert.Contains("warning: ", run.Error, StringComparison.Ordinal);
     }
 

@@ -489,7 +489,7 @@ public sealed class RunFileTests : IDisposable
         GlmPrivacyOptions privacy = run.Job.Privacy;
         Assert.Equal((Calibration.WeightNoise, Adjacency.ZeroOut, PrivacyUnit.Record, 0.7), (privacy.Calibration, privacy.Adjacency, privacy.Unit, privacy.Share));
         Assert.Equal((EvaluationDisclosure.Charged, 0.1, true), (privacy.Evaluation, privacy.EvaluationShare, run.Job.Training.Reshuffle));
-        Assert.Empty(run.Ignored);
+        Assert.Equal(["privacy.evaluationShare"], run.Ignored); // noise on the path of the weights covers the final ones already
         Assert.Equal(PrivacyUnit.Label, Load(With(Private, "privacy.unit", "\"label\"")).Job.Privacy.Unit);
         // A share that nothing uses is said to be ignored.
         Assert.Contains("privacy.share", Load(With(Private, "privacy.share", "0.7")).Ignored);
@@ -541,6 +541,36 @@ public sealed class RunFileTests : IDisposable
         Assert.Equal(new GlmTrainingOptions { Epochs = 10, BatchesPerEpoch = 1, Optimizer = GlmOptimizer.Lbfgs }, run.Job.Training);
         Assert.Equal(new GlmPrivacyOptions(), run.Job.Privacy);
         Assert.All(run.Job.Parties, party => Assert.Null(party.Budget));
+    }
+
+    [Theory]
+    [InlineData("privacy.epsilon", "1")]
+    [InlineData("privacy.delta", "1e-5")]
+    [InlineData("privacy.calibration", "\"tight\"")]
+    [InlineData("privacy.adjacency", "\"zero-out\"")]
+    [InlineData("privacy.unit", "\"label\"")]
+    [InlineData("privacy.share", "0.4")]
+    [InlineData("privacy.evaluation", "\"none\"")]
+    [InlineData("privacy.evaluationShare", "0.1")]
+    [InlineData("privacy.testNoiseSeed", "1")]
+    [InlineData("privacy.oneRound", """{ "alpha": 1 }""")]
+    [InlineData("privacy.he", """{ "scheme": "ckks" }""")]
+    [InlineData("parties[1].privacy", """{ "epsilon": 1 }""", "parties[1].privacy.epsilon")]
+    public void Load_NoiseWithoutAMode_IsRefused(string path, string json, string? key = null)
+    {
+        string text = With(Plain, path, json);
+        Refused<ConfigurationException>(text, RunFileErrors.MissingKey, "privacy.mode");
+        Assert.Contains(key ?? path, Assert.Throws<ConfigurationException>(() => Load(text)).Cause, StringComparison.Ordinal);
+        Assert.Contains("none if that is meant", Assert.Throws<ConfigurationException>(() => Load(text)).Remedy, StringComparison.Ordinal);
+        // Written out, none is what it says.
+        Load(With(text, "privacy.mode", "\"none\""));
+    }
+
+    [Fact]
+    public void Load_ModeWithoutKeysOrLedgerBudget_IsNoQuestion()
+    {
+        Assert.Equal(new PrivacyBudget(3, 1e-5), Load(With(Plain, "parties[1].ledger", """{ "budget": { "epsilon": 3, "delta": 1e-5 } }""")).Party("telco").Ledger.Budget);
+        Assert.Empty(Load(With(Plain, "privacy", "{}")).Ignored);
     }
 
     [Theory]

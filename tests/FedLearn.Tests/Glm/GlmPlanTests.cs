@@ -2,6 +2,7 @@ using FedLearn.Coordination;
 using FedLearn.Data;
 using FedLearn.Diagnostics;
 using FedLearn.Glm;
+using FedLearn.Parties;
 using FedLearn.Privacy;
 
 namespace FedLearn.Tests.Glm;
@@ -167,6 +168,22 @@ public class GlmPlanTests
         { "l2 below 0", Plain with { Model = Plain.Model with { L2 = -1e-9 } } },
         { "l2 NaN", Plain with { Model = Plain.Model with { L2 = double.NaN } } },
         { "l2 infinite", Plain with { Model = Plain.Model with { L2 = double.PositiveInfinity } } },
+        { "mode", Plain with { Privacy = new() { Mode = (PrivacyMode)77 } } },
+        { "calibration", Private with { Privacy = Private.Privacy with { Calibration = (Calibration)77 } } },
+        { "adjacency", Private with { Privacy = Private.Privacy with { Adjacency = (Adjacency)77 } } },
+        { "unit", Private with { Privacy = Private.Privacy with { Unit = (PrivacyUnit)77 } } },
+        { "evaluation", Private with { Privacy = Private.Privacy with { Evaluation = (EvaluationDisclosure)77 } } },
+        { "scheme", Plain with { Privacy = new() { Mode = PrivacyMode.He, He = new() { Scheme = (HeScheme)77 } } } },
+        { "optimizer", Training(Plain, t => t with { Optimizer = (GlmOptimizer)77 }) },
+        { "message precision", Training(Plain, t => t with { MessagePrecision = (ElementType)77 }) },
+        { "stopping metric", Training(Plain, t => t with { EarlyStopping = new() { Metric = (EarlyStoppingMetric)77 } }) },
+        { "intercept", Plain with { Model = Plain.Model with { Intercept = (GlmIntercept)77 } } },
+        { "scaling", Plain with { Preprocessing = new() { Scaling = (Scaling)77 } } },
+        { "rows", Private with { Preprocessing = Private.Preprocessing! with { Rows = (RowBound)77 } } },
+        { "alignment", Plain with { Alignment = (AlignmentMethod)77 } },
+        { "a role", Plain with { Parties = [Plain.Parties[0], new() { Party = new("p1", (PartyRole)77) }] } },
+        { "budget without a mode", Plain with { Privacy = new() { Budget = new(1, 1e-5) } } },
+        { "a party's budget without a mode", Plain with { Parties = [Plain.Parties[0], Plain.Parties[1] with { Budget = new(1, 1e-5) }] } },
         { "no epochs", Training(Plain, t => t with { Epochs = 0 }) },
         { "too many epochs", Training(Plain, t => t with { Epochs = 1_000_001 }) },
         { "no batches", Training(Plain, t => t with { BatchesPerEpoch = 0 }) },
@@ -199,6 +216,52 @@ public class GlmPlanTests
     {
         Assert.NotEmpty(what);
         AssertRefused(GlmErrors.InvalidJob, job);
+    }
+
+    public static TheoryData<string, GlmJob> IncompleteJobs => new()
+    {
+        { "job", null! },
+        { "job.Model", Plain with { Model = null! } },
+        { "job.Model.Family", Plain with { Model = new() { Family = null! } } },
+        { "job.Training", Plain with { Training = null! } },
+        { "job.Privacy", Plain with { Privacy = null! } },
+        { "job.Privacy.OneRound", Plain with { Privacy = new() { OneRound = null! } } },
+        { "job.Privacy.He", Plain with { Privacy = new() { He = null! } } },
+        { "job.Split", Plain with { Split = null! } },
+        { "job.Parties", Plain with { Parties = null! } },
+        { "job.Parties", Plain with { Parties = [Plain.Parties[0], null!] } },
+        { "job.Parties", Plain with { Parties = [Plain.Parties[0], new() { Party = null! }] } },
+    };
+
+    [Theory]
+    [MemberData(nameof(IncompleteJobs), DisableDiscoveryEnumeration = true)]
+    public async Task Job_Incomplete_IsRefusedByTheNameOfThePart(string part, GlmJob job)
+    {
+        Assert.Equal(part, Assert.Throws<ArgumentNullException>(() => new GlmTrainer(job, Data.Inputs()[0])).ParamName);
+        Assert.Equal(part, (await Assert.ThrowsAsync<ArgumentNullException>(() => LocalFederation.TrainAsync(job, Data.Inputs()))).ParamName);
+        Assert.Equal(part, (await Assert.ThrowsAsync<ArgumentNullException>(() => LocalFederation.PredictAsync(job, Data.Inputs(), []))).ParamName);
+        Assert.Equal(part, (await Assert.ThrowsAsync<ArgumentNullException>(() => LocalFederation.TuneAsync([job], Data.Inputs()))).ParamName);
+    }
+
+    [Fact]
+    public async Task Inputs_Null_AreRefusedByName()
+    {
+        Assert.Equal("input", Assert.Throws<ArgumentNullException>(() => new GlmTrainer(Plain, null!)).ParamName);
+        Assert.Equal("input.Table", Assert.Throws<ArgumentNullException>(() => new GlmTrainer(Plain, Data.Inputs()[0] with { Table = null! })).ParamName);
+        Assert.Equal("inputs", (await Assert.ThrowsAsync<ArgumentNullException>(() => LocalFederation.TrainAsync(Plain, null!))).ParamName);
+        Assert.Equal("inputs", (await Assert.ThrowsAsync<ArgumentNullException>(() => LocalFederation.TrainAsync(Plain, [Data.Inputs()[0], null!]))).ParamName);
+        Assert.Equal("models", (await Assert.ThrowsAsync<ArgumentNullException>(() => LocalFederation.PredictAsync(Plain, Data.Inputs(), null!))).ParamName);
+        Assert.Equal("models", (await Assert.ThrowsAsync<ArgumentNullException>(() => LocalFederation.PredictAsync(Plain, Data.Inputs(), [null!]))).ParamName);
+        Assert.Equal("Test", Assert.Throws<ArgumentNullException>(() => new SplitRule.ByHash(5, null!)).ParamName);
+        Assert.Equal("Weights", Assert.Throws<ArgumentNullException>(() => new GlmClassWeights.Declared(null!)).ParamName);
+    }
+
+    [Fact]
+    public void Private_UnitLabel_HasNoEvaluationToChargeFor()
+    {
+        GlmJob job = Private with { Privacy = Private.Privacy with { Unit = PrivacyUnit.Label } };
+        Assert.Equal(("", ""), Refusals(job));
+        AssertRefused(GlmOneRoundErrors.InvalidSetting, job with { Privacy = job.Privacy with { Evaluation = EvaluationDisclosure.Charged } });
     }
 
     [Fact]

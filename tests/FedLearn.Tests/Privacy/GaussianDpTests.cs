@@ -92,6 +92,90 @@ public class GaussianDpTests
     public void Epsilon_Reference_AgreesAndNeverFallsBelow(double mu, double delta, double expected) =>
         AssertUpper(expected, GaussianDp.Epsilon(mu, delta));
 
+    // References of 400 digits. Where a step from one double to the next moves p by a thousandth and more.
+    [Theory]
+    [InlineData(13700000000.0, 1e-300, 9.38450005075452193e+19)]
+    [InlineData(13700000000.0, 1e-05, 9.38450000584290039e+19)]
+    [InlineData(13700000000.0, 0.3, 9.3845000007184287e+19)]
+    [InlineData(13700000000.0, 0.9999, 9.38449999490494741e+19)]
+    [InlineData(2900000000000.0, 1e-300, 4.20500000010743658e+24)]
+    [InlineData(2900000000000.0, 1e-05, 4.20500000001236818e+24)]
+    [InlineData(2900000000000.0, 0.3, 4.20500000000152076e+24)]
+    [InlineData(2900000000000.0, 0.9999, 4.20499999998921485e+24)]
+    [InlineData(10000000000000.0, 1e-300, 5.0000000000370471e+25)]
+    [InlineData(10000000000000.0, 1e-05, 5.00000000000426489e+25)]
+    [InlineData(10000000000000.0, 0.3, 5.0000000000005244e+25)]
+    [InlineData(10000000000000.0, 0.9999, 4.99999999999628098e+25)]
+    [InlineData(33000000000000.0, 1e-300, 5.44500000001222554e+26)]
+    [InlineData(33000000000000.0, 1e-05, 5.44500000000140741e+26)]
+    [InlineData(33000000000000.0, 0.3, 5.44500000000017305e+26)]
+    [InlineData(33000000000000.0, 0.9999, 5.44499999999877272e+26)]
+    [InlineData(36000000000000.0, 1e-300, 6.48000000001333695e+26)]
+    [InlineData(36000000000000.0, 1e-05, 6.48000000000153536e+26)]
+    [InlineData(36000000000000.0, 0.3, 6.48000000000018878e+26)]
+    [InlineData(36000000000000.0, 0.9999, 6.47999999999866115e+26)]
+    [InlineData(1e+16, 1e-300, 5.00000000000003705e+31)]
+    [InlineData(1e+16, 1e-05, 5.00000000000000426e+31)]
+    [InlineData(1e+16, 0.3, 5.00000000000000052e+31)]
+    [InlineData(1e+16, 0.9999, 4.99999999999999628e+31)]
+    [InlineData(2.5e+100, 1e-300, 3.12499999999999986e+200)]
+    [InlineData(2.5e+100, 1e-05, 3.12499999999999986e+200)]
+    [InlineData(2.5e+100, 0.3, 3.12499999999999986e+200)]
+    [InlineData(2.5e+100, 0.9999, 3.12499999999999986e+200)]
+    [InlineData(1.7e+154, 1e-300, 1.44499999999999978e+308)]
+    [InlineData(1.7e+154, 1e-05, 1.44499999999999978e+308)]
+    [InlineData(1.7e+154, 0.3, 1.44499999999999978e+308)]
+    [InlineData(1.7e+154, 0.9999, 1.44499999999999978e+308)]
+    public void Epsilon_LargeMu_AgreesAndNeverFallsBelow(double mu, double delta, double expected) =>
+        AssertUpper(expected, GaussianDp.Epsilon(mu, delta));
+
+    [Theory]
+    [InlineData(1000000000.0, 4.999999925e+17, 0.999999999999968091)]
+    [InlineData(1000000000.0, 4.999999997e+17, 0.617911421807564822)]
+    [InlineData(1000000000.0, 5.000000032e+17, 0.000687137935531760261)]
+    [InlineData(13700000000.0, 9.384499989725e+19, 0.999999999999968091)]
+    [InlineData(13700000000.0, 9.384499999589e+19, 0.61791119767121517)]
+    [InlineData(13700000000.0, 9.384500004384e+19, 0.000687138650532334153)]
+    [InlineData(2900000000000.0, 4.20499999997825e+24, 0.999999999999968081)]
+    [InlineData(2900000000000.0, 4.20499999999913e+24, 0.617898369025455713)]
+    [InlineData(2900000000000.0, 4.20500000000928e+24, 0.000686989386610024766)]
+    public void Delta_LargeMu_AgreesAndNeverFallsBelow(double mu, double epsilon, double expected)
+    {
+        AssertUpper(expected, GaussianDp.Delta(mu, epsilon));
+        Assert.Equal(0, GaussianDp.Delta(mu, epsilon) - Math.Exp(GaussianDp.LogDelta(mu, epsilon)), 1e-12);
+    }
+
+    [Theory]
+    [InlineData(1e-300, 37.047096299361199237)]
+    [InlineData(1e-5, 4.2648907939228246102)]
+    [InlineData(0.3, 0.52440051270804081597)]
+    [InlineData(0.9999, -3.7190164854557083867)]
+    public void Epsilon_AnyLargeMu_AgreesWithTheNormalQuantile(double delta, double quantile)
+    {
+        // delta is Phi(-p) up to about 1/mu, and epsilon mu (p + mu/2): nothing is solved for here.
+        var random = new Random(4);
+        for (int i = 0; i < TestCounts.Of(5_000); i++)
+        {
+            double mu = Math.Pow(10, 8 + 146 * random.NextDouble());
+            double exact = mu * (quantile + mu / 2);
+            AssertUpper(exact, GaussianDp.Epsilon(mu, delta));
+            Assert.InRange(GaussianDp.Mu(exact, delta), mu * (1 - 1e-12), mu * (1 + 1e-14));
+            Assert.Equal((1.0, 0.0), (GaussianDp.Delta(mu, 1), GaussianDp.LogDelta(mu, 1)));
+        }
+    }
+
+    [Theory]
+    [InlineData(1e155)]
+    [InlineData(1e200)]
+    [InlineData(double.MaxValue)]
+    public void HugeMu_IsNeverCalledSafe(double mu)
+    {
+        Assert.Equal((1.0, 0.0), (GaussianDp.Delta(mu, 0), GaussianDp.LogDelta(mu, 1)));
+        Assert.Equal(1, GaussianDp.Delta(mu, 1e300));
+        Assert.Equal(double.PositiveInfinity, GaussianDp.Epsilon(mu, 1e-5));
+        Assert.InRange(GaussianDp.Mu(double.MaxValue, 1e-5), 1.89e154, 1.9e154);
+    }
+
     [Theory]
     [InlineData(0.05, 5, -5010.625623511346933)]
     [InlineData(0.1, 8, -3207.9872949992628212)]

@@ -55,6 +55,18 @@ public class HdpVflCalibrationTests
             () => HdpVflCalibration.Calibrate(job, Calibration.Tight, PartySide.Passive, 1, 1e-4)).Id);
     }
 
+    [Fact]
+    public void Calibrate_MoreBatchesThanARecursionKeeps_IsRefusedBeforeMemoryIsAskedFor()
+    {
+        HdpVflParameters job = Job with { Rows = int.MaxValue, Batches = int.MaxValue, Epochs = 1 };
+        Assert.Equal("FL2302", Assert.Throws<ConfigurationException>(() => HdpVflCalibration.Calibrate(job, Calibration.Tight, PartySide.Active, 1, 1e-12)).Id);
+        Assert.True(HdpVflCalibration.Calibrate(job, Calibration.WeightNoise, PartySide.Active, 1, 1e-12).Sigma > 0);
+    }
+
+    [Fact]
+    public void Calibrate_SideWithoutAName_IsRefused() => Assert.Equal(PrivacyErrors.InvalidNumber, Assert.Throws<ConfigurationException>(
+        () => HdpVflCalibration.Calibrate(Job, Calibration.Tight, (PartySide)77, 1, 1e-4)).Id);
+
     // Columns: own and gradient bounds of one visit, for 10 epochs and batches of 113 or 114 rows.
     [Theory]
     [InlineData(PartySide.Passive, Adjacency.ReplaceOne, PrivacyUnit.Record, 2, 2)]

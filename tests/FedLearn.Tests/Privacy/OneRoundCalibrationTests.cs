@@ -78,6 +78,8 @@ public class OneRoundCalibrationTests
         Assert.Equal(.99, OneRoundColumn.ShareOf(response, [1, 1, 1]));
         Assert.Equal(2.5, OneRoundColumn.CenterOf(0, 10, [-100, 105, 2.52]), 1e-12);
         Assert.Equal(0, OneRoundColumn.CenterOf(0, 10, [-100, 5]));
+        Assert.Equal("labels", Assert.Throws<ArgumentException>(() => OneRoundColumn.ShareOf(response, [])).ParamName);
+        Assert.Equal("labels", Assert.Throws<ArgumentException>(() => OneRoundColumn.CenterOf(0, 10, [])).ParamName);
         OneRoundColumn column = OneRoundColumn.OfRange(0, 10, 8, 2.5);
         Assert.Equal((10 + 24) / 2.5, column.TargetBound, 1e-12);
         Assert.Equal(column.TargetBound, column.Target(1e9));

@@ -79,7 +79,7 @@ public sealed record GlmCostRates
     public required double SecondsPerMessageByte { get; init; }
 
     /// <summary>What a round of two parties takes beyond its parts: threads that wake, checks, bookkeeping. Negative where it takes less, since its threads are more awake than those that the parts were
-    /// measured with. From a short training of a shape of its own.</summary>
+    /// measured with; of that no more than three quarters of its messages count. From a short training of a shape of its own.</summary>
     public required double SecondsPerRound { get; init; }
 
     /// <summary>What it takes more in mode hdp-vfl, beyond its parts.</summary>

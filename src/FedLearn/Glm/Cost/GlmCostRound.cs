@@ -41,15 +41,16 @@ internal sealed class GlmCostRound(GlmPlan plan, BatchLayout layout, GlmCostSize
         // What the active party computes while its answer is on its way.
         double idle = down.Alone.Link + (noisy ? answer.Alone.Sync : 0), hidden = gradient.Alone.Total == 0 ? 0 : Math.Min(1, idle / gradient.Alone.Total);
         Step rest = new((1 - hidden) * gradient.Alone, (1 - hidden) * gradient.Processor);
-        double beyond = peers == 0 ? 0 : rates.SecondsPerRound + (noisy ? rates.SecondsPerNoisyRound : 0);
+        // Rates may say that a round takes less than its parts, for its threads are more awake; a quarter of its messages it takes in any case, and processor time is none the less.
+        double beyond = peers == 0 ? 0 : Math.Max(rates.SecondsPerRound + (noisy ? rates.SecondsPerNoisyRound : 0), -0.75 * (up.Alone.Messages + down.Alone.Messages));
         GlmCostSeconds path = new GlmCostSeconds(0, 0, 0, 0, beyond, 0) + AtOnce(forward) + up.Alone + unpack.Alone + own.Alone + answer.Alone + down.Alone + AtOnce([.. back, rest]);
 
         double all = layout.Rows * (double)plan.Epochs * outputs, share = Math.Max(0, 1 - DrawnBefore / all);
         double draws = share * entries * rates.SecondsPerDraw, drawing = draws * ((noisy && peers > 0 ? 1 : 0) + (noisyScores ? peers : 0));
-        double processor = forward.Concat(back).Append(own).Append(answer).Append(gradient).Append(unpack).Append(up).Append(down).Sum(s => s.Processor) + drawing + beyond;
-        // Where parties share their cores the noise of all takes what the steps leave idle, and then time; else each draws in its own idle time.
-        double short_ = oneMachine ? processor / rates.Cores - path.Total : draws - path.Total;
-        return (path with { Noise = path.Noise + Math.Max(0, short_) }, processor);
+        double processor = forward.Concat(back).Append(own).Append(answer).Append(gradient).Append(unpack).Append(up).Append(down).Sum(s => s.Processor) + drawing + Math.Max(0, beyond);
+        // Where parties share their cores the noise of all takes what the steps leave idle, and then time; else each draws in its own idle time. Without noise it is the passes that cores are short for.
+        double short_ = Math.Max(0, oneMachine ? processor / rates.Cores - path.Total : drawing > 0 ? draws - path.Total : 0);
+        return (drawing > 0 ? path with { Noise = path.Noise + short_ } : path with { Kernels = path.Kernels + short_ }, processor);
     }
 
     /// <summary>Seconds until all of several parties' steps are done that begin together.</summary>

@@ -1,4 +1,5 @@
 using FedLearn.Coordination;
+using FedLearn.Diagnostics;
 using FedLearn.Parties;
 using FedLearn.Privacy;
 
@@ -80,7 +81,7 @@ public static class GlmTraffic
     /// <param name="job">A job that <see cref="Covers"/> admits.</param>
     /// <param name="sizes">Its sizes.</param>
     /// <returns>One entry for each party, in the order of the job.</returns>
-    /// <exception cref="Diagnostics.FedLearnException">The job is inconsistent, or has more batches than rows.</exception>
+    /// <exception cref="FedLearnException">The job is inconsistent, or has more batches than rows, or more rows than messages hold (FL2302).</exception>
     /// <exception cref="ArgumentException">The job is not covered, or the sizes are not one for each party.</exception>
     public static IReadOnlyList<GlmPartyTraffic> Of(GlmJob job, GlmCostSizes sizes)
     {
@@ -118,6 +119,8 @@ public static class GlmTraffic
         ArgumentNullException.ThrowIfNull(sizes);
         ArgumentOutOfRangeException.ThrowIfLessThan(sizes.TrainRows, 1);
         ArgumentOutOfRangeException.ThrowIfNegative(sizes.TestRows);
+        if (((long)sizes.TrainRows + sizes.TestRows) * (job.Model.Family is MultinomialFamily { Classes: null } ? 1 : job.Model.Family.Outputs) > int.MaxValue)
+            throw new ConfigurationException(PrivacyErrors.InvalidLayout, "rows", "training and test rows, times the scores of a row, are more than 2,147,483,647: no message holds as many.", "Give fewer rows.");
         if (sizes.Columns.Count != job.Parties.Count || (sizes.TableRows is { } rows && rows.Count != job.Parties.Count))
             throw new ArgumentException("The sizes are not one for each party.", nameof(sizes));
     }

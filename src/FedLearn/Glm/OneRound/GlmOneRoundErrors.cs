@@ -3,7 +3,7 @@ namespace FedLearn.Glm;
 /// <summary>Errors of the modes one-round and label-dp; each has a page under docs/errors.</summary>
 public static class GlmOneRoundErrors
 {
-    /// <summary>A setting of the modes one-round or label-dp is not legal.</summary>
+    /// <summary>A setting of the modes one-round or label-dp, or of unit label, is not legal.</summary>
     public const string InvalidSetting = "FL2403";
 
     /// <summary>A peer sent randomised labels that are no classes.</summary>

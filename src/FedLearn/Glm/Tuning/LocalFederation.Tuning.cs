@@ -24,6 +24,8 @@ public static partial class LocalFederation
     {
         ArgumentNullException.ThrowIfNull(candidates);
         ArgumentNullException.ThrowIfNull(inputs);
+        foreach (GlmJob candidate in candidates)
+            GlmPlan.CheckGiven(candidate);
         options ??= new GlmTuningOptions();
         if (candidates.Count == 0 || candidates.Any(job => !IsComparable(job, candidates[0])))
             throw new ConfigurationException(GlmErrors.InvalidTuning, "candidates", "there is none, or they differ in what has to be equal.",

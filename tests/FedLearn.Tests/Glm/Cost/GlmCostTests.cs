@@ -1,5 +1,6 @@
 using FedLearn.Coordination;
 using FedLearn.Data;
+using FedLearn.Diagnostics;
 using FedLearn.Glm;
 
 namespace FedLearn.Tests.Glm.Cost;
@@ -121,6 +122,33 @@ public sealed class GlmCostTests
     {
         GlmCostRates rates = Nothing with { SecondsPerMessage = 1e-3 };
         Assert.Equal(Rounds * 5e-4, Predict(PrivacyMode.None, rates).Training.Total - Predict(PrivacyMode.None, rates with { SecondsPerRound = -5e-4 }).Training.Total, 1e-12);
+    }
+
+    [Theory]
+    [InlineData(PrivacyMode.None)]
+    [InlineData(PrivacyMode.HdpVfl)]
+    public void Predict_RoundsFarBelowTheirParts_AreNeverLessThanAQuarterOfTheirMessages(PrivacyMode mode)
+    {
+        // Rates of a machine that was busy while the parts were measured.
+        GlmCost cost = Predict(mode, Nothing with { SecondsPerMessage = 1e-3, SecondsPerRound = -1e-2, SecondsPerNoisyRound = -1e-2 });
+        Assert.Equal(Rounds * 2e-3 / 4, cost.Training.Messages, 1e-12);
+        Assert.Equal(cost.Training.Messages, cost.Training.Total, 1e-12);
+        Assert.Equal(0, cost.ProcessorSeconds);
+    }
+
+    [Fact]
+    public void Predict_CoresAreShortWithoutNoise_IsNoNoise()
+    {
+        GlmCostRates rates = Nothing with { SecondsPerMessage = 1e-4, ProcessorSecondsPerMessage = 1e-2 };
+        GlmCostSeconds s = GlmCost.Predict(Job(PrivacyMode.None, 2), new() { TrainRows = Rows, Columns = [10, 40] }, rates, GlmCostLink.Loopback, true).Training;
+        Assert.Equal((0, true), (s.Noise, s.Kernels > 0));
+    }
+
+    [Fact]
+    public void Predict_MoreRowsThanMessagesHold_IsRefused()
+    {
+        foreach (GlmJob job in new[] { Job(PrivacyMode.None), Job(PrivacyMode.None) with { Model = new() { Family = GlmFamilies.Multinomial(3) } } })
+            Assert.Equal("FL2302", Assert.Throws<ConfigurationException>(() => GlmTraffic.Of(job, new() { TrainRows = 1_800_000_000, TestRows = 450_000_000, Columns = [1, 1, 1] })).Id);
     }
 
     [Fact]

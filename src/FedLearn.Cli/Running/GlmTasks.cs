@@ -56,7 +56,7 @@ internal static class GlmTasks
                 ["ownRows"] = result.Prediction is null ? null : result.OwnRows,
                 ["note"] = note,
                 ["alignment"] = ReportParts.Alignment(run.Job.Alignment, result.CommonRows, result.AlignmentLeaks, result.AlignmentWarnings),
-                ["warnings"] = new JsonArray(Disclosed),
+                ["warnings"] = PartyDocument.Texts([Disclosed, .. result.Warnings]),
             };
         });
     });

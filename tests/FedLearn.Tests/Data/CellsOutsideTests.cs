@@ -1,8 +1,6 @@
-using FedLearn.Coordination;
 using FedLearn.Data;
 using FedLearn.Glm;
 using FedLearn.Numerics;
-using FedLearn.Privacy;
 using FedLearn.Tests.Glm;
 
 namespace FedLearn.Tests.Data;

@@ -75,6 +75,7 @@ public static class OnnxExport
         if (model.PeerLink is not { } peers)
             yield break;
         yield return ("peerCenter", Number(peers.Center));
+        yield return ("peerSlope", Number(peers.Slope));
         yield return ("peerLeast", Number(peers.Least));
     }
 

@@ -84,6 +84,17 @@ public sealed class OnnxExportTests : IDisposable
     }
 
     [Fact]
+    public void Save_ActivePartyOfALogLink_SaysHowTheOthersEnter()
+    {
+        Table table = RandomTable(new Random(9), 5);
+        GlmModel part = RandomModel(new Random(9), table, Scaling.Declared, RowBound.Clip, true, 1, intercepts: false);
+        var model = new GlmModel(part.JobName, part.JobDigest, part.Party, part.Family, part.Features, part.Weights, part.Intercepts, peerLink: new GlmPeerLink(1.5, 0.1) { Slope = 0.25 });
+        using InferenceSession session = Session(model);
+        Dictionary<string, string> facts = session.ModelMetadata.CustomMetadataMap;
+        Assert.Equal(("1.5", "0.25", "0.1"), (facts["peerCenter"], facts["peerSlope"], facts["peerLeast"]));
+    }
+
+    [Fact]
     public void Save_EveryCase_PassesTheOnnxChecker()
     {
         (int code, string error) = Checker("import onnx");

@@ -81,7 +81,7 @@ internal static class ModelCommand
             if (model.UsesOffsets)
                 terminal.Log("note: the model was trained with offsets; add each row's offset to its score");
             if (model.PeerLink is { } link)
-                terminal.Log(string.Create(CultureInfo.InvariantCulture, $"note: the passive parties' scores enter as log(max({link.Center:R} + their sum, {link.Least:R}))"));
+                terminal.Log(string.Create(CultureInfo.InvariantCulture, $"note: the passive parties' scores enter as log(max({link.Center:R} + {link.Slope:R} x their sum, {link.Least:R}))"));
             if (parsed.GetValue(json))
                 parsed.InvocationConfiguration.Output.WriteLine(new JsonObject
                 {

@@ -155,6 +155,35 @@ public sealed partial class FeatureMap
         Bound(cells);
     }
 
+    /// <summary>How many cells of some rows are outside of the declared range of their column, and are clipped.</summary>
+    /// <param name="table">A table with the columns of the map, in any order.</param>
+    /// <param name="rows">Rows to look at.</param>
+    /// <param name="rounding">How far beyond an end a cell still counts as inside, relative to half of the range.</param>
+    /// <returns>Every column that is clipped, with its number of cells outside.</returns>
+    internal IReadOnlyList<(ScaledColumn Column, int Cells)> CountOutside(Table table, ReadOnlySpan<int> rows, double rounding)
+    {
+        if (_clipped.Length == 0)
+            return [];
+        int[] counts = new int[_clipped.Length], sources = rows.ToArray(), places = SourceColumns(table) is { } order ? [.. _clipped.Select(j => order[j])] : _clipped;
+        if (table.Cells is { IsSequential: true })
+            Array.Sort(sources);
+        (double[] lows, double[] highs) = ([.. _clipped.Select(j => _centers[j] - ((1 + rounding) * _widths[j]))], [.. _clipped.Select(j => _centers[j] + ((1 + rounding) * _widths[j]))]);
+        double[] buffer = new double[table.Schema.FeatureNames.Count];
+        foreach (int row in sources)
+        {
+            ReadOnlySpan<double> cells = buffer;
+            if (table.Cells is { } stored)
+                cells = stored.Row(row, buffer);
+            else
+                table.CopyRow(row, buffer);
+            for (int k = 0; k < counts.Length; k++)
+                if (cells[places[k]] < lows[k] || cells[places[k]] > highs[k])
+                    counts[k]++;
+        }
+
+        return [.. _clipped.Select((j, k) => (_state.Columns[j], counts[k]))];
+    }
+
     /// <summary>The map as JSON, for the model file. It holds column names and scaling constants.</summary>
     public string ToJson() => JsonSerializer.Serialize(_state, Json);
 

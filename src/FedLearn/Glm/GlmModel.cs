@@ -7,16 +7,20 @@ using FedLearn.Diagnostics;
 
 namespace FedLearn.Glm;
 
-/// <summary>Passive parties' scores on the scale of the label, such as counts, that enter the linear predictor as log(max(center + sum, least)).</summary>
-/// <param name="Center">Public centre of the label.</param>
-/// <param name="Least">What the mean is held above, before its logarithm. Above 0.</param>
+/// <summary>Passive parties' scores on the scale of the label, such as counts, that enter the linear predictor as log(max(center + slope sum, least)).</summary>
+/// <param name="Center">What a sum of 0 stands for.</param>
+/// <param name="Least">What the result is held above, before its logarithm. Above 0.</param>
 public sealed record GlmPeerLink(double Center, double Least)
 {
+    /// <summary>What a sum is multiplied with. The active party's own choice, at least 0; at 0 the scores do not enter.</summary>
+    /// <value>Default 1.</value>
+    public double Slope { get; init; } = 1;
+
     /// <summary>Turns sums of scores into their part of the linear predictor, in place.</summary>
     internal void Apply(Span<double> sums)
     {
         foreach (ref double sum in sums)
-            sum = Math.Log(Math.Max(Center + sum, Least));
+            sum = Math.Log(Math.Max(Center + (Slope * sum), Least));
     }
 }
 

@@ -11,7 +11,10 @@ namespace FedLearn.Glm;
 /// <remarks>Signed as <see cref="SignedJson"/> says.</remarks>
 internal static class GlmModelFile
 {
-    private const string FormatName = "fedlearn.glm.model/", Version = "3";
+    private const string FormatName = "fedlearn.glm.model/", Version = "4";
+
+    // Without the slope of a peer link, which was 1.
+    private const string EarlierVersion = "3";
 
     /// <summary>The file of a part.</summary>
     public static byte[] Write(GlmModel model) => SignedJson.Of(new JsonObject
@@ -35,7 +38,7 @@ internal static class GlmModelFile
         ["intercepts"] = new JsonArray([.. model.Intercepts.Select(w => (JsonNode)w)]),
         ["outputs"] = model.Outputs,
         ["usesOffsets"] = model.UsesOffsets,
-        ["peerLink"] = model.PeerLink is { } link ? new JsonObject { ["center"] = link.Center, ["least"] = link.Least } : null,
+        ["peerLink"] = model.PeerLink is { } link ? new JsonObject { ["center"] = link.Center, ["slope"] = link.Slope, ["least"] = link.Least } : null,
         ["weightsSha256"] = model.WeightsSha256,
         // z and p-values follow from these.
         ["inference"] = model.Inference is { } inference ? new JsonObject
@@ -76,14 +79,14 @@ internal static class GlmModelFile
         string format = Text(document, "format");
         if (!format.StartsWith(FormatName, StringComparison.Ordinal))
             throw new FormatException($"its format is not {FormatName}{Version}");
-        if (format[FormatName.Length..] is var version && version != Version)
-            throw new FormatException($"it has version {(version.Length <= 9 && version.All(char.IsAsciiDigit) ? version : "?")} of the format, and this release reads and writes version {Version}");
+        if (format[FormatName.Length..] is var version && version is not (Version or EarlierVersion))
+            throw new FormatException($"it has version {(version.Length <= 9 && version.All(char.IsAsciiDigit) ? version : "?")} of the format, and this release reads versions {EarlierVersion} and {Version}");
         if (!SignedJson.IsWhole(document, file))
             throw new FormatException("its content does not match its signature");
         var model = new GlmModel(Text(document, "job"), Hex(document, "jobDigest"), new PartyDescription(Text(document, "party"), Role(document)),
             Text(Member(document, "family"), "name"), FeatureMap.FromJson(Member(document, "featureMap").ToJsonString(), place),
             Numbers(document, "weights"), Numbers(document, "intercepts"), Value<int>(document, "outputs"),
-            document["peerLink"] is null ? null : new GlmPeerLink(Number(Member(document, "peerLink"), "center"), Number(Member(document, "peerLink"), "least")))
+            document["peerLink"] is null ? null : PeerLink(Member(document, "peerLink"), version == EarlierVersion))
         {
             Parties = Parties(document),
             SoftwareVersion = Text(document, "softwareVersion"),
@@ -98,6 +101,9 @@ internal static class GlmModelFile
         model = model.With(document["inference"] is null ? null : Inference(Member(document, "inference"), model));
         return Text(document, "weightsSha256") == model.WeightsSha256 ? model : throw new FormatException("its weights do not match their checksum");
     }
+
+    private static GlmPeerLink PeerLink(JsonObject saved, bool earlier) =>
+        new(Number(saved, "center"), Number(saved, "least")) { Slope = earlier ? 1 : Number(saved, "slope") };
 
     private static GlmInference Inference(JsonObject saved, GlmModel model)
     {

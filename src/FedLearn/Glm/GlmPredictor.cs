@@ -1,5 +1,6 @@
 using System.Numerics.Tensors;
 using FedLearn.Coordination;
+using FedLearn.Data;
 using FedLearn.Diagnostics;
 using FedLearn.Parties;
 using FedLearn.Privacy;
@@ -20,7 +21,11 @@ public sealed record GlmPrediction(IReadOnlyList<int> Rows, IReadOnlyList<double
 /// <param name="CommonRows">Rows common to all parties.</param>
 /// <param name="AlignmentLeaks">What finding the common rows disclosed, as sentences.</param>
 /// <param name="AlignmentWarnings">What a user should know of the alignment, as sentences.</param>
-public sealed record GlmPredictionResult(GlmPrediction? Prediction, int OwnRows, int CommonRows, IReadOnlyList<string> AlignmentLeaks, IReadOnlyList<string> AlignmentWarnings);
+public sealed record GlmPredictionResult(GlmPrediction? Prediction, int OwnRows, int CommonRows, IReadOnlyList<string> AlignmentLeaks, IReadOnlyList<string> AlignmentWarnings)
+{
+    /// <summary>What this party should know of its own rows that were scored, as sentences. In private modes they depend on private rows and are for the party alone.</summary>
+    public IReadOnlyList<string> Warnings { get; init; } = [];
+}
 
 /// <summary>One party of a federated batch prediction: each passive party discloses its scores of the common rows to the active one.</summary>
 /// <remarks>Scores are releases of their own: no claim of training covers them.</remarks>
@@ -136,7 +141,10 @@ public sealed class GlmPredictor
         foreach (IPartyChannel channel in channels)
             await channel.CompleteAsync(cancellationToken).ConfigureAwait(false);
         int own = _input.Table.Ids.Count;
-        var result = new GlmPredictionResult(null, own, common.Length, aligned.Leaks, [.. aligned.Warnings, .. SmallOverlap.Warnings(_input.Party, own, common.Length)]);
+        var result = new GlmPredictionResult(null, own, common.Length, aligned.Leaks, [.. aligned.Warnings, .. SmallOverlap.Warnings(_input.Party, own, common.Length)])
+        {
+            Warnings = [.. CellsOutside.Warnings(_input.Party, _model.Features, _input.Table, common, "scored", GlmPlan.IsPrivate(_job.Privacy.Mode))],
+        };
         if (!active)
             return result;
         _model.PeerLink?.Apply(peers);

@@ -39,12 +39,19 @@ internal sealed record GlmTargets(double[] Labels, double[]? Weights = null, dou
     /// <param name="family">Family.</param>
     /// <param name="start">First row.</param>
     /// <param name="scores">Their scores, class-major, shape [K b].</param>
-    public double LossSum(IGlmFamily family, int start, ReadOnlySpan<double> scores)
+    public double LossSum(IGlmFamily family, int start, ReadOnlySpan<double> scores) => Sum(family.Outputs, start, scores, family.LossSum);
+
+    /// <summary>Weighted sum of the unit deviances of all rows.</summary>
+    /// <param name="family">Family.</param>
+    /// <param name="scores">Their scores, class-major, shape [K n].</param>
+    public double DevianceSum(IGlmFamily family, ReadOnlySpan<double> scores) => Sum(family.Outputs, 0, scores, family.DevianceSum);
+
+    private double Sum(int k, int start, ReadOnlySpan<double> scores, Func<ReadOnlySpan<double>, ReadOnlySpan<double>, double> sumOf)
     {
-        int k = family.Outputs, b = scores.Length / k;
+        int b = scores.Length / k;
         ReadOnlySpan<double> labels = Labels.AsSpan(start, b);
         if (Weights is null)
-            return family.LossSum(scores, labels);
+            return sumOf(scores, labels);
         // A row at a time: the family knows sums without weights only.
         Span<double> row = stackalloc double[k];
         double sum = 0;
@@ -53,7 +60,7 @@ internal sealed record GlmTargets(double[] Labels, double[]? Weights = null, dou
             for (int m = 0; m < k; m++)
                 row[m] = scores[m * b + i];
             if (Weights[start + i] != 0)
-                sum += Weights[start + i] * family.LossSum(row, labels.Slice(i, 1));
+                sum += Weights[start + i] * sumOf(row, labels.Slice(i, 1));
         }
 
         return sum;

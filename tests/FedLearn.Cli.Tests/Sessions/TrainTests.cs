@@ -155,6 +155,24 @@ public class TrainTests
         Assert.Single(JsonNode.Parse(run.Output)!["notes"]!.AsArray());
     }
 
+    /// <summary>A range in another unit than the column's.</summary>
+    [Fact]
+    public async Task TrainAndPredict_CellsOutsideOfTheDeclaredRange_Warn()
+    {
+        using var scene = new Scene();
+        string job = scene.Job(("preprocessing.scaling", "declared"));
+        scene.Write("telco.schema.json", File.ReadAllText(scene.At("telco.schema.json")).Replace("\"debt\", \"type\": \"numeric\", \"min\": -1, \"max\": 1", "\"debt\", \"type\": \"numeric\", \"min\": 20, \"max\": 80", StringComparison.Ordinal));
+        foreach ((string rows, string[] command) in ((string, string[])[])[("training", ["train", "--model"]), ("scored", ["predict", "--out", scene.At("scores.csv"), "--model"])])
+        {
+            ToolRun run = await ToolRun.Of([.. command, scene.At("models"), "--config", job, "--report", scene.At("report.json")]);
+            Assert.True(run.ExitCode == 0, run.Error);
+            string warning = $"column 'debt' of 'telco': 100 % of its cells in {rows} rows are outside of the declared range 20 to 80 and count as its ends";
+            Assert.Contains("warning: " + warning, run.Error, StringComparison.Ordinal);
+            Assert.Single(JsonNode.Parse(File.ReadAllText(scene.At("report.json")))!["warnings"]!.AsArray(), w => ((string)w!).StartsWith(warning, StringComparison.Ordinal));
+            Assert.DoesNotContain("column 'calls'", run.Error, StringComparison.Ordinal);
+        }
+    }
+
     [Fact]
     public async Task Digest_OverChanges_MovesWithTheTermsAlone()
     {

@@ -137,14 +137,30 @@ public sealed class GlmModelTests : IDisposable
     [Theory]
     [InlineData("1")]
     [InlineData("2")]
-    [InlineData("4")]
+    [InlineData("5")]
     public async Task Load_FormatOfAnotherRelease_NamesBothVersions(string version)
     {
         (_, _, GlmModel[] models) = await TrainedAsync();
         models[0].Save(_folder);
         string path = Path.Combine(_folder, GlmModel.FileName("active"));
-        await File.WriteAllTextAsync(path, (await File.ReadAllTextAsync(path)).Replace("fedlearn.glm.model/3", "fedlearn.glm.model/" + version, StringComparison.Ordinal));
-        Assert.Contains($"it has version {version} of the format, and this release reads and writes version 3", LoadFails("active").Cause, StringComparison.Ordinal);
+        await File.WriteAllTextAsync(path, (await File.ReadAllTextAsync(path)).Replace("fedlearn.glm.model/4", "fedlearn.glm.model/" + version, StringComparison.Ordinal));
+        Assert.Contains($"it has version {version} of the format, and this release reads versions 3 and 4", LoadFails("active").Cause, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void Load_VersionBeforeSlopes_HasSlopeOne()
+    {
+        var table = Table.FromMatrix(["x"], ["a"], new(1, 1));
+        var map = FeatureMap.Fit(table, [0], new() { Scaling = Scaling.None }, constant: false);
+        var model = new GlmModel("job", new string('a', 64), new("p", PartyRole.Active), "poisson", map, [.5], [], peerLink: new GlmPeerLink(1.5, .1) { Slope = .25 });
+        byte[] written = GlmModelFile.Write(model);
+        Assert.Equal(model.PeerLink, GlmModelFile.Read(written, "p").PeerLink);
+        JsonObject document = JsonNode.Parse(written)!.AsObject();
+        document["format"] = "fedlearn.glm.model/3";
+        document["peerLink"]!.AsObject().Remove("slope");
+        Assert.Equal(new GlmPeerLink(1.5, .1) { Slope = 1 }, GlmModelFile.Read(SignedJson.Of(document), "p").PeerLink);
+        document["format"] = "fedlearn.glm.model/4";
+        Assert.Throws<FormatException>(() => GlmModelFile.Read(SignedJson.Of(document), "p"));
     }
 
     /// <summary>Every proper prefix, and every flipped bit, of a file with text beyond ASCII: all of them, so there is no seed.</summary>

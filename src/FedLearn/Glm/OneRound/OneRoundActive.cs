@@ -1,4 +1,5 @@
 using System.Numerics.Tensors;
+using FedLearn.Data;
 using FedLearn.Evaluation;
 using FedLearn.Privacy;
 using FedLearn.Protocol;
@@ -8,6 +9,8 @@ namespace FedLearn.Glm;
 /// <summary>The active party's side of one-round training: labels out, noisy scores in, and a fit of its own features beside them.</summary>
 internal sealed class OneRoundActive(GlmWork work, IReadOnlyList<IPartyChannel> passives, LabelRelease labels, int[] trainRows, GlmTargets train, GlmTargets test)
 {
+    private const string NotEntered = "the passive parties' scores do not enter the model: the active party's own training rows speak against them" + CellsOutside.OutsideClaims;
+
     private readonly GlmPlan _plan = work.Plan;
     private readonly RoundClock _clock = new(work);
 
@@ -17,30 +20,20 @@ internal sealed class OneRoundActive(GlmWork work, IReadOnlyList<IPartyChannel> 
         GlmPrivacyStatement statement = OneRoundClaims.Nothing(_plan);
         double[]? offsets = null;
         double kappa = 1;
+        (double[] Weights, bool Converged)? beside = null;
         if (passives.Count > 0)
         {
-            (double center, statement) = await SendLabelsAsync(cancellationToken).ConfigureAwait(false);
+            (double center, double left, statement) = await SendLabelsAsync(cancellationToken).ConfigureAwait(false);
             (double[] scores, double variance) = await ReceiveScoresAsync(cancellationToken).ConfigureAwait(false);
-            double ks = _plan.Job.Privacy.OneRound.ScoreClip, scale = 1;
-            if (_plan.Job.Parties.First(p => p.Party.Name == work.Party).LabelRange is { } range && !_plan.HasClasses)
+            if (!_plan.HasClasses && _plan.Family.Link == "log")
             {
-                scale = (range.High - range.Low) / 4;                                                   // v: scores are in its units
-                if (_plan.Family.Link == "log")
-                    link = new GlmPeerLink(center, (range.High - range.Low) / 1000);
+                PeerLinkFit entered = Entered(center, left, scores, variance, cancellationToken);
+                (link, offsets, beside) = (entered.Link, entered.Offsets, (entered.Weights, entered.Converged));
             }
-
-            int n = work.Train.Rows;
-            offsets = new double[scores.Length];
-            for (int m = 0; m < work.Train.Outputs; m++)
+            else
             {
-                PosteriorShare share = OneRoundRefit.Share(work.Train.With(1, intercept: false), scores[(m * n)..((m + 1) * n)], variance, passives.Count * ks * ks, cancellationToken);
-                share.Mean.CopyTo(offsets, m * n);
-                if (_plan.HasClasses && work.Train.Outputs == 1)
-                    kappa = OneRoundRefit.Attenuation(share.Variance);
+                (offsets, kappa) = Added(scores, variance, cancellationToken);
             }
-
-            TensorPrimitives.Multiply(offsets, scale, offsets);
-            link?.Apply(offsets);
         }
 
         if (train.Offsets is not null)
@@ -49,8 +42,13 @@ internal sealed class OneRoundActive(GlmWork work, IReadOnlyList<IPartyChannel> 
             train.AddOffsets(0, offsets);
         }
 
-        NewtonResult fit = OneRoundRefit.Fit(work.Train, _plan.Family, train.Labels, offsets, kappa, train.Weights, cancellationToken: cancellationToken);
-        double[] weights = fit.Weights;
+        if (beside is null)
+        {
+            NewtonResult own = OneRoundRefit.Fit(work.Train, _plan.Family, train.Labels, offsets, kappa, train.Weights, cancellationToken: cancellationToken);
+            beside = (own.Weights, own.Converged);
+        }
+
+        (double[] weights, bool converged) = beside.Value;
         GlmTiming timing = _clock.Stop(1);
         work.CheckFinite(1, weights);
         work.Report(1, null);
@@ -67,12 +65,47 @@ internal sealed class OneRoundActive(GlmWork work, IReadOnlyList<IPartyChannel> 
             MeasureTest = await TestAsync(weights, link, cancellationToken).ConfigureAwait(false),
             Statement = statement,
             PeerLink = link,
-            Warnings = fit.Converged ? [] : ["the active party's own fit did not converge: look for columns of extreme size"],
+            Warnings = [.. converged ? [] : (string[])["the active party's own fit did not converge: look for columns of extreme size"], .. link is { Slope: 0 } ? (string[])[NotEntered] : []],
         };
     }
 
-    /// <summary>Sends every passive party the same released labels; returns their public centre.</summary>
-    private async Task<(double Center, GlmPrivacyStatement Statement)> SendLabelsAsync(CancellationToken cancellationToken)
+    /// <summary>Scores that are added to the linear predictor: the posterior means of the others' shares, shape [K n], and the attenuation by their uncertainty.</summary>
+    private (double[] Offsets, double Kappa) Added(double[] scores, double variance, CancellationToken cancellationToken)
+    {
+        int n = work.Train.Rows;
+        double ks = _plan.Job.Privacy.OneRound.ScoreClip, kappa = 1;
+        double[] offsets = new double[scores.Length];
+        for (int m = 0; m < work.Train.Outputs; m++)
+        {
+            PosteriorShare share = OneRoundRefit.Share(work.Train.With(1, intercept: false), scores[(m * n)..((m + 1) * n)], variance, passives.Count * ks * ks, cancellationToken);
+            share.Mean.CopyTo(offsets, m * n);
+            if (_plan.HasClasses && work.Train.Outputs == 1)
+                kappa = OneRoundRefit.Attenuation(share.Variance);
+        }
+
+        if (!_plan.HasClasses && labels.Mechanism() is var mechanism)
+            TensorPrimitives.Multiply(offsets, (mechanism.High - mechanism.Low) / 4, offsets);             // v: scores are in its units
+        return (offsets, kappa);
+    }
+
+    /// <summary>Scores that enter through the link log, and the own fit beside them.</summary>
+    private PeerLinkFit Entered(double center, double left, double[] scores, double variance, CancellationToken cancellationToken)
+    {
+        NoisyTargetMechanism mechanism = labels.Mechanism();
+        OneRoundColumn column = OneRoundColumn.OfRange(mechanism, center);
+        OneRoundParameters parameters = OneRoundRules.Parameters(_plan, work.Train.Rows, 1, [column]);
+        TensorPrimitives.Multiply(scores, column.Scale, scores);
+        double penalty = parameters.L2(0) * parameters.Rows;
+        // With g the sums of squares along the main directions of a party's rows, which add up to n R^2 at most, its scores vary by sum (g/(g + n lambda))^2/n of the variance of a released
+        // label: R^2/(4 n lambda) at most, since (g/(g + a))^2 <= g/(4 a). Half of that is the constant's, which the centre takes off, and rows are mostly shorter than R.
+        // What the centre leaves of the labels' mean, where it was held within their range, the constants fit as far as the penalty lets them.
+        double constant = parameters.RowNorm * parameters.RowNorm * parameters.Rows / 2, level = passives.Count * left * constant / (constant + penalty);
+        double part = passives.Count * parameters.RowNorm * parameters.RowNorm / (16 * penalty);
+        return PeerLinkFit.Of(work.Train, _plan.Family, train, scores, level, variance * column.Scale * column.Scale, spread => part * (mechanism.Sigma * mechanism.Sigma + spread), cancellationToken);
+    }
+
+    /// <summary>Sends every passive party the same released labels; returns their public centre, and what it leaves of their mean.</summary>
+    private async Task<(double Center, double Left, GlmPrivacyStatement Statement)> SendLabelsAsync(CancellationToken cancellationToken)
     {
         double? declared = _plan.Job.Privacy.OneRound.LabelRate;
         if (_plan.HasClasses)
@@ -82,7 +115,7 @@ internal sealed class OneRoundActive(GlmWork work, IReadOnlyList<IPartyChannel> 
             foreach (IPartyChannel passive in passives)
                 await _clock.WaitAsync(RoundClock.Now, passive.SendAsync(0, bits, cancellationToken)).ConfigureAwait(false);
             // The centre is for labels with a range alone.
-            return (0, OneRoundClaims.Randomized(_plan, work.Party, response, labels.Reused, train));
+            return (0, 0, OneRoundClaims.Randomized(_plan, work.Party, response, labels.Reused, train));
         }
 
         NoisyTargetMechanism mechanism = labels.Mechanism();
@@ -94,7 +127,8 @@ internal sealed class OneRoundActive(GlmWork work, IReadOnlyList<IPartyChannel> 
             await _clock.WaitAsync(RoundClock.Now, passive.SendAsync(0, targets, cancellationToken)).ConfigureAwait(false);
         }
 
-        return (declared ?? OneRoundColumn.CenterOf(mechanism.Low, mechanism.High, targets.Payload.Values.Span), OneRoundClaims.Noisy(_plan, work.Party, mechanism, labels.Reused, train));
+        double center = declared ?? OneRoundColumn.CenterOf(mechanism.Low, mechanism.High, targets.Payload.Values.Span);
+        return (center, TensorPrimitives.Sum(targets.Payload.Values.Span) / trainRows.Length - center, OneRoundClaims.Noisy(_plan, work.Party, mechanism, labels.Reused, train));
     }
 
     private async Task<(double[] Scores, double Variance)> ReceiveScoresAsync(CancellationToken cancellationToken)

@@ -26,10 +26,28 @@ internal static class OneRoundRefit
     /// <param name="variance">Variance of their noise together.</param>
     /// <param name="largest">Largest variance that the share can have: ks^2 for each passive party, since |score| is at most ks.</param>
     /// <param name="cancellationToken">Stops.</param>
-    public static PosteriorShare Share(LinearPart part, double[] scores, double variance, double largest, CancellationToken cancellationToken)
+    public static PosteriorShare Share(LinearPart part, double[] scores, double variance, double largest, CancellationToken cancellationToken) =>
+        Share(part, scores, variance, BestPenalty(part, scores, variance, largest, cancellationToken), largest / 2, cancellationToken);
+
+    /// <summary>The same with a known prior: m(x) has variance <paramref name="prior"/> on rows of length 1, and tau^2 is at most four times that.</summary>
+    /// <param name="part">Own rows.</param>
+    /// <param name="scores">Sum of the noisy scores received, shape [n].</param>
+    /// <param name="variance">Variance of their noise together.</param>
+    /// <param name="prior">Variance that is expected of the share. Above 0.</param>
+    /// <param name="cancellationToken">Stops.</param>
+    public static PosteriorShare ShareOf(LinearPart part, double[] scores, double variance, double prior, CancellationToken cancellationToken) =>
+        Share(part, scores, variance, variance / (scores.Length * prior), 4 * prior, cancellationToken);
+
+    /// <summary>Least squares of some values on the own features, with a penalty that only keeps the problem solvable.</summary>
+    /// <param name="part">Own rows.</param>
+    /// <param name="values">Values, shape [n].</param>
+    /// <param name="cancellationToken">Stops.</param>
+    public static NewtonResult Project(LinearPart part, double[] values, CancellationToken cancellationToken) => Ridge(part, values, 1e-8, null, 1e-6, cancellationToken);
+
+    private static PosteriorShare Share(LinearPart part, double[] scores, double variance, double penalty, double most, CancellationToken cancellationToken)
     {
-        double[] mean = Ridge(part, scores, BestPenalty(part, scores, variance, largest, cancellationToken), null, 1e-6, cancellationToken).Scores;
-        double signal = Math.Clamp(MeanSquare(scores, mean, 0, scores.Length) - variance, 0, largest / 2), rho = signal / (signal + variance);
+        double[] mean = Ridge(part, scores, penalty, null, 1e-6, cancellationToken).Scores;
+        double signal = Math.Clamp(MeanSquare(scores, mean, 0, scores.Length) - variance, 0, most), rho = signal / (signal + variance);
         if (!(rho >= 0))
             rho = 0;                                                                                    // no signal and no noise
         for (int i = 0; i < mean.Length; i++)

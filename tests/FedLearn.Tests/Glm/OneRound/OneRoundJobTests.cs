@@ -157,10 +157,12 @@ public class OneRoundJobTests
     [InlineData("binomial")]
     [InlineData("gaussian")]
     [InlineData("poisson")]
+    [InlineData("gamma")]
+    [InlineData("tweedie")]
     public async Task Predict_AfterTraining_GivesTheMetricsOfTheTestRows(string family)
     {
         VerticalData data = VerticalData.Random(7, family, 400, 3, 2, 2);
-        GlmJob job = Job(data, family, range: family == "binomial" ? null : (0, 2));
+        GlmJob job = Job(data, family, range: family switch { "binomial" => null, "gamma" => (.01, 2), _ => (0, 2) });
         GlmPartyInput[] inputs = data.Inputs();
         IReadOnlyList<GlmPartyResult> results = await LocalFederation.TrainAsync(job, inputs, cancellationToken: TestContext.Current.CancellationToken);
         string folder = Directory.CreateTempSubdirectory("fedlearn-tests-").FullName;
@@ -177,7 +179,8 @@ public class OneRoundJobTests
             MetricSet metrics = GlmEvaluation.Of(job.Model.Family, [.. of.Select(i => prediction.Scores[i])], [.. of.Select(i => inputs[0].Table.Labels![prediction.Rows[i]])], new() { Resamples = 0 }).Metrics;
             Assert.Equal(results[0].TestRows, of.Length);
             Assert.Equal(results[0].Test!.Deviance!.Value, metrics.Deviance!.Value, 1e-9);
-            Assert.Equal(family == "poisson", models[0].PeerLink is not null);
+            Assert.Equal(job.Model.Family.Link == "log", models[0].PeerLink is not null);
+            Assert.Equal(results[0].Model.PeerLink, models[0].PeerLink);
         }
         finally
         {

@@ -24,7 +24,7 @@ public class GlmScoringTests
     [MemberData(nameof(Models))]
     public async Task Score_CommonIds_HasTheBitsOfBatchPrediction(string family, bool link, int[] widths)
     {
-        var scene = new ScoringScene(family, 3, link ? new GlmPeerLink(1.5, 0.1) : null, widths);
+        var scene = new ScoringScene(family, 3, link ? new GlmPeerLink(1.5, 0.1) { Slope = 0.3 } : null, widths);
         GlmPrediction batch = await LocalFederation.PredictAsync(scene.Job, scene.Inputs, scene.Models, cancellationToken: TestContext.Current.CancellationToken);
         GlmScoringActive active = scene.Active(Patient);
         for (int party = 1; party < widths.Length; party++)

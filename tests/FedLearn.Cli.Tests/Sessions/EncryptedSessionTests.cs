@@ -251,7 +251,24 @@ public class EncryptedSessionTests
         JsonObject row = Assert.Single(JsonNode.Parse(run.Output)!["rows"]!.AsArray().Select(r => r!.AsObject()), r => (string)r["mode"]! == "he");
         Assert.True((string)row["status"]! == "ok", (string?)row["note"]);
         Assert.Equal(("paillier", 1), ((string)row["scheme"]!, (int)row["timing"]!["epochs"]!));
+        Assert.Contains("Taylor's approximation", (string)row["note"]!, StringComparison.Ordinal);
         Assert.Contains(row["roles"]!.AsArray(), r => (string)r!["role"]! == "arbiter");
         Assert.True((double)row["relative"]!["secondsPerEpoch"]! > 1);
+    }
+
+    // Encryption cannot clip: what that changes is not what encryption costs.
+    [Theory]
+    [InlineData(.25, true)]
+    [InlineData(null, false)]
+    public async Task Compare_GaussianWithResidualClip_SaysThatEncryptedRowsHaveNone(double? clip, bool says)
+    {
+        await RequireAsync("paillier");
+        using var scene = new Scene();
+        ToolRun run = await ToolRun.Of("compare", "--config", scene.Job(Scene.Private(("preprocessing", null), ("model.family", "gaussian"), ("training.batchesPerEpoch", 2), ("training.residualClip", clip))),
+            "--json", "--repeats", "1", "--epsilons", "1", "--he", "paillier", "--he-epochs", "2");
+        Assert.True(run.ExitCode == 0, run.Error);
+        JsonObject row = Assert.Single(JsonNode.Parse(run.Output)!["rows"]!.AsArray().Select(r => r!.AsObject()), r => (string)r["mode"]! == "he");
+        Assert.True((string)row["status"]! == "ok", (string?)row["note"]);
+        Assert.All((string[])["note", "sentence"], key => Assert.True(says == ((string)row[key]!).Contains("not clipped, as other rows clip them at training.residualClip 0.25", StringComparison.Ordinal), (string?)row[key]));
     }
 }

@@ -53,7 +53,7 @@ public sealed record GlmPartyInput
     public IRunStore? Runs { get; init; }
 
     /// <summary>Forgets a run of the same job that was cut off, when the trainer is made: its charge is settled by the epochs that had begun, as for a run that
-    /// failed, and the party begins anew.</summary>
+    /// failed, and the party begins anew. In mode he+dp, whose runs keep no state: what runs of the job's name that died have left reserved in a ledger that lasts is settled by the epochs that had begun.</summary>
     /// <value>Default false: the party offers its peers to go on.</value>
     public bool Fresh { get; init; }
 
@@ -122,6 +122,8 @@ public sealed partial class GlmTrainer
                 GlmRun.CheckInputs(input.Runs, _cutOff = cutOff, _plan, input);
         }
 
+        if (input.Fresh && _plan.Mode == PrivacyMode.HeDp)
+            JointCharges.Forget(input.Ledger, input.Party, job.Name);
         CheckLedger();
         JoinRequest = new JoinRequest(SessionDesk.ProtocolVersion, _options.Party, terms.JobName, terms.TermsDigest, terms.Sections, input.Table.Schema.Fingerprint())
         {
@@ -250,8 +252,6 @@ public sealed partial class GlmTrainer
         ["sensitivity"] = c.Sensitivity,
         ["releases"] = c.Releases,
     };
-
-    private static JsonObject Parameters(JointGradientCalibration c) => new() { ["mu"] = c.Mu, ["sigma"] = c.Sigma, ["sensitivity"] = c.SensitivityCharged };
 
     /// <summary>The last step before round 0, when everybody has its features ready: equal rows, equal split. A passive party goes on when all are as far, and with them their states before
     /// round 0: whoever is lost from here on, the run goes on, and no noised message has left in one that cannot.</summary>

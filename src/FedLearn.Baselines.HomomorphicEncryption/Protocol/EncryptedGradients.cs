@@ -152,7 +152,7 @@ public sealed class EncryptedGradients : IJointGradients
         int bits = LargestBits;
         while (bits > -LargestBits && !Fits(Math.ScaleB(1, bits)))
             bits--;
-        string sizes = $"{_job.Parties.Count} parties, batches of {_rows!.Layout.LargestSize} rows and columns of up to 2^{_columnBits} leave room for 2^{bits}";
+        string sizes = $"{_job.Parties.Count} parties, batches of {_rows!.Layout.LargestSize} rows and columns of up to 2^{_columnBits} leave room for up to 2^{bits} each";
         // Weights are 0 in round 0, so that labels and offsets are all that a share has.
         throw round == 0
             ? new ConfigurationException(GlmJointErrors.NotEncryptable, "labels, round 0", $"labels of this size could add up to more than the scheme's integers hold: {sizes}.",

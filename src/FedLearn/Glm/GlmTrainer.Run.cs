@@ -197,7 +197,7 @@ public sealed partial class GlmTrainer
     {
         if (joint is not null)
         {
-            JointRules.CheckSizes(_plan, layout, train.Dimension);
+            JointRules.CheckSizes(_plan, _input.Party, layout, train.Dimension);
             JointAgreement jointly = await joint.PrepareAsync(new JointRows(layout, train.Dimension, batch => train.Columns(layout.Start(batch), layout.Size(batch)),
                 IsActive && _plan.Mode == PrivacyMode.HeDp ? _plan.LabelBound(_options) : null, channels), cancellationToken).ConfigureAwait(false);
             return new(null, jointly, jointly.Calibration is not { } noise ? null

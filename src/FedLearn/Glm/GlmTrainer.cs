@@ -370,9 +370,10 @@ public sealed partial class GlmTrainer
         Table table = _input.Table;
         if (_plan.Family is MultinomialFamily && table.Offsets is not null)
             throw new ConfigurationException(GlmErrors.InvalidJob, $"party '{_input.Party}', data.offset", "an offset is the same for every class and changes nothing.", "Leave it out.");
-        if (JointRules.Covers(_plan.Mode) && (table.Weights is not null || (table.Offsets is not null && _plan.Mode == PrivacyMode.HeDp)))
-            throw new ConfigurationException(GlmJointErrors.NotEncryptable, $"party '{_input.Party}'",
-                "the table has weights, which a passive party's encrypted share would need to know, or in mode he+dp offsets, which are outside the bound on residuals.", "Leave them out.");
+        if (JointRules.Covers(_plan.Mode) && table.Weights is not null)
+            throw new ConfigurationException(GlmJointErrors.NotEncryptable, $"party '{_input.Party}', data.weight", "the table has weights, which a passive party's encrypted share would need to know.", "Leave them out.");
+        if (_plan.Mode == PrivacyMode.HeDp && table.Offsets is not null)
+            throw new ConfigurationException(GlmJointErrors.NotEncryptable, $"party '{_input.Party}', data.offset", "the table has offsets, which in mode he+dp are outside the bound on residuals.", "Leave them out, or use mode he.");
         if (_plan.Mode != PrivacyMode.HdpVfl)
             return;
         if (table.Weights is not null && _plan.Job.Training.SampleWeightBound is null)

@@ -42,7 +42,7 @@ public class EncryptedRoomTests
         ConfigurationException error = Assert.IsType<ConfigurationException>(errors["active"]);
         Assert.Equal((GlmJointErrors.NotEncryptable, "labels, round 0"), (error.Id, error.Place));
         // The least power of two above 8,000 is 2^13, and 2 x 300 x 2^13 x 2^8 is below 2^31.
-        Assert.Contains("2^13 leave room for 2^8", error.Message, StringComparison.Ordinal);
+        Assert.Contains("2^13 leave room for up to 2^8 each", error.Message, StringComparison.Ordinal);
         Assert.Contains("units", error.Remedy, StringComparison.Ordinal);
         Assert.DoesNotContain(federation.Received, m => m.Payload is MaskedAnswers);
     }
@@ -87,6 +87,9 @@ public class EncryptedRoomTests
     {
         (GlmPartyResult[] results, _) = await new EncryptedFederation(Job(Sgd(3, 1e-9)), new ReferenceAdditiveScheme()).TrainAsync(Inputs(100, 8000));
         Assert.All(results, r => Assert.True(r.Timing.Wait > 0 && r.Timing.Compute > 0 && r.Timing.Wait < r.Timing.Training));
+        // And what exact gradients tell is said in the words of the family.
+        Assert.All(results, r => Assert.DoesNotContain(r.Privacy.Warnings, w => w.Contains("binary", StringComparison.Ordinal)));
+        Assert.All(results, r => Assert.Contains(r.Privacy.Warnings, w => w.Contains("only he+dp bounds", StringComparison.Ordinal)));
     }
 
     // 300 rows, residuals of at most k_y + 2 k: CKKS holds sums up to 2^23 with the columns' scale of he+dp.

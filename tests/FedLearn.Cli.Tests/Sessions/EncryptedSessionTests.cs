@@ -134,6 +134,7 @@ public class EncryptedSessionTests
         await RequireAsync("paillier");
         using var scene = new Scene();
         JsonObject report = await TrainAsync(scene.Job(Encrypted("paillier", ("preprocessing", null), ("training.weightNorm", 1), ("privacy.mode", "he+dp"), ("privacy.epsilon", 1), ("privacy.delta", .001))));
+        Assert.All(report["parties"]!.AsArray(), p => Assert.Equal((double)Arbiter(report)["sigma"]!, (double)p!["privacy"]!["sigmaCharged"]!));
         Assert.Equal(["bank.ledger.db", "telco.ledger.db"], scene.Ledgers.Where(l => l.EndsWith(".db", StringComparison.Ordinal)));
         JsonObject arbiter = Arbiter(report);
         Assert.True((double)arbiter["sigma"]! > 0);
@@ -337,5 +338,35 @@ public class EncryptedSessionTests
         // Round 0 had left at least, and it is 1 of 100,000 epochs.
         Assert.InRange(entries[0].Share, 1e-5, .5);
         Assert.Equal([1, 1], entries.Skip(1).Select(e => e.Share));
+    }
+
+    // A party's own budget would be refused (FL5212): what is missing is the job's, and is said once.
+    [Fact]
+    public async Task Train_InModeHeDpWithoutBudget_IsToldWhichKeysToWrite()
+    {
+        using var scene = new Scene();
+        ToolRun run = await ToolRun.Of("train", "--config", scene.Job(Encrypted("paillier", ("preprocessing", null), ("training.weightNorm", 1), ("privacy.mode", "he+dp"))));
+        Assert.Equal(2, run.ExitCode);
+        Assert.Contains("privacy.epsilon", run.Error, StringComparison.Ordinal);
+        Assert.Contains("privacy.delta", run.Error, StringComparison.Ordinal);
+        Assert.DoesNotContain("parties[", run.Error, StringComparison.Ordinal);
+        Assert.Equal(2, run.Error.Split("one budget").Length - 1);
+    }
+
+    [Fact]
+    public async Task Party_ArbiterIsNotRunning_IsNamed()
+    {
+        await RequireAsync("paillier");
+        using var scene = new Scene();
+        scene.Job(Encrypted("paillier"));
+        (int bankPort, int arbiterPort) = (Scene.FreePort(), Scene.FreePort());
+        const string Limits = "\"timeoutSeconds\": 100, \"connectTimeoutSeconds\": 10";
+        string bankFile = scene.Write("bank.party.json", $$"""{ "job": "job.json", "party": "bank", "listen": "127.0.0.1:{{bankPort}}", "peers": { "arbiter": "127.0.0.1:{{arbiterPort}}" }, {{Limits}} }"""),
+            telcoFile = scene.Write("telco.party.json", $$"""{ "job": "job.json", "party": "telco", "peers": { "bank": "127.0.0.1:{{bankPort}}", "arbiter": "127.0.0.1:{{arbiterPort}}" }, {{Limits}} }""");
+        using ToolProcess bank = Start(scene, bankFile, "bank"), telco = Start(scene, telcoFile, "telco");
+        ToolRun[] runs = [await bank.EndAsync(), await telco.EndAsync()];
+        Assert.All(runs, r => Assert.Equal(4, r.ExitCode));
+        // Who gives up first tells the other so.
+        Assert.Contains(runs, r => r.Error.Contains("for 'arbiter' or a coordinator to accept connections", StringComparison.Ordinal) && r.Error.Contains("(FL4015)", StringComparison.Ordinal));
     }
 }

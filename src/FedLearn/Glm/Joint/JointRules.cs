@@ -45,15 +45,15 @@ internal static class JointRules
     }
 
     /// <summary>Hygiene of exact gradients, checked at each party with its own sizes. It protects nothing by itself: only he+dp bounds what gradients tell.</summary>
-    public static void CheckSizes(GlmPlan plan, BatchLayout layout, int columns)
+    public static void CheckSizes(GlmPlan plan, string party, BatchLayout layout, int columns)
     {
         GlmHeOptions he = plan.Job.Privacy.He;
         if (columns == 0)
-            throw Invalid("features", "a party has no feature, so that it would have nothing to multiply with.", "Give it one, or an intercept.");
+            throw Invalid($"party '{party}', features", "the party has no feature, so that it would have nothing to multiply with.", "Give it one, or an intercept.");
         if (plan.Mode != PrivacyMode.He)
             return;
         if ((long)layout.SmallestSize < (long)he.RowsPerColumn * columns)
-            throw new PrivacyRefusedException(GlmJointErrors.BatchTooSmall, "privacy.he.rowsPerColumn",
+            throw new PrivacyRefusedException(GlmJointErrors.BatchTooSmall, $"party '{party}', privacy.he.rowsPerColumn",
                 $"a batch of {layout.SmallestSize} rows has fewer than {he.RowsPerColumn} rows for each of this party's {columns} columns, so that its exact gradients say too much of single rows.",
                 "Use larger batches; or he+dp, which bounds what gradients tell; or a smaller rowsPerColumn if you accept that labels can be recovered.");
         if ((long)plan.Epochs * layout.Count > he.MostRounds)

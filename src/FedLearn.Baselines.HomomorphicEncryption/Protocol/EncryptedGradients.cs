@@ -16,8 +16,10 @@ namespace FedLearn.Baselines.HomomorphicEncryption;
 /// coefficient is ever opened, and the answers are flooded against key recovery from exact decryptions (Li and Micciancio, ePrint 2020/1533).</remarks>
 public sealed class EncryptedGradients : IJointGradients
 {
-    // What every scheme encodes and encrypts at most, see IEncryptor.
-    private const double LargestNumber = 1 << 20;
+    // Binary logarithm of what every scheme encodes and encrypts at most, see IEncryptor.
+    internal const int LargestBits = 20;
+
+    private const double LargestNumber = 1 << LargestBits;
 
     private readonly GlmJob _job;
     private readonly GlmPlan _plan;
@@ -27,7 +29,8 @@ public sealed class EncryptedGradients : IJointGradients
     private readonly bool _active;
     private IEncryptor? _encryptor;
     private JointRows? _rows;
-    private double _largest = 1;
+    private int _columnBits;
+    private long _waited;
 
     /// <summary>Creates the party's side over a channel that is open.</summary>
     /// <param name="job">The job, in mode he or he+dp.</param>
@@ -57,32 +60,33 @@ public sealed class EncryptedGradients : IJointGradients
     public IPartyChannel Arbiter { get; }
 
     /// <inheritdoc />
+    public TimeSpan WaitTime => Stopwatch.GetElapsedTime(0, _waited);
+
+    /// <inheritdoc />
     public async Task<JointAgreement> PrepareAsync(JointRows rows, CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(rows);
         long start = Stopwatch.GetTimestamp();
         _rows = rows;
-        double[] own = [rows.Layout.Rows, rows.Layout.Count, rows.Columns, rows.TargetBound ?? 0];
-        await Arbiter.SendAsync(0, Disclosure.Unprotected(new Scalars(ScalarsKind.Agreement, own), "agreement: rows, batches, columns and declared bound of labels"), cancellationToken)
-            .ConfigureAwait(false);
+        // In he+dp rows are within 1, declared and enforced, so that nothing is told of them.
+        bool noised = _plan.Mode == PrivacyMode.HeDp;
+        int bits = noised ? 0 : ColumnBits(rows);
+        double[] own = [rows.Layout.Rows, rows.Layout.Count, rows.Columns, rows.TargetBound ?? 0, bits];
+        await Arbiter.SendAsync(0, Disclosure.Unprotected(new Scalars(ScalarsKind.Agreement, own), "agreement: rows, batches, columns and "
+            + (noised ? "declared bound of labels" : "the power of two that no number in the columns exceeds")), cancellationToken).ConfigureAwait(false);
         EncryptionKey key = await Arbiter.ReceiveAsync<EncryptionKey>(0, null, cancellationToken).ConfigureAwait(false);
-        Scalars all = await ChannelGuard.ReceiveScalarsAsync(Arbiter, 0, ScalarsKind.Agreement, 2, cancellationToken).ConfigureAwait(false);
-        double total = all.Values.Span[0], bound = all.Values.Span[1];
-        if (!(total >= rows.Columns && total <= int.MaxValue && total == Math.Floor(total) && bound >= 0))
-            throw ProtocolErrors.Peer(GlmJointErrors.SizesDiffer, Arbiter.RemoteParty, "before round 0", "it names an impossible number of columns or bound of labels.",
+        Scalars all = await ChannelGuard.ReceiveScalarsAsync(Arbiter, 0, ScalarsKind.Agreement, 3, cancellationToken).ConfigureAwait(false);
+        double total = all.Values.Span[0], bound = all.Values.Span[1], most = all.Values.Span[2];
+        if (!(total >= rows.Columns && total <= int.MaxValue && total == Math.Floor(total) && bound >= 0 && most >= bits && most <= LargestBits && most == Math.Floor(most)))
+            throw ProtocolErrors.Peer(GlmJointErrors.SizesDiffer, Arbiter.RemoteParty, "before round 0", "it names an impossible number or size of columns, or bound of labels.",
                 "Check that all run the same release of the software.");
+        _columnBits = (int)most;
         _encryptor = await CheckedAsync(0, Arbiter, () => _scheme.UseKeyAsync(key.Bytes, cancellationToken)).ConfigureAwait(false);
-        JointGradientCalibration? noise = _plan.Mode != PrivacyMode.HeDp ? null : JointRules.Calibrate(_plan, rows.Layout, (int)total, bound > 0 ? bound : null,
-            _encryptor.Answers.Unit, _encryptor.Answers.FloodBits, _scheme.SumError);
+        AnswerSpace space = _encryptor.Answers;
+        JointGradientCalibration? noise = !noised ? null
+            : JointRules.Calibrate(_plan, rows.Layout, (int)total, bound > 0 ? bound : null, space.Modulus, space.Unit, space.FloodBits, _scheme.SumError);
         for (int batch = 0; batch < rows.Layout.Count; batch++)
-        {
-            double[] columns = rows.ColumnsOf(batch);
-            _largest = Math.Max(_largest, Math.Abs(TensorPrimitives.MaxMagnitude<double>(columns)));
-            if (!(_largest <= LargestNumber))
-                throw new ConfigurationException(GlmJointErrors.NotEncryptable, "preprocessing.scaling", "a column of this party has numbers beyond 2^20, more than the schemes encode.",
-                    "Use standardize, or declared ranges, or other units.");
-            _columns.Add(await _encryptor.EncodeAsync(columns, rows.Layout.Size(batch), cancellationToken).ConfigureAwait(false));
-        }
+            _columns.Add(await _encryptor.EncodeAsync(rows.ColumnsOf(batch), rows.Layout.Size(batch), cancellationToken).ConfigureAwait(false));
 
         await WarmUpAsync(cancellationToken).ConfigureAwait(false);
         return new JointAgreement((int)total, noise, _scheme.Engine, Stopwatch.GetElapsedTime(start).TotalSeconds);
@@ -92,18 +96,15 @@ public sealed class EncryptedGradients : IJointGradients
     public async Task<double[]> GradientAsync(int round, int batch, ReadOnlyMemory<double> share, CancellationToken cancellationToken = default)
     {
         JointRows rows = _rows ?? throw new InvalidOperationException("Call PrepareAsync first.");
-        // A sum beyond the modulus would wrap without a sign. Others' shares are unknown; that they are like one's own is a guess, which finds a training that diverges.
-        double largest = Math.Max(1, Math.Abs(TensorPrimitives.MaxMagnitude(share.Span)));
-        double bound = largest * _job.Parties.Count;
-        if (!(bound <= LargestNumber) || double.IsPositiveInfinity(_scheme.SumError(share.Length, bound, _largest)))
-            throw new InternalFailureException(GlmErrors.Diverged, $"round {round}", "residuals and columns of this size could add up to more than the scheme's integers hold.",
-                "Use a smaller training.stepSize, a training.weightNorm, scaled columns or smaller batches.");
+        CheckRoom(round, share.Span);
         using CipherVector own = await _encryptor!.EncryptAsync(share, cancellationToken).ConfigureAwait(false);
         using CipherVector residuals = _active ? await SumAsync(round, own, rows.Peers, cancellationToken).ConfigureAwait(false)
             : await ExchangeAsync(round, own, rows.Peers[0], cancellationToken).ConfigureAwait(false);
         MaskedSums masked = await _encryptor.MaskedSumsAsync(residuals, _columns[batch], cancellationToken).ConfigureAwait(false);
+        long since = Stopwatch.GetTimestamp();
         await Arbiter.SendAsync(round, Cryptosystem.Release(new MaskedProducts(masked.Bytes, masked.Count), "masked inner products", _scheme.Name, Arbiter.RemoteParty), cancellationToken).ConfigureAwait(false);
         MaskedAnswers answers = await Arbiter.ReceiveAsync<MaskedAnswers>(round, masked.Count, cancellationToken).ConfigureAwait(false);
+        Waited(since);
         double[] gradient = masked.Unmask(Integers(answers, round), _encryptor.Answers);
         for (int j = 0; j < gradient.Length; j++)
             gradient[j] /= rows.Layout.Size(batch); // the planned size, never a count of the data
@@ -121,6 +122,46 @@ public sealed class EncryptedGradients : IJointGradients
         if (_session is not null)
             await _session.DisposeAsync().ConfigureAwait(false);
     }
+
+    /// <summary>Binary logarithm of the least power of two, from 1 up, that no number in the own columns exceeds.</summary>
+    private static int ColumnBits(JointRows rows)
+    {
+        double largest = 1;
+        for (int batch = 0; batch < rows.Layout.Count; batch++)
+            largest = Math.Max(largest, Math.Abs(TensorPrimitives.MaxMagnitude<double>(rows.ColumnsOf(batch))));
+        if (!(largest <= LargestNumber))
+            throw new ConfigurationException(GlmJointErrors.NotEncryptable, "preprocessing.scaling", "a column of this party has numbers beyond 2^20, more than the schemes encode.",
+                "Use standardize, or declared ranges, or other units.");
+        int bits = 0;
+        while (Math.ScaleB(1, bits) < largest)
+            bits++;
+        return bits;
+    }
+
+    /// <summary>Refuses a share with which a sum might be beyond half of the modulus, where it would wrap and be read as another number. Every party holds its own shares to its
+    /// part of the room, for the largest columns of all parties; so no sum of all shares times anybody's column can wrap.</summary>
+    private void CheckRoom(int round, ReadOnlySpan<double> share)
+    {
+        // In he+dp rows, weights and labels are bounded, and the calibration has checked the room for the sums.
+        if (_plan.Mode == PrivacyMode.HeDp)
+            return;
+        bool Fits(double largest) => largest * _job.Parties.Count is <= LargestNumber and var bound && double.IsFinite(_scheme.SumError(_rows!.Layout.LargestSize, bound, Math.ScaleB(1, _columnBits)));
+        double least = Math.ScaleB(1, -LargestBits);
+        if (Fits(Math.Max(least, Math.Abs(TensorPrimitives.MaxMagnitude(share)))))
+            return;
+        int bits = LargestBits;
+        while (bits > -LargestBits && !Fits(Math.ScaleB(1, bits)))
+            bits--;
+        string sizes = $"{_job.Parties.Count} parties, batches of {_rows!.Layout.LargestSize} rows and columns of up to 2^{_columnBits} leave room for up to 2^{bits} each";
+        // Weights are 0 in round 0, so that labels and offsets are all that a share has.
+        throw round == 0
+            ? new ConfigurationException(GlmJointErrors.NotEncryptable, "labels, round 0", $"labels of this size could add up to more than the scheme's integers hold: {sizes}.",
+                "Give labels in larger units, such as thousands, or less their usual value; scale columns, use smaller batches, or privacy.he.scheme paillier, which has more room.")
+            : new InternalFailureException(GlmErrors.Diverged, $"round {round}", $"shares of residuals of this size could add up to more than the scheme's integers hold: {sizes}.",
+                "Use a smaller training.stepSize, a training.weightNorm, scaled columns or smaller batches.");
+    }
+
+    private void Waited(long since) => _waited += Stopwatch.GetTimestamp() - since;
 
     /// <summary>Goes through a round on zeros, locally, a few times: compilers of engines take the first rounds to warm up, which are no part of training.</summary>
     private async Task WarmUpAsync(CancellationToken cancellationToken)
@@ -140,14 +181,20 @@ public sealed class EncryptedGradients : IJointGradients
     {
         if (passives.Count == 1)
             return await ExchangeAsync(round, own, passives[0], cancellationToken).ConfigureAwait(false);
-        CipherVector[] theirs = await Task.WhenAll(passives.Select(p => ReceiveAsync(round, own.Length, p, cancellationToken))).ConfigureAwait(false);
+        long since = Stopwatch.GetTimestamp();
+        EncryptedShares[] received = await Task.WhenAll(passives.Select(p => p.ReceiveAsync<EncryptedShares>(round, own.Length, cancellationToken).AsTask())).ConfigureAwait(false);
+        Waited(since);
+        CipherVector[] theirs = await Task.WhenAll(passives.Select((p, i) => LoadAsync(round, received[i], own.Length, p, cancellationToken))).ConfigureAwait(false);
         // Every sum holds the active party's own fresh ciphertext, so that nobody can take another's share out of it.
         var forEach = new List<CipherVector>();
         try
         {
             for (int p = 0; p < passives.Count; p++)
                 forEach.Add(await AddAsync([own, .. theirs.Where((_, q) => q != p)], cancellationToken).ConfigureAwait(false));
-            await Task.WhenAll(passives.Select((p, i) => SendAsync(round, forEach[i], p, cancellationToken))).ConfigureAwait(false);
+            EncryptedShares[] sums = await Task.WhenAll(forEach.Select(sum => SaveAsync(sum, cancellationToken))).ConfigureAwait(false);
+            since = Stopwatch.GetTimestamp();
+            await Task.WhenAll(passives.Select((p, i) => SendAsync(round, sums[i], p, cancellationToken))).ConfigureAwait(false);
+            Waited(since);
             return await AddAsync([own, .. theirs], cancellationToken).ConfigureAwait(false);
         }
         finally
@@ -160,24 +207,24 @@ public sealed class EncryptedGradients : IJointGradients
     /// <summary>Sends the own vector and receives another at the same time, and adds the two.</summary>
     private async Task<CipherVector> ExchangeAsync(int round, CipherVector own, IPartyChannel peer, CancellationToken cancellationToken)
     {
-        Task sending = SendAsync(round, own, peer, cancellationToken);
-        Task<CipherVector> receiving = ReceiveAsync(round, own.Length, peer, cancellationToken);
+        EncryptedShares shares = await SaveAsync(own, cancellationToken).ConfigureAwait(false);
+        long since = Stopwatch.GetTimestamp();
+        Task sending = SendAsync(round, shares, peer, cancellationToken);
+        Task<EncryptedShares> receiving = peer.ReceiveAsync<EncryptedShares>(round, own.Length, cancellationToken).AsTask();
         await Task.WhenAll(sending, receiving).ConfigureAwait(false);
-        using CipherVector theirs = await receiving.ConfigureAwait(false);
+        Waited(since);
+        using CipherVector theirs = await LoadAsync(round, await receiving.ConfigureAwait(false), own.Length, peer, cancellationToken).ConfigureAwait(false);
         return await _encryptor!.AddAsync(own, theirs, cancellationToken).ConfigureAwait(false);
     }
 
-    private async Task SendAsync(int round, CipherVector vector, IPartyChannel peer, CancellationToken cancellationToken)
-    {
-        var shares = new EncryptedShares(await vector.SaveAsync(cancellationToken).ConfigureAwait(false), vector.Length);
-        await peer.SendAsync(round, Cryptosystem.Release(shares, "shares of residuals", _scheme.Name, Arbiter.RemoteParty), cancellationToken).ConfigureAwait(false);
-    }
+    private static async Task<EncryptedShares> SaveAsync(CipherVector vector, CancellationToken cancellationToken) =>
+        new(await vector.SaveAsync(cancellationToken).ConfigureAwait(false), vector.Length);
 
-    private async Task<CipherVector> ReceiveAsync(int round, int length, IPartyChannel peer, CancellationToken cancellationToken)
-    {
-        EncryptedShares shares = await peer.ReceiveAsync<EncryptedShares>(round, length, cancellationToken).ConfigureAwait(false);
-        return await CheckedAsync(round, peer, () => _encryptor!.LoadAsync(shares.Bytes, length, cancellationToken)).ConfigureAwait(false);
-    }
+    private Task SendAsync(int round, EncryptedShares shares, IPartyChannel peer, CancellationToken cancellationToken) =>
+        peer.SendAsync(round, Cryptosystem.Release(shares, "shares of residuals", _scheme.Name, Arbiter.RemoteParty), cancellationToken).AsTask();
+
+    private Task<CipherVector> LoadAsync(int round, EncryptedShares shares, int length, IPartyChannel from, CancellationToken cancellationToken) =>
+        CheckedAsync(round, from, () => _encryptor!.LoadAsync(shares.Bytes, length, cancellationToken));
 
     private async Task<CipherVector> AddAsync(IReadOnlyList<CipherVector> vectors, CancellationToken cancellationToken)
     {

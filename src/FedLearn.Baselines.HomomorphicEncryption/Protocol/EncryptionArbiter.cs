@@ -94,17 +94,17 @@ public sealed class EncryptionArbiter
     private async Task<ArbiterResult> ServeAsync(IReadOnlyList<IPartyChannel> channels, IProgress<(int Rounds, int Of)>? progress, CancellationToken cancellationToken)
     {
         await using IKeyHolder key = await _scheme.CreateKeyAsync(cancellationToken).ConfigureAwait(false);
-        (BatchLayout layout, int[] columns, double bound) = await AgreeAsync(channels, cancellationToken).ConfigureAwait(false);
+        (BatchLayout layout, int[] columns, double bound, double bits) = await AgreeAsync(channels, cancellationToken).ConfigureAwait(false);
         JointGradientCalibration? calibration = _plan.Mode != PrivacyMode.HeDp ? null
-            : JointRules.Calibrate(_plan, layout, columns.Sum(), bound > 0 ? bound : null, key.Answers.Unit, key.Answers.FloodBits, _scheme.SumError);
+            : JointRules.Calibrate(_plan, layout, columns.Sum(), bound > 0 ? bound : null, key.Answers.Modulus, key.Answers.Unit, key.Answers.FloodBits, _scheme.SumError);
         JointGradientMechanism? mechanism = calibration is null ? null : _job.Privacy.TestNoiseSeed is { } seed
             ? JointGradientMechanism.NotPrivate(calibration, new TestNoise(seed, _job.Privacy.He.Arbiter), new TestUniform(seed, _job.Privacy.He.Arbiter))
             : new JointGradientMechanism(calibration, new CsprngNoise());
         foreach (IPartyChannel channel in channels)
         {
             await channel.SendAsync(0, Disclosure.Unprotected(new EncryptionKey(key.PublicKey), "public key"), cancellationToken).ConfigureAwait(false);
-            await channel.SendAsync(0, Disclosure.Unprotected(new Scalars(ScalarsKind.Agreement, new[] { columns.Sum(), bound }), "agreement: columns of all parties, declared bound of labels"),
-                cancellationToken).ConfigureAwait(false);
+            await channel.SendAsync(0, Disclosure.Unprotected(new Scalars(ScalarsKind.Agreement, new[] { columns.Sum(), bound, bits }),
+                $"agreement: columns of all parties, {(_plan.Mode == PrivacyMode.HeDp ? "declared bound of labels" : "the power of two that no number in them exceeds")}"), cancellationToken).ConfigureAwait(false);
         }
 
         int rounds = checked(_plan.Epochs * layout.Count);
@@ -173,19 +173,20 @@ public sealed class EncryptionArbiter
         return Cryptosystem.Release(new MaskedAnswers(bytes, opened.Length), "exact mean gradients", "mask of the receiver", "the receiver");
     }
 
-    private static async Task<(BatchLayout Layout, int[] Columns, double TargetBound)> AgreeAsync(IReadOnlyList<IPartyChannel> channels, CancellationToken cancellationToken)
+    private static async Task<(BatchLayout Layout, int[] Columns, double TargetBound, double ColumnBits)> AgreeAsync(IReadOnlyList<IPartyChannel> channels, CancellationToken cancellationToken)
     {
         var sizes = new List<double[]>();
         foreach (IPartyChannel channel in channels)
         {
-            double[] theirs = [.. (await ChannelGuard.ReceiveScalarsAsync(channel, 0, ScalarsKind.Agreement, 4, cancellationToken).ConfigureAwait(false)).Values.Span];
-            bool whole = theirs[..3].All(v => v is >= 1 and <= int.MaxValue && v == Math.Floor(v)) && theirs[1] <= theirs[0] && theirs[3] >= 0;
+            double[] theirs = [.. (await ChannelGuard.ReceiveScalarsAsync(channel, 0, ScalarsKind.Agreement, 5, cancellationToken).ConfigureAwait(false)).Values.Span];
+            bool whole = theirs[..3].All(v => v is >= 1 and <= int.MaxValue && v == Math.Floor(v)) && theirs[1] <= theirs[0] && theirs[3] >= 0
+                && theirs[4] is >= 0 and <= EncryptedGradients.LargestBits && theirs[4] == Math.Floor(theirs[4]);
             if (!whole || (sizes.Count > 0 && (theirs[0] != sizes[0][0] || theirs[1] != sizes[0][1])))
                 throw ProtocolErrors.Peer(GlmJointErrors.SizesDiffer, channel.RemoteParty, "before round 0", "it names other numbers of rows or batches than the party before it, or impossible ones.",
                     "Check that all parties run the same job on the same common rows.");
             sizes.Add(theirs);
         }
 
-        return (new BatchLayout((int)sizes[0][0], (int)sizes[0][1]), [.. sizes.Select(s => (int)s[2])], sizes.Max(s => s[3]));
+        return (new BatchLayout((int)sizes[0][0], (int)sizes[0][1]), [.. sizes.Select(s => (int)s[2])], sizes.Max(s => s[3]), sizes.Max(s => s[4]));
     }
 }

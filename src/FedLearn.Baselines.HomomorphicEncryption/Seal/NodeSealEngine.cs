@@ -18,6 +18,9 @@ internal sealed class NodeSealEngine : ISealEngine
     private const string Place = "SEAL's worker process";
     private const int Window = 32, HeadBytes = 16, LongestReply = 1 << 20;
 
+    /// <summary>What shells and .NET add to the signal that ended a process.</summary>
+    private const int SignalBase = 128;
+
     private enum Operation
     {
         CreateKeys = 1,
@@ -268,7 +271,12 @@ internal sealed class NodeSealEngine : ISealEngine
 
             Fail(EndedText(_process));
         }
-        catch (Exception e) when (e is IOException or InvalidDataException)
+        catch (IOException)
+        {
+            // Killed in the midst of a frame.
+            Fail(EndedText(_process));
+        }
+        catch (InvalidDataException)
         {
             Fail("It broke its protocol.");
         }
@@ -306,7 +314,9 @@ internal sealed class NodeSealEngine : ISealEngine
         if (count == 0)
             return null;
         uint length = BinaryPrimitives.ReadUInt32LittleEndian(head);
-        if (count < HeadBytes || length > LongestReply || BinaryPrimitives.ReadUInt32LittleEndian(head.AsSpan(12)) != 0)
+        if (count < HeadBytes)
+            throw new EndOfStreamException();
+        if (length > LongestReply || BinaryPrimitives.ReadUInt32LittleEndian(head.AsSpan(12)) != 0)
             throw new InvalidDataException("No frame.");
         byte[] payload = new byte[length];
         await input.ReadExactlyAsync(payload, cancellationToken).ConfigureAwait(false);
@@ -328,7 +338,8 @@ internal sealed class NodeSealEngine : ISealEngine
     private static InternalFailureException Ended(Process process) => new(HeErrors.WorkerEnded, Place, EndedText(process), "Start again; see whether node runs at all.");
 
     // The streams close a moment before the process is gone.
-    private static string EndedText(Process process) => process.WaitForExit(1000) ? $"It ended with exit code {process.ExitCode}." : "It closed its output.";
+    private static string EndedText(Process process) => !process.WaitForExit(1000) ? "It closed its output."
+        : process.ExitCode > SignalBase && !OperatingSystem.IsWindows() ? $"Its process was ended by signal {process.ExitCode - SignalBase}." : $"Its process ended with exit code {process.ExitCode}.";
 
     private static InternalFailureException Missing(string cause, Exception? inner = null) => new(HeErrors.SealMissing, "SEAL on Node.js", cause,
         $"Install Node.js 20 and run {SetupCommand}; elsewhere run npm ci in the folder {Folder} beside the program, or name a folder where that was done in {Variable}.", inner);

@@ -44,7 +44,13 @@ internal static class CompareCommand
             CustomParser = result => result.Tokens[0].Value.Split(',', StringSplitOptions.TrimEntries) is var words && words.All(Schemes.Contains)
                 ? [.. Schemes.Where(words.Contains)] : Fault<string[]>(result, $"--he: '{result.Tokens[0].Value}' is no list of ckks, paillier, paillier-fate and paillier-textbook."),
         };
-        Option<double?> delta = Options.Number("--delta", "Delta of the private rows, above 0 and below 0.1. Default: the job's privacy.delta.", required: false);
+        var delta = new Option<double?>("--delta")
+        {
+            Description = "Delta of the private rows, above 0 and below 0.1. Default: the job's privacy.delta.",
+            HelpName = "number",
+            CustomParser = result => double.TryParse(result.Tokens[0].Value, NumberStyles.Float, CultureInfo.InvariantCulture, out double value) && value is > 0 and < .1
+                ? value : Fault<double?>(result, $"--delta: '{result.Tokens[0].Value}' is no number above 0 and below 0.1."),
+        };
         Option<int> heEpochs = Count("--he-epochs", "Epochs of a Paillier row, at most the job's; fewer than the job's give figures per epoch and no quality.", 1, 1_000_000),
             repeats = Count("--repeats", "Runs of each plain, guest-only and HDP-VFL row, taking turns; their seconds are the median. Each private one charges the ledgers.", 3, 100);
         Option<bool> inProcess = CommonOptions.InProcess(), json = Options.Json();

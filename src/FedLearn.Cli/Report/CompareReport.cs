@@ -20,7 +20,7 @@ internal static class CompareReport
         body.Append(Html.Table("Rows", CompareTable.Header(document), rows.Select(row => (Cell[])[.. CompareTable.Cells(document, row).Select((text, i) => i switch
         {
             < 2 => Cell.Text(text),
-            3 when (string?)quality["metric"] is { } metric => Cell.Interval(text, Figures.Interval(row["intervals"]?[(string)quality["set"]!]?[metric])),
+            4 when (string?)quality["metric"] is { } metric => Cell.Interval(text, Figures.Interval(row["intervals"]?[(string)quality["set"]!]?[metric])),
             _ => Cell.Number(text),
         })])));
         body.Append("<h3>In words</h3>\n<ul>\n").Append(string.Concat(rows.Select(r => $"<li>{Html.Text((string)r["sentence"]!)}{(r["note"] is { } note ? $" <small>{Html.Text((string)note!)}</small>" : "")}</li>\n"))).Append("</ul>\n");

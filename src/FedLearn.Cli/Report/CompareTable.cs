@@ -39,7 +39,7 @@ internal static class CompareTable
     {
         JsonNode quality = document["quality"]!;
         string figure = (string?)quality["metric"] is { } metric ? $"{(string)quality["set"]!} {Figures.Name(metric)}" : "quality";
-        return ["mode", "how", "epsilon", figure, "s/epoch", "x plain", "bytes", "x plain", "peak memory", "x plain", "status"];
+        return ["mode", "how", "epsilon", "delta", figure, "s/epoch", "x plain", "bytes", "x plain", "peak memory", "x plain", "status"];
     }
 
     /// <summary>One row, a dash for each figure that it has not.</summary>
@@ -53,7 +53,7 @@ internal static class CompareTable
         string bytes = row["bytes"] is not { } sent ? "-" : whole ? ReportWriter.Bytes((long)sent["training"]!) : $"{ReportWriter.Bytes((long)(double)sent["trainingPerEpoch"]!)}/epoch";
         return
         [
-            (string)row["mode"]!, how, ReportWriter.Short(row["epsilon"]), (string?)quality["metric"] is { } metric ? ReportWriter.Number(row["metrics"]?[(string)quality["set"]!]?[metric]) : "-",
+            (string)row["mode"]!, how, ReportWriter.Short(row["epsilon"]), ReportWriter.Short(row["actualDelta"] ?? row["delta"]), (string?)quality["metric"] is { } metric ? ReportWriter.Number(row["metrics"]?[(string)quality["set"]!]?[metric]) : "-",
             seconds, CompareDocument.Ratio(iterative ? relative?["secondsPerEpoch"] : relative?["trainingSeconds"]),
             bytes, CompareDocument.Ratio(whole ? relative?["trainingBytes"] : relative?["trainingBytesPerEpoch"]),
             Figures.Bytes(row["peakMemoryBytes"]), CompareDocument.Ratio(relative?["peakMemory"]), CompareDocument.IsOk(row) ? "ok" : (string)row["error"]!["id"]!,

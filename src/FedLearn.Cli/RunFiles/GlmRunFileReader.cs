@@ -324,6 +324,12 @@ internal sealed class GlmRunFileReader(string path, OwnSide? self = null, IReadO
         (_jobEpsilon, _jobDelta) = Budget(privacy);
         if (mode == PrivacyMode.LabelDp)
             _jobDelta = 0; // randomised response is pure
+        if (mode == PrivacyMode.HeDp)
+        {
+            privacy.Require("epsilon", "Write a finite number above 0: one budget for a person's rows at all parties.");
+            privacy.Require("delta", "Write a number above 0 and below 0.1: one budget for a person's rows at all parties.");
+        }
+
         Calibration calibration = privacy.Word("calibration", Calibrations, Calibration.Tight);
         EvaluationDisclosure evaluation = privacy.Word("evaluation", Evaluations, EvaluationDisclosure.Disclosed);
         Adjacency adjacency = privacy.Word("adjacency", Adjacencies, Adjacency.ReplaceOne);
@@ -499,6 +505,9 @@ internal sealed class GlmRunFileReader(string path, OwnSide? self = null, IReadO
             delta = 0;
         }
 
+        // One noise protects a person's rows at all parties: a budget of a party's own is refused, and must not be advised.
+        if (mode == PrivacyMode.HeDp)
+            return party.Has("privacy") && (epsilon ?? _jobEpsilon) is { } mine && (delta ?? _jobDelta) is { } its ? new PrivacyBudget(mine, its) : null;
         if (!own.Has("epsilon") && !jobPrivacy.Has("epsilon"))
             own.Require("epsilon", "Write a finite number above 0 here, or for all parties as privacy.epsilon.");
         if (mode != PrivacyMode.LabelDp && !own.Has("delta") && !jobPrivacy.Has("delta"))

@@ -4,6 +4,7 @@ using System.Text.Json;
 using System.Text.Json.Nodes;
 using FedLearn.Cli.Report;
 using FedLearn.Cli.RunFiles;
+using FedLearn.Privacy;
 
 namespace FedLearn.Cli.Running;
 
@@ -26,7 +27,7 @@ internal static class CompareDocument
     public static JsonObject Of(GlmRunFile plain, string? digest, CompareRequest request, bool processes, IReadOnlyList<CompareResult> results, IEnumerable<string> notes, JsonObject ledger)
     {
         // Read back: a number then has one type, whoever made it.
-        JsonObject[] rows = [.. results.Select(r => JsonNode.Parse(Row(r, processes).ToJsonString())!.AsObject())];
+        JsonObject[] rows = [.. results.Select(r => JsonNode.Parse(Row(r, plain, processes).ToJsonString())!.AsObject())];
         JsonObject[] measured = [.. rows.Where(r => r["metrics"] is not null)];
         JsonObject? plainRow = rows.FirstOrDefault(r => Says(r, "mode", "none") && IsOk(r));
         string? metric = Figures.Headline(plainRow is not null ? [plainRow] : measured);
@@ -35,7 +36,7 @@ internal static class CompareDocument
         {
             AddNativeRatio(row, rows);
             row["relative"] = plainRow is null || !IsOk(row) ? null : Relative(row, plainRow, result.Case);
-            row["sentence"] = Sentence(row, plainRow, result, set, metric);
+            row["sentence"] = Sentence(row, plainRow, result.Case, Residual(result.Case, plain), set, metric);
         }
 
         var document = new JsonObject();
@@ -101,7 +102,7 @@ internal static class CompareDocument
     /// <summary>Seconds for people.</summary>
     public static string Seconds(double value) => value.ToString(value >= 100 ? "0" : value >= 1 ? "0.00" : "0.0000", CultureInfo.InvariantCulture);
 
-    private static JsonObject Row(CompareResult result, bool processes)
+    private static JsonObject Row(CompareResult result, GlmRunFile plain, bool processes)
     {
         CompareCase row = result.Case;
         bool ok = result.Error is null && result.Reports.Count > 0;
@@ -110,7 +111,7 @@ internal static class CompareDocument
         bool own = processes && row.Mode != "guest-only";
         for (int i = 0; i < parties.Count; i++)
             parties[i]!["peakMemoryBytes"] = own ? (long)Median(result.Reports.Select(r => (double)r["parties"]![i]!["peakMemoryBytes"]!)) : null;
-        bool whole = row.Epochs is null;
+        bool whole = row.Epochs is null, noisy = ok && IsNoisy(row, parties);
         string? engine = ok ? Engine(parties) ?? Engine(roles) : null;
         return new JsonObject
         {
@@ -118,14 +119,14 @@ internal static class CompareDocument
             ["calibration"] = row.Calibration,
             ["scheme"] = row.Scheme,
             ["epsilon"] = row.Epsilon,
-            // The published formulas reach a larger delta than the one asked for where epsilon is large.
-            ["delta"] = ok && row.Calibration == "paper" ? first!["parties"]!.AsArray().Max(p => (double?)p!["privacy"]!["delta"]) : row.Delta,
+            ["delta"] = row.Delta,
+            ["actualDelta"] = row.Calibration == "paper" ? parties.Max(p => (double?)p!["privacy"]!["actualDelta"]) : null,
             ["status"] = ok ? "ok" : "refused",
             ["name"] = row.Name,
             ["series"] = row.Series,
             ["jobDigest"] = first?["job"]!["digest"]?.DeepClone(),
-            ["metrics"] = ok && whole ? new JsonObject { ["train"] = first!["metrics"]!["train"]?.DeepClone(), ["test"] = first["metrics"]!["test"]?.DeepClone() } : null,
-            ["intervals"] = ok && whole ? first!["intervals"]?.DeepClone() : null,
+            ["metrics"] = ok && whole ? new JsonObject { ["train"] = noisy ? null : first!["metrics"]!["train"]?.DeepClone(), ["test"] = first!["metrics"]!["test"]?.DeepClone() } : null,
+            ["intervals"] = ok && whole ? Intervals(first!, noisy) : null,
             ["trainRows"] = first?["rows"]!["train"]?.DeepClone(),
             ["testRows"] = first?["rows"]!["test"]?.DeepClone(),
             ["timing"] = ok ? Timing(result) : null,
@@ -135,8 +136,20 @@ internal static class CompareDocument
             ["roles"] = roles,
             ["engine"] = engine,
             ["error"] = ok ? null : new JsonObject { ["id"] = result.Error!.Id, ["message"] = result.Error.Message },
-            ["note"] = Note(result, ok, whole, engine),
+            ["note"] = Note(result, ok, whole, noisy, Residual(row, plain), parties, engine),
         };
+    }
+
+    /// <summary>Whether the scores of training rows reached the active party with noise of their own: their figures then say nothing of the model. Under evaluation charged they are those of noisy weights,
+    /// which are the model's.</summary>
+    private static bool IsNoisy(CompareCase row, JsonArray parties) => row.Mode is "hdp-vfl" or "one-round" && !parties.Any(p => p!["privacy"]!["evaluationSigma"] is not null);
+
+    private static JsonNode? Intervals(JsonObject report, bool noisy)
+    {
+        JsonNode? intervals = report["intervals"]?.DeepClone();
+        if (noisy && intervals is JsonObject sets)
+            sets["train"] = null;
+        return intervals;
     }
 
     // A party's or the arbiter's process, and those that its encryption ran in.
@@ -154,7 +167,7 @@ internal static class CompareDocument
             : $"The same job on SEAL's own library took {Ratio(ratio)} x this time ({(string?)native!["engine"]}).");
     }
 
-    private static string? Note(CompareResult result, bool ok, bool whole, string? engine)
+    private static string? Note(CompareResult result, bool ok, bool whole, bool noisy, string? residual, JsonArray parties, string? engine)
     {
         if (!ok)
             return result.Error!.Message;
@@ -164,11 +177,23 @@ internal static class CompareDocument
             row.Mode == "guest-only" ? "One party in the tool's own process on the rows common to all parties; nothing is sent, and its peak memory is not measured." : null,
             row.IsIterative ? null : "One message each way and local solves: its seconds are those of the whole training, and none are an epoch's.",
             whole ? null : string.Create(CultureInfo.InvariantCulture, $"Only {row.Epochs} of the job's epochs: figures are per epoch, and no quality is given for a model that was not trained to the end."),
+            noisy ? "No quality of training rows: their scores are noisy, and figures of them say nothing of the model." : null,
+            DeltaReached(row.Delta, row.Calibration == "paper" ? parties.Max(p => (double?)p!["privacy"]!["actualDelta"]) : null),
+            residual is not null ? $"{residual}: a difference in quality is of that, and not of encryption alone." : null,
             engine is not null && IsWasm(engine) ? $"SEAL in WebAssembly ({engine})." : engine is not null ? $"Engine: {engine}." : null,
         ];
         string text = string.Join(' ', notes.OfType<string>());
         return text.Length > 0 ? text : null;
     }
+
+    /// <summary>What delta a row's noise has, where it is not what was asked for; null elsewhere.</summary>
+    private static string? DeltaReached(double? asked, double? reached) => reached is null || asked is null ? null : string.Create(CultureInfo.InvariantCulture,
+        $"The noise of the published formulas reaches delta {reached:G3} at this epsilon, {(reached > asked ? "above" : "within")} the {asked:G3} asked for.");
+
+    /// <summary>How the residual that a row trains on differs from the plain row's; null where it does not.</summary>
+    private static string? Residual(CompareCase row, GlmRunFile plain) => row.Mode is not ("he" or "he+dp") ? null
+        : plain.Job.Model.Family.Bounds?.Kind == GlmFamilyKind.Binomial ? "Under encryption the residual is Taylor's approximation of the one that other rows have"
+        : plain.Job.Training.ResidualClip is { } clip ? string.Create(CultureInfo.InvariantCulture, $"Under encryption residuals are not clipped, as other rows clip them at training.residualClip {clip:R}") : null;
 
     private static JsonObject Timing(CompareResult result)
     {
@@ -222,9 +247,8 @@ internal static class CompareDocument
         };
     }
 
-    private static string Sentence(JsonObject row, JsonObject? plain, CompareResult result, string set, string? metric)
+    private static string Sentence(JsonObject row, JsonObject? plain, CompareCase of, string? residual, string set, string? metric)
     {
-        CompareCase of = result.Case;
         if (!IsOk(row))
             return $"{of.Name} was refused ({(string)row["error"]!["id"]!}).";
         JsonNode timing = row["timing"]!, bytes = row["bytes"]!;
@@ -248,22 +272,27 @@ internal static class CompareDocument
             parts.Add($"needs {Ratio(memoryRatio)} x the memory");
         if (quality is { } got && plainQuality is { } from)
         {
-            bool better = HigherIsBetter.Contains(metric) ? got >= from : got <= from;
             string change = string.Create(CultureInfo.InvariantCulture, $"{Math.Abs(got - from):0.0000}");
-            parts.Add(HigherIsBetter.Contains(metric) ? $"{(better ? "gains" : "loses")} {change} {figure}" : $"ends with a {figure} {change} {(got <= from ? "lower" : "higher")}");
+            parts.Add(change == "0.0000" ? $"has the same {figure}"
+                : (HigherIsBetter.Contains(metric) ? $"{(got > from ? "gains" : "loses")} {change} {figure}" : $"ends with a {figure} {change} {(got < from ? "lower" : "higher")}") + Inside(got, plain["intervals"]?[set]?[metric!]));
         }
         else
         {
-            parts.Add("has no figure of quality");
+            parts.Add(row["metrics"] is not null && set == "train" && of.Epsilon is not null ? "has no figure of quality, since scores of training rows would not be the model's" : "has no figure of quality");
         }
 
         string engine = (string?)row["engine"] is { } name && IsWasm(name) ? " (SEAL in WebAssembly)" : "";
-        return $"{of.Name}{engine} {string.Join(", ", parts.SkipLast(1))} and {parts[^1]}.";
+        string?[] more = [DeltaReached(of.Delta, (double?)row["actualDelta"]), quality is not null && residual is not null ? $"{residual}." : null];
+        return string.Join(' ', [$"{of.Name}{engine} {string.Join(", ", parts.SkipLast(1))} and {parts[^1]}.", .. more.OfType<string>()]);
     }
+
+    /// <summary>Says that a figure is within the interval of plain's; empty where it is not.</summary>
+    private static string Inside(double got, JsonNode? interval) => interval is JsonArray { Count: 2 } pair && pair.All(p => p is not null) && got >= (double)pair[0]! && got <= (double)pair[1]!
+        ? $", which is within plain's interval of {Figures.Interval(interval)}" : "";
 
     private static IEnumerable<string> Notes(CompareRequest request, JsonObject[] rows)
     {
-        yield return "Rows that iterate have the same optimiser (sgd), batches, step size and number of epochs on the same rows; one-round has none of these.";
+        yield return $"Rows that iterate have the same optimiser (sgd), batches, step size and number of epochs{(rows.Any(r => IsOk(r) && Says(r, "mode", "he") && r["metrics"] is null) ? " (but for rows of Paillier, which say how many)" : "")} on the same rows; one-round has none of these.";
         yield return string.Create(CultureInfo.InvariantCulture,
             $"Seconds are the active party's for its training rounds; plain, guest-only and HDP-VFL rows take turns and {(request.Repeats == 1 ? "are run once, so that ratios near 1 are noise" : $"have the median of {request.Repeats} runs")}, other rows one run. Metrics are the first run's.");
         yield return "Training bytes are the payloads of all messages but those of alignment, agreement and evaluation; what an arbiter sends counts. Peak memory is the largest of a party or the arbiter, the processes of its encryption included.";

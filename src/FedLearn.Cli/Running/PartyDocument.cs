@@ -205,6 +205,7 @@ internal static class PartyDocument
         ["schemeSlack"] = c.SchemeSlack,
         ["arithmeticSlack"] = c.ArithmeticSlack,
         ["latticeSlack"] = c.GridSlack,
+        ["sigmaCharged"] = c.Sigma,
         ["residualBound"] = c.ResidualBound,
         ["secureNoise"] = statement.SecureNoise,
         ["noise"] = statement.SecureNoise ? "The arbiter adds it. " + CsprngNoise.AccuracyStatement : GlmClaims.TestNoiseNotice,

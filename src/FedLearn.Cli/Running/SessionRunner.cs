@@ -136,7 +136,7 @@ internal static class SessionRunner
             JsonObject? document = null;
             FedLearnException? failure = null;
             // Let go before the process is kept: what is kept is not killed.
-            await using (cancellationToken.Register(child.Kill).ConfigureAwait(false))
+            await using (cancellationToken.Register(child.Stop).ConfigureAwait(false))
                 while (!stays && await child.Lines.ReadLineAsync(CancellationToken.None).ConfigureAwait(false) is { } text)
                 {
                     if (WorkerEvents.Read(text) is not { } line)

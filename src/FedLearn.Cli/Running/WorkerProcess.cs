@@ -12,6 +12,9 @@ internal sealed class WorkerProcess : IDisposable
     /// <summary>Option of a process that stays.</summary>
     public const string Stay = "--stay";
 
+    /// <summary>How long a process that was asked to end may take.</summary>
+    private static readonly TimeSpan StopGrace = TimeSpan.FromSeconds(2);
+
     private readonly Process _process;
 
     private WorkerProcess(Process process)
@@ -80,6 +83,38 @@ internal sealed class WorkerProcess : IDisposable
     {
         await _process.WaitForExitAsync(CancellationToken.None).ConfigureAwait(false);
         return _process.ExitCode;
+    }
+
+    /// <summary>Asks it to end, by the end of its standard input: it then tells its peers and settles its charges. One that has not ended after <see cref="StopGrace"/> is killed.</summary>
+    public void Stop()
+    {
+        try
+        {
+            _process.StandardInput.Close();
+        }
+        catch (Exception e) when (e is IOException or InvalidOperationException)
+        {
+            // It has ended by itself, or something that was written to it is lost with it.
+        }
+
+        _ = KillLateAsync();
+
+        async Task KillLateAsync()
+        {
+            using var limit = new CancellationTokenSource(StopGrace);
+            try
+            {
+                await _process.WaitForExitAsync(limit.Token).ConfigureAwait(false);
+            }
+            catch (OperationCanceledException)
+            {
+                Kill();
+            }
+            catch (InvalidOperationException)
+            {
+                // It has ended, and was let go.
+            }
+        }
     }
 
     /// <summary>Ends it, and what it has started.</summary>

@@ -122,6 +122,20 @@ public sealed record JointGradientCalibration
     /// <summary>How many values flooding takes in a batch: L step, L = ceil(2^F/step), so that the value mod step is uniform too.</summary>
     internal BigInteger FloodOf(BigInteger step) => ((BigInteger.One << Parameters.FloodBits) + step - 1) / step * step;
 
+    /// <summary>Refuses a batch whose sums, noise included, may be beyond half of the scheme's modulus. Privacy holds for every modulus; without room the party would read a wrapped number.</summary>
+    /// <param name="modulus">M: answers are integers in [0, M).</param>
+    /// <param name="batchRows">Planned rows of the batch, at least <see cref="JointGradientParameters.SmallestBatch"/>.</param>
+    /// <exception cref="Diagnostics.PrivacyRefusedException">FL5203: there is no room.</exception>
+    public void CheckRoom(BigInteger modulus, int batchRows)
+    {
+        // |sum r x| <= b C, and the scheme's error at most C more, since it is at most b Delta/(2 sqrt(d)) where a calibration exists and every party has a column. Noise
+        // is within 16 deviations but with probability 1e-56. 2^-20 of C covers rounding.
+        BigInteger step = StepOf(batchRows), sum = (Parameters.Unit * (batchRows + 1L) * new BigInteger(Math.ScaleB(ResidualBound, 20) * (1 + 1e-6) + 1) >> 20) + 1;
+        if (2 * (sum + (step << 28) + FloodOf(step)) >= modulus)
+            throw PrivacyErrors.Refused(JointGradientErrors.NoRoom, "privacy.he", "a sum with its noise may be beyond half of the scheme's modulus, and the party would read another number.",
+                "Use a larger epsilon, smaller batches, a smaller weight norm or label range, or a scheme with a larger modulus.");
+    }
+
     /// <summary>What part of the whole cost so many rounds make, for a run that ended early: epochs begun over all epochs.</summary>
     /// <param name="rounds">Rounds whose answers may have left, at least 0.</param>
     /// <returns>Upper bound on the share of mu squared, from 0 to 1.</returns>

@@ -75,7 +75,7 @@ public sealed class JointGradientMechanism
                 throw new ArgumentException("An opened integer is not below the modulus.", nameof(opened));
 
         BigInteger step = Calibration.StepOf(batchRows), flood = Calibration.FloodOf(step);
-        CheckRoom(modulus, batchRows, step, flood);
+        Calibration.CheckRoom(modulus, batchRows);
         lock (_lock)
         {
             Count(recipient, opened.Count);
@@ -114,17 +114,5 @@ public sealed class JointGradientMechanism
         if (fault is not null)
             throw PrivacyErrors.Refused(JointGradientErrors.AnswersSpent, $"answers to {recipient}", $"{fault}.", "Run the epochs, batches and columns that the job states; others need a new calibration.");
         _recipients[recipient] = (columns, had.Answers + 1);
-    }
-
-    /// <summary>Privacy holds for every modulus; without room the party would read a wrapped number.</summary>
-    private void CheckRoom(BigInteger modulus, int batchRows, BigInteger step, BigInteger flood)
-    {
-        // |sum r x| <= b C, and the scheme's error at most C more, since it is at most b Delta/(2 sqrt(d)) where a calibration exists and every party has a column. Noise
-        // is within 16 deviations but with probability 1e-56. 2^-20 of C covers rounding.
-        BigInteger sum = (Calibration.Parameters.Unit * (batchRows + 1L) * new BigInteger(Math.ScaleB(Calibration.ResidualBound, 20) * (1 + 1e-6) + 1) >> 20) + 1;
-        BigInteger most = sum + (step << 28) + flood;
-        if (2 * most >= modulus)
-            throw PrivacyErrors.Refused(JointGradientErrors.NoRoom, "privacy.he", "a sum with its noise may be beyond half of the scheme's modulus, and the party would read another number.",
-                "Use a larger epsilon, smaller batches or weight norm, or a scheme with a larger modulus.");
     }
 }

@@ -79,7 +79,7 @@ internal sealed class ClientConnection : IDisposable
 
         GrpcAddress.Check(address, options.AllowPlaintext, options.Security);
         ClientTls? tls = options.Security is { } security ? new ClientTls(security, options.Peer, NameOf(address)) : null;
-        NetworkStream transport = await TcpDialer.DialAsync(address, options.ConnectTimeout, clock, cancellationToken).ConfigureAwait(false);
+        NetworkStream transport = await TcpDialer.DialAsync(address, options.ConnectTimeout, options.Peer, clock, cancellationToken).ConfigureAwait(false);
         return new ClientConnection(address, clock, NameOf(address), () => transport.Socket.Close(timeout: 0), transport, tls, options.HeartbeatInterval, windowBytes);
     }
 

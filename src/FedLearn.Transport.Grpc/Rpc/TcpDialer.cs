@@ -13,10 +13,11 @@ internal static class TcpDialer
     /// <summary>Connects. While nobody listens at the address it tries again, since nothing has been sent: a party may be started before its coordinator.</summary>
     /// <param name="address">Where to.</param>
     /// <param name="timeout">How long to try.</param>
+    /// <param name="host">Name of the party that should listen there; null where it is not known.</param>
     /// <param name="clock">Clock of the time limit and of the pauses.</param>
     /// <param name="cancellationToken">Stops trying.</param>
     /// <exception cref="Diagnostics.PeerException">FL4015: nobody listened in time.</exception>
-    public static async Task<NetworkStream> DialAsync(Uri address, TimeSpan timeout, TimeProvider clock, CancellationToken cancellationToken)
+    public static async Task<NetworkStream> DialAsync(Uri address, TimeSpan timeout, string? host, TimeProvider clock, CancellationToken cancellationToken)
     {
         using var timeUp = new CancellationTokenSource(timeout, clock);
         using var either = CancellationTokenSource.CreateLinkedTokenSource(timeUp.Token, cancellationToken);
@@ -36,7 +37,7 @@ internal static class TcpDialer
         catch (OperationCanceledException e) when (!cancellationToken.IsCancellationRequested)
         {
             throw new Diagnostics.PeerException(ProtocolErrors.CannotConnect, ClientConnection.NameOf(address),
-                $"waited {timeout.TotalSeconds:0.#} s for the active party or a coordinator to accept connections there, in vain{(last is null ? "" : $" ({last.SocketErrorCode})")}.",
+                $"waited {timeout.TotalSeconds:0.#} s for {(host is null ? "the active party" : $"'{host}'")} or a coordinator to accept connections there, in vain{(last is null ? "" : $" ({last.SocketErrorCode})")}.",
                 "Start whichever of them listens there, check the address and the firewall, or give it more time with transport.connectTimeoutSeconds.", (Exception?)last ?? e);
         }
     }

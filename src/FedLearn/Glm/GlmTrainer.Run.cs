@@ -202,11 +202,11 @@ public sealed partial class GlmTrainer
     {
         if (joint is not null)
         {
-            JointRules.CheckSizes(_plan, layout, train.Dimension);
+            JointRules.CheckSizes(_plan, _input.Party, layout, train.Dimension);
             JointAgreement jointly = await joint.PrepareAsync(new JointRows(layout, train.Dimension, batch => train.Columns(layout.Start(batch), layout.Size(batch)),
                 IsActive && _plan.Mode == PrivacyMode.HeDp ? _plan.LabelBound(_options) : null, channels), cancellationToken).ConfigureAwait(false);
             return new(null, jointly, jointly.Calibration is not { } noise ? null
-                : account.Reserve("gaussian: mean gradients of all parties, noised by the arbiter", Parameters(noise), _plan.Unit, _plan.Epochs * layout.Count,
+                : account.Reserve(JointCharges.Mechanism, JointCharges.Parameters(noise), _plan.Unit, _plan.Epochs * layout.Count,
                     0, noise.Mu * noise.Mu, shareOf: noise.ShareOf));
         }
 

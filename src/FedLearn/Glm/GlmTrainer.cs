@@ -53,7 +53,7 @@ public sealed record GlmPartyInput
     public IRunStore? Runs { get; init; }
 
     /// <summary>Forgets a run of the same job that was cut off, when the trainer is made: its charge is settled by the epochs that had begun, as for a run that
-    /// failed, and the party begins anew.</summary>
+    /// failed, and the party begins anew. In mode he+dp, whose runs keep no state: what runs of the job's name that died have left reserved in a ledger that lasts is settled by the epochs that had begun.</summary>
     /// <value>Default false: the party offers its peers to go on.</value>
     public bool Fresh { get; init; }
 
@@ -124,6 +124,8 @@ public sealed partial class GlmTrainer
                 GlmRun.CheckInputs(input.Runs, _cutOff = cutOff, _plan, input);
         }
 
+        if (input.Fresh && _plan.Mode == PrivacyMode.HeDp)
+            JointCharges.Forget(input.Ledger, input.Party, job.Name);
         CheckLedger();
         JoinRequest = new JoinRequest(SessionDesk.ProtocolVersion, _options.Party, terms.JobName, terms.TermsDigest, terms.Sections, input.Table.Schema.Fingerprint())
         {
@@ -253,8 +255,6 @@ public sealed partial class GlmTrainer
         ["releases"] = c.Releases,
     };
 
-    private static JsonObject Parameters(JointGradientCalibration c) => new() { ["mu"] = c.Mu, ["sigma"] = c.Sigma, ["sensitivity"] = c.SensitivityCharged };
-
     /// <summary>The last step before round 0, when everybody has its features ready: equal rows, equal split. A passive party goes on when all are as far, and with them their states before
     /// round 0: whoever is lost from here on, the run goes on, and no noised message has left in one that cannot.</summary>
     private async Task AgreeOnRowsAsync(IReadOnlyList<IPartyChannel> channels, int train, int test, ulong fingerprint, CancellationToken cancellationToken)
@@ -374,9 +374,10 @@ public sealed partial class GlmTrainer
         Table table = _input.Table;
         if (_plan.Family is MultinomialFamily && table.Offsets is not null)
             throw new ConfigurationException(GlmErrors.InvalidJob, $"party '{_input.Party}', data.offset", "an offset is the same for every class and changes nothing.", "Leave it out.");
-        if (JointRules.Covers(_plan.Mode) && (table.Weights is not null || (table.Offsets is not null && _plan.Mode == PrivacyMode.HeDp)))
-            throw new ConfigurationException(GlmJointErrors.NotEncryptable, $"party '{_input.Party}'",
-                "the table has weights, which a passive party's encrypted share would need to know, or in mode he+dp offsets, which are outside the bound on residuals.", "Leave them out.");
+        if (JointRules.Covers(_plan.Mode) && table.Weights is not null)
+            throw new ConfigurationException(GlmJointErrors.NotEncryptable, $"party '{_input.Party}', data.weight", "the table has weights, which a passive party's encrypted share would need to know.", "Leave them out.");
+        if (_plan.Mode == PrivacyMode.HeDp && table.Offsets is not null)
+            throw new ConfigurationException(GlmJointErrors.NotEncryptable, $"party '{_input.Party}', data.offset", "the table has offsets, which in mode he+dp are outside the bound on residuals.", "Leave them out, or use mode he.");
         if (_plan.Mode != PrivacyMode.HdpVfl)
             return;
         if (table.Weights is not null && _plan.Job.Training.SampleWeightBound is null)

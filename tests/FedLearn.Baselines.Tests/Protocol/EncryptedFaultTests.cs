@@ -136,6 +136,8 @@ public class EncryptedFaultTests
     [InlineData(2, 0)]
     [InlineData(2, 1e300)]
     [InlineData(3, -1)]
+    [InlineData(4, 21)]
+    [InlineData(4, .5)]
     public async Task Sizes_ThatDifferOrAreImpossible_AreRefusedAndThePartyNamed(int index, double value)
     {
         (IReadOnlyDictionary<string, Exception> errors, _, _) = await Altering(Data, (to, from, _, payload) =>
@@ -155,6 +157,9 @@ public class EncryptedFaultTests
     [InlineData(0, 5.5)]
     [InlineData(0, 1e300)]
     [InlineData(1, -1)]
+    [InlineData(2, 21)]
+    [InlineData(2, -1)]
+    [InlineData(2, .5)]
     public async Task Agreement_ThatIsImpossible_IsRefusedAndTheArbiterNamed(int index, double value)
     {
         (IReadOnlyDictionary<string, Exception> errors, _, _) = await Altering(Data, (to, from, _, payload) =>

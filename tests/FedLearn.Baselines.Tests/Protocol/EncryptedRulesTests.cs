@@ -129,7 +129,8 @@ public class EncryptedRulesTests
         GlmJob job = mode == "he" ? Data.Job(new() { Epochs = 3 }) : Noised(Data);
         double[] ones = [.. Enumerable.Repeat(1.0, 40)];
         var error = Assert.Throws<ConfigurationException>(() => new GlmTrainer(job, Data.Inputs(weights: weights ? ones : null, offsets: offsets ? ones : null)[0]));
-        Assert.Equal(GlmJointErrors.NotEncryptable, error.Id);
+        Assert.Equal((GlmJointErrors.NotEncryptable, weights ? "party 'active', data.weight" : "party 'active', data.offset"), (error.Id, error.Place));
+        Assert.Equal((weights, offsets), (error.Cause.Contains("weights", StringComparison.Ordinal), error.Cause.Contains("offsets", StringComparison.Ordinal)));
     }
 
     [Fact]
@@ -157,7 +158,8 @@ public class EncryptedRulesTests
             return;
         }
 
-        Assert.Equal(GlmJointErrors.BatchTooSmall, Assert.IsType<PrivacyRefusedException>(errors[at]).Id);
+        PrivacyRefusedException error = Assert.IsType<PrivacyRefusedException>(errors[at]);
+        Assert.Equal((GlmJointErrors.BatchTooSmall, $"party '{at}', privacy.he.rowsPerColumn"), (error.Id, error.Place));
         Assert.Equal(3, errors.Count);
     }
 

@@ -159,6 +159,69 @@ public class CompareTests
         Assert.Contains("weightNorm", error, StringComparison.Ordinal);
     }
 
+    // Scores of training rows are noisy in these modes, and their figures are not the model's.
+    [Theory]
+    [InlineData("disclosed", false)]
+    [InlineData("charged", true)]
+    public async Task Compare_WithoutTestRows_HasNoQualityOfNoisyScores(string evaluation, bool has)
+    {
+        using var scene = new Scene();
+        (JsonObject document, string error) = await CompareAsync(scene.Job(Settings(("evaluation", null), ("privacy.evaluation", evaluation))), "--epsilons", "1", "--html", scene.At("c.html"), "--he", "paillier", "--he-epochs", "2");
+        Assert.Equal(("train", "auc"), ((string)document["quality"]!["set"]!, (string)document["quality"]!["metric"]!));
+        Assert.InRange((double)Row(document, "none")["metrics"]!["train"]!["auc"]!, .5, 1);
+        JsonObject row = Row(document, "hdp-vfl", "tight", 1);
+        Assert.Equal("ok", (string)row["status"]!);
+        Assert.Equal(has, row["metrics"]!["train"] is not null);
+        Assert.Equal(has, row["intervals"]!["train"] is not null);
+        Assert.Equal(!has, ((string?)row["note"])?.Contains("say nothing of the model", StringComparison.Ordinal) == true);
+        Assert.Equal(!has, ((string)row["sentence"]!).Contains("no figure of quality, since", StringComparison.Ordinal));
+        Assert.Equal(!has, File.ReadAllText(scene.At("c.html")).Contains("say nothing of the model", StringComparison.Ordinal));
+        string line = error.Split('\n').First(l => l.StartsWith("| hdp-vfl", StringComparison.Ordinal) && l.Contains("tight", StringComparison.Ordinal));
+        Assert.Equal(!has, line.Split('|')[5].Trim() == "-");
+    }
+
+    // At epsilon 10 the classical formula spends more delta than it names (docs/proofs/sensitivity.md), at epsilon 1 less.
+    [Fact]
+    public async Task Compare_PublishedFormulas_ShowTheDeltaThatTheyReach()
+    {
+        using var scene = new Scene();
+        (JsonObject document, string error) = await CompareAsync(scene.Job(Settings()), "--epsilons", "1,10", "--he", "paillier", "--he-epochs", "1", "--html", scene.At("c.html"));
+        JsonObject over = Row(document, "hdp-vfl", "paper", 10), under = Row(document, "hdp-vfl", "paper", 1);
+        double reached = (double)over["actualDelta"]!;
+        Assert.Equal(over["parties"]!.AsArray().Max(p => (double)p!["privacy"]!["actualDelta"]!), reached);
+        Assert.True(reached > .001 && (double)under["actualDelta"]! < .001);
+        string text = string.Create(System.Globalization.CultureInfo.InvariantCulture, $"reaches delta {reached:G3} at this epsilon, above the 0.001 asked for");
+        Assert.Contains(text, (string)over["note"]!, StringComparison.Ordinal);
+        Assert.Contains(text, (string)over["sentence"]!, StringComparison.Ordinal);
+        Assert.Contains(text, error, StringComparison.Ordinal);
+        Assert.Contains(text, File.ReadAllText(scene.At("c.html")), StringComparison.Ordinal);
+        Assert.Contains("within the 0.001 asked for", (string)under["sentence"]!, StringComparison.Ordinal);
+        Assert.Null(Row(document, "hdp-vfl", "tight", 10)["actualDelta"]);
+        string[] deltas = [.. error.Split('\n').Where(l => l.StartsWith("| hdp-vfl", StringComparison.Ordinal)).Select(l => l.Split('|')[4].Trim())];
+        Assert.Equal(reached.ToString("G4", System.Globalization.CultureInfo.InvariantCulture), deltas[1]);
+        Assert.Equal("0.001", deltas[3]);
+        // A row that was cut short has another number of epochs.
+        Assert.Equal((string)Row(document, "he")["status"]! == "ok", document["notes"]!.AsArray().Any(n => ((string)n!).Contains("but for rows of Paillier", StringComparison.Ordinal)));
+    }
+
+    [Fact]
+    public async Task Compare_DifferenceWithinPlainsInterval_IsSaidToBe()
+    {
+        using var scene = new Scene();
+        (JsonObject document, _) = await CompareAsync(scene.Job(Settings()), "--epsilons", "1,1000000", "--he", "paillier", "--he-epochs", "2");
+        JsonArray interval = Row(document, "none")["intervals"]!["test"]!["auc"]!.AsArray();
+        double plain = (double)Row(document, "none")["metrics"]!["test"]!["auc"]!;
+        foreach (JsonObject row in document["rows"]!.AsArray().Select(r => r!.AsObject()).Where(r => r["metrics"] is not null && (string)r["mode"]! != "none"))
+        {
+            double auc = (double)row["metrics"]!["test"]!["auc"]!;
+            string sentence = (string)row["sentence"]!;
+            bool same = Math.Abs(auc - plain) < .00005;
+            Assert.Equal(same, sentence.Contains("has the same test AUC", StringComparison.Ordinal));
+            Assert.Equal(!same && auc >= (double)interval[0]! && auc <= (double)interval[1]!, sentence.Contains("within plain's interval", StringComparison.Ordinal));
+            Assert.DoesNotContain("gains 0.0000", sentence, StringComparison.Ordinal);
+        }
+    }
+
     [Fact]
     public async Task Compare_LifetimeBudgetIsSpent_IsARefusedRow()
     {
@@ -221,6 +284,10 @@ public class CompareTests
     [InlineData("--he", "rsa")]
     [InlineData("--repeats", "0")]
     [InlineData("--he-epochs", "x")]
+    [InlineData("--delta", "0.5")]
+    [InlineData("--delta", "0.1")]
+    [InlineData("--delta", "0")]
+    [InlineData("--delta", "NaN")]
     public async Task Compare_OptionItCannotUse_IsAUsageError(string option, string value)
     {
         string[] rest = option == "--epsilons" ? [] : ["--epsilons", "1"];

@@ -3,6 +3,7 @@ using FedLearn.Baselines.HomomorphicEncryption;
 using FedLearn.Baselines.HomomorphicEncryption.Paillier;
 using FedLearn.Cli.RunFiles;
 using FedLearn.Diagnostics;
+using FedLearn.Privacy;
 using FedLearn.Storage.Sqlite;
 
 namespace FedLearn.Cli.Tests.Sessions;
@@ -133,6 +134,7 @@ public class EncryptedSessionTests
         await RequireAsync("paillier");
         using var scene = new Scene();
         JsonObject report = await TrainAsync(scene.Job(Encrypted("paillier", ("preprocessing", null), ("training.weightNorm", 1), ("privacy.mode", "he+dp"), ("privacy.epsilon", 1), ("privacy.delta", .001))));
+        Assert.All(report["parties"]!.AsArray(), p => Assert.Equal((double)Arbiter(report)["sigma"]!, (double)p!["privacy"]!["sigmaCharged"]!));
         Assert.Equal(["bank.ledger.db", "telco.ledger.db"], scene.Ledgers.Where(l => l.EndsWith(".db", StringComparison.Ordinal)));
         JsonObject arbiter = Arbiter(report);
         Assert.True((double)arbiter["sigma"]! > 0);
@@ -251,7 +253,120 @@ public class EncryptedSessionTests
         JsonObject row = Assert.Single(JsonNode.Parse(run.Output)!["rows"]!.AsArray().Select(r => r!.AsObject()), r => (string)r["mode"]! == "he");
         Assert.True((string)row["status"]! == "ok", (string?)row["note"]);
         Assert.Equal(("paillier", 1), ((string)row["scheme"]!, (int)row["timing"]!["epochs"]!));
+        Assert.Contains("Taylor's approximation", (string)row["note"]!, StringComparison.Ordinal);
         Assert.Contains(row["roles"]!.AsArray(), r => (string)r!["role"]! == "arbiter");
         Assert.True((double)row["relative"]!["secondsPerEpoch"]! > 1);
+    }
+
+    // Encryption cannot clip: what that changes is not what encryption costs.
+    [Theory]
+    [InlineData(.25, true)]
+    [InlineData(null, false)]
+    public async Task Compare_GaussianWithResidualClip_SaysThatEncryptedRowsHaveNone(double? clip, bool says)
+    {
+        await RequireAsync("paillier");
+        using var scene = new Scene();
+        ToolRun run = await ToolRun.Of("compare", "--config", scene.Job(Scene.Private(("preprocessing", null), ("model.family", "gaussian"), ("training.batchesPerEpoch", 2), ("training.residualClip", clip))),
+            "--json", "--repeats", "1", "--epsilons", "1", "--he", "paillier", "--he-epochs", "2");
+        Assert.True(run.ExitCode == 0, run.Error);
+        JsonObject row = Assert.Single(JsonNode.Parse(run.Output)!["rows"]!.AsArray().Select(r => r!.AsObject()), r => (string)r["mode"]! == "he");
+        Assert.True((string)row["status"]! == "ok", (string?)row["note"]);
+        Assert.All((string[])["note", "sentence"], key => Assert.True(says == ((string)row[key]!).Contains("not clipped, as other rows clip them at training.residualClip 0.25", StringComparison.Ordinal), (string?)row[key]));
+    }
+
+    private static (string Path, JsonNode? Value)[] Noised(int epochs) => Encrypted("paillier", ("training.epochs", epochs), ("preprocessing", null), ("training.weightNorm", 1),
+        ("privacy.mode", "he+dp"), ("privacy.epsilon", 1), ("privacy.delta", .001), ("transport.kind", "grpc"));
+
+    private static async Task<(ToolProcess Parent, IReadOnlyList<(int Id, string[] Command)> Children)> NoisedAsync(Scene scene)
+    {
+        DeathTests.RequireInterrupt();
+        await RequireAsync("paillier");
+        ToolProcess parent = ToolProcess.Start("train", "--config", scene.Job(Noised(100_000)), "--json");
+        await parent.SaysAsync("round 1 of 100000");
+        return (parent, ToolProcess.Children(parent.Id));
+    }
+
+    private static LedgerEntry First(Scene scene, string party) => new SqliteLedger(scene.At($"{party}.ledger.db")).Entries[0];
+
+    // What an interrupt costs is what had begun, whoever of the processes gets the signal first.
+    [Theory]
+    [InlineData(ToolProcess.Interrupt, false)]
+    [InlineData(ToolProcess.Terminate, false)]
+    [InlineData(ToolProcess.Interrupt, true)]
+    [InlineData(ToolProcess.Terminate, true)]
+    public async Task Train_InModeHeDpInterrupted_SettlesTheEpochsThatHadBegun(int signal, bool group)
+    {
+        using var scene = new Scene();
+        (ToolProcess parent, IReadOnlyList<(int Id, string[] Command)> children) = await NoisedAsync(scene);
+        using (parent)
+        {
+            Assert.Equal(3, children.Count);
+            foreach (int process in (int[])[parent.Id, .. group ? children.Select(c => c.Id) : []])
+                ToolProcess.Send(process, signal);
+            ToolRun run = await parent.EndAsync();
+            Assert.True(run.ExitCode == Tool.Interrupted, $"{run.ExitCode}: {run.Error}");
+            await ToolProcess.GoneAsync([.. children.Select(c => c.Id)]);
+            foreach (string party in (string[])["bank", "telco"])
+            {
+                LedgerEntry entry = First(scene, party);
+                Assert.Equal(ChargeState.Settled, entry.State);
+                Assert.InRange(entry.Share, 1e-5, .5);
+            }
+        }
+    }
+
+    [Fact]
+    public async Task Train_InModeHeDpKilled_FreshSettlesTheEpochsThatHadBegun()
+    {
+        using var scene = new Scene();
+        (ToolProcess parent, IReadOnlyList<(int Id, string[] Command)> children) = await NoisedAsync(scene);
+        using (parent)
+        {
+            using (var bank = System.Diagnostics.Process.GetProcessById(children.First(c => c.Command.Contains("bank")).Id))
+                bank.Kill();
+            Assert.Equal(4, (await parent.EndAsync()).ExitCode);
+            await ToolProcess.GoneAsync([.. children.Select(c => c.Id)]);
+        }
+
+        Assert.Equal((ChargeState.Reserved, 1.0), (First(scene, "bank").State, First(scene, "bank").Share));
+        string job = scene.Job(Noised(2));
+        await TrainAsync(job);
+        Assert.Equal(ChargeState.Reserved, First(scene, "bank").State);
+        await TrainAsync(job, "--fresh");
+        LedgerEntry[] entries = [.. new SqliteLedger(scene.At("bank.ledger.db")).Entries];
+        Assert.Equal([ChargeState.Settled, ChargeState.Settled, ChargeState.Settled], entries.Select(e => e.State));
+        // Round 0 had left at least, and it is 1 of 100,000 epochs.
+        Assert.InRange(entries[0].Share, 1e-5, .5);
+        Assert.Equal([1, 1], entries.Skip(1).Select(e => e.Share));
+    }
+
+    // A party's own budget would be refused (FL5212): what is missing is the job's, and is said once.
+    [Fact]
+    public async Task Train_InModeHeDpWithoutBudget_IsToldWhichKeysToWrite()
+    {
+        using var scene = new Scene();
+        ToolRun run = await ToolRun.Of("train", "--config", scene.Job(Encrypted("paillier", ("preprocessing", null), ("training.weightNorm", 1), ("privacy.mode", "he+dp"))));
+        Assert.Equal(2, run.ExitCode);
+        Assert.Contains("privacy.epsilon", run.Error, StringComparison.Ordinal);
+        Assert.Contains("privacy.delta", run.Error, StringComparison.Ordinal);
+        Assert.DoesNotContain("parties[", run.Error, StringComparison.Ordinal);
+        Assert.Equal(2, run.Error.Split("one budget").Length - 1);
+    }
+
+    [Fact]
+    public async Task Party_ArbiterIsNotRunning_IsNamed()
+    {
+        await RequireAsync("paillier");
+        using var scene = new Scene();
+        scene.Job(Encrypted("paillier"));
+        (int bankPort, int arbiterPort) = (Scene.FreePort(), Scene.FreePort());
+        const string Limits = "\"timeoutSeconds\": 100, \"connectTimeoutSeconds\": 10";
+        string bankFile = scene.Write("bank.party.json", $$"""{ "job": "job.json", "party": "bank", "listen": "127.0.0.1:{{bankPort}}", "peers": { "arbiter": "127.0.0.1:{{arbiterPort}}" }, {{Limits}} }"""),
+            telcoFile = scene.Write("telco.party.json", $$"""{ "job": "job.json", "party": "telco", "peers": { "bank": "127.0.0.1:{{bankPort}}", "arbiter": "127.0.0.1:{{arbiterPort}}" }, {{Limits}} }""");
+        using ToolProcess bank = Start(scene, bankFile, "bank"), telco = Start(scene, telcoFile, "telco");
+        ToolRun[] runs = [await bank.EndAsync(), await telco.EndAsync()];
+        Assert.All(runs, r => Assert.Equal(4, r.ExitCode));
+        // Who gives up first tells the other so.
+        Assert.Contains(runs, r => r.Error.Contains("for 'arbiter' or a coordinator to accept connections", StringComparison.Ordinal) && r.Error.Contains("(FL4015)", StringComparison.Ordinal));
     }
 }

@@ -10,6 +10,9 @@ public interface IJointGradients : IAsyncDisposable
     /// <summary>The channel to the helper that holds the key. Its traffic is the party's; when the job fails it is told.</summary>
     IPartyChannel Arbiter { get; }
 
+    /// <summary>Time of the rounds so far in which the party waited for others: its peers' shares and the arbiter's answers. The rest of a round is its own work.</summary>
+    TimeSpan WaitTime { get; }
+
     /// <summary>Agrees with the others on sizes, receives the key, and readies the columns. Nothing of a row is sent.</summary>
     /// <param name="rows">What the party brings.</param>
     /// <param name="cancellationToken">Stops.</param>

@@ -7,6 +7,8 @@ namespace FedLearn.Glm;
 /// <summary>Words for what encryption and the arbiter's noise promise, and for nothing more.</summary>
 internal static class JointClaims
 {
+    public const string RealLabels = "exact gradients are an equation in the residuals for each column and round, and can determine labels, above all those of few possible values: only he+dp bounds what gradients reveal";
+
     public const string Gradients = "exact gradients of binary labels can determine the labels, also over batches of many rows: only he+dp bounds what gradients reveal";
 
     public const string SemiHonest = "encryption holds while all parties follow the protocol and the arbiter colludes with none of them; the arbiter could decrypt for a party that does not";
@@ -16,7 +18,7 @@ internal static class JointClaims
         GlmPrivacyOptions privacy = plan.Job.Privacy;
         bool testNoise = privacy.TestNoiseSeed is not null;
         if (joint.Calibration is not { } noise)
-            return new GlmPrivacyStatement { Mode = privacy.Mode, SecureNoise = true, Warnings = [Gradients, SemiHonest] };
+            return new GlmPrivacyStatement { Mode = privacy.Mode, SecureNoise = true, Warnings = [plan.Family.Kind() == GlmFamilyKind.Binomial ? Gradients : RealLabels, SemiHonest] };
         var warnings = new List<string> { SemiHonest, GlmClaims.ReportItself };
         if (testNoise)
             warnings.Insert(0, GlmClaims.TestNoiseNotice);

@@ -45,15 +45,15 @@ internal static class JointRules
     }
 
     /// <summary>Hygiene of exact gradients, checked at each party with its own sizes. It protects nothing by itself: only he+dp bounds what gradients tell.</summary>
-    public static void CheckSizes(GlmPlan plan, BatchLayout layout, int columns)
+    public static void CheckSizes(GlmPlan plan, string party, BatchLayout layout, int columns)
     {
         GlmHeOptions he = plan.Job.Privacy.He;
         if (columns == 0)
-            throw Invalid("features", "a party has no feature, so that it would have nothing to multiply with.", "Give it one, or an intercept.");
+            throw Invalid($"party '{party}', features", "the party has no feature, so that it would have nothing to multiply with.", "Give it one, or an intercept.");
         if (plan.Mode != PrivacyMode.He)
             return;
         if ((long)layout.SmallestSize < (long)he.RowsPerColumn * columns)
-            throw new PrivacyRefusedException(GlmJointErrors.BatchTooSmall, "privacy.he.rowsPerColumn",
+            throw new PrivacyRefusedException(GlmJointErrors.BatchTooSmall, $"party '{party}', privacy.he.rowsPerColumn",
                 $"a batch of {layout.SmallestSize} rows has fewer than {he.RowsPerColumn} rows for each of this party's {columns} columns, so that its exact gradients say too much of single rows.",
                 "Use larger batches; or he+dp, which bounds what gradients tell; or a smaller rowsPerColumn if you accept that labels can be recovered.");
         if ((long)plan.Epochs * layout.Count > he.MostRounds)
@@ -67,11 +67,13 @@ internal static class JointRules
     /// <param name="layout">Batches of an epoch.</param>
     /// <param name="columns">Columns of all parties.</param>
     /// <param name="targetBound">k_y; null where the family needs none.</param>
+    /// <param name="modulus">Answers are integers below it.</param>
     /// <param name="unit">Integer that a sum of 1 stands for.</param>
     /// <param name="floodBits">Bits of flooding of the scheme.</param>
-    /// <param name="sumError">Bound on the error of a sum over so many rows, given bounds on shares and columns.</param>
-    public static JointGradientCalibration Calibrate(GlmPlan plan, BatchLayout layout, int columns, double? targetBound, System.Numerics.BigInteger unit, int floodBits,
-        Func<int, double, double, double> sumError)
+    /// <param name="sumError">Bound on the error of a sum over so many rows, given bounds on shares and columns; infinity where it may not fit.</param>
+    /// <exception cref="PrivacyRefusedException">FL5203: a sum with its noise may not fit into the scheme's integers; or as <see cref="JointGradientCalibration.Calibrate"/>.</exception>
+    public static JointGradientCalibration Calibrate(GlmPlan plan, BatchLayout layout, int columns, double? targetBound, System.Numerics.BigInteger modulus,
+        System.Numerics.BigInteger unit, int floodBits, Func<int, double, double, double> sumError)
     {
         var parameters = new JointGradientParameters
         {
@@ -90,8 +92,19 @@ internal static class JointRules
         };
         double bound = parameters.ResidualBound;
         double error = Math.Max(sumError(layout.SmallestSize, bound, 1) / layout.SmallestSize, sumError(layout.LargestSize, bound, 1) / layout.LargestSize);
+        if (!double.IsFinite(error))
+        {
+            parameters.Validate();
+            throw Refused(JointGradientErrors.NoRoom, "privacy.he", string.Create(System.Globalization.CultureInfo.InvariantCulture,
+                $"batches of {layout.LargestSize} rows with residuals of up to {bound:R}, by weight norm and label range, may add up to more than the scheme's integers hold."),
+                "Use smaller batches, a smaller training.weightNorm or labelRange (labels in larger units), or a scheme with a larger modulus.");
+        }
+
         PrivacyBudget budget = plan.Job.Privacy.Budget!;
-        return JointGradientCalibration.Calibrate(parameters with { MeanError = error }, budget.Epsilon, budget.Delta);
+        JointGradientCalibration noise = JointGradientCalibration.Calibrate(parameters with { MeanError = error }, budget.Epsilon, budget.Delta);
+        noise.CheckRoom(modulus, layout.SmallestSize);
+        noise.CheckRoom(modulus, layout.LargestSize);
+        return noise;
     }
 
     private static void CheckNoise(GlmPlan plan)

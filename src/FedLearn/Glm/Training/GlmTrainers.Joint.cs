@@ -28,7 +28,9 @@ internal static class JointDescent
                 share[i] -= JointRules.Target(family, targets.Labels[start + i]);                       // a = alpha u - t  [b]
             work.CheckFinite(round, share);
             work.BeforeJointRound(round);
-            double[] gradient = await work.Joint!.GradientAsync(round, batch, share, cancellationToken).ConfigureAwait(false); // X' r / b [d]
+            TimeSpan waited = work.Joint!.WaitTime;
+            double[] gradient = await work.Joint.GradientAsync(round, batch, share, cancellationToken).ConfigureAwait(false); // X' r / b [d]
+            clock.Waited(work.Joint.WaitTime - waited);
             work.Step(weights, gradient, 1);
             if (batch == work.Layout.Count - 1)
                 work.Report(round + 1, null);

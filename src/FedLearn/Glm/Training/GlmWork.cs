@@ -339,6 +339,9 @@ internal sealed class RoundClock(GlmWork work)
         _waited += Now - since;
     }
 
+    /// <summary>Adds a wait that somebody else has measured.</summary>
+    public void Waited(TimeSpan time) => _waited += (long)(time.TotalSeconds * Stopwatch.Frequency);
+
     public GlmTiming Stop(int epochs)
     {
         double training = Training, wait = Wait, noise = Noise;

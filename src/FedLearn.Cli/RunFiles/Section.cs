@@ -257,7 +257,7 @@ internal sealed class Section
             return null;
         if (json.ValueKind is JsonValueKind.True or JsonValueKind.False)
             return json.GetBoolean();
-        Fault(RunFileErrors.WrongType, key, $"is {Named(json)}.", "Write true or false, without quotes.");
+        Fault(RunFileErrors.WrongType, key, $"is {Named(json)}.", $"Write true or false{Unquoted(key)}.");
         return null;
     }
 
@@ -380,7 +380,7 @@ internal sealed class Section
             return absent;
         if (json.ValueKind != JsonValueKind.String)
         {
-            Get(key, JsonValueKind.String, $"a word in quotes ({Listed(words)})");
+            Get(key, JsonValueKind.String, $"a word{(_faults.Written.ContainsKey(At(key)) ? "" : " in quotes")} ({Listed(words)})");
             return absent;
         }
 
@@ -422,11 +422,14 @@ internal sealed class Section
         }
         else
         {
-            Fault(RunFileErrors.WrongType, key, $"is {Named(json)}.", $"Write {range}, without quotes.");
+            Fault(RunFileErrors.WrongType, key, $"is {Named(json)}.", $"Write {range}{Unquoted(key)}.");
         }
 
         return null;
     }
+
+    // Quotes are a matter of the file.
+    private string Unquoted(string key) => _faults.Written.ContainsKey(At(key)) ? "" : ", without quotes";
 
     private JsonElement? Get(string key, JsonValueKind kind, string wanted)
     {

@@ -5,6 +5,9 @@ namespace FedLearn.Cli;
 /// <summary>Files that the tool writes for people: whole or not at all.</summary>
 internal static class OutputFile
 {
+    /// <summary>Links that a path is followed through.</summary>
+    private const int MostLinks = 64;
+
     /// <summary>Writes a text file under another name first, so that a file of the wanted name is always complete.</summary>
     /// <param name="path">File; its folder is created.</param>
     /// <param name="text">Text, written as UTF-8.</param>
@@ -50,6 +53,31 @@ internal static class OutputFile
         }
     }
 
+    /// <summary>Refuses, before long work, places where its results could not be written, and those of files that it reads or keeps.</summary>
+    /// <param name="inputs">Run files, tables, schemas, splits, models and ledgers of the work. What does not exist counts too: it may be made meanwhile.</param>
+    /// <param name="folder">Folder of results; null for none.</param>
+    /// <param name="files">Files of results, those in the folder whose names are known included; null for none.</param>
+    /// <exception cref="ConfigurationException">FL2100: a result would take the place of an input. FL2102: a file stands where a folder has to be, or a folder where
+    /// a file has to be.</exception>
+    public static void CheckApart(IEnumerable<string> inputs, string? folder, params string?[] files)
+    {
+        var read = inputs.Select(Resolved).ToHashSet(Names);
+        if (files.OfType<string>().FirstOrDefault(file => file.Length > 0 && read.Contains(Resolved(file))) is { } taken)
+            throw Destroys(taken, "this is an input of the command (its run file, a table, schema, split, model or ledger), which a result would replace.", "Write the result to another file.");
+        Check(folder, files);
+    }
+
+    /// <summary>Refuses a folder that is replaced as a whole and has an input in it.</summary>
+    /// <param name="inputs">Files that are read.</param>
+    /// <param name="folder">The folder.</param>
+    /// <exception cref="ConfigurationException">FL2100: an input would be lost.</exception>
+    public static void CheckApartFromFolder(IEnumerable<string> inputs, string folder)
+    {
+        string place = folder.Length == 0 ? folder : Path.TrimEndingDirectorySeparator(Resolved(folder)) + Path.DirectorySeparatorChar;
+        if (folder.Length > 0 && inputs.FirstOrDefault(input => Resolved(input).StartsWith(place, Names == StringComparer.Ordinal ? StringComparison.Ordinal : StringComparison.OrdinalIgnoreCase)) is { } inside)
+            throw Destroys(folder, $"'{inside}', which the command reads, is in this folder, and the folder is replaced as a whole.", "Write to another folder, or move the file out of it.");
+    }
+
     /// <summary>Refuses, before long work, places where its results could not be written.</summary>
     /// <param name="folder">Folder of results; null for none.</param>
     /// <param name="files">Files of results; null for none.</param>
@@ -71,6 +99,40 @@ internal static class OutputFile
                     break;
                 }
     }
+
+    // As the usual file systems compare names.
+    private static StringComparer Names { get; } = OperatingSystem.IsWindows() || OperatingSystem.IsMacOS() ? StringComparer.OrdinalIgnoreCase : StringComparer.Ordinal;
+
+    /// <summary>Full path of what a path means, with the links of the file and of every folder above followed.</summary>
+    private static string Resolved(string path)
+    {
+        string full = Path.GetFullPath(path);
+        // Links may lead in a circle, which the system refuses as well.
+        for (int links = 0; links < MostLinks; links++)
+            if (AfterFirstLink(full) is { } next)
+                full = next;
+            else
+                break;
+        return full;
+    }
+
+    private static string? AfterFirstLink(string full)
+    {
+        for (string? at = full; at is not null; at = Path.GetDirectoryName(at))
+            try
+            {
+                if (new FileInfo(at).LinkTarget is { } target)
+                    return Path.GetFullPath(Path.Combine(Path.GetFullPath(target, Path.GetDirectoryName(at) ?? at), Path.GetRelativePath(at, full)));
+            }
+            catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+            {
+                // What cannot be looked at cannot be followed.
+            }
+
+        return null;
+    }
+
+    private static ConfigurationException Destroys(string path, string cause, string remedy) => new(CliErrors.Usage, path, cause, remedy);
 
     private static ConfigurationException CannotWrite(string path, Exception? inner) => new(CliErrors.CannotWrite, path.Length > 0 ? path : "output",
         "it cannot be written.", "Check that its folder can be written to, and that no folder has the name of the file or the other way round.", inner);

@@ -112,12 +112,16 @@ public sealed class SqliteLedger : IPrivacyLedger
     }
 
     /// <inheritdoc />
-    public void Check(PrivacyCharge charge)
+    public void Check(PrivacyCharge charge) => Check(charge, 1);
+
+    /// <inheritdoc />
+    public void Check(PrivacyCharge charge, int runs)
     {
+        ArgumentOutOfRangeException.ThrowIfLessThan(runs, 1);
         CheckCharge(charge);
         LedgerChain chain = _file.Guard(_file.ReadSound);
         if (!chain.Entries.Any(e => e.Charge.RunId == charge.RunId))
-            CheckBudget(chain, charge);
+            CheckBudget(chain, charge, runs);
     }
 
     /// <inheritdoc />
@@ -201,15 +205,25 @@ public sealed class SqliteLedger : IPrivacyLedger
     /// <summary>Refuses a charge that does not fit beside what was spent.</summary>
     /// <remarks>A budget holds for records and for labels. A label is part of its record, so charges for records count for labels as well, and what was
     /// spent on labels is never less: a charge of either kind fits when it fits beside that.</remarks>
-    private void CheckBudget(LedgerChain chain, PrivacyCharge charge)
+    private void CheckBudget(LedgerChain chain, PrivacyCharge charge, int runs = 1)
     {
         if (Budget is not { } budget)
             return;
         PrivacyTotal spent = Sum(chain.Entries.Where(e => e.Costs(charge.Party, charge.DataSet, PrivacyUnit.Label)));
-        if ((spent + Sum([new LedgerEntry(charge, ChargeState.Reserved, 1, default)])).Fits(budget.Epsilon, budget.Delta))
+        PrivacyTotal wanted = Sum([new LedgerEntry(charge with { PureEpsilon = runs * charge.PureEpsilon, MuSquared = runs * charge.MuSquared }, ChargeState.Reserved, 1, default)]);
+        if ((spent + wanted).Fits(budget.Epsilon, budget.Delta))
             return;
         bool pure = charge.MuSquared == 0;
         double left = budget.Left(spent, pure, charge.Adjacency);
+        if (runs > 1 && left > 0)
+        {
+            // A Gaussian release has no epsilon at delta 0.
+            double cost = pure || budget.Delta > 0 ? wanted.Epsilon(pure ? 0 : budget.Delta) : double.PositiveInfinity;
+            throw SqliteLedgerErrors.Refused(PrivacyErrors.BudgetSpent, Path, string.Create(CultureInfo.InvariantCulture,
+                $"{runs} runs of the job cost up to epsilon {cost:0.####} together, and would exceed the lifetime budget (epsilon {budget.Epsilon:R} at delta {budget.Delta:R}) of the people in the table; what is left for all of them together is epsilon {left:0.####} at delta {(pure ? 0 : budget.Delta):R}."),
+                "Plan fewer runs, which of a cross-validation are fewer folds or a smaller grid; ask for less in each; or raise the budget, which is a decision about these people and not about the software.");
+        }
+
         throw SqliteLedgerErrors.Refused(PrivacyErrors.BudgetSpent, Path, string.Create(CultureInfo.InvariantCulture,
             $"the job would exceed the lifetime budget (epsilon {budget.Epsilon:R} at delta {budget.Delta:R}) of the people in the table; what is left for one more job is epsilon {left:0.####} at delta {(pure ? 0 : budget.Delta):R}."),
             left > 0 ? "Ask for no more than that, or raise the budget, which is a decision about these people and not about the software."

@@ -93,7 +93,7 @@ internal static class AlignCommand
             throw new ConfigurationException(AlignErrors.NoIndexHere, "--out", $"with the output {JobAlignment.WordOf(run.Alignment.Output)} this party does not learn which of its rows are common.",
                 "Leave --out out, or agree on another output with the other party.");
         string index = Path.GetFullPath(wanted ?? Path.Combine(Path.GetDirectoryName(Path.GetFullPath(path))!, $"{file.Self.Name}.aligned.csv"));
-        OutputFile.Check(null, learns ? index : null, report);
+        OutputFile.CheckApart(file.Inputs, null, learns ? index : null, report);
         foreach (string note in file.Notes)
             terminal.Log($"warning: {note}");
         return await ProgressView.RunAsync(terminal, file.Self.Name, view =>
@@ -110,8 +110,8 @@ internal static class AlignCommand
     {
         GlmRunFile run = request.On(RunFile.Load(path, [], alignsOnly: true).As<GlmRunFile>("align"));
         string folder = Path.GetFullPath(wanted ?? run.Directory);
-        OutputFile.Check(folder, report);
         var order = new SessionOrder(run, "align", null, null) { Align = request with { Folder = folder } };
+        OutputFile.CheckApart(run.Inputs, folder, [report, .. run.Parties.Select(p => order.Align.PlaceOf(p.Name))]);
         return await ProgressView.RunAsync(terminal, order.Parties[0], view => SessionRunner.RunAsync(order, inProcess, view, terminal.Log, cancellationToken)).ConfigureAwait(false);
     }
 

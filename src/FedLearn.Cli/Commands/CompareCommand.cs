@@ -60,7 +60,7 @@ internal static class CompareCommand
         {
             long start = Stopwatch.GetTimestamp();
             Terminal terminal = Terminal.Of(parsed);
-            OutputFile.Check(null, parsed.GetValue(report), parsed.GetValue(html));
+            OutputFile.CheckApart(CompareRunner.Plain(parsed.GetRequiredValue(config)).Inputs, null, parsed.GetValue(report), parsed.GetValue(html));
             var request = new CompareRequest(parsed.GetRequiredValue(epsilons), parsed.GetRequiredValue(schemes), parsed.GetValue(delta), parsed.GetValue(heEpochs), parsed.GetValue(repeats));
             JsonObject document = await new CompareRunner(parsed.GetRequiredValue(config), request, parsed.GetValue(inProcess), terminal, cancellationToken).RunAsync().ConfigureAwait(false);
             document["timing"]!["totalSeconds"] = Stopwatch.GetElapsedTime(start).TotalSeconds;

@@ -3,6 +3,8 @@ using System.Globalization;
 using System.Text.Json.Nodes;
 using FedLearn.Cli.Output;
 using FedLearn.Diagnostics;
+using FedLearn.Dssm;
+using FedLearn.Parties;
 using FedLearn.Privacy;
 using FedLearn.Storage.Sqlite;
 using Spectre.Console;
@@ -28,10 +30,12 @@ internal static class LedgerCommand
         Option<bool> json = Options.Json();
         var command = new Command("show",
             """
-            All charges of a ledger, and what they add up to for each party, table and unit; and all alignments by private set intersection.
+            All charges of a ledger, each with the unit that its job protects, and what they add up to for each party, table and unit; and all
+            alignments by private set intersection.
 
             A charge is reserved before the first message of a run leaves, and settled when the run ends; a run that died stays reserved, which
             counts in full. Tables that share rows add up. Totals are for replacing a row (or its label): a zero-out charge counts twice.
+            A sum with charges of own messages (recommendation jobs) is "at least": influence through trained parameters is in no sum.
             Alignments cost no budget: whoever aligned could test as many ids as it brought, which the column peer ids says.
 
             Examples:
@@ -55,12 +59,12 @@ internal static class LedgerCommand
                 ["charges"] = new JsonArray([.. audit.Entries.Select(entry => (JsonNode)Charge(entry))]),
                 ["alignments"] = new JsonArray([.. audit.Alignments.Select(a => (JsonNode)Alignment(a))]),
                 ["totals"] = new JsonArray([.. Totals(audit.Entries).Select(t => (JsonNode)Total(t, d, e))]),
+                ["warnings"] = new JsonArray([.. Caveats(audit.Entries).Select(text => (JsonNode)text)]),
             };
             Terminal terminal = Terminal.Of(parsed);
             Print(terminal, document);
-            foreach (string caveat in audit.Entries.Select(entry => entry.Charge).DistinctBy(c => (c.Party, c.DataSet.Fingerprint))
-                .SelectMany(c => IPrivacyLedger.Caveats(audit.Entries, c.Party, c.DataSet).Select(text => $"warning: {c.Party}, {c.DataSet.Fingerprint[..12]}: {text}")))
-                terminal.Log(caveat);
+            foreach (string caveat in document["warnings"]!.AsArray().Select(text => (string)text!))
+                terminal.Log($"warning: {caveat}");
             if (audit.Fault is { } fault)
                 terminal.Log($"warning: the ledger does not verify: {fault} What is shown are the rows before that.");
             if (parsed.GetValue(json))
@@ -135,7 +139,9 @@ internal static class LedgerCommand
             ["mechanism"] = c.Mechanism,
             ["claim"] = c.Claim,
             ["parameters"] = JsonNode.Parse(c.Parameters),
-            ["unit"] = Word(c.Unit),
+            ["unit"] = PartyAccount.NamedUnit(c) ?? Word(c.Unit),
+            ["bookedAs"] = Word(c.Unit),
+            ["ownMessages"] = DssmClaims.IsOwnMessages(c),
             ["adjacency"] = c.Adjacency == Adjacency.ZeroOut ? "zero-out" : "replace-one",
             ["messages"] = c.Messages,
             ["messageIds"] = new JsonObject { ["first"] = $"{c.RunId}/0", ["last"] = $"{c.RunId}/{c.Messages - 1}" },
@@ -162,23 +168,43 @@ internal static class LedgerCommand
         ["jobDigest"] = alignment.Record.JobDigest,
     };
 
+    /// <summary>What no sum shows of the people of each table.</summary>
+    private static IEnumerable<string> Caveats(IReadOnlyList<LedgerEntry> entries) =>
+        entries.Select(entry => entry.Charge).DistinctBy(c => (c.Party, c.DataSet.Fingerprint)).SelectMany(c =>
+        {
+            PrivacyCharge[] costs = [.. entries.Where(e => e.Costs(c.Party, c.DataSet, PrivacyUnit.Label)).Select(e => e.Charge)];
+            List<string> caveats = [.. IPrivacyLedger.Caveats(entries, c.Party, c.DataSet)];
+            if (costs.Count(DssmClaims.IsOwnMessages) is > 0 and var own)
+                caveats.Add($"{own} of the {costs.Length} charges are for {DssmClaims.OwnMessages}: they are no epsilon against the peer, and totals that contain them are the least that was spent");
+            if (costs.Select(PartyAccount.UnitOf).Distinct().Count() > 1)
+                caveats.Add($"the charges are for several units ({Units(costs)}): {PartyAccount.SmallestUnit}");
+            return caveats.Select(text => $"{c.Party}, {c.DataSet.Fingerprint[..ShortId]}: {text}");
+        });
+
+    private static string Units(IEnumerable<PrivacyCharge> charges) => string.Join(", ", UnitsOf(charges));
+
+    private static IEnumerable<string> UnitsOf(IEnumerable<PrivacyCharge> charges) => charges.Select(c => PartyAccount.NamedUnit(c) ?? Word(c.Unit)).Distinct().Order(StringComparer.Ordinal);
+
     /// <summary>For each party, table and unit that were charged: what everything that touches these people adds up to.</summary>
-    private static IEnumerable<(PrivacyCharge Of, PrivacyUnit Unit, PrivacyTotal Total, PrivacyTotal AllUnits)> Totals(IReadOnlyList<LedgerEntry> entries) =>
+    private static IEnumerable<(PrivacyCharge Of, PrivacyUnit Unit, PrivacyCharge[] Charges, PrivacyTotal Total, PrivacyTotal AllUnits)> Totals(IReadOnlyList<LedgerEntry> entries) =>
         from charge in entries.Select(e => e.Charge).DistinctBy(c => (c.Party, c.DataSet.Fingerprint))
         from unit in (PrivacyUnit[])[PrivacyUnit.Record, PrivacyUnit.Label]
         let costs = entries.Where(e => e.Costs(charge.Party, charge.DataSet, unit)).ToArray()
         // Charges for records count for labels too; a line of its own only where labels were charged by themselves.
         where costs.Any(e => e.Charge.Unit == unit)
         // A budget counts everything, so what is left of it is the same on both lines.
-        select (charge, unit, Sum(costs), Sum(entries.Where(e => e.Costs(charge.Party, charge.DataSet, PrivacyUnit.Label))));
+        select (charge, unit, costs.Select(e => e.Charge).ToArray(), Sum(costs), Sum(entries.Where(e => e.Costs(charge.Party, charge.DataSet, PrivacyUnit.Label))));
 
     private static PrivacyTotal Sum(IEnumerable<LedgerEntry> entries) => entries.Aggregate(PrivacyTotal.Zero, (sum, e) => sum + new PrivacyTotal(e.PureEpsilon, e.MuSquared));
 
-    private static JsonObject Total((PrivacyCharge Of, PrivacyUnit Unit, PrivacyTotal Total, PrivacyTotal AllUnits) total, double? delta, double? epsilon) => new JsonObject
+    private static JsonObject Total((PrivacyCharge Of, PrivacyUnit Unit, PrivacyCharge[] Charges, PrivacyTotal Total, PrivacyTotal AllUnits) total, double? delta, double? epsilon) => new JsonObject
     {
         ["party"] = total.Of.Party,
         ["dataSet"] = total.Of.DataSet.Fingerprint,
         ["unit"] = Word(total.Unit),
+        ["units"] = new JsonArray([.. UnitsOf(total.Charges).Select(unit => (JsonNode)unit)]),
+        // Then epsilon and mu are the least that was spent, and no guarantee against the peer.
+        ["ownMessages"] = total.Charges.Count(DssmClaims.IsOwnMessages),
         ["pureEpsilon"] = total.Total.PureEpsilon,
         ["mu"] = total.Total.Mu,
         ["epsilon"] = delta is { } d ? total.Total.Epsilon(d) : null,
@@ -196,7 +222,14 @@ internal static class LedgerCommand
         terminal.Styled.Write(charges);
         var totals = new Spectre.Console.Table().Border(TableBorder.Ascii2).AddColumns("party", "table", "unit", "pure epsilon", "mu", "epsilon", "at delta", "left for one job");
         foreach (JsonObject t in document["totals"]!.AsArray().Select(t => t!.AsObject()))
-            totals.AddRow(Cells(Text(t, "party"), Text(t, "dataSet")[..ShortId], Text(t, "unit"), Number(t, "pureEpsilon"), Number(t, "mu"), Number(t, "epsilon"), Number(t, "delta"), Number(t, "left")));
+        {
+            bool own = t["ownMessages"]!.GetValue<int>() > 0;
+            string Least(string name) => t[name] is not null && own ? $"at least {Number(t, name)}" : Number(t, name);
+            string units = string.Join(", ", t["units"]!.AsArray().Select(u => (string)u!));
+            totals.AddRow(Cells(Text(t, "party"), Text(t, "dataSet")[..ShortId], units, Number(t, "pureEpsilon"), Least("mu"), Least("epsilon"), Number(t, "delta"),
+                t["left"] is not null && own ? $"at most {Number(t, "left")}" : Number(t, "left")));
+        }
+
         terminal.Styled.Write(totals);
         if (document["alignments"]!.AsArray().Count > 0)
             PrintAlignments(terminal, document["alignments"]!.AsArray());

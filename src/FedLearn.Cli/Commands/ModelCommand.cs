@@ -1,9 +1,13 @@
 using System.CommandLine;
 using System.Globalization;
+using System.Text.Json;
 using System.Text.Json.Nodes;
 using FedLearn.Cli.Output;
+using FedLearn.Cli.RunFiles;
 using FedLearn.Coordination;
 using FedLearn.Data;
+using FedLearn.Diagnostics;
+using FedLearn.Dssm;
 using FedLearn.Glm;
 using FedLearn.Onnx;
 using Spectre.Console;
@@ -26,8 +30,8 @@ internal static class ModelCommand
         Option<bool> json = Options.Json();
         var command = new Command("show",
             """
-            Family, job, and every feature with its weight. A feature is (column - center) / width, clipped to [-1, 1] where the schema declares a range; then
-            the length of the row is bounded as the job says. So a weight is what the linear predictor changes by when the column changes by width.
+            Family, job, and every feature with its weight. A feature is (column - center) / width, clipped to [-1, 1] with scaling declared alone, where center
+            and width are those of the schema's range; then the length of the row is bounded as the job says. So a weight is what the linear predictor changes by when the column changes by width.
             Of several classes every feature has one weight a class.
 
             The file is checked against its signature, a SHA-256 of all that it holds, before anything is shown.
@@ -42,7 +46,7 @@ internal static class ModelCommand
         { directory, party, json };
         command.SetAction(parsed =>
         {
-            var model = GlmModel.Load(parsed.GetRequiredValue(directory), parsed.GetRequiredValue(party));
+            GlmModel model = Load("model show", parsed.GetRequiredValue(directory), parsed.GetRequiredValue(party));
             Print(Terminal.Of(parsed), model);
             if (parsed.GetValue(json))
                 parsed.InvocationConfiguration.Output.WriteLine(Document(model).ToJsonString(PrivacyCommand.Readable));
@@ -72,8 +76,8 @@ internal static class ModelCommand
         command.SetAction(parsed =>
         {
             string path = parsed.GetRequiredValue(file);
-            OutputFile.Check(null, path);
-            var model = GlmModel.Load(parsed.GetRequiredValue(directory), parsed.GetRequiredValue(party));
+            OutputFile.CheckApart([Path.Combine(parsed.GetRequiredValue(directory), GlmModel.FileName(parsed.GetRequiredValue(party)))], null, path);
+            GlmModel model = Load("model export", parsed.GetRequiredValue(directory), parsed.GetRequiredValue(party));
             OutputFile.Write(path, unfinished => OnnxExport.Save(model, unfinished));
             IReadOnlyList<ScaledColumn> columns = model.Features.Description.Columns;
             Terminal terminal = Terminal.Of(parsed);
@@ -91,6 +95,29 @@ internal static class ModelCommand
                 }.ToJsonString(PrivacyCommand.Readable));
         });
         return command;
+    }
+
+    private static GlmModel Load(string verb, string directory, string party)
+    {
+        string path = Path.Combine(directory, GlmModel.FileName(party));
+        // Only what the file says of itself: whether it is whole is for the verbs that use it.
+        if (IsRecommendation(path))
+            throw new ConfigurationException(RunFileErrors.OtherModel, path, $"{verb} works on generalised linear models, and this is a part of a recommendation model.",
+                "Use recommend topk --vectors with its job, which writes the items' vectors; recommend evaluate measures the model.");
+        return GlmModel.Load(directory, party);
+    }
+
+    private static bool IsRecommendation(string path)
+    {
+        try
+        {
+            return JsonFile.At(JsonFile.Read(path), "format") is { ValueKind: JsonValueKind.String } format && format.GetString()!.StartsWith(DssmModel.FormatFamily, StringComparison.Ordinal);
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException or JsonException or ArgumentException)
+        {
+            // Whoever reads it as a linear model says what is wrong.
+            return false;
+        }
     }
 
     private static JsonObject Document(GlmModel model) => new()

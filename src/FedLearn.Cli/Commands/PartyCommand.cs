@@ -104,7 +104,9 @@ internal static class PartyCommand
 
             if (parsed.GetValue(predict) is not null && parsed.GetValue(html) is not null)
                 throw new ConfigurationException(CliErrors.OptionsDisagree, "fedlearn party", "--html is about a training, and --predict scores rows with its model.", "Leave one of them out; --report writes what there is to say of a prediction.");
-            OutputFile.Check(parsed.GetValue(predict) is null ? parsed.GetValue(model) : null, parsed.GetValue(predict), parsed.GetValue(report), parsed.GetValue(html));
+            string? models = parsed.GetValue(predict) is null ? parsed.GetValue(model) : null;
+            IEnumerable<string> used = parsed.GetValue(predict) is null ? [] : file.Run.ModelFiles(parsed.GetValue(model) ?? "models");
+            OutputFile.CheckApart([.. file.Inputs, .. used], models, [parsed.GetValue(predict), parsed.GetValue(report), parsed.GetValue(html), .. file.Run.ModelFiles(models)]);
             // This party's own view of the job, with what its own file says.
             RunFile run = file.Run with { Transport = file.Transport, Ignored = file.Ignored };
             terminal.Log(run.Notice);

@@ -36,7 +36,9 @@ internal static class PredictCommand
     internal static async Task<int> RunAsync(ParseResult parsed, SessionOrder order, bool inProcess, bool json, string? report, CancellationToken cancellationToken)
     {
         Terminal terminal = Terminal.Of(parsed);
-        OutputFile.Check(null, order.Output, report);
+        string? prefix = order.TopK.Vectors;
+        IEnumerable<string> inputs = [.. order.Run.Inputs, .. order.Run.ModelFiles(order.ModelDirectory), .. order.TopK.Users is { } users ? [users] : Array.Empty<string>()];
+        OutputFile.CheckApart(inputs, null, order.Output, report, prefix is null ? null : $"{prefix}.npy", prefix is null ? null : $"{prefix}.ids.csv");
         IReadOnlyList<JsonObject> documents = await SessionRunner.RunAsync(order, inProcess, null, terminal.Log, cancellationToken).ConfigureAwait(false);
         string[] notes = [.. documents.Select(d => (string?)d["note"]).OfType<string>()];
         var document = new JsonObject

@@ -12,7 +12,7 @@ namespace FedLearn.Cli.Commands;
 /// <summary>fedlearn report: several training reports side by side.</summary>
 internal static class ReportCommand
 {
-    private static readonly string[] Header = ["job", "AUC", "HR@10", "NDCG@10", "active alone", "log-loss", "RMSE", "deviance", "epsilon", "seconds", "bytes"];
+    private static readonly string[] Header = ["report", "job", "AUC", "HR@10", "NDCG@10", "log-loss", "RMSE", "deviance", "active alone", "mode", "unit", "epsilon", "delta", "seconds", "bytes"];
 
     public static Command Create()
     {
@@ -20,69 +20,96 @@ internal static class ReportCommand
         Option<bool> json = Options.Json();
         Option<string?> report = CommonOptions.Report(), html = CommonOptions.Html();
         var command = new Command("report", """
-            Put training reports side by side: test metrics, the larger epsilon of the parties, seconds of the training rounds, and
-            bytes all parties sent.
+            Put training reports side by side: test metrics, the active party alone by the figure that it names, the larger epsilon of the
+            parties with the mode, unit and adjacency that it is about, seconds of the training rounds, and bytes all parties sent.
+            Epsilons of different modes, units or adjacencies promise different things. Test noise is NOT PRIVATE, whatever its epsilon.
 
             Example:
               fedlearn report alone.json plain.json private.json --html compare.html
             """) { files, report, html, json };
         command.SetAction(parsed =>
         {
-            JsonObject[] documents = [.. parsed.GetRequiredValue(files).Select(Read)];
-            string[][] rows = [.. documents.Select(Row)];
+            string[] paths = parsed.GetRequiredValue(files), names = NamesOf(paths);
+            OutputFile.CheckApart(paths, null, parsed.GetValue(report), parsed.GetValue(html));
+            JsonObject[] documents = [.. paths.Select(Read)];
+            string[][] rows = [.. documents.Select((d, i) => Row(names[i], d))];
             bool[] shown = [.. Header.Select((_, column) => rows.Any(r => r[column] != "-"))];
             T[] Shown<T>(IEnumerable<T> cells) => [.. cells.Where((_, column) => shown[column])];
             var table = new Spectre.Console.Table().Border(TableBorder.Ascii2).AddColumns(Shown(Header));
             foreach (string[] row in rows)
                 table.AddRow(Shown(row.Select(Markup.Escape)));
-            string summary = Summary(documents);
+            string summary = Summary(names, documents);
+            string? warning = Warning(documents);
             string? notice = documents.Select(d => (string?)d["notice"]).FirstOrDefault(n => n is not null);
             Terminal terminal = Terminal.Of(parsed);
             terminal.Log(notice);
             terminal.Styled.Write(table);
             terminal.Log(summary);
+            terminal.Log(warning is null ? null : $"warning: {warning}");
 
-            var document = new JsonObject { ["summary"] = summary, ["reports"] = new JsonArray([.. documents.Select(d => d.DeepClone())]) };
+            var document = new JsonObject { ["summary"] = summary, ["warnings"] = warning is null ? new JsonArray() : new JsonArray(warning), ["files"] = new JsonArray([.. paths.Select(p => (JsonNode)p)]), ["reports"] = new JsonArray([.. documents.Select(d => d.DeepClone())]) };
             // A notice of one report is a notice of all.
             if (notice is not null)
                 document.Insert(0, "notice", notice);
             if (parsed.GetValue(report) is { } file)
                 OutputFile.Write(file, ReportWriter.Text(document));
             if (parsed.GetValue(html) is { } page)
-                OutputFile.Write(page, HtmlReport.Of(documents, HtmlReport.Table(Shown(Header), rows.Select(Shown)) + HtmlReport.Paragraph(summary), "Training reports side by side"));
+                OutputFile.Write(page, HtmlReport.Of(documents, HtmlReport.Table(Shown(Header), rows.Select(Shown)) + HtmlReport.Paragraph(summary) + (warning is null ? "" : HtmlReport.Paragraph($"Warning: {warning}.")), "Training reports side by side"));
             if (parsed.GetValue(json))
                 parsed.InvocationConfiguration.Output.Write(ReportWriter.Text(document));
         });
         return command;
     }
 
-    private static string[] Row(JsonObject document)
+    private static string[] Row(string file, JsonObject document)
     {
         JsonNode? test = document["metrics"]!["test"];
-        JsonNode? weakest = Parties(document).Select(p => p["privacy"]!).Where(p => p["epsilon"] is not null).MaxBy(p => (double)p["epsilon"]!);
+        JsonNode[] privacy = [.. Parties(document).Select(p => p["privacy"]!)];
+        JsonNode? weakest = Weakest(document);
+        // What an epsilon is about stands beside it. Noise of a known seed has one only on paper.
+        bool seeded = privacy.Any(p => p["secureNoise"]?.GetValueKind() == JsonValueKind.False);
+        string unit = string.Join(", ", ((string[])["unit", "adjacency"]).Select(key => (string?)weakest?[key]).OfType<string>());
         return
         [
-            (string)document["job"]!["name"]!, ReportWriter.Number(test?["auc"]), ReportWriter.Number(test?["hr10Full"]), ReportWriter.Number(test?["ndcg10Full"]), Alone(document, test), ReportWriter.Number(test?["logLoss"]), ReportWriter.Number(test?["rmse"]),
+            file, (string)document["job"]!["name"]!, ReportWriter.Number(test?["auc"]), ReportWriter.Number(test?["hr10Full"]), ReportWriter.Number(test?["ndcg10Full"]), ReportWriter.Number(test?["logLoss"]), ReportWriter.Number(test?["rmse"]),
             // Twice the log-loss, where there is one.
-            test?["logLoss"] is null ? ReportWriter.Number(test?["deviance"]) : "-", weakest is null ? "none" : ReportWriter.Epsilon(weakest),
+            test?["logLoss"] is null ? ReportWriter.Number(test?["deviance"]) : "-", Alone(document, test),
+            (string?)(weakest ?? privacy.FirstOrDefault())?["mode"] ?? "-", unit.Length == 0 ? "-" : unit,
+            seeded ? "NOT PRIVATE" : weakest is null ? "none" : ReportWriter.Epsilon(weakest), seeded ? "-" : ReportWriter.Short(weakest?["delta"]),
             ReportWriter.Number(document["timing"]!["trainingSeconds"]), ReportWriter.Bytes(Parties(document).Sum(p => (long)p["bytesSent"]!)),
         ];
     }
 
-    // The active party's own model beside every private result, by the figure that the job is read by.
-    private static string Alone(JsonObject document, JsonNode? test) => ReportWriter.Number(document["metrics"]!["guestOnly"]?["test"]?[test?["auc"] is null ? "deviance" : "auc"]);
+    /// <summary>The privacy of the party with the largest epsilon; null where no party has one.</summary>
+    private static JsonNode? Weakest(JsonObject document) =>
+        Parties(document).Select(p => p["privacy"]!).Where(p => p["epsilon"] is not null).MaxBy(p => ((double)p["epsilon"]!, (double?)p["delta"] ?? 0));
+
+    // The active party's own model beside every private result, by the figure that the row is read by, and by name: rows may be read by different ones.
+    private static string Alone(JsonObject document, JsonNode? test)
+    {
+        JsonNode? alone = document["metrics"]!["guestOnly"]?["test"];
+        // Without test figures of the job, of an evaluation that is none, its own first one.
+        string? metric = ((string[])["auc", "deviance"]).FirstOrDefault(key => (test ?? alone)?[key] is not null);
+        return metric is not null && alone?[metric] is { } value ? $"{Figures.Name(metric)} {ReportWriter.Number(value)}" : "-";
+    }
+
+    /// <summary>Names of files that tell the reports apart: without their folders where that is enough.</summary>
+    private static string[] NamesOf(string[] files) => files.Select(f => Path.GetFileName(f)).Distinct(StringComparer.Ordinal).Count() == files.Length ? [.. files.Select(f => Path.GetFileName(f))] : files;
 
     /// <summary>One sentence: what was gained over the first report, and what left each party.</summary>
-    private static string Summary(JsonObject[] documents)
+    private static string Summary(string[] files, JsonObject[] documents)
     {
-        string metric = ((string[])["auc", "hr10Full"]).FirstOrDefault(key => documents.All(d => d["metrics"]!["test"]?[key] is not null)) ?? "deviance";
+        // A report without test figures has nothing to compare, and does not choose the figure of the others.
+        JsonObject[] measured = [.. documents.Where(d => d["metrics"]!["test"] is not null)];
+        string metric = ((string[])["auc", "hr10Full"]).FirstOrDefault(key => measured.Length > 0 && measured.All(d => d["metrics"]!["test"]![key] is not null)) ?? "deviance";
         string shown = metric == "deviance" ? metric : Figures.Name(metric);
         double? first = (double?)documents[0]["metrics"]!["test"]?[metric];
-        string Name(JsonObject d) => $"'{(string)d["job"]!["name"]!}'";
-        string Change(JsonObject d) => (double?)d["metrics"]!["test"]?[metric] is { } value && first is { } from
-            ? (value - from).ToString("+0.0000;-0.0000", CultureInfo.InvariantCulture) : "unknown";
-        string gained = $"Test {shown} with {Name(documents[0])} is {ReportWriter.Number(first)}"
-            + string.Concat(documents.Skip(1).Select(d => $", with {Name(d)} {Change(d)}"));
+        string Job(JsonObject d) => (string)d["job"]!["name"]!;
+        string Name(int i) => $"'{Job(documents[i])}'{(documents.Count(d => Job(d) == Job(documents[i])) > 1 ? $" ({files[i]})" : "")}";
+        string Change(JsonObject d) => (double?)d["metrics"]!["test"]?[metric] is not { } value || first is not { } from ? "unknown"
+            : !AreComparable(documents[0], d) ? $"not comparable: {Difference(documents[0], d)}" : (value - from).ToString("+0.0000;-0.0000", CultureInfo.InvariantCulture);
+        string gained = $"Test {shown} with {Name(0)} is {(first is { } number ? ReportWriter.Number(number) : "unknown")}"
+            + string.Concat(documents.Skip(1).Select((d, i) => $", with {Name(i + 1)} {Change(d)}"));
         IEnumerable<string> left = documents.SelectMany(Parties).GroupBy(p => (string)p["name"]!).Select(party =>
         {
             string Names(string protection) => string.Join(", ", party.SelectMany(p => p["releases"]!.AsArray()).Where(r => (string)r!["protection"]! == protection)
@@ -91,8 +118,25 @@ internal static class ReportCommand
             string sent = string.Join("; ", kinds.Where(k => k.Sent.Length > 0).Select(k => $"{k.How}: {k.Sent}"));
             return $"from {party.Key} ({(sent.Length == 0 ? "nothing" : sent)})";
         });
-        return $"{gained}; no column and no weight left its party, over all these runs only messages did, {string.Join(" and ", left)}.";
+        bool keeps = !documents.SelectMany(Parties).SelectMany(p => p["releases"]!.AsArray()).Any(r => TellsOfColumnsOrWeights((string)r!["name"]!));
+        return $"{gained}; {(keeps ? "no column and no weight left its party, " : "")}over all these runs {(keeps ? "only messages did" : "these messages left their parties")}, {string.Join(" and ", left)}.";
     }
+
+    // Newton's method sends columns that are mixed, and their weights; devices send updates of weights.
+    private static bool TellsOfColumnsOrWeights(string release) => !release.StartsWith("agreement:", StringComparison.Ordinal)
+        && ((string[])["column", "weight", "update"]).Any(word => release.Contains(word, StringComparison.Ordinal));
+
+    private static bool AreComparable(JsonObject one, JsonObject other) => Difference(one, other) is null;
+
+    /// <summary>Why figures of two reports have no difference that means something; null when they have.</summary>
+    private static string? Difference(JsonObject one, JsonObject other) =>
+        (string?)one["job"]!["model"] != (string?)other["job"]!["model"] || (string?)one["job"]!["family"] != (string?)other["job"]!["family"] ? "another family"
+            : (int?)one["rows"]?["test"] != (int?)other["rows"]?["test"] ? "other test rows" : null;
+
+    /// <summary>A warning where epsilons of the rows are about different things; null where they are not.</summary>
+    private static string? Warning(JsonObject[] documents) => documents.Select(Weakest).OfType<JsonNode>()
+        .Select(p => string.Join('|', ((string[])["mode", "unit", "adjacency", "claim", "delta"]).Select(key => p[key]?.ToJsonString()))).Distinct().Count() > 1
+        ? "epsilons of different modes, units, adjacencies, claims or deltas promise different things: do not compare them" : null;
 
     private static IEnumerable<JsonObject> Parties(JsonObject document) => document["parties"]!.AsArray().Select(p => p!.AsObject());
 
@@ -105,8 +149,10 @@ internal static class ReportCommand
             JsonObject document = JsonNode.Parse(File.ReadAllText(path))!.AsObject();
             // What cannot be shown is no report: every figure that the table and the page need is looked for here.
             HtmlReport.Of([document]);
-            Row(document);
-            Summary([document]);
+            Row("", document);
+            Summary([""], [document]);
+            Difference(document, document);
+            Warning([document]);
             return document;
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException or JsonException or FormatException or InvalidOperationException

@@ -26,7 +26,7 @@ internal static class SessionVerb
     {
         long start = Stopwatch.GetTimestamp();
         Terminal terminal = Terminal.Of(parsed);
-        OutputFile.Check(results, places.Report, places.Html);
+        OutputFile.CheckApart(run.Inputs, results, [places.Report, places.Html, .. run.ModelFiles(results)]);
         terminal.Log(run.Notice);
         JsonObject document = await work(terminal).ConfigureAwait(false);
         document["timing"]!["totalSeconds"] = Stopwatch.GetElapsedTime(start).TotalSeconds;

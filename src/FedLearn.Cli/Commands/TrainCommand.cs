@@ -45,10 +45,13 @@ internal static class TrainCommand
             if (!validates && (parsed.GetValue(grid) is not null || parsed.GetValue(metric) is not null))
                 throw new ConfigurationException(CliErrors.OptionsDisagree, "fedlearn train", "--grid and --metric are about a cross-validation.", "Give --cross-validate 5 as well.");
             var places = new ReportPlaces(parsed.GetValue(json), parsed.GetValue(report), parsed.GetValue(html));
-            return await SessionVerb.RunAsync(parsed, run, parsed.GetValue(model), places, terminal => validates
-                ? new TuningRunner(run.As<GlmRunFile>("--cross-validate"), new TuningRequest(parsed.GetValue(folds), parsed.GetValue(metric), parsed.GetValue(grid)), parsed.GetValue(inProcess), terminal, cancellationToken)
+            TuningRunner? tuning = null;
+            int code = await SessionVerb.RunAsync(parsed, run, parsed.GetValue(model), places, terminal => validates
+                ? (tuning = new TuningRunner(run.As<GlmRunFile>("--cross-validate"), new TuningRequest(parsed.GetValue(folds), parsed.GetValue(metric), parsed.GetValue(grid)), parsed.GetValue(inProcess), terminal, cancellationToken))
                     .RunAsync(parsed.GetValue(model))
                 : SessionVerb.SessionAsync(new SessionOrder(run, "train", parsed.GetValue(model), null) { KeepsRuns = true, Fresh = parsed.GetValue(fresh) }, parsed.GetValue(inProcess), terminal, cancellationToken)).ConfigureAwait(false);
+            // The table is written all the same; a script that goes on with the model must not.
+            return tuning?.NoModel is { } missing ? throw missing : code;
         });
     });
 }

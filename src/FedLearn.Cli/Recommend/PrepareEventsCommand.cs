@@ -49,6 +49,7 @@ internal static class PrepareEventsCommand
                 throw new ConfigurationException(PrepareErrors.EventOptions, table is null ? "--items" : "--items-schema", "a table of items and its schema belong together.", "Give both, or neither.");
             if (parsed.GetValue(least) is { } given && (!double.IsFinite(given) || parsed.GetValue(rating) is null))
                 throw new ConfigurationException(PrepareErrors.EventOptions, "--least", "it is no finite number, or there is no column of ratings to compare with.", "Write a number, and name the column: --rating rating.");
+            OutputFile.CheckApartFromFolder([path, .. table is null ? Array.Empty<string>() : [table, tableSchema!]], place);
             Preparation.Check(place);
             RatingSplit warm = parsed.GetValue(split);
             InteractionColumns columns = usual with { User = parsed.GetRequiredValue(user), Item = parsed.GetRequiredValue(item), Time = parsed.GetRequiredValue(time), Rating = parsed.GetValue(rating), LeastPositive = parsed.GetValue(least) ?? usual.LeastPositive, DecimalMark = parsed.GetValue(mark) };

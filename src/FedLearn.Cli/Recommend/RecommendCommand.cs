@@ -54,7 +54,8 @@ internal static class RecommendCommand
         Option<string?> report = CommonOptions.Report(), html = CommonOptions.Html();
         var command = new Command("evaluate", """
             Evaluate a trained recommendation model without training: warm users, cold users and cold items, beside the baselines. The
-            passive parties send their vectors of the evaluation events; the report lists them by name.
+            passive parties send their vectors of the evaluation events; the report lists them by name, and no privacy claim covers them.
+            A private job whose privacy.evaluation is not disclosed is refused (FL5187).
 
             Example:
               fedlearn recommend evaluate --config job.json --model models --report evaluation.json
@@ -82,8 +83,8 @@ internal static class RecommendCommand
         Option<string?> report = CommonOptions.Report();
         var command = new Command("topk", """
             Write the best items of every user, as of the user's latest moment, by exact ranking of all items. Items that the user has
-            met are left out. The passive parties send their vectors of these users, which no privacy claim covers unless the job's
-            privacy.evaluation is charged.
+            met are left out. The passive parties send their vectors of these users, which no privacy claim covers; a private job whose
+            privacy.evaluation is not disclosed is refused (FL5187).
 
             Examples:
               fedlearn recommend topk --config job.json --model models --k 10 --out lists.csv

@@ -50,9 +50,9 @@ internal static class HtmlReport
 
     /// <summary>A table of texts.</summary>
     /// <param name="header">Column heads.</param>
-    /// <param name="rows">Cells; those after the first are numbers.</param>
+    /// <param name="rows">Cells; those after the first are numbers, but for the columns job, mode and unit.</param>
     public static string Table(IReadOnlyList<string> header, IEnumerable<IReadOnlyList<string>> rows) =>
-        Html.Table("Overview", header, rows.Select(row => (Cell[])[.. row.Select((text, i) => i == 0 ? Cell.Text(text) : Cell.Number(text))]));
+        Html.Table("Overview", header, rows.Select(row => (Cell[])[.. row.Select((text, i) => i == 0 || header[i] is "job" or "mode" or "unit" ? Cell.Text(text) : Cell.Number(text))]));
 
     /// <summary>A paragraph.</summary>
     public static string Paragraph(string text) => Html.Paragraph(text);

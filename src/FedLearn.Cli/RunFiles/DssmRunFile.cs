@@ -67,6 +67,10 @@ internal sealed record DssmRunFile : RunFile
     /// <inheritdoc />
     public override SessionTerms Terms(string purpose) => DssmJobTerms.Of(Job, purpose);
 
+    /// <inheritdoc />
+    protected override IEnumerable<string?> Tables => Parties.SelectMany(p => (string?[])[p.Tower, p.ItemTower, p.Data?.Interactions,
+        p.Data?.Items?.Path, p.Data?.Items?.Schema, p.Data?.View?.Path, p.Data?.View?.Schema]);
+
     /// <summary>A party by name.</summary>
     /// <param name="name">Name, which the job has.</param>
     public DssmRunFileParty Party(string name) => Parties.First(party => party.Name == name);

@@ -6,7 +6,7 @@ namespace FedLearn.Cli.RunFiles;
 /// <param name="file">The file, as the user named it.</param>
 internal sealed class Faults(string file)
 {
-    private readonly List<(string Id, string Path, string Cause, string Remedy)> _faults = [];
+    private readonly List<(string Id, string Path, bool IsWritten, string Cause, string Remedy)> _faults = [];
 
     /// <summary>The file, as the user named it.</summary>
     public string File { get; } = file;
@@ -14,13 +14,17 @@ internal sealed class Faults(string file)
     /// <summary>Where values come from that stand in for those of the file, by the path of their key.</summary>
     public IReadOnlyDictionary<string, string> Sources { get; init; } = new Dictionary<string, string>();
 
+    /// <summary>Values from the command line that stand in for those of the file, option and value as they were written, by the path of their key: the file is
+    /// not the place of what is wrong with them.</summary>
+    public IReadOnlyDictionary<string, string> Written { get; init; } = new Dictionary<string, string>();
+
     /// <summary>Adds a fault; an id FL5nnn makes it a refusal by privacy.</summary>
     /// <param name="id">Id.</param>
     /// <param name="path">Path of the key, such as <c>parties[0].name</c>; empty for the whole file.</param>
     /// <param name="cause">What is wrong, as a sentence.</param>
     /// <param name="remedy">What to do, as a sentence.</param>
     public void Add(string id, string path, string cause, string remedy) =>
-        _faults.Add((id, Sources.TryGetValue(path, out string? source) ? $"{path} (from {source})" : path, cause, remedy));
+        _faults.Add((id, Written.GetValueOrDefault(path) ?? (Sources.TryGetValue(path, out string? source) ? $"{path} (from {source})" : path), Written.ContainsKey(path), cause, remedy));
 
     /// <summary>Throws one error for all faults. Mistakes of the file come before refusals: the latter are certain only once the file is right.</summary>
     /// <exception cref="ConfigurationException">The file has a mistake; the id is that of the first.</exception>
@@ -29,8 +33,8 @@ internal sealed class Faults(string file)
     {
         if (_faults.Count == 0)
             return;
-        var (id, path, cause, remedy) = _faults.Find(f => f.Id[2] == '2') is { Id: not null } mistake ? mistake : _faults[0];
-        string place = path.Length > 0 ? $"{File}: {path}" : File;
+        var (id, path, written, cause, remedy) = _faults.Find(f => f.Id[2] == '2') is { Id: not null } mistake ? mistake : _faults[0];
+        string place = written ? path : path.Length > 0 ? $"{File}: {path}" : File;
         if (_faults.Count > 1)
         {
             place = File;

@@ -75,6 +75,13 @@ internal sealed record GlmRunFile : RunFile
     /// <inheritdoc />
     public override SessionTerms Terms(string purpose) => purpose == GrpcRelay.Arbiter ? GlmJobTerms.OfArbiter(Job) : GlmJobTerms.Of(Job, purpose);
 
+    /// <inheritdoc />
+    protected override IEnumerable<string?> Tables => Parties.SelectMany(p => p.Data is not { } data ? [p.SplitPath]
+        : (string?[])[p.SplitPath, data.Path, data.Schema, data.Ids, data.Labels, FileOf(data.Weight), FileOf(data.Offset), FileOf(data.Exposure)]).Append(SplitPath);
+
+    // Of other tables than .npy these are names of columns.
+    private static string? FileOf(string? name) => System.IO.Path.IsPathFullyQualified(name ?? "") ? name : null;
+
     /// <summary>The same job as one run of a cross-validation, which needs no standard errors.</summary>
     /// <param name="fold">The fold it tests on.</param>
     public GlmRunFile On(CrossValidationFold fold) => this with { Job = Job with { Fold = fold, Inference = false } };

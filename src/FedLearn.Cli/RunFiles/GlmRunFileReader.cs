@@ -16,7 +16,7 @@ internal sealed record PartyTable(TableSource Data, (double Low, double High)? L
 /// <param name="path">File.</param>
 /// <param name="self">In a real session, this machine's side. Null: all parties run here.</param>
 /// <param name="settings">Values that stand in for those of the file; null for none.</param>
-internal sealed class GlmRunFileReader(string path, OwnSide? self = null, IReadOnlyList<RunFileSetting>? settings = null) : RunFileReader(path, self)
+internal sealed class GlmRunFileReader(string path, OwnSide? self = null, IReadOnlyList<RunFileSetting>? settings = null) : RunFileReader(path, self, settings)
 {
     private static readonly (string, IGlmFamily)[] Families = [.. new[]
     {
@@ -53,7 +53,7 @@ internal sealed class GlmRunFileReader(string path, OwnSide? self = null, IReadO
     /// <inheritdoc />
     public override GlmRunFile Read()
     {
-        Section file = Section.Load(Faults, RunFileKeys.Job, settings);
+        Section file = Section.Load(Faults, RunFileKeys.Job, Settings);
         file.Require("model", "Describe the model, such as { \"type\": \"glm\", \"family\": \"binomial\" }.");
         Section model = file.Object("model");
         model.Word("type", Types, Types[0].Meaning);

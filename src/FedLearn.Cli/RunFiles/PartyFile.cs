@@ -70,6 +70,12 @@ internal sealed record PartyFile
     /// <summary>Sentences that are said before the party does anything.</summary>
     public required IReadOnlyList<string> Notes { get; init; }
 
+    /// <summary>Paths of what no result may replace: both files, the party's data and ledger, and what it proves its identity with.</summary>
+    public IEnumerable<string> Inputs => [Path, .. Run.Inputs, Self.Ledger.Path, .. IdentityFiles];
+
+    /// <summary>Full paths of certificates, keys and lists under <c>tls</c>.</summary>
+    public IReadOnlyList<string> IdentityFiles { get; init; } = [];
+
     /// <summary>The transport settings for sessions of one purpose, with the way through the coordinator where there is one.</summary>
     /// <param name="purpose">What the session does.</param>
     public TransportSettings TransportFor(string purpose)
@@ -176,6 +182,7 @@ internal sealed record PartyFile
             Serve = serve,
             Service = service,
             Settings = values.Settings,
+            IdentityFiles = tls?.Files ?? [],
             Transport = run.Transport with
             {
                 Kind = TransportKind.Grpc,

@@ -1,6 +1,7 @@
 using FedLearn.Cli.Running;
 using FedLearn.Coordination;
 using FedLearn.Diagnostics;
+using FedLearn.Glm;
 using FedLearn.Privacy;
 using FedLearn.Transport.Grpc;
 
@@ -109,6 +110,16 @@ internal abstract record RunFile
 
     /// <summary>The parties in the order of the file.</summary>
     public abstract IReadOnlyList<RunFileParty> Parties { get; }
+
+    /// <summary>Full paths of what no result may replace: the file itself, the parties' tables with what belongs to them, and their ledgers.</summary>
+    public IEnumerable<string> Inputs => Tables.OfType<string>().Concat(Parties.Select(party => party.Ledger.Path)).Append(Path);
+
+    /// <summary>Paths of the parties' tables, schemas, splits and other files of data; null for those that a party lacks.</summary>
+    protected abstract IEnumerable<string?> Tables { get; }
+
+    /// <summary>The files of a model directory that the parties' parts are in.</summary>
+    /// <param name="directory">The directory; null for none.</param>
+    public string[] ModelFiles(string? directory) => directory is not { Length: > 0 } ? [] : [.. Parties.Select(party => System.IO.Path.Combine(directory, GlmModel.FileName(party.Name)))];
 
     /// <summary>What a reader of the report, the page or the terminal must meet before any figure; null for nothing.</summary>
     public abstract string? Notice { get; }

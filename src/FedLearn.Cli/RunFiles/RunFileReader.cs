@@ -27,7 +27,8 @@ internal sealed record OwnLedger(RunFileLedger Ledger, Func<string, bool> Has);
 /// <summary>Reads one job.json: what every kind of job has.</summary>
 /// <param name="path">File.</param>
 /// <param name="self">In a real session, this machine's side. Null: all parties run here.</param>
-internal abstract class RunFileReader(string path, OwnSide? self)
+/// <param name="settings">Values that stand in for those of the file; null for none.</param>
+internal abstract class RunFileReader(string path, OwnSide? self, IReadOnlyList<RunFileSetting>? settings = null)
 {
     private const double LargestSeconds = 86_400, LeastSeconds = 0.001;
 
@@ -44,7 +45,13 @@ internal abstract class RunFileReader(string path, OwnSide? self)
     private static readonly (string, TransportKind)[] Transports = [("grpc", TransportKind.Grpc), ("in-memory", TransportKind.InMemory)];
 
     /// <summary>What is wrong with the file.</summary>
-    protected Faults Faults { get; } = new(path);
+    protected Faults Faults { get; } = new(path)
+    {
+        Written = (settings ?? []).Where(s => s.Option is not null).ToDictionary(s => s.Key, s => $"{s.Option}, {s.Key}={s.Text}"),
+    };
+
+    /// <summary>Values that stand in for those of the file; null for none.</summary>
+    protected IReadOnlyList<RunFileSetting>? Settings { get; } = settings;
 
     /// <summary>Paths of keys without effect.</summary>
     protected List<string> Ignored { get; } = [];

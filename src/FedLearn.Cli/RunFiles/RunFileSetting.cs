@@ -12,6 +12,9 @@ internal sealed record RunFileSetting(string Key, string Text)
     /// <summary>Names of the objects and the key; null: those that dots separate in <see cref="Key"/>.</summary>
     public string[]? Steps { get; init; }
 
+    /// <summary>Option of the command line that the value is from; null for what the tool sets itself.</summary>
+    public string? Option { get; init; }
+
     /// <summary>The value, where the type of the key is known; undefined: what the text looks like.</summary>
     public JsonElement Typed { get; init; }
 

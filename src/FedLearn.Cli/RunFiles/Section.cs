@@ -251,14 +251,14 @@ internal sealed class Section
 
     /// <summary>True or false.</summary>
     /// <param name="key">Key.</param>
-    /// <param name="remedy">What to write instead of anything else.</param>
-    public bool? Flag(string key, string remedy = "Write true or false, without quotes.")
+    /// <param name="remedy">What to write instead of anything else; null: true or false.</param>
+    public bool? Flag(string key, string? remedy = null)
     {
         if (!TryGet(key, out JsonElement json))
             return null;
         if (json.ValueKind is JsonValueKind.True or JsonValueKind.False)
             return json.GetBoolean();
-        Fault(RunFileErrors.WrongType, key, $"is {Named(json)}.", remedy);
+        Fault(RunFileErrors.WrongType, key, $"is {Named(json)}.", remedy ?? $"Write true or false{Unquoted(key)}.");
         return null;
     }
 
@@ -381,7 +381,7 @@ internal sealed class Section
             return absent;
         if (json.ValueKind != JsonValueKind.String)
         {
-            Get(key, JsonValueKind.String, $"a word in quotes ({Listed(words)})");
+            Get(key, JsonValueKind.String, $"a word{(_faults.Written.ContainsKey(At(key)) ? "" : " in quotes")} ({Listed(words)})");
             return absent;
         }
 
@@ -423,11 +423,14 @@ internal sealed class Section
         }
         else
         {
-            Fault(RunFileErrors.WrongType, key, $"is {Named(json)}.", $"Write {range}, without quotes.");
+            Fault(RunFileErrors.WrongType, key, $"is {Named(json)}.", $"Write {range}{Unquoted(key)}.");
         }
 
         return null;
     }
+
+    // Quotes are a matter of the file.
+    private string Unquoted(string key) => _faults.Written.ContainsKey(At(key)) ? "" : ", without quotes";
 
     private JsonElement? Get(string key, JsonValueKind kind, string wanted)
     {

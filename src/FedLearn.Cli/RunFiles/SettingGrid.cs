@@ -9,6 +9,8 @@ internal static class SettingGrid
     /// <summary>Most candidates of one grid.</summary>
     public const int MostCandidates = 100;
 
+    private const string Option = "--grid";
+
     private static readonly string[] Sections = ["model", "training", "training.earlyStopping", "preprocessing", "privacy.oneRound"];
 
     // What is no number or word, or changes what is compared: the labels' scale, the folds, the start.
@@ -34,11 +36,11 @@ internal static class SettingGrid
                 throw Refused(TuningErrors.UnknownGridKey, $"'{sides[0]}' is no key that a grid may have.", $"Did you mean '{Spelling.Nearest(sides[0], Keys)}'?");
             if ((long)candidates.Count * values.Length > MostCandidates)
                 throw Refused(TuningErrors.GridTooLarge, $"it has more than {MostCandidates} combinations.", "Try fewer values; each candidate is trained once for every fold.");
-            candidates = [.. candidates.SelectMany(c => values.Select(value => (IReadOnlyList<RunFileSetting>)[.. c, new RunFileSetting(sides[0], value)]))];
+            candidates = [.. candidates.SelectMany(c => values.Select(value => (IReadOnlyList<RunFileSetting>)[.. c, new RunFileSetting(sides[0], value) { Option = Option }]))];
         }
 
         return candidates;
     }
 
-    private static ConfigurationException Refused(string id, string cause, string remedy) => new(id, "--grid", cause, remedy);
+    private static ConfigurationException Refused(string id, string cause, string remedy) => new(id, Option, cause, remedy);
 }

@@ -19,6 +19,9 @@ internal sealed class TlsSettings
     /// <summary>What the user should know before anything is sent.</summary>
     public IReadOnlyList<string> Notes { get; }
 
+    /// <summary>Full paths of the files that it was read from.</summary>
+    public IReadOnlyList<string> Files { get; private init; } = [];
+
     /// <summary>Reads the key <c>tls</c>, and the files that it names.</summary>
     /// <param name="owner">The party file.</param>
     /// <param name="clock">Clock by which certificates expire.</param>
@@ -61,7 +64,10 @@ internal sealed class TlsSettings
             Clock = clock,
         };
         return new TlsSettings(security, until - clock.GetUtcNow() >= NearlyExpired ? []
-            : [$"this party's certificate expires on {until:yyyy-MM-dd}: make a new one in time, and give the others its pin beside the present one"]);
+            : [$"this party's certificate expires on {until:yyyy-MM-dd}: make a new one in time, and give the others its pin beside the present one"])
+        {
+            Files = [certificatePath!, keyPath!, .. tls.TextList("authorities").Concat(tls.TextList("revocationLists")).Select(path => Path.GetFullPath(path, tls.Folder))],
+        };
     }
 
     private static X509Certificate2? Own(Section tls, string certificate, string key, string? variable)

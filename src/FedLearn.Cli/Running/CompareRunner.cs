@@ -42,6 +42,11 @@ internal sealed class CompareRunner(string path, CompareRequest request, bool in
     private readonly Dictionary<string, List<string>> _runIds = [];
     private string? _aligned;
 
+    /// <summary>The job without privacy, whose files every row reads.</summary>
+    /// <param name="path">The run file.</param>
+    /// <exception cref="ConfigurationException">The job has faults that no row can do without, or is of another kind (FL2013).</exception>
+    public static GlmRunFile Plain(string path) => RunFile.Load(path, new CompareCase("none").Settings([])).As<GlmRunFile>("compare");
+
     /// <summary>Runs all rows.</summary>
     /// <returns>The document.</returns>
     /// <exception cref="ConfigurationException">The job has faults that no row can do without, or cannot be compared (FL2013, FL2500 to FL2502).</exception>
@@ -49,7 +54,7 @@ internal sealed class CompareRunner(string path, CompareRequest request, bool in
     /// <exception cref="FedLearnException">No row has figures: the error of the first.</exception>
     public async Task<JsonObject> RunAsync()
     {
-        GlmRunFile plain = Load(new CompareCase("none"), []);
+        GlmRunFile plain = Plain(path);
         JsonElement file = CompareDocument.ReadFile(path);
         double delta = request.Delta ?? CompareDocument.Number(file, "privacy", "delta") ?? throw new ConfigurationException(CompareErrors.NoDelta, $"{path}: privacy.delta",
             "the job has no delta, which every private row needs.", "Write it, or give --delta, such as 1e-5: well below 1 / number of rows.");

@@ -24,8 +24,8 @@ internal static class TuningDocument
             ["metric"] = tuning.Metric,
             ["mean"] = c.Mean,
             ["deviation"] = c.Deviation,
-            ["scores"] = new JsonArray([.. c.Scores.Select(s => (JsonNode)s)]),
-            ["status"] = c.Error is null ? "ok" : "refused",
+            ["scores"] = new JsonArray([.. c.Scores.Select(s => double.IsNaN(s) ? null : (JsonNode)s)]),
+            ["status"] = c.Error is null ? "ok" : c.Error.Id == GlmErrors.MetricUndefined ? "undefined" : "refused",
             ["error"] = c.Error is { } error ? new JsonObject { ["id"] = error.Id, ["message"] = error.Message } : null,
         })]),
         ["chosen"] = tuning.Chosen,
@@ -72,7 +72,7 @@ internal sealed class TuningTotals(JsonObject first)
         // Each training row of the job was trained on in some runs and tested on in the others.
         document["rows"] = new JsonObject { ["train"] = (int)first["rows"]!["train"]! + (int)first["rows"]!["test"]!, ["test"] = null };
         PerEpoch(document["timing"]!);
-        foreach ((JsonNode? party, GlmTuningCost cost) in document["parties"]!.AsArray().Zip(tuning.Costs))
+        foreach (JsonNode? party in document["parties"]!.AsArray())
         {
             PerEpoch(party!["timing"]!);
             party["model"]!["weightsSha256"] = null;
@@ -80,7 +80,7 @@ internal sealed class TuningTotals(JsonObject first)
             foreach (string key in privacy.Select(p => p.Key).Except(OfAllRuns).ToArray())
                 privacy.Remove(key);
             // A party that was charged nothing is promised nothing: its sentences stay.
-            if (cost.Total == PrivacyTotal.Zero)
+            if (tuning.Costs.FirstOrDefault(c => c.Party == (string)party["name"]!) is not { } cost || cost.Total == PrivacyTotal.Zero)
                 continue;
             privacy["epsilon"] = cost.Epsilon;
             if (cost.Epsilon is not null)

@@ -44,8 +44,8 @@ internal sealed class TuningRunner(GlmRunFile run, TuningRequest request, bool i
         _workers = workers;
         IReadOnlyList<GlmCandidateResult> results = await GlmTuner.ScoreAsync(candidates.Length, request.Folds, metric,
             (candidate, fold) => candidates[candidate] is { Error: { } error } ? throw error : ScoreAsync(candidates[candidate].Run!.On(fold), metric), this).ConfigureAwait(false);
-        // One error that all have says more than a table of it.
-        if (results.All(r => r.Error is not null))
+        // One error that all have says more than a table of it. A figure that some folds lack is no such error: the others' were paid for.
+        if (results.All(r => r.Error is not null && r.Error.Id != GlmErrors.MetricUndefined))
             throw results[0].Error!;
         int? chosen = GlmTuner.Choose(run.Job, results, metric);
         var tuning = new GlmTuning
@@ -55,8 +55,10 @@ internal sealed class TuningRunner(GlmRunFile run, TuningRequest request, bool i
             Candidates = results,
             Chosen = chosen,
             Costs = _isPrivate ? [.. Parties.Select(Cost)] : [],
-            Warnings = [.. GlmTuner.Warnings(run.Job), .. _notes],
+            Warnings = [.. GlmTuner.Warnings(run.Job), .. _notes, .. Undefined(results, metric, chosen)],
         };
+        if (model is not null && chosen is null)
+            NoModel = results.First(r => r.Error?.Id == GlmErrors.MetricUndefined).Error;
         JsonObject document = chosen is { } best ? PartyDocument.Merge(await SessionAsync(new SessionOrder(candidates[best].Run!, "train", model, null)).ConfigureAwait(false), 0)
             : _totals!.Document(run, tuning);
         document["tuning"] = TuningDocument.Of(tuning, _grid);
@@ -64,6 +66,9 @@ internal sealed class TuningRunner(GlmRunFile run, TuningRequest request, bool i
             document["warnings"]!.AsArray().Add(warning);
         return ReadBack(document);
     }
+
+    /// <summary>Why a model that was asked for was not trained, once <see cref="RunAsync"/> has ended; null where it was, or none was asked for.</summary>
+    public FedLearnException? NoModel { get; private set; }
 
     /// <inheritdoc />
     public void Report(GlmTuningProgress value)
@@ -93,13 +98,35 @@ internal sealed class TuningRunner(GlmRunFile run, TuningRequest request, bool i
     private void Plan()
     {
         int runs = _grid.Count * request.Folds;
+        PrivacyRefusedException? refusal = null;
         foreach (GlmRunFileParty party in Parties)
         {
-            PrivacyTotal planned = GlmTasks.Trainer(run, party, null, cancellationToken, alignment: Alignments.Of(new SessionOrder(run, "train", null, null), party)).PlanRuns(runs);
+            GlmTrainer trainer = GlmTasks.Trainer(run, party, null, cancellationToken, alignment: Alignments.Of(new SessionOrder(run, "train", null, null), party));
             double delta = DeltaOf(party.Name);
             terminal.Log(string.Create(CultureInfo.InvariantCulture,
-                $"tuning of {_grid.Count} x {request.Folds} = {runs} runs costs '{party.Name}' at most epsilon {planned.Epsilon(delta):G4} at delta {delta:G4}"));
+                $"tuning of {_grid.Count} x {request.Folds} = {runs} runs costs '{party.Name}' at most epsilon {trainer.CostOfRuns(runs).Epsilon(delta):G4} at delta {delta:G4}"));
+            try
+            {
+                trainer.PlanRuns(runs);
+            }
+            catch (PrivacyRefusedException e) when (e.Id == PrivacyErrors.BudgetSpent)
+            {
+                // Every party's cost is said first: whoever mends the plan needs all of them.
+                refusal ??= e;
+            }
         }
+
+        if (refusal is not null)
+            throw refusal;
+    }
+
+    private IEnumerable<string> Undefined(IReadOnlyList<GlmCandidateResult> results, string metric, int? chosen)
+    {
+        if (GlmTuner.Undefined(results, request.Folds, metric) is not { } undefined)
+            yield break;
+        yield return undefined;
+        if (chosen is null && !_isPrivate)
+            yield return $"no candidate has a mean {metric}: none was chosen, and no model trained";
     }
 
     private async Task<double?> ScoreAsync(GlmRunFile candidate, string metric)

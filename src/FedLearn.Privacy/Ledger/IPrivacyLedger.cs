@@ -14,6 +14,17 @@ public interface IPrivacyLedger
     /// <exception cref="Diagnostics.PrivacyRefusedException">FL5020: over the budget; the message says what is left.</exception>
     void Check(PrivacyCharge charge);
 
+    /// <summary>Refuses several runs of one cost that the budget does not allow together; writes nothing.</summary>
+    /// <param name="charge">What each of them would cost.</param>
+    /// <param name="runs">Runs, at least 1.</param>
+    /// <exception cref="Diagnostics.PrivacyRefusedException">FL5020: over the budget; the message says what they cost together and what is left.</exception>
+    void Check(PrivacyCharge charge, int runs)
+    {
+        ArgumentNullException.ThrowIfNull(charge);
+        ArgumentOutOfRangeException.ThrowIfLessThan(runs, 1);
+        Check(charge with { PureEpsilon = runs * charge.PureEpsilon, MuSquared = runs * charge.MuSquared });
+    }
+
     /// <summary>Reserves a charge durably, or finds the one of the same run again. Messages may leave only after that.</summary>
     /// <param name="charge">What the run costs.</param>
     /// <param name="kept">Something released once and used again, written in the same step as the charge; null for nothing.</param>

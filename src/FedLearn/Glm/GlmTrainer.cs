@@ -149,6 +149,10 @@ public sealed partial class GlmTrainer
         return CheckLedger(runs);
     }
 
+    /// <summary>What <see cref="PlanRuns"/> returns, whatever the ledger allows.</summary>
+    /// <param name="runs">Runs over the same rows, at least 1.</param>
+    internal PrivacyTotal CostOfRuns(int runs) => CheckLedger(runs, isChecked: false);
+
     private bool IsActive => _options.Party.Role == PartyRole.Active;
 
     /// <summary>Trains with the other parties of a session.</summary>
@@ -302,7 +306,7 @@ public sealed partial class GlmTrainer
     }
 
     /// <summary>Refuses a job that the party's ledger cannot pay for, before a peer is met.</summary>
-    private PrivacyTotal CheckLedger(int runs = 1)
+    private PrivacyTotal CheckLedger(int runs = 1, bool isChecked = true)
     {
         if (_plan.Job.Parties.Count < 2)
             return PrivacyTotal.Zero;
@@ -315,7 +319,7 @@ public sealed partial class GlmTrainer
         // The classical formula has a mu of its own, which may cost more than it was asked for.
         double mu = _plan.Mode == PrivacyMode.HdpVfl && _plan.Job.Privacy.Calibration == Calibration.Paper
             ? 1 / ClassicalGaussian.Sigma(budget.Epsilon, budget.Delta) : GaussianDp.Mu(budget.Epsilon, budget.Delta);
-        return account.Check("gaussian", _plan.Unit, 0, runs * mu * mu);
+        return account.Check("gaussian", _plan.Unit, 0, mu * mu, runs, isChecked);
     }
 
     /// <summary>The fields without a range, a few by name.</summary>

@@ -57,7 +57,7 @@ internal abstract class PartyAccount(AccountedJob job, IPrivacyLedger? ledger, s
         foreach (string caveat in IPrivacyLedger.Caveats(entries, Party, DataSet, _runId))
             yield return caveat;
         if (entries.Any(e => e.Charge.RunId != _runId && e.Costs(Party, DataSet, PrivacyUnit.Record) && UnitOf(e.Charge) != Unit))
-            yield return "the ledger holds charges over these people for other units: their sum holds for the smallest of the units only";
+            yield return $"the ledger holds charges over these people for other units: {SmallestUnit}";
     }
 
     /// <summary>What this job's charge protects, as <see cref="UnitOf"/> has it.</summary>
@@ -66,20 +66,28 @@ internal abstract class PartyAccount(AccountedJob job, IPrivacyLedger? ledger, s
     /// <summary>A part of what a person is to the ledger, a sample or an event; all of it where the charge names no unit, or users.</summary>
     protected const string Person = "user";
 
-    private static string UnitOf(PrivacyCharge charge)
+    /// <summary>What a sum of charges for several units is about.</summary>
+    internal const string SmallestUnit = "their sum holds for the smallest of the units only";
+
+    /// <summary>What a charge protects: the unit that its parameters name, else the person.</summary>
+    internal static string UnitOf(PrivacyCharge charge) => NamedUnit(charge) ?? Person;
+
+    /// <summary>The unit that a charge's parameters name, such as sample, event or user; null where they name none.</summary>
+    internal static string? NamedUnit(PrivacyCharge charge)
     {
         using var numbers = JsonDocument.Parse(charge.Parameters);
         return numbers.RootElement.ValueKind == JsonValueKind.Object && numbers.RootElement.TryGetProperty("unit", out JsonElement unit) && unit.ValueKind == JsonValueKind.String
-            ? unit.GetString()! : Person;
+            ? unit.GetString() : null;
     }
 
-    /// <summary>Refuses what the budget does not allow, before a peer is met.</summary>
+    /// <summary>Refuses what the budget does not allow, before a peer is met. Runs: how many of that cost there will be; isChecked false: it only tells what they cost.</summary>
     /// <returns>What would be charged, as the ledger counts it.</returns>
-    public PrivacyTotal Check(string mechanism, PrivacyUnit unit, double pureEpsilon, double muSquared)
+    public PrivacyTotal Check(string mechanism, PrivacyUnit unit, double pureEpsilon, double muSquared, int runs = 1, bool isChecked = true)
     {
         PrivacyCharge charge = Charge(mechanism, new JsonObject(), unit, 1, pureEpsilon, muSquared);
-        Ledger.Check(charge);
-        var entry = new LedgerEntry(charge, ChargeState.Reserved, 1, default);
+        if (isChecked)
+            Ledger.Check(charge, runs);
+        var entry = new LedgerEntry(charge with { PureEpsilon = runs * pureEpsilon, MuSquared = runs * muSquared }, ChargeState.Reserved, 1, default);
         return new PrivacyTotal(entry.PureEpsilon, entry.MuSquared);
     }
 

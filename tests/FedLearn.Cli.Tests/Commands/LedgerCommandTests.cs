@@ -2,6 +2,7 @@ using System.Text.Json;
 using System.Text.Json.Nodes;
 using FedLearn.Cli.Tests.Sessions;
 using FedLearn.Privacy;
+using FedLearn.Storage.Sqlite;
 
 namespace FedLearn.Cli.Tests.Commands;
 
@@ -106,6 +107,48 @@ public sealed class LedgerCommandTests : IDisposable
         Assert.Equal(Math.Sqrt(2) * mu, twiceMu, 1e-9);
         Assert.Contains("1 earlier runs over these people used test noise and protected nothing: the sums count them as if their noise had been secret, which is less than they told",
             (await ToolRun.Of("ledger", "show", "--ledger", Ledger)).Error, StringComparison.Ordinal);
+    }
+
+    private static PrivacyCharge Charge(string mechanism, string parameters, double mu) => new()
+    {
+        RunId = PrivacyCharge.NewRunId(),
+        Party = "shop",
+        DataSet = DataSetIdentity.Of(new byte[64]),
+        JobName = "views",
+        JobDigest = new string('0', 64),
+        Mechanism = mechanism,
+        Claim = "none",
+        Parameters = parameters,
+        Unit = PrivacyUnit.Record,
+        Adjacency = Adjacency.ReplaceOne,
+        Messages = 1,
+        PureEpsilon = 0,
+        MuSquared = mu * mu,
+    };
+
+    [Fact]
+    public async Task Show_OwnMessagesOfARecommendationJob_AreNoPlainEpsilonOfARecord()
+    {
+        string path = _scene.At("shop.ledger.db");
+        var ledger = new SqliteLedger(path);
+        using (IPrivacyReservation run = ledger.Reserve(Charge("gaussian, own messages: gradients", """{ "claim": "own-messages", "unit": "sample" }""", 1)))
+            run.Settle(1);
+        string[] more = ["ledger", "show", "--ledger", path, "--epsilon", "20", "--delta", "1e-5", "--json"];
+        ToolRun one = await ToolRun.Of(more);
+        JsonElement shown = JsonElement.Parse(one.Output), charge = shown.GetProperty("charges")[0], total = shown.GetProperty("totals")[0];
+        Assert.Equal(("sample", "record", true), (charge.GetProperty("unit").GetString(), charge.GetProperty("bookedAs").GetString(), charge.GetProperty("ownMessages").GetBoolean()));
+        Assert.Equal(("sample", 1), (total.GetProperty("units")[0].GetString(), total.GetProperty("ownMessages").GetInt32()));
+        string warning = Assert.Single(shown.GetProperty("warnings").EnumerateArray()).GetString()!;
+        Assert.Contains("1 of the 1 charges are for own messages only; influence through trained parameters is not covered", warning, StringComparison.Ordinal);
+        Assert.Contains("no epsilon against the peer", warning, StringComparison.Ordinal);
+        Assert.Contains("at least", one.Error, StringComparison.Ordinal);
+        Assert.Contains("| sample |", one.Error, StringComparison.Ordinal);
+
+        using (IPrivacyReservation run = ledger.Reserve(Charge("gaussian, full: gradients and parameters", """{ "claim": "full", "unit": "user" }""", 1)))
+            run.Settle(1);
+        shown = JsonElement.Parse((await ToolRun.Of(more)).Output);
+        Assert.Equal(["sample", "user"], shown.GetProperty("totals")[0].GetProperty("units").EnumerateArray().Select(u => u.GetString()));
+        Assert.Contains(shown.GetProperty("warnings").EnumerateArray(), w => w.GetString()!.Contains("several units (sample, user): their sum holds for the smallest of the units only", StringComparison.Ordinal));
     }
 
     [Fact]

@@ -50,6 +50,23 @@ public sealed class ModelCommandTests : IDisposable
         Assert.Equal("clipped to length 1", JsonElement.Parse(run.Output).GetProperty("rows").GetString());
     }
 
+    [Theory]
+    [InlineData("show")]
+    [InlineData("export", "--onnx", "out.onnx")]
+    public async Task Model_PartOfARecommendationModel_IsToldWhatThereIsForIt(params string[] verb)
+    {
+        _scene.Write("models/bank.model.json", """{ "format": "fedlearn.dssm.model/1", "party": "bank" }""");
+        ToolRun run = await ToolRun.Of(["model", .. verb.Select(v => v == "out.onnx" ? _scene.At(v) : v), "--model", Models, "--party", "bank"]);
+        Assert.Equal(2, run.ExitCode);
+        Assert.Contains("(FL2013)", run.Error, StringComparison.Ordinal);
+        Assert.Contains($"model {verb[0]} works on generalised linear models", run.Error, StringComparison.Ordinal);
+        Assert.Contains("recommend topk --vectors", run.Error, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task Help_Scaling_IsClippedWhereItIsDeclared() =>
+        Assert.Contains("clipped to [-1, 1] with scaling declared alone", (await ToolRun.Of("model", "show", "--help")).Output.ReplaceLineEndings(" "), StringComparison.Ordinal);
+
     [Fact]
     public async Task Export_TrainedPart_WritesAFileOfItsColumns()
     {

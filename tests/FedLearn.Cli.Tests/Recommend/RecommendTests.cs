@@ -15,6 +15,16 @@ public class RecommendTests
     private static string[][] Rows(string path) => [.. File.ReadLines(path).Skip(1).Select(line => line.Split(','))];
 
     [Theory]
+    [InlineData("topk")]
+    [InlineData("evaluate")]
+    public async Task Help_PrivateJobThatDisclosesNoVectors_IsSaidToBeRefused(string verb)
+    {
+        string help = (await ToolRun.Of("recommend", verb, "--help")).Output;
+        Assert.Contains("(FL5187)", help, StringComparison.Ordinal);
+        Assert.DoesNotContain("is charged", help, StringComparison.Ordinal);
+    }
+
+    [Theory]
     [InlineData("recommend", "--help")]
     [InlineData("recommend", "train", "--help")]
     [InlineData("recommend", "evaluate", "--help")]

@@ -182,7 +182,7 @@ public class TrainingReportTests
         Assert.True(run.ExitCode == 0, run.Error);
         Assert.Equal(File.ReadAllText(scene.At("both.json")), run.Output);
         JsonObject document = JsonNode.Parse(run.Output)!.AsObject();
-        Assert.Equal(["notice", "summary", "reports"], document.Select(p => p.Key));
+        Assert.Equal(["notice", "summary", "warnings", "files", "reports"], document.Select(p => p.Key));
         Assert.Equal([File.ReadAllText(scene.At("plain.json")), File.ReadAllText(scene.At("private.json"))], document["reports"]!.AsArray().Select(r => Output.ReportWriter.Text(r!.AsObject())));
 
         Assert.StartsWith(Notice, run.Error, StringComparison.Ordinal);
@@ -193,11 +193,67 @@ public class TrainingReportTests
             Assert.Contains(((double)training["metrics"]!["test"]!["auc"]!).ToString("0.0000", CultureInfo.InvariantCulture), row, StringComparison.Ordinal);
         }
 
+        Assert.Contains("no column and no weight left its party", (string)document["summary"]!, StringComparison.Ordinal);
+        // The row itself says it, and what the epsilon would have been about.
+        string seeded = Assert.Single(lines, l => l.Contains("| private.json ", StringComparison.Ordinal));
+        Assert.All((string[])["NOT PRIVATE", "hdp-vfl", "record, replace-one", "AUC 0."], text => Assert.Contains(text, seeded, StringComparison.Ordinal));
         string page = File.ReadAllText(scene.At("both.html"));
         Assert.StartsWith(Notice, TextOf(page), StringComparison.Ordinal);
         AssertSelfContained(page);
         Assert.Contains("plain &lt;b&gt;", page, StringComparison.Ordinal);
         Assert.DoesNotContain("plain <b>", page, StringComparison.Ordinal);
+    }
+
+    private static async Task<(string Summary, string[] Lines, string Error)> ReportAsync(params string[] files)
+    {
+        ToolRun run = await ToolRun.Of(["report", .. files, "--json"]);
+        Assert.True(run.ExitCode == 0, run.Error);
+        return ((string)JsonNode.Parse(run.Output)!["summary"]!, run.Error.Split('\n'), run.Error);
+    }
+
+    [Fact]
+    public async Task ReportVerb_ColumnsAndWeightsWereSent_DoesNotClaimThatNoneLeft()
+    {
+        using var scene = new Scene();
+        await TrainAsync(scene.Job(("training.optimizer", "irls")), "--report", scene.At("irls.json"));
+        (string summary, _, _) = await ReportAsync(scene.At("irls.json"));
+        Assert.Contains("mixed columns: mode none", summary, StringComparison.Ordinal);
+        Assert.DoesNotContain("no column and no weight", summary, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task ReportVerb_EpsilonsOfSeveralKinds_StandWithWhatTheyAreAbout()
+    {
+        using var scene = new Scene();
+        await TrainAsync(scene.Job(Scene.Private()), "--report", scene.At("record.json"));
+        await TrainAsync(scene.Job(Scene.Private(("privacy.adjacency", "zero-out"))), "--report", scene.At("zero.json"));
+        await TrainAsync(scene.Job(Scene.Private(("privacy.evaluation", "none"))), "--report", scene.At("none.json"));
+        (string summary, string[] lines, string error) = await ReportAsync(scene.At("none.json"), scene.At("record.json"), scene.At("zero.json"));
+        Assert.Contains("record, replace-one", Assert.Single(lines, l => l.Contains("| record.json ", StringComparison.Ordinal)), StringComparison.Ordinal);
+        Assert.Contains("record, zero-out", Assert.Single(lines, l => l.Contains("| zero.json ", StringComparison.Ordinal)), StringComparison.Ordinal);
+        Assert.Contains("warning: epsilons of different modes, units, adjacencies", error, StringComparison.Ordinal);
+        // The active party's own figure is the same in all three, by the same metric, whether the job itself was measured or not.
+        double alone = (double)JsonNode.Parse(File.ReadAllText(scene.At("none.json")))!["metrics"]!["guestOnly"]!["test"]!["auc"]!;
+        Assert.All((string[])["none", "record", "zero"], name => Assert.Contains($"AUC {alone.ToString("0.0000", CultureInfo.InvariantCulture)}",
+            Assert.Single(lines, l => l.Contains($"| {name}.json ", StringComparison.Ordinal)), StringComparison.Ordinal));
+        // Equal names are told apart by file, and what was not measured has no gain.
+        Assert.StartsWith("Test AUC with 'scene' (none.json) is unknown, with 'scene' (record.json) unknown", summary, StringComparison.Ordinal);
+        Assert.DoesNotContain("epsilons of different", (await ReportAsync(scene.At("none.json"), scene.At("record.json"))).Error, StringComparison.Ordinal);
+        // Parties of one job may differ in delta: the row shows the weaker one, and there is nothing to compare.
+        await TrainAsync(scene.Job(Scene.Private(("privacy.mode", "one-round"))), "--report", scene.At("round.json"));
+        Assert.DoesNotContain("epsilons of different", (await ReportAsync(scene.At("round.json"))).Error, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task ReportVerb_OtherFamilyOrOtherRows_IsNotComparable()
+    {
+        using var scene = new Scene();
+        await TrainAsync(scene.Job(("name", "gaussian"), ("model.family", "gaussian")), "--report", scene.At("gaussian.json"));
+        await TrainAsync(scene.Job(("name", "poisson"), ("model.family", "poisson")), "--report", scene.At("poisson.json"));
+        await TrainAsync(scene.Job(("name", "half"), ("model.family", "gaussian"), ("evaluation.split.mod", 2)), "--report", scene.At("half.json"));
+        await TrainAsync(scene.Job(("name", "ridge"), ("model.family", "gaussian"), ("model.l2", 1)), "--report", scene.At("ridge.json"));
+        (string summary, _, _) = await ReportAsync(scene.At("gaussian.json"), scene.At("poisson.json"), scene.At("half.json"), scene.At("ridge.json"));
+        Assert.Contains("with 'poisson' not comparable: another family, with 'half' not comparable: other test rows, with 'ridge' +0.", summary, StringComparison.Ordinal);
     }
 
     [Theory]

@@ -173,7 +173,75 @@ public class TuningTests
         ToolRun run = await ToolRun.Of("train", "--config", job, "--cross-validate", "3", "--json");
         Assert.Equal((5, ""), (run.ExitCode, run.Output));
         Assert.Contains("(FL5020)", run.Error, StringComparison.Ordinal);
+        // What all runs cost is said of every party before the refusal, which names the same number.
+        string cost = PrivacyTotal.OfMu(Math.Sqrt(3) * GaussianDp.Mu(1, 0.001)).Epsilon(0.001).ToString("0.###", System.Globalization.CultureInfo.InvariantCulture);
+        Assert.Contains($"= 3 runs costs 'bank' at most epsilon {cost} at delta", run.Error, StringComparison.Ordinal);
+        Assert.Contains($"= 3 runs costs 'telco' at most epsilon {cost} at delta", run.Error, StringComparison.Ordinal);
+        Assert.Contains($"3 runs of the job cost up to epsilon {cost}", run.Error, StringComparison.Ordinal);
+        Assert.Contains("what is left for all of them together is epsilon 1.5 at delta 0.001", run.Error, StringComparison.Ordinal);
+        Assert.Contains("fewer folds or a smaller grid", run.Error, StringComparison.Ordinal);
+        Assert.DoesNotContain("one more job", run.Error, StringComparison.Ordinal);
         Assert.Empty(scene.Ledgers);
+    }
+
+    /// <summary>The value as it was written, and not a line of a file that has none.</summary>
+    [Theory]
+    [InlineData("model.l2=abc", "--grid, model.l2=abc: is the text \"abc\".")]
+    [InlineData("model.l2=-1.50", "--grid, model.l2=-1.50: is -1.5.")]
+    [InlineData("training.epochs=7.5", "--grid, training.epochs=7.5: ")]
+    [InlineData("training.optimizer=newton", "--grid, training.optimizer=newton: ")]
+    public async Task Tune_WrongValueOfTheGrid_IsToldAsTheCommandLineHasIt(string grid, string said)
+    {
+        using var scene = new Scene();
+        ToolRun run = await ToolRun.Of("train", "--config", scene.Job(), "--cross-validate", "3", "--grid", grid);
+        Assert.Equal(2, run.ExitCode);
+        Assert.Contains(said, run.Error, StringComparison.Ordinal);
+        Assert.DoesNotContain("quotes", run.Error, StringComparison.Ordinal);
+        Assert.DoesNotContain("job.json", run.Error, StringComparison.Ordinal);
+    }
+
+    /// <summary>A class so rare that two of three folds have none of it.</summary>
+    private static void OneRareLabel(Scene scene)
+    {
+        string rare = scene.Cells("bank.csv").Select(r => r["id"]).Intersect(scene.Cells("telco.csv").Select(r => r["id"])).Order(StringComparer.Ordinal).First();
+        scene.Write("bank.csv", ["id,y,age,income", .. scene.Cells("bank.csv").Select(r => $"{r["id"]},{(r["id"] == rare ? 1 : 0)},{r["age"]},{r["income"]}")]);
+    }
+
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public async Task Tune_FoldsWithoutAClass_AreUndefinedAndTheRestIsShown(bool isPrivate)
+    {
+        using var scene = new Scene();
+        OneRareLabel(scene);
+        (string, JsonNode?) all = ("evaluation", null);
+        string grid = isPrivate ? "training.stepSize=0.5,1" : Grid;
+        (JsonObject report, string error) = await TuneAsync(scene.Job(isPrivate ? Scene.Private(all) : [all]), "--grid", grid);
+        JsonArray candidates = report["tuning"]!["candidates"]!.AsArray();
+        Assert.Equal(2, candidates.Count);
+        Assert.All(candidates, c =>
+        {
+            Assert.Equal(("undefined", "FL2411"), ((string)c!["status"]!, (string)c["error"]!["id"]!));
+            Assert.Null(c["mean"]);
+            // Every fold was trained, and one has the class.
+            Assert.Equal(3, c["scores"]!.AsArray().Count);
+            Assert.Single(c["scores"]!.AsArray(), s => s is not null);
+        });
+        Assert.Null(report["tuning"]!["chosen"]);
+        Assert.All(report["parties"]!.AsArray(), p => Assert.Null(p!["model"]!["weightsSha256"]));
+        Assert.Contains("auc was not defined on the rows of 2 of 3 folds", error, StringComparison.Ordinal);
+        Assert.Equal(!isPrivate, error.Contains("none was chosen, and no model trained", StringComparison.Ordinal));
+    }
+
+    [Fact]
+    public async Task Tune_ModelIsWantedAndNoFigureIsDefined_WritesTheTableAndFails()
+    {
+        using var scene = new Scene();
+        OneRareLabel(scene);
+        ToolRun run = await ToolRun.Of("train", "--config", scene.Job(("evaluation", null)), "--cross-validate", "3", "--model", scene.At("models"), "--report", scene.At("report.json"));
+        Assert.Equal(2, run.ExitCode);
+        Assert.Contains("(FL2411)", run.Error, StringComparison.Ordinal);
+        Assert.Equal(["report.json"], scene.Results);
     }
 
     [Theory]

@@ -33,7 +33,7 @@ internal sealed class DssmAccount(DssmPlan plan, DssmPartyOptions party, IPrivac
         foreach (string warning in base.Warnings())
             yield return warning;
         LedgerEntry[] others = [.. Ledger.Entries.Where(e => e.Charge.RunId != RunId && e.Costs(Party, DataSet, PrivacyUnit.Record))];
-        if (others.Count(e => e.Charge.Mechanism.Contains("own messages", StringComparison.Ordinal)) is > 0 and var own)
+        if (others.Count(e => DssmClaims.IsOwnMessages(e.Charge)) is > 0 and var own)
             yield return $"{own} earlier runs over these people are booked as own messages: what they told through trained parameters is in no sum of the ledger";
     }
 

@@ -84,6 +84,9 @@ internal static class DssmClaims
         _ => "gaussian, one-shot: embeddings",
     };
 
+    /// <summary>Whether a ledger books a charge as own messages: the least that the run can have cost, and no epsilon against the peer.</summary>
+    public static bool IsOwnMessages(PrivacyCharge charge) => charge.Mechanism.Contains("own messages", StringComparison.Ordinal);
+
     /// <summary>What the ledger keeps of a charge as its claim.</summary>
     public static string Booked(DssmPlan plan, DssmPartyOptions party, double muSquared)
     {

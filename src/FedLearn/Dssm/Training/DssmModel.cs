@@ -16,7 +16,10 @@ public sealed record SavedTower(TowerSpec Spec, byte[] State);
 /// <summary>One party's part of a recommendation model. Private to the party.</summary>
 public sealed record DssmModel
 {
-    private const string FormatName = "fedlearn.dssm.model/1";
+    /// <summary>What the names of the format's versions begin with.</summary>
+    internal const string FormatFamily = "fedlearn.dssm.model/";
+
+    private const string FormatName = FormatFamily + "1";
 
     private static readonly JsonSerializerOptions Json = new()
     {

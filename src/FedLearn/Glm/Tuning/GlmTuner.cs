@@ -35,7 +35,7 @@ internal static class GlmTuner
         return records ? [NotChosen, ScoresDisclosed] : [NotChosen];
     }
 
-    /// <summary>Trains every candidate on every fold, one after the other.</summary>
+    /// <summary>Trains every candidate on every fold, one after the other. One whose figure is undefined on a fold goes on with the others, which cost as much and tell something.</summary>
     /// <param name="candidates">Number of candidates.</param>
     /// <param name="folds">Number of folds.</param>
     /// <param name="metric">Name of the figure, for errors.</param>
@@ -54,18 +54,28 @@ internal static class GlmTuner
                 {
                     progress?.Report(new(candidate, candidates, fold, folds));
                     double? score = await run(candidate, new(folds, fold)).ConfigureAwait(false);
-                    scores.Add(score is { } number && double.IsFinite(number) ? number : throw new ConfigurationException(GlmErrors.MetricUndefined, $"fold {fold + 1} of {folds}",
-                        $"{metric} is not defined on its rows.", "Use fewer folds, or another metric."));
+                    scores.Add(score is { } number && double.IsFinite(number) ? number : double.NaN);
                 }
                 catch (FedLearnException e) when (IsOfCandidate(e.Id))
                 {
                     error = e;
                 }
 
+            int[] undefined = [.. Enumerable.Range(0, scores.Count).Where(fold => double.IsNaN(scores[fold]))];
+            if (undefined.Length > 0)
+                error ??= new ConfigurationException(GlmErrors.MetricUndefined, $"{(undefined.Length > 1 ? "folds" : "fold")} {string.Join(", ", undefined.Select(fold => fold + 1))} of {folds}",
+                    $"{metric} is not defined on {(undefined.Length > 1 ? "their" : "its")} rows.", "Use fewer folds, or another metric.");
             results.Add(new(scores, error));
         }
 
         return results;
+    }
+
+    /// <summary>On how many folds a figure was undefined, as a sentence; null when it was defined on all.</summary>
+    public static string? Undefined(IReadOnlyList<GlmCandidateResult> results, int folds, string metric)
+    {
+        int undefined = Enumerable.Range(0, folds).Count(fold => results.Any(r => fold < r.Scores.Count && double.IsNaN(r.Scores[fold])));
+        return undefined == 0 ? null : $"{metric} was not defined on the rows of {undefined} of {folds} folds, and candidates that were tested there have no mean: use fewer folds, or another metric";
     }
 
     /// <summary>The best mean, the first of equal ones; null in private modes and when every candidate failed.</summary>

@@ -24,8 +24,8 @@ public sealed record GlmTuningOptions
 public sealed record GlmTuningProgress(int Candidate, int Candidates, int Fold, int Folds);
 
 /// <summary>What became of one candidate.</summary>
-/// <param name="Scores">The figure on each fold, in their order; fewer than folds where an error ended the candidate.</param>
-/// <param name="Error">Why the candidate has no mean; null for one that was trained on every fold.</param>
+/// <param name="Scores">The figure on each fold, in their order; NaN where it is not defined on the fold's rows; fewer than folds where an error ended the candidate.</param>
+/// <param name="Error">Why the candidate has no mean (FL2411: its figure is not defined on every fold); null for one that has a figure on every fold.</param>
 public sealed record GlmCandidateResult(IReadOnlyList<double> Scores, FedLearnException? Error)
 {
     /// <summary>Mean of the scores; null for a candidate that failed.</summary>
@@ -69,7 +69,7 @@ public sealed record GlmTuning
     /// <summary>What became of each candidate, in the order given.</summary>
     public required IReadOnlyList<GlmCandidateResult> Candidates { get; init; }
 
-    /// <summary>Index of the candidate of the best mean, the first of equal ones. Null when none was trained on every fold, and in private modes, where
+    /// <summary>Index of the candidate of the best mean, the first of equal ones. Null when none has a figure on every fold, and in private modes, where
     /// acting on figures computed from private labels is covered by no claim (A7).</summary>
     public required int? Chosen { get; init; }
 

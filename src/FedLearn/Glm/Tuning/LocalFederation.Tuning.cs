@@ -16,7 +16,7 @@ public static partial class LocalFederation
     /// <param name="progress">Told before each run; null for nobody.</param>
     /// <param name="cancellationToken">Stops.</param>
     /// <returns>Scores, choice and cost. A candidate that is refused or fails is a row with its error, and the others go on.</returns>
-    /// <exception cref="ConfigurationException">FL2410: candidates or folds make no cross-validation; FL2411: the metric.</exception>
+    /// <exception cref="ConfigurationException">FL2410: candidates or folds make no cross-validation; FL2411: the metric is unknown or none of the family's.</exception>
     /// <exception cref="PrivacyRefusedException">FL5020: all runs together are over a party's budget, before any is begun; FL5118: the evaluation is charged.</exception>
     /// <exception cref="FedLearnException">A run failed for a reason that is not the candidate's own.</exception>
     public static async Task<GlmTuning> TuneAsync(IReadOnlyList<GlmJob> candidates, IReadOnlyList<GlmPartyInput> inputs, GlmTuningOptions? options = null,
@@ -64,7 +64,7 @@ public static partial class LocalFederation
             Candidates = scores,
             Chosen = GlmTuner.Choose(first, scores, metric),
             Costs = isPrivate ? [.. parties.Select(p => GlmTuningCost.Of(p.Input.Ledger!, p.Input.Party, p.Runs, DeltaOf(first, p.Input.Party)))] : [],
-            Warnings = [.. GlmTuner.Warnings(first), .. notes],
+            Warnings = [.. GlmTuner.Warnings(first), .. notes, .. GlmTuner.Undefined(scores, options.Folds, metric) is { } undefined ? [undefined] : Array.Empty<string>()],
         };
     }
 

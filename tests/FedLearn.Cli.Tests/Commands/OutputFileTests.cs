@@ -1,0 +1,118 @@
+using FedLearn.Cli.Tests.Recommend;
+using FedLearn.Cli.Tests.Sessions;
+
+namespace FedLearn.Cli.Tests.Commands;
+
+/// <summary>No result takes the place of what a command reads.</summary>
+public sealed class OutputFileTests : IDisposable
+{
+    private readonly Scene _scene = new();
+
+    public void Dispose() => _scene.Dispose();
+
+    // Words that begin with @ are files of the scene.
+    private async Task<ToolRun> RefusedAsync(string input, params string[] args)
+    {
+        string before = File.ReadAllText(_scene.At(input));
+        ToolRun run = await ToolRun.Of([.. args.Select(a => a.StartsWith('@') ? _scene.At(a[1..]) : a)]);
+        Assert.Equal((2, ""), (run.ExitCode, run.Output));
+        Assert.Contains("(FL2100)", run.Error, StringComparison.Ordinal);
+        Assert.Equal(before, File.ReadAllText(_scene.At(input)));
+        return run;
+    }
+
+    [Theory]
+    [InlineData("job.json", "--html", "@job.json")]
+    [InlineData("job.json", "--report", "@sub/../job.json")]
+    [InlineData("bank.csv", "--report", "@bank.csv")]
+    [InlineData("telco.schema.json", "--html", "@telco.schema.json")]
+    [InlineData("split.csv", "--report", "@split.csv")]
+    [InlineData("bank.ledger.db", "--report", "@bank.ledger.db")]
+    [InlineData("models/bank.model.json", "--model", "@models")]
+    public async Task Train_ResultInPlaceOfAnInput_IsRefused(string input, string option, string place)
+    {
+        _scene.Write("split.csv", ["id,fold", .. _scene.Cells("bank.csv").Concat(_scene.Cells("telco.csv")).Select(r => r["id"]).Distinct().Select((id, i) => $"{id},{(i % 5 == 0 ? "test" : "train")}")]);
+        _scene.Write("bank.ledger.db", "a ledger");
+        // A table under the name that a model would have.
+        _scene.Write("models/bank.model.json", File.ReadAllLines(_scene.At("bank.schema.json")));
+        _scene.Job(("evaluation.split", System.Text.Json.Nodes.JsonNode.Parse("""{ "path": "split.csv" }""")), ("parties.0.data.schema", "models/bank.model.json"));
+        await RefusedAsync(input, "train", "--config", "@job.json", "--json", option, place);
+    }
+
+    [Fact]
+    public async Task Train_LinkToAnInput_IsRefused()
+    {
+        Assert.SkipWhen(OperatingSystem.IsWindows(), "Links need a privilege there.");
+        _scene.Job();
+        Directory.CreateSymbolicLink(_scene.At("other"), _scene.Folder);
+        File.CreateSymbolicLink(_scene.At("again.csv"), "bank.csv");
+        await RefusedAsync("bank.csv", "train", "--config", "@job.json", "--json", "--report", "@other/bank.csv");
+        await RefusedAsync("bank.csv", "train", "--config", "@job.json", "--json", "--report", "@other/again.csv");
+    }
+
+    [Theory]
+    [InlineData("telco.csv", "predict", "--out", "@telco.csv", "--model", "@models")]
+    [InlineData("models/bank.model.json", "predict", "--out", "@models/bank.model.json", "--model", "@models")]
+    [InlineData("job.json", "predict", "--out", "@scores.csv", "--model", "@models", "--report", "@job.json")]
+    [InlineData("bank.csv", "align", "--report", "@bank.csv")]
+    [InlineData("bank.csv", "compare", "--epsilons", "1", "--delta", "0.001", "--html", "@bank.csv")]
+    public async Task Verb_ResultInPlaceOfAnInput_IsRefused(string input, string verb, params string[] options)
+    {
+        _scene.Job();
+        _scene.Write("models/bank.model.json", "a model");
+        await RefusedAsync(input, [verb, "--config", "@job.json", "--json", .. options]);
+    }
+
+    [Theory]
+    [InlineData("bank.party.json")]
+    [InlineData("job.json")]
+    [InlineData("bank.csv")]
+    public async Task Party_ResultInPlaceOfAnInput_IsRefused(string input)
+    {
+        _scene.Job();
+        _scene.Parties(Scene.FreePort());
+        await RefusedAsync(input, "party", "--config", "@bank.party.json", "--json", "--report", $"@{input}");
+        await RefusedAsync(input, "align", "--config", "@bank.party.json", "--json", "--out", $"@{input}");
+    }
+
+    [Fact]
+    public async Task Report_ResultInPlaceOfAReport_IsRefused()
+    {
+        _scene.Write("report.json", "a report");
+        await RefusedAsync("report.json", "report", "@report.json", "--json", "--html", "@report.json");
+    }
+
+    [Fact]
+    public async Task ModelExport_FileOfTheModel_IsRefused()
+    {
+        _scene.Write("models/bank.model.json", "a model");
+        await RefusedAsync("models/bank.model.json", "model", "export", "--model", "@models", "--party", "bank", "--json", "--onnx", "@models/bank.model.json");
+    }
+
+    [Fact]
+    public async Task PrepareEvents_EventsInTheFolderThatIsReplaced_AreRefused()
+    {
+        _scene.Write("shop/events.csv", "user,item,time", "u,i,1");
+        await RefusedAsync("shop/events.csv", "recommend", "prepare-events", "--events", "@shop/events.csv", "--out", "@shop", "--json");
+    }
+
+    [Fact]
+    public async Task TopK_ListsInPlaceOfTheEvents_AreRefused()
+    {
+        using var scene = new RecommendScene();
+        string job = scene.Job(), events = Directory.GetFiles(scene.Folder, "*.csv", SearchOption.AllDirectories).First(f => File.ReadAllText(job).Contains(Path.GetFileName(f), StringComparison.Ordinal)), before = File.ReadAllText(events);
+        ToolRun run = await ToolRun.Of("recommend", "topk", "--config", job, "--model", scene.At("models"), "--out", events);
+        Assert.Equal(2, run.ExitCode);
+        Assert.Contains("(FL2100)", run.Error, StringComparison.Ordinal);
+        Assert.Equal(before, File.ReadAllText(events));
+    }
+
+    [Fact]
+    public async Task Train_ResultBesideTheInputs_IsWritten()
+    {
+        ToolRun run = await ToolRun.Of("train", "--config", _scene.Job(), "--model", _scene.Folder, "--report", _scene.At("report.json"));
+        Assert.True(run.ExitCode == 0, run.Error);
+        // The same again: what a command wrote is none of its inputs.
+        Assert.Equal(0, (await ToolRun.Of("train", "--config", _scene.At("job.json"), "--model", _scene.Folder, "--report", _scene.At("report.json"))).ExitCode);
+    }
+}

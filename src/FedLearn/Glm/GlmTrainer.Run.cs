@@ -87,7 +87,7 @@ public sealed partial class GlmTrainer
             Inference = outcome.Inference,
         };
         // Before the others are let go: once one of them has ended, every model is where it belongs.
-        _input.SaveModel?.Invoke(model);
+        ModelNotSavedException.Save(_input.SaveModel, model);
         if (joint is not null)
             channels = [.. channels, joint.Arbiter];
         foreach (IPartyChannel channel in channels)
@@ -129,7 +129,7 @@ public sealed partial class GlmTrainer
             TestEvaluation = tested,
             GuestOnly = IsActive && _plan.Private ? GuestOnly.Fit(_plan.Job.Model.Family, work.Train, work.Test, targets, testTargets) : null,
             Objective = outcome.Objective,
-            Warnings = [.. outcome.Warnings, .. tested is null ? PerfectRanking.Warnings(trained?.Metrics, rows.Train.Length, "training") : PerfectRanking.Warnings(tested.Metrics, rows.Test.Length, "test"), .. IgnoredColumns(), .. BegunAnew(agreement), .. zeros.Select(column => FoldNote(_plan.Job.Fold!, _input.Party, column))],
+            Warnings = [.. outcome.Warnings, .. tested is null ? PerfectRanking.Warnings(trained?.Metrics, rows.Train.Length, "training") : PerfectRanking.Warnings(tested.Metrics, rows.Test.Length, "test"), .. IgnoredColumns(), .. BegunAnew(agreement, account), .. zeros.Select(column => FoldNote(_plan.Job.Fold!, _input.Party, column))],
         };
     }
 

@@ -57,7 +57,7 @@ internal static class LedgerCommand
                 ["totals"] = new JsonArray([.. Totals(audit.Entries).Select(t => (JsonNode)Total(t, d, e))]),
             };
             Terminal terminal = Terminal.Of(parsed);
-            Print(terminal, document);
+            Print(Terminal.ForResult(parsed, parsed.GetValue(json)), document);
             foreach (string caveat in audit.Entries.Select(entry => entry.Charge).DistinctBy(c => (c.Party, c.DataSet.Fingerprint))
                 .SelectMany(c => IPrivacyLedger.Caveats(audit.Entries, c.Party, c.DataSet).Select(text => $"warning: {c.Party}, {c.DataSet.Fingerprint[..12]}: {text}")))
                 terminal.Log(caveat);
@@ -95,6 +95,9 @@ internal static class LedgerCommand
         {
             string path = parsed.GetRequiredValue(file);
             LedgerAudit audit = SqliteLedger.Audit(path, Since(parsed.GetValue(since)));
+            if (audit.Head.Length == 0)
+                throw new ConfigurationException(SqliteLedgerErrors.NotALedger, path, "the file is empty: it has never held a charge, or has lost them.",
+                    "Name the ledger; where this is it and it has held charges, put back the newest copy.");
             if (parsed.GetValue(json))
                 parsed.InvocationConfiguration.Output.WriteLine(new JsonObject
                 {
@@ -105,7 +108,7 @@ internal static class LedgerCommand
                     ["fault"] = audit.Fault,
                 }.ToJsonString(PrivacyCommand.Readable));
             audit.ThrowIfBroken();
-            parsed.InvocationConfiguration.Error.WriteLine($"{path}: all rows verify: {audit.Rows}:{audit.Head}");
+            Terminal.ForResult(parsed, parsed.GetValue(json)).Log($"{path}: all rows verify: {audit.Rows}:{audit.Head}");
         });
         return command;
     }

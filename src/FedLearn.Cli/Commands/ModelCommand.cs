@@ -43,7 +43,7 @@ internal static class ModelCommand
         command.SetAction(parsed =>
         {
             var model = GlmModel.Load(parsed.GetRequiredValue(directory), parsed.GetRequiredValue(party));
-            Print(Terminal.Of(parsed), model);
+            Print(Terminal.ForResult(parsed, parsed.GetValue(json)), model);
             if (parsed.GetValue(json))
                 parsed.InvocationConfiguration.Output.WriteLine(Document(model).ToJsonString(PrivacyCommand.Readable));
         });

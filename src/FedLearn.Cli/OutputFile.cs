@@ -8,6 +8,11 @@ internal static class OutputFile
     /// <summary>Links that a path is followed through.</summary>
     private const int MostLinks = 64;
 
+    /// <summary>As large as a report and a model of some hundred columns.</summary>
+    private const int ProbeBytes = 1 << 18;
+
+    private const string ProbeName = ".fedlearn-";
+
     /// <summary>Writes a text file under another name first, so that a file of the wanted name is always complete.</summary>
     /// <param name="path">File; its folder is created.</param>
     /// <param name="text">Text, written as UTF-8.</param>
@@ -17,15 +22,23 @@ internal static class OutputFile
     /// <summary>Writes a file under another name first, so that a file of the wanted name is always complete.</summary>
     /// <param name="path">File; its folder is created.</param>
     /// <param name="write">Writes the file of the name it is given.</param>
+    /// <param name="ownerOnly">Whether nobody but its owner may read it, and enter a folder that is made for it.</param>
     /// <exception cref="ConfigurationException">FL2102: the file cannot be written.</exception>
-    public static void Write(string path, Action<string> write)
+    public static void Write(string path, Action<string> write, bool ownerOnly = false)
     {
         string full = Path.GetFullPath(path), unfinished = $"{full}.{Environment.ProcessId}.tmp";
         Guard(path, () =>
         {
-            Directory.CreateDirectory(Path.GetDirectoryName(full)!);
+            string folder = Path.GetDirectoryName(full)!;
+            if (ownerOnly)
+                DurableFile.CreateFolder(folder);
+            else
+                Directory.CreateDirectory(folder);
             try
             {
+                // Whoever writes over a file keeps its mode.
+                if (ownerOnly)
+                    new FileStream(unfinished, DurableFile.OwnerOnly(FileMode.Create)).Dispose();
                 write(unfinished);
                 DurableFile.Publish(unfinished, full);
             }
@@ -78,6 +91,25 @@ internal static class OutputFile
             throw Destroys(folder, $"'{inside}', which the command reads, is in this folder, and the folder is replaced as a whole.", "Write to another folder, or move the file out of it.");
     }
 
+    /// <summary>Writes something into a folder, durably, and removes it: a disk that is full shows before there is a result that would be lost.</summary>
+    /// <param name="folder">The folder; it is made, for its owner alone.</param>
+    /// <exception cref="ConfigurationException">FL2102: it cannot be written to.</exception>
+    public static void Probe(string folder) => Guard(folder, () =>
+    {
+        DurableFile.CreateFolder(folder);
+        string probe = Path.Combine(folder, ".probe");
+        try
+        {
+            using var file = new FileStream(probe, DurableFile.OwnerOnly(FileMode.Create, FileAccess.Write));
+            file.Write(new byte[ProbeBytes]);
+            file.Flush(flushToDisk: true);
+        }
+        finally
+        {
+            File.Delete(probe);
+        }
+    });
+
     /// <summary>Refuses, before long work, places where its results could not be written.</summary>
     /// <param name="folder">Folder of results; null for none.</param>
     /// <param name="files">Files of results; null for none.</param>
@@ -95,7 +127,7 @@ internal static class OutputFile
                 {
                     // A try: permissions alone do not tell, of a read-only file system for instance.
                     string probe = above;
-                    Guard(place, () => File.Create(Path.Combine(probe, $".fedlearn-{Guid.NewGuid():N}"), 1, FileOptions.DeleteOnClose).Dispose());
+                    Guard(place, () => Touch(probe));
                     break;
                 }
     }
@@ -134,6 +166,27 @@ internal static class OutputFile
 
     private static ConfigurationException Destroys(string path, string cause, string remedy) => new(CliErrors.Usage, path, cause, remedy);
 
-    private static ConfigurationException CannotWrite(string path, Exception? inner) => new(CliErrors.CannotWrite, path.Length > 0 ? path : "output",
+    /// <summary>Makes a file in a folder, and removes it; with it those that processes left there which were killed in between.</summary>
+    /// <param name="folder">The folder.</param>
+    /// <exception cref="IOException">Nothing can be written there.</exception>
+    /// <exception cref="UnauthorizedAccessException">Nothing may be written there.</exception>
+    public static void Touch(string folder)
+    {
+        File.Create(Path.Combine(folder, $"{ProbeName}{Guid.NewGuid():N}"), 1, FileOptions.DeleteOnClose).Dispose();
+        foreach (string old in Directory.EnumerateFiles(folder, ProbeName + "*", new EnumerationOptions { AttributesToSkip = FileAttributes.Directory })
+            .Where(f => f.Length - f.LastIndexOf(ProbeName, StringComparison.Ordinal) == ProbeName.Length + 32 && File.GetLastWriteTimeUtc(f) < DateTime.UtcNow.AddHours(-1)))
+            try
+            {
+                File.Delete(old);
+            }
+            catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+            {
+                // Another user's, or gone by now.
+            }
+    }
+
+    // ENOSPC, and the same of Windows.
+    private static ConfigurationException CannotWrite(string path, Exception? inner) => inner is IOException { HResult: 28 or unchecked((int)0x80070070) }
+        ? new(CliErrors.CannotWrite, path, "the disk is full.", "Make room and start again: a run that was under way goes on.", inner) : new(CliErrors.CannotWrite, path.Length > 0 ? path : "output",
         "it cannot be written.", "Check that its folder can be written to, and that no folder has the name of the file or the other way round.", inner);
 }

@@ -63,7 +63,7 @@ public sealed class FileRunStore : IRunStore
                     if (held is null)
                         continue;
                     DeleteStates(old.Run.RunId);
-                    File.Delete(MessagesOf(old.Run.RunId));
+                    DeleteMessages(old.Run.RunId);
                     held.Delete();
                 }
 
@@ -80,12 +80,16 @@ public sealed class FileRunStore : IRunStore
         lock (_lock)
             return Guard(() =>
             {
-                RunLock held = Take(run.Run.RunId);
+                RunLock held = Take(run.Run.RunId, out bool waited);
                 try
                 {
                     if (Runs(run.Run.Party, run.Run.TermsDigest).FirstOrDefault(r => r.IsWhole && r.Run.RunId == run.Run.RunId) is { } kept)
                         return new State(this, run.Run, held, kept.Start);
                     held.Delete();
+                    // Not lost: whoever is told to begin anew here would be charged again.
+                    if (waited)
+                        throw new ConfigurationException(RunStateErrors.InUse, $"{_name}, run {run.Run.RunId}", "this party was running in another process, which has ended the run.",
+                            "Its result is where that process was to write it; started again, the party begins a new run, which is charged by itself.");
                     throw Unusable($"run of party '{run.Run.Party}'", "its state is kept no longer.");
                 }
                 catch
@@ -135,6 +139,16 @@ public sealed class FileRunStore : IRunStore
         File.Delete(StartOf(runId));
     }
 
+    /// <summary>Deletes what a run without a state would have sent: nobody goes on with it, and its charge counts in full. Not what a process has open.</summary>
+    private void DeleteMessages(string runId)
+    {
+        File.Delete(MessagesOf(runId));
+        foreach (string path in (string[])[Path.Combine(_folder, $"{_name}.{runId}.outbox"), Path.Combine(_folder, $"{_name}.{runId}.local.outbox")])
+            if (File.Exists(path) && RunLock.TryTake(path) is { } outbox)
+                using (outbox)
+                    outbox.Delete();
+    }
+
     private string PathOf(string runId, int round) => Path.Combine(_folder, string.Create(CultureInfo.InvariantCulture, $"{_name}.{runId}.round-{round}.state"));
 
     private string StartOf(string runId) => Path.Combine(_folder, $"{_name}.{runId}.start.state");
@@ -143,15 +157,18 @@ public sealed class FileRunStore : IRunStore
 
     private string LockOf(string runId) => Path.Combine(_folder, $"{_name}.{runId}.state.lock");
 
-    private RunLock Take(string runId)
+    private RunLock Take(string runId) => Take(runId, out _);
+
+    private RunLock Take(string runId, out bool waited)
     {
+        waited = false;
         long start = System.Diagnostics.Stopwatch.GetTimestamp();
-        for (; ; Thread.Sleep(20))
+        for (; ; Thread.Sleep(20), waited = true)
         {
             if (RunLock.TryTake(LockOf(runId)) is { } held)
                 return held;
             if (System.Diagnostics.Stopwatch.GetElapsedTime(start) >= _patience)
-                throw new ConfigurationException(RunStateErrors.InUse, $"{_name}, run {runId}", "another process goes on with the run.", "Wait for that process, or stop it.");
+                throw new ConfigurationException(RunStateErrors.InUse, $"{_name}, run {runId}", "this party is already running in another process, which has the run.", "Wait for that process, or stop it.");
         }
     }
 
@@ -168,9 +185,11 @@ public sealed class FileRunStore : IRunStore
                 continue;
             if (path.EndsWith(".new", StringComparison.Ordinal))
                 File.Delete(path);
-            if (StatesOf(runId).Length == 0)
+            // Without a whole state a run cannot go on, whoever's it is.
+            if (StatesOf(runId).All(state => Read(state) is null))
             {
-                File.Delete(StartOf(runId));
+                DeleteStates(runId);
+                DeleteMessages(runId);
                 held.Delete();
             }
         }

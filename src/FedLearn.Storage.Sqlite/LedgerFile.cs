@@ -50,6 +50,35 @@ internal sealed class LedgerFile(string path, TimeSpan lockTimeout)
         return chain.Fault is { } fault ? throw SqliteLedgerErrors.ChainBroken(path, fault) : chain;
     }
 
+    /// <summary>Throws where a charge could not be written, and writes nothing.</summary>
+    /// <returns>True.</returns>
+    public bool CheckWritable()
+    {
+        if (!CanWriteBeside(path))
+            throw new UnauthorizedAccessException();
+        if (!File.Exists(path))
+            return true;
+        using SqliteFile file = SqliteFile.Open(path, lockTimeout);
+        // Refused where the file may be read alone; others that write are waited for, as by a charge.
+        using LedgerTransaction transaction = file.BeginWriting();
+        return true;
+    }
+
+    /// <summary>Whether files can be made in the folder of a file.</summary>
+    /// <param name="path">Full path of the file.</param>
+    public static bool CanWriteBeside(string path)
+    {
+        try
+        {
+            using var probe = new FileStream($"{path}.{Guid.NewGuid():N}.probe", FileMode.CreateNew, FileAccess.Write, FileShare.None, 1, FileOptions.DeleteOnClose);
+            return true;
+        }
+        catch (Exception e) when (e is IOException { HResult: 30 or unchecked((int)0x80070013) } or UnauthorizedAccessException)
+        {
+            return false;
+        }
+    }
+
     /// <summary>Opens the ledger for writing, and creates what is missing of it.</summary>
     public SqliteFile Connect()
     {

@@ -296,10 +296,20 @@ internal sealed partial class Outbox : IDisposable
         {
             long first = Math.Min(Page + _largest * _expected, FirstBytes), grown = Math.Max(at + size, Math.Min(most, Math.Max(2 * _length, first)));
             byte[] zeros = new byte[1 << 16];
-            for (long from = _length; from < grown; from += zeros.Length)
-                RandomAccess.Write(Handle, zeros.AsSpan(0, (int)Math.Min(zeros.Length, grown - from)), from);
-            // First the zeros: where a crash leaves the length without them, the file would look cut off.
-            Sync();
+            try
+            {
+                for (long from = _length; from < grown; from += zeros.Length)
+                    RandomAccess.Write(Handle, zeros.AsSpan(0, (int)Math.Min(zeros.Length, grown - from)), from);
+                // First the zeros: where a crash leaves the length without them, the file would look cut off.
+                Sync();
+            }
+            catch (IOException)
+            {
+                // The ledger needs the room that this took of a full disk: a run that has sent nothing is settled, and costs nothing.
+                RandomAccess.SetLength(Handle, _length);
+                throw;
+            }
+
             _length = grown;
             Span<byte> noted = stackalloc byte[sizeof(long)];
             BinaryPrimitives.WriteInt64LittleEndian(noted, grown);

@@ -36,6 +36,28 @@ internal sealed class SqliteFile : IDisposable
         }
     }
 
+    /// <summary>Opens a file that nobody can change, as on storage that is mounted for reading alone: without locks, and without the files beside it that SQLite makes even for reading.</summary>
+    /// <param name="path">Full path.</param>
+    /// <exception cref="SqliteFailure">It is absent, or cannot be opened; or its newest rows are in a log beside it, which could not be read so.</exception>
+    public static SqliteFile OpenUnchanging(string path)
+    {
+        if (new FileInfo(path + "-wal") is { Exists: true, Length: > 0 })
+            throw new SqliteFailure(raw.SQLITE_CANTOPEN);
+        string uri = "file:" + string.Join('/', path.Replace('\\', '/').Split('/').Select(Uri.EscapeDataString)) + "?immutable=1";
+        int code = raw.sqlite3_open_v2(uri, out sqlite3 connection, raw.SQLITE_OPEN_READONLY | raw.SQLITE_OPEN_URI, null);
+        var file = new SqliteFile(connection, path);
+        try
+        {
+            Check(code);
+            return file;
+        }
+        catch
+        {
+            file.Dispose();
+            throw;
+        }
+    }
+
     /// <summary>Runs statements, one after the other.</summary>
     /// <param name="sql">The statements.</param>
     /// <param name="values">What ?1, ?2 and so on stand for in each of them: <see cref="long"/>, <see cref="string"/> or <see cref="byte"/>[].</param>

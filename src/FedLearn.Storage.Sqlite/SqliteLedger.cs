@@ -1,6 +1,7 @@
 using System.Globalization;
 using FedLearn.Diagnostics;
 using FedLearn.Privacy;
+using SQLitePCL;
 
 namespace FedLearn.Storage.Sqlite;
 
@@ -99,22 +100,38 @@ public sealed class SqliteLedger : IPrivacyLedger
         string full = System.IO.Path.GetFullPath(path);
         return LedgerFile.Guard(full, () =>
         {
-            // Where the file may not be written, SQLite falls back to reading; where it may, it removes its log files when it closes.
-            using SqliteFile file = SqliteFile.Open(full, new SqliteLedgerOptions().LockTimeout);
-            // A process that died while it made the file: no charge was written, and so nothing was sent.
-            if (since is null && LedgerFile.IsEmpty(file))
-                return new LedgerAudit(full, 0, "", [], null, null);
-            LedgerFile.CheckFormat(file);
-            using LedgerTransaction transaction = file.BeginReading();
-            LedgerChain chain = LedgerChain.Read(file, since);
-            return new LedgerAudit(full, chain.Rows, Convert.ToHexStringLower(chain.Head), chain.Entries, chain.BadRow, chain.Fault) { Alignments = chain.Alignments };
+            try
+            {
+                // Where the file may not be written, SQLite falls back to reading; where it may, it removes its log files when it closes.
+                using SqliteFile file = SqliteFile.Open(full, new SqliteLedgerOptions().LockTimeout);
+                return Audit(file, since);
+            }
+            catch (SqliteFailure e) when (e.Code is raw.SQLITE_CANTOPEN or raw.SQLITE_READONLY && File.Exists(full) && !LedgerFile.CanWriteBeside(full))
+            {
+                // SQLite cannot make its log files beside the file, not even to read it. Nobody else can either.
+                using SqliteFile file = SqliteFile.OpenUnchanging(full);
+                return Audit(file, since);
+            }
         });
     }
 
+    private static LedgerAudit Audit(SqliteFile file, LedgerHead? since)
+    {
+        // A process that died while it made the file: no charge was written, and so nothing was sent.
+        if (since is null && LedgerFile.IsEmpty(file))
+            return new LedgerAudit(file.Path, 0, "", [], null, null);
+        LedgerFile.CheckFormat(file);
+        using LedgerTransaction transaction = file.BeginReading();
+        LedgerChain chain = LedgerChain.Read(file, since);
+        return new LedgerAudit(file.Path, chain.Rows, Convert.ToHexStringLower(chain.Head), chain.Entries, chain.BadRow, chain.Fault) { Alignments = chain.Alignments };
+    }
+
     /// <inheritdoc />
+    /// <exception cref="ConfigurationException">FL2311: the ledger cannot be written.</exception>
     public void Check(PrivacyCharge charge) => Check(charge, 1);
 
     /// <inheritdoc />
+    /// <exception cref="ConfigurationException">FL2311: the ledger cannot be written.</exception>
     public void Check(PrivacyCharge charge, int runs)
     {
         ArgumentOutOfRangeException.ThrowIfLessThan(runs, 1);
@@ -122,6 +139,8 @@ public sealed class SqliteLedger : IPrivacyLedger
         LedgerChain chain = _file.Guard(_file.ReadSound);
         if (!chain.Entries.Any(e => e.Charge.RunId == charge.RunId))
             CheckBudget(chain, charge, runs);
+        // Before a peer is met: a ledger that can be read alone would end the session in the midst of it.
+        _file.Guard(_file.CheckWritable);
     }
 
     /// <inheritdoc />

@@ -34,6 +34,9 @@ public static class SqliteLedgerErrors
     /// <summary>The storage failed to read, write or sync.</summary>
     public const string StorageFailed = "FL6312";
 
+    /// <summary>Bytes that SQLite needs for its own files at a time, and then some.</summary>
+    private const long LeastRoom = 1 << 17;
+
     internal static PrivacyRefusedException Refused(string id, string place, string cause, string remedy) => new(id, place, cause, remedy);
 
     internal static ConfigurationException NoLedger(string path, string cause, Exception? inner = null) =>
@@ -54,12 +57,31 @@ public static class SqliteLedgerErrors
         // Every statement is a constant, so that one which does not compile speaks of a table that was dropped or changed.
         SqliteFailure { Code: raw.SQLITE_ERROR } => ChainBroken(path, "its tables are not those of a ledger."),
         SqliteFailure { Code: raw.SQLITE_PERM or raw.SQLITE_READONLY or raw.SQLITE_CANTOPEN or raw.SQLITE_AUTH } or UnauthorizedAccessException or DirectoryNotFoundException or FileNotFoundException =>
-            new ConfigurationException(CannotOpen, path, "it is absent, or cannot be opened for reading and writing.", "Check the path, that its folder exists, and the permissions of both.", e),
+            CannotBeOpened(path, e),
+        // EROFS of Linux and of macOS, and ERROR_WRITE_PROTECT.
+        IOException { HResult: 30 or unchecked((int)0x80070013) } => CannotBeOpened(path, e),
         IOException { HResult: 28 or unchecked((int)0x80070070) } => NoSpace(path, e),
+        // SQLite says this of files beside its own that it cannot make larger.
+        SqliteFailure { Code: raw.SQLITE_IOERR } when IsFull(path) => NoSpace(path, e),
         SqliteFailure or IOException => new InternalFailureException(StorageFailed, path, "the storage failed.",
             "Check the disk. What was charged stays charged; a run that was under way may be continued under its id.", e),
         _ => null,
     };
+
+    private static ConfigurationException CannotBeOpened(string path, Exception e) =>
+        new(CannotOpen, path, "it is absent, or cannot be opened for reading and writing.", "Check the path, that its folder exists, and the permissions of both.", e);
+
+    private static bool IsFull(string path)
+    {
+        try
+        {
+            return new DriveInfo(Path.GetDirectoryName(Path.GetFullPath(path))!).AvailableFreeSpace < LeastRoom;
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException or ArgumentException)
+        {
+            return false;
+        }
+    }
 
     private static InternalFailureException NoSpace(string path, Exception e) => new(DiskFull, path, "the disk is full.", "Make room and try again; what was charged stays charged.", e);
 }

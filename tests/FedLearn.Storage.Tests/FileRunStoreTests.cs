@@ -230,6 +230,29 @@ public sealed class FileRunStoreTests : IDisposable
     }
 
     [Fact]
+    public void Begin_RunWithoutAWholeState_RemovesItsMessagesUnlessAProcessHasThem()
+    {
+        RunIdentity other = RunStoreConformance.Identity(3, "telco");
+        string[] outboxes = [.. ((RunIdentity[])[Run, other]).Select(run => _folder[$"bank.ledger.db.{run.RunId}.outbox"])];
+        foreach (RunIdentity run in (RunIdentity[])[Run, other])
+            using (IRunState state = Open().Begin(run))
+                state.Write(1, [1]);
+        foreach (string outbox in outboxes)
+            File.WriteAllBytes(outbox, [1]);
+        using (IRunState next = Open().Begin(RunStoreConformance.Identity(4, "shop")))
+            Assert.All(outboxes, file => Assert.True(File.Exists(file))); // both can go on
+        File.WriteAllBytes(PathOf(1), [1]);
+        using (IRunState next = Open().Begin(RunStoreConformance.Identity(5, "shop")))
+            Assert.Equal([false, true], outboxes.Select(File.Exists));
+        using (new FileStream(outboxes[1], FileMode.Open, FileAccess.ReadWrite, FileShare.None))
+        {
+            File.Delete(_folder[$"bank.ledger.db.{other.RunId}.round-1.state"]);
+            using IRunState next = Open().Begin(RunStoreConformance.Identity(6, "shop"));
+            Assert.True(File.Exists(outboxes[1]));
+        }
+    }
+
+    [Fact]
     public void Begin_FolderThatIsAbsent_IsAnErrorWithAnId() =>
         Assert.Equal(SqliteLedgerErrors.CannotOpen, Assert.Throws<ConfigurationException>(() => new FileRunStore(_folder["none/bank.ledger.db"]).Begin(Run)).Id);
 

@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using FedLearn.Diagnostics;
 using FedLearn.Storage.Sqlite;
 using FedLearn.Tests.Shared;
@@ -90,6 +91,16 @@ public sealed class OutboxTests : IDisposable
             outbox.Keep(i, Message(i, Size));
         Assert.Equal(length, new FileInfo(path).Length);
         Assert.Equal(Message(room - 1, Size), outbox.Find(room - 1));
+    }
+
+    [Fact]
+    public void Prepare_NoRoom_GivesBackWhatItTook()
+    {
+        Assert.SkipUnless(OperatingSystem.IsLinux(), "The limit that stands for a full disk is Linux's.");
+        using Process child = Child.Start("grow", _folder["1.outbox"]);
+        // What stays of a full disk is needed to settle the run.
+        Assert.Equal($"{SqliteLedgerErrors.StorageFailed} 0", child.StandardOutput.ReadLine());
+        child.WaitForExit();
     }
 
     [Fact]

@@ -10,7 +10,7 @@ using FedLearn.Storage.Sqlite;
 namespace FedLearn.Storage.Tests;
 
 /// <summary>The test runner, and the child processes that the tests start and kill.</summary>
-internal static class Program
+internal static partial class Program
 {
     /// <summary>What a child that sends messages writes: before it opens the ledger, when its run is reserved, before each message, when it has settled.</summary>
     public const byte Opening = (byte)'O', Reserved = (byte)'R', Message = (byte)'M', Settled = (byte)'S';
@@ -35,6 +35,9 @@ internal static class Program
                 return 0;
             case ["child", "states", var path]:
                 WriteStates(path);
+                return 0;
+            case ["child", "grow", var path]:
+                Grow(path);
                 return 0;
             default:
                 return Test(args);
@@ -74,6 +77,36 @@ internal static class Program
         reservation.Settle(1);
         output.WriteByte(Settled);
     }
+
+    /// <summary>Makes room for more messages than files of this process may hold, and writes how long the outbox is before and after.</summary>
+    private static void Grow(string path)
+    {
+        const int FileSize = 1, TooLarge = 25; // RLIMIT_FSIZE, SIGXFSZ
+        using Outbox outbox = Outbox.Open(path, new byte[16], 1024);
+        outbox.Create();
+        long before = new FileInfo(path).Length;
+        Ignore(TooLarge, 1);
+        SetLimit(FileSize, [1 << 20, 1 << 20]);
+        string error = "";
+        try
+        {
+            outbox.Prepare(20_000, 1024);
+        }
+        catch (Diagnostics.FedLearnException e)
+        {
+            error = e.Id;
+        }
+
+        Console.WriteLine(string.Create(CultureInfo.InvariantCulture, $"{error} {new FileInfo(path).Length - before}"));
+    }
+
+    [LibraryImport("libc", EntryPoint = "setrlimit")]
+    [DefaultDllImportSearchPaths(DllImportSearchPath.SafeDirectories)]
+    private static partial int SetLimit(int resource, ulong[] limits);
+
+    [LibraryImport("libc", EntryPoint = "signal")]
+    [DefaultDllImportSearchPaths(DllImportSearchPath.SafeDirectories)]
+    private static partial nint Ignore(int signal, nint handler);
 
     /// <summary>Reserves charges of pure epsilon 1 against a budget of 17 and writes how many were granted.</summary>
     private static void Spend(string path, int attempts)

@@ -48,6 +48,34 @@ public sealed class SqliteLedgerTests : IDisposable
     }
 
     [Fact]
+    public void OpenUnchanging_Ledger_IsReadWithoutAnyFileBesideIt()
+    {
+        SqliteLedger ledger = new(_folder["a ?b%20#.ledger.db"]);
+        Spend(ledger, Charges.Gaussian(mu: 0.1));
+        using (SqliteFile file = SqliteFile.OpenUnchanging(ledger.Path))
+        {
+            Assert.Single(LedgerChain.Read(file).Entries);
+            Assert.Equal(["a ?b%20#.ledger.db"], _folder.Files);
+            Assert.ThrowsAny<Exception>(() => file.Execute("DELETE FROM rows"));
+        }
+
+        // Rows that are in the log alone would be missed.
+        File.WriteAllBytes(ledger.Path + "-wal", [1]);
+        Assert.Throws<SqliteFailure>(() => SqliteFile.OpenUnchanging(ledger.Path));
+    }
+
+    [Fact]
+    public void Of_StorageForReadingAlone_IsALedgerThatCannotBeOpened() =>
+        Assert.Equal(SqliteLedgerErrors.CannotOpen, SqliteLedgerErrors.Of("x", new IOException("Read-only file system", 30))!.Id);
+
+    [Fact]
+    public void Check_FolderCannotBeWritten_IsRefusedBeforeAPeerIsMet()
+    {
+        Assert.SkipUnless(OperatingSystem.IsLinux(), "A folder in which nobody makes files.");
+        ErrorAssert.Throws<ConfigurationException>(SqliteLedgerErrors.CannotOpen, () => new SqliteLedger("/proc/bank.ledger.db").Check(Charges.Gaussian(mu: 0.1)));
+    }
+
+    [Fact]
     public void Entries_ChargesThatDifferInOneThing_AreReadAsTheyWereWritten()
     {
         SqliteLedger ledger = New();

@@ -66,8 +66,8 @@ internal sealed class PsiState : IDisposable
         string folder = Path.Combine(directory, name);
         Guarded(() =>
         {
-            Create(directory);
-            Create(folder);
+            DurableFile.CreateFolder(directory);
+            DurableFile.CreateFolder(folder);
         });
         try
         {
@@ -77,7 +77,7 @@ internal sealed class PsiState : IDisposable
         catch (IOException e) when (e.GetType() == typeof(IOException)) // a sharing violation has no class of its own
         {
             throw new ConfigurationException(PsiErrors.StateUnusable, "alignment, folder of interrupted sessions", $"another alignment with '{peer}' uses the same folder.",
-                "Wait until it has ended, or name another folder (state directory).", e);
+                "Wait until it has ended, or give each job a folder of its own (alignment.state of the job or party file).", e);
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
@@ -212,16 +212,8 @@ internal sealed class PsiState : IDisposable
         return all;
     }
 
-    private static void Create(string directory)
-    {
-        if (OperatingSystem.IsWindows())
-            Directory.CreateDirectory(directory);
-        else
-            Directory.CreateDirectory(directory, UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute);
-    }
-
     private static ConfigurationException Unusable(Exception e) => new(PsiErrors.StateUnusable, "alignment, folder of interrupted sessions", $"it cannot be read or written ({e.GetType().Name}).",
-        "Give the program a folder of its own that it may write to, with room for some hundred bytes an id (state directory).", e);
+        "Give the program a folder of its own that it may write to, with room for some hundred bytes an id (alignment.state of the job or party file).", e);
 
     private void OpenFiles(PsiKept kept) => Guarded(() =>
     {

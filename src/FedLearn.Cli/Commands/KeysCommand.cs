@@ -132,7 +132,7 @@ internal static class KeysCommand
             string path = parsed.GetRequiredValue(file);
             IReadOnlyList<X509Certificate2> certificates = GrpcSecurity.LoadCertificates(path);
             var document = new JsonObject { ["file"] = path, ["certificates"] = new JsonArray([.. certificates.Select(c => (JsonNode)Describe(c, TimeProvider.System))]) };
-            Terminal terminal = Terminal.Of(parsed);
+            Terminal terminal = Terminal.ForResult(parsed, parsed.GetValue(json));
             foreach (JsonObject c in document["certificates"]!.AsArray().Select(c => c!.AsObject()))
             {
                 Table table = new Table().Border(TableBorder.Ascii2).HideHeaders().AddColumns("", "");

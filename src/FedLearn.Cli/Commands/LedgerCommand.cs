@@ -62,7 +62,7 @@ internal static class LedgerCommand
                 ["warnings"] = new JsonArray([.. Caveats(audit.Entries).Select(text => (JsonNode)text)]),
             };
             Terminal terminal = Terminal.Of(parsed);
-            Print(terminal, document);
+            Print(Terminal.ForResult(parsed, parsed.GetValue(json)), document);
             foreach (string caveat in document["warnings"]!.AsArray().Select(text => (string)text!))
                 terminal.Log($"warning: {caveat}");
             if (audit.Fault is { } fault)
@@ -99,6 +99,9 @@ internal static class LedgerCommand
         {
             string path = parsed.GetRequiredValue(file);
             LedgerAudit audit = SqliteLedger.Audit(path, Since(parsed.GetValue(since)));
+            if (audit.Head.Length == 0)
+                throw new ConfigurationException(SqliteLedgerErrors.NotALedger, path, "the file is empty: it has never held a charge, or has lost them.",
+                    "Name the ledger; where this is it and it has held charges, put back the newest copy.");
             if (parsed.GetValue(json))
                 parsed.InvocationConfiguration.Output.WriteLine(new JsonObject
                 {
@@ -109,7 +112,7 @@ internal static class LedgerCommand
                     ["fault"] = audit.Fault,
                 }.ToJsonString(PrivacyCommand.Readable));
             audit.ThrowIfBroken();
-            parsed.InvocationConfiguration.Error.WriteLine($"{path}: all rows verify: {audit.Rows}:{audit.Head}");
+            Terminal.ForResult(parsed, parsed.GetValue(json)).Log($"{path}: all rows verify: {audit.Rows}:{audit.Head}");
         });
         return command;
     }

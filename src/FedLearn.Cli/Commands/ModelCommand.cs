@@ -47,7 +47,7 @@ internal static class ModelCommand
         command.SetAction(parsed =>
         {
             GlmModel model = Load("model show", parsed.GetRequiredValue(directory), parsed.GetRequiredValue(party));
-            Print(Terminal.Of(parsed), model);
+            Print(Terminal.ForResult(parsed, parsed.GetValue(json)), model);
             if (parsed.GetValue(json))
                 parsed.InvocationConfiguration.Output.WriteLine(Document(model).ToJsonString(PrivacyCommand.Readable));
         });

@@ -59,7 +59,9 @@ internal static class ReportWriter
             Table metrics = new Table().Border(TableBorder.Ascii2).AddColumns("metric", "train", "test");
             foreach ((string name, string train, string test) in Metrics(document))
                 metrics.AddRow(name, train, test);
-            terminal.Styled.Write(metrics);
+            // A passive party knows of no figures.
+            if (metrics.Rows.Count > 0)
+                terminal.Styled.Write(metrics);
             terminal.Log($"{Figures.Count(document["rows"]!["train"])} training rows, {Figures.Count(document["rows"]!["test"])} test rows.{Noisy(document)}");
         }
 

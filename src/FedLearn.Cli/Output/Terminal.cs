@@ -3,21 +3,17 @@ using Spectre.Console;
 
 namespace FedLearn.Cli.Output;
 
-/// <summary>Standard error, where everything for people goes; standard output is for documents. Thread-safe.</summary>
+/// <summary>Standard error, where everything for people goes; standard output is for documents, and for the text that a verb was asked for. Thread-safe.</summary>
 internal sealed class Terminal
 {
-    /// <summary>Width of tables where standard error is no terminal: wide enough that nothing is cut.</summary>
+    /// <summary>Width of tables where that is no terminal: wide enough that nothing is cut.</summary>
     private const int PlainWidth = 200;
 
     private readonly Lock _gate = new();
-    private readonly TextWriter _error;
+    private readonly TextWriter _writer;
     private IAnsiConsole? _styled;
 
-    private Terminal(TextWriter error)
-    {
-        _error = error;
-        IsPlain = Console.IsErrorRedirected || error != Console.Error;
-    }
+    private Terminal(TextWriter writer, bool isPlain) => (_writer, IsPlain) = (writer, isPlain);
 
     /// <summary>Whether it is a file, a pipe or a writer in memory: plain lines, no bars.</summary>
     public bool IsPlain { get; }
@@ -26,13 +22,26 @@ internal sealed class Terminal
     public IAnsiConsole Styled => LazyInitializer.EnsureInitialized(ref _styled, NewConsole);
 
     /// <summary>Standard error of a command line.</summary>
-    public static Terminal Of(ParseResult parsed) => new(parsed.InvocationConfiguration.Error);
+    public static Terminal Of(ParseResult parsed)
+    {
+        TextWriter error = parsed.InvocationConfiguration.Error;
+        return new Terminal(error, Console.IsErrorRedirected || error != Console.Error);
+    }
+
+    /// <summary>Where the text goes that a verb was asked for: standard output, and standard error where that has the document of --json.</summary>
+    /// <param name="parsed">The command line.</param>
+    /// <param name="json">Whether it asks for the document.</param>
+    public static Terminal ForResult(ParseResult parsed, bool json)
+    {
+        TextWriter output = parsed.InvocationConfiguration.Output;
+        return json ? Of(parsed) : new Terminal(output, Console.IsOutputRedirected || output != Console.Out);
+    }
 
     private IAnsiConsole NewConsole()
     {
         IAnsiConsole console = AnsiConsole.Create(new AnsiConsoleSettings
         {
-            Out = new AnsiConsoleOutput(_error),
+            Out = new AnsiConsoleOutput(_writer),
             Ansi = IsPlain ? AnsiSupport.No : AnsiSupport.Detect,
             Interactive = IsPlain ? InteractionSupport.No : InteractionSupport.Detect,
         });
@@ -47,6 +56,6 @@ internal sealed class Terminal
         if (text is null)
             return;
         lock (_gate)
-            _error.WriteLine(text);
+            _writer.WriteLine(text);
     }
 }

@@ -40,6 +40,9 @@ internal sealed record PartyAlignment
     /// <summary>Full path of the folder in which an interrupted alignment leaves what it needs to go on.</summary>
     public required string State { get; init; }
 
+    /// <summary>Whether a file names that folder. Each job has a folder of its own in the default one, so that jobs of one service with the same peer do not meet there.</summary>
+    public bool NamesState { get; init; }
+
     /// <summary>Reads the key <c>alignment</c> of a party of job.json, or of a party.json.</summary>
     /// <param name="owner">The object that has the key.</param>
     /// <param name="party">Name of the party.</param>
@@ -60,6 +63,7 @@ internal sealed record PartyAlignment
                 PeerIds = own.Count("peerIds", 1, int.MaxValue) ?? caps.PeerIds,
             },
             State = own.FilePath("state") ?? below?.State ?? Path.Combine(Path.GetDirectoryName(ledger)!, $"{party}.alignment"),
+            NamesState = own.Has("state") || below?.NamesState == true,
         };
     }
 }

@@ -180,7 +180,7 @@ internal static class AlignTask
                 csv.WriteField(value);
             csv.EndRecord();
         }
-    });
+    }, ownerOnly: true);
 
     private static JsonObject Document(GlmRunFile run, GlmRunFileParty self, SessionAgreement agreement, IdTable table, Found found, NotedLog log, IReadOnlyList<IPartyChannel> channels,
         string? index, double seconds) => new()

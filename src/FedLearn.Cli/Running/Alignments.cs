@@ -49,12 +49,16 @@ internal static class Alignments
             PadTo = self.Alignment.PadTo,
             Threads = self.Alignment.Threads,
             Engine = self.Alignment.Engine,
-            StateDirectory = self.Alignment.State,
+            StateDirectory = StateOf(order, self.Alignment),
             Log = log,
             Caps = self.Alignment.Caps,
             WaitLimit = MostWaits * order.Run.Transport.Timeout,
         };
     }
+
+    // By the job's digest, and by what is done: a training and a prediction of one job are two sessions.
+    private static string StateOf(SessionOrder order, PartyAlignment alignment) => alignment.NamesState ? alignment.State
+        : Path.Combine(alignment.State, Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes($"{order.Verb}\n{order.Run.Digest("train")}")))[..16]);
 
     /// <summary>Tells progress of an alignment as progress of a job; null for nobody.</summary>
     public static IProgress<AlignmentProgress>? Progress(IProgress<JobProgress>? progress) => progress is null ? null : new Ids(progress);

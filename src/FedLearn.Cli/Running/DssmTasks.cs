@@ -125,7 +125,7 @@ internal static class DssmTasks
 
     private static void Save(DssmModel model, string modelDirectory, string party) => OutputFile.Guard(modelDirectory, () =>
     {
-        Directory.CreateDirectory(modelDirectory);
+        DurableFile.CreateFolder(modelDirectory);
         model.Save(PathOf(modelDirectory, party));
     });
 

@@ -106,7 +106,7 @@ internal static class GlmTasks
     {
         try
         {
-            using var probe = new FileStream(Path.Combine(folder, $".fedlearn-{Guid.NewGuid():N}"), FileMode.CreateNew, FileAccess.Write, FileShare.None, 1, FileOptions.DeleteOnClose);
+            OutputFile.Touch(folder);
             return true;
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)

@@ -32,6 +32,9 @@ internal static class PartySupervisor
     public static Task<JsonObject> JoinAsync(PartyTask task, Uri coordinator, TransportSettings settings, Action<string> log, CancellationToken cancellationToken) =>
         RunAsync(task, settings, log, (attempt, limits, stop) => GrpcParty.JoinAsync(attempt, coordinator, limits, stop), cancellationToken);
 
+    /// <summary>How long a party that has nothing to go on with waits where one of its name has joined: the time in which a coordinator notices that a process of it has died.</summary>
+    private static readonly TimeSpan NamesakeTime = TimeSpan.FromSeconds(5);
+
     // A coordinator that gives up its old session, or dies, just when a party comes back. One that cannot be reached at all has had its time already.
     private static bool BrokeOff(PeerException e) => e.Id is ProtocolErrors.PeerGone or ProtocolErrors.AlreadyJoined or GrpcErrors.WrongSession or GrpcErrors.CallFailed;
 
@@ -52,6 +55,8 @@ internal static class PartySupervisor
             Run = (agreement, channels, stop) =>
             {
                 met = true;
+                if (agreement.Resume is { } point)
+                    log($"the run goes on before round {point.Round.ToString(CultureInfo.InvariantCulture)}");
                 return ready.Run(agreement, channels, stop);
             },
         };
@@ -71,10 +76,13 @@ internal static class PartySupervisor
             // What the party can offer is known when it has looked at its states again. Before its first state nothing is lost by beginning anew.
             ReadyParty ready = task.Prepare(cancellationToken);
             string next = ready.Request.Resume is { } offer ? $"the run goes on before round {offer.Rounds[^1]}" : "the run begins anew";
-            string peer = loss.Place.Split(',')[0].Replace("peer ", "", StringComparison.Ordinal), patience = settings.ResumeTimeout.TotalSeconds.ToString("0.#", CultureInfo.InvariantCulture);
-            log($"lost {peer} ({loss.Id}); waiting up to {patience} s for it to come back; {next}");
+            bool namesake = loss.Id == ProtocolErrors.AlreadyJoined && ready.Request.Resume is null;
+            TimeSpan patient = namesake && NamesakeTime < settings.ResumeTimeout ? NamesakeTime : settings.ResumeTimeout;
+            string peer = loss.Place.Split(',')[0].Replace("peer ", "", StringComparison.Ordinal), patience = patient.TotalSeconds.ToString("0.#", CultureInfo.InvariantCulture);
+            log(namesake ? $"'{task.Name}' has joined already ({loss.Id}), perhaps from another process; waiting up to {patience} s for that to end"
+                : $"lost {peer} ({loss.Id}); waiting up to {patience} s for it to come back; {next}");
             long start = clock.GetTimestamp();
-            TimeSpan Left() => settings.ResumeTimeout - clock.GetElapsedTime(start);
+            TimeSpan Left() => patient - clock.GetElapsedTime(start);
             met = false;
             var again = new PartyTask(task.Name, task.Terms, _ => Watched(ready));
             ResiliencePipeline meeting = new ResiliencePipelineBuilder { TimeProvider = clock }.AddRetry(new RetryStrategyOptions
@@ -99,6 +107,8 @@ internal static class PartySupervisor
             }
             catch (PeerException e) when (!met && (RunLoss.Is(e) || e.Id == ProtocolErrors.AlreadyJoined) && !cancellationToken.IsCancellationRequested)
             {
+                if (namesake && e.Id == ProtocolErrors.AlreadyJoined)
+                    throw;
                 throw new PeerException(RunningErrors.NotBack, $"peer {peer}", $"it was lost ({loss.Id}) and has not come back in {patience} s.",
                     $"Start every party again with the same command: {next}.", e);
             }

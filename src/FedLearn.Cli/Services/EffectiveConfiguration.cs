@@ -3,12 +3,15 @@ using System.Text.Json;
 using System.Text.Json.Nodes;
 using System.Text.RegularExpressions;
 using FedLearn.Cli.RunFiles;
+using FedLearn.Coordination;
 
 namespace FedLearn.Cli.Services;
 
 /// <summary>What <c>--show-config</c> prints: every value of a party file as it holds, and where it comes from. No secret.</summary>
 internal static partial class EffectiveConfiguration
 {
+    private const string FromJob = "job", Default = "default";
+
     /// <summary>The values of one party file that was read.</summary>
     /// <param name="file">It.</param>
     /// <param name="overrides">What stands in for its values.</param>
@@ -24,26 +27,59 @@ internal static partial class EffectiveConfiguration
             lines.Add(Line(key, JsonNode.Parse(value.GetRawText()), SourceOf(key, values.Sources) ?? "file"));
         }
 
-        foreach ((string key, JsonNode value, string source) in Defaults(file))
-            if (!given.Contains(key))
+        // Tables are the party file's or the job's as a whole, everything else key by key.
+        bool ownData = given.Any(key => key == "data" || key.StartsWith("data.", StringComparison.Ordinal));
+        foreach ((string key, JsonNode? value, string source) in Job(file).Concat(Defaults(file)))
+            if (!given.Contains(key) && !(ownData && key.StartsWith("data.", StringComparison.Ordinal)))
                 lines.Add(Line(key, value, source));
         return new JsonObject { ["config"] = file.Path, ["job"] = file.Run.Name, ["party"] = file.Self.Name, ["values"] = lines };
     }
 
-    private static IEnumerable<(string Key, JsonNode Value, string Source)> Defaults(PartyFile file)
+    // Where the party file says nothing, the job's values hold, and where that says nothing the tool's.
+    private static IEnumerable<(string Key, JsonNode? Value, string Source)> Job(PartyFile file)
     {
-        // Where the party file says nothing, the job's limits hold, and where that says nothing the tool's.
-        yield return ("timeoutSeconds", file.Transport.Timeout.TotalSeconds, "job or default");
-        yield return ("connectTimeoutSeconds", file.Transport.ConnectTimeout.TotalSeconds, "job or default");
-        yield return ("ledger.path", file.Self.Ledger.Path, "job or default");
-        yield return ("service.sessionsPerDay", file.Service.SessionsPerDay, "default");
-        yield return ("service.longestPauseSeconds", file.Service.LongestPause.TotalSeconds, "default");
-        yield return ("quotas.joinsPerMinute", file.Transport.Quotas.JoinsPerMinute, "default");
-        yield return ("quotas.connections", file.Transport.Quotas.Connections, "default");
-        yield return ("quotas.streams", file.Transport.Quotas.Streams, "default");
-        yield return ("quotas.sessions", file.Transport.Quotas.Sessions, "default");
-        yield return ("quotas.bytesPerSession", file.Transport.Quotas.BytesPerSession, "default");
-        yield return ("quotas.allConnections", file.Transport.Quotas.AllConnections, "default");
+        JsonElement job = PartySchema.Read(file.Run.Path), transport = JsonFile.At(job, "transport");
+        yield return ("timeoutSeconds", file.Transport.Timeout.TotalSeconds, In(transport, "timeoutSeconds"));
+        yield return ("connectTimeoutSeconds", file.Transport.ConnectTimeout.TotalSeconds, In(transport, "connectTimeoutSeconds"));
+        yield return ("resumeSeconds", file.Transport.ResumeTimeout.TotalSeconds, In(transport, "resumeSeconds"));
+        if (file.Self.Role == PartyRole.Arbiter)
+            yield break;
+        JsonElement own = JsonFile.At(job, "parties") is { ValueKind: JsonValueKind.Array } parties
+            ? parties.EnumerateArray().FirstOrDefault(p => JsonFile.At(p, "name") is { ValueKind: JsonValueKind.String } name && name.GetString() == file.Self.Name) : default;
+        foreach ((string key, JsonElement value) in JsonFile.At(own, "data") is { ValueKind: JsonValueKind.Object } data ? Leaves(data, "data.") : [])
+            yield return (key, JsonNode.Parse(value.GetRawText()), FromJob);
+        yield return ("ledger.path", file.Self.Ledger.Path, In(own, "ledger", "path"));
+        if (file.Self.Ledger.Budget is { } budget)
+        {
+            yield return ("ledger.budget.epsilon", budget.Epsilon, In(own, "ledger", "budget"));
+            yield return ("ledger.budget.delta", budget.Delta, In(own, "ledger", "budget"));
+        }
+        else
+        {
+            yield return ("ledger.budget", null, Default);
+        }
+
+        PartyAlignment alignment = file.Self.Alignment;
+        yield return ("alignment.padTo", alignment.PadTo, In(own, "alignment", "padTo"));
+        yield return ("alignment.threads", alignment.Threads, In(own, "alignment", "threads"));
+        yield return ("alignment.engine", alignment.Engine.ToString().ToLowerInvariant(), In(own, "alignment", "engine"));
+        yield return ("alignment.sessionsPerDay", alignment.Caps.SessionsPerDay, In(own, "alignment", "sessionsPerDay"));
+        yield return ("alignment.peerIds", alignment.Caps.PeerIds, In(own, "alignment", "peerIds"));
+        yield return ("alignment.state", alignment.State, In(own, "alignment", "state"));
+    }
+
+    private static string In(JsonElement of, params string[] path) => JsonFile.At(of, path).ValueKind == JsonValueKind.Undefined ? Default : FromJob;
+
+    private static IEnumerable<(string Key, JsonNode? Value, string Source)> Defaults(PartyFile file)
+    {
+        yield return ("service.sessionsPerDay", file.Service.SessionsPerDay, Default);
+        yield return ("service.longestPauseSeconds", file.Service.LongestPause.TotalSeconds, Default);
+        yield return ("quotas.joinsPerMinute", file.Transport.Quotas.JoinsPerMinute, Default);
+        yield return ("quotas.connections", file.Transport.Quotas.Connections, Default);
+        yield return ("quotas.streams", file.Transport.Quotas.Streams, Default);
+        yield return ("quotas.sessions", file.Transport.Quotas.Sessions, Default);
+        yield return ("quotas.bytesPerSession", file.Transport.Quotas.BytesPerSession, Default);
+        yield return ("quotas.allConnections", file.Transport.Quotas.AllConnections, Default);
     }
 
     // An override may be a whole object, whose values are then its.

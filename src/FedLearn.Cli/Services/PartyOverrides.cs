@@ -93,6 +93,8 @@ internal sealed class PartyOverrides
         {
             (string[] steps, IReadOnlyList<JsonElement> forms) = Resolve(source, names, file, path);
             string key = string.Join('.', steps);
+            if (text.Length == 0 && source != "--set" && !PartySchema.Types(forms).Contains("string"))
+                throw new ConfigurationException(RunFileErrors.WrongType, $"environment, {source}", $"the variable is empty, and {key} is no text.", "Give it a value, or take it out of the environment.");
             if (sources.TryGetValue(key, out string? earlier) && source != "--set")
                 throw new ConfigurationException(ServiceErrors.UnknownVariable, source, $"the key '{key}' is set by {earlier} too.", "Keep one of them; letter case does not matter.");
             for (int i = 1; i < steps.Length; i++)
@@ -200,10 +202,14 @@ internal static class PartySchema
     private static IEnumerable<string> Keys(IReadOnlyList<JsonElement> forms, string above) =>
         Names(forms).SelectMany(name => Keys([.. Inner(forms, name)], $"{above}{name}.").Prepend(above + name));
 
+    /// <summary>Types of values of some forms, as the schema has them.</summary>
+    public static IEnumerable<string> Types(IEnumerable<JsonElement> forms) =>
+        forms.SelectMany(f => f.TryGetProperty("type", out JsonElement type) ? type.ValueKind == JsonValueKind.Array ? type.EnumerateArray().Select(t => t.GetString()!) : [type.GetString()!] : []);
+
     /// <summary>A text as a value of one of some forms; a text that is none stays one, so that whoever reads the key can say what is wrong.</summary>
     public static JsonElement Value(string text, IReadOnlyList<JsonElement> forms)
     {
-        string[] types = [.. forms.SelectMany(f => f.TryGetProperty("type", out JsonElement type) ? type.ValueKind == JsonValueKind.Array ? type.EnumerateArray().Select(t => t.GetString()!) : [type.GetString()!] : [])];
+        string[] types = [.. Types(forms)];
         if (types.Contains("boolean") && bool.TryParse(text, out bool flag))
             return JsonSerializer.SerializeToElement(flag);
         bool isNumber = types.Contains("number") || types.Contains("integer"), isList = types.Contains("array") || types.Contains("object");

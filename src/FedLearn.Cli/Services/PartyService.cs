@@ -1,3 +1,4 @@
+using System.Globalization;
 using System.Runtime.InteropServices;
 using FedLearn.Cli.Output;
 using FedLearn.Cli.RunFiles;
@@ -37,16 +38,18 @@ internal static class PartyService
         using var terminate = PosixSignalRegistration.Create(PosixSignal.SIGTERM, Ask);
         using var interrupt = PosixSignalRegistration.Create(PosixSignal.SIGINT, Ask);
         OutputFile.Check(request.Results);
+        // A service is read long after: each line says when.
+        void Log(string? text) => terminal.Log(text is null ? null : string.Create(CultureInfo.InvariantCulture, $"{TimeProvider.System.GetUtcNow():yyyy-MM-dd'T'HH:mm:ss'Z'} {text}"));
         var jobs = new List<ServiceJob>();
         var unusable = new List<(JobStatus Status, FedLearnException Error)>();
         foreach (string path in request.Files)
             try
             {
-                jobs.Add(Load(path, request, jobs, terminal.Log));
+                jobs.Add(Load(path, request, jobs, Log));
             }
             catch (FedLearnException e)
             {
-                terminal.Log($"[{path}] not started: {e.Message}");
+                Log($"[{path}] not started: {e.Message}");
                 unusable.Add((new JobStatus(null, null, null, "failed", 0, e.Id), e));
             }
 
@@ -56,21 +59,21 @@ internal static class PartyService
         await using HealthHost? health = request.Health is { } address
             ? await HealthHost.StartAsync(address, Status, () => stop.IsCancellationRequested, CancellationToken.None).ConfigureAwait(false) : null;
         if (health is not null)
-            terminal.Log($"health checks on {health.Address}");
+            Log($"health checks on {health.Address}");
         Task<FedLearnException?>[] running = [.. jobs.Select(job => Task.Run(() => job.RunAsync(stop), CancellationToken.None))];
-        terminal.Log($"service started: {jobs.Count} jobs");
-        Notify(ServiceState.Ready, terminal);
+        Log($"service started: {jobs.Count} {(jobs.Count == 1 ? "job" : "jobs")}");
+        Notify(ServiceState.Ready, Log);
         Task all = Task.WhenAll(running);
         await all.WaitAsync(stop).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
-        Notify(ServiceState.Stopping, terminal);
+        Notify(ServiceState.Stopping, Log);
         if (!stop.IsCancellationRequested)
         {
             FedLearnException?[] errors = [.. running.Select(r => r.Result), .. unusable.Select(u => u.Error)];
-            terminal.Log($"service ended: {errors.Count(e => e is null)} of {errors.Length} jobs succeeded");
+            Log($"service ended: {errors.Count(e => e is null)} of {errors.Length} jobs succeeded");
             return errors.FirstOrDefault(e => e is not null)?.ExitCode ?? 0;
         }
 
-        terminal.Log("stopping: no new sessions, and those in progress are ended");
+        Log("stopping: no new sessions, and those in progress are ended");
         try
         {
             await all.WaitAsync(request.StopTime, CancellationToken.None).ConfigureAwait(false);
@@ -86,7 +89,7 @@ internal static class PartyService
                 "Its peer sees a lost connection. Give a stop more time with --stop-seconds.", e);
         }
 
-        terminal.Log("stopped");
+        Log("stopped");
         return 0;
     }
 
@@ -99,7 +102,7 @@ internal static class PartyService
     }
 
     // Says nothing where no service manager listens.
-    private static void Notify(ServiceState state, Terminal terminal)
+    private static void Notify(ServiceState state, Action<string> log)
     {
         try
         {
@@ -107,7 +110,7 @@ internal static class PartyService
         }
         catch (System.Net.Sockets.SocketException)
         {
-            terminal.Log("warning: the service manager behind NOTIFY_SOCKET does not answer");
+            log("warning: the service manager behind NOTIFY_SOCKET does not answer");
         }
     }
 }

@@ -131,9 +131,11 @@ internal sealed class ServiceJob
         string unfinished = Path.Combine(_results, ".unfinished");
         try
         {
+            Discard(unfinished);
+            // Before a peer is met: a session without room for its results would be paid for in vain.
+            OutputFile.Probe(_results);
             if (File is { Relay: null, ActiveParty: { } address })
                 await ProbeAsync(address, stop).ConfigureAwait(false);
-            Discard(unfinished);
             PartyTask task = Watched(TaskOf(Path.Combine(unfinished, "models")));
             TransportSettings transport = File.TransportFor("train");
             JsonObject document = File.Hosts
@@ -247,6 +249,8 @@ internal sealed class ServiceJob
         }
     }
 
+    private bool IsIdle(FedLearnException e) => IsCounted && _session is null && e.Id is (ProtocolErrors.CannotConnect or ProtocolErrors.PartyMissing);
+
     private FedLearnException Failed(FedLearnException e)
     {
         lock (_gate)
@@ -255,7 +259,9 @@ internal sealed class ServiceJob
             bool mayPass = e is PeerException && !Refusals.Contains(e.Id);
             _refused = e is PeerException && (!mayPass || _refused);
             _state = !IsCounted ? JobState.Failed : !mayPass ? JobState.Waiting : _state == JobState.Running ? JobState.Ready : _state;
-            _lastError = e.Id;
+            // An active party that has not started a session is nothing to mend.
+            if (!IsIdle(e))
+                _lastError = e.Id;
         }
 
         // An active party that stays away is said once, not at every attempt.
@@ -273,7 +279,8 @@ internal sealed class ServiceJob
             document = PartyDocument.Merge([document], seconds);
         else
             document["timing"] = new JsonObject { ["totalSeconds"] = seconds };
-        OutputFile.Write(Path.Combine(unfinished, "report.json"), ReportWriter.Text(JsonNode.Parse(document.ToJsonString())!.AsObject()));
+        string report = ReportWriter.Text(JsonNode.Parse(document.ToJsonString())!.AsObject());
+        OutputFile.Write(Path.Combine(unfinished, "report.json"), file => System.IO.File.WriteAllText(file, report), ownerOnly: true);
         string place = Path.Combine(_results, string.Create(CultureInfo.InvariantCulture, $"{_clock.GetUtcNow():yyyyMMdd'T'HHmmss'Z'}-{_session}"));
         OutputFile.Guard(place, () => Directory.Move(unfinished, place));
         return place;

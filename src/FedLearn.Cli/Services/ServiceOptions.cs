@@ -49,7 +49,9 @@ internal sealed record ServiceOptions
         if (seconds is not null && (!double.TryParse(seconds, NumberStyles.Float, CultureInfo.InvariantCulture, out stop) || !(stop > 0) || stop > LongestStop))
             throw new ConfigurationException(RunFileErrors.OutOfRange, Place("stopSeconds", "--stop-seconds"), "the time is no number above 0 and at most 3600.", "Write a number of seconds, such as 30.");
         Uri? listen = null;
-        if (!string.IsNullOrEmpty(address) && (!GrpcAddress.TryParse(address, out listen) || !(listen!.Host == "localhost" || IPAddress.TryParse(listen.DnsSafeHost, out _))))
+        if (!string.IsNullOrEmpty(address) && (!GrpcAddress.TryParse(address, out listen)
+            // A port alone would be read as a host: 9090 is a way to write 0.0.35.130.
+            || !address.TrimEnd('/').EndsWith(string.Create(CultureInfo.InvariantCulture, $":{listen!.Port}"), StringComparison.Ordinal) || !(listen.Host == "localhost" || IPAddress.TryParse(listen.DnsSafeHost, out _))))
             throw new ConfigurationException(RunFileErrors.Address, Place("health", "--health"), "it is no address of this machine.", "Write an IP address or localhost, and a port, such as 127.0.0.1:9090.");
         string folder = Text("results", "RESULTS", results) ?? "results";
         return new ServiceOptions(sources) { Results = Path.GetFullPath(folder.Length > 0 ? folder : "results"), Health = listen, StopTime = TimeSpan.FromSeconds(stop) };

@@ -40,6 +40,8 @@ internal sealed class RestHost : IAsyncDisposable
         builder.Services.AddHostFiltering(filter => filter.AllowedHosts = ["localhost", "127.0.0.1", "[::1]", listen.Host]);
         builder.Services.AddOpenApi(Describe);
         WebApplication app = builder.Build();
+        // What routing itself refuses has no body; a caller gets a problem document for it as for every other error.
+        app.UseStatusCodePages(context => RefusalOf(context.HttpContext.Response.StatusCode).ExecuteAsync(context.HttpContext));
         app.UseHostFiltering();
         Map(app, scoring, metrics);
         app.MapOpenApi();
@@ -106,7 +108,7 @@ internal sealed class RestHost : IAsyncDisposable
             .Accepts<ScoreRequest>("application/json")
             .WithName("scoreSeveral").WithTags("scores").WithSummary("Predicts for several ids.")
             .WithDescription("All ids cross to each passive party in one message. Ids that a party does not have are listed; a party that is away fails the whole request unless it has a fallback.")
-            .Produces<ScoresReply>().ProducesProblem(StatusCodes.Status400BadRequest).Produces(StatusCodes.Status415UnsupportedMediaType).ProducesProblem(StatusCodes.Status503ServiceUnavailable);
+            .Produces<ScoresReply>().ProducesProblem(StatusCodes.Status400BadRequest).ProducesProblem(StatusCodes.Status415UnsupportedMediaType).ProducesProblem(StatusCodes.Status503ServiceUnavailable);
         app.MapGet("/health/live", () => Results.Ok(new HealthReply("live", PartiesOf(scoring))))
             .WithName("live").WithTags("health").WithSummary("Says that the server runs.").Produces<HealthReply>();
         app.MapGet("/health/ready", () => scoring.IsReady
@@ -183,6 +185,14 @@ internal sealed class RestHost : IAsyncDisposable
 
     private static IResult Problem(int status, string id, string title, string detail) =>
         Results.Problem(detail, statusCode: status, title: title, type: $"docs/errors/{id}.md", extensions: new Dictionary<string, object?> { ["errorId"] = id });
+
+    private static IResult RefusalOf(int status) => status switch
+    {
+        StatusCodes.Status404NotFound => Problem(status, ServingErrors.BadRequest, "There is no such address.", "GET /openapi/v1.json lists them."),
+        StatusCodes.Status405MethodNotAllowed => Problem(status, ServingErrors.BadRequest, "The address does not take that method.", "GET /openapi/v1.json lists addresses and their methods."),
+        StatusCodes.Status415UnsupportedMediaType => Problem(status, ServingErrors.BadRequest, "The body is no JSON.", "Send it with Content-Type: application/json."),
+        _ => Problem(status, ServingErrors.BadRequest, "The request cannot be understood.", "GET /openapi/v1.json describes requests."),
+    };
 
     private static IReadOnlyList<HealthReply.PartyState> PartiesOf(GlmScoringActive scoring) =>
         [.. scoring.Parties.Select(p => new HealthReply.PartyState(p.Name, p.Connected, p.HasFallback))];

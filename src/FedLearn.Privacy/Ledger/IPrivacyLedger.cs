@@ -51,9 +51,9 @@ public interface IPrivacyLedger
         LedgerEntry[] others = [.. entries.Where(e => e.Charge.RunId != exceptRun && e.Charge.DataSet.SharesRowsWith(dataSet))], own = [.. others.Where(e => e.Charge.Party == party)];
         var caveats = new List<string>();
         if (own.Count(e => e.Charge.TestNoise && e.Share > 0) is > 0 and var seeded)
-            caveats.Add($"{seeded} earlier runs over these people used test noise and protected nothing: the sums count them as if their noise had been secret, which is less than they told");
+            caveats.Add($"{seeded} earlier {(seeded == 1 ? "run" : "runs")} over these people used test noise and protected nothing: the sums count them as if their noise had been secret, which is less than they told");
         if (own.Count(e => e.Charge.Unit == PrivacyUnit.Label) is > 0 and var labels)
-            caveats.Add($"{labels} earlier runs over these people protected labels only: what they told of features is in no sum of the ledger");
+            caveats.Add($"{labels} earlier {(labels == 1 ? "run" : "runs")} over these people protected labels only: what they told of features is in no sum of the ledger");
         if (others.Length > own.Length)
             caveats.Add("the ledger holds charges over these people under another party's name: a budget counts one name only");
         return caveats;

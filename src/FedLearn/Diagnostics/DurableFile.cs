@@ -22,6 +22,25 @@ internal static partial class DurableFile
         return options;
     }
 
+    /// <summary>Makes a folder that nobody but its owner may enter, and those above it; one that is there keeps its mode. On Windows the folder above decides.</summary>
+    /// <param name="folder">The folder.</param>
+    /// <exception cref="IOException">It cannot be made.</exception>
+    /// <exception cref="UnauthorizedAccessException">It may not be made.</exception>
+    public static void CreateFolder(string folder)
+    {
+        if (OperatingSystem.IsWindows())
+        {
+            Directory.CreateDirectory(folder);
+            return;
+        }
+
+        // The runtime gives the mode to the last folder alone.
+        string full = Path.GetFullPath(folder);
+        if (Path.GetDirectoryName(full) is { } above && !Directory.Exists(above))
+            CreateFolder(above);
+        Directory.CreateDirectory(full, UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute);
+    }
+
     /// <summary>Replaces a file, or makes it: after a crash it holds these bytes or those before them, and once this returns these. They are written under the name with <c>.new</c> behind it first, which
     /// does not stay when that fails.</summary>
     /// <param name="path">File; its folder exists. One writer at a time.</param>

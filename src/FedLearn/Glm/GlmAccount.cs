@@ -1,5 +1,6 @@
 using System.Globalization;
 using FedLearn.Data;
+using FedLearn.Diagnostics;
 using FedLearn.Parties;
 using FedLearn.Privacy;
 
@@ -16,6 +17,19 @@ internal sealed class GlmAccount(GlmPlan plan, GlmPartyInput input, Lazy<DataSet
 {
     /// <summary>Whether the ledger has a charge of this run that is not settled: an earlier process began it.</summary>
     public bool IsUnderWay => Ledger.Entries.Any(e => e.Charge.RunId == RunId && e.State == ChargeState.Reserved);
+
+    /// <summary>Charges of this party for this job that are not settled, and not this run's; 0 where the ledger cannot say, which is no reason to lose what the run achieved.</summary>
+    public int Abandoned()
+    {
+        try
+        {
+            return Ledger.Entries.Count(e => e.State == ChargeState.Reserved && e.Charge.Party == input.Party && e.Charge.JobDigest == jobDigest && e.Charge.RunId != RunId);
+        }
+        catch (FedLearnException)
+        {
+            return 0;
+        }
+    }
 
     /// <summary>The people of a table, as the ledger knows them.</summary>
     public static DataSetIdentity IdentityOf(Table table) => DataSetIdentity.Of(RowIds.Order(table.Ids, 0).Digests);

@@ -159,14 +159,14 @@ public sealed class GlmModel
         Features.CheckColumns(table);
     }
 
-    /// <summary>Writes the part to DIR/PARTY.model.json, whole or not at all.</summary>
+    /// <summary>Writes the part to DIR/PARTY.model.json, whole or not at all. Nobody but its owner may read it.</summary>
     /// <param name="directory">Directory; made when missing.</param>
     /// <remarks>The file ends with a SHA-256 of all of its content, the digest of the job included, so that <see cref="Load"/> finds any change. That is a checksum, not
     /// the signature of somebody: whoever may write the file can also write another one.</remarks>
     public void Save(string directory)
     {
-        Directory.CreateDirectory(directory);
-        DurableFile.Replace(Path.Combine(directory, FileName(Party.Name)), GlmModelFile.Write(this), ownerOnly: false);
+        DurableFile.CreateFolder(directory);
+        DurableFile.Replace(Path.Combine(directory, FileName(Party.Name)), GlmModelFile.Write(this), ownerOnly: true);
     }
 
     /// <summary>Reads a part.</summary>

@@ -88,7 +88,7 @@ public sealed partial class GlmTrainer
             Inference = outcome.Inference,
         };
         // Before the others are let go: once one of them has ended, every model is where it belongs.
-        _input.SaveModel?.Invoke(model);
+        ModelNotSavedException.Save(_input.SaveModel, model);
         if (joint is not null)
             channels = [.. channels, joint.Arbiter];
         foreach (IPartyChannel channel in channels)
@@ -130,7 +130,7 @@ public sealed partial class GlmTrainer
             TestEvaluation = tested,
             GuestOnly = IsActive && _plan.Private ? GuestOnly.Fit(_plan.Job.Model.Family, work.Train, work.Test, targets, testTargets) : null,
             Objective = outcome.Objective,
-            Warnings = [.. outcome.Warnings, .. tested is null ? PerfectRanking.Warnings(trained?.Metrics, rows.Train.Length, "training") : PerfectRanking.Warnings(tested.Metrics, rows.Test.Length, "test"), .. IgnoredColumns(), .. CellsOutside.Warnings(_input.Party, map, _input.Table, rows.Train, "training", _plan.Private), .. BegunAnew(agreement), .. zeros.Select(column => ZeroNote(_plan.Job.Fold, _input.Party, column))],
+            Warnings = [.. outcome.Warnings, .. tested is null ? PerfectRanking.Warnings(trained?.Metrics, rows.Train.Length, "training") : PerfectRanking.Warnings(tested.Metrics, rows.Test.Length, "test"), .. IgnoredColumns(), .. CellsOutside.Warnings(_input.Party, map, _input.Table, rows.Train, "training", _plan.Private), .. BegunAnew(agreement, account), .. zeros.Select(column => ZeroNote(_plan.Job.Fold, _input.Party, column))],
         };
     }
 

@@ -1,3 +1,4 @@
+using System.Globalization;
 using System.Text.Json.Nodes;
 using FedLearn.Coordination;
 using FedLearn.Data;
@@ -209,7 +210,7 @@ public sealed partial class GlmTrainer
         }
         catch (Exception e)
         {
-            // A run that lost a peer or was stopped stays as it is, charged in full, so that it can go on. One that failed never will.
+            // A run that lost a peer, was stopped or could not save its model stays as it is, charged in full, so that it can go on. One that failed never will.
             if (run is not null && RunLoss.Is(e))
                 account?.Suspend();
             else
@@ -248,8 +249,19 @@ public sealed partial class GlmTrainer
                 "Put the ledger's files back beside the run's states, or begin anew (fedlearn: --fresh); the new run is charged by itself.");
     }
 
-    private IEnumerable<string> BegunAnew(SessionAgreement agreement) => _cutOff is null || agreement.Resume is not null ? []
-        : [$"{_input.Party}: a run of this job that was cut off before has been forgotten, since another party no longer has it: this is a new one"];
+    /// <summary>What a party must know that begins anew: a run that is charged already and will not go on.</summary>
+    /// <param name="agreement">What the parties agreed on.</param>
+    /// <param name="account">This run's side of the ledger.</param>
+    private IEnumerable<string> BegunAnew(SessionAgreement agreement, GlmAccount account)
+    {
+        if (agreement.Resume is not null)
+            yield break;
+        if (_cutOff is not null)
+            yield return $"{_input.Party}: a run of this job that was cut off before has been forgotten, since another party no longer has it: this is a new one";
+        else if (_input.Runs is not null && account.Abandoned() is > 0 and var runs)
+            yield return string.Create(CultureInfo.InvariantCulture, $"{_input.Party}: the ledger has {(runs == 1 ? "a charge" : $"{runs} charges")} of this job whose run has not ended and has no state here (lost, damaged, or of ")
+                + "another process): it stays charged in full, and this run was charged beside it";
+    }
 
     private static JsonObject Parameters(PartyCalibration c) => new()
     {

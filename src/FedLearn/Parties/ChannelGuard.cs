@@ -1,3 +1,4 @@
+using System.Runtime.ExceptionServices;
 using FedLearn.Diagnostics;
 using FedLearn.Privacy;
 using FedLearn.Protocol;
@@ -16,10 +17,17 @@ internal static class ChannelGuard
         }
         catch (Exception e)
         {
-            string id = (e as FedLearnException)?.Id ?? (e is OperationCanceledException ? ProtocolErrors.Cancelled : ProtocolErrors.PeerFailed);
+            string id = (e as FedLearnException)?.Id ?? e switch
+            {
+                OperationCanceledException => ProtocolErrors.Cancelled,
+                ModelNotSavedException => ProtocolErrors.ModelNotSaved,
+                _ => ProtocolErrors.PeerFailed,
+            };
             using var limit = new CancellationTokenSource(TimeSpan.FromSeconds(2));
             // All at once: a peer that takes nothing in does not use up the time of the others.
             await Task.WhenAll(channels.Select(channel => channel.AbortAsync(id, limit.Token).AsTask())).ConfigureAwait(false);
+            if (e is ModelNotSavedException { InnerException: { } cause })
+                ExceptionDispatchInfo.Throw(cause);
             throw;
         }
     }

@@ -63,6 +63,9 @@ public static class ProtocolErrors
     /// <summary>A party stopped for a reason that has no id of its own.</summary>
     public const string PeerFailed = "FL4019";
 
+    /// <summary>A party has trained its part of the model and could not save it. The run can go on, and then ends without another charge.</summary>
+    public const string ModelNotSaved = "FL4022";
+
     /// <summary>A coordinator goes on with a run that was not offered to it.</summary>
     public const string NotOffered = "FL4150";
 

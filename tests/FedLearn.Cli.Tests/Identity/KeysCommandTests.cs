@@ -102,6 +102,9 @@ public sealed class KeysCommandTests : IDisposable
         Assert.Equal(["telco", "fedlearn:telco"], certificates[0]!["names"]!.AsArray().Select(n => (string)n!));
         Assert.NotEqual(pin, (string)certificates[0]!["certificatePin"]!);
         Assert.All((string[])[pin, old, (string)certificates[0]!["certificatePin"]!, "CN=telco", "(expired)", "itself", (string)certificates[0]!["validUntil"]!], part => Assert.Contains(part, run.Error, StringComparison.Ordinal));
+        // Without a document the table is what was asked for.
+        ToolRun table = await ToolRun.Of("keys", "show", At("telco.crt.pem"));
+        Assert.Equal((run.Error, ""), (table.Output, table.Error));
     }
 
     [Theory]

@@ -98,6 +98,33 @@ public sealed class PartyOverridesTests : IDisposable
     }
 
     [Fact]
+    public void Of_ValuesOfTheJob_AreToldApartFromDefaults()
+    {
+        using var scene = new Scene();
+        scene.Job(("transport.resumeSeconds", 12), ("parties.1.ledger", JsonNode.Parse("""{ "budget": { "epsilon": 3, "delta": 1e-5 } }""")), ("parties.1.alignment", JsonNode.Parse("""{ "padTo": 7 }""")));
+        JsonArray values = EffectiveConfiguration.Of(PartyFile.Load(scene.Parties(5301).Telco), PartyOverrides.None)["values"]!.AsArray();
+        string Of(string key) => values.Single(v => (string)v!["key"]! == key) is { } line ? $"{line["value"]} {line["source"]}" : "";
+        Assert.Equal(["12 job", "telco.csv job", "3 job", "1E-05 job", "7 job", $"{scene.At("telco.ledger.db")} default", "60 file"],
+            ((string[])["resumeSeconds", "data.path", "ledger.budget.epsilon", "ledger.budget.delta", "alignment.padTo", "ledger.path", "timeoutSeconds"]).Select(Of));
+    }
+
+    [Fact]
+    public void Environment_EmptyValueOfANumber_IsRefusedWithTheVariablesName()
+    {
+        var error = Assert.Throws<ConfigurationException>(() => Load(Environment(("FEDLEARN_PARTY__TIMEOUTSECONDS", ""))));
+        Assert.Equal(RunFileErrors.WrongType, error.Id);
+        Assert.Contains("environment, FEDLEARN_PARTY__TIMEOUTSECONDS", error.Message, StringComparison.Ordinal);
+        Assert.DoesNotContain("quotes", error.Message, StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData("9090")]
+    [InlineData("http://9090")]
+    [InlineData("127.0.0.1")]
+    public void Health_NotHostAndPort_IsRefused(string address) =>
+        Assert.Equal(RunFileErrors.Address, Assert.Throws<ConfigurationException>(() => ServiceOptions.Of(PartyOverrides.None, null, address, null)).Id);
+
+    [Fact]
     public void Set_WithoutValueOrOfNoKey_IsRefused()
     {
         Assert.Equal(ServiceErrors.UnknownVariable, Assert.Throws<ConfigurationException>(() => PartyOverrides.Of(new Dictionary<string, string>(), ["timeoutSeconds"])).Id);
@@ -122,6 +149,10 @@ public sealed class PartyOverridesTests : IDisposable
         Assert.Equal(("3", "--set"), Of(values, "connectTimeoutSeconds"));
         Assert.Equal(("127.0.0.1:5301", "file"), Of(values, "peers.north-bank"));
         Assert.Equal(("24", "default"), Of(values, "service.sessionsPerDay"));
+        Assert.Equal(("300", "default"), Of(values, "resumeSeconds"));
+        Assert.Equal(["alignment.engine", "alignment.padTo", "alignment.peerIds", "alignment.sessionsPerDay", "alignment.state", "alignment.threads"],
+            values.AsArray().Where(v => ((string)v!["key"]!).StartsWith("alignment.", StringComparison.Ordinal) && (string)v["source"]! == "default").Select(v => (string)v!["key"]!).Order(StringComparer.Ordinal));
+        Assert.DoesNotContain(values.AsArray(), v => (string)v!["source"]! == "job or default");
         Assert.Equal(("12", "FEDLEARN_SERVICE__STOPSECONDS"), Of(document["service"], "stopSeconds"));
         Assert.Equal(("127.0.0.1:9090", "command line"), Of(document["service"], "health"));
         Assert.DoesNotContain("word", refused.Output + refused.Error, StringComparison.Ordinal); // a password in an address is never shown

@@ -138,6 +138,42 @@ public class ServiceTests
     }
 
     [Fact]
+    public async Task Passive_ResultsCannotBeWritten_WaitsAndPaysNothing()
+    {
+        using var scene = new Scene();
+        int port = Scene.FreePort();
+        (string bankFile, string telcoFile) = Job(scene, "credit", port, """, "service": { "longestPauseSeconds": 0.5 }""", Scene.Private());
+        string inTheWay = scene.Write("results/credit", "not a folder");
+        using ToolProcess service = ToolProcess.Start(Service(scene, telcoFile));
+        await service.SaysAsync("(FL2102)");
+        (int status, JsonNode body) = await GetAsync(service, "readyz");
+        Assert.Equal((503, ("credit", "waiting", "FL2102")), (status, Jobs(body)[0]));
+        using ToolProcess bank = ToolProcess.Start("party", "--config", bankFile);
+        await bank.SaysAsync("listening on");
+        Assert.Empty(scene.Ledgers.Where(f => f.StartsWith("credit.telco", StringComparison.Ordinal)));
+
+        File.Delete(inTheWay);
+        ToolRun run = await bank.EndAsync();
+        Assert.True(run.ExitCode == 0, run.Error);
+        await service.SaysAsync("session finished");
+        string folder = Assert.Single(Sessions(scene, "credit", "telco"));
+        if (!OperatingSystem.IsWindows())
+        {
+            const UnixFileMode Own = UnixFileMode.UserRead | UnixFileMode.UserWrite;
+            Assert.Equal((Own | UnixFileMode.UserExecute, Own, Own),
+                (File.GetUnixFileMode(folder), File.GetUnixFileMode(Path.Combine(folder, "report.json")), File.GetUnixFileMode(Path.Combine(folder, "models", "telco.model.json"))));
+        }
+
+        // The bank is away again, which is nothing to mend.
+        await service.SaysAsync("(FL4015)");
+        (status, body) = await GetAsync(service, "readyz");
+        Assert.Equal((200, ("credit", "ready", null)), (status, Jobs(body)[0]));
+        Assert.All(service.Error.Split('\n', StringSplitOptions.RemoveEmptyEntries), line => Assert.Matches(@"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ ", line));
+        ToolProcess.Send(service.Id, ToolProcess.Terminate);
+        Assert.Equal(0, (await service.EndAsync()).ExitCode);
+    }
+
+    [Fact]
     public async Task Passive_MoreSessionsThanADayMayHave_AreRefusedAlsoAfterARestart()
     {
         using var scene = new Scene();

@@ -45,6 +45,10 @@ public class ServeTests
         foreach (object bad in (object[])[new { ids = Array.Empty<string>() }, new { id = "a" }, new { ids = new string?[] { null } }, new { ids = new int[] { 3 } }, new { ids = new string[GlmScoring.MostIds + 1].Select(_ => "a") }])
             Assert.Equal((400, ServingErrors.BadRequest), (await serving.PostAsync("score", bad)) is var (code, problem) ? (code, (string)problem!["errorId"]!) : default);
 
+        // What routing refuses is a problem document too.
+        foreach ((string path, string method, int due) in (ValueTuple<string, string, int>[])[("nowhere", "GET", 404), ("score", "DELETE", 405), ("score", "POST", 415)])
+            Assert.Equal((due, ServingErrors.BadRequest), await serving.RefusedAsync(path, method));
+
         string[] metrics = (await serving.TextAsync("metrics")).Split('\n');
         Assert.Contains("fedlearn_serve_requests_total{outcome=\"ok\"} 21", metrics);
         Assert.Contains("fedlearn_serve_requests_total{outcome=\"unknown_id\"} 2", metrics);

@@ -66,6 +66,14 @@ internal sealed class ServingScene : IDisposable
 
     public Task<(int Status, JsonNode? Body)> PostAsync(string path, object body) => AnswerOf(_http.PostAsJsonAsync(new Uri(path, UriKind.Relative), body, TestContext.Current.CancellationToken));
 
+    /// <summary>A request of any method, with a body that is no JSON; what it is refused with.</summary>
+    public async Task<(int Status, string? ErrorId)> RefusedAsync(string path, string method)
+    {
+        using var request = new HttpRequestMessage(new HttpMethod(method), new Uri(path, UriKind.Relative)) { Content = method == "GET" ? null : new StringContent("a") };
+        (int status, JsonNode? body) = await AnswerOf(_http.SendAsync(request, TestContext.Current.CancellationToken));
+        return (status, (string?)body?["errorId"]);
+    }
+
     public Task<string> TextAsync(string path) => _http.GetStringAsync(new Uri(path, UriKind.Relative), TestContext.Current.CancellationToken);
 
     /// <summary>Checks a full answer against batch prediction, bit for bit.</summary>

@@ -1,5 +1,7 @@
 using System.Globalization;
 using System.Text.Json.Nodes;
+using FedLearn.Cli.RunFiles;
+using FedLearn.Cli.Running;
 using FedLearn.Data;
 using FedLearn.Storage.Sqlite;
 
@@ -15,6 +17,23 @@ public sealed class AlignTests : IDisposable
     public void Dispose() => _scene.Dispose();
 
     private static (string, JsonNode?) Psi => ("alignment", "psi");
+
+    [Fact]
+    public void State_OfTwoJobsWithOnePeer_IsInTwoFolders()
+    {
+        string StateOf(string name, string verb, params (string, JsonNode?)[] changes)
+        {
+            RunFile run = RunFile.Load(_scene.Named($"{name}.job.json", [Psi, ("name", name), ("parties.1.ledger.path", "telco.ledger.db"), .. changes]));
+            return Alignments.Options(new SessionOrder(run, verb, null, null), run.Parties[1], out _).StateDirectory!;
+        }
+
+        // Beside each other, so that a service's jobs do not wait for each other's folders; and found again by the same job.
+        string credit = StateOf("credit", "train"), churn = StateOf("churn", "train");
+        Assert.Equal(credit, StateOf("credit", "train"));
+        Assert.Equal(3, new[] { credit, churn, StateOf("credit", "predict") }.Distinct().Count());
+        Assert.All([credit, churn], folder => Assert.Equal(_scene.At("telco.alignment"), Path.GetDirectoryName(folder)));
+        Assert.Equal(_scene.At("mine"), StateOf("credit", "train", ("parties.1.alignment", JsonNode.Parse("""{ "state": "mine" }"""))));
+    }
 
     private static async Task<JsonObject> DocumentAsync(params string[] args)
     {

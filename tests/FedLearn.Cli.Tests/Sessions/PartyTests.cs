@@ -1,5 +1,11 @@
 using System.Globalization;
 using System.Text.Json.Nodes;
+using FedLearn.Cli.RunFiles;
+using FedLearn.Cli.Running;
+using FedLearn.Diagnostics;
+using FedLearn.Privacy;
+using FedLearn.Protocol;
+using FedLearn.Storage.Sqlite;
 
 namespace FedLearn.Cli.Tests.Sessions;
 
@@ -19,6 +25,64 @@ public class PartyTests
         using ToolProcess telco = Start("telco", telcoFile);
         using (bank ??= Start("bank", bankFile))
             return (await bank.EndAsync(), await telco.EndAsync());
+    }
+
+    [Theory]
+    [InlineData("bank", "telco")]
+    [InlineData("telco", "bank")]
+    public async Task Party_ModelCannotBeSaved_TheSameCommandEndsTheRunWithOneCharge(string party, string peer)
+    {
+        using var scene = new Scene();
+        scene.Job(Scene.Private(("training.epochs", 20), ("training.checkpointRounds", 10), ("privacy.testNoiseSeed", 5), ("transport.resumeSeconds", 0)));
+        // A folder of the model's name is in the way, as a full disk would be: nothing tells before the end.
+        string inTheWay = scene.At($"{party}/{party}.model.json");
+        Directory.CreateDirectory(inTheWay);
+        string[] Options(string of) => ["--model", scene.At(of), "--json"];
+        (ToolRun bank, ToolRun telco) = await SessionAsync(scene, activeFirst: true, Options);
+        (ToolRun own, ToolRun other) = party == "bank" ? (bank, telco) : (telco, bank);
+        Assert.Equal((2, 4), (own.ExitCode, other.ExitCode));
+        Assert.Contains("(FL2102)", own.Error, StringComparison.Ordinal);
+        Assert.Contains("FL4022", other.Error, StringComparison.Ordinal);
+        Assert.All((string[])[party, peer], p => Assert.Contains(scene.Ledgers, file => file.StartsWith(p, StringComparison.Ordinal) && file.EndsWith(".state", StringComparison.Ordinal)));
+
+        Directory.Delete(inTheWay);
+        (bank, telco) = await SessionAsync(scene, activeFirst: true, Options);
+        Assert.True((bank.ExitCode, telco.ExitCode) == (0, 0), bank.Error + telco.Error);
+        Assert.Contains("the run goes on before round ", bank.Error, StringComparison.Ordinal);
+        Assert.Equal(["bank/bank.model.json", "telco/telco.model.json"], scene.Results);
+        JsonArray whole = JsonNode.Parse((await ToolRun.Of("train", "--config", scene.Named("whole.job.json", [.. Scene.Private(("training.epochs", 20), ("training.checkpointRounds", 10), ("privacy.testNoiseSeed", 5)),
+            ("parties.0.ledger.path", "whole.bank.ledger.db"), ("parties.1.ledger.path", "whole.telco.ledger.db")]), "--json")).Output)!["parties"]!.AsArray();
+        Assert.Equal(whole.Select(p => (string)p!["model"]!["weightsSha256"]!), new[] { bank, telco }.Select(r => (string)JsonNode.Parse(r.Output)!["parties"]![0]!["model"]!["weightsSha256"]!));
+        foreach (string name in (string[])["bank", "telco"])
+        {
+            LedgerEntry charge = Assert.Single(SqliteLedger.Audit(scene.At($"{name}.ledger.db")).Entries);
+            Assert.Equal((ChargeState.Settled, 1.0), (charge.State, charge.Share));
+        }
+    }
+
+    [Fact]
+    public async Task Party_NameHasJoinedAlready_IsNotTakenForALoss()
+    {
+        using var scene = new Scene();
+        RunFile run = RunFile.Load(scene.Job());
+        var settings = new TransportSettings { ResumeTimeout = TimeSpan.FromMilliseconds(1) };
+        var log = new List<string>();
+        PartyTask task = new SessionOrder(run, "train", null, null) { KeepsRuns = true }.TaskOf("telco", null);
+        PeerException error = await Assert.ThrowsAsync<PeerException>(() => PartySupervisor.RunAsync(task, settings, log.Add,
+            (attempt, _, stop) => throw new PeerException(ProtocolErrors.AlreadyJoined, "party 'telco', joining", "a party of that name has joined already.", "Start each party once."), TestContext.Current.CancellationToken));
+        // Not a peer that has not come back, whom one waits for and then begins anew, which is charged again.
+        Assert.Equal(ProtocolErrors.AlreadyJoined, error.Id);
+        Assert.Contains("'telco' has joined already", Assert.Single(log), StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task Train_Models_AreReadByTheirOwnerAlone()
+    {
+        Assert.SkipWhen(OperatingSystem.IsWindows(), "Windows has no modes.");
+        using var scene = new Scene();
+        Assert.Equal(0, (await ToolRun.Of("train", "--config", scene.Job(), "--model", scene.At("models"))).ExitCode);
+        Assert.Equal(UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute, File.GetUnixFileMode(scene.At("models")));
+        Assert.All(Directory.GetFiles(scene.At("models")), file => Assert.Equal(UnixFileMode.UserRead | UnixFileMode.UserWrite, File.GetUnixFileMode(file)));
     }
 
     [Theory]

@@ -162,11 +162,34 @@ public sealed class ResumeReliabilityTests
         IReadOnlyList<GlmPartyResult> ended = await run.AttemptAsync();
         Assert.All(ended, r => Assert.Null(r.Resumed));
         Assert.Contains(ended[0].Warnings, w => w.Contains("has been forgotten", StringComparison.Ordinal));
+        // The one who is charged twice is told.
+        Assert.Contains(ended[1].Warnings, w => w.StartsWith("telco: the ledger has a charge of this job whose run has not ended", StringComparison.Ordinal));
         // The bank settled what had begun; telco's charge, whose state is lost, stays in full.
         LedgerEntry[] bank = [.. new SqliteLedger(run.LedgerOf("bank")).Entries], telco = [.. new SqliteLedger(run.LedgerOf("telco")).Entries];
         Assert.Equal((2, 2), (bank.Length, telco.Length));
         Assert.Equal((ChargeState.Settled, ChargeState.Reserved), (bank[0].State, telco[0].State));
         Assert.InRange(bank[0].Share, 0.1, 0.9);
+    }
+
+    [Fact]
+    public async Task Train_AllStatesDamaged_BeginsANewRunSaysSoAndRemovesWhatNobodyCanUse()
+    {
+        using var run = new CutRun("hdp", KillJobs.Job("hdp"));
+        await run.CutAsync("telco", 30);
+        string folder = Path.GetDirectoryName(run.LedgerOf("telco"))!;
+        Assert.Single(Directory.GetFiles(folder, "telco*.outbox"));
+        foreach (string file in Directory.GetFiles(folder, "telco*.state"))
+        {
+            byte[] bytes = File.ReadAllBytes(file);
+            bytes[^1] ^= 1;
+            File.WriteAllBytes(file, bytes);
+        }
+
+        IReadOnlyList<GlmPartyResult> ended = await run.AttemptAsync();
+        Assert.Contains(ended[1].Warnings, w => w.Contains("lost, damaged", StringComparison.Ordinal));
+        Assert.Empty(run.Files.Where(f => f.EndsWith(".outbox", StringComparison.Ordinal) || f.EndsWith(".state", StringComparison.Ordinal)));
+        // The bank's run was settled.
+        Assert.DoesNotContain(ended[0].Warnings, w => w.Contains("the ledger has", StringComparison.Ordinal));
     }
 
     [Fact]

@@ -145,7 +145,7 @@ public class GlmPrivacySettingsTests
         Assert.Equal((PrivacyUnit.Label, 0, 0), (disclosed.Charge.Unit, disclosed.MuSquared, disclosed.PureEpsilon));
         inputs = [.. inputs.Select(input => input with { RunId = null })];
         IReadOnlyList<GlmPartyResult> later = await LocalFederation.TrainAsync(Job(data, "binomial", p => p, testNoise: null), inputs);
-        Assert.All(later, r => Assert.Contains(r.Privacy.Warnings, w => w.StartsWith("1 earlier runs over these people protected labels only", StringComparison.Ordinal)));
+        Assert.All(later, r => Assert.Contains(r.Privacy.Warnings, w => w.StartsWith("1 earlier run over these people protected labels only", StringComparison.Ordinal)));
     }
 
     [Fact]
@@ -156,7 +156,7 @@ public class GlmPrivacySettingsTests
         GlmPartyInput[] inputs = [.. data.Inputs().Select(input => input with { Ledger = ledger })];
         await LocalFederation.TrainAsync(Job(data, "binomial", p => p), inputs);
         GlmPartyResult result = (await LocalFederation.TrainAsync(Job(data, "binomial", p => p, testNoise: null), inputs))[1];
-        Assert.Contains(result.Privacy.Warnings, w => w.StartsWith("1 earlier runs over these people used test noise", StringComparison.Ordinal));
+        Assert.Contains(result.Privacy.Warnings, w => w.StartsWith("1 earlier run over these people used test noise", StringComparison.Ordinal));
         Assert.Contains(result.Privacy.Warnings, w => w.Contains("another party's name", StringComparison.Ordinal));
         Assert.Contains(result.Privacy.Warnings, w => w.Contains("leave them out where you pass it on", StringComparison.Ordinal));
     }

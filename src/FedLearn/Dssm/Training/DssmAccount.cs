@@ -34,7 +34,7 @@ internal sealed class DssmAccount(DssmPlan plan, DssmPartyOptions party, IPrivac
             yield return warning;
         LedgerEntry[] others = [.. Ledger.Entries.Where(e => e.Charge.RunId != RunId && e.Costs(Party, DataSet, PrivacyUnit.Record))];
         if (others.Count(e => DssmClaims.IsOwnMessages(e.Charge)) is > 0 and var own)
-            yield return $"{own} earlier runs over these people are booked as own messages: what they told through trained parameters is in no sum of the ledger";
+            yield return $"{own} earlier {(own == 1 ? "run over these people is" : "runs over these people are")} booked as own messages: what they told through trained parameters is in no sum of the ledger";
     }
 
     protected override string Unit => DssmClaims.Name(plan.Unit);

@@ -104,7 +104,7 @@ public sealed record DssmModel
         return own.Where(option => !JsonNode.DeepEquals(option.Value, others[option.Key])).Select(option => $"model.{JsonNamingPolicy.CamelCase.ConvertName(option.Key)}");
     }
 
-    /// <summary>Writes the part to a file: JSON with a checksum over its content. It appears whole or not at all.</summary>
+    /// <summary>Writes the part to a file: JSON with a checksum over its content. It appears whole or not at all. Nobody but its owner may read it.</summary>
     /// <param name="path">File.</param>
     public void Save(string path)
     {
@@ -112,7 +112,7 @@ public sealed record DssmModel
         foreach ((string name, JsonNode? value) in JsonSerializer.SerializeToNode(this, Json)!.AsObject().ToArray())
             document[JsonNamingPolicy.CamelCase.ConvertName(name)] = value?.DeepClone();
         document["weightsSha256"] = WeightsSha256;
-        DurableFile.Replace(path, SignedJson.Of(document), ownerOnly: false);
+        DurableFile.Replace(path, SignedJson.Of(document), ownerOnly: true);
     }
 
     /// <summary>Reads a part.</summary>

@@ -182,7 +182,7 @@ public sealed class DssmTrainer
         if (IsLabel && waits)
             foreach (IPartyChannel channel in channels)
                 await ChannelGuard.ReceiveScalarsAsync(channel, round, ScalarsKind.Agreement, 1, cancellationToken).ConfigureAwait(false);
-        _input.SaveModel?.Invoke(result.Model);
+        ModelNotSavedException.Save(_input.SaveModel, result.Model);
         if (!IsLabel && waits)
             await channels[0].SendAsync(round, Disclosure.Unprotected(new Scalars(ScalarsKind.Agreement, new double[] { 1 }), "agreement: the view is done"), cancellationToken).ConfigureAwait(false);
     }

@@ -164,6 +164,32 @@ public class DssmResumeTests
         Assert.Equal(ChargeState.Settled, Assert.Single(scene.Ledgers["shop"].Entries).State);
     }
 
+    [Theory]
+    [InlineData("shop")]
+    [InlineData("taste")]
+    public async Task Run_ModelCannotBeSaved_GoesOnWithOneCharge(string party)
+    {
+        DssmJob job = All["full, sum"];
+        IReadOnlyList<DssmPartyResult> expected = (await new Scene(job).SessionAsync(int.MaxValue)).Results ?? throw new InvalidOperationException("A session without a fault failed.");
+        bool full = true;
+        var scene = new Scene(job)
+        {
+            Saving = self =>
+            {
+                if (full && self == party)
+                    throw new IOException("There is no room.");
+            },
+        };
+        Session session = await scene.SessionAsync(int.MaxValue);
+        Assert.IsType<IOException>(session.Failure);
+        Assert.All(scene.Stores, store => Assert.NotNull(store.Value.Find(store.Key, scene.Terms.TermsDigest)));
+        Assert.All(scene.Ledgers.Values, ledger => Assert.Equal(ChargeState.Reserved, Assert.Single(ledger.Entries).State));
+        full = false;
+        session = await scene.SessionAsync(int.MaxValue);
+        AssertSame(expected, session.Results!);
+        Assert.All(scene.Ledgers.Values, ledger => Assert.Equal(ChargeState.Settled, Assert.Single(ledger.Entries).State));
+    }
+
     [Fact]
     public void Interval_OfPrivateJobs_LeavesRoomInTheOutboxes()
     {
@@ -209,6 +235,8 @@ public class DssmResumeTests
 
         public Func<string, ITowerFactory> TowersOf { get; init; } = _ => Towers;
 
+        public Action<string> Saving { get; init; } = _ => { };
+
         public SessionTerms Terms { get; } = DssmJobTerms.Of(job);
 
         public int SentAgain { get; private set; }
@@ -217,7 +245,7 @@ public class DssmResumeTests
         public async Task<Session> SessionAsync(int cutAt)
         {
             DssmTrainer[] parties = [.. SmallRecommendation.Inputs(job.LabelHasView)
-                .Select(input => new DssmTrainer(job, input with { Runs = Stores[input.Party], Ledger = Ledgers[input.Party] }, TowersOf(input.Party)))];
+                .Select(input => new DssmTrainer(job, input with { Runs = Stores[input.Party], Ledger = Ledgers[input.Party], SaveModel = _ => Saving(input.Party) }, TowersOf(input.Party)))];
             var desk = new SessionDesk(Terms, Patience);
             SessionAgreement[] agreements = await Task.WhenAll(parties.Select(p => desk.JoinAsync(p.JoinRequest)));
             string run = agreements[0].Resume?.SessionId ?? agreements[0].SessionId;
@@ -238,7 +266,7 @@ public class DssmResumeTests
             {
                 return new(agreements[0], await Task.WhenAll(running).WaitAsync(Patience), null);
             }
-            catch (Exception e) when (e is FedLearnException or InvalidOperationException)
+            catch (Exception e) when (e is FedLearnException or InvalidOperationException or IOException)
             {
                 return new(agreements[0], null, FailureSummary.Root(running.Where(t => t.IsFaulted).Select(t => t.Exception!.InnerException!)));
             }

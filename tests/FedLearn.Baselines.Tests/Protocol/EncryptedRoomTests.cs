@@ -5,7 +5,6 @@ using FedLearn.Diagnostics;
 using FedLearn.Glm;
 using FedLearn.Numerics;
 using FedLearn.Privacy;
-using FedLearn.Protocol;
 using FedLearn.Testing;
 
 namespace FedLearn.Baselines.Tests.Protocol;

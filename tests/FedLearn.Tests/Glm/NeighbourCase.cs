@@ -103,7 +103,7 @@ internal sealed record NeighbourCase
                 Share = Pick(random, 0.2, 0.5, 0.9),
                 Adjacency = zero ? Adjacency.ZeroOut : Adjacency.ReplaceOne,
                 Unit = label ? PrivacyUnit.Label : PrivacyUnit.Record,
-                Evaluation = !paper && random.Next(3) == 0 ? EvaluationDisclosure.Charged : EvaluationDisclosure.None,
+                Evaluation = !paper && random.Next(3) == 0 && !label ? EvaluationDisclosure.Charged : EvaluationDisclosure.None,
                 EvaluationShare = Pick(random, 0.1, 0.5),
             },
         };

@@ -303,7 +303,7 @@ internal sealed partial class Outbox : IDisposable
                 // First the zeros: where a crash leaves the length without them, the file would look cut off.
                 Sync();
             }
-            catch (IOException)
+            catch
             {
                 // The ledger needs the room that this took of a full disk: a run that has sent nothing is settled, and costs nothing.
                 RandomAccess.SetLength(Handle, _length);

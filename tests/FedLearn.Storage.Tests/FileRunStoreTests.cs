@@ -151,6 +151,25 @@ public sealed class FileRunStoreTests : IDisposable
     }
 
     [Fact]
+    public void Continue_RunThatAnotherProcessEnds_IsNotTakenForALostOne()
+    {
+        IRunState run = Open().Begin(Run);
+        run.Write(0, [1]);
+        CutOffRun found = Found!;
+        Assert.Throws<ConfigurationException>(() => Open().Continue(found)); // what is loaded once is
+        Exception? error = null;
+        var second = new Thread(() => error = Record.Exception(() => new FileRunStore(_folder["bank.ledger.db"], TimeSpan.FromMinutes(2)).Continue(found)));
+        second.Start();
+        Assert.True(SpinWait.SpinUntil(() => second.ThreadState.HasFlag(System.Threading.ThreadState.WaitSleepJoin), TimeSpan.FromMinutes(1)));
+        run.Remove();
+        run.Dispose();
+        second.Join();
+        // Not FL2543, whose remedy is charged again.
+        Assert.Equal(RunStateErrors.InUse, Assert.IsType<ConfigurationException>(error).Id);
+        Assert.Contains("has ended the run", error.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
     public void Continue_FolderThatCannotBeRead_EndsTheLock()
     {
         using (IRunState run = Open().Begin(Run))

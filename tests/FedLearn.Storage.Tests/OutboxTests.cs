@@ -99,7 +99,7 @@ public sealed class OutboxTests : IDisposable
         Assert.SkipUnless(OperatingSystem.IsLinux(), "The limit that stands for a full disk is Linux's.");
         using Process child = Child.Start("grow", _folder["1.outbox"]);
         // What stays of a full disk is needed to settle the run.
-        Assert.Equal($"{SqliteLedgerErrors.StorageFailed} 0", child.StandardOutput.ReadLine());
+        Assert.Equal("True 0", child.StandardOutput.ReadLine());
         child.WaitForExit();
     }
 

@@ -365,7 +365,7 @@ public sealed class RunFileTests : IDisposable
     {
         GlmRunFile run = Load(With(With(Plain, "parties[1].ledger", """{ "path": "sub/x.db" }"""), "parties[0].alignment",
             """{ "padTo": 1000, "threads": 3, "engine": "sodium", "sessionsPerDay": 4, "peerIds": 5, "state": "kept" }"""));
-        Assert.Equal(new PartyAlignment { PadTo = 1000, Threads = 3, Engine = PsiEngine.Sodium, Caps = new() { SessionsPerDay = 4, PeerIds = 5 }, State = Path.Combine(_folder.Path, "kept") }, run.Party("bank").Alignment);
+        Assert.Equal(new PartyAlignment { PadTo = 1000, Threads = 3, Engine = PsiEngine.Sodium, Caps = new() { SessionsPerDay = 4, PeerIds = 5 }, State = Path.Combine(_folder.Path, "kept"), NamesState = true }, run.Party("bank").Alignment);
         Assert.Equal(new PartyAlignment { State = Path.Combine(_folder.Path, "sub", "telco.alignment") }, run.Party("telco").Alignment);
     }
 

@@ -150,7 +150,7 @@ public class ServiceTests
         Assert.Equal((503, ("credit", "waiting", "FL2102")), (status, Jobs(body)[0]));
         using ToolProcess bank = ToolProcess.Start("party", "--config", bankFile);
         await bank.SaysAsync("listening on");
-        Assert.Empty(scene.Ledgers.Where(f => f.StartsWith("credit.telco", StringComparison.Ordinal)));
+        Assert.DoesNotContain(scene.Ledgers, f => f.StartsWith("credit.telco", StringComparison.Ordinal));
 
         File.Delete(inTheWay);
         ToolRun run = await bank.EndAsync();
@@ -262,7 +262,7 @@ public class ServiceTests
         // The same party of the same job twice: the second is left out.
         using ToolProcess service = ToolProcess.Start(Service(scene, telco, telco));
         await service.SaysAsync($"({ServiceErrors.SameJobTwice})");
-        await service.SaysAsync("service started: 1 jobs");
+        await service.SaysAsync("service started: 1 job");
         ToolProcess.Send(service.Id, ToolProcess.Terminate);
         ToolRun end = await service.EndAsync();
         Assert.True(end.ExitCode == 0, end.Error);

@@ -83,7 +83,7 @@ public sealed class AlignTests : IDisposable
         ToolRun show = await ToolRun.Of("ledger", "show", "--ledger", _scene.At("bank.ledger.db"), "--json");
         Assert.Equal(Scene.Common, (int)Assert.Single(JsonNode.Parse(show.Output)!["alignments"]!.AsArray())!["commonIds"]!);
         Assert.Contains("telco", show.Error, StringComparison.Ordinal);
-        Assert.Contains("all rows verify: 2:", (await ToolRun.Of("ledger", "verify", "--ledger", _scene.At("bank.ledger.db"))).Error, StringComparison.Ordinal);
+        Assert.Contains("all rows verify: 2:", (await ToolRun.Of("ledger", "verify", "--ledger", _scene.At("bank.ledger.db"))).Output, StringComparison.Ordinal);
     }
 
     private async Task<(ToolRun Bank, ToolRun Telco)> PartiesAsync(string[] bankOptions, string[] telcoOptions)

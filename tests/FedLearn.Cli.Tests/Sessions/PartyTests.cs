@@ -11,7 +11,12 @@ namespace FedLearn.Cli.Tests.Sessions;
 
 public class PartyTests
 {
-    private static async Task<(ToolRun Bank, ToolRun Telco)> SessionAsync(Scene scene, bool activeFirst, Func<string, string[]> options)
+    /// <summary>Runs both parties.</summary>
+    /// <param name="scene">Where.</param>
+    /// <param name="activeFirst">Whether the active party listens before the other is started.</param>
+    /// <param name="options">Of each.</param>
+    /// <param name="inRounds">What is done as soon as both have told of a round; null for nothing.</param>
+    private static async Task<(ToolRun Bank, ToolRun Telco)> SessionAsync(Scene scene, bool activeFirst, Func<string, string[]> options, Action? inRounds = null)
     {
         (string bankFile, string telcoFile) = scene.Parties(Scene.FreePort());
         ToolProcess Start(string party, string file) => ToolProcess.Start(["party", "--config", file, .. options(party)]);
@@ -24,7 +29,16 @@ public class PartyTests
 
         using ToolProcess telco = Start("telco", telcoFile);
         using (bank ??= Start("bank", bankFile))
+        {
+            if (inRounds is not null)
+            {
+                await bank.SaysAsync("round ");
+                await telco.SaysAsync("round ");
+                inRounds();
+            }
+
             return (await bank.EndAsync(), await telco.EndAsync());
+        }
     }
 
     [Theory]
@@ -33,12 +47,12 @@ public class PartyTests
     public async Task Party_ModelCannotBeSaved_TheSameCommandEndsTheRunWithOneCharge(string party, string peer)
     {
         using var scene = new Scene();
-        scene.Job(Scene.Private(("training.epochs", 20), ("training.checkpointRounds", 10), ("privacy.testNoiseSeed", 5), ("transport.resumeSeconds", 0)));
-        // A folder of the model's name is in the way, as a full disk would be: nothing tells before the end.
+        (string, JsonNode?)[] job = Scene.Private(("training.epochs", 300), ("training.checkpointRounds", 10), ("privacy.testNoiseSeed", 5));
+        scene.Job([.. job, ("transport.resumeSeconds", 0)]);
+        // A folder of the model's name comes into the way, as a disk may fill: nothing tells before the end.
         string inTheWay = scene.At($"{party}/{party}.model.json");
-        Directory.CreateDirectory(inTheWay);
         string[] Options(string of) => ["--model", scene.At(of), "--json"];
-        (ToolRun bank, ToolRun telco) = await SessionAsync(scene, activeFirst: true, Options);
+        (ToolRun bank, ToolRun telco) = await SessionAsync(scene, activeFirst: true, Options, () => Directory.CreateDirectory(inTheWay));
         (ToolRun own, ToolRun other) = party == "bank" ? (bank, telco) : (telco, bank);
         Assert.Equal((2, 4), (own.ExitCode, other.ExitCode));
         Assert.Contains("(FL2102)", own.Error, StringComparison.Ordinal);
@@ -50,8 +64,7 @@ public class PartyTests
         Assert.True((bank.ExitCode, telco.ExitCode) == (0, 0), bank.Error + telco.Error);
         Assert.Contains("the run goes on before round ", bank.Error, StringComparison.Ordinal);
         Assert.Equal(["bank/bank.model.json", "telco/telco.model.json"], scene.Results);
-        JsonArray whole = JsonNode.Parse((await ToolRun.Of("train", "--config", scene.Named("whole.job.json", [.. Scene.Private(("training.epochs", 20), ("training.checkpointRounds", 10), ("privacy.testNoiseSeed", 5)),
-            ("parties.0.ledger.path", "whole.bank.ledger.db"), ("parties.1.ledger.path", "whole.telco.ledger.db")]), "--json")).Output)!["parties"]!.AsArray();
+        JsonArray whole = JsonNode.Parse((await ToolRun.Of("train", "--config", scene.Named("whole.job.json", [.. job, ("parties.0.ledger.path", "whole.bank.ledger.db"), ("parties.1.ledger.path", "whole.telco.ledger.db")]), "--json")).Output)!["parties"]!.AsArray();
         Assert.Equal(whole.Select(p => (string)p!["model"]!["weightsSha256"]!), new[] { bank, telco }.Select(r => (string)JsonNode.Parse(r.Output)!["parties"]![0]!["model"]!["weightsSha256"]!));
         foreach (string name in (string[])["bank", "telco"])
         {
@@ -244,7 +257,7 @@ public class PartyTests
         run = await ToolRun.Of("party", "--config", telcoFile, "--model", scene.At("models"), "--report", scene.At("report.json"));
         Assert.Equal(4, run.ExitCode);
         Assert.Contains(port.ToString(CultureInfo.InvariantCulture), run.Error, StringComparison.Ordinal);
-        Assert.Contains("waited 1 s for the active party", run.Error, StringComparison.Ordinal);
+        Assert.Contains("waited 1 s for 'bank' or a coordinator", run.Error, StringComparison.Ordinal);
         Assert.Contains("(FL4015)", run.Error, StringComparison.Ordinal);
         Assert.Empty(scene.Results);
     }

@@ -73,7 +73,7 @@ internal sealed class LedgerFile(string path, TimeSpan lockTimeout)
             using var probe = new FileStream($"{path}.{Guid.NewGuid():N}.probe", FileMode.CreateNew, FileAccess.Write, FileShare.None, 1, FileOptions.DeleteOnClose);
             return true;
         }
-        catch (Exception e) when (e is IOException { HResult: 30 or unchecked((int)0x80070013) } or UnauthorizedAccessException)
+        catch (Exception e) when (e is UnauthorizedAccessException || SqliteLedgerErrors.IsReadOnly(e))
         {
             return false;
         }

@@ -58,8 +58,7 @@ public static class SqliteLedgerErrors
         SqliteFailure { Code: raw.SQLITE_ERROR } => ChainBroken(path, "its tables are not those of a ledger."),
         SqliteFailure { Code: raw.SQLITE_PERM or raw.SQLITE_READONLY or raw.SQLITE_CANTOPEN or raw.SQLITE_AUTH } or UnauthorizedAccessException or DirectoryNotFoundException or FileNotFoundException =>
             CannotBeOpened(path, e),
-        // EROFS of Linux and of macOS, and ERROR_WRITE_PROTECT.
-        IOException { HResult: 30 or unchecked((int)0x80070013) } => CannotBeOpened(path, e),
+        IOException when IsReadOnly(e) => CannotBeOpened(path, e),
         IOException { HResult: 28 or unchecked((int)0x80070070) } => NoSpace(path, e),
         // SQLite says this of files beside its own that it cannot make larger.
         SqliteFailure { Code: raw.SQLITE_IOERR } when IsFull(path) => NoSpace(path, e),
@@ -67,6 +66,9 @@ public static class SqliteLedgerErrors
             "Check the disk. What was charged stays charged; a run that was under way may be continued under its id.", e),
         _ => null,
     };
+
+    /// <summary>Whether storage is mounted for reading alone: EROFS of Linux and of macOS, and ERROR_WRITE_PROTECT.</summary>
+    internal static bool IsReadOnly(Exception e) => e is IOException { HResult: 30 or unchecked((int)0x80070013) };
 
     private static ConfigurationException CannotBeOpened(string path, Exception e) =>
         new(CannotOpen, path, "it is absent, or cannot be opened for reading and writing.", "Check the path, that its folder exists, and the permissions of both.", e);

@@ -162,7 +162,7 @@ public sealed class DssmInference
         {
             SharedUsers = shared,
             Metrics = new DssmMetrics { Test = reports[0], ColdUsers = reports[1], ColdItems = reports[2] },
-            Warnings = [.. EventWarnings.Of(_job, table, sets, trains: false), .. EventWarnings.OfNegatives(reports), .. _model.EventsSha256 is { } trained && trained != EventDigest.Of(table, samples.Items) ? [EventWarnings.OtherEvents] : (string[])[]],
+            Warnings = [.. EventWarnings.Of(_job, table, sets, trains: false), .. EventWarnings.OfNegatives(_job, reports), .. _model.EventsSha256 is { } trained && trained != EventDigest.Of(table, samples.Items) ? [EventWarnings.OtherEvents] : (string[])[]],
         };
     }
 

@@ -283,7 +283,7 @@ public sealed class DssmTrainer
             Counts = new DssmCounts(sets[0].Events.Count, sets[1].Events.Count, sets[2].Events.Count, sets[3].Events.Count, sets[4].Events.Count,
                 _input.Interactions!.Users.Count, samples.Items.Ids.Count),
             SharedUsers = SharedUsers.Of(_input, peers, "training events", sets: 1),
-            Warnings = [.. EventWarnings.Of(_job, _input.Interactions, sets, trains: true), .. EventWarnings.OfNegatives(reports)],
+            Warnings = [.. EventWarnings.Of(_job, _input.Interactions, sets, trains: true), .. EventWarnings.OfNegatives(_job, reports)],
             Timing = timing,
             Traffic = default,
             Releases = [],

@@ -1,6 +1,7 @@
 using System.Globalization;
 using System.Security.Cryptography;
 using System.Text;
+using FedLearn.Data;
 using FedLearn.Evaluation;
 
 namespace FedLearn.Dssm;
@@ -19,7 +20,22 @@ internal static class EventWarnings
     /// <param name="table">All events.</param>
     /// <param name="sets">The samples of the session.</param>
     /// <param name="trains">Whether it trains, or measures a model that is there.</param>
-    public static IEnumerable<string> Of(DssmJob job, InteractionTable table, IReadOnlyList<SampleSet> sets, bool trains)
+    public static IEnumerable<string> Of(DssmJob job, InteractionTable table, IReadOnlyList<SampleSet> sets, bool trains) => Said(job, OfEvents(job, table, sets, trains));
+
+    /// <summary>Says where a catalogue is too small for the drawn negatives.</summary>
+    /// <param name="job">The job.</param>
+    /// <param name="reports">Figures of the sets.</param>
+    public static IEnumerable<string> OfNegatives(DssmJob job, IEnumerable<RankingReport?> reports)
+    {
+        int[] negatives = [.. reports.OfType<RankingReport>().SelectMany(report => report.SampledRanks).Select(rank => rank.Negatives)];
+        return negatives.Length == 0 || negatives.Max() >= DssmEvaluator.UsualNegatives ? []
+            : Said(job, [Text($"figures against {DssmEvaluator.UsualNegatives} negatives are against at most {negatives.Max()}: no user has more items left that were never met")]);
+    }
+
+    // All of it follows from events.
+    private static IEnumerable<string> Said(DssmJob job, IEnumerable<string> warnings) => job.Privacy.IsPrivate ? warnings.Select(warning => warning + CellsOutside.OutsideClaims) : warnings;
+
+    private static IEnumerable<string> OfEvents(DssmJob job, InteractionTable table, IReadOnlyList<SampleSet> sets, bool trains)
     {
         if (trains && (job.Training.ValidationStop ?? !job.Privacy.IsPrivate) && sets[1].Events.Count == 0)
             yield return "no event has the role validation: training ran all of its epochs, and the model is that of the last one; training.validationStop false asks for that";
@@ -28,15 +44,6 @@ internal static class EventWarnings
         foreach (SampleSet set in sets.Where(set => set.Role == EventRole.Test && set.Events.Count > 0))
             foreach (string warning in OfTest(table, set.Events))
                 yield return warning;
-    }
-
-    /// <summary>Says where a catalogue is too small for the drawn negatives.</summary>
-    /// <param name="reports">Figures of the sets.</param>
-    public static IEnumerable<string> OfNegatives(IEnumerable<RankingReport?> reports)
-    {
-        int[] negatives = [.. reports.OfType<RankingReport>().SelectMany(report => report.SampledRanks).Select(rank => rank.Negatives)];
-        if (negatives.Length > 0 && negatives.Max() < DssmEvaluator.UsualNegatives)
-            yield return Text($"figures against {DssmEvaluator.UsualNegatives} negatives are against at most {negatives.Max()}: no user has more items left that were never met");
     }
 
     private static IEnumerable<string> OfTest(InteractionTable table, IReadOnlyList<Interaction> test)

@@ -25,6 +25,16 @@ public class EventWarningsTests
         Assert.Empty(Of(true, Job, [.. events, Event(0, 2, EventRole.Validation)]));
     }
 
+    /// <summary>What is said of private events says that no claim covers it.</summary>
+    [Fact]
+    public void Of_PrivateJob_SaysThatItIsOutsideTheClaim()
+    {
+        Interaction[] events = [Event(0, 1, EventRole.Train), Event(0, 1, EventRole.Test)];
+        DssmJob job = Job with { Privacy = new() { Noise = DssmNoise.Both } };
+        Assert.EndsWith("; this sentence is computed from private rows and outside the claim", Assert.Single(Of(false, job, events)), StringComparison.Ordinal);
+        Assert.DoesNotContain("private rows", Assert.Single(Of(false, Job, events)), StringComparison.Ordinal);
+    }
+
     [Fact]
     public void Of_TestEventOfATrainingPair_IsCounted() =>
         Assert.StartsWith("1 of the 2 test events have the user and the item of a training event",
@@ -48,6 +58,6 @@ public class EventWarningsTests
     public void OfNegatives_SmallCatalogue_IsSaid(int negatives, bool warns)
     {
         var report = new FedLearn.Evaluation.RankingReport { Events = 1, Users = 1, Sampled = null!, Full = null!, SampledRanks = [new(0, 1, 3), new(1, 1, negatives)] };
-        Assert.Equal(warns, EventWarnings.OfNegatives([null, report]).Any());
+        Assert.Equal(warns, EventWarnings.OfNegatives(Job, [null, report]).Any());
     }
 }

@@ -91,13 +91,13 @@ internal sealed class DssmRunFileReader(string path, OwnSide? self = null) : Run
         DssmLossKind loss = model.Word("loss", Losses, defaults.Loss);
         if (loss != DssmLossKind.Sampled)
             Ignore(model, "negatives", "negativeSource");
-        int? negatives = model.Count("negatives", 1, 100_000);
+        int? negatives = model.Count("negatives", 1, 1_000_000);
         NegativeSource source = model.Word("negativeSource", Sources, defaults.NegativeSource);
         bool learned = model.Is("viewWeights", "learned");
         return new DssmModelOptions
         {
             Fusion = model.Word("fusion", Fusions, defaults.Fusion),
-            Layers = model.Numbers("layers", width => width == Math.Floor(width) && width is >= 1 and <= 65_536, "whole numbers from 1 to 65536, the width of each layer, such as [128, 64]") is { } layers
+            Layers = model.Numbers("layers", width => width == Math.Floor(width) && width is >= 1 and <= 1_000_000, "whole numbers from 1 to 1000000, the width of each layer, such as [128, 64]") is { } layers
                 ? [.. layers.Select(width => (int)width)] : defaults.Layers,
             Activation = model.Word("activation", Activations, defaults.Activation),
             LayerNorm = model.Flag("layerNorm") ?? defaults.LayerNorm,

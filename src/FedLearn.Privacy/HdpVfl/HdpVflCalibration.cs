@@ -135,7 +135,7 @@ public static class HdpVflCalibration
                 "a passive party holds no labels, so there is nothing of it that noise would protect.",
                 "Calibrate the active party only, and say in the claim that features are unprotected; or use unit record.");
         return noise.Calibration == Calibration.WeightNoise
-            ? CalibrateWeights(parameters, noise.Share, side, GaussianDp.Mu(epsilon, delta), delta)
+            ? CalibrateWeights(parameters, noise.Share, side, epsilon, delta)
             : CalibrateMessages(parameters, noise, side, epsilon, delta);
     }
 
@@ -193,15 +193,16 @@ public static class HdpVflCalibration
             EvaluationNoise = evaluation,
             ActualDelta = actualDelta,
             Releases = parameters.Releases,
-            Warnings = [.. Warnings(parameters, delta, actualDelta)],
+            Warnings = [.. Warnings(parameters, delta, actualDelta), .. LargeEpsilon.Warnings(epsilon, mu)],
         };
     }
 
     /// <summary>Noise on messages and own gradients. Given all noisy gradients the weights are equal in both tables, so that of a step only the
     /// changed row's entry and its part of the gradient move: mu^2 = e ((own/sigma)^2 + (G/(b tau))^2).</summary>
-    private static PartyCalibration CalibrateWeights(HdpVflParameters p, double share, PartySide side, double mu, double delta)
+    private static PartyCalibration CalibrateWeights(HdpVflParameters p, double share, PartySide side, double epsilon, double delta)
     {
         (double own, double gradient) = HdpVflSensitivity.Visit(p, side);
+        double mu = GaussianDp.Mu(epsilon, delta);
         double messageMu = Part(mu, share), gradientMu = Part(mu, 1 - share), visits = Math.Sqrt(p.Epochs);
         gradient /= new BatchLayout(p.Rows, p.Batches).SmallestSize;
         double sensitivity = own * visits * (1 + Margin), gradientSensitivity = gradient * visits * (1 + Margin);
@@ -229,7 +230,7 @@ public static class HdpVflCalibration
             GradientNoise = new(gradientMu, gradientCharged, p.Releases, p.RowNorm * (side == PartySide.Active ? p.ResidualBound : p.ReceivedBound)),
             ActualDelta = null,
             Releases = p.Releases,
-            Warnings = [.. Warnings(p, delta, null)],
+            Warnings = [.. Warnings(p, delta, null), .. LargeEpsilon.Warnings(epsilon, mu)],
         };
     }
 

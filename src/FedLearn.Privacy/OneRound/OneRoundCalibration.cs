@@ -71,7 +71,7 @@ public sealed record OneRoundCalibration
             SigmaCharged = charged,
             ScoreNoise = new(scoreMu, charged, 1, parameters.ScoreClip),
             WeightNoise = weights,
-            Warnings = [.. Caveats(parameters, delta)],
+            Warnings = [.. Caveats(parameters, delta), .. LargeEpsilon.Warnings(epsilon, mu)],
         };
     }
 

@@ -58,19 +58,20 @@ public class EncryptedNoiseTests
     }
 
     [Theory]
-    [InlineData("binomial", Adjacency.ReplaceOne)]
-    [InlineData("gaussian", Adjacency.ReplaceOne)]
-    [InlineData("binomial", Adjacency.ZeroOut)]
-    public async Task Training_InModeHeDp_ClaimsForBothPartiesAndChargesBothLedgers(string family, Adjacency adjacency)
+    [InlineData("binomial", Adjacency.ReplaceOne, 1)]
+    [InlineData("gaussian", Adjacency.ReplaceOne, 1)]
+    [InlineData("binomial", Adjacency.ZeroOut, 1)]
+    [InlineData("binomial", Adjacency.ReplaceOne, 50)]
+    public async Task Training_InModeHeDp_ClaimsForBothPartiesAndChargesBothLedgers(string family, Adjacency adjacency, double epsilon)
     {
         var data = new EncryptedRows(33, family, 40, 2, 2);
-        GlmJob job = EncryptedRulesTests.Noised(data, 4, 2);
+        GlmJob job = EncryptedRulesTests.Noised(data, 4, 2, epsilon);
         job = job with { Privacy = job.Privacy with { Adjacency = adjacency } };
         InMemoryLedger[] ledgers = [new(), new()];
         var federation = new EncryptedFederation(job, new ReferenceAdditiveScheme());
         (GlmPartyResult[] results, ArbiterResult arbiter) = await federation.TrainAsync(data.Inputs(party => ledgers[party]));
 
-        double mu = GaussianDp.Mu(1, 1e-5);
+        double mu = GaussianDp.Mu(epsilon, 1e-5);
         Assert.True(arbiter.SecureNoise);
         Assert.Equal(mu, arbiter.Calibration!.Mu, 1e-9);
         for (int p = 0; p < 2; p++)
@@ -79,6 +80,7 @@ public class EncryptedNoiseTests
             Assert.Contains(JointGradientCalibration.ClaimStatement, claim, StringComparison.Ordinal);
             Assert.Contains("at all parties", claim, StringComparison.Ordinal);
             Assert.True(results[p].Privacy.SecureNoise);
+            Assert.Equal(epsilon > 10, results[p].Privacy.Warnings.Any(w => w.StartsWith("epsilon 50 is above 10", StringComparison.Ordinal)));
             // All calibrate alike, each from what it was told: only the arbiter's noise counts, and theirs must say the same of it.
             Assert.Equal(arbiter.Calibration, results[p].Privacy.Joint);
             LedgerEntry entry = Assert.Single(ledgers[p].Entries);

@@ -63,6 +63,7 @@ internal static class DeviceClaims
         ];
         if (privacy.ClipPerView)
             warnings.Add("each view of a device clips to C/V by itself, and no code on the device needs to see all views");
+        warnings.AddRange(LargeEpsilon.Warnings(figures.ServerEpsilon, figures.ServerMu));
         if (privacy.TestNoiseSeed is not null)
             warnings.Insert(0, "NOT PRIVATE: test noise");
         return new(true, sigma, privacy.Clip, parameters.NoisyClients, privacy.MaxParticipations!.Value, unmasked.UnmaskedMuPerRound!.Value, [server, later],

@@ -34,7 +34,7 @@ internal static class DssmClaims
             return statement with { Claims = plan.Private ? [NoClaim(plan, party)] : [] };
         PrivacyBudget budget = plan.BudgetOf(party)!;
         bool testNoise = privacy.TestNoiseSeed is not null;
-        List<string> warnings = [.. testNoise ? [TestNoiseNotice] : (string[])[], ReportItself, .. ledger];
+        List<string> warnings = [.. testNoise ? [TestNoiseNotice] : (string[])[], ReportItself, .. LargeEpsilon.Warnings(budget.Epsilon, calibration.Mu), .. ledger];
         if (budget.Delta * units > 1)
             warnings.Add(string.Create(CultureInfo.InvariantCulture,
                 $"delta {budget.Delta:G3} is above 1/{units}: it allows all of a {Name(calibration.Unit)} to be published now and then. Use a delta below 1/{units}."));

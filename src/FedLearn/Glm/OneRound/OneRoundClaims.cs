@@ -25,7 +25,7 @@ internal static class OneRoundClaims
         string[] delta = budget.Delta > 1.0 / train.Rows ? [Text($"delta {budget.Delta:G3} is above 1/{train.Rows}: it allows whole rows to be published. Use a delta below 1/rows.")] : [];
         return Statement(plan, budget, new OneRoundStatement { LabelSigma = mechanism.Sigma, LabelMu = mechanism.Mu, LabelSensitivity = mechanism.High - mechanism.Low, LabelsReused = reused }, Text(
             $"training messages only: the noisy labels, all that '{party}' sends of its table, are ({budget.Epsilon:R}, {budget.Delta:R})-differentially private (mu = {mechanism.Mu:R}) for replacing one row of its table, {GlmClaims.Record(More(train))}, against all other parties together, the ids and the declared range of the label being public"),
-            [.. delta, .. Reuse(reused), ClipBias]);
+            [.. delta, .. LargeEpsilon.Warnings(budget.Epsilon, mechanism.Mu), .. Reuse(reused), ClipBias]);
     }
 
     /// <summary>A passive party's scores.</summary>

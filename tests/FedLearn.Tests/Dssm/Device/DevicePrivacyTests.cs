@@ -145,6 +145,9 @@ public class DevicePrivacyTests
         Assert.Contains("unit device", statement.Claims[0], StringComparison.Ordinal);
         Assert.Contains("server, honest but curious", statement.Claims[0], StringComparison.Ordinal);
         Assert.Contains(statement.Warnings, w => w.Contains("poisoning cannot be checked under masks", StringComparison.Ordinal));
+        Assert.DoesNotContain(statement.Warnings, w => w.Contains("is above 10", StringComparison.Ordinal));
+        using var loud = new DeviceSimulation(job with { Privacy = job.Privacy with { NoiseMultiplier = .5 } }, DeviceScene.Devices(100), DeviceScene.Towers);
+        Assert.Contains(loud.Privacy.Warnings, w => w.Contains("is above 10, where it promises little", StringComparison.Ordinal));
         // Replacing a device is two zero-outs.
         using var replaced = new DeviceSimulation(job with { Privacy = job.Privacy with { Adjacency = Adjacency.ReplaceOne } }, DeviceScene.Devices(100), DeviceScene.Towers);
         Assert.InRange(replaced.Privacy.Figures[0].Mu!.Value / statement.Figures[0].Mu!.Value, 2 - 1e-9, 2 + 1e-9);

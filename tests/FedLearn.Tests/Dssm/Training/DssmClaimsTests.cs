@@ -107,6 +107,17 @@ public class DssmClaimsTests
         Assert.Equal(warns, statement.Warnings.Any(w => w.StartsWith("delta 1E-05 is above 1/", StringComparison.Ordinal)));
     }
 
+    [Theory]
+    [InlineData(10, false)]
+    [InlineData(50, true)]
+    public void State_LargeEpsilon_Warns(double epsilon, bool warns)
+    {
+        DssmPlan plan = Plan(p => p with { Budget = new PrivacyBudget(epsilon, 1e-5) });
+        EmbeddingCalibration calibration = plan.Calibrate(plan.Views[0], plan.Parameters(plan.Views[0], 10, false));
+        DssmPrivacyStatement statement = DssmClaims.State(plan, plan.Views[0], calibration, [], new PrivacyTotal(0, 0), 0, []);
+        Assert.Equal(warns, statement.Warnings.Any(w => w.StartsWith("epsilon 50 is above 10", StringComparison.Ordinal)));
+    }
+
     [Fact]
     public void State_OneShotLabelParty_SendsNothingOfItems()
     {

@@ -2,10 +2,12 @@ using System.CommandLine;
 using System.Diagnostics;
 using System.Text.Json.Nodes;
 using FedLearn.Cli.Output;
+using FedLearn.Cli.Recommend;
 using FedLearn.Cli.RunFiles;
 using FedLearn.Cli.Running;
 using FedLearn.Cli.Services;
 using FedLearn.Cli.Serving;
+using FedLearn.Coordination;
 using FedLearn.Diagnostics;
 using FedLearn.Transport.Grpc;
 
@@ -21,6 +23,10 @@ internal static class PartyCommand
             and the run goes on; one that was killed is started again with the same command. The arbiter of an encrypted job
             (privacy.mode he or he+dp) has a party file without data and
             listens too: every party connects to it. Order of starting does not matter within transport.connectTimeoutSeconds.
+            With a trained model every party gives --predict; of a recommendation job it makes lists of items, and --evaluate measures the
+            model on the held-out events. Length and users of the lists are the active party's choice; whether it may name people of whom it
+            has no events is agreed on (--new-users). The passive parties disclose their scores, or their vectors of these users or events,
+            which no privacy claim covers; a private recommendation job whose privacy.evaluation is not disclosed is refused (FL5187).
             With --service a party stays for session after session, as a daemon does: docs/deploy.md.
             With --serve a passive party joins fedlearn serve at the active party, stays, and joins again whenever the connection was lost.
 
@@ -28,6 +34,8 @@ internal static class PartyCommand
               fedlearn party --config bank.party.json --model models --report bank.json
               fedlearn party --config telco.party.json
               fedlearn party --config arbiter.party.json
+              fedlearn party --config service.party.json --model models --predict lists.csv --k 20 --users some.txt
+              fedlearn party --config taste.party.json --model models --evaluate
               fedlearn party --config telco.party.json --serve --model models
               fedlearn party --config telco.party.json --digest
               fedlearn party --service --config telco.party.json --config churn.party.json --results results --health 127.0.0.1:9090
@@ -36,11 +44,17 @@ internal static class PartyCommand
     {
         var config = new Option<string[]>("--config") { Description = "Party file (JSON with comments): job, party, data, listen or peers. With --service once for each job.", Required = true, HelpName = "FILE" };
         Option<bool> json = Options.Json();
-        var model = new Option<string?>("--model") { Description = "Save this party's part of the model as DIR/PARTY.model.json.", HelpName = "DIR" };
+        var model = new Option<string?>("--model") { Description = "Save this party's part of the model as DIR/PARTY.model.json; --predict, --evaluate and --serve read it there. Default for these: models.", HelpName = "DIR" };
         var predict = new Option<string?>("--predict")
         {
             Description = "Predict with the model of --model instead of training; the active party writes id,score,prediction here (recommendation jobs: the users' lists), a passive party gives any name.",
             HelpName = "FILE",
+        };
+        var evaluate = new Option<bool>("--evaluate") { Description = "Recommendation jobs: evaluate the model of --model instead of training, as recommend evaluate does; the active party has the figures." };
+        var lists = new TopKOptions();
+        var newUsers = new Option<bool>("--new-users")
+        {
+            Description = "With --predict, at every party or at none: --users may name people of whom the active party has no events; passive parties send their vectors too.",
         };
         var serve = new Option<bool>("--serve") { Description = "Passive party: answer the active party's online predictions with the model of --model, and do nothing else, until Ctrl-C." };
         var service = new Option<bool>("--service") { Description = "Stay: take part in one session after the other, of one or several jobs, each by itself, until SIGTERM or Ctrl-C. An active party's job runs once." };
@@ -52,7 +66,7 @@ internal static class PartyCommand
         var digest = new Option<bool>("--digest") { Description = "Print the SHA-256 of the job's terms, which must be equal at every party, and stop." };
         Option<string?> report = CommonOptions.Report(), html = CommonOptions.Html();
         Option<bool> fresh = CommonOptions.Fresh();
-        command.Has(config, model, predict, serve, fresh, service, results, health, stopSeconds, set, showConfig, report, html, digest, json);
+        command.Has([config, model, predict, .. lists.All, newUsers, evaluate, serve, fresh, service, results, health, stopSeconds, set, showConfig, report, html, digest, json]);
         command.SetAction(async (parsed, cancellationToken) =>
         {
             long start = Stopwatch.GetTimestamp();
@@ -73,12 +87,16 @@ internal static class PartyCommand
                 return 0;
             }
 
+            bool evaluates = parsed.GetValue(evaluate), hasLists = lists.IsAnyIn(parsed);
+            if (parsed.GetValue(predict) is null ? hasLists || parsed.GetValue(newUsers) : evaluates)
+                throw new ConfigurationException(CliErrors.OptionsDisagree, "fedlearn party", evaluates ? "an evaluation makes no lists." : "--k, --users, --vectors, --include-met and --new-users are about the lists of --predict.",
+                    evaluates ? "Leave --predict and its options out, or --evaluate." : "Give --predict as well, or leave them out.");
             if (serves)
             {
-                if (parsed.GetValue(predict) is not null || parsed.GetValue(report) is not null || parsed.GetValue(html) is not null || parsed.GetValue(json)
+                if (parsed.GetValue(predict) is not null || evaluates || parsed.GetValue(report) is not null || parsed.GetValue(html) is not null || parsed.GetValue(json)
                     || parsed.GetValue(model) is not null || parsed.GetValue(serve) || parsed.GetValue(digest))
                     throw new ConfigurationException(CliErrors.OptionsDisagree, "fedlearn party", "--service trains in session after session, and keeps the results of each under --results.",
-                        "Leave --serve, --digest, --model, --predict, --report, --html and --json out.");
+                        "Leave --serve, --digest, --model, --predict, --evaluate, --report, --html and --json out.");
                 ServiceOptions options = ServiceOptions.Of(overrides, parsed.GetValue(results), parsed.GetValue(health), parsed.GetValue(stopSeconds));
                 // Sessions in progress may need all of their time after a stop; the tool's own limit is for verbs that do not listen to it.
                 parsed.InvocationConfiguration.ProcessTerminationTimeout = options.StopTime + ServiceOptions.EndTime;
@@ -86,27 +104,38 @@ internal static class PartyCommand
             }
 
             PartyFile file = PartyFile.Load(files[0], settings: overrides);
+            if (evaluates)
+                file.Run.As<DssmRunFile>("party --evaluate");
+            if (hasLists || parsed.GetValue(newUsers))
+                file.Run.As<DssmRunFile>("a list of --predict");
+            if (hasLists && file.Self.Role != PartyRole.Active)
+                throw new ConfigurationException(CliErrors.OptionsDisagree, "fedlearn party", "--k, --users, --vectors and --include-met say what lists the active party makes; a passive party gets none.",
+                    "Leave them out here. --new-users is for every party.");
+            TopKRequest request = lists.Read(parsed, parsed.GetValue(newUsers));
             if (parsed.GetValue(digest))
             {
-                string purpose = parsed.GetValue(serve) ? "serve" : parsed.GetValue(predict) is not null ? "predict" : "train";
-                parsed.InvocationConfiguration.Output.WriteLine(file.Run.Digest(purpose));
+                string purpose = parsed.GetValue(serve) ? "serve" : parsed.GetValue(predict) is not null ? "predict" : evaluates ? "evaluate" : "train";
+                // What is agreed on beside the job file counts too.
+                ReadOnlyMemory<byte> terms = request.NewUsers ? DssmTasks.TermsOf(file.Run.As<DssmRunFile>(purpose), request).TermsDigest : file.Run.Terms(purpose).TermsDigest;
+                parsed.InvocationConfiguration.Output.WriteLine(Convert.ToHexStringLower(terms.Span));
                 return 0;
             }
 
             if (parsed.GetValue(serve))
             {
-                if (parsed.GetValue(predict) is not null || parsed.GetValue(report) is not null || parsed.GetValue(html) is not null || parsed.GetValue(json))
+                if (parsed.GetValue(predict) is not null || evaluates || parsed.GetValue(report) is not null || parsed.GetValue(html) is not null || parsed.GetValue(json))
                     throw new ConfigurationException(CliErrors.OptionsDisagree, "fedlearn party", "--serve answers until it is stopped, and has no result to write.",
-                        "Leave --predict, --report, --html and --json out.");
+                        "Leave --predict, --evaluate, --report, --html and --json out.");
                 await PassiveServer.RunAsync(file, parsed.GetValue(model) ?? "models", terminal.Log, cancellationToken).ConfigureAwait(false);
                 return 0;
             }
 
             if (parsed.GetValue(predict) is not null && parsed.GetValue(html) is not null)
                 throw new ConfigurationException(CliErrors.OptionsDisagree, "fedlearn party", "--html is about a training, and --predict scores rows with its model.", "Leave one of them out; --report writes what there is to say of a prediction.");
-            string? models = parsed.GetValue(predict) is null ? parsed.GetValue(model) : null;
-            IEnumerable<string> used = parsed.GetValue(predict) is null ? [] : file.Run.ModelFiles(parsed.GetValue(model) ?? "models");
-            OutputFile.CheckApart([.. file.Inputs, .. used], models, [parsed.GetValue(predict), parsed.GetValue(report), parsed.GetValue(html), .. file.Run.ModelFiles(models)]);
+            bool trains = parsed.GetValue(predict) is null && !evaluates;
+            string? models = parsed.GetValue(model) ?? (trains ? null : "models");
+            OutputFile.CheckApart([.. file.Inputs, .. request.Inputs, .. trains ? [] : file.Run.ModelFiles(models)], trains ? models : null,
+                [parsed.GetValue(predict), parsed.GetValue(report), parsed.GetValue(html), .. request.Exports, .. trains ? file.Run.ModelFiles(models) : []]);
             // This party's own view of the job, with what its own file says.
             RunFile run = file.Run with { Transport = file.Transport, Ignored = file.Ignored };
             terminal.Log(run.Notice);
@@ -114,9 +143,9 @@ internal static class PartyCommand
                 terminal.Log($"warning: {note}");
             JsonObject document = await ProgressView.RunAsync(terminal, file.Self.Name, view =>
             {
-                SessionOrder order = parsed.GetValue(predict) is { } output
-                    ? new SessionOrder(run, "predict", parsed.GetValue(model) ?? "models", Path.GetFullPath(output))
-                    : new SessionOrder(run, "train", parsed.GetValue(model), null)
+                SessionOrder order = !trains
+                    ? new SessionOrder(run, evaluates ? "evaluate" : "predict", models, parsed.GetValue(predict) is { } output ? Path.GetFullPath(output) : null) { TopK = request }
+                    : new SessionOrder(run, "train", models, null)
                     {
                         KeepsRuns = true,
                         Fresh = parsed.GetValue(fresh),
@@ -138,7 +167,7 @@ internal static class PartyCommand
                     OutputFile.Write(place, ReportWriter.Text(document));
                 if (parsed.GetValue(json))
                     parsed.InvocationConfiguration.Output.Write(ReportWriter.Text(document));
-                PredictCommand.Tell(terminal, new SessionOrder(run, "predict", parsed.GetValue(model), Path.GetFullPath(scores)), [document]);
+                PredictCommand.Tell(terminal, new SessionOrder(run, "predict", models, Path.GetFullPath(scores)), [document]);
                 return 0;
             }
 

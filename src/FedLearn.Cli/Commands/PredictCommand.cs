@@ -36,9 +36,7 @@ internal static class PredictCommand
     internal static async Task<int> RunAsync(ParseResult parsed, SessionOrder order, bool inProcess, bool json, string? report, CancellationToken cancellationToken)
     {
         Terminal terminal = Terminal.Of(parsed);
-        string? prefix = order.TopK.Vectors;
-        IEnumerable<string> inputs = [.. order.Run.Inputs, .. order.Run.ModelFiles(order.ModelDirectory), .. order.TopK.Users is { } users ? [users] : Array.Empty<string>()];
-        OutputFile.CheckApart(inputs, null, order.Output, report, prefix is null ? null : $"{prefix}.npy", prefix is null ? null : $"{prefix}.ids.csv");
+        OutputFile.CheckApart([.. order.Run.Inputs, .. order.Run.ModelFiles(order.ModelDirectory), .. order.TopK.Inputs], null, [order.Output, report, .. order.TopK.Exports]);
         IReadOnlyList<JsonObject> documents = await SessionRunner.RunAsync(order, inProcess, null, terminal.Log, cancellationToken).ConfigureAwait(false);
         string[] notes = [.. documents.Select(d => (string?)d["note"]).OfType<string>()];
         var document = new JsonObject
@@ -55,6 +53,7 @@ internal static class PredictCommand
         {
             ReportParts.AddAlignment(document, other);
             PartyDocument.Union(document["warnings"]!.AsArray(), other["warnings"]!.AsArray());
+            document["parties"]?.AsArray().Add(other["parties"]![0]!.DeepClone());
         }
 
         if (report is not null)

@@ -2,7 +2,6 @@ using System.CommandLine;
 using FedLearn.Cli.Commands;
 using FedLearn.Cli.RunFiles;
 using FedLearn.Cli.Running;
-using FedLearn.Diagnostics;
 
 namespace FedLearn.Cli.Recommend;
 
@@ -76,10 +75,7 @@ internal static class RecommendCommand
         Option<bool> inProcess = CommonOptions.InProcess(), json = Options.Json();
         var model = new Option<string>("--model") { Description = "Directory with every party's part of the model.", Required = true, HelpName = "DIR" };
         var output = new Option<string>("--out") { Description = "CSV to write: user,rank,item,score,source, best first.", Required = true, HelpName = "FILE" };
-        Option<int> k = Options.Whole("--k", "Length of a list; at least 1. Default 10.", required: false);
-        var users = new Option<string?>("--users") { Description = "File with one user id a line. Absent: every user of the label party. A user without events is ranked by the views that know it.", HelpName = "FILE" };
-        var vectors = new Option<string?>("--vectors") { Description = "Also write the items' vectors as PREFIX.npy and their ids as PREFIX.ids.csv.", HelpName = "PREFIX" };
-        var met = new Option<bool>("--include-met") { Description = "Let lists contain items that the user has met." };
+        var lists = new TopKOptions();
         Option<string?> report = CommonOptions.Report();
         var command = new Command("topk", """
             Write the best items of every user, as of the user's latest moment, by exact ranking of all items. Items that the user has
@@ -90,26 +86,13 @@ internal static class RecommendCommand
               fedlearn recommend topk --config job.json --model models --k 10 --out lists.csv
               fedlearn recommend topk --config job.json --model models --users some.txt --include-met --out lists.csv
               fedlearn recommend topk --config job.json --model models --out lists.csv --vectors export/items
-            """) { config, model, output, k, users, vectors, met, inProcess, report, json };
+            """) { config, model, output };
+        foreach (Option option in (Option[])[.. lists.All, inProcess, report, json])
+            command.Add(option);
         command.SetAction((parsed, cancellationToken) =>
         {
             DssmRunFile run = RunFile.Load(parsed.GetRequiredValue(config)).As<DssmRunFile>("recommend topk");
-            bool hasK = parsed.GetResult(k) is { Implicit: false };
-            if (hasK && parsed.GetValue(k) < 1)
-                throw new ConfigurationException(RecommendErrors.ListLength, "--k", "a list has at least one item.", "Write a whole number of at least 1.");
-            string? prefix = parsed.GetValue(vectors);
-            if (prefix is not null)
-                OutputFile.Check(null, $"{prefix}.npy", $"{prefix}.ids.csv");
-            var order = new SessionOrder(run, "predict", parsed.GetRequiredValue(model), Path.GetFullPath(parsed.GetRequiredValue(output)))
-            {
-                TopK = new TopKRequest
-                {
-                    K = hasK ? parsed.GetValue(k) : new TopKRequest().K,
-                    Users = parsed.GetValue(users) is { } file ? Path.GetFullPath(file) : null,
-                    Vectors = prefix is null ? null : Path.GetFullPath(prefix),
-                    WithMet = parsed.GetValue(met),
-                },
-            };
+            var order = new SessionOrder(run, "predict", parsed.GetRequiredValue(model), Path.GetFullPath(parsed.GetRequiredValue(output))) { TopK = lists.Read(parsed, newUsers: null) };
             return PredictCommand.RunAsync(parsed, order, parsed.GetValue(inProcess), parsed.GetValue(json), parsed.GetValue(report), cancellationToken);
         });
         return command;

@@ -6,6 +6,6 @@ internal static class RecommendErrors
     /// <summary>A list of fewer than one item is asked for.</summary>
     public const string ListLength = "FL2455";
 
-    /// <summary>A file of users cannot be read, or names a user that the label party does not have.</summary>
+    /// <summary>A file of users cannot be read, or names nobody.</summary>
     public const string Users = "FL2456";
 }

@@ -65,7 +65,7 @@ internal sealed record DssmRunFile : RunFile
     public override IReadOnlyList<string> Purposes => [GrpcRelay.Train, GrpcRelay.Predict, GrpcRelay.Evaluate];
 
     /// <inheritdoc />
-    public override SessionTerms Terms(string purpose) => DssmJobTerms.Of(Job, purpose);
+    public override SessionTerms Terms(string purpose) => DssmJobTerms.Of(Job, purpose == GrpcRelay.Predict ? "recommend" : purpose);
 
     /// <inheritdoc />
     protected override IEnumerable<string?> Tables => Parties.SelectMany(p => (string?[])[p.Tower, p.ItemTower, p.Data?.Interactions,

@@ -162,10 +162,13 @@ internal static class DssmDocument
     internal static JsonObject Alignment(DssmRunFile run, SharedUsers users, params IEnumerable<string> more) => ReportParts.Alignment(run.Job.Alignment, users.Common,
         [.. users.Leaks, "every view learns which of its users the label party has, and the label party which of its users each view has", .. more], users.Warnings);
 
+    /// <summary>What a party sent, by name and protection.</summary>
+    internal static JsonArray Releases(IEnumerable<DssmSentMessages> sent) => ReportParts.Releases(sent.Select(r => (r.Name, r.Protection, r.To, r.Messages, r.Bytes)));
+
     private static JsonObject Party(DssmRunFile run, DssmRunFileParty self, ChannelStatistics traffic, IReadOnlyList<DssmSentMessages> releases)
     {
         JsonObject party = ReportParts.Party(self.Name, self.Role, traffic, run.Transport);
-        party["releases"] = Releases(releases.Select(r => (r.Name, r.Protection, r.To, r.Messages, r.Bytes)));
+        party["releases"] = Releases(releases);
         return party;
     }
 

@@ -62,12 +62,12 @@ internal static class DssmTasks
         });
     });
 
-    private static PartyTask Recommend(SessionOrder order, DssmRunFile run, string party, string modelDirectory, string? output, TopKRequest request) => new(party, DssmJobTerms.Of(run.Job, "recommend"), stop =>
+    private static PartyTask Recommend(SessionOrder order, DssmRunFile run, string party, string modelDirectory, string? output, TopKRequest request) => new(party, TermsOf(run, request), stop =>
     {
         DssmRunFileParty self = run.Party(party);
         DssmPartyInput all = Input(order, run, self, stop) with { Model = Load(modelDirectory, party) };
         DssmPartyInput input = all with { Interactions = all.Interactions is { } table && request.Users is { } users ? Of(table, ReadUsers(users)) : all.Interactions };
-        var inference = new DssmInference(run.Job, input, TowerFactories.Default(run.Threads), DssmPurpose.Recommend);
+        var inference = new DssmInference(run.Job, input, TowerFactories.Default(run.Threads), DssmPurpose.Recommend, request.NewUsers);
         return new ReadyParty(inference.JoinRequest, async (agreement, channels, cancel) =>
         {
             DssmInferenceResult result = await inference.RunAsync(agreement, channels, cancel).ConfigureAwait(false);
@@ -75,15 +75,19 @@ internal static class DssmTasks
             if (result is { Items: { } items, Users: { } users })
                 Write(document, run, items, users, (all.Interactions!, input.Interactions!), output, request, cancel);
             document["alignment"] = DssmDocument.Alignment(run, result.SharedUsers);
+            document["parties"] = new JsonArray(new JsonObject { ["name"] = party, ["role"] = ReportParts.Kebab(self.Role), ["releases"] = DssmDocument.Releases(result.Releases) });
             document["warnings"] = PartyDocument.Texts(Warnings(run, self, request));
             return document;
         });
     });
 
+    /// <summary>What the parties must agree on before there are lists.</summary>
+    internal static SessionTerms TermsOf(DssmRunFile run, TopKRequest request) => DssmJobTerms.Of(run.Job, "recommend", request.NewUsers);
+
     private static IEnumerable<string> Warnings(DssmRunFile run, DssmRunFileParty self, TopKRequest request)
     {
         if (self.Role != PartyRole.Active)
-            yield return $"'{self.Name}' disclosed its vectors of these users to the label party; no privacy claim covers them";
+            yield return $"'{self.Name}' disclosed its vectors of these users to the label party{(request.NewUsers ? ", which may have no events of them" : "")}; no privacy claim covers them";
         else if (request.Vectors is not null && run.Job.Privacy is { IsPrivate: true, Claim: not DssmClaim.Full })
             yield return "the items' vectors were exported: a disclosure that the claim of this job does not cover, since they were trained on events without claim full";
     }
@@ -178,7 +182,7 @@ internal static class DssmTasks
         document["k"] = request.K;
         document["items"] = items.Ids.Count;
         document["modelVersion"] = items.ModelVersion;
-        document["vectors"] = request.Vectors is { } name ? new JsonArray($"{name}.npy", $"{name}.ids.csv") : null;
+        document["vectors"] = request.Vectors is null ? null : PartyDocument.Texts(request.Exports);
         if (unknown > 0)
             document["note"] = popularity is null ? $"{unknown} of {lists.Length} users are known to no view and got no list: in a private job the popularity of items is a release of its own"
                 : $"{unknown} of {lists.Length} users are known to no view; their lists are the most popular items";

@@ -1,4 +1,5 @@
 using System.Text.Json;
+using System.Text.Json.Serialization;
 
 namespace FedLearn.Cli.Running;
 
@@ -16,6 +17,17 @@ internal sealed record TopKRequest
 
     /// <summary>Whether items that a user has met may be in the user's list.</summary>
     public bool WithMet { get; init; }
+
+    /// <summary>Whether users of whom the label party has no events may be among <see cref="Users"/>: what all parties agree on.</summary>
+    public bool NewUsers { get; init; }
+
+    /// <summary>Files that are written beside the lists; none where nothing is exported.</summary>
+    [JsonIgnore]
+    public string[] Exports => Vectors is null ? [] : [$"{Vectors}.npy", $"{Vectors}.ids.csv"];
+
+    /// <summary>Files that are read; none where no users are named.</summary>
+    [JsonIgnore]
+    public string[] Inputs => Users is null ? [] : [Users];
 
     /// <summary>The request as text, for a process of its own.</summary>
     public string ToText() => JsonSerializer.Serialize(this);

@@ -138,7 +138,7 @@ public sealed class SessionDesk(SessionTerms terms, TimeSpan joinTimeout, TimePr
                 && !theirs.Span.SequenceEqual(s.Value.Span)).Select(s => s.Key)];
             throw new PeerException(ProtocolErrors.DifferentJob, place,
                 different.Length > 0 ? $"its job differs from the coordinator's in: {string.Join(", ", different)}." : "its job differs from the coordinator's.",
-                "Use the same job file at every party.");
+                "Use the same job file at every party, and start the same there: a training, --predict or --evaluate, and --new-users at all or at none.");
         }
 
         lock (_gate)

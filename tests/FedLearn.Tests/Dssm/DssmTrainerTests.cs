@@ -244,6 +244,26 @@ public class DssmTrainerTests
         Assert.Contains("different shapes", shape.Message, StringComparison.Ordinal);
     }
 
+    /// <summary>Views send vectors of whoever is named: that people without events may be is no choice of one party.</summary>
+    [Fact]
+    public async Task Inference_UsersWithoutEvents_AreATermOfTheSession()
+    {
+        DssmJob job = SmallRecommendation.Job();
+        IReadOnlyList<DssmPartyInput> inputs = SmallRecommendation.Inputs();
+        IReadOnlyList<DssmPartyResult> trained = await DssmFederation.TrainAsync(job, inputs, Towers, cancellationToken: TestContext.Current.CancellationToken);
+        InteractionTable table = inputs[0].Interactions!;
+        DssmPartyInput label = inputs[0] with { Model = trained[0].Model, Interactions = table with { Users = [.. table.Users, "somebody"] } }, view = inputs[1] with { Model = trained[1].Model };
+        ConfigurationException error = Assert.Throws<ConfigurationException>(() => new DssmInference(job, label, Towers, DssmPurpose.Recommend));
+        Assert.Equal(DssmErrors.NewUsers, error.Id);
+        Assert.DoesNotContain("somebody", error.Message, StringComparison.Ordinal);
+
+        DssmInference agreed = new(job, label, Towers, DssmPurpose.Recommend, newUsers: true), silent = new(job, view, Towers, DssmPurpose.Recommend);
+        Assert.NotEqual(Convert.ToHexString(agreed.Terms.TermsDigest.Span), Convert.ToHexString(silent.Terms.TermsDigest.Span));
+        Assert.Equal(["users"], agreed.Terms.Sections.Where(s => !s.Value.Span.SequenceEqual(silent.Terms.Sections[s.Key].Span)).Select(s => s.Key));
+        // Figures are about events, and every event has its user.
+        _ = new DssmInference(job, label, Towers, DssmPurpose.Evaluate);
+    }
+
     [Theory]
     [InlineData(86_399, 0)]
     [InlineData(86_400, 86_400)]

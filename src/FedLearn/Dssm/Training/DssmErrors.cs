@@ -12,6 +12,9 @@ public static class DssmErrors
     /// <summary>A model file belongs to another job, party or training than asked for.</summary>
     public const string OtherModel = "FL2487";
 
+    /// <summary>Lists are asked for people of whom the label party has no events, and the parties have not agreed to that.</summary>
+    public const string NewUsers = "FL2488";
+
     /// <summary>A run that was cut off began with another number of threads.</summary>
     public const string OtherThreads = "FL2545";
 

@@ -36,7 +36,8 @@ public static class DssmFederation
     public static async Task<DssmInferenceResult> InferAsync(DssmJob job, IReadOnlyList<DssmPartyInput> inputs, ITowerFactory towers, DssmPurpose purpose,
         ChannelOptions? options = null, CancellationToken cancellationToken = default)
     {
-        DssmInference[] parties = [.. InOrder(job, inputs).Select(input => new DssmInference(job, input, towers, purpose))];
+        // Who runs all parties speaks for all.
+        DssmInference[] parties = [.. InOrder(job, inputs).Select(input => new DssmInference(job, input, towers, purpose, newUsers: true))];
         IReadOnlyList<DssmInferenceResult> results = await LocalSession.RunAsync(parties[0].Terms, [.. parties.Select(p => p.JoinRequest)], options ?? new ChannelOptions(),
             (i, agreement, channels, stop) => parties[i].RunAsync(agreement, channels, stop), cancellationToken).ConfigureAwait(false);
         return results[0];

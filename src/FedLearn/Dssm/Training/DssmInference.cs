@@ -58,9 +58,10 @@ public sealed class DssmInference
     /// <param name="input">What this party brings, with its part of the model.</param>
     /// <param name="towers">Makes towers.</param>
     /// <param name="purpose">What is wanted.</param>
-    /// <exception cref="ConfigurationException">FL2485, FL2487: something does not fit.</exception>
+    /// <param name="newUsers">For <see cref="DssmPurpose.Recommend"/>: whether the label party may ask for users of whom it has no events. Views send vectors of them too, so all parties say the same.</param>
+    /// <exception cref="ConfigurationException">FL2485, FL2487: something does not fit. FL2488: the label party's users are not all of its events, and <paramref name="newUsers"/> is false.</exception>
     /// <exception cref="PrivacyRefusedException">FL5187: the job's privacy.evaluation discloses no vectors, or the claim is one-shot.</exception>
-    public DssmInference(DssmJob job, DssmPartyInput input, ITowerFactory towers, DssmPurpose purpose)
+    public DssmInference(DssmJob job, DssmPartyInput input, ITowerFactory towers, DssmPurpose purpose, bool newUsers = false)
     {
         ArgumentNullException.ThrowIfNull(job);
         ArgumentNullException.ThrowIfNull(input);
@@ -82,7 +83,11 @@ public sealed class DssmInference
         if (job.Privacy is { IsPrivate: true, Claim: DssmClaim.OneShot } || job.MaskedSum)
             throw new PrivacyRefusedException(DssmErrors.NoVectorsLeave, place, "views of such a job send nothing after training: a view's vectors were sent once, or only under masks.",
                 "Read the figures of the training report.");
-        Terms = DssmJobTerms.Of(job, purpose == DssmPurpose.Evaluate ? "evaluate" : "recommend");
+        // A view cannot tell whom the label party has events of: it relies on the other side for that, and on the terms for what may be asked beyond.
+        if (purpose == DssmPurpose.Recommend && !newUsers && input.Interactions is { } table && table.Users.Count - table.Events.Select(e => e.User).Distinct().Count() is > 0 and int more)
+            throw new ConfigurationException(DssmErrors.NewUsers, place, $"lists are asked for {more} users of whom it has no events, and the views have not agreed to send vectors of such people.",
+                "Leave them out, or let every party agree: fedlearn party --new-users.");
+        Terms = DssmJobTerms.Of(job, purpose == DssmPurpose.Evaluate ? "evaluate" : "recommend", newUsers);
         // Parts of two trainings do not go together, so the version of the model stands where a training has the schema.
         JoinRequest = new JoinRequest(SessionDesk.ProtocolVersion, _party, Terms.JobName, Terms.TermsDigest, Terms.Sections,
             SHA256.HashData(Encoding.UTF8.GetBytes($"{_model.Version} {_model.JobDigest}")));

@@ -1,4 +1,5 @@
 using System.Globalization;
+using System.Text.Json;
 using FedLearn.Coordination;
 using FedLearn.Parties;
 using FedLearn.Privacy;
@@ -11,7 +12,8 @@ public static class DssmJobTerms
     /// <summary>The terms of a job: everything but paths, addresses, transport, ledgers, test noise and schemas, which each party adds itself.</summary>
     /// <param name="job">The job.</param>
     /// <param name="purpose">What the session does: <c>train</c>, <c>evaluate</c> or <c>recommend</c>. Sessions of different purposes do not mix.</param>
-    public static SessionTerms Of(DssmJob job, string purpose = "train")
+    /// <param name="newUsers">Of <c>recommend</c>: whether the views also send vectors of people of whom the label party has no events.</param>
+    public static SessionTerms Of(DssmJob job, string purpose = "train", bool newUsers = false)
     {
         ArgumentNullException.ThrowIfNull(job);
         DssmModelOptions model = job.Model;
@@ -85,6 +87,7 @@ public static class DssmJobTerms
                 foreach (DssmPartyOptions party in job.Parties)
                     json.WriteString(party.Party.Name, party.Party.Role.ToString());
             }),
+            .. purpose == "recommend" ? [("users", json => json.WriteBoolean("new", newUsers))] : Array.Empty<(string, Action<Utf8JsonWriter>)>(),
         ], job.Parties.Select(p => p.Party));
     }
 }

@@ -20,7 +20,7 @@ internal sealed partial class FederationService(ISessions sessions, GrpcHostOpti
     // By party: what its last join tied to the certificates. A party has one session at a time.
     private readonly ConcurrentDictionary<string, (string Session, byte[] Binding)> _bindings = new();
 
-    /// <summary>Told of each connection, join or exchange refused for its certificate, and of each client that left because of ours: who, and the error.</summary>
+    /// <summary>Told of each connection, join or exchange refused for its certificate, of each client that left because of ours, and of each request to join whose form is none: who, and the error.</summary>
     public event Action<string, FedLearnException>? Refused;
 
     /// <summary>What each peer takes of this host.</summary>
@@ -92,14 +92,16 @@ internal sealed partial class FederationService(ISessions sessions, GrpcHostOpti
     {
         Quotas.Join(context);
         PeerIdentity? identity = HostTls.IdentityOf(context);
-        Wire.JoinRequest asked = await GrpcCalls.RequestAsync(context, Wire.JoinRequest.Parser, options, cancellationToken).ConfigureAwait(false);
-        JoinRequest request = SessionCodec.Decode(asked);
+        (Wire.JoinRequest asked, JoinRequest request) = await AskedAsync(context, cancellationToken).ConfigureAwait(false);
         Require(identity, request.Party.Name, "joining");
-        if (identity is not null && asked.ClientNonce.IsEmpty)
-            throw new RpcException(StatusCode.InvalidArgument, "joining: over an encrypted connection the request needs a nonce.", ProtocolErrors.Malformed);
         if (request.Party.Name == sessions.Host)
-            throw new PeerException(ProtocolErrors.UnknownParty, $"party '{request.Party.Name}', joining", "that party is the one that hosts this session.",
+        {
+            var refusal = new PeerException(ProtocolErrors.UnknownParty, $"party '{request.Party.Name}', joining", "that party is the one that hosts this session.",
                 "Join as a party that the job lists.");
+            TellNotJoined(request.Party.Name, refusal);
+            throw refusal;
+        }
+
         SessionAgreement agreement;
         try
         {
@@ -115,6 +117,30 @@ internal sealed partial class FederationService(ISessions sessions, GrpcHostOpti
             Bind(identity, request.Party.Name, asked, reply, agreement);
         await Framing.WriteAsync(context.Response.BodyWriter, reply, cancellationToken).ConfigureAwait(false);
         return Status.Ok;
+    }
+
+    // Whoever asks in a form that is none has no name that could be trusted: its address is what there is to tell.
+    private async Task<(Wire.JoinRequest Asked, JoinRequest Request)> AskedAsync(HttpContext context, CancellationToken cancellationToken)
+    {
+        try
+        {
+            Wire.JoinRequest asked = await GrpcCalls.RequestAsync(context, Wire.JoinRequest.Parser, options, cancellationToken).ConfigureAwait(false);
+            if (HostTls.IdentityOf(context) is not null && asked.ClientNonce.IsEmpty)
+                throw new RpcException(StatusCode.InvalidArgument, "joining: over an encrypted connection the request needs a nonce.", ProtocolErrors.Malformed);
+            return (asked, SessionCodec.Decode(asked));
+        }
+        catch (RpcException e) when (e.Status.ErrorId is { } id)
+        {
+            string who = PeerQuotas.PeerOf(context);
+            TellNotJoined(who, new PeerException(id, $"a request of {who}", e.Status.Detail, "Check that the peer runs the same release of the software, and that it means this address.", e));
+            throw;
+        }
+    }
+
+    private void TellNotJoined(string who, PeerException refusal)
+    {
+        LogNotJoined(who, refusal.Id);
+        Refused.Tell(who, refusal, _log);
     }
 
     private void Bind(PeerIdentity identity, string party, Wire.JoinRequest asked, Wire.JoinReply reply, SessionAgreement agreement)

@@ -16,7 +16,7 @@ public sealed class GrpcFederationHost : IAsyncDisposable
     /// <summary>Where the host listens, with the actual port.</summary>
     public Uri Address => _server.Address;
 
-    /// <summary>Told of each request to join that was refused: the name the request gave, and the error. With <see cref="GrpcHostOptions.Security"/> also of each
+    /// <summary>Told of each request to join that was refused: the name the request gave, or the address where it is no request of that kind (FL4005, FL4006), and the error. With <see cref="GrpcHostOptions.Security"/> also of each
     /// connection that came to nothing for a matter of certificates (FL4130 to FL4136, FL4138): the peer's name where it is known, else its address. May be called on any
     /// thread.</summary>
     public event Action<string, FedLearnException>? JoinRefused

@@ -108,7 +108,7 @@ internal sealed partial class PeerQuotas(GrpcQuotas limits, TimeProvider clock, 
     }
 
     /// <summary>Who calls: the hash of the key that its certificate has, or its address.</summary>
-    private static string PeerOf(HttpContext context) => context.Connection.ClientCertificate is { } certificate
+    public static string PeerOf(HttpContext context) => context.Connection.ClientCertificate is { } certificate
         ? "key " + Convert.ToHexStringLower(SHA256.HashData(certificate.PublicKey.ExportSubjectPublicKeyInfo()))
         : NameOf(context.Connection.RemoteIpAddress);
 

@@ -39,9 +39,16 @@ public sealed class HostileClientTests
     public async Task Join_BadRequest_IsRefusedAndTheHostGoesOn(string what, byte[] body, string status, string? errorId)
     {
         await using GrpcFederationHost host = await GrpcFederationHost.StartAsync(new GrpcHostOptions(), GrpcPairs.Terms("telco"));
+        var refused = new System.Collections.Concurrent.ConcurrentQueue<(string Who, FedLearnException Error)>();
+        host.JoinRefused += (who, error) => refused.Enqueue((who, error));
         (HttpStatusCode http, string? actual, string? id, _) = await RawPeer.CallAsync(host.Address, Methods.Join, body);
         Assert.True(http == HttpStatusCode.OK, what);
         Assert.Equal((status, errorId), (actual, id));
+        // Whoever runs the host is told as well: by the name of the request, or by the address where it has none.
+        (string who, FedLearnException error) = Assert.Single(refused);
+        Assert.Equal(errorId, error.Id);
+        if (errorId is ProtocolErrors.Malformed or ProtocolErrors.TooLarge)
+            Assert.Equal("127.0.0.1", who);
         await CompletesSessionAsync(host);
     }
 

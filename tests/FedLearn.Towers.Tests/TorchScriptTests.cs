@@ -300,6 +300,17 @@ public sealed class TorchScriptTests : IDisposable
     }
 
     [Fact]
+    public void Create_ModuleForMoreColumns_SaysWhatTheInputsAre()
+    {
+        Native.Require();
+        var error = Assert.Throws<ConfigurationException>(() => TorchScriptTowers.FromSource(Linear.Replace("BODY", "x.matmul(torch.zeros([40, 2]))", StringComparison.Ordinal)).Create(LinearSpec, 1));
+        Assert.Equal(LibTorchErrors.ModuleDoesNotFit, error.Id);
+        Assert.Contains($"{LinearSpec.Inputs.DenseWidth} columns", error.Message, StringComparison.Ordinal);
+        // torch's own words for it are the last of a long text.
+        Assert.Contains("40", error.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
     public void Create_NoStart_IsRefused()
     {
         Native.Require();

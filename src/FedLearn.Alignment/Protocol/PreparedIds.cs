@@ -147,12 +147,12 @@ internal static class IdSpace
         return columns.Sum(c => c.Bits());
     }
 
-    private static string Amount(double bits) => bits switch
+    private static string Amount(double bits) => Math.Pow(2, bits) switch
     {
-        < 10 => $"{Math.Pow(2, bits):0}",
-        < 20 => $"{Math.Pow(2, bits) / 1e3:0} thousand",
-        < 30 => $"{Math.Pow(2, bits) / 1e6:0} million",
-        _ => $"{Math.Pow(2, bits) / 1e9:0} billion",
+        < 999.5 and var few => $"{few:0}",
+        < 999.5e3 and var some => $"{some / 1e3:0} thousand",
+        < 999.5e6 and var many => $"{many / 1e6:0} million",
+        var all => $"{all / 1e9:0} billion",
     };
 
     private sealed class Column

@@ -30,8 +30,9 @@ std::string text_of(const std::exception& e) {
     for (char& c : text)
         if (c == '\n' || c == '\r' || c == '\t')
             c = ' ';
+    // What failed stands at the end, behind the places that led there.
     constexpr size_t Most = 1000;
-    return text.size() > Most ? text.substr(0, Most) + "..." : text;
+    return text.size() > Most ? "..." + text.substr(text.size() - Most) : text;
 }
 
 // libtorch's own threads are OpenMP's of the calling thread; those of OpenBLAS are set for the process.
@@ -438,7 +439,7 @@ private:
         try {
             y = run(_module, inputs(rows, { 0, 1, 2 }), false);
         } catch (const std::exception& e) {
-            throw Error(FL_DOES_NOT_FIT, "Its forward fails on made-up rows of these inputs: " + text_of(e));
+            throw Error(FL_DOES_NOT_FIT, "Its forward fails on made-up rows of these inputs, " + std::to_string(_dense) + " columns and " + std::to_string(_buckets.size()) + " bags: " + text_of(e));
         }
         if (!fits(y, Rows)) {
             std::ostringstream shape;

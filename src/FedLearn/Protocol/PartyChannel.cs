@@ -325,7 +325,7 @@ public abstract class PartyChannel(string localParty, string remoteParty, Channe
         catch (OperationCanceledException) when (stop.IsCancellationRequested && !cancellationToken.IsCancellationRequested)
         {
             throw Error(ProtocolErrors.TimedOut, StepOf(round),
-                $"waited {Options.ReceiveTimeout.TotalSeconds:0.#} s for {awaited?.Name ?? "the end of its messages"}, and nothing came.",
+                $"waited {Options.ReceiveTimeout.TotalSeconds:0.#} s for {(awaited is null ? "the end of its messages" : $"a message of the kind {awaited.Name}")}, and nothing came.",
                 "Check that the peer is running and reachable; give a slow peer more time with transport.timeoutSeconds.");
         }
         finally

@@ -134,7 +134,7 @@ public sealed class DssmInference
         var run = new ViewRun(new DssmRun(_job, thread) { Views = _model.Views, SetNames = sets }, tower, _input.View!, samples, channel, PartyNoise.None);
         for (int set = 0; set < sets.Length; set++)
             await run.SendEvaluationAsync(0, set, cancellationToken).ConfigureAwait(false);
-        return new DssmInferenceResult { SharedUsers = SharedUsers.Of(_input, samples) };
+        return new DssmInferenceResult { SharedUsers = SharedUsers.Of(_input, samples, some: _purpose == DssmPurpose.Recommend) };
     }
 
     private async Task<DssmInferenceResult> LabelAsync(SessionAgreement agreement, IReadOnlyList<IPartyChannel> channels, TowerThread thread, CancellationToken cancellationToken)

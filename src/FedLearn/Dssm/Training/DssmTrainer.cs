@@ -513,9 +513,11 @@ internal static class InputShape
 /// <summary>What a view checks of the samples that it is asked for: the claims count on it.</summary>
 internal static class SampleChecks
 {
-    /// <summary>Refuses samples beyond what the claims count.</summary>
+    /// <summary>Refuses a training without samples, and samples beyond what the claims count.</summary>
     public static void Check(DssmJob job, ViewSamples samples, bool hasMoments, string remote)
     {
+        if (samples.Rows[0].Length == 0)
+            throw ProtocolErrors.Peer(ProtocolErrors.IllegalValue, remote, "round 0", "named no training sample.", "Check that both parties run the same release of the software.");
         if (!job.Privacy.IsPrivate)
             return;
         if (job.Privacy.MaxSamplesPerUser is { } cap && samples.Users[0].Where(u => u >= 0).GroupBy(u => u).Any(g => g.Count() > cap))

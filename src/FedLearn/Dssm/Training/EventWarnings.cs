@@ -41,6 +41,10 @@ internal static class EventWarnings
             yield return "no event has the role validation: training ran all of its epochs, and the model is that of the last one; training.validationStop false asks for that";
         if (trains && job.Privacy.IsPrivate && table.Events.Any(e => e.Role == EventRole.ColdItem))
             yield return "items of the role cold-item were drawn as negatives like all others: which items are cold follows from events, on which a private job's negatives must not depend";
+        if (trains && !sets.Any(set => set.Role is EventRole.Test or EventRole.ColdUser or EventRole.ColdItem && set.Events.Count > 0))
+            yield return "no event has the role test, cold-user or cold-item: nothing measures the model";
+        if (table.Events.Count - table.Events.Select(e => (e.User, e.Item, e.Moment)).Distinct().Count() is > 0 and int again)
+            yield return Text($"{again:N0} of the {table.Events.Count:N0} events stand in the file before, with the same user, item, time and sequence: each counts as an event of its own, in training and in figures");
         foreach (SampleSet set in sets.Where(set => set.Role == EventRole.Test && set.Events.Count > 0))
             foreach (string warning in OfTest(table, set.Events))
                 yield return warning;

@@ -10,10 +10,13 @@ namespace FedLearn.Dssm;
 public sealed record SharedUsers(int Own, int Common, IReadOnlyList<string> Leaks, IReadOnlyList<string> Warnings)
 {
     /// <summary>Those of a view.</summary>
-    internal static SharedUsers Of(DssmPartyInput input, ViewSamples samples)
+    /// <param name="input">What it brings.</param>
+    /// <param name="samples">What the label party asked for.</param>
+    /// <param name="some">Whether it asked for users of its choice, of whom few say nothing about ids.</param>
+    internal static SharedUsers Of(DssmPartyInput input, ViewSamples samples, bool some = false)
     {
         int own = input.View!.Users.Count, common = samples.CommonUsers.Length;
-        return new(own, common, samples.Aligned.Leaks, [.. samples.Aligned.Warnings, .. SmallOverlap.Warnings(input.Party, own, common)]);
+        return new(own, common, samples.Aligned.Leaks, [.. samples.Aligned.Warnings, .. some ? [] : SmallOverlap.Warnings(input.Party, own, common)]);
     }
 
     /// <summary>Those of the label party.</summary>

@@ -6,7 +6,7 @@ public class EventWarningsTests
 {
     private static readonly DssmJob Job = SmallRecommendation.Job();
 
-    private static Interaction Event(int user, int item, EventRole role) => new(user, item, new Moment(item, 0), role);
+    private static Interaction Event(int user, int item, EventRole role) => new(user, item, new Moment(item, (int)role), role);
 
     private static string[] Of(bool trains, DssmJob job, params Interaction[] events)
     {
@@ -18,11 +18,27 @@ public class EventWarningsTests
     [Fact]
     public void Of_NoValidationEvent_IsSaidWhereOneWouldStopTraining()
     {
-        Interaction[] events = [Event(0, 1, EventRole.Train)];
+        Interaction[] events = [Event(0, 1, EventRole.Train), Event(1, 2, EventRole.Train), Event(0, 2, EventRole.Test)];
         Assert.StartsWith("no event has the role validation", Assert.Single(Of(true, Job, events)), StringComparison.Ordinal);
         Assert.Empty(Of(true, Job with { Training = Job.Training with { ValidationStop = false } }, events));
         Assert.Empty(Of(false, Job, events));
         Assert.Empty(Of(true, Job, [.. events, Event(0, 2, EventRole.Validation)]));
+    }
+
+    [Fact]
+    public void Of_NothingToMeasure_IsSaidOfATraining()
+    {
+        Interaction[] events = [Event(0, 1, EventRole.Train), Event(0, 2, EventRole.Validation)];
+        Assert.StartsWith("no event has the role test, cold-user or cold-item", Assert.Single(Of(true, Job, events)), StringComparison.Ordinal);
+        Assert.Empty(Of(true, Job, [.. events, Event(1, 1, EventRole.ColdUser)]));
+    }
+
+    [Fact]
+    public void Of_EventsThatAreRepeated_AreCounted()
+    {
+        Interaction train = Event(0, 1, EventRole.Train), other = train with { Moment = new Moment(1, 7) };
+        Assert.StartsWith("2 of the 4 events stand in the file before", Assert.Single(Of(false, Job, train, train, other, train)), StringComparison.Ordinal);
+        Assert.Empty(Of(false, Job, train, other));
     }
 
     /// <summary>What is said of private events says that no claim covers it.</summary>

@@ -89,10 +89,12 @@ public sealed partial class GlmTrainer
         };
         // Before the others are let go: once one of them has ended, every model is where it belongs.
         ModelNotSavedException.Save(_input.SaveModel, model);
+        await ChannelGuard.EndAsync(channels, IsActive, cancellationToken).ConfigureAwait(false);
         if (joint is not null)
+        {
+            await joint.Arbiter.CompleteAsync(cancellationToken).ConfigureAwait(false);
             channels = [.. channels, joint.Arbiter];
-        foreach (IPartyChannel channel in channels)
-            await channel.CompleteAsync(cancellationToken).ConfigureAwait(false);
+        }
 
         // First the state: one without its charge could not go on, while a charge without its state counts in full, which is what a run that has ended costs.
         run?.Remove();

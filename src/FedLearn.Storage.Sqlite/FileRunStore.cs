@@ -50,6 +50,19 @@ public sealed class FileRunStore : IRunStore
     }
 
     /// <inheritdoc />
+    public IReadOnlyList<string> PassedOver(string party, ReadOnlyMemory<byte> termsDigest)
+    {
+        var passed = new List<string>();
+        lock (_lock)
+            return Guard(() =>
+            {
+                foreach (KeptRun run in Runs(party, termsDigest, passed).Where(r => !r.IsWhole))
+                    passed.Add($"{Path.GetFileName(StartOf(run.Run.RunId))}: it is missing or damaged, and without it the states of its run are of no use");
+                return passed;
+            });
+    }
+
+    /// <inheritdoc />
     public IRunState Begin(RunIdentity run)
     {
         Check(run);
@@ -109,13 +122,23 @@ public sealed class FileRunStore : IRunStore
     }
 
     /// <summary>Runs of a party and terms that have a state whose checksum holds.</summary>
-    private Dictionary<string, KeptRun>.ValueCollection Runs(string party, ReadOnlyMemory<byte> termsDigest)
+    /// <param name="party">The party.</param>
+    /// <param name="termsDigest">Digest of the terms.</param>
+    /// <param name="passed">Gets the files that may be states of such a run and are damaged; null: nobody asks.</param>
+    private Dictionary<string, KeptRun>.ValueCollection Runs(string party, ReadOnlyMemory<byte> termsDigest, List<string>? passed = null)
     {
         var runs = new Dictionary<string, KeptRun>();
         foreach (string path in StatesOf("*"))
         {
-            if (Read(path) is not { } state || state.Run.Party != party || !state.Run.TermsDigest.Span.SequenceEqual(termsDigest.Span)
-                || path != PathOf(state.Run.RunId, state.Round))
+            if (Read(path) is not { } state)
+            {
+                // Unless another process has just removed it. Whose it was cannot be told.
+                if (File.Exists(path))
+                    passed?.Add($"{Path.GetFileName(path)}: its checksum does not hold");
+                continue;
+            }
+
+            if (state.Run.Party != party || !state.Run.TermsDigest.Span.SequenceEqual(termsDigest.Span) || path != PathOf(state.Run.RunId, state.Round))
                 continue;
             if (!runs.TryGetValue(state.Run.RunId, out KeptRun? run))
                 runs.Add(state.Run.RunId, run = new KeptRun(state.Run, state.Start, state.Start is null || Read(StartOf(state.Run.RunId))?.Hash == state.Start));

@@ -30,16 +30,18 @@ public sealed class FileRunStore : IRunStore
 
     private readonly string _folder, _name;
     private readonly TimeSpan _patience;
+    private readonly Action<TimeSpan>? _waiting;
     private readonly Lock _lock = new();
 
     /// <summary>Creates a store. No file is touched.</summary>
     /// <param name="ledgerPath">The file beside which states are kept; it need not exist.</param>
     /// <param name="lockTimeout">How long a run is waited for that another process still holds, as one that was killed does for a moment. Null: 5 seconds.</param>
-    public FileRunStore(string ledgerPath, TimeSpan? lockTimeout = null)
+    /// <param name="waiting">Told that a run is waited for, and how long at most, as the wait begins; null for nobody.</param>
+    public FileRunStore(string ledgerPath, TimeSpan? lockTimeout = null, Action<TimeSpan>? waiting = null)
     {
         ArgumentException.ThrowIfNullOrEmpty(ledgerPath);
         string full = Path.GetFullPath(ledgerPath);
-        (_folder, _name, _patience) = (Path.GetDirectoryName(full)!, Path.GetFileName(full), lockTimeout ?? TimeSpan.FromSeconds(5));
+        (_folder, _name, _patience, _waiting) = (Path.GetDirectoryName(full)!, Path.GetFileName(full), lockTimeout ?? TimeSpan.FromSeconds(5), waiting);
     }
 
     /// <inheritdoc />
@@ -190,6 +192,9 @@ public sealed class FileRunStore : IRunStore
         {
             if (RunLock.TryTake(LockOf(runId)) is { } held)
                 return held;
+            if (!waited)
+                _waiting?.Invoke(_patience);
+            // Whether the other process lives or is about to be gone cannot be told: who refused at once would refuse whoever is started again right after a kill.
             if (System.Diagnostics.Stopwatch.GetElapsedTime(start) >= _patience)
                 throw new ConfigurationException(RunStateErrors.InUse, $"{_name}, run {runId}", "this party is already running in another process, which has the run.", "Wait for that process, or stop it.");
         }

@@ -147,7 +147,10 @@ public sealed class FileRunStoreTests : IDisposable
         IRunState run = Open().Begin(Run);
         run.Write(0, [1]);
         CutOffRun found = Found!;
-        Assert.Equal(RunStateErrors.InUse, Assert.Throws<ConfigurationException>(() => Open().Continue(found)).Id);
+        var told = new List<TimeSpan>();
+        var patience = TimeSpan.FromMilliseconds(1);
+        Assert.Equal(RunStateErrors.InUse, Assert.Throws<ConfigurationException>(() => new FileRunStore(_folder["bank.ledger.db"], patience, told.Add).Continue(found)).Id);
+        Assert.Equal([patience], told);
         run.Dispose();
         using IRunState again = Open().Continue(found);
         Assert.Equal(1, again.Read(0).Length);

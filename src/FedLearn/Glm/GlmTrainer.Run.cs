@@ -116,7 +116,7 @@ public sealed partial class GlmTrainer
             AlignmentWarnings = [.. rows.Aligned.Warnings, .. SmallOverlap.Warnings(_input.Party, _input.Table.Ids.Count, rows.Aligned.Rows.Length)],
             StopReason = outcome.StopReason,
             Timing = outcome.Timing,
-            Joint = charge.Joint,
+            Joint = charge.Joint is null ? null : charge.Joint with { EngineSeconds = joint!.EngineTime.TotalSeconds },
             Privacy = charge.Joint is { } jointly ? JointClaims.State(_plan, _options, jointly, ledger, spent, map.DependsOnData, rows.Test.Length)
                 : outcome.Statement is { } statement ? OneRoundClaims.Settled(statement, ledger, spent)
                 : GlmClaims.State(_plan, _options, charge.Calibration, ledger, spent, map.DependsOnData, channels.Count > 0 ? rows.Test.Length : 0),

@@ -30,16 +30,18 @@ public sealed class FileRunStore : IRunStore
 
     private readonly string _folder, _name;
     private readonly TimeSpan _patience;
+    private readonly Action<TimeSpan>? _waiting;
     private readonly Lock _lock = new();
 
     /// <summary>Creates a store. No file is touched.</summary>
     /// <param name="ledgerPath">The file beside which states are kept; it need not exist.</param>
     /// <param name="lockTimeout">How long a run is waited for that another process still holds, as one that was killed does for a moment. Null: 5 seconds.</param>
-    public FileRunStore(string ledgerPath, TimeSpan? lockTimeout = null)
+    /// <param name="waiting">Told that a run is waited for, and how long at most, as the wait begins; null for nobody.</param>
+    public FileRunStore(string ledgerPath, TimeSpan? lockTimeout = null, Action<TimeSpan>? waiting = null)
     {
         ArgumentException.ThrowIfNullOrEmpty(ledgerPath);
         string full = Path.GetFullPath(ledgerPath);
-        (_folder, _name, _patience) = (Path.GetDirectoryName(full)!, Path.GetFileName(full), lockTimeout ?? TimeSpan.FromSeconds(5));
+        (_folder, _name, _patience, _waiting) = (Path.GetDirectoryName(full)!, Path.GetFileName(full), lockTimeout ?? TimeSpan.FromSeconds(5), waiting);
     }
 
     /// <inheritdoc />
@@ -47,6 +49,19 @@ public sealed class FileRunStore : IRunStore
     {
         lock (_lock)
             return Guard(() => Runs(party, termsDigest).Where(r => r.IsWhole).MaxBy(r => r.Written)?.CutOff);
+    }
+
+    /// <inheritdoc />
+    public IReadOnlyList<string> PassedOver(string party, ReadOnlyMemory<byte> termsDigest)
+    {
+        var passed = new List<string>();
+        lock (_lock)
+            return Guard(() =>
+            {
+                foreach (KeptRun run in Runs(party, termsDigest, passed).Where(r => !r.IsWhole))
+                    passed.Add($"{Path.GetFileName(StartOf(run.Run.RunId))}: it is missing or damaged, and without it the states of its run are of no use");
+                return passed;
+            });
     }
 
     /// <inheritdoc />
@@ -109,13 +124,23 @@ public sealed class FileRunStore : IRunStore
     }
 
     /// <summary>Runs of a party and terms that have a state whose checksum holds.</summary>
-    private Dictionary<string, KeptRun>.ValueCollection Runs(string party, ReadOnlyMemory<byte> termsDigest)
+    /// <param name="party">The party.</param>
+    /// <param name="termsDigest">Digest of the terms.</param>
+    /// <param name="passed">Gets the files that may be states of such a run and are damaged; null: nobody asks.</param>
+    private Dictionary<string, KeptRun>.ValueCollection Runs(string party, ReadOnlyMemory<byte> termsDigest, List<string>? passed = null)
     {
         var runs = new Dictionary<string, KeptRun>();
         foreach (string path in StatesOf("*"))
         {
-            if (Read(path) is not { } state || state.Run.Party != party || !state.Run.TermsDigest.Span.SequenceEqual(termsDigest.Span)
-                || path != PathOf(state.Run.RunId, state.Round))
+            if (Read(path) is not { } state)
+            {
+                // Unless another process has just removed it. Whose it was cannot be told.
+                if (File.Exists(path))
+                    passed?.Add($"{Path.GetFileName(path)}: its checksum does not hold");
+                continue;
+            }
+
+            if (state.Run.Party != party || !state.Run.TermsDigest.Span.SequenceEqual(termsDigest.Span) || path != PathOf(state.Run.RunId, state.Round))
                 continue;
             if (!runs.TryGetValue(state.Run.RunId, out KeptRun? run))
                 runs.Add(state.Run.RunId, run = new KeptRun(state.Run, state.Start, state.Start is null || Read(StartOf(state.Run.RunId))?.Hash == state.Start));
@@ -167,6 +192,9 @@ public sealed class FileRunStore : IRunStore
         {
             if (RunLock.TryTake(LockOf(runId)) is { } held)
                 return held;
+            if (!waited)
+                _waiting?.Invoke(_patience);
+            // Whether the other process lives or is about to be gone cannot be told: who refused at once would refuse whoever is started again right after a kill.
             if (System.Diagnostics.Stopwatch.GetElapsedTime(start) >= _patience)
                 throw new ConfigurationException(RunStateErrors.InUse, $"{_name}, run {runId}", "this party is already running in another process, which has the run.", "Wait for that process, or stop it.");
         }

@@ -63,6 +63,7 @@ public static class ChannelConformance
         [nameof(AbortReachesThePeer)] = AbortReachesThePeer,
         [nameof(AbortSurvivesDisposal)] = AbortSurvivesDisposal,
         [nameof(CompletionIsMutual)] = CompletionIsMutual,
+        [nameof(HearingTheEndSaysNothing)] = HearingTheEndSaysNothing,
         [nameof(MessageAfterTheEndIsRefused)] = MessageAfterTheEndIsRefused,
         [nameof(EndBeforeAMessageIsRefused)] = EndBeforeAMessageIsRefused,
         [nameof(DisposalReachesTheReceiver)] = DisposalReachesTheReceiver,
@@ -310,6 +311,17 @@ public static class ChannelConformance
         await Task.WhenAll(first, pair.Second.CompleteAsync().AsTask()).ConfigureAwait(false);
         await pair.First.DisposeAsync().ConfigureAwait(false);
         await pair.Second.DisposeAsync().ConfigureAwait(false);
+    });
+
+    /// <summary>Who has heard that the peer ends has not let it go, and may still give up: FL4008.</summary>
+    /// <inheritdoc cref="Check" path="/param" />
+    public static Task HearingTheEndSaysNothing(Func<ChannelOptions, Task<ChannelPair>> factory) => Run(factory, async (pair, _) =>
+    {
+        Task hearing = pair.First.PeerCompletedAsync().AsTask();
+        Task ending = pair.Second.CompleteAsync().AsTask();
+        await hearing.ConfigureAwait(false);
+        await pair.First.AbortAsync("FL4022").ConfigureAwait(false);
+        await Fails(ProtocolErrors.PeerAborted, ending).ConfigureAwait(false);
     });
 
     /// <summary>A message where the end was due is refused: FL4001.</summary>

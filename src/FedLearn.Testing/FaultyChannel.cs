@@ -158,6 +158,9 @@ public sealed class FaultyChannel(IPartyChannel inner, Func<OutgoingMessage, Mes
         _inner.ReceiveAsync<T>(round, length, cancellationToken);
 
     /// <inheritdoc />
+    public ValueTask PeerCompletedAsync(CancellationToken cancellationToken = default) => _inner.PeerCompletedAsync(cancellationToken);
+
+    /// <inheritdoc />
     public async ValueTask CompleteAsync(CancellationToken cancellationToken = default)
     {
         await SendHeldAsync(cancellationToken).ConfigureAwait(false);

@@ -19,6 +19,7 @@ public sealed class BrokenChannelTests
         { nameof(ChannelConformance.AbortReachesThePeer), nameof(Broken.AbortAsCompletion) },
         { nameof(ChannelConformance.AbortSurvivesDisposal), nameof(Broken.AbortAsCompletion) },
         { nameof(ChannelConformance.CompletionIsMutual), nameof(Broken.CompleteAtOnce) },
+        { nameof(ChannelConformance.HearingTheEndSaysNothing), nameof(Broken.LetGoEarly) },
         { nameof(ChannelConformance.SilenceTimesOutAndSaysWhatWasDue), nameof(Broken.HastyTimeout) },
         { nameof(ChannelConformance.CancellationStopsReceiving), nameof(Broken.EndCancelled) },
         { nameof(ChannelConformance.CancelledSendSendsNothing), nameof(Broken.IgnoreCancellation) },
@@ -60,7 +61,7 @@ public sealed class BrokenChannelTests
     private enum Broken
     {
         Nowhere, SwapMessages, LoseNegativeZero, WidenElements, CutLarge, RepairRound, AnyLength, RepairNaN, AbortAsCompletion, CompleteAtOnce,
-        HastyTimeout, EndCancelled, IgnoreCancellation, NoLimit, NoStatistics, SendTwice, OneName, KeepTransient, GiveBackEarly,
+        HastyTimeout, EndCancelled, IgnoreCancellation, NoLimit, NoStatistics, SendTwice, OneName, KeepTransient, GiveBackEarly, LetGoEarly,
     }
 
     private sealed class BrokenChannel(IPartyChannel inner, Broken fault) : IPartyChannel
@@ -140,6 +141,9 @@ public sealed class BrokenChannelTests
                 throw new IOException("cancelled");
             }
         }
+
+        public ValueTask PeerCompletedAsync(CancellationToken cancellationToken = default) =>
+            fault == Broken.LetGoEarly ? inner.CompleteAsync(cancellationToken) : inner.PeerCompletedAsync(cancellationToken);
 
         public async ValueTask CompleteAsync(CancellationToken cancellationToken = default)
         {

@@ -9,7 +9,7 @@ internal static class Program
     public static int Main(string[] args) => args switch
     {
         ["child", "network", .. var rest] => Faults.NetworkChild.Run(rest),
-        ["child", "kills", var name, var noise, var epochs, var party, var folder, var port] => Kills.KillChild.RunAsync(name, noise, epochs, party, folder, port).GetAwaiter().GetResult(),
+        ["child", "kills", var name, var noise, var epochs, var party, var folder, var port, .. var hold] => Kills.KillChild.RunAsync(name, noise, epochs, party, folder, port, hold.FirstOrDefault()).GetAwaiter().GetResult(),
         ["child", "recommendation", .. var rest] => Kills.RecommendationChild.Run(rest),
         ["child", ..] => throw new ArgumentException($"There is no child '{string.Join(' ', args[1..])}'."),
         _ => Test(args),

@@ -63,6 +63,7 @@ public sealed class FileRunStoreTests : IDisposable
         byte[] whole = File.ReadAllBytes(PathOf(200));
         File.WriteAllBytes(PathOf(200), whole[..(length < 0 ? whole.Length - 1 : length)]);
         Assert.Equal([100], Found!.Rounds);
+        Assert.Equal([$"{Path.GetFileName(PathOf(200))}: its checksum does not hold"], Open().PassedOver(Run.Party, Run.TermsDigest));
         using IRunState again = Open().Continue(Found!);
         Assert.Equal(RunStateErrors.Unusable, Assert.Throws<ConfigurationException>(() => again.Read(200)).Id);
         Assert.Equal(5000, again.Read(100).Length);
@@ -125,8 +126,10 @@ public sealed class FileRunStoreTests : IDisposable
         }
 
         File.Delete(StartPath);
+        Assert.StartsWith($"{Path.GetFileName(StartPath)}: it is missing or damaged", Assert.Single(Open().PassedOver(Run.Party, Run.TermsDigest)), StringComparison.Ordinal);
         ErrorAssert.Throws<ConfigurationException>(RunStateErrors.Unusable, () => Open().Continue(found));
         File.WriteAllBytes(StartPath, whole);
+        Assert.Empty(Open().PassedOver(Run.Party, Run.TermsDigest));
         using (IRunState again = Open().Continue(Found!))
         {
             Assert.Equal(3, again.ReadStart().Length);
@@ -144,7 +147,10 @@ public sealed class FileRunStoreTests : IDisposable
         IRunState run = Open().Begin(Run);
         run.Write(0, [1]);
         CutOffRun found = Found!;
-        Assert.Equal(RunStateErrors.InUse, Assert.Throws<ConfigurationException>(() => Open().Continue(found)).Id);
+        var told = new List<TimeSpan>();
+        var patience = TimeSpan.FromMilliseconds(1);
+        Assert.Equal(RunStateErrors.InUse, Assert.Throws<ConfigurationException>(() => new FileRunStore(_folder["bank.ledger.db"], patience, told.Add).Continue(found)).Id);
+        Assert.Equal([patience], told);
         run.Dispose();
         using IRunState again = Open().Continue(found);
         Assert.Equal(1, again.Read(0).Length);

@@ -30,7 +30,7 @@ public sealed class EncryptedGradients : IJointGradients
     private IEncryptor? _encryptor;
     private JointRows? _rows;
     private int _columnBits;
-    private long _waited;
+    private long _waited, _worked;
 
     /// <summary>Creates the party's side over a channel that is open.</summary>
     /// <param name="job">The job, in mode he or he+dp.</param>
@@ -61,6 +61,9 @@ public sealed class EncryptedGradients : IJointGradients
 
     /// <inheritdoc />
     public TimeSpan WaitTime => Stopwatch.GetElapsedTime(0, _waited);
+
+    /// <inheritdoc />
+    public TimeSpan EngineTime => Stopwatch.GetElapsedTime(0, _worked);
 
     /// <inheritdoc />
     public async Task<JointAgreement> PrepareAsync(JointRows rows, CancellationToken cancellationToken = default)
@@ -97,15 +100,15 @@ public sealed class EncryptedGradients : IJointGradients
     {
         JointRows rows = _rows ?? throw new InvalidOperationException("Call PrepareAsync first.");
         CheckRoom(round, share.Span);
-        using CipherVector own = await _encryptor!.EncryptAsync(share, cancellationToken).ConfigureAwait(false);
+        using CipherVector own = await WorkAsync(() => _encryptor!.EncryptAsync(share, cancellationToken)).ConfigureAwait(false);
         using CipherVector residuals = _active ? await SumAsync(round, own, rows.Peers, cancellationToken).ConfigureAwait(false)
             : await ExchangeAsync(round, own, rows.Peers[0], cancellationToken).ConfigureAwait(false);
-        MaskedSums masked = await _encryptor.MaskedSumsAsync(residuals, _columns[batch], cancellationToken).ConfigureAwait(false);
+        MaskedSums masked = await WorkAsync(() => _encryptor!.MaskedSumsAsync(residuals, _columns[batch], cancellationToken)).ConfigureAwait(false);
         long since = Stopwatch.GetTimestamp();
         await Arbiter.SendAsync(round, Cryptosystem.Release(new MaskedProducts(masked.Bytes, masked.Count), "masked inner products", _scheme.Name, Arbiter.RemoteParty), cancellationToken).ConfigureAwait(false);
         MaskedAnswers answers = await Arbiter.ReceiveAsync<MaskedAnswers>(round, masked.Count, cancellationToken).ConfigureAwait(false);
         Waited(since);
-        double[] gradient = masked.Unmask(Integers(answers, round), _encryptor.Answers);
+        double[] gradient = masked.Unmask(Integers(answers, round), _encryptor!.Answers);
         for (int j = 0; j < gradient.Length; j++)
             gradient[j] /= rows.Layout.Size(batch); // the planned size, never a count of the data
         return gradient;
@@ -161,6 +164,15 @@ public sealed class EncryptedGradients : IJointGradients
                 "Use a smaller training.stepSize, a training.weightNorm, scaled columns or smaller batches.");
     }
 
+    /// <summary>Lets the engine work, and counts its time. Never several at once.</summary>
+    private async Task<T> WorkAsync<T>(Func<Task<T>> work)
+    {
+        long since = Stopwatch.GetTimestamp();
+        T result = await work().ConfigureAwait(false);
+        _worked += Stopwatch.GetTimestamp() - since;
+        return result;
+    }
+
     private void Waited(long since) => _waited += Stopwatch.GetTimestamp() - since;
 
     /// <summary>Goes through a round on zeros, locally, a few times: compilers of engines take the first rounds to warm up, which are no part of training.</summary>
@@ -184,18 +196,18 @@ public sealed class EncryptedGradients : IJointGradients
         long since = Stopwatch.GetTimestamp();
         EncryptedShares[] received = await Task.WhenAll(passives.Select(p => p.ReceiveAsync<EncryptedShares>(round, own.Length, cancellationToken).AsTask())).ConfigureAwait(false);
         Waited(since);
-        CipherVector[] theirs = await Task.WhenAll(passives.Select((p, i) => LoadAsync(round, received[i], own.Length, p, cancellationToken))).ConfigureAwait(false);
+        CipherVector[] theirs = await WorkAsync(() => Task.WhenAll(passives.Select((p, i) => LoadAsync(round, received[i], own.Length, p, cancellationToken)))).ConfigureAwait(false);
         // Every sum holds the active party's own fresh ciphertext, so that nobody can take another's share out of it.
         var forEach = new List<CipherVector>();
         try
         {
             for (int p = 0; p < passives.Count; p++)
-                forEach.Add(await AddAsync([own, .. theirs.Where((_, q) => q != p)], cancellationToken).ConfigureAwait(false));
-            EncryptedShares[] sums = await Task.WhenAll(forEach.Select(sum => SaveAsync(sum, cancellationToken))).ConfigureAwait(false);
+                forEach.Add(await WorkAsync(() => AddAsync([own, .. theirs.Where((_, q) => q != p)], cancellationToken)).ConfigureAwait(false));
+            EncryptedShares[] sums = await WorkAsync(() => Task.WhenAll(forEach.Select(sum => SaveAsync(sum, cancellationToken)))).ConfigureAwait(false);
             since = Stopwatch.GetTimestamp();
             await Task.WhenAll(passives.Select((p, i) => SendAsync(round, sums[i], p, cancellationToken))).ConfigureAwait(false);
             Waited(since);
-            return await AddAsync([own, .. theirs], cancellationToken).ConfigureAwait(false);
+            return await WorkAsync(() => AddAsync([own, .. theirs], cancellationToken)).ConfigureAwait(false);
         }
         finally
         {
@@ -207,14 +219,15 @@ public sealed class EncryptedGradients : IJointGradients
     /// <summary>Sends the own vector and receives another at the same time, and adds the two.</summary>
     private async Task<CipherVector> ExchangeAsync(int round, CipherVector own, IPartyChannel peer, CancellationToken cancellationToken)
     {
-        EncryptedShares shares = await SaveAsync(own, cancellationToken).ConfigureAwait(false);
+        EncryptedShares shares = await WorkAsync(() => SaveAsync(own, cancellationToken)).ConfigureAwait(false);
         long since = Stopwatch.GetTimestamp();
         Task sending = SendAsync(round, shares, peer, cancellationToken);
         Task<EncryptedShares> receiving = peer.ReceiveAsync<EncryptedShares>(round, own.Length, cancellationToken).AsTask();
         await Task.WhenAll(sending, receiving).ConfigureAwait(false);
         Waited(since);
-        using CipherVector theirs = await LoadAsync(round, await receiving.ConfigureAwait(false), own.Length, peer, cancellationToken).ConfigureAwait(false);
-        return await _encryptor!.AddAsync(own, theirs, cancellationToken).ConfigureAwait(false);
+        EncryptedShares received = await receiving.ConfigureAwait(false);
+        using CipherVector theirs = await WorkAsync(() => LoadAsync(round, received, own.Length, peer, cancellationToken)).ConfigureAwait(false);
+        return await WorkAsync(() => _encryptor!.AddAsync(own, theirs, cancellationToken)).ConfigureAwait(false);
     }
 
     private static async Task<EncryptedShares> SaveAsync(CipherVector vector, CancellationToken cancellationToken) =>

@@ -27,6 +27,9 @@ public sealed record ArbiterResult
     /// <summary>Seconds spent opening and, in mode he+dp, noising.</summary>
     public required double ComputeSeconds { get; init; }
 
+    /// <summary>Seconds of these in which the engine opened ciphertexts: all but noise and flooding.</summary>
+    public required double EngineSeconds { get; init; }
+
     /// <summary>Noise of the answers; null in mode he.</summary>
     public required JointGradientCalibration? Calibration { get; init; }
 
@@ -108,7 +111,7 @@ public sealed class EncryptionArbiter
         }
 
         int rounds = checked(_plan.Epochs * layout.Count);
-        double seconds = 0;
+        double seconds = 0, engineSeconds = 0;
         using var gate = new SemaphoreSlim(1);
         for (int round = 0; round < rounds; round++)
         {
@@ -130,6 +133,7 @@ public sealed class EncryptionArbiter
             {
                 long start = Stopwatch.GetTimestamp();
                 BigInteger[] opened = await EncryptedGradients.CheckedAsync(round, channel, () => key.OpenAsync(masked.Bytes, columns[party], cancellationToken)).ConfigureAwait(false);
+                engineSeconds += Stopwatch.GetElapsedTime(start).TotalSeconds;
                 answer = mechanism is null ? Flooded(opened, key.Answers)
                     : mechanism.Release(channel.RemoteParty, opened, key.Answers.Modulus, key.Answers.Bytes, layout.Size(round % layout.Count), "mean gradients with noise");
                 seconds += Stopwatch.GetElapsedTime(start).TotalSeconds;
@@ -152,6 +156,7 @@ public sealed class EncryptionArbiter
             Scheme = _scheme.Name,
             Rounds = rounds,
             ComputeSeconds = seconds,
+            EngineSeconds = engineSeconds,
             Calibration = calibration,
             SecureNoise = mechanism?.IsSecure ?? true,
             Sent = [.. channels.SelectMany(c => c.Releases.Select(r => new GlmSentMessages(c.RemoteParty, r.Key.Name, r.Key.Protection, r.Value, c.BytesOf(r.Key.Name, r.Key.Protection))))],

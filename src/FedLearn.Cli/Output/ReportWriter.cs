@@ -79,6 +79,8 @@ internal static class ReportWriter
             TuningTable.Show(tuning, terminal);
         JsonObject timing = document["timing"]!.AsObject();
         terminal.Log($"{(int)timing["epochs"]!} epochs, {Number(timing["secondsPerEpoch"])} s an epoch, {Number(timing["totalSeconds"])} s in all{Stopped(document)}.");
+        if (PartiesSection.Engines(document) is { Length: > 0 } engines)
+            terminal.Log($"seconds in the engine of encryption: {string.Join(", ", engines.Select(e => $"{Number(e.Seconds)} at '{e.Name}'"))}.");
         foreach (string claim in document["parties"]!.AsArray().SelectMany(p => p!["privacy"]!["claims"]!.AsArray()).Select(c => (string)c!).Distinct())
             terminal.Log($"claim: {claim}");
         IEnumerable<string> warnings = document["warnings"]!.AsArray().Concat(document["alignment"]!["warnings"]?.AsArray() ?? []).Concat(document["parties"]!.AsArray().SelectMany(p => p!["privacy"]!["warnings"]!.AsArray())).Select(w => (string)w!);

@@ -51,7 +51,7 @@ internal static class PartiesSection
         JsonObject[] parties = Of(document);
         (JsonObject From, JsonNode Release)[] releases = [.. parties.SelectMany(p => p["releases"]!.AsArray().Select(r => (p, r!)))];
         if (releases.Length == 0)
-            return $"<h3>Messages</h3>\n{Html.Paragraph("No message left a party.")}<div class=\"charts\">\n{Time(parties, index)}</div>\n";
+            return $"<h3>Messages</h3>\n{Html.Paragraph("No message left a party.")}<div class=\"charts\">\n{Time(document, index)}</div>\n";
         IEnumerable<Cell[]> rows = releases.Select(r => (Cell[])[Cell.Text(Name(r.From)), Cell.Text(Receiver(r.Release, r.From, parties)), Cell.Text((string)r.Release["name"]!),
             Protection((string)r.Release["protection"]!), Cell.Number(Figures.Count((double)r.Release["count"]!)), Cell.Number(Figures.Bytes(r.Release["bytes"]))]);
         string table = Html.Table("Messages", ["from", "to", "message", "protection", "messages", "bytes"], rows, "messages");
@@ -59,7 +59,7 @@ internal static class PartiesSection
             Cell.Number(Figures.Count(p["messagesSent"])), Cell.Number(Figures.Bytes((long)p["bytesSent"]!)), Cell.Number(Figures.Bytes(p["bytesReceived"]))]));
         bool split = releases.Any(r => r.Release["bytes"] is not null);
         string chart = Html.Chart("bytes", index, split ? "Bytes sent, by message" : "Bytes sent and received", totals, rows: parties.Length);
-        return $"<h3>Messages</h3>\n{Html.Paragraph("Everything that left a party, by name.", "note")}{table}<div class=\"charts\">\n{chart}{Time(parties, index)}</div>\n";
+        return $"<h3>Messages</h3>\n{Html.Paragraph("Everything that left a party, by name.", "note")}{table}<div class=\"charts\">\n{chart}{Time(document, index)}</div>\n";
     }
 
     /// <summary>The parties themselves.</summary>
@@ -80,13 +80,31 @@ internal static class PartiesSection
             : (string)peer["reach"]! == "network" ? "<span class=\"badge clear\">in the clear</span>" : "on this machine"))), false);
     }
 
-    private static string Time(JsonObject[] parties, int index)
+    private static string Time(JsonObject document, int index)
     {
-        JsonObject[] timed = [.. parties.Where(p => p["timing"] is not null)];
-        return timed.Length == 0 ? "" : Html.Chart("time", index, "Seconds of the training rounds", Html.Table("Seconds of the training rounds",
-            ["party", "training", "computing", "waiting", "noise"], timed.Select(p => (Cell[])[Cell.Text(Name(p)),
-                .. ((string[])["trainingSeconds", "computeSeconds", "waitSeconds", "noiseSeconds"]).Select(key => Cell.Number(ReportWriter.Number(p["timing"]![key])))])), rows: timed.Length);
+        JsonObject[] timed = [.. Of(document).Where(p => p["timing"] is not null)];
+        if (timed.Length == 0)
+            return "";
+        (string Name, JsonNode? Seconds)[] engines = Engines(document);
+        static Cell[] Row(string name, JsonNode timing) => [Cell.Text(name), .. ((string[])["trainingSeconds", "computeSeconds", "waitSeconds", "noiseSeconds"]).Select(key => Cell.Number(ReportWriter.Number(timing[key])))];
+        IEnumerable<Cell[]> rows = timed.Select(p => Row(Name(p), p["timing"]!));
+        string[] header = ["party", "training", "computing", "waiting", "noise"];
+        // Under encryption: what of the computing is the engine's, at the arbiter too.
+        if (engines.Length > 0)
+            (header, rows) = ([.. header, "engine"], rows.Concat(Arbiters(document).Select(r => Row((string)r["hostedBy"]!, r)))
+                .Zip(engines, (cells, engine) => (Cell[])[.. cells, Cell.Number(ReportWriter.Number(engine.Seconds))]));
+        return Html.Chart("time", index, "Seconds of the training rounds", Html.Table("Seconds of the training rounds", header, rows), rows: timed.Length);
     }
+
+    /// <summary>Seconds that each party's engine of encryption worked in the rounds, and the arbiter's; empty without encryption, and for reports that do not say.</summary>
+    public static (string Name, JsonNode? Seconds)[] Engines(JsonObject document)
+    {
+        (string, JsonNode? Seconds)[] engines = [.. Of(document).Where(p => p["timing"] is not null).Select(p => (Name(p), p["encryption"]?["engineSeconds"])),
+            .. Arbiters(document).Select(r => ((string)r["hostedBy"]!, r["engineSeconds"]))];
+        return engines.All(e => e.Seconds is null) ? [] : engines;
+    }
+
+    private static IEnumerable<JsonNode> Arbiters(JsonObject document) => document["roles"]?.AsArray().Where(r => (string?)r!["role"] == "arbiter").Select(r => r!) ?? [];
 
     // Between two parties the other one is the receiver, whether a report says it or not.
     private static string Receiver(JsonNode release, JsonObject from, JsonObject[] parties) => release["to"] switch

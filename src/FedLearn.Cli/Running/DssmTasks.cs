@@ -34,7 +34,7 @@ internal static class DssmTasks
         {
             Ledger = Ledger(run, self),
             RunId = runId,
-            Runs = order.KeepsRuns && run.Parties.Count > 1 ? GlmTasks.RunsBeside(self.Ledger.Path, run.Job.Privacy.IsPrivate) : null,
+            Runs = order.KeepsRuns && run.Parties.Count > 1 ? GlmTasks.RunsBeside(party, self.Ledger.Path, run.Job.Privacy.IsPrivate, progress) : null,
             Fresh = fresh,
             // Before the others are let go: once one of them has ended, every model is on its disk.
             SaveModel = modelDirectory is null ? null : model => Save(model, modelDirectory, party),

@@ -23,7 +23,7 @@ internal static class GlmTasks
         Func<GlmRunFileParty, IEntityAlignment?>? align = null, bool keepsRuns = false, bool fresh = false) => new(party, GlmJobTerms.Of(run.Job), stop =>
     {
         GlmRunFileParty self = run.Party(party);
-        GlmTrainer trainer = Trainer(run, self, runId, stop, arbiter, table, align?.Invoke(self), progress, keepsRuns ? Runs(run, self) : null, fresh,
+        GlmTrainer trainer = Trainer(run, self, runId, stop, arbiter, table, align?.Invoke(self), progress, keepsRuns ? RunsBeside(self.Name, self.Ledger.Path, GlmPlan.IsPrivate(run.Job.Privacy.Mode), progress) : null, fresh,
             modelDirectory is null ? null : model => OutputFile.Guard(modelDirectory, () => model.Save(modelDirectory)));
         fresh = false; // a run that this process began is not forgotten when it loses a peer
         return new ReadyParty(trainer.JoinRequest, async (agreement, channels, cancel) =>
@@ -95,12 +95,9 @@ internal static class GlmTasks
         return new GlmPartyInput { Party = self.Name, Table = Table.Load(data, needLabel, cancellationToken), SplitFile = self.SplitPath ?? run.SplitPath };
     }
 
-    /// <summary>Where the party's runs are kept, beside its ledger. A job that charges nothing writes no ledger, and may stand where nothing can be written:
-    /// then it keeps no states either.</summary>
-    private static FileRunStore? Runs(GlmRunFile run, GlmRunFileParty self) => RunsBeside(self.Ledger.Path, GlmPlan.IsPrivate(run.Job.Privacy.Mode));
-
-    /// <summary>The store beside a ledger; null where a job without one stands where nothing can be written.</summary>
-    internal static FileRunStore? RunsBeside(string ledger, bool isPrivate) => isPrivate || CanWrite(Path.GetDirectoryName(Path.GetFullPath(ledger))!) ? new FileRunStore(ledger) : null;
+    /// <summary>Where a party's runs are kept, beside its ledger. A job that charges nothing writes no ledger, and may stand where nothing can be written: then it keeps no states either, and this is null.</summary>
+    internal static FileRunStore? RunsBeside(string party, string ledger, bool isPrivate, IProgress<JobProgress>? progress) => isPrivate || CanWrite(Path.GetDirectoryName(Path.GetFullPath(ledger))!)
+        ? new FileRunStore(ledger, waiting: patience => progress?.Report(JobProgress.Stage(party, string.Create(CultureInfo.InvariantCulture, $"another process has this run; waiting up to {patience.TotalSeconds:0.#} s for that to end")))) : null;
 
     private static bool CanWrite(string folder)
     {

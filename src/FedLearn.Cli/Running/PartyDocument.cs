@@ -75,6 +75,7 @@ internal static class PartyDocument
             ["engine"] = result.Engine,
             ["rounds"] = result.Rounds,
             ["computeSeconds"] = result.ComputeSeconds,
+            ["engineSeconds"] = result.EngineSeconds,
             ["bytesSent"] = result.Traffic.BytesSent,
             ["bytesReceived"] = result.Traffic.BytesReceived,
             ["messagesSent"] = result.Traffic.MessagesSent,
@@ -143,6 +144,7 @@ internal static class PartyDocument
         {
             ["engine"] = joint.Engine,
             ["setupSeconds"] = joint.SetupSeconds,
+            ["engineSeconds"] = joint.EngineSeconds,
             ["enginePeakMemoryBytes"] = EngineMemory.PeakBytes,
         };
         party["releases"] = Releases(result.Sent);

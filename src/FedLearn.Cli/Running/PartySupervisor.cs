@@ -110,7 +110,7 @@ internal static class PartySupervisor
                 if (namesake && e.Id == ProtocolErrors.AlreadyJoined)
                     throw;
                 throw new PeerException(RunningErrors.NotBack, $"peer {peer}", $"it was lost ({loss.Id}) and has not come back in {patience} s.",
-                    $"Start every party again with the same command: {next}.", e);
+                    loss.Id == ProtocolErrors.EndNotHeard ? loss.Remedy : $"Start every party again with the same command: {next}.", e);
             }
         }
     }

@@ -26,6 +26,13 @@ public interface IRunStore
     /// <exception cref="FedLearnException">The store cannot be read.</exception>
     CutOffRun? Find(string party, ReadOnlyMemory<byte> termsDigest);
 
+    /// <summary>What <see cref="Find"/> passes over although it may belong to a run of the party and terms: damaged states, each as <c>NAME: cause</c>, for the party's warnings.</summary>
+    /// <remarks>Optional. By default nothing is told.</remarks>
+    /// <param name="party">Name of the party.</param>
+    /// <param name="termsDigest">Digest of the job's terms.</param>
+    /// <exception cref="FedLearnException">The store cannot be read.</exception>
+    IReadOnlyList<string> PassedOver(string party, ReadOnlyMemory<byte> termsDigest) => [];
+
     /// <summary>Begins to keep the state of a new run. Those of the same party and terms that were cut off are forgotten.</summary>
     /// <param name="run">The run.</param>
     /// <exception cref="FedLearnException">The store cannot be written.</exception>

@@ -89,10 +89,12 @@ public sealed partial class GlmTrainer
         };
         // Before the others are let go: once one of them has ended, every model is where it belongs.
         ModelNotSavedException.Save(_input.SaveModel, model);
+        await ChannelGuard.EndAsync(channels, IsActive, cancellationToken).ConfigureAwait(false);
         if (joint is not null)
+        {
+            await joint.Arbiter.CompleteAsync(cancellationToken).ConfigureAwait(false);
             channels = [.. channels, joint.Arbiter];
-        foreach (IPartyChannel channel in channels)
-            await channel.CompleteAsync(cancellationToken).ConfigureAwait(false);
+        }
 
         // First the state: one without its charge could not go on, while a charge without its state counts in full, which is what a run that has ended costs.
         run?.Remove();
@@ -114,7 +116,7 @@ public sealed partial class GlmTrainer
             AlignmentWarnings = [.. rows.Aligned.Warnings, .. SmallOverlap.Warnings(_input.Party, _input.Table.Ids.Count, rows.Aligned.Rows.Length)],
             StopReason = outcome.StopReason,
             Timing = outcome.Timing,
-            Joint = charge.Joint,
+            Joint = charge.Joint is null ? null : charge.Joint with { EngineSeconds = joint!.EngineTime.TotalSeconds },
             Privacy = charge.Joint is { } jointly ? JointClaims.State(_plan, _options, jointly, ledger, spent, map.DependsOnData, rows.Test.Length)
                 : outcome.Statement is { } statement ? OneRoundClaims.Settled(statement, ledger, spent)
                 : GlmClaims.State(_plan, _options, charge.Calibration, ledger, spent, map.DependsOnData, channels.Count > 0 ? rows.Test.Length : 0),

@@ -81,6 +81,7 @@ public sealed partial class GlmTrainer
     private readonly GlmPartyOptions _options;
     private readonly Lazy<DataSetIdentity> _people;
     private readonly CutOffRun? _cutOff;
+    private readonly IReadOnlyList<string> _passedOver = [];
 
     /// <summary>Checks a job and a party's input against each other.</summary>
     /// <param name="job">The job; the same at every party.</param>
@@ -117,12 +118,21 @@ public sealed partial class GlmTrainer
         _people = new(() => GlmAccount.IdentityOf(input.Table));
         SessionTerms terms = GlmJobTerms.Of(job);
         Terms = terms;
-        if (GlmRun.Keeps(_plan, input) && input.Runs!.Find(input.Party, terms.TermsDigest) is { } cutOff)
+        if (GlmRun.Keeps(_plan, input))
         {
+            CutOffRun? cutOff = input.Runs!.Find(input.Party, terms.TermsDigest);
             if (input.Fresh)
-                GlmRun.Forget(cutOff, _plan, input);
+            {
+                if (cutOff is not null)
+                    GlmRun.Forget(cutOff, _plan, input);
+            }
             else
-                GlmRun.CheckInputs(input.Runs, _cutOff = cutOff, _plan, input);
+            {
+                // Before a new run removes them.
+                _passedOver = input.Runs.PassedOver(input.Party, terms.TermsDigest);
+                if (cutOff is not null)
+                    GlmRun.CheckInputs(input.Runs, _cutOff = cutOff, _plan, input);
+            }
         }
 
         if (input.Fresh && _plan.Mode == PrivacyMode.HeDp)
@@ -249,11 +259,13 @@ public sealed partial class GlmTrainer
                 "Put the ledger's files back beside the run's states, or begin anew (fedlearn: --fresh); the new run is charged by itself.");
     }
 
-    /// <summary>What a party must know that begins anew: a run that is charged already and will not go on.</summary>
+    /// <summary>What a party must know that begins anew, or goes on with less than it had kept: damaged states, and a run that is charged already and will not go on.</summary>
     /// <param name="agreement">What the parties agreed on.</param>
     /// <param name="account">This run's side of the ledger.</param>
     private IEnumerable<string> BegunAnew(SessionAgreement agreement, GlmAccount account)
     {
+        foreach (string file in _passedOver)
+            yield return $"{_input.Party}: a state kept to go on with was passed over: {file}; {(agreement.Resume is null ? "training began anew" : "the run went on with another state")}";
         if (agreement.Resume is not null)
             yield break;
         if (_cutOff is not null)

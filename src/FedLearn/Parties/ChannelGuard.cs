@@ -32,6 +32,32 @@ internal static class ChannelGuard
         }
     }
 
+    /// <summary>Ends a session whose parties keep what they go on with until each of them has what came of it. The party that all others talk to hears the end of each before it says its own: theirs
+    /// say that they have their part, its own that everybody has.</summary>
+    public static async Task EndAsync(IReadOnlyList<IPartyChannel> channels, bool isActive, CancellationToken cancellationToken)
+    {
+        if (isActive)
+        {
+            foreach (IPartyChannel channel in channels)
+                await channel.PeerCompletedAsync(cancellationToken).ConfigureAwait(false);
+            // Everybody has everything: nothing stops the end any more, neither a peer that vanishes nor this party, or some would have ended and others not.
+            await Task.WhenAll(channels.Select(channel => channel.CompleteAsync(CancellationToken.None).AsTask())).ConfigureAwait(false);
+            return;
+        }
+
+        foreach (IPartyChannel channel in channels)
+            try
+            {
+                await channel.CompleteAsync(cancellationToken).ConfigureAwait(false);
+            }
+            catch (PeerException loss) when (ProtocolErrors.Losses.Contains(loss.Id))
+            {
+                throw ProtocolErrors.Peer(ProtocolErrors.EndNotHeard, channel.RemoteParty, "end of the job",
+                    $"it was lost ({loss.Id}) before it said that every party has its part of the model. This party has its own, where it was to be saved.",
+                    "Where the others have ended, nothing is left to do: its model is the result. Else start every party again with the same command.", loss);
+            }
+    }
+
     /// <summary>Runs several things at once; when one fails, the others are stopped, and the first failure is thrown once all have ended.</summary>
     public static async Task AllAsync(IReadOnlyList<Func<CancellationToken, Task>> all, CancellationToken cancellationToken)
     {

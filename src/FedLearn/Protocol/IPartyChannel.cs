@@ -48,6 +48,13 @@ public interface IPartyChannel : IAsyncDisposable
     /// <exception cref="FedLearn.Diagnostics.PeerException">The message is not the one expected, or none came in time.</exception>
     ValueTask<T> ReceiveAsync<T>(int round, int? length, CancellationToken cancellationToken = default) where T : Payload;
 
+    /// <summary>Waits until the peer has said that it sends no more, and says nothing: who talks to several peers hears all of them before it lets any of them go. <see cref="CompleteAsync"/> then has nothing
+    /// to wait for, and takes a peer that has vanished meanwhile for one that has ended.</summary>
+    /// <remarks>Optional. By default nothing happens, and <see cref="CompleteAsync"/> alone waits: some peers are then let go before others have ended.</remarks>
+    /// <param name="cancellationToken">Stops waiting.</param>
+    /// <exception cref="FedLearn.Diagnostics.PeerException">The peer gave up, is gone, or sent a message instead.</exception>
+    ValueTask PeerCompletedAsync(CancellationToken cancellationToken = default) => ValueTask.CompletedTask;
+
     /// <summary>Tells the peer that this side sends no more, then waits until the peer has said the same.</summary>
     /// <param name="cancellationToken">Stops waiting.</param>
     ValueTask CompleteAsync(CancellationToken cancellationToken = default);

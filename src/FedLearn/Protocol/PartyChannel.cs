@@ -95,6 +95,7 @@ public abstract class PartyChannel(string localParty, string remoteParty, Channe
     private readonly ConcurrentDictionary<(string Name, Protection Protection), long> _releases = new(), _releasedBytes = new();
     private long _messagesSent, _messagesReceived, _bytesSent, _bytesReceived;
     private int _readers;
+    private bool _peerCompleted;
 
     /// <inheritdoc />
     public string LocalParty { get; } = localParty;
@@ -187,6 +188,20 @@ public abstract class PartyChannel(string localParty, string remoteParty, Channe
     }
 
     /// <inheritdoc />
+    public async ValueTask PeerCompletedAsync(CancellationToken cancellationToken = default)
+    {
+        if (_peerCompleted)
+            return;
+        ChannelFrame frame = await ReadWithinTimeAsync(EndOfTheJob, null, cancellationToken).ConfigureAwait(false);
+        if (frame.ErrorId is { } id)
+            throw GaveUp(StepOf(EndOfTheJob), id);
+        if (!frame.IsCompleted)
+            throw Error(ProtocolErrors.UnexpectedMessage, StepOf(EndOfTheJob), "the peer sent a message after the last one due.",
+                "Check that both parties run the same release of the software.");
+        _peerCompleted = true;
+    }
+
+    /// <inheritdoc />
     public async ValueTask CompleteAsync(CancellationToken cancellationToken = default)
     {
         try
@@ -195,7 +210,8 @@ public abstract class PartyChannel(string localParty, string remoteParty, Channe
         }
         catch (TimeoutException e)
         {
-            throw NotTaken(StepOf(EndOfTheJob), "the end of this side's messages", e);
+            if (!_peerCompleted)
+                throw NotTaken(StepOf(EndOfTheJob), "the end of this side's messages", e);
         }
         catch (PeerException gone) when (gone.Id == ProtocolErrors.PeerGone)
         {
@@ -203,12 +219,7 @@ public abstract class PartyChannel(string localParty, string remoteParty, Channe
             // read says that the peer is gone.
         }
 
-        ChannelFrame frame = await ReadWithinTimeAsync(EndOfTheJob, null, cancellationToken).ConfigureAwait(false);
-        if (frame.ErrorId is { } id)
-            throw GaveUp(StepOf(EndOfTheJob), id);
-        if (!frame.IsCompleted)
-            throw Error(ProtocolErrors.UnexpectedMessage, StepOf(EndOfTheJob), "the peer sent a message after the last one due.",
-                "Check that both parties run the same release of the software.");
+        await PeerCompletedAsync(cancellationToken).ConfigureAwait(false);
     }
 
     /// <inheritdoc />

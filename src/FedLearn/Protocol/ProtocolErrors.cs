@@ -66,13 +66,16 @@ public static class ProtocolErrors
     /// <summary>A party has trained its part of the model and could not save it. The run can go on, and then ends without another charge.</summary>
     public const string ModelNotSaved = "FL4022";
 
+    /// <summary>The active party was lost at the very end: this party has its part of the model, and has not heard that everybody has.</summary>
+    public const string EndNotHeard = "FL4023";
+
     /// <summary>A coordinator goes on with a run that was not offered to it.</summary>
     public const string NotOffered = "FL4150";
 
     /// <summary>Errors that tell of a lost or refused connection and of nothing wrong in a job or a session: to meet again later may help.</summary>
     /// <remarks>FL4041 and the later ones are those of the gRPC transport and of a coordinator, which document them: one that was started anew does not know the session,
     /// one that ends or is full takes no call, and a connection that breaks in the midst of a call may say so in the words of its transport.</remarks>
-    public static IReadOnlySet<string> Losses { get; } = new ReadOnlySet<string>(new HashSet<string> { PeerGone, TimedOut, CannotConnect, PartyMissing,
+    public static IReadOnlySet<string> Losses { get; } = new ReadOnlySet<string>(new HashSet<string> { PeerGone, TimedOut, CannotConnect, PartyMissing, EndNotHeard,
         "FL4041", "FL4043", "FL4136", "FL4164", "FL4165", "FL4166", "FL4167", "FL4172" });
 
     internal static PeerException Peer(string id, string remote, string step, string cause, string remedy, Exception? inner = null) =>

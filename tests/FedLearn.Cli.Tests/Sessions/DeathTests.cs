@@ -1,6 +1,7 @@
 using System.Diagnostics;
 using System.Text.Json.Nodes;
 using FedLearn.Cli.Running;
+using FedLearn.Coordination;
 
 namespace FedLearn.Cli.Tests.Sessions;
 
@@ -70,6 +71,24 @@ public class DeathTests
             // By the end of the connection, long before a message would be missed.
             Assert.True(Stopwatch.GetElapsedTime(start) < TimeSpan.FromSeconds(MessageSeconds / 2));
             AssertEnded(run, 4, scene, $"peer '{victim}'", "(FL4007)");
+        }
+    }
+
+    [Fact]
+    public async Task Party_StartedTwice_SaysAtOnceWhyItWaitsAndIsRefused()
+    {
+        using var scene = new Scene();
+        (ToolProcess bank, ToolProcess telco) = await TrainingAsync(scene);
+        using (bank)
+        using (telco)
+        {
+            using ToolProcess second = ToolProcess.Start("party", "--config", scene.At("telco.party.json"));
+            await second.SaysAsync("another process has this run; waiting up to 5 s for that to end");
+            AssertEnded(await second.EndAsync(), 2, scene, $"({RunStateErrors.InUse})");
+            bank.Kill();
+            telco.Kill();
+            await bank.EndAsync();
+            await telco.EndAsync();
         }
     }
 

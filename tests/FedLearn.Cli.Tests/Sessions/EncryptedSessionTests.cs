@@ -59,6 +59,9 @@ public class EncryptedSessionTests
 
     private static JsonObject Arbiter(JsonObject report) => Assert.Single(report["roles"]!.AsArray().Select(r => r!.AsObject()), r => (string)r["role"]! == "arbiter");
 
+    // What rounds off when ticks become seconds.
+    private static void AssertPart(double part, double whole) => Assert.InRange(part, double.Epsilon, whole + 1e-6);
+
     /// <summary>Taylor's gradient descent on all common rows of the scene, in plain loops.</summary>
     private static Dictionary<string, double> Descent(Scene scene, int epochs, double step, double l2)
     {
@@ -98,18 +101,36 @@ public class EncryptedSessionTests
             Assert.Equal(("arbiter", scheme, 3), ((string)arbiter["hostedBy"]!, (string)arbiter["scheme"]!, (int)arbiter["rounds"]!));
             Assert.Contains(scheme == "ckks" ? "SEAL" : "GMP", (string)arbiter["engine"]!, StringComparison.Ordinal);
             Assert.True((long)arbiter["bytesSent"]! > 0 && (long)arbiter["bytesReceived"]! > 0 && (double)arbiter["computeSeconds"]! > 0);
+            AssertPart((double)arbiter["engineSeconds"]!, (double)arbiter["computeSeconds"]!);
             Assert.Null(arbiter["sigma"]);
             Assert.Equal(["bank", "telco"], report["parties"]!.AsArray().Select(p => (string)p!["name"]!));
             foreach (JsonObject party in report["parties"]!.AsArray().Select(p => p!.AsObject()))
             {
                 Assert.Equal((string)arbiter["engine"]!, (string)party["encryption"]!["engine"]!);
                 Assert.True((double)party["encryption"]!["setupSeconds"]! > 0);
+                AssertPart((double)party["encryption"]!["engineSeconds"]!, (double)party["timing"]!["computeSeconds"]!);
                 Assert.Contains(party["privacy"]!["warnings"]!.AsArray(), w => ((string)w!).Contains("can determine the labels", StringComparison.Ordinal));
                 Assert.Empty(party["privacy"]!["claims"]!.AsArray());
             }
         }
 
         Assert.Empty(scene.Ledgers);
+    }
+
+    [Fact]
+    public async Task Train_Encrypted_PageAndTerminalShowTheTimeOfEachEngine()
+    {
+        await RequireAsync("paillier");
+        using var scene = new Scene();
+        ToolRun run = await ToolRun.Of("train", "--config", scene.Job(Encrypted("paillier")), "--html", scene.At("report.html"));
+        Assert.True(run.ExitCode == 0, run.Error);
+        Assert.Matches("seconds in the engine of encryption: [0-9.E-]+ at 'bank', [0-9.E-]+ at 'telco', [0-9.E-]+ at 'arbiter'\\.", run.Error);
+        string page = File.ReadAllText(scene.At("report.html"));
+        Assert.Contains(">engine</th>", page, StringComparison.Ordinal);
+        // The clear has no engine.
+        run = await ToolRun.Of("train", "--config", scene.Named("clear.job.json"), "--html", scene.At("report.html"));
+        Assert.DoesNotContain(">engine</th>", File.ReadAllText(scene.At("report.html")), StringComparison.Ordinal);
+        Assert.DoesNotContain("engine", run.Error, StringComparison.Ordinal);
     }
 
     [Fact]
@@ -134,6 +155,7 @@ public class EncryptedSessionTests
         await RequireAsync("paillier");
         using var scene = new Scene();
         JsonObject report = await TrainAsync(scene.Job(Encrypted("paillier", ("preprocessing", null), ("training.weightNorm", 1), ("privacy.mode", "he+dp"), ("privacy.epsilon", 1), ("privacy.delta", .001))));
+        Assert.All(report["parties"]!.AsArray(), p => AssertPart((double)p!["encryption"]!["engineSeconds"]!, (double)p["timing"]!["computeSeconds"]!));
         Assert.All(report["parties"]!.AsArray(), p => Assert.Equal((double)Arbiter(report)["sigma"]!, (double)p!["privacy"]!["sigmaCharged"]!));
         Assert.Equal(["bank.ledger.db", "telco.ledger.db"], scene.Ledgers.Where(l => l.EndsWith(".db", StringComparison.Ordinal)));
         JsonObject arbiter = Arbiter(report);

@@ -31,12 +31,16 @@ internal sealed class Child : IAsyncDisposable
         }
     }
 
-    public static Child Start(params string[] arguments)
+    /// <summary>Starts a child of recommendation.</summary>
+    public static Child Start(params string[] arguments) => StartAs(["recommendation", .. arguments]);
+
+    /// <summary>Starts a child.</summary>
+    public static Child StartAs(params string[] arguments)
     {
         var start = new ProcessStartInfo(Environment.ProcessPath!) { RedirectStandardOutput = true, RedirectStandardError = true, RedirectStandardInput = true };
         if (Path.GetFileNameWithoutExtension(Environment.ProcessPath) == "dotnet")
             start.ArgumentList.Add(typeof(Child).Assembly.Location);
-        foreach (string argument in (IEnumerable<string>)["child", "recommendation", .. arguments])
+        foreach (string argument in (IEnumerable<string>)["child", .. arguments])
             start.ArgumentList.Add(argument);
         return new Child(Process.Start(start)!);
     }
@@ -62,6 +66,9 @@ internal sealed class Child : IAsyncDisposable
         }
     }
 
+    /// <summary>Lets it go on from where it waits for a line.</summary>
+    public void Tell() => _process.StandardInput.WriteLine();
+
     /// <summary>Kills it, and waits until it is gone.</summary>
     public async Task KillAsync()
     {
@@ -71,7 +78,8 @@ internal sealed class Child : IAsyncDisposable
     }
 
     /// <summary>Waits for its end, which must be a good one.</summary>
-    public async Task EndAsync()
+    /// <param name="code">Exit code of a good one.</param>
+    public async Task EndAsync(int code = 0)
     {
         try
         {
@@ -83,7 +91,7 @@ internal sealed class Child : IAsyncDisposable
         }
 
         await Task.WhenAll(_reading, _errors).WaitAsync(Patience);
-        Assert.True(_process.ExitCode == 0, $"A child ended with {_process.ExitCode}: {_error}\n{string.Join(" / ", Lines.TakeLast(12))}");
+        Assert.True(_process.ExitCode == code, $"A child ended with {_process.ExitCode}: {_error}\n{string.Join(" / ", Lines.TakeLast(12))}");
     }
 
     public async ValueTask DisposeAsync()

@@ -15,6 +15,9 @@ internal static class KillChild
     /// <summary>How long a party waits for one that was killed.</summary>
     private static readonly TimeSpan Patience = TimeSpan.FromSeconds(120);
 
+    /// <summary>Where a party's model is: of a test, its digest alone.</summary>
+    public static string ModelOf(string folder, string party) => Path.Combine(folder, party + ".model");
+
     /// <summary>Runs a party. Lines on standard output: <c>ready</c>, <c>sent</c> for each message, <c>result SHA METRICS ATTEMPTS</c>.</summary>
     /// <param name="name">Name of the job.</param>
     /// <param name="noise"><c>test</c> or <c>secure</c>.</param>
@@ -22,12 +25,21 @@ internal static class KillChild
     /// <param name="party">The party.</param>
     /// <param name="folder">Where ledger, states and the record of what was sent are.</param>
     /// <param name="port">Where the active party listens.</param>
-    public static async Task<int> RunAsync(string name, string noise, string epochs, string party, string folder, string port)
+    /// <param name="hold">Where it says so and waits for a line: <c>saving</c>, before it saves its model, or <c>heard</c>, when the active party has heard the end of the last peer. Null: nowhere.</param>
+    public static async Task<int> RunAsync(string name, string noise, string epochs, string party, string folder, string port, string? hold)
     {
         GlmJob job = KillJobs.Job(name, noise == "test", int.Parse(epochs, CultureInfo.InvariantCulture), every: 5);
         string ledger = Path.Combine(folder, party + ".ledger.db");
         using var sent = new StreamWriter(new FileStream(Path.Combine(folder, party + ".sent"), FileMode.Append, FileAccess.Write, FileShare.Read)) { AutoFlush = true };
         using var said = new StreamWriter(Console.OpenStandardOutput()) { AutoFlush = true };
+        void Hold(string at)
+        {
+            if (at != hold)
+                return;
+            said.WriteLine(at);
+            Console.In.ReadLine();
+        }
+
         var task = new PartyTask(party, GlmJobTerms.Of(job), _ =>
         {
             var trainer = new GlmTrainer(job, new GlmPartyInput
@@ -36,6 +48,11 @@ internal static class KillChild
                 Table = KillJobs.Table(name, party),
                 Ledger = new RecordingLedger(new SqliteLedger(ledger), sent),
                 Runs = new FileRunStore(ledger),
+                SaveModel = model =>
+                {
+                    Hold("saving");
+                    File.WriteAllText(ModelOf(folder, party), model.WeightsSha256);
+                },
             });
             return new ReadyParty(trainer.JoinRequest, async (agreement, channels, stop) =>
             {
@@ -45,6 +62,10 @@ internal static class KillChild
                     lock (sent)
                         sent.WriteLine($"{message}\t{digest}");
                     said.WriteLine("sent");
+                }, heard: () =>
+                {
+                    if (c.RemoteParty == KillJobs.Parties(name)[^1])
+                        Hold("heard");
                 }))], null, stop).ConfigureAwait(false);
                 return new JsonObject
                 {
@@ -71,6 +92,11 @@ internal static class KillChild
         {
             Console.Error.WriteLine(e.Message);
             return e.ExitCode;
+        }
+        catch (UnauthorizedAccessException)
+        {
+            // The model: something is in its place.
+            return 2;
         }
     }
 

@@ -179,17 +179,47 @@ public sealed class ResumeReliabilityTests
         string folder = Path.GetDirectoryName(run.LedgerOf("telco"))!;
         Assert.Single(Directory.GetFiles(folder, "telco*.outbox"));
         foreach (string file in Directory.GetFiles(folder, "telco*.state"))
-        {
-            byte[] bytes = File.ReadAllBytes(file);
-            bytes[^1] ^= 1;
-            File.WriteAllBytes(file, bytes);
-        }
+            Damage(file);
 
         IReadOnlyList<GlmPartyResult> ended = await run.AttemptAsync();
         Assert.Contains(ended[1].Warnings, w => w.Contains("lost, damaged", StringComparison.Ordinal));
         Assert.DoesNotContain(run.Files, f => f.EndsWith(".outbox", StringComparison.Ordinal) || f.EndsWith(".state", StringComparison.Ordinal));
         // The bank's run was settled.
         Assert.DoesNotContain(ended[0].Warnings, w => w.Contains("the ledger has", StringComparison.Ordinal));
+    }
+
+    [Fact]
+    public async Task Train_StatesDamagedWithoutLedger_SaysWhichWereAndThatItBeganAnew()
+    {
+        using var run = new CutRun("none", KillJobs.Job("none"));
+        await run.CutAsync("telco", 30);
+        string[] states = Directory.GetFiles(Path.GetDirectoryName(run.LedgerOf("telco"))!, "telco*.round-*.state");
+        Assert.Equal(2, states.Length);
+        Array.ForEach(states, Damage);
+        IReadOnlyList<GlmPartyResult> ended = await run.AttemptAsync();
+        Assert.Null(ended[1].Resumed);
+        Assert.All(states, state => Assert.Single(ended[1].Warnings,
+            $"telco: a state kept to go on with was passed over: {Path.GetFileName(state)}: its checksum does not hold; training began anew"));
+        Assert.DoesNotContain(ended[0].Warnings, w => w.Contains("passed over", StringComparison.Ordinal));
+    }
+
+    [Fact]
+    public async Task Train_OneStateDamaged_GoesOnWithTheOtherAndSaysSo()
+    {
+        using var run = new CutRun("none", KillJobs.Job("none"));
+        await run.CutAsync("telco", 30);
+        string state = Directory.GetFiles(Path.GetDirectoryName(run.LedgerOf("telco"))!, "telco*.round-*.state").MaxBy(File.GetLastWriteTimeUtc)!;
+        Damage(state);
+        IReadOnlyList<GlmPartyResult> ended = await run.AttemptAsync();
+        Assert.NotNull(ended[1].Resumed);
+        Assert.Single(ended[1].Warnings, $"telco: a state kept to go on with was passed over: {Path.GetFileName(state)}: its checksum does not hold; the run went on with another state");
+    }
+
+    private static void Damage(string file)
+    {
+        byte[] bytes = File.ReadAllBytes(file);
+        bytes[^1] ^= 1;
+        File.WriteAllBytes(file, bytes);
     }
 
     [Fact]

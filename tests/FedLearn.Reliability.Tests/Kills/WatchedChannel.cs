@@ -11,7 +11,8 @@ namespace FedLearn.Reliability.Tests.Kills;
 /// <param name="inner">The channel.</param>
 /// <param name="sending">Told peer, kind and round, and a digest of the content.</param>
 /// <param name="act">Called before each message that is sent or received; may throw.</param>
-internal sealed class WatchedChannel(IPartyChannel inner, Action<string, string>? sending, Action? act = null) : IPartyChannel
+/// <param name="heard">Called when the peer's end was heard, before this side's is said.</param>
+internal sealed class WatchedChannel(IPartyChannel inner, Action<string, string>? sending, Action? act = null, Action? heard = null) : IPartyChannel
 {
     private readonly Dictionary<(string, int), int> _sent = [];
 
@@ -38,6 +39,12 @@ internal sealed class WatchedChannel(IPartyChannel inner, Action<string, string>
     {
         act?.Invoke();
         return inner.ReceiveAsync<T>(round, length, cancellationToken);
+    }
+
+    public async ValueTask PeerCompletedAsync(CancellationToken cancellationToken = default)
+    {
+        await inner.PeerCompletedAsync(cancellationToken);
+        heard?.Invoke();
     }
 
     public ValueTask CompleteAsync(CancellationToken cancellationToken = default) => inner.CompleteAsync(cancellationToken);

@@ -24,6 +24,27 @@ public sealed class PartyChannelTests
     }
 
     [Fact]
+    public async Task Complete_PeerHasEndedAndVanished_IsTheEndAllTheSame()
+    {
+        await using var channel = new Transport(TimeProvider.System, ChannelFrame.Completed);
+        await channel.PeerCompletedAsync();
+        await channel.CompleteAsync();
+        Assert.Equal(1, channel.Reads);
+    }
+
+    [Fact]
+    public async Task Complete_PeerHasEndedAndTakesNothing_IsTheEndAfterTheTimeOfAMessage()
+    {
+        var clock = new ManualClock();
+        await using var channel = new Transport(clock, ChannelFrame.Completed) { Full = true };
+        await channel.PeerCompletedAsync();
+        Task ending = channel.CompleteAsync().AsTask();
+        Assert.False(ending.IsCompleted);
+        clock.Advance(TimeSpan.FromSeconds(3));
+        await ending.WaitAsync(ChannelConformance.Patience);
+    }
+
+    [Fact]
     public async Task Complete_PeerGaveUpAndClosed_SaysWhy()
     {
         await using var channel = new Transport(TimeProvider.System, ChannelFrame.Aborted("FL3010"));
@@ -51,9 +72,12 @@ public sealed class PartyChannelTests
 
         public bool Silent { get; init; }
 
+        public bool Full { get; init; }
+
         protected override ValueTask<long> WriteMessageAsync(int round, Payload payload, CancellationToken cancellationToken) => ValueTask.FromException<long>(Gone());
 
-        protected override ValueTask WriteCompletedAsync(CancellationToken cancellationToken) => ValueTask.FromException(Gone());
+        protected override ValueTask WriteCompletedAsync(CancellationToken cancellationToken) =>
+            Full ? new ValueTask(new TaskCompletionSource().Task) : ValueTask.FromException(Gone());
 
         protected override ValueTask WriteAbortedAsync(string errorId, CancellationToken cancellationToken) => ValueTask.FromException(Gone());
 

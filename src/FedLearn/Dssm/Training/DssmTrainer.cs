@@ -143,8 +143,7 @@ public sealed class DssmTrainer
                     ? await TrainLabelAsync(agreement, kept, account, channels, thread, progress, cancellationToken).ConfigureAwait(false)
                     : await TrainViewAsync(agreement, kept, account, channels[0], thread, progress, cancellationToken).ConfigureAwait(false);
                 await EndAsync(channels, result, cancellationToken).ConfigureAwait(false);
-                foreach (IPartyChannel channel in channels)
-                    await channel.CompleteAsync(cancellationToken).ConfigureAwait(false);
+                await ChannelGuard.EndAsync(channels, IsLabel, cancellationToken).ConfigureAwait(false);
                 // First the state, then the charge: a run without a state cannot go on, and one that is settled must not.
                 kept.Forget();
                 return result with { Resumed = kept.Resumed, Privacy = State(account, calibration, evaluated, result.Counts, channels), Traffic = Sum(channels), Releases = Sent(channels) };

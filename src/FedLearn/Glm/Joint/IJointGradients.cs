@@ -13,6 +13,10 @@ public interface IJointGradients : IAsyncDisposable
     /// <summary>Time of the rounds so far in which the party waited for others: its peers' shares and the arbiter's answers. The rest of a round is its own work.</summary>
     TimeSpan WaitTime { get; }
 
+    /// <summary>Time of the rounds so far in which the party's engine of encryption worked: a part of what is not <see cref="WaitTime"/>.</summary>
+    /// <value>Default zero: not measured.</value>
+    TimeSpan EngineTime => TimeSpan.Zero;
+
     /// <summary>Agrees with the others on sizes, receives the key, and readies the columns. Nothing of a row is sent.</summary>
     /// <param name="rows">What the party brings.</param>
     /// <param name="cancellationToken">Stops.</param>
@@ -45,4 +49,9 @@ public sealed record JointRows(BatchLayout Layout, int Columns, Func<int, double
 /// <param name="Calibration">Noise of the answers; null in mode he.</param>
 /// <param name="Engine">What does the arithmetic here, for the report.</param>
 /// <param name="SetupSeconds">Seconds for keys and for encoding the columns.</param>
-public sealed record JointAgreement(int Columns, JointGradientCalibration? Calibration, string Engine, double SetupSeconds);
+public sealed record JointAgreement(int Columns, JointGradientCalibration? Calibration, string Engine, double SetupSeconds)
+{
+    /// <summary>Seconds of the training rounds in which the engine worked here: encryption, sums and products, reading and writing of ciphertexts. A part of the rounds' computing, and nothing of the setup.</summary>
+    /// <value>0 before the rounds have ended.</value>
+    public double EngineSeconds { get; init; }
+}

@@ -327,6 +327,8 @@ public class DssmResumeTests
 
             public ValueTask<T> ReceiveAsync<T>(int round, int? length, CancellationToken cancellationToken = default) where T : Payload => inner.ReceiveAsync<T>(round, length, cancellationToken);
 
+            public ValueTask PeerCompletedAsync(CancellationToken cancellationToken = default) => inner.PeerCompletedAsync(cancellationToken);
+
             public ValueTask CompleteAsync(CancellationToken cancellationToken = default) => inner.CompleteAsync(cancellationToken);
 
             public ValueTask AbortAsync(string errorId, CancellationToken cancellationToken = default) => inner.AbortAsync(errorId, cancellationToken);

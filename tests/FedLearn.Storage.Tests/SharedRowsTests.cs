@@ -12,6 +12,7 @@ namespace FedLearn.Storage.Tests;
 public sealed class SharedRowsTests : IDisposable
 {
     private readonly TempFolder _folder = new();
+    private int _ledgers;
 
     public void Dispose() => _folder.Dispose();
 
@@ -27,7 +28,12 @@ public sealed class SharedRowsTests : IDisposable
 
     private static DataSetIdentity Of(IEnumerable<byte[]> digests) => DataSetIdentity.Of([.. Sorted(digests).SelectMany(digest => digest)]);
 
+    /// <summary>As earlier versions stored it.</summary>
     private static DataSetIdentity Stored(DataSetIdentity people) => DataSetIdentity.Restore(people.Fingerprint, people.Rows, people.Sketch.Span);
+
+    private static PrivacyCharge Charge(DataSetIdentity people) => Charges.Gaussian(mu: GaussianDp.Mu(2.9, 1e-5)) with { DataSet = people };
+
+    private SqliteLedger Ledger(LedgerBudget? budget = null) => new(_folder[$"{++_ledgers}.ledger.db"], new SqliteLedgerOptions { Budget = budget });
 
     /// <summary>Two tables of which each has its own ids, and so many in common.</summary>
     private static Arbitrary<(byte[][] First, byte[][] Second, int Common)> Tables() => (
@@ -58,16 +64,84 @@ public sealed class SharedRowsTests : IDisposable
             Assert.False(stored.SharesRowsWith(strangers) || strangers.SharesRowsWith(stored));
         }).Check(Config.QuickThrowOnFailure.WithMaxTest(TestCounts.Of(40)));
 
+    [Fact]
+    public void Spent_TablesOfALedger_AreThoseWithACommonIdInBothOrders() => Prop.ForAll(Tables(), tables =>
+    {
+        DataSetIdentity first = Of(tables.First), second = Of(tables.Second);
+        if (first.Rows + second.Rows == 0)
+            return;
+        foreach (IPrivacyLedger ledger in (IPrivacyLedger[])[Ledger(), new InMemoryLedger()])
+        {
+            ledger.Reserve(Charge(first)).Dispose();
+            Assert.Equal(tables.Common > 0, ledger.Spent("bank", second, PrivacyUnit.Record).MuSquared > 0);
+            ledger.Reserve(Charge(second)).Dispose();
+            // As a party asks that has the table, and as "ledger show" does.
+            DataSetIdentity[] stored = [.. ledger.Entries.Select(entry => entry.Charge.DataSet)];
+            Assert.Equal(tables.Common > 0, stored[0].SharesRowsWith(stored[1]));
+            Assert.Equal(tables.Common > 0, stored[1].SharesRowsWith(stored[0]));
+            Assert.Equal(tables.Common > 0, ledger.Spent("bank", first, PrivacyUnit.Record).MuSquared > 1.5 * ledger.Entries[0].MuSquared);
+        }
+    }).Check(Config.QuickThrowOnFailure.WithMaxTest(TestCounts.Of(20)));
+
     // The largest digests are those that no sketch of the table has.
     [Fact]
-    public void Reserve_WholeTableAfterAPilotOfIt_IsChargedToTheSamePeople()
+    public void Reserve_PilotAndWholeTable_AreChargedToTheSamePeopleInBothOrders()
     {
-        var ledger = new SqliteLedger(_folder["bank.ledger.db"], new SqliteLedgerOptions { Budget = new LedgerBudget(3, 1e-5) });
         byte[][] table = Digests(new Random(1), 14_619);
-        PrivacyCharge Charge(IEnumerable<byte[]> people) => Charges.Gaussian(mu: GaussianDp.Mu(2.9, 1e-5)) with { DataSet = Of(people) };
-        ledger.Reserve(Charge(table[^60..])).Dispose();
-        ErrorAssert.Throws<PrivacyRefusedException>(PrivacyErrors.BudgetSpent, () => ledger.Check(Charge(table)));
-        ErrorAssert.Throws<PrivacyRefusedException>(PrivacyErrors.BudgetSpent, () => ledger.Reserve(Charge(table)));
-        ledger.Check(Charge(table[..^60]));
+        DataSetIdentity whole = Of(table), pilot = Of(table[^60..]), others = Of(table[..^60]);
+        SqliteLedger pilotFirst = Ledger(new LedgerBudget(3, 1e-5)), wholeFirst = Ledger(new LedgerBudget(3, 1e-5));
+        pilotFirst.Reserve(Charge(pilot)).Dispose();
+        wholeFirst.Reserve(Charge(whole)).Dispose();
+        foreach ((SqliteLedger ledger, DataSetIdentity second) in new[] { (pilotFirst, whole), (wholeFirst, pilot) })
+        {
+            ErrorAssert.Throws<PrivacyRefusedException>(PrivacyErrors.BudgetSpent, () => ledger.Check(Charge(second)));
+            ErrorAssert.Throws<PrivacyRefusedException>(PrivacyErrors.BudgetSpent, () => ledger.Reserve(Charge(second)));
+        }
+
+        pilotFirst.Reserve(Charge(others)).Dispose();
+        Assert.Equal(2, pilotFirst.Entries.Count);
+    }
+
+    [Fact]
+    public void Reserve_OneTableManyTimes_KeepsItsPeopleOnce()
+    {
+        byte[][] table = Digests(new Random(2), 20_000);
+        SqliteLedger ledger = Ledger();
+        ledger.Reserve(Charge(Of(table))).Dispose();
+        long before = new FileInfo(ledger.Path).Length;
+        for (int i = 0; i < 3; i++)
+            ledger.Reserve(Charge(Of(table))).Dispose();
+        Assert.InRange(new FileInfo(ledger.Path).Length - before, 0, 20_000);
+        Assert.Single(ledger.Entries.Select(entry => entry.Charge.DataSet).Distinct());
+    }
+
+    [Fact]
+    public void Entries_LedgerOfAnEarlierVersion_KnowsASketchUntilTheTableIsChargedAgain()
+    {
+        byte[][] table = Digests(new Random(3), 5_000);
+        DataSetIdentity whole = Of(table), pilot = Of(table[^60..]);
+        SqliteLedger ledger = Ledger();
+        ledger.Reserve(Charge(Stored(whole))).Dispose();
+        LedgerAudit old = SqliteLedger.Audit(ledger.Path);
+        Assert.Null(old.Fault);
+        Assert.Null(old.Entries[0].Charge.DataSet.Digests);
+        Assert.True(old.Entries[0].Charge.DataSet.SharesRowsWith(Of(table[..60])));
+        Assert.False(old.Entries[0].Charge.DataSet.SharesRowsWith(pilot));
+
+        ledger.Reserve(Charge(whole)).Dispose();
+        Assert.Equal(2, ledger.Entries.Count(entry => entry.Costs("bank", pilot, PrivacyUnit.Record)));
+        Assert.Null(SqliteLedger.Audit(ledger.Path, new LedgerHead(old.Rows, old.Head)).Fault);
+    }
+
+    [Fact]
+    public void SharesRowsWith_LedgerThatLostItsPeopleMeanwhile_IsRefused()
+    {
+        byte[][] table = Digests(new Random(4), 1_000);
+        SqliteLedger ledger = Ledger();
+        ledger.Reserve(Charge(Of(table))).Dispose();
+        DataSetIdentity stored = ledger.Entries[0].Charge.DataSet;
+        using (SqliteFile file = SqliteFile.Open(ledger.Path, TimeSpan.FromSeconds(30)))
+            file.Execute("DELETE FROM people");
+        ErrorAssert.Throws<PrivacyRefusedException>(SqliteLedgerErrors.Broken, () => stored.SharesRowsWith(Of(table[^60..])));
     }
 }

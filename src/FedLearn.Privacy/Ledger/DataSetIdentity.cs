@@ -1,12 +1,13 @@
 using System.Buffers.Binary;
+using System.Runtime.CompilerServices;
 using System.Security.Cryptography;
 
 namespace FedLearn.Privacy;
 
 /// <summary>Which people a table is about, as a ledger knows them: charges add up over tables that share rows.</summary>
-/// <remarks>Made of ids alone, so that another column, a corrected value or another order of the rows is the same data set. A table in memory knows the digests of
-/// all its ids, a ledger those of a sketch, the smallest of each table. Of N rows that are known by a sketch, n in another table that is in memory are missed with a
-/// probability of at most (1 - n/N)^256, and never where N is at most 256. Private to the party: anyone who can guess an id can test it.</remarks>
+/// <remarks>Made of ids alone, so that another column, a corrected value or another order of the rows is the same data set. Two tables of which both know the digests of
+/// all their ids, as every table in memory does, are found to share rows exactly when they do. Of N rows that are known by a sketch alone, n in another table are missed
+/// with a probability of at most (1 - n/N)^256, and never where N is at most 256. Private to the party: anyone who can guess an id can test it.</remarks>
 public sealed class DataSetIdentity
 {
     /// <summary>Digests kept in the sketch.</summary>
@@ -20,7 +21,12 @@ public sealed class DataSetIdentity
     // Prefixes of the digests that are known, ascending: all of them, or those of the sketch.
     private readonly ReadOnlyMemory<byte> _known;
 
-    private DataSetIdentity(string fingerprint, int rows, ReadOnlyMemory<byte> known) => (Fingerprint, Rows, _known) = (fingerprint, rows, known);
+    // Reads those of all rows from where a ledger keeps them; what was read is not kept here, the answers that it gave are.
+    private readonly Func<ReadOnlyMemory<byte>>? _readAll;
+    private readonly ConditionalWeakTable<DataSetIdentity, StrongBox<bool>> _answers = new();
+
+    private DataSetIdentity(string fingerprint, int rows, ReadOnlyMemory<byte> known, Func<ReadOnlyMemory<byte>>? readAll = null) =>
+        (Fingerprint, Rows, _known, _readAll) = (fingerprint, rows, known, readAll);
 
     /// <summary>SHA-256, hex, of the sorted digests of all ids.</summary>
     public string Fingerprint { get; }
@@ -30,6 +36,9 @@ public sealed class DataSetIdentity
 
     /// <summary>The first <see cref="SketchDigestBytes"/> bytes of the smallest <see cref="SketchSize"/> digests, ascending.</summary>
     public ReadOnlyMemory<byte> Sketch => _known[..Math.Min(_known.Length, SketchSize * SketchDigestBytes)];
+
+    /// <summary>The first <see cref="SketchDigestBytes"/> bytes of the digests of all rows, ascending; null where a ledger stored the sketch alone, of more rows than that has.</summary>
+    public ReadOnlyMemory<byte>? Digests => _readAll is not null ? _readAll() : _known.Length / SketchDigestBytes == Rows ? _known : default(ReadOnlyMemory<byte>?);
 
     /// <summary>The identity of a table.</summary>
     /// <param name="sortedDigests">SHA-256 of every row's normalised id, 32 bytes each, ascending as unsigned bytes; no job's seed in it.</param>
@@ -55,11 +64,12 @@ public sealed class DataSetIdentity
     /// <param name="fingerprint">See <see cref="Fingerprint"/>.</param>
     /// <param name="rows">See <see cref="Rows"/>.</param>
     /// <param name="sketch">See <see cref="Sketch"/>.</param>
-    public static DataSetIdentity Restore(string fingerprint, int rows, ReadOnlySpan<byte> sketch)
+    /// <param name="readDigests">Reads what <see cref="Digests"/> gives, each time that the sketches do not decide; null where that is not stored.</param>
+    public static DataSetIdentity Restore(string fingerprint, int rows, ReadOnlySpan<byte> sketch, Func<ReadOnlyMemory<byte>>? readDigests = null)
     {
         ArgumentException.ThrowIfNullOrEmpty(fingerprint);
         ArgumentOutOfRangeException.ThrowIfNegative(rows);
-        return new(fingerprint, rows, sketch.ToArray());
+        return new(fingerprint, rows, sketch.ToArray(), readDigests);
     }
 
     /// <summary>Whether two tables are known to share rows.</summary>
@@ -67,7 +77,12 @@ public sealed class DataSetIdentity
     public bool SharesRowsWith(DataSetIdentity other)
     {
         ArgumentNullException.ThrowIfNull(other);
-        return Fingerprint == other.Fingerprint || Meet(_known.Span, other._known.Span);
+        if (Fingerprint == other.Fingerprint || Meet(_known.Span, other._known.Span))
+            return true;
+        if (_readAll is null)
+            return other._readAll is not null && other.SharesRowsWith(this);
+        // Many charges are for one table: the same two are compared once.
+        return _answers.GetValue(other, of => new(Meet((Digests ?? _known).Span, (of.Digests ?? of._known).Span))).Value;
     }
 
     /// <summary>Whether two ascending lists of prefixes have one in common.</summary>

@@ -66,6 +66,7 @@ internal sealed record LedgerChain(IReadOnlyList<LedgerEntry> Entries, IReadOnly
         var alignments = new List<LoggedAlignment>();
         var sessions = new Dictionary<(string Session, string Party), int>();
         byte[] head, hash;
+        LedgerPeople people = LedgerPeople.Read(file);
         long count, number = 1;
         using (SqliteRows rows = file.Query("SELECT ledger, rows, hash FROM head"))
         {
@@ -88,8 +89,8 @@ internal sealed record LedgerChain(IReadOnlyList<LedgerEntry> Entries, IReadOnly
                 byte[] expected = HashOf(hash, number, content);
                 if (!rows.Span(2).SequenceEqual(expected))
                     return Bad($"row {number} was changed, or is in another place than it was written to.");
-                if (!Apply(content, rows.IsNull(3) ? null : rows.Bytes(3), entries, kept, places, alignments, sessions))
-                    return Bad($"row {number}, or what it keeps, is not what a ledger writes.");
+                if (!Apply(content, rows.IsNull(3) ? null : rows.Bytes(3), entries, kept, places, people, alignments, sessions))
+                    return Bad($"row {number}, or what is kept beside it, is not what a ledger writes.");
                 hash = expected;
                 if (number == since?.Rows && Convert.ToHexStringLower(hash) != since.Hash)
                     return Bad($"rows 1 to {number} are not those of the earlier check: the ledger was written anew.");
@@ -97,22 +98,24 @@ internal sealed record LedgerChain(IReadOnlyList<LedgerEntry> Entries, IReadOnly
 
         if (count != number - 1 || !hash.AsSpan().SequenceEqual(head))
             return Bad(count >= number ? $"rows {number} to {count} are missing." : "the record of the newest row is not that of the last row.");
+        if (people.HasMore)
+            return Bad("ids of a table are kept that no row has charged.");
+        people.Complete(entries);
         return count < since?.Rows ? Bad($"the earlier check found {since.Rows} rows: this is an older copy.") : new(entries, kept, alignments, count, hash);
     }
 
     /// <summary>Content of a row that reserves a charge.</summary>
-    public static string Write(PrivacyCharge charge, KeptRelease? kept, DateTimeOffset at) => new JsonObject
+    /// <param name="charge">The charge.</param>
+    /// <param name="people">SHA-256 of the digests that are kept of its table; null for none.</param>
+    /// <param name="kept">What is kept for later runs; null for nothing.</param>
+    /// <param name="at">When.</param>
+    public static string Write(PrivacyCharge charge, string? people, KeptRelease? kept, DateTimeOffset at) => new JsonObject
     {
         ["kind"] = Charge,
         ["at"] = at,
         ["runId"] = charge.RunId,
         ["party"] = charge.Party,
-        ["dataSet"] = new JsonObject
-        {
-            ["fingerprint"] = charge.DataSet.Fingerprint,
-            ["rows"] = charge.DataSet.Rows,
-            ["sketch"] = Convert.ToBase64String(charge.DataSet.Sketch.Span),
-        },
+        ["dataSet"] = LedgerPeople.Write(charge.DataSet, people),
         ["jobName"] = charge.JobName,
         ["jobDigest"] = charge.JobDigest,
         ["mechanism"] = charge.Mechanism,
@@ -157,8 +160,8 @@ internal sealed record LedgerChain(IReadOnlyList<LedgerEntry> Entries, IReadOnly
     }.ToJsonString();
 
     /// <summary>Adds a row to what the rows before it say; false when it makes no sense after them.</summary>
-    private static bool Apply(ReadOnlySpan<byte> content, byte[]? bytes, List<LedgerEntry> entries, List<KeptByRun> kept, Dictionary<string, int> places, List<LoggedAlignment> alignments,
-        Dictionary<(string Session, string Party), int> sessions)
+    private static bool Apply(ReadOnlySpan<byte> content, byte[]? bytes, List<LedgerEntry> entries, List<KeptByRun> kept, Dictionary<string, int> places, LedgerPeople people,
+        List<LoggedAlignment> alignments, Dictionary<(string Session, string Party), int> sessions)
     {
         try
         {
@@ -172,7 +175,7 @@ internal sealed record LedgerChain(IReadOnlyList<LedgerEntry> Entries, IReadOnly
             string runId = Text(row, "runId");
             if (Text(row, "kind") == Charge)
             {
-                PrivacyCharge charge = ReadCharge(row, runId, entries.Count > 0 ? entries[^1].Charge : null);
+                PrivacyCharge charge = ReadCharge(row, runId, people, entries.Count > 0 ? entries[^1].Charge : null);
                 bool isFirst = places.TryAdd(runId, entries.Count);
                 entries.Add(new LedgerEntry(charge, ChargeState.Reserved, 1, row.GetProperty("at").GetDateTimeOffset()));
                 JsonElement keeps = row.GetProperty("kept");
@@ -212,14 +215,15 @@ internal sealed record LedgerChain(IReadOnlyList<LedgerEntry> Entries, IReadOnly
         return true;
     }
 
-    private static string Sha256(ReadOnlySpan<byte> bytes) => Convert.ToHexStringLower(SHA256.HashData(bytes));
+    /// <summary>SHA-256, hex.</summary>
+    public static string Sha256(ReadOnlySpan<byte> bytes) => Convert.ToHexStringLower(SHA256.HashData(bytes));
 
     // Charges mostly repeat the one before: what is equal is shared with it.
-    private static PrivacyCharge ReadCharge(JsonElement row, string runId, PrivacyCharge? before) => new()
+    private static PrivacyCharge ReadCharge(JsonElement row, string runId, LedgerPeople people, PrivacyCharge? before) => new()
     {
         RunId = runId,
         Party = Text(row, "party", before?.Party),
-        DataSet = DataSet(row, before?.DataSet),
+        DataSet = people.Restore(row.GetProperty("dataSet")),
         JobName = Text(row, "jobName", before?.JobName),
         JobDigest = Text(row, "jobDigest", before?.JobDigest),
         Mechanism = Text(row, "mechanism", before?.Mechanism),
@@ -233,15 +237,7 @@ internal sealed record LedgerChain(IReadOnlyList<LedgerEntry> Entries, IReadOnly
         TestNoise = row.GetProperty("testNoise").GetBoolean(),
     };
 
-    private static DataSetIdentity DataSet(JsonElement row, DataSetIdentity? before)
-    {
-        JsonElement data = row.GetProperty("dataSet");
-        string fingerprint = Text(data, "fingerprint", before?.Fingerprint);
-        int rows = data.GetProperty("rows").GetInt32();
-        byte[] sketch = data.GetProperty("sketch").GetBytesFromBase64();
-        return before?.Fingerprint == fingerprint && before.Rows == rows && before.Sketch.Span.SequenceEqual(sketch) ? before : DataSetIdentity.Restore(fingerprint, rows, sketch);
-    }
-
-    private static string Text(JsonElement parent, string name, string? likely = null) =>
+    /// <summary>A text of a row; the likely one where it is equal, so that it is there once.</summary>
+    public static string Text(JsonElement parent, string name, string? likely = null) =>
         parent.GetProperty(name) is var text && likely is not null && text.ValueEquals(likely) ? likely : text.GetString() ?? throw new FormatException();
 }

@@ -2,6 +2,7 @@ using System.Globalization;
 using System.Security.Cryptography;
 using System.Text;
 using FedLearn.Diagnostics;
+using SQLitePCL;
 
 namespace FedLearn.Storage.Sqlite;
 
@@ -49,6 +50,25 @@ internal sealed class LedgerFile(string path, TimeSpan lockTimeout)
         LedgerChain chain = LedgerChain.Read(file);
         return chain.Fault is { } fault ? throw SqliteLedgerErrors.ChainBroken(path, fault) : chain;
     }
+
+    /// <summary>Reads a file without changing it, also where it may be read alone, and says what its failures mean.</summary>
+    /// <param name="path">Full path.</param>
+    /// <param name="read">What reads it.</param>
+    public static T Read<T>(string path, Func<SqliteFile, T> read) => Guard(path, () =>
+    {
+        try
+        {
+            // Where the file may not be written, SQLite falls back to reading; where it may, it removes its log files when it closes.
+            using SqliteFile file = SqliteFile.Open(path, new SqliteLedgerOptions().LockTimeout);
+            return read(file);
+        }
+        catch (SqliteFailure e) when (e.Code is raw.SQLITE_CANTOPEN or raw.SQLITE_READONLY && File.Exists(path) && !CanWriteBeside(path))
+        {
+            // SQLite cannot make its log files beside the file, not even to read it. Nobody else can either.
+            using SqliteFile file = SqliteFile.OpenUnchanging(path);
+            return read(file);
+        }
+    });
 
     /// <summary>Throws where a charge could not be written, and writes nothing.</summary>
     /// <returns>True.</returns>

@@ -66,15 +66,7 @@ internal sealed class SqliteFile : IDisposable
         for (string left = sql; left.Length > 0;)
         {
             Check(raw.sqlite3_prepare_v2(_connection, left, out sqlite3_stmt statement, out left));
-            using var rows = new SqliteRows(statement);
-            for (int i = 0; i < Math.Min(values.Length, raw.sqlite3_bind_parameter_count(statement)); i++)
-                Check(values[i] switch
-                {
-                    long integer => raw.sqlite3_bind_int64(statement, i + 1, integer),
-                    string text => raw.sqlite3_bind_text(statement, i + 1, text),
-                    byte[] bytes => raw.sqlite3_bind_blob(statement, i + 1, bytes),
-                    _ => throw new ArgumentException("A value is an integer, a text or bytes.", nameof(values)),
-                });
+            using SqliteRows rows = Bind(statement, values);
             while (rows.Read())
             {
             }
@@ -83,10 +75,33 @@ internal sealed class SqliteFile : IDisposable
 
     /// <summary>Runs a query.</summary>
     /// <param name="sql">One statement.</param>
-    public SqliteRows Query(string sql)
+    /// <param name="values">As above.</param>
+    public SqliteRows Query(string sql, params ReadOnlySpan<object> values)
     {
         Check(raw.sqlite3_prepare_v2(_connection, sql, out sqlite3_stmt statement));
-        return new SqliteRows(statement);
+        return Bind(statement, values);
+    }
+
+    private static SqliteRows Bind(sqlite3_stmt statement, ReadOnlySpan<object> values)
+    {
+        var rows = new SqliteRows(statement);
+        try
+        {
+            for (int i = 0; i < Math.Min(values.Length, raw.sqlite3_bind_parameter_count(statement)); i++)
+                Check(values[i] switch
+                {
+                    long integer => raw.sqlite3_bind_int64(statement, i + 1, integer),
+                    string text => raw.sqlite3_bind_text(statement, i + 1, text),
+                    byte[] bytes => raw.sqlite3_bind_blob(statement, i + 1, bytes),
+                    _ => throw new ArgumentException("A value is an integer, a text or bytes.", nameof(values)),
+                });
+            return rows;
+        }
+        catch
+        {
+            rows.Dispose();
+            throw;
+        }
     }
 
     /// <summary>The first number of the first row of a query.</summary>

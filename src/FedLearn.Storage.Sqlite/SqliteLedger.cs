@@ -1,7 +1,6 @@
 using System.Globalization;
 using FedLearn.Diagnostics;
 using FedLearn.Privacy;
-using SQLitePCL;
 
 namespace FedLearn.Storage.Sqlite;
 
@@ -98,21 +97,7 @@ public sealed class SqliteLedger : IPrivacyLedger
     {
         ArgumentException.ThrowIfNullOrEmpty(path);
         string full = System.IO.Path.GetFullPath(path);
-        return LedgerFile.Guard(full, () =>
-        {
-            try
-            {
-                // Where the file may not be written, SQLite falls back to reading; where it may, it removes its log files when it closes.
-                using SqliteFile file = SqliteFile.Open(full, new SqliteLedgerOptions().LockTimeout);
-                return Audit(file, since);
-            }
-            catch (SqliteFailure e) when (e.Code is raw.SQLITE_CANTOPEN or raw.SQLITE_READONLY && File.Exists(full) && !LedgerFile.CanWriteBeside(full))
-            {
-                // SQLite cannot make its log files beside the file, not even to read it. Nobody else can either.
-                using SqliteFile file = SqliteFile.OpenUnchanging(full);
-                return Audit(file, since);
-            }
-        });
+        return LedgerFile.Read(full, file => Audit(file, since));
     }
 
     private static LedgerAudit Audit(SqliteFile file, LedgerHead? since)
@@ -202,7 +187,7 @@ public sealed class SqliteLedger : IPrivacyLedger
             throw SqliteLedgerErrors.ChainBroken(Path, "the run has sent messages that the ledger does not know of, so that an old copy must have been put back.");
         CheckBudget(chain, charge);
         outbox.Create();
-        LedgerFile.Append(file, chain, LedgerChain.Write(charge, kept, _options.Clock.GetUtcNow()));
+        LedgerFile.Append(file, chain, LedgerChain.Write(charge, LedgerPeople.Keep(file, charge.DataSet), kept, _options.Clock.GetUtcNow()));
         if (kept is not null)
             file.Execute("INSERT INTO kept VALUES (?1, ?2)", chain.Rows + 1, kept.Bytes.ToArray());
         transaction.Commit();

@@ -370,6 +370,12 @@ public sealed class SqliteLedgerTests : IDisposable
         "UPDATE kept SET bytes = x'ff'",
         "DELETE FROM kept",
         "INSERT INTO kept VALUES (2, x'00')",
+        "UPDATE people SET digests = zeroblob(length(digests))",
+        "UPDATE people SET digests = substr(digests, 9)",
+        "UPDATE people SET sha256 = upper(sha256)",
+        "DELETE FROM people",
+        "INSERT INTO people VALUES ('x', x'00')",
+        "INSERT INTO people VALUES ('e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855', x'')",
     ];
 
     [Theory]
@@ -488,6 +494,8 @@ public sealed class SqliteLedgerTests : IDisposable
     [InlineData("DROP TABLE kept")]
     [InlineData("DROP TABLE head")]
     [InlineData("DROP TABLE rows")]
+    [InlineData("DROP TABLE people")]
+    [InlineData("ALTER TABLE people RENAME COLUMN digests TO other")]
     [InlineData("ALTER TABLE rows RENAME COLUMN content TO other")]
     [InlineData("CREATE TABLE copy AS SELECT * FROM rows; DROP TABLE rows; ALTER TABLE copy RENAME TO rows; UPDATE rows SET hash = NULL")]
     [InlineData("CREATE TABLE copy AS SELECT * FROM rows; DROP TABLE rows; ALTER TABLE copy RENAME TO rows; UPDATE rows SET content = NULL WHERE number = 2")]

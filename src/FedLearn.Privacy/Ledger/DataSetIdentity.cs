@@ -1,11 +1,13 @@
+using System.Buffers.Binary;
+using System.Runtime.CompilerServices;
 using System.Security.Cryptography;
 
 namespace FedLearn.Privacy;
 
 /// <summary>Which people a table is about, as a ledger knows them: charges add up over tables that share rows.</summary>
-/// <remarks>Made of ids alone, so that another column, a corrected value or another order of the rows is the same data set. Tables that
-/// share only some ids are found by a sketch, the smallest digests of each: two tables of which one holds a share p of the other's rows
-/// go unnoticed with a probability of about (1 - p)^256. Private to the party: anyone who can guess an id can test it.</remarks>
+/// <remarks>Made of ids alone, so that another column, a corrected value or another order of the rows is the same data set. Two tables of which both know the digests of
+/// all their ids, as every table in memory does, are found to share rows exactly when they do. Of N rows that are known by a sketch alone, n in another table are missed
+/// with a probability of at most (1 - n/N)^256, and never where N is at most 256. Private to the party: anyone who can guess an id can test it.</remarks>
 public sealed class DataSetIdentity
 {
     /// <summary>Digests kept in the sketch.</summary>
@@ -16,7 +18,15 @@ public sealed class DataSetIdentity
 
     private const int DigestBytes = SHA256.HashSizeInBytes;
 
-    private DataSetIdentity(string fingerprint, int rows, byte[] sketch) => (Fingerprint, Rows, Sketch) = (fingerprint, rows, sketch);
+    // Prefixes of the digests that are known, ascending: all of them, or those of the sketch.
+    private readonly ReadOnlyMemory<byte> _known;
+
+    // Reads those of all rows from where a ledger keeps them; what was read is not kept here, the answers that it gave are.
+    private readonly Func<ReadOnlyMemory<byte>>? _readAll;
+    private readonly ConditionalWeakTable<DataSetIdentity, StrongBox<bool>> _answers = new();
+
+    private DataSetIdentity(string fingerprint, int rows, ReadOnlyMemory<byte> known, Func<ReadOnlyMemory<byte>>? readAll = null) =>
+        (Fingerprint, Rows, _known, _readAll) = (fingerprint, rows, known, readAll);
 
     /// <summary>SHA-256, hex, of the sorted digests of all ids.</summary>
     public string Fingerprint { get; }
@@ -25,7 +35,10 @@ public sealed class DataSetIdentity
     public int Rows { get; }
 
     /// <summary>The first <see cref="SketchDigestBytes"/> bytes of the smallest <see cref="SketchSize"/> digests, ascending.</summary>
-    public ReadOnlyMemory<byte> Sketch { get; }
+    public ReadOnlyMemory<byte> Sketch => _known[..Math.Min(_known.Length, SketchSize * SketchDigestBytes)];
+
+    /// <summary>The first <see cref="SketchDigestBytes"/> bytes of the digests of all rows, ascending; null where a ledger stored the sketch alone, of more rows than that has.</summary>
+    public ReadOnlyMemory<byte>? Digests => _readAll is not null ? _readAll() : _known.Length / SketchDigestBytes == Rows ? _known : default(ReadOnlyMemory<byte>?);
 
     /// <summary>The identity of a table.</summary>
     /// <param name="sortedDigests">SHA-256 of every row's normalised id, 32 bytes each, ascending as unsigned bytes; no job's seed in it.</param>
@@ -34,25 +47,29 @@ public sealed class DataSetIdentity
     {
         if (sortedDigests.Length % DigestBytes != 0)
             throw new ArgumentException("Digests are 32 bytes each.", nameof(sortedDigests));
-        int rows = sortedDigests.Length / DigestBytes, kept = Math.Min(rows, SketchSize);
-        byte[] sketch = new byte[kept * SketchDigestBytes];
-        for (int i = 0; i < kept; i++)
-            sortedDigests.Slice(i * DigestBytes, SketchDigestBytes).CopyTo(sketch.AsSpan(i * SketchDigestBytes));
-        for (int i = 1; i < rows; i++)
-            if (sortedDigests.Slice((i - 1) * DigestBytes, DigestBytes).SequenceCompareTo(sortedDigests.Slice(i * DigestBytes, DigestBytes)) > 0)
+        int rows = sortedDigests.Length / DigestBytes;
+        byte[] known = new byte[rows * SketchDigestBytes];
+        for (int i = 0; i < rows; i++)
+        {
+            ReadOnlySpan<byte> digest = sortedDigests.Slice(i * DigestBytes, DigestBytes);
+            if (i > 0 && sortedDigests.Slice((i - 1) * DigestBytes, DigestBytes).SequenceCompareTo(digest) > 0)
                 throw new ArgumentException("The digests are not sorted.", nameof(sortedDigests));
-        return new(Convert.ToHexStringLower(SHA256.HashData(sortedDigests)), rows, sketch);
+            digest[..SketchDigestBytes].CopyTo(known.AsSpan(i * SketchDigestBytes));
+        }
+
+        return new(Convert.ToHexStringLower(SHA256.HashData(sortedDigests)), rows, known);
     }
 
     /// <summary>An identity as a ledger stored it.</summary>
     /// <param name="fingerprint">See <see cref="Fingerprint"/>.</param>
     /// <param name="rows">See <see cref="Rows"/>.</param>
     /// <param name="sketch">See <see cref="Sketch"/>.</param>
-    public static DataSetIdentity Restore(string fingerprint, int rows, ReadOnlySpan<byte> sketch)
+    /// <param name="readDigests">Reads what <see cref="Digests"/> gives, each time that the sketches do not decide; null where that is not stored.</param>
+    public static DataSetIdentity Restore(string fingerprint, int rows, ReadOnlySpan<byte> sketch, Func<ReadOnlyMemory<byte>>? readDigests = null)
     {
         ArgumentException.ThrowIfNullOrEmpty(fingerprint);
         ArgumentOutOfRangeException.ThrowIfNegative(rows);
-        return new(fingerprint, rows, sketch.ToArray());
+        return new(fingerprint, rows, sketch.ToArray(), readDigests);
     }
 
     /// <summary>Whether two tables are known to share rows.</summary>
@@ -60,20 +77,43 @@ public sealed class DataSetIdentity
     public bool SharesRowsWith(DataSetIdentity other)
     {
         ArgumentNullException.ThrowIfNull(other);
-        if (Fingerprint == other.Fingerprint)
+        if (Fingerprint == other.Fingerprint || Meet(_known.Span, other._known.Span))
             return true;
-        ReadOnlySpan<byte> a = Sketch.Span, b = other.Sketch.Span;
-        while (!a.IsEmpty && !b.IsEmpty)
+        if (_readAll is null)
+            return other._readAll is not null && other.SharesRowsWith(this);
+        // Many charges are for one table: the same two are compared once.
+        return _answers.GetValue(other, of => new(Meet((Digests ?? _known).Span, (of.Digests ?? of._known).Span))).Value;
+    }
+
+    /// <summary>Whether two ascending lists of prefixes have one in common.</summary>
+    private static bool Meet(ReadOnlySpan<byte> few, ReadOnlySpan<byte> many)
+    {
+        if (few.Length > many.Length)
+            return Meet(many, few);
+        for (; !few.IsEmpty && !many.IsEmpty; few = few[SketchDigestBytes..])
         {
-            int order = a[..SketchDigestBytes].SequenceCompareTo(b[..SketchDigestBytes]);
-            if (order == 0)
+            // In growing steps and back by halves: few are looked up among a million, and two millions are passed once.
+            ulong wanted = At(few, 0);
+            int low = 0, high = 1, length = many.Length / SketchDigestBytes;
+            while (high < length && At(many, high) < wanted)
+                (low, high) = (high, high < length / 2 ? 2 * high : length);
+            while (low < high)
+            {
+                int middle = low + (high - low) / 2;
+                if (At(many, middle) < wanted)
+                    low = middle + 1;
+                else
+                    high = middle;
+            }
+
+            many = many[(low * SketchDigestBytes)..];
+            if (!many.IsEmpty && At(many, 0) == wanted)
                 return true;
-            if (order < 0)
-                a = a[SketchDigestBytes..];
-            else
-                b = b[SketchDigestBytes..];
         }
 
         return false;
     }
+
+    // Big-endian: the order of numbers is that of bytes.
+    private static ulong At(ReadOnlySpan<byte> prefixes, int index) => BinaryPrimitives.ReadUInt64BigEndian(prefixes[(index * SketchDigestBytes)..]);
 }

@@ -7,6 +7,7 @@ public interface IPrivacyLedger
     string? Warning { get; }
 
     /// <summary>All charges, in the order in which they were reserved.</summary>
+    /// <remarks>Their tables know all ids that the tables of the charges knew (<see cref="DataSetIdentity.Digests"/>), so that what shares people with them is found.</remarks>
     IReadOnlyList<LedgerEntry> Entries { get; }
 
     /// <summary>Refuses a charge that the budget does not allow; writes nothing.</summary>

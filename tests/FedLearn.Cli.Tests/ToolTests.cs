@@ -1,4 +1,7 @@
 using System.CommandLine;
+using System.CommandLine.Parsing;
+using System.Text.RegularExpressions;
+using FedLearn.Cli.Commands;
 using FedLearn.Diagnostics;
 
 namespace FedLearn.Cli.Tests;
@@ -55,6 +58,38 @@ public class ToolTests
     [InlineData("-?")]
     [InlineData("--help", "--help")]
     public async Task Help_Root_HoweverAsked_IsTheSame(params string[] args) => Assert.Equal(await ToolRun.Of("--help"), await ToolRun.Of(args));
+
+    /// <summary>A reader of help types what it prints.</summary>
+    [Fact]
+    public async Task Help_OfEveryVerb_PrintsDefaultsThatTheOptionsAccept()
+    {
+        Command root = RootCommandFactory.Create([]);
+        foreach (Verb verb in root.Subcommands.OfType<Verb>())
+            verb.Fill();
+        int words = 0, defaults = 0;
+        foreach ((Command command, string[] path) in Below(root, []))
+        {
+            string[] entries = Regex.Split((await ToolRun.Of([.. path, "--help"])).Output.ReplaceLineEndings("\n").Split("\nOptions:\n")[^1], @"\n(?=  -)");
+            foreach (Match entry in entries.Select(entry => Regex.Match(entry, @"^ *(--\S+) .*\[default: (.*)\]", RegexOptions.Singleline)).Where(match => match.Success))
+            {
+                (string name, string printed) = (entry.Groups[1].Value, entry.Groups[2].Value);
+                ParseResult parsed = root.Parse([.. path, name, printed]);
+                Option option = Assert.Single(command.Options, option => option.Name == name);
+                Assert.Equal([printed], parsed.GetResult(option)!.Tokens.Select(token => token.Value));
+                Assert.DoesNotContain(parsed.Errors, error => error.SymbolResult is OptionResult of ? of.Option == option : error.SymbolResult is ArgumentResult);
+                Assert.DoesNotContain(parsed.Errors, error => error.Message.Contains(printed, StringComparison.Ordinal) && error.Message.Contains(name, StringComparison.Ordinal));
+                defaults++;
+                words += option.HelpName!.Split('|').Contains(printed) ? 1 : 0;
+            }
+        }
+
+        Assert.True(words >= 8, $"{words} words"); // of choices; the pattern finds them
+        Assert.True(defaults > words);
+        Assert.DoesNotContain("[default: ", Regex.Match((await ToolRun.Of("align", "--help")).Output, @"--output.*?--proof", RegexOptions.Singleline).Value, StringComparison.Ordinal); // the job's own
+    }
+
+    private static IEnumerable<(Command Command, string[] Path)> Below(Command command, string[] path) =>
+        command.Subcommands.Where(verb => !verb.Hidden).SelectMany(verb => Below(verb, [.. path, verb.Name]).Prepend((verb, [.. path, verb.Name])));
 
     /// <summary>A description up to its first full stop or colon.</summary>
     private static string FirstSentence(string description)

@@ -3,11 +3,14 @@ using FedLearn.Data;
 using FedLearn.Diagnostics;
 using FedLearn.Glm;
 using FedLearn.Numerics;
+using FedLearn.Parties;
+using FedLearn.Protocol;
 using FedLearn.Testing;
 using FedLearn.Transport.Grpc;
 using Microsoft.Extensions.Configuration;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Hosting;
+using Microsoft.Extensions.Logging;
 using Microsoft.Extensions.Options;
 
 namespace FedLearn.Conformance.Tests;
@@ -63,6 +66,37 @@ public sealed class HostedPartyTests
             Assert.Equal(result.Model.Weights, Assert.IsType<GlmTrainingEvent.Completed>(events[^1]).Result.Model.Weights);
             Assert.Equal(result.Timing.Epochs, events.Count - 1);
         }
+    }
+
+    /// <summary>The default of a job in code: whoever can guess an id can test it.</summary>
+    [Fact]
+    public async Task Train_HashedIdsOverAConnection_ResultAndLogOfEveryPartyWarn()
+    {
+        using var lines = new Lines();
+        GlmTrainer bank = new(Job, Input("bank") with { LoggerFactory = lines }), telco = new(Job, Input("telco") with { LoggerFactory = lines });
+        await using GrpcFederationHost host = await GrpcFederationHost.StartAsync(new GrpcHostOptions { Listen = new Uri("http://127.0.0.1:0") }, bank.Terms, Token);
+        async Task<GlmPartyResult> TrainAsync(GlmTrainer trainer, bool hosts)
+        {
+            await using GrpcSession session = hosts ? await host.JoinAsync(trainer.JoinRequest, Token) : await GrpcFederationClient.JoinAsync(host.Address, trainer.JoinRequest, new GrpcClientOptions(), Token);
+            return await trainer.TrainAsync(session.Agreement, session.Channels, cancellationToken: Token);
+        }
+
+        GlmPartyResult[] results = await Task.WhenAll(TrainAsync(bank, hosts: true), TrainAsync(telco, hosts: false));
+        Assert.All(results, result => Assert.Contains("compared by hash", Assert.Single(result.AlignmentWarnings), StringComparison.Ordinal));
+        Assert.Equal(["bank", "telco"], lines.Text.Where(line => line.Level == LogLevel.Warning && line.Text.Contains("compared by hash", StringComparison.Ordinal)).Select(line => line.Text.Split(' ')[1].TrimEnd(':')).Order(StringComparer.Ordinal));
+        Assert.All(await LocalFederation.TrainAsync(Job, [Input("bank"), Input("telco")], cancellationToken: Token), result => Assert.Empty(result.AlignmentWarnings));
+    }
+
+    /// <summary>An application that says nothing, and a peer that has what <c>fedlearn party</c> has: there is no job file to compare.</summary>
+    [Fact]
+    public async Task Join_JobsThatDifferInTheirAlignment_TellAnApplicationWhatToSet()
+    {
+        var telco = new GlmTrainer(Job, Input("telco"));
+        await using GrpcFederationHost host = await GrpcFederationHost.StartAsync(new GrpcHostOptions { Listen = new Uri("http://127.0.0.1:0") }, GlmJobTerms.Of(Job with { Alignment = AlignmentMethod.Psi }), Token);
+        PeerException refused = await Assert.ThrowsAsync<PeerException>(() => GrpcFederationClient.JoinAsync(host.Address, telco.JoinRequest, new GrpcClientOptions(), Token));
+        Assert.Equal(ProtocolErrors.DifferentJob, refused.Id);
+        Assert.Contains("in: alignment.", refused.Message, StringComparison.Ordinal);
+        Assert.Contains("AlignmentMethod.Psi", refused.Message, StringComparison.Ordinal);
     }
 
     [Fact]

@@ -7,6 +7,8 @@ namespace FedLearn.Conformance.Tests;
 
 public class RecommendationTests
 {
+    private static bool IsOfHashes(string text) => text.Contains("compared by hash", StringComparison.Ordinal);
+
     // The reference tower computes in float64 whatever the job says, so that a number that is rounded on the wire alone would change the model.
     [Theory]
     [InlineData(TowerPrecision.Float32)]
@@ -16,7 +18,8 @@ public class RecommendationTests
         CancellationToken stop = TestContext.Current.CancellationToken;
         var towers = new ReferenceTowerFactory();
         DssmJob job = SmallRecommendation.Job(new DssmModelOptions { Precision = precision });
-        IReadOnlyList<DssmPartyInput> inputs = SmallRecommendation.Inputs();
+        using var lines = new Lines();
+        IReadOnlyList<DssmPartyInput> inputs = [.. SmallRecommendation.Inputs().Select(input => input with { LoggerFactory = lines })];
         IReadOnlyList<DssmPartyResult> memory = await DssmFederation.TrainAsync(job, inputs, towers, cancellationToken: stop);
 
         DssmTrainer[] parties = [.. inputs.Select(input => new DssmTrainer(job, input, towers))];
@@ -30,5 +33,9 @@ public class RecommendationTests
         DssmPartyResult[] grpc = await Task.WhenAll(parties.Select((party, i) => PartyAsync(party, i == 0)));
         Assert.Equal(memory.Select(r => r.Model.WeightsSha256), grpc.Select(r => r.Model.WeightsSha256));
         Assert.Equal(memory[0].Metrics!.Test!.Named(), grpc[0].Metrics!.Test!.Named());
+        // Hashed ids, which the job compares by default.
+        Assert.DoesNotContain(memory.SelectMany(r => r.SharedUsers!.Warnings), IsOfHashes);
+        Assert.All(grpc, r => Assert.Single(r.SharedUsers!.Warnings, IsOfHashes));
+        Assert.Equal(job.Parties.Select(p => p.Party.Name).Order(StringComparer.Ordinal), lines.Text.Where(line => IsOfHashes(line.Text)).Select(line => line.Text.Split(' ')[1].TrimEnd(':')).Distinct().Order(StringComparer.Ordinal));
     }
 }

@@ -43,13 +43,14 @@ internal static class AlignCommand
             Description = "Party file: the index to write, default NAME.aligned.csv beside the file. Job file: the folder of every party's NAME.aligned.csv, default that of the file.",
             HelpName = "FILE|DIR",
         };
-        Option<PsiOutput> output = Options.Word("--output", "Who learns what, in place of alignment.output of the job; the same at every party. Others than both are for two parties.", JobAlignment.Outputs, PsiOutput.Both);
+        WordOption<PsiOutput> output = Options.Word("--output", "Who learns what, in place of alignment.output of the job; the same at every party. Others than both are for two parties.", JobAlignment.Outputs);
+        output.Required = false; // the job says
         var proof = new Option<bool?>("--proof")
         {
             Description = "Prove to each other that one secret was used for all ids, in place of alignment.proof of the job; the same at every party. About three times the time with libsodium; not with size-only.",
             HelpName = "true|false",
         };
-        Option<DuplicateIds> duplicates = Options.Word("--duplicates", "Rows with the same id: refuse is an error, as it is for every other verb; first keeps the first such row in the index and leaves the others out. "
+        WordOption<DuplicateIds> duplicates = Options.Word("--duplicates", "Rows with the same id: refuse is an error, as it is for every other verb; first keeps the first such row in the index and leaves the others out. "
             + "Jobs need one row an id, so repeated ones are for looking before a table is made.", [("refuse", DuplicateIds.Refuse), ("first", DuplicateIds.KeepFirst)], DuplicateIds.Refuse);
         Option<bool> inProcess = CommonOptions.InProcess(), json = Options.Json();
         Option<string?> report = CommonOptions.Report();
@@ -61,9 +62,9 @@ internal static class AlignCommand
             string path = parsed.GetRequiredValue(config);
             var request = new AlignRequest
             {
-                Output = parsed.GetResult(output) is { Implicit: false } ? parsed.GetValue(output) : null,
+                Output = output.In(parsed),
                 Proof = parsed.GetValue(proof),
-                KeepFirst = parsed.GetValue(duplicates) == DuplicateIds.KeepFirst,
+                KeepFirst = duplicates.Of(parsed) == DuplicateIds.KeepFirst,
             };
             string? wanted = parsed.GetValue(place), asked = parsed.GetValue(report);
             IReadOnlyList<JsonObject> documents = IsJob(path) ? await AllAsync(path, request, wanted, asked, parsed.GetValue(inProcess), terminal, cancellationToken).ConfigureAwait(false)

@@ -79,7 +79,7 @@ internal static class LedgerCommand
         Option<string> file = File();
         var since = new Option<string?>("--since")
         {
-            Description = "What an earlier verify printed, ROWS:HASH: checks also that those rows are still the first ones, so that neither a rewritten ledger nor an old copy passes.",
+            Description = "What an earlier verify printed, the whole line in quotes or its end, ROWS:HASH: checks also that those rows are still the first ones, so that neither a rewritten ledger nor an old copy passes.",
             HelpName = "ROWS:HASH",
         };
         Option<bool> json = Options.Json();
@@ -93,6 +93,7 @@ internal static class LedgerCommand
             Examples:
               fedlearn ledger verify --ledger bank.ledger.db
               fedlearn ledger verify --ledger bank.ledger.db --since 12:9f86d081884c7d65...
+              fedlearn ledger verify --ledger bank.ledger.db --since "$(cat kept.txt)"
             """)
         { file, since, json };
         command.SetAction(parsed =>
@@ -121,10 +122,13 @@ internal static class LedgerCommand
     {
         if (text is null)
             return null;
+        // The line is given back as it was kept, with the name of the file and all; the file may be elsewhere by now.
+        text = text.TrimEnd();
+        text = text[(text.LastIndexOf(' ') + 1)..];
         int colon = text.IndexOf(':', StringComparison.Ordinal);
         return colon > 0 && long.TryParse(text[..colon], NumberStyles.None, CultureInfo.InvariantCulture, out long rows) && text.Length - colon - 1 == 64
             ? new LedgerHead(rows, text[(colon + 1)..].ToLowerInvariant())
-            : throw new ConfigurationException(CliErrors.Usage, "--since", "it is not of the form ROWS:HASH.", "Give what an earlier verify printed.");
+            : throw new ConfigurationException(CliErrors.Usage, "--since", "it does not end in ROWS:HASH.", "Give the line that an earlier verify printed, in quotes, or its end.");
     }
 
     private static JsonObject Charge(LedgerEntry entry)

@@ -45,10 +45,10 @@ internal static class Options
     /// <param name="words">The words and their meanings.</param>
     /// <param name="absent">Meaning when the option is absent; null makes it required.</param>
     /// <param name="later">Words that a later release will know.</param>
-    public static Option<T> Word<T>(string name, string description, IReadOnlyList<(string Word, T Meaning)> words, T? absent = null, params string[] later) where T : struct
+    public static WordOption<T> Word<T>(string name, string description, IReadOnlyList<(string Word, T Meaning)> words, T? absent = null, params string[] later) where T : struct
     {
         string listed = string.Join('|', words.Select(word => word.Word));
-        var option = new Option<T>(name)
+        var option = new WordOption<T>(name, words)
         {
             Description = description,
             Required = absent is null,
@@ -56,14 +56,16 @@ internal static class Options
             CustomParser = result =>
             {
                 string text = Token(result);
-                foreach ((string word, T meaning) in words)
-                    if (word == text)
-                        return meaning;
-                return Fault<T>(result, later.Contains(text) ? $"{name}: '{text}' comes with a later release; use {listed}." : $"{name}: '{text}' is none of {listed}.");
+                return words.Any(word => word.Word == text) ? text
+                    : Fault<string>(result, later.Contains(text) ? $"{name}: '{text}' comes with a later release; use {listed}." : $"{name}: '{text}' is none of {listed}.");
             },
         };
         if (absent is { } meaning)
-            option.DefaultValueFactory = _ => meaning;
+        {
+            string usual = words.First(word => EqualityComparer<T>.Default.Equals(word.Meaning, meaning)).Word;
+            option.DefaultValueFactory = _ => usual;
+        }
+
         return option;
     }
 
@@ -74,4 +76,19 @@ internal static class Options
         result.AddError(message);
         return default;
     }
+}
+
+/// <summary>An option whose value is one of some words. It holds the word rather than its meaning, so that help prints a default that can be written.</summary>
+/// <typeparam name="T">What the words stand for.</typeparam>
+/// <param name="name">Name with dashes.</param>
+/// <param name="words">The words and their meanings.</param>
+internal sealed class WordOption<T>(string name, IReadOnlyList<(string Word, T Meaning)> words) : Option<string>(name) where T : struct
+{
+    /// <summary>What the word stands for; null where none is written and there is no default.</summary>
+    /// <param name="parsed">The command line.</param>
+    public T? In(ParseResult parsed) => parsed.GetValue(this) is { } text ? words.First(word => word.Word == text).Meaning : null;
+
+    /// <summary>What the word stands for.</summary>
+    /// <param name="parsed">The command line.</param>
+    public T Of(ParseResult parsed) => In(parsed)!.Value;
 }

@@ -52,7 +52,7 @@ internal static class PrivacyAccountCommand
             {
                 ({ } m, null, null, null) => d is null ? new() { ["delta"] = GaussianDp.Delta(m, e!.Value) } : new() { ["epsilon"] = GaussianDp.Epsilon(m, d.Value) },
                 (var m, { } p, null, null) => new() { ["epsilon"] = Mixed(m, p, d) },
-                (null, null, { } q, { } sigma) => Sampled(new(parsed.GetValue(observer), new SubsampledGaussian(q, sigma, parsed.GetValue(steps))), e, d),
+                (null, null, { } q, { } sigma) => Sampled(new(observer.Of(parsed), new SubsampledGaussian(q, sigma, parsed.GetValue(steps))), e, d),
                 _ => throw Disagree("the options do not say what was released.", "Give --mu, --pure-epsilon or both, or --sampling-rate with --noise and --steps."),
             };
             if (document["epsilon"] is { } loss && !double.IsFinite((double)loss))

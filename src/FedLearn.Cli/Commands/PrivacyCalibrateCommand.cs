@@ -55,7 +55,7 @@ internal static class PrivacyCalibrateCommand
         };
         command.SetAction(parsed =>
         {
-            GlmFamilyKind kind = parsed.GetValue(family);
+            GlmFamilyKind kind = family.Of(parsed);
             if (kind is GlmFamilyKind.Gaussian or GlmFamilyKind.Poisson or GlmFamilyKind.Tweedie && parsed.GetValue(targetBound) is null)
                 throw new ConfigurationException(CliErrors.OptionsDisagree, "--target-bound", "the gaussian, poisson and tweedie families need a bound on the label.",
                     "Give the largest |label| that you declare, not one taken from the data.");
@@ -63,13 +63,13 @@ internal static class PrivacyCalibrateCommand
             if (declared != (kind == GlmFamilyKind.Multinomial))
                 throw new ConfigurationException(CliErrors.OptionsDisagree, "--classes", "the multinomial family has a number of classes, and no other has.",
                     "Add or leave out --classes.");
-            if (parsed.GetValue(share) is not null && parsed.GetValue(calibration) != Calibration.WeightNoise)
+            if (parsed.GetValue(share) is not null && calibration.Of(parsed) != Calibration.WeightNoise)
                 throw new ConfigurationException(CliErrors.OptionsDisagree, "--share", "only the weight-noise calibration shares mu^2 between messages and gradients.",
                     "Add --calibration weight-noise, or leave --share out.");
-            if (parsed.GetValue(evaluationShare) is not null && parsed.GetValue(calibration) == Calibration.WeightNoise)
+            if (parsed.GetValue(evaluationShare) is not null && calibration.Of(parsed) == Calibration.WeightNoise)
                 throw new ConfigurationException(CliErrors.OptionsDisagree, "--evaluation-share", "weight noise covers the final weights already, at no further cost.",
                     "Leave --evaluation-share out.");
-            if (parsed.GetValue(evaluationShare) is not null && parsed.GetValue(unit) == PrivacyUnit.Label)
+            if (parsed.GetValue(evaluationShare) is not null && unit.Of(parsed) == PrivacyUnit.Label)
                 throw new ConfigurationException(CliErrors.OptionsDisagree, "--evaluation-share", "unit label protects no features, so there is nothing to charge for.",
                     "Leave --evaluation-share out, or use --unit record.");
             var parameters = new HdpVflParameters
@@ -87,11 +87,11 @@ internal static class PrivacyCalibrateCommand
                 OffsetBound = parsed.GetValue(offsetBound) ?? 0,
                 WeightBound = parsed.GetValue(weightBound),
                 RowNorm = parsed.GetValue(rowNorm) ?? 1,
-                Adjacency = parsed.GetValue(adjacency),
-                Unit = parsed.GetValue(unit),
-                Schedule = parsed.GetValue(schedule),
+                Adjacency = adjacency.Of(parsed),
+                Unit = unit.Of(parsed),
+                Schedule = schedule.Of(parsed),
             };
-            var noise = new HdpVflNoise(parsed.GetValue(calibration)) { Share = parsed.GetValue(share) ?? 0.5, EvaluationShare = parsed.GetValue(evaluationShare) };
+            var noise = new HdpVflNoise(calibration.Of(parsed)) { Share = parsed.GetValue(share) ?? 0.5, EvaluationShare = parsed.GetValue(evaluationShare) };
             (JsonObject document, string[] warnings) = Calibrate(parameters, noise, parsed.GetRequiredValue(epsilon)!.Value, parsed.GetRequiredValue(delta)!.Value);
             PrivacyCommand.Print(parsed, json, document, warnings);
         });

@@ -26,8 +26,9 @@ internal static class PrivacyPlanCommand
         rows.Required = false;
         var bandwidth = new Option<string?>("--bandwidth") { Description = "What each party's line carries, each way, such as 100Mbit/s. Default: no limit.", HelpName = "BIT/S" };
         var latency = new Option<string?>("--latency") { Description = "How long a byte is under way to the other party, such as 20ms: half of what ping shows. Default: 0.", HelpName = "TIME" };
-        Option<int> machines = Options.Word("--machines", "Whether all parties share one machine, or each has one of its own like this one. Default: one, and each with --bandwidth or --latency.",
-            [("one", 1), ("each", 2)], 0);
+        WordOption<bool> machines = Options.Word("--machines", "Whether all parties share one machine, or each has one of its own like this one. Default: one, and each with --bandwidth or --latency.",
+            [("one", true), ("each", false)]);
+        machines.Required = false;
         var measure = new Option<bool>("--measure") { Description = "Take the rates of this machine, measured in some seconds with the code that trains, instead of those that ship with the tool." };
         Option<bool> json = Options.Json();
         var command = new Command("plan",
@@ -52,7 +53,7 @@ internal static class PrivacyPlanCommand
             TextWriter output = parsed.InvocationConfiguration.Output, error = parsed.InvocationConfiguration.Error;
             GlmRunFile run = RunFile.Load(parsed.GetRequiredValue(config)).As<GlmRunFile>("privacy plan");
             var plan = GlmPlan.Create(run.Job);
-            var setting = CostPlan.Setting.Of(parsed.GetValue(bandwidth), parsed.GetValue(latency), parsed.GetValue(machines) switch { 1 => true, 2 => false, _ => null });
+            var setting = CostPlan.Setting.Of(parsed.GetValue(bandwidth), parsed.GetValue(latency), machines.In(parsed));
             int? given = parsed.GetResult(rows) is null ? null : parsed.GetValue(rows);
             if (run.Notice is { } notice)
                 error.WriteLine(notice);

@@ -71,7 +71,7 @@ internal static class WorkerCommand
                     Fresh = parsed.GetValue(resume) == "fresh",
                     TopK = parsed.GetValue(lists) is { } text ? TopKRequest.Parse(text) : new(),
                 };
-                PartyTask task = order.TaskOf(self, new Relay());
+                PartyTask task = order.LocalTaskOf(self, new Relay());
                 JsonObject document = parsed.GetValue(coordinator) is { } address
                     ? await GrpcParty.JoinAsync(task, new Uri(address), order.Run.Transport, cancellationToken).ConfigureAwait(false)
                     : await GrpcParty.HostAsync(task, new Uri("http://127.0.0.1:0"), order.Run.Transport, WorkerEvents.Listening, WorkerEvents.Log, cancellationToken)

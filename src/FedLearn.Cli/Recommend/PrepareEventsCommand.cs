@@ -25,8 +25,8 @@ internal static class PrepareEventsCommand
         var time = new Option<string>("--time") { Description = "Column of times: seconds since 1970 or ISO 8601, UTC.", DefaultValueFactory = _ => usual.Time, HelpName = "COLUMN" };
         var rating = new Option<string?>("--rating") { Description = "Column of ratings. Absent: every event is a positive.", HelpName = "COLUMN" };
         Option<double?> least = Options.Number("--least", "Least rating of a positive; events below it are seen. Default 4.", required: false);
-        Option<char> mark = Options.Word("--decimal", "What stands before decimals, in ratings and in the table of items: a comma needs something else between cells.", [(".", '.'), (",", ',')], usual.DecimalMark);
-        Option<RatingSplit> split = PrepareMovieLensCommand.Split();
+        WordOption<char> mark = Options.Word("--decimal", "What stands before decimals, in ratings and in the table of items: a comma needs something else between cells.", [(".", '.'), (",", ',')], usual.DecimalMark);
+        WordOption<RatingSplit> split = PrepareMovieLensCommand.Split();
         Option<bool> json = Options.Json();
         var command = new Command("prepare-events",
             """
@@ -51,8 +51,8 @@ internal static class PrepareEventsCommand
                 throw new ConfigurationException(PrepareErrors.EventOptions, "--least", "it is no finite number, or there is no column of ratings to compare with.", "Write a number, and name the column: --rating rating.");
             OutputFile.CheckApartFromFolder([path, .. table is null ? Array.Empty<string>() : [table, tableSchema!]], place);
             Preparation.Check(place);
-            RatingSplit warm = parsed.GetValue(split);
-            InteractionColumns columns = usual with { User = parsed.GetRequiredValue(user), Item = parsed.GetRequiredValue(item), Time = parsed.GetRequiredValue(time), Rating = parsed.GetValue(rating), LeastPositive = parsed.GetValue(least) ?? usual.LeastPositive, DecimalMark = parsed.GetValue(mark) };
+            RatingSplit warm = split.Of(parsed);
+            InteractionColumns columns = usual with { User = parsed.GetRequiredValue(user), Item = parsed.GetRequiredValue(item), Time = parsed.GetRequiredValue(time), Rating = parsed.GetValue(rating), LeastPositive = parsed.GetValue(least) ?? usual.LeastPositive, DecimalMark = mark.Of(parsed) };
             InteractionLog log = DssmFiles.ReadLog(path, columns, table is null ? null : DssmFiles.ReadItems(table, DssmSchema.Load(tableSchema!), columns.DecimalMark, cancellationToken), cancellationToken);
             terminal.Log(Invariant($"{path}: {log.Users.Count} users, {log.Items.Count} items, {log.Count} events, {log.Positives} of them positive"));
             if (log.Repeats > 0)

@@ -17,7 +17,7 @@ internal static class PrepareMovieLensCommand
     {
         var source = new Option<string>("--source") { Description = "Directory with u.data, u.user and u.item of MovieLens 100K.", Required = true, HelpName = "DIR" };
         Option<string> directory = Out();
-        Option<RatingSplit> split = Split();
+        WordOption<RatingSplit> split = Split();
         Option<bool> json = Options.Json();
         var command = new Command("prepare-movielens",
             $"""
@@ -55,7 +55,7 @@ internal static class PrepareMovieLensCommand
         Option<string> directory = Out();
         Option<int> users = Options.Whole("--users", "Users, 10 to 100,000. Default 1,500.", required: false), items = Options.Whole("--items", "Items, 50 to 10,000. Default 400.", required: false),
             seed = Options.Whole("--seed", "Seed of the generator. Default 0.", required: false);
-        Option<RatingSplit> split = Split();
+        WordOption<RatingSplit> split = Split();
         Option<bool> json = Options.Json();
         var command = new Command("prepare-synthetic",
             """
@@ -84,15 +84,15 @@ internal static class PrepareMovieLensCommand
 
     internal static Option<string> Out() => new("--out") { Description = "Directory to write, empty or with an unchanged earlier preparation.", Required = true, HelpName = "DIR" };
 
-    internal static Option<RatingSplit> Split() => Options.Word("--split", "Split of job.json: the last events of each user, or by time.",
+    internal static WordOption<RatingSplit> Split() => Options.Word("--split", "Split of job.json: the last events of each user, or by time.",
         [("last", RatingSplit.Last), ("time", RatingSplit.Time)], RatingSplit.Last);
 
-    private static void Run(ParseResult parsed, Option<string> directory, Option<RatingSplit> split, Option<bool> json, Func<Terminal, RatingSet> read, CancellationToken cancellationToken)
+    private static void Run(ParseResult parsed, Option<string> directory, WordOption<RatingSplit> split, Option<bool> json, Func<Terminal, RatingSet> read, CancellationToken cancellationToken)
     {
         var watch = Stopwatch.StartNew();
         Terminal terminal = Terminal.Of(parsed);
         string place = parsed.GetRequiredValue(directory);
-        RatingSplit warm = parsed.GetValue(split);
+        RatingSplit warm = split.Of(parsed);
         Preparation.Check(place);
         RatingSet set = read(terminal);
         terminal.Log(Invariant($"{set.Name}: {set.Users.Count} users, {set.Items.Count} items, {set.Ratings.Count} ratings"));

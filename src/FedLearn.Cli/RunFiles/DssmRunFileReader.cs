@@ -223,7 +223,7 @@ internal sealed class DssmRunFileReader(string path, OwnSide? self = null) : Run
             party.Fault(RunFileErrors.Contradiction, "itemTower", "a passive party has no items.", "Leave the key out.");
         if (role == PartyRole.Active && !_labelHasView && party.Has("tower"))
             party.Fault(RunFileErrors.Contradiction, "tower", "the party has no view.", "Leave the key out; the tower of the items is itemTower.");
-        RunFileLedger ledger = OwnLedgerOf(party, name);
+        RunFileLedger ledger = OwnLedgerOf(party, name, privacy.IsPrivate);
         var own = new DssmRunFileParty
         {
             Name = name,

@@ -23,8 +23,13 @@ internal sealed class Faults(string file)
     /// <param name="path">Path of the key, such as <c>parties[0].name</c>; empty for the whole file.</param>
     /// <param name="cause">What is wrong, as a sentence.</param>
     /// <param name="remedy">What to do, as a sentence.</param>
-    public void Add(string id, string path, string cause, string remedy) =>
-        _faults.Add((id, Written.GetValueOrDefault(path) ?? (Sources.TryGetValue(path, out string? source) ? $"{path} (from {source})" : path), Written.ContainsKey(path), cause, remedy));
+    public void Add(string id, string path, string cause, string remedy)
+    {
+        var fault = (id, Written.GetValueOrDefault(path) ?? (Sources.TryGetValue(path, out string? source) ? $"{path} (from {source})" : path), Written.ContainsKey(path), cause, remedy);
+        // An object that several readers look at is at fault once.
+        if (!_faults.Contains(fault))
+            _faults.Add(fault);
+    }
 
     /// <summary>Throws one error for all faults. Mistakes of the file come before refusals: the latter are certain only once the file is right.</summary>
     /// <exception cref="ConfigurationException">The file has a mistake; the id is that of the first.</exception>

@@ -144,7 +144,7 @@ internal sealed class GlmRunFileReader(string path, OwnSide? self = null, IReadO
 
     // In mode none an intercept is one free weight at the active party. In a private mode it is the constant column of every row, so the two keys
     // say the same and may not contradict each other.
-    private static (GlmIntercept, PreprocessingOptions) InterceptAndPreprocessing(Section model, Section preprocessing, bool isPrivate, bool boundsRows)
+    private (GlmIntercept, PreprocessingOptions) InterceptAndPreprocessing(Section model, Section preprocessing, bool isPrivate, bool boundsRows)
     {
         bool free = model.Is("intercept", "free");
         bool? flag = free ? null : model.Flag("intercept", "Write true or false, without quotes, or \"free\".");
@@ -162,12 +162,14 @@ internal sealed class GlmRunFileReader(string path, OwnSide? self = null, IReadO
         if (isPrivate && boundsRows && rows == RowBound.None)
             preprocessing.Fault(RunFileErrors.UnboundedRows, "rows", "a private mode needs rows of bounded length, and 'none' leaves them as they are.",
                 "Use clip or normalize.");
+        if (rows == RowBound.None)
+            Ignore(preprocessing, "rowNorm");
         return (intercept, new PreprocessingOptions
         {
             Scaling = preprocessing.Word("scaling", Scalings, isPrivate ? Scaling.Declared : Scaling.Standardize),
             Rows = rows,
             Constant = constant ?? (isPrivate && intercept != GlmIntercept.None),
-            RowNorm = preprocessing.Positive("rowNorm") ?? 1,
+            RowNorm = preprocessing.Positive("rowNorm") is { } norm && rows != RowBound.None ? norm : 1,
         });
     }
 
@@ -235,7 +237,7 @@ internal sealed class GlmRunFileReader(string path, OwnSide? self = null, IReadO
             if (mode == PrivacyMode.HeDp)
                 training.Require("weightNorm", "Residuals are bounded by the weights alone under encryption, which need a radius; 1 is a good start.");
             if (JointRules.Covers(mode))
-                Ignore(training, "residualClip", "messagePrecision"); // nothing can be clipped under encryption
+                Ignore(training, "residualClip", "messagePrecision", "checkpointRounds"); // nothing can be clipped under encryption, and no run goes on
             return options with
             {
                 StepSize = training.Positive("stepSize") ?? options.StepSize,
@@ -256,15 +258,18 @@ internal sealed class GlmRunFileReader(string path, OwnSide? self = null, IReadO
         return options;
     }
 
-    private static GlmEarlyStopping EarlyStopping(Section section)
+    private GlmEarlyStopping EarlyStopping(Section section)
     {
         var defaults = new GlmEarlyStopping();
         double? holdOut = section.Positive("holdOut");
         if (holdOut >= 1)
             section.Fault(RunFileErrors.OutOfRange, "holdOut", "is not below 1.", "Write a share above 0 and below 1.");
+        EarlyStoppingMetric metric = section.Word("metric", StoppingMetrics, defaults.Metric);
+        if (metric == EarlyStoppingMetric.Objective)
+            Ignore(section, "holdOut");
         return new GlmEarlyStopping
         {
-            Metric = section.Word("metric", StoppingMetrics, defaults.Metric),
+            Metric = metric,
             Patience = section.Count("patience", 1, int.MaxValue) ?? defaults.Patience,
             MinDelta = section.NotNegative("minDelta") ?? defaults.MinDelta,
             HoldOut = holdOut is < 1 ? holdOut.Value : defaults.HoldOut,
@@ -465,7 +470,7 @@ internal sealed class GlmRunFileReader(string path, OwnSide? self = null, IReadO
         Section split = party.Object("split");
         if (party.Has("split"))
             split.Require("path", "Name a file with the columns id,split.");
-        RunFileLedger ledger = OwnLedgerOf(party, name);
+        RunFileLedger ledger = OwnLedgerOf(party, name, GlmPlan.IsPrivate(mode));
         var own = new GlmRunFileParty
         {
             Name = name,

@@ -3,6 +3,7 @@ using FedLearn.Cli.Services;
 using FedLearn.Coordination;
 using FedLearn.Data;
 using FedLearn.Diagnostics;
+using FedLearn.Parties;
 using FedLearn.Transport.Grpc;
 
 namespace FedLearn.Cli.RunFiles;
@@ -23,7 +24,7 @@ internal sealed record ServeSettings
 /// <summary>A party file: which job, which party of it, and where its things and its peers are.</summary>
 internal sealed record PartyFile
 {
-    private static readonly string[] OfActiveParties = ["listen", "serve", "quotas"], OfParties = ["data", "ledger", "alignment"], OfPeers = ["peers", "serve"];
+    private static readonly string[] OfActiveParties = ["listen", "serve", "quotas"], OfParties = ["data", "ledger", "alignment"], OfPeers = ["peers", "serve"], OfJoiningParties = ["service"];
 
     /// <summary>The file as the user named it.</summary>
     public required string Path { get; init; }
@@ -153,6 +154,7 @@ internal sealed record PartyFile
         else if (self.Role == PartyRole.Active)
         {
             CheckActive(file, run, arbiter, serve, ignored);
+            ignored.AddRange(OfJoiningParties.Where(file.Has));
         }
         else
         {
@@ -160,6 +162,8 @@ internal sealed record PartyFile
             activeAddress = ActiveAddress(file, peers, name, active.Name, allowPlaintext, relayed);
         }
 
+        if (run.Alignment.Method == AlignmentMethod.Hashed && !alignsOnly && file.Has("alignment") && !ignored.Contains("alignment"))
+            ignored.Add("alignment");
         PeerLink[] links = [.. Links(run, self, arbiter, self.Role == PartyRole.Passive ? null : listen ?? relayed, activeAddress, arbiterAddress, tls)];
         CheckPeers(file, run, arbiter, links, tls);
         if (file.Has("tls") && links.All(l => !l.IsEncrypted))

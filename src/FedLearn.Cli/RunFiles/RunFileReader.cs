@@ -132,8 +132,18 @@ internal abstract class RunFileReader(string path, OwnSide? self, IReadOnlyList<
     }
 
     /// <summary>The ledger of a party, with what its own machine's file says.</summary>
-    protected RunFileLedger OwnLedgerOf(Section party, string name)
+    /// <param name="party">The party's object in the job file.</param>
+    /// <param name="name">Its name.</param>
+    /// <param name="charges">Whether the job charges ledgers at all.</param>
+    protected RunFileLedger OwnLedgerOf(Section party, string name, bool charges)
     {
+        if (!charges)
+        {
+            Ignore(party.Object("ledger"), "budget");
+            if (Self?.Party == name && Self.Ledger?.Ledger.Budget is not null)
+                Ignored.Add("ledger.budget"); // of party.json
+        }
+
         RunFileLedger ledger = LedgerOf(party, name);
         // Key by key: a party file that names a budget alone must not lose the job's path, nor the other way round.
         return Self?.Party == name && Self.Ledger is { } mine
@@ -178,6 +188,10 @@ internal abstract class RunFileReader(string path, OwnSide? self, IReadOnlyList<
             method = file.Word("alignment", JobAlignment.Methods, method);
         }
 
+        // A job of hashed ids, too, can be aligned by private set intersection: with the verb that does nothing else.
+        if (!AlignsOnly && (parties < 2 || method == AlignmentMethod.Hashed))
+            foreach (Section party in file.Objects("parties"))
+                Ignore(party, "alignment");
         if (parties < 2)
         {
             Ignore(file, "alignment"); // nobody to align with
@@ -209,12 +223,15 @@ internal abstract class RunFileReader(string path, OwnSide? self, IReadOnlyList<
     }
 
     /// <summary>How the parties reach each other.</summary>
-    protected static TransportSettings Transport(Section transport)
+    protected TransportSettings Transport(Section transport)
     {
         var defaults = new TransportSettings();
+        TransportKind kind = transport.Word("kind", Transports, defaults.Kind);
+        if (kind == TransportKind.InMemory && Self is null)
+            Ignore(transport, "connectTimeoutSeconds", "resumeSeconds"); // in one process nobody is waited for
         return new TransportSettings
         {
-            Kind = transport.Word("kind", Transports, defaults.Kind),
+            Kind = kind,
             Timeout = Seconds(transport, "timeoutSeconds") ?? defaults.Timeout,
             ConnectTimeout = Seconds(transport, "connectTimeoutSeconds") ?? defaults.ConnectTimeout,
             ResumeTimeout = ResumeSeconds(transport) ?? defaults.ResumeTimeout,

@@ -17,7 +17,7 @@ namespace FedLearn.Cli.Running;
 /// <summary>How a party of a job finds its common rows on this machine.</summary>
 internal static class Alignments
 {
-    /// <summary>What a party aligns with; null for hashed ids, which need nothing.</summary>
+    /// <summary>What a party aligns with; null for hashed ids between machines, which need nothing.</summary>
     /// <param name="order">What all parties do.</param>
     /// <param name="self">The party.</param>
     /// <exception cref="InternalFailureException">FL6160: libsodium is missing.</exception>
@@ -25,7 +25,7 @@ internal static class Alignments
     public static IEntityAlignment? Of(SessionOrder order, RunFileParty self)
     {
         if (order.Run.Alignment.Method != AlignmentMethod.Psi)
-            return null;
+            return order.Run.Transport.Party is null ? HashedAlignment.OfOneMachine : null;
         return order.Aligned is { } folder ? new AlignedBefore(folder, self.Name) : new PsiAlignment(Options(order, self, out _));
     }
 

@@ -54,7 +54,7 @@ internal static class GrpcParty
         var arbiter = new TaskCompletionSource<Uri>(TaskCreationOptions.RunContinuationsAsynchronously);
         if (order.Arbiter is not null)
             order = order with { Door = async (request, cancel) => await HeRun.OverGrpc(await arbiter.Task.WaitAsync(cancel).ConfigureAwait(false), order.Arbiter!, settings)(request, cancel).ConfigureAwait(false) };
-        PartyTask[] tasks = [.. order.Parties.Select(p => order.TaskOf(p, progress))];
+        PartyTask[] tasks = [.. order.Parties.Select(p => order.LocalTaskOf(p, progress))];
         PartyTask? keyHolder = order.Arbiter is { } name ? order.TaskOf(name, progress) : null;
         Task<JsonObject>[] running = [.. tasks.Select(task => Task.Run(async () => task.IsActive
             ? await HostAsync(task, new Uri("http://127.0.0.1:0"), settings, address.SetResult, log, stop.Token).ConfigureAwait(false)

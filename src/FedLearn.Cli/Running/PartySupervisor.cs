@@ -50,16 +50,14 @@ internal static class PartySupervisor
     {
         clock ??= TimeProvider.System;
         bool met = false;
-        ReadyParty Watched(ReadyParty ready) => ready with
+        ReadyParty Watched(ReadyParty ready) => (ready with
         {
             Run = (agreement, channels, stop) =>
             {
                 met = true;
-                if (agreement.Resume is { } point)
-                    log($"the run goes on before round {point.Round.ToString(CultureInfo.InvariantCulture)}");
                 return ready.Run(agreement, channels, stop);
             },
-        };
+        }).Telling(log);
         PeerException loss;
         try
         {

@@ -1,3 +1,4 @@
+using System.Globalization;
 using System.Text.Json.Nodes;
 using FedLearn.Coordination;
 using FedLearn.Protocol;
@@ -5,7 +6,20 @@ using FedLearn.Protocol;
 namespace FedLearn.Cli.Running;
 
 /// <summary>A party that has read its data and is ready to join.</summary>
-internal sealed record ReadyParty(JoinRequest Request, Func<SessionAgreement, IReadOnlyList<IPartyChannel>, CancellationToken, Task<JsonObject>> Run);
+internal sealed record ReadyParty(JoinRequest Request, Func<SessionAgreement, IReadOnlyList<IPartyChannel>, CancellationToken, Task<JsonObject>> Run)
+{
+    /// <summary>The same party, which says before which round a run goes on that was cut off.</summary>
+    /// <param name="log">Told one line, once the parties have met.</param>
+    public ReadyParty Telling(Action<string> log) => this with
+    {
+        Run = (agreement, channels, stop) =>
+        {
+            if (agreement.Resume is { } point)
+                log($"the run goes on before round {point.Round.ToString(CultureInfo.InvariantCulture)}");
+            return Run(agreement, channels, stop);
+        },
+    };
+}
 
 /// <summary>What one party does in a session, wherever it runs: in this process, in a child process, or at another company.</summary>
 internal sealed class PartyTask(string name, SessionTerms terms, Func<CancellationToken, ReadyParty> prepare)
@@ -21,4 +35,7 @@ internal sealed class PartyTask(string name, SessionTerms terms, Func<Cancellati
 
     /// <summary>Reads the party's data; throws its errors before anything is sent.</summary>
     public ReadyParty Prepare(CancellationToken cancellationToken) => prepare(cancellationToken);
+
+    /// <summary>The same task, see <see cref="ReadyParty.Telling"/>.</summary>
+    public PartyTask Telling(Action<string> log) => new(Name, Terms, stop => Prepare(stop).Telling(log)) { KeepsRuns = KeepsRuns };
 }

@@ -48,6 +48,12 @@ internal sealed record SessionOrder(RunFile Run, string Verb, string? ModelDirec
     /// <summary>Parties, the active one first, then in the job's order.</summary>
     public IReadOnlyList<string> Parties => [.. Run.Parties.OrderBy(p => p.Role).Select(p => p.Name)];
 
+    /// <summary>What one of the parties does where all of them are on this machine: the active one alone says what concerns them all.</summary>
+    /// <param name="party">Its name.</param>
+    /// <param name="progress">Told how far it is.</param>
+    public PartyTask LocalTaskOf(string party, IProgress<JobProgress>? progress) =>
+        TaskOf(party, progress) is var task && task.IsActive && Log is { } log ? task.Telling(log) : task;
+
     /// <summary>What one party does.</summary>
     /// <param name="party">Its name.</param>
     /// <param name="progress">Told how far it is.</param>
@@ -91,7 +97,7 @@ internal static class SessionRunner
         LocalArbiter? arbiter = null;
         if (order.Arbiter is not null)
             order = order with { Door = (request, stop) => arbiter!.JoinAsync(request, stop) };
-        PartyTask[] tasks = [.. order.Parties.Select(p => order.TaskOf(p, progress))];
+        PartyTask[] tasks = [.. order.Parties.Select(p => order.LocalTaskOf(p, progress))];
         ReadyParty[] ready = [.. tasks.Select(t => t.Prepare(cancellationToken))];
         var options = new ChannelOptions { ReceiveTimeout = order.Run.Transport.Timeout, MaxMessageBytes = order.Run.Transport.MaxMessageBytes };
         Task<IReadOnlyList<JsonObject>> Parties(CancellationToken cancel) => LocalSession.RunAsync(tasks[0].Terms, [.. ready.Select(r => r.Request)], options,

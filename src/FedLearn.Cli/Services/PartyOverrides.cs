@@ -124,7 +124,7 @@ internal sealed class PartyOverrides
 
             IReadOnlyList<JsonElement> values = [.. PartySchema.FreeValues(forms)];
             if (values.Count == 0)
-                throw source == "--set" ? UnknownSet(names) : Unknown(source, Prefix + Spelling.Nearest(string.Join("__", names), PartySchema.Keys().Select(k => k.Replace(".", "__", StringComparison.Ordinal).ToUpperInvariant())));
+                throw source == "--set" ? UnknownSet(names) : Unknown(source, Prefix + Nearest(names, "__").ToUpperInvariant());
             // What is left is one name: that of a party.
             string written = string.Join(source == "--set" ? "." : "__", names[i..]);
             string[] parties = [.. PartySchema.NamesIn(JsonFile.At(file, steps)).Union(JobParties(file, path))];
@@ -158,7 +158,24 @@ internal sealed class PartyOverrides
     private static ConfigurationException Unknown(string name, string nearest) => new(ServiceErrors.UnknownVariable, $"environment, {name}", "there is no such key.", $"Did you mean {nearest}?");
 
     private static ConfigurationException UnknownSet(string[] names) => new(ServiceErrors.UnknownVariable, "--set", $"there is no key '{string.Join('.', names)}'.",
-        $"Did you mean '{Spelling.Nearest(string.Join('.', names), PartySchema.Keys())}'?");
+        $"Did you mean '{Nearest(names, ".")}'?");
+
+    // Part by part, so that a party's name, which is in no list of keys, does not decide; or as a whole, for parts that were run together.
+    private static string Nearest(string[] names, string separator)
+    {
+        var parts = new List<string>();
+        IReadOnlyList<JsonElement> forms = PartySchema.Forms(PartySchema.Root);
+        while (parts.Count < names.Length && PartySchema.Names(forms).ToArray() is { Length: > 0 } known)
+        {
+            string key = Spelling.Nearest(names[parts.Count], known);
+            parts.Add(key);
+            forms = [.. PartySchema.Inner(forms, key)];
+        }
+
+        if (PartySchema.FreeValues(forms).Any())
+            parts.AddRange(names[parts.Count..]);
+        return Spelling.Nearest(string.Join(separator, names), PartySchema.Keys().Select(key => key.Replace(".", separator, StringComparison.Ordinal)).Append(string.Join(separator, parts)));
+    }
 }
 
 /// <summary>The schema of party files, which the tool carries: what keys there are, and which types their values have.</summary>

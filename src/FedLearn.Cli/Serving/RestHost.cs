@@ -190,7 +190,7 @@ internal sealed class RestHost : IAsyncDisposable
     {
         StatusCodes.Status404NotFound => Problem(status, ServingErrors.BadRequest, "There is no such address.", "GET /openapi/v1.json lists them."),
         StatusCodes.Status405MethodNotAllowed => Problem(status, ServingErrors.BadRequest, "The address does not take that method.", "GET /openapi/v1.json lists addresses and their methods."),
-        StatusCodes.Status415UnsupportedMediaType => Problem(status, ServingErrors.BadRequest, "The body is no JSON.", "Send it with Content-Type: application/json."),
+        StatusCodes.Status415UnsupportedMediaType => Problem(status, ServingErrors.BadRequest, "The body is no JSON.", "Send it with the header Content-Type: application/json; curl does with -H 'Content-Type: application/json'."),
         _ => Problem(status, ServingErrors.BadRequest, "The request cannot be understood.", "GET /openapi/v1.json describes requests."),
     };
 

@@ -28,4 +28,7 @@ internal static partial class SessionLog
 
     [LoggerMessage(107, LogLevel.Error, "A handler that was told that party {Party} was refused failed: {Failure}.")]
     public static partial void HandlerFailed(this ILogger log, string party, string failure);
+
+    [LoggerMessage(108, LogLevel.Warning, "Party {Party}: {Warning}; job {Job}.")]
+    public static partial void ComparedByHash(this ILogger log, string party, string warning, string job);
 }

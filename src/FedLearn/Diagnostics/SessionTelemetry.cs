@@ -63,6 +63,10 @@ internal sealed class SessionTelemetry(string operation, string party, string jo
     /// <summary>The parties' rows are aligned.</summary>
     public void Aligned(int rows) => _log.Aligned(party, rows, job);
 
+    /// <summary>Ids were compared by hash over a connection.</summary>
+    /// <param name="warning">What there is to know of it.</param>
+    public void ComparedByHash(string warning) => _log.ComparedByHash(party, warning, job);
+
     /// <summary>Training begins: the first round's time counts from here.</summary>
     public Activity? BeginTraining()
     {

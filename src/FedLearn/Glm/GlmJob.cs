@@ -341,7 +341,9 @@ public sealed record GlmJob
     /// <summary>How columns become features. Null: standardised columns in mode none, declared ranges and clipped rows in private modes.</summary>
     public PreprocessingOptions? Preprocessing { get; init; }
 
-    /// <summary>How the common rows are found.</summary>
+    /// <summary>How the common rows are found. Part of the digest: a peer that runs <c>fedlearn party</c> has <see cref="AlignmentMethod.Psi"/> where its job file says nothing else.</summary>
+    /// <value>Default <see cref="AlignmentMethod.Hashed"/>, which is for trials: over a connection results and logs warn of it. With <see cref="AlignmentMethod.Psi"/> each party needs
+    /// <see cref="GlmPartyInput.Alignment"/>, a <c>PsiAlignment</c> of the package FedLearn.Alignment (FL2523).</value>
     public AlignmentMethod Alignment { get; init; } = AlignmentMethod.Hashed;
 
     /// <summary>Whether the parties prove to each other that each used one scalar for all ids; <see cref="AlignmentMethod.Psi"/> only.</summary>

@@ -32,6 +32,8 @@ internal static class GlmTelemetry
         IEntityAlignment alignment = channels.Count == 0 ? HashedAlignment.Instance : AlignmentChoice.Of(job.Alignment, input.Alignment, input.Party);
         AlignedRows aligned = await alignment.AlignAsync(task, channels, cancellationToken).ConfigureAwait(false);
         telemetry.Aligned(aligned.Rows.Length);
+        if (aligned.Warnings.Contains(HashedAlignment.Warning))
+            telemetry.ComparedByHash(HashedAlignment.Warning);
         return aligned;
     }
 }

@@ -11,10 +11,19 @@ namespace FedLearn.Parties;
 /// party learns which of its rows are common to all. For trials; private set intersection is the remedy.</remarks>
 internal sealed class HashedAlignment : IEntityAlignment
 {
-    private HashedAlignment() { }
+    /// <summary>What report and log say where digests crossed a connection.</summary>
+    public const string Warning = "ids were compared by hash over a connection between processes: whoever can guess an id can test it; "
+        + "use private set intersection (\"alignment\": \"psi\", in code AlignmentMethod.Psi)";
 
-    /// <summary>The one instance: it has no settings.</summary>
-    public static HashedAlignment Instance { get; } = new();
+    private readonly bool _oneMachine;
+
+    private HashedAlignment(bool oneMachine) => _oneMachine = oneMachine;
+
+    /// <summary>What a party has that was given nothing else.</summary>
+    public static HashedAlignment Instance { get; } = new(oneMachine: false);
+
+    /// <summary>For parties whose tables are all on one machine: their connections tell nobody anything.</summary>
+    public static HashedAlignment OfOneMachine { get; } = new(oneMachine: true);
 
     /// <inheritdoc />
     public AlignmentMethod Method => AlignmentMethod.Hashed;
@@ -33,7 +42,8 @@ internal sealed class HashedAlignment : IEntityAlignment
         int[] rows = task.Role == PartyRole.Active
             ? await ActiveAsync(task.Ids, task.Seed, channels, cancellationToken).ConfigureAwait(false)
             : await PassiveAsync(task.Ids, task.Seed, channels[0], cancellationToken).ConfigureAwait(false);
-        return new AlignedRows(rows, channels.Count > 0 ? Leaks : [], []);
+        bool crossed = !_oneMachine && channels.Any(channel => channel is PartyChannel and not InMemoryChannel);
+        return new AlignedRows(rows, channels.Count > 0 ? Leaks : [], crossed ? [Warning] : []);
     }
 
     /// <summary>The active party's side: intersects everybody's digests and tells each passive party which of its rows are common.</summary>

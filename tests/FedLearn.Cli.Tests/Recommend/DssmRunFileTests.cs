@@ -130,6 +130,7 @@ public sealed class DssmRunFileTests : IDisposable
         Assert.Equal(["privacy.messageShare", "parties[1].privacy.epsilon"], Load(RecommendScene.Private(("privacy.messageShare", 0.3), ("parties.1.privacy", Json("""{ "epsilon": 2 }""")))).Ignored);
         Assert.Equal(["training.patience"], Load(RecommendScene.Private(("training.patience", 2))).Ignored);
         Assert.Equal(["training.device"], Load(("training.device", Json("{}"))).Ignored);
+        Assert.Equal(["parties[1].ledger.budget", "parties[1].alignment"], Load(("parties.1.ledger", Json("""{ "budget": { "epsilon": 1, "delta": 1e-5 } }""")), ("parties.1.alignment", Json("""{ "peerIds": 5 }"""))).Ignored);
     }
 
     public static TheoryData<string, string, string, string> Faults => new()

@@ -31,6 +31,7 @@ public class RecommendDeathTests
             ToolRun run = await again.EndAsync();
             Assert.True(run.ExitCode == 0, run.Error);
             Assert.Equal(fresh ? null : 1, (int?)JsonNode.Parse(run.Output)!["resumed"]?["attempts"]);
+            Assert.Equal(fresh ? 0 : 1, run.Error.Split('\n').Count(line => line.Contains("the run goes on before round ", StringComparison.Ordinal)));
         }
     }
 

@@ -113,6 +113,23 @@ public sealed class PartyFileTests : IDisposable
         Assert.Equal(["serve"], Load(Telco.Replace("\"peers\"", "\"serve\": { }, \"peers\"", StringComparison.Ordinal)).Ignored);
         Assert.Equal(["peers"], Load(Bank.Replace("\"listen\"", "\"peers\": { \"telco\": \"http://127.0.0.1:1\" }, \"listen\"", StringComparison.Ordinal)).Ignored);
         Assert.Equal(["listen"], Load(Telco.Replace("\"peers\"", "\"listen\": \"127.0.0.1:1\", \"peers\"", StringComparison.Ordinal)).Ignored);
+        Assert.Equal(["service"], Load(Bank.Replace("\"listen\"", "\"service\": { \"sessionsPerDay\": 2 }, \"listen\"", StringComparison.Ordinal)).Ignored);
+        Assert.Empty(Load(Telco.Replace("\"peers\"", "\"service\": { \"sessionsPerDay\": 2 }, \"peers\"", StringComparison.Ordinal)).Ignored);
+    }
+
+    [Fact]
+    public void Load_KeysTheJobMakesIdle_AreListed()
+    {
+        const string Own = "\"alignment\": { \"peerIds\": 5 }, \"ledger\": { \"budget\": { \"epsilon\": 1, \"delta\": 1e-5 } }, \"peers\"";
+        string telco = Telco.Replace("\"peers\"", Own, StringComparison.Ordinal), psi = Job.Replace("\"hashed\"", "\"psi\"", StringComparison.Ordinal);
+        Assert.Empty(Load(telco, psi).Ignored);
+        Assert.Equal(["alignment"], Load(telco).Ignored);
+        Assert.Equal(["ledger.budget"], Load(telco, psi.Replace("\"mode\": \"hdp-vfl\", \"epsilon\": 1, \"delta\": 1e-5", "\"mode\": \"none\"", StringComparison.Ordinal)
+            .Replace("\"training\": { \"weightNorm\": 1, \"residualClip\": 1 },", "", StringComparison.Ordinal)).Ignored);
+        // The job's transport is that of train, where all parties are on one machine.
+        Assert.Empty(Load(Telco, psi.Replace("\"timeoutSeconds\"", "\"kind\": \"in-memory\", \"timeoutSeconds\"", StringComparison.Ordinal)).Ignored);
+        _folder.Write("job.json", Job);
+        Assert.DoesNotContain("alignment", PartyFile.Load(_folder.Write("party.json", telco), alignsOnly: true).Ignored);
     }
 
     [Fact]

@@ -659,6 +659,30 @@ public sealed class RunFileTests : IDisposable
             RunFileErrors.Contradiction, "evaluation.split");
     }
 
+    [Theory]
+    [InlineData("preprocessing", """{ "rowNorm": 2 }""", "preprocessing.rowNorm")]
+    [InlineData("preprocessing", """{ "rowNorm": 2, "rows": "clip" }""")]
+    [InlineData("training", """{ "earlyStopping": { "metric": "objective", "holdOut": 0.2 } }""", "training.earlyStopping.holdOut")]
+    [InlineData("training", """{ "earlyStopping": { "holdOut": 0.2 } }""", "training.earlyStopping.holdOut")]
+    [InlineData("training", """{ "earlyStopping": { "metric": "deviance", "holdOut": 0.2 } }""")]
+    [InlineData("parties[1].alignment", """{ "peerIds": 5 }""", "parties[1].alignment")]
+    [InlineData("parties[1].ledger", """{ "path": "x.db", "budget": { "epsilon": 1, "delta": 1e-5 } }""", "parties[1].ledger.budget")]
+    [InlineData("transport", """{ "kind": "in-memory", "timeoutSeconds": 5, "connectTimeoutSeconds": 5, "resumeSeconds": 5 }""", "transport.connectTimeoutSeconds", "transport.resumeSeconds")]
+    [InlineData("transport", """{ "kind": "grpc", "timeoutSeconds": 5, "connectTimeoutSeconds": 5, "resumeSeconds": 5 }""")]
+    public void Load_KeysThatOtherKeysMakeIdle_AreListed(string path, string json, params string[] ignored) => Assert.Equal(ignored, Load(With(Plain, path, json)).Ignored);
+
+    [Theory]
+    [InlineData("parties[1].alignment", """{ "peerIds": 5 }""")]
+    [InlineData("parties[1].ledger", """{ "budget": { "epsilon": 1, "delta": 1e-5 } }""")]
+    public void Load_KeysThatHoldInAPrivateAlignedJob_AreNotListed(string path, string json) => Assert.Empty(Load(With(With(Private, "alignment", "\"psi\""), path, json)).Ignored);
+
+    [Fact]
+    public void Load_StatesOfAnEncryptedJob_AreIdle() =>
+        Assert.Equal(["training.checkpointRounds"], Load(With(With(Plain, "training", """{ "checkpointRounds": 5 }"""), "privacy", """{ "mode": "he" }""")).Ignored);
+
+    [Fact]
+    public void Load_RowNormOfRowsThatAreNotBounded_IsNoTermOfTheJob() => Assert.Equal(Load(Plain).Digest("train"), Load(With(Plain, "preprocessing.rowNorm", "2")).Digest("train"));
+
     [Fact]
     public void Load_AlignmentAbsentInMemory_IsHashedAndWarns()
     {

@@ -69,6 +69,9 @@ public sealed class PartyOverridesTests : IDisposable
     [InlineData("FEDLEARN_PARTY__LEDGER__PAHT", "FEDLEARN_PARTY__LEDGER__PATH")]
     [InlineData("FEDLEARN_PARTY__LISTEN__PORT", "FEDLEARN_PARTY__LISTEN")]
     [InlineData("FEDLEARN_PARTY__PEERS__NORTH_BANC", "'north-bank'")]
+    [InlineData("FEDLEARN_PARTY__PEARS__BANK", "FEDLEARN_PARTY__PEERS__BANK")]
+    [InlineData("FEDLEARN_PARTY__TLS__PEARS__NORTH_BANK", "FEDLEARN_PARTY__TLS__PEERS__NORTH_BANK")]
+    [InlineData("FEDLEARN_PARTY__SERVE_REST", "FEDLEARN_PARTY__SERVE__REST")]
     public void Environment_UnknownName_IsRefusedAndNamesTheNearest(string variable, string nearest) => Refused(Environment((variable, "5")), nearest);
 
     [Theory]

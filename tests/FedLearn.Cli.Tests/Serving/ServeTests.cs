@@ -48,6 +48,9 @@ public class ServeTests
         // What routing refuses is a problem document too.
         foreach ((string path, string method, int due) in (ValueTuple<string, string, int>[])[("nowhere", "GET", 404), ("score", "DELETE", 405), ("score", "POST", 415)])
             Assert.Equal((due, ServingErrors.BadRequest), await serving.RefusedAsync(path, method));
+        (int form, JsonNode? said) = await serving.PostAsFormAsync("score", """{ "ids": ["a"] }""");
+        Assert.Equal((415, ServingErrors.BadRequest), (form, (string)said!["errorId"]!));
+        Assert.Contains("-H 'Content-Type: application/json'", (string)said["detail"]!, StringComparison.Ordinal);
 
         string[] metrics = (await serving.TextAsync("metrics")).Split('\n');
         Assert.Contains("fedlearn_serve_requests_total{outcome=\"ok\"} 21", metrics);

@@ -74,6 +74,13 @@ internal sealed class ServingScene : IDisposable
         return (status, (string?)body?["errorId"]);
     }
 
+    /// <summary>What <c>curl -d</c> sends, which says of its body that it is a form.</summary>
+    public async Task<(int Status, JsonNode? Body)> PostAsFormAsync(string path, string body)
+    {
+        using var content = new StringContent(body, new System.Net.Http.Headers.MediaTypeHeaderValue("application/x-www-form-urlencoded"));
+        return await AnswerOf(_http.PostAsync(new Uri(path, UriKind.Relative), content, TestContext.Current.CancellationToken));
+    }
+
     public Task<string> TextAsync(string path) => _http.GetStringAsync(new Uri(path, UriKind.Relative), TestContext.Current.CancellationToken);
 
     /// <summary>Checks a full answer against batch prediction, bit for bit.</summary>

@@ -180,6 +180,28 @@ public class DeathTests
         AssertEnded(await survivor.EndAsync(), 4, scene, $"lost '{victim}' (FL4007)", "has not come back in 2 s", "the run goes on before round ", "(FL4151)");
     }
 
+    // Once, whoever the parties are.
+    private static string GoesOn(ToolRun run) => Assert.Single(run.Error.ReplaceLineEndings("\n").Split('\n'), line => line.Contains("the run goes on before round ", StringComparison.Ordinal));
+
+    [Theory]
+    [InlineData("in-memory")]
+    [InlineData("grpc")]
+    public async Task Train_InOneProcessKilledAndGivenAgain_SaysWhereItGoesOn(string transport)
+    {
+        using var scene = new Scene();
+        string[] command = ["train", "--config", scene.Job(Scene.Private(("training.epochs", 150), ("training.checkpointRounds", 10), ("transport.kind", transport))), "--in-process", "--json"];
+        using (ToolProcess first = ToolProcess.Start(command))
+        {
+            await first.SaysAsync("round 5 of 750");
+            first.Kill();
+            await first.EndAsync();
+        }
+
+        ToolRun run = await ToolRun.Of(command);
+        Assert.True(run.ExitCode == 0, run.Error);
+        Assert.Equal($"the run goes on before round {JsonNode.Parse(run.Output)!["resumed"]!["fromRounds"]![0]}", GoesOn(run));
+    }
+
     [Fact]
     public async Task Train_ParentKilledAndGivenAgain_GoesOnUnlessFresh()
     {
@@ -195,7 +217,7 @@ public class DeathTests
         }
 
         using ToolProcess second = ToolProcess.Start("train", "--config", job, "--json");
-        await second.SaysAsync("round ");
+        await second.SaysAsync(" of 750");
         int[] others = [.. ToolProcess.Children(second.Id).Select(c => c.Id)];
         second.Kill();
         await second.EndAsync();
@@ -204,6 +226,7 @@ public class DeathTests
         ToolRun run = await third.EndAsync();
         Assert.True(run.ExitCode == 0, run.Error);
         Assert.Equal(2, (int)JsonNode.Parse(run.Output)!["resumed"]!["attempts"]!);
+        Assert.Equal($"bank: the run goes on before round {JsonNode.Parse(run.Output)!["resumed"]!["fromRounds"]![1]}", GoesOn(run));
         Assert.Single(new FedLearn.Storage.Sqlite.SqliteLedger(scene.At("bank.ledger.db")).Entries);
 
         using (ToolProcess cut = ToolProcess.Start("train", "--config", job, "--json"))
@@ -218,6 +241,7 @@ public class DeathTests
         using ToolProcess fresh = ToolProcess.Start("train", "--config", job, "--json", "--fresh");
         run = await fresh.EndAsync();
         Assert.True(run.ExitCode == 0, run.Error);
+        Assert.DoesNotContain("goes on", run.Error, StringComparison.Ordinal);
         Assert.Null(JsonNode.Parse(run.Output)!["resumed"]);
         FedLearn.Privacy.LedgerEntry[] entries = [.. new FedLearn.Storage.Sqlite.SqliteLedger(scene.At("bank.ledger.db")).Entries];
         Assert.Equal(3, entries.Length);

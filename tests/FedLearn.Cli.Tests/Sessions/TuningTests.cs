@@ -250,6 +250,7 @@ public class TuningTests
     [InlineData(2, "FL2411", false, "--cross-validate", "3", "--metric", "rmse")]
     [InlineData(2, "FL2171", false, "--cross-validate", "3", "--grid", "model.l3=1")]
     [InlineData(2, "FL2173", false, "--cross-validate", "3", "--grid", "training.weightNorm=1,2")]
+    [InlineData(2, "FL2173", false, "--cross-validate", "3", "--grid", "preprocessing.rowNorm=1,2")]
     [InlineData(2, "FL2101", false, "--grid", "model.l2=1")]
     [InlineData(2, "FL2101", false, "--metric", "auc")]
     [InlineData(2, "FL2006", false, "--cross-validate", "3", "--grid", "model.l2=-1,-2")]

@@ -258,7 +258,9 @@ public sealed record DssmJob
     /// <summary>Whether the label party has a view of its own.</summary>
     public bool LabelHasView { get; init; }
 
-    /// <summary>How the label party and each view find the users that they share.</summary>
+    /// <summary>How the label party and each view find the users that they share. Part of the digest: a peer that runs <c>fedlearn party</c> has <see cref="AlignmentMethod.Psi"/> where its job file says nothing else.</summary>
+    /// <value>Default <see cref="AlignmentMethod.Hashed"/>, which is for trials: over a connection results and logs warn of it. With <see cref="AlignmentMethod.Psi"/> each party needs
+    /// <see cref="DssmPartyInput.Alignment"/>, a <c>PsiAlignment</c> of the package FedLearn.Alignment (FL2523).</value>
     public AlignmentMethod Alignment { get; init; } = AlignmentMethod.Hashed;
 
     /// <summary>Whether the parties prove to each other that each used one scalar for all ids; <see cref="AlignmentMethod.Psi"/> only.</summary>

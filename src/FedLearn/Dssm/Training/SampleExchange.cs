@@ -1,5 +1,6 @@
 using System.Buffers.Binary;
 using FedLearn.Coordination;
+using FedLearn.Diagnostics;
 using FedLearn.Parties;
 using FedLearn.Privacy;
 using FedLearn.Protocol;
@@ -82,9 +83,14 @@ internal sealed record ViewSamples(IReadOnlyList<int[]> Rows, IReadOnlyList<int[
 internal sealed record SampleSession(DssmJob Job, DssmPartyInput Input, ReadOnlyMemory<byte> JobDigest)
 {
     /// <summary>Finds the users that the label party and a view share. Each pair is by itself: a view does not learn which of its users other views have.</summary>
-    public Task<AlignedRows> AlignAsync(PartyRole role, IReadOnlyList<string> users, IPartyChannel channel, CancellationToken cancellationToken) =>
-        AlignmentChoice.Of(Job.Alignment, Input.Alignment, Input.Party).AlignAsync(
-            new AlignmentTask { Role = role, Ids = users, Seed = Job.Training.Seed, JobDigest = JobDigest, Parties = 2, Progress = Input.AlignmentProgress }, [channel], cancellationToken);
+    public async Task<AlignedRows> AlignAsync(PartyRole role, IReadOnlyList<string> users, IPartyChannel channel, CancellationToken cancellationToken)
+    {
+        AlignedRows aligned = await AlignmentChoice.Of(Job.Alignment, Input.Alignment, Input.Party).AlignAsync(
+            new AlignmentTask { Role = role, Ids = users, Seed = Job.Training.Seed, JobDigest = JobDigest, Parties = 2, Progress = Input.AlignmentProgress }, [channel], cancellationToken).ConfigureAwait(false);
+        if (aligned.Warnings.Contains(HashedAlignment.Warning))
+            new SessionTelemetry("align", Input.Party, Job.Name, Job.Privacy.IsPrivate ? "dp" : "none", Input.LoggerFactory).ComparedByHash(HashedAlignment.Warning);
+        return aligned;
+    }
 }
 
 /// <summary>What comes before round 0: the label party and one view find the users they share, and the label party names its samples by user and moment, never by item.</summary>

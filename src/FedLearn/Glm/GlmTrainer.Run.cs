@@ -80,6 +80,8 @@ public sealed partial class GlmTrainer
         var model = new GlmModel(_plan.Job.Name, Convert.ToHexStringLower(agreement.JobDigest.Span), _options.Party, _plan.Family.Name, map,
             outcome.Weights[..train.Penalised], outcome.Weights[train.Penalised..], train.Outputs, outcome.PeerLink)
         {
+            // A run that goes on is the training that was begun: a party may have saved its part before the others were cut off.
+            TrainingId = agreement.Resume?.SessionId ?? agreement.SessionId,
             Parties = [.. _plan.Job.Parties.Select(p => p.Party)],
             Link = _plan.Family.Link,
             FamilyParameters = _plan.Family.Parameters,

@@ -60,6 +60,8 @@ public static class OnnxExport
         static string Number(double value) => value.ToString("R", CultureInfo.InvariantCulture);
         yield return ("job", model.JobName);
         yield return ("jobDigest", model.JobDigest);
+        if (model.TrainingId is { } training)
+            yield return ("trainingId", training);
         yield return ("party", model.Party.Name);
         yield return ("role", model.Party.Role == PartyRole.Active ? "active" : "passive");
         yield return ("family", model.Family);

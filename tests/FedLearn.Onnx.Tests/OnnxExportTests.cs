@@ -75,6 +75,7 @@ public sealed class OnnxExportTests : IDisposable
         Dictionary<string, string> facts = session.ModelMetadata.CustomMetadataMap;
         Assert.Equal(table.Schema.FeatureNames, JsonSerializer.Deserialize<string[]>(facts["columns"]));
         Assert.Equal(model.Features.FeatureNames, JsonSerializer.Deserialize<string[]>(facts["features"]));
+        Assert.DoesNotContain("trainingId", facts.Keys);
         Assert.Equal((model.JobDigest, "p", "passive", "tweedie", "log", "1.5", "false"),
             (facts["jobDigest"], facts["party"], facts["role"], facts["family"], facts["link"], facts["family.power"], facts["usesOffsets"]));
         Assert.Equal("FedLearn", session.ModelMetadata.ProducerName);
@@ -88,10 +89,10 @@ public sealed class OnnxExportTests : IDisposable
     {
         Table table = RandomTable(new Random(9), 5);
         GlmModel part = RandomModel(new Random(9), table, Scaling.Declared, RowBound.Clip, true, 1, intercepts: false);
-        var model = new GlmModel(part.JobName, part.JobDigest, part.Party, part.Family, part.Features, part.Weights, part.Intercepts, peerLink: new GlmPeerLink(1.5, 0.1) { Slope = 0.25 });
+        var model = new GlmModel(part.JobName, part.JobDigest, part.Party, part.Family, part.Features, part.Weights, part.Intercepts, peerLink: new GlmPeerLink(1.5, 0.1) { Slope = 0.25 }) { TrainingId = "a1" };
         using InferenceSession session = Session(model);
         Dictionary<string, string> facts = session.ModelMetadata.CustomMetadataMap;
-        Assert.Equal(("1.5", "0.25", "0.1"), (facts["peerCenter"], facts["peerSlope"], facts["peerLeast"]));
+        Assert.Equal(("a1", "1.5", "0.25", "0.1"), (facts["trainingId"], facts["peerCenter"], facts["peerSlope"], facts["peerLeast"]));
     }
 
     [Fact]

@@ -2,7 +2,6 @@ using System.Globalization;
 using System.Text.Json;
 using System.Text.Json.Nodes;
 using FedLearn.Coordination;
-using FedLearn.Data;
 using FedLearn.Diagnostics;
 using FedLearn.Glm;
 
@@ -49,11 +48,10 @@ internal static class CostPlan
     /// <param name="sizes">Its sizes.</param>
     /// <param name="rates">What the parts cost.</param>
     /// <param name="setting">How the parties are connected.</param>
+    /// <param name="testRows">What kind of estimate the number of test rows is, as the end of a sentence; null where it is none.</param>
     /// <param name="note">What there is to know of the rates, as a sentence; null for nothing.</param>
-    public static PrivacyPlan Of(GlmPlan plan, GlmCostSizes sizes, GlmCostRates rates, Setting setting, string? note = null)
+    public static PrivacyPlan Of(GlmPlan plan, GlmCostSizes sizes, GlmCostRates rates, Setting setting, string? testRows, string? note = null)
     {
-        // The test rows of a split by hash are known when ids are.
-        bool estimated = plan.Job.Split is SplitRule.ByHash;
         var modes = new JsonArray();
         var document = new JsonObject
         {
@@ -61,7 +59,7 @@ internal static class CostPlan
             ["machines"] = setting.OneMachine ? "one" : "each",
             ["rates"] = JsonSerializer.SerializeToNode(rates, Camel),
             ["note"] = note,
-            ["outsideIsAnEstimate"] = estimated,
+            ["outsideIsAnEstimate"] = testRows is not null,
             ["modes"] = modes,
         };
         List<string> lines =
@@ -99,8 +97,9 @@ internal static class CostPlan
         }
 
         lines.AddRange(bytes);
-        lines.Add((estimated ? Text($"bytes of the rounds are exact for these numbers of rows and columns, those before and after them for {sizes.TestRows} test rows, the average of a split by hash; seconds")
-            : "bytes are exact for these numbers of rows and columns; seconds") + " are an estimate for machines that have nothing else to do. --measure takes the rates of this one.");
+        string tables = sizes.TableRows is null ? " and tables without other rows" : "";
+        lines.Add((testRows is not null ? Text($"bytes of the rounds are exact for these numbers of rows and columns, those before and after them for {sizes.TestRows} test rows, {testRows},{tables} an estimate; seconds")
+            : Text($"bytes are exact for these numbers of rows and columns, with {sizes.TestRows} test rows{tables}; seconds")) + " are an estimate for machines that have nothing else to do. --measure takes the rates of this one.");
         return new(document, lines);
     }
 

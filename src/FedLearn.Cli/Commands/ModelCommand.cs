@@ -124,6 +124,7 @@ internal static class ModelCommand
     {
         ["job"] = model.JobName,
         ["jobDigest"] = model.JobDigest,
+        ["trainingId"] = model.TrainingId,
         ["party"] = model.Party.Name,
         ["role"] = Role(model),
         ["softwareVersion"] = model.SoftwareVersion,
@@ -169,7 +170,7 @@ internal static class ModelCommand
     private static void Print(Terminal terminal, GlmModel model)
     {
         string parameters = string.Concat(model.FamilyParameters.Select(p => $", {p.Key} {Number(p.Value)}"));
-        terminal.Log($"{model.Party.Name} ({Role(model)}) of job '{model.JobName}', digest {model.JobDigest}");
+        terminal.Log($"{model.Party.Name} ({Role(model)}) of job '{model.JobName}', digest {model.JobDigest}, training {model.TrainingId ?? "unknown"}");
         terminal.Log($"family {model.Family}{(model.Link is { } link ? $", link {link}" : "")}{parameters}; rows {RowsOf(model)}; FedLearn {model.SoftwareVersion}");
         if (model.UsesOffsets)
             terminal.Log("trained with offsets: rows to score need them");

@@ -36,8 +36,8 @@ internal static class PrivacyPlanCommand
             What the privacy of a job costs, before any data is touched: mu and noise of each party under each calibration, what its sensitivity is made of,
             what twice and half of the epochs, batches, step size and weight norm would cost, and which calibration is best at this budget.
 
-            Modes hdp-vfl and none, optimiser sgd: also messages, bytes (exact, before and after the rounds for the rows that a split by hash has on average) and
-            seconds (predicted) of each party, a private job beside itself in mode none.
+            Modes hdp-vfl and none, optimiser sgd: also messages, bytes (exact; those before and after the rounds rest on the number of test rows, and the output says where that is an
+            estimate) and seconds (predicted) of each party, a private job beside itself in mode none.
             Seconds are those of the training rounds over gRPC: kernels, family, noise, durable writes (sync), messages, and what the line between the parties
             adds. Without --bandwidth and --latency all parties share one machine; with either, each has one of its own.
 
@@ -77,7 +77,11 @@ internal static class PrivacyPlanCommand
                 "Set privacy.mode to hdp-vfl, with epsilon and delta; or, for seconds and bytes without noise, training.optimizer to sgd.");
         if (given < 1)
             throw new ConfigurationException(CliErrors.Usage, "--rows", "it is below 1.", "Give the number of common training rows, at least 1.");
-        (int count, int test, string? estimate) = given is { } n ? (n, TestRows(run, n), null) : TrainingRows(run);
+        (int count, int test, string? estimate) = given is { } n ? (n, 0, null) : TrainingRows(run);
+        // The test rows of a split by hash are known when ids are.
+        string? testRows = run.Job.Split is SplitRule.ByHash ? "the average of a split by hash" : null;
+        if (given is not null)
+            (test, testRows) = TestRows(run, count, testRows);
         if (estimate is not null)
             error.WriteLine($"note: {estimate}");
         PrivacyPlan result = Plan(run, plan, count);
@@ -105,7 +109,7 @@ internal static class PrivacyPlanCommand
                 error.WriteLine($"note: {note}");
         }
 
-        PrivacyPlan cost = CostPlan.Of(plan, sizes, rates, setting, disturbed);
+        PrivacyPlan cost = CostPlan.Of(plan, sizes, rates, setting, testRows, disturbed);
         result.Document["cost"] = cost.Document;
         return result with { Lines = [.. result.Lines, .. cost.Lines] };
     }
@@ -131,9 +135,8 @@ internal static class PrivacyPlanCommand
     /// <summary>Training and test rows as the files tell: exactly from a split file, else an estimate with a sentence that says so.</summary>
     private static (int Rows, int Test, string? Estimate) TrainingRows(GlmRunFile run)
     {
-        string[] splits = [.. run.Parties.Select(party => party.SplitPath).Append(run.SplitPath).OfType<string>().Distinct(StringComparer.Ordinal)];
-        if (run.Job.Split is SplitRule.FromFile && splits.Length > 0)
-            return splits.Select(Lines).MinBy(lines => lines.Train) is var (train, test) ? (train, test, null) : default;
+        if (SplitFiles(run) is { Length: > 0 } splits)
+            return Split(splits) is var (train, test) ? (train, test, null) : default;
 
         long common = long.MaxValue;
         foreach (GlmRunFileParty party in run.Parties)
@@ -144,9 +147,26 @@ internal static class PrivacyPlanCommand
             + "Fewer rows need more noise. Give --rows when the number of common rows is known.");
     }
 
-    /// <summary>Test rows beside so many training rows, as a split by hash has them on average.</summary>
-    private static int TestRows(GlmRunFile run, int rows) => run.Job.Split is SplitRule.ByHash hash && hash.Test.Distinct().Count() is var tested && tested < hash.Modulus
-        ? (int)Math.Min(int.MaxValue, Math.Round((double)rows * tested / (hash.Modulus - tested))) : 0;
+    /// <summary>Test rows beside so many training rows, in the proportion of the split, and what kind of estimate they are; null for none.</summary>
+    private static (int Test, string? Estimate) TestRows(GlmRunFile run, int rows, string? estimate)
+    {
+        int Beside(int train, int test) => (int)Math.Min(int.MaxValue, Math.Round((double)rows * test / Math.Max(1, train)));
+        if (run.Job.Split is SplitRule.ByHash hash)
+            return hash.Test.Distinct().Count() is var tested && tested < hash.Modulus ? (Beside(hash.Modulus - tested, tested), estimate) : (0, estimate);
+        if (SplitFiles(run) is not { Length: > 0 } splits)
+            return (0, estimate);
+        // Rows may be planned for before any file is there.
+        if (!splits.All(File.Exists))
+            return (0, "because the split file is not there to count them");
+        (int train, int test) = Split(splits);
+        return (Beside(train, test), train == rows ? estimate : $"in the proportion of the split file, which has {train} training and {test} test rows");
+    }
+
+    /// <summary>The files of a split by file; of each party's own, those that are known here.</summary>
+    private static string[] SplitFiles(GlmRunFile run) => run.Job.Split is not SplitRule.FromFile ? []
+        : [.. run.Parties.Select(party => party.SplitPath).Append(run.SplitPath).OfType<string>().Distinct(StringComparer.Ordinal)];
+
+    private static (int Train, int Test) Split(string[] files) => files.Select(Lines).MinBy(lines => lines.Train);
 
     private static int? Rows(GlmRunFileParty party) => party.Data is { } data && File.Exists(data.Path) ? (int)Math.Min(int.MaxValue, TableRows(party)) : null;
 

@@ -63,7 +63,7 @@ internal sealed class GlmRunFileReader(string path, OwnSide? self = null, IReadO
         bool isPrivate = _isPrivate = GlmPlan.IsPrivate(mode);
 
         (GlmIntercept intercept, PreprocessingOptions preprocessing) = InterceptAndPreprocessing(model, file.Object("preprocessing"), isPrivate, mode != PrivacyMode.LabelDp);
-        GlmModelOptions modelOptions = Model(model, intercept);
+        GlmModelOptions modelOptions = Model(model, intercept, mode);
         if (mode == PrivacyMode.OneRound)
             Ignore(model, "l2"); // its penalties are part of the privacy bound
         GlmTrainingOptions training = mode == PrivacyMode.OneRound ? LocalTraining(file.Object("training")) : Training(file.Object("training"), mode);
@@ -113,7 +113,7 @@ internal sealed class GlmRunFileReader(string path, OwnSide? self = null, IReadO
         };
     }
 
-    private GlmModelOptions Model(Section model, GlmIntercept intercept)
+    private GlmModelOptions Model(Section model, GlmIntercept intercept, PrivacyMode mode)
     {
         model.Require("family", "Choose gaussian, binomial, poisson, gamma, tweedie or multinomial.");
         int? classes = model.Count("classes", 2, RandomizedResponse.MostClasses);
@@ -123,7 +123,8 @@ internal sealed class GlmRunFileReader(string path, OwnSide? self = null, IReadO
         IGlmFamily family = model.Word("family", Families, GlmFamilies.Gaussian);
         if (family.Name == "multinomial")
         {
-            if (_isPrivate)
+            // Classes are not encrypted at all, which the job is told.
+            if (_isPrivate && mode != PrivacyMode.HeDp)
                 model.Require("classes", "A private mode must not take the number of classes from the labels: declare it.");
             family = GlmFamilies.Multinomial(classes);
         }
@@ -457,8 +458,7 @@ internal sealed class GlmRunFileReader(string path, OwnSide? self = null, IReadO
         if (isHere && (isSelf ? Self?.Data : null) is null)
             party.Require("data", "Name the party's table, such as { \"path\": \"bank.csv\", \"id\": \"id\" }.");
         var data = (isSelf ? Self?.Data : null) ?? DataOf(party, role);
-        bool needsRange = mode is PrivacyMode.OneRound or PrivacyMode.HeDp ? !GlmPlan.IsOfClasses(family) : mode == PrivacyMode.HdpVfl && family.Bounds is { NeedsLabelRange: true };
-        if (data is { } table && role == PartyRole.Active && isHere && !table.HasLabelRange && needsRange)
+        if (data is { } table && role == PartyRole.Active && isHere && !table.HasLabelRange && GlmPlan.NeedsLabelRange(mode, family))
             party.Fault(RunFileErrors.MissingKey, "data.labelRange", $"the key is missing, and the {family.Name} family needs it in a private mode.",
                 "Declare the range of the label, such as [0, 4], without looking at the data.");
         if (data?.LabelRange is { } range && range.Low < family.Bounds?.LeastLabel)

@@ -221,11 +221,11 @@ public sealed record GlmTrainingOptions
     /// <value>Finite, above 0. Null: no clipping, which private modes refuse.</value>
     public double? ResidualClip { get; init; }
 
-    /// <summary>Private modes with sample or class weights: declared bound U on a row's weight; larger ones are clipped to it.</summary>
+    /// <summary>Private modes with sample or class weights: declared bound U on a row's weight; larger ones are clipped to it. In hdp-vfl the noise pays for it also where the table has no weights.</summary>
     /// <value>Finite, above 0. Null: the job has no weights where a mode needs the bound.</value>
     public double? SampleWeightBound { get; init; }
 
-    /// <summary>Private modes with offsets: declared bound O on an offset's absolute value; a row beyond it is refused.</summary>
+    /// <summary>Private modes with offsets: declared bound O on an offset's absolute value; a row beyond it is refused. In hdp-vfl the noise pays for it also where the table has no offsets.</summary>
     /// <value>Finite, above 0. Null: the job has no offsets where a mode needs the bound.</value>
     public double? OffsetBound { get; init; }
 

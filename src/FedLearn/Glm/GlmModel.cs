@@ -1,6 +1,7 @@
 using System.Collections.ObjectModel;
 using System.Runtime.InteropServices;
 using System.Security.Cryptography;
+using System.Text;
 using FedLearn.Coordination;
 using FedLearn.Data;
 using FedLearn.Diagnostics;
@@ -57,6 +58,10 @@ public sealed class GlmModel
     /// <summary>Digest of that job, hex.</summary>
     public string JobDigest { get; }
 
+    /// <summary>Id of the training that wrote it, the same in the parts of all of its parties: that of the session in which the run began, however often it was cut off. No two trainings
+    /// have the same one, of one job neither. Null where it is not known, as in earlier files; such a part goes only with parts without it.</summary>
+    public string? TrainingId { get; init; }
+
     /// <summary>Party it belongs to.</summary>
     public PartyDescription Party { get; }
 
@@ -105,9 +110,13 @@ public sealed class GlmModel
     /// <summary>SHA-256, hex, of the weights as float64 little-endian, the free intercepts last.</summary>
     public string WeightsSha256 => Convert.ToHexStringLower(SHA256.HashData(MemoryMarshal.AsBytes<double>([.. Weights, .. Intercepts])));
 
+    /// <summary>What parts of one training have in common, and of no others: 32 bytes.</summary>
+    internal byte[] TrainingDigest() => TrainingId is null ? Convert.FromHexString(JobDigest) : SHA256.HashData(Encoding.UTF8.GetBytes($"{TrainingId} {JobDigest}"));
+
     internal GlmModel With(GlmInference? inference) => inference is null ? this
         : new GlmModel(JobName, JobDigest, Party, Family, Features, Weights, Intercepts, Outputs, PeerLink)
         {
+            TrainingId = TrainingId,
             Parties = Parties,
             SoftwareVersion = SoftwareVersion,
             Link = Link,

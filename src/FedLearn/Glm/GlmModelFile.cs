@@ -11,10 +11,10 @@ namespace FedLearn.Glm;
 /// <remarks>Signed as <see cref="SignedJson"/> says.</remarks>
 internal static class GlmModelFile
 {
-    private const string FormatName = "fedlearn.glm.model/", Version = "4";
+    private const string FormatName = "fedlearn.glm.model/", Version = "5";
 
-    // Without the slope of a peer link, which was 1.
-    private const string EarlierVersion = "3";
+    // Without the id of the training; version 3 also without the slope of a peer link, which was 1.
+    private const string VersionBeforeSlopes = "3", VersionBeforeTrainings = "4";
 
     /// <summary>The file of a part.</summary>
     public static byte[] Write(GlmModel model) => SignedJson.Of(new JsonObject
@@ -23,6 +23,7 @@ internal static class GlmModelFile
         ["softwareVersion"] = model.SoftwareVersion,
         ["job"] = model.JobName,
         ["jobDigest"] = model.JobDigest,
+        ["trainingId"] = model.TrainingId,
         ["party"] = model.Party.Name,
         ["role"] = NameOf(model.Party.Role),
         ["parties"] = new JsonArray([.. model.Parties.Select(p => (JsonNode)new JsonObject { ["name"] = p.Name, ["role"] = NameOf(p.Role) })]),
@@ -79,15 +80,16 @@ internal static class GlmModelFile
         string format = Text(document, "format");
         if (!format.StartsWith(FormatName, StringComparison.Ordinal))
             throw new FormatException($"its format is not {FormatName}{Version}");
-        if (format[FormatName.Length..] is var version && version is not (Version or EarlierVersion))
-            throw new FormatException($"it has version {(version.Length <= 9 && version.All(char.IsAsciiDigit) ? version : "?")} of the format, and this release reads versions {EarlierVersion} and {Version}");
+        if (format[FormatName.Length..] is var version && version is not (Version or VersionBeforeTrainings or VersionBeforeSlopes))
+            throw new FormatException($"it has version {(version.Length <= 9 && version.All(char.IsAsciiDigit) ? version : "?")} of the format, and this release reads versions {VersionBeforeSlopes} to {Version}");
         if (!SignedJson.IsWhole(document, file))
             throw new FormatException("its content does not match its signature");
         var model = new GlmModel(Text(document, "job"), Hex(document, "jobDigest"), new PartyDescription(Text(document, "party"), Role(document)),
             Text(Member(document, "family"), "name"), FeatureMap.FromJson(Member(document, "featureMap").ToJsonString(), place),
             Numbers(document, "weights"), Numbers(document, "intercepts"), Value<int>(document, "outputs"),
-            document["peerLink"] is null ? null : PeerLink(Member(document, "peerLink"), version == EarlierVersion))
+            document["peerLink"] is null ? null : PeerLink(Member(document, "peerLink"), version == VersionBeforeSlopes))
         {
+            TrainingId = document["trainingId"] is null ? null : Text(document, "trainingId"),
             Parties = Parties(document),
             SoftwareVersion = Text(document, "softwareVersion"),
             Link = Member(document, "family")["link"] is null ? null : Text(Member(document, "family"), "link"),

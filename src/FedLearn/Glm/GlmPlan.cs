@@ -205,13 +205,21 @@ internal sealed class GlmPlan
         };
     }
 
+    /// <summary>Whether the proof of a mode needs a declared range of the labels of a family. False where the mode does not cover the family, which is refused for that.</summary>
+    public static bool NeedsLabelRange(PrivacyMode mode, IGlmFamily family) => mode switch
+    {
+        PrivacyMode.OneRound => !IsOfClasses(family),
+        PrivacyMode.HeDp => family.Kind() == GlmFamilyKind.Gaussian,
+        PrivacyMode.HdpVfl => family.Bounds is { NeedsLabelRange: true },
+        _ => false,
+    };
+
     /// <summary>Checks what can be checked of a party's privacy before its rows are known.</summary>
     public void CheckParty(GlmPartyOptions party)
     {
         if (!Private || Mode == PrivacyMode.LabelDp)
             return;
-        bool needsRange = Mode is PrivacyMode.OneRound or PrivacyMode.HeDp ? !HasClasses : Family.Bounds!.NeedsLabelRange;
-        if (party.Party.Role == PartyRole.Active && party.LabelRange is null && needsRange)
+        if (party.Party.Role == PartyRole.Active && party.LabelRange is null && NeedsLabelRange(Mode, Job.Model.Family))
             throw Refused(GlmErrors.LabelRangeMissing, $"party '{party.Party.Name}', data.labelRange", $"the sensitivity of the {Family.Name} family needs a declared range of the label.",
                 "Declare data.labelRange: [low, high] by the nature of the label, not by looking at the data.");
         if (Mode is PrivacyMode.OneRound or PrivacyMode.HeDp)
@@ -245,6 +253,8 @@ internal sealed class GlmPlan
     /// <summary>What a family rules out in every mode.</summary>
     private static void CheckFamily(GlmJob job)
     {
+        if (JointRules.Covers(job.Privacy.Mode))
+            JointRules.CheckFamily(job.Model.Family);
         bool multinomial = job.Model.Family is MultinomialFamily, unknown = job.Model.Family is MultinomialFamily { Classes: null };
         if (unknown && job.Privacy.Mode != PrivacyMode.None)
             throw Refused(GlmErrors.ClassesNotDeclared, "model.classes", "the number of classes would be taken from the labels.", "Declare model.classes.");

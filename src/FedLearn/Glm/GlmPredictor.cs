@@ -67,8 +67,8 @@ public sealed class GlmPredictor
         CheckParties(job, model);
         model.CheckColumns(input.Table);
         SessionTerms terms = GlmJobTerms.Of(job, purpose);
-        // Parts of different trainings must not be added up: the digest of the training takes the place of the schema.
-        return (terms, new JoinRequest(SessionDesk.ProtocolVersion, party.Party, terms.JobName, terms.TermsDigest, terms.Sections, Convert.FromHexString(model.JobDigest)));
+        // Parts of different trainings must not be added up: what tells them apart takes the place of the schema.
+        return (terms, new JoinRequest(SessionDesk.ProtocolVersion, party.Party, terms.JobName, terms.TermsDigest, terms.Sections, model.TrainingDigest()));
     }
 
     // A sum without the part of one of them would be no score of the model, and look like one.
@@ -88,8 +88,10 @@ public sealed class GlmPredictor
     /// <summary>Refuses to add up parts of different trainings.</summary>
     internal static void CheckSameTraining(SessionAgreement agreement, JoinRequest own)
     {
-        if (agreement.Parties.Any(p => !p.SchemaFingerprint.Span.SequenceEqual(own.SchemaFingerprint.Span)))
-            throw new ConfigurationException(GlmErrors.OtherModel, "joining", "the parties hold parts of different trainings.", "Give every party its part of the same training.");
+        string others = string.Join(", ", agreement.Parties.Where(p => !p.SchemaFingerprint.Span.SequenceEqual(own.SchemaFingerprint.Span)).Select(p => $"'{p.Name}'"));
+        if (others.Length > 0)
+            throw new ConfigurationException(GlmErrors.OtherModel, $"party '{own.Party.Name}', joining", $"the parties hold parts of different trainings: the part here and that of {others} were not trained together.",
+                "Give every party its part of one and the same training. Parts of one training have the same trainingId, which fedlearn model show prints; files of an earlier release have none. If a part is lost, train again.");
     }
 
     /// <summary>What the parties must agree on.</summary>
@@ -103,14 +105,18 @@ public sealed class GlmPredictor
     /// <param name="channels">At the active party one channel to each passive party; at a passive party the one to the active party.</param>
     /// <param name="cancellationToken">Stops; the peers are told.</param>
     /// <returns>What this party has; the active party's holds the predictions.</returns>
+    /// <exception cref="ConfigurationException">FL2402: another party holds a part of another training.</exception>
     /// <exception cref="FedLearnException">Prediction failed; the peers have been told the error's id.</exception>
     public async Task<GlmPredictionResult> PredictAsync(SessionAgreement agreement, IReadOnlyList<IPartyChannel> channels, CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(agreement);
         ArgumentNullException.ThrowIfNull(channels);
-        CheckSameTraining(agreement, JoinRequest);
         SessionTelemetry telemetry = GlmTelemetry.Of("predict", _job, _input);
-        return await telemetry.RunAsync(() => ChannelGuard.RunAsync(channels, () => PredictCoreAsync(agreement, channels, telemetry, cancellationToken))).ConfigureAwait(false);
+        return await telemetry.RunAsync(() => ChannelGuard.RunAsync(channels, () =>
+        {
+            CheckSameTraining(agreement, JoinRequest);
+            return PredictCoreAsync(agreement, channels, telemetry, cancellationToken);
+        })).ConfigureAwait(false);
     }
 
     // A job may leave the number of classes open, which the model knows.

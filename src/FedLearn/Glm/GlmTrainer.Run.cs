@@ -80,6 +80,8 @@ public sealed partial class GlmTrainer
         var model = new GlmModel(_plan.Job.Name, Convert.ToHexStringLower(agreement.JobDigest.Span), _options.Party, _plan.Family.Name, map,
             outcome.Weights[..train.Penalised], outcome.Weights[train.Penalised..], train.Outputs, outcome.PeerLink)
         {
+            // A run that goes on is the training that was begun: a party may have saved its part before the others were cut off.
+            TrainingId = agreement.Resume?.SessionId ?? agreement.SessionId,
             Parties = [.. _plan.Job.Parties.Select(p => p.Party)],
             Link = _plan.Family.Link,
             FamilyParameters = _plan.Family.Parameters,
@@ -132,7 +134,7 @@ public sealed partial class GlmTrainer
             TestEvaluation = tested,
             GuestOnly = IsActive && _plan.Private ? GuestOnly.Fit(_plan.Job.Model.Family, work.Train, work.Test, targets, testTargets) : null,
             Objective = outcome.Objective,
-            Warnings = [.. outcome.Warnings, .. tested is null ? PerfectRanking.Warnings(trained?.Metrics, rows.Train.Length, "training") : PerfectRanking.Warnings(tested.Metrics, rows.Test.Length, "test"), .. IgnoredColumns(), .. CellsOutside.Warnings(_input.Party, map, _input.Table, rows.Train, "training", _plan.Private), .. BegunAnew(agreement, account), .. zeros.Select(column => ZeroNote(_plan.Job.Fold, _input.Party, column))],
+            Warnings = [.. outcome.Warnings, .. tested is null ? PerfectRanking.Warnings(trained?.Metrics, rows.Train.Length, "training") : PerfectRanking.Warnings(tested.Metrics, rows.Test.Length, "test"), .. IgnoredColumns(), .. BoundsWithoutUse(), .. CellsOutside.Warnings(_input.Party, map, _input.Table, rows.Train, "training", _plan.Private), .. BegunAnew(agreement, account), .. zeros.Select(column => ZeroNote(_plan.Job.Fold, _input.Party, column))],
         };
     }
 

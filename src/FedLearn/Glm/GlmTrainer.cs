@@ -432,6 +432,19 @@ public sealed partial class GlmTrainer
                 throw new InternalFailureException(GlmErrors.RowTooLong, "feature map", "a row is longer than preprocessing.rowNorm.", "Report this as a defect.");
     }
 
+    /// <summary>The noise rests on what the job declares, never on what a table holds; only the active party knows that it pays for nothing.</summary>
+    private IEnumerable<string> BoundsWithoutUse()
+    {
+        if (!IsActive || _plan.Mode != PrivacyMode.HdpVfl || _plan.Job.Parties.Count == 1)
+            yield break;
+        (Table table, GlmTrainingOptions training) = (_input.Table, _plan.Job.Training);
+        string Paid(string key, string what) => $"{_input.Party}: {key} is declared and the table has no {what}: the noise paid for the bound all the same; leave it out of the job at every party where there are none";
+        if (training.SampleWeightBound is not null && table.Weights is null && training.ClassWeights is null)
+            yield return Paid("training.sampleWeightBound", "weights");
+        if (training.OffsetBound is not null && table.Offsets is null)
+            yield return Paid("training.offsetBound", "offsets");
+    }
+
     private IEnumerable<string> IgnoredColumns() => _input.Table.IgnoredColumns.Count == 0 ? []
         : [$"{_input.Party}: columns that the schema does not name were ignored: {string.Join(", ", _input.Table.IgnoredColumns)}"];
 

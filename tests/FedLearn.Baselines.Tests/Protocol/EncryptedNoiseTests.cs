@@ -53,6 +53,8 @@ public class EncryptedNoiseTests
         GlmPartyResult[] first = await TrainAsync(7), second = await TrainAsync(7), other = await TrainAsync(8);
         Assert.Equal(EncryptedRows.Weights(first), EncryptedRows.Weights(second));
         Assert.NotEqual(EncryptedRows.Weights(first), EncryptedRows.Weights(other));
+        // Parts of one training go together, and with those of no other, of the same seed neither.
+        Assert.Equal(3, new[] { first, second, other }.Select(t => Assert.Single(t.Select(r => r.Model.TrainingId).Distinct())).OfType<string>().Distinct().Count());
         Assert.All(first, r => Assert.False(r.Privacy.SecureNoise));
         Assert.All(first, r => Assert.StartsWith("NOT PRIVATE", Assert.Single(r.Privacy.Claims), StringComparison.Ordinal));
     }

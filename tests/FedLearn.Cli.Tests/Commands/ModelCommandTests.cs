@@ -29,6 +29,8 @@ public sealed class ModelCommandTests : IDisposable
         Assert.Equal(("scene", model.JobDigest, "bank", "active", "binomial", "logit"), (shown.GetProperty("job").GetString(), shown.GetProperty("jobDigest").GetString(),
             shown.GetProperty("party").GetString(), shown.GetProperty("role").GetString(), shown.GetProperty("family").GetProperty("name").GetString(),
             shown.GetProperty("family").GetProperty("link").GetString()));
+        Assert.Equal(model.TrainingId, shown.GetProperty("trainingId").GetString());
+        Assert.Contains($"training {model.TrainingId}", run.Error, StringComparison.Ordinal);
         JsonElement[] features = [.. shown.GetProperty("features").EnumerateArray()];
         Assert.Equal(["age", "income"], features.Select(f => f.GetProperty("name").GetString()));
         Assert.Equal(model.Weights, features.Select(f => Assert.Single(f.GetProperty("weights").EnumerateArray()).GetDouble()));

@@ -210,6 +210,32 @@ public sealed class PrivacyPlanCommandTests : IDisposable
         Assert.Contains("bytes are exact for these numbers", (await ToolRun.Of("privacy", "plan", "--config", job, "--rows", "200")).Error, StringComparison.Ordinal);
     }
 
+    /// <summary>160 training and 80 test rows: test rows are counted, or in proportion where other rows are planned for.</summary>
+    [Theory]
+    [InlineData("160", 80, true, "bytes are exact for these numbers of rows and columns, with 80 test rows and tables without other rows")]
+    [InlineData("320", 160, false, "for 160 test rows, in the proportion of the split file, which has 160 training and 80 test rows,")]
+    [InlineData("160", 0, false, "for 0 test rows, because the split file is not there to count them,")]
+    public async Task Plan_SplitByFileAndRows_CountsItsTestRows(string rows, int test, bool exact, string said)
+    {
+        string job = _scene.Job(Scene.Private(("evaluation.split", JsonNode.Parse("""{ "path": "split.csv" }"""))));
+        if (test > 0)
+            _scene.Write("split.csv", ["id,split", .. Enumerable.Range(0, 240).Select(i => $"c_{i:0000},{(i % 3 == 0 ? "test" : "train")}")]);
+        JsonElement cost = (await Plan(job, "--rows", rows)).Document.GetProperty("cost");
+        Assert.Equal(!exact, cost.GetProperty("outsideIsAnEstimate").GetBoolean());
+        Assert.Contains(said, (await ToolRun.Of("privacy", "plan", "--config", job, "--rows", rows)).Error, StringComparison.Ordinal);
+        // Ids and all are ready, counts, and scores of the test rows.
+        JsonElement[] parties = [.. cost.GetProperty("modes")[0].GetProperty("parties").EnumerateArray().Select(p => p.GetProperty("outside"))];
+        Assert.Equal(test > 0 ? 3 : 2, parties[1].GetProperty("messages").GetInt32());
+        if (!exact)
+            return;
+        // What the run sends beside its rounds; its tables have rows that are not common.
+        ToolRun run = await ToolRun.Of("train", "--config", job, "--in-process", "--json");
+        Assert.True(run.ExitCode == 0, run.Error);
+        long[] sent = [.. JsonDocument.Parse(run.Output).RootElement.GetProperty("parties").EnumerateArray().Select(p => p.GetProperty("releases").EnumerateArray()
+            .Where(r => r.GetProperty("name").GetString()!.StartsWith("evaluation", StringComparison.Ordinal)).Sum(r => r.GetProperty("bytes").GetInt64()))];
+        Assert.Equal([0, 80 * sizeof(double)], sent);
+    }
+
     [Theory]
     [InlineData("1800000000", "5")]
     [InlineData("1000000000", "1000000000")]

@@ -36,6 +36,23 @@ public sealed class RunFileFamilyTests : IDisposable
         Assert.Contains(key, error.Message, StringComparison.Ordinal);
     }
 
+    /// <summary>What else such a family would need is no way out: the family is told of first.</summary>
+    [Theory]
+    [InlineData("poisson")]
+    [InlineData("tweedie")]
+    [InlineData("multinomial")]
+    public void Load_FamilyThatCannotBeEncrypted_IsRefusedAsThat(string family)
+    {
+        foreach (string privacy in (string[])["""{ "mode": "he+dp", "epsilon": 1, "delta": 1e-5 }""", """{ "mode": "he" }"""])
+            Refused<ConfigurationException>(GlmJointErrors.NotEncryptable, "model.family",
+                () => GlmTraffic.Of(Load($$"""{ "family": "{{family}}" }""", """{ "epochs": 1, "stepSize": 0.1, "weightNorm": 1 }""", privacy).Job, new GlmCostSizes { TrainRows = 9, Columns = [1, 1] }));
+    }
+
+    [Fact]
+    public void Load_EncryptedGaussianWithoutRange_NeedsIt() =>
+        Refused<ConfigurationException>(RunFileErrors.MissingKey, "data.labelRange",
+            () => Load("""{ "family": "gaussian" }""", """{ "epochs": 1, "stepSize": 0.1, "weightNorm": 1 }""", """{ "mode": "he+dp", "epsilon": 1, "delta": 1e-5 }"""));
+
     [Theory]
     [InlineData("gaussian", "identity")]
     [InlineData("binomial", "logit")]

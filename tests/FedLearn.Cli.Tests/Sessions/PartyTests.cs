@@ -205,11 +205,19 @@ public class PartyTests
         run = await ToolRun.Of("predict", "--config", grpc, "--model", scene.At("nowhere"), "--out", scene.At("scores.csv"));
         Assert.Equal((2, true), (run.ExitCode, run.Error.Contains("(FL2401)", StringComparison.Ordinal)));
         // Half a model of one training and half of another would give scores that look right and are not.
-        Assert.Equal(0, (await ToolRun.Of("train", "--config", scene.Named("other.job.json", ("model.l2", 0.5)), "--model", scene.At("models/other"))).ExitCode);
+        Assert.Equal(0, (await ToolRun.Of("train", "--config", job, "--model", scene.At("models/other"))).ExitCode);
         File.Copy(scene.At("models/other/telco.model.json"), scene.At("models/telco.model.json"), overwrite: true);
         Directory.Delete(scene.At("models/other"), recursive: true);
-        run = await ToolRun.Of("predict", "--config", job, "--model", scene.At("models"), "--out", scene.At("scores.csv"));
-        Assert.Equal((2, true), (run.ExitCode, run.Error.Contains("(FL2402)", StringComparison.Ordinal)));
+        foreach (string config in (string[])[job, grpc])
+        {
+            run = await ToolRun.Of("predict", "--config", config, "--model", scene.At("models"), "--out", scene.At("scores.csv"));
+            Assert.Equal((2, true), (run.ExitCode, run.Error.Contains("(FL2402)", StringComparison.Ordinal)));
+        }
+
+        Assert.Equal(before, scene.Results);
+        // Between machines, each side is told what to do.
+        (ToolRun bank, ToolRun telco) = await SessionAsync(scene, true, party => ["--model", scene.At("models"), "--predict", scene.At($"{party}.scores")]);
+        Assert.All((ToolRun[])[bank, telco], r => Assert.Equal((2, true), (r.ExitCode, r.Error.Contains("fedlearn model show prints", StringComparison.Ordinal) && r.Error.Contains("(FL2402)", StringComparison.Ordinal))));
         Assert.Equal(before, scene.Results);
     }
 

@@ -74,6 +74,8 @@ internal sealed class CutRun : IDisposable
     /// <summary>Whether two results are the same in everything but times, traffic and what tells of the attempts.</summary>
     public static void AssertSame(IReadOnlyList<GlmPartyResult> whole, IReadOnlyList<GlmPartyResult> resumed)
     {
+        // Their parts go together, and with those of no other run.
+        Assert.NotEqual(whole[0].Model.TrainingId, Assert.Single(resumed.Select(r => r.Model.TrainingId).Distinct()));
         foreach ((GlmPartyResult one, GlmPartyResult other) in whole.Zip(resumed))
         {
             Assert.Equal(one.Model.WeightsSha256, other.Model.WeightsSha256);

@@ -152,6 +152,18 @@ public sealed class ResumeReliabilityTests
         Assert.Contains(false, one);
     }
 
+    /// <summary>A party that saved its part before the others were cut off has the training of the run that goes on.</summary>
+    [Fact]
+    public async Task Train_CutOffTwice_KeepsTheIdOfTheSessionInWhichItBegan()
+    {
+        GlmJob job = KillJobs.Job("hdp");
+        using var run = new CutRun("hdp", job);
+        await run.CutAsync("telco", 30);
+        string began = new FileRunStore(run.LedgerOf("telco")).Find("telco", GlmJobTerms.Of(job).TermsDigest)!.Run.SessionId;
+        await run.CutAsync("bank", 10);
+        Assert.All(await run.AttemptAsync(), r => Assert.Equal((2, began), (r.Resumed?.FromRounds.Count, r.Model.TrainingId)));
+    }
+
     [Fact]
     public async Task Train_PeerWithoutTheRun_BeginsANewOneAndSaysSo()
     {

@@ -3,6 +3,7 @@ using FedLearn.Coordination;
 using FedLearn.Data;
 using FedLearn.Diagnostics;
 using FedLearn.Glm;
+using FedLearn.Protocol;
 using FedLearn.Tests.Shared;
 
 namespace FedLearn.Tests.Glm;
@@ -38,8 +39,8 @@ public sealed class GlmModelTests : IDisposable
         {
             model.Save(_folder);
             var loaded = GlmModel.Load(_folder, model.Party.Name);
-            Assert.Equal((model.JobName, model.JobDigest, model.Party, model.Family, model.Link, model.Intercept, model.WeightsSha256, model.SchemaFingerprint, model.SoftwareVersion),
-                (loaded.JobName, loaded.JobDigest, loaded.Party, loaded.Family, loaded.Link, loaded.Intercept, loaded.WeightsSha256, loaded.SchemaFingerprint, loaded.SoftwareVersion));
+            Assert.Equal((model.JobName, model.JobDigest, model.TrainingId, model.Party, model.Family, model.Link, model.Intercept, model.WeightsSha256, model.SchemaFingerprint, model.SoftwareVersion),
+                (loaded.JobName, loaded.JobDigest, loaded.TrainingId, loaded.Party, loaded.Family, loaded.Link, loaded.Intercept, loaded.WeightsSha256, loaded.SchemaFingerprint, loaded.SoftwareVersion));
             Assert.Equal(model.FamilyParameters, loaded.FamilyParameters);
             Assert.Equal(("log", 64), (loaded.Link, loaded.SchemaFingerprint!.Length));
             Assert.Equal(model.Weights, loaded.Weights);
@@ -70,11 +71,12 @@ public sealed class GlmModelTests : IDisposable
         (_, _, GlmModel[] models) = await TrainedAsync();
         models[0].Save(_folder);
         string path = Path.Combine(_folder, GlmModel.FileName("active")), whole = await File.ReadAllTextAsync(path, TestContext.Current.CancellationToken);
-        // Each is refused as it is, by the signature; and those after the first four also with the signature that belongs to them.
+        // Each is refused as it is, by the signature; and those after the first five also with the signature that belongs to them.
         Action<JsonObject>[] changes =
         [
             d => d["job"] = "another",
             d => d["jobDigest"] = new string('0', 64),
+            d => d["trainingId"] = "another",
             d => d["featureMap"]!["columns"]![0]!["center"] = 0.25,
             d => d["schemaFingerprint"] = new string('0', 64),
             d => d["weights"]![0] = Math.BitIncrement((double)d["weights"]![0]!),
@@ -87,6 +89,7 @@ public sealed class GlmModelTests : IDisposable
             d => d["weights"]![0] = JsonNode.Parse("1e999"),
             d => d["weightsSha256"] = new string('0', 64),
             d => d["jobDigest"] = "not hex",
+            d => d["trainingId"] = 1,
             d => d["schemaFingerprint"] = "not hex",
             d => d["role"] = "both",
             d => d["parties"] = 3,
@@ -107,10 +110,10 @@ public sealed class GlmModelTests : IDisposable
             await File.WriteAllTextAsync(path, document.ToJsonString(), TestContext.Current.CancellationToken);
             ConfigurationException error = LoadFails("active");
             Assert.Contains("active.model.json", error.Place, StringComparison.Ordinal);
-            if (i < 4)
+            if (i < 5)
                 Assert.Contains("signature", error.Cause, StringComparison.Ordinal);
             await File.WriteAllBytesAsync(path, SignedJson.Of(document), TestContext.Current.CancellationToken);
-            if (i >= 4)
+            if (i >= 5)
                 Assert.DoesNotContain("signature", LoadFails("active").Cause, StringComparison.Ordinal);
             else
                 GlmModel.Load(_folder, "active");
@@ -137,14 +140,14 @@ public sealed class GlmModelTests : IDisposable
     [Theory]
     [InlineData("1")]
     [InlineData("2")]
-    [InlineData("5")]
+    [InlineData("6")]
     public async Task Load_FormatOfAnotherRelease_NamesBothVersions(string version)
     {
         (_, _, GlmModel[] models) = await TrainedAsync();
         models[0].Save(_folder);
         string path = Path.Combine(_folder, GlmModel.FileName("active"));
-        await File.WriteAllTextAsync(path, (await File.ReadAllTextAsync(path)).Replace("fedlearn.glm.model/4", "fedlearn.glm.model/" + version, StringComparison.Ordinal));
-        Assert.Contains($"it has version {version} of the format, and this release reads versions 3 and 4", LoadFails("active").Cause, StringComparison.Ordinal);
+        await File.WriteAllTextAsync(path, (await File.ReadAllTextAsync(path)).Replace("fedlearn.glm.model/5", "fedlearn.glm.model/" + version, StringComparison.Ordinal));
+        Assert.Contains($"it has version {version} of the format, and this release reads versions 3 to 5", LoadFails("active").Cause, StringComparison.Ordinal);
     }
 
     [Fact]
@@ -319,14 +322,67 @@ public sealed class GlmModelTests : IDisposable
         Assert.Equal(results[0].Train!.Rmse!.Value, Math.Sqrt(error), 1e-12);
     }
 
-    [Fact]
-    public async Task Predict_PartsOfDifferentTrainings_AreRefused()
+    /// <summary>Of two jobs, and of one job that was trained twice.</summary>
+    [Theory]
+    [InlineData(9)]
+    [InlineData(0)]
+    public async Task Predict_PartsOfDifferentTrainings_AreRefusedByEveryParty(int seed)
     {
         (VerticalData data, GlmJob job, GlmModel[] models) = await TrainedAsync();
-        GlmJob other = job with { Training = job.Training with { Seed = 9 } };
+        GlmJob other = job with { Training = job.Training with { Seed = seed } };
         GlmModel[] others = [.. (await LocalFederation.TrainAsync(other, data.Inputs())).Select(r => r.Model)];
-        ConfigurationException error = await Assert.ThrowsAsync<ConfigurationException>(() => LocalFederation.PredictAsync(job, data.Inputs(), [models[0], others[1], models[2]]));
-        Assert.Equal(GlmErrors.OtherModel, error.Id);
+        Assert.Equal(seed == job.Training.Seed, models[0].JobDigest == others[0].JobDigest);
+        GlmModel[] mixed = [models[0], others[1], models[2]];
+        Assert.Equal(GlmErrors.OtherModel, (await Assert.ThrowsAsync<ConfigurationException>(() => LocalFederation.PredictAsync(job, data.Inputs(), mixed))).Id);
+
+        GlmPredictor[] parties = [.. mixed.Select((model, i) => new GlmPredictor(job, data.Inputs()[i], model))];
+        IReadOnlyList<ConfigurationException> refusals = await LocalSession.RunAsync(parties[0].Terms, [.. parties.Select(p => p.JoinRequest)], new ChannelOptions(),
+            (i, agreement, channels, stop) => Assert.ThrowsAsync<ConfigurationException>(() => parties[i].PredictAsync(agreement, channels, stop)), TestContext.Current.CancellationToken);
+        Assert.All(refusals, r => Assert.Equal((GlmErrors.OtherModel, true), (r.Id, r.Remedy.Contains("trainingId", StringComparison.Ordinal))));
+        Assert.Contains("that of 'p1' ", refusals[0].Cause, StringComparison.Ordinal);
+        Assert.Contains("that of 'active', 'p2' ", refusals[1].Cause, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task Train_EveryMode_PartsHaveTheIdOfTheirTraining()
+    {
+        VerticalData data = VerticalData.Random(3, "binomial", 60, 2, 2);
+        var rows = new PreprocessingOptions { Scaling = Scaling.None, Rows = RowBound.Clip };
+        GlmJob plain = data.Job("binomial", new() { Epochs = 2 });
+        GlmJob Noised(PrivacyMode mode) => plain with
+        {
+            Preprocessing = rows,
+            Training = new() { Epochs = 2, WeightNorm = mode == PrivacyMode.HdpVfl ? 1 : null, ResidualClip = mode == PrivacyMode.HdpVfl ? 1 : null },
+            Privacy = new() { Mode = mode, Budget = new(5, mode == PrivacyMode.LabelDp ? 0 : 1e-5) },
+        };
+        GlmJob[] jobs = [plain, plain with { Parties = [plain.Parties[0]] }, Noised(PrivacyMode.HdpVfl), Noised(PrivacyMode.OneRound), Noised(PrivacyMode.LabelDp)];
+        var ids = new HashSet<string>();
+        foreach (GlmJob job in (GlmJob[])[.. jobs, .. jobs])
+        {
+            IReadOnlyList<GlmPartyResult> results = await LocalFederation.TrainAsync(job, data.Inputs()[..job.Parties.Count]);
+            Assert.True(ids.Add(Assert.Single(results.Select(r => r.Model.TrainingId).Distinct())!));
+        }
+    }
+
+    [Fact]
+    public async Task Predict_PartsOfEarlierFiles_GoOnlyWithEachOther()
+    {
+        (VerticalData data, GlmJob job, GlmModel[] models) = await TrainedAsync();
+        GlmModel[] earlier = [.. models.Select(model =>
+        {
+            JsonObject document = JsonNode.Parse(GlmModelFile.Write(model))!.AsObject();
+            Assert.Equal(model.TrainingId, (string?)document["trainingId"]);
+            document["format"] = "fedlearn.glm.model/4";
+            document.Remove("trainingId");
+            return GlmModelFile.Read(SignedJson.Of(document), "p");
+        })];
+        Assert.All(earlier, model => Assert.Null(model.TrainingId));
+        // Written again, they still have none.
+        Assert.Null(GlmModelFile.Read(GlmModelFile.Write(earlier[0]), "p").TrainingId);
+        GlmPrediction now = await LocalFederation.PredictAsync(job, data.Inputs(), models), then = await LocalFederation.PredictAsync(job, data.Inputs(), earlier);
+        Assert.Equal(now.Scores, then.Scores);
+        ConfigurationException mixed = await Assert.ThrowsAsync<ConfigurationException>(() => LocalFederation.PredictAsync(job, data.Inputs(), [earlier[0], models[1], models[2]]));
+        Assert.Equal(GlmErrors.OtherModel, mixed.Id);
     }
 
     [Fact]

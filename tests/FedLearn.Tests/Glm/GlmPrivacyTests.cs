@@ -50,6 +50,40 @@ public class GlmPrivacyTests
             Assert.Equal(session.Sent.Where(m => m.From == result.Party.Name).GroupBy(m => (m.Name, m.Protection)).ToDictionary(g => g.Key, g => (long)g.Count()), result.Releases);
     }
 
+    /// <summary>The noise rests on what is declared, whatever the table holds: only the report can say that it paid for nothing.</summary>
+    [Theory]
+    [InlineData(false, false)]
+    [InlineData(true, false)]
+    [InlineData(false, true)]
+    [InlineData(true, true)]
+    public async Task Report_BoundsOfWeightsAndOffsetsThatAreNotThere_Warns(bool weights, bool offsets)
+    {
+        VerticalData data = VerticalData.Random(4, "poisson", 60, 3, 2).WithRandom(new Random(4), weights, offsets);
+        GlmJob job = Job(data, "poisson");
+        job = job with { Training = job.Training with { StepSize = 0.05 } };
+        GlmJob bounded = job with { Training = job.Training with { SampleWeightBound = 3, OffsetBound = 0.5 } };
+        IReadOnlyList<GlmPartyResult> results = await LocalFederation.TrainAsync(bounded, data.Inputs());
+        bool Warned(int party, string key) => results[party].Warnings.Any(w => w.StartsWith($"active: training.{key} is declared", StringComparison.Ordinal));
+        Assert.Equal((!weights, !offsets), (Warned(0, "sampleWeightBound"), Warned(0, "offsetBound")));
+        Assert.Equal((false, false), (Warned(1, "sampleWeightBound"), Warned(1, "offsetBound")));
+        if (weights || offsets)
+            return;
+        // A party alone sends nothing, so that nothing is noised.
+        Assert.DoesNotContain((await LocalFederation.TrainAsync(bounded with { Parties = [bounded.Parties[0]] }, [data.Inputs()[0]]))[0].Warnings, w => w.Contains("Bound", StringComparison.Ordinal));
+        results = [.. results, .. await LocalFederation.TrainAsync(job, data.Inputs())];
+        Assert.Equal((false, false), (Warned(2, "sampleWeightBound"), Warned(2, "offsetBound")));
+        Assert.All(new[] { 0, 1 }, party => Assert.True(results[party].Privacy.Calibration!.Sigma > results[2 + party].Privacy.Calibration!.Sigma));
+    }
+
+    [Fact]
+    public async Task Report_BoundOfClassWeights_DoesNotWarn()
+    {
+        var data = VerticalData.Random(4, "binomial", 60, 3, 2);
+        GlmJob job = Job(data);
+        job = job with { Training = job.Training with { SampleWeightBound = 2, ClassWeights = new GlmClassWeights.Declared([1, 2]) } };
+        Assert.DoesNotContain((await LocalFederation.TrainAsync(job, data.Inputs()))[0].Warnings, w => w.Contains("sampleWeightBound", StringComparison.Ordinal));
+    }
+
     [Theory]
     [MemberData(nameof(Families))]
     public async Task Messages_Noisy_LieOnThePartysOwnLattice(string family)

@@ -16,12 +16,17 @@ internal static class JointRules
     /// <summary>What the active party takes off its share: y - 1/2 for a label of 0 or 1, else y.</summary>
     public static double Target(IGlmFamily family, double label) => family.Kind() == GlmFamilyKind.Binomial ? label - .5 : label;
 
+    /// <summary>Checks the family. Before whatever else a family needs: no key helps one that cannot be encrypted.</summary>
+    public static void CheckFamily(IGlmFamily family)
+    {
+        if (family.Kind() is not (GlmFamilyKind.Binomial or GlmFamilyKind.Gaussian))
+            throw Invalid("model.family", "additive encryption needs a residual that is linear in the scores: that of gaussian, and of binomial after Taylor's formula.", "Use one of the two, or another privacy.mode.");
+    }
+
     /// <summary>Checks a job before any data is touched.</summary>
     public static void Check(GlmPlan plan)
     {
         GlmJob job = plan.Job;
-        if (job.Model.Family.Kind() is not (GlmFamilyKind.Binomial or GlmFamilyKind.Gaussian))
-            throw Invalid("model.family", "additive encryption needs a residual that is linear in the scores: that of gaussian, and of binomial after Taylor's formula.", "Use one of the two, or another privacy.mode.");
         if (plan.Optimizer != GlmOptimizer.Sgd)
             throw Invalid("training.optimizer", "the encrypted protocol takes gradient steps.", "Leave it out or set it to sgd.");
         if (job.Parties.Count < 2)

@@ -231,12 +231,15 @@ public class GlmScoringTests
         }
     }
 
-    [Fact]
-    public async Task Sessions_PartsOfDifferentTrainings_AreRefusedByBoth()
+    /// <summary>Of two jobs, and of one job that was trained twice.</summary>
+    [Theory]
+    [InlineData('b', null)]
+    [InlineData('a', "b")]
+    public async Task Sessions_PartsOfDifferentTrainings_AreRefusedByBoth(char digest, string? training)
     {
         var scene = new ScoringScene();
         GlmModel part = scene.Models[1];
-        var other = new GlmScoringPassive(scene.Job, scene.Inputs[1], new GlmModel(part.JobName, new string('b', 64), part.Party, part.Family, part.Features, part.Weights, part.Intercepts));
+        var other = new GlmScoringPassive(scene.Job, scene.Inputs[1], new GlmModel(part.JobName, new string(digest, 64), part.Party, part.Family, part.Features, part.Weights, part.Intercepts) { TrainingId = training });
         GlmScoringActive active = scene.Active();
         (InMemoryChannel first, InMemoryChannel second) = InMemoryChannel.CreatePair("active", "p1", ScoringScene.Idle);
         SessionAgreement agreement = ScoringScene.Agreement(active, other.JoinRequest);

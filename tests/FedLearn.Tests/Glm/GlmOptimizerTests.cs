@@ -4,6 +4,7 @@ using FedLearn.Diagnostics;
 using FedLearn.Glm;
 using FedLearn.Privacy;
 using FedLearn.Protocol;
+using FedLearn.Tests.Shared;
 using FsCheck;
 using FsCheck.Fluent;
 
@@ -71,6 +72,49 @@ public class GlmOptimizerTests
             else
                 Assert.True(Math.Abs(gradient[j]) <= L1 + 1e-7);
         Assert.Equal(pooled.Objective() + L1 * weights.Sum(Math.Abs), results[0].Objective!.Value, 1e-10);
+    }
+
+    /// <summary>Counts and amounts in ordinary units: the exponential of a first trial that is too long is beyond every number.</summary>
+    [Theory]
+    [InlineData("poisson", 40)]
+    [InlineData("poisson", 80)]
+    [InlineData("poisson", 150)]
+    [InlineData("tweedie", 1e5)]
+    [InlineData("tweedie", 1e7)]
+    [InlineData("tweedie", 1e9)]
+    public async Task Accelerated_LargeLabels_ReachesTheOptimumOfTheOthersAndOfPlainDescent(string family, double mean)
+    {
+        const double L1 = .06;
+        VerticalData drawn = Draw(13, "gamma", 3, 4, 2), data = drawn.WithLabels(y => family == "poisson" ? Math.Round(y * mean) : y < .5 ? 0 : y * mean);
+        async Task<IReadOnlyList<GlmPartyResult>> FindAsync(GlmOptimizer optimizer, double l1)
+        {
+            GlmJob job = data.Job(family, new() { Optimizer = optimizer }, l2: 0);
+            IReadOnlyList<GlmPartyResult> results = await TrainAsync(data, job with { Model = job.Model with { L1 = l1 } });
+            Assert.NotEqual(GlmStopReason.RoundLimit, results[0].StopReason);
+            Assert.DoesNotContain(results[0].Warnings, w => w.Contains("far from the best", StringComparison.Ordinal));
+            return results;
+        }
+
+        PooledGlm pooled = data.Pooled(family, seed: 0, l2: 0);
+        double constants = Loss(pooled, [.. new double[9], Math.Log(data.Labels.Average())]);
+        double[] losses = [.. await Task.WhenAll(new[] { GlmOptimizer.Lbfgs, GlmOptimizer.Irls, GlmOptimizer.Accelerated }.Select(async optimizer => Loss(pooled, VerticalData.Weights(await FindAsync(optimizer, 0)))))];
+        Assert.All(losses, loss => Assert.InRange(loss - losses.Min(), 0, 1e-6 * (constants - losses.Min())));
+
+        // With l1: proximal gradient descent in plain loops, whose step is below the inverse of every curvature on its way.
+        double scale = family == "poisson" ? mean : Math.Sqrt(mean);
+        PooledGlm truth = data.Pooled(family, seed: 0, l2: 0, l1: L1 * scale);
+        truth.Set(new double[9], Math.Log(data.Labels.Average()));
+        truth.Sgd(8000, 1, .02 / scale, double.PositiveInfinity, double.PositiveInfinity, data.Widths);
+        double[] expected = [.. truth.Weights, truth.Intercept], actual = VerticalData.Weights(await FindAsync(GlmOptimizer.Accelerated, L1 * scale));
+        Assert.Contains(0.0, expected);
+        Assert.Contains(expected[..9], w => Math.Abs(w) > .1);
+        VerticalData.AssertClose(expected, actual, 1e-6);
+    }
+
+    private static double Loss(PooledGlm pooled, double[] weights)
+    {
+        pooled.Set(weights[..^1], weights[^1]);
+        return pooled.Objective();
     }
 
     [Theory]
@@ -247,12 +291,24 @@ public class GlmOptimizerTests
         Assert.DoesNotContain((await TrainAsync(data, data.Job("gaussian", new()) with { Split = SplitRule.None }))[0].Warnings, w => w.Contains("test set", StringComparison.Ordinal));
     }
 
-    [Fact]
-    public async Task Lbfgs_StuckFarFromTheOptimum_Warns()
+    [Theory]
+    [InlineData(GlmOptimizer.Lbfgs)]
+    [InlineData(GlmOptimizer.Irls)]
+    public async Task Training_StuckFarFromTheOptimum_Warns(GlmOptimizer optimizer)
     {
         // A model without features starts where nearly all means are 0 or beyond e^300: no step along the gradient shows in float64.
         VerticalData data = Draw(2, "poisson", 2, 2);
-        GlmPartyResult result = (await TrainAsync(data.With(offsets: [.. Enumerable.Range(0, data.Rows).Select(i => i % 2 == 0 ? 300.0 : -300.0)]), data.Job("poisson", new())))[0];
+        GlmPartyResult result = (await TrainAsync(data.With(offsets: [.. Enumerable.Range(0, data.Rows).Select(i => i % 2 == 0 ? 300.0 : -300.0)]), data.Job("poisson", new() { Optimizer = optimizer })))[0];
+        Assert.Equal(GlmStopReason.NoFurtherDecrease, result.StopReason);
+        Assert.Contains(result.Warnings, w => w.Contains("far from the best one", StringComparison.Ordinal));
+    }
+
+    [Fact]
+    public async Task Accelerated_RoundingHidesTheGradient_Warns()
+    {
+        // Scores around 1e13 have steps of 2^-9, of which residuals of about 1 keep three digits.
+        VerticalData data = Draw(12, "gaussian", 2, 3).WithLabels(y => 1e13 + y);
+        GlmPartyResult result = (await TrainAsync(data, data.Job("gaussian", new() { Optimizer = GlmOptimizer.Accelerated })))[0];
         Assert.Equal(GlmStopReason.NoFurtherDecrease, result.StopReason);
         Assert.Contains(result.Warnings, w => w.Contains("far from the best one", StringComparison.Ordinal));
     }

@@ -22,10 +22,13 @@ internal partial class GlmActiveTrainer(GlmWork work, IReadOnlyList<IPartyChanne
     private readonly double[] _trainScores = new double[work.Train.Rows * work.Train.Outputs];
     private readonly RoundClock _clock = new(work);
 
-    // A gradient above this is no rounding of columns of ordinary size at their optimum, where L-BFGS ends at 1e-8.
-    private const double FarFromOptimum = 1e-5;
+    // Length of the gradient at which training has converged, over the mean size of the first residuals.
+    private const double RelativeTolerance = 1e-8;
 
-    private double _firstLoss, _lastLoss, _gradientNorm;
+    // A gradient of so many times the tolerance is no rounding of columns of ordinary size at their optimum.
+    private const double FarFromOptimum = 1e3;
+
+    private double _firstLoss, _lastLoss, _gradientNorm, _tolerance;
     // Rows in the order of the last epoch's scores; null for their own order.
     private int[]? _lastOrder;
     // l2/2 |w|^2 + l1 |w|_1 over all parties; null where it is not known.
@@ -85,7 +88,7 @@ internal partial class GlmActiveTrainer(GlmWork work, IReadOnlyList<IPartyChanne
             yield return _plan.Private && _plan.Mode != PrivacyMode.LabelDp
                 ? "the training loss, measured on noisy scores, grew from the first epoch to the last: the noise alone can do that; where figures of test rows are poor too, use a smaller training.stepSize"
                 : "the training loss grew from the first epoch to the last: use a smaller training.stepSize";
-        if (reason == GlmStopReason.NoFurtherDecrease && _gradientNorm > FarFromOptimum)
+        if (reason == GlmStopReason.NoFurtherDecrease && _gradientNorm > FarFromOptimum * _tolerance)
             yield return "training stopped where rounding hides any further decrease, and the gradient is not small: the model may be far from the best one. Columns or offsets of very different sizes do that; use preprocessing.scaling standardize or declared";
         if (reason == GlmStopReason.RoundLimit && _plan.FullBatch)
             yield return string.Create(CultureInfo.InvariantCulture, $"training stopped at its limit of {rounds:N0} iterations before it converged: the model is not the optimum; raise training.epochs");
@@ -116,14 +119,40 @@ internal partial class GlmActiveTrainer(GlmWork work, IReadOnlyList<IPartyChanne
         }
 
         if (part.FreeIntercept)
-        {
-            _plan.Family.Start(train.Labels, train.Weights, _weights.AsSpan(part.Penalised));
-            if (train.Offsets is { } offsets)
-                _weights[part.Penalised] -= GlmFamilyExtensions.MeanLabel(offsets, train.Weights);
-        }
-
+            Constants().CopyTo(_weights, part.Penalised);
         part.Scores(0, _weights, _trainScores);
         train.AddOffsets(0, _trainScores);
+    }
+
+    /// <summary>Free intercepts of the model without features, approximately.</summary>
+    private double[] Constants()
+    {
+        double[] start = new double[work.Train.Outputs];
+        _plan.Family.Start(train.Labels, train.Weights, start);
+        if (train.Offsets is { } offsets)
+            start[0] -= GlmFamilyExtensions.MeanLabel(offsets, train.Weights);
+        return start;
+    }
+
+    /// <summary>Length of the gradient at which a full-batch optimiser has converged, known to the active party alone: 1e-8 of the mean size of the residuals of
+    /// the model without features, so that units of the label do not decide.</summary>
+    /// <remarks>Those residuals are what the gradient adds up, with columns of ordinary size, and float64 adds them to some 1e-16 of their size. Labels which that model
+    /// fits but for rounding, such as equal ones, leave a gradient of rounding, which nothing shortens.</remarks>
+    private double GradientTolerance()
+    {
+        int n = train.Rows, k = work.Train.Outputs;
+        double[] scores = new double[n * k], values = new double[n * k * k], constants = Constants();
+        for (int m = 0; m < k; m++)
+            scores.AsSpan(m * n, n).Fill(constants[m]);
+        train.AddOffsets(0, scores);
+        _plan.Family.Curvatures(scores, train.Labels, values);
+        train.Weigh(0, n, values);
+        double rounding = Math.ScaleB(1 + Math.Abs(TensorPrimitives.MaxMagnitude<double>(scores)), -48) * TensorPrimitives.SumOfMagnitudes<double>(values) / (n * k);
+        _plan.Family.Residuals(scores, train.Labels, values.AsSpan(0, n * k));
+        train.Weigh(0, n, values.AsSpan(0, n * k));
+        double size = TensorPrimitives.SumOfMagnitudes<double>(values.AsSpan(0, n * k)) / (n * k);
+        double tolerance = size <= rounding ? rounding : RelativeTolerance * size;
+        return double.IsFinite(tolerance) ? tolerance : RelativeTolerance;
     }
 
     [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder))]

@@ -56,9 +56,6 @@ internal sealed class AcceleratedWeights(LinearPart part, double[] weights, doub
 
 internal partial class GlmActiveTrainer
 {
-    /// <summary>Length of the gradient mapping, |w+ - v|/s, at which training has converged.</summary>
-    private const double MappingTolerance = 1e-8;
-
     /// <summary>Factor by which a step is longer than the one before, at most.</summary>
     private const double MostGrowth = 10;
 
@@ -71,6 +68,7 @@ internal partial class GlmActiveTrainer
         double[] ahead = [.. _trainScores], next = new double[entries], curvatures = new double[entries * part.Outputs];
         // No one knows the size of the loss yet: steps grow tenfold until one of them is too long.
         double step = 1, t = 1, growth = MostGrowth;
+        _tolerance = GradientTolerance();
         for (int round = 0; round < _plan.Epochs; round++)
         {
             cancellationToken.ThrowIfCancellationRequested();    // a party that trains alone waits for nobody
@@ -118,7 +116,8 @@ internal partial class GlmActiveTrainer
                 return (round, GlmStopReason.NoFurtherDecrease);
             }
 
-            bool converged = Math.Sqrt(shares[0]) <= MappingTolerance * step;
+            // The length of the gradient mapping, |w+ - v|/s, which is 0 at the optimum and nowhere else.
+            bool converged = Math.Sqrt(shares[0]) <= _tolerance * step;
             double before = t;
             t = shares[1] > 0 ? 1 : (1 + Math.Sqrt(1 + 4 * t * t)) / 2;
             double momentum = shares[1] > 0 ? 0 : (before - 1) / t;

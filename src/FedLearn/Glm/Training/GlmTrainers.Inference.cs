@@ -40,12 +40,15 @@ internal partial class GlmActiveTrainer
     {
         (found, answers) = (null, []);
         LinearPart own = work.Train;
-        int n = own.Rows, width = joint.Rows.Columns, size = width + (own.FreeIntercept ? 1 : 0), freedom = n - size;
+        // Rows of weight 0 are not there; over the others weights have mean 1.
+        int n = own.Rows, counted = train.Weights?.Count(weight => weight > 0) ?? n, width = joint.Rows.Columns, size = width + (own.FreeIntercept ? 1 : 0), freedom = counted - size;
+        double share = (double)counted / n;
         if (freedom <= 0)
             return new(InferenceFault.TooFewRows);
         double[] information = new double[n];
         _plan.Family.Information(_trainScores, information);
         train.Weigh(0, n, information);
+        System.Numerics.Tensors.TensorPrimitives.Multiply(information, share, information);
         if (!(System.Numerics.Tensors.TensorPrimitives.Max<double>(information) > 1e-6))
             return new(InferenceFault.EdgeMeans);
         double[] gram = WeightedGram(joint.Rows, information, own.FreeIntercept);
@@ -53,14 +56,14 @@ internal partial class GlmActiveTrainer
             return new(InferenceFault.NotFinite);
         Matrix<double> matrix = Matrix<double>.Build.DenseOfRowMajor(size, size, gram);
         for (int j = 0; j < width; j++)
-            matrix[j, j] += n * _plan.Job.Model.L2;
+            matrix[j, j] += counted * _plan.Job.Model.L2;
 
         // Diagonal 1 first, so that units do not decide what is dependent.
         double[] scale = [.. matrix.Diagonal().Select(v => v > 0 ? 1 / Math.Sqrt(v) : 0)];
         Matrix<double> scaled = Matrix<double>.Build.Dense(size, size, (j, k) => matrix[j, k] * scale[j] * scale[k]);
         if (!(scaled.Evd(Symmetricity.Symmetric).EigenValues.Min(v => v.Real) > 1e-11))
             return new(InferenceFault.Dependent);
-        double dispersion = _plan.Family.EstimatesDispersion ? Pearson() / freedom : 1;
+        double dispersion = _plan.Family.EstimatesDispersion ? share * Pearson() / freedom : 1;
         Matrix<double> inverse = scaled.Inverse();
         double Covariance(int j, int k) => dispersion * inverse[j, k] * scale[j] * scale[k];
 

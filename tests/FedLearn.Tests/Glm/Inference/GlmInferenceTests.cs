@@ -47,6 +47,35 @@ public class GlmInferenceTests
         Assert.All(results, r => Assert.Equal(rows.Rows - d - 1, r.Inference!.DegreesOfFreedom));
     }
 
+    [Theory]
+    [InlineData("binomial", GlmOptimizer.Lbfgs)]
+    [InlineData("gaussian", GlmOptimizer.Irls)]
+    [InlineData("poisson", GlmOptimizer.Lbfgs)]
+    [InlineData("gamma", GlmOptimizer.Irls)]
+    [InlineData("tweedie", GlmOptimizer.Lbfgs)]
+    public async Task StandardErrors_RowsOfWeightZero_AreThoseWithoutThem(string family, GlmOptimizer optimizer)
+    {
+        var random = new Random(41);
+        VerticalData data = VerticalData.Random(41, family, 120, 2, 2);
+        data = data.With(rowWeights: [.. data.Labels.Select(_ => random.Next(2) == 0 ? 0 : .5 + random.NextDouble())]);
+        int[] kept = [.. Enumerable.Range(0, data.Rows).Where(i => data.RowWeights![i] > 0)];
+        (string Id, double[] X, double Y)[] all = [.. data.All];
+        VerticalData without = new([.. kept.Select(i => all[i].Id)], [.. kept.Select(i => all[i].X)], [.. kept.Select(i => all[i].Y)], data.Widths) { RowWeights = [.. kept.Select(i => data.RowWeights![i])] };
+        foreach (double l2 in new[] { 0, .05 })
+        {
+            async Task<IReadOnlyList<GlmPartyResult>> InferAsync(VerticalData rows) => await LocalFederation.TrainAsync(rows.Job(family, new() { Optimizer = optimizer }, l2: l2) with { Inference = true }, rows.Inputs(),
+                cancellationToken: TestContext.Current.CancellationToken);
+            IReadOnlyList<GlmPartyResult> weighted = await InferAsync(data), fewer = await InferAsync(without);
+            VerticalData.AssertClose(VerticalData.Weights(fewer), VerticalData.Weights(weighted), 1e-6);
+            foreach ((GlmInference expected, GlmInference actual) in fewer.Zip(weighted, (f, w) => (f.Inference!, w.Inference!)))
+            {
+                Assert.Equal(kept.Length - 5, actual.DegreesOfFreedom);
+                Assert.Equal(expected.Dispersion, actual.Dispersion, 1e-6 * expected.Dispersion);
+                Assert.All(expected.Coefficients.Zip(actual.Coefficients), pair => Assert.Equal(pair.First.StandardError, pair.Second.StandardError, 1e-6 * pair.First.StandardError));
+            }
+        }
+    }
+
     [Fact]
     public async Task MixedColumns_OnTheWire_AreABasisOfTheSpaceAndNoColumn()
     {

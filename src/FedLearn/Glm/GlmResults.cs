@@ -39,7 +39,7 @@ public enum GlmStopReason
     /// <summary>All rounds were done.</summary>
     RoundLimit = 0,
 
-    /// <summary>The norm of the gradient fell to 1e-8.</summary>
+    /// <summary>The norm of the gradient fell to 1e-8 of the mean size of the residuals of the model without features, which has the unit of the label.</summary>
     Converged = 1,
 
     /// <summary>The line search found no further decrease in floating point.</summary>

@@ -12,5 +12,5 @@ internal static class LogLink
 
     /// <summary>log of the mean label; labels that are all 0 have none, and start as if half of one of them were 1.</summary>
     public static double Start(ReadOnlySpan<double> labels, ReadOnlySpan<double> weights) =>
-        Math.Log(Math.Max(GlmFamilyExtensions.MeanLabel(labels, weights), .5 / labels.Length));
+        Math.Log(GlmFamilyExtensions.MeanLabel(labels, weights) is > 0 and var mean ? mean : .5 / labels.Length);
 }

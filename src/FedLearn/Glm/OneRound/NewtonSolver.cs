@@ -10,7 +10,8 @@ internal delegate void RowDerivatives(ReadOnlySpan<double> scores, Span<double> 
 /// <param name="Scores">x.w of every row there, class-major, shape [K n].</param>
 /// <param name="Converged">Whether the gradient there is as short as asked.</param>
 /// <param name="Iterations">Newton steps taken.</param>
-internal sealed record NewtonResult(double[] Weights, double[] Scores, bool Converged, int Iterations);
+/// <param name="GradientNorm">Length of the gradient there.</param>
+internal sealed record NewtonResult(double[] Weights, double[] Scores, bool Converged, int Iterations, double GradientNorm);
 
 /// <summary>Minimises (1/n) sum l_i(x_i.w) + (l2/2)|w|^2 for convex l_i with Lipschitz derivatives, by Newton steps found with conjugate gradients.</summary>
 /// <remarks>No matrix of the second derivatives is formed: a step costs some passes over the rows, so that thousands of columns need no more memory
@@ -45,9 +46,9 @@ internal static class NewtonSolver
         for (int iteration = 0; ; iteration++)
         {
             if (length + (gradientError?.Invoke(TensorPrimitives.Norm<double>(w)) ?? 0) <= enough)
-                return new NewtonResult(w, a, true, iteration);
+                return new NewtonResult(w, a, true, iteration, length);
             if (iteration == iterations || !double.IsFinite(length))
-                return new NewtonResult(w, a, false, iteration);
+                return new NewtonResult(w, a, false, iteration, length);
             cancellationToken.ThrowIfCancellationRequested();
 
             Solve(part, l2, second, g, step, along, buffer);
@@ -58,7 +59,7 @@ internal static class NewtonSolver
             {
                 double t = Lbfgs.LineSearch(u => Slope(u, part, l2, loss, w, step, a, along, triedA, first, second), 1);
                 if (t == 0 && !(full < length))
-                    return new NewtonResult(w, a, false, iteration);
+                    return new NewtonResult(w, a, false, iteration, length);
                 if (t != 0)
                     TensorPrimitives.MultiplyAdd(step, t, w, triedW);
                 full = GradientAt(triedW, triedA, triedG);

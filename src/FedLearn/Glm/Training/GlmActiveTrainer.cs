@@ -22,10 +22,13 @@ internal partial class GlmActiveTrainer(GlmWork work, IReadOnlyList<IPartyChanne
     private readonly double[] _trainScores = new double[work.Train.Rows * work.Train.Outputs];
     private readonly RoundClock _clock = new(work);
 
-    // A gradient above this is no rounding of columns of ordinary size at their optimum, where L-BFGS ends at 1e-8.
-    private const double FarFromOptimum = 1e-5;
+    // Length of the gradient at which training has converged, over the mean size of the first residuals.
+    private const double RelativeTolerance = 1e-8;
 
-    private double _firstLoss, _lastLoss, _gradientNorm;
+    // A gradient of so many times the tolerance is no rounding of columns of ordinary size at their optimum.
+    private const double FarFromOptimum = 1e3;
+
+    private double _firstLoss, _lastLoss, _gradientNorm, _tolerance;
     // Rows in the order of the last epoch's scores; null for their own order.
     private int[]? _lastOrder;
     // l2/2 |w|^2 + l1 |w|_1 over all parties; null where it is not known.
@@ -65,6 +68,8 @@ internal partial class GlmActiveTrainer(GlmWork work, IReadOnlyList<IPartyChanne
         string[] warnings = [.. Warnings(reason, rounds), .. missing is null ? Array.Empty<string>() : [missing.Warning(_plan.Job)]];
         if (inference is not null && (reason is GlmStopReason.RoundLimit or GlmStopReason.EarlyStopped))
             warnings = [.. warnings, "standard errors suppose the optimum, and training ended before it: raise training.epochs, or use lbfgs or irls without early stopping"];
+        else if (inference is not null && _separated && !IsStuck(reason))
+            warnings = [.. warnings, $"standard errors of some weights say nothing: {MissingInference.Separation}; {MissingInference.AgainstSeparation}"];
         if (passives.Count == 0 && !_plan.Private)
             _penalty = Penalty(GlmObjective.Norms(_weights, work.Train.Penalised));
         return new GlmTraining(_weights, reason, timing)
@@ -78,6 +83,8 @@ internal partial class GlmActiveTrainer(GlmWork work, IReadOnlyList<IPartyChanne
         };
     }
 
+    private bool IsStuck(GlmStopReason reason) => reason == GlmStopReason.NoFurtherDecrease && _gradientNorm > FarFromOptimum * _tolerance;
+
     /// <summary>What whoever reads the figures should know. Labels speak in mode none alone: a warning in a private mode would tell of them outside the claim.</summary>
     private IEnumerable<string> Warnings(GlmStopReason reason, int rounds)
     {
@@ -85,7 +92,7 @@ internal partial class GlmActiveTrainer(GlmWork work, IReadOnlyList<IPartyChanne
             yield return _plan.Private && _plan.Mode != PrivacyMode.LabelDp
                 ? "the training loss, measured on noisy scores, grew from the first epoch to the last: the noise alone can do that; where figures of test rows are poor too, use a smaller training.stepSize"
                 : "the training loss grew from the first epoch to the last: use a smaller training.stepSize";
-        if (reason == GlmStopReason.NoFurtherDecrease && _gradientNorm > FarFromOptimum)
+        if (IsStuck(reason))
             yield return "training stopped where rounding hides any further decrease, and the gradient is not small: the model may be far from the best one. Columns or offsets of very different sizes do that; use preprocessing.scaling standardize or declared";
         if (reason == GlmStopReason.RoundLimit && _plan.FullBatch)
             yield return string.Create(CultureInfo.InvariantCulture, $"training stopped at its limit of {rounds:N0} iterations before it converged: the model is not the optimum; raise training.epochs");
@@ -116,14 +123,47 @@ internal partial class GlmActiveTrainer(GlmWork work, IReadOnlyList<IPartyChanne
         }
 
         if (part.FreeIntercept)
-        {
-            _plan.Family.Start(train.Labels, train.Weights, _weights.AsSpan(part.Penalised));
-            if (train.Offsets is { } offsets)
-                _weights[part.Penalised] -= GlmFamilyExtensions.MeanLabel(offsets, train.Weights);
-        }
-
+            Constants().CopyTo(_weights, part.Penalised);
         part.Scores(0, _weights, _trainScores);
         train.AddOffsets(0, _trainScores);
+    }
+
+    /// <summary>Free intercepts of the model without features, approximately.</summary>
+    private double[] Constants()
+    {
+        double[] start = new double[work.Train.Outputs];
+        _plan.Family.Start(train.Labels, train.Weights, start);
+        if (train.Offsets is { } offsets)
+            start[0] -= GlmFamilyExtensions.MeanLabel(offsets, train.Weights);
+        return start;
+    }
+
+    /// <summary>Scores of the model without features, whether or not the job's has an intercept.</summary>
+    private double[] ConstantScores()
+    {
+        double[] scores = new double[_trainScores.Length], constants = Constants();
+        for (int m = 0; m < constants.Length; m++)
+            scores.AsSpan(m * train.Rows, train.Rows).Fill(constants[m]);
+        train.AddOffsets(0, scores);
+        return scores;
+    }
+
+    /// <summary>Length of the gradient at which a full-batch optimiser has converged, known to the active party alone: 1e-8 of the mean size of the residuals of
+    /// the model without features, so that units of the label do not decide.</summary>
+    /// <remarks>Those residuals are what the gradient adds up, with columns of ordinary size, and float64 adds them to some 1e-16 of their size. Labels which that model
+    /// fits but for rounding, such as equal ones, leave a gradient of rounding, which nothing shortens.</remarks>
+    private double GradientTolerance()
+    {
+        int n = train.Rows, k = work.Train.Outputs;
+        double[] scores = ConstantScores(), values = new double[n * k * k];
+        _plan.Family.Curvatures(scores, train.Labels, values);
+        train.Weigh(0, n, values);
+        double rounding = Math.ScaleB(1 + Math.Abs(TensorPrimitives.MaxMagnitude<double>(scores)), -48) * TensorPrimitives.SumOfMagnitudes<double>(values) / (n * k);
+        _plan.Family.Residuals(scores, train.Labels, values.AsSpan(0, n * k));
+        train.Weigh(0, n, values.AsSpan(0, n * k));
+        double size = TensorPrimitives.SumOfMagnitudes<double>(values.AsSpan(0, n * k)) / (n * k);
+        double tolerance = size <= rounding ? rounding : RelativeTolerance * size;
+        return double.IsFinite(tolerance) ? tolerance : RelativeTolerance;
     }
 
     [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder))]

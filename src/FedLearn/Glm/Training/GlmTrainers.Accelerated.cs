@@ -56,8 +56,8 @@ internal sealed class AcceleratedWeights(LinearPart part, double[] weights, doub
 
 internal partial class GlmActiveTrainer
 {
-    /// <summary>Length of the gradient mapping, |w+ - v|/s, at which training has converged.</summary>
-    private const double MappingTolerance = 1e-8;
+    /// <summary>Factor by which a step is longer than the one before, at most.</summary>
+    private const double MostGrowth = 10;
 
     private async Task<(int Rounds, GlmStopReason Reason)> AcceleratedAsync(CancellationToken cancellationToken)
     {
@@ -66,7 +66,9 @@ internal partial class GlmActiveTrainer
         await StartScoresAsync(cancellationToken).ConfigureAwait(false);
         var own = new AcceleratedWeights(part, _weights, _plan.Job.Model.L2, _plan.Job.Model.L1);
         double[] ahead = [.. _trainScores], next = new double[entries], curvatures = new double[entries * part.Outputs];
-        double step = 1, t = 1;
+        // No one knows the size of the loss yet: steps grow tenfold until one of them is too long.
+        double step = 1, t = 1, growth = MostGrowth;
+        _tolerance = GradientTolerance();
         for (int round = 0; round < _plan.Epochs; round++)
         {
             cancellationToken.ThrowIfCancellationRequested();    // a party that trains alone waits for nobody
@@ -78,7 +80,7 @@ internal partial class GlmActiveTrainer
             own.Gradient(residuals);
 
             double[] shares;
-            double steepness;
+            double near, far;
             bool shortened = false;
             while (true)
             {
@@ -93,12 +95,16 @@ internal partial class GlmActiveTrainer
                 }
 
                 await AddScalarsAsync(round, shares, cancellationToken).ConfigureAwait(false);
-                steepness = Steepness(ahead, next, shares[0], curvatures);
-                if (step * steepness <= 1 + 1e-9)
+                if (!shortened)
+                    _gradientNorm = Math.Sqrt(shares[0]) / step;
+                (near, far) = Steepness(ahead, next, shares[0], curvatures);
+                if (step * Math.Max(near, far) <= 1 + 1e-9)
                     break;
-                shortened = true;
-                // An exponential may overflow on the way: then the steepness is no number.
-                step = double.IsFinite(steepness) ? Math.Min(step / 2, 1 / steepness) : step / 10;
+                (shortened, growth) = (true, 1);
+                // Where a trial is far too long an exponential makes the steepness at its end any number, or none: the start alone says more than that the
+                // step is to be shorter.
+                double shorter = double.IsFinite(far) ? Math.Clamp(1 / far, step / 10, step / 2) : step / 10;
+                step = double.IsFinite(near) ? Math.Min(shorter, 1 / near) : shorter;
                 if (step < 1e-300)
                     throw new InternalFailureException(GlmErrors.Diverged, $"party '{work.Party}', round {round}", "no step length decreases the loss.", "Look for columns of extreme size, or scale them.");
             }
@@ -110,7 +116,8 @@ internal partial class GlmActiveTrainer
                 return (round, GlmStopReason.NoFurtherDecrease);
             }
 
-            bool converged = Math.Sqrt(shares[0]) <= MappingTolerance * step;
+            // The length of the gradient mapping, |w+ - v|/s, which is 0 at the optimum and nowhere else.
+            bool converged = Math.Sqrt(shares[0]) <= _tolerance * step;
             double before = t;
             t = shares[1] > 0 ? 1 : (1 + Math.Sqrt(1 + 4 * t * t)) / 2;
             double momentum = shares[1] > 0 ? 0 : (before - 1) / t;
@@ -128,9 +135,10 @@ internal partial class GlmActiveTrainer
             work.Report(round + 1, loss, _stop?.Last);
             if (converged || stops)
                 return (round + 1, converged ? GlmStopReason.Converged : GlmStopReason.EarlyStopped);
-            // Where the loss is flatter than the step allows for, the next one is longer.
-            if (step * steepness < .7)
-                step *= 1.1;
+            // Where the loss is flatter than the step allows for, the next one is longer, and the more so the longer that lasts.
+            double steepness = Math.Max(near, far);
+            growth = step * steepness < .7 ? Math.Min(1.1 * growth, MostGrowth) : 1;
+            step = Math.Min(step * growth, 1 / steepness);
         }
 
         return (_plan.Epochs, GlmStopReason.RoundLimit);
@@ -139,12 +147,12 @@ internal partial class GlmActiveTrainer
     private ValueTask SendStepAsync(int round, double value, AcceleratedStep kind, CancellationToken cancellationToken) =>
         BroadcastAsync(round, Disclosure.Unprotected(new Scalars(ScalarsKind.Step, new[] { value, (double)kind }), "optimiser step: mode none"), cancellationToken);
 
-    /// <summary>Second difference of the objective along w+ - v over its square: the larger of the second derivatives at both ends, row by row. The step is
-    /// short enough when it is at most the inverse of this.</summary>
-    private double Steepness(double[] from, double[] to, double moved, double[] curvatures)
+    /// <summary>Second derivatives of the objective along w+ - v, over its square, at v and at w+. The step is short enough when it is at most the inverse of
+    /// both.</summary>
+    private (double Near, double Far) Steepness(double[] from, double[] to, double moved, double[] curvatures)
     {
         if (moved == 0)
-            return 0;
+            return (0, 0);
         int k = work.Train.Outputs;
         double[] along = new double[from.Length];
         TensorPrimitives.Subtract(to, from, along);
@@ -152,10 +160,10 @@ internal partial class GlmActiveTrainer
         {
             _plan.Family.Curvatures(scores, train.Labels, curvatures);
             train.Weigh(0, train.Rows, curvatures);
-            return RowBlocks.Quadratic(curvatures, along, k);
+            return _plan.Job.Model.L2 + RowBlocks.Quadratic(curvatures, along, k) / (train.Rows * moved);
         }
 
-        return _plan.Job.Model.L2 + Math.Max(Along(from), Along(to)) / (train.Rows * moved);
+        return (Along(from), Along(to));
     }
 }
 

@@ -1,3 +1,4 @@
+using System.Numerics.Tensors;
 using FedLearn.Coordination;
 using FedLearn.Diagnostics;
 using FedLearn.Numerics;
@@ -14,6 +15,9 @@ namespace FedLearn.Glm;
 
 internal partial class GlmActiveTrainer
 {
+    /// <summary>Whether some weights, of which there are standard errors, have no finite best value.</summary>
+    private bool _separated;
+
     private async Task<(GlmInference? Found, MissingInference? Missing)> InferAsync(int round, CancellationToken cancellationToken)
     {
         (JointColumns? joint, MissingInference? missing) = _joint is null ? await JointColumnsAsync(round, trained: true, cancellationToken).ConfigureAwait(false) : (_joint, null);
@@ -40,28 +44,38 @@ internal partial class GlmActiveTrainer
     {
         (found, answers) = (null, []);
         LinearPart own = work.Train;
-        int n = own.Rows, width = joint.Rows.Columns, size = width + (own.FreeIntercept ? 1 : 0), freedom = n - size;
+        // Rows of weight 0 are not there; over the others weights have mean 1.
+        int n = own.Rows, counted = train.Weights?.Count(weight => weight > 0) ?? n, width = joint.Rows.Columns, size = width + (own.FreeIntercept ? 1 : 0), freedom = counted - size;
+        double share = (double)counted / n;
         if (freedom <= 0)
             return new(InferenceFault.TooFewRows);
-        double[] information = new double[n];
-        _plan.Family.Information(_trainScores, information);
-        train.Weigh(0, n, information);
-        if (!(System.Numerics.Tensors.TensorPrimitives.Max<double>(information) > 1e-6))
+        double[] Information(double[] scores)
+        {
+            double[] information = new double[n];
+            _plan.Family.Information(scores, information);
+            train.Weigh(0, n, information);
+            TensorPrimitives.Multiply(information, share, information);
+            return information;
+        }
+
+        double[] information = Information(_trainScores);
+        if (TensorPrimitives.Max<double>(information) <= 1e-6 * TensorPrimitives.Max<double>(Information(ConstantScores())))
             return new(InferenceFault.EdgeMeans);
+        double ridge = counted * _plan.Job.Model.L2;
         double[] gram = WeightedGram(joint.Rows, information, own.FreeIntercept);
         if (!VectorKernels.AllFinite(gram))
             return new(InferenceFault.NotFinite);
-        Matrix<double> matrix = Matrix<double>.Build.DenseOfRowMajor(size, size, gram);
-        for (int j = 0; j < width; j++)
-            matrix[j, j] += n * _plan.Job.Model.L2;
+        (Matrix<double> scaled, double[] scale) = Scaled(gram, size, width, ridge);
+        if (!IsRegular(scaled))
+        {
+            // Columns that are independent where every row counts alike depend on each other only because rows at the edge say nothing.
+            double[] present = train.Weights?.Select(weight => weight > 0 ? 1.0 : 0).ToArray() ?? Enumerable.Repeat(1.0, n).ToArray();
+            return new(IsRegular(Scaled(WeightedGram(joint.Rows, present, own.FreeIntercept), size, width, ridge).Matrix) ? InferenceFault.EdgeMeans : InferenceFault.Dependent);
+        }
 
-        // Diagonal 1 first, so that units do not decide what is dependent.
-        double[] scale = [.. matrix.Diagonal().Select(v => v > 0 ? 1 / Math.Sqrt(v) : 0)];
-        Matrix<double> scaled = Matrix<double>.Build.Dense(size, size, (j, k) => matrix[j, k] * scale[j] * scale[k]);
-        if (!(scaled.Evd(Symmetricity.Symmetric).EigenValues.Min(v => v.Real) > 1e-11))
-            return new(InferenceFault.Dependent);
-        double dispersion = _plan.Family.EstimatesDispersion ? Pearson() / freedom : 1;
+        double dispersion = _plan.Family.EstimatesDispersion ? share * Pearson() / freedom : 1;
         Matrix<double> inverse = scaled.Inverse();
+        _separated = ridge == 0 && IsSeparated(joint.Rows, information, share, inverse, scale);
         double Covariance(int j, int k) => dispersion * inverse[j, k] * scale[j] * scale[k];
 
         int[] places = own.FreeIntercept ? [.. Enumerable.Range(0, own.Features), width] : [.. Enumerable.Range(0, own.Features)];
@@ -82,6 +96,41 @@ internal partial class GlmActiveTrainer
         answers = told;
         found = new GlmInference(dispersion, freedom, _plan.Job.Model.L2 > 0, [.. variances.Select((variance, j) => GlmCoefficient.Of(_weights[j], Math.Sqrt(Math.Max(0, variance))))]);
         return null;
+    }
+
+    /// <summary>The information of all columns and its penalty, scaled to diagonal 1 so that units do not decide what is dependent, with the factor of each.</summary>
+    private static (Matrix<double> Matrix, double[] Scale) Scaled(double[] gram, int size, int penalised, double ridge)
+    {
+        Matrix<double> matrix = Matrix<double>.Build.DenseOfRowMajor(size, size, gram);
+        for (int j = 0; j < penalised; j++)
+            matrix[j, j] += ridge;
+        double[] scale = [.. matrix.Diagonal().Select(v => v > 0 ? 1 / Math.Sqrt(v) : 0)];
+        return (Matrix<double>.Build.Dense(size, size, (j, k) => matrix[j, k] * scale[j] * scale[k]), scale);
+    }
+
+    private static bool IsRegular(Matrix<double> scaled) => scaled.Evd(Symmetricity.Symmetric).EigenValues.Min(v => v.Real) > 1e-11;
+
+    /// <summary>Whether Newton's method, whose gradient is as short as training asks, would still move scores of rows that say next to nothing: towards means at
+    /// the edge of their range a loss falls as an exponential does, by about the same step each time and for ever, while at an optimum there is no step left.</summary>
+    private bool IsSeparated(DenseMatrix rows, double[] information, double share, Matrix<double> inverse, double[] scale)
+    {
+        int n = rows.Rows, width = rows.Columns;
+        double[] residuals = new double[n], gradient = new double[scale.Length];
+        _plan.Family.Residuals(_trainScores, train.Labels, residuals);
+        train.Weigh(0, n, residuals);
+        for (int i = 0; i < n; i++)
+        {
+            TensorPrimitives.MultiplyAdd(rows.Row(i), share * residuals[i], gradient.AsSpan(0, width), gradient.AsSpan(0, width));
+            if (scale.Length > width)
+                gradient[width] += share * residuals[i];
+        }
+
+        TensorPrimitives.Multiply(gradient, scale, gradient);
+        double[] step = (inverse * Vector<double>.Build.DenseOfArray(gradient)).ToArray();
+        TensorPrimitives.Multiply(step, scale, step);
+        double little = 1e-3 * TensorPrimitives.Max<double>(information);
+        return Enumerable.Range(0, n).Any(i => information[i] < little * (train.Weights?[i] ?? 1)
+            && Math.Abs(TensorPrimitives.Dot(rows.Row(i), step.AsSpan(0, width)) + (scale.Length > width ? step[width] : 0)) > .1);
     }
 
     /// <summary>Sum of u (y - mu)^2/V(mu).</summary>
@@ -109,9 +158,9 @@ internal partial class GlmActiveTrainer
             rows.Row(i).CopyTo(row);
             if (intercept)
                 row[width] = 1;
-            System.Numerics.Tensors.TensorPrimitives.Multiply(row, weights[i], scaled);
+            TensorPrimitives.Multiply(row, weights[i], scaled);
             for (int j = 0; j < size; j++)
-                System.Numerics.Tensors.TensorPrimitives.MultiplyAdd(row, scaled[j], gram.AsSpan(j * size, size), gram.AsSpan(j * size, size));
+                TensorPrimitives.MultiplyAdd(row, scaled[j], gram.AsSpan(j * size, size), gram.AsSpan(j * size, size));
         }
 
         return gram;
@@ -147,7 +196,7 @@ internal enum InferenceFault
     /// <summary>More columns than one matrix at the active party takes.</summary>
     TooManyColumns = 1,
 
-    /// <summary>Every fitted mean is at the edge of its range.</summary>
+    /// <summary>Fitted means, if not all of them, are at the edge of their range, and some weights have no finite best value.</summary>
     EdgeMeans = 2,
 
     /// <summary>The information is beyond float64.</summary>
@@ -168,6 +217,12 @@ internal sealed record MissingInference(InferenceFault Fault, int Party = 0)
     /// <summary>Announced by a passive party instead of the number of its mixed columns, when its columns depend on each other.</summary>
     public const int NoColumns = -1;
 
+    /// <summary>What is wrong where fitted means are at the edge of their range.</summary>
+    public const string Separation = "columns tell the labels of some rows without a mistake, as where all rows of a category are of one class or have counts of 0, so that fitted means are at the edge of their range and some weights have no finite best value";
+
+    /// <summary>What to do about it.</summary>
+    public const string AgainstSeparation = "set model.l2 above 0, or leave those columns out";
+
     /// <summary>The number that travels.</summary>
     public double Number => (double)Fault + Party;
 
@@ -185,8 +240,7 @@ internal sealed record MissingInference(InferenceFault Fault, int Party = 0)
         {
             InferenceFault.TooFewRows => ("there are no more training rows than columns of all parties together", "use more rows or fewer columns"),
             InferenceFault.TooManyColumns => ("the parties have more columns together than one matrix at the active party takes", "use fewer columns"),
-            InferenceFault.EdgeMeans => ("every fitted mean is at the edge of its range, as where columns separate two classes, so that the rows say nothing of the weights' spread",
-                "set model.l2 above 0, or leave out the columns that tell the label"),
+            InferenceFault.EdgeMeans => (Separation, AgainstSeparation),
             InferenceFault.NotFinite => ("they are beyond what numbers hold", "scale the columns (preprocessing.scaling standardize or declared), or set model.l2 above 0"),
             InferenceFault.Dependent => ("a column of the training rows is a linear combination of others, of all parties together and with the intercept", Dependence),
             _ => ($"a column of '{Passive(job)[Party].Name}' is a linear combination of its others over the training rows", Dependence),

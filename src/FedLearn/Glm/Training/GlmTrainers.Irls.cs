@@ -23,8 +23,9 @@ internal partial class GlmActiveTrainer
         (_joint, _) = await JointColumnsAsync(0, trained: false, cancellationToken).ConfigureAwait(false);
         JointColumns joint = _joint!;
         var part = new LinearPart(joint.Rows, own.FreeIntercept, own.Outputs);
-        NewtonResult fit = OneRoundRefit.Fit(part, _plan.Family, train.Labels, train.Offsets, 1, train.Weights, _plan.Job.Model.L2, Lbfgs.GradientTolerance, 0,
-            _plan.Epochs, cancellationToken);
+        _tolerance = GradientTolerance();
+        NewtonResult fit = OneRoundRefit.Fit(part, _plan.Family, train.Labels, train.Offsets, 1, train.Weights, _plan.Job.Model.L2, _tolerance, 0, _plan.Epochs, cancellationToken);
+        _gradientNorm = fit.GradientNorm;
         // A start that is the optimum is one iteration all the same.
         int iterations = Math.Max(1, fit.Iterations), k = own.Outputs, d = own.Features, width = part.Features;
         GlmStopReason reason = fit.Converged ? GlmStopReason.Converged : fit.Iterations < _plan.Epochs ? GlmStopReason.NoFurtherDecrease : GlmStopReason.RoundLimit;

@@ -16,6 +16,7 @@ internal partial class GlmActiveTrainer
         var basis = new LbfgsBasis(_weights.Length);
         double[] along = new double[entries], trial = new double[entries], buffer = new double[entries], curvatures = new double[entries * k];
         await StartScoresAsync(cancellationToken).ConfigureAwait(false);
+        _tolerance = GradientTolerance();
         // A warm start's norm is not known before the first step.
         _penalty = _plan.Job.Training.WarmStart ? null : 0;
         for (int round = 0; ; round++)
@@ -31,7 +32,7 @@ internal partial class GlmActiveTrainer
             await AddScalarsAsync(round, products, cancellationToken).ConfigureAwait(false);
             work.CheckFinite(round, products);
 
-            bool converged = (_gradientNorm = Lbfgs.GradientNorm(products)) <= Lbfgs.GradientTolerance;
+            bool converged = (_gradientNorm = Lbfgs.GradientNorm(products)) <= _tolerance;
             bool stop = converged || round == _plan.Epochs;
             // After the last iteration training ends anyway, and only this tells the passive parties that it did so at the optimum.
             double[] coefficients = converged && round == _plan.Epochs ? [(double)GlmStopReason.Converged] : stop ? [] : Lbfgs.Direction(products, basis.Count);

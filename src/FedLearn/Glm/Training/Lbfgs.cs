@@ -70,8 +70,6 @@ internal sealed class LbfgsBasis(int dimension)
 /// <summary>The part of L-BFGS that needs inner products over all parties' coordinates: done by the active party.</summary>
 internal static class Lbfgs
 {
-    public const double GradientTolerance = 1e-8;
-
     /// <summary>Norm of the joint gradient: the last diagonal element.</summary>
     public static double GradientNorm(ReadOnlySpan<double> products) => Math.Sqrt(products[^1]);
 

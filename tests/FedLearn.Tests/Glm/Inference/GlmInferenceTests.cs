@@ -47,6 +47,35 @@ public class GlmInferenceTests
         Assert.All(results, r => Assert.Equal(rows.Rows - d - 1, r.Inference!.DegreesOfFreedom));
     }
 
+    [Theory]
+    [InlineData("binomial", GlmOptimizer.Lbfgs)]
+    [InlineData("gaussian", GlmOptimizer.Irls)]
+    [InlineData("poisson", GlmOptimizer.Lbfgs)]
+    [InlineData("gamma", GlmOptimizer.Irls)]
+    [InlineData("tweedie", GlmOptimizer.Lbfgs)]
+    public async Task StandardErrors_RowsOfWeightZero_AreThoseWithoutThem(string family, GlmOptimizer optimizer)
+    {
+        var random = new Random(41);
+        VerticalData data = VerticalData.Random(41, family, 120, 2, 2);
+        data = data.With(rowWeights: [.. data.Labels.Select(_ => random.Next(2) == 0 ? 0 : .5 + random.NextDouble())]);
+        int[] kept = [.. Enumerable.Range(0, data.Rows).Where(i => data.RowWeights![i] > 0)];
+        (string Id, double[] X, double Y)[] all = [.. data.All];
+        VerticalData without = new([.. kept.Select(i => all[i].Id)], [.. kept.Select(i => all[i].X)], [.. kept.Select(i => all[i].Y)], data.Widths) { RowWeights = [.. kept.Select(i => data.RowWeights![i])] };
+        foreach (double l2 in new[] { 0, .05 })
+        {
+            async Task<IReadOnlyList<GlmPartyResult>> InferAsync(VerticalData rows) => await LocalFederation.TrainAsync(rows.Job(family, new() { Optimizer = optimizer }, l2: l2) with { Inference = true }, rows.Inputs(),
+                cancellationToken: TestContext.Current.CancellationToken);
+            IReadOnlyList<GlmPartyResult> weighted = await InferAsync(data), fewer = await InferAsync(without);
+            VerticalData.AssertClose(VerticalData.Weights(fewer), VerticalData.Weights(weighted), 1e-6);
+            foreach ((GlmInference expected, GlmInference actual) in fewer.Zip(weighted, (f, w) => (f.Inference!, w.Inference!)))
+            {
+                Assert.Equal(kept.Length - 5, actual.DegreesOfFreedom);
+                Assert.Equal(expected.Dispersion, actual.Dispersion, 1e-6 * expected.Dispersion);
+                Assert.All(expected.Coefficients.Zip(actual.Coefficients), pair => Assert.Equal(pair.First.StandardError, pair.Second.StandardError, 1e-6 * pair.First.StandardError));
+            }
+        }
+    }
+
     [Fact]
     public async Task MixedColumns_OnTheWire_AreABasisOfTheSpaceAndNoColumn()
     {
@@ -114,7 +143,7 @@ public class GlmInferenceTests
         }
 
         // A column that is the label separates the classes.
-        await AssertNoneAsync([inputs[0], Doubled(inputs[1], inputs[0].Table.Labels!)], "every fitted mean is at the edge");
+        await AssertNoneAsync([inputs[0], Doubled(inputs[1], inputs[0].Table.Labels!)], "without a mistake");
         GlmPartyInput[] few = [.. inputs.Select(input => input with
         {
             Table = Table.FromMatrix([.. input.Table.Ids.Take(4)], input.Table.Schema.FeatureNames, new DenseMatrix(4, 2, [.. Enumerable.Range(0, 4).SelectMany(i => input.Table.Values.Row(i).ToArray())]),
@@ -124,6 +153,51 @@ public class GlmInferenceTests
         // More columns at a passive party than rows are left: its messages are taken all the same.
         job = job with { Parties = [.. job.Parties, new GlmPartyOptions { Party = new("p2", PartyRole.Passive) }] };
         await AssertNoneAsync([.. few, few[1] with { Party = "p2", Table = Table.FromMatrix(few[1].Table.Ids, ["z0", "z1"], new DenseMatrix(4, 2, [1, 0, 0, 1, 1, 1, 2, -1])) }], "no more training rows than columns");
+    }
+
+    /// <summary>A category of a few rows whose labels are all the same: its weight has no finite best value, and no column depends on others.</summary>
+    [Theory]
+    [InlineData("binomial", 1.0, GlmOptimizer.Lbfgs)]
+    [InlineData("binomial", 1.0, GlmOptimizer.Irls)]
+    [InlineData("binomial", 1.0, GlmOptimizer.Accelerated)]
+    [InlineData("poisson", 0.0, GlmOptimizer.Lbfgs)]
+    [InlineData("poisson", 0.0, GlmOptimizer.Irls)]
+    [InlineData("tweedie", 0.0, GlmOptimizer.Irls)]
+    public async Task StandardErrors_CategoryOfOneLabel_SaySeparationAndNotDependence(string family, double label, GlmOptimizer optimizer)
+    {
+        VerticalData plain = VerticalData.Random(43, family, 300, 1, 2);
+        (string Id, double[] X, double Y)[] all = [.. plain.All];
+        bool Rare(int i) => i % 30 == 0;
+        VerticalData Category(Func<int, double> y) => new([.. all.Select(row => row.Id)], [.. all.Select((row, i) => new[] { row.X[0], row.X[1], Rare(i) ? 1 : 0 })], [.. all.Select((_, i) => y(i))], plain.Widths);
+        async Task<IReadOnlyList<GlmPartyResult>> InferAsync(VerticalData rows, Scaling scaling) => await LocalFederation.TrainAsync(rows.Job(family, new() { Optimizer = optimizer, Epochs = 20_000 }, l2: 0) with
+        {
+            Inference = true,
+            Preprocessing = new() { Scaling = scaling },
+        }, rows.Inputs(), cancellationToken: TestContext.Current.CancellationToken);
+        foreach (Scaling scaling in new[] { Scaling.None, Scaling.Standardize })
+        {
+            IReadOnlyList<GlmPartyResult> separated = await InferAsync(Category(i => Rare(i) ? label : all[i].Y), scaling), mixed = await InferAsync(Category(i => all[i].Y), scaling);
+            string warning = Assert.Single(separated[0].Warnings, w => w.Contains("no finite best value", StringComparison.Ordinal));
+            Assert.StartsWith(separated[0].Inference is null ? "the model has no standard errors: " : "standard errors of some weights say nothing: ", warning, StringComparison.Ordinal);
+            Assert.DoesNotContain(separated[0].Warnings, w => w.Contains("linear combination", StringComparison.Ordinal));
+            if (separated[1].Inference is { } inference)
+                Assert.True(inference.Coefficients[1].StandardError > Math.Abs(inference.Coefficients[1].Estimate));
+            // One row of another label, and there is a best value.
+            Assert.DoesNotContain(mixed[0].Warnings, w => w.Contains("no finite best value", StringComparison.Ordinal));
+            Assert.NotNull(mixed[0].Inference);
+        }
+    }
+
+    [Fact]
+    public async Task StandardErrors_LabelInAnotherUnit_AreInThatUnit()
+    {
+        VerticalData data = VerticalData.Random(44, "gaussian", 100, 2, 2);
+        async Task<GlmInference> InferAsync(VerticalData rows, string family) => (await LocalFederation.TrainAsync(rows.Job(family, new(), l2: 0) with { Inference = true }, rows.Inputs(), cancellationToken: TestContext.Current.CancellationToken))[1].Inference!;
+        GlmInference expected = await InferAsync(data, "gaussian"), actual = await InferAsync(data.WithLabels(y => 1e-9 * y), "gaussian");
+        Assert.All(expected.Coefficients.Zip(actual.Coefficients), pair => Assert.Equal(pair.First.StandardError, 1e9 * pair.Second.StandardError, 1e-6));
+        VerticalData amounts = VerticalData.Random(44, "tweedie", 100, 2, 2);
+        (expected, actual) = (await InferAsync(amounts, "tweedie"), await InferAsync(amounts.WithLabels(y => 1e-15 * y), "tweedie"));
+        Assert.All(expected.Coefficients.Zip(actual.Coefficients), pair => Assert.Equal(pair.First.StandardError, pair.Second.StandardError, 1e-6));
     }
 
     private static GlmPartyInput Doubled(GlmPartyInput input, double[] column)

@@ -70,16 +70,20 @@ public sealed record ModelEvaluation
     /// <param name="options">Threshold and resamples; null: the defaults.</param>
     /// <exception cref="ArgumentException">The lengths differ.</exception>
     /// <exception cref="ArgumentOutOfRangeException">An option is outside its range.</exception>
-    public static ModelEvaluation Binary(ReadOnlySpan<double> scores, ReadOnlySpan<double> probabilities, ReadOnlySpan<double> labels, EvaluationOptions? options)
+    public static ModelEvaluation Binary(ReadOnlySpan<double> scores, ReadOnlySpan<double> probabilities, ReadOnlySpan<double> labels, EvaluationOptions? options) =>
+        Binary(scores, probabilities, labels, options, null);
+
+    /// <summary>The same, compared with a model without features of its own.</summary>
+    internal static ModelEvaluation Binary(ReadOnlySpan<double> scores, ReadOnlySpan<double> probabilities, ReadOnlySpan<double> labels, EvaluationOptions? options, NullModel? none)
     {
         options = (options ?? new()).Checked();
         double cut = BinaryRows.Cut(options.Threshold);
         Ranking? ranking = BinaryRows.Rank(scores, probabilities, labels);
-        MetricSet metrics = BinaryRows.Figures(ranking, scores, probabilities, labels, cut);
+        MetricSet metrics = BinaryRows.Figures(ranking, scores, probabilities, labels, cut, none);
         ModelEvaluation bare = Bare(metrics, options) with { Threshold = options.Threshold };
         if (labels.IsEmpty || ranking is null || Evaluation.Metrics.HasNaN(probabilities) || Evaluation.Metrics.HasNaN(labels))
             return bare;
-        var rows = new BinaryRows(ranking, scores, probabilities, labels, cut);
+        var rows = new BinaryRows(ranking, scores, probabilities, labels, cut, none);
         var confusion = new Confusion(BinaryRows.Cells(scores, labels, cut), 2);
         var curves = rows.Curves(MostPoints);
         return bare.WithIntervals(labels.Length, 1, options, rows.Weigh) with
@@ -119,13 +123,16 @@ public sealed record ModelEvaluation
     /// <param name="options">Resamples; null: the defaults. The threshold has no effect.</param>
     /// <exception cref="ArgumentException">The lengths differ.</exception>
     /// <exception cref="ArgumentOutOfRangeException">An option is outside its range.</exception>
-    public static ModelEvaluation Regression(ReadOnlySpan<double> means, ReadOnlySpan<double> labels, DevianceSum deviance, EvaluationOptions? options = null)
+    public static ModelEvaluation Regression(ReadOnlySpan<double> means, ReadOnlySpan<double> labels, DevianceSum deviance, EvaluationOptions? options = null) => Regression(means, labels, deviance, options, null);
+
+    /// <summary>The same, compared with a model without features of its own.</summary>
+    internal static ModelEvaluation Regression(ReadOnlySpan<double> means, ReadOnlySpan<double> labels, DevianceSum deviance, EvaluationOptions? options, NullModel? none)
     {
         options = (options ?? new()).Checked();
-        ModelEvaluation bare = Bare(MetricSet.ForRegression(means, labels, deviance), options);
+        ModelEvaluation bare = Bare(MetricSet.ForRegression(means, labels, deviance, none), options);
         if (labels.IsEmpty || !Evaluation.Metrics.AllFinite(means) || !Evaluation.Metrics.AllFinite(labels))
             return bare;
-        var rows = new RegressionRows(means, labels, deviance);
+        var rows = new RegressionRows(means, labels, deviance, none);
         Ranking ranking = Ranking.Of(means, labels)!;
         return bare.WithIntervals(labels.Length, 1, options, rows.Weigh) with
         {

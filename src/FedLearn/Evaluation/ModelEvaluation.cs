@@ -2,7 +2,7 @@ namespace FedLearn.Evaluation;
 
 /// <summary>Everything a report says of a model on labelled rows: figures, their intervals, curves and tables.</summary>
 /// <remarks>
-/// <para>An interval is the percentile interval of the figure over resamples of the rows; it says how the figure varies with the rows measured, not
+/// <para>An interval is the percentile interval of the figure over resamples of the rows, of Ks the basic one, 2 Ks less the percentiles, within 0 and 1; it says how the figure varies with the rows measured, not
 /// with those trained on. On training rows it is still too favourable. Null: the figure is not finite, or not defined in a tenth of the
 /// resamples, as when one row alone is of a class.</para>
 /// <para>With a NaN among scores, means or labels, or an infinity among those of a regression, there are figures (NaN, infinite or null) but no

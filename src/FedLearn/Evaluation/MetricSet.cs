@@ -63,8 +63,11 @@ public sealed record MetricSet
     /// <param name="labels">Whole numbers 0 to M - 1, shape [n].</param>
     /// <param name="classes">Number of classes M, at least 2.</param>
     /// <exception cref="ArgumentException">The lengths do not fit, or a label is no class.</exception>
-    public static MetricSet ForClasses(ReadOnlySpan<double> probabilities, ReadOnlySpan<double> labels, int classes) =>
-        new ClassRows(probabilities, labels, classes).Figures();
+    public static MetricSet ForClasses(ReadOnlySpan<double> probabilities, ReadOnlySpan<double> labels, int classes) => ForClasses(probabilities, labels, classes, null);
+
+    /// <summary>The same, with the negative log-likelihoods of the labels.</summary>
+    internal static MetricSet ForClasses(ReadOnlySpan<double> probabilities, ReadOnlySpan<double> labels, int classes, double[]? losses) =>
+        new ClassRows(probabilities, labels, classes, losses).Figures();
 
     /// <summary>Figures of a linear model.</summary>
     /// <param name="scores">Predicted means z, shape [n].</param>

@@ -110,6 +110,53 @@ public class NullModelTests
         Assert.Equal(Bootstrap.Quantile(squared, .975), actual.Intervals.High.R2!.Value, 3e-3);
     }
 
+    [Fact]
+    public void Figures_ClassesOfVanishingProbability_AreThoseOfLogarithms()
+    {
+        IGlmFamily family = GlmFamilies.Multinomial(3);
+        double[] scores = [0, 1, 2000, 1, 0, -1000, .5, 2, 0], labels = [2, 1, 1];
+        // log sum e^z - z of the label, row by row; the third row's probability is e^-3000.
+        double loss = (Math.Log(Math.Exp(0) + Math.Exp(1) + Math.Exp(.5)) - .5 + Math.Log(Math.Exp(1) + 1 + Math.Exp(2)) + 3000) / 3;
+        ModelEvaluation actual = GlmEvaluation.Of(family, scores, labels, new() { Resamples = 50 });
+        Assert.Equal(loss, actual.Metrics.LogLoss!.Value, 1e-12 * loss);
+        Assert.Equal(2 * loss, actual.Metrics.Deviance!.Value, 1e-12 * loss);
+        Assert.Equal(actual.Metrics, GlmEvaluation.FiguresOf(family, scores, labels));
+        Assert.True(double.IsFinite(actual.Metrics.D2!.Value));
+        Assert.True(double.IsFinite(actual.Intervals!.High.LogLoss!.Value));
+        Assert.Empty(actual.Warnings("test"));
+    }
+
+    [Fact]
+    public void Warnings_MeansBeyondTheRange_NameFiguresAndRows()
+    {
+        ModelEvaluation none = GlmEvaluation.Of(GlmFamilies.Poisson, [.5, 1, 700], [1, 3, 2], NoIntervals), one = GlmEvaluation.Of(GlmFamilies.Poisson, [.5, 1, 800], [1, 3, 2], NoIntervals);
+        Assert.StartsWith("rmse, r2 of the test rows are infinite, and missing here: 1 row has a prediction", Assert.Single(none.Warnings("test")), StringComparison.Ordinal);
+        Assert.StartsWith("rmse, mae, r2, deviance, d2 of the training rows are infinite, and missing here: 1 row has a prediction", Assert.Single(one.Warnings("training")), StringComparison.Ordinal);
+        Assert.Empty(GlmEvaluation.Of(GlmFamilies.Poisson, [.5, 1, 2], [1, 3, 2], NoIntervals).Warnings("test"));
+    }
+
+    [Theory]
+    [InlineData("poisson")]
+    [InlineData("multinomial")]
+    public async Task Train_OneExtremeTestRow_KeepsItsFiguresOrSaysWhichAreMissing(string name)
+    {
+        VerticalData data = VerticalData.Random(5, "poisson", 300, 2, 2).WithLabels(y => Math.Min(2, y));
+        IGlmFamily family = name == "poisson" ? GlmFamilies.Poisson : GlmFamilies.Multinomial(3);
+        GlmPartyInput[] inputs = data.Inputs();
+        GlmJob job = data.Job("poisson", new GlmTrainingOptions { Seed = 5, Optimizer = GlmOptimizer.Lbfgs }) with { Split = new SplitRule.ByHash(4, [0]) };
+        job = job with { Model = job.Model with { Family = family } };
+        Table own = inputs[0].Table;
+        bool[] test = RowSplit.TestRows(job.Split, null, own.Ids, [.. Enumerable.Range(0, own.Ids.Count)]);
+        // Of both signs, since the sign of a weight is the data's: one of the two rows has a mean that is infinite, or a label without probability.
+        int[] rows = [.. Enumerable.Range(0, test.Length).Where(i => test[i]).Take(2)];
+        (own.Values.Row(rows[0])[0], own.Values.Row(rows[1])[0]) = (1e5, -1e5);
+        GlmPartyResult active = (await LocalFederation.TrainAsync(job, inputs, cancellationToken: TestContext.Current.CancellationToken))[0];
+        if (name == "poisson")
+            Assert.Contains(active.Warnings, w => w.StartsWith("rmse, mae, r2, deviance, d2 of the test rows are infinite", StringComparison.Ordinal));
+        else
+            Assert.True(active.Test is { LogLoss: > 10 and < 1e6, D2: < 0 } && double.IsFinite(active.Test.D2!.Value));
+    }
+
     /// <summary>Counts that exposure explains alone: a model of noise explains nothing more, on any rows and in any mode.</summary>
     [Theory]
     [InlineData(PrivacyMode.None)]

@@ -8,7 +8,7 @@ namespace FedLearn.Glm;
 internal static class GlmEvaluation
 {
     private const int MostNullSteps = 100;
-    private const double NullTolerance = 1e-12, SlopeStep = 1e-4;
+    private const double NullTolerance = 1e-12, SmallestExact = 1e-290, SlopeStep = 1e-4;
 
     /// <summary>The figures alone, at threshold 0.5.</summary>
     /// <inheritdoc cref="Of" path="/param" />
@@ -16,7 +16,7 @@ internal static class GlmEvaluation
     {
         double[] means = new double[scores.Length];
         family.Means(scores, means);
-        return family.Outputs > 1 ? MetricSet.ForClasses(means, labels, family.Outputs)
+        return family.Outputs > 1 ? MetricSet.ForClasses(means, labels, family.Outputs, Losses(family, scores, means, labels))
             : family.Kind() == GlmFamilyKind.Binomial ? MetricSet.ForBinomial(scores, means, labels, NullModelOf(family, labels, offsets))
             : MetricSet.ForRegression(means, labels, (m, y) => DevianceSum(family, m, y), NullModelOf(family, labels, offsets));
     }
@@ -31,7 +31,7 @@ internal static class GlmEvaluation
     {
         double[] means = new double[scores.Length];
         family.Means(scores, means);
-        return family.Outputs > 1 ? ModelEvaluation.Classes(means, labels, family.Outputs, options)
+        return family.Outputs > 1 ? ModelEvaluation.Classes(means, labels, family.Outputs, options, Losses(family, scores, means, labels))
             : family.Kind() == GlmFamilyKind.Binomial ? ModelEvaluation.Binary(scores, means, labels, options, NullModelOf(family, labels, offsets))
             : ModelEvaluation.Regression(means, labels, (m, y) => DevianceSum(family, m, y), options, NullModelOf(family, labels, offsets));
     }
@@ -79,6 +79,26 @@ internal static class GlmEvaluation
             family.Curvatures(z, labels, second);
             return TensorPrimitives.Sum<double>(first);
         }
+    }
+
+    /// <summary>Negative log-likelihoods of the classes of rows: a probability that underflows has a logarithm all the same.</summary>
+    private static double[] Losses(IGlmFamily family, double[] scores, double[] means, double[] labels)
+    {
+        int n = labels.Length;
+        double[] losses = new double[n];
+        Span<double> row = stackalloc double[family.Outputs];
+        for (int i = 0; i < n; i++)
+        {
+            double probability = means[((int)labels[i] * n) + i];
+            losses[i] = -Math.Log(probability);
+            if (!(probability < SmallestExact))
+                continue;
+            for (int m = 0; m < row.Length; m++)
+                row[m] = scores[(m * n) + i];
+            losses[i] = family.DevianceSum(row, labels.AsSpan(i, 1)) / 2;
+        }
+
+        return losses;
     }
 
     private static double DevianceSum(IGlmFamily family, ReadOnlySpan<double> means, ReadOnlySpan<double> labels)

@@ -101,7 +101,7 @@ internal static class ReportWriter
     /// <summary>What the figures of the training rows are where scores reach the active party with noise; empty elsewhere.</summary>
     public static string Noisy(JsonObject document) => document["metrics"]!["train"] is not null
         && document["parties"]!.AsArray().Any(p => (string?)p!["privacy"]!["mode"] is "hdp-vfl" or "one-round")
-        ? " Figures of training rows are measured on noisy scores, and worse than the model: judge it by test rows." : "";
+        ? " Figures of training rows are measured on noisy scores, which the model was fitted to, and say little of it: judge it by test rows." : "";
 
     /// <summary>Why an optimiser that may stop early did; empty where it went through all of its epochs.</summary>
     private static string Stopped(JsonObject document) => (string?)document["job"]!["stopReason"] switch

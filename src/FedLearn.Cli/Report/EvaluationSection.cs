@@ -22,7 +22,7 @@ internal static class EvaluationSection
             + Chart("lift", "Lift", "Of the rows with the highest scores, against rows drawn at random (1)", Lift);
         string tables = string.Concat(sets.Select(s => Confusion(s.Name, s.Rows) + PerClass(s.Name, s.Rows)));
         string how = evaluation!["resamples"] is { } resamples
-            ? Html.Paragraph($"Intervals hold {Level(evaluation)} of {Figures.Count(resamples)} resamples of the rows (bootstrap, seed {Figures.Value(evaluation["seed"])}).", "note") : "";
+            ? Html.Paragraph($"Intervals hold {Level(evaluation)} of {Figures.Count(resamples)} resamples of the rows (bootstrap, seed {Figures.Value(evaluation["seed"])}){(ranks ? "; that of KS is mirrored at KS, since resamples make a maximum larger" : "")}.", "note") : "";
         return "<h3>Evaluation</h3>\n" + (charts.Length == 0 ? "" : $"<div class=\"charts\">\n{charts}</div>\n") + (tables.Length == 0 ? "" : $"<div class=\"charts tables\">\n{tables}</div>\n") + how;
 
         string Chart(string key, string caption, string note, Func<JsonNode, string> figures)

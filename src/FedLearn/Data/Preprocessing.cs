@@ -39,7 +39,7 @@ public sealed record PreprocessingOptions
     /// <summary>How the length of a row is bounded.</summary>
     public RowBound Rows { get; init; } = RowBound.None;
 
-    /// <summary>Whether the constant 1 is appended to every row, before its length is bounded. Null: in private modes yes, in mode none no.</summary>
+    /// <summary>Whether the constant 1 is appended to every row: with <see cref="RowBound.Normalize"/> before its length is bounded, with <see cref="RowBound.Clip"/> afterwards. Null: in private modes yes, in mode none no.</summary>
     public bool? Constant { get; init; }
 
     /// <summary>Largest length R of a row when rows are bounded.</summary>

@@ -6,11 +6,14 @@ internal sealed class BinaryRows
 {
     private readonly Ranking _ranking;
     private readonly double[] _losses, _squares;
+    private readonly NullModel? _none;
+    private readonly double[] _labels;
     private readonly int _predicted;                             // how many are predicted to be 1
 
-    public BinaryRows(Ranking ranking, ReadOnlySpan<double> scores, ReadOnlySpan<double> means, ReadOnlySpan<double> labels, double cut)
+    public BinaryRows(Ranking ranking, ReadOnlySpan<double> scores, ReadOnlySpan<double> means, ReadOnlySpan<double> labels, double cut, NullModel? none = null)
     {
         _ranking = ranking;
+        (_none, _labels) = (none?.Ordered(ranking.Rows), none is null ? [] : new double[labels.Length]);
         _losses = new double[scores.Length];
         _squares = new double[scores.Length];
         ReadOnlySpan<int> rows = _ranking.Rows;
@@ -19,6 +22,8 @@ internal sealed class BinaryRows
             int row = rows[i];
             _losses[i] = Metrics.LogLoss(scores[row], labels[row]);
             _squares[i] = (labels[row] - means[row]) * (labels[row] - means[row]);
+            if (none is not null)
+                _labels[i] = labels[row];
             if (scores[row] > cut)
                 _predicted++;
         }
@@ -47,7 +52,7 @@ internal sealed class BinaryRows
     }
 
     /// <summary>Figures with every row counted once. NaN in, NaN or null out.</summary>
-    public static MetricSet Figures(Ranking? ranking, ReadOnlySpan<double> scores, ReadOnlySpan<double> means, ReadOnlySpan<double> labels, double cut)
+    public static MetricSet Figures(Ranking? ranking, ReadOnlySpan<double> scores, ReadOnlySpan<double> means, ReadOnlySpan<double> labels, double cut, NullModel? none = null)
     {
         if (labels.IsEmpty)
             return new();
@@ -67,7 +72,7 @@ internal sealed class BinaryRows
             Recall = undefined ? null : Metrics.Defined(confusion.Recall(1)),
             F1 = undefined ? null : Metrics.Defined(confusion.F1(1)),
             Deviance = deviance,
-            D2 = D2(deviance, confusion.Rows(1), labels.Length) is { } d2 && !double.IsNaN(d2) ? d2 : null,
+            D2 = Metrics.Defined(D2(deviance, confusion.Rows(1), labels.Length, none is null ? null : none.Sums([], labels).Deviance)),
         };
     }
 
@@ -110,12 +115,14 @@ internal sealed class BinaryRows
         figures[Figure.Brier] = squares / counts.Length;
         figures[Figure.LogLoss] = losses / counts.Length;
         figures[Figure.Deviance] = 2 * losses / counts.Length;
-        figures[Figure.D2] = D2(2 * losses / counts.Length, confusion.Rows(1), counts.Length);
+        figures[Figure.D2] = D2(2 * losses / counts.Length, confusion.Rows(1), counts.Length, _none?.Sums(counts, _labels).Deviance);
     }
 
-    /// <summary>1 - deviance over that of the share of label 1; NaN when a class is absent.</summary>
-    private static double D2(double deviance, long positives, long rows)
+    /// <summary>1 - deviance over that of the share of label 1, or over the sum given; NaN when a class is absent.</summary>
+    private static double D2(double deviance, long positives, long rows, double? nullDeviance)
     {
+        if (nullDeviance is { } sum && positives > 0 && positives < rows)
+            return NullModel.Explained(deviance, sum / rows) ?? double.NaN;
         double p = positives / (double)rows, null2 = -2 * ((p * Math.Log(p)) + ((1 - p) * Math.Log(1 - p)));   // 0 log 0 is the NaN wanted
         return 1 - (deviance / null2);
     }

@@ -1,6 +1,6 @@
 namespace FedLearn.Evaluation;
 
-/// <summary>Percentile intervals by resampling rows (Efron and Tibshirani 1993, chapter 13).</summary>
+/// <summary>Percentile intervals by resampling rows (Efron and Tibshirani 1993, chapter 13); the basic one for a maximum (Davison and Hinkley 1997, section 5.2).</summary>
 /// <remarks>A resample is a count for every row. Each has a random stream of its own, so the threads do not change the result.</remarks>
 internal static class Bootstrap
 {
@@ -38,6 +38,9 @@ internal static class Bootstrap
             bool given = named[figure].Value is { } value && double.IsFinite(value) && sorted.Length >= LeastDefined * resamples;
             low[figure] = given ? Quantile(sorted, (1 - options.Level) / 2) : double.NaN;
             high[figure] = given ? Quantile(sorted, (1 + options.Level) / 2) : double.NaN;
+            // A maximum over thresholds is too large on the rows, by what they do by chance, and larger again on resamples of them: what a resample adds is taken off.
+            if (figure == Figure.Ks && given)
+                (low[figure], high[figure]) = (Math.Clamp(2 * named[figure].Value!.Value - high[figure], 0, 1), Math.Clamp(2 * named[figure].Value!.Value - low[figure], 0, 1));
         }
 
         return new(MetricSet.From(low), MetricSet.From(high));

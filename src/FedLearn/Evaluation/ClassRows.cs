@@ -8,7 +8,11 @@ internal sealed class ClassRows
     private readonly double[] _losses, _squares;
     private readonly int[] _cells;                               // label M + predicted class
 
-    public ClassRows(ReadOnlySpan<double> probabilities, ReadOnlySpan<double> labels, int classes)
+    /// <param name="probabilities">Class-major, shape [M n].</param>
+    /// <param name="labels">Whole numbers 0 to M - 1, shape [n].</param>
+    /// <param name="classes">Number of classes M.</param>
+    /// <param name="losses">Negative log-likelihoods of the labels, shape [n], where they are known better than by probabilities, which underflow to 0; null for those of the probabilities.</param>
+    public ClassRows(ReadOnlySpan<double> probabilities, ReadOnlySpan<double> labels, int classes, double[]? losses = null)
     {
         ArgumentOutOfRangeException.ThrowIfLessThan(classes, 2);
         if (probabilities.Length != (long)classes * labels.Length)
@@ -31,7 +35,7 @@ internal sealed class ClassRows
                     predicted = m;
             }
 
-            _losses[i] = -Math.Log(probabilities[(label * _rows) + i]);
+            _losses[i] = losses is null ? -Math.Log(probabilities[(label * _rows) + i]) : losses[i];
             _cells[i] = (label * classes) + predicted;
         }
 

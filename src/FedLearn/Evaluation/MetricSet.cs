@@ -39,13 +39,13 @@ public sealed record MetricSet
     /// <summary>Mean absolute error of the predicted mean, in units of the label.</summary>
     public double? Mae { get; init; }
 
-    /// <summary>1 less squared error over that of the mean label; at most 1.</summary>
+    /// <summary>1 less squared error over that of the mean label; of a model with offsets, over that of an intercept beside the offsets. At most 1.</summary>
     public double? R2 { get; init; }
 
     /// <summary>Mean unit deviance of a row.</summary>
     public double? Deviance { get; init; }
 
-    /// <summary>1 less deviance over that of the mean label (of the class shares); at most 1. Null when all labels are equal.</summary>
+    /// <summary>1 less deviance over that of the mean label (of the class shares); of a model with offsets, over that of an intercept beside the offsets. At most 1. Null when all labels are equal.</summary>
     public double? D2 { get; init; }
 
     /// <summary>Figures of a logistic model at threshold 0.5.</summary>
@@ -55,16 +55,19 @@ public sealed record MetricSet
     public static MetricSet ForBinomial(ReadOnlySpan<double> scores, ReadOnlySpan<double> labels) => ForBinomial(scores, BinaryRows.Means(scores), labels);
 
     /// <summary>The same, with the probabilities of the log odds.</summary>
-    internal static MetricSet ForBinomial(ReadOnlySpan<double> scores, ReadOnlySpan<double> probabilities, ReadOnlySpan<double> labels) =>
-        BinaryRows.Figures(BinaryRows.Rank(scores, probabilities, labels), scores, probabilities, labels, BinaryRows.Cut(0.5));
+    internal static MetricSet ForBinomial(ReadOnlySpan<double> scores, ReadOnlySpan<double> probabilities, ReadOnlySpan<double> labels, NullModel? none = null) =>
+        BinaryRows.Figures(BinaryRows.Rank(scores, probabilities, labels), scores, probabilities, labels, BinaryRows.Cut(0.5), none);
 
     /// <summary>Figures of a model of more than two classes.</summary>
     /// <param name="probabilities">Class-major: class m of row i at [m n + i]; shape [M n].</param>
     /// <param name="labels">Whole numbers 0 to M - 1, shape [n].</param>
     /// <param name="classes">Number of classes M, at least 2.</param>
     /// <exception cref="ArgumentException">The lengths do not fit, or a label is no class.</exception>
-    public static MetricSet ForClasses(ReadOnlySpan<double> probabilities, ReadOnlySpan<double> labels, int classes) =>
-        new ClassRows(probabilities, labels, classes).Figures();
+    public static MetricSet ForClasses(ReadOnlySpan<double> probabilities, ReadOnlySpan<double> labels, int classes) => ForClasses(probabilities, labels, classes, null);
+
+    /// <summary>The same, with the negative log-likelihoods of the labels.</summary>
+    internal static MetricSet ForClasses(ReadOnlySpan<double> probabilities, ReadOnlySpan<double> labels, int classes, double[]? losses) =>
+        new ClassRows(probabilities, labels, classes, losses).Figures();
 
     /// <summary>Figures of a linear model.</summary>
     /// <param name="scores">Predicted means z, shape [n].</param>
@@ -90,21 +93,30 @@ public sealed record MetricSet
     /// <param name="labels">Labels, shape [n].</param>
     /// <param name="deviance">Sum of the unit deviances of the family.</param>
     /// <exception cref="ArgumentException">The lengths differ.</exception>
-    public static MetricSet ForRegression(ReadOnlySpan<double> means, ReadOnlySpan<double> labels, DevianceSum deviance)
+    public static MetricSet ForRegression(ReadOnlySpan<double> means, ReadOnlySpan<double> labels, DevianceSum deviance) => ForRegression(means, labels, deviance, null);
+
+    /// <summary>The same, compared with a model without features of its own.</summary>
+    internal static MetricSet ForRegression(ReadOnlySpan<double> means, ReadOnlySpan<double> labels, DevianceSum deviance, NullModel? none)
     {
         ArgumentNullException.ThrowIfNull(deviance);
         Metrics.RequireEqualLengths(means, labels);
         if (labels.IsEmpty)
             return new();
         double sum = deviance(means, labels);
-        double? r2 = Metrics.R2(means, labels);
+        double? r2 = Metrics.R2(means, labels), d2 = r2 is null || none is not null ? null : 1 - (sum / RegressionRows.NullDeviance(labels, deviance));    // both undefined when all labels are equal
+        if (none is not null && r2 is not null)
+        {
+            (double nullDeviance, double squares) = none.Sums([], labels);
+            (r2, d2) = (NullModel.Explained(Metrics.GaussianDeviance(means, labels) * labels.Length, squares), NullModel.Explained(sum, nullDeviance));
+        }
+
         return new()
         {
             Rmse = Metrics.Rmse(means, labels),
             Mae = Metrics.Mae(means, labels),
             R2 = r2,
             Deviance = sum / labels.Length,
-            D2 = r2 is null ? null : 1 - (sum / RegressionRows.NullDeviance(labels, deviance)),    // both undefined when all labels are equal
+            D2 = d2,
         };
     }
 

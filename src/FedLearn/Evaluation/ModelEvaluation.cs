@@ -1,8 +1,10 @@
+using System.Globalization;
+
 namespace FedLearn.Evaluation;
 
 /// <summary>Everything a report says of a model on labelled rows: figures, their intervals, curves and tables.</summary>
 /// <remarks>
-/// <para>An interval is the percentile interval of the figure over resamples of the rows; it says how the figure varies with the rows measured, not
+/// <para>An interval is the percentile interval of the figure over resamples of the rows, of Ks the basic one, 2 Ks less the percentiles, within 0 and 1; it says how the figure varies with the rows measured, not
 /// with those trained on. On training rows it is still too favourable. Null: the figure is not finite, or not defined in a tenth of the
 /// resamples, as when one row alone is of a class.</para>
 /// <para>With a NaN among scores, means or labels, or an infinity among those of a regression, there are figures (NaN, infinite or null) but no
@@ -29,6 +31,9 @@ public sealed record ModelEvaluation
 
     /// <summary>Probability above which a row is predicted positive; null but for two classes.</summary>
     public double? Threshold { get; init; }
+
+    /// <summary>Rows whose predicted mean, or its square, is beyond the range of a number.</summary>
+    internal int Beyond { get; init; }
 
     /// <summary>ROC curve; null but for two classes that both occur.</summary>
     public RocCurve? Roc { get; init; }
@@ -70,16 +75,20 @@ public sealed record ModelEvaluation
     /// <param name="options">Threshold and resamples; null: the defaults.</param>
     /// <exception cref="ArgumentException">The lengths differ.</exception>
     /// <exception cref="ArgumentOutOfRangeException">An option is outside its range.</exception>
-    public static ModelEvaluation Binary(ReadOnlySpan<double> scores, ReadOnlySpan<double> probabilities, ReadOnlySpan<double> labels, EvaluationOptions? options)
+    public static ModelEvaluation Binary(ReadOnlySpan<double> scores, ReadOnlySpan<double> probabilities, ReadOnlySpan<double> labels, EvaluationOptions? options) =>
+        Binary(scores, probabilities, labels, options, null);
+
+    /// <summary>The same, compared with a model without features of its own.</summary>
+    internal static ModelEvaluation Binary(ReadOnlySpan<double> scores, ReadOnlySpan<double> probabilities, ReadOnlySpan<double> labels, EvaluationOptions? options, NullModel? none)
     {
         options = (options ?? new()).Checked();
         double cut = BinaryRows.Cut(options.Threshold);
         Ranking? ranking = BinaryRows.Rank(scores, probabilities, labels);
-        MetricSet metrics = BinaryRows.Figures(ranking, scores, probabilities, labels, cut);
+        MetricSet metrics = BinaryRows.Figures(ranking, scores, probabilities, labels, cut, none);
         ModelEvaluation bare = Bare(metrics, options) with { Threshold = options.Threshold };
         if (labels.IsEmpty || ranking is null || Evaluation.Metrics.HasNaN(probabilities) || Evaluation.Metrics.HasNaN(labels))
             return bare;
-        var rows = new BinaryRows(ranking, scores, probabilities, labels, cut);
+        var rows = new BinaryRows(ranking, scores, probabilities, labels, cut, none);
         var confusion = new Confusion(BinaryRows.Cells(scores, labels, cut), 2);
         var curves = rows.Curves(MostPoints);
         return bare.WithIntervals(labels.Length, 1, options, rows.Weigh) with
@@ -100,10 +109,13 @@ public sealed record ModelEvaluation
     /// <param name="options">Resamples; null: the defaults. The threshold has no effect.</param>
     /// <exception cref="ArgumentException">The lengths do not fit, or a label is no class.</exception>
     /// <exception cref="ArgumentOutOfRangeException">An option or the number of classes is outside its range.</exception>
-    public static ModelEvaluation Classes(ReadOnlySpan<double> probabilities, ReadOnlySpan<double> labels, int classes, EvaluationOptions? options = null)
+    public static ModelEvaluation Classes(ReadOnlySpan<double> probabilities, ReadOnlySpan<double> labels, int classes, EvaluationOptions? options = null) => Classes(probabilities, labels, classes, options, null);
+
+    /// <summary>The same, with the negative log-likelihoods of the labels.</summary>
+    internal static ModelEvaluation Classes(ReadOnlySpan<double> probabilities, ReadOnlySpan<double> labels, int classes, EvaluationOptions? options, double[]? losses)
     {
         options = (options ?? new()).Checked();
-        var rows = new ClassRows(probabilities, labels, classes);
+        var rows = new ClassRows(probabilities, labels, classes, losses);
         ModelEvaluation bare = Bare(rows.Figures(), options);
         if (labels.IsEmpty || !rows.Defined)
             return bare;
@@ -119,19 +131,39 @@ public sealed record ModelEvaluation
     /// <param name="options">Resamples; null: the defaults. The threshold has no effect.</param>
     /// <exception cref="ArgumentException">The lengths differ.</exception>
     /// <exception cref="ArgumentOutOfRangeException">An option is outside its range.</exception>
-    public static ModelEvaluation Regression(ReadOnlySpan<double> means, ReadOnlySpan<double> labels, DevianceSum deviance, EvaluationOptions? options = null)
+    public static ModelEvaluation Regression(ReadOnlySpan<double> means, ReadOnlySpan<double> labels, DevianceSum deviance, EvaluationOptions? options = null) => Regression(means, labels, deviance, options, null);
+
+    /// <summary>The same, compared with a model without features of its own.</summary>
+    internal static ModelEvaluation Regression(ReadOnlySpan<double> means, ReadOnlySpan<double> labels, DevianceSum deviance, EvaluationOptions? options, NullModel? none)
     {
         options = (options ?? new()).Checked();
-        ModelEvaluation bare = Bare(MetricSet.ForRegression(means, labels, deviance), options);
+        ModelEvaluation bare = Bare(MetricSet.ForRegression(means, labels, deviance, none), options) with { Beyond = CountBeyond(means) };
         if (labels.IsEmpty || !Evaluation.Metrics.AllFinite(means) || !Evaluation.Metrics.AllFinite(labels))
             return bare;
-        var rows = new RegressionRows(means, labels, deviance);
+        var rows = new RegressionRows(means, labels, deviance, none);
         Ranking ranking = Ranking.Of(means, labels)!;
         return bare.WithIntervals(labels.Length, 1, options, rows.Weigh) with
         {
             Calibration = Deciles.Calibration(ranking, means, labels),
             Lift = Deciles.Lift(ranking, labels),
         };
+    }
+
+    /// <summary>What whoever reads the figures should know of those that are infinite, and so in no report.</summary>
+    /// <param name="set">Which rows: training or test.</param>
+    internal IEnumerable<string> Warnings(string set)
+    {
+        string[] infinite = [.. Metrics.Named().Where(figure => figure.Value is { } value && !double.IsFinite(value)).Select(figure => figure.Key)];
+        if (infinite.Length > 0)
+            yield return string.Create(CultureInfo.InvariantCulture, $"{string.Join(", ", infinite)} of the {set} rows {(infinite.Length == 1 ? "is" : "are")} infinite, and missing here{(Beyond == 0 ? "" : $": {Beyond:N0} row{(Beyond == 1 ? " has" : "s have")} a prediction that, or whose square, is beyond the range of a number")}; look for cells of these rows that are far from the others");
+    }
+
+    private static int CountBeyond(ReadOnlySpan<double> means)
+    {
+        int count = 0;
+        foreach (double mean in means)
+            count += double.IsInfinity(mean * mean) ? 1 : 0;
+        return count;
     }
 
     private static ModelEvaluation Bare(MetricSet metrics, EvaluationOptions options) => new() { Metrics = metrics, Level = options.Level, Seed = options.Seed };

@@ -7,10 +7,13 @@ internal sealed class RegressionRows
     private readonly double _mean;
     private readonly double[] _squares, _absolutes, _deviances, _nullDeviances, _centred;
     private readonly bool _splits;
+    private readonly NullModel? _none;
+    private readonly double[] _labels;
 
-    public RegressionRows(ReadOnlySpan<double> means, ReadOnlySpan<double> labels, DevianceSum deviance)
+    public RegressionRows(ReadOnlySpan<double> means, ReadOnlySpan<double> labels, DevianceSum deviance, NullModel? none = null)
     {
         int n = labels.Length;
+        (_none, _labels) = (none, none is null ? [] : labels.ToArray());
         (_squares, _absolutes, _deviances, _nullDeviances, _centred) = (new double[n], new double[n], new double[n], new double[n], new double[n]);
         (_deviance, _mean) = (deviance, Mean(labels));
         for (int i = 0; i < n; i++)
@@ -57,6 +60,14 @@ internal sealed class RegressionRows
             spread = Spread(counts, first / n);
         if (spread == 0)
             return;
+        if (_none is not null)
+        {
+            (double nullDeviance, double nullSquares) = _none.Sums(counts, _labels);
+            figures[Figure.R2] = NullModel.Explained(squares, nullSquares) ?? double.NaN;
+            figures[Figure.D2] = NullModel.Explained(deviances, nullDeviance) ?? double.NaN;
+            return;
+        }
+
         figures[Figure.R2] = 1 - (squares / spread);
         if (_splits)                                             // sum d(y, m) = sum d(y, mean of y) + n d(mean of y, m) with m the mean of all rows
             figures[Figure.D2] = 1 - (deviances / (nullDeviances - (n * _deviance([_mean], [_mean + (first / n)]))));

@@ -134,7 +134,13 @@ public sealed partial class GlmTrainer
             TestEvaluation = tested,
             GuestOnly = IsActive && _plan.Private ? GuestOnly.Fit(_plan.Job.Model.Family, work.Train, work.Test, targets, testTargets) : null,
             Objective = outcome.Objective,
-            Warnings = [.. outcome.Warnings, .. tested is null ? PerfectRanking.Warnings(trained?.Metrics, rows.Train.Length, "training") : PerfectRanking.Warnings(tested.Metrics, rows.Test.Length, "test"), .. IgnoredColumns(), .. BoundsWithoutUse(), .. CellsOutside.Warnings(_input.Party, map, _input.Table, rows.Train, "training", _plan.Private), .. BegunAnew(agreement, account), .. zeros.Select(column => ZeroNote(_plan.Job.Fold, _input.Party, column))],
+            Warnings =
+            [
+                .. outcome.Warnings, .. Infinite(trained, "training"), .. Infinite(tested, "test"),
+                .. tested is null ? PerfectRanking.Warnings(trained?.Metrics, rows.Train.Length, "training") : PerfectRanking.Warnings(tested.Metrics, rows.Test.Length, "test"),
+                .. IgnoredColumns(), .. BoundsWithoutUse(), .. CellsOutside.Warnings(_input.Party, map, _input.Table, rows.Train, "training", _plan.Private), .. BegunAnew(agreement, account),
+                .. zeros.Select(column => ZeroNote(_plan.Job.Fold, _input.Party, column)),
+            ],
         };
     }
 
@@ -146,6 +152,8 @@ public sealed partial class GlmTrainer
         return FeatureMap.Fit(_input.Table, train, _plan.PreprocessingOptions, _plan.Constant, "the training rows" + (fold is null ? "" : $" of {FoldName(fold)}"), zeros,
             field => _plan.Mode == PrivacyMode.None && (fold is not null || field.Kind != FieldKind.Numeric));
     }
+
+    private IEnumerable<string> Infinite(ModelEvaluation? evaluation, string set) => (evaluation?.Warnings(set) ?? []).Select(warning => _plan.Private ? warning + CellsOutside.OutsideClaims : warning);
 
     private static string FoldName(CrossValidationFold fold) => string.Create(CultureInfo.InvariantCulture, $"fold {fold.Index + 1} of {fold.Count}");
 

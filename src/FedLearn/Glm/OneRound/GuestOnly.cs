@@ -21,7 +21,7 @@ internal static class GuestOnly
         test.Scores(0, fit.Weights, scores);
         testTargets.AddOffsets(0, scores);
         trainTargets.AddOffsets(0, fit.Scores);
-        return new GuestOnlyMetrics(GlmEvaluation.FiguresOf(family, fit.Scores, trainTargets.Labels),
-            test.Rows == 0 ? null : GlmEvaluation.FiguresOf(family, scores, testTargets.Labels));
+        return new GuestOnlyMetrics(GlmEvaluation.FiguresOf(family, fit.Scores, trainTargets.Labels, trainTargets.Offsets),
+            test.Rows == 0 ? null : GlmEvaluation.FiguresOf(family, scores, testTargets.Labels, testTargets.Offsets));
     }
 }

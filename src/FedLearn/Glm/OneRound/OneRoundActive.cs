@@ -23,16 +23,16 @@ internal sealed class OneRoundActive(GlmWork work, IReadOnlyList<IPartyChannel> 
         (double[] Weights, bool Converged)? beside = null;
         if (passives.Count > 0)
         {
-            (double center, double left, statement) = await SendLabelsAsync(cancellationToken).ConfigureAwait(false);
+            (OneRoundColumn[] columns, double[] left, statement) = await SendLabelsAsync(cancellationToken).ConfigureAwait(false);
             (double[] scores, double variance) = await ReceiveScoresAsync(cancellationToken).ConfigureAwait(false);
             if (!_plan.HasClasses && _plan.Family.Link == "log")
             {
-                PeerLinkFit entered = Entered(center, left, scores, variance, cancellationToken);
+                PeerLinkFit entered = Entered(columns[0], left[0], scores, variance, cancellationToken);
                 (link, offsets, beside) = (entered.Link, entered.Offsets, (entered.Weights, entered.Converged));
             }
             else
             {
-                (offsets, kappa) = Added(scores, variance, cancellationToken);
+                (offsets, kappa) = Added(columns, left, scores, variance, cancellationToken);
             }
         }
 
@@ -61,7 +61,7 @@ internal sealed class OneRoundActive(GlmWork work, IReadOnlyList<IPartyChannel> 
         TensorPrimitives.Multiply(trained, kappa, trained);
         return new GlmTraining(weights, GlmStopReason.Converged, timing)
         {
-            MeasureTrain = () => GlmEvaluation.Of(_plan.Family, trained, train.Labels, work.Evaluation),
+            MeasureTrain = () => GlmEvaluation.Of(_plan.Family, trained, train.Labels, work.Evaluation, train.Offsets),
             MeasureTest = await TestAsync(weights, link, cancellationToken).ConfigureAwait(false),
             Statement = statement,
             PeerLink = link,
@@ -70,52 +70,71 @@ internal sealed class OneRoundActive(GlmWork work, IReadOnlyList<IPartyChannel> 
     }
 
     /// <summary>Scores that are added to the linear predictor: the posterior means of the others' shares, shape [K n], and the attenuation by their uncertainty.</summary>
-    private (double[] Offsets, double Kappa) Added(double[] scores, double variance, CancellationToken cancellationToken)
+    private (double[] Offsets, double Kappa) Added(OneRoundColumn[] columns, double[] left, double[] scores, double variance, CancellationToken cancellationToken)
     {
         int n = work.Train.Rows;
-        double ks = _plan.Job.Privacy.OneRound.ScoreClip, kappa = 1;
+        OneRoundParameters parameters = OneRoundRules.Parameters(_plan, n, 1, columns);
+        double kappa = 1, largest = passives.Count * parameters.ScoreClip * parameters.ScoreClip;
         double[] offsets = new double[scores.Length];
-        for (int m = 0; m < work.Train.Outputs; m++)
+        for (int m = 0; m < columns.Length; m++)
         {
-            PosteriorShare share = OneRoundRefit.Share(work.Train.With(1, intercept: false), scores[(m * n)..((m + 1) * n)], variance, passives.Count * ks * ks, cancellationToken);
-            share.Mean.CopyTo(offsets, m * n);
-            if (_plan.HasClasses && work.Train.Outputs == 1)
+            double[] member = _plan.HasClasses ? [.. train.Labels.Select(y => y == OneRoundRules.ClassOf(m, columns.Length) ? 1.0 : 0)] : train.Labels;
+            double signal = Math.Min(OneRoundRefit.ExplainedShare * OneRoundRefit.Variance(member) / (columns[m].Scale * columns[m].Scale), largest);
+            // A declared range is often much wider than the labels vary, and with a prior as wide as clipped scores allow cross-validation took noise for signal.
+            PosteriorShare share = OneRoundRefit.Around(work.Train, scores[(m * n)..((m + 1) * n)], variance, Level(parameters, m, left[m], signal), (rows, centred) =>
+                _plan.HasClasses ? OneRoundRefit.Share(rows, centred, variance, largest, cancellationToken)
+                : signal > 0 ? OneRoundRefit.ShareOf(rows, centred, variance, signal, cancellationToken)
+                : new PosteriorShare(new double[n], 0, 0));
+            TensorPrimitives.Multiply(share.Mean, _plan.HasClasses ? 1 : columns[m].Scale, offsets.AsSpan(m * n, n));    // scores of a label with a range are in units of v
+            if (_plan.HasClasses && columns.Length == 1)
                 kappa = OneRoundRefit.Attenuation(share.Variance);
         }
 
-        if (!_plan.HasClasses && labels.Mechanism() is var mechanism)
-            TensorPrimitives.Multiply(offsets, (mechanism.High - mechanism.Low) / 4, offsets);             // v: scores are in its units
         return (offsets, kappa);
     }
 
+    /// <summary>What is known of the mean of the passive parties' scores without noise, in their units: the gradient of a fit is 0 along its constant, whose square is half of R^2.</summary>
+    /// <remarks>With c^2 that square and lambda the penalty, the mean is (c^2 left + lambda x.w)/(c^2 + lambda), x the mean of the other features: the targets' mean as far as the penalty lets
+    /// it, and with f = lambda/(c^2 + lambda) a share f of what the features say on average. That is taken to vary like the scores do, which the penalty shrinks by 1 - f.</remarks>
+    private ScoreLevel Level(OneRoundParameters parameters, int column, double left, double signal)
+    {
+        double square = parameters.RowNorm * parameters.RowNorm / 2, penalty = parameters.L2(column), f = penalty / (square + penalty);
+        return new ScoreLevel(passives.Count * left * (1 - f), signal * f * f * (1 - f) * (1 - f));
+    }
+
     /// <summary>Scores that enter through the link log, and the own fit beside them.</summary>
-    private PeerLinkFit Entered(double center, double left, double[] scores, double variance, CancellationToken cancellationToken)
+    private PeerLinkFit Entered(OneRoundColumn column, double left, double[] scores, double variance, CancellationToken cancellationToken)
     {
         NoisyTargetMechanism mechanism = labels.Mechanism();
-        OneRoundColumn column = OneRoundColumn.OfRange(mechanism, center);
         OneRoundParameters parameters = OneRoundRules.Parameters(_plan, work.Train.Rows, 1, [column]);
         TensorPrimitives.Multiply(scores, column.Scale, scores);
         double penalty = parameters.L2(0) * parameters.Rows;
         // With g the sums of squares along the main directions of a party's rows, which add up to n R^2 at most, its scores vary by sum (g/(g + n lambda))^2/n of the variance of a released
         // label: R^2/(4 n lambda) at most, since (g/(g + a))^2 <= g/(4 a). Half of that is the constant's, which the centre takes off, and rows are mostly shorter than R.
         // What the centre leaves of the labels' mean, where it was held within their range, the constants fit as far as the penalty lets them.
-        double constant = parameters.RowNorm * parameters.RowNorm * parameters.Rows / 2, level = passives.Count * left * constant / (constant + penalty);
+        double constant = parameters.RowNorm * parameters.RowNorm * parameters.Rows / 2, level = passives.Count * left * column.Scale * constant / (constant + penalty);
         double part = passives.Count * parameters.RowNorm * parameters.RowNorm / (16 * penalty);
         return PeerLinkFit.Of(work.Train, _plan.Family, train, scores, level, variance * column.Scale * column.Scale, spread => part * (mechanism.Sigma * mechanism.Sigma + spread), cancellationToken);
     }
 
-    /// <summary>Sends every passive party the same released labels; returns their public centre, and what it leaves of their mean.</summary>
-    private async Task<(double Center, double Left, GlmPrivacyStatement Statement)> SendLabelsAsync(CancellationToken cancellationToken)
+    /// <summary>Sends every passive party the same released labels; returns the columns of targets that they make of these, and the mean of each, in units of v.</summary>
+    private async Task<(OneRoundColumn[] Columns, double[] Left, GlmPrivacyStatement Statement)> SendLabelsAsync(CancellationToken cancellationToken)
     {
-        double? declared = _plan.Job.Privacy.OneRound.LabelRate;
         if (_plan.HasClasses)
         {
             RandomizedResponse response = LabelRelease.ResponseOf(_plan);
             Released<RandomizedLabels> bits = labels.Randomized(response, trainRows, PrivacyUnit.Record);
             foreach (IPartyChannel passive in passives)
                 await _clock.WaitAsync(RoundClock.Now, passive.SendAsync(0, bits, cancellationToken)).ConfigureAwait(false);
-            // The centre is for labels with a range alone.
-            return (0, 0, OneRoundClaims.Randomized(_plan, work.Party, response, labels.Reused, train));
+            OneRoundColumn[] classes = OneRoundRules.Columns(_plan, response, bits.Payload.Classes.Span, work.Train.Outputs);
+            double[] means = new double[classes.Length];
+            for (int m = 0; m < means.Length; m++)
+            {
+                double share = (double)bits.Payload.Classes.Span.Count(OneRoundRules.ClassOf(m, means.Length)) / trainRows.Length;
+                means[m] = share * classes[m].Target(response.Debias(true)) + (1 - share) * classes[m].Target(response.Debias(false));
+            }
+
+            return (classes, means, OneRoundClaims.Randomized(_plan, work.Party, response, labels.Reused, train));
         }
 
         NoisyTargetMechanism mechanism = labels.Mechanism();
@@ -127,8 +146,10 @@ internal sealed class OneRoundActive(GlmWork work, IReadOnlyList<IPartyChannel> 
             await _clock.WaitAsync(RoundClock.Now, passive.SendAsync(0, targets, cancellationToken)).ConfigureAwait(false);
         }
 
-        double center = declared ?? OneRoundColumn.CenterOf(mechanism.Low, mechanism.High, targets.Payload.Values.Span);
-        return (center, TensorPrimitives.Sum(targets.Payload.Values.Span) / trainRows.Length - center, OneRoundClaims.Noisy(_plan, work.Party, mechanism, labels.Reused, train));
+        double center = _plan.Job.Privacy.OneRound.LabelRate ?? OneRoundColumn.CenterOf(mechanism.Low, mechanism.High, targets.Payload.Values.Span);
+        var column = OneRoundColumn.OfRange(mechanism, center);
+        double mean = TensorPrimitives.Sum(targets.Payload.Values.Span) / trainRows.Length;
+        return ([column], [(mean - center) / column.Scale], OneRoundClaims.Noisy(_plan, work.Party, mechanism, labels.Reused, train));
     }
 
     private async Task<(double[] Scores, double Variance)> ReceiveScoresAsync(CancellationToken cancellationToken)
@@ -163,6 +184,6 @@ internal sealed class OneRoundActive(GlmWork work, IReadOnlyList<IPartyChannel> 
         link?.Apply(peers);
         TensorPrimitives.Add(scores, peers, scores);
         work.CheckFinite(1, scores);
-        return () => GlmEvaluation.Of(_plan.Family, scores, test.Labels, work.Evaluation);
+        return () => GlmEvaluation.Of(_plan.Family, scores, test.Labels, work.Evaluation, test.Offsets);
     }
 }

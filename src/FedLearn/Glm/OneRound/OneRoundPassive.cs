@@ -93,15 +93,13 @@ internal sealed class OneRoundPassive(GlmWork work, IPartyChannel active, GlmAcc
             if (bits.Classes.Span.ContainsAnyExceptInRange((byte)0, (byte)(response.Classes - 1)))
                 throw ProtocolErrors.Peer(GlmOneRoundErrors.NotAClass, active.RemoteParty, "round 0", "sent a randomised label that is none of the classes.",
                     "Check that both parties run the same release of the software.");
-            // A binomial model has one column, that of class 1.
-            byte[] classes = work.Train.Outputs == 1 ? [1] : [.. Enumerable.Range(0, response.Classes).Select(m => (byte)m)];
-            OneRoundColumn[] columns = [.. classes.Select(m => OneRoundColumn.OfClass(response, declared ?? OneRoundColumn.ShareOf(response, bits.Classes.Span, m)))];
+            OneRoundColumn[] columns = OneRoundRules.Columns(_plan, response, bits.Classes.Span, work.Train.Outputs);
             double[][] targets = [.. columns.Select(_ => new double[n])];
             for (int m = 0; m < columns.Length; m++)
             {
                 (double no, double yes) = (columns[m].Target(response.Debias(false)), columns[m].Target(response.Debias(true)));
                 for (int i = 0; i < n; i++)
-                    targets[m][i] = bits.Classes.Span[i] == classes[m] ? yes : no;
+                    targets[m][i] = bits.Classes.Span[i] == OneRoundRules.ClassOf(m, columns.Length) ? yes : no;
             }
 
             return (columns, targets, response.OtherProbability, null);

@@ -8,11 +8,22 @@ namespace FedLearn.Glm;
 /// <param name="Signal">Variance tau^2 of the share beyond what the party's own features explain.</param>
 internal sealed record PosteriorShare(double[] Mean, double Variance, double Signal);
 
+/// <summary>What is known of the mean over the training rows of a column's scores without noise.</summary>
+/// <param name="Expected">Its expected value, from public numbers.</param>
+/// <param name="Variance">Variance of what that may be off by. At least 0.</param>
+internal readonly record struct ScoreLevel(double Expected, double Variance);
+
 /// <summary>The active party's local fits: of its own features to the others' noisy scores, and of its own model beside them. Nothing of it is sent.</summary>
 internal static class OneRoundRefit
 {
     /// <summary>Penalty of the active party's own model.</summary>
     public const double Penalty = 1e-4;
+
+    /// <summary>Of the variance of the labels, what the others' features are expected to explain.</summary>
+    public const double ExplainedShare = .1;
+
+    /// <summary>Penalty that only keeps a problem solvable.</summary>
+    private const double LeastPenalty = 1e-8;
 
     private const int Folds = 3;
     private const double FitTolerance = 1e-8;
@@ -36,13 +47,40 @@ internal static class OneRoundRefit
     /// <param name="prior">Variance that is expected of the share. Above 0.</param>
     /// <param name="cancellationToken">Stops.</param>
     public static PosteriorShare ShareOf(LinearPart part, double[] scores, double variance, double prior, CancellationToken cancellationToken) =>
-        Share(part, scores, variance, variance / (scores.Length * prior), 4 * prior, cancellationToken);
+        Share(part, scores, variance, Math.Max(variance / (scores.Length * prior), LeastPenalty), 4 * prior, cancellationToken);
+
+    /// <summary>The same where the scores enter as they are, so that their level is not taken from the noisy ones: exact scores come in their place at prediction.</summary>
+    /// <remarks>The mean of n noisy scores errs by the deviation of their noise over sqrt(n), which may be more than all that the scores say. Left in, the own fit beside them cancels it on the
+    /// training rows, and predictions are off by it. So the ridge regression is one of centred scores with a free intercept, and the level is the posterior mean of <paramref name="level"/>.</remarks>
+    /// <param name="part">Own rows.</param>
+    /// <param name="scores">Sum of the noisy scores received, shape [n].</param>
+    /// <param name="variance">Variance of their noise together.</param>
+    /// <param name="level">What is known of their mean without noise.</param>
+    /// <param name="share">Posterior mean of centred scores on rows with a free intercept.</param>
+    public static PosteriorShare Around(LinearPart part, double[] scores, double variance, ScoreLevel level, Func<LinearPart, double[], PosteriorShare> share)
+    {
+        double received = TensorPrimitives.Sum<double>(scores) / scores.Length, known = level.Variance == 0 ? 0 : level.Variance / (level.Variance + variance / scores.Length);
+        double[] centred = new double[scores.Length];
+        TensorPrimitives.Subtract(scores, received, centred);
+        PosteriorShare found = share(part.With(1, intercept: true), centred);
+        TensorPrimitives.Add(found.Mean, level.Expected + known * (received - level.Expected), found.Mean);
+        return found;
+    }
+
+    /// <summary>Mean square of the differences from the mean.</summary>
+    public static double Variance(ReadOnlySpan<double> values)
+    {
+        double mean = TensorPrimitives.Sum(values) / values.Length, sum = 0;
+        foreach (double value in values)
+            sum += (value - mean) * (value - mean);
+        return sum / values.Length;
+    }
 
     /// <summary>Least squares of some values on the own features, with a penalty that only keeps the problem solvable.</summary>
     /// <param name="part">Own rows.</param>
     /// <param name="values">Values, shape [n].</param>
     /// <param name="cancellationToken">Stops.</param>
-    public static NewtonResult Project(LinearPart part, double[] values, CancellationToken cancellationToken) => Ridge(part, values, 1e-8, null, 1e-6, cancellationToken);
+    public static NewtonResult Project(LinearPart part, double[] values, CancellationToken cancellationToken) => Ridge(part, values, LeastPenalty, null, 1e-6, cancellationToken);
 
     private static PosteriorShare Share(LinearPart part, double[] scores, double variance, double penalty, double most, CancellationToken cancellationToken)
     {
@@ -104,7 +142,7 @@ internal static class OneRoundRefit
         foreach (double share in Shares)
         {
             // Coefficients of prior variance v give x.b that variance on rows of length 1, and the penalty noise/(n v).
-            double penalty = Math.Max(variance / (n * share * largest), 1e-8), error = 0;
+            double penalty = Math.Max(variance / (n * share * largest), LeastPenalty), error = 0;
             if (n < 2 * Folds)
                 return penalty;
             for (int fold = 0; fold < Folds; fold++)

@@ -44,6 +44,19 @@ internal static class OneRoundRules
         MaxColumns = Math.Max(1, columns),
     };
 
+    /// <summary>The columns of targets of randomised classes: that of class 1 for one score a row, else one a class.</summary>
+    public static OneRoundColumn[] Columns(GlmPlan plan, RandomizedResponse response, ReadOnlySpan<byte> released, int scores)
+    {
+        double? declared = plan.Job.Privacy.OneRound.LabelRate;
+        var columns = new OneRoundColumn[scores];
+        for (int m = 0; m < scores; m++)
+            columns[m] = OneRoundColumn.OfClass(response, declared ?? OneRoundColumn.ShareOf(response, released, ClassOf(m, scores)));
+        return columns;
+    }
+
+    /// <summary>The class that a column of targets is about.</summary>
+    public static byte ClassOf(int column, int scores) => (byte)(scores == 1 ? 1 : column);
+
     private static void CheckOneRound(GlmPlan plan)
     {
         if (plan.FreeIntercept)

@@ -12,9 +12,6 @@ internal sealed record PeerLinkFit(GlmPeerLink Link, double[] Weights, double[] 
     /// <summary>Smallest factor that scores may multiply the mean with.</summary>
     private const double LeastFactor = .1;
 
-    /// <summary>Of the variance of the labels, what the others' features are expected to explain.</summary>
-    private const double ExplainedShare = .1;
-
     /// <summary>Deviation of the prior of the slope, relative to the expected slope.</summary>
     private const double SlopeDeviation = .35;
 
@@ -40,14 +37,14 @@ internal sealed record PeerLinkFit(GlmPeerLink Link, double[] Weights, double[] 
     public static PeerLinkFit Of(LinearPart part, IGlmFamily family, GlmTargets targets, double[] scores, double level, double noise, Func<double, double> error, CancellationToken cancellationToken)
     {
         int n = part.Rows;
-        double mean = GlmFamilyExtensions.MeanLabel(targets.Labels, targets.Weights), spread = Variance(targets.Labels);
+        double mean = GlmFamilyExtensions.MeanLabel(targets.Labels, targets.Weights), spread = OneRoundRefit.Variance(targets.Labels);
         (double unit, Attempt alone) = (1, Fit(new double[n]));
         // The penalty pulls the level of the mean towards the unit, which matters where labels are rare or large.
         if (mean > 0 && Fit(Filled(n, Math.Log(mean))) is var levelled && levelled.Deviance < alone.Deviance)
             (unit, alone) = (mean, levelled);
         var best = new PeerLinkFit(new GlmPeerLink(unit, LeastFactor * unit) { Slope = 0 }, alone.Weights, Filled(n, Math.Log(unit)), alone.Converged);
         // Labels are at least 0, so that their means differ by no more than the mean itself.
-        double signal = Math.Min(mean * mean / 4, ExplainedShare * spread), expected = signal / (signal + error(spread));
+        double signal = Math.Min(mean * mean / 4, OneRoundRefit.ExplainedShare * spread), expected = signal / (signal + error(spread));
         if (!(mean > 0 && expected > 0 && alone.Deviance > 0 && double.IsFinite(noise / signal)))
             return best;
 
@@ -110,13 +107,5 @@ internal sealed record PeerLinkFit(GlmPeerLink Link, double[] Weights, double[] 
         double[] values = new double[n];
         values.AsSpan().Fill(value);
         return values;
-    }
-
-    private static double Variance(double[] values)
-    {
-        double mean = TensorPrimitives.Sum<double>(values) / values.Length, sum = 0;
-        foreach (double value in values)
-            sum += (value - mean) * (value - mean);
-        return sum / values.Length;
     }
 }

@@ -74,8 +74,8 @@ internal partial class GlmActiveTrainer(GlmWork work, IReadOnlyList<IPartyChanne
             _penalty = Penalty(GlmObjective.Norms(_weights, work.Train.Penalised));
         return new GlmTraining(_weights, reason, timing)
         {
-            MeasureTrain = !scored ? null : () => Measure(_trainScores, new GlmTargets(measuredLabels ?? train.Labels).Ordered(_plan.Private ? _lastOrder : null).Labels),
-            MeasureTest = tested is null ? null : () => Measure(tested, test.Labels),
+            MeasureTrain = !scored ? null : () => Measure(_trainScores, new GlmTargets(measuredLabels ?? train.Labels, Offsets: train.Offsets).Ordered(_plan.Private ? _lastOrder : null)),
+            MeasureTest = tested is null ? null : () => Measure(tested, test),
             // After early stopping the penalty of the best weights is not known.
             Objective = !scored || (_stop is not null && passives.Count > 0) ? null : MeanLoss() + _penalty,
             Inference = inference,
@@ -222,5 +222,5 @@ internal partial class GlmActiveTrainer(GlmWork work, IReadOnlyList<IPartyChanne
 
     private double Penalty((double Squares, double Magnitudes) norms) => _plan.Job.Model.L2 / 2 * norms.Squares + _plan.Job.Model.L1 * norms.Magnitudes;
 
-    private ModelEvaluation Measure(double[] scores, double[] labels) => GlmEvaluation.Of(_plan.Job.Model.Family, scores, labels, work.Evaluation);
+    private ModelEvaluation Measure(double[] scores, GlmTargets targets) => GlmEvaluation.Of(_plan.Job.Model.Family, scores, targets.Labels, work.Evaluation, targets.Offsets);
 }

@@ -1,3 +1,4 @@
+using System.Numerics.Tensors;
 using FedLearn.Evaluation;
 using FedLearn.Privacy;
 
@@ -6,15 +7,18 @@ namespace FedLearn.Glm;
 /// <summary>The figures of a family.</summary>
 internal static class GlmEvaluation
 {
+    private const int MostNullSteps = 100;
+    private const double NullTolerance = 1e-12, SmallestExact = 1e-290, SlopeStep = 1e-4;
+
     /// <summary>The figures alone, at threshold 0.5.</summary>
     /// <inheritdoc cref="Of" path="/param" />
-    public static MetricSet FiguresOf(IGlmFamily family, double[] scores, double[] labels)
+    public static MetricSet FiguresOf(IGlmFamily family, double[] scores, double[] labels, double[]? offsets = null)
     {
         double[] means = new double[scores.Length];
         family.Means(scores, means);
-        return family.Outputs > 1 ? MetricSet.ForClasses(means, labels, family.Outputs)
-            : family.Kind() == GlmFamilyKind.Binomial ? MetricSet.ForBinomial(scores, means, labels)
-            : MetricSet.ForRegression(means, labels, (m, y) => DevianceSum(family, m, y));
+        return family.Outputs > 1 ? MetricSet.ForClasses(means, labels, family.Outputs, Losses(family, scores, means, labels))
+            : family.Kind() == GlmFamilyKind.Binomial ? MetricSet.ForBinomial(scores, means, labels, NullModelOf(family, labels, offsets))
+            : MetricSet.ForRegression(means, labels, (m, y) => DevianceSum(family, m, y), NullModelOf(family, labels, offsets));
     }
 
     /// <summary>Evaluates scores against labels.</summary>
@@ -22,13 +26,79 @@ internal static class GlmEvaluation
     /// <param name="scores">Linear predictors, class-major, shape [K n].</param>
     /// <param name="labels">Canonical labels, shape [n].</param>
     /// <param name="options">Threshold and bootstrap.</param>
-    public static ModelEvaluation Of(IGlmFamily family, double[] scores, double[] labels, EvaluationOptions options)
+    /// <param name="offsets">Offsets of the rows, shape [n], which the scores hold; null for none.</param>
+    public static ModelEvaluation Of(IGlmFamily family, double[] scores, double[] labels, EvaluationOptions options, double[]? offsets = null)
     {
         double[] means = new double[scores.Length];
         family.Means(scores, means);
-        return family.Outputs > 1 ? ModelEvaluation.Classes(means, labels, family.Outputs, options)
-            : family.Kind() == GlmFamilyKind.Binomial ? ModelEvaluation.Binary(scores, means, labels, options)
-            : ModelEvaluation.Regression(means, labels, (m, y) => DevianceSum(family, m, y), options);
+        return family.Outputs > 1 ? ModelEvaluation.Classes(means, labels, family.Outputs, options, Losses(family, scores, means, labels))
+            : family.Kind() == GlmFamilyKind.Binomial ? ModelEvaluation.Binary(scores, means, labels, options, NullModelOf(family, labels, offsets))
+            : ModelEvaluation.Regression(means, labels, (m, y) => DevianceSum(family, m, y), options, NullModelOf(family, labels, offsets));
+    }
+
+    /// <summary>An intercept beside offsets, fitted by Newton's method; each row counts once, as in all figures. Null without offsets.</summary>
+    internal static NullModel? NullModelOf(IGlmFamily family, double[] labels, double[]? offsets)
+    {
+        if (offsets is null || labels.Length == 0)
+            return null;
+        int n = labels.Length;
+        double[] z = new double[n], first = new double[n], second = new double[n], means = new double[n], above = new double[n], deviances = new double[n];
+        Span<double> start = stackalloc double[1];
+        family.Start(labels, [], start);
+        // The sum of the residuals grows with the intercept: a Newton step, or enough halves of it, brings it nearer to 0.
+        double b = start[0] - (TensorPrimitives.Sum<double>(offsets) / n), gradient = GradientAt(b);
+        for (int i = 0; i < MostNullSteps; i++)
+        {
+            double step = -gradient / TensorPrimitives.Sum<double>(second), tried;
+            if (!double.IsFinite(step))
+                break;
+            while (!(Math.Abs(tried = GradientAt(b + step)) < Math.Abs(gradient)) && Math.Abs(step) > NullTolerance * Math.Max(1, Math.Abs(b)))
+                step /= 2;
+            if (!(Math.Abs(tried) < Math.Abs(gradient)))
+                break;
+            (b, gradient) = (b + step, tried);
+        }
+
+        GradientAt(b);
+        family.Means(z, means);
+        for (int i = 0; i < n; i++)
+            deviances[i] = family.DevianceSum(z.AsSpan(i, 1), labels.AsSpan(i, 1));
+        // The interface has no derivative of a mean: a central difference, good to nine digits.
+        TensorPrimitives.Add(z, SlopeStep, above);
+        family.Means(above, above);
+        TensorPrimitives.Subtract(z, SlopeStep, z);
+        family.Means(z, z);
+        TensorPrimitives.Subtract(above, z, above);
+        TensorPrimitives.Divide(above, 2 * SlopeStep, above);
+        return new NullModel(means, deviances, first, second, above);
+
+        double GradientAt(double intercept)
+        {
+            TensorPrimitives.Add(offsets, intercept, z);
+            family.Residuals(z, labels, first);
+            family.Curvatures(z, labels, second);
+            return TensorPrimitives.Sum<double>(first);
+        }
+    }
+
+    /// <summary>Negative log-likelihoods of the classes of rows: a probability that underflows has a logarithm all the same.</summary>
+    private static double[] Losses(IGlmFamily family, double[] scores, double[] means, double[] labels)
+    {
+        int n = labels.Length;
+        double[] losses = new double[n];
+        Span<double> row = stackalloc double[family.Outputs];
+        for (int i = 0; i < n; i++)
+        {
+            double probability = means[((int)labels[i] * n) + i];
+            losses[i] = -Math.Log(probability);
+            if (!(probability < SmallestExact))
+                continue;
+            for (int m = 0; m < row.Length; m++)
+                row[m] = scores[(m * n) + i];
+            losses[i] = family.DevianceSum(row, labels.AsSpan(i, 1)) / 2;
+        }
+
+        return losses;
     }
 
     private static double DevianceSum(IGlmFamily family, ReadOnlySpan<double> means, ReadOnlySpan<double> labels)

@@ -159,7 +159,7 @@ public class OneRoundFitTests
             double penalty = variance / (n * share * largest), error = 0;
             for (int fold = 0; fold < 3; fold++)
             {
-                double[] b = Ridge([.. Enumerable.Range(0, n).Where(i => i * 3 / n != fold)], penalty);
+                double[] b = Ridge(x, s, [.. Enumerable.Range(0, n).Where(i => i * 3 / n != fold)], penalty);
                 error += Enumerable.Range(0, n).Where(i => i * 3 / n == fold).Sum(i => Math.Pow(s[i] - Score(x[i], b), 2));
             }
 
@@ -167,7 +167,7 @@ public class OneRoundFitTests
                 best = (penalty, error);
         }
 
-        double[] w = Ridge([.. Enumerable.Range(0, n)], best.Penalty);
+        double[] w = Ridge(x, s, [.. Enumerable.Range(0, n)], best.Penalty);
         double signal = Math.Clamp(Enumerable.Range(0, n).Average(i => Math.Pow(s[i] - Score(x[i], w), 2)) - variance, 0, largest / 2), rho = signal / (signal + variance);
         PosteriorShare found = OneRoundRefit.Share(part, s, variance, largest, TestContext.Current.CancellationToken);
         Assert.InRange(signal, .1, 1.9);
@@ -175,29 +175,58 @@ public class OneRoundFitTests
         Assert.Equal(signal * (1 - rho), found.Variance, 1e-5);
         VerticalData.AssertClose(Enumerable.Range(0, n).Select(i => (1 - rho) * Score(x[i], w) + rho * s[i]), found.Mean, 1e-4);
         Assert.Equal(1 / Math.Sqrt(1 + Math.PI / 8), OneRoundRefit.Attenuation(1), 1e-15);
+    }
 
-        // (X'X + n penalty I) b = X's over some rows, by elimination.
-        double[] Ridge(int[] rows, double penalty)
+    [Theory]
+    [InlineData(0)]
+    [InlineData(.01)]
+    [InlineData(1e6)]
+    public void Around_ScoresOfAnyLevel_IsThePosteriorOfCentredRowsAndOfTheLevel(double spread)
+    {
+        const int n = 300;
+        const double variance = 2.25, prior = .7, expected = .3;
+        var random = new Random(8);
+        (double[][] x, _) = Rows(random, n, 2);
+        // A constant column as private modes have it, and scores far from 0.
+        x = [.. x.Select(row => row.Append(Math.Sqrt(.5)).ToArray())];
+        var part = new LinearPart(new DenseMatrix(n, 3, [.. x.SelectMany(r => r)]), false);
+        double[] s = [.. x.Select(row => 50 + Score(row, [1, -1, .5]) + .8 * Gauss(random) + 1.5 * Gauss(random))];
+
+        double mean = s.Average(), known = spread / (spread + variance / n);
+        double[] centre = [.. Enumerable.Range(0, 2).Select(j => x.Average(row => row[j]))], away = [.. s.Select(v => v - mean)];
+        double[][] centred = [.. x.Select(row => row.Take(2).Select((v, j) => v - centre[j]).ToArray())];
+        double[] w = Ridge(centred, away, [.. Enumerable.Range(0, n)], variance / (n * prior)), fitted = [.. centred.Select(row => Score(row, w))];
+        double signal = Math.Clamp(away.Zip(fitted, (a, b) => (a - b) * (a - b)).Average() - variance, 0, 4 * prior), rho = signal / (signal + variance);
+        PosteriorShare found = OneRoundRefit.Around(part, s, variance, new ScoreLevel(expected, spread),
+            (rows, scores) => OneRoundRefit.ShareOf(rows, scores, variance, prior, TestContext.Current.CancellationToken));
+        Assert.InRange(signal, .1, 2);
+        Assert.Equal(signal, found.Signal, 1e-5);
+        VerticalData.AssertClose(fitted.Zip(away, (m, a) => expected + known * (mean - expected) + (1 - rho) * m + rho * a), found.Mean, 1e-4);
+        Assert.Equal(expected + known * (mean - expected), found.Mean.Average(), 1e-5);
+    }
+
+    /// <summary>(X'X + n penalty I) b = X's over some of n rows, by elimination.</summary>
+    private static double[] Ridge(double[][] x, double[] s, int[] rows, double penalty)
+    {
+        int n = x.Length, d = x[0].Length;
+        double[,] a = new double[d, d + 1];
+        for (int j = 0; j < d; j++)
         {
-            double[,] a = new double[3, 4];
-            for (int j = 0; j < 3; j++)
-            {
-                for (int k = 0; k < 3; k++)
-                    a[j, k] = rows.Sum(i => x[i][j] * x[i][k]) + (j == k ? n * penalty : 0);
-                a[j, 3] = rows.Sum(i => x[i][j] * s[i]);
-            }
-
-            for (int p = 0; p < 3; p++)
-                for (int j = 0; j < 3; j++)
-                    if (j != p)
-                    {
-                        double f = a[j, p] / a[p, p];
-                        for (int k = p; k < 4; k++)
-                            a[j, k] -= f * a[p, k];
-                    }
-
-            return [a[0, 3] / a[0, 0], a[1, 3] / a[1, 1], a[2, 3] / a[2, 2]];
+            for (int k = 0; k < d; k++)
+                a[j, k] = rows.Sum(i => x[i][j] * x[i][k]) + (j == k ? n * penalty : 0);
+            a[j, d] = rows.Sum(i => x[i][j] * s[i]);
         }
+
+        for (int p = 0; p < d; p++)
+            for (int j = 0; j < d; j++)
+                if (j != p)
+                {
+                    double f = a[j, p] / a[p, p];
+                    for (int k = p; k <= d; k++)
+                        a[j, k] -= f * a[p, k];
+                }
+
+        return [.. Enumerable.Range(0, d).Select(j => a[j, d] / a[j, j])];
     }
 
     [Fact]

@@ -188,6 +188,28 @@ public class OneRoundJobTests
         }
     }
 
+    /// <summary>The mean of the received scores' noise, with deviation sigma v/sqrt(n), must not enter predictions: exact scores lack it.</summary>
+    [Theory]
+    [InlineData("gaussian", 1, .15)]
+    [InlineData("binomial", .3, .06)]
+    public async Task Train_StrongNoise_PredictsTheMeanLabel(string family, double epsilon, double most)
+    {
+        VerticalData data = VerticalData.Random(31, family, 1200, 2, 2);
+        double worst = 0;
+        for (ulong seed = 1; seed <= 12; seed++)
+        {
+            GlmJob job = Job(data, family, seed: seed, range: family == "gaussian" ? (-6, 6) : null) with { Preprocessing = new() { Scaling = Scaling.None, Rows = RowBound.Clip, Constant = true } };
+            job = job with { Privacy = job.Privacy with { Budget = new(epsilon, 1e-5) } };
+            GlmPartyInput[] inputs = data.Inputs();
+            IReadOnlyList<GlmPartyResult> results = await LocalFederation.TrainAsync(job, inputs, cancellationToken: TestContext.Current.CancellationToken);
+            GlmPrediction prediction = await LocalFederation.PredictAsync(job, inputs, [.. results.Select(r => r.Model)], cancellationToken: TestContext.Current.CancellationToken);
+            double label = prediction.Rows.Average(row => inputs[0].Table.Labels![row]), mean = prediction.Scores.Average(score => job.Model.Family.Mean(score));
+            worst = Math.Max(worst, Math.Abs(mean - label));
+        }
+
+        Assert.InRange(worst, 0, most);
+    }
+
     [Fact]
     public async Task Train_ContinuousLabels_AreClippedAndChargedAsGaussian()
     {

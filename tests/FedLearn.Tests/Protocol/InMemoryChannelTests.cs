@@ -92,7 +92,7 @@ public class InMemoryChannelTests
         PeerException error = await Assert.ThrowsAsync<PeerException>(() => waiting);
         Assert.Equal(ProtocolErrors.TimedOut, error.Id);
         Assert.Contains("'bank', round 7", error.Place, StringComparison.Ordinal);
-        Assert.Contains("waited 90 s for Residuals", error.Cause, StringComparison.Ordinal);
+        Assert.Contains("waited 90 s for a message of the kind Residuals", error.Cause, StringComparison.Ordinal);
     }
 
     [Fact]

@@ -15,6 +15,9 @@ namespace FedLearn.Glm;
 // One run of a job: rows, features, charge, agreement, training, result, in this order.
 public sealed partial class GlmTrainer
 {
+    private const string NoPrediction = "privacy.evaluation is none: no passive party sends its scores of the model, so that predict and serve refuse it (" + GlmErrors.NoScoresLeave
+        + "); to predict with it, train with disclosed, or with charged where the mode has it";
+
     private async Task<GlmPartyResult> TrainRunAsync(SessionAgreement agreement, IReadOnlyList<IPartyChannel> channels, IJointGradients? joint, GlmRun? run,
         Func<GlmAccount> openAccount, SessionTelemetry telemetry, IProgress<GlmProgress>? progress, CancellationToken cancellationToken)
     {
@@ -136,7 +139,7 @@ public sealed partial class GlmTrainer
             Objective = outcome.Objective,
             Warnings =
             [
-                .. outcome.Warnings, .. Infinite(trained, "training"), .. Infinite(tested, "test"),
+                .. outcome.Warnings, .. _plan.ScoresMayLeave ? [] : (string[])[NoPrediction], .. Infinite(trained, "training"), .. Infinite(tested, "test"),
                 .. tested is null ? PerfectRanking.Warnings(trained?.Metrics, rows.Train.Length, "training") : PerfectRanking.Warnings(tested.Metrics, rows.Test.Length, "test"),
                 .. IgnoredColumns(), .. BoundsWithoutUse(), .. CellsOutside.Warnings(_input.Party, map, _input.Table, rows.Train, "training", _plan.Private), .. BegunAnew(agreement, account),
                 .. zeros.Select(column => ZeroNote(_plan.Job.Fold, _input.Party, column)),

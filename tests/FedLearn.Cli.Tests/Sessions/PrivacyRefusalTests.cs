@@ -7,6 +7,7 @@ public class PrivacyRefusalTests
     public static TheoryData<string, string, string?> Refusals => new()
     {
         { "FL5052", "privacy.delta", "0.1" },
+        { "FL5007", "privacy.epsilon", "1e308" },
         { "FL5000", "training.stepSize", "8" },     // above 2 / (lambda + beta), beta = 1/4
         { "FL5001", "model.l2", "2.5" },            // |1 - eta lambda| > 1
         { "FL5050", "training.optimizer", "\"lbfgs\"" },

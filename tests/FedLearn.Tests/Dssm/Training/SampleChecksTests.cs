@@ -1,6 +1,5 @@
 using FedLearn.Diagnostics;
 using FedLearn.Dssm;
-using FedLearn.Parties;
 using FedLearn.Protocol;
 
 namespace FedLearn.Tests.Dssm.Training;

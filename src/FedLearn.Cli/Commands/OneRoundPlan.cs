@@ -26,7 +26,7 @@ internal static class OneRoundPlan
         {
             RandomizedResponse response = LabelRelease.ResponseOf(plan);
             columns = [.. Enumerable.Repeat(OneRoundColumn.OfClass(response, rate ?? 1.0 / response.Classes), plan.Family.Outputs)];
-            own = new JsonObject { ["party"] = active.Party.Name, ["epsilon"] = labels.Epsilon, ["delta"] = 0.0, ["flipProbability"] = response.OtherProbability };
+            own = new JsonObject { ["party"] = active.Party.Name, ["epsilon"] = labels.Epsilon, ["delta"] = 0.0, ["flipProbability"] = response.FlipProbability };
         }
         else
         {

@@ -26,7 +26,8 @@ internal static class PartyCommand
             With a trained model every party gives --predict; of a recommendation job it makes lists of items, and --evaluate measures the
             model on the held-out events. Length and users of the lists are the active party's choice; whether it may name people of whom it
             has no events is agreed on (--new-users). The passive parties disclose their scores, or their vectors of these users or events,
-            which no privacy claim covers; a private recommendation job whose privacy.evaluation is not disclosed is refused (FL5187).
+            which no privacy claim covers; a private recommendation job whose privacy.evaluation is not disclosed is refused (FL5187), and so is,
+            for --predict and --serve, a private or encrypted job of a linear model whose privacy.evaluation is none (FL5120).
             With --service a party stays for session after session, as a daemon does: docs/deploy.md.
             With --serve a passive party joins fedlearn serve at the active party, stays, and joins again whenever the connection was lost.
 

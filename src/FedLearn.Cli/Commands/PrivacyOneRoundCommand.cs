@@ -104,7 +104,7 @@ internal static class PrivacyOneRoundCommand
         }
 
         var response = new RandomizedResponse(epsilon, classes);
-        document["active"] = new JsonObject { ["keepProbability"] = response.KeepProbability, ["flipProbability"] = response.OtherProbability };
+        document["active"] = new JsonObject { ["keepProbability"] = response.KeepProbability, ["flipProbability"] = response.FlipProbability };
         return classes == 2 ? [OneRoundColumn.OfClass(response, rate ?? .5)]
             : [.. Enumerable.Repeat(OneRoundColumn.OfClass(response, rate ?? 1.0 / classes), classes)];
     }

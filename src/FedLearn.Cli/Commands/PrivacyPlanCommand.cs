@@ -122,7 +122,7 @@ internal static class PrivacyPlanCommand
         PrivacyMode.OneRound => OneRoundPlan.Of(plan, rows),
         PrivacyMode.HeDp => throw new ConfigurationException(CliErrors.NothingToPlan, $"{run.Path}: privacy.mode",
             "the noise of he+dp rests on the columns of all parties together and on the error of the scheme, which are known when a session begins.", "Train: the report has sigma and what it rests on."),
-        _ => throw new ConfigurationException(CliErrors.NothingToPlan, $"{run.Path}: privacy.mode", "a job of mode label-dp has nothing to plan: its labels are flipped with probability 1/(1 + e^epsilon), once.", "Plan a job of mode hdp-vfl or one-round."),
+        _ => throw new ConfigurationException(CliErrors.NothingToPlan, $"{run.Path}: privacy.mode", "a job of mode label-dp has nothing to plan: its labels of M classes become another class with probability (M - 1)/(M - 1 + e^epsilon), once.", "Plan a job of mode hdp-vfl or one-round."),
     };
 
     private static PrivacyPlan Plain(GlmPlan plan, int rows)

@@ -20,7 +20,8 @@ internal static class ServeCommand
               GET  /health/live, /health/ready, /metrics
             With "fallback": { "clinic": 0.12 } that constant stands in for the clinic's score while it is away or too slow, and the answer names
             it under degraded; otherwise the answer is status 503. The passive parties learn which of their rows are asked for; no privacy
-            claim of the training covers the scores they send. Ctrl-C finishes the requests in progress.
+            claim of the training covers the scores they send, and a private or encrypted job whose privacy.evaluation is none is refused (FL5120).
+            Ctrl-C finishes the requests in progress.
 
             Examples:
               fedlearn serve --config bank.party.json --model models

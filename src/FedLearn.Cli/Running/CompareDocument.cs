@@ -111,7 +111,7 @@ internal static class CompareDocument
         bool own = processes && row.Mode != "guest-only";
         for (int i = 0; i < parties.Count; i++)
             parties[i]!["peakMemoryBytes"] = own ? (long)Median(result.Reports.Select(r => (double)r["parties"]![i]!["peakMemoryBytes"]!)) : null;
-        bool whole = row.Epochs is null, noisy = ok && IsNoisy(row, parties);
+        bool whole = row.Epochs is null, noisy = ok && IsNoisy(row);
         string? engine = ok ? Engine(parties) ?? Engine(roles) : null;
         return new JsonObject
         {
@@ -140,9 +140,9 @@ internal static class CompareDocument
         };
     }
 
-    /// <summary>Whether the scores of training rows reached the active party with noise of their own: their figures then say nothing of the model. Under evaluation charged they are those of noisy weights,
-    /// which are the model's.</summary>
-    private static bool IsNoisy(CompareCase row, JsonArray parties) => row.Mode is "hdp-vfl" or "one-round" && !parties.Any(p => p!["privacy"]!["evaluationSigma"] is not null);
+    /// <summary>Whether the scores of training rows reached the active party with noise of their own: their figures then say nothing of the model. Under evaluation charged too they are those of the training
+    /// messages, and not of the final weights.</summary>
+    private static bool IsNoisy(CompareCase row) => row.Mode is "hdp-vfl" or "one-round";
 
     private static JsonNode? Intervals(JsonObject report, bool noisy)
     {

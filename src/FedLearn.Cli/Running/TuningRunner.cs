@@ -62,8 +62,8 @@ internal sealed class TuningRunner(GlmRunFile run, TuningRequest request, bool i
         JsonObject document = chosen is { } best ? PartyDocument.Merge(await SessionAsync(new SessionOrder(candidates[best].Run!, "train", model, null)).ConfigureAwait(false), 0)
             : _totals!.Document(run, tuning);
         document["tuning"] = TuningDocument.Of(tuning, _grid);
-        foreach (string warning in tuning.Warnings)
-            document["warnings"]!.AsArray().Add(warning);
+        // The report of a private tuning begins as that of its first run, with the same sentences.
+        PartyDocument.Union(document["warnings"]!.AsArray(), PartyDocument.Texts(tuning.Warnings));
         return ReadBack(document);
     }
 
@@ -118,6 +118,7 @@ internal sealed class TuningRunner(GlmRunFile run, TuningRequest request, bool i
 
         if (refusal is not null)
             throw refusal;
+        terminal.Log("a tuning keeps no states: one that is cut off begins anew when it is started again, and every run is then paid for again");
     }
 
     private IEnumerable<string> Undefined(IReadOnlyList<GlmCandidateResult> results, string metric, int? chosen)

@@ -258,11 +258,14 @@ public static class HdpVflCalibration
             : throw PrivacyErrors.Configuration(PrivacyErrors.BoundOverflow, "epsilon, delta", "the noise is beyond the range of a double.", "Use smaller bounds.");
     }
 
+    /// <summary>mu^2 is above 2 epsilon, and runs and parties add it up: beyond this sums are no number, where no noise was left long before.</summary>
+    private const double LargestEpsilon = 1e300;
+
     /// <summary>Checks a budget.</summary>
     /// <param name="epsilon">Privacy loss in nats. Finite, above 0.</param>
     /// <param name="delta">Probability of exceeding it. Above 0 and below 0.1.</param>
     /// <exception cref="Diagnostics.ConfigurationException">FL2301: NaN, infinite, negative or zero, or delta of 1 or more.</exception>
-    /// <exception cref="Diagnostics.PrivacyRefusedException">FL5004: delta is 0.1 or more.</exception>
+    /// <exception cref="Diagnostics.PrivacyRefusedException">FL5004: delta is 0.1 or more. FL5007: epsilon is above 1e300, so that noise of any use is out of the question, and sums of costs of a double's range.</exception>
     public static void CheckBudget(double epsilon, double delta)
     {
         if (!double.IsFinite(epsilon) || epsilon <= 0)
@@ -272,6 +275,8 @@ public static class HdpVflCalibration
         if (delta >= 0.1)
             throw PrivacyErrors.Refused(PrivacyErrors.DeltaTooLarge, "delta",
                 "a delta of 0.1 or more allows one row in ten to be published as it is.", "Give a delta below 1 over the number of rows.");
+        if (epsilon > LargestEpsilon)
+            throw GaussianMechanism.TooLittleNoise();
     }
 
     private static void CheckShare(double share, string name)

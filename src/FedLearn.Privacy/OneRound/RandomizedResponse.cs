@@ -50,8 +50,11 @@ public sealed class RandomizedResponse
     /// <summary>Number of classes M.</summary>
     public int Classes { get; }
 
-    /// <summary>Q, the probability of each other class: for two classes the probability that a label is flipped. Rounded to a double.</summary>
+    /// <summary>Q, the probability of each other class. Rounded to a double.</summary>
     public double OtherProbability => Math.ScaleB((double)_each, -64);
+
+    /// <summary>1 - P = (M - 1) Q, the probability that a label becomes another class: for two classes that it is flipped. Rounded to a double.</summary>
+    public double FlipProbability => (Classes - 1) * OtherProbability;
 
     /// <summary>P - Q, by which expectations shrink; above 0.</summary>
     public double Gap => Math.ScaleB((double)_gap, -64);

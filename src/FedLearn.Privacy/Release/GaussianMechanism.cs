@@ -90,9 +90,11 @@ public sealed class GaussianMechanism
             throw PrivacyErrors.Configuration(PrivacyErrors.InvalidNumber, "calibration", "its noise or its bound is not a positive number.", "Use a calibration of HdpVflCalibration.");
         _largest = Math.Round(calibration.ValueBound / _local.Step);
         if (_largest > LargestValue)
-            throw PrivacyErrors.Refused(PrivacyErrors.NoiseTooSmall, "epsilon", "the noise would be less than a hundred-millionth of the values it is to hide.",
-                "Use a smaller epsilon: one that large promises nothing.");
+            throw TooLittleNoise();
     }
+
+    internal static PrivacyRefusedException TooLittleNoise() => PrivacyErrors.Refused(PrivacyErrors.NoiseTooSmall, "epsilon",
+        "the noise would be less than a hundred-millionth of the values it is to hide.", "Use a smaller epsilon: one that large promises nothing.");
 
     /// <summary>Bits that an element of a released vector takes on the wire: the fewest that hold the bound on a value and 12 deviations of noise.</summary>
     /// <param name="calibration">The noise; one that a mechanism takes.</param>

@@ -19,15 +19,20 @@ internal sealed class GlmAccount(GlmPlan plan, GlmPartyInput input, Lazy<DataSet
     public bool IsUnderWay => Ledger.Entries.Any(e => e.Charge.RunId == RunId && e.State == ChargeState.Reserved);
 
     /// <summary>Charges of this party for this job that are not settled, and not this run's; 0 where the ledger cannot say, which is no reason to lose what the run achieved.</summary>
-    public int Abandoned()
+    public int Abandoned() => OfThisJob().Count(e => e.State == ChargeState.Reserved && e.Charge.RunId != RunId);
+
+    /// <summary>Whether this run has cost something beside an earlier one of the same job, however that ended; false where the ledger cannot say.</summary>
+    public bool IsChargedAgain() => OfThisJob().Where(e => e.PureEpsilon > 0 || e.MuSquared > 0).Select(e => e.Charge.RunId == RunId).Distinct().Count() > 1;
+
+    private IEnumerable<LedgerEntry> OfThisJob()
     {
         try
         {
-            return Ledger.Entries.Count(e => e.State == ChargeState.Reserved && e.Charge.Party == input.Party && e.Charge.JobDigest == jobDigest && e.Charge.RunId != RunId);
+            return Ledger.Entries.Where(e => e.Charge.Party == input.Party && e.Charge.JobDigest == jobDigest);
         }
         catch (FedLearnException)
         {
-            return 0;
+            return [];
         }
     }
 

@@ -102,6 +102,9 @@ public static class GlmErrors
     /// <summary>A cross-validation would disclose scores of rows that a charged evaluation promises to cover.</summary>
     public const string FoldNotCovered = "FL5118";
 
+    /// <summary>The job lets no score of a passive party leave it, so that nothing can be predicted with its model.</summary>
+    public const string NoScoresLeave = "FL5120";
+
     /// <summary>Training produced a NaN or an infinity.</summary>
     public const string Diverged = "FL6100";
 

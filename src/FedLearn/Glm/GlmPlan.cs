@@ -83,6 +83,9 @@ internal sealed class GlmPlan
 
     public bool SendsTestScores => (!Private && Mode != PrivacyMode.He) || Job.Privacy.Evaluation != EvaluationDisclosure.None;
 
+    /// <summary>Whether passive parties, where there are any, may send scores of the final model at all, for its evaluation and for predictions later.</summary>
+    public bool ScoresMayLeave => SendsTestScores || Job.Parties.Count < 2;
+
     /// <summary>What the promise is about; in label-dp the label, whatever the job says.</summary>
     public PrivacyUnit Unit => Mode == PrivacyMode.LabelDp ? PrivacyUnit.Label : Job.Privacy.Unit;
 

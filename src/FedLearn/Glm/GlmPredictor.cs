@@ -40,6 +40,7 @@ public sealed class GlmPredictor
     /// <param name="input">What this party brings; labels are not needed.</param>
     /// <param name="model">Its part of the model.</param>
     /// <exception cref="ConfigurationException">The job is inconsistent, or the model is another party's or another family's, or was trained with other parties (FL2402).</exception>
+    /// <exception cref="PrivacyRefusedException">FL5120: the job's privacy.evaluation is none, in a mode other than none.</exception>
     /// <exception cref="BadInputException">FL3021: the table has other columns than the model.</exception>
     public GlmPredictor(GlmJob job, GlmPartyInput input, GlmModel model)
     {
@@ -58,9 +59,12 @@ public sealed class GlmPredictor
         ArgumentNullException.ThrowIfNull(input);
         ArgumentNullException.ThrowIfNull(input.Table);
         ArgumentNullException.ThrowIfNull(model);
-        GlmPlan.Create(job);
+        var plan = GlmPlan.Create(job);
         GlmPartyOptions party = job.Parties.FirstOrDefault(p => p.Party.Name == input.Party)
             ?? throw new ConfigurationException(GlmErrors.InvalidJob, $"party '{input.Party}'", "the job has no party of that name.", "Use a name that the job lists.");
+        if (!plan.ScoresMayLeave)
+            throw new PrivacyRefusedException(GlmErrors.NoScoresLeave, $"party '{input.Party}', privacy.evaluation", "it is none, so that no passive party sends its scores, and a prediction is their sum.",
+                "Set privacy.evaluation to disclosed, or to charged where the mode has it, and train again: what leaves later is part of what the parties agree on before a training.");
         if (model.Party != party.Party || model.JobName != job.Name || !IsOf(job.Model.Family, model))
             throw new ConfigurationException(GlmErrors.OtherModel, $"party '{input.Party}'", "the model was trained by another job, for another party or for another family.",
                 "Give the run file and the directory of the same training.");

@@ -114,7 +114,7 @@ public sealed record GlmPrivacyStatement
 /// <summary>What one-round or label-dp training released at a party, and on what public numbers.</summary>
 public sealed record OneRoundStatement
 {
-    /// <summary>Probability that a label was flipped; null for continuous labels and at a passive party of mode label-dp.</summary>
+    /// <summary>Probability that a label became another class; null for continuous labels and at a passive party of mode label-dp.</summary>
     public double? FlipProbability { get; init; }
 
     /// <summary>Noise deviation of continuous or count labels; null for classes.</summary>

@@ -15,6 +15,9 @@ namespace FedLearn.Glm;
 // One run of a job: rows, features, charge, agreement, training, result, in this order.
 public sealed partial class GlmTrainer
 {
+    private const string NoPrediction = "privacy.evaluation is none: no passive party sends its scores of the model, so that predict and serve refuse it (" + GlmErrors.NoScoresLeave
+        + "); to predict with it, train with disclosed, or with charged where the mode has it";
+
     private async Task<GlmPartyResult> TrainRunAsync(SessionAgreement agreement, IReadOnlyList<IPartyChannel> channels, IJointGradients? joint, GlmRun? run,
         Func<GlmAccount> openAccount, SessionTelemetry telemetry, IProgress<GlmProgress>? progress, CancellationToken cancellationToken)
     {
@@ -104,6 +107,7 @@ public sealed partial class GlmTrainer
         if (outcome.MeasureTrain is not null || outcome.MeasureTest is not null)
             Begin(GlmStage.Measuring, rows.Train.Length + rows.Test.Length);
         ModelEvaluation? trained = outcome.MeasureTrain?.Invoke(), tested = outcome.MeasureTest?.Invoke();
+        GuestOnlyMetrics? alone = IsActive && _plan.Private ? GuestOnly.Fit(_plan.Job.Model.Family, work.Train, work.Test, targets, testTargets) : null;
         return new GlmPartyResult
         {
             Party = _options.Party,
@@ -132,11 +136,12 @@ public sealed partial class GlmTrainer
             Test = tested?.Metrics,
             TrainEvaluation = trained,
             TestEvaluation = tested,
-            GuestOnly = IsActive && _plan.Private ? GuestOnly.Fit(_plan.Job.Model.Family, work.Train, work.Test, targets, testTargets) : null,
+            GuestOnly = alone,
             Objective = outcome.Objective,
             Warnings =
             [
-                .. outcome.Warnings, .. Infinite(trained, "training"), .. Infinite(tested, "test"),
+                .. outcome.Warnings, .. _plan.ScoresMayLeave ? [] : (string[])[NoPrediction], .. Infinite(trained, "training"), .. Infinite(tested, "test"),
+                .. channels.Count > 0 && _plan.Job.Fold is null ? GuestOnly.Warnings(tested?.Metrics, alone?.Test) : [],
                 .. tested is null ? PerfectRanking.Warnings(trained?.Metrics, rows.Train.Length, "training") : PerfectRanking.Warnings(tested.Metrics, rows.Test.Length, "test"),
                 .. IgnoredColumns(), .. BoundsWithoutUse(), .. CellsOutside.Warnings(_input.Party, map, _input.Table, rows.Train, "training", _plan.Private), .. BegunAnew(agreement, account),
                 .. zeros.Select(column => ZeroNote(_plan.Job.Fold, _input.Party, column)),

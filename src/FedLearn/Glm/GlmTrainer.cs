@@ -270,6 +270,12 @@ public sealed partial class GlmTrainer
             yield break;
         if (_cutOff is not null)
             yield return $"{_input.Party}: a run of this job that was cut off before has been forgotten, since another party no longer has it: this is a new one";
+        else if (_plan.Job.Fold is not null)
+        {
+            // One sentence for all runs of a tuning.
+            if (account.IsChargedAgain())
+                yield return $"fold runs of '{_input.Party}' were charged before, by a tuning that was cut off or has ended: those charges stay, and these runs were charged beside them";
+        }
         else if (_input.Runs is not null && account.Abandoned() is > 0 and var runs)
             yield return string.Create(CultureInfo.InvariantCulture, $"{_input.Party}: the ledger has {(runs == 1 ? "a charge" : $"{runs} charges")} of this job whose run has not ended and has no state here (lost, damaged, or of ")
                 + "another process): it stays charged in full, and this run was charged beside it";

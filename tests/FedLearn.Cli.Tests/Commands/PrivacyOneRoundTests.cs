@@ -34,6 +34,7 @@ public class PrivacyOneRoundTests
     {
         JsonElement four = await Json("privacy", "one-round", "--rows", "10000", "--classes", "4", "--epsilon", "1", "--delta", "1e-5");
         Assert.Equal(Math.E / (Math.E + 3), Number(four, "active", "keepProbability"), 1e-15);
+        Assert.Equal(3 / (Math.E + 3), Number(four, "active", "flipProbability"), 1e-15);
         Assert.Equal(8, Number(four, "passive", "ownTerm"));
         JsonElement range = await Json("privacy", "one-round", "--rows", "5000", "--label-range", "-2,2", "--epsilon", "2", "--delta", "1e-5", "--evaluation-share", "0.2");
         Assert.Equal(4, Number(range, "active", "sensitivity"));

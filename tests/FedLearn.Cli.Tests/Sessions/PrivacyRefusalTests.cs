@@ -7,6 +7,7 @@ public class PrivacyRefusalTests
     public static TheoryData<string, string, string?> Refusals => new()
     {
         { "FL5052", "privacy.delta", "0.1" },
+        { "FL5007", "privacy.epsilon", "1e308" },
         { "FL5000", "training.stepSize", "8" },     // above 2 / (lambda + beta), beta = 1/4
         { "FL5001", "model.l2", "2.5" },            // |1 - eta lambda| > 1
         { "FL5050", "training.optimizer", "\"lbfgs\"" },
@@ -41,5 +42,37 @@ public class PrivacyRefusalTests
         Assert.Contains("party 'telco'", run.Error, StringComparison.Ordinal);
         Assert.Contains("(FL5101)", run.Error, StringComparison.Ordinal);
         Assert.Empty(scene.Results);
+    }
+
+    [Theory]
+    [InlineData("hdp-vfl")]
+    [InlineData("one-round")]
+    public async Task Predict_EvaluationNone_IsRefusedAtEveryPartyAndTheTrainingSaidSo(string mode)
+    {
+        using var scene = new Scene();
+        string job = scene.Job(Scene.Private(("privacy.mode", mode), ("privacy.evaluation", "none")));
+        ToolRun train = await ToolRun.Of("train", "--config", job, "--model", scene.At("models"));
+        Assert.True(train.ExitCode == 0, train.Error);
+        Assert.Contains("warning: privacy.evaluation is none: no passive party sends its scores of the model, so that predict and serve refuse it (FL5120)", train.Error, StringComparison.Ordinal);
+
+        // Each for itself: nobody listens.
+        (string bank, string telco) = scene.Parties(Scene.FreePort());
+        string[] before = scene.Results;
+        string[][] asked =
+        [
+            ["predict", "--config", job, "--out", scene.At("scores.csv")],
+            ["party", "--config", bank, "--predict", scene.At("scores.csv")],
+            ["party", "--config", telco, "--predict", scene.At("scores.csv")],
+            ["serve", "--config", bank],
+            ["party", "--config", telco, "--serve"],
+        ];
+        foreach (string[] verb in asked)
+        {
+            ToolRun run = await ToolRun.Of([.. verb, "--model", scene.At("models")]);
+            Assert.Equal((5, ""), (run.ExitCode, run.Output));
+            Assert.Contains("(FL5120)", run.Error, StringComparison.Ordinal);
+        }
+
+        Assert.Equal(before, scene.Results);
     }
 }

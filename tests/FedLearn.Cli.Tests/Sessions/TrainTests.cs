@@ -1,3 +1,4 @@
+using System.Globalization;
 using System.Text.Json.Nodes;
 
 namespace FedLearn.Cli.Tests.Sessions;
@@ -216,6 +217,26 @@ public class TrainTests
         for (int j = 0; j < pooled.Weights.Count; j++)
             gradient[j] += 0.001 * pooled.Weights[j].Weight;
         Assert.All(gradient, g => Assert.InRange(g, -1e-7, 1e-7));
+    }
+
+    [Theory]
+    [InlineData("hdp-vfl", "charged", 0.01, true)]
+    [InlineData("one-round", "charged", 1, true)]
+    [InlineData("label-dp", "disclosed", 0.01, true)]
+    [InlineData("label-dp", "disclosed", 20, false)]
+    public async Task Train_ModelWorseThanTheActivePartyAlone_SaysSoInTextAndPage(string mode, string evaluation, double epsilon, bool outweighs)
+    {
+        using var scene = new Scene();
+        // The noise is the same in every run.
+        string job = scene.Job(Scene.Private(("privacy.mode", mode), ("privacy.evaluation", evaluation), ("privacy.epsilon", epsilon), ("privacy.testNoiseSeed", 3), ("training.epochs", 20)));
+        ToolRun run = await ToolRun.Of("train", "--config", job, "--json", "--html", scene.At("report.html"));
+        Assert.True(run.ExitCode == 0, run.Error);
+        JsonObject metrics = JsonNode.Parse(run.Output)!["metrics"]!.AsObject();
+        double with = (double)metrics["test"]!["logLoss"]!, alone = (double)metrics["guestOnly"]!["test"]!["logLoss"]!;
+        Assert.Equal(outweighs, with > alone);
+        string warning = string.Create(CultureInfo.InvariantCulture, $"the noise outweighs what the other parties know: on the test rows the model's log loss is {with:G4}, and that of the active party alone {alone:G4}");
+        Assert.Equal(outweighs, run.Error.Contains($"warning: {warning}", StringComparison.Ordinal));
+        Assert.Equal(outweighs, File.ReadAllText(scene.At("report.html")).Contains("the noise outweighs", StringComparison.Ordinal));
     }
 
     [Fact]

@@ -161,6 +161,21 @@ public class TuningTests
         Assert.Contains("What tuning cost", File.ReadAllText(scene.At("page.html")), StringComparison.Ordinal);
     }
 
+    [Fact]
+    public async Task Tune_PrivateTuningAgain_SaysBeforeAndAfterThatItIsPaidForAgain()
+    {
+        using var scene = new Scene();
+        string job = scene.Job(Scene.Private());
+        const string Anew = "a tuning keeps no states: one that is cut off begins anew when it is started again, and every run is then paid for again";
+        (JsonObject first, string error) = await TuneAsync(job);
+        Assert.True(error.IndexOf(Anew, StringComparison.Ordinal) is >= 0 and int said && said < error.IndexOf("candidate 1 of 1", StringComparison.Ordinal), error);
+        Assert.DoesNotContain(first["warnings"]!.AsArray(), w => ((string)w!).Contains("were charged before", StringComparison.Ordinal));
+        (JsonObject again, error) = await TuneAsync(job);
+        Assert.All((string[])["bank", "telco"], party => Assert.Contains($"warning: fold runs of '{party}' were charged before", error, StringComparison.Ordinal));
+        Assert.Equal(2, again["warnings"]!.AsArray().Count(w => ((string)w!).Contains("were charged before", StringComparison.Ordinal)));
+        Assert.Equal(6, Charges(scene, "telco").Count);
+    }
+
     private static string ReportEpsilon(double epsilon) => epsilon.ToString("G4", System.Globalization.CultureInfo.InvariantCulture);
 
     private static IReadOnlyList<LedgerEntry> Charges(Scene scene, string party) => SqliteLedger.Audit(scene.At($"{party}.ledger.db")).Entries;

@@ -224,6 +224,13 @@ public class HdpVflCalibrationTests
     public void Calibrate_DeltaOfATenthOrMore_IsRefused(double delta) => Assert.Equal(PrivacyErrors.DeltaTooLarge,
         Assert.Throws<PrivacyRefusedException>(() => HdpVflCalibration.Calibrate(Job, Calibration.Tight, PartySide.Active, 1, delta)).Id);
 
+    [Theory]
+    [InlineData(1.01e300)]
+    [InlineData(1e308)]
+    [InlineData(double.MaxValue)]
+    public void Calibrate_EpsilonWhoseCostIsNoNumber_IsRefusedAsTooLittleNoise(double epsilon) => Assert.Equal(PrivacyErrors.NoiseTooSmall,
+        Assert.Throws<PrivacyRefusedException>(() => HdpVflCalibration.Calibrate(Job, Calibration.Tight, PartySide.Active, epsilon, 1e-5)).Id);
+
     [Fact]
     public void Calibrate_BudgetBelowTheLattice_IsRefused() => Assert.Equal(PrivacyErrors.LatticeTooCoarse,
         Assert.Throws<PrivacyRefusedException>(() => HdpVflCalibration.Calibrate(Job, Calibration.Tight, PartySide.Active, 1e-6, 1e-9)).Id);

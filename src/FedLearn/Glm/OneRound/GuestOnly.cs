@@ -1,3 +1,5 @@
+using System.Globalization;
+using FedLearn.Data;
 using FedLearn.Evaluation;
 
 namespace FedLearn.Glm;
@@ -23,5 +25,16 @@ internal static class GuestOnly
         trainTargets.AddOffsets(0, fit.Scores);
         return new GuestOnlyMetrics(GlmEvaluation.FiguresOf(family, fit.Scores, trainTargets.Labels, trainTargets.Offsets),
             test.Rows == 0 ? null : GlmEvaluation.FiguresOf(family, scores, testTargets.Labels, testTargets.Offsets));
+    }
+
+    /// <summary>Says so where the model is worse than the active party alone on the same test rows, beyond what <see cref="Accuracy"/> leaves open; nothing elsewhere.</summary>
+    /// <param name="model">The model's figures of the test rows; null where they were not measured.</param>
+    /// <param name="alone">Those of the active party alone; null where there are none.</param>
+    public static IEnumerable<string> Warnings(MetricSet? model, MetricSet? alone)
+    {
+        (string name, double? with, double? without) = alone?.LogLoss is { } loss ? ("log loss", model?.LogLoss, loss) : ("deviance", model?.Deviance, alone?.Deviance);
+        if (with > without * (1 + 10 * Accuracy))
+            yield return string.Create(CultureInfo.InvariantCulture,
+                $"the noise outweighs what the other parties know: on the test rows the model's {name} is {with:G4}, and that of the active party alone {without:G4}. Use a larger epsilon, more rows or other settings, or the active party's own model; training that ended too early looks the same{CellsOutside.OutsideClaims}");
     }
 }

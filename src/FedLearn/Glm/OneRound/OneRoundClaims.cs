@@ -9,12 +9,15 @@ internal static class OneRoundClaims
 {
     private const string ClipBias = "scores, and continuous labels with their noise, are clipped: the model is biased towards the middle, which is the price of one bounded message";
 
+    /// <summary>Labels that change no more often than this are nearly the plain ones: of two classes from epsilon 5 on, of M from 5 + log(M - 1).</summary>
+    private const double RareFlip = 0.0067;
+
     /// <summary>A party that met nobody.</summary>
     public static GlmPrivacyStatement Nothing(GlmPlan plan) => new() { Mode = plan.Mode, SecureNoise = plan.Job.Privacy.TestNoiseSeed is null };
 
     /// <summary>The active party's randomised labels.</summary>
     public static GlmPrivacyStatement Randomized(GlmPlan plan, string party, RandomizedResponse response, bool reused, GlmTargets train) => Statement(plan, new PrivacyBudget(response.Epsilon, 0),
-        new OneRoundStatement { FlipProbability = response.OtherProbability, LabelsReused = reused }, Text(
+        new OneRoundStatement { FlipProbability = response.FlipProbability, LabelsReused = reused }, Text(
             $"training messages only: the randomised labels, all that '{party}' sends of its table, are ({response.Epsilon:R}, 0)-differentially private for replacing one row of its table, {GlmClaims.Record(More(train))}, against all other parties together, the ids being public{NearlyPlain(response)}"),
         Reuse(reused));
 
@@ -46,7 +49,7 @@ internal static class OneRoundClaims
 
     /// <summary>The active party's labels in mode label-dp.</summary>
     public static GlmPrivacyStatement LabelsOnly(GlmPlan plan, string party, RandomizedResponse response, bool reused, GlmTargets train) => Statement(plan, new PrivacyBudget(response.Epsilon, 0),
-        new OneRoundStatement { FlipProbability = response.OtherProbability, LabelsReused = reused }, Text(
+        new OneRoundStatement { FlipProbability = response.FlipProbability, LabelsReused = reused }, Text(
             $"labels only; features of every party unprotected: all training messages together are ({response.Epsilon:R}, 0)-differentially private for changing the label of one row of '{party}', against all other parties together{NearlyPlain(response)}"),
         [.. Reuse(reused), "features of every party are unprotected: scores and residuals crossed as they are", .. More(train)
             ? (string[])["sample weights and offsets are unprotected too, and taken to say nothing of labels: residuals carry them as they are"] : []]);
@@ -70,8 +73,8 @@ internal static class OneRoundClaims
         return statement with { Spent = spent, Warnings = warnings };
     }
 
-    private static string NearlyPlain(RandomizedResponse response) => response.Epsilon >= 5
-        ? Text($"; at this epsilon a label is flipped with probability {response.OtherProbability:G2} only: what is sent is nearly the plain label") : "";
+    private static string NearlyPlain(RandomizedResponse response) => response.FlipProbability <= RareFlip
+        ? Text($"; at this epsilon a label is {(response.Classes > 2 ? "changed" : "flipped")} with probability {response.FlipProbability:G2} only: what is sent is nearly the plain label") : "";
 
     private static bool More(GlmTargets train) => train.Weights is not null || train.Offsets is not null;
 

@@ -102,7 +102,7 @@ internal sealed class OneRoundPassive(GlmWork work, IPartyChannel active, GlmAcc
                     targets[m][i] = bits.Classes.Span[i] == OneRoundRules.ClassOf(m, columns.Length) ? yes : no;
             }
 
-            return (columns, targets, response.OtherProbability, null);
+            return (columns, targets, response.FlipProbability, null);
         }
 
         Scalars range = await _clock.WaitAsync(RoundClock.Now, ChannelGuard.ReceiveScalarsAsync(active, 0, ScalarsKind.Agreement, 2, cancellationToken)).ConfigureAwait(false);

@@ -68,6 +68,34 @@ public class OneRoundClassesTests
         Assert.Contains(s, v => Math.Abs(v) > 10 * step);
     }
 
+    /// <summary>A label of M classes becomes another one with probability (M - 1)/(M - 1 + e^epsilon), M - 1 times that of each.</summary>
+    [Theory]
+    [InlineData(2, 4.99, PrivacyMode.OneRound, null)]
+    [InlineData(2, 5, PrivacyMode.OneRound, "a label is flipped with probability 0.0067 only")]
+    [InlineData(4, 5, PrivacyMode.OneRound, null)]
+    [InlineData(4, 5, PrivacyMode.LabelDp, null)]
+    [InlineData(4, 6.2, PrivacyMode.OneRound, "a label is changed with probability 0.0061 only")]
+    [InlineData(4, 6.2, PrivacyMode.LabelDp, "a label is changed with probability 0.0061 only")]
+    [InlineData(200, 5, PrivacyMode.LabelDp, null)]
+    public async Task Train_ClaimOfClasses_GivesTheProbabilityOfAnyOtherClass(int classes, double epsilon, PrivacyMode mode, string? nearlyPlain)
+    {
+        VerticalData data = Data(6, classes, rows: 60);
+        GlmJob job = Job(data, GlmFamilies.Multinomial(classes), mode, seed: null);
+        var ledger = new InMemoryLedger();
+        GlmPartyInput[] inputs = data.Inputs();
+        inputs[0] = inputs[0] with { Ledger = ledger };
+        IReadOnlyList<GlmPartyResult> results = await TrainAsync(job with { Privacy = job.Privacy with { Budget = new(epsilon, 1e-3) } }, inputs);
+        double flip = (classes - 1) / (classes - 1 + Math.Exp(epsilon));
+        Assert.Equal(flip, results[0].Privacy.OneRound!.FlipProbability!.Value, 1e-12);
+        if (mode == PrivacyMode.OneRound)
+            Assert.Equal(flip, results[1].Privacy.OneRound!.FlipProbability!.Value, 1e-12);
+        string claim = Assert.Single(results[0].Privacy.Claims);
+        Assert.Equal(nearlyPlain is not null, claim.Contains("nearly the plain label", StringComparison.Ordinal));
+        Assert.Contains(nearlyPlain ?? "-differentially private", claim, StringComparison.Ordinal);
+        // The ledger's words are those of every release: a run that was cut off finds its charge by them.
+        Assert.Equal(flip / (classes - 1), (double)System.Text.Json.Nodes.JsonNode.Parse(Assert.Single(ledger.Entries).Charge.Parameters)!["flipProbability"]!, 1e-12);
+    }
+
     [Fact]
     public async Task Train_OtherNumberOfClasses_DrawsAnewAndIsCharged()
     {
@@ -177,6 +205,7 @@ public class OneRoundClassesTests
         var response = new RandomizedResponse(epsilon, classes);
         var debiased = new DebiasedClasses(family, response);
         Assert.Equal(1, response.KeepProbability + (classes - 1) * response.OtherProbability, 1e-15);
+        Assert.Equal(1 - response.KeepProbability, response.FlipProbability, 1e-15);
         for (int label = 0; label < classes; label++)
         {
             double[] z = [.. Enumerable.Range(0, classes).Select(_ => 6 * random.NextDouble() - 3)], mean = new double[classes], r = new double[classes];

@@ -250,6 +250,49 @@ public class GlmScoringTests
         Assert.Equal(GlmErrors.InvalidJob, Assert.Throws<ConfigurationException>(() => new GlmScoringActive(scene.Job, scene.Inputs[1], scene.Models[1])).Id);
     }
 
+    [Theory]
+    [InlineData(PrivacyMode.HdpVfl)]
+    [InlineData(PrivacyMode.OneRound)]
+    [InlineData(PrivacyMode.LabelDp)]
+    [InlineData(PrivacyMode.He)]
+    [InlineData(PrivacyMode.HeDp)]
+    public void Roles_EvaluationNone_RefuseEachForItself(PrivacyMode mode)
+    {
+        var scene = new ScoringScene();
+        GlmJob disclosed = scene.Job with
+        {
+            Model = scene.Job.Model with { L2 = 0.1, Intercept = GlmIntercept.Default },
+            Training = new() { Optimizer = GlmOptimizer.Sgd, Epochs = 1, StepSize = 0.5, WeightNorm = 1, ResidualClip = 1 },
+            Preprocessing = new() { Scaling = Scaling.None, Rows = RowBound.Clip },
+            Privacy = new() { Mode = mode, Budget = mode == PrivacyMode.He ? null : new(1, 1e-3) },
+        };
+        GlmJob none = disclosed with { Privacy = disclosed.Privacy with { Evaluation = EvaluationDisclosure.None } };
+        Action[] Roles(GlmJob job) =>
+        [
+            () => _ = new GlmPredictor(job, scene.Inputs[0], scene.Models[0]),
+            () => _ = new GlmPredictor(job, scene.Inputs[1], scene.Models[1]),
+            () => _ = new GlmScoringActive(job, scene.Inputs[0], scene.Models[0]),
+            () => _ = new GlmScoringPassive(job, scene.Inputs[1], scene.Models[1]),
+        ];
+        Assert.All(Roles(none), role => Assert.Equal(GlmErrors.NoScoresLeave, Assert.Throws<PrivacyRefusedException>(role).Id));
+        Assert.All(Roles(disclosed), role => role());
+    }
+
+    [Fact]
+    public void Roles_EvaluationNoneWithoutAPromiseOrAPeer_Predict()
+    {
+        var scene = new ScoringScene();
+        _ = new GlmPredictor(scene.Job with { Privacy = new() { Evaluation = EvaluationDisclosure.None } }, scene.Inputs[1], scene.Models[1]);
+        var alone = new ScoringScene(widths: [4]);
+        GlmJob job = alone.Job with
+        {
+            Training = new() { WeightNorm = 1, ResidualClip = 1 },
+            Preprocessing = new() { Scaling = Scaling.None, Rows = RowBound.Clip },
+            Privacy = new() { Mode = PrivacyMode.HdpVfl, Budget = new(1, 1e-3), Evaluation = EvaluationDisclosure.None },
+        };
+        _ = new GlmPredictor(job, alone.Inputs[0], alone.Models[0]);
+    }
+
     [Fact]
     public async Task Stop_EitherSide_EndsInGoodOrder()
     {

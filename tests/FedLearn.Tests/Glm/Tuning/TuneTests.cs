@@ -148,6 +148,25 @@ public class TuneTests
         }
     }
 
+    /// <summary>A tuning that was cut off, by a crash or a stop, and one that has ended, are paid for again by the next one.</summary>
+    [Theory]
+    [InlineData(PrivacyMode.HdpVfl, 2, 2)]
+    [InlineData(PrivacyMode.HdpVfl, 2, 1)]
+    [InlineData(PrivacyMode.OneRound, 1, 2)]
+    [InlineData(PrivacyMode.LabelDp, 0, 2)]
+    public async Task TuneAsync_RunsPaidForBefore_WarnsOncePerPartyThatPaysAgain(PrivacyMode mode, int paying, int runsBefore)
+    {
+        (GlmJob job, GlmPartyInput[] inputs, _) = Private(mode, mode == PrivacyMode.LabelDp ? PrivacyUnit.Label : PrivacyUnit.Record);
+        for (int fold = 0; fold < runsBefore; fold++)
+            Assert.DoesNotContain((await LocalFederation.TrainAsync(job with { Fold = new(2, fold) }, inputs, cancellationToken: Stop)).SelectMany(r => r.Warnings), IsPaidAgain);
+        GlmTuning tuning = await LocalFederation.TuneAsync([job, job with { Model = job.Model with { L2 = 0.5 } }], inputs, new() { Folds = 2 }, cancellationToken: Stop);
+        Assert.Equal(paying, tuning.Warnings.Count(IsPaidAgain));
+        for (int party = 2 - paying; party < 2; party++)
+            Assert.Single(tuning.Warnings, w => IsPaidAgain(w) && w.Contains($"'{VerticalData.Name(party)}'", StringComparison.Ordinal));
+
+        static bool IsPaidAgain(string warning) => warning.Contains("were charged before", StringComparison.Ordinal);
+    }
+
     [Fact]
     public async Task TuneAsync_ChargedEvaluation_IsRefused()
     {

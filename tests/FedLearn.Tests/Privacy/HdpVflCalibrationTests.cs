@@ -5,7 +5,7 @@ namespace FedLearn.Tests.Privacy;
 
 public class HdpVflCalibrationTests
 {
-    private static readonly HdpVflParameters Job = new()
+    internal static readonly HdpVflParameters Job = new()
     {
         Family = GlmFamilyKind.Binomial,
         Rows = 569,

@@ -4,18 +4,6 @@ namespace FedLearn.Tests.Privacy;
 
 public class LargeEpsilonTests
 {
-    private static readonly HdpVflParameters Job = new()
-    {
-        Family = GlmFamilyKind.Binomial,
-        Rows = 1_000,
-        Batches = 5,
-        Epochs = 2,
-        StepSize = 1,
-        L2 = 0.001,
-        WeightNorm = 1,
-        ResidualClip = 1,
-    };
-
     // Phi(mu/2), from tables of the normal distribution.
     [Theory]
     [InlineData(0, .5)]
@@ -56,8 +44,8 @@ public class LargeEpsilonTests
     [InlineData(Calibration.WeightNoise)]
     public void Calibrate_HdpVfl_WarnsOfALargeEpsilonOnly(Calibration calibration)
     {
-        Assert.True(Warns(HdpVflCalibration.Calibrate(Job, calibration, PartySide.Active, 50, 1e-5).Warnings));
-        Assert.False(Warns(HdpVflCalibration.Calibrate(Job, calibration, PartySide.Active, 5, 1e-5).Warnings));
+        Assert.True(Warns(HdpVflCalibration.Calibrate(HdpVflCalibrationTests.Job, calibration, PartySide.Active, 50, 1e-5).Warnings));
+        Assert.False(Warns(HdpVflCalibration.Calibrate(HdpVflCalibrationTests.Job, calibration, PartySide.Active, 5, 1e-5).Warnings));
     }
 
     [Fact]

@@ -78,6 +78,8 @@ internal sealed class DevicePlan
             throw DeviceErrors.Job("views", "there is no name, no view, or two views of one name.", "Name the job, and give each view a name of its own.");
         if (job.Devices < 1 || job.Items.Content.Rows < 2 || job.Items.Ids.Count != job.Items.Content.Rows)
             throw DeviceErrors.Job("items", "there are no devices, fewer than two items, or not one id an item.", "Give all items and the number of enrolled devices.");
+        if (model.Dropout != 0)
+            throw DeviceErrors.Job("model.dropout", "which hidden outputs a tower drops depends on how often it was evaluated, which differs from device to device and in a simulation.", "Leave it out; view dropout is possible.");
         if (model.Layers.Count == 0 || model.Layers.Any(width => width < 1) || !Positive(model.Gamma) || model.Negatives < 1 || model.ViewDropout is not (>= 0 and < 1))
             throw DeviceErrors.Job("model", "a layer, gamma, the number of negatives or the view dropout is out of range.", "See the ranges of DssmModelOptions.");
         if (model.ViewWeights.Any(w => !Positive(w.Value) || job.Views.All(view => view.Name != w.Key)))

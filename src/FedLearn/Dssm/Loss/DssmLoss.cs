@@ -461,6 +461,19 @@ public sealed partial class DssmLoss
             throw new ArgumentException("There is not one number a sample.");
     }
 
+    /// <summary>Numbers of the largest array that a batch needs for its candidates.</summary>
+    /// <param name="model">The model.</param>
+    /// <param name="views">Number of views.</param>
+    /// <param name="items">Number of items.</param>
+    /// <param name="samples">Samples of the batch.</param>
+    /// <param name="keepRows">Whether single samples are asked for.</param>
+    internal static long LargestArray(DssmModelOptions model, int views, int items, int samples, bool keepRows)
+    {
+        long heads = model.Fusion == DssmFusion.Late ? views : 1;
+        return model.Loss == DssmLossKind.Sampled ? samples * Math.Max(heads * (model.Negatives + 1L), NegativeSampler.PoolOf(model))
+            : heads * (keepRows ? samples : Math.Min(samples, ChunkRows)) * (model.Loss == DssmLossKind.Full ? items : Math.Min(items, samples));
+    }
+
     private void CheckViews(IReadOnlyList<double[]> views, IReadOnlyList<bool[]?> present, int count)
     {
         ArgumentNullException.ThrowIfNull(views);

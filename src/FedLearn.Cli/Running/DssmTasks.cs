@@ -100,12 +100,12 @@ internal static class DssmTasks
         ITowerFactory? view = TowerFactories.OfModule(self.Tower), itemTower = TowerFactories.OfModule(self.ItemTower);
         TowerFactories.Try(TowerFactories.Default(run.Threads));
         DssmSchema? viewSchema = Schema(data.View), itemSchema = Schema(data.Items);
-        ItemTable? items = data.Items is { } itemFile ? DssmFiles.ReadItems(itemFile.Path, itemSchema!, itemFile.DecimalMark, cancellationToken) : null;
+        ItemTable? items = data.Items is { } itemFile ? DssmFiles.ReadItems(itemFile.Path, itemSchema!, itemFile.DecimalMark, run.Job.Model.Precision, cancellationToken) : null;
         return new DssmPartyInput
         {
             Party = self.Name,
             Alignment = Alignments.Of(order, self),
-            View = data.View is { } viewFile ? DssmFiles.ReadView(viewFile.Path, viewSchema!, viewFile.DecimalMark, cancellationToken) : null,
+            View = data.View is { } viewFile ? DssmFiles.ReadView(viewFile.Path, viewSchema!, viewFile.DecimalMark, run.Job.Model.Precision, cancellationToken) : null,
             Items = items,
             Interactions = data.Interactions is { } events && items is not null ? DssmFiles.ReadInteractions(events, items, cancellationToken) : null,
             SchemaFingerprint = SHA256.HashData([.. Fingerprint(viewSchema), .. Fingerprint(itemSchema)]),

@@ -194,6 +194,21 @@ public sealed class DssmFilesTests : IDisposable
         Assert.Equal([0, 2, 2], items.Content.Bags[0].Offsets);
     }
 
+    [Theory]
+    [InlineData("1e39,1,2", "column 'a'")]
+    [InlineData("1,-1e39,2", "column 'b'")]
+    [InlineData("1,1,2:1e39", "column 'c'")]
+    public void Read_BeyondSinglePrecision_IsRefusedWhereTowersHaveNoMore(string row, string column)
+    {
+        DssmField[] fields = [DssmField.Numeric("a"), DssmField.Numeric("b", mask: true), DssmField.Bag("c", 5)];
+        string view = _folder.Write("v.csv", $"user,a,b,c\nx,3.4e38,0,1:-3.4e38\ny,{row}\n"), items = _folder.Write("i.csv", $"item,a,b,c\nx,1,0,1\ny,{row}\n");
+        BadInputException error = ErrorAssert.Throws<BadInputException>(DataErrors.NotFinite, "v.csv, line 3", "1e39", () => DssmFiles.ReadView(view, DssmSchema.OfView(fields), precision: TowerPrecision.Float32));
+        Assert.Contains(column, error.Place, StringComparison.Ordinal);
+        ErrorAssert.Throws<BadInputException>(DataErrors.NotFinite, "i.csv, line 3", "1e39", () => DssmFiles.ReadItems(items, DssmSchema.OfItems(fields), precision: TowerPrecision.Float32));
+        Assert.Equal(2, DssmFiles.ReadView(view, DssmSchema.OfView(fields)).Rows.Rows);
+        Assert.Equal(2, DssmFiles.ReadView(view, DssmSchema.OfView(fields, normalise: true), precision: TowerPrecision.Float32).Rows.Rows);
+    }
+
     [Fact]
     public void ReadItems_Repeated_IsRefused() =>
         ErrorAssert.Throws<BadInputException>(DataErrors.DuplicateId, "line 4", "secret", () => DssmFiles.ReadItems(_folder.Write("i.csv", "item,a\nsecret,1\nb,1\n secret,2\n"), Content));

@@ -138,10 +138,10 @@ internal static class DssmTasks
     {
         try
         {
-            string[] users = [.. File.ReadLines(path).Select(RowIds.Normalize).Where(id => id.Length > 0).Distinct(StringComparer.Ordinal)];
+            string[] users = [.. IdFile.Read(path, rows: null).Where(id => id.Length > 0).Distinct(StringComparer.Ordinal)];
             return users.Length > 0 ? users : throw new ConfigurationException(RecommendErrors.Users, path, "the file names no user.", "Write one user id a line.");
         }
-        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        catch (BadInputException e) when (e.Id == DataErrors.FileUnreadable)
         {
             throw new ConfigurationException(RecommendErrors.Users, path, "the file cannot be read.", "Check the path and its permissions.", e);
         }

@@ -501,6 +501,9 @@ public sealed partial class DssmLoss
                 throw new ArgumentException("A negative item is out of range.");
     }
 
+    /// <summary>Whether a view may have a weight: weights, and sums of them, stay far from where numbers end.</summary>
+    internal static bool IsViewWeight(double weight) => weight is >= 1e-100 and <= 1e100;
+
     private static void Check(DssmModelOptions model, IReadOnlyList<string> views)
     {
         string? fault = views.Count == 0 ? "there is no view."
@@ -508,7 +511,7 @@ public sealed partial class DssmLoss
             : !Enum.IsDefined(model.Fusion) || !Enum.IsDefined(model.Loss) ? "fusion or loss is none that exists."
             : !(model.Gamma > 0) || double.IsInfinity(model.Gamma) ? "gamma is not a finite number above 0."
             : model.Loss == DssmLossKind.Sampled && model.Negatives < 1 ? "there are no negatives."
-            : model.ViewWeights.Values.Any(weight => !(weight > 0) || double.IsInfinity(weight)) ? "a view weight is not a finite number above 0."
+            : !model.ViewWeights.Values.All(IsViewWeight) ? "a view weight is not between 1e-100 and 1e100."
             : model.ViewWeights.Keys.Any(name => !views.Contains(name)) ? "a view weight is of no view of the job."
             : null;
         if (fault is not null)

@@ -45,7 +45,7 @@ internal static class DssmTasks
         return new ReadyParty(trainer.JoinRequest, async (agreement, channels, cancel) =>
         {
             DssmPartyResult result = await trainer.TrainAsync(agreement, channels, progress is null ? null : new Epochs(progress, run.Job.Training.Epochs), cancel).ConfigureAwait(false);
-            return DssmDocument.Of(run, self, result, DssmBaselineFigures.Of(input, result.Metrics, run.Job.Training.Seed));
+            return DssmDocument.Of(run, self, result, DssmBaselineFigures.Of(input, result.Metrics, run.Job.Training.Seed, cancel));
         });
     })
     { KeepsRuns = order.KeepsRuns && run.Parties.Count > 1 && run.Job.Training.CheckpointRounds > 0 };
@@ -58,7 +58,7 @@ internal static class DssmTasks
         return new ReadyParty(inference.JoinRequest, async (agreement, channels, cancel) =>
         {
             DssmInferenceResult result = await inference.RunAsync(agreement, channels, cancel).ConfigureAwait(false);
-            return DssmDocument.Of(run, self, input, result, DssmBaselineFigures.Of(input, result.Metrics, run.Job.Training.Seed));
+            return DssmDocument.Of(run, self, input, result, DssmBaselineFigures.Of(input, result.Metrics, run.Job.Training.Seed, cancel));
         });
     });
 

@@ -86,7 +86,7 @@ public sealed partial class DssmLoss
         _kept = false;
         CheckBatch(batch);
         int b = _samples = batch.Targets.Length;
-        gradients.Prepare(_views, b, _width, _items, Fusion.Values.Length, _heads == 1 && _model.Fusion != DssmFusion.Late);
+        gradients.Prepare(_views, b, _width, _items, Fusion.Values.Length, _model.Fusion != DssmFusion.Late);
         Array.Clear(gradients.Items);
         Array.Clear(gradients.Fusion);
         FuseHeads(batch.Views, batch.Present, b);

@@ -46,8 +46,6 @@ internal sealed class DssmPlan
     /// <summary>Whether this party adds noise to what it sends.</summary>
     public bool Noises(PartyRole role) => Job.Privacy.Noise.HasFlag(role == PartyRole.Active ? DssmNoise.Gradients : DssmNoise.Embeddings);
 
-    public DssmPartyOptions Of(string party) => Job.Parties.First(p => p.Party.Name == party);
-
     public PrivacyBudget? BudgetOf(DssmPartyOptions party) => party.Budget ?? Job.Privacy.Budget;
 
     /// <summary>Checks a job and fills in its defaults.</summary>

@@ -71,10 +71,10 @@ internal static class PrepareMovieLensCommand
             Run(parsed, directory, split, json, _ =>
             {
                 var options = new SyntheticTastesOptions { Seed = parsed.GetValue(seed) };
-                if (parsed.GetValue(users) is not 0 and var asked)
-                    options = options with { Users = asked };
-                if (parsed.GetValue(items) is not 0 and var wanted)
-                    options = options with { Items = wanted };
+                if (parsed.GetResult(users) is not null)
+                    options = options with { Users = parsed.GetValue(users) };
+                if (parsed.GetResult(items) is not null)
+                    options = options with { Items = parsed.GetValue(items) };
                 return SyntheticTastes.Generate(options);
             }, cancellationToken);
             return Task.CompletedTask;

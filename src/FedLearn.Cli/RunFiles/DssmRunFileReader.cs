@@ -117,7 +117,7 @@ internal sealed class DssmRunFileReader(string path, OwnSide? self = null) : Run
     private static Dictionary<string, double> ViewWeights(Section model, IReadOnlyList<string> parties)
     {
         var weights = new Dictionary<string, double>();
-        foreach ((string view, double weight) in model.NumberMap("viewWeights", value => value > 0, "\"learned\", or finite numbers above 0 by view, such as { \"taste\": 0.5 }"))
+        foreach ((string view, double weight) in model.NumberMap("viewWeights", DssmLoss.IsViewWeight, "\"learned\", or numbers of 1e-100 to 1e100 by view, such as { \"taste\": 0.5 }"))
             if (!parties.Contains(view))
                 model.Fault(RunFileErrors.Parties, $"viewWeights.{view}", $"the job has no party '{view}'.", parties.Count > 0 ? $"Did you mean '{Spelling.Nearest(view, parties)}'?" : "List it.");
             else if (!weights.TryAdd(view, weight))

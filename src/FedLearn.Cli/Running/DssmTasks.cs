@@ -45,7 +45,7 @@ internal static class DssmTasks
         return new ReadyParty(trainer.JoinRequest, async (agreement, channels, cancel) =>
         {
             DssmPartyResult result = await trainer.TrainAsync(agreement, channels, progress is null ? null : new Epochs(progress, run.Job.Training.Epochs), cancel).ConfigureAwait(false);
-            return DssmDocument.Of(run, self, result, DssmBaselineFigures.Of(input, result.Metrics, run.Job.Training.Seed));
+            return DssmDocument.Of(run, self, result, DssmBaselineFigures.Of(input, result.Metrics, run.Job.Training.Seed, cancel));
         });
     })
     { KeepsRuns = order.KeepsRuns && run.Parties.Count > 1 && run.Job.Training.CheckpointRounds > 0 };
@@ -58,7 +58,7 @@ internal static class DssmTasks
         return new ReadyParty(inference.JoinRequest, async (agreement, channels, cancel) =>
         {
             DssmInferenceResult result = await inference.RunAsync(agreement, channels, cancel).ConfigureAwait(false);
-            return DssmDocument.Of(run, self, input, result, DssmBaselineFigures.Of(input, result.Metrics, run.Job.Training.Seed));
+            return DssmDocument.Of(run, self, input, result, DssmBaselineFigures.Of(input, result.Metrics, run.Job.Training.Seed, cancel));
         });
     });
 
@@ -100,12 +100,12 @@ internal static class DssmTasks
         ITowerFactory? view = TowerFactories.OfModule(self.Tower), itemTower = TowerFactories.OfModule(self.ItemTower);
         TowerFactories.Try(TowerFactories.Default(run.Threads));
         DssmSchema? viewSchema = Schema(data.View), itemSchema = Schema(data.Items);
-        ItemTable? items = data.Items is { } itemFile ? DssmFiles.ReadItems(itemFile.Path, itemSchema!, itemFile.DecimalMark, cancellationToken) : null;
+        ItemTable? items = data.Items is { } itemFile ? DssmFiles.ReadItems(itemFile.Path, itemSchema!, itemFile.DecimalMark, run.Job.Model.Precision, cancellationToken) : null;
         return new DssmPartyInput
         {
             Party = self.Name,
             Alignment = Alignments.Of(order, self),
-            View = data.View is { } viewFile ? DssmFiles.ReadView(viewFile.Path, viewSchema!, viewFile.DecimalMark, cancellationToken) : null,
+            View = data.View is { } viewFile ? DssmFiles.ReadView(viewFile.Path, viewSchema!, viewFile.DecimalMark, run.Job.Model.Precision, cancellationToken) : null,
             Items = items,
             Interactions = data.Interactions is { } events && items is not null ? DssmFiles.ReadInteractions(events, items, cancellationToken) : null,
             SchemaFingerprint = SHA256.HashData([.. Fingerprint(viewSchema), .. Fingerprint(itemSchema)]),
@@ -138,10 +138,10 @@ internal static class DssmTasks
     {
         try
         {
-            string[] users = [.. File.ReadLines(path).Select(RowIds.Normalize).Where(id => id.Length > 0).Distinct(StringComparer.Ordinal)];
+            string[] users = [.. IdFile.Read(path, rows: null).Where(id => id.Length > 0).Distinct(StringComparer.Ordinal)];
             return users.Length > 0 ? users : throw new ConfigurationException(RecommendErrors.Users, path, "the file names no user.", "Write one user id a line.");
         }
-        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        catch (BadInputException e) when (e.Id == DataErrors.FileUnreadable)
         {
             throw new ConfigurationException(RecommendErrors.Users, path, "the file cannot be read.", "Check the path and its permissions.", e);
         }

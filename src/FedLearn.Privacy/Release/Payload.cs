@@ -293,7 +293,7 @@ public sealed class SampleKeys : Payload
     public const int UserBytes = 4, MomentBytes = 16;
 
     /// <summary>Creates the payload.</summary>
-    /// <param name="keys">The samples one after the other. User: place among the users common to both parties, or -1 for one that the view does not have.</param>
+    /// <param name="keys">The samples one after the other. User: place among the users common to both parties, or -1 for one that the view does not have; its time and sequence are 0.</param>
     /// <param name="hasMoments">Whether each sample has a time in seconds since 1970 and a sequence.</param>
     public SampleKeys(ReadOnlyMemory<byte> keys, bool hasMoments)
     {

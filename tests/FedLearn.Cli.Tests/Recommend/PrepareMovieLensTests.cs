@@ -137,9 +137,12 @@ public sealed class PrepareMovieLensTests : IDisposable
         Assert.True(run.ExitCode == 0, run.Error);
         JsonElement document = JsonElement.Parse(run.Output);
         Assert.Equal(("synthetic-tastes", 20, 50), (document.GetProperty("data").GetString(), Number(document, "users"), Number(document, "items")));
-        ToolRun refused = await ToolRun.Of("recommend", "prepare-synthetic", "--out", Out, "--items", "7");
-        Assert.Equal(2, refused.ExitCode);
-        Assert.Contains("FL2441", refused.Error, StringComparison.Ordinal);
+        foreach (string[] outside in (string[][])[["--items", "7"], ["--items", "0"], ["--users", "0"], ["--users", "-1"]])
+        {
+            ToolRun refused = await ToolRun.Of(["recommend", "prepare-synthetic", "--out", Out, .. outside]);
+            Assert.Equal(2, refused.ExitCode);
+            Assert.Contains("FL2441", refused.Error, StringComparison.Ordinal);
+        }
     }
 
     [Fact]

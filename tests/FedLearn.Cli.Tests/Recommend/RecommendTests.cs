@@ -219,6 +219,7 @@ public class RecommendTests
         {
             (["--users", scene.At("absent.txt")], RecommendErrors.Users, 2),
             (["--users", scene.Write("empty.txt", "")], RecommendErrors.Users, 2),
+            (["--users", Latin1(scene.At("latin1.txt"))], "FL3004", 3),
             (["--k", "0"], RecommendErrors.ListLength, 2),
         })
         {
@@ -227,6 +228,12 @@ public class RecommendTests
             Assert.Contains(id, run.Error, StringComparison.Ordinal);
             Assert.False(File.Exists(scene.At("none.csv")));
         }
+    }
+
+    private static string Latin1(string path)
+    {
+        File.WriteAllText(path, "u05\nJosé\n", System.Text.Encoding.Latin1);
+        return path;
     }
 
     [Fact]

@@ -303,5 +303,17 @@ public class DssmTrainerTests
         Assert.NotEqual(a, b);
     }
 
+    [Fact]
+    public async Task TrainAsync_CandidatesBeyondAnArray_AreRefusedBeforeSamplesAreNamed()
+    {
+        // 288 samples of 10 x 1,000,000 draws each.
+        DssmJob job = SmallRecommendation.Job(new() { Negatives = 1_000_000, NegativeSource = NegativeSource.Hard }, new() { BatchSize = 1000 });
+        IReadOnlyList<DssmPartyInput> inputs = SmallRecommendation.Inputs();
+        InteractionTable once = inputs[0].Interactions!;
+        DssmPartyInput[] twice = [inputs[0] with { Interactions = new InteractionTable(once.Users, [.. once.Events.SelectMany(e => new[] { e, e })]) }, .. inputs.Skip(1)];
+        ConfigurationException error = await Assert.ThrowsAsync<ConfigurationException>(() => DssmFederation.TrainAsync(job, twice, Towers, cancellationToken: TestContext.Current.CancellationToken));
+        Assert.Equal((DssmPlanErrors.InvalidJob, "training.batchSize"), (error.Id, error.Place));
+    }
+
     private static double[] State(DssmPartyResult result) => System.Runtime.InteropServices.MemoryMarshal.Cast<byte, double>(result.Model.View!.State).ToArray();
 }

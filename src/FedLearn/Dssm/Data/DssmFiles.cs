@@ -25,13 +25,15 @@ public static class DssmFiles
     /// <param name="path">A CSV file. Rows may come in any order.</param>
     /// <param name="schema">What its columns are.</param>
     /// <param name="decimalMark">What stands before decimals, a point or a comma; a comma needs another separator.</param>
+    /// <param name="precision">Precision of the towers that read the rows; with <see cref="TowerPrecision.Float32"/> numbers beyond 3.4e38 are refused, unless the schema normalises rows.</param>
     /// <param name="cancellationToken">Ends the reading.</param>
     /// <returns>The view: users in the order of their first rows, the rows of each in the order of moments.</returns>
     /// <exception cref="ConfigurationException">The schema is one of items (FL2440), or the decimal mark is that of the cells (FL2207).</exception>
     /// <exception cref="BadInputException">The file is no such table: FL3000 to FL3010 and FL3016, and FL3130 to FL3133.</exception>
-    public static ViewTable ReadView(string path, DssmSchema schema, char decimalMark = '.', CancellationToken cancellationToken = default)
+    public static ViewTable ReadView(string path, DssmSchema schema, char decimalMark = '.', TowerPrecision precision = TowerPrecision.Float64,
+        CancellationToken cancellationToken = default)
     {
-        using var file = new Rows(path, schema, items: false, decimalMark, cancellationToken);
+        using var file = new Rows(path, schema, items: false, decimalMark, cancellationToken) { IsSingle = precision == TowerPrecision.Float32 && !schema.Normalise };
         int? time = file.Column(schema.Time), sequence = file.Column(schema.Sequence);
         var users = new Numbering();
         var rowUser = new List<int>();
@@ -67,13 +69,15 @@ public static class DssmFiles
     /// <param name="path">A CSV file.</param>
     /// <param name="schema">What its columns are.</param>
     /// <param name="decimalMark">What stands before decimals, a point or a comma; a comma needs another separator.</param>
+    /// <param name="precision">Precision of the towers that read the rows; with <see cref="TowerPrecision.Float32"/> numbers beyond 3.4e38 are refused, unless the schema normalises rows.</param>
     /// <param name="cancellationToken">Ends the reading.</param>
     /// <returns>The items, in the order of the file.</returns>
     /// <exception cref="ConfigurationException">The schema is one of a view (FL2440), or the decimal mark is that of the cells (FL2207).</exception>
     /// <exception cref="BadInputException">The file is no such table: FL3000 to FL3010 and FL3016, FL3130 and FL3131.</exception>
-    public static ItemTable ReadItems(string path, DssmSchema schema, char decimalMark = '.', CancellationToken cancellationToken = default)
+    public static ItemTable ReadItems(string path, DssmSchema schema, char decimalMark = '.', TowerPrecision precision = TowerPrecision.Float64,
+        CancellationToken cancellationToken = default)
     {
-        using var file = new Rows(path, schema, items: true, decimalMark, cancellationToken);
+        using var file = new Rows(path, schema, items: true, decimalMark, cancellationToken) { IsSingle = precision == TowerPrecision.Float32 && !schema.Normalise };
         int? title = file.Column(schema.Title);
         var ids = new List<string>();
         var titles = new List<string>();
@@ -257,6 +261,9 @@ public static class DssmFiles
             }
         }
 
+        /// <summary>Whether towers read the numbers in single precision, as they are.</summary>
+        public bool IsSingle { get; init; }
+
         public int Line => checked((int)_reader.LineNumber);
 
         public void Dispose() => _reader.Dispose();
@@ -322,7 +329,7 @@ public static class DssmFiles
                 DssmField field = _schema!.Fields[f];
                 ReadOnlySpan<byte> cell = Cell(_columns[f]);
                 if (field.Kind is DssmFieldKind.Numeric or DssmFieldKind.Bucketed)
-                    _encoder.Number(f, CsvNumber.IsMissing(cell) ? null : Number(_columns[f], field.Name));
+                    _encoder.Number(f, CsvNumber.IsMissing(cell) ? null : field.Kind == DssmFieldKind.Numeric ? ForTower(Number(_columns[f], field.Name), field) : Number(_columns[f], field.Name));
                 else if (field.Kind == DssmFieldKind.Bag)
                     Bag(f, field, cell);
                 else
@@ -368,9 +375,13 @@ public static class DssmFiles
                         $"Ids run from 0 to {field.Buckets - 1} here; correct the cell, or declare more buckets in the schema of every run.");
                 }
 
-                _encoder!.Id(index, value, weight);
+                _encoder!.Id(index, value, ForTower(weight, field));
             }
         }
+
+        private double ForTower(double number, DssmField field) => !IsSingle || float.IsFinite((float)number) ? number
+            : throw DataErrors.Bad(DataErrors.NotFinite, Place(field.Name), "the number is beyond single precision, in which the towers compute.",
+                "Scale the column, let the schema normalise rows (\"normalise\": \"l2\"), or set model.precision to float64.");
 
         private BadInputException Malformed(DssmField field) => DataErrors.Bad(DssmDataErrors.MalformedBag, Place(field.Name), "the cell is no list of ids.",
             "Write ids, or id:weight with finite weights, separated by blanks, such as 12 55:0.5 7.");

@@ -3,6 +3,8 @@ namespace FedLearn.Dssm;
 /// <summary>Makes the inputs of a tower from the cells of rows, one row after the other, each field in its order.</summary>
 internal sealed class DssmRowEncoder
 {
+    private const int UsualExponent = 400;                      // squares of numbers below 2^400 can be summed, those above 2^-400 have all their digits
+
     private readonly DssmSchema _schema;
     private readonly TowerInputs _inputs;
     private readonly List<double> _dense = [];
@@ -65,6 +67,7 @@ internal sealed class DssmRowEncoder
     {
         if (_schema.Normalise)
         {
+            Tame();
             double squares = 0;
             foreach (Bag bag in _bags)
             {
@@ -76,7 +79,7 @@ internal sealed class DssmRowEncoder
             for (int i = _rows * _inputs.DenseWidth; i < _dense.Count; i++)
                 squares += _dense[i] * _dense[i];
             double norm = Math.Sqrt(squares);
-            if (norm > 0 && double.IsFinite(norm))
+            if (norm > 0)
             {
                 foreach (Bag bag in _bags)
                     for (int i = bag.Offsets[_rows]; i < bag.Weights.Count; i++)
@@ -89,6 +92,26 @@ internal sealed class DssmRowEncoder
         foreach (Bag bag in _bags)
             bag.Offsets.Add(bag.Ids.Count);
         _rows++;
+    }
+
+    // Sums and squares of very large or very small numbers would be infinite or 0: such a row is scaled by a power of two first, which changes no digit of it.
+    private void Tame()
+    {
+        int dense = _rows * _inputs.DenseWidth;
+        double largest = 0;
+        foreach (Bag bag in _bags)
+            for (int i = bag.Offsets[_rows]; i < bag.Weights.Count; i++)
+                largest = Math.Max(largest, Math.Abs(bag.Weights[i]));
+        for (int i = dense; i < _dense.Count; i++)
+            largest = Math.Max(largest, Math.Abs(_dense[i]));
+        if (largest == 0 || Math.ILogB(largest) is > -UsualExponent and < UsualExponent)
+            return;
+        int down = -Math.ILogB(largest);
+        foreach (Bag bag in _bags)
+            for (int i = bag.Offsets[_rows]; i < bag.Weights.Count; i++)
+                bag.Weights[i] = Math.ScaleB(bag.Weights[i], down);
+        for (int i = dense; i < _dense.Count; i++)
+            _dense[i] = Math.ScaleB(_dense[i], down);
     }
 
     /// <summary>The rows.</summary>

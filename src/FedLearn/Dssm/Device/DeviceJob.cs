@@ -141,7 +141,7 @@ public sealed record DeviceJob
     public required string Name { get; init; }
 
     /// <summary>Model: fusion late or sum; loss sampled with uniform negatives, or full. What needs a label party (concat, learned weights, item bias) or other devices
-    /// (in-batch) is refused.</summary>
+    /// (in-batch) is refused, and so is dropout of hidden layers; view dropout is possible.</summary>
     public DssmModelOptions Model { get; init; } = new() { Fusion = DssmFusion.Late };
 
     /// <summary>The views, in the order of their blocks.</summary>

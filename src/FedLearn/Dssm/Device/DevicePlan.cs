@@ -78,10 +78,12 @@ internal sealed class DevicePlan
             throw DeviceErrors.Job("views", "there is no name, no view, or two views of one name.", "Name the job, and give each view a name of its own.");
         if (job.Devices < 1 || job.Items.Content.Rows < 2 || job.Items.Ids.Count != job.Items.Content.Rows)
             throw DeviceErrors.Job("items", "there are no devices, fewer than two items, or not one id an item.", "Give all items and the number of enrolled devices.");
+        if (model.Dropout != 0)
+            throw DeviceErrors.Job("model.dropout", "which hidden outputs a tower drops depends on how often it was evaluated, which differs from device to device and in a simulation.", "Leave it out; view dropout is possible.");
         if (model.Layers.Count == 0 || model.Layers.Any(width => width < 1) || !Positive(model.Gamma) || model.Negatives < 1 || model.ViewDropout is not (>= 0 and < 1))
             throw DeviceErrors.Job("model", "a layer, gamma, the number of negatives or the view dropout is out of range.", "See the ranges of DssmModelOptions.");
-        if (model.ViewWeights.Any(w => !Positive(w.Value) || job.Views.All(view => view.Name != w.Key)))
-            throw DeviceErrors.Job("model.viewWeights", "a weight is not a positive number or names no view.", "Give positive weights to views of the job.");
+        if (model.ViewWeights.Any(w => !DssmLoss.IsViewWeight(w.Value) || job.Views.All(view => view.Name != w.Key)))
+            throw DeviceErrors.Job("model.viewWeights", "a weight is not between 1e-100 and 1e100 or names no view.", "Give weights of this range to views of the job.");
         if (training.Rounds < 1 || training.Participation is not (> 0 and <= 1) || training.LocalSteps < 1 || !Positive(training.LocalRate) || training.AttemptsPerRound < 1
             || !Positive(training.ServerOptimizer.Rate) || training.ServerOptimizer.WeightDecay is not (>= 0 and <= double.MaxValue))
             throw DeviceErrors.Job("training", "rounds, participation, steps, attempts or a rate is out of range.", "See the ranges of DeviceTrainingOptions.");

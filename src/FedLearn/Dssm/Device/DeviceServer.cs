@@ -48,6 +48,7 @@ public sealed class DeviceServer : IDisposable
     private readonly IRunState? _kept;
     private TaskCompletionSource _joined = NewSignal();
     private int _attempt;
+    private Func<Member, CancellationToken, Task>? _over;
 
     /// <summary>Creates a server with the first version of the model.</summary>
     /// <param name="job">The job.</param>
@@ -70,16 +71,19 @@ public sealed class DeviceServer : IDisposable
     /// <summary>The current version of the model.</summary>
     public DeviceModel Model => _state.Model;
 
-    /// <summary>Serves a device on its channel, until the job is over or the device drops out. It takes part from the next attempt on.</summary>
+    /// <summary>Serves a device on its channel, until the job is over or the device drops out. It takes part from the next attempt on; one that comes
+    /// when the job is over is told so at once.</summary>
     /// <param name="channel">Channel to the device; the name of its remote party is the device's.</param>
     /// <param name="cancellationToken">Stops.</param>
-    /// <exception cref="PeerException">Why the device dropped out.</exception>
+    /// <exception cref="PeerException">Why the device dropped out, or why the job failed.</exception>
     public async Task AttendAsync(IPartyChannel channel, CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(channel);
         var member = new Member(channel);
+        Func<Member, CancellationToken, Task>? over;
         lock (_gate)
         {
+            over = _over;
             if (!_numbers.TryGetValue(channel.RemoteParty, out int number))
                 _numbers[channel.RemoteParty] = number = _numbers.Values.DefaultIfEmpty(-1).Max() + 1;
             member.Number = number;
@@ -95,6 +99,8 @@ public sealed class DeviceServer : IDisposable
             _joined = NewSignal();
         }
 
+        if (over is not null)
+            await over(member, cancellationToken).ConfigureAwait(false);
         await member.Ended.Task.WaitAsync(cancellationToken).ConfigureAwait(false);
     }
 
@@ -107,6 +113,8 @@ public sealed class DeviceServer : IDisposable
     public async Task<DeviceResult> RunAsync(IReadOnlyList<IPartyChannel> channels, IProgress<DeviceRound>? progress = null, CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(channels);
+        lock (_gate)
+            _over = null;
         foreach (IPartyChannel channel in channels)
             _ = ForgetAsync(AttendAsync(channel, cancellationToken));
         try
@@ -117,11 +125,11 @@ public sealed class DeviceServer : IDisposable
         catch (Exception e)
         {
             string id = (e as FedLearnException)?.Id ?? (e is OperationCanceledException ? ProtocolErrors.Cancelled : ProtocolErrors.PeerFailed);
-            await Task.WhenAll(Members().Select(member => DropAsync(member, id, e))).ConfigureAwait(false);
+            await OverAsync((member, _) => DropAsync(member, id, e), CancellationToken.None).ConfigureAwait(false);
             throw;
         }
 
-        await EndAsync(cancellationToken).ConfigureAwait(false);
+        await OverAsync(EndAsync, cancellationToken).ConfigureAwait(false);
         _kept?.Remove();
         return new(_state.Model, [.. _rounds], DeviceClaims.Statement(_plan.Job, _work.Calibration), []);
     }
@@ -466,16 +474,28 @@ public sealed class DeviceServer : IDisposable
         }
     }
 
-    private async Task EndAsync(CancellationToken cancellationToken)
+    /// <summary>Ends every member, and those that come from now on: nobody else would.</summary>
+    private async Task OverAsync(Func<Member, CancellationToken, Task> end, CancellationToken cancellationToken)
     {
-        IReadOnlyList<Member> members = Members();
-        List<(Member Member, bool)> ended = await AskAsync(members, async (member, stop) =>
+        Member[] members;
+        lock (_gate)
         {
-            await member.Channel.SendAsync(member.Round + 1, new DeviceInvitation(DeviceInvitationKind.End, _attempt, _plan.Job.Training.Rounds, _state.Version).Message(), stop).ConfigureAwait(false);
-            await member.Channel.CompleteAsync(stop).ConfigureAwait(false);
+            _over = end;
+            members = [.. _members];
+        }
+
+        await Task.WhenAll(members.Select(member => end(member, cancellationToken))).ConfigureAwait(false);
+    }
+
+    private async Task EndAsync(Member member, CancellationToken cancellationToken)
+    {
+        List<(Member, bool)> ended = await AskAsync([member], async (m, stop) =>
+        {
+            await m.Channel.SendAsync(m.Round + 1, new DeviceInvitation(DeviceInvitationKind.End, _attempt, _plan.Job.Training.Rounds, _state.Version).Message(), stop).ConfigureAwait(false);
+            await m.Channel.CompleteAsync(stop).ConfigureAwait(false);
             return true;
         }, cancellationToken).ConfigureAwait(false);
-        foreach ((Member member, _) in ended)
+        if (ended.Count > 0)
             member.Ended.TrySetResult();
     }
 

@@ -226,14 +226,15 @@ internal sealed class DeviceWork : IDisposable
         bool[][] present = new bool[count][];
         for (int v = 0; v < count; v++)
             present[v] = data.Views[first + v] is { } view ? Array.ConvertAll(view.Index, row => row >= 0) : new bool[data.Samples];
-        if (rate == 0 || count == 1)
+        if (rate == 0)
             return present;
-        Span<bool> kept = stackalloc bool[count];
+        // The coins of all views, also where a view works by itself: one of them always stays.
+        Span<bool> kept = stackalloc bool[_plan.Views.Count];
         for (int i = 0; i < data.Samples; i++)
         {
             ViewDropout.Draw(unchecked(seed + attempt), step, i, rate, kept);
             for (int v = 0; v < count; v++)
-                present[v][i] &= kept[v];
+                present[v][i] &= kept[first + v];
         }
 
         return present;

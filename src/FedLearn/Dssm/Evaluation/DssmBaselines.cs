@@ -121,12 +121,13 @@ public sealed class DssmBaselines
     /// history may be short, items that tie go by popularity.</summary>
     /// <param name="neighbours">Nearest neighbours kept of an item, at least 1; equal ones by place in the catalogue.</param>
     /// <param name="shrink">Shrinkage, at least 0.</param>
-    public DssmScores ItemKnn(int neighbours = 50, double shrink = 10)
+    /// <param name="cancellationToken">Stops.</param>
+    public DssmScores ItemKnn(int neighbours = 50, double shrink = 10, CancellationToken cancellationToken = default)
     {
         ArgumentOutOfRangeException.ThrowIfLessThan(neighbours, 1);
         ArgumentOutOfRangeException.ThrowIfNegative(shrink);
         var near = new (int Item, double Similarity)[_items][];
-        Parallel.For(0, _items, () => new int[_items], (item, _, common) =>
+        Parallel.For(0, _items, new ParallelOptions { CancellationToken = cancellationToken }, () => new int[_items], (item, _, common) =>
         {
             Array.Clear(common);
             foreach (int user in _usersOfItem[item])
@@ -166,7 +167,8 @@ public sealed class DssmBaselines
     /// <param name="lambda">Ridge penalty, above 0.</param>
     /// <param name="iterations">Rounds, each solving users then items; at least 1.</param>
     /// <param name="seed">Seed of the items' starting values. Not secret.</param>
-    public DssmScores ImplicitAls(int factors = 64, double alpha = 10, double lambda = 30, int iterations = 10, long seed = 0)
+    /// <param name="cancellationToken">Stops.</param>
+    public DssmScores ImplicitAls(int factors = 64, double alpha = 10, double lambda = 30, int iterations = 10, long seed = 0, CancellationToken cancellationToken = default)
     {
         ArgumentOutOfRangeException.ThrowIfLessThan(factors, 1);
         ArgumentOutOfRangeException.ThrowIfNegative(alpha);
@@ -177,8 +179,8 @@ public sealed class DssmBaselines
             items[i] = StartingValue(seed, i);
         for (int round = 0; round < iterations; round++)
         {
-            new LeastSquares(items, factors, alpha, lambda).SolveAll(_itemsOfUser, users);
-            new LeastSquares(users, factors, alpha, lambda).SolveAll(_usersOfItem, items);
+            new LeastSquares(items, factors, alpha, lambda).SolveAll(_itemsOfUser, users, cancellationToken);
+            new LeastSquares(users, factors, alpha, lambda).SolveAll(_usersOfItem, items, cancellationToken);
         }
 
         var final = new LeastSquares(items, factors, alpha, lambda);
@@ -186,7 +188,7 @@ public sealed class DssmBaselines
         {
             int[][] histories = [.. events.ToArray().Select(History)];
             double[] own = new double[histories.Length * factors];
-            final.SolveAll(histories, own);
+            final.SolveAll(histories, own, default);
             for (int i = 0; i < histories.Length; i++)
                 for (int item = 0; item < _items; item++)
                     scores[(i * _items) + item] = histories[i].Length == 0 ? _counts[item] : TensorPrimitives.Dot<double>(own.AsSpan(i * factors, factors), items.AsSpan(item * factors, factors));
@@ -213,8 +215,8 @@ public sealed class DssmBaselines
                 _gram[(i * width) + i] += lambda;
         }
 
-        public void SolveAll(int[][] rows, double[] solutions) =>
-            Parallel.For(0, rows.Length, () => new double[_width * _width], (row, _, matrix) =>
+        public void SolveAll(int[][] rows, double[] solutions, CancellationToken cancellationToken) =>
+            Parallel.For(0, rows.Length, new ParallelOptions { CancellationToken = cancellationToken }, () => new double[_width * _width], (row, _, matrix) =>
             {
                 Solve(rows[row], matrix, solutions.AsSpan(row * _width, _width));
                 return matrix;

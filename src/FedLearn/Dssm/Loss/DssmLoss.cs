@@ -86,7 +86,7 @@ public sealed partial class DssmLoss
         _kept = false;
         CheckBatch(batch);
         int b = _samples = batch.Targets.Length;
-        gradients.Prepare(_views, b, _width, _items, Fusion.Values.Length, _heads == 1 && _model.Fusion != DssmFusion.Late);
+        gradients.Prepare(_views, b, _width, _items, Fusion.Values.Length, _model.Fusion != DssmFusion.Late);
         Array.Clear(gradients.Items);
         Array.Clear(gradients.Fusion);
         FuseHeads(batch.Views, batch.Present, b);
@@ -461,6 +461,19 @@ public sealed partial class DssmLoss
             throw new ArgumentException("There is not one number a sample.");
     }
 
+    /// <summary>Numbers of the largest array that a batch needs for its candidates.</summary>
+    /// <param name="model">The model.</param>
+    /// <param name="views">Number of views.</param>
+    /// <param name="items">Number of items.</param>
+    /// <param name="samples">Samples of the batch.</param>
+    /// <param name="keepRows">Whether single samples are asked for.</param>
+    internal static long LargestArray(DssmModelOptions model, int views, int items, int samples, bool keepRows)
+    {
+        long heads = model.Fusion == DssmFusion.Late ? views : 1;
+        return model.Loss == DssmLossKind.Sampled ? samples * Math.Max(heads * (model.Negatives + 1L), NegativeSampler.PoolOf(model))
+            : heads * (keepRows ? samples : Math.Min(samples, ChunkRows)) * (model.Loss == DssmLossKind.Full ? items : Math.Min(items, samples));
+    }
+
     private void CheckViews(IReadOnlyList<double[]> views, IReadOnlyList<bool[]?> present, int count)
     {
         ArgumentNullException.ThrowIfNull(views);
@@ -488,6 +501,9 @@ public sealed partial class DssmLoss
                 throw new ArgumentException("A negative item is out of range.");
     }
 
+    /// <summary>Whether a view may have a weight: weights, and sums of them, stay far from where numbers end.</summary>
+    internal static bool IsViewWeight(double weight) => weight is >= 1e-100 and <= 1e100;
+
     private static void Check(DssmModelOptions model, IReadOnlyList<string> views)
     {
         string? fault = views.Count == 0 ? "there is no view."
@@ -495,7 +511,7 @@ public sealed partial class DssmLoss
             : !Enum.IsDefined(model.Fusion) || !Enum.IsDefined(model.Loss) ? "fusion or loss is none that exists."
             : !(model.Gamma > 0) || double.IsInfinity(model.Gamma) ? "gamma is not a finite number above 0."
             : model.Loss == DssmLossKind.Sampled && model.Negatives < 1 ? "there are no negatives."
-            : model.ViewWeights.Values.Any(weight => !(weight > 0) || double.IsInfinity(weight)) ? "a view weight is not a finite number above 0."
+            : !model.ViewWeights.Values.All(IsViewWeight) ? "a view weight is not between 1e-100 and 1e100."
             : model.ViewWeights.Keys.Any(name => !views.Contains(name)) ? "a view weight is of no view of the job."
             : null;
         if (fault is not null)

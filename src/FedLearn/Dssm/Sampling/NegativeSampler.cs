@@ -55,6 +55,9 @@ public sealed class NegativeSampler
         (_threshold, _alias) = Alias([.. _trainable.Select(item => Math.Pow(counts[item], 0.75))]);
     }
 
+    /// <summary>Draws a sample among which hard negatives are found; 0 for other sources.</summary>
+    internal static long PoolOf(DssmModelOptions model) => model.NegativeSource == NegativeSource.Hard ? (long)HardFactor * model.Negatives : 0;
+
     /// <summary>Whether the draw of an epoch looks at the current vectors.</summary>
     /// <param name="epoch">Epoch, from 0.</param>
     public bool NeedsVectors(int epoch) => _source == NegativeSource.Hard && epoch >= _epochs - _epochs / 2;

@@ -58,22 +58,6 @@ internal static class DssmClaims
         ? $"unit {Name(figure.Unit)}, claim {Name(claim)}: no figure, {(figure.Unit == EmbeddingUnit.Event ? "privacy.historyEvents" : "privacy.maxSamplesPerUser")} is not declared"
         : string.Create(CultureInfo.InvariantCulture, $"unit {Name(figure.Unit)} (a = {figure.Rows}), claim {Name(claim)}: mu = {figure.Mu:R}, {Epsilon(claim)} {figure.Epsilon:R} at delta {figure.Delta:R}");
 
-    /// <summary>The figures of somebody who observes several parties that hold the same people or events.</summary>
-    /// <param name="parties">Each party's name and figures.</param>
-    /// <param name="claim">Their claim.</param>
-    /// <param name="delta">Probability.</param>
-    /// <returns>One line a unit that all of them admit.</returns>
-    public static IReadOnlyList<string> Combined(IReadOnlyList<(string Party, IReadOnlyList<EmbeddingFigure> Figures)> parties, DssmClaim claim, double delta)
-    {
-        string names = string.Join(", ", parties.Select(p => $"'{p.Party}'"));
-        return
-        [
-            .. Enum.GetValues<EmbeddingUnit>().Where(unit => parties.Count > 0 && parties.All(p => p.Figures.Any(f => f.Unit == unit)))
-                .Select(unit => EmbeddingFigure.Combined([.. parties.Select(p => p.Figures.First(f => f.Unit == unit))], delta))
-                .Select(figure => $"observing {names} of the same {(figure.Unit == EmbeddingUnit.User ? "person" : "event")}, squared mu added: {Figure(figure, claim)}"),
-        ];
-    }
-
     /// <summary>The name under which the ledger books a party's charge.</summary>
     public static string Mechanism(DssmPlan plan, PartyRole role) => (plan.Job.Privacy.Claim, role) switch
     {

@@ -8,10 +8,7 @@ internal static class DssmDisclosures
     /// <summary>Gradients that the label party returns without noise.</summary>
     public const string Gradients = "embedding gradients: training";
 
-    /// <summary>Item vectors that leave the label party.</summary>
-    public const string ItemVectors = "item vectors: export";
-
-    /// <summary>User and moment of samples: that and when each event happened, and how active each user is.</summary>
+    /// <summary>User and moment of samples of users whom the view has: that and when each event happened, and how active each user is. Of other samples where they stand among all.</summary>
     /// <param name="set">What the samples are for.</param>
     public static string SampleKeys(string set) => $"sample-keys: {set}";
 

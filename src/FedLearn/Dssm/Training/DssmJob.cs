@@ -94,7 +94,8 @@ public sealed record DssmModelOptions
     /// <summary>Whether the label party learns one weight a view.</summary>
     public bool LearnViewWeights { get; init; }
 
-    /// <summary>Fixed weights by view name; absent ones are 1. Positive.</summary>
+    /// <summary>Fixed weights by view name; absent ones are 1.</summary>
+    /// <value>1e-100 to 1e100.</value>
     public IReadOnlyDictionary<string, double> ViewWeights { get; init; } = new Dictionary<string, double>();
 
     /// <summary>Whether the label party learns one bias an item, added to its logits.</summary>

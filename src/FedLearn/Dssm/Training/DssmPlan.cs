@@ -46,8 +46,6 @@ internal sealed class DssmPlan
     /// <summary>Whether this party adds noise to what it sends.</summary>
     public bool Noises(PartyRole role) => Job.Privacy.Noise.HasFlag(role == PartyRole.Active ? DssmNoise.Gradients : DssmNoise.Embeddings);
 
-    public DssmPartyOptions Of(string party) => Job.Parties.First(p => p.Party.Name == party);
-
     public PrivacyBudget? BudgetOf(DssmPartyOptions party) => party.Budget ?? Job.Privacy.Budget;
 
     /// <summary>Checks a job and fills in its defaults.</summary>
@@ -192,7 +190,7 @@ internal sealed class DssmPlan
         Check(IsPositive(m.Gamma), "model.gamma", "is not a finite number above 0");
         Check(m.Negatives is >= 1 and <= 1_000_000, "model.negatives", "are not 1 to 1,000,000");
         Check(m.ViewDropout is >= 0 and < 1, "model.viewDropout", "is not at least 0 and below 1");
-        Check(m.ViewWeights.All(w => IsPositive(w.Value)), "model.viewWeights", "are not finite numbers above 0");
+        Check(m.ViewWeights.Values.All(DssmLoss.IsViewWeight), "model.viewWeights", "are not between 1e-100 and 1e100");
         Check(m.ViewWeights.Keys.All(name => job.Parties.Any(p => p.Party.Name == name)), "model.viewWeights", "name a party that is none of the job");
         Check(m.ViewWeights.Keys.All(name => job.LabelHasView || job.Parties.Any(p => p.Party.Name == name && p.Party.Role == PartyRole.Passive)), "model.viewWeights", "name a party without a view");
         Check(!m.LearnViewWeights || m.ViewWeights.Count == 0, "model.viewWeights", "are both given and to be learned");

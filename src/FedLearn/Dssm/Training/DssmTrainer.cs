@@ -237,6 +237,7 @@ public sealed class DssmTrainer
         IReadOnlyList<IPartyChannel> channels, TowerThread thread, IProgress<DssmProgress>? progress, CancellationToken cancellationToken)
     {
         IReadOnlyList<SampleSet> sets = LabelSamples.TrainingSets(_job, _input.Interactions!);
+        CheckBatch(sets[0].Events.Count);
         var samples = new LabelSamples(_job, _input, sets);
         IReadOnlyList<ViewPeer> peers = kept.Began is { } began ? [.. channels.Select(channel => ViewPeer.Load(began, channel, sets))]
             : await SampleExchange.OfferAsync(channels, new SampleSession(_job, _input, agreement.JobDigest), _input.Interactions!.Users, sets, cancellationToken).ConfigureAwait(false);
@@ -287,6 +288,14 @@ public sealed class DssmTrainer
             Traffic = default,
             Releases = [],
         }, calibration, evaluated);
+    }
+
+    /// <summary>Refuses batches whose candidates are more than an array holds, before anything is named or charged.</summary>
+    private void CheckBatch(int samples)
+    {
+        if (DssmLoss.LargestArray(_job.Model, ViewNames.Count, _input.Items!.Ids.Count, Math.Min(samples, _job.Training.BatchSize), _plan.Full && _plan.Noises(PartyRole.Active)) > Array.MaxLength)
+            throw new ConfigurationException(DssmPlanErrors.InvalidJob, "training.batchSize", "the candidates of a batch are more than one array holds.",
+                _job.Model.Loss == DssmLossKind.Sampled ? "Lower training.batchSize or model.negatives." : "Lower training.batchSize, or use the loss sampled.");
     }
 
     /// <summary>Claim one-shot: a view's noisy vectors, which from here on are features of the label party.</summary>

@@ -164,7 +164,8 @@ internal static class SampleExchange
         return new ViewSamples(rows, users, aligned);
     }
 
-    private static byte[] Pack(IReadOnlyList<Interaction> events, int[] place, bool hasMoments, SampleTime precision)
+    /// <summary>Names samples to a view. Those of users whom it lacks are there without anything but their place: all parties count the samples alike.</summary>
+    internal static byte[] Pack(IReadOnlyList<Interaction> events, int[] place, bool hasMoments, SampleTime precision)
     {
         int size = hasMoments ? SampleKeys.MomentBytes : SampleKeys.UserBytes;
         byte[] keys = new byte[checked(events.Count * size)];
@@ -172,7 +173,8 @@ internal static class SampleExchange
         {
             Span<byte> key = keys.AsSpan(i * size, size);
             BinaryPrimitives.WriteInt32LittleEndian(key, place[events[i].User]);
-            if (!hasMoments)
+            // The moment of a user whom the view does not have is none of its business: it stays 0.
+            if (!hasMoments || place[events[i].User] < 0)
                 continue;
             Moment moment = events[i].Moment;
             if (precision == SampleTime.Day)

@@ -3,6 +3,8 @@ using FedLearn.Data;
 using FedLearn.Diagnostics;
 using FedLearn.Dssm;
 using FedLearn.Tests.Data;
+using FsCheck;
+using FsCheck.Fluent;
 
 namespace FedLearn.Tests.Dssm.Data;
 
@@ -192,6 +194,21 @@ public sealed class DssmFilesTests : IDisposable
         Assert.Equal([0, 2, 2], items.Content.Bags[0].Offsets);
     }
 
+    [Theory]
+    [InlineData("1e39,1,2", "column 'a'")]
+    [InlineData("1,-1e39,2", "column 'b'")]
+    [InlineData("1,1,2:1e39", "column 'c'")]
+    public void Read_BeyondSinglePrecision_IsRefusedWhereTowersHaveNoMore(string row, string column)
+    {
+        DssmField[] fields = [DssmField.Numeric("a"), DssmField.Numeric("b", mask: true), DssmField.Bag("c", 5)];
+        string view = _folder.Write("v.csv", $"user,a,b,c\nx,3.4e38,0,1:-3.4e38\ny,{row}\n"), items = _folder.Write("i.csv", $"item,a,b,c\nx,1,0,1\ny,{row}\n");
+        BadInputException error = ErrorAssert.Throws<BadInputException>(DataErrors.NotFinite, "v.csv, line 3", "1e39", () => DssmFiles.ReadView(view, DssmSchema.OfView(fields), precision: TowerPrecision.Float32));
+        Assert.Contains(column, error.Place, StringComparison.Ordinal);
+        ErrorAssert.Throws<BadInputException>(DataErrors.NotFinite, "i.csv, line 3", "1e39", () => DssmFiles.ReadItems(items, DssmSchema.OfItems(fields), precision: TowerPrecision.Float32));
+        Assert.Equal(2, DssmFiles.ReadView(view, DssmSchema.OfView(fields)).Rows.Rows);
+        Assert.Equal(2, DssmFiles.ReadView(view, DssmSchema.OfView(fields, normalise: true), precision: TowerPrecision.Float32).Rows.Rows);
+    }
+
     [Fact]
     public void ReadItems_Repeated_IsRefused() =>
         ErrorAssert.Throws<BadInputException>(DataErrors.DuplicateId, "line 4", "secret", () => DssmFiles.ReadItems(_folder.Write("i.csv", "item,a\nsecret,1\nb,1\n secret,2\n"), Content));
@@ -206,6 +223,40 @@ public sealed class DssmFilesTests : IDisposable
         Assert.Equal([1 / Math.Sqrt(26), 4 / Math.Sqrt(26)], rows.Bags[0].Weights!);
         Assert.Equal([0, 0], rows.Dense[1..]);
         Assert.Equal(1, rows.Bags[1].Weights!.Sum(weight => weight * weight), 1e-14);
+    }
+
+    [Theory]
+    [InlineData("5,3", "2:4", 1)]
+    [InlineData("5,3", "2:4", 1e150)]
+    [InlineData("5,3", "2:4", 1e200)]
+    [InlineData("5,3", "2:4", 1e306)]
+    [InlineData("5,3", "2:4", 1e-150)]
+    [InlineData("5,3", "2:4", 1e-200)]
+    [InlineData("5,3", "2:4", 1e-307)]
+    public void ReadItems_NormalisedAtAnyScale_HaveLengthOne(string dense, string bag, double scale)
+    {
+        var schema = DssmSchema.OfItems([DssmField.Numeric("a"), DssmField.Numeric("b"), DssmField.Bag("c", 5)], normalise: true);
+        string Scaled(string number) => (double.Parse(number, System.Globalization.CultureInfo.InvariantCulture) * scale).ToString("R", System.Globalization.CultureInfo.InvariantCulture);
+        string cells = string.Join(',', dense.Split(',').Select(Scaled)), entry = $"{bag[..1]}:{Scaled(bag[2..])}";
+        TowerRows rows = DssmFiles.ReadItems(_folder.Write("i.csv", $"item,a,b,c\n1,{cells},{entry} {entry}\n"), schema).Content;
+        double norm = Math.Sqrt(25 + 9 + 64);                                                             // the two entries of one id are put together
+        double[] expected = [5 / norm, 3 / norm, 8 / norm], actual = [.. rows.Dense, .. rows.Bags[0].Weights!];
+        Assert.All(expected.Zip(actual), pair => Assert.Equal(pair.First, pair.Second, 1e-15));
+    }
+
+    [Fact]
+    public void ReadItems_Normalised_UsualRowsKeepEveryBit()
+    {
+        Prop.ForAll(Gen.Choose(-10_000_000, 10_000_000).Two().Zip(Gen.Choose(-120, 120)).ToArbitrary(), drawn =>
+        {
+            ((int one, int two), int exponent) = drawn;
+            double a = one / 3.0 * Math.Pow(10, exponent), b = two / 7.0 * Math.Pow(10, exponent), norm = Math.Sqrt(a * a + b * b);
+            var encoder = new DssmRowEncoder(DssmSchema.OfView([DssmField.Numeric("a"), DssmField.Numeric("b")], normalise: true));
+            encoder.Number(0, a);
+            encoder.Number(1, b);
+            encoder.End();
+            Assert.Equal(norm > 0 ? [a / norm, b / norm] : [0, 0], encoder.Build().Dense);
+        }).QuickCheckThrowOnFailure();
     }
 
     [Fact]

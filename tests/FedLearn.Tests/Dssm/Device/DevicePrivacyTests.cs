@@ -254,6 +254,7 @@ public class DevicePrivacyTests
         { "active", DeviceErrors.BoundMissing }, { "concat", DeviceErrors.ModelNotForDevices }, { "inbatch", DeviceErrors.ModelNotForDevices },
         { "popularity", DeviceErrors.ModelNotForDevices }, { "bias", DeviceErrors.ModelNotForDevices }, { "per view sum", DeviceErrors.InvalidJob },
         { "q", DeviceErrors.InvalidJob }, { "views", DeviceErrors.InvalidJob }, { "sigma", DeviceErrors.InvalidJob },
+        { "dropout", DeviceErrors.InvalidJob },
     };
 
     [Theory]
@@ -275,6 +276,7 @@ public class DevicePrivacyTests
             "popularity" => job with { Model = m with { NegativeSource = NegativeSource.Popularity } },
             "bias" => job with { Model = m with { ItemBias = true } },
             "per view sum" => job with { Model = m with { Fusion = DssmFusion.Sum }, Privacy = p with { ClipPerView = true } },
+            "dropout" => job with { Model = m with { Dropout = 0.1 } },
             "q" => job with { Training = job.Training with { Participation = double.NaN } },
             "views" => job with { Views = [job.Views[0], job.Views[0]] },
             _ => job with { Privacy = p with { NoiseMultiplier = double.PositiveInfinity } },

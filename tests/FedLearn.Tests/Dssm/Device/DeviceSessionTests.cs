@@ -131,6 +131,31 @@ public class DeviceSessionTests
         Assert.All(ran.Clients, client => Assert.Equal(2, client.Participations));
     }
 
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public async Task Attend_WhenTheJobIsOver_TellsTheDeviceAtOnce(bool fails)
+    {
+        // With a threshold that five devices cannot reach the job fails.
+        DeviceJob job = Masked(rounds: 1) with { Training = new() { Rounds = 1, Participation = 1, AttemptsPerRound = 1 }, Privacy = new() { Threshold = fails ? 6 : 3 } };
+        DeviceData[] devices = DeviceScene.Devices(job.Devices);
+        using var server = new DeviceServer(job, DeviceScene.Towers, new() { PhaseTimeout = Patience, WaitFor = 5 });
+        DeviceClient[] clients = [.. devices.Select(data => new DeviceClient(job, data, DeviceScene.Towers))];
+        (InMemoryChannel Server, InMemoryChannel Device)[] pairs = [.. devices.Select(d => InMemoryChannel.CreatePair(DeviceSessions.Server, d.Device, Idle))];
+        Task<Exception?>[] running = [.. clients.Select((client, i) => Task.Run(() => Record.ExceptionAsync(() => client.RunAsync(pairs[i].Device)).AsTask()))];
+        Exception? failure = await Record.ExceptionAsync(() => server.RunAsync([.. pairs.Select(p => p.Server)]).WaitAsync(Patience));
+        Assert.Equal(fails ? DeviceErrors.RoundFailed : null, (failure as PeerException)?.Id);
+        await Task.WhenAll(running).WaitAsync(Patience);
+
+        (InMemoryChannel there, InMemoryChannel here) = InMemoryChannel.CreatePair(DeviceSessions.Server, devices[0].Device, Idle);
+        Task<Exception?> attending = Record.ExceptionAsync(() => server.AttendAsync(there)).AsTask();
+        Exception? late = await Record.ExceptionAsync(() => clients[0].RunAsync(here).WaitAsync(Patience));
+        Assert.Same(failure, await attending.WaitAsync(Patience));
+        Assert.Equal(fails ? ProtocolErrors.PeerAborted : null, (late as PeerException)?.Id);
+        foreach (DeviceClient client in clients)
+            client.Dispose();
+    }
+
     // Messages of a device in a masked attempt: answer, keys, shares, vector, reveal.
     [Theory]
     [InlineData(0, 4, 4)]

@@ -154,6 +154,28 @@ public class DeviceUpdateTests
         }).QuickCheckThrowOnFailure();
     }
 
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public void Update_ViewDropout_IsThatOfADeviceWithoutTheDroppedRows(bool perView)
+    {
+        DeviceJob whole = DeviceScene.Job(1) with { Privacy = new() { Clip = 0.5, ClipPerView = perView, SecureAggregation = false } }, job = whole with { Model = whole.Model with { ViewDropout = 0.5 } };
+        DeviceData data = DeviceScene.Devices(1, absences: false)[0];
+        int[][] index = [.. data.Views.Select(view => view!.Index.ToArray())];
+        bool[] kept = new bool[2];
+        for (int i = 0; i < data.Samples; i++)
+        {
+            ViewDropout.Draw(DeviceDraws.SeedOf(job.Training.Seed, data.Device) + 1, 0, i, 0.5, kept);
+            for (int v = 0; v < 2; v++)
+                index[v][i] = kept[v] ? index[v][i] : -1;
+        }
+
+        var left = new DeviceData(data.Device, [.. data.Views.Select((view, v) => new DeviceViewRows(view!.Rows, index[v]))], data.Positives);
+        using DeviceWork work = DeviceScene.Work(whole), dropping = DeviceScene.Work(job);
+        Assert.NotEqual(DeviceScene.Update(work, data, 1), DeviceScene.Update(dropping, data, 1));
+        Assert.Equal(DeviceScene.Update(work, left, 1), DeviceScene.Update(dropping, data, 1));
+    }
+
     [Fact]
     public void Clip_SmallVector_IsLeftAlone_AndDirectionKept()
     {

@@ -33,6 +33,14 @@ public sealed class DssmBaselinesTests
         }
     });
 
+    [Fact]
+    public void Baselines_Cancelled_End() => ForTables((_, _, baselines, _) =>
+    {
+        var stop = new CancellationToken(canceled: true);
+        Assert.ThrowsAny<OperationCanceledException>(() => baselines.ItemKnn(cancellationToken: stop));
+        Assert.ThrowsAny<OperationCanceledException>(() => baselines.ImplicitAls(factors: 1, cancellationToken: stop));
+    });
+
     // Three rounds of systems with ridge 2, whose condition is below 1e3 here: float64 keeps ten digits.
     [Fact]
     public void ImplicitAls_RandomTables_EqualsDenseNormalEquations() => ForTables((random, table, baselines, items) =>

@@ -337,6 +337,7 @@ public sealed class DssmLossTests
         { DssmLossErrors.InvalidModel, new DssmModelOptions { Gamma = 0 } },
         { DssmLossErrors.InvalidModel, new DssmModelOptions { Negatives = 0 } },
         { DssmLossErrors.InvalidModel, new DssmModelOptions { ViewWeights = new Dictionary<string, double> { ["a"] = -1 } } },
+        { DssmLossErrors.InvalidModel, new DssmModelOptions { ViewWeights = new Dictionary<string, double> { ["a"] = 1e308 } } },
         { DssmLossErrors.InvalidModel, new DssmModelOptions { ViewWeights = new Dictionary<string, double> { ["z"] = 1 } } },
         { DssmLossErrors.InvalidItemShares, new DssmModelOptions { Loss = DssmLossKind.InBatchLogQ } },
     };

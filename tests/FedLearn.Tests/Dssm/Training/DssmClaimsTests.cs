@@ -136,20 +136,6 @@ public class DssmClaimsTests
     }
 
     [Fact]
-    public void Combined_ThreeParties_AddSquares()
-    {
-        DssmPlan plan = Plan();
-        (string Name, IReadOnlyList<EmbeddingFigure> Figures)[] parties = [.. plan.Job.Parties.Select(p => (p.Party.Name, Calibration(plan, p).Figures(1e-5)))];
-        IReadOnlyList<string> lines = DssmClaims.Combined(parties, DssmClaim.OwnMessages, 1e-5);
-        Assert.Equal(3, lines.Count);
-        Assert.StartsWith("observing 'service', 'profile', 'taste' of the same event, squared mu added: unit sample (a = 1), claim own-messages: mu = ", lines[0], StringComparison.Ordinal);
-        Assert.Contains($"mu = {new PrivacyTotal(0, parties.Sum(p => p.Figures[2].Mu!.Value * p.Figures[2].Mu!.Value)).Mu:R}"[..12], lines[2], StringComparison.Ordinal);
-        // A static view admits users only.
-        EmbeddingFigure[] users = [parties[0].Figures[2]];
-        Assert.Single(DssmClaims.Combined([parties[1], ("profile", users)], DssmClaim.OwnMessages, 1e-5));
-    }
-
-    [Fact]
     public void Account_Charge_IsBookedUnderItsNameAndUnit()
     {
         var ledger = new InMemoryLedger();

@@ -40,6 +40,7 @@ public class DssmPlanTests
             Model("view dropout", new() { ViewDropout = 1 });
             Model("dropout", new() { Dropout = -0.1 });
             Model("view weight", new() { ViewWeights = new Dictionary<string, double> { ["taste"] = 0 } });
+            Model("view weights without a sum", new() { Fusion = DssmFusion.Late, ViewWeights = new Dictionary<string, double> { ["profile"] = 1e308, ["taste"] = 1e308 } });
             Model("weight of nobody", new() { ViewWeights = new Dictionary<string, double> { ["tastes"] = 1 } });
             Model("weight of a party without a view", new() { ViewWeights = new Dictionary<string, double> { ["service"] = 2 } });
             Model("learned and given", new() { LearnViewWeights = true, ViewWeights = new Dictionary<string, double> { ["taste"] = 1 } });

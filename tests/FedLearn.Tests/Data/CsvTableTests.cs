@@ -43,6 +43,18 @@ public sealed class CsvTableTests : IDisposable
     }
 
     [Fact]
+    public void Load_MoreCellsThanATableTakes_SaysHowManyRowsAndColumns()
+    {
+        string values = string.Join(',', Enumerable.Range(0, 45_000).Select(v => $"\"v{v}\""));
+        string csv = "id,city\n" + string.Concat(Enumerable.Range(0, 50_000).Select(i => $"r{i},v{i % 7}\n"));
+        BadInputException error = Assert.Throws<BadInputException>(() => Load(csv, $$"""{ "fields": [ { "name": "city", "type": "category", "values": [{{values}}] } ] }"""));
+        Assert.Equal(DataErrors.TooLarge, error.Id);
+        Assert.Contains(" rows of 45,000 columns ", error.Message, StringComparison.Ordinal);
+        Assert.Contains("GiB", error.Message, StringComparison.Ordinal);
+        Assert.Contains(".svm", error.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
     public void Load_Schema_EncodesEveryKindInItsOrder()
     {
         Table table = Load("y,city,m,f,extra,age,id\n1,\"Bonn, am Rhein\",1,0,text,31,a\n0,Köln,0,1.0,,200,b\n", Schema, needLabel: true);

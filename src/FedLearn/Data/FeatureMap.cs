@@ -119,7 +119,16 @@ public sealed partial class FeatureMap
     {
         ArgumentNullException.ThrowIfNull(table);
         int[]? order = SourceColumns(table);
-        var features = new DenseMatrix(rows.Length, FeatureNames.Count);
+        DenseMatrix features;
+        try
+        {
+            features = new DenseMatrix(rows.Length, FeatureNames.Count);
+        }
+        catch (OutOfMemoryException e)
+        {
+            throw DataErrors.TooManyCells(table.Place, rows.Length, FeatureNames.Count, e);
+        }
+
         TableCells source = table.Cells ?? throw new InvalidOperationException("The table is sparse: TransformRows takes both kinds.");
         double[] buffer = new double[source.Columns];
         for (int i = 0; i < rows.Length; i++)
@@ -155,19 +164,26 @@ public sealed partial class FeatureMap
         Bound(cells);
     }
 
-    /// <summary>How many cells of some rows are outside of the declared range of their column, and are clipped.</summary>
+    /// <summary>Whether cells outside of the declared range of their column count as its ends.</summary>
+    internal bool Clips => _state.Scaling == Scaling.Declared;
+
+    /// <summary>How many cells of some rows are outside of the declared range of their column.</summary>
     /// <param name="table">A table with the columns of the map, in any order.</param>
     /// <param name="rows">Rows to look at.</param>
     /// <param name="rounding">How far beyond an end a cell still counts as inside, relative to half of the range.</param>
-    /// <returns>Every column that is clipped, with its number of cells outside.</returns>
+    /// <returns>Every column with a range, which is that of the map where it clips, else that of the table's schema, with its number of cells outside.</returns>
     internal IReadOnlyList<(ScaledColumn Column, int Cells)> CountOutside(Table table, ReadOnlySpan<int> rows, double rounding)
     {
-        if (_clipped.Length == 0)
+        int[]? order = Clips ? SourceColumns(table) : null;
+        (ScaledColumn Column, int Place)[] ranges = Clips ? [.. _clipped.Select(j => (_state.Columns[j], order?[j] ?? j))]
+            : [.. table.Schema.Fields.SelectMany(field => field is { Min: not null, Max: not null } ? Declared(field, table.Place) : field.FeatureNames.Select(name => new ScaledColumn(name, 0, 1, Clip: false)))
+                .Select((column, j) => (column, j)).Where(range => range.column.Clip)];
+        if (ranges.Length == 0)
             return [];
-        int[] counts = new int[_clipped.Length], sources = rows.ToArray(), places = SourceColumns(table) is { } order ? [.. _clipped.Select(j => order[j])] : _clipped;
+        int[] counts = new int[ranges.Length], sources = rows.ToArray(), places = [.. ranges.Select(range => range.Place)];
         if (table.Cells is { IsSequential: true })
             Array.Sort(sources);
-        (double[] lows, double[] highs) = ([.. _clipped.Select(j => _centers[j] - ((1 + rounding) * _widths[j]))], [.. _clipped.Select(j => _centers[j] + ((1 + rounding) * _widths[j]))]);
+        (double[] lows, double[] highs) = ([.. ranges.Select(range => range.Column.Center - ((1 + rounding) * range.Column.Width))], [.. ranges.Select(range => range.Column.Center + ((1 + rounding) * range.Column.Width))]);
         double[] buffer = new double[table.Schema.FeatureNames.Count];
         foreach (int row in sources)
         {
@@ -181,7 +197,7 @@ public sealed partial class FeatureMap
                     counts[k]++;
         }
 
-        return [.. _clipped.Select((j, k) => (_state.Columns[j], counts[k]))];
+        return [.. ranges.Select((range, k) => (range.Column, counts[k]))];
     }
 
     /// <summary>The map as JSON, for the model file. It holds column names and scaling constants.</summary>

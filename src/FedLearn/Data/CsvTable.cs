@@ -179,7 +179,7 @@ internal static class CsvTable
         {
             return reader.GetSpan(column.Index).IsEmpty ? CsvFile.Empty(CsvFile.Place(path, reader, column.Name))
                 : DataErrors.Bad(DataErrors.UnknownCategory, CsvFile.Place(path, reader, column.Name), "the category is not one that the schema lists.",
-                    "Correct the cell, or add the category to the schema of every run.");
+                    "Write one of the listed values; or, before training, add this one to the schema. A model keeps the values that it was trained with, so a new one needs another training; one such as 'other', listed from the start, can stand for it.");
         }
 
         CsvFile.Number(reader, column.Index, column.Name, path, dialect: dialect);                                // a number that is not legal here is no 0 or 1

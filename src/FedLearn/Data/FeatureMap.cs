@@ -250,6 +250,7 @@ public sealed partial class FeatureMap
 
         ColumnMoments[] moments = table.Sparse is { } sparse ? ColumnMoments.Of(sparse, rows) : ColumnMoments.Of(table.Cells!, rows);
         var columns = new ScaledColumn[moments.Length];
+        var constants = new List<string>();
         bool[] mayBe = [.. table.Schema.Fields.SelectMany(field => field.FeatureNames.Select(_ => mayBeZero(field)))];
         for (int j = 0; j < columns.Length; j++)
         {
@@ -258,15 +259,11 @@ public sealed partial class FeatureMap
             if (constant || deviation == 0)                              // the sums of a constant column need not cancel, its ends do
             {
                 if (mayBe[j])
-                {
                     zeros?.Add(name);
-                    columns[j] = new ScaledColumn(name, mean, 1, Clip: false);
-                    continue;
-                }
-
-                throw DataErrors.Bad(DataErrors.ZeroVariance, $"{table.Place}, column '{name}'",
-                    $"{named} have the same value, or values too close to tell apart by their squares.",
-                    "Leave the column out, choose scaling declared, or, where a fold of a cross-validation is named, use fewer folds.");
+                else
+                    constants.Add(name);
+                columns[j] = new ScaledColumn(name, mean, 1, Clip: false);
+                continue;
             }
 
             if (!double.IsFinite(deviation))
@@ -276,8 +273,16 @@ public sealed partial class FeatureMap
                 : new ScaledColumn(name, mean, deviation, Clip: false);
         }
 
+        if (constants.Count > 0)
+            throw DataErrors.Bad(DataErrors.ZeroVariance, $"{table.Place}, {(constants.Count == 1 ? "column" : string.Create(CultureInfo.InvariantCulture, $"{constants.Count:N0} columns"))} {Listed(constants, 10)}",
+                $"{named} have the same value, or values too close to tell apart by their squares.",
+                $"Leave {(constants.Count == 1 ? "the column" : "these columns")} out, choose scaling declared, or, where a fold of a cross-validation is named, use fewer folds.");
         return columns;
     }
+
+    /// <summary>The first of some names, and how many more there are.</summary>
+    internal static string Listed(List<string> names, int most) => string.Join(", ", names.Take(most).Select(name => $"'{name}'"))
+        + (names.Count > most ? string.Create(CultureInfo.InvariantCulture, $" and {names.Count - most:N0} more") : "");
 
     /// <summary>The value rounded to one significant digit, ties to even.</summary>
     internal static double OneDigit(double value) =>
@@ -353,12 +358,10 @@ public sealed partial class FeatureMap
     private static BadInputException Different(string place, List<string> missing, List<string> unexpected)
     {
         const int Named = 10;
-        static string List(List<string> names) => string.Join(", ", names.Take(Named).Select(name => $"'{name}'"))
-            + (names.Count > Named ? string.Create(CultureInfo.InvariantCulture, $" and {names.Count - Named} more") : "");
         string[] causes =
         [
-            .. missing.Count > 0 ? [$"the table lacks columns of the model: {List(missing)}"] : Array.Empty<string>(),
-            .. unexpected.Count > 0 ? [$"the table has columns that the model has not: {List(unexpected)}"] : Array.Empty<string>(),
+            .. missing.Count > 0 ? [$"the table lacks columns of the model: {Listed(missing, Named)}"] : Array.Empty<string>(),
+            .. unexpected.Count > 0 ? [$"the table has columns that the model has not: {Listed(unexpected, Named)}"] : Array.Empty<string>(),
         ];
         return DataErrors.Bad(DataErrors.DifferentColumns, place, string.Join("; ", causes) + ".",
             "Give the columns that the model was trained on, with the same names and categories.");

@@ -177,12 +177,13 @@ internal static class CsvTable
     {
         if (column.Kind == FieldKind.Category)
         {
+            CsvFile.Text(reader, column.Index, path);                                                              // text of another encoding is no UTF-8
             return reader.GetSpan(column.Index).IsEmpty ? CsvFile.Empty(CsvFile.Place(path, reader, column.Name))
                 : DataErrors.Bad(DataErrors.UnknownCategory, CsvFile.Place(path, reader, column.Name), "the category is not one that the schema lists.",
                     "Write one of the listed values; or, before training, add this one to the schema. A model keeps the values that it was trained with, so a new one needs another training; one such as 'other', listed from the start, can stand for it.");
         }
 
-        CsvFile.Number(reader, column.Index, column.Name, path, dialect: dialect);                                // a number that is not legal here is no 0 or 1
+        CsvFile.Number(reader, column.Index, column.Name, path, dialect: dialect, mayMiss: column.Missing is not null);                                // a number that is not legal here is no 0 or 1
         return TableChecks.NotOneHot(CsvFile.Place(path, reader, column.Name));
     }
 }

@@ -53,7 +53,17 @@ internal static class PrepareEventsCommand
             Preparation.Check(place);
             RatingSplit warm = split.Of(parsed);
             InteractionColumns columns = usual with { User = parsed.GetRequiredValue(user), Item = parsed.GetRequiredValue(item), Time = parsed.GetRequiredValue(time), Rating = parsed.GetValue(rating), LeastPositive = parsed.GetValue(least) ?? usual.LeastPositive, DecimalMark = mark.Of(parsed) };
-            InteractionLog log = DssmFiles.ReadLog(path, columns, table is null ? null : DssmFiles.ReadItems(table, DssmSchema.Load(tableSchema!), columns.DecimalMark, cancellationToken), cancellationToken);
+            ItemTable? catalogue = table is null ? null : DssmFiles.ReadItems(table, DssmSchema.Load(tableSchema!), columns.DecimalMark, cancellationToken);
+            InteractionLog log;
+            try
+            {
+                log = DssmFiles.ReadLog(path, columns, catalogue, cancellationToken);
+            }
+            catch (BadInputException e) when (e.Id == DataErrors.ColumnMissing)
+            {
+                throw new BadInputException(e.Id, e.Place, e.Cause, $"{e.Remedy} Columns of other names are named by --user, --item, --time and --rating.", e);
+            }
+
             terminal.Log(Invariant($"{path}: {log.Users.Count} users, {log.Items.Count} items, {log.Count} events, {log.Positives} of them positive"));
             if (log.Repeats > 0)
                 terminal.Log(Invariant($"{log.Repeats} events left out: of a user and an item the first positive one counts, else the first"));

@@ -331,6 +331,22 @@ public sealed class CsvTableTests : IDisposable
     public void Load_UnknownCategory_NamesCellAndHidesIt(string cell) =>
         Refuses(DataErrors.UnknownCategory, "line 2, column 'city'", cell, $"id,age,f,m,city\nx,1,0,1,{cell}\n", Schema);
 
+    [Fact]
+    public void Load_CategoryOfAnotherEncoding_IsNoUtf8() => ErrorAssert.Throws<BadInputException>(DataErrors.MalformedCsv, "line 2", null,
+        () => Load([.. "id,age,f,m,city\nx,1,0,1,K"u8, 0xF6, .. "ln\n"u8], Schema));
+
+    [Theory]
+    [InlineData("NULL")]
+    [InlineData("N/A")]
+    [InlineData("-")]
+    public void Load_AnotherSpellingOfMissing_SaysWhichOnesAreRead(string cell)
+    {
+        BadInputException error = Assert.Throws<BadInputException>(() => Load($"id,a,b,c\np,{cell},7,x\n", WithMissing));
+        Assert.Equal(DataErrors.NotANumber, error.Id);
+        Assert.Contains("A missing value is an empty cell or exactly NA, NaN, nan, null or ?.", error.Remedy, StringComparison.Ordinal);
+        Assert.DoesNotContain("A missing value", Assert.Throws<BadInputException>(() => Load($"id,a,b,c\np,.5,{cell},x\n", WithMissing)).Remedy, StringComparison.Ordinal);
+    }
+
     private const string WithMissing = """
         { "fields": [ { "name": "a", "type": "numeric", "min": 0, "max": 1, "missing": 0.5 }, { "name": "b", "type": "numeric" },
           { "name": "c", "type": "category", "values": ["x", "NA", "unknown"], "missing": "unknown" } ] }

@@ -155,7 +155,7 @@ public static class DssmFiles
             int number = users.Of(file.Id(user, columns.User)), itemNumber = itemOf.Of(file.Id(item, columns.Item));
             if (items is not null && itemNumber >= items.Ids.Count)
                 throw UnknownItem(file.Place(columns.Item));
-            events.Add(new LoggedInteraction(number, itemNumber, file.Time(time), rating is not { } column || file.Number(column, columns.Rating!) >= columns.LeastPositive));
+            events.Add(new LoggedInteraction(number, itemNumber, file.Time(time), rating is not { } column || file.Rating(column, columns.Rating!) >= columns.LeastPositive));
         }
 
         return new InteractionLog(users.Ids, itemOf.Ids, events);
@@ -313,6 +313,9 @@ public static class DssmFiles
                 ? moment.ToUnixTimeSeconds()
                 : Whole(column, FirstTime, LastTime, "Write whole seconds since 1970, UTC (divide milliseconds by 1,000), or ISO 8601, such as 2026-03-01T18:30:00Z.");
         }
+
+        /// <summary>A rating, which is no feature: no schema says what stands for a missing one.</summary>
+        public double Rating(int column, string name) => CsvFile.Number(_reader, column, name, _path, RowInputKind.Weight, _dialect);
 
         public double Number(int column, string name) => CsvFile.Number(_reader, column, name, _path, dialect: _dialect);
 

@@ -332,7 +332,7 @@ public class GlmOptimizerTests
         GlmPartyInput[] inputs = data.Inputs();
         var cells = new SparseMatrix(rows, width, [.. Enumerable.Range(0, rows + 1)], [.. Enumerable.Range(0, rows).Select(i => i % width)], [.. Enumerable.Repeat(1.0, rows)]);
         inputs[1] = inputs[1] with { Table = Table.FromSparse(inputs[1].Table.Ids, [.. Enumerable.Range(0, width).Select(j => $"c{j}")], cells) };
-        GlmJob job = data.Job("gaussian", new() { Optimizer = GlmOptimizer.Irls }, l2) with { Preprocessing = new() { Scaling = Scaling.None } };
+        GlmJob job = data.Job("gaussian", new() { Optimizer = GlmOptimizer.Irls }, l2: l2) with { Preprocessing = new() { Scaling = Scaling.None } };
         BadInputException error = await Assert.ThrowsAsync<BadInputException>(() => LocalFederation.TrainAsync(job, inputs, cancellationToken: TestContext.Current.CancellationToken));
         Assert.Equal(GlmErrors.TooManyColumns, error.Id);
 

@@ -43,6 +43,10 @@ internal static class HdpVflPlan
         [
             Text($"hdp-vfl: {rows} training rows, epochs {plan.Epochs} x batches {layout.Count} = {plan.Epochs * layout.Count} messages a party, batches of {(layout.SmallestSize == layout.LargestSize ? $"{layout.LargestSize}" : $"{layout.SmallestSize} to {layout.LargestSize}")} rows"),
         ];
+        string[] warnings = [.. plan.NarrowBounds(plan.Job.Parties.First(p => p.Party.Role == PartyRole.Active))];
+        if (warnings.Length > 0)
+            document["warnings"] = new JsonArray([.. warnings.Select(warning => (JsonNode?)warning)]);
+        lines.AddRange(warnings.Select(warning => "warning: " + warning));
         foreach (GlmPartyOptions party in plan.Job.Parties)
             parties.Add(Party(run, plan, party, plan.Parameters(party, layout), lines));
         lines.AddRange(["", $"best: {Criterion}, at the same budget.", "what if: sigma of the messages, all else the same; weight-noise with its best share."]);

@@ -22,7 +22,7 @@ internal static class PrepareEventsCommand
         var schema = new Option<string?>("--items-schema") { Description = "Its schema (docs/recommend-files.md).", HelpName = "FILE" };
         var user = new Option<string>("--user") { Description = "Column of users.", DefaultValueFactory = _ => usual.User, HelpName = "COLUMN" };
         var item = new Option<string>("--item") { Description = "Column of items.", DefaultValueFactory = _ => usual.Item, HelpName = "COLUMN" };
-        var time = new Option<string>("--time") { Description = "Column of times: seconds since 1970 or ISO 8601, UTC.", DefaultValueFactory = _ => usual.Time, HelpName = "COLUMN" };
+        var time = new Option<string>("--time") { Description = "Column of times: seconds since 1970 or ISO 8601 (2026-03-01, 2026-03-01T18:30:00+02:00, 20260301T183000Z), UTC where no offset is given. A date without hyphens and time is refused.", DefaultValueFactory = _ => usual.Time, HelpName = "COLUMN" };
         var rating = new Option<string?>("--rating") { Description = "Column of ratings. Absent: every event is a positive.", HelpName = "COLUMN" };
         Option<double?> least = Options.Number("--least", "Least rating of a positive; events below it are seen. Default 4.", required: false);
         WordOption<char> mark = Options.Word("--decimal", "What stands before decimals, in ratings and in the table of items: a comma needs something else between cells.", [(".", '.'), (",", ',')], usual.DecimalMark);
@@ -53,7 +53,17 @@ internal static class PrepareEventsCommand
             Preparation.Check(place);
             RatingSplit warm = split.Of(parsed);
             InteractionColumns columns = usual with { User = parsed.GetRequiredValue(user), Item = parsed.GetRequiredValue(item), Time = parsed.GetRequiredValue(time), Rating = parsed.GetValue(rating), LeastPositive = parsed.GetValue(least) ?? usual.LeastPositive, DecimalMark = mark.Of(parsed) };
-            InteractionLog log = DssmFiles.ReadLog(path, columns, table is null ? null : DssmFiles.ReadItems(table, DssmSchema.Load(tableSchema!), columns.DecimalMark, cancellationToken: cancellationToken), cancellationToken);
+            ItemTable? catalogue = table is null ? null : DssmFiles.ReadItems(table, DssmSchema.Load(tableSchema!), columns.DecimalMark, cancellationToken: cancellationToken);
+            InteractionLog log;
+            try
+            {
+                log = DssmFiles.ReadLog(path, columns, catalogue, cancellationToken);
+            }
+            catch (BadInputException e) when (e.Id == DataErrors.ColumnMissing)
+            {
+                throw new BadInputException(e.Id, e.Place, e.Cause, $"{e.Remedy} Columns of other names are named by --user, --item, --time and --rating.", e);
+            }
+
             terminal.Log(Invariant($"{path}: {log.Users.Count} users, {log.Items.Count} items, {log.Count} events, {log.Positives} of them positive"));
             if (log.Repeats > 0)
                 terminal.Log(Invariant($"{log.Repeats} events left out: of a user and an item the first positive one counts, else the first"));

@@ -17,7 +17,7 @@ internal static class GlmTasks
     /// <summary>Rows, and bytes of a file, that take longer than a moment.</summary>
     private const int ManyRows = 1_000_000, LargeFile = 500_000_000;
 
-    private const string Disclosed = "the passive parties' scores of these rows were disclosed to the active party; no privacy claim covers them, but for scores of training rows under evaluation charged";
+    private const string Disclosed = "the passive parties' scores of these rows were disclosed to the active party", OutsideClaims = "; no privacy claim covers them, but for scores of training rows under evaluation charged";
 
     public static PartyTask Train(GlmRunFile run, string party, string? modelDirectory, IProgress<JobProgress>? progress, string? runId = null, ArbiterDoor? arbiter = null, Table? table = null,
         Func<GlmRunFileParty, IEntityAlignment?>? align = null, bool keepsRuns = false, bool fresh = false) => new(party, GlmJobTerms.Of(run.Job), stop =>
@@ -57,7 +57,7 @@ internal static class GlmTasks
                 ["ownRows"] = result.Prediction is null ? null : result.OwnRows,
                 ["note"] = notes.Length == 0 ? null : string.Join(" ", notes),
                 ["alignment"] = ReportParts.Alignment(run.Job.Alignment, result.CommonRows, result.AlignmentLeaks, result.AlignmentWarnings),
-                ["warnings"] = PartyDocument.Texts([.. run.Job.Parties.Any(p => p.Party.Role == PartyRole.Passive) ? [Disclosed] : (string[])[], .. result.Warnings]),
+                ["warnings"] = PartyDocument.Texts([.. run.Job.Parties.Any(p => p.Party.Role == PartyRole.Passive) ? [Disclosed + (GlmPlan.IsPrivate(run.Job.Privacy.Mode) ? OutsideClaims : "")] : (string[])[], .. result.Warnings]),
             };
         });
     });

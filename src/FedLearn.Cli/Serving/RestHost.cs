@@ -85,7 +85,7 @@ internal sealed class RestHost : IAsyncDisposable
 
     private static void Map(WebApplication app, GlmScoringActive scoring, ServingMetrics metrics)
     {
-        app.MapGet("/score/{id}", ([Description("Id of the row, as in the tables; white space at its ends does not matter.")] string id, CancellationToken stop) =>
+        app.MapGet("/score/{id}", ([Description("Id of the row, as in the tables; white space at its ends does not matter. The columns of an id of several stand in their order with U+001F (%1F) between them.")] string id, CancellationToken stop) =>
                 CountedAsync(metrics, async () =>
                 {
                     GlmScoreAnswer answer = (await scoring.ScoreAsync([id], stop).ConfigureAwait(false))[0];
@@ -107,7 +107,7 @@ internal sealed class RestHost : IAsyncDisposable
             }))
             .Accepts<ScoreRequest>("application/json")
             .WithName("scoreSeveral").WithTags("scores").WithSummary("Predicts for several ids.")
-            .WithDescription("All ids cross to each passive party in one message. Ids that a party does not have are listed; a party that is away fails the whole request unless it has a fallback.")
+            .WithDescription("The columns of an id of several stand in their order with U+001F (in JSON \\u001f) between them. All ids cross to each passive party in one message. Ids that a party does not have are listed; a party that is away fails the whole request unless it has a fallback.")
             .Produces<ScoresReply>().ProducesProblem(StatusCodes.Status400BadRequest).ProducesProblem(StatusCodes.Status415UnsupportedMediaType).ProducesProblem(StatusCodes.Status503ServiceUnavailable);
         app.MapGet("/health/live", () => Results.Ok(new HealthReply("live", PartiesOf(scoring))))
             .WithName("live").WithTags("health").WithSummary("Says that the server runs.").Produces<HealthReply>();

@@ -2,7 +2,7 @@ using System.Globalization;
 
 namespace FedLearn.Data;
 
-/// <summary>Cells outside of the declared range of their column, which count as its ends: many of them are most often a range in another unit.</summary>
+/// <summary>Cells outside of the declared range of their column, which count as its ends with scaling declared, and as they are without: many of them are most often a range in another unit, or numbers that stand for missing values.</summary>
 internal static class CellsOutside
 {
     /// <summary>Added in private modes, where what is warned of depends on private rows.</summary>
@@ -16,16 +16,20 @@ internal static class CellsOutside
 
     /// <summary>Warns of every column of which more than a hundredth of the cells are outside. For the party whose table it is, and nobody else.</summary>
     /// <param name="party">The party.</param>
-    /// <param name="map">What clips the cells.</param>
+    /// <param name="map">What clips the cells, or leaves them. Of one that leaves them nothing is said in a private mode, whose rows are bounded all the same.</param>
     /// <param name="table">The party's table.</param>
     /// <param name="rows">Rows that count.</param>
     /// <param name="what">Which rows, such as training.</param>
     /// <param name="isPrivate">Whether the job claims privacy.</param>
     internal static IEnumerable<string> Warnings(string party, FeatureMap map, Table table, int[] rows, string what, bool isPrivate)
     {
+        if (isPrivate && !map.Clips)
+            yield break;
+        string then = map.Clips ? "count as its ends; where that is another unit or a mistake, mend min and max in the schema, from what is publicly known of the column"
+            : "are used as they are; where that is another unit or a mistake, mend the cells, or min and max in the schema; preprocessing.scaling declared counts them as the ends";
         foreach ((ScaledColumn column, int cells) in map.CountOutside(table, rows, Rounding))
             if (cells > UsualShare * rows.Length)
                 yield return string.Create(CultureInfo.InvariantCulture,
-                    $"column '{column.Name}' of '{party}': {100.0 * cells / rows.Length:0.#} % of its cells in {what} rows are outside of the declared range {column.Center - column.Width:G10} to {column.Center + column.Width:G10} and count as its ends; where that is another unit or a mistake, mend min and max in the schema, from what is publicly known of the column{(isPrivate ? OutsideClaims : "")}");
+                    $"column '{column.Name}' of '{party}': {100.0 * cells / rows.Length:0.#} % of its cells in {what} rows are outside of the declared range {column.Center - column.Width:G10} to {column.Center + column.Width:G10} and {then}{(isPrivate ? OutsideClaims : "")}");
     }
 }

@@ -196,7 +196,8 @@ internal static class CsvFile
     /// <param name="path">The file.</param>
     /// <param name="input">What the cell is where it is no feature.</param>
     /// <param name="dialect">How the file is written.</param>
-    internal static double Number(CsvReader reader, int index, string column, string path, RowInputKind? input = null, CsvDialect? dialect = null)
+    /// <param name="mayMiss">Whether its field declares what stands for a missing value.</param>
+    internal static double Number(CsvReader reader, int index, string column, string path, RowInputKind? input = null, CsvDialect? dialect = null, bool mayMiss = false)
     {
         ReadOnlySpan<byte> text = (dialect ?? CsvDialect.Usual).Number(reader.GetSpan(index));
         if (CsvNumber.TryParse(text, out double value))
@@ -208,9 +209,10 @@ internal static class CsvFile
         throw DataErrors.Bad(DataErrors.NotANumber, Place(path, reader, column), "the cell is no number.", (dialect is { Mark: ',' }
                 ? "Write numbers like -1234,5 or 1,2e-3: a comma before decimals, as the decimal mark says, nothing between thousands."
                 : "Write numbers like -1234.5 or 1.2e-3: a point before decimals, nothing between thousands.")
-            + (dialect is { Mark: '.', Separator: not ',' } && text.Contains((byte)',') ? " Where decimals have commas, set the decimal mark to \",\" (decimal in a run file)." : "")
+            + (dialect is { Mark: '.', Separator: not ',' } && text.Contains((byte)',') ? " Where decimals have commas, set the decimal mark to \",\" (decimal in a run file, --decimal of prepare-events)." : "")
             + input switch
             {
+                null when mayMiss => " A missing value is an empty cell or exactly NA, NaN, nan, null or ?.",
                 null => " A column of text is declared as one in the schema, or left out of it.",
                 RowInputKind.Label => " Classes are numbers too: 0 and 1, or 0 to M - 1; words are named in their order (data.labels in a run file).",
                 _ => "",

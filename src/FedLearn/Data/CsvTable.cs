@@ -48,7 +48,7 @@ internal static class CsvTable
         int width = schema.FeatureNames.Count;
         var layout = new CsvLayout([.. header.OrderBy(pair => pair.Value).Select(pair => pair.Key)], idIndices, inputs, columns, width, source.LabelRange, dialect);
         CsvPieces pieces = CsvFile.Guarded(path, () => CsvPieces.Of(path, cancellationToken));
-        CsvRows rows = CsvFile.Guarded(path, () => PlainCsv.Read(path, layout, pieces, cancellationToken)) ?? ReadRows(reader, path, layout, pieces.Lines, cancellationToken);
+        CsvRows rows = ReadRows(reader, path, layout, pieces, cancellationToken);
         string PlaceOf(int row) => $"{path}, line {rows.LineOf(row)}";
         return new Table(schema, TableChecks.Ids(rows.Ids, PlaceOf, idNames.Length), new DenseMatrix(rows.Ids.Count, width, rows.Values), RowInputs.Of(rows.Inputs), path, ignored, PlaceOf)
         {
@@ -78,6 +78,23 @@ internal static class CsvTable
         return names.Count == 0 ? ["id"] : [.. names];
     }
 
+    /// <summary>The rows: the fast way, and the general one where it gives up.</summary>
+    private static CsvRows ReadRows(CsvReader reader, string path, CsvLayout layout, CsvPieces pieces, CancellationToken cancellationToken)
+    {
+        long rows = Math.Max(0, pieces.Lines - 1);
+        // Where a quote is, a line need not be a row.
+        if (pieces.IsPlain && rows * layout.Width > Array.MaxLength)
+            throw DataErrors.TooManyCells(path, rows, layout.Width);
+        try
+        {
+            return CsvFile.Guarded(path, () => PlainCsv.Read(path, layout, pieces, cancellationToken)) ?? ReadRows(reader, path, layout, pieces.Lines, cancellationToken);
+        }
+        catch (OutOfMemoryException e)
+        {
+            throw DataErrors.TooManyCells(path, rows, layout.Width, e);
+        }
+    }
+
     /// <summary>The general way: any legal file, and the first fault of any other.</summary>
     private static CsvRows ReadRows(CsvReader reader, string path, CsvLayout layout, long lineCount, CancellationToken cancellationToken)
     {
@@ -86,7 +103,7 @@ internal static class CsvTable
         var lines = new List<int>();
         List<double>[] inputs = [.. layout.Inputs.Select(_ => new List<double>())];
         // Room for as many rows as the file has lines below its header, so that the values are read into their final place.
-        double[] values = new double[Capacity(Math.Min((lineCount - 1) * width, Array.MaxLength), 0, path)];
+        double[] values = new double[Math.Min(Math.Max(0, lineCount - 1) * width, Array.MaxLength)];
         while (CsvFile.Next(reader, path, layout.Dialect))
         {
             if ((ids.Count & 0xFFF) == 0)
@@ -102,8 +119,10 @@ internal static class CsvTable
             }
 
             long needed = (long)ids.Count * width;
+            if (needed > Array.MaxLength)
+                throw DataErrors.TooManyCells(path, lineCount - 1, width);
             if (needed > values.LongLength)
-                Array.Resize(ref values, Capacity(Math.Max(needed, 2 * values.LongLength), needed, path));
+                Array.Resize(ref values, (int)Math.Min(Math.Max(needed, 2 * values.LongLength), Array.MaxLength));
             Span<double> features = values.AsSpan((ids.Count - 1) * width, width);
             foreach (CsvColumn column in layout.Columns)
             {
@@ -158,16 +177,13 @@ internal static class CsvTable
     {
         if (column.Kind == FieldKind.Category)
         {
+            CsvFile.Text(reader, column.Index, path);                                                              // text of another encoding is no UTF-8
             return reader.GetSpan(column.Index).IsEmpty ? CsvFile.Empty(CsvFile.Place(path, reader, column.Name))
                 : DataErrors.Bad(DataErrors.UnknownCategory, CsvFile.Place(path, reader, column.Name), "the category is not one that the schema lists.",
-                    "Correct the cell, or add the category to the schema of every run.");
+                    "Write one of the listed values; or, before training, add this one to the schema. A model keeps the values that it was trained with, so a new one needs another training; one such as 'other', listed from the start, can stand for it.");
         }
 
-        CsvFile.Number(reader, column.Index, column.Name, path, dialect: dialect);                                // a number that is not legal here is no 0 or 1
+        CsvFile.Number(reader, column.Index, column.Name, path, dialect: dialect, mayMiss: column.Missing is not null);                                // a number that is not legal here is no 0 or 1
         return TableChecks.NotOneHot(CsvFile.Place(path, reader, column.Name));
     }
-
-    private static int Capacity(long wanted, long needed, string path) => needed <= Array.MaxLength
-        ? (int)Math.Min(wanted, Array.MaxLength)
-        : throw DataErrors.Bad(DataErrors.TooLarge, path, "the table has more cells than fit one matrix in memory.", "Use fewer rows or columns.");
 }

@@ -1,3 +1,4 @@
+using System.Globalization;
 using FedLearn.Diagnostics;
 
 namespace FedLearn.Data;
@@ -143,6 +144,12 @@ public static class DataErrors
             : ("the file cannot be read.", "Correct the path, or make the file readable.");
         return Bad(FileUnreadable, path, cause, remedy, inner);
     }
+
+    /// <summary>A table that no array holds, or, after an inner error, no memory.</summary>
+    internal static BadInputException TooManyCells(string place, long rows, long columns, OutOfMemoryException? inner = null) => Bad(TooLarge, place,
+        string.Create(CultureInfo.InvariantCulture, $"its {rows:N0} rows of {columns:N0} columns (every value of a category is one) need {8.0 * rows * columns / (1 << 30):0.0} GiB of memory")
+            + (inner is null ? ", more than one table takes." : ", which there are not."),
+        "Use fewer rows or columns, or categories of fewer values; write a table of mostly zeros as sparse rows (.svm), or as .npy with a folder under data.scratch, which keeps it on disk.", inner);
 
     internal static BadInputException Scratch(string folder, Exception inner) =>
         Bad(ScratchUnusable, folder, "the scratch file for the features cannot be made or written there, or there is no room for it.",

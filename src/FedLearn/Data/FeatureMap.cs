@@ -119,7 +119,16 @@ public sealed partial class FeatureMap
     {
         ArgumentNullException.ThrowIfNull(table);
         int[]? order = SourceColumns(table);
-        var features = new DenseMatrix(rows.Length, FeatureNames.Count);
+        DenseMatrix features;
+        try
+        {
+            features = new DenseMatrix(rows.Length, FeatureNames.Count);
+        }
+        catch (OutOfMemoryException e)
+        {
+            throw DataErrors.TooManyCells(table.Place, rows.Length, FeatureNames.Count, e);
+        }
+
         TableCells source = table.Cells ?? throw new InvalidOperationException("The table is sparse: TransformRows takes both kinds.");
         double[] buffer = new double[source.Columns];
         for (int i = 0; i < rows.Length; i++)
@@ -155,19 +164,26 @@ public sealed partial class FeatureMap
         Bound(cells);
     }
 
-    /// <summary>How many cells of some rows are outside of the declared range of their column, and are clipped.</summary>
+    /// <summary>Whether cells outside of the declared range of their column count as its ends.</summary>
+    internal bool Clips => _state.Scaling == Scaling.Declared;
+
+    /// <summary>How many cells of some rows are outside of the declared range of their column.</summary>
     /// <param name="table">A table with the columns of the map, in any order.</param>
     /// <param name="rows">Rows to look at.</param>
     /// <param name="rounding">How far beyond an end a cell still counts as inside, relative to half of the range.</param>
-    /// <returns>Every column that is clipped, with its number of cells outside.</returns>
+    /// <returns>Every column with a range, which is that of the map where it clips, else that of the table's schema, with its number of cells outside.</returns>
     internal IReadOnlyList<(ScaledColumn Column, int Cells)> CountOutside(Table table, ReadOnlySpan<int> rows, double rounding)
     {
-        if (_clipped.Length == 0)
+        int[]? order = Clips ? SourceColumns(table) : null;
+        (ScaledColumn Column, int Place)[] ranges = Clips ? [.. _clipped.Select(j => (_state.Columns[j], order?[j] ?? j))]
+            : [.. table.Schema.Fields.SelectMany(field => field is { Min: not null, Max: not null } ? Declared(field, table.Place) : field.FeatureNames.Select(name => new ScaledColumn(name, 0, 1, Clip: false)))
+                .Select((column, j) => (column, j)).Where(range => range.column.Clip)];
+        if (ranges.Length == 0)
             return [];
-        int[] counts = new int[_clipped.Length], sources = rows.ToArray(), places = SourceColumns(table) is { } order ? [.. _clipped.Select(j => order[j])] : _clipped;
+        int[] counts = new int[ranges.Length], sources = rows.ToArray(), places = [.. ranges.Select(range => range.Place)];
         if (table.Cells is { IsSequential: true })
             Array.Sort(sources);
-        (double[] lows, double[] highs) = ([.. _clipped.Select(j => _centers[j] - ((1 + rounding) * _widths[j]))], [.. _clipped.Select(j => _centers[j] + ((1 + rounding) * _widths[j]))]);
+        (double[] lows, double[] highs) = ([.. ranges.Select(range => range.Column.Center - ((1 + rounding) * range.Column.Width))], [.. ranges.Select(range => range.Column.Center + ((1 + rounding) * range.Column.Width))]);
         double[] buffer = new double[table.Schema.FeatureNames.Count];
         foreach (int row in sources)
         {
@@ -181,7 +197,7 @@ public sealed partial class FeatureMap
                     counts[k]++;
         }
 
-        return [.. _clipped.Select((j, k) => (_state.Columns[j], counts[k]))];
+        return [.. ranges.Select((range, k) => (range.Column, counts[k]))];
     }
 
     /// <summary>The map as JSON, for the model file. It holds column names and scaling constants.</summary>
@@ -234,6 +250,7 @@ public sealed partial class FeatureMap
 
         ColumnMoments[] moments = table.Sparse is { } sparse ? ColumnMoments.Of(sparse, rows) : ColumnMoments.Of(table.Cells!, rows);
         var columns = new ScaledColumn[moments.Length];
+        var constants = new List<string>();
         bool[] mayBe = [.. table.Schema.Fields.SelectMany(field => field.FeatureNames.Select(_ => mayBeZero(field)))];
         for (int j = 0; j < columns.Length; j++)
         {
@@ -242,15 +259,11 @@ public sealed partial class FeatureMap
             if (constant || deviation == 0)                              // the sums of a constant column need not cancel, its ends do
             {
                 if (mayBe[j])
-                {
                     zeros?.Add(name);
-                    columns[j] = new ScaledColumn(name, mean, 1, Clip: false);
-                    continue;
-                }
-
-                throw DataErrors.Bad(DataErrors.ZeroVariance, $"{table.Place}, column '{name}'",
-                    $"{named} have the same value, or values too close to tell apart by their squares.",
-                    "Leave the column out, choose scaling declared, or, where a fold of a cross-validation is named, use fewer folds.");
+                else
+                    constants.Add(name);
+                columns[j] = new ScaledColumn(name, mean, 1, Clip: false);
+                continue;
             }
 
             if (!double.IsFinite(deviation))
@@ -260,8 +273,16 @@ public sealed partial class FeatureMap
                 : new ScaledColumn(name, mean, deviation, Clip: false);
         }
 
+        if (constants.Count > 0)
+            throw DataErrors.Bad(DataErrors.ZeroVariance, $"{table.Place}, {(constants.Count == 1 ? "column" : string.Create(CultureInfo.InvariantCulture, $"{constants.Count:N0} columns"))} {Listed(constants, 10)}",
+                $"{named} have the same value, or values too close to tell apart by their squares.",
+                $"Leave {(constants.Count == 1 ? "the column" : "these columns")} out, choose scaling declared, or, where a fold of a cross-validation is named, use fewer folds.");
         return columns;
     }
+
+    /// <summary>The first of some names, and how many more there are.</summary>
+    internal static string Listed(List<string> names, int most) => string.Join(", ", names.Take(most).Select(name => $"'{name}'"))
+        + (names.Count > most ? string.Create(CultureInfo.InvariantCulture, $" and {names.Count - most:N0} more") : "");
 
     /// <summary>The value rounded to one significant digit, ties to even.</summary>
     internal static double OneDigit(double value) =>
@@ -337,12 +358,10 @@ public sealed partial class FeatureMap
     private static BadInputException Different(string place, List<string> missing, List<string> unexpected)
     {
         const int Named = 10;
-        static string List(List<string> names) => string.Join(", ", names.Take(Named).Select(name => $"'{name}'"))
-            + (names.Count > Named ? string.Create(CultureInfo.InvariantCulture, $" and {names.Count - Named} more") : "");
         string[] causes =
         [
-            .. missing.Count > 0 ? [$"the table lacks columns of the model: {List(missing)}"] : Array.Empty<string>(),
-            .. unexpected.Count > 0 ? [$"the table has columns that the model has not: {List(unexpected)}"] : Array.Empty<string>(),
+            .. missing.Count > 0 ? [$"the table lacks columns of the model: {Listed(missing, Named)}"] : Array.Empty<string>(),
+            .. unexpected.Count > 0 ? [$"the table has columns that the model has not: {Listed(unexpected, Named)}"] : Array.Empty<string>(),
         ];
         return DataErrors.Bad(DataErrors.DifferentColumns, place, string.Join("; ", causes) + ".",
             "Give the columns that the model was trained on, with the same names and categories.");

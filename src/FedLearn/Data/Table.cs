@@ -208,15 +208,23 @@ public sealed class Table
             throw DataErrors.Config(DataErrors.UnsuitableSource, source.Path, "a separator, a decimal mark or words of the label belong to CSV files.", "Leave them out, or give a file that ends in .csv.");
 
         TableSchema? schema = source.Schema is null ? null : TableSchema.Load(source.Schema);
-        return kind switch
+        try
         {
-            ".csv" => CsvTable.Read(source, schema, needLabel, cancellationToken),
-            ".npy" => NpyTable.Read(source, schema, needLabel, cancellationToken),
-            ".svm" or ".libsvm" or ".svmlight" => SvmTable.Read(source, schema, needLabel, cancellationToken),
-            ".gz" => throw DataErrors.Config(DataErrors.UnsuitableSource, source.Path, "the name ends in .gz, and compressed files are not read.", "Decompress the file, and name the result."),
-            _ => throw DataErrors.Config(DataErrors.UnsuitableSource, source.Path, "the name ends neither in .csv nor in .npy, .svm, .libsvm or .svmlight.",
-                "Give a CSV file, a NumPy array or sparse rows, named so."),
-        };
+            return kind switch
+            {
+                ".csv" => CsvTable.Read(source, schema, needLabel, cancellationToken),
+                ".npy" => NpyTable.Read(source, schema, needLabel, cancellationToken),
+                ".svm" or ".libsvm" or ".svmlight" => SvmTable.Read(source, schema, needLabel, cancellationToken),
+                ".gz" => throw DataErrors.Config(DataErrors.UnsuitableSource, source.Path, "the name ends in .gz, and compressed files are not read.", "Decompress the file, and name the result."),
+                _ => throw DataErrors.Config(DataErrors.UnsuitableSource, source.Path, "the name ends neither in .csv nor in .npy, .svm, .libsvm or .svmlight.",
+                    "Give a CSV file, a NumPy array or sparse rows, named so."),
+            };
+        }
+        catch (OutOfMemoryException e)
+        {
+            throw DataErrors.Bad(DataErrors.TooLarge, source.Path, "the table needs more memory than there is.",
+                "Use fewer rows or columns; write a table of mostly zeros as sparse rows (.svm), or as .npy with a folder under data.scratch, which keeps it on disk.", e);
+        }
     }
 
     /// <summary>Makes a table of values in memory.</summary>

@@ -17,6 +17,6 @@ internal static class PerfectRanking
     {
         if (metrics?.Auc >= Suspect && rows >= FewRows)
             yield return string.Create(CultureInfo.InvariantCulture,
-                $"the model orders the {rows:N0} {what} rows almost without a mistake (AUC {metrics.Auc:0.0000}): where that is too good to be true, a column repeats the label or is known only after it; leave it out of the file or the schema");
+                $"the model orders the {rows:N0} {what} rows almost without a mistake (AUC {metrics.Auc:0.0000}): where that is too good to be true, a column repeats the label or is known only after it; leave it out of the file or the schema{(what == "training" ? ". Where the parties have about as many columns together as there are training rows, any labels can be ordered so, and test rows tell more" : "")}");
     }
 }

@@ -1,3 +1,4 @@
+using System.Globalization;
 using FedLearn.Coordination;
 using FedLearn.Data;
 using FedLearn.Diagnostics;
@@ -235,6 +236,18 @@ internal sealed class GlmPlan
     public double? LabelBound(GlmPartyOptions party) => HasClasses ? null
         : party.Party.Role == PartyRole.Passive ? 1e-9
         : party.LabelRange is { } range ? Math.Max(Math.Abs(range.Low), Math.Abs(range.High)) : null;
+
+    /// <summary>Says where the bounds of a private gaussian model keep its predictions away from the labels, whatever the noise. It is computed from public numbers alone.</summary>
+    /// <param name="active">The active party, as far as it is known here.</param>
+    public IEnumerable<string> NarrowBounds(GlmPartyOptions active)
+    {
+        if (Mode is not (PrivacyMode.HdpVfl or PrivacyMode.HeDp) || Family.Kind() != GlmFamilyKind.Gaussian || LabelBound(active) is not { } label)
+            yield break;
+        double row = PreprocessingOptions.RowNorm, reach = WeightNorm * (((Job.Parties.Count - 1) * row) + Math.Sqrt((row * row) + (FreeIntercept ? 1 : 0))) + (Job.Training.OffsetBound ?? 0);
+        if (reach < label)
+            yield return string.Create(CultureInfo.InvariantCulture,
+                $"training.weightNorm {WeightNorm:G4} keeps predictions within {reach:G4} of 0 (parties x weightNorm x row bound), and data.labelRange goes to {label:G4}: without any noise the model cannot reach such labels. Subtract the label's usual value and divide by its scale, or raise training.weightNorm, and training.residualClip with it");
+    }
 
     // Nor does the steepness of the residual, which may depend on that bound.
     private double? Lipschitz(GlmPartyOptions party) => Family.Bounds is not { Kind: GlmFamilyKind.Convex } bounds ? null

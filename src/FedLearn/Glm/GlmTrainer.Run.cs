@@ -141,10 +141,11 @@ public sealed partial class GlmTrainer
             Warnings =
             [
                 .. outcome.Warnings, .. _plan.ScoresMayLeave ? [] : (string[])[NoPrediction], .. Infinite(trained, "training"), .. Infinite(tested, "test"),
+                .. IsActive ? _plan.NarrowBounds(_options) : [],
                 .. channels.Count > 0 && _plan.Job.Fold is null ? GuestOnly.Warnings(tested?.Metrics, alone?.Test) : [],
                 .. tested is null ? PerfectRanking.Warnings(trained?.Metrics, rows.Train.Length, "training") : PerfectRanking.Warnings(tested.Metrics, rows.Test.Length, "test"),
                 .. IgnoredColumns(), .. BoundsWithoutUse(), .. CellsOutside.Warnings(_input.Party, map, _input.Table, rows.Train, "training", _plan.Private), .. BegunAnew(agreement, account),
-                .. zeros.Select(column => ZeroNote(_plan.Job.Fold, _input.Party, column)),
+                .. ZeroNote(_plan.Job.Fold, _input.Party, zeros),
             ],
         };
     }
@@ -162,9 +163,17 @@ public sealed partial class GlmTrainer
 
     private static string FoldName(CrossValidationFold fold) => string.Create(CultureInfo.InvariantCulture, $"fold {fold.Index + 1} of {fold.Count}");
 
-    private static string ZeroNote(CrossValidationFold? fold, string party, string column) => fold is null
-        ? $"{party}: column '{column}' has the same value in all training rows: nothing was learned of it, its weight is 0"
-        : $"{FoldName(fold)}: column '{column}' of '{party}' has the same value in all training rows, and counts as 0 there";
+    private static string[] ZeroNote(CrossValidationFold? fold, string party, List<string> columns)
+    {
+        if (columns.Count == 0)
+            return [];
+        string named = columns.Count == 1 ? $"column '{columns[0]}'" : string.Create(CultureInfo.InvariantCulture, $"{columns.Count:N0} columns ({FeatureMap.Listed(columns, 5)})"), has = columns.Count == 1 ? "has" : "have";
+        return
+        [
+            fold is null ? $"{party}: {named} {has} the same value in all training rows: nothing was learned of {(columns.Count == 1 ? "it, its weight is" : "them, their weights are")} 0"
+                : $"{FoldName(fold)}: {named} of '{party}' {has} the same value in all training rows, and {(columns.Count == 1 ? "counts" : "count")} as 0 there",
+        ];
+    }
 
     /// <summary>What the runs of a cross-validation have to say of their folds.</summary>
     internal static IEnumerable<string> FoldNotes(IEnumerable<string> warnings) => warnings.Where(warning => warning.StartsWith("fold ", StringComparison.Ordinal));

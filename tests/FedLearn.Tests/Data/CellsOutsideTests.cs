@@ -49,13 +49,16 @@ public class CellsOutsideTests
     }
 
     [Fact]
-    public void Warnings_OtherScaling_IsNotTold()
+    public void Warnings_OtherScaling_SaysThatCellsAreUsedAsTheyAre_ButNotInAPrivateMode()
     {
         Table table = Tables().Dense;
         foreach (Scaling scaling in (Scaling[])[Scaling.None, Scaling.Rounded])
         {
             var part = Table.FromMatrix(["x", "y"], ["a"], new DenseMatrix(2, 1, [-80, 90]), schema: TableSchema.Create([Field.Numeric("a", 0, 1)]));
-            Assert.Empty(CellsOutside.Warnings("bank", FeatureMap.Fit(part, [0, 1], new() { Scaling = scaling }, constant: false), part, [0, 1], "training", false));
+            var map = FeatureMap.Fit(part, [0, 1], new() { Scaling = scaling }, constant: false);
+            Assert.StartsWith("column 'a' of 'bank': 100 % of its cells in training rows are outside of the declared range 0 to 1 and are used as they are; ",
+                Assert.Single(CellsOutside.Warnings("bank", map, part, [0, 1], "training", false)), StringComparison.Ordinal);
+            Assert.Empty(CellsOutside.Warnings("bank", map, part, [0, 1], "training", true));
         }
 
         Assert.Empty(CellsOutside.Warnings("bank", FeatureMap.Fit(table, [], Declared, constant: true), table, [], "training", false));

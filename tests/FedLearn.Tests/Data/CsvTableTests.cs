@@ -43,6 +43,18 @@ public sealed class CsvTableTests : IDisposable
     }
 
     [Fact]
+    public void Load_MoreCellsThanATableTakes_SaysHowManyRowsAndColumns()
+    {
+        string values = string.Join(',', Enumerable.Range(0, 45_000).Select(v => $"\"v{v}\""));
+        string csv = "id,city\n" + string.Concat(Enumerable.Range(0, 50_000).Select(i => $"r{i},v{i % 7}\n"));
+        BadInputException error = Assert.Throws<BadInputException>(() => Load(csv, $$"""{ "fields": [ { "name": "city", "type": "category", "values": [{{values}}] } ] }"""));
+        Assert.Equal(DataErrors.TooLarge, error.Id);
+        Assert.Contains(" rows of 45,000 columns ", error.Message, StringComparison.Ordinal);
+        Assert.Contains("GiB", error.Message, StringComparison.Ordinal);
+        Assert.Contains(".svm", error.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
     public void Load_Schema_EncodesEveryKindInItsOrder()
     {
         Table table = Load("y,city,m,f,extra,age,id\n1,\"Bonn, am Rhein\",1,0,text,31,a\n0,Köln,0,1.0,,200,b\n", Schema, needLabel: true);
@@ -318,6 +330,22 @@ public sealed class CsvTableTests : IDisposable
     [InlineData("Köl")]
     public void Load_UnknownCategory_NamesCellAndHidesIt(string cell) =>
         Refuses(DataErrors.UnknownCategory, "line 2, column 'city'", cell, $"id,age,f,m,city\nx,1,0,1,{cell}\n", Schema);
+
+    [Fact]
+    public void Load_CategoryOfAnotherEncoding_IsNoUtf8() => ErrorAssert.Throws<BadInputException>(DataErrors.MalformedCsv, "line 2", null,
+        () => Load([.. "id,age,f,m,city\nx,1,0,1,K"u8, 0xF6, .. "ln\n"u8], Schema));
+
+    [Theory]
+    [InlineData("NULL")]
+    [InlineData("N/A")]
+    [InlineData("-")]
+    public void Load_AnotherSpellingOfMissing_SaysWhichOnesAreRead(string cell)
+    {
+        BadInputException error = Assert.Throws<BadInputException>(() => Load($"id,a,b,c\np,{cell},7,x\n", WithMissing));
+        Assert.Equal(DataErrors.NotANumber, error.Id);
+        Assert.Contains("A missing value is an empty cell or exactly NA, NaN, nan, null or ?.", error.Remedy, StringComparison.Ordinal);
+        Assert.DoesNotContain("A missing value", Assert.Throws<BadInputException>(() => Load($"id,a,b,c\np,.5,{cell},x\n", WithMissing)).Remedy, StringComparison.Ordinal);
+    }
 
     private const string WithMissing = """
         { "fields": [ { "name": "a", "type": "numeric", "min": 0, "max": 1, "missing": 0.5 }, { "name": "b", "type": "numeric" },

@@ -117,6 +117,14 @@ public sealed class FeatureMapTests
     }
 
     [Fact]
+    public void Fit_ManyConstantColumns_NamesTheFirstTenAndTheirNumber()
+    {
+        Table table = Unranged([.. Enumerable.Range(0, 13).Select(j => j == 1 ? 1.0 : 5)], [.. Enumerable.Range(0, 13).Select(j => j == 1 ? 2.0 : 5)]);
+        BadInputException error = Assert.Throws<BadInputException>(() => FeatureMap.Fit(table, [0, 1], Options(Scaling.Standardize), constant: false));
+        Assert.EndsWith("12 columns 'x0', 'x2', 'x3', 'x4', 'x5', 'x6', 'x7', 'x8', 'x9', 'x10' and 2 more", error.Place, StringComparison.Ordinal);
+    }
+
+    [Fact]
     public void Fit_Faults_AreNamed()
     {
         Table table = Unranged([1, 1e300], [2, -1e300]);

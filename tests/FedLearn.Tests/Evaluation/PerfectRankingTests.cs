@@ -13,6 +13,10 @@ public sealed class PerfectRankingTests
     public void Warnings_OrderAlmostWithoutAMistake_Asks(double? auc, int rows, bool warns) => Assert.Equal(warns, PerfectRanking.Warnings(new MetricSet { Auc = auc }, rows, "test").Any());
 
     [Fact]
+    public void Warnings_TrainingRows_NamesColumnsThatAreTooMany() => Assert.Contains("as many columns together as there are training rows",
+        Assert.Single(PerfectRanking.Warnings(new MetricSet { Auc = 1 }, 5_000, "training")), StringComparison.Ordinal);
+
+    [Fact]
     public void Warnings_NotMeasured_None() => Assert.Empty(PerfectRanking.Warnings(null, 1000, "training"));
 
     [Fact]

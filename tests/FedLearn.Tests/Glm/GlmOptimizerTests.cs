@@ -2,6 +2,7 @@ using FedLearn.Coordination;
 using FedLearn.Data;
 using FedLearn.Diagnostics;
 using FedLearn.Glm;
+using FedLearn.Numerics;
 using FedLearn.Privacy;
 using FedLearn.Protocol;
 using FedLearn.Tests.Shared;
@@ -306,6 +307,39 @@ public class GlmOptimizerTests
         BadInputException error = await Assert.ThrowsAsync<BadInputException>(() => TrainAsync(data, data.Job("gaussian", new() { Optimizer = GlmOptimizer.Irls }, l2: 0)));
         Assert.Equal(GlmErrors.TooManyColumns, error.Id);
         await TrainAsync(data, data.Job("gaussian", new() { Optimizer = GlmOptimizer.Irls }, l2: .1));
+    }
+
+    [Theory]
+    [InlineData("gaussian", 9)]
+    [InlineData("binomial", 40)]
+    [InlineData("poisson", 300)]
+    public async Task Newton_PassivePartyWithMoreColumnsThanRows_FindsTheOptimum(string family, int others)
+    {
+        VerticalData data = VerticalData.Random(5, family, 8, 2, others);
+        double[][] found = new double[2][];
+        foreach (GlmOptimizer optimizer in new[] { GlmOptimizer.Lbfgs, GlmOptimizer.Irls })
+            found[optimizer == GlmOptimizer.Irls ? 1 : 0] = WeightsOf(await TrainAsync(data, data.Job(family, new() { Optimizer = optimizer, Epochs = 20_000 }, l2: .1)));
+        VerticalData.AssertClose(found[0], found[1], 1e-5);
+    }
+
+    /// <summary>Columns whose mixing would take hours, or more memory than there is: refused before training, and no standard errors after it.</summary>
+    [Theory]
+    [InlineData(0.0, 6, 50_000, "there are no more training rows than columns")]
+    [InlineData(.1, 2_110, 2_100, "than the active party solves for at once")]
+    public async Task Columns_TooManyToMix_AreRefusedBeforeTraining_AndLeaveATrainedModelWithoutStandardErrors(double l2, int rows, int width, string why)
+    {
+        VerticalData data = VerticalData.Random(3, "gaussian", rows, 2, 1);
+        GlmPartyInput[] inputs = data.Inputs();
+        var cells = new SparseMatrix(rows, width, [.. Enumerable.Range(0, rows + 1)], [.. Enumerable.Range(0, rows).Select(i => i % width)], [.. Enumerable.Repeat(1.0, rows)]);
+        inputs[1] = inputs[1] with { Table = Table.FromSparse(inputs[1].Table.Ids, [.. Enumerable.Range(0, width).Select(j => $"c{j}")], cells) };
+        GlmJob job = data.Job("gaussian", new() { Optimizer = GlmOptimizer.Irls }, l2: l2) with { Preprocessing = new() { Scaling = Scaling.None } };
+        BadInputException error = await Assert.ThrowsAsync<BadInputException>(() => LocalFederation.TrainAsync(job, inputs, cancellationToken: TestContext.Current.CancellationToken));
+        Assert.Equal(GlmErrors.TooManyColumns, error.Id);
+
+        IReadOnlyList<GlmPartyResult> trained = await LocalFederation.TrainAsync(job with { Training = new() { Optimizer = GlmOptimizer.Lbfgs, Epochs = 3 }, Inference = true }, inputs,
+            cancellationToken: TestContext.Current.CancellationToken);
+        Assert.All(trained, r => Assert.Contains(why, Assert.Single(r.Warnings, w => w.StartsWith("the model has no standard errors: ", StringComparison.Ordinal)), StringComparison.Ordinal));
+        Assert.All(trained, r => Assert.Null(r.Inference));
     }
 
     [Theory]

@@ -24,6 +24,21 @@ public class GlmPlanTests
 
     private static readonly VerticalData Data = VerticalData.Random(1, "binomial", 8, 2, 2);
 
+    [Theory]
+    [InlineData(1, 0.0, 400.0, true)]
+    [InlineData(1, -400.0, 1.0, true)]
+    [InlineData(200, 0.0, 400.0, false)]
+    [InlineData(1, -2.0, 2.0, false)]
+    public void NarrowBounds_PredictionsThatCannotReachTheLabels_AreTold(double weightNorm, double low, double high, bool told)
+    {
+        GlmJob job = Private with { Model = new() { Family = GlmFamilies.Gaussian }, Training = Private.Training with { WeightNorm = weightNorm } };
+        GlmPartyOptions active = job.Parties[0] with { LabelRange = (low, high) };
+        Assert.Equal(told, GlmPlan.Create(job).NarrowBounds(active).Any());
+        Assert.Empty(GlmPlan.Create(job).NarrowBounds(job.Parties[0]));
+        Assert.Empty(GlmPlan.Create(job with { Model = new() { Family = GlmFamilies.Poisson } }).NarrowBounds(active));
+        Assert.Empty(GlmPlan.Create(job with { Privacy = new() }).NarrowBounds(active));
+    }
+
     /// <summary>Error id of a job at its two parties, "" where it is accepted.</summary>
     private static (string Active, string Passive) Refusals(GlmJob job) => (Refusal(job, Data.Inputs()[0]), Refusal(job, Data.Inputs()[1]));
 

@@ -13,7 +13,7 @@ public static class DssmFiles
     // Years 1 to 9999: a time in milliseconds is outside.
     private const long FirstTime = -62_135_596_800, LastTime = 253_402_300_799;
 
-    private static readonly string[] IsoTimes = ["yyyy-MM-dd", "yyyy-MM-dd HH:mmK", "yyyy-MM-ddTHH:mmK", "yyyy-MM-dd HH:mm:ss.FFFFFFFK", "yyyy-MM-ddTHH:mm:ss.FFFFFFFK"];
+    private static readonly string[] IsoTimes = ["yyyy-MM-dd", "yyyy-MM-dd HH:mmK", "yyyy-MM-ddTHH:mmK", "yyyy-MM-dd HH:mm:ss.FFFFFFFK", "yyyy-MM-ddTHH:mm:ss.FFFFFFFK", "yyyyMMddTHHmmK", "yyyyMMddTHHmmss.FFFFFFFK"];
 
     private static readonly (string Word, EventRole Role)[] Roles =
     [
@@ -159,7 +159,7 @@ public static class DssmFiles
             int number = users.Of(file.Id(user, columns.User)), itemNumber = itemOf.Of(file.Id(item, columns.Item));
             if (items is not null && itemNumber >= items.Ids.Count)
                 throw UnknownItem(file.Place(columns.Item));
-            events.Add(new LoggedInteraction(number, itemNumber, file.Time(time), rating is not { } column || file.Number(column, columns.Rating!) >= columns.LeastPositive));
+            events.Add(new LoggedInteraction(number, itemNumber, file.Time(time), rating is not { } column || file.Rating(column, columns.Rating!) >= columns.LeastPositive));
         }
 
         return new InteractionLog(users.Ids, itemOf.Ids, events);
@@ -312,10 +312,17 @@ public static class DssmFiles
         public long Time(int column)
         {
             string text = Text(column).Trim();
-            return text.Length > 4 && text[4] == '-' && DateTimeOffset.TryParseExact(text, IsoTimes, CultureInfo.InvariantCulture, DateTimeStyles.AssumeUniversal | DateTimeStyles.AdjustToUniversal, out DateTimeOffset moment)
+            // Of all numbers of seconds those of some weeks of 1970 look like dates of today: a log of dates must not be read as one of these.
+            if (text.Length == 8 && DateOnly.TryParseExact(text, "yyyyMMdd", CultureInfo.InvariantCulture, DateTimeStyles.None, out DateOnly date) && date.Year is >= 1900 and <= 2100)
+                throw DataErrors.Bad(DssmDataErrors.MalformedMoment, Place(_header.First(pair => pair.Value == column).Key), "the cell is a date without hyphens, or a second of August 1970.",
+                    "Write dates as 2026-03-01; add a constant to times that are seconds since another day.");
+            return text.Length > 4 && (text[4] == '-' || text.Contains('T', StringComparison.Ordinal)) && DateTimeOffset.TryParseExact(text, IsoTimes, CultureInfo.InvariantCulture, DateTimeStyles.AssumeUniversal | DateTimeStyles.AdjustToUniversal, out DateTimeOffset moment)
                 ? moment.ToUnixTimeSeconds()
                 : Whole(column, FirstTime, LastTime, "Write whole seconds since 1970, UTC (divide milliseconds by 1,000), or ISO 8601, such as 2026-03-01T18:30:00Z.");
         }
+
+        /// <summary>A rating, which is no feature: no schema says what stands for a missing one.</summary>
+        public double Rating(int column, string name) => CsvFile.Number(_reader, column, name, _path, RowInputKind.Weight, _dialect);
 
         public double Number(int column, string name) => CsvFile.Number(_reader, column, name, _path, dialect: _dialect);
 

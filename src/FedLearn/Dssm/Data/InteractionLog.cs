@@ -13,7 +13,7 @@ public sealed record InteractionColumns
     /// <value>Default item.</value>
     public string Item { get; init; } = "item";
 
-    /// <summary>Column of the times: whole seconds since 1970 (UTC), or ISO 8601 such as 2026-03-01, 2026-03-01 18:30:00 or 2026-03-01T18:30:00+02:00, UTC where no offset is given.</summary>
+    /// <summary>Column of the times: whole seconds since 1970 (UTC), or ISO 8601 such as 2026-03-01, 2026-03-01 18:30:00, 2026-03-01T18:30:00+02:00 or 20260301T183000Z, UTC where no offset is given.</summary>
     /// <value>Default time.</value>
     public string Time { get; init; } = "time";
 

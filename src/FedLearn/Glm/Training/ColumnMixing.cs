@@ -3,13 +3,15 @@ using System.Runtime.InteropServices;
 using System.Security.Cryptography;
 using FedLearn.Diagnostics;
 using MathNet.Numerics.LinearAlgebra;
+using MathNet.Numerics.LinearAlgebra.Factorization;
 
 namespace FedLearn.Glm;
 
 /// <summary>How a passive party mixes its columns before the active party may compute with them: X T, T secret, so that no column crosses.</summary>
 /// <remarks>
 /// <para>With a penalty T is a random rotation: w = T gamma has the length of gamma, so that the joint problem is the same. What the active party can learn is X up to
-/// a rotation: lengths and inner products of rows, which the directions and inner products of L-BFGS tell it as well after d iterations.</para>
+/// a rotation: lengths and inner products of rows, which the directions and inner products of L-BFGS tell it as well after d iterations. Of more columns than rows T
+/// is a random basis of the space that the rows span: the best weights have no part outside of it.</para>
 /// <para>Without a penalty T is a whitening followed by a random rotation: X T is a random one of the orthonormal bases of the space that the columns
 /// span, times sqrt(n), and tells that space and nothing else.</para>
 /// <para>Who knows the features of as many rows as there are columns can undo either. The rotation is drawn from a digest of the columns themselves, so
@@ -34,26 +36,32 @@ internal sealed class ColumnMixing
     /// <returns>The mixing; null where all columns have to be independent, and one is a combination of the others.</returns>
     public static ColumnMixing? Of(LinearPart part, bool penalised, bool needsAll)
     {
-        int d = part.Dimension, n = part.Rows;
-        double[] column = new double[n], inner = new double[d], unit = new double[d];
-        Matrix<double> gram = Matrix<double>.Build.Dense(d, d);
+        int d = part.Features, n = part.Rows;
+        double[] row = new double[d];
+        Matrix<double>? transposed = penalised && d > n ? Matrix<double>.Build.Dense(d, n) : null;
         using var digest = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
+        for (int i = 0; i < n; i++)
+        {
+            part.CopyRow(i, row);
+            digest.AppendData(MemoryMarshal.AsBytes<double>(row));
+            transposed?.SetColumn(i, row);
+        }
+
+        byte[] key = digest.GetHashAndReset();
+        if (penalised)
+            return new(transposed is null ? Rotation(d, key) : transposed.QR(QRMethod.Thin).Q * Rotation(n, key));
+
+        Matrix<double> gram = Matrix<double>.Build.Dense(d, d);
+        double[] column = new double[n], inner = new double[d], unit = new double[d];
         for (int j = 0; j < d; j++)
         {
             unit.AsSpan().Clear();
             unit[j] = 1;
             part.Scores(0, unit, column);
-            digest.AppendData(MemoryMarshal.AsBytes<double>(column));
-            if (penalised)
-                continue;
             part.Gradient(0, column, inner);
             for (int k = 0; k < d; k++)
                 gram[j, k] = inner[k] / n;
         }
-
-        byte[] key = digest.GetHashAndReset();
-        if (penalised)
-            return new(Rotation(d, key));
 
         // Columns of length 1 first, so that units do not decide what is dependent.
         double[] scale = [.. Enumerable.Range(0, d).Select(j => gram[j, j] > 0 ? 1 / Math.Sqrt(gram[j, j]) : 0)];

@@ -171,9 +171,7 @@ internal sealed partial class GlmPassiveTrainer
 {
     private async Task<(GlmInference? Found, MissingInference? Missing)> InferAsync(int round, CancellationToken cancellationToken)
     {
-        ColumnMixing? mixing = _mixing ?? await SendMixedColumnsAsync(round, cancellationToken).ConfigureAwait(false);
-        if (mixing is null)
-            await SendScalarsAsync(round, [MissingInference.NoColumns], cancellationToken).ConfigureAwait(false);
+        ColumnMixing? mixing = _mixing ?? await SendMixedColumnsAsync(round, trained: true, cancellationToken).ConfigureAwait(false);
         Scalars answer = await ChannelGuard.ReceiveScalarsAsync(active, round, ScalarsKind.Direction, null, cancellationToken).ConfigureAwait(false);
         if (answer.Length == 1)
             return (null, MissingInference.Of(answer.Values.Span[0], _plan.Job, active, round));
@@ -193,7 +191,7 @@ internal enum InferenceFault
     /// <summary>No more training rows than columns.</summary>
     TooFewRows = 0,
 
-    /// <summary>More columns than one matrix at the active party takes.</summary>
+    /// <summary>More columns than the active party solves for at once.</summary>
     TooManyColumns = 1,
 
     /// <summary>Fitted means, if not all of them, are at the edge of their range, and some weights have no finite best value.</summary>
@@ -239,7 +237,7 @@ internal sealed record MissingInference(InferenceFault Fault, int Party = 0)
         (string cause, string remedy) = Fault switch
         {
             InferenceFault.TooFewRows => ("there are no more training rows than columns of all parties together", "use more rows or fewer columns"),
-            InferenceFault.TooManyColumns => ("the parties have more columns together than one matrix at the active party takes", "use fewer columns"),
+            InferenceFault.TooManyColumns => ("the parties have more columns together than the active party solves for at once", "use fewer columns"),
             InferenceFault.EdgeMeans => (Separation, AgainstSeparation),
             InferenceFault.NotFinite => ("they are beyond what numbers hold", "scale the columns (preprocessing.scaling standardize or declared), or set model.l2 above 0"),
             InferenceFault.Dependent => ("a column of the training rows is a linear combination of others, of all parties together and with the intercept", Dependence),

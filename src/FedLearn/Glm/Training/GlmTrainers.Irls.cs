@@ -14,8 +14,9 @@ internal partial class GlmActiveTrainer
     /// <summary>Own columns, then the mixed ones of each passive party; kept for standard errors.</summary>
     private JointColumns? _joint;
 
-    /// <summary>Columns of all parties together at most: a square matrix of so many fits in an array.</summary>
-    private const int MostColumns = 20_000;
+    /// <summary>Columns of all parties together at most, where there are passive ones: the time to mix them and to solve for their weights grows with the cube of their number,
+    /// and the other parties wait meanwhile. A passive party with d columns, of which min(d, n) cross, mixes them in a time that grows with d min(d, n)^2.</summary>
+    private const int MostColumns = 2_000;
 
     private async Task<(int Rounds, GlmStopReason Reason)> IrlsAsync(CancellationToken cancellationToken)
     {
@@ -58,42 +59,38 @@ internal partial class GlmActiveTrainer
     /// <exception cref="BadInputException">FL3109: nothing is trained yet, and there are too many columns.</exception>
     private async Task<(JointColumns? Columns, MissingInference? Missing)> JointColumnsAsync(int round, bool trained, CancellationToken cancellationToken)
     {
-        MissingInference? missing = null;
         LinearPart own = work.Train;
         int n = own.Rows, d = own.Features;
+        bool penalised = _plan.Job.Model.L2 > 0;
+
+        // Numbers of columns alone at first: what is too much ends here, before any party mixes its columns.
+        double[] announced = new double[passives.Count];
+        for (int p = 0; p < passives.Count; p++)
+            announced[p] = await ReceiveCountAsync(passives[p], round, 0, int.MaxValue, cancellationToken).ConfigureAwait(false);
+        MissingInference? missing = TooMany(announced, trained);
+        for (int p = 0; p < passives.Count; p++)
+            await _clock.WaitAsync(RoundClock.Now, passives[p].SendAsync(round, Disclosure.Unprotected(new Scalars(ScalarsKind.Step, new double[] { missing is null ? 0 : 1 }),
+                "whether the number of columns is legal: mode none"), cancellationToken)).ConfigureAwait(false);
+        if (missing is not null)
+            return (null, missing);
+
         var columns = new List<double[]>();
         var blocks = new List<(int First, int Count)>();
         for (int p = 0; p < passives.Count; p++)
         {
-            IPartyChannel passive = passives[p];
-            Scalars told = await _clock.WaitAsync(RoundClock.Now, ChannelGuard.ReceiveScalarsAsync(passive, round, ScalarsKind.InnerProducts, 1, cancellationToken)).ConfigureAwait(false);
-            double count = told.Values.Span[0];
-            if (trained && count == MissingInference.NoColumns)
+            // Without a penalty as many as are independent.
+            double most = penalised ? Math.Min(announced[p], n) : announced[p];
+            int count = (int)await ReceiveCountAsync(passives[p], round, trained ? MissingInference.NoColumns : penalised ? most : 0, most, cancellationToken).ConfigureAwait(false);
+            if (count == MissingInference.NoColumns)
             {
                 missing ??= new(InferenceFault.DependentAtParty, p);
                 continue;
             }
 
-            // Whitened columns are independent, so no more of them than rows; and all have to fit one matrix.
-            double most = Math.Min(_plan.Job.Model.L2 > 0 ? MostColumns : n, Math.Min(MostColumns, Array.MaxLength / (double)n)) - d - columns.Count;
-            if (!(count >= 0 && count <= MostColumns && count == Math.Floor(count)))
-                throw ProtocolErrors.Peer(ProtocolErrors.UnexpectedMessage, passive.RemoteParty, "mixed columns", "announced a number of columns that is not legal.",
-                    "Use another optimiser, without evaluation.inference, for so many columns.");
-            if (count > most)
+            blocks.Add((d + columns.Count, count));
+            for (int j = 0; j < count; j++)
             {
-                bool unpenalised = _plan.Job.Model.L2 == 0 && d + columns.Count + count > n;
-                missing ??= new(unpenalised ? InferenceFault.TooFewRows : InferenceFault.TooManyColumns);
-                if (!trained)
-                    throw new BadInputException(GlmErrors.TooManyColumns, "the columns of all parties together", unpenalised
-                        ? $"there are at least {d + columns.Count + (int)count} of them and {n} training rows, and model.l2 is 0: many sets of weights fit equally well."
-                        : $"there are {d + columns.Count + (int)count} of them and {n} training rows, more than one matrix at the active party takes.",
-                        unpenalised ? "Set model.l2 above 0, or use fewer columns or more rows; optimizer lbfgs, without evaluation.inference, finds one of the sets." : "Use optimizer lbfgs, without evaluation.inference.");
-            }
-
-            blocks.Add((d + columns.Count, (int)count));
-            for (int j = 0; j < (int)count; j++)
-            {
-                Scores column = await _clock.WaitAsync(RoundClock.Now, passive.ReceiveAsync<Scores>(round, n, cancellationToken)).ConfigureAwait(false);
+                Scores column = await _clock.WaitAsync(RoundClock.Now, passives[p].ReceiveAsync<Scores>(round, n, cancellationToken)).ConfigureAwait(false);
                 if (missing is null)
                     columns.Add(column.Values.ToArray());
             }
@@ -112,6 +109,40 @@ internal partial class GlmActiveTrainer
 
         return (new JointColumns(rows, blocks), null);
     }
+
+    /// <summary>A number of columns that a passive party announces.</summary>
+    private async Task<double> ReceiveCountAsync(IPartyChannel passive, int round, double least, double most, CancellationToken cancellationToken)
+    {
+        Scalars told = await _clock.WaitAsync(RoundClock.Now, ChannelGuard.ReceiveScalarsAsync(passive, round, ScalarsKind.InnerProducts, 1, cancellationToken)).ConfigureAwait(false);
+        double count = told.Values.Span[0];
+        return count >= least && count <= most && count == Math.Floor(count) ? count
+            : throw ProtocolErrors.Peer(ProtocolErrors.UnexpectedMessage, passive.RemoteParty, "mixed columns", "announced a number of columns that is not legal.",
+                "Check that both parties run the same release of the software.");
+    }
+
+    /// <summary>Whether the parties have more columns than Newton's method and standard errors take.</summary>
+    /// <param name="announced">Columns of each passive party.</param>
+    /// <param name="trained">Whether there is a model already.</param>
+    /// <returns>Why there are no standard errors; null where the columns are not too many.</returns>
+    /// <exception cref="BadInputException">FL3109: they are, and nothing is trained yet.</exception>
+    private MissingInference? TooMany(double[] announced, bool trained)
+    {
+        if (announced.Length == 0)
+            return null;
+        int n = work.Train.Rows, own = work.Train.Features;
+        double all = own + announced.Sum(), crossing = own + announced.Sum(count => Math.Min(count, n));
+        bool unpenalised = _plan.Job.Model.L2 == 0 && all > n;
+        if (trained && all + (work.Train.FreeIntercept ? 1 : 0) >= n)
+            return new(InferenceFault.TooFewRows);
+        if (!unpenalised && crossing <= MostColumns && crossing * n <= Array.MaxLength && announced.All(count => count * Math.Pow(Math.Min(count, n), 2) <= Math.Pow(MostColumns, 3)))
+            return null;
+        if (trained)
+            return new(InferenceFault.TooManyColumns);
+        throw new BadInputException(GlmErrors.TooManyColumns, "the columns of all parties together", unpenalised
+            ? $"there are {all} of them and {n} training rows, and model.l2 is 0: many sets of weights fit equally well."
+            : $"there are {all} of them and {n} training rows, more than the active party solves for at once (about {MostColumns} columns, or rows where those are fewer).",
+            unpenalised ? "Set model.l2 above 0, or use fewer columns or more rows; optimizer lbfgs, without evaluation.inference, finds one of the sets." : "Use optimizer lbfgs, without evaluation.inference.");
+    }
 }
 
 /// <summary>The active party's columns and the mixed ones of the passive parties.</summary>
@@ -126,7 +157,7 @@ internal sealed partial class GlmPassiveTrainer
     private async Task<(int Rounds, GlmStopReason Reason)> IrlsAsync(CancellationToken cancellationToken)
     {
         LinearPart own = work.Train;
-        ColumnMixing mixing = await SendMixedColumnsAsync(0, cancellationToken).ConfigureAwait(false) ?? throw ColumnMixing.Dependent();
+        ColumnMixing mixing = await SendMixedColumnsAsync(0, trained: false, cancellationToken).ConfigureAwait(false) ?? throw ColumnMixing.Dependent();
         int k = own.Outputs;
         Scalars mixed = await _clock.WaitAsync(RoundClock.Now, ChannelGuard.ReceiveScalarsAsync(active, 0, ScalarsKind.Direction, k * mixing.Count, cancellationToken)).ConfigureAwait(false);
         for (int m = 0; m < k; m++)
@@ -137,14 +168,27 @@ internal sealed partial class GlmPassiveTrainer
         return (iterations, ChannelGuard.Choice<GlmStopReason>(end.Values.Span[1], active, 0));
     }
 
-    /// <summary>Announces the number of mixed columns and sends them, one a message.</summary>
-    /// <returns>The mixing; null where standard errors need all columns and they depend on each other, of which nothing has been sent.</returns>
-    private async Task<ColumnMixing?> SendMixedColumnsAsync(int round, CancellationToken cancellationToken)
+    /// <summary>Announces the number of columns and, where the active party takes so many, mixes them, announces the number of mixed ones and sends them, one a message.</summary>
+    /// <returns>The mixing; null where columns are too many, or standard errors need all of them and they depend on each other, of which nothing has been sent.</returns>
+    private async Task<ColumnMixing?> SendMixedColumnsAsync(int round, bool trained, CancellationToken cancellationToken)
     {
         LinearPart own = work.Train.With(1, intercept: false);
-        _mixing = ColumnMixing.Of(own, penalised: _plan.Job.Model.L2 > 0, needsAll: _plan.Job.Inference);
+        await SendScalarsAsync(round, [own.Features], cancellationToken).ConfigureAwait(false);
+        Scalars verdict = await _clock.WaitAsync(RoundClock.Now, ChannelGuard.ReceiveScalarsAsync(active, round, ScalarsKind.Step, 1, cancellationToken)).ConfigureAwait(false);
+        if (verdict.Values.Span[0] != 0)
+            return trained ? null : throw ProtocolErrors.Peer(ProtocolErrors.UnexpectedMessage, active.RemoteParty, $"round {round}", "took no columns, and trains with them.",
+                "Check that both parties run the same release of the software.");
+
+        // Off this thread, which thus hears of a cancellation in the middle of a factorisation.
+        _mixing = await Task.Run(() => ColumnMixing.Of(own, penalised: _plan.Job.Model.L2 > 0, needsAll: _plan.Job.Inference), cancellationToken)
+            .WaitAsync(cancellationToken).ConfigureAwait(false);
         if (_mixing is not { } mixing)
+        {
+            if (trained)
+                await SendScalarsAsync(round, [MissingInference.NoColumns], cancellationToken).ConfigureAwait(false);
             return null;
+        }
+
         await SendScalarsAsync(round, [mixing.Count], cancellationToken).ConfigureAwait(false);
         for (int j = 0; j < mixing.Count; j++)
         {

@@ -85,6 +85,15 @@ public sealed class InteractionLogTests : IDisposable
         Assert.Subset(coldUsers, Cold(RatingSplit.ColdUsers, EventRole.ColdUser, (table, e) => table.Users[e.User], events.AsSpan(0, 2500)));
     }
 
+    [Theory]
+    [InlineData("20240205T230131Z", 1707174091)]
+    [InlineData("20240205T2301Z", 1707174060)]
+    [InlineData("20240205T230131", 1707174091)]
+    [InlineData("20241305", 20241305)]                                                   // no date
+    [InlineData("1707174091", 1707174091)]
+    public void ReadLog_Times_BasicIso8601AndSeconds(string time, long seconds) =>
+        Assert.Equal(seconds, Assert.Single(DssmFiles.ReadLog(Log($"user,item,time\na,b,{time}\n")).Interactions().Events).Moment.Time);
+
     [Fact]
     public void ReadLog_TimesAndRatings_AreReadAsTheyAreWritten()
     {
@@ -102,6 +111,7 @@ public sealed class InteractionLogTests : IDisposable
     [Theory]
     [InlineData("user,item,time\na,b,1700000000000\n", DssmDataErrors.MalformedMoment, "line 2", "1700000000000")]
     [InlineData("user,item,time\na,b,2026-13-01\n", DssmDataErrors.MalformedMoment, "line 2", "2026-13-01")]
+    [InlineData("user,item,time\na,b,20240205\n", DssmDataErrors.MalformedMoment, "line 2", "20240205")]
     [InlineData("user,item,time\na,b,01/03/2026\n", DssmDataErrors.MalformedMoment, "line 2", "01/03/2026")]
     [InlineData("user,item,time\na,b,\n", DataErrors.EmptyCell, "line 2", null)]
     [InlineData("user,item,time\na,,1\n", DataErrors.EmptyId, "line 2", null)]

@@ -134,6 +134,22 @@ public class ToolTests
     };
 
     [Theory]
+    [Fact]
+    public async Task StandardOutput_Full_IsRefusedWithItsId()
+    {
+        Assert.SkipUnless(OperatingSystem.IsLinux(), "There is no device that is always full elsewhere.");
+        await using var full = new StreamWriter(new FileStream("/dev/full", FileMode.Open, FileAccess.Write, FileShare.ReadWrite, 0)) { AutoFlush = true };
+        await using var output = new Output.StandardOutput(full);
+        await using var error = new StringWriter();
+
+        int code = await Tool.RunAsync(["privacy", "gaussian", "--epsilon", "1", "--delta", "1e-5", "--json"], output, error, TestContext.Current.CancellationToken);
+        int help = await Tool.RunAsync([], output, error, TestContext.Current.CancellationToken);
+
+        Assert.Equal((2, 2), (code, help));
+        Assert.StartsWith("fedlearn: standard output: the disk is full.", error.ToString(), StringComparison.Ordinal);
+        Assert.DoesNotContain("   at ", error.ToString(), StringComparison.Ordinal);
+    }
+
     [MemberData(nameof(Failures))]
     public async Task Run_VerbThrows_PrintsIdAndEndsWithItsExitCode(Exception failure, int exitCode, string part)
     {

@@ -100,6 +100,18 @@ public class ToolTests
         return description[..end].ReplaceLineEndings(" ");
     }
 
+    [Theory]
+    [InlineData("privacy", "one-round", "--rows", "100", "--epsilon", "1", "--delta", "1e-5", "--label-range", "0,1", "--label-range", "0,2")]
+    [InlineData("compare", "--config", "job.json", "--epsilons", "1", "--epsilons", "2")]
+    [InlineData("compare", "--config", "job.json", "--epsilons", "1", "--he", "ckks", "--he", "paillier")]
+    public async Task List_GivenTwice_IsAUsageError(params string[] args)
+    {
+        ToolRun run = await ToolRun.Of(args);
+        Assert.Equal((2, ""), (run.ExitCode, run.Output));
+        Assert.Contains("(FL2100)", run.Error, StringComparison.Ordinal);
+        Assert.Contains($"'{args[^2]}'", run.Error, StringComparison.Ordinal);
+    }
+
     [Fact]
     public async Task Help_Root_ListsNoVerbThatDoesNotExist() => Assert.DoesNotContain("audit", (await ToolRun.Of("--help")).Output, StringComparison.Ordinal);
 
@@ -122,18 +134,6 @@ public class ToolTests
         Assert.Empty(Directory.GetFiles(Path.GetDirectoryName(folder.Path)!, Path.GetFileName(folder.Path) + ".*"));
     }
 
-    public static TheoryData<Exception, int, string> Failures => new()
-    {
-        { new ConfigurationException("FL2999", "place", "cause.", "remedy."), 2, "FL2999" },
-        { new BadInputException("FL3999", "place", "cause.", "remedy."), 3, "FL3999" },
-        { new PeerException("FL4999", "place", "cause.", "remedy."), 4, "FL4999" },
-        { new PrivacyRefusedException("FL5999", "place", "cause.", "remedy."), 5, "FL5999" },
-        { new InternalFailureException("FL6999", "place", "cause.", "remedy."), 6, "FL6999" },
-        { new InvalidOperationException("secret 17.25"), 6, CliErrors.Unexpected },
-        { new OperationCanceledException("secret 17.25"), Tool.Interrupted, "interrupted" },
-    };
-
-    [Theory]
     [Fact]
     public async Task StandardOutput_Full_IsRefusedWithItsId()
     {
@@ -150,6 +150,18 @@ public class ToolTests
         Assert.DoesNotContain("   at ", error.ToString(), StringComparison.Ordinal);
     }
 
+    public static TheoryData<Exception, int, string> Failures => new()
+    {
+        { new ConfigurationException("FL2999", "place", "cause.", "remedy."), 2, "FL2999" },
+        { new BadInputException("FL3999", "place", "cause.", "remedy."), 3, "FL3999" },
+        { new PeerException("FL4999", "place", "cause.", "remedy."), 4, "FL4999" },
+        { new PrivacyRefusedException("FL5999", "place", "cause.", "remedy."), 5, "FL5999" },
+        { new InternalFailureException("FL6999", "place", "cause.", "remedy."), 6, "FL6999" },
+        { new InvalidOperationException("secret 17.25"), 6, CliErrors.Unexpected },
+        { new OperationCanceledException("secret 17.25"), Tool.Interrupted, "interrupted" },
+    };
+
+    [Theory]
     [MemberData(nameof(Failures))]
     public async Task Run_VerbThrows_PrintsIdAndEndsWithItsExitCode(Exception failure, int exitCode, string part)
     {

@@ -14,6 +14,20 @@ internal static class SvmTable
     // Without a word on the number of columns, more than these have to be worth their names: one index of a short file must not take gigabytes.
     private const int FreeColumns = 65_536, ColumnsACell = 64;
 
+    /// <summary>Whether a file is read as sparse rows.</summary>
+    /// <param name="path">File.</param>
+    internal static bool IsNameOf(string path) => Path.GetExtension(path).ToLowerInvariant() is ".svm" or ".libsvm" or ".svmlight";
+
+    /// <summary>Rows and columns of a file, for whoever plans with it before there is a schema.</summary>
+    /// <param name="source">Where it is, and what it says of its columns.</param>
+    /// <exception cref="BadInputException">It is no file of sparse rows.</exception>
+    internal static (int Rows, int Columns) Size(TableSource source)
+    {
+        var rows = new Rows(source.Path, source.FirstIndex ?? 1, source.Columns, null, null, needLabel: false);
+        rows.ReadAll(default);
+        return (rows.Count, rows.Width);
+    }
+
     internal static Table Read(TableSource source, TableSchema? schema, bool needLabel, CancellationToken cancellationToken)
     {
         string path = source.Path;

@@ -135,6 +135,7 @@ public class EncryptedFaultTests
     [InlineData(0, 0)]
     [InlineData(2, 0)]
     [InlineData(2, 1e300)]
+    [InlineData(2, int.MaxValue)]
     [InlineData(3, -1)]
     [InlineData(4, 21)]
     [InlineData(4, .5)]

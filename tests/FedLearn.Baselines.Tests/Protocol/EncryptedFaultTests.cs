@@ -175,6 +175,28 @@ public class EncryptedFaultTests
     }
 
     [Fact]
+    public async Task Shares_OverTheLimitOfAMessage_EndTheExchangeAtOnce()
+    {
+        const int Rows = 200;
+        double[] numbers = new double[Rows];
+        // A receive that is waited for to the end of its time would outlast the test's patience.
+        var federation = new EncryptedFederation(Data.Job(Sgd()), new ReferenceAdditiveScheme()) { Options = new ChannelOptions { MaxMessageBytes = 1 << 10, ReceiveTimeout = TimeSpan.FromHours(1) } };
+        var error = await Assert.ThrowsAsync<PeerException>(() => federation.GradientsAsync(new BatchLayout(Rows, 1), [[numbers], [numbers]], [[numbers], [numbers]]));
+        Assert.Equal(ProtocolErrors.TooLarge, error.Id);
+        Assert.Contains("more batches", error.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task MaskedProducts_OverTheLimitOfAMessage_SayThatColumnsMakeThemLarge()
+    {
+        (InMemoryChannel party, _) = InMemoryChannel.CreatePair("p1", "arbiter", new ChannelOptions { MaxMessageBytes = 1 << 10 });
+        var error = await Assert.ThrowsAsync<PeerException>(async () => await party.SendAsync(0, Cryptosystem.Release(new MaskedProducts(new byte[2000], 5), "masked inner products", "scheme", "arbiter")));
+        Assert.Equal(ProtocolErrors.TooLarge, error.Id);
+        Assert.Contains("fewer columns", error.Message, StringComparison.Ordinal);
+        Assert.DoesNotContain("batches", error.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
     public async Task Arbiter_ThatIsStopped_EndsEveryParty()
     {
         GlmJob job = Three.Job(Sgd(epochs: 50));

@@ -42,15 +42,7 @@ internal static class SvmTable
 
         int first = source.FirstIndex ?? 1;
         var rows = new Rows(path, first, schema?.FeatureNames.Count ?? source.Columns, Columns(schema), needLabel ? source.LabelRange : null, needLabel);
-        try
-        {
-            rows.ReadAll(cancellationToken);
-        }
-        catch (Exception e) when (e is IOException or UnauthorizedAccessException or ArgumentException)
-        {
-            throw DataErrors.Unreadable(path, e);
-        }
-
+        rows.ReadAll(cancellationToken);
         if (rows.Count == 0)
             throw DataErrors.Bad(DataErrors.NoRows, path, "the table has no rows.", "Give at least one row.");
         if (schema is null && source.Columns is null && rows.Width > Math.Max(FreeColumns, (long)ColumnsACell * rows.Cells))
@@ -105,6 +97,18 @@ internal static class SvmTable
 
         /// <summary>Reads line by line; a line may be of any length.</summary>
         internal void ReadAll(CancellationToken cancellationToken)
+        {
+            try
+            {
+                ReadLines(cancellationToken);
+            }
+            catch (Exception e) when (e is IOException or UnauthorizedAccessException or ArgumentException)
+            {
+                throw DataErrors.Unreadable(path, e);
+            }
+        }
+
+        private void ReadLines(CancellationToken cancellationToken)
         {
             using var file = new FileStream(path, FileMode.Open, FileAccess.Read, FileShare.Read);
             byte[] buffer = new byte[1 << 16];

@@ -19,14 +19,20 @@ internal static class OutputFile
     /// <exception cref="ConfigurationException">FL2102: the file cannot be written.</exception>
     public static void Write(string path, string text) => Write(path, unfinished => File.WriteAllText(unfinished, text));
 
-    /// <summary>Writes a file under another name first, so that a file of the wanted name is always complete.</summary>
+    /// <summary>Writes a file under another name first, so that a file of the wanted name is always complete. A link stays, and what it leads to is written; a pipe or a device is written into.</summary>
     /// <param name="path">File; its folder is created.</param>
     /// <param name="write">Writes the file of the name it is given.</param>
     /// <param name="ownerOnly">Whether nobody but its owner may read it, and enter a folder that is made for it.</param>
     /// <exception cref="ConfigurationException">FL2102: the file cannot be written.</exception>
     public static void Write(string path, Action<string> write, bool ownerOnly = false)
     {
-        string full = Path.GetFullPath(path), unfinished = $"{full}.{Environment.ProcessId}.tmp";
+        if (IsStream(path))
+        {
+            Guard(path, () => write(path));
+            return;
+        }
+
+        string full = Resolved(path), unfinished = $"{full}.{Environment.ProcessId}.tmp";
         Guard(path, () =>
         {
             string folder = Path.GetDirectoryName(full)!;
@@ -70,13 +76,17 @@ internal static class OutputFile
     /// <param name="inputs">Run files, tables, schemas, splits, models and ledgers of the work. What does not exist counts too: it may be made meanwhile.</param>
     /// <param name="folder">Folder of results; null for none.</param>
     /// <param name="files">Files of results, those in the folder whose names are known included; null for none.</param>
-    /// <exception cref="ConfigurationException">FL2100: a result would take the place of an input. FL2102: a file stands where a folder has to be, or a folder where
+    /// <exception cref="ConfigurationException">FL2100: a result would take the place of an input or of another result. FL2102: a file stands where a folder has to be, or a folder where
     /// a file has to be.</exception>
     public static void CheckApart(IEnumerable<string> inputs, string? folder, params string?[] files)
     {
         var read = inputs.Select(Resolved).ToHashSet(Names);
-        if (files.OfType<string>().FirstOrDefault(file => file.Length > 0 && read.Contains(Resolved(file))) is { } taken)
+        (string Given, string Place)[] written = [.. files.OfType<string>().Where(file => file.Length > 0 && !IsStream(file)).Select(file => (file, Resolved(file)))];
+        if (written.FirstOrDefault(file => read.Contains(file.Place)).Given is { } taken)
             throw Destroys(taken, "this is an input of the command (its run file, a table, schema, split, model or ledger), which a result would replace.", "Write the result to another file.");
+        for (int i = 0; i < written.Length; i++)
+            if (written.Where((_, other) => other != i).Select(other => other.Place).Concat(folder is { Length: > 0 } ? [Resolved(folder)] : []).Any(other => IsOrIsIn(other, written[i].Place)))
+                throw Destroys(written[i].Given, "another result of the command has this place, or one in a folder of this name.", "Write every result to a file of its own.");
         Check(folder, files);
     }
 
@@ -86,8 +96,7 @@ internal static class OutputFile
     /// <exception cref="ConfigurationException">FL2100: an input would be lost.</exception>
     public static void CheckApartFromFolder(IEnumerable<string> inputs, string folder)
     {
-        string place = folder.Length == 0 ? folder : Path.TrimEndingDirectorySeparator(Resolved(folder)) + Path.DirectorySeparatorChar;
-        if (folder.Length > 0 && inputs.FirstOrDefault(input => Resolved(input).StartsWith(place, Names == StringComparer.Ordinal ? StringComparison.Ordinal : StringComparison.OrdinalIgnoreCase)) is { } inside)
+        if (folder.Length > 0 && Resolved(folder) is var place && inputs.FirstOrDefault(input => IsOrIsIn(Resolved(input), place)) is { } inside)
             throw Destroys(folder, $"'{inside}', which the command reads, is in this folder, and the folder is replaced as a whole.", "Write to another folder, or move the file out of it.");
     }
 
@@ -116,10 +125,12 @@ internal static class OutputFile
     /// <exception cref="ConfigurationException">FL2102: a file stands where a folder has to be, or a folder where a file has to be.</exception>
     public static void Check(string? folder, params string?[] files)
     {
+        // A pipe or a device is there, and shows when it is opened whether it can be written to.
+        files = [.. files.Where(file => file is null or "" || !IsStream(file))];
         foreach (string file in files.OfType<string>())
             if (file.Length == 0 || Directory.Exists(file))
                 throw CannotWrite(file, null);
-        foreach (string place in files.OfType<string>().Select(f => Path.GetDirectoryName(Path.GetFullPath(f))!).Append(folder).OfType<string>())
+        foreach (string place in files.OfType<string>().Select(f => Path.GetDirectoryName(Resolved(f))!).Append(folder).OfType<string>())
             for (string? above = place.Length == 0 ? throw CannotWrite(place, null) : Path.GetFullPath(place); above is not null; above = Path.GetDirectoryName(above))
                 if (File.Exists(above))
                     throw CannotWrite(place, null);
@@ -131,6 +142,16 @@ internal static class OutputFile
                     break;
                 }
     }
+
+    /// <summary>Whether a path is standard output or error of the process that opens it, or another of its open files.</summary>
+    /// <param name="path">The path.</param>
+    public static bool IsOwn(string path) => Path.GetFullPath(path) is "/dev/stdout" or "/dev/stderr" or ['/', 'd', 'e', 'v', '/', 'f', 'd', '/', ..];
+
+    // A file behind standard output is open, and its place is not for another.
+    private static bool IsStream(string path) => IsOwn(path) || DurableFile.IsStream(path);
+
+    private static bool IsOrIsIn(string path, string place) => (Path.TrimEndingDirectorySeparator(path) + Path.DirectorySeparatorChar).StartsWith(
+        Path.TrimEndingDirectorySeparator(place) + Path.DirectorySeparatorChar, Names == StringComparer.Ordinal ? StringComparison.Ordinal : StringComparison.OrdinalIgnoreCase);
 
     // As the usual file systems compare names.
     private static StringComparer Names { get; } = OperatingSystem.IsWindows() || OperatingSystem.IsMacOS() ? StringComparer.OrdinalIgnoreCase : StringComparer.Ordinal;

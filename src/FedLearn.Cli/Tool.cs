@@ -23,8 +23,15 @@ internal static class Tool
     {
         if (!RootHelp.IsAsked(args))
             return RunAsync(RootCommandFactory.Create(args), PrivacyCommand.Route(args), output, error, cancellationToken);
-        RootHelp.Write(output);
-        return Task.FromResult(0);
+        try
+        {
+            RootHelp.Write(output);
+            return Task.FromResult(0);
+        }
+        catch (FedLearnException e)
+        {
+            return Task.FromResult(Report(error, e));
+        }
     }
 
     /// <summary>Runs one command line of any command.</summary>

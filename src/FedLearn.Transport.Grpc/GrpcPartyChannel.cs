@@ -61,7 +61,7 @@ internal sealed class GrpcPartyChannel(IExchangeCall call, string local, string 
     /// <inheritdoc />
     protected override ValueTask<long> WriteMessageAsync(int round, Payload payload, CancellationToken cancellationToken)
     {
-        CheckSize(round, payload.PackedBytes + EnvelopeCodec.MostOverhead);
+        CheckSize(round, payload.PackedBytes + EnvelopeCodec.MostOverhead, payload);
         return payload is RoundVector vector ? WriteVectorAsync(round, vector, cancellationToken) : WriteAsync(EnvelopeCodec.Encode(round, payload), cancellationToken);
     }
 
@@ -103,7 +103,7 @@ internal sealed class GrpcPartyChannel(IExchangeCall call, string local, string 
             _end = e.Status;
             throw Error(e.Status.ErrorId ?? ProtocolErrors.Malformed, "channel", e.Status.Detail, e.Status.ErrorId switch
             {
-                ProtocolErrors.TooLarge => "Use more batches per epoch, or raise transport.maxMessageBytes at both parties.",
+                ProtocolErrors.TooLarge => "Use more batches per epoch, fewer columns where they are encrypted, or raise transport.maxMessageBytes at both sides.",
                 GrpcErrors.TooManyBytes => "Train for fewer rounds, or raise the quota of bytes per session at the host.",
                 _ => "Check that both parties run the same release of the software.",
             }, e);

@@ -100,6 +100,18 @@ public class ToolTests
         return description[..end].ReplaceLineEndings(" ");
     }
 
+    [Theory]
+    [InlineData("privacy", "one-round", "--rows", "100", "--epsilon", "1", "--delta", "1e-5", "--label-range", "0,1", "--label-range", "0,2")]
+    [InlineData("compare", "--config", "job.json", "--epsilons", "1", "--epsilons", "2")]
+    [InlineData("compare", "--config", "job.json", "--epsilons", "1", "--he", "ckks", "--he", "paillier")]
+    public async Task List_GivenTwice_IsAUsageError(params string[] args)
+    {
+        ToolRun run = await ToolRun.Of(args);
+        Assert.Equal((2, ""), (run.ExitCode, run.Output));
+        Assert.Contains("(FL2100)", run.Error, StringComparison.Ordinal);
+        Assert.Contains($"'{args[^2]}'", run.Error, StringComparison.Ordinal);
+    }
+
     [Fact]
     public async Task Help_Root_ListsNoVerbThatDoesNotExist() => Assert.DoesNotContain("audit", (await ToolRun.Of("--help")).Output, StringComparison.Ordinal);
 
@@ -120,6 +132,22 @@ public class ToolTests
         using var folder = new TempFolder();
         Assert.Equal(CliErrors.CannotWrite, Assert.Throws<Diagnostics.ConfigurationException>(() => OutputFile.Write(folder.Path, "text")).Id);
         Assert.Empty(Directory.GetFiles(Path.GetDirectoryName(folder.Path)!, Path.GetFileName(folder.Path) + ".*"));
+    }
+
+    [Fact]
+    public async Task StandardOutput_Full_IsRefusedWithItsId()
+    {
+        Assert.SkipUnless(OperatingSystem.IsLinux(), "There is no device that is always full elsewhere.");
+        await using var full = new StreamWriter(new FileStream("/dev/full", FileMode.Open, FileAccess.Write, FileShare.ReadWrite, 0)) { AutoFlush = true };
+        await using var output = new Output.StandardOutput(full);
+        await using var error = new StringWriter();
+
+        int code = await Tool.RunAsync(["privacy", "gaussian", "--epsilon", "1", "--delta", "1e-5", "--json"], output, error, TestContext.Current.CancellationToken);
+        int help = await Tool.RunAsync([], output, error, TestContext.Current.CancellationToken);
+
+        Assert.Equal((2, 2), (code, help));
+        Assert.StartsWith("fedlearn: standard output: the disk is full.", error.ToString(), StringComparison.Ordinal);
+        Assert.DoesNotContain("   at ", error.ToString(), StringComparison.Ordinal);
     }
 
     public static TheoryData<Exception, int, string> Failures => new()

@@ -1,5 +1,7 @@
 using System.Numerics;
 using System.Runtime.InteropServices;
+using FedLearn.Diagnostics;
+using FedLearn.Glm;
 
 namespace FedLearn.Baselines.HomomorphicEncryption.Paillier;
 
@@ -19,6 +21,9 @@ internal sealed unsafe class PaillierEncryptor(PublicKey key, IObfuscator obfusc
         ObjectDisposedException.ThrowIf(_disposed, this);
         if (values.Length == 0)
             throw new ArgumentException("There is nothing to encrypt.", nameof(values));
+        // What is sent is one array.
+        if ((long)values.Length * key.Words * sizeof(ulong) > Array.MaxLength)
+            throw new ConfigurationException(GlmJointErrors.NotEncryptable, "training.batchesPerEpoch", "a batch has more rows than one message holds ciphertexts of this scheme.", "Use more batches per epoch.");
         CheckRange(values.Span, nameof(values));
         return Start<CipherVector>(() =>
         {

@@ -221,8 +221,12 @@ public sealed class EncryptedGradients : IJointGradients
     {
         EncryptedShares shares = await WorkAsync(() => SaveAsync(own, cancellationToken)).ConfigureAwait(false);
         long since = Stopwatch.GetTimestamp();
-        Task sending = SendAsync(round, shares, peer, cancellationToken);
-        Task<EncryptedShares> receiving = peer.ReceiveAsync<EncryptedShares>(round, own.Length, cancellationToken).AsTask();
+        using var other = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
+        Task sending = SendAsync(round, shares, peer, other.Token);
+        Task<EncryptedShares> receiving = peer.ReceiveAsync<EncryptedShares>(round, own.Length, other.Token).AsTask();
+        // Where one has failed the other would wait for a peer that waits as well.
+        if (!(await Task.WhenAny(sending, receiving).ConfigureAwait(false)).IsCompletedSuccessfully)
+            await other.CancelAsync().ConfigureAwait(false);
         await Task.WhenAll(sending, receiving).ConfigureAwait(false);
         Waited(since);
         EncryptedShares received = await receiving.ConfigureAwait(false);

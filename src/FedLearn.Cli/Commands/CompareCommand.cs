@@ -32,6 +32,7 @@ internal static class CompareCommand
         {
             Description = "Epsilons of the private rows, each finite and above 0; at most 20.",
             Required = true,
+            Arity = ArgumentArity.ExactlyOne,
             HelpName = "0.1,1,10",
             CustomParser = result => Listed(result.Tokens[0].Value, text => double.TryParse(text, NumberStyles.Float, CultureInfo.InvariantCulture, out double value) && double.IsFinite(value) && value > 0 ? value : null) is { Length: <= 20 } all
                 ? [.. all.Distinct().Order()] : Fault<double[]>(result, "--epsilons: not 1 to 20 finite numbers above 0 with commas between."),
@@ -39,6 +40,7 @@ internal static class CompareCommand
         var schemes = new Option<string[]>("--he")
         {
             Description = "Schemes of homomorphic encryption to compare with: ckks, paillier, and paillier with the arithmetic of FATE or as published (paillier-fate, paillier-textbook). Default ckks, which is a refused row where its engine is not installed. Paillier takes minutes an epoch.",
+            Arity = ArgumentArity.ExactlyOne,
             HelpName = "ckks,paillier",
             DefaultValueFactory = _ => ["ckks"],
             CustomParser = result => result.Tokens[0].Value.Split(',', StringSplitOptions.TrimEntries) is var words && words.All(Schemes.Contains)

@@ -174,10 +174,13 @@ internal static class HdpVflPlan
                 columns = TableSchema.Load(schema).FeatureNames.Count;
             else if (data.Path.EndsWith(".npy", StringComparison.OrdinalIgnoreCase) && File.Exists(data.Path))
                 columns = (int)Math.Clamp(NpyFile.Shape(data.Path) is [_, long width] ? width : 1, 1, int.MaxValue - 2);
+            else if (SvmTable.IsNameOf(data.Path) && File.Exists(data.Path))
+                columns = Math.Max(1, SvmTable.Size(data).Columns);
             else if (File.Exists(data.Path))
             {
+                string?[] others = [.. CsvTable.IdNames(data, null), data.Label, data.Weight, data.Offset, data.Exposure];
                 using CsvReader reader = CsvFile.Open(data.Path, CsvDialect.Of(data));
-                columns = Math.Max(1, CsvFile.Header(reader, data.Path, CsvDialect.Of(data)).Keys.Count(name => !CsvTable.IdNames(data, null).Contains(name) && name != data.Label));
+                columns = Math.Max(1, CsvFile.Header(reader, data.Path, CsvDialect.Of(data)).Keys.Count(name => !others.Contains(name)));
             }
         }
 

@@ -3,6 +3,7 @@ using System.Text.Json.Nodes;
 using FedLearn.Cli.Output;
 using FedLearn.Cli.RunFiles;
 using FedLearn.Cli.Running;
+using FedLearn.Diagnostics;
 
 namespace FedLearn.Cli.Commands;
 
@@ -37,6 +38,8 @@ internal static class PredictCommand
     internal static async Task<int> RunAsync(ParseResult parsed, SessionOrder order, bool inProcess, bool json, string? report, CancellationToken cancellationToken)
     {
         Terminal terminal = Terminal.Of(parsed);
+        if (order.Output is { } place && OutputFile.IsOwn(place) && !inProcess && order.Run.Transport.Kind == TransportKind.Grpc)
+            throw new ConfigurationException(CliErrors.OptionsDisagree, place, "the active party's process writes the rows, and its standard output is not this one's.", "Write to a file or a named pipe, or give --in-process.");
         OutputFile.CheckApart([.. order.Run.Inputs, .. order.Run.ModelFiles(order.ModelDirectory), .. order.TopK.Inputs], null, [order.Output, report, .. order.TopK.Exports]);
         IReadOnlyList<JsonObject> documents = await SessionRunner.RunAsync(order, inProcess, null, terminal.Log, cancellationToken).ConfigureAwait(false);
         string[] notes = [.. documents.Select(d => (string?)d["note"]).OfType<string>()];

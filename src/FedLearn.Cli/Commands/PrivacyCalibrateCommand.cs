@@ -12,7 +12,6 @@ internal static class PrivacyCalibrateCommand
     /// <summary>Builds the command.</summary>
     public static Command Create()
     {
-        // one-round never arrives here: see PrivacyCommand.Route.
         var mode = Options.Word("--mode", "Mode of the job; one-round has the options of 'fedlearn privacy one-round'. Default hdp-vfl.", [("hdp-vfl", PrivacyMode.HdpVfl), ("one-round", PrivacyMode.OneRound)], PrivacyMode.HdpVfl);
         var family = Options.Word("--family", "Family of the model.",
             [("gaussian", GlmFamilyKind.Gaussian), ("binomial", GlmFamilyKind.Binomial), ("poisson", GlmFamilyKind.Poisson), ("gamma", GlmFamilyKind.Gamma),
@@ -55,6 +54,9 @@ internal static class PrivacyCalibrateCommand
         };
         command.SetAction(parsed =>
         {
+            // Where the mode is written plainly, PrivacyCommand.Route has called the other command; in a response file it is not seen there.
+            if (mode.Of(parsed) == PrivacyMode.OneRound)
+                throw new ConfigurationException(CliErrors.OptionsDisagree, "--mode", "one-round has numbers of its own.", "Use fedlearn privacy one-round; its --help has the options.");
             GlmFamilyKind kind = family.Of(parsed);
             if (kind is GlmFamilyKind.Gaussian or GlmFamilyKind.Poisson or GlmFamilyKind.Tweedie && parsed.GetValue(targetBound) is null)
                 throw new ConfigurationException(CliErrors.OptionsDisagree, "--target-bound", "the gaussian, poisson and tweedie families need a bound on the label.",

@@ -20,7 +20,7 @@ internal static class PrivacyCommand
     {
         if (args is not ["privacy", "calibrate", ..])
             return args;
-        int joined = Array.IndexOf(args, "--mode=one-round"), apart = Array.IndexOf(args, "--mode");
+        int joined = Array.FindIndex(args, arg => arg is "--mode=one-round" or "--mode:one-round"), apart = Array.IndexOf(args, "--mode");
         bool apartSaysSo = apart >= 0 && apart + 1 < args.Length && args[apart + 1] == "one-round";
         return joined >= 0 ? ["privacy", "one-round", .. args[2..joined], .. args[(joined + 1)..]]
             : apartSaysSo ? ["privacy", "one-round", .. args[2..apart], .. args[(apart + 2)..]]

@@ -17,6 +17,7 @@ internal static class PrivacyOneRoundCommand
         var range = new Option<double[]?>("--label-range")
         {
             Description = "Declared range LOW,HIGH of a continuous or count label, in place of classes.",
+            Arity = ArgumentArity.ExactlyOne,
             HelpName = "low,high",
             CustomParser = result =>
             {

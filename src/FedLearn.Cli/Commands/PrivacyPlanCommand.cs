@@ -182,7 +182,7 @@ internal static class PrivacyPlanCommand
         return (train, test);
     });
 
-    /// <summary>Lines of data, or rows announced by an array's header. No value is looked at.</summary>
+    /// <summary>Lines of data, or rows announced by an array's header.</summary>
     private static long TableRows(GlmRunFileParty party)
     {
         if (party.Data is not { } data)
@@ -191,6 +191,8 @@ internal static class PrivacyPlanCommand
         {
             if (data.Path.EndsWith(".npy", StringComparison.OrdinalIgnoreCase))
                 return NpyFile.Shape(data.Path)[0];
+            if (SvmTable.IsNameOf(data.Path))
+                return SvmTable.Size(data).Rows;
             CsvDialect dialect = CsvDialect.Of(data);
             using CsvReader reader = CsvFile.Open(data.Path, dialect);
             CsvFile.Header(reader, data.Path, dialect);

@@ -45,6 +45,8 @@ internal static class TrainCommand
             bool validates = parsed.GetResult(folds) is { Implicit: false };
             if (!validates && (parsed.GetValue(grid) is not null || parsed.GetValue(metric) is not null))
                 throw new ConfigurationException(CliErrors.OptionsDisagree, "fedlearn train", "--grid and --metric are about a cross-validation.", "Give --cross-validate 5 as well.");
+            if (validates && parsed.GetValue(fresh))
+                throw new ConfigurationException(CliErrors.OptionsDisagree, "fedlearn train", "--fresh forgets a run that was cut off, and a cross-validation keeps none: it begins anew by itself.", "Leave --fresh out.");
             var places = new ReportPlaces(parsed.GetValue(json), parsed.GetValue(report), parsed.GetValue(html));
             TuningRunner? tuning = null;
             int code = await SessionVerb.RunAsync(parsed, run, parsed.GetValue(model), places, terminal => validates

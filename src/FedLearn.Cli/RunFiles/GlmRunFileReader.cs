@@ -295,10 +295,10 @@ internal sealed class GlmRunFileReader(string path, OwnSide? self = null, IReadO
         // Classes that are not named weigh 1.
         double[] byClass = [.. Enumerable.Repeat(1.0, classes)];
         foreach ((string name, double weight) in training.NumberMap("classWeights", value => value >= 0, Wanted))
-            if (int.TryParse(name, NumberStyles.None, CultureInfo.InvariantCulture, out int label) && label < classes)
+            if (int.TryParse(name, NumberStyles.None, CultureInfo.InvariantCulture, out int label) && label < classes && name == label.ToString(CultureInfo.InvariantCulture))
                 byClass[label] = weight;
             else
-                training.Fault(RunFileErrors.OutOfRange, $"classWeights.{name}", "is no class.", $"Name classes from 0 to {classes - 1}; of labels -1 and +1 the first is class 0.");
+                training.Fault(RunFileErrors.OutOfRange, $"classWeights.{name}", "is no class.", $"Name classes from 0 to {classes - 1}, without leading zeros; of labels -1 and +1 the first is class 0.");
         return new GlmClassWeights.Declared(byClass);
     }
 

@@ -127,6 +127,7 @@ internal sealed class Section
         if (Get(key, JsonValueKind.Object, "an object of texts") is { } json)
             foreach (JsonProperty property in json.EnumerateObject())
             {
+                CheckNew(key, property.Name, texts.Select(t => t.Item1));
                 if (property.Value.ValueKind == JsonValueKind.String)
                     texts.Add((property.Name, property.Value.GetString()!));
                 else
@@ -168,10 +169,14 @@ internal sealed class Section
         var numbers = new List<(string, double)>();
         if (Get(key, JsonValueKind.Object, wanted) is { } json)
             foreach (JsonProperty property in json.EnumerateObject())
+            {
+                CheckNew(key, property.Name, numbers.Select(n => n.Item1));
                 if (property.Value.ValueKind == JsonValueKind.Number && property.Value.GetDouble() is var value && double.IsFinite(value) && legal(value))
                     numbers.Add((property.Name, value));
                 else
                     Fault(RunFileErrors.OutOfRange, $"{key}.{property.Name}", $"is {Named(property.Value)}.", $"Write {wanted}.");
+            }
+
         return numbers;
     }
 
@@ -200,8 +205,7 @@ internal sealed class Section
             foreach (JsonProperty property in json.EnumerateObject())
             {
                 JsonElement[] elements = property.Value.ValueKind == JsonValueKind.Array ? [.. property.Value.EnumerateArray()] : [property.Value];
-                if (lists.Exists(l => l.Item1 == property.Name))
-                    Fault(RunFileErrors.DuplicateKey, $"{key}.{property.Name}", "the key is written twice.", "Keep one of them.");
+                CheckNew(key, property.Name, lists.Select(l => l.Item1));
                 foreach (JsonElement other in elements.Where(e => e.ValueKind != JsonValueKind.String))
                     Fault(RunFileErrors.WrongType, $"{key}.{property.Name}", $"{(property.Value.ValueKind == JsonValueKind.Array ? "holds" : "is")} {Named(other)}.", "Write a text in quotes, or an array of them.");
                 lists.Add((property.Name, [.. elements.Where(e => e.ValueKind == JsonValueKind.String).Select(e => e.GetString()!)]));
@@ -408,6 +412,13 @@ internal sealed class Section
     /// <param name="text">Text.</param>
     public bool Says(string section, string key, string text) => TryGet(section, out JsonElement json) && json.ValueKind == JsonValueKind.Object
         && json.TryGetProperty(key, out JsonElement inner) && inner.ValueKind == JsonValueKind.String && inner.GetString() == text;
+
+    // In a map, whose keys no catalogue knows.
+    private void CheckNew(string map, string key, IEnumerable<string> before)
+    {
+        if (before.Contains(key))
+            Fault(RunFileErrors.DuplicateKey, $"{map}.{key}", "the key is written twice.", "Keep one of them.");
+    }
 
     private double? Number(string key, Predicate<double> legal, string range)
     {

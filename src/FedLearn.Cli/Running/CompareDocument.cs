@@ -36,7 +36,7 @@ internal static class CompareDocument
         {
             AddNativeRatio(row, rows);
             row["relative"] = plainRow is null || !IsOk(row) ? null : Relative(row, plainRow, result.Case);
-            row["sentence"] = Sentence(row, plainRow, result.Case, Residual(result.Case, plain), set, metric);
+            row["sentence"] = string.Join(' ', [Sentence(row, plainRow, result.Case, Residual(result.Case, plain), set, metric), .. LeftOut(result) is { } left ? [left] : Array.Empty<string>()]);
         }
 
         var document = new JsonObject();
@@ -105,7 +105,7 @@ internal static class CompareDocument
     private static JsonObject Row(CompareResult result, GlmRunFile plain, bool processes)
     {
         CompareCase row = result.Case;
-        bool ok = result.Error is null && result.Reports.Count > 0;
+        bool ok = result.Reports.Count > 0;
         JsonObject? first = ok ? result.Reports[0] : null;
         JsonArray parties = first?["parties"]!.DeepClone().AsArray() ?? [], roles = first?["roles"]?.DeepClone().AsArray() ?? [];
         bool own = processes && row.Mode != "guest-only";
@@ -135,7 +135,7 @@ internal static class CompareDocument
             ["parties"] = parties,
             ["roles"] = roles,
             ["engine"] = engine,
-            ["error"] = ok ? null : new JsonObject { ["id"] = result.Error!.Id, ["message"] = result.Error.Message },
+            ["error"] = result.Error is null ? null : new JsonObject { ["id"] = result.Error.Id, ["message"] = result.Error.Message },
             ["note"] = Note(result, ok, whole, noisy, Residual(row, plain), parties, engine),
         };
     }
@@ -174,6 +174,7 @@ internal static class CompareDocument
         CompareCase row = result.Case;
         string?[] notes =
         [
+            LeftOut(result),
             row.Mode == "guest-only" ? "One party in the tool's own process on the rows common to all parties; nothing is sent, and its peak memory is not measured." : null,
             row.IsIterative ? null : "One message each way and local solves: its seconds are those of the whole training, and none are an epoch's.",
             whole ? null : string.Create(CultureInfo.InvariantCulture, $"Only {row.Epochs} of the job's epochs: figures are per epoch, and no quality is given for a model that was not trained to the end."),
@@ -185,6 +186,10 @@ internal static class CompareDocument
         string text = string.Join(' ', notes.OfType<string>());
         return text.Length > 0 ? text : null;
     }
+
+    /// <summary>How many runs of a row that has figures have none, and why; null elsewhere.</summary>
+    private static string? LeftOut(CompareResult result) => result.Error is null || result.Reports.Count == 0 ? null : string.Create(CultureInfo.InvariantCulture,
+        $"{result.Planned - result.Reports.Count} of its {result.Planned} runs were refused ({result.Error.Id}): the figures are those of the others.");
 
     /// <summary>What delta a row's noise has, where it is not what was asked for; null elsewhere.</summary>
     private static string? DeltaReached(double? asked, double? reached) => reached is null || asked is null ? null : string.Create(CultureInfo.InvariantCulture,
@@ -209,6 +214,7 @@ internal static class CompareDocument
             ["noiseSeconds"] = Of("noiseSeconds"),
             ["syncSeconds"] = Of("syncSeconds"),
             ["repeats"] = result.Reports.Count,
+            ["repeatsRefused"] = result.Planned - result.Reports.Count,
             ["trainingSecondsOfEach"] = new JsonArray([.. result.Reports.Select(r => r["timing"]!["trainingSeconds"]!.DeepClone())]),
         };
     }

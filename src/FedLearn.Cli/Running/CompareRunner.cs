@@ -1,3 +1,4 @@
+using System.Globalization;
 using System.Text.Json;
 using System.Text.Json.Nodes;
 using FedLearn.Cli.Output;
@@ -7,6 +8,7 @@ using FedLearn.Data;
 using FedLearn.Diagnostics;
 using FedLearn.Glm;
 using FedLearn.Privacy;
+using FedLearn.Protocol;
 using FedLearn.Storage.Sqlite;
 
 namespace FedLearn.Cli.Running;
@@ -24,8 +26,15 @@ internal sealed class CompareResult(CompareCase row)
     /// <summary>Reports of its runs, each of all parties.</summary>
     public List<JsonObject> Reports { get; } = [];
 
-    /// <summary>Why it has no figures; null where nothing was refused.</summary>
-    public FedLearnException? Error { get; set; }
+    /// <summary>How many runs it was to have.</summary>
+    public int Planned { get; set; }
+
+    /// <summary>Why it has no figures, or why the last of its runs have none; null where nothing was refused.</summary>
+    public FedLearnException? Error { get; private set; }
+
+    /// <summary>Leaves out the runs that are still to come. The figures of those before, which a private row has paid for, stay.</summary>
+    /// <param name="error">Why.</param>
+    public void Refuse(FedLearnException error) => Error = error;
 }
 
 /// <summary>Trains a job in every way that is compared, each in sessions of its own, one after the other.</summary>
@@ -62,7 +71,8 @@ internal sealed class CompareRunner(string path, CompareRequest request, bool in
         (Table rows, bool declares) = CompareAlone.Read(plain, cancellationToken);
         (IReadOnlyList<RunFileSetting> shared, List<string> notes) = Shared(file, declares);
         CompareResult[] results = [.. CompareCase.All(request, delta, GlmPlan.EpochsOf(plain.Job), HeRun.HasNative).Select(row => Open(row, shared))];
-        int[] runs = [.. results.Select(r => r.Error is not null ? 0 : r.Case.Repeats ? request.Repeats : 1)];
+        Plan(plain, results);
+        int[] runs = [.. results.Select(r => r.Error is not null ? 0 : r.Planned)];
         int charged = results.Zip(runs).Where(r => r.First.Case.Epsilon is not null).Sum(r => r.Second);
         if (charged > 0)
             terminal.Log($"{charged} private runs charge the ledgers of the parties");
@@ -80,7 +90,7 @@ internal sealed class CompareRunner(string path, CompareRequest request, bool in
             return true;
         }).ConfigureAwait(false);
         // One error that all have says more than a table of it.
-        if (results.All(r => r.Error is not null))
+        if (results.All(r => r.Reports.Count == 0))
             throw results[0].Error!;
         if (!IsProcesses(plain))
             notes.Add("All parties ran in one process, whose peak memory cannot be told apart by row: it is not compared.");
@@ -94,18 +104,55 @@ internal sealed class CompareRunner(string path, CompareRequest request, bool in
 
     private CompareResult Open(CompareCase row, IEnumerable<RunFileSetting> shared)
     {
-        var result = new CompareResult(row);
+        var result = new CompareResult(row) { Planned = row.Repeats ? request.Repeats : 1 };
         try
         {
             result.Run = Load(row, shared);
         }
         catch (FedLearnException e)
         {
-            result.Error = e;
+            result.Refuse(e);
         }
 
         return result;
     }
+
+    /// <summary>Refuses rows that a lifetime budget does not allow, and the comparison where it allows each of the others and not all of them: before anything is charged.</summary>
+    /// <exception cref="PrivacyRefusedException">FL5020: the private runs together are over the budget of a party's ledger.</exception>
+    private void Plan(GlmRunFile plain, CompareResult[] results)
+    {
+        var costs = new List<(GlmRunFileParty Party, DataSetIdentity People, CompareResult Result, PrivacyTotal Cost)>();
+        foreach (GlmRunFileParty party in plain.Parties.Where(p => p.Ledger.Budget is not null))
+        {
+            Table table = GlmTasks.Input(plain, party, needLabel: party.Role == PartyRole.Active, cancellationToken).Table;
+            DataSetIdentity people = GlmAccount.IdentityOf(table);
+            foreach (CompareResult result in results.Where(r => r.Case.Epsilon is not null && r.Error is null))
+                try
+                {
+                    GlmTrainer trainer = GlmTasks.Trainer(result.Run!, result.Run!.Party(party.Name), null, cancellationToken, NoDoor, table, Alignments.Of(new SessionOrder(result.Run!, "train", null, null), party));
+                    costs.Add((party, people, result, trainer.CostOfRuns(result.Planned)));
+                }
+                catch (FedLearnException e)
+                {
+                    result.Refuse(e);
+                }
+        }
+
+        foreach (var ofParty in costs.Where(c => c.Result.Error is null).GroupBy(c => c.Party))
+        {
+            (GlmRunFileParty party, PrivacyBudget budget) = (ofParty.Key, ofParty.Key.Ledger.Budget!);
+            PrivacyTotal sum = ofParty.Aggregate(PrivacyTotal.Zero, (all, c) => all + c.Cost);
+            // As the ledger itself counts: what was spent on labels is never less.
+            IPrivacyLedger ledger = new SqliteLedger(party.Ledger.Path);
+            if (!(ledger.Spent(party.Name, ofParty.First().People, PrivacyUnit.Label) + sum).Fits(budget.Epsilon, budget.Delta))
+                throw new PrivacyRefusedException(PrivacyErrors.BudgetSpent, party.Ledger.Path, string.Create(CultureInfo.InvariantCulture,
+                    $"the private rows of the comparison, repeats included, cost up to epsilon {(budget.Delta > 0 || sum.MuSquared == 0 ? sum.Epsilon(budget.Delta) : double.PositiveInfinity):0.####} together at '{party.Name}', and would exceed the lifetime budget (epsilon {budget.Epsilon:R} at delta {budget.Delta:R}) of the people in the table."),
+                    "Compare fewer or smaller --epsilons, or give --repeats 1; or raise the budget, which is a decision about these people and not about the software.");
+        }
+    }
+
+    // Trainers that tell what they cost, and train nothing.
+    private static Task<(IPartyChannel, IAsyncDisposable?)> NoDoor(JoinRequest request, CancellationToken stop) => throw new System.Diagnostics.UnreachableException();
 
     private static void Check(GlmRunFile plain)
     {
@@ -169,8 +216,7 @@ internal sealed class CompareRunner(string path, CompareRequest request, bool in
         catch (FedLearnException e)
         {
             cancellationToken.ThrowIfCancellationRequested();
-            result.Error = e;
-            result.Reports.Clear();
+            result.Refuse(e);
         }
     }
 

@@ -37,7 +37,7 @@ internal sealed class RestHost : IAsyncDisposable
     {
         WebApplicationBuilder builder = LocalWeb.Builder(listen, MostBodyBytes, drain);
         // A page in a browser of this machine must not read scores by renaming 127.0.0.1.
-        builder.Services.AddHostFiltering(filter => filter.AllowedHosts = ["localhost", "127.0.0.1", "[::1]", listen.Host]);
+        builder.Services.AddHostFiltering(filter => (filter.AllowedHosts, filter.IncludeFailureMessage) = (["localhost", "127.0.0.1", "[::1]", listen.Host], false));
         builder.Services.AddOpenApi(Describe);
         WebApplication app = builder.Build();
         // What routing itself refuses has no body; a caller gets a problem document for it as for every other error.
@@ -64,7 +64,7 @@ internal sealed class RestHost : IAsyncDisposable
             {
                 Title = "FedLearn online prediction",
                 Version = "v1",
-                Description = "Predictions of a vertical federated model for single ids. Errors are problem documents (RFC 9457) whose errorId has a page under docs/errors.",
+                Description = "Predictions of a vertical federated model for single ids. Only requests that name this machine in the header Host are answered. Errors are problem documents (RFC 9457) whose errorId has a page under docs/errors.",
             };
             return Task.CompletedTask;
         });
@@ -191,7 +191,7 @@ internal sealed class RestHost : IAsyncDisposable
         StatusCodes.Status404NotFound => Problem(status, ServingErrors.BadRequest, "There is no such address.", "GET /openapi/v1.json lists them."),
         StatusCodes.Status405MethodNotAllowed => Problem(status, ServingErrors.BadRequest, "The address does not take that method.", "GET /openapi/v1.json lists addresses and their methods."),
         StatusCodes.Status415UnsupportedMediaType => Problem(status, ServingErrors.BadRequest, "The body is no JSON.", "Send it with the header Content-Type: application/json; curl does with -H 'Content-Type: application/json'."),
-        _ => Problem(status, ServingErrors.BadRequest, "The request cannot be understood.", "GET /openapi/v1.json describes requests."),
+        _ => Problem(status, ServingErrors.BadRequest, "The request cannot be understood.", "GET /openapi/v1.json describes requests; the header Host has to name this machine, such as localhost."),
     };
 
     private static IReadOnlyList<HealthReply.PartyState> PartiesOf(GlmScoringActive scoring) =>

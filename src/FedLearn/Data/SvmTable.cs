@@ -14,6 +14,20 @@ internal static class SvmTable
     // Without a word on the number of columns, more than these have to be worth their names: one index of a short file must not take gigabytes.
     private const int FreeColumns = 65_536, ColumnsACell = 64;
 
+    /// <summary>Whether a file is read as sparse rows.</summary>
+    /// <param name="path">File.</param>
+    internal static bool IsNameOf(string path) => Path.GetExtension(path).ToLowerInvariant() is ".svm" or ".libsvm" or ".svmlight";
+
+    /// <summary>Rows and columns of a file, for whoever plans with it before there is a schema.</summary>
+    /// <param name="source">Where it is, and what it says of its columns.</param>
+    /// <exception cref="BadInputException">It is no file of sparse rows.</exception>
+    internal static (int Rows, int Columns) Size(TableSource source)
+    {
+        var rows = new Rows(source.Path, source.FirstIndex ?? 1, source.Columns, null, null, needLabel: false);
+        rows.ReadAll(default);
+        return (rows.Count, rows.Width);
+    }
+
     internal static Table Read(TableSource source, TableSchema? schema, bool needLabel, CancellationToken cancellationToken)
     {
         string path = source.Path;
@@ -28,15 +42,7 @@ internal static class SvmTable
 
         int first = source.FirstIndex ?? 1;
         var rows = new Rows(path, first, schema?.FeatureNames.Count ?? source.Columns, Columns(schema), needLabel ? source.LabelRange : null, needLabel);
-        try
-        {
-            rows.ReadAll(cancellationToken);
-        }
-        catch (Exception e) when (e is IOException or UnauthorizedAccessException or ArgumentException)
-        {
-            throw DataErrors.Unreadable(path, e);
-        }
-
+        rows.ReadAll(cancellationToken);
         if (rows.Count == 0)
             throw DataErrors.Bad(DataErrors.NoRows, path, "the table has no rows.", "Give at least one row.");
         if (schema is null && source.Columns is null && rows.Width > Math.Max(FreeColumns, (long)ColumnsACell * rows.Cells))
@@ -91,6 +97,18 @@ internal static class SvmTable
 
         /// <summary>Reads line by line; a line may be of any length.</summary>
         internal void ReadAll(CancellationToken cancellationToken)
+        {
+            try
+            {
+                ReadLines(cancellationToken);
+            }
+            catch (Exception e) when (e is IOException or UnauthorizedAccessException or ArgumentException)
+            {
+                throw DataErrors.Unreadable(path, e);
+            }
+        }
+
+        private void ReadLines(CancellationToken cancellationToken)
         {
             using var file = new FileStream(path, FileMode.Open, FileAccess.Read, FileShare.Read);
             byte[] buffer = new byte[1 << 16];

@@ -9,6 +9,9 @@ internal static partial class DurableFile
     // Of Linux and of macOS.
     private const int Interrupted = 4, AccessDenied = 13, NotSupported = 22;
 
+    // Of Linux: statx(2) and inode(7).
+    private const int CurrentFolder = -100, StatusBytes = 256, StatusType = 1, StatusModeAt = 28, TypeMask = 0xF000, RegularFile = 0x8000, Folder = 0x4000;
+
     /// <summary>Options of a file that nobody but its owner may read, from its first byte on. Unbuffered: no second copy of what may be secret stays in memory. On Windows the folder decides who may read.</summary>
     /// <param name="mode">How it is opened.</param>
     /// <param name="access">What for.</param>
@@ -103,6 +106,26 @@ internal static partial class DurableFile
             throw new IOException("fsync failed.", error);
     }
 
+    /// <summary>Whether a path leads, through links, to a pipe, a device or a socket: something to write into, which a rename would put a file in the place of. Known on Linux, and false elsewhere.</summary>
+    /// <param name="path">The path.</param>
+    public static bool IsStream(string path)
+    {
+        if (!OperatingSystem.IsLinux())
+            return false;
+        // struct statx is the same on every architecture, as struct stat is not.
+        Span<byte> status = stackalloc byte[StatusBytes];
+        try
+        {
+            return Status(CurrentFolder, path, 0, StatusType, ref MemoryMarshal.GetReference(status)) == 0
+                && (MemoryMarshal.Read<ushort>(status[StatusModeAt..]) & TypeMask) is not (RegularFile or Folder);
+        }
+        catch (EntryPointNotFoundException)
+        {
+            // A C library from before the call.
+            return false;
+        }
+    }
+
     private static void Rename(string draft, string path)
     {
         File.Move(draft, path, overwrite: true);
@@ -140,6 +163,10 @@ internal static partial class DurableFile
     [LibraryImport("libc", EntryPoint = "fsync", SetLastError = true)]
     [DefaultDllImportSearchPaths(DllImportSearchPath.SafeDirectories)]
     private static partial int Sync(int file);
+
+    [LibraryImport("libc", EntryPoint = "statx", StringMarshalling = StringMarshalling.Utf8)]
+    [DefaultDllImportSearchPaths(DllImportSearchPath.SafeDirectories)]
+    private static partial int Status(int folder, string path, int flags, uint mask, ref byte status);
 
     [LibraryImport("libc", EntryPoint = "close")]
     [DefaultDllImportSearchPaths(DllImportSearchPath.SafeDirectories)]

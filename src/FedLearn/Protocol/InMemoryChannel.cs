@@ -51,7 +51,7 @@ public sealed class InMemoryChannel : PartyChannel
         if (cancellationToken.IsCancellationRequested)
             return ValueTask.FromCanceled<long>(cancellationToken);
         long bytes = payload.PackedBytes;
-        CheckSize(round, bytes);
+        CheckSize(round, bytes, payload);
         // What stays as it is is handed over itself.
         Write(ChannelFrame.Message(round, payload is RoundVector { IsTransient: true } transient ? _outgoing.Pool.Copy(transient) : payload, bytes));
         return new ValueTask<long>(bytes);

@@ -277,12 +277,13 @@ public abstract class PartyChannel(string localParty, string remoteParty, Channe
     /// <summary>Refuses to send a message over the limit, before memory for it is taken.</summary>
     /// <param name="round">Round.</param>
     /// <param name="bytes">Size of the message, framing included.</param>
+    /// <param name="payload">The message; null where it is not known. What makes it smaller depends on it.</param>
     /// <exception cref="PeerException">FL4006.</exception>
-    protected void CheckSize(int round, long bytes)
+    protected void CheckSize(int round, long bytes, Payload? payload = null)
     {
         if (bytes > Options.MaxMessageBytes)
             throw Error(ProtocolErrors.TooLarge, $"round {round}", $"a message of {bytes} bytes is over the limit of {Options.MaxMessageBytes}.",
-                "Use more batches per epoch, or raise transport.maxMessageBytes at both parties.");
+                $"{(payload is MaskedProducts ? "It has a ciphertext a column: use fewer columns" : "Use more batches per epoch")}, or raise transport.maxMessageBytes at both sides.");
     }
 
     private static string StepOf(int round) => round == EndOfTheJob ? "end of the job" : $"round {round}";

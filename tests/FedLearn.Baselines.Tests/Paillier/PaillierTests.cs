@@ -148,6 +148,14 @@ public sealed class PaillierTests
     public void InRange_NumberNearTheLimit_IsAsExpected(double value, bool expected) => Assert.Equal(expected, FixedPoint.InRange(value));
 
     [Fact]
+    public async Task Encryptor_MoreRowsThanOneMessageHolds_AreRefusedBeforeAnyIsEncrypted()
+    {
+        await using PaillierEncryptor encryptor = Encryptor(PaillierVariant.Fast);
+        var error = await Assert.ThrowsAsync<ConfigurationException>(() => encryptor.EncryptAsync(new double[(Array.MaxLength / (encryptor.Key.Words * sizeof(ulong))) + 1]));
+        Assert.Equal(Glm.GlmJointErrors.NotEncryptable, error.Id);
+    }
+
+    [Fact]
     public async Task Encryptor_NumbersOfEitherSign_DecryptToIntegersModuloN()
     {
         double[] values = [0, 1, -1, .5, -1048576, 1048576, Math.ScaleB(-1, -64), 1e-30];

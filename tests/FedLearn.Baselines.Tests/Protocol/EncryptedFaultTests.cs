@@ -135,6 +135,7 @@ public class EncryptedFaultTests
     [InlineData(0, 0)]
     [InlineData(2, 0)]
     [InlineData(2, 1e300)]
+    [InlineData(2, int.MaxValue)]
     [InlineData(3, -1)]
     [InlineData(4, 21)]
     [InlineData(4, .5)]
@@ -171,6 +172,28 @@ public class EncryptedFaultTests
             return new Scalars(agreed.Kind, values);
         }).RunAsync(Data.Inputs());
         AssertFault(errors, "p1", GlmJointErrors.SizesDiffer, "'arbiter'");
+    }
+
+    [Fact]
+    public async Task Shares_OverTheLimitOfAMessage_EndTheExchangeAtOnce()
+    {
+        const int Rows = 200;
+        double[] numbers = new double[Rows];
+        // A receive that is waited for to the end of its time would outlast the test's patience.
+        var federation = new EncryptedFederation(Data.Job(Sgd()), new ReferenceAdditiveScheme()) { Options = new ChannelOptions { MaxMessageBytes = 1 << 10, ReceiveTimeout = TimeSpan.FromHours(1) } };
+        var error = await Assert.ThrowsAsync<PeerException>(() => federation.GradientsAsync(new BatchLayout(Rows, 1), [[numbers], [numbers]], [[numbers], [numbers]]));
+        Assert.Equal(ProtocolErrors.TooLarge, error.Id);
+        Assert.Contains("more batches", error.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task MaskedProducts_OverTheLimitOfAMessage_SayThatColumnsMakeThemLarge()
+    {
+        (InMemoryChannel party, _) = InMemoryChannel.CreatePair("p1", "arbiter", new ChannelOptions { MaxMessageBytes = 1 << 10 });
+        var error = await Assert.ThrowsAsync<PeerException>(async () => await party.SendAsync(0, Cryptosystem.Release(new MaskedProducts(new byte[2000], 5), "masked inner products", "scheme", "arbiter")));
+        Assert.Equal(ProtocolErrors.TooLarge, error.Id);
+        Assert.Contains("fewer columns", error.Message, StringComparison.Ordinal);
+        Assert.DoesNotContain("batches", error.Message, StringComparison.Ordinal);
     }
 
     [Fact]

@@ -30,6 +30,9 @@ internal sealed class EncryptedFederation(GlmJob job, IAdditiveScheme scheme)
     /// <summary>The party whose process ends when it waits for the arbiter's answer of a round.</summary>
     internal (string Party, int Round)? Dies { get; init; }
 
+    /// <summary>Limits between the parties in <see cref="GradientsAsync"/>; null for the usual ones.</summary>
+    internal ChannelOptions? Options { get; init; }
+
     private readonly ConcurrentBag<IPartyChannel> _channels = [];
 
     private IAdditiveScheme SchemeOf(string member) => Schemes.GetValueOrDefault(member) ?? scheme;
@@ -91,7 +94,7 @@ internal sealed class EncryptedFederation(GlmJob job, IAdditiveScheme scheme)
     {
         string[] names = [.. job.Parties.Select(p => p.Party.Name)];
         (InMemoryChannel First, InMemoryChannel Second)[] stars = [.. names.Select(name => InMemoryChannel.CreatePair(job.Privacy.He.Arbiter, name))],
-            pairs = [.. names.Skip(1).Select(name => InMemoryChannel.CreatePair(names[0], name))];
+            pairs = [.. names.Skip(1).Select(name => InMemoryChannel.CreatePair(names[0], name, Options))];
         Task<ArbiterResult> arbiter = new EncryptionArbiter(job, scheme).RunAsync([.. stars.Select(s => Watched(s.First))]);
         Task<double[][]>[] parties = [.. names.Select((name, p) => Task.Run(async () =>
         {

@@ -107,6 +107,77 @@ public sealed class OutputFileTests : IDisposable
         Assert.Equal(before, File.ReadAllText(events));
     }
 
+    [Theory]
+    [InlineData("train", "--report", "@out", "--html", "@out")]
+    [InlineData("train", "--report", "@out", "--html", "@sub/../out")]
+    [InlineData("train", "--model", "@models", "--report", "@models/telco.model.json")]
+    [InlineData("train", "--model", "@models", "--report", "@models")]
+    [InlineData("train", "--model", "@out/models", "--html", "@out")]
+    [InlineData("predict", "--model", "@models", "--out", "@out", "--report", "@out")]
+    [InlineData("align", "--out", "@lists", "--report", "@lists/bank.aligned.csv")]
+    public async Task Verb_TwoResultsInOnePlace_IsRefused(string verb, params string[] options)
+    {
+        _scene.Job();
+        ToolRun run = await RefusedAsync("job.json", [verb, "--config", "@job.json", "--json", .. options]);
+        Assert.Contains("another result", run.Error, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void Write_Link_WritesWhatItLeadsTo()
+    {
+        Assert.SkipWhen(OperatingSystem.IsWindows(), "Links need a privilege there.");
+        _scene.Write("there/report.json", "before");
+        File.CreateSymbolicLink(_scene.At("link"), "there/report.json");
+        File.CreateSymbolicLink(_scene.At("nowhere"), "there/new.json");
+
+        OutputFile.CheckApart([], null, _scene.At("link"), _scene.At("nowhere"));
+        OutputFile.Write(_scene.At("link"), "after");
+        OutputFile.Write(_scene.At("nowhere"), "new");
+
+        Assert.Equal(("after", "new"), (File.ReadAllText(_scene.At("there/report.json")), File.ReadAllText(_scene.At("there/new.json"))));
+        Assert.Equal(("there/report.json", "there/new.json"), (new FileInfo(_scene.At("link")).LinkTarget, new FileInfo(_scene.At("nowhere")).LinkTarget));
+    }
+
+    [Fact]
+    public async Task Write_NamedPipe_WritesIntoIt()
+    {
+        Assert.SkipUnless(OperatingSystem.IsLinux(), "Pipes are told from files on Linux.");
+        string pipe = _scene.At("pipe");
+        using (var made = System.Diagnostics.Process.Start("mkfifo", pipe))
+            await made.WaitForExitAsync(TestContext.Current.CancellationToken);
+        Task<string> read = Task.Run(() => File.ReadAllText(pipe), TestContext.Current.CancellationToken);
+
+        OutputFile.CheckApart([], null, pipe, pipe);
+        OutputFile.Write(pipe, "through the pipe");
+
+        // Of a file in its place the reader would not know.
+        Assert.Equal("through the pipe", await read.WaitAsync(TimeSpan.FromMinutes(1), TestContext.Current.CancellationToken));
+    }
+
+    [Fact]
+    public void Write_Device_WritesIntoIt()
+    {
+        Assert.SkipUnless(OperatingSystem.IsLinux(), "Devices are told from files on Linux.");
+        string link = _scene.At("null"), full = _scene.At("full");
+        File.CreateSymbolicLink(link, "/dev/null");
+        File.CreateSymbolicLink(full, "/dev/full");
+
+        OutputFile.CheckApart([link], null, link, link);
+        OutputFile.Write(link, "text");
+
+        Assert.Equal(("/dev/null", 0), (new FileInfo(link).LinkTarget, File.ReadAllText(link).Length));
+        Assert.Equal(CliErrors.CannotWrite, Assert.Throws<Diagnostics.ConfigurationException>(() => OutputFile.Write(full, "text")).Id);
+    }
+
+    [Fact]
+    public async Task Predict_StandardOutputOfAnotherProcess_IsRefused()
+    {
+        _scene.Job(("transport.kind", "grpc"));
+        ToolRun run = await ToolRun.Of("predict", "--config", _scene.At("job.json"), "--model", _scene.At("models"), "--out", "/dev/stdout");
+        Assert.Equal(2, run.ExitCode);
+        Assert.Contains("(FL2101)", run.Error, StringComparison.Ordinal);
+    }
+
     [Fact]
     public async Task Train_ResultBesideTheInputs_IsWritten()
     {

@@ -46,8 +46,19 @@ public class PrivacyOneRoundTests
     [InlineData("--mode", "one-round", "--rows", "30852", "--epsilon", "1", "--delta", "0.01")]
     [InlineData("--rows", "30852", "--epsilon", "1", "--mode=one-round", "--delta", "0.01")]
     [InlineData("--rows", "30852", "--epsilon", "1", "--delta", "0.01", "--mode", "one-round")]
+    [InlineData("--rows", "30852", "--mode:one-round", "--epsilon", "1", "--delta", "0.01")]
     public async Task Calibrate_ModeOneRound_IsThisVerb(params string[] options) => Assert.Equal(
         (await Json("privacy", "one-round", "--rows", "30852", "--epsilon", "1", "--delta", "0.01")).GetRawText(), (await Json(["privacy", "calibrate", .. options])).GetRawText());
+
+    [Fact]
+    public async Task Calibrate_ModeOneRoundInAResponseFile_IsRefused()
+    {
+        using var scene = new Scene();
+        string args = scene.Write("args", "--mode one-round --family binomial --rows 569 --batches 5 --epochs 10 --step-size 1 --l2 0.001 --weight-norm 1 --residual-clip 1 --epsilon 1 --delta 1e-5");
+        ToolRun run = await ToolRun.Of("privacy", "calibrate", $"@{args}", "--json");
+        Assert.Equal((2, ""), (run.ExitCode, run.Output));
+        Assert.Contains("(FL2101)", run.Error, StringComparison.Ordinal);
+    }
 
     [Theory]
     [InlineData("--label-range", "2")]

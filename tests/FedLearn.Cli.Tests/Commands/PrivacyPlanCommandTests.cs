@@ -97,6 +97,28 @@ public sealed class PrivacyPlanCommandTests : IDisposable
     }
 
     [Fact]
+    public async Task Plan_NoSchema_CountsFeaturesAlone()
+    {
+        _scene.Write("bank.csv", "id,y,age,w,income,o,t", "c_0,1,0.5,1,0.5,0,1");
+        _scene.Write("telco.svm", ["# sparse rows", .. Enumerable.Range(0, 101).Select(i => $"0 {(i == 50 ? "7:0.5" : "2:0.5")}"), ""]);
+        string job = _scene.Job(Scene.Private(("parties.0.data", JsonNode.Parse("""{ "path": "bank.csv", "id": "id", "label": "y", "weight": "w", "offset": "o", "exposure": "t" }""")),
+            ("parties.1.data", JsonNode.Parse("""{ "path": "telco.svm", "ids": "telco.ids" }""")), ("preprocessing", JsonNode.Parse("""{ "scaling": "none", "rows": "clip", "constant": false }""")),
+            ("model.intercept", false), ("training.offsetBound", 1), ("training.sampleWeightBound", 1)));
+        JsonElement plan = JsonDocument.Parse((await ToolRun.Of("privacy", "plan", "--config", job, "--rows", "200", "--json")).Output).RootElement;
+        Assert.Equal([2, 7], plan.GetProperty("parties").EnumerateArray().Select(p => p.GetProperty("columns").GetInt32()));
+    }
+
+    [Fact]
+    public async Task Plan_SparseRows_CountsThem()
+    {
+        _scene.Write("telco.svm", ["# sparse rows", .. Enumerable.Range(0, 101).Select(_ => "0 1:0.5 2:0.5"), ""]);
+        string job = _scene.Job(Scene.Private(("parties.1.data", JsonNode.Parse("""{ "path": "telco.svm", "ids": "telco.ids", "schema": "telco.schema.json" }"""))));
+        JsonElement plan = JsonDocument.Parse((await ToolRun.Of("privacy", "plan", "--config", job, "--json")).Output).RootElement;
+        // Four in five of 101, rounded up; a line less would be 80.
+        Assert.Equal(81, plan.GetProperty("rows").GetInt32());
+    }
+
+    [Fact]
     public async Task Plan_SplitFile_CountsItsTrainingRows()
     {
         _scene.Write("split.csv", ["id,split", .. Enumerable.Range(0, 240).Select(i => $"c_{i:0000},{(i % 3 == 0 ? "test" : "train")}")]);

@@ -64,6 +64,14 @@ public sealed class PartyFileTests : IDisposable
     }
 
     [Fact]
+    public void Load_PeerNamedTwice_IsRefused()
+    {
+        var error = Assert.Throws<ConfigurationException>(() => Load("""{ "job": "job.json", "party": "telco", "data": { "path": "t.csv" }, "peers": { "bank": "127.0.0.1:1", "bank": "127.0.0.1:2" } }"""));
+        Assert.Equal(RunFileErrors.DuplicateKey, error.Id);
+        Assert.Contains("peers.bank", error.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
     public void Load_OwnDataAndLedger_ReplaceTheJobs()
     {
         string job = Job.Replace("\"role\": \"passive\"", "\"role\": \"passive\", \"data\": { \"path\": \"theirs.csv\", \"schema\": \"s.json\" }, \"ledger\": { \"path\": \"j.db\" }", StringComparison.Ordinal);

@@ -475,6 +475,8 @@ public sealed class RunFileTests : IDisposable
         Assert.Equal(Path.Combine(run.Directory, "models"), run.WarmStart);
         Assert.Equal([1, 3], Assert.IsType<GlmClassWeights.Declared>(run.Job.Training.ClassWeights).Weights);
         Refused<ConfigurationException>(With(text, "training.classWeights", """{ "2": 3 }"""), RunFileErrors.OutOfRange, "classWeights.2");
+        Refused<ConfigurationException>(With(text, "training.classWeights", """{ "01": 3 }"""), RunFileErrors.OutOfRange, "classWeights.01");
+        Refused<ConfigurationException>(text.Replace("\"1\":3", "\"1\":3,\"1\":50", StringComparison.Ordinal), RunFileErrors.DuplicateKey, "classWeights.1");
         Refused<ConfigurationException>(With(text, "training.optimizer", "\"lbfgs\""), RunFileErrors.Contradiction, "optimizer");
         Refused<PrivacyRefusedException>(With(Private, "evaluation.inference", "true"), RunFileErrors.OptimizerRefused, "inference");
     }

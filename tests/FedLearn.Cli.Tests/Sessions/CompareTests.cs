@@ -1,4 +1,5 @@
 using System.Text.Json.Nodes;
+using FedLearn.Cli.Running;
 using FedLearn.Storage.Sqlite;
 
 namespace FedLearn.Cli.Tests.Sessions;
@@ -223,13 +224,55 @@ public class CompareTests
     }
 
     [Fact]
-    public async Task Compare_LifetimeBudgetIsSpent_IsARefusedRow()
+    public async Task Compare_RowOverTheLifetimeBudget_IsARefusedRow()
     {
         using var scene = new Scene();
-        (JsonObject document, _) = await CompareAsync(scene.Job(Settings(("parties.1.ledger", JsonNode.Parse("""{ "budget": { "epsilon": 1.2, "delta": 0.001 } }""")))), "--epsilons", "1");
-        Assert.Equal("ok", (string)Row(document, "hdp-vfl", "paper", 1)["status"]!);
-        JsonObject refused = Row(document, "hdp-vfl", "tight", 1);
-        Assert.Equal(("refused", "FL5020"), ((string)refused["status"]!, (string)refused["error"]!["id"]!));
+        // All rows at epsilon 1 together fit; none at 6 does, and their cost counts for nobody.
+        (JsonObject document, _) = await CompareAsync(scene.Job(Settings(("parties.1.ledger", JsonNode.Parse("""{ "budget": { "epsilon": 4, "delta": 0.001 } }""")))), "--epsilons", "1,6");
+        foreach (string calibration in (string[])["paper", "tight"])
+        {
+            Assert.Equal("ok", (string)Row(document, "hdp-vfl", calibration, 1)["status"]!);
+            JsonObject refused = Row(document, "hdp-vfl", calibration, 6);
+            Assert.Equal(("refused", "FL5020"), ((string)refused["status"]!, (string)refused["error"]!["id"]!));
+        }
+
+        Assert.Equal("ok", (string)Row(document, "one-round", null, 1)["status"]!);
+    }
+
+    [Theory]
+    [InlineData("1", 1.2, "1")]
+    [InlineData("1", 2.5, "3")]
+    public async Task Compare_RowsOverTheLifetimeBudgetTogether_AreRefusedBeforeTheFirst(string epsilons, double budget, string repeats)
+    {
+        using var scene = new Scene();
+        string job = scene.Job(Settings(("parties.1.ledger", new JsonObject { ["budget"] = new JsonObject { ["epsilon"] = budget, ["delta"] = 0.001 } })));
+        ToolRun run = await ToolRun.Of("compare", "--config", job, "--json", "--epsilons", epsilons, "--he", "paillier", "--repeats", repeats);
+        Assert.Equal((5, ""), (run.ExitCode, run.Output));
+        Assert.Contains("(FL5020)", run.Error, StringComparison.Ordinal);
+        Assert.Contains("together at 'telco'", run.Error, StringComparison.Ordinal);
+        Assert.Contains("--repeats 1", run.Error, StringComparison.Ordinal);
+        Assert.Empty(scene.Ledgers);
+    }
+
+    [Fact]
+    public async Task Of_LaterRepeatRefused_KeepsTheFiguresThatWerePaidFor()
+    {
+        using var scene = new Scene();
+        string job = scene.Job(Scene.Private());
+        JsonObject report = JsonNode.Parse((await ToolRun.Of("train", "--config", job, "--json")).Output)!.AsObject();
+        var result = new CompareResult(new CompareCase("hdp-vfl") { Calibration = "tight", Epsilon = 1, Delta = 0.001 }) { Planned = 3 };
+        result.Reports.Add(report);
+        result.Reports.Add(report);
+        result.Refuse(new Diagnostics.PrivacyRefusedException("FL5020", "place", "the budget is spent.", "Raise it."));
+
+        JsonObject document = CompareDocument.Of(CompareRunner.Plain(job), null, new CompareRequest([1], [], 0.001, 1, 3), false, [result], [], new JsonObject());
+
+        JsonObject row = Row(document, "hdp-vfl", "tight", 1);
+        Assert.Equal(("ok", "FL5020"), ((string)row["status"]!, (string)row["error"]!["id"]!));
+        Assert.Equal((2, 1), ((int)row["timing"]!["repeats"]!, (int)row["timing"]!["repeatsRefused"]!));
+        Assert.Equal((double)report["timing"]!["secondsPerEpoch"]!, (double)row["timing"]!["secondsPerEpoch"]!);
+        foreach (string key in (string[])["note", "sentence"])
+            Assert.Contains("1 of its 3 runs were refused (FL5020)", (string)row[key]!, StringComparison.Ordinal);
     }
 
     [Fact]

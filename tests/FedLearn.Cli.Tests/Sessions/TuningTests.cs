@@ -181,6 +181,16 @@ public class TuningTests
     private static IReadOnlyList<LedgerEntry> Charges(Scene scene, string party) => SqliteLedger.Audit(scene.At($"{party}.ledger.db")).Entries;
 
     [Fact]
+    public async Task Tune_Fresh_IsRefused()
+    {
+        using var scene = new Scene();
+        ToolRun run = await ToolRun.Of("train", "--config", scene.Job(), "--cross-validate", "3", "--fresh", "--json");
+        Assert.Equal((2, ""), (run.ExitCode, run.Output));
+        Assert.Contains("(FL2101)", run.Error, StringComparison.Ordinal);
+        Assert.Contains("--fresh", run.Error, StringComparison.Ordinal);
+    }
+
+    [Fact]
     public async Task Tune_BudgetForOneRunOnly_IsRefusedBeforeTheFirst()
     {
         using var scene = new Scene();

@@ -1,6 +1,8 @@
 using System.Diagnostics;
 using System.Globalization;
 using System.Net.Sockets;
+using System.Security.Cryptography;
+using System.Text;
 using System.Text.Json.Nodes;
 using FedLearn.Cli.Output;
 using FedLearn.Cli.RunFiles;
@@ -49,6 +51,8 @@ internal sealed record JobStatus(string? Job, string? Party, string? Role, strin
 /// <summary>One party of one job in a service: session after session. Nothing that happens in it reaches another job.</summary>
 internal sealed class ServiceJob
 {
+    private const int FolderDigits = 12;
+
     private static readonly TimeSpan FirstPause = TimeSpan.FromMilliseconds(200), ProbeTime = TimeSpan.FromSeconds(5);
 
     // What no session mends by itself. The job is tried again nevertheless: the other side may mend its file.
@@ -305,5 +309,10 @@ internal sealed class ServiceJob
             _log(_session is { } session ? $"[{Name} {session}] {text}" : $"[{Name}] {text}");
     }
 
-    private static string FolderOf(string name) => string.Concat(name.Select(c => char.IsAsciiLetterOrDigit(c) || c is '-' or '_' ? c : '_'));
+    /// <summary>A folder's name for that of a job or a party: the same where it can be, else with digits of its hash, since names that differ must not meet in one folder.</summary>
+    internal static string FolderOf(string name)
+    {
+        string plain = string.Concat(name.Select(c => char.IsAsciiLetterOrDigit(c) || c is '-' or '_' ? c : '_'));
+        return plain == name ? name : $"{plain}-{Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(name)))[..FolderDigits]}";
+    }
 }

@@ -102,6 +102,16 @@ public class ServiceTests
     }
 
     [Fact]
+    public void FolderOf_NamesThatLookAlike_AreFoldersOfTheirOwn()
+    {
+        string[] names = ["credit", "a-b_c", "a.b", "a b", "a_b", "模型一", "模型二", "..", "/"];
+        string[] folders = [.. names.Select(ServiceJob.FolderOf)];
+        Assert.Equal(names.Length, folders.Distinct(StringComparer.OrdinalIgnoreCase).Count());
+        Assert.All(folders, folder => Assert.Matches("^[A-Za-z0-9_-]+$", folder));
+        Assert.Equal(["credit", "a-b_c", "a_b"], folders.Intersect(names)); // what can be a folder's name is one
+    }
+
+    [Fact]
     public async Task Passive_SessionInProgress_OtherJobsGoOnAndAStopTellsThePeer()
     {
         using var scene = new Scene();

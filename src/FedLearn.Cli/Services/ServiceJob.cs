@@ -51,7 +51,9 @@ internal sealed record JobStatus(string? Job, string? Party, string? Role, strin
 /// <summary>One party of one job in a service: session after session. Nothing that happens in it reaches another job.</summary>
 internal sealed class ServiceJob
 {
-    private const int FolderDigits = 12;
+    private const int FolderDigits = 12, SessionDigits = 8;
+
+    private const string Unfinished = ".unfinished", Models = "models", Report = "report.json";
 
     private static readonly TimeSpan FirstPause = TimeSpan.FromMilliseconds(200), ProbeTime = TimeSpan.FromSeconds(5);
 
@@ -112,6 +114,7 @@ internal sealed class ServiceJob
     public async Task<FedLearnException?> RunAsync(CancellationToken cancellationToken)
     {
         Log(File.Run.Notice);
+        SetLeftoversAside();
         if (!IsCounted)
             return await AttemptAsync(cancellationToken).ConfigureAwait(false);
         LookAtCount();
@@ -132,24 +135,26 @@ internal sealed class ServiceJob
     private async Task<FedLearnException?> AttemptAsync(CancellationToken stop)
     {
         long start = Stopwatch.GetTimestamp();
-        string unfinished = Path.Combine(_results, ".unfinished");
+        string unfinished = Path.Combine(_results, $"{Unfinished}-{Guid.NewGuid().ToString("N")[..SessionDigits]}");
+        bool over = false;
         try
         {
-            Discard(unfinished);
             // Before a peer is met: a session without room for its results would be paid for in vain.
             OutputFile.Probe(_results);
             if (File is { Relay: null, ActiveParty: { } address })
                 await ProbeAsync(address, stop).ConfigureAwait(false);
-            PartyTask task = Watched(TaskOf(Path.Combine(unfinished, "models")));
+            OutputFile.Guard(unfinished, () => DurableFile.CreateFolder(unfinished));
+            PartyTask task = Watched(TaskOf(Path.Combine(unfinished, Models)));
             TransportSettings transport = File.TransportFor("train");
             JsonObject document = File.Hosts
                 ? await PartySupervisor.HostAsync(task, File.Listen, transport, at => Log(File.Listening(at)), Log, stop).ConfigureAwait(false)
                 : await PartySupervisor.JoinAsync(task, File.ActiveParty!, transport, Log, stop).ConfigureAwait(false);
+            over = true;
             string place = Keep(document, unfinished, Stopwatch.GetElapsedTime(start).TotalSeconds);
             lock (_gate)
                 (_state, _sessions, _lastError) = (IsCounted ? JobState.Ready : JobState.Done, _sessions + 1, null);
             Log($"session finished; results in {place}");
-            _session = _said = null;
+            _said = null;
             return null;
         }
         catch (Exception e) when (stop.IsCancellationRequested)
@@ -159,7 +164,7 @@ internal sealed class ServiceJob
         }
         catch (FedLearnException e)
         {
-            return Failed(e);
+            return Failed(e, over);
         }
 #pragma warning disable CA1031 // the outermost frame of a job: what goes wrong in it must not reach the others
         catch (Exception e)
@@ -171,7 +176,8 @@ internal sealed class ServiceJob
         }
         finally
         {
-            Discard(unfinished);
+            SetAside(unfinished);
+            _session = null;
         }
     }
 
@@ -210,7 +216,7 @@ internal sealed class ServiceJob
         {
             Run = async (agreement, channels, stop) =>
             {
-                _session = (agreement.Resume?.SessionId ?? agreement.SessionId)[..8];
+                _session = (agreement.Resume?.SessionId ?? agreement.SessionId)[..SessionDigits];
                 try
                 {
                     // What goes on with a session that was cut off is counted already, and spends nothing anew.
@@ -255,7 +261,7 @@ internal sealed class ServiceJob
 
     private bool IsIdle(FedLearnException e) => IsCounted && _session is null && e.Id is (ProtocolErrors.CannotConnect or ProtocolErrors.PartyMissing);
 
-    private FedLearnException Failed(FedLearnException e)
+    private FedLearnException Failed(FedLearnException e, bool over = false)
     {
         lock (_gate)
         {
@@ -269,10 +275,10 @@ internal sealed class ServiceJob
         }
 
         // An active party that stays away is said once, not at every attempt.
-        string text = _session is null && IsCounted ? $"waits for the next session: {e.Message}" : $"session failed: {e.Message}";
+        string text = _session is null && IsCounted ? $"waits for the next session: {e.Message}" : over ? $"session finished, but not its results: {e.Message}" : $"session failed: {e.Message}";
         if (text != _said)
             Log(text);
-        (_said, _session) = (text, null);
+        _said = text;
         return e;
     }
 
@@ -284,22 +290,59 @@ internal sealed class ServiceJob
         else
             document["timing"] = new JsonObject { ["totalSeconds"] = seconds };
         string report = ReportWriter.Text(JsonNode.Parse(document.ToJsonString())!.AsObject());
-        OutputFile.Write(Path.Combine(unfinished, "report.json"), file => System.IO.File.WriteAllText(file, report), ownerOnly: true);
-        string place = Path.Combine(_results, string.Create(CultureInfo.InvariantCulture, $"{_clock.GetUtcNow():yyyyMMdd'T'HHmmss'Z'}-{_session}"));
-        OutputFile.Guard(place, () => Directory.Move(unfinished, place));
+        string place = PlaceOf(_session!);
+        try
+        {
+            OutputFile.Write(Path.Combine(unfinished, Report), file => System.IO.File.WriteAllText(file, report), ownerOnly: true);
+            OutputFile.Guard(place, () => Directory.Move(unfinished, place));
+        }
+        catch (ConfigurationException e)
+        {
+            throw new ConfigurationException(e.Id, e.Place, "the session is over and charged, and its results cannot be written here.", "Make room, or mend the permissions. Nothing has to run again.", e.InnerException);
+        }
+
         return place;
     }
 
-    private static void Discard(string folder)
+    private string PlaceOf(string session) => Path.Combine(_results, string.Create(CultureInfo.InvariantCulture, $"{_clock.GetUtcNow():yyyyMMdd'T'HHmmss'Z'}-{session}"));
+
+    /// <summary>Deletes what an attempt left, unless there is a model: that was paid for, and may be the only one.</summary>
+    private void SetAside(string folder)
     {
         try
         {
-            if (Directory.Exists(folder))
+            if (!Directory.Exists(folder))
+                return;
+            bool hasReport = System.IO.File.Exists(Path.Combine(folder, Report));
+            if (!hasReport && !System.IO.File.Exists(Path.Combine(folder, Models, $"{File.Self.Name}.model.json")))
+            {
                 Directory.Delete(folder, recursive: true);
+                return;
+            }
+
+            string place = PlaceOf(_session ?? folder[^SessionDigits..]) + (hasReport ? "" : ".incomplete");
+            Directory.Move(folder, place);
+            Log(hasReport ? $"the results of a session that finished are in {place}" : $"the model that was saved is kept in {place}; there is no report beside it");
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
-            // The next session says so when it cannot write there.
+            // The next session says so when it cannot write there; the next start tries again.
+            Log($"warning: {folder} cannot be moved away; a model may be in it");
+        }
+    }
+
+    // What a process that was killed left.
+    private void SetLeftoversAside()
+    {
+        try
+        {
+            if (Directory.Exists(_results))
+                foreach (string folder in Directory.GetDirectories(_results, Unfinished + "*"))
+                    SetAside(folder);
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            // The probe before a session says it.
         }
     }
 

@@ -1,3 +1,4 @@
+using System.Collections.Concurrent;
 using System.Net;
 using System.Net.Sockets;
 using System.Text;
@@ -112,6 +113,59 @@ public class ServiceTests
     }
 
     [Fact]
+    public async Task Passive_ReportCannotBeWritten_KeepsTheModelThatWasPaidFor()
+    {
+        using var scene = new Scene();
+        (string bankFile, string telcoFile) = Job(scene, "credit", Scene.FreePort(), """, "service": { "longestPauseSeconds": 0.5 }""", Scene.Private());
+        var log = new ConcurrentQueue<string>();
+        var kept = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+        var job = new ServiceJob(PartyFile.Load(telcoFile), scene.At("results"), line =>
+        {
+            log.Enqueue(line);
+            if (line.EndsWith("session begins", StringComparison.Ordinal)) // a folder stands where the report has to be
+                Directory.CreateDirectory(Path.Combine(Assert.Single(Directory.GetDirectories(scene.At("results/credit/telco"), ".unfinished*")), "report.json"));
+            if (line.Contains(".incomplete", StringComparison.Ordinal))
+                kept.TrySetResult();
+        }, TimeProvider.System);
+        using var stop = CancellationTokenSource.CreateLinkedTokenSource(Token);
+        Task running = job.RunAsync(stop.Token);
+
+        ToolRun bank = await ToolRun.Of("party", "--config", bankFile);
+        Assert.True(bank.ExitCode == 0, bank.Error + string.Join('\n', log));
+        await kept.Task.WaitAsync(ToolProcess.Patience, Token);
+        await stop.CancelAsync();
+        await Assert.ThrowsAnyAsync<OperationCanceledException>(() => running);
+
+        string folder = Assert.Single(Sessions(scene, "credit", "telco"));
+        Assert.Matches(@"/\d{8}T\d{6}Z-[0-9a-f]{8}\.incomplete$", folder.Replace('\\', '/'));
+        Assert.True(File.Exists(Path.Combine(folder, "models", "telco.model.json")));
+        Assert.Contains(log, line => line.Contains("session finished, but not its results: ", StringComparison.Ordinal) && line.EndsWith("Nothing has to run again. (FL2102)", StringComparison.Ordinal));
+        Assert.Contains(log, line => line.EndsWith($"the model that was saved is kept in {folder}; there is no report beside it", StringComparison.Ordinal));
+        Assert.Equal("FL2102", job.Status.LastError);
+    }
+
+    [Fact]
+    public async Task Start_AfterAProcessThatWasKilled_LosesNoModel()
+    {
+        using var scene = new Scene();
+        string telco = Job(scene, "credit", Scene.FreePort()).Telco;
+        scene.Write("results/credit/telco/.unfinished-00000001/models/telco.model.json", "a model");
+        scene.Write("results/credit/telco/.unfinished-00000002/models/telco.model.json", "another");
+        scene.Write("results/credit/telco/.unfinished-00000002/report.json", "its report");
+        scene.Write("results/credit/telco/.unfinished-00000003/models/telco.model.json.new", "half a mod");
+        using ToolProcess service = ToolProcess.Start(Service(scene, telco));
+
+        await service.SaysAsync("(FL4015)");
+        string[] kept = [.. Sessions(scene, "credit", "telco").Select(s => Path.GetFileName(s)!.Split('-')[1]).Order(StringComparer.Ordinal)];
+        Assert.Equal(["00000001.incomplete", "00000002"], kept);
+        Assert.Contains("the model that was saved is kept in ", service.Error, StringComparison.Ordinal);
+        Assert.Contains("the results of a session that finished are in ", service.Error, StringComparison.Ordinal);
+        ToolProcess.Send(service.Id, ToolProcess.Terminate);
+        Assert.Equal(0, (await service.EndAsync()).ExitCode);
+        Assert.Equal(["a model", "another"], Sessions(scene, "credit", "telco").Select(s => File.ReadAllText(Path.Combine(s, "models", "telco.model.json")).TrimEnd()).Order(StringComparer.Ordinal));
+    }
+
+    [Fact]
     public async Task Passive_SessionInProgress_OtherJobsGoOnAndAStopTellsThePeer()
     {
         using var scene = new Scene();
@@ -144,7 +198,7 @@ public class ServiceTests
         Assert.Contains("(FL4008)", told.Error, StringComparison.Ordinal); // told, not cut off
         Assert.Empty(Sessions(scene, "long", "telco"));
         Assert.Single(Sessions(scene, "quick", "telco"));
-        Assert.Empty(Directory.GetDirectories(scene.At("results"), ".unfinished", SearchOption.AllDirectories));
+        Assert.Empty(Directory.GetDirectories(scene.At("results"), ".unfinished*", SearchOption.AllDirectories));
     }
 
     [Fact]

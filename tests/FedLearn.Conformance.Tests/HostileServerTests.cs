@@ -127,6 +127,31 @@ public sealed class HostileServerTests
     }
 
     [Fact]
+    public async Task Join_ForwarderWithNobodyBehind_IsALossAndNotAnotherProtocol()
+    {
+        using var listener = new TcpListener(IPAddress.Loopback, 0);
+        listener.Start();
+        Task serving = Task.Run(async () =>
+        {
+            using TcpClient client = await listener.AcceptTcpClientAsync();
+            Assert.True(await client.GetStream().ReadAsync(new byte[1000]) > 0);
+            client.Client.Shutdown(SocketShutdown.Send); // the end without a byte, as ssh has it when nobody is behind the port
+            try
+            {
+                while (await client.GetStream().ReadAsync(new byte[1000]) > 0) { }
+            }
+            catch (IOException)
+            {
+                // the client reset the connection
+            }
+        });
+        PeerException error = await Assert.ThrowsAsync<PeerException>(() => JoinAsync(new Uri($"http://{listener.LocalEndpoint}")));
+        Assert.Equal(ProtocolErrors.PeerGone, error.Id);
+        Assert.Contains("https", error.Remedy, StringComparison.Ordinal); // an encrypted host ends so as well
+        await serving.WaitAsync(ChannelConformance.Patience);
+    }
+
+    [Fact]
     public async Task Join_NobodyListens_NamesAddressAndTime()
     {
         var clock = new ManualClock();

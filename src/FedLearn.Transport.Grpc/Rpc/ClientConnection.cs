@@ -23,6 +23,7 @@ internal sealed class ClientConnection : IDisposable
     private readonly Action _kill;
     private readonly ClientTls? _tls;
     private Stream? _stream;
+    private volatile bool _heard; // of plaintext: over TLS that is the matter of ClientTls
 
     /// <param name="address">Where it leads, for messages.</param>
     /// <param name="clock">Clock of the time limits.</param>
@@ -34,7 +35,7 @@ internal sealed class ClientConnection : IDisposable
     /// <param name="windowBytes">What a stream may receive ahead of its reader.</param>
     private ClientConnection(Uri address, TimeProvider clock, string name, Action kill, Stream stream, ClientTls? tls, TimeSpan heartbeat, int windowBytes)
     {
-        (_address, _clock, Name, _kill, _stream, _tls) = (address, clock, name, kill, stream, tls);
+        (_address, _clock, Name, _kill, _stream, _tls) = (address, clock, name, kill, tls is null ? new ListeningStream(stream, () => _heard = true) : stream, tls);
         var handler = new SocketsHttpHandler
         {
             UseProxy = false,
@@ -218,9 +219,11 @@ internal sealed class ClientConnection : IDisposable
         { } id => new(ProtocolErrors.PeerAborted, Name, $"the coordinator gave up with error {id}.", "Look at the coordinator's own message, mend it there, and run the job again.", inner),
     };
 
-    private PeerException Lost(Exception inner) => _tls?.Explain(inner) is { } refusal ? refusal : IsForeign(inner)
+    // The handler calls a connection that ended without a byte an invalid response too. A forwarder of ports, of ssh say, with nobody behind it ends them so.
+    private PeerException Lost(Exception inner) => _tls?.Explain(inner) is { } refusal ? refusal : (_tls is not null || _heard) && IsForeign(inner)
         ? new(GrpcErrors.NotGrpc, Name, "it does not speak gRPC.", "Check the address and the port, and whether it listens with https.", inner)
-        : new(ProtocolErrors.PeerGone, Name, "the connection ended before the session began.", "Check that the address is the coordinator's, look at its log, then start the party again.", inner);
+        : new(ProtocolErrors.PeerGone, Name, "the connection ended before the session began.",
+            $"Check that the address is the coordinator's{(_tls is null && !_heard ? ", and whether it listens with https" : "")}, look at its log, then start the party again.", inner);
 
     // Bytes that are no HTTP/2, as opposed to an HTTP/2 server that resets a call.
     private static bool IsForeign(Exception e)

@@ -60,6 +60,8 @@ public sealed class GrpcHostTests
 
     private sealed class Silent : IGrpcService
     {
+        public PeerQuotas Quotas { get; } = new(new GrpcQuotas(), TimeProvider.System, NullLogger.Instance);
+
         public Task HandleAsync(HttpContext context) => Task.CompletedTask;
 
         public void Refuse(string who, PeerException refusal) { }

@@ -59,7 +59,9 @@ internal sealed class ServiceJob
 
     // What no session mends by itself. The job is tried again nevertheless: the other side may mend its file.
     private static readonly HashSet<string> Refusals =
-        [ProtocolErrors.DifferentJob, ProtocolErrors.DifferentVersion, ProtocolErrors.UnknownParty, GrpcErrors.NotGrpc, GrpcErrors.PlaintextRefused];
+        [ProtocolErrors.DifferentJob, ProtocolErrors.DifferentVersion, ProtocolErrors.UnknownParty, GrpcErrors.NotGrpc, GrpcErrors.PlaintextRefused,
+        GrpcErrors.PeerExpired, GrpcErrors.PeerWrongName, GrpcErrors.PeerUnknown, GrpcErrors.PeerRevoked, GrpcErrors.PeerWithoutCertificate, GrpcErrors.PeerNotCheckable, GrpcErrors.RefusedByPeer,
+        GrpcErrors.NotTls, GrpcErrors.BindingMismatch];
 
     private readonly Lock _gate = new();
     private readonly string _results;

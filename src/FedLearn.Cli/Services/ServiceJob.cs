@@ -70,7 +70,7 @@ internal sealed class ServiceJob
     private readonly SessionCount _count;
     private JobState _state = JobState.Ready;
     private int _sessions;
-    private bool _refused;
+    private bool _refused, _unable;
     private string? _lastError, _session, _said;
 
     /// <param name="file">The party file.</param>
@@ -116,6 +116,8 @@ internal sealed class ServiceJob
     public async Task<FedLearnException?> RunAsync(CancellationToken cancellationToken)
     {
         Log(File.Run.Notice);
+        foreach (string note in File.Notes)
+            Log($"warning: {note}");
         SetLeftoversAside();
         if (!IsCounted)
             return await AttemptAsync(cancellationToken).ConfigureAwait(false);
@@ -141,13 +143,20 @@ internal sealed class ServiceJob
         bool over = false;
         try
         {
+            bool wasUnable = _unable;
+            _unable = true;
+            PartyFile file = File.WithIdentityOfNow();
             // Before a peer is met: a session without room for its results would be paid for in vain.
             OutputFile.Probe(_results);
+            _unable = false;
+            lock (_gate)
+                if (wasUnable && !_refused)
+                    _state = JobState.Ready; // what hindered this party itself is mended
             if (File is { Relay: null, ActiveParty: { } address })
                 await ProbeAsync(address, stop).ConfigureAwait(false);
             OutputFile.Guard(unfinished, () => DurableFile.CreateFolder(unfinished));
-            PartyTask task = Watched(TaskOf(Path.Combine(unfinished, Models)));
-            TransportSettings transport = File.TransportFor("train");
+            PartyTask task = Watched(TaskOf(file, Path.Combine(unfinished, Models)));
+            TransportSettings transport = file.TransportFor("train");
             JsonObject document = File.Hosts
                 ? await PartySupervisor.HostAsync(task, File.Listen, transport, at => Log(File.Listening(at)), Log, stop).ConfigureAwait(false)
                 : await PartySupervisor.JoinAsync(task, File.ActiveParty!, transport, Log, stop).ConfigureAwait(false);
@@ -196,15 +205,15 @@ internal sealed class ServiceJob
         }
     }
 
-    private PartyTask TaskOf(string models)
+    private PartyTask TaskOf(PartyFile file, string models)
     {
-        RunFile run = File.Run with { Transport = File.Transport, Ignored = File.Ignored };
+        RunFile run = file.Run with { Transport = file.Transport, Ignored = file.Ignored };
         return new SessionOrder(run, "train", models, null)
         {
             KeepsRuns = true,
-            Door = File.Arbiter is { } arbiter ? HeRun.OverGrpc(arbiter, HeRun.ArbiterOf(run, "train")!, File.TransportFor(GrpcRelay.Arbiter)) : null,
+            Door = file.Arbiter is { } arbiter ? HeRun.OverGrpc(arbiter, HeRun.ArbiterOf(run, "train")!, file.TransportFor(GrpcRelay.Arbiter)) : null,
             Log = Log,
-        }.TaskOf(File.Self.Name, progress: null);
+        }.TaskOf(file.Self.Name, progress: null);
     }
 
     /// <summary>A party's task that tells this job how far it is, and counts the session before anything of it leaves.</summary>

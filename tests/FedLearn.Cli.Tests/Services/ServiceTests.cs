@@ -3,9 +3,12 @@ using System.Net;
 using System.Net.Sockets;
 using System.Text;
 using System.Text.Json.Nodes;
+using System.Threading.Channels;
 using FedLearn.Cli.RunFiles;
 using FedLearn.Cli.Services;
+using FedLearn.Cli.Tests.Identity;
 using FedLearn.Cli.Tests.Sessions;
+using FedLearn.Transport.Grpc;
 
 namespace FedLearn.Cli.Tests.Services;
 
@@ -163,6 +166,53 @@ public class ServiceTests
         ToolProcess.Send(service.Id, ToolProcess.Terminate);
         Assert.Equal(0, (await service.EndAsync()).ExitCode);
         Assert.Equal(["a model", "another"], Sessions(scene, "credit", "telco").Select(s => File.ReadAllText(Path.Combine(s, "models", "telco.model.json")).TrimEnd()).Order(StringComparer.Ordinal));
+    }
+
+    [Fact]
+    public async Task Passive_PinsChangeWhileItRuns_TheNextSessionObeysThem()
+    {
+        using var scene = new Scene();
+        (string bankFile, string telcoFile) = Job(scene, "credit", Scene.FreePort(), """, "service": { "longestPauseSeconds": 0.5 }""");
+        string bankPin = Keys.Make(scene.Folder, "bank"), telcoPin = Keys.Make(scene.Folder, "telco"), plain = File.ReadAllText(telcoFile).TrimEnd().TrimEnd('}');
+        File.WriteAllText(bankFile, $$"""{{File.ReadAllText(bankFile).TrimEnd().TrimEnd('}')}}, "tls": {{Keys.Tls("bank", ("telco", telcoPin))}} }""");
+        void Pins(string more) => File.WriteAllText(telcoFile, $$"""{{plain}}, "tls": { "certificate": "telco.crt.pem", "key": "telco.key.pem", "peers": { "bank": "{{bankPin}}" }{{more}} } }""");
+        Pins("");
+        var log = Channel.CreateUnbounded<string>();
+        async Task<string> SaysAsync(string part)
+        {
+            using var patience = CancellationTokenSource.CreateLinkedTokenSource(Token);
+            patience.CancelAfter(ToolProcess.Patience);
+            string line;
+            do
+                line = await log.Reader.ReadAsync(patience.Token);
+            while (!line.Contains(part, StringComparison.Ordinal));
+            return line;
+        }
+
+        var job = new ServiceJob(PartyFile.Load(telcoFile), scene.At("results"), line => log.Writer.TryWrite(line), TimeProvider.System);
+        using var stop = CancellationTokenSource.CreateLinkedTokenSource(Token);
+        Task running = job.RunAsync(stop.Token);
+        await SaysAsync("(FL4015)");
+        Assert.Equal(("ready", null), (job.Status.State, job.Status.LastError));
+
+        Pins(""", "deny": ["sha256:12"]"""); // the old list would let in whom the new one denies
+        await SaysAsync("tls.deny");
+        Assert.Equal(("waiting", IdentityErrors.NoPin), (job.Status.State, job.Status.LastError));
+        Pins("");
+        await SaysAsync("(FL4015)");
+        Assert.Equal("ready", job.Status.State);
+
+        Pins($$""", "deny": ["{{bankPin}}"]""");
+        using ToolProcess bank = ToolProcess.Start("party", "--config", bankFile);
+        Assert.Contains("party 'bank' at https://127.0.0.1:", await SaysAsync($"({GrpcErrors.PeerRevoked})"), StringComparison.Ordinal);
+        Assert.Equal(("waiting", GrpcErrors.PeerRevoked), (job.Status.State, job.Status.LastError)); // able it is not
+        Pins("");
+        await SaysAsync("session finished");
+        Assert.Equal(("ready", null), (job.Status.State, job.Status.LastError));
+        ToolRun run = await bank.EndAsync();
+        Assert.True(run.ExitCode == 0, run.Error);
+        await stop.CancelAsync();
+        await Assert.ThrowsAnyAsync<OperationCanceledException>(() => running);
     }
 
     [Fact]

@@ -133,22 +133,30 @@ public sealed class HostileServerTests
         listener.Start();
         Task serving = Task.Run(async () =>
         {
-            using TcpClient client = await listener.AcceptTcpClientAsync();
-            Assert.True(await client.GetStream().ReadAsync(new byte[1000]) > 0);
-            client.Client.Shutdown(SocketShutdown.Send); // the end without a byte, as ssh has it when nobody is behind the port
-            try
-            {
-                while (await client.GetStream().ReadAsync(new byte[1000]) > 0) { }
-            }
-            catch (IOException)
-            {
-                // the client reset the connection
-            }
+            while (true) // a lost connection is tried again
+                await AnswerAsync(await listener.AcceptTcpClientAsync());
         });
         PeerException error = await Assert.ThrowsAsync<PeerException>(() => JoinAsync(new Uri($"http://{listener.LocalEndpoint}")));
         Assert.Equal(ProtocolErrors.PeerGone, error.Id);
+        Assert.Equal($"host at http://{listener.LocalEndpoint}", error.Place.TrimEnd('/')); // no coordinator, which is another program
         Assert.Contains("https", error.Remedy, StringComparison.Ordinal); // an encrypted host ends so as well
-        await serving.WaitAsync(ChannelConformance.Patience);
+        listener.Stop();
+        Assert.NotNull(await Record.ExceptionAsync(() => serving));
+
+        static async Task AnswerAsync(TcpClient client)
+        {
+            using (client)
+                try
+                {
+                    Assert.True(await client.GetStream().ReadAsync(new byte[1000]) > 0);
+                    client.Client.Shutdown(SocketShutdown.Send); // the end without a byte, as ssh has it when nobody is behind the port
+                    while (await client.GetStream().ReadAsync(new byte[1000]) > 0) { }
+                }
+                catch (IOException)
+                {
+                    // the client reset the connection
+                }
+        }
     }
 
     [Fact]

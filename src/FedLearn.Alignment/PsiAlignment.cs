@@ -15,7 +15,7 @@ namespace FedLearn.Alignment;
 /// the session, for as long as <see cref="PsiOptions.WaitLimit"/> allows.</remarks>
 public sealed class PsiAlignment : IEntityAlignment
 {
-    /// <summary>How often a party that waits for the others is told so: well within the shortest sensible time limit of a channel.</summary>
+    /// <summary>How often a party that waits for the others is told so, and more often where the channel's time limit would else be near.</summary>
     internal static readonly TimeSpan Patience = TimeSpan.FromSeconds(5);
 
     private readonly PsiOptions _options;
@@ -84,7 +84,7 @@ public sealed class PsiAlignment : IEntityAlignment
         {
             try
             {
-                await all.WaitAsync(Patience, _clock, cancellationToken).ConfigureAwait(false);
+                await all.WaitAsync(PauseOf(channel), _clock, cancellationToken).ConfigureAwait(false);
                 return;
             }
             catch (TimeoutException)
@@ -93,6 +93,10 @@ public sealed class PsiAlignment : IEntityAlignment
             }
         }
     }
+
+    /// <summary>Time between two messages that say to wait: a third of the time after which a party gives up, which has the same limit in its job file.</summary>
+    internal static TimeSpan PauseOf(IPartyChannel channel) =>
+        channel.ReceiveTimeout is var limit && limit != Timeout.InfiniteTimeSpan && limit / 3 < Patience ? limit / 3 : Patience;
 
     /// <summary>Tells each passive party which of the ids common with it are common to all: a byte a tag, in rising order of that pair's tags.</summary>
     private static async Task<IReadOnlyList<int>> TellAsync(PsiOutcome[] outcomes, IReadOnlyList<IPartyChannel> channels, int rows, CancellationToken cancellationToken)

@@ -10,7 +10,7 @@ public sealed record SqliteLedgerOptions
     /// <summary>What a record may cost over the life of the ledger. Null: every charge is recorded, none refused.</summary>
     public LedgerBudget? Budget { get; init; }
 
-    /// <summary>Messages of a run that its outbox keeps at least: how far back a resumed run may send again. At least 1. Default 1024.</summary>
+    /// <summary>Messages of a run that its outbox keeps at least: how far back a resumed run may send again, one fewer after a write that was torn. At least 2: of one alone a torn write would leave none. Default 1024.</summary>
     public int OutboxMessages { get; init; } = 1024;
 
     /// <summary>How long other jobs' commits are waited for. Above 0. Default 30 seconds.</summary>
@@ -69,7 +69,7 @@ public sealed class SqliteLedger : IPrivacyLedger
     {
         _options = options ?? new SqliteLedgerOptions();
         _options.Budget?.Check();
-        ArgumentOutOfRangeException.ThrowIfLessThan(_options.OutboxMessages, 1);
+        ArgumentOutOfRangeException.ThrowIfLessThan(_options.OutboxMessages, 2);
         _file = LedgerFile.At(path, _options.LockTimeout);
         _file.Guard(_file.ReadSound);
     }

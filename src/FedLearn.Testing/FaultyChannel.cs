@@ -114,6 +114,9 @@ public sealed class FaultyChannel(IPartyChannel inner, Func<OutgoingMessage, Mes
     public string RemoteParty => _inner.RemoteParty;
 
     /// <inheritdoc />
+    public TimeSpan ReceiveTimeout => _inner.ReceiveTimeout;
+
+    /// <inheritdoc />
     public ChannelStatistics Statistics => _inner.Statistics;
 
     /// <inheritdoc />

@@ -35,9 +35,9 @@ public static class GrpcFederationClient
         (ClientConnection connection, Wire.JoinRequest asked, Wire.JoinReply reply) = await AskAsync(coordinator, request, options, cancellationToken).ConfigureAwait(false);
         try
         {
-            SessionAgreement agreement = SessionCodec.Decode(reply, $"coordinator {GrpcAddress.Name(coordinator)}");
+            SessionAgreement agreement = SessionCodec.Decode(reply, ClientConnection.NameOf(coordinator, options.Peer));
             SessionDesk.Verify(request, agreement);
-            byte[]? binding = connection.Tls is { } tls ? Bind(tls, asked, reply, agreement, $"coordinator {GrpcAddress.Name(coordinator)}") : null;
+            byte[]? binding = connection.Tls is { } tls ? Bind(tls, asked, reply, agreement, ClientConnection.NameOf(coordinator, options.Peer)) : null;
             ClientExchange call = await connection.ExchangeAsync(Methods.Exchange, agreement.SessionId, request.Party.Name,
                 options.JoinTimeout, options.ShutdownTimeout, cancellationToken, binding is null ? null : Convert.ToHexStringLower(binding)).ConfigureAwait(false);
             return new GrpcSession(agreement, [new GrpcPartyChannel(call, request.Party.Name, agreement.Parties[0].Name, options.Channel) { Binding = binding }]);

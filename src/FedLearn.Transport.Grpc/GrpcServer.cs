@@ -15,8 +15,8 @@ namespace FedLearn.Transport.Grpc;
 /// <summary>What a server answers calls with.</summary>
 internal interface IGrpcService : IDisposable
 {
-    /// <summary>What each peer may take of this host; null where the service counts by itself.</summary>
-    PeerQuotas? Quotas => null;
+    /// <summary>What each peer may take of this host.</summary>
+    PeerQuotas Quotas { get; }
 
     /// <summary>Answers one HTTP request.</summary>
     Task HandleAsync(HttpContext context);
@@ -133,15 +133,13 @@ internal sealed class GrpcServer : IAsyncDisposable
             kestrel.Limits.Http2.InitialStreamWindowSize = windowBytes;
             kestrel.Limits.Http2.InitialConnectionWindowSize = ConnectionWindow / StreamWindow * windowBytes;
             kestrel.Limits.Http2.KeepAlivePingDelay = TimeSpan.FromSeconds(20); // finds a peer whose machine vanished without closing
-            if (service.Quotas is not null)
-                kestrel.Limits.MaxConcurrentConnections = options.Quotas.AllConnections;
+            kestrel.Limits.MaxConcurrentConnections = options.Quotas.AllConnections;
             kestrel.Limits.MaxRequestHeadersTotalSize = MostHeaderBytes;
             foreach (EndPoint endpoint in endpoints)
                 kestrel.Listen(endpoint, listen =>
                 {
                     listen.Protocols = HttpProtocols.Http2;
-                    if (service.Quotas is { } counted)
-                        listen.Use(next => connection => counted.ConnectAsync(connection, next)); // before encryption: every connection counts
+                    listen.Use(next => connection => service.Quotas.ConnectAsync(connection, next)); // before encryption: every connection counts
                     if (options.Security is { } security)
                         HostTls.Encrypt(listen, security, service.Refuse);
                 });

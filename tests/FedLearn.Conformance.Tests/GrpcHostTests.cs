@@ -8,6 +8,7 @@ using Microsoft.AspNetCore.Connections;
 using Microsoft.AspNetCore.Http;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Logging;
+using Microsoft.Extensions.Logging.Abstractions;
 
 namespace FedLearn.Conformance.Tests;
 
@@ -60,6 +61,8 @@ public sealed class GrpcHostTests
 
     private sealed class Silent : IGrpcService
     {
+        public PeerQuotas Quotas { get; } = new(new GrpcQuotas(), TimeProvider.System, NullLogger.Instance);
+
         public Task HandleAsync(HttpContext context) => Task.CompletedTask;
 
         public void Refuse(string who, PeerException refusal) { }

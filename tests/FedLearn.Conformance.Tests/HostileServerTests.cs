@@ -127,6 +127,39 @@ public sealed class HostileServerTests
     }
 
     [Fact]
+    public async Task Join_ForwarderWithNobodyBehind_IsALossAndNotAnotherProtocol()
+    {
+        using var listener = new TcpListener(IPAddress.Loopback, 0);
+        listener.Start();
+        Task serving = Task.Run(async () =>
+        {
+            while (true) // a lost connection is tried again
+                await AnswerAsync(await listener.AcceptTcpClientAsync());
+        });
+        PeerException error = await Assert.ThrowsAsync<PeerException>(() => JoinAsync(new Uri($"http://{listener.LocalEndpoint}")));
+        Assert.Equal(ProtocolErrors.PeerGone, error.Id);
+        Assert.Equal($"host at http://{listener.LocalEndpoint}", error.Place.TrimEnd('/')); // no coordinator, which is another program
+        Assert.Contains("https", error.Remedy, StringComparison.Ordinal); // an encrypted host ends so as well
+        listener.Stop();
+        Assert.NotNull(await Record.ExceptionAsync(() => serving));
+
+        static async Task AnswerAsync(TcpClient client)
+        {
+            using (client)
+                try
+                {
+                    Assert.True(await client.GetStream().ReadAsync(new byte[1000]) > 0);
+                    client.Client.Shutdown(SocketShutdown.Send); // the end without a byte, as ssh has it when nobody is behind the port
+                    while (await client.GetStream().ReadAsync(new byte[1000]) > 0) { }
+                }
+                catch (IOException)
+                {
+                    // the client reset the connection
+                }
+        }
+    }
+
+    [Fact]
     public async Task Join_NobodyListens_NamesAddressAndTime()
     {
         var clock = new ManualClock();

@@ -167,6 +167,24 @@ public sealed class QuotaTests
     }
 
     [Fact]
+    public async Task Coordinator_BeyondItsQuotas_RefusesThatPeerAlone()
+    {
+        var options = new GrpcHostOptions { Quotas = new GrpcQuotas { Connections = 4, Streams = 2 } };
+        await using GrpcRelayServer relay = await GrpcRelayServer.StartAsync(options, [Relays.Job(GrpcPairs.Terms("telco"))], cancellationToken: Token);
+        HttpClient[] hostile = [.. Enumerable.Range(0, 4).Select(_ => Hostile())];
+        foreach (HttpClient http in hostile)
+            Assert.Equal((Ok, null), await HealthAsync(http, relay.Address)); // its connection stays open
+        using (HttpClient oneMore = Hostile())
+            Assert.Equal((Exhausted, GrpcErrors.QuotaExceeded), await HealthAsync(oneMore, relay.Address));
+        HttpResponseMessage[] watches = [.. await Task.WhenAll(hostile.Take(2).Select(http => SendAsync(http, relay.Address, Methods.HealthWatch, RawPeer.Frame(), HttpCompletionOption.ResponseHeadersRead)))];
+        Assert.Equal((Exhausted, GrpcErrors.QuotaExceeded), await HealthAsync(hostile[0], relay.Address));
+        using HttpClient honest = new(new SocketsHttpHandler { UseProxy = false });
+        Assert.Equal((Ok, null), await HealthAsync(honest, relay.Address));
+        foreach (IDisposable open in watches.AsEnumerable<IDisposable>().Concat(hostile))
+            open.Dispose();
+    }
+
+    [Fact]
     public async Task Streams_BeyondTheQuota_AreRefusedUntilOneEnds()
     {
         await using GrpcFederationHost host = await HostAsync(new GrpcQuotas { Streams = 3 });

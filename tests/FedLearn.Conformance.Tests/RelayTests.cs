@@ -240,7 +240,7 @@ public sealed class RelayTests
         await using GrpcRelayServer relay = await Relays.StartAsync(Terms, new RelayQuotas { BytesPerParty = 1 << 20 });
         var ended = new TaskCompletionSource<RelayedTraffic>(TaskCreationOptions.RunContinuationsAsynchronously);
         relay.Closed += (_, traffic) => ended.TrySetResult(traffic);
-        var said = new TaskCompletionSource<PeerException?>(TaskCreationOptions.RunContinuationsAsynchronously);
+        var said = new TaskCompletionSource<FedLearnException?>(TaskCreationOptions.RunContinuationsAsynchronously);
         GrpcRelay telco = Relays.Through(relay.Address, Terms, "telco") with { Changed = said.SetResult };
         await using GrpcFederationHost host = await GrpcFederationHost.StartAsync(Relays.Host(relay.Address, Terms), Terms, Stop);
         Task<GrpcSession> joining = host.JoinAsync(GrpcPairs.OwnRequest, Stop);
@@ -260,7 +260,7 @@ public sealed class RelayTests
         await using GrpcRelayServer relay = await Relays.StartAsync(Terms, new RelayQuotas { BytesPerParty = 1 << 20 });
         var ended = new TaskCompletionSource<RelayedTraffic>(TaskCreationOptions.RunContinuationsAsynchronously);
         relay.Closed += (_, traffic) => ended.TrySetResult(traffic);
-        var said = new List<PeerException?>();
+        var said = new List<FedLearnException?>();
         (RelayStream host, RelayStream telco) = await Relays.StreamsAsync(relay.Address, Terms, "telco", said.Add);
         // The last piece may meet the end of the connection already.
         Assert.True(await Record.ExceptionAsync(() => telco.WriteAsync(new byte[(1 << 20) + 1], Stop).AsTask()) is null or IOException);

@@ -6,6 +6,7 @@ using FedLearn.Privacy;
 using FedLearn.Protocol;
 using FedLearn.Testing;
 using FedLearn.Transport.Grpc;
+using Channel = System.Threading.Channels.Channel;
 
 namespace FedLearn.Conformance.Tests;
 
@@ -106,6 +107,34 @@ public sealed class RelayTlsTests
         }
 
         await Task.WhenAll(passive.Select(p => p.DisposeAsync().AsTask()));
+    }
+
+    [Fact]
+    public async Task Host_ItsOwnCertificateOutOfTimeForAWhile_SaysSoAndAcceptsAgain()
+    {
+        await using GrpcRelayServer relay = await GrpcRelayServer.StartAsync(new GrpcHostOptions { Listen = TlsPeers.Listen, Security = TlsPeers.Security("coordinator", "bank", "telco") }, [Relays.Job(Terms)], cancellationToken: Stop);
+        var clock = new ShiftedClock(TimeSpan.Zero);
+        var changes = Channel.CreateUnbounded<string?>();
+        GrpcRelay Through(string party, TimeProvider time) => Relays.Through(relay.Address, Terms, party) with { Security = new GrpcSecurity { Certificate = TlsPeers.Of(party), Peers = TlsPeers.Peer("coordinator", TlsPeers.Of("coordinator")), Clock = time } };
+        var options = new GrpcHostOptions { Relay = Through("bank", clock) with { Changed = error => changes.Writer.TryWrite(error?.Id) }, Security = TlsPeers.Security("bank", "telco") };
+        await using GrpcPairHost host = await GrpcPairHost.StartAsync(options, [new GrpcPair(Terms, GrpcPairs.OwnRequest)], async (session, stop) =>
+            await session.Channels[0].SendAsync(0, Disclosure.Unprotected(new Residuals((await session.Channels[0].ReceiveAsync<Scores>(0, 1, stop)).Values), "test"), stop), Stop);
+        var ended = Channel.CreateUnbounded<Exception?>();
+        host.SessionEnded += (_, error) => ended.Writer.TryWrite(error);
+        async Task SessionAsync()
+        {
+            await using GrpcSession session = await GrpcFederationClient.JoinAsync(relay.Address, GrpcPairs.Request("telco"), new GrpcClientOptions { Relay = Through("telco", TimeProvider.System), Security = TlsPeers.Security("telco", "bank") }, Stop);
+            await session.Channels[0].SendAsync(0, Disclosure.Unprotected(new Scores(new double[] { 7 }), "test"), Stop);
+            Assert.Equal(7, (await session.Channels[0].ReceiveAsync<Residuals>(0, 1, Stop)).Values.Span[0]);
+        }
+
+        clock.Shift = TimeSpan.FromDays(10_000);
+        await SessionAsync(); // over the call that waits at the coordinator already; the next one cannot be made
+        Assert.Equal(GrpcErrors.CertificateUnusable, await changes.Reader.ReadAsync(Stop).AsTask().WaitAsync(ChannelConformance.Patience, Stop));
+        await ended.Reader.ReadAsync(Stop).AsTask().WaitAsync(ChannelConformance.Patience, Stop);
+        clock.Shift = TimeSpan.Zero;
+        Assert.Null(await changes.Reader.ReadAsync(Stop).AsTask().WaitAsync(ChannelConformance.Patience, Stop));
+        await SessionAsync();
     }
 
     [Fact]

@@ -58,7 +58,7 @@ internal static class Relays
     }
 
     /// <summary>The two bare ends of a connection.</summary>
-    public static async Task<(RelayStream Host, RelayStream Party)> StreamsAsync(Uri coordinator, SessionTerms terms, string party, Action<PeerException?>? changed = null)
+    public static async Task<(RelayStream Host, RelayStream Party)> StreamsAsync(Uri coordinator, SessionTerms terms, string party, Action<FedLearnException?>? changed = null)
     {
         var options = new GrpcClientOptions();
         RelayStream offer = await RelayDialer.OfferAsync(Through(coordinator, terms, "bank"), options, TestContext.Current.CancellationToken);

@@ -293,6 +293,14 @@ public sealed class SqliteLedgerTests : IDisposable
     }
 
     [Fact]
+    public void Open_OutboxOfOneMessage_IsRefused()
+    {
+        // A torn write would leave none of those that left.
+        Assert.Throws<ArgumentOutOfRangeException>(() => new SqliteLedger(_folder["bank.ledger.db"], new SqliteLedgerOptions { OutboxMessages = 1 }));
+        _ = new SqliteLedger(_folder["bank.ledger.db"], new SqliteLedgerOptions { OutboxMessages = 2 });
+    }
+
+    [Fact]
     public void Settle_WhatIsNoShare_IsRefused()
     {
         using IPrivacyReservation reservation = New().Reserve(Charges.Gaussian());

@@ -22,11 +22,12 @@ internal static class CoordinatorCommand
                 "jobs": ["job.json"],
                 "tls": null,
                 "allowPlaintext": false,
-                "quotas": { "connections": 64, "connectionsPerParty": 8, "bytesPerParty": null, "joinsPerMinute": 60 },
+                "quotas": { "connections": 64, "connectionsPerParty": 8, "bytesPerParty": null, "joinsPerMinute": 60,
+                            "connectionsPerAddress": 2048, "streams": 2048, "allConnections": 8192 },
                 "stopSeconds": 30
               }
             Quotas hold for each job by itself: connections at once of the job, and of one of its parties; bytes that a party may send within a day;
-            calls of a party within a minute. In the party files, "relay": "HOST:5300" takes the place of listen and of peers.
+            calls of a party within a minute. The last three hold for the process: connections of one address, calls of one peer, connections of all. In the party files, "relay": "HOST:5300" takes the place of listen and of peers.
 
             "tls" (certificate, key, peers: as in a party file, see fedlearn keys --help) encrypts the calls to this process and holds each party to
             its name; beyond this machine they need it, or allowPlaintext. The party files then say "relay": { "address": "HOST:5300", "pins": ["sha256:..."] }.

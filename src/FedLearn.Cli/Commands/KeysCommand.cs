@@ -67,7 +67,8 @@ internal static class KeysCommand
             throw new ConfigurationException(CliErrors.Usage, "--party", "a name is also part of file names.", "Use up to 64 letters, digits, '-', '_' and '.', a letter or digit first.");
         if (lifetime is < 1 or > MostDays)
             throw new ConfigurationException(CliErrors.Usage, "--days", string.Create(CultureInfo.InvariantCulture, $"{lifetime} is no number of days from 1 to {MostDays}."), "Ninety are enough for a trial.");
-        string certificateFile = Path.Combine(place, $"{name}.crt.pem"), keyFile = Path.Combine(place, $"{name}.key.pem");
+        string folder = place == "." ? "" : place;
+        string certificateFile = Path.Combine(folder, $"{name}.crt.pem"), keyFile = Path.Combine(folder, $"{name}.key.pem");
         foreach (string file in (string[])[certificateFile, keyFile])
             if (Path.Exists(file))
                 throw Exists(file, null);
@@ -88,14 +89,14 @@ internal static class KeysCommand
         });
         using var certificate = X509Certificate2.CreateFromPem(certificatePem);
         string pin = CertificatePin.OfKey(certificate).ToString();
-        var own = new JsonObject { ["certificate"] = Path.GetFileName(certificateFile), ["key"] = Path.GetFileName(keyFile), ["peers"] = new JsonObject { ["PEER"] = "sha256:..." } };
+        var own = new JsonObject { ["certificate"] = Pasted(certificateFile), ["key"] = Pasted(keyFile), ["peers"] = new JsonObject { ["PEER"] = "sha256:..." } };
         Terminal terminal = Terminal.Of(parsed);
         terminal.Log($"{certificateFile}: the certificate, to be shown to everybody; valid until {certificate.NotAfter.ToUniversalTime():yyyy-MM-dd}");
         terminal.Log($"{keyFile}: its private key, a secret of this machine");
         terminal.Log("");
         terminal.Log("For the party files of the others, under tls.peers (compare it by telephone):");
         terminal.Log($"  \"{name}\": \"{pin}\"");
-        terminal.Log($"For this party's own file, beside the two files, with the pins of the others for PEER:");
+        terminal.Log($"For this party's own file, in this folder, with the pins of the others for PEER:");
         terminal.Log($"  \"tls\": {{ \"certificate\": \"{own["certificate"]}\", \"key\": \"{own["key"]}\", \"peers\": {{ \"PEER\": \"sha256:...\" }} }}");
         if (json)
         {
@@ -111,6 +112,9 @@ internal static class KeysCommand
             parsed.InvocationConfiguration.Output.WriteLine(document.ToJsonString(PrivacyCommand.Readable));
         }
     }
+
+    // As it stands in JSON, on Windows too.
+    private static string Pasted(string path) => path.Replace('\\', '/');
 
     private static Command Show()
     {

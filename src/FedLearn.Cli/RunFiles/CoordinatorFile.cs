@@ -1,4 +1,5 @@
 using FedLearn.Cli.Running;
+using FedLearn.Cli.Services;
 using FedLearn.Data;
 using FedLearn.Diagnostics;
 using FedLearn.Transport.Grpc;
@@ -28,6 +29,9 @@ internal sealed record CoordinatorFile
     /// <summary>What one job may ask.</summary>
     public required RelayQuotas Quotas { get; init; }
 
+    /// <summary>What one peer may take of the process, whatever its job.</summary>
+    public required GrpcQuotas PeerQuotas { get; init; }
+
     /// <summary>How long connections may go on once the coordinator is told to stop. Default 30 seconds.</summary>
     public required TimeSpan StopTime { get; init; }
 
@@ -43,6 +47,7 @@ internal sealed record CoordinatorFile
         TlsSettings? tls = TlsSettings.Of(file, TimeProvider.System);
         Uri? listen = file.Text("listen") is { } text ? PartyFile.AddressOf(file, "listen", text, file.Has("tls")) : null;
         RelayQuotas quotas = QuotasOf(file.Object("quotas"));
+        GrpcQuotas peerQuotas = PeerQuotasOf(file.Object("quotas"));
         TimeSpan stop = file.Positive("stopSeconds", LongestStop) is { } seconds ? TimeSpan.FromSeconds(seconds) : TimeSpan.FromSeconds(30);
         bool allowPlaintext = file.Flag("allowPlaintext") ?? false;
         IReadOnlyList<RelayJob> jobs = JobsOf(file);
@@ -57,7 +62,7 @@ internal sealed record CoordinatorFile
         foreach (string peer in names.Length == 0 ? [] : tls?.Security.Peers.Keys.Except(names) ?? [])
             file.Object("tls").Fault(RunFileErrors.Parties, $"peers.{peer}", $"no job has a party '{peer}'.", $"Did you mean '{Spelling.Nearest(peer, names)}'?");
         faults.ThrowIfAny();
-        return new CoordinatorFile { Listen = listen!, AllowPlaintext = allowPlaintext, Security = tls?.Security, Notes = tls?.Notes ?? [], Jobs = jobs, Quotas = quotas, StopTime = stop };
+        return new CoordinatorFile { Listen = listen!, AllowPlaintext = allowPlaintext, Security = tls?.Security, Notes = tls?.Notes ?? [], Jobs = jobs, Quotas = quotas, PeerQuotas = peerQuotas, StopTime = stop };
     }
 
     private static List<RelayJob> JobsOf(Section file)
@@ -100,6 +105,18 @@ internal sealed record CoordinatorFile
             ConnectionsPerParty = quotas.Count("connectionsPerParty", 1, 10_000) ?? defaults.ConnectionsPerParty,
             BytesPerParty = bytes,
             JoinsPerMinute = quotas.Count("joinsPerMinute", 1, 100_000) ?? defaults.JoinsPerMinute,
+        };
+    }
+
+    // connections and joinsPerMinute are a job's here.
+    private static GrpcQuotas PeerQuotasOf(Section quotas)
+    {
+        var defaults = new GrpcQuotas();
+        return new GrpcQuotas
+        {
+            Connections = quotas.Count("connectionsPerAddress", 1, ServiceSettings.MostConnections) ?? defaults.Connections,
+            Streams = quotas.Count("streams", 1, ServiceSettings.MostConnections) ?? defaults.Streams,
+            AllConnections = quotas.Count("allConnections", 1, ServiceSettings.MostConnections) ?? defaults.AllConnections,
         };
     }
 }

@@ -165,7 +165,7 @@ internal sealed record PartyFile
         if (run.Alignment.Method == AlignmentMethod.Hashed && !alignsOnly && file.Has("alignment") && !ignored.Contains("alignment"))
             ignored.Add("alignment");
         PeerLink[] links = [.. Links(run, self, arbiter, self.Role == PartyRole.Passive ? null : listen ?? relayed, activeAddress, arbiterAddress, tls)];
-        CheckPeers(file, run, arbiter, links, tls);
+        string[] misspelt = [.. CheckPeers(file, run, arbiter, links, tls)];
         if (file.Has("tls") && links.All(l => !l.IsEncrypted))
             ignored.Add("tls");
         if (file.Has("allowPlaintext") && links.All(l => l.IsEncrypted || l.IsLocal) && relay?.NeedsPlaintext != true)
@@ -197,7 +197,28 @@ internal sealed record PartyFile
                 Quotas = quotas,
             },
             Ignored = ignored,
-            Notes = [.. tls?.Notes ?? [], .. warnings],
+            Notes = [.. tls?.Notes ?? [], .. misspelt, .. warnings],
+        };
+    }
+
+    /// <summary>The same with what the file says now of this party's identity and of whom it admits: <c>tls</c>, and the pins of <c>relay</c>. All else stays as it was read.</summary>
+    /// <exception cref="ConfigurationException">The file, or one that it names there, cannot be used any more; all faults are listed.</exception>
+    public PartyFile WithIdentityOfNow()
+    {
+        if (Transport.Party is not { Security: not null } party)
+            return this;
+        var faults = new Faults(Path);
+        Section file = Section.Load(faults, Run is DssmRunFile ? RunFileKeys.DssmParty : RunFileKeys.Party, Settings);
+        file.Require("tls", "Write it again, or start the party anew to do without.");
+        TlsSettings? tls = TlsSettings.Of(file, TimeProvider.System);
+        RelayRoute? relay = RelayRoute.Of(file, tls, party.AllowPlaintext);
+        PeerLink[] links = [.. party.Links.Select(link => link with { Pins = PinsOf(link.Peer, link.Address, tls) })];
+        CheckPeers(file, Run, HeRun.ArbiterOf(Run, "train"), links, tls);
+        faults.ThrowIfAny();
+        return this with
+        {
+            Transport = Transport with { Party = party with { Security = tls!.Security, Links = links } },
+            Relay = Relay is null ? null : Relay with { Security = relay?.Security },
         };
     }
 
@@ -291,23 +312,27 @@ internal sealed record PartyFile
         if (arbiterAddress is not null)
             yield return Link(arbiter!, arbiterAddress);
 
-        PeerLink Link(string peer, Uri address) =>
-            new(peer, address, address.Scheme == Uri.UriSchemeHttps && tls?.Security.Peers.GetValueOrDefault(peer) is { } pins ? [.. pins.Select(p => p.ToString())] : []);
+        PeerLink Link(string peer, Uri address) => new(peer, address, PinsOf(peer, address, tls));
     }
 
-    private static void CheckPeers(Section file, RunFile run, string? arbiter, PeerLink[] links, TlsSettings? tls)
+    private static IReadOnlyList<string> PinsOf(string peer, Uri address, TlsSettings? tls) =>
+        address.Scheme == Uri.UriSchemeHttps && tls?.Security.Peers.GetValueOrDefault(peer) is { } pins ? [.. pins.Select(p => p.ToString())] : [];
+
+    /// <summary>Refuses a table of pins that lacks a peer, and tells of names that were most likely meant otherwise. The whole table of a consortium may stand in every file, this party's own pin
+    /// included: a pin lets nobody in under a name that the job lacks.</summary>
+    private static IEnumerable<string> CheckPeers(Section file, RunFile run, string? arbiter, IReadOnlyList<PeerLink> links, TlsSettings? tls)
     {
         if (tls is null)
-            return;
-        Section section = file.Object("tls");
-        string[] names = [.. run.Parties.Select(p => p.Name), .. arbiter is null ? Array.Empty<string>() : [arbiter]];
-        // The whole table of a consortium may stand in every file, this party's own pin included.
-        foreach (string peer in tls.Security.Peers.Keys.Where(peer => !names.Contains(peer)))
-            section.Fault(RunFileErrors.Parties, $"peers.{peer}", $"the job has no party '{peer}'.", $"Did you mean '{Spelling.Nearest(peer, names)}'?");
+            return [];
+        IReadOnlyDictionary<string, IReadOnlyList<CertificatePin>> pins = tls.Security.Peers;
+        string[] names = [.. run.Parties.Select(p => p.Name), .. arbiter is null ? Array.Empty<string>() : [arbiter]], bare = [.. links.Where(l => l.IsEncrypted && !pins.ContainsKey(l.Peer)).Select(l => l.Peer)];
+        string[] misspelt = bare.Length == 0 ? [] : [.. pins.Keys.Except(names).Where(peer => RunFileKeys.Meant(peer, bare) is not null)];
         if (tls.Security.Authorities.Count == 0)
-            foreach (PeerLink link in links.Where(l => l.IsEncrypted && !tls.Security.Peers.ContainsKey(l.Peer)))
-                section.Fault(IdentityErrors.UnknownPeer, "peers", $"nothing here tells which certificate is that of '{link.Peer}'.",
-                    $"Write \"{link.Peer}\": \"sha256:...\" with the pin that fedlearn keys new or show printed there, and compare it by telephone; or name the authority that signs the parties' certificates under tls.authorities.");
+            foreach (PeerLink link in links.Where(l => bare.Contains(l.Peer)))
+                file.Object("tls").Fault(IdentityErrors.UnknownPeer, "peers", $"nothing here tells which certificate is that of '{link.Peer}'.",
+                    $"Write \"{link.Peer}\": \"sha256:...\" with the pin that fedlearn keys new or show printed there, and compare it by telephone; or name the authority that signs the parties' certificates under tls.authorities."
+                    + (misspelt.FirstOrDefault(peer => RunFileKeys.Meant(peer, [link.Peer]) is not null) is { } other ? $" There is a pin of '{other}', which the job lacks: did you mean '{link.Peer}'?" : ""));
+        return misspelt.Select(peer => $"tls.peers has a pin of '{peer}', which the job lacks, and none of '{Spelling.Nearest(peer, bare)}': did you mean that?");
     }
 
     // An object names its peers. An array holds one address: that of the active party, the only peer a passive one has.

@@ -101,7 +101,7 @@ internal static class RunFileKeys
     {
         [""] = ["$schema", "listen", "allowPlaintext", "tls", "jobs", "quotas", "stopSeconds"],
         ["tls"] = Tls,
-        ["quotas"] = ["connections", "connectionsPerParty", "bytesPerParty", "joinsPerMinute"],
+        ["quotas"] = ["connections", "connectionsPerParty", "bytesPerParty", "joinsPerMinute", "connectionsPerAddress", "streams", "allConnections"],
     };
 
     /// <summary>The candidate that differs from a word in so few letters that it was most likely meant; null for none. A word that was never near would mislead, and

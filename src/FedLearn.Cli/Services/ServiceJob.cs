@@ -1,6 +1,8 @@
 using System.Diagnostics;
 using System.Globalization;
 using System.Net.Sockets;
+using System.Security.Cryptography;
+using System.Text;
 using System.Text.Json.Nodes;
 using FedLearn.Cli.Output;
 using FedLearn.Cli.RunFiles;
@@ -49,11 +51,17 @@ internal sealed record JobStatus(string? Job, string? Party, string? Role, strin
 /// <summary>One party of one job in a service: session after session. Nothing that happens in it reaches another job.</summary>
 internal sealed class ServiceJob
 {
+    private const int FolderDigits = 12, SessionDigits = 8;
+
+    private const string Unfinished = ".unfinished", Models = "models", Report = "report.json";
+
     private static readonly TimeSpan FirstPause = TimeSpan.FromMilliseconds(200), ProbeTime = TimeSpan.FromSeconds(5);
 
     // What no session mends by itself. The job is tried again nevertheless: the other side may mend its file.
     private static readonly HashSet<string> Refusals =
-        [ProtocolErrors.DifferentJob, ProtocolErrors.DifferentVersion, ProtocolErrors.UnknownParty, GrpcErrors.NotGrpc, GrpcErrors.PlaintextRefused];
+        [ProtocolErrors.DifferentJob, ProtocolErrors.DifferentVersion, ProtocolErrors.UnknownParty, GrpcErrors.NotGrpc, GrpcErrors.PlaintextRefused,
+        GrpcErrors.PeerExpired, GrpcErrors.PeerWrongName, GrpcErrors.PeerUnknown, GrpcErrors.PeerRevoked, GrpcErrors.PeerWithoutCertificate, GrpcErrors.PeerNotCheckable, GrpcErrors.RefusedByPeer,
+        GrpcErrors.NotTls, GrpcErrors.BindingMismatch];
 
     private readonly Lock _gate = new();
     private readonly string _results;
@@ -62,7 +70,7 @@ internal sealed class ServiceJob
     private readonly SessionCount _count;
     private JobState _state = JobState.Ready;
     private int _sessions;
-    private bool _refused;
+    private bool _refused, _unable;
     private string? _lastError, _session, _said;
 
     /// <param name="file">The party file.</param>
@@ -108,6 +116,9 @@ internal sealed class ServiceJob
     public async Task<FedLearnException?> RunAsync(CancellationToken cancellationToken)
     {
         Log(File.Run.Notice);
+        foreach (string note in File.Notes)
+            Log($"warning: {note}");
+        SetLeftoversAside();
         if (!IsCounted)
             return await AttemptAsync(cancellationToken).ConfigureAwait(false);
         LookAtCount();
@@ -128,24 +139,33 @@ internal sealed class ServiceJob
     private async Task<FedLearnException?> AttemptAsync(CancellationToken stop)
     {
         long start = Stopwatch.GetTimestamp();
-        string unfinished = Path.Combine(_results, ".unfinished");
+        string unfinished = Path.Combine(_results, $"{Unfinished}-{Guid.NewGuid().ToString("N")[..SessionDigits]}");
+        bool over = false;
         try
         {
-            Discard(unfinished);
+            bool wasUnable = _unable;
+            _unable = true;
+            PartyFile file = File.WithIdentityOfNow();
             // Before a peer is met: a session without room for its results would be paid for in vain.
             OutputFile.Probe(_results);
+            _unable = false;
+            lock (_gate)
+                if (wasUnable && !_refused)
+                    _state = JobState.Ready; // what hindered this party itself is mended
             if (File is { Relay: null, ActiveParty: { } address })
                 await ProbeAsync(address, stop).ConfigureAwait(false);
-            PartyTask task = Watched(TaskOf(Path.Combine(unfinished, "models")));
-            TransportSettings transport = File.TransportFor("train");
+            OutputFile.Guard(unfinished, () => DurableFile.CreateFolder(unfinished));
+            PartyTask task = Watched(TaskOf(file, Path.Combine(unfinished, Models)));
+            TransportSettings transport = file.TransportFor("train");
             JsonObject document = File.Hosts
                 ? await PartySupervisor.HostAsync(task, File.Listen, transport, at => Log(File.Listening(at)), Log, stop).ConfigureAwait(false)
                 : await PartySupervisor.JoinAsync(task, File.ActiveParty!, transport, Log, stop).ConfigureAwait(false);
+            over = true;
             string place = Keep(document, unfinished, Stopwatch.GetElapsedTime(start).TotalSeconds);
             lock (_gate)
                 (_state, _sessions, _lastError) = (IsCounted ? JobState.Ready : JobState.Done, _sessions + 1, null);
             Log($"session finished; results in {place}");
-            _session = _said = null;
+            _said = null;
             return null;
         }
         catch (Exception e) when (stop.IsCancellationRequested)
@@ -155,7 +175,7 @@ internal sealed class ServiceJob
         }
         catch (FedLearnException e)
         {
-            return Failed(e);
+            return Failed(e, over);
         }
 #pragma warning disable CA1031 // the outermost frame of a job: what goes wrong in it must not reach the others
         catch (Exception e)
@@ -167,7 +187,8 @@ internal sealed class ServiceJob
         }
         finally
         {
-            Discard(unfinished);
+            SetAside(unfinished);
+            _session = null;
         }
     }
 
@@ -184,15 +205,15 @@ internal sealed class ServiceJob
         }
     }
 
-    private PartyTask TaskOf(string models)
+    private PartyTask TaskOf(PartyFile file, string models)
     {
-        RunFile run = File.Run with { Transport = File.Transport, Ignored = File.Ignored };
+        RunFile run = file.Run with { Transport = file.Transport, Ignored = file.Ignored };
         return new SessionOrder(run, "train", models, null)
         {
             KeepsRuns = true,
-            Door = File.Arbiter is { } arbiter ? HeRun.OverGrpc(arbiter, HeRun.ArbiterOf(run, "train")!, File.TransportFor(GrpcRelay.Arbiter)) : null,
+            Door = file.Arbiter is { } arbiter ? HeRun.OverGrpc(arbiter, HeRun.ArbiterOf(run, "train")!, file.TransportFor(GrpcRelay.Arbiter)) : null,
             Log = Log,
-        }.TaskOf(File.Self.Name, progress: null);
+        }.TaskOf(file.Self.Name, progress: null);
     }
 
     /// <summary>A party's task that tells this job how far it is, and counts the session before anything of it leaves.</summary>
@@ -206,7 +227,7 @@ internal sealed class ServiceJob
         {
             Run = async (agreement, channels, stop) =>
             {
-                _session = (agreement.Resume?.SessionId ?? agreement.SessionId)[..8];
+                _session = (agreement.Resume?.SessionId ?? agreement.SessionId)[..SessionDigits];
                 try
                 {
                     // What goes on with a session that was cut off is counted already, and spends nothing anew.
@@ -251,7 +272,7 @@ internal sealed class ServiceJob
 
     private bool IsIdle(FedLearnException e) => IsCounted && _session is null && e.Id is (ProtocolErrors.CannotConnect or ProtocolErrors.PartyMissing);
 
-    private FedLearnException Failed(FedLearnException e)
+    private FedLearnException Failed(FedLearnException e, bool over = false)
     {
         lock (_gate)
         {
@@ -265,10 +286,10 @@ internal sealed class ServiceJob
         }
 
         // An active party that stays away is said once, not at every attempt.
-        string text = _session is null && IsCounted ? $"waits for the next session: {e.Message}" : $"session failed: {e.Message}";
+        string text = _session is null && IsCounted ? $"waits for the next session: {e.Message}" : over ? $"session finished, but not its results: {e.Message}" : $"session failed: {e.Message}";
         if (text != _said)
             Log(text);
-        (_said, _session) = (text, null);
+        _said = text;
         return e;
     }
 
@@ -280,22 +301,59 @@ internal sealed class ServiceJob
         else
             document["timing"] = new JsonObject { ["totalSeconds"] = seconds };
         string report = ReportWriter.Text(JsonNode.Parse(document.ToJsonString())!.AsObject());
-        OutputFile.Write(Path.Combine(unfinished, "report.json"), file => System.IO.File.WriteAllText(file, report), ownerOnly: true);
-        string place = Path.Combine(_results, string.Create(CultureInfo.InvariantCulture, $"{_clock.GetUtcNow():yyyyMMdd'T'HHmmss'Z'}-{_session}"));
-        OutputFile.Guard(place, () => Directory.Move(unfinished, place));
+        string place = PlaceOf(_session!);
+        try
+        {
+            OutputFile.Write(Path.Combine(unfinished, Report), file => System.IO.File.WriteAllText(file, report), ownerOnly: true);
+            OutputFile.Guard(place, () => Directory.Move(unfinished, place));
+        }
+        catch (ConfigurationException e)
+        {
+            throw new ConfigurationException(e.Id, e.Place, "the session is over and charged, and its results cannot be written here.", "Make room, or mend the permissions. Nothing has to run again.", e.InnerException);
+        }
+
         return place;
     }
 
-    private static void Discard(string folder)
+    private string PlaceOf(string session) => Path.Combine(_results, string.Create(CultureInfo.InvariantCulture, $"{_clock.GetUtcNow():yyyyMMdd'T'HHmmss'Z'}-{session}"));
+
+    /// <summary>Deletes what an attempt left, unless there is a model: that was paid for, and may be the only one.</summary>
+    private void SetAside(string folder)
     {
         try
         {
-            if (Directory.Exists(folder))
+            if (!Directory.Exists(folder))
+                return;
+            bool hasReport = System.IO.File.Exists(Path.Combine(folder, Report));
+            if (!hasReport && !System.IO.File.Exists(Path.Combine(folder, Models, $"{File.Self.Name}.model.json")))
+            {
                 Directory.Delete(folder, recursive: true);
+                return;
+            }
+
+            string place = PlaceOf(_session ?? folder[^SessionDigits..]) + (hasReport ? "" : ".incomplete");
+            Directory.Move(folder, place);
+            Log(hasReport ? $"the results of a session that finished are in {place}" : $"the model that was saved is kept in {place}; there is no report beside it");
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
-            // The next session says so when it cannot write there.
+            // The next session says so when it cannot write there; the next start tries again.
+            Log($"warning: {folder} cannot be moved away; a model may be in it");
+        }
+    }
+
+    // What a process that was killed left.
+    private void SetLeftoversAside()
+    {
+        try
+        {
+            if (Directory.Exists(_results))
+                foreach (string folder in Directory.GetDirectories(_results, Unfinished + "*"))
+                    SetAside(folder);
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            // The probe before a session says it.
         }
     }
 
@@ -305,5 +363,10 @@ internal sealed class ServiceJob
             _log(_session is { } session ? $"[{Name} {session}] {text}" : $"[{Name}] {text}");
     }
 
-    private static string FolderOf(string name) => string.Concat(name.Select(c => char.IsAsciiLetterOrDigit(c) || c is '-' or '_' ? c : '_'));
+    /// <summary>A folder's name for that of a job or a party: the same where it can be, else with digits of its hash, since names that differ must not meet in one folder.</summary>
+    internal static string FolderOf(string name)
+    {
+        string plain = string.Concat(name.Select(c => char.IsAsciiLetterOrDigit(c) || c is '-' or '_' ? c : '_'));
+        return plain == name ? name : $"{plain}-{Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(name)))[..FolderDigits]}";
+    }
 }

@@ -12,6 +12,9 @@ internal sealed record ServiceSettings
     /// <summary>Keys of <c>quotas</c>.</summary>
     public static readonly string[] QuotaKeys = ["joinsPerMinute", "connections", "streams", "sessions", "bytesPerSession", "allConnections"];
 
+    /// <summary>Most connections, calls or sessions that a quota may allow.</summary>
+    public const int MostConnections = 1_000_000;
+
     private const double LargestPause = 3_600;
 
     /// <summary>Sessions that the active party may begin with a passive party within 24 hours. At least 1; default 24.</summary>
@@ -42,11 +45,11 @@ internal sealed record ServiceSettings
         return new GrpcQuotas
         {
             JoinsPerMinute = quotas.Count("joinsPerMinute", 1, int.MaxValue) ?? defaults.JoinsPerMinute,
-            Connections = quotas.Count("connections", 1, 1_000_000) ?? defaults.Connections,
-            Streams = quotas.Count("streams", 1, 1_000_000) ?? defaults.Streams,
-            Sessions = quotas.Count("sessions", 1, 1_000_000) ?? defaults.Sessions,
+            Connections = quotas.Count("connections", 1, MostConnections) ?? defaults.Connections,
+            Streams = quotas.Count("streams", 1, MostConnections) ?? defaults.Streams,
+            Sessions = quotas.Count("sessions", 1, MostConnections) ?? defaults.Sessions,
             BytesPerSession = quotas.Int64("bytesPerSession", 1) ?? defaults.BytesPerSession,
-            AllConnections = quotas.Count("allConnections", 1, 1_000_000) ?? defaults.AllConnections,
+            AllConnections = quotas.Count("allConnections", 1, MostConnections) ?? defaults.AllConnections,
         };
     }
 }

@@ -21,7 +21,7 @@ internal static class Coordinator
     /// <exception cref="PeerException">The address cannot be opened, or would need encryption.</exception>
     public static async Task RunAsync(CoordinatorFile file, Action<string> log, CancellationToken cancellationToken)
     {
-        var options = new GrpcHostOptions { Listen = file.Listen, AllowPlaintext = file.AllowPlaintext, Security = file.Security };
+        var options = new GrpcHostOptions { Listen = file.Listen, AllowPlaintext = file.AllowPlaintext, Security = file.Security, Quotas = file.PeerQuotas };
         foreach (string note in file.Notes)
             log($"warning: {note}");
         await using GrpcRelayServer relay = await GrpcRelayServer.StartAsync(options, file.Jobs, file.Quotas, cancellationToken).ConfigureAwait(false);

@@ -35,8 +35,9 @@ public sealed record GrpcRelay
     /// <summary>Name of the party that hosts the session; that of this party where it is the one.</summary>
     public required string Host { get; init; }
 
-    /// <summary>Told by a host when the coordinator was lost or refuses (the error), and when it is reached again (null). May be called on any thread.</summary>
-    public Action<PeerException?>? Changed { get; init; }
+    /// <summary>Told by a host when the coordinator was lost or refuses, or cannot be called (the error: a certificate or a list of revocations that is out of its time is FL2530 to FL2534), and
+    /// when it is reached again (null). The host tries again in every case. May be called on any thread.</summary>
+    public Action<FedLearnException?>? Changed { get; init; }
 
     /// <summary>How messages name the other end.</summary>
     internal string Name => $"party '{Host}' through coordinator {GrpcAddress.Name(Coordinator)}";

@@ -53,7 +53,7 @@ public sealed class GrpcRelayServer : IAsyncDisposable
     }
 
     /// <summary>Starts listening.</summary>
-    /// <param name="options">Where to listen, and the clock.</param>
+    /// <param name="options">Where to listen, the clock, and what one peer may take of the coordinator itself: of its quotas connections, calls and connections of all.</param>
     /// <param name="jobs">The jobs whose parties it connects, each with a name of its own.</param>
     /// <param name="quotas">What a job may ask; null for the defaults.</param>
     /// <param name="cancellationToken">Stops starting.</param>

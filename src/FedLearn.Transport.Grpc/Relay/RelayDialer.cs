@@ -89,7 +89,7 @@ internal static class RelayDialer
 
     private static async Task<RelayStream> OpenAsync(string method, GrpcRelay relay, GrpcClientOptions options, CancellationToken cancellationToken)
     {
-        options = options with { Relay = null, Security = relay.Security, Peer = relay.Security is null ? null : GrpcRelay.CoordinatorName, HeartbeatInterval = Heartbeat };
+        options = options with { Relay = null, Security = relay.Security, Peer = GrpcRelay.CoordinatorName, HeartbeatInterval = Heartbeat };
         ClientConnection connection = await ClientConnection.OpenAsync(relay.Coordinator, options, cancellationToken, WindowBytes).ConfigureAwait(false);
         try
         {

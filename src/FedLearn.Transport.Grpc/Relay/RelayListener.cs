@@ -48,10 +48,10 @@ internal sealed class RelayListener : IConnectionListener
             UseJitter = true,
             Delay = FirstPause,
             MaxDelay = LongestPause,
-            ShouldHandle = new PredicateBuilder().Handle<PeerException>(),
+            ShouldHandle = new PredicateBuilder().Handle<FedLearnException>(), // an error of this side's certificate or lists too: the server would never ask for a connection again
             OnRetry = args =>
             {
-                var lost = (PeerException)args.Outcome.Exception!;
+                var lost = (FedLearnException)args.Outcome.Exception!;
                 if (Interlocked.Exchange(ref _lost, lost.Id) != lost.Id)
                     _endPoint.Relay.Changed?.Invoke(lost);
                 return default;

@@ -24,6 +24,9 @@ internal sealed partial class RelayService(IReadOnlyList<RelayJob> jobs, RelayQu
     private readonly Dictionary<long, (RelayedConnection Connection, Task Done)> _open = [];
     private long _number;
 
+    /// <inheritdoc />
+    public PeerQuotas Quotas { get; } = new(options.Quotas, options.Channel.Clock, options.LoggerFactory.CreateLogger("FedLearn.Transport.Grpc.Relay"));
+
     /// <summary>Told of each call that was refused: the name the call gave, and the error.</summary>
     public event Action<string, FedLearnException>? Refused;
 
@@ -97,14 +100,18 @@ internal sealed partial class RelayService(IReadOnlyList<RelayJob> jobs, RelayQu
         _cutting.Dispose();
     }
 
-    private Task<Status> CallAsync(HttpContext context, CancellationToken cancellationToken) => context.Request.Path.Value switch
+    private async Task<Status> CallAsync(HttpContext context, CancellationToken cancellationToken)
     {
-        Methods.Offer => ConnectAsync(context, hosts: true, cancellationToken),
-        Methods.Reach => ConnectAsync(context, hosts: false, cancellationToken),
-        Methods.HealthCheck => GrpcCalls.CheckHealthAsync(context, Services, options, _stopping.Token, cancellationToken),
-        Methods.HealthWatch => GrpcCalls.WatchHealthAsync(context, Services, options, Stops(), _stopping.Token, cancellationToken),
-        _ => throw GrpcCalls.NoMethod(),
-    };
+        using IDisposable call = Quotas.Call(context);
+        return await (context.Request.Path.Value switch
+        {
+            Methods.Offer => ConnectAsync(context, hosts: true, cancellationToken),
+            Methods.Reach => ConnectAsync(context, hosts: false, cancellationToken),
+            Methods.HealthCheck => GrpcCalls.CheckHealthAsync(context, Services, options, _stopping.Token, cancellationToken),
+            Methods.HealthWatch => GrpcCalls.WatchHealthAsync(context, Services, options, Stops(), _stopping.Token, cancellationToken),
+            _ => throw GrpcCalls.NoMethod(),
+        }).ConfigureAwait(false);
+    }
 
     private async Task<Status> ConnectAsync(HttpContext context, bool hosts, CancellationToken cancellationToken)
     {

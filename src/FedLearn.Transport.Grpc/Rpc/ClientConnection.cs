@@ -23,6 +23,7 @@ internal sealed class ClientConnection : IDisposable
     private readonly Action _kill;
     private readonly ClientTls? _tls;
     private Stream? _stream;
+    private volatile bool _heard; // of plaintext: over TLS that is the matter of ClientTls
 
     /// <param name="address">Where it leads, for messages.</param>
     /// <param name="clock">Clock of the time limits.</param>
@@ -34,7 +35,7 @@ internal sealed class ClientConnection : IDisposable
     /// <param name="windowBytes">What a stream may receive ahead of its reader.</param>
     private ClientConnection(Uri address, TimeProvider clock, string name, Action kill, Stream stream, ClientTls? tls, TimeSpan heartbeat, int windowBytes)
     {
-        (_address, _clock, Name, _kill, _stream, _tls) = (address, clock, name, kill, stream, tls);
+        (_address, _clock, Name, _kill, _stream, _tls) = (address, clock, name, kill, tls is null ? new ListeningStream(stream, () => _heard = true) : stream, tls);
         var handler = new SocketsHttpHandler
         {
             UseProxy = false,
@@ -78,9 +79,10 @@ internal sealed class ClientConnection : IDisposable
         }
 
         GrpcAddress.Check(address, options.AllowPlaintext, options.Security);
-        ClientTls? tls = options.Security is { } security ? new ClientTls(security, options.Peer, NameOf(address)) : null;
+        string name = NameOf(address, options.Peer);
+        ClientTls? tls = options.Security is { } security ? new ClientTls(security, options.Peer, name) : null;
         NetworkStream transport = await TcpDialer.DialAsync(address, options.ConnectTimeout, options.Peer, clock, cancellationToken).ConfigureAwait(false);
-        return new ClientConnection(address, clock, NameOf(address), () => transport.Socket.Close(timeout: 0), transport, tls, options.HeartbeatInterval, windowBytes);
+        return new ClientConnection(address, clock, name, () => transport.Socket.Close(timeout: 0), transport, tls, options.HeartbeatInterval, windowBytes);
     }
 
     /// <summary>A call with one request and one reply.</summary>
@@ -109,7 +111,7 @@ internal sealed class ClientConnection : IDisposable
         catch (OperationCanceledException e) when (timeUp.IsCancellationRequested && !cancellationToken.IsCancellationRequested)
         {
             throw new PeerException(ProtocolErrors.TimedOut, Name, $"waited {(deadline + Grace).TotalSeconds:0.#} s for an answer to {method}, and none came.",
-                "Look at the coordinator's log, and give it more time with transport.connectTimeoutSeconds.", e);
+                "Look at its log, and give it more time with transport.connectTimeoutSeconds.", e);
         }
         catch (Exception e) when (e is HttpRequestException or IOException or SocketException) // the last from a handler whose connection went before it looked at it
         {
@@ -155,7 +157,7 @@ internal sealed class ClientConnection : IDisposable
                 RpcException rpc => Error(rpc.Status, rpc),
                 OperationCanceledException when cancellationToken.IsCancellationRequested => new OperationCanceledException(e.Message, e, cancellationToken),
                 OperationCanceledException when timeUp => new PeerException(ProtocolErrors.TimedOut, Name,
-                    $"waited {timeout.TotalSeconds:0.#} s for the call to open, in vain.", "Look at the coordinator's log.", e),
+                    $"waited {timeout.TotalSeconds:0.#} s for the call to open, in vain.", "Look at its log.", e),
                 _ => Lost(e),
             };
         }
@@ -207,20 +209,26 @@ internal sealed class ClientConnection : IDisposable
             throw new RpcException(refused);
     }
 
-    internal static string NameOf(Uri address) => $"coordinator {GrpcAddress.Name(address)}";
+    /// <summary>How messages name who is called.</summary>
+    /// <param name="address">The address.</param>
+    /// <param name="peer">Name of the party that should be there, or of a coordinator; null where it is not known.</param>
+    internal static string NameOf(Uri address, string? peer) =>
+        peer == GrpcRelay.CoordinatorName ? $"coordinator {GrpcAddress.Name(address)}" : $"{(peer is null ? "host" : $"party '{peer}'")} at {GrpcAddress.Name(address)}";
 
     /// <summary>The error that a call's status stands for.</summary>
     public PeerException Error(Status status, Exception? inner) => status.ErrorId switch
     {
         null => new(GrpcErrors.CallFailed, Name, status.Detail.Length > 0 ? status.Detail : $"ended the call with gRPC status {(int)status.Code} and said no more.",
-            "Look at the coordinator's log.", inner),
-        ['F', 'L', '4', ..] id => new(id, Name, status.Detail, "The coordinator's log has the same entry.", inner),
-        { } id => new(ProtocolErrors.PeerAborted, Name, $"the coordinator gave up with error {id}.", "Look at the coordinator's own message, mend it there, and run the job again.", inner),
+            "Look at its log.", inner),
+        ['F', 'L', '4', ..] id => new(id, Name, status.Detail, "The log there has the same entry.", inner),
+        { } id => new(ProtocolErrors.PeerAborted, Name, $"it gave up with error {id}.", "Look at its own message, mend it there, and run the job again.", inner),
     };
 
-    private PeerException Lost(Exception inner) => _tls?.Explain(inner) is { } refusal ? refusal : IsForeign(inner)
+    // The handler calls a connection that ended without a byte an invalid response too. A forwarder of ports, of ssh say, with nobody behind it ends them so.
+    private PeerException Lost(Exception inner) => _tls?.Explain(inner) is { } refusal ? refusal : (_tls is not null || _heard) && IsForeign(inner)
         ? new(GrpcErrors.NotGrpc, Name, "it does not speak gRPC.", "Check the address and the port, and whether it listens with https.", inner)
-        : new(ProtocolErrors.PeerGone, Name, "the connection ended before the session began.", "Check that the address is the coordinator's, look at its log, then start the party again.", inner);
+        : new(ProtocolErrors.PeerGone, Name, "the connection ended before the session began.",
+            $"Check that the address is the right one{(_tls is null && !_heard ? ", and whether it listens with https" : "")}, look at its log, then start the party again.", inner);
 
     // Bytes that are no HTTP/2, as opposed to an HTTP/2 server that resets a call.
     private static bool IsForeign(Exception e)

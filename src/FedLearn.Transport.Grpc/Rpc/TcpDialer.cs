@@ -36,7 +36,7 @@ internal static class TcpDialer
         }
         catch (OperationCanceledException e) when (!cancellationToken.IsCancellationRequested)
         {
-            throw new Diagnostics.PeerException(ProtocolErrors.CannotConnect, ClientConnection.NameOf(address),
+            throw new Diagnostics.PeerException(ProtocolErrors.CannotConnect, ClientConnection.NameOf(address, host),
                 $"waited {timeout.TotalSeconds:0.#} s for {(host is null ? "the active party" : $"'{host}'")} or a coordinator to accept connections there, in vain{(last is null ? "" : $" ({last.SocketErrorCode})")}.",
                 "Start whichever of them listens there, check the address and the firewall, or give it more time with transport.connectTimeoutSeconds.", (Exception?)last ?? e);
         }

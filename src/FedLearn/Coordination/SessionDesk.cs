@@ -116,11 +116,11 @@ public sealed class SessionDesk(SessionTerms terms, TimeSpan joinTimeout, TimePr
         ArgumentNullException.ThrowIfNull(agreement);
         bool own = agreement.Parties.Any(p => p.Name == request.Party.Name && p.SchemaFingerprint.Span.SequenceEqual(request.SchemaFingerprint.Span));
         if (!own || !agreement.JobDigest.Span.SequenceEqual(DigestOf(request.TermsDigest, agreement.Parties)))
-            throw new PeerException(ProtocolErrors.DifferentJob, "joining", "the coordinator's agreement is not about this party's job and schema.",
+            throw new PeerException(ProtocolErrors.DifferentJob, "joining", "the host's agreement is not about this party's job and schema.",
                 "Use the same job file at every party.");
         if (agreement.Resume is { } point && (request.Resume is not { } offer || offer.SessionId != point.SessionId || !offer.Rounds.Contains(point.Round)))
-            throw new PeerException(ProtocolErrors.NotOffered, "joining", "the coordinator goes on with a run that this party did not offer.",
-                "Check that both parties run the same release of the software, and look at the coordinator's log.");
+            throw new PeerException(ProtocolErrors.NotOffered, "joining", "the host goes on with a run that this party did not offer.",
+                "Check that both parties run the same release of the software, and look at the host's log.");
     }
 
     private void Admit(JoinRequest request)

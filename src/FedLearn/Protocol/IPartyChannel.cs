@@ -12,6 +12,10 @@ public interface IPartyChannel : IAsyncDisposable
     /// <summary>Name of the party on the other side.</summary>
     string RemoteParty { get; }
 
+    /// <summary>How long this side waits for a message before it gives up; the other side may have another limit.</summary>
+    /// <value>Default infinite, where a channel does not say.</value>
+    TimeSpan ReceiveTimeout => Timeout.InfiniteTimeSpan;
+
     /// <summary>What has crossed so far.</summary>
     ChannelStatistics Statistics { get; }
 

@@ -103,6 +103,9 @@ public abstract class PartyChannel(string localParty, string remoteParty, Channe
     /// <inheritdoc />
     public string RemoteParty { get; } = remoteParty;
 
+    /// <inheritdoc />
+    public TimeSpan ReceiveTimeout => Options.ReceiveTimeout;
+
     /// <summary>Settings.</summary>
     protected ChannelOptions Options { get; } = options;
 
@@ -337,7 +340,7 @@ public abstract class PartyChannel(string localParty, string remoteParty, Channe
         catch (OperationCanceledException) when (stop.IsCancellationRequested && !cancellationToken.IsCancellationRequested)
         {
             throw Error(ProtocolErrors.TimedOut, StepOf(round),
-                $"waited {Options.ReceiveTimeout.TotalSeconds:0.#} s for {(awaited is null ? "the end of its messages" : $"a message of the kind {awaited.Name}")}, and nothing came.",
+                $"waited {Options.ReceiveTimeout.TotalSeconds:0.#} s for {(awaited is null ? "the end of its messages" : awaited == typeof(Payload) ? "a message" : $"a message of the kind {awaited.Name}")}, and nothing came.",
                 "Check that the peer is running and reachable; give a slow peer more time with transport.timeoutSeconds.");
         }
         finally

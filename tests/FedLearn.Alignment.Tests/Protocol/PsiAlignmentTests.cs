@@ -96,13 +96,16 @@ public sealed class PsiAlignmentTests
         }
     }
 
-    [Fact]
-    public async Task AlignAsync_OnePairLaterThanTheTimeLimit_KeepsTheOthersWaiting()
+    [Theory]
+    [InlineData(20)]
+    [InlineData(4)]
+    public async Task AlignAsync_OnePairLaterThanTheTimeLimit_KeepsTheOthersWaiting(int timeout)
     {
         var clock = new ManualClock();
         int names = Interlocked.Increment(ref _sessions);
         string[][] ids = [Ids(0), Ids(1), Ids(2)];
-        var options = new ChannelOptions { Clock = clock, ReceiveTimeout = 2 * PsiAlignment.Patience };
+        var options = new ChannelOptions { Clock = clock, ReceiveTimeout = TimeSpan.FromSeconds(timeout) };
+        var pause = TimeSpan.FromSeconds(Math.Min(5, timeout / 3.0));
         (InMemoryChannel Active, InMemoryChannel Passive) quick = InMemoryChannel.CreatePair($"align{names}-0", $"align{names}-1", options);
         (InMemoryChannel Active, InMemoryChannel Passive) late = InMemoryChannel.CreatePair($"align{names}-0", $"align{names}-2");
         var alignment = new PsiAlignment(new PsiOptions(), clock);
@@ -116,12 +119,12 @@ public sealed class PsiAlignmentTests
                 Parties = 3,
             }, channels, TestContext.Current.CancellationToken);
         Task<AlignedRows> active = Side(0, quick.Active, late.Active), passive = Side(1, quick.Passive);
-        // The first wait within Patience is the one for the pair that has not begun: by then the quick pair is done.
+        // The first wait within the pause is the one for the pair that has not begun: by then the quick pair is done.
         for (int i = 0; i < 6; i++)
         {
-            await clock.WaitForTimerAsync(PsiAlignment.Patience, TestContext.Current.CancellationToken);
+            await clock.WaitForTimerAsync(pause, TestContext.Current.CancellationToken);
             long heard = quick.Passive.Statistics.MessagesReceived;
-            clock.Advance(PsiAlignment.Patience);
+            clock.Advance(pause);
             while (quick.Passive.Statistics.MessagesReceived == heard)
             {
                 TestContext.Current.CancellationToken.ThrowIfCancellationRequested();

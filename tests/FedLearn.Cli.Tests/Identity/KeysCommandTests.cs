@@ -31,7 +31,8 @@ public sealed class KeysCommandTests : IDisposable
         Assert.Equal("CN=bank-1", certificate.Subject);
         Assert.InRange(certificate.NotAfter.ToUniversalTime(), TimeProvider.System.GetUtcNow().UtcDateTime.AddDays(expected).AddMinutes(-10), TimeProvider.System.GetUtcNow().UtcDateTime.AddDays(expected));
         Assert.Contains($"\"bank-1\": \"{CertificatePin.OfKey(certificate)}\"", run.Error, StringComparison.Ordinal);
-        Assert.Contains("\"tls\": { \"certificate\": \"bank-1.crt.pem\", \"key\": \"bank-1.key.pem\", \"peers\": { \"PEER\": \"sha256:...\" } }", run.Error, StringComparison.Ordinal);
+        // With the folder: pasted into a file of this one, it finds them.
+        Assert.Contains($"\"tls\": {{ \"certificate\": \"{At("bank-1.crt.pem").Replace('\\', '/')}\", \"key\": \"{At("bank-1.key.pem").Replace('\\', '/')}\", \"peers\": {{ \"PEER\": \"sha256:...\" }} }}", run.Error, StringComparison.Ordinal);
         Assert.Contains(certificate.NotAfter.ToUniversalTime().ToString("yyyy-MM-dd", CultureInfo.InvariantCulture), run.Error, StringComparison.Ordinal);
         Keys.AssertNoneIn(_folder.Path, run.Error, run.Output);
     }

@@ -76,7 +76,48 @@ public sealed class PartyFileIdentityTests : IDisposable
         Assert.Equal((bank.Listen, false, 3), (host.Listen, host.AllowPlaintext, host.Security!.Peers.Count));
         // A consortium's whole table may stand in every file; whom this party meets must be in it.
         Refused(() => Bank("0.0.0.0:0", Keys.Tls("bank", ("telco", Pin))), IdentityErrors.UnknownPeer, "'railway'", "\"railway\": \"sha256:...\"");
-        Refused(() => Bank("0.0.0.0:0", Keys.Tls("bank", ("telco", Pin), ("railwey", Pin))), RunFileErrors.Parties, "Did you mean 'railway'?", $"({IdentityErrors.UnknownPeer})");
+        Refused(() => Bank("0.0.0.0:0", Keys.Tls("bank", ("telco", Pin), ("railwey", Pin))), IdentityErrors.UnknownPeer, "There is a pin of 'railwey', which the job lacks: did you mean 'railway'?");
+    }
+
+    [Fact]
+    public void Load_PinsOfPartiesThatTheJobLacks_DoNoHarm()
+    {
+        PartyFile party = Telco(Keys.Tls("telco", ("bank", Pin), ("insurer", Pin), ("bnak", Pin)));
+        Assert.Empty(party.Notes);
+        Assert.Equal("bank", Assert.Single(party.Transport.Party!.Links).Peer);
+        // A peer whom an authority would know instead of the pin that was meant for it.
+        Keys.Authority(Path.Combine(_folder.Path, "ca.pem")).Dispose();
+        party = Telco($$"""{ "certificate": "telco.crt.pem", "key": "telco.key.pem", "peers": { "bnak": "{{Pin}}", "insurer": "{{Pin}}" }, "authorities": ["ca.pem"] }""");
+        Assert.Equal("tls.peers has a pin of 'bnak', which the job lacks, and none of 'bank': did you mean that?", Assert.Single(party.Notes));
+    }
+
+    [Fact]
+    public void WithIdentityOfNow_FileChanged_HasItsPinsOrRefuses()
+    {
+        PartyFile before = Telco(Good);
+        Telco($$"""{ "certificate": "telco.crt.pem", "key": "telco.key.pem", "peers": { "bank": "{{_pin}}" }, "deny": ["{{Pin}}"] }""", "[\"bank.example:9\"]", """, "timeoutSeconds": 7""");
+        PartyFile now = before.WithIdentityOfNow();
+        Assert.Equal([_pin], Assert.Single(now.Transport.Party!.Links).Pins);
+        Assert.Equal(Pin, Assert.Single(now.Transport.Party.Security!.Denied).ToString());
+        Assert.Equal((before.ActiveParty, before.Transport.Timeout), (now.ActiveParty, now.Transport.Timeout)); // identity alone
+        Assert.Empty(before.Transport.Party!.Security!.Denied);
+
+        string file = before.Path;
+        void RefusedNow(string text, string id)
+        {
+            File.WriteAllText(file, text);
+            Refused(before.WithIdentityOfNow, id);
+        }
+
+        string good = $$"""{ "job": "job.json", "party": "telco", "data": { "path": "t.csv" }, "peers": ["bank.example:5301"], "tls": {{Good}} }""";
+        RefusedNow(good.Replace("\"bank\":", "\"railway\":", StringComparison.Ordinal), IdentityErrors.UnknownPeer);
+        RefusedNow(good.Replace("sha256:00", "sha256:", StringComparison.Ordinal), IdentityErrors.NoPin);
+        RefusedNow(good.Replace("\"tls\"", "\"service\"", StringComparison.Ordinal).Replace(Good, "{}", StringComparison.Ordinal), RunFileErrors.MissingKey);
+        RefusedNow(good[..40], RunFileErrors.Malformed);
+        File.Delete(file);
+        Refused(before.WithIdentityOfNow, RunFileErrors.Unreadable);
+        File.WriteAllText(file, good);
+        Assert.Equal([Pin], Assert.Single(before.WithIdentityOfNow().Transport.Party!.Links).Pins);
     }
 
     [Fact]
@@ -112,7 +153,6 @@ public sealed class PartyFileIdentityTests : IDisposable
     [InlineData("""{ "certificate": "telco.crt.pem", "key": "telco.key.pem", "peers": { "bank": ["PIN", null] } }""", RunFileErrors.WrongType, "tls.peers.bank")]
     [InlineData("""{ "certificate": "telco.crt.pem", "key": "telco.key.pem", "peers": { "bank": "PIN", "bank": "PIN" } }""", RunFileErrors.DuplicateKey, "tls.peers.bank")]
     [InlineData("""{ "certificate": "telco.crt.pem", "key": "telco.key.pem", "peers": { "bank": [] } }""", IdentityErrors.UnknownPeer, "tls.peers.bank")]
-    [InlineData("""{ "certificate": "telco.crt.pem", "key": "telco.key.pem", "peers": { "bnak": "PIN", "bank": "PIN" } }""", RunFileErrors.Parties, "Did you mean 'bank'?")]
     [InlineData("""{ "certificate": "telco.crt.pem", "key": "telco.key.pem", "peers": { "railway": "PIN" } }""", IdentityErrors.UnknownPeer, "'bank'", "\"bank\": \"sha256:...\"")]
     [InlineData("""{ "certificate": "telco.crt.pem", "key": "telco.key.pem" }""", IdentityErrors.UnknownPeer, "'bank'")]
     [InlineData("""{ "certificate": "telco.crt.pem", "key": "telco.key.pem", "peers": { "bank": "PIN" }, "deny": ["sha256:"] }""", IdentityErrors.NoPin, "tls.deny")]

@@ -1,10 +1,14 @@
+using System.Collections.Concurrent;
 using System.Net;
 using System.Net.Sockets;
 using System.Text;
 using System.Text.Json.Nodes;
+using System.Threading.Channels;
 using FedLearn.Cli.RunFiles;
 using FedLearn.Cli.Services;
+using FedLearn.Cli.Tests.Identity;
 using FedLearn.Cli.Tests.Sessions;
+using FedLearn.Transport.Grpc;
 
 namespace FedLearn.Cli.Tests.Services;
 
@@ -102,6 +106,116 @@ public class ServiceTests
     }
 
     [Fact]
+    public void FolderOf_NamesThatLookAlike_AreFoldersOfTheirOwn()
+    {
+        string[] names = ["credit", "a-b_c", "a.b", "a b", "a_b", "模型一", "模型二", "..", "/"];
+        string[] folders = [.. names.Select(ServiceJob.FolderOf)];
+        Assert.Equal(names.Length, folders.Distinct(StringComparer.OrdinalIgnoreCase).Count());
+        Assert.All(folders, folder => Assert.Matches("^[A-Za-z0-9_-]+$", folder));
+        Assert.Equal(["credit", "a-b_c", "a_b"], folders.Intersect(names)); // what can be a folder's name is one
+    }
+
+    [Fact]
+    public async Task Passive_ReportCannotBeWritten_KeepsTheModelThatWasPaidFor()
+    {
+        using var scene = new Scene();
+        (string bankFile, string telcoFile) = Job(scene, "credit", Scene.FreePort(), """, "service": { "longestPauseSeconds": 0.5 }""", Scene.Private());
+        var log = new ConcurrentQueue<string>();
+        var kept = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+        var job = new ServiceJob(PartyFile.Load(telcoFile), scene.At("results"), line =>
+        {
+            log.Enqueue(line);
+            if (line.EndsWith("session begins", StringComparison.Ordinal)) // a folder stands where the report has to be
+                Directory.CreateDirectory(Path.Combine(Assert.Single(Directory.GetDirectories(scene.At("results/credit/telco"), ".unfinished*")), "report.json"));
+            if (line.Contains(".incomplete", StringComparison.Ordinal))
+                kept.TrySetResult();
+        }, TimeProvider.System);
+        using var stop = CancellationTokenSource.CreateLinkedTokenSource(Token);
+        Task running = job.RunAsync(stop.Token);
+
+        ToolRun bank = await ToolRun.Of("party", "--config", bankFile);
+        Assert.True(bank.ExitCode == 0, bank.Error + string.Join('\n', log));
+        await kept.Task.WaitAsync(ToolProcess.Patience, Token);
+        await stop.CancelAsync();
+        await Assert.ThrowsAnyAsync<OperationCanceledException>(() => running);
+
+        string folder = Assert.Single(Sessions(scene, "credit", "telco"));
+        Assert.Matches(@"/\d{8}T\d{6}Z-[0-9a-f]{8}\.incomplete$", folder.Replace('\\', '/'));
+        Assert.True(File.Exists(Path.Combine(folder, "models", "telco.model.json")));
+        Assert.Contains(log, line => line.Contains("session finished, but not its results: ", StringComparison.Ordinal) && line.EndsWith("Nothing has to run again. (FL2102)", StringComparison.Ordinal));
+        Assert.Contains(log, line => line.EndsWith($"the model that was saved is kept in {folder}; there is no report beside it", StringComparison.Ordinal));
+        Assert.Equal("FL2102", job.Status.LastError);
+    }
+
+    [Fact]
+    public async Task Start_AfterAProcessThatWasKilled_LosesNoModel()
+    {
+        using var scene = new Scene();
+        string telco = Job(scene, "credit", Scene.FreePort()).Telco;
+        scene.Write("results/credit/telco/.unfinished-00000001/models/telco.model.json", "a model");
+        scene.Write("results/credit/telco/.unfinished-00000002/models/telco.model.json", "another");
+        scene.Write("results/credit/telco/.unfinished-00000002/report.json", "its report");
+        scene.Write("results/credit/telco/.unfinished-00000003/models/telco.model.json.new", "half a mod");
+        using ToolProcess service = ToolProcess.Start(Service(scene, telco));
+
+        await service.SaysAsync("(FL4015)");
+        string[] kept = [.. Sessions(scene, "credit", "telco").Select(s => Path.GetFileName(s)!.Split('-')[1]).Order(StringComparer.Ordinal)];
+        Assert.Equal(["00000001.incomplete", "00000002"], kept);
+        Assert.Contains("the model that was saved is kept in ", service.Error, StringComparison.Ordinal);
+        Assert.Contains("the results of a session that finished are in ", service.Error, StringComparison.Ordinal);
+        ToolProcess.Send(service.Id, ToolProcess.Terminate);
+        Assert.Equal(0, (await service.EndAsync()).ExitCode);
+        Assert.Equal(["a model", "another"], Sessions(scene, "credit", "telco").Select(s => File.ReadAllText(Path.Combine(s, "models", "telco.model.json")).TrimEnd()).Order(StringComparer.Ordinal));
+    }
+
+    [Fact]
+    public async Task Passive_PinsChangeWhileItRuns_TheNextSessionObeysThem()
+    {
+        using var scene = new Scene();
+        (string bankFile, string telcoFile) = Job(scene, "credit", Scene.FreePort(), """, "service": { "longestPauseSeconds": 0.5 }""");
+        string bankPin = Keys.Make(scene.Folder, "bank"), telcoPin = Keys.Make(scene.Folder, "telco"), plain = File.ReadAllText(telcoFile).TrimEnd().TrimEnd('}');
+        File.WriteAllText(bankFile, $$"""{{File.ReadAllText(bankFile).TrimEnd().TrimEnd('}')}}, "tls": {{Keys.Tls("bank", ("telco", telcoPin))}} }""");
+        void Pins(string more) => File.WriteAllText(telcoFile, $$"""{{plain}}, "tls": { "certificate": "telco.crt.pem", "key": "telco.key.pem", "peers": { "bank": "{{bankPin}}" }{{more}} } }""");
+        Pins("");
+        var log = Channel.CreateUnbounded<string>();
+        async Task<string> SaysAsync(string part)
+        {
+            using var patience = CancellationTokenSource.CreateLinkedTokenSource(Token);
+            patience.CancelAfter(ToolProcess.Patience);
+            string line;
+            do
+                line = await log.Reader.ReadAsync(patience.Token);
+            while (!line.Contains(part, StringComparison.Ordinal));
+            return line;
+        }
+
+        var job = new ServiceJob(PartyFile.Load(telcoFile), scene.At("results"), line => log.Writer.TryWrite(line), TimeProvider.System);
+        using var stop = CancellationTokenSource.CreateLinkedTokenSource(Token);
+        Task running = job.RunAsync(stop.Token);
+        await SaysAsync("(FL4015)");
+        Assert.Equal(("ready", null), (job.Status.State, job.Status.LastError));
+
+        Pins(""", "deny": ["sha256:12"]"""); // the old list would let in whom the new one denies
+        await SaysAsync("tls.deny");
+        Assert.Equal(("waiting", IdentityErrors.NoPin), (job.Status.State, job.Status.LastError));
+        Pins("");
+        await SaysAsync("(FL4015)");
+        Assert.Equal("ready", job.Status.State);
+
+        Pins($$""", "deny": ["{{bankPin}}"]""");
+        using ToolProcess bank = ToolProcess.Start("party", "--config", bankFile);
+        Assert.Contains("party 'bank' at https://127.0.0.1:", await SaysAsync($"({GrpcErrors.PeerRevoked})"), StringComparison.Ordinal);
+        Assert.Equal(("waiting", GrpcErrors.PeerRevoked), (job.Status.State, job.Status.LastError)); // able it is not
+        Pins("");
+        await SaysAsync("session finished");
+        Assert.Equal(("ready", null), (job.Status.State, job.Status.LastError));
+        ToolRun run = await bank.EndAsync();
+        Assert.True(run.ExitCode == 0, run.Error);
+        await stop.CancelAsync();
+        await Assert.ThrowsAnyAsync<OperationCanceledException>(() => running);
+    }
+
+    [Fact]
     public async Task Passive_SessionInProgress_OtherJobsGoOnAndAStopTellsThePeer()
     {
         using var scene = new Scene();
@@ -134,7 +248,7 @@ public class ServiceTests
         Assert.Contains("(FL4008)", told.Error, StringComparison.Ordinal); // told, not cut off
         Assert.Empty(Sessions(scene, "long", "telco"));
         Assert.Single(Sessions(scene, "quick", "telco"));
-        Assert.Empty(Directory.GetDirectories(scene.At("results"), ".unfinished", SearchOption.AllDirectories));
+        Assert.Empty(Directory.GetDirectories(scene.At("results"), ".unfinished*", SearchOption.AllDirectories));
     }
 
     [Fact]

@@ -81,9 +81,13 @@ internal static class Tool
     private static int Report(TextWriter error, FedLearnException e)
     {
         error.WriteLine($"fedlearn: {e.Message}");
-        error.WriteLine($"See docs/errors/{e.Id}.md");
+        error.WriteLine($"See {PageOf(e.Id)}");
         return e.ExitCode;
     }
+
+    /// <summary>The page of an error: beside an installed tool, else of the checkout.</summary>
+    private static string PageOf(string id) =>
+        Path.Combine(AppContext.BaseDirectory, "docs", "errors", $"{id}.md") is var installed && File.Exists(installed) ? installed : $"docs/errors/{id}.md";
 
     private static ConfigurationException Usage(ParseResult parsed)
     {

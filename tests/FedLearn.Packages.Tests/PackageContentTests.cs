@@ -37,7 +37,7 @@ public sealed class PackageContentTests(Packed packed)
     {
         using ZipArchive nupkg = packed.Open(Packed.Tool), symbols = packed.Open(Packed.Tool, "snupkg");
         string[] contents = Contents(nupkg, Packed.Tool);
-        Assert.Empty(new[] { "README.md", "icon.png", "tools/net10.0/any/FedLearn.Cli.dll", "tools/net10.0/any/Schemas/job.schema.json", "tools/net10.0/any/seal-worker/worker.mjs" }.Except(contents));
+        Assert.Empty(new[] { "README.md", "icon.png", "tools/net10.0/any/FedLearn.Cli.dll", "tools/net10.0/any/Schemas/job.schema.json", "tools/net10.0/any/seal-worker/worker.mjs", "tools/net10.0/any/docs/errors/FL2001.md" }.Except(contents));
         Assert.DoesNotContain(contents, entry => entry.StartsWith("content", StringComparison.Ordinal));
         Assert.Contains("tools/net10.0/any/FedLearn.Cli.pdb", Contents(symbols, Packed.Tool));
     }

@@ -319,7 +319,8 @@ public sealed record GlmPartyOptions
     public PrivacyBudget? Budget { get; init; }
 
     /// <summary>Active party only: the declared range of the label, [low, high]. A label outside it is refused, or clipped where one-round training releases it. Gives the label bound k_y.</summary>
-    /// <value>Required for Gaussian and Poisson in private modes.</value>
+    /// <value>Required in hdp-vfl for Gaussian, Poisson, Tweedie and families of one's own whose bounds say so (<see cref="GlmFamilyBounds.NeedsLabelRange"/>), in one-round for all
+    /// families but those of classes, in he+dp for Gaussian. <see cref="TableSource.LabelRange"/> checks a table by itself and does not stand in for it.</value>
     public (double Low, double High)? LabelRange { get; init; }
 }
 

@@ -225,7 +225,7 @@ internal sealed class GlmPlan
             return;
         if (party.Party.Role == PartyRole.Active && party.LabelRange is null && NeedsLabelRange(Mode, Job.Model.Family))
             throw Refused(GlmErrors.LabelRangeMissing, $"party '{party.Party.Name}', data.labelRange", $"the sensitivity of the {Family.Name} family needs a declared range of the label.",
-                "Declare data.labelRange: [low, high] by the nature of the label, not by looking at the data.");
+                "Declare data.labelRange: [low, high] (in code GlmPartyOptions.LabelRange) by the nature of the label, not by looking at the data.");
         if (Mode is PrivacyMode.OneRound or PrivacyMode.HeDp)
             return;
         int batches = Job.Training.BatchesPerEpoch ?? 1;

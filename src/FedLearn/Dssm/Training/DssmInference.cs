@@ -77,6 +77,9 @@ public sealed class DssmInference
         if (_model.SchemaSha256 is { } schema && !input.SchemaFingerprint.IsEmpty && schema != Convert.ToHexStringLower(input.SchemaFingerprint.Span))
             throw new ConfigurationException(DssmErrors.OtherModel, place, "its schemas are not those that the model was trained with: the same cells would be other features.",
                 "Use the schema files of the training.");
+        if (input.Items is { } catalogue && NumbersOtherItems(_model, catalogue))
+            throw new ConfigurationException(DssmErrors.OtherModel, place, "its tables number the items, and the items are not those that the model was trained with: the same numbers would be other items.",
+                "Use the items of the training, or train again.");
         if (job.Privacy.IsPrivate && job.Privacy.Evaluation != EvaluationDisclosure.Disclosed)
             throw new PrivacyRefusedException(DssmErrors.NoVectorsLeave, place, "the job lets no vector leave beyond training and its own evaluation.",
                 "Set privacy.evaluation to disclosed and train again; the vectors are then listed as disclosures.");
@@ -182,12 +185,29 @@ public sealed class DssmInference
             : [new LocalView(_input.Party, made.Add((_input.ViewTower ?? _towers).Restore(Saved(_model.View).Spec, Saved(_model.View).State)), own.Rows, samples.OwnRows)];
         // Scores are the same under every loss, of which some need what only training has.
         var loss = new DssmLoss(_model.Options with { Loss = DssmLossKind.Full }, _model.Options.Layers[^1], _model.Views, samples.Items.Ids.Count);
-        if (_model.Fusion.Count != loss.Fusion.Values.Length || items.Inputs != samples.Items.Content.Inputs || locals.Any(view => view.Tower.Inputs != view.Rows.Inputs))
+        double[] fusion = FusionOf(_model, loss.Fusion, samples.Items);
+        if (fusion.Length != loss.Fusion.Values.Length || items.Inputs != samples.Items.Content.Inputs || locals.Any(view => view.Tower.Inputs != view.Rows.Inputs))
             throw OtherShapes();
-        _model.Fusion.ToArray().CopyTo(loss.Fusion.Values, 0);
+        fusion.CopyTo(loss.Fusion.Values, 0);
         made.Keep();
         return new LabelTowers(thread, items, locals, loss, _job.Training.Optimizer);
     }
+
+    /// <summary>Parameters of the fusion for the items as they are now: a bias goes with its item's id, and an item that training did not know has none.</summary>
+    private static double[] FusionOf(DssmModel model, FusionParameters fusion, ItemTable items)
+    {
+        int others = fusion.Values.Length - fusion.ItemBias.Length;
+        // Earlier files have no ids: their biases are in the order that the table had.
+        if (fusion.ItemBias.IsEmpty || model.ItemIds.Count == 0 || model.Fusion.Count != others + model.ItemIds.Count)
+            return [.. model.Fusion];
+        Dictionary<string, double> biases = model.ItemIds.Zip(model.Fusion.Skip(others)).ToDictionary(StringComparer.Ordinal);
+        return [.. model.Fusion.Take(others), .. items.Ids.Select(id => biases.GetValueOrDefault(id))];
+    }
+
+    /// <summary>Whether the party's tables have bags of as many ids as there are items, as prepare-events writes them, and the items are others.</summary>
+    private static bool NumbersOtherItems(DssmModel model, ItemTable items) => model.ItemIds.Count == items.Ids.Count
+        && new[] { model.View, model.Items }.Any(tower => tower is not null && tower.Spec.Inputs.Bags.Any(bag => bag.Buckets == items.Ids.Count))
+        && !items.Ids.ToHashSet(StringComparer.Ordinal).SetEquals(model.ItemIds);
 
     private ConfigurationException OtherShapes() => new(DssmErrors.OtherModel, $"party '{_input.Party}'", "the model and the party's tables have different shapes.",
         "Use tables of the schemas that the model was trained with.");

@@ -52,6 +52,9 @@ public sealed record DssmModel
     /// <summary>SHA-256, hex, of users and items of the training events; label party of a job without noise only.</summary>
     public string? EventsSha256 { get; init; }
 
+    /// <summary>Ids of the items in the order in which the fusion's biases stand; label party only. Empty in files of earlier releases.</summary>
+    public IReadOnlyList<string> ItemIds { get; init; } = [];
+
     /// <summary>Tower of the party's own view; null at a label party without one.</summary>
     public SavedTower? View { get; init; }
 
@@ -85,6 +88,7 @@ public sealed record DssmModel
     private bool IsWhole => Party.Name.Length > 0 && Party.Role is PartyRole.Active or PartyRole.Passive && JobName.Length > 0
         && Views.Count > 0 && Views.All(view => !string.IsNullOrEmpty(view)) && Views.Distinct(StringComparer.Ordinal).Count() == Views.Count
         && Options.Layers.Count > 0 && Options.Layers.All(width => width > 0) && double.IsFinite(Options.Gamma) && Options.ViewWeights.Values.All(double.IsFinite)
+        && ItemIds.All(id => !string.IsNullOrEmpty(id)) && ItemIds.Distinct(StringComparer.Ordinal).Count() == ItemIds.Count
         && Fusion.All(double.IsFinite) && Received.Values.Concat(new[] { View, Items }.OfType<SavedTower>())
             .All(tower => tower is not null && tower.Spec.Inputs is { DenseWidth: >= 0 } inputs && inputs.Bags.All(bag => bag is { Buckets: > 0 }) && tower.Spec.Layers.Count > 0 && tower.Spec.Layers.All(width => width > 0));
 

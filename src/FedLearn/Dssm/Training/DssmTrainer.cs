@@ -352,6 +352,7 @@ public sealed class DssmTrainer
         View = towers.Locals.Where(view => view.Name == _input.Party).Select(view => new SavedTower(Spec(view.Rows.Inputs), view.Tower.Save())).FirstOrDefault(),
         Received = towers.Locals.Where(view => view.Name != _input.Party).ToDictionary(view => view.Name, view => new SavedTower(Spec(view.Rows.Inputs), view.Tower.Save())),
         Fusion = [.. towers.Loss.Fusion.Values],
+        ItemIds = [.. samples.Items.Ids],
         // A digest of private rows is no part of what a private job releases.
         EventsSha256 = _plan.Private ? null : EventDigest.Of(_input.Interactions!, samples.Items),
     };

@@ -283,6 +283,30 @@ public class DssmTrainerTests
         _ = new DssmInference(job, WithItems(label, [.. same.Reverse()]), Towers, DssmPurpose.Recommend);
     }
 
+    [Theory]
+    [InlineData(DssmFusion.Sum, true)]
+    [InlineData(DssmFusion.Concat, false)]
+    [InlineData(DssmFusion.Late, false)]
+    public async Task InferAsync_PartiesInAnotherOrder_GivesTheSameFigures(DssmFusion fusion, bool labelHasView)
+    {
+        DssmModelOptions model = new() { Fusion = fusion, Precision = TowerPrecision.Float64, LearnViewWeights = fusion == DssmFusion.Late, ViewWeights = fusion == DssmFusion.Sum ? new Dictionary<string, double> { ["taste"] = 3, ["profile"] = 0.1 } : new() };
+        DssmJob job = SmallRecommendation.Job(model, labelHasView: labelHasView);
+        IReadOnlyList<DssmPartyInput> inputs = SmallRecommendation.Inputs(labelHasView);
+        IReadOnlyList<DssmPartyResult> trained = await DssmFederation.TrainAsync(job, inputs, Towers, cancellationToken: TestContext.Current.CancellationToken);
+        DssmPartyInput[] with = [.. inputs.Select((input, i) => input with { Model = trained[i].Model })];
+        DssmInferenceResult swapped = await DssmFederation.InferAsync(job with { Parties = [.. job.Parties.Reverse()] }, with, Towers, DssmPurpose.Evaluate, cancellationToken: TestContext.Current.CancellationToken);
+        DssmInferenceResult same = await DssmFederation.InferAsync(job, with, Towers, DssmPurpose.Evaluate, cancellationToken: TestContext.Current.CancellationToken);
+        Assert.Equal(same.Metrics!.Test!.Named(), swapped.Metrics!.Test!.Named());
+
+        DssmJob less = job with { Parties = [.. job.Parties.Take(2)], Model = job.Model with { ViewWeights = new Dictionary<string, double>() } };
+        foreach (DssmPartyInput input in with.Take(2))
+        {
+            ConfigurationException error = Assert.Throws<ConfigurationException>(() => new DssmInference(less, input, Towers, DssmPurpose.Evaluate));
+            Assert.Equal(DssmErrors.OtherModel, error.Id);
+            Assert.Contains("other views", error.Message, StringComparison.Ordinal);
+        }
+    }
+
     /// <summary>The label party's items in another order, the last one under another id.</summary>
     /// <param name="label">The label party.</param>
     /// <param name="order">For each row of the new table a row of the old one.</param>

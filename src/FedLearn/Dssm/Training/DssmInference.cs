@@ -72,6 +72,8 @@ public sealed class DssmInference
         _model = input.Model ?? throw new ConfigurationException(DssmErrors.OtherModel, place, "its part of the model is missing.", "Give one part a party.");
         if (_model.JobName != job.Name || _model.Party != _party)
             throw new ConfigurationException(DssmErrors.OtherModel, place, "the part of the model is another job's or party's.", "Name the directory that this job's training wrote.");
+        if (!_model.Views.ToHashSet(StringComparer.Ordinal).SetEquals(DssmTrainer.ViewsOf(job)))
+            throw new ConfigurationException(DssmErrors.OtherModel, place, "the model was trained with other views than the job has now.", "Give the run file of the training.");
         if (_model.OtherOptions(job.Model).ToArray() is { Length: > 0 } others)
             throw new ConfigurationException(DssmErrors.OtherModel, place, $"the model was trained with another {string.Join(", ", others)} than the job has now.", "Give the run file of the training.");
         if (_model.SchemaSha256 is { } schema && !input.SchemaFingerprint.IsEmpty && schema != Convert.ToHexStringLower(input.SchemaFingerprint.Span))
@@ -147,7 +149,10 @@ public sealed class DssmInference
             ? [new SampleSet(SampleSet.Recommendation, EventRole.Seen, [.. table.Users.Select((_, user) => new Interaction(user, 0, Now, EventRole.Seen))])]
             : LabelSamples.EvaluationSets(table, evaluates: true);
         var samples = new LabelSamples(_job, _input, sets);
-        IReadOnlyList<ViewPeer> peers = await SampleExchange.OfferAsync(channels, new SampleSession(_job, _input, agreement.JobDigest), table.Users, sets, cancellationToken).ConfigureAwait(false);
+        // The model's parameters of the views are in the order that the training had.
+        List<string> order = [.. _model.Views];
+        IReadOnlyList<IPartyChannel> views = [.. channels.OrderBy(channel => order.IndexOf(channel.RemoteParty))];
+        IReadOnlyList<ViewPeer> peers = await SampleExchange.OfferAsync(views, new SampleSession(_job, _input, agreement.JobDigest), table.Users, sets, cancellationToken).ConfigureAwait(false);
         var shared = SharedUsers.Of(_input, peers, _purpose == DssmPurpose.Recommend ? "users" : "events", sets.Count);
         LabelTowers towers = await thread.RunAsync(() => Towers(thread, samples)).ConfigureAwait(false);
         await using var disposal = towers.ConfigureAwait(false);

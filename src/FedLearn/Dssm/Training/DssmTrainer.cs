@@ -96,7 +96,7 @@ public sealed class DssmTrainer
         ArgumentNullException.ThrowIfNull(towers);
         (_job, _input, _towers) = (job, input, towers);
         (_plan, _options) = Check(job, input);
-        ViewNames = [.. job.Parties.Where(p => p.Party.Role == PartyRole.Passive || job.LabelHasView).OrderBy(p => p.Party.Role).Select(p => p.Party.Name)];
+        ViewNames = ViewsOf(job);
         Terms = DssmJobTerms.Of(job);
         CutOffRun? cutOff = Runs?.Find(input.Party, Terms.TermsDigest);
         if (cutOff is not null && input.Fresh)
@@ -453,6 +453,9 @@ public sealed class DssmTrainer
         double mu = GaussianDp.Mu(budget.Epsilon, budget.Delta);
         account.Check(DssmClaims.Mechanism(_plan, _options.Party.Role), PrivacyUnit.Record, 0, mu * mu);
     }
+
+    /// <summary>Names of a job's views: the label party's own, then the passive parties' in the job's order.</summary>
+    internal static IReadOnlyList<string> ViewsOf(DssmJob job) => [.. job.Parties.Where(p => p.Party.Role == PartyRole.Passive || job.LabelHasView).OrderBy(p => p.Party.Role).Select(p => p.Party.Name)];
 
     /// <summary>Checks a job, and a party's input against it: what training and the use of its model have in common.</summary>
     internal static (DssmPlan Plan, DssmPartyOptions Options) Check(DssmJob job, DssmPartyInput input)

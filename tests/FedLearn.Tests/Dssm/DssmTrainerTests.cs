@@ -307,6 +307,45 @@ public class DssmTrainerTests
         }
     }
 
+    /// <summary>What a party's part of the model says of the training binds the party: an edit of its run file lifts nothing.</summary>
+    [Fact]
+    public async Task Inference_TermsOfTheTraining_AreNotLiftedByAnotherJob()
+    {
+        DssmJob masked = SmallRecommendation.Job() with { MaskedSum = true, SampleTime = SampleTime.Day }, plain = masked with { MaskedSum = false };
+        DssmPartyInput[] inputs = [.. SmallRecommendation.Inputs()];
+        IReadOnlyList<DssmPartyResult> trained = await DssmFederation.TrainAsync(masked, inputs, Towers, cancellationToken: TestContext.Current.CancellationToken);
+        DssmReleaseTerms dp = new(true, DssmClaim.Full, EvaluationDisclosure.Disclosed, MaskedSum: false, SampleTime.Day);
+        string path = Path.Combine(Path.GetTempPath(), Path.GetRandomFileName());
+        foreach ((DssmPartyInput input, DssmPartyResult result) in inputs.Zip(trained))
+        {
+            result.Model.Save(path);
+            DssmModel model = DssmModel.Load(path);
+            Assert.Equal(new DssmReleaseTerms(false, null, null, MaskedSum: true, SampleTime.Day), model.Released);
+            DssmInference Ask(DssmReleaseTerms? terms, DssmJob job) => new(job, input with { Model = model with { Released = terms } }, Towers, DssmPurpose.Evaluate);
+            void Refused(DssmReleaseTerms terms) => Assert.Equal(DssmErrors.NoVectorsLeave, Assert.Throws<PrivacyRefusedException>(() => Ask(terms, plain)).Id);
+            Refused(model.Released!);
+            Refused(dp with { Evaluation = EvaluationDisclosure.None });
+            Refused(dp with { Evaluation = EvaluationDisclosure.Charged });
+            Refused(dp with { Claim = DssmClaim.OneShot });
+            Assert.Equal(DssmErrors.NoVectorsLeave, Assert.Throws<PrivacyRefusedException>(() => Ask(null, masked)).Id);
+
+            string Other(DssmReleaseTerms terms, DssmJob job)
+            {
+                ConfigurationException error = Assert.Throws<ConfigurationException>(() => Ask(terms, job));
+                Assert.Equal(DssmErrors.OtherModel, error.Id);
+                return error.Message;
+            }
+
+            Assert.Contains("another privacy.mode than", Other(dp, plain), StringComparison.Ordinal);
+            Assert.Contains("another sampleTime than", Other(DssmReleaseTerms.Of(plain), plain with { SampleTime = SampleTime.Exact }), StringComparison.Ordinal);
+            _ = Ask(DssmReleaseTerms.Of(plain), plain);
+            // A file of an earlier release says nothing.
+            _ = Ask(null, plain with { SampleTime = SampleTime.Exact });
+        }
+
+        File.Delete(path);
+    }
+
     /// <summary>The label party's items in another order, the last one under another id.</summary>
     /// <param name="label">The label party.</param>
     /// <param name="order">For each row of the new table a row of the old one.</param>

@@ -60,7 +60,7 @@ public sealed class DssmInference
     /// <param name="purpose">What is wanted.</param>
     /// <param name="newUsers">For <see cref="DssmPurpose.Recommend"/>: whether the label party may ask for users of whom it has no events. Views send vectors of them too, so all parties say the same.</param>
     /// <exception cref="ConfigurationException">FL2485, FL2487: something does not fit. FL2488: the label party's users are not all of its events, and <paramref name="newUsers"/> is false.</exception>
-    /// <exception cref="PrivacyRefusedException">FL5187: the job's privacy.evaluation discloses no vectors, or the claim is one-shot.</exception>
+    /// <exception cref="PrivacyRefusedException">FL5187: privacy.evaluation of the training, or of the job, discloses no vectors, the claim is one-shot, or views were added under masks.</exception>
     public DssmInference(DssmJob job, DssmPartyInput input, ITowerFactory towers, DssmPurpose purpose, bool newUsers = false)
     {
         ArgumentNullException.ThrowIfNull(job);
@@ -72,9 +72,12 @@ public sealed class DssmInference
         _model = input.Model ?? throw new ConfigurationException(DssmErrors.OtherModel, place, "its part of the model is missing.", "Give one part a party.");
         if (_model.JobName != job.Name || _model.Party != _party)
             throw new ConfigurationException(DssmErrors.OtherModel, place, "the part of the model is another job's or party's.", "Name the directory that this job's training wrote.");
+        // What the training promised holds, whatever the run file says by now.
+        foreach (DssmReleaseTerms terms in new[] { _model.Released, DssmReleaseTerms.Of(job) }.OfType<DssmReleaseTerms>())
+            RequireRelease(terms, place);
         if (!_model.Views.ToHashSet(StringComparer.Ordinal).SetEquals(DssmTrainer.ViewsOf(job)))
             throw new ConfigurationException(DssmErrors.OtherModel, place, "the model was trained with other views than the job has now.", "Give the run file of the training.");
-        if (_model.OtherOptions(job.Model).ToArray() is { Length: > 0 } others)
+        if (_model.OtherOptions(job).ToArray() is { Length: > 0 } others)
             throw new ConfigurationException(DssmErrors.OtherModel, place, $"the model was trained with another {string.Join(", ", others)} than the job has now.", "Give the run file of the training.");
         if (_model.SchemaSha256 is { } schema && !input.SchemaFingerprint.IsEmpty && schema != Convert.ToHexStringLower(input.SchemaFingerprint.Span))
             throw new ConfigurationException(DssmErrors.OtherModel, place, "its schemas are not those that the model was trained with: the same cells would be other features.",
@@ -82,12 +85,6 @@ public sealed class DssmInference
         if (input.Items is { } catalogue && NumbersOtherItems(_model, catalogue))
             throw new ConfigurationException(DssmErrors.OtherModel, place, "its tables number the items, and the items are not those that the model was trained with: the same numbers would be other items.",
                 "Use the items of the training, or train again.");
-        if (job.Privacy.IsPrivate && job.Privacy.Evaluation != EvaluationDisclosure.Disclosed)
-            throw new PrivacyRefusedException(DssmErrors.NoVectorsLeave, place, "the job lets no vector leave beyond training and its own evaluation.",
-                "Set privacy.evaluation to disclosed and train again; the vectors are then listed as disclosures.");
-        if (job.Privacy is { IsPrivate: true, Claim: DssmClaim.OneShot } || job.MaskedSum)
-            throw new PrivacyRefusedException(DssmErrors.NoVectorsLeave, place, "views of such a job send nothing after training: a view's vectors were sent once, or only under masks.",
-                "Read the figures of the training report.");
         // A view cannot tell whom the label party has events of: it relies on the other side for that, and on the terms for what may be asked beyond.
         if (purpose == DssmPurpose.Recommend && !newUsers && input.Interactions is { } table && table.Users.Count - table.Events.Select(e => e.User).Distinct().Count() is > 0 and int more)
             throw new ConfigurationException(DssmErrors.NewUsers, place, $"lists are asked for {more} users of whom it has no events, and the views have not agreed to send vectors of such people.",
@@ -213,6 +210,16 @@ public sealed class DssmInference
     private static bool NumbersOtherItems(DssmModel model, ItemTable items) => model.ItemIds.Count == items.Ids.Count
         && new[] { model.View, model.Items }.Any(tower => tower is not null && tower.Spec.Inputs.Bags.Any(bag => bag.Buckets == items.Ids.Count))
         && !items.Ids.ToHashSet(StringComparer.Ordinal).SetEquals(model.ItemIds);
+
+    private static void RequireRelease(DssmReleaseTerms terms, string place)
+    {
+        if (terms.IsPrivate && terms.Evaluation != EvaluationDisclosure.Disclosed)
+            throw new PrivacyRefusedException(DssmErrors.NoVectorsLeave, place, "the job lets no vector leave beyond training and its own evaluation.",
+                "Set privacy.evaluation to disclosed and train again; the vectors are then listed as disclosures.");
+        if (terms.Claim == DssmClaim.OneShot || terms.MaskedSum)
+            throw new PrivacyRefusedException(DssmErrors.NoVectorsLeave, place, "views of such a job send nothing after training: a view's vectors were sent once, or only under masks.",
+                "Read the figures of the training report.");
+    }
 
     private ConfigurationException OtherShapes() => new(DssmErrors.OtherModel, $"party '{_input.Party}'", "the model and the party's tables have different shapes.",
         "Use tables of the schemas that the model was trained with.");

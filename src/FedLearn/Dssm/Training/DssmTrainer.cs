@@ -365,6 +365,7 @@ public sealed class DssmTrainer
         Party = _options.Party,
         Views = ViewNames,
         Options = _job.Model,
+        Released = DssmReleaseTerms.Of(_job),
         SchemaSha256 = _input.SchemaFingerprint.IsEmpty ? null : Convert.ToHexStringLower(_input.SchemaFingerprint.Span),
     };
 

@@ -103,7 +103,7 @@ public sealed class DssmTrainer
             DssmKeptRun.Forget(Runs!, cutOff, input.Ledger);
         // A run that goes on is reserved already, and is not counted twice.
         CheckBudget(input.Fresh ? input.RunId : cutOff?.Run.RunId ?? input.RunId);
-        _kind = new DssmRunKind(IsLabel ? "dssm label 2" : "dssm view 2", new Lazy<byte[]>(() => DssmInputDigest.Of(input)), towers.Threads);
+        _kind = new DssmRunKind(IsLabel ? "dssm label 2" : "dssm view 2", new Lazy<byte[]>(() => DssmInputDigest.Of(input, towers)), towers.Threads);
         _request = new JoinRequest(SessionDesk.ProtocolVersion, _options.Party, Terms.JobName, Terms.TermsDigest, Terms.Sections,
             input.SchemaFingerprint.IsEmpty ? InputShape.Fingerprint(input) : input.SchemaFingerprint);
     }

@@ -214,7 +214,7 @@ public sealed class DssmInference
     private static void RequireRelease(DssmReleaseTerms terms, string place)
     {
         if (terms.IsPrivate && terms.Evaluation != EvaluationDisclosure.Disclosed)
-            throw new PrivacyRefusedException(DssmErrors.NoVectorsLeave, place, "the job lets no vector leave beyond training and its own evaluation.",
+            throw new PrivacyRefusedException(DssmErrors.NoVectorsLeave, place, "the job that trained the model lets no vector leave beyond training and its own evaluation.",
                 "Set privacy.evaluation to disclosed and train again; the vectors are then listed as disclosures.");
         if (terms.Claim == DssmClaim.OneShot || terms.MaskedSum)
             throw new PrivacyRefusedException(DssmErrors.NoVectorsLeave, place, "views of such a job send nothing after training: a view's vectors were sent once, or only under masks.",

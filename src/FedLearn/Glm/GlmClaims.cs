@@ -10,7 +10,8 @@ internal static class GlmClaims
 {
     public const string TestNoiseNotice = "NOT PRIVATE: test noise";
 
-    public const string ReportItself = "metrics and weightsSha256 of this report are computed from private rows and outside the claim: leave them out where you pass it on";
+    /// <summary>Names every key of a private job's report that depends on rows; warnings that do so say it themselves.</summary>
+    public const string ReportItself = "metrics, intervals, evaluation, objective, history.loss, tuning.candidates and weightsSha256 of this report are computed from private rows and outside the claim: leave them out where you pass it on";
 
     public static GlmPrivacyStatement State(GlmPlan plan, GlmPartyOptions party, PartyCalibration? calibration, IReadOnlyList<string> ledger, PrivacyTotal? spent,
         bool scalingFromData, int testRows)

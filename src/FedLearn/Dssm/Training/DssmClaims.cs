@@ -14,7 +14,8 @@ internal static class DssmClaims
 
     public const string WhichItem = "which item; that and when are disclosed";
 
-    public const string ReportItself = "metrics and digests of this report are computed from private rows and outside the claim: leave them out where you pass it on";
+    /// <summary>Names every key of a private job's report that depends on rows; warnings that do so say it themselves.</summary>
+    public const string ReportItself = "metrics, intervals, baselines, history.loss and weightsSha256 of this report are computed from private rows and outside the claim: leave them out where you pass it on";
 
     /// <summary>What a party may say after a job.</summary>
     /// <param name="plan">The job.</param>

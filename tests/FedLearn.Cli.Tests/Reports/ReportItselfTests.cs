@@ -18,10 +18,10 @@ public class ReportItselfTests
     ];
 
     [Theory]
-    [InlineData("hdp-vfl", "binomial", false, "metrics, intervals, evaluation, objective, history.loss, weightsSha256")]
-    [InlineData("hdp-vfl", "multinomial", false, "metrics, intervals, evaluation, objective, history.loss, weightsSha256")]
+    [InlineData("hdp-vfl", "binomial", false, "metrics, intervals, evaluation, history.loss, weightsSha256")]
+    [InlineData("hdp-vfl", "multinomial", false, "metrics, intervals, evaluation, history.loss, weightsSha256")]
     [InlineData("one-round", "binomial", false, "metrics, intervals, evaluation, weightsSha256")]
-    [InlineData("label-dp", "binomial", false, "metrics, intervals, evaluation, objective, history.loss, weightsSha256")]
+    [InlineData("label-dp", "binomial", false, "metrics, intervals, evaluation, history.loss, weightsSha256")]
     [InlineData("hdp-vfl", "binomial", true, "tuning.candidates")]
     public async Task Glm_KeysThatDependOnRows_AreNamed(string mode, string family, bool tunes, string found)
     {

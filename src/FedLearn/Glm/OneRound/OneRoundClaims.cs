@@ -73,7 +73,8 @@ internal static class OneRoundClaims
         return statement with { Spent = spent, Warnings = warnings };
     }
 
-    private static string NearlyPlain(RandomizedResponse response) => response.FlipProbability <= RareFlip
+    /// <summary>The end of a claim about labels that are nearly the plain ones; empty for others.</summary>
+    internal static string NearlyPlain(RandomizedResponse response) => response.FlipProbability <= RareFlip
         ? Text($"; at this epsilon a label is {(response.Classes > 2 ? "changed" : "flipped")} with probability {response.FlipProbability:G2} only: what is sent is nearly the plain label") : "";
 
     private static bool More(GlmTargets train) => train.Weights is not null || train.Offsets is not null;

@@ -1,6 +1,5 @@
 using System.Diagnostics;
 using System.Globalization;
-using System.Text.Json.Nodes;
 using FedLearn.Coordination;
 using FedLearn.Data;
 using FedLearn.Diagnostics;
@@ -238,9 +237,8 @@ public sealed partial class GlmTrainer
             return new(calibration, null, reservation);
         }
 
-        // Costs labels nothing; written down because no later sum would tell what it told of records.
         if (channels.Count > 0 && !IsActive && _plan.Private && _plan.Unit == PrivacyUnit.Label)
-            account.Reserve("disclosed: training scores", new JsonObject(), PrivacyUnit.Label, 1, 0, 0);
+            account.ReserveDisclosed("training scores", PrivacyUnit.Label, []);
         return new(null, null, null);
     }
 

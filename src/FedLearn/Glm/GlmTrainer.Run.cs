@@ -89,6 +89,8 @@ public sealed partial class GlmTrainer
             FamilyParameters = _plan.Family.Parameters,
             SchemaFingerprint = Convert.ToHexStringLower(_input.Table.Schema.Fingerprint().Span),
             UsesOffsets = targets.Offsets is not null,
+            Mode = _plan.Mode,
+            Evaluation = _plan.Job.Privacy.Evaluation,
             Inference = outcome.Inference,
         };
         // Before the others are let go: once one of them has ended, every model is where it belongs.

@@ -3,7 +3,6 @@ using System.Text;
 using FedLearn.Coordination;
 using FedLearn.Diagnostics;
 using FedLearn.Parties;
-using FedLearn.Privacy;
 using FedLearn.Protocol;
 
 namespace FedLearn.Dssm;
@@ -60,7 +59,7 @@ public sealed class DssmInference
     /// <param name="purpose">What is wanted.</param>
     /// <param name="newUsers">For <see cref="DssmPurpose.Recommend"/>: whether the label party may ask for users of whom it has no events. Views send vectors of them too, so all parties say the same.</param>
     /// <exception cref="ConfigurationException">FL2485, FL2487: something does not fit. FL2488: the label party's users are not all of its events, and <paramref name="newUsers"/> is false.</exception>
-    /// <exception cref="PrivacyRefusedException">FL5187: the job's privacy.evaluation discloses no vectors, or the claim is one-shot.</exception>
+    /// <exception cref="PrivacyRefusedException">FL5187: privacy.evaluation of the job, or of the model's training, discloses no vectors, or the claim is one-shot.</exception>
     public DssmInference(DssmJob job, DssmPartyInput input, ITowerFactory towers, DssmPurpose purpose, bool newUsers = false)
     {
         ArgumentNullException.ThrowIfNull(job);
@@ -77,10 +76,11 @@ public sealed class DssmInference
         if (_model.SchemaSha256 is { } schema && !input.SchemaFingerprint.IsEmpty && schema != Convert.ToHexStringLower(input.SchemaFingerprint.Span))
             throw new ConfigurationException(DssmErrors.OtherModel, place, "its schemas are not those that the model was trained with: the same cells would be other features.",
                 "Use the schema files of the training.");
-        if (job.Privacy.IsPrivate && job.Privacy.Evaluation != EvaluationDisclosure.Disclosed)
-            throw new PrivacyRefusedException(DssmErrors.NoVectorsLeave, place, "the job lets no vector leave beyond training and its own evaluation.",
+        // What a run file says now is not what the parties trained under.
+        if (_model.VectorsMayLeave == false || DssmPlan.DisclosesNothingMore(job))
+            throw new PrivacyRefusedException(DssmErrors.NoVectorsLeave, place, $"the {(DssmPlan.DisclosesNothingMore(job) ? "job" : "training of this model")} lets no vector leave beyond training and its own evaluation.",
                 "Set privacy.evaluation to disclosed and train again; the vectors are then listed as disclosures.");
-        if (job.Privacy is { IsPrivate: true, Claim: DssmClaim.OneShot } || job.MaskedSum)
+        if (DssmPlan.SendsOnceOrMasked(job))
             throw new PrivacyRefusedException(DssmErrors.NoVectorsLeave, place, "views of such a job send nothing after training: a view's vectors were sent once, or only under masks.",
                 "Read the figures of the training report.");
         // A view cannot tell whom the label party has events of: it relies on the other side for that, and on the terms for what may be asked beyond.

@@ -52,6 +52,9 @@ public sealed record DssmModel
     /// <summary>SHA-256, hex, of users and items of the training events; label party of a job without noise only.</summary>
     public string? EventsSha256 { get; init; }
 
+    /// <summary>Whether the training let views send vectors after it; null where it is not known, as in earlier files.</summary>
+    public bool? VectorsMayLeave { get; init; }
+
     /// <summary>Tower of the party's own view; null at a label party without one.</summary>
     public SavedTower? View { get; init; }
 

@@ -43,6 +43,12 @@ internal sealed class DssmPlan
     /// <summary>Whether vectors of evaluated rows are sent at all.</summary>
     public bool SendsEvaluation => !Private || Job.Privacy.Evaluation != EvaluationDisclosure.None;
 
+    /// <summary>Whether the job lets no vector leave beyond training and its own evaluation.</summary>
+    public static bool DisclosesNothingMore(DssmJob job) => job.Privacy.IsPrivate && job.Privacy.Evaluation != EvaluationDisclosure.Disclosed;
+
+    /// <summary>Whether views of the job send nothing after training: their vectors were sent once, or only under masks.</summary>
+    public static bool SendsOnceOrMasked(DssmJob job) => job.Privacy is { IsPrivate: true, Claim: DssmClaim.OneShot } || job.MaskedSum;
+
     /// <summary>Whether this party adds noise to what it sends.</summary>
     public bool Noises(PartyRole role) => Job.Privacy.Noise.HasFlag(role == PartyRole.Active ? DssmNoise.Gradients : DssmNoise.Embeddings);
 

@@ -364,6 +364,7 @@ public sealed class DssmTrainer
         Party = _options.Party,
         Views = ViewNames,
         Options = _job.Model,
+        VectorsMayLeave = !DssmPlan.DisclosesNothingMore(_job) && !DssmPlan.SendsOnceOrMasked(_job),
         SchemaSha256 = _input.SchemaFingerprint.IsEmpty ? null : Convert.ToHexStringLower(_input.SchemaFingerprint.Span),
     };
 

@@ -20,13 +20,15 @@ internal static class GlmClaims
     {
         GlmPrivacyOptions privacy = plan.Job.Privacy;
         if (calibration is null)
-            return new GlmPrivacyStatement
+        {
+            var nothing = new GlmPrivacyStatement { Mode = privacy.Mode, SecureNoise = true };
+            return !plan.Private || party.Party.Role == PartyRole.Active ? nothing : nothing with
             {
-                Mode = privacy.Mode,
-                SecureNoise = true,
-                Claims = plan.Private && party.Party.Role == PartyRole.Passive
-                    ? [$"no claim: privacy.unit is label, so the messages of '{party.Party.Name}' are disclosed and its features are unprotected"] : [],
+                Claims = [$"no claim: privacy.unit is label, so the messages of '{party.Party.Name}' are disclosed and its features are unprotected"],
+                Warnings = ledger,
             };
+        }
+
         PrivacyBudget budget = plan.BudgetOf(party)!;
         bool testNoise = privacy.TestNoiseSeed is not null;
         var warnings = new List<string>(calibration.Warnings);

@@ -144,8 +144,11 @@ public class GlmPrivacySettingsTests
         LedgerEntry disclosed = Assert.Single(ledgers[1].Entries);
         Assert.Equal((PrivacyUnit.Label, 0, 0), (disclosed.Charge.Unit, disclosed.MuSquared, disclosed.PureEpsilon));
         inputs = [.. inputs.Select(input => input with { RunId = null })];
+        // A party without a claim is told of its earlier runs as well.
+        IReadOnlyList<GlmPartyResult> again = await LocalFederation.TrainAsync(Job(data, "binomial", p => p with { Unit = PrivacyUnit.Label }, testNoise: null), inputs);
+        Assert.All(again, r => Assert.Contains(r.Privacy.Warnings, w => w.StartsWith("1 earlier run over these people protected labels only", StringComparison.Ordinal)));
         IReadOnlyList<GlmPartyResult> later = await LocalFederation.TrainAsync(Job(data, "binomial", p => p, testNoise: null), inputs);
-        Assert.All(later, r => Assert.Contains(r.Privacy.Warnings, w => w.StartsWith("1 earlier run over these people protected labels only", StringComparison.Ordinal)));
+        Assert.All(later, r => Assert.Contains(r.Privacy.Warnings, w => w.StartsWith("2 earlier runs over these people protected labels only", StringComparison.Ordinal)));
     }
 
     private static void CheckSaysIfOutside(bool isPrivate, string warning) =>

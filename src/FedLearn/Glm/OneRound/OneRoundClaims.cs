@@ -63,8 +63,9 @@ internal static class OneRoundClaims
     /// <summary>A statement with what the ledger says once the run has ended.</summary>
     public static GlmPrivacyStatement Settled(GlmPrivacyStatement statement, IReadOnlyList<string> ledger, PrivacyTotal? spent)
     {
-        if (statement.OneRound is not { } released)
-            return statement;
+        // A passive party in mode label-dp has no figures, and a line in its ledger. A party that met nobody has neither.
+        if (statement.OneRound is null)
+            return statement.Claims.Count > 0 ? statement with { Warnings = ledger } : statement;
         var warnings = new List<string>(statement.Warnings);
         warnings.Add(GlmClaims.ReportItself);
         warnings.AddRange(ledger);

@@ -92,8 +92,8 @@ internal static class DssmDocument
             ["epsilon"] = null,
             ["delta"] = null,
             ["claims"] = new JsonArray(),
-            ["warnings"] = self.Role == PartyRole.Passive && run.Job.Privacy.IsPrivate
-                ? PartyDocument.Texts(["this evaluation disclosed the party's vectors of the evaluated events once more; no claim of the training covers them"]) : new JsonArray(),
+            ["warnings"] = PartyDocument.Texts(!run.Job.Privacy.IsPrivate ? [] : self.Role == PartyRole.Active ? [DssmClaims.ReportItself]
+                : (string[])["this evaluation disclosed the party's vectors of the evaluated events once more; no claim of the training covers them"]),
         };
         party["model"] = Model(model);
         End(report, run, party, result.Warnings);

@@ -384,7 +384,11 @@ public sealed class DssmTrainer
     private PartyNoise Noise(DssmAccount account, EmbeddingCalibration? calibration, DssmKeptRun kept)
     {
         if (calibration is null)
+        {
+            account.ReserveDisclosed();
             return PartyNoise.None;
+        }
+
         IPrivacyReservation reservation = account.Reserve(calibration);
         if (kept.IsKept && reservation.KeepsAtLeast < Math.Min(DssmKeptRun.Reach(_job, _plan), calibration.MessageNoise.Releases))
             throw new ConfigurationException(DssmErrors.MessagesNotKept, $"party '{_input.Party}', ledger", "its outbox keeps fewer messages than may have to be sent again.",

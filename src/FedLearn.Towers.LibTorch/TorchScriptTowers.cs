@@ -1,3 +1,4 @@
+using System.Security.Cryptography;
 using FedLearn.Diagnostics;
 using FedLearn.Dssm;
 using FedLearn.Towers.LibTorch.Native;
@@ -23,6 +24,9 @@ public sealed class TorchScriptTowers : ITowerFactory
     /// <summary>Threads that one tower computes with, the caller's included. libtorch's matrix products share one setting in a process: the last call's.</summary>
     /// <value>At least 1. Default 1.</value>
     public int Threads { get; init; } = 1;
+
+    /// <summary>SHA-256 of the module's bytes, or of its text.</summary>
+    public ReadOnlyMemory<byte> Fingerprint => SHA256.HashData([_isSource ? (byte)1 : (byte)0, .. _module]);
 
     /// <summary>A module from a file that <c>torch.jit.save</c> or <see cref="ITower.Save"/> wrote.</summary>
     /// <param name="path">The file. Its parameters are the starting values; the seed decides the rest, such as dropout.</param>

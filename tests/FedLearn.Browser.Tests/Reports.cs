@@ -164,6 +164,6 @@ internal static class Reports
         ["noise"] = "Noise is a rounded Gaussian on a lattice of 2^24 steps a standard deviation.",
         ["ledger"] = new JsonObject { ["path"] = party + ".ledger.db", ["spentEpsilon"] = 2.5, ["delta"] = 1e-5, ["budget"] = new JsonObject { ["epsilon"] = 8, ["delta"] = 1e-5 } },
         ["claims"] = new JsonArray($"training messages only: all messages of '{party}' together are (1, 1E-05)-differentially private (mu = 0.26805112321129354) for replacing one row of its table"),
-        ["warnings"] = new JsonArray("metrics and weightsSha256 of this report are computed from private rows and outside the claim: leave them out where you pass it on"),
+        ["warnings"] = new JsonArray("metrics, intervals, evaluation, objective, history.loss, tuning.candidates and weightsSha256 of this report are computed from private rows and outside the claim: leave them out where you pass it on"),
     };
 }

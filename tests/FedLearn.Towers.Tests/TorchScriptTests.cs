@@ -47,6 +47,17 @@ public sealed class TorchScriptTests : IDisposable
 
     public void Dispose() => _folder.Delete(recursive: true);
 
+    [Fact]
+    public void Fingerprint_OfModules_IsThatOfTheirBytes()
+    {
+        static string Of(ITowerFactory towers) => Convert.ToHexString(towers.Fingerprint.Span);
+        string path = Path.Combine(_folder.FullName, "tower.pt");
+        File.WriteAllText(path, Source);
+        Assert.Equal(Of(TorchScriptTowers.FromSource(Source)), Of(TorchScriptTowers.FromSource(Source)));
+        Assert.Distinct(new[] { Of(TorchScriptTowers.FromSource(Source)), Of(TorchScriptTowers.FromSource(Linear)), Of(TorchScriptTowers.FromFile(path)), Of(new LibTorchTowers()) });
+        Assert.Equal("", Of(new LibTorchTowers()));
+    }
+
     [Theory]
     [InlineData(TowerPrecision.Float64, 1e-12)]
     [InlineData(TowerPrecision.Float32, 1e-4)]

@@ -23,7 +23,7 @@ internal static class DssmDocument
     /// <param name="baselines">Figures of other recommenders on the same events.</param>
     public static JsonObject Of(DssmRunFile run, DssmRunFileParty self, DssmPartyResult result, IReadOnlyList<(string, DssmMetrics)> baselines)
     {
-        JsonObject report = Begin(run, result.Model.JobDigest, result.Model.Version, run.Digest("train"));
+        JsonObject report = Begin(run, result.Model.Version);
         DssmHistoryPoint? kept = result.History.FirstOrDefault(h => h.Epoch == result.BestEpoch);
         report["job"]!["epochs"] = result.Timing.Epochs;
         report["job"]!["bestEpoch"] = result.BestEpoch;
@@ -69,7 +69,7 @@ internal static class DssmDocument
     public static JsonObject Of(DssmRunFile run, DssmRunFileParty self, DssmPartyInput input, DssmInferenceResult result, IReadOnlyList<(string, DssmMetrics)> baselines)
     {
         DssmModel model = input.Model!;
-        JsonObject report = Begin(run, model.JobDigest, model.Version, run.Digest("train"));
+        JsonObject report = Begin(run, model.Version);
         Measure(report, result.Metrics, baselines, null, run.Job.Training.Seed);
         int? Events(EventRole role) => input.Interactions?.Events.Count(e => e.Role == role);
         report["rows"] = new JsonObject
@@ -92,22 +92,22 @@ internal static class DssmDocument
             ["epsilon"] = null,
             ["delta"] = null,
             ["claims"] = new JsonArray(),
-            ["warnings"] = self.Role == PartyRole.Passive && run.Job.Privacy.IsPrivate
-                ? PartyDocument.Texts(["this evaluation disclosed the party's vectors of the evaluated events once more; no claim of the training covers them"]) : new JsonArray(),
+            ["warnings"] = PartyDocument.Texts(!run.Job.Privacy.IsPrivate ? [] : self.Role == PartyRole.Active ? [DssmClaims.ReportItself]
+                : (string[])["this evaluation disclosed the party's vectors of the evaluated events once more; no claim of the training covers them"]),
         };
         party["model"] = Model(model);
         End(report, run, party, result.Warnings);
         return report;
     }
 
-    private static JsonObject Begin(DssmRunFile run, string digest, string version, string now)
+    private static JsonObject Begin(DssmRunFile run, string version)
     {
         DssmJob job = run.Job;
         JsonObject report = ReportParts.Begin(run.Notice);
         report["job"] = new JsonObject
         {
             ["name"] = job.Name,
-            ["digest"] = now == digest ? digest : now,
+            ["digest"] = run.Digest("train"),
             ["model"] = "dssm",
             ["modelVersion"] = version,
             ["fusion"] = Kebab(job.Model.Fusion),

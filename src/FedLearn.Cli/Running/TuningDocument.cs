@@ -62,7 +62,10 @@ internal sealed class TuningTotals(JsonObject first)
     }
 
     /// <summary>The report: no figure of a model, and claims about all runs together.</summary>
-    public JsonObject Document(GlmRunFile run, GlmTuning tuning)
+    /// <param name="run">The job.</param>
+    /// <param name="tuning">What came of it.</param>
+    /// <param name="caveats">What the ledger of a party does not tell of the runs before the tuning; null where no run of the tuning is in it.</param>
+    public JsonObject Document(GlmRunFile run, GlmTuning tuning, Func<string, IReadOnlyList<string>?> caveats)
     {
         JsonObject document = first.DeepClone().AsObject();
         document["metrics"] = new JsonObject { ["train"] = null, ["test"] = null };
@@ -79,12 +82,24 @@ internal sealed class TuningTotals(JsonObject first)
             JsonObject privacy = party["privacy"]!.AsObject();
             foreach (string key in privacy.Select(p => p.Key).Except(OfAllRuns).ToArray())
                 privacy.Remove(key);
+            string name = (string)party["name"]!;
+            IEnumerable<string> warnings = privacy["warnings"]!.AsArray().Select(w => (string)w!);
+            // To the ledger of the first run that ended, a candidate that failed before it is an earlier run.
+            if (caveats(name) is { } before)
+                warnings = [.. warnings.Where(w => !IsCaveat(w)), .. before];
             // A party that was charged nothing is promised nothing: its sentences stay.
-            if (tuning.Costs.FirstOrDefault(c => c.Party == (string)party["name"]!) is not { } cost || cost.Total == PrivacyTotal.Zero)
-                continue;
-            privacy["epsilon"] = cost.Epsilon;
-            if (cost.Epsilon is not null)
-                privacy["claims"] = new JsonArray(Claim(run.Job, tuning, cost));
+            if (tuning.Costs.FirstOrDefault(c => c.Party == name) is { } cost && cost.Total != PrivacyTotal.Zero)
+            {
+                double mu = Math.Sqrt(cost.Total.MuSquared);
+                warnings = [.. warnings.Except(LargeEpsilon.Warnings((double?)privacy["epsilon"] ?? 0, MuOf(name))).Where(w => !w.StartsWith(GlmClaims.ZeroOut, StringComparison.Ordinal)),
+                    .. mu > 0 ? LargeEpsilon.Warnings(cost.Total.Epsilon(cost.Delta), mu) : []];
+                // What a ledger adds up is for replacing a row: a charge of zero-out counts twice.
+                (privacy["epsilon"], privacy["delta"], privacy["adjacency"]) = (cost.Epsilon, cost.Delta, ReportParts.Kebab(Adjacency.ReplaceOne));
+                if (cost.Epsilon is not null)
+                    privacy["claims"] = new JsonArray(Claim(run.Job, tuning, cost));
+            }
+
+            privacy["warnings"] = PartyDocument.Texts(warnings.Distinct());
         }
 
         return document;
@@ -98,9 +113,18 @@ internal sealed class TuningTotals(JsonObject first)
             : active && job.Privacy.Mode == PrivacyMode.OneRound ? "replacing one row of its table, of which only the label is ever sent"
             : "replacing one row of its table";
         string condition = job.Preprocessing!.Scaling is Scaling.Rounded or Scaling.Standardize ? "; conditional on scaling constants taken from the data" : "";
+        if (job.Privacy.Mode == PrivacyMode.HeDp)
+            return string.Create(CultureInfo.InvariantCulture,
+                $"{scope}: all gradients that the parties receive in all runs of this tuning are together ({cost.Epsilon:R}, {cost.Delta:R})-differentially private for replacing one person's rows at all parties, label included; {JointGradientCalibration.ClaimStatement}; ciphertexts are protected computationally, the ids and the schedule being public{condition}");
+        // Labels are released once, by the first run that needs them.
+        string plain = active && cost.Total.PureEpsilon > 0 ? OneRoundClaims.NearlyPlain(LabelRelease.ResponseOf(job)) : "";
         return string.Create(CultureInfo.InvariantCulture,
-            $"{scope}: all messages of '{cost.Party}' in all runs of this tuning together are ({cost.Epsilon:R}, {cost.Delta:R})-differentially private for {what}, against all other parties together, the ids and the schedule being public{condition}");
+            $"{scope}: all messages of '{cost.Party}' in all runs of this tuning together are ({cost.Epsilon:R}, {cost.Delta:R})-differentially private for {what}, against all other parties together, the ids and the schedule being public{condition}{plain}");
     }
+
+    private double MuOf(string party) => (double?)first["parties"]!.AsArray().First(p => (string)p!["name"]! == party)!["privacy"]!["mu"] ?? 0;
+
+    private static bool IsCaveat(string warning) => char.IsAsciiDigit(warning[0]) && warning.Contains(" over these people ", StringComparison.Ordinal);
 
     private static void PerEpoch(JsonNode timing) => timing["secondsPerEpoch"] = (double)timing["epochs"]! == 0 ? 0 : (double)timing["trainingSeconds"]! / (double)timing["epochs"]!;
 

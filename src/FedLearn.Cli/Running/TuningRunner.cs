@@ -60,7 +60,7 @@ internal sealed class TuningRunner(GlmRunFile run, TuningRequest request, bool i
         if (model is not null && chosen is null)
             NoModel = results.First(r => r.Error?.Id == GlmErrors.MetricUndefined).Error;
         JsonObject document = chosen is { } best ? PartyDocument.Merge(await SessionAsync(new SessionOrder(candidates[best].Run!, "train", model, null)).ConfigureAwait(false), 0)
-            : _totals!.Document(run, tuning);
+            : _totals!.Document(run, tuning, party => Caveats(Parties.First(p => p.Name == party)));
         document["tuning"] = TuningDocument.Of(tuning, _grid);
         // The report of a private tuning begins as that of its first run, with the same sentences.
         PartyDocument.Union(document["warnings"]!.AsArray(), PartyDocument.Texts(tuning.Warnings));
@@ -156,6 +156,14 @@ internal sealed class TuningRunner(GlmRunFile run, TuningRequest request, bool i
 
     private GlmTuningCost Cost(GlmRunFileParty party) => GlmTasks.Ledger(run, party) is { } ledger
         ? GlmTuningCost.Of(ledger, party.Name, _runs[party.Name], DeltaOf(party.Name)) : new(party.Name, 0, PrivacyTotal.Zero, DeltaOf(party.Name), 0);
+
+    // What runs of the tuning told is in its own claims.
+    private IReadOnlyList<string>? Caveats(GlmRunFileParty party)
+    {
+        LedgerEntry[] entries = [.. GlmTasks.Ledger(run, party)?.Entries ?? []];
+        bool IsOwn(LedgerEntry entry) => _runs[party.Name].Contains(entry.Charge.RunId);
+        return entries.FirstOrDefault(IsOwn) is { } own ? IPrivacyLedger.Caveats(entries.Where(e => !IsOwn(e)), party.Name, own.Charge.DataSet) : null;
+    }
 
     private double DeltaOf(string party) => (run.Job.Parties.First(p => p.Party.Name == party).Budget ?? run.Job.Privacy.Budget)!.Delta;
 }

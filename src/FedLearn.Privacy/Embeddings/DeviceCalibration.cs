@@ -80,7 +80,7 @@ public sealed record DeviceCalibration
     /// <param name="parameters">The public numbers.</param>
     /// <param name="epsilon">Privacy loss in nats. Finite, above 0.</param>
     /// <param name="delta">Probability of exceeding it. Above 0 and below 0.1.</param>
-    /// <returns>The noise; with masks off it is for what sums tell, and <see cref="DeviceFigures.UnmaskedMuPerRound"/> says what uploads tell.</returns>
+    /// <returns>The noise. With masks off the server sees single uploads, each with its client's share, and the noise is sqrt(n_min) times that of a job with masks.</returns>
     /// <inheritdoc cref="Of" path="/exception" />
     public static DeviceCalibration ForServer(DeviceParameters parameters, double epsilon, double delta)
     {
@@ -89,7 +89,7 @@ public sealed record DeviceCalibration
         HdpVflCalibration.CheckBudget(epsilon, delta);
         DeviceParameters p = parameters;
         // sigma = kappa sqrt(R) (1 + slack + gamma sqrt(d)/C)/mu; with gamma = sigma C/(2^24 sqrt(n_min)) the last term is a multiple of sigma.
-        double mu = GaussianDp.Mu(epsilon, delta), uploads = p.Kappa * Math.Sqrt(p.Uploads);
+        double mu = GaussianDp.Mu(epsilon, delta), uploads = p.Kappa * Math.Sqrt(p.Uploads) * (p.Masked ? 1 : Math.Sqrt(p.NoisyClients) * (1 + Margin));
         double sigma = p.Step is { } step
             ? uploads * (1 + RowClip.Slack(p.Coordinates) + step * Math.Sqrt(p.Coordinates) / p.Clip) / mu * (1 + 4 * Margin)
             : HdpVflCalibration.WithLattice(uploads * (1 + RowClip.Slack(p.Coordinates)) * (1 + 4 * Margin), mu, uploads * Math.Sqrt(p.Coordinates / (double)p.NoisyClients));
@@ -110,7 +110,7 @@ public sealed record DeviceCalibration
         if (parameters.SamplingRate is null)
             throw PrivacyErrors.Configuration(EmbeddingErrors.InvalidDevices, "sampling rate", "devices throw no coin, so that there is no figure for later observers.", "Calibrate for the server.");
         // Unsampled noise is enough, and the least noise that the accountant takes may be.
-        double high = ForServer(parameters with { Participations = parameters.Rounds, Adjacency = Adjacency.ZeroOut }, epsilon, delta).NoiseMultiplier, low = high;
+        double high = ForServer(parameters with { Participations = parameters.Rounds, Adjacency = Adjacency.ZeroOut, Masked = true }, epsilon, delta).NoiseMultiplier, low = high;
         while (low > 0.04 && Fits(low / 2))
             low /= 2;
         (low, high) = (low / 2, low);

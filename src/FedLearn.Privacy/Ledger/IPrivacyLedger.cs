@@ -55,6 +55,8 @@ public interface IPrivacyLedger
             caveats.Add($"{seeded} earlier {(seeded == 1 ? "run" : "runs")} over these people used test noise and protected nothing: the sums count them as if their noise had been secret, which is less than they told");
         if (own.Count(e => e.Charge.Unit == PrivacyUnit.Label) is > 0 and var labels)
             caveats.Add($"{labels} earlier {(labels == 1 ? "run" : "runs")} over these people protected labels only: what they told of features is in no sum of the ledger");
+        if (own.Count(e => e.Charge.Unit == PrivacyUnit.Record && e.Charge.Mechanism.StartsWith(PrivacyCharge.Disclosed, StringComparison.Ordinal)) is > 0 and var disclosed)
+            caveats.Add($"{disclosed} earlier {(disclosed == 1 ? "run" : "runs")} over these people disclosed what this party sent: what that told is in no sum of the ledger");
         if (others.Length > own.Length)
             caveats.Add("the ledger holds charges over these people under another party's name: a budget counts one name only");
         return caveats;

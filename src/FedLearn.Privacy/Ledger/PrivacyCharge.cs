@@ -3,6 +3,9 @@ namespace FedLearn.Privacy;
 /// <summary>What one run of a job costs a party, written down before its first message leaves.</summary>
 public sealed record PrivacyCharge
 {
+    /// <summary>How the mechanism of a charge begins that costs nothing, of messages that left as they are beside others that were protected.</summary>
+    public const string Disclosed = "disclosed: ";
+
     /// <summary>Id of the run, 32 hex digits, drawn at random when the run began. A run that is resumed keeps it, and is charged once.</summary>
     public required string RunId { get; init; }
 

@@ -1,4 +1,5 @@
 using System.Globalization;
+using FedLearn.Coordination;
 using FedLearn.Data;
 using FedLearn.Diagnostics;
 using FedLearn.Parties;
@@ -15,8 +16,8 @@ namespace FedLearn.Glm;
 internal sealed class GlmAccount(GlmPlan plan, GlmPartyInput input, Lazy<DataSetIdentity> dataSet, string jobDigest, string? runId)
     : PartyAccount(new(input.Party, plan.Job.Name, jobDigest, plan.Job.Privacy.Adjacency, plan.Job.Privacy.TestNoiseSeed, plan.Private), input.Ledger, runId ?? input.RunId, dataSet)
 {
-    /// <summary>Whether the ledger has a charge of this run that is not settled: an earlier process began it.</summary>
-    public bool IsUnderWay => Ledger.Entries.Any(e => e.Charge.RunId == RunId && e.State == ChargeState.Reserved);
+    /// <summary>Whether the ledger has a charge of this run for a mechanism that is not settled: an earlier process began it.</summary>
+    public bool IsUnderWay(string mechanism) => Ledger.Entries.Any(e => e.Charge.RunId == RunId && e.Charge.Mechanism == mechanism && e.State == ChargeState.Reserved);
 
     /// <summary>Charges of this party for this job that are not settled, and not this run's; 0 where the ledger cannot say, which is no reason to lose what the run achieved.</summary>
     public int Abandoned() => OfThisJob().Count(e => e.State == ChargeState.Reserved && e.Charge.RunId != RunId);
@@ -43,9 +44,16 @@ internal sealed class GlmAccount(GlmPlan plan, GlmPartyInput input, Lazy<DataSet
     {
         if (plan.Job.Privacy.TestNoiseSeed is not null)
             return GlmClaims.TestNoiseNotice;
-        PrivacyBudget budget = plan.BudgetOf(plan.Job.Parties.First(p => p.Party.Name == input.Party))!;
-        string protectedPart = unit == PrivacyUnit.Label ? "changing the label of one row" : plan.Job.Privacy.Adjacency == Adjacency.ZeroOut ? "making one row the null row" : "replacing one row";
-        return pureEpsilon == 0 && muSquared == 0 ? "none for features; nothing of labels is sent"
+        GlmPartyOptions party = plan.Job.Parties.First(p => p.Party.Name == input.Party);
+        PrivacyBudget budget = plan.BudgetOf(party)!;
+        string protectedPart = unit == PrivacyUnit.Label ? "changing the label of one row" : (plan.Mode, plan.Job.Privacy.Adjacency) switch
+        {
+            (PrivacyMode.HeDp, Adjacency.ZeroOut) => "making one person's rows at all parties null rows",
+            (PrivacyMode.HeDp, _) => "replacing one person's rows at all parties",
+            (_, Adjacency.ZeroOut) => "making one row the null row",
+            _ => "replacing one row",
+        };
+        return pureEpsilon == 0 && muSquared == 0 ? $"none for features; {(party.Party.Role == PartyRole.Active ? "the labels were released and charged before" : "nothing of labels is sent")}"
             : muSquared == 0 ? string.Create(CultureInfo.InvariantCulture, $"({pureEpsilon:R}, 0)-differentially private for {protectedPart}")
             : string.Create(CultureInfo.InvariantCulture, $"mu = {Math.Sqrt(muSquared):R} (Gaussian DP; asked for epsilon {budget.Epsilon:R} at delta {budget.Delta:R}) for {protectedPart}");
     }

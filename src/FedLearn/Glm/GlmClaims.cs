@@ -10,20 +10,25 @@ internal static class GlmClaims
 {
     public const string TestNoiseNotice = "NOT PRIVATE: test noise";
 
-    public const string ReportItself = "metrics and weightsSha256 of this report are computed from private rows and outside the claim: leave them out where you pass it on";
+    public const string ZeroOut = "adjacency is zero-out, a weaker promise than replace-one: ";
+
+    /// <summary>Names every key of a private job's report that depends on rows; warnings that do so say it themselves.</summary>
+    public const string ReportItself = "metrics, intervals, evaluation, objective, history.loss, tuning.candidates and weightsSha256 of this report are computed from private rows and outside the claim: leave them out where you pass it on";
 
     public static GlmPrivacyStatement State(GlmPlan plan, GlmPartyOptions party, PartyCalibration? calibration, IReadOnlyList<string> ledger, PrivacyTotal? spent,
         bool scalingFromData, int testRows)
     {
         GlmPrivacyOptions privacy = plan.Job.Privacy;
         if (calibration is null)
-            return new GlmPrivacyStatement
+        {
+            var nothing = new GlmPrivacyStatement { Mode = privacy.Mode, SecureNoise = true };
+            return !plan.Private || party.Party.Role == PartyRole.Active ? nothing : nothing with
             {
-                Mode = privacy.Mode,
-                SecureNoise = true,
-                Claims = plan.Private && party.Party.Role == PartyRole.Passive
-                    ? [$"no claim: privacy.unit is label, so the messages of '{party.Party.Name}' are disclosed and its features are unprotected"] : [],
+                Claims = [$"no claim: privacy.unit is label, so the messages of '{party.Party.Name}' are disclosed and its features are unprotected"],
+                Warnings = ledger,
             };
+        }
+
         PrivacyBudget budget = plan.BudgetOf(party)!;
         bool testNoise = privacy.TestNoiseSeed is not null;
         var warnings = new List<string>(calibration.Warnings);
@@ -32,7 +37,7 @@ internal static class GlmClaims
         if (plan.PreprocessingOptions.Scaling == Scaling.None)
             warnings.Add("preprocessing.scaling is none: the claim assumes that the columns were prepared without looking at the private rows");
         if (privacy.Adjacency == Adjacency.ZeroOut)
-            warnings.Add("adjacency is zero-out, a weaker promise than replace-one: for replacing a row, the same messages cost twice this mu");
+            warnings.Add(ZeroOut + "for replacing a row, the same messages cost twice this mu");
         warnings.Add(ReportItself);
         warnings.AddRange(ledger);
         if (spent is null)

@@ -5,6 +5,7 @@ using System.Text;
 using FedLearn.Coordination;
 using FedLearn.Data;
 using FedLearn.Diagnostics;
+using FedLearn.Privacy;
 
 namespace FedLearn.Glm;
 
@@ -104,6 +105,12 @@ public sealed class GlmModel
     /// <summary>Active party: how the passive parties' scores enter a prediction; null for adding them.</summary>
     public GlmPeerLink? PeerLink { get; }
 
+    /// <summary>Privacy mode of the training; null where it is not known, as in earlier files.</summary>
+    public PrivacyMode? Mode { get; init; }
+
+    /// <summary>What the training let passive parties send of scores of its model, then and later; null where it is not known, as in earlier files. Without effect in mode none.</summary>
+    public EvaluationDisclosure? Evaluation { get; init; }
+
     /// <summary>Standard errors of the weights; null unless the job asked for them and its columns allow them.</summary>
     public GlmInference? Inference { get; init; }
 
@@ -123,6 +130,8 @@ public sealed class GlmModel
             FamilyParameters = FamilyParameters,
             SchemaFingerprint = SchemaFingerprint,
             UsesOffsets = UsesOffsets,
+            Mode = Mode,
+            Evaluation = Evaluation,
             Inference = inference,
         };
 

@@ -4,6 +4,7 @@ using System.Text.Json.Nodes;
 using FedLearn.Coordination;
 using FedLearn.Data;
 using FedLearn.Diagnostics;
+using FedLearn.Privacy;
 
 namespace FedLearn.Glm;
 
@@ -11,10 +12,10 @@ namespace FedLearn.Glm;
 /// <remarks>Signed as <see cref="SignedJson"/> says.</remarks>
 internal static class GlmModelFile
 {
-    private const string FormatName = "fedlearn.glm.model/", Version = "5";
+    private const string FormatName = "fedlearn.glm.model/", Version = "6";
 
-    // Without the id of the training; version 3 also without the slope of a peer link, which was 1.
-    private const string VersionBeforeSlopes = "3", VersionBeforeTrainings = "4";
+    // Without mode and evaluation; versions 4 and 3 also without the id of the training; version 3 also without the slope of a peer link, which was 1.
+    private const string VersionBeforeSlopes = "3", VersionBeforeTrainings = "4", VersionBeforePrivacy = "5";
 
     /// <summary>The file of a part.</summary>
     public static byte[] Write(GlmModel model) => SignedJson.Of(new JsonObject
@@ -39,6 +40,7 @@ internal static class GlmModelFile
         ["intercepts"] = new JsonArray([.. model.Intercepts.Select(w => (JsonNode)w)]),
         ["outputs"] = model.Outputs,
         ["usesOffsets"] = model.UsesOffsets,
+        ["privacy"] = model is { Mode: { } mode, Evaluation: { } evaluation } ? new JsonObject { ["mode"] = NameOf(mode), ["evaluation"] = NameOf(evaluation) } : null,
         ["peerLink"] = model.PeerLink is { } link ? new JsonObject { ["center"] = link.Center, ["slope"] = link.Slope, ["least"] = link.Least } : null,
         ["weightsSha256"] = model.WeightsSha256,
         // z and p-values follow from these.
@@ -80,7 +82,7 @@ internal static class GlmModelFile
         string format = Text(document, "format");
         if (!format.StartsWith(FormatName, StringComparison.Ordinal))
             throw new FormatException($"its format is not {FormatName}{Version}");
-        if (format[FormatName.Length..] is var version && version is not (Version or VersionBeforeTrainings or VersionBeforeSlopes))
+        if (format[FormatName.Length..] is var version && version is not (Version or VersionBeforePrivacy or VersionBeforeTrainings or VersionBeforeSlopes))
             throw new FormatException($"it has version {(version.Length <= 9 && version.All(char.IsAsciiDigit) ? version : "?")} of the format, and this release reads versions {VersionBeforeSlopes} to {Version}");
         if (!SignedJson.IsWhole(document, file))
             throw new FormatException("its content does not match its signature");
@@ -97,6 +99,8 @@ internal static class GlmModelFile
                 .ToDictionary(key => key, key => Number(Member(Member(document, "family"), "parameters"), key)),
             SchemaFingerprint = document["schemaFingerprint"] is null ? null : Hex(document, "schemaFingerprint"),
             UsesOffsets = Value<bool>(document, "usesOffsets"),
+            Mode = document["privacy"] is null ? null : Word<PrivacyMode>(Member(document, "privacy"), "mode", NameOf),
+            Evaluation = document["privacy"] is null ? null : Word<EvaluationDisclosure>(Member(document, "privacy"), "evaluation", NameOf),
         };
         if (model.Parties.Count > 0 && !model.Parties.Contains(model.Party))
             throw new FormatException("its party is none of its training's");
@@ -138,6 +142,17 @@ internal static class GlmModelFile
         JsonArray parties => [.. parties.Select(p => p is JsonObject party ? new PartyDescription(Text(party, "name"), Role(party)) : throw Unusable("parties"))],
         _ => throw Unusable("parties"),
     };
+
+    // As run files have them.
+    private static string NameOf(PrivacyMode mode) => mode == PrivacyMode.HeDp ? "he+dp" : JsonNamingPolicy.KebabCaseLower.ConvertName(mode.ToString());
+
+    private static string NameOf(EvaluationDisclosure evaluation) => JsonNamingPolicy.KebabCaseLower.ConvertName(evaluation.ToString());
+
+    private static T Word<T>(JsonObject of, string key, Func<T, string> name) where T : struct, Enum
+    {
+        string text = Text(of, key);
+        return Enum.GetValues<T>().Cast<T?>().FirstOrDefault(word => name(word!.Value) == text) ?? throw Unusable(key);
+    }
 
     private static string NameOf(PartyRole role) => role == PartyRole.Active ? "active" : "passive";
 

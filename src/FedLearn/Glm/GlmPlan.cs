@@ -82,7 +82,10 @@ internal sealed class GlmPlan
     /// <summary>Whether scores of training rows are sent once training has ended, to measure the model.</summary>
     public bool SendsTrainScores => !Private && (Mode != PrivacyMode.He || Job.Privacy.Evaluation != EvaluationDisclosure.None);
 
-    public bool SendsTestScores => (!Private && Mode != PrivacyMode.He) || Job.Privacy.Evaluation != EvaluationDisclosure.None;
+    public bool SendsTestScores => LetsScoresLeave(Mode, Job.Privacy.Evaluation);
+
+    /// <summary>Whether a training of such a mode and privacy.evaluation lets passive parties send scores of its model.</summary>
+    public static bool LetsScoresLeave(PrivacyMode mode, EvaluationDisclosure evaluation) => mode == PrivacyMode.None || evaluation != EvaluationDisclosure.None;
 
     /// <summary>Whether passive parties, where there are any, may send scores of the final model at all, for its evaluation and for predictions later.</summary>
     public bool ScoresMayLeave => SendsTestScores || Job.Parties.Count < 2;

@@ -40,7 +40,7 @@ public sealed class GlmPredictor
     /// <param name="input">What this party brings; labels are not needed.</param>
     /// <param name="model">Its part of the model.</param>
     /// <exception cref="ConfigurationException">The job is inconsistent, or the model is another party's or another family's, or was trained with other parties (FL2402).</exception>
-    /// <exception cref="PrivacyRefusedException">FL5120: the job's privacy.evaluation is none, in a mode other than none.</exception>
+    /// <exception cref="PrivacyRefusedException">FL5120: privacy.evaluation of the job is none, or was in the training of the model, in a mode other than none.</exception>
     /// <exception cref="BadInputException">FL3021: the table has other columns than the model.</exception>
     public GlmPredictor(GlmJob job, GlmPartyInput input, GlmModel model)
     {
@@ -63,17 +63,23 @@ public sealed class GlmPredictor
         GlmPartyOptions party = job.Parties.FirstOrDefault(p => p.Party.Name == input.Party)
             ?? throw new ConfigurationException(GlmErrors.InvalidJob, $"party '{input.Party}'", "the job has no party of that name.", "Use a name that the job lists.");
         if (!plan.ScoresMayLeave)
-            throw new PrivacyRefusedException(GlmErrors.NoScoresLeave, $"party '{input.Party}', privacy.evaluation", "it is none, so that no passive party sends its scores, and a prediction is their sum.",
-                "Set privacy.evaluation to disclosed, or to charged where the mode has it, and train again: what leaves later is part of what the parties agree on before a training.");
+            throw NoScoresLeave(input, "it is none");
         if (model.Party != party.Party || model.JobName != job.Name || !IsOf(job.Model.Family, model))
             throw new ConfigurationException(GlmErrors.OtherModel, $"party '{input.Party}'", "the model was trained by another job, for another party or for another family.",
                 "Give the run file and the directory of the same training.");
         CheckParties(job, model);
+        // What a run file says now is not what the parties trained under.
+        if (job.Parties.Count > 1 && model is { Mode: { } mode, Evaluation: { } evaluation } && !GlmPlan.LetsScoresLeave(mode, evaluation))
+            throw NoScoresLeave(input, "it was none in the training of this model");
         model.CheckColumns(input.Table);
         SessionTerms terms = GlmJobTerms.Of(job, purpose);
         // Parts of different trainings must not be added up: what tells them apart takes the place of the schema.
         return (terms, new JoinRequest(SessionDesk.ProtocolVersion, party.Party, terms.JobName, terms.TermsDigest, terms.Sections, model.TrainingDigest()));
     }
+
+    private static PrivacyRefusedException NoScoresLeave(GlmPartyInput input, string why) => new(GlmErrors.NoScoresLeave, $"party '{input.Party}', privacy.evaluation",
+        $"{why}, so that no passive party sends its scores, and a prediction is their sum.",
+        "Set privacy.evaluation to disclosed, or to charged where the mode has it, and train again: what leaves later is part of what the parties agree on before a training.");
 
     // A sum without the part of one of them would be no score of the model, and look like one.
     private static void CheckParties(GlmJob job, GlmModel model)
@@ -153,7 +159,7 @@ public sealed class GlmPredictor
         int own = _input.Table.Ids.Count;
         var result = new GlmPredictionResult(null, own, common.Length, aligned.Leaks, [.. aligned.Warnings, .. SmallOverlap.Warnings(_input.Party, own, common.Length)])
         {
-            Warnings = [.. CellsOutside.Warnings(_input.Party, _model.Features, _input.Table, common, "scored", GlmPlan.IsPrivate(_job.Privacy.Mode))],
+            Warnings = [.. CellsOutside.Warnings(_input.Party, _model.Features, _input.Table, common, "scored", GlmPlan.IsPrivate(_model.Mode ?? _job.Privacy.Mode))],
         };
         if (!active)
             return result;

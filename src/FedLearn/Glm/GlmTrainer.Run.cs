@@ -1,6 +1,5 @@
 using System.Diagnostics;
 using System.Globalization;
-using System.Text.Json.Nodes;
 using FedLearn.Coordination;
 using FedLearn.Data;
 using FedLearn.Diagnostics;
@@ -90,6 +89,8 @@ public sealed partial class GlmTrainer
             FamilyParameters = _plan.Family.Parameters,
             SchemaFingerprint = Convert.ToHexStringLower(_input.Table.Schema.Fingerprint().Span),
             UsesOffsets = targets.Offsets is not null,
+            Mode = _plan.Mode,
+            Evaluation = _plan.Job.Privacy.Evaluation,
             Inference = outcome.Inference,
         };
         // Before the others are let go: once one of them has ended, every model is where it belongs.
@@ -140,10 +141,10 @@ public sealed partial class GlmTrainer
             Objective = outcome.Objective,
             Warnings =
             [
-                .. outcome.Warnings, .. _plan.ScoresMayLeave ? [] : (string[])[NoPrediction], .. Infinite(trained, "training"), .. Infinite(tested, "test"),
+                .. outcome.Warnings, .. _plan.ScoresMayLeave ? [] : (string[])[NoPrediction], .. Said(trained?.Warnings("training")), .. Said(tested?.Warnings("test")),
                 .. IsActive ? _plan.NarrowBounds(_options) : [],
                 .. channels.Count > 0 && _plan.Job.Fold is null ? GuestOnly.Warnings(tested?.Metrics, alone?.Test) : [],
-                .. tested is null ? PerfectRanking.Warnings(trained?.Metrics, rows.Train.Length, "training") : PerfectRanking.Warnings(tested.Metrics, rows.Test.Length, "test"),
+                .. Said(tested is null ? PerfectRanking.Warnings(trained?.Metrics, rows.Train.Length, "training") : PerfectRanking.Warnings(tested.Metrics, rows.Test.Length, "test")),
                 .. IgnoredColumns(), .. BoundsWithoutUse(), .. CellsOutside.Warnings(_input.Party, map, _input.Table, rows.Train, "training", _plan.Private), .. BegunAnew(agreement, account),
                 .. ZeroNote(_plan.Job.Fold, _input.Party, zeros),
             ],
@@ -159,7 +160,8 @@ public sealed partial class GlmTrainer
             field => _plan.Mode == PrivacyMode.None && (fold is not null || field.Kind != FieldKind.Numeric));
     }
 
-    private IEnumerable<string> Infinite(ModelEvaluation? evaluation, string set) => (evaluation?.Warnings(set) ?? []).Select(warning => _plan.Private ? warning + CellsOutside.OutsideClaims : warning);
+    // Figures follow from rows.
+    private IEnumerable<string> Said(IEnumerable<string>? warnings) => (warnings ?? []).Select(warning => _plan.Private ? warning + CellsOutside.OutsideClaims : warning);
 
     private static string FoldName(CrossValidationFold fold) => string.Create(CultureInfo.InvariantCulture, $"fold {fold.Index + 1} of {fold.Count}");
 
@@ -247,9 +249,8 @@ public sealed partial class GlmTrainer
             return new(calibration, null, reservation);
         }
 
-        // Costs labels nothing; written down because no later sum would tell what it told of records.
         if (channels.Count > 0 && !IsActive && _plan.Private && _plan.Unit == PrivacyUnit.Label)
-            account.Reserve("disclosed: training scores", new JsonObject(), PrivacyUnit.Label, 1, 0, 0);
+            account.ReserveDisclosed("training scores", PrivacyUnit.Label, []);
         return new(null, null, null);
     }
 

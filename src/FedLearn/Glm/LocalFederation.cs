@@ -44,7 +44,7 @@ public static partial class LocalFederation
     /// <param name="options">Settings of the channels; null for the defaults.</param>
     /// <param name="cancellationToken">Stops.</param>
     /// <returns>The scores, at the active party.</returns>
-    /// <exception cref="PrivacyRefusedException">FL5120: the job's privacy.evaluation is none, in a mode other than none.</exception>
+    /// <exception cref="PrivacyRefusedException">FL5120: privacy.evaluation of the job is none, or was in the training of the model, in a mode other than none.</exception>
     /// <exception cref="FedLearnException">Prediction failed; the error of the party that failed first.</exception>
     public static async Task<GlmPrediction> PredictAsync(GlmJob job, IReadOnlyList<GlmPartyInput> inputs, IReadOnlyList<GlmModel> models,
         ChannelOptions? options = null, CancellationToken cancellationToken = default)

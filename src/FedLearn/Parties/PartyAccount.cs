@@ -101,6 +101,12 @@ internal abstract class PartyAccount(AccountedJob job, IPrivacyLedger? ledger, s
         return reservation;
     }
 
+    /// <summary>Writes down a run of a private job whose messages leave as they are, because no later sum would tell what they told.</summary>
+    /// <param name="message">What is disclosed.</param>
+    /// <param name="unit">What the job protects: labels, which the messages cost nothing, or records of other parties.</param>
+    /// <param name="parameters">The public numbers.</param>
+    public void ReserveDisclosed(string message, PrivacyUnit unit, JsonObject parameters) => Reserve(PrivacyCharge.Disclosed + message, parameters, unit, 1, 0, 0);
+
     /// <summary>Settles what the run cost: what was kept, by this process or an earlier one, may have left.</summary>
     /// <returns>What the party's rows have cost in all, null where nothing was charged, and what a report must say of the ledger. When the ledger fails, the
     /// charge stays as it was reserved, in full, which is no reason to lose what the run achieved, or the error that ended it.</returns>

@@ -90,6 +90,7 @@ public class EncryptedNoiseTests
             Assert.Equal(mu * mu, entry.Charge.MuSquared, 1e-9);
             Assert.Equal((ChargeState.Settled, 1.0, false), (entry.State, entry.Share, entry.Charge.TestNoise));
             Assert.Equal(8, entry.Charge.Messages);
+            Assert.EndsWith(adjacency == Adjacency.ZeroOut ? "for making one person's rows at all parties null rows" : "for replacing one person's rows at all parties", entry.Charge.Claim, StringComparison.Ordinal);
             // Replacing a person's rows is two steps of making them null, and costs twice the mu.
             Assert.Equal(mu * mu * (adjacency == Adjacency.ZeroOut ? 4 : 1), results[p].Privacy.Spent!.MuSquared, 1e-9);
         }

@@ -1,4 +1,6 @@
 using System.Text.Json.Nodes;
+using FedLearn.Privacy;
+using FedLearn.Storage.Sqlite;
 
 namespace FedLearn.Cli.Tests.Recommend;
 
@@ -56,6 +58,28 @@ public class RecommendPrivacyTests
         Assert.True(ledger.ExitCode == 0, ledger.Error);
     }
 
+    /// <summary>The noise is one side's: the other discloses its messages, which costs nothing and is in no sum.</summary>
+    [Theory]
+    [InlineData("gradients", "service", "disclosed: embeddings")]
+    [InlineData("embeddings", "profile,taste", "disclosed: gradients")]
+    public async Task Train_NoiseOfOneSide_LeavesALineInTheOthersLedger(string noise, string noising, string mechanism)
+    {
+        using var scene = new RecommendScene();
+        string job = scene.Job(RecommendScene.Private(("privacy.testNoiseSeed", null), ("privacy.noise", noise), ("privacy.unit", "user"), ("privacy.maxSamplesPerUser", 5)));
+        await RecommendScene.DocumentAsync("recommend", "train", "--config", job);
+        JsonObject report = await RecommendScene.DocumentAsync("recommend", "train", "--config", job);
+        foreach (string party in (string[])["service", "profile", "taste"])
+        {
+            bool noised = noising.Split(',').Contains(party);
+            LedgerEntry[] entries = [.. SqliteLedger.Audit(scene.At($"{party}.ledger.db")).Entries];
+            Assert.Equal(2, entries.Length);
+            Assert.All(entries, e => Assert.Equal((!noised, !noised, ChargeState.Settled), (e.Charge.Mechanism == mechanism, e.MuSquared == 0, e.State)));
+            Assert.Equal(!noised, PrivacyOf(report, party)["warnings"]!.AsArray().Any(w => ((string)w!).StartsWith("1 earlier run over these people disclosed what this party sent", StringComparison.Ordinal)));
+            if (!noised)
+                Assert.StartsWith("no claim: ", Assert.Single(entries.Select(e => e.Charge.Claim).Distinct()), StringComparison.Ordinal);
+        }
+    }
+
     [Fact]
     public async Task Train_BudgetOfTheLedgerIsSpent_IsRefusedBeforeAnyMessage()
     {
@@ -75,8 +99,14 @@ public class RecommendPrivacyTests
         JsonObject trained = await RecommendScene.DocumentAsync("recommend", "train", "--config", job, "--model", scene.At("models"));
         Assert.Null(trained["metrics"]!["test"]);
         Assert.Empty(trained["baselines"]!.AsObject());
-        ToolRun run = await RecommendScene.RunAsync("recommend", "topk", "--config", job, "--model", scene.At("models"), "--out", scene.At("lists.csv"));
-        Assert.Equal((5, ""), (run.ExitCode, run.Output));
+        // Whatever the run file says after the training.
+        foreach (string now in (string[])[job, scene.Named("disclosed.json", RecommendScene.Private()), scene.Named("plain.json")])
+        {
+            ToolRun run = await RecommendScene.RunAsync("recommend", "topk", "--config", now, "--model", scene.At("models"), "--out", scene.At("lists.csv"));
+            Assert.Equal((5, ""), (run.ExitCode, run.Output));
+            Assert.Contains("(FL5187)", run.Error, StringComparison.Ordinal);
+        }
+
         Assert.False(File.Exists(scene.At("lists.csv")));
     }
 

@@ -145,10 +145,11 @@ public class TuningTests
         Assert.All(report["parties"]!.AsArray(), p => Assert.Null(p!["model"]!["weightsSha256"]));
         Assert.Equal(["page.html"], scene.Results);
         double delta = mode == "label-dp" ? 0 : 0.001;
-        foreach ((string party, int charged) in new[] { ("bank", mode == "hdp-vfl" ? 6 : 0), ("telco", 6) })
+        // Randomised labels were drawn by the earlier job; label-dp writes down that it disclosed the rest.
+        foreach ((string party, int charged) in new[] { ("bank", mode == "one-round" ? 0 : 6), ("telco", 6) })
         {
             LedgerEntry[] entries = [.. Charges(scene, party).Where(e => !before.Contains(e.Charge.RunId))];
-            Assert.Equal(charged, entries.Length); // randomised labels were drawn by the earlier job
+            Assert.Equal(charged, entries.Length);
             PrivacyTotal total = entries.Aggregate(PrivacyTotal.Zero, (sum, e) => sum + new PrivacyTotal(e.PureEpsilon, e.MuSquared));
             JsonNode cost = report["tuning"]!["cost"]!.AsArray().Single(c => (string)c!["party"]! == party)!;
             Assert.Equal((total.Epsilon(delta), delta, charged), ((double)cost["epsilon"]!, (double)cost["delta"]!, (int)cost["runs"]!));
@@ -159,6 +160,37 @@ public class TuningTests
         }
 
         Assert.Contains("What tuning cost", File.ReadAllText(scene.At("page.html")), StringComparison.Ordinal);
+    }
+
+    /// <summary>Each run is within the usual, all of them together are not; and a zero-out charge counts twice where replacing a row is claimed.</summary>
+    [Theory]
+    [InlineData("replace-one")]
+    [InlineData("zero-out")]
+    public async Task Tune_PrivateMode_WarnsOfAllRunsAndNotOfOne(string adjacency)
+    {
+        using var scene = new Scene();
+        (JsonObject report, _) = await TuneAsync(scene.Job(Scene.Private(("privacy.epsilon", 8), ("privacy.adjacency", adjacency))));
+        foreach (JsonNode? party in report["parties"]!.AsArray())
+        {
+            JsonNode privacy = party!["privacy"]!, cost = report["tuning"]!["cost"]!.AsArray().Single(c => (string)c!["party"]! == (string)party["name"]!)!;
+            Assert.Equal(((double)cost["epsilon"]!, (double)cost["delta"]!, "replace-one"), ((double)privacy["epsilon"]!, (double)privacy["delta"]!, (string)privacy["adjacency"]!));
+            string[] warnings = [.. privacy["warnings"]!.AsArray().Select(w => (string)w!)];
+            Assert.Contains(warnings, w => w.StartsWith(FormattableString.Invariant($"epsilon {(double)cost["epsilon"]!:G6} is above 10"), StringComparison.Ordinal));
+            Assert.DoesNotContain(warnings, w => w.Contains("zero-out", StringComparison.Ordinal) || w.Contains("earlier run", StringComparison.Ordinal));
+        }
+    }
+
+    [Fact]
+    public async Task Tune_LabelsAreNearlyPlain_SaysSoAndCountsRunsBeforeTheTuningAlone()
+    {
+        using var scene = new Scene();
+        string job = scene.Job(Scene.Private(("privacy.mode", "label-dp"), ("privacy.epsilon", 6)));
+        (JsonObject report, _) = await TuneAsync(job);
+        JsonNode bank = report["parties"]![0]!["privacy"]!;
+        Assert.Contains("what is sent is nearly the plain label", (string)bank["claims"]!.AsArray().Single()!, StringComparison.Ordinal);
+        Assert.All(report["parties"]!.AsArray(), p => Assert.DoesNotContain(p!["privacy"]!["warnings"]!.AsArray(), w => ((string)w!).Contains("earlier run", StringComparison.Ordinal)));
+        (report, _) = await TuneAsync(job);
+        Assert.All(report["parties"]!.AsArray(), p => Assert.Contains(p!["privacy"]!["warnings"]!.AsArray(), w => ((string)w!).StartsWith("3 earlier runs over these people protected labels only", StringComparison.Ordinal)));
     }
 
     [Fact]

@@ -244,6 +244,127 @@ public class DssmTrainerTests
         Assert.Contains("different shapes", shape.Message, StringComparison.Ordinal);
     }
 
+    [Fact]
+    public async Task InferAsync_ItemsInAnotherOrderAndNewOnes_HaveTheirOwnBiases()
+    {
+        DssmJob job = SmallRecommendation.Job(new DssmModelOptions { Precision = TowerPrecision.Float64, ItemBias = true, LearnViewWeights = true });
+        IReadOnlyList<DssmPartyInput> inputs = SmallRecommendation.Inputs();
+        IReadOnlyList<DssmPartyResult> trained = await DssmFederation.TrainAsync(job, inputs, Towers, cancellationToken: TestContext.Current.CancellationToken);
+        async Task<DssmInferenceResult> InferAsync(DssmPartyInput label, DssmPurpose purpose) => await DssmFederation.InferAsync(job,
+            [label with { Model = trained[0].Model }, .. inputs.Skip(1).Select((input, i) => input with { Model = trained[i + 1].Model })], Towers, purpose, cancellationToken: TestContext.Current.CancellationToken);
+        DssmPartyInput reversed = WithItems(inputs[0], [.. Enumerable.Range(0, SmallRecommendation.Items).Reverse()]);
+        DssmInferenceResult expected = await InferAsync(inputs[0], DssmPurpose.Evaluate), actual = await InferAsync(reversed, DssmPurpose.Evaluate);
+        Assert.Equal(expected.Metrics!.Test!.Named(), actual.Metrics!.Test!.Named());
+
+        ItemIndex items = (await InferAsync(inputs[0], DssmPurpose.Recommend)).Items!, grown = (await InferAsync(WithItems(reversed, [.. Enumerable.Range(0, SmallRecommendation.Items), 0], "new"), DssmPurpose.Recommend)).Items!;
+        Assert.Contains(items.Bias.ToArray(), b => b != 0);
+        Assert.Equal([.. items.Bias.ToArray().Reverse(), 0], grown.Bias.ToArray());
+        Assert.Equal("new", grown.Ids[^1]);
+
+        // A file of an earlier release says nothing of items: its biases are in the order of the table, of which there are as many.
+        trained = [trained[0] with { Model = trained[0].Model with { ItemIds = [] } }, .. trained.Skip(1)];
+        Assert.Equal(expected.Metrics.Test.Named(), (await InferAsync(inputs[0], DssmPurpose.Evaluate)).Metrics!.Test!.Named());
+    }
+
+    [Fact]
+    public async Task Inference_OfOtherItemsWhereTablesNumberThem_IsRefused()
+    {
+        DssmJob job = SmallRecommendation.Job();
+        DssmPartyInput label = SmallRecommendation.Inputs()[0];
+        IReadOnlyList<DssmPartyResult> trained = await DssmFederation.TrainAsync(job, SmallRecommendation.Inputs(), Towers, cancellationToken: TestContext.Current.CancellationToken);
+        label = label with { Model = trained[0].Model };
+        int[] same = [.. Enumerable.Range(0, SmallRecommendation.Items)];
+        // The label party's history has a number for each item.
+        ConfigurationException error = Assert.Throws<ConfigurationException>(() => new DssmInference(job, WithItems(label, same, "other"), Towers, DssmPurpose.Recommend));
+        Assert.Equal(DssmErrors.OtherModel, error.Id);
+        Assert.Contains("number the items", error.Message, StringComparison.Ordinal);
+        // One more item changes no number, and neither does another order of rows.
+        _ = new DssmInference(job, WithItems(label, [.. same, 0], "other"), Towers, DssmPurpose.Recommend);
+        _ = new DssmInference(job, WithItems(label, [.. same.Reverse()]), Towers, DssmPurpose.Recommend);
+    }
+
+    [Theory]
+    [InlineData(DssmFusion.Sum, true)]
+    [InlineData(DssmFusion.Concat, false)]
+    [InlineData(DssmFusion.Late, false)]
+    public async Task InferAsync_PartiesInAnotherOrder_GivesTheSameFigures(DssmFusion fusion, bool labelHasView)
+    {
+        DssmModelOptions model = new() { Fusion = fusion, Precision = TowerPrecision.Float64, LearnViewWeights = fusion == DssmFusion.Late, ViewWeights = fusion == DssmFusion.Sum ? new Dictionary<string, double> { ["taste"] = 3, ["profile"] = 0.1 } : new() };
+        DssmJob job = SmallRecommendation.Job(model, labelHasView: labelHasView);
+        IReadOnlyList<DssmPartyInput> inputs = SmallRecommendation.Inputs(labelHasView);
+        IReadOnlyList<DssmPartyResult> trained = await DssmFederation.TrainAsync(job, inputs, Towers, cancellationToken: TestContext.Current.CancellationToken);
+        DssmPartyInput[] with = [.. inputs.Select((input, i) => input with { Model = trained[i].Model })];
+        DssmInferenceResult swapped = await DssmFederation.InferAsync(job with { Parties = [.. job.Parties.Reverse()] }, with, Towers, DssmPurpose.Evaluate, cancellationToken: TestContext.Current.CancellationToken);
+        DssmInferenceResult same = await DssmFederation.InferAsync(job, with, Towers, DssmPurpose.Evaluate, cancellationToken: TestContext.Current.CancellationToken);
+        Assert.Equal(same.Metrics!.Test!.Named(), swapped.Metrics!.Test!.Named());
+
+        DssmJob less = job with { Parties = [.. job.Parties.Take(2)], Model = job.Model with { ViewWeights = new Dictionary<string, double>() } };
+        foreach (DssmPartyInput input in with.Take(2))
+        {
+            ConfigurationException error = Assert.Throws<ConfigurationException>(() => new DssmInference(less, input, Towers, DssmPurpose.Evaluate));
+            Assert.Equal(DssmErrors.OtherModel, error.Id);
+            Assert.Contains("other views", error.Message, StringComparison.Ordinal);
+        }
+    }
+
+    /// <summary>What a party's part of the model says of the training binds the party: an edit of its run file lifts nothing.</summary>
+    [Fact]
+    public async Task Inference_TermsOfTheTraining_AreNotLiftedByAnotherJob()
+    {
+        DssmJob masked = SmallRecommendation.Job() with { MaskedSum = true, SampleTime = SampleTime.Day }, plain = masked with { MaskedSum = false };
+        DssmPartyInput[] inputs = [.. SmallRecommendation.Inputs()];
+        IReadOnlyList<DssmPartyResult> trained = await DssmFederation.TrainAsync(masked, inputs, Towers, cancellationToken: TestContext.Current.CancellationToken);
+        DssmReleaseTerms dp = new(true, DssmClaim.Full, EvaluationDisclosure.Disclosed, MaskedSum: false, SampleTime.Day);
+        string path = Path.Combine(Path.GetTempPath(), Path.GetRandomFileName());
+        foreach ((DssmPartyInput input, DssmPartyResult result) in inputs.Zip(trained))
+        {
+            result.Model.Save(path);
+            DssmModel model = DssmModel.Load(path);
+            Assert.Equal(new DssmReleaseTerms(false, null, null, MaskedSum: true, SampleTime.Day), model.Released);
+            DssmInference Ask(DssmReleaseTerms? terms, DssmJob job) => new(job, input with { Model = model with { Released = terms } }, Towers, DssmPurpose.Evaluate);
+            void Refused(DssmReleaseTerms terms) => Assert.Equal(DssmErrors.NoVectorsLeave, Assert.Throws<PrivacyRefusedException>(() => Ask(terms, plain)).Id);
+            Refused(model.Released!);
+            Refused(dp with { Evaluation = EvaluationDisclosure.None });
+            Refused(dp with { Evaluation = EvaluationDisclosure.Charged });
+            Refused(dp with { Claim = DssmClaim.OneShot });
+            Assert.Equal(DssmErrors.NoVectorsLeave, Assert.Throws<PrivacyRefusedException>(() => Ask(null, masked)).Id);
+
+            string Other(DssmReleaseTerms terms, DssmJob job)
+            {
+                ConfigurationException error = Assert.Throws<ConfigurationException>(() => Ask(terms, job));
+                Assert.Equal(DssmErrors.OtherModel, error.Id);
+                return error.Message;
+            }
+
+            Assert.Contains("another privacy.mode than", Other(dp, plain), StringComparison.Ordinal);
+            Assert.Contains("another sampleTime than", Other(DssmReleaseTerms.Of(plain), plain with { SampleTime = SampleTime.Exact }), StringComparison.Ordinal);
+            _ = Ask(DssmReleaseTerms.Of(plain), plain);
+            // A file of an earlier release says nothing.
+            _ = Ask(null, plain with { SampleTime = SampleTime.Exact });
+        }
+
+        File.Delete(path);
+    }
+
+    /// <summary>The label party's items in another order, the last one under another id.</summary>
+    /// <param name="label">The label party.</param>
+    /// <param name="order">For each row of the new table a row of the old one.</param>
+    /// <param name="last">Id of the last row; null: that of its item.</param>
+    private static DssmPartyInput WithItems(DssmPartyInput label, int[] order, string? last = null)
+    {
+        ItemTable items = label.Items!;
+        int width = items.Content.Inputs.DenseWidth;
+        string[] ids = [.. order.Select(item => items.Ids[item])];
+        int[] places = [.. Enumerable.Range(0, items.Ids.Count).Select(item => Array.IndexOf(order, item))];
+        ids[^1] = last ?? ids[^1];
+        var content = new TowerRows(items.Content.Inputs, order.Length, [.. order.SelectMany(item => items.Content.Dense.AsSpan(item * width, width).ToArray())], []);
+        return label with
+        {
+            Items = new ItemTable(ids, content),
+            Interactions = label.Interactions! with { Events = [.. label.Interactions!.Events.Select(e => e with { Item = places[e.Item] })] },
+        };
+    }
+
     /// <summary>Views send vectors of whoever is named: that people without events may be is no choice of one party.</summary>
     [Fact]
     public async Task Inference_UsersWithoutEvents_AreATermOfTheSession()

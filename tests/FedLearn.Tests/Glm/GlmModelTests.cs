@@ -3,6 +3,7 @@ using FedLearn.Coordination;
 using FedLearn.Data;
 using FedLearn.Diagnostics;
 using FedLearn.Glm;
+using FedLearn.Privacy;
 using FedLearn.Protocol;
 using FedLearn.Tests.Shared;
 
@@ -97,6 +98,9 @@ public sealed class GlmModelTests : IDisposable
             d => d["parties"]![1] = "p1",
             d => d["parties"]![1]!.AsObject().Remove("role"),
             d => d["peerLink"] = new JsonObject { ["center"] = 1 },
+            d => d["privacy"] = 3,
+            d => d["privacy"]!["mode"] = "secret",
+            d => d["privacy"]!.AsObject().Remove("evaluation"),
             d => d["featureMap"]!["rowNorm"] = 0,
             d => d["featureMap"]!["columns"]!.AsArray().RemoveAt(0),
             .. new[] { "format", "softwareVersion", "job", "jobDigest", "party", "role", "family", "weights", "intercepts", "outputs", "usesOffsets", "weightsSha256", "featureMap" }
@@ -140,14 +144,14 @@ public sealed class GlmModelTests : IDisposable
     [Theory]
     [InlineData("1")]
     [InlineData("2")]
-    [InlineData("6")]
+    [InlineData("7")]
     public async Task Load_FormatOfAnotherRelease_NamesBothVersions(string version)
     {
         (_, _, GlmModel[] models) = await TrainedAsync();
         models[0].Save(_folder);
         string path = Path.Combine(_folder, GlmModel.FileName("active"));
-        await File.WriteAllTextAsync(path, (await File.ReadAllTextAsync(path)).Replace("fedlearn.glm.model/5", "fedlearn.glm.model/" + version, StringComparison.Ordinal));
-        Assert.Contains($"it has version {version} of the format, and this release reads versions 3 to 5", LoadFails("active").Cause, StringComparison.Ordinal);
+        await File.WriteAllTextAsync(path, (await File.ReadAllTextAsync(path)).Replace("fedlearn.glm.model/6", "fedlearn.glm.model/" + version, StringComparison.Ordinal));
+        Assert.Contains($"it has version {version} of the format, and this release reads versions 3 to 6", LoadFails("active").Cause, StringComparison.Ordinal);
     }
 
     [Fact]
@@ -164,6 +168,28 @@ public sealed class GlmModelTests : IDisposable
         Assert.Equal(new GlmPeerLink(1.5, .1) { Slope = 1 }, GlmModelFile.Read(SignedJson.Of(document), "p").PeerLink);
         document["format"] = "fedlearn.glm.model/4";
         Assert.Throws<FormatException>(() => GlmModelFile.Read(SignedJson.Of(document), "p"));
+    }
+
+    [Theory]
+    [InlineData(PrivacyMode.None, EvaluationDisclosure.Disclosed)]
+    [InlineData(PrivacyMode.HdpVfl, EvaluationDisclosure.None)]
+    [InlineData(PrivacyMode.OneRound, EvaluationDisclosure.Charged)]
+    [InlineData(PrivacyMode.LabelDp, EvaluationDisclosure.Disclosed)]
+    [InlineData(PrivacyMode.He, EvaluationDisclosure.None)]
+    [InlineData(PrivacyMode.HeDp, EvaluationDisclosure.Disclosed)]
+    public async Task Load_ModeAndEvaluation_AreThoseOfTheTrainingAndUnknownInEarlierFiles(PrivacyMode mode, EvaluationDisclosure evaluation)
+    {
+        (_, _, GlmModel[] models) = await TrainedAsync();
+        Assert.Equal((PrivacyMode.None, EvaluationDisclosure.Disclosed), (models[0].Mode, models[0].Evaluation));
+        var map = models[0].Features;
+        var model = new GlmModel("job", new string('a', 64), new("p", PartyRole.Active), "poisson", map, new double[map.FeatureNames.Count], []) { Mode = mode, Evaluation = evaluation };
+        byte[] written = GlmModelFile.Write(model);
+        Assert.Equal((mode, evaluation), (GlmModelFile.Read(written, "p").Mode, GlmModelFile.Read(written, "p").Evaluation));
+        JsonObject document = JsonNode.Parse(written)!.AsObject();
+        document["format"] = "fedlearn.glm.model/5";
+        document.Remove("privacy");
+        GlmModel earlier = GlmModelFile.Read(SignedJson.Of(document), "p");
+        Assert.Equal((null, null, model.WeightsSha256), (earlier.Mode, earlier.Evaluation, earlier.WeightsSha256));
     }
 
     /// <summary>Every proper prefix, and every flipped bit, of a file with text beyond ASCII: all of them, so there is no seed.</summary>

@@ -144,8 +144,54 @@ public class GlmPrivacySettingsTests
         LedgerEntry disclosed = Assert.Single(ledgers[1].Entries);
         Assert.Equal((PrivacyUnit.Label, 0, 0), (disclosed.Charge.Unit, disclosed.MuSquared, disclosed.PureEpsilon));
         inputs = [.. inputs.Select(input => input with { RunId = null })];
+        // A party without a claim is told of its earlier runs as well.
+        IReadOnlyList<GlmPartyResult> again = await LocalFederation.TrainAsync(Job(data, "binomial", p => p with { Unit = PrivacyUnit.Label }, testNoise: null), inputs);
+        Assert.All(again, r => Assert.Contains(r.Privacy.Warnings, w => w.StartsWith("1 earlier run over these people protected labels only", StringComparison.Ordinal)));
         IReadOnlyList<GlmPartyResult> later = await LocalFederation.TrainAsync(Job(data, "binomial", p => p, testNoise: null), inputs);
-        Assert.All(later, r => Assert.Contains(r.Privacy.Warnings, w => w.StartsWith("1 earlier run over these people protected labels only", StringComparison.Ordinal)));
+        Assert.All(later, r => Assert.Contains(r.Privacy.Warnings, w => w.StartsWith("2 earlier runs over these people protected labels only", StringComparison.Ordinal)));
+    }
+
+    private static void CheckSaysIfOutside(bool isPrivate, string warning) =>
+        Assert.Equal(isPrivate, warning.EndsWith("; this sentence is computed from private rows and outside the claim", StringComparison.Ordinal));
+
+    /// <summary>Labels that a feature tells.</summary>
+    [Theory]
+    [InlineData(PrivacyMode.None, false)]
+    [InlineData(PrivacyMode.None, true)]
+    [InlineData(PrivacyMode.LabelDp, false)]
+    [InlineData(PrivacyMode.LabelDp, true)]
+    public async Task Warnings_PerfectRanking_SaysInPrivateModesThatItFollowsFromRows(PrivacyMode mode, bool tests)
+    {
+        VerticalData data = VerticalData.Random(34, "binomial", 800, 1, 1).WithLabels(_ => 0);
+        GlmPartyInput[] inputs = data.Inputs();
+        Table table = inputs[0].Table;
+        inputs[0] = inputs[0] with { Table = Table.FromMatrix(table.Ids, table.Schema.FeatureNames, table.Values, [.. Enumerable.Range(0, 800).Select(i => table.Values.Row(i)[0] > 0 ? 1.0 : 0)]) };
+        GlmJob job = Job(data, "binomial", p => mode == PrivacyMode.None ? new() : p with { Mode = mode, Budget = new(50, 0) }, testNoise: null);
+        GlmPartyResult result = (await LocalFederation.TrainAsync(job with
+        {
+            Split = tests ? job.Split : SplitRule.None,
+            Training = job.Training with { Epochs = 60, StepSize = 2, WeightNorm = null },
+        }, inputs))[0];
+        CheckSaysIfOutside(mode != PrivacyMode.None, Assert.Single(result.Warnings, w => w.Contains($"{(tests ? "test" : "training")} rows almost without a mistake", StringComparison.Ordinal)));
+    }
+
+    /// <summary>A step too long in mode none, and noise alone in another: seeds 1 to 12.</summary>
+    [Theory]
+    [InlineData(PrivacyMode.None)]
+    [InlineData(PrivacyMode.HdpVfl)]
+    public async Task Warnings_LossThatGrew_SaysInPrivateModesThatItFollowsFromRows(PrivacyMode mode)
+    {
+        var data = VerticalData.Random(35, "binomial", 80, 2, 2);
+        var grew = new List<string>();
+        for (ulong seed = 1; seed <= 12; seed++)
+        {
+            GlmJob job = Job(data, "binomial", p => mode == PrivacyMode.None ? new() : p with { Budget = new(0.1, 0.004) }, testNoise: seed);
+            GlmPartyResult result = (await LocalFederation.TrainAsync(job with { Training = job.Training with { StepSize = mode == PrivacyMode.None ? 500 : Step, WeightNorm = mode == PrivacyMode.None ? null : 1 } }, data.Inputs()))[0];
+            grew.AddRange(result.Warnings.Where(w => w.Contains("grew from the first epoch to the last", StringComparison.Ordinal)));
+        }
+
+        Assert.NotEmpty(grew);
+        Assert.All(grew, warning => CheckSaysIfOutside(mode != PrivacyMode.None, warning));
     }
 
     [Fact]

@@ -13,8 +13,7 @@ public static class InteractionFiles
     /// <param name="log">The events.</param>
     /// <param name="name">Name of the data, and of the jobs.</param>
     /// <param name="directory">The directory.</param>
-    /// <param name="items">The items' table and its schema, in the order of the log's items; null: a table is written that says no more of an item than which one it is, so that cold items
-    /// cannot be told apart.</param>
+    /// <param name="items">The items' table and its schema; null: a table is written that says no more of an item than which one it is, so that cold items cannot be told apart.</param>
     /// <param name="split">Split of job.json: <see cref="RatingSplit.Last"/> or <see cref="RatingSplit.Time"/>.</param>
     /// <param name="decimalMark">What stands before decimals in the items' table: a point or a comma.</param>
     /// <param name="written">Told the name of every file, relative to the directory, and its rows (0 for a file that is no table); may be null.</param>
@@ -44,7 +43,7 @@ public static class InteractionFiles
         if (items is null)
         {
             folder.Text($"{Items}.schema.json", DssmSchema.OfItems([DssmField.Bag("place", log.Items.Count)]).ToJson());
-            folder.Table($"{Items}.csv", ["item", "place"], log.Items.Select((id, place) => new[] { id, RatingTables.Id(place) }));
+            folder.Table($"{Items}.csv", ["item", "place"], log.NumberedItems.Select((id, place) => new[] { id, RatingTables.Id(place) }));
         }
 
         folder.Text($"{History}.schema.json", log.HistorySchema.ToJson());

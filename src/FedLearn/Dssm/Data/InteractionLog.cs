@@ -38,7 +38,7 @@ public readonly record struct LoggedInteraction(int User, int Item, long Time, b
 
 /// <summary>A label party's events as its systems log them, from which the events with roles and the view of histories are made that a job reads.</summary>
 /// <remarks>A user and an item make one event: of several the first positive one counts, else the first, since whoever has met an item is not recommended it again. Events of one user and second are
-/// taken in the order of their items.</remarks>
+/// taken in the order of their items' ids. An item's number is its place among the ids in ordinal order, whatever the order of the log, so that a log that is exported anew names the same items.</remarks>
 public sealed class InteractionLog
 {
     /// <summary>Positives that a row of the history holds.</summary>
@@ -47,10 +47,11 @@ public sealed class InteractionLog
     private const int PositiveValue = 5, OtherValue = 1;
 
     private readonly Rating[] _events;
+    private readonly int[] _numbers;
 
     /// <summary>Takes a log.</summary>
     /// <param name="users">Ids of the users, each once.</param>
-    /// <param name="items">Ids of the items, each once, in the order of the table of items.</param>
+    /// <param name="items">Ids of the items, each once.</param>
     /// <param name="events">The events, in any order.</param>
     /// <exception cref="ArgumentException">An event names no user or item.</exception>
     public InteractionLog(IReadOnlyList<string> users, IReadOnlyList<string> items, IEnumerable<LoggedInteraction> events)
@@ -61,10 +62,13 @@ public sealed class InteractionLog
         if (given.Any(e => (uint)e.User >= (uint)users.Count || (uint)e.Item >= (uint)items.Count))
             throw new ArgumentException("An event names no user or item.", nameof(events));
         (Users, Items) = (users, items);
+        _numbers = new int[items.Count];
+        foreach ((int number, int item) in Enumerable.Range(0, items.Count).OrderBy(item => items[item], StringComparer.Ordinal).Index())
+            _numbers[item] = number;
         _events =
         [
             .. given.OrderBy(e => !e.IsPositive).ThenBy(e => e.Time).DistinctBy(e => (e.User, e.Item))
-                .OrderBy(e => e.User).ThenBy(e => e.Time).ThenBy(e => e.Item).Select(e => new Rating(e.User, e.Item, e.IsPositive ? PositiveValue : OtherValue, e.Time)),
+                .OrderBy(e => e.User).ThenBy(e => e.Time).ThenBy(e => _numbers[e.Item]).Select(e => new Rating(e.User, e.Item, e.IsPositive ? PositiveValue : OtherValue, e.Time)),
         ];
         (Repeats, Positives) = (given.Length - _events.Length, _events.Count(e => e.IsPositive));
         HistorySchema = DssmSchema.OfView([DssmField.Bag("history", items.Count, BagPooling.Mean)], timed: true);
@@ -85,7 +89,7 @@ public sealed class InteractionLog
     /// <summary>Events left out since another one of the same user and item counts.</summary>
     public int Repeats { get; }
 
-    /// <summary>Schema of <see cref="History"/>: the last 50 positives as a bag over all items, mean.</summary>
+    /// <summary>Schema of <see cref="History"/>: the last 50 positives as a bag over all items, by their numbers, mean.</summary>
     public DssmSchema HistorySchema { get; }
 
     /// <summary>The events with their roles.</summary>
@@ -116,6 +120,9 @@ public sealed class InteractionLog
         return new ViewTable(Users, [.. rowUser], [.. moments], encoder.Build());
     }
 
+    /// <summary>The items' ids in the order of their numbers.</summary>
+    internal IEnumerable<string> NumberedItems => Items.Order(StringComparer.Ordinal);
+
     internal IEnumerable<(int User, Moment Moment, int[] Items)> HistoryRows()
     {
         Moment[] moments = RatingSet.Moments(_events);
@@ -125,7 +132,7 @@ public sealed class InteractionLog
             if (_events[i].IsPositive)
             {
                 yield return (_events[i].User, moments[i], Last());
-                liked.Add(_events[i].Item);
+                liked.Add(_numbers[_events[i].Item]);
             }
 
             if (i + 1 == _events.Length || _events[i + 1].User != _events[i].User)

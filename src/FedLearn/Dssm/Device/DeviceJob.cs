@@ -91,7 +91,8 @@ public sealed record DevicePrivacyOptions
     /// <value>Finite, above 0; null: from <see cref="Budget"/>, or none.</value>
     public double? NoiseMultiplier { get; init; }
 
-    /// <summary>Budget of a device over the whole job, against <see cref="BudgetAgainst"/>; sets the noise where no multiplier does.</summary>
+    /// <summary>Budget of a device over the whole job, against <see cref="BudgetAgainst"/>; sets the noise where no multiplier does. Kept with masks and without: against the server, masks
+    /// off takes sqrt(t - c) times the noise.</summary>
     public PrivacyBudget? Budget { get; init; }
 
     /// <summary>Observer that the budget is for.</summary>

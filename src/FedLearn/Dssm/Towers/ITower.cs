@@ -80,6 +80,10 @@ public interface ITowerFactory
     /// <value>At least 1. Default 1.</value>
     int Threads => 1;
 
+    /// <summary>SHA-256 of what its towers are beyond their specification, such as a module of one's own: a training that was cut off goes on with the same only.</summary>
+    /// <value>32 bytes; empty (the default) where the specification says all.</value>
+    ReadOnlyMemory<byte> Fingerprint => default;
+
     /// <summary>Makes a tower with fresh parameters.</summary>
     /// <param name="spec">The tower.</param>
     /// <param name="seed">Seed of its starting values and of dropout; the values are those of <see cref="TowerStart"/> for a shipped tower.</param>

@@ -1,3 +1,4 @@
+using FedLearn.Coordination;
 using FedLearn.Data;
 using FedLearn.Parties;
 using FedLearn.Privacy;
@@ -12,7 +13,7 @@ namespace FedLearn.Dssm;
 /// <param name="dataSet">The users of its table; asked for when something is charged.</param>
 /// <param name="jobDigest">Digest of the job; empty while it is not agreed on.</param>
 internal sealed class DssmAccount(DssmPlan plan, DssmPartyOptions party, IPrivacyLedger? ledger, string? runId, Lazy<DataSetIdentity> dataSet, string jobDigest)
-    : PartyAccount(new(party.Party.Name, plan.Job.Name, jobDigest, Adjacency.ReplaceOne, unchecked((ulong?)plan.Job.Privacy.TestNoiseSeed), plan.Noises(party.Party.Role)), ledger, runId, dataSet)
+    : PartyAccount(new(party.Party.Name, plan.Job.Name, jobDigest, Adjacency.ReplaceOne, unchecked((ulong?)plan.Job.Privacy.TestNoiseSeed), plan.Private && plan.Job.Parties.Count > 1), ledger, runId, dataSet)
 {
     /// <summary>The users of a table, as the ledger knows them.</summary>
     public static DataSetIdentity IdentityOf(IReadOnlyList<string> users) => DataSetIdentity.Of(RowIds.Order(users, 0).Digests);
@@ -27,6 +28,13 @@ internal sealed class DssmAccount(DssmPlan plan, DssmPartyOptions party, IPrivac
     public IPrivacyReservation Reserve(EmbeddingCalibration calibration) => Reserve(DssmClaims.Mechanism(plan, party.Party.Role), DssmClaims.Numbers(calibration), PrivacyUnit.Record,
         calibration.MessageNoise.Releases, 0, calibration.Mu * calibration.Mu, shareOf: calibration.ShareOf);
 
+    /// <summary>Writes down a run whose messages get no noise at this party, where it sends any that depend on its rows.</summary>
+    public void ReserveDisclosed()
+    {
+        if (plan.Private && plan.Job.Parties.Count > 1 && !(plan.OneShot && party.Party.Role == PartyRole.Active))
+            ReserveDisclosed(party.Party.Role == PartyRole.Active ? "gradients" : "embeddings", PrivacyUnit.Record, new() { ["unit"] = Unit });
+    }
+
     /// <inheritdoc />
     public override IEnumerable<string> Warnings()
     {
@@ -39,5 +47,5 @@ internal sealed class DssmAccount(DssmPlan plan, DssmPartyOptions party, IPrivac
 
     protected override string Unit => DssmClaims.Name(plan.Unit);
 
-    protected override string Claim(PrivacyUnit unit, double pureEpsilon, double muSquared) => DssmClaims.Booked(plan, party, muSquared);
+    protected override string Claim(PrivacyUnit unit, double pureEpsilon, double muSquared) => muSquared == 0 ? DssmClaims.NoClaim(plan, party) : DssmClaims.Booked(plan, party, muSquared);
 }

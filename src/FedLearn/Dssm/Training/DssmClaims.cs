@@ -14,7 +14,8 @@ internal static class DssmClaims
 
     public const string WhichItem = "which item; that and when are disclosed";
 
-    public const string ReportItself = "metrics and digests of this report are computed from private rows and outside the claim: leave them out where you pass it on";
+    /// <summary>Names every key of a private job's report that depends on rows; warnings that do so say it themselves.</summary>
+    public const string ReportItself = "metrics, intervals, baselines, history.loss and weightsSha256 of this report are computed from private rows and outside the claim: leave them out where you pass it on";
 
     /// <summary>What a party may say after a job.</summary>
     /// <param name="plan">The job.</param>
@@ -31,7 +32,7 @@ internal static class DssmClaims
         DssmPrivacyOptions privacy = plan.Job.Privacy;
         var statement = new DssmPrivacyStatement { Noise = privacy.Noise, Claim = privacy.Claim, Unit = privacy.Unit, SecureNoise = true, Disclosures = disclosures };
         if (calibration is null)
-            return statement with { Claims = plan.Private ? [NoClaim(plan, party)] : [] };
+            return statement with { Claims = plan.Private ? [NoClaim(plan, party)] : [], Warnings = ledger };
         PrivacyBudget budget = plan.BudgetOf(party)!;
         bool testNoise = privacy.TestNoiseSeed is not null;
         List<string> warnings = [.. testNoise ? [TestNoiseNotice] : (string[])[], ReportItself, .. LargeEpsilon.Warnings(budget.Epsilon, calibration.Mu), .. ledger];
@@ -142,7 +143,8 @@ internal static class DssmClaims
             + "ids, keys and the schedule being public";
     }
 
-    private static string NoClaim(DssmPlan plan, DssmPartyOptions party) => plan.Job.Parties.Count < 2 ? $"no claim: '{party.Party.Name}' is alone, sends nothing and adds no noise"
+    /// <summary>What a party is told whose messages get no noise in a private job.</summary>
+    public static string NoClaim(DssmPlan plan, DssmPartyOptions party) => plan.Job.Parties.Count < 2 ? $"no claim: '{party.Party.Name}' is alone, sends nothing and adds no noise"
         : party.Party.Role == PartyRole.Passive
         ? $"no claim: privacy.noise is gradients, so the vectors of '{party.Party.Name}' are disclosed and its features are unprotected"
         : plan.OneShot ? $"claim one-shot: '{party.Party.Name}' sends nothing that depends on an item; that and when events happened is disclosed"

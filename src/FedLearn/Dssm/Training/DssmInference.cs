@@ -60,7 +60,7 @@ public sealed class DssmInference
     /// <param name="purpose">What is wanted.</param>
     /// <param name="newUsers">For <see cref="DssmPurpose.Recommend"/>: whether the label party may ask for users of whom it has no events. Views send vectors of them too, so all parties say the same.</param>
     /// <exception cref="ConfigurationException">FL2485, FL2487: something does not fit. FL2488: the label party's users are not all of its events, and <paramref name="newUsers"/> is false.</exception>
-    /// <exception cref="PrivacyRefusedException">FL5187: the job's privacy.evaluation discloses no vectors, or the claim is one-shot.</exception>
+    /// <exception cref="PrivacyRefusedException">FL5187: privacy.evaluation of the training, or of the job, discloses no vectors, the claim is one-shot, or views were added under masks.</exception>
     public DssmInference(DssmJob job, DssmPartyInput input, ITowerFactory towers, DssmPurpose purpose, bool newUsers = false)
     {
         ArgumentNullException.ThrowIfNull(job);
@@ -72,17 +72,19 @@ public sealed class DssmInference
         _model = input.Model ?? throw new ConfigurationException(DssmErrors.OtherModel, place, "its part of the model is missing.", "Give one part a party.");
         if (_model.JobName != job.Name || _model.Party != _party)
             throw new ConfigurationException(DssmErrors.OtherModel, place, "the part of the model is another job's or party's.", "Name the directory that this job's training wrote.");
-        if (_model.OtherOptions(job.Model).ToArray() is { Length: > 0 } others)
+        // What the training promised holds, whatever the run file says by now.
+        foreach (DssmReleaseTerms terms in new[] { _model.Released, DssmReleaseTerms.Of(job) }.OfType<DssmReleaseTerms>())
+            RequireRelease(terms, place);
+        if (!_model.Views.ToHashSet(StringComparer.Ordinal).SetEquals(DssmTrainer.ViewsOf(job)))
+            throw new ConfigurationException(DssmErrors.OtherModel, place, "the model was trained with other views than the job has now.", "Give the run file of the training.");
+        if (_model.OtherOptions(job).ToArray() is { Length: > 0 } others)
             throw new ConfigurationException(DssmErrors.OtherModel, place, $"the model was trained with another {string.Join(", ", others)} than the job has now.", "Give the run file of the training.");
         if (_model.SchemaSha256 is { } schema && !input.SchemaFingerprint.IsEmpty && schema != Convert.ToHexStringLower(input.SchemaFingerprint.Span))
             throw new ConfigurationException(DssmErrors.OtherModel, place, "its schemas are not those that the model was trained with: the same cells would be other features.",
                 "Use the schema files of the training.");
-        if (job.Privacy.IsPrivate && job.Privacy.Evaluation != EvaluationDisclosure.Disclosed)
-            throw new PrivacyRefusedException(DssmErrors.NoVectorsLeave, place, "the job lets no vector leave beyond training and its own evaluation.",
-                "Set privacy.evaluation to disclosed and train again; the vectors are then listed as disclosures.");
-        if (job.Privacy is { IsPrivate: true, Claim: DssmClaim.OneShot } || job.MaskedSum)
-            throw new PrivacyRefusedException(DssmErrors.NoVectorsLeave, place, "views of such a job send nothing after training: a view's vectors were sent once, or only under masks.",
-                "Read the figures of the training report.");
+        if (input.Items is { } catalogue && NumbersOtherItems(_model, catalogue))
+            throw new ConfigurationException(DssmErrors.OtherModel, place, "its tables number the items, and the items are not those that the model was trained with: the same numbers would be other items.",
+                "Use the items of the training, or train again.");
         // A view cannot tell whom the label party has events of: it relies on the other side for that, and on the terms for what may be asked beyond.
         if (purpose == DssmPurpose.Recommend && !newUsers && input.Interactions is { } table && table.Users.Count - table.Events.Select(e => e.User).Distinct().Count() is > 0 and int more)
             throw new ConfigurationException(DssmErrors.NewUsers, place, $"lists are asked for {more} users of whom it has no events, and the views have not agreed to send vectors of such people.",
@@ -144,7 +146,10 @@ public sealed class DssmInference
             ? [new SampleSet(SampleSet.Recommendation, EventRole.Seen, [.. table.Users.Select((_, user) => new Interaction(user, 0, Now, EventRole.Seen))])]
             : LabelSamples.EvaluationSets(table, evaluates: true);
         var samples = new LabelSamples(_job, _input, sets);
-        IReadOnlyList<ViewPeer> peers = await SampleExchange.OfferAsync(channels, new SampleSession(_job, _input, agreement.JobDigest), table.Users, sets, cancellationToken).ConfigureAwait(false);
+        // The model's parameters of the views are in the order that the training had.
+        List<string> order = [.. _model.Views];
+        IReadOnlyList<IPartyChannel> views = [.. channels.OrderBy(channel => order.IndexOf(channel.RemoteParty))];
+        IReadOnlyList<ViewPeer> peers = await SampleExchange.OfferAsync(views, new SampleSession(_job, _input, agreement.JobDigest), table.Users, sets, cancellationToken).ConfigureAwait(false);
         var shared = SharedUsers.Of(_input, peers, _purpose == DssmPurpose.Recommend ? "users" : "events", sets.Count);
         LabelTowers towers = await thread.RunAsync(() => Towers(thread, samples)).ConfigureAwait(false);
         await using var disposal = towers.ConfigureAwait(false);
@@ -182,11 +187,38 @@ public sealed class DssmInference
             : [new LocalView(_input.Party, made.Add((_input.ViewTower ?? _towers).Restore(Saved(_model.View).Spec, Saved(_model.View).State)), own.Rows, samples.OwnRows)];
         // Scores are the same under every loss, of which some need what only training has.
         var loss = new DssmLoss(_model.Options with { Loss = DssmLossKind.Full }, _model.Options.Layers[^1], _model.Views, samples.Items.Ids.Count);
-        if (_model.Fusion.Count != loss.Fusion.Values.Length || items.Inputs != samples.Items.Content.Inputs || locals.Any(view => view.Tower.Inputs != view.Rows.Inputs))
+        double[] fusion = FusionOf(_model, loss.Fusion, samples.Items);
+        if (fusion.Length != loss.Fusion.Values.Length || items.Inputs != samples.Items.Content.Inputs || locals.Any(view => view.Tower.Inputs != view.Rows.Inputs))
             throw OtherShapes();
-        _model.Fusion.ToArray().CopyTo(loss.Fusion.Values, 0);
+        fusion.CopyTo(loss.Fusion.Values, 0);
         made.Keep();
         return new LabelTowers(thread, items, locals, loss, _job.Training.Optimizer);
+    }
+
+    /// <summary>Parameters of the fusion for the items as they are now: a bias goes with its item's id, and an item that training did not know has none.</summary>
+    private static double[] FusionOf(DssmModel model, FusionParameters fusion, ItemTable items)
+    {
+        int others = fusion.Values.Length - fusion.ItemBias.Length;
+        // Earlier files have no ids: their biases are in the order that the table had.
+        if (fusion.ItemBias.IsEmpty || model.ItemIds.Count == 0 || model.Fusion.Count != others + model.ItemIds.Count)
+            return [.. model.Fusion];
+        Dictionary<string, double> biases = model.ItemIds.Zip(model.Fusion.Skip(others)).ToDictionary(StringComparer.Ordinal);
+        return [.. model.Fusion.Take(others), .. items.Ids.Select(id => biases.GetValueOrDefault(id))];
+    }
+
+    /// <summary>Whether the party's tables have bags of as many ids as there are items, as prepare-events writes them, and the items are others.</summary>
+    private static bool NumbersOtherItems(DssmModel model, ItemTable items) => model.ItemIds.Count == items.Ids.Count
+        && new[] { model.View, model.Items }.Any(tower => tower is not null && tower.Spec.Inputs.Bags.Any(bag => bag.Buckets == items.Ids.Count))
+        && !items.Ids.ToHashSet(StringComparer.Ordinal).SetEquals(model.ItemIds);
+
+    private static void RequireRelease(DssmReleaseTerms terms, string place)
+    {
+        if (terms.IsPrivate && terms.Evaluation != EvaluationDisclosure.Disclosed)
+            throw new PrivacyRefusedException(DssmErrors.NoVectorsLeave, place, "the job that trained the model lets no vector leave beyond training and its own evaluation.",
+                "Set privacy.evaluation to disclosed and train again; the vectors are then listed as disclosures.");
+        if (terms.Claim == DssmClaim.OneShot || terms.MaskedSum)
+            throw new PrivacyRefusedException(DssmErrors.NoVectorsLeave, place, "views of such a job send nothing after training: a view's vectors were sent once, or only under masks.",
+                "Read the figures of the training report.");
     }
 
     private ConfigurationException OtherShapes() => new(DssmErrors.OtherModel, $"party '{_input.Party}'", "the model and the party's tables have different shapes.",

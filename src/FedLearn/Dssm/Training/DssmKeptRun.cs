@@ -175,10 +175,10 @@ internal sealed class DssmKeptRun : IDisposable
 /// <param name="Threads">Threads of its towers.</param>
 internal sealed record DssmRunKind(string Name, Lazy<byte[]> Data, int Threads);
 
-/// <summary>SHA-256 of what a party trains on: a run goes on with the same data only.</summary>
+/// <summary>SHA-256 of what a party trains on, and of towers that are no shipped ones: a run goes on with the same only.</summary>
 internal static class DssmInputDigest
 {
-    public static byte[] Of(DssmPartyInput input)
+    public static byte[] Of(DssmPartyInput input, ITowerFactory towers)
     {
         using var digest = new InputDigest();
         if (input.View is { } view)
@@ -200,6 +200,10 @@ internal static class DssmInputDigest
             Moments(digest, [.. table.Events.Select(e => e.Moment)]);
         }
 
+        // Shipped towers follow from the terms; of those the job's factory makes the threads are compared by themselves.
+        foreach ((string what, ITowerFactory? own) in new[] { ("view", input.ViewTower), ("items", input.ItemTower) })
+            if ((own ?? towers).Fingerprint is { IsEmpty: false } fingerprint)
+                digest.Text(what).Numbers(fingerprint.Span).Numbers<int>([own?.Threads ?? 0]);
         return digest.Finish();
     }
 

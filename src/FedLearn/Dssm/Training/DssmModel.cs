@@ -5,6 +5,7 @@ using System.Text.Json.Serialization;
 using FedLearn.Coordination;
 using FedLearn.Data;
 using FedLearn.Diagnostics;
+using FedLearn.Privacy;
 
 namespace FedLearn.Dssm;
 
@@ -12,6 +13,28 @@ namespace FedLearn.Dssm;
 /// <param name="Spec">What it is.</param>
 /// <param name="State">Its parameters, as its kind of tower saves them.</param>
 public sealed record SavedTower(TowerSpec Spec, byte[] State);
+
+/// <summary>What the terms of a training say of what may leave a party after it. Each party's part of the model keeps them, so that another run file does not lift them.</summary>
+/// <param name="IsPrivate">Whether anything was noised: mode dp.</param>
+/// <param name="Claim">What was promised; null in mode none.</param>
+/// <param name="Evaluation">What was sent to evaluate the model; null in mode none.</param>
+/// <param name="MaskedSum">Whether views were added under masks.</param>
+/// <param name="SampleTime">How precisely samples' times were named.</param>
+public sealed record DssmReleaseTerms(bool IsPrivate, DssmClaim? Claim, EvaluationDisclosure? Evaluation, bool MaskedSum, SampleTime SampleTime)
+{
+    /// <summary>Those of a job.</summary>
+    internal static DssmReleaseTerms Of(DssmJob job) => new(job.Privacy.IsPrivate, job.Privacy.IsPrivate ? job.Privacy.Claim : null, job.Privacy.IsPrivate ? job.Privacy.Evaluation : null, job.MaskedSum, job.SampleTime);
+
+    /// <summary>Names, as in a run file, of the keys in which they differ from others.</summary>
+    internal IEnumerable<string> Others(DssmReleaseTerms others) => new (string Key, bool Same)[]
+    {
+        ("privacy.mode", IsPrivate == others.IsPrivate),
+        ("privacy.claim", Claim == others.Claim || IsPrivate != others.IsPrivate),
+        ("privacy.evaluation", Evaluation == others.Evaluation || IsPrivate != others.IsPrivate),
+        ("maskedSum", MaskedSum == others.MaskedSum),
+        ("sampleTime", SampleTime == others.SampleTime),
+    }.Where(key => !key.Same).Select(key => key.Key);
+}
 
 /// <summary>One party's part of a recommendation model. Private to the party.</summary>
 public sealed record DssmModel
@@ -46,11 +69,17 @@ public sealed record DssmModel
     /// <summary>Model options of the job.</summary>
     public required DssmModelOptions Options { get; init; }
 
+    /// <summary>What the training's terms let leave; null in files of earlier releases, which only the run file speaks for.</summary>
+    public DssmReleaseTerms? Released { get; init; }
+
     /// <summary>SHA-256, hex, of the schemas of the party's tables: how cells become features. Null: it brought none.</summary>
     public string? SchemaSha256 { get; init; }
 
     /// <summary>SHA-256, hex, of users and items of the training events; label party of a job without noise only.</summary>
     public string? EventsSha256 { get; init; }
+
+    /// <summary>Ids of the items in the order in which the fusion's biases stand; label party only. Empty in files of earlier releases.</summary>
+    public IReadOnlyList<string> ItemIds { get; init; } = [];
 
     /// <summary>Tower of the party's own view; null at a label party without one.</summary>
     public SavedTower? View { get; init; }
@@ -85,6 +114,7 @@ public sealed record DssmModel
     private bool IsWhole => Party.Name.Length > 0 && Party.Role is PartyRole.Active or PartyRole.Passive && JobName.Length > 0
         && Views.Count > 0 && Views.All(view => !string.IsNullOrEmpty(view)) && Views.Distinct(StringComparer.Ordinal).Count() == Views.Count
         && Options.Layers.Count > 0 && Options.Layers.All(width => width > 0) && double.IsFinite(Options.Gamma) && Options.ViewWeights.Values.All(double.IsFinite)
+        && ItemIds.All(id => !string.IsNullOrEmpty(id)) && ItemIds.Distinct(StringComparer.Ordinal).Count() == ItemIds.Count
         && Fusion.All(double.IsFinite) && Received.Values.Concat(new[] { View, Items }.OfType<SavedTower>())
             .All(tower => tower is not null && tower.Spec.Inputs is { DenseWidth: >= 0 } inputs && inputs.Bags.All(bag => bag is { Buckets: > 0 }) && tower.Spec.Layers.Count > 0 && tower.Spec.Layers.All(width => width > 0));
 
@@ -97,11 +127,12 @@ public sealed record DssmModel
         _ => true,
     };
 
-    /// <summary>Names, as in a run file, of the options in which a job differs from those that the model was trained with.</summary>
-    internal IEnumerable<string> OtherOptions(DssmModelOptions options)
+    /// <summary>Names, as in a run file, of the keys in which a job differs from what the model was trained with.</summary>
+    internal IEnumerable<string> OtherOptions(DssmJob job)
     {
-        JsonObject own = JsonSerializer.SerializeToNode(Options, Json)!.AsObject(), others = JsonSerializer.SerializeToNode(options, Json)!.AsObject();
-        return own.Where(option => !JsonNode.DeepEquals(option.Value, others[option.Key])).Select(option => $"model.{JsonNamingPolicy.CamelCase.ConvertName(option.Key)}");
+        JsonObject own = JsonSerializer.SerializeToNode(Options, Json)!.AsObject(), others = JsonSerializer.SerializeToNode(job.Model, Json)!.AsObject();
+        return own.Where(option => !JsonNode.DeepEquals(option.Value, others[option.Key])).Select(option => $"model.{JsonNamingPolicy.CamelCase.ConvertName(option.Key)}")
+            .Concat(Released?.Others(DssmReleaseTerms.Of(job)) ?? []);
     }
 
     /// <summary>Writes the part to a file: JSON with a checksum over its content. It appears whole or not at all. Nobody but its owner may read it.</summary>

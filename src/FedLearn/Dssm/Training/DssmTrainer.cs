@@ -96,14 +96,14 @@ public sealed class DssmTrainer
         ArgumentNullException.ThrowIfNull(towers);
         (_job, _input, _towers) = (job, input, towers);
         (_plan, _options) = Check(job, input);
-        ViewNames = [.. job.Parties.Where(p => p.Party.Role == PartyRole.Passive || job.LabelHasView).OrderBy(p => p.Party.Role).Select(p => p.Party.Name)];
+        ViewNames = ViewsOf(job);
         Terms = DssmJobTerms.Of(job);
         CutOffRun? cutOff = Runs?.Find(input.Party, Terms.TermsDigest);
         if (cutOff is not null && input.Fresh)
             DssmKeptRun.Forget(Runs!, cutOff, input.Ledger);
         // A run that goes on is reserved already, and is not counted twice.
         CheckBudget(input.Fresh ? input.RunId : cutOff?.Run.RunId ?? input.RunId);
-        _kind = new DssmRunKind(IsLabel ? "dssm label 2" : "dssm view 2", new Lazy<byte[]>(() => DssmInputDigest.Of(input)), towers.Threads);
+        _kind = new DssmRunKind(IsLabel ? "dssm label 2" : "dssm view 2", new Lazy<byte[]>(() => DssmInputDigest.Of(input, towers)), towers.Threads);
         _request = new JoinRequest(SessionDesk.ProtocolVersion, _options.Party, Terms.JobName, Terms.TermsDigest, Terms.Sections,
             input.SchemaFingerprint.IsEmpty ? InputShape.Fingerprint(input) : input.SchemaFingerprint);
     }
@@ -361,6 +361,7 @@ public sealed class DssmTrainer
         View = towers.Locals.Where(view => view.Name == _input.Party).Select(view => new SavedTower(Spec(view.Rows.Inputs), view.Tower.Save())).FirstOrDefault(),
         Received = towers.Locals.Where(view => view.Name != _input.Party).ToDictionary(view => view.Name, view => new SavedTower(Spec(view.Rows.Inputs), view.Tower.Save())),
         Fusion = [.. towers.Loss.Fusion.Values],
+        ItemIds = [.. samples.Items.Ids],
         // A digest of private rows is no part of what a private job releases.
         EventsSha256 = _plan.Private ? null : EventDigest.Of(_input.Interactions!, samples.Items),
     };
@@ -373,6 +374,7 @@ public sealed class DssmTrainer
         Party = _options.Party,
         Views = ViewNames,
         Options = _job.Model,
+        Released = DssmReleaseTerms.Of(_job),
         SchemaSha256 = _input.SchemaFingerprint.IsEmpty ? null : Convert.ToHexStringLower(_input.SchemaFingerprint.Span),
     };
 
@@ -391,7 +393,11 @@ public sealed class DssmTrainer
     private PartyNoise Noise(DssmAccount account, EmbeddingCalibration? calibration, DssmKeptRun kept)
     {
         if (calibration is null)
+        {
+            account.ReserveDisclosed();
             return PartyNoise.None;
+        }
+
         IPrivacyReservation reservation = account.Reserve(calibration);
         if (kept.IsKept && reservation.KeepsAtLeast < Math.Min(DssmKeptRun.Reach(_job, _plan), calibration.MessageNoise.Releases))
             throw new ConfigurationException(DssmErrors.MessagesNotKept, $"party '{_input.Party}', ledger", "its outbox keeps fewer messages than may have to be sent again.",
@@ -461,6 +467,9 @@ public sealed class DssmTrainer
         double mu = GaussianDp.Mu(budget.Epsilon, budget.Delta);
         account.Check(DssmClaims.Mechanism(_plan, _options.Party.Role), PrivacyUnit.Record, 0, mu * mu);
     }
+
+    /// <summary>Names of a job's views: the label party's own, then the passive parties' in the job's order.</summary>
+    internal static IReadOnlyList<string> ViewsOf(DssmJob job) => [.. job.Parties.Where(p => p.Party.Role == PartyRole.Passive || job.LabelHasView).OrderBy(p => p.Party.Role).Select(p => p.Party.Name)];
 
     /// <summary>Checks a job, and a party's input against it: what training and the use of its model have in common.</summary>
     internal static (DssmPlan Plan, DssmPartyOptions Options) Check(DssmJob job, DssmPartyInput input)

@@ -89,11 +89,13 @@ internal sealed class LabelRelease(GlmPlan plan, GlmPartyInput input, GlmPartyOp
 
     private void Keep(string key, PrivacyUnit unit, string name, JsonObject parameters, double pureEpsilon, double muSquared, Func<byte[]> draw)
     {
-        bool kept = account.Ledger.Find(account.Party, key) is not null, goesOn = kept && account.IsUnderWay;
+        bool kept = account.Ledger.Find(account.Party, key) is not null, goesOn = kept && account.IsUnderWay(name);
         Reused = kept && !goesOn;
         // Charge and labels are written in one step: neither can exist without the other. A run that goes on finds both.
         if (!Reused)
             account.Reserve(name, parameters, unit, 1, pureEpsilon, muSquared, goesOn ? null : new KeptRelease(key, draw()));
+        else if (plan.Mode == PrivacyMode.LabelDp)
+            account.ReserveDisclosed("training residuals", PrivacyUnit.Label, []);
     }
 
     // Labels are kept in the order of the ids' digests, so that a table with its rows in another order finds its own.

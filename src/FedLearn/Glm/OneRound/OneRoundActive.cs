@@ -11,6 +11,8 @@ internal sealed class OneRoundActive(GlmWork work, IReadOnlyList<IPartyChannel> 
 {
     private const string NotEntered = "the passive parties' scores do not enter the model: the active party's own training rows speak against them" + CellsOutside.OutsideClaims;
 
+    private const string NotConverged = "the active party's own fit did not converge: look for columns of extreme size" + CellsOutside.OutsideClaims;
+
     private readonly GlmPlan _plan = work.Plan;
     private readonly RoundClock _clock = new(work);
 
@@ -65,7 +67,7 @@ internal sealed class OneRoundActive(GlmWork work, IReadOnlyList<IPartyChannel> 
             MeasureTest = await TestAsync(weights, link, cancellationToken).ConfigureAwait(false),
             Statement = statement,
             PeerLink = link,
-            Warnings = [.. converged ? [] : (string[])["the active party's own fit did not converge: look for columns of extreme size"], .. link is { Slope: 0 } ? (string[])[NotEntered] : []],
+            Warnings = [.. converged ? [] : (string[])[NotConverged], .. link is { Slope: 0 } ? (string[])[NotEntered] : []],
         };
     }
 

@@ -63,8 +63,9 @@ internal static class OneRoundClaims
     /// <summary>A statement with what the ledger says once the run has ended.</summary>
     public static GlmPrivacyStatement Settled(GlmPrivacyStatement statement, IReadOnlyList<string> ledger, PrivacyTotal? spent)
     {
-        if (statement.OneRound is not { } released)
-            return statement;
+        // A passive party in mode label-dp has no figures, and a line in its ledger. A party that met nobody has neither.
+        if (statement.OneRound is null)
+            return statement.Claims.Count > 0 ? statement with { Warnings = ledger } : statement;
         var warnings = new List<string>(statement.Warnings);
         warnings.Add(GlmClaims.ReportItself);
         warnings.AddRange(ledger);
@@ -73,7 +74,8 @@ internal static class OneRoundClaims
         return statement with { Spent = spent, Warnings = warnings };
     }
 
-    private static string NearlyPlain(RandomizedResponse response) => response.FlipProbability <= RareFlip
+    /// <summary>The end of a claim about labels that are nearly the plain ones; empty for others.</summary>
+    internal static string NearlyPlain(RandomizedResponse response) => response.FlipProbability <= RareFlip
         ? Text($"; at this epsilon a label is {(response.Classes > 2 ? "changed" : "flipped")} with probability {response.FlipProbability:G2} only: what is sent is nearly the plain label") : "";
 
     private static bool More(GlmTargets train) => train.Weights is not null || train.Offsets is not null;

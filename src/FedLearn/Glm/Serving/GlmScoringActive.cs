@@ -78,7 +78,7 @@ public sealed class GlmScoringActive
     /// <param name="options">Settings; null for the defaults.</param>
     /// <exception cref="ConfigurationException">The job is inconsistent, the party is not active in it, a fallback is for no passive party or a time limit is not above zero (FL2400), or the
     /// model is another party's or another family's (FL2402).</exception>
-    /// <exception cref="PrivacyRefusedException">FL5120: the job's privacy.evaluation is none, in a mode other than none.</exception>
+    /// <exception cref="PrivacyRefusedException">FL5120: privacy.evaluation of the job is none, or was in the training of the model, in a mode other than none.</exception>
     public GlmScoringActive(GlmJob job, GlmPartyInput input, GlmModel model, GlmScoringOptions? options = null)
     {
         (SessionTerms terms, JoinRequest) = GlmPredictor.Join(job, input, model, GlmScoring.Purpose);

@@ -26,7 +26,7 @@ public sealed class GlmScoringPassive
     /// <param name="model">Its part of the model.</param>
     /// <exception cref="ConfigurationException">The job is inconsistent, the party is not passive in it (FL2400), or the model is another party's
     /// or another family's (FL2402).</exception>
-    /// <exception cref="PrivacyRefusedException">FL5120: the job's privacy.evaluation is none, in a mode other than none.</exception>
+    /// <exception cref="PrivacyRefusedException">FL5120: privacy.evaluation of the job is none, or was in the training of the model, in a mode other than none.</exception>
     public GlmScoringPassive(GlmJob job, GlmPartyInput input, GlmModel model)
     {
         (_, JoinRequest) = GlmPredictor.Join(job, input, model, GlmScoring.Purpose);

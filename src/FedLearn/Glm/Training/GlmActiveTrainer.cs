@@ -89,9 +89,9 @@ internal partial class GlmActiveTrainer(GlmWork work, IReadOnlyList<IPartyChanne
     private IEnumerable<string> Warnings(GlmStopReason reason, int rounds)
     {
         if (_lastLoss > _firstLoss)
-            yield return _plan.Private && _plan.Mode != PrivacyMode.LabelDp
+            yield return (_plan.Private && _plan.Mode != PrivacyMode.LabelDp
                 ? "the training loss, measured on noisy scores, grew from the first epoch to the last: the noise alone can do that; where figures of test rows are poor too, use a smaller training.stepSize"
-                : "the training loss grew from the first epoch to the last: use a smaller training.stepSize";
+                : "the training loss grew from the first epoch to the last: use a smaller training.stepSize") + (_plan.Private ? CellsOutside.OutsideClaims : "");
         if (IsStuck(reason))
             yield return "training stopped where rounding hides any further decrease, and the gradient is not small: the model may be far from the best one. Columns or offsets of very different sizes do that; use preprocessing.scaling standardize or declared";
         if (reason == GlmStopReason.RoundLimit && _plan.FullBatch)

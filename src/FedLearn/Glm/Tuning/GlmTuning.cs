@@ -37,7 +37,7 @@ public sealed record GlmCandidateResult(IReadOnlyList<double> Scores, FedLearnEx
 
 /// <summary>What all runs of a tuning together cost one party's rows.</summary>
 /// <param name="Party">The party.</param>
-/// <param name="Runs">Runs that its ledger charged. Labels that are released once are charged with the first.</param>
+/// <param name="Runs">Runs that its ledger has a charge of, also one of 0. Labels that are released once cost in the first.</param>
 /// <param name="Total">The sum of these charges, for replacing a row or its label.</param>
 /// <param name="Delta">Delta of the party's budget.</param>
 /// <param name="Epsilon">Privacy loss of all runs together at that delta, in nats; null where test noise protected nothing.</param>

@@ -16,7 +16,7 @@ public sealed class InteractionLogTests : IDisposable
 
     private string Log(string text) => _folder.Write("log.csv", text);
 
-    private static InteractionLog Of(RatingSet set) => new([.. set.Users.Select(user => $"{user.Number}")], [.. set.Items.Select(item => $"{item.Number}")],
+    private static InteractionLog Of(RatingSet set) => new([.. set.Users.Select(user => $"{user.Number}")], [.. set.Items.Select(item => $"{item.Number:D6}")],
         set.Ratings.Reverse().Select(rating => new LoggedInteraction(rating.User, rating.Item, rating.Time, rating.IsPositive)));
 
     // The same events by the tables of ratings, whose roles and histories have tests of their own.
@@ -42,6 +42,23 @@ public sealed class InteractionLogTests : IDisposable
         Assert.Equal(expected.Rows.Bags[0].Offsets, actual.Rows.Bags[0].Offsets);
         Assert.Equal(expected.Rows.Bags[0].Ids, actual.Rows.Bags[0].Ids);
         Assert.Contains(InteractionLog.HistoryLength, Enumerable.Range(0, actual.Rows.Rows).Select(row => actual.Rows.Bags[0].Offsets[row + 1] - actual.Rows.Bags[0].Offsets[row]));
+    }
+
+    // What is written names items by number: of the same events in another order the numbers are the same.
+    [Fact]
+    public void Write_LogInAnotherOrder_GivesItemsTheSameNumbers()
+    {
+        string[] rows = ["a,x,3", "a,m,3", "a,b,1", "c,z,2", "c,b,9"];
+        foreach ((string name, IEnumerable<string> order) in ((string, IEnumerable<string>)[])[("one", rows), ("two", rows.Reverse())])
+            InteractionFiles.Write(DssmFiles.ReadLog(Log("user,item,time\n" + string.Join('\n', order) + "\n")), "shop", _folder[name], cancellationToken: TestContext.Current.CancellationToken);
+        Assert.Equal("item,place\nb,0\nm,1\nx,2\nz,3\n", File.ReadAllText(_folder["one/service/items.csv"]));
+        foreach (string file in new[] { "items.csv", "history.csv", "interactions.csv" })
+            Assert.Equal(File.ReadLines(_folder["one/service/" + file]).Order(StringComparer.Ordinal), File.ReadLines(_folder["two/service/" + file]).Order(StringComparer.Ordinal));
+
+        // A table of items of one's own numbers nothing either.
+        ViewTable first = new InteractionLog(["a"], ["x", "b"], [new(0, 0, 1, true), new(0, 1, 2, true)]).History(), second = new InteractionLog(["a"], ["b", "x"], [new(0, 1, 1, true), new(0, 0, 2, true)]).History();
+        Assert.Equal([1, 1, 0], first.Rows.Bags[0].Ids);
+        Assert.Equal(first.Rows.Bags[0].Ids, second.Rows.Bags[0].Ids);
     }
 
     [Fact]

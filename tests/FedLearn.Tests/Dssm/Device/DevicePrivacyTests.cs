@@ -157,12 +157,14 @@ public class DevicePrivacyTests
     }
 
     [Theory]
-    [InlineData(DeviceObserver.Server)]
-    [InlineData(DeviceObserver.Later)]
-    public void Statement_OfABudget_KeepsItAgainstItsObserver(DeviceObserver observer)
+    [InlineData(DeviceObserver.Server, true)]
+    [InlineData(DeviceObserver.Server, false)]
+    [InlineData(DeviceObserver.Later, true)]
+    [InlineData(DeviceObserver.Later, false)]
+    public void Statement_OfABudget_KeepsItAgainstItsObserver(DeviceObserver observer, bool masked)
     {
         DeviceJob job = DeviceScene.Private(40);
-        job = job with { Privacy = job.Privacy with { NoiseMultiplier = null, Budget = new(4, 1e-5), BudgetAgainst = observer } };
+        job = job with { Privacy = job.Privacy with { NoiseMultiplier = null, Budget = new(4, 1e-5), BudgetAgainst = observer, SecureAggregation = masked } };
         using var simulation = new DeviceSimulation(job, DeviceScene.Devices(40), DeviceScene.Towers);
         Assert.InRange(simulation.Privacy.Figures.Single(f => f.Observer == observer).Epsilon, 3.9, 4);
     }

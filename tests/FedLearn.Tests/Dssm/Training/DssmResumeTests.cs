@@ -141,6 +141,28 @@ public class DssmResumeTests
     }
 
     [Fact]
+    public async Task Run_OfOtherTowers_IsNotOffered()
+    {
+        DssmJob job = All["late, dropouts, stop"];
+        // The whole session has towers of one's own: the factory is the job's.
+        var scene = new Scene(job) { TowersOf = _ => new Module(1) };
+        Assert.Null((await scene.SessionAsync(60)).Results);
+        ResumeOffer? Offer(string party, ITowerFactory towers, ITowerFactory? own = null)
+        {
+            DssmPartyInput input = SmallRecommendation.Inputs(job.LabelHasView).First(i => i.Party == party) with { Runs = scene.Stores[party] };
+            return new DssmTrainer(job, party == "shop" ? input with { ItemTower = own } : input with { ViewTower = own }, towers).JoinRequest.Resume;
+        }
+
+        foreach (string party in new[] { "shop", "profile" })
+        {
+            Assert.NotNull(Offer(party, new Module(1)));
+            Assert.Null(Offer(party, new Module(2)));
+            Assert.Null(Offer(party, Towers));
+            Assert.Null(Offer(party, new Module(1), new Module(2)));
+        }
+    }
+
+    [Fact]
     public async Task Run_WithOtherThreads_IsRefusedBeforeAnybodyIsMet()
     {
         DssmJob job = All["late, dropouts, stop"];
@@ -335,6 +357,15 @@ public class DssmResumeTests
 
             public ValueTask DisposeAsync() => inner.DisposeAsync();
         }
+    }
+
+    private sealed class Module(byte content) : ITowerFactory
+    {
+        public ReadOnlyMemory<byte> Fingerprint => Enumerable.Repeat(content, 32).ToArray();
+
+        public ITower Create(TowerSpec spec, long seed) => Towers.Create(spec, seed);
+
+        public ITower Restore(TowerSpec spec, ReadOnlyMemory<byte> state) => Towers.Restore(spec, state);
     }
 
     private sealed class Threaded(int threads) : ITowerFactory

@@ -113,6 +113,25 @@ public class OneRoundJobTests
         Assert.Equal(3, ledger.Entries.Count);
     }
 
+    /// <summary>Kept labels cost nothing more, while residuals tell of features each time.</summary>
+    [Fact]
+    public async Task Train_LabelDpAgain_StandsInBothLedgersAndIsCounted()
+    {
+        VerticalData data = VerticalData.Random(3, "binomial", 300, 2, 2);
+        var ledgers = new InMemoryLedger[] { new(), new() };
+        GlmPartyInput[] inputs = [.. data.Inputs().Select((input, i) => input with { Ledger = ledgers[i] })];
+        GlmJob job = Job(data, mode: PrivacyMode.LabelDp, seed: null);
+        var results = new List<IReadOnlyList<GlmPartyResult>>();
+        for (int run = 0; run < 3; run++)
+            results.Add(await LocalFederation.TrainAsync(job, inputs, cancellationToken: TestContext.Current.CancellationToken));
+        Assert.Equal([4.0, 0, 0], ledgers[0].Entries.Select(e => e.PureEpsilon));
+        Assert.Equal(["disclosed: training residuals", "disclosed: training scores"], ledgers.Select(l => l.Entries[^1].Charge.Mechanism));
+        Assert.Contains("the labels were released and charged before", ledgers[0].Entries[^1].Charge.Claim, StringComparison.Ordinal);
+        Assert.All(ledgers, ledger => Assert.All(ledger.Entries, e => Assert.Equal((PrivacyUnit.Label, ChargeState.Settled), (e.Charge.Unit, e.State))));
+        Assert.All(results[2], r => Assert.Contains(r.Privacy.Warnings, w => w.StartsWith("2 earlier runs over these people protected labels only", StringComparison.Ordinal)));
+        Assert.All(results[0], r => Assert.DoesNotContain(r.Privacy.Warnings, w => w.Contains("earlier run", StringComparison.Ordinal)));
+    }
+
     // Training rows are the common rows in the order of their digests less the test rows.
     private static Dictionary<string, byte> ByPerson(RecordedSession session, IReadOnlyList<string> own, IReadOnlyList<string> theirs)
     {
@@ -129,7 +148,8 @@ public class OneRoundJobTests
         IPrivacyLedger ledger = new InMemoryLedger();
         foreach (PrivacyMode mode in (PrivacyMode[])[PrivacyMode.LabelDp, PrivacyMode.OneRound, PrivacyMode.LabelDp, PrivacyMode.OneRound])
             await RecordedSession.TrainAsync(Job(data, mode: mode, seed: null), With(data.Inputs(), ledger));
-        Assert.Equal([PrivacyUnit.Label, PrivacyUnit.Record], ledger.Entries.Select(e => e.Charge.Unit));
+        // The later label-dp costs labels nothing, and is written down for what it told of features.
+        Assert.Equal([(PrivacyUnit.Label, 4.0), (PrivacyUnit.Record, 4), (PrivacyUnit.Label, 0)], ledger.Entries.Select(e => (e.Charge.Unit, e.PureEpsilon)));
         Assert.Equal(8, ledger.Spent("active", GlmAccount.IdentityOf(data.Inputs()[0].Table), PrivacyUnit.Label).PureEpsilon);
         Assert.Equal(4, ledger.Spent("active", GlmAccount.IdentityOf(data.Inputs()[0].Table), PrivacyUnit.Record).PureEpsilon);
     }

@@ -84,8 +84,9 @@ public class DeviceCalibrationTests
             from r in Gen.Choose(1, 200)
             from step in Gen.Elements(false, true)
             from adjacency in Gen.Elements(Adjacency.ZeroOut, Adjacency.ReplaceOne)
+            from masked in Gen.Elements(false, true)
             from epsilon in Gen.Elements(0.5, 1, 4, 10)
-            select (Job with { Coordinates = d, Threshold = t, Colluders = c, MostClients = 2 * t, Participations = r, Adjacency = adjacency, Step = step ? 1e-8 : null }, epsilon);
+            select (Job with { Masked = masked, Coordinates = d, Threshold = t, Colluders = c, MostClients = 2 * t, Participations = r, Adjacency = adjacency, Step = step ? 1e-8 : null }, epsilon);
         Check.One(Config.QuickThrowOnFailure.WithMaxTest(TestCounts.Of(200)), Prop.ForAll(cases.ToArbitrary(), one =>
         {
             (DeviceParameters p, double epsilon) = one;

@@ -128,13 +128,14 @@ internal partial class GlmActiveTrainer(GlmWork work, IReadOnlyList<IPartyChanne
         train.AddOffsets(0, _trainScores);
     }
 
-    /// <summary>Free intercepts of the model without features, approximately.</summary>
+    /// <summary>Free intercepts of the model without features: approximately, and beside offsets, which may differ by many orders of magnitude, fitted.</summary>
     private double[] Constants()
     {
         double[] start = new double[work.Train.Outputs];
-        _plan.Family.Start(train.Labels, train.Weights, start);
-        if (train.Offsets is { } offsets)
-            start[0] -= GlmFamilyExtensions.MeanLabel(offsets, train.Weights);
+        if (train.Offsets is null)
+            _plan.Family.Start(train.Labels, train.Weights, start);
+        else
+            start[0] = GlmEvaluation.Intercept(_plan.Family, train);
         return start;
     }
 

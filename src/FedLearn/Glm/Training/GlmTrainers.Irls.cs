@@ -58,9 +58,10 @@ internal partial class GlmActiveTrainer
     /// <exception cref="BadInputException">FL3109: nothing is trained yet, and there are too many columns.</exception>
     private async Task<(JointColumns? Columns, MissingInference? Missing)> JointColumnsAsync(int round, bool trained, CancellationToken cancellationToken)
     {
-        MissingInference? missing = null;
         LinearPart own = work.Train;
         int n = own.Rows, d = own.Features;
+        double most = Array.MaxLength / (double)n;
+        MissingInference? missing = d > (_plan.Job.Inference ? Math.Min(MostColumns, most) : most) ? TooMany(d, "") : null;
         var columns = new List<double[]>();
         var blocks = new List<(int First, int Count)>();
         for (int p = 0; p < passives.Count; p++)
@@ -75,20 +76,12 @@ internal partial class GlmActiveTrainer
             }
 
             // Whitened columns are independent, so no more of them than rows; and all have to fit one matrix.
-            double most = Math.Min(_plan.Job.Model.L2 > 0 ? MostColumns : n, Math.Min(MostColumns, Array.MaxLength / (double)n)) - d - columns.Count;
             if (!(count >= 0 && count <= MostColumns && count == Math.Floor(count)))
                 throw ProtocolErrors.Peer(ProtocolErrors.UnexpectedMessage, passive.RemoteParty, "mixed columns", "announced a number of columns that is not legal.",
                     "Use another optimiser, without evaluation.inference, for so many columns.");
-            if (count > most)
-            {
-                bool unpenalised = _plan.Job.Model.L2 == 0 && d + columns.Count + count > n;
-                missing ??= new(unpenalised ? InferenceFault.TooFewRows : InferenceFault.TooManyColumns);
-                if (!trained)
-                    throw new BadInputException(GlmErrors.TooManyColumns, "the columns of all parties together", unpenalised
-                        ? $"there are at least {d + columns.Count + (int)count} of them and {n} training rows, and model.l2 is 0: many sets of weights fit equally well."
-                        : $"there are {d + columns.Count + (int)count} of them and {n} training rows, more than one matrix at the active party takes.",
-                        unpenalised ? "Set model.l2 above 0, or use fewer columns or more rows; optimizer lbfgs, without evaluation.inference, finds one of the sets." : "Use optimizer lbfgs, without evaluation.inference.");
-            }
+            int all = d + columns.Count + (int)count;
+            if (all > (_plan.Job.Model.L2 > 0 ? MostColumns : n) || all > Math.Min(MostColumns, most))
+                missing ??= TooMany(all, "at least ");
 
             blocks.Add((d + columns.Count, (int)count));
             for (int j = 0; j < (int)count; j++)
@@ -111,6 +104,16 @@ internal partial class GlmActiveTrainer
         }
 
         return (new JointColumns(rows, blocks), null);
+
+        MissingInference TooMany(int count, string atLeast)
+        {
+            bool unpenalised = _plan.Job.Model.L2 == 0 && count > n && passives.Count > 0;
+            return trained ? new(unpenalised ? InferenceFault.TooFewRows : InferenceFault.TooManyColumns)
+                : throw new BadInputException(GlmErrors.TooManyColumns, "the columns of all parties together", unpenalised
+                    ? $"there are {atLeast}{count} of them and {n} training rows, and model.l2 is 0: many sets of weights fit equally well."
+                    : $"there are {count} of them and {n} training rows, more than one matrix at the active party takes.",
+                    unpenalised ? "Set model.l2 above 0, or use fewer columns or more rows; optimizer lbfgs, without evaluation.inference, finds one of the sets." : "Use optimizer lbfgs, without evaluation.inference.");
+        }
     }
 }
 

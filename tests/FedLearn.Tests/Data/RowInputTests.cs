@@ -138,11 +138,11 @@ public sealed class RowInputTests : IDisposable
     [InlineData("binomial", false)]
     [InlineData("poisson", true)]
     [InlineData("gamma", true)]
-    public void Exposure_LinkOfTheFamily_IsTheLogarithm(string family, bool legal)
+    public async Task Exposure_LinkOfTheFamily_IsTheLogarithm(string family, bool legal)
     {
         Table exposed = Load("id,y,e,a\nx,1,2,7\nz,1,1,8\n", s => s with { Exposure = "e" }), offset = Load("id,y,e,a\nx,1,2,7\nz,1,1,8\n", s => s with { Offset = "e" });
         var job = new GlmJob { Name = "job", Model = new() { Family = ShippedFamilies.Named(family) }, Parties = [new() { Party = new("a", PartyRole.Active) }] };
-        GlmModel model = LocalFederation.TrainAsync(job, [new() { Party = "a", Table = offset }]).GetAwaiter().GetResult()[0].Model;
+        GlmModel model = (await LocalFederation.TrainAsync(job, [new() { Party = "a", Table = offset }]))[0].Model;
         foreach (Table table in new[] { exposed, exposed.With(FeatureStorage.Float32) })
         {
             Exception? training = Record.Exception(() => new GlmTrainer(job, new() { Party = "a", Table = table })), scoring = Record.Exception(() => model.Score(table, [0]));

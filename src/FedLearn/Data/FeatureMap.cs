@@ -113,12 +113,13 @@ public sealed partial class FeatureMap
     /// <param name="rows">Rows to take, each from 0; may repeat.</param>
     /// <returns>Features with all their cells, shape [rows x features]. Where rows are bounded, every row's length is at most <see cref="RowBound"/>, as a
     /// real number and as float64 arithmetic in any order of summation computes it.</returns>
-    /// <exception cref="BadInputException">The table has other columns (FL3021), or a scaled value is beyond float64 (FL3024).</exception>
+    /// <exception cref="BadInputException">The table has other columns (FL3021), a scaled value is beyond float64 (FL3024), or there are more cells than fit one matrix (FL3016).</exception>
     /// <exception cref="InvalidOperationException">The table is sparse: <see cref="TransformRows"/> takes both kinds.</exception>
     public DenseMatrix Transform(Table table, ReadOnlySpan<int> rows)
     {
         ArgumentNullException.ThrowIfNull(table);
         int[]? order = SourceColumns(table);
+        CheckCells(table, rows.Length);
         DenseMatrix features;
         try
         {

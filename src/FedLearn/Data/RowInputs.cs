@@ -17,7 +17,7 @@ internal enum RowInputKind
 }
 
 /// <summary>What the rows of a table bring beside ids and features; null for what they do not.</summary>
-internal sealed record RowInputs(double[]? Labels = null, double[]? Weights = null, double[]? Offsets = null)
+internal sealed record RowInputs(double[]? Labels = null, double[]? Weights = null, double[]? Offsets = null, bool Exposed = false)
 {
     /// <summary>No labels, weights or offsets.</summary>
     internal static RowInputs None { get; } = new();
@@ -42,7 +42,7 @@ internal sealed record RowInputs(double[]? Labels = null, double[]? Weights = nu
         double[]? offsets = read.GetValueOrDefault(RowInputKind.Offset);
         if (read.TryGetValue(RowInputKind.Exposure, out double[]? exposures))
             offsets = [.. exposures.Select((exposure, row) => Math.Log(exposure) + (offsets?[row] ?? 0))];
-        return new RowInputs(read.GetValueOrDefault(RowInputKind.Label), read.GetValueOrDefault(RowInputKind.Weight), offsets);
+        return new RowInputs(read.GetValueOrDefault(RowInputKind.Label), read.GetValueOrDefault(RowInputKind.Weight), offsets, exposures is not null);
     }
 
     /// <summary>Refuses a finite value that its kind does not allow.</summary>

@@ -10,8 +10,7 @@ public sealed partial class FeatureMap
     private SingleRows SingleFeatures(Table table, ReadOnlySpan<int> rows)
     {
         int columns = FeatureNames.Count;
-        if ((long)rows.Length * columns > Array.MaxLength)
-            throw DataErrors.Bad(DataErrors.TooLarge, table.Place, "the table has more cells than fit one matrix in memory.", "Use fewer rows or columns, or name a folder under scratch.");
+        CheckCells(table, rows.Length);
         var features = new SingleRows(rows.Length, columns, LargeArrays.Create<float>((long)rows.Length * columns));
         int[]? order = SourceColumns(table);
         double[] buffer = new double[table.Cells!.Columns], cells = new double[columns];
@@ -22,6 +21,12 @@ public sealed partial class FeatureMap
         }
 
         return features;
+    }
+
+    private void CheckCells(Table table, int rows)
+    {
+        if ((long)rows * FeatureNames.Count > Array.MaxLength)
+            throw DataErrors.Bad(DataErrors.TooLarge, table.Place, "the table has more cells than fit one matrix in memory.", "Use fewer rows or columns, or name a folder under scratch.");
     }
 
     /// <summary>Rows in a mapped file. A table that is mapped itself is read from its start to its end, and written in the order that was asked for.</summary>

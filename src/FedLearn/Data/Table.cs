@@ -55,7 +55,7 @@ public sealed record TableSource
     /// party, to train and to predict. Null: none.</summary>
     public string? Offset { get; init; }
 
-    /// <summary>Exposures, finite and above 0, whose logarithm is an offset, added to <see cref="Offset"/> where both are given: CSV: name of their
+    /// <summary>Exposures, finite and above 0, for families whose link is the logarithm. Their logarithm is an offset, added to <see cref="Offset"/> where both are given: CSV: name of their
     /// column; .npy: a .npy file of one dimension. Null: none.</summary>
     public string? Exposure { get; init; }
 
@@ -98,7 +98,7 @@ public sealed class Table
     private Table(TableSchema schema, IReadOnlyList<string> ids, RowInputs inputs, string place, IReadOnlyList<string>? ignoredColumns, Func<int, string>? placeOf)
     {
         (Schema, Ids, Place) = (schema, ids, place);
-        (Labels, Weights, Offsets) = (inputs.Labels, inputs.Weights, inputs.Offsets);
+        (Labels, Weights, Offsets, HasExposures) = (inputs.Labels, inputs.Weights, inputs.Offsets, inputs.Exposed);
         IgnoredColumns = ignoredColumns ?? [];
         _placeOf = placeOf ?? (row => $"{place}, row {row + 1}");
     }
@@ -127,7 +127,7 @@ public sealed class Table
     /// <param name="storage">How they are stored.</param>
     /// <exception cref="InvalidOperationException">The table is sparse.</exception>
     public Table With(FeatureStorage storage) => new(Schema, Ids, Cells ?? throw new InvalidOperationException("Sparse rows are stored as float64."),
-        new RowInputs(Labels, Weights, Offsets), Place, IgnoredColumns, _placeOf)
+        new RowInputs(Labels, Weights, Offsets, HasExposures), Place, IgnoredColumns, _placeOf)
     {
         Storage = storage,
         Scratch = Scratch,
@@ -164,6 +164,9 @@ public sealed class Table
     /// <summary>Known part of each row's linear predictor, on the scale of the link, shape [n], finite: the offset plus the logarithm of the exposure;
     /// null when neither was given.</summary>
     public double[]? Offsets { get; }
+
+    /// <summary>Whether there are logarithms of exposures in <see cref="Offsets"/>.</summary>
+    internal bool HasExposures { get; }
 
     /// <summary>Where the table is from, for errors.</summary>
     public string Place { get; }

@@ -14,9 +14,9 @@ internal static class Bootstrap
     /// <summary>Writes the figures of rows that count as often as stated; those it leaves are NaN. Called from several threads.</summary>
     public delegate void Measure(ReadOnlySpan<byte> counts, Span<double> figures);
 
-    /// <summary>Resamples drawn when so many are asked for: bounded by visits of rows, though never below 200 for that reason.</summary>
+    /// <summary>Resamples drawn when so many are asked for: bounded by visits of rows, or figures of few rows, though never below 200 for that reason.</summary>
     public static int Resamples(int asked, long visitsOfOne) =>
-        (int)Math.Min(asked, Math.Max(FewestForSpeed, MostVisits / Math.Max(1, visitsOfOne)));
+        (int)Math.Min(asked, Math.Max(FewestForSpeed, MostVisits / Math.Max(Figure.Count, visitsOfOne)));
 
     /// <summary>Intervals of the figures whose value on the rows themselves is finite.</summary>
     public static MetricIntervals Intervals(int rows, int resamples, EvaluationOptions options, MetricSet point, Measure measure)

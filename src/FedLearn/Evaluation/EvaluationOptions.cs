@@ -8,7 +8,7 @@ public sealed record EvaluationOptions
     public double Threshold { get; init; } = 0.5;
 
     /// <summary>Resamples of the rows for the intervals; 0: no intervals. Default 1000. Fewer are drawn when resamples times rows (times classes
-    /// for more than two) would exceed 200 million, but not fewer than 200 for that reason.</summary>
+    /// for more than two) would exceed 200 million, but not fewer than 200 for that reason; with fewer than 14 rows, where resamples times 14 would.</summary>
     public int Resamples { get; init; } = 1000;
 
     /// <summary>Share of the resamples an interval holds; above 0, below 1. Default 0.95.</summary>

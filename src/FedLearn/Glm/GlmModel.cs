@@ -150,6 +150,7 @@ public sealed class GlmModel
             return scores;
         double[] offsets = table.Offsets ?? throw new BadInputException(GlmErrors.OffsetMissing, table.Place, "the model was trained with offsets, and the table has none.",
             "Name the column as data.offset or data.exposure.");
+        GlmTargets.CheckExposures(table, Family, Link, $"{table.Place}, data.exposure");
         for (int i = 0; i < rows.Length; i++)
             scores[i] += offsets[rows[i]];
         return scores;

@@ -1,4 +1,6 @@
 using System.Numerics.Tensors;
+using FedLearn.Data;
+using FedLearn.Diagnostics;
 
 namespace FedLearn.Glm;
 
@@ -9,6 +11,14 @@ namespace FedLearn.Glm;
 internal sealed record GlmTargets(double[] Labels, double[]? Weights = null, double[]? Offsets = null)
 {
     public int Rows => Labels.Length;
+
+    /// <summary>Refuses exposures under a link other than the logarithm, where their logarithm would be no factor of the mean.</summary>
+    public static void CheckExposures(Table table, string family, string? link, string place)
+    {
+        if (table.HasExposures && link is not (null or "log"))
+            throw new ConfigurationException(GlmErrors.InvalidJob, place, $"an exposure is a factor of the mean, which takes the link log, and that of the family {family} is {link}.",
+                "Name a column of known parts of the linear predictor as data.offset instead, or use a family with the link log, such as poisson.");
+    }
 
     /// <summary>The same rows in another order; null for this one.</summary>
     public GlmTargets Ordered(int[]? order) => order is null ? this : new(Pick(Labels, order)!, Pick(Weights, order), Pick(Offsets, order));

@@ -28,6 +28,7 @@ public sealed partial class GlmTrainer
         var zeros = new List<string>();
         FeatureMap map = _input.WarmStart is { } earlier && _plan.Job.Training.WarmStart ? earlier.Features
             : Fit(rows.Train, zeros);
+        GlmTraffic.CheckLengths((long)rows.Train.Length + rows.Test.Length + rows.HeldOut.Length, map.FeatureNames.Count, _plan.Family.Outputs);
         FeatureRows features = map.TransformRows(_input.Table, rows.Train);
         CheckRowNorms(features);
         LinearPart train = PartOf(features), test = PartOf(map.TransformRows(_input.Table, rows.Test));
@@ -108,7 +109,7 @@ public sealed partial class GlmTrainer
         if (outcome.MeasureTrain is not null || outcome.MeasureTest is not null)
             Begin(GlmStage.Measuring, rows.Train.Length + rows.Test.Length);
         ModelEvaluation? trained = outcome.MeasureTrain?.Invoke(), tested = outcome.MeasureTest?.Invoke();
-        GuestOnlyMetrics? alone = IsActive && _plan.Private ? GuestOnly.Fit(_plan.Job.Model.Family, work.Train, work.Test, targets, testTargets) : null;
+        (GuestOnlyMetrics? alone, string[] lacking) = IsActive && _plan.Private ? Alone(work, targets, testTargets) : (null, []);
         return new GlmPartyResult
         {
             Party = _options.Party,
@@ -141,7 +142,7 @@ public sealed partial class GlmTrainer
             Objective = outcome.Objective,
             Warnings =
             [
-                .. outcome.Warnings, .. _plan.ScoresMayLeave ? [] : (string[])[NoPrediction], .. Said(trained?.Warnings("training")), .. Said(tested?.Warnings("test")),
+                .. outcome.Warnings, .. _plan.ScoresMayLeave ? [] : (string[])[NoPrediction], .. Said(trained?.Warnings("training")), .. Said(tested?.Warnings("test")), .. lacking,
                 .. IsActive ? _plan.NarrowBounds(_options) : [],
                 .. channels.Count > 0 && _plan.Job.Fold is null ? GuestOnly.Warnings(tested?.Metrics, alone?.Test) : [],
                 .. Said(tested is null ? PerfectRanking.Warnings(trained?.Metrics, rows.Train.Length, "training") : PerfectRanking.Warnings(tested.Metrics, rows.Test.Length, "test")),
@@ -149,6 +150,21 @@ public sealed partial class GlmTrainer
                 .. ZeroNote(_plan.Job.Fold, _input.Party, zeros),
             ],
         };
+    }
+
+    /// <summary>The active party's own model, which a run that is paid for does without where it fails: the report is all that would be lost.</summary>
+    private (GuestOnlyMetrics? Metrics, string[] Warnings) Alone(GlmWork work, GlmTargets targets, GlmTargets testTargets)
+    {
+        try
+        {
+            return (GuestOnly.Fit(_plan.Job.Model.Family, work.Train, work.Test, targets, testTargets), []);
+        }
+#pragma warning disable CA1031 // whatever a family of one's own throws, or memory that is short
+        catch (Exception e)
+#pragma warning restore CA1031
+        {
+            return (null, [$"what the active party reaches alone is missing here: its own model failed ({e.GetType().Name}){CellsOutside.OutsideClaims}"]);
+        }
     }
 
     /// <summary>Fits the feature map. A rare category may be in no training row, and any rare column constant in a fold and nowhere else, which must not end the training: its weight

@@ -408,6 +408,7 @@ public sealed partial class GlmTrainer
         Table table = _input.Table;
         if (_plan.Family is MultinomialFamily && table.Offsets is not null)
             throw new ConfigurationException(GlmErrors.InvalidJob, $"party '{_input.Party}', data.offset", "an offset is the same for every class and changes nothing.", "Leave it out.");
+        GlmTargets.CheckExposures(table, _plan.Family.Name, _plan.Family.Link, $"party '{_input.Party}', data.exposure");
         if (JointRules.Covers(_plan.Mode) && table.Weights is not null)
             throw new ConfigurationException(GlmJointErrors.NotEncryptable, $"party '{_input.Party}', data.weight", "the table has weights, which a passive party's encrypted share would need to know.", "Leave them out.");
         if (_plan.Mode == PrivacyMode.HeDp && table.Offsets is not null)

@@ -42,6 +42,14 @@ public sealed class FeatureMapTests
     }
 
     [Fact]
+    public void Transform_MoreCellsThanFitAMatrix_IsRefused()
+    {
+        Table table = Unranged(new double[32_768]);
+        var map = FeatureMap.Fit(table, [], Options(Scaling.None), constant: true);
+        ErrorAssert.Throws<BadInputException>(DataErrors.TooLarge, table.Place, null, () => map.Transform(table, new int[65_534]));
+    }
+
+    [Fact]
     public void Declared_RangeMissing_NamesTheFieldAndTheWaysOut()
     {
         Table table = TableOf(TableSchema.Create([Field.Numeric("age", 0, 1), Field.Numeric("debt")]), [0, 1]);

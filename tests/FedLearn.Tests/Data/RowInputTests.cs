@@ -1,7 +1,10 @@
 using System.Text;
+using FedLearn.Coordination;
 using FedLearn.Data;
 using FedLearn.Diagnostics;
+using FedLearn.Glm;
 using FedLearn.Numerics;
+using FedLearn.Tests.Glm;
 
 namespace FedLearn.Tests.Data;
 
@@ -128,6 +131,27 @@ public sealed class RowInputTests : IDisposable
         ErrorAssert.Throws<BadInputException>(DataErrors.NotFinite, "row 2, column 'offset'", null, () => Make(null, [0, double.PositiveInfinity]));
         Assert.Throws<ArgumentException>(() => Make([1], null));
         Assert.Throws<ArgumentException>(() => Make(null, [1, 2, 3]));
+    }
+
+    [Theory]
+    [InlineData("gaussian", false)]
+    [InlineData("binomial", false)]
+    [InlineData("poisson", true)]
+    [InlineData("gamma", true)]
+    public async Task Exposure_LinkOfTheFamily_IsTheLogarithm(string family, bool legal)
+    {
+        Table exposed = Load("id,y,e,a\nx,1,2,7\nz,1,1,8\n", s => s with { Exposure = "e" }), offset = Load("id,y,e,a\nx,1,2,7\nz,1,1,8\n", s => s with { Offset = "e" });
+        var job = new GlmJob { Name = "job", Model = new() { Family = ShippedFamilies.Named(family) }, Parties = [new() { Party = new("a", PartyRole.Active) }] };
+        GlmModel model = (await LocalFederation.TrainAsync(job, [new() { Party = "a", Table = offset }]))[0].Model;
+        foreach (Table table in new[] { exposed, exposed.With(FeatureStorage.Float32) })
+        {
+            Exception? training = Record.Exception(() => new GlmTrainer(job, new() { Party = "a", Table = table })), scoring = Record.Exception(() => model.Score(table, [0]));
+            foreach (Exception? refusal in new[] { training, scoring })
+            {
+                Assert.Equal(legal ? null : GlmErrors.InvalidJob, (refusal as ConfigurationException)?.Id);
+                Assert.Equal(!legal, refusal is ConfigurationException { Place: var place } && place.Contains("data.exposure", StringComparison.Ordinal) && refusal.Message.Contains("data.offset", StringComparison.Ordinal));
+            }
+        }
     }
 
     private static TableSource With(TableSource source, string key, string column) => key switch

@@ -168,6 +168,7 @@ public sealed class BootstrapTests
     [InlineData(1000, 50_000_000, 200)]
     [InlineData(50, 50_000_000, 50)]
     [InlineData(1000, 0, 1000)]
+    [InlineData(int.MaxValue, 1, 14_285_714)]
     [InlineData(0, 10, 0)]
     public void Resamples_ManyRows_AreBounded(int asked, long rows, int expected) => Assert.Equal(expected, Bootstrap.Resamples(asked, rows));
 

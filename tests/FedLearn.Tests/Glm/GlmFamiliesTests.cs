@@ -100,6 +100,14 @@ public class GlmFamiliesTests
     }
 
     [Fact]
+    public void GammaDeviance_MeanThatUnderflows_IsInfinite()
+    {
+        Assert.Equal(double.PositiveInfinity, GlmFamilies.Gamma.DevianceSum([double.NegativeInfinity, 0], [1, 2]));
+        Assert.Equal(double.PositiveInfinity, GlmEvaluation.FiguresOf(GlmFamilies.Gamma, [-800, 0, 1], [1, 2, 3]).Deviance);
+        Assert.Equal(double.NaN, GlmFamilies.Gamma.DevianceSum([double.NegativeInfinity, double.NaN], [1, 2]));
+    }
+
+    [Fact]
     public void Residuals_NotANumber_StaysNotANumber()
     {
         foreach (IGlmFamily family in Canonical)

@@ -46,6 +46,44 @@ public class GlmOptimizerTests
         }).Check(Config.QuickThrowOnFailure.WithMaxTest(25));
     }
 
+    /// <summary>Exposures over five orders of magnitude: "converged" is measured by the residuals of the rate of all rows, which is known.</summary>
+    [Theory]
+    [InlineData(GlmOptimizer.Lbfgs)]
+    [InlineData(GlmOptimizer.Accelerated)]
+    [InlineData(GlmOptimizer.Irls)]
+    public async Task Converged_FarExposures_IsAsNearTheOptimumAsWithoutThem(GlmOptimizer optimizer)
+    {
+        var random = new Random(17);
+        double Count(double mean)
+        {
+            double sum = 0;
+            for (int i = 0; i < 12; i++)
+                sum += random.NextDouble();
+            return Math.Max(0, Math.Round(mean + Math.Sqrt(mean) * (sum - 6)));
+        }
+
+        VerticalData drawn = VerticalData.Random(17, "poisson", 300, 2, 2);
+        double[] exposures = [.. drawn.Labels.Select((_, i) => Math.Exp(i % 20 == 0 ? 12 : 0))];
+        (string Id, double[] X, double Y)[] all = [.. drawn.All];
+        double[] labels = [.. exposures.Select((e, i) => Count(e * Math.Exp(.3 * all[i].X[0] - .5 * all[i].X[3] - 1)))];
+        VerticalData data = new VerticalData([.. all.Select(row => row.Id)], [.. all.Select(row => row.X)], labels, [2, 2]) { Offsets = [.. exposures.Select(e => Math.Log(e))] };
+        IReadOnlyList<GlmPartyResult> results = await TrainAsync(data, data.Job("poisson", new() { Optimizer = optimizer, Epochs = 20_000 }, l2: 0) with { Inference = true });
+        Assert.Equal(GlmStopReason.Converged, results[0].StopReason);
+        double rate = labels.Sum() / exposures.Sum(), size = labels.Zip(exposures, (y, e) => Math.Abs(y - e * rate)).Average();
+        double[] w = [.. results.SelectMany(r => r.Model.Weights), results[0].Model.Intercepts[0]], gradient = new double[5];
+        for (int i = 0; i < labels.Length; i++)
+        {
+            double[] row = [.. all[i].X, 1];
+            double residual = exposures[i] * Math.Exp(row.Zip(w, (x, b) => x * b).Sum()) - labels[i];
+            for (int j = 0; j < row.Length; j++)
+                gradient[j] += residual * row[j] / labels.Length;
+        }
+
+        // The gradient of accelerated is that of a point nearby.
+        Assert.InRange(Math.Sqrt(gradient.Sum(g => g * g)), 0, (optimizer == GlmOptimizer.Accelerated ? 2.5 : 1.1) * 1e-8 * size);
+        Assert.NotNull(results[0].Inference);
+    }
+
     [Theory]
     [InlineData("gaussian")]
     [InlineData("binomial")]

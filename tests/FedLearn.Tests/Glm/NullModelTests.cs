@@ -68,6 +68,35 @@ public class NullModelTests
         }
     }
 
+    [Theory]
+    [MemberData(nameof(Families))]
+    public void Intercept_FarOffsetsAndWeights_BalancesTheResiduals(string name)
+    {
+        IGlmFamily family = VerticalData.Family(name);
+        var random = new Random(8);
+        for (int trial = 0; trial < 20; trial++)
+        {
+            (_, double[] labels, double[] offsets) = Rows(name, random, random.Next(50, 200));
+            double spread = 8 * random.NextDouble();
+            // The label of a row goes with its offset, but for sums and classes.
+            double[] shifts = [.. labels.Select(_ => spread * (2 * random.NextDouble() - 1))], residuals = new double[labels.Length];
+            offsets = [.. offsets.Zip(shifts, (o, s) => o + s)];
+            labels = [.. labels.Zip(shifts, (y, s) => name switch { "gaussian" => y + s, "binomial" => y, "poisson" => Math.Round(y * Math.Exp(s)), _ => y * Math.Exp(s) })];
+            double[] weights = [.. labels.Select(_ => random.Next(5) == 0 ? 0 : random.NextDouble())];
+            double intercept = GlmEvaluation.Intercept(family, new GlmTargets(labels, weights, offsets));
+            family.Residuals([.. offsets.Select(o => o + intercept)], labels, residuals);
+            Assert.Equal(0, residuals.Zip(weights, (r, u) => r * u).Sum(), 1e-9 * residuals.Zip(weights, (r, u) => Math.Abs(r) * u).Sum());
+        }
+    }
+
+    [Fact]
+    public void Intercept_LabelsWithoutABestOne_IsThatOfLabelsNearby()
+    {
+        double[] offsets = [0, -3, 3, 0];
+        Assert.Equal(Math.Log(.5 / 4), GlmEvaluation.Intercept(GlmFamilies.Poisson, new GlmTargets(new double[4], null, offsets)), 1e-12);
+        Assert.Equal(Math.Log(.125 / .875), GlmEvaluation.Intercept(GlmFamilies.Binomial, new GlmTargets(new double[4], null, offsets)), 1e-12);
+    }
+
     [Fact]
     public void Figures_PoissonExposure_IsTheRateOfAllRows()
     {

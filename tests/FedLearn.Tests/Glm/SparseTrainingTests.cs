@@ -1,3 +1,4 @@
+using FedLearn.Coordination;
 using FedLearn.Data;
 using FedLearn.Diagnostics;
 using FedLearn.Glm;
@@ -19,6 +20,31 @@ public class SparseTrainingTests
         }
 
         return (dense, [.. dense.Select(input => input with { Table = Sparse(input.Table) })]);
+    }
+
+    /// <summary>Features of one party that no dense matrix holds, which training needs no more than lbfgs does.</summary>
+    [Fact]
+    public async Task Train_AloneWithMoreCellsThanAMatrix_IsRefusedOrHasNoStandardErrors()
+    {
+        const int Rows = 46_341, Columns = 46_342;
+        var cells = new SparseMatrix(Rows, Columns, [.. Enumerable.Range(0, Rows + 1)], [.. Enumerable.Range(0, Rows)], [.. Enumerable.Repeat(1.0, Rows)]);
+        Table table = Table.FromSparse([.. Enumerable.Range(0, Rows).Select(i => $"i{i}")], [.. Enumerable.Range(0, Columns).Select(j => $"c{j}")], cells,
+            [.. Enumerable.Range(0, Rows).Select(i => i % 3 == 0 ? 1.0 : 0)]);
+        GlmPartyInput[] inputs = [new() { Party = "a", Table = table }];
+        GlmJob Job(GlmOptimizer optimizer, bool inference) => new()
+        {
+            Name = "wide",
+            Model = new() { Family = GlmFamilies.Binomial, L2 = .01 },
+            Training = new() { Optimizer = optimizer, Epochs = 2 },
+            Preprocessing = new() { Scaling = Scaling.None },
+            Inference = inference,
+            Parties = [new() { Party = new("a", PartyRole.Active) }],
+        };
+        foreach (bool inference in new[] { false, true })
+            Assert.Equal(GlmErrors.TooManyColumns, (await Assert.ThrowsAsync<BadInputException>(() => LocalFederation.TrainAsync(Job(GlmOptimizer.Irls, inference), inputs))).Id);
+        GlmPartyResult result = (await LocalFederation.TrainAsync(Job(GlmOptimizer.Lbfgs, true), inputs))[0];
+        Assert.Null(result.Inference);
+        Assert.Contains(result.Warnings, w => w.Contains("than one matrix at the active party takes", StringComparison.Ordinal));
     }
 
     private static Table Sparse(Table table)

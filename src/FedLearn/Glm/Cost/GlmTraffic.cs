@@ -1,3 +1,4 @@
+using System.Globalization;
 using FedLearn.Coordination;
 using FedLearn.Diagnostics;
 using FedLearn.Parties;
@@ -119,10 +120,17 @@ public static class GlmTraffic
         ArgumentNullException.ThrowIfNull(sizes);
         ArgumentOutOfRangeException.ThrowIfLessThan(sizes.TrainRows, 1);
         ArgumentOutOfRangeException.ThrowIfNegative(sizes.TestRows);
-        if (((long)sizes.TrainRows + sizes.TestRows) * (job.Model.Family is MultinomialFamily { Classes: null } ? 1 : job.Model.Family.Outputs) > int.MaxValue)
-            throw new ConfigurationException(PrivacyErrors.InvalidLayout, "rows", "training and test rows, times the scores of a row, are more than 2,147,483,647: no message holds as many.", "Give fewer rows.");
+        CheckLengths((long)sizes.TrainRows + sizes.TestRows, 0, job.Model.Family is MultinomialFamily { Classes: null } ? 1 : job.Model.Family.Outputs);
         if (sizes.Columns.Count != job.Parties.Count || (sizes.TableRows is { } rows && rows.Count != job.Parties.Count))
             throw new ArgumentException("The sizes are not one for each party.", nameof(sizes));
+    }
+
+    /// <summary>Refuses rows, or columns of a party, of which no array holds the scores or weights.</summary>
+    internal static void CheckLengths(long rows, long columns, int outputs)
+    {
+        if (Math.Max(rows, columns + 1) * outputs > Array.MaxLength)
+            throw new ConfigurationException(PrivacyErrors.InvalidLayout, "rows", string.Create(CultureInfo.InvariantCulture,
+                $"training and test rows, or columns of a party, times the scores of a row, are more than {Array.MaxLength:N0}: no message holds as many."), "Give fewer rows, columns or classes.");
     }
 
     /// <summary>How the training messages of a party are packed: with noise in as many bits as its calibration needs.</summary>

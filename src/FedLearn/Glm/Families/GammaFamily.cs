@@ -43,6 +43,8 @@ internal sealed class GammaFamily : IGlmFamily
         ArgumentOutOfRangeException.ThrowIfNotEqual(labels.Length, scores.Length);
         Span<double> block = stackalloc double[Math.Min(GlmFamilies.Block, scores.Length)];
         double sum = TensorPrimitives.Sum(scores);
+        if (double.IsNegativeInfinity(sum))
+            return double.PositiveInfinity;                                                             // a mean of 0: the exponential grows faster
         for (int start = 0; start < scores.Length; start += GlmFamilies.Block)
         {
             Span<double> ratio = block[..Math.Min(GlmFamilies.Block, scores.Length - start)];

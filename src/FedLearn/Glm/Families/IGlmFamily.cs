@@ -59,6 +59,14 @@ public interface IGlmFamily
         Curvatures(scores, means, information);
     }
 
+    /// <summary>The matrix of <see cref="Curvatures"/> of every row times a vector of its own, without all matrices in memory.</summary>
+    /// <param name="scores">Linear predictors z, shape [K b].</param>
+    /// <param name="labels">Canonical labels, shape [b].</param>
+    /// <param name="vectors">Vectors a, shape [K b].</param>
+    /// <param name="products">Receives the products, shape [K b]; other memory than the rest.</param>
+    internal void CurvatureTimes(ReadOnlySpan<double> scores, ReadOnlySpan<double> labels, ReadOnlySpan<double> vectors, Span<double> products) =>
+        RowBlocks.Multiply(this, scores, labels, vectors, products);
+
     /// <summary>Sum of the losses l(z, y), terms of y alone dropped.</summary>
     /// <param name="scores">Linear predictors z, shape [K b].</param>
     /// <param name="labels">Canonical labels, shape [b].</param>

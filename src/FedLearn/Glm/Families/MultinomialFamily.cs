@@ -55,6 +55,22 @@ internal sealed class MultinomialFamily(int? classes) : IGlmFamily
             }
     }
 
+    // H a = p (a - p.a)
+    void IGlmFamily.CurvatureTimes(ReadOnlySpan<double> scores, ReadOnlySpan<double> labels, ReadOnlySpan<double> vectors, Span<double> products)
+    {
+        int k = Outputs, b = Rows(scores, labels);
+        Softmax(scores, products);
+        double[] means = new double[b], distances = new double[b];
+        for (int m = 0; m < k; m++)
+            TensorPrimitives.MultiplyAdd(products.Slice(m * b, b), vectors.Slice(m * b, b), means, means);
+        for (int m = 0; m < k; m++)
+        {
+            Span<double> product = products.Slice(m * b, b);
+            TensorPrimitives.Subtract(vectors.Slice(m * b, b), means, distances);
+            TensorPrimitives.Multiply(product, distances, product);
+        }
+    }
+
     // log sum e^z - z_y
     public double LossSum(ReadOnlySpan<double> scores, ReadOnlySpan<double> labels)
     {

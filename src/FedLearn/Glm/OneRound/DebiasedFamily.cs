@@ -35,6 +35,9 @@ internal abstract class DebiasedFamily(IGlmFamily family) : IGlmFamily
 
     public void Information(ReadOnlySpan<double> scores, Span<double> information) => family.Information(scores, information);
 
+    void IGlmFamily.CurvatureTimes(ReadOnlySpan<double> scores, ReadOnlySpan<double> labels, ReadOnlySpan<double> vectors, Span<double> products) =>
+        family.CurvatureTimes(scores, labels, vectors, products);
+
     public abstract double LossSum(ReadOnlySpan<double> scores, ReadOnlySpan<double> labels);
 
     public double DevianceSum(ReadOnlySpan<double> scores, ReadOnlySpan<double> labels) => 2 * LossSum(scores, labels);

@@ -2,8 +2,12 @@ using System.Numerics.Tensors;
 
 namespace FedLearn.Glm;
 
-/// <summary>First and second derivatives of each row's loss in its scores a = x.w: class-major, shape [K n], and one K x K block a row, shape [K K n].</summary>
+/// <summary>Derivatives of each row's loss in its scores a = x.w: the first, class-major, shape [K n]; and the second for K = 1, shape [n], else what
+/// <see cref="RowProducts"/> finds them from, shape [K n].</summary>
 internal delegate void RowDerivatives(ReadOnlySpan<double> scores, Span<double> first, Span<double> second);
+
+/// <summary>The K x K matrix of second derivatives of every row times a vector of its own, shape [K n].</summary>
+internal delegate void RowProducts(ReadOnlySpan<double> second, ReadOnlySpan<double> vectors, Span<double> products);
 
 /// <summary>Where a minimisation ended.</summary>
 /// <param name="Weights">The point, shape [d].</param>
@@ -35,12 +39,14 @@ internal static class NewtonSolver
     /// <param name="gradientError">Bound on the rounding error of the gradient at a point of given length: the computed length and this one together must
     /// be within the tolerance. Null: no allowance.</param>
     /// <param name="iterations">Largest number of steps.</param>
+    /// <param name="times">How second derivatives are multiplied; null for K = 1.</param>
     /// <param name="cancellationToken">Stops.</param>
     public static NewtonResult Minimise(LinearPart part, double l2, RowDerivatives loss, double tolerance, double relative = 0,
-        Func<double, double>? gradientError = null, int iterations = LargestIterations, CancellationToken cancellationToken = default)
+        Func<double, double>? gradientError = null, int iterations = LargestIterations, RowProducts? times = null, CancellationToken cancellationToken = default)
     {
+        times ??= TensorPrimitives.Multiply<double>;
         int d = part.Dimension, n = part.Rows * part.Outputs;
-        double[] w = new double[d], a = new double[n], first = new double[n], second = new double[n * part.Outputs], g = new double[d];
+        double[] w = new double[d], a = new double[n], first = new double[n], second = new double[n], g = new double[d];
         double[] step = new double[d], along = new double[n], triedW = new double[d], triedA = new double[n], triedG = new double[d], buffer = new double[n];
         double length = GradientAt(w, a, g), enough = Math.Max(tolerance, relative * length);
         for (int iteration = 0; ; iteration++)
@@ -51,13 +57,13 @@ internal static class NewtonSolver
                 return new NewtonResult(w, a, false, iteration, length);
             cancellationToken.ThrowIfCancellationRequested();
 
-            Solve(part, l2, second, g, step, along, buffer);
+            Solve(part, l2, second, times, g, step, along, buffer);
             TensorPrimitives.Add(w, step, triedW);
             double full = GradientAt(triedW, triedA, triedG);
             // Near the minimum a whole step shortens the gradient by orders of magnitude; elsewhere the best point along it is looked for.
             if (!(full <= length / 2))
             {
-                double t = Lbfgs.LineSearch(u => Slope(u, part, l2, loss, w, step, a, along, triedA, first, second), 1);
+                double t = Lbfgs.LineSearch(u => Slope(u, part, l2, loss, times, w, step, a, along, triedA, first, second), 1);
                 if (t == 0 && !(full < length))
                     return new NewtonResult(w, a, false, iteration, length);
                 if (t != 0)
@@ -89,8 +95,8 @@ internal static class NewtonSolver
         for (int start = 0; start < n; start += ChunkRows)
         {
             int rows = Math.Min(ChunkRows, n - start);
-            for (int m = 0; m < k && k > 1; m++)
-                residuals.Slice(m * n + start, rows).CopyTo(several.AsSpan(m * rows));
+            if (k > 1)
+                RowBlocks.Gather(residuals, start, rows, n, several);
             part.Gradient(start, k == 1 ? residuals.Slice(start, rows) : several.AsSpan(0, k * rows), chunk);
             for (int j = 0; j < chunk.Length; j++)
             {
@@ -105,7 +111,7 @@ internal static class NewtonSolver
     }
 
     /// <summary>Solves ((1/n) X' H X + l2) step = -g by conjugate gradients.</summary>
-    private static void Solve(LinearPart part, double l2, double[] curvatures, double[] g, double[] step, double[] along, double[] buffer)
+    private static void Solve(LinearPart part, double l2, double[] second, RowProducts times, double[] g, double[] step, double[] along, double[] buffer)
     {
         int d = g.Length, n = part.Rows;
         double[] residual = new double[d], direction = new double[d], product = new double[d];
@@ -116,7 +122,7 @@ internal static class NewtonSolver
         for (int i = 0; i < 10 * d + 100 && square > goal; i++)
         {
             part.Scores(0, direction, along);
-            RowBlocks.Multiply(curvatures, along, part.Outputs, buffer);
+            times(second, along, buffer);
             part.Gradient(0, buffer, product);
             TensorPrimitives.Divide(product, n, product);
             TensorPrimitives.MultiplyAdd(direction.AsSpan(0, part.Penalised), l2, product.AsSpan(0, part.Penalised), product.AsSpan(0, part.Penalised));
@@ -137,12 +143,20 @@ internal static class NewtonSolver
     }
 
     /// <summary>Derivatives of the objective at w + t step, as a function of t.</summary>
-    private static (double First, double Second) Slope(double t, LinearPart part, double l2, RowDerivatives loss, double[] w, double[] step, double[] a, double[] along,
+    private static (double First, double Second) Slope(double t, LinearPart part, double l2, RowDerivatives loss, RowProducts times, double[] w, double[] step, double[] a, double[] along,
         double[] scores, double[] first, double[] second)
     {
         TensorPrimitives.MultiplyAdd(along, t, a, scores);
         loss(scores, first, second);
-        double slope = TensorPrimitives.Dot<double>(first, along), curvature = RowBlocks.Quadratic(second, along, part.Outputs);
+        double slope = TensorPrimitives.Dot<double>(first, along), curvature;
+        if (part.Outputs == 1)
+            curvature = RowBlocks.Quadratic(second, along);
+        else
+        {
+            times(second, along, first);
+            curvature = TensorPrimitives.Dot<double>(first, along);
+        }
+
         double square = TensorPrimitives.SumOfSquares<double>(step.AsSpan(0, part.Penalised)), inner = TensorPrimitives.Dot<double>(w.AsSpan(0, part.Penalised), step.AsSpan(0, part.Penalised));
         return (slope / part.Rows + l2 * (inner + t * square), curvature / part.Rows + l2 * square);
     }

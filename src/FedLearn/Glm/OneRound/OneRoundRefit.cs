@@ -120,15 +120,32 @@ internal static class OneRoundRefit
                 TensorPrimitives.Add(a, offsets, z);
             TensorPrimitives.Multiply(z, kappa, z);
             family.Residuals(z, labels, first);
-            family.Curvatures(z, labels, second);
             TensorPrimitives.Multiply(first, kappa * scale, first);
-            TensorPrimitives.Multiply(second, kappa * kappa * scale, second);
             targets.Weigh(0, part.Rows, first);
-            targets.Weigh(0, part.Rows, second);
+            if (part.Outputs > 1)
+            {
+                z.CopyTo(second);
+                return;
+            }
+
+            family.Curvatures(z, labels, second);
+            Finish(second);
+        }
+
+        void Times(ReadOnlySpan<double> second, ReadOnlySpan<double> vectors, Span<double> products)
+        {
+            family.CurvatureTimes(second, labels, vectors, products);
+            Finish(products);
+        }
+
+        void Finish(Span<double> values)
+        {
+            TensorPrimitives.Multiply(values, kappa * kappa * scale, values);
+            targets.Weigh(0, part.Rows, values);
         }
 
         // Relative to the first gradient as well: a label in large units has a large one.
-        return NewtonSolver.Minimise(part, penalty, Loss, tolerance, relative, null, iterations, cancellationToken);
+        return NewtonSolver.Minimise(part, penalty, Loss, tolerance, relative, null, iterations, part.Outputs > 1 ? Times : null, cancellationToken);
     }
 
     /// <summary>kappa = 1/sqrt(1 + pi variance/8): the mean of a sigmoid over a normal offset is nearly a sigmoid of the shrunk mean (MacKay 1992).</summary>

@@ -128,13 +128,14 @@ internal partial class GlmActiveTrainer(GlmWork work, IReadOnlyList<IPartyChanne
         train.AddOffsets(0, _trainScores);
     }
 
-    /// <summary>Free intercepts of the model without features, approximately.</summary>
+    /// <summary>Free intercepts of the model without features: approximately, and beside offsets, which may differ by many orders of magnitude, fitted.</summary>
     private double[] Constants()
     {
         double[] start = new double[work.Train.Outputs];
-        _plan.Family.Start(train.Labels, train.Weights, start);
-        if (train.Offsets is { } offsets)
-            start[0] -= GlmFamilyExtensions.MeanLabel(offsets, train.Weights);
+        if (train.Offsets is null)
+            _plan.Family.Start(train.Labels, train.Weights, start);
+        else
+            start[0] = GlmEvaluation.Intercept(_plan.Family, train);
         return start;
     }
 
@@ -155,15 +156,34 @@ internal partial class GlmActiveTrainer(GlmWork work, IReadOnlyList<IPartyChanne
     private double GradientTolerance()
     {
         int n = train.Rows, k = work.Train.Outputs;
-        double[] scores = ConstantScores(), values = new double[n * k * k];
-        _plan.Family.Curvatures(scores, train.Labels, values);
-        train.Weigh(0, n, values);
-        double rounding = Math.ScaleB(1 + Math.Abs(TensorPrimitives.MaxMagnitude<double>(scores)), -48) * TensorPrimitives.SumOfMagnitudes<double>(values) / (n * k);
-        _plan.Family.Residuals(scores, train.Labels, values.AsSpan(0, n * k));
-        train.Weigh(0, n, values.AsSpan(0, n * k));
-        double size = TensorPrimitives.SumOfMagnitudes<double>(values.AsSpan(0, n * k)) / (n * k);
+        double[] scores = ConstantScores(), residuals = new double[n * k];
+        double rounding = Math.ScaleB(1 + Math.Abs(TensorPrimitives.MaxMagnitude<double>(scores)), -48) * CurvatureAt(scores) / (n * k);
+        _plan.Family.Residuals(scores, train.Labels, residuals);
+        train.Weigh(0, n, residuals);
+        double size = TensorPrimitives.SumOfMagnitudes<double>(residuals) / (n * k);
         double tolerance = size <= rounding ? rounding : RelativeTolerance * size;
         return double.IsFinite(tolerance) ? tolerance : RelativeTolerance;
+    }
+
+    /// <summary>Weighted sum of the absolute second derivatives at the scores of the model without features.</summary>
+    private double CurvatureAt(double[] scores)
+    {
+        int n = train.Rows, k = work.Train.Outputs;
+        double[] values = new double[k == 1 ? n : k * k];
+        if (k == 1)
+        {
+            _plan.Family.Curvatures(scores, train.Labels, values);
+            train.Weigh(0, n, values);
+            return TensorPrimitives.SumOfMagnitudes<double>(values);
+        }
+
+        // Several scores have no offsets: rows of one label are alike, and those of all rows would be n K^2 numbers.
+        double[] point = [.. Enumerable.Range(0, k).Select(m => scores[m * n])];
+        return Enumerable.Range(0, n).GroupBy(i => train.Labels[i]).Sum(rows =>
+        {
+            _plan.Family.Curvatures(point, [rows.Key], values);
+            return rows.Sum(i => train.Weights?[i] ?? 1) * TensorPrimitives.SumOfMagnitudes<double>(values);
+        });
     }
 
     [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder))]

@@ -8,7 +8,7 @@ namespace FedLearn.Glm;
 internal static class GlmEvaluation
 {
     private const int MostNullSteps = 100;
-    private const double NullTolerance = 1e-12, SmallestExact = 1e-290, SlopeStep = 1e-4;
+    private const double NullTolerance = 1e-12, NullBalance = 1e-6, SmallestExact = 1e-290, SlopeStep = 1e-4;
 
     /// <summary>The figures alone, at threshold 0.5.</summary>
     /// <inheritdoc cref="Of" path="/param" />
@@ -36,17 +36,46 @@ internal static class GlmEvaluation
             : ModelEvaluation.Regression(means, labels, (m, y) => DevianceSum(family, m, y), options, NullModelOf(family, labels, offsets));
     }
 
-    /// <summary>An intercept beside offsets, fitted by Newton's method; each row counts once, as in all figures. Null without offsets.</summary>
+    /// <summary>An intercept beside offsets; each row counts once, as in all figures. Null without offsets.</summary>
     internal static NullModel? NullModelOf(IGlmFamily family, double[] labels, double[]? offsets)
     {
         if (offsets is null || labels.Length == 0)
             return null;
         int n = labels.Length;
         double[] z = new double[n], first = new double[n], second = new double[n], means = new double[n], above = new double[n], deviances = new double[n];
+        Intercept(family, new GlmTargets(labels, null, offsets), z, first, second);
+        family.Means(z, means);
+        for (int i = 0; i < n; i++)
+            deviances[i] = family.DevianceSum(z.AsSpan(i, 1), labels.AsSpan(i, 1));
+        // The interface has no derivative of a mean: a central difference, good to nine digits.
+        TensorPrimitives.Add(z, SlopeStep, above);
+        family.Means(above, above);
+        TensorPrimitives.Subtract(z, SlopeStep, z);
+        family.Means(z, z);
+        TensorPrimitives.Subtract(above, z, above);
+        TensorPrimitives.Divide(above, 2 * SlopeStep, above);
+        return new NullModel(means, deviances, first, second, above);
+    }
+
+    /// <summary>The intercept beside offsets, of a family of one linear predictor.</summary>
+    /// <param name="family">The family.</param>
+    /// <param name="targets">Labels, weights and offsets, which there are.</param>
+    /// <returns>The intercept; where no finite one is the best, as for labels that are all 0, about that of labels which nearly are.</returns>
+    internal static double Intercept(IGlmFamily family, GlmTargets targets)
+    {
+        double[] residuals = new double[targets.Rows];
+        (double approximate, double best) = Intercept(family, targets, new double[targets.Rows], residuals, new double[targets.Rows]);
+        // Residuals of the best one cancel; where all of them have one sign, Newton's method would run for ever.
+        return Math.Abs(TensorPrimitives.Sum<double>(residuals)) <= NullBalance * TensorPrimitives.SumOfMagnitudes<double>(residuals) ? best : approximate;
+    }
+
+    /// <summary>Fits an intercept beside offsets by Newton's method; leaves the linear predictors and weighted derivatives behind.</summary>
+    private static (double Approximate, double Best) Intercept(IGlmFamily family, GlmTargets targets, double[] z, double[] first, double[] second)
+    {
         Span<double> start = stackalloc double[1];
-        family.Start(labels, [], start);
+        family.Start(targets.Labels, targets.Weights, start);
         // The sum of the residuals grows with the intercept: a Newton step, or enough halves of it, brings it nearer to 0.
-        double b = start[0] - (TensorPrimitives.Sum<double>(offsets) / n), gradient = GradientAt(b);
+        double approximate = start[0] - GlmFamilyExtensions.MeanLabel(targets.Offsets, targets.Weights), b = approximate, gradient = GradientAt(b);
         for (int i = 0; i < MostNullSteps; i++)
         {
             double step = -gradient / TensorPrimitives.Sum<double>(second), tried;
@@ -60,23 +89,15 @@ internal static class GlmEvaluation
         }
 
         GradientAt(b);
-        family.Means(z, means);
-        for (int i = 0; i < n; i++)
-            deviances[i] = family.DevianceSum(z.AsSpan(i, 1), labels.AsSpan(i, 1));
-        // The interface has no derivative of a mean: a central difference, good to nine digits.
-        TensorPrimitives.Add(z, SlopeStep, above);
-        family.Means(above, above);
-        TensorPrimitives.Subtract(z, SlopeStep, z);
-        family.Means(z, z);
-        TensorPrimitives.Subtract(above, z, above);
-        TensorPrimitives.Divide(above, 2 * SlopeStep, above);
-        return new NullModel(means, deviances, first, second, above);
+        return (approximate, b);
 
         double GradientAt(double intercept)
         {
-            TensorPrimitives.Add(offsets, intercept, z);
-            family.Residuals(z, labels, first);
-            family.Curvatures(z, labels, second);
+            TensorPrimitives.Add(targets.Offsets, intercept, z);
+            family.Residuals(z, targets.Labels, first);
+            family.Curvatures(z, targets.Labels, second);
+            targets.Weigh(0, targets.Rows, first);
+            targets.Weigh(0, targets.Rows, second);
             return TensorPrimitives.Sum<double>(first);
         }
     }

@@ -65,7 +65,7 @@ internal partial class GlmActiveTrainer
         int rows = part.Rows, entries = rows * part.Outputs;
         await StartScoresAsync(cancellationToken).ConfigureAwait(false);
         var own = new AcceleratedWeights(part, _weights, _plan.Job.Model.L2, _plan.Job.Model.L1);
-        double[] ahead = [.. _trainScores], next = new double[entries], curvatures = new double[entries * part.Outputs];
+        double[] ahead = [.. _trainScores], next = new double[entries], buffer = new double[entries];
         // No one knows the size of the loss yet: steps grow tenfold until one of them is too long.
         double step = 1, t = 1, growth = MostGrowth;
         _tolerance = GradientTolerance();
@@ -97,7 +97,7 @@ internal partial class GlmActiveTrainer
                 await AddScalarsAsync(round, shares, cancellationToken).ConfigureAwait(false);
                 if (!shortened)
                     _gradientNorm = Math.Sqrt(shares[0]) / step;
-                (near, far) = Steepness(ahead, next, shares[0], curvatures);
+                (near, far) = Steepness(ahead, next, shares[0], buffer);
                 if (step * Math.Max(near, far) <= 1 + 1e-9)
                     break;
                 (shortened, growth) = (true, 1);
@@ -149,20 +149,13 @@ internal partial class GlmActiveTrainer
 
     /// <summary>Second derivatives of the objective along w+ - v, over its square, at v and at w+. The step is short enough when it is at most the inverse of
     /// both.</summary>
-    private (double Near, double Far) Steepness(double[] from, double[] to, double moved, double[] curvatures)
+    private (double Near, double Far) Steepness(double[] from, double[] to, double moved, double[] buffer)
     {
         if (moved == 0)
             return (0, 0);
-        int k = work.Train.Outputs;
         double[] along = new double[from.Length];
         TensorPrimitives.Subtract(to, from, along);
-        double Along(double[] scores)
-        {
-            _plan.Family.Curvatures(scores, train.Labels, curvatures);
-            train.Weigh(0, train.Rows, curvatures);
-            return _plan.Job.Model.L2 + RowBlocks.Quadratic(curvatures, along, k) / (train.Rows * moved);
-        }
-
+        double Along(double[] scores) => _plan.Job.Model.L2 + RowBlocks.Quadratic(_plan.Family, train, scores, along, buffer) / (train.Rows * moved);
         return (Along(from), Along(to));
     }
 }

@@ -18,6 +18,9 @@ internal partial class GlmActiveTrainer
     /// and the other parties wait meanwhile. A passive party with d columns, of which min(d, n) cross, mixes them in a time that grows with d min(d, n)^2.</summary>
     private const int MostColumns = 2_000;
 
+    /// <summary>Columns of a party that trains alone at most: nobody waits, and a matrix of their products takes 3.2 GB.</summary>
+    private const int MostAlone = 20_000;
+
     private async Task<(int Rounds, GlmStopReason Reason)> IrlsAsync(CancellationToken cancellationToken)
     {
         LinearPart own = work.Train;
@@ -127,20 +130,19 @@ internal partial class GlmActiveTrainer
     /// <exception cref="BadInputException">FL3109: they are, and nothing is trained yet.</exception>
     private MissingInference? TooMany(double[] announced, bool trained)
     {
-        if (announced.Length == 0)
-            return null;
-        int n = work.Train.Rows, own = work.Train.Features;
+        bool alone = announced.Length == 0;
+        int n = work.Train.Rows, own = work.Train.Features, most = alone ? MostAlone : MostColumns;
         double all = own + announced.Sum(), crossing = own + announced.Sum(count => Math.Min(count, n));
-        bool unpenalised = _plan.Job.Model.L2 == 0 && all > n;
-        if (trained && all + (work.Train.FreeIntercept ? 1 : 0) >= n)
+        bool unpenalised = !alone && _plan.Job.Model.L2 == 0 && all > n;
+        if (trained && !alone && all + (work.Train.FreeIntercept ? 1 : 0) >= n)
             return new(InferenceFault.TooFewRows);
-        if (!unpenalised && crossing <= MostColumns && crossing * n <= Array.MaxLength && announced.All(count => count * Math.Pow(Math.Min(count, n), 2) <= Math.Pow(MostColumns, 3)))
+        if (!unpenalised && crossing <= most && crossing * n <= Array.MaxLength && announced.All(count => count * Math.Pow(Math.Min(count, n), 2) <= Math.Pow(MostColumns, 3)))
             return null;
         if (trained)
             return new(InferenceFault.TooManyColumns);
         throw new BadInputException(GlmErrors.TooManyColumns, "the columns of all parties together", unpenalised
             ? $"there are {all} of them and {n} training rows, and model.l2 is 0: many sets of weights fit equally well."
-            : $"there are {all} of them and {n} training rows, more than the active party solves for at once (about {MostColumns} columns, or rows where those are fewer).",
+            : $"there are {all} of them and {n} training rows, more than the active party solves for at once (about {most} columns, or rows where those are fewer).",
             unpenalised ? "Set model.l2 above 0, or use fewer columns or more rows; optimizer lbfgs, without evaluation.inference, finds one of the sets." : "Use optimizer lbfgs, without evaluation.inference.");
     }
 }

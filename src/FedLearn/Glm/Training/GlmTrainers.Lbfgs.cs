@@ -12,9 +12,9 @@ internal partial class GlmActiveTrainer
     private async Task<(int Rounds, GlmStopReason Reason)> LbfgsAsync(CancellationToken cancellationToken)
     {
         double l2 = _plan.Job.Model.L2;
-        int rows = work.Train.Rows, k = work.Train.Outputs, entries = rows * k;
+        int rows = work.Train.Rows, entries = rows * work.Train.Outputs;
         var basis = new LbfgsBasis(_weights.Length);
-        double[] along = new double[entries], trial = new double[entries], buffer = new double[entries], curvatures = new double[entries * k];
+        double[] along = new double[entries], trial = new double[entries], buffer = new double[entries];
         await StartScoresAsync(cancellationToken).ConfigureAwait(false);
         _tolerance = GradientTolerance();
         // A warm start's norm is not known before the first step.
@@ -53,7 +53,7 @@ internal partial class GlmActiveTrainer
             double[] penalty = GlmObjective.PenaltyTerms(_weights, direction, work.Train.Penalised);
             await AddScalarsAsync(round, penalty, cancellationToken).ConfigureAwait(false);
             double first = round == 0 ? Math.Min(1, 1 / Lbfgs.GradientNorm(products)) : 1;
-            double length = Lbfgs.LineSearch(t => Slope(t, along, penalty, l2, trial, buffer, curvatures), first);
+            double length = Lbfgs.LineSearch(t => Slope(t, along, penalty, l2, trial, buffer), first);
             await BroadcastAsync(round, Disclosure.Unprotected(new Scalars(ScalarsKind.Step, new[] { length }), "optimiser step: mode none"), cancellationToken)
                 .ConfigureAwait(false);
             if (length == 0)
@@ -70,16 +70,14 @@ internal partial class GlmActiveTrainer
     }
 
     /// <summary>First and second derivative of the objective at w + t d.</summary>
-    private (double First, double Second) Slope(double t, double[] along, double[] penalty, double l2, double[] z, double[] buffer, double[] curvatures)
+    private (double First, double Second) Slope(double t, double[] along, double[] penalty, double l2, double[] z, double[] buffer)
     {
         int rows = train.Rows;
         TensorPrimitives.MultiplyAdd(along, t, _trainScores, z);
         _plan.Family.Residuals(z, train.Labels, buffer);
         train.Weigh(0, rows, buffer);
         double first = TensorPrimitives.Dot<double>(buffer, along) / rows + l2 * (penalty[1] + t * penalty[2]);
-        _plan.Family.Curvatures(z, train.Labels, curvatures);
-        train.Weigh(0, rows, curvatures);
-        return (first, l2 * penalty[2] + RowBlocks.Quadratic(curvatures, along, work.Train.Outputs) / rows);
+        return (first, l2 * penalty[2] + RowBlocks.Quadratic(_plan.Family, train, z, along, buffer) / rows);
     }
 }
 

@@ -65,14 +65,14 @@ internal static class GlmWarmup
     private static void Kernels(GlmPlan plan, LinearPart part, double[] labels)
     {
         int rows = labels.Length;
-        double[] weights = new double[part.Dimension], gradient = new double[part.Dimension], scores = new double[rows * part.Outputs], residuals = new double[scores.Length * part.Outputs];
+        double[] weights = new double[part.Dimension], gradient = new double[part.Dimension], scores = new double[rows * part.Outputs], residuals = new double[scores.Length];
         part.Scores(0, weights, scores);
-        plan.Family.Curvatures(scores, labels, residuals);
-        plan.Family.Residuals(scores, labels, residuals.AsSpan(0, scores.Length));
+        RowBlocks.Quadratic(plan.Family, new GlmTargets(labels), scores, scores, residuals);
+        plan.Family.Residuals(scores, labels, residuals);
         plan.Family.LossSum(scores, labels);
         Numerics.VectorKernels.Clip(residuals, 1);
         Numerics.VectorKernels.AllFinite(residuals);
-        part.Gradient(0, residuals.AsSpan(0, scores.Length), gradient);
+        part.Gradient(0, residuals, gradient);
         part.Step(weights, gradient, 1e-3, 0, 0, rows, 1);
         if (!plan.Private)
             return;

@@ -76,7 +76,7 @@ internal static class PartySupervisor
             string next = ready.Request.Resume is { } offer ? $"the run goes on before round {offer.Rounds[^1]}" : "the run begins anew";
             bool namesake = loss.Id == ProtocolErrors.AlreadyJoined && ready.Request.Resume is null;
             TimeSpan patient = namesake && NamesakeTime < settings.ResumeTimeout ? NamesakeTime : settings.ResumeTimeout;
-            string peer = loss.Place.Split(',')[0].Replace("peer ", "", StringComparison.Ordinal), patience = patient.TotalSeconds.ToString("0.#", CultureInfo.InvariantCulture);
+            string place = loss.Place.Split(',')[0], peer = place.Replace("peer ", "", StringComparison.Ordinal), patience = patient.TotalSeconds.ToString("0.#", CultureInfo.InvariantCulture);
             log(namesake ? $"'{task.Name}' has joined already ({loss.Id}), perhaps from another process; waiting up to {patience} s for that to end"
                 : $"lost {peer} ({loss.Id}); waiting up to {patience} s for it to come back; {next}");
             long start = clock.GetTimestamp();
@@ -107,7 +107,7 @@ internal static class PartySupervisor
             {
                 if (namesake && e.Id == ProtocolErrors.AlreadyJoined)
                     throw;
-                throw new PeerException(RunningErrors.NotBack, $"peer {peer}", $"it was lost ({loss.Id}) and has not come back in {patience} s.",
+                throw new PeerException(RunningErrors.NotBack, place, $"it was lost ({loss.Id}) and has not come back in {patience} s.",
                     loss.Id == ProtocolErrors.EndNotHeard ? loss.Remedy : $"Start every party again with the same command: {next}.", e);
             }
         }

@@ -270,7 +270,7 @@ internal sealed class ServiceJob
         }
     }
 
-    private bool IsIdle(FedLearnException e) => IsCounted && _session is null && e.Id is (ProtocolErrors.CannotConnect or ProtocolErrors.PartyMissing);
+    private bool IsIdle(FedLearnException e) => IsCounted && _session is null && e.Id is (ProtocolErrors.CannotConnect or ProtocolErrors.PartyMissing or ProtocolErrors.PeerGone or RunningErrors.NotBack);
 
     private FedLearnException Failed(FedLearnException e, bool over = false)
     {

@@ -6,7 +6,8 @@ namespace FedLearn.Testing;
 /// <summary>What every implementation of <see cref="IGlmFamily"/> must do. Depends on no test framework.</summary>
 /// <remarks><para>Derivatives are taken numerically, means and saturated losses from the score where a row's loss is least: a family is compared with itself
 /// alone, so no check knows its formulas. Families of several linear predictors are taken to be families of classes.</para>
-/// <para>The loss must be twice differentiable near the scores that are tried, which are random with a fixed seed. Of a family that passes, what its loss is
+/// <para>The loss must be twice differentiable near the scores that are tried, which are random with a fixed seed. Declared <see cref="IGlmFamily.Bounds"/> are
+/// also tried at labels up to 1000 times the largest, as far as <see cref="IGlmFamily.LabelFault"/> allows them. Of a family that passes, what its loss is
 /// a model of remains to be checked.</para></remarks>
 public static class GlmFamilyConformance
 {
@@ -235,15 +236,19 @@ public static class GlmFamilyConformance
         if (bounds.Kind != GlmFamilyKind.Convex)
             return;
         Require(bounds.Lipschitz is not null && rows.Outputs == 1, "the kind convex needs a Lipschitz constant and one linear predictor");
+        double largest = rows.Canonical.Max(Math.Abs);
         foreach (double clip in new[] { 0.1, 1, 10 })
-            foreach (double? labelBound in new double?[] { rows.Canonical.Max(Math.Abs), bounds.NeedsLabelRange ? rows.Canonical.Max(Math.Abs) : null })
+            foreach (double? labelBound in new double?[] { largest, 10 * largest, 1000 * largest, null })
             {
+                if (labelBound is null && bounds.NeedsLabelRange)
+                    continue;
                 double constant = bounds.Lipschitz!(clip, labelBound);
                 Require(double.IsFinite(constant) && constant > 0, "a Lipschitz constant is not finite and above 0");
-                rows.EachPair((label, z, other) =>
+                rows.EachPair(rows.Legal(labelBound, labelBound is null ? null : bounds.LeastLabel), (label, z, other) =>
                 {
                     double change = Math.Abs(Clipped(rows, z, label, clip) - Clipped(rows, other, label, clip));
-                    Require(change <= constant * Math.Abs(z - other) * (1 + 1e-6) + 1e-12, "the clipped residual changes faster than the declared Lipschitz constant");
+                    Require(change <= constant * Math.Abs(z - other) * (1 + 1e-6) + 1e-12 * (1 + Math.Abs(label)), "the clipped residual changes faster than the declared Lipschitz constant"
+                        + (rows.Canonical.Contains(label) ? "" : $", at a label that {(labelBound is null ? "is legal" : "a declared range allows")} and was not given: {label:G6}"));
                 });
             }
     }

@@ -64,6 +64,8 @@ public class GlmFamilyConformanceTests
         { "kind of another", "bounds" },
         { "Lipschitz constant too small", "bounds" },
         { "labels below the least", "bounds" },
+        { "Lipschitz constant of the given labels", "bounds" },
+        { "Lipschitz constant of one range", "bounds" },
     };
 
     [Theory]
@@ -74,6 +76,9 @@ public class GlmFamilyConformanceTests
         ConformanceException error = Assert.Throws<ConformanceException>(() => GlmFamilyConformance.Check(new Broken(fault), labels));
         Assert.Contains($", {check}: ", error.Message, StringComparison.Ordinal);
     }
+
+    [Fact]
+    public void Check_BoundOfEveryLabelInRange_Passes() => GlmFamilyConformance.Check(new Broken("nothing, and bounds of its own"), Counts);
 
     [Fact]
     public void Check_BrokenClasses_NamesTheCheck()
@@ -98,7 +103,7 @@ public class GlmFamilyConformanceTests
         private readonly IGlmFamily _sound = fault switch
         {
             "residual without the label's square" or "information of the label 0" or "unit variance of Poisson" or "deviance of the loss itself" => GlmFamilies.Gamma,
-            "saturated loss forgotten" or "loss not convex" => GlmFamilies.Poisson,
+            "saturated loss forgotten" or "loss not convex" or "nothing, and bounds of its own" or "Lipschitz constant of the given labels" or "Lipschitz constant of one range" => GlmFamilies.Poisson,
             _ => new NegativeBinomialFamily(2),
         };
 
@@ -200,6 +205,13 @@ public class GlmFamilyConformanceTests
         {
             "kind of another" => GlmFamilies.Poisson.Bounds,
             "Lipschitz constant too small" => _sound.Bounds! with { Lipschitz = (clip, bound) => 0.7 * _sound.Bounds.Lipschitz!(clip, bound) },
+            "Lipschitz constant of the given labels" or "Lipschitz constant of one range" => new(GlmFamilyKind.Convex)
+            {
+                Lipschitz = (clip, _) => clip + 7,      // right for labels up to 7 alone
+                LeastLabel = 0,
+                NeedsLabelRange = fault == "Lipschitz constant of one range",
+            },
+            "nothing, and bounds of its own" => new(GlmFamilyKind.Convex) { Lipschitz = (clip, bound) => clip + bound!.Value, LeastLabel = 0, NeedsLabelRange = true },
             "labels below the least" => _sound.Bounds! with { LeastLabel = 1 },
             _ => _sound.Bounds is { Kind: GlmFamilyKind.Convex } bounds ? bounds : null,
         };

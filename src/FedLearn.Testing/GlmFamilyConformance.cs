@@ -26,7 +26,7 @@ public static class GlmFamilyConformance
     private static readonly (string Name, Part Run)[] Parts =
     [
         ("description", Description), ("labels", Labels), ("rows by themselves", RowsAreIndependent), ("residuals", Residuals), ("curvatures", Curvatures),
-        ("convexity", Convexity), ("deviance", Deviance), ("means", Means), ("information", Information), ("start", Start), ("empty spans", Empty),
+        ("convexity", Convexity), ("deviance", Deviance), ("means", Means), ("link", Link), ("information", Information), ("start", Start), ("empty spans", Empty),
         ("not a number", NotANumber), ("bounds", Bounds),
     ];
 
@@ -165,6 +165,19 @@ public static class GlmFamilyConformance
         });
         foreach ((double label, double best) in rows.Saturated())
             Require(Math.Abs(rows.Means([best])[0] - label) <= 1e-8 * (1 + Math.Abs(label)), "the mean at the best score of a row is not the row's label");
+    }
+
+    private static void Link(FamilyRows rows)
+    {
+        if (rows.Outputs > 1)
+            return;
+        rows.EachRow((z, _) =>
+        {
+            double mean = rows.Means(z)[0], slope = Slope(t => rows.Means(FamilyRows.Moved(z, 0, t)))[0];
+            // The mean is rounded, which moves its score by the more the flatter the mean is.
+            Require(Math.Abs(rows.Family.LinkOf(mean) - z[0]) <= Rounding * (1 + Math.Abs(z[0])) + 1e-14 * Math.Abs(mean / slope),
+                "the link of a mean is not the linear predictor: LinkOf, or the name of the link that it goes by, fits other means");
+        });
     }
 
     private static void Information(FamilyRows rows) => rows.EachRow((z, y) =>

@@ -55,6 +55,8 @@ public class GlmFamilyConformanceTests
         { "deviance of the loss itself", "deviance" },
         { "mean of another link", "means" },
         { "means spoilt in place", "means" },
+        { "link without LinkOf", "link" },
+        { "name of another link", "link" },
         { "information of the label 0", "information" },
         { "unit variance of Poisson", "information" },
         { "start ignores weights", "start" },
@@ -109,7 +111,7 @@ public class GlmFamilyConformanceTests
 
         public string Name => fault == "upper-case name" ? "Broken" : "broken";
 
-        public string Link => "log";
+        public string Link => fault switch { "link without LinkOf" => "cloglog", "name of another link" => "identity", _ => "log" };
 
         public bool EstimatesDispersion => fault == "unit variance of Poisson";
 

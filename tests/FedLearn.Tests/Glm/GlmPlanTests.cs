@@ -307,12 +307,19 @@ public class GlmPlanTests
         Assert.Equal((false, false), Of(Private with { Preprocessing = Private.Preprocessing! with { Constant = false } }));
     }
 
+    [Theory]
+    [InlineData("identity", "")]
+    [InlineData("cube", GlmErrors.InvalidJob)]
+    [InlineData("log", GlmErrors.InvalidJob)]
+    public void Family_LinkThatMeansDoNotInvert_IsRefusedBeforeTraining(string link, string id) =>
+        AssertRefused(id, Plain with { Model = new() { Family = new UserFamily { Link = link } } });
+
     /// <summary>A family that nobody has proved anything about: the square of the error to the fourth, say.</summary>
     private sealed class UserFamily : IGlmFamily
     {
         public string Name => "quartic";
 
-        public string Link => "identity";
+        public string Link { get; init; } = "identity";
 
         public string? LabelFault(double label) => null;
 

@@ -16,7 +16,7 @@ public interface IGlmFamily
     /// <summary>Name in run files and reports, lower case.</summary>
     string Name { get; }
 
-    /// <summary>Name of the link, such as <c>log</c>, for reports.</summary>
+    /// <summary>Name of the link, such as <c>log</c>, for reports. Another name than identity, log and logit needs <see cref="LinkOf"/>.</summary>
     string Link { get; }
 
     /// <summary>Numbers that tell families of one name apart, such as the power of Tweedie, for model files; by name.</summary>
@@ -74,7 +74,8 @@ public interface IGlmFamily
     /// <param name="means">Receives the means; may be the memory of <paramref name="scores"/>.</param>
     void Means(ReadOnlySpan<double> scores, Span<double> means);
 
-    /// <summary>Linear predictor at a mean: the link. Only asked of families of one linear predictor.</summary>
+    /// <summary>Linear predictor at a mean: the link, which <see cref="Means"/> inverts. Only asked of families of one linear predictor, for the figures of a
+    /// trained model; tried at one mean before training (FL2400).</summary>
     /// <param name="mean">Mean of the label.</param>
     /// <exception cref="NotSupportedException">The link is none of identity, log and logit, and the family does not say what it is.</exception>
     double LinkOf(double mean) => Link switch

@@ -66,6 +66,7 @@ public static class GlmFamilyConformance
         Require(!string.IsNullOrWhiteSpace(family.Name) && !family.Name.Any(char.IsUpper), "its name is empty or not lower case");
         Require(!string.IsNullOrWhiteSpace(family.Link), "its link has no name");
         Require(family.Outputs >= 1, "it has no linear predictor");
+        Require(family.Parameters is not null && family.Parameters.Values.All(double.IsFinite), "a parameter is no finite number");
     }
 
     private static void Labels(FamilyRows rows)
@@ -78,6 +79,11 @@ public static class GlmFamilyConformance
 
         foreach (double label in new[] { double.NaN, double.PositiveInfinity, double.NegativeInfinity })
             Require(!string.IsNullOrWhiteSpace(rows.Family.LabelFault(label)), "a label that is no finite number is legal");
+        // Three digits that no bound of a domain has, however the label is written.
+        foreach (double label in new[] { -7_654_321, -7_654_321.5, 7_654_321.5, 7_654_321 })
+            if (rows.Family.LabelFault(label) is { } fault)
+                Require(!string.IsNullOrWhiteSpace(fault) && !string.Concat(fault.Where(char.IsAsciiDigit)).Contains("765", StringComparison.Ordinal),
+                    "why a label is refused is not said, or is said with the label itself");
     }
 
     // Lengths around the width of a vector and a block of 256 rows.

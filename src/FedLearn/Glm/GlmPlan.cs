@@ -276,6 +276,8 @@ internal sealed class GlmPlan
             throw Refused(GlmErrors.ClassesNotDeclared, "model.classes", "the number of classes would be taken from the labels.", "Declare model.classes.");
         if (multinomial && job.Training.OffsetBound is not null)
             throw Invalid("training.offsetBound", "an offset is the same for every class and changes nothing.", "Leave it out.");
+        if (job.Model.Family.Parameters.FirstOrDefault(p => !double.IsFinite(p.Value)).Key is { } parameter)
+            throw Invalid("model.family", $"the parameter '{parameter}' of the family '{job.Model.Family.Name}' is no finite number.", "Make the family with another parameter.");
         if (!multinomial && job.Model.Family.Outputs == 1)
             CheckLink(job.Model.Family);
         if (job.Training.ClassWeights is null)

@@ -43,7 +43,10 @@ public class GlmFamilyConformanceTests
     public static TheoryData<string, string> Faults => new()
     {
         { "upper-case name", "description" },
+        { "parameter that is not a number", "description" },
         { "NaN is legal", "labels" },
+        { "fault holds the label", "labels" },
+        { "fault holds the label, rounded", "labels" },
         { "a legal label is refused", "labels" },
         { "mean loss instead of the sum", "rows by themselves" },
         { "the last row is forgotten", "rows by themselves" },
@@ -113,6 +116,8 @@ public class GlmFamilyConformanceTests
 
         public string Link => fault switch { "link without LinkOf" => "cloglog", "name of another link" => "identity", _ => "log" };
 
+        public IReadOnlyDictionary<string, double> Parameters => new Dictionary<string, double> { ["spread"] = fault == "parameter that is not a number" ? double.NaN : 2 };
+
         public bool EstimatesDispersion => fault == "unit variance of Poisson";
 
         public double UnitVariance(double mean) => mean;
@@ -120,6 +125,8 @@ public class GlmFamilyConformanceTests
         public string? LabelFault(double label) => fault switch
         {
             "NaN is legal" => double.IsNaN(label) ? null : _sound.LabelFault(label),
+            "fault holds the label" when _sound.LabelFault(label) is not null => $"{label} is no count.",
+            "fault holds the label, rounded" when _sound.LabelFault(label) is not null => string.Create(System.Globalization.CultureInfo.InvariantCulture, $"{label:G3} is no count."),
             "a legal label is refused" => label == 7 ? "the label is too large." : _sound.LabelFault(label),
             _ => _sound.LabelFault(label),
         };

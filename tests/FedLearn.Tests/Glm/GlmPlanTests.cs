@@ -314,12 +314,20 @@ public class GlmPlanTests
     public void Family_LinkThatMeansDoNotInvert_IsRefusedBeforeTraining(string link, string id) =>
         AssertRefused(id, Plain with { Model = new() { Family = new UserFamily { Link = link } } });
 
+    [Theory]
+    [InlineData(double.NaN)]
+    [InlineData(double.NegativeInfinity)]
+    public void Family_ParameterIsNoFiniteNumber_IsRefused(double power) =>
+        AssertRefused(GlmErrors.InvalidJob, Plain with { Model = new() { Family = new UserFamily { Parameters = new Dictionary<string, double> { ["power"] = power } } } });
+
     /// <summary>A family that nobody has proved anything about: the square of the error to the fourth, say.</summary>
     private sealed class UserFamily : IGlmFamily
     {
         public string Name => "quartic";
 
         public string Link { get; init; } = "identity";
+
+        public IReadOnlyDictionary<string, double> Parameters { get; init; } = new Dictionary<string, double>();
 
         public string? LabelFault(double label) => null;
 

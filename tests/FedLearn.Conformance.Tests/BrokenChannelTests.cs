@@ -13,6 +13,8 @@ public sealed class BrokenChannelTests
         { nameof(ChannelConformance.EveryPayloadArrivesBitForBit), nameof(Broken.LoseNegativeZero) },
         { nameof(ChannelConformance.EveryPayloadArrivesBitForBit), nameof(Broken.WidenElements) },
         { nameof(ChannelConformance.EmptyAndLargeVectorsArrive), nameof(Broken.CutLarge) },
+        { nameof(ChannelConformance.EmptyAndLargeVectorsArrive), nameof(Broken.NarrowLarge) },
+        { nameof(ChannelConformance.BothDirectionsWorkAtOnce), nameof(Broken.HalfDuplex) },
         { nameof(ChannelConformance.AnotherRoundIsRefused), nameof(Broken.RepairRound) },
         { nameof(ChannelConformance.AnotherLengthIsRefused), nameof(Broken.AnyLength) },
         { nameof(ChannelConformance.NonFiniteNumbersAreRefused), nameof(Broken.RepairNaN) },
@@ -61,12 +63,13 @@ public sealed class BrokenChannelTests
     private enum Broken
     {
         Nowhere, SwapMessages, LoseNegativeZero, WidenElements, CutLarge, RepairRound, AnyLength, RepairNaN, AbortAsCompletion, CompleteAtOnce,
-        HastyTimeout, EndCancelled, IgnoreCancellation, NoLimit, NoStatistics, SendTwice, OneName, KeepTransient, GiveBackEarly, LetGoEarly,
+        HastyTimeout, EndCancelled, IgnoreCancellation, NoLimit, NoStatistics, SendTwice, OneName, KeepTransient, GiveBackEarly, LetGoEarly, NarrowLarge, HalfDuplex,
     }
 
     private sealed class BrokenChannel(IPartyChannel inner, Broken fault) : IPartyChannel
     {
         private (int Round, Released<Scores> Message)? _held;
+        private bool _receives;
 
         public string LocalParty => fault == Broken.OneName ? "party" : inner.LocalParty;
 
@@ -105,6 +108,13 @@ public sealed class BrokenChannelTests
                 case (Broken.CutLarge, Scores { Length: > 1_000_000 } s):
                     await inner.SendAsync(round, Disclosure.Unprotected(new Scores(s.Values[..1_000_000]), message.Name), cancellationToken);
                     break;
+                case (Broken.NarrowLarge, Scores { Length: > 1_000_000 } s):
+                    await Resend(s, v => (float)v, s.ElementType);
+                    break;
+                // Where a lock for both directions would wait for ever.
+                case (Broken.HalfDuplex, _) when _receives:
+                    await inner.DisposeAsync();
+                    throw new IOException("a message is being received");
                 case (Broken.KeepTransient, Scores s):
                     await inner.SendAsync(round, Disclosure.Unprotected(new Scores(s.Values), message.Name), cancellationToken);
                     break;
@@ -129,6 +139,7 @@ public sealed class BrokenChannelTests
 
         public async ValueTask<T> ReceiveAsync<T>(int round, int? length, CancellationToken cancellationToken = default) where T : Payload
         {
+            _receives = true;
             try
             {
                 T received = await inner.ReceiveAsync<T>(fault == Broken.RepairRound ? 0 : round, fault == Broken.AnyLength ? null : length, cancellationToken);
@@ -139,6 +150,10 @@ public sealed class BrokenChannelTests
             catch (OperationCanceledException) when (fault == Broken.EndCancelled)
             {
                 throw new IOException("cancelled");
+            }
+            finally
+            {
+                _receives = false;
             }
         }
 

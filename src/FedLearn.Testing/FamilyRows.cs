@@ -6,6 +6,7 @@ namespace FedLearn.Testing;
 internal sealed class FamilyRows(IGlmFamily family, IReadOnlyList<double> labels, double largestScore, Random random)
 {
     private const int Tried = 200;
+    private const double Far = 20;
 
     internal IGlmFamily Family => family;
 
@@ -50,37 +51,61 @@ internal sealed class FamilyRows(IGlmFamily family, IReadOnlyList<double> labels
             visit([.. Enumerable.Range(0, Outputs).Select(_ => Score())], [family.Canonical(labels[i % labels.Count])]);
     }
 
-    /// <summary>Visits pairs of scores, near and far, of every label: for families of one linear predictor.</summary>
-    internal void EachPair(Action<double, double, double> visit)
+    /// <summary>Labels that a private mode must expect, as the loss uses them: the given ones, some around 0 and some far beyond, each where it is legal.</summary>
+    /// <param name="bound">Largest absolute value; null for none.</param>
+    /// <param name="least">Smallest label; null for none.</param>
+    internal IEnumerable<double> Legal(double? bound, double? least)
     {
-        foreach (double label in Canonical.Distinct())
+        double largest = labels.Max(Math.Abs);
+        double[] tried = [.. new[] { 0, 1e-3, 1, largest, 10 * largest, 1000 * largest }.SelectMany(label => new[] { label, -label, Math.Round(label), -Math.Round(label) })];
+        return labels.Concat(tried.Where(label => family.LabelFault(label) is null && !(label < least))).Select(family.Canonical)
+            .Where(label => !(Math.Abs(label) > bound)).Distinct();
+    }
+
+    /// <summary>Visits pairs of scores, near and far, of every label, also around the score where its loss is least: for families of one linear predictor.</summary>
+    internal void EachPair(IEnumerable<double> canonical, Action<double, double, double> visit)
+    {
+        foreach (double label in canonical)
+        {
+            double? best = Best(label, 1e6);
             for (int i = 0; i < Tried; i++)
             {
-                double z = Score();
-                visit(label, z, z + largestScore * Math.Pow(10, -4 * random.NextDouble()));
+                double z = Score(), far = largestScore * Math.Pow(10, -4 * random.NextDouble());
+                visit(label, z, z + far);
+                // Elsewhere a residual may be clipped at both scores.
+                if (best is { } least)
+                    visit(label, least, least + (i % 2 == 0 ? far : -far));
             }
+        }
     }
 
     /// <summary>Labels with the score of least loss, for those that have one; families of one linear predictor only.</summary>
     internal IEnumerable<(double Label, double Best)> Saturated()
     {
-        const double Far = 20;
         foreach (double label in Canonical.Distinct().Where(_ => Outputs == 1))
         {
-            double R(double z) => Residuals([z], [label])[0];
-            double low = -Far, high = Far;
-            if (!(R(low) < 0 && R(high) > 0))
-                continue;
-            for (int i = 0; i < 200; i++)
-            {
-                double middle = (low + high) / 2;
-                (low, high) = R(middle) < 0 ? (middle, high) : (low, middle);
-            }
-
             // A label without a score of its own, such as the 0 of a count, has a residual that vanishes far away and changes sign by rounding at most.
-            if (Math.Abs(high) < Far - 1 && Curvatures([high], [label])[0] > 1e-6)
-                yield return (label, high);
+            if (Best(label, Far) is { } best && Math.Abs(best) < Far - 1 && Curvatures([best], [label])[0] > 1e-6)
+                yield return (label, best);
         }
+    }
+
+    /// <summary>Where the residual of a label changes its sign; null where it does not within so many units of 0.</summary>
+    private double? Best(double label, double within)
+    {
+        double R(double z) => Residuals([z], [label])[0];
+        double high = Far;
+        while (!(R(-high) < 0 && R(high) > 0))
+            if ((high *= 2) > within)
+                return null;
+        double low = -high;
+        for (int i = 0; i < 200; i++)
+        {
+            double middle = (low + high) / 2;
+            (low, high) = R(middle) < 0 ? (middle, high) : (low, middle);
+        }
+
+        return high;
     }
 
     /// <summary>The curvature where the label is its mean, by the line through those at two labels; null where the curvature is not linear in the label.</summary>

@@ -1,3 +1,4 @@
+using FedLearn.Diagnostics;
 using FedLearn.Privacy;
 using FedLearn.Protocol;
 using FedLearn.Testing;
@@ -13,6 +14,8 @@ public sealed class BrokenChannelTests
         { nameof(ChannelConformance.EveryPayloadArrivesBitForBit), nameof(Broken.LoseNegativeZero) },
         { nameof(ChannelConformance.EveryPayloadArrivesBitForBit), nameof(Broken.WidenElements) },
         { nameof(ChannelConformance.EmptyAndLargeVectorsArrive), nameof(Broken.CutLarge) },
+        { nameof(ChannelConformance.EmptyAndLargeVectorsArrive), nameof(Broken.NarrowLarge) },
+        { nameof(ChannelConformance.BothDirectionsWorkAtOnce), nameof(Broken.HalfDuplex) },
         { nameof(ChannelConformance.AnotherRoundIsRefused), nameof(Broken.RepairRound) },
         { nameof(ChannelConformance.AnotherLengthIsRefused), nameof(Broken.AnyLength) },
         { nameof(ChannelConformance.NonFiniteNumbersAreRefused), nameof(Broken.RepairNaN) },
@@ -26,6 +29,8 @@ public sealed class BrokenChannelTests
         { nameof(ChannelConformance.TooLargeIsRefusedBeforeSending), nameof(Broken.NoLimit) },
         { nameof(ChannelConformance.StatisticsAgreeOnBothSides), nameof(Broken.NoStatistics) },
         { nameof(ChannelConformance.ReleasesAreCountedByNameAndProtection), nameof(Broken.SendTwice) },
+        { nameof(ChannelConformance.ReleasesAreCountedByNameAndProtection), nameof(Broken.RenameReleases) },
+        { nameof(ChannelConformance.AnotherKindIsRefused), nameof(Broken.OtherException) },
         { nameof(ChannelConformance.NamesAreMirrored), nameof(Broken.OneName) },
         { nameof(ChannelConformance.NobodySeesMemoryChange), nameof(Broken.KeepTransient) },
         { nameof(ChannelConformance.NobodySeesMemoryChange), nameof(Broken.GiveBackEarly) },
@@ -61,12 +66,14 @@ public sealed class BrokenChannelTests
     private enum Broken
     {
         Nowhere, SwapMessages, LoseNegativeZero, WidenElements, CutLarge, RepairRound, AnyLength, RepairNaN, AbortAsCompletion, CompleteAtOnce,
-        HastyTimeout, EndCancelled, IgnoreCancellation, NoLimit, NoStatistics, SendTwice, OneName, KeepTransient, GiveBackEarly, LetGoEarly,
+        HastyTimeout, EndCancelled, IgnoreCancellation, NoLimit, NoStatistics, SendTwice, OneName, KeepTransient, GiveBackEarly, LetGoEarly, NarrowLarge, HalfDuplex, RenameReleases,
+        OtherException,
     }
 
     private sealed class BrokenChannel(IPartyChannel inner, Broken fault) : IPartyChannel
     {
         private (int Round, Released<Scores> Message)? _held;
+        private bool _receives;
 
         public string LocalParty => fault == Broken.OneName ? "party" : inner.LocalParty;
 
@@ -74,7 +81,8 @@ public sealed class BrokenChannelTests
 
         public ChannelStatistics Statistics => fault == Broken.NoStatistics ? default : inner.Statistics;
 
-        public IReadOnlyDictionary<(string Name, Protection Protection), long> Releases => inner.Releases;
+        public IReadOnlyDictionary<(string Name, Protection Protection), long> Releases => fault == Broken.RenameReleases
+            ? inner.Releases.ToDictionary(release => (release.Key.Name + "!", release.Key.Protection), release => release.Value) : inner.Releases;
 
         public bool TakesTransient => fault is Broken.KeepTransient or Broken.GiveBackEarly;
 
@@ -105,6 +113,13 @@ public sealed class BrokenChannelTests
                 case (Broken.CutLarge, Scores { Length: > 1_000_000 } s):
                     await inner.SendAsync(round, Disclosure.Unprotected(new Scores(s.Values[..1_000_000]), message.Name), cancellationToken);
                     break;
+                case (Broken.NarrowLarge, Scores { Length: > 1_000_000 } s):
+                    await Resend(s, v => (float)v, s.ElementType);
+                    break;
+                // Where a lock for both directions would wait for ever.
+                case (Broken.HalfDuplex, _) when _receives:
+                    await inner.DisposeAsync();
+                    throw new IOException("a message is being received");
                 case (Broken.KeepTransient, Scores s):
                     await inner.SendAsync(round, Disclosure.Unprotected(new Scores(s.Values), message.Name), cancellationToken);
                     break;
@@ -129,6 +144,7 @@ public sealed class BrokenChannelTests
 
         public async ValueTask<T> ReceiveAsync<T>(int round, int? length, CancellationToken cancellationToken = default) where T : Payload
         {
+            _receives = true;
             try
             {
                 T received = await inner.ReceiveAsync<T>(fault == Broken.RepairRound ? 0 : round, fault == Broken.AnyLength ? null : length, cancellationToken);
@@ -139,6 +155,14 @@ public sealed class BrokenChannelTests
             catch (OperationCanceledException) when (fault == Broken.EndCancelled)
             {
                 throw new IOException("cancelled");
+            }
+            catch (PeerException) when (fault == Broken.OtherException)
+            {
+                throw new NullReferenceException("no such kind");
+            }
+            finally
+            {
+                _receives = false;
             }
         }
 

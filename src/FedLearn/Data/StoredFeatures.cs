@@ -26,7 +26,7 @@ public sealed partial class FeatureMap
     private void CheckCells(Table table, int rows)
     {
         if ((long)rows * FeatureNames.Count > Array.MaxLength)
-            throw DataErrors.Bad(DataErrors.TooLarge, table.Place, "the table has more cells than fit one matrix in memory.", "Use fewer rows or columns, or name a folder under scratch.");
+            throw DataErrors.TooManyCells(table.Place, rows, FeatureNames.Count);
     }
 
     /// <summary>Rows in a mapped file. A table that is mapped itself is read from its start to its end, and written in the order that was asked for.</summary>

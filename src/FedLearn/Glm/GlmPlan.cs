@@ -279,6 +279,10 @@ internal sealed class GlmPlan
             throw Refused(GlmErrors.ClassesNotDeclared, "model.classes", "the number of classes would be taken from the labels.", "Declare model.classes.");
         if (multinomial && job.Training.OffsetBound is not null)
             throw Invalid("training.offsetBound", "an offset is the same for every class and changes nothing.", "Leave it out.");
+        if (job.Model.Family.Parameters.FirstOrDefault(p => !double.IsFinite(p.Value)).Key is { } parameter)
+            throw Invalid("model.family", $"the parameter '{parameter}' of the family '{job.Model.Family.Name}' is no finite number.", "Make the family with another parameter.");
+        if (!multinomial && job.Model.Family.Outputs == 1)
+            CheckLink(job.Model.Family);
         if (job.Training.ClassWeights is null)
             return;
         if (!IsOfClasses(job.Model.Family))
@@ -287,6 +291,25 @@ internal sealed class GlmPlan
         if (job.Training.ClassWeights is GlmClassWeights.Declared declared
             && (declared.Weights.Any(w => !double.IsFinite(w) || w < 0) || declared.Weights.All(w => w == 0) || (classes is { } m && declared.Weights.Count != m)))
             throw Invalid("training.classWeights", "it is not one finite number of at least 0 for each class, one of them above 0.", "Give as many weights as classes.");
+    }
+
+    // Figures go from means back to scores once training has ended, and been paid for.
+    private static void CheckLink(IGlmFamily family)
+    {
+        const double Near = 1e-6;
+        double mean = family.Mean(0), score;
+        try
+        {
+            score = family.LinkOf(mean);
+        }
+        catch (NotSupportedException)
+        {
+            throw Invalid("model.family", $"the family '{family.Name}' does not implement its link '{family.Link}'.", "Implement IGlmFamily.LinkOf: the linear predictor at a mean.");
+        }
+
+        if (double.IsFinite(mean) && !(Math.Abs(score) <= Near))
+            throw Invalid("model.family", $"LinkOf of the family '{family.Name}' does not give the linear predictor 0 back from its mean; its link is called '{family.Link}'.",
+                "Name the link that Means inverts, or implement IGlmFamily.LinkOf. GlmFamilyConformance of FedLearn.Testing checks the rest.");
     }
 
     /// <summary>What no private mode covers, and what goes together in mode none.</summary>

@@ -43,7 +43,10 @@ public class GlmFamilyConformanceTests
     public static TheoryData<string, string> Faults => new()
     {
         { "upper-case name", "description" },
+        { "parameter that is not a number", "description" },
         { "NaN is legal", "labels" },
+        { "fault holds the label", "labels" },
+        { "fault holds the label, rounded", "labels" },
         { "a legal label is refused", "labels" },
         { "mean loss instead of the sum", "rows by themselves" },
         { "the last row is forgotten", "rows by themselves" },
@@ -55,15 +58,20 @@ public class GlmFamilyConformanceTests
         { "deviance of the loss itself", "deviance" },
         { "mean of another link", "means" },
         { "means spoilt in place", "means" },
+        { "link without LinkOf", "link" },
+        { "name of another link", "link" },
         { "information of the label 0", "information" },
         { "unit variance of Poisson", "information" },
         { "start ignores weights", "start" },
         { "start of no label is infinite", "start" },
         { "empty span throws", "empty spans" },
+        { "residuals throw what they should not", "rows by themselves" },
         { "NaN becomes 0", "not a number" },
         { "kind of another", "bounds" },
         { "Lipschitz constant too small", "bounds" },
         { "labels below the least", "bounds" },
+        { "Lipschitz constant of the given labels", "bounds" },
+        { "Lipschitz constant of one range", "bounds" },
     };
 
     [Theory]
@@ -74,6 +82,9 @@ public class GlmFamilyConformanceTests
         ConformanceException error = Assert.Throws<ConformanceException>(() => GlmFamilyConformance.Check(new Broken(fault), labels));
         Assert.Contains($", {check}: ", error.Message, StringComparison.Ordinal);
     }
+
+    [Fact]
+    public void Check_BoundOfEveryLabelInRange_Passes() => GlmFamilyConformance.Check(new Broken("nothing, and bounds of its own"), Counts);
 
     [Fact]
     public void Check_BrokenClasses_NamesTheCheck()
@@ -98,13 +109,15 @@ public class GlmFamilyConformanceTests
         private readonly IGlmFamily _sound = fault switch
         {
             "residual without the label's square" or "information of the label 0" or "unit variance of Poisson" or "deviance of the loss itself" => GlmFamilies.Gamma,
-            "saturated loss forgotten" or "loss not convex" => GlmFamilies.Poisson,
+            "saturated loss forgotten" or "loss not convex" or "nothing, and bounds of its own" or "Lipschitz constant of the given labels" or "Lipschitz constant of one range" => GlmFamilies.Poisson,
             _ => new NegativeBinomialFamily(2),
         };
 
         public string Name => fault == "upper-case name" ? "Broken" : "broken";
 
-        public string Link => "log";
+        public string Link => fault switch { "link without LinkOf" => "cloglog", "name of another link" => "identity", _ => "log" };
+
+        public IReadOnlyDictionary<string, double> Parameters => new Dictionary<string, double> { ["spread"] = fault == "parameter that is not a number" ? double.NaN : 2 };
 
         public bool EstimatesDispersion => fault == "unit variance of Poisson";
 
@@ -113,6 +126,8 @@ public class GlmFamilyConformanceTests
         public string? LabelFault(double label) => fault switch
         {
             "NaN is legal" => double.IsNaN(label) ? null : _sound.LabelFault(label),
+            "fault holds the label" when _sound.LabelFault(label) is not null => $"{label} is no count.",
+            "fault holds the label, rounded" when _sound.LabelFault(label) is not null => string.Create(System.Globalization.CultureInfo.InvariantCulture, $"{label:G3} is no count."),
             "a legal label is refused" => label == 7 ? "the label is too large." : _sound.LabelFault(label),
             _ => _sound.LabelFault(label),
         };
@@ -123,6 +138,8 @@ public class GlmFamilyConformanceTests
         {
             if (fault == "empty span throws" && scores.IsEmpty)
                 throw new ArgumentException("empty");
+            if (fault == "residuals throw what they should not")
+                throw new KeyNotFoundException("no such row");
             int written = fault == "the last row is forgotten" && scores.Length > 8 ? scores.Length - 1 : scores.Length;
             _sound.Residuals(scores[..written], labels[..written], residuals[..written]);
             for (int i = 0; i < scores.Length; i++)
@@ -200,6 +217,13 @@ public class GlmFamilyConformanceTests
         {
             "kind of another" => GlmFamilies.Poisson.Bounds,
             "Lipschitz constant too small" => _sound.Bounds! with { Lipschitz = (clip, bound) => 0.7 * _sound.Bounds.Lipschitz!(clip, bound) },
+            "Lipschitz constant of the given labels" or "Lipschitz constant of one range" => new(GlmFamilyKind.Convex)
+            {
+                Lipschitz = (clip, _) => clip + 7,      // right for labels up to 7 alone
+                LeastLabel = 0,
+                NeedsLabelRange = fault == "Lipschitz constant of one range",
+            },
+            "nothing, and bounds of its own" => new(GlmFamilyKind.Convex) { Lipschitz = (clip, bound) => clip + bound!.Value, LeastLabel = 0, NeedsLabelRange = true },
             "labels below the least" => _sound.Bounds! with { LeastLabel = 1 },
             _ => _sound.Bounds is { Kind: GlmFamilyKind.Convex } bounds ? bounds : null,
         };

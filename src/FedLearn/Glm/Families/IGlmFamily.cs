@@ -9,14 +9,15 @@ namespace FedLearn.Glm;
 /// <para>A row has K = <see cref="Outputs"/> linear predictors, one for all families but those of classes. Vectors over b rows and K predictors are
 /// class-major: predictor m of row i stands at m b + i. Implementations are stateless and thread-safe.</para>
 /// <para>A family of one's own implements this interface in one class; GlmFamilyConformance of FedLearn.Testing checks it. It trains in mode none
-/// at once, and in mode hdp-vfl when it declares <see cref="Bounds"/>.</para>
+/// at once, in mode hdp-vfl when it declares <see cref="Bounds"/>, and in mode one-round when it declares them, its link is identity or log, by that name,
+/// and the label has a declared range (<see cref="GlmPartyOptions.LabelRange"/>). Other modes take families of this library alone.</para>
 /// </remarks>
 public interface IGlmFamily
 {
     /// <summary>Name in run files and reports, lower case.</summary>
     string Name { get; }
 
-    /// <summary>Name of the link, such as <c>log</c>, for reports.</summary>
+    /// <summary>Name of the link, such as <c>log</c>, for reports. Another name than identity, log and logit needs <see cref="LinkOf"/>.</summary>
     string Link { get; }
 
     /// <summary>Numbers that tell families of one name apart, such as the power of Tweedie, for model files; by name.</summary>
@@ -82,7 +83,8 @@ public interface IGlmFamily
     /// <param name="means">Receives the means; may be the memory of <paramref name="scores"/>.</param>
     void Means(ReadOnlySpan<double> scores, Span<double> means);
 
-    /// <summary>Linear predictor at a mean: the link. Only asked of families of one linear predictor.</summary>
+    /// <summary>Linear predictor at a mean: the link, which <see cref="Means"/> inverts. Only asked of families of one linear predictor, for the figures of a
+    /// trained model; tried at one mean before training (FL2400).</summary>
     /// <param name="mean">Mean of the label.</param>
     /// <exception cref="NotSupportedException">The link is none of identity, log and logit, and the family does not say what it is.</exception>
     double LinkOf(double mean) => Link switch

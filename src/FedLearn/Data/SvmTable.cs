@@ -30,6 +30,7 @@ internal static class SvmTable
         var rows = new Rows(path, first, schema?.FeatureNames.Count ?? source.Columns, Columns(schema), needLabel ? source.LabelRange : null, needLabel);
         try
         {
+            DataErrors.RefuseWithoutLength(path);
             rows.ReadAll(cancellationToken);
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException or ArgumentException)

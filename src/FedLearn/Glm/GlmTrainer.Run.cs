@@ -107,7 +107,7 @@ public sealed partial class GlmTrainer
         if (outcome.MeasureTrain is not null || outcome.MeasureTest is not null)
             Begin(GlmStage.Measuring, rows.Train.Length + rows.Test.Length);
         ModelEvaluation? trained = outcome.MeasureTrain?.Invoke(), tested = outcome.MeasureTest?.Invoke();
-        GuestOnlyMetrics? alone = IsActive && _plan.Private ? GuestOnly.Fit(_plan.Job.Model.Family, work.Train, work.Test, targets, testTargets) : null;
+        GuestOnlyMetrics? alone = IsActive && _plan.Private ? GuestOnly.Fit(_plan.Job.Model.Family, work.Train, work.Test, targets, testTargets, _plan.LocalIntercept) : null;
         return new GlmPartyResult
         {
             Party = _options.Party,
@@ -206,7 +206,7 @@ public sealed partial class GlmTrainer
         return new RunRows(aligned, trainRows, testRows, heldOut, RowSplit.Fingerprint48(test), told);
     }
 
-    private LinearPart PartOf(FeatureRows features) => new(features, IsActive && _plan.FreeIntercept, _plan.Family.Outputs);
+    private LinearPart PartOf(FeatureRows features) => new(features, IsActive && (_plan.Mode == PrivacyMode.OneRound ? _plan.LocalIntercept : _plan.FreeIntercept), _plan.Family.Outputs);
 
     /// <summary>What a run is charged for, before its first message.</summary>
     /// <param name="Calibration">Noise of the party's own messages; null where it noises none.</param>

@@ -19,9 +19,10 @@ internal static class GuestOnly
     /// <summary>Length of the gradient, relative to the mean residual of the model without features, that is short enough for four digits of a metric.</summary>
     private const double Accuracy = 1e-4;
 
-    /// <summary>Fits on the training rows with penalty <see cref="OneRoundRefit.Penalty"/>, and measures.</summary>
-    public static GuestOnlyMetrics Fit(IGlmFamily family, LinearPart train, LinearPart test, GlmTargets trainTargets, GlmTargets testTargets)
+    /// <summary>Fits on the training rows with penalty <see cref="OneRoundRefit.Penalty"/>, and measures. An intercept is free, whatever the claims of the others need: nothing of the fit leaves.</summary>
+    public static GuestOnlyMetrics Fit(IGlmFamily family, LinearPart train, LinearPart test, GlmTargets trainTargets, GlmTargets testTargets, bool intercept)
     {
+        (train, test) = (train.With(train.Outputs, intercept), test.With(test.Outputs, intercept));
         NewtonResult fit = OneRoundRefit.Fit(train, family, trainTargets.Labels, trainTargets.Offsets, 1, trainTargets.Weights, relative: Accuracy);
         double[] scores = new double[test.Rows * test.Outputs];
         test.Scores(0, fit.Weights, scores);

@@ -17,6 +17,7 @@ internal static class CsvFile
     {
         try
         {
+            DataErrors.RefuseWithoutLength(path);
             return CsvReader.FromFile(path, new CsvReaderOptions
             {
                 Separator = (dialect ?? CsvDialect.Usual).Separator,
@@ -126,7 +127,7 @@ internal static class CsvFile
         byte[] start = new byte[1 << 16];
         try
         {
-            if (new FileInfo(path).Length == 0)                                                  // a pipe, which can be read once
+            if (!DataErrors.HasLength(path))
                 return null;
             using SafeFileHandle file = File.OpenHandle(path);
             return start[..CsvPieces.Fill(file, start, 0)];

@@ -135,6 +135,17 @@ public static class DataErrors
     internal static BadInputException Bad(string id, string place, string cause, string remedy, Exception? inner = null) =>
         new(id, place, cause, remedy, inner);
 
+    /// <summary>Refuses a file of no length before it is opened. Pipes and devices have none: opening one may wait for ever, and tables are read more than once.</summary>
+    /// <exception cref="BadInputException">FL3010.</exception>
+    internal static void RefuseWithoutLength(string path)
+    {
+        if (File.Exists(path) && !HasLength(path))
+            throw Bad(NoRows, path, "the file is empty, or is no file but a pipe or a device.", "Give at least one row, and save to a file what comes through a pipe.");
+    }
+
+    /// <summary>Whether there is a file with something in it, at the end of links.</summary>
+    internal static bool HasLength(string path) => (File.ResolveLinkTarget(path, returnFinalTarget: true) ?? new FileInfo(path)) is FileInfo { Exists: true, Length: > 0 };
+
     /// <summary>Why a file cannot be opened.</summary>
     internal static BadInputException Unreadable(string path, Exception inner)
     {

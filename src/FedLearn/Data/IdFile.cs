@@ -14,6 +14,7 @@ internal static class IdFile
         byte[] text;
         try
         {
+            DataErrors.RefuseWithoutLength(path);
             text = File.ReadAllBytes(path);
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException or ArgumentException)

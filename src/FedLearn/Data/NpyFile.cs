@@ -21,6 +21,7 @@ internal static partial class NpyFile
     {
         try
         {
+            DataErrors.RefuseWithoutLength(path);
             using var stream = new FileStream(path, FileMode.Open, FileAccess.Read, FileShare.Read);
             (string type, long[] shape, long start) = ReadHeader(stream, path);
             if (shape.Length != dimensions)
@@ -48,6 +49,7 @@ internal static partial class NpyFile
     {
         try
         {
+            DataErrors.RefuseWithoutLength(path);
             var stream = new FileStream(path, FileMode.Open, FileAccess.Read, FileShare.Read, 1);
             try
             {
@@ -86,6 +88,7 @@ internal static partial class NpyFile
     {
         try
         {
+            DataErrors.RefuseWithoutLength(path);
             using var stream = new FileStream(path, FileMode.Open, FileAccess.Read, FileShare.Read);
             return ReadHeader(stream, path).Shape;
         }

@@ -100,6 +100,7 @@ internal static class SvmTable
         {
             try
             {
+                DataErrors.RefuseWithoutLength(path);
                 ReadLines(cancellationToken);
             }
             catch (Exception e) when (e is IOException or UnauthorizedAccessException or ArgumentException)

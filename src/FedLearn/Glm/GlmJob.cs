@@ -12,7 +12,7 @@ public enum GlmIntercept
     None = 0,
 
     /// <summary>In mode none one free, unpenalised intercept at the active party; in a private mode a constant column at every party,
-    /// inside the row norm, penalised and projected.</summary>
+    /// inside the row norm, penalised and projected; in mode one-round the active party's own fit, which no message depends on, has a free intercept beside it.</summary>
     Default = 1,
 
     /// <summary>One free, unpenalised intercept at the active party, in every mode.</summary>

@@ -45,6 +45,9 @@ internal sealed class GlmPlan
 
     public bool FreeIntercept { get; }
 
+    /// <summary>Whether fits that the active party makes for itself, of which nothing leaves, have a free intercept: wherever the job has an intercept at all, beside the constant column too.</summary>
+    public bool LocalIntercept => FreeIntercept || Constant;
+
     /// <summary>Whether an iteration is over all rows.</summary>
     public bool FullBatch => Optimizer != GlmOptimizer.Sgd;
 

@@ -144,7 +144,7 @@ public sealed partial class GlmTrainer
             [
                 .. outcome.Warnings, .. _plan.ScoresMayLeave ? [] : (string[])[NoPrediction], .. Said(trained?.Warnings("training")), .. Said(tested?.Warnings("test")), .. lacking,
                 .. IsActive ? _plan.NarrowBounds(_options) : [],
-                .. channels.Count > 0 && _plan.Job.Fold is null ? GuestOnly.Warnings(tested?.Metrics, alone?.Test) : [],
+                .. channels.Count > 0 && _plan.Job.Fold is null ? GuestOnly.Warnings(tested?.Metrics, alone) : [],
                 .. Said(tested is null ? PerfectRanking.Warnings(trained?.Metrics, rows.Train.Length, "training") : PerfectRanking.Warnings(tested.Metrics, rows.Test.Length, "test")),
                 .. IgnoredColumns(), .. BoundsWithoutUse(), .. CellsOutside.Warnings(_input.Party, map, _input.Table, rows.Train, "training", _plan.Private), .. BegunAnew(agreement, account),
                 .. ZeroNote(_plan.Job.Fold, _input.Party, zeros),
@@ -157,7 +157,7 @@ public sealed partial class GlmTrainer
     {
         try
         {
-            return (GuestOnly.Fit(_plan.Job.Model.Family, work.Train, work.Test, targets, testTargets), []);
+            return (GuestOnly.Fit(_plan.Job.Model.Family, work.Train, work.Test, targets, testTargets, _plan.LocalIntercept), []);
         }
 #pragma warning disable CA1031 // whatever a family of one's own throws, or memory that is short
         catch (Exception e)
@@ -233,7 +233,7 @@ public sealed partial class GlmTrainer
         return new RunRows(aligned, trainRows, testRows, heldOut, RowSplit.Fingerprint48(test), told);
     }
 
-    private LinearPart PartOf(FeatureRows features) => new(features, IsActive && _plan.FreeIntercept, _plan.Family.Outputs);
+    private LinearPart PartOf(FeatureRows features) => new(features, IsActive && (_plan.Mode == PrivacyMode.OneRound ? _plan.LocalIntercept : _plan.FreeIntercept), _plan.Family.Outputs);
 
     /// <summary>What a run is charged for, before its first message.</summary>
     /// <param name="Calibration">Noise of the party's own messages; null where it noises none.</param>

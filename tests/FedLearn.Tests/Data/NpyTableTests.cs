@@ -108,7 +108,7 @@ public sealed class NpyTableTests : IDisposable
     public void Load_DamagedFile_Refused()
     {
         byte[] whole = Npy("<f8", "2, 1", [1.0, 2.0]);
-        Refuses(DataErrors.MalformedNpy, "x.npy", []);
+        Refuses(DataErrors.NoRows, "x.npy", []);
         Refuses(DataErrors.MalformedNpy, "x.npy", Encoding.ASCII.GetBytes("id,a\nx,1\nmore,2\n"));
         Refuses(DataErrors.MalformedNpy, "x.npy", [0x92, .. whole[1..]]);
         Refuses(DataErrors.MalformedNpy, "x.npy", [.. whole[..6], 9, .. whole[7..]]);

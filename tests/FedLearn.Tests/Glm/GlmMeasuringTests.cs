@@ -70,7 +70,7 @@ public class GlmMeasuringTests
     [Fact]
     public void GuestOnly_Warnings_NameTheFigureThatIsWorse()
     {
-        static string? Said(MetricSet? model, MetricSet? alone) => GuestOnly.Warnings(model, alone).SingleOrDefault();
+        static string? Said(MetricSet? model, MetricSet? alone) => GuestOnly.Warnings(model, new(new(), alone)).SingleOrDefault();
         Assert.Contains("the model's log loss is 0.7, and that of the active party alone 0.69.", Said(new() { LogLoss = .7, Deviance = 1 }, new() { LogLoss = .69, Deviance = 2 }), StringComparison.Ordinal);
         Assert.Contains("the model's deviance is 1.5, and that of the active party alone 1.4.", Said(new() { Deviance = 1.5 }, new() { Deviance = 1.4 }), StringComparison.Ordinal);
         Assert.Contains("outside the claim", Said(new() { Deviance = double.PositiveInfinity }, new() { Deviance = 1.4 }), StringComparison.Ordinal);
@@ -78,5 +78,7 @@ public class GlmMeasuringTests
         Assert.All([(.69, .69), (.68, .69), (.69005, .69), (double.NaN, .69)], pair => Assert.Null(Said(new() { LogLoss = pair.Item1 }, new() { LogLoss = pair.Item2 })));
         Assert.Null(Said(null, new() { LogLoss = 1 }));
         Assert.Null(Said(new() { LogLoss = 1 }, null));
+        Assert.Empty(GuestOnly.Warnings(new() { LogLoss = 1 }, null));
+        Assert.Contains("did not converge", Assert.Single(GuestOnly.Warnings(null, new(new(), null) { Converged = false })), StringComparison.Ordinal);
     }
 }

@@ -40,13 +40,14 @@ internal static class NewtonSolver
     /// be within the tolerance. Null: no allowance.</param>
     /// <param name="iterations">Largest number of steps.</param>
     /// <param name="times">How second derivatives are multiplied; null for K = 1.</param>
+    /// <param name="start">Where to start, shape [d]; null for 0.</param>
     /// <param name="cancellationToken">Stops.</param>
     public static NewtonResult Minimise(LinearPart part, double l2, RowDerivatives loss, double tolerance, double relative = 0,
-        Func<double, double>? gradientError = null, int iterations = LargestIterations, RowProducts? times = null, CancellationToken cancellationToken = default)
+        Func<double, double>? gradientError = null, int iterations = LargestIterations, RowProducts? times = null, double[]? start = null, CancellationToken cancellationToken = default)
     {
         times ??= TensorPrimitives.Multiply<double>;
         int d = part.Dimension, n = part.Rows * part.Outputs;
-        double[] w = new double[d], a = new double[n], first = new double[n], second = new double[n], g = new double[d];
+        double[] w = start is null ? new double[d] : [.. start], a = new double[n], first = new double[n], second = new double[n], g = new double[d];
         double[] step = new double[d], along = new double[n], triedW = new double[d], triedA = new double[n], triedG = new double[d], buffer = new double[n];
         double length = GradientAt(w, a, g), enough = Math.Max(tolerance, relative * length);
         for (int iteration = 0; ; iteration++)

@@ -16,7 +16,7 @@ internal readonly record struct ScoreLevel(double Expected, double Variance);
 /// <summary>The active party's local fits: of its own features to the others' noisy scores, and of its own model beside them. Nothing of it is sent.</summary>
 internal static class OneRoundRefit
 {
-    /// <summary>Penalty of the active party's own model.</summary>
+    /// <summary>Penalty of the active party's own model, on all but its intercept.</summary>
     public const double Penalty = 1e-4;
 
     /// <summary>Of the variance of the labels, what the others' features are expected to explain.</summary>
@@ -93,7 +93,7 @@ internal static class OneRoundRefit
         return new PosteriorShare(mean, signal * (1 - rho), signal);
     }
 
-    /// <summary>Fits (1/sum u) sum u_i l(kappa (x_i.w + o_i), y_i) + (penalty/2)|w|^2.</summary>
+    /// <summary>Fits (1/sum u) sum u_i l(kappa (x_i.w + o_i), y_i) + (penalty/2)|w|^2, a free intercept among x but not under the penalty.</summary>
     /// <param name="part">Own rows.</param>
     /// <param name="family">Family.</param>
     /// <param name="labels">Canonical labels, shape [n].</param>
@@ -101,13 +101,13 @@ internal static class OneRoundRefit
     /// <param name="kappa">Attenuation of the linear predictor, by the uncertainty of the offsets; 1 for none.</param>
     /// <param name="weights">Sample weights u, at least 0 and not all 0, shape [n]; null for ones.</param>
     /// <param name="penalty">Penalty.</param>
-    /// <param name="tolerance">Length of the gradient to stop at.</param>
-    /// <param name="relative">Or to stop at, times the first gradient's.</param>
+    /// <param name="tolerance">Length of the gradient to stop at; null for that of <see cref="FeaturelessModel.Tolerance"/>.</param>
+    /// <param name="relative">Where it is null: the length, times the mean residual of the model without features.</param>
     /// <param name="iterations">Largest number of Newton steps.</param>
     /// <param name="cancellationToken">Stops.</param>
     /// <returns>Where the fit ended. It is used in any case: a party that gave up would tell its peers something of its rows.</returns>
     public static NewtonResult Fit(LinearPart part, IGlmFamily family, double[] labels, double[]? offsets, double kappa, double[]? weights = null,
-        double penalty = Penalty, double tolerance = FitTolerance, double relative = FitTolerance, int iterations = NewtonSolver.LargestIterations, CancellationToken cancellationToken = default)
+        double penalty = Penalty, double? tolerance = null, double relative = FitTolerance, int iterations = NewtonSolver.LargestIterations, CancellationToken cancellationToken = default)
     {
         double[] z = new double[part.Rows * part.Outputs];
         var targets = new GlmTargets(labels, weights);
@@ -144,8 +144,17 @@ internal static class OneRoundRefit
             targets.Weigh(0, part.Rows, values);
         }
 
-        // Relative to the first gradient as well: a label in large units has a large one.
-        return NewtonSolver.Minimise(part, penalty, Loss, tolerance, relative, null, iterations, part.Outputs > 1 ? Times : null, cancellationToken);
+        // The gradient at 0 does not say what is short: with a link log and exposures in small units it is astronomical.
+        double[]? start = null;
+        if (tolerance is null)
+        {
+            FeaturelessModel model = FeaturelessModel.Of(family, targets with { Offsets = offsets }, kappa);
+            tolerance = model.Tolerance(relative);
+            if (part.FreeIntercept)
+                start = [.. new double[part.Penalised], .. model.Constants];
+        }
+
+        return NewtonSolver.Minimise(part, penalty, Loss, tolerance.Value, iterations: iterations, times: part.Outputs > 1 ? Times : null, start: start, cancellationToken: cancellationToken);
     }
 
     /// <summary>kappa = 1/sqrt(1 + pi variance/8): the mean of a sigmoid over a normal offset is nearly a sigmoid of the shrunk mean (MacKay 1992).</summary>

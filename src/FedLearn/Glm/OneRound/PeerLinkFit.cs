@@ -39,8 +39,8 @@ internal sealed record PeerLinkFit(GlmPeerLink Link, double[] Weights, double[] 
         int n = part.Rows;
         double mean = GlmFamilyExtensions.MeanLabel(targets.Labels, targets.Weights), spread = OneRoundRefit.Variance(targets.Labels);
         (double unit, Attempt alone) = (1, Fit(new double[n]));
-        // The penalty pulls the level of the mean towards the unit, which matters where labels are rare or large.
-        if (mean > 0 && Fit(Filled(n, Math.Log(mean))) is var levelled && levelled.Deviance < alone.Deviance)
+        // Without an intercept the unit is the level of the mean.
+        if (!part.FreeIntercept && mean > 0 && Fit(Filled(n, Math.Log(mean))) is var levelled && levelled.Deviance < alone.Deviance)
             (unit, alone) = (mean, levelled);
         var best = new PeerLinkFit(new GlmPeerLink(unit, LeastFactor * unit) { Slope = 0 }, alone.Weights, Filled(n, Math.Log(unit)), alone.Converged);
         // Labels are at least 0, so that their means differ by no more than the mean itself.
@@ -50,7 +50,8 @@ internal sealed record PeerLinkFit(GlmPeerLink Link, double[] Weights, double[] 
 
         double[] shares = new double[n];
         TensorPrimitives.Subtract(scores, level, shares);
-        shares = OneRoundRefit.ShareOf(part, shares, noise, signal, cancellationToken).Mean;
+        // Not with a free intercept, which would take the level from the noisy scores.
+        shares = OneRoundRefit.ShareOf(part.With(1, intercept: false), shares, noise, signal, cancellationToken).Mean;
         TensorPrimitives.Add(shares, level, shares);
         level = TensorPrimitives.Sum<double>(shares) / n;
         double least = Unlikely(0, alone.Deviance);

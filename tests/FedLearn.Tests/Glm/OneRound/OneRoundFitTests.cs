@@ -143,6 +143,56 @@ public class OneRoundFitTests
         VerticalData.AssertClose(slow, OneRoundRefit.Fit(part, kind, y, null, 1, null, .05).Weights, 1e-6);
     }
 
+    [Theory]
+    [InlineData("poisson")]
+    [InlineData("gamma")]
+    [InlineData("tweedie")]
+    public void Refit_ExposuresInAnotherUnit_IsTheSameFit(string family)
+    {
+        var random = new Random(6);
+        (double[][] x, LinearPart part) = Rows(random, 200, 3);
+        // Years over five orders of magnitude, then seconds and nanoseconds.
+        double[] o = [.. x.Select(_ => 12 * random.NextDouble() - 6)], y = [.. x.Select((row, i) => .5 + Math.Round(Math.Exp(row[0] + o[i]) * 2 * random.NextDouble()))];
+        NewtonResult years = OneRoundRefit.Fit(part.With(1, intercept: true), VerticalData.Family(family), y, o, 1);
+        Assert.True(years.Converged);
+        foreach (double unit in (double[])[3e7, 3e16])
+        {
+            NewtonResult fit = OneRoundRefit.Fit(part.With(1, intercept: true), VerticalData.Family(family), y, [.. o.Select(v => v + Math.Log(unit))], 1);
+            Assert.True(fit.Converged);
+            VerticalData.AssertClose([.. years.Weights[..3], years.Weights[3] - Math.Log(unit)], fit.Weights, 1e-5);
+        }
+    }
+
+    [Fact]
+    public void Refit_LabelsFarFromZero_SlopesAreTheSame()
+    {
+        var random = new Random(7);
+        (double[][] x, LinearPart part) = Rows(random, 200, 3);
+        double[] y = [.. x.Select(row => row[0] - row[1] + Gauss(random))];
+        NewtonResult near = OneRoundRefit.Fit(part.With(1, intercept: true), GlmFamilies.Gaussian, y, null, 1), far = OneRoundRefit.Fit(part.With(1, intercept: true), GlmFamilies.Gaussian, [.. y.Select(v => 1e5 + v)], null, 1);
+        Assert.True(near.Converged && far.Converged);
+        VerticalData.AssertClose([.. near.Weights[..3], near.Weights[3] + 1e5], far.Weights, 1e-4);
+        // Equal labels leave nothing but rounding.
+        Assert.True(OneRoundRefit.Fit(part.With(1, intercept: true), GlmFamilies.Gaussian, [.. y.Select(_ => 1e5 / 3)], null, 1).Converged);
+    }
+
+    [Theory]
+    [InlineData("binomial", 1)]
+    [InlineData("binomial", .8)]
+    [InlineData("multinomial", 1)]
+    public void Refit_RareClass_HasItsShareOnAverage(string family, double kappa)
+    {
+        var random = new Random(8);
+        const int n = 2000;
+        (double[][] x, LinearPart part) = Rows(random, n, 3);
+        IGlmFamily kind = VerticalData.Family(family);
+        double[] y = [.. x.Select((_, i) => i % 500 == 0 ? 1.0 : kind.Outputs > 1 && i % 2 == 0 ? 2 : 0)], o = [.. Enumerable.Range(0, n * kind.Outputs).Select(_ => random.NextDouble() - 3)], means = new double[o.Length];
+        NewtonResult fit = OneRoundRefit.Fit(part.With(kind.Outputs, intercept: true), kind, y, o, kappa);
+        Assert.True(fit.Converged);
+        kind.Means([.. fit.Scores.Zip(o, (a, b) => kappa * (a + b))], means);
+        Assert.Equal(4.0 / n, (kind.Outputs > 1 ? means[n..(2 * n)] : means).Average(), 1e-7);
+    }
+
     [Fact]
     public void Share_NoisyScores_IsThePosteriorMeanOfTheNormalEquations()
     {

@@ -311,6 +311,42 @@ public class OneRoundJobTests
         Assert.Equal(alone.GuestOnly!.Test!.Auc!.Value, alone.Test!.Auc!.Value, 1e-3);
     }
 
+    [Theory]
+    [InlineData(RowBound.Clip)]
+    [InlineData(RowBound.Normalize)]
+    public async Task Train_LabelsFarFromZero_IsAsGood(RowBound rows)
+    {
+        VerticalData data = VerticalData.Random(13, "gaussian", 600, 2, 2);
+        double low = Math.Floor(data.Labels.Min()), high = Math.Ceiling(data.Labels.Max());
+        async Task<GlmPartyResult> Trained(double level)
+        {
+            GlmJob job = Job(data, "gaussian", range: (low + level, high + level)) with { Preprocessing = Features with { Rows = rows } };
+            return (await LocalFederation.TrainAsync(job, data.WithLabels(y => y + level).Inputs(), cancellationToken: TestContext.Current.CancellationToken))[0];
+        }
+
+        GlmPartyResult near = await Trained(0), far = await Trained(10_000);
+        Assert.Equal(near.GuestOnly!.Test!.R2!.Value, far.GuestOnly!.Test!.R2!.Value, 1e-5);
+        // Rounding to the lattice differs.
+        Assert.Equal(near.Test!.R2!.Value, far.Test!.R2!.Value, 1e-2);
+        Assert.InRange(near.Test.R2.Value, .1, 1);
+        Assert.Single(far.Model.Intercepts);
+        GlmJob without = Job(data, "gaussian", range: (low, high)) with { Model = new() { Family = GlmFamilies.Gaussian, Intercept = GlmIntercept.None }, Preprocessing = Features with { Constant = false } };
+        Assert.Empty((await LocalFederation.TrainAsync(without, data.Inputs(), cancellationToken: TestContext.Current.CancellationToken))[0].Model.Intercepts);
+    }
+
+    [Theory]
+    [InlineData(PrivacyMode.OneRound)]
+    [InlineData(PrivacyMode.LabelDp)]
+    public async Task Train_RareClass_FiguresAloneHaveItsShare(PrivacyMode mode)
+    {
+        VerticalData drawn = VerticalData.Random(14, "binomial", 1200, 2, 2);
+        int row = 0;
+        VerticalData data = drawn.WithLabels(_ => row++ % 100 == 0 ? 1 : 0);
+        GlmPartyResult active = (await LocalFederation.TrainAsync(Job(data, mode: mode) with { Split = SplitRule.None }, data.Inputs(), cancellationToken: TestContext.Current.CancellationToken))[0];
+        // Features say next to nothing, so a fit with a free intercept is at least as good as the share itself.
+        Assert.InRange(active.GuestOnly!.Train.LogLoss!.Value, 0, -(.01 * Math.Log(.01) + .99 * Math.Log(.99)));
+    }
+
     [Fact]
     public async Task LabelDp_Residuals_AreThoseOfDebiasedLabelsAndReceivedScores()
     {

@@ -28,8 +28,8 @@ internal static class GuestOnly
         test.Scores(0, fit.Weights, scores);
         testTargets.AddOffsets(0, scores);
         trainTargets.AddOffsets(0, fit.Scores);
-        return new GuestOnlyMetrics(GlmEvaluation.FiguresOf(family, fit.Scores, trainTargets.Labels, trainTargets.Offsets),
-            test.Rows == 0 ? null : GlmEvaluation.FiguresOf(family, scores, testTargets.Labels, testTargets.Offsets)) { Converged = fit.Converged };
+        MetricSet? tested = test.Rows == 0 ? null : GlmEvaluation.FiguresOf(family, scores, testTargets.Labels, testTargets.Offsets);
+        return new GuestOnlyMetrics(GlmEvaluation.FiguresOf(family, fit.Scores, trainTargets.Labels, trainTargets.Offsets), tested) { Converged = fit.Converged };
     }
 
     /// <summary>Says so where the model is worse than the active party alone on the same test rows, beyond what <see cref="Accuracy"/> leaves open; and where that one did not converge.</summary>

@@ -4,12 +4,17 @@ using FedLearn.Dssm;
 namespace FedLearn.Testing;
 
 /// <summary>What every implementation of <see cref="ITowerFactory"/> must do for the towers that <see cref="TowerSpec"/> describes. Depends on no test framework.</summary>
-/// <remarks>Each check throws <see cref="ConformanceException"/> when the towers fail. The reference is <see cref="ReferenceTower"/>, float64 in plain loops. Float64 towers agree with it within
+/// <remarks><para>Each check throws <see cref="ConformanceException"/> when the towers fail. The reference is <see cref="ReferenceTower"/>, float64 in plain loops. Float64 towers agree with it within
 /// <see cref="Tolerance"/> of the largest number of what is compared. A float32 tower rounds every input, parameter and partial sum to within u = 2^-24: a sum of n products is off by at most
-/// n + 2 units of the sum of their magnitudes, which are within a small factor of the largest result, and errors of one layer pass the next; so the bound is 8 u times the sum of (inputs + 8) over the layers.</remarks>
+/// n + 2 units of the sum of their magnitudes, which are within a small factor of the largest result, and errors of one layer pass the next; so the bound is 8 u times the sum of (inputs + 8) over the layers.</para>
+/// <para>A tower of an architecture of one's own has no reference. To it apply <see cref="GradientIsTheDerivative"/>, <see cref="OptimizerAgrees"/>, <see cref="ARowDependsOnItselfAlone"/>,
+/// <see cref="EvaluationLeavesTrainingAlone"/>, <see cref="SavedTowerIsTheSame"/>, <see cref="ForeignBytesAreRefused"/>, <see cref="MisuseIsRefused"/>, <see cref="SameCallsGiveSameBits"/> and
+/// <see cref="ATrainingGoesOnBitForBit"/>. A tower as <see cref="TowerSpec"/> describes it that starts at other values than those of <see cref="TowerStart"/> fails
+/// <see cref="StartsAtTheSharedValues"/> alone; one that draws dropout in another way than <see cref="TowerDropout"/> also fails, where the specification has dropout,
+/// <see cref="OutputsAndGradientsAgree"/>, <see cref="RowGradientsAgree"/>, <see cref="LargeBatchesAgree"/>, <see cref="TrainingAgrees"/> and <see cref="AbsentAndEmptyRowsAreExact"/>.</para></remarks>
 public static class TowerConformance
 {
-    private const int BatchRows = 12, Patience = 25;
+    private const int BatchRows = 12, LargeRows = 300, Patience = 25;
     private const double Exact = 1e-12, Numerical = 1e-6, NumericalStep = 1e-5;
 
     /// <summary>A check.</summary>
@@ -24,6 +29,7 @@ public static class TowerConformance
         [nameof(OutputsAndGradientsAgree)] = OutputsAndGradientsAgree,
         [nameof(GradientIsTheDerivative)] = GradientIsTheDerivative,
         [nameof(RowGradientsAgree)] = RowGradientsAgree,
+        [nameof(LargeBatchesAgree)] = LargeBatchesAgree,
         [nameof(OptimizerAgrees)] = OptimizerAgrees,
         [nameof(TrainingAgrees)] = TrainingAgrees,
         [nameof(AbsentAndEmptyRowsAreExact)] = AbsentAndEmptyRowsAreExact,
@@ -61,7 +67,7 @@ public static class TowerConformance
         Require(tower.ParameterCount == TowerStart.Count(spec), "the number of parameters is another");
         Require(tower.Width == spec.Layers[^1] && tower.Inputs.Equals(spec.Inputs), "the width or the inputs are others");
         Agree(Parameters(tower), TowerStart.Values(spec, Seed), spec.Precision == TowerPrecision.Float64 ? 0 : Math.Pow(2, -24), "the starting values");
-        Require(tower.PrivacyFaults().Count == 0, "a shipped tower reports a privacy fault");
+        Require(tower.PrivacyFaults() is { Count: 0 }, "a tower of a specification reports a privacy fault, or null");
     }
 
     /// <summary>Outputs and gradients are the reference's, in training and outside it.</summary>
@@ -145,6 +151,42 @@ public static class TowerConformance
                 Require(Math.Abs(Dot(sum, sum) - norms[i]) <= Exact * Math.Max(norms[i], 1e-300), "a row's norm is not that of its own gradient");
             }
         }
+    }
+
+    /// <summary>Outputs, gradients, rows' norms and their weighted sums are the reference's in a batch of hundreds of rows with upstream gradients and weights far above 1, and so are steps with
+    /// gradients from outside far above 1, which noise is.</summary>
+    /// <inheritdoc cref="Check" path="/param" />
+    public static void LargeBatchesAgree(ITowerFactory factory, TowerSpec spec)
+    {
+        const double Large = 1000, Steps = 3;
+        using ITower tower = Make(factory, spec);
+        using ReferenceTower reference = Reference(tower, spec);
+        TowerRows rows = RandomRows(spec.Inputs, 30, 13);
+        int[] index = [.. Enumerable.Range(0, LargeRows).Select(i => i % 11 == 10 ? -1 : (7 * i) % rows.Rows)];
+        double tolerance = 2 * Tolerance(spec);
+        foreach (bool training in new[] { false, true })
+            Agree(Outputs(tower, rows, index, training), Outputs(reference, rows, index, training), tolerance, "outputs of a large batch");
+        double[] upstream = Scaled(index.Length * tower.Width, 31), norms = new double[index.Length], expected = new double[index.Length];
+        tower.RowGradientNorms(upstream, norms);
+        reference.RowGradientNorms(upstream, expected);
+        Agree(norms, expected, tolerance, "squared norms of the rows' gradients in a large batch");
+        double[] weights = Scaled(index.Length, 33), sum = new double[tower.ParameterCount], wanted = new double[tower.ParameterCount];
+        tower.WeightedRowGradients(weights, sum);
+        reference.WeightedRowGradients(weights, wanted);
+        Agree(sum, wanted, tolerance, "the sum of the rows' gradients under large weights");
+        tower.Backward(upstream);
+        reference.Backward(upstream);
+        Agree(Gradient(tower), Gradient(reference), tolerance, "the gradient of a large batch");
+        for (ulong step = 0; step < Steps; step++)
+        {
+            double[] gradient = Scaled(tower.ParameterCount, 35 + step);
+            tower.Step(gradient);
+            reference.Step(gradient);
+        }
+
+        Agree(Parameters(tower), Parameters(reference), spec.Precision == TowerPrecision.Float64 ? Exact : 8 * Patience * Math.Pow(2, -24), "parameters after steps with large gradients");
+
+        static double[] Scaled(int count, ulong seed) => [.. Numbers(count, seed).Select(value => Large * value)];
     }
 
     /// <summary>Many steps with gradients from outside lead where the reference goes.</summary>

@@ -14,6 +14,12 @@ public sealed class BrokenTowerTests
         { nameof(TowerConformance.OutputsAndGradientsAgree), nameof(Fault.MeanGradient) },
         { nameof(TowerConformance.OutputsAndGradientsAgree), nameof(Fault.OtherDropout) },
         { nameof(TowerConformance.GradientIsTheDerivative), nameof(Fault.MeanGradient) },
+        { nameof(TowerConformance.StartsAtTheSharedValues), nameof(Fault.ReportsNull) },
+        { nameof(TowerConformance.LargeBatchesAgree), nameof(Fault.NormsOfSmallBatches) },
+        { nameof(TowerConformance.LargeBatchesAgree), nameof(Fault.CapsNorms) },
+        { nameof(TowerConformance.LargeBatchesAgree), nameof(Fault.LargeWeightsIgnored) },
+        { nameof(TowerConformance.LargeBatchesAgree), nameof(Fault.OutputsOfSmallBatches) },
+        { nameof(TowerConformance.LargeBatchesAgree), nameof(Fault.ClipsSteps) },
         { nameof(TowerConformance.RowGradientsAgree), nameof(Fault.NormNotSquared) },
         { nameof(TowerConformance.RowGradientsAgree), nameof(Fault.WeightsIgnored) },
         { nameof(TowerConformance.OptimizerAgrees), nameof(Fault.SkipsZeroGradients) },
@@ -33,6 +39,7 @@ public sealed class BrokenTowerTests
     {
         Nowhere, OtherStart, ReportsFault, InexactOutput, MeanGradient, OtherDropout, NormNotSquared, WeightsIgnored, SkipsZeroGradients, StepTwice, AbsentIsRowZero, MixesRows,
         EvaluationIsKept, SavesFloats, TakesAnyBytes, BackwardAnytime, Unstable, ForgetsMoments, ForgetsTheEvaluation,
+        ReportsNull, NormsOfSmallBatches, CapsNorms, LargeWeightsIgnored, OutputsOfSmallBatches, ClipsSteps,
     }
 
     [Theory]
@@ -48,6 +55,21 @@ public sealed class BrokenTowerTests
     {
         foreach (string check in TowerConformance.All.Keys)
             Assert.DoesNotContain(TowerConformance.Specs, spec => Finds(check, new BrokenFactory(Fault.Nowhere), spec));
+    }
+
+    // As the documentation of the kit says.
+    [Fact]
+    public void Kit_OtherStartingValuesOrDropout_FailNoOtherChecks()
+    {
+        string[] Failed(Func<TowerSpec, bool> where) =>
+            [.. TowerConformance.All.Keys.Where(check => TowerConformance.Specs.Where(where).Any(spec => Finds(check, new BrokenFactory(Fault.OtherStart), spec))).Order(StringComparer.Ordinal)];
+
+        Assert.Equal([nameof(TowerConformance.StartsAtTheSharedValues)], Failed(spec => spec.Dropout == 0));
+        Assert.Equal(
+            [
+                nameof(TowerConformance.AbsentAndEmptyRowsAreExact), nameof(TowerConformance.LargeBatchesAgree), nameof(TowerConformance.OutputsAndGradientsAgree), nameof(TowerConformance.RowGradientsAgree),
+                nameof(TowerConformance.StartsAtTheSharedValues), nameof(TowerConformance.TrainingAgrees),
+            ], Failed(spec => spec.Dropout > 0));
     }
 
     private static bool Finds(string check, ITowerFactory factory, TowerSpec spec)
@@ -105,6 +127,8 @@ public sealed class BrokenTowerTests
                 inner.Forward(rows, changed, output, training || fault == Fault.EvaluationIsKept);
             if (fault == Fault.InexactOutput && output.Length > 0)
                 output[0] += 1e-3;
+            if (fault == Fault.OutputsOfSmallBatches && index.Length > 64)
+                output.Clear();
             if (fault == Fault.MixesRows && output.Length > Width)
                 output[0] += output[Width];
         }
@@ -130,6 +154,11 @@ public sealed class BrokenTowerTests
             if (fault == Fault.NormNotSquared)
                 foreach (ref double norm in squaredNorms)
                     norm = Math.Sqrt(norm);
+            if (fault == Fault.CapsNorms)
+                foreach (ref double norm in squaredNorms)
+                    norm = Math.Min(norm, 1e4);
+            if (fault == Fault.NormsOfSmallBatches && squaredNorms.Length > 20)
+                squaredNorms.Clear();
         }
 
         public void WeightedRowGradients(ReadOnlySpan<double> rowWeights, Span<double> sum)
@@ -137,6 +166,8 @@ public sealed class BrokenTowerTests
             double[] weights = rowWeights.ToArray();
             if (fault == Fault.WeightsIgnored)
                 Array.Fill(weights, 1);
+            if (fault == Fault.LargeWeightsIgnored)
+                weights = [.. weights.Select(weight => Math.Min(weight, 1))];
             (other ?? inner).WeightedRowGradients(weights, sum);
         }
 
@@ -151,7 +182,7 @@ public sealed class BrokenTowerTests
         {
             double[] before = new double[ParameterCount], after = new double[ParameterCount];
             inner.GetParameters(before);
-            inner.Step(gradient);
+            inner.Step(fault == Fault.ClipsSteps ? [.. gradient.ToArray().Select(g => Math.Clamp(g, -1, 1))] : gradient);
             if (fault != Fault.SkipsZeroGradients)
                 return;
             inner.GetParameters(after);
@@ -189,7 +220,7 @@ public sealed class BrokenTowerTests
 
         public void RestoreTraining(ReadOnlySpan<byte> state) => inner.RestoreTraining(state);
 
-        public IReadOnlyList<string> PrivacyFaults() => fault == Fault.ReportsFault ? ["There is one."] : inner.PrivacyFaults();
+        public IReadOnlyList<string> PrivacyFaults() => fault == Fault.ReportsFault ? ["There is one."] : fault == Fault.ReportsNull ? null! : inner.PrivacyFaults();
 
         public void Dispose()
         {

@@ -10,6 +10,7 @@ public static partial class AdditiveSchemeConformance
     /// <inheritdoc cref="Check" path="/param" />
     public static Task DescriptionIsSound(AdditiveSchemeTrial trial)
     {
+        ArgumentNullException.ThrowIfNull(trial);
         IAdditiveScheme scheme = trial.Scheme;
         Require(!string.IsNullOrWhiteSpace(scheme.Name) && !scheme.Name.Any(char.IsUpper), "its name is empty or not lower case");
         Require(!string.IsNullOrWhiteSpace(scheme.Engine), "its engine has no name");
@@ -35,6 +36,7 @@ public static partial class AdditiveSchemeConformance
     /// <inheritdoc cref="Check" path="/param" />
     public static async Task InnerProductsAreRight(AdditiveSchemeTrial trial)
     {
+        ArgumentNullException.ThrowIfNull(trial);
         var random = new Random(1);
         foreach ((int rows, int count) in new[] { (1, 1), (2, 5), (37, 3) })
         {
@@ -48,6 +50,7 @@ public static partial class AdditiveSchemeConformance
     /// <inheritdoc cref="Check" path="/param" />
     public static async Task SingleEntriesAreRecovered(AdditiveSchemeTrial trial)
     {
+        ArgumentNullException.ThrowIfNull(trial);
         const int Rows = 9;
         double[] values = Draw(new Random(2), Rows, 1), columns = new double[2 * Rows * Rows];
         for (int i = 0; i < Rows; i++)
@@ -59,6 +62,7 @@ public static partial class AdditiveSchemeConformance
     /// <inheritdoc cref="Check" path="/param" />
     public static async Task SignsAndZerosAreKept(AdditiveSchemeTrial trial)
     {
+        ArgumentNullException.ThrowIfNull(trial);
         double[] values = [3, -3, 0, -0.0], columns = [2, 0, 0, 0, -2, 0, 0, 0, 0, 2, 0, 0, 0, -2, 0, 0, 0, 0, 2, 2, 0, 0, 0, 0, 1, 1, 1, 1, -1, 1, -5, -5];
         RequireClose(trial, await SumsAsync(trial, values, columns).ConfigureAwait(false), values, null, columns, shareBound: 3, columnBound: 5);
         RequireClose(trial, await SumsAsync(trial, new double[4], columns).ConfigureAwait(false), new double[4], null, columns, shareBound: 3, columnBound: 5);
@@ -68,6 +72,7 @@ public static partial class AdditiveSchemeConformance
     /// <inheritdoc cref="Check" path="/param" />
     public static async Task ExtremesAreHeld(AdditiveSchemeTrial trial)
     {
+        ArgumentNullException.ThrowIfNull(trial);
         double other = Math.Min(Largest, Capacity(trial) / (4 * Largest));
         double[] signs = [1, -1, -1, 1];
         foreach ((double share, double column) in new[] { (Largest, other), (other, Largest) })
@@ -82,6 +87,7 @@ public static partial class AdditiveSchemeConformance
     /// <inheritdoc cref="Check" path="/param" />
     public static async Task LongVectorsAreWhole(AdditiveSchemeTrial trial)
     {
+        ArgumentNullException.ThrowIfNull(trial);
         int rows = trial.Options.LongRows;
         double[] values = Draw(new Random(3), rows, 1), columns = new double[3 * rows];
         columns.AsSpan(0, rows).Fill(1);
@@ -94,6 +100,7 @@ public static partial class AdditiveSchemeConformance
     /// <inheritdoc cref="Check" path="/param" />
     public static async Task OperandsStayUsable(AdditiveSchemeTrial trial)
     {
+        ArgumentNullException.ThrowIfNull(trial);
         var random = new Random(5);
         double[] a = Draw(random, 6, 1), b = Draw(random, 6, 1), columns = Draw(random, 12, 1);
         using CipherVector first = await trial.First.EncryptAsync(a).ConfigureAwait(false), second = await trial.First.EncryptAsync(b).ConfigureAwait(false);

@@ -10,6 +10,7 @@ public static partial class AdditiveSchemeConformance
     /// <inheritdoc cref="Check" path="/param" />
     public static async Task ForeignKeysAreRefused(AdditiveSchemeTrial trial)
     {
+        ArgumentNullException.ThrowIfNull(trial);
         foreach ((string what, byte[] key) in Damaged(trial.Holder.PublicKey.ToArray()).Append(("a key that starts otherwise", Flip(trial.Holder.PublicKey.ToArray(), 0))))
             await Refuses(HeErrors.BadKey, what, async () => await (await trial.Scheme.UseKeyAsync(key).ConfigureAwait(false)).DisposeAsync().ConfigureAwait(false)).ConfigureAwait(false);
     }
@@ -18,6 +19,7 @@ public static partial class AdditiveSchemeConformance
     /// <inheritdoc cref="Check" path="/param" />
     public static async Task ForeignCiphertextsAreRefused(AdditiveSchemeTrial trial)
     {
+        ArgumentNullException.ThrowIfNull(trial);
         var values = new double[12];
         using CipherVector vector = await trial.Second.EncryptAsync(values).ConfigureAwait(false);
         byte[] good = (await vector.SaveAsync().ConfigureAwait(false)).ToArray();
@@ -31,6 +33,7 @@ public static partial class AdditiveSchemeConformance
     /// <inheritdoc cref="Check" path="/param" />
     public static async Task ForeignMaskedSumsAreRefused(AdditiveSchemeTrial trial)
     {
+        ArgumentNullException.ThrowIfNull(trial);
         using CipherVector vector = await trial.First.EncryptAsync(new double[] { 1, 2 }).ConfigureAwait(false);
         using PlainColumns plain = await trial.First.EncodeAsync(new double[] { 1, 2, 3, 4 }, 2).ConfigureAwait(false);
         byte[] good = (await trial.First.MaskedSumsAsync(vector, plain).ConfigureAwait(false)).Bytes.ToArray();
@@ -46,6 +49,7 @@ public static partial class AdditiveSchemeConformance
     /// <inheritdoc cref="Check" path="/param" />
     public static async Task DamageDoesNoHarm(AdditiveSchemeTrial trial)
     {
+        ArgumentNullException.ThrowIfNull(trial);
         using CipherVector vector = await trial.First.EncryptAsync(new double[] { 1, 2, 3 }).ConfigureAwait(false);
         using PlainColumns plain = await trial.First.EncodeAsync(new double[] { 1, -2, 3 }, 3).ConfigureAwait(false);
         byte[] good = (await vector.SaveAsync().ConfigureAwait(false)).ToArray();
@@ -72,6 +76,7 @@ public static partial class AdditiveSchemeConformance
     /// <inheritdoc cref="Check" path="/param" />
     public static async Task AnotherSizeIsRefused(AdditiveSchemeTrial trial)
     {
+        ArgumentNullException.ThrowIfNull(trial);
         if (trial.Options.OtherSize is not { } scheme)
             return;
         AdditiveSchemeTrial other = await AdditiveSchemeTrial.CreateAsync(scheme, trial.Options).ConfigureAwait(false);
@@ -91,6 +96,7 @@ public static partial class AdditiveSchemeConformance
     /// <inheritdoc cref="Check" path="/param" />
     public static async Task MisuseIsRefused(AdditiveSchemeTrial trial)
     {
+        ArgumentNullException.ThrowIfNull(trial);
         IEncryptor party = trial.First;
         foreach (double bad in new[] { double.NaN, double.PositiveInfinity, double.NegativeInfinity, Math.BitIncrement(Largest), -2 * Largest })
         {
@@ -115,6 +121,7 @@ public static partial class AdditiveSchemeConformance
     /// <inheritdoc cref="Check" path="/param" />
     public static async Task CancellationIsHonoured(AdditiveSchemeTrial trial)
     {
+        ArgumentNullException.ThrowIfNull(trial);
         var cancelled = new CancellationToken(true);
         using CipherVector vector = await trial.First.EncryptAsync(new double[] { 1, 2 }).ConfigureAwait(false);
         using PlainColumns plain = await trial.First.EncodeAsync(new double[] { 1, 2 }, 2).ConfigureAwait(false);
@@ -146,6 +153,7 @@ public static partial class AdditiveSchemeConformance
     /// <inheritdoc cref="Check" path="/param" />
     public static async Task DisposalTwiceIsFine(AdditiveSchemeTrial trial)
     {
+        ArgumentNullException.ThrowIfNull(trial);
         AdditiveSchemeTrial other = await AdditiveSchemeTrial.CreateAsync(trial.Scheme, trial.Options).ConfigureAwait(false);
         CipherVector vector = await other.First.EncryptAsync(new double[] { 1 }).ConfigureAwait(false);
         PlainColumns plain = await other.First.EncodeAsync(new double[] { 1 }, 1).ConfigureAwait(false);

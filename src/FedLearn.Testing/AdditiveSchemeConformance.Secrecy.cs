@@ -10,6 +10,7 @@ public static partial class AdditiveSchemeConformance
     /// <inheritdoc cref="Check" path="/param" />
     public static async Task SizesTellNoValues(AdditiveSchemeTrial trial)
     {
+        ArgumentNullException.ThrowIfNull(trial);
         double small = Math.Min(Largest, Capacity(trial) / (4 * Largest));
         int? size = null, sumSize = null;
         using PlainColumns plain = await trial.First.EncodeAsync(new[] { small, -small, 0 }, 3).ConfigureAwait(false);
@@ -26,6 +27,7 @@ public static partial class AdditiveSchemeConformance
     /// <inheritdoc cref="Check" path="/param" />
     public static async Task EncryptionIsFresh(AdditiveSchemeTrial trial)
     {
+        ArgumentNullException.ThrowIfNull(trial);
         foreach (double[] values in new[] { new double[8], [.. Enumerable.Range(0, 8).Select(i => i - 3.5)] })
         {
             using CipherVector one = await trial.First.EncryptAsync(values).ConfigureAwait(false), two = await trial.First.EncryptAsync(values).ConfigureAwait(false),
@@ -39,6 +41,7 @@ public static partial class AdditiveSchemeConformance
     /// <inheritdoc cref="Check" path="/param" />
     public static async Task MaskingIsFresh(AdditiveSchemeTrial trial)
     {
+        ArgumentNullException.ThrowIfNull(trial);
         using CipherVector vector = await trial.First.EncryptAsync(Draw(new Random(6), 5, 1)).ConfigureAwait(false);
         using PlainColumns plain = await trial.First.EncodeAsync(Draw(new Random(7), 10, 1), 5).ConfigureAwait(false);
         MaskedSums one = await trial.First.MaskedSumsAsync(vector, plain).ConfigureAwait(false), two = await trial.First.MaskedSumsAsync(vector, plain).ConfigureAwait(false);
@@ -55,6 +58,7 @@ public static partial class AdditiveSchemeConformance
     /// <inheritdoc cref="Check" path="/param" />
     public static async Task OpenedTellsNothing(AdditiveSchemeTrial trial)
     {
+        ArgumentNullException.ThrowIfNull(trial);
         await OpensUniformly(trial, 1, "what opens of a large sum is").ConfigureAwait(false);
         await OpensUniformly(trial, -1, "what opens of a large negative sum is").ConfigureAwait(false);
     }
@@ -63,6 +67,7 @@ public static partial class AdditiveSchemeConformance
     /// <inheritdoc cref="Check" path="/param" />
     public static async Task KeysDiffer(AdditiveSchemeTrial trial)
     {
+        ArgumentNullException.ThrowIfNull(trial);
         IKeyHolder other = await trial.Scheme.CreateKeyAsync().ConfigureAwait(false);
         await using (other.ConfigureAwait(false))
             Require(!other.PublicKey.Span.SequenceEqual(trial.Holder.PublicKey.Span), "two parties drew the same key");
@@ -70,6 +75,7 @@ public static partial class AdditiveSchemeConformance
 
     private static async Task OpensUniformly(AdditiveSchemeTrial trial, int sign, string what)
     {
+        ArgumentNullException.ThrowIfNull(trial);
         int draws = trial.Options.Draws;
         double share = Math.Min(Largest, Capacity(trial) / 2), column = Math.Min(Largest, Capacity(trial) / (2 * share));
         using CipherVector vector = await trial.First.EncryptAsync(new[] { sign * share }).ConfigureAwait(false);

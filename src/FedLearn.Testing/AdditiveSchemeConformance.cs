@@ -47,6 +47,7 @@ public static partial class AdditiveSchemeConformance
     /// <param name="options">How much is tried; default as <see cref="AdditiveSchemeOptions"/> has it.</param>
     /// <param name="cancellationToken">Stops between two checks.</param>
     /// <returns>Failures by name of the check; empty where the scheme passes.</returns>
+    /// <exception cref="ConformanceException">The scheme makes no key, or no party can use it.</exception>
     public static async Task<IReadOnlyDictionary<string, ConformanceException>> FailuresAsync(IAdditiveScheme scheme, AdditiveSchemeOptions? options = null,
         CancellationToken cancellationToken = default)
     {
@@ -97,8 +98,7 @@ public static partial class AdditiveSchemeConformance
         {
             throw new ConformanceException($"the check did not end within {trial.Options.Patience.TotalSeconds:0} s", e);
         }
-        catch (Exception e) when (e is FedLearnException or CipherException or IOException or OperationCanceledException or InvalidOperationException or ArgumentException or ArithmeticException
-            or IndexOutOfRangeException or NotSupportedException or NotImplementedException)
+        catch (Exception e) when (e is not ConformanceException)
         {
             throw new ConformanceException($"it failed with {e.GetType().Name}: {e.Message}", e);
         }

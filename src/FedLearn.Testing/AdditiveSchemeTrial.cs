@@ -45,15 +45,23 @@ public sealed class AdditiveSchemeTrial : IAsyncDisposable
     /// <param name="scheme">The scheme.</param>
     /// <param name="options">How much is tried; default as <see cref="AdditiveSchemeOptions"/> has it.</param>
     /// <param name="cancellationToken">Stops.</param>
+    /// <exception cref="ConformanceException">The scheme makes no key, or no party can use it.</exception>
     public static async Task<AdditiveSchemeTrial> CreateAsync(IAdditiveScheme scheme, AdditiveSchemeOptions? options = null, CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(scheme);
         options ??= new AdditiveSchemeOptions();
         ArgumentOutOfRangeException.ThrowIfLessThan(options.LongRows, 2, nameof(options));
         ArgumentOutOfRangeException.ThrowIfLessThan(options.Draws, 128, nameof(options));
-        IKeyHolder holder = await scheme.CreateKeyAsync(cancellationToken).ConfigureAwait(false);
-        return new AdditiveSchemeTrial(scheme, options, holder, await scheme.UseKeyAsync(holder.PublicKey, cancellationToken).ConfigureAwait(false),
-            await scheme.UseKeyAsync(holder.PublicKey, cancellationToken).ConfigureAwait(false));
+        try
+        {
+            IKeyHolder holder = await scheme.CreateKeyAsync(cancellationToken).ConfigureAwait(false);
+            return new AdditiveSchemeTrial(scheme, options, holder, await scheme.UseKeyAsync(holder.PublicKey, cancellationToken).ConfigureAwait(false),
+                await scheme.UseKeyAsync(holder.PublicKey, cancellationToken).ConfigureAwait(false));
+        }
+        catch (Exception e) when (!cancellationToken.IsCancellationRequested)
+        {
+            throw new ConformanceException($"making a key for two parties failed with {e.GetType().Name}: {e.Message}", e);
+        }
     }
 
     /// <summary>Disposes of the parties and of the key.</summary>

@@ -1,3 +1,4 @@
+using FedLearn.Diagnostics;
 using FedLearn.Privacy;
 using FedLearn.Protocol;
 using FedLearn.Testing;
@@ -28,6 +29,8 @@ public sealed class BrokenChannelTests
         { nameof(ChannelConformance.TooLargeIsRefusedBeforeSending), nameof(Broken.NoLimit) },
         { nameof(ChannelConformance.StatisticsAgreeOnBothSides), nameof(Broken.NoStatistics) },
         { nameof(ChannelConformance.ReleasesAreCountedByNameAndProtection), nameof(Broken.SendTwice) },
+        { nameof(ChannelConformance.ReleasesAreCountedByNameAndProtection), nameof(Broken.RenameReleases) },
+        { nameof(ChannelConformance.AnotherKindIsRefused), nameof(Broken.OtherException) },
         { nameof(ChannelConformance.NamesAreMirrored), nameof(Broken.OneName) },
         { nameof(ChannelConformance.NobodySeesMemoryChange), nameof(Broken.KeepTransient) },
         { nameof(ChannelConformance.NobodySeesMemoryChange), nameof(Broken.GiveBackEarly) },
@@ -63,7 +66,8 @@ public sealed class BrokenChannelTests
     private enum Broken
     {
         Nowhere, SwapMessages, LoseNegativeZero, WidenElements, CutLarge, RepairRound, AnyLength, RepairNaN, AbortAsCompletion, CompleteAtOnce,
-        HastyTimeout, EndCancelled, IgnoreCancellation, NoLimit, NoStatistics, SendTwice, OneName, KeepTransient, GiveBackEarly, LetGoEarly, NarrowLarge, HalfDuplex,
+        HastyTimeout, EndCancelled, IgnoreCancellation, NoLimit, NoStatistics, SendTwice, OneName, KeepTransient, GiveBackEarly, LetGoEarly, NarrowLarge, HalfDuplex, RenameReleases,
+        OtherException,
     }
 
     private sealed class BrokenChannel(IPartyChannel inner, Broken fault) : IPartyChannel
@@ -77,7 +81,8 @@ public sealed class BrokenChannelTests
 
         public ChannelStatistics Statistics => fault == Broken.NoStatistics ? default : inner.Statistics;
 
-        public IReadOnlyDictionary<(string Name, Protection Protection), long> Releases => inner.Releases;
+        public IReadOnlyDictionary<(string Name, Protection Protection), long> Releases => fault == Broken.RenameReleases
+            ? inner.Releases.ToDictionary(release => (release.Key.Name + "!", release.Key.Protection), release => release.Value) : inner.Releases;
 
         public bool TakesTransient => fault is Broken.KeepTransient or Broken.GiveBackEarly;
 
@@ -150,6 +155,10 @@ public sealed class BrokenChannelTests
             catch (OperationCanceledException) when (fault == Broken.EndCancelled)
             {
                 throw new IOException("cancelled");
+            }
+            catch (PeerException) when (fault == Broken.OtherException)
+            {
+                throw new NullReferenceException("no such kind");
             }
             finally
             {

@@ -44,6 +44,8 @@ public class AdditiveSchemeConformanceTests
         ["the holder ignores bytes after the end"] = Planted(nameof(AdditiveSchemeConformance.ForeignMaskedSumsAreRefused), new Fault { Open = (inner, bytes, count, token) => inner.OpenAsync(Cut(bytes, 40 * count), count, token) }),
         ["damaged bytes end in another exception"] = Planted(nameof(AdditiveSchemeConformance.DamageDoesNoHarm),
             new Fault { Load = async (inner, bytes, length, token) => bytes.Span[3] % 2 == 0 ? await inner.LoadAsync(bytes, length, token) : throw new EndOfStreamException("broken") }),
+        ["a key of no bytes ends in another exception"] = Planted(nameof(AdditiveSchemeConformance.ForeignKeysAreRefused),
+            new Fault { UseKey = (inner, key, token) => key.IsEmpty ? throw new NullReferenceException("no key") : inner.UseKeyAsync(key, token) }),
         ["keys are filled up"] = Planted(nameof(AdditiveSchemeConformance.ForeignKeysAreRefused), new Fault { UseKey = (inner, key, token) => inner.UseKeyAsync(Fill(key, 21), token) }),
         ["everybody has one key"] = Planted(nameof(AdditiveSchemeConformance.KeysDiffer), new Fault { CreateKey = (_, _) => Task.FromResult(OneKey.Value) }),
         ["the holder's answers are others"] = Planted(nameof(AdditiveSchemeConformance.DescriptionIsSound), new Fault { HolderAnswers = space => space with { Unit = space.Unit * 2 } }),
@@ -64,6 +66,17 @@ public class AdditiveSchemeConformanceTests
     public Task Paillier_EveryCheck_Passes(PaillierVariant variant) =>
         AdditiveSchemeConformance.CheckAsync(new PaillierScheme(2048, variant), Small with { OtherSize = variant == PaillierVariant.Fast ? new PaillierScheme(3072, PaillierVariant.Textbook) : null });
 
+    [Fact]
+    public async Task Kit_NoKeyCanBeMade_IsAFailure() => await Assert.ThrowsAsync<ConformanceException>(
+        () => AdditiveSchemeConformance.FailuresAsync(Planted("", new Fault { CreateKey = (_, _) => throw new NullReferenceException("no key") }).Scheme));
+
+    [Fact]
+    public async Task Checks_NullTrial_AreRefusedByName()
+    {
+        foreach (AdditiveSchemeConformance.Check check in AdditiveSchemeConformance.All.Values)
+            Assert.Equal("trial", (await Assert.ThrowsAsync<ArgumentNullException>(() => check(null!))).ParamName);
+    }
+
     [Theory, MemberData(nameof(FaultNames))]
     public async Task Kit_PlantedFault_IsCaught(string fault)
     {
@@ -82,7 +95,7 @@ public class AdditiveSchemeConformanceTests
         Assert.Contains(nameof(AdditiveSchemeConformance.InnerProductsAreRight), error.Message);
     }
 
-    private static (string, IAdditiveScheme) Planted(string check, Fault fault) => (check, new FaultyScheme(new ReferenceAdditiveScheme(), fault));
+    private static (string Check, IAdditiveScheme Scheme) Planted(string check, Fault fault) => (check, new FaultyScheme(new ReferenceAdditiveScheme(), fault));
 
     private static BigInteger Random() => BigInteger.Remainder(new BigInteger(RandomNumberGenerator.GetBytes(40), isUnsigned: true), ReferenceAdditiveScheme.Prime);
 

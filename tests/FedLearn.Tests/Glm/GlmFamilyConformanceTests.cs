@@ -65,6 +65,7 @@ public class GlmFamilyConformanceTests
         { "start ignores weights", "start" },
         { "start of no label is infinite", "start" },
         { "empty span throws", "empty spans" },
+        { "residuals throw what they should not", "rows by themselves" },
         { "NaN becomes 0", "not a number" },
         { "kind of another", "bounds" },
         { "Lipschitz constant too small", "bounds" },
@@ -137,6 +138,8 @@ public class GlmFamilyConformanceTests
         {
             if (fault == "empty span throws" && scores.IsEmpty)
                 throw new ArgumentException("empty");
+            if (fault == "residuals throw what they should not")
+                throw new KeyNotFoundException("no such row");
             int written = fault == "the last row is forgotten" && scores.Length > 8 ? scores.Length - 1 : scores.Length;
             _sound.Residuals(scores[..written], labels[..written], residuals[..written]);
             for (int i = 0; i < scores.Length; i++)

@@ -185,6 +185,7 @@ public sealed class Table
     /// <param name="needLabel">Whether labels, and the weights that the source names, are read. If not, their columns are left out all the same.
     /// Offsets and exposures are read whenever they are named, since predictions need them too.</param>
     /// <param name="cancellationToken">Ends the reading.</param>
+    /// <exception cref="ArgumentNullException">The source or its path is null.</exception>
     /// <exception cref="ConfigurationException">The schema is not legal (FL2200 to FL2204), labels are needed and not named (FL2206),
     /// or the source does not fit its kind of file (FL2207).</exception>
     /// <exception cref="BadInputException">The data cannot be used (FL3000 to FL3017), a weight or exposure is not legal (FL3030, FL3031), or a sparse row is
@@ -192,6 +193,7 @@ public sealed class Table
     public static Table Load(TableSource source, bool needLabel, CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(source);
+        ArgumentNullException.ThrowIfNull(source.Path);
         string kind = System.IO.Path.GetExtension(source.Path).ToLowerInvariant();
         if ((source.FirstIndex ?? source.Columns) is not null && kind is ".csv" or ".npy")
         {

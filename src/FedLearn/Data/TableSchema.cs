@@ -101,6 +101,10 @@ public sealed class TableSchema
     {
         ArgumentNullException.ThrowIfNull(fields);
         ArgumentNullException.ThrowIfNull(idColumns);
+        foreach (Field field in fields)
+            ArgumentNullException.ThrowIfNull(field, nameof(fields));
+        foreach (string column in idColumns)
+            ArgumentNullException.ThrowIfNull(column, nameof(idColumns));
         var schema = new TableSchema([.. idColumns], labelColumn, [.. fields]);
         SchemaReader.Check(schema, place);
         return schema;

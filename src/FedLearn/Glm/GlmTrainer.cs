@@ -95,6 +95,7 @@ public sealed partial class GlmTrainer
     {
         ArgumentNullException.ThrowIfNull(input);
         ArgumentNullException.ThrowIfNull(input.Table);
+        ArgumentNullException.ThrowIfNull(input.Evaluation);
         _plan = _declared = GlmPlan.Create(job);
         _input = input;
         _options = job.Parties.FirstOrDefault(p => p.Party.Name == input.Party)

@@ -22,6 +22,8 @@ public sealed class InMemoryChannel : PartyChannel
     /// <returns>The end of <paramref name="first"/>, then the end of <paramref name="second"/>.</returns>
     public static (InMemoryChannel First, InMemoryChannel Second) CreatePair(string first, string second, ChannelOptions? options = null)
     {
+        ArgumentNullException.ThrowIfNull(first);
+        ArgumentNullException.ThrowIfNull(second);
         options ??= new ChannelOptions();
         FrameQueue there = new(), back = new();
         return (new InMemoryChannel(first, second, options, there, back), new InMemoryChannel(second, first, options, back, there));

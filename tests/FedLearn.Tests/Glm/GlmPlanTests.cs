@@ -4,6 +4,7 @@ using FedLearn.Diagnostics;
 using FedLearn.Glm;
 using FedLearn.Parties;
 using FedLearn.Privacy;
+using FedLearn.Protocol;
 
 namespace FedLearn.Tests.Glm;
 
@@ -263,6 +264,12 @@ public class GlmPlanTests
     {
         Assert.Equal("input", Assert.Throws<ArgumentNullException>(() => new GlmTrainer(Plain, null!)).ParamName);
         Assert.Equal("input.Table", Assert.Throws<ArgumentNullException>(() => new GlmTrainer(Plain, Data.Inputs()[0] with { Table = null! })).ParamName);
+        Assert.Equal("input.Evaluation", Assert.Throws<ArgumentNullException>(() => new GlmTrainer(Plain, Data.Inputs()[0] with { Evaluation = null! })).ParamName);
+        Assert.Equal("source.Path", Assert.Throws<ArgumentNullException>(() => Table.Load(new TableSource { Path = null! }, needLabel: false)).ParamName);
+        Assert.Equal("fields", Assert.Throws<ArgumentNullException>(() => TableSchema.Create([null!])).ParamName);
+        Assert.Equal("idColumns", Assert.Throws<ArgumentNullException>(() => TableSchema.Create([], [null!])).ParamName);
+        Assert.Equal("first", Assert.Throws<ArgumentNullException>(() => InMemoryChannel.CreatePair(null!, "telco")).ParamName);
+        Assert.Equal("second", Assert.Throws<ArgumentNullException>(() => InMemoryChannel.CreatePair("bank", null!)).ParamName);
         Assert.Equal("inputs", (await Assert.ThrowsAsync<ArgumentNullException>(() => LocalFederation.TrainAsync(Plain, null!))).ParamName);
         Assert.Equal("inputs", (await Assert.ThrowsAsync<ArgumentNullException>(() => LocalFederation.TrainAsync(Plain, [Data.Inputs()[0], null!]))).ParamName);
         Assert.Equal("models", (await Assert.ThrowsAsync<ArgumentNullException>(() => LocalFederation.PredictAsync(Plain, Data.Inputs(), null!))).ParamName);

@@ -9,7 +9,8 @@ namespace FedLearn.Glm;
 /// <para>A row has K = <see cref="Outputs"/> linear predictors, one for all families but those of classes. Vectors over b rows and K predictors are
 /// class-major: predictor m of row i stands at m b + i. Implementations are stateless and thread-safe.</para>
 /// <para>A family of one's own implements this interface in one class; GlmFamilyConformance of FedLearn.Testing checks it. It trains in mode none
-/// at once, and in mode hdp-vfl when it declares <see cref="Bounds"/>.</para>
+/// at once, in mode hdp-vfl when it declares <see cref="Bounds"/>, and in mode one-round when it declares them, its link is identity or log, by that name,
+/// and the label has a declared range (<see cref="GlmPartyOptions.LabelRange"/>). Other modes take families of this library alone.</para>
 /// </remarks>
 public interface IGlmFamily
 {

@@ -57,6 +57,21 @@ public sealed class BrokenTowerTests
             Assert.DoesNotContain(TowerConformance.Specs, spec => Finds(check, new BrokenFactory(Fault.Nowhere), spec));
     }
 
+    // As the documentation of the kit says.
+    [Fact]
+    public void Kit_OtherStartingValuesOrDropout_FailNoOtherChecks()
+    {
+        string[] Failed(Func<TowerSpec, bool> where) =>
+            [.. TowerConformance.All.Keys.Where(check => TowerConformance.Specs.Where(where).Any(spec => Finds(check, new BrokenFactory(Fault.OtherStart), spec))).Order(StringComparer.Ordinal)];
+
+        Assert.Equal([nameof(TowerConformance.StartsAtTheSharedValues)], Failed(spec => spec.Dropout == 0));
+        Assert.Equal(
+            [
+                nameof(TowerConformance.AbsentAndEmptyRowsAreExact), nameof(TowerConformance.LargeBatchesAgree), nameof(TowerConformance.OutputsAndGradientsAgree), nameof(TowerConformance.RowGradientsAgree),
+                nameof(TowerConformance.StartsAtTheSharedValues), nameof(TowerConformance.TrainingAgrees),
+            ], Failed(spec => spec.Dropout > 0));
+    }
+
     private static bool Finds(string check, ITowerFactory factory, TowerSpec spec)
     {
         try

@@ -4,6 +4,7 @@ using System.Globalization;
 using System.Text.Json.Nodes;
 using FedLearn.Cli.Commands;
 using FedLearn.Cli.Output;
+using FedLearn.Data;
 using FedLearn.Diagnostics;
 using FedLearn.Dssm;
 

@@ -48,6 +48,17 @@ public sealed class PrepareEventsTests : IDisposable
     }
 
     [Fact]
+    public async Task Prepare_FaultsOfTheLog_NameTheOptionsAndNoSchema()
+    {
+        _folder.Write("stars.csv", "user,film,when,stars\nann,1,2026-03-01,\n");
+        Assert.Contains("--user", (await Prepare("--rating", "stars")).Error, StringComparison.Ordinal);
+        _folder.Write("stars.csv", "who,film,when,stars\nann,1,2026-03-01,\n");
+        ToolRun empty = await Prepare("--rating", "stars");
+        Assert.Contains("FL3007", empty.Error, StringComparison.Ordinal);
+        Assert.DoesNotContain("schema", empty.Error, StringComparison.Ordinal);
+    }
+
+    [Fact]
     public async Task Prepare_DecimalCommas_AreReadAndHandedToTheJob()
     {
         _folder.Write("stars.csv", "who;film;when;stars\nann;1;2026-03-01;4,5\nann;2;2026-03-02;3,5\n");

@@ -252,7 +252,7 @@ public class ServeTests
         Assert.Equal(["degraded", "id", "prediction", "score"], schemas["ScoreReply"]!["properties"]!.AsObject().Select(p => p.Key).Order(StringComparer.Ordinal));
         Assert.NotNull(schemas["ProblemDetails"]!["properties"]!["errorId"]);
         Assert.All(schemas["ScoreReply"]!["properties"]!.AsObject(), p => Assert.NotNull(p.Value!["description"]));
-        Assert.Equal("Id of the row, as in the tables; white space at its ends does not matter.", (string)document["paths"]!["/score/{id}"]!["get"]!["parameters"]![0]!["description"]!);
+        Assert.Equal("Id of the row, as in the tables; white space at its ends does not matter. The columns of an id of several stand in their order with U+001F (%1F) between them.", (string)document["paths"]!["/score/{id}"]!["get"]!["parameters"]![0]!["description"]!);
     }
 
     [Fact]

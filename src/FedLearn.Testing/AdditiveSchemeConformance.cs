@@ -1,6 +1,5 @@
 using System.Numerics;
 using FedLearn.Baselines.HomomorphicEncryption;
-using FedLearn.Diagnostics;
 
 namespace FedLearn.Testing;
 

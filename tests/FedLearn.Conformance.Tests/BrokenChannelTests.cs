@@ -158,7 +158,7 @@ public sealed class BrokenChannelTests
             }
             catch (PeerException) when (fault == Broken.OtherException)
             {
-                throw new NullReferenceException("no such kind");
+                throw new KeyNotFoundException("no such kind");
             }
             finally
             {

@@ -45,7 +45,7 @@ public class AdditiveSchemeConformanceTests
         ["damaged bytes end in another exception"] = Planted(nameof(AdditiveSchemeConformance.DamageDoesNoHarm),
             new Fault { Load = async (inner, bytes, length, token) => bytes.Span[3] % 2 == 0 ? await inner.LoadAsync(bytes, length, token) : throw new EndOfStreamException("broken") }),
         ["a key of no bytes ends in another exception"] = Planted(nameof(AdditiveSchemeConformance.ForeignKeysAreRefused),
-            new Fault { UseKey = (inner, key, token) => key.IsEmpty ? throw new NullReferenceException("no key") : inner.UseKeyAsync(key, token) }),
+            new Fault { UseKey = (inner, key, token) => key.IsEmpty ? throw new KeyNotFoundException("no key") : inner.UseKeyAsync(key, token) }),
         ["keys are filled up"] = Planted(nameof(AdditiveSchemeConformance.ForeignKeysAreRefused), new Fault { UseKey = (inner, key, token) => inner.UseKeyAsync(Fill(key, 21), token) }),
         ["everybody has one key"] = Planted(nameof(AdditiveSchemeConformance.KeysDiffer), new Fault { CreateKey = (_, _) => Task.FromResult(OneKey.Value) }),
         ["the holder's answers are others"] = Planted(nameof(AdditiveSchemeConformance.DescriptionIsSound), new Fault { HolderAnswers = space => space with { Unit = space.Unit * 2 } }),
@@ -68,7 +68,7 @@ public class AdditiveSchemeConformanceTests
 
     [Fact]
     public async Task Kit_NoKeyCanBeMade_IsAFailure() => await Assert.ThrowsAsync<ConformanceException>(
-        () => AdditiveSchemeConformance.FailuresAsync(Planted("", new Fault { CreateKey = (_, _) => throw new NullReferenceException("no key") }).Scheme));
+        () => AdditiveSchemeConformance.FailuresAsync(Planted("", new Fault { CreateKey = (_, _) => throw new KeyNotFoundException("no key") }).Scheme));
 
     [Fact]
     public async Task Checks_NullTrial_AreRefusedByName()

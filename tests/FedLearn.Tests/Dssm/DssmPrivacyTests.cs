@@ -64,7 +64,10 @@ public class DssmPrivacyTests
         foreach ((string party, DssmPartyResult result) in of)
         {
             bool noises = party == "shop" ? label : views;
-            Assert.Equal(noises ? 1 : 0, ledgers[party].Entries.Count);
+            bool discloses = !noises && !(party == "shop" && claim == DssmClaim.OneShot);
+            Assert.Equal(noises || discloses ? 1 : 0, ledgers[party].Entries.Count);
+            // What leaves without noise is written down, at no cost.
+            Assert.All(ledgers[party].Entries, entry => Assert.Equal((noises, !noises), (entry.MuSquared > 0, entry.Charge.Mechanism.StartsWith("disclosed: ", StringComparison.Ordinal))));
             Assert.Equal(noises, result.Privacy.Calibration is not null);
             Assert.NotEmpty(result.Privacy.Claims);
             if (!noises)

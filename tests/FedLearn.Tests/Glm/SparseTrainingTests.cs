@@ -44,7 +44,7 @@ public class SparseTrainingTests
             Assert.Equal(GlmErrors.TooManyColumns, (await Assert.ThrowsAsync<BadInputException>(() => LocalFederation.TrainAsync(Job(GlmOptimizer.Irls, inference), inputs))).Id);
         GlmPartyResult result = (await LocalFederation.TrainAsync(Job(GlmOptimizer.Lbfgs, true), inputs))[0];
         Assert.Null(result.Inference);
-        Assert.Contains(result.Warnings, w => w.Contains("than one matrix at the active party takes", StringComparison.Ordinal));
+        Assert.Contains(result.Warnings, w => w.Contains("than the active party solves for at once", StringComparison.Ordinal));
     }
 
     private static Table Sparse(Table table)

@@ -148,9 +148,10 @@ public sealed class HostileServerTests
             using (client)
                 try
                 {
-                    Assert.True(await client.GetStream().ReadAsync(new byte[1000]) > 0);
+                    NetworkStream stream = client.GetStream();
+                    Assert.True(await stream.ReadAsync(new byte[1000]) > 0);
                     client.Client.Shutdown(SocketShutdown.Send); // the end without a byte, as ssh has it when nobody is behind the port
-                    while (await client.GetStream().ReadAsync(new byte[1000]) > 0) { }
+                    while (await stream.ReadAsync(new byte[1000]) > 0) { }
                 }
                 catch (IOException)
                 {

@@ -49,12 +49,12 @@ internal static class PartySupervisor
         Func<PartyTask, TransportSettings, CancellationToken, Task<JsonObject>> attempt, CancellationToken cancellationToken, TimeProvider? clock = null)
     {
         clock ??= TimeProvider.System;
-        bool met = false;
+        bool met = false, ever = false;
         ReadyParty Watched(ReadyParty ready) => (ready with
         {
             Run = (agreement, channels, stop) =>
             {
-                met = true;
+                met = ever = true;
                 return ready.Run(agreement, channels, stop);
             },
         }).Telling(log);
@@ -108,7 +108,8 @@ internal static class PartySupervisor
                 if (namesake && e.Id == ProtocolErrors.AlreadyJoined)
                     throw;
                 throw new PeerException(RunningErrors.NotBack, place, $"it was lost ({loss.Id}) and has not come back in {patience} s.",
-                    loss.Id == ProtocolErrors.EndNotHeard ? loss.Remedy : $"Start every party again with the same command: {next}.", e);
+                    loss.Id == ProtocolErrors.EndNotHeard || (!ever && ready.Request.Resume is null) ? loss.Remedy : // who has met nobody may have the wrong address, or http where https is spoken
+                        $"Start every party again with the same command: {next}.", e);
             }
         }
     }

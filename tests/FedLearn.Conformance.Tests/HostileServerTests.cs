@@ -99,58 +99,47 @@ public sealed class HostileServerTests
     [Fact]
     public async Task Join_GarbageFromARawSocket_IsRefused()
     {
-        using var listener = new TcpListener(IPAddress.Loopback, 0);
-        listener.Start();
-        Task serving = Task.Run(async () =>
-        {
-            while (true) // a lost connection is tried again
-                await AnswerAsync(await listener.AcceptTcpClientAsync());
-        });
-        PeerException error = await Assert.ThrowsAsync<PeerException>(() => JoinAsync(new Uri($"http://{listener.LocalEndpoint}")));
+        (PeerException error, _) = await JoinSocketAsync(client =>
+            client.GetStream().WriteAsync("SSH-2.0-OpenSSH_9.2p1 Debian, which is certainly no HTTP/2 frame\r\n"u8.ToArray()).AsTask());
         Assert.Contains(error.Id, new[] { GrpcErrors.NotGrpc, ProtocolErrors.PeerGone }); // the HTTP stack does not always tell garbage from a broken connection
-        listener.Stop();
-        Assert.NotNull(await Record.ExceptionAsync(() => serving));
-
-        static async Task AnswerAsync(TcpClient client)
-        {
-            using (client)
-                try
-                {
-                    await client.GetStream().WriteAsync("SSH-2.0-OpenSSH_9.2p1 Debian, which is certainly no HTTP/2 frame\r\n"u8.ToArray());
-                    while (await client.GetStream().ReadAsync(new byte[1000]) > 0) { }
-                }
-                catch (IOException)
-                {
-                    // the client reset the connection
-                }
-        }
     }
 
     [Fact]
     public async Task Join_ForwarderWithNobodyBehind_IsALossAndNotAnotherProtocol()
     {
+        (PeerException error, EndPoint address) = await JoinSocketAsync(async client =>
+        {
+            Assert.True(await client.GetStream().ReadAsync(new byte[1000]) > 0);
+            client.Client.Shutdown(SocketShutdown.Send); // the end without a byte, as ssh has it when nobody is behind the port
+        });
+        Assert.Equal(ProtocolErrors.PeerGone, error.Id);
+        Assert.Equal($"host at http://{address}", error.Place.TrimEnd('/')); // no coordinator, which is another program
+        Assert.Contains("https", error.Remedy, StringComparison.Ordinal); // an encrypted host ends so as well
+    }
+
+    /// <summary>Joins where a raw socket answers, as long as the client asks.</summary>
+    private static async Task<(PeerException Error, EndPoint Address)> JoinSocketAsync(Func<TcpClient, Task> answer)
+    {
         using var listener = new TcpListener(IPAddress.Loopback, 0);
         listener.Start();
+        EndPoint address = listener.LocalEndpoint;
         Task serving = Task.Run(async () =>
         {
             while (true) // a lost connection is tried again
                 await AnswerAsync(await listener.AcceptTcpClientAsync());
         });
-        PeerException error = await Assert.ThrowsAsync<PeerException>(() => JoinAsync(new Uri($"http://{listener.LocalEndpoint}")));
-        Assert.Equal(ProtocolErrors.PeerGone, error.Id);
-        Assert.Equal($"host at http://{listener.LocalEndpoint}", error.Place.TrimEnd('/')); // no coordinator, which is another program
-        Assert.Contains("https", error.Remedy, StringComparison.Ordinal); // an encrypted host ends so as well
+        PeerException error = await Assert.ThrowsAsync<PeerException>(() => JoinAsync(new Uri($"http://{address}")));
         listener.Stop();
         Assert.NotNull(await Record.ExceptionAsync(() => serving));
+        return (error, address);
 
-        static async Task AnswerAsync(TcpClient client)
+        async Task AnswerAsync(TcpClient client)
         {
             using (client)
                 try
                 {
-                    NetworkStream stream = client.GetStream();
-                    Assert.True(await stream.ReadAsync(new byte[1000]) > 0);
-                    client.Client.Shutdown(SocketShutdown.Send); // the end without a byte, as ssh has it when nobody is behind the port
+                    NetworkStream stream = client.GetStream(); // not to be asked for once sending has ended
+                    await answer(client);
                     while (await stream.ReadAsync(new byte[1000]) > 0) { }
                 }
                 catch (IOException)

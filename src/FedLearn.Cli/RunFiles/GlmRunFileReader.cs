@@ -535,7 +535,7 @@ internal sealed class GlmRunFileReader(string path, OwnSide? self = null, IReadO
                         "Leave the key out, or make this the active party.");
         data.Require("path", "Name a .csv, .npy or .svm file.");
         string path = data.FilePath("path") ?? "";
-        bool csv = Path.GetExtension(path).ToLowerInvariant() is not (".npy" or ".svm" or ".libsvm" or ".svmlight");
+        bool csv = !SvmTable.IsNameOf(path) && !Path.GetExtension(path).Equals(".npy", StringComparison.OrdinalIgnoreCase);
         if (!csv)
             data.Require("ids", "Such a file has no ids: name a file with one id a line.");
         char separator = data.Mark("separator", CsvDialect.Separators, ',', "\",\", \";\", \"\\t\" or \"|\""), mark = data.Mark("decimal", ".,", '.', "\".\" or \",\"");

@@ -204,12 +204,12 @@ public sealed class Table
                 "Leave it out, or give a file that ends in .svm, .libsvm or .svmlight.");
         }
 
-        if ((source.Storage != FeatureStorage.Float64 || source.Scratch is not null) && kind is ".svm" or ".libsvm" or ".svmlight")
+        if ((source.Storage != FeatureStorage.Float64 || source.Scratch is not null) && SvmTable.IsNameOf(source.Path))
         {
             throw DataErrors.Config(DataErrors.UnsuitableSource, source.Path, "sparse rows are stored as float64, in memory.", "Leave storage and scratch out, or give a .csv or .npy file.");
         }
 
-        if ((source.Separator != ',' || source.DecimalMark != '.' || source.LabelWords is not null) && kind is ".npy" or ".svm" or ".libsvm" or ".svmlight")
+        if ((source.Separator != ',' || source.DecimalMark != '.' || source.LabelWords is not null) && (kind == ".npy" || SvmTable.IsNameOf(source.Path)))
             throw DataErrors.Config(DataErrors.UnsuitableSource, source.Path, "a separator, a decimal mark or words of the label belong to CSV files.", "Leave them out, or give a file that ends in .csv.");
 
         TableSchema? schema = source.Schema is null ? null : TableSchema.Load(source.Schema);
@@ -219,7 +219,7 @@ public sealed class Table
             {
                 ".csv" => CsvTable.Read(source, schema, needLabel, cancellationToken),
                 ".npy" => NpyTable.Read(source, schema, needLabel, cancellationToken),
-                ".svm" or ".libsvm" or ".svmlight" => SvmTable.Read(source, schema, needLabel, cancellationToken),
+                _ when SvmTable.IsNameOf(source.Path) => SvmTable.Read(source, schema, needLabel, cancellationToken),
                 ".gz" => throw DataErrors.Config(DataErrors.UnsuitableSource, source.Path, "the name ends in .gz, and compressed files are not read.", "Decompress the file, and name the result."),
                 _ => throw DataErrors.Config(DataErrors.UnsuitableSource, source.Path, "the name ends neither in .csv nor in .npy, .svm, .libsvm or .svmlight.",
                     "Give a CSV file, a NumPy array or sparse rows, named so."),

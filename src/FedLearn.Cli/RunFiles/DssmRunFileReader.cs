@@ -1,6 +1,7 @@
 using FedLearn.Coordination;
 using FedLearn.Data;
 using FedLearn.Dssm;
+using FedLearn.Glm;
 using FedLearn.Privacy;
 
 namespace FedLearn.Cli.RunFiles;
@@ -21,7 +22,6 @@ internal sealed class DssmRunFileReader(string path, OwnSide? self = null) : Run
         [("adam", TowerOptimizerKind.Adam), ("sgd", TowerOptimizerKind.Sgd), ("adagrad", TowerOptimizerKind.Adagrad)];
     private static readonly (string, bool)[] TrainingModes = [("split", false), ("device", true)];
     private static readonly (string, bool)[] Modes = [("none", false), ("dp", true)];
-    private static readonly string[] ModesOfGlm = ["hdp-vfl", "one-round", "label-dp", "he"];
     private static readonly (string, DssmNoise)[] Noises = [("embeddings", DssmNoise.Embeddings), ("gradients", DssmNoise.Gradients), ("both", DssmNoise.Both)];
     private static readonly (string, DssmClaim)[] Claims = [("own-messages", DssmClaim.OwnMessages), ("full", DssmClaim.Full), ("one-shot", DssmClaim.OneShot)];
     private static readonly (string, DssmUnit)[] Units = [("sample", DssmUnit.Sample), ("event", DssmUnit.Event), ("user", DssmUnit.User)];
@@ -160,7 +160,7 @@ internal sealed class DssmRunFileReader(string path, OwnSide? self = null) : Run
 
     private DssmPrivacyOptions Privacy(Section privacy)
     {
-        string? ofGlm = ModesOfGlm.FirstOrDefault(mode => privacy.Is("mode", mode));
+        string? ofGlm = GlmRunFileReader.Modes.Where(m => m.Mode != PrivacyMode.None).Select(m => m.Word).FirstOrDefault(word => privacy.Is("mode", word));
         if (ofGlm is not null)
             privacy.Fault(RunFileErrors.ModeOfOtherModel, "mode", $"'{ofGlm}' protects generalised linear models.",
                 "Use none, or dp with privacy.noise (embeddings | gradients | both) and privacy.claim (own-messages | full | one-shot).");

@@ -22,7 +22,8 @@ internal sealed class GlmRunFileReader(string path, OwnSide? self = null, IReadO
     {
         GlmFamilies.Gaussian, GlmFamilies.Binomial, GlmFamilies.Poisson, GlmFamilies.Gamma, GlmFamilies.Tweedie(), GlmFamilies.Multinomial(),
     }.Select(family => (family.Name, family))];
-    private static readonly (string, PrivacyMode)[] Modes =
+    /// <summary>Words of <c>privacy.mode</c>.</summary>
+    internal static readonly (string Word, PrivacyMode Mode)[] Modes =
         [("none", PrivacyMode.None), ("hdp-vfl", PrivacyMode.HdpVfl), ("one-round", PrivacyMode.OneRound), ("label-dp", PrivacyMode.LabelDp),
             ("he", PrivacyMode.He), ("he+dp", PrivacyMode.HeDp)];
     private static readonly (string, HeScheme)[] Schemes =

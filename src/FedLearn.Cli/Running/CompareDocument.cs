@@ -77,10 +77,6 @@ internal static class CompareDocument
         return document;
     }
 
-    /// <summary>A run file as JSON.</summary>
-    /// <param name="path">A file that was read before.</param>
-    public static JsonElement ReadFile(string path) => JsonFile.Read(path);
-
     /// <summary>A value of a run file; null where it is absent or null.</summary>
     public static JsonElement? At(JsonElement file, string section, string key) =>
         JsonFile.At(file, section, key) is { ValueKind: not (JsonValueKind.Undefined or JsonValueKind.Null) } value ? value : null;

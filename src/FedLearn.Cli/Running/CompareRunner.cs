@@ -64,7 +64,7 @@ internal sealed class CompareRunner(string path, CompareRequest request, bool in
     public async Task<JsonObject> RunAsync()
     {
         GlmRunFile plain = Plain(path);
-        JsonElement file = CompareDocument.ReadFile(path);
+        JsonElement file = JsonFile.Read(path);
         double delta = request.Delta ?? CompareDocument.Number(file, "privacy", "delta") ?? throw new ConfigurationException(CompareErrors.NoDelta, $"{path}: privacy.delta",
             "the job has no delta, which every private row needs.", "Write it, or give --delta, such as 1e-5: well below 1 / number of rows.");
         Check(plain);

@@ -72,6 +72,14 @@ internal static partial class EffectiveConfiguration
 
     private static IEnumerable<(string Key, JsonNode? Value, string Source)> Defaults(PartyFile file)
     {
+        yield return ("allowPlaintext", file.Transport.Party!.AllowPlaintext, Default);
+        if (file is { Self.Role: PartyRole.Active, Run: GlmRunFile })
+        {
+            yield return ("serve.rest", file.Serve.Rest.GetLeftPart(UriPartial.Authority), Default);
+            yield return ("serve.timeoutMilliseconds", file.Serve.Timeout.TotalMilliseconds, Default);
+            yield return ("serve.fallback", "refuse", Default);
+        }
+
         yield return ("service.sessionsPerDay", file.Service.SessionsPerDay, Default);
         yield return ("service.longestPauseSeconds", file.Service.LongestPause.TotalSeconds, Default);
         yield return ("quotas.joinsPerMinute", file.Transport.Quotas.JoinsPerMinute, Default);

@@ -19,9 +19,6 @@ internal enum RowInputKind
 /// <summary>What the rows of a table bring beside ids and features; null for what they do not.</summary>
 internal sealed record RowInputs(double[]? Labels = null, double[]? Weights = null, double[]? Offsets = null, bool Exposed = false)
 {
-    /// <summary>No labels, weights or offsets.</summary>
-    internal static RowInputs None { get; } = new();
-
     /// <summary>The inputs that a source names, each with its column or file. Labels and weights serve training, so that they are left out where no
     /// labels are needed; offsets are part of a prediction too.</summary>
     internal static IEnumerable<(RowInputKind Kind, string Name)> Named(TableSource source, string? label, bool needLabel)

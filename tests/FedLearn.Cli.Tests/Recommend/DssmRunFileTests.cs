@@ -156,6 +156,7 @@ public sealed class DssmRunFileTests : IDisposable
         { "training.batchesPerEpoch", "2", "FL2003", "training.batchesPerEpoch" },
         { "privacy.mode", "\"hdp-vfl\"", "FL2014", "embeddings | gradients | both" },
         { "privacy.mode", "\"he\"", "FL2014", "generalised linear" },
+        { "privacy.mode", "\"he+dp\"", "FL2014", "'he+dp'" },
         { "privacy.mode", "\"none \"", "FL2007", "privacy.mode" },
         { "privacy", "{ \"mode\": \"dp\", \"delta\": 1e-5 }", "FL2004", "epsilon" },
         { "privacy", "{ \"mode\": \"dp\", \"epsilon\": 1, \"delta\": 0.1 }", "FL5052", "delta" },

@@ -112,6 +112,19 @@ public sealed class PartyOverridesTests : IDisposable
     }
 
     [Fact]
+    public void Of_WhatTheFileLeavesOut_IsThereAsADefault()
+    {
+        using var scene = new Scene();
+        scene.Job();
+        (string bank, string telco) = scene.Parties(5301);
+        string[] Defaults(string file) => [.. EffectiveConfiguration.Of(PartyFile.Load(file), PartyOverrides.None)["values"]!.AsArray()
+            .Where(v => (string)v!["source"]! == "default").Select(v => $"{v!["key"]} {v["value"]}")];
+        Assert.Superset(new HashSet<string> { "allowPlaintext false", "serve.rest http://127.0.0.1:8080", "serve.timeoutMilliseconds 500", "serve.fallback refuse" }, Defaults(bank).ToHashSet());
+        Assert.Contains("allowPlaintext false", Defaults(telco));
+        Assert.DoesNotContain(Defaults(telco), line => line.StartsWith("serve.", StringComparison.Ordinal)); // a passive party serves no requests of its own
+    }
+
+    [Fact]
     public void Environment_EmptyValueOfANumber_IsRefusedWithTheVariablesName()
     {
         var error = Assert.Throws<ConfigurationException>(() => Load(Environment(("FEDLEARN_PARTY__TIMEOUTSECONDS", ""))));

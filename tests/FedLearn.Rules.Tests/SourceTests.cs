@@ -4,9 +4,9 @@ namespace FedLearn.Rules.Tests;
 
 public partial class SourceTests
 {
-    // Documents for users, whose C# must compile: what the packages carry, and the guide.
+    // Documents for users, whose C# must compile: what the packages carry, and the page of the guide on applications.
     public static TheoryData<string> Documents =>
-        ["README.md", "docs/guide.md", .. Repository.Assemblies.Where(name => name != "FedLearn.Cli").Select(name => $"src/{name}/README.md")];
+        ["README.md", "docs/guide/library.md", .. Repository.Assemblies.Where(name => name != "FedLearn.Cli").Select(name => $"src/{name}/README.md")];
 
     [Theory]
     [MemberData(nameof(Documents))]

@@ -49,7 +49,7 @@ internal static class KeysCommand
                  refuses says why.
 
             Before the certificate expires make a new one in another folder, and have the others add its pin beside the present one:
-            "peers": { "bank": ["sha256:...", "sha256:..."] }. docs/guide.md, section Identity, has this and certificates of a company's own authority.
+            "peers": { "bank": ["sha256:...", "sha256:..."] }. docs/guide/identity.md has this and certificates of a company's own authority.
 
             Examples:
               fedlearn keys new --party bank

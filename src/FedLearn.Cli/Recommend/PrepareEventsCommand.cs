@@ -20,7 +20,7 @@ internal static class PrepareEventsCommand
         var events = new Option<string>("--events") { Description = "CSV file with one event a row: who, what, when, and perhaps how much it was liked.", Required = true, HelpName = "FILE" };
         Option<string> directory = PrepareMovieLensCommand.Out();
         var items = new Option<string?>("--items") { Description = "CSV file with the items' content, for cold items. Absent: items are known by their events alone.", HelpName = "FILE" };
-        var schema = new Option<string?>("--items-schema") { Description = "Its schema (docs/recommend-files.md).", HelpName = "FILE" };
+        var schema = new Option<string?>("--items-schema") { Description = "Its schema (docs/guide/recommendation-files.md).", HelpName = "FILE" };
         var user = new Option<string>("--user") { Description = "Column of users.", DefaultValueFactory = _ => usual.User, HelpName = "COLUMN" };
         var item = new Option<string>("--item") { Description = "Column of items.", DefaultValueFactory = _ => usual.Item, HelpName = "COLUMN" };
         var time = new Option<string>("--time") { Description = "Column of times: seconds since 1970 or ISO 8601 (2026-03-01, 2026-03-01T18:30:00+02:00, 20260301T183000Z), UTC where no offset is given. A date without hyphens and time is refused.", DefaultValueFactory = _ => usual.Time, HelpName = "COLUMN" };
@@ -82,7 +82,7 @@ internal static class PrepareEventsCommand
             if (roles["job.json"]!["train"]!.GetValue<int>() == 0)
                 terminal.Log("warning: nothing to train on: no event is a positive of the training's time. See --rating, --least and --split.");
             terminal.Log(Invariant($"done in {watch.Elapsed.TotalSeconds:0.0} s; next: fedlearn recommend train --config {Path.Combine(place, "job.json")}"));
-            terminal.Log("to train with others, add them to the parties of the run files: each has its own table of the same users (docs/recommend-files.md)");
+            terminal.Log("to train with others, add them to the parties of the run files: each has its own table of the same users (docs/guide/recommendation-files.md)");
             if (parsed.GetValue(json))
             {
                 parsed.InvocationConfiguration.Output.WriteLine(new JsonObject

@@ -6,7 +6,7 @@ using FedLearn.Diagnostics;
 
 namespace FedLearn.Dssm;
 
-/// <summary>Reads the tables of a recommendation job. The file formats are in docs/recommend-files.md.</summary>
+/// <summary>Reads the tables of a recommendation job. The file formats are in docs/guide/recommendation-files.md.</summary>
 /// <remarks>Cells are separated by commas, or by semicolons, tabs or vertical bars where the first line has these and no comma. Every fault is an error with the file, the line, the column, the cause and the remedy; no message holds what a cell holds.</remarks>
 public static class DssmFiles
 {

@@ -87,7 +87,7 @@ public sealed record DssmField(string Name, DssmFieldKind Kind)
     public static DssmField Text(string name, int buckets, int ngrams = 3) => new(name, DssmFieldKind.Text) { Buckets = buckets, Ngrams = ngrams };
 }
 
-/// <summary>What the columns of a view's or of the items' table are. The file format is in docs/recommend-files.md.</summary>
+/// <summary>What the columns of a view's or of the items' table are. The file format is in docs/guide/recommendation-files.md.</summary>
 public sealed class DssmSchema
 {
     internal DssmSchema(bool isItems, string key, string? time, string? sequence, string? title, bool normalise, IReadOnlyList<DssmField> fields)

@@ -21,7 +21,7 @@ internal static class DssmSchemaReader
         ("text", ["buckets", "pooling", "hashes", "ngrams"]),
     ];
 
-    private static readonly SchemaForm Form = new("Correct the schema; its form is in docs/recommend-files.md.");
+    private static readonly SchemaForm Form = new("Correct the schema; its form is in docs/guide/recommendation-files.md.");
 
     internal static DssmSchema Read(string json, string place) => SchemaObject.Read(json, Form, place, SchemaKeys, "a schema is an object with the keys user or item, and fields.", root =>
     {

@@ -3,7 +3,7 @@ using System.Text.Json.Nodes;
 
 namespace FedLearn.Dssm;
 
-/// <summary>Writes the files of a label party whose systems log events, and jobs that run with it alone, to which other parties' views are added. The formats are in docs/recommend-files.md.</summary>
+/// <summary>Writes the files of a label party whose systems log events, and jobs that run with it alone, to which other parties' views are added. The formats are in docs/guide/recommendation-files.md.</summary>
 public static class InteractionFiles
 {
     /// <summary>Name and directory of the label party.</summary>

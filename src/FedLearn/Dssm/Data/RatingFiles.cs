@@ -3,7 +3,7 @@ using System.Text.Json.Nodes;
 
 namespace FedLearn.Dssm;
 
-/// <summary>Writes the files of four parties and their jobs. The formats are in docs/recommend-files.md.</summary>
+/// <summary>Writes the files of four parties and their jobs. The formats are in docs/guide/recommendation-files.md.</summary>
 public static class RatingFiles
 {
     /// <summary>Writes everything into a directory, which is made where it is not there: job.json, job.cold-users.json, job.cold-items.json, and one directory a party.</summary>

@@ -25,10 +25,15 @@ internal sealed class CutRun : IDisposable
     /// <summary>The stores, where they are not files beside the ledgers.</summary>
     public Func<string, IRunStore>? Store { get; set; }
 
+    /// <summary>What a party brings in place of what it would.</summary>
+    public Func<GlmPartyInput, GlmPartyInput> Bring { get; set; } = input => input;
+
     /// <summary>Wraps a ledger.</summary>
     public Func<IPrivacyLedger, IPrivacyLedger> Wrap { get; set; } = ledger => ledger;
 
-    public string LedgerOf(string party) => Path.Combine(_folder, party + ".ledger.db");
+    public string LedgerOf(string party) => FileOf(party + ".ledger.db");
+
+    public string FileOf(string name) => Path.Combine(_folder, name);
 
     public IEnumerable<string> Files => Directory.GetFiles(_folder).Select(f => Path.GetFileName(f)!);
 
@@ -43,14 +48,14 @@ internal sealed class CutRun : IDisposable
     /// <param name="fresh">Parties that forget what was cut off.</param>
     public Task<IReadOnlyList<GlmPartyResult>> AttemptAsync((string Party, int Message)? cutAt = null, params string[] fresh)
     {
-        GlmTrainer[] trainers = [.. KillJobs.Parties(_name).Select(p => new GlmTrainer(Job, new GlmPartyInput
+        GlmTrainer[] trainers = [.. KillJobs.Parties(_name).Select(p => new GlmTrainer(Job, Bring(new GlmPartyInput
         {
             Party = p,
             Table = Table?.Invoke(p) ?? KillJobs.Table(_name, p),
             Ledger = Wrap(new SqliteLedger(LedgerOf(p))),
             Runs = Store?.Invoke(p) ?? new FileRunStore(LedgerOf(p)),
             Fresh = fresh.Contains(p),
-        }))];
+        })))];
         int left = cutAt?.Message ?? int.MaxValue;
         return LocalSession.RunAsync(trainers[0].Terms, [.. trainers.Select(t => t.JoinRequest)], new ChannelOptions { ReceiveTimeout = TimeSpan.FromSeconds(60) },
             (i, agreement, channels, stop) =>

@@ -1,6 +1,9 @@
+using System.Runtime.InteropServices;
 using FedLearn.Coordination;
+using FedLearn.Data;
 using FedLearn.Diagnostics;
 using FedLearn.Glm;
+using FedLearn.Numerics;
 using FedLearn.Privacy;
 using FedLearn.Protocol;
 using FedLearn.Storage.Sqlite;
@@ -115,7 +118,7 @@ public sealed class ResumeReliabilityTests
         int messages = (int)(whole[^1].Traffic.MessagesSent + whole[^1].Traffic.MessagesReceived);
         foreach (int before in (int[])[0, 1, 2, 3, 4, 6, 9, 12])
         {
-            var stores = KillJobs.Parties(name).ToDictionary(p => p, _ => (IRunStore)new LossyStore(part));
+            var stores = KillJobs.Parties(name).ToDictionary(p => p, _ => (IRunStore)LossyStore(part));
             using var run = new CutRun(name, job) { Store = p => stores[p] };
             await run.CutAsync("telco", messages - before);
             try
@@ -259,6 +262,127 @@ public sealed class ResumeReliabilityTests
         Assert.All(await run.AttemptAsync(null, "telco"), r => Assert.Null(r.Resumed));
     }
 
+    /// <summary>Everything that a party brings, one thing after the other.</summary>
+    [Theory]
+    [InlineData("cells", "telco")]
+    [InlineData("sparse cells", "telco")]
+    [InlineData("storage", "telco")]
+    [InlineData("ids", "telco")]
+    [InlineData("schema", "telco")]
+    [InlineData("labels", "bank")]
+    [InlineData("weights", "bank")]
+    [InlineData("offsets", "bank")]
+    [InlineData("split file", "bank")]
+    [InlineData("earlier model", "telco")]
+    [InlineData("test noise", "bank")]
+    public async Task Train_OneInputChangedSince_IsRefusedUntilItIsPutBack(string what, string party)
+    {
+        string name = what == "test noise" ? "hdp" : "none";
+        GlmJob job = KillJobs.Job(name);
+        IReadOnlyList<GlmPartyResult> earlier = await CutRun.WholeAsync(name, job);
+        job = what switch
+        {
+            "split file" => job with { Split = new SplitRule.FromFile() },
+            "earlier model" => job with { Training = job.Training with { WarmStart = true } },
+            _ => job,
+        };
+        using var run = new CutRun(name, job);
+        string[] splits = [run.FileOf("split.csv"), run.FileOf("other.csv")];
+        for (int i = 0; i < 2; i++)
+            File.WriteAllLines(splits[i], ["id,split", .. Enumerable.Range(0, KillJobs.Rows).Select(row => $"person {row},{(row % 7 == i ? "test" : "train")}")]);
+        bool changed = false;
+        run.Bring = input => Brought(input, changed && input.Party == party);
+        await run.CutAsync("bank", 20);
+
+        changed = true;
+        // The seed of test noise is no part of the agreement, and so each party's own affair.
+        run.Job = what == "test noise" ? job with { Privacy = job.Privacy with { TestNoiseSeed = 8 } } : job;
+        ConfigurationException error = await Assert.ThrowsAsync<ConfigurationException>(() => run.AttemptAsync());
+        Assert.Equal((GlmErrors.RunChanged, $"party '{party}'"), (error.Id, error.Place));
+
+        (changed, run.Job) = (false, job);
+        Assert.All(await run.AttemptAsync(), r => Assert.NotNull(r.Resumed));
+
+        GlmPartyInput Brought(GlmPartyInput input, bool other)
+        {
+            Table table = input.Table;
+            DenseMatrix matrix = ((MatrixCells)table.Cells!).Matrix;
+            double[] Numbers() => [.. table.Ids.Select((_, row) => other && row == 4 ? 0.75 : 1)];
+            Table With(string[]? ids = null, double[]? labels = null, TableSchema? schema = null, double[]? weights = null, double[]? offsets = null) =>
+                Table.FromMatrix(ids ?? table.Ids, table.Schema.FeatureNames, matrix, labels ?? table.Labels, schema ?? table.Schema, weights, offsets);
+            bool active = input.Party == "bank";
+            return what switch
+            {
+                "split file" => input with { SplitFile = splits[other ? 1 : 0] },
+                "earlier model" => input with { WarmStart = Earlier(earlier.Single(r => r.Party.Name == input.Party).Model, other) },
+                "weights" when active => input with { Table = With(weights: Numbers()) },
+                "offsets" when active => input with { Table = With(offsets: Numbers()) },
+                "sparse cells" when !active => input with { Table = Sparse(table, matrix, other) },
+                _ when !other => input,
+                "cells" => input with { Table = KillJobs.Table(name, input.Party, changed: true) },
+                "storage" => input with { Table = table.With(FeatureStorage.Float32) },
+                // A row that the other party lacks.
+                "ids" => input with { Table = With(ids: [.. table.Ids.Select(id => id == "person 0" ? "somebody" : id)]) },
+                "schema" => input with { Table = With(schema: TableSchema.Create([.. table.Schema.FeatureNames.Select(c => Field.Numeric(c, -1, 1.75))])) },
+                "labels" => input with { Table = With(labels: [.. table.Labels!.Select((y, row) => row == 4 ? 1 - y : y)]) },
+                _ => input,
+            };
+        }
+
+        static Table Sparse(Table table, DenseMatrix matrix, bool other)
+        {
+            int rows = matrix.Rows, columns = matrix.Columns;
+            double[] values = [.. matrix.Values];
+            values[4] += other ? 0.125 : 0;
+            return Table.FromSparse(table.Ids, table.Schema.FeatureNames, new SparseMatrix(rows, columns, [.. Enumerable.Range(0, rows + 1).Select(i => i * columns)], [.. Enumerable.Range(0, rows * columns).Select(k => k % columns)], values), schema: table.Schema);
+        }
+
+        static GlmModel Earlier(GlmModel model, bool other) => new(model.JobName, model.JobDigest, model.Party, model.Family, model.Features,
+            [.. model.Weights.Select((w, j) => other && j == 0 ? w + 0.125 : w)], model.Intercepts, model.Outputs, model.PeerLink)
+        {
+            TrainingId = model.TrainingId,
+        };
+    }
+
+    [Fact]
+    public async Task Train_CutOffBetweenSmallImprovements_StopsWhereAWholeRunDoes()
+    {
+        // Each epoch is better than the one before, most of them by less than the rule asks for: what it counts from is not the best.
+        GlmJob job = KillJobs.Job("none-stop-objective", epochs: 60, every: 4);
+        job = job with { Training = job.Training with { StepSize = 0.1, EarlyStopping = new GlmEarlyStopping { Patience = 3, MinDelta = 0.01 } } };
+        IReadOnlyList<GlmPartyResult> whole = await CutRun.WholeAsync("none-stop-objective", job);
+        Assert.Equal(GlmStopReason.EarlyStopped, whole[0].StopReason);
+        int messages = (int)(whole[^1].Traffic.MessagesSent + whole[^1].Traffic.MessagesReceived);
+        for (int cut = 1; cut <= 8; cut++)
+        {
+            using var run = new CutRun("none-stop-objective", job);
+            await run.CutAsync("telco", messages * cut / 9);
+            CutRun.AssertSame(whole, await run.AttemptAsync());
+        }
+    }
+
+    [Fact]
+    public async Task Train_GoesOn_CountsTheTimesBefore()
+    {
+        // Longer than any test: training, of it waiting and noise, of that the disk.
+        double[] before = [8e6, 2e6, 1e6, 5e5];
+        var stores = KillJobs.Parties("hdp").ToDictionary(p => p, _ => (IRunStore)new ChangedStore((kind, state) =>
+            state.Has("times") ? state.CopyWith(kind, "times", MemoryMarshal.Cast<double, int>(before)) : null));
+        using var run = new CutRun("hdp", KillJobs.Job("hdp")) { Store = p => stores[p] };
+        await run.CutAsync("telco", 30);
+        IReadOnlyList<GlmPartyResult> ended = await run.AttemptAsync();
+        Assert.All(ended, r =>
+        {
+            Assert.NotNull(r.Resumed);
+            Assert.InRange(r.Timing.Training, 8e6, 8.1e6);
+            Assert.InRange(r.Timing.Wait, 2e6, 2.1e6);
+            Assert.InRange(r.Timing.Noise, 1e6, 1.1e6);
+            Assert.InRange(r.Timing.Sync, 5e5, 5.1e5);
+            Assert.InRange(r.Timing.Compute, 4.9e6, 5.1e6);
+            Assert.InRange(r.History[^1].Seconds, 8e6, 8.1e6);
+        });
+    }
+
     [Fact]
     public async Task Train_LedgerGone_IsRefused()
     {
@@ -351,35 +475,40 @@ public sealed class ResumeReliabilityTests
     }
 
     /// <summary>A store that loses a part of each state, or of what the run began with: zeros, or nothing where it may be absent.</summary>
-    private sealed class LossyStore(string part) : IRunStore
+    private static ChangedStore LossyStore(string part) => new((kind, state) =>
+    {
+        if (!state.Has(part))
+            return null;
+        byte[] zeros = new byte[part == "history" ? 0 : state.Bytes(part).Length];
+        // What early stopping remembers at the start is no zero.
+        if (part == "stop")
+            zeros = new StateReader(kind, new StateWriter(kind).Add(part, [double.PositiveInfinity, double.PositiveInfinity, 0, 0, 0.0]).ToArray(), "test").Bytes(part).ToArray();
+        return state.CopyWith(kind, part, MemoryMarshal.Cast<byte, int>(zeros));
+    });
+
+    /// <summary>A store that reads something else than was written where a change, given the kind and what was written, makes something of it.</summary>
+    private sealed class ChangedStore(Func<string, StateReader, byte[]?> change) : IRunStore
     {
         private readonly InMemoryRunStore _inner = new();
 
         public CutOffRun? Find(string party, ReadOnlyMemory<byte> termsDigest) => _inner.Find(party, termsDigest);
 
-        public IRunState Begin(RunIdentity run) => new State(_inner.Begin(run), part);
+        public IRunState Begin(RunIdentity run) => new State(_inner.Begin(run), change);
 
-        public IRunState Continue(CutOffRun run) => new State(_inner.Continue(run), part);
+        public IRunState Continue(CutOffRun run) => new State(_inner.Continue(run), change);
 
-        private sealed class State(IRunState inner, string part) : IRunState
+        private sealed class State(IRunState inner, Func<string, StateReader, byte[]?> change) : IRunState
         {
             public RunIdentity Run => inner.Run;
 
-            public ReadOnlyMemory<byte> ReadStart() => Lossy(inner.ReadStart());
+            public ReadOnlyMemory<byte> ReadStart() => Changed(inner.ReadStart());
 
-            public ReadOnlyMemory<byte> Read(int round) => Lossy(inner.Read(round));
+            public ReadOnlyMemory<byte> Read(int round) => Changed(inner.Read(round));
 
-            private ReadOnlyMemory<byte> Lossy(ReadOnlyMemory<byte> bytes)
+            private ReadOnlyMemory<byte> Changed(ReadOnlyMemory<byte> bytes)
             {
                 const string Kind = "glm 2";
-                var state = new StateReader(Kind, bytes, "test");
-                if (!state.Has(part))
-                    return bytes;
-                byte[] zeros = new byte[part == "history" ? 0 : state.Bytes(part).Length];
-                // What early stopping remembers at the start is no zero.
-                if (part == "stop")
-                    zeros = new StateReader(Kind, new StateWriter(Kind).Add(part, [double.PositiveInfinity, double.PositiveInfinity, 0, 0, 0.0]).ToArray(), "test").Bytes(part).ToArray();
-                return state.CopyWith(Kind, part, System.Runtime.InteropServices.MemoryMarshal.Cast<byte, int>(zeros));
+                return change(Kind, new StateReader(Kind, bytes, "test")) ?? bytes;
             }
 
             public void WriteStart(ReadOnlySpan<byte> start) => inner.WriteStart(start);

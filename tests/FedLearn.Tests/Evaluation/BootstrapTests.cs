@@ -57,6 +57,22 @@ public sealed class BootstrapTests
         Assert.NotNull(absolute.Intervals.Low.Deviance);
     }
 
+    [Theory]
+    [InlineData(0.5)]
+    [InlineData(0.3)]
+    public void Weigh_EveryRowOnce_HasThePointFiguresWhereScoresStandAtTheThreshold(double threshold)
+    {
+        double cut = BinaryRows.Cut(threshold);
+        double[] scores = [cut, cut + 1, cut, cut - 1, Math.BitIncrement(cut), Math.BitDecrement(cut)], labels = [1, 1, 0, 0, 0, 1], means = BinaryRows.Means(scores), figures = new double[Figure.Count];
+        Ranking ranking = BinaryRows.Rank(scores, means, labels)!;
+        Array.Fill(figures, double.NaN);
+        new BinaryRows(ranking, scores, means, labels, cut).Weigh([1, 1, 1, 1, 1, 1], figures);
+        MetricSet point = BinaryRows.Figures(ranking, scores, means, labels, cut);
+        ModelEvaluationTests.Same(point, MetricSet.From(figures));
+        // At the threshold is not above it: only two are predicted to be 1.
+        Assert.Equal((1 / 3.0, 0.5), (point.Recall, point.Precision));
+    }
+
     [Fact]
     public void Intervals_SameSeed_AreTheSame()
     {

@@ -137,6 +137,14 @@ public sealed class ModelEvaluationTests
     }
 
     [Fact]
+    public void Regression_PredictionWhoseSquareOverflows_IsSaidToBeBeyond()
+    {
+        ModelEvaluation actual = ModelEvaluation.Regression([1e200, 1, -1e200, 2], [1, 2, 3, 4], SlowMetrics.TweedieSum(0));
+        Assert.Equal(double.PositiveInfinity, actual.Metrics.Rmse);
+        Assert.Contains("2 rows have a prediction that, or whose square, is beyond", Assert.Single(actual.Warnings("test")), StringComparison.Ordinal);
+    }
+
+    [Fact]
     public void Binary_InfiniteLoss_HasNoIntervalForIt()
     {
         ModelEvaluation actual = ModelEvaluation.Binary([0, 1, 1, 0], [1, 0, 1, 0]);

@@ -59,6 +59,16 @@ public sealed class RankingMetricsTests
     }
 
     [Fact]
+    public void Of_FigureUndefinedInManyResamples_HasNoInterval()
+    {
+        // An AUC needs the first user, whom three resamples of four have.
+        RankingResult result = RankingMetrics.Of([new(1, 2, 9), new(2, 1, 0)], new EvaluationOptions { Resamples = 200, Seed = 1 });
+        Assert.NotNull(result.Mean.Auc);
+        Assert.Equal((null, null), (result.Low!.Auc, result.High!.Auc));
+        Assert.NotNull(result.Low.Mrr);
+    }
+
+    [Fact]
     public void Of_WaysOfOtherEvents_AreRefused() => Assert.Throws<ArgumentException>(() => RankingMetrics.OfWays([[new(1, 1, 1)], [new(2, 1, 1)]], new EvaluationOptions()));
 
     private static TargetRank[] Ranks(Random random, int count)

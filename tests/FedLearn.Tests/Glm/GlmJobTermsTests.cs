@@ -145,6 +145,28 @@ public class GlmJobTermsTests
             }
     }
 
+    /// <summary>In the mode already, so that it is not the mode that changes the digest.</summary>
+    [Fact]
+    public void Digest_AnyFieldOfTheCryptosystemChanged_Changes()
+    {
+        GlmJob encrypted = Base with { Privacy = Base.Privacy with { Mode = PrivacyMode.HeDp, He = new() { Scheme = HeScheme.Paillier } } };
+        GlmHeOptions he = encrypted.Privacy.He;
+        GlmJob With(GlmHeOptions changed) => encrypted with { Privacy = encrypted.Privacy with { He = changed } };
+        GlmJob[] jobs =
+        [
+            encrypted,
+            With(he with { Scheme = HeScheme.Ckks }),
+            With(he with { KeyBits = 3072 }),
+            With(he with { Arbiter = "notary" }),
+            With(he with { RowsPerColumn = 20 }),
+            With(he with { MostRounds = 7 }),
+            encrypted with { Privacy = encrypted.Privacy with { TestNoiseSeed = 1 } },
+        ];
+        Assert.Equal(typeof(GlmHeOptions).GetProperties(BindingFlags.Public | BindingFlags.Instance).Length + 2, jobs.Select(Digest).Distinct().Count());
+        // Which noise is nobody else's affair, whether it protects is.
+        Assert.Equal(Digest(jobs[^1]), Digest(encrypted with { Privacy = encrypted.Privacy with { TestNoiseSeed = 2 } }));
+    }
+
     [Fact]
     public void Digest_BudgetOfTheJobOrOfEveryParty_IsTheSame()
     {

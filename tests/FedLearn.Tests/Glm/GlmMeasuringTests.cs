@@ -37,6 +37,31 @@ public class GlmMeasuringTests
         Assert.Equal([true, true], waited);
     }
 
+    /// <summary>The figures are those of the last epoch's scores, which are in that epoch's order.</summary>
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public async Task Train_PrivateAndReshuffled_FiguresGoWithTheLabelsOfTheirRows(bool reshuffle)
+    {
+        // So much budget that the noise does not show, and weights that hardly move in the last epoch.
+        var data = VerticalData.Random(64, "gaussian", 200, 2, 2);
+        data = data.WithLabels(y => Math.Clamp(y, -3, 3));
+        GlmJob job = data.Job("gaussian", new() { Optimizer = GlmOptimizer.Sgd, Epochs = 60, BatchesPerEpoch = 2, StepSize = 0.3, WeightNorm = 5, ResidualClip = 50, Reshuffle = reshuffle }, l2: 0);
+        job = job with
+        {
+            Preprocessing = new() { Scaling = Scaling.None, Rows = RowBound.Clip, RowNorm = 2 },
+            Privacy = new() { Mode = PrivacyMode.HdpVfl, Budget = new(1e12, 1e-3), TestNoiseSeed = 3 },
+            Parties = [job.Parties[0] with { LabelRange = (-3, 3) }, job.Parties[1]],
+        };
+        IReadOnlyList<GlmPartyResult> results = await LocalFederation.TrainAsync(job, data.Inputs(), cancellationToken: TestContext.Current.CancellationToken);
+        // The job has no test rows, so that a prediction is of the training rows.
+        GlmPrediction again = await LocalFederation.PredictAsync(job, data.Inputs(), [.. results.Select(r => r.Model)], cancellationToken: TestContext.Current.CancellationToken);
+        double[] labels = [.. again.Rows.Select(row => data.Labels[row])];
+        double rmse = Math.Sqrt(labels.Zip(again.Means, (y, m) => (y - m) * (y - m)).Average()), spread = Math.Sqrt(labels.Sum(y => Math.Pow(y - labels.Average(), 2)) / labels.Length);
+        Assert.True(rmse < spread / 2, "labels that anything predicts would prove nothing");
+        Assert.Equal(rmse, results[0].Train!.Rmse!.Value, 0.02 * rmse);
+    }
+
     /// <summary>Squared errors, and a look at who asks for means of rows: evaluation alone does.</summary>
     private sealed class Watched(Action measuring) : IGlmFamily
     {

@@ -241,6 +241,20 @@ public class GlmOptimizerTests
         Assert.Equal(WeightsOf(exact), WeightsOf(stopped));
     }
 
+    [Fact]
+    public async Task EarlyStopping_LastEpochIsTheBestByTooLittle_KeepsItAtEveryParty()
+    {
+        // Full batches and a small step: the loss falls in every epoch, at last by less than the rule asks for.
+        VerticalData data = VerticalData.Random(5, "gaussian", 80, 2, 3);
+        GlmTrainingOptions training = new() { Optimizer = GlmOptimizer.Sgd, Epochs = 200, BatchesPerEpoch = 1, StepSize = .1, EarlyStopping = new() { Patience = 2, MinDelta = .02 } };
+        IReadOnlyList<GlmPartyResult> stopped = await TrainAsync(data, data.Job("gaussian", training));
+        Assert.All(stopped, r => Assert.Equal(GlmStopReason.EarlyStopped, r.StopReason));
+        double[] losses = [.. stopped[0].History.Select(h => h.Loss!.Value)];
+        Assert.Equal(losses.Min(), losses[^1]);
+        IReadOnlyList<GlmPartyResult> exact = await TrainAsync(data, data.Job("gaussian", training with { Epochs = stopped[0].Timing.Epochs, EarlyStopping = null }));
+        Assert.Equal(WeightsOf(exact), WeightsOf(stopped));
+    }
+
     [Theory]
     [InlineData(GlmOptimizer.Lbfgs)]
     [InlineData(GlmOptimizer.Accelerated)]

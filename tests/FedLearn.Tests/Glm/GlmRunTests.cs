@@ -1,4 +1,5 @@
 using FedLearn.Coordination;
+using FedLearn.Diagnostics;
 using FedLearn.Glm;
 using FedLearn.Parties;
 
@@ -79,7 +80,45 @@ public class GlmRunTests
         Assert.InRange(store.StateBytes, 1, 1000);
     }
 
-    private static GlmRun Begun(SlowStore store, int every)
+    [Fact]
+    public void GoOn_JobOfTheOthersHasChanged_IsRefused()
+    {
+        InMemoryRunStore store = CutOff(out CutOffRun run);
+        ConfigurationException error = Assert.Throws<ConfigurationException>(() => GlmRun.GoOn(store, run, 0, every: 4, Enumerable.Repeat((byte)1, 32).ToArray()));
+        Assert.Equal(GlmErrors.RunChanged, error.Id);
+        Assert.Contains("the columns of another party", error.Cause, StringComparison.Ordinal);
+        using GlmRun going = GlmRun.GoOn(store, run, 0, every: 4, new byte[32]);
+        Assert.Equal([0], going.Resumed);
+    }
+
+    [Fact]
+    public void GoOn_AttemptThatEndsBeforeItsFirstState_CountsAllTheSame()
+    {
+        InMemoryRunStore store = CutOff(out CutOffRun run);
+        GlmRun.GoOn(store, run, 4, every: 4, new byte[32]).Dispose();
+        using GlmRun again = GlmRun.GoOn(store, run, 4, every: 4, new byte[32]);
+        Assert.Equal([4, 4], again.Resumed);
+    }
+
+    [Fact]
+    public void Forget_RunThatWasCutOff_IsFoundNoLonger()
+    {
+        InMemoryRunStore store = CutOff(out CutOffRun run);
+        CutOffRuns.Forget(store, run, ledger: null, (_, _) => 1);
+        Assert.Null(store.Find(Identity.Party, Identity.TermsDigest));
+    }
+
+    /// <summary>A run with states before rounds 0 and 4.</summary>
+    private static InMemoryRunStore CutOff(out CutOffRun run)
+    {
+        var store = new InMemoryRunStore();
+        using (GlmRun begun = Begun(store, every: 4))
+            begun.Keep(4, _ => { });
+        run = store.Find(Identity.Party, Identity.TermsDigest)!;
+        return store;
+    }
+
+    private static GlmRun Begun(IRunStore store, int every)
     {
         GlmRun run = GlmRun.New(store, Identity, every);
         run.Begin(new GlmRunStart(new AlignedRows([0, 1], [], []), null, new byte[32], new byte[32], 1));

@@ -245,6 +245,47 @@ public class GlmSensitivityTests
         Assert.True(distance > 2 * calibration.Sensitivity, $"{distance} is within {calibration.Sensitivity}");
     }
 
+    /// <summary>The published Poisson constants hold for linear predictors within 2k of 0: what is beyond counts as 2k.</summary>
+    [Theory]
+    [InlineData(1)]
+    [InlineData(-1)]
+    public async Task Active_PaperPoissonHugeScores_CountAsTwiceTheWeightBound(int sign)
+    {
+        const double K = 0.5;
+        var training = new GlmTrainingOptions { Epochs = 1, StepSize = 0.01, WeightNorm = K, ResidualClip = 10, LatticeBits = GaussianMechanism.MostLatticeBits };
+        GlmJob job = NeighbourCase.JobOf("poisson", training, 0, 3);
+        job = job with { Privacy = job.Privacy with { Calibration = Calibration.Paper } };
+        var rows = new Rows([[1.0], [1.0]], [0, 3]);
+        double step = 0;
+        async Task<double[]> ResidualsAsync(double score)
+        {
+            (double[][] sent, GlmPartyResult result) = await ScriptedPeer.TranscriptAsync(job, rows.Input("active"), (_, size) => [.. Enumerable.Repeat(sign * score, size)]);
+            step = result.Privacy.Calibration!.MessageNoise.Sigma / INoiseSource.LatticeScale;
+            return sent[0];
+        }
+
+        // The weights are 0 before the first message, so that the peer's score is the linear predictor. The noise is the same in all three, and so the difference of two is exact up to their lattice.
+        double[] none = await ResidualsAsync(0), bound = await ResidualsAsync(2 * K), huge = await ResidualsAsync(1e16);
+        Assert.Equal(bound, huge);
+        VerticalData.AssertClose(none.Select(r => r + Math.Exp(sign * 2 * K) - 1), huge, step * (1 + 1e-6));
+    }
+
+    /// <summary>A shift of all classes' scores is none of the model: it must not push what a peer says beyond the bound on received scores either.</summary>
+    [Theory]
+    [InlineData(0)]
+    [InlineData(1L << 40)]
+    [InlineData(-(1L << 40))]
+    public async Task Active_EqualHugeScoresOfAllClasses_ChangeNothing(long shift)
+    {
+        var training = new GlmTrainingOptions { Epochs = 3, StepSize = 0.1, WeightNorm = 1, ResidualClip = 1, LatticeBits = GaussianMechanism.MostLatticeBits };
+        GlmJob job = NeighbourCase.JobOf("multinomial", training, 0, 1);
+        var rows = new Rows([[1.0], [-1.0], [0.5]], [0, 1, 2]);
+        double[] Says(int size, double by) => [.. Enumerable.Range(0, size).Select(i => i / 3 + by)];
+        double[][] plain = (await ScriptedPeer.TranscriptAsync(job, rows.Input("active"), (_, size) => Says(size, 0))).Sent;
+        double[][] shifted = (await ScriptedPeer.TranscriptAsync(job, rows.Input("active"), (_, size) => Says(size, shift))).Sent;
+        Assert.Equal(plain, shifted);
+    }
+
     [Fact]
     public async Task Transcripts_EqualTables_AreEqual()
     {

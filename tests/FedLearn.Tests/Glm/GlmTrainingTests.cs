@@ -175,6 +175,34 @@ public class GlmTrainingTests
         Assert.Equal(60 + 8 + (6 * 60 * 4), await BytesAsync(ElementType.Float32));
     }
 
+    /// <summary>Two parties with the same columns have the same gradients, and so the same weights, where the active one uses the residuals that it sends.</summary>
+    [Fact]
+    public async Task Sgd_Float32AndEqualColumns_WeightsAreEqualBitForBit()
+    {
+        var data = VerticalData.Random(9, "gaussian", 60, 3, 3);
+        VerticalData twins = new([.. data.All.Select(row => row.Id)], [.. data.All.Select(row => (double[])[.. row.X[..3], .. row.X[..3]])], [.. data.Labels], [3, 3]);
+        IReadOnlyList<GlmPartyResult> results = await LocalFederation.TrainAsync(twins.Job("gaussian", Sgd() with { MessagePrecision = ElementType.Float32 }, GlmIntercept.None), twins.Inputs());
+        Assert.Equal(results[0].Model.Weights, results[1].Model.Weights);
+        Assert.DoesNotContain(0, results[0].Model.Weights);
+    }
+
+    [Fact]
+    public async Task Lbfgs_EarlyStopped_WarnsOfStandardErrorsAndHasAnObjectiveWhereThePenaltyIsKnown()
+    {
+        var data = VerticalData.Random(10, "gaussian", 60, 3, 2);
+        GlmTrainingOptions stopping = Lbfgs() with { EarlyStopping = new() { Patience = 1, MinDelta = 1 } };
+        async Task<GlmPartyResult> TrainAsync(VerticalData rows, GlmTrainingOptions training) => (await LocalFederation.TrainAsync(rows.Job("gaussian", training) with { Inference = true }, rows.Inputs()))[0];
+        GlmPartyResult stopped = await TrainAsync(data, stopping), alone = await TrainAsync(data.Dealt(5), stopping), whole = await TrainAsync(data, Lbfgs());
+        Assert.Equal((GlmStopReason.EarlyStopped, GlmStopReason.EarlyStopped, GlmStopReason.Converged), (stopped.StopReason, alone.StopReason, whole.StopReason));
+        Assert.All([stopped, alone], r => Assert.Contains(r.Warnings, IsOfStandardErrors));
+        Assert.All([stopped, alone, whole], r => Assert.NotNull(r.Inference));
+        Assert.DoesNotContain(whole.Warnings, IsOfStandardErrors);
+        // That of the best weights is known to nobody where other parties hold some of them.
+        Assert.Equal((true, false, false), (stopped.Objective is null, alone.Objective is null, whole.Objective is null));
+
+        static bool IsOfStandardErrors(string warning) => warning.StartsWith("standard errors suppose the optimum", StringComparison.Ordinal);
+    }
+
     [Fact]
     public async Task Lbfgs_StopReasons_AreTheParties()
     {

@@ -2,6 +2,11 @@ using FedLearn.Numerics;
 
 namespace FedLearn.Tests.Numerics;
 
+/// <summary>Work of other tests at the same time would have the helpers.</summary>
+[CollectionDefinition(nameof(HelpersAlone), DisableParallelization = true)]
+public sealed class HelpersAlone;
+
+[Collection(nameof(HelpersAlone))]
 public sealed unsafe class BlockWorkersTests
 {
     private struct Count : IBlockWork
@@ -33,6 +38,61 @@ public sealed unsafe class BlockWorkersTests
         thread.Join();
         Assert.Equal((6400, 0), (count.Done, count.Elsewhere));
         Assert.False(BlockWorkers.Alone, "of that thread, not of others");
+    }
+
+    /// <summary>The caller's block waits until a helper has begun with its own.</summary>
+    private sealed class Meeting(int caller, bool fails) : IDisposable
+    {
+        private readonly ManualResetEventSlim _met = new();
+
+        public bool Met => _met.IsSet;
+
+        public void Meet()
+        {
+            if (Environment.CurrentManagedThreadId == caller)
+            {
+                _met.Wait(TimeSpan.FromSeconds(20));
+                return;
+            }
+
+            _met.Set();
+            if (fails)
+                throw new InvalidOperationException("the helper's");
+        }
+
+        public void Dispose() => _met.Dispose();
+    }
+
+    private struct Met : IBlockWork
+    {
+        public static void Run(void* work, object? state, int block) => ((Meeting)state!).Meet();
+    }
+
+    [Fact]
+    public void Run_HelperFails_TellsTheCallerOnceAndSharesTheNextWork()
+    {
+        if (Environment.ProcessorCount == 1)
+            Assert.Skip("there is no helper on one processor");
+        var work = default(Met);
+        // Twice: what a failure leaves behind must hinder neither work that succeeds nor work that fails again.
+        for (int i = 0; i < 2; i++)
+        {
+            using Meeting failing = new(Environment.CurrentManagedThreadId, fails: true), going = new(Environment.CurrentManagedThreadId, fails: false);
+            string? told = null;
+            try
+            {
+                BlockWorkers.Run(&work, failing, Environment.ProcessorCount);
+            }
+            catch (InvalidOperationException e)
+            {
+                told = e.Message;
+            }
+
+            Assert.True(failing.Met, "no helper came");
+            Assert.Equal("the helper's", told);
+            BlockWorkers.Run(&work, going, Environment.ProcessorCount);
+            Assert.True(going.Met, "no helper came to the next work");
+        }
     }
 
     [Fact]

@@ -86,6 +86,44 @@ public class SparseRowsTests
     }).Check(Config.QuickThrowOnFailure.WithMaxTest(60));
 
     [Fact]
+    public void ScoresAndGradient_CellsOfTheCommonRowCancel_KeepWhatIsLeft()
+    {
+        // 1e16 + 1 is 1e16 in float64.
+        var rows = new SparseRows(new SparseMatrix(3, 3, [0, 0, 0, 0], [], []), [1e16, 1, -1e16], [1e16, 1, -1e16]);
+        double[] scores = new double[3], gradient = new double[3];
+        rows.Scores(0, [1, 1, 1], scores);
+        rows.Gradient(0, [1, 1, 1], gradient);
+        Assert.Equal([1e16, 1, -1e16], scores);
+        Assert.Equal([1e16, 1, -1e16], gradient);
+    }
+
+    /// <summary>More blocks of rows than there are rows for: the last ones are empty. Their sums are added in their order.</summary>
+    [Theory]
+    [InlineData(65, 600)]
+    [InlineData(100, 400)]
+    [InlineData(64, 512)]
+    public void Gradient_FewRowsWithManyCells_HasTheBitsOfSumsInBlockOrder(int rows, int columns)
+    {
+        var random = new Random(rows);
+        double[] values = Vector(random, rows * columns), residuals = Vector(random, rows), gradient = new double[columns], expected = new double[columns];
+        var matrix = new SparseMatrix(rows, columns, [.. Enumerable.Range(0, rows + 1).Select(i => i * columns)], [.. Enumerable.Range(0, rows * columns).Select(k => k % columns)], values);
+        SparseKernels.Gradient(matrix, 0, residuals, gradient);
+
+        int blocks = Math.Min(16, rows / 4), blockRows = (rows + blocks - 1) / blocks;
+        for (int first = 0; first < rows; first += blockRows)
+        {
+            double[] sum = new double[columns];
+            for (int i = first; i < Math.Min(rows, first + blockRows); i++)
+                for (int j = 0; j < columns; j++)
+                    sum[j] = Math.FusedMultiplyAdd(values[i * columns + j], residuals[i], sum[j]);
+            for (int j = 0; j < columns; j++)
+                expected[j] += sum[j];
+        }
+
+        Assert.Equal(expected, gradient);
+    }
+
+    [Fact]
     public void Reordered_DenseRows_GivesThemInOrder()
     {
         var rows = new DenseRows(new DenseMatrix(3, 1, [1, 2, 3]));

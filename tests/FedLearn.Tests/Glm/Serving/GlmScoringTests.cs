@@ -18,6 +18,8 @@ public class GlmScoringTests
         { "binomial", false, [9, 17, 1] },
         { "poisson", true, [3, 2, 4] },
         { "binomial", false, [4] },
+        { "multinomial", false, [2, 3] },
+        { "multinomial", false, [3, 2, 4] },
     };
 
     [Theory]
@@ -38,10 +40,14 @@ public class GlmScoringTests
             foreach (GlmScoreAnswer answer in (GlmScoreAnswer[])[together[i], (await active.ScoreAsync([$" {ids[i]} "], TestContext.Current.CancellationToken))[0]])
             {
                 Assert.Equal(GlmScoreOutcome.Scored, answer.Outcome);
-                Assert.Equal(BitConverter.DoubleToInt64Bits(batch.Scores[i]), BitConverter.DoubleToInt64Bits(Assert.Single(answer.Scores)));
-                Assert.Equal(BitConverter.DoubleToInt64Bits(batch.Means[i]), BitConverter.DoubleToInt64Bits(Assert.Single(answer.Means)));
+                Assert.Equal(Bits(OfRow(batch.Scores, i)), Bits(answer.Scores));
+                Assert.Equal(Bits(OfRow(batch.Means, i)), Bits(answer.Means));
                 Assert.Empty(answer.Degraded);
             }
+
+        IEnumerable<double> OfRow(IReadOnlyList<double> values, int row) => Enumerable.Range(0, batch.Outputs).Select(output => values[output * ids.Length + row]);
+
+        static IEnumerable<long> Bits(IEnumerable<double> values) => values.Select(BitConverter.DoubleToInt64Bits);
     }
 
     [Fact]

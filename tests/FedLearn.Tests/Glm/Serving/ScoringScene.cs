@@ -15,9 +15,10 @@ internal sealed class ScoringScene
         Job = data.Job(family, new GlmTrainingOptions { Seed = seed });
         Inputs = data.Inputs(order: 5, oneSided: 2);
         var random = new Random(seed);
+        int outputs = Job.Model.Family.Outputs;
         Models = [.. Inputs.Select((input, party) => new GlmModel(Job.Name, new string('a', 64), Job.Parties[party].Party, family,
             FeatureMap.Fit(input.Table, [.. Enumerable.Range(0, input.Table.Ids.Count)], Job.Preprocessing!, constant: false),
-            [.. Enumerable.Range(0, data.Widths[party]).Select(_ => random.NextDouble() - 0.5)], party == 0 ? [0.3] : [], peerLink: party == 0 ? link : null))];
+            [.. Enumerable.Range(0, outputs * data.Widths[party]).Select(_ => random.NextDouble() - 0.5)], party == 0 ? [.. Enumerable.Repeat(0.3, outputs)] : [], outputs, party == 0 ? link : null))];
     }
 
     public static ChannelOptions Idle { get; } = new() { ReceiveTimeout = Timeout.InfiniteTimeSpan };

@@ -2,6 +2,7 @@ using FedLearn.Data;
 using FedLearn.Diagnostics;
 using FedLearn.Glm;
 using FedLearn.Privacy;
+using FedLearn.Protocol;
 using FedLearn.Tests.Shared;
 
 namespace FedLearn.Tests.Glm.Tuning;
@@ -125,6 +126,38 @@ public class TuneTests
                 Assert.Equal(GaussianDp.Epsilon(Math.Sqrt(6) * GaussianDp.Mu(1, 1e-5), 1e-5), cost.Epsilon!.Value, 1e-6);
             }
         }
+    }
+
+    [Fact]
+    public async Task TuneAsync_TestNoise_PromisesNoEpsilon()
+    {
+        (GlmJob job, GlmPartyInput[] inputs, _) = Private(PrivacyMode.HdpVfl, PrivacyUnit.Record);
+        GlmTuning tuning = await LocalFederation.TuneAsync([job with { Privacy = job.Privacy with { TestNoiseSeed = 1 } }], inputs, new() { Folds = 2 }, cancellationToken: Stop);
+        Assert.All(tuning.Costs, cost => Assert.Equal((2, null), (cost.Runs, cost.Epsilon)));
+    }
+
+    [Theory]
+    [InlineData(GlmErrors.InvalidJob, true)]
+    [InlineData(GlmErrors.TooManyColumns, true)]
+    [InlineData(GlmErrors.Diverged, true)]
+    [InlineData(GlmErrors.FoldNotCovered, true)]
+    [InlineData(PrivacyErrors.BudgetSpent, false)]      // the ledger's: the next candidate would be told the same
+    [InlineData("FL5022", false)]
+    [InlineData("FL2311", false)]
+    [InlineData(ProtocolErrors.NotFinite, false)]                      // a peer's
+    [InlineData("FL6001", false)]                       // the tool's own
+    public async Task ScoreAsync_RunFails_IsARowWhereTheErrorIsTheCandidatesOwn(string id, bool own)
+    {
+        Task<IReadOnlyList<GlmCandidateResult>> scores = GlmTuner.ScoreAsync(2, 2, "auc", (candidate, _) => candidate == 0 ? throw new ConfigurationException(id, "here", "it fails.", "Mend it.") : Task.FromResult<double?>(0.5), null);
+        if (!own)
+        {
+            Assert.Equal(id, (await Assert.ThrowsAsync<ConfigurationException>(() => scores)).Id);
+            return;
+        }
+
+        IReadOnlyList<GlmCandidateResult> results = await scores;
+        Assert.Equal((id, null), (results[0].Error?.Id, results[1].Error?.Id));
+        Assert.Equal(0.5, results[1].Mean);
     }
 
     [Theory]

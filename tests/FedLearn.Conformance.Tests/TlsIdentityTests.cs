@@ -2,6 +2,7 @@ using System.Net;
 using System.Net.Security;
 using System.Net.Sockets;
 using System.Security.Authentication;
+using System.Security.Cryptography;
 using System.Security.Cryptography.X509Certificates;
 using FedLearn.Diagnostics;
 using FedLearn.Privacy;
@@ -49,6 +50,7 @@ public sealed class TlsIdentityTests
         { "denied by key", GrpcErrors.PeerRevoked },
         { "denied by certificate", GrpcErrors.PeerRevoked },
         { "on the list of its authority", GrpcErrors.PeerRevoked },
+        { "on the second list of a file", GrpcErrors.PeerRevoked },
         { "from a stranger's authority", GrpcErrors.PeerUnknown },
         { "from an authority without its name", GrpcErrors.PeerUnknown },
         { "from an authority for another use", GrpcErrors.PeerUnknown },
@@ -59,14 +61,14 @@ public sealed class TlsIdentityTests
     /// <summary>A bad certificate of a party, and a party that refuses it.</summary>
     private static (X509Certificate2 Certificate, GrpcSecurity Refuser) MakeBad(string how, string name, string refuser, string usage)
     {
-        GrpcSecurity By(Dictionary<string, IReadOnlyList<CertificatePin>> peers, TestAuthority? authority = null, IReadOnlyCollection<CertificatePin>? denied = null, RevocationList? list = null,
+        GrpcSecurity By(Dictionary<string, IReadOnlyList<CertificatePin>> peers, TestAuthority? authority = null, IReadOnlyCollection<CertificatePin>? denied = null, IReadOnlyList<RevocationList>? lists = null,
             TimeProvider? clock = null) => new()
             {
                 Certificate = TlsPeers.Of(refuser),
                 Peers = peers,
                 Authorities = authority is null ? [] : [authority.Public],
                 Denied = denied ?? [],
-                RevocationLists = list is null ? [] : [list],
+                RevocationLists = lists ?? [],
                 Clock = clock ?? TimeProvider.System,
             };
 
@@ -84,14 +86,18 @@ public sealed class TlsIdentityTests
             case "denied by key" or "denied by certificate":
                 X509Certificate2 lost = TlsPeers.Of(name);
                 return (lost, By(TlsPeers.Peer(name, lost), denied: [how == "denied by key" ? CertificatePin.OfKey(lost) : CertificatePin.OfCertificate(lost)]));
-            case "on the list of its authority":
+            case "on the list of its authority" or "on the second list of a file":
                 X509Certificate2 listed = authority.Issue(name, dns: name);
                 string path = Path.GetTempFileName();
                 DateTimeOffset now = TimeProvider.System.GetUtcNow();
-                File.WriteAllBytes(path, authority.Revoke(now.AddDays(-1), now.AddDays(1), listed));
-                RevocationList list = RevocationList.Load(path);
+                byte[] list = authority.Revoke(now.AddDays(-1), now.AddDays(1), listed);
+                if (how == "on the list of its authority")
+                    File.WriteAllBytes(path, list);
+                else
+                    File.WriteAllLines(path, new[] { new TestAuthority("Another Authority").Revoke(now.AddDays(-1), now.AddDays(1)), list }.Select(der => PemEncoding.WriteString("X509 CRL", der)));
+                IReadOnlyList<RevocationList> lists = RevocationList.LoadAll(path);
                 File.Delete(path);
-                return (listed, By([], authority, list: list));
+                return (listed, By([], authority, lists: lists));
             case "from a stranger's authority":
                 return (new TestAuthority().Issue(name, dns: name), By([], authority));
             case "from an authority without its name":

@@ -49,7 +49,7 @@ internal sealed class TlsSettings
 
         X509Certificate2[] authorities = [.. tls.TextList("authorities").SelectMany(path => Certificates(tls, "authorities", path))];
         CertificatePin[] denied = [.. Pins(tls, "deny", tls.TextList("deny"))];
-        RevocationList[] revoked = [.. tls.TextList("revocationLists").Select(path => Try(tls, "revocationLists", () => RevocationList.Load(Path.GetFullPath(path, tls.Folder)))).OfType<RevocationList>()];
+        RevocationList[] revoked = [.. tls.TextList("revocationLists").SelectMany(path => Try(tls, "revocationLists", () => RevocationList.LoadAll(Path.GetFullPath(path, tls.Folder))) ?? [])];
         if (certificate is null || IsOutdated(tls, certificate, clock))
             return null;
         DateTimeOffset until = certificate.NotAfter.ToUniversalTime();

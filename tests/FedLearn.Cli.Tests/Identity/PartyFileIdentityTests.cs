@@ -170,6 +170,18 @@ public sealed class PartyFileIdentityTests : IDisposable
     }
 
     [Fact]
+    public void Load_FileOfSeveralDenied_IsRefusedAndOfOneDeniesIt()
+    {
+        string lost = Keys.Make(_folder.Path, "lost"), other = Keys.Make(_folder.Path, "other");
+        _folder.Write("both.pem", string.Concat(((string[])["lost", "other"]).Select(name => File.ReadAllText(Path.Combine(_folder.Path, $"{name}.crt.pem")) + "\n")));
+        string Denying(string values) => Good[..^1] + $$""", "deny": [{{values}}] }""";
+        Refused(() => Telco(Denying("\"both.pem\"")), IdentityErrors.NoPin, "tls.deny", "both.pem holds 2 certificates", "Write the pin of each");
+        Assert.Equal([lost, other], Telco(Denying($"\"lost.crt.pem\", \"{other}\"")).Transport.Party!.Security!.Denied.Select(pin => pin.ToString()));
+        // Of a peer, the first is meant: its authorities follow.
+        Assert.Equal([lost], Telco(Keys.Tls("telco", ("bank", "both.pem"))).Transport.Party!.Security!.Peers["bank"].Select(pin => pin.ToString()));
+    }
+
+    [Fact]
     public void Load_SeveralListsInAFile_AllCount()
     {
         X509Certificate2[] authorities = [Keys.Authority(Path.Combine(_folder.Path, "ca.pem")), Keys.Authority(Path.Combine(_folder.Path, "other.pem"))];

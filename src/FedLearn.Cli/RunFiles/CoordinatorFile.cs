@@ -58,9 +58,6 @@ internal sealed record CoordinatorFile
         if (listen is { Scheme: "http" } && !file.Has("tls") && !allowPlaintext && !PartyTransport.IsLocal(listen))
             file.Fault(IdentityErrors.IdentityMissing, "listen", "the address is beyond this machine, and nothing would encrypt the calls or tell who makes them.",
                 "Name a certificate under tls; or write \"allowPlaintext\": true where what the parties encrypt for each other is enough.");
-        string[] names = [.. jobs.SelectMany(job => job.Purposes.Values).SelectMany(terms => terms.Parties).Select(party => party.Name).Distinct()];
-        foreach (string peer in names.Length == 0 ? [] : tls?.Security.Peers.Keys.Except(names) ?? [])
-            file.Object("tls").Fault(RunFileErrors.Parties, $"peers.{peer}", $"no job has a party '{peer}'.", $"Did you mean '{Spelling.Nearest(peer, names)}'?");
         faults.ThrowIfAny();
         return new CoordinatorFile { Listen = listen!, AllowPlaintext = allowPlaintext, Security = tls?.Security, Notes = tls?.Notes ?? [], Jobs = jobs, Quotas = quotas, PeerQuotas = peerQuotas, StopTime = stop };
     }

@@ -1,4 +1,5 @@
 using FedLearn.Cli.RunFiles;
+using FedLearn.Cli.Tests.Identity;
 using FedLearn.Coordination;
 using FedLearn.Diagnostics;
 using FedLearn.Transport.Grpc;
@@ -84,6 +85,16 @@ public sealed class CoordinatorFileTests : IDisposable
     [InlineData("""{ "listen": "https://127.0.0.1:0", "jobs": [] }""", "no certificate of the coordinator")]
     [InlineData("""{ "listen": "127.0.0.1:0", "jobs": "job.json" }""", "Write an array of texts.")]
     public void Load_Incomplete_SaysWhatIsMissing(string text, string part) => Assert.Contains(part, Refused(text).Message, StringComparison.Ordinal);
+
+    [Fact]
+    public void Load_PeersOfNoJob_DoNoHarm()
+    {
+        _folder.Write("job.json", Glm);
+        Keys.Make(_folder.Path, "hub");
+        string telco = Keys.Make(_folder.Path, "telco"), railway = Keys.Make(_folder.Path, "railway");
+        CoordinatorFile file = Load($$"""{ "listen": "127.0.0.1:0", "jobs": ["job.json"], "tls": {{Keys.Tls("hub", ("telco", telco), ("railway", railway))}} }""");
+        Assert.Equal(["railway", "telco"], file.Security!.Peers.Keys.Order(StringComparer.Ordinal));
+    }
 
     [Theory]
     [InlineData("\"192.0.2.1:5300\"", "FL2535", "nothing would encrypt the calls to it")]

@@ -10,6 +10,8 @@ using FedLearn.Protocol;
 using FedLearn.Testing;
 using FedLearn.Transport.Grpc;
 using FedLearn.Transport.Grpc.Rpc;
+using Microsoft.AspNetCore.Builder;
+using Microsoft.AspNetCore.Http;
 
 namespace FedLearn.Conformance.Tests;
 
@@ -461,6 +463,43 @@ public sealed class TlsIdentityTests
         Assert.Equal(GrpcErrors.BindingMismatch, error.Id);
         Assert.True(proxy.Forwarded > 0); // both handshakes went through: nothing but the binding tells
         Assert.False(active.IsCompleted);
+    }
+
+    [Theory]
+    [InlineData("its own", null)]
+    [InlineData("another", GrpcErrors.BindingMismatch)]
+    [InlineData("none", GrpcErrors.BindingMismatch)]
+    [InlineData("of a nonce cut short", GrpcErrors.BindingMismatch)]
+    [InlineData("of a zero nonce cut short", GrpcErrors.BindingMismatch)]
+    public async Task Join_HostThatAnswersABinding_IsLeftUnlessItIsTheRightOne(string binding, string? id)
+    {
+        int exchanges = 0;
+        (WebApplication app, Uri address) = await RawPeer.ServeAsync(async context =>
+        {
+            context.Response.ContentType = "application/grpc";
+            if (context.Request.Path != Methods.Join)
+            {
+                Interlocked.Increment(ref exchanges);
+                context.Response.Headers["grpc-status"] = "5";
+                context.Response.Headers["fedlearn-error-id"] = GrpcErrors.WrongSession;
+                return;
+            }
+
+            (Transport.Grpc.Wire.JoinRequest asked, _) = (await Framing.ReadAsync(context.Request.BodyReader, Transport.Grpc.Wire.JoinRequest.Parser, 1000, default))!.Value;
+            Transport.Grpc.Wire.JoinReply reply = RawPeer.Reply();
+            byte[] nonce = binding == "of a zero nonce cut short" ? new byte[SessionBinding.Bytes] : SessionBinding.Nonce();
+            byte[] right = SessionBinding.Of(CertificatePin.KeyHash(context.Connection.ClientCertificate!), CertificatePin.KeyHash(TlsPeers.Of("bank")), reply.JobDigest.Span, reply.SessionId, asked.ClientNonce.Span, nonce);
+            reply.ServerNonce = Google.Protobuf.ByteString.CopyFrom(binding.EndsWith("short", StringComparison.Ordinal) ? nonce[..^1] : nonce);
+            reply.Binding = Google.Protobuf.ByteString.CopyFrom(binding switch { "another" => SessionBinding.Nonce(), "none" => [], "of a zero nonce cut short" => new byte[SessionBinding.Bytes], _ => right });
+            await context.Response.BodyWriter.WriteAsync(RawPeer.Frame(reply));
+            context.Response.AppendTrailer("grpc-status", "0");
+        }, TlsPeers.Of("bank"));
+        await using (app)
+        {
+            PeerException error = await RefusedAsync(new Uri($"https://127.0.0.1:{address.Port}"), TlsPeers.Security("telco", "bank"));
+            Assert.True((id ?? GrpcErrors.WrongSession) == error.Id, error.ToString());
+            Assert.Equal(id is null ? 1 : 0, exchanges);
+        }
     }
 
     [Theory]

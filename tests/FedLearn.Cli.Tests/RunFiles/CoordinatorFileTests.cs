@@ -37,10 +37,10 @@ public sealed class CoordinatorFileTests : IDisposable
     {
         Directory.CreateDirectory(Path.Combine(_folder.Path, "jobs"));
         string glm = _folder.Write("jobs/credit.json", Glm), encrypted = _folder.Write("sealed.json", Encrypted);
-        CoordinatorFile file = Load("""{ "listen": "127.0.0.1:0", "jobs": ["jobs/credit.json", "sealed.json"], "quotas": { "bytesPerParty": 5000000000, "connections": 3, "connectionsPerAddress": 12, "streams": 13 }, "stopSeconds": 1.5 }""");
+        CoordinatorFile file = Load("""{ "listen": "127.0.0.1:0", "jobs": ["jobs/credit.json", "sealed.json"], "quotas": { "bytesPerParty": 5000000000, "connections": 3, "connectionsPerAddress": 12, "streams": 13, "allConnections": 14 }, "stopSeconds": 1.5 }""");
         Assert.Equal(new Uri("http://127.0.0.1:0"), file.Listen);
         Assert.Equal((3, 8, 5_000_000_000, 60), (file.Quotas.Connections, file.Quotas.ConnectionsPerParty, file.Quotas.BytesPerParty, file.Quotas.JoinsPerMinute));
-        Assert.Equal((12, 13, 8_192), (file.PeerQuotas.Connections, file.PeerQuotas.Streams, file.PeerQuotas.AllConnections));
+        Assert.Equal((12, 13, 14), (file.PeerQuotas.Connections, file.PeerQuotas.Streams, file.PeerQuotas.AllConnections));
         Assert.Equal((TimeSpan.FromSeconds(1.5), false), (file.StopTime, file.AllowPlaintext));
         Assert.Equal(["credit", "sealed"], file.Jobs.Select(j => j.Name));
         Assert.Equal(["train", "predict", "serve", "align"], file.Jobs[0].Purposes.Keys);

@@ -120,7 +120,8 @@ public class PartyTests
         Task<HttpResponseMessage> PostAsync(string path, HttpContent content)
         {
             content.Headers.TryAddWithoutValidation("content-type", "application/grpc");
-            return http.SendAsync(new HttpRequestMessage(HttpMethod.Post, new Uri(host, path)) { Version = HttpVersion.Version20, VersionPolicy = HttpVersionPolicy.RequestVersionExact, Content = content }, stop);
+            return http.SendAsync(new HttpRequestMessage(HttpMethod.Post, new Uri(host, path)) { Version = HttpVersion.Version20, VersionPolicy = HttpVersionPolicy.RequestVersionExact, Content = content },
+                HttpCompletionOption.ResponseHeadersRead, stop);
         }
 
         // A call that is under way, and another behind it on the same connection, whose answer says that the host has the first.

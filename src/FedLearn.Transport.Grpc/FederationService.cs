@@ -16,6 +16,7 @@ internal sealed partial class FederationService(ISessions sessions, GrpcHostOpti
 
     private readonly ILogger _log = options.LoggerFactory.CreateLogger("FedLearn.Transport.Grpc");
     private readonly CancellationTokenSource _stopping = new();
+    private volatile string? _gaveUpWith;
 
     // By party: what its last join tied to the certificates. A party has one session at a time.
     private readonly ConcurrentDictionary<string, (string Session, byte[] Binding)> _bindings = new();
@@ -53,6 +54,9 @@ internal sealed partial class FederationService(ISessions sessions, GrpcHostOpti
         Refused.Tell(who, refusal, _log);
     }
 
+    /// <summary>From the end on, calls that wait here are told of an error instead of a loss.</summary>
+    public void GiveUp(string errorId) => _gaveUpWith = errorId;
+
     public async Task StopAsync()
     {
         await _stopping.CancelAsync().ConfigureAwait(false);
@@ -68,7 +72,8 @@ internal sealed partial class FederationService(ISessions sessions, GrpcHostOpti
     {
         if (e is OperationCanceledException or IOException)
             return _stopping.IsCancellationRequested
-                ? new Status(StatusCode.Unavailable, "The active party ended before the session began.", ProtocolErrors.PeerGone)
+                ? _gaveUpWith is { } id ? new Status(StatusCode.Aborted, "The active party gave up before the session began.", id)
+                    : new Status(StatusCode.Unavailable, "The active party ended before the session began.", ProtocolErrors.PeerGone)
                 : new Status(StatusCode.Cancelled, "The call ended early.", ProtocolErrors.PeerGone);
         LogFailure(context.Request.Path, e.GetType().Name);
         return new Status(StatusCode.Internal, "The call failed inside the active party.", GrpcErrors.CallFailed);

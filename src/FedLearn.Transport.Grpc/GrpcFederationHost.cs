@@ -1,5 +1,6 @@
 using FedLearn.Coordination;
 using FedLearn.Diagnostics;
+using FedLearn.Transport.Grpc.Rpc;
 
 namespace FedLearn.Transport.Grpc;
 
@@ -65,6 +66,18 @@ public sealed class GrpcFederationHost : IAsyncDisposable
         ArgumentNullException.ThrowIfNull(ownRequest);
         using var either = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken, _service.Stopping);
         return await _session.OpenAsync(await _service.JoinAsync(ownRequest, either.Token).ConfigureAwait(false), either.Token).ConfigureAwait(false);
+    }
+
+    /// <summary>Says with which error the active party gives up before the session has begun. Parties that wait to join are told so when the host is disposed of, and end with FL4008 instead of
+    /// waiting for it to come back. For an error that does not mend itself, such as one of the active party's data; once a session is open its channels say why they end.</summary>
+    /// <param name="errorId">Id of the error, FL2nnn, FL3nnn, FL5nnn or FL6nnn; nothing else of it is told.</param>
+    /// <exception cref="ArgumentException">It is no such id.</exception>
+    public void GiveUp(string errorId)
+    {
+        // Errors of peers are not told: who waits would take them for its own.
+        if (!HeaderText.IsErrorId(errorId) || errorId[2] == '4')
+            throw new ArgumentException("The id of an error of this party has the form FL3nnn.", nameof(errorId));
+        _service.GiveUp(errorId);
     }
 
     /// <summary>Closes every channel, lets last frames leave within twice <see cref="GrpcHostOptions.ShutdownTimeout"/>, and stops listening.</summary>

@@ -4,6 +4,7 @@ using FedLearn.Privacy;
 using FedLearn.Protocol;
 using FedLearn.Testing;
 using FedLearn.Transport.Grpc;
+using FedLearn.Transport.Grpc.Rpc;
 using Microsoft.AspNetCore.Connections;
 using Microsoft.AspNetCore.Http;
 using Microsoft.Extensions.DependencyInjection;
@@ -166,6 +167,37 @@ public sealed class GrpcHostTests
         Assert.Contains((await Assert.ThrowsAsync<PeerException>(() => passive.WaitAsync(ChannelConformance.Patience))).Id,
             new[] { ProtocolErrors.PeerGone, ProtocolErrors.CannotConnect });
         await Assert.ThrowsAnyAsync<OperationCanceledException>(() => active.WaitAsync(ChannelConformance.Patience));
+    }
+
+    [Theory]
+    [InlineData(null, ProtocolErrors.PeerGone, "The active party ended before the session began. Look at its log for why it ended, mend that, then start the party again.")]
+    [InlineData("FL3100", ProtocolErrors.PeerAborted, "it gave up with error FL3100.")]
+    [InlineData("FL5010", ProtocolErrors.PeerAborted, "it gave up with error FL5010.")]
+    public async Task Dispose_WhileAPartyWaits_TellsALossFromAnErrorOfTheHost(string? gaveUpWith, string id, string part)
+    {
+        var told = new JoinClock(new ManualClock(), TimeSpan.FromSeconds(20));
+        GrpcFederationHost host = await GrpcFederationHost.StartAsync(new GrpcHostOptions { JoinTimeout = TimeSpan.FromSeconds(20), Channel = new ChannelOptions { Clock = told } }, GrpcPairs.Terms("telco"));
+        using ClientConnection connection = await ClientConnection.OpenAsync(host.Address, new GrpcClientOptions(), default);
+        Task<Transport.Grpc.Wire.JoinReply> joining = connection.UnaryAsync(Methods.Join, SessionCodec.Encode(GrpcPairs.Request("telco")), Transport.Grpc.Wire.JoinReply.Parser, 1000, ChannelConformance.Patience, default);
+        await told.Waits.WaitAsync(ChannelConformance.Patience);
+        if (gaveUpWith is not null)
+            host.GiveUp(gaveUpWith);
+        Assert.False(joining.IsCompleted);
+        await host.DisposeAsync();
+        PeerException error = await Assert.ThrowsAsync<PeerException>(() => joining.WaitAsync(ChannelConformance.Patience));
+        Assert.Equal((id, gaveUpWith), (error.Id, error.PeerErrorId));
+        Assert.Contains(part, error.Message, StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData("")]
+    [InlineData("FL31")]
+    [InlineData("FL3100: of customer 17")]
+    [InlineData(ProtocolErrors.PeerGone)]
+    public async Task GiveUp_IdOfNoErrorOfItsOwn_IsRefused(string id)
+    {
+        await using GrpcFederationHost host = await GrpcFederationHost.StartAsync(new GrpcHostOptions(), GrpcPairs.Terms("telco"));
+        Assert.Throws<ArgumentException>(() => host.GiveUp(id));
     }
 
     [Fact]

@@ -5,6 +5,7 @@ using FedLearn.Privacy;
 using FedLearn.Protocol;
 using FedLearn.Testing;
 using FedLearn.Transport.Grpc;
+using FedLearn.Transport.Grpc.Rpc;
 
 namespace FedLearn.Conformance.Tests;
 
@@ -117,6 +118,23 @@ public sealed class GrpcPairHostTests
         await using Doubler host = await Doubler.StartAsync(null, "telco");
         (System.Net.HttpStatusCode, string? Status, string?, string?) joined = await RawPeer.CallAsync(host.Host.Address, Methods.Join, RawPeer.Frame(SessionCodec.Encode(GrpcPairs.Request("telco"))));
         Assert.Equal("0", joined.Status);
+        await using GrpcSession telco = await JoinAsync(host, "telco");
+        await AskAsync(telco, 0, 1);
+    }
+
+    [Fact]
+    public async Task Exchange_OfASessionThatEnded_IsRefusedUntilThePartyJoinsAgain()
+    {
+        await using Doubler host = await Doubler.StartAsync(null, "telco");
+        async Task<ClientConnection> OpenAsync() => await ClientConnection.OpenAsync(host.Host.Address, new GrpcClientOptions(), default);
+        Task<ClientExchange> ExchangeAsync(ClientConnection connection, string session) =>
+            connection.ExchangeAsync(Methods.Exchange, session, "telco", ChannelConformance.Patience, TimeSpan.FromMilliseconds(100), default);
+        ClientConnection first = await OpenAsync();
+        string session = (await first.UnaryAsync(Methods.Join, SessionCodec.Encode(GrpcPairs.Request("telco")), Transport.Grpc.Wire.JoinReply.Parser, 1000, ChannelConformance.Patience, default)).SessionId;
+        await (await ExchangeAsync(first, session)).EndAsync(Status.Ok);
+        Assert.NotNull(await host.EndedAsync("telco"));
+        using ClientConnection second = await OpenAsync();
+        Assert.Equal(GrpcErrors.WrongSession, (await Assert.ThrowsAsync<PeerException>(() => ExchangeAsync(second, session))).Id);
         await using GrpcSession telco = await JoinAsync(host, "telco");
         await AskAsync(telco, 0, 1);
     }

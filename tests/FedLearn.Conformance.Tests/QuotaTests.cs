@@ -8,6 +8,7 @@ using FedLearn.Protocol;
 using FedLearn.Testing;
 using FedLearn.Transport.Grpc;
 using FedLearn.Transport.Grpc.Rpc;
+using Microsoft.AspNetCore.Connections;
 using Microsoft.AspNetCore.Http;
 using Microsoft.Extensions.Logging.Abstractions;
 
@@ -305,5 +306,43 @@ public sealed class QuotaTests
         }
 
         Assert.InRange(quotas.Known, 1, 3 * PeerQuotas.KeptPeers);
+    }
+
+    // As many others as make a host look for peers to forget.
+    private static void Crowd(PeerQuotas quotas)
+    {
+        for (int i = 0; i <= PeerQuotas.KeptPeers; i++)
+            quotas.Join(From($"10.0.{i / 250}.{i % 250}"));
+    }
+
+    [Fact]
+    public void Peers_ManyAddresses_NobodyIsForgottenWithinTheMinuteOfItsJoin()
+    {
+        var clock = new ManualClock();
+        var quotas = new PeerQuotas(new GrpcQuotas { JoinsPerMinute = 1 }, clock, NullLogger.Instance);
+        quotas.Join(From("10.9.9.9"));
+        clock.Advance(TimeSpan.FromSeconds(59));
+        Crowd(quotas);
+        Assert.Equal(GrpcErrors.QuotaExceeded, Assert.Throws<RpcException>(() => quotas.Join(From("10.9.9.9"))).Status.ErrorId);
+    }
+
+    [Fact]
+    public async Task Peers_ManyAddresses_NobodyIsForgottenWithSomethingOpen()
+    {
+        var clock = new ManualClock();
+        var quotas = new PeerQuotas(new GrpcQuotas { Connections = 1, Streams = 1, Sessions = 1 }, clock, NullLogger.Instance);
+        var end = new TaskCompletionSource();
+        DefaultConnectionContext Connection() => new() { RemoteEndPoint = new IPEndPoint(IPAddress.Parse("10.9.9.7"), 1) };
+        Task connected = quotas.ConnectAsync(Connection(), _ => end.Task);
+        using IDisposable call = quotas.Call(From("10.9.9.8")), session = quotas.Session(From("10.9.9.9"));
+        clock.Advance(TimeSpan.FromHours(1));
+        Crowd(quotas);
+        DefaultConnectionContext second = Connection();
+        await quotas.ConnectAsync(second, _ => Task.CompletedTask);
+        Assert.Single(second.Items); // the mark of one beyond the quota
+        Assert.Throws<RpcException>(() => quotas.Call(From("10.9.9.8")));
+        Assert.Throws<RpcException>(() => quotas.Session(From("10.9.9.9")));
+        end.SetResult();
+        await connected;
     }
 }

@@ -1,4 +1,5 @@
 using System.Net;
+using System.Security.Cryptography.X509Certificates;
 using FedLearn.Coordination;
 using FedLearn.Testing;
 using FedLearn.Transport.Grpc;
@@ -8,6 +9,7 @@ using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Hosting;
 using Microsoft.AspNetCore.Http;
 using Microsoft.AspNetCore.Server.Kestrel.Core;
+using Microsoft.AspNetCore.Server.Kestrel.Https;
 
 namespace FedLearn.Conformance.Tests;
 
@@ -52,11 +54,21 @@ internal static class RawPeer
         return new RawSession(host, await active, connection, call);
     }
 
-    /// <summary>A gRPC server that answers as it is told.</summary>
-    public static async Task<(WebApplication App, Uri Address)> ServeAsync(RequestDelegate handler)
+    /// <summary>A gRPC server that answers as it is told; with a certificate, over TLS and to any client that has one.</summary>
+    public static async Task<(WebApplication App, Uri Address)> ServeAsync(RequestDelegate handler, X509Certificate2? certificate = null)
     {
         WebApplicationBuilder builder = WebApplication.CreateEmptyBuilder(new WebApplicationOptions());
-        builder.WebHost.UseKestrelCore().ConfigureKestrel(kestrel => kestrel.Listen(IPAddress.Loopback, 0, listen => listen.Protocols = HttpProtocols.Http2));
+        builder.WebHost.UseKestrelCore().ConfigureKestrel(kestrel => kestrel.Listen(IPAddress.Loopback, 0, listen =>
+        {
+            listen.Protocols = HttpProtocols.Http2;
+            if (certificate is not null)
+                listen.UseHttps(new HttpsConnectionAdapterOptions
+                {
+                    ServerCertificate = certificate,
+                    ClientCertificateMode = ClientCertificateMode.RequireCertificate,
+                    ClientCertificateValidation = (_, _, _) => true,
+                });
+        }));
         WebApplication app = builder.Build();
         app.Run(handler);
         await app.StartAsync();

@@ -212,6 +212,28 @@ public sealed class RelayTests
     }
 
     [Fact]
+    public void Connections_OfAllPartiesTogether_OneTooManyIsRefusedUntilOneEnds()
+    {
+        SessionTerms terms = GrpcPairs.Terms("telco", "clinic");
+        var job = new RelayedJob(Relays.Job(terms), new RelayQuotas { Connections = 2, ConnectionsPerParty = 2 }, new ManualClock());
+        RelayEnd Enter(string party) => job.Enter(new RelayCaller("trial", GrpcRelay.Train, terms.TermsDigest, new Dictionary<string, string>(), party, "bank", party == "bank"), new DefaultHttpContext());
+        RelayEnd first = Enter("telco");
+        Enter("clinic");
+        foreach (string party in (string[])["telco", "clinic"]) // neither is at its own limit
+        {
+            PeerException error = Assert.Throws<PeerException>(() => Enter(party));
+            Assert.Equal(RelayErrors.TooManyConnections, error.Id);
+            Assert.Contains("quotas.connections at", error.Message, StringComparison.Ordinal);
+        }
+
+        job.Leave(Enter("bank")); // the host's calls are none by themselves
+        Assert.Throws<PeerException>(() => Enter("telco"));
+        job.Leave(first);
+        Enter("telco");
+        Assert.Throws<PeerException>(() => Enter("clinic"));
+    }
+
+    [Fact]
     public async Task ConnectionsPerParty_OneTooMany_IsRefusedAndComesBackAfterOneEnds()
     {
         SessionTerms terms = GrpcPairs.Terms("telco", "clinic");

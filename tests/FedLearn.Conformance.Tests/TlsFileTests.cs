@@ -1,4 +1,5 @@
 using System.Collections;
+using System.Formats.Asn1;
 using System.Reflection;
 using System.Security.Cryptography;
 using System.Security.Cryptography.X509Certificates;
@@ -102,7 +103,9 @@ public sealed class TlsFileTests : IDisposable
     public void RevocationList_PemOrDer_RevokesWhatItListsAndNothingElse()
     {
         TestAuthority authority = new(), stranger = new("Another Authority");
+        stranger.Issue("a", dns: "a"); // so that the next has a revoked serial number
         X509Certificate2 good = authority.Issue("a", dns: "a"), bad = authority.Issue("b", dns: "b"), worse = authority.Issue("c", dns: "c"), strange = stranger.Issue("b", dns: "b");
+        Assert.Equal(bad.SerialNumber, strange.SerialNumber);
         byte[] der = authority.Revoke(Now.AddHours(-1), Now.AddHours(1), bad, worse);
         foreach (string path in new[] { Write("list.der", der), Write("list.pem", "some text\n" + PemEncoding.WriteString("X509 CRL", der) + "\n") })
         {
@@ -117,6 +120,113 @@ public sealed class TlsFileTests : IDisposable
         }
 
         Assert.Equal(0, RevocationList.Load(Write("none", authority.Revoke(Now, Now.AddHours(1)))).Count);
+    }
+
+    [Fact]
+    public void RevocationList_SeveralInAFile_AreAllRead()
+    {
+        TestAuthority[] authorities = [new("First"), new("Second"), new("Third")];
+        X509Certificate2[] bad = [.. authorities.Select(a => a.Issue("b", dns: "b"))];
+        string[] blocks = [.. authorities.Select((a, i) => PemEncoding.WriteString("X509 CRL", a.Revoke(Now.AddHours(-1), Now.AddHours(1), bad[i])))];
+        const string Text = "Certificate Revocation List (CRL):\n        Version 2 (0x1)\n    Signature Value:\n        30:45:02\n";
+        foreach (string content in (string[])[string.Join("\n", blocks), string.Concat(blocks.Select(block => Text + block + "\n")) + "the end\n", string.Join("\r\n", blocks) + "\r\n"])
+        {
+            string path = Write("lists.pem", content);
+            IReadOnlyList<RevocationList> lists = RevocationList.LoadAll(path);
+            Assert.Equal(3, lists.Count);
+            foreach ((int index, RevocationList list) in lists.Index())
+            {
+                Assert.Equal(bad.Select((_, i) => i == index), bad.Select(list.Revokes));
+                Assert.True(list.IsSignedBy([authorities[index].Public]));
+                Assert.Contains($"lists.pem, list {index + 1}", list.Stale().Message, StringComparison.Ordinal);
+            }
+
+            Assert.Equal(GrpcErrors.RevocationListUnusable, IdOf(() => RevocationList.Load(path)));
+        }
+    }
+
+    [Fact]
+    public void RevocationList_FileWithSomethingElse_IsRefused()
+    {
+        var authority = new TestAuthority();
+        byte[] der = authority.Revoke(Now.AddHours(-1), Now.AddHours(1), authority.Issue("b", dns: "b"));
+        string list = PemEncoding.WriteString("X509 CRL", der) + "\n", certificate = authority.Public.ExportCertificatePem() + "\n", half = list[..(list.Length / 2)];
+        foreach (string content in (string[])[certificate, certificate + list, list + certificate, list + certificate + list, half, half + "\n" + list, list + half, list + half + "\n" + list,
+            list + list[(list.Length / 2)..], list + list.Replace("-----END", "----END", StringComparison.Ordinal), list + list.Replace("BEGIN X509 CRL", "BEGIN X509 CLR", StringComparison.Ordinal),
+            list + list.Replace("X509 CRL", "CRL", StringComparison.Ordinal), list + list.Insert(40, "!")])
+            Assert.Equal(GrpcErrors.RevocationListUnusable, IdOf(() => RevocationList.LoadAll(Write("list.pem", content))));
+        Assert.Equal(GrpcErrors.RevocationListUnusable, IdOf(() => RevocationList.LoadAll(Write("two.der", [.. der, .. der]))));
+        Assert.Equal(GrpcErrors.RevocationListUnusable, IdOf(() => RevocationList.LoadAll(Write("two.pem", PemEncoding.WriteString("X509 CRL", [.. der, .. der])))));
+    }
+
+    [Theory]
+    [InlineData(false, false)]
+    [InlineData(true, false)]
+    [InlineData(false, true)]
+    public void RevocationList_CriticalExtension_IsRefused(bool ofTheList, bool ofAnEntry)
+    {
+        var authority = new TestAuthority();
+        string path = Write("partial", PartialList(authority.Certificate.SubjectName, ofTheList, ofAnEntry));
+        if (!ofTheList && !ofAnEntry)
+        {
+            Assert.Equal(1, RevocationList.Load(path).Count);
+            return;
+        }
+
+        ConfigurationException error = Assert.Throws<ConfigurationException>(() => RevocationList.Load(path));
+        Assert.Equal(GrpcErrors.RevocationListUnusable, error.Id);
+        Assert.Contains(ofTheList ? "2.5.29.27" : "2.5.29.29", error.Message, StringComparison.Ordinal);
+    }
+
+    // With the marks of a list of changes (RFC 5280, 5.2.4), and of an entry of another authority's (5.3.3).
+    private static byte[] PartialList(X500DistinguishedName issuer, bool criticalList, bool criticalEntry)
+    {
+        const string EcdsaWithSha256 = "1.2.840.10045.4.3.2", Changes = "2.5.29.27", CertificateIssuer = "2.5.29.29";
+        var writer = new AsnWriter(AsnEncodingRules.DER);
+        void Algorithm()
+        {
+            using (writer.PushSequence())
+                writer.WriteObjectIdentifier(EcdsaWithSha256);
+        }
+
+        void Extension(string id, bool critical)
+        {
+            using (writer.PushSequence())
+            using (writer.PushSequence())
+            {
+                writer.WriteObjectIdentifier(id);
+                if (critical)
+                    writer.WriteBoolean(true);
+                writer.WriteOctetString([2, 1, 1]);
+            }
+        }
+
+        using (writer.PushSequence())
+        {
+            using (writer.PushSequence())
+            {
+                writer.WriteInteger(1); // version 2
+                Algorithm();
+                writer.WriteEncodedValue(issuer.RawData);
+                writer.WriteUtcTime(Now.AddHours(-1));
+                writer.WriteUtcTime(Now.AddHours(1));
+                using (writer.PushSequence())
+                using (writer.PushSequence())
+                {
+                    writer.WriteInteger(1001);
+                    writer.WriteUtcTime(Now.AddHours(-1));
+                    Extension(CertificateIssuer, criticalEntry);
+                }
+
+                using (writer.PushSequence(new Asn1Tag(TagClass.ContextSpecific, 0)))
+                    Extension(Changes, criticalList);
+            }
+
+            Algorithm();
+            writer.WriteBitString([1]);
+        }
+
+        return writer.Encode();
     }
 
     [Fact]

@@ -2,6 +2,7 @@ using System.Net;
 using System.Net.Security;
 using System.Net.Sockets;
 using System.Security.Authentication;
+using System.Security.Cryptography;
 using System.Security.Cryptography.X509Certificates;
 using FedLearn.Diagnostics;
 using FedLearn.Privacy;
@@ -9,6 +10,8 @@ using FedLearn.Protocol;
 using FedLearn.Testing;
 using FedLearn.Transport.Grpc;
 using FedLearn.Transport.Grpc.Rpc;
+using Microsoft.AspNetCore.Builder;
+using Microsoft.AspNetCore.Http;
 
 namespace FedLearn.Conformance.Tests;
 
@@ -49,6 +52,7 @@ public sealed class TlsIdentityTests
         { "denied by key", GrpcErrors.PeerRevoked },
         { "denied by certificate", GrpcErrors.PeerRevoked },
         { "on the list of its authority", GrpcErrors.PeerRevoked },
+        { "on the second list of a file", GrpcErrors.PeerRevoked },
         { "from a stranger's authority", GrpcErrors.PeerUnknown },
         { "from an authority without its name", GrpcErrors.PeerUnknown },
         { "from an authority for another use", GrpcErrors.PeerUnknown },
@@ -59,14 +63,14 @@ public sealed class TlsIdentityTests
     /// <summary>A bad certificate of a party, and a party that refuses it.</summary>
     private static (X509Certificate2 Certificate, GrpcSecurity Refuser) MakeBad(string how, string name, string refuser, string usage)
     {
-        GrpcSecurity By(Dictionary<string, IReadOnlyList<CertificatePin>> peers, TestAuthority? authority = null, IReadOnlyCollection<CertificatePin>? denied = null, RevocationList? list = null,
+        GrpcSecurity By(Dictionary<string, IReadOnlyList<CertificatePin>> peers, TestAuthority? authority = null, IReadOnlyCollection<CertificatePin>? denied = null, IReadOnlyList<RevocationList>? lists = null,
             TimeProvider? clock = null) => new()
             {
                 Certificate = TlsPeers.Of(refuser),
                 Peers = peers,
                 Authorities = authority is null ? [] : [authority.Public],
                 Denied = denied ?? [],
-                RevocationLists = list is null ? [] : [list],
+                RevocationLists = lists ?? [],
                 Clock = clock ?? TimeProvider.System,
             };
 
@@ -84,14 +88,18 @@ public sealed class TlsIdentityTests
             case "denied by key" or "denied by certificate":
                 X509Certificate2 lost = TlsPeers.Of(name);
                 return (lost, By(TlsPeers.Peer(name, lost), denied: [how == "denied by key" ? CertificatePin.OfKey(lost) : CertificatePin.OfCertificate(lost)]));
-            case "on the list of its authority":
+            case "on the list of its authority" or "on the second list of a file":
                 X509Certificate2 listed = authority.Issue(name, dns: name);
                 string path = Path.GetTempFileName();
                 DateTimeOffset now = TimeProvider.System.GetUtcNow();
-                File.WriteAllBytes(path, authority.Revoke(now.AddDays(-1), now.AddDays(1), listed));
-                RevocationList list = RevocationList.Load(path);
+                byte[] list = authority.Revoke(now.AddDays(-1), now.AddDays(1), listed);
+                if (how == "on the list of its authority")
+                    File.WriteAllBytes(path, list);
+                else
+                    File.WriteAllLines(path, new[] { new TestAuthority("Another Authority").Revoke(now.AddDays(-1), now.AddDays(1)), list }.Select(der => PemEncoding.WriteString("X509 CRL", der)));
+                IReadOnlyList<RevocationList> lists = RevocationList.LoadAll(path);
                 File.Delete(path);
-                return (listed, By([], authority, list: list));
+                return (listed, By([], authority, lists: lists));
             case "from a stranger's authority":
                 return (new TestAuthority().Issue(name, dns: name), By([], authority));
             case "from an authority without its name":
@@ -455,6 +463,43 @@ public sealed class TlsIdentityTests
         Assert.Equal(GrpcErrors.BindingMismatch, error.Id);
         Assert.True(proxy.Forwarded > 0); // both handshakes went through: nothing but the binding tells
         Assert.False(active.IsCompleted);
+    }
+
+    [Theory]
+    [InlineData("its own", null)]
+    [InlineData("another", GrpcErrors.BindingMismatch)]
+    [InlineData("none", GrpcErrors.BindingMismatch)]
+    [InlineData("of a nonce cut short", GrpcErrors.BindingMismatch)]
+    [InlineData("of a zero nonce cut short", GrpcErrors.BindingMismatch)]
+    public async Task Join_HostThatAnswersABinding_IsLeftUnlessItIsTheRightOne(string binding, string? id)
+    {
+        int exchanges = 0;
+        (WebApplication app, Uri address) = await RawPeer.ServeAsync(async context =>
+        {
+            context.Response.ContentType = "application/grpc";
+            if (context.Request.Path != Methods.Join)
+            {
+                Interlocked.Increment(ref exchanges);
+                context.Response.Headers["grpc-status"] = "5";
+                context.Response.Headers["fedlearn-error-id"] = GrpcErrors.WrongSession;
+                return;
+            }
+
+            (Transport.Grpc.Wire.JoinRequest asked, _) = (await Framing.ReadAsync(context.Request.BodyReader, Transport.Grpc.Wire.JoinRequest.Parser, 1000, default))!.Value;
+            Transport.Grpc.Wire.JoinReply reply = RawPeer.Reply();
+            byte[] nonce = binding == "of a zero nonce cut short" ? new byte[SessionBinding.Bytes] : SessionBinding.Nonce();
+            byte[] right = SessionBinding.Of(CertificatePin.KeyHash(context.Connection.ClientCertificate!), CertificatePin.KeyHash(TlsPeers.Of("bank")), reply.JobDigest.Span, reply.SessionId, asked.ClientNonce.Span, nonce);
+            reply.ServerNonce = Google.Protobuf.ByteString.CopyFrom(binding.EndsWith("short", StringComparison.Ordinal) ? nonce[..^1] : nonce);
+            reply.Binding = Google.Protobuf.ByteString.CopyFrom(binding switch { "another" => SessionBinding.Nonce(), "none" => [], "of a zero nonce cut short" => new byte[SessionBinding.Bytes], _ => right });
+            await context.Response.BodyWriter.WriteAsync(RawPeer.Frame(reply));
+            context.Response.AppendTrailer("grpc-status", "0");
+        }, TlsPeers.Of("bank"));
+        await using (app)
+        {
+            PeerException error = await RefusedAsync(new Uri($"https://127.0.0.1:{address.Port}"), TlsPeers.Security("telco", "bank"));
+            Assert.True((id ?? GrpcErrors.WrongSession) == error.Id, error.ToString());
+            Assert.Equal(id is null ? 1 : 0, exchanges);
+        }
     }
 
     [Theory]

@@ -83,7 +83,7 @@ internal static class AlignCommand
 
     private static async Task<JsonObject> PartyAsync(string path, AlignRequest request, string? wanted, string? report, bool inProcess, Terminal terminal, CancellationToken cancellationToken)
     {
-        PartyFile file = PartyFile.Load(path, alignsOnly: true, PartyOverrides.Here([]));
+        PartyFile file = PartyFile.Load(path, alignsOnly: true, FileOverrides.Here([]));
         if (inProcess)
             throw new ConfigurationException(CliErrors.OptionsDisagree, "fedlearn align", "--in-process is about all parties of a job, and the file is that of one party.", "Leave it out, or give the job file.");
         if (file.Self.Role == PartyRole.Arbiter)
@@ -117,7 +117,7 @@ internal static class AlignCommand
     }
 
     // A job lists its parties, and a party file names its job. What is wrong with either is found by whoever reads it.
-    private static bool IsJob(string path) => JsonFile.At(PartySchema.Read(path), "parties").ValueKind != JsonValueKind.Undefined;
+    private static bool IsJob(string path) => JsonFile.At(FileSchema.Read(path), "parties").ValueKind != JsonValueKind.Undefined;
 
     private static JsonObject Merge(IReadOnlyList<JsonObject> documents)
     {

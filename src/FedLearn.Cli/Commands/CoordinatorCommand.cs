@@ -1,6 +1,7 @@
 using System.CommandLine;
 using FedLearn.Cli.Output;
 using FedLearn.Cli.RunFiles;
+using FedLearn.Cli.Services;
 using FedLearn.Cli.Serving;
 
 namespace FedLearn.Cli.Commands;
@@ -24,6 +25,7 @@ internal static class CoordinatorCommand
                 "allowPlaintext": false,
                 "quotas": { "connections": 64, "connectionsPerParty": 8, "bytesPerParty": null, "joinsPerMinute": 60,
                             "connectionsPerAddress": 2048, "streams": 2048, "allConnections": 8192 },
+                "health": null,
                 "stopSeconds": 30
               }
             Quotas hold for each job by itself: connections at once of the job, and of one of its parties; bytes that a party may send within a day;
@@ -32,7 +34,11 @@ internal static class CoordinatorCommand
             "tls" (certificate, key, peers: as in a party file, see fedlearn keys --help) encrypts the calls to this process and holds each party to
             its name; beyond this machine they need it, or allowPlaintext. The party files then say "relay": { "address": "HOST:5300", "pins": ["sha256:..."] }.
 
-            The log names jobs, parties and numbers of bytes. grpc.health.v1.Health answers at the same port. Ctrl-C or SIGTERM: it connects nobody
+            FEDLEARN_COORDINATOR__LISTEN in the environment stands above "listen" in the file, and so on: __ goes into an object, an array is JSON. --set
+            stands above both. OTEL_EXPORTER_OTLP_ENDPOINT sends counts to a collector. docs/deploy.md has a unit for systemd and a container file.
+
+            The log names jobs, parties and numbers of bytes, with the time in UTC. grpc.health.v1.Health answers at the same port; "health": "127.0.0.1:9090"
+            answers GET /healthz and GET /readyz at another. Ctrl-C or SIGTERM: it connects nobody
             any more, lets connections end within stopSeconds, cuts the rest and names them, and ends with exit code 0.
 
             Examples:
@@ -42,11 +48,12 @@ internal static class CoordinatorCommand
             """, static command =>
     {
         Option<string> config = CommonOptions.Config("Coordinator file (JSON with comments): listen, jobs, quotas.");
-        command.Has(config);
+        var set = new Option<string[]>("--set") { Description = "A value in place of one of the coordinator file's, such as stopSeconds=10 or quotas.connections=128. Stands above FEDLEARN_COORDINATOR__STOPSECONDS, and that above the file.", HelpName = "KEY=VALUE" };
+        command.Has([config, set]);
         command.SetAction(async (parsed, cancellationToken) =>
         {
             Terminal terminal = Terminal.Of(parsed);
-            CoordinatorFile file = CoordinatorFile.Load(parsed.GetRequiredValue(config));
+            CoordinatorFile file = CoordinatorFile.Load(parsed.GetRequiredValue(config), FileOverrides.Here(parsed.GetValue(set) ?? [], OverridableFile.Coordinator));
             // Connections in progress may need their whole time after Ctrl-C; the tool's own limit is for verbs that do not listen to it.
             parsed.InvocationConfiguration.ProcessTerminationTimeout = file.StopTime + Coordinator.EndTime;
             await Coordinator.RunAsync(file, terminal.Log, cancellationToken).ConfigureAwait(false);

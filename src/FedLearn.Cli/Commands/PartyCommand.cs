@@ -73,7 +73,7 @@ internal static class PartyCommand
             long start = Stopwatch.GetTimestamp();
             Terminal terminal = Terminal.Of(parsed);
             string[] files = parsed.GetRequiredValue(config);
-            PartyOverrides overrides = PartyOverrides.Here(parsed.GetValue(set) ?? []);
+            FileOverrides overrides = FileOverrides.Here(parsed.GetValue(set) ?? []);
             bool serves = parsed.GetValue(service);
             if (!serves && files.Length > 1)
                 throw new ConfigurationException(CliErrors.OptionsDisagree, "fedlearn party", "several party files are for a service.", "Give --service as well, or one --config.");

@@ -34,7 +34,7 @@ internal static class ServeCommand
         command.SetAction(async (parsed, cancellationToken) =>
         {
             Terminal terminal = Terminal.Of(parsed);
-            PartyFile file = PartyFile.Load(parsed.GetRequiredValue(config), settings: PartyOverrides.Here([]));
+            PartyFile file = PartyFile.Load(parsed.GetRequiredValue(config), settings: FileOverrides.Here([]));
             // Requests in progress may need their whole time after Ctrl-C; the tool's own limit is for verbs that do not listen to it.
             parsed.InvocationConfiguration.ProcessTerminationTimeout = file.Serve.Timeout + ActiveServer.EndTime;
             await ActiveServer.RunAsync(file, parsed.GetRequiredValue(model), terminal.Log, cancellationToken).ConfigureAwait(false);

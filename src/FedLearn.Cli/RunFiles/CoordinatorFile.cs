@@ -32,16 +32,21 @@ internal sealed record CoordinatorFile
     /// <summary>What one peer may take of the process, whatever its job.</summary>
     public required GrpcQuotas PeerQuotas { get; init; }
 
+    /// <summary>Where health checks are answered; null for nowhere.</summary>
+    public Uri? Health { get; init; }
+
     /// <summary>How long connections may go on once the coordinator is told to stop. Default 30 seconds.</summary>
     public required TimeSpan StopTime { get; init; }
 
     /// <summary>Reads coordinator.json and the job files that it names. No file of data is looked at.</summary>
     /// <param name="path">File.</param>
+    /// <param name="settings">Values that stand in for those of the file, and where each comes from; null for none.</param>
     /// <exception cref="ConfigurationException">A file cannot be read or has faults; all of them are listed.</exception>
-    public static CoordinatorFile Load(string path)
+    public static CoordinatorFile Load(string path, FileOverrides? settings = null)
     {
-        var faults = new Faults(path);
-        Section file = Section.Load(faults, RunFileKeys.Coordinator);
+        FileValues values = (settings ?? FileOverrides.None).For(path);
+        var faults = new Faults(path) { Sources = values.Sources };
+        Section file = Section.Load(faults, RunFileKeys.Coordinator, values.Settings);
         file.Require("listen", "Write the address that every party connects to, such as \"127.0.0.1:5300\".");
         file.Require("jobs", "List the job files of the parties, such as [\"job.json\"].");
         TlsSettings? tls = TlsSettings.Of(file, TimeProvider.System);
@@ -49,6 +54,9 @@ internal sealed record CoordinatorFile
         RelayQuotas quotas = QuotasOf(file.Object("quotas"));
         GrpcQuotas peerQuotas = PeerQuotasOf(file.Object("quotas"));
         TimeSpan stop = file.Positive("stopSeconds", LongestStop) is { } seconds ? TimeSpan.FromSeconds(seconds) : TimeSpan.FromSeconds(30);
+        Uri? health = null;
+        if (file.Text("health") is { } at && !ServiceOptions.IsHealthAddress(at, out health))
+            file.Fault(RunFileErrors.Address, "health", "is no address of this machine.", "Write an IP address or localhost, and a port, such as 127.0.0.1:9090.");
         bool allowPlaintext = file.Flag("allowPlaintext") ?? false;
         IReadOnlyList<RelayJob> jobs = JobsOf(file);
         if (listen is { Scheme: "https" } && !file.Has("tls"))
@@ -58,11 +66,8 @@ internal sealed record CoordinatorFile
         if (listen is { Scheme: "http" } && !file.Has("tls") && !allowPlaintext && !PartyTransport.IsLocal(listen))
             file.Fault(IdentityErrors.IdentityMissing, "listen", "the address is beyond this machine, and nothing would encrypt the calls or tell who makes them.",
                 "Name a certificate under tls; or write \"allowPlaintext\": true where what the parties encrypt for each other is enough.");
-        string[] names = [.. jobs.SelectMany(job => job.Purposes.Values).SelectMany(terms => terms.Parties).Select(party => party.Name).Distinct()];
-        foreach (string peer in names.Length == 0 ? [] : tls?.Security.Peers.Keys.Except(names) ?? [])
-            file.Object("tls").Fault(RunFileErrors.Parties, $"peers.{peer}", $"no job has a party '{peer}'.", $"Did you mean '{Spelling.Nearest(peer, names)}'?");
         faults.ThrowIfAny();
-        return new CoordinatorFile { Listen = listen!, AllowPlaintext = allowPlaintext, Security = tls?.Security, Notes = tls?.Notes ?? [], Jobs = jobs, Quotas = quotas, PeerQuotas = peerQuotas, StopTime = stop };
+        return new CoordinatorFile { Listen = listen!, AllowPlaintext = allowPlaintext, Security = tls?.Security, Notes = tls?.Notes ?? [], Jobs = jobs, Quotas = quotas, PeerQuotas = peerQuotas, Health = health, StopTime = stop };
     }
 
     private static List<RelayJob> JobsOf(Section file)

@@ -109,9 +109,9 @@ internal sealed record PartyFile
     /// <exception cref="ConfigurationException">A file cannot be read or has faults (FL20nn), or a value stands in for a key that there is not (FL2556);
     /// all faults of the first such file are listed.</exception>
     /// <exception cref="PrivacyRefusedException">The job asks for what the privacy mathematics does not cover (FL505n).</exception>
-    public static PartyFile Load(string path, bool alignsOnly = false, PartyOverrides? settings = null)
+    public static PartyFile Load(string path, bool alignsOnly = false, FileOverrides? settings = null)
     {
-        PartyValues values = (settings ?? PartyOverrides.None).For(path);
+        FileValues values = (settings ?? FileOverrides.None).For(path);
         var faults = new Faults(path) { Sources = values.Sources };
         JobKind kind = KindOf(path, values.Settings);
         Section file = Section.Load(faults, kind == JobKind.Dssm ? RunFileKeys.DssmParty : RunFileKeys.Party, values.Settings);

@@ -99,7 +99,7 @@ internal static class RunFileKeys
     /// <summary>Keys of coordinator.json. The names under <c>tls.peers</c> are those of the jobs' parties.</summary>
     public static readonly IReadOnlyDictionary<string, string[]> Coordinator = new Dictionary<string, string[]>
     {
-        [""] = ["$schema", "listen", "allowPlaintext", "tls", "jobs", "quotas", "stopSeconds"],
+        [""] = ["$schema", "listen", "allowPlaintext", "tls", "jobs", "quotas", "health", "stopSeconds"],
         ["tls"] = Tls,
         ["quotas"] = ["connections", "connectionsPerParty", "bytesPerParty", "joinsPerMinute", "connectionsPerAddress", "streams", "allConnections"],
     };

@@ -48,8 +48,8 @@ internal sealed class TlsSettings
         }
 
         X509Certificate2[] authorities = [.. tls.TextList("authorities").SelectMany(path => Certificates(tls, "authorities", path))];
-        CertificatePin[] denied = [.. Pins(tls, "deny", tls.TextList("deny"))];
-        RevocationList[] revoked = [.. tls.TextList("revocationLists").Select(path => Try(tls, "revocationLists", () => RevocationList.Load(Path.GetFullPath(path, tls.Folder)))).OfType<RevocationList>()];
+        CertificatePin[] denied = [.. Pins(tls, "deny", tls.TextList("deny"), onlyOne: true)];
+        RevocationList[] revoked = [.. tls.TextList("revocationLists").SelectMany(path => Try(tls, "revocationLists", () => RevocationList.LoadAll(Path.GetFullPath(path, tls.Folder))) ?? [])];
         if (certificate is null || IsOutdated(tls, certificate, clock))
             return null;
         DateTimeOffset until = certificate.NotAfter.ToUniversalTime();
@@ -115,7 +115,11 @@ internal sealed class TlsSettings
     }
 
     /// <summary>The pins that texts give or point to; what is none is a fault.</summary>
-    internal static IEnumerable<CertificatePin> Pins(Section tls, string key, IEnumerable<string> values)
+    /// <param name="tls">Where they stand.</param>
+    /// <param name="key">Under which key.</param>
+    /// <param name="values">The texts.</param>
+    /// <param name="onlyOne">Whether a file with several certificates is a fault; else its first one is meant.</param>
+    internal static IEnumerable<CertificatePin> Pins(Section tls, string key, IEnumerable<string> values, bool onlyOne = false)
     {
         foreach (string value in values)
         {
@@ -123,8 +127,14 @@ internal sealed class TlsSettings
                 yield return pin;
             else if (value.StartsWith("sha256:", StringComparison.OrdinalIgnoreCase) || (value.Length >= 40 && value.All(c => char.IsAsciiHexDigit(c) || c == ':')))
                 tls.Fault(IdentityErrors.NoPin, key, "a pin is sha256: and 64 hexadecimal digits.", "Copy what fedlearn keys show prints, whole; or give the path of the certificate.");
-            else if (Certificates(tls, key, value) is [var first, ..]) // a file may go on with the authorities that signed it
-                yield return CertificatePin.OfKey(first);
+            else if (Certificates(tls, key, value) is { Count: > 0 } found)
+            {
+                // A file may go on with the authorities that signed its first certificate. To deny the first alone could be less than is meant, and all of them everybody whom those vouch for.
+                if (onlyOne && found.Count > 1)
+                    tls.Fault(IdentityErrors.NoPin, key, $"{value} holds {found.Count} certificates, and which of them are meant it does not say.",
+                        "Write the pin of each that is meant; fedlearn keys show prints those of a file.");
+                yield return CertificatePin.OfKey(found[0]);
+            }
         }
     }
 

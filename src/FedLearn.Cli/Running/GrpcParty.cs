@@ -1,6 +1,7 @@
 using System.Text.Json.Nodes;
 using FedLearn.Cli.RunFiles;
 using FedLearn.Coordination;
+using FedLearn.Diagnostics;
 using FedLearn.Protocol;
 using FedLearn.Transport.Grpc;
 
@@ -22,7 +23,18 @@ internal static class GrpcParty
         await using GrpcFederationHost host = await GrpcFederationHost.StartAsync(PartyTransport.Host(settings, listen, log), task.Terms, cancellationToken).ConfigureAwait(false);
         host.JoinRefused += (name, refusal) => log($"refused '{name}': {refusal.Cause} ({refusal.Id})");
         listening(host.Address);
-        ReadyParty ready = task.Prepare(cancellationToken);
+        ReadyParty ready;
+        try
+        {
+            ready = task.Prepare(cancellationToken);
+        }
+        // Nobody need wait for what another start would not mend. That the run is open in another process it may.
+        catch (FedLearnException e) when (e is { ExitCode: not 4, Id: not RunStateErrors.InUse })
+        {
+            host.GiveUp(e.Id);
+            throw;
+        }
+
         await using GrpcSession session = await host.JoinAsync(ready.Request, cancellationToken).ConfigureAwait(false);
         return await ready.Run(session.Agreement, session.Channels, cancellationToken).ConfigureAwait(false);
     }

@@ -107,7 +107,7 @@ internal static class PartySupervisor
             {
                 if (namesake && e.Id == ProtocolErrors.AlreadyJoined)
                     throw;
-                throw new PeerException(RunningErrors.NotBack, place, $"it was lost ({loss.Id}) and has not come back in {patience} s.",
+                throw new PeerException(RunningErrors.NotBack, place, $"it was lost ({loss.Id}: {loss.Cause.TrimEnd('.')}) and has not come back in {patience} s.",
                     loss.Id == ProtocolErrors.EndNotHeard || (!ever && ready.Request.Resume is null) ? loss.Remedy : // who has met nobody may have the wrong address, or http where https is spoken
                         $"Start every party again with the same command: {next}.", e);
             }

@@ -15,10 +15,10 @@ internal static partial class EffectiveConfiguration
     /// <summary>The values of one party file that was read.</summary>
     /// <param name="file">It.</param>
     /// <param name="overrides">What stands in for its values.</param>
-    public static JsonObject Of(PartyFile file, PartyOverrides overrides)
+    public static JsonObject Of(PartyFile file, FileOverrides overrides)
     {
-        PartyValues values = overrides.For(file.Path);
-        JsonElement json = values.Settings.Aggregate(PartySchema.Read(file.Path), (at, setting) => setting.In(at));
+        FileValues values = overrides.For(file.Path);
+        JsonElement json = values.Settings.Aggregate(FileSchema.Read(file.Path), (at, setting) => setting.In(at));
         var lines = new JsonArray();
         var given = new HashSet<string>();
         foreach ((string key, JsonElement value) in Leaves(json, ""))
@@ -38,7 +38,7 @@ internal static partial class EffectiveConfiguration
     // Where the party file says nothing, the job's values hold, and where that says nothing the tool's.
     private static IEnumerable<(string Key, JsonNode? Value, string Source)> Job(PartyFile file)
     {
-        JsonElement job = PartySchema.Read(file.Run.Path), transport = JsonFile.At(job, "transport");
+        JsonElement job = FileSchema.Read(file.Run.Path), transport = JsonFile.At(job, "transport");
         yield return ("timeoutSeconds", file.Transport.Timeout.TotalSeconds, In(transport, "timeoutSeconds"));
         yield return ("connectTimeoutSeconds", file.Transport.ConnectTimeout.TotalSeconds, In(transport, "connectTimeoutSeconds"));
         yield return ("resumeSeconds", file.Transport.ResumeTimeout.TotalSeconds, In(transport, "resumeSeconds"));

@@ -34,7 +34,7 @@ internal sealed class HealthHost : IAsyncDisposable
             string status = stopping() ? "stopping" : now.All(j => j.IsAble) ? "ready" : "notReady";
             return Results.Json(new Reply(status, now), statusCode: status == "ready" ? StatusCodes.Status200OK : StatusCodes.Status503ServiceUnavailable);
         });
-        return new HealthHost(app, await LocalWeb.StartAsync(app, ServiceErrors.CannotListen, $"--health {listen.Authority}", cancellationToken).ConfigureAwait(false));
+        return new HealthHost(app, await LocalWeb.StartAsync(app, ServiceErrors.CannotListen, $"health checks at {listen.Authority}", cancellationToken).ConfigureAwait(false));
     }
 
     /// <summary>Takes no more requests.</summary>

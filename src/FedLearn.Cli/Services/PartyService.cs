@@ -1,4 +1,3 @@
-using System.Globalization;
 using System.Runtime.InteropServices;
 using FedLearn.Cli.Output;
 using FedLearn.Cli.RunFiles;
@@ -13,7 +12,7 @@ namespace FedLearn.Cli.Services;
 /// <param name="Results">Folder of results.</param>
 /// <param name="Health">Where health checks are answered; null for nowhere.</param>
 /// <param name="StopTime">How long a stop waits for sessions to end.</param>
-internal sealed record ServiceRequest(IReadOnlyList<string> Files, PartyOverrides Overrides, string Results, Uri? Health, TimeSpan StopTime);
+internal sealed record ServiceRequest(IReadOnlyList<string> Files, FileOverrides Overrides, string Results, Uri? Health, TimeSpan StopTime);
 
 /// <summary>Parties of several jobs in one process that lives long.</summary>
 internal static class PartyService
@@ -38,18 +37,17 @@ internal static class PartyService
         using var terminate = PosixSignalRegistration.Create(PosixSignal.SIGTERM, Ask);
         using var interrupt = PosixSignalRegistration.Create(PosixSignal.SIGINT, Ask);
         OutputFile.Check(request.Results);
-        // A service is read long after: each line says when.
-        void Log(string? text) => terminal.Log(text is null ? null : string.Create(CultureInfo.InvariantCulture, $"{TimeProvider.System.GetUtcNow():yyyy-MM-dd'T'HH:mm:ss'Z'} {text}"));
+        Action<string?> log = ServiceManager.Dated(terminal.Log);
         var jobs = new List<ServiceJob>();
         var unusable = new List<(JobStatus Status, FedLearnException Error)>();
         foreach (string path in request.Files)
             try
             {
-                jobs.Add(Load(path, request, jobs, Log));
+                jobs.Add(Load(path, request, jobs, log));
             }
             catch (FedLearnException e)
             {
-                Log($"[{path}] not started: {e.Message}");
+                log($"[{path}] not started: {e.Message}");
                 unusable.Add((new JobStatus(null, null, null, "failed", 0, e.Id), e));
             }
 
@@ -59,21 +57,21 @@ internal static class PartyService
         await using HealthHost? health = request.Health is { } address
             ? await HealthHost.StartAsync(address, Status, () => stop.IsCancellationRequested, CancellationToken.None).ConfigureAwait(false) : null;
         if (health is not null)
-            Log($"health checks on {health.Address}");
+            log($"health checks on {health.Address}");
         Task<FedLearnException?>[] running = [.. jobs.Select(job => Task.Run(() => job.RunAsync(stop), CancellationToken.None))];
-        Log($"service started: {jobs.Count} {(jobs.Count == 1 ? "job" : "jobs")}");
-        Notify(ServiceState.Ready, Log);
+        log($"service started: {jobs.Count} {(jobs.Count == 1 ? "job" : "jobs")}");
+        ServiceManager.Notify(ServiceState.Ready, log);
         Task all = Task.WhenAll(running);
         await all.WaitAsync(stop).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
-        Notify(ServiceState.Stopping, Log);
+        ServiceManager.Notify(ServiceState.Stopping, log);
         if (!stop.IsCancellationRequested)
         {
             FedLearnException?[] errors = [.. running.Select(r => r.Result), .. unusable.Select(u => u.Error)];
-            Log($"service ended: {errors.Count(e => e is null)} of {errors.Length} jobs succeeded");
+            log($"service ended: {errors.Count(e => e is null)} of {errors.Length} jobs succeeded");
             return errors.FirstOrDefault(e => e is not null)?.ExitCode ?? 0;
         }
 
-        Log("stopping: no new sessions, and those in progress are ended");
+        log("stopping: no new sessions, and those in progress are ended");
         try
         {
             await all.WaitAsync(request.StopTime, CancellationToken.None).ConfigureAwait(false);
@@ -89,7 +87,7 @@ internal static class PartyService
                 "Its peer sees a lost connection. Give a stop more time with --stop-seconds.", e);
         }
 
-        Log("stopped");
+        log("stopped");
         return 0;
     }
 
@@ -99,18 +97,5 @@ internal static class PartyService
         if (jobs.Find(j => j.File.Run.Name == file.Run.Name && j.File.Self.Name == file.Self.Name) is { } other)
             throw new ConfigurationException(ServiceErrors.SameJobTwice, path, $"{other.File.Path}, of this service too, is the same party of a job of the same name.", "Name each party of a job once, and give other jobs other names.");
         return new ServiceJob(file, request.Results, log, TimeProvider.System);
-    }
-
-    // Says nothing where no service manager listens.
-    private static void Notify(ServiceState state, Action<string> log)
-    {
-        try
-        {
-            new SystemdNotifier().Notify(state);
-        }
-        catch (System.Net.Sockets.SocketException)
-        {
-            log("warning: the service manager behind NOTIFY_SOCKET does not answer");
-        }
     }
 }

@@ -1,6 +1,6 @@
 namespace FedLearn.Cli.Services;
 
-/// <summary>Errors of <c>fedlearn party --service</c>, of the environment's variables and of telemetry; each has a page under docs/errors.</summary>
+/// <summary>Errors of <c>fedlearn party --service</c> and <c>fedlearn coordinator</c> as services, of the environment's variables and of telemetry; each has a page under docs/errors.</summary>
 internal static class ServiceErrors
 {
     /// <summary>Two party files of one service are the same party of the same job.</summary>

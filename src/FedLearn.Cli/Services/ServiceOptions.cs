@@ -34,13 +34,13 @@ internal sealed record ServiceOptions
     /// <param name="health">Value of --health; null for none.</param>
     /// <param name="stopSeconds">Value of --stop-seconds; null for none.</param>
     /// <exception cref="ConfigurationException">A value cannot be used (FL2006, FL2012).</exception>
-    public static ServiceOptions Of(PartyOverrides overrides, string? results, string? health, double? stopSeconds)
+    public static ServiceOptions Of(FileOverrides overrides, string? results, string? health, double? stopSeconds)
     {
         var sources = new Dictionary<string, string>();
         string? Text(string option, string variable, string? given)
         {
             string? text = given ?? overrides.Service.GetValueOrDefault(variable);
-            sources[option] = given is not null ? "command line" : text is not null ? PartyOverrides.ServicePrefix + variable : "default";
+            sources[option] = given is not null ? "command line" : text is not null ? FileOverrides.ServicePrefix + variable : "default";
             return text;
         }
 
@@ -49,15 +49,20 @@ internal sealed record ServiceOptions
         if (seconds is not null && (!double.TryParse(seconds, NumberStyles.Float, CultureInfo.InvariantCulture, out stop) || !(stop > 0) || stop > LongestStop))
             throw new ConfigurationException(RunFileErrors.OutOfRange, Place("stopSeconds", "--stop-seconds"), "the time is no number above 0 and at most 3600.", "Write a number of seconds, such as 30.");
         Uri? listen = null;
-        if (!string.IsNullOrEmpty(address) && (!GrpcAddress.TryParse(address, out listen)
-            // A port alone would be read as a host: 9090 is a way to write 0.0.35.130.
-            || !address.TrimEnd('/').EndsWith(string.Create(CultureInfo.InvariantCulture, $":{listen!.Port}"), StringComparison.Ordinal) || !(listen.Host == "localhost" || IPAddress.TryParse(listen.DnsSafeHost, out _))))
+        if (!string.IsNullOrEmpty(address) && !IsHealthAddress(address, out listen))
             throw new ConfigurationException(RunFileErrors.Address, Place("health", "--health"), "it is no address of this machine.", "Write an IP address or localhost, and a port, such as 127.0.0.1:9090.");
         string folder = Text("results", "RESULTS", results) ?? "results";
         return new ServiceOptions(sources) { Results = Path.GetFullPath(folder.Length > 0 ? folder : "results"), Health = listen, StopTime = TimeSpan.FromSeconds(stop) };
 
         string Place(string option, string name) => sources[option] is "command line" ? name : $"environment, {sources[option]}";
     }
+
+    /// <summary>Whether a text is an address of this machine, with a port.</summary>
+    /// <param name="text">The text.</param>
+    /// <param name="listen">The address.</param>
+    internal static bool IsHealthAddress(string text, out Uri? listen) => GrpcAddress.TryParse(text, out listen)
+        // A port alone would be read as a host: 9090 is a way to write 0.0.35.130.
+        && text.TrimEnd('/').EndsWith(string.Create(CultureInfo.InvariantCulture, $":{listen!.Port}"), StringComparison.Ordinal) && (listen.Host == "localhost" || IPAddress.TryParse(listen.DnsSafeHost, out _));
 
     /// <summary>The options and where each comes from.</summary>
     public JsonArray Shown() => EffectiveConfiguration.Options(("results", Results, _sources["results"]), ("health", Health?.Authority, _sources["health"]),

@@ -9,7 +9,7 @@ using OpenTelemetry.Trace;
 namespace FedLearn.Cli.Services;
 
 /// <summary>Sends metrics and traces to a collector over OTLP, when the environment says where. The variables are OpenTelemetry's own.</summary>
-/// <remarks>What is sent is what <see cref="FedLearnTelemetry"/> and <see cref="ServingMetrics"/> list: names of jobs and parties, kinds, counts, times and ids of errors.
+/// <remarks>What is sent is what <see cref="FedLearnTelemetry"/>, <see cref="ServingMetrics"/> and <see cref="CoordinatorMetrics"/> list: names of jobs and parties, kinds, counts, times and ids of errors.
 /// Without the variable nothing of OpenTelemetry is loaded.</remarks>
 internal static class Telemetry
 {
@@ -19,7 +19,7 @@ internal static class Telemetry
     private const string ProtocolVariable = "OTEL_EXPORTER_OTLP_PROTOCOL";
 
     // worker is a party's process of train and predict.
-    private static readonly string[] Verbs = ["party", "train", "serve", "worker"];
+    private static readonly string[] Verbs = ["party", "train", "serve", "coordinator", "worker"];
 
     /// <summary>Begins to send, where the environment asks for it.</summary>
     /// <param name="verb">The verb that runs.</param>
@@ -41,7 +41,7 @@ internal static class Telemetry
             .AddService("fedlearn", serviceVersion: typeof(Telemetry).Assembly.GetName().Version?.ToString(3)).AddEnvironmentVariableDetector();
         return new Sending(
             Sdk.CreateTracerProviderBuilder().SetResourceBuilder(resource).AddSource(FedLearnTelemetry.Name).AddOtlpExporter().Build(),
-            Sdk.CreateMeterProviderBuilder().SetResourceBuilder(resource).AddMeter(FedLearnTelemetry.Name, ServingMetrics.MeterName).AddOtlpExporter().Build());
+            Sdk.CreateMeterProviderBuilder().SetResourceBuilder(resource).AddMeter(FedLearnTelemetry.Name, ServingMetrics.MeterName, CoordinatorMetrics.MeterName).AddOtlpExporter().Build());
     }
 
     private sealed class Sending(TracerProvider traces, MeterProvider metrics) : IDisposable

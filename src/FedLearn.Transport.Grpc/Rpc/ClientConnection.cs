@@ -220,8 +220,9 @@ internal sealed class ClientConnection : IDisposable
     {
         null => new(GrpcErrors.CallFailed, Name, status.Detail.Length > 0 ? status.Detail : $"ended the call with gRPC status {(int)status.Code} and said no more.",
             "Look at its log.", inner),
+        ProtocolErrors.PeerGone => new(ProtocolErrors.PeerGone, Name, status.Detail, "Look at its log for why it ended, mend that, then start the party again.", inner),
         ['F', 'L', '4', ..] id => new(id, Name, status.Detail, "The log there has the same entry.", inner),
-        { } id => new(ProtocolErrors.PeerAborted, Name, $"it gave up with error {id}.", "Look at its own message, mend it there, and run the job again.", inner),
+        { } id => new(ProtocolErrors.PeerAborted, Name, $"it gave up with error {id}.", "Look at its own message, mend it there, and run the job again.", inner) { PeerErrorId = id },
     };
 
     // The handler calls a connection that ended without a byte an invalid response too. A forwarder of ports, of ssh say, with nobody behind it ends them so.

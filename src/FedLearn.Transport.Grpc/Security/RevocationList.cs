@@ -20,7 +20,9 @@ public sealed class RevocationList
     private RevocationList(string place, byte[] der)
     {
         Place = place;
-        AsnReader list = new AsnReader(der, AsnEncodingRules.DER).ReadSequence();
+        var file = new AsnReader(der, AsnEncodingRules.DER);
+        AsnReader list = file.ReadSequence();
+        file.ThrowIfNotEmpty(); // as of two lists one after the other
         _signed = list.PeekEncodedValue().ToArray();
         AsnReader body = list.ReadSequence();
         _algorithm = list.ReadSequence().ReadObjectIdentifier();
@@ -63,10 +65,17 @@ public sealed class RevocationList
     /// <summary>Where it came from, for messages.</summary>
     internal string Place { get; }
 
-    /// <summary>Reads a list.</summary>
+    /// <summary>Reads the only list of a file.</summary>
     /// <param name="path">A file, PEM (<c>X509 CRL</c>) or DER.</param>
-    /// <exception cref="ConfigurationException">FL2534: the file cannot be read, or holds no full list.</exception>
-    public static RevocationList Load(string path)
+    /// <exception cref="ConfigurationException">FL2534: the file cannot be read, or holds anything but one full list.</exception>
+    public static RevocationList Load(string path) =>
+        LoadAll(path) is [var only] ? only : throw Unusable($"revocation list {path}", "it holds more than one list, and one is asked for.");
+
+    /// <summary>Reads every list of a file, in its order.</summary>
+    /// <param name="path">A PEM file of one list (<c>X509 CRL</c>) or more, with or without text around them as openssl writes it; or a DER file of one.</param>
+    /// <returns>At least one list.</returns>
+    /// <exception cref="ConfigurationException">FL2534: the file cannot be read, or holds something that is no full list.</exception>
+    public static IReadOnlyList<RevocationList> LoadAll(string path)
     {
         ArgumentNullException.ThrowIfNull(path);
         string place = $"revocation list {path}";
@@ -75,7 +84,9 @@ public sealed class RevocationList
             if (new FileInfo(path) is { Exists: true, Length: > LargestFile })
                 throw Unusable(place, "it is larger than 64 MiB.");
             byte[] content = File.ReadAllBytes(path);
-            return new RevocationList(place, FromPem(content) ?? content);
+            List<byte[]> blocks = FromPem(content);
+            return blocks.Count == 0 ? [new RevocationList(place, content)]
+                : [.. blocks.Select((der, index) => new RevocationList(blocks.Count == 1 ? place : $"{place}, list {index + 1}", der))];
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
@@ -138,10 +149,22 @@ public sealed class RevocationList
     private static ConfigurationException Unusable(string place, string cause, Exception? inner = null) => new(GrpcErrors.RevocationListUnusable, place, cause,
         "Give the full list of the authority in PEM or DER; openssl crl -in FILE -noout -text shows what a file holds.", inner);
 
-    private static byte[]? FromPem(byte[] content)
+    // Between the blocks there may be text. Five dashes in it are what is left of a block that cannot be read, and a list that is passed over lets revoked peers in.
+    private static List<byte[]> FromPem(byte[] content)
     {
-        string text = Encoding.ASCII.GetString(content);
-        return PemEncoding.TryFind(text, out PemFields fields) && text[fields.Label] == PemLabel ? Convert.FromBase64String(text[fields.Base64Data]) : null;
+        ReadOnlySpan<char> rest = Encoding.ASCII.GetString(content);
+        var blocks = new List<byte[]>();
+        while (PemEncoding.TryFind(rest, out PemFields fields))
+        {
+            if (!rest[fields.Label].SequenceEqual(PemLabel) || rest[..fields.Location.Start].Contains("-----", StringComparison.Ordinal))
+                throw Foreign();
+            blocks.Add(Convert.FromBase64String(rest[fields.Base64Data].ToString()));
+            rest = rest[fields.Location.End..];
+        }
+
+        return blocks.Count > 0 && rest.Contains("-----", StringComparison.Ordinal) ? throw Foreign() : blocks;
+
+        static CryptographicException Foreign() => new($"it holds a block that is no list of revoked certificates ({PemLabel}), or is cut off.");
     }
 
     private static DateTimeOffset ReadTime(AsnReader reader) =>

@@ -1,4 +1,5 @@
 using System.Security.Cryptography;
+using System.Security.Cryptography.X509Certificates;
 using System.Text.Json.Nodes;
 using FedLearn.Cli.RunFiles;
 using FedLearn.Cli.Running;
@@ -166,6 +167,35 @@ public sealed class PartyFileIdentityTests : IDisposable
     {
         const string Tls = """{ "certificate": "no.pem", "key": "telco.key.pem", "peers": { "bank": "sha256:12" }, "deny": ["sha256:34"], "revocationLists": ["no.crl"], "authority": "ca.pem" }""";
         Refused(() => Telco(Tls), RunFileErrors.UnknownKey, "tls.certificate", "tls.peers.bank", "tls.deny", "tls.revocationLists", "Did you mean 'authorities'?");
+    }
+
+    [Fact]
+    public void Load_FileOfSeveralDenied_IsRefusedAndOfOneDeniesIt()
+    {
+        string lost = Keys.Make(_folder.Path, "lost"), other = Keys.Make(_folder.Path, "other");
+        _folder.Write("both.pem", string.Concat(((string[])["lost", "other"]).Select(name => File.ReadAllText(Path.Combine(_folder.Path, $"{name}.crt.pem")) + "\n")));
+        string Denying(string values) => Good[..^1] + $$""", "deny": [{{values}}] }""";
+        Refused(() => Telco(Denying("\"both.pem\"")), IdentityErrors.NoPin, "tls.deny", "both.pem holds 2 certificates", "Write the pin of each");
+        Assert.Equal([lost, other], Telco(Denying($"\"lost.crt.pem\", \"{other}\"")).Transport.Party!.Security!.Denied.Select(pin => pin.ToString()));
+        // Of a peer, the first is meant: its authorities follow.
+        Assert.Equal([lost], Telco(Keys.Tls("telco", ("bank", "both.pem"))).Transport.Party!.Security!.Peers["bank"].Select(pin => pin.ToString()));
+    }
+
+    [Fact]
+    public void Load_SeveralListsInAFile_AllCount()
+    {
+        X509Certificate2[] authorities = [Keys.Authority(Path.Combine(_folder.Path, "ca.pem")), Keys.Authority(Path.Combine(_folder.Path, "other.pem"))];
+        foreach ((int index, X509Certificate2 authority) in authorities.Index())
+        {
+            Keys.MakeSigned(_folder.Path, "bank", authority, $"bank{index}");
+            Keys.Revoke(Path.Combine(_folder.Path, $"{index}.crl"), authority, Path.Combine(_folder.Path, $"bank{index}.crt.pem"));
+        }
+
+        _folder.Write("all.crl", string.Join('\n', ((int[])[0, 1]).Select(index => PemEncoding.WriteString("X509 CRL", File.ReadAllBytes(Path.Combine(_folder.Path, $"{index}.crl"))))));
+        IReadOnlyList<RevocationList> lists = Telco(Good[..^1] + """, "revocationLists": ["all.crl", "0.crl"] }""").Transport.Party!.Security!.RevocationLists;
+        Assert.Equal([1, 1, 1], lists.Select(list => list.Count));
+        using X509Certificate2 second = X509CertificateLoader.LoadCertificateFromFile(Path.Combine(_folder.Path, "bank1.crt.pem"));
+        Assert.Equal([false, true, false], lists.Select(list => list.Revokes(second)));
     }
 
     [Fact]

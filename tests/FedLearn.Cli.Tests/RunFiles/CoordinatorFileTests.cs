@@ -1,4 +1,6 @@
 using FedLearn.Cli.RunFiles;
+using FedLearn.Cli.Services;
+using FedLearn.Cli.Tests.Identity;
 using FedLearn.Coordination;
 using FedLearn.Diagnostics;
 using FedLearn.Transport.Grpc;
@@ -36,10 +38,10 @@ public sealed class CoordinatorFileTests : IDisposable
     {
         Directory.CreateDirectory(Path.Combine(_folder.Path, "jobs"));
         string glm = _folder.Write("jobs/credit.json", Glm), encrypted = _folder.Write("sealed.json", Encrypted);
-        CoordinatorFile file = Load("""{ "listen": "127.0.0.1:0", "jobs": ["jobs/credit.json", "sealed.json"], "quotas": { "bytesPerParty": 5000000000, "connections": 3, "connectionsPerAddress": 12, "streams": 13 }, "stopSeconds": 1.5 }""");
+        CoordinatorFile file = Load("""{ "listen": "127.0.0.1:0", "jobs": ["jobs/credit.json", "sealed.json"], "quotas": { "bytesPerParty": 5000000000, "connections": 3, "connectionsPerAddress": 12, "streams": 13, "allConnections": 14 }, "stopSeconds": 1.5 }""");
         Assert.Equal(new Uri("http://127.0.0.1:0"), file.Listen);
         Assert.Equal((3, 8, 5_000_000_000, 60), (file.Quotas.Connections, file.Quotas.ConnectionsPerParty, file.Quotas.BytesPerParty, file.Quotas.JoinsPerMinute));
-        Assert.Equal((12, 13, 8_192), (file.PeerQuotas.Connections, file.PeerQuotas.Streams, file.PeerQuotas.AllConnections));
+        Assert.Equal((12, 13, 14), (file.PeerQuotas.Connections, file.PeerQuotas.Streams, file.PeerQuotas.AllConnections));
         Assert.Equal((TimeSpan.FromSeconds(1.5), false), (file.StopTime, file.AllowPlaintext));
         Assert.Equal(["credit", "sealed"], file.Jobs.Select(j => j.Name));
         Assert.Equal(["train", "predict", "serve", "align"], file.Jobs[0].Purposes.Keys);
@@ -84,6 +86,61 @@ public sealed class CoordinatorFileTests : IDisposable
     [InlineData("""{ "listen": "https://127.0.0.1:0", "jobs": [] }""", "no certificate of the coordinator")]
     [InlineData("""{ "listen": "127.0.0.1:0", "jobs": "job.json" }""", "Write an array of texts.")]
     public void Load_Incomplete_SaysWhatIsMissing(string text, string part) => Assert.Contains(part, Refused(text).Message, StringComparison.Ordinal);
+
+    private static FileOverrides Overrides(string[] sets, params (string Name, string Value)[] variables) =>
+        FileOverrides.Of(variables.ToDictionary(v => v.Name, v => v.Value), sets, OverridableFile.Coordinator);
+
+    [Fact]
+    public void Load_EnvironmentAndSets_StandAboveTheFile()
+    {
+        _folder.Write("job.json", Glm);
+        Keys.Make(_folder.Path, "hub");
+        string telco = Keys.Make(_folder.Path, "telco");
+        string path = _folder.Write("coordinator.json", $$"""{ "listen": "127.0.0.1:1", "jobs": ["nowhere.json"], "tls": {{Keys.Tls("hub")}}, "quotas": { "streams": 3 }, "stopSeconds": 9 }""");
+        CoordinatorFile file = CoordinatorFile.Load(path, Overrides(["stopSeconds=7", "quotas.streams=6"], ("FEDLEARN_COORDINATOR__LISTEN", "127.0.0.1:2"), ("FEDLEARN_COORDINATOR__JOBS", """["job.json"]"""),
+            ("fedlearn_coordinator__Quotas__Connections", "5"), ("FEDLEARN_COORDINATOR__QUOTAS__STREAMS", "4"), ("FEDLEARN_COORDINATOR__TLS__PEERS__TELCO", telco), ("FEDLEARN_COORDINATOR__HEALTH", "127.0.0.1:0"),
+            ("FEDLEARN_COORDINATOR__STOPSECONDS", "8"), ("FEDLEARN_PARTY__LISTEN", "127.0.0.1:3"), ("FEDLEARN_SERVICE__RESULTS", "results"), ("FEDLEARN_PARTI", "of something else")));
+        Assert.Equal((new Uri("https://127.0.0.1:2"), new Uri("http://127.0.0.1:0"), TimeSpan.FromSeconds(7)), (file.Listen, file.Health, file.StopTime));
+        Assert.Equal((5, 6), (file.Quotas.Connections, file.PeerQuotas.Streams));
+        Assert.Equal("credit", Assert.Single(file.Jobs).Name);
+        Assert.Equal([telco], file.Security!.Peers["telco"].Select(pin => pin.ToString()));
+    }
+
+    [Theory]
+    [InlineData("FEDLEARN_COORDINATOR__LISTN", "FEDLEARN_COORDINATOR__LISTEN")]
+    [InlineData("FEDLEARN_COORDINATOR__QUOTAS__CONECTIONS", "FEDLEARN_COORDINATOR__QUOTAS__CONNECTIONS")]
+    [InlineData("FEDLEARN_COORDINATOR_LISTEN", "FEDLEARN_COORDINATOR__LISTEN")]
+    [InlineData("FEDLEARN_COORDINATOR__TLS__PEERS__TELKO", "'telco'")]
+    public void Load_UnknownVariable_IsRefusedAndNamesTheNearest(string variable, string nearest)
+    {
+        _folder.Write("job.json", Glm);
+        string path = _folder.Write("coordinator.json", """{ "listen": "127.0.0.1:1", "jobs": ["job.json"] }""");
+        var error = Assert.Throws<ConfigurationException>(() => CoordinatorFile.Load(path, Overrides([], (variable, "x"))));
+        Assert.Equal(ServiceErrors.UnknownVariable, error.Id);
+        Assert.Contains(nearest, error.Message, StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData("9090")]
+    [InlineData("hub.example:9090")]
+    public void Load_HealthBeyondThisMachine_IsRefused(string address)
+    {
+        _folder.Write("job.json", Glm);
+        string path = _folder.Write("coordinator.json", """{ "listen": "127.0.0.1:1", "jobs": ["job.json"] }""");
+        var error = Assert.Throws<ConfigurationException>(() => CoordinatorFile.Load(path, Overrides([], ("FEDLEARN_COORDINATOR__HEALTH", address))));
+        Assert.Equal(RunFileErrors.Address, error.Id);
+        Assert.Contains("health (from FEDLEARN_COORDINATOR__HEALTH): is no address of this machine.", error.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void Load_PeersOfNoJob_DoNoHarm()
+    {
+        _folder.Write("job.json", Glm);
+        Keys.Make(_folder.Path, "hub");
+        string telco = Keys.Make(_folder.Path, "telco"), railway = Keys.Make(_folder.Path, "railway");
+        CoordinatorFile file = Load($$"""{ "listen": "127.0.0.1:0", "jobs": ["job.json"], "tls": {{Keys.Tls("hub", ("telco", telco), ("railway", railway))}} }""");
+        Assert.Equal(["railway", "telco"], file.Security!.Peers.Keys.Order(StringComparer.Ordinal));
+    }
 
     [Theory]
     [InlineData("\"192.0.2.1:5300\"", "FL2535", "nothing would encrypt the calls to it")]

@@ -19,11 +19,11 @@ public sealed class PartyOverridesTests : IDisposable
 
     public void Dispose() => _folder.Dispose();
 
-    private static PartyOverrides Environment(params (string Name, string Value)[] variables) => PartyOverrides.Of(variables.ToDictionary(v => v.Name, v => v.Value), []);
+    private static FileOverrides Environment(params (string Name, string Value)[] variables) => FileOverrides.Of(variables.ToDictionary(v => v.Name, v => v.Value), []);
 
-    private PartyFile Load(PartyOverrides overrides, string text = Telco) => PartyFile.Load(_folder.Write("party.json", text), settings: overrides);
+    private PartyFile Load(FileOverrides overrides, string text = Telco) => PartyFile.Load(_folder.Write("party.json", text), settings: overrides);
 
-    private void Refused(PartyOverrides overrides, string part, string text = Telco)
+    private void Refused(FileOverrides overrides, string part, string text = Telco)
     {
         var error = Assert.Throws<ConfigurationException>(() => Load(overrides, text));
         Assert.Equal(ServiceErrors.UnknownVariable, error.Id);
@@ -59,7 +59,7 @@ public sealed class PartyOverridesTests : IDisposable
     public void CommandLine_StandsAboveTheEnvironment()
     {
         var variables = new Dictionary<string, string> { ["FEDLEARN_PARTY__TIMEOUTSECONDS"] = "7", ["FEDLEARN_PARTY__CONNECTTIMEOUTSECONDS"] = "8" };
-        PartyFile file = Load(PartyOverrides.Of(variables, ["timeoutSeconds=9", "peers.north-bank=127.0.0.1:6002"]));
+        PartyFile file = Load(FileOverrides.Of(variables, ["timeoutSeconds=9", "peers.north-bank=127.0.0.1:6002"]));
         Assert.Equal((TimeSpan.FromSeconds(9), TimeSpan.FromSeconds(8)), (file.Transport.Timeout, file.Transport.ConnectTimeout));
         Assert.Equal(new Uri("http://127.0.0.1:6002"), file.ActiveParty);
     }
@@ -105,7 +105,7 @@ public sealed class PartyOverridesTests : IDisposable
     {
         using var scene = new Scene();
         scene.Job(("transport.resumeSeconds", 12), ("parties.1.ledger", JsonNode.Parse("""{ "budget": { "epsilon": 3, "delta": 1e-5 } }""")), ("parties.1.alignment", JsonNode.Parse("""{ "padTo": 7 }""")));
-        JsonArray values = EffectiveConfiguration.Of(PartyFile.Load(scene.Parties(5301).Telco), PartyOverrides.None)["values"]!.AsArray();
+        JsonArray values = EffectiveConfiguration.Of(PartyFile.Load(scene.Parties(5301).Telco), FileOverrides.None)["values"]!.AsArray();
         string Of(string key) => values.Single(v => (string)v!["key"]! == key) is { } line ? $"{line["value"]} {line["source"]}" : "";
         Assert.Equal(["12 job", "telco.csv job", "3 job", "1E-05 job", "7 job", $"{scene.At("telco.ledger.db")} default", "60 file"],
             ((string[])["resumeSeconds", "data.path", "ledger.budget.epsilon", "ledger.budget.delta", "alignment.padTo", "ledger.path", "timeoutSeconds"]).Select(Of));
@@ -138,13 +138,13 @@ public sealed class PartyOverridesTests : IDisposable
     [InlineData("http://9090")]
     [InlineData("127.0.0.1")]
     public void Health_NotHostAndPort_IsRefused(string address) =>
-        Assert.Equal(RunFileErrors.Address, Assert.Throws<ConfigurationException>(() => ServiceOptions.Of(PartyOverrides.None, null, address, null)).Id);
+        Assert.Equal(RunFileErrors.Address, Assert.Throws<ConfigurationException>(() => ServiceOptions.Of(FileOverrides.None, null, address, null)).Id);
 
     [Fact]
     public void Set_WithoutValueOrOfNoKey_IsRefused()
     {
-        Assert.Equal(ServiceErrors.UnknownVariable, Assert.Throws<ConfigurationException>(() => PartyOverrides.Of(new Dictionary<string, string>(), ["timeoutSeconds"])).Id);
-        Refused(PartyOverrides.Of(new Dictionary<string, string>(), ["timeoutSecs=4"]), "'timeoutSeconds'");
+        Assert.Equal(ServiceErrors.UnknownVariable, Assert.Throws<ConfigurationException>(() => FileOverrides.Of(new Dictionary<string, string>(), ["timeoutSeconds"])).Id);
+        Refused(FileOverrides.Of(new Dictionary<string, string>(), ["timeoutSecs=4"]), "'timeoutSeconds'");
     }
 
     [Fact]

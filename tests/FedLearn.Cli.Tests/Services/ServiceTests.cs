@@ -106,6 +106,44 @@ public class ServiceTests
     }
 
     [Fact]
+    public async Task Coordinator_Service_TakesItsEnvironmentAnswersProbesTellsItsManagerAndSendsCounts()
+    {
+        using var scene = new Scene();
+        scene.Job(("preprocessing.scaling", "none"));
+        int port = Scene.FreePort();
+        string file = scene.Write("coordinator.party.json", """{ "listen": "127.0.0.1:1", "jobs": ["job.json"] }""");
+        using var manager = new Socket(AddressFamily.Unix, SocketType.Dgram, ProtocolType.Unspecified);
+        manager.Bind(new UnixDomainSocketEndPoint(scene.At("notify")));
+        await using OtlpCollector collector = await OtlpCollector.StartAsync(grpc: false);
+        using ToolProcess coordinator = ToolProcess.StartWith([("NOTIFY_SOCKET", scene.At("notify")), ("FEDLEARN_COORDINATOR__LISTEN", $"127.0.0.1:{port}"), (Telemetry.EndpointVariable, collector.Address.ToString()),
+            ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf")], ["coordinator", "--config", file, "--set", "health=127.0.0.1:0"]);
+        Assert.Equal("READY=1", await NoticeAsync(manager));
+        await coordinator.SaysAsync($"listening on http://127.0.0.1:{port}");
+        Assert.All(coordinator.Error.Split('\n', StringSplitOptions.RemoveEmptyEntries), line => Assert.Matches("^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:]{8}Z ", line));
+        Assert.Equal(200, (await GetAsync(coordinator, "healthz")).Status);
+        (int status, JsonNode body) = await GetAsync(coordinator, "readyz");
+        Assert.Equal((200, "ready"), (status, (string)body["status"]!));
+        Assert.Equal([("scene", "ready", null)], Jobs(body));
+
+        string Party(string name) => scene.Write($"{name}.party.json", $$"""{ "job": "job.json", "party": "{{name}}", "relay": "127.0.0.1:{{port}}", "timeoutSeconds": 100 }""");
+        ToolRun[] runs = await Task.WhenAll(((string[])["bank", "telco"]).Select(name => ToolRun.Of("party", "--config", Party(name))));
+        Assert.All(runs, run => Assert.True(run.ExitCode == 0, run.Error));
+        await coordinator.SaysAsync("connection 1 ended: ");
+        ToolProcess.Send(coordinator.Id, ToolProcess.Terminate);
+        Assert.Equal("STOPPING=1", await NoticeAsync(manager));
+        ToolRun end = await coordinator.EndAsync();
+        Assert.True(end.ExitCode == 0, end.Error);
+
+        (string Signal, byte[] Body)[] sent = [.. collector.Requests.Where(r => r.Signal == "metrics")];
+        string[] names = [.. sent.SelectMany(r => ProtobufWalk.Names(r.Body, "metrics"))];
+        Assert.All((string[])["fedlearn.coordinator.connections", "fedlearn.coordinator.connections.ended", "fedlearn.coordinator.bytes"], name => Assert.Contains(name, names));
+        (string Key, string Value)[] tags = [.. sent.SelectMany(r => ProtobufWalk.Attributes(r.Body))];
+        Assert.Contains(("party", "telco"), tags);
+        Assert.Contains(("operation", "train"), tags);
+        Assert.Subset(TelemetryTests.Allowed, tags.Select(t => t.Key).ToHashSet());
+    }
+
+    [Fact]
     public void FolderOf_NamesThatLookAlike_AreFoldersOfTheirOwn()
     {
         string[] names = ["credit", "a-b_c", "a.b", "a b", "a_b", "模型一", "模型二", "..", "/"];

@@ -12,7 +12,8 @@ namespace FedLearn.Cli.Tests.Services;
 /// <summary>What leaves for a collector: that it comes, and that nothing private is in it.</summary>
 public class TelemetryTests
 {
-    private static readonly HashSet<string> Allowed =
+    /// <summary>Names of all that may be told beside a number.</summary>
+    internal static readonly HashSet<string> Allowed =
     [
         "service.name", "service.version", "service.instance.id", "telemetry.sdk.name", "telemetry.sdk.language", "telemetry.sdk.version",
         "party", "job", "mode", "operation", "outcome", "error", "kind", "direction",

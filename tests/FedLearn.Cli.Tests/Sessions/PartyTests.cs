@@ -1,7 +1,10 @@
 using System.Globalization;
+using System.IO.Pipelines;
+using System.Net;
 using System.Text.Json.Nodes;
 using FedLearn.Cli.RunFiles;
 using FedLearn.Cli.Running;
+using FedLearn.Coordination;
 using FedLearn.Diagnostics;
 using FedLearn.Privacy;
 using FedLearn.Protocol;
@@ -93,6 +96,86 @@ public class PartyTests
         // Not a peer that has not come back, whom one waits for and then begins anew, which is charged again.
         Assert.Equal(ProtocolErrors.AlreadyJoined, error.Id);
         Assert.Contains("'telco' has joined already", Assert.Single(log), StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData("FL3100", "10", "FL3100")]
+    [InlineData("FL5010", "10", "FL5010")]
+    [InlineData(RunStateErrors.InUse, "14", ProtocolErrors.PeerGone)] // the next start may find it free
+    public async Task Host_FailsByItself_TellsWhoWaitsTheIdAlone(string id, string status, string told)
+    {
+        using var scene = new Scene();
+        CancellationToken stop = TestContext.Current.CancellationToken;
+        SessionTerms terms = new SessionOrder(RunFile.Load(scene.Job()), "train", null, null).TaskOf("bank", null).Terms;
+        var address = new TaskCompletionSource<Uri>(TaskCreationOptions.RunContinuationsAsynchronously);
+        var arrived = new TaskCompletionSource();
+        var task = new PartyTask("bank", terms, _ =>
+        {
+            arrived.Task.WaitAsync(ToolProcess.Patience, stop).GetAwaiter().GetResult();
+            throw new BadInputException(id, "bank.csv, line 9", "a label of customer 17 is none.", "Mend it.");
+        });
+        Task<JsonObject> hosting = Task.Run(() => GrpcParty.HostAsync(task, new Uri("http://127.0.0.1:0"), new TransportSettings(), address.SetResult, _ => { }, stop), stop);
+        using var http = new HttpClient(new SocketsHttpHandler { UseProxy = false });
+        Uri host = await address.Task.WaitAsync(ToolProcess.Patience, stop);
+        Task<HttpResponseMessage> PostAsync(string path, HttpContent content)
+        {
+            content.Headers.TryAddWithoutValidation("content-type", "application/grpc");
+            return http.SendAsync(new HttpRequestMessage(HttpMethod.Post, new Uri(host, path)) { Version = HttpVersion.Version20, VersionPolicy = HttpVersionPolicy.RequestVersionExact, Content = content },
+                HttpCompletionOption.ResponseHeadersRead, stop);
+        }
+
+        // A call that is under way, and another behind it on the same connection, whose answer says that the host has the first.
+        async Task AnswersAsync() => (await PostAsync("/grpc.health.v1.Health/Check", new ByteArrayContent(new byte[5]))).Dispose();
+        await AnswersAsync();
+        Task<HttpResponseMessage> joining = PostAsync("/fedlearn.v1.Federation/Join", new StreamContent(new Pipe().Reader.AsStream()));
+        await AnswersAsync();
+        arrived.SetResult();
+        Assert.Equal(id, (await Assert.ThrowsAsync<BadInputException>(() => hosting)).Id);
+        using HttpResponseMessage answer = await joining.WaitAsync(ToolProcess.Patience, stop);
+        Assert.Equal((status, told), (answer.Headers.GetValues("grpc-status").Single(), answer.Headers.GetValues("fedlearn-error-id").Single()));
+        Assert.DoesNotContain("17", answer.Headers.ToString(), StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public async Task Party_ActiveOneGaveUpBeforeTheSession_EndsWithoutWaiting(bool atOnce)
+    {
+        using var scene = new Scene();
+        var log = new List<string>();
+        PartyTask task = new SessionOrder(RunFile.Load(scene.Job()), "train", null, null) { KeepsRuns = true }.TaskOf("telco", null);
+        int attempts = 0;
+        PeerException error = await Assert.ThrowsAsync<PeerException>(() => PartySupervisor.RunAsync(task, new TransportSettings { ResumeTimeout = TimeSpan.FromDays(1) }, log.Add,
+            (_, _, _) => throw (attempts++ > 0 || atOnce ? new PeerException(ProtocolErrors.PeerAborted, "party 'bank'", "it gave up with error FL3100.", "Mend it there.") { PeerErrorId = "FL3100" }
+                : Ended), TestContext.Current.CancellationToken));
+        Assert.Equal((ProtocolErrors.PeerAborted, "FL3100"), (error.Id, error.PeerErrorId));
+        Assert.Equal(atOnce ? 0 : 1, log.Count);
+    }
+
+    private static PeerException Ended => new(ProtocolErrors.PeerGone, "party 'bank' at 127.0.0.1:1", "The active party ended before the session began.", "Look at its log for why it ended.");
+
+    [Fact]
+    public async Task Party_ActiveOneWasStoppedBeforeTheSession_IsMetWhenItComesBack()
+    {
+        using var scene = new Scene();
+        var log = new List<string>();
+        PartyTask task = new SessionOrder(RunFile.Load(scene.Job()), "train", null, null) { KeepsRuns = true }.TaskOf("telco", null);
+        int attempts = 0;
+        JsonObject met = await PartySupervisor.RunAsync(task, new TransportSettings(), log.Add, (_, _, _) => attempts++ < 3 ? throw Ended : Task.FromResult(new JsonObject { ["met"] = true }), TestContext.Current.CancellationToken);
+        Assert.True((bool)met["met"]!);
+        Assert.Contains("lost party 'bank' at 127.0.0.1:1 (FL4007)", Assert.Single(log), StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task Party_ActiveOneWasStoppedAndStaysAway_SaysWhyAndWhatToLookAt()
+    {
+        using var scene = new Scene();
+        PartyTask task = new SessionOrder(RunFile.Load(scene.Job()), "train", null, null) { KeepsRuns = true }.TaskOf("telco", null);
+        PeerException error = await Assert.ThrowsAsync<PeerException>(() => PartySupervisor.RunAsync(task, new TransportSettings { ResumeTimeout = TimeSpan.FromMilliseconds(1) }, _ => { },
+            (_, _, _) => throw Ended, TestContext.Current.CancellationToken));
+        Assert.Equal(RunningErrors.NotBack, error.Id);
+        Assert.Contains("it was lost (FL4007: The active party ended before the session began) and has not come back", error.Message, StringComparison.Ordinal);
+        Assert.Contains("Look at its log for why it ended.", error.Message, StringComparison.Ordinal);
     }
 
     [Fact]

@@ -7,62 +7,78 @@ using FedLearn.Diagnostics;
 
 namespace FedLearn.Cli.Services;
 
-/// <summary>Values for a party file, and where each comes from.</summary>
+/// <summary>Values for a file, and where each comes from.</summary>
 /// <param name="Settings">Values that stand in for those of the file; of several for one key the last holds.</param>
 /// <param name="Sources">Variable or option, by the path of the key.</param>
-internal sealed record PartyValues(IReadOnlyList<RunFileSetting> Settings, IReadOnlyDictionary<string, string> Sources);
+internal sealed record FileValues(IReadOnlyList<RunFileSetting> Settings, IReadOnlyDictionary<string, string> Sources);
 
-/// <summary>Values that stand in for those of party files, from the environment and the command line. The command line stands above the environment, and that above the file.</summary>
-internal sealed class PartyOverrides
+/// <summary>A kind of file whose values the environment and the command line may replace.</summary>
+/// <param name="Prefix">Prefix of variables for its keys; <c>__</c> separates the names of objects, as everywhere in .NET.</param>
+/// <param name="Schema">Its keys.</param>
+/// <param name="Jobs">The key that names its job, or its jobs.</param>
+/// <param name="IsService">Whether variables of the prefix of a service are options beside it.</param>
+internal sealed record OverridableFile(string Prefix, FileSchema Schema, string Jobs, bool IsService)
 {
-    /// <summary>Prefix of variables for keys of party files; <c>__</c> separates the names of objects, as everywhere in .NET.</summary>
-    public const string Prefix = "FEDLEARN_PARTY__";
+    /// <summary>A party file.</summary>
+    public static OverridableFile Party { get; } = new("FEDLEARN_PARTY__", FileSchema.Party, "job", IsService: true);
 
+    /// <summary>A coordinator file.</summary>
+    public static OverridableFile Coordinator { get; } = new("FEDLEARN_COORDINATOR__", FileSchema.Coordinator, "jobs", IsService: false);
+}
+
+/// <summary>Values that stand in for those of party files or of a coordinator file, from the environment and the command line. The command line stands above the environment, and that above the file.</summary>
+internal sealed class FileOverrides
+{
     /// <summary>Prefix of variables for options of <c>party --service</c>.</summary>
     public const string ServicePrefix = "FEDLEARN_SERVICE__";
 
     private static readonly string[] ServiceNames = ["HEALTH", "RESULTS", "STOPSECONDS"];
 
+    private readonly OverridableFile _kind;
     private readonly IReadOnlyList<(string Source, string[] Path, string Text)> _values;
 
-    private PartyOverrides(IReadOnlyList<(string, string[], string)> values, IReadOnlyDictionary<string, string> service) => (_values, Service) = (values, service);
+    private FileOverrides(OverridableFile kind, IReadOnlyList<(string, string[], string)> values, IReadOnlyDictionary<string, string> service) => (_kind, _values, Service) = (kind, values, service);
 
     /// <summary>No values.</summary>
-    public static PartyOverrides None { get; } = new([], new Dictionary<string, string>());
+    public static FileOverrides None { get; } = new(OverridableFile.Party, [], new Dictionary<string, string>());
 
     /// <summary>Values of variables for options of the service, by the name after the prefix in capitals.</summary>
     public IReadOnlyDictionary<string, string> Service { get; }
 
     /// <summary>Those of this process.</summary>
     /// <param name="sets">Values of <c>--set</c>, each <c>KEY=VALUE</c>.</param>
+    /// <param name="kind">What they are for; null for a party file.</param>
     /// <exception cref="ConfigurationException">FL2556: a name that is none, or a form that is wrong.</exception>
-    public static PartyOverrides Here(IReadOnlyList<string> sets) => Of(Environment.GetEnvironmentVariables(), sets);
+    public static FileOverrides Here(IReadOnlyList<string> sets, OverridableFile? kind = null) => Of(Environment.GetEnvironmentVariables(), sets, kind);
 
     /// <summary>Those of an environment and a command line.</summary>
     /// <param name="environment">Variables by name.</param>
     /// <param name="sets">Values of <c>--set</c>.</param>
+    /// <param name="kind">What they are for; null for a party file.</param>
     /// <exception cref="ConfigurationException">FL2556: a name that is none, or a form that is wrong.</exception>
-    public static PartyOverrides Of(IDictionary environment, IReadOnlyList<string> sets)
+    public static FileOverrides Of(IDictionary environment, IReadOnlyList<string> sets, OverridableFile? kind = null)
     {
+        kind ??= OverridableFile.Party;
+        string prefix = kind.Prefix;
         var values = new List<(string, string[], string)>();
         var service = new Dictionary<string, string>();
         foreach (string name in environment.Keys.Cast<string>().Order(StringComparer.Ordinal))
         {
             string text = environment[name] as string ?? "";
-            if (name.StartsWith(Prefix, StringComparison.OrdinalIgnoreCase))
-                values.Add((name, name[Prefix.Length..].Split("__"), text));
-            else if (name.StartsWith(ServicePrefix, StringComparison.OrdinalIgnoreCase))
+            if (name.StartsWith(prefix, StringComparison.OrdinalIgnoreCase))
+                values.Add((name, name[prefix.Length..].Split("__"), text));
+            else if (kind.IsService && name.StartsWith(ServicePrefix, StringComparison.OrdinalIgnoreCase))
             {
                 string option = name[ServicePrefix.Length..].ToUpperInvariant();
                 if (!ServiceNames.Contains(option))
                     throw Unknown(name, ServicePrefix + Spelling.Nearest(option, ServiceNames));
                 service[option] = text;
             }
-            else if (name.StartsWith(Prefix.TrimEnd('_'), StringComparison.OrdinalIgnoreCase))
+            else if (name.StartsWith(prefix.TrimEnd('_'), StringComparison.OrdinalIgnoreCase))
             {
-                throw Unknown(name, Prefix + name[Prefix.TrimEnd('_').Length..].Trim('_').ToUpperInvariant());
+                throw Unknown(name, prefix + name[prefix.TrimEnd('_').Length..].Trim('_').ToUpperInvariant());
             }
-            else if (name.StartsWith(ServicePrefix.TrimEnd('_'), StringComparison.OrdinalIgnoreCase))
+            else if (kind.IsService && name.StartsWith(ServicePrefix.TrimEnd('_'), StringComparison.OrdinalIgnoreCase))
             {
                 throw Unknown(name, ServicePrefix + Spelling.Nearest(name[ServicePrefix.TrimEnd('_').Length..].Trim('_'), ServiceNames));
             }
@@ -76,24 +92,24 @@ internal sealed class PartyOverrides
             values.Add(("--set", parts[0].Split('.'), parts[1]));
         }
 
-        return new PartyOverrides(values, service);
+        return new FileOverrides(kind, values, service);
     }
 
-    /// <summary>The values for one party file: names as the file and its job write them, and texts as values of the keys' types.</summary>
+    /// <summary>The values for one file: names as the file and its job write them, and texts as values of the keys' types.</summary>
     /// <param name="path">The file.</param>
     /// <exception cref="ConfigurationException">FL2556: a name is that of no key or party, or of two.</exception>
-    public PartyValues For(string path)
+    public FileValues For(string path)
     {
         if (_values.Count == 0)
-            return new PartyValues([], new Dictionary<string, string>());
-        JsonElement file = PartySchema.Read(path);
+            return new FileValues([], new Dictionary<string, string>());
+        JsonElement file = FileSchema.Read(path);
         var settings = new List<RunFileSetting>();
         var sources = new Dictionary<string, string>();
         foreach ((string source, string[] names, string text) in _values)
         {
             (string[] steps, IReadOnlyList<JsonElement> forms) = Resolve(source, names, file, path);
             string key = string.Join('.', steps);
-            if (text.Length == 0 && source != "--set" && !PartySchema.Types(forms).Contains("string"))
+            if (text.Length == 0 && source != "--set" && !FileSchema.Types(forms).Contains("string"))
                 throw new ConfigurationException(RunFileErrors.WrongType, $"environment, {source}", $"the variable is empty, and {key} is no text.", "Give it a value, or take it out of the environment.");
             if (sources.TryGetValue(key, out string? earlier) && source != "--set")
                 throw new ConfigurationException(ServiceErrors.UnknownVariable, source, $"the key '{key}' is set by {earlier} too.", "Keep one of them; letter case does not matter.");
@@ -101,33 +117,35 @@ internal sealed class PartyOverrides
                 if (JsonFile.At(file, steps[..i]) is { ValueKind: not (JsonValueKind.Object or JsonValueKind.Null or JsonValueKind.Undefined) })
                     throw new ConfigurationException(ServiceErrors.UnknownVariable, source, $"in {path}, '{string.Join('.', steps[..i])}' is no object, so that nothing in it can be replaced.",
                         "Write an object in the file, or replace the whole value.");
-            settings.Add(new RunFileSetting(key, text) { Steps = steps, Typed = PartySchema.Value(text, forms) });
+            settings.Add(new RunFileSetting(key, text) { Steps = steps, Typed = FileSchema.Value(text, forms) });
             sources[key] = source;
         }
 
-        return new PartyValues(settings, sources);
+        return new FileValues(settings, sources);
     }
+
+    private FileSchema Schema => _kind.Schema;
 
     private (string[] Steps, IReadOnlyList<JsonElement> Forms) Resolve(string source, string[] names, JsonElement file, string path)
     {
         var steps = new List<string>();
-        IReadOnlyList<JsonElement> forms = PartySchema.Forms(PartySchema.Root);
+        IReadOnlyList<JsonElement> forms = Schema.Forms(Schema.Root);
         for (int i = 0; i < names.Length; i++)
         {
-            string[] known = [.. PartySchema.Names(forms)];
+            string[] known = [.. FileSchema.Names(forms)];
             if (known.FirstOrDefault(name => Same(name, names[i])) is { } key)
             {
                 steps.Add(key);
-                forms = [.. PartySchema.Inner(forms, key)];
+                forms = [.. Schema.Inner(forms, key)];
                 continue;
             }
 
-            IReadOnlyList<JsonElement> values = [.. PartySchema.FreeValues(forms)];
+            IReadOnlyList<JsonElement> values = [.. Schema.FreeValues(forms)];
             if (values.Count == 0)
-                throw source == "--set" ? UnknownSet(names) : Unknown(source, Prefix + Nearest(names, "__").ToUpperInvariant());
+                throw source == "--set" ? UnknownSet(names) : Unknown(source, _kind.Prefix + Nearest(names, "__").ToUpperInvariant());
             // What is left is one name: that of a party.
             string written = string.Join(source == "--set" ? "." : "__", names[i..]);
-            string[] parties = [.. PartySchema.NamesIn(JsonFile.At(file, steps)).Union(JobParties(file, path))];
+            string[] parties = [.. FileSchema.NamesIn(JsonFile.At(file, steps)).Union(JobParties(file, path))];
             string[] meant = [.. parties.Where(name => Same(name, written))];
             if (meant.Length != 1)
                 throw new ConfigurationException(ServiceErrors.UnknownVariable, source, meant.Length == 0 ? $"the job has no party '{written}'." : $"'{written}' may be {string.Join(" or ", meant)}.",
@@ -138,13 +156,18 @@ internal sealed class PartyOverrides
         return ([.. steps], forms);
     }
 
-    // Peers may stand in the job only.
+    // Peers may stand in the jobs only.
     private IEnumerable<string> JobParties(JsonElement file, string path)
     {
-        string? job = _values.LastOrDefault(v => v.Path is [var name] && Same(name, "job")).Text ?? (JsonFile.At(file, "job") is { ValueKind: JsonValueKind.String } own ? own.GetString() : null);
-        if (string.IsNullOrWhiteSpace(job))
-            return [];
-        JsonElement json = PartySchema.Read(Path.GetFullPath(job, Path.GetDirectoryName(Path.GetFullPath(path))!));
+        JsonElement jobs = _values.LastOrDefault(v => v.Path is [var name] && Same(name, _kind.Jobs)).Text is { } text ? FileSchema.Value(text, [.. Schema.Inner(Schema.Forms(Schema.Root), _kind.Jobs)]) : JsonFile.At(file, _kind.Jobs);
+        IEnumerable<JsonElement> each = jobs.ValueKind == JsonValueKind.Array ? jobs.EnumerateArray() : [jobs];
+        return each.Where(job => job.ValueKind == JsonValueKind.String).Select(job => job.GetString()!).Where(job => !string.IsNullOrWhiteSpace(job))
+            .SelectMany(job => PartiesOf(Path.GetFullPath(job, Path.GetDirectoryName(Path.GetFullPath(path))!))).Distinct();
+    }
+
+    private static IEnumerable<string> PartiesOf(string job)
+    {
+        JsonElement json = FileSchema.Read(job);
         IEnumerable<string> names = JsonFile.At(json, "parties") is { ValueKind: JsonValueKind.Array } parties
             ? parties.EnumerateArray().Select(p => JsonFile.At(p, "name")).Where(n => n.ValueKind == JsonValueKind.String).Select(n => n.GetString()!) : [];
         return [.. names, JsonFile.At(json, "privacy", "he", "arbiter") is { ValueKind: JsonValueKind.String } arbiter ? arbiter.GetString()! : "arbiter"];
@@ -157,41 +180,49 @@ internal sealed class PartyOverrides
 
     private static ConfigurationException Unknown(string name, string nearest) => new(ServiceErrors.UnknownVariable, $"environment, {name}", "there is no such key.", $"Did you mean {nearest}?");
 
-    private static ConfigurationException UnknownSet(string[] names) => new(ServiceErrors.UnknownVariable, "--set", $"there is no key '{string.Join('.', names)}'.",
+    private ConfigurationException UnknownSet(string[] names) => new(ServiceErrors.UnknownVariable, "--set", $"there is no key '{string.Join('.', names)}'.",
         $"Did you mean '{Nearest(names, ".")}'?");
 
     // Part by part, so that a party's name, which is in no list of keys, does not decide; or as a whole, for parts that were run together.
-    private static string Nearest(string[] names, string separator)
+    private string Nearest(string[] names, string separator)
     {
         var parts = new List<string>();
-        IReadOnlyList<JsonElement> forms = PartySchema.Forms(PartySchema.Root);
-        while (parts.Count < names.Length && PartySchema.Names(forms).ToArray() is { Length: > 0 } known)
+        IReadOnlyList<JsonElement> forms = Schema.Forms(Schema.Root);
+        while (parts.Count < names.Length && FileSchema.Names(forms).ToArray() is { Length: > 0 } known)
         {
             string key = Spelling.Nearest(names[parts.Count], known);
             parts.Add(key);
-            forms = [.. PartySchema.Inner(forms, key)];
+            forms = [.. Schema.Inner(forms, key)];
         }
 
-        if (PartySchema.FreeValues(forms).Any())
+        if (Schema.FreeValues(forms).Any())
             parts.AddRange(names[parts.Count..]);
-        return Spelling.Nearest(string.Join(separator, names), PartySchema.Keys().Select(key => key.Replace(".", separator, StringComparison.Ordinal)).Append(string.Join(separator, parts)));
+        return Spelling.Nearest(string.Join(separator, names), Schema.Keys().Select(key => key.Replace(".", separator, StringComparison.Ordinal)).Append(string.Join(separator, parts)));
     }
 }
 
-/// <summary>The schema of party files, which the tool carries: what keys there are, and which types their values have.</summary>
-internal static class PartySchema
+/// <summary>The schema of a kind of files, which the tool carries: what keys there are, and which types their values have.</summary>
+internal sealed class FileSchema
 {
-    /// <summary>The whole schema.</summary>
-    public static JsonElement Root => Loaded.Value;
+    private readonly Lazy<JsonElement> _loaded;
 
-    private static readonly Lazy<JsonElement> Loaded = new(() =>
+    private FileSchema(string resource) => _loaded = new(() =>
     {
-        using Stream file = typeof(PartySchema).Assembly.GetManifestResourceStream("party.schema.json")!;
+        using Stream file = typeof(FileSchema).Assembly.GetManifestResourceStream(resource)!;
         return JsonSerializer.Deserialize<JsonElement>(file);
     });
 
+    /// <summary>Of party files.</summary>
+    public static FileSchema Party { get; } = new("party.schema.json");
+
+    /// <summary>Of coordinator files.</summary>
+    public static FileSchema Coordinator { get; } = new("coordinator.schema.json");
+
+    /// <summary>The whole schema.</summary>
+    public JsonElement Root => _loaded.Value;
+
     /// <summary>The forms that a value may have: references followed, alternatives side by side.</summary>
-    public static IReadOnlyList<JsonElement> Forms(JsonElement schema)
+    public IReadOnlyList<JsonElement> Forms(JsonElement schema)
     {
         if (schema.TryGetProperty("$ref", out JsonElement reference))
             return Forms(reference.GetString()!.Split('/').Skip(1).Aggregate(Root, (at, step) => at.GetProperty(step)));
@@ -206,17 +237,17 @@ internal static class PartySchema
         forms.SelectMany(f => f.TryGetProperty("properties", out JsonElement keys) ? keys.EnumerateObject().Select(k => k.Name) : []).Where(name => name != "$schema").Distinct();
 
     /// <summary>Forms of the value under a key.</summary>
-    public static IEnumerable<JsonElement> Inner(IEnumerable<JsonElement> forms, string key) =>
+    public IEnumerable<JsonElement> Inner(IEnumerable<JsonElement> forms, string key) =>
         forms.SelectMany(f => f.TryGetProperty("properties", out JsonElement keys) && keys.TryGetProperty(key, out JsonElement inner) ? Forms(inner) : []);
 
     /// <summary>Forms of the values of an object whose names are free; none for other objects.</summary>
-    public static IEnumerable<JsonElement> FreeValues(IEnumerable<JsonElement> forms) =>
+    public IEnumerable<JsonElement> FreeValues(IEnumerable<JsonElement> forms) =>
         forms.SelectMany(f => f.TryGetProperty("additionalProperties", out JsonElement value) && value.ValueKind == JsonValueKind.Object ? Forms(value) : []);
 
     /// <summary>Paths of all keys.</summary>
-    public static IEnumerable<string> Keys() => Keys(Forms(Root), "");
+    public IEnumerable<string> Keys() => Keys(Forms(Root), "");
 
-    private static IEnumerable<string> Keys(IReadOnlyList<JsonElement> forms, string above) =>
+    private IEnumerable<string> Keys(IReadOnlyList<JsonElement> forms, string above) =>
         Names(forms).SelectMany(name => Keys([.. Inner(forms, name)], $"{above}{name}.").Prepend(above + name));
 
     /// <summary>Types of values of some forms, as the schema has them.</summary>

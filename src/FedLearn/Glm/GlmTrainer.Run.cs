@@ -108,7 +108,7 @@ public sealed partial class GlmTrainer
         (PrivacyTotal? spent, IReadOnlyList<string> ledger) = account.Settle(_plan.Unit);
         if (outcome.MeasureTrain is not null || outcome.MeasureTest is not null)
             Begin(GlmStage.Measuring, rows.Train.Length + rows.Test.Length);
-        ModelEvaluation? trained = outcome.MeasureTrain?.Invoke(), tested = outcome.MeasureTest?.Invoke();
+        ModelEvaluation? trained = outcome.MeasureTrain?.Invoke(cancellationToken), tested = outcome.MeasureTest?.Invoke(cancellationToken);
         (GuestOnlyMetrics? alone, string[] lacking) = IsActive && _plan.Private ? Alone(work, targets, testTargets) : (null, []);
         return new GlmPartyResult
         {
@@ -196,7 +196,7 @@ public sealed partial class GlmTrainer
     /// <summary>What the runs of a cross-validation have to say of their folds.</summary>
     internal static IEnumerable<string> FoldNotes(IEnumerable<string> warnings) => warnings.Where(warning => warning.StartsWith("fold ", StringComparison.Ordinal));
 
-    private void Begin(GlmStage stage, int rows) => _input.Stages?.Report(new GlmStageBegun(_input.Party, stage, rows));
+    private void Begin(GlmStage stage, int rows) => _input.Stages?.Report(new GlmStageBegun(_input.Party, stage, rows) { Outputs = stage == GlmStage.Measuring ? _plan.Family.Outputs : 1 });
 
     /// <summary>The rows of a run.</summary>
     /// <param name="Aligned">The common rows.</param>

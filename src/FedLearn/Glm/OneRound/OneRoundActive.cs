@@ -63,7 +63,7 @@ internal sealed class OneRoundActive(GlmWork work, IReadOnlyList<IPartyChannel> 
         TensorPrimitives.Multiply(trained, kappa, trained);
         return new GlmTraining(weights, GlmStopReason.Converged, timing)
         {
-            MeasureTrain = () => GlmEvaluation.Of(_plan.Family, trained, train.Labels, work.Evaluation, train.Offsets),
+            MeasureTrain = stop => GlmEvaluation.Of(_plan.Family, trained, train.Labels, work.Evaluation, train.Offsets, stop),
             MeasureTest = await TestAsync(weights, link, cancellationToken).ConfigureAwait(false),
             Statement = statement,
             PeerLink = link,
@@ -170,7 +170,7 @@ internal sealed class OneRoundActive(GlmWork work, IReadOnlyList<IPartyChannel> 
         return (sum, variance);
     }
 
-    private async Task<Func<ModelEvaluation>?> TestAsync(double[] weights, GlmPeerLink? link, CancellationToken cancellationToken)
+    private async Task<Func<CancellationToken, ModelEvaluation>?> TestAsync(double[] weights, GlmPeerLink? link, CancellationToken cancellationToken)
     {
         if (work.Test.Rows == 0 || (passives.Count > 0 && !_plan.SendsTestScores))
             return null;
@@ -186,6 +186,6 @@ internal sealed class OneRoundActive(GlmWork work, IReadOnlyList<IPartyChannel> 
         link?.Apply(peers);
         TensorPrimitives.Add(scores, peers, scores);
         work.CheckFinite(1, scores);
-        return () => GlmEvaluation.Of(_plan.Family, scores, test.Labels, work.Evaluation, test.Offsets);
+        return stop => GlmEvaluation.Of(_plan.Family, scores, test.Labels, work.Evaluation, test.Offsets, stop);
     }
 }

@@ -90,7 +90,7 @@ public sealed class EncryptedGradients : IJointGradients
             : JointRules.Calibrate(_plan, rows.Layout, (int)total, bound > 0 ? bound : null, space.Modulus, space.Unit, space.FloodBits, _scheme.SumError);
         await ChannelGuard.WhileTheyWaitAsync([Arbiter, .. rows.Peers], async stop =>
         {
-            await WarmUpAsync(stop).ConfigureAwait(false);
+            await WarmUpAsync(rows, stop).ConfigureAwait(false);
             for (int batch = 0; batch < rows.Layout.Count; batch++)
                 _columns.Add(await _encryptor.EncodeAsync(rows.ColumnsOf(batch), rows.Layout.Size(batch), stop).ConfigureAwait(false));
             return true;
@@ -178,16 +178,31 @@ public sealed class EncryptedGradients : IJointGradients
 
     private void Waited(long since) => _waited += Stopwatch.GetTimestamp() - since;
 
-    /// <summary>Goes through a round on zeros, locally, a few times: compilers of engines take the first rounds to warm up, which are no part of training.</summary>
-    private async Task WarmUpAsync(CancellationToken cancellationToken)
+    /// <summary>Goes through a round on zeros, locally, a few times: compilers of engines take the first rounds to warm up, which are no part of training. Finds out whether a channel is too narrow for
+    /// the rounds, before anything is charged.</summary>
+    private async Task WarmUpAsync(JointRows rows, CancellationToken cancellationToken)
     {
-        using PlainColumns columns = await _encryptor!.EncodeAsync(new double[2], 1, cancellationToken).ConfigureAwait(false);
+        const int Columns = 2;
+        using PlainColumns columns = await _encryptor!.EncodeAsync(new double[Columns], 1, cancellationToken).ConfigureAwait(false);
         for (int i = 0; i < 20; i++)
         {
             using CipherVector one = await _encryptor.EncryptAsync(new double[1], cancellationToken).ConfigureAwait(false);
-            using CipherVector other = await _encryptor.LoadAsync(await one.SaveAsync(cancellationToken).ConfigureAwait(false), 1, cancellationToken).ConfigureAwait(false);
+            ReadOnlyMemory<byte> saved = await one.SaveAsync(cancellationToken).ConfigureAwait(false);
+            using CipherVector other = await _encryptor.LoadAsync(saved, 1, cancellationToken).ConfigureAwait(false);
             using CipherVector sum = await _encryptor.AddAsync(one, other, cancellationToken).ConfigureAwait(false);
-            _ = await _encryptor.MaskedSumsAsync(sum, columns, cancellationToken).ConfigureAwait(false);
+            MaskedSums masked = await _encryptor.MaskedSumsAsync(sum, columns, cancellationToken).ConfigureAwait(false);
+            if (i > 0)
+                continue;
+            GlmMessageRoom.Check("masked products with all columns", ((masked.Bytes.Length - 1) / Columns + 1L) * rows.Columns, "use fewer columns", [Arbiter]);
+            long shares = (long)saved.Length * rows.Layout.LargestSize;
+            // A ciphertext of some schemes holds many numbers; how many only a whole batch tells.
+            if (rows.Peers.Any(peer => shares > peer.MaxMessageBytes - GlmMessageRoom.Envelope))
+            {
+                using CipherVector batch = await _encryptor.EncryptAsync(new double[rows.Layout.LargestSize], cancellationToken).ConfigureAwait(false);
+                shares = (await batch.SaveAsync(cancellationToken).ConfigureAwait(false)).Length;
+            }
+
+            GlmMessageRoom.Check("encrypted shares of a batch", shares, "use more batches per epoch", rows.Peers);
         }
     }
 

@@ -16,6 +16,10 @@ public interface IPartyChannel : IAsyncDisposable
     /// <value>Default infinite, where a channel does not say.</value>
     TimeSpan ReceiveTimeout => Timeout.InfiniteTimeSpan;
 
+    /// <summary>Largest message that this side sends and reads, in bytes, framing included; the other side may have another limit.</summary>
+    /// <value>Default <see cref="int.MaxValue"/>, where a channel does not say: what is too large for it is then found out when it is sent.</value>
+    int MaxMessageBytes => int.MaxValue;
+
     /// <summary>What has crossed so far.</summary>
     ChannelStatistics Statistics { get; }
 

@@ -113,6 +113,9 @@ public abstract class PartyChannel(string localParty, string remoteParty, Channe
     protected ChannelOptions Options { get; } = options;
 
     /// <inheritdoc />
+    public int MaxMessageBytes => Options.MaxMessageBytes;
+
+    /// <inheritdoc />
     public ChannelStatistics Statistics => new(
         Interlocked.Read(ref _messagesSent), Interlocked.Read(ref _messagesReceived),
         Interlocked.Read(ref _bytesSent), Interlocked.Read(ref _bytesReceived));
@@ -287,7 +290,7 @@ public abstract class PartyChannel(string localParty, string remoteParty, Channe
     {
         if (bytes > Options.MaxMessageBytes)
             throw Error(ProtocolErrors.TooLarge, $"round {round}", $"a message of {bytes} bytes is over the limit of {Options.MaxMessageBytes}.",
-                $"{(payload is MaskedProducts ? "It has a ciphertext a column: use fewer columns" : "Use more batches per epoch")}, or raise transport.maxMessageBytes at both sides.");
+                $"Raise transport.maxMessageBytes at both sides, or {(payload is MaskedProducts ? "use fewer columns: it has a ciphertext for each" : "use fewer rows; a message of a batch is smaller with more batches per epoch")}.");
     }
 
     private static string StepOf(int round) => round == EndOfTheJob ? "end of the job" : $"round {round}";

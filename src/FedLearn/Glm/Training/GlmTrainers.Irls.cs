@@ -16,7 +16,7 @@ internal partial class GlmActiveTrainer
 
     /// <summary>Columns of all parties together at most, where there are passive ones: the time to mix them and to solve for their weights grows with the cube of their number,
     /// and the other parties wait meanwhile. A passive party with d columns, of which min(d, n) cross, mixes them in a time that grows with d min(d, n)^2.</summary>
-    private const int MostColumns = 2_000;
+    internal const int MostColumns = 2_000;
 
     /// <summary>Columns of a party that trains alone at most: nobody waits, and a matrix of their products takes 3.2 GB.</summary>
     private const int MostAlone = 20_000;
@@ -146,6 +146,17 @@ internal partial class GlmActiveTrainer
         bool unpenalised = !alone && _plan.Job.Model.L2 == 0 && all > n;
         if (trained && !alone && all + (work.Train.FreeIntercept ? 1 : 0) >= n)
             return new(InferenceFault.TooFewRows);
+        for (int p = 0; p < announced.Length && _plan.Job.Inference; p++)
+        {
+            // Not of columns that are too many by themselves, which the error below says.
+            double mixed = Math.Min(announced[p], n);
+            if (mixed > MostColumns || GlmMessageRoom.TakesCovariance(mixed, passives[p]))
+                continue;
+            if (trained)
+                return new(InferenceFault.TooManyColumns);
+            GlmMessageRoom.CheckCovariance((long)mixed, [passives[p]]);
+        }
+
         if (!unpenalised && crossing <= most && crossing * n <= Array.MaxLength && announced.All(count => count * Math.Pow(Math.Min(count, n), 2) <= Math.Pow(MostColumns, 3)))
             return null;
         if (trained)

@@ -15,9 +15,6 @@ namespace FedLearn.Alignment;
 /// the session, for as long as <see cref="PsiOptions.WaitLimit"/> allows.</remarks>
 public sealed class PsiAlignment : IEntityAlignment
 {
-    /// <summary>How often a party that waits for the others is told so, and more often where the channel's time limit would else be near.</summary>
-    internal static readonly TimeSpan Patience = TimeSpan.FromSeconds(5);
-
     private readonly PsiOptions _options;
     private readonly TimeProvider _clock;
 
@@ -84,7 +81,7 @@ public sealed class PsiAlignment : IEntityAlignment
         {
             try
             {
-                await all.WaitAsync(PauseOf(channel), _clock, cancellationToken).ConfigureAwait(false);
+                await all.WaitAsync(ChannelGuard.PauseOf(channel), _clock, cancellationToken).ConfigureAwait(false);
                 return;
             }
             catch (TimeoutException)
@@ -93,10 +90,6 @@ public sealed class PsiAlignment : IEntityAlignment
             }
         }
     }
-
-    /// <summary>Time between two messages that say to wait: a third of the time after which a party gives up, which has the same limit in its job file.</summary>
-    internal static TimeSpan PauseOf(IPartyChannel channel) =>
-        channel.ReceiveTimeout is var limit && limit != Timeout.InfiniteTimeSpan && limit / 3 < Patience ? limit / 3 : Patience;
 
     /// <summary>Tells each passive party which of the ids common with it are common to all: a byte a tag, in rising order of that pair's tags.</summary>
     private static async Task<IReadOnlyList<int>> TellAsync(PsiOutcome[] outcomes, IReadOnlyList<IPartyChannel> channels, int rows, CancellationToken cancellationToken)
@@ -138,7 +131,7 @@ public sealed class PsiAlignment : IEntityAlignment
         {
             throw PsiFaults.Peer(ProtocolErrors.TimedOut, active, "selection", string.Create(CultureInfo.InvariantCulture,
                 $"waited {_options.WaitLimit.TotalSeconds:0.#} s in all for the active party to be done with the other parties, in vain."),
-                "Look at the other parties' logs; give large tables more time with PsiOptions.WaitLimit.");
+                "Look at the other parties' logs; give large tables more time: 60 times transport.timeoutSeconds is the limit of a job file, PsiOptions.WaitLimit that of an application.");
         }
     }
 

@@ -60,6 +60,7 @@ public static class ChannelConformance
         [nameof(NonFiniteNumbersAreRefused)] = NonFiniteNumbersAreRefused,
         [nameof(IllegalRowSelectionIsRefused)] = IllegalRowSelectionIsRefused,
         [nameof(TooLargeIsRefusedBeforeSending)] = TooLargeIsRefusedBeforeSending,
+        [nameof(SayingToWaitIsPassedOver)] = SayingToWaitIsPassedOver,
         [nameof(AbortReachesThePeer)] = AbortReachesThePeer,
         [nameof(AbortSurvivesDisposal)] = AbortSurvivesDisposal,
         [nameof(CompletionIsMutual)] = CompletionIsMutual,
@@ -277,6 +278,24 @@ public static class ChannelConformance
         await Fails(ProtocolErrors.TooLarge, pair.First.SendAsync(0, Vector(new double[1000])).AsTask()).ConfigureAwait(false);
         Require(pair.First.Statistics == default && pair.First.Releases.Count == 0, "a message that was not sent was counted");
     }, new ChannelOptions { MaxMessageBytes = 4096 });
+
+    /// <summary>A message that says that the sender still computes is neither the one that is due nor the end, and whoever asks for it gets it.</summary>
+    /// <inheritdoc cref="Check" path="/param" />
+    public static Task SayingToWaitIsPassedOver(Func<ChannelOptions, Task<ChannelPair>> factory) => Run(factory, async (pair, _) =>
+    {
+        async Task WaitAsync() => await pair.First.SendAsync(0, Disclosure.Unprotected(new AlignmentMessage(AlignmentStep.Waiting, default), Reason)).ConfigureAwait(false);
+        await WaitAsync().ConfigureAwait(false);
+        AlignmentMessage asked = await pair.Second.ReceiveAsync<AlignmentMessage>(0, 0).ConfigureAwait(false);
+        Require(asked.Step == AlignmentStep.Waiting, "the message that was asked for is another one");
+        await WaitAsync().ConfigureAwait(false);
+        await WaitAsync().ConfigureAwait(false);
+        await pair.First.SendAsync(3, Vector(1, 2)).ConfigureAwait(false);
+        Scores scores = await pair.Second.ReceiveAsync<Scores>(3, 2).ConfigureAwait(false);
+        Require(scores.Values.Span.SequenceEqual([1, 2]), "the message behind those that say to wait is another one");
+        await WaitAsync().ConfigureAwait(false);
+        await Task.WhenAll(pair.First.CompleteAsync().AsTask(), pair.Second.CompleteAsync().AsTask()).ConfigureAwait(false);
+        Require(pair.First.Statistics.MessagesSent == pair.Second.Statistics.MessagesReceived, "messages that say to wait are not counted where they arrive");
+    });
 
     /// <summary>The peer's next receive says that this side gave up, and with which error: FL4008.</summary>
     /// <inheritdoc cref="Check" path="/param" />

@@ -117,6 +117,9 @@ public sealed class FaultyChannel(IPartyChannel inner, Func<OutgoingMessage, Mes
     public TimeSpan ReceiveTimeout => _inner.ReceiveTimeout;
 
     /// <inheritdoc />
+    public int MaxMessageBytes => _inner.MaxMessageBytes;
+
+    /// <inheritdoc />
     public ChannelStatistics Statistics => _inner.Statistics;
 
     /// <inheritdoc />

@@ -103,7 +103,7 @@ internal sealed class GrpcPartyChannel(IExchangeCall call, string local, string 
             _end = e.Status;
             throw Error(e.Status.ErrorId ?? ProtocolErrors.Malformed, "channel", e.Status.Detail, e.Status.ErrorId switch
             {
-                ProtocolErrors.TooLarge => "Use more batches per epoch, fewer columns where they are encrypted, or raise transport.maxMessageBytes at both sides.",
+                ProtocolErrors.TooLarge => "Raise transport.maxMessageBytes at both sides, or use fewer rows, or fewer columns where they are encrypted; a message of a batch is smaller with more batches per epoch.",
                 GrpcErrors.TooManyBytes => "Train for fewer rounds, or raise the quota of bytes per session at the host.",
                 _ => "Check that both parties run the same release of the software.",
             }, e);

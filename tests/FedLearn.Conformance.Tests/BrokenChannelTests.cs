@@ -19,6 +19,7 @@ public sealed class BrokenChannelTests
         { nameof(ChannelConformance.AnotherRoundIsRefused), nameof(Broken.RepairRound) },
         { nameof(ChannelConformance.AnotherLengthIsRefused), nameof(Broken.AnyLength) },
         { nameof(ChannelConformance.NonFiniteNumbersAreRefused), nameof(Broken.RepairNaN) },
+        { nameof(ChannelConformance.SayingToWaitIsPassedOver), nameof(Broken.WaitForOtherReasons) },
         { nameof(ChannelConformance.AbortReachesThePeer), nameof(Broken.AbortAsCompletion) },
         { nameof(ChannelConformance.AbortSurvivesDisposal), nameof(Broken.AbortAsCompletion) },
         { nameof(ChannelConformance.CompletionIsMutual), nameof(Broken.CompleteAtOnce) },
@@ -67,7 +68,7 @@ public sealed class BrokenChannelTests
     {
         Nowhere, SwapMessages, LoseNegativeZero, WidenElements, CutLarge, RepairRound, AnyLength, RepairNaN, AbortAsCompletion, CompleteAtOnce,
         HastyTimeout, EndCancelled, IgnoreCancellation, NoLimit, NoStatistics, SendTwice, OneName, KeepTransient, GiveBackEarly, LetGoEarly, NarrowLarge, HalfDuplex, RenameReleases,
-        OtherException,
+        OtherException, WaitForOtherReasons,
     }
 
     private sealed class BrokenChannel(IPartyChannel inner, Broken fault) : IPartyChannel
@@ -125,6 +126,9 @@ public sealed class BrokenChannelTests
                     break;
                 case (Broken.RepairNaN, Scores s):
                     await Resend(s, v => double.IsFinite(v) ? v : 0, s.ElementType);
+                    break;
+                case (Broken.WaitForOtherReasons, AlignmentMessage):
+                    await inner.SendAsync(round, Disclosure.Unprotected(new AlignmentMessage(AlignmentStep.Hello, default), message.Name), cancellationToken);
                     break;
                 case (Broken.IgnoreCancellation, _):
                     await inner.SendAsync(round, message, default);

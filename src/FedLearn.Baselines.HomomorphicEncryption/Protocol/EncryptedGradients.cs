@@ -88,10 +88,13 @@ public sealed class EncryptedGradients : IJointGradients
         AnswerSpace space = _encryptor.Answers;
         JointGradientCalibration? noise = !noised ? null
             : JointRules.Calibrate(_plan, rows.Layout, (int)total, bound > 0 ? bound : null, space.Modulus, space.Unit, space.FloodBits, _scheme.SumError);
-        for (int batch = 0; batch < rows.Layout.Count; batch++)
-            _columns.Add(await _encryptor.EncodeAsync(rows.ColumnsOf(batch), rows.Layout.Size(batch), cancellationToken).ConfigureAwait(false));
-
-        await WarmUpAsync(cancellationToken).ConfigureAwait(false);
+        await ChannelGuard.WhileTheyWaitAsync([Arbiter, .. rows.Peers], async stop =>
+        {
+            await WarmUpAsync(rows, stop).ConfigureAwait(false);
+            for (int batch = 0; batch < rows.Layout.Count; batch++)
+                _columns.Add(await _encryptor.EncodeAsync(rows.ColumnsOf(batch), rows.Layout.Size(batch), stop).ConfigureAwait(false));
+            return true;
+        }, cancellationToken).ConfigureAwait(false);
         return new JointAgreement((int)total, noise, _scheme.Engine, Stopwatch.GetElapsedTime(start).TotalSeconds);
     }
 
@@ -100,10 +103,10 @@ public sealed class EncryptedGradients : IJointGradients
     {
         JointRows rows = _rows ?? throw new InvalidOperationException("Call PrepareAsync first.");
         CheckRoom(round, share.Span);
-        using CipherVector own = await WorkAsync(() => _encryptor!.EncryptAsync(share, cancellationToken)).ConfigureAwait(false);
+        using CipherVector own = await WorkAsync(stop => _encryptor!.EncryptAsync(share, stop), cancellationToken).ConfigureAwait(false);
         using CipherVector residuals = _active ? await SumAsync(round, own, rows.Peers, cancellationToken).ConfigureAwait(false)
             : await ExchangeAsync(round, own, rows.Peers[0], cancellationToken).ConfigureAwait(false);
-        MaskedSums masked = await WorkAsync(() => _encryptor!.MaskedSumsAsync(residuals, _columns[batch], cancellationToken)).ConfigureAwait(false);
+        MaskedSums masked = await WorkAsync(stop => _encryptor!.MaskedSumsAsync(residuals, _columns[batch], stop), cancellationToken).ConfigureAwait(false);
         long since = Stopwatch.GetTimestamp();
         await Arbiter.SendAsync(round, Cryptosystem.Release(new MaskedProducts(masked.Bytes, masked.Count), "masked inner products", _scheme.Name, Arbiter.RemoteParty), cancellationToken).ConfigureAwait(false);
         MaskedAnswers answers = await Arbiter.ReceiveAsync<MaskedAnswers>(round, masked.Count, cancellationToken).ConfigureAwait(false);
@@ -164,27 +167,42 @@ public sealed class EncryptedGradients : IJointGradients
                 "Use a smaller training.stepSize, a training.weightNorm, scaled columns or smaller batches.");
     }
 
-    /// <summary>Lets the engine work, and counts its time. Never several at once.</summary>
-    private async Task<T> WorkAsync<T>(Func<Task<T>> work)
+    /// <summary>Lets the engine work, counts its time, and tells arbiter and peers meanwhile that this party is still there. Never several at once.</summary>
+    private async Task<T> WorkAsync<T>(Func<CancellationToken, Task<T>> work, CancellationToken cancellationToken)
     {
         long since = Stopwatch.GetTimestamp();
-        T result = await work().ConfigureAwait(false);
+        T result = await ChannelGuard.WhileTheyWaitAsync([Arbiter, .. _rows!.Peers], work, cancellationToken).ConfigureAwait(false);
         _worked += Stopwatch.GetTimestamp() - since;
         return result;
     }
 
     private void Waited(long since) => _waited += Stopwatch.GetTimestamp() - since;
 
-    /// <summary>Goes through a round on zeros, locally, a few times: compilers of engines take the first rounds to warm up, which are no part of training.</summary>
-    private async Task WarmUpAsync(CancellationToken cancellationToken)
+    /// <summary>Goes through a round on zeros, locally, a few times: compilers of engines take the first rounds to warm up, which are no part of training. Finds out whether a channel is too narrow for
+    /// the rounds, before anything is charged.</summary>
+    private async Task WarmUpAsync(JointRows rows, CancellationToken cancellationToken)
     {
-        using PlainColumns columns = await _encryptor!.EncodeAsync(new double[2], 1, cancellationToken).ConfigureAwait(false);
+        const int Columns = 2;
+        using PlainColumns columns = await _encryptor!.EncodeAsync(new double[Columns], 1, cancellationToken).ConfigureAwait(false);
         for (int i = 0; i < 20; i++)
         {
             using CipherVector one = await _encryptor.EncryptAsync(new double[1], cancellationToken).ConfigureAwait(false);
-            using CipherVector other = await _encryptor.LoadAsync(await one.SaveAsync(cancellationToken).ConfigureAwait(false), 1, cancellationToken).ConfigureAwait(false);
+            ReadOnlyMemory<byte> saved = await one.SaveAsync(cancellationToken).ConfigureAwait(false);
+            using CipherVector other = await _encryptor.LoadAsync(saved, 1, cancellationToken).ConfigureAwait(false);
             using CipherVector sum = await _encryptor.AddAsync(one, other, cancellationToken).ConfigureAwait(false);
-            _ = await _encryptor.MaskedSumsAsync(sum, columns, cancellationToken).ConfigureAwait(false);
+            MaskedSums masked = await _encryptor.MaskedSumsAsync(sum, columns, cancellationToken).ConfigureAwait(false);
+            if (i > 0)
+                continue;
+            GlmMessageRoom.Check("masked products with all columns", ((masked.Bytes.Length - 1) / Columns + 1L) * rows.Columns, "use fewer columns", [Arbiter]);
+            long shares = (long)saved.Length * rows.Layout.LargestSize;
+            // A ciphertext of some schemes holds many numbers; how many only a whole batch tells.
+            if (rows.Peers.Any(peer => shares > peer.MaxMessageBytes - GlmMessageRoom.Envelope))
+            {
+                using CipherVector batch = await _encryptor.EncryptAsync(new double[rows.Layout.LargestSize], cancellationToken).ConfigureAwait(false);
+                shares = (await batch.SaveAsync(cancellationToken).ConfigureAwait(false)).Length;
+            }
+
+            GlmMessageRoom.Check("encrypted shares of a batch", shares, "use more batches per epoch", rows.Peers);
         }
     }
 
@@ -194,20 +212,22 @@ public sealed class EncryptedGradients : IJointGradients
         if (passives.Count == 1)
             return await ExchangeAsync(round, own, passives[0], cancellationToken).ConfigureAwait(false);
         long since = Stopwatch.GetTimestamp();
-        EncryptedShares[] received = await Task.WhenAll(passives.Select(p => p.ReceiveAsync<EncryptedShares>(round, own.Length, cancellationToken).AsTask())).ConfigureAwait(false);
+        // Whoever has sent its share waits for that of the slowest.
+        EncryptedShares[] received = await ChannelGuard.WhileTheyWaitAsync([Arbiter, .. passives],
+            stop => Task.WhenAll(passives.Select(p => p.ReceiveAsync<EncryptedShares>(round, own.Length, stop).AsTask())), cancellationToken).ConfigureAwait(false);
         Waited(since);
-        CipherVector[] theirs = await WorkAsync(() => Task.WhenAll(passives.Select((p, i) => LoadAsync(round, received[i], own.Length, p, cancellationToken)))).ConfigureAwait(false);
+        CipherVector[] theirs = await WorkAsync(stop => Task.WhenAll(passives.Select((p, i) => LoadAsync(round, received[i], own.Length, p, stop))), cancellationToken).ConfigureAwait(false);
         // Every sum holds the active party's own fresh ciphertext, so that nobody can take another's share out of it.
         var forEach = new List<CipherVector>();
         try
         {
             for (int p = 0; p < passives.Count; p++)
-                forEach.Add(await WorkAsync(() => AddAsync([own, .. theirs.Where((_, q) => q != p)], cancellationToken)).ConfigureAwait(false));
-            EncryptedShares[] sums = await WorkAsync(() => Task.WhenAll(forEach.Select(sum => SaveAsync(sum, cancellationToken)))).ConfigureAwait(false);
+                forEach.Add(await WorkAsync(stop => AddAsync([own, .. theirs.Where((_, q) => q != p)], stop), cancellationToken).ConfigureAwait(false));
+            EncryptedShares[] sums = await WorkAsync(stop => Task.WhenAll(forEach.Select(sum => SaveAsync(sum, stop))), cancellationToken).ConfigureAwait(false);
             since = Stopwatch.GetTimestamp();
             await Task.WhenAll(passives.Select((p, i) => SendAsync(round, sums[i], p, cancellationToken))).ConfigureAwait(false);
             Waited(since);
-            return await WorkAsync(() => AddAsync([own, .. theirs], cancellationToken)).ConfigureAwait(false);
+            return await WorkAsync(stop => AddAsync([own, .. theirs], stop), cancellationToken).ConfigureAwait(false);
         }
         finally
         {
@@ -219,19 +239,23 @@ public sealed class EncryptedGradients : IJointGradients
     /// <summary>Sends the own vector and receives another at the same time, and adds the two.</summary>
     private async Task<CipherVector> ExchangeAsync(int round, CipherVector own, IPartyChannel peer, CancellationToken cancellationToken)
     {
-        EncryptedShares shares = await WorkAsync(() => SaveAsync(own, cancellationToken)).ConfigureAwait(false);
+        EncryptedShares shares = await WorkAsync(stop => SaveAsync(own, stop), cancellationToken).ConfigureAwait(false);
         long since = Stopwatch.GetTimestamp();
-        using var other = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
-        Task sending = SendAsync(round, shares, peer, other.Token);
-        Task<EncryptedShares> receiving = peer.ReceiveAsync<EncryptedShares>(round, own.Length, other.Token).AsTask();
-        // Where one has failed the other would wait for a peer that waits as well.
-        if (!(await Task.WhenAny(sending, receiving).ConfigureAwait(false)).IsCompletedSuccessfully)
-            await other.CancelAsync().ConfigureAwait(false);
-        await Task.WhenAll(sending, receiving).ConfigureAwait(false);
+        // The arbiter waits for the products of what the peer still computes.
+        EncryptedShares received = await ChannelGuard.WhileTheyWaitAsync([Arbiter], async stop =>
+        {
+            using var other = CancellationTokenSource.CreateLinkedTokenSource(stop);
+            Task sending = SendAsync(round, shares, peer, other.Token);
+            Task<EncryptedShares> receiving = peer.ReceiveAsync<EncryptedShares>(round, own.Length, other.Token).AsTask();
+            // Where one has failed the other would wait for a peer that waits as well.
+            if (!(await Task.WhenAny(sending, receiving).ConfigureAwait(false)).IsCompletedSuccessfully)
+                await other.CancelAsync().ConfigureAwait(false);
+            await Task.WhenAll(sending, receiving).ConfigureAwait(false);
+            return await receiving.ConfigureAwait(false);
+        }, cancellationToken).ConfigureAwait(false);
         Waited(since);
-        EncryptedShares received = await receiving.ConfigureAwait(false);
-        using CipherVector theirs = await WorkAsync(() => LoadAsync(round, received, own.Length, peer, cancellationToken)).ConfigureAwait(false);
-        return await WorkAsync(() => _encryptor!.AddAsync(own, theirs, cancellationToken)).ConfigureAwait(false);
+        using CipherVector theirs = await WorkAsync(stop => LoadAsync(round, received, own.Length, peer, stop), cancellationToken).ConfigureAwait(false);
+        return await WorkAsync(stop => _encryptor!.AddAsync(own, theirs, stop), cancellationToken).ConfigureAwait(false);
     }
 
     private static async Task<EncryptedShares> SaveAsync(CipherVector vector, CancellationToken cancellationToken) =>

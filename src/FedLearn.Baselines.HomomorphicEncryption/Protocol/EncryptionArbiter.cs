@@ -128,11 +128,18 @@ public sealed class EncryptionArbiter
             MaskedProducts masked = await receiving.ConfigureAwait(false);
             IPartyChannel channel = channels[party];
             Released<MaskedAnswers> answer;
-            await gate.WaitAsync(cancellationToken).ConfigureAwait(false);
+            // Asked for here, in the order of the messages, and waited for elsewhere.
+            Task turn = gate.WaitAsync(cancellationToken);
             try
             {
+                await ChannelGuard.WhileTheyWaitAsync([channel], async _ =>
+                {
+                    await turn.ConfigureAwait(false);
+                    return true;
+                }, cancellationToken).ConfigureAwait(false);
                 long start = Stopwatch.GetTimestamp();
-                BigInteger[] opened = await EncryptedGradients.CheckedAsync(round, channel, () => key.OpenAsync(masked.Bytes, columns[party], cancellationToken)).ConfigureAwait(false);
+                BigInteger[] opened = await ChannelGuard.WhileTheyWaitAsync([channel],
+                    stop => EncryptedGradients.CheckedAsync(round, channel, () => key.OpenAsync(masked.Bytes, columns[party], stop)), cancellationToken).ConfigureAwait(false);
                 engineSeconds += Stopwatch.GetElapsedTime(start).TotalSeconds;
                 answer = mechanism is null ? Flooded(opened, key.Answers)
                     : mechanism.Release(channel.RemoteParty, opened, key.Answers.Modulus, key.Answers.Bytes, layout.Size(round % layout.Count), "mean gradients with noise");
@@ -140,7 +147,8 @@ public sealed class EncryptionArbiter
             }
             finally
             {
-                gate.Release();
+                if (turn.IsCompletedSuccessfully)
+                    gate.Release();
             }
 
             // One party that reads slowly does not hold up the answers of the others.

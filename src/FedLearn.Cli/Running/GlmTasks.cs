@@ -152,7 +152,7 @@ internal static class GlmTasks
     {
         public void Report(GlmStageBegun value)
         {
-            if (value.Rows < ManyRows)
+            if ((long)value.Rows * value.Outputs < ManyRows)
                 return;
             string what = value.Stage switch
             {
@@ -160,7 +160,7 @@ internal static class GlmTasks
                 GlmStage.Preparing => "preparing",
                 _ => "measuring",
             };
-            progress.Report(JobProgress.Stage(value.Party, string.Create(CultureInfo.InvariantCulture, $"{what} {value.Rows:N0} rows")));
+            progress.Report(JobProgress.Stage(value.Party, string.Create(CultureInfo.InvariantCulture, $"{what} {value.Rows:N0} rows{(value.Outputs > 1 ? string.Create(CultureInfo.InvariantCulture, $" of {value.Outputs:N0} classes") : "")}")));
         }
     }
 

@@ -186,9 +186,10 @@ internal static class SessionRunner
                 log(said);
             if (failure is not null)
                 throw failure;
-            cancellationToken.ThrowIfCancellationRequested();
+            // A party that had ended when it was stopped has its result.
             if (document is not null)
                 return document;
+            cancellationToken.ThrowIfCancellationRequested();
             throw new PeerException(RunningErrors.ChildDied, $"party '{party}'",
                 $"its process ended with code {code} before the job did{(said.Length > 0 ? ": " + said.Split('\n')[0] : "")}.",
                 "Run the job again; look for a lack of memory if it happens twice.");

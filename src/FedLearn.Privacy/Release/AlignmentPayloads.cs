@@ -15,7 +15,7 @@ public enum AlignmentStep
     /// <summary>A digest of what the sender found to be common. Either way.</summary>
     Confirmation = 3,
 
-    /// <summary>The sender is not done with its other pairs; empty. Active to passive, with more than two parties.</summary>
+    /// <summary>The sender is not done, and still there; empty. Of an alignment of more than two parties: not with its other pairs, active to passive. In training: it computes, either way.</summary>
     Waiting = 4,
 }
 

@@ -19,11 +19,12 @@ internal static class Bootstrap
         (int)Math.Min(asked, Math.Max(FewestForSpeed, MostVisits / Math.Max(Figure.Count, visitsOfOne)));
 
     /// <summary>Intervals of the figures whose value on the rows themselves is finite.</summary>
-    public static MetricIntervals Intervals(int rows, int resamples, EvaluationOptions options, MetricSet point, Measure measure)
+    /// <exception cref="OperationCanceledException">The token was cancelled; looked at between resamples.</exception>
+    public static MetricIntervals Intervals(int rows, int resamples, EvaluationOptions options, MetricSet point, Measure measure, CancellationToken cancellationToken = default)
     {
         double[] figures = new double[resamples * Figure.Count];
         Array.Fill(figures, double.NaN);
-        Parallel.For(0, resamples, () => new byte[rows], (resample, _, counts) =>
+        Parallel.For(0, resamples, new ParallelOptions { CancellationToken = cancellationToken }, () => new byte[rows], (resample, _, counts) =>
         {
             Draw(options.Seed, resample, counts);
             measure(counts, figures.AsSpan(resample * Figure.Count, Figure.Count));

@@ -32,6 +32,9 @@ public sealed record ModelEvaluation
     /// <summary>Probability above which a row is predicted positive; null but for two classes.</summary>
     public double? Threshold { get; init; }
 
+    /// <summary>Whether the intervals were stopped.</summary>
+    internal bool Stopped { get; init; }
+
     /// <summary>Rows whose predicted mean, or its square, is beyond the range of a number.</summary>
     internal int Beyond { get; init; }
 
@@ -76,10 +79,10 @@ public sealed record ModelEvaluation
     /// <exception cref="ArgumentException">The lengths differ.</exception>
     /// <exception cref="ArgumentOutOfRangeException">An option is outside its range.</exception>
     public static ModelEvaluation Binary(ReadOnlySpan<double> scores, ReadOnlySpan<double> probabilities, ReadOnlySpan<double> labels, EvaluationOptions? options) =>
-        Binary(scores, probabilities, labels, options, null);
+        Binary(scores, probabilities, labels, options, null, default);
 
-    /// <summary>The same, compared with a model without features of its own.</summary>
-    internal static ModelEvaluation Binary(ReadOnlySpan<double> scores, ReadOnlySpan<double> probabilities, ReadOnlySpan<double> labels, EvaluationOptions? options, NullModel? none)
+    /// <summary>The same, compared with a model without features of its own. The token leaves intervals out.</summary>
+    internal static ModelEvaluation Binary(ReadOnlySpan<double> scores, ReadOnlySpan<double> probabilities, ReadOnlySpan<double> labels, EvaluationOptions? options, NullModel? none, CancellationToken cancellationToken)
     {
         options = (options ?? new()).Checked();
         double cut = BinaryRows.Cut(options.Threshold);
@@ -91,7 +94,7 @@ public sealed record ModelEvaluation
         var rows = new BinaryRows(ranking, scores, probabilities, labels, cut, none);
         var confusion = new Confusion(BinaryRows.Cells(scores, labels, cut), 2);
         var curves = rows.Curves(MostPoints);
-        return bare.WithIntervals(labels.Length, 1, options, rows.Weigh) with
+        return bare.WithIntervals(labels.Length, 1, options, rows.Weigh, cancellationToken) with
         {
             Roc = curves?.Roc,
             PrecisionRecall = curves?.PrecisionRecall,
@@ -109,10 +112,10 @@ public sealed record ModelEvaluation
     /// <param name="options">Resamples; null: the defaults. The threshold has no effect.</param>
     /// <exception cref="ArgumentException">The lengths do not fit, or a label is no class.</exception>
     /// <exception cref="ArgumentOutOfRangeException">An option or the number of classes is outside its range.</exception>
-    public static ModelEvaluation Classes(ReadOnlySpan<double> probabilities, ReadOnlySpan<double> labels, int classes, EvaluationOptions? options = null) => Classes(probabilities, labels, classes, options, null);
+    public static ModelEvaluation Classes(ReadOnlySpan<double> probabilities, ReadOnlySpan<double> labels, int classes, EvaluationOptions? options = null) => Classes(probabilities, labels, classes, options, null, default);
 
-    /// <summary>The same, with the negative log-likelihoods of the labels.</summary>
-    internal static ModelEvaluation Classes(ReadOnlySpan<double> probabilities, ReadOnlySpan<double> labels, int classes, EvaluationOptions? options, double[]? losses)
+    /// <summary>The same, with the negative log-likelihoods of the labels. The token leaves intervals out.</summary>
+    internal static ModelEvaluation Classes(ReadOnlySpan<double> probabilities, ReadOnlySpan<double> labels, int classes, EvaluationOptions? options, double[]? losses, CancellationToken cancellationToken)
     {
         options = (options ?? new()).Checked();
         var rows = new ClassRows(probabilities, labels, classes, losses);
@@ -120,7 +123,7 @@ public sealed record ModelEvaluation
         if (labels.IsEmpty || !rows.Defined)
             return bare;
         (ConfusionMatrix confusion, PerClassFigures[] perClass) = rows.Tables();
-        return bare.WithIntervals(labels.Length, classes, options, rows.Weigh) with { Confusion = confusion, PerClass = perClass };
+        return bare.WithIntervals(labels.Length, classes, options, rows.Weigh, cancellationToken) with { Confusion = confusion, PerClass = perClass };
     }
 
     /// <summary>Evaluates predicted means.</summary>
@@ -131,10 +134,10 @@ public sealed record ModelEvaluation
     /// <param name="options">Resamples; null: the defaults. The threshold has no effect.</param>
     /// <exception cref="ArgumentException">The lengths differ.</exception>
     /// <exception cref="ArgumentOutOfRangeException">An option is outside its range.</exception>
-    public static ModelEvaluation Regression(ReadOnlySpan<double> means, ReadOnlySpan<double> labels, DevianceSum deviance, EvaluationOptions? options = null) => Regression(means, labels, deviance, options, null);
+    public static ModelEvaluation Regression(ReadOnlySpan<double> means, ReadOnlySpan<double> labels, DevianceSum deviance, EvaluationOptions? options = null) => Regression(means, labels, deviance, options, null, default);
 
-    /// <summary>The same, compared with a model without features of its own.</summary>
-    internal static ModelEvaluation Regression(ReadOnlySpan<double> means, ReadOnlySpan<double> labels, DevianceSum deviance, EvaluationOptions? options, NullModel? none)
+    /// <summary>The same, compared with a model without features of its own. The token leaves intervals out.</summary>
+    internal static ModelEvaluation Regression(ReadOnlySpan<double> means, ReadOnlySpan<double> labels, DevianceSum deviance, EvaluationOptions? options, NullModel? none, CancellationToken cancellationToken)
     {
         options = (options ?? new()).Checked();
         ModelEvaluation bare = Bare(MetricSet.ForRegression(means, labels, deviance, none), options) with { Beyond = CountBeyond(means) };
@@ -142,7 +145,7 @@ public sealed record ModelEvaluation
             return bare;
         var rows = new RegressionRows(means, labels, deviance, none);
         Ranking ranking = Ranking.Of(means, labels)!;
-        return bare.WithIntervals(labels.Length, 1, options, rows.Weigh) with
+        return bare.WithIntervals(labels.Length, 1, options, rows.Weigh, cancellationToken) with
         {
             Calibration = Deciles.Calibration(ranking, means, labels),
             Lift = Deciles.Lift(ranking, labels),
@@ -153,6 +156,8 @@ public sealed record ModelEvaluation
     /// <param name="set">Which rows: training or test.</param>
     internal IEnumerable<string> Warnings(string set)
     {
+        if (Stopped)
+            yield return $"intervals of the figures of the {set} rows are missing: the run was stopped while they were made";
         string[] infinite = [.. Metrics.Named().Where(figure => figure.Value is { } value && !double.IsFinite(value)).Select(figure => figure.Key)];
         if (infinite.Length > 0)
             yield return string.Create(CultureInfo.InvariantCulture, $"{string.Join(", ", infinite)} of the {set} rows {(infinite.Length == 1 ? "is" : "are")} infinite, and missing here{(Beyond == 0 ? "" : $": {Beyond:N0} row{(Beyond == 1 ? " has" : "s have")} a prediction that, or whose square, is beyond the range of a number")}; look for cells of these rows that are far from the others");
@@ -168,9 +173,19 @@ public sealed record ModelEvaluation
 
     private static ModelEvaluation Bare(MetricSet metrics, EvaluationOptions options) => new() { Metrics = metrics, Level = options.Level, Seed = options.Seed };
 
-    private ModelEvaluation WithIntervals(int rows, int outputs, EvaluationOptions options, Bootstrap.Measure measure)
+    private ModelEvaluation WithIntervals(int rows, int outputs, EvaluationOptions options, Bootstrap.Measure measure, CancellationToken cancellationToken)
     {
         int resamples = Bootstrap.Resamples(options.Resamples, (long)rows * outputs);
-        return resamples == 0 ? this : this with { Resamples = resamples, Intervals = Bootstrap.Intervals(rows, resamples, options, Metrics, measure) };
+        if (resamples == 0)
+            return this;
+        try
+        {
+            return this with { Resamples = resamples, Intervals = Bootstrap.Intervals(rows, resamples, options, Metrics, measure, cancellationToken) };
+        }
+        catch (OperationCanceledException) when (cancellationToken.IsCancellationRequested)
+        {
+            // The training has ended, and nobody makes its figures again: they are worth more than their intervals.
+            return this with { Stopped = true };
+        }
     }
 }

@@ -31,7 +31,12 @@ public enum GlmStage
 /// <param name="Party">Party that reports.</param>
 /// <param name="Stage">What it does.</param>
 /// <param name="Rows">How many of its own rows it does that with.</param>
-public sealed record GlmStageBegun(string Party, GlmStage Stage, int Rows);
+public sealed record GlmStageBegun(string Party, GlmStage Stage, int Rows)
+{
+    /// <summary>Scores of a row, as far as the stage looks at each of them.</summary>
+    /// <value>The number of classes where a model of more than two is measured. Default 1.</value>
+    public int Outputs { get; init; } = 1;
+}
 
 /// <summary>Why training ended.</summary>
 public enum GlmStopReason

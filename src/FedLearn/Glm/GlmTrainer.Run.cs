@@ -32,6 +32,7 @@ public sealed partial class GlmTrainer
         FeatureRows features = map.TransformRows(_input.Table, rows.Train);
         CheckRowNorms(features);
         LinearPart train = PartOf(features), test = PartOf(map.TransformRows(_input.Table, rows.Test));
+        CheckMessages(layout, train, rows, channels);
         // Before anything is charged: every charge then has a state with which it is found again.
         if (inputs is not null)
             run!.Begin(new GlmRunStart(rows.Aligned, rows.ToldClasses, agreement.JobDigest, await inputs.ConfigureAwait(false), layout.Count));
@@ -108,7 +109,7 @@ public sealed partial class GlmTrainer
         (PrivacyTotal? spent, IReadOnlyList<string> ledger) = account.Settle(_plan.Unit);
         if (outcome.MeasureTrain is not null || outcome.MeasureTest is not null)
             Begin(GlmStage.Measuring, rows.Train.Length + rows.Test.Length);
-        ModelEvaluation? trained = outcome.MeasureTrain?.Invoke(), tested = outcome.MeasureTest?.Invoke();
+        ModelEvaluation? trained = outcome.MeasureTrain?.Invoke(cancellationToken), tested = outcome.MeasureTest?.Invoke(cancellationToken);
         (GuestOnlyMetrics? alone, string[] lacking) = IsActive && _plan.Private ? Alone(work, targets, testTargets) : (null, []);
         return new GlmPartyResult
         {
@@ -196,7 +197,7 @@ public sealed partial class GlmTrainer
     /// <summary>What the runs of a cross-validation have to say of their folds.</summary>
     internal static IEnumerable<string> FoldNotes(IEnumerable<string> warnings) => warnings.Where(warning => warning.StartsWith("fold ", StringComparison.Ordinal));
 
-    private void Begin(GlmStage stage, int rows) => _input.Stages?.Report(new GlmStageBegun(_input.Party, stage, rows));
+    private void Begin(GlmStage stage, int rows) => _input.Stages?.Report(new GlmStageBegun(_input.Party, stage, rows) { Outputs = stage == GlmStage.Measuring ? _plan.Family.Outputs : 1 });
 
     /// <summary>The rows of a run.</summary>
     /// <param name="Aligned">The common rows.</param>
@@ -233,6 +234,19 @@ public sealed partial class GlmTrainer
         return new RunRows(aligned, trainRows, testRows, heldOut, RowSplit.Fingerprint48(test), told);
     }
 
+    /// <summary>Refuses messages that are too large while nothing is lost by it.</summary>
+    private void CheckMessages(BatchLayout layout, LinearPart train, RunRows rows, IReadOnlyList<IPartyChannel> channels)
+    {
+        if (channels.Count == 0)
+            return;
+        bool noised = _plan.Mode != PrivacyMode.OneRound && !JointRules.Covers(_plan.Mode) && _plan.Noises(_options.Party.Role);
+        (ElementType Type, int Bits) own = !noised ? (_plan.ElementType, 0)
+            : (ElementType.Lattice, GaussianMechanism.BitsOf(Calibrate(layout, train).MessageNoise, _plan.Job.Training.LatticeBits));
+        GlmMessageRoom.Check(_plan, layout, rows.Test.Length, rows.HeldOut.Length, train.Features, own, IsActive, channels);
+    }
+
+    private PartyCalibration Calibrate(BatchLayout layout, LinearPart train) => _plan.Calibrate(_options, layout, train.Features + (train.FreeIntercept ? 1 : 0));
+
     private LinearPart PartOf(FeatureRows features) => new(features, IsActive && (_plan.Mode == PrivacyMode.OneRound ? _plan.LocalIntercept : _plan.FreeIntercept), _plan.Family.Outputs);
 
     /// <summary>What a run is charged for, before its first message.</summary>
@@ -256,7 +270,7 @@ public sealed partial class GlmTrainer
 
         if (channels.Count > 0 && _plan.Noises(_options.Party.Role))
         {
-            PartyCalibration calibration = _plan.Calibrate(_options, layout, train.Features + (train.FreeIntercept ? 1 : 0));
+            PartyCalibration calibration = Calibrate(layout, train);
             IPrivacyReservation reservation = account.Reserve(IsActive ? "gaussian: training residuals" : "gaussian: training scores", Parameters(calibration),
                 _plan.Unit, calibration.Releases, 0, calibration.Mu * calibration.Mu,
                 // No epoch costs less than an earlier one, so m of e epochs cost at most m/e of mu squared; an epoch that was begun counts.

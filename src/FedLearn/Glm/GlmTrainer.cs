@@ -222,7 +222,8 @@ public sealed partial class GlmTrainer
         catch (Exception e)
         {
             // A run that lost a peer, was stopped or could not save its model stays as it is, charged in full, so that it can go on. One that failed never will.
-            if (run is not null && RunLoss.Is(e))
+            // So does one that went on with a smaller limit on messages than it began with.
+            if (run is not null && (RunLoss.Is(e) || (run.Resumed.Count > 0 && e is PeerException { Id: ProtocolErrors.TooLarge } or PeerException { PeerErrorId: ProtocolErrors.TooLarge })))
                 account?.Suspend();
             else
                 run?.Remove();

@@ -32,6 +32,57 @@ internal static class ChannelGuard
         }
     }
 
+    /// <summary>How often a party that waits is told that there is nothing for it yet, and more often where its time limit would else be near.</summary>
+    internal static readonly TimeSpan Patience = TimeSpan.FromSeconds(5);
+
+    /// <summary>Time between two messages that say to wait: a third of the time after which a party gives up, which has the same limit in its job file.</summary>
+    public static TimeSpan PauseOf(IPartyChannel channel) =>
+        channel.ReceiveTimeout is var limit && limit != Timeout.InfiniteTimeSpan && limit / 3 < Patience ? limit / 3 : Patience;
+
+    /// <summary>Does what may take long on another thread, and tells parties that wait for this one now and then that it is still there: by their time limits alone they would give up.</summary>
+    /// <param name="waiting">Channels to these parties. Nothing else is sent over them meanwhile.</param>
+    /// <param name="work">What is done; its token ends it, also when a party is gone. Its end is waited for in any case.</param>
+    /// <param name="cancellationToken">Ends the work.</param>
+    /// <param name="clock">Clock of the pauses; null for the system's.</param>
+    public static async Task<T> WhileTheyWaitAsync<T>(IReadOnlyList<IPartyChannel> waiting, Func<CancellationToken, Task<T>> work, CancellationToken cancellationToken, TimeProvider? clock = null)
+    {
+        using var stop = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
+        CancellationToken stopped = stop.Token;
+        Task<T> working = Task.Run(() => work(stopped), stopped);
+        TimeSpan pause = waiting.Select(PauseOf).DefaultIfEmpty(Timeout.InfiniteTimeSpan).Min();
+        try
+        {
+            while (true)
+            {
+                try
+                {
+                    return await working.WaitAsync(pause, clock ?? TimeProvider.System, CancellationToken.None).ConfigureAwait(false);
+                }
+                catch (TimeoutException)
+                {
+                    if (working.IsCompleted)
+                        return await working.ConfigureAwait(false);
+                    foreach (IPartyChannel channel in waiting)
+                        await channel.SendAsync(0, Disclosure.Unprotected(new AlignmentMessage(AlignmentStep.Waiting, default), "waiting: this party still computes"), cancellationToken).ConfigureAwait(false);
+                }
+            }
+        }
+        catch (PeerException) when (working.IsFaulted)
+        {
+            // What the work has heard of a peer says more than that nothing can be sent to it.
+            return await working.ConfigureAwait(false);
+        }
+        finally
+        {
+            await stop.CancelAsync().ConfigureAwait(false);
+            await ((Task)working).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+        }
+    }
+
+    /// <summary>The same of work that may not look at its token: it is then left behind.</summary>
+    public static Task<T> ComputeAsync<T>(IReadOnlyList<IPartyChannel> waiting, Func<CancellationToken, T> work, CancellationToken cancellationToken) =>
+        WhileTheyWaitAsync(waiting, stop => Task.Run(() => work(stop), stop).WaitAsync(stop), cancellationToken);
+
     /// <summary>Ends a session whose parties keep what they go on with until each of them has what came of it. The party that all others talk to hears the end of each before it says its own: theirs
     /// say that they have their part, its own that everybody has.</summary>
     public static async Task EndAsync(IReadOnlyList<IPartyChannel> channels, bool isActive, CancellationToken cancellationToken)

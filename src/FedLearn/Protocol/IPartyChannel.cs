@@ -16,6 +16,10 @@ public interface IPartyChannel : IAsyncDisposable
     /// <value>Default infinite, where a channel does not say.</value>
     TimeSpan ReceiveTimeout => Timeout.InfiniteTimeSpan;
 
+    /// <summary>Largest message that this side sends and reads, in bytes, framing included; the other side may have another limit.</summary>
+    /// <value>Default <see cref="int.MaxValue"/>, where a channel does not say: what is too large for it is then found out when it is sent.</value>
+    int MaxMessageBytes => int.MaxValue;
+
     /// <summary>What has crossed so far.</summary>
     ChannelStatistics Statistics { get; }
 
@@ -45,6 +49,8 @@ public interface IPartyChannel : IAsyncDisposable
     ValueTask SendAsync<T>(int round, Released<T> message, CancellationToken cancellationToken = default) where T : Payload;
 
     /// <summary>Waits for the next message, which must be of this kind, round and length, and all of whose numbers must be finite.</summary>
+    /// <remarks>A peer that computes for long sends an <see cref="AlignmentMessage"/> of the step <see cref="AlignmentStep.Waiting"/> now and then. It is passed over, and the time limit begins anew, for sixty times the
+    /// limit in all; the same holds at the end of the session. Who waits for an <see cref="AlignmentMessage"/> or any <see cref="Payload"/> gets it as it is.</remarks>
     /// <typeparam name="T">The payload expected.</typeparam>
     /// <param name="round">Round expected.</param>
     /// <param name="length">Length expected; null accepts any.</param>

@@ -91,6 +91,9 @@ public abstract class PartyChannel(string localParty, string remoteParty, Channe
 
     private const int EndOfTheJob = -1;
 
+    // How many times the limit of one message a peer may go on saying that it computes.
+    private const int MostWaits = 60;
+
     private readonly WaitLimit _sendLimit = new(options.ReceiveTimeout, options.Clock), _receiveLimit = new(options.ReceiveTimeout, options.Clock);
     private readonly ConcurrentDictionary<(string Name, Protection Protection), long> _releases = new(), _releasedBytes = new();
     private long _messagesSent, _messagesReceived, _bytesSent, _bytesReceived;
@@ -108,6 +111,9 @@ public abstract class PartyChannel(string localParty, string remoteParty, Channe
 
     /// <summary>Settings.</summary>
     protected ChannelOptions Options { get; } = options;
+
+    /// <inheritdoc />
+    public int MaxMessageBytes => Options.MaxMessageBytes;
 
     /// <inheritdoc />
     public ChannelStatistics Statistics => new(
@@ -184,9 +190,7 @@ public abstract class PartyChannel(string localParty, string remoteParty, Channe
         if (frame.Payload is null)
             throw frame.ErrorId is { } id ? GaveUp(StepOf(round), id) : Error(ProtocolErrors.UnexpectedMessage, StepOf(round),
                 $"the peer ended its messages where {typeof(T).Name} was due.", "Check that both parties run the same release of the software.");
-        Interlocked.Increment(ref _messagesReceived);
-        Interlocked.Add(ref _bytesReceived, frame.Bytes);
-        FedLearnTelemetry.Message(LocalParty, typeof(T), "received", frame.Bytes);
+        Count(typeof(T), frame.Bytes);
         return MessageChecks.Expect<T>(RemoteParty, frame, round, length);
     }
 
@@ -286,7 +290,7 @@ public abstract class PartyChannel(string localParty, string remoteParty, Channe
     {
         if (bytes > Options.MaxMessageBytes)
             throw Error(ProtocolErrors.TooLarge, $"round {round}", $"a message of {bytes} bytes is over the limit of {Options.MaxMessageBytes}.",
-                $"{(payload is MaskedProducts ? "It has a ciphertext a column: use fewer columns" : "Use more batches per epoch")}, or raise transport.maxMessageBytes at both sides.");
+                $"Raise transport.maxMessageBytes at both sides, or {(payload is MaskedProducts ? "use fewer columns: it has a ciphertext for each" : "use fewer rows; a message of a batch is smaller with more batches per epoch")}.");
     }
 
     private static string StepOf(int round) => round == EndOfTheJob ? "end of the job" : $"round {round}";
@@ -319,6 +323,13 @@ public abstract class PartyChannel(string localParty, string remoteParty, Channe
         }
     }
 
+    private void Count(Type payload, long bytes)
+    {
+        Interlocked.Increment(ref _messagesReceived);
+        Interlocked.Add(ref _bytesReceived, bytes);
+        FedLearnTelemetry.Message(LocalParty, payload, "received", bytes);
+    }
+
     private PeerException GaveUp(string step, string errorId) => new(ProtocolErrors.PeerAborted, $"peer '{RemoteParty}', {step}",
         $"the peer gave up with error {errorId}.", "Look at the peer's own message, mend it there, and run the job again.")
     { PeerErrorId = errorId };
@@ -326,6 +337,23 @@ public abstract class PartyChannel(string localParty, string remoteParty, Channe
     // What is awaited is a payload's type, or null for the end of the peer's messages.
     [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder<>))]
     private async ValueTask<ChannelFrame> ReadWithinTimeAsync(int round, Type? awaited, CancellationToken cancellationToken)
+    {
+        long? since = null;
+        while (true)
+        {
+            ChannelFrame frame = await ReadOneWithinTimeAsync(round, awaited, cancellationToken).ConfigureAwait(false);
+            if (frame.Payload is not AlignmentMessage { Step: AlignmentStep.Waiting } || awaited == typeof(AlignmentMessage) || awaited == typeof(Payload))
+                return frame;
+            Count(typeof(AlignmentMessage), frame.Bytes);
+            since ??= Options.Clock.GetTimestamp();
+            if (Options.ReceiveTimeout != Timeout.InfiniteTimeSpan && Options.Clock.GetElapsedTime(since.Value) > MostWaits * Options.ReceiveTimeout)
+                throw Error(ProtocolErrors.TimedOut, StepOf(round), $"the peer has said for {MostWaits * Options.ReceiveTimeout.TotalSeconds:0.#} s that it is still computing.",
+                    "Look at the peer's own log; give a slow peer more time with transport.timeoutSeconds.");
+        }
+    }
+
+    [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder<>))]
+    private async ValueTask<ChannelFrame> ReadOneWithinTimeAsync(int round, Type? awaited, CancellationToken cancellationToken)
     {
         CancellationTokenSource stop = _receiveLimit.Begin();
         CancellationTokenRegistration stopped = WaitLimit.Link(stop, cancellationToken);

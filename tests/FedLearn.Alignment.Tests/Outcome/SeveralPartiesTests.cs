@@ -124,6 +124,9 @@ public sealed class SeveralPartiesTests
         var refused = await Assert.ThrowsAsync<Diagnostics.PeerException>(() => victim.WaitAsync(Hostile.Duel.Patience));
         Assert.Equal(ProtocolErrors.TimedOut, refused.Id);
         Assert.Contains("waited 1800 s", refused.Message, StringComparison.Ordinal);
+        // What a job file can set, and what an application can.
+        Assert.Contains("transport.timeoutSeconds", refused.Message, StringComparison.Ordinal);
+        Assert.Contains("PsiOptions.WaitLimit", refused.Message, StringComparison.Ordinal);
     }
 
     private static async Task CheckAsync(string[][] ids, long seed, PsiOptions options, IReadOnlyList<ChannelPair> pairs)

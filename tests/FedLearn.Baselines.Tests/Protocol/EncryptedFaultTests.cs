@@ -186,6 +186,17 @@ public class EncryptedFaultTests
         Assert.Contains("more batches", error.Message, StringComparison.Ordinal);
     }
 
+    [Theory]
+    [InlineData("arbiter", 100, "fewer columns")]
+    [InlineData("active", 1000, "more batches")]
+    public async Task Train_MessagesOfARoundAreTooLarge_IsRefusedBeforeRoundZero(string tight, int limit, string remedy)
+    {
+        var federation = new EncryptedFederation(Data.Job(Sgd()), new ReferenceAdditiveScheme()) { LimitOf = (local, remote) => local == "p1" && remote == tight ? limit : int.MaxValue };
+        (IReadOnlyDictionary<string, Exception> errors, _, _) = await federation.RunAsync(Data.Inputs());
+        AssertFault(errors, "p1", ProtocolErrors.TooLarge, $"'{tight}'", "before round 0", remedy);
+        Assert.DoesNotContain(federation.Received, message => message.Payload is EncryptedShares or MaskedProducts);
+    }
+
     [Fact]
     public async Task MaskedProducts_OverTheLimitOfAMessage_SayThatColumnsMakeThemLarge()
     {

@@ -33,6 +33,9 @@ internal sealed class EncryptedFederation(GlmJob job, IAdditiveScheme scheme)
     /// <summary>Limits between the parties in <see cref="GradientsAsync"/>; null for the usual ones.</summary>
     internal ChannelOptions? Options { get; init; }
 
+    /// <summary>Largest message that a channel says it takes, given this side and the other; null for any.</summary>
+    internal Func<string, string, int>? LimitOf { get; init; }
+
     private readonly ConcurrentBag<IPartyChannel> _channels = [];
 
     private IAdditiveScheme SchemeOf(string member) => Schemes.GetValueOrDefault(member) ?? scheme;
@@ -138,6 +141,8 @@ internal sealed class EncryptedFederation(GlmJob job, IAdditiveScheme scheme)
         public string LocalParty => inner.LocalParty;
 
         public string RemoteParty => inner.RemoteParty;
+
+        public int MaxMessageBytes => federation.LimitOf?.Invoke(LocalParty, RemoteParty) ?? int.MaxValue;
 
         public ChannelStatistics Statistics => inner.Statistics;
 

@@ -23,6 +23,10 @@ public sealed class ProgressTests
     }
 
     [Fact]
+    public void Stages_OfManyClasses_CountEachOfThem() => Assert.Equal(["measuring 20,000 rows of 100 classes"],
+        Shown(view => new GlmTasks.LongStages(view).Report(new GlmStageBegun("bank", GlmStage.Measuring, 20_000) { Outputs = 100 })));
+
+    [Fact]
     public void Stages_OfFewRows_AreNotWorthALine() => Assert.Empty(Shown(view => new GlmTasks.LongStages(view).Report(new GlmStageBegun("bank", GlmStage.Aligning, 999_999))));
 
     [Fact]

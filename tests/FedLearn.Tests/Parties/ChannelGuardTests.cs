@@ -1,7 +1,9 @@
 using FedLearn.Coordination;
 using FedLearn.Diagnostics;
 using FedLearn.Parties;
+using FedLearn.Privacy;
 using FedLearn.Protocol;
+using FedLearn.Testing;
 
 namespace FedLearn.Tests.Parties;
 
@@ -39,6 +41,64 @@ public class ChannelGuardTests
         await ChannelGuard.EndAsync([toTelco, toShop], isActive: true, Token);
         await ended;
         await Assert.ThrowsAsync<PeerException>(() => lost);
+    }
+
+    [Fact]
+    public async Task WhileTheyWait_WorkTakesLong_IsToldEveryThirdOfTheLimit()
+    {
+        var clock = new ManualClock();
+        (InMemoryChannel toTelco, InMemoryChannel telco) = InMemoryChannel.CreatePair("bank", "telco", new ChannelOptions { ReceiveTimeout = TimeSpan.FromSeconds(3), Clock = clock });
+        (InMemoryChannel toShop, InMemoryChannel shop) = InMemoryChannel.CreatePair("bank", "shop");
+        var done = new TaskCompletionSource<int>();
+        Task<int> working = ChannelGuard.WhileTheyWaitAsync([toTelco, toShop], _ => done.Task, Token, clock);
+        for (int i = 0; i < 4; i++)
+        {
+            await clock.WaitForTimerAsync(TimeSpan.FromSeconds(1), Token);
+            clock.Advance(TimeSpan.FromSeconds(1));
+            Assert.Equal(AlignmentStep.Waiting, (await telco.ReceiveAsync<AlignmentMessage>(0, 0, Token)).Step);
+            Assert.Equal(AlignmentStep.Waiting, (await shop.ReceiveAsync<AlignmentMessage>(0, 0, Token)).Step);
+        }
+
+        done.SetResult(7);
+        Assert.Equal(7, await working);
+        Assert.Equal(4, toShop.Statistics.MessagesSent);
+    }
+
+    [Fact]
+    public async Task WhileTheyWait_PeerIsGone_StopsTheWork()
+    {
+        var clock = new ManualClock();
+        (InMemoryChannel toTelco, InMemoryChannel telco) = InMemoryChannel.CreatePair("bank", "telco");
+        await telco.DisposeAsync();
+        var begun = new TaskCompletionSource<CancellationToken>(TaskCreationOptions.RunContinuationsAsynchronously);
+        Task<int> working = ChannelGuard.WhileTheyWaitAsync([toTelco], async stop =>
+        {
+            begun.SetResult(stop);
+            return await new TaskCompletionSource<int>().Task.WaitAsync(stop);
+        }, Token, clock);
+        CancellationToken seen = await begun.Task.WaitAsync(Token);
+        await clock.WaitForTimerAsync(ChannelGuard.Patience, Token);
+        clock.Advance(ChannelGuard.Patience);
+        Assert.Equal(ProtocolErrors.PeerGone, (await Assert.ThrowsAsync<PeerException>(() => working)).Id);
+        Assert.True(seen.IsCancellationRequested);
+    }
+
+    [Fact]
+    public async Task Compute_WorkWithoutAToken_IsLeftBehindWhenStopped()
+    {
+        using var stop = new CancellationTokenSource();
+        using var release = new ManualResetEventSlim();
+        using var begun = new ManualResetEventSlim();
+        Task<bool> working = ChannelGuard.ComputeAsync([], _ =>
+        {
+            begun.Set();
+            release.Wait(CancellationToken.None);
+            return true;
+        }, stop.Token);
+        begun.Wait(Token);
+        await stop.CancelAsync();
+        await Assert.ThrowsAnyAsync<OperationCanceledException>(() => working);
+        release.Set();
     }
 
     [Fact]

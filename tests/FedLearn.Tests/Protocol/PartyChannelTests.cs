@@ -64,11 +64,50 @@ public sealed class PartyChannelTests
         Assert.Equal(ProtocolErrors.PeerGone, (await Assert.ThrowsAsync<PeerException>(() => sending.WaitAsync(ChannelConformance.Patience))).Id);
     }
 
+    private static readonly ChannelFrame Waiting = ChannelFrame.Message(0, new AlignmentMessage(AlignmentStep.Waiting, default), 5);
+
+    [Fact]
+    public async Task Receive_PeerSaysThatItComputes_WaitsOn()
+    {
+        await using var channel = new Transport(TimeProvider.System, Waiting, Waiting, ChannelFrame.Message(4, new Scores(new double[2]), 20));
+        Assert.Equal(2, (await channel.ReceiveAsync<Scores>(4, 2)).Length);
+        Assert.Equal((3, 30), (channel.Statistics.MessagesReceived, channel.Statistics.BytesReceived));
+    }
+
+    [Fact]
+    public async Task PeerCompleted_PeerSaysThatItComputes_WaitsOn()
+    {
+        await using var channel = new Transport(TimeProvider.System, Waiting, ChannelFrame.Completed);
+        await channel.PeerCompletedAsync();
+        Assert.Equal(2, channel.Reads);
+    }
+
+    [Fact]
+    public async Task Receive_PeerSaysForEverThatItComputes_GivesUpAfterSixtyTimes()
+    {
+        var clock = new ManualClock();
+        await using var channel = new Transport(clock, [.. Enumerable.Repeat(Waiting, 1000)]) { Read = () => clock.Advance(TimeSpan.FromSeconds(2)) };
+        PeerException error = await Assert.ThrowsAsync<PeerException>(() => channel.ReceiveAsync<Scores>(0, 2).AsTask());
+        Assert.Equal(ProtocolErrors.TimedOut, error.Id);
+        Assert.Contains("180 s", error.Message, StringComparison.Ordinal);
+        Assert.Equal(92, channel.Reads);
+    }
+
+    [Fact]
+    public async Task Receive_AnyMessage_GetsTheOneThatSaysToWait()
+    {
+        await using var channel = new Transport(TimeProvider.System, Waiting, Waiting);
+        Assert.IsType<AlignmentMessage>(await channel.ReceiveAsync<Payload>(0, null));
+        Assert.Equal(AlignmentStep.Waiting, (await channel.ReceiveAsync<AlignmentMessage>(0, 0)).Step);
+    }
+
     /// <summary>A transport that cannot write, and reads what it is given; then it is lost, or silent.</summary>
     private sealed class Transport(TimeProvider clock, params ChannelFrame[] frames)
         : PartyChannel("bank", "telco", new ChannelOptions { ReceiveTimeout = TimeSpan.FromSeconds(3), Clock = clock })
     {
         public int Reads { get; private set; }
+
+        public Action? Read { get; init; }
 
         public bool Silent { get; init; }
 
@@ -83,6 +122,7 @@ public sealed class PartyChannelTests
 
         protected override async ValueTask<ChannelFrame> ReadFrameAsync(CancellationToken cancellationToken)
         {
+            Read?.Invoke();
             if (Reads < frames.Length)
                 return frames[Reads++];
             if (Silent)

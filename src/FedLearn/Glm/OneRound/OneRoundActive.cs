@@ -1,6 +1,7 @@
 using System.Numerics.Tensors;
 using FedLearn.Data;
 using FedLearn.Evaluation;
+using FedLearn.Parties;
 using FedLearn.Privacy;
 using FedLearn.Protocol;
 
@@ -29,12 +30,12 @@ internal sealed class OneRoundActive(GlmWork work, IReadOnlyList<IPartyChannel> 
             (double[] scores, double variance) = await ReceiveScoresAsync(cancellationToken).ConfigureAwait(false);
             if (!_plan.HasClasses && _plan.Family.Link == "log")
             {
-                PeerLinkFit entered = Entered(columns[0], left[0], scores, variance, cancellationToken);
+                PeerLinkFit entered = await ChannelGuard.ComputeAsync(passives, stop => Entered(columns[0], left[0], scores, variance, stop), cancellationToken).ConfigureAwait(false);
                 (link, offsets, beside) = (entered.Link, entered.Offsets, (entered.Weights, entered.Converged));
             }
             else
             {
-                (offsets, kappa) = Added(columns, left, scores, variance, cancellationToken);
+                (offsets, kappa) = await ChannelGuard.ComputeAsync(passives, stop => Added(columns, left, scores, variance, stop), cancellationToken).ConfigureAwait(false);
             }
         }
 
@@ -46,7 +47,8 @@ internal sealed class OneRoundActive(GlmWork work, IReadOnlyList<IPartyChannel> 
 
         if (beside is null)
         {
-            NewtonResult own = OneRoundRefit.Fit(work.Train, _plan.Family, train.Labels, offsets, kappa, train.Weights, cancellationToken: cancellationToken);
+            NewtonResult own = await ChannelGuard.ComputeAsync(passives, stop => OneRoundRefit.Fit(work.Train, _plan.Family, train.Labels, offsets, kappa, train.Weights, cancellationToken: stop),
+                cancellationToken).ConfigureAwait(false);
             beside = (own.Weights, own.Converged);
         }
 
@@ -63,7 +65,7 @@ internal sealed class OneRoundActive(GlmWork work, IReadOnlyList<IPartyChannel> 
         TensorPrimitives.Multiply(trained, kappa, trained);
         return new GlmTraining(weights, GlmStopReason.Converged, timing)
         {
-            MeasureTrain = () => GlmEvaluation.Of(_plan.Family, trained, train.Labels, work.Evaluation, train.Offsets),
+            MeasureTrain = stop => GlmEvaluation.Of(_plan.Family, trained, train.Labels, work.Evaluation, train.Offsets, stop),
             MeasureTest = await TestAsync(weights, link, cancellationToken).ConfigureAwait(false),
             Statement = statement,
             PeerLink = link,
@@ -158,19 +160,26 @@ internal sealed class OneRoundActive(GlmWork work, IReadOnlyList<IPartyChannel> 
     {
         double[] sum = new double[work.Train.Rows * work.Train.Outputs];
         double variance = 0;
-        foreach (IPartyChannel passive in passives)
+        // From all at once: whoever is done would else wait, with scores that nobody takes, for one that still fits.
+        var received = new Scores[passives.Count];
+        await _clock.WaitAsync(RoundClock.Now, new ValueTask<bool>(ChannelGuard.WhileTheyWaitAsync(passives, async stop =>
         {
-            Scores scores = await _clock.WaitAsync(RoundClock.Now, passive.ReceiveAsync<Scores>(0, sum.Length, cancellationToken)).ConfigureAwait(false);
-            double sigma = OneRoundPassive.NoiseOf(scores, _plan, passive.RemoteParty);
+            await ChannelGuard.AllAsync([.. passives.Select((passive, p) => (Func<CancellationToken, Task>)(async one =>
+                received[p] = await passive.ReceiveAsync<Scores>(0, sum.Length, one).ConfigureAwait(false)))], stop).ConfigureAwait(false);
+            return true;
+        }, cancellationToken))).ConfigureAwait(false);
+        for (int p = 0; p < received.Length; p++)
+        {
+            double sigma = OneRoundPassive.NoiseOf(received[p], _plan, passives[p].RemoteParty);
             variance += sigma * sigma;
-            TensorPrimitives.Add(sum, scores.Values.Span, sum);
+            TensorPrimitives.Add(sum, received[p].Values.Span, sum);
         }
 
         work.CheckFinite(0, sum);
         return (sum, variance);
     }
 
-    private async Task<Func<ModelEvaluation>?> TestAsync(double[] weights, GlmPeerLink? link, CancellationToken cancellationToken)
+    private async Task<Func<CancellationToken, ModelEvaluation>?> TestAsync(double[] weights, GlmPeerLink? link, CancellationToken cancellationToken)
     {
         if (work.Test.Rows == 0 || (passives.Count > 0 && !_plan.SendsTestScores))
             return null;
@@ -186,6 +195,6 @@ internal sealed class OneRoundActive(GlmWork work, IReadOnlyList<IPartyChannel> 
         link?.Apply(peers);
         TensorPrimitives.Add(scores, peers, scores);
         work.CheckFinite(1, scores);
-        return () => GlmEvaluation.Of(_plan.Family, scores, test.Labels, work.Evaluation, test.Offsets);
+        return stop => GlmEvaluation.Of(_plan.Family, scores, test.Labels, work.Evaluation, test.Offsets, stop);
     }
 }

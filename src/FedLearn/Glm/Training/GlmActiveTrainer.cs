@@ -74,8 +74,8 @@ internal partial class GlmActiveTrainer(GlmWork work, IReadOnlyList<IPartyChanne
             _penalty = Penalty(GlmObjective.Norms(_weights, work.Train.Penalised));
         return new GlmTraining(_weights, reason, timing)
         {
-            MeasureTrain = !scored ? null : () => Measure(_trainScores, new GlmTargets(measuredLabels ?? train.Labels, Offsets: train.Offsets).Ordered(_plan.Private ? _lastOrder : null)),
-            MeasureTest = tested is null ? null : () => Measure(tested, test),
+            MeasureTrain = !scored ? null : stop => Measure(_trainScores, new GlmTargets(measuredLabels ?? train.Labels, Offsets: train.Offsets).Ordered(_plan.Private ? _lastOrder : null), stop),
+            MeasureTest = tested is null ? null : stop => Measure(tested, test, stop),
             // After early stopping the penalty of the best weights is not known.
             Objective = !scored || (_stop is not null && passives.Count > 0) ? null : MeanLoss() + _penalty,
             Inference = inference,
@@ -242,5 +242,6 @@ internal partial class GlmActiveTrainer(GlmWork work, IReadOnlyList<IPartyChanne
 
     private double Penalty((double Squares, double Magnitudes) norms) => _plan.Job.Model.L2 / 2 * norms.Squares + _plan.Job.Model.L1 * norms.Magnitudes;
 
-    private ModelEvaluation Measure(double[] scores, GlmTargets targets) => GlmEvaluation.Of(_plan.Job.Model.Family, scores, targets.Labels, work.Evaluation, targets.Offsets);
+    private ModelEvaluation Measure(double[] scores, GlmTargets targets, CancellationToken cancellationToken) =>
+        GlmEvaluation.Of(_plan.Job.Model.Family, scores, targets.Labels, work.Evaluation, targets.Offsets, cancellationToken);
 }

@@ -27,13 +27,14 @@ internal static class GlmEvaluation
     /// <param name="labels">Canonical labels, shape [n].</param>
     /// <param name="options">Threshold and bootstrap.</param>
     /// <param name="offsets">Offsets of the rows, shape [n], which the scores hold; null for none.</param>
-    public static ModelEvaluation Of(IGlmFamily family, double[] scores, double[] labels, EvaluationOptions options, double[]? offsets = null)
+    /// <param name="cancellationToken">Leaves the intervals out, or those that are not there yet.</param>
+    public static ModelEvaluation Of(IGlmFamily family, double[] scores, double[] labels, EvaluationOptions options, double[]? offsets = null, CancellationToken cancellationToken = default)
     {
         double[] means = new double[scores.Length];
         family.Means(scores, means);
-        return family.Outputs > 1 ? ModelEvaluation.Classes(means, labels, family.Outputs, options, Losses(family, scores, means, labels))
-            : family.Kind() == GlmFamilyKind.Binomial ? ModelEvaluation.Binary(scores, means, labels, options, NullModelOf(family, labels, offsets))
-            : ModelEvaluation.Regression(means, labels, (m, y) => DevianceSum(family, m, y), options, NullModelOf(family, labels, offsets));
+        return family.Outputs > 1 ? ModelEvaluation.Classes(means, labels, family.Outputs, options, Losses(family, scores, means, labels), cancellationToken)
+            : family.Kind() == GlmFamilyKind.Binomial ? ModelEvaluation.Binary(scores, means, labels, options, NullModelOf(family, labels, offsets), cancellationToken)
+            : ModelEvaluation.Regression(means, labels, (m, y) => DevianceSum(family, m, y), options, NullModelOf(family, labels, offsets), cancellationToken);
     }
 
     /// <summary>An intercept beside offsets; each row counts once, as in all figures. Null without offsets.</summary>

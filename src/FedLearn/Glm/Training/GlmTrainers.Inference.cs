@@ -23,7 +23,7 @@ internal partial class GlmActiveTrainer
         (JointColumns? joint, MissingInference? missing) = _joint is null ? await JointColumnsAsync(round, trained: true, cancellationToken).ConfigureAwait(false) : (_joint, null);
         (GlmInference? found, double[][] answers) = (null, []);
         if (joint is not null)
-            missing = Infer(joint, out found, out answers);
+            (missing, found, answers) = await ChannelGuard.ComputeAsync(passives, _ => Infer(joint), cancellationToken).ConfigureAwait(false);
         for (int p = 0; p < passives.Count; p++)
         {
             Released<Scalars> answer = missing is null
@@ -37,18 +37,16 @@ internal partial class GlmActiveTrainer
 
     /// <summary>Inverts the information of all columns.</summary>
     /// <param name="joint">Own columns and the mixed ones.</param>
-    /// <param name="found">Standard errors of the own weights; null where there are none.</param>
-    /// <param name="answers">What each passive party is answered: dispersion, degrees of freedom, covariance of its mixed columns.</param>
-    /// <returns>Why there are no standard errors; null where there are.</returns>
-    private MissingInference? Infer(JointColumns joint, out GlmInference? found, out double[][] answers)
+    /// <returns>Why there are no standard errors, or null; standard errors of the own weights; what each passive party is answered: dispersion, degrees of freedom, covariance of its mixed columns.</returns>
+    private (MissingInference? Missing, GlmInference? Found, double[][] Answers) Infer(JointColumns joint)
     {
-        (found, answers) = (null, []);
+        static (MissingInference?, GlmInference?, double[][]) None(InferenceFault why) => (new(why), null, []);
         LinearPart own = work.Train;
         // Rows of weight 0 are not there; over the others weights have mean 1.
         int n = own.Rows, counted = train.Weights?.Count(weight => weight > 0) ?? n, width = joint.Rows.Columns, size = width + (own.FreeIntercept ? 1 : 0), freedom = counted - size;
         double share = (double)counted / n;
         if (freedom <= 0)
-            return new(InferenceFault.TooFewRows);
+            return None(InferenceFault.TooFewRows);
         double[] Information(double[] scores)
         {
             double[] information = new double[n];
@@ -60,17 +58,17 @@ internal partial class GlmActiveTrainer
 
         double[] information = Information(_trainScores);
         if (TensorPrimitives.Max<double>(information) <= 1e-6 * TensorPrimitives.Max<double>(Information(ConstantScores())))
-            return new(InferenceFault.EdgeMeans);
+            return None(InferenceFault.EdgeMeans);
         double ridge = counted * _plan.Job.Model.L2;
         double[] gram = WeightedGram(joint.Rows, information, own.FreeIntercept);
         if (!VectorKernels.AllFinite(gram))
-            return new(InferenceFault.NotFinite);
+            return None(InferenceFault.NotFinite);
         (Matrix<double> scaled, double[] scale) = Scaled(gram, size, width, ridge);
         if (!IsRegular(scaled))
         {
             // Columns that are independent where every row counts alike depend on each other only because rows at the edge say nothing.
             double[] present = train.Weights?.Select(weight => weight > 0 ? 1.0 : 0).ToArray() ?? Enumerable.Repeat(1.0, n).ToArray();
-            return new(IsRegular(Scaled(WeightedGram(joint.Rows, present, own.FreeIntercept), size, width, ridge).Matrix) ? InferenceFault.EdgeMeans : InferenceFault.Dependent);
+            return None(IsRegular(Scaled(WeightedGram(joint.Rows, present, own.FreeIntercept), size, width, ridge).Matrix) ? InferenceFault.EdgeMeans : InferenceFault.Dependent);
         }
 
         double dispersion = _plan.Family.EstimatesDispersion ? share * Pearson() / freedom : 1;
@@ -92,10 +90,8 @@ internal partial class GlmActiveTrainer
         }
 
         if (!double.IsFinite(dispersion) || !VectorKernels.AllFinite(variances) || !told.All(answer => VectorKernels.AllFinite(answer)))
-            return new(InferenceFault.NotFinite);
-        answers = told;
-        found = new GlmInference(dispersion, freedom, _plan.Job.Model.L2 > 0, [.. variances.Select((variance, j) => GlmCoefficient.Of(_weights[j], Math.Sqrt(Math.Max(0, variance))))]);
-        return null;
+            return None(InferenceFault.NotFinite);
+        return (null, new GlmInference(dispersion, freedom, _plan.Job.Model.L2 > 0, [.. variances.Select((variance, j) => GlmCoefficient.Of(_weights[j], Math.Sqrt(Math.Max(0, variance))))]), told);
     }
 
     /// <summary>The information of all columns and its penalty, scaled to diagonal 1 so that units do not decide what is dependent, with the factor of each.</summary>

@@ -16,7 +16,7 @@ internal partial class GlmActiveTrainer
 
     /// <summary>Columns of all parties together at most, where there are passive ones: the time to mix them and to solve for their weights grows with the cube of their number,
     /// and the other parties wait meanwhile. A passive party with d columns, of which min(d, n) cross, mixes them in a time that grows with d min(d, n)^2.</summary>
-    private const int MostColumns = 2_000;
+    internal const int MostColumns = 2_000;
 
     /// <summary>Columns of a party that trains alone at most: nobody waits, and a matrix of their products takes 3.2 GB.</summary>
     private const int MostAlone = 20_000;
@@ -27,8 +27,12 @@ internal partial class GlmActiveTrainer
         (_joint, _) = await JointColumnsAsync(0, trained: false, cancellationToken).ConfigureAwait(false);
         JointColumns joint = _joint!;
         var part = new LinearPart(joint.Rows, own.FreeIntercept, own.Outputs);
-        _tolerance = GradientTolerance();
-        NewtonResult fit = OneRoundRefit.Fit(part, _plan.Family, train.Labels, train.Offsets, 1, train.Weights, _plan.Job.Model.L2, _tolerance, 0, _plan.Epochs, cancellationToken);
+        NewtonResult fit;
+        (fit, _tolerance) = await ChannelGuard.ComputeAsync(passives, stop =>
+        {
+            double tolerance = GradientTolerance();
+            return (OneRoundRefit.Fit(part, _plan.Family, train.Labels, train.Offsets, 1, train.Weights, _plan.Job.Model.L2, tolerance, 0, _plan.Epochs, stop), tolerance);
+        }, cancellationToken).ConfigureAwait(false);
         _gradientNorm = fit.GradientNorm;
         // A start that is the optimum is one iteration all the same.
         int iterations = Math.Max(1, fit.Iterations), k = own.Outputs, d = own.Features, width = part.Features;
@@ -69,7 +73,7 @@ internal partial class GlmActiveTrainer
         // Numbers of columns alone at first: what is too much ends here, before any party mixes its columns.
         double[] announced = new double[passives.Count];
         for (int p = 0; p < passives.Count; p++)
-            announced[p] = await ReceiveCountAsync(passives[p], round, 0, int.MaxValue, cancellationToken).ConfigureAwait(false);
+            announced[p] = await _clock.WaitAsync(RoundClock.Now, new ValueTask<double>(ReceiveCountAsync(passives[p], round, 0, int.MaxValue, cancellationToken))).ConfigureAwait(false);
         MissingInference? missing = TooMany(announced, trained);
         for (int p = 0; p < passives.Count; p++)
             await _clock.WaitAsync(RoundClock.Now, passives[p].SendAsync(round, Disclosure.Unprotected(new Scalars(ScalarsKind.Step, new double[] { missing is null ? 0 : 1 }),
@@ -77,30 +81,36 @@ internal partial class GlmActiveTrainer
         if (missing is not null)
             return (null, missing);
 
-        var columns = new List<double[]>();
-        var blocks = new List<(int First, int Count)>();
-        for (int p = 0; p < passives.Count; p++)
+        // From all at once: a party whose columns are mixed would else wait, with a message that nobody takes, for one that still mixes.
+        double[][]?[] received = new double[passives.Count][][];
+        async Task ReceiveColumnsAsync(int p, CancellationToken stop)
         {
             // Without a penalty as many as are independent.
             double most = penalised ? Math.Min(announced[p], n) : announced[p];
-            int count = (int)await ReceiveCountAsync(passives[p], round, trained ? MissingInference.NoColumns : penalised ? most : 0, most, cancellationToken).ConfigureAwait(false);
+            int count = (int)await ReceiveCountAsync(passives[p], round, trained ? MissingInference.NoColumns : penalised ? most : 0, most, stop).ConfigureAwait(false);
             if (count == MissingInference.NoColumns)
-            {
-                missing ??= new(InferenceFault.DependentAtParty, p);
-                continue;
-            }
-
-            blocks.Add((d + columns.Count, count));
+                return;
+            double[][] theirs = new double[count][];
             for (int j = 0; j < count; j++)
-            {
-                Scores column = await _clock.WaitAsync(RoundClock.Now, passives[p].ReceiveAsync<Scores>(round, n, cancellationToken)).ConfigureAwait(false);
-                if (missing is null)
-                    columns.Add(column.Values.ToArray());
-            }
+                theirs[j] = (await passives[p].ReceiveAsync<Scores>(round, n, stop).ConfigureAwait(false)).Values.ToArray();
+            received[p] = theirs;
         }
 
-        if (missing is not null)
-            return (null, missing);
+        await _clock.WaitAsync(RoundClock.Now, new ValueTask<bool>(ChannelGuard.WhileTheyWaitAsync(passives, async stop =>
+        {
+            await ChannelGuard.AllAsync([.. Enumerable.Range(0, passives.Count).Select(p => (Func<CancellationToken, Task>)(one => ReceiveColumnsAsync(p, one)))], stop).ConfigureAwait(false);
+            return true;
+        }, cancellationToken))).ConfigureAwait(false);
+        if (Array.FindIndex(received, theirs => theirs is null) is >= 0 and var dependent)
+            return (null, new(InferenceFault.DependentAtParty, dependent));
+        var columns = new List<double[]>();
+        var blocks = new List<(int First, int Count)>();
+        foreach (double[][]? theirs in received)
+        {
+            blocks.Add((d + columns.Count, theirs!.Length));
+            columns.AddRange(theirs);
+        }
+
         var rows = new DenseMatrix(n, d + columns.Count);
         for (int i = 0; i < n; i++)
         {
@@ -114,9 +124,9 @@ internal partial class GlmActiveTrainer
     }
 
     /// <summary>A number of columns that a passive party announces.</summary>
-    private async Task<double> ReceiveCountAsync(IPartyChannel passive, int round, double least, double most, CancellationToken cancellationToken)
+    private static async Task<double> ReceiveCountAsync(IPartyChannel passive, int round, double least, double most, CancellationToken cancellationToken)
     {
-        Scalars told = await _clock.WaitAsync(RoundClock.Now, ChannelGuard.ReceiveScalarsAsync(passive, round, ScalarsKind.InnerProducts, 1, cancellationToken)).ConfigureAwait(false);
+        Scalars told = await ChannelGuard.ReceiveScalarsAsync(passive, round, ScalarsKind.InnerProducts, 1, cancellationToken).ConfigureAwait(false);
         double count = told.Values.Span[0];
         return count >= least && count <= most && count == Math.Floor(count) ? count
             : throw ProtocolErrors.Peer(ProtocolErrors.UnexpectedMessage, passive.RemoteParty, "mixed columns", "announced a number of columns that is not legal.",
@@ -136,6 +146,17 @@ internal partial class GlmActiveTrainer
         bool unpenalised = !alone && _plan.Job.Model.L2 == 0 && all > n;
         if (trained && !alone && all + (work.Train.FreeIntercept ? 1 : 0) >= n)
             return new(InferenceFault.TooFewRows);
+        for (int p = 0; p < announced.Length && _plan.Job.Inference; p++)
+        {
+            // Not of columns that are too many by themselves, which the error below says.
+            double mixed = Math.Min(announced[p], n);
+            if (mixed > MostColumns || GlmMessageRoom.TakesCovariance(mixed, passives[p]))
+                continue;
+            if (trained)
+                return new(InferenceFault.TooManyColumns);
+            GlmMessageRoom.CheckCovariance((long)mixed, [passives[p]]);
+        }
+
         if (!unpenalised && crossing <= most && crossing * n <= Array.MaxLength && announced.All(count => count * Math.Pow(Math.Min(count, n), 2) <= Math.Pow(MostColumns, 3)))
             return null;
         if (trained)
@@ -182,8 +203,7 @@ internal sealed partial class GlmPassiveTrainer
                 "Check that both parties run the same release of the software.");
 
         // Off this thread, which thus hears of a cancellation in the middle of a factorisation.
-        _mixing = await Task.Run(() => ColumnMixing.Of(own, penalised: _plan.Job.Model.L2 > 0, needsAll: _plan.Job.Inference), cancellationToken)
-            .WaitAsync(cancellationToken).ConfigureAwait(false);
+        _mixing = await ChannelGuard.ComputeAsync([active], _ => ColumnMixing.Of(own, penalised: _plan.Job.Model.L2 > 0, needsAll: _plan.Job.Inference), cancellationToken).ConfigureAwait(false);
         if (_mixing is not { } mixing)
         {
             if (trained)

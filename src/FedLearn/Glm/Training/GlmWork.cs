@@ -272,11 +272,11 @@ internal class GlmWork
 /// <summary>What a trainer leaves.</summary>
 internal sealed record GlmTraining(double[] Weights, GlmStopReason StopReason, GlmTiming Timing)
 {
-    /// <summary>Makes the figures of the training rows, which can take minutes for millions of rows: after the peers have been let go. Null where there are none.</summary>
-    public Func<Evaluation.ModelEvaluation>? MeasureTrain { get; init; }
+    /// <summary>Makes the figures of the training rows, which can take minutes for millions of rows: after the peers have been let go. The token leaves out intervals alone. Null where there are none.</summary>
+    public Func<CancellationToken, Evaluation.ModelEvaluation>? MeasureTrain { get; init; }
 
     /// <summary>As <see cref="MeasureTrain"/>, of the test rows.</summary>
-    public Func<Evaluation.ModelEvaluation>? MeasureTest { get; init; }
+    public Func<CancellationToken, Evaluation.ModelEvaluation>? MeasureTest { get; init; }
 
     /// <summary>The party's own standard errors; null unless asked for.</summary>
     public GlmInference? Inference { get; init; }

@@ -1,0 +1,159 @@
+using FedLearn.Coordination;
+using FedLearn.Data;
+using FedLearn.Evaluation;
+using FedLearn.Glm;
+using FedLearn.Privacy;
+using FedLearn.Protocol;
+
+namespace FedLearn.Tests.Glm;
+
+/// <summary>A party that computes for longer than its peers wait tells them that it is still there.</summary>
+public class GlmComputingTests
+{
+    /// <summary>What takes long ends when the other side has been told to wait.</summary>
+    [Theory]
+    [InlineData(GlmOptimizer.Irls, false)]
+    [InlineData(GlmOptimizer.Sgd, true)]
+    public async Task Train_ActivePartyComputesForLong_TellsThePassiveOne(GlmOptimizer optimizer, bool inference)
+    {
+        var data = VerticalData.Random(64, "gaussian", 40, 2, 2);
+        using var told = new ManualResetEventSlim();
+        var family = new Hooked { Curving = inference ? null : () => Assert.True(told.Wait(TimeSpan.FromMinutes(1))), Informing = inference ? () => Assert.True(told.Wait(TimeSpan.FromMinutes(1))) : null };
+        GlmJob job = data.Job("gaussian", new() { Optimizer = optimizer, Epochs = 2 }) with { Inference = inference };
+        GlmPartyResult[] results = await TrainAsync(job with { Model = job.Model with { Family = family } }, data.Inputs(), told, impatient: 0);
+        Assert.Contains(results[0].Releases, release => release.Key.Name.StartsWith("waiting", StringComparison.Ordinal));
+        Assert.DoesNotContain(results[1].Releases, release => release.Key.Name.StartsWith("waiting", StringComparison.Ordinal));
+    }
+
+    [Fact]
+    public async Task Train_IntervalsAreStopped_FiguresStay()
+    {
+        var data = VerticalData.Random(65, "gaussian", 60, 2, 2);
+        using var stop = new CancellationTokenSource();
+        GlmJob job = data.Job("gaussian", new() { Optimizer = GlmOptimizer.Sgd, Epochs = 2 }) with { Split = new SplitRule.ByHash(2, [0]) };
+        GlmPartyInput[] inputs = [.. data.Inputs().Select(input => input with { Evaluation = new EvaluationOptions { Resamples = 100 } })];
+        GlmPartyResult[] results = await TrainAsync(job with { Model = job.Model with { Family = new Hooked { Measuring = stop.Cancel } } }, inputs, null, impatient: null, stop.Token);
+        Assert.NotNull(results[0].Test!.Rmse);
+        Assert.Null(results[0].TrainEvaluation!.Intervals);
+        Assert.Null(results[0].TestEvaluation!.Intervals);
+        Assert.Equal(2, results[0].Warnings.Count(warning => warning.StartsWith("intervals of the figures", StringComparison.Ordinal)));
+    }
+
+    /// <summary>No party has a model without the others: a run that is cut off there goes on.</summary>
+    [Theory]
+    [InlineData(GlmOptimizer.Irls)]
+    [InlineData(GlmOptimizer.Sgd)]
+    public async Task Train_PeerIsLostWhileStandardErrorsAreMade_GoesOn(GlmOptimizer optimizer)
+    {
+        var data = VerticalData.Random(66, "gaussian", 40, 2, 2);
+        GlmJob job = data.Job("gaussian", new() { Optimizer = optimizer, Epochs = 4, CheckpointRounds = 2 }) with { Inference = true };
+        InMemoryChannel? lost = null;
+        job = job with { Model = job.Model with { Family = new Hooked { Informing = () => lost?.DisposeAsync().AsTask().GetAwaiter().GetResult() } } };
+        GlmPartyInput[] inputs = [.. data.Inputs().Select(input => input with { Runs = new InMemoryRunStore() })];
+        async Task<Task<GlmPartyResult>[]> RunAsync(bool isCut)
+        {
+            GlmTrainer[] parties = [.. inputs.Select(input => new GlmTrainer(job, input))];
+            var desk = new SessionDesk(parties[0].Terms, TimeSpan.FromMinutes(1));
+            (InMemoryChannel first, InMemoryChannel second) = InMemoryChannel.CreatePair(inputs[0].Party, inputs[1].Party);
+            lost = isCut ? second : null;
+            Task<GlmPartyResult>[] running = [.. parties.Select((party, i) => Task.Run(async () => await party.TrainAsync(await desk.JoinAsync(party.JoinRequest), [i == 0 ? first : second])))];
+            await Task.WhenAll(running).ContinueWith(_ => { }, TaskScheduler.Default);
+            return running;
+        }
+
+        Assert.All(await RunAsync(isCut: true), run => Assert.True(RunLoss.Is(run.Exception!.InnerException!)));
+        GlmPartyResult[] results = [.. (await RunAsync(isCut: false)).Select(run => run.Result)];
+        Assert.All(results, result => Assert.NotNull(result.Inference));
+        Assert.All(results, result => Assert.Equal([optimizer == GlmOptimizer.Irls ? 0 : 2], result.Resumed!.FromRounds));
+        IReadOnlyList<GlmPartyResult> whole = await LocalFederation.TrainAsync(job, data.Inputs());
+        Assert.Equal(whole.Select(r => r.Model.WeightsSha256), results.Select(r => r.Model.WeightsSha256));
+    }
+
+    private static async Task<GlmPartyResult[]> TrainAsync(GlmJob job, GlmPartyInput[] inputs, ManualResetEventSlim? told, int? impatient, CancellationToken activeStop = default)
+    {
+        GlmTrainer[] parties = [.. inputs.Select(input => new GlmTrainer(job, input))];
+        JoinedParty[] joined = [.. parties[0].Terms.Parties.Select((p, i) => new JoinedParty(p.Name, parties[i].JoinRequest.SchemaFingerprint))];
+        var agreement = new SessionAgreement("computing", SessionDesk.DigestOf(parties[0].Terms.TermsDigest, joined), joined);
+        (InMemoryChannel first, InMemoryChannel second) = InMemoryChannel.CreatePair(joined[0].Name, joined[1].Name);
+        IPartyChannel[] ends = [.. ((IPartyChannel[])[first, second]).Select((channel, i) => i == impatient ? new Impatient(channel, told!) : channel)];
+        return await Task.WhenAll(parties.Select((party, i) => Task.Run(() => party.TrainAsync(agreement, [ends[i]], cancellationToken: i == 0 ? activeStop : default))));
+    }
+
+    /// <summary>A channel whose peer is told to wait at once, although it would wait long.</summary>
+    private sealed class Impatient(IPartyChannel inner, ManualResetEventSlim told) : IPartyChannel
+    {
+        public string LocalParty => inner.LocalParty;
+
+        public string RemoteParty => inner.RemoteParty;
+
+        public TimeSpan ReceiveTimeout => TimeSpan.FromMilliseconds(30);
+
+        public ChannelStatistics Statistics => inner.Statistics;
+
+        public IReadOnlyDictionary<(string Name, Protection Protection), long> Releases => inner.Releases;
+
+        public async ValueTask SendAsync<T>(int round, Released<T> message, CancellationToken cancellationToken = default) where T : Payload
+        {
+            await inner.SendAsync(round, message, cancellationToken);
+            if (message.Payload is AlignmentMessage)
+                told.Set();
+        }
+
+        public ValueTask<T> ReceiveAsync<T>(int round, int? length, CancellationToken cancellationToken = default) where T : Payload => inner.ReceiveAsync<T>(round, length, cancellationToken);
+
+        public ValueTask CompleteAsync(CancellationToken cancellationToken = default) => inner.CompleteAsync(cancellationToken);
+
+        public ValueTask AbortAsync(string errorId, CancellationToken cancellationToken = default) => inner.AbortAsync(errorId, cancellationToken);
+
+        public ValueTask DisposeAsync() => inner.DisposeAsync();
+    }
+
+    /// <summary>Squared errors, and looks at what is done with them.</summary>
+    private sealed class Hooked : IGlmFamily
+    {
+        private readonly IGlmFamily _inner = GlmFamilies.Gaussian;
+
+        public Action? Curving { get; init; }
+
+        public Action? Informing { get; init; }
+
+        public Action? Measuring { get; init; }
+
+        public string Name => "hooked";
+
+        public string Link => "identity";
+
+        public bool EstimatesDispersion => _inner.EstimatesDispersion;
+
+        public string? LabelFault(double label) => _inner.LabelFault(label);
+
+        public double Canonical(double label) => _inner.Canonical(label);
+
+        public void Residuals(ReadOnlySpan<double> scores, ReadOnlySpan<double> labels, Span<double> residuals) => _inner.Residuals(scores, labels, residuals);
+
+        public void Curvatures(ReadOnlySpan<double> scores, ReadOnlySpan<double> labels, Span<double> curvatures)
+        {
+            Curving?.Invoke();
+            _inner.Curvatures(scores, labels, curvatures);
+        }
+
+        public void Information(ReadOnlySpan<double> scores, Span<double> information)
+        {
+            Informing?.Invoke();
+            _inner.Information(scores, information);
+        }
+
+        public double LossSum(ReadOnlySpan<double> scores, ReadOnlySpan<double> labels) => _inner.LossSum(scores, labels);
+
+        public double DevianceSum(ReadOnlySpan<double> scores, ReadOnlySpan<double> labels) => _inner.DevianceSum(scores, labels);
+
+        public void Means(ReadOnlySpan<double> scores, Span<double> means)
+        {
+            if (scores.Length > 1)      // one: whether the link inverts it
+                Measuring?.Invoke();
+            _inner.Means(scores, means);
+        }
+
+        public void Start(ReadOnlySpan<double> labels, ReadOnlySpan<double> weights, Span<double> start) => _inner.Start(labels, weights, start);
+    }
+}

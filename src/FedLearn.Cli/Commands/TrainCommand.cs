@@ -19,7 +19,7 @@ internal static class TrainCommand
               fedlearn train --config job.json
               fedlearn train --config job.json --model models --report report.json --html report.html
               fedlearn train --config job.json --in-process --json
-              fedlearn train --config job.json --cross-validate 5 --grid "model.l2=0.1,0.01,0.001;training.stepSize=0.5,1" --html tuning.html
+              fedlearn train --config job.json --cross-validate 5 --grid "model.l2=0.1,0.01,0.001;model.l1=0,0.001" --html tuning.html
             """, static command =>
     {
         Option<string> config = CommonOptions.Config("Run file (JSON with comments).");

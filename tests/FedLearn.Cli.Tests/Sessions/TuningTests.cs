@@ -339,5 +339,9 @@ public class TuningTests
     {
         ToolRun run = await ToolRun.Of("train", "--help");
         Assert.All((string[])["--cross-validate", "--grid", "--metric", "a private job reports the table"], text => Assert.Contains(text, run.Output, StringComparison.Ordinal));
+        // What it shows runs on an ordinary job.
+        using var scene = new Scene();
+        (JsonObject report, _) = await TuneAsync(scene.Job(), "--grid", run.Output.Split("--grid \"")[1].Split('"')[0]);
+        Assert.All(report["tuning"]!["candidates"]!.AsArray(), c => Assert.Equal("ok", (string)c!["status"]!));
     }
 }

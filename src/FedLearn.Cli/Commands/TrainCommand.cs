@@ -53,8 +53,8 @@ internal static class TrainCommand
                 ? (tuning = new TuningRunner(run.As<GlmRunFile>("--cross-validate"), new TuningRequest(parsed.GetValue(folds), parsed.GetValue(metric), parsed.GetValue(grid)), parsed.GetValue(inProcess), terminal, cancellationToken))
                     .RunAsync(parsed.GetValue(model))
                 : SessionVerb.SessionAsync(new SessionOrder(run, "train", parsed.GetValue(model), null) { KeepsRuns = true, Fresh = parsed.GetValue(fresh) }, parsed.GetValue(inProcess), terminal, cancellationToken)).ConfigureAwait(false);
-            // The table is written all the same; a script that goes on with the model must not.
-            return tuning?.NoModel is { } missing ? throw missing : code;
+            // The table is written all the same; a script that goes on with it, or with the model, must not.
+            return tuning?.Failure is { } failure ? throw failure : code;
         });
     });
 }

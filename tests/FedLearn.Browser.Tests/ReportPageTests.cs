@@ -2,6 +2,7 @@ using System.Globalization;
 using System.Text.Json.Nodes;
 using System.Text.RegularExpressions;
 using FedLearn.Cli;
+using FedLearn.Cli.Output;
 using FedLearn.Cli.Report;
 using FedLearn.Tests.Shared;
 
@@ -160,6 +161,36 @@ public sealed partial class ReportPageTests(Browser browser) : IClassFixture<Bro
             "the loss grew in round 12", "are (1, 1E-05)-differentially private", "2.5 at 1E-05", "8 at 1E-05", ".NET 10.0.1", "Debian 12", "0.1.0", "chosen", "hosted by bank"])
             Assert.Contains(shown, text, StringComparison.Ordinal);
         Assert.Equal(["1400", "200"], (await open.Page.Locator(".confusion").First.Locator("tbody tr").First.Locator(".shade").AllInnerTextsAsync()).Select(c => Digits().Replace(c.Split('\n')[0], "")));
+    }
+
+    /// <summary>A colour and a place in the legend for each, and the same split in the figures.</summary>
+    [Theory]
+    [InlineData(1280, 6)]
+    [InlineData(1280, 16)]
+    [InlineData(390, 6)]
+    [InlineData(390, 16)]
+    public async Task Page_ManyKindsOfMessages_AreTheLargestAndOther(int width, int kinds)
+    {
+        JsonObject report = Reports.Plain();
+        string[] names = [.. Enumerable.Range(0, kinds).Select(i => $"messages of a rather long name, kind {i}")];
+        // Both parties send all of them: kind 0 the least, the last one the most.
+        foreach (JsonNode? party in report["parties"]!.AsArray())
+            party!["releases"] = new JsonArray([.. names.Select((name, i) => (JsonNode)new JsonObject { ["name"] = name, ["protection"] = "none", ["count"] = 1, ["bytes"] = 1000L * (i + 1) })]);
+        await using OpenPage open = await browser.OpenAsync(HtmlReport.Of([report]), width, name: $"report-{kinds}-kinds-{width}");
+        await open.KeepAsync();
+        await AssertSoundAsync(open, ["bytes", "time"]);
+        string[] largest = [.. names.Reverse().Take(kinds > 6 ? 5 : 6)], labels = [.. largest, .. kinds > 6 ? [$"other ({kinds - 5} kinds)"] : Array.Empty<string>()];
+        double[] bytes = [.. Enumerable.Range(0, largest.Length).Select(i => 1000.0 * (kinds - i)), .. kinds > 6 ? [500.0 * (kinds - 5) * (kinds - 4)] : Array.Empty<double>()];
+        const string Drawn = "Chart.getChart(document.querySelector('figure[data-chart=bytes] canvas'))";
+        Assert.Equal(labels, await open.Page.EvaluateAsync<string[]>($"() => {Drawn}.data.datasets.map(d => d.label)"));
+        Assert.Equal(bytes, await open.Page.EvaluateAsync<double[]>($"() => {Drawn}.data.datasets.map(d => d.data[1])"));
+        Assert.Equal(labels.Length, (await open.Page.EvaluateAsync<string[]>($"() => {Drawn}.data.datasets.map(d => d.backgroundColor)")).Distinct().Count());
+        // The legend is drawn whole, and leaves the bars room.
+        Assert.All(await open.Page.EvaluateAsync<bool[]>($"() => [{Drawn}.legend.legendHitBoxes.every(b => b.top + b.height <= {Drawn}.height && b.left + b.width <= {Drawn}.width), {Drawn}.chartArea.height >= 60]"), Assert.True);
+        await open.Page.Locator("figure[data-chart=bytes] summary").ClickAsync();
+        Microsoft.Playwright.ILocator table = open.Page.Locator("figure[data-chart=bytes] table").First;
+        Assert.Equal(["party", .. labels], await table.Locator("th").AllInnerTextsAsync());
+        Assert.Equal(["telco", .. bytes.Select(b => ReportWriter.Bytes((long)b))], await table.Locator("tbody tr").Last.Locator("td").AllInnerTextsAsync());
     }
 
     [Fact]

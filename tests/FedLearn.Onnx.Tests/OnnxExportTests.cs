@@ -57,6 +57,26 @@ public sealed class OnnxExportTests : IDisposable
                 Assert.InRange(LargestError(RandomModel(new Random(5), table, Scaling.None, rows, constant, 1, intercepts: true), table), 0, 1e-12);
     }
 
+    [Theory]
+    [InlineData(RowBound.None)]
+    [InlineData(RowBound.Clip)]
+    [InlineData(RowBound.Normalize)]
+    public void Save_RangesFromMinusOneToOneAndCellsOutside_ScoresAsTheModelOnDenseAndSparseRows(RowBound rows)
+    {
+        const int Rows = 40, Columns = 3;
+        var random = new Random(11);
+        var schema = TableSchema.Create([.. Enumerable.Range(0, Columns).Select(j => Field.Numeric($"x{j}", -1, 1))]);
+        var values = new DenseMatrix(Rows, Columns, [.. Enumerable.Range(0, Rows * Columns).Select(_ => (100 * random.NextDouble()) - 50)]);
+        string[] ids = [.. Enumerable.Range(0, Rows).Select(i => $"r{i}")];
+        Table dense = Table.FromMatrix(ids, schema.FeatureNames, values, schema: schema);
+        Table sparse = Table.FromSparse(ids, schema.FeatureNames, new SparseMatrix(Rows, Columns, [.. Enumerable.Range(0, Rows + 1).Select(i => i * Columns)],
+            [.. Enumerable.Range(0, Rows * Columns).Select(k => k % Columns)], [.. values.Values]), schema: schema);
+        GlmModel model = RandomModel(random, dense, Scaling.Declared, rows, constant: true, 1, intercepts: true);
+        Assert.InRange(LargestError(model, dense), 0, 1e-9);
+        int[] all = [.. Enumerable.Range(0, Rows)];
+        Assert.All(model.Score(dense, all).Zip(model.Score(sparse, all)), scores => Assert.Equal(scores.First, scores.Second, 1e-12));
+    }
+
     [Fact]
     public void Save_NoRows_GivesNoScores()
     {

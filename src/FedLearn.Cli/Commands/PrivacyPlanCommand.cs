@@ -173,8 +173,8 @@ internal static class PrivacyPlanCommand
     private static (int Train, int Test) Lines(string path) => Counted(path, () =>
     {
         using CsvReader reader = CsvFile.Open(path, CsvDialect.OfFirstLine(path));
-        int split = CsvFile.Find(CsvFile.Header(reader, path), "split", path), train = 0, test = 0;
-        while (CsvFile.Next(reader, path))
+        int split = CsvFile.Find(CsvFile.Header(reader, path, null), "split", path, null), train = 0, test = 0;
+        while (CsvFile.Next(reader, path, null))
             if (reader.GetSpan(split).SequenceEqual("train"u8))
                 train++;
             else

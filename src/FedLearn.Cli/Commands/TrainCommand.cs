@@ -19,7 +19,7 @@ internal static class TrainCommand
               fedlearn train --config job.json
               fedlearn train --config job.json --model models --report report.json --html report.html
               fedlearn train --config job.json --in-process --json
-              fedlearn train --config job.json --cross-validate 5 --grid "model.l2=0.1,0.01,0.001;training.stepSize=0.5,1" --html tuning.html
+              fedlearn train --config job.json --cross-validate 5 --grid "model.l2=0.1,0.01,0.001;model.l1=0,0.001" --html tuning.html
             """, static command =>
     {
         Option<string> config = CommonOptions.Config("Run file (JSON with comments).");
@@ -53,8 +53,8 @@ internal static class TrainCommand
                 ? (tuning = new TuningRunner(run.As<GlmRunFile>("--cross-validate"), new TuningRequest(parsed.GetValue(folds), parsed.GetValue(metric), parsed.GetValue(grid)), parsed.GetValue(inProcess), terminal, cancellationToken))
                     .RunAsync(parsed.GetValue(model))
                 : SessionVerb.SessionAsync(new SessionOrder(run, "train", parsed.GetValue(model), null) { KeepsRuns = true, Fresh = parsed.GetValue(fresh) }, parsed.GetValue(inProcess), terminal, cancellationToken)).ConfigureAwait(false);
-            // The table is written all the same; a script that goes on with the model must not.
-            return tuning?.NoModel is { } missing ? throw missing : code;
+            // The table is written all the same; a script that goes on with it, or with the model, must not.
+            return tuning?.Failure is { } failure ? throw failure : code;
         });
     });
 }

@@ -57,9 +57,21 @@ internal static class PartiesSection
         string table = Html.Table("Messages", ["from", "to", "message", "protection", "messages", "bytes"], rows, "messages");
         string totals = Html.Table("Bytes on the wire", ["party", "messages sent", "bytes sent", "bytes received"], parties.Select(p => (Cell[])[Cell.Text(Name(p)),
             Cell.Number(Figures.Count(p["messagesSent"])), Cell.Number(Figures.Bytes((long)p["bytesSent"]!)), Cell.Number(Figures.Bytes(p["bytesReceived"]))]));
-        bool split = releases.Any(r => r.Release["bytes"] is not null);
-        string chart = Html.Chart("bytes", index, split ? "Bytes sent, by message" : "Bytes sent and received", totals, rows: parties.Length);
+        (string Kind, string[] Names)[] kinds = Kinds(releases.Where(r => r.Release["bytes"] is not null).Select(r => ((string)r.Release["name"]!, (long)r.Release["bytes"]!)));
+        string split = kinds.Length == 0 ? "" : Html.Table("Bytes sent, by message", ["party", .. kinds.Select(k => k.Kind)], parties.Select(p => (Cell[])[Cell.Text(Name(p)),
+            .. kinds.Select(k => Cell.Number(ReportWriter.Bytes(p["releases"]!.AsArray().Where(r => k.Names.Contains((string)r!["name"]!)).Sum(r => (long?)r!["bytes"] ?? 0))))]));
+        // The legend of many kinds needs room beside the bars.
+        string chart = Html.Chart("bytes", index, kinds.Length > 0 ? "Bytes sent, by message" : "Bytes sent and received", split + totals, rows: parties.Length + (kinds.Length / 2));
         return $"<h3>Messages</h3>\n{Html.Paragraph("Everything that left a party, by name.", "note")}{table}<div class=\"charts\">\n{chart}{Time(document, index)}</div>\n";
+    }
+
+    // As report.js has them: the largest kinds of messages by themselves, and the rest as one, so that each has a colour of its own.
+    private static (string Kind, string[] Names)[] Kinds(IEnumerable<(string Name, long Bytes)> sent)
+    {
+        const int Colours = 6;
+        string[] names = [.. sent.GroupBy(s => s.Name).OrderByDescending(g => g.Sum(s => s.Bytes)).Select(g => g.Key)];
+        int own = names.Length > Colours ? Colours - 1 : names.Length;
+        return [.. names.Take(own).Select(name => (name, (string[])[name])), .. own < names.Length ? [($"other ({names.Length - own} kinds)", names[own..])] : Array.Empty<(string, string[])>()];
     }
 
     /// <summary>The parties themselves.</summary>

@@ -4,7 +4,8 @@
     const reports = JSON.parse(document.getElementById("reports").textContent);
     const figures = [...document.querySelectorAll("figure[data-chart]")];
     const colour = name => getComputedStyle(document.documentElement).getPropertyValue("--" + name).trim();
-    const series = index => colour("c" + (index % 6 + 1));
+    const colours = 6;
+    const series = index => colour("c" + (index % colours + 1));
     const finite = value => typeof value === "number" && Number.isFinite(value) ? value : null;
     const points = (xs, ys) => xs.map((x, i) => ({ x, y: finite(ys[i]) }));
     const short = text => text.length > 26 ? text.slice(0, 25) + "\u2026" : text;
@@ -112,9 +113,14 @@
         },
         bytes: report => {
             const parties = report.parties, names = [...new Set(parties.flatMap(p => p.releases.filter(r => finite(r.bytes) !== null).map(r => r.name)))];
-            const sum = (party, name) => party.releases.filter(r => r.name === name).reduce((total, r) => total + (finite(r.bytes) ?? 0), 0);
+            const sum = (party, some) => party.releases.filter(r => some.includes(r.name)).reduce((total, r) => total + (finite(r.bytes) ?? 0), 0);
+            const all = name => parties.reduce((total, p) => total + sum(p, [name]), 0);
+            // The split of the figures below, PartiesSection.Kinds: as many kinds as there are colours.
+            const sorted = [...names].sort((a, b) => all(b) - all(a)), own = sorted.length > colours ? sorted.slice(0, colours - 1) : sorted;
+            const kinds = [...own.map((name, i) => ({ label: name, names: [name], colour: series(i) })),
+                ...own.length < sorted.length ? [{ label: `other (${sorted.length - own.length} kinds)`, names: sorted.slice(own.length), colour: colour("second") }] : []];
             const datasets = names.length > 0
-                ? names.map((name, i) => ({ label: name, data: parties.map(p => sum(p, name)), backgroundColor: series(i), maxBarThickness: 28 }))
+                ? kinds.map(kind => ({ label: kind.label, data: parties.map(p => sum(p, kind.names)), backgroundColor: kind.colour, maxBarThickness: 28 }))
                 : [["bytesSent", "Sent"], ["bytesReceived", "Received"]].map(([key, label], i) => ({ label, data: parties.map(p => finite(p[key])), backgroundColor: i === 0 ? colour("c1") : colour("second"), maxBarThickness: 20 }));
             return bars(parties.map(p => p.name), datasets, "", bytes, names.length > 0);
         },

@@ -1,9 +1,8 @@
-using FedLearn.Data;
 using FedLearn.Diagnostics;
 
 namespace FedLearn.Cli.RunFiles;
 
-/// <summary>A grid of settings as the command line has it: <c>model.l2=0.1,0.01;training.stepSize=0.5,1</c>.</summary>
+/// <summary>A grid of settings as the command line has it: <c>model.l2=0.1,0.01;model.l1=0,0.001</c>.</summary>
 internal static class SettingGrid
 {
     /// <summary>Most candidates of one grid.</summary>
@@ -31,9 +30,9 @@ internal static class SettingGrid
             string[] sides = part.Split('=', StringSplitOptions.TrimEntries);
             string[] values = sides.Length == 2 ? sides[1].Split(',', StringSplitOptions.TrimEntries) : [];
             if (values.Length == 0 || values.Contains("") || !seen.Add(sides[0]))
-                throw Refused(TuningErrors.NoGrid, "it is not keys with values, each key once.", "Write KEY=VALUE,VALUE;KEY=VALUE, such as \"model.l2=0.1,0.01;training.stepSize=0.5,1\".");
+                throw Refused(TuningErrors.NoGrid, "it is not keys with values, each key once.", "Write KEY=VALUE,VALUE;KEY=VALUE, such as \"model.l2=0.1,0.01;model.l1=0,0.001\".");
             if (!Keys.Contains(sides[0]))
-                throw Refused(TuningErrors.UnknownGridKey, $"'{sides[0]}' is no key that a grid may have.", $"Did you mean '{Spelling.Nearest(sides[0], Keys)}'?");
+                throw Refused(TuningErrors.UnknownGridKey, $"'{sides[0]}' is no key that a grid may have.", RunFileKeys.Meant(sides[0], Keys) is { } meant ? $"Did you mean '{meant}'?" : $"It may have {string.Join(", ", Keys)}.");
             if ((long)candidates.Count * values.Length > MostCandidates)
                 throw Refused(TuningErrors.GridTooLarge, $"it has more than {MostCandidates} combinations.", "Try fewer values; each candidate is trained once for every fold.");
             candidates = [.. candidates.SelectMany(c => values.Select(value => (IReadOnlyList<RunFileSetting>)[.. c, new RunFileSetting(sides[0], value) { Option = Option }]))];

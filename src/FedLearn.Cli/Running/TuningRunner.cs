@@ -42,12 +42,26 @@ internal sealed class TuningRunner(GlmRunFile run, TuningRequest request, bool i
         // Not for the model at the end, whose report has the memory of its own training.
         using WorkerPool workers = new();
         _workers = workers;
-        IReadOnlyList<GlmCandidateResult> results = await GlmTuner.ScoreAsync(candidates.Length, request.Folds, metric,
-            (candidate, fold) => candidates[candidate] is { Error: { } error } ? throw error : ScoreAsync(candidates[candidate].Run!.On(fold), metric), this).ConfigureAwait(false);
-        // One error that all have says more than a table of it. A figure that some folds lack is no such error: the others' were paid for.
-        if (results.All(r => r.Error is not null && r.Error.Id != GlmErrors.MetricUndefined))
-            throw results[0].Error!;
-        int? chosen = GlmTuner.Choose(run.Job, results, metric);
+        IReadOnlyList<GlmCandidateResult> results;
+        try
+        {
+            results = await GlmTuner.ScoreAsync(candidates.Length, request.Folds, metric,
+                (candidate, fold) => candidates[candidate] is { Error: { } error } ? throw error : ScoreAsync(candidates[candidate].Run!.On(fold), metric), this, () => _totals is not null).ConfigureAwait(false);
+            // One error that all have says more than a table of it, unless runs ended that were paid for. A figure that some folds lack is no such error.
+            if (results.All(r => r.Error is not null && r.Error.Id != GlmErrors.MetricUndefined))
+                Failure = results[0].Error;
+            if (Failure is not null && _totals is null)
+                throw Failure;
+        }
+        catch (FedLearnException) when (_totals is null)
+        {
+            TellCost();
+            throw;
+        }
+
+        FedLearnException? end = results.FirstOrDefault(r => r.Error is { } error && !GlmTuner.IsOfCandidate(error.Id))?.Error;
+        Failure = end ?? Failure;
+        int? chosen = end is null ? GlmTuner.Choose(run.Job, results, metric) : null;
         var tuning = new GlmTuning
         {
             Folds = request.Folds,
@@ -58,7 +72,7 @@ internal sealed class TuningRunner(GlmRunFile run, TuningRequest request, bool i
             Warnings = [.. GlmTuner.Warnings(run.Job), .. _notes, .. Undefined(results, metric, chosen)],
         };
         if (model is not null && chosen is null)
-            NoModel = results.First(r => r.Error?.Id == GlmErrors.MetricUndefined).Error;
+            Failure ??= results.First(r => r.Error?.Id == GlmErrors.MetricUndefined).Error;
         JsonObject document = chosen is { } best ? PartyDocument.Merge(await SessionAsync(new SessionOrder(candidates[best].Run!, "train", model, null)).ConfigureAwait(false), 0)
             : _totals!.Document(run, tuning, party => Caveats(Parties.First(p => p.Name == party)));
         document["tuning"] = TuningDocument.Of(tuning, _grid);
@@ -67,8 +81,8 @@ internal sealed class TuningRunner(GlmRunFile run, TuningRequest request, bool i
         return ReadBack(document);
     }
 
-    /// <summary>Why a model that was asked for was not trained, once <see cref="RunAsync"/> has ended; null where it was, or none was asked for.</summary>
-    public FedLearnException? NoModel { get; private set; }
+    /// <summary>Why no candidate was scored, not all of them were, or a model that was asked for was not trained, once <see cref="RunAsync"/> has ended and the report of the runs is written; null where all went well.</summary>
+    public FedLearnException? Failure { get; private set; }
 
     /// <inheritdoc />
     public void Report(GlmTuningProgress value)
@@ -156,6 +170,20 @@ internal sealed class TuningRunner(GlmRunFile run, TuningRequest request, bool i
 
     private GlmTuningCost Cost(GlmRunFileParty party) => GlmTasks.Ledger(run, party) is { } ledger
         ? GlmTuningCost.Of(ledger, party.Name, _runs[party.Name], DeltaOf(party.Name)) : new(party.Name, 0, PrivacyTotal.Zero, DeltaOf(party.Name), 0);
+
+    /// <summary>Tells what a tuning has cost of which no run ended, so that there is no report to say it.</summary>
+    private void TellCost()
+    {
+        try
+        {
+            foreach (GlmTuningCost cost in _isPrivate ? Parties.Select(Cost).Where(c => c.Total != PrivacyTotal.Zero) : [])
+                terminal.Log(string.Create(CultureInfo.InvariantCulture, $"no run of the tuning ended; those that were begun cost '{cost.Party}' epsilon {cost.Total.Epsilon(cost.Delta):G4} at delta {cost.Delta:G4}"));
+        }
+        catch (FedLearnException)
+        {
+            // The error that ended the tuning says more.
+        }
+    }
 
     // What runs of the tuning told is in its own claims.
     private IReadOnlyList<string>? Caveats(GlmRunFileParty party)

@@ -34,7 +34,10 @@ internal static class CsvFile
     }
 
     /// <summary>Column names with their positions.</summary>
-    internal static Dictionary<string, int> Header(CsvReader reader, string path, CsvDialect? dialect = null)
+    /// <param name="reader">At the start.</param>
+    /// <param name="path">The file.</param>
+    /// <param name="dialect">As in <see cref="Open"/>; what it is not told, remedies say wrongly.</param>
+    internal static Dictionary<string, int> Header(CsvReader reader, string path, CsvDialect? dialect)
     {
         try
         {
@@ -77,7 +80,7 @@ internal static class CsvFile
         return header;
     }
 
-    internal static int Find(Dictionary<string, int> header, string name, string path, CsvDialect? dialect = null)
+    internal static int Find(Dictionary<string, int> header, string name, string path, CsvDialect? dialect)
     {
         if (header.TryGetValue(name, out int index))
             return index;
@@ -141,7 +144,7 @@ internal static class CsvFile
     internal static BadInputException Compressed(string path) => DataErrors.Bad(DataErrors.MalformedCsv, path, "the file is compressed (gzip).", "Decompress it, and name the result.");
 
     /// <summary>Moves to the next row. Lines without anything but white space are passed over.</summary>
-    internal static bool Next(CsvReader reader, string path, CsvDialect? dialect = null)
+    internal static bool Next(CsvReader reader, string path, CsvDialect? dialect)
     {
         while (Guarded(path, reader, static reader => reader.Read()))
         {

@@ -42,7 +42,7 @@ internal static class CsvTable
             ? TableSchema.Create([.. others.Select(name => Field.Numeric(name))], idNames, labelName, path)
             : TableSchema.Create(schema.Fields, idNames, labelName, source.Schema ?? path);     // refuses a field that is the id or the label
         RefuseTwoUses(schema, reserved, source.Schema ?? path);
-        CsvColumn[] columns = [.. Columns(schema, header, path)];
+        CsvColumn[] columns = [.. Columns(schema, header, path, dialect)];
         string[] ignored = [.. others.Except(columns.Select(column => column.Name), StringComparer.Ordinal)];
 
         int width = schema.FeatureNames.Count;
@@ -152,7 +152,7 @@ internal static class CsvTable
         }
     }
 
-    private static IEnumerable<CsvColumn> Columns(TableSchema schema, Dictionary<string, int> header, string path)
+    private static IEnumerable<CsvColumn> Columns(TableSchema schema, Dictionary<string, int> header, string path, CsvDialect dialect)
     {
         int feature = 0;
         foreach (Field field in schema.Fields)
@@ -160,13 +160,13 @@ internal static class CsvTable
             if (field.Kind == FieldKind.OneHot)
             {
                 foreach (string name in field.Columns)
-                    yield return new CsvColumn(name, CsvFile.Find(header, name, path), feature++, field.Kind, [], null);
+                    yield return new CsvColumn(name, CsvFile.Find(header, name, path, dialect), feature++, field.Kind, [], null);
             }
             else
             {
                 byte[][] values = [.. field.Values.Select(StrictUtf8.GetBytes)];
                 double? missing = field.MissingValue is { } value ? field.Values.ToList().IndexOf(value) : field.MissingNumber;
-                yield return new CsvColumn(field.Name, CsvFile.Find(header, field.Name, path), feature, field.Kind, values, missing);
+                yield return new CsvColumn(field.Name, CsvFile.Find(header, field.Name, path, dialect), feature, field.Kind, values, missing);
                 feature += Math.Max(1, values.Length);
             }
         }

@@ -37,7 +37,8 @@ public sealed partial class FeatureMap
         _centers = [.. state.Columns.Select(column => column.Center)];
         _widths = [.. state.Columns.Select(column => column.Width)];
         _clipped = [.. Enumerable.Range(0, state.Columns.Count).Where(j => state.Columns[j].Clip)];
-        _scales = _centers.Any(center => center != 0) || _widths.Any(width => width != 1);
+        // A declared range of exactly [-1, 1] moves no cell inside of it, and still bounds those outside.
+        _scales = _clipped.Length > 0 || _centers.Any(center => center != 0) || _widths.Any(width => width != 1);
         IEnumerable<string> names = state.Columns.Select(column => column.Name);
         FeatureNames = [.. state.Constant ? names.Append(ConstantName) : names];
     }

@@ -79,11 +79,11 @@ public static class RowSplit
         if (path is null)
             throw Illegal("the rule is a file, and none is named.");
         using CsvReader reader = CsvFile.Open(path, CsvDialect.OfFirstLine(path));
-        Dictionary<string, int> header = CsvFile.Header(reader, path);
-        int[] idIndices = [.. idColumns.Select(name => CsvFile.Find(header, name, path))];
-        int splitIndex = CsvFile.Find(header, "split", path);
+        Dictionary<string, int> header = CsvFile.Header(reader, path, null);
+        int[] idIndices = [.. idColumns.Select(name => CsvFile.Find(header, name, path, null))];
+        int splitIndex = CsvFile.Find(header, "split", path, null);
         var split = new Dictionary<string, bool>(StringComparer.Ordinal);
-        while (CsvFile.Next(reader, path))
+        while (CsvFile.Next(reader, path, null))
         {
             string id = RowIds.Normalize(CsvFile.Id(reader, idIndices, path));
             if (id.Length == 0)

@@ -27,7 +27,7 @@ public sealed partial class GlmTrainer
         BatchLayout layout = _plan.Layout(rows.Train.Length);
         var zeros = new List<string>();
         FeatureMap map = _input.WarmStart is { } earlier && _plan.Job.Training.WarmStart ? earlier.Features
-            : Fit(rows.Train, zeros);
+            : Fit(rows, zeros);
         GlmTraffic.CheckLengths((long)rows.Train.Length + rows.Test.Length + rows.HeldOut.Length, map.FeatureNames.Count, _plan.Family.Outputs);
         FeatureRows features = map.TransformRows(_input.Table, rows.Train);
         CheckRowNorms(features);
@@ -170,11 +170,17 @@ public sealed partial class GlmTrainer
 
     /// <summary>Fits the feature map. A rare category may be in no training row, and any rare column constant in a fold and nowhere else, which must not end the training: its weight
     /// is then 0. A numeric column that is constant in all training rows is a mistake. Not in a private mode, whose features may depend on rows by the constants of scaling alone.</summary>
-    private FeatureMap Fit(int[] train, List<string> zeros)
+    private FeatureMap Fit(RunRows rows, List<string> zeros)
     {
         CrossValidationFold? fold = _plan.Job.Fold;
-        return FeatureMap.Fit(_input.Table, train, _plan.PreprocessingOptions, _plan.Constant, "the training rows" + (fold is null ? "" : $" of {FoldName(fold)}"), zeros,
+        FeatureMap Of(int[] train, string named, List<string>? zeros) => FeatureMap.Fit(_input.Table, train, _plan.PreprocessingOptions, _plan.Constant, "the training rows" + named, zeros,
             field => _plan.Mode == PrivacyMode.None && (fold is not null || field.Kind != FieldKind.Numeric));
+        FeatureMap map = Of(rows.Train, fold is null ? "" : $" of {FoldName(fold)}", zeros);
+        // A candidate's first run refuses for its later ones, before any of them is paid for.
+        if (fold is { Index: 0 } && _plan.Mode != PrivacyMode.None && map.DependsOnData)
+            foreach ((int index, int[] train) in FoldRows.TrainOfAll(_plan.Job, _input.Table.Ids, rows.Undivided).Index().Skip(1))
+                Of(HeldOutRows.Of(_plan.Job, _input.Table.Ids, train).Train, $" of {FoldName(fold with { Index = index })}", null);
+        return map;
     }
 
     // Figures follow from rows.
@@ -201,12 +207,13 @@ public sealed partial class GlmTrainer
 
     /// <summary>The rows of a run.</summary>
     /// <param name="Aligned">The common rows.</param>
+    /// <param name="Undivided">Training rows of the job, of which a run of a cross-validation trains on some and tests on the others.</param>
     /// <param name="Train">Rows that are trained on.</param>
     /// <param name="Test">Rows that are evaluated.</param>
     /// <param name="HeldOut">Rows that early stopping looks at.</param>
     /// <param name="SplitFingerprint">Which of the common rows are test rows.</param>
     /// <param name="ToldClasses">Number of classes where the job declares none; null elsewhere.</param>
-    private sealed record RunRows(AlignedRows Aligned, int[] Train, int[] Test, int[] HeldOut, ulong SplitFingerprint, int? ToldClasses);
+    private sealed record RunRows(AlignedRows Aligned, int[] Undivided, int[] Train, int[] Test, int[] HeldOut, ulong SplitFingerprint, int? ToldClasses);
 
     private async Task<RunRows> FindRowsAsync(SessionAgreement agreement, IReadOnlyList<IPartyChannel> channels, GlmRunStart? start, SessionTelemetry telemetry, CancellationToken cancellationToken)
     {
@@ -222,6 +229,7 @@ public sealed partial class GlmTrainer
         int[] trainRows = [.. common.Where((_, i) => !test[i])], testRows = [.. common.Where((_, i) => test[i])];
         if (trainRows.Length == 0)
             throw new BadInputException(GlmErrors.TooFewTrainingRows, "split", "no common row is a training row.", "Check the split.");
+        int[] undivided = trainRows;
         (trainRows, testRows) = FoldRows.Of(job, _input.Table.Ids, trainRows, testRows);
         (trainRows, int[] heldOut) = HeldOutRows.Of(job, _input.Table.Ids, trainRows);
         int? told = null;
@@ -231,7 +239,7 @@ public sealed partial class GlmTrainer
             _plan = GlmPlan.Create(job with { Model = job.Model with { Family = GlmFamilies.Multinomial(told.Value) } });
         }
 
-        return new RunRows(aligned, trainRows, testRows, heldOut, RowSplit.Fingerprint48(test), told);
+        return new RunRows(aligned, undivided, trainRows, testRows, heldOut, RowSplit.Fingerprint48(test), told);
     }
 
     /// <summary>Refuses messages that are too large while nothing is lost by it.</summary>

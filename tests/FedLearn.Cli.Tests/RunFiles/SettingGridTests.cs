@@ -31,7 +31,14 @@ public class SettingGridTests
 
     [Fact]
     public void Read_UnknownKey_NamesTheNearest() =>
-        Assert.Contains("'training.stepSize'", Assert.Throws<ConfigurationException>(() => SettingGrid.Read("training.stepsize=1")).Remedy, StringComparison.Ordinal);
+        Assert.Contains("Did you mean 'training.stepSize'?", Assert.Throws<ConfigurationException>(() => SettingGrid.Read("training.stepsize=1")).Remedy, StringComparison.Ordinal);
+
+    /// <summary>The nearest of keys that are all far from it, <c>training.epochs</c> here, was not meant.</summary>
+    [Theory]
+    [InlineData("privacy.epsilon=1,2")]
+    [InlineData("l2=1,2")]
+    public void Read_KeyThatIsLikeNone_NamesThemAll(string grid) =>
+        Assert.Equal($"It may have {string.Join(", ", SettingGrid.Keys)}.", Assert.Throws<ConfigurationException>(() => SettingGrid.Read(grid)).Remedy);
 
     [Fact]
     public void Read_HundredCandidates_AreTheMost()

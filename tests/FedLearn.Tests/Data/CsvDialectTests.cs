@@ -91,6 +91,17 @@ public sealed class CsvDialectTests : IDisposable
     }
 
     [Theory]
+    [InlineData(';', "numeric\"", "semicolons")]
+    [InlineData('|', "one-hot\", \"columns\": [\"b\", \"c\"]", "vertical bars")]
+    [InlineData(',', "category\", \"values\": [\"u\", \"v\"]", "commas")]
+    public void Load_ColumnOfTheSchemaMissing_RemedyNamesTheSeparatorOfTheFile(char separator, string type, string named)
+    {
+        string schema = $$"""{ "id": "id", "fields": [{ "name": "kind", "type": "{{type}} }] }""", csv = $"id{separator}a\nx{separator}1\n";
+        BadInputException error = ErrorAssert.Throws<BadInputException>(DataErrors.ColumnMissing, "t.csv", null, () => Load(csv, separator, '.', schema, needLabel: false));
+        Assert.Contains($"cells are separated by {named}.", error.Remedy, StringComparison.Ordinal);
+    }
+
+    [Theory]
     [InlineData(',', ',')]
     [InlineData(':', '.')]
     [InlineData(';', ';')]

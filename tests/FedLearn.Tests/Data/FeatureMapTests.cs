@@ -42,6 +42,73 @@ public sealed class FeatureMapTests
     }
 
     [Fact]
+    public void Declared_EveryRangeIsTheUnitInterval_ClipsInEveryStorage()
+    {
+        TableSchema schema = TableSchema.Create([Field.Numeric("a", -1, 1), new Field("sex", FieldKind.OneHot, null, null, ["f", "m"], [])]);
+        Table table = TableOf(schema, [50, 1, 0], [-1.5, 0, 1], [0.25, 0, 0]);
+        var map = FeatureMap.Fit(table, [], Options(Scaling.Declared), constant: false);
+        double[] expected = [1, 1, 0, -1, 0, 1, 0.25, 0, 0];
+        Assert.Equal(expected, map.Transform(table, All(table)).Values);
+        Assert.Equal(expected, FeatureMap.FromJson(map.ToJson(), "model").Transform(table, All(table)).Values);
+        foreach (Table other in (Table[])[table, table.With(FeatureStorage.Float32), Sparse(table)])
+            Assert.Equal(expected, Cells(map.TransformRows(other, All(other))));
+    }
+
+    private static Table Sparse(Table dense)
+    {
+        DenseMatrix cells = dense.Values;
+        return Table.FromSparse(dense.Ids, dense.Schema.FeatureNames, new SparseMatrix(cells.Rows, cells.Columns, [.. Enumerable.Range(0, cells.Rows + 1).Select(i => i * cells.Columns)],
+            [.. Enumerable.Range(0, cells.Values.Length).Select(k => k % cells.Columns)], [.. cells.Values]), schema: dense.Schema);
+    }
+
+    private static double[] Cells(FeatureRows rows)
+    {
+        double[] cells = new double[rows.Rows * rows.Columns];
+        for (int i = 0; i < rows.Rows; i++)
+            rows.CopyRow(i, cells.AsSpan(i * rows.Columns, rows.Columns));
+        return cells;
+    }
+
+    [Fact]
+    public void Declared_RandomSchema_EqualsSlowReferenceInEveryStorage() => Check.QuickThrowOnFailure(Prop.ForAll(ArbMap.Default.ArbFor<int>(), seed =>
+    {
+        var random = new Random(seed);
+        (double Min, double Max)[] ranges = [(-1, 1), (-1, 1), (0, 1), (-3, 3), (17, 97), (-0.5, 1.5)];
+        bool unit = random.Next(2) == 0;                                     // every range [-1, 1]: the map moves no cell inside of them
+        Field[] fields = [.. Enumerable.Range(0, random.Next(1, 6)).Select(j => (Place: j, Range: ranges[unit ? 0 : random.Next(ranges.Length)])).Select(f => random.Next(4) == 0
+            ? new Field($"x{f.Place}", FieldKind.Category, null, null, [], ["a", "b"]) : Field.Numeric($"x{f.Place}", f.Range.Min, f.Range.Max))];
+        TableSchema schema = TableSchema.Create(fields);
+        double Draw(Field field) => field.Min!.Value + (((3 * random.NextDouble()) - 1) * (field.Max!.Value - field.Min.Value));     // a third is below, a third above
+        double[][] values = [.. Enumerable.Range(0, random.Next(1, 12)).Select(_ => fields.SelectMany(field => field.Kind == FieldKind.Numeric ? [Draw(field)] : random.Next(2) == 0 ? new double[] { 1, 0 } : [0, 1]).ToArray())];
+        Table table = TableOf(schema, values);
+        bool constant = random.Next(2) == 0;
+        var bound = (RowBound)random.Next(3);
+        var map = FeatureMap.Fit(table, [], Options(Scaling.Declared, bound, 2), constant);
+        double[] expected = [.. values.SelectMany(row => Bounded([.. SlowDeclared(fields, row)], fields.Length, bound, constant))];
+        Assert.All(map.Transform(table, All(table)).Values.Zip(expected), cell => Assert.Equal(cell.Second, cell.First, 1e-12));
+        Table sparse = Sparse(table), single = table.With(FeatureStorage.Float32);
+        Assert.All(Cells(map.TransformRows(sparse, All(sparse))).Zip(expected), cell => Assert.Equal(cell.Second, cell.First, 1e-12));
+        Assert.All(Cells(map.TransformRows(single, All(single))).Zip(expected), cell => Assert.Equal(cell.Second, cell.First, 1e-12 + (Math.Abs(cell.Second) * Math.Pow(2, -21))));
+    }));
+
+    private static IEnumerable<double> SlowDeclared(Field[] fields, double[] row)
+    {
+        int at = 0;
+        foreach (Field field in fields)
+        {
+            if (field.Kind == FieldKind.Category)
+            {
+                yield return row[at++];
+                yield return row[at++];
+                continue;
+            }
+
+            double value = row[at++], min = field.Min!.Value, max = field.Max!.Value;
+            yield return value < min ? -1 : value > max ? 1 : ((value - min) / (max - min) * 2) - 1;
+        }
+    }
+
+    [Fact]
     public void Transform_MoreCellsThanFitAMatrix_IsRefused()
     {
         Table table = Unranged(new double[32_768]);
@@ -280,7 +347,12 @@ public sealed class FeatureMapTests
             row.Add((values[index][j] - mean) / deviation);
         }
 
-        double length = Math.Sqrt(row.Sum(v => v * v)), limit = Math.Sqrt(width);
+        return Bounded(row, width, bound, constant);
+    }
+
+    private static double[] Bounded(List<double> row, int fields, RowBound bound, bool constant)
+    {
+        double length = Math.Sqrt(row.Sum(v => v * v)), limit = Math.Sqrt(fields);
         if (bound == RowBound.Clip)
             row = [.. row.Select(v => v * Math.Min(1, limit / length) / limit)];
         if (constant)

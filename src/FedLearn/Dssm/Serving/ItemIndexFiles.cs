@@ -57,10 +57,10 @@ public static class ItemIndexFiles
         string? version = null;
         using (CsvReader csv = CsvFile.Open(path))
         {
-            Dictionary<string, int> header = CsvFile.Header(csv, path);
-            int id = CsvFile.Find(header, Id, path), model = CsvFile.Find(header, Model, path), column = header.GetValueOrDefault(BiasColumn, -1);
+            Dictionary<string, int> header = CsvFile.Header(csv, path, null);
+            int id = CsvFile.Find(header, Id, path, null), model = CsvFile.Find(header, Model, path, null), column = header.GetValueOrDefault(BiasColumn, -1);
             var seen = new HashSet<string>(StringComparer.Ordinal);
-            while (CsvFile.Next(csv, path))
+            while (CsvFile.Next(csv, path, null))
             {
                 string item = CsvFile.Text(csv, id, path), own = CsvFile.Text(csv, model, path);
                 if (!seen.Add(item))

@@ -41,14 +41,16 @@ internal static class GlmTuner
     /// <param name="metric">Name of the figure, for errors.</param>
     /// <param name="run">Trains a candidate without a fold; the figure on that fold, null where it is undefined.</param>
     /// <param name="progress">Told before each run; null for nobody.</param>
+    /// <param name="keepsTable">Whether an error that is not one candidate's own ends the table, as that of every candidate from there on; null or false: it is thrown.</param>
     public static async Task<IReadOnlyList<GlmCandidateResult>> ScoreAsync(int candidates, int folds, string metric, Func<int, CrossValidationFold, Task<double?>> run,
-        IProgress<GlmTuningProgress>? progress)
+        IProgress<GlmTuningProgress>? progress, Func<bool>? keepsTable = null)
     {
         var results = new List<GlmCandidateResult>();
+        FedLearnException? end = null;
         for (int candidate = 0; candidate < candidates; candidate++)
         {
             var scores = new List<double>();
-            FedLearnException? error = null;
+            FedLearnException? error = end;
             for (int fold = 0; fold < folds && error is null; fold++)
                 try
                 {
@@ -56,9 +58,10 @@ internal static class GlmTuner
                     double? score = await run(candidate, new(folds, fold)).ConfigureAwait(false);
                     scores.Add(score is { } number && double.IsFinite(number) ? number : double.NaN);
                 }
-                catch (FedLearnException e) when (IsOfCandidate(e.Id))
+                catch (FedLearnException e) when (IsOfCandidate(e.Id) || keepsTable?.Invoke() == true)
                 {
                     error = e;
+                    end = IsOfCandidate(e.Id) ? null : e;
                 }
 
             int[] undefined = [.. Enumerable.Range(0, scores.Count).Where(fold => double.IsNaN(scores[fold]))];

@@ -1,6 +1,7 @@
 using FedLearn.Data;
 using FedLearn.Diagnostics;
 using FedLearn.Glm;
+using FedLearn.Numerics;
 using FedLearn.Privacy;
 using FedLearn.Protocol;
 using FedLearn.Tests.Shared;
@@ -199,6 +200,60 @@ public class TuneTests
             Assert.Single(tuning.Warnings, w => IsPaidAgain(w) && w.Contains($"'{VerticalData.Name(party)}'", StringComparison.Ordinal));
 
         static bool IsPaidAgain(string warning) => warning.Contains("were charged before", StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task TuneAsync_LaterFoldWithoutRows_IsRefusedBeforeAnythingIsCharged()
+    {
+        const int Folds = 40;
+        (GlmJob job, GlmPartyInput[] inputs, InMemoryLedger[] ledgers) = Private(PrivacyMode.HdpVfl, PrivacyUnit.Record);
+        int empty = Enumerable.Range(0, Folds).Except(inputs[0].Table.Ids.Select(id => FoldRowsTests.FoldOf(id, job.Training.Seed, Folds))).First();
+        Assert.NotEqual(0, empty);
+        GlmTuning tuning = await LocalFederation.TuneAsync(Penalties(job, 0.1, 0.5), inputs, new() { Folds = Folds }, cancellationToken: Stop);
+        Assert.All(tuning.Candidates, c =>
+        {
+            Assert.Equal((GlmErrors.NothingHeldOut, $"fold {empty + 1} of {Folds}"), (c.Error!.Id, c.Error.Place));
+            Assert.Empty(c.Scores);
+        });
+        Assert.All(ledgers, ledger => Assert.Empty(ledger.Entries));
+    }
+
+    /// <summary>Each candidate is refused by what its own scaling takes from the rows of all folds.</summary>
+    [Theory]
+    [InlineData(Scaling.Standardize)]
+    [InlineData(Scaling.Rounded)]
+    public async Task TuneAsync_ColumnConstantInALaterFold_IsRefusedBeforeTheCandidateIsCharged(Scaling scaling)
+    {
+        (GlmJob job, GlmPartyInput[] inputs, InMemoryLedger[] ledgers) = Private(PrivacyMode.HdpVfl, PrivacyUnit.Record);
+        Table table = inputs[1].Table;
+        string rare = table.Ids.First(id => FoldRowsTests.FoldOf(id, job.Training.Seed, 3) == 2);
+        inputs[1] = inputs[1] with
+        {
+            Table = Table.FromMatrix(table.Ids, table.Schema.FeatureNames, new DenseMatrix(table.Ids.Count, 2, [.. table.Ids.SelectMany((id, i) => (double[])[table.Values.Row(i)[0], id == rare ? 0.7 : 0.1])])),
+        };
+        GlmJob scaled = job with { Preprocessing = job.Preprocessing! with { Scaling = scaling } };
+        GlmTuning tuning = await LocalFederation.TuneAsync([scaled, job], inputs, new() { Folds = 3 }, cancellationToken: Stop);
+        Assert.Equal(DataErrors.ZeroVariance, tuning.Candidates[0].Error!.Id);
+        Assert.StartsWith("the training rows of fold 3 of 3 have the same value", tuning.Candidates[0].Error!.Cause, StringComparison.Ordinal);
+        Assert.Empty(tuning.Candidates[0].Scores);
+        Assert.Equal(3, tuning.Candidates[1].Scores.Count);
+        Assert.All(ledgers, ledger => Assert.Equal(3, ledger.Entries.Count(e => e.MuSquared > 0)));
+    }
+
+    [Fact]
+    public async Task ScoreAsync_ErrorOfAllCandidates_IsThrownOrEndsTheTable()
+    {
+        var lost = new PeerException("FL4011", "party 'telco'", "it is gone.", "Start it again.");
+        int runs = 0;
+        Task<double?> Run(int candidate, CrossValidationFold fold) => ++runs == 5 ? throw lost : Task.FromResult<double?>(runs);
+        IReadOnlyList<GlmCandidateResult> results = await GlmTuner.ScoreAsync(3, 3, "auc", Run, null, keepsTable: () => runs > 1);
+        Assert.Equal([3, 1, 0], results.Select(r => r.Scores.Count));
+        Assert.Equal([null, lost, lost], results.Select(r => r.Error));
+        Assert.Equal(5, runs);
+        runs = 0;
+        Assert.Same(lost, await Assert.ThrowsAsync<PeerException>(() => GlmTuner.ScoreAsync(3, 3, "auc", Run, null, keepsTable: () => false)));
+        runs = 0;
+        Assert.Same(lost, await Assert.ThrowsAsync<PeerException>(() => GlmTuner.ScoreAsync(3, 3, "auc", Run, null)));
     }
 
     [Fact]

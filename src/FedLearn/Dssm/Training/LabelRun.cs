@@ -77,7 +77,7 @@ internal sealed class LabelRun(DssmRun run, LabelTowers towers, LabelSamples sam
     private void Save(StateWriter state, Progress now)
     {
         for (int i = 0; i < towers.All.Count; i++)
-            state.Add($"tower.{i}", towers.All[i].SaveTraining());
+            state.AddUncopied($"tower.{i}", towers.All[i].SaveTraining());
         state.Add("fusion", _loss.Fusion.Values);
         towers.FusionOptimizer.Save(state, "fusion");
         samples.Sampler?.Save(state);

@@ -134,7 +134,8 @@ public sealed class DssmTrainer
         ArgumentNullException.ThrowIfNull(channels);
         return await Telemetry().RunAsync(() => ChannelGuard.RunAsync(channels, async () =>
         {
-            using DssmKeptRun kept = DssmKeptRun.Open(Runs, _input.Party, Terms, agreement, _input.RunId ?? PrivacyCharge.NewRunId(), _kind, DssmKeptRun.Interval(_job, _plan), _job.MaskedSum && !IsLabel, _input.Ledger);
+            using DssmKeptRun kept = DssmKeptRun.Open(Runs, _input.Party, Terms, agreement, _input.RunId ?? PrivacyCharge.NewRunId(), _kind, DssmKeptRun.Interval(_job, _plan), DssmKeptRun.Beside(_job, _plan),
+                _job.MaskedSum && !IsLabel, _input.Ledger);
             using DssmAccount account = Account(agreement, kept.RunId ?? _input.RunId);
             try
             {

@@ -26,6 +26,12 @@ public sealed class FileRunStore : IRunStore
 
     private const int HashAt = 8, HeadBytes = HashAt + SHA256.HashSizeInBytes + sizeof(int);
 
+    /// <summary>Far beyond the description of any state: what claims more is damaged.</summary>
+    private const int MostHeaderBytes = 1 << 20;
+
+    /// <summary>Bytes of a file that are in memory at a time where only its checksum is wanted.</summary>
+    private const int PieceBytes = 1 << 17;
+
     private static readonly byte[] Magic = "FLState1"u8.ToArray();
 
     private readonly string _folder, _name;
@@ -132,7 +138,8 @@ public sealed class FileRunStore : IRunStore
         var runs = new Dictionary<string, KeptRun>();
         foreach (string path in StatesOf("*"))
         {
-            if (Read(path) is not { } state)
+            // Who asks for what is damaged is told of any file, since whose it was cannot be told. Else the states of other jobs, which may be large, are left alone.
+            if (Read(path, withContent: false, run => passed is not null || IsOf(run)) is not { } state)
             {
                 // Unless another process has just removed it. Whose it was cannot be told.
                 if (File.Exists(path))
@@ -140,16 +147,18 @@ public sealed class FileRunStore : IRunStore
                 continue;
             }
 
-            if (state.Run.Party != party || !state.Run.TermsDigest.Span.SequenceEqual(termsDigest.Span) || path != PathOf(state.Run.RunId, state.Round))
+            if (!IsOf(state.Run) || path != PathOf(state.Run.RunId, state.Round))
                 continue;
             if (!runs.TryGetValue(state.Run.RunId, out KeptRun? run))
-                runs.Add(state.Run.RunId, run = new KeptRun(state.Run, state.Start, state.Start is null || Read(StartOf(state.Run.RunId))?.Hash == state.Start));
+                runs.Add(state.Run.RunId, run = new KeptRun(state.Run, state.Start, state.Start is null || Read(StartOf(state.Run.RunId), withContent: false)?.Hash == state.Start));
             run.Rounds.Add(state.Round);
             DateTime written = File.GetLastWriteTimeUtc(path);
             run.Written = written > run.Written ? written : run.Written;
         }
 
         return runs.Values;
+
+        bool IsOf(RunIdentity run) => run.Party == party && run.TermsDigest.Span.SequenceEqual(termsDigest.Span);
     }
 
     private string[] StatesOf(string runId) => Directory.Exists(_folder) ? [.. Directory.GetFiles(_folder).Where(f => Path.GetFileName(f) is var name
@@ -214,7 +223,7 @@ public sealed class FileRunStore : IRunStore
             if (path.EndsWith(".new", StringComparison.Ordinal))
                 File.Delete(path);
             // Without a whole state a run cannot go on, whoever's it is.
-            if (StatesOf(runId).All(state => Read(state) is null))
+            if (StatesOf(runId).All(state => Read(state, withContent: false) is null))
             {
                 DeleteStates(runId);
                 DeleteMessages(runId);
@@ -236,14 +245,15 @@ public sealed class FileRunStore : IRunStore
     private static string WriteFile(string path, RunIdentity run, int round, string? start, ReadOnlySpan<byte> content)
     {
         byte[] header = JsonSerializer.SerializeToUtf8Bytes(new Header(run.Party, Convert.ToHexStringLower(run.TermsDigest.Span), run.SessionId, run.RunId, round, start));
-        byte[] bytes = new byte[HeadBytes + header.Length + content.Length];
-        Magic.CopyTo(bytes, 0);
-        BinaryPrimitives.WriteInt32LittleEndian(bytes.AsSpan(HeadBytes - sizeof(int)), header.Length);
-        header.CopyTo(bytes, HeadBytes);
-        content.CopyTo(bytes.AsSpan(HeadBytes + header.Length));
-        Span<byte> hash = bytes.AsSpan(HashAt, SHA256.HashSizeInBytes);
-        Hash(bytes, hash);
-        DurableFile.Replace(path, bytes, ownerOnly: true);
+        byte[] head = new byte[HeadBytes + header.Length];
+        Magic.CopyTo(head, 0);
+        BinaryPrimitives.WriteInt32LittleEndian(head.AsSpan(HeadBytes - sizeof(int)), header.Length);
+        header.CopyTo(head, HeadBytes);
+        Span<byte> hash = head.AsSpan(HashAt, SHA256.HashSizeInBytes);
+        using IncrementalHash sha = HashOf(head);
+        sha.AppendData(content);
+        sha.GetHashAndReset(hash);
+        DurableFile.Replace(path, head, ownerOnly: true, content);
         return Convert.ToHexStringLower(hash);
     }
 
@@ -251,12 +261,15 @@ public sealed class FileRunStore : IRunStore
         int.TryParse(Path.GetFileNameWithoutExtension(path).Split(".round-")[^1], NumberStyles.None, CultureInfo.InvariantCulture, out int round) ? round : -1;
 
     /// <summary>A file, if it is whole.</summary>
-    private static KeptFile? Read(string path)
+    /// <param name="path">The file.</param>
+    /// <param name="withContent">Whether what was kept is wanted; else it is only checked, and never in memory as a whole.</param>
+    /// <param name="isWanted">Whose files are checked; of others nothing but their description is read, and believed. Null: all.</param>
+    private static KeptFile? Read(string path, bool withContent = true, Func<RunIdentity, bool>? isWanted = null)
     {
-        byte[] bytes;
+        FileStream file;
         try
         {
-            bytes = File.ReadAllBytes(path);
+            file = new FileStream(path, DurableFile.OwnerOnly(FileMode.Open, FileAccess.Read, FileShare.Read));
         }
         catch (FileNotFoundException)
         {
@@ -264,18 +277,48 @@ public sealed class FileRunStore : IRunStore
             return null;
         }
 
-        if (bytes.Length < HeadBytes || !bytes.AsSpan().StartsWith(Magic))
-            return null;
-        Span<byte> hash = stackalloc byte[SHA256.HashSizeInBytes];
-        Hash(bytes, hash);
-        int length = BinaryPrimitives.ReadInt32LittleEndian(bytes.AsSpan(HeadBytes - sizeof(int)));
-        if (!hash.SequenceEqual(bytes.AsSpan(HashAt, hash.Length)) || length < 0 || length > bytes.Length - HeadBytes)
-            return null;
+        using (file)
+        {
+            byte[] head = new byte[HeadBytes];
+            if (file.ReadAtLeast(head, head.Length, throwOnEndOfStream: false) < head.Length || !head.AsSpan().StartsWith(Magic))
+                return null;
+            int length = BinaryPrimitives.ReadInt32LittleEndian(head.AsSpan(HeadBytes - sizeof(int)));
+            if (length < 0 || length > Math.Min(MostHeaderBytes, file.Length - HeadBytes))
+                return null;
+            Array.Resize(ref head, HeadBytes + length);
+            file.ReadExactly(head.AsSpan(HeadBytes));
+            if (Described(head.AsSpan(HeadBytes)) is not { } kept)
+                return null;
+            if (isWanted?.Invoke(kept.Run) == false)
+                return kept;
+            // Longer than any array that was written: not whole.
+            if (file.Length - head.Length > Array.MaxLength)
+                return null;
+            using IncrementalHash sha = HashOf(head);
+            byte[] content = new byte[withContent ? (int)(file.Length - head.Length) : PieceBytes];
+            if (withContent)
+            {
+                file.ReadExactly(content);
+                sha.AppendData(content);
+            }
+            else
+            {
+                for (int read; (read = file.Read(content)) > 0;)
+                    sha.AppendData(content, 0, read);
+            }
+
+            byte[] hash = sha.GetHashAndReset();
+            return hash.AsSpan().SequenceEqual(head.AsSpan(HashAt, hash.Length)) ? kept with { Hash = Convert.ToHexStringLower(hash), Content = withContent ? content : default } : null;
+        }
+    }
+
+    /// <summary>A file's description of itself, without hash and content; null for none.</summary>
+    private static KeptFile? Described(ReadOnlySpan<byte> json)
+    {
         try
         {
-            return JsonSerializer.Deserialize<Header>(bytes.AsSpan(HeadBytes, length)) is { Party: not null, Terms: not null, Session: not null, Run: not null } header
-                ? new KeptFile(new RunIdentity(header.Party, Convert.FromHexString(header.Terms), header.Session, header.Run), header.Round, header.Start, Convert.ToHexStringLower(hash),
-                    bytes.AsMemory(HeadBytes + length)) : null;
+            return JsonSerializer.Deserialize<Header>(json) is { Party: not null, Terms: not null, Session: not null, Run: not null } header
+                ? new KeptFile(new RunIdentity(header.Party, Convert.FromHexString(header.Terms), header.Session, header.Run), header.Round, header.Start, "", default) : null;
         }
         catch (Exception e) when (e is JsonException or FormatException)
         {
@@ -283,13 +326,13 @@ public sealed class FileRunStore : IRunStore
         }
     }
 
-    /// <summary>SHA-256 of a file but for the place of the hash itself.</summary>
-    private static void Hash(ReadOnlySpan<byte> bytes, Span<byte> hash)
+    /// <summary>SHA-256 of the head of a file but for the place of the hash itself, for what follows to be added.</summary>
+    private static IncrementalHash HashOf(ReadOnlySpan<byte> head)
     {
-        using var sha = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
-        sha.AppendData(bytes[..HashAt]);
-        sha.AppendData(bytes[(HashAt + SHA256.HashSizeInBytes)..]);
-        sha.GetHashAndReset(hash);
+        var sha = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
+        sha.AppendData(head[..HashAt]);
+        sha.AppendData(head[(HashAt + SHA256.HashSizeInBytes)..]);
+        return sha;
     }
 
     private static ConfigurationException Unusable(string place, string cause) =>
@@ -301,11 +344,13 @@ public sealed class FileRunStore : IRunStore
         {
             return action();
         }
-        catch (Exception e) when (SqliteLedgerErrors.Of(Path.Combine(_folder, _name), e) is { } error)
+        catch (Exception e) when (ErrorOf(e) is { } error)
         {
             throw error;
         }
     }
+
+    private FedLearnException? ErrorOf(Exception e) => SqliteLedgerErrors.Of(Path.Combine(_folder, _name), e);
 
     private sealed record Header(string Party, string Terms, string Session, string Run, int Round, string? Start);
 
@@ -348,10 +393,16 @@ public sealed class FileRunStore : IRunStore
 
         public void WriteStart(ReadOnlySpan<byte> start)
         {
-            byte[] copy = start.ToArray();
             lock (store._lock)
-                _start = store.Guard(() => store.StatesOf(run.RunId).Length == 0 ? WriteFile(store.StartOf(run.RunId), run, BeforeAll, null, copy)
-                    : throw new InvalidOperationException("What a run began with is kept before its first state."));
+                try
+                {
+                    _start = store.StatesOf(run.RunId).Length == 0 ? WriteFile(store.StartOf(run.RunId), run, BeforeAll, null, start)
+                        : throw new InvalidOperationException("What a run began with is kept before its first state.");
+                }
+                catch (Exception e) when (store.ErrorOf(e) is { } error)
+                {
+                    throw error;
+                }
         }
 
         public ReadOnlyMemory<byte> Read(int round)
@@ -364,13 +415,15 @@ public sealed class FileRunStore : IRunStore
         public void Write(int round, ReadOnlySpan<byte> state)
         {
             ArgumentOutOfRangeException.ThrowIfNegative(round);
-            byte[] copy = state.ToArray();
             lock (store._lock)
-                store.Guard(() =>
+                try
                 {
-                    store.Write(run, round, _start, copy);
-                    return true;
-                });
+                    store.Write(run, round, _start, state);
+                }
+                catch (Exception e) when (store.ErrorOf(e) is { } error)
+                {
+                    throw error;
+                }
         }
 
         public void Remove()

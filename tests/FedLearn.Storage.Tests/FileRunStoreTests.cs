@@ -97,6 +97,44 @@ public sealed class FileRunStoreTests : IDisposable
     }
 
     [Fact]
+    public void Find_StatesOfOtherJobs_AreNotRead()
+    {
+        using IRunState run = Open().Begin(Run);
+        run.Write(1, [1]);
+        using IRunState other = Open().Begin(RunStoreConformance.Identity(3, "telco"));
+        other.Write(1, [1]);
+        // Longer than an array: whoever reads it fails. Windows would make room for it on the disk.
+        if (!OperatingSystem.IsWindows())
+            using (FileStream file = File.OpenWrite(_folder[$"bank.ledger.db.{other.Run.RunId}.round-1.state"]))
+                file.SetLength(3L << 30);
+        Assert.Equal([1], Found!.Rounds);
+    }
+
+    [Fact]
+    public void State_OfManyBytes_IsInMemoryOnceWhereItIsReadAndElseNotAtAll()
+    {
+        const int Size = 1 << 24;
+        byte[] state = new byte[Size];
+        new Random(1).NextBytes(state);
+        FileRunStore store = Open();
+        long Taken(Action action)
+        {
+            long before = GC.GetAllocatedBytesForCurrentThread();
+            action();
+            return GC.GetAllocatedBytesForCurrentThread() - before;
+        }
+
+        using IRunState run = store.Begin(Run);
+        Assert.InRange(Taken(() => run.WriteStart(state)), 0, Size / 4);
+        Assert.InRange(Taken(() => run.Write(1, state)), 0, Size / 4);
+        Assert.InRange(Taken(() => Assert.NotNull(store.Find("bank", Run.TermsDigest))), 0, Size / 4);
+        ReadOnlyMemory<byte> read = default;
+        Assert.InRange(Taken(() => read = run.Read(1)), Size, Size + Size / 4);
+        Assert.True(read.Span.SequenceEqual(state));
+        Assert.True(run.ReadStart().Span.SequenceEqual(state));
+    }
+
+    [Fact]
     public void Find_StartThatIsDamagedOrAnother_FindsNoRunAndBeginRemovesIt()
     {
         using (IRunState run = Open().Begin(Run))

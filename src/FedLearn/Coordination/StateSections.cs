@@ -1,4 +1,3 @@
-using System.Buffers;
 using System.Buffers.Binary;
 using System.Runtime.InteropServices;
 using System.Text;
@@ -6,20 +5,30 @@ using System.Text;
 namespace FedLearn.Coordination;
 
 /// <summary>Writes the named parts of a run's state. Numbers are little-endian.</summary>
+/// <remarks>Parts stay where they are until all are put together, so that a large state exists twice at most, and for as long as it is put together.</remarks>
 internal sealed class StateWriter
 {
-    private readonly ArrayBufferWriter<byte> _bytes = new();
+    private readonly List<(ReadOnlyMemory<byte> Bytes, double[]? Numbers)> _parts = [];
 
     /// <summary>Begins a state.</summary>
     /// <param name="kind">What it is the state of, with its version, such as <c>glm 1</c>; a reader asks for the same.</param>
     public StateWriter(string kind) => Add(kind, ReadOnlySpan<byte>.Empty);
 
-    public StateWriter Add(string name, ReadOnlySpan<byte> value)
+    public StateWriter Add(string name, ReadOnlySpan<byte> value) => AddUncopied(name, value.ToArray());
+
+    /// <summary>Adds bytes without a copy of them: they must not change before <see cref="ToArray"/> has returned.</summary>
+    public StateWriter AddUncopied(string name, ReadOnlyMemory<byte> value)
     {
-        AddLength(Encoding.UTF8.GetByteCount(name));
-        _bytes.Write(Encoding.UTF8.GetBytes(name));
-        AddLength(value.Length);
-        _bytes.Write(value);
+        AddHead(name, value.Length);
+        _parts.Add((value, null));
+        return this;
+    }
+
+    /// <summary>Adds numbers without a copy of them: they must not change before <see cref="ToArray"/> has returned.</summary>
+    public StateWriter AddUncopied(string name, double[] values)
+    {
+        AddHead(name, checked(values.Length * sizeof(double)));
+        _parts.Add((default, values));
         return this;
     }
 
@@ -43,7 +52,20 @@ internal sealed class StateWriter
 
     public StateWriter Add(string name, string value) => Add(name, Encoding.UTF8.GetBytes(value));
 
-    public byte[] ToArray() => _bytes.WrittenSpan.ToArray();
+    public byte[] ToArray()
+    {
+        byte[] all = GC.AllocateUninitializedArray<byte>(checked((int)_parts.Sum(part => LengthOf(part.Bytes, part.Numbers))));
+        Span<byte> rest = all;
+        foreach ((ReadOnlyMemory<byte> bytes, double[]? numbers) in _parts)
+        {
+            (numbers is null ? bytes.Span : LittleEndian(numbers, BinaryPrimitives.ReverseEndianness)).CopyTo(rest);
+            rest = rest[(int)LengthOf(bytes, numbers)..];
+        }
+
+        return all;
+    }
+
+    private static long LengthOf(ReadOnlyMemory<byte> bytes, double[]? numbers) => numbers is null ? bytes.Length : (long)numbers.Length * sizeof(double);
 
     private static ReadOnlySpan<byte> LittleEndian(ReadOnlySpan<double> values, Func<long, long> swap)
     {
@@ -55,11 +77,13 @@ internal sealed class StateWriter
         return MemoryMarshal.AsBytes<long>(swapped);
     }
 
-    private void AddLength(int length)
+    private void AddHead(string name, int length)
     {
-        Span<byte> bytes = stackalloc byte[sizeof(int)];
-        BinaryPrimitives.WriteInt32LittleEndian(bytes, length);
-        _bytes.Write(bytes);
+        byte[] head = new byte[2 * sizeof(int) + Encoding.UTF8.GetByteCount(name)];
+        BinaryPrimitives.WriteInt32LittleEndian(head, head.Length - 2 * sizeof(int));
+        Encoding.UTF8.GetBytes(name, head.AsSpan(sizeof(int)));
+        BinaryPrimitives.WriteInt32LittleEndian(head.AsSpan(head.Length - sizeof(int)), length);
+        _parts.Add((head, null));
     }
 }
 
@@ -96,7 +120,7 @@ internal sealed class StateReader
         var copy = new StateWriter(kind);
         foreach ((string part, ReadOnlyMemory<byte> value) in _parts)
             if (part != kind && part != name)
-                copy.Add(part, value.Span);
+                copy.AddUncopied(part, value);
         return copy.Add(name, values).ToArray();
     }
 

@@ -47,11 +47,12 @@ internal static partial class DurableFile
     /// <summary>Replaces a file, or makes it: after a crash it holds these bytes or those before them, and once this returns these. They are written under the name with <c>.new</c> behind it first, which
     /// does not stay when that fails.</summary>
     /// <param name="path">File; its folder exists. One writer at a time.</param>
-    /// <param name="bytes">All that it holds.</param>
+    /// <param name="bytes">What it holds, or begins with.</param>
     /// <param name="ownerOnly">Whether nobody but its owner may read it.</param>
+    /// <param name="rest">What follows, where the two are not in one piece.</param>
     /// <exception cref="IOException">It cannot be written.</exception>
     /// <exception cref="UnauthorizedAccessException">It may not be written.</exception>
-    public static void Replace(string path, ReadOnlySpan<byte> bytes, bool ownerOnly)
+    public static void Replace(string path, ReadOnlySpan<byte> bytes, bool ownerOnly, ReadOnlySpan<byte> rest = default)
     {
         string draft = path + ".new";
         // Outside the try: where it cannot be opened, it is perhaps another writer's.
@@ -61,6 +62,7 @@ internal static partial class DurableFile
             using (file)
             {
                 file.Write(bytes);
+                file.Write(rest);
                 file.Flush(flushToDisk: true);
             }
 

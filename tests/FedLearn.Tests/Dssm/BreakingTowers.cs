@@ -13,6 +13,12 @@ internal sealed class BreakingTowers(int steps = int.MaxValue, int most = int.Ma
     private readonly int _steps = steps;
     private int _made, _alive;
 
+    /// <summary>Called before an evaluation outside training.</summary>
+    public Action Measuring { get; init; } = () => { };
+
+    /// <summary>Called before a training evaluation.</summary>
+    public Action Training { get; init; } = () => { };
+
     /// <summary>Towers asked for so far.</summary>
     public int Made => Volatile.Read(ref _made);
 
@@ -46,6 +52,7 @@ internal sealed class BreakingTowers(int steps = int.MaxValue, int most = int.Ma
         {
             if (training && _left-- == 0)
                 throw new InvalidOperationException("The tower breaks.");
+            (training ? made.Training : made.Measuring)();
             inner.Forward(rows, index, output, training);
         }
 

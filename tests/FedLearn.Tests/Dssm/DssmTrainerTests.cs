@@ -1,6 +1,8 @@
+using FedLearn.Coordination;
 using FedLearn.Diagnostics;
 using FedLearn.Dssm;
 using FedLearn.Privacy;
+using FedLearn.Protocol;
 using FedLearn.Testing;
 
 namespace FedLearn.Tests.Dssm;
@@ -95,6 +97,40 @@ public class DssmTrainerTests
         Assert.Equal(2, none.Made);
         Assert.InRange(others.Made, 6, 10);
         Assert.Equal(0, others.Alive);
+    }
+
+    [Fact]
+    public async Task Run_LabelPartyMeasures_OnceEveryViewHasEnded()
+    {
+        var patience = TimeSpan.FromSeconds(60);
+        CancellationToken cancellation = TestContext.Current.CancellationToken;
+        // Without validation the items are evaluated outside training for the final figures alone.
+        DssmJob job = SmallRecommendation.Job(training: new DssmTrainingOptions { Epochs = 1, BatchSize = 16, Seed = 5, ValidationStop = false });
+        using CountdownEvent train = new(2), infer = new(2);
+        CountdownEvent waiting = train;
+        bool measured = false;
+        var towers = new BreakingTowers { Measuring = () => measured = waiting.Wait(patience, cancellation) };
+        DssmPartyInput[] inputs = [.. SmallRecommendation.Inputs().Select(input => input.Party == "shop" ? input with { ItemTower = towers } : input)];
+        async Task<T> EndedAsync<T>(int party, Task<T> session, CountdownEvent ended)
+        {
+            T result = await session;
+            if (party > 0)
+                ended.Signal();
+            return result;
+        }
+
+        DssmTrainer[] trainers = [.. inputs.Select(input => new DssmTrainer(job, input, Towers))];
+        IReadOnlyList<DssmPartyResult> trained = await LocalSession.RunAsync(trainers[0].Terms, [.. trainers.Select(p => p.JoinRequest)], new ChannelOptions { ReceiveTimeout = patience },
+            (i, agreement, channels, stop) => EndedAsync(i, trainers[i].TrainAsync(agreement, channels, null, stop), train), cancellation);
+        Assert.True(measured);
+        Assert.Equal(SmallRecommendation.Users, trained[0].Metrics!.Test!.Events);
+
+        (waiting, measured) = (infer, false);
+        DssmInference[] parties = [.. inputs.Select((input, i) => new DssmInference(job, input with { Model = trained[i].Model }, Towers, DssmPurpose.Evaluate))];
+        IReadOnlyList<DssmInferenceResult> found = await LocalSession.RunAsync(parties[0].Terms, [.. parties.Select(p => p.JoinRequest)], new ChannelOptions { ReceiveTimeout = patience },
+            (i, agreement, channels, stop) => EndedAsync(i, parties[i].RunAsync(agreement, channels, stop), infer), cancellation);
+        Assert.True(measured);
+        Assert.Equal(trained[0].Metrics!.Test!.Named(), found[0].Metrics!.Test!.Named());
     }
 
     [Fact]

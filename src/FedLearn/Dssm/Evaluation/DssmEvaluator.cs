@@ -8,6 +8,13 @@ namespace FedLearn.Dssm;
 /// <param name="scores">Receives events.Length x items scores, row-major; a greater score is a better one, in any unit.</param>
 public delegate void DssmScores(ReadOnlySpan<int> events, Span<double> scores);
 
+/// <summary>Scores a few items of each of some events.</summary>
+/// <param name="events">Indices into the table's events.</param>
+/// <param name="ends">Where each event's items end, the next one's begin.</param>
+/// <param name="items">The items of one event after the other.</param>
+/// <param name="scores">Receives a score an item, as <see cref="DssmScores"/> gives it.</param>
+internal delegate void DssmSomeScores(ReadOnlySpan<int> events, ReadOnlySpan<int> ends, ReadOnlySpan<int> items, Span<double> scores);
+
 /// <summary>Ranks the items of the label party's events against drawn negatives and against the catalogue.</summary>
 /// <remarks>A user has met an item when the table holds an event of both, whatever its role; a met item is a candidate of no event but its own. Not for several threads at
 /// once.</remarks>
@@ -17,6 +24,8 @@ public sealed class DssmEvaluator
     internal const int UsualNegatives = 99;
 
     private const int ChunkScores = 1 << 18;                     // 2 MiB: the rows are still in a cache when they are ranked
+    private const int LeastChunk = 16;                           // of a large catalogue: each chunk reads all items' vectors
+    private const int SomeChunk = 256;
 
     private readonly InteractionTable _interactions;
     private readonly ulong[] _itemNumbers;
@@ -115,10 +124,37 @@ public sealed class DssmEvaluator
         return events.Length == 0 ? null : sum / events.Length;
     }
 
+    /// <summary>The same figure from the scores of the target and the drawn negatives alone: at most 100 a sample, however many items there are.</summary>
+    internal double? SampledNdcg(EventRole role, DssmSomeScores scores)
+    {
+        int[] events = EventsOf(role), ends = new int[Math.Min(SomeChunk, events.Length)], items = new int[ends.Length * (_negatives + 1)];
+        double[] values = new double[items.Length];
+        double sum = 0;
+        for (int begin = 0; begin < events.Length; begin += SomeChunk)
+        {
+            ReadOnlySpan<int> some = events.AsSpan(begin, Math.Min(SomeChunk, events.Length - begin));
+            int count = 0;
+            for (int i = 0; i < some.Length; i++)
+            {
+                Interaction target = _interactions.Events[some[i]];
+                items[count++] = target.Item;
+                int[] drawn = NegativesOf(target.User);
+                drawn.CopyTo(items, count);
+                ends[i] = count += drawn.Length;
+            }
+
+            scores(some, ends.AsSpan(0, some.Length), items.AsSpan(0, count), values.AsSpan(0, count));
+            for (int i = 0, from = 0; i < some.Length; from = ends[i++])
+                sum += RankingMetrics.Ndcg(Ranked(_interactions.Events[some[i]].User, values[from], values.AsSpan((from + 1)..ends[i])).Rank);
+        }
+
+        return events.Length == 0 ? null : sum / events.Length;
+    }
+
     private void ForEach(int[] events, DssmScores scores, Visit visit)
     {
         ArgumentNullException.ThrowIfNull(scores);
-        int chunk = Math.Clamp(ChunkScores / Math.Max(1, Items), 1, Math.Max(1, events.Length));
+        int chunk = Math.Min(Math.Max(ChunkScores / Math.Max(1, Items), LeastChunk), Math.Max(1, events.Length));
         double[] rows = new double[checked(chunk * Items)];
         for (int begin = 0; begin < events.Length; begin += chunk)
         {
@@ -146,6 +182,18 @@ public sealed class DssmEvaluator
         }
 
         return Ranked(target.User, less, greater, count);
+    }
+
+    private static TargetRank Ranked(int user, double score, ReadOnlySpan<double> others)
+    {
+        int less = 0, greater = 0;
+        foreach (double other in others)
+        {
+            less += other < score ? 1 : 0;
+            greater += other > score ? 1 : 0;
+        }
+
+        return Ranked(user, less, greater, others.Length);
     }
 
     /// <summary>Counts over the whole row in vectors, then takes out what the user met, the target included.</summary>

@@ -36,7 +36,7 @@ public sealed partial class DssmLoss
     private double[] _coefficients = [], _cosines = [], _candidateUnits = [], _rowNorms = [], _biasNorms = [];
     private int[] _candidates = [], _sampleCandidates = [], _targetSlots = [], _marks = [], _firstSlots = [];
     private int _candidateCount, _samples, _stamp;
-    private bool _kept;
+    private bool _kept, _taken, _packed;
 
     /// <summary>Creates a loss with the starting values of its parameters.</summary>
     /// <param name="model">Model.</param>
@@ -83,7 +83,7 @@ public sealed partial class DssmLoss
     {
         ArgumentNullException.ThrowIfNull(batch);
         ArgumentNullException.ThrowIfNull(gradients);
-        _kept = false;
+        _kept = _taken = false;
         CheckBatch(batch);
         int b = _samples = batch.Targets.Length;
         gradients.Prepare(_views, b, _width, _items, Fusion.Values.Length, _model.Fusion != DssmFusion.Late);
@@ -197,16 +197,26 @@ public sealed partial class DssmLoss
         CheckViews(views, present, count);
         if (items.Length < _items * _width || scores.Length != (long)count * _items)
             throw new ArgumentException("Items or scores are not of the model's size.");
+        TakeItems(items);
+        ScoreAll(views, present, count, scores);
+    }
+
+    /// <summary>Takes the items in that <see cref="ScoreAll"/> and <see cref="ScoreEach"/> score, once for as many of their calls as there are; until the next batch or other items.</summary>
+    /// <param name="items">Vectors of the N items, [N x k].</param>
+    internal void TakeItems(double[] items)
+    {
         _kept = false;
-        FuseHeads(views, present, count);
         NormaliseItems(items);
-        _packedColumns.Pack(_itemUnits, 1, _width, _width, _items);
-        Span<double> fused = Grow(ref _product, count * _width).AsSpan(0, count * _width);
-        fused.Clear();
-        for (int h = 0; h < _heads; h++)
-            for (int i = 0; i < count; i++)
-                if (_headWeights[h][i] > 0)
-                    MatrixKernels.AddScaled(_units[h].AsSpan(i * _width, _width), _headWeights[h][i], fused.Slice(i * _width, _width));
+        (_taken, _packed) = (true, false);
+    }
+
+    /// <summary>What <see cref="Score"/> gives, of the items that were taken in.</summary>
+    internal void ScoreAll(IReadOnlyList<double[]> views, IReadOnlyList<bool[]?> present, int count, Span<double> scores)
+    {
+        ReadOnlySpan<double> fused = FuseTaken(views, present, count);
+        if (!_packed)
+            _packedColumns.Pack(_itemUnits, 1, _width, _width, _items);
+        _packed = true;
         scores.Clear();
         Span<double> bias = Fusion.ItemBias;
         if (!bias.IsEmpty)
@@ -215,12 +225,53 @@ public sealed partial class DssmLoss
         MatrixKernels.AddProduct(fused, _width, 1, _packedColumns, scores, count);
     }
 
+    /// <summary>What <see cref="Score"/> gives for a few items of each sample, to the bit, of the items that were taken in.</summary>
+    /// <param name="views">Vectors of each view, [count x k].</param>
+    /// <param name="present">By view: which samples have it; null: all.</param>
+    /// <param name="ends">Where each sample's items end, the next one's begin: one a sample.</param>
+    /// <param name="items">The items of one sample after the other.</param>
+    /// <param name="scores">Receives a score an item.</param>
+    internal void ScoreEach(IReadOnlyList<double[]> views, IReadOnlyList<bool[]?> present, ReadOnlySpan<int> ends, ReadOnlySpan<int> items, Span<double> scores)
+    {
+        ReadOnlySpan<double> fused = FuseTaken(views, present, ends.Length), bias = Fusion.ItemBias;
+        double inverse = 1 / _gamma;
+        for (int i = 0, c = 0; i < ends.Length; i++)
+        {
+            ReadOnlySpan<double> user = fused.Slice(i * _width, _width);
+            for (; c < ends[i]; c++)
+            {
+                // In the order of the product of all, one fused multiply-add after the other: ranks, and so the epoch that is kept, are the same.
+                ReadOnlySpan<double> unit = _itemUnits.AsSpan(items[c] * _width, _width);
+                double score = bias.IsEmpty ? 0 : bias[items[c]] * inverse;
+                for (int p = 0; p < user.Length; p++)
+                    score = Math.FusedMultiplyAdd(user[p], unit[p], score);
+                scores[c] = score;
+            }
+        }
+    }
+
+    /// <summary>Rows whose products with the items' unit vectors are the fused cosines.</summary>
+    private ReadOnlySpan<double> FuseTaken(IReadOnlyList<double[]> views, IReadOnlyList<bool[]?> present, int count)
+    {
+        if (!_taken)
+            throw new InvalidOperationException("No items were taken in since the last batch.");
+        CheckViews(views, present, count);
+        FuseHeads(views, present, count);
+        Span<double> fused = Grow(ref _product, count * _width).AsSpan(0, count * _width);
+        fused.Clear();
+        for (int h = 0; h < _heads; h++)
+            for (int i = 0; i < count; i++)
+                if (_headWeights[h][i] > 0)
+                    MatrixKernels.AddScaled(_units[h].AsSpan(i * _width, _width), _headWeights[h][i], fused.Slice(i * _width, _width));
+        return fused;
+    }
+
     /// <summary>Fused cosines plus bias / gamma of a few items for each sample: what <see cref="Score"/> gives for them, up to rounding.</summary>
     internal void ScoreSome(DssmBatch batch, ReadOnlySpan<int> candidates, int each, Span<double> scores)
     {
         int count = batch.Targets.Length;
         CheckViews(batch.Views, batch.Present, count);
-        _kept = false;
+        _kept = _taken = false;
         FuseHeads(batch.Views, batch.Present, count);
         NormaliseItems(batch.Items);
         Span<double> bias = Fusion.ItemBias;

@@ -41,7 +41,7 @@ internal sealed class BestModel(params IReadOnlyList<ITower> towers)
     {
         state.Add("best", (long)Epoch);
         for (int i = 0; i < _kept.Length && Epoch > 0; i++)
-            state.Add($"best.{i}", _kept[i]);
+            state.AddUncopied($"best.{i}", _kept[i]);
     }
 
     /// <summary>Goes on with what <see cref="Save"/> added.</summary>

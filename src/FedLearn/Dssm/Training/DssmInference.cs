@@ -120,8 +120,6 @@ public sealed class DssmInference
             DssmInferenceResult result = _party.Role == PartyRole.Active
                 ? await LabelAsync(agreement, channels, thread, cancellationToken).ConfigureAwait(false)
                 : await ViewAsync(agreement, channels[0], thread, cancellationToken).ConfigureAwait(false);
-            foreach (IPartyChannel channel in channels)
-                await channel.CompleteAsync(cancellationToken).ConfigureAwait(false);
             return result with { Traffic = DssmTrainer.Sum(channels), Releases = DssmTrainer.Sent(channels) };
         })).ConfigureAwait(false);
     }
@@ -136,6 +134,7 @@ public sealed class DssmInference
         var run = new ViewRun(new DssmRun(_job, thread) { Views = _model.Views, SetNames = sets }, tower, _input.View!, samples, channel, PartyNoise.None);
         for (int set = 0; set < sets.Length; set++)
             await run.SendEvaluationAsync(0, set, cancellationToken).ConfigureAwait(false);
+        await CompleteAsync([channel], cancellationToken).ConfigureAwait(false);
         return new DssmInferenceResult { SharedUsers = SharedUsers.Of(_input, samples, some: _purpose == DssmPurpose.Recommend) };
     }
 
@@ -158,22 +157,30 @@ public sealed class DssmInference
         if (_purpose == DssmPurpose.Recommend)
         {
             (ItemIndex items, UserVectors users) = await run.RecommendAsync(_model.Version, clock, cancellationToken).ConfigureAwait(false);
+            await CompleteAsync(channels, cancellationToken).ConfigureAwait(false);
             return new DssmInferenceResult { SharedUsers = shared, Items = items, Users = users };
         }
 
+        var measures = new List<Func<Task<Evaluation.RankingReport?>>>();
+        for (int set = 0; set < sets.Count; set++)
+            measures.Add(await run.PrepareReportAsync(0, set, clock, cancellationToken).ConfigureAwait(false));
+        // Before anything is measured, which takes as long as there are events and items: no view has to wait for it.
+        await CompleteAsync(channels, cancellationToken).ConfigureAwait(false);
         var reports = new Evaluation.RankingReport?[sets.Count];
         for (int set = 0; set < sets.Count; set++)
-        {
-            int at = set;
-            reports[set] = await run.EvaluateAsync(0, set, scores => samples.Evaluate(at, scores), clock, cancellationToken).ConfigureAwait(false);
-        }
-
+            reports[set] = await measures[set]().ConfigureAwait(false);
         return new DssmInferenceResult
         {
             SharedUsers = shared,
             Metrics = new DssmMetrics { Test = reports[0], ColdUsers = reports[1], ColdItems = reports[2] },
             Warnings = [.. EventWarnings.Of(_job, table, sets, trains: false), .. EventWarnings.OfNegatives(_job, reports), .. _model.EventsSha256 is { } trained && trained != EventDigest.Of(table, samples.Items) ? [EventWarnings.OtherEvents] : (string[])[]],
         };
+    }
+
+    private static async Task CompleteAsync(IReadOnlyList<IPartyChannel> channels, CancellationToken cancellationToken)
+    {
+        foreach (IPartyChannel channel in channels)
+            await channel.CompleteAsync(cancellationToken).ConfigureAwait(false);
     }
 
     // After everything that is in the tables, on a whole day.

@@ -20,9 +20,12 @@ internal sealed class DssmKeptRun : IDisposable
     private readonly IRunState? _state;
     private readonly int _interval;
     private readonly DssmRunKind _kind;
+    private readonly bool _beside;
     private int _newest = -1;
+    private Task _writing = Task.CompletedTask;
+    private bool _forgotten;
 
-    private DssmKeptRun(IRunState? state, string sessionId, int interval, DssmRunKind kind) => (_state, SessionId, _interval, _kind) = (state, sessionId, interval, kind);
+    private DssmKeptRun(IRunState? state, string sessionId, int interval, bool beside, DssmRunKind kind) => (_state, SessionId, _interval, _beside, _kind) = (state, sessionId, interval, beside, kind);
 
     /// <summary>Id of the session in which the run began: the version of its model.</summary>
     public string SessionId { get; }
@@ -39,8 +42,8 @@ internal sealed class DssmKeptRun : IDisposable
     /// <summary>The round that comes first.</summary>
     public int First { get; private init; }
 
-    /// <summary>Whether anything is kept.</summary>
-    public bool IsKept => _state is not null;
+    /// <summary>Whether anything is kept, and not forgotten yet.</summary>
+    public bool IsKept => _state is not null && !_forgotten;
 
     /// <summary>Id of the run; null where nothing is kept.</summary>
     public string? RunId => _state?.Run.RunId;
@@ -55,6 +58,9 @@ internal sealed class DssmKeptRun : IDisposable
             return int.MaxValue;
         return plan.Private || job.MaskedSum ? Math.Min(job.Training.CheckpointRounds, Math.Max(1, OutboxMessages / (2 * PerRound(job, plan)))) : job.Training.CheckpointRounds;
     }
+
+    /// <summary>Whether the rounds may go on while a state is written: where outboxes need not reach back to the state before it.</summary>
+    public static bool Beside(DssmJob job, DssmPlan plan) => !plan.Private && !job.MaskedSum && Interval(job, plan) > 1;
 
     /// <summary>How many of the newest messages, and values that stay, must be found again.</summary>
     public static long Reach(DssmJob job, DssmPlan plan) => plan.OneShot ? Evaluations : 2L * Interval(job, plan) * PerRound(job, plan) + Evaluations;
@@ -96,20 +102,20 @@ internal sealed class DssmKeptRun : IDisposable
     }
 
     /// <summary>Goes on with what all parties agreed to go on with, or begins.</summary>
-    public static DssmKeptRun Open(IRunStore? store, string party, SessionTerms terms, SessionAgreement agreement, string runId, DssmRunKind kind, int interval, bool masked, IPrivacyLedger? ledger)
+    public static DssmKeptRun Open(IRunStore? store, string party, SessionTerms terms, SessionAgreement agreement, string runId, DssmRunKind kind, int interval, bool beside, bool masked, IPrivacyLedger? ledger)
     {
         if (store is null)
-            return new DssmKeptRun(null, agreement.SessionId, interval, kind);
+            return new DssmKeptRun(null, agreement.SessionId, interval, beside, kind);
         if (agreement.Resume is not { } point)
         {
             if (store.Find(party, terms.TermsDigest) is { } old)
                 Forget(store, old, ledger);
             IRunState begun = store.Begin(new RunIdentity(party, terms.TermsDigest, agreement.SessionId, runId));
             if (!masked || begun.Outbox is not null)
-                return new DssmKeptRun(begun, agreement.SessionId, interval, kind);
+                return new DssmKeptRun(begun, agreement.SessionId, interval, beside, kind);
             begun.Remove();
             begun.Dispose();
-            return new DssmKeptRun(null, agreement.SessionId, interval, kind);
+            return new DssmKeptRun(null, agreement.SessionId, interval, beside, kind);
         }
 
         CutOffRun run = store.Find(party, terms.TermsDigest) is { } found && found.Run.SessionId == point.SessionId && found.Rounds.Contains(point.Round) ? found
@@ -121,7 +127,7 @@ internal sealed class DssmKeptRun : IDisposable
             int[] resumed = [.. restored.Integers("resumed"), point.Round];
             // Noted at once, so that an attempt counts however it ends.
             state.Write(point.Round, restored.CopyWith(kind.Name, "resumed", resumed));
-            return new DssmKeptRun(state, point.SessionId, interval, kind) { Began = StartOf(state, kind), Restored = restored, First = point.Round, Resumed = resumed, _newest = run.Rounds[^1] };
+            return new DssmKeptRun(state, point.SessionId, interval, beside, kind) { Began = StartOf(state, kind), Restored = restored, First = point.Round, Resumed = resumed, _newest = run.Rounds[^1] };
         }
         catch
         {
@@ -141,13 +147,18 @@ internal sealed class DssmKeptRun : IDisposable
     }
 
     /// <summary>Keeps the state before a round, where one is due.</summary>
+    /// <remarks>Where the rounds go on while it is written, it is waited for half way to the next one: so no party begins with its next state before every other has this one, and all have one in common at any time.</remarks>
     /// <param name="round">The round that comes next.</param>
     /// <param name="thread">The thread that the towers belong to.</param>
     /// <param name="add">Adds what the state holds; called on that thread.</param>
     public async Task KeepAsync(int round, TowerThread thread, Action<StateWriter> add)
     {
+        if (_state is null)
+            return;
+        if (round >= (long)_newest + _interval / 2)
+            await _writing.ConfigureAwait(false);
         // After a restart at the older of two states the newer one is there already, and is the same.
-        if (_state is null || round % _interval != 0 || round <= _newest)
+        if (round % _interval != 0 || round <= _newest)
             return;
         byte[] bytes = await thread.RunAsync(() =>
         {
@@ -155,16 +166,36 @@ internal sealed class DssmKeptRun : IDisposable
             add(writer);
             return writer.ToArray();
         }).ConfigureAwait(false);
-        _state.Write(round, bytes);
         _newest = round;
-        CryptographicOperations.ZeroMemory(bytes);
+        if (_beside && round > 0)
+            _writing = Task.Run(() => Write(round, bytes));
+        else
+            Write(round, bytes);
     }
 
     /// <summary>Forgets the run: it has ended, or will never go on.</summary>
-    public void Forget() => _state?.Remove();
+    public void Forget()
+    {
+        Settle();
+        _state?.Remove();
+        _forgotten = true;
+    }
 
     /// <inheritdoc />
-    public void Dispose() => _state?.Dispose();
+    public void Dispose()
+    {
+        Settle();
+        _state?.Dispose();
+    }
+
+    private void Write(int round, byte[] bytes)
+    {
+        _state!.Write(round, bytes);
+        CryptographicOperations.ZeroMemory(bytes);
+    }
+
+    // One that fails now leaves the states before it, which are as good; the run has ended, or failed by itself.
+    private void Settle() => Task.WhenAny(_writing).GetAwaiter().GetResult();
 
     private static StateReader StartOf(IRunState state, DssmRunKind kind) => new(kind.Name, state.ReadStart(), $"run of party '{state.Run.Party}', its start");
 }

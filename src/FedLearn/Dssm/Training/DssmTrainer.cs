@@ -134,19 +134,14 @@ public sealed class DssmTrainer
         ArgumentNullException.ThrowIfNull(channels);
         return await Telemetry().RunAsync(() => ChannelGuard.RunAsync(channels, async () =>
         {
-            using DssmKeptRun kept = DssmKeptRun.Open(Runs, _input.Party, Terms, agreement, _input.RunId ?? PrivacyCharge.NewRunId(), _kind, DssmKeptRun.Interval(_job, _plan), _job.MaskedSum && !IsLabel, _input.Ledger);
+            using DssmKeptRun kept = DssmKeptRun.Open(Runs, _input.Party, Terms, agreement, _input.RunId ?? PrivacyCharge.NewRunId(), _kind, DssmKeptRun.Interval(_job, _plan), DssmKeptRun.Beside(_job, _plan),
+                _job.MaskedSum && !IsLabel, _input.Ledger);
             using DssmAccount account = Account(agreement, kept.RunId ?? _input.RunId);
             try
             {
                 await using var thread = new TowerThread(_input.Party);
-                (DssmPartyResult result, EmbeddingCalibration? calibration, int evaluated) = IsLabel
-                    ? await TrainLabelAsync(agreement, kept, account, channels, thread, progress, cancellationToken).ConfigureAwait(false)
+                return IsLabel ? await TrainLabelAsync(agreement, kept, account, channels, thread, progress, cancellationToken).ConfigureAwait(false)
                     : await TrainViewAsync(agreement, kept, account, channels[0], thread, progress, cancellationToken).ConfigureAwait(false);
-                await EndAsync(channels, result, cancellationToken).ConfigureAwait(false);
-                await ChannelGuard.EndAsync(channels, IsLabel, cancellationToken).ConfigureAwait(false);
-                // First the state, then the charge: a run without a state cannot go on, and one that is settled must not.
-                kept.Forget();
-                return result with { Resumed = kept.Resumed, Privacy = State(account, calibration, evaluated, result.Counts, channels), Traffic = Sum(channels), Releases = Sent(channels) };
             }
             catch (Exception e) when (kept.IsKept)
             {
@@ -173,8 +168,18 @@ public sealed class DssmTrainer
             await channel.SendAsync(0, ready, cancellationToken).ConfigureAwait(false);
     }
 
-    /// <summary>Every view says that its model is safe before the label party lets any of them go: whoever is lost until then finds the others waiting, and the run goes on.</summary>
-    private async Task EndAsync(IReadOnlyList<IPartyChannel> channels, DssmPartyResult result, CancellationToken cancellationToken)
+    /// <summary>Ends the session: from here on nobody waits for this party. Every view says that its model is safe before the label party lets any of them go: whoever is lost until then finds the others waiting, and
+    /// the run goes on.</summary>
+    /// <param name="channels">The channels.</param>
+    /// <param name="kept">The run.</param>
+    /// <param name="account">The party's side of the ledger.</param>
+    /// <param name="result">What the party has so far, the model in it.</param>
+    /// <param name="calibration">Its noise; null for none.</param>
+    /// <param name="evaluated">Rows whose vectors left for evaluation.</param>
+    /// <param name="cancellationToken">Stops.</param>
+    /// <returns>The result with what the session cost and moved.</returns>
+    private async Task<DssmPartyResult> EndAsync(IReadOnlyList<IPartyChannel> channels, DssmKeptRun kept, DssmAccount account, DssmPartyResult result, EmbeddingCalibration? calibration, int evaluated,
+        CancellationToken cancellationToken)
     {
         bool waits = _job.Training.CheckpointRounds > 0;
         int round = _job.Training.Epochs * BatchesOf(result.Counts.Train);
@@ -184,12 +189,16 @@ public sealed class DssmTrainer
         ModelNotSavedException.Save(_input.SaveModel, result.Model);
         if (!IsLabel && waits)
             await channels[0].SendAsync(round, Disclosure.Unprotected(new Scalars(ScalarsKind.Agreement, new double[] { 1 }), "agreement: the view is done"), cancellationToken).ConfigureAwait(false);
+        await ChannelGuard.EndAsync(channels, IsLabel, cancellationToken).ConfigureAwait(false);
+        // First the state, then the charge: a run without a state cannot go on, and one that is settled must not.
+        kept.Forget();
+        return result with { Resumed = kept.Resumed, Privacy = State(account, calibration, evaluated, result.Counts, channels), Traffic = Sum(channels), Releases = Sent(channels) };
     }
 
     private SessionTelemetry Telemetry() => new("train", _input.Party, _job.Name, _job.Privacy.IsPrivate ? "dp" : "none", _input.LoggerFactory);
 
-    private async Task<(DssmPartyResult Result, EmbeddingCalibration? Calibration, int Evaluated)> TrainViewAsync(SessionAgreement agreement, DssmKeptRun kept, DssmAccount account, IPartyChannel channel,
-        TowerThread thread, IProgress<DssmProgress>? progress, CancellationToken cancellationToken)
+    private async Task<DssmPartyResult> TrainViewAsync(SessionAgreement agreement, DssmKeptRun kept, DssmAccount account, IPartyChannel channel, TowerThread thread,
+        IProgress<DssmProgress>? progress, CancellationToken cancellationToken)
     {
         ViewTable view = _input.View!;
         string[] sets = [SampleSet.Training, SampleSet.Validation, SampleSet.Test, SampleSet.ColdUsers, SampleSet.ColdItems];
@@ -219,7 +228,7 @@ public sealed class DssmTrainer
         DssmTiming timing = clock.Timing(noise.Time, history.Count);
         for (int set = 2; set < sets.Length && !_plan.OneShot; set++)
             await viewRun.SendEvaluationAsync(_job.Training.Epochs * batches, set, cancellationToken).ConfigureAwait(false);
-        return (new DssmPartyResult
+        return await EndAsync([channel], kept, account, new DssmPartyResult
         {
             Model = Model(agreement, kept) with { View = new SavedTower(spec, await thread.RunAsync(tower.Save).ConfigureAwait(false)) },
             Privacy = null!,
@@ -230,11 +239,11 @@ public sealed class DssmTrainer
             Timing = timing,
             Traffic = default,
             Releases = [],
-        }, calibration, isStatic && _plan.OneShot ? 0 : evaluated);
+        }, calibration, isStatic && _plan.OneShot ? 0 : evaluated, cancellationToken).ConfigureAwait(false);
     }
 
-    private async Task<(DssmPartyResult Result, EmbeddingCalibration? Calibration, int Evaluated)> TrainLabelAsync(SessionAgreement agreement, DssmKeptRun kept, DssmAccount account,
-        IReadOnlyList<IPartyChannel> channels, TowerThread thread, IProgress<DssmProgress>? progress, CancellationToken cancellationToken)
+    private async Task<DssmPartyResult> TrainLabelAsync(SessionAgreement agreement, DssmKeptRun kept, DssmAccount account, IReadOnlyList<IPartyChannel> channels,
+        TowerThread thread, IProgress<DssmProgress>? progress, CancellationToken cancellationToken)
     {
         IReadOnlyList<SampleSet> sets = LabelSamples.TrainingSets(_job, _input.Interactions!);
         CheckBatch(sets[0].Events.Count);
@@ -266,28 +275,31 @@ public sealed class DssmTrainer
         var clock = new PartyClock();
         (int best, IReadOnlyList<DssmHistoryPoint> history) = await label.TrainAsync(clock, progress, cancellationToken).ConfigureAwait(false);
         DssmTiming timing = clock.Timing(noise.Time, history.Count);
-        var reports = new RankingReport?[sets.Count];
+        var measures = new List<Func<Task<RankingReport?>>>();
         for (int set = 2; set < sets.Count; set++)
-        {
-            int at = set;
-            reports[set] = await label.EvaluateAsync(_job.Training.Epochs * batches, set, scores => samples.Evaluate(at, scores), clock, cancellationToken).ConfigureAwait(false);
-        }
-
-        return (new DssmPartyResult
+            measures.Add(await label.PrepareReportAsync(_job.Training.Epochs * batches, set, clock, cancellationToken).ConfigureAwait(false));
+        DssmPartyResult result = await EndAsync(channels, kept, account, new DssmPartyResult
         {
             Model = await thread.RunAsync(() => Saved(Model(agreement, kept), samples, towers)).ConfigureAwait(false),
-            Metrics = new DssmMetrics { Test = reports[2], ColdUsers = reports[3], ColdItems = reports[4] },
             Privacy = null!,
             History = history,
             BestEpoch = best,
             Counts = new DssmCounts(sets[0].Events.Count, sets[1].Events.Count, sets[2].Events.Count, sets[3].Events.Count, sets[4].Events.Count,
                 _input.Interactions!.Users.Count, samples.Items.Ids.Count),
             SharedUsers = SharedUsers.Of(_input, peers, "training events", sets: 1),
-            Warnings = [.. EventWarnings.Of(_job, _input.Interactions, sets, trains: true), .. EventWarnings.OfNegatives(_job, reports)],
             Timing = timing,
             Traffic = default,
             Releases = [],
-        }, calibration, evaluated);
+        }, calibration, evaluated, cancellationToken).ConfigureAwait(false);
+        // Every model is safe, and nobody waits any more: measuring takes as long as there are events and items.
+        var reports = new RankingReport?[sets.Count];
+        for (int set = 2; set < sets.Count; set++)
+            reports[set] = await measures[set - 2]().ConfigureAwait(false);
+        return result with
+        {
+            Metrics = new DssmMetrics { Test = reports[2], ColdUsers = reports[3], ColdItems = reports[4] },
+            Warnings = [.. EventWarnings.Of(_job, _input.Interactions, sets, trains: true), .. EventWarnings.OfNegatives(_job, reports)],
+        };
     }
 
     /// <summary>Refuses batches whose candidates are more than an array holds, before anything is named or charged.</summary>

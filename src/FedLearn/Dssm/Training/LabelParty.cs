@@ -55,6 +55,13 @@ internal sealed class MadeTowers : IDisposable
 /// <summary>Scores all items for the samples of a set from a place on, one row a sample.</summary>
 internal delegate void ScoreRows(int from, Span<double> scores);
 
+/// <summary>Scores a few items of each of the samples of a set from a place on.</summary>
+/// <param name="from">The place.</param>
+/// <param name="ends">Where each sample's items end, the next one's begin.</param>
+/// <param name="items">The items of one sample after the other.</param>
+/// <param name="scores">Receives a score an item.</param>
+internal delegate void ScoreItems(int from, ReadOnlySpan<int> ends, ReadOnlySpan<int> items, Span<double> scores);
+
 /// <summary>What the label party knows of its samples.</summary>
 internal sealed class LabelSamples
 {
@@ -108,7 +115,17 @@ internal sealed class LabelSamples
     public RankingReport Evaluate(int set, ScoreRows scores) => _evaluator.Evaluate(Sets[set].Role, Following(scores), _evaluation);
 
     /// <summary>NDCG@10 against drawn negatives of a set of events.</summary>
-    public double SampledNdcg(int set, ScoreRows scores) => _evaluator.SampledNdcg(Sets[set].Role, Following(scores)) ?? 0;
+    /// <param name="set">The set.</param>
+    /// <param name="scores">Scores the asked items for the events of the set from a place on.</param>
+    public double SampledNdcg(int set, ScoreItems scores)
+    {
+        int from = 0;
+        return _evaluator.SampledNdcg(Sets[set].Role, (events, ends, items, destination) =>
+        {
+            scores(from, ends, items, destination);
+            from += events.Length;
+        }) ?? 0;
+    }
 
     /// <summary>The evaluator asks for a role's events in the table's order, which is that of the sets.</summary>
     private static DssmScores Following(ScoreRows scores)

@@ -2,6 +2,7 @@ using System.Numerics.Tensors;
 using FedLearn.Aggregation;
 using FedLearn.Coordination;
 using FedLearn.Diagnostics;
+using FedLearn.Evaluation;
 using FedLearn.Privacy;
 
 namespace FedLearn.Dssm;
@@ -47,7 +48,7 @@ internal sealed class LabelRun(DssmRun run, LabelTowers towers, LabelSamples sam
             var word = StopWord.GoOn;
             if (validates)
             {
-                validation = await EvaluateAsync(done, 1, scores => samples.SampledNdcg(1, scores), clock, cancellationToken).ConfigureAwait(false);
+                validation = await ValidateAsync(done, clock, cancellationToken).ConfigureAwait(false);
                 bool better = validation > now.BestValue;
                 (now.BestValue, now.Since) = better ? (validation.Value, 0) : (now.BestValue, now.Since + 1);
                 bool last = epoch + 1 == run.Epochs || now.Since >= run.Job.Training.Patience;
@@ -77,7 +78,7 @@ internal sealed class LabelRun(DssmRun run, LabelTowers towers, LabelSamples sam
     private void Save(StateWriter state, Progress now)
     {
         for (int i = 0; i < towers.All.Count; i++)
-            state.Add($"tower.{i}", towers.All[i].SaveTraining());
+            state.AddUncopied($"tower.{i}", towers.All[i].SaveTraining());
         state.Add("fusion", _loss.Fusion.Values);
         towers.FusionOptimizer.Save(state, "fusion");
         samples.Sampler?.Save(state);
@@ -129,23 +130,39 @@ internal sealed class LabelRun(DssmRun run, LabelTowers towers, LabelSamples sam
         private static double? Known(double value) => double.IsNaN(value) ? null : value;
     }
 
-    /// <summary>Measures the present model on a set of events.</summary>
+    /// <summary>Collects what a set of events is measured with, and leaves the measuring for later: nobody else has to wait for it.</summary>
     /// <param name="round">Round of the messages.</param>
     /// <param name="set">The set.</param>
-    /// <param name="measure">Takes what scores the events.</param>
     /// <param name="clock">Where time goes.</param>
     /// <param name="cancellationToken">Stops.</param>
-    /// <returns>The figure; the default for an empty set.</returns>
-    public async Task<T?> EvaluateAsync<T>(int round, int set, Func<ScoreRows, T> measure, PartyClock clock, CancellationToken cancellationToken)
+    /// <returns>Measures the present model, on the thread of towers, before they step again or are disposed of; gives null for an empty set.</returns>
+    public async Task<Func<Task<RankingReport?>>> PrepareReportAsync(int round, int set, PartyClock clock, CancellationToken cancellationToken)
     {
         if (samples.Sets[set].Events.Count == 0)
-            return default;
+            return () => Task.FromResult<RankingReport?>(null);
         (IReadOnlyList<double[]> views, IReadOnlyList<bool[]?> present) = await CollectAsync(round, set, clock, cancellationToken).ConfigureAwait(false);
+        return () => run.Thread.RunAsync<RankingReport?>(() =>
+        {
+            TakeItems();
+            return samples.Evaluate(set, (from, scores) => Score(views, present, from, scores));
+        });
+    }
+
+    /// <summary>The figure of the validation events by which an epoch is chosen, for which the views wait.</summary>
+    private async Task<double> ValidateAsync(int round, PartyClock clock, CancellationToken cancellationToken)
+    {
+        (IReadOnlyList<double[]> views, IReadOnlyList<bool[]?> present) = await CollectAsync(round, 1, clock, cancellationToken).ConfigureAwait(false);
         return await run.Thread.RunAsync(() =>
         {
-            towers.Items.Forward(samples.Items.Content, _allItems, _items, training: false);
-            return measure((from, scores) => Score(views, present, from, scores));
+            TakeItems();
+            return samples.SampledNdcg(1, (from, ends, items, scores) => ScoreEach(views, present, from, ends, items, scores));
         }).ConfigureAwait(false);
+    }
+
+    private void TakeItems()
+    {
+        towers.Items.Forward(samples.Items.Content, _allItems, _items, training: false);
+        _loss.TakeItems(_items);
     }
 
     /// <summary>Vectors of the users of the first set, and of the items.</summary>
@@ -186,16 +203,29 @@ internal sealed class LabelRun(DssmRun run, LabelTowers towers, LabelSamples sam
         return ([.. await own.ConfigureAwait(false), .. views], [.. towers.Locals.Select(view => view.Present(set)), .. present]);
     }
 
-
     private void Score(IReadOnlyList<double[]> views, IReadOnlyList<bool[]?> present, int from, Span<double> scores)
     {
         int count = scores.Length / samples.Items.Content.Rows;
-        _loss.Score([.. views.Select(v => v.AsSpan(from * _width, count * _width).ToArray())], [.. present.Select(p => p?[from..(from + count)])], _items, count, scores);
-        // Users that no view knows get the most popular items where lists are made, and so where they are measured. A private job gives them none, and their items tie.
-        for (int i = 0; i < count && !run.Job.Privacy.IsPrivate; i++)
-            if (present.All(p => p is not null && !p[from + i]))
+        _loss.ScoreAll(Rows(views, from, count), Rows(present, from, count), count, scores);
+        for (int i = 0; i < count; i++)
+            if (IsUnknown(present, from + i))
                 TensorPrimitives.ConvertChecked<int, double>(samples.Counts, scores.Slice(i * samples.Counts.Length, samples.Counts.Length));
     }
+
+    private void ScoreEach(IReadOnlyList<double[]> views, IReadOnlyList<bool[]?> present, int from, ReadOnlySpan<int> ends, ReadOnlySpan<int> items, Span<double> scores)
+    {
+        _loss.ScoreEach(Rows(views, from, ends.Length), Rows(present, from, ends.Length), ends, items, scores);
+        for (int i = 0; i < ends.Length; i++)
+            for (int c = i == 0 ? 0 : ends[i - 1]; c < ends[i] && IsUnknown(present, from + i); c++)
+                scores[c] = samples.Counts[items[c]];
+    }
+
+    // Users that no view knows get the most popular items where lists are made, and so where they are measured. A private job gives them none, and their items tie.
+    private bool IsUnknown(IReadOnlyList<bool[]?> present, int sample) => !run.Job.Privacy.IsPrivate && present.All(p => p is not null && !p[sample]);
+
+    private double[][] Rows(IReadOnlyList<double[]> views, int from, int count) => [.. views.Select(v => v.AsSpan(from * _width, count * _width).ToArray())];
+
+    private static bool[]?[] Rows(IReadOnlyList<bool[]?> present, int from, int count) => [.. present.Select(p => p?[from..(from + count)])];
 
     private async Task<double> RoundAsync(int round, int epoch, int batchNumber, int[] batch, PartyClock clock, CancellationToken cancellationToken)
     {

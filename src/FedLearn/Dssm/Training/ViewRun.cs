@@ -99,7 +99,7 @@ internal sealed class ViewRun(DssmRun run, ITower tower, ViewTable table, ViewSa
 
     private void Save(StateWriter state, BestModel best, List<DssmHistoryPoint> history)
     {
-        state.Add("tower", tower.SaveTraining()).Add("seconds", history.Select(h => h.Seconds).ToArray());
+        state.AddUncopied("tower", tower.SaveTraining()).Add("seconds", history.Select(h => h.Seconds).ToArray());
         best.Save(state);
         noise.Save(state);
         run.Masking?.Save(state);

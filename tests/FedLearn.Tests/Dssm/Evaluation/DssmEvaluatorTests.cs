@@ -66,6 +66,50 @@ public sealed class DssmEvaluatorTests
     }
 
     [Fact]
+    public void Evaluate_LargeCatalogue_AsksForSixteenEventsAtATime()
+    {
+        const int Items = 40_000, Events = 40;
+        var table = new InteractionTable(["a"], [.. Enumerable.Range(0, Events).Select(e => new Interaction(0, e, new Moment(e, e), EventRole.Test))]);
+        var asked = new List<int>();
+        new DssmEvaluator(table, RandomEvents.Items(Items)).Evaluate(EventRole.Test, (events, scores) => asked.Add(events.Length), new() { Resamples = 0 });
+        Assert.Equal([16, 16, 8], asked);
+    }
+
+    [Theory]
+    [InlineData(1, 60)]
+    [InlineData(2, 60)]
+    [InlineData(3, 4)]
+    public void SampledNdcg_OfDrawnItemsAlone_IsThatOfAllScores(int seed, int items)
+    {
+        var random = new Random(seed);
+        InteractionTable table = RandomEvents.Of(random, 400, items, 30);
+        ItemTable catalogue = RandomEvents.Items(items);
+        double[][] scores = RandomEvents.Scores(random, table.Events.Count, items);
+        var evaluator = new DssmEvaluator(table, catalogue, negatives: 20);
+        foreach (EventRole role in new[] { EventRole.Validation, EventRole.Test })
+        {
+            var asked = new List<int>();
+            double? some = evaluator.SampledNdcg(role, (events, ends, wanted, values) =>
+            {
+                asked.AddRange(events);
+                int c = 0;
+                for (int i = 0; i < events.Length; i++)
+                {
+                    Assert.InRange(ends[i] - c, 1, 21);
+                    for (; c < ends[i]; c++)
+                        values[c] = scores[events[i]][wanted[c]];
+                }
+
+                Assert.Equal((c, c), (wanted.Length, values.Length));
+            });
+            Assert.Equal(evaluator.EventsOf(role), asked);
+            Assert.Equal(evaluator.SampledNdcg(role, RandomEvents.Rows(scores)), some);
+        }
+
+        Assert.Null(new DssmEvaluator(new InteractionTable(["a"], []), catalogue).SampledNdcg(EventRole.Test, (_, _, _, _) => { }));
+    }
+
+    [Fact]
     public void Named_Report_HasTheFiguresAndTheirIntervals()
     {
         InteractionTable table = RandomEvents.Of(new Random(3), 20, 50, 30);

@@ -116,6 +116,33 @@ public sealed class DssmLossTests
     });
 
     [Fact]
+    public void ScoreEach_ItemsThatWereTakenInOnce_IsScoreToTheBit() => Random(200, seed =>
+    {
+        var test = new LossCase(seed);
+        var random = new Random(seed);
+        DssmBatch batch = test.Batch;
+        double[] all = new double[test.Samples * test.Items], again = new double[all.Length];
+        test.Loss.Score(batch.Views, batch.Present, batch.Items, test.Samples, all);
+        test.Loss.TakeItems(batch.Items);
+        int[] items = [.. Enumerable.Range(0, test.Samples * 3).Select(_ => random.Next(test.Items))], ends = [.. Enumerable.Range(1, test.Samples).Select(i => Math.Min(items.Length, i * random.Next(2, 4)))];
+        Array.Sort(ends);
+        double[] some = new double[items.Length];
+        for (int times = 0; times < 2; times++)
+        {
+            test.Loss.ScoreEach(batch.Views, batch.Present, ends, items.AsSpan(0, ends[^1]), some.AsSpan(0, ends[^1]));
+            for (int i = 0, c = 0; i < ends.Length; i++)
+                for (; c < ends[i]; c++)
+                    Assert.Equal(BitConverter.DoubleToInt64Bits(all[i * test.Items + items[c]]), BitConverter.DoubleToInt64Bits(some[c]));
+            test.Loss.ScoreAll(batch.Views, batch.Present, test.Samples, again);
+            Assert.Equal(all, again);
+        }
+
+        test.Loss.Evaluate(batch, new DssmGradients());
+        Assert.Throws<InvalidOperationException>(() => test.Loss.ScoreEach(batch.Views, batch.Present, ends, items, some));
+        Assert.Throws<InvalidOperationException>(() => test.Loss.ScoreAll(batch.Views, batch.Present, test.Samples, again));
+    });
+
+    [Fact]
     public void Evaluate_TwiceAndInOtherBatchSizes_IsTheSameBits() => Random(60, seed =>
     {
         LossCase test = new(seed), other = new(seed);

@@ -213,6 +213,55 @@ public class DssmResumeTests
     }
 
     [Fact]
+    public async Task Run_WhileAStateIsWritten_TheRoundsGoOn()
+    {
+        DssmJob job = All["sum, dropouts, cached negatives"];
+        CancellationToken cancellation = TestContext.Current.CancellationToken;
+        using var sixth = new ManualResetEventSlim();
+        int rounds = 0, waited = 0;
+        // The state before round 4 is written until round 5 has begun; before round 6 it is waited for.
+        var scene = new Scene(job)
+        {
+            TowersOf = party => party == "profile" ? new BreakingTowers
+            {
+                Training = () =>
+                {
+                    if (Interlocked.Increment(ref rounds) == 6)
+                        sixth.Set();
+                },
+            } : Towers,
+        };
+        scene.Stores["profile"] = new WatchedStore(scene.Stores["profile"], round => waited += round == 4 && sixth.Wait(Patience, cancellation) ? 1 : 0);
+        Session session = await scene.SessionAsync(int.MaxValue);
+        Assert.Null(session.Failure);
+        Assert.Equal(1, waited);
+        Assert.All(scene.Stores, store => Assert.Null(store.Value.Find(store.Key, scene.Terms.TermsDigest)));
+    }
+
+    [Fact]
+    public async Task Run_AStateBesideTheRoundsCannotBeWritten_EndsWithThatError()
+    {
+        var scene = new Scene(All["sum, dropouts, cached negatives"]);
+        scene.Stores["profile"] = new WatchedStore(scene.Stores["profile"], round =>
+        {
+            if (round == 4)
+                throw new IOException("There is no room.");
+        });
+        Session session = await scene.SessionAsync(int.MaxValue);
+        Assert.Equal("There is no room.", Assert.IsType<IOException>(session.Failure).Message);
+    }
+
+    [Fact]
+    public void Beside_OutboxesReachBackToTheStateBefore_IsFalse()
+    {
+        static bool Of(DssmJob job) => DssmKeptRun.Beside(job, DssmPlan.Create(job));
+        Assert.True(Of(All["sum, hard negatives, adagrad"]));
+        Assert.False(Of(SmallRecommendation.Job(Model(DssmFusion.Sum), Training() with { CheckpointRounds = 1 })));
+        Assert.False(Of(All["masks, view dropout, stop"]));
+        Assert.False(Of(All["own messages, late"]));
+    }
+
+    [Fact]
     public void Interval_OfPrivateJobs_LeavesRoomInTheOutboxes()
     {
         static int Of(DssmJob job) => DssmKeptRun.Interval(job, DssmPlan.Create(job));
@@ -356,6 +405,39 @@ public class DssmResumeTests
             public ValueTask AbortAsync(string errorId, CancellationToken cancellationToken = default) => inner.AbortAsync(errorId, cancellationToken);
 
             public ValueTask DisposeAsync() => inner.DisposeAsync();
+        }
+    }
+
+    /// <summary>A store that is told before it writes a state.</summary>
+    private sealed class WatchedStore(IRunStore inner, Action<int> writing) : IRunStore
+    {
+        public CutOffRun? Find(string party, ReadOnlyMemory<byte> termsDigest) => inner.Find(party, termsDigest);
+
+        public IRunState Begin(RunIdentity run) => new State(inner.Begin(run), writing);
+
+        public IRunState Continue(CutOffRun run) => new State(inner.Continue(run), writing);
+
+        private sealed class State(IRunState inner, Action<int> writing) : IRunState
+        {
+            public RunIdentity Run => inner.Run;
+
+            public IMaskedOutbox? Outbox => inner.Outbox;
+
+            public ReadOnlyMemory<byte> ReadStart() => inner.ReadStart();
+
+            public void WriteStart(ReadOnlySpan<byte> start) => inner.WriteStart(start);
+
+            public ReadOnlyMemory<byte> Read(int round) => inner.Read(round);
+
+            public void Write(int round, ReadOnlySpan<byte> state)
+            {
+                writing(round);
+                inner.Write(round, state);
+            }
+
+            public void Remove() => inner.Remove();
+
+            public void Dispose() => inner.Dispose();
         }
     }
 

@@ -1,6 +1,5 @@
 using FedLearn.Cli.Running;
 using FedLearn.Cli.Services;
-using FedLearn.Data;
 using FedLearn.Diagnostics;
 using FedLearn.Transport.Grpc;
 

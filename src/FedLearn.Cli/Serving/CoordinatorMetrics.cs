@@ -1,5 +1,4 @@
 using System.Diagnostics.Metrics;
-using FedLearn.Diagnostics;
 using FedLearn.Transport.Grpc;
 
 namespace FedLearn.Cli.Serving;

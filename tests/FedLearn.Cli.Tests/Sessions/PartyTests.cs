@@ -108,10 +108,10 @@ public class PartyTests
         CancellationToken stop = TestContext.Current.CancellationToken;
         SessionTerms terms = new SessionOrder(RunFile.Load(scene.Job()), "train", null, null).TaskOf("bank", null).Terms;
         var address = new TaskCompletionSource<Uri>(TaskCreationOptions.RunContinuationsAsynchronously);
-        var arrived = new TaskCompletionSource();
+        using var arrived = new ManualResetEventSlim();
         var task = new PartyTask("bank", terms, _ =>
         {
-            arrived.Task.WaitAsync(ToolProcess.Patience, stop).GetAwaiter().GetResult();
+            Assert.True(arrived.Wait(ToolProcess.Patience, stop));
             throw new BadInputException(id, "bank.csv, line 9", "a label of customer 17 is none.", "Mend it.");
         });
         Task<JsonObject> hosting = Task.Run(() => GrpcParty.HostAsync(task, new Uri("http://127.0.0.1:0"), new TransportSettings(), address.SetResult, _ => { }, stop), stop);
@@ -129,7 +129,7 @@ public class PartyTests
         await AnswersAsync();
         Task<HttpResponseMessage> joining = PostAsync("/fedlearn.v1.Federation/Join", new StreamContent(new Pipe().Reader.AsStream()));
         await AnswersAsync();
-        arrived.SetResult();
+        arrived.Set();
         Assert.Equal(id, (await Assert.ThrowsAsync<BadInputException>(() => hosting)).Id);
         using HttpResponseMessage answer = await joining.WaitAsync(ToolProcess.Patience, stop);
         Assert.Equal((status, told), (answer.Headers.GetValues("grpc-status").Single(), answer.Headers.GetValues("fedlearn-error-id").Single()));

@@ -1,3 +1,4 @@
+using System.Security.Cryptography;
 using FedLearn.Aggregation;
 using FedLearn.Diagnostics;
 using FedLearn.Dssm;
@@ -228,12 +229,12 @@ public class DeviceSessionTests
     [Fact]
     public async Task Dispose_AfterTheJob_GivesBackTheParticipationsThatWereNot()
     {
-        DeviceJob job = DeviceScene.Private(5) with { Training = new() { Rounds = 2, Participation = 1, Seed = 3 } };
+        DeviceJob job = DeviceScene.Private(5) with { Training = new() { Rounds = 4, Participation = 1, Seed = 3 } };
         InMemoryLedger[] ledgers = [.. Enumerable.Range(0, 5).Select(_ => new InMemoryLedger())];
         Ran ran = await RunAsync(job, ledgers: ledgers);
         Assert.Null(ran.Failure);
-        Assert.All(ran.Clients, client => Assert.Equal(2, client.Participations));
-        Assert.All(ledgers, ledger => Assert.Equal((ChargeState.Settled, 2 / 10.0), (Assert.Single(ledger.Entries).State, ledger.Entries[0].Share)));
+        Assert.All(ran.Clients, client => Assert.Equal(4, client.Participations));
+        Assert.All(ledgers, ledger => Assert.Equal((ChargeState.Settled, 4 / 10.0), (Assert.Single(ledger.Entries).State, ledger.Entries[0].Share)));
     }
 
     [Theory]
@@ -371,6 +372,45 @@ public class DeviceSessionTests
         await server.SendAsync(2, new DeviceInvitation(DeviceInvitationKind.End, 0, 0, 0).Message());
         await server.CompleteAsync();
         Assert.Null(await device.WaitAsync(Patience));
+        client.Dispose();
+    }
+
+    /// <summary>Two lists of survivors opened by one device would open the sum of those in one list only.</summary>
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public async Task Client_OtherRequestToOpenAfterARestart_IsRefused(bool same)
+    {
+        DeviceJob job = Masked();
+        var store = new MemoryStore();
+        byte[] request = [1, 2, 3], answer = [9, 8];
+        using DeviceWork work = DeviceScene.Work(job);
+        var begin = new DeviceInvitation(DeviceInvitationKind.Begin, 4, 1, 1, 5, 0);
+        new DeviceMemory(new DevicePlan(job), "device 0", store)
+        {
+            LastAttempt = 4,
+            Participations = 1,
+            Upload = new DeviceUpload(begin, 0, new byte[sizeof(long) * work.UploadLength], false)
+            {
+                Request = SHA256.HashData([(byte)AggregationStep.Unmask, .. request]),
+                Answer = answer,
+            },
+        }.Keep();
+        (InMemoryChannel server, Task<Exception?> device, DeviceClient client) = Lonely(job, store);
+        Assert.Equal(DeviceInvitationKind.AcceptAndReturn, await AnswerAsync(server, 0, begin with { Kind = DeviceInvitationKind.Return }));
+        await server.ReceiveAsync<MaskedVector>(0, work.UploadLength);
+        await server.SendAsync(0, Disclosure.Unprotected(new AggregationMessage(AggregationStep.Unmask, same ? request : [1, 2, 4]), "test"));
+        if (same)
+        {
+            Assert.Equal(answer, (await server.ReceiveAsync<AggregationMessage>(0, null)).Bytes.ToArray());
+            await server.DisposeAsync();
+            Assert.NotNull(await device.WaitAsync(Patience));
+        }
+        else
+        {
+            Assert.Equal(AggregationErrors.SecondUnmask, Assert.IsAssignableFrom<FedLearnException>(await device.WaitAsync(Patience)).Id);
+        }
+
         client.Dispose();
     }
 

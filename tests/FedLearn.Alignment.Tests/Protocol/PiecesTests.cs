@@ -193,9 +193,9 @@ public sealed class PiecesTests
         log.Begin(Record("3", "lab"), caps);
         Assert.Equal(AlignmentErrors.TooManyIds, Assert.Throws<PrivacyRefusedException>(() => log.Begin(Record("4", "lab", 11), caps)).Id);
         clock.Advance(TimeSpan.FromHours(24) - TimeSpan.FromSeconds(1));
-        Assert.Equal(AlignmentErrors.TooManySessions, Assert.Throws<PrivacyRefusedException>(() => log.Begin(Record("3"), caps)).Id);
+        Assert.Equal(AlignmentErrors.TooManySessions, Assert.Throws<PrivacyRefusedException>(() => log.Begin(Record("5"), caps)).Id);
         clock.Advance(TimeSpan.FromSeconds(1));
-        log.Begin(Record("3"), caps);
+        log.Begin(Record("5"), caps);
     }
 
     [Fact]

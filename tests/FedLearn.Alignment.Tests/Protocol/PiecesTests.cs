@@ -1,5 +1,7 @@
+using System.Numerics;
 using System.Security.Cryptography;
 using FedLearn.Alignment.Ristretto;
+using FedLearn.Alignment.Tests.Reference;
 using FedLearn.Coordination;
 using FedLearn.Data;
 using FedLearn.Diagnostics;
@@ -122,15 +124,33 @@ public sealed class PiecesTests
         Assert.Equal(ProofCheck.Fails, ChunkProof.Verify(Session, commitment, points, products, new byte[64]));
     }
 
+    // s = r - c k: of two proofs with one r whoever reads both has the scalar, (s - s')/(c' - c).
+    [Fact]
+    public void ChunkProof_OfOtherPointsOrAnotherSession_HasARandomNumberOfItsOwn()
+    {
+        (PsiSecrets secrets, byte[] commitment, byte[] points, byte[] products) = Chunk(3);
+        var k = new BigInteger(secrets.Scalar, isUnsigned: true);
+        BigInteger Random(byte[] session, int ids)
+        {
+            byte[] proof = ChunkProof.Prove(session, secrets, commitment, points.AsSpan(0, 32 * ids), products.AsSpan(0, 32 * ids));
+            return (new BigInteger(proof.AsSpan(32), isUnsigned: true) + new BigInteger(proof.AsSpan(0, 32), isUnsigned: true) * k) % ReferenceGroup.L;
+        }
+
+        BigInteger[] numbers = [Random(Session, 3), Random(Session, 2), Random(Session, 1), Random(SHA256.HashData(Session), 3)];
+        Assert.Equal(4, numbers.Distinct().Count());
+        Assert.Equal(numbers[0], Random(Session, 3));
+        secrets.Dispose();
+    }
+
     // s + L is the same number modulo L, and no canonical scalar.
     [Fact]
     public void ChunkProof_ScalarAboveTheOrder_Fails()
     {
         (PsiSecrets secrets, byte[] commitment, byte[] points, byte[] products) = Chunk(2);
         byte[] proof = ChunkProof.Prove(Session, secrets, commitment, points, products);
-        var order = System.Numerics.BigInteger.Pow(2, 252) + System.Numerics.BigInteger.Parse("27742317777372353535851937790883648493", System.Globalization.CultureInfo.InvariantCulture);
+        var order = BigInteger.Pow(2, 252) + BigInteger.Parse("27742317777372353535851937790883648493", System.Globalization.CultureInfo.InvariantCulture);
         byte[] larger = new byte[32];
-        Assert.True((new System.Numerics.BigInteger(proof.AsSpan(32), isUnsigned: true) + order).TryWriteBytes(larger, out _, isUnsigned: true));
+        Assert.True((new BigInteger(proof.AsSpan(32), isUnsigned: true) + order).TryWriteBytes(larger, out _, isUnsigned: true));
         Assert.Equal(ProofCheck.Fails, ChunkProof.Verify(Session, commitment, points, products, [.. proof[..32], .. larger]));
     }
 
@@ -172,8 +192,31 @@ public sealed class PiecesTests
         Assert.Equal(AlignmentErrors.TooManySessions, Assert.Throws<PrivacyRefusedException>(() => log.Begin(Record("3"), caps)).Id);
         log.Begin(Record("3", "lab"), caps);
         Assert.Equal(AlignmentErrors.TooManyIds, Assert.Throws<PrivacyRefusedException>(() => log.Begin(Record("4", "lab", 11), caps)).Id);
-        clock.Advance(TimeSpan.FromHours(24));
-        log.Begin(Record("3"), caps);
+        clock.Advance(TimeSpan.FromHours(24) - TimeSpan.FromSeconds(1));
+        Assert.Equal(AlignmentErrors.TooManySessions, Assert.Throws<PrivacyRefusedException>(() => log.Begin(Record("5"), caps)).Id);
+        clock.Advance(TimeSpan.FromSeconds(1));
+        log.Begin(Record("5"), caps);
+    }
+
+    [Fact]
+    public void ChunkFile_OfAnotherSession_CountsNothing()
+    {
+        string path = Path.GetTempFileName();
+        try
+        {
+            using (var file = new ChunkFile(path, Session, 3, 32, 0))
+                file.Append(new byte[3 * 32]);
+            using (var same = new ChunkFile(path, Session, 3, 32, 0))
+                Assert.Equal(1, same.Count);
+            using (var other = new ChunkFile(path, SHA256.HashData(Session), 3, 32, 0))
+                Assert.Equal(0, other.Count);
+            // What does not count is cut off.
+            Assert.Equal(0, new FileInfo(path).Length);
+        }
+        finally
+        {
+            File.Delete(path);
+        }
     }
 
     [Fact]

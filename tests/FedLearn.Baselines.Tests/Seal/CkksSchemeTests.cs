@@ -103,6 +103,24 @@ public sealed class CkksSchemeTests(SealParties parties) : IClassFixture<SealPar
     }
 
     [Fact]
+    public void SumError_OneFullBlock_IsTheBoundByHand()
+    {
+        // 4096 slots of 1 at scales of 2^74 and 2^26 are polynomials of norm 1: an encoding errs by half the root of N and 2^-45 of it, an encryption by N/2 + 1 a coefficient, once for each share.
+        CkksScheme scheme = CkksScheme.OnNode();
+        double a = Math.ScaleB(1, 74), b = Math.ScaleB(1, 26), half = Math.Sqrt(8192) / 2, fresh = 4097;
+        double alpha = scheme.MostShares * (half + a / (1L << 45) + 2 * half * fresh), beta = half + b / (1L << 45);
+        double expected = (fresh + a * beta + alpha * b + alpha * beta) / (a * b / 4096) + 4096.0 / (1L << 52);
+        Assert.True(alpha * b > 1e-7 * a * beta);
+        Assert.InRange(scheme.SumError(4096, 1, 1), expected, expected * (1 + 2e-9));
+    }
+
+    [Theory]
+    [InlineData(20, 72)]
+    [InlineData(26, 78)]
+    [InlineData(34, 86)]
+    public void Answers_OfAnyScale_AreFloodedWithFiftyTwoBitsMore(int plainScaleBits, int bits) => Assert.Equal(bits, CkksScheme.OnNode(1, plainScaleBits).Answers.FloodBits);
+
+    [Fact]
     public void SumError_OfSumsThatDoNotFit_IsInfinite()
     {
         CkksScheme scheme = CkksScheme.OnNode();

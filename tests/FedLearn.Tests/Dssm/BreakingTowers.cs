@@ -6,11 +6,13 @@ namespace FedLearn.Tests.Dssm;
 /// <summary>Towers that are counted, and may break.</summary>
 /// <param name="steps">Training evaluations that a tower survives.</param>
 /// <param name="most">Towers that are made; the next one cannot be.</param>
-internal sealed class BreakingTowers(int steps = int.MaxValue, int most = int.MaxValue) : ITowerFactory
+/// <param name="fault">Why rows of a tower depend on each other, as it says of itself; null where they do not.</param>
+internal sealed class BreakingTowers(int steps = int.MaxValue, int most = int.MaxValue, string? fault = null) : ITowerFactory
 {
     private static readonly ReferenceTowerFactory Towers = new();
 
     private readonly int _steps = steps;
+    private readonly string? _fault = fault;
     private int _made, _alive;
 
     /// <summary>Called before an evaluation outside training.</summary>
@@ -78,7 +80,7 @@ internal sealed class BreakingTowers(int steps = int.MaxValue, int most = int.Ma
 
         public void RestoreTraining(ReadOnlySpan<byte> state) => inner.RestoreTraining(state);
 
-        public IReadOnlyList<string> PrivacyFaults() => inner.PrivacyFaults();
+        public IReadOnlyList<string> PrivacyFaults() => made._fault is { } fault ? [fault] : inner.PrivacyFaults();
 
         public void Dispose()
         {

@@ -191,6 +191,32 @@ public class DssmPrivacyTests
         Assert.Contains(results[1].Releases, r => r.Protection == Protection.Noise && r.Name == "masked embeddings: training");
     }
 
+    /// <summary>A tower in which one row may change the vectors of others: at a view it would void the clip of a row, at the label party that of a sample.</summary>
+    [Theory]
+    [InlineData("taste")]
+    [InlineData("shop")]
+    public async Task TrainAsync_TowerWhoseRowsDependOnEachOther_IsRefusedWhereThereIsNoise(string party)
+    {
+        DssmPartyInput[] inputs = [.. SmallRecommendation.Inputs().Select(input => input.Party == party ? input with { ViewTower = new BreakingTowers(fault: "batch normalisation") } : input)];
+        PrivacyRefusedException error = await Assert.ThrowsAsync<PrivacyRefusedException>(() => DssmFederation.TrainAsync(
+            SmallRecommendation.Job(privacy: Private(DssmNoise.Both, DssmClaim.OwnMessages)), inputs, Towers, cancellationToken: TestContext.Current.CancellationToken));
+        Assert.Equal(DssmPlanErrors.TowerNotPrivate, error.Id);
+        Assert.Contains("batch normalisation", error.Message, StringComparison.Ordinal);
+        Assert.Equal(3, (await DssmFederation.TrainAsync(SmallRecommendation.Job(), inputs, Towers, cancellationToken: TestContext.Current.CancellationToken)).Count);
+    }
+
+    /// <summary>A digest of the events tells of every row that they hold, and no noise covers it.</summary>
+    [Theory]
+    [InlineData(DssmNoise.None)]
+    [InlineData(DssmNoise.Embeddings)]
+    [InlineData(DssmNoise.Gradients)]
+    public async Task TrainAsync_DigestOfTheEvents_IsInNoModelOfAPrivateJob(DssmNoise noise)
+    {
+        DssmJob job = SmallRecommendation.Job(privacy: noise == DssmNoise.None ? null : Private(noise, DssmClaim.OwnMessages));
+        IReadOnlyList<DssmPartyResult> results = await DssmFederation.TrainAsync(job, SmallRecommendation.Inputs(), Towers, cancellationToken: TestContext.Current.CancellationToken);
+        Assert.Equal(noise == DssmNoise.None, results[0].Model.EventsSha256 is not null);
+    }
+
     [Fact]
     public void Constructor_OverTheLedgersBudget_IsRefusedBeforeAPeerIsMet()
     {

@@ -26,6 +26,9 @@ internal sealed class KeepingLedger : IPrivacyLedger
     /// <summary>Values that stayed at the party, of each run.</summary>
     public IReadOnlyDictionary<string, int> Values => _kept.ToDictionary(k => k.Key, k => k.Value.Values.Count);
 
+    /// <summary>The bytes of what the only run of a party released, message by message, and of what it noised and kept.</summary>
+    public (IReadOnlyList<byte[]> Messages, IReadOnlyList<byte[]> Values) Bytes => _kept.Values.Single();
+
     public void Check(PrivacyCharge charge) => ArgumentNullException.ThrowIfNull(charge);
 
     public IPrivacyReservation Reserve(PrivacyCharge charge, KeptRelease? kept = null)

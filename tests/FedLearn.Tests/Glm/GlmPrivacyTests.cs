@@ -76,6 +76,22 @@ public class GlmPrivacyTests
     }
 
     [Fact]
+    public void Constructor_OffsetsAndWeightsWithoutABoundThatHolds_AreRefused()
+    {
+        VerticalData data = VerticalData.Random(4, "poisson", 60, 3, 2);
+        GlmJob job = Job(data, "poisson"), bounded = job with { Training = job.Training with { StepSize = 0.05, SampleWeightBound = 3, OffsetBound = 0.5 } };
+        GlmTrainer Of(GlmJob of, double[]? weights, double[]? offsets) => new(of, data.With(weights, offsets).Inputs()[0]);
+        double[] heavy = [.. Enumerable.Repeat(7.0, 60)];
+        double[] Offsets(double last) => [.. Enumerable.Repeat(-0.5, 59), last];
+        Assert.Equal(GlmErrors.OffsetBoundMissing, Assert.Throws<PrivacyRefusedException>(() => Of(bounded with { Training = bounded.Training with { OffsetBound = null } }, null, Offsets(0))).Id);
+        Assert.Equal(GlmErrors.WeightBoundMissing, Assert.Throws<PrivacyRefusedException>(() => Of(bounded with { Training = bounded.Training with { SampleWeightBound = null } }, heavy, null)).Id);
+        foreach (double offset in (double[])[0.5000001, -0.5000001, 1e300])
+            Assert.Equal(GlmErrors.OffsetOutsideBound, Assert.Throws<BadInputException>(() => Of(bounded, null, Offsets(offset))).Id);
+        // A larger weight is clipped; an offset on the bound is within it.
+        _ = Of(bounded, heavy, Offsets(0.5));
+    }
+
+    [Fact]
     public async Task Report_BoundOfClassWeights_DoesNotWarn()
     {
         var data = VerticalData.Random(4, "binomial", 60, 3, 2);

@@ -13,12 +13,18 @@ internal static class ShippedFamilies
     internal static IGlmFamily Named(string name) => name == SteepFamily.FamilyName ? new SteepFamily() : All.Single(family => family.Name == name);
 }
 
-/// <summary>A user's own family with declared bounds: loss s (z - y)^2/2, whose residual is s times as steep as the gaussian's.</summary>
+/// <summary>A user's own family with declared bounds: loss s (z - c - y)^2/2, whose residual is s times as steep as the gaussian's.</summary>
 internal sealed class SteepFamily : IGlmFamily
 {
     internal const string FamilyName = "steep";
 
     internal const double Steepness = 3;
+
+    /// <summary>An odd number from which doubles are whole: 1/2 more is rounded up, anything less down.</summary>
+    internal const double Far = 3.0 * (1L << 51) + 1;
+
+    /// <summary>Score c at which a label of 0 has no residual.</summary>
+    internal double Center { get; init; }
 
     public string Name => FamilyName;
 
@@ -32,7 +38,8 @@ internal sealed class SteepFamily : IGlmFamily
 
     public void Residuals(ReadOnlySpan<double> scores, ReadOnlySpan<double> labels, Span<double> residuals)
     {
-        TensorPrimitives.Subtract(scores, labels, residuals);
+        TensorPrimitives.Subtract(scores, Center, residuals);
+        TensorPrimitives.Subtract(residuals[..scores.Length], labels, residuals);
         TensorPrimitives.Multiply(residuals[..scores.Length], Steepness, residuals);
     }
 

@@ -259,6 +259,21 @@ public class TrainerPrivacyTests(ITestOutputHelper output)
         Assert.True(realised > 2 * claimed, $"{realised} of {claimed}");
     }
 
+    /// <summary>A family of one's own may be steep where a sum of scores is rounded to whole numbers: there, too, own scores of 1/2 and of hardly less must look alike.</summary>
+    [Fact]
+    public void Active_HugeScoresWhereAFamilyIsSteep_ShowNoRounding()
+    {
+        var training = new GlmTrainingOptions { Epochs = 2, StepSize = 0.5, WeightNorm = 1, ResidualClip = 1 };
+        NeighbourCase c = Worst(training, 400, PartyRole.Active, _ => NeighbourCase.JobOf(new SteepFamily { Center = SteepFamily.Far }, training, 0, 1)) with
+        {
+            OtherX = [-1],
+            Says = (_, round, entries) => [.. Enumerable.Repeat(round == 1 ? SteepFamily.Far : 0, entries)],
+        };
+        Assert.Null(NeighbourCheck.Run(c, TrainerMutant.None, guarded: true).Violation);
+        (_, double realised, double claimed) = NeighbourCheck.Run(c, TrainerMutant.ScoresUnbounded, guarded: true);
+        Assert.True(realised > 2 * claimed, $"{realised} of {claimed}");
+    }
+
     /// <summary>A peer may not learn from a failure whether a label is 0: a score of any size gives a residual.</summary>
     [Theory]
     [InlineData("gaussian")]

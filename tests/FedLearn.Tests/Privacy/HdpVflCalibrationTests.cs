@@ -119,6 +119,35 @@ public class HdpVflCalibrationTests
             new HdpVflNoise(Calibration.Paper) { EvaluationShare = 0.2 }, PartySide.Passive, 1, 1e-4)).Id);
     }
 
+    // A million rows a batch and as many columns: what float64 may add is no longer lost in the last digits.
+    private static readonly HdpVflParameters Large = Job with { Rows = 1_000_000, Batches = 1, MaxColumns = 1 << 20, L2 = 0, StepSize = 0.5, WeightNorm = 3 };
+
+    private const double UnitRoundoff = 1.0 / (1L << 53);
+
+    [Fact]
+    public void Calibrate_LargeTable_ChargesTheRoundingsOfTheFinalWeights()
+    {
+        PartyCalibration result = HdpVflCalibration.Calibrate(Large, new HdpVflNoise(Calibration.Tight) { EvaluationShare = 0.2 }, PartySide.Passive, 1, 1e-7);
+        // Ten steps of 2 eta R C/b, and in both tables a mean of b products, an update of d weights within k, and the residuals' own rounding.
+        double entry = 2 * UnitRoundoff * (5 * ((1 << 20) + 8.0) * 3 + 8 * 2);
+        double step = 2 * UnitRoundoff * (0.5 * 5 * (1_000_000 + 8.0) + ((1 << 20) + 8.0) * 3) + 0.5 * entry, exact = 10 * 2 * 0.5 / 1_000_000;
+        Assert.InRange(10 * step, 1e-4 * exact, exact);
+        Assert.InRange(result.FinalDrift, (exact + 10 * step) * (1 - 1e-12), (exact + 10 * step) * (1 + 1e-6));
+        NoiseCalibration final = result.EvaluationNoise!;
+        Assert.True((exact + 10 * step) / final.Sigma + Math.Sqrt(1 << 20) / INoiseSource.LatticeScale <= final.Mu * (1 + 1e-12));
+    }
+
+    [Fact]
+    public void Calibrate_WeightNoiseOfALargeBatch_ChargesTheRoundingOfItsMean()
+    {
+        PartyCalibration result = HdpVflCalibration.Calibrate(Large with { MaxColumns = 30 }, Calibration.WeightNoise, PartySide.Passive, 1, 1e-7);
+        double exact = 2.0 / 1_000_000, rounding = 2 * UnitRoundoff * 5 * (1_000_000 + 8.0);
+        Assert.InRange(rounding, 1e-4 * exact, exact);
+        NoiseCalibration gradient = result.GradientNoise!;
+        double spent = Math.Sqrt(10) * ((exact + rounding) / gradient.Sigma + Math.Sqrt(30) / INoiseSource.LatticeScale);
+        Assert.InRange(spent, gradient.Mu * (1 - 1e-9), gradient.Mu * (1 + 1e-12));
+    }
+
     private static void AssertMu(double mu, params NoiseCalibration[] parts) =>
         Assert.InRange(Math.Sqrt(parts.Sum(part => part.Mu * part.Mu)), mu * (1 - 1e-13), mu);
 

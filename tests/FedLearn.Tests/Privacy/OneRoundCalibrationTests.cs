@@ -27,16 +27,27 @@ public class OneRoundCalibrationTests
     [Fact]
     public void Calibrate_Sigma_PaysForEverySlackAndNoMore()
     {
-        foreach (int rows in (int[])[50, 3_000, 100_000, 1_000_000])
+        foreach ((int rows, int columns) in ((int, int)[])[(50, 1), (3_000, 1), (3_000, 4), (100_000, 1), (1_000_000, 1), (1_000_000, 4)])
         {
-            OneRoundCalibration calibration = OneRoundCalibration.Calibrate(Binary(rows), 1, 1e-2);
+            OneRoundParameters binary = Binary(rows);
+            OneRoundCalibration calibration = OneRoundCalibration.Calibrate(binary with { Columns = [.. Enumerable.Repeat(binary.Columns[0], columns)] }, 1, 1e-2);
             OneRoundParameters p = calibration.Parameters;
-            double gamma = calibration.SigmaCharged / INoiseSource.LatticeScale, all = p.Sensitivity + p.SolverSlack + p.ArithmeticSlack + gamma * Math.Sqrt(rows);
+            double gamma = calibration.SigmaCharged / INoiseSource.LatticeScale, all = p.Sensitivity + p.SolverSlack + p.ArithmeticSlack + gamma * Math.Sqrt((double)rows * columns);
             Assert.InRange(calibration.SigmaCharged, all / calibration.Mu * (1 - 1e-13), all / calibration.Mu * (1 + 1e-12));
             Assert.InRange(calibration.SigmaCharged / calibration.Sigma, 1, 1.002);
             Assert.Equal(GaussianDp.Mu(1, 1e-2), calibration.Mu);
             Assert.Equal(2, calibration.ScoreNoise.ValueBound);
         }
+    }
+
+    // Eight chains of d/8 products each and 20 roundings more, of weights that may be five times as long as a row is: in both tables, for n rows.
+    [Fact]
+    public void ArithmeticSlack_WideTable_IsNoLessThanTheRoundings()
+    {
+        const double u = 1.0 / (1L << 53);
+        OneRoundParameters p = Binary(100_000) with { RowNorm = 1.5, MaxColumns = 1 << 20 };
+        double least = 2 * Math.Sqrt(100_000) * 5 * ((1 << 20) / 8.0 + 20) * u * 1.5 * p.WeightBound(0);
+        Assert.InRange(p.ArithmeticSlack, least, least * (1 + 1e-12));
     }
 
     [Fact]

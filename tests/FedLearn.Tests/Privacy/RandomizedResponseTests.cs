@@ -154,6 +154,16 @@ public class RandomizedResponseTests
         Assert.Equal(PrivacyErrors.NoiseTooSmall, Assert.Throws<PrivacyRefusedException>(() => new NoisyTargetMechanism(1e9, 1e9 + 1, 1, 1e-5)).Id);
     }
 
+    // A label is rounded to the lattice, and the quotient before that errs by as much at worst: two steps of the noise's own lattice.
+    [Fact]
+    public void NoisyTargets_SmallBudget_PaysForBothRoundings()
+    {
+        var mechanism = new NoisyTargetMechanism(0, 10, 1e-4, 1e-7);
+        double due = 10 + 2 * mechanism.Sigma / INoiseSource.LatticeScale;
+        Assert.InRange(due, 10.001, 11);
+        Assert.InRange(mechanism.Sigma * mechanism.Mu, due * (1 - 1e-13), due * (1 + 1e-12));
+    }
+
     private static PrivacyCharge Charge() => new()
     {
         RunId = PrivacyCharge.NewRunId(),

@@ -1,3 +1,4 @@
+using System.Security.Cryptography;
 using FedLearn.Aggregation;
 using FedLearn.Diagnostics;
 using FedLearn.Dssm;
@@ -228,12 +229,12 @@ public class DeviceSessionTests
     [Fact]
     public async Task Dispose_AfterTheJob_GivesBackTheParticipationsThatWereNot()
     {
-        DeviceJob job = DeviceScene.Private(5) with { Training = new() { Rounds = 2, Participation = 1, Seed = 3 } };
+        DeviceJob job = DeviceScene.Private(5) with { Training = new() { Rounds = 4, Participation = 1, Seed = 3 } };
         InMemoryLedger[] ledgers = [.. Enumerable.Range(0, 5).Select(_ => new InMemoryLedger())];
         Ran ran = await RunAsync(job, ledgers: ledgers);
         Assert.Null(ran.Failure);
-        Assert.All(ran.Clients, client => Assert.Equal(2, client.Participations));
-        Assert.All(ledgers, ledger => Assert.Equal((ChargeState.Settled, 2 / 10.0), (Assert.Single(ledger.Entries).State, ledger.Entries[0].Share)));
+        Assert.All(ran.Clients, client => Assert.Equal(4, client.Participations));
+        Assert.All(ledgers, ledger => Assert.Equal((ChargeState.Settled, 4 / 10.0), (Assert.Single(ledger.Entries).State, ledger.Entries[0].Share)));
     }
 
     [Theory]
@@ -261,10 +262,36 @@ public class DeviceSessionTests
         Assert.Equal(DeviceErrors.InvalidJob, Assert.Throws<ConfigurationException>(() => new DeviceClient(job, DeviceScene.Devices(1)[0], DeviceScene.Towers)).Id);
     }
 
-    private static (InMemoryChannel Server, Task<Exception?> Device, DeviceClient Client) Lonely(DeviceJob job)
+    [Theory]
+    [InlineData(0, 3, 3)]
+    [InlineData(0, 5, 3)]
+    [InlineData(0, 6, 4)]
+    [InlineData(0, 7, 4)]
+    [InlineData(1, 4, 3)]
+    [InlineData(1, 5, 4)]
+    [InlineData(1, 100, 51)]
+    public void ThresholdOf_Clients_IsAboveHalfOfThemAndTheColluders(int colluders, int clients, int threshold)
+    {
+        DeviceJob job = Masked();
+        var plan = new DevicePlan(job with { Privacy = job.Privacy with { Colluders = colluders } });
+        Assert.Equal(threshold, plan.ThresholdOf(clients));
+        Assert.True(2 * threshold > clients + colluders);
+        Assert.True(threshold == 3 || 2 * (threshold - 1) <= clients + colluders);
+    }
+
+    private sealed class MemoryStore : IDeviceStore
+    {
+        private byte[]? _bytes;
+
+        public ReadOnlyMemory<byte>? Read() => _bytes is { } bytes ? bytes : default(ReadOnlyMemory<byte>?);
+
+        public void Write(ReadOnlySpan<byte> state) => _bytes = state.ToArray();
+    }
+
+    private static (InMemoryChannel Server, Task<Exception?> Device, DeviceClient Client) Lonely(DeviceJob job, IDeviceStore? store = null)
     {
         DeviceData data = DeviceScene.Devices(1)[0];
-        var client = new DeviceClient(job, data, DeviceScene.Towers);
+        var client = new DeviceClient(job, data, DeviceScene.Towers, new() { Store = store });
         (InMemoryChannel there, InMemoryChannel here) = InMemoryChannel.CreatePair(DeviceSessions.Server, data.Device, Idle);
         return (there, Record.ExceptionAsync(() => client.RunAsync(here)).AsTask(), client);
     }
@@ -279,6 +306,126 @@ public class DeviceSessionTests
         await server.SendAsync(0, (offer with { Kind = DeviceInvitationKind.GivenUp }).Message());
         await server.SendAsync(1, offer.Message());
         Assert.Equal(DeviceErrors.RepeatedAttempt, Assert.IsType<PeerException>(await device.WaitAsync(Patience)).Id);
+        Assert.Equal(0, client.Participations);
+        client.Dispose();
+    }
+
+    /// <summary>The server's next word, and the device's answer to it.</summary>
+    private static async Task<DeviceInvitationKind> AnswerAsync(InMemoryChannel server, int round, DeviceInvitation invitation)
+    {
+        await server.SendAsync(round, invitation.Message());
+        return DeviceInvitation.Read(await server.ReceiveAsync<AggregationMessage>(round, null), server.RemoteParty, round)!.Kind;
+    }
+
+    [Theory]
+    [InlineData(1, false)]
+    [InlineData(2, true)]
+    public async Task Client_RestartedWithItsStoreAlone_KeepsItsCap(int before, bool declines)
+    {
+        // The ledger was in memory, and is gone with the process that took part.
+        DeviceJob job = Masked() with { Privacy = new() { Clip = 0.5, NoiseMultiplier = 2, MaxParticipations = 2, Threshold = 3 } };
+        var store = new MemoryStore();
+        new DeviceMemory(new DevicePlan(job), "device 0", store) { LastAttempt = 4, Participations = before }.Keep();
+        (InMemoryChannel server, Task<Exception?> device, DeviceClient client) = Lonely(job, store);
+        Assert.Equal(before, client.Participations);
+        Assert.Equal(declines ? DeviceInvitationKind.Decline : DeviceInvitationKind.AcceptAndReturn, await AnswerAsync(server, 0, new DeviceInvitation(DeviceInvitationKind.Offer, 5, 0, 0)));
+        await server.DisposeAsync();
+        Assert.NotNull(await device.WaitAsync(Patience));
+        client.Dispose();
+    }
+
+    [Fact]
+    public async Task Client_Update_IsCountedInItsStoreBeforeAnythingLeaves()
+    {
+        DeviceJob job = Masked() with { Privacy = new() { Clip = 0.5, NoiseMultiplier = 2, MaxParticipations = 2, Threshold = 3 } };
+        var store = new MemoryStore();
+        (InMemoryChannel server, Task<Exception?> device, DeviceClient client) = Lonely(job, store);
+        var offer = new DeviceInvitation(DeviceInvitationKind.Offer, 0, 0, 0);
+        Assert.Equal(DeviceInvitationKind.AcceptAndReturn, await AnswerAsync(server, 0, offer));
+        await server.SendAsync(0, (offer with { Kind = DeviceInvitationKind.Begin, Clients = 3 }).Message());
+        using DeviceWork work = DeviceScene.Work(job);
+        await server.SendAsync(0, Disclosure.Unprotected(new ModelParameters(new double[work.FederatedLength]), "test"));
+        Assert.Equal(AggregationStep.Keys, (await server.ReceiveAsync<AggregationMessage>(0, null)).Step);
+        var memory = new DeviceMemory(new DevicePlan(job), "device 0", store);
+        Assert.Equal((0, 1), (memory.LastAttempt, memory.Participations));
+        await server.DisposeAsync();
+        Assert.NotNull(await device.WaitAsync(Patience));
+        client.Dispose();
+    }
+
+    [Fact]
+    public async Task Client_LaterOffer_ForgetsTheUploadOfTheAttemptBefore()
+    {
+        DeviceJob job = Masked();
+        var store = new MemoryStore();
+        var upload = new DeviceInvitation(DeviceInvitationKind.Begin, 4, 1, 1, 5, 0);
+        new DeviceMemory(new DevicePlan(job), "device 0", store) { LastAttempt = 4, Participations = 1, Upload = new DeviceUpload(upload, 0, new byte[8], true) { Aggregation = new byte[] { 7 } } }.Keep();
+        (InMemoryChannel server, Task<Exception?> device, DeviceClient client) = Lonely(job, store);
+        var offer = new DeviceInvitation(DeviceInvitationKind.Offer, 5, 1, 1);
+        Assert.Equal(DeviceInvitationKind.AcceptAndReturn, await AnswerAsync(server, 0, offer));
+        var memory = new DeviceMemory(new DevicePlan(job), "device 0", store);
+        Assert.Equal(5, memory.LastAttempt);
+        Assert.Null(memory.Upload);
+        // Nor does the device that runs know anything of it.
+        await server.SendAsync(0, (offer with { Kind = DeviceInvitationKind.GivenUp }).Message());
+        Assert.Equal(DeviceInvitationKind.Decline, await AnswerAsync(server, 1, upload with { Kind = DeviceInvitationKind.Return }));
+        await server.SendAsync(2, new DeviceInvitation(DeviceInvitationKind.End, 0, 0, 0).Message());
+        await server.CompleteAsync();
+        Assert.Null(await device.WaitAsync(Patience));
+        client.Dispose();
+    }
+
+    /// <summary>Two lists of survivors opened by one device would open the sum of those in one list only.</summary>
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public async Task Client_OtherRequestToOpenAfterARestart_IsRefused(bool same)
+    {
+        DeviceJob job = Masked();
+        var store = new MemoryStore();
+        byte[] request = [1, 2, 3], answer = [9, 8];
+        using DeviceWork work = DeviceScene.Work(job);
+        var begin = new DeviceInvitation(DeviceInvitationKind.Begin, 4, 1, 1, 5, 0);
+        new DeviceMemory(new DevicePlan(job), "device 0", store)
+        {
+            LastAttempt = 4,
+            Participations = 1,
+            Upload = new DeviceUpload(begin, 0, new byte[sizeof(long) * work.UploadLength], false)
+            {
+                Request = SHA256.HashData([(byte)AggregationStep.Unmask, .. request]),
+                Answer = answer,
+            },
+        }.Keep();
+        (InMemoryChannel server, Task<Exception?> device, DeviceClient client) = Lonely(job, store);
+        Assert.Equal(DeviceInvitationKind.AcceptAndReturn, await AnswerAsync(server, 0, begin with { Kind = DeviceInvitationKind.Return }));
+        await server.ReceiveAsync<MaskedVector>(0, work.UploadLength);
+        await server.SendAsync(0, Disclosure.Unprotected(new AggregationMessage(AggregationStep.Unmask, same ? request : [1, 2, 4]), "test"));
+        if (same)
+        {
+            Assert.Equal(answer, (await server.ReceiveAsync<AggregationMessage>(0, null)).Bytes.ToArray());
+            await server.DisposeAsync();
+            Assert.NotNull(await device.WaitAsync(Patience));
+        }
+        else
+        {
+            Assert.Equal(AggregationErrors.SecondUnmask, Assert.IsAssignableFrom<FedLearnException>(await device.WaitAsync(Patience)).Id);
+        }
+
+        client.Dispose();
+    }
+
+    [Theory]
+    [InlineData(4, 1, 0)]
+    [InlineData(3, 0, 0)]
+    [InlineData(3, 1, 1)]
+    public async Task Client_BeginOfAnotherAttemptThanTheOffer_SendsNothing(int attempt, int round, int version)
+    {
+        (InMemoryChannel server, Task<Exception?> device, DeviceClient client) = Lonely(Masked());
+        Assert.Equal(DeviceInvitationKind.Accept, await AnswerAsync(server, 0, new DeviceInvitation(DeviceInvitationKind.Offer, 3, 1, 0)));
+        await server.SendAsync(0, new DeviceInvitation(DeviceInvitationKind.Begin, attempt, round, version, 3, 0).Message());
+        using DeviceWork work = DeviceScene.Work(Masked());
+        await server.SendAsync(0, Disclosure.Unprotected(new ModelParameters(new double[work.FederatedLength]), "test"));
+        Assert.Equal(DeviceErrors.BadInvitation, Assert.IsType<PeerException>(await device.WaitAsync(Patience)).Id);
         Assert.Equal(0, client.Participations);
         client.Dispose();
     }

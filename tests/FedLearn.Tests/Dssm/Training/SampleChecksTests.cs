@@ -18,6 +18,21 @@ public class SampleChecksTests
         Assert.Equal([0xFF, 0xFF, 0xFF, 0xFF, 0, 0, 0, 0], SampleExchange.Pack(samples, [-1, 0], hasMoments: false, precision));
     }
 
+    [Theory]
+    [InlineData(7, null)]
+    [InlineData(8, DssmErrors.SamplesNotAllowed)]
+    public void Check_MoreTrainingSamplesOfAUserThanTheCap_NamesThePeer(int named, string? id)
+    {
+        DssmJob job = SmallRecommendation.Job(privacy: new() { Noise = DssmNoise.Both, Unit = DssmUnit.User, MaxSamplesPerUser = 7 });
+        // Samples of users that the view lacks are nobody's here, and those of other sets are not trained on.
+        int[] users = [.. Enumerable.Repeat(-1, 9), .. Enumerable.Repeat(3, named), .. Enumerable.Repeat(4, 7)], other = [.. Enumerable.Repeat(3, 9)];
+        var samples = new ViewSamples([[.. users.Select((u, i) => u < 0 ? -1 : i)], [.. other.Select((_, i) => 100 + i)]], [users, other], null!);
+        Exception? error = Record.Exception(() => SampleChecks.Check(job, samples, hasMoments: true, "service"));
+        Assert.Equal(id, (error as PeerException)?.Id);
+        Assert.Equal(id is null, error is null);
+        SampleChecks.Check(job with { Privacy = job.Privacy with { Noise = DssmNoise.None } }, samples, hasMoments: true, "service");
+    }
+
     // An honest label party refuses such a training itself (FL3145); a view that believed another would divide by its number of batches.
     [Theory]
     [InlineData(DssmNoise.None)]

@@ -68,6 +68,42 @@ public class OneRoundClassesTests
         Assert.Contains(s, v => Math.Abs(v) > 10 * step);
     }
 
+    /// <summary>Five or more scores at the clip are longer together than the ball. What leaves, less its noise, is clip and projection of the model's own scores.</summary>
+    [Theory]
+    [InlineData(6)]
+    [InlineData(9)]
+    public async Task Train_ScoresBeyondTheClip_AreClippedAndProjected(int classes)
+    {
+        var random = new Random(5); // labels of which each class has its share
+        VerticalData data = VerticalData.Random(1, "poisson", 240, 2, 2).WithLabels(_ => random.Next(classes));
+        GlmJob job = Job(data, GlmFamilies.Multinomial(classes)) with { Split = SplitRule.None };
+        job = job with { Training = job.Training with { LatticeBits = GaussianMechanism.MostLatticeBits }, Privacy = job.Privacy with { OneRound = new() { ScoreClip = 0.02, Alpha = 50 } } };
+        GlmPartyInput[] inputs = data.Inputs();
+        (RecordedSession session, GlmPartyResult[] results) = await RecordedSession.TrainAsync(job, inputs);
+        OneRoundCalibration calibration = results[1].Privacy.OneRound!.Calibration!;
+        (double clip, double ball) = (calibration.Parameters.ScoreClip, calibration.Parameters.Ball);
+        Assert.Equal((0.02, 0.04), (clip, ball));
+
+        int[] rows = [.. RowIds.Order(inputs[1].Table.Ids, 5).Rows];
+        int n = rows.Length, clipped = 0, projected = 0;
+        double[] exact = results[1].Model.Score(inputs[1].Table, rows), sent = ((Scores)Assert.Single(session.Sent, m => m.Name == "training scores").Payload).Values.ToArray();
+        int[] noise = new int[sent.Length];
+        new TestNoise(3, "p1").Fill(noise);
+        double step = calibration.ScoreNoise.Sigma / INoiseSource.LatticeScale;
+        for (int i = 0; i < n; i++)
+        {
+            double[] row = [.. Enumerable.Range(0, classes).Select(m => Math.Clamp(exact[m * n + i], -clip, clip))];
+            double length = Math.Sqrt(row.Sum(s => s * s));
+            clipped += Enumerable.Range(0, classes).Count(m => Math.Abs(exact[m * n + i]) > clip);
+            projected += length > ball ? 1 : 0;
+            for (int m = 0; m < classes; m++)
+                Assert.Equal(row[m] * Math.Min(1, ball / length), sent[m * n + i] - step * noise[m * n + i], step);
+        }
+
+        Assert.InRange(clipped, n, int.MaxValue);
+        Assert.InRange(projected, 10, n);
+    }
+
     /// <summary>A label of M classes becomes another one with probability (M - 1)/(M - 1 + e^epsilon), M - 1 times that of each.</summary>
     [Theory]
     [InlineData(2, 4.99, PrivacyMode.OneRound, null)]

@@ -81,6 +81,23 @@ public class OneRoundFitTests
         Assert.InRange(clipped, 50, int.MaxValue);
     }
 
+    /// <summary>The tolerance is for the real gradient. Of weights of a million the computed one may be off by more than that, however short it is.</summary>
+    [Theory]
+    [InlineData(1e-2, true)]
+    [InlineData(1e-6, false)]
+    public void Fit_GradientThatRoundingMayHide_IsRefused(double second, bool converges)
+    {
+        // Two columns, the other one small and all that the targets follow: weights of 3 over its size.
+        const int n = 100;
+        double[] x = [.. Enumerable.Range(0, n).SelectMany(i => (double[])[.5, i % 2 == 0 ? second : -second])], t = [.. Enumerable.Range(0, n).Select(i => i % 2 == 0 ? 3.0 : -3)];
+        var part = new LinearPart(new DenseMatrix(n, 2, x), false);
+        OneRoundParameters parameters = new() { Rows = n, Columns = [new(0, 1, 5, 0)], Alpha = 1e8 };
+        if (converges)
+            Assert.Equal(3 / second, ClippedRidge.Fit(part, t, parameters, 0).Weights[1], 1e-3);
+        else
+            Assert.Equal(GlmOneRoundErrors.NotConverged, Assert.Throws<InternalFailureException>(() => ClippedRidge.Fit(part, t, parameters, 0)).Id);
+    }
+
     [Fact]
     public void Fit_ThatCannotConverge_IsRefused()
     {

@@ -266,6 +266,18 @@ public class OneRoundJobTests
     }
 
     [Fact]
+    public async Task Train_RowNormOfTheJob_IsThatOfTheCalibration()
+    {
+        VerticalData data = VerticalData.Random(9, "binomial", 300, 2, 2);
+        GlmJob job = Job(data) with { Preprocessing = Features with { RowNorm = 2 } };
+        IReadOnlyList<GlmPartyResult> results = await LocalFederation.TrainAsync(job with { Privacy = job.Privacy with { OneRound = new() { Alpha = 4 } } }, data.Inputs(), cancellationToken: TestContext.Current.CancellationToken);
+        OneRoundCalibration calibration = results[1].Privacy.OneRound!.Calibration!;
+        Assert.Equal(2, calibration.Parameters.RowNorm);
+        // Own row 2 ks, the drift of the others alpha ks: with rows of length 1 the penalty that the noise of the labels asks for would bound it at 5.9.
+        Assert.Equal(Math.Sqrt(4 * 4 + 8 * 8) / calibration.Mu, calibration.Sigma, 1e-9);
+    }
+
+    [Fact]
     public async Task Train_Claims_SayWhatIsCovered()
     {
         VerticalData data = VerticalData.Random(9, "binomial", 200, 2, 2);

@@ -162,6 +162,42 @@ public class EmbeddingCalibrationTests
         Assert.Equal(8.0 / (57 * 5 + 8), later / (calibration.Mu * calibration.Mu), 1e-9);
     }
 
+    // An event's rows among the evaluated ones: its own sample, and those in whose history it is, as many as a user has there.
+    [Theory]
+    [InlineData(EmbeddingUnit.Event, 0, 5 + 2 * 1)]
+    [InlineData(EmbeddingUnit.Event, 2, 3 * 5 + 2 * 3)]
+    [InlineData(EmbeddingUnit.Event, 9, 10 * 5 + 2 * 4)]
+    [InlineData(EmbeddingUnit.Sample, 0, 5)]
+    public void Calibrate_ChargedEvaluation_CountsTheRowsOfTheUnit(EmbeddingUnit unit, int history, int visits)
+    {
+        EmbeddingCalibration calibration = EmbeddingCalibration.Calibrate(Own with { HistoryEvents = history, Evaluation = new(2, 4, 7) }, unit, 3, Delta);
+        Assert.Equal(1, calibration.Sigma / (Math.Sqrt(visits) / GaussianDp.Mu(3, Delta)), 1e-12);
+        Assert.Equal(calibration.Mu, calibration.MuOf(unit));
+    }
+
+    [Fact]
+    public void Calibrate_SampleAskedForMoreOftenThanItIsTrainedOn_PaysForTheQueries()
+    {
+        EmbeddingCalibration calibration = EmbeddingCalibration.Calibrate(Own with { Epochs = 1, Evaluation = new(3, 4, 7) }, EmbeddingUnit.Sample, 3, Delta);
+        Assert.Equal(1, calibration.Sigma / (Math.Sqrt(3) / GaussianDp.Mu(3, Delta)), 1e-12);
+        Assert.Equal(Math.Sqrt(3.0 / (57 + 3 * 4)), calibration.Mu / calibration.MuOf(EmbeddingUnit.User)!.Value, 1e-6);
+    }
+
+    // Rows so wide, and batches so large, that what float64 adds to a clipped row and to a sum of them is above the last digits.
+    [Fact]
+    public void Calibrate_WideRowsInLargeBatches_ChargesTheRoundings()
+    {
+        const int width = 1 << 24, coordinates = 1 << 20, b = 1 << 20;
+        EmbeddingParameters p = Own with { Claim = EmbeddingClaim.Full, Width = width, Batches = 1, BatchSize = b, Gradients = [new("tower", 0.25, coordinates)] };
+        EmbeddingCalibration calibration = EmbeddingCalibration.Calibrate(p, EmbeddingUnit.Sample, 3, Delta);
+        double row = 0.5 * (1 + (width + 64) * Math.ScaleB(1, -52)), sum = 0.25 * (1 + (coordinates + 64) * Math.ScaleB(1, -52) + Math.ScaleB(1, 40 - 52));
+        NoiseCalibration messages = calibration.MessageNoise, gradients = calibration.GradientNoise[0].Noise;
+        double spent = Math.Sqrt(5) * (2 * row / messages.Sigma + Math.Sqrt(width) / INoiseSource.LatticeScale);
+        Assert.InRange(spent / messages.Mu, 1 - 1e-12, 1 + 1e-13);
+        spent = Math.Sqrt(5) * (2 * sum / gradients.Sigma + Math.Sqrt(coordinates) / INoiseSource.LatticeScale);
+        Assert.InRange(spent / gradients.Mu, 1 - 1e-12, 1 + 1e-13);
+    }
+
     [Fact]
     public void ShareOf_Messages_CountsEpochsBegun()
     {

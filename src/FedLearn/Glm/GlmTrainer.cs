@@ -82,6 +82,7 @@ public sealed partial class GlmTrainer
     private readonly Lazy<DataSetIdentity> _people;
     private readonly CutOffRun? _cutOff;
     private readonly IReadOnlyList<string> _passedOver = [];
+    private string? _unsettled;
 
     /// <summary>Checks a job and a party's input against each other.</summary>
     /// <param name="job">The job; the same at every party.</param>
@@ -125,7 +126,7 @@ public sealed partial class GlmTrainer
             if (input.Fresh)
             {
                 if (cutOff is not null)
-                    GlmRun.Forget(cutOff, _plan, input);
+                    _unsettled = GlmRun.Forget(cutOff, _plan, input);
             }
             else
             {
@@ -242,7 +243,7 @@ public sealed partial class GlmTrainer
         if (_cutOff is not null && agreement.Resume is { } point)
             return GlmRun.GoOn(_input.Runs!, _cutOff, point.Round, _plan.Job.Training.CheckpointRounds, agreement.JobDigest);
         if (_cutOff is not null)
-            GlmRun.Forget(_cutOff, _plan, _input);
+            _unsettled = GlmRun.Forget(_cutOff, _plan, _input);
         return GlmRun.New(_input.Runs!, new RunIdentity(_input.Party, Terms.TermsDigest, agreement.SessionId, _input.RunId ?? PrivacyCharge.NewRunId()), _plan.Job.Training.CheckpointRounds);
     }
 

@@ -324,6 +324,20 @@ public class TuningTests
     }
 
     [Theory]
+    [InlineData("he")]
+    [InlineData("he+dp")]
+    public async Task Tune_EncryptedMode_IsRefused(string mode)
+    {
+        using var scene = new Scene();
+        (string, JsonNode?)[] job = [("training.weightNorm", 1), ("privacy.mode", mode), ("privacy.he.scheme", "paillier")];
+        ToolRun run = await ToolRun.Of("train", "--config", scene.Job(Scene.Sgd(mode == "he" ? job : [.. job, ("privacy.epsilon", 1), ("privacy.delta", .001)])), "--cross-validate", "3", "--json");
+        Assert.Equal((2, ""), (run.ExitCode, run.Output));
+        Assert.Contains("(FL2510)", run.Error, StringComparison.Ordinal);
+        Assert.Contains("Tune in another mode.", run.Error, StringComparison.Ordinal);
+        Assert.Empty(scene.Ledgers);
+    }
+
+    [Theory]
     [InlineData("charged", "FL5118")]
     [InlineData("none", "FL2411")]
     public async Task Tune_EvaluationThatDoesNotFit_IsRefused(string evaluation, string id)

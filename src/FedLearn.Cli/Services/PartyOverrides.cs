@@ -144,6 +144,8 @@ internal sealed class PartyOverrides
         string? job = _values.LastOrDefault(v => v.Path is [var name] && Same(name, "job")).Text ?? (JsonFile.At(file, "job") is { ValueKind: JsonValueKind.String } own ? own.GetString() : null);
         if (string.IsNullOrWhiteSpace(job))
             return [];
+        if (job.Contains('\0', StringComparison.Ordinal))
+            throw new ConfigurationException(RunFileErrors.OutOfRange, $"{path}: job", "the text is no path: it holds the character U+0000.", "Remove it.");
         JsonElement json = PartySchema.Read(Path.GetFullPath(job, Path.GetDirectoryName(Path.GetFullPath(path))!));
         IEnumerable<string> names = JsonFile.At(json, "parties") is { ValueKind: JsonValueKind.Array } parties
             ? parties.EnumerateArray().Select(p => JsonFile.At(p, "name")).Where(n => n.ValueKind == JsonValueKind.String).Select(n => n.GetString()!) : [];

@@ -1,4 +1,5 @@
 using System.Text.Json.Nodes;
+using FedLearn.Cli.Running;
 using FedLearn.Privacy;
 using FedLearn.Storage.Sqlite;
 
@@ -206,6 +207,26 @@ public class TuningTests
         Assert.All((string[])["bank", "telco"], party => Assert.Contains($"warning: fold runs of '{party}' were charged before", error, StringComparison.Ordinal));
         Assert.Equal(2, again["warnings"]!.AsArray().Count(w => ((string)w!).Contains("were charged before", StringComparison.Ordinal)));
         Assert.Equal(6, Charges(scene, "telco").Count);
+    }
+
+    [Fact]
+    public async Task Totals_EveryTimeOfARun_IsAdded()
+    {
+        using var scene = new Scene();
+        ToolRun run = await ToolRun.Of("train", "--config", scene.Job(Scene.Private()), "--json", "--in-process");
+        JsonObject Report(double seconds)
+        {
+            JsonObject report = JsonNode.Parse(run.Output)!.AsObject();
+            foreach (JsonObject timing in Timings(report))
+                foreach (string key in timing.Select(t => t.Key).ToArray())
+                    timing[key] = seconds;
+            return report;
+        }
+
+        JsonObject first = Report(1);
+        new TuningTotals(first).Add(Report(2));
+        Assert.All(Timings(first), timing => Assert.All(timing.Where(t => t.Key != "secondsPerEpoch"), t => Assert.Equal((t.Key, 3), (t.Key, (double)t.Value!))));
+        static IEnumerable<JsonObject> Timings(JsonObject report) => report["parties"]!.AsArray().Select(p => p!["timing"]!.AsObject()).Prepend(report["timing"]!.AsObject());
     }
 
     private static string ReportEpsilon(double epsilon) => epsilon.ToString("G4", System.Globalization.CultureInfo.InvariantCulture);

@@ -218,6 +218,8 @@ public sealed class PrivacyPlanCommandTests : IDisposable
             Assert.Equal(mode.GetProperty("trainingSeconds").GetDouble(), mode.GetProperty("parts").EnumerateObject().Sum(p => p.Value.GetDouble()), 1e-9);
         }
 
+        // Ten messages of one page, the page before them, and room for one more.
+        Assert.Equal([12 * 4096, 12 * 4096, 0, 0], cost.GetProperty("modes").EnumerateArray().SelectMany(m => m.GetProperty("parties").EnumerateArray()).Select(p => p.GetProperty("outboxBytes").GetInt64()));
         ToolRun run = await ToolRun.Of("train", "--config", job, "--in-process", "--json");
         Assert.True(run.ExitCode == 0, run.Error);
         JsonElement report = JsonDocument.Parse(run.Output).RootElement;

@@ -32,7 +32,7 @@ internal sealed partial class Outbox : IDisposable
     private readonly string _path;
     private readonly FileStream _file;
     private readonly byte[] _runId;
-    private readonly int _limit;
+    private int _limit;
     private readonly Dictionary<int, (long Offset, int Length)> _records = [];
     private readonly Lock _lock = new();
     // Under the lock, or before anybody else has the outbox.
@@ -135,6 +135,24 @@ internal sealed partial class Outbox : IDisposable
 
     private byte[] Stored(int index) =>
         LedgerFile.Guard(_path, () => _records.TryGetValue(index, out (long Offset, int Length) record) ? Read(record.Offset) : null)?.Message ?? throw Lost(index);
+
+    /// <summary>Messages that it keeps at least; older ones are overwritten.</summary>
+    public int Limit
+    {
+        get
+        {
+            lock (_lock)
+                return _limit;
+        }
+    }
+
+    /// <summary>Lowers the limit. Records that are there stay until their place is needed: the next process finds those of this limit, whatever its own is.</summary>
+    /// <param name="limit">The limit, at least 2: of one message alone a torn write would leave none.</param>
+    public void KeepNoMore(int limit)
+    {
+        lock (_lock)
+            _limit = Math.Min(_limit, Math.Max(2, limit));
+    }
 
     /// <summary>Makes room for messages of a size, since a round in which the file grows waits for its zeros as well, and goes once through all that keeping one takes, with zeros instead of a record:
     /// nothing is kept. Without effect once a message was kept.</summary>

@@ -10,7 +10,7 @@ public sealed record SqliteLedgerOptions
     /// <summary>What a record may cost over the life of the ledger. Null: every charge is recorded, none refused.</summary>
     public LedgerBudget? Budget { get; init; }
 
-    /// <summary>Messages of a run that its outbox keeps at least: how far back a resumed run may send again, one fewer after a write that was torn. At least 2: of one alone a torn write would leave none. Default 1024.</summary>
+    /// <summary>Messages of a run that its outbox keeps at least: how far back a resumed run may send again, one fewer after a write that was torn. A run that keeps states needs fewer, and says so (<see cref="IPrivacyReservation.KeepNoMore"/>). At least 2: of one alone a torn write would leave none. Default 1024.</summary>
     public int OutboxMessages { get; init; } = 1024;
 
     /// <summary>How long other jobs' commits are waited for. Above 0. Default 30 seconds.</summary>
@@ -260,7 +260,13 @@ public sealed class SqliteLedger : IPrivacyLedger
 
         public int Kept => outbox.Kept;
 
-        public int KeepsAtLeast => ledger.Limit(charge);
+        public int KeepsAtLeast => outbox.Limit;
+
+        public void KeepNoMore(int messages)
+        {
+            ArgumentOutOfRangeException.ThrowIfLessThan(messages, 1);
+            outbox.KeepNoMore(messages);
+        }
 
         public ReadOnlyMemory<byte>? Find(int index) => outbox.Find(index) is { } bytes ? (ReadOnlyMemory<byte>?)bytes : null;
 

@@ -114,6 +114,27 @@ public sealed class OutboxTests : IDisposable
         Assert.Equal(Page + (Limit + 1) * Space(Size), new FileInfo(path).Length);
     }
 
+    /// <summary>Also in later processes, whatever they open it with.</summary>
+    [Fact]
+    public void KeepNoMore_BelowTheLimit_BoundsTheFileAndFindsThoseMessages()
+    {
+        const int Limit = 64, Last = 7, Size = 9000;
+        string path = "";
+        for (int process = 0; process < 3; process++)
+        {
+            using Outbox outbox = process == 0 ? New(Limit, out path) : Outbox.Open(path, RunId, Limit);
+            outbox.KeepNoMore(Last);
+            outbox.KeepNoMore(2 * Limit);
+            Assert.Equal(Last, outbox.Limit);
+            for (int i = 20 * process; i < 20 * (process + 1); i++)
+                outbox.Keep(i, Message(i, Size));
+            for (int i = outbox.Kept - Last; i < outbox.Kept; i++)
+                Assert.Equal(Message(i, Size), outbox.Find(i));
+            Assert.Equal(Page + (Last + 1) * Space(Size), new FileInfo(path).Length);
+            Assert.Equal("FL5024", Assert.Throws<PrivacyRefusedException>(() => outbox.Find(0)).Id);
+        }
+    }
+
     [Fact]
     public void Open_WriteTornBeforeItLeft_IsAsIfItHadNotBegun()
     {

@@ -96,6 +96,31 @@ public sealed class TorchScriptTests : IDisposable
         Assert.Empty(Outputs(tower, rows, [], training: false));
     }
 
+    /// <summary>What a module writes into its inputs is gone with them: each row is evaluated twice, for its norm and for the sum.</summary>
+    [Fact]
+    public void RowGradients_ModuleThatWritesIntoItsInputs_AreThoseOfTheRows()
+    {
+        Native.Require();
+        using ITower tower = TorchScriptTowers.FromSource(Linear.Replace("BODY", "x.mul_(2.0).matmul(self.matrix)", StringComparison.Ordinal)).Create(LinearSpec, 3);
+        TowerRows rows = TowerConformance.RandomRows(LinearSpec.Inputs, 6, 1);
+        int[] index = [4, -1, 0, 4];
+        double[] upstream = [.. Outputs(tower, rows, index, training: true).Select((_, i) => Math.Sin(i + 1))], norms = new double[index.Length], sum = new double[6], gradient = new double[6];
+        tower.RowGradientNorms(upstream, norms);
+        tower.WeightedRowGradients([1, 1, 1, 1], sum);
+        tower.Backward(upstream);
+        tower.GetGradient(gradient);
+        Near(gradient, sum, 1e-12);
+        double[] expected = [.. Enumerable.Range(0, index.Length).Select(i => index[i] < 0 ? 0 : 4 * Squares(rows.Dense, index[i] * 3, 3) * Squares(upstream, i * 2, 2))];
+        Near(expected, norms, 1e-12);
+        static double Squares(ReadOnlySpan<double> values, int from, int count)
+        {
+            double squares = 0;
+            foreach (double v in values.Slice(from, count))
+                squares += v * v;
+            return squares;
+        }
+    }
+
     [Fact]
     public void Optimizers_ManySteps_AgreeWithTheReference()
     {

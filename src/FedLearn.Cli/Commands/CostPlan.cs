@@ -4,6 +4,7 @@ using System.Text.Json.Nodes;
 using FedLearn.Coordination;
 using FedLearn.Diagnostics;
 using FedLearn.Glm;
+using FedLearn.Storage.Sqlite;
 
 namespace FedLearn.Cli.Commands;
 
@@ -70,7 +71,7 @@ internal static class CostPlan
         ];
         if (note is not null)
             lines.Insert(2, $"note: {note}");
-        List<string> bytes = ["  mode       party              messages  message bytes    in frames  before and after, in frames"];
+        List<string> files = [], bytes = ["  mode       party              messages  message bytes    in frames  before and after, in frames"];
         foreach (GlmJob job in plan.Private ? (GlmJob[])[plan.Job, Plain(plan)] : [plan.Job])
         {
             string mode = job.Privacy.Mode == PrivacyMode.None ? "none" : "hdp-vfl";
@@ -87,16 +88,20 @@ internal static class CostPlan
                 continue;
             }
 
-            modes.Add(Describe(mode, cost));
+            long[] outboxes = [.. cost.Traffic.Select(t => mode == "none" ? 0 : OutboxBytes(plan, t, cost.Rounds))];
+            modes.Add(Describe(mode, cost, outboxes));
             GlmCostSeconds s = cost.Training;
             lines.Add($"  {mode,-10}" + string.Concat(((double[])[s.Total, cost.SecondsPerEpoch, s.Kernels, s.Family, s.Noise, s.Sync, s.Messages, s.Link, s.Start, cost.ProcessorSeconds]).Select(v => $"{Number(v),11}")));
             foreach (GlmPartyTraffic party in cost.Traffic)
                 bytes.Add(Text($"  {mode,-10} {party.Party.Name,-16} {party.Rounds.Messages,10} {party.Rounds.MessageBytes,14} {party.Rounds.FrameBytes,12}  {(party.Preparation + party.Evaluation).FrameBytes,12}"));
+            if (outboxes.Any(size => size > 0))
+                files.Add($"outboxes beside the ledgers, while the job runs: at most {string.Join(", ", cost.Traffic.Zip(outboxes).Where(o => o.Second > 0).Select(o => $"{o.First.Party.Name} {Number(o.Second / 1e6)} MB"))}");
             if (cost.OutsideSeconds > 0.01)
                 lines.Add(Text($"  {"",-10} and {Number(cost.OutsideSeconds)} s of messages before and after the rounds"));
         }
 
         lines.AddRange(bytes);
+        lines.AddRange(files);
         string tables = sizes.TableRows is null ? " and tables without other rows" : "";
         lines.Add((testRows is not null ? Text($"bytes of the rounds are exact for these numbers of rows and columns, those before and after them for {sizes.TestRows} test rows, {testRows},{tables} an estimate; seconds")
             : Text($"bytes are exact for these numbers of rows and columns, with {sizes.TestRows} test rows{tables}; seconds")) + " are an estimate for machines that have nothing else to do. --measure takes the rates of this one.");
@@ -111,7 +116,19 @@ internal static class CostPlan
         Preprocessing = plan.PreprocessingOptions with { Constant = plan.Constant },
     };
 
-    private static JsonObject Describe(string mode, GlmCost cost) => new()
+    /// <summary>Most bytes of the file with the newest messages of a party that adds noise, in records of whole pages; 0 for another. As GlmTrainer bounds it: so many messages as a run that goes on may ask for.</summary>
+    private static long OutboxBytes(GlmPlan plan, GlmPartyTraffic party, long rounds)
+    {
+        const int Page = 4096, Head = 64, Note = 512;
+        if (!plan.Noises(party.Party.Role) || party.Rounds.Messages == 0)
+            return 0;
+        int interval = plan.Job.Training.CheckpointRounds;
+        long messages = Math.Min(rounds, interval > 0 ? GlmTrainer.Reach(interval) : new SqliteLedgerOptions().OutboxMessages);
+        long record = (party.Rounds.PayloadBytes / party.Rounds.Messages + Head + Note + Page - 1) / Page * Page;
+        return Page + record * (messages + 1);
+    }
+
+    private static JsonObject Describe(string mode, GlmCost cost, long[] outboxes) => new()
     {
         ["mode"] = mode,
         ["rounds"] = cost.Rounds,
@@ -129,7 +146,7 @@ internal static class CostPlan
         },
         ["processorSeconds"] = cost.ProcessorSeconds,
         ["outsideSeconds"] = cost.OutsideSeconds,
-        ["parties"] = new JsonArray([.. cost.Traffic.Select(t => (JsonNode)new JsonObject
+        ["parties"] = new JsonArray([.. cost.Traffic.Select((t, i) => (JsonNode)new JsonObject
         {
             ["name"] = t.Party.Name,
             ["role"] = t.Party.Role == PartyRole.Active ? "active" : "passive",
@@ -138,6 +155,7 @@ internal static class CostPlan
             ["bytesSent"] = t.Total.MessageBytes,
             ["rounds"] = Count(t.Rounds),
             ["outside"] = Count(t.Preparation + t.Evaluation),
+            ["outboxBytes"] = outboxes[i],
         })]),
     };
 

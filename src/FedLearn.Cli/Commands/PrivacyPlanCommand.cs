@@ -22,7 +22,7 @@ internal static class PrivacyPlanCommand
     public static Command Create()
     {
         Option<string> config = CommonOptions.Config("Run file (JSON with comments).");
-        Option<int> rows = Options.Whole("--rows", "Training rows common to all parties. Default: the training rows of the split file, else an upper estimate from the lengths of the parties' tables.");
+        Option<int> rows = Options.Whole("--rows", "Training rows common to all parties. Default: an upper estimate from the training rows of the split file and the lengths of the parties' tables.");
         rows.Required = false;
         var bandwidth = new Option<string?>("--bandwidth") { Description = "What each party's line carries, each way, such as 100Mbit/s. Default: no limit.", HelpName = "BIT/S" };
         var latency = new Option<string?>("--latency") { Description = "How long a byte is under way to the other party, such as 20ms: half of what ping shows. Default: 0.", HelpName = "TIME" };
@@ -78,8 +78,13 @@ internal static class PrivacyPlanCommand
         if (given < 1)
             throw new ConfigurationException(CliErrors.Usage, "--rows", "it is below 1.", "Give the number of common training rows, at least 1.");
         (int count, int test, string? estimate) = given is { } n ? (n, 0, null) : TrainingRows(run);
-        // The test rows of a split by hash are known when ids are.
-        string? testRows = run.Job.Split is SplitRule.ByHash ? "the average of a split by hash" : null;
+        // The test rows of a split are known when ids are.
+        string? testRows = run.Job.Split switch
+        {
+            SplitRule.ByHash => "the average of a split by hash",
+            SplitRule.FromFile when given is null => "the most that the split file allows",
+            _ => null,
+        };
         if (given is not null)
             (test, testRows) = TestRows(run, count, testRows);
         if (estimate is not null)
@@ -132,11 +137,16 @@ internal static class PrivacyPlanCommand
             [string.Create(CultureInfo.InvariantCulture, $"none: {rows} training rows, epochs {plan.Epochs} x batches {batches} = {(long)plan.Epochs * batches} messages a party; no noise")]);
     }
 
-    /// <summary>Training and test rows as the files tell: exactly from a split file, else an estimate with a sentence that says so.</summary>
-    private static (int Rows, int Test, string? Estimate) TrainingRows(GlmRunFile run)
+    /// <summary>Training and test rows at most, as the files tell without their ids, with a sentence that says so.</summary>
+    private static (int Rows, int Test, string Estimate) TrainingRows(GlmRunFile run)
     {
         if (SplitFiles(run) is { Length: > 0 } splits)
-            return Split(splits) is var (train, test) ? (train, test, null) : default;
+        {
+            (int train, int test) = Split(splits);
+            // It may list ids that one party lacks; a party's table may not be here.
+            int most = Math.Max(1, run.Parties.Select(Rows).Min() ?? int.MaxValue), used = Math.Min(train, most);
+            return (used, Math.Min(test, most - used), $"{used} training rows are an estimate, and maybe too many: {(used < train ? "the rows of the shortest table" : "the training rows of the split file, which may list ids that a party lacks")}. {FewerRows}");
+        }
 
         long common = long.MaxValue;
         foreach (GlmRunFileParty party in run.Parties)
@@ -144,8 +154,10 @@ internal static class PrivacyPlanCommand
         double kept = run.Job.Split is SplitRule.ByHash hash ? 1 - ((double)hash.Test.Distinct().Count() / hash.Modulus) : 1;
         int rows = (int)Math.Clamp(Math.Ceiling(common * kept), 1, int.MaxValue);
         return (rows, (int)Math.Min(common - Math.Min(common, rows), int.MaxValue), $"{rows} training rows are an estimate, and most likely too many: the rows of the shortest table{(kept < 1 ? ", times the part that the split trains on" : "")}. "
-            + "Fewer rows need more noise. Give --rows when the number of common rows is known.");
+            + FewerRows);
     }
+
+    private const string FewerRows = "Fewer rows need more noise. Give --rows when the number of common rows is known.";
 
     /// <summary>Test rows beside so many training rows, in the proportion of the split, and what kind of estimate they are; null for none.</summary>
     private static (int Test, string? Estimate) TestRows(GlmRunFile run, int rows, string? estimate)

@@ -39,7 +39,7 @@ internal sealed class TuningTotals(JsonObject first)
 {
     // Noise and bounds are each candidate's own.
     private static readonly string[] OfAllRuns = ["mode", "calibration", "adjacency", "unit", "epsilon", "delta", "secureNoise", "noise", "ledger", "claims", "warnings"];
-    private static readonly string[] Traffic = ["bytesSent", "bytesReceived", "messagesSent"], Seconds = ["totalSeconds", "trainingSeconds", "epochs", "computeSeconds", "waitSeconds", "noiseSeconds"];
+    private static readonly string[] Traffic = ["bytesSent", "bytesReceived", "messagesSent"], Seconds = ["totalSeconds", "trainingSeconds", "epochs", "computeSeconds", "waitSeconds", "noiseSeconds", "syncSeconds"];
 
     /// <summary>Adds a later run.</summary>
     public void Add(JsonObject run)

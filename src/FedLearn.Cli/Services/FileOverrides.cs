@@ -162,7 +162,10 @@ internal sealed class FileOverrides
         JsonElement jobs = _values.LastOrDefault(v => v.Path is [var name] && Same(name, _kind.Jobs)).Text is { } text ? FileSchema.Value(text, [.. Schema.Inner(Schema.Forms(Schema.Root), _kind.Jobs)]) : JsonFile.At(file, _kind.Jobs);
         IEnumerable<JsonElement> each = jobs.ValueKind == JsonValueKind.Array ? jobs.EnumerateArray() : [jobs];
         return each.Where(job => job.ValueKind == JsonValueKind.String).Select(job => job.GetString()!).Where(job => !string.IsNullOrWhiteSpace(job))
-            .SelectMany(job => PartiesOf(Path.GetFullPath(job, Path.GetDirectoryName(Path.GetFullPath(path))!))).Distinct();
+            .SelectMany(job => PartiesOf(FullPath(job))).Distinct();
+
+        string FullPath(string job) => !job.Contains('\0', StringComparison.Ordinal) ? Path.GetFullPath(job, Path.GetDirectoryName(Path.GetFullPath(path))!)
+            : throw new ConfigurationException(RunFileErrors.OutOfRange, $"{path}: {_kind.Jobs}", "the text is no path: it holds the character U+0000.", "Remove it.");
     }
 
     private static IEnumerable<string> PartiesOf(string job)

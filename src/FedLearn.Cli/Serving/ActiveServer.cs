@@ -36,7 +36,7 @@ internal static class ActiveServer
         await using GrpcPairHost? host = pairs.Length == 0 ? null : await HostAsync(file, scoring, pairs, log, cancellationToken).ConfigureAwait(false);
         if (host is not null)
             log(file.Listening(host.Address));
-        await using (RestHost rest = await RestHost.StartAsync(file.Serve.Rest, scoring, metrics, file.Serve.Timeout + RestHost.DrainTime, cancellationToken).ConfigureAwait(false))
+        await using (RestHost rest = await RestHost.StartAsync(file.Serve.Rest, scoring, metrics, file.Serve.Timeout + RestHost.DrainTime, log, cancellationToken).ConfigureAwait(false))
         {
             log($"answering on {rest.Address}");
             await Task.Delay(Timeout.Infinite, cancellationToken).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);

@@ -10,7 +10,7 @@ using Microsoft.OpenApi;
 
 namespace FedLearn.Cli.Serving;
 
-/// <summary>The REST side of <c>fedlearn serve</c>. It logs nothing: paths hold ids.</summary>
+/// <summary>The REST side of <c>fedlearn serve</c>. It logs nothing of a request, whose path holds an id; of an error that nobody expected the type and the stack.</summary>
 internal sealed class RestHost : IAsyncDisposable
 {
     /// <summary>How long requests in progress may take at the end, beyond their own limit.</summary>
@@ -31,9 +31,10 @@ internal sealed class RestHost : IAsyncDisposable
     /// <param name="scoring">Who scores.</param>
     /// <param name="metrics">Counts.</param>
     /// <param name="drain">How long the end waits for requests in progress.</param>
+    /// <param name="log">Told of errors that nobody expected; never an id or a score.</param>
     /// <param name="cancellationToken">Stops starting.</param>
     /// <exception cref="Diagnostics.PeerException">FL4053: the address cannot be opened.</exception>
-    public static async Task<RestHost> StartAsync(Uri listen, GlmScoringActive scoring, ServingMetrics metrics, TimeSpan drain, CancellationToken cancellationToken)
+    public static async Task<RestHost> StartAsync(Uri listen, GlmScoringActive scoring, ServingMetrics metrics, TimeSpan drain, Action<string> log, CancellationToken cancellationToken)
     {
         WebApplicationBuilder builder = LocalWeb.Builder(listen, MostBodyBytes, drain);
         // A page in a browser of this machine must not read scores by renaming 127.0.0.1.
@@ -43,7 +44,7 @@ internal sealed class RestHost : IAsyncDisposable
         // What routing itself refuses has no body; a caller gets a problem document for it as for every other error.
         app.UseStatusCodePages(context => RefusalOf(context.HttpContext.Response.StatusCode).ExecuteAsync(context.HttpContext));
         app.UseHostFiltering();
-        Map(app, scoring, metrics);
+        Map(app, scoring, metrics, log);
         app.MapOpenApi();
         return new RestHost(app, await LocalWeb.StartAsync(app, ServingErrors.CannotListen, $"serve.rest, {listen.Authority}", cancellationToken).ConfigureAwait(false), drain);
     }
@@ -83,10 +84,10 @@ internal sealed class RestHost : IAsyncDisposable
         });
     }
 
-    private static void Map(WebApplication app, GlmScoringActive scoring, ServingMetrics metrics)
+    private static void Map(WebApplication app, GlmScoringActive scoring, ServingMetrics metrics, Action<string> log)
     {
         app.MapGet("/score/{id}", ([Description("Id of the row, as in the tables; white space at its ends does not matter. The columns of an id of several stand in their order with U+001F (%1F) between them.")] string id, CancellationToken stop) =>
-                CountedAsync(metrics, async () =>
+                CountedAsync(metrics, log, async () =>
                 {
                     GlmScoreAnswer answer = (await scoring.ScoreAsync([id], stop).ConfigureAwait(false))[0];
                     return (1, OutcomeOf([answer]), answer.Outcome == GlmScoreOutcome.Scored ? Results.Ok(ScoreReply.Of(answer)) : Problem(answer.Outcome));
@@ -94,7 +95,7 @@ internal sealed class RestHost : IAsyncDisposable
             .WithName("scoreOne").WithTags("scores").WithSummary("Predicts for one id.")
             .WithDescription("Asks the passive parties for their scores and adds them up. Ids with a slash go to POST /score.")
             .Produces<ScoreReply>().ProducesProblem(StatusCodes.Status404NotFound).ProducesProblem(StatusCodes.Status503ServiceUnavailable);
-        app.MapPost("/score", (HttpRequest request, CancellationToken stop) => CountedAsync(metrics, async () =>
+        app.MapPost("/score", (HttpRequest request, CancellationToken stop) => CountedAsync(metrics, log, async () =>
             {
                 if (await ReadAsync(request, stop).ConfigureAwait(false) is not { } ids)
                     return (0, RequestOutcome.BadRequest, Problem(StatusCodes.Status400BadRequest, ServingErrors.BadRequest, "The request cannot be understood.",
@@ -121,7 +122,7 @@ internal sealed class RestHost : IAsyncDisposable
     }
 
     /// <summary>Runs a request for scores, and counts how it ended.</summary>
-    private static async Task<IResult> CountedAsync(ServingMetrics metrics, Func<Task<(int Ids, RequestOutcome Outcome, IResult Result)>> request)
+    internal static async Task<IResult> CountedAsync(ServingMetrics metrics, Action<string> log, Func<Task<(int Ids, RequestOutcome Outcome, IResult Result)>> request)
     {
         long start = metrics.Start();
         (int ids, RequestOutcome outcome, IResult result) = (0, RequestOutcome.Failed, Results.Empty);
@@ -134,10 +135,11 @@ internal sealed class RestHost : IAsyncDisposable
             outcome = RequestOutcome.Cancelled; // the caller left
         }
 #pragma warning disable CA1031 // the last resort of a server: no request may end the process, and the message of an unexpected error may quote data
-        catch (Exception)
+        catch (Exception e)
 #pragma warning restore CA1031
         {
-            result = Problem(StatusCodes.Status500InternalServerError, ServingErrors.RequestFailed, "The request failed inside the server.", "Please report it.");
+            log($"a request failed with {e.GetType().Name}, which the server did not expect ({ServingErrors.RequestFailed}); please report it with the lines below\n{e.StackTrace}");
+            result = Problem(StatusCodes.Status500InternalServerError, ServingErrors.RequestFailed, "The request failed inside the server.", "Please report it with what the server logged.");
         }
 
         metrics.Record(start, outcome, ids);

@@ -48,8 +48,10 @@ internal sealed class PrivacyLoss
         _steps = phases.Sum(phase => (double)phase.Steps);
     }
 
-    /// <summary>Bounds on epsilon at a delta; the gap aims at 5e-5 and at 2e-4 of epsilon.</summary>
-    public PldBounds Epsilon(double delta)
+    /// <summary>Bounds on epsilon at a delta. The gap aims at 5e-5, or 5e-6 of epsilon where that is more, and at 2e-4 of a small epsilon.</summary>
+    /// <param name="delta">Delta.</param>
+    /// <param name="most">An upper bound that is known already.</param>
+    public PldBounds Epsilon(double delta, double most)
     {
         CutFor(delta);
         double logDelta = Math.Log(delta);
@@ -58,7 +60,7 @@ internal sealed class PrivacyLoss
         if (guess <= 0)
             (theta, guess) = (0, 0);
         double target = Math.Max(1e-9, Math.Min(5e-5 * Math.Max(1, guess / 10), 2e-4 * guess)), h = FirstStep(theta, target);
-        var best = new PldBounds(0, 0, double.PositiveInfinity);
+        var best = new PldBounds(0, 0, most);
         for (int round = 0; round < Rounds; round++)
         {
             (Composition above, Composition below, h, bool finest) = Compose(h, theta);

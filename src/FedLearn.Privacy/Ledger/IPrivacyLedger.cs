@@ -92,6 +92,10 @@ public interface IPrivacyReservation : IDisposable
     /// <summary>How many of the newest messages it keeps at least, and of the newest values that stay at the party: how far back a resumed run may send again.</summary>
     int KeepsAtLeast => int.MaxValue;
 
+    /// <summary>Says how many of the newest messages may be asked for again, so that older ones need no room: a run over many rows fills a disk otherwise. Optional; what is kept already stays.</summary>
+    /// <param name="messages">How many, at least 1; without effect where it is above <see cref="KeepsAtLeast"/>.</param>
+    void KeepNoMore(int messages) { }
+
     /// <summary>Makes room for messages before the first is kept, so that the first costs no more than the others. Optional; it keeps and charges nothing.</summary>
     /// <param name="bytes">Size of the largest message, at least 0.</param>
     /// <param name="messages">How many there will be, at least 1.</param>

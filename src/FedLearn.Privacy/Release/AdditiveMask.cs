@@ -37,7 +37,7 @@ public static class AdditiveMask
     /// <param name="index">Number of the message there.</param>
     /// <returns>The masked integers, as for <see cref="Apply{T}(Released{T}, ReadOnlySpan{ulong}, string)"/>.</returns>
     /// <exception cref="ArgumentException">The numbers are on no lattice, or the lengths differ.</exception>
-    /// <exception cref="Diagnostics.InternalFailureException">FL6302: what was kept is of another length.</exception>
+    /// <exception cref="Diagnostics.InternalFailureException">FL6305: what was kept is of another length.</exception>
     public static Released<MaskedVector> Once<T>(Released<T> released, Func<ulong[]> mask, string name, IMaskedOutbox outbox, int index) where T : VectorPayload
     {
         ArgumentNullException.ThrowIfNull(released);

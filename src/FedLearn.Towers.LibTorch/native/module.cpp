@@ -154,7 +154,8 @@ public:
         }
         if (training) {
             _evaluation++;
-            _inputs.clear();
+            // A copy: the rows may be gone when gradients of single ones are asked for. And no tensors, which a module may write into.
+            _batch = taken(rows, present);
             _output = at::Tensor();
             _has_rows = _rows_ready = false;
         }
@@ -176,8 +177,6 @@ public:
                 std::copy(from + i * _width, from + (i + 1) * _width, output + (int64_t)places[i] * _width);
         }
         if (training) {
-            for (const int32_t r : present)
-                _inputs.push_back(inputs(rows, { r }));
             _places = places;
             _total = count;
             _has_rows = true;
@@ -401,7 +400,7 @@ private:
         std::memcpy(_second.data(), second, sizeof(T) * _count);
         _steps = steps;
         _evaluation = evaluation;
-        _inputs.clear();
+        _batch = fl_rows();
         _output = at::Tensor();
         _has_rows = _rows_ready = _has_gradient = false;
     }
@@ -465,6 +464,27 @@ private:
         return y;
     }
 
+    // Some rows by themselves.
+    fl_rows taken(fl_rows& rows, const std::vector<int32_t>& present) {
+        fl_rows result;
+        std::vector<T>& dense = result.sparse<T>().dense;
+        dense.reserve(present.size() * _dense);
+        const T* from = rows.sparse<T>().dense.data();
+        for (const int32_t r : present)
+            dense.insert(dense.end(), from + (int64_t)r * _dense, from + (int64_t)(r + 1) * _dense);
+        for (const Bag<T>& bag : rows.bags<T>()) {
+            Bag<T> own;
+            own.offsets.push_back(0);
+            for (const int32_t r : present) {
+                own.ids.insert(own.ids.end(), bag.ids.begin() + bag.offsets[r], bag.ids.begin() + bag.offsets[r + 1]);
+                own.weights.insert(own.weights.end(), bag.weights.begin() + bag.offsets[r], bag.weights.begin() + bag.offsets[r + 1]);
+                own.offsets.push_back((int32_t)own.ids.size());
+            }
+            result.bags<T>().push_back(std::move(own));
+        }
+        return result;
+    }
+
     std::vector<c10::IValue> inputs(fl_rows& rows, const std::vector<int32_t>& present) {
         const int64_t n = (int64_t)present.size();
         std::vector<c10::IValue> result;
@@ -516,7 +536,7 @@ private:
         guarded([&] {
             RandomState random(mix(mix(_seed + Golden * _evaluation) + Golden * (i + 1)));
             at::AutoGradMode on(true);
-            const at::Tensor y = evaluate(_module, _inputs[i], true, 1);
+            const at::Tensor y = evaluate(_module, inputs(_batch, { (int32_t)i }), true, 1);
             at::Tensor up = at::empty({ 1, _width }, at::kDouble);
             std::copy(_upstream.begin() + (int64_t)_places[i] * _width, _upstream.begin() + (int64_t)(_places[i] + 1) * _width, up.template data_ptr<double>());
             return write(gradients(y, up.to(_type), false), to);
@@ -584,7 +604,7 @@ private:
     std::vector<at::Tensor> _parameters;
     std::vector<T> _first, _second, _gradient;
     int64_t _count = 0, _total = 0, _steps = 0;
-    std::vector<std::vector<c10::IValue>> _inputs; // of every present row alone
+    fl_rows _batch; // the present rows of the last training evaluation
     std::vector<int32_t> _places;
     std::vector<double> _upstream;
     at::Tensor _output;

@@ -40,8 +40,6 @@ internal static class GlmClaims
             warnings.Add(ZeroOut + "for replacing a row, the same messages cost twice this mu");
         warnings.Add(ReportItself);
         warnings.AddRange(ledger);
-        if (spent is null)
-            warnings.Add("the end of this run could not be written to the ledger, where it stays charged in full");
         return new GlmPrivacyStatement
         {
             Mode = privacy.Mode,

@@ -266,6 +266,8 @@ internal sealed class GlmPlan
             return;
         if (!(fold.Count is >= 2 and <= CrossValidationFold.MostFolds && fold.Index >= 0 && fold.Index < fold.Count))
             throw new ConfigurationException(GlmErrors.InvalidTuning, "folds", $"they are not 2 to {CrossValidationFold.MostFolds}, or the index of one is out of range.", "Use 5 or 10 folds.");
+        if (JointRules.Covers(job.Privacy.Mode))
+            throw JointRules.Invalid("folds", "a cross-validation multiplies the exact gradients of a row.", "Tune in another mode.");
         // A row tested on is no training row of that run, so that noise on the weights does not hide its own features; in the other folds it is a training row.
         if (job.Privacy is { Mode: not (PrivacyMode.None or PrivacyMode.LabelDp), Unit: PrivacyUnit.Record, Evaluation: EvaluationDisclosure.Charged })
             throw Refused(GlmErrors.FoldNotCovered, "privacy.evaluation", "a charged evaluation covers scores of training rows, and in a cross-validation every training row is also a row tested on, whose score tells of its features.",

@@ -87,7 +87,8 @@ internal sealed class GlmRun : IDisposable
     }
 
     /// <summary>Forgets a run that was cut off: its charge is settled by the epochs that had begun, as for a run that failed.</summary>
-    public static void Forget(CutOffRun run, GlmPlan plan, GlmPartyInput input) => CutOffRuns.Forget(input.Runs!, run, input.Ledger, (state, messages) => plan.Mode == PrivacyMode.HdpVfl
+    /// <returns>As <see cref="CutOffRuns.Forget"/>.</returns>
+    public static string? Forget(CutOffRun run, GlmPlan plan, GlmPartyInput input) => CutOffRuns.Forget(input.Runs!, run, input.Ledger, (state, messages) => plan.Mode == PrivacyMode.HdpVfl
         ? ShareOf(messages, StartOf(state).Batches, plan.Epochs) : 1);
 
     /// <summary>Share of mu squared that so many messages cost at most: no epoch costs less than an earlier one, and one that was begun counts.</summary>

@@ -107,6 +107,8 @@ public sealed partial class GlmTrainer
         // First the state: one without its charge could not go on, while a charge without its state counts in full, which is what a run that has ended costs.
         run?.Remove();
         (PrivacyTotal? spent, IReadOnlyList<string> ledger) = account.Settle(_plan.Unit);
+        if (_unsettled is not null)
+            ledger = [.. ledger, _unsettled];
         if (outcome.MeasureTrain is not null || outcome.MeasureTest is not null)
             Begin(GlmStage.Measuring, rows.Train.Length + rows.Test.Length);
         ModelEvaluation? trained = outcome.MeasureTrain?.Invoke(cancellationToken), tested = outcome.MeasureTest?.Invoke(cancellationToken);

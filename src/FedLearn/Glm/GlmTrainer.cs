@@ -82,6 +82,7 @@ public sealed partial class GlmTrainer
     private readonly Lazy<DataSetIdentity> _people;
     private readonly CutOffRun? _cutOff;
     private readonly IReadOnlyList<string> _passedOver = [];
+    private string? _unsettled;
 
     /// <summary>Checks a job and a party's input against each other.</summary>
     /// <param name="job">The job; the same at every party.</param>
@@ -125,7 +126,7 @@ public sealed partial class GlmTrainer
             if (input.Fresh)
             {
                 if (cutOff is not null)
-                    GlmRun.Forget(cutOff, _plan, input);
+                    _unsettled = GlmRun.Forget(cutOff, _plan, input);
             }
             else
             {
@@ -243,11 +244,12 @@ public sealed partial class GlmTrainer
         if (_cutOff is not null && agreement.Resume is { } point)
             return GlmRun.GoOn(_input.Runs!, _cutOff, point.Round, _plan.Job.Training.CheckpointRounds, agreement.JobDigest);
         if (_cutOff is not null)
-            GlmRun.Forget(_cutOff, _plan, _input);
+            _unsettled = GlmRun.Forget(_cutOff, _plan, _input);
         return GlmRun.New(_input.Runs!, new RunIdentity(_input.Party, Terms.TermsDigest, agreement.SessionId, _input.RunId ?? PrivacyCharge.NewRunId()), _plan.Job.Training.CheckpointRounds);
     }
 
-    /// <summary>A run that goes on must find again what it has sent since the older of two states, here and at the peer.</summary>
+    /// <summary>A run that goes on must find again what it has sent since the older of two states, here and at the peer; nothing before that is asked for, and of full batches over many rows each message is
+    /// large. A run without states may be begun again from its first message, and all that the outbox can hold stays.</summary>
     private void CheckKept(GlmRun? run, IPrivacyReservation reservation, int messages)
     {
         if (run is null)
@@ -259,7 +261,11 @@ public sealed partial class GlmTrainer
         if (run.Before is { } state && state.Integer("noise.0.released") > reservation.Kept)
             throw new ConfigurationException(GlmErrors.MessagesNotKept, place, "it does not hold the messages of the run that was cut off.",
                 "Put the ledger's files back beside the run's states, or begin anew (fedlearn: --fresh); the new run is charged by itself.");
+        reservation.KeepNoMore(Reach(_plan.Job.Training.CheckpointRounds));
     }
+
+    /// <summary>How many of the newest messages a run may ask for that goes on: those since the older of two states, while the next is written, and one more for a write that was torn.</summary>
+    internal static int Reach(int checkpointRounds) => 3 * checkpointRounds + 1;
 
     /// <summary>What a party must know that begins anew, or goes on with less than it had kept: damaged states, and a run that is charged already and will not go on.</summary>
     /// <param name="agreement">What the parties agreed on.</param>

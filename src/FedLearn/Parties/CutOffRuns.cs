@@ -12,9 +12,11 @@ internal static class CutOffRuns
     /// <param name="run">The run.</param>
     /// <param name="ledger">Where it was charged; null: nowhere.</param>
     /// <param name="shareOf">Share of the cost that so many messages make up; asked for when some have left.</param>
-    public static void Forget(IRunStore store, CutOffRun run, IPrivacyLedger? ledger, Func<IRunState, int, double> shareOf)
+    /// <returns>What a report must say: why the charge could not be settled; null where it was, or there was none.</returns>
+    public static string? Forget(IRunStore store, CutOffRun run, IPrivacyLedger? ledger, Func<IRunState, int, double> shareOf)
     {
         using IRunState state = store.Continue(run);
+        string? warning = null;
         try
         {
             if (ledger?.Entries.FirstOrDefault(e => e.Charge.RunId == run.Run.RunId && e.State == ChargeState.Reserved) is { } entry)
@@ -23,11 +25,18 @@ internal static class CutOffRuns
                 reservation.Settle(reservation.Kept == 0 ? 0 : shareOf(state, reservation.Kept));
             }
         }
-        catch (FedLearnException)
+        catch (FedLearnException e)
         {
-            // It stays charged in full: too much rather than too little.
+            // Too much rather than too little.
+            warning = StaysInFull("a run of this job that was cut off", e);
         }
 
         state.Remove();
+        return warning;
     }
+
+    /// <summary>Says that a charge counts as it was reserved.</summary>
+    /// <param name="run">Whose charge.</param>
+    /// <param name="error">Why it could not be settled.</param>
+    public static string StaysInFull(string run, FedLearnException error) => $"the end of {run} could not be written to the ledger ({error.Id}), where it stays charged in full";
 }

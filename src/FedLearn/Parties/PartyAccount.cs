@@ -115,11 +115,21 @@ internal abstract class PartyAccount(AccountedJob job, IPrivacyLedger? ledger, s
         try
         {
             SettleOpen();
-            return job.IsPrivate ? (Ledger.Spent(Party, DataSet, unit), [.. Warnings()]) : (null, []);
         }
-        catch (FedLearnException)
+        catch (FedLearnException e)
         {
+            return (null, [CutOffRuns.StaysInFull("this run", e)]);
+        }
+
+        if (!job.IsPrivate)
             return (null, []);
+        try
+        {
+            return (Ledger.Spent(Party, DataSet, unit), [.. Warnings()]);
+        }
+        catch (FedLearnException e)
+        {
+            return (null, [$"the ledger could not be read at the end of this run ({e.Id}), so that what these people have cost in all is not told"]);
         }
     }
 

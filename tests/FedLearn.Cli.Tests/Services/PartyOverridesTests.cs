@@ -55,6 +55,15 @@ public sealed class PartyOverridesTests : IDisposable
             ("FEDLEARN_PARTY__PEERS__NORTH_BANK", "127.0.0.1:6000")), "{}").Self.Name);
     }
 
+    /// <summary>The job is asked for the peer's name before the file is read.</summary>
+    [Fact]
+    public void Set_PeerOfAFileWhoseJobIsNoPath_IsRefusedAsThatKey()
+    {
+        var error = Assert.Throws<ConfigurationException>(() => Load(PartyOverrides.Of(new Dictionary<string, string>(), ["peers.bank=http://127.0.0.1:1"]), """{ "job": "a\u0000b", "party": "x" }"""));
+        Assert.Equal(RunFileErrors.OutOfRange, error.Id);
+        Assert.Contains("party.json: job", error.Message, StringComparison.Ordinal);
+    }
+
     [Fact]
     public void CommandLine_StandsAboveTheEnvironment()
     {

@@ -1,10 +1,14 @@
 using System.Net.Http.Headers;
 using System.Text.Json.Nodes;
+using FedLearn.Cli.RunFiles;
+using FedLearn.Cli.Running;
 using FedLearn.Cli.Serving;
 using FedLearn.Cli.Tests.Identity;
 using FedLearn.Cli.Tests.Sessions;
 using FedLearn.Glm;
 using FedLearn.Transport.Grpc;
+using Microsoft.AspNetCore.Http;
+using Microsoft.AspNetCore.Http.HttpResults;
 
 namespace FedLearn.Cli.Tests.Serving;
 
@@ -227,6 +231,23 @@ public class ServeTests
         using var taken = new System.Net.Sockets.TcpListener(System.Net.IPAddress.Loopback, 0);
         taken.Start();
         await RefusedAsync(4, ServingErrors.CannotListen, "serve", "--config", Serving($$"""{ "rest": "{{taken.LocalEndpoint}}" }"""));
+    }
+
+    /// <summary>Type and place, and not the message, which may quote data.</summary>
+    [Fact]
+    public async Task Rest_RequestThatFails_IsLoggedWithoutItsMessage()
+    {
+        using var scene = new Scene();
+        string job = scene.Job(), said = "";
+        ToolRun run = await ToolRun.Of("train", "--config", job, "--model", scene.At("models"), "--in-process");
+        Assert.True(run.ExitCode == 0, run.Error);
+        GlmRunFile file = GlmRunFile.Load(job);
+        using var metrics = new ServingMetrics(new GlmScoringActive(file.Job, GlmTasks.Input(file, file.Party("bank"), needLabel: false, default), GlmModel.Load(scene.At("models"), "bank")));
+        IResult result = await RestHost.CountedAsync(metrics, line => said += line, static () => throw new InvalidOperationException("c_0001"));
+        Assert.Equal(500, Assert.IsType<ProblemHttpResult>(result).StatusCode);
+        Assert.StartsWith("a request failed with InvalidOperationException, which the server did not expect (FL6120)", said, StringComparison.Ordinal);
+        Assert.Contains(nameof(Rest_RequestThatFails_IsLoggedWithoutItsMessage), said, StringComparison.Ordinal);
+        Assert.DoesNotContain("c_0001", said, StringComparison.Ordinal);
     }
 
     [Fact]

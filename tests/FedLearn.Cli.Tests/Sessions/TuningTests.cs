@@ -1,4 +1,5 @@
 using System.Text.Json.Nodes;
+using FedLearn.Cli.Running;
 using FedLearn.Privacy;
 using FedLearn.Storage.Sqlite;
 
@@ -250,6 +251,26 @@ public class TuningTests
         Assert.Equal(6, Charges(scene, "telco").Count);
     }
 
+    [Fact]
+    public async Task Totals_EveryTimeOfARun_IsAdded()
+    {
+        using var scene = new Scene();
+        ToolRun run = await ToolRun.Of("train", "--config", scene.Job(Scene.Private()), "--json", "--in-process");
+        JsonObject Report(double seconds)
+        {
+            JsonObject report = JsonNode.Parse(run.Output)!.AsObject();
+            foreach (JsonObject timing in Timings(report))
+                foreach (string key in timing.Select(t => t.Key).ToArray())
+                    timing[key] = seconds;
+            return report;
+        }
+
+        JsonObject first = Report(1);
+        new TuningTotals(first).Add(Report(2));
+        Assert.All(Timings(first), timing => Assert.All(timing.Where(t => t.Key != "secondsPerEpoch"), t => Assert.Equal((t.Key, 3), (t.Key, (double)t.Value!))));
+        static IEnumerable<JsonObject> Timings(JsonObject report) => report["parties"]!.AsArray().Select(p => p!["timing"]!.AsObject()).Prepend(report["timing"]!.AsObject());
+    }
+
     private static string ReportEpsilon(double epsilon) => epsilon.ToString("G4", System.Globalization.CultureInfo.InvariantCulture);
 
     private static IReadOnlyList<LedgerEntry> Charges(Scene scene, string party) => SqliteLedger.Audit(scene.At($"{party}.ledger.db")).Entries;
@@ -362,6 +383,20 @@ public class TuningTests
         Assert.Equal((code, ""), (run.ExitCode, run.Output));
         Assert.Contains($"({id})", run.Error, StringComparison.Ordinal);
         Assert.Empty(scene.Results);
+        Assert.Empty(scene.Ledgers);
+    }
+
+    [Theory]
+    [InlineData("he")]
+    [InlineData("he+dp")]
+    public async Task Tune_EncryptedMode_IsRefused(string mode)
+    {
+        using var scene = new Scene();
+        (string, JsonNode?)[] job = [("training.weightNorm", 1), ("privacy.mode", mode), ("privacy.he.scheme", "paillier")];
+        ToolRun run = await ToolRun.Of("train", "--config", scene.Job(Scene.Sgd(mode == "he" ? job : [.. job, ("privacy.epsilon", 1), ("privacy.delta", .001)])), "--cross-validate", "3", "--json");
+        Assert.Equal((2, ""), (run.ExitCode, run.Output));
+        Assert.Contains("(FL2510)", run.Error, StringComparison.Ordinal);
+        Assert.Contains("Tune in another mode.", run.Error, StringComparison.Ordinal);
         Assert.Empty(scene.Ledgers);
     }
 

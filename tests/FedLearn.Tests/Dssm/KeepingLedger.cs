@@ -1,3 +1,5 @@
+using System.Collections.Concurrent;
+using FedLearn.Diagnostics;
 using FedLearn.Privacy;
 
 namespace FedLearn.Tests.Dssm;
@@ -29,6 +31,12 @@ internal sealed class KeepingLedger : IPrivacyLedger
     /// <summary>The bytes of what the only run of a party released, message by message, and of what it noised and kept.</summary>
     public (IReadOnlyList<byte[]> Messages, IReadOnlyList<byte[]> Values) Bytes => _kept.Values.Single();
 
+    /// <summary>Whether it cannot be written at the end of a run.</summary>
+    public bool Fails { get; set; }
+
+    /// <summary>How many of the newest messages of each run may be asked for, where it says so.</summary>
+    public ConcurrentDictionary<string, int> Bounds { get; } = [];
+
     public void Check(PrivacyCharge charge) => ArgumentNullException.ThrowIfNull(charge);
 
     public IPrivacyReservation Reserve(PrivacyCharge charge, KeptRelease? kept = null)
@@ -59,6 +67,8 @@ internal sealed class KeepingLedger : IPrivacyLedger
 
         public int Kept => _kept.Messages.Count;
 
+        public void KeepNoMore(int messages) => ledger.Bounds[charge.RunId] = messages;
+
         public bool KeepsLocally => true;
 
         public ReadOnlyMemory<byte>? Find(int index) => index < Kept ? _kept.Messages[index] : default(ReadOnlyMemory<byte>?);
@@ -79,6 +89,8 @@ internal sealed class KeepingLedger : IPrivacyLedger
 
         public void Settle(double share)
         {
+            if (ledger.Fails)
+                throw new InternalFailureException("FL6312", "ledger", "the storage failed.", "Check the disk.");
             lock (ledger._lock)
             {
                 int at = ledger._entries.FindIndex(e => e.Charge.RunId == charge.RunId);

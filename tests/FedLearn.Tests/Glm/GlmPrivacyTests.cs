@@ -1,8 +1,10 @@
 using System.Globalization;
+using FedLearn.Coordination;
 using FedLearn.Data;
 using FedLearn.Diagnostics;
 using FedLearn.Glm;
 using FedLearn.Privacy;
+using FedLearn.Tests.Dssm;
 
 namespace FedLearn.Tests.Glm;
 
@@ -136,6 +138,21 @@ public class GlmPrivacyTests
         Assert.Equal(Epochs * Batches, charge.Messages);
         Assert.Equal(results[0].Privacy.Calibration!.Mu, Math.Sqrt(charge.MuSquared), 1e-12 * results[0].Privacy.Calibration!.Mu);
         Assert.Equal(("active", results[0].JobDigest), (charge.Party, charge.JobDigest));
+    }
+
+    /// <summary>Two intervals, the one in which a state is written, and a torn write; without states a run may begin again from its first message.</summary>
+    [Theory]
+    [InlineData(2, 7)]
+    [InlineData(0, null)]
+    public async Task Train_StatesAreKept_OutboxesNeedWhatARunThatGoesOnAsksFor(int checkpointRounds, int? messages)
+    {
+        var data = VerticalData.Random(3, "binomial", 60, 3, 2, 2);
+        var ledger = new KeepingLedger();
+        GlmJob job = Job(data);
+        job = job with { Training = job.Training with { CheckpointRounds = checkpointRounds } };
+        await RecordedSession.TrainAsync(job, [.. data.Inputs().Select(i => i with { Ledger = ledger, Runs = new InMemoryRunStore() })]);
+        Assert.Equal(messages is { } m ? Enumerable.Repeat(m, ledger.Entries.Count) : [], ledger.Bounds.Values);
+        Assert.NotEmpty(ledger.Entries);
     }
 
     /// <summary>A peer that breaks the protocol in round u: messages 0 to u have been kept, and the epochs they belong to are paid for.</summary>

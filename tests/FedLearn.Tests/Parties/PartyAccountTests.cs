@@ -1,7 +1,9 @@
 using System.Text.Json.Nodes;
+using FedLearn.Coordination;
 using FedLearn.Diagnostics;
 using FedLearn.Parties;
 using FedLearn.Privacy;
+using FedLearn.Tests.Dssm;
 
 namespace FedLearn.Tests.Parties;
 
@@ -53,6 +55,50 @@ public sealed class PartyAccountTests
         Assert.Equal(ChargeState.Reserved, Assert.Single(_ledger.Inner.Entries).State);
     }
 
+    [Fact]
+    public void Settle_LedgerFails_SaysThatTheChargeStays()
+    {
+        _ledger.Fails = true;
+        using Account account = Open();
+        Release(account);
+        (PrivacyTotal? spent, IReadOnlyList<string> warnings) = account.Settle(PrivacyUnit.Record);
+        Assert.Null(spent);
+        Assert.Equal("the end of this run could not be written to the ledger (FL6312), where it stays charged in full", Assert.Single(warnings));
+    }
+
+    [Fact]
+    public void Settle_LedgerCannotBeRead_SaysThatTheTotalIsMissing()
+    {
+        using Account account = Open();
+        Release(account);
+        _ledger.FailsToRead = true;
+        (PrivacyTotal? spent, IReadOnlyList<string> warnings) = account.Settle(PrivacyUnit.Record);
+        Assert.Null(spent);
+        Assert.Contains("(FL6312)", Assert.Single(warnings), StringComparison.Ordinal);
+        Assert.Equal(ChargeState.Settled, Assert.Single(_ledger.Inner.Entries).State);
+    }
+
+    [Theory]
+    [InlineData(true, "the end of a run of this job that was cut off could not be written to the ledger (FL6312), where it stays charged in full")]
+    [InlineData(false, null)]
+    public void Forget_RunThatWasCutOff_SaysWhereTheLedgerFails(bool fails, string? said)
+    {
+        var run = new RunIdentity("bank", new byte[32], "session", PrivacyCharge.NewRunId());
+        var ledger = new KeepingLedger();
+        using (var account = new Account(ledger, run.RunId))
+        {
+            Release(account);
+            account.Suspend();
+        }
+
+        var store = new InMemoryRunStore();
+        store.Begin(run).Write(0, [1]);
+        ledger.Fails = fails;
+        Assert.Equal(said, CutOffRuns.Forget(store, store.Find("bank", run.TermsDigest)!, ledger, static (_, _) => 1));
+        Assert.Equal(fails ? ChargeState.Reserved : ChargeState.Settled, Assert.Single(ledger.Entries).State);
+        Assert.Null(store.Find("bank", run.TermsDigest));
+    }
+
     // A linear model charges for a person's row, recommendation perhaps for one of a person's samples: the report says that the two are no sum for a person, whichever came first.
     [Theory]
     [InlineData("user", "sample", true)]
@@ -70,8 +116,8 @@ public sealed class PartyAccountTests
 
     private static void Release(Account account) => account.Reserve("laplace: something", new JsonObject(), PrivacyUnit.Record, 1, 2, 0).Keep(0, [1]);
 
-    private sealed class Account(IPrivacyLedger ledger)
-        : PartyAccount(new AccountedJob("bank", "job", "", Adjacency.ReplaceOne, null, true), ledger, null, new Lazy<DataSetIdentity>(People))
+    private sealed class Account(IPrivacyLedger ledger, string? runId = null)
+        : PartyAccount(new AccountedJob("bank", "job", "", Adjacency.ReplaceOne, null, true), ledger, runId, new Lazy<DataSetIdentity>(People))
     {
         public string Protects { get; init; } = Person;
 
@@ -91,6 +137,8 @@ public sealed class PartyAccountTests
 
         public bool Fails { get; set; }
 
+        public bool FailsToRead { get; set; }
+
         public string? Warning => null;
 
         public IReadOnlyList<LedgerEntry> Entries
@@ -98,11 +146,13 @@ public sealed class PartyAccountTests
             get
             {
                 Reads++;
-                return Inner.Entries;
+                return FailsToRead ? throw Failure() : Inner.Entries;
             }
         }
 
         public void Check(PrivacyCharge charge) => Inner.Check(charge);
+
+        private static InternalFailureException Failure() => new("FL6312", "ledger", "the storage failed.", "Check the disk.");
 
         public IPrivacyReservation Reserve(PrivacyCharge charge, KeptRelease? kept = null) => new Reservation(this, Inner.Reserve(charge, kept));
 
@@ -121,7 +171,7 @@ public sealed class PartyAccountTests
             public void Settle(double share)
             {
                 if (ledger.Fails)
-                    throw new InternalFailureException("FL6312", "ledger", "the storage failed.", "Check the disk.");
+                    throw Failure();
                 inner.Settle(share);
             }
 

@@ -127,6 +127,31 @@ public class PldAccountantTests
         Assert.True(actual.Upper <= GaussianDp.Epsilon(Math.Sqrt(steps) / sigma, delta));
     }
 
+    /// <summary>1 - (1 - q)^T is q for one step; below 0 nothing is claimed beside delta.</summary>
+    [Theory]
+    [InlineData(1e-4, .03, 1, 1e-3)]
+    [InlineData(1e-4, .03, 1, 1.0001e-4)]
+    [InlineData(.5, .02, 3, .8751)]
+    public void Epsilon_RecordHardlyEverSampled_IsZero(double q, double sigma, int steps, double delta)
+    {
+        Assert.Equal(new PldBounds(0, 0, 0), Outside(q, sigma, steps).Epsilon(delta).Remove);
+        Assert.Equal(0, Outside(q, sigma, steps).Epsilon(delta).Upper);
+        var often = new PldAccountant(SampleVisibility.HiddenFromObserver, new SubsampledGaussian(q, sigma, steps), new SubsampledGaussian(1, 10, 1));
+        Assert.True(often.Epsilon(1e-3).Upper >= GaussianDp.Epsilon(.1, 1e-3) * (1 - 1e-9));
+    }
+
+    /// <summary>Losses beyond the grid: the truth of removing a record in one step is 1398.94.</summary>
+    [Fact]
+    public void Epsilon_LossesBeyondTheGrid_AreBoundedByThoseWithoutSampling()
+    {
+        PldResult actual = Outside(.01, .02, 1).Epsilon(1e-5);
+        AssertAround(1398.94, actual.Remove.Lower, actual.Remove.Upper, 5e-3);
+        double unsampled = GaussianDp.Epsilon(50, 1e-5);
+        Assert.InRange(actual.Upper, 1398.93, unsampled * (1 + 1e-12));
+        Assert.Equal(1462.29, unsampled, 5e-3);
+        Assert.InRange(actual.Estimate, actual.Lower, actual.Upper);
+    }
+
     [Fact]
     public void Epsilon_SeveralPhases_OrderDoesNotMatterAndEqualPhasesMerge()
     {

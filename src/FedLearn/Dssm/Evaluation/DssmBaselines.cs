@@ -127,16 +127,19 @@ public sealed class DssmBaselines
         ArgumentOutOfRangeException.ThrowIfLessThan(neighbours, 1);
         ArgumentOutOfRangeException.ThrowIfNegative(shrink);
         var near = new (int Item, double Similarity)[_items][];
-        Parallel.For(0, _items, new ParallelOptions { CancellationToken = cancellationToken }, () => new int[_items], (item, _, common) =>
+        Parallel.For(0, _items, new ParallelOptions { CancellationToken = cancellationToken }, () => (Counts: new int[_items], Touched: new List<int>()), (item, _, common) =>
         {
-            Array.Clear(common);
+            // A catalogue has many more items than share a user with this one: only those are looked at, and cleared.
             foreach (int user in _usersOfItem[item])
                 foreach (int other in _itemsOfUser[user])
-                    common[other]++;
-            common[item] = 0;
-            near[item] = [.. Enumerable.Range(0, _items).Where(other => common[other] > 0)
-                .Select(other => (Item: other, Similarity: common[other] / (Math.Sqrt((double)_usersOfItem[item].Length * _usersOfItem[other].Length) + shrink)))
+                    if (other != item && common.Counts[other]++ == 0)
+                        common.Touched.Add(other);
+            near[item] = [.. common.Touched
+                .Select(other => (Item: other, Similarity: common.Counts[other] / (Math.Sqrt((double)_usersOfItem[item].Length * _usersOfItem[other].Length) + shrink)))
                 .OrderByDescending(pair => pair.Similarity).ThenBy(pair => pair.Item).Take(neighbours)];
+            foreach (int other in common.Touched)
+                common.Counts[other] = 0;
+            common.Touched.Clear();
             return common;
         }, _ => { });
 

@@ -22,7 +22,7 @@ internal static class DssmClaims
     /// <param name="party">The party.</param>
     /// <param name="calibration">Its noise; null when it adds none.</param>
     /// <param name="ledger">What the ledger has to say.</param>
-    /// <param name="spent">What its people have cost; null when the end of the run could not be written down, or nothing was charged.</param>
+    /// <param name="spent">What its people have cost; null when the ledger failed, which it says itself, or nothing was charged.</param>
     /// <param name="evaluationRows">Rows whose vectors were sent for evaluation.</param>
     /// <param name="disclosures">Names of what left without protection.</param>
     /// <param name="units">How many users, or else samples, the party's noise protects; null: not known.</param>
@@ -39,8 +39,6 @@ internal static class DssmClaims
         if (budget.Delta * units > 1)
             warnings.Add(string.Create(CultureInfo.InvariantCulture,
                 $"delta {budget.Delta:G3} is above 1/{units}: it allows all of a {Name(calibration.Unit)} to be published now and then. Use a delta below 1/{units}."));
-        if (spent is null)
-            warnings.Add("the end of this run could not be written to the ledger, where it stays charged in full");
         IReadOnlyList<EmbeddingFigure> figures = calibration.Figures(budget.Delta);
         return statement with
         {

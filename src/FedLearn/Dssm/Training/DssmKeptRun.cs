@@ -36,6 +36,9 @@ internal sealed class DssmKeptRun : IDisposable
     /// <summary>The state that the run goes on with; null: it begins.</summary>
     public StateReader? Restored { get; private init; }
 
+    /// <summary>What a report must say of the charge of a run that was forgotten; null for nothing.</summary>
+    public string? Unsettled { get; private init; }
+
     /// <summary>The rounds before which the run went on, this time included.</summary>
     public IReadOnlyList<int> Resumed { get; private init; } = [];
 
@@ -69,7 +72,8 @@ internal sealed class DssmKeptRun : IDisposable
     private static int PerRound(DssmJob job, DssmPlan plan) => Math.Max(plan.Full || job.MaskedSum ? 2 : 1, plan.SharedGradient ? 1 : plan.Views.Count);
 
     /// <summary>Forgets a run that was cut off, so that the party begins anew: what left counts in full.</summary>
-    public static void Forget(IRunStore store, CutOffRun run, IPrivacyLedger? ledger) => CutOffRuns.Forget(store, run, ledger, static (_, _) => 1);
+    /// <returns>As <see cref="CutOffRuns.Forget"/>.</returns>
+    public static string? Forget(IRunStore store, CutOffRun run, IPrivacyLedger? ledger) => CutOffRuns.Forget(store, run, ledger, static (_, _) => 1);
 
     /// <summary>What the party can go on with, for its request to join.</summary>
     /// <param name="store">Where runs are kept; null: nowhere.</param>
@@ -108,14 +112,13 @@ internal sealed class DssmKeptRun : IDisposable
             return new DssmKeptRun(null, agreement.SessionId, interval, beside, kind);
         if (agreement.Resume is not { } point)
         {
-            if (store.Find(party, terms.TermsDigest) is { } old)
-                Forget(store, old, ledger);
+            string? unsettled = store.Find(party, terms.TermsDigest) is { } old ? Forget(store, old, ledger) : null;
             IRunState begun = store.Begin(new RunIdentity(party, terms.TermsDigest, agreement.SessionId, runId));
             if (!masked || begun.Outbox is not null)
-                return new DssmKeptRun(begun, agreement.SessionId, interval, beside, kind);
+                return new DssmKeptRun(begun, agreement.SessionId, interval, beside, kind) { Unsettled = unsettled };
             begun.Remove();
             begun.Dispose();
-            return new DssmKeptRun(null, agreement.SessionId, interval, beside, kind);
+            return new DssmKeptRun(null, agreement.SessionId, interval, beside, kind) { Unsettled = unsettled };
         }
 
         CutOffRun run = store.Find(party, terms.TermsDigest) is { } found && found.Run.SessionId == point.SessionId && found.Rounds.Contains(point.Round) ? found

@@ -81,6 +81,7 @@ public sealed class DssmTrainer
     private readonly DssmPartyOptions _options;
     private readonly DssmRunKind _kind;
     private readonly JoinRequest _request;
+    private readonly string? _unsettled;
 
     /// <summary>Checks a job and a party's input against each other.</summary>
     /// <param name="job">The job; the same at every party.</param>
@@ -100,7 +101,7 @@ public sealed class DssmTrainer
         Terms = DssmJobTerms.Of(job);
         CutOffRun? cutOff = Runs?.Find(input.Party, Terms.TermsDigest);
         if (cutOff is not null && input.Fresh)
-            DssmKeptRun.Forget(Runs!, cutOff, input.Ledger);
+            _unsettled = DssmKeptRun.Forget(Runs!, cutOff, input.Ledger);
         // A run that goes on is reserved already, and is not counted twice.
         CheckBudget(input.Fresh ? input.RunId : cutOff?.Run.RunId ?? input.RunId);
         _kind = new DssmRunKind(IsLabel ? "dssm label 2" : "dssm view 2", new Lazy<byte[]>(() => DssmInputDigest.Of(input, towers)), towers.Threads);
@@ -192,7 +193,7 @@ public sealed class DssmTrainer
         await ChannelGuard.EndAsync(channels, IsLabel, cancellationToken).ConfigureAwait(false);
         // First the state, then the charge: a run without a state cannot go on, and one that is settled must not.
         kept.Forget();
-        return result with { Resumed = kept.Resumed, Privacy = State(account, calibration, evaluated, result.Counts, channels), Traffic = Sum(channels), Releases = Sent(channels) };
+        return result with { Resumed = kept.Resumed, Privacy = State(account, kept, calibration, evaluated, result.Counts, channels), Traffic = Sum(channels), Releases = Sent(channels) };
     }
 
     private SessionTelemetry Telemetry() => new("train", _input.Party, _job.Name, _job.Privacy.IsPrivate ? "dp" : "none", _input.LoggerFactory);
@@ -439,9 +440,11 @@ public sealed class DssmTrainer
         return messages == 0 ? null : new EmbeddingEvaluation(1, Math.Max(1, most), messages);
     }
 
-    private DssmPrivacyStatement State(DssmAccount account, EmbeddingCalibration? calibration, int evaluated, DssmCounts counts, IReadOnlyList<IPartyChannel> channels)
+    private DssmPrivacyStatement State(DssmAccount account, DssmKeptRun kept, EmbeddingCalibration? calibration, int evaluated, DssmCounts counts, IReadOnlyList<IPartyChannel> channels)
     {
         (PrivacyTotal? spent, IReadOnlyList<string> warnings) = account.Settle(PrivacyUnit.Record);
+        if ((_unsettled ?? kept.Unsettled) is { } unsettled)
+            warnings = [.. warnings, unsettled];
         string[] disclosures = [.. channels.SelectMany(c => c.Releases.Keys).Where(r => r.Protection == Protection.None).Select(r => r.Name).Distinct().Order(StringComparer.Ordinal)];
         return DssmClaims.State(_plan, _options, calibration, warnings, spent, evaluated, disclosures, _job.Privacy.Unit == DssmUnit.User ? counts.Users : counts.Train);
     }

@@ -28,8 +28,6 @@ internal static class JointClaims
             warnings.Add(GlmClaims.ZeroOut + "for replacing a person's rows, the same messages cost twice this mu");
         warnings.AddRange(LargeEpsilon.Warnings(privacy.Budget!.Epsilon, noise.Mu));
         warnings.AddRange(ledger);
-        if (spent is null)
-            warnings.Add("the end of this run could not be written to the ledger, where it stays charged in full");
         return new GlmPrivacyStatement
         {
             Mode = privacy.Mode,

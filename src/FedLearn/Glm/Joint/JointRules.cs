@@ -41,8 +41,6 @@ internal static class JointRules
             throw Invalid("training.reshuffle", "exact gradients over many different batches tell more of single rows than those over fixed ones.", "Leave it out.");
         if (job.Inference)
             throw Invalid("evaluation.inference", "standard errors need second moments that nobody sees.", "Use mode none, or leave it out.");
-        if (job.Fold is not null)
-            throw Invalid("folds", "a cross-validation multiplies the exact gradients of a row.", "Tune in another mode.");
         if (job.Parties.Any(p => string.Equals(p.Party.Name, job.Privacy.He.Arbiter, StringComparison.OrdinalIgnoreCase)))
             throw Invalid("privacy.he.arbiter", "the arbiter has the name of a party; whoever holds the key must hold no data.", "Give it another name.");
         if (plan.Mode == PrivacyMode.HeDp)
@@ -136,7 +134,8 @@ internal static class JointRules
         HdpVflCalibration.CheckBudget(budget.Epsilon, budget.Delta);
     }
 
-    private static ConfigurationException Invalid(string place, string cause, string remedy) => new(GlmJointErrors.NotEncryptable, place, cause, remedy);
+    /// <summary>A refusal of what does not go with encryption.</summary>
+    public static ConfigurationException Invalid(string place, string cause, string remedy) => new(GlmJointErrors.NotEncryptable, place, cause, remedy);
 
     private static PrivacyRefusedException Refused(string id, string place, string cause, string remedy) => new(id, place, cause, remedy);
 }

@@ -69,8 +69,6 @@ internal static class OneRoundClaims
         var warnings = new List<string>(statement.Warnings);
         warnings.Add(GlmClaims.ReportItself);
         warnings.AddRange(ledger);
-        if (spent is null)
-            warnings.Add("the end of this run could not be written to the ledger, where it stays charged in full");
         return statement with { Spent = spent, Warnings = warnings };
     }
 

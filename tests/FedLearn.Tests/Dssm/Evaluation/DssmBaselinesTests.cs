@@ -33,6 +33,19 @@ public sealed class DssmBaselinesTests
         }
     });
 
+    /// <summary>Steps for each pair of items would be 10^11.</summary>
+    [Fact]
+    public void ItemKnn_LargeCatalogueOfFewEvents_LooksAtItemsThatMeetAlone()
+    {
+        const int Items = 400_000;
+        Interaction Met(int user, int item, long time) => new(user, item, new Moment(time, 0), EventRole.Train);
+        var table = new InteractionTable(["u", "v"], [Met(0, 7, 1), Met(0, Items - 1, 2), Met(1, 7, 1), Met(1, 0, 2)]);
+        double[] scores = new double[Items];
+        new DssmBaselines(table, Items).ItemKnn(shrink: 0)([3], scores);
+        // The second user met 7 before: of its two neighbours one item is that of the first user.
+        Assert.Equal([(0, 1 / Math.Sqrt(2)), (Items - 1, 1 / Math.Sqrt(2))], scores.Select((score, item) => (item, score)).Where(s => s.score != 0));
+    }
+
     [Fact]
     public void Baselines_Cancelled_End() => ForTables((_, _, baselines, _) =>
     {

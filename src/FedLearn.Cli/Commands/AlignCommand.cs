@@ -66,17 +66,15 @@ internal static class AlignCommand
                 Proof = parsed.GetValue(proof),
                 KeepFirst = duplicates.Of(parsed) == DuplicateIds.KeepFirst,
             };
-            string? wanted = parsed.GetValue(place), asked = parsed.GetValue(report);
-            IReadOnlyList<JsonObject> documents = IsJob(path) ? await AllAsync(path, request, wanted, asked, parsed.GetValue(inProcess), terminal, cancellationToken).ConfigureAwait(false)
-                : [await PartyAsync(path, request, wanted, asked, parsed.GetValue(inProcess), terminal, cancellationToken).ConfigureAwait(false)];
+            string? wanted = parsed.GetValue(place);
+            var places = ReportPlaces.Of(parsed, json, report);
+            IReadOnlyList<JsonObject> documents = IsJob(path) ? await AllAsync(path, request, wanted, places.Report, parsed.GetValue(inProcess), terminal, cancellationToken).ConfigureAwait(false)
+                : [await PartyAsync(path, request, wanted, places.Report, parsed.GetValue(inProcess), terminal, cancellationToken).ConfigureAwait(false)];
             JsonObject document = Merge(documents);
             document["timing"] = new JsonObject { ["totalSeconds"] = Stopwatch.GetElapsedTime(start).TotalSeconds };
             // Read back: a number then has one type, whoever made the document.
             document = JsonNode.Parse(document.ToJsonString())!.AsObject();
-            if (asked is not null)
-                OutputFile.Write(asked, ReportWriter.Text(document));
-            if (parsed.GetValue(json))
-                parsed.InvocationConfiguration.Output.Write(ReportWriter.Text(document));
+            ReportWriter.Document(document, places);
             Show(document, terminal);
         });
     });

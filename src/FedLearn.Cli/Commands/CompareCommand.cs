@@ -62,18 +62,14 @@ internal static class CompareCommand
         {
             long start = Stopwatch.GetTimestamp();
             Terminal terminal = Terminal.Of(parsed);
-            OutputFile.CheckApart(CompareRunner.Plain(parsed.GetRequiredValue(config)).Inputs, null, parsed.GetValue(report), parsed.GetValue(html));
+            var places = ReportPlaces.Of(parsed, json, report, html);
+            OutputFile.CheckApart(CompareRunner.Plain(parsed.GetRequiredValue(config)).Inputs, null, places.Report, places.Html);
             var request = new CompareRequest(parsed.GetRequiredValue(epsilons), parsed.GetRequiredValue(schemes), parsed.GetValue(delta), parsed.GetValue(heEpochs), parsed.GetValue(repeats));
             JsonObject document = await new CompareRunner(parsed.GetRequiredValue(config), request, parsed.GetValue(inProcess), terminal, cancellationToken).RunAsync().ConfigureAwait(false);
             document["timing"]!["totalSeconds"] = Stopwatch.GetElapsedTime(start).TotalSeconds;
             // Read back: a number then has one type, whoever made the document.
             document = JsonNode.Parse(document.ToJsonString())!.AsObject();
-            if (parsed.GetValue(report) is { } file)
-                OutputFile.Write(file, ReportWriter.Text(document));
-            if (parsed.GetValue(html) is { } page)
-                OutputFile.Write(page, CompareReport.Of(document));
-            if (parsed.GetValue(json))
-                parsed.InvocationConfiguration.Output.Write(ReportWriter.Text(document));
+            ReportWriter.Document(document, places, () => CompareReport.Of(document));
             CompareTable.Show(document, terminal);
         });
     });

@@ -1,4 +1,5 @@
 using System.CommandLine;
+using FedLearn.Cli.Output;
 using FedLearn.Cli.RunFiles;
 using FedLearn.Cli.Running;
 using FedLearn.Diagnostics;
@@ -47,7 +48,7 @@ internal static class TrainCommand
                 throw new ConfigurationException(CliErrors.OptionsDisagree, "fedlearn train", "--grid and --metric are about a cross-validation.", "Give --cross-validate 5 as well.");
             if (validates && parsed.GetValue(fresh))
                 throw new ConfigurationException(CliErrors.OptionsDisagree, "fedlearn train", "--fresh forgets a run that was cut off, and a cross-validation keeps none: it begins anew by itself.", "Leave --fresh out.");
-            var places = new ReportPlaces(parsed.GetValue(json), parsed.GetValue(report), parsed.GetValue(html));
+            var places = ReportPlaces.Of(parsed, json, report, html);
             TuningRunner? tuning = null;
             int code = await SessionVerb.RunAsync(parsed, run, parsed.GetValue(model), places, terminal => validates
                 ? (tuning = new TuningRunner(run.As<GlmRunFile>("--cross-validate"), new TuningRequest(parsed.GetValue(folds), parsed.GetValue(metric), parsed.GetValue(grid)), parsed.GetValue(inProcess), terminal, cancellationToken))

@@ -1,5 +1,6 @@
 using System.CommandLine;
 using FedLearn.Cli.Commands;
+using FedLearn.Cli.Output;
 using FedLearn.Cli.RunFiles;
 using FedLearn.Cli.Running;
 
@@ -39,7 +40,7 @@ internal static class RecommendCommand
         {
             DssmRunFile run = RunFile.Load(parsed.GetRequiredValue(config)).As<DssmRunFile>("recommend train");
             var order = new SessionOrder(run, "train", parsed.GetValue(model), null) { KeepsRuns = true, Fresh = parsed.GetValue(fresh) };
-            return SessionVerb.RunAsync(parsed, run, parsed.GetValue(model), new(parsed.GetValue(json), parsed.GetValue(report), parsed.GetValue(html)),
+            return SessionVerb.RunAsync(parsed, run, parsed.GetValue(model), ReportPlaces.Of(parsed, json, report, html),
                 terminal => SessionVerb.SessionAsync(order, parsed.GetValue(inProcess), terminal, cancellationToken));
         });
         return command;
@@ -63,7 +64,7 @@ internal static class RecommendCommand
         {
             DssmRunFile run = RunFile.Load(parsed.GetRequiredValue(config)).As<DssmRunFile>("recommend evaluate");
             var order = new SessionOrder(run, "evaluate", parsed.GetRequiredValue(model), null);
-            return SessionVerb.RunAsync(parsed, run, null, new(parsed.GetValue(json), parsed.GetValue(report), parsed.GetValue(html)),
+            return SessionVerb.RunAsync(parsed, run, null, ReportPlaces.Of(parsed, json, report, html),
                 terminal => SessionVerb.SessionAsync(order, parsed.GetValue(inProcess), terminal, cancellationToken));
         });
         return command;
@@ -93,7 +94,7 @@ internal static class RecommendCommand
         {
             DssmRunFile run = RunFile.Load(parsed.GetRequiredValue(config)).As<DssmRunFile>("recommend topk");
             var order = new SessionOrder(run, "predict", parsed.GetRequiredValue(model), Path.GetFullPath(parsed.GetRequiredValue(output))) { TopK = lists.Read(parsed, newUsers: null) };
-            return PredictCommand.RunAsync(parsed, order, parsed.GetValue(inProcess), parsed.GetValue(json), parsed.GetValue(report), cancellationToken);
+            return PredictCommand.RunAsync(parsed, order, parsed.GetValue(inProcess), ReportPlaces.Of(parsed, json, report), cancellationToken);
         });
         return command;
     }

@@ -41,7 +41,7 @@ internal static class CoordinatorCommand
               fedlearn party --config telco.party.json          with "relay": "127.0.0.1:5300"
             """, static command =>
     {
-        Option<string> config = CommonOptions.Config("Coordinator file (JSON with comments): listen, jobs, quotas.");
+        Option<string> config = Options.Config("Coordinator file (JSON with comments): listen, jobs, quotas.");
         command.Has(config);
         command.SetAction(async (parsed, cancellationToken) =>
         {

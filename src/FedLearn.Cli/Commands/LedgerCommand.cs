@@ -68,7 +68,7 @@ internal static class LedgerCommand
             if (audit.Fault is { } fault)
                 terminal.Log($"warning: the ledger does not verify: {fault} What is shown are the rows before that.");
             if (parsed.GetValue(json))
-                parsed.InvocationConfiguration.Output.WriteLine(document.ToJsonString(PrivacyCommand.Readable));
+                parsed.InvocationConfiguration.Output.WriteLine(document.ToJsonString(ReportWriter.Readable));
             audit.ThrowIfBroken();
         });
         return command;
@@ -111,7 +111,7 @@ internal static class LedgerCommand
                     ["head"] = audit.Head,
                     ["badRow"] = audit.BadRow,
                     ["fault"] = audit.Fault,
-                }.ToJsonString(PrivacyCommand.Readable));
+                }.ToJsonString(ReportWriter.Readable));
             audit.ThrowIfBroken();
             Terminal.ForResult(parsed, parsed.GetValue(json)).Log($"{path}: all rows verify: {audit.Rows}:{audit.Head}");
         });

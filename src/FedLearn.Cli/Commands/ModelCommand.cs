@@ -49,7 +49,7 @@ internal static class ModelCommand
             GlmModel model = Load("model show", parsed.GetRequiredValue(directory), parsed.GetRequiredValue(party));
             Print(Terminal.ForResult(parsed, parsed.GetValue(json)), model);
             if (parsed.GetValue(json))
-                parsed.InvocationConfiguration.Output.WriteLine(Document(model).ToJsonString(PrivacyCommand.Readable));
+                parsed.InvocationConfiguration.Output.WriteLine(Document(model).ToJsonString(ReportWriter.Readable));
         });
         return command;
     }
@@ -92,7 +92,7 @@ internal static class ModelCommand
                     ["onnx"] = Path.GetFullPath(path),
                     ["columns"] = new JsonArray([.. columns.Select(c => (JsonNode)c.Name)]),
                     ["outputs"] = model.Outputs,
-                }.ToJsonString(PrivacyCommand.Readable));
+                }.ToJsonString(ReportWriter.Readable));
         });
         return command;
     }

@@ -93,7 +93,7 @@ internal sealed class PartyOptions
 
     private readonly Option<bool> _serve = new("--serve") { Description = "Passive party: answer the active party's online predictions with the model of --model, and do nothing else, until Ctrl-C." };
 
-    private readonly Option<bool> _fresh = CommonOptions.Fresh();
+    private readonly Option<bool> _fresh = Options.Fresh();
 
     private readonly Option<bool> _service = new("--service") { Description = "Stay: take part in one session after the other, of one or several jobs, each by itself, until SIGTERM or Ctrl-C. An active party's job runs once." };
 
@@ -107,7 +107,7 @@ internal sealed class PartyOptions
 
     private readonly Option<bool> _showConfig = new("--show-config") { Description = "Print the values that hold and where each comes from, as JSON, and stop." };
 
-    private readonly Option<string?> _report = CommonOptions.Report(), _html = CommonOptions.Html();
+    private readonly Option<string?> _report = Options.Report(), _html = Options.Html();
 
     private readonly Option<bool> _digest = new("--digest") { Description = "Print the SHA-256 of the job's terms, which must be equal at every party, and stop." };
 

@@ -123,11 +123,12 @@ internal static class PartyCommand
     private static async Task TrainAsync(PartyChoice choice, PartyFile file, Terminal terminal, long start, CancellationToken cancellationToken)
     {
         OutputFile.CheckApart(file.Inputs, choice.Model, [choice.Places.Report, choice.Places.Html, .. file.Run.ModelFiles(choice.Model)]);
-        var order = new SessionOrder(OwnView(file), "train", choice.Model, null)
+        var order = new SessionOrder(OwnView(file), GrpcRelay.Train)
         {
+            ModelDirectory = choice.Model,
             KeepsRuns = true,
             Fresh = choice.Fresh,
-            Door = file.Arbiter is { } arbiter ? HeRun.OverGrpc(arbiter, HeRun.ArbiterOf(file.Run, "train")!, file.TransportFor(GrpcRelay.Arbiter)) : null,
+            Door = file.Arbiter is { } arbiter ? HeRun.OverGrpc(arbiter, HeRun.ArbiterOf(file.Run, GrpcRelay.Train)!, file.TransportFor(GrpcRelay.Arbiter)) : null,
         };
         JsonObject document = await SessionAsync(file, order, terminal, cancellationToken).ConfigureAwait(false);
         double seconds = Stopwatch.GetElapsedTime(start).TotalSeconds;
@@ -146,7 +147,7 @@ internal static class PartyCommand
     {
         string models = choice.Model ?? Models;
         OutputFile.CheckApart([.. file.Inputs, .. file.Run.ModelFiles(models)], null, choice.Places.Report, choice.Places.Html);
-        JsonObject document = await SessionAsync(file, new SessionOrder(OwnView(file), "evaluate", models, null), terminal, cancellationToken).ConfigureAwait(false);
+        JsonObject document = await SessionAsync(file, new SessionOrder(OwnView(file), GrpcRelay.Evaluate) { ModelDirectory = models }, terminal, cancellationToken).ConfigureAwait(false);
         ReportWriter.Write(PartyDocument.Merge([document], Stopwatch.GetElapsedTime(start).TotalSeconds), terminal, choice.Places);
     }
 
@@ -154,7 +155,7 @@ internal static class PartyCommand
     {
         string models = choice.Model ?? Models;
         OutputFile.CheckApart([.. file.Inputs, .. lists.Inputs, .. file.Run.ModelFiles(models)], null, [choice.Output, choice.Places.Report, .. lists.Exports]);
-        var order = new SessionOrder(OwnView(file), "predict", models, Path.GetFullPath(choice.Output!)) { TopK = lists };
+        var order = new SessionOrder(OwnView(file), GrpcRelay.Predict) { ModelDirectory = models, Output = Path.GetFullPath(choice.Output!), TopK = lists };
         JsonObject document = await SessionAsync(file, order, terminal, cancellationToken).ConfigureAwait(false);
         document["transport"] = PartyTransport.Document(file.Transport);
         foreach (string warning in file.Transport.Party?.Warnings(file.Self.Name) ?? [])

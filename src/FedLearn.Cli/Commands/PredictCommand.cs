@@ -4,6 +4,7 @@ using FedLearn.Cli.Output;
 using FedLearn.Cli.RunFiles;
 using FedLearn.Cli.Running;
 using FedLearn.Diagnostics;
+using FedLearn.Transport.Grpc;
 
 namespace FedLearn.Cli.Commands;
 
@@ -21,15 +22,19 @@ internal static class PredictCommand
               fedlearn predict --config job.json --model models --out scores.csv
             """, static command =>
     {
-        Option<string> config = CommonOptions.Config("Run file of the training, its data paths naming the rows to score.");
+        Option<string> config = Options.Config("Run file of the training, its data paths naming the rows to score.");
         var model = new Option<string>("--model") { Description = "Directory with every party's part of the model.", Required = true, HelpName = "DIR" };
         var output = new Option<string>("--out") { Description = "CSV to write: id,score,prediction (multinomial: id,p_0,p_1,...,prediction) for every common row, in the active party's file order.", Required = true, HelpName = "FILE" };
-        Option<bool> inProcess = CommonOptions.InProcess(), json = Options.Json();
-        Option<string?> report = CommonOptions.Report();
+        Option<bool> inProcess = Options.InProcess(), json = Options.Json();
+        Option<string?> report = Options.Report();
         command.Has(config, model, output, inProcess, report, json);
         command.SetAction(async (parsed, cancellationToken) =>
         {
-            var order = new SessionOrder(RunFile.Load(parsed.GetRequiredValue(config)), "predict", parsed.GetRequiredValue(model), Path.GetFullPath(parsed.GetRequiredValue(output)));
+            var order = new SessionOrder(RunFile.Load(parsed.GetRequiredValue(config)), GrpcRelay.Predict)
+            {
+                ModelDirectory = parsed.GetRequiredValue(model),
+                Output = Path.GetFullPath(parsed.GetRequiredValue(output)),
+            };
             return await RunAsync(parsed, order, parsed.GetValue(inProcess), ReportPlaces.Of(parsed, json, report), cancellationToken).ConfigureAwait(false);
         });
     });

@@ -18,7 +18,7 @@ internal static class ReportCommand
     {
         var files = new Argument<string[]>("reports") { Description = "Reports that train wrote with --report; the first is the one to compare with.", Arity = ArgumentArity.OneOrMore };
         Option<bool> json = Options.Json();
-        Option<string?> report = CommonOptions.Report(), html = CommonOptions.Html();
+        Option<string?> report = Options.Report(), html = Options.Html();
         var command = new Command("report", """
             Put training reports side by side: test metrics, the active party alone by the figure that it names, the larger epsilon of the
             parties with the mode, unit and adjacency that it is about, seconds of the training rounds, and bytes all parties sent.

@@ -4,6 +4,7 @@ using System.Text.Encodings.Web;
 using System.Text.Json;
 using System.Text.Json.Nodes;
 using FedLearn.Cli.Report;
+using FedLearn.Cli.Running;
 using Spectre.Console;
 
 namespace FedLearn.Cli.Output;
@@ -26,10 +27,11 @@ internal sealed record ReportPlaces(TextWriter? Output, string? Report, string? 
 /// <summary>Where a verb's document goes: files, standard output, and a table for people.</summary>
 internal static class ReportWriter
 {
-    private static readonly JsonSerializerOptions Format = new() { WriteIndented = true, Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping };
+    /// <summary>JSON for people and programs: indented, with letters of every language as they are.</summary>
+    internal static readonly JsonSerializerOptions Readable = new() { WriteIndented = true, Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping };
 
     /// <summary>The document as text, the same for --json and --report.</summary>
-    public static string Text(JsonObject document) => document.ToJsonString(Format) + "\n";
+    public static string Text(JsonObject document) => document.ToJsonString(Readable) + "\n";
 
     /// <summary>Writes a document wherever it was asked for.</summary>
     /// <param name="document">The document.</param>
@@ -47,8 +49,7 @@ internal static class ReportWriter
     /// <summary>Writes a training report wherever it was asked for, and shows it.</summary>
     public static void Write(JsonObject document, Terminal terminal, ReportPlaces places)
     {
-        // Read back: a number then has one type, whoever made the report.
-        document = JsonNode.Parse(document.ToJsonString())!.AsObject();
+        document = ReportParts.ReadBack(document);
         Document(document, places, () => HtmlReport.Of([document]));
         Show(document, terminal);
     }

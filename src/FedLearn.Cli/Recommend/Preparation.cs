@@ -1,7 +1,7 @@
 using System.Security.Cryptography;
 using System.Text.Json;
 using System.Text.Json.Nodes;
-using FedLearn.Cli.Commands;
+using FedLearn.Cli.Output;
 using FedLearn.Diagnostics;
 
 namespace FedLearn.Cli.Recommend;
@@ -52,7 +52,7 @@ internal static class Preparation
                 write(unfinished);
                 about["files"] = new JsonObject(Directory.GetFiles(unfinished, "*", SearchOption.AllDirectories).Order(StringComparer.Ordinal)
                     .Select(path => KeyValuePair.Create(Path.GetRelativePath(unfinished, path).Replace('\\', '/'), (JsonNode?)Digest(path))));
-                File.WriteAllText(Path.Combine(unfinished, ListName), about.ToJsonString(PrivacyCommand.Readable) + "\n");
+                File.WriteAllText(Path.Combine(unfinished, ListName), about.ToJsonString(ReportWriter.Readable) + "\n");
                 if (Directory.Exists(full))
                 {
                     Directory.Move(full, old);

@@ -97,7 +97,7 @@ internal static class PrepareEventsCommand
                     ["repeats"] = log.Repeats,
                     ["events"] = roles,
                     ["files"] = files,
-                }.ToJsonString(PrivacyCommand.Readable));
+                }.ToJsonString(ReportWriter.Readable));
             }
 
             return Task.CompletedTask;

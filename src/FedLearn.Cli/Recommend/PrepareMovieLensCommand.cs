@@ -130,7 +130,7 @@ internal static class PrepareMovieLensCommand
         terminal.Log($"inputs of towers: {string.Join(", ", document["widths"]!.AsObject().Select(pair => $"{pair.Key} {pair.Value}"))}");
         terminal.Log(Invariant($"done in {watch.Elapsed.TotalSeconds:0.0} s; next: fedlearn recommend train --config {Path.Combine(place, "job.json")}"));
         if (parsed.GetValue(json))
-            parsed.InvocationConfiguration.Output.WriteLine(document.ToJsonString(PrivacyCommand.Readable));
+            parsed.InvocationConfiguration.Output.WriteLine(document.ToJsonString(ReportWriter.Readable));
     }
 
     internal static string NameOf(RatingSplit warm) => warm == RatingSplit.Time ? "time" : "last";

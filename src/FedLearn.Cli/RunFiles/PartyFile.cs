@@ -136,7 +136,7 @@ internal sealed record PartyFile
         RunFileReader reader = RunFileReader.For(job, own);
         reader.AlignsOnly = alignsOnly;
         RunFile run = reader.Read();
-        string? arbiter = HeRun.ArbiterOf(run, "train");
+        string? arbiter = HeRun.ArbiterOf(run, GrpcRelay.Train);
         RunFileParty self = name == arbiter ? ArbiterSelf(file, name) : run.Parties.First(party => party.Name == name), active = run.Parties.First(party => party.Role == PartyRole.Active);
         string? arbiterToFind = name == arbiter ? null : arbiter;
         var ignored = new List<string>(run.Ignored);
@@ -213,7 +213,7 @@ internal sealed record PartyFile
         TlsSettings? tls = TlsSettings.Of(file, TimeProvider.System);
         RelayRoute? relay = RelayRoute.Of(file, tls, party.AllowPlaintext);
         PeerLink[] links = [.. party.Links.Select(link => link with { Pins = PinsOf(link.Peer, link.Address, tls) })];
-        CheckPeers(file, Run, HeRun.ArbiterOf(Run, "train"), links, tls);
+        CheckPeers(file, Run, HeRun.ArbiterOf(Run, GrpcRelay.Train), links, tls);
         faults.ThrowIfAny();
         return this with
         {

@@ -5,6 +5,7 @@ using FedLearn.Dssm;
 using FedLearn.Evaluation;
 using FedLearn.Privacy;
 using FedLearn.Protocol;
+using FedLearn.Transport.Grpc;
 using static FedLearn.Cli.Running.ReportParts;
 
 namespace FedLearn.Cli.Running;
@@ -107,7 +108,7 @@ internal static class DssmDocument
         report["job"] = new JsonObject
         {
             ["name"] = job.Name,
-            ["digest"] = run.Digest("train"),
+            ["digest"] = run.Digest(GrpcRelay.Train),
             ["model"] = "dssm",
             ["modelVersion"] = version,
             ["fusion"] = Kebab(job.Model.Fusion),

@@ -5,6 +5,7 @@ using FedLearn.Cli.RunFiles;
 using FedLearn.Diagnostics;
 using FedLearn.Glm;
 using FedLearn.Privacy;
+using FedLearn.Transport.Grpc;
 
 namespace FedLearn.Cli.Running;
 
@@ -59,7 +60,7 @@ internal sealed class TuningRunner(GlmRunFile run, TuningRequest request, bool i
         };
         if (model is not null && chosen is null)
             NoModel = results.First(r => r.Error?.Id == GlmErrors.MetricUndefined).Error;
-        JsonObject document = chosen is { } best ? PartyDocument.Merge(await SessionAsync(new SessionOrder(candidates[best].Run!, "train", model, null)).ConfigureAwait(false), 0)
+        JsonObject document = chosen is { } best ? PartyDocument.Merge(await SessionAsync(new SessionOrder(candidates[best].Run!, GrpcRelay.Train) { ModelDirectory = model }).ConfigureAwait(false), 0)
             : _totals!.Document(run, tuning, party => Caveats(Parties.First(p => p.Name == party)));
         document["tuning"] = TuningDocument.Of(tuning, _grid);
         // The report of a private tuning begins as that of its first run, with the same sentences.
@@ -101,7 +102,7 @@ internal sealed class TuningRunner(GlmRunFile run, TuningRequest request, bool i
         PrivacyRefusedException? refusal = null;
         foreach (GlmRunFileParty party in Parties)
         {
-            GlmTrainer trainer = GlmTasks.Trainer(run, party, null, cancellationToken, alignment: Alignments.Of(new SessionOrder(run, "train", null, null), party));
+            GlmTrainer trainer = GlmTasks.Trainer(run, party, null, cancellationToken, alignment: Alignments.Of(new SessionOrder(run, GrpcRelay.Train), party));
             double delta = DeltaOf(party.Name);
             terminal.Log(string.Create(CultureInfo.InvariantCulture,
                 $"tuning of {_grid.Count} x {request.Folds} = {runs} runs costs '{party.Name}' at most epsilon {trainer.CostOfRuns(runs).Epsilon(delta):G4} at delta {delta:G4}"));
@@ -134,7 +135,7 @@ internal sealed class TuningRunner(GlmRunFile run, TuningRequest request, bool i
     {
         foreach (List<string> runs in _runs.Values)
             runs.Add(PrivacyCharge.NewRunId());
-        IReadOnlyList<JsonObject> documents = await SessionAsync(new SessionOrder(candidate, "train", null, null)
+        IReadOnlyList<JsonObject> documents = await SessionAsync(new SessionOrder(candidate, GrpcRelay.Train)
         {
             RunIds = _runs.ToDictionary(r => r.Key, r => r.Value[^1]),
             Workers = _workers,

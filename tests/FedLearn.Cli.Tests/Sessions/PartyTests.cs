@@ -87,7 +87,7 @@ public class PartyTests
         RunFile run = RunFile.Load(scene.Job());
         var settings = new TransportSettings { ResumeTimeout = TimeSpan.FromMilliseconds(1) };
         var log = new List<string>();
-        PartyTask task = new SessionOrder(run, "train", null, null) { KeepsRuns = true }.TaskOf("telco", null);
+        PartyTask task = new SessionOrder(run, "train") { KeepsRuns = true }.TaskOf("telco", null);
         PeerException error = await Assert.ThrowsAsync<PeerException>(() => PartySupervisor.RunAsync(task, settings, log.Add,
             (attempt, _, stop) => throw new PeerException(ProtocolErrors.AlreadyJoined, "party 'telco', joining", "a party of that name has joined already.", "Start each party once."), TestContext.Current.CancellationToken));
         // Not a peer that has not come back, whom one waits for and then begins anew, which is charged again.

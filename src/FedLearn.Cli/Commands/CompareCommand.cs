@@ -4,6 +4,7 @@ using System.Globalization;
 using System.Text.Json.Nodes;
 using FedLearn.Cli.Output;
 using FedLearn.Cli.Report;
+using FedLearn.Cli.RunFiles;
 using FedLearn.Cli.Running;
 
 namespace FedLearn.Cli.Commands;
@@ -11,7 +12,7 @@ namespace FedLearn.Cli.Commands;
 /// <summary>fedlearn compare: one job in every way to train it, plain, private and encrypted.</summary>
 internal static class CompareCommand
 {
-    private static readonly string[] Schemes = ["ckks", "paillier", "paillier-fate", "paillier-textbook"];
+    private static readonly string[] Schemes = [.. Words.Schemes.Select(s => s.Word)];
 
     public static Verb Create() => new("compare", """
             Train one job in every way to train it, on the same rows and processes, and put quality, seconds, bytes and memory side

@@ -2,6 +2,7 @@ using System.CommandLine;
 using System.Globalization;
 using System.Text.Json.Nodes;
 using FedLearn.Cli.Output;
+using FedLearn.Cli.RunFiles;
 using FedLearn.Diagnostics;
 using FedLearn.Dssm;
 using FedLearn.Parties;
@@ -149,7 +150,7 @@ internal static class LedgerCommand
             ["unit"] = PartyAccount.NamedUnit(c) ?? Word(c.Unit),
             ["bookedAs"] = Word(c.Unit),
             ["ownMessages"] = DssmClaims.IsOwnMessages(c),
-            ["adjacency"] = c.Adjacency == Adjacency.ZeroOut ? "zero-out" : "replace-one",
+            ["adjacency"] = Words.Of(c.Adjacency),
             ["messages"] = c.Messages,
             ["messageIds"] = new JsonObject { ["first"] = $"{c.RunId}/0", ["last"] = $"{c.RunId}/{c.Messages - 1}" },
             ["pureEpsilon"] = c.PureEpsilon,

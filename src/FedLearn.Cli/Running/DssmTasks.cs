@@ -76,7 +76,7 @@ internal static class DssmTasks
             if (result is { Items: { } items, Users: { } users })
                 Write(document, run, items, users, (all.Interactions!, input.Interactions!), output, request, cancel);
             document["alignment"] = DssmDocument.Alignment(run, result.SharedUsers);
-            document["parties"] = new JsonArray(new JsonObject { ["name"] = party, ["role"] = ReportParts.Kebab(self.Role), ["releases"] = DssmDocument.Releases(result.Releases) });
+            document["parties"] = new JsonArray(new JsonObject { ["name"] = party, ["role"] = Words.Of(self.Role), ["releases"] = DssmDocument.Releases(result.Releases) });
             document["warnings"] = PartyDocument.Texts(Warnings(run, self, request));
             return document;
         });

@@ -38,7 +38,7 @@ internal static class ReportParts
     public static JsonObject Party(string name, PartyRole role, ChannelStatistics traffic, TransportSettings transport) => new()
     {
         ["name"] = name,
-        ["role"] = role == PartyRole.Active ? "active" : "passive",
+        ["role"] = Words.Of(role),
         ["bytesSent"] = traffic.BytesSent,
         ["bytesReceived"] = traffic.BytesReceived,
         ["messagesSent"] = traffic.MessagesSent,

@@ -19,7 +19,7 @@ internal static class RecommendCommand
           fedlearn recommend evaluate --config movielens/job.json --model models
           fedlearn recommend topk --config movielens/job.json --model models --k 10 --out lists.csv
         """, static command =>
-        command.Has(PrepareEventsCommand.Create(), PrepareMovieLensCommand.Create(), PrepareMovieLensCommand.CreateSynthetic(), Train(), Evaluate(), TopK()));
+        command.Has(PrepareEventsCommand.Create(), PrepareMovieLensCommand.Create(), PrepareSyntheticCommand.Create(), Train(), Evaluate(), TopK()));
 
     private static Command Train()
     {

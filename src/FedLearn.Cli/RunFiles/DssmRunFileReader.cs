@@ -133,7 +133,10 @@ internal sealed class DssmRunFileReader(string path, OwnSide? self = null) : Run
 
     private DssmTrainingOptions Training(Section training)
     {
-        DssmDeviceReader.Read(training, training.Word("mode", TrainingModes, absent: false), (section, key) => Ignore(section, key));
+        if (training.Word("mode", TrainingModes, absent: false))
+            training.Fault(RunFileErrors.NotYet, "mode", "'device' comes with a later release of the run file.", "Use split, or the library's device rounds.");
+        else if (training.Has("device"))
+            Ignore(training, "device");
         var defaults = new DssmTrainingOptions();
         var optimizer = new TowerOptimizer();
         bool? stop = training.Flag("validationStop");

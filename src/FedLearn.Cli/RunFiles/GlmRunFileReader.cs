@@ -178,7 +178,7 @@ internal sealed class GlmRunFileReader(string path, OwnSide? self = null, IReadO
 
     private GlmTrainingOptions Training(Section training, PrivacyMode mode)
     {
-        bool isPrivate = mode != PrivacyMode.None; // encryption, too, trains by gradient steps alone
+        bool chargesOrEncrypts = mode != PrivacyMode.None; // encryption, too, trains by gradient steps alone
         int? batches = training.Count("batchesPerEpoch", 1, int.MaxValue), batchSize = training.Count("batchSize", 1, int.MaxValue);
         if (training.Has("batchesPerEpoch") && training.Has("batchSize"))
             training.Fault(RunFileErrors.Contradiction, "batchSize", "is given beside training.batchesPerEpoch.", "Keep one of the two.");
@@ -198,7 +198,7 @@ internal sealed class GlmRunFileReader(string path, OwnSide? self = null, IReadO
             training.Fault(mode == PrivacyMode.He ? RunFileErrors.Contradiction : RunFileErrors.OptimizerRefused, "optimizer",
                 mode == PrivacyMode.He ? "the encrypted protocol takes gradient steps alone." : "the privacy proof covers projected gradient descent alone (A8).", "Use sgd, or privacy.mode none.");
         GlmOptimizer? chosen = refused ? GlmOptimizer.Sgd : training.Has("optimizer") ? training.Word("optimizer", Optimizers, GlmOptimizer.Sgd, LaterOptimizers) : null;
-        GlmOptimizer optimizer = chosen ?? (isPrivate || !oneBatch ? GlmOptimizer.Sgd : _hasL1 ? GlmOptimizer.Accelerated : GlmOptimizer.Lbfgs);
+        GlmOptimizer optimizer = chosen ?? (chargesOrEncrypts || !oneBatch ? GlmOptimizer.Sgd : _hasL1 ? GlmOptimizer.Accelerated : GlmOptimizer.Lbfgs);
         var options = new GlmTrainingOptions
         {
             Epochs = training.Count("epochs", 1, 1_000_000),
@@ -211,10 +211,10 @@ internal sealed class GlmRunFileReader(string path, OwnSide? self = null, IReadO
             LatticeBits = training.Count("latticeBits", GaussianMechanism.FewestLatticeBits, GaussianMechanism.MostLatticeBits) ?? GaussianMechanism.UsualLatticeBits,
             CheckpointRounds = training.Count("checkpointRounds", 0, GlmTrainingOptions.MostCheckpointRounds) ?? new GlmTrainingOptions().CheckpointRounds,
             ClassWeights = ClassWeights(training),
-            EarlyStopping = isPrivate || !training.Has("earlyStopping") ? null : EarlyStopping(training.Object("earlyStopping")),
-            WarmStart = !isPrivate && training.Has("warmStart"),
+            EarlyStopping = chargesOrEncrypts || !training.Has("earlyStopping") ? null : EarlyStopping(training.Object("earlyStopping")),
+            WarmStart = !chargesOrEncrypts && training.Has("warmStart"),
         };
-        _warmStart = isPrivate ? null : training.FilePath("warmStart");
+        _warmStart = chargesOrEncrypts ? null : training.FilePath("warmStart");
         if (mode == PrivacyMode.HdpVfl)
             options = options with { SampleWeightBound = training.Positive("sampleWeightBound"), OffsetBound = training.Positive("offsetBound") };
         else

@@ -297,7 +297,7 @@ internal sealed record PartyFile
         if (serve.Count("timeoutMilliseconds", 1, 600_000) is { } milliseconds)
             settings = settings with { Timeout = TimeSpan.FromMilliseconds(milliseconds) };
         if (serve.Has("fallback") && !serve.Is("fallback", "refuse"))
-            settings = settings with { Fallbacks = serve.Numbers("fallback") };
+            settings = settings with { Fallbacks = serve.FiniteMap("fallback") };
         return settings;
     }
 
@@ -338,7 +338,7 @@ internal sealed record PartyFile
     // An object names its peers. An array holds one address: that of the active party, the only peer a passive one has.
     private static List<(string Name, Uri Address)> Peers(Section file)
     {
-        IReadOnlyList<(string Name, string Value)> texts = file.IsArray("peers") ? [.. file.TextList("peers").Select(text => ("", text))] : file.Texts("peers");
+        IReadOnlyList<(string Name, string Value)> texts = file.IsArray("peers") ? [.. file.TextList("peers").Select(text => ("", text))] : file.TextMap("peers");
         if (file.IsArray("peers") && texts.Count > 1)
             file.Fault(RunFileErrors.Address, "peers", "the array has several addresses.", "Keep that of the active party, or write { \"name\": \"address\" }.");
         var peers = new List<(string, Uri)>();

@@ -19,7 +19,7 @@ internal delegate Task<(IPartyChannel Channel, IAsyncDisposable? Session)> Arbit
 /// <summary>What homomorphic encryption adds to running a job.</summary>
 internal static class HeRun
 {
-    /// <summary>Whether a run has an arbiter: training in the modes he and he+dp.</summary>
+    /// <summary>Name of the arbiter that a run has, which trains in mode he or he+dp; null of every other.</summary>
     public static string? ArbiterOf(RunFile run, string verb) =>
         verb == GrpcRelay.Train && run is GlmRunFile { Job.Privacy: { Mode: PrivacyMode.He or PrivacyMode.HeDp } privacy } ? privacy.He.Arbiter : null;
 

@@ -18,7 +18,7 @@ internal sealed record TuningRequest(int Folds, string? Metric, string? Grid);
 /// <summary>Trains every candidate on every fold in sessions of its own, then, in mode none, the best one on all training rows.</summary>
 internal sealed class TuningRunner(GlmRunFile run, TuningRequest request, bool inProcess, Terminal terminal, CancellationToken cancellationToken) : IProgress<GlmTuningProgress>
 {
-    private readonly bool _isPrivate = run.Job.Privacy.Mode != PrivacyMode.None;
+    private readonly bool _chargesOrEncrypts = run.Job.Privacy.Mode != PrivacyMode.None;
     private readonly IReadOnlyList<IReadOnlyList<RunFileSetting>> _grid = SettingGrid.Read(request.Grid);
     private readonly Dictionary<string, List<string>> _runs = run.Parties.ToDictionary(p => p.Name, _ => new List<string>());
     private readonly List<string> _notes = [];
@@ -32,10 +32,10 @@ internal sealed class TuningRunner(GlmRunFile run, TuningRequest request, bool i
     public async Task<JsonObject> RunAsync(string? model)
     {
         string metric = GlmTuner.Check(run.Job, new GlmTuningOptions { Folds = request.Folds, Metric = request.Metric });
-        if (_isPrivate && model is not null)
+        if (_chargesOrEncrypts && model is not null)
             throw new PrivacyRefusedException(TuningErrors.NoModelOfPrivateTuning, "--model", $"{GlmTuner.NotChosen}.", "Leave --model out.");
         (GlmRunFile? Run, FedLearnException? Error)[] candidates = [.. _grid.Select(Load)];
-        if (_isPrivate)
+        if (_chargesOrEncrypts)
             Plan();
 
         using AlignedOnce? once = await AlignedOnce.RunAsync(run, inProcess, terminal.Log, cancellationToken).ConfigureAwait(false);
@@ -55,7 +55,7 @@ internal sealed class TuningRunner(GlmRunFile run, TuningRequest request, bool i
             Metric = metric,
             Candidates = results,
             Chosen = chosen,
-            Costs = _isPrivate ? [.. Parties.Select(Cost)] : [],
+            Costs = _chargesOrEncrypts ? [.. Parties.Select(Cost)] : [],
             Warnings = [.. GlmTuner.Warnings(run.Job), .. _notes, .. Undefined(results, metric, chosen)],
         };
         if (model is not null && chosen is null)
@@ -127,7 +127,7 @@ internal sealed class TuningRunner(GlmRunFile run, TuningRequest request, bool i
         if (GlmTuner.Undefined(results, request.Folds, metric) is not { } undefined)
             yield break;
         yield return undefined;
-        if (chosen is null && !_isPrivate)
+        if (chosen is null && !_chargesOrEncrypts)
             yield return $"no candidate has a mean {metric}: none was chosen, and no model trained";
     }
 

@@ -37,7 +37,7 @@ internal static class AlignCommand
               fedlearn align --config job.json --out indexes                       all parties here, for a trial
             """, static command =>
     {
-        Option<string> config = CommonOptions.Config("Party file: this party meets the others. Or job file: all parties run on this machine.");
+        Option<string> config = Options.Config("Party file: this party meets the others. Or job file: all parties run on this machine.");
         var place = new Option<string?>("--out")
         {
             Description = "Party file: the index to write, default NAME.aligned.csv beside the file. Job file: the folder of every party's NAME.aligned.csv, default that of the file.",
@@ -52,8 +52,8 @@ internal static class AlignCommand
         };
         WordOption<DuplicateIds> duplicates = Options.Word("--duplicates", "Rows with the same id: refuse is an error, as it is for every other verb; first keeps the first such row in the index and leaves the others out. "
             + "Jobs need one row an id, so repeated ones are for looking before a table is made.", [("refuse", DuplicateIds.Refuse), ("first", DuplicateIds.KeepFirst)], DuplicateIds.Refuse);
-        Option<bool> inProcess = CommonOptions.InProcess(), json = Options.Json();
-        Option<string?> report = CommonOptions.Report();
+        Option<bool> inProcess = Options.InProcess(), json = Options.Json();
+        Option<string?> report = Options.Report();
         command.Has(config, place, output, proof, duplicates, inProcess, report, json);
         command.SetAction(async (parsed, cancellationToken) =>
         {
@@ -66,17 +66,14 @@ internal static class AlignCommand
                 Proof = parsed.GetValue(proof),
                 KeepFirst = duplicates.Of(parsed) == DuplicateIds.KeepFirst,
             };
-            string? wanted = parsed.GetValue(place), asked = parsed.GetValue(report);
-            IReadOnlyList<JsonObject> documents = IsJob(path) ? await AllAsync(path, request, wanted, asked, parsed.GetValue(inProcess), terminal, cancellationToken).ConfigureAwait(false)
-                : [await PartyAsync(path, request, wanted, asked, parsed.GetValue(inProcess), terminal, cancellationToken).ConfigureAwait(false)];
+            string? wanted = parsed.GetValue(place);
+            var places = ReportPlaces.Of(parsed, json, report);
+            IReadOnlyList<JsonObject> documents = IsJob(path) ? await AllAsync(path, request, wanted, places.Report, parsed.GetValue(inProcess), terminal, cancellationToken).ConfigureAwait(false)
+                : [await PartyAsync(path, request, wanted, places.Report, parsed.GetValue(inProcess), terminal, cancellationToken).ConfigureAwait(false)];
             JsonObject document = Merge(documents);
             document["timing"] = new JsonObject { ["totalSeconds"] = Stopwatch.GetElapsedTime(start).TotalSeconds };
-            // Read back: a number then has one type, whoever made the document.
-            document = JsonNode.Parse(document.ToJsonString())!.AsObject();
-            if (asked is not null)
-                OutputFile.Write(asked, ReportWriter.Text(document));
-            if (parsed.GetValue(json))
-                parsed.InvocationConfiguration.Output.Write(ReportWriter.Text(document));
+            document = ReportParts.ReadBack(document);
+            ReportWriter.Document(document, places);
             Show(document, terminal);
         });
     });
@@ -88,7 +85,7 @@ internal static class AlignCommand
             throw new ConfigurationException(CliErrors.OptionsDisagree, "fedlearn align", "--in-process is about all parties of a job, and the file is that of one party.", "Leave it out, or give the job file.");
         if (file.Self.Role == PartyRole.Arbiter)
             throw new ConfigurationException(RunFileErrors.Parties, $"{path}: party", "the arbiter has no ids to align.", "Give the file of a party that has data.");
-        GlmRunFile run = request.On(file.Run.As<GlmRunFile>("align")) with { Transport = file.Transport };
+        GlmRunFile run = request.On(file.Run.As<GlmRunFile>(GrpcRelay.Align)) with { Transport = file.Transport };
         bool learns = AlignRequest.Learns(run, file.Self.Role);
         if (wanted is not null && !learns)
             throw new ConfigurationException(AlignErrors.NoIndexHere, "--out", $"with the output {JobAlignment.WordOf(run.Alignment.Output)} this party does not learn which of its rows are common.",
@@ -99,7 +96,7 @@ internal static class AlignCommand
             terminal.Log($"warning: {note}");
         return await ProgressView.RunAsync(terminal, file.Self.Name, view =>
         {
-            PartyTask task = new SessionOrder(run, "align", null, null) { Align = request with { File = index }, Log = terminal.Log }.TaskOf(file.Self.Name, view);
+            PartyTask task = new SessionOrder(run, GrpcRelay.Align) { Align = request with { File = index }, Log = terminal.Log }.TaskOf(file.Self.Name, view);
             TransportSettings transport = file.TransportFor(GrpcRelay.Align);
             return file.Hosts
                 ? GrpcParty.HostAsync(task, file.Listen, transport, address => terminal.Log(file.Listening(address)), terminal.Log, cancellationToken)
@@ -109,9 +106,9 @@ internal static class AlignCommand
 
     private static async Task<IReadOnlyList<JsonObject>> AllAsync(string path, AlignRequest request, string? wanted, string? report, bool inProcess, Terminal terminal, CancellationToken cancellationToken)
     {
-        GlmRunFile run = request.On(RunFile.Load(path, [], alignsOnly: true).As<GlmRunFile>("align"));
+        GlmRunFile run = request.On(RunFile.Load(path, [], alignsOnly: true).As<GlmRunFile>(GrpcRelay.Align));
         string folder = Path.GetFullPath(wanted ?? run.Directory);
-        var order = new SessionOrder(run, "align", null, null) { Align = request with { Folder = folder } };
+        var order = new SessionOrder(run, GrpcRelay.Align) { Align = request with { Folder = folder } };
         OutputFile.CheckApart(run.Inputs, folder, [report, .. run.Parties.Select(p => order.Align.PlaceOf(p.Name))]);
         return await ProgressView.RunAsync(terminal, order.Parties[0], view => SessionRunner.RunAsync(order, inProcess, view, terminal.Log, cancellationToken)).ConfigureAwait(false);
     }

@@ -4,6 +4,7 @@ using System.Globalization;
 using System.Text.Json.Nodes;
 using FedLearn.Cli.Output;
 using FedLearn.Cli.Report;
+using FedLearn.Cli.RunFiles;
 using FedLearn.Cli.Running;
 
 namespace FedLearn.Cli.Commands;
@@ -11,7 +12,7 @@ namespace FedLearn.Cli.Commands;
 /// <summary>fedlearn compare: one job in every way to train it, plain, private and encrypted.</summary>
 internal static class CompareCommand
 {
-    private static readonly string[] Schemes = ["ckks", "paillier", "paillier-fate", "paillier-textbook"];
+    private static readonly string[] Schemes = [.. Words.Schemes.Select(s => s.Word)];
 
     public static Verb Create() => new("compare", """
             Train one job in every way to train it, on the same rows and processes, and put quality, seconds, bytes and memory side
@@ -27,7 +28,7 @@ internal static class CompareCommand
               fedlearn compare --config job.json --epsilons 1 --he ckks,paillier --repeats 1 --report compare.json
             """, static command =>
     {
-        Option<string> config = CommonOptions.Config("Run file (JSON with comments). Its privacy.mode, calibration and epsilon are replaced row by row.");
+        Option<string> config = Options.Config("Run file (JSON with comments). Its privacy.mode, calibration and epsilon are replaced row by row.");
         var epsilons = new Option<double[]>("--epsilons")
         {
             Description = "Epsilons of the private rows, each finite and above 0; at most 20.",
@@ -55,25 +56,20 @@ internal static class CompareCommand
         };
         Option<int> heEpochs = Count("--he-epochs", "Epochs of a Paillier row, at most the job's; fewer than the job's give figures per epoch and no quality.", 1, 1_000_000),
             repeats = Count("--repeats", "Runs of each plain, guest-only and HDP-VFL row, taking turns; their seconds are the median. Each private one charges the ledgers.", 3, 100);
-        Option<bool> inProcess = CommonOptions.InProcess(), json = Options.Json();
-        Option<string?> report = CommonOptions.Report(), html = CommonOptions.Html();
+        Option<bool> inProcess = Options.InProcess(), json = Options.Json();
+        Option<string?> report = Options.Report(), html = Options.Html();
         command.Has(config, epsilons, schemes, delta, heEpochs, repeats, inProcess, report, html, json);
         command.SetAction(async (parsed, cancellationToken) =>
         {
             long start = Stopwatch.GetTimestamp();
             Terminal terminal = Terminal.Of(parsed);
-            OutputFile.CheckApart(CompareRunner.Plain(parsed.GetRequiredValue(config)).Inputs, null, parsed.GetValue(report), parsed.GetValue(html));
+            var places = ReportPlaces.Of(parsed, json, report, html);
+            OutputFile.CheckApart(CompareRunner.Plain(parsed.GetRequiredValue(config)).Inputs, null, places.Report, places.Html);
             var request = new CompareRequest(parsed.GetRequiredValue(epsilons), parsed.GetRequiredValue(schemes), parsed.GetValue(delta), parsed.GetValue(heEpochs), parsed.GetValue(repeats));
             JsonObject document = await new CompareRunner(parsed.GetRequiredValue(config), request, parsed.GetValue(inProcess), terminal, cancellationToken).RunAsync().ConfigureAwait(false);
             document["timing"]!["totalSeconds"] = Stopwatch.GetElapsedTime(start).TotalSeconds;
-            // Read back: a number then has one type, whoever made the document.
-            document = JsonNode.Parse(document.ToJsonString())!.AsObject();
-            if (parsed.GetValue(report) is { } file)
-                OutputFile.Write(file, ReportWriter.Text(document));
-            if (parsed.GetValue(html) is { } page)
-                OutputFile.Write(page, CompareReport.Of(document));
-            if (parsed.GetValue(json))
-                parsed.InvocationConfiguration.Output.Write(ReportWriter.Text(document));
+            document = ReportParts.ReadBack(document);
+            ReportWriter.Document(document, places, () => CompareReport.Of(document));
             CompareTable.Show(document, terminal);
         });
     });

@@ -47,7 +47,7 @@ internal static class CoordinatorCommand
               fedlearn party --config telco.party.json          with "relay": "127.0.0.1:5300"
             """, static command =>
     {
-        Option<string> config = CommonOptions.Config("Coordinator file (JSON with comments): listen, jobs, quotas.");
+        Option<string> config = Options.Config("Coordinator file (JSON with comments): listen, jobs, quotas.");
         var set = new Option<string[]>("--set") { Description = "A value in place of one of the coordinator file's, such as stopSeconds=10 or quotas.connections=128. Stands above FEDLEARN_COORDINATOR__STOPSECONDS, and that above the file.", HelpName = "KEY=VALUE" };
         command.Has([config, set]);
         command.SetAction(async (parsed, cancellationToken) =>

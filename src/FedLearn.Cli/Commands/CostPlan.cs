@@ -1,7 +1,7 @@
 using System.Globalization;
 using System.Text.Json;
 using System.Text.Json.Nodes;
-using FedLearn.Coordination;
+using FedLearn.Cli.RunFiles;
 using FedLearn.Diagnostics;
 using FedLearn.Glm;
 using FedLearn.Storage.Sqlite;
@@ -149,7 +149,7 @@ internal static class CostPlan
         ["parties"] = new JsonArray([.. cost.Traffic.Select((t, i) => (JsonNode)new JsonObject
         {
             ["name"] = t.Party.Name,
-            ["role"] = t.Party.Role == PartyRole.Active ? "active" : "passive",
+            ["role"] = Words.Of(t.Party.Role),
             // What the report of a run over gRPC has under the same names.
             ["messagesSent"] = t.Total.Messages,
             ["bytesSent"] = t.Total.MessageBytes,

@@ -3,6 +3,7 @@ using System.Text.Json.Nodes;
 using FedLearn.Cli.RunFiles;
 using FedLearn.Cli.Running;
 using FedLearn.Glm;
+using FedLearn.Transport.Grpc;
 
 namespace FedLearn.Cli.Commands;
 
@@ -49,8 +50,8 @@ internal static class CostTrial
             };
             string file = Path.Combine(folder, "job.json");
             await File.WriteAllTextAsync(file, job.ToJsonString(), stop).ConfigureAwait(false);
-            GlmRunFile run = RunFile.Load(file).As<GlmRunFile>("train");
-            IReadOnlyList<JsonObject> documents = await SessionRunner.RunAsync(new SessionOrder(run, "train", null, null), inProcess: false, null, static _ => { }, stop).ConfigureAwait(false);
+            GlmRunFile run = RunFile.Load(file).As<GlmRunFile>(GrpcRelay.Train);
+            IReadOnlyList<JsonObject> documents = await SessionRunner.RunAsync(new SessionOrder(run, GrpcRelay.Train), inProcess: false, null, static _ => { }, stop).ConfigureAwait(false);
             double[] moments = [.. documents[0]["history"]!.AsArray().Select(point => (double)point!["seconds"]!)], epochs = [.. moments.Zip(moments.Skip(1), (a, b) => b - a).Order()];
             // Moments count from before the alignment, and the seconds of training from the first round.
             double epoch = epochs[epochs.Length / 2], first = (double)documents[0]["timing"]!["trainingSeconds"]! - (moments[^1] - moments[0]);

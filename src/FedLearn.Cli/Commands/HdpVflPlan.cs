@@ -15,9 +15,6 @@ internal static class HdpVflPlan
 {
     private const string Criterion = "least expected squared length of the noise that the party puts into one step's mean gradients, its own and its peer's";
 
-    private static readonly (string Word, Calibration Calibration)[] Calibrations =
-        [("tight", Calibration.Tight), ("paper", Calibration.Paper), ("weight-noise", Calibration.WeightNoise)];
-
     /// <summary>A calibration of a party, or why there is none.</summary>
     /// <param name="Word">The calibration's name in run files.</param>
     /// <param name="Noise">The noise; null when the mathematics refuses it.</param>
@@ -63,7 +60,7 @@ internal static class HdpVflPlan
         var document = new JsonObject
         {
             ["name"] = party.Party.Name,
-            ["role"] = side == PartySide.Active ? "active" : "passive",
+            ["role"] = Words.Of(party.Party.Role),
             ["epsilon"] = budget.Epsilon,
             ["delta"] = budget.Delta,
             ["mu"] = mu,
@@ -76,13 +73,13 @@ internal static class HdpVflPlan
             return document;
         }
 
-        Choice[] Choices(HdpVflParameters p) => [.. Calibrations.Select(c => Choose(c.Word, plan.Noise with { Calibration = c.Calibration }, p, side, budget, columns))];
+        Choice[] Choices(HdpVflParameters p) => [.. Words.Calibrations.Select(c => Choose(c.Word, plan.Noise with { Calibration = c.Meaning }, p, side, budget, columns))];
         Choice[] choices = Choices(parameters);
         // The paper's noise may break the budget above epsilon 1 or so; it is then no choice.
         Choice? best = choices.Where(c => c.Noise is { } noise && !(noise.ActualDelta > budget.Delta)).MinBy(c => c.GradientNoise);
         Choice job = Choose("this job", plan.Noise, parameters, side, budget, columns, plan.Noise.Share);
         document["job"] = Describe(job);
-        document["job"]!["calibration"] = Calibrations.First(c => c.Calibration == plan.Noise.Calibration).Word;
+        document["job"]!["calibration"] = Words.Of(plan.Noise.Calibration);
         document["best"] = best?.Word;
         document["calibrations"] = new JsonObject(choices.Select(c => KeyValuePair.Create(c.Word, (JsonNode?)Describe(c))));
 

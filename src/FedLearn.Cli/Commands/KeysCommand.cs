@@ -109,7 +109,7 @@ internal static class KeysCommand
                 ["peers"] = new JsonObject { [name] = pin },
                 ["tls"] = own,
             };
-            parsed.InvocationConfiguration.Output.WriteLine(document.ToJsonString(PrivacyCommand.Readable));
+            parsed.InvocationConfiguration.Output.WriteLine(document.ToJsonString(ReportWriter.Readable));
         }
     }
 
@@ -153,7 +153,7 @@ internal static class KeysCommand
             }
 
             if (parsed.GetValue(json))
-                parsed.InvocationConfiguration.Output.WriteLine(document.ToJsonString(PrivacyCommand.Readable));
+                parsed.InvocationConfiguration.Output.WriteLine(document.ToJsonString(ReportWriter.Readable));
         });
         return command;
     }

@@ -2,6 +2,7 @@ using System.CommandLine;
 using System.Globalization;
 using System.Text.Json.Nodes;
 using FedLearn.Cli.Output;
+using FedLearn.Cli.RunFiles;
 using FedLearn.Diagnostics;
 using FedLearn.Dssm;
 using FedLearn.Parties;
@@ -68,7 +69,7 @@ internal static class LedgerCommand
             if (audit.Fault is { } fault)
                 terminal.Log($"warning: the ledger does not verify: {fault} What is shown are the rows before that.");
             if (parsed.GetValue(json))
-                parsed.InvocationConfiguration.Output.WriteLine(document.ToJsonString(PrivacyCommand.Readable));
+                parsed.InvocationConfiguration.Output.WriteLine(document.ToJsonString(ReportWriter.Readable));
             audit.ThrowIfBroken();
         });
         return command;
@@ -111,7 +112,7 @@ internal static class LedgerCommand
                     ["head"] = audit.Head,
                     ["badRow"] = audit.BadRow,
                     ["fault"] = audit.Fault,
-                }.ToJsonString(PrivacyCommand.Readable));
+                }.ToJsonString(ReportWriter.Readable));
             audit.ThrowIfBroken();
             Terminal.ForResult(parsed, parsed.GetValue(json)).Log($"{path}: all rows verify: {audit.Rows}:{audit.Head}");
         });
@@ -149,7 +150,7 @@ internal static class LedgerCommand
             ["unit"] = PartyAccount.NamedUnit(c) ?? Word(c.Unit),
             ["bookedAs"] = Word(c.Unit),
             ["ownMessages"] = DssmClaims.IsOwnMessages(c),
-            ["adjacency"] = c.Adjacency == Adjacency.ZeroOut ? "zero-out" : "replace-one",
+            ["adjacency"] = Words.Of(c.Adjacency),
             ["messages"] = c.Messages,
             ["messageIds"] = new JsonObject { ["first"] = $"{c.RunId}/0", ["last"] = $"{c.RunId}/{c.Messages - 1}" },
             ["pureEpsilon"] = c.PureEpsilon,

@@ -4,7 +4,6 @@ using System.Text.Json;
 using System.Text.Json.Nodes;
 using FedLearn.Cli.Output;
 using FedLearn.Cli.RunFiles;
-using FedLearn.Coordination;
 using FedLearn.Data;
 using FedLearn.Diagnostics;
 using FedLearn.Dssm;
@@ -49,7 +48,7 @@ internal static class ModelCommand
             GlmModel model = Load("model show", parsed.GetRequiredValue(directory), parsed.GetRequiredValue(party));
             Print(Terminal.ForResult(parsed, parsed.GetValue(json)), model);
             if (parsed.GetValue(json))
-                parsed.InvocationConfiguration.Output.WriteLine(Document(model).ToJsonString(PrivacyCommand.Readable));
+                parsed.InvocationConfiguration.Output.WriteLine(Document(model).ToJsonString(ReportWriter.Readable));
         });
         return command;
     }
@@ -92,7 +91,7 @@ internal static class ModelCommand
                     ["onnx"] = Path.GetFullPath(path),
                     ["columns"] = new JsonArray([.. columns.Select(c => (JsonNode)c.Name)]),
                     ["outputs"] = model.Outputs,
-                }.ToJsonString(PrivacyCommand.Readable));
+                }.ToJsonString(ReportWriter.Readable));
         });
         return command;
     }
@@ -126,7 +125,7 @@ internal static class ModelCommand
         ["jobDigest"] = model.JobDigest,
         ["trainingId"] = model.TrainingId,
         ["party"] = model.Party.Name,
-        ["role"] = Role(model),
+        ["role"] = Words.Of(model.Party.Role),
         ["softwareVersion"] = model.SoftwareVersion,
         ["family"] = new JsonObject
         {
@@ -170,7 +169,7 @@ internal static class ModelCommand
     private static void Print(Terminal terminal, GlmModel model)
     {
         string parameters = string.Concat(model.FamilyParameters.Select(p => $", {p.Key} {Number(p.Value)}"));
-        terminal.Log($"{model.Party.Name} ({Role(model)}) of job '{model.JobName}', digest {model.JobDigest}, training {model.TrainingId ?? "unknown"}");
+        terminal.Log($"{model.Party.Name} ({Words.Of(model.Party.Role)}) of job '{model.JobName}', digest {model.JobDigest}, training {model.TrainingId ?? "unknown"}");
         terminal.Log($"family {model.Family}{(model.Link is { } link ? $", link {link}" : "")}{parameters}; rows {RowsOf(model)}; FedLearn {model.SoftwareVersion}");
         if (model.UsesOffsets)
             terminal.Log("trained with offsets: rows to score need them");
@@ -204,8 +203,6 @@ internal static class ModelCommand
         { Rows: RowBound.Clip } map => $"clipped to length {Number(map.RowNorm)}",
         var map => $"normalised to length {Number(map.RowNorm)}",
     };
-
-    private static string Role(GlmModel model) => model.Party.Role == PartyRole.Active ? "active" : "passive";
 
     private static string Number(double value) => value.ToString("G7", CultureInfo.InvariantCulture);
 }

@@ -10,6 +10,28 @@ internal static class Options
     /// <summary>The option <c>--json</c>.</summary>
     public static Option<bool> Json() => new("--json") { Description = "Print the result as JSON on standard output, and nothing else there." };
 
+    /// <summary>The option <c>--config</c>, required.</summary>
+    /// <param name="description">What file it names.</param>
+    public static Option<string> Config(string description) => new("--config") { Description = description, Required = true, HelpName = "FILE" };
+
+    /// <summary>The option <c>--report</c>.</summary>
+    public static Option<string?> Report() => new("--report") { Description = "Write the report as JSON.", HelpName = "FILE" };
+
+    /// <summary>The option <c>--html</c>.</summary>
+    public static Option<string?> Html() => new("--html") { Description = "Write the report as one self-contained HTML page.", HelpName = "FILE" };
+
+    /// <summary>The option <c>--fresh</c>.</summary>
+    public static Option<bool> Fresh() => new("--fresh")
+    {
+        Description = "Forget a run of this job that was cut off, and begin anew; what the forgotten one has cost is settled by the epochs that had begun.",
+    };
+
+    /// <summary>The option <c>--in-process</c>.</summary>
+    public static Option<bool> InProcess() => new("--in-process")
+    {
+        Description = "Run all parties in this process; with transport grpc they still talk gRPC over loopback.",
+    };
+
     /// <summary>A number in invariant notation. NaN and infinity are read, so that whoever checks the range can say what is wrong.</summary>
     /// <param name="name">Name with dashes.</param>
     /// <param name="description">What it is, with its range and unit.</param>

@@ -1,8 +1,6 @@
-using System.CommandLine;
 using System.Diagnostics;
 using System.Text.Json.Nodes;
 using FedLearn.Cli.Output;
-using FedLearn.Cli.Recommend;
 using FedLearn.Cli.RunFiles;
 using FedLearn.Cli.Running;
 using FedLearn.Cli.Services;
@@ -43,151 +41,147 @@ internal static class PartyCommand
               FEDLEARN_PARTY__PEERS__BANK=10.0.0.5:5301 fedlearn party --config telco.party.json --show-config
             """, static command =>
     {
-        var config = new Option<string[]>("--config") { Description = "Party file (JSON with comments): job, party, data, listen or peers. With --service once for each job.", Required = true, HelpName = "FILE" };
-        Option<bool> json = Options.Json();
-        var model = new Option<string?>("--model") { Description = "Save this party's part of the model as DIR/PARTY.model.json; --predict, --evaluate and --serve read it there. Default for these: models.", HelpName = "DIR" };
-        var predict = new Option<string?>("--predict")
-        {
-            Description = "Predict with the model of --model instead of training; the active party writes id,score,prediction here (recommendation jobs: the users' lists), a passive party gives any name.",
-            HelpName = "FILE",
-        };
-        var evaluate = new Option<bool>("--evaluate") { Description = "Recommendation jobs: evaluate the model of --model instead of training, as recommend evaluate does; the active party has the figures." };
-        var lists = new TopKOptions();
-        var newUsers = new Option<bool>("--new-users")
-        {
-            Description = "With --predict, at every party or at none: --users may name people of whom the active party has no events; passive parties send their vectors too.",
-        };
-        var serve = new Option<bool>("--serve") { Description = "Passive party: answer the active party's online predictions with the model of --model, and do nothing else, until Ctrl-C." };
-        var service = new Option<bool>("--service") { Description = "Stay: take part in one session after the other, of one or several jobs, each by itself, until SIGTERM or Ctrl-C. An active party's job runs once." };
-        var results = new Option<string?>("--results") { Description = "With --service: folder of results, JOB/PARTY/TIME-SESSION with report and model. Default results.", HelpName = "DIR" };
-        var health = new Option<string?>("--health") { Description = "With --service: answer GET /healthz and GET /readyz at this address. Default: nowhere.", HelpName = "HOST:PORT" };
-        Option<double?> stopSeconds = Options.Number("--stop-seconds", "With --service: how long a stop waits for sessions to end; above 0, at most 3600. Default 30.", required: false);
-        var set = new Option<string[]>("--set") { Description = "A value in place of one of the party file's, such as timeoutSeconds=30 or peers.bank=10.0.0.5:5301. Stands above FEDLEARN_PARTY__TIMEOUTSECONDS, and that above the file.", HelpName = "KEY=VALUE" };
-        var showConfig = new Option<bool>("--show-config") { Description = "Print the values that hold and where each comes from, as JSON, and stop." };
-        var digest = new Option<bool>("--digest") { Description = "Print the SHA-256 of the job's terms, which must be equal at every party, and stop." };
-        Option<string?> report = CommonOptions.Report(), html = CommonOptions.Html();
-        Option<bool> fresh = CommonOptions.Fresh();
-        command.Has([config, model, predict, .. lists.All, newUsers, evaluate, serve, fresh, service, results, health, stopSeconds, set, showConfig, report, html, digest, json]);
+        var options = new PartyOptions();
+        command.Has([.. options.All]);
         command.SetAction(async (parsed, cancellationToken) =>
         {
             long start = Stopwatch.GetTimestamp();
             Terminal terminal = Terminal.Of(parsed);
-            string[] files = parsed.GetRequiredValue(config);
-            FileOverrides overrides = FileOverrides.Here(parsed.GetValue(set) ?? []);
-            bool serves = parsed.GetValue(service);
-            if (!serves && files.Length > 1)
-                throw new ConfigurationException(CliErrors.OptionsDisagree, "fedlearn party", "several party files are for a service.", "Give --service as well, or one --config.");
-            if (!serves && (parsed.GetValue(results) is not null || parsed.GetValue(health) is not null || parsed.GetValue(stopSeconds) is not null))
-                throw new ConfigurationException(CliErrors.OptionsDisagree, "fedlearn party", "--results, --health and --stop-seconds are about a service.", "Give --service as well.");
-            if (parsed.GetValue(showConfig))
+            PartyChoice choice = options.Read(parsed);
+            switch (choice.Verb)
             {
-                var shown = new JsonObject { ["parties"] = new JsonArray([.. files.Select(f => (JsonNode)EffectiveConfiguration.Of(PartyFile.Load(f, settings: overrides), overrides))]) };
-                if (serves)
-                    shown["service"] = ServiceOptions.Of(overrides, parsed.GetValue(results), parsed.GetValue(health), parsed.GetValue(stopSeconds)).Shown();
-                parsed.InvocationConfiguration.Output.Write(ReportWriter.Text(shown));
-                return 0;
+                case PartyVerb.ShowConfig:
+                    ShowConfig(choice, () => options.Service(parsed, choice.Overrides), parsed.InvocationConfiguration.Output);
+                    return 0;
+                case PartyVerb.Service:
+                    ServiceOptions service = options.Service(parsed, choice.Overrides);
+                    // Sessions in progress may need all of their time after a stop; the tool's own limit is for verbs that do not listen to it.
+                    parsed.InvocationConfiguration.ProcessTerminationTimeout = service.StopTime + ServiceOptions.EndTime;
+                    return await PartyService.RunAsync(new ServiceRequest(choice.Files, choice.Overrides, service.Results, service.Health, service.StopTime), terminal, cancellationToken).ConfigureAwait(false);
             }
 
-            bool evaluates = parsed.GetValue(evaluate), hasLists = lists.IsAnyIn(parsed);
-            if (parsed.GetValue(predict) is null ? hasLists || parsed.GetValue(newUsers) : evaluates)
-                throw new ConfigurationException(CliErrors.OptionsDisagree, "fedlearn party", evaluates ? "an evaluation makes no lists." : "--k, --users, --vectors, --include-met and --new-users are about the lists of --predict.",
-                    evaluates ? "Leave --predict and its options out, or --evaluate." : "Give --predict as well, or leave them out.");
-            if (serves)
+            PartyFile file = Load(choice);
+            TopKRequest lists = options.Lists(parsed);
+            switch (choice.Verb)
             {
-                if (parsed.GetValue(predict) is not null || evaluates || parsed.GetValue(report) is not null || parsed.GetValue(html) is not null || parsed.GetValue(json)
-                    || parsed.GetValue(model) is not null || parsed.GetValue(serve) || parsed.GetValue(digest))
-                    throw new ConfigurationException(CliErrors.OptionsDisagree, "fedlearn party", "--service trains in session after session, and keeps the results of each under --results.",
-                        "Leave --serve, --digest, --model, --predict, --evaluate, --report, --html and --json out.");
-                ServiceOptions options = ServiceOptions.Of(overrides, parsed.GetValue(results), parsed.GetValue(health), parsed.GetValue(stopSeconds));
-                // Sessions in progress may need all of their time after a stop; the tool's own limit is for verbs that do not listen to it.
-                parsed.InvocationConfiguration.ProcessTerminationTimeout = options.StopTime + ServiceOptions.EndTime;
-                return await PartyService.RunAsync(new ServiceRequest(files, overrides, options.Results, options.Health, options.StopTime), terminal, cancellationToken).ConfigureAwait(false);
+                case PartyVerb.Digest:
+                    Digest(choice, file, lists, parsed.InvocationConfiguration.Output);
+                    break;
+                case PartyVerb.Serve:
+                    await PassiveServer.RunAsync(file, choice.Model ?? Models, terminal.Log, cancellationToken).ConfigureAwait(false);
+                    break;
+                case PartyVerb.Predict:
+                    await PredictAsync(choice, file, lists, terminal, cancellationToken).ConfigureAwait(false);
+                    break;
+                case PartyVerb.Evaluate:
+                    await EvaluateAsync(choice, file, terminal, start, cancellationToken).ConfigureAwait(false);
+                    break;
+                default:
+                    await TrainAsync(choice, file, terminal, start, cancellationToken).ConfigureAwait(false);
+                    break;
             }
 
-            PartyFile file = PartyFile.Load(files[0], settings: overrides);
-            if (evaluates)
-                file.Run.As<DssmRunFile>("party --evaluate");
-            if (hasLists || parsed.GetValue(newUsers))
-                file.Run.As<DssmRunFile>("a list of --predict");
-            if (hasLists && file.Self.Role != PartyRole.Active)
-                throw new ConfigurationException(CliErrors.OptionsDisagree, "fedlearn party", "--k, --users, --vectors and --include-met say what lists the active party makes; a passive party gets none.",
-                    "Leave them out here. --new-users is for every party.");
-            TopKRequest request = lists.Read(parsed, parsed.GetValue(newUsers));
-            if (parsed.GetValue(digest))
-            {
-                string purpose = parsed.GetValue(serve) ? "serve" : parsed.GetValue(predict) is not null ? "predict" : evaluates ? "evaluate" : "train";
-                // What is agreed on beside the job file counts too.
-                ReadOnlyMemory<byte> terms = request.NewUsers ? DssmTasks.TermsOf(file.Run.As<DssmRunFile>(purpose), request).TermsDigest : file.Run.Terms(purpose).TermsDigest;
-                parsed.InvocationConfiguration.Output.WriteLine(Convert.ToHexStringLower(terms.Span));
-                return 0;
-            }
-
-            if (parsed.GetValue(serve))
-            {
-                if (parsed.GetValue(predict) is not null || evaluates || parsed.GetValue(report) is not null || parsed.GetValue(html) is not null || parsed.GetValue(json))
-                    throw new ConfigurationException(CliErrors.OptionsDisagree, "fedlearn party", "--serve answers until it is stopped, and has no result to write.",
-                        "Leave --predict, --evaluate, --report, --html and --json out.");
-                await PassiveServer.RunAsync(file, parsed.GetValue(model) ?? "models", terminal.Log, cancellationToken).ConfigureAwait(false);
-                return 0;
-            }
-
-            if (parsed.GetValue(predict) is not null && parsed.GetValue(html) is not null)
-                throw new ConfigurationException(CliErrors.OptionsDisagree, "fedlearn party", "--html is about a training, and --predict scores rows with its model.", "Leave one of them out; --report writes what there is to say of a prediction.");
-            bool trains = parsed.GetValue(predict) is null && !evaluates;
-            string? models = parsed.GetValue(model) ?? (trains ? null : "models");
-            OutputFile.CheckApart([.. file.Inputs, .. request.Inputs, .. trains ? [] : file.Run.ModelFiles(models)], trains ? models : null,
-                [parsed.GetValue(predict), parsed.GetValue(report), parsed.GetValue(html), .. request.Exports, .. trains ? file.Run.ModelFiles(models) : []]);
-            // This party's own view of the job, with what its own file says.
-            RunFile run = file.Run with { Transport = file.Transport, Ignored = file.Ignored };
-            terminal.Log(run.Notice);
-            foreach (string note in file.Notes)
-                terminal.Log($"warning: {note}");
-            JsonObject document = await ProgressView.RunAsync(terminal, file.Self.Name, view =>
-            {
-                SessionOrder order = !trains
-                    ? new SessionOrder(run, evaluates ? "evaluate" : "predict", models, parsed.GetValue(predict) is { } output ? Path.GetFullPath(output) : null) { TopK = request }
-                    : new SessionOrder(run, "train", models, null)
-                    {
-                        KeepsRuns = true,
-                        Fresh = parsed.GetValue(fresh),
-                        Door = file.Arbiter is { } arbiter ? HeRun.OverGrpc(arbiter, HeRun.ArbiterOf(run, "train")!, file.TransportFor(GrpcRelay.Arbiter)) : null,
-                    };
-                order = order with { Log = terminal.Log };
-                PartyTask task = order.TaskOf(file.Self.Name, view);
-                TransportSettings transport = file.TransportFor(order.Verb);
-                return file.Hosts
-                    ? PartySupervisor.HostAsync(task, file.Listen, transport, address => terminal.Log(file.Listening(address)), terminal.Log, cancellationToken)
-                    : PartySupervisor.JoinAsync(task, file.ActiveParty!, transport, terminal.Log, cancellationToken);
-            }).ConfigureAwait(false);
-            if (parsed.GetValue(predict) is { } scores)
-            {
-                document["transport"] = PartyTransport.Document(file.Transport);
-                foreach (string warning in file.Transport.Party?.Warnings(file.Self.Name) ?? [])
-                    document["warnings"]!.AsArray().Add(warning);
-                if (parsed.GetValue(report) is { } place)
-                    OutputFile.Write(place, ReportWriter.Text(document));
-                if (parsed.GetValue(json))
-                    parsed.InvocationConfiguration.Output.Write(ReportWriter.Text(document));
-                PredictCommand.Tell(terminal, new SessionOrder(run, "predict", models, Path.GetFullPath(scores)), [document]);
-                return 0;
-            }
-
-            if (document["arbiter"] is not null)
-            {
-                terminal.Log($"answered {(int)document["arbiter"]!["rounds"]!} rounds");
-                document["timing"] = new JsonObject { ["totalSeconds"] = Stopwatch.GetElapsedTime(start).TotalSeconds };
-                if (parsed.GetValue(report) is { } place)
-                    OutputFile.Write(place, ReportWriter.Text(document));
-                if (parsed.GetValue(json))
-                    parsed.InvocationConfiguration.Output.Write(ReportWriter.Text(document));
-                return 0;
-            }
-
-            document = PartyDocument.Merge([document], Stopwatch.GetElapsedTime(start).TotalSeconds);
-            ReportWriter.Write(document, terminal, parsed.GetValue(json) ? parsed.InvocationConfiguration.Output : null, parsed.GetValue(report), parsed.GetValue(html));
             return 0;
         });
     });
+
+    /// <summary>Folder of models where none is given and some are read.</summary>
+    private const string Models = "models";
+
+    private static void ShowConfig(PartyChoice choice, Func<ServiceOptions> service, TextWriter output)
+    {
+        var shown = new JsonObject
+        {
+            ["parties"] = new JsonArray([.. choice.Files.Select(f => (JsonNode)EffectiveConfiguration.Of(PartyFile.Load(f, settings: choice.Overrides), choice.Overrides))]),
+        };
+        if (choice.IsService)
+            shown["service"] = service().Shown();
+        output.Write(ReportWriter.Text(shown));
+    }
+
+    /// <summary>Reads the one party file, and checks it against what is asked for.</summary>
+    /// <exception cref="ConfigurationException">A fault of the file; FL2101: it is that of a party which gets no lists.</exception>
+    private static PartyFile Load(PartyChoice choice)
+    {
+        PartyFile file = PartyFile.Load(choice.Files[0], settings: choice.Overrides);
+        if (choice.Evaluates)
+            file.Run.As<DssmRunFile>("party --evaluate");
+        if (choice.HasLists || choice.NewUsers)
+            file.Run.As<DssmRunFile>("a list of --predict");
+        if (choice.HasLists && file.Self.Role != PartyRole.Active)
+            throw PartyOptions.Disagree("--k, --users, --vectors and --include-met say what lists the active party makes; a passive party gets none.", "Leave them out here. --new-users is for every party.");
+        return file;
+    }
+
+    private static void Digest(PartyChoice choice, PartyFile file, TopKRequest lists, TextWriter output)
+    {
+        // What is agreed on beside the job file counts too.
+        ReadOnlyMemory<byte> terms = lists.NewUsers ? DssmTasks.TermsOf(file.Run.As<DssmRunFile>(choice.Purpose), lists).TermsDigest : file.Run.Terms(choice.Purpose).TermsDigest;
+        output.WriteLine(Convert.ToHexStringLower(terms.Span));
+    }
+
+    private static async Task TrainAsync(PartyChoice choice, PartyFile file, Terminal terminal, long start, CancellationToken cancellationToken)
+    {
+        OutputFile.CheckApart(file.Inputs, choice.Model, [choice.Places.Report, choice.Places.Html, .. file.Run.ModelFiles(choice.Model)]);
+        var order = new SessionOrder(OwnView(file), GrpcRelay.Train)
+        {
+            ModelDirectory = choice.Model,
+            KeepsRuns = true,
+            Fresh = choice.Fresh,
+            Door = file.Arbiter is { } arbiter ? HeRun.OverGrpc(arbiter, HeRun.ArbiterOf(file.Run, GrpcRelay.Train)!, file.TransportFor(GrpcRelay.Arbiter)) : null,
+        };
+        JsonObject document = await SessionAsync(file, order, terminal, cancellationToken).ConfigureAwait(false);
+        double seconds = Stopwatch.GetElapsedTime(start).TotalSeconds;
+        if (document["arbiter"] is null)
+        {
+            ReportWriter.Write(PartyDocument.Merge([document], seconds), terminal, choice.Places);
+            return;
+        }
+
+        terminal.Log($"answered {(int)document["arbiter"]!["rounds"]!} rounds");
+        document["timing"] = new JsonObject { ["totalSeconds"] = seconds };
+        ReportWriter.Document(document, choice.Places);
+    }
+
+    private static async Task EvaluateAsync(PartyChoice choice, PartyFile file, Terminal terminal, long start, CancellationToken cancellationToken)
+    {
+        string models = choice.Model ?? Models;
+        OutputFile.CheckApart([.. file.Inputs, .. file.Run.ModelFiles(models)], null, choice.Places.Report, choice.Places.Html);
+        JsonObject document = await SessionAsync(file, new SessionOrder(OwnView(file), GrpcRelay.Evaluate) { ModelDirectory = models }, terminal, cancellationToken).ConfigureAwait(false);
+        ReportWriter.Write(PartyDocument.Merge([document], Stopwatch.GetElapsedTime(start).TotalSeconds), terminal, choice.Places);
+    }
+
+    private static async Task PredictAsync(PartyChoice choice, PartyFile file, TopKRequest lists, Terminal terminal, CancellationToken cancellationToken)
+    {
+        string models = choice.Model ?? Models;
+        OutputFile.CheckApart([.. file.Inputs, .. lists.Inputs, .. file.Run.ModelFiles(models)], null, [choice.Output, choice.Places.Report, .. lists.Exports]);
+        var order = new SessionOrder(OwnView(file), GrpcRelay.Predict) { ModelDirectory = models, Output = Path.GetFullPath(choice.Output!), TopK = lists };
+        JsonObject document = await SessionAsync(file, order, terminal, cancellationToken).ConfigureAwait(false);
+        document["transport"] = PartyTransport.Document(file.Transport);
+        foreach (string warning in file.Transport.Party?.Warnings(file.Self.Name) ?? [])
+            document["warnings"]!.AsArray().Add(warning);
+        ReportWriter.Document(document, choice.Places);
+        PredictCommand.Tell(terminal, order, [document]);
+    }
+
+    /// <summary>A party's own view of the job, with what its own file says.</summary>
+    private static RunFile OwnView(PartyFile file) => file.Run with { Transport = file.Transport, Ignored = file.Ignored };
+
+    /// <summary>Takes part in one session, after what there is to say of the job and the file.</summary>
+    private static Task<JsonObject> SessionAsync(PartyFile file, SessionOrder order, Terminal terminal, CancellationToken cancellationToken)
+    {
+        terminal.Log(order.Run.Notice);
+        foreach (string note in file.Notes)
+            terminal.Log($"warning: {note}");
+        return ProgressView.RunAsync(terminal, file.Self.Name, view =>
+        {
+            PartyTask task = (order with { Log = terminal.Log }).TaskOf(file.Self.Name, view);
+            TransportSettings transport = file.TransportFor(order.Verb);
+            return file.Hosts
+                ? PartySupervisor.HostAsync(task, file.Listen, transport, address => terminal.Log(file.Listening(address)), terminal.Log, cancellationToken)
+                : PartySupervisor.JoinAsync(task, file.ActiveParty!, transport, terminal.Log, cancellationToken);
+        });
+    }
 
     /// <summary>Has the server of a party that listens compiled on another processor, while the command line and the files are read. Without effect but on time.</summary>
     /// <param name="args">Arguments of the tool.</param>

@@ -4,6 +4,7 @@ using FedLearn.Cli.Output;
 using FedLearn.Cli.RunFiles;
 using FedLearn.Cli.Running;
 using FedLearn.Diagnostics;
+using FedLearn.Transport.Grpc;
 
 namespace FedLearn.Cli.Commands;
 
@@ -21,26 +22,30 @@ internal static class PredictCommand
               fedlearn predict --config job.json --model models --out scores.csv
             """, static command =>
     {
-        Option<string> config = CommonOptions.Config("Run file of the training, its data paths naming the rows to score.");
+        Option<string> config = Options.Config("Run file of the training, its data paths naming the rows to score.");
         var model = new Option<string>("--model") { Description = "Directory with every party's part of the model.", Required = true, HelpName = "DIR" };
         var output = new Option<string>("--out") { Description = "CSV to write: id,score,prediction (multinomial: id,p_0,p_1,...,prediction) for every common row, in the active party's file order.", Required = true, HelpName = "FILE" };
-        Option<bool> inProcess = CommonOptions.InProcess(), json = Options.Json();
-        Option<string?> report = CommonOptions.Report();
+        Option<bool> inProcess = Options.InProcess(), json = Options.Json();
+        Option<string?> report = Options.Report();
         command.Has(config, model, output, inProcess, report, json);
         command.SetAction(async (parsed, cancellationToken) =>
         {
-            var order = new SessionOrder(RunFile.Load(parsed.GetRequiredValue(config)), "predict", parsed.GetRequiredValue(model), Path.GetFullPath(parsed.GetRequiredValue(output)));
-            return await RunAsync(parsed, order, parsed.GetValue(inProcess), parsed.GetValue(json), parsed.GetValue(report), cancellationToken).ConfigureAwait(false);
+            var order = new SessionOrder(RunFile.Load(parsed.GetRequiredValue(config)), GrpcRelay.Predict)
+            {
+                ModelDirectory = parsed.GetRequiredValue(model),
+                Output = Path.GetFullPath(parsed.GetRequiredValue(output)),
+            };
+            return await RunAsync(parsed, order, parsed.GetValue(inProcess), ReportPlaces.Of(parsed, json, report), cancellationToken).ConfigureAwait(false);
         });
     });
 
     /// <summary>Runs a prediction of all parties on this machine, and says what came of it.</summary>
-    internal static async Task<int> RunAsync(ParseResult parsed, SessionOrder order, bool inProcess, bool json, string? report, CancellationToken cancellationToken)
+    internal static async Task<int> RunAsync(ParseResult parsed, SessionOrder order, bool inProcess, ReportPlaces places, CancellationToken cancellationToken)
     {
         Terminal terminal = Terminal.Of(parsed);
         if (order.Output is { } place && OutputFile.IsOwn(place) && !inProcess && order.Run.Transport.Kind == TransportKind.Grpc)
             throw new ConfigurationException(CliErrors.OptionsDisagree, place, "the active party's process writes the rows, and its standard output is not this one's.", "Write to a file or a named pipe, or give --in-process.");
-        OutputFile.CheckApart([.. order.Run.Inputs, .. order.Run.ModelFiles(order.ModelDirectory), .. order.TopK.Inputs], null, [order.Output, report, .. order.TopK.Exports]);
+        OutputFile.CheckApart([.. order.Run.Inputs, .. order.Run.ModelFiles(order.ModelDirectory), .. order.TopK.Inputs], null, [order.Output, places.Report, .. order.TopK.Exports]);
         IReadOnlyList<JsonObject> documents = await SessionRunner.RunAsync(order, inProcess, null, terminal.Log, cancellationToken).ConfigureAwait(false);
         string[] notes = [.. documents.Select(d => (string?)d["note"]).OfType<string>()];
         var document = new JsonObject
@@ -60,10 +65,7 @@ internal static class PredictCommand
             document["parties"]?.AsArray().Add(other["parties"]![0]!.DeepClone());
         }
 
-        if (report is not null)
-            OutputFile.Write(report, ReportWriter.Text(document));
-        if (json)
-            parsed.InvocationConfiguration.Output.Write(ReportWriter.Text(document));
+        ReportWriter.Document(document, places);
         Tell(terminal, order, documents);
         return 0;
     }

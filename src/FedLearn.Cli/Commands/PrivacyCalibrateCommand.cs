@@ -1,5 +1,6 @@
 using System.CommandLine;
 using System.Text.Json.Nodes;
+using FedLearn.Cli.RunFiles;
 using FedLearn.Diagnostics;
 using FedLearn.Glm;
 using FedLearn.Privacy;
@@ -18,11 +19,10 @@ internal static class PrivacyCalibrateCommand
                 ("tweedie", GlmFamilyKind.Tweedie), ("multinomial", GlmFamilyKind.Multinomial)]);
         var calibration = Options.Word("--calibration",
             "tight: exact recursion and analytic Gaussian. paper: published formulas and classical Gaussian. weight-noise: noise on own gradients too. Default tight.",
-            [("tight", Calibration.Tight), ("paper", Calibration.Paper), ("weight-noise", Calibration.WeightNoise)], Calibration.Tight);
-        var adjacency = Options.Word("--adjacency", "What two neighbouring tables are. Default replace-one.",
-            [("replace-one", Adjacency.ReplaceOne), ("zero-out", Adjacency.ZeroOut)], Adjacency.ReplaceOne);
+            Words.Calibrations, Calibration.Tight);
+        var adjacency = Options.Word("--adjacency", "What two neighbouring tables are. Default replace-one.", Words.Adjacencies, Adjacency.ReplaceOne);
         var unit = Options.Word("--unit", "What of a row may differ: all of it, or its label only, when passive parties need no noise. Default record.",
-            [("record", PrivacyUnit.Record), ("label", PrivacyUnit.Label)], PrivacyUnit.Record);
+            Words.Units, PrivacyUnit.Record);
         var schedule = Options.Word("--schedule", "Batches: the same in every epoch, or reshuffled from a public seed. Default fixed.",
             [("fixed", BatchSchedule.Fixed), ("reshuffled", BatchSchedule.Reshuffled)], BatchSchedule.Fixed);
         Option<int> rows = Options.Whole("--rows", "Training rows common to all parties."), batches = Options.Whole("--batches", "Batches an epoch, from 1 to the number of rows."),

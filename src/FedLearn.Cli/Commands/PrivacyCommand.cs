@@ -1,8 +1,7 @@
 using System.CommandLine;
 using System.Globalization;
-using System.Text.Encodings.Web;
-using System.Text.Json;
 using System.Text.Json.Nodes;
+using FedLearn.Cli.Output;
 using FedLearn.Privacy;
 
 namespace FedLearn.Cli.Commands;
@@ -10,8 +9,6 @@ namespace FedLearn.Cli.Commands;
 /// <summary><c>fedlearn privacy</c>: numbers before data.</summary>
 internal static class PrivacyCommand
 {
-    internal static readonly JsonSerializerOptions Readable = new() { WriteIndented = true, Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping };
-
     /// <summary><c>privacy calibrate --mode one-round</c> is <c>privacy one-round</c>: the modes share no numbers but rows, epsilon and delta, so each
     /// has its own options.</summary>
     /// <param name="args">Arguments of the tool.</param>
@@ -59,7 +56,7 @@ internal static class PrivacyCommand
         foreach (string warning in warnings)
             error.WriteLine($"warning: {warning}");
         if (parsed.GetValue(json))
-            output.WriteLine(document.ToJsonString(Readable));
+            output.WriteLine(document.ToJsonString(ReportWriter.Readable));
         else
             foreach ((string name, double value) in Leaves(document, ""))
                 error.WriteLine(string.Create(CultureInfo.InvariantCulture, $"{name,-20} {value:G10}"));

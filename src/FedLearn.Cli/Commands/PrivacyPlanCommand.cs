@@ -2,6 +2,7 @@ using System.CommandLine;
 using System.Globalization;
 using System.Text.Json.Nodes;
 using CsvHelper;
+using FedLearn.Cli.Output;
 using FedLearn.Cli.RunFiles;
 using FedLearn.Coordination;
 using FedLearn.Data;
@@ -21,7 +22,7 @@ internal static class PrivacyPlanCommand
     /// <summary>Builds the command.</summary>
     public static Command Create()
     {
-        Option<string> config = CommonOptions.Config("Run file (JSON with comments).");
+        Option<string> config = Options.Config("Run file (JSON with comments).");
         Option<int> rows = Options.Whole("--rows", "Training rows common to all parties. Default: an upper estimate from the training rows of the split file and the lengths of the parties' tables.");
         rows.Required = false;
         var bandwidth = new Option<string?>("--bandwidth") { Description = "What each party's line carries, each way, such as 100Mbit/s. Default: no limit.", HelpName = "BIT/S" };
@@ -61,7 +62,7 @@ internal static class PrivacyPlanCommand
             if (run.Notice is not null)
                 result.Document.Insert(0, "notice", run.Notice);
             if (parsed.GetValue(json))
-                output.WriteLine(result.Document.ToJsonString(PrivacyCommand.Readable));
+                output.WriteLine(result.Document.ToJsonString(ReportWriter.Readable));
             else
                 foreach (string line in result.Lines)
                     error.WriteLine(line);

@@ -18,7 +18,7 @@ internal static class ReportCommand
     {
         var files = new Argument<string[]>("reports") { Description = "Reports that train wrote with --report; the first is the one to compare with.", Arity = ArgumentArity.OneOrMore };
         Option<bool> json = Options.Json();
-        Option<string?> report = CommonOptions.Report(), html = CommonOptions.Html();
+        Option<string?> report = Options.Report(), html = Options.Html();
         var command = new Command("report", """
             Put training reports side by side: test metrics, the active party alone by the figure that it names, the larger epsilon of the
             parties with the mode, unit and adjacency that it is about, seconds of the training rounds, and bytes all parties sent.
@@ -30,7 +30,8 @@ internal static class ReportCommand
         command.SetAction(parsed =>
         {
             string[] paths = parsed.GetRequiredValue(files), names = NamesOf(paths);
-            OutputFile.CheckApart(paths, null, parsed.GetValue(report), parsed.GetValue(html));
+            var places = ReportPlaces.Of(parsed, json, report, html);
+            OutputFile.CheckApart(paths, null, places.Report, places.Html);
             JsonObject[] documents = [.. paths.Select(Read)];
             string[][] rows = [.. documents.Select((d, i) => Row(names[i], d))];
             bool[] shown = [.. Header.Select((_, column) => rows.Any(r => r[column] != "-"))];
@@ -51,12 +52,8 @@ internal static class ReportCommand
             // A notice of one report is a notice of all.
             if (notice is not null)
                 document.Insert(0, "notice", notice);
-            if (parsed.GetValue(report) is { } file)
-                OutputFile.Write(file, ReportWriter.Text(document));
-            if (parsed.GetValue(html) is { } page)
-                OutputFile.Write(page, HtmlReport.Of(documents, HtmlReport.Table(Shown(Header), rows.Select(Shown)) + HtmlReport.Paragraph(summary) + (warning is null ? "" : HtmlReport.Paragraph($"Warning: {warning}.")), "Training reports side by side"));
-            if (parsed.GetValue(json))
-                parsed.InvocationConfiguration.Output.Write(ReportWriter.Text(document));
+            ReportWriter.Document(document, places, () => HtmlReport.Of(documents,
+                HtmlReport.Table(Shown(Header), rows.Select(Shown)) + HtmlReport.Paragraph(summary) + (warning is null ? "" : HtmlReport.Paragraph($"Warning: {warning}.")), "Training reports side by side"));
         });
         return command;
     }

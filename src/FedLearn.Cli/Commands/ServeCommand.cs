@@ -28,7 +28,7 @@ internal static class ServeCommand
               curl http://127.0.0.1:8080/score/c0042
             """, static command =>
     {
-        Option<string> config = CommonOptions.Config("Party file of the active party: job, party, data, listen, serve.");
+        Option<string> config = Options.Config("Party file of the active party: job, party, data, listen, serve.");
         var model = new Option<string>("--model") { Description = "Directory with this party's part of the model.", Required = true, HelpName = "DIR" };
         command.Has(config, model);
         command.SetAction(async (parsed, cancellationToken) =>

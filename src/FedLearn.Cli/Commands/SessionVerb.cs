@@ -7,12 +7,6 @@ using FedLearn.Cli.Running;
 
 namespace FedLearn.Cli.Commands;
 
-/// <summary>Where a report goes.</summary>
-/// <param name="Json">Whether to standard output.</param>
-/// <param name="Report">File of JSON; null for none.</param>
-/// <param name="Html">File of HTML; null for none.</param>
-internal sealed record ReportPlaces(bool Json, string? Report, string? Html);
-
 /// <summary>What the verbs that run all parties of a job, and report about it, have in common.</summary>
 internal static class SessionVerb
 {
@@ -30,7 +24,7 @@ internal static class SessionVerb
         terminal.Log(run.Notice);
         JsonObject document = await work(terminal).ConfigureAwait(false);
         document["timing"]!["totalSeconds"] = Stopwatch.GetElapsedTime(start).TotalSeconds;
-        ReportWriter.Write(document, terminal, places.Json ? parsed.InvocationConfiguration.Output : null, places.Report, places.Html);
+        ReportWriter.Write(document, terminal, places);
         return 0;
     }
 

@@ -1,7 +1,9 @@
 using System.CommandLine;
+using FedLearn.Cli.Output;
 using FedLearn.Cli.RunFiles;
 using FedLearn.Cli.Running;
 using FedLearn.Diagnostics;
+using FedLearn.Transport.Grpc;
 
 namespace FedLearn.Cli.Commands;
 
@@ -22,17 +24,17 @@ internal static class TrainCommand
               fedlearn train --config job.json --cross-validate 5 --grid "model.l2=0.1,0.01,0.001;model.l1=0,0.001" --html tuning.html
             """, static command =>
     {
-        Option<string> config = CommonOptions.Config("Run file (JSON with comments).");
-        Option<bool> inProcess = CommonOptions.InProcess(), json = Options.Json();
+        Option<string> config = Options.Config("Run file (JSON with comments).");
+        Option<bool> inProcess = Options.InProcess(), json = Options.Json();
         var model = new Option<string?>("--model") { Description = "Save each party's part of the model as DIR/PARTY.model.json.", HelpName = "DIR" };
-        Option<string?> report = CommonOptions.Report(), html = CommonOptions.Html();
+        Option<string?> report = Options.Report(), html = Options.Html();
         Option<int> folds = Options.Whole("--cross-validate", "Train on k - 1 of k parts of the training rows and measure on the part left out, for each part in turn (k-fold cross-validation); 2 to 1000.", required: false);
         var grid = new Option<string?>("--grid")
         {
             Description = "With --cross-validate: settings to compare, every combination of them, at most 100. In mode none the best is trained on all training rows; a private job reports the table and what it cost, and trains none.",
             HelpName = "KEY=VALUE,...;...",
         };
-        Option<bool> fresh = CommonOptions.Fresh();
+        Option<bool> fresh = Options.Fresh();
         var metric = new Option<string?>("--metric")
         {
             Description = "With --cross-validate: the figure to compare by, as reports call it. Default auc for binomial, logLoss for multinomial, deviance for other families.",
@@ -47,12 +49,12 @@ internal static class TrainCommand
                 throw new ConfigurationException(CliErrors.OptionsDisagree, "fedlearn train", "--grid and --metric are about a cross-validation.", "Give --cross-validate 5 as well.");
             if (validates && parsed.GetValue(fresh))
                 throw new ConfigurationException(CliErrors.OptionsDisagree, "fedlearn train", "--fresh forgets a run that was cut off, and a cross-validation keeps none: it begins anew by itself.", "Leave --fresh out.");
-            var places = new ReportPlaces(parsed.GetValue(json), parsed.GetValue(report), parsed.GetValue(html));
+            var places = ReportPlaces.Of(parsed, json, report, html);
             TuningRunner? tuning = null;
             int code = await SessionVerb.RunAsync(parsed, run, parsed.GetValue(model), places, terminal => validates
                 ? (tuning = new TuningRunner(run.As<GlmRunFile>("--cross-validate"), new TuningRequest(parsed.GetValue(folds), parsed.GetValue(metric), parsed.GetValue(grid)), parsed.GetValue(inProcess), terminal, cancellationToken))
                     .RunAsync(parsed.GetValue(model))
-                : SessionVerb.SessionAsync(new SessionOrder(run, "train", parsed.GetValue(model), null) { KeepsRuns = true, Fresh = parsed.GetValue(fresh) }, parsed.GetValue(inProcess), terminal, cancellationToken)).ConfigureAwait(false);
+                : SessionVerb.SessionAsync(new SessionOrder(run, GrpcRelay.Train) { ModelDirectory = parsed.GetValue(model), KeepsRuns = true, Fresh = parsed.GetValue(fresh) }, parsed.GetValue(inProcess), terminal, cancellationToken)).ConfigureAwait(false);
             // The table is written all the same; a script that goes on with it, or with the model, must not.
             return tuning?.Failure is { } failure ? throw failure : code;
         });

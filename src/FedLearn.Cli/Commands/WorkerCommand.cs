@@ -5,6 +5,7 @@ using System.Threading.Channels;
 using FedLearn.Cli.RunFiles;
 using FedLearn.Cli.Running;
 using FedLearn.Diagnostics;
+using FedLearn.Transport.Grpc;
 
 namespace FedLearn.Cli.Commands;
 
@@ -13,7 +14,7 @@ internal static class WorkerCommand
 {
     public static Verb Create() => new("worker", "One party of train or predict.", static command =>
     {
-        Option<string> config = CommonOptions.Config("Run file.");
+        Option<string> config = Options.Config("Run file.");
         var verb = new Option<string>("--verb") { Required = true };
         var party = new Option<string>("--party") { Required = true };
         Option<string?> coordinator = new("--coordinator"), arbiter = new("--arbiter"), model = new("--model"), output = new("--out"), fold = new("--fold"), runId = new("--run"), lists = new("--lists"),
@@ -46,7 +47,7 @@ internal static class WorkerCommand
             try
             {
                 string self = parsed.GetRequiredValue(party);
-                bool aligns = parsed.GetRequiredValue(verb) == "align";
+                bool aligns = parsed.GetRequiredValue(verb) == GrpcRelay.Align;
                 RunFile run = RunFile.Load(parsed.GetRequiredValue(config), [.. (parsed.GetValue(set) ?? []).Select(s => s.Split('=', 2)).Select(s => new RunFileSetting(s[0], s[1]))], aligns);
                 if (parsed.GetValue(fold)?.Split('/') is [var index, var count])
                     run = run.As<GlmRunFile>("worker").On(new(int.Parse(count, CultureInfo.InvariantCulture), int.Parse(index, CultureInfo.InvariantCulture)));
@@ -59,10 +60,12 @@ internal static class WorkerCommand
                     KeepIn = parsed.GetValue(keep),
                 };
                 if (aligns)
-                    run = request.On(run.As<GlmRunFile>("align"));
-                var order = new SessionOrder(run, parsed.GetRequiredValue(verb), parsed.GetValue(model), parsed.GetValue(output))
+                    run = request.On(run.As<GlmRunFile>(GrpcRelay.Align));
+                var order = new SessionOrder(run, parsed.GetRequiredValue(verb))
                 {
-                    Door = parsed.GetValue(arbiter) is { } keyHolder ? HeRun.OverGrpc(new Uri(keyHolder), HeRun.ArbiterOf(run, "train")!, run.Transport) : null,
+                    ModelDirectory = parsed.GetValue(model),
+                    Output = parsed.GetValue(output),
+                    Door = parsed.GetValue(arbiter) is { } keyHolder ? HeRun.OverGrpc(new Uri(keyHolder), HeRun.ArbiterOf(run, GrpcRelay.Train)!, run.Transport) : null,
                     RunIds = parsed.GetValue(runId) is { } id ? new Dictionary<string, string> { [self] = id } : new(),
                     Align = request,
                     Aligned = parsed.GetValue(aligned),
@@ -71,7 +74,8 @@ internal static class WorkerCommand
                     Fresh = parsed.GetValue(resume) == "fresh",
                     TopK = parsed.GetValue(lists) is { } text ? TopKRequest.Parse(text) : new(),
                 };
-                PartyTask task = order.LocalTaskOf(self, new Relay());
+                WorkerEvents.Rehearse();
+                PartyTask task = order.LocalTaskOf(self, new Told<JobProgress>(WorkerEvents.Progress));
                 JsonObject document = parsed.GetValue(coordinator) is { } address
                     ? await GrpcParty.JoinAsync(task, new Uri(address), order.Run.Transport, cancellationToken).ConfigureAwait(false)
                     : await GrpcParty.HostAsync(task, new Uri("http://127.0.0.1:0"), order.Run.Transport, WorkerEvents.Listening, WorkerEvents.Log, cancellationToken)
@@ -113,13 +117,5 @@ internal static class WorkerCommand
         {
             // The party had ended.
         }
-    }
-
-    // Not Progress<T>, which would report from the thread pool, out of order and after the result.
-    private sealed class Relay : IProgress<JobProgress>
-    {
-        public Relay() => WorkerEvents.Rehearse();
-
-        public void Report(JobProgress value) => WorkerEvents.Progress(value);
     }
 }

@@ -1,30 +1,56 @@
+using System.CommandLine;
 using System.Globalization;
 using System.Text.Encodings.Web;
 using System.Text.Json;
 using System.Text.Json.Nodes;
 using FedLearn.Cli.Report;
+using FedLearn.Cli.Running;
 using Spectre.Console;
 
 namespace FedLearn.Cli.Output;
 
+/// <summary>Where a verb's document is asked for.</summary>
+/// <param name="Output">Standard output; null where --json is not given.</param>
+/// <param name="Report">File of JSON; null for none.</param>
+/// <param name="Html">File of HTML; null for none.</param>
+internal sealed record ReportPlaces(TextWriter? Output, string? Report, string? Html)
+{
+    /// <summary>What a command line asks for.</summary>
+    /// <param name="parsed">Command line.</param>
+    /// <param name="json">Its option --json.</param>
+    /// <param name="report">Its option --report.</param>
+    /// <param name="html">Its option --html; null for a verb without one.</param>
+    public static ReportPlaces Of(ParseResult parsed, Option<bool> json, Option<string?> report, Option<string?>? html = null) =>
+        new(parsed.GetValue(json) ? parsed.InvocationConfiguration.Output : null, parsed.GetValue(report), html is null ? null : parsed.GetValue(html));
+}
+
 /// <summary>Where a verb's document goes: files, standard output, and a table for people.</summary>
 internal static class ReportWriter
 {
-    private static readonly JsonSerializerOptions Format = new() { WriteIndented = true, Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping };
+    /// <summary>JSON for people and programs: indented, with letters of every language as they are.</summary>
+    internal static readonly JsonSerializerOptions Readable = new() { WriteIndented = true, Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping };
 
     /// <summary>The document as text, the same for --json and --report.</summary>
-    public static string Text(JsonObject document) => document.ToJsonString(Format) + "\n";
+    public static string Text(JsonObject document) => document.ToJsonString(Readable) + "\n";
 
-    /// <summary>Writes a training report wherever it was asked for.</summary>
-    public static void Write(JsonObject document, Terminal terminal, TextWriter? output, string? report, string? html)
+    /// <summary>Writes a document wherever it was asked for.</summary>
+    /// <param name="document">The document.</param>
+    /// <param name="places">Where it goes.</param>
+    /// <param name="page">Makes the page of HTML; null for a document that has none.</param>
+    public static void Document(JsonObject document, ReportPlaces places, Func<string>? page = null)
     {
-        // Read back: a number then has one type, whoever made the report.
-        document = JsonNode.Parse(document.ToJsonString())!.AsObject();
-        if (report is not null)
-            OutputFile.Write(report, Text(document));
-        if (html is not null)
-            OutputFile.Write(html, HtmlReport.Of([document]));
-        output?.Write(Text(document));
+        if (places.Report is not null)
+            OutputFile.Write(places.Report, Text(document));
+        if (places.Html is not null && page is not null)
+            OutputFile.Write(places.Html, page());
+        places.Output?.Write(Text(document));
+    }
+
+    /// <summary>Writes a training report wherever it was asked for, and shows it.</summary>
+    public static void Write(JsonObject document, Terminal terminal, ReportPlaces places)
+    {
+        document = ReportParts.ReadBack(document);
+        Document(document, places, () => HtmlReport.Of([document]));
         Show(document, terminal);
     }
 

@@ -1,8 +1,14 @@
+using System.CommandLine;
+using System.Diagnostics;
+using System.Globalization;
 using System.Security.Cryptography;
 using System.Text.Json;
 using System.Text.Json.Nodes;
 using FedLearn.Cli.Commands;
+using FedLearn.Cli.Output;
 using FedLearn.Diagnostics;
+using FedLearn.Dssm;
+using Spectre.Console;
 
 namespace FedLearn.Cli.Recommend;
 
@@ -52,7 +58,7 @@ internal static class Preparation
                 write(unfinished);
                 about["files"] = new JsonObject(Directory.GetFiles(unfinished, "*", SearchOption.AllDirectories).Order(StringComparer.Ordinal)
                     .Select(path => KeyValuePair.Create(Path.GetRelativePath(unfinished, path).Replace('\\', '/'), (JsonNode?)Digest(path))));
-                File.WriteAllText(Path.Combine(unfinished, ListName), about.ToJsonString(PrivacyCommand.Readable) + "\n");
+                File.WriteAllText(Path.Combine(unfinished, ListName), about.ToJsonString(ReportWriter.Readable) + "\n");
                 if (Directory.Exists(full))
                 {
                     Directory.Move(full, old);
@@ -81,6 +87,92 @@ internal static class Preparation
         });
     }
 
+    /// <summary>The option <c>--out</c>.</summary>
+    public static Option<string> Out() => new("--out") { Description = "Directory to write, empty or with an unchanged earlier preparation.", Required = true, HelpName = "DIR" };
+
+    /// <summary>The option <c>--split</c>.</summary>
+    public static WordOption<RatingSplit> Split() => Options.Word("--split", "Split of job.json: the last events of each user, or by time.",
+        [("last", RatingSplit.Last), ("time", RatingSplit.Time)], RatingSplit.Last);
+
+    /// <summary>Makes the directory of a set of ratings, and says what is in it.</summary>
+    /// <param name="parsed">Command line.</param>
+    /// <param name="directory">Its option --out.</param>
+    /// <param name="split">Its option --split.</param>
+    /// <param name="json">Its option --json.</param>
+    /// <param name="read">Reads the ratings.</param>
+    /// <param name="cancellationToken">Stops.</param>
+    public static void MakeOf(ParseResult parsed, Option<string> directory, WordOption<RatingSplit> split, Option<bool> json, Func<Terminal, RatingSet> read, CancellationToken cancellationToken)
+    {
+        var watch = Stopwatch.StartNew();
+        Terminal terminal = Terminal.Of(parsed);
+        string place = parsed.GetRequiredValue(directory);
+        RatingSplit warm = split.Of(parsed);
+        Check(place);
+        RatingSet set = read(terminal);
+        terminal.Log(Invariant($"{set.Name}: {set.Users.Count} users, {set.Items.Count} items, {set.Ratings.Count} ratings"));
+        var files = new JsonObject();
+        string splitName = NameOf(warm);
+        Make(place, new JsonObject { ["data"] = set.Name, ["split"] = splitName }, unfinished => RatingFiles.Write(set, unfinished, warm, (name, rows) =>
+        {
+            if (rows > 0)
+                terminal.Log(Invariant($"written: {name}, {rows} rows"));
+            files[name] = rows;
+        }, cancellationToken));
+
+        var tables = new RatingTables(set);
+        var document = new JsonObject
+        {
+            ["data"] = set.Name,
+            ["directory"] = Path.GetFullPath(place),
+            ["split"] = splitName,
+            ["users"] = set.Users.Count,
+            ["items"] = set.Items.Count,
+            ["ratings"] = set.Ratings.Count,
+            ["positives"] = set.Ratings.Count(rating => rating.IsPositive),
+            ["events"] = Events(warm, tables.Interactions),
+            ["widths"] = new JsonObject
+            {
+                ["items"] = tables.ItemSchema.Inputs.Width,
+                ["streaming"] = tables.HistorySchema.Inputs.Width,
+                ["profile"] = tables.ProfileSchema.Inputs.Width,
+                ["taste"] = tables.TasteSchema.Inputs.Width,
+                ["behaviour"] = tables.BehaviourSchema.Inputs.Width,
+            },
+            ["files"] = files,
+        };
+        Print(terminal, document["events"]!.AsObject());
+        terminal.Log($"inputs of towers: {string.Join(", ", document["widths"]!.AsObject().Select(pair => $"{pair.Key} {pair.Value}"))}");
+        terminal.Log(Invariant($"done in {watch.Elapsed.TotalSeconds:0.0} s; next: fedlearn recommend train --config {Path.Combine(place, "job.json")}"));
+        if (parsed.GetValue(json))
+            parsed.InvocationConfiguration.Output.WriteLine(document.ToJsonString(ReportWriter.Readable));
+    }
+
+    /// <summary>The split as lists of files have it.</summary>
+    public static string NameOf(RatingSplit warm) => warm == RatingSplit.Time ? "time" : "last";
+
+    /// <summary>How many events of each role every job has.</summary>
+    public static JsonObject Events(RatingSplit warm, Func<RatingSplit, InteractionTable> split)
+    {
+        var events = new JsonObject();
+        foreach ((string name, RatingSplit of) in (ReadOnlySpan<(string, RatingSplit)>)[("job.json", warm), ("job.cold-users.json", RatingSplit.ColdUsers), ("job.cold-items.json", RatingSplit.ColdItems)])
+        {
+            ILookup<EventRole, Interaction> roles = split(of).Events.ToLookup(e => e.Role);
+            events[name] = new JsonObject(Enum.GetValues<EventRole>().Select(role => KeyValuePair.Create(DssmFiles.Word(role), (JsonNode?)roles[role].Count())));
+        }
+
+        return events;
+    }
+
+    /// <summary>Shows them.</summary>
+    public static void Print(Terminal terminal, JsonObject events)
+    {
+        string[] roles = [.. Enum.GetValues<EventRole>().Select(DssmFiles.Word)];
+        var table = new Table().Border(TableBorder.Ascii2).AddColumn("events").AddColumns(roles);
+        foreach ((string job, JsonNode? counts) in events)
+            table.AddRow([job, .. roles.Select(role => counts![role]!.GetValue<int>().ToString(CultureInfo.InvariantCulture))]);
+        terminal.Styled.Write(table);
+    }
+
     private static Dictionary<string, string> Listed(string directory)
     {
         try
@@ -103,4 +195,6 @@ internal static class Preparation
 
     private static ConfigurationException Taken(string directory, string cause) =>
         new(PrepareErrors.OutputTaken, directory, cause, "Name another directory, or move what is to be kept out of it; an earlier preparation is replaced when nothing in it was changed or added.");
+
+    private static string Invariant(FormattableString text) => text.ToString(CultureInfo.InvariantCulture);
 }

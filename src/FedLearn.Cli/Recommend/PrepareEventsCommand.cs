@@ -18,7 +18,7 @@ internal static class PrepareEventsCommand
     {
         InteractionColumns usual = new();
         var events = new Option<string>("--events") { Description = "CSV file with one event a row: who, what, when, and perhaps how much it was liked.", Required = true, HelpName = "FILE" };
-        Option<string> directory = PrepareMovieLensCommand.Out();
+        Option<string> directory = Preparation.Out();
         var items = new Option<string?>("--items") { Description = "CSV file with the items' content, for cold items. Absent: items are known by their events alone.", HelpName = "FILE" };
         var schema = new Option<string?>("--items-schema") { Description = "Its schema (docs/guide/recommendation-files.md).", HelpName = "FILE" };
         var user = new Option<string>("--user") { Description = "Column of users.", DefaultValueFactory = _ => usual.User, HelpName = "COLUMN" };
@@ -27,7 +27,7 @@ internal static class PrepareEventsCommand
         var rating = new Option<string?>("--rating") { Description = "Column of ratings. Absent: every event is a positive.", HelpName = "COLUMN" };
         Option<double?> least = Options.Number("--least", "Least rating of a positive; events below it are seen. Default 4.", required: false);
         WordOption<char> mark = Options.Word("--decimal", "What stands before decimals, in ratings and in the table of items: a comma needs something else between cells.", [(".", '.'), (",", ',')], usual.DecimalMark);
-        WordOption<RatingSplit> split = PrepareMovieLensCommand.Split();
+        WordOption<RatingSplit> split = Preparation.Split();
         Option<bool> json = Options.Json();
         var command = new Command("prepare-events",
             """
@@ -68,7 +68,7 @@ internal static class PrepareEventsCommand
             terminal.Log(Invariant($"{path}: {log.Users.Count} users, {log.Items.Count} items, {log.Count} events, {log.Positives} of them positive"));
             if (log.Repeats > 0)
                 terminal.Log(Invariant($"{log.Repeats} events left out: of a user and an item the first positive one counts, else the first"));
-            string name = Path.GetFileNameWithoutExtension(path), splitName = PrepareMovieLensCommand.NameOf(warm);
+            string name = Path.GetFileNameWithoutExtension(path), splitName = Preparation.NameOf(warm);
             var files = new JsonObject();
             Preparation.Make(place, new JsonObject { ["data"] = name, ["split"] = splitName }, unfinished =>
                 InteractionFiles.Write(log, name, unfinished, table is null ? null : (table, tableSchema!), warm, columns.DecimalMark, (file, rows) =>
@@ -77,8 +77,8 @@ internal static class PrepareEventsCommand
                         terminal.Log(Invariant($"written: {file}, {rows} rows"));
                     files[file] = rows;
                 }, cancellationToken));
-            JsonObject roles = PrepareMovieLensCommand.Events(warm, log.Interactions);
-            PrepareMovieLensCommand.Print(terminal, roles);
+            JsonObject roles = Preparation.Events(warm, log.Interactions);
+            Preparation.Print(terminal, roles);
             if (roles["job.json"]!["train"]!.GetValue<int>() == 0)
                 terminal.Log("warning: nothing to train on: no event is a positive of the training's time. See --rating, --least and --split.");
             terminal.Log(Invariant($"done in {watch.Elapsed.TotalSeconds:0.0} s; next: fedlearn recommend train --config {Path.Combine(place, "job.json")}"));
@@ -97,7 +97,7 @@ internal static class PrepareEventsCommand
                     ["repeats"] = log.Repeats,
                     ["events"] = roles,
                     ["files"] = files,
-                }.ToJsonString(PrivacyCommand.Readable));
+                }.ToJsonString(ReportWriter.Readable));
             }
 
             return Task.CompletedTask;

@@ -1,7 +1,9 @@
 using System.CommandLine;
 using FedLearn.Cli.Commands;
+using FedLearn.Cli.Output;
 using FedLearn.Cli.RunFiles;
 using FedLearn.Cli.Running;
+using FedLearn.Transport.Grpc;
 
 namespace FedLearn.Cli.Recommend;
 
@@ -17,15 +19,15 @@ internal static class RecommendCommand
           fedlearn recommend evaluate --config movielens/job.json --model models
           fedlearn recommend topk --config movielens/job.json --model models --k 10 --out lists.csv
         """, static command =>
-        command.Has(PrepareEventsCommand.Create(), PrepareMovieLensCommand.Create(), PrepareMovieLensCommand.CreateSynthetic(), Train(), Evaluate(), TopK()));
+        command.Has(PrepareEventsCommand.Create(), PrepareMovieLensCommand.Create(), PrepareSyntheticCommand.Create(), Train(), Evaluate(), TopK()));
 
     private static Command Train()
     {
-        Option<string> config = CommonOptions.Config("Run file (JSON with comments), model.type dssm.");
-        Option<bool> inProcess = CommonOptions.InProcess(), json = Options.Json();
+        Option<string> config = Options.Config("Run file (JSON with comments), model.type dssm.");
+        Option<bool> inProcess = Options.InProcess(), json = Options.Json();
         var model = new Option<string?>("--model") { Description = "Save each party's part of the model in DIR.", HelpName = "DIR" };
-        Option<string?> report = CommonOptions.Report(), html = CommonOptions.Html();
-        Option<bool> fresh = CommonOptions.Fresh();
+        Option<string?> report = Options.Report(), html = Options.Html();
+        Option<bool> fresh = Options.Fresh();
         var command = new Command("train", """
             Train one recommendation model, all parties of the job on this machine; fedlearn train does the same. The report holds the
             figures of the test events (99 sampled negatives, and full ranking) beside popularity, ItemKNN and iALS.
@@ -38,8 +40,8 @@ internal static class RecommendCommand
         command.SetAction((parsed, cancellationToken) =>
         {
             DssmRunFile run = RunFile.Load(parsed.GetRequiredValue(config)).As<DssmRunFile>("recommend train");
-            var order = new SessionOrder(run, "train", parsed.GetValue(model), null) { KeepsRuns = true, Fresh = parsed.GetValue(fresh) };
-            return SessionVerb.RunAsync(parsed, run, parsed.GetValue(model), new(parsed.GetValue(json), parsed.GetValue(report), parsed.GetValue(html)),
+            var order = new SessionOrder(run, GrpcRelay.Train) { ModelDirectory = parsed.GetValue(model), KeepsRuns = true, Fresh = parsed.GetValue(fresh) };
+            return SessionVerb.RunAsync(parsed, run, parsed.GetValue(model), ReportPlaces.Of(parsed, json, report, html),
                 terminal => SessionVerb.SessionAsync(order, parsed.GetValue(inProcess), terminal, cancellationToken));
         });
         return command;
@@ -47,10 +49,10 @@ internal static class RecommendCommand
 
     private static Command Evaluate()
     {
-        Option<string> config = CommonOptions.Config("Run file of the training, its data paths naming the events to evaluate on.");
-        Option<bool> inProcess = CommonOptions.InProcess(), json = Options.Json();
+        Option<string> config = Options.Config("Run file of the training, its data paths naming the events to evaluate on.");
+        Option<bool> inProcess = Options.InProcess(), json = Options.Json();
         var model = new Option<string>("--model") { Description = "Directory with every party's part of the model.", Required = true, HelpName = "DIR" };
-        Option<string?> report = CommonOptions.Report(), html = CommonOptions.Html();
+        Option<string?> report = Options.Report(), html = Options.Html();
         var command = new Command("evaluate", """
             Evaluate a trained recommendation model without training: warm users, cold users and cold items, beside the baselines. The
             passive parties send their vectors of the evaluation events; the report lists them by name, and no privacy claim covers them.
@@ -62,8 +64,8 @@ internal static class RecommendCommand
         command.SetAction((parsed, cancellationToken) =>
         {
             DssmRunFile run = RunFile.Load(parsed.GetRequiredValue(config)).As<DssmRunFile>("recommend evaluate");
-            var order = new SessionOrder(run, "evaluate", parsed.GetRequiredValue(model), null);
-            return SessionVerb.RunAsync(parsed, run, null, new(parsed.GetValue(json), parsed.GetValue(report), parsed.GetValue(html)),
+            var order = new SessionOrder(run, GrpcRelay.Evaluate) { ModelDirectory = parsed.GetRequiredValue(model) };
+            return SessionVerb.RunAsync(parsed, run, null, ReportPlaces.Of(parsed, json, report, html),
                 terminal => SessionVerb.SessionAsync(order, parsed.GetValue(inProcess), terminal, cancellationToken));
         });
         return command;
@@ -71,12 +73,12 @@ internal static class RecommendCommand
 
     private static Command TopK()
     {
-        Option<string> config = CommonOptions.Config("Run file of the training.");
-        Option<bool> inProcess = CommonOptions.InProcess(), json = Options.Json();
+        Option<string> config = Options.Config("Run file of the training.");
+        Option<bool> inProcess = Options.InProcess(), json = Options.Json();
         var model = new Option<string>("--model") { Description = "Directory with every party's part of the model.", Required = true, HelpName = "DIR" };
         var output = new Option<string>("--out") { Description = "CSV to write: user,rank,item,score,source, best first.", Required = true, HelpName = "FILE" };
         var lists = new TopKOptions();
-        Option<string?> report = CommonOptions.Report();
+        Option<string?> report = Options.Report();
         var command = new Command("topk", """
             Write the best items of every user, as of the user's latest moment, by exact ranking of all items. Items that the user has
             met are left out. The passive parties send their vectors of these users, which no privacy claim covers; a private job whose
@@ -92,8 +94,13 @@ internal static class RecommendCommand
         command.SetAction((parsed, cancellationToken) =>
         {
             DssmRunFile run = RunFile.Load(parsed.GetRequiredValue(config)).As<DssmRunFile>("recommend topk");
-            var order = new SessionOrder(run, "predict", parsed.GetRequiredValue(model), Path.GetFullPath(parsed.GetRequiredValue(output))) { TopK = lists.Read(parsed, newUsers: null) };
-            return PredictCommand.RunAsync(parsed, order, parsed.GetValue(inProcess), parsed.GetValue(json), parsed.GetValue(report), cancellationToken);
+            var order = new SessionOrder(run, GrpcRelay.Predict)
+            {
+                ModelDirectory = parsed.GetRequiredValue(model),
+                Output = Path.GetFullPath(parsed.GetRequiredValue(output)),
+                TopK = lists.Read(parsed, newUsers: null),
+            };
+            return PredictCommand.RunAsync(parsed, order, parsed.GetValue(inProcess), ReportPlaces.Of(parsed, json, report), cancellationToken);
         });
         return command;
     }

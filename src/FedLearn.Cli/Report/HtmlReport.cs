@@ -2,6 +2,7 @@ using System.Globalization;
 using System.Text;
 using System.Text.Json;
 using System.Text.Json.Nodes;
+using FedLearn.Cli.Running;
 
 namespace FedLearn.Cli.Report;
 
@@ -14,7 +15,7 @@ internal static class HtmlReport
     /// <param name="title">Title; null for the name of the first job.</param>
     public static string Of(IReadOnlyList<JsonObject> documents, string? summary = null, string? title = null)
     {
-        JsonObject[] reports = Read(documents);
+        JsonObject[] reports = [.. documents.Select(ReportParts.ReadBack)];
         title ??= (string)reports[0]["job"]!["name"]!;
         var body = new StringBuilder();
         if (reports.Length > 1 || summary is not null)
@@ -44,9 +45,6 @@ internal static class HtmlReport
         page.Append(CultureInfo.InvariantCulture, $"{body}</main>\n<script type=\"application/json\" id=\"reports\">{JsonSerializer.Serialize(documents)}</script>\n");
         return page.Append(CultureInfo.InvariantCulture, $"<script>{Assets.Library}</script>\n<script>{Assets.Script}</script>\n</body></html>\n").ToString();
     }
-
-    // Read back: a number then has one type, whoever made the report.
-    private static JsonObject[] Read(IReadOnlyList<JsonObject> documents) => [.. JsonNode.Parse(JsonSerializer.Serialize(documents))!.AsArray().Select(d => d!.AsObject())];
 
     /// <summary>A table of texts.</summary>
     /// <param name="header">Column heads.</param>

@@ -13,8 +13,6 @@ internal sealed class DssmRunFileReader(string path, OwnSide? self = null) : Run
 {
     private static readonly (string, DssmFusion)[] Fusions = [("late", DssmFusion.Late), ("sum", DssmFusion.Sum), ("concat", DssmFusion.Concat)];
     private static readonly (string, TowerActivation)[] Activations = [("tanh", TowerActivation.Tanh), ("relu", TowerActivation.Relu)];
-    private static readonly (string, DssmLossKind)[] Losses =
-        [("sampled", DssmLossKind.Sampled), ("in-batch", DssmLossKind.InBatch), ("in-batch-logq", DssmLossKind.InBatchLogQ), ("full", DssmLossKind.Full)];
     private static readonly (string, NegativeSource)[] Sources = [("uniform", NegativeSource.Uniform), ("mixed", NegativeSource.Mixed), ("cached", NegativeSource.Cached),
         ("hard", NegativeSource.Hard), ("popularity", NegativeSource.Popularity)];
     private static readonly (string, TowerPrecision)[] Precisions = [("float32", TowerPrecision.Float32), ("float64", TowerPrecision.Float64)];
@@ -88,7 +86,7 @@ internal sealed class DssmRunFileReader(string path, OwnSide? self = null) : Run
     private DssmModelOptions Model(Section model, IReadOnlyList<string> parties)
     {
         var defaults = new DssmModelOptions();
-        DssmLossKind loss = model.Word("loss", Losses, defaults.Loss);
+        DssmLossKind loss = model.Word("loss", Words.Losses, defaults.Loss);
         if (loss != DssmLossKind.Sampled)
             Ignore(model, "negatives", "negativeSource");
         int? negatives = model.Count("negatives", 1, 1_000_000);
@@ -135,7 +133,10 @@ internal sealed class DssmRunFileReader(string path, OwnSide? self = null) : Run
 
     private DssmTrainingOptions Training(Section training)
     {
-        DssmDeviceReader.Read(training, training.Word("mode", TrainingModes, absent: false), (section, key) => Ignore(section, key));
+        if (training.Word("mode", TrainingModes, absent: false))
+            training.Fault(RunFileErrors.NotYet, "mode", "'device' comes with a later release of the run file.", "Use split, or the library's device rounds.");
+        else if (training.Has("device"))
+            Ignore(training, "device");
         var defaults = new DssmTrainingOptions();
         var optimizer = new TowerOptimizer();
         bool? stop = training.Flag("validationStop");
@@ -160,7 +161,7 @@ internal sealed class DssmRunFileReader(string path, OwnSide? self = null) : Run
 
     private DssmPrivacyOptions Privacy(Section privacy)
     {
-        string? ofGlm = GlmRunFileReader.Modes.Where(m => m.Mode != PrivacyMode.None).Select(m => m.Word).FirstOrDefault(word => privacy.Is("mode", word));
+        string? ofGlm = Words.Modes.Where(m => m.Meaning != PrivacyMode.None).Select(m => m.Word).FirstOrDefault(word => privacy.Is("mode", word));
         if (ofGlm is not null)
             privacy.Fault(RunFileErrors.ModeOfOtherModel, "mode", $"'{ofGlm}' protects generalised linear models.",
                 "Use none, or dp with privacy.noise (embeddings | gradients | both) and privacy.claim (own-messages | full | one-shot).");
@@ -208,7 +209,7 @@ internal sealed class DssmRunFileReader(string path, OwnSide? self = null) : Run
         party.Require("name", "Give the party a name.");
         party.Require("role", "Write active or passive.");
         string name = PartyName(party);
-        PartyRole role = party.Word("role", Roles, PartyRole.Passive);
+        PartyRole role = party.Word("role", Words.Roles, PartyRole.Passive);
         bool isSelf = Self?.Party == name, isHere = Self is null || isSelf;
         DssmData? instead = isSelf ? Self?.Recommendation : null;
         if (isHere && instead is null)

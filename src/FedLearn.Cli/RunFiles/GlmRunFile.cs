@@ -70,7 +70,7 @@ internal sealed record GlmRunFile : RunFile
 
     /// <inheritdoc />
     public override IReadOnlyList<string> Purposes =>
-        [GrpcRelay.Train, GrpcRelay.Predict, GrpcRelay.Serve, GrpcRelay.Align, .. HeRun.ArbiterOf(this, "train") is null ? Array.Empty<string>() : [GrpcRelay.Arbiter]];
+        [GrpcRelay.Train, GrpcRelay.Predict, GrpcRelay.Serve, GrpcRelay.Align, .. HeRun.ArbiterOf(this, GrpcRelay.Train) is null ? Array.Empty<string>() : [GrpcRelay.Arbiter]];
 
     /// <inheritdoc />
     public override SessionTerms Terms(string purpose) => purpose == GrpcRelay.Arbiter ? GlmJobTerms.OfArbiter(Job) : GlmJobTerms.Of(Job, purpose);

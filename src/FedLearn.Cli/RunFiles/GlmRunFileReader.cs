@@ -22,16 +22,7 @@ internal sealed class GlmRunFileReader(string path, OwnSide? self = null, IReadO
     {
         GlmFamilies.Gaussian, GlmFamilies.Binomial, GlmFamilies.Poisson, GlmFamilies.Gamma, GlmFamilies.Tweedie(), GlmFamilies.Multinomial(),
     }.Select(family => (family.Name, family))];
-    /// <summary>Words of <c>privacy.mode</c>.</summary>
-    internal static readonly (string Word, PrivacyMode Mode)[] Modes =
-        [("none", PrivacyMode.None), ("hdp-vfl", PrivacyMode.HdpVfl), ("one-round", PrivacyMode.OneRound), ("label-dp", PrivacyMode.LabelDp),
-            ("he", PrivacyMode.He), ("he+dp", PrivacyMode.HeDp)];
-    private static readonly (string, HeScheme)[] Schemes =
-        [("ckks", HeScheme.Ckks), ("paillier", HeScheme.Paillier), ("paillier-fate", HeScheme.PaillierFate), ("paillier-textbook", HeScheme.PaillierTextbook)];
     private static readonly (string, SealEngine)[] Engines = [("auto", SealEngine.Auto), ("node", SealEngine.Node), ("native", SealEngine.Native)];
-    private static readonly (string, Calibration)[] Calibrations = [("tight", Calibration.Tight), ("paper", Calibration.Paper), ("weight-noise", Calibration.WeightNoise)];
-    private static readonly (string, Adjacency)[] Adjacencies = [("replace-one", Adjacency.ReplaceOne), ("zero-out", Adjacency.ZeroOut)];
-    private static readonly (string, PrivacyUnit)[] Units = [("record", PrivacyUnit.Record), ("label", PrivacyUnit.Label)];
     private static readonly (string, GlmOptimizer)[] Optimizers =
         [("sgd", GlmOptimizer.Sgd), ("lbfgs", GlmOptimizer.Lbfgs), ("accelerated", GlmOptimizer.Accelerated), ("irls", GlmOptimizer.Irls)];
     private static readonly (string, EarlyStoppingMetric)[] StoppingMetrics =
@@ -60,7 +51,7 @@ internal sealed class GlmRunFileReader(string path, OwnSide? self = null, IReadO
         model.Word("type", Types, Types[0].Meaning);
 
         Section privacy = file.Object("privacy");
-        PrivacyMode mode = privacy.Word("mode", Modes, PrivacyMode.None);
+        PrivacyMode mode = privacy.Word("mode", Words.Modes, PrivacyMode.None);
         bool isPrivate = _isPrivate = GlmPlan.IsPrivate(mode);
 
         (GlmIntercept intercept, PreprocessingOptions preprocessing) = InterceptAndPreprocessing(model, file.Object("preprocessing"), isPrivate, mode != PrivacyMode.LabelDp);
@@ -187,7 +178,7 @@ internal sealed class GlmRunFileReader(string path, OwnSide? self = null, IReadO
 
     private GlmTrainingOptions Training(Section training, PrivacyMode mode)
     {
-        bool isPrivate = mode != PrivacyMode.None; // encryption, too, trains by gradient steps alone
+        bool chargesOrEncrypts = mode != PrivacyMode.None; // encryption, too, trains by gradient steps alone
         int? batches = training.Count("batchesPerEpoch", 1, int.MaxValue), batchSize = training.Count("batchSize", 1, int.MaxValue);
         if (training.Has("batchesPerEpoch") && training.Has("batchSize"))
             training.Fault(RunFileErrors.Contradiction, "batchSize", "is given beside training.batchesPerEpoch.", "Keep one of the two.");
@@ -207,7 +198,7 @@ internal sealed class GlmRunFileReader(string path, OwnSide? self = null, IReadO
             training.Fault(mode == PrivacyMode.He ? RunFileErrors.Contradiction : RunFileErrors.OptimizerRefused, "optimizer",
                 mode == PrivacyMode.He ? "the encrypted protocol takes gradient steps alone." : "the privacy proof covers projected gradient descent alone (A8).", "Use sgd, or privacy.mode none.");
         GlmOptimizer? chosen = refused ? GlmOptimizer.Sgd : training.Has("optimizer") ? training.Word("optimizer", Optimizers, GlmOptimizer.Sgd, LaterOptimizers) : null;
-        GlmOptimizer optimizer = chosen ?? (isPrivate || !oneBatch ? GlmOptimizer.Sgd : _hasL1 ? GlmOptimizer.Accelerated : GlmOptimizer.Lbfgs);
+        GlmOptimizer optimizer = chosen ?? (chargesOrEncrypts || !oneBatch ? GlmOptimizer.Sgd : _hasL1 ? GlmOptimizer.Accelerated : GlmOptimizer.Lbfgs);
         var options = new GlmTrainingOptions
         {
             Epochs = training.Count("epochs", 1, 1_000_000),
@@ -220,10 +211,10 @@ internal sealed class GlmRunFileReader(string path, OwnSide? self = null, IReadO
             LatticeBits = training.Count("latticeBits", GaussianMechanism.FewestLatticeBits, GaussianMechanism.MostLatticeBits) ?? GaussianMechanism.UsualLatticeBits,
             CheckpointRounds = training.Count("checkpointRounds", 0, GlmTrainingOptions.MostCheckpointRounds) ?? new GlmTrainingOptions().CheckpointRounds,
             ClassWeights = ClassWeights(training),
-            EarlyStopping = isPrivate || !training.Has("earlyStopping") ? null : EarlyStopping(training.Object("earlyStopping")),
-            WarmStart = !isPrivate && training.Has("warmStart"),
+            EarlyStopping = chargesOrEncrypts || !training.Has("earlyStopping") ? null : EarlyStopping(training.Object("earlyStopping")),
+            WarmStart = !chargesOrEncrypts && training.Has("warmStart"),
         };
-        _warmStart = isPrivate ? null : training.FilePath("warmStart");
+        _warmStart = chargesOrEncrypts ? null : training.FilePath("warmStart");
         if (mode == PrivacyMode.HdpVfl)
             options = options with { SampleWeightBound = training.Positive("sampleWeightBound"), OffsetBound = training.Positive("offsetBound") };
         else
@@ -337,10 +328,10 @@ internal sealed class GlmRunFileReader(string path, OwnSide? self = null, IReadO
             privacy.Require("delta", "Write a number above 0 and below 0.1: one budget for a person's rows at all parties.");
         }
 
-        Calibration calibration = privacy.Word("calibration", Calibrations, Calibration.Tight);
+        Calibration calibration = privacy.Word("calibration", Words.Calibrations, Calibration.Tight);
         EvaluationDisclosure evaluation = privacy.Word("evaluation", Evaluations, EvaluationDisclosure.Disclosed);
-        Adjacency adjacency = privacy.Word("adjacency", Adjacencies, Adjacency.ReplaceOne);
-        PrivacyUnit unit = privacy.Word("unit", Units, PrivacyUnit.Record);
+        Adjacency adjacency = privacy.Word("adjacency", Words.Adjacencies, Adjacency.ReplaceOne);
+        PrivacyUnit unit = privacy.Word("unit", Words.Units, PrivacyUnit.Record);
         if (mode == PrivacyMode.LabelDp)
             (adjacency, unit) = (Adjacency.ReplaceOne, PrivacyUnit.Label);
         double share = Share(privacy, "share"), evaluationShare = Share(privacy, "evaluationShare", 0.2);
@@ -378,7 +369,7 @@ internal sealed class GlmRunFileReader(string path, OwnSide? self = null, IReadO
         _engine = new HeEngineSettings { Engine = section.Word("engine", Engines, SealEngine.Auto), Workers = section.Count("workers", 1, 64) ?? (Self is null ? null : Math.Min(64, Environment.ProcessorCount)) };
         var options = new GlmHeOptions
         {
-            Scheme = section.Word("scheme", Schemes, defaults.Scheme),
+            Scheme = section.Word("scheme", Words.Schemes, defaults.Scheme),
             KeyBits = bits ?? defaults.KeyBits,
             Arbiter = section.Has("arbiter") ? PartyName(section, "arbiter") : defaults.Arbiter,
             RowsPerColumn = section.Count("rowsPerColumn", 0, int.MaxValue) ?? defaults.RowsPerColumn,
@@ -453,7 +444,7 @@ internal sealed class GlmRunFileReader(string path, OwnSide? self = null, IReadO
         party.Require("name", "Give the party a name.");
         party.Require("role", "Write active or passive.");
         string name = PartyName(party);
-        PartyRole role = party.Word("role", Roles, PartyRole.Passive);
+        PartyRole role = party.Word("role", Words.Roles, PartyRole.Passive);
         bool isSelf = Self?.Party == name, isHere = Self is null || isSelf;
 
         if (isHere && (isSelf ? Self?.Data : null) is null)

@@ -136,7 +136,7 @@ internal sealed record PartyFile
         RunFileReader reader = RunFileReader.For(job, own);
         reader.AlignsOnly = alignsOnly;
         RunFile run = reader.Read();
-        string? arbiter = HeRun.ArbiterOf(run, "train");
+        string? arbiter = HeRun.ArbiterOf(run, GrpcRelay.Train);
         RunFileParty self = name == arbiter ? ArbiterSelf(file, name) : run.Parties.First(party => party.Name == name), active = run.Parties.First(party => party.Role == PartyRole.Active);
         string? arbiterToFind = name == arbiter ? null : arbiter;
         var ignored = new List<string>(run.Ignored);
@@ -213,7 +213,7 @@ internal sealed record PartyFile
         TlsSettings? tls = TlsSettings.Of(file, TimeProvider.System);
         RelayRoute? relay = RelayRoute.Of(file, tls, party.AllowPlaintext);
         PeerLink[] links = [.. party.Links.Select(link => link with { Pins = PinsOf(link.Peer, link.Address, tls) })];
-        CheckPeers(file, Run, HeRun.ArbiterOf(Run, "train"), links, tls);
+        CheckPeers(file, Run, HeRun.ArbiterOf(Run, GrpcRelay.Train), links, tls);
         faults.ThrowIfAny();
         return this with
         {
@@ -297,7 +297,7 @@ internal sealed record PartyFile
         if (serve.Count("timeoutMilliseconds", 1, 600_000) is { } milliseconds)
             settings = settings with { Timeout = TimeSpan.FromMilliseconds(milliseconds) };
         if (serve.Has("fallback") && !serve.Is("fallback", "refuse"))
-            settings = settings with { Fallbacks = serve.Numbers("fallback") };
+            settings = settings with { Fallbacks = serve.FiniteMap("fallback") };
         return settings;
     }
 
@@ -338,7 +338,7 @@ internal sealed record PartyFile
     // An object names its peers. An array holds one address: that of the active party, the only peer a passive one has.
     private static List<(string Name, Uri Address)> Peers(Section file)
     {
-        IReadOnlyList<(string Name, string Value)> texts = file.IsArray("peers") ? [.. file.TextList("peers").Select(text => ("", text))] : file.Texts("peers");
+        IReadOnlyList<(string Name, string Value)> texts = file.IsArray("peers") ? [.. file.TextList("peers").Select(text => ("", text))] : file.TextMap("peers");
         if (file.IsArray("peers") && texts.Count > 1)
             file.Fault(RunFileErrors.Address, "peers", "the array has several addresses.", "Keep that of the active party, or write { \"name\": \"address\" }.");
         var peers = new List<(string, Uri)>();

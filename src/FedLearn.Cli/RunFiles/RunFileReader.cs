@@ -39,9 +39,6 @@ internal abstract class RunFileReader(string path, OwnSide? self, IReadOnlyList<
     protected static readonly (string, EvaluationDisclosure)[] Evaluations =
         [("disclosed", EvaluationDisclosure.Disclosed), ("none", EvaluationDisclosure.None), ("charged", EvaluationDisclosure.Charged)];
 
-    /// <summary>Roles.</summary>
-    protected static readonly (string, PartyRole)[] Roles = [("active", PartyRole.Active), ("passive", PartyRole.Passive)];
-
     private static readonly (string, TransportKind)[] Transports = [("grpc", TransportKind.Grpc), ("in-memory", TransportKind.InMemory)];
 
     /// <summary>What is wrong with the file.</summary>

@@ -121,7 +121,7 @@ internal sealed class Section
 
     /// <summary>Names and texts of an object whose keys are free.</summary>
     /// <param name="key">Key.</param>
-    public IReadOnlyList<(string Name, string Value)> Texts(string key)
+    public IReadOnlyList<(string Name, string Value)> TextMap(string key)
     {
         var texts = new List<(string, string)>();
         if (Get(key, JsonValueKind.Object, "an object of texts") is { } json)
@@ -139,7 +139,7 @@ internal sealed class Section
 
     /// <summary>Names and finite numbers of an object whose keys are free.</summary>
     /// <param name="key">Key.</param>
-    public IReadOnlyDictionary<string, double> Numbers(string key)
+    public IReadOnlyDictionary<string, double> FiniteMap(string key)
     {
         var numbers = new Dictionary<string, double>();
         if (Get(key, JsonValueKind.Object, "an object of numbers") is { } json)
@@ -198,7 +198,7 @@ internal sealed class Section
 
     /// <summary>Names of an object whose keys are free, and a text or an array of texts of each.</summary>
     /// <param name="key">Key.</param>
-    public IReadOnlyList<(string Name, IReadOnlyList<string> Values)> TextLists(string key)
+    public IReadOnlyList<(string Name, IReadOnlyList<string> Values)> TextListMap(string key)
     {
         var lists = new List<(string, IReadOnlyList<string>)>();
         if (Get(key, JsonValueKind.Object, "an object of texts, or of arrays of texts") is { } json)

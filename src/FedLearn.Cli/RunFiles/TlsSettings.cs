@@ -40,7 +40,7 @@ internal sealed class TlsSettings
         string? certificatePath = tls.FilePath("certificate"), keyPath = tls.FilePath("key"), variable = tls.Text("passwordVariable");
         X509Certificate2? certificate = certificatePath is not null && keyPath is not null ? Own(tls, certificatePath, keyPath, variable) : null;
         var peers = new Dictionary<string, IReadOnlyList<CertificatePin>>(StringComparer.Ordinal);
-        foreach ((string name, IReadOnlyList<string> values) in tls.TextLists("peers"))
+        foreach ((string name, IReadOnlyList<string> values) in tls.TextListMap("peers"))
         {
             if (values.Count == 0)
                 tls.Fault(IdentityErrors.UnknownPeer, $"peers.{name}", "there is no pin.", "Write what fedlearn keys show prints for that party's certificate, such as \"sha256:...\".");

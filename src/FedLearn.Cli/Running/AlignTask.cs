@@ -200,7 +200,7 @@ internal static class AlignTask
             ["parties"] = new JsonArray(new JsonObject
             {
                 ["name"] = self.Name,
-                ["role"] = self.Role == PartyRole.Active ? "active" : "passive",
+                ["role"] = Words.Of(self.Role),
                 ["ids"] = table.Ids.Length,
                 ["repeatedRows"] = table.Repeated,
                 ["commonRows"] = found.Size,

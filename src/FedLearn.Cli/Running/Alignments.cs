@@ -11,6 +11,7 @@ using FedLearn.Diagnostics;
 using FedLearn.Parties;
 using FedLearn.Protocol;
 using FedLearn.Storage.Sqlite;
+using FedLearn.Transport.Grpc;
 
 namespace FedLearn.Cli.Running;
 
@@ -58,17 +59,11 @@ internal static class Alignments
 
     // By the job's digest, and by what is done: a training and a prediction of one job are two sessions.
     private static string StateOf(SessionOrder order, PartyAlignment alignment) => alignment.NamesState ? alignment.State
-        : Path.Combine(alignment.State, Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes($"{order.Verb}\n{order.Run.Digest("train")}")))[..16]);
+        : Path.Combine(alignment.State, Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes($"{order.Verb}\n{order.Run.Digest(GrpcRelay.Train)}")))[..16]);
 
     /// <summary>Tells progress of an alignment as progress of a job; null for nobody.</summary>
-    public static IProgress<AlignmentProgress>? Progress(IProgress<JobProgress>? progress) => progress is null ? null : new Ids(progress);
-
-    // Not Progress<T>, which would report from the thread pool, out of order and after the result.
-    private sealed class Ids(IProgress<JobProgress> progress) : IProgress<AlignmentProgress>
-    {
-        public void Report(AlignmentProgress value) =>
-            progress.Report(new JobProgress(value.Party, $"alignment with '{value.Peer}', id", (int)Math.Min(value.Done, int.MaxValue), (int)Math.Min(value.Total, int.MaxValue), null));
-    }
+    public static IProgress<AlignmentProgress>? Progress(IProgress<JobProgress>? progress) => progress is null ? null : new Told<AlignmentProgress>(p =>
+        progress.Report(new JobProgress(p.Party, $"alignment with '{p.Peer}', id", (int)Math.Min(p.Done, int.MaxValue), (int)Math.Min(p.Total, int.MaxValue), null)));
 }
 
 /// <summary>A log in a party's ledger that remembers what this process wrote to it.</summary>
@@ -187,7 +182,7 @@ internal sealed class AlignedOnce : IDisposable
         try
         {
             log("aligning once for all runs");
-            await SessionRunner.RunAsync(new SessionOrder(run, "align", null, null) { Align = new AlignRequest { KeepIn = once.Folder } }, inProcess, null, log, cancellationToken).ConfigureAwait(false);
+            await SessionRunner.RunAsync(new SessionOrder(run, GrpcRelay.Align) { Align = new AlignRequest { KeepIn = once.Folder } }, inProcess, null, log, cancellationToken).ConfigureAwait(false);
             return once;
         }
         catch

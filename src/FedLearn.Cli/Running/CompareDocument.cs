@@ -26,8 +26,7 @@ internal static class CompareDocument
     /// <param name="ledger">What was charged.</param>
     public static JsonObject Of(GlmRunFile plain, string? digest, CompareRequest request, bool processes, IReadOnlyList<CompareResult> results, IEnumerable<string> notes, JsonObject ledger)
     {
-        // Read back: a number then has one type, whoever made it.
-        JsonObject[] rows = [.. results.Select(r => JsonNode.Parse(Row(r, plain, processes).ToJsonString())!.AsObject())];
+        JsonObject[] rows = [.. results.Select(r => ReportParts.ReadBack(Row(r, plain, processes)))];
         JsonObject[] measured = [.. rows.Where(r => r["metrics"] is not null)];
         JsonObject? plainRow = rows.FirstOrDefault(r => Says(r, "mode", "none") && IsOk(r));
         string? metric = Figures.Headline(plainRow is not null ? [plainRow] : measured);

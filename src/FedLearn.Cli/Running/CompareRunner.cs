@@ -10,6 +10,7 @@ using FedLearn.Glm;
 using FedLearn.Privacy;
 using FedLearn.Protocol;
 using FedLearn.Storage.Sqlite;
+using FedLearn.Transport.Grpc;
 
 namespace FedLearn.Cli.Running;
 
@@ -129,7 +130,7 @@ internal sealed class CompareRunner(string path, CompareRequest request, bool in
             foreach (CompareResult result in results.Where(r => r.Case.Epsilon is not null && r.Error is null))
                 try
                 {
-                    GlmTrainer trainer = GlmTasks.Trainer(result.Run!, result.Run!.Party(party.Name), null, cancellationToken, NoDoor, table, Alignments.Of(new SessionOrder(result.Run!, "train", null, null), party));
+                    GlmTrainer trainer = GlmTasks.Trainer(result.Run!, result.Run!.Party(party.Name), null, cancellationToken, NoDoor, table, Alignments.Of(new SessionOrder(result.Run!, GrpcRelay.Train), party));
                     costs.Add((party, people, result, trainer.CostOfRuns(result.Planned)));
                 }
                 catch (FedLearnException e)
@@ -208,10 +209,9 @@ internal sealed class CompareRunner(string path, CompareRequest request, bool in
         try
         {
             JsonObject report = result.Case.Mode == "guest-only" ? await CompareAlone.TrainAsync(result.Run!, rows, progress, cancellationToken).ConfigureAwait(false)
-                : PartyDocument.Merge(await SessionRunner.RunAsync(new SessionOrder(result.Run!, "train", null, null) { RunIds = RunIds(result), Aligned = _aligned }, inProcess, progress, terminal.Log, cancellationToken)
+                : PartyDocument.Merge(await SessionRunner.RunAsync(new SessionOrder(result.Run!, GrpcRelay.Train) { RunIds = RunIds(result), Aligned = _aligned }, inProcess, progress, terminal.Log, cancellationToken)
                     .ConfigureAwait(false), 0);
-            // Read back: a number then has one type, whoever made the report.
-            result.Reports.Add(JsonNode.Parse(report.ToJsonString())!.AsObject());
+            result.Reports.Add(ReportParts.ReadBack(report));
         }
         catch (FedLearnException e)
         {
@@ -246,7 +246,7 @@ internal sealed class CompareRunner(string path, CompareRequest request, bool in
     {
         try
         {
-            return RunFile.Load(path).Digest("train");
+            return RunFile.Load(path).Digest(GrpcRelay.Train);
         }
         catch (FedLearnException)
         {

@@ -5,6 +5,7 @@ using FedLearn.Dssm;
 using FedLearn.Evaluation;
 using FedLearn.Privacy;
 using FedLearn.Protocol;
+using FedLearn.Transport.Grpc;
 using static FedLearn.Cli.Running.ReportParts;
 
 namespace FedLearn.Cli.Running;
@@ -107,13 +108,13 @@ internal static class DssmDocument
         report["job"] = new JsonObject
         {
             ["name"] = job.Name,
-            ["digest"] = run.Digest("train"),
+            ["digest"] = run.Digest(GrpcRelay.Train),
             ["model"] = "dssm",
             ["modelVersion"] = version,
             ["fusion"] = Kebab(job.Model.Fusion),
             ["layers"] = string.Join('-', job.Model.Layers),
             ["gamma"] = job.Model.Gamma,
-            ["loss"] = job.Model.Loss == DssmLossKind.InBatchLogQ ? "in-batch-logq" : Kebab(job.Model.Loss),
+            ["loss"] = Words.Of(job.Model.Loss),
             ["negatives"] = job.Model.Loss == DssmLossKind.Sampled ? job.Model.Negatives : null,
             ["viewDropout"] = job.Model.ViewDropout,
             ["optimizer"] = Kebab(job.Training.Optimizer.Kind),
@@ -190,7 +191,7 @@ internal static class DssmDocument
             ["noisedMessages"] = isPrivate ? Kebab(statement.Noise) : null,
             ["claim"] = claim,
             ["unit"] = c is null ? null : Kebab(statement.Unit),
-            ["adjacency"] = c is null ? null : "replace-one",
+            ["adjacency"] = c is null ? null : Words.Of(Adjacency.ReplaceOne),
             ["epsilon"] = statement.Budget?.Epsilon,
             ["delta"] = statement.Budget?.Delta,
             ["mu"] = c?.Mu,

@@ -8,7 +8,8 @@ using FedLearn.Data;
 using FedLearn.Diagnostics;
 using FedLearn.Dssm;
 using FedLearn.Evaluation;
-using FedLearn.Storage.Sqlite;
+using FedLearn.Glm;
+using FedLearn.Transport.Grpc;
 
 namespace FedLearn.Cli.Running;
 
@@ -22,8 +23,8 @@ internal static class DssmTasks
     /// <param name="progress">Told how far it is; null for nobody.</param>
     public static PartyTask Of(SessionOrder order, DssmRunFile run, string party, IProgress<JobProgress>? progress) => order.Verb switch
     {
-        "train" => Train(order, run, party, order.ModelDirectory, progress, order.RunIds.GetValueOrDefault(party), order.Fresh),
-        "evaluate" => Evaluate(order, run, party, order.ModelDirectory!),
+        GrpcRelay.Train => Train(order, run, party, order.ModelDirectory, progress, order.RunIds.GetValueOrDefault(party), order.Fresh),
+        GrpcRelay.Evaluate => Evaluate(order, run, party, order.ModelDirectory!),
         _ => Recommend(order, run, party, order.ModelDirectory!, order.Output, order.TopK),
     };
 
@@ -32,7 +33,7 @@ internal static class DssmTasks
         DssmRunFileParty self = run.Party(party);
         DssmPartyInput input = Input(order, run, self, stop) with
         {
-            Ledger = Ledger(run, self),
+            Ledger = GlmTasks.Ledger(self.Ledger, run.Job.Privacy.IsPrivate && run.Parties.Count > 1),
             RunId = runId,
             Runs = order.KeepsRuns && run.Parties.Count > 1 ? GlmTasks.RunsBeside(party, self.Ledger.Path, run.Job.Privacy.IsPrivate, progress) : null,
             Fresh = fresh,
@@ -44,7 +45,7 @@ internal static class DssmTasks
         var trainer = new DssmTrainer(run.Job, input, TowerFactories.Default(run.Threads));
         return new ReadyParty(trainer.JoinRequest, async (agreement, channels, cancel) =>
         {
-            DssmPartyResult result = await trainer.TrainAsync(agreement, channels, progress is null ? null : new Epochs(progress, run.Job.Training.Epochs), cancel).ConfigureAwait(false);
+            DssmPartyResult result = await trainer.TrainAsync(agreement, channels, Epochs(progress, run.Job.Training.Epochs), cancel).ConfigureAwait(false);
             return DssmDocument.Of(run, self, result, DssmBaselineFigures.Of(input, result.Metrics, run.Job.Training.Seed, cancel));
         });
     })
@@ -75,7 +76,7 @@ internal static class DssmTasks
             if (result is { Items: { } items, Users: { } users })
                 Write(document, run, items, users, (all.Interactions!, input.Interactions!), output, request, cancel);
             document["alignment"] = DssmDocument.Alignment(run, result.SharedUsers);
-            document["parties"] = new JsonArray(new JsonObject { ["name"] = party, ["role"] = ReportParts.Kebab(self.Role), ["releases"] = DssmDocument.Releases(result.Releases) });
+            document["parties"] = new JsonArray(new JsonObject { ["name"] = party, ["role"] = Words.Of(self.Role), ["releases"] = DssmDocument.Releases(result.Releases) });
             document["warnings"] = PartyDocument.Texts(Warnings(run, self, request));
             return document;
         });
@@ -119,11 +120,8 @@ internal static class DssmTasks
 
     private static DssmSchema? Schema(DssmTableFile? table) => table?.Schema is { } schema ? DssmSchema.Load(schema) : null;
 
-    /// <summary>The party's ledger on disk; null for a job that charges nothing, which writes no file.</summary>
-    private static SqliteLedger? Ledger(DssmRunFile run, DssmRunFileParty self) => !run.Job.Privacy.IsPrivate || run.Parties.Count < 2 ? null
-        : new SqliteLedger(self.Ledger.Path, new SqliteLedgerOptions { Budget = self.Ledger.Budget is { } budget ? new LedgerBudget(budget.Epsilon, budget.Delta) : null });
-
-    private static string PathOf(string modelDirectory, string party) => Path.Combine(modelDirectory, $"{party}.model.json");
+    // Beside one another, models of all kinds have the same names.
+    private static string PathOf(string modelDirectory, string party) => Path.Combine(modelDirectory, GlmModel.FileName(party));
 
     private static DssmModel Load(string modelDirectory, string party) => DssmModel.Load(PathOf(modelDirectory, party));
 
@@ -205,12 +203,8 @@ internal static class DssmTasks
                     known[user] ? "model" : "popularity");
     });
 
-    // Not Progress<T>, which would report from the thread pool, out of order and after the result.
-    private sealed class Epochs(IProgress<JobProgress> progress, int epochs) : IProgress<DssmProgress>
+    private static Told<DssmProgress>? Epochs(IProgress<JobProgress>? progress, int epochs) => progress is null ? null : new Told<DssmProgress>(p => progress.Report(new JobProgress(p.Party, "epoch", p.Epoch, epochs, p.Loss)
     {
-        public void Report(DssmProgress value) => progress.Report(new JobProgress(value.Party, "epoch", value.Epoch, epochs, value.Loss)
-        {
-            Figures = value.Validation is { } validation ? [new("validation NDCG@10", validation)] : [],
-        });
-    }
+        Figures = p.Validation is { } validation ? [new("validation NDCG@10", validation)] : [],
+    }));
 }

@@ -8,6 +8,7 @@ using FedLearn.Evaluation;
 using FedLearn.Glm;
 using FedLearn.Parties;
 using FedLearn.Storage.Sqlite;
+using FedLearn.Transport.Grpc;
 
 namespace FedLearn.Cli.Running;
 
@@ -28,14 +29,14 @@ internal static class GlmTasks
         fresh = false; // a run that this process began is not forgotten when it loses a peer
         return new ReadyParty(trainer.JoinRequest, async (agreement, channels, cancel) =>
         {
-            GlmPartyResult result = await trainer.TrainAsync(agreement, channels, progress is null ? null : new Rounds(progress), cancel).ConfigureAwait(false);
+            GlmPartyResult result = await trainer.TrainAsync(agreement, channels, Rounds(progress), cancel).ConfigureAwait(false);
             return PartyDocument.Of(run, self, result);
         });
     })
         { KeepsRuns = keepsRuns && run.Job.Training.CheckpointRounds > 0 && !JointRules.Covers(run.Job.Privacy.Mode) };
 
     public static PartyTask Predict(GlmRunFile run, string party, string modelDirectory, string? output, IProgress<JobProgress>? progress = null,
-        Func<GlmRunFileParty, IEntityAlignment?>? align = null) => new(party, GlmJobTerms.Of(run.Job, "predict"), stop =>
+        Func<GlmRunFileParty, IEntityAlignment?>? align = null) => new(party, GlmJobTerms.Of(run.Job, GrpcRelay.Predict), stop =>
     {
         GlmRunFileParty self = run.Party(party);
         GlmPartyInput input = Input(run, self, needLabel: false, stop, progress) with { Alignment = align?.Invoke(self), AlignmentProgress = Alignments.Progress(progress) };
@@ -73,7 +74,7 @@ internal static class GlmTasks
             Ledger = Ledger(run, self),
             Alignment = alignment,
             AlignmentProgress = Alignments.Progress(progress),
-            Stages = progress is null ? null : new LongStages(progress),
+            Stages = LongStages(progress),
             RunId = runId,
             Runs = runs,
             Fresh = fresh,
@@ -113,8 +114,11 @@ internal static class GlmTasks
     }
 
     /// <summary>The party's ledger on disk; null for a job that charges nothing, which writes no file.</summary>
-    internal static SqliteLedger? Ledger(GlmRunFile run, GlmRunFileParty self) => !GlmPlan.IsPrivate(run.Job.Privacy.Mode) || run.Parties.Count < 2 ? null
-        : new SqliteLedger(self.Ledger.Path, new SqliteLedgerOptions { Budget = self.Ledger.Budget is { } budget ? new LedgerBudget(budget.Epsilon, budget.Delta) : null });
+    internal static SqliteLedger? Ledger(GlmRunFile run, GlmRunFileParty self) => Ledger(self.Ledger, GlmPlan.IsPrivate(run.Job.Privacy.Mode) && run.Parties.Count > 1);
+
+    /// <summary>A party's ledger on disk; null where the job charges nothing.</summary>
+    internal static SqliteLedger? Ledger(RunFileLedger ledger, bool charges) => !charges ? null
+        : new SqliteLedger(ledger.Path, new SqliteLedgerOptions { Budget = ledger.Budget is { } budget ? new LedgerBudget(budget.Epsilon, budget.Delta) : null });
 
     /// <summary>Says how many predictions are no finite number; null where all are.</summary>
     internal static string? BeyondNumbers(GlmPrediction prediction)
@@ -148,28 +152,22 @@ internal static class GlmTasks
     });
 
     /// <summary>Tells stages that take longer than a moment.</summary>
-    internal sealed class LongStages(IProgress<JobProgress> progress) : IProgress<GlmStageBegun>
+    internal static IProgress<GlmStageBegun>? LongStages(IProgress<JobProgress>? progress) => progress is null ? null : new Told<GlmStageBegun>(stage =>
     {
-        public void Report(GlmStageBegun value)
+        if ((long)stage.Rows * stage.Outputs < ManyRows)
+            return;
+        string what = stage.Stage switch
         {
-            if ((long)value.Rows * value.Outputs < ManyRows)
-                return;
-            string what = value.Stage switch
-            {
-                GlmStage.Aligning => "finding the common rows among",
-                GlmStage.Preparing => "preparing",
-                _ => "measuring",
-            };
-            progress.Report(JobProgress.Stage(value.Party, string.Create(CultureInfo.InvariantCulture, $"{what} {value.Rows:N0} rows{(value.Outputs > 1 ? string.Create(CultureInfo.InvariantCulture, $" of {value.Outputs:N0} classes") : "")}")));
-        }
-    }
+            GlmStage.Aligning => "finding the common rows among",
+            GlmStage.Preparing => "preparing",
+            _ => "measuring",
+        };
+        progress.Report(JobProgress.Stage(stage.Party, string.Create(CultureInfo.InvariantCulture,
+            $"{what} {stage.Rows:N0} rows{(stage.Outputs > 1 ? string.Create(CultureInfo.InvariantCulture, $" of {stage.Outputs:N0} classes") : "")}")));
+    });
 
-    // Not Progress<T>, which would report from the thread pool, out of order and after the result.
-    private sealed class Rounds(IProgress<JobProgress> progress) : IProgress<GlmProgress>
+    private static Told<GlmProgress>? Rounds(IProgress<JobProgress>? progress) => progress is null ? null : new Told<GlmProgress>(p => progress.Report(new JobProgress(p.Party, "round", p.Round, p.Rounds, p.Loss)
     {
-        public void Report(GlmProgress value) => progress.Report(new JobProgress(value.Party, "round", value.Round, value.Rounds, value.Loss)
-        {
-            Figures = value.Epsilon is { } epsilon ? [new("epsilon", epsilon)] : [],
-        });
-    }
+        Figures = p.Epsilon is { } epsilon ? [new("epsilon", epsilon)] : [],
+    }));
 }

@@ -19,9 +19,9 @@ internal delegate Task<(IPartyChannel Channel, IAsyncDisposable? Session)> Arbit
 /// <summary>What homomorphic encryption adds to running a job.</summary>
 internal static class HeRun
 {
-    /// <summary>Whether a run has an arbiter: training in the modes he and he+dp.</summary>
+    /// <summary>Name of the arbiter that a run has, which trains in mode he or he+dp; null of every other.</summary>
     public static string? ArbiterOf(RunFile run, string verb) =>
-        verb == "train" && run is GlmRunFile { Job.Privacy: { Mode: PrivacyMode.He or PrivacyMode.HeDp } privacy } ? privacy.He.Arbiter : null;
+        verb == GrpcRelay.Train && run is GlmRunFile { Job.Privacy: { Mode: PrivacyMode.He or PrivacyMode.HeDp } privacy } ? privacy.He.Arbiter : null;
 
     /// <summary>Whether this machine has SEAL's own library.</summary>
     public static bool HasNative => CkksScheme.OnNative() is not null;
@@ -51,7 +51,7 @@ internal static class HeRun
     /// <summary>How a party opens its side of the encrypted protocol; null where a job has none.</summary>
     public static JointGradientsFactory? Gradients(GlmRunFile run, string party, ArbiterDoor? door, Func<JoinRequest> request)
     {
-        if (ArbiterOf(run, "train") is null)
+        if (ArbiterOf(run, GrpcRelay.Train) is null)
             return null;
         if (door is null)
             throw new InternalFailureException(CliErrors.Unexpected, $"party '{party}'", "it was given no way to the arbiter.", "Report this as a defect.");
@@ -72,7 +72,7 @@ internal static class HeRun
             var arbiter = new EncryptionArbiter(run.Job, SchemeOf(run));
             return new ReadyParty(arbiter.JoinRequest, async (agreement, channels, stop) =>
             {
-                ArbiterResult result = await arbiter.RunAsync(channels, progress is null ? null : new Rounds(name, progress), stop).ConfigureAwait(false);
+                ArbiterResult result = await arbiter.RunAsync(channels, progress is null ? null : new Told<(int Rounds, int Of)>(p => progress.Report(new JobProgress(name, "round", p.Rounds, p.Of, null))), stop).ConfigureAwait(false);
                 return PartyDocument.OfArbiter(run, agreement, result);
             });
         });
@@ -84,11 +84,6 @@ internal static class HeRun
         GrpcSession session = await GrpcParty.OpenAsync(address, name, request, settings, stop).ConfigureAwait(false);
         return (session.Channels[0], session);
     };
-
-    private sealed class Rounds(string name, IProgress<JobProgress> progress) : IProgress<(int Rounds, int Of)>
-    {
-        public void Report((int Rounds, int Of) value) => progress.Report(new JobProgress(name, "round", value.Rounds, value.Of, null));
-    }
 }
 
 /// <summary>An arbiter in this process, over channels in memory.</summary>

@@ -165,10 +165,10 @@ internal static class PartyDocument
         double? asked = statement.Budget?.Delta, delta = c?.ActualDelta > asked ? c.ActualDelta : asked;
         return new JsonObject
         {
-            ["mode"] = Kebab(statement.Mode),
-            ["calibration"] = c is null ? null : Kebab(options.Calibration),
-            ["adjacency"] = c is null ? null : Kebab(options.Adjacency),
-            ["unit"] = c is null ? null : Kebab(options.Unit),
+            ["mode"] = Words.Of(statement.Mode),
+            ["calibration"] = c is null ? null : Words.Of(options.Calibration),
+            ["adjacency"] = c is null ? null : Words.Of(options.Adjacency),
+            ["unit"] = c is null ? null : Words.Of(options.Unit),
             ["epsilon"] = statement.Budget?.Epsilon,
             ["delta"] = delta,
             ["mu"] = c?.Mu,
@@ -193,9 +193,9 @@ internal static class PartyDocument
 
     private static JsonObject Joint(GlmPrivacyStatement statement, JointGradientCalibration c, GlmPrivacyOptions options, RunFileLedger ledger) => new()
     {
-        ["mode"] = "he+dp",
+        ["mode"] = Words.Of(statement.Mode),
         ["calibration"] = null,
-        ["adjacency"] = Kebab(options.Adjacency),
+        ["adjacency"] = Words.Of(options.Adjacency),
         ["unit"] = "person",
         ["epsilon"] = statement.Budget?.Epsilon,
         ["delta"] = statement.Budget?.Delta,
@@ -221,10 +221,10 @@ internal static class PartyDocument
         OneRoundCalibration? c = released.Calibration;
         return new JsonObject
         {
-            ["mode"] = Kebab(statement.Mode),
+            ["mode"] = Words.Of(statement.Mode),
             ["calibration"] = null,
-            ["adjacency"] = "replace-one",
-            ["unit"] = statement.Mode == PrivacyMode.LabelDp ? "label" : "record",
+            ["adjacency"] = Words.Of(Adjacency.ReplaceOne),
+            ["unit"] = Words.Of(statement.Mode == PrivacyMode.LabelDp ? PrivacyUnit.Label : PrivacyUnit.Record),
             ["epsilon"] = statement.Budget?.Epsilon,
             ["delta"] = statement.Budget?.Delta,
             ["mu"] = c?.Mu ?? released.LabelMu,

@@ -22,6 +22,9 @@ internal static class ReportParts
         return report;
     }
 
+    /// <summary>A document read back from its own text: a number then has one type, whoever made the document.</summary>
+    public static JsonObject ReadBack(JsonObject document) => JsonNode.Parse(document.ToJsonString())!.AsObject();
+
     /// <summary>Adds the party that reports, who coordinated the session, and what there is to say of the job.</summary>
     public static void End(JsonObject report, JsonObject party, string coordinator, IEnumerable<string> ignored, IEnumerable<string> warnings)
     {
@@ -35,7 +38,7 @@ internal static class ReportParts
     public static JsonObject Party(string name, PartyRole role, ChannelStatistics traffic, TransportSettings transport) => new()
     {
         ["name"] = name,
-        ["role"] = role == PartyRole.Active ? "active" : "passive",
+        ["role"] = Words.Of(role),
         ["bytesSent"] = traffic.BytesSent,
         ["bytesReceived"] = traffic.BytesReceived,
         ["messagesSent"] = traffic.MessagesSent,

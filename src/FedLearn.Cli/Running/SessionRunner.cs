@@ -5,16 +5,21 @@ using FedLearn.Cli.RunFiles;
 using FedLearn.Coordination;
 using FedLearn.Diagnostics;
 using FedLearn.Protocol;
+using FedLearn.Transport.Grpc;
 
 namespace FedLearn.Cli.Running;
 
 /// <summary>What all parties of a session do.</summary>
 /// <param name="Run">The run file.</param>
-/// <param name="Verb"><c>train</c>, <c>predict</c> or <c>evaluate</c>.</param>
-/// <param name="ModelDirectory">Where models are written or read; null writes none.</param>
-/// <param name="Output">Where the active party writes predictions.</param>
-internal sealed record SessionOrder(RunFile Run, string Verb, string? ModelDirectory, string? Output)
+/// <param name="Verb"><c>train</c>, <c>predict</c>, <c>evaluate</c> or <c>align</c>: names of <see cref="GrpcRelay"/>.</param>
+internal sealed record SessionOrder(RunFile Run, string Verb)
 {
+    /// <summary>Where models are written or read; null writes none.</summary>
+    public string? ModelDirectory { get; init; }
+
+    /// <summary>Where the active party writes predictions; null at the others, and where none are made.</summary>
+    public string? Output { get; init; }
+
     /// <summary>Id of the run in each party's ledger; a party that is absent draws its own.</summary>
     public IReadOnlyDictionary<string, string> RunIds { get; init; } = new Dictionary<string, string>();
 
@@ -61,8 +66,8 @@ internal sealed record SessionOrder(RunFile Run, string Verb, string? ModelDirec
     {
         DssmRunFile run => DssmTasks.Of(this, run, party, progress),
         GlmRunFile run when party == Arbiter => HeRun.Arbiter(run, progress),
-        GlmRunFile run when Verb == "align" => AlignTask.Of(this, run, party, progress),
-        GlmRunFile run when Verb == "train" => GlmTasks.Train(run, party, ModelDirectory, progress, RunIds.GetValueOrDefault(party), Door, align: self => Alignments.Of(this, self),
+        GlmRunFile run when Verb == GrpcRelay.Align => AlignTask.Of(this, run, party, progress),
+        GlmRunFile run when Verb == GrpcRelay.Train => GlmTasks.Train(run, party, ModelDirectory, progress, RunIds.GetValueOrDefault(party), Door, align: self => Alignments.Of(this, self),
             keepsRuns: KeepsRuns, fresh: Fresh),
         _ => GlmTasks.Predict(Run.As<GlmRunFile>(Verb), party, ModelDirectory!, Output, progress, self => Alignments.Of(this, self)),
     };
@@ -105,7 +110,7 @@ internal static class SessionRunner
         if (order.Arbiter is not { } name)
             return await Parties(cancellationToken).ConfigureAwait(false);
         using var stop = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
-        arbiter = new LocalArbiter(order.TaskOf(name, progress), [.. ready.Select(r => EncryptionArbiter.PartyRequest(order.Run.As<GlmRunFile>("train").Job, r.Request))], options, stop.Token);
+        arbiter = new LocalArbiter(order.TaskOf(name, progress), [.. ready.Select(r => EncryptionArbiter.PartyRequest(order.Run.As<GlmRunFile>(GrpcRelay.Train).Job, r.Request))], options, stop.Token);
         IReadOnlyList<IReadOnlyList<JsonObject>> all = await FirstFailure.WhenAllAsync([Parties(stop.Token), Alone(arbiter.Result)], stop).ConfigureAwait(false);
         return [.. all.SelectMany(d => d)];
 
@@ -218,12 +223,12 @@ internal static class SessionRunner
         foreach (RunFileSetting setting in order.Run.Settings)
             Add("--set", $"{setting.Key}={setting.Text}");
         Add("--fold", (order.Run as GlmRunFile)?.Job.Fold is { } fold ? string.Create(CultureInfo.InvariantCulture, $"{fold.Index}/{fold.Count}") : null);
-        if (order.Verb == "predict")
+        if (order.Verb == GrpcRelay.Predict)
             Add("--lists", order.TopK.ToText());
         Add("--aligned", order.Aligned);
-        if (order.Verb == "align")
+        if (order.Verb == GrpcRelay.Align)
         {
-            GlmRunFile run = order.Run.As<GlmRunFile>("align");
+            GlmRunFile run = order.Run.As<GlmRunFile>(GrpcRelay.Align);
             Add("--psi-output", JobAlignment.WordOf(run.Alignment.Output));
             Add("--psi-proof", run.Alignment.Proof ? "yes" : "no");
             Add("--duplicates", order.Align.KeepFirst ? "first" : "refuse");

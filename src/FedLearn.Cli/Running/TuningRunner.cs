@@ -5,6 +5,7 @@ using FedLearn.Cli.RunFiles;
 using FedLearn.Diagnostics;
 using FedLearn.Glm;
 using FedLearn.Privacy;
+using FedLearn.Transport.Grpc;
 
 namespace FedLearn.Cli.Running;
 
@@ -17,7 +18,7 @@ internal sealed record TuningRequest(int Folds, string? Metric, string? Grid);
 /// <summary>Trains every candidate on every fold in sessions of its own, then, in mode none, the best one on all training rows.</summary>
 internal sealed class TuningRunner(GlmRunFile run, TuningRequest request, bool inProcess, Terminal terminal, CancellationToken cancellationToken) : IProgress<GlmTuningProgress>
 {
-    private readonly bool _isPrivate = run.Job.Privacy.Mode != PrivacyMode.None;
+    private readonly bool _chargesOrEncrypts = run.Job.Privacy.Mode != PrivacyMode.None;
     private readonly IReadOnlyList<IReadOnlyList<RunFileSetting>> _grid = SettingGrid.Read(request.Grid);
     private readonly Dictionary<string, List<string>> _runs = run.Parties.ToDictionary(p => p.Name, _ => new List<string>());
     private readonly List<string> _notes = [];
@@ -31,10 +32,10 @@ internal sealed class TuningRunner(GlmRunFile run, TuningRequest request, bool i
     public async Task<JsonObject> RunAsync(string? model)
     {
         string metric = GlmTuner.Check(run.Job, new GlmTuningOptions { Folds = request.Folds, Metric = request.Metric });
-        if (_isPrivate && model is not null)
+        if (_chargesOrEncrypts && model is not null)
             throw new PrivacyRefusedException(TuningErrors.NoModelOfPrivateTuning, "--model", $"{GlmTuner.NotChosen}.", "Leave --model out.");
         (GlmRunFile? Run, FedLearnException? Error)[] candidates = [.. _grid.Select(Load)];
-        if (_isPrivate)
+        if (_chargesOrEncrypts)
             Plan();
 
         using AlignedOnce? once = await AlignedOnce.RunAsync(run, inProcess, terminal.Log, cancellationToken).ConfigureAwait(false);
@@ -68,17 +69,17 @@ internal sealed class TuningRunner(GlmRunFile run, TuningRequest request, bool i
             Metric = metric,
             Candidates = results,
             Chosen = chosen,
-            Costs = _isPrivate ? [.. Parties.Select(Cost)] : [],
+            Costs = _chargesOrEncrypts ? [.. Parties.Select(Cost)] : [],
             Warnings = [.. GlmTuner.Warnings(run.Job), .. _notes, .. Undefined(results, metric, chosen)],
         };
         if (model is not null && chosen is null)
             Failure ??= results.First(r => r.Error?.Id == GlmErrors.MetricUndefined).Error;
-        JsonObject document = chosen is { } best ? PartyDocument.Merge(await SessionAsync(new SessionOrder(candidates[best].Run!, "train", model, null)).ConfigureAwait(false), 0)
+        JsonObject document = chosen is { } best ? PartyDocument.Merge(await SessionAsync(new SessionOrder(candidates[best].Run!, GrpcRelay.Train) { ModelDirectory = model }).ConfigureAwait(false), 0)
             : _totals!.Document(run, tuning, party => Caveats(Parties.First(p => p.Name == party)));
         document["tuning"] = TuningDocument.Of(tuning, _grid);
         // The report of a private tuning begins as that of its first run, with the same sentences.
         PartyDocument.Union(document["warnings"]!.AsArray(), PartyDocument.Texts(tuning.Warnings));
-        return ReadBack(document);
+        return ReportParts.ReadBack(document);
     }
 
     /// <summary>Why no candidate was scored, not all of them were, or a model that was asked for was not trained, once <see cref="RunAsync"/> has ended and the report of the runs is written; null where all went well.</summary>
@@ -115,7 +116,7 @@ internal sealed class TuningRunner(GlmRunFile run, TuningRequest request, bool i
         PrivacyRefusedException? refusal = null;
         foreach (GlmRunFileParty party in Parties)
         {
-            GlmTrainer trainer = GlmTasks.Trainer(run, party, null, cancellationToken, alignment: Alignments.Of(new SessionOrder(run, "train", null, null), party));
+            GlmTrainer trainer = GlmTasks.Trainer(run, party, null, cancellationToken, alignment: Alignments.Of(new SessionOrder(run, GrpcRelay.Train), party));
             double delta = DeltaOf(party.Name);
             terminal.Log(string.Create(CultureInfo.InvariantCulture,
                 $"tuning of {_grid.Count} x {request.Folds} = {runs} runs costs '{party.Name}' at most epsilon {trainer.CostOfRuns(runs).Epsilon(delta):G4} at delta {delta:G4}"));
@@ -140,7 +141,7 @@ internal sealed class TuningRunner(GlmRunFile run, TuningRequest request, bool i
         if (GlmTuner.Undefined(results, request.Folds, metric) is not { } undefined)
             yield break;
         yield return undefined;
-        if (chosen is null && !_isPrivate)
+        if (chosen is null && !_chargesOrEncrypts)
             yield return $"no candidate has a mean {metric}: none was chosen, and no model trained";
     }
 
@@ -148,12 +149,12 @@ internal sealed class TuningRunner(GlmRunFile run, TuningRequest request, bool i
     {
         foreach (List<string> runs in _runs.Values)
             runs.Add(PrivacyCharge.NewRunId());
-        IReadOnlyList<JsonObject> documents = await SessionAsync(new SessionOrder(candidate, "train", null, null)
+        IReadOnlyList<JsonObject> documents = await SessionAsync(new SessionOrder(candidate, GrpcRelay.Train)
         {
             RunIds = _runs.ToDictionary(r => r.Key, r => r.Value[^1]),
             Workers = _workers,
         }).ConfigureAwait(false);
-        JsonObject merged = ReadBack(PartyDocument.Merge(documents, 0));
+        JsonObject merged = ReportParts.ReadBack(PartyDocument.Merge(documents, 0));
         _notes.AddRange(GlmTrainer.FoldNotes(merged["warnings"]!.AsArray().Select(w => (string)w!)).Except(_notes));
         if (_totals is null)
             _totals = new TuningTotals(merged);
@@ -161,9 +162,6 @@ internal sealed class TuningRunner(GlmRunFile run, TuningRequest request, bool i
             _totals.Add(merged);
         return (double?)merged["metrics"]!["test"]?[metric];
     }
-
-    // A number then has one type, whoever made the report.
-    private static JsonObject ReadBack(JsonObject document) => JsonNode.Parse(document.ToJsonString())!.AsObject();
 
     private Task<IReadOnlyList<JsonObject>> SessionAsync(SessionOrder order) => ProgressView.RunAsync(terminal, order.Parties[0], view =>
         SessionRunner.RunAsync(order with { Aligned = _aligned }, inProcess, view, terminal.Log, cancellationToken));
@@ -176,7 +174,7 @@ internal sealed class TuningRunner(GlmRunFile run, TuningRequest request, bool i
     {
         try
         {
-            foreach (GlmTuningCost cost in _isPrivate ? Parties.Select(Cost).Where(c => c.Total != PrivacyTotal.Zero) : [])
+            foreach (GlmTuningCost cost in _chargesOrEncrypts ? Parties.Select(Cost).Where(c => c.Total != PrivacyTotal.Zero) : [])
                 terminal.Log(string.Create(CultureInfo.InvariantCulture, $"no run of the tuning ended; those that were begun cost '{cost.Party}' epsilon {cost.Total.Epsilon(cost.Delta):G4} at delta {cost.Delta:G4}"));
         }
         catch (FedLearnException)

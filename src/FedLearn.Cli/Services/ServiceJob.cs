@@ -9,6 +9,7 @@ using FedLearn.Cli.RunFiles;
 using FedLearn.Cli.Running;
 using FedLearn.Coordination;
 using FedLearn.Diagnostics;
+using FedLearn.Glm;
 using FedLearn.Protocol;
 using FedLearn.Transport.Grpc;
 using Polly;
@@ -156,7 +157,7 @@ internal sealed class ServiceJob
                 await ProbeAsync(address, stop).ConfigureAwait(false);
             OutputFile.Guard(unfinished, () => DurableFile.CreateFolder(unfinished));
             PartyTask task = Watched(TaskOf(file, Path.Combine(unfinished, Models)));
-            TransportSettings transport = file.TransportFor("train");
+            TransportSettings transport = file.TransportFor(GrpcRelay.Train);
             JsonObject document = File.Hosts
                 ? await PartySupervisor.HostAsync(task, File.Listen, transport, at => Log(File.Listening(at)), Log, stop).ConfigureAwait(false)
                 : await PartySupervisor.JoinAsync(task, File.ActiveParty!, transport, Log, stop).ConfigureAwait(false);
@@ -208,10 +209,11 @@ internal sealed class ServiceJob
     private PartyTask TaskOf(PartyFile file, string models)
     {
         RunFile run = file.Run with { Transport = file.Transport, Ignored = file.Ignored };
-        return new SessionOrder(run, "train", models, null)
+        return new SessionOrder(run, GrpcRelay.Train)
         {
+            ModelDirectory = models,
             KeepsRuns = true,
-            Door = file.Arbiter is { } arbiter ? HeRun.OverGrpc(arbiter, HeRun.ArbiterOf(run, "train")!, file.TransportFor(GrpcRelay.Arbiter)) : null,
+            Door = file.Arbiter is { } arbiter ? HeRun.OverGrpc(arbiter, HeRun.ArbiterOf(run, GrpcRelay.Train)!, file.TransportFor(GrpcRelay.Arbiter)) : null,
             Log = Log,
         }.TaskOf(file.Self.Name, progress: null);
     }
@@ -300,7 +302,7 @@ internal sealed class ServiceJob
             document = PartyDocument.Merge([document], seconds);
         else
             document["timing"] = new JsonObject { ["totalSeconds"] = seconds };
-        string report = ReportWriter.Text(JsonNode.Parse(document.ToJsonString())!.AsObject());
+        string report = ReportWriter.Text(ReportParts.ReadBack(document));
         string place = PlaceOf(_session!);
         try
         {
@@ -325,7 +327,7 @@ internal sealed class ServiceJob
             if (!Directory.Exists(folder))
                 return;
             bool hasReport = System.IO.File.Exists(Path.Combine(folder, Report));
-            if (!hasReport && !System.IO.File.Exists(Path.Combine(folder, Models, $"{File.Self.Name}.model.json")))
+            if (!hasReport && !System.IO.File.Exists(Path.Combine(folder, Models, GlmModel.FileName(File.Self.Name))))
             {
                 Directory.Delete(folder, recursive: true);
                 return;

@@ -59,7 +59,7 @@ public sealed class PartyOverridesTests : IDisposable
     [Fact]
     public void Set_PeerOfAFileWhoseJobIsNoPath_IsRefusedAsThatKey()
     {
-        var error = Assert.Throws<ConfigurationException>(() => Load(PartyOverrides.Of(new Dictionary<string, string>(), ["peers.bank=http://127.0.0.1:1"]), """{ "job": "a\u0000b", "party": "x" }"""));
+        var error = Assert.Throws<ConfigurationException>(() => Load(FileOverrides.Of(new Dictionary<string, string>(), ["peers.bank=http://127.0.0.1:1"]), """{ "job": "a\u0000b", "party": "x" }"""));
         Assert.Equal(RunFileErrors.OutOfRange, error.Id);
         Assert.Contains("party.json: job", error.Message, StringComparison.Ordinal);
     }
@@ -126,7 +126,7 @@ public sealed class PartyOverridesTests : IDisposable
         using var scene = new Scene();
         scene.Job();
         (string bank, string telco) = scene.Parties(5301);
-        string[] Defaults(string file) => [.. EffectiveConfiguration.Of(PartyFile.Load(file), PartyOverrides.None)["values"]!.AsArray()
+        string[] Defaults(string file) => [.. EffectiveConfiguration.Of(PartyFile.Load(file), FileOverrides.None)["values"]!.AsArray()
             .Where(v => (string)v!["source"]! == "default").Select(v => $"{v!["key"]} {v["value"]}")];
         Assert.Superset(new HashSet<string> { "allowPlaintext false", "serve.rest http://127.0.0.1:8080", "serve.timeoutMilliseconds 500", "serve.fallback refuse" }, Defaults(bank).ToHashSet());
         Assert.Contains("allowPlaintext false", Defaults(telco));

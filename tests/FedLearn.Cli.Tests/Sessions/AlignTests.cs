@@ -24,7 +24,7 @@ public sealed class AlignTests : IDisposable
         string StateOf(string name, string verb, params (string, JsonNode?)[] changes)
         {
             RunFile run = RunFile.Load(_scene.Named($"{name}.job.json", [Psi, ("name", name), ("parties.1.ledger.path", "telco.ledger.db"), .. changes]));
-            return Alignments.Options(new SessionOrder(run, verb, null, null), run.Parties[1], out _).StateDirectory!;
+            return Alignments.Options(new SessionOrder(run, verb), run.Parties[1], out _).StateDirectory!;
         }
 
         // Beside each other, so that a service's jobs do not wait for each other's folders; and found again by the same job.

@@ -90,7 +90,7 @@ public class PartyTests
         RunFile run = RunFile.Load(scene.Job());
         var settings = new TransportSettings { ResumeTimeout = TimeSpan.FromMilliseconds(1) };
         var log = new List<string>();
-        PartyTask task = new SessionOrder(run, "train", null, null) { KeepsRuns = true }.TaskOf("telco", null);
+        PartyTask task = new SessionOrder(run, "train") { KeepsRuns = true }.TaskOf("telco", null);
         PeerException error = await Assert.ThrowsAsync<PeerException>(() => PartySupervisor.RunAsync(task, settings, log.Add,
             (attempt, _, stop) => throw new PeerException(ProtocolErrors.AlreadyJoined, "party 'telco', joining", "a party of that name has joined already.", "Start each party once."), TestContext.Current.CancellationToken));
         // Not a peer that has not come back, whom one waits for and then begins anew, which is charged again.
@@ -106,7 +106,7 @@ public class PartyTests
     {
         using var scene = new Scene();
         CancellationToken stop = TestContext.Current.CancellationToken;
-        SessionTerms terms = new SessionOrder(RunFile.Load(scene.Job()), "train", null, null).TaskOf("bank", null).Terms;
+        SessionTerms terms = new SessionOrder(RunFile.Load(scene.Job()), "train").TaskOf("bank", null).Terms;
         var address = new TaskCompletionSource<Uri>(TaskCreationOptions.RunContinuationsAsynchronously);
         using var arrived = new ManualResetEventSlim();
         var task = new PartyTask("bank", terms, _ =>
@@ -143,7 +143,7 @@ public class PartyTests
     {
         using var scene = new Scene();
         var log = new List<string>();
-        PartyTask task = new SessionOrder(RunFile.Load(scene.Job()), "train", null, null) { KeepsRuns = true }.TaskOf("telco", null);
+        PartyTask task = new SessionOrder(RunFile.Load(scene.Job()), "train") { KeepsRuns = true }.TaskOf("telco", null);
         int attempts = 0;
         PeerException error = await Assert.ThrowsAsync<PeerException>(() => PartySupervisor.RunAsync(task, new TransportSettings { ResumeTimeout = TimeSpan.FromDays(1) }, log.Add,
             (_, _, _) => throw (attempts++ > 0 || atOnce ? new PeerException(ProtocolErrors.PeerAborted, "party 'bank'", "it gave up with error FL3100.", "Mend it there.") { PeerErrorId = "FL3100" }
@@ -159,7 +159,7 @@ public class PartyTests
     {
         using var scene = new Scene();
         var log = new List<string>();
-        PartyTask task = new SessionOrder(RunFile.Load(scene.Job()), "train", null, null) { KeepsRuns = true }.TaskOf("telco", null);
+        PartyTask task = new SessionOrder(RunFile.Load(scene.Job()), "train") { KeepsRuns = true }.TaskOf("telco", null);
         int attempts = 0;
         JsonObject met = await PartySupervisor.RunAsync(task, new TransportSettings(), log.Add, (_, _, _) => attempts++ < 3 ? throw Ended : Task.FromResult(new JsonObject { ["met"] = true }), TestContext.Current.CancellationToken);
         Assert.True((bool)met["met"]!);
@@ -170,7 +170,7 @@ public class PartyTests
     public async Task Party_ActiveOneWasStoppedAndStaysAway_SaysWhyAndWhatToLookAt()
     {
         using var scene = new Scene();
-        PartyTask task = new SessionOrder(RunFile.Load(scene.Job()), "train", null, null) { KeepsRuns = true }.TaskOf("telco", null);
+        PartyTask task = new SessionOrder(RunFile.Load(scene.Job()), "train") { KeepsRuns = true }.TaskOf("telco", null);
         PeerException error = await Assert.ThrowsAsync<PeerException>(() => PartySupervisor.RunAsync(task, new TransportSettings { ResumeTimeout = TimeSpan.FromMilliseconds(1) }, _ => { },
             (_, _, _) => throw Ended, TestContext.Current.CancellationToken));
         Assert.Equal(RunningErrors.NotBack, error.Id);

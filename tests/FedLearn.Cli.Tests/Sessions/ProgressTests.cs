@@ -12,7 +12,7 @@ public sealed class ProgressTests
     {
         string[] lines = Shown(view =>
         {
-            var stages = new GlmTasks.LongStages(view);
+            IProgress<GlmStageBegun> stages = GlmTasks.LongStages(view)!;
             stages.Report(new GlmStageBegun("bank", GlmStage.Aligning, 12_000_000));
             stages.Report(new GlmStageBegun("telco", GlmStage.Aligning, 12_000_000));
             stages.Report(new GlmStageBegun("bank", GlmStage.Preparing, 1_000_000));
@@ -24,10 +24,10 @@ public sealed class ProgressTests
 
     [Fact]
     public void Stages_OfManyClasses_CountEachOfThem() => Assert.Equal(["measuring 20,000 rows of 100 classes"],
-        Shown(view => new GlmTasks.LongStages(view).Report(new GlmStageBegun("bank", GlmStage.Measuring, 20_000) { Outputs = 100 })));
+        Shown(view => GlmTasks.LongStages(view)!.Report(new GlmStageBegun("bank", GlmStage.Measuring, 20_000) { Outputs = 100 })));
 
     [Fact]
-    public void Stages_OfFewRows_AreNotWorthALine() => Assert.Empty(Shown(view => new GlmTasks.LongStages(view).Report(new GlmStageBegun("bank", GlmStage.Aligning, 999_999))));
+    public void Stages_OfFewRows_AreNotWorthALine() => Assert.Empty(Shown(view => GlmTasks.LongStages(view)!.Report(new GlmStageBegun("bank", GlmStage.Aligning, 999_999))));
 
     [Fact]
     public void Rounds_LossThatDiverges_IsShort()

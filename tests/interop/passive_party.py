@@ -57,7 +57,7 @@ class Exchange:
                   else self.pb.Vector(type=self.pb.LATTICE, **private_modes.to_lattice(values, *noise)))
 
     def receive(self, number, kind):
-        message = next(other for other in self.incoming if other.WhichOneof("body") != "alignment")  # WAITING: it still computes
+        message = next(m for m in self.incoming if m.WhichOneof("body") != "alignment" or kind == "alignment")  # else WAITING: it computes
         if message.WhichOneof("body") == "aborted":
             sys.exit("the active party gave up with error " + message.aborted.error_id)
         assert (message.WhichOneof("body"), message.round) == (kind, number), "the active party is out of step"

@@ -1,6 +1,6 @@
 using System.Globalization;
-using System.IO.Pipelines;
 using System.Net;
+using System.Text;
 using System.Text.Json.Nodes;
 using FedLearn.Cli.RunFiles;
 using FedLearn.Cli.Running;
@@ -124,16 +124,24 @@ public class PartyTests
                 HttpCompletionOption.ResponseHeadersRead, stop);
         }
 
-        // A call that is under way, and another behind it on the same connection, whose answer says that the host has the first.
+        // A call that is under way, all of it sent, and another behind it on the same connection, whose answer says that the host has the first.
         async Task AnswersAsync() => (await PostAsync("/grpc.health.v1.Health/Check", new ByteArrayContent(new byte[5]))).Dispose();
         await AnswersAsync();
-        Task<HttpResponseMessage> joining = PostAsync("/fedlearn.v1.Federation/Join", new StreamContent(new Pipe().Reader.AsStream()));
+        Task<HttpResponseMessage> joining = PostAsync("/fedlearn.v1.Federation/Join", new ByteArrayContent(Joining("scene", "telco", terms.TermsDigest.Span)));
         await AnswersAsync();
         arrived.Set();
         Assert.Equal(id, (await Assert.ThrowsAsync<BadInputException>(() => hosting)).Id);
         using HttpResponseMessage answer = await joining.WaitAsync(ToolProcess.Patience, stop);
         Assert.Equal((status, told), (answer.Headers.GetValues("grpc-status").Single(), answer.Headers.GetValues("fedlearn-error-id").Single()));
-        Assert.DoesNotContain("17", answer.Headers.ToString(), StringComparison.Ordinal);
+        Assert.DoesNotContain("customer", answer.Headers.ToString(), StringComparison.Ordinal);
+    }
+
+    // A gRPC message: fedlearn.v1.JoinRequest of a passive party, field by field as in docs/protocol.md.
+    private static byte[] Joining(string job, string party, ReadOnlySpan<byte> termsDigest)
+    {
+        byte[] Field(int number, ReadOnlySpan<byte> value) => [(byte)(number << 3 | 2), (byte)value.Length, .. value];
+        byte[] message = [1 << 3, 1, .. Field(2, Encoding.UTF8.GetBytes(job)), .. Field(3, Encoding.UTF8.GetBytes(party)), 4 << 3, 2, .. Field(5, termsDigest), .. Field(7, new byte[32])];
+        return [0, 0, 0, 0, (byte)message.Length, .. message];
     }
 
     [Theory]

@@ -77,7 +77,8 @@ internal static partial class EffectiveConfiguration
         {
             yield return ("serve.rest", file.Serve.Rest.GetLeftPart(UriPartial.Authority), Default);
             yield return ("serve.timeoutMilliseconds", file.Serve.Timeout.TotalMilliseconds, Default);
-            yield return ("serve.fallback", "refuse", Default);
+            if (file.Serve.Fallbacks.Count == 0)
+                yield return ("serve.fallback", "refuse", Default);
         }
 
         yield return ("service.sessionsPerDay", file.Service.SessionsPerDay, Default);

@@ -57,7 +57,7 @@ internal sealed record ServiceOptions
         string Place(string option, string name) => sources[option] is "command line" ? name : $"environment, {sources[option]}";
     }
 
-    /// <summary>Whether a text is an address of this machine, with a port.</summary>
+    /// <summary>Whether a text is an address to listen at: an IP address or localhost, with a port.</summary>
     /// <param name="text">The text.</param>
     /// <param name="listen">The address.</param>
     internal static bool IsHealthAddress(string text, out Uri? listen) => GrpcAddress.TryParse(text, out listen)

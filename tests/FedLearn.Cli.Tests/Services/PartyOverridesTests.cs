@@ -126,9 +126,17 @@ public sealed class PartyOverridesTests : IDisposable
         using var scene = new Scene();
         scene.Job();
         (string bank, string telco) = scene.Parties(5301);
+        string Given(string file, string serve)
+        {
+            JsonNode party = JsonNode.Parse(File.ReadAllText(file))!;
+            party["serve"] = JsonNode.Parse(serve);
+            return scene.Write("serving.party.json", party.ToJsonString());
+        }
+
         string[] Defaults(string file) => [.. EffectiveConfiguration.Of(PartyFile.Load(file), FileOverrides.None)["values"]!.AsArray()
             .Where(v => (string)v!["source"]! == "default").Select(v => $"{v!["key"]} {v["value"]}")];
         Assert.Superset(new HashSet<string> { "allowPlaintext false", "serve.rest http://127.0.0.1:8080", "serve.timeoutMilliseconds 500", "serve.fallback refuse" }, Defaults(bank).ToHashSet());
+        Assert.DoesNotContain("serve.fallback refuse", Defaults(Given(bank, """{ "fallback": { "telco": 0.12 } }"""))); // which the file replaces, name by name
         Assert.Contains("allowPlaintext false", Defaults(telco));
         Assert.DoesNotContain(Defaults(telco), line => line.StartsWith("serve.", StringComparison.Ordinal)); // a passive party serves no requests of its own
     }

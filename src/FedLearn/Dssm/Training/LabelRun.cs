@@ -13,9 +13,10 @@ internal sealed class LabelRun(DssmRun run, LabelTowers towers, LabelSamples sam
     private readonly DssmLoss _loss = towers.Loss;
     private readonly int _width = run.Job.Model.Layers[^1];
     private readonly double[] _items = new double[checked(samples.Items.Content.Rows * run.Job.Model.Layers[^1])];
-    private readonly int[] _allItems = [.. Enumerable.Range(0, samples.Items.Content.Rows)];
+    private readonly StepItems _stepItems = new(samples.Items.Content.Rows);
     private readonly DssmGradients _gradients = new();
     private readonly ClippedRows _clipped = new();
+    private bool? _stepsWithAllItems;
     private double[] _weights = [], _parameterSum = [], _rowNorms = [], _partNorms = [];
 
     /// <summary>Trains.</summary>
@@ -161,7 +162,7 @@ internal sealed class LabelRun(DssmRun run, LabelTowers towers, LabelSamples sam
 
     private void TakeItems()
     {
-        towers.Items.Forward(samples.Items.Content, _allItems, _items, training: false);
+        EvaluateAllItems(training: false);
         _loss.TakeItems(_items);
     }
 
@@ -173,7 +174,7 @@ internal sealed class LabelRun(DssmRun run, LabelTowers towers, LabelSamples sam
         double[] weights = new double[views.Count], bias = [.. fusion.ItemBias.ToArray().Select(b => b / run.Job.Model.Gamma)];
         fusion.GetViewWeights(weights);
         double[]? matrix = run.Job.Model.Fusion == DssmFusion.Concat ? fusion.Matrix.ToArray() : null;
-        await run.Thread.RunAsync(() => towers.Items.Forward(samples.Items.Content, _allItems, _items, training: false)).ConfigureAwait(false);
+        await run.Thread.RunAsync(() => EvaluateAllItems(training: false)).ConfigureAwait(false);
         return (ItemIndex.FromVectors(samples.Items.Ids, _items, _width, version, bias), UserVectors.Fuse(run.Job.Model.Fusion, views, present, _width, version, weights, matrix));
     }
 
@@ -232,11 +233,13 @@ internal sealed class LabelRun(DssmRun run, LabelTowers towers, LabelSamples sam
         int[][] index = [.. towers.Locals.Select(view => batch.Select(i => run.Drops(epoch, i, run.ViewIndex(view.Name)) ? -1 : view.Samples[0][i]).ToArray())];
         List<double[]> views = [.. towers.Locals.Select(_ => new double[batch.Length * _width])];
         List<bool[]?> present = [.. index.Select(rows => rows.Select(r => r >= 0).ToArray())];
-        Task forward = run.Thread.RunAsync(() =>
+        int[] targets = [.. batch.Select(i => samples.Sets[0].Events[i].Item)];
+        Task<int[]> forward = run.Thread.RunAsync(() =>
         {
-            towers.Items.Forward(samples.Items.Content, _allItems, _items, training: true);
+            int[] negatives = EvaluateItems(targets, epoch, batchNumber);
             for (int v = 0; v < index.Length; v++)
                 towers.Locals[v].Tower.Forward(towers.Locals[v].Rows, index[v], views[v], training: true);
+            return negatives;
         });
         // Under masks a view's coin is its secret.
         bool[] Kept(int p) => [.. batch.Select(i => peers[p].Present[0][i] && (run.Job.MaskedSum || !run.Drops(epoch, i, run.ViewIndex(peers[p].Name))))];
@@ -256,24 +259,44 @@ internal sealed class LabelRun(DssmRun run, LabelTowers towers, LabelSamples sam
             }
         }
 
-        await forward.ConfigureAwait(false);
-        int[] targets = [.. batch.Select(i => samples.Sets[0].Events[i].Item)];
-        double loss = await run.Thread.RunAsync(() => Evaluate(views, present, targets, epoch, batchNumber)).ConfigureAwait(false);
+        int[] drawn = await forward.ConfigureAwait(false);
+        double loss = await run.Thread.RunAsync(() => Evaluate(views, present, targets, drawn, epoch, batchNumber)).ConfigureAwait(false);
         await SendGradientsAsync(round, batch.Length, clock, cancellationToken).ConfigureAwait(false);
         await run.Thread.RunAsync(() => Step(batch.Length)).ConfigureAwait(false);
         return loss;
     }
 
-    private double Evaluate(IReadOnlyList<double[]> views, IReadOnlyList<bool[]?> present, int[] targets, int epoch, int batchNumber)
+    private void EvaluateAllItems(bool training)
     {
-        var batch = new DssmBatch { Views = views, Present = present, Items = _items, Targets = targets };
-        if (samples.Sampler is { } sampler)
+        _stepItems.TakeAll();
+        towers.Items.Forward(samples.Items.Content, _stepItems.Index, _items, training);
+    }
+
+    /// <summary>Draws a batch's negatives, and evaluates the items that its loss looks at.</summary>
+    /// <returns>The negatives, room for J a sample; hard ones are drawn only when the vectors of all are there.</returns>
+    private int[] EvaluateItems(int[] targets, int epoch, int batchNumber)
+    {
+        int[] negatives = samples.Sampler is null ? [] : new int[targets.Length * run.Job.Model.Negatives];
+        bool needsVectors = samples.Sampler?.NeedsVectors(epoch) ?? false;
+        if (!needsVectors)
+            samples.Sampler?.Draw(epoch, batchNumber, targets, negatives);
+        // Noise goes into the gradient of every item; and a row whose vector depends on other rows has all the others.
+        if (needsVectors || (_stepsWithAllItems ??= run.Job.Model.Loss == DssmLossKind.Full || noise.Items is not null || towers.Items.PrivacyFaults().Count > 0))
         {
-            int[] negatives = new int[targets.Length * run.Job.Model.Negatives];
-            sampler.Draw(epoch, batchNumber, targets, negatives, _loss, batch);
-            batch = batch with { Negatives = negatives };
+            EvaluateAllItems(training: true);
+            return negatives;
         }
 
+        _stepItems.Take(targets, negatives, pads: run.Job.Privacy.IsPrivate);
+        towers.Items.Forward(samples.Items.Content, _stepItems.Index, _items, training: true);
+        return negatives;
+    }
+
+    private double Evaluate(IReadOnlyList<double[]> views, IReadOnlyList<bool[]?> present, int[] targets, int[] negatives, int epoch, int batchNumber)
+    {
+        var batch = new DssmBatch { Views = views, Present = present, Items = _items, ItemRows = _stepItems.Rows, Targets = targets, Negatives = negatives };
+        if (samples.Sampler is { } sampler && sampler.NeedsVectors(epoch))
+            sampler.Draw(epoch, batchNumber, targets, negatives, _loss, batch);
         return _loss.Evaluate(batch, _gradients, keepRows: noise.Items is not null || noise.Parameters is not null);
     }
 
@@ -334,7 +357,15 @@ internal sealed class LabelRun(DssmRun run, LabelTowers towers, LabelSamples sam
             itemNoise.Perturb(_gradients.Items, "training item gradients");
         }
 
-        TensorPrimitives.Divide(_gradients.Items, divisor, _gradients.Items);
+        if (_stepItems.Rows is not { } rows)
+            TensorPrimitives.Divide(_gradients.Items, divisor, _gradients.Items);
+        else
+            foreach (int item in rows)
+            {
+                Span<double> gradient = _gradients.Items.AsSpan(item * _width, _width);
+                TensorPrimitives.Divide(gradient, divisor, gradient);
+            }
+
         towers.Items.Backward(_gradients.Items);
         towers.Items.Step();
         if (noise.Parameters is { } parameterNoise)

@@ -146,7 +146,8 @@ public sealed class DssmTrainer
             }
             catch (Exception e) when (kept.IsKept)
             {
-                if (RunLoss.Is(e))
+                // One that went on with a smaller limit on messages than it began with can still go on, too.
+                if (RunLoss.Is(e) || (kept.Resumed.Count > 0 && e is PeerException { Id: ProtocolErrors.TooLarge } or PeerException { PeerErrorId: ProtocolErrors.TooLarge }))
                     account.Suspend();
                 else
                     kept.Forget();
@@ -212,6 +213,7 @@ public sealed class DssmTrainer
         using ITower tower = await thread.RunAsync(() => (_input.ViewTower ?? _towers).Create(spec, Seed(_input.Party))).ConfigureAwait(false);
         await thread.RunAsync(() => CheckTower(tower)).ConfigureAwait(false);
         EmbeddingCalibration? calibration = Calibrate(_plan.OneShot ? 1 : batches, isStatic, _plan.ViewGroups(tower.ParameterCount), EvaluationOf(samples));
+        DssmMessageRoom.Check(_plan, _options.Party.Role, [.. sets.Zip(samples.Rows, (name, rows) => (name, rows.Length))], _plan.OneShot && isStatic ? samples.CommonUsers.Length : null, BitsOf(calibration), [channel]);
         using ViewMasking? masking = await MaskingAsync(agreement, kept, calibration, channel, cancellationToken).ConfigureAwait(false);
         // Before anything is charged: every charge then has a state with which it is found again. Before round 0 towers and noise are where they start.
         kept.Begin(state => samples.Save(state));
@@ -252,6 +254,10 @@ public sealed class DssmTrainer
         IReadOnlyList<ViewPeer> peers = kept.Began is { } began ? [.. channels.Select(channel => ViewPeer.Load(began, channel, sets))]
             : await SampleExchange.OfferAsync(channels, new SampleSession(_job, _input, agreement.JobDigest), _input.Interactions!.Users, sets, cancellationToken).ConfigureAwait(false);
         int batches = BatchesOf(sets[0].Events.Count), evaluated = sets.Skip(1).Sum(s => s.Events.Count);
+        // The noise of messages does not depend on how many parameters there are, which the towers tell only later.
+        int bits = BitsOf(Calibrate(batches, false, _plan.LabelGroups(samples.Items.Ids.Count, 1), null));
+        foreach (ViewPeer peer in peers)
+            DssmMessageRoom.Check(_plan, _options.Party.Role, [.. sets.Select(set => (set.Name, set.Events.Count))], _plan.OneShot && !peer.HasMoments ? peer.Users.Length : null, bits, [peer.Channel]);
         if (_job.MaskedSum && kept.Restored is null)
             await ViewMasking.RelayAsync(channels, cancellationToken).ConfigureAwait(false);
         // Before anything is charged. Views of claim one-shot send once and then wait: whatever is lost later, such a run goes on from here, with the same vectors.
@@ -401,6 +407,9 @@ public sealed class DssmTrainer
         bool noises = _plan.Noises(_options.Party.Role) && _job.Parties.Count > 1;
         return noises ? _plan.Calibrate(_options, _plan.Parameters(_options, batches, isStatic, groups, evaluation)) : null;
     }
+
+    /// <summary>Bits of a number of the party's noised messages, 0 where it noises none.</summary>
+    private static int BitsOf(EmbeddingCalibration? calibration) => calibration is null ? 0 : GaussianMechanism.BitsOf(calibration.MessageNoise);
 
     /// <summary>Reserves the cost of all messages, and makes the mechanisms.</summary>
     private PartyNoise Noise(DssmAccount account, EmbeddingCalibration? calibration, DssmKeptRun kept)

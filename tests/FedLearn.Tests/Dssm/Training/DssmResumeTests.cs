@@ -157,6 +157,26 @@ public class DssmResumeTests
     }
 
     [Fact]
+    public async Task Run_GoesOnWithLessRoomForMessages_IsKeptAndGoesOnWithMore()
+    {
+        DssmJob job = All["own messages, late"];
+        job = job with { Model = job.Model with { Layers = [6, 8] } };
+        IReadOnlyList<DssmPartyResult> expected = (await new Scene(job).SessionAsync(int.MaxValue)).Results!;
+        var scene = new Scene(job);
+        Assert.Null((await scene.SessionAsync(120)).Results);
+        scene.MaxMessageBytes = 1200; // less than vectors of all test events
+        Session small = await scene.SessionAsync(int.MaxValue);
+        Assert.NotNull(small.Agreement.Resume);
+        Assert.Equal(ProtocolErrors.TooLarge, Assert.IsType<PeerException>(small.Failure).Id);
+        Assert.All(scene.Ledgers.Values, ledger => Assert.Equal(ChargeState.Reserved, Assert.Single(ledger.Entries).State));
+        scene.MaxMessageBytes = new ChannelOptions().MaxMessageBytes;
+        Session last = await scene.SessionAsync(int.MaxValue);
+        Assert.NotNull(last.Agreement.Resume);
+        AssertSame(expected, last.Results!);
+        Assert.All(scene.Ledgers.Values, ledger => Assert.Single(ledger.Entries));
+    }
+
+    [Fact]
     public async Task Run_WithoutAStoreAtOneParty_BeginsAnew()
     {
         var scene = new Scene(All["sum, dropouts, cached negatives"]);
@@ -353,6 +373,8 @@ public class DssmResumeTests
         /// <summary>Whether messages are compared with those of an earlier run too, which a seed must have noised.</summary>
         public bool ComparesRuns { get; init; }
 
+        public int MaxMessageBytes { get; set; } = new ChannelOptions().MaxMessageBytes;
+
         public int Sent => _sent.Count;
 
         public int SentAgain { get; private set; }
@@ -368,7 +390,7 @@ public class DssmResumeTests
             if (run != _run && !ComparesRuns)
                 _sent.Clear();
             _run = run;
-            var options = new ChannelOptions { ReceiveTimeout = Patience };
+            var options = new ChannelOptions { ReceiveTimeout = Patience, MaxMessageBytes = MaxMessageBytes };
             int messages = 0;
             bool CutsNow() => Interlocked.Increment(ref messages) == cutAt;
             (InMemoryChannel First, InMemoryChannel Second)[] pairs = [.. parties.Skip(1).Select(p => InMemoryChannel.CreatePair("shop", p.JoinRequest.Party.Name, options))];
@@ -421,6 +443,8 @@ public class DssmResumeTests
             public string LocalParty => inner.LocalParty;
 
             public string RemoteParty => inner.RemoteParty;
+
+            public int MaxMessageBytes => inner.MaxMessageBytes;
 
             public ChannelStatistics Statistics => inner.Statistics;
 

@@ -71,7 +71,9 @@ internal sealed class KeepingLedger : IPrivacyLedger
 
         public bool KeepsLocally => true;
 
-        public ReadOnlyMemory<byte>? Find(int index) => index < Kept ? _kept.Messages[index] : default(ReadOnlyMemory<byte>?);
+        // As a bounded outbox would after a write that was torn, it holds one less than its bound.
+        public ReadOnlyMemory<byte>? Find(int index) => index >= Kept ? default(ReadOnlyMemory<byte>?)
+            : Kept - index < ledger.Bounds.GetValueOrDefault(charge.RunId, int.MaxValue) ? _kept.Messages[index] : throw new InvalidOperationException("The message is kept no longer.");
 
         public void Keep(int index, ReadOnlySpan<byte> message)
         {

@@ -424,6 +424,9 @@ public sealed class DssmTrainer
         if (kept.IsKept && reservation.KeepsAtLeast < Math.Min(DssmKeptRun.Reach(_job, _plan), calibration.MessageNoise.Releases))
             throw new ConfigurationException(DssmErrors.MessagesNotKept, $"party '{_input.Party}', ledger", "its outbox keeps fewer messages than may have to be sent again.",
                 "Use fewer checkpointRounds, or let the outbox keep more messages.");
+        // A run without states may be begun again from its first message, and all that the outbox can hold stays; and one more than is asked for, for a write that was torn.
+        if (kept.IsKept)
+            reservation.KeepNoMore((int)DssmKeptRun.Reach(_job, _plan) + 1);
         GaussianMechanism? Parameters(int group) => group < 0 || group >= calibration.GradientNoise.Count ? null
             // Groups are perturbed in turn, so the numbers of what is kept of them interleave.
             : account.Mechanism(calibration.GradientNoise[group].Noise, $"{_input.Party}\0{calibration.GradientNoise[group].Group.Name}", reservation, group, calibration.GradientNoise.Count);

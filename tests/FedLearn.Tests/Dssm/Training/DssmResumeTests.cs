@@ -86,6 +86,9 @@ public class DssmResumeTests
             Assert.Equal(whole.Ledgers[party].Entries.Select(e => (e.State, e.Share, e.Charge.MuSquared)), scene.Ledgers[party].Entries.Select(e => (e.State, e.Share, e.Charge.MuSquared)));
             Assert.Equal(whole.Ledgers[party].Messages.Values, scene.Ledgers[party].Messages.Values);
             Assert.Equal(whole.Ledgers[party].Values.Values, scene.Ledgers[party].Values.Values);
+            // A ledger of the test refuses to find what is older than the bound.
+            Assert.Equal(whole.Ledgers[party].Entries.Count(e => e.MuSquared > 0), scene.Ledgers[party].Bounds.Count);
+            Assert.All(scene.Ledgers[party].Bounds.Values, bound => Assert.Equal(DssmKeptRun.Reach(job, DssmPlan.Create(job)) + 1, bound));
             Assert.Null(scene.Stores[party].Find(party, scene.Terms.TermsDigest));
         }
     }

@@ -133,6 +133,27 @@ public class DssmTrainerTests
         Assert.Equal(trained[0].Metrics!.Test!.Named(), found[0].Metrics!.Test!.Named());
     }
 
+    [Theory]
+    [InlineData(TowerPrecision.Float32, 12_000, true)]
+    [InlineData(TowerPrecision.Float64, 8_500, true)]
+    [InlineData(TowerPrecision.Float64, 1_000, false)]
+    public void Constructor_StatesBeyondAnArray_AreRefusedWhereAnyAreKept(TowerPrecision precision, int width, bool refused)
+    {
+        DssmJob job = SmallRecommendation.Job(new DssmModelOptions { Precision = precision }) is var small ? small with { Model = small.Model with { Layers = [width, width] } } : null!;
+        DssmPartyInput input = SmallRecommendation.Inputs()[1];
+        _ = new DssmTrainer(job, input, Towers);
+        DssmPartyInput keeps = input with { Runs = new InMemoryRunStore() };
+        if (!refused)
+        {
+            _ = new DssmTrainer(job, keeps, Towers);
+            return;
+        }
+
+        ConfigurationException error = Assert.Throws<ConfigurationException>(() => new DssmTrainer(job, keeps, Towers));
+        Assert.Equal((DssmPlanErrors.InvalidJob, "training.checkpointRounds"), (error.Id, error.Place));
+        _ = new DssmTrainer(job with { Training = job.Training with { CheckpointRounds = 0 } }, keeps, Towers);
+    }
+
     [Fact]
     public async Task TrainAsync_WithoutNoise_ListsEveryDisclosureByName()
     {

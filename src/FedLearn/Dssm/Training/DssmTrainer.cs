@@ -99,6 +99,7 @@ public sealed class DssmTrainer
         (_plan, _options) = Check(job, input);
         ViewNames = ViewsOf(job);
         Terms = DssmJobTerms.Of(job);
+        CheckStates();
         CutOffRun? cutOff = Runs?.Find(input.Party, Terms.TermsDigest);
         if (cutOff is not null && input.Fresh)
             _unsettled = DssmKeptRun.Forget(Runs!, cutOff, input.Ledger);
@@ -307,6 +308,23 @@ public sealed class DssmTrainer
             Metrics = new DssmMetrics { Test = reports[2], ColdUsers = reports[3], ColdItems = reports[4] },
             Warnings = [.. EventWarnings.Of(_job, _input.Interactions, sets, trains: true), .. EventWarnings.OfNegatives(_job, reports)],
         };
+    }
+
+    /// <summary>Refuses towers whose states are more than an array holds, before a peer is met: the first is made at the first checkpoint. Of towers that are no shipped ones nobody knows the size.</summary>
+    private void CheckStates()
+    {
+        if (Runs is null || _plan.OneShot)
+            return;
+        long number = _job.Model.Precision == TowerPrecision.Float32 ? sizeof(float) : sizeof(double);
+        // Parameters and two moments; and the parameters of the best epoch in float64, where one is chosen.
+        long each = 3 * number + (_plan.ValidationStop ? sizeof(double) : 0);
+        long bytes = 0;
+        foreach ((TowerRows? rows, ITowerFactory? own) in new[] { (_input.View?.Rows, _input.ViewTower), (_input.Items?.Content, _input.ItemTower) })
+            if (rows is not null && (own ?? _towers).Fingerprint.IsEmpty)
+                bytes += each * TowerStart.Count(Spec(rows.Inputs));
+        if (bytes > Array.MaxLength)
+            throw new ConfigurationException(DssmPlanErrors.InvalidJob, "training.checkpointRounds", $"a state of party '{_input.Party}' would have {bytes} bytes, more than one array holds.",
+                "Set training.checkpointRounds to 0 at every party, which keeps no states; or use narrower layers, fewer items or buckets, or float32.");
     }
 
     /// <summary>Refuses batches whose candidates are more than an array holds, before anything is named or charged.</summary>

@@ -61,10 +61,9 @@ internal sealed class ViewRun(DssmRun run, ITower tower, ViewTable table, ViewSa
         double[] vectors = await run.Thread.RunAsync(() => run.Vectors(tower, table.Rows, samples.Rows[set])).ConfigureAwait(false);
         if (run.Masking is { } masking)
         {
-            if (noise.Evaluation is not null)
-                _clipped.Clip(vectors, _width, run.Job.Privacy.Clip);
+            // A charged evaluation, which is noised, and masks do not go together.
             Scale(vectors);
-            await channel.SendAsync(round, masking.Mask(vectors, run.SetNames[set], noise.Evaluation), cancellationToken).ConfigureAwait(false);
+            await channel.SendAsync(round, masking.Mask(vectors, run.SetNames[set], noise: null), cancellationToken).ConfigureAwait(false);
             return;
         }
 

@@ -281,7 +281,9 @@ public sealed class DssmTrainer
         var run = new DssmRun(_job, thread) { Views = ViewNames, SetNames = [.. sets.Select(s => s.Name)] };
         var label = new LabelRun(run, towers, samples, _plan.OneShot ? [] : peers, noise, _plan.OneShot ? null : kept);
         var clock = new PartyClock();
-        (int best, IReadOnlyList<DssmHistoryPoint> history) = await label.TrainAsync(clock, progress, cancellationToken).ConfigureAwait(false);
+        (int best, IReadOnlyList<DssmHistoryPoint> history) = await (!_plan.OneShot ? label.TrainAsync(clock, progress, cancellationToken)
+            // The views have sent all they have, and wait for the end.
+            : ChannelGuard.WhileTheyWaitAsync(channels, stop => label.TrainAsync(clock, progress, stop), cancellationToken)).ConfigureAwait(false);
         DssmTiming timing = clock.Timing(noise.Time, history.Count);
         var measures = new List<Func<Task<RankingReport?>>>();
         for (int set = 2; set < sets.Count; set++)

@@ -3,7 +3,9 @@ using FedLearn.Aggregation;
 using FedLearn.Coordination;
 using FedLearn.Diagnostics;
 using FedLearn.Evaluation;
+using FedLearn.Parties;
 using FedLearn.Privacy;
+using FedLearn.Protocol;
 
 namespace FedLearn.Dssm;
 
@@ -13,6 +15,7 @@ internal sealed class LabelRun(DssmRun run, LabelTowers towers, LabelSamples sam
     private readonly DssmLoss _loss = towers.Loss;
     private readonly int _width = run.Job.Model.Layers[^1];
     private readonly double[] _items = new double[checked(samples.Items.Content.Rows * run.Job.Model.Layers[^1])];
+    private readonly IPartyChannel[] _channels = [.. peers.Select(peer => peer.Channel)];
     private readonly StepItems _stepItems = new(samples.Items.Content.Rows);
     private readonly DssmGradients _gradients = new();
     private readonly ClippedRows _clipped = new();
@@ -35,9 +38,15 @@ internal sealed class LabelRun(DssmRun run, LabelTowers towers, LabelSamples sam
                 // With no view left to wait for, as in claim one-shot, nothing else looks at it.
                 cancellationToken.ThrowIfCancellationRequested();
                 int round = epoch * batches + b;
-                if (kept is not null)
-                    await kept.KeepAsync(round, run.Thread, state => Save(state, now)).ConfigureAwait(false);
-                now.Loss += await RoundAsync(round, epoch, b, run.Batch(order, b), clock, cancellationToken).ConfigureAwait(false);
+                int[] batch = run.Batch(order, b);
+                now.Loss += await WhileViewsWaitAsync(async stop =>
+                {
+                    if (kept is not null)
+                        await kept.KeepAsync(round, run.Thread, state => Save(state, now)).ConfigureAwait(false);
+                    return await LossAsync(round, epoch, b, batch, clock, stop).ConfigureAwait(false);
+                }, cancellationToken).ConfigureAwait(false);
+                await SendGradientsAsync(round, batch.Length, clock, cancellationToken).ConfigureAwait(false);
+                await WhileViewsWaitAsync(_ => run.Thread.RunAsync(() => Step(batch.Length)), cancellationToken).ConfigureAwait(false);
             }
 
             int done = (epoch + 1) * batches;
@@ -150,15 +159,15 @@ internal sealed class LabelRun(DssmRun run, LabelTowers towers, LabelSamples sam
     }
 
     /// <summary>The figure of the validation events by which an epoch is chosen, for which the views wait.</summary>
-    private async Task<double> ValidateAsync(int round, PartyClock clock, CancellationToken cancellationToken)
+    private Task<double> ValidateAsync(int round, PartyClock clock, CancellationToken cancellationToken) => WhileViewsWaitAsync(async stop =>
     {
-        (IReadOnlyList<double[]> views, IReadOnlyList<bool[]?> present) = await CollectAsync(round, 1, clock, cancellationToken).ConfigureAwait(false);
+        (IReadOnlyList<double[]> views, IReadOnlyList<bool[]?> present) = await ReceiveAsync(round, 1, clock, stop).ConfigureAwait(false);
         return await run.Thread.RunAsync(() =>
         {
             TakeItems();
             return samples.SampledNdcg(1, (from, ends, items, scores) => ScoreEach(views, present, from, ends, items, scores));
         }).ConfigureAwait(false);
-    }
+    }, cancellationToken);
 
     private void TakeItems()
     {
@@ -179,7 +188,10 @@ internal sealed class LabelRun(DssmRun run, LabelTowers towers, LabelSamples sam
     }
 
     /// <summary>The views' vectors of a set of samples.</summary>
-    public async Task<(IReadOnlyList<double[]> Views, IReadOnlyList<bool[]?> Present)> CollectAsync(int round, int set, PartyClock clock, CancellationToken cancellationToken)
+    public Task<(IReadOnlyList<double[]> Views, IReadOnlyList<bool[]?> Present)> CollectAsync(int round, int set, PartyClock clock, CancellationToken cancellationToken) =>
+        WhileViewsWaitAsync(stop => ReceiveAsync(round, set, clock, stop), cancellationToken);
+
+    private async Task<(IReadOnlyList<double[]> Views, IReadOnlyList<bool[]?> Present)> ReceiveAsync(int round, int set, PartyClock clock, CancellationToken cancellationToken)
     {
         int count = samples.Sets[set].Events.Count;
         Task<double[][]> own = run.Thread.RunAsync(() => towers.Locals.Select(view => run.Vectors(view.Tower, view.Rows, view.Samples[set])).ToArray());
@@ -228,7 +240,11 @@ internal sealed class LabelRun(DssmRun run, LabelTowers towers, LabelSamples sam
 
     private static bool[]?[] Rows(IReadOnlyList<bool[]?> present, int from, int count) => [.. present.Select(p => p?[from..(from + count)])];
 
-    private async Task<double> RoundAsync(int round, int epoch, int batchNumber, int[] batch, PartyClock clock, CancellationToken cancellationToken)
+    /// <summary>Works, and tells the views now and then that it does: each waits for this party, also while another view computes.</summary>
+    private Task<T> WhileViewsWaitAsync<T>(Func<CancellationToken, Task<T>> work, CancellationToken cancellationToken) => ChannelGuard.WhileTheyWaitAsync(_channels, work, cancellationToken);
+
+    /// <summary>The loss of a batch, once every view's vectors are there, and the gradients that answer them.</summary>
+    private async Task<double> LossAsync(int round, int epoch, int batchNumber, int[] batch, PartyClock clock, CancellationToken cancellationToken)
     {
         int[][] index = [.. towers.Locals.Select(view => batch.Select(i => run.Drops(epoch, i, run.ViewIndex(view.Name)) ? -1 : view.Samples[0][i]).ToArray())];
         List<double[]> views = [.. towers.Locals.Select(_ => new double[batch.Length * _width])];
@@ -260,10 +276,7 @@ internal sealed class LabelRun(DssmRun run, LabelTowers towers, LabelSamples sam
         }
 
         int[] drawn = await forward.ConfigureAwait(false);
-        double loss = await run.Thread.RunAsync(() => Evaluate(views, present, targets, drawn, epoch, batchNumber)).ConfigureAwait(false);
-        await SendGradientsAsync(round, batch.Length, clock, cancellationToken).ConfigureAwait(false);
-        await run.Thread.RunAsync(() => Step(batch.Length)).ConfigureAwait(false);
-        return loss;
+        return await run.Thread.RunAsync(() => Evaluate(views, present, targets, drawn, epoch, batchNumber)).ConfigureAwait(false);
     }
 
     private void EvaluateAllItems(bool training)

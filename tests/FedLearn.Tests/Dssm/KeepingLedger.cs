@@ -81,7 +81,8 @@ internal sealed class KeepingLedger : IPrivacyLedger
             _kept.Messages.Add(message.ToArray());
         }
 
-        public ReadOnlyMemory<byte>? FindLocal(int index) => index < _kept.Values.Count ? _kept.Values[index] : default(ReadOnlyMemory<byte>?);
+        public ReadOnlyMemory<byte>? FindLocal(int index) => index >= _kept.Values.Count ? default(ReadOnlyMemory<byte>?)
+            : _kept.Values.Count - index <= ledger.Bounds.GetValueOrDefault(charge.RunId, int.MaxValue) ? _kept.Values[index] : throw new InvalidOperationException("The value is kept no longer.");
 
         public void KeepLocal(int index, ReadOnlySpan<byte> value)
         {

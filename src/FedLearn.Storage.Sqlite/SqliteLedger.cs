@@ -255,6 +255,7 @@ public sealed class SqliteLedger : IPrivacyLedger
     {
         private readonly Lock _lock = new();
         private Outbox? _local;
+        private int _values = int.MaxValue;
 
         public string RunId => charge.RunId;
 
@@ -266,6 +267,11 @@ public sealed class SqliteLedger : IPrivacyLedger
         {
             ArgumentOutOfRangeException.ThrowIfLessThan(messages, 1);
             outbox.KeepNoMore(messages);
+            lock (_lock)
+            {
+                _values = Math.Min(_values, messages < int.MaxValue ? messages + 1 : messages);
+                _local?.KeepNoMore(_values);
+            }
         }
 
         public ReadOnlyMemory<byte>? Find(int index) => outbox.Find(index) is { } bytes ? (ReadOnlyMemory<byte>?)bytes : null;
@@ -336,6 +342,7 @@ public sealed class SqliteLedger : IPrivacyLedger
                         local.Create();
                     if (!outbox.HasLocal)
                         outbox.MarkLocal();
+                    local.KeepNoMore(_values);
                     return _local = local;
                 }
                 catch

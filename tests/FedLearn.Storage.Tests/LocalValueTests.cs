@@ -34,6 +34,34 @@ public sealed class LocalValueTests : IDisposable
         Assert.Null(again.FindLocal(2));
     }
 
+    /// <summary>One value more than messages: a run's last one comes after them. Also where the file is opened later.</summary>
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public void KeepNoMore_Messages_BoundsTheValuesToo(bool reopens)
+    {
+        const int Last = 3, Values = 12;
+        static byte[] Value(int i) => [.. Enumerable.Repeat((byte)i, 9000)];
+        IPrivacyReservation run = Reserve();
+        run.KeepNoMore(Last);
+        for (int i = 0; i < Values; i++)
+        {
+            run.KeepLocal(i, Value(i));
+            if (reopens && i == Values / 2)
+            {
+                run.Dispose();
+                run = Reserve();
+                run.KeepNoMore(Last);
+            }
+        }
+
+        for (int i = Values - Last - 1; i < Values; i++)
+            Assert.Equal(Value(i), run.FindLocal(i)!.Value.ToArray());
+        ErrorAssert.Throws<PrivacyRefusedException>("FL5024", () => run.FindLocal(0));
+        run.Dispose();
+        Assert.True(new FileInfo(_folder[$"bank.ledger.db.{_charge.RunId}.local.outbox"]).Length < (Last + 4) * 12_288);
+    }
+
     [Fact]
     public void FindLocal_WhenTheFileIsGone_IsRefusedInsteadOfANewNoise()
     {

@@ -62,6 +62,31 @@ public sealed class RandomTowerTests
             .Check(Config.QuickThrowOnFailure.WithMaxTest(TestCounts.Of(15)));
     }
 
+    [Fact]
+    public void LibTorchTowers_RowsWithoutAGradientLeftOut_GiveTheSameBits()
+    {
+        Native.Require();
+        Prop.ForAll(SpecGen.ToArbitrary(), spec => Assert.Equal(Left(spec, leavesOut: false), Left(spec, leavesOut: true))).Check(Config.QuickThrowOnFailure.WithMaxTest(TestCounts.Of(40)));
+    }
+
+    // As the item tower is trained: at each step some rows have a gradient, and keep their places.
+    private static byte[] Left(TowerSpec spec, bool leavesOut)
+    {
+        const int Rows = 300;
+        using ITower tower = new LibTorchTowers().Create(spec, 5);
+        TowerRows rows = TowerConformance.RandomRows(spec.Inputs, Rows, 12);
+        double[] outputs = new double[Rows * tower.Width];
+        for (int step = 0; step < 5; step++)
+        {
+            bool[] present = [.. Enumerable.Range(0, Rows).Select(i => (i * 7 + step) % 5 == 0 && i < 200)];
+            tower.Forward(rows, [.. present.Select((there, i) => there || !leavesOut ? i : -1)], outputs, training: true);
+            tower.Backward([.. outputs.Select((y, i) => present[i / tower.Width] ? y : 0)]);
+            tower.Step();
+        }
+
+        return tower.SaveTraining();
+    }
+
     // Batches that are longer than what one thread takes at a time.
     private static double[] Trained(TowerSpec spec, int threads)
     {

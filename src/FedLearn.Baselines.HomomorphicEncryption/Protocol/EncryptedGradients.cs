@@ -193,16 +193,16 @@ public sealed class EncryptedGradients : IJointGradients
             MaskedSums masked = await _encryptor.MaskedSumsAsync(sum, columns, cancellationToken).ConfigureAwait(false);
             if (i > 0)
                 continue;
-            GlmMessageRoom.Check("masked products with all columns", ((masked.Bytes.Length - 1) / Columns + 1L) * rows.Columns, "use fewer columns", [Arbiter]);
+            MessageRoom.Check("masked products with all columns", ((masked.Bytes.Length - 1) / Columns + 1L) * rows.Columns, "use fewer columns", [Arbiter]);
             long shares = (long)saved.Length * rows.Layout.LargestSize;
             // A ciphertext of some schemes holds many numbers; how many only a whole batch tells.
-            if (rows.Peers.Any(peer => shares > peer.MaxMessageBytes - GlmMessageRoom.Envelope))
+            if (rows.Peers.Any(peer => shares > peer.MaxMessageBytes - MessageRoom.Envelope))
             {
                 using CipherVector batch = await _encryptor.EncryptAsync(new double[rows.Layout.LargestSize], cancellationToken).ConfigureAwait(false);
                 shares = (await batch.SaveAsync(cancellationToken).ConfigureAwait(false)).Length;
             }
 
-            GlmMessageRoom.Check("encrypted shares of a batch", shares, "use more batches per epoch", rows.Peers);
+            MessageRoom.Check("encrypted shares of a batch", shares, "use more batches per epoch", rows.Peers);
         }
     }
 

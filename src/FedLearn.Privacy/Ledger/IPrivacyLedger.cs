@@ -92,7 +92,8 @@ public interface IPrivacyReservation : IDisposable
     /// <summary>How many of the newest messages it keeps at least, and of the newest values that stay at the party: how far back a resumed run may send again.</summary>
     int KeepsAtLeast => int.MaxValue;
 
-    /// <summary>Says how many of the newest messages may be asked for again, so that older ones need no room: a run over many rows fills a disk otherwise. Optional; what is kept already stays.</summary>
+    /// <summary>Says how many of the newest messages may be asked for again, and with one more of the newest values that stay at the party, since a run's last value comes after its messages: older ones need no room, and a
+    /// run over many rows fills a disk otherwise. Optional; what is kept already stays.</summary>
     /// <param name="messages">How many, at least 1; without effect where it is above <see cref="KeepsAtLeast"/>.</param>
     void KeepNoMore(int messages) { }
 

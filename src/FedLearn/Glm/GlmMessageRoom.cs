@@ -1,5 +1,6 @@
 using System.Globalization;
 using FedLearn.Diagnostics;
+using FedLearn.Parties;
 using FedLearn.Privacy;
 using FedLearn.Protocol;
 
@@ -8,11 +9,6 @@ namespace FedLearn.Glm;
 /// <summary>Refuses messages that a party's channels do not take, before anything is charged or trained: met after the last round, they would take the finished model with them.</summary>
 internal static class GlmMessageRoom
 {
-    /// <summary>What an envelope adds at most to its packed numbers.</summary>
-    public const int Envelope = 64;
-
-    private const long Largest = 1 << 30;
-
     /// <summary>Checks the messages of a training whose size the job tells, those that this party sends and those that it receives.</summary>
     /// <param name="plan">The job.</param>
     /// <param name="layout">Batches of the training rows.</param>
@@ -30,17 +26,17 @@ internal static class GlmMessageRoom
         string scores = outputs == 1 ? "scores" : string.Create(CultureInfo.InvariantCulture, $"{outputs:N0} scores a row");
         bool oneRound = plan.Mode == PrivacyMode.OneRound, vectors = plan.Optimizer == GlmOptimizer.Irls;
         if (oneRound)
-            Check("released labels of all training rows", train, Rows, channels);
+            MessageRoom.Check("released labels of all training rows", train, Rows, channels);
         else if (!vectors && !JointRules.Covers(plan.Mode))
-            Check($"{scores} of a batch", PackedBytes((long)layout.LargestSize * outputs, own), plan.FullBatch ? Rows : Batches, channels);
+            MessageRoom.Check($"{scores} of a batch", MessageRoom.PackedBytes((long)layout.LargestSize * outputs, own), plan.FullBatch ? Rows : Batches, channels);
         if (vectors || plan.Job.Inference)
-            Check("a column of all training rows", PackedBytes(train, (ElementType.Float64, 0)), Rows, channels);
+            MessageRoom.Check("a column of all training rows", MessageRoom.PackedBytes(train, (ElementType.Float64, 0)), Rows, channels);
         if (plan.SendsTrainScores)
-            Check($"{scores} of all training rows, which measure the model", PackedBytes((long)train * outputs, (plan.ElementType, 0)), Rows, channels);
+            MessageRoom.Check($"{scores} of all training rows, which measure the model", MessageRoom.PackedBytes((long)train * outputs, (plan.ElementType, 0)), Rows, channels);
         if (plan.SendsTestScores)
-            Check($"{scores} of all test rows, which measure the model", PackedBytes((long)test * outputs, (oneRound ? ElementType.Float64 : plan.ElementType, 0)),
+            MessageRoom.Check($"{scores} of all test rows, which measure the model", MessageRoom.PackedBytes((long)test * outputs, (oneRound ? ElementType.Float64 : plan.ElementType, 0)),
                 plan.Mode == PrivacyMode.None ? TestRows : TestRows + ", or set privacy.evaluation to none", channels);
-        Check($"{scores} of all held-out rows", PackedBytes((long)heldOut * outputs, (plan.ElementType, 0)), "hold fewer rows out", channels);
+        MessageRoom.Check($"{scores} of all held-out rows", MessageRoom.PackedBytes((long)heldOut * outputs, (plan.ElementType, 0)), "hold fewer rows out", channels);
         if (isActive)
             return; // how many columns the others mix is not known yet
         long mixed = plan.Job.Model.L2 > 0 ? Math.Min(columns, train) : columns;
@@ -48,43 +44,16 @@ internal static class GlmMessageRoom
         if (plan.Job.Inference && mixed <= GlmActiveTrainer.MostColumns)
             CheckCovariance(mixed, channels);
         if (vectors)
-            Check("the weights of this party's mixed columns", sizeof(double) * mixed * outputs, Columns, channels);
+            MessageRoom.Check("the weights of this party's mixed columns", sizeof(double) * mixed * outputs, Columns, channels);
     }
 
     /// <summary>Whether a covariance of so many columns is a message that a channel takes.</summary>
-    public static bool TakesCovariance(double columns, IPartyChannel channel) => sizeof(double) * (2 + columns * columns) + Envelope <= channel.MaxMessageBytes;
+    public static bool TakesCovariance(double columns, IPartyChannel channel) => sizeof(double) * (2 + columns * columns) + MessageRoom.Envelope <= channel.MaxMessageBytes;
 
     /// <summary>Refuses columns whose covariance no channel takes.</summary>
     /// <param name="columns">Mixed columns of a passive party at most.</param>
     /// <param name="channels">The channels to it, or from it.</param>
     /// <exception cref="PeerException">FL4006.</exception>
     public static void CheckCovariance(long columns, IReadOnlyList<IPartyChannel> channels) =>
-        Check("the covariance of a party's columns, for standard errors", sizeof(double) * (2 + columns * columns), "use fewer columns, or leave evaluation.inference out", channels);
-
-    /// <summary>Refuses a message that a channel does not take.</summary>
-    /// <param name="what">The message.</param>
-    /// <param name="packed">Bytes of its packed numbers.</param>
-    /// <param name="smaller">What makes it smaller.</param>
-    /// <param name="channels">The channels.</param>
-    /// <exception cref="PeerException">FL4006.</exception>
-    public static void Check(string what, long packed, string smaller, IReadOnlyList<IPartyChannel> channels)
-    {
-        long bytes = packed + Envelope;
-        foreach (IPartyChannel channel in channels)
-            if (bytes > channel.MaxMessageBytes)
-                throw ProtocolErrors.Peer(ProtocolErrors.TooLarge, channel.RemoteParty, "before round 0",
-                    string.Create(CultureInfo.InvariantCulture, $"{what}: one message of up to {bytes} bytes, over the limit of {channel.MaxMessageBytes}."),
-                    bytes > Largest ? $"{Sentence(smaller)}: no transport.maxMessageBytes is above {Largest}."
-                        : string.Create(CultureInfo.InvariantCulture, $"Set transport.maxMessageBytes to at least {bytes} at every party; or {smaller}."));
-    }
-
-    /// <summary>Bytes of so many numbers.</summary>
-    public static long PackedBytes(long numbers, (ElementType Type, int Bits) element) => element.Type switch
-    {
-        ElementType.Lattice => (numbers * element.Bits + 7) / 8,
-        ElementType.Float32 => numbers * sizeof(float),
-        _ => numbers * sizeof(double),
-    };
-
-    private static string Sentence(string text) => char.ToUpperInvariant(text[0]) + text[1..];
+        MessageRoom.Check("the covariance of a party's columns, for standard errors", sizeof(double) * (2 + columns * columns), "use fewer columns, or leave evaluation.inference out", channels);
 }

@@ -21,6 +21,9 @@ internal sealed class BreakingTowers(int steps = int.MaxValue, int most = int.Ma
     /// <summary>Called before a training evaluation.</summary>
     public Action Training { get; init; } = () => { };
 
+    /// <summary>What a training evaluation takes instead of the rows that it is asked for.</summary>
+    public Func<int[], int[]> Index { get; init; } = index => index;
+
     /// <summary>Towers asked for so far.</summary>
     public int Made => Volatile.Read(ref _made);
 
@@ -55,7 +58,7 @@ internal sealed class BreakingTowers(int steps = int.MaxValue, int most = int.Ma
             if (training && _left-- == 0)
                 throw new InvalidOperationException("The tower breaks.");
             (training ? made.Training : made.Measuring)();
-            inner.Forward(rows, index, output, training);
+            inner.Forward(rows, training ? made.Index(index.ToArray()) : index, output, training);
         }
 
         public void Backward(ReadOnlySpan<double> upstream) => inner.Backward(upstream);

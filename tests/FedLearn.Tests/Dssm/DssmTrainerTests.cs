@@ -133,6 +133,95 @@ public class DssmTrainerTests
         Assert.Equal(trained[0].Metrics!.Test!.Named(), found[0].Metrics!.Test!.Named());
     }
 
+    [Theory]
+    [InlineData("shop")]
+    [InlineData("taste")]
+    public async Task TrainAsync_TowersComputeLong_ThePartiesThatWaitAreTold(string slow)
+    {
+        var patience = TimeSpan.FromSeconds(60);
+        CancellationToken cancellation = TestContext.Current.CancellationToken;
+        DssmJob job = SmallRecommendation.Job();
+        // At the shop both views wait, at a view the shop does: in a round, and while the validation events are measured.
+        int waiting = slow == "shop" ? 2 : 1;
+        CountdownEvent trains = new(waiting), measures = new(waiting);
+        CountdownEvent told = trains;
+        bool everybody = true;
+        void Compute(CountdownEvent when)
+        {
+            told = when;
+            everybody &= when.Wait(patience, cancellation);
+        }
+
+        var towers = new BreakingTowers { Training = () => Compute(trains), Measuring = () => Compute(measures) };
+        DssmTrainer[] trainers = [.. SmallRecommendation.Inputs().Select(input => new DssmTrainer(job, input.Party != slow ? input
+            : slow == "shop" ? input with { ItemTower = towers } : input with { ViewTower = towers }, Towers))];
+        // Only what the channel says of its limit is short: whoever waits here gives up much later.
+        await LocalSession.RunAsync(trainers[0].Terms, [.. trainers.Select(p => p.JoinRequest)], new ChannelOptions { ReceiveTimeout = patience },
+            (i, agreement, channels, stop) => trainers[i].TrainAsync(agreement, trainers[i].JoinRequest.Party.Name == slow ? [.. channels.Select(c => new Told(c, () => told))] : channels, null, stop), cancellation);
+        Assert.True(everybody);
+        trains.Dispose();
+        measures.Dispose();
+    }
+
+    /// <summary>A channel that seems to have little time, and counts the parties that are told to wait.</summary>
+    private sealed class Told(IPartyChannel inner, Func<CountdownEvent> told) : IPartyChannel
+    {
+        private CountdownEvent? _counted;
+
+        public string LocalParty => inner.LocalParty;
+
+        public string RemoteParty => inner.RemoteParty;
+
+        public TimeSpan ReceiveTimeout => TimeSpan.FromMilliseconds(30);
+
+        public ChannelStatistics Statistics => inner.Statistics;
+
+        public IReadOnlyDictionary<(string Name, Protection Protection), long> Releases => inner.Releases;
+
+        public ValueTask SendAsync<T>(int round, Released<T> message, CancellationToken cancellationToken = default) where T : Payload
+        {
+            CountdownEvent now = told();
+            if (message.Payload is AlignmentMessage { Step: AlignmentStep.Waiting } && _counted != now && !now.IsSet)
+            {
+                _counted = now;
+                now.Signal();
+            }
+
+            return inner.SendAsync(round, message, cancellationToken);
+        }
+
+        public ValueTask<T> ReceiveAsync<T>(int round, int? length, CancellationToken cancellationToken = default) where T : Payload => inner.ReceiveAsync<T>(round, length, cancellationToken);
+
+        public ValueTask PeerCompletedAsync(CancellationToken cancellationToken = default) => inner.PeerCompletedAsync(cancellationToken);
+
+        public ValueTask CompleteAsync(CancellationToken cancellationToken = default) => inner.CompleteAsync(cancellationToken);
+
+        public ValueTask AbortAsync(string errorId, CancellationToken cancellationToken = default) => inner.AbortAsync(errorId, cancellationToken);
+
+        public ValueTask DisposeAsync() => inner.DisposeAsync();
+    }
+
+    [Theory]
+    [InlineData(TowerPrecision.Float32, 12_000, true)]
+    [InlineData(TowerPrecision.Float64, 8_500, true)]
+    [InlineData(TowerPrecision.Float64, 1_000, false)]
+    public void Constructor_StatesBeyondAnArray_AreRefusedWhereAnyAreKept(TowerPrecision precision, int width, bool refused)
+    {
+        DssmJob job = SmallRecommendation.Job(new DssmModelOptions { Precision = precision }) is var small ? small with { Model = small.Model with { Layers = [width, width] } } : null!;
+        DssmPartyInput input = SmallRecommendation.Inputs()[1];
+        _ = new DssmTrainer(job, input, Towers);
+        DssmPartyInput keeps = input with { Runs = new InMemoryRunStore() };
+        if (!refused)
+        {
+            _ = new DssmTrainer(job, keeps, Towers);
+            return;
+        }
+
+        ConfigurationException error = Assert.Throws<ConfigurationException>(() => new DssmTrainer(job, keeps, Towers));
+        Assert.Equal((DssmPlanErrors.InvalidJob, "training.checkpointRounds"), (error.Id, error.Place));
+        _ = new DssmTrainer(job with { Training = job.Training with { CheckpointRounds = 0 } }, keeps, Towers);
+    }
+
     [Fact]
     public async Task TrainAsync_WithoutNoise_ListsEveryDisclosureByName()
     {

@@ -71,7 +71,9 @@ internal sealed class KeepingLedger : IPrivacyLedger
 
         public bool KeepsLocally => true;
 
-        public ReadOnlyMemory<byte>? Find(int index) => index < Kept ? _kept.Messages[index] : default(ReadOnlyMemory<byte>?);
+        // As a bounded outbox would after a write that was torn, it holds one less than its bound.
+        public ReadOnlyMemory<byte>? Find(int index) => index >= Kept ? default(ReadOnlyMemory<byte>?)
+            : Kept - index < ledger.Bounds.GetValueOrDefault(charge.RunId, int.MaxValue) ? _kept.Messages[index] : throw new InvalidOperationException("The message is kept no longer.");
 
         public void Keep(int index, ReadOnlySpan<byte> message)
         {
@@ -79,7 +81,8 @@ internal sealed class KeepingLedger : IPrivacyLedger
             _kept.Messages.Add(message.ToArray());
         }
 
-        public ReadOnlyMemory<byte>? FindLocal(int index) => index < _kept.Values.Count ? _kept.Values[index] : default(ReadOnlyMemory<byte>?);
+        public ReadOnlyMemory<byte>? FindLocal(int index) => index >= _kept.Values.Count ? default(ReadOnlyMemory<byte>?)
+            : _kept.Values.Count - index <= ledger.Bounds.GetValueOrDefault(charge.RunId, int.MaxValue) ? _kept.Values[index] : throw new InvalidOperationException("The value is kept no longer.");
 
         public void KeepLocal(int index, ReadOnlySpan<byte> value)
         {

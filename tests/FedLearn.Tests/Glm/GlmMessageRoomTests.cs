@@ -1,6 +1,7 @@
 using FedLearn.Data;
 using FedLearn.Diagnostics;
 using FedLearn.Glm;
+using FedLearn.Parties;
 using FedLearn.Privacy;
 using FedLearn.Protocol;
 
@@ -87,7 +88,7 @@ public class GlmMessageRoomTests
     public async Task Check_MoreThanAnyLimit_NamesNone()
     {
         (InMemoryChannel first, InMemoryChannel second) = InMemoryChannel.CreatePair("bank", "telco");
-        PeerException error = Assert.Throws<PeerException>(() => GlmMessageRoom.Check("scores", 3L << 30, "use fewer rows", [first]));
+        PeerException error = Assert.Throws<PeerException>(() => MessageRoom.Check("scores", 3L << 30, "use fewer rows", [first]));
         Assert.Contains("Use fewer rows: no transport.maxMessageBytes is above 1073741824.", error.Message, StringComparison.Ordinal);
         await first.DisposeAsync();
         await second.DisposeAsync();

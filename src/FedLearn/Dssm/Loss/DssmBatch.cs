@@ -13,6 +13,9 @@ public sealed record DssmBatch
     /// <summary>Vectors Y of all items, [N x k].</summary>
     public required double[] Items { get; init; }
 
+    /// <summary>Items whose vectors are there, in ascending order: all targets and negatives at least. The other items' rows are not read, and their gradients are 0. Null: all.</summary>
+    internal int[]? ItemRows { get; init; }
+
     /// <summary>Positive item of each sample; the length is b.</summary>
     public required int[] Targets { get; init; }
 

@@ -3,6 +3,8 @@ namespace FedLearn.Dssm;
 /// <summary>Gradients of the loss summed over the samples of a batch. Used again for batch after batch: arrays grow when a batch needs it and are never shrunk.</summary>
 public sealed class DssmGradients
 {
+    private int[]? _itemRows;
+
     /// <summary>Number of samples b of the last evaluation.</summary>
     public int Samples { get; private set; }
 
@@ -19,7 +21,8 @@ public sealed class DssmGradients
     /// <summary>Gradient of <see cref="FusionParameters.Values"/>.</summary>
     public double[] Fusion { get; private set; } = [];
 
-    internal void Prepare(int views, int samples, int width, int items, int fusion, bool fused)
+    /// <summary>Makes room for a batch; the gradients that are added up begin with 0.</summary>
+    internal void Prepare(int views, int samples, int width, int items, int fusion, bool fused, int[]? itemRows)
     {
         Samples = samples;
         if (Views.Length != views)
@@ -31,7 +34,14 @@ public sealed class DssmGradients
             Fused = new double[samples * width];
         if (Items.Length != items * width)
             Items = new double[items * width];
+        else if (_itemRows is null)
+            Array.Clear(Items);
+        else
+            foreach (int item in _itemRows)
+                Items.AsSpan(item * width, width).Clear();
+        _itemRows = itemRows;
         if (Fusion.Length != fusion)
             Fusion = new double[fusion];
+        Array.Clear(Fusion);
     }
 }

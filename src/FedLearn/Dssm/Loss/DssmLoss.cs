@@ -35,6 +35,7 @@ public sealed partial class DssmLoss
     private double[] _product = [], _offsets = [], _multiplicities = [], _candidateGradients = [];
     private double[] _coefficients = [], _cosines = [], _candidateUnits = [], _rowNorms = [], _biasNorms = [];
     private int[] _candidates = [], _sampleCandidates = [], _targetSlots = [], _marks = [], _firstSlots = [];
+    private int[]? _itemRows;
     private int _candidateCount, _samples, _stamp;
     private bool _kept, _taken, _packed;
 
@@ -86,11 +87,9 @@ public sealed partial class DssmLoss
         _kept = _taken = false;
         CheckBatch(batch);
         int b = _samples = batch.Targets.Length;
-        gradients.Prepare(_views, b, _width, _items, Fusion.Values.Length, _model.Fusion != DssmFusion.Late);
-        Array.Clear(gradients.Items);
-        Array.Clear(gradients.Fusion);
+        gradients.Prepare(_views, b, _width, _items, Fusion.Values.Length, _model.Fusion != DssmFusion.Late, batch.ItemRows);
         FuseHeads(batch.Views, batch.Present, b);
-        NormaliseItems(batch.Items);
+        NormaliseItems(batch.Items, batch.ItemRows);
         for (int h = 0; h < _heads; h++)
         {
             Grow(ref _headLosses[h], b).AsSpan(0, b).Clear();
@@ -102,7 +101,7 @@ public sealed partial class DssmLoss
         else
             EvaluateShared(batch, gradients.Items, keepRows);
         AddBiasGradients(default, BiasOf(gradients.Fusion));
-        SmoothCosine.Backward(_itemUnits.AsSpan(0, gradients.Items.Length), _itemLengths.AsSpan(0, _items), _width, gradients.Items);
+        ItemsBackward(gradients.Items);
         for (int h = 0; h < _heads; h++)
             SmoothCosine.Backward(_units[h].AsSpan(0, b * _width), _lengths[h].AsSpan(0, b), _width, _headGradients[h].AsSpan(0, b * _width));
         ToViews(batch, gradients);
@@ -144,7 +143,7 @@ public sealed partial class DssmLoss
             Spread(compact, sum);
         }
 
-        SmoothCosine.Backward(_itemUnits.AsSpan(0, sum.Length), _itemLengths.AsSpan(0, _items), _width, sum);
+        ItemsBackward(sum);
     }
 
     /// <summary>Squared L2 norm of each sample's own gradient of all fusion parameters together.</summary>
@@ -206,7 +205,7 @@ public sealed partial class DssmLoss
     internal void TakeItems(double[] items)
     {
         _kept = false;
-        NormaliseItems(items);
+        NormaliseItems(items, null);
         (_taken, _packed) = (true, false);
     }
 
@@ -273,7 +272,7 @@ public sealed partial class DssmLoss
         CheckViews(batch.Views, batch.Present, count);
         _kept = _taken = false;
         FuseHeads(batch.Views, batch.Present, count);
-        NormaliseItems(batch.Items);
+        NormaliseItems(batch.Items, batch.ItemRows);
         Span<double> bias = Fusion.ItemBias;
         for (int i = 0; i < count; i++)
             for (int c = i * each; c < (i + 1) * each; c++)
@@ -349,8 +348,26 @@ public sealed partial class DssmLoss
             unit.Clear();
     }
 
-    private void NormaliseItems(double[] items) => SmoothCosine.Normalise(items.AsSpan(0, _items * _width), _width,
-        Grow(ref _itemUnits, _items * _width).AsSpan(0, _items * _width), Grow(ref _itemLengths, _items).AsSpan(0, _items));
+    private void NormaliseItems(double[] items, int[]? rows)
+    {
+        _itemRows = rows;
+        Span<double> units = Grow(ref _itemUnits, _items * _width).AsSpan(0, _items * _width), lengths = Grow(ref _itemLengths, _items).AsSpan(0, _items);
+        if (rows is null)
+            SmoothCosine.Normalise(items.AsSpan(0, units.Length), _width, units, lengths);
+        else
+            foreach (int item in rows)
+                lengths[item] = SmoothCosine.NormaliseRow(items.AsSpan(item * _width, _width), units.Slice(item * _width, _width));
+    }
+
+    // From gradients of the items' unit vectors to those of their vectors; what is no row of the batch is 0, and stays it.
+    private void ItemsBackward(Span<double> gradients)
+    {
+        if (_itemRows is null)
+            SmoothCosine.Backward(_itemUnits.AsSpan(0, gradients.Length), _itemLengths.AsSpan(0, _items), _width, gradients);
+        else
+            foreach (int item in _itemRows)
+                SmoothCosine.BackwardRow(_itemUnits.AsSpan(item * _width, _width), _itemLengths[item], gradients.Slice(item * _width, _width));
+    }
 
     // |dL/dY|^2 and |dL/dbias|^2 of one sample from its coefficients and cosines, candidate by candidate.
     private void FindNorms(int i, ReadOnlySpan<double> coefficients, int coefficientStep, ReadOnlySpan<double> cosines, int cosineStep, ReadOnlySpan<int> items)

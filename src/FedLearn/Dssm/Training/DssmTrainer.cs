@@ -99,6 +99,7 @@ public sealed class DssmTrainer
         (_plan, _options) = Check(job, input);
         ViewNames = ViewsOf(job);
         Terms = DssmJobTerms.Of(job);
+        CheckStates();
         CutOffRun? cutOff = Runs?.Find(input.Party, Terms.TermsDigest);
         if (cutOff is not null && input.Fresh)
             _unsettled = DssmKeptRun.Forget(Runs!, cutOff, input.Ledger);
@@ -146,7 +147,8 @@ public sealed class DssmTrainer
             }
             catch (Exception e) when (kept.IsKept)
             {
-                if (RunLoss.Is(e))
+                // One that went on with a smaller limit on messages than it began with can still go on, too.
+                if (RunLoss.Is(e) || (kept.Resumed.Count > 0 && e is PeerException { Id: ProtocolErrors.TooLarge } or PeerException { PeerErrorId: ProtocolErrors.TooLarge }))
                     account.Suspend();
                 else
                     kept.Forget();
@@ -212,6 +214,7 @@ public sealed class DssmTrainer
         using ITower tower = await thread.RunAsync(() => (_input.ViewTower ?? _towers).Create(spec, Seed(_input.Party))).ConfigureAwait(false);
         await thread.RunAsync(() => CheckTower(tower)).ConfigureAwait(false);
         EmbeddingCalibration? calibration = Calibrate(_plan.OneShot ? 1 : batches, isStatic, _plan.ViewGroups(tower.ParameterCount), EvaluationOf(samples));
+        DssmMessageRoom.Check(_plan, _options.Party.Role, [.. sets.Zip(samples.Rows, (name, rows) => (name, rows.Length))], _plan.OneShot && isStatic ? samples.CommonUsers.Length : null, BitsOf(calibration), [channel]);
         using ViewMasking? masking = await MaskingAsync(agreement, kept, calibration, channel, cancellationToken).ConfigureAwait(false);
         // Before anything is charged: every charge then has a state with which it is found again. Before round 0 towers and noise are where they start.
         kept.Begin(state => samples.Save(state));
@@ -252,6 +255,10 @@ public sealed class DssmTrainer
         IReadOnlyList<ViewPeer> peers = kept.Began is { } began ? [.. channels.Select(channel => ViewPeer.Load(began, channel, sets))]
             : await SampleExchange.OfferAsync(channels, new SampleSession(_job, _input, agreement.JobDigest), _input.Interactions!.Users, sets, cancellationToken).ConfigureAwait(false);
         int batches = BatchesOf(sets[0].Events.Count), evaluated = sets.Skip(1).Sum(s => s.Events.Count);
+        // The noise of messages does not depend on how many parameters there are, which the towers tell only later.
+        int bits = BitsOf(Calibrate(batches, false, _plan.LabelGroups(samples.Items.Ids.Count, 1), null));
+        foreach (ViewPeer peer in peers)
+            DssmMessageRoom.Check(_plan, _options.Party.Role, [.. sets.Select(set => (set.Name, set.Events.Count))], _plan.OneShot && !peer.HasMoments ? peer.Users.Length : null, bits, [peer.Channel]);
         if (_job.MaskedSum && kept.Restored is null)
             await ViewMasking.RelayAsync(channels, cancellationToken).ConfigureAwait(false);
         // Before anything is charged. Views of claim one-shot send once and then wait: whatever is lost later, such a run goes on from here, with the same vectors.
@@ -274,7 +281,9 @@ public sealed class DssmTrainer
         var run = new DssmRun(_job, thread) { Views = ViewNames, SetNames = [.. sets.Select(s => s.Name)] };
         var label = new LabelRun(run, towers, samples, _plan.OneShot ? [] : peers, noise, _plan.OneShot ? null : kept);
         var clock = new PartyClock();
-        (int best, IReadOnlyList<DssmHistoryPoint> history) = await label.TrainAsync(clock, progress, cancellationToken).ConfigureAwait(false);
+        (int best, IReadOnlyList<DssmHistoryPoint> history) = await (!_plan.OneShot ? label.TrainAsync(clock, progress, cancellationToken)
+            // The views have sent all they have, and wait for the end.
+            : ChannelGuard.WhileTheyWaitAsync(channels, stop => label.TrainAsync(clock, progress, stop), cancellationToken)).ConfigureAwait(false);
         DssmTiming timing = clock.Timing(noise.Time, history.Count);
         var measures = new List<Func<Task<RankingReport?>>>();
         for (int set = 2; set < sets.Count; set++)
@@ -301,6 +310,23 @@ public sealed class DssmTrainer
             Metrics = new DssmMetrics { Test = reports[2], ColdUsers = reports[3], ColdItems = reports[4] },
             Warnings = [.. EventWarnings.Of(_job, _input.Interactions, sets, trains: true), .. EventWarnings.OfNegatives(_job, reports)],
         };
+    }
+
+    /// <summary>Refuses towers whose states are more than an array holds, before a peer is met: the first is made at the first checkpoint. Of towers that are no shipped ones nobody knows the size.</summary>
+    private void CheckStates()
+    {
+        if (Runs is null || _plan.OneShot)
+            return;
+        long number = _job.Model.Precision == TowerPrecision.Float32 ? sizeof(float) : sizeof(double);
+        // Parameters and two moments; and the parameters of the best epoch in float64, where one is chosen.
+        long each = 3 * number + (_plan.ValidationStop ? sizeof(double) : 0);
+        long bytes = 0;
+        foreach ((TowerRows? rows, ITowerFactory? own) in new[] { (_input.View?.Rows, _input.ViewTower), (_input.Items?.Content, _input.ItemTower) })
+            if (rows is not null && (own ?? _towers).Fingerprint.IsEmpty)
+                bytes += each * TowerStart.Count(Spec(rows.Inputs));
+        if (bytes > Array.MaxLength)
+            throw new ConfigurationException(DssmPlanErrors.InvalidJob, "training.checkpointRounds", $"a state of party '{_input.Party}' would have {bytes} bytes, more than one array holds.",
+                "Set training.checkpointRounds to 0 at every party, which keeps no states; or use narrower layers, fewer items or buckets, or float32.");
     }
 
     /// <summary>Refuses batches whose candidates are more than an array holds, before anything is named or charged.</summary>
@@ -402,6 +428,9 @@ public sealed class DssmTrainer
         return noises ? _plan.Calibrate(_options, _plan.Parameters(_options, batches, isStatic, groups, evaluation)) : null;
     }
 
+    /// <summary>Bits of a number of the party's noised messages, 0 where it noises none.</summary>
+    private static int BitsOf(EmbeddingCalibration? calibration) => calibration is null ? 0 : GaussianMechanism.BitsOf(calibration.MessageNoise);
+
     /// <summary>Reserves the cost of all messages, and makes the mechanisms.</summary>
     private PartyNoise Noise(DssmAccount account, EmbeddingCalibration? calibration, DssmKeptRun kept)
     {
@@ -415,6 +444,9 @@ public sealed class DssmTrainer
         if (kept.IsKept && reservation.KeepsAtLeast < Math.Min(DssmKeptRun.Reach(_job, _plan), calibration.MessageNoise.Releases))
             throw new ConfigurationException(DssmErrors.MessagesNotKept, $"party '{_input.Party}', ledger", "its outbox keeps fewer messages than may have to be sent again.",
                 "Use fewer checkpointRounds, or let the outbox keep more messages.");
+        // A run without states may be begun again from its first message, and all that the outbox can hold stays; and one more than is asked for, for a write that was torn.
+        if (kept.IsKept)
+            reservation.KeepNoMore((int)DssmKeptRun.Reach(_job, _plan) + 1);
         GaussianMechanism? Parameters(int group) => group < 0 || group >= calibration.GradientNoise.Count ? null
             // Groups are perturbed in turn, so the numbers of what is kept of them interleave.
             : account.Mechanism(calibration.GradientNoise[group].Noise, $"{_input.Party}\0{calibration.GradientNoise[group].Group.Name}", reservation, group, calibration.GradientNoise.Count);

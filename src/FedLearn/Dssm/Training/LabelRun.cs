@@ -3,7 +3,9 @@ using FedLearn.Aggregation;
 using FedLearn.Coordination;
 using FedLearn.Diagnostics;
 using FedLearn.Evaluation;
+using FedLearn.Parties;
 using FedLearn.Privacy;
+using FedLearn.Protocol;
 
 namespace FedLearn.Dssm;
 
@@ -13,9 +15,11 @@ internal sealed class LabelRun(DssmRun run, LabelTowers towers, LabelSamples sam
     private readonly DssmLoss _loss = towers.Loss;
     private readonly int _width = run.Job.Model.Layers[^1];
     private readonly double[] _items = new double[checked(samples.Items.Content.Rows * run.Job.Model.Layers[^1])];
-    private readonly int[] _allItems = [.. Enumerable.Range(0, samples.Items.Content.Rows)];
+    private readonly IPartyChannel[] _channels = [.. peers.Select(peer => peer.Channel)];
+    private readonly StepItems _stepItems = new(samples.Items.Content.Rows);
     private readonly DssmGradients _gradients = new();
     private readonly ClippedRows _clipped = new();
+    private bool? _stepsWithAllItems;
     private double[] _weights = [], _parameterSum = [], _rowNorms = [], _partNorms = [];
 
     /// <summary>Trains.</summary>
@@ -34,9 +38,15 @@ internal sealed class LabelRun(DssmRun run, LabelTowers towers, LabelSamples sam
                 // With no view left to wait for, as in claim one-shot, nothing else looks at it.
                 cancellationToken.ThrowIfCancellationRequested();
                 int round = epoch * batches + b;
-                if (kept is not null)
-                    await kept.KeepAsync(round, run.Thread, state => Save(state, now)).ConfigureAwait(false);
-                now.Loss += await RoundAsync(round, epoch, b, run.Batch(order, b), clock, cancellationToken).ConfigureAwait(false);
+                int[] batch = run.Batch(order, b);
+                now.Loss += await WhileViewsWaitAsync(async stop =>
+                {
+                    if (kept is not null)
+                        await kept.KeepAsync(round, run.Thread, state => Save(state, now)).ConfigureAwait(false);
+                    return await LossAsync(round, epoch, b, batch, clock, stop).ConfigureAwait(false);
+                }, cancellationToken).ConfigureAwait(false);
+                await SendGradientsAsync(round, batch.Length, clock, cancellationToken).ConfigureAwait(false);
+                await WhileViewsWaitAsync(_ => run.Thread.RunAsync(() => Step(batch.Length)), cancellationToken).ConfigureAwait(false);
             }
 
             int done = (epoch + 1) * batches;
@@ -149,19 +159,19 @@ internal sealed class LabelRun(DssmRun run, LabelTowers towers, LabelSamples sam
     }
 
     /// <summary>The figure of the validation events by which an epoch is chosen, for which the views wait.</summary>
-    private async Task<double> ValidateAsync(int round, PartyClock clock, CancellationToken cancellationToken)
+    private Task<double> ValidateAsync(int round, PartyClock clock, CancellationToken cancellationToken) => WhileViewsWaitAsync(async stop =>
     {
-        (IReadOnlyList<double[]> views, IReadOnlyList<bool[]?> present) = await CollectAsync(round, 1, clock, cancellationToken).ConfigureAwait(false);
+        (IReadOnlyList<double[]> views, IReadOnlyList<bool[]?> present) = await ReceiveAsync(round, 1, clock, stop).ConfigureAwait(false);
         return await run.Thread.RunAsync(() =>
         {
             TakeItems();
             return samples.SampledNdcg(1, (from, ends, items, scores) => ScoreEach(views, present, from, ends, items, scores));
         }).ConfigureAwait(false);
-    }
+    }, cancellationToken);
 
     private void TakeItems()
     {
-        towers.Items.Forward(samples.Items.Content, _allItems, _items, training: false);
+        EvaluateAllItems(training: false);
         _loss.TakeItems(_items);
     }
 
@@ -173,12 +183,15 @@ internal sealed class LabelRun(DssmRun run, LabelTowers towers, LabelSamples sam
         double[] weights = new double[views.Count], bias = [.. fusion.ItemBias.ToArray().Select(b => b / run.Job.Model.Gamma)];
         fusion.GetViewWeights(weights);
         double[]? matrix = run.Job.Model.Fusion == DssmFusion.Concat ? fusion.Matrix.ToArray() : null;
-        await run.Thread.RunAsync(() => towers.Items.Forward(samples.Items.Content, _allItems, _items, training: false)).ConfigureAwait(false);
+        await run.Thread.RunAsync(() => EvaluateAllItems(training: false)).ConfigureAwait(false);
         return (ItemIndex.FromVectors(samples.Items.Ids, _items, _width, version, bias), UserVectors.Fuse(run.Job.Model.Fusion, views, present, _width, version, weights, matrix));
     }
 
     /// <summary>The views' vectors of a set of samples.</summary>
-    public async Task<(IReadOnlyList<double[]> Views, IReadOnlyList<bool[]?> Present)> CollectAsync(int round, int set, PartyClock clock, CancellationToken cancellationToken)
+    public Task<(IReadOnlyList<double[]> Views, IReadOnlyList<bool[]?> Present)> CollectAsync(int round, int set, PartyClock clock, CancellationToken cancellationToken) =>
+        WhileViewsWaitAsync(stop => ReceiveAsync(round, set, clock, stop), cancellationToken);
+
+    private async Task<(IReadOnlyList<double[]> Views, IReadOnlyList<bool[]?> Present)> ReceiveAsync(int round, int set, PartyClock clock, CancellationToken cancellationToken)
     {
         int count = samples.Sets[set].Events.Count;
         Task<double[][]> own = run.Thread.RunAsync(() => towers.Locals.Select(view => run.Vectors(view.Tower, view.Rows, view.Samples[set])).ToArray());
@@ -227,16 +240,22 @@ internal sealed class LabelRun(DssmRun run, LabelTowers towers, LabelSamples sam
 
     private static bool[]?[] Rows(IReadOnlyList<bool[]?> present, int from, int count) => [.. present.Select(p => p?[from..(from + count)])];
 
-    private async Task<double> RoundAsync(int round, int epoch, int batchNumber, int[] batch, PartyClock clock, CancellationToken cancellationToken)
+    /// <summary>Works, and tells the views now and then that it does: each waits for this party, also while another view computes.</summary>
+    private Task<T> WhileViewsWaitAsync<T>(Func<CancellationToken, Task<T>> work, CancellationToken cancellationToken) => ChannelGuard.WhileTheyWaitAsync(_channels, work, cancellationToken);
+
+    /// <summary>The loss of a batch, once every view's vectors are there, and the gradients that answer them.</summary>
+    private async Task<double> LossAsync(int round, int epoch, int batchNumber, int[] batch, PartyClock clock, CancellationToken cancellationToken)
     {
         int[][] index = [.. towers.Locals.Select(view => batch.Select(i => run.Drops(epoch, i, run.ViewIndex(view.Name)) ? -1 : view.Samples[0][i]).ToArray())];
         List<double[]> views = [.. towers.Locals.Select(_ => new double[batch.Length * _width])];
         List<bool[]?> present = [.. index.Select(rows => rows.Select(r => r >= 0).ToArray())];
-        Task forward = run.Thread.RunAsync(() =>
+        int[] targets = [.. batch.Select(i => samples.Sets[0].Events[i].Item)];
+        Task<int[]> forward = run.Thread.RunAsync(() =>
         {
-            towers.Items.Forward(samples.Items.Content, _allItems, _items, training: true);
+            int[] negatives = EvaluateItems(targets, epoch, batchNumber);
             for (int v = 0; v < index.Length; v++)
                 towers.Locals[v].Tower.Forward(towers.Locals[v].Rows, index[v], views[v], training: true);
+            return negatives;
         });
         // Under masks a view's coin is its secret.
         bool[] Kept(int p) => [.. batch.Select(i => peers[p].Present[0][i] && (run.Job.MaskedSum || !run.Drops(epoch, i, run.ViewIndex(peers[p].Name))))];
@@ -256,24 +275,41 @@ internal sealed class LabelRun(DssmRun run, LabelTowers towers, LabelSamples sam
             }
         }
 
-        await forward.ConfigureAwait(false);
-        int[] targets = [.. batch.Select(i => samples.Sets[0].Events[i].Item)];
-        double loss = await run.Thread.RunAsync(() => Evaluate(views, present, targets, epoch, batchNumber)).ConfigureAwait(false);
-        await SendGradientsAsync(round, batch.Length, clock, cancellationToken).ConfigureAwait(false);
-        await run.Thread.RunAsync(() => Step(batch.Length)).ConfigureAwait(false);
-        return loss;
+        int[] drawn = await forward.ConfigureAwait(false);
+        return await run.Thread.RunAsync(() => Evaluate(views, present, targets, drawn, epoch, batchNumber)).ConfigureAwait(false);
     }
 
-    private double Evaluate(IReadOnlyList<double[]> views, IReadOnlyList<bool[]?> present, int[] targets, int epoch, int batchNumber)
+    private void EvaluateAllItems(bool training)
     {
-        var batch = new DssmBatch { Views = views, Present = present, Items = _items, Targets = targets };
-        if (samples.Sampler is { } sampler)
+        _stepItems.TakeAll();
+        towers.Items.Forward(samples.Items.Content, _stepItems.Index, _items, training);
+    }
+
+    /// <summary>Draws a batch's negatives, and evaluates the items that its loss looks at.</summary>
+    /// <returns>The negatives, room for J a sample; hard ones are drawn only when the vectors of all are there.</returns>
+    private int[] EvaluateItems(int[] targets, int epoch, int batchNumber)
+    {
+        int[] negatives = samples.Sampler is null ? [] : new int[targets.Length * run.Job.Model.Negatives];
+        bool needsVectors = samples.Sampler?.NeedsVectors(epoch) ?? false;
+        if (!needsVectors)
+            samples.Sampler?.Draw(epoch, batchNumber, targets, negatives);
+        // Noise goes into the gradient of every item; and a row whose vector depends on other rows has all the others.
+        if (needsVectors || (_stepsWithAllItems ??= run.Job.Model.Loss == DssmLossKind.Full || noise.Items is not null || towers.Items.PrivacyFaults().Count > 0))
         {
-            int[] negatives = new int[targets.Length * run.Job.Model.Negatives];
-            sampler.Draw(epoch, batchNumber, targets, negatives, _loss, batch);
-            batch = batch with { Negatives = negatives };
+            EvaluateAllItems(training: true);
+            return negatives;
         }
 
+        _stepItems.Take(targets, negatives, pads: run.Job.Privacy.IsPrivate);
+        towers.Items.Forward(samples.Items.Content, _stepItems.Index, _items, training: true);
+        return negatives;
+    }
+
+    private double Evaluate(IReadOnlyList<double[]> views, IReadOnlyList<bool[]?> present, int[] targets, int[] negatives, int epoch, int batchNumber)
+    {
+        var batch = new DssmBatch { Views = views, Present = present, Items = _items, ItemRows = _stepItems.Rows, Targets = targets, Negatives = negatives };
+        if (samples.Sampler is { } sampler && sampler.NeedsVectors(epoch))
+            sampler.Draw(epoch, batchNumber, targets, negatives, _loss, batch);
         return _loss.Evaluate(batch, _gradients, keepRows: noise.Items is not null || noise.Parameters is not null);
     }
 
@@ -334,7 +370,15 @@ internal sealed class LabelRun(DssmRun run, LabelTowers towers, LabelSamples sam
             itemNoise.Perturb(_gradients.Items, "training item gradients");
         }
 
-        TensorPrimitives.Divide(_gradients.Items, divisor, _gradients.Items);
+        if (_stepItems.Rows is not { } rows)
+            TensorPrimitives.Divide(_gradients.Items, divisor, _gradients.Items);
+        else
+            foreach (int item in rows)
+            {
+                Span<double> gradient = _gradients.Items.AsSpan(item * _width, _width);
+                TensorPrimitives.Divide(gradient, divisor, gradient);
+            }
+
         towers.Items.Backward(_gradients.Items);
         towers.Items.Step();
         if (noise.Parameters is { } parameterNoise)

@@ -16,7 +16,7 @@ internal sealed class TowerThread : IAsyncDisposable
     }
 
     /// <summary>Runs something on the thread, after what was given before.</summary>
-    public Task RunAsync(Action action) => RunAsync(() =>
+    public Task<bool> RunAsync(Action action) => RunAsync(() =>
     {
         action();
         return true;

@@ -31,7 +31,11 @@ internal sealed class ViewRun(DssmRun run, ITower tower, ViewTable table, ViewSa
             {
                 int round = epoch * batches + b;
                 if (kept is not null)
-                    await kept.KeepAsync(round, run.Thread, writer => Save(writer, best, history)).ConfigureAwait(false);
+                    await ComputeAsync(async () =>
+                    {
+                        await kept.KeepAsync(round, run.Thread, writer => Save(writer, best, history)).ConfigureAwait(false);
+                        return true;
+                    }, cancellationToken).ConfigureAwait(false);
                 int[] batch = run.Batch(order, b);
                 await RoundAsync(round, batch, rows, epoch, clock, cancellationToken).ConfigureAwait(false);
             }
@@ -58,13 +62,12 @@ internal sealed class ViewRun(DssmRun run, ITower tower, ViewTable table, ViewSa
     {
         if (samples.Rows[set].Length == 0)
             return;
-        double[] vectors = await run.Thread.RunAsync(() => run.Vectors(tower, table.Rows, samples.Rows[set])).ConfigureAwait(false);
+        double[] vectors = await ComputeAsync(() => run.Thread.RunAsync(() => run.Vectors(tower, table.Rows, samples.Rows[set])), cancellationToken).ConfigureAwait(false);
         if (run.Masking is { } masking)
         {
-            if (noise.Evaluation is not null)
-                _clipped.Clip(vectors, _width, run.Job.Privacy.Clip);
+            // A charged evaluation, which is noised, and masks do not go together.
             Scale(vectors);
-            await channel.SendAsync(round, masking.Mask(vectors, run.SetNames[set], noise.Evaluation), cancellationToken).ConfigureAwait(false);
+            await channel.SendAsync(round, masking.Mask(vectors, run.SetNames[set], noise: null), cancellationToken).ConfigureAwait(false);
             return;
         }
 
@@ -90,7 +93,7 @@ internal sealed class ViewRun(DssmRun run, ITower tower, ViewTable table, ViewSa
     public async Task SendOnceAsync(CancellationToken cancellationToken)
     {
         int[] rows = table.Moments is null ? [.. samples.CommonUsers.Select(user => table.RowOf(user, default))] : samples.Rows[0];
-        double[] vectors = await run.Thread.RunAsync(() => run.Vectors(tower, table.Rows, rows)).ConfigureAwait(false);
+        double[] vectors = await ComputeAsync(() => run.Thread.RunAsync(() => run.Vectors(tower, table.Rows, rows)), cancellationToken).ConfigureAwait(false);
         _clipped.Clip(vectors, _width, run.Job.Privacy.Clip);
         await channel.SendAsync(0, noise.Messages!.Release(new Embeddings(vectors, run.ElementType), "embeddings, once"), cancellationToken).ConfigureAwait(false);
         for (int set = 1; table.Moments is not null && set < run.SetNames.Count; set++)
@@ -113,6 +116,9 @@ internal sealed class ViewRun(DssmRun run, ITower tower, ViewTable table, ViewSa
         noise.Continue(state);
     }
 
+    /// <summary>Works, and tells the label party, which waits, now and then that it does.</summary>
+    private Task<T> ComputeAsync<T>(Func<Task<T>> work, CancellationToken cancellationToken) => ChannelGuard.WhileTheyWaitAsync([channel], _ => work(), cancellationToken);
+
     private void Scale(double[] vectors) => TensorPrimitives.Multiply(vectors, _weight, vectors);
 
     private async Task RoundAsync(int round, int[] batch, int[] rows, int epoch, PartyClock clock, CancellationToken cancellationToken)
@@ -121,12 +127,12 @@ internal sealed class ViewRun(DssmRun run, ITower tower, ViewTable table, ViewSa
         int[] index = [.. batch.Select(i => (run.Masking is null ? run.Drops(epoch, i, view) : run.Masking.Drops(run.Job.Model.ViewDropout, epoch, i)) ? -1 : rows[i])];
         double[] vectors = GC.AllocateUninitializedArray<double>(index.Length * _width);
         bool clips = run.Job.Privacy.Noise.HasFlag(DssmNoise.Embeddings);
-        await run.Thread.RunAsync(() =>
+        await ComputeAsync(() => run.Thread.RunAsync(() =>
         {
             tower.Forward(table.Rows, index, vectors, training: true);
             if (clips)
                 _clipped.Clip(vectors, _width, run.Job.Privacy.Clip);
-        }).ConfigureAwait(false);
+        }), cancellationToken).ConfigureAwait(false);
         if (run.Masking is { } masking)
         {
             // The view weighs its own rows: nobody else can, under masks.
@@ -147,13 +153,13 @@ internal sealed class ViewRun(DssmRun run, ITower tower, ViewTable table, ViewSa
         EmbeddingGradients received = await clock.WaitAsync(channel.ReceiveAsync<EmbeddingGradients>(round, vectors.Length, cancellationToken)).ConfigureAwait(false);
         double[] upstream = [.. run.Received(received.Values, _width)];
         // The tower's step overlaps with what the label party does; the thread keeps the order.
-        await run.Thread.RunAsync(() =>
+        await ComputeAsync(() => run.Thread.RunAsync(() =>
         {
             if (run.SharesGradient)
                 Scale(upstream);
             if (clips)
                 _clipped.Backward(upstream, vectors, _width, run.Job.Privacy.Clip);
             run.StepTower(tower, upstream, noise.Parameters, index.Length);
-        }).ConfigureAwait(false);
+        }), cancellationToken).ConfigureAwait(false);
     }
 }

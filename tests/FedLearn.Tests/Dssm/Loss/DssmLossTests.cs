@@ -169,6 +169,44 @@ public sealed class DssmLossTests
         Assert.Equal(gradients.Items, items);
     });
 
+    [Fact]
+    public void Evaluate_ItemsOfTheBatchAlone_IsTheSameToTheBit() => Random(300, seed =>
+    {
+        LossCase test = new(seed), other = new(seed);
+        if (test.Model.Loss == DssmLossKind.Full)
+            return;
+        var (whole, part) = (new DssmGradients(), new DssmGradients());
+        DssmBatch Part(DssmBatch batch)
+        {
+            int[] rows = [.. batch.Targets.Concat(batch.Negatives).Distinct().Order()];
+            return batch with { ItemRows = rows, Items = [.. batch.Items.Select((value, i) => rows.Contains(i / test.Width) ? value : double.NaN)] };
+        }
+
+        // Another batch after it, since gradients are used again; then all items, then fewer.
+        foreach (DssmBatch batch in new[] { test.Batch, test.Batch with { Targets = [test.Batch.Targets[^1]] } })
+        {
+            Assert.Equal(test.Loss.Evaluate(batch, whole, keepRows: true), other.Loss.Evaluate(Part(batch), part, keepRows: true));
+            AssertSame();
+        }
+
+        other.Loss.Evaluate(test.Batch, part);
+        Assert.Equal(test.Loss.Evaluate(test.Batch, whole, keepRows: true), other.Loss.Evaluate(Part(test.Batch), part, keepRows: true));
+        AssertSame();
+
+        void AssertSame()
+        {
+            Assert.Equal(Bits(whole.Items), Bits(part.Items));
+            Assert.Equal(Bits(whole.Fusion), Bits(part.Fusion));
+            Assert.Equal(whole.Views.Select(Bits), part.Views.Select(Bits));
+            double[] weights = test.Weights[..whole.Samples], expected = new double[test.Items * test.Width], actual = new double[test.Items * test.Width];
+            test.Loss.WeightedItemGradients(weights, expected);
+            other.Loss.WeightedItemGradients(weights, actual);
+            Assert.Equal(Bits(expected), Bits(actual));
+        }
+
+        static long[] Bits(double[] values) => [.. values.Select(BitConverter.DoubleToInt64Bits)];
+    });
+
     [Theory]
     [InlineData(DssmLossKind.Sampled)]
     [InlineData(DssmLossKind.InBatch)]

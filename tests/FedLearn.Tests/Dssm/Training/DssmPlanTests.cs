@@ -91,6 +91,7 @@ public class DssmPlanTests
             cases.Add(DssmPlanErrors.NoMaskedSum, Job with { MaskedSum = true, Parties = [.. Job.Parties.Take(2)] });
             cases.Add(DssmPlanErrors.NoMaskedSum, Job with { MaskedSum = true, Model = new() { LearnViewWeights = true } });
             cases.Add(DssmPlanErrors.NoMaskedSum, With(p => p with { Claim = DssmClaim.OneShot, Noise = DssmNoise.Embeddings }) with { MaskedSum = true });
+            cases.Add(DssmPlanErrors.NoMaskedSum, With(p => p with { Evaluation = EvaluationDisclosure.Charged }) with { MaskedSum = true });
             cases.Add(DssmPlanErrors.MaskedNoiseDiffers, Private with { MaskedSum = true, Parties = [.. Job.Parties.Take(2), Job.Parties[2] with { Budget = new(1, 1e-5) }] });
             cases.Add(DssmPlanErrors.MaskedNoiseDiffers, Private with { MaskedSum = true, Model = new() { ViewWeights = new Dictionary<string, double> { ["taste"] = 1.1 } } });
             return cases;

@@ -1,4 +1,5 @@
 using System.Globalization;
+using FedLearn.Coordination;
 using FedLearn.Diagnostics;
 using FedLearn.Privacy;
 using FedLearn.Protocol;
@@ -30,7 +31,7 @@ internal static class GlmMessageRoom
         string scores = outputs == 1 ? "scores" : string.Create(CultureInfo.InvariantCulture, $"{outputs:N0} scores a row");
         bool oneRound = plan.Mode == PrivacyMode.OneRound, vectors = plan.Optimizer == GlmOptimizer.Irls;
         if (oneRound)
-            Check("released labels of all training rows", train, Rows, channels);
+            Check("released labels of all training rows", LabelRelease.BytesOf(plan, train), Rows, channels);
         else if (!vectors && !JointRules.Covers(plan.Mode))
             Check($"{scores} of a batch", PackedBytes((long)layout.LargestSize * outputs, own), plan.FullBatch ? Rows : Batches, channels);
         if (vectors || plan.Job.Inference)
@@ -49,6 +50,21 @@ internal static class GlmMessageRoom
             CheckCovariance(mixed, channels);
         if (vectors)
             Check("the weights of this party's mixed columns", sizeof(double) * mixed * outputs, Columns, channels);
+    }
+
+    /// <summary>Checks the noisy scores that passive parties send in one-round training, at both ends and before the labels that they fit are charged.</summary>
+    /// <param name="plan">The job.</param>
+    /// <param name="rows">Training rows.</param>
+    /// <param name="own">This party.</param>
+    /// <param name="channels">Its channels to other parties.</param>
+    /// <exception cref="PeerException">FL4006.</exception>
+    public static void CheckOneRoundScores(GlmPlan plan, int rows, GlmPartyOptions own, IReadOnlyList<IPartyChannel> channels)
+    {
+        foreach (IPartyChannel channel in channels)
+        {
+            GlmPartyOptions sender = own.Party.Role == PartyRole.Passive ? own : plan.Job.Parties.First(p => p.Party.Name == channel.RemoteParty);
+            Check("noisy scores of all training rows", PackedBytes((long)rows * plan.Family.Outputs, (ElementType.Lattice, OneRoundRules.MostScoreBits(plan, sender))), "use fewer rows", [channel]);
+        }
     }
 
     /// <summary>Whether a covariance of so many columns is a message that a channel takes.</summary>

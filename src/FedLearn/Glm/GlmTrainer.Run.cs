@@ -253,6 +253,8 @@ public sealed partial class GlmTrainer
         (ElementType Type, int Bits) own = !noised ? (_plan.ElementType, 0)
             : (ElementType.Lattice, GaussianMechanism.BitsOf(Calibrate(layout, train).MessageNoise, _plan.Job.Training.LatticeBits));
         GlmMessageRoom.Check(_plan, layout, rows.Test.Length, rows.HeldOut.Length, train.Features, own, IsActive, channels);
+        if (_plan.Mode == PrivacyMode.OneRound)
+            GlmMessageRoom.CheckOneRoundScores(_plan, layout.Rows, _options, channels);
     }
 
     private PartyCalibration Calibrate(BatchLayout layout, LinearPart train) => _plan.Calibrate(_options, layout, train.Features + (train.FreeIntercept ? 1 : 0));

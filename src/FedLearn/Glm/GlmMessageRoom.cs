@@ -56,15 +56,13 @@ internal static class GlmMessageRoom
     /// <param name="plan">The job.</param>
     /// <param name="rows">Training rows.</param>
     /// <param name="own">This party.</param>
-    /// <param name="channels">Its channels to other parties.</param>
+    /// <param name="channels">Its channels to other parties, in the job's order.</param>
     /// <exception cref="PeerException">FL4006.</exception>
     public static void CheckOneRoundScores(GlmPlan plan, int rows, GlmPartyOptions own, IReadOnlyList<IPartyChannel> channels)
     {
-        foreach (IPartyChannel channel in channels)
-        {
-            GlmPartyOptions sender = own.Party.Role == PartyRole.Passive ? own : plan.Job.Parties.First(p => p.Party.Name == channel.RemoteParty);
+        IEnumerable<GlmPartyOptions> senders = own.Party.Role == PartyRole.Passive ? [own] : plan.Job.Parties.Where(p => p.Party.Role == PartyRole.Passive);
+        foreach ((GlmPartyOptions sender, IPartyChannel channel) in senders.Zip(channels))
             Check("noisy scores of all training rows", PackedBytes((long)rows * plan.Family.Outputs, (ElementType.Lattice, OneRoundRules.MostScoreBits(plan, sender))), "use fewer rows", [channel]);
-        }
     }
 
     /// <summary>Whether a covariance of so many columns is a message that a channel takes.</summary>

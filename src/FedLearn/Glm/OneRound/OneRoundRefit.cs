@@ -148,7 +148,7 @@ internal static class OneRoundRefit
         double[]? start = null;
         if (tolerance is null)
         {
-            FeaturelessModel model = FeaturelessModel.Of(family, targets with { Offsets = offsets }, kappa);
+            FeaturelessModel model = FeaturelessModel.Near(family, targets with { Offsets = offsets }, kappa);
             tolerance = model.Tolerance(relative);
             if (part.FreeIntercept)
                 start = [.. new double[part.Penalised], .. model.Constants];

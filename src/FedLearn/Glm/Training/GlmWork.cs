@@ -109,12 +109,18 @@ internal class GlmWork
         return (Run.First, state);
     }
 
-    /// <summary>Lets the mechanisms go on where they were, before any of them draws.</summary>
-    public void GoOnWithNoise()
+    /// <summary>Draws of noise that are made before round 0 at most, unless one message takes more: 4 MiB.</summary>
+    private const int NoiseAhead = 1 << 20;
+
+    /// <summary>Lets the mechanisms go on where they were, before any of them draws, and draws noise of the first rounds while the parties still wait for each other.</summary>
+    public void BeginNoise()
     {
         for (int i = 0; i < Mechanisms.Length; i++)
             if (Run?.Before is { } state && Mechanisms[i] is { } mechanism)
                 mechanism.ContinueAt(new MechanismPosition(state.Integer32($"noise.{i}.released"), state.Integer($"noise.{i}.draws")));
+        int length = Train.Outputs * Layout.LargestSize;
+        Mechanism?.Prepare(length);
+        Mechanism?.Prefetch(length * Math.Clamp(NoiseAhead / length, 1, Rounds));
     }
 
     private GaussianMechanism?[] Mechanisms => [Mechanism, GradientNoise, WeightNoise];

@@ -32,8 +32,7 @@ internal static class CompareAlone
         }
 
         return common.Count > 0 ? (Subset(active, [.. Enumerable.Range(0, active.Ids.Count).Where(i => common.Contains(active.Ids[i]))]), declares)
-            : throw new BadInputException(GlmErrors.NoCommonRows, "alignment", "the parties have no common rows.",
-                "Check that the id columns hold the same kind of id, written the same way, and that the parties' tables overlap.");
+            : throw GlmTelemetry.NoCommonRows();
     }
 
     /// <summary>Trains the active party alone, in this process.</summary>

@@ -17,7 +17,9 @@ internal sealed class WorkerProcess : IDisposable
 
     private readonly Process _process;
 
-    private WorkerProcess(Process process)
+    /// <summary>Follows a process that was started with all its streams redirected.</summary>
+    /// <param name="process">The process.</param>
+    internal WorkerProcess(Process process)
     {
         _process = process;
         Errors = process.StandardError.ReadToEndAsync(CancellationToken.None);

@@ -183,7 +183,7 @@ public static class GaussianDp
                 "it is not a finite number of at least 0.", "Give a finite epsilon of at least 0.");
     }
 
-    private static void CheckDelta(double delta)
+    internal static void CheckDelta(double delta)
     {
         if (!(delta > 0 && delta < 1))
             throw PrivacyErrors.Configuration(PrivacyErrors.InvalidBudget, "delta",

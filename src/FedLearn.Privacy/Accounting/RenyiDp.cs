@@ -100,7 +100,7 @@ public static class RenyiDp
     public static RenyiEpsilon EpsilonOfGaussian(double mu, double delta)
     {
         PrivacyErrors.CheckNotNegative(mu, "mu");
-        CheckDelta(delta);
+        GaussianDp.CheckDelta(delta);
         if (mu == 0)
             return new(0, double.PositiveInfinity);
         double At(double excess) => Improved(OfGaussian(mu, 1 + excess), 1 + excess, delta);
@@ -119,7 +119,7 @@ public static class RenyiDp
     public static RenyiEpsilon EpsilonOfSubsampledGaussian(SampleVisibility visibility, double delta, params IReadOnlyList<SubsampledGaussian> phases)
     {
         PldAccountant.CheckSome(phases);
-        CheckDelta(delta);
+        GaussianDp.CheckDelta(delta);
         RenyiEpsilon best = new(double.PositiveInfinity, 2);
         for (int alpha = 2; alpha <= LargestOrder; alpha++)
         {
@@ -152,7 +152,7 @@ public static class RenyiDp
     public static double EpsilonOfRho(double rho, double delta)
     {
         PrivacyErrors.CheckNotNegative(rho, "rho");
-        CheckDelta(delta);
+        GaussianDp.CheckDelta(delta);
         return RoundUp(rho + 2 * Math.Sqrt(-rho * Math.Log(delta)), 0);
     }
 
@@ -163,19 +163,12 @@ public static class RenyiDp
     {
         PrivacyErrors.CheckNotNegative(divergence, "divergence");
         CheckAlpha(alpha);
-        CheckDelta(delta);
+        GaussianDp.CheckDelta(delta);
     }
 
     private static void CheckAlpha(double alpha)
     {
         if (!(alpha > 1 && double.IsFinite(alpha)))
             throw PrivacyErrors.Configuration(PrivacyErrors.InvalidSteps, "alpha", "it is not a finite order above 1.", "Give an order above 1, such as 8.");
-    }
-
-    private static void CheckDelta(double delta)
-    {
-        if (!(delta > 0 && delta < 1))
-            throw PrivacyErrors.Configuration(PrivacyErrors.InvalidBudget, "delta",
-                "it is not strictly between 0 and 1.", "Give a delta above 0 and below 1, such as 1e-5.");
     }
 }

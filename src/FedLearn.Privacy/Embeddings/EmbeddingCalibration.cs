@@ -153,23 +153,6 @@ public sealed record EmbeddingCalibration
         return Math.Min(1, (double)begun / Parameters.Epochs * (1 + Margin));
     }
 
-    /// <summary>What vectors cost that are evaluated after a job, by themselves: a fresh (2C/sigma)^2 a row and query.</summary>
-    /// <param name="clip">Bound C of a row. From 1e-100 to 1e100.</param>
-    /// <param name="width">Numbers of a row, at least 1.</param>
-    /// <param name="sigma">Deviation of the noise. Finite, above 0.</param>
-    /// <param name="rows">Rows of the unit that are evaluated, at least 1.</param>
-    /// <param name="queries">How often each, at least 1.</param>
-    /// <returns>mu squared, slack included.</returns>
-    /// <exception cref="Diagnostics.ConfigurationException">FL2313, FL2300: a number out of range.</exception>
-    public static double EvaluationMuSquared(double clip, int width, double sigma, int rows, int queries)
-    {
-        var p = new EmbeddingParameters { Claim = EmbeddingClaim.OwnMessages, Clip = clip, Width = width, Evaluation = new(queries, rows, 1) };
-        p.Validate();
-        PrivacyErrors.CheckPositive(sigma, nameof(sigma));
-        double mu = 2 * MessageBound(p) / sigma + Math.Sqrt(width) / INoiseSource.LatticeScale;
-        return (double)rows * queries * mu * mu * (1 + Margin);
-    }
-
     /// <summary>Messages with a row of the unit, counted by row. A sample is trained on or evaluated, never both; of an event or a user both may be.</summary>
     private static double Visits(EmbeddingParameters p, EmbeddingUnit unit, int rows)
     {

@@ -52,6 +52,10 @@ public sealed class NoisyTargetMechanism
     /// <summary>Noise deviation, lattice slack included; units of the label.</summary>
     public double Sigma { get; }
 
+    /// <summary>Bits that a released label takes on the wire: the fewest that hold the largest label and 16 deviations of noise.</summary>
+    /// <param name="latticeBits">As for <see cref="Release"/>.</param>
+    public int BitsOf(int latticeBits = GaussianMechanism.UsualLatticeBits) => LatticeVector.BitsFor((long)Math.Round(_limit / Coarser(latticeBits)));
+
     /// <summary>Adds noise to labels. What comes out may leave only from the ledger, see <see cref="Release"/>.</summary>
     /// <param name="labels">Labels, shape [n], finite; those outside the range are clipped to it.</param>
     /// <param name="noise">Where the noise comes from.</param>
@@ -85,11 +89,12 @@ public sealed class NoisyTargetMechanism
         if (ledger.Find(party, key) is not { } kept || LatticeVector.Restore(_step, _bits, count, kept) is not { } all)
             throw RandomizedResponse.NotKept();
         // Post-processing of what is kept.
-        int coarser = 1 << (GaussianMechanism.MostLatticeBits - latticeBits);
-        double step = _step * coarser;
+        double step = _step * Coarser(latticeBits);
         double[] values = all.Values(), integers = new double[rows.Length];
         for (int i = 0; i < integers.Length; i++)
             integers[i] = Math.Round(values[rows[i]] / step);
-        return new(new NoisyTargets(LatticeVector.Pack(integers, step, LatticeVector.BitsFor((long)Math.Round(_limit / coarser)))), Protection.Noise, "noisy labels");
+        return new(new NoisyTargets(LatticeVector.Pack(integers, step, BitsOf(latticeBits))), Protection.Noise, "noisy labels");
     }
+
+    private static int Coarser(int latticeBits) => 1 << (GaussianMechanism.MostLatticeBits - latticeBits);
 }

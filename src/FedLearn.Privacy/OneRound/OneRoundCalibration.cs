@@ -52,14 +52,13 @@ public sealed record OneRoundCalibration
 
         double mu = GaussianDp.Mu(epsilon, delta), scoreMu = mu * Math.Sqrt(1 - weightShare), weightMu = mu * Math.Sqrt(weightShare);
         double sigma = exact / scoreMu;
-        double charged = Charged(exact + slack, scoreMu, (double)parameters.Rows * parameters.Columns.Count, out double lattice);
+        // Each entry is rounded by half a step at most in both tables.
+        double extent = Math.Sqrt((double)parameters.Rows * parameters.Columns.Count), charged = HdpVflCalibration.WithLattice(exact + slack, scoreMu, extent);
         NoiseCalibration? weights = null;
         if (weightShare > 0)
         {
-            double bound = 0;
-            for (int m = 0; m < parameters.Columns.Count; m++)
-                bound = Math.Max(bound, parameters.WeightBound(m));
-            weights = new(weightMu, Charged(parameters.WeightSensitivity, weightMu, (double)parameters.MaxColumns * parameters.Columns.Count, out _), 1, bound);
+            double bound = Enumerable.Range(0, parameters.Columns.Count).Max(parameters.WeightBound);
+            weights = new(weightMu, HdpVflCalibration.WithLattice(parameters.WeightSensitivity, weightMu, Math.Sqrt((double)parameters.MaxColumns * parameters.Columns.Count)), 1, bound);
         }
 
         return new()
@@ -67,24 +66,12 @@ public sealed record OneRoundCalibration
             Parameters = parameters,
             Mu = mu,
             Sigma = Math.BitIncrement(sigma),
-            LatticeSlack = charged * lattice,
+            LatticeSlack = charged * (extent / INoiseSource.LatticeScale),
             SigmaCharged = charged,
             ScoreNoise = new(scoreMu, charged, 1, parameters.ScoreClip),
             WeightNoise = weights,
             Warnings = [.. Caveats(parameters, delta), .. LargeEpsilon.Warnings(epsilon, mu)],
         };
-    }
-
-    /// <summary>sigma = (Delta + gamma sqrt(entries))/mu with gamma = sigma/2^24: each entry is rounded by gamma/2 at most in both tables.</summary>
-    private static double Charged(double sensitivity, double mu, double entries, out double lattice)
-    {
-        lattice = Math.Sqrt(entries) / INoiseSource.LatticeScale;
-        if (lattice > mu / 2)
-            throw PrivacyErrors.Refused(PrivacyErrors.LatticeTooCoarse, "epsilon",
-                "the budget is so small for so many rows that rounding to the noise lattice would cost half of it or more.", "Raise epsilon, or use fewer rows.");
-        double charged = sensitivity / (mu - lattice) * (1 + 1e-14);
-        return double.IsFinite(charged) ? charged
-            : throw PrivacyErrors.Configuration(PrivacyErrors.BoundOverflow, "epsilon, delta", "the noise is beyond the range of a double.", "Use smaller bounds.");
     }
 
     private static IEnumerable<string> Caveats(OneRoundParameters p, double delta)

@@ -122,16 +122,12 @@ public sealed record OneRoundParameters
     /// <value>Finite, above 0. Default 1.</value>
     public double Alpha { get; init; } = 1;
 
-    /// <summary>Several columns only: radius of the ball that a row of scores is projected on.</summary>
-    /// <value>Finite, above 0. Null, the default: 2 ks.</value>
-    public double? ScoreBall { get; init; }
-
     /// <summary>Upper bound on the columns of the party. Enters only the allowance for rounding and the noise of released weights.</summary>
     /// <value>At least 1. Default 65,536.</value>
     public int MaxColumns { get; init; } = 1 << 16;
 
-    /// <summary>Radius of the ball that a row of scores lies in: ks for one column.</summary>
-    public double Ball => Columns.Count == 1 ? ScoreClip : ScoreBall ?? 2 * ScoreClip;
+    /// <summary>Radius rho of the ball that a row of scores lies in, or is projected on: ks for one column, 2 ks for several.</summary>
+    public double Ball => Columns.Count == 1 ? ScoreClip : 2 * ScoreClip;
 
     /// <summary>Own row: min(2 rho, 2 ks sqrt M); 2 ks for one column.</summary>
     public double OwnTerm => Math.Min(2 * Ball, 2 * ScoreClip * Math.Sqrt(Columns.Count));

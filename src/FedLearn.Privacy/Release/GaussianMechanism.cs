@@ -88,7 +88,7 @@ public sealed class GaussianMechanism
         _message = Lattice.Of(calibration, latticeBits);
         if (!double.IsNormal(_local.Step) || _local.Step < 0 || calibration.Releases < 1 || !(calibration.ValueBound > 0) || !double.IsFinite(calibration.ValueBound))
             throw PrivacyErrors.Configuration(PrivacyErrors.InvalidNumber, "calibration", "its noise or its bound is not a positive number.", "Use a calibration of HdpVflCalibration.");
-        _largest = Math.Round(calibration.ValueBound / _local.Step);
+        _largest = LargestOf(calibration);
         if (_largest > LargestValue)
             throw TooLittleNoise();
     }
@@ -97,13 +97,18 @@ public sealed class GaussianMechanism
         "the noise would be less than a hundred-millionth of the values it is to hide.", "Use a smaller epsilon: one that large promises nothing.");
 
     /// <summary>Bits that an element of a released vector takes on the wire: the fewest that hold the bound on a value and 12 deviations of noise.</summary>
-    /// <param name="calibration">The noise; one that a mechanism takes.</param>
+    /// <param name="calibration">The noise.</param>
     /// <param name="latticeBits">As for the constructor.</param>
+    /// <exception cref="PrivacyRefusedException">FL5007: no mechanism takes so little noise.</exception>
     public static int BitsOf(NoiseCalibration calibration, int latticeBits = UsualLatticeBits)
     {
         ArgumentNullException.ThrowIfNull(calibration);
+        if (LargestOf(calibration) > LargestValue)
+            throw TooLittleNoise();
         return Lattice.Of(calibration, latticeBits).Bits;
     }
+
+    private static double LargestOf(NoiseCalibration calibration) => Math.Round(calibration.ValueBound / Lattice.Of(calibration, MostLatticeBits).Step);
 
     /// <summary>Multiples of a step: where sums of values and noise are.</summary>
     /// <param name="Step">What an integer of 1 stands for.</param>

@@ -9,7 +9,7 @@ namespace FedLearn.Data;
 
 /// <summary>How the columns of one table become the features of a model. Fitted once, saved with the model, applied to any table of these columns.</summary>
 /// <remarks>A row-wise map: column j becomes (x_j - center_j) / width_j, clipped to [-1, 1] where a range is declared; then the length of the row is
-/// bounded as <see cref="Data.RowBound"/> says and multiplied by R. Only <see cref="Scaling.Rounded"/> and <see cref="Scaling.Standardize"/> look at
+/// bounded as <see cref="RowBound"/> says and multiplied by R. Only <see cref="Scaling.Rounded"/> and <see cref="Scaling.Standardize"/> look at
 /// rows; they scale every encoded column, one-hot ones too. The other scalings leave columns of 0 and 1 as they are. Thread-safe.</remarks>
 public sealed partial class FeatureMap
 {
@@ -50,7 +50,7 @@ public sealed partial class FeatureMap
     public bool DependsOnData => _state.Scaling is Scaling.Rounded or Scaling.Standardize;
 
     /// <summary>Largest length R of a row that <see cref="Transform"/> gives; null when rows are not bounded.</summary>
-    public double? RowBound => _state.Rows == Data.RowBound.None ? null : _state.RowNorm;
+    public double? LongestRow => _state.Rows == RowBound.None ? null : _state.RowNorm;
 
     /// <summary>What it does.</summary>
     public FeatureMapDescription Description => new(_state.Columns, _state.Rows, LengthLimit, _state.Constant, _state.RowNorm);
@@ -112,7 +112,7 @@ public sealed partial class FeatureMap
     /// <summary>Applies the map to rows.</summary>
     /// <param name="table">A table with the columns of the map, in any order.</param>
     /// <param name="rows">Rows to take, each from 0; may repeat.</param>
-    /// <returns>Features with all their cells, shape [rows x features]. Where rows are bounded, every row's length is at most <see cref="RowBound"/>, as a
+    /// <returns>Features with all their cells, shape [rows x features]. Where rows are bounded, every row's length is at most <see cref="LongestRow"/>, as a
     /// real number and as float64 arithmetic in any order of summation computes it.</returns>
     /// <exception cref="BadInputException">The table has other columns (FL3021), a scaled value is beyond float64 (FL3024), or there are more cells than fit one matrix (FL3016).</exception>
     /// <exception cref="InvalidOperationException">The table is sparse: <see cref="TransformRows"/> takes both kinds.</exception>
@@ -306,9 +306,9 @@ public sealed partial class FeatureMap
     /// <summary>Bounds the length of a row, of which cells that are 0 may be left out: they add nothing to it.</summary>
     private void Bound(Span<double> cells)
     {
-        if (_state.Rows == Data.RowBound.None)
+        if (_state.Rows == RowBound.None)
             return;
-        if (_state.Rows == Data.RowBound.Normalize)
+        if (_state.Rows == RowBound.Normalize)
         {
             RowLength.Normalize(cells);
         }

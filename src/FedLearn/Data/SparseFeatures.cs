@@ -24,10 +24,10 @@ public sealed partial class FeatureMap
         Scale(common.AsSpan(0, width));
         ThrowIfNotFinite(common.AsSpan(0, width), table.Place);
         bool centred = common.Any(value => value != 0);
-        if (centred && _state.Rows != Data.RowBound.None && _state.RowNorm is < SmallestCentredNorm or > 1 / SmallestCentredNorm)
+        if (centred && _state.Rows != RowBound.None && _state.RowNorm is < SmallestCentredNorm or > 1 / SmallestCentredNorm)
             throw DataErrors.Config(DataErrors.PreprocessingInvalid, "preprocessing", "the row norm is not from 1e-100 to 1e100.", "Give an ordinary row norm, usually 1.");
 
-        bool[] cancelled = centred && _state.Rows != Data.RowBound.None ? FindCancelled(sparse, rows, places, common) : new bool[rows.Length];
+        bool[] cancelled = centred && _state.Rows != RowBound.None ? FindCancelled(sparse, rows, places, common) : new bool[rows.Length];
         int[] starts = new int[rows.Length + 1];
         for (int i = 0; i < rows.Length; i++)
             starts[i + 1] = CountedUp(starts[i], (cancelled[i] ? width : sparse.RowColumns(rows[i]).Length) + (_state.Constant ? 1 : 0), table.Place);
@@ -67,7 +67,7 @@ public sealed partial class FeatureMap
             return new SparseRows(cells);
         double[] factors = [.. cancelled.Select(c => c ? 0.0 : 1)];
         var features = new SparseRows(cells, common, factors);
-        for (int i = 0; i < rows.Length && _state.Rows != Data.RowBound.None; i++)
+        for (int i = 0; i < rows.Length && _state.Rows != RowBound.None; i++)
             Bound(features, i, values, starts);
         return features;
     }
@@ -75,7 +75,7 @@ public sealed partial class FeatureMap
     /// <summary>The bounds of <see cref="Bound(Span{double})"/>, for rows that share a common part.</summary>
     private void Bound(SparseRows features, int row, double[] values, int[] starts)
     {
-        if (_state.Rows == Data.RowBound.Clip)
+        if (_state.Rows == RowBound.Clip)
         {
             Span<double> constant = values.AsSpan(starts[row + 1] - (_state.Constant ? 1 : 0), _state.Constant ? 1 : 0);
             constant.Clear();                                           // it is appended after the row was shortened

@@ -68,7 +68,7 @@ public sealed partial class FeatureMap
     private void Round(Table table, int number, Span<double> cells, Span<float> target)
     {
         // Squares of float32 are exact in float64, so only adding them up and the root round.
-        double limit = (RowBound ?? double.PositiveInfinity) * (1 - 2 * (cells.Length + 8) * UnitRoundoff);
+        double limit = (LongestRow ?? double.PositiveInfinity) * (1 - 2 * (cells.Length + 8) * UnitRoundoff);
         for (int attempt = 0; ; attempt++)
         {
             TensorPrimitives.ConvertTruncating<double, float>(cells, target);

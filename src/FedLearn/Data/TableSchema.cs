@@ -64,9 +64,6 @@ public sealed class TableSchema
         FeatureNames = [.. fields.SelectMany(field => field.FeatureNames)];
     }
 
-    /// <summary>Name of the id column, or null when the schema does not say, or names several.</summary>
-    public string? IdColumn => IdColumns.Count == 1 ? IdColumns[0] : null;
-
     /// <summary>Names of the columns that make the id, in order; empty when the schema does not say.</summary>
     public IReadOnlyList<string> IdColumns { get; }
 

@@ -72,7 +72,7 @@ internal sealed class BinaryRows
             Recall = undefined ? null : Metrics.Defined(confusion.Recall(1)),
             F1 = undefined ? null : Metrics.Defined(confusion.F1(1)),
             Deviance = deviance,
-            D2 = Metrics.Defined(D2(deviance, confusion.Rows(1), labels.Length, none is null ? null : none.Sums([], labels).Deviance)),
+            D2 = Metrics.Defined(D2(deviance, confusion.Rows(1), labels.Length, none?.Sums([], labels).Deviance)),
         };
     }
 

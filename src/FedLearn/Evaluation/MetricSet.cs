@@ -76,7 +76,7 @@ public sealed record MetricSet
     public static MetricSet ForGaussian(ReadOnlySpan<double> scores, ReadOnlySpan<double> labels) =>
         ForRegression(scores, labels, (means, y) => Metrics.GaussianDeviance(means, y) * y.Length);
 
-    /// <summary>Figures of a Poisson model with logarithmic link.</summary>
+    /// <summary>Figures of a Poisson model with logarithmic link, as of predictions of another tool beside which a job's are put.</summary>
     /// <param name="scores">Linear predictors z, shape [n]; the predicted means are exp z.</param>
     /// <param name="labels">Counts, at least 0, shape [n].</param>
     /// <exception cref="ArgumentException">The lengths differ.</exception>

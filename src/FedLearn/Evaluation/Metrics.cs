@@ -197,8 +197,6 @@ public static class Metrics
 
     internal static bool HasNaN(ReadOnlySpan<double> values) => TensorPrimitives.IsNaNAny(values);
 
-    internal static bool AllFinite(ReadOnlySpan<double> values) => values.IsEmpty || TensorPrimitives.IsFiniteAll(values);
-
     internal static void RequireEqualLengths(ReadOnlySpan<double> scores, ReadOnlySpan<double> labels)
     {
         if (scores.Length != labels.Length)

@@ -1,4 +1,5 @@
 using System.Globalization;
+using FedLearn.Numerics;
 
 namespace FedLearn.Evaluation;
 
@@ -141,7 +142,7 @@ public sealed record ModelEvaluation
     {
         options = (options ?? new()).Checked();
         ModelEvaluation bare = Bare(MetricSet.ForRegression(means, labels, deviance, none), options) with { Beyond = CountBeyond(means) };
-        if (labels.IsEmpty || !Evaluation.Metrics.AllFinite(means) || !Evaluation.Metrics.AllFinite(labels))
+        if (labels.IsEmpty || !VectorKernels.AllFinite(means) || !VectorKernels.AllFinite(labels))
             return bare;
         var rows = new RegressionRows(means, labels, deviance, none);
         Ranking ranking = Ranking.Of(means, labels)!;

@@ -1,4 +1,5 @@
 using System.Globalization;
+using FedLearn.Coordination;
 using FedLearn.Diagnostics;
 using FedLearn.Parties;
 using FedLearn.Privacy;
@@ -26,7 +27,7 @@ internal static class GlmMessageRoom
         string scores = outputs == 1 ? "scores" : string.Create(CultureInfo.InvariantCulture, $"{outputs:N0} scores a row");
         bool oneRound = plan.Mode == PrivacyMode.OneRound, vectors = plan.Optimizer == GlmOptimizer.Irls;
         if (oneRound)
-            MessageRoom.Check("released labels of all training rows", train, Rows, channels);
+            MessageRoom.Check("released labels of all training rows", LabelRelease.BytesOf(plan, train), Rows, channels);
         else if (!vectors && !JointRules.Covers(plan.Mode))
             MessageRoom.Check($"{scores} of a batch", MessageRoom.PackedBytes((long)layout.LargestSize * outputs, own), plan.FullBatch ? Rows : Batches, channels);
         if (vectors || plan.Job.Inference)
@@ -45,6 +46,19 @@ internal static class GlmMessageRoom
             CheckCovariance(mixed, channels);
         if (vectors)
             MessageRoom.Check("the weights of this party's mixed columns", sizeof(double) * mixed * outputs, Columns, channels);
+    }
+
+    /// <summary>Checks the noisy scores that passive parties send in one-round training, at both ends and before the labels that they fit are charged.</summary>
+    /// <param name="plan">The job.</param>
+    /// <param name="rows">Training rows.</param>
+    /// <param name="own">This party.</param>
+    /// <param name="channels">Its channels to other parties, in the job's order.</param>
+    /// <exception cref="PeerException">FL4006.</exception>
+    public static void CheckOneRoundScores(GlmPlan plan, int rows, GlmPartyOptions own, IReadOnlyList<IPartyChannel> channels)
+    {
+        IEnumerable<GlmPartyOptions> senders = own.Party.Role == PartyRole.Passive ? [own] : plan.Job.Parties.Where(p => p.Party.Role == PartyRole.Passive);
+        foreach ((GlmPartyOptions sender, IPartyChannel channel) in senders.Zip(channels))
+            MessageRoom.Check("noisy scores of all training rows", MessageRoom.PackedBytes((long)rows * plan.Family.Outputs, (ElementType.Lattice, OneRoundRules.MostScoreBits(plan, sender))), "use fewer rows", [channel]);
     }
 
     /// <summary>Whether a covariance of so many columns is a message that a channel takes.</summary>

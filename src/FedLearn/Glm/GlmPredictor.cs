@@ -138,9 +138,6 @@ public sealed class GlmPredictor
         bool active = _model.Party.Role == PartyRole.Active;
         AlignedRows aligned = await GlmTelemetry.AlignAsync(telemetry, _job, _model.Party, _input, agreement, channels, cancellationToken).ConfigureAwait(false);
         int[] common = aligned.Rows;
-        if (common.Length == 0)
-            throw new BadInputException(GlmErrors.NoCommonRows, "alignment", "the parties have no common rows.",
-                "Check that the id columns hold the same kind of id, written the same way, and that the parties' tables overlap.");
         double[] scores = _model.Score(_input.Table, common), peers = new double[scores.Length];
         foreach (IPartyChannel channel in channels)
         {

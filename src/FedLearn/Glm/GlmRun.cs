@@ -136,10 +136,11 @@ internal sealed class GlmRun : IDisposable
         Keep(0, _ => { });
     }
 
-    /// <summary>Whether the state before a round is to be kept. Every party keeps it before the same rounds, and the parties are at most a round apart.</summary>
+    /// <summary>Begins a round: waits for the state before an earlier one where it must be written by now.</summary>
+    /// <returns>Whether the state before this one is to be kept. Every party keeps it before the same rounds, and the parties are at most a round apart.</returns>
     /// <remarks>The rounds go on while a state is written. Half way to the next one it is waited for: so no party begins with its next state before every other has this one, all have one in
     /// common at any time, and a party has sent at most 2.5 k messages since the older of its two states.</remarks>
-    public bool IsDue(int round)
+    public bool BeginRound(int round)
     {
         if (!_writing.IsCompletedSuccessfully && round >= _writes + _every / 2)
             _writing.GetAwaiter().GetResult();

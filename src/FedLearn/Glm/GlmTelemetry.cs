@@ -15,6 +15,7 @@ internal static class GlmTelemetry
         new(operation, input.Party, job.Name, JsonNamingPolicy.KebabCaseLower.ConvertName(job.Privacy.Mode.ToString()), input.LoggerFactory);
 
     /// <summary>Aligns, and tells how many rows are common.</summary>
+    /// <exception cref="BadInputException">FL3102: none are.</exception>
     public static async Task<AlignedRows> AlignAsync(SessionTelemetry telemetry, GlmJob job, PartyDescription party, GlmPartyInput input, SessionAgreement agreement,
         IReadOnlyList<IPartyChannel> channels, CancellationToken cancellationToken)
     {
@@ -34,6 +35,10 @@ internal static class GlmTelemetry
         telemetry.Aligned(aligned.Rows.Length);
         if (aligned.Warnings.Contains(HashedAlignment.Warning))
             telemetry.ComparedByHash(HashedAlignment.Warning);
-        return aligned;
+        return aligned.Rows.Length > 0 ? aligned : throw NoCommonRows();
     }
+
+    /// <summary>The error of parties that have none of their people in common.</summary>
+    public static BadInputException NoCommonRows() => new(GlmErrors.NoCommonRows, "alignment", "the parties have no common rows.",
+        "Check that the id columns hold the same kind of id, written the same way, and that the parties' tables overlap.");
 }

@@ -65,15 +65,7 @@ public sealed partial class GlmTrainer
             Telemetry = telemetry,
             Run = run,
         };
-        work.GoOnWithNoise();
-        if (work.Mechanism is { } messages)
-        {
-            int length = train.Outputs * layout.LargestSize;
-            messages.Prepare(length);
-            // Noise of the first rounds is drawn while the parties still wait for each other.
-            messages.Prefetch(length * Math.Clamp(NoiseAhead / length, 1, work.Rounds));
-        }
-
+        work.BeginNoise();
         await GlmWarmup.RunAsync(_plan, work, IsActive, channels.Count, cancellationToken).ConfigureAwait(false);
         await AgreeOnRowsAsync(channels, rows.Train.Length, rows.Test.Length, rows.SplitFingerprint, cancellationToken).ConfigureAwait(false);
         GlmTargets targets = IsActive ? Targets(rows.Train, training: true) : new([]), testTargets = IsActive ? Targets(rows.Test, training: false) : new([]);
@@ -81,20 +73,7 @@ public sealed partial class GlmTrainer
         GlmTraining outcome = await SolveAsync(work, channels, account, rows.Train, targets, testTargets, map.DependsOnData, cancellationToken).ConfigureAwait(false);
         traced?.Stop();
         telemetry.Trained(outcome.StopReason.ToString(), outcome.Timing.Training, outcome.Timing.Wait, outcome.Timing.Noise);
-        var model = new GlmModel(_plan.Job.Name, Convert.ToHexStringLower(agreement.JobDigest.Span), _options.Party, _plan.Family.Name, map,
-            outcome.Weights[..train.Penalised], outcome.Weights[train.Penalised..], train.Outputs, outcome.PeerLink)
-        {
-            // A run that goes on is the training that was begun: a party may have saved its part before the others were cut off.
-            TrainingId = agreement.Resume?.SessionId ?? agreement.SessionId,
-            Parties = [.. _plan.Job.Parties.Select(p => p.Party)],
-            Link = _plan.Family.Link,
-            FamilyParameters = _plan.Family.Parameters,
-            SchemaFingerprint = Convert.ToHexStringLower(_input.Table.Schema.Fingerprint().Span),
-            UsesOffsets = targets.Offsets is not null,
-            Mode = _plan.Mode,
-            Evaluation = _plan.Job.Privacy.Evaluation,
-            Inference = outcome.Inference,
-        };
+        GlmModel model = ModelOf(agreement, map, train, targets.Offsets is not null, outcome);
         // Before the others are let go: once one of them has ended, every model is where it belongs.
         ModelNotSavedException.Save(_input.SaveModel, model);
         await ChannelGuard.EndAsync(channels, IsActive, cancellationToken).ConfigureAwait(false);
@@ -154,6 +133,22 @@ public sealed partial class GlmTrainer
             ],
         };
     }
+
+    private GlmModel ModelOf(SessionAgreement agreement, FeatureMap map, LinearPart train, bool usesOffsets, GlmTraining outcome) =>
+        new(_plan.Job.Name, Convert.ToHexStringLower(agreement.JobDigest.Span), _options.Party, _plan.Family.Name, map,
+            outcome.Weights[..train.Penalised], outcome.Weights[train.Penalised..], train.Outputs, outcome.PeerLink)
+        {
+            // A run that goes on is the training that was begun: a party may have saved its part before the others were cut off.
+            TrainingId = agreement.Resume?.SessionId ?? agreement.SessionId,
+            Parties = [.. _plan.Job.Parties.Select(p => p.Party)],
+            Link = _plan.Family.Link,
+            FamilyParameters = _plan.Family.Parameters,
+            SchemaFingerprint = Convert.ToHexStringLower(_input.Table.Schema.Fingerprint().Span),
+            UsesOffsets = usesOffsets,
+            Mode = _plan.Mode,
+            Evaluation = _plan.Job.Privacy.Evaluation,
+            Inference = outcome.Inference,
+        };
 
     /// <summary>The active party's own model, which a run that is paid for does without where it fails: the report is all that would be lost.</summary>
     private (GuestOnlyMetrics? Metrics, string[] Warnings) Alone(GlmWork work, GlmTargets targets, GlmTargets testTargets)
@@ -224,9 +219,6 @@ public sealed partial class GlmTrainer
             Begin(GlmStage.Aligning, _input.Table.Ids.Count);
         AlignedRows aligned = start?.Aligned ?? await GlmTelemetry.AlignAsync(telemetry, job, _options.Party, _input, agreement, channels, cancellationToken).ConfigureAwait(false);
         int[] common = aligned.Rows;
-        if (common.Length == 0)
-            throw new BadInputException(GlmErrors.NoCommonRows, "alignment", "the parties have no common rows.",
-                "Check that the id columns hold the same kind of id, written the same way, and that the parties' tables overlap.");
         bool[] test = RowSplit.TestRows(job.Split, _input.SplitFile, _input.Table.Ids, common, _input.Table.Schema.IdColumns);
         int[] trainRows = [.. common.Where((_, i) => !test[i])], testRows = [.. common.Where((_, i) => test[i])];
         if (trainRows.Length == 0)
@@ -253,6 +245,8 @@ public sealed partial class GlmTrainer
         (ElementType Type, int Bits) own = !noised ? (_plan.ElementType, 0)
             : (ElementType.Lattice, GaussianMechanism.BitsOf(Calibrate(layout, train).MessageNoise, _plan.Job.Training.LatticeBits));
         GlmMessageRoom.Check(_plan, layout, rows.Test.Length, rows.HeldOut.Length, train.Features, own, IsActive, channels);
+        if (_plan.Mode == PrivacyMode.OneRound)
+            GlmMessageRoom.CheckOneRoundScores(_plan, layout.Rows, _options, channels);
     }
 
     private PartyCalibration Calibrate(BatchLayout layout, LinearPart train) => _plan.Calibrate(_options, layout, train.Features + (train.FreeIntercept ? 1 : 0));

@@ -71,9 +71,6 @@ public sealed record GlmPartyInput
 /// r = dl/dz at the sum, every party steps its own weights. In private modes each message is clipped and noised once.</remarks>
 public sealed partial class GlmTrainer
 {
-    /// <summary>Draws of noise that are made before round 0 at most, unless one message takes more: 4 MiB.</summary>
-    private const int NoiseAhead = 1 << 20;
-
     // The number of classes of a multinomial model may be known only when the active party has seen its training labels.
     private GlmPlan _plan;
     private readonly GlmPlan _declared;
@@ -463,12 +460,6 @@ public sealed partial class GlmTrainer
     private IEnumerable<string> IgnoredColumns() => _input.Table.IgnoredColumns.Count == 0 ? []
         : [$"{_input.Party}: columns that the schema does not name were ignored: {string.Join(", ", _input.Table.IgnoredColumns)}"];
 
-    private static ChannelStatistics Sum(IReadOnlyList<IPartyChannel> channels)
-    {
-        long sent = 0, received = 0, bytesSent = 0, bytesReceived = 0;
-        foreach (ChannelStatistics s in channels.Select(c => c.Statistics))
-            (sent, received, bytesSent, bytesReceived) =
-                (sent + s.MessagesSent, received + s.MessagesReceived, bytesSent + s.BytesSent, bytesReceived + s.BytesReceived);
-        return new ChannelStatistics(sent, received, bytesSent, bytesReceived);
-    }
+    private static ChannelStatistics Sum(IReadOnlyList<IPartyChannel> channels) => new(channels.Sum(c => c.Statistics.MessagesSent), channels.Sum(c => c.Statistics.MessagesReceived),
+        channels.Sum(c => c.Statistics.BytesSent), channels.Sum(c => c.Statistics.BytesReceived));
 }

@@ -78,7 +78,8 @@ public static class SparseKernels
     /// <exception cref="ArgumentException">A shape does not fit.</exception>
     public static void Scores(SparseMatrix matrix, int start, ReadOnlySpan<double> weights, Span<double> scores)
     {
-        CheckShapes(matrix, start, weights.Length, scores.Length);
+        ArgumentNullException.ThrowIfNull(matrix);
+        LinearKernels.CheckShapes(matrix.Rows, matrix.Columns, start, weights.Length, scores.Length);
         int rows = scores.Length;
         if (matrix.RowStarts[start + rows] - matrix.RowStarts[start] < ParallelThreshold)
         {
@@ -105,7 +106,8 @@ public static class SparseKernels
     /// <exception cref="ArgumentException">A shape does not fit.</exception>
     public static void Gradient(SparseMatrix matrix, int start, ReadOnlySpan<double> residuals, Span<double> gradient)
     {
-        CheckShapes(matrix, start, gradient.Length, residuals.Length);
+        ArgumentNullException.ThrowIfNull(matrix);
+        LinearKernels.CheckShapes(matrix.Rows, matrix.Columns, start, gradient.Length, residuals.Length);
         gradient.Clear();
         int rows = residuals.Length, columns = matrix.Columns, cells = matrix.RowStarts[start + rows] - matrix.RowStarts[start];
         // Each block of rows has a sum of its own, of all columns: worth it where there are many cells a column. The number of blocks depends on the
@@ -157,15 +159,6 @@ public static class SparseKernels
             int first = Math.Min(block * at->BlockRows, at->Rows), length = Math.Min(at->BlockRows, at->Rows - first);
             AddRows((SparseMatrix)state!, at->Start + first, new ReadOnlySpan<double>(at->Residuals + first, length), new Span<double>(at->Partial + ((long)block * at->Columns), at->Columns));
         }
-    }
-
-    private static void CheckShapes(SparseMatrix matrix, int start, int columns, int rows)
-    {
-        ArgumentNullException.ThrowIfNull(matrix);
-        if (columns != matrix.Columns)
-            throw new ArgumentException($"The matrix has {matrix.Columns} columns, the vector {columns}.");
-        if (start < 0 || rows > matrix.Rows - start)
-            throw new ArgumentException($"Rows {start} to {start + rows} are not in a matrix of {matrix.Rows}.");
     }
 
     private static void ScoreRows(SparseMatrix matrix, int start, ReadOnlySpan<double> weights, Span<double> scores)

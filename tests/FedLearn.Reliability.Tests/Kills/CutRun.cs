@@ -25,6 +25,9 @@ internal sealed class CutRun : IDisposable
     /// <summary>The stores, where they are not files beside the ledgers.</summary>
     public Func<string, IRunStore>? Store { get; set; }
 
+    /// <summary>Bytes of a message that a party takes at most, where they are not those of its channel.</summary>
+    public Func<string, int?> Limit { get; set; } = _ => null;
+
     /// <summary>What a party brings in place of what it would.</summary>
     public Func<GlmPartyInput, GlmPartyInput> Bring { get; set; } = input => input;
 
@@ -65,7 +68,8 @@ internal sealed class CutRun : IDisposable
                 {
                     if (self == cutAt?.Party && Interlocked.Decrement(ref left) <= 0)
                         throw WatchedChannel.Gone(c.RemoteParty);
-                }))], null, stop);
+                })
+                { MaxMessageBytes = Limit(self) ?? c.MaxMessageBytes })], null, stop);
             }, TestContext.Current.CancellationToken);
     }
 

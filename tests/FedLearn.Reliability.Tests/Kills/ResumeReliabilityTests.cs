@@ -167,6 +167,29 @@ public sealed class ResumeReliabilityTests
         Assert.All(await run.AttemptAsync(), r => Assert.Equal((2, began), (r.Resumed?.FromRounds.Count, r.Model.TrainingId)));
     }
 
+    /// <summary>The limit on messages is no part of a job: a process that goes on may have a smaller one than the first, at either party. It is raised again, and nothing was lost or paid twice.</summary>
+    [Theory]
+    [InlineData("none", "telco", 30)]
+    [InlineData("hdp", "telco", 30)]
+    [InlineData("hdp", "bank", 30)]
+    [InlineData("one-round", "telco", 6)]
+    public async Task Train_GoesOnWithASmallerMessageLimit_KeepsTheRunAndItsCharge(string name, string party, int message)
+    {
+        GlmJob job = KillJobs.Job(name);
+        using var run = new CutRun(name, job);
+        await run.CutAsync(party, message);
+        string[] kept = [.. run.Files.Where(f => f.Contains(".state", StringComparison.Ordinal)).Order()];
+        run.Limit = p => p == party ? 70 : null;
+        PeerException error = await Assert.ThrowsAsync<PeerException>(() => run.AttemptAsync());
+        Assert.Equal(ProtocolErrors.TooLarge, error.Id);
+        Assert.Equal(kept, run.Files.Where(f => f.Contains(".state", StringComparison.Ordinal)).Order());
+        run.Limit = _ => null;
+        IReadOnlyList<GlmPartyResult> ended = await run.AttemptAsync();
+        CutRun.AssertSame(await CutRun.WholeAsync(name, job), ended);
+        Assert.All(ended, r => Assert.Equal(2, r.Resumed?.FromRounds.Count));
+        run.AssertOneChargeEach();
+    }
+
     [Fact]
     public async Task Train_PeerWithoutTheRun_BeginsANewOneAndSaysSo()
     {

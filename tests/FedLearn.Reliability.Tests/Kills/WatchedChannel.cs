@@ -24,6 +24,9 @@ internal sealed class WatchedChannel(IPartyChannel inner, Action<string, string>
 
     public IReadOnlyDictionary<(string Name, Protection Protection), long> Releases => inner.Releases;
 
+    /// <summary>The limit that a party is told, which may be below that of any file.</summary>
+    public int MaxMessageBytes { get; init; } = inner.MaxMessageBytes;
+
     public long BytesOf(string name, Protection protection) => inner.BytesOf(name, protection);
 
     public ValueTask SendAsync<T>(int round, Released<T> message, CancellationToken cancellationToken = default) where T : Payload

@@ -37,7 +37,7 @@ public sealed class FeatureMapTests
         Assert.Equal([0.5, -1, 0, 0], Row(features, 2));
         Assert.Equal([-1, 1, 1, 0], Row(features, 3));
         Assert.False(map.DependsOnData);
-        Assert.Null(map.RowBound);
+        Assert.Null(map.LongestRow);
         Assert.Equal(["age", "debt", "f", "m"], map.FeatureNames);
     }
 
@@ -296,7 +296,7 @@ public sealed class FeatureMapTests
             bounded &= rows == RowBound.Clip || values[i].All(value => value == 0) || Length(row) >= rowNorm * (1 - (4 * (row.Length + 8) * U));
         }
 
-        return bounded && map.RowBound == rowNorm;
+        return bounded && map.LongestRow == rowNorm;
     }));
 
     private static double Length(double[] row) => Math.Sqrt(row.Aggregate(0.0, (sum, value) => sum + (value * value)));
@@ -403,7 +403,7 @@ public sealed class FeatureMapTests
                 var map = FeatureMap.Fit(table, All(table), Options(scaling, rows, 0.7), constant: true);
                 var again = FeatureMap.FromJson(map.ToJson(), "model");
                 Assert.Equal(map.Transform(table, All(table)).Values, again.Transform(table, All(table)).Values);
-                Assert.Equal((map.DependsOnData, map.RowBound), (again.DependsOnData, again.RowBound));
+                Assert.Equal((map.DependsOnData, map.LongestRow), (again.DependsOnData, again.LongestRow));
                 Assert.Equal(map.FeatureNames, again.FeatureNames);
                 Assert.Equal(map.ToJson(), again.ToJson());
             }

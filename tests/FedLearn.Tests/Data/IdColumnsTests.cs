@@ -23,7 +23,6 @@ public sealed class IdColumnsTests : IDisposable
         Assert.Equal(["Ana\u001f1980", "Li, Mo\u001f1970"], table.Ids);
         Assert.Equal(["age"], table.Schema.FeatureNames);
         Assert.Equal(["name", "born"], table.Schema.IdColumns);
-        Assert.Null(table.Schema.IdColumn);
         Assert.Equal(table.Ids[1], RowIds.Join([" Li, Mo", "1970 "]));
         // The order of the columns counts.
         Assert.Equal("1980\u001fAna", Table.Load(Source(Csv, "born", "name"), needLabel: false).Ids[0]);

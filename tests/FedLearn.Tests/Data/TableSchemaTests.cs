@@ -24,7 +24,7 @@ public sealed class TableSchemaTests
     public void Parse_LegalText_GivesFieldsInOrder()
     {
         TableSchema schema = TableSchema.Parse(Legal, "here");
-        Assert.Equal(("id", "y"), (schema.IdColumn, schema.LabelColumn));
+        Assert.Equal(("id", "y"), (Assert.Single(schema.IdColumns), schema.LabelColumn));
         Assert.Equal([FieldKind.Numeric, FieldKind.Numeric, FieldKind.OneHot, FieldKind.Category], schema.Fields.Select(field => field.Kind));
         Assert.Equal((17, 97.5), (schema.Fields[0].Min, schema.Fields[0].Max));
         Assert.Equal(["age", "income", "sex__f", "sex__m", "city=a", "city=b"], schema.FeatureNames);

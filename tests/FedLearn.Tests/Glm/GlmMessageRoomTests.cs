@@ -72,6 +72,64 @@ public class GlmMessageRoomTests
         Assert.All(inputs, input => Assert.All(input.Ledger!.Entries, entry => Assert.Equal((0, 0), (entry.PureEpsilon, entry.MuSquared))));
     }
 
+    /// <summary>Forty scores of eleven bits are more than a hashed id, and how much noise they have is known only from the released labels.</summary>
+    [Fact]
+    public async Task Train_OneRoundWhoseTrainingScoresAreTooLarge_ChargesNoLabels()
+    {
+        const int Many = 40;
+        VerticalData data = VerticalData.Random(7, "multinomial", Rows, 2, 2);
+        GlmJob job = OneRound(data, "multinomial", EvaluationDisclosure.None) is var one ? one with { Model = one.Model with { Family = GlmFamilies.Multinomial(Many) } } : null!;
+        GlmPartyInput[] inputs = [.. data.Inputs().Select(input => input with { Ledger = new InMemoryLedger() })];
+        (PeerException error, int rounds) = await FailsAsync(job, inputs, IdsFit);
+        Assert.Equal(ProtocolErrors.TooLarge, error.Id);
+        Assert.Contains("noisy scores of all training rows", error.Message, StringComparison.Ordinal);
+        Assert.Equal(0, rounds);
+        Assert.All(inputs, input => Assert.Empty(input.Ledger!.Entries));
+
+        // Exactly what the message says is enough.
+        const int Needed = (Rows * Many * 11 + 7) / 8 + 64;
+        Assert.Contains($"at least {Needed} at every party", error.Message, StringComparison.Ordinal);
+        Assert.Equal(2, (await LocalFederation.TrainAsync(job, inputs, new ChannelOptions { MaxMessageBytes = Needed }, cancellationToken: Token)).Count);
+    }
+
+    /// <summary>Whoever has the smaller limit, it is met before the labels are charged: the active party knows what its peers will send, and they know it too.</summary>
+    [Theory]
+    [InlineData("active")]
+    [InlineData("p1")]
+    public async Task CheckOneRoundScores_LimitOfOneEnd_IsMetThere(string party)
+    {
+        GlmPlan plan = GlmPlan.Create(OneRound(VerticalData.Random(7, "binomial", 8, 2, 2), "binomial", EvaluationDisclosure.None));
+        (InMemoryChannel first, InMemoryChannel second) = InMemoryChannel.CreatePair("active", "p1", new ChannelOptions { MaxMessageBytes = 2048 });
+        await using (first)
+        await using (second)
+        {
+            void Check(int rows) => GlmMessageRoom.CheckOneRoundScores(plan, rows, plan.Job.Parties.Single(p => p.Party.Name == party), [party == "active" ? first : second]);
+            Check((2048 - 64) * 8 / 11);
+            Assert.Equal(ProtocolErrors.TooLarge, Assert.Throws<PeerException>(() => Check((2048 - 64) * 8 / 11 + 1)).Id);
+        }
+    }
+
+    /// <summary>A noisy label takes more than the byte of a class, and a passive party is not told the range that it lies in.</summary>
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public async Task BytesOf_NoisyLabels_AreThoseOfTheMessage(bool ranged)
+    {
+        VerticalData data = VerticalData.Random(7, "gaussian", Rows, 2, 2);
+        GlmJob job = OneRound(data, "gaussian", EvaluationDisclosure.None);
+        (RecordedSession session, _) = await RecordedSession.TrainAsync(job, data.Inputs());
+        var sent = (NoisyTargets)session.Sent.Single(m => m.Name == "noisy labels").Payload;
+        GlmJob known = ranged ? job : job with { Parties = [job.Parties[0] with { LabelRange = null }, .. job.Parties.Skip(1)] };
+        Assert.Equal(sent.Lattice!.Packed.Length, LabelRelease.BytesOf(GlmPlan.Create(known), sent.Length));
+    }
+
+    private static GlmJob OneRound(VerticalData data, string family, EvaluationDisclosure evaluation) => data.Job(family, new()) is var job ? job with
+    {
+        Preprocessing = new() { Scaling = Scaling.None, Rows = RowBound.Normalize, Constant = true },
+        Privacy = new() { Mode = PrivacyMode.OneRound, Budget = new(4, 1e-3), TestNoiseSeed = 3, Evaluation = evaluation },
+        Parties = [job.Parties[0] with { LabelRange = family == "gaussian" ? (-3, 3) : null }, .. job.Parties.Skip(1)],
+    } : null!;
+
     [Theory]
     [InlineData(GlmOptimizer.Irls)]
     [InlineData(GlmOptimizer.Sgd)]

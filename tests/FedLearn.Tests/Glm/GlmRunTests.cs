@@ -15,11 +15,11 @@ public class GlmRunTests
         var store = new SlowStore();
         using GlmRun run = Begun(store, every: 4);
         run.Keep(4, _ => { });
-        Assert.False(run.IsDue(5));
+        Assert.False(run.BeginRound(5));
         Assert.Equal([0], store.Written);
         Task<int[]> halfWay = Task.Run(() =>
         {
-            run.IsDue(6);
+            run.BeginRound(6);
             return store.Written;
         });
         store.Open.Set();
@@ -34,7 +34,7 @@ public class GlmRunTests
         store.Open.Set();
         using GlmRun run = Begun(store, every: 4);
         run.Keep(4, _ => { });
-        Assert.Throws<IOException>(() => run.IsDue(6));
+        Assert.Throws<IOException>(() => run.BeginRound(6));
     }
 
     [Fact]

@@ -120,6 +120,18 @@ public class DenseKernelsTests
         }
     }
 
+    /// <summary>A score passes through the products of one of eight chains, three sums of pairs and the rest of the columns; an entry of a gradient through the rows of a block and the sums of sixteen blocks.</summary>
+    [Fact]
+    public void Roundings_AnyWidth_CoverTheLongestChain()
+    {
+        for (int columns = 0; columns < 300; columns++)
+        {
+            (double score, double gradient) = DenseKernels.Roundings(columns);
+            Assert.True(score >= columns / 8 + 3 + columns % 8, $"{columns} columns");
+            Assert.True(gradient >= DenseKernels.BlockRows + NewtonSolver.ChunkRows / DenseKernels.BlockRows);
+        }
+    }
+
     private sealed class Given(double[] residuals) : IResidualBlocks
     {
         private int _rows;

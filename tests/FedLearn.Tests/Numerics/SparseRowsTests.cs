@@ -123,6 +123,53 @@ public class SparseRowsTests
         Assert.Equal(expected, gradient);
     }
 
+    /// <summary>Eight sums of every eighth stored cell, added in pairs, then the rest of the cells one by one: rows of every length, the empty one among them.</summary>
+    [Fact]
+    public void Scores_RowsOfAnyLength_HaveTheBitsOfEightSums()
+    {
+        const int Rows = 40, Columns = 60;
+        var random = new Random(8);
+        int[] starts = new int[Rows + 1];
+        for (int i = 0; i < Rows; i++)
+            starts[i + 1] = starts[i] + i;
+        double[] values = Vector(random, starts[^1]), weights = Vector(random, Columns), scores = new double[Rows];
+        int[] columns = [.. Enumerable.Range(0, Rows).SelectMany(i => Enumerable.Range(0, Columns).OrderBy(_ => random.Next()).Take(i).Order())];
+        SparseKernels.Scores(new SparseMatrix(Rows, Columns, starts, columns, values), 0, weights, scores);
+        for (int i = 0; i < Rows; i++)
+        {
+            double[] sums = new double[8];
+            int whole = i & ~7;
+            for (int k = 0; k < whole; k++)
+                sums[k % 8] = Math.FusedMultiplyAdd(values[starts[i] + k], weights[columns[starts[i] + k]], sums[k % 8]);
+            double sum = sums[0] + sums[1] + (sums[2] + sums[3]) + (sums[4] + sums[5] + (sums[6] + sums[7]));
+            for (int k = whole; k < i; k++)
+                sum = Math.FusedMultiplyAdd(values[starts[i] + k], weights[columns[starts[i] + k]], sum);
+            Assert.Equal(sum, scores[i]);
+        }
+    }
+
+    /// <summary>The residuals of rows that are not read twice anyway are made in the blocks of those that are.</summary>
+    [Fact]
+    public void ScoresAndGradient_AnyNumberOfRows_MakesEachResidualOnce()
+    {
+        foreach (int rows in (int[])[1, 255, 256, 257, 512, 4095, 4096, 4353])
+        {
+            double[] scores = new double[rows], residuals = new double[rows], gradient = new double[1];
+            new SparseRows(new SparseMatrix(rows, 1, [.. Enumerable.Range(0, rows + 1)], new int[rows], [.. Enumerable.Repeat(1.0, rows)])).ScoresAndGradient(0, [2], scores, new OneMore(), residuals, gradient);
+            Assert.All(residuals, residual => Assert.Equal(3, residual));
+            Assert.Equal(3 * rows, gradient[0]);
+        }
+    }
+
+    private sealed class OneMore : IResidualBlocks
+    {
+        public void Fill(int first, Span<double> scores, Span<double> residuals)
+        {
+            for (int i = 0; i < scores.Length; i++)
+                residuals[i] += scores[i] + 1;
+        }
+    }
+
     [Fact]
     public void Reordered_DenseRows_GivesThemInOrder()
     {

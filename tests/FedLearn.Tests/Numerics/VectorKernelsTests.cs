@@ -108,6 +108,27 @@ public class VectorKernelsTests
     }
 
     [Fact]
+    public void ClipRows_AnyShape_ProjectsEveryRowByItself()
+    {
+        var random = new Random(4);
+        for (int rows = 0; rows < 10; rows++)
+            for (int k = 1; k < 5; k++)
+            {
+                double[] values = [.. Enumerable.Range(0, k * rows).Select(_ => 4 * random.NextDouble() - 2)], expected = [.. values];
+                for (int i = 0; i < rows; i++)
+                {
+                    double[] row = [.. Enumerable.Range(0, k).Select(m => values[m * rows + i])];
+                    VectorKernels.Project(row, .5);
+                    for (int m = 0; m < k; m++)
+                        expected[m * rows + i] = row[m];
+                }
+
+                VectorKernels.ClipRows(values, rows, .5);
+                Assert.Equal(expected, values);
+            }
+    }
+
+    [Fact]
     public void AllFinite_OneBadElementAnywhere_IsFound()
     {
         Assert.True(VectorKernels.AllFinite([]));

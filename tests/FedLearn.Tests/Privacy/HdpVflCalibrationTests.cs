@@ -260,6 +260,57 @@ public class HdpVflCalibrationTests
     public void Calibrate_EpsilonWhoseCostIsNoNumber_IsRefusedAsTooLittleNoise(double epsilon) => Assert.Equal(PrivacyErrors.NoiseTooSmall,
         Assert.Throws<PrivacyRefusedException>(() => HdpVflCalibration.Calibrate(Job, Calibration.Tight, PartySide.Active, epsilon, 1e-5)).Id);
 
+    /// <summary>The numbers of docs/proofs/sensitivity.md, section 7: a residual moves by `steepness` for each unit of its score, which errs by 5 (d + 8) u R k, and is made of so many `roundings` of numbers of the
+    /// size of all bounds together; over two tables.</summary>
+    [Theory]
+    [InlineData(GlmFamilyKind.Gaussian, 2, 8)]
+    [InlineData(GlmFamilyKind.Binomial, 1, 8)]
+    [InlineData(GlmFamilyKind.Poisson, 7, 8)]
+    [InlineData(GlmFamilyKind.Gamma, 3, 760)]
+    [InlineData(GlmFamilyKind.Tweedie, 7, 760)]
+    [InlineData(GlmFamilyKind.Multinomial, 4, 14)]
+    [InlineData(GlmFamilyKind.Convex, 1.4, 65544)]
+    public void Calibrate_WeightNoise_ChargesTheRoundingsOfAnEntry(GlmFamilyKind family, double steepness, double roundings)
+    {
+        bool classes = family == GlmFamilyKind.Multinomial;
+        HdpVflParameters p = Job with
+        {
+            Family = family,
+            Outputs = classes ? 3 : 1,
+            Lipschitz = family == GlmFamilyKind.Convex ? .7 : null,
+            Epochs = 4,
+            WeightNorm = 2,
+            ResidualClip = .5,
+            TargetBound = 3,
+            OffsetBound = classes ? 0 : .25,
+            WeightBound = 2,
+            RowNorm = 1.5,
+            MaxColumns = 100,
+        };
+        const double U = 1.0 / (1L << 53);
+        double size = 1 + .5 + 3 + (classes ? 0 : .25) + (family == GlmFamilyKind.Convex ? 3 : 0), entry = 2 * U * steepness * (5 * 108 * 3 + roundings * 2 * size);
+        double slack = HdpVflCalibration.Calibrate(p, Calibration.WeightNoise, PartySide.Active, 1, 1e-5).ArithmeticSlack;
+        Assert.Equal(1, slack / (2 * Math.Sqrt(classes ? 3 : 1) * entry), 1e-9);
+    }
+
+    /// <summary>What a step of arithmetic takes the weights apart adds up over all messages, on the root of the rows of all epochs: doubling the epochs doubles it.</summary>
+    [Fact]
+    public void Calibrate_TwiceTheEpochs_ChargesTwiceTheRoundedSteps()
+    {
+        double[] slacks = [.. new[] { 10, 20, 40 }.Select(epochs => HdpVflCalibration.Calibrate(Job with { Epochs = epochs }, Calibration.Tight, PartySide.Passive, 1, 1e-4).ArithmeticSlack / Math.Sqrt(epochs))];
+        Assert.True(slacks[1] > 1.5 * slacks[0], "a step says next to nothing");
+        Assert.Equal(2, (slacks[2] - slacks[1]) / (slacks[1] - slacks[0]), 1e-9);
+    }
+
+    /// <summary>Rounding to the lattice may cost up to half of mu, and not more.</summary>
+    [Fact]
+    public void WithLattice_RoundingThatCostsHalfOfMu_IsTheLastAllowed()
+    {
+        const double Half = .25 * INoiseSource.LatticeScale;
+        Assert.Equal(1 / (.5 - .25 * (1 - 1e-9)), HdpVflCalibration.WithLattice(1, .5, Half * (1 - 1e-9)), 1e-12);
+        Assert.Equal(PrivacyErrors.LatticeTooCoarse, Assert.Throws<PrivacyRefusedException>(() => HdpVflCalibration.WithLattice(1, .5, Half * (1 + 1e-9))).Id);
+    }
+
     [Fact]
     public void Calibrate_BudgetBelowTheLattice_IsRefused() => Assert.Equal(PrivacyErrors.LatticeTooCoarse,
         Assert.Throws<PrivacyRefusedException>(() => HdpVflCalibration.Calibrate(Job, Calibration.Tight, PartySide.Active, 1e-6, 1e-9)).Id);

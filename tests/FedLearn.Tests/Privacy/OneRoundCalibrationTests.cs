@@ -69,7 +69,6 @@ public class OneRoundCalibrationTests
         OneRoundParameters one = new() { Rows = 10_000, Columns = [column] }, four = one with { Columns = [column, column, column, column] };
         Assert.Equal(8, four.OwnTerm);                                                      // min(2 rho, 2 ks sqrt 4), rho = 4
         Assert.Equal(2 * one.DriftTerm, four.DriftTerm, 1e-12);
-        Assert.Equal(4, (four with { ScoreBall = 2 }).OwnTerm);
         Assert.Equal(2 * 2 * Math.Sqrt(3), (four with { Columns = [column, column, column] }).OwnTerm, 1e-12);
         // The noise of one column on each of four would be a delta of .15 in place of .01.
         double sigma = OneRoundCalibration.Calibrate(one, 1, 1e-2).SigmaCharged;

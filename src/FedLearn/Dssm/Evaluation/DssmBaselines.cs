@@ -50,7 +50,7 @@ public sealed class DssmBaselines
     /// <summary>Number of training events of each item: the same order for every user.</summary>
     public DssmScores Popularity() => Same(_counts);
 
-    /// <summary>One order for every user: an item's mean score over the events of a role. What a model has beyond it is its knowledge of users.</summary>
+    /// <summary>One order for every user: an item's mean score over the events of a role. For whoever evaluates a model in code: what it has beyond this is its knowledge of users.</summary>
     /// <param name="scores">Scores of a model.</param>
     /// <param name="events">The events, indices into the table's events.</param>
     public DssmScores SameForAll(DssmScores scores, IReadOnlyList<int> events)

@@ -27,11 +27,20 @@ internal sealed class LabelRelease(GlmPlan plan, GlmPartyInput input, GlmPartyOp
     }
 
     /// <summary>Mechanism of continuous or count labels.</summary>
-    public NoisyTargetMechanism Mechanism()
+    public NoisyTargetMechanism Mechanism() => Mechanism(plan, options, options.LabelRange!.Value);
+
+    /// <summary>Bytes of the released labels of so many rows. A passive party's job may lack their range, which adds bits only where it lies far from 0 for its width.</summary>
+    public static long BytesOf(GlmPlan plan, int rows)
     {
-        PrivacyBudget budget = plan.BudgetOf(options)!;
-        (double low, double high) = options.LabelRange!.Value;
-        return new NoisyTargetMechanism(low, high, budget.Epsilon, budget.Delta);
+        GlmPartyOptions active = plan.Job.Parties.First(p => p.Party.Role == Coordination.PartyRole.Active);
+        return plan.HasClasses ? rows
+            : GlmMessageRoom.PackedBytes(rows, (ElementType.Lattice, Mechanism(plan, active, active.LabelRange ?? (-1, 1)).BitsOf(plan.Job.Training.LatticeBits)));
+    }
+
+    private static NoisyTargetMechanism Mechanism(GlmPlan plan, GlmPartyOptions active, (double Low, double High) range)
+    {
+        PrivacyBudget budget = plan.BudgetOf(active)!;
+        return new NoisyTargetMechanism(range.Low, range.High, budget.Epsilon, budget.Delta);
     }
 
     /// <summary>Refuses what the party's budget does not allow, before a peer is met.</summary>

@@ -85,7 +85,7 @@ internal sealed class OneRoundActive(GlmWork work, IReadOnlyList<IPartyChannel> 
             double[] member = _plan.HasClasses ? [.. train.Labels.Select(y => y == OneRoundRules.ClassOf(m, columns.Length) ? 1.0 : 0)] : train.Labels;
             double signal = Math.Min(OneRoundRefit.ExplainedShare * OneRoundRefit.Variance(member) / (columns[m].Scale * columns[m].Scale), largest);
             // A declared range is often much wider than the labels vary, and with a prior as wide as clipped scores allow cross-validation took noise for signal.
-            PosteriorShare share = OneRoundRefit.Around(work.Train, scores[(m * n)..((m + 1) * n)], variance, Level(parameters, m, left[m], signal), (rows, centred) =>
+            PosteriorShare share = OneRoundRefit.Around(work.Train, scores[(m * n)..((m + 1) * n)], variance, ScoreLevel.Of(parameters, m, passives.Count, left[m], signal), (rows, centred) =>
                 _plan.HasClasses ? OneRoundRefit.Share(rows, centred, variance, largest, cancellationToken)
                 : signal > 0 ? OneRoundRefit.ShareOf(rows, centred, variance, signal, cancellationToken)
                 : new PosteriorShare(new double[n], 0, 0));
@@ -97,28 +97,14 @@ internal sealed class OneRoundActive(GlmWork work, IReadOnlyList<IPartyChannel> 
         return (offsets, kappa);
     }
 
-    /// <summary>What is known of the mean of the passive parties' scores without noise, in their units: the gradient of a fit is 0 along its constant, whose square is half of R^2.</summary>
-    /// <remarks>With c^2 that square and lambda the penalty, the mean is (c^2 left + lambda x.w)/(c^2 + lambda), x the mean of the other features: the targets' mean as far as the penalty lets
-    /// it, and with f = lambda/(c^2 + lambda) a share f of what the features say on average. That is taken to vary like the scores do, which the penalty shrinks by 1 - f.</remarks>
-    private ScoreLevel Level(OneRoundParameters parameters, int column, double left, double signal)
-    {
-        double square = parameters.RowNorm * parameters.RowNorm / 2, penalty = parameters.L2(column), f = penalty / (square + penalty);
-        return new ScoreLevel(passives.Count * left * (1 - f), signal * f * f * (1 - f) * (1 - f));
-    }
-
     /// <summary>Scores that enter through the link log, and the own fit beside them.</summary>
     private PeerLinkFit Entered(OneRoundColumn column, double left, double[] scores, double variance, CancellationToken cancellationToken)
     {
         NoisyTargetMechanism mechanism = labels.Mechanism();
         OneRoundParameters parameters = OneRoundRules.Parameters(_plan, work.Train.Rows, 1, [column]);
         TensorPrimitives.Multiply(scores, column.Scale, scores);
-        double penalty = parameters.L2(0) * parameters.Rows;
-        // With g the sums of squares along the main directions of a party's rows, which add up to n R^2 at most, its scores vary by sum (g/(g + n lambda))^2/n of the variance of a released
-        // label: R^2/(4 n lambda) at most, since (g/(g + a))^2 <= g/(4 a). Half of that is the constant's, which the centre takes off, and rows are mostly shorter than R.
-        // What the centre leaves of the labels' mean, where it was held within their range, the constants fit as far as the penalty lets them.
-        double constant = parameters.RowNorm * parameters.RowNorm * parameters.Rows / 2, level = passives.Count * left * column.Scale * constant / (constant + penalty);
-        double part = passives.Count * parameters.RowNorm * parameters.RowNorm / (16 * penalty);
-        return PeerLinkFit.Of(work.Train, _plan.Family, train, scores, level, variance * column.Scale * column.Scale, spread => part * (mechanism.Sigma * mechanism.Sigma + spread), cancellationToken);
+        (double level, double share) = ScoreLevel.Entering(parameters, passives.Count, left);
+        return PeerLinkFit.Of(work.Train, _plan.Family, train, scores, level, variance * column.Scale * column.Scale, spread => share * (mechanism.Sigma * mechanism.Sigma + spread), cancellationToken);
     }
 
     /// <summary>Sends every passive party the same released labels; returns the columns of targets that they make of these, and the mean of each, in units of v.</summary>

@@ -28,9 +28,6 @@ internal sealed class OneRoundPassive(GlmWork work, IPartyChannel active, GlmAcc
         bool charged = _plan.Job.Privacy.Evaluation == EvaluationDisclosure.Charged;
         OneRoundCalibration calibration = OneRoundCalibration.Calibrate(OneRoundRules.Parameters(_plan, work.Train.Rows, work.Train.Features, columns),
             budget.Epsilon, budget.Delta, charged ? _plan.Job.Privacy.EvaluationShare : 0);
-        // A message that is too large is found out before it is paid for.
-        MessageRoom.Check("scores of all training rows", MessageRoom.PackedBytes((long)work.Train.Rows * columns.Length,
-            (ElementType.Lattice, GaussianMechanism.BitsOf(calibration.ScoreNoise, _plan.Job.Training.LatticeBits))), "use fewer rows", [active]);
         (double[] weights, double[] scores) = await ChannelGuard.ComputeAsync([active], stop => Fit(targets, calibration.Parameters, stop), cancellationToken).ConfigureAwait(false);
         IPrivacyReservation reservation = account.Reserve(charged ? "gaussian: training scores and final weights" : "gaussian: training scores", new JsonObject
         {

@@ -1,4 +1,5 @@
 using System.Numerics.Tensors;
+using FedLearn.Privacy;
 
 namespace FedLearn.Glm;
 
@@ -11,7 +12,35 @@ internal sealed record PosteriorShare(double[] Mean, double Variance, double Sig
 /// <summary>What is known of the mean over the training rows of a column's scores without noise.</summary>
 /// <param name="Expected">Its expected value, from public numbers.</param>
 /// <param name="Variance">Variance of what that may be off by. At least 0.</param>
-internal readonly record struct ScoreLevel(double Expected, double Variance);
+internal readonly record struct ScoreLevel(double Expected, double Variance)
+{
+    /// <summary>The level of scores that are added to a linear predictor, in their units: the gradient of a fit is 0 along its constant, whose square is half of R^2.</summary>
+    /// <remarks>With c^2 that square and lambda the penalty, the mean is (c^2 left + lambda x.w)/(c^2 + lambda), x the mean of the other features: the targets' mean as far as the penalty lets
+    /// it, and with f = lambda/(c^2 + lambda) a share f of what the features say on average. That is taken to vary like the scores do, which the penalty shrinks by 1 - f.</remarks>
+    /// <param name="parameters">The public numbers.</param>
+    /// <param name="column">Column of targets, from 0.</param>
+    /// <param name="parties">Passive parties, whose scores are added up.</param>
+    /// <param name="left">Mean target of the released labels.</param>
+    /// <param name="signal">Variance that is expected of the scores.</param>
+    public static ScoreLevel Of(OneRoundParameters parameters, int column, int parties, double left, double signal)
+    {
+        double square = parameters.RowNorm * parameters.RowNorm / 2, penalty = parameters.L2(column), f = penalty / (square + penalty);
+        return new ScoreLevel(parties * left * (1 - f), signal * f * f * (1 - f) * (1 - f));
+    }
+
+    /// <summary>What is known of scores that enter through the link log: their expected level in units of the label, and how much of a label's variance is in them as error.</summary>
+    /// <remarks>With g the sums of squares along the main directions of a party's rows, which add up to n R^2 at most, its scores vary by sum (g/(g + n lambda))^2/n of the variance of a released
+    /// label: R^2/(4 n lambda) at most, since (g/(g + a))^2 &lt;= g/(4 a). Half of that is the constant's, which the centre takes off, and rows are mostly shorter than R.
+    /// What the centre leaves of the labels' mean, where it was held within their range, the constants fit as far as the penalty lets them.</remarks>
+    /// <param name="parameters">The public numbers, of one column.</param>
+    /// <param name="parties">Passive parties.</param>
+    /// <param name="left">Mean target of the released labels.</param>
+    public static (double Level, double ErrorShare) Entering(OneRoundParameters parameters, int parties, double left)
+    {
+        double penalty = parameters.L2(0) * parameters.Rows, constant = parameters.RowNorm * parameters.RowNorm * parameters.Rows / 2;
+        return (parties * left * parameters.Columns[0].Scale * constant / (constant + penalty), parties * parameters.RowNorm * parameters.RowNorm / (16 * penalty));
+    }
+}
 
 /// <summary>The active party's local fits: of its own features to the others' noisy scores, and of its own model beside them. Nothing of it is sent.</summary>
 internal static class OneRoundRefit
@@ -148,7 +177,7 @@ internal static class OneRoundRefit
         double[]? start = null;
         if (tolerance is null)
         {
-            FeaturelessModel model = FeaturelessModel.Of(family, targets with { Offsets = offsets }, kappa);
+            FeaturelessModel model = FeaturelessModel.Near(family, targets with { Offsets = offsets }, kappa);
             tolerance = model.Tolerance(relative);
             if (part.FreeIntercept)
                 start = [.. new double[part.Penalised], .. model.Constants];

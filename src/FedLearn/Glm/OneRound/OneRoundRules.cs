@@ -7,6 +7,8 @@ namespace FedLearn.Glm;
 /// <summary>What the modes one-round and label-dp admit, checked before any data is touched.</summary>
 internal static class OneRoundRules
 {
+    private static readonly OneRoundColumn OfOrdinarySize = new(.5, 1, 1, 1);
+
     public static void Check(GlmPlan plan)
     {
         GlmJob job = plan.Job;
@@ -44,6 +46,15 @@ internal static class OneRoundRules
         MaxColumns = Math.Max(1, columns),
     };
 
+    /// <summary>Bits of a passive party's score at most: how much noise it has follows from the released labels, and is no less than what its own row alone asks for.</summary>
+    public static int MostScoreBits(GlmPlan plan, GlmPartyOptions passive)
+    {
+        PrivacyBudget budget = plan.BudgetOf(passive)!;
+        OneRoundParameters parameters = Parameters(plan, 1, 1, [.. Enumerable.Repeat(OfOrdinarySize, plan.Family.Outputs)]);
+        double mu = GaussianDp.Mu(budget.Epsilon, budget.Delta);
+        return GaussianMechanism.BitsOf(new(mu, parameters.OwnTerm / mu, 1, parameters.ScoreClip), plan.Job.Training.LatticeBits);
+    }
+
     /// <summary>The columns of targets of randomised classes: that of class 1 for one score a row, else one a class.</summary>
     public static OneRoundColumn[] Columns(GlmPlan plan, RandomizedResponse response, ReadOnlySpan<byte> released, int scores)
     {
@@ -72,7 +83,7 @@ internal static class OneRoundRules
             throw Refused(GlmErrors.FamilyNotPrivate, "model.family", $"one-round training knows what to do with noisy labels under the links identity and log, not {plan.Family.Link}.",
                 "Use hdp-vfl, or another family.");
         // Of labels of ordinary size: bounds that no label can do with are refused before the real ones are charged and sent.
-        Parameters(plan, 1, 1, [new OneRoundColumn(.5, 1, 1, 1)]).Validate();
+        Parameters(plan, 1, 1, [OfOrdinarySize]).Validate();
         if (plan.Family.Outputs > 1 && plan.Job.Privacy.OneRound.LabelRate is not null)
             throw new ConfigurationException(GlmOneRoundErrors.InvalidSetting, "privacy.oneRound.labelRate", "one rate says nothing of several classes.",
                 "Leave the key out: shares are taken from the released labels.");

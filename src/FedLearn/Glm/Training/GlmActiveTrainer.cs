@@ -22,7 +22,7 @@ internal partial class GlmActiveTrainer(GlmWork work, IReadOnlyList<IPartyChanne
     private readonly double[] _trainScores = new double[work.Train.Rows * work.Train.Outputs];
     private readonly RoundClock _clock = new(work);
 
-    // Length of the gradient at which training has converged, over the mean size of the first residuals.
+    // Length of the gradient at which training has converged, over the mean size of the residuals of the model without features.
     private const double RelativeTolerance = 1e-8;
 
     // A gradient of so many times the tolerance is no rounding of columns of ordinary size at their optimum.
@@ -34,6 +34,9 @@ internal partial class GlmActiveTrainer(GlmWork work, IReadOnlyList<IPartyChanne
     // l2/2 |w|^2 + l1 |w|_1 over all parties; null where it is not known.
     private double? _penalty;
     private readonly EarlyStop? _stop = EarlyStop.Of(work.Plan);
+    private FeaturelessModel? _featureless;
+
+    private FeaturelessModel Featureless => _featureless ??= FeaturelessModel.Fitted(_plan.Family, train);
 
     public async Task<GlmTraining> RunAsync(CancellationToken cancellationToken)
     {
@@ -123,67 +126,9 @@ internal partial class GlmActiveTrainer(GlmWork work, IReadOnlyList<IPartyChanne
         }
 
         if (part.FreeIntercept)
-            Constants().CopyTo(_weights, part.Penalised);
+            Featureless.Constants.CopyTo(_weights, part.Penalised);
         part.Scores(0, _weights, _trainScores);
         train.AddOffsets(0, _trainScores);
-    }
-
-    /// <summary>Free intercepts of the model without features: approximately, and beside offsets, which may differ by many orders of magnitude, fitted.</summary>
-    private double[] Constants()
-    {
-        double[] start = new double[work.Train.Outputs];
-        if (train.Offsets is null)
-            _plan.Family.Start(train.Labels, train.Weights, start);
-        else
-            start[0] = GlmEvaluation.Intercept(_plan.Family, train);
-        return start;
-    }
-
-    /// <summary>Scores of the model without features, whether or not the job's has an intercept.</summary>
-    private double[] ConstantScores()
-    {
-        double[] scores = new double[_trainScores.Length], constants = Constants();
-        for (int m = 0; m < constants.Length; m++)
-            scores.AsSpan(m * train.Rows, train.Rows).Fill(constants[m]);
-        train.AddOffsets(0, scores);
-        return scores;
-    }
-
-    /// <summary>Length of the gradient at which a full-batch optimiser has converged, known to the active party alone: 1e-8 of the mean size of the residuals of
-    /// the model without features, so that units of the label do not decide.</summary>
-    /// <remarks>Those residuals are what the gradient adds up, with columns of ordinary size, and float64 adds them to some 1e-16 of their size. Labels which that model
-    /// fits but for rounding, such as equal ones, leave a gradient of rounding, which nothing shortens.</remarks>
-    private double GradientTolerance()
-    {
-        int n = train.Rows, k = work.Train.Outputs;
-        double[] scores = ConstantScores(), residuals = new double[n * k];
-        double rounding = Math.ScaleB(1 + Math.Abs(TensorPrimitives.MaxMagnitude<double>(scores)), -48) * CurvatureAt(scores) / (n * k);
-        _plan.Family.Residuals(scores, train.Labels, residuals);
-        train.Weigh(0, n, residuals);
-        double size = TensorPrimitives.SumOfMagnitudes<double>(residuals) / (n * k);
-        double tolerance = size <= rounding ? rounding : RelativeTolerance * size;
-        return double.IsFinite(tolerance) ? tolerance : RelativeTolerance;
-    }
-
-    /// <summary>Weighted sum of the absolute second derivatives at the scores of the model without features.</summary>
-    private double CurvatureAt(double[] scores)
-    {
-        int n = train.Rows, k = work.Train.Outputs;
-        double[] values = new double[k == 1 ? n : k * k];
-        if (k == 1)
-        {
-            _plan.Family.Curvatures(scores, train.Labels, values);
-            train.Weigh(0, n, values);
-            return TensorPrimitives.SumOfMagnitudes<double>(values);
-        }
-
-        // Several scores have no offsets: rows of one label are alike, and those of all rows would be n K^2 numbers.
-        double[] point = [.. Enumerable.Range(0, k).Select(m => scores[m * n])];
-        return Enumerable.Range(0, n).GroupBy(i => train.Labels[i]).Sum(rows =>
-        {
-            _plan.Family.Curvatures(point, [rows.Key], values);
-            return rows.Sum(i => train.Weights?[i] ?? 1) * TensorPrimitives.SumOfMagnitudes<double>(values);
-        });
     }
 
     [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder))]

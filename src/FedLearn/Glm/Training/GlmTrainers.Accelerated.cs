@@ -68,7 +68,7 @@ internal partial class GlmActiveTrainer
         double[] ahead = [.. _trainScores], next = new double[entries], buffer = new double[entries];
         // No one knows the size of the loss yet: steps grow tenfold until one of them is too long.
         double step = 1, t = 1, growth = MostGrowth;
-        _tolerance = GradientTolerance();
+        _tolerance = Featureless.Tolerance(RelativeTolerance);
         for (int round = 0; round < _plan.Epochs; round++)
         {
             cancellationToken.ThrowIfCancellationRequested();    // a party that trains alone waits for nobody

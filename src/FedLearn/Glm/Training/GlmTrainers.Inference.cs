@@ -57,7 +57,7 @@ internal partial class GlmActiveTrainer
         }
 
         double[] information = Information(_trainScores);
-        if (TensorPrimitives.Max<double>(information) <= 1e-6 * TensorPrimitives.Max<double>(Information(ConstantScores())))
+        if (TensorPrimitives.Max<double>(information) <= 1e-6 * TensorPrimitives.Max<double>(Information(Featureless.Scores(train))))
             return None(InferenceFault.EdgeMeans);
         double ridge = counted * _plan.Job.Model.L2;
         double[] gram = WeightedGram(joint.Rows, information, own.FreeIntercept);

@@ -30,7 +30,7 @@ internal partial class GlmActiveTrainer
         NewtonResult fit;
         (fit, _tolerance) = await ChannelGuard.ComputeAsync(passives, stop =>
         {
-            double tolerance = GradientTolerance();
+            double tolerance = Featureless.Tolerance(RelativeTolerance);
             return (OneRoundRefit.Fit(part, _plan.Family, train.Labels, train.Offsets, 1, train.Weights, _plan.Job.Model.L2, tolerance, 0, _plan.Epochs, stop), tolerance);
         }, cancellationToken).ConfigureAwait(false);
         _gradientNorm = fit.GradientNorm;

@@ -16,7 +16,7 @@ internal partial class GlmActiveTrainer
         var basis = new LbfgsBasis(_weights.Length);
         double[] along = new double[entries], trial = new double[entries], buffer = new double[entries];
         await StartScoresAsync(cancellationToken).ConfigureAwait(false);
-        _tolerance = GradientTolerance();
+        _tolerance = Featureless.Tolerance(RelativeTolerance);
         // A warm start's norm is not known before the first step.
         _penalty = _plan.Job.Training.WarmStart ? null : 0;
         for (int round = 0; ; round++)

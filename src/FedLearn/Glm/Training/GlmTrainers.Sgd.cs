@@ -37,7 +37,7 @@ internal partial class GlmActiveTrainer
         {
             cancellationToken.ThrowIfCancellationRequested();    // a party that trains alone waits for nobody
             int batch = round % layout.Count, start = layout.Start(batch), size = layout.Size(batch);
-            if (work.IsStateDue(round))
+            if (work.BeginRound(round))
                 work.KeepState(round, _clock, _weights, _stop, StateOf(round, epochLoss));
             if (batch == 0 || round == first)
             {
@@ -141,7 +141,7 @@ internal sealed partial class GlmPassiveTrainer
         for (int round = first; round < work.Rounds; round++)
         {
             int batch = round % layout.Count, start = layout.Start(batch), size = layout.Size(batch), entries = k * size;
-            if (work.IsStateDue(round))
+            if (work.BeginRound(round))
                 work.KeepState(round, _clock, _weights, _stop);
             if (batch == 0 || round == first)
                 rows = work.InEpoch(round / layout.Count).Rows;

@@ -60,10 +60,10 @@ internal class GlmWork
     /// <summary>The run as the party's store keeps it; null where no states are kept.</summary>
     public GlmRun? Run { get; init; }
 
-    /// <summary>Whether the state before a round is to be kept.</summary>
-    public bool IsStateDue(int round) => Run?.IsDue(round) == true;
+    /// <inheritdoc cref="GlmRun.BeginRound"/>
+    public bool BeginRound(int round) => Run?.BeginRound(round) == true;
 
-    /// <summary>Keeps the state before a round, where one is due.</summary>
+    /// <summary>Keeps the state before a round.</summary>
     /// <param name="round">The round that comes next.</param>
     /// <param name="clock">Times so far.</param>
     /// <param name="weights">Weights.</param>
@@ -71,8 +71,6 @@ internal class GlmWork
     /// <param name="add">Adds what else the rounds depend on.</param>
     public void KeepState(int round, RoundClock clock, double[] weights, EarlyStop? stop, Action<StateWriter>? add = null)
     {
-        if (!IsStateDue(round))
-            return;
         Run!.Keep(round, state =>
         {
             state.Add("weights", weights).Add("history", [.. _history.SelectMany(Numbers)]);
@@ -111,12 +109,18 @@ internal class GlmWork
         return (Run.First, state);
     }
 
-    /// <summary>Lets the mechanisms go on where they were, before any of them draws.</summary>
-    public void GoOnWithNoise()
+    /// <summary>Draws of noise that are made before round 0 at most, unless one message takes more: 4 MiB.</summary>
+    private const int NoiseAhead = 1 << 20;
+
+    /// <summary>Lets the mechanisms go on where they were, before any of them draws, and draws noise of the first rounds while the parties still wait for each other.</summary>
+    public void BeginNoise()
     {
         for (int i = 0; i < Mechanisms.Length; i++)
             if (Run?.Before is { } state && Mechanisms[i] is { } mechanism)
                 mechanism.ContinueAt(new MechanismPosition(state.Integer32($"noise.{i}.released"), state.Integer($"noise.{i}.draws")));
+        int length = Train.Outputs * Layout.LargestSize;
+        Mechanism?.Prepare(length);
+        Mechanism?.Prefetch(length * Math.Clamp(NoiseAhead / length, 1, Rounds));
     }
 
     private GaussianMechanism?[] Mechanisms => [Mechanism, GradientNoise, WeightNoise];

@@ -131,16 +131,4 @@ public sealed class ScheduleTests
         double[] logQ = ItemFrequency.LogQ([3, 0, 1, 9], [true, true, true, false]);
         Assert.Equal([4.0 / 7, 1.0 / 7, 2.0 / 7, 1.0 / 7], logQ.Select(Math.Exp), (a, b) => Math.Abs(a - b) < 1e-15);
     }
-
-    [Fact]
-    public void StreamingFrequency_RegularItems_FindsTheirIntervals()
-    {
-        var frequency = new StreamingItemFrequency(4, 0.1, 100);
-        for (int step = 0; step < 2000; step++)
-            frequency.Observe([0, 0, .. step % 5 == 0 ? [1] : Array.Empty<int>(), .. step % 20 == 0 ? [2] : Array.Empty<int>()]);
-        double[] logQ = new double[4];
-        frequency.GetLogQ(logQ);
-        // What is left of the start after the 99 intervals of item 2 is .9^99 (100 - 20) = 0.0024, 1.2e-4 of 20.
-        Assert.Equal([1, 1 / 5.0, 1 / 20.0, 1 / 100.0], logQ.Select(Math.Exp), (a, b) => Math.Abs(a - b) < 2e-4 * b);
-    }
 }

@@ -309,6 +309,38 @@ public class OneRoundFitTests
         Assert.All(OneRoundRefit.Share(part, new double[200], 0, 4, TestContext.Current.CancellationToken).Mean, m => Assert.Equal(0, m, 1e-12));
     }
 
+    /// <summary>Of a party whose features say nothing the scores are what its constant, half of R^2 in its square, fits of the targets' mean; those of several parties add up.</summary>
+    [Theory]
+    [InlineData(1)]
+    [InlineData(3)]
+    public void ScoreLevel_OfAConstantAlone_IsWhatItsFitGives(int parties)
+    {
+        const int N = 50;
+        const double Left = .7, Signal = 5, R = 1.5;
+        var parameters = new OneRoundParameters { Rows = N, Columns = [OneRoundColumn.OfClass(new RandomizedResponse(1), .3)], RowNorm = R };
+        double[] constants = [.. Enumerable.Repeat(R / Math.Sqrt(2), N)], targets = [.. Enumerable.Repeat(Left, N)];
+        double fitted = ClippedRidge.Fit(new LinearPart(new DenseMatrix(N, 1, constants), false), targets, parameters, 0, TestContext.Current.CancellationToken).Scores[0], f = 1 - fitted / Left;
+        Assert.InRange(f, .1, .9);
+        ScoreLevel level = ScoreLevel.Of(parameters, 0, parties, Left, Signal);
+        Assert.Equal(parties * fitted, level.Expected, 1e-4);
+        Assert.Equal(Signal * f * f * (1 - f) * (1 - f), level.Variance, 1e-3);
+        // In units of the label, and a quarter of the error of rows that are all R long in one direction after another.
+        (double entering, double error) = ScoreLevel.Entering(parameters, parties, Left);
+        Assert.Equal(parties * fitted * parameters.Columns[0].Scale, entering, 1e-4);
+        Assert.Equal(parties * R * R / (4 * N * parameters.L2(0)) / 4, error, 1e-12);
+    }
+
+    /// <summary>A known prior bounds the signal by four times itself, which scores far beyond it reach.</summary>
+    [Fact]
+    public void ShareOf_ScoresFarBeyondThePrior_TakesFourTimesThatAsSignal()
+    {
+        var random = new Random(9);
+        (_, LinearPart part) = Rows(random, 200, 4);
+        double[] s = [.. Enumerable.Range(0, 200).Select(_ => 40 * Gauss(random))];
+        Assert.Equal(12, OneRoundRefit.ShareOf(part, s, 1, 3, TestContext.Current.CancellationToken).Signal);
+        Assert.InRange(OneRoundRefit.ShareOf(part, s, 1600, 3, TestContext.Current.CancellationToken).Signal, 0, 12);
+    }
+
     [Fact]
     public void DebiasedFamily_AtAnyLabels_IsTheBinomialLossContinued()
     {

@@ -111,7 +111,7 @@ public sealed class PartyAccountTests
         using (var before = new Account(_ledger.Inner) { Protects = earlier })
             before.Reserve("gaussian: something", new JsonObject { ["unit"] = earlier == "user" ? null : earlier }, PrivacyUnit.Record, 1, 0, 1).Keep(0, [1]);
         using var account = new Account(_ledger.Inner) { Protects = unit };
-        Assert.Equal(warns, account.Warnings().Any(w => w.Contains("for other units", StringComparison.Ordinal)));
+        Assert.Equal(warns, account.Words().Warnings.Any(w => w.Contains("for other units", StringComparison.Ordinal)));
     }
 
     private static void Release(Account account) => account.Reserve("laplace: something", new JsonObject(), PrivacyUnit.Record, 1, 2, 0).Keep(0, [1]);

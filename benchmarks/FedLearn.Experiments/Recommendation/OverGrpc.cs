@@ -6,7 +6,7 @@ namespace FedLearn.Experiments.Recommendation;
 /// <summary>All parties of a recommendation job in one process, talking gRPC over loopback.</summary>
 internal static class OverGrpc
 {
-    /// <returns>The label party's result.</returns>
+    /// <returns>The active party's result.</returns>
     public static async Task<DssmPartyResult> TrainAsync(DssmJob job, IReadOnlyList<DssmPartyInput> inputs, ITowerFactory towers, CancellationToken stop)
     {
         DssmTrainer[] parties = [.. inputs.Select(input => new DssmTrainer(job, input, towers))];

@@ -13,7 +13,7 @@ internal static class RecommendationVerb
     public static Command Create()
     {
         var source = new Option<string>("--source") { Description = "Folder of MovieLens 100K (u.data, u.user, u.item ...).", Required = true };
-        var views = new Option<string>("--views") { Description = "Views: A profile, B taste, C behaviour, H history of the label party.", DefaultValueFactory = _ => "ABCH" };
+        var views = new Option<string>("--views") { Description = "Views: A profile, B taste, C behaviour, H history of the active party.", DefaultValueFactory = _ => "ABCH" };
         var fusion = new Option<DssmFusion>("--fusion") { DefaultValueFactory = _ => DssmFusion.Sum };
         var loss = new Option<DssmLossKind>("--loss") { DefaultValueFactory = _ => DssmLossKind.Sampled };
         var negatives = new Option<int>("--negatives") { DefaultValueFactory = _ => 4 };

@@ -1,4 +1,5 @@
 using System.CommandLine;
+using System.Runtime.ExceptionServices;
 using FedLearn.Cli.Output;
 using FedLearn.Cli.RunFiles;
 using FedLearn.Cli.Running;
@@ -51,12 +52,16 @@ internal static class TrainCommand
                 throw new ConfigurationException(CliErrors.OptionsDisagree, "fedlearn train", "--fresh forgets a run that was cut off, and a cross-validation keeps none: it begins anew by itself.", "Leave --fresh out.");
             var places = ReportPlaces.Of(parsed, json, report, html);
             TuningRunner? tuning = null;
+            if (validates)
+                parsed.InvocationConfiguration.ProcessTerminationTimeout = TuningRunner.EndTime;
             int code = await SessionVerb.RunAsync(parsed, run, parsed.GetValue(model), places, terminal => validates
                 ? (tuning = new TuningRunner(run.As<GlmRunFile>("--cross-validate"), new TuningRequest(parsed.GetValue(folds), parsed.GetValue(metric), parsed.GetValue(grid)), parsed.GetValue(inProcess), terminal, cancellationToken))
                     .RunAsync(parsed.GetValue(model))
                 : SessionVerb.SessionAsync(new SessionOrder(run, GrpcRelay.Train) { ModelDirectory = parsed.GetValue(model), KeepsRuns = true, Fresh = parsed.GetValue(fresh) }, parsed.GetValue(inProcess), terminal, cancellationToken)).ConfigureAwait(false);
             // The table is written all the same; a script that goes on with it, or with the model, must not.
-            return tuning?.Failure is { } failure ? throw failure : code;
+            if (tuning?.Failure is { } failure)
+                ExceptionDispatchInfo.Throw(failure);
+            return code;
         });
     });
 }

@@ -19,7 +19,7 @@ internal static class TuningTable
         for (int i = 0; i < candidates.Length; i++)
         {
             JsonObject c = candidates[i];
-            string note = (int?)tuning["chosen"] == i ? "chosen" : (string?)c["error"]?["id"] ?? "";
+            string note = (int?)tuning["chosen"] == i ? "chosen" : Note(c);
             table.AddRow([.. keys.Select(k => Markup.Escape(Figures.Value(c["settings"]![k]))), Loss(c["mean"]), Loss(c["deviation"]), string.Join("  ", c["scores"]!.AsArray().Select(Loss)), note]);
         }
 
@@ -27,8 +27,15 @@ internal static class TuningTable
         foreach (JsonObject failed in candidates.Where(c => c["error"] is not null))
             terminal.Log($"not scored: {string.Join(", ", failed["settings"]!.AsObject().Select(s => $"{s.Key} {Figures.Value(s.Value)}"))}: {(string)failed["error"]!["message"]!}");
         foreach (JsonNode? cost in tuning["cost"]!.AsArray())
-            terminal.Log($"tuning cost '{(string)cost!["party"]!}' epsilon {ReportWriter.Short(cost["epsilon"])} at delta {ReportWriter.Short(cost["delta"])} in {ReportWriter.Short(cost["runs"])} charged runs together.");
+            terminal.Log($"tuning cost '{(string)cost!["party"]!}' epsilon {ReportWriter.Short(cost["epsilon"])} at delta {ReportWriter.Short(cost["delta"])} in {Figures.Count(cost["runs"])} charged {((int)cost["runs"]! == 1 ? "run" : "runs")} together.");
     }
+
+    /// <summary>Whether a report is that of the runs of a tuning, and of no model.</summary>
+    /// <param name="document">The report.</param>
+    public static bool IsAlone(JsonObject document) => document["tuning"] is not null && document["parties"]!.AsArray().All(p => p!["model"]!["weightsSha256"] is null);
+
+    /// <summary>Why a candidate has no mean: its error's id, or that the tuning was interrupted; empty where it has one.</summary>
+    public static string Note(JsonNode candidate) => (string?)candidate["error"]?["id"] ?? ((string?)candidate["status"] == "interrupted" ? "interrupted" : "");
 
     // Figures differ in late digits, and may be of any size.
     private static string Loss(JsonNode? value) => value is null ? "-" : ((double)value).ToString("G6", CultureInfo.InvariantCulture);

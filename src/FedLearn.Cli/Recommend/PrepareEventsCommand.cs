@@ -10,7 +10,7 @@ using FedLearn.Dssm;
 
 namespace FedLearn.Cli.Recommend;
 
-/// <summary><c>fedlearn recommend prepare-events</c>: the label party's files and jobs from a log of its own.</summary>
+/// <summary><c>fedlearn recommend prepare-events</c>: the active party's files and jobs from a log of its own.</summary>
 internal static class PrepareEventsCommand
 {
     /// <summary>Builds the command.</summary>
@@ -31,7 +31,7 @@ internal static class PrepareEventsCommand
         Option<bool> json = Options.Json();
         var command = new Command("prepare-events",
             """
-            Makes the label party's files from a log of its own events: which of them are to train, validate and test on, point-in-time histories of
+            Makes the active party's files from a log of its own events: which of them are to train, validate and test on, point-in-time histories of
             positives, and job.json, job.cold-users.json and job.cold-items.json, which run with this party alone until others add their views.
 
             Examples:

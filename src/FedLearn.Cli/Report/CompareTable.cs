@@ -32,7 +32,7 @@ internal static class CompareTable
 
     /// <summary>What holds for all rows, with what the ledgers were charged.</summary>
     public static IEnumerable<string> Notes(JsonObject document) => [.. document["notes"]!.AsArray().Select(n => (string)n!), (string)document["ledger"]!["note"]!,
-        .. document["ledger"]!["charges"]!.AsArray().Select(c => $"this comparison charged '{(string)c!["party"]!}' epsilon {ReportWriter.Short(c["epsilon"])} at delta {ReportWriter.Short(c["delta"])} in {ReportWriter.Short(c["runs"])} charges")];
+        .. document["ledger"]!["charges"]!.AsArray().Select(c => $"this comparison charged '{(string)c!["party"]!}' epsilon {ReportWriter.Short(c["epsilon"])} at delta {ReportWriter.Short(c["delta"])} in {Figures.Count(c["runs"])} charged {((int)c["runs"]! == 1 ? "run" : "runs")}")];
 
     /// <summary>Heads of the table.</summary>
     public static string[] Header(JsonObject document)
@@ -46,7 +46,7 @@ internal static class CompareTable
     public static string[] Cells(JsonObject document, JsonObject row)
     {
         JsonNode quality = document["quality"]!;
-        string native = (string?)row["engine"] is { } engine && engine.EndsWith(", native", StringComparison.Ordinal) ? ", native" : "", how = (string?)row["calibration"] ?? (row["scheme"] is { } scheme ? (string)scheme! + native : "-");
+        string native = CompareDocument.IsNative(row) ? ", native" : "", how = (string?)row["calibration"] ?? (row["scheme"] is { } scheme ? (string)scheme! + native : "-");
         JsonNode? relative = row["relative"], timing = row["timing"];
         bool whole = relative?["trainingBytes"] is not null || row["metrics"] is not null, iterative = timing?["secondsPerEpoch"] is not null;
         string seconds = timing is null ? "-" : iterative ? CompareDocument.Seconds((double)timing["secondsPerEpoch"]!) : $"{CompareDocument.Seconds((double)timing["trainingSeconds"]!)} in all";

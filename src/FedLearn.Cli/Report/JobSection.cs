@@ -47,7 +47,7 @@ internal static class JobSection
             : ("Epsilon", ReportWriter.Short(weakest["epsilon"]), $"{(weakest["claim"] is { } claim ? $"claim {(string)claim!}, per {(string)weakest["unit"]!}" : mode)}, delta {ReportWriter.Short(parties.Select(p => p["privacy"]!["delta"]).MaxBy(d => (double?)d))}, per party"));
         tiles.Add(("Training rounds", $"{ReportWriter.Short(timing["trainingSeconds"])} s", $"{Figures.Count(timing["epochs"])} {((double)timing["epochs"]! == 1 ? "epoch" : "epochs")}, {Figures.Words((string?)job["stopReason"] ?? "")}".ToLowerInvariant()));
         tiles.Add(("Sent", ReportWriter.Bytes(parties.Sum(p => (long)p["bytesSent"]!)), $"{Figures.Count(parties.Sum(p => (double?)p["messagesSent"] ?? 0))} messages"));
-        tiles.Add(("Training rows", Figures.Count(document["rows"]!["train"]), $"{Figures.Count(document["rows"]!["test"])} test rows"));
+        tiles.Add(("Training rows", Figures.Count(document["rows"]!["train"]), TuningTable.IsAlone(document) ? "in all folds; the job's test rows were not used" : $"{Figures.Count(document["rows"]!["test"])} test rows"));
         return $"<div class=\"tiles\">\n{string.Concat(tiles.Select(t => $"<div><span>{Html.Text(t.Name)}</span><b>{Html.Text(t.Value)}</b><small>{Html.Text(t.Note)}</small></div>\n"))}</div>\n";
     }
 
@@ -91,10 +91,10 @@ internal static class JobSection
         string metric = Figures.Name((string?)candidates[0]!["metric"] ?? "score");
         string table = Html.Table("Tuning", [.. settings, $"mean {metric}", "deviation", "folds", ""], candidates.Select((c, i) => (Cell[])[
             .. settings.Select(s => Cell.Number(Figures.Value(c!["settings"]![s]))), Cell.Number(Loss(c!["mean"])), Cell.Number(Loss(c["deviation"])),
-            Cell.Number(string.Join("  ", c["scores"]?.AsArray().Select(Loss) ?? [])), new(Chosen(c, i) ? "<span class=\"badge kept\">chosen</span>" : Html.Text((string?)c["error"]?["id"] ?? ""), false)]));
-        string cost = tuning["cost"] is not JsonArray { Count: > 0 } costs ? "" : "<h4>What tuning cost</h4>\n" + Html.Table("Cost of tuning", ["party", "runs", "epsilon", "delta"],
+            Cell.Number(string.Join("  ", c["scores"]?.AsArray().Select(Loss) ?? [])), new(Chosen(c, i) ? "<span class=\"badge kept\">chosen</span>" : Html.Text(TuningTable.Note(c!)), false)]));
+        string cost = tuning["cost"] is not JsonArray { Count: > 0 } costs ? "" : "<h4>What tuning cost</h4>\n" + Html.Table("Cost of tuning", ["party", "charged runs", "epsilon", "delta"],
             costs.Select(c => (Cell[])[Cell.Text((string)c!["party"]!), Cell.Number(Figures.Count(c["runs"])), Cell.Number(ReportWriter.Short(c["epsilon"])), Cell.Number(ReportWriter.Short(c["delta"]))]));
-        return $"<h3>Tuning</h3>\n{Html.Paragraph($"{Figures.Count(tuning["folds"])} folds, {candidates.Count} candidates.", "note")}{table}"
+        return $"<h3>Tuning</h3>\n{Html.Paragraph($"{Figures.Count(tuning["folds"])} folds, {candidates.Count} candidates{((bool?)tuning["complete"] == false ? "; the table is partial, see the warnings" : "")}.", "note")}{table}"
             + $"<div class=\"charts\">\n{Html.Chart("tuning", index, $"Mean {metric} of every candidate", table, "Lines are one standard deviation over the folds", candidates.Count)}</div>\n{cost}";
 
         // The choice is an index or the settings themselves.

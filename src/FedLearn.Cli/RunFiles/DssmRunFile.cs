@@ -13,13 +13,13 @@ internal sealed record DssmTableFile(string Path, string? Schema, char DecimalMa
 /// <summary>Where the tables of a party of a recommendation job are.</summary>
 internal sealed record DssmData
 {
-    /// <summary>Full path of the events; label party only.</summary>
+    /// <summary>Full path of the events; active party only.</summary>
     public string? Interactions { get; init; }
 
-    /// <summary>The items and their content; label party only.</summary>
+    /// <summary>The items and their content; active party only.</summary>
     public DssmTableFile? Items { get; init; }
 
-    /// <summary>The view; the label party may have none.</summary>
+    /// <summary>The view; the active party may have none.</summary>
     public DssmTableFile? View { get; init; }
 }
 

@@ -22,7 +22,6 @@ internal sealed class GlmRunFileReader(string path, OwnSide? self = null, IReadO
     {
         GlmFamilies.Gaussian, GlmFamilies.Binomial, GlmFamilies.Poisson, GlmFamilies.Gamma, GlmFamilies.Tweedie(), GlmFamilies.Multinomial(),
     }.Select(family => (family.Name, family))];
-    private static readonly (string, SealEngine)[] Engines = [("auto", SealEngine.Auto), ("node", SealEngine.Node), ("native", SealEngine.Native)];
     private static readonly (string, GlmOptimizer)[] Optimizers =
         [("sgd", GlmOptimizer.Sgd), ("lbfgs", GlmOptimizer.Lbfgs), ("accelerated", GlmOptimizer.Accelerated), ("irls", GlmOptimizer.Irls)];
     private static readonly (string, EarlyStoppingMetric)[] StoppingMetrics =
@@ -366,7 +365,7 @@ internal sealed class GlmRunFileReader(string path, OwnSide? self = null, IReadO
         int? bits = section.Count("keyBits", 2048, 3072);
         if (bits is not (null or 2048 or 3072))
             section.Fault(RunFileErrors.OutOfRange, "keyBits", "is neither 2048 nor 3072.", "Write 2048, or 3072 for 128 bits of security.");
-        _engine = new HeEngineSettings { Engine = section.Word("engine", Engines, SealEngine.Auto), Workers = section.Count("workers", 1, 64) ?? (Self is null ? null : Math.Min(64, Environment.ProcessorCount)) };
+        _engine = new HeEngineSettings { Engine = section.Word("engine", Words.Engines, SealEngine.Auto), Workers = section.Count("workers", 1, 64) ?? (Self is null ? null : Math.Min(64, Environment.ProcessorCount)) };
         var options = new GlmHeOptions
         {
             Scheme = section.Word("scheme", Words.Schemes, defaults.Scheme),

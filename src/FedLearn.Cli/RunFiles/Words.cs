@@ -26,6 +26,9 @@ internal static class Words
     public static readonly (string Word, HeScheme Meaning)[] Schemes =
         [("ckks", HeScheme.Ckks), ("paillier", HeScheme.Paillier), ("paillier-fate", HeScheme.PaillierFate), ("paillier-textbook", HeScheme.PaillierTextbook)];
 
+    /// <summary>Of <c>privacy.he.engine</c>.</summary>
+    public static readonly (string Word, SealEngine Meaning)[] Engines = [("auto", SealEngine.Auto), ("node", SealEngine.Node), ("native", SealEngine.Native)];
+
     /// <summary>Of <c>model.loss</c> of a recommendation job.</summary>
     public static readonly (string Word, DssmLossKind Meaning)[] Losses =
         [("sampled", DssmLossKind.Sampled), ("in-batch", DssmLossKind.InBatch), ("in-batch-logq", DssmLossKind.InBatchLogQ), ("full", DssmLossKind.Full)];
@@ -44,6 +47,9 @@ internal static class Words
 
     /// <summary>The word for a unit.</summary>
     public static string Of(PrivacyUnit unit) => WordOf(Units, unit);
+
+    /// <summary>The word for an engine.</summary>
+    public static string Of(SealEngine engine) => WordOf(Engines, engine);
 
     /// <summary>The word for a loss.</summary>
     public static string Of(DssmLossKind loss) => WordOf(Losses, loss);

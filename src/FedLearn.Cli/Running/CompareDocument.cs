@@ -86,16 +86,16 @@ internal static class CompareDocument
     /// <summary>Whether a row has figures.</summary>
     public static bool IsOk(JsonNode row) => Says(row, "status", "ok");
 
-    /// <summary>A ratio for people: two digits after the point, fewer where there are many before it; a dash for none.</summary>
+    /// <summary>A ratio for people: two digits after the point, fewer where there are many before it, one that is not 0 where there would be none; a dash for none.</summary>
     public static string Ratio(JsonNode? value) => value is null ? "-" : (double)value switch
     {
         >= 100 and var many => many.ToString("#,0", CultureInfo.InvariantCulture),
         >= 10 and var some => some.ToString("0.0", CultureInfo.InvariantCulture),
-        var few => few.ToString("0.00", CultureInfo.InvariantCulture),
+        var few => few.ToString(few is > 0 and < .005 ? "G1" : "0.00", CultureInfo.InvariantCulture),
     };
 
     /// <summary>Seconds for people.</summary>
-    public static string Seconds(double value) => value.ToString(value >= 100 ? "0" : value >= 1 ? "0.00" : "0.0000", CultureInfo.InvariantCulture);
+    public static string Seconds(double value) => value.ToString(value >= 100 ? "0" : value >= 1 ? "0.00" : value is > 0 and < .00005 ? "G1" : "0.0000", CultureInfo.InvariantCulture);
 
     private static JsonObject Row(CompareResult result, GlmRunFile plain, bool processes)
     {
@@ -107,7 +107,9 @@ internal static class CompareDocument
         for (int i = 0; i < parties.Count; i++)
             parties[i]!["peakMemoryBytes"] = own ? (long)Median(result.Reports.Select(r => (double)r["parties"]![i]!["peakMemoryBytes"]!)) : null;
         bool whole = row.Epochs is null, noisy = ok && IsNoisy(row);
-        string? engine = ok ? Engine(parties) ?? Engine(roles) : null;
+        // All parties and the arbiter run on this machine.
+        string? engine = ok ? (string?)parties[0]!["encryption"]?["engine"] : null;
+        SealEngine? kind = ok ? HeRun.EngineOf(result.Run!) : null;
         return new JsonObject
         {
             ["mode"] = row.Mode,
@@ -130,8 +132,9 @@ internal static class CompareDocument
             ["parties"] = parties,
             ["roles"] = roles,
             ["engine"] = engine,
+            ["engineKind"] = kind is { } seal ? Words.Of(seal) : null,
             ["error"] = result.Error is null ? null : new JsonObject { ["id"] = result.Error.Id, ["message"] = result.Error.Message },
-            ["note"] = Note(result, ok, whole, noisy, Residual(row, plain), parties, engine),
+            ["note"] = Note(result, ok, whole, noisy, Residual(row, plain), parties, engine, kind == SealEngine.Node),
         };
     }
 
@@ -153,16 +156,16 @@ internal static class CompareDocument
     /// <summary>Adds to a row in WebAssembly what its time is to that of the same row on SEAL's own library, where that was measured beside it.</summary>
     private static void AddNativeRatio(JsonObject row, JsonObject[] rows)
     {
-        if (!IsOk(row) || !Says(row, "mode", "he") || (string?)row["engine"] is not { } engine || !IsWasm(engine))
+        if (!IsOk(row) || !Says(row, "mode", "he") || !IsWasm(row))
             return;
-        JsonObject? native = rows.FirstOrDefault(r => r != row && IsOk(r) && Says(r, "mode", "he") && Says(r, "scheme", "ckks") && !IsWasm((string?)r["engine"] ?? ""));
+        JsonObject? native = rows.FirstOrDefault(r => IsOk(r) && Says(r, "mode", "he") && IsNative(r));
         double? ratio = (double?)native?["timing"]!["secondsPerEpoch"] / (double?)row["timing"]!["secondsPerEpoch"];
         row["nativeToWasm"] = ratio;
         row["note"] = $"{(string?)row["note"]} " + (ratio is null ? "There is no libsealc on this machine to measure the native time with (FEDLEARN_SEALC)."
             : $"The same job on SEAL's own library took {Ratio(ratio)} x this time ({(string?)native!["engine"]}).");
     }
 
-    private static string? Note(CompareResult result, bool ok, bool whole, bool noisy, string? residual, JsonArray parties, string? engine)
+    private static string? Note(CompareResult result, bool ok, bool whole, bool noisy, string? residual, JsonArray parties, string? engine, bool wasm)
     {
         if (!ok)
             return result.Error!.Message;
@@ -176,7 +179,7 @@ internal static class CompareDocument
             noisy ? "No quality of training rows: their scores are noisy, and figures of them say nothing of the model." : null,
             DeltaReached(row.Delta, row.Calibration == "paper" ? parties.Max(p => (double?)p!["privacy"]!["actualDelta"]) : null),
             residual is not null ? $"{residual}: a difference in quality is of that, and not of encryption alone." : null,
-            engine is not null && IsWasm(engine) ? $"SEAL in WebAssembly ({engine})." : engine is not null ? $"Engine: {engine}." : null,
+            engine is null ? null : wasm ? $"SEAL in WebAssembly ({engine})." : $"Engine: {engine}.",
         ];
         string text = string.Join(' ', notes.OfType<string>());
         return text.Length > 0 ? text : null;
@@ -282,7 +285,7 @@ internal static class CompareDocument
             parts.Add(row["metrics"] is not null && set == "train" && of.Epsilon is not null ? "has no figure of quality, since scores of training rows would not be the model's" : "has no figure of quality");
         }
 
-        string engine = (string?)row["engine"] is { } name && IsWasm(name) ? " (SEAL in WebAssembly)" : "";
+        string engine = IsWasm(row) ? " (SEAL in WebAssembly)" : "";
         string?[] more = [DeltaReached(of.Delta, (double?)row["actualDelta"]), quality is not null && residual is not null ? $"{residual}." : null];
         return string.Join(' ', [$"{of.Name}{engine} {string.Join(", ", parts.SkipLast(1))} and {parts[^1]}.", .. more.OfType<string>()]);
     }
@@ -297,20 +300,14 @@ internal static class CompareDocument
         yield return string.Create(CultureInfo.InvariantCulture,
             $"Seconds are the active party's for its training rounds; plain, guest-only and HDP-VFL rows take turns and {(request.Repeats == 1 ? "are run once, so that ratios near 1 are noise" : $"have the median of {request.Repeats} runs")}, other rows one run. Metrics are the first run's.");
         yield return "Training bytes are the payloads of all messages but those of alignment, agreement and evaluation; what an arbiter sends counts. Peak memory is the largest of a party or the arbiter, the processes of its encryption included.";
-        if (rows.Any(r => (string?)r["engine"] is { } engine && IsWasm(engine)))
+        if (rows.Any(IsWasm))
             yield return "SEAL ran in WebAssembly, which is slower than native code; the rows say how much where both were measured.";
     }
 
-    private static bool IsWasm(string engine) => engine.Contains("wasm", StringComparison.OrdinalIgnoreCase) || engine.Contains("webassembly", StringComparison.OrdinalIgnoreCase)
-        || engine.Contains("node-seal", StringComparison.OrdinalIgnoreCase);
+    /// <summary>Whether a row's encryption ran on SEAL's own library.</summary>
+    public static bool IsNative(JsonNode row) => Says(row, "engineKind", Words.Of(SealEngine.Native));
 
-    // Wherever a party or a role names it.
-    private static string? Engine(JsonNode? node) => node switch
-    {
-        JsonObject inner => inner["engine"] is JsonValue value && value.TryGetValue(out string? name) ? name : inner.Select(p => Engine(p.Value)).FirstOrDefault(e => e is not null),
-        JsonArray items => items.Select(Engine).FirstOrDefault(e => e is not null),
-        _ => null,
-    };
+    private static bool IsWasm(JsonNode row) => Says(row, "engineKind", Words.Of(SealEngine.Node));
 
     private static bool Says(JsonNode row, string key, string value) => (string?)row[key] == value;
 

@@ -3,11 +3,11 @@ using FedLearn.Evaluation;
 
 namespace FedLearn.Cli.Running;
 
-/// <summary>Figures of recommenders without towers on the events that a model was measured on. The label party finds them from its own events; nothing is sent.</summary>
+/// <summary>Figures of recommenders without towers on the events that a model was measured on. The active party finds them from its own events; nothing is sent.</summary>
 internal static class DssmBaselineFigures
 {
     /// <summary>The figures by recommender; empty where the party or the job measures nothing.</summary>
-    /// <param name="input">What the label party brings.</param>
+    /// <param name="input">What the active party brings.</param>
     /// <param name="metrics">The model's figures.</param>
     /// <param name="seed">The job's seed.</param>
     /// <param name="cancellationToken">Stops.</param>

@@ -161,10 +161,10 @@ internal static class DssmDocument
     /// <param name="users">Those users.</param>
     /// <param name="more">What else the session told.</param>
     internal static JsonObject Alignment(DssmRunFile run, SharedUsers users, params IEnumerable<string> more) => ReportParts.Alignment(run.Job.Alignment, users.Common,
-        [.. users.Leaks, "every view learns which of its users the label party has, and the label party which of its users each view has", .. more], users.Warnings);
+        [.. users.Leaks, "every view learns which of its users the active party has, and the active party which of its users each view has", .. more], users.Warnings);
 
     /// <summary>What a party sent, by name and protection.</summary>
-    internal static JsonArray Releases(IEnumerable<DssmSentMessages> sent) => ReportParts.Releases(sent.Select(r => (r.Name, r.Protection, r.To, r.Messages, r.Bytes)));
+    internal static JsonArray Releases(IEnumerable<DssmSentMessages> sent) => ReportParts.Releases(sent.Select(r => (r.Name, r.Protection, r.To, r.Messages, r.Bytes, false)));
 
     private static JsonObject Party(DssmRunFile run, DssmRunFileParty self, ChannelStatistics traffic, IReadOnlyList<DssmSentMessages> releases)
     {
@@ -264,7 +264,8 @@ internal static class DssmDocument
 
     private static JsonObject Timing(DssmTiming timing) => new()
     {
-        ["totalSeconds"] = timing.Training,
+        // Measured around all of the party's work, see PartyDocument.SetTotal and Merge.
+        ["totalSeconds"] = null,
         ["trainingSeconds"] = timing.Training,
         ["epochs"] = timing.Epochs,
         ["secondsPerEpoch"] = timing.PerEpoch,

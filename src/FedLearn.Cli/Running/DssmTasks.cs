@@ -88,7 +88,7 @@ internal static class DssmTasks
     private static IEnumerable<string> Warnings(DssmRunFile run, DssmRunFileParty self, TopKRequest request)
     {
         if (self.Role != PartyRole.Active)
-            yield return $"'{self.Name}' disclosed its vectors of these users to the label party{(request.NewUsers ? ", which may have no events of them" : "")}; no privacy claim covers them";
+            yield return $"'{self.Name}' disclosed its vectors of these users to the active party{(request.NewUsers ? ", which may have no events of them" : "")}; no privacy claim covers them";
         else if (request.Vectors is not null && run.Job.Privacy is { IsPrivate: true, Claim: not DssmClaim.Full })
             yield return "the items' vectors were exported: a disclosure that the claim of this job does not cover, since they were trained on events without claim full";
     }
@@ -145,7 +145,7 @@ internal static class DssmTasks
         }
     }
 
-    // A user without events stays: a view may know somebody whom the label party does not.
+    // A user without events stays: a view may know somebody whom the active party does not.
     private static InteractionTable Of(InteractionTable table, string[] users)
     {
         Dictionary<string, int> place = users.Select((id, i) => (id, i)).ToDictionary(u => u.id, u => u.i, StringComparer.Ordinal);

@@ -26,6 +26,10 @@ internal static class HeRun
     /// <summary>Whether this machine has SEAL's own library.</summary>
     public static bool HasNative => CkksScheme.OnNative() is not null;
 
+    /// <summary>What does the arithmetic of CKKS here: never <see cref="SealEngine.Auto"/>; null for other schemes and without encryption.</summary>
+    public static SealEngine? EngineOf(GlmRunFile run) => run.Job.Privacy is not { Mode: PrivacyMode.He or PrivacyMode.HeDp, He.Scheme: HeScheme.Ckks } ? null
+        : run.HeEngine.Engine != SealEngine.Auto ? run.HeEngine.Engine : HasNative ? SealEngine.Native : SealEngine.Node;
+
     /// <summary>The scheme that a job names, on the engine that this machine's part of the file names.</summary>
     public static IAdditiveScheme SchemeOf(GlmRunFile run)
     {
@@ -36,11 +40,10 @@ internal static class HeRun
         int columnBits = run.Job.Privacy.Mode == PrivacyMode.HeDp ? 34 : 26;
         return he.Scheme switch
         {
-            HeScheme.Ckks => run.HeEngine.Engine switch
+            HeScheme.Ckks => EngineOf(run) switch
             {
                 SealEngine.Node => CkksScheme.OnNode(workers, columnBits),
-                SealEngine.Native => CkksScheme.OnNative(workers, columnBits) ?? throw new InternalFailureException(HeErrors.SealMissing, "privacy.he.engine", "there is no libsealc on this machine.", "Set FEDLEARN_SEALC to the file, or write \"engine\": \"node\"."),
-                _ => CkksScheme.OnNative(workers, columnBits) ?? CkksScheme.OnNode(workers, columnBits),
+                _ => CkksScheme.OnNative(workers, columnBits) ?? throw new InternalFailureException(HeErrors.SealMissing, "privacy.he.engine", "there is no libsealc on this machine.", "Set FEDLEARN_SEALC to the file, or write \"engine\": \"node\"."),
             },
             HeScheme.PaillierFate => new PaillierScheme(he.KeyBits, PaillierVariant.FateLike, workers),
             HeScheme.PaillierTextbook => new PaillierScheme(he.KeyBits, PaillierVariant.Textbook, workers),

@@ -8,6 +8,7 @@ using FedLearn.Coordination;
 using FedLearn.Evaluation;
 using FedLearn.Glm;
 using FedLearn.Privacy;
+using FedLearn.Transport.Grpc;
 using static FedLearn.Cli.Running.ReportParts;
 
 namespace FedLearn.Cli.Running;
@@ -23,19 +24,7 @@ internal static class PartyDocument
     {
         GlmJob job = run.Job;
         JsonObject report = Begin(run.Notice);
-        report["job"] = new JsonObject
-        {
-            ["name"] = job.Name,
-            ["digest"] = result.JobDigest,
-            ["model"] = "glm",
-            ["family"] = job.Model.Family.Name,
-            ["l2"] = job.Model.L2,
-            ["l1"] = job.Model.L1,
-            ["optimizer"] = job.Privacy.Mode == PrivacyMode.OneRound ? "newton" : GlmPlan.OptimizerOf(job).ToString().ToLowerInvariant(),
-            ["epochs"] = GlmPlan.EpochsOf(job),
-            ["stopReason"] = Camel(result.StopReason.ToString()),
-            ["transport"] = Word(run.Transport.Kind),
-        };
+        report["job"] = Job(run, result.JobDigest, Camel(result.StopReason.ToString()));
         if (result.Resumed is { } resumed)
             report["resumed"] = Resumed(resumed.FromRounds);
         report["metrics"] = new JsonObject { ["train"] = Metrics(result.Train), ["test"] = Metrics(result.Test) };
@@ -61,6 +50,56 @@ internal static class PartyDocument
         End(report, Party(result, job, self.Ledger, run.Transport), job.Parties.First(p => p.Party.Role == PartyRole.Active).Party.Name, run.Ignored, [.. run.Warnings, .. result.Warnings]);
         return report;
     }
+
+    /// <summary>The report of runs of which none ended, so that nothing is known but the job: no figure, nothing sent, no time.</summary>
+    public static JsonObject OfNone(GlmRunFile run)
+    {
+        JsonObject report = Begin(run.Notice);
+        report["job"] = Job(run, run.Digest(GrpcRelay.Train), stopReason: null);
+        report["metrics"] = new JsonObject { ["train"] = null, ["test"] = null };
+        report["history"] = new JsonArray();
+        report["rows"] = new JsonObject { ["train"] = null, ["test"] = null };
+        report["timing"] = Timing(new GlmTiming(0, 0, 0, 0, 0));
+        report["alignment"] = ReportParts.Alignment(run.Job.Alignment, null, [], []);
+        GlmRunFileParty[] parties = [.. run.Parties.OrderBy(p => p.Role)];
+        End(report, Nothing(parties[0]), parties[0].Name, run.Ignored, run.Warnings);
+        foreach (GlmRunFileParty party in parties.Skip(1))
+            report["parties"]!.AsArray().Add((JsonNode)Nothing(party));
+        return report;
+
+        JsonObject Nothing(GlmRunFileParty self)
+        {
+            JsonObject party = ReportParts.Party(self.Name, self.Role, default, run.Transport);
+            GlmPrivacyOptions options = run.Job.Privacy;
+            party["timing"] = Timing(new GlmTiming(0, 0, 0, 0, 0));
+            party["privacy"] = new JsonObject
+            {
+                ["mode"] = Words.Of(options.Mode),
+                ["unit"] = Words.Of(options.Mode == PrivacyMode.LabelDp ? PrivacyUnit.Label : options.Unit),
+                ["secureNoise"] = options.TestNoiseSeed is null,
+                ["claims"] = Texts(options.TestNoiseSeed is null ? [] : [GlmClaims.TestNoiseNotice]),
+                ["warnings"] = Texts(options.TestNoiseSeed is null ? [GlmClaims.ReportItself] : [GlmClaims.TestNoiseNotice, GlmClaims.ReportItself]),
+            };
+            party["model"] = new JsonObject { ["weightsSha256"] = null, ["features"] = null };
+            party["releases"] = new JsonArray();
+            party["fold"] = new JsonObject { ["notes"] = new JsonArray(), ["caveats"] = new JsonArray() };
+            return party;
+        }
+    }
+
+    private static JsonObject Job(GlmRunFile run, string digest, string? stopReason) => new()
+    {
+        ["name"] = run.Job.Name,
+        ["digest"] = digest,
+        ["model"] = "glm",
+        ["family"] = run.Job.Model.Family.Name,
+        ["l2"] = run.Job.Model.L2,
+        ["l1"] = run.Job.Model.L1,
+        ["optimizer"] = run.Job.Privacy.Mode == PrivacyMode.OneRound ? "newton" : GlmPlan.OptimizerOf(run.Job).ToString().ToLowerInvariant(),
+        ["epochs"] = GlmPlan.EpochsOf(run.Job),
+        ["stopReason"] = stopReason,
+        ["transport"] = Word(run.Transport.Kind),
+    };
 
     /// <summary>Report of the arbiter, which knows sizes and times alone.</summary>
     public static JsonObject OfArbiter(GlmRunFile run, SessionAgreement agreement, ArbiterResult result)
@@ -148,10 +187,13 @@ internal static class PartyDocument
             ["enginePeakMemoryBytes"] = EngineMemory.PeakBytes,
         };
         party["releases"] = Releases(result.Sent);
+        // For the report of all runs, which alone is shown.
+        if (job.Fold is not null)
+            party["fold"] = new JsonObject { ["notes"] = Texts(result.FoldNotes), ["caveats"] = Texts(result.LedgerCaveats) };
         return party;
     }
 
-    private static JsonArray Releases(IEnumerable<GlmSentMessages> sent) => ReportParts.Releases(sent.Select(r => (r.Name, r.Protection, r.To, r.Messages, r.Bytes)));
+    private static JsonArray Releases(IEnumerable<GlmSentMessages> sent) => ReportParts.Releases(sent.Select(r => (r.Name, r.Protection, r.To, r.Messages, r.Bytes, r.TellsOfColumnsOrWeights)));
 
     private static JsonObject Privacy(GlmPrivacyStatement statement, GlmJob job, string party, RunFileLedger ledger)
     {
@@ -256,9 +298,17 @@ internal static class PartyDocument
         };
     }
 
+    /// <summary>Says in a party's report how long its part took, from before it read its data. What a task inside of another one has said stays: it began earlier.</summary>
+    internal static void SetTotal(JsonObject document, TimeSpan total)
+    {
+        foreach (JsonObject timing in document["parties"]?.AsArray().Select(p => p!["timing"]).OfType<JsonObject>() ?? [])
+            timing["totalSeconds"] ??= total.TotalSeconds;
+    }
+
     private static JsonObject Timing(GlmTiming timing) => new()
     {
-        ["totalSeconds"] = timing.Training,
+        // Measured around all of the party's work, see SetTotal and Merge.
+        ["totalSeconds"] = null,
         ["trainingSeconds"] = timing.Training,
         ["epochs"] = timing.Epochs,
         ["secondsPerEpoch"] = timing.PerEpoch,

@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using System.Globalization;
 using System.Text.Json.Nodes;
 using FedLearn.Coordination;
@@ -33,8 +34,21 @@ internal sealed class PartyTask(string name, SessionTerms terms, Func<Cancellati
 
     public bool IsActive => Terms.Parties[0].Name == Name;
 
-    /// <summary>Reads the party's data; throws its errors before anything is sent.</summary>
-    public ReadyParty Prepare(CancellationToken cancellationToken) => prepare(cancellationToken);
+    /// <summary>Reads the party's data; throws its errors before anything is sent. The report of the party then says how long all of it took.</summary>
+    public ReadyParty Prepare(CancellationToken cancellationToken)
+    {
+        long start = Stopwatch.GetTimestamp();
+        ReadyParty ready = prepare(cancellationToken);
+        return ready with
+        {
+            Run = async (agreement, channels, stop) =>
+            {
+                JsonObject document = await ready.Run(agreement, channels, stop).ConfigureAwait(false);
+                PartyDocument.SetTotal(document, Stopwatch.GetElapsedTime(start));
+                return document;
+            },
+        };
+    }
 
     /// <summary>The same task, see <see cref="ReadyParty.Telling"/>.</summary>
     public PartyTask Telling(Action<string> log) => new(Name, Terms, stop => Prepare(stop).Telling(log)) { KeepsRuns = KeepsRuns };

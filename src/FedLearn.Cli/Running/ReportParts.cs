@@ -56,8 +56,8 @@ internal static class ReportParts
     /// <param name="rounds">The round before which it went on, once for each time.</param>
     public static JsonObject Resumed(IReadOnlyList<int> rounds) => new() { ["attempts"] = rounds.Count, ["fromRounds"] = new JsonArray([.. rounds.Select(round => (JsonNode)round)]) };
 
-    /// <summary>What a party sent, in an order that does not depend on the run.</summary>
-    public static JsonArray Releases(IEnumerable<(string Name, Protection Protection, string To, long Messages, long Bytes)> sent) =>
+    /// <summary>What a party sent, in an order that does not depend on the run; and whether that tells of columns or weights one by one.</summary>
+    public static JsonArray Releases(IEnumerable<(string Name, Protection Protection, string To, long Messages, long Bytes, bool ColumnsOrWeights)> sent) =>
         new([.. sent.OrderBy(r => r.Name, StringComparer.Ordinal).ThenBy(r => r.To, StringComparer.Ordinal).Select(r => (JsonNode)new JsonObject
         {
             ["name"] = r.Name,
@@ -65,6 +65,7 @@ internal static class ReportParts
             ["to"] = r.To,
             ["count"] = r.Messages,
             ["bytes"] = r.Bytes,
+            ["columnsOrWeights"] = r.ColumnsOrWeights,
         })]);
 
     /// <summary>How the common rows were found, and what that told whom.</summary>

@@ -14,10 +14,12 @@ internal static class TuningDocument
     /// <summary>Writes the part.</summary>
     /// <param name="tuning">The tuning.</param>
     /// <param name="grid">Settings of each candidate.</param>
-    public static JsonObject Of(GlmTuning tuning, IReadOnlyList<IReadOnlyList<RunFileSetting>> grid) => new()
+    /// <param name="complete">Whether no run is missing but those of candidates that failed by themselves.</param>
+    public static JsonObject Of(GlmTuning tuning, IReadOnlyList<IReadOnlyList<RunFileSetting>> grid, bool complete) => new()
     {
         ["folds"] = tuning.Folds,
         ["metric"] = tuning.Metric,
+        ["complete"] = complete,
         ["candidates"] = new JsonArray([.. tuning.Candidates.Select((c, i) => (JsonNode)new JsonObject
         {
             ["settings"] = new JsonObject(grid[i].Select(s => new KeyValuePair<string, JsonNode?>(s.Key, JsonValue.Create(s.Value)))),
@@ -25,7 +27,7 @@ internal static class TuningDocument
             ["mean"] = c.Mean,
             ["deviation"] = c.Deviation,
             ["scores"] = new JsonArray([.. c.Scores.Select(s => double.IsNaN(s) ? null : (JsonNode)s)]),
-            ["status"] = c.Error is null ? "ok" : c.Error.Id == GlmErrors.MetricUndefined ? "undefined" : "refused",
+            ["status"] = c.IsInterrupted ? "interrupted" : c.Error is null ? "ok" : c.Error.Id == GlmErrors.MetricUndefined ? "undefined" : "refused",
             ["error"] = c.Error is { } error ? new JsonObject { ["id"] = error.Id, ["message"] = error.Message } : null,
         })]),
         ["chosen"] = tuning.Chosen,
@@ -33,8 +35,8 @@ internal static class TuningDocument
     };
 }
 
-/// <summary>What all runs of a tuning sent and took, as one report without a model.</summary>
-/// <param name="first">Report of the first run that ended.</param>
+/// <summary>What all runs of a tuning that ended sent and took, as one report without a model.</summary>
+/// <param name="first">Report of the first run that ended; <see cref="PartyDocument.OfNone"/> where none did.</param>
 internal sealed class TuningTotals(JsonObject first)
 {
     // Noise and bounds are each candidate's own.
@@ -73,7 +75,7 @@ internal sealed class TuningTotals(JsonObject first)
         document["history"] = new JsonArray();
         document["job"]!["stopReason"] = null;
         // Each training row of the job was trained on in some runs and tested on in the others.
-        document["rows"] = new JsonObject { ["train"] = (int)first["rows"]!["train"]! + (int)first["rows"]!["test"]!, ["test"] = null };
+        document["rows"] = new JsonObject { ["train"] = (int?)first["rows"]!["train"] + (int?)first["rows"]!["test"], ["test"] = null };
         PerEpoch(document["timing"]!);
         foreach (JsonNode? party in document["parties"]!.AsArray())
         {
@@ -86,12 +88,13 @@ internal sealed class TuningTotals(JsonObject first)
             IEnumerable<string> warnings = privacy["warnings"]!.AsArray().Select(w => (string)w!);
             // To the ledger of the first run that ended, a candidate that failed before it is an earlier run.
             if (caveats(name) is { } before)
-                warnings = [.. warnings.Where(w => !IsCaveat(w)), .. before];
+                warnings = [.. warnings.Except(party["fold"]!["caveats"]!.AsArray().Select(w => (string)w!)), .. before];
+            party.AsObject().Remove("fold");
             // A party that was charged nothing is promised nothing: its sentences stay.
             if (tuning.Costs.FirstOrDefault(c => c.Party == name) is { } cost && cost.Total != PrivacyTotal.Zero)
             {
                 double mu = Math.Sqrt(cost.Total.MuSquared);
-                warnings = [.. warnings.Except(LargeEpsilon.Warnings((double?)privacy["epsilon"] ?? 0, MuOf(name))).Where(w => !w.StartsWith(GlmClaims.ZeroOut, StringComparison.Ordinal)),
+                warnings = [.. warnings.Except(LargeEpsilon.Warnings((double?)privacy["epsilon"] ?? 0, MuOf(name))).Except([GlmClaims.ZeroOut]),
                     .. mu > 0 ? LargeEpsilon.Warnings(cost.Total.Epsilon(cost.Delta), mu) : []];
                 // What a ledger adds up is for replacing a row: a charge of zero-out counts twice.
                 (privacy["epsilon"], privacy["delta"], privacy["adjacency"]) = (cost.Epsilon, cost.Delta, ReportParts.Kebab(Adjacency.ReplaceOne));
@@ -123,8 +126,6 @@ internal sealed class TuningTotals(JsonObject first)
     }
 
     private double MuOf(string party) => (double?)first["parties"]!.AsArray().First(p => (string)p!["name"]! == party)!["privacy"]!["mu"] ?? 0;
-
-    private static bool IsCaveat(string warning) => char.IsAsciiDigit(warning[0]) && warning.Contains(" over these people ", StringComparison.Ordinal);
 
     private static void PerEpoch(JsonNode timing) => timing["secondsPerEpoch"] = (double)timing["epochs"]! == 0 ? 0 : (double)timing["trainingSeconds"]! / (double)timing["epochs"]!;
 

@@ -18,6 +18,11 @@ internal sealed record TuningRequest(int Folds, string? Metric, string? Grid);
 /// <summary>Trains every candidate on every fold in sessions of its own, then, in mode none, the best one on all training rows.</summary>
 internal sealed class TuningRunner(GlmRunFile run, TuningRequest request, bool inProcess, Terminal terminal, CancellationToken cancellationToken) : IProgress<GlmTuningProgress>
 {
+    private const string NotTrained = "the chosen candidate was not trained to its end on all training rows: this report has no model";
+
+    /// <summary>How long the tool may take after Ctrl+C: the parties end and settle what their runs cost, ledgers are read, and the table is written.</summary>
+    public static readonly TimeSpan EndTime = WorkerProcess.StopGrace + TimeSpan.FromSeconds(20);
+
     private readonly bool _chargesOrEncrypts = run.Job.Privacy.Mode != PrivacyMode.None;
     private readonly IReadOnlyList<IReadOnlyList<RunFileSetting>> _grid = SettingGrid.Read(request.Grid);
     private readonly Dictionary<string, List<string>> _runs = run.Parties.ToDictionary(p => p.Name, _ => new List<string>());
@@ -28,7 +33,9 @@ internal sealed class TuningRunner(GlmRunFile run, TuningRequest request, bool i
 
     /// <summary>Runs all of it.</summary>
     /// <param name="model">Folder of the final model; null saves none.</param>
-    /// <returns>The report of the final model; of a private job, which trains none, that of the runs together. Either with the part <c>tuning</c>.</returns>
+    /// <returns>The report of the final model; of a private job, which trains none, and of a tuning that was stopped or failed, that of the runs together. Either with the part <c>tuning</c>.</returns>
+    /// <exception cref="FedLearnException">It failed before there was anything to tell.</exception>
+    /// <exception cref="OperationCanceledException">It was stopped then.</exception>
     public async Task<JsonObject> RunAsync(string? model)
     {
         string metric = GlmTuner.Check(run.Job, new GlmTuningOptions { Folds = request.Folds, Metric = request.Metric });
@@ -43,26 +50,26 @@ internal sealed class TuningRunner(GlmRunFile run, TuningRequest request, bool i
         // Not for the model at the end, whose report has the memory of its own training.
         using WorkerPool workers = new();
         _workers = workers;
-        IReadOnlyList<GlmCandidateResult> results;
-        try
+        IReadOnlyList<GlmCandidateResult> results = await GlmTuner.ScoreAsync(candidates.Length, request.Folds, metric,
+            (candidate, fold) => candidates[candidate] is { Error: { } error } ? throw error : ScoreAsync(candidates[candidate].Run!.On(fold), metric), this, HasTable).ConfigureAwait(false);
+        // One error that all have says more than a table of it, unless runs ended or were paid for. A figure that some folds lack is no such error.
+        if (results.All(r => r.Error is not null && r.Error.Id != GlmErrors.MetricUndefined))
+            Failure = results[0].Error;
+        if (Failure is not null && !HasTable())
+            throw Failure;
+        FedLearnException? end = results.FirstOrDefault(r => r.Error is { } error && !GlmTuner.IsOfCandidate(error.Id))?.Error;
+        bool interrupted = results.Any(r => r.IsInterrupted), complete = end is null && !interrupted;
+        Failure = interrupted ? new OperationCanceledException(cancellationToken) : end ?? Failure;
+        int? chosen = complete ? GlmTuner.Choose(run.Job, results, metric) : null;
+        if (model is not null && chosen is null)
+            Failure ??= results.First(r => r.Error?.Id == GlmErrors.MetricUndefined).Error;
+        JsonObject? document = null;
+        if (chosen is { } best)
         {
-            results = await GlmTuner.ScoreAsync(candidates.Length, request.Folds, metric,
-                (candidate, fold) => candidates[candidate] is { Error: { } error } ? throw error : ScoreAsync(candidates[candidate].Run!.On(fold), metric), this, () => _totals is not null).ConfigureAwait(false);
-            // One error that all have says more than a table of it, unless runs ended that were paid for. A figure that some folds lack is no such error.
-            if (results.All(r => r.Error is not null && r.Error.Id != GlmErrors.MetricUndefined))
-                Failure = results[0].Error;
-            if (Failure is not null && _totals is null)
-                throw Failure;
-        }
-        catch (FedLearnException) when (_totals is null)
-        {
-            TellCost();
-            throw;
+            terminal.Log($"candidate {best + 1} of {_grid.Count}{Settings(best)} has the best mean {metric}: training it on all training rows");
+            document = await FinalAsync(candidates[best].Run!, model).ConfigureAwait(false);
         }
 
-        FedLearnException? end = results.FirstOrDefault(r => r.Error is { } error && !GlmTuner.IsOfCandidate(error.Id))?.Error;
-        Failure = end ?? Failure;
-        int? chosen = end is null ? GlmTuner.Choose(run.Job, results, metric) : null;
         var tuning = new GlmTuning
         {
             Folds = request.Folds,
@@ -70,27 +77,24 @@ internal sealed class TuningRunner(GlmRunFile run, TuningRequest request, bool i
             Candidates = results,
             Chosen = chosen,
             Costs = _chargesOrEncrypts ? [.. Parties.Select(Cost)] : [],
-            Warnings = [.. GlmTuner.Warnings(run.Job), .. _notes, .. Undefined(results, metric, chosen)],
+            Warnings = [.. GlmTuner.Warnings(run.Job), .. _notes, .. complete ? [] : (string[])[Partial(results, end)], .. chosen is not null && document is null ? (string[])[NotTrained] : [], .. Undefined(results, metric, chosen)],
         };
-        if (model is not null && chosen is null)
-            Failure ??= results.First(r => r.Error?.Id == GlmErrors.MetricUndefined).Error;
-        JsonObject document = chosen is { } best ? PartyDocument.Merge(await SessionAsync(new SessionOrder(candidates[best].Run!, GrpcRelay.Train) { ModelDirectory = model }).ConfigureAwait(false), 0)
-            : _totals!.Document(run, tuning, party => Caveats(Parties.First(p => p.Name == party)));
-        document["tuning"] = TuningDocument.Of(tuning, _grid);
+        document ??= (_totals ?? new TuningTotals(ReportParts.ReadBack(PartyDocument.OfNone(run)))).Document(run, tuning, party => Caveats(Parties.First(p => p.Name == party)));
+        document["tuning"] = TuningDocument.Of(tuning, _grid, complete);
         // The report of a private tuning begins as that of its first run, with the same sentences.
         PartyDocument.Union(document["warnings"]!.AsArray(), PartyDocument.Texts(tuning.Warnings));
         return ReportParts.ReadBack(document);
     }
 
-    /// <summary>Why no candidate was scored, not all of them were, or a model that was asked for was not trained, once <see cref="RunAsync"/> has ended and the report of the runs is written; null where all went well.</summary>
-    public FedLearnException? Failure { get; private set; }
+    /// <summary>Why no candidate was scored, not all of them were, or a model was not trained, once <see cref="RunAsync"/> has ended and the report of the runs is written: an error, or an
+    /// <see cref="OperationCanceledException"/>; null where all went well.</summary>
+    public Exception? Failure { get; private set; }
 
     /// <inheritdoc />
-    public void Report(GlmTuningProgress value)
-    {
-        string settings = string.Join(", ", _grid[value.Candidate].Select(s => $"{s.Key} {s.Text}"));
-        terminal.Log($"candidate {value.Candidate + 1} of {value.Candidates}{(settings.Length > 0 ? $" ({settings})" : "")}, fold {value.Fold + 1} of {value.Folds}");
-    }
+    public void Report(GlmTuningProgress value) =>
+        terminal.Log($"candidate {value.Candidate + 1} of {value.Candidates}{Settings(value.Candidate)}, fold {value.Fold + 1} of {value.Folds}");
+
+    private string Settings(int candidate) => _grid[candidate].Count == 0 ? "" : $" ({string.Join(", ", _grid[candidate].Select(s => $"{s.Key} {s.Text}"))})";
 
     private IEnumerable<GlmRunFileParty> Parties => run.Parties.OrderBy(p => p.Role);
 
@@ -155,7 +159,7 @@ internal sealed class TuningRunner(GlmRunFile run, TuningRequest request, bool i
             Workers = _workers,
         }).ConfigureAwait(false);
         JsonObject merged = ReportParts.ReadBack(PartyDocument.Merge(documents, 0));
-        _notes.AddRange(GlmTrainer.FoldNotes(merged["warnings"]!.AsArray().Select(w => (string)w!)).Except(_notes));
+        _notes.AddRange(merged["parties"]!.AsArray().SelectMany(p => p!["fold"]!["notes"]!.AsArray()).Select(w => (string)w!).Except(_notes));
         if (_totals is null)
             _totals = new TuningTotals(merged);
         else
@@ -169,19 +173,36 @@ internal sealed class TuningRunner(GlmRunFile run, TuningRequest request, bool i
     private GlmTuningCost Cost(GlmRunFileParty party) => GlmTasks.Ledger(run, party) is { } ledger
         ? GlmTuningCost.Of(ledger, party.Name, _runs[party.Name], DeltaOf(party.Name)) : new(party.Name, 0, PrivacyTotal.Zero, DeltaOf(party.Name), 0);
 
-    /// <summary>Tells what a tuning has cost of which no run ended, so that there is no report to say it.</summary>
-    private void TellCost()
+    /// <summary>Whether there is something to tell: a run ended, or one that did not was paid for.</summary>
+    private bool HasTable()
     {
         try
         {
-            foreach (GlmTuningCost cost in _chargesOrEncrypts ? Parties.Select(Cost).Where(c => c.Total != PrivacyTotal.Zero) : [])
-                terminal.Log(string.Create(CultureInfo.InvariantCulture, $"no run of the tuning ended; those that were begun cost '{cost.Party}' epsilon {cost.Total.Epsilon(cost.Delta):G4} at delta {cost.Delta:G4}"));
+            return _totals is not null || (_chargesOrEncrypts && Parties.Any(p => Cost(p).Total != PrivacyTotal.Zero));
         }
         catch (FedLearnException)
         {
-            // The error that ended the tuning says more.
+            // A ledger that cannot be read. The error that ended the tuning says more.
+            return false;
         }
     }
+
+    /// <summary>Trains the best candidate on all training rows; null where that did not end, of which <see cref="Failure"/> then says why: the table is written all the same.</summary>
+    private async Task<JsonObject?> FinalAsync(GlmRunFile candidate, string? model)
+    {
+        try
+        {
+            return PartyDocument.Merge(await SessionAsync(new SessionOrder(candidate, GrpcRelay.Train) { ModelDirectory = model }).ConfigureAwait(false), 0);
+        }
+        catch (Exception e) when (e is FedLearnException or OperationCanceledException)
+        {
+            Failure = e;
+            return null;
+        }
+    }
+
+    private string Partial(IReadOnlyList<GlmCandidateResult> results, FedLearnException? end) => string.Create(CultureInfo.InvariantCulture,
+        $"the tuning {(end is null ? "was interrupted" : $"was ended by an error ({end.Id})")}: {results.Sum(r => r.Scores.Count)} of its {_grid.Count * request.Folds} runs ended, and the table is partial");
 
     // What runs of the tuning told is in its own claims.
     private IReadOnlyList<string>? Caveats(GlmRunFileParty party)

@@ -13,7 +13,7 @@ internal sealed class WorkerProcess : IDisposable
     public const string Stay = "--stay";
 
     /// <summary>How long a process that was asked to end may take.</summary>
-    private static readonly TimeSpan StopGrace = TimeSpan.FromSeconds(2);
+    internal static readonly TimeSpan StopGrace = TimeSpan.FromSeconds(2);
 
     private readonly Process _process;
 

@@ -45,7 +45,7 @@ public sealed record GradientGroup(string Name, double Clip, long Coordinates)
 /// <param name="Messages">Messages that they are sent in, all queries together, at least 1.</param>
 public sealed record EmbeddingEvaluation(int Queries, int RowsPerUser, int Messages);
 
-/// <summary>The public numbers of one party of a recommendation job: a view, or the label party. Neighbours replace one unit of that party (replace-one).</summary>
+/// <summary>The public numbers of one party of a recommendation job: a view, or the active party. Neighbours replace one unit of that party (replace-one).</summary>
 /// <remarks>The schedule is public and independent of data, and each training row is in one batch an epoch. docs/proofs/embeddings.md.</remarks>
 public sealed record EmbeddingParameters
 {

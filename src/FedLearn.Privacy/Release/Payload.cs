@@ -286,7 +286,7 @@ public sealed class MaskedVector(ReadOnlyMemory<byte> values, double step) : Pay
     public override long PackedBytes => Values.Length;
 }
 
-/// <summary>Which samples the label party trains or evaluates on: of each a user of the view, and for views with times a moment. It names no item. Active to passive.</summary>
+/// <summary>Which samples the active party trains or evaluates on: of each a user of the view, and for views with times a moment. It names no item. Active to passive.</summary>
 public sealed class SampleKeys : Payload
 {
     /// <summary>Bytes of a sample: user (4), and with moments time (8) and sequence (4), little-endian.</summary>

@@ -5,8 +5,8 @@ using FedLearn.Privacy;
 
 namespace FedLearn.Aggregation;
 
-/// <summary>The label party's side of a masked sum: relays the views' public keys and adds their masked vectors.</summary>
-/// <remarks>Claim: the label party is trusted to relay keys as they are, and colludes with no view. It then learns the sum of the views' vectors and nothing else of
+/// <summary>The active party's side of a masked sum: relays the views' public keys and adds their masked vectors.</summary>
+/// <remarks>Claim: the active party is trusted to relay keys as they are, and colludes with no view. It then learns the sum of the views' vectors and nothing else of
 /// them. With two views, one that colludes with it opens the other.</remarks>
 public static class SumMasking
 {
@@ -62,7 +62,7 @@ public static class SumMasking
         if (vectors.Count != views)
             throw ViewsDiffer("a view's masked vector is missing or comes twice.");
         if (vectors.Any(vector => vector.Length != vectors[0].Length || !vector.Step.Equals(vectors[0].Step)))
-            throw AggregationErrors.Peer(AggregationErrors.WrongVector, Place("label party"), "the views' masked vectors differ in length or step.",
+            throw AggregationErrors.Peer(AggregationErrors.WrongVector, Place("active party"), "the views' masked vectors differ in length or step.",
                 "Check that all views run the same job and release; with noise they need one lattice.");
         ulong[] sum = new ulong[vectors[0].Length];
         foreach (MaskedVector vector in vectors)
@@ -86,7 +86,7 @@ public static class SumMasking
 
     internal static string Place(string view) => $"masked sum, {view}";
 
-    private static Diagnostics.PeerException ViewsDiffer(string cause) => AggregationErrors.Peer(AggregationErrors.ViewsDiffer, Place("label party"), cause,
+    private static Diagnostics.PeerException ViewsDiffer(string cause) => AggregationErrors.Peer(AggregationErrors.ViewsDiffer, Place("active party"), cause,
         "A missing party stops the step: restart the job when it is back.");
 }
 
@@ -134,11 +134,11 @@ public sealed class SumMaskingParty : IDisposable
 
     private string Place => SumMasking.Place(_views[_own]);
 
-    /// <summary>This view's public key, for the label party to relay.</summary>
+    /// <summary>This view's public key, for the active party to relay.</summary>
     public AggregationMessage Keys() => new(AggregationStep.Keys, _pair.PublicKey);
 
     /// <summary>Agrees on a seed with every other view. Once.</summary>
-    /// <param name="roster">All views' keys, as the label party put them together.</param>
+    /// <param name="roster">All views' keys, as the active party put them together.</param>
     /// <exception cref="FedLearn.Diagnostics.PeerException">FL4060, FL4062: it is no such list, or comes again. FL4067: a key has low order. FL4071: it names other views or another key of this one,
     /// or a key twice.</exception>
     public void Agree(AggregationMessage roster)
@@ -210,7 +210,7 @@ public sealed class SumMaskingParty : IDisposable
     /// <param name="step">Step of the job: rises from one message to the next. The same step again gives the same message, if the vectors are the same.</param>
     /// <param name="embeddings">What may leave already, on the lattice of all views.</param>
     /// <param name="name">Name of the release for the report.</param>
-    /// <returns>The masked vectors, for the label party.</returns>
+    /// <returns>The masked vectors, for the active party.</returns>
     /// <exception cref="ArgumentException">The vectors are not on the common lattice.</exception>
     /// <exception cref="FedLearn.Diagnostics.PrivacyRefusedException">FL5142: the step is over, or its mask has served for other vectors.</exception>
     public Released<MaskedVector> Mask(long step, Released<Embeddings> embeddings, string name = "masked embeddings") => Mask(step, embeddings, name, null);
@@ -267,5 +267,5 @@ public sealed class SumMaskingParty : IDisposable
     }
 
     private Diagnostics.PeerException BadRoster() => AggregationErrors.Peer(AggregationErrors.BadRoster, Place, "the list of keys names other views, another key of this view, or a key twice.",
-        "Check that all parties have the same job; if it persists, do not trust the label party.");
+        "Check that all parties have the same job; if it persists, do not trust the active party.");
 }

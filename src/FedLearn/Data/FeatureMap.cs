@@ -138,6 +138,35 @@ public sealed partial class FeatureMap
         return features;
     }
 
+    /// <summary>Refuses rows whose values <see cref="TransformRows"/> would refuse, and keeps nothing of them.</summary>
+    /// <param name="table">A table with the columns of the map, in any order.</param>
+    /// <param name="rows">Rows to look at.</param>
+    /// <exception cref="BadInputException">The table has other columns (FL3021), or a scaled value is too large (FL3024).</exception>
+    internal void CheckRows(Table table, ReadOnlySpan<int> rows)
+    {
+        const int Most = 1 << 16;
+        if (table.Sparse is { } sparse)
+        {
+            for (int i = 0; i < rows.Length; i += Most)
+                SparseFeatures(table, sparse, rows.Slice(i, Math.Min(Most, rows.Length - i)));
+            return;
+        }
+
+        TableCells source = table.Cells!;
+        int[] sources = rows.ToArray();
+        if (source.IsSequential)
+            Array.Sort(sources);
+        int[]? order = SourceColumns(table);
+        double[] buffer = new double[source.Columns], cells = new double[FeatureNames.Count];
+        float[]? rounded = table.Storage == FeatureStorage.Float32 ? new float[cells.Length] : null;
+        foreach (int row in sources)
+        {
+            TransformRow(table, source.Row(row, buffer), order, row, cells);
+            if (rounded is not null)
+                Round(table, row, cells, rounded);
+        }
+    }
+
     /// <summary>Checks that a table has the columns of the map, by name and in any order.</summary>
     /// <param name="table">A table, dense or sparse.</param>
     /// <exception cref="BadInputException">The table has other columns (FL3021).</exception>

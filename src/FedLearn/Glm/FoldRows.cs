@@ -12,7 +12,7 @@ internal static class FoldRows
     /// <param name="test">Test rows by the job's own split, which no fold uses.</param>
     /// <returns>Without a fold the rows as they are. With one: of the training rows those whose <see cref="RowDraw"/> "fold" modulo the number of folds is
     /// the fold's index are tested on, the others trained on.</returns>
-    /// <exception cref="BadInputException">FL3108: a fold is empty, this one or another.</exception>
+    /// <exception cref="BadInputException">FL3110: a fold is empty, this one or another.</exception>
     public static (int[] Train, int[] Test) Of(GlmJob job, IReadOnlyList<string> ids, int[] train, int[] test)
     {
         if (job.Fold is not { } fold)
@@ -25,7 +25,7 @@ internal static class FoldRows
     /// <param name="job">The job, with a fold.</param>
     /// <param name="ids">Normalised ids of the table.</param>
     /// <param name="train">Training rows of the table by the job's own split.</param>
-    /// <exception cref="BadInputException">FL3108: a fold is empty.</exception>
+    /// <exception cref="BadInputException">FL3110: a fold is empty.</exception>
     public static IEnumerable<int[]> TrainOfAll(GlmJob job, IReadOnlyList<string> ids, int[] train)
     {
         int[] folds = FoldsOf(job.Training.Seed, job.Fold!.Count, ids, train);
@@ -38,6 +38,6 @@ internal static class FoldRows
         var draw = new RowDraw("fold"u8, seed);
         int[] folds = [.. train.Select(row => (int)(draw.Of(ids[row]) % (ulong)count))];
         int empty = Enumerable.Range(0, count).Except(folds).FirstOrDefault(-1);
-        return empty < 0 ? folds : throw new BadInputException(GlmErrors.NothingHeldOut, $"fold {empty + 1} of {count}", "none of so few training rows would be tested on.", "Use more rows, or fewer folds.");
+        return empty < 0 ? folds : throw new BadInputException(GlmErrors.EmptyFold, $"fold {empty + 1} of {count}", "none of so few training rows would be tested on.", "Use more rows, or fewer folds.");
     }
 }

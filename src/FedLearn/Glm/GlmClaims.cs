@@ -10,7 +10,13 @@ internal static class GlmClaims
 {
     public const string TestNoiseNotice = "NOT PRIVATE: test noise";
 
-    public const string ZeroOut = "adjacency is zero-out, a weaker promise than replace-one: ";
+    private const string Weaker = "adjacency is zero-out, a weaker promise than replace-one: ";
+
+    /// <summary>What is to be known of a claim that makes one row the null row.</summary>
+    public const string ZeroOut = Weaker + "for replacing a row, the same messages cost twice this mu";
+
+    /// <summary>The same of one person's rows at all parties.</summary>
+    public const string ZeroOutPerson = Weaker + "for replacing a person's rows, the same messages cost twice this mu";
 
     /// <summary>Names every key of a private job's report that depends on rows; warnings that do so say it themselves.</summary>
     public const string ReportItself = "metrics, intervals, evaluation, objective, history.loss, tuning.candidates and weightsSha256 of this report are computed from private rows and outside the claim: leave them out where you pass it on";
@@ -37,7 +43,7 @@ internal static class GlmClaims
         if (plan.PreprocessingOptions.Scaling == Scaling.None)
             warnings.Add("preprocessing.scaling is none: the claim assumes that the columns were prepared without looking at the private rows");
         if (privacy.Adjacency == Adjacency.ZeroOut)
-            warnings.Add(ZeroOut + "for replacing a row, the same messages cost twice this mu");
+            warnings.Add(ZeroOut);
         warnings.Add(ReportItself);
         warnings.AddRange(ledger);
         return new GlmPrivacyStatement

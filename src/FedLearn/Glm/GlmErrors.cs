@@ -51,8 +51,11 @@ public static class GlmErrors
     /// <summary>The parties have more columns together than Newton's method or standard errors can take.</summary>
     public const string TooManyColumns = "FL3109";
 
-    /// <summary>Early stopping or a fold has no rows held out, or none left to train on.</summary>
+    /// <summary>Early stopping has no rows held out, or none left to train on.</summary>
     public const string NothingHeldOut = "FL3108";
+
+    /// <summary>A fold of a cross-validation has no rows.</summary>
+    public const string EmptyFold = "FL3110";
 
     /// <summary>Private training needs bounded rows (A1).</summary>
     public const string RowsNotBounded = "FL5100";

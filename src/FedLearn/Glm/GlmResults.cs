@@ -68,7 +68,12 @@ public sealed record GlmHistoryPoint(int Round, double? Loss, double? Validation
 /// <param name="Protection">What protects the values.</param>
 /// <param name="Messages">Number of messages.</param>
 /// <param name="Bytes">Size of their packed payloads in bytes, without framing.</param>
-public sealed record GlmSentMessages(string To, string Name, Protection Protection, long Messages, long Bytes);
+public sealed record GlmSentMessages(string To, string Name, Protection Protection, long Messages, long Bytes)
+{
+    /// <summary>Whether the values are columns, or weights, or tell of them one by one, as Newton's method and standard errors need them (mode none).</summary>
+    /// <value>Default false: scores, residuals, or numbers that the schedule needs.</value>
+    public bool TellsOfColumnsOrWeights { get; init; }
+}
 
 /// <summary>Seconds of a job at one party. Compute, wait and noise add up to training.</summary>
 /// <param name="Training">The training rounds alone: from the moment every party was ready to the last round's step.</param>
@@ -226,4 +231,10 @@ public sealed record GlmPartyResult
 
     /// <summary>What the user should know of the run.</summary>
     public IReadOnlyList<string> Warnings { get; init; } = [];
+
+    /// <summary>Of <see cref="Warnings"/>: what a run of a cross-validation has to say of its fold; empty elsewhere.</summary>
+    internal IReadOnlyList<string> FoldNotes { get; init; } = [];
+
+    /// <summary>Of the warnings of <see cref="Privacy"/>: what the sums of the ledger do not tell of other runs.</summary>
+    internal IReadOnlyList<string> LedgerCaveats { get; init; } = [];
 }

@@ -85,12 +85,14 @@ public sealed partial class GlmTrainer
 
         // First the state: one without its charge could not go on, while a charge without its state counts in full, which is what a run that has ended costs.
         run?.Remove();
-        (PrivacyTotal? spent, IReadOnlyList<string> ledger) = account.Settle(_plan.Unit);
+        (PrivacyTotal? spent, LedgerWords words) = account.Settle(_plan.Unit);
+        IReadOnlyList<string> ledger = words.Warnings;
         if (_unsettled is not null)
             ledger = [.. ledger, _unsettled];
         if (outcome.MeasureTrain is not null || outcome.MeasureTest is not null)
             Begin(GlmStage.Measuring, rows.Train.Length + rows.Test.Length);
         ModelEvaluation? trained = outcome.MeasureTrain?.Invoke(cancellationToken), tested = outcome.MeasureTest?.Invoke(cancellationToken);
+        string[] begun = [.. BegunAnew(agreement, account)], zeroed = ZeroNote(_plan.Job.Fold, _input.Party, zeros);
         (GuestOnlyMetrics? alone, string[] lacking) = IsActive && _plan.Private ? Alone(work, targets, testTargets) : (null, []);
         return new GlmPartyResult
         {
@@ -111,7 +113,8 @@ public sealed partial class GlmTrainer
                 : outcome.Statement is { } statement ? OneRoundClaims.Settled(statement, ledger, spent)
                 : GlmClaims.State(_plan, _options, charge.Calibration, ledger, spent, map.DependsOnData, channels.Count > 0 ? rows.Test.Length : 0),
             Releases = channels.SelectMany(c => c.Releases).GroupBy(r => r.Key).ToDictionary(g => g.Key, g => g.Sum(r => r.Value)),
-            Sent = [.. channels.SelectMany(c => c.Releases.Select(r => new GlmSentMessages(c.RemoteParty, r.Key.Name, r.Key.Protection, r.Value, c.BytesOf(r.Key.Name, r.Key.Protection))))],
+            Sent = [.. channels.SelectMany(c => c.Releases.Select(r => new GlmSentMessages(c.RemoteParty, r.Key.Name, r.Key.Protection, r.Value, c.BytesOf(r.Key.Name, r.Key.Protection))
+                { TellsOfColumnsOrWeights = GlmReleases.TellsOfColumnsOrWeights(r.Key.Name) }))],
             Traffic = Sum(channels),
             Resumed = run is { Resumed.Count: > 0 } ? new GlmResumed(run.Resumed) : null,
             History = work.History,
@@ -128,9 +131,10 @@ public sealed partial class GlmTrainer
                 .. IsActive ? _plan.NarrowBounds(_options) : [],
                 .. channels.Count > 0 && _plan.Job.Fold is null ? GuestOnly.Warnings(tested?.Metrics, alone) : [],
                 .. Said(tested is null ? PerfectRanking.Warnings(trained?.Metrics, rows.Train.Length, "training") : PerfectRanking.Warnings(tested.Metrics, rows.Test.Length, "test")),
-                .. IgnoredColumns(), .. BoundsWithoutUse(), .. CellsOutside.Warnings(_input.Party, map, _input.Table, rows.Train, "training", _plan.Private), .. BegunAnew(agreement, account),
-                .. ZeroNote(_plan.Job.Fold, _input.Party, zeros),
+                .. IgnoredColumns(), .. BoundsWithoutUse(), .. CellsOutside.Warnings(_input.Party, map, _input.Table, rows.Train, "training", _plan.Private), .. begun, .. zeroed,
             ],
+            FoldNotes = _plan.Job.Fold is null ? [] : [.. begun, .. zeroed],
+            LedgerCaveats = words.Caveats,
         };
     }
 
@@ -176,7 +180,7 @@ public sealed partial class GlmTrainer
         // A candidate's first run refuses for its later ones, before any of them is paid for.
         if (fold is { Index: 0 } && _plan.Mode != PrivacyMode.None && map.DependsOnData)
             foreach ((int index, int[] train) in FoldRows.TrainOfAll(_plan.Job, _input.Table.Ids, rows.Undivided).Index().Skip(1))
-                Of(HeldOutRows.Of(_plan.Job, _input.Table.Ids, train).Train, $" of {FoldName(fold with { Index = index })}", null);
+                Of(HeldOutRows.Of(_plan.Job, _input.Table.Ids, train).Train, $" of {FoldName(fold with { Index = index })}", null).CheckRows(_input.Table, rows.Undivided);
         return map;
     }
 
@@ -196,9 +200,6 @@ public sealed partial class GlmTrainer
                 : $"{FoldName(fold)}: {named} of '{party}' {has} the same value in all training rows, and {(columns.Count == 1 ? "counts" : "count")} as 0 there",
         ];
     }
-
-    /// <summary>What the runs of a cross-validation have to say of their folds.</summary>
-    internal static IEnumerable<string> FoldNotes(IEnumerable<string> warnings) => warnings.Where(warning => warning.StartsWith("fold ", StringComparison.Ordinal));
 
     private void Begin(GlmStage stage, int rows) => _input.Stages?.Report(new GlmStageBegun(_input.Party, stage, rows) { Outputs = stage == GlmStage.Measuring ? _plan.Family.Outputs : 1 });
 

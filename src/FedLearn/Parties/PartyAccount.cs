@@ -14,6 +14,11 @@ namespace FedLearn.Parties;
 /// <param name="IsPrivate">Whether anything is charged.</param>
 internal sealed record AccountedJob(string Party, string Name, string Digest, Adjacency Adjacency, ulong? TestNoiseSeed, bool IsPrivate);
 
+/// <summary>What a report must say of a ledger.</summary>
+/// <param name="Warnings">All of it, as sentences.</param>
+/// <param name="Caveats">Of these: what the sums do not tell of other runs (<see cref="IPrivacyLedger.Caveats"/>).</param>
+internal sealed record LedgerWords(IReadOnlyList<string> Warnings, IReadOnlyList<string> Caveats);
+
 /// <summary>A party's side of the ledger for one run: what it reserves, where its noise comes from.</summary>
 /// <param name="job">The job.</param>
 /// <param name="ledger">Where charges are written down; null: in memory.</param>
@@ -49,15 +54,24 @@ internal abstract class PartyAccount(AccountedJob job, IPrivacyLedger? ledger, s
         : new GaussianMechanism(calibration, new CsprngNoise(), reservation, firstLocal, localStep, latticeBits);
 
     /// <summary>What a report must say of the ledger.</summary>
-    public virtual IEnumerable<string> Warnings()
+    /// <param name="entries">All its charges.</param>
+    /// <param name="caveats">What its sums do not tell of other runs, which is a part of it.</param>
+    protected virtual IEnumerable<string> Warnings(IReadOnlyList<LedgerEntry> entries, IReadOnlyList<string> caveats)
     {
         if (Ledger.Warning is { } warning)
             yield return warning;
-        LedgerEntry[] entries = [.. Ledger.Entries];
-        foreach (string caveat in IPrivacyLedger.Caveats(entries, Party, DataSet, _runId))
+        foreach (string caveat in caveats)
             yield return caveat;
         if (entries.Any(e => e.Charge.RunId != _runId && e.Costs(Party, DataSet, PrivacyUnit.Record) && UnitOf(e.Charge) != Unit))
             yield return $"the ledger holds charges over these people for other units: {SmallestUnit}";
+    }
+
+    /// <summary>What a report must say of the ledger as it is now.</summary>
+    public LedgerWords Words()
+    {
+        LedgerEntry[] entries = [.. Ledger.Entries];
+        IReadOnlyList<string> caveats = IPrivacyLedger.Caveats(entries, Party, DataSet, _runId);
+        return new([.. Warnings(entries, caveats)], caveats);
     }
 
     /// <summary>What this job's charge protects, as <see cref="UnitOf"/> has it.</summary>
@@ -73,11 +87,14 @@ internal abstract class PartyAccount(AccountedJob job, IPrivacyLedger? ledger, s
     internal static string UnitOf(PrivacyCharge charge) => NamedUnit(charge) ?? Person;
 
     /// <summary>The unit that a charge's parameters name, such as sample, event or user; null where they name none.</summary>
-    internal static string? NamedUnit(PrivacyCharge charge)
+    internal static string? NamedUnit(PrivacyCharge charge) => Named(charge, "unit");
+
+    /// <summary>A word among a charge's parameters; null where they have none of that name.</summary>
+    internal static string? Named(PrivacyCharge charge, string name)
     {
         using var numbers = JsonDocument.Parse(charge.Parameters);
-        return numbers.RootElement.ValueKind == JsonValueKind.Object && numbers.RootElement.TryGetProperty("unit", out JsonElement unit) && unit.ValueKind == JsonValueKind.String
-            ? unit.GetString() : null;
+        return numbers.RootElement.ValueKind == JsonValueKind.Object && numbers.RootElement.TryGetProperty(name, out JsonElement word) && word.ValueKind == JsonValueKind.String
+            ? word.GetString() : null;
     }
 
     /// <summary>Refuses what the budget does not allow, before a peer is met. Runs: how many of that cost there will be; isChecked false: it only tells what they cost.</summary>
@@ -110,7 +127,7 @@ internal abstract class PartyAccount(AccountedJob job, IPrivacyLedger? ledger, s
     /// <summary>Settles what the run cost: what was kept, by this process or an earlier one, may have left.</summary>
     /// <returns>What the party's rows have cost in all, null where nothing was charged, and what a report must say of the ledger. When the ledger fails, the
     /// charge stays as it was reserved, in full, which is no reason to lose what the run achieved, or the error that ended it.</returns>
-    public (PrivacyTotal? Spent, IReadOnlyList<string> Warnings) Settle(PrivacyUnit unit)
+    public (PrivacyTotal? Spent, LedgerWords Words) Settle(PrivacyUnit unit)
     {
         try
         {
@@ -118,18 +135,18 @@ internal abstract class PartyAccount(AccountedJob job, IPrivacyLedger? ledger, s
         }
         catch (FedLearnException e)
         {
-            return (null, [CutOffRuns.StaysInFull("this run", e)]);
+            return (null, new([CutOffRuns.StaysInFull("this run", e)], []));
         }
 
         if (!job.IsPrivate)
-            return (null, []);
+            return (null, new([], []));
         try
         {
-            return (Ledger.Spent(Party, DataSet, unit), [.. Warnings()]);
+            return (Ledger.Spent(Party, DataSet, unit), Words());
         }
         catch (FedLearnException e)
         {
-            return (null, [$"the ledger could not be read at the end of this run ({e.Id}), so that what these people have cost in all is not told"]);
+            return (null, new([$"the ledger could not be read at the end of this run ({e.Id}), so that what these people have cost in all is not told"], []));
         }
     }
 

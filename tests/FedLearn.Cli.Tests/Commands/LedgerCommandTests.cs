@@ -129,12 +129,15 @@ public sealed class LedgerCommandTests : IDisposable
         MuSquared = mu * mu,
     };
 
-    [Fact]
-    public async Task Show_OwnMessagesOfARecommendationJob_AreNoPlainEpsilonOfARecord()
+    /// <summary>By the claim that the charge has among its numbers, whatever the mechanism is called.</summary>
+    [Theory]
+    [InlineData("gaussian, own messages: gradients")]
+    [InlineData("gaussian: gradients")]
+    public async Task Show_OwnMessagesOfARecommendationJob_AreNoPlainEpsilonOfARecord(string mechanism)
     {
         string path = _scene.At("shop.ledger.db");
         var ledger = new SqliteLedger(path);
-        using (IPrivacyReservation run = ledger.Reserve(Charge("gaussian, own messages: gradients", """{ "claim": "own-messages", "unit": "sample" }""", 1)))
+        using (IPrivacyReservation run = ledger.Reserve(Charge(mechanism, """{ "claim": "own-messages", "unit": "sample" }""", 1)))
             run.Settle(1);
         string[] more = ["ledger", "show", "--ledger", path, "--epsilon", "20", "--delta", "1e-5", "--json"];
         ToolRun one = await ToolRun.Of(more);

@@ -14,7 +14,7 @@ public class ReportItselfTests
     [
         "notice", "tool", "job", "rows", "timing", "alignment", "roles", "ignored", "warnings", "combinedPrivacy", "history.round", "history.epoch", "history.epsilon", "history.seconds",
         "parties.name", "parties.role", "parties.bytesSent", "parties.bytesReceived", "parties.messagesSent", "parties.peakMemoryBytes", "parties.transport", "parties.rows", "parties.commonRows",
-        "parties.timing", "parties.privacy", "parties.releases", "parties.model.features", "parties.model.itemFeatures", "tuning.folds", "tuning.metric", "tuning.cost",
+        "parties.timing", "parties.privacy", "parties.releases", "parties.model.features", "parties.model.itemFeatures", "tuning.folds", "tuning.metric", "tuning.complete", "tuning.cost",
     ];
 
     [Theory]

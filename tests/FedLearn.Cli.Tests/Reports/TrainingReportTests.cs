@@ -72,6 +72,10 @@ public class TrainingReportTests
         Assert.Equal(parties[1].GetProperty("bytesSent").GetInt64(), parties[0].GetProperty("bytesReceived").GetInt64());
         foreach (JsonElement party in parties)
         {
+            // All of the party's part, of which the rounds are one, and not all that the tool did.
+            JsonElement timing = party.GetProperty("timing");
+            Assert.True(timing.GetProperty("totalSeconds").GetDouble() > timing.GetProperty("trainingSeconds").GetDouble());
+            Assert.True(report.GetProperty("timing").GetProperty("totalSeconds").GetDouble() >= timing.GetProperty("totalSeconds").GetDouble());
             Assert.True(party.GetProperty("peakMemoryBytes").GetInt64() > 1_000_000);
             Assert.Equal(party.GetProperty("messagesSent").GetInt64(), party.GetProperty("releases").EnumerateArray().Sum(r => r.GetProperty("count").GetInt64()));
             Assert.Matches("^[0-9a-f]{64}$", party.GetProperty("model").GetProperty("weightsSha256").GetString());
@@ -219,6 +223,26 @@ public class TrainingReportTests
         (string summary, _, _) = await ReportAsync(scene.At("irls.json"));
         Assert.Contains("mixed columns: mode none", summary, StringComparison.Ordinal);
         Assert.DoesNotContain("no column and no weight", summary, StringComparison.Ordinal);
+    }
+
+    /// <summary>What messages tell of is a part of the report, and does not follow from their names.</summary>
+    [Theory]
+    [InlineData(true, false)]
+    [InlineData(null, false)]
+    [InlineData(false, true)]
+    public async Task ReportVerb_ReleaseOfAnyName_IsReadByWhatItTells(bool? columnsOrWeights, bool claims)
+    {
+        using var scene = new Scene();
+        await TrainAsync(scene.Job(Scene.Sgd()), "--report", scene.At("sgd.json"));
+        JsonObject document = JsonNode.Parse(File.ReadAllText(scene.At("sgd.json")))!.AsObject();
+        JsonObject release = document["parties"]![0]!["releases"]![0]!.AsObject();
+        Assert.False((bool)release["columnsOrWeights"]!);
+        release["name"] = columnsOrWeights == false ? "updates of column weights" : "numbers";
+        release["columnsOrWeights"] = columnsOrWeights;
+        if (columnsOrWeights is null)
+            release.Remove("columnsOrWeights");
+        scene.Write("sgd.json", document.ToJsonString());
+        Assert.Equal(claims, (await ReportAsync(scene.At("sgd.json"))).Summary.Contains("no column and no weight left its party", StringComparison.Ordinal));
     }
 
     [Fact]

@@ -41,6 +41,16 @@ public class CompareTests
             file.Write(value);
     }
 
+    [Theory]
+    [InlineData(0, "0.00", "0.0000")]
+    [InlineData(0.00004, "4E-05", "4E-05")]
+    [InlineData(0.004, "0.004", "0.0040")]
+    [InlineData(0.05, "0.05", "0.0500")]
+    [InlineData(12.34, "12.3", "12.34")]
+    [InlineData(1234, "1,234", "1234")]
+    public void RatioAndSeconds_SmallOrLarge_ShowADigitThatIsNot0(double value, string ratio, string seconds) =>
+        Assert.Equal((ratio, seconds), (CompareDocument.Ratio(JsonValue.Create(value)), CompareDocument.Seconds(value)));
+
     [Fact]
     public async Task Compare_EveryMode_IsARowOfTheContract()
     {

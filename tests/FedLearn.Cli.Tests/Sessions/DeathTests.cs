@@ -316,6 +316,23 @@ public class DeathTests
         }
     }
 
+    /// <summary>Parties need a moment to settle what their run cost, and the table is written after that.</summary>
+    [Fact]
+    public async Task Tune_Interrupted_WritesThePartialTableAndEnds130()
+    {
+        RequireInterrupt();
+        using var scene = new Scene();
+        using ToolProcess tool = ToolProcess.Start("train", "--config", scene.Job(Scene.Private(("transport.kind", "grpc"))), "--cross-validate", "20", "--report", scene.At("report.json"));
+        await tool.SaysAsync("fold 2 of 20");
+        ToolProcess.Send(tool.Id, ToolProcess.Interrupt);
+        ToolRun run = await tool.EndAsync();
+        Assert.True(run.ExitCode == Tool.Interrupted, run.Error);
+        JsonNode tuning = JsonNode.Parse(File.ReadAllText(scene.At("report.json")))!["tuning"]!;
+        Assert.Equal((false, "interrupted"), ((bool)tuning["complete"]!, (string)tuning["candidates"]![0]!["status"]!));
+        Assert.InRange(tuning["candidates"]![0]!["scores"]!.AsArray().Count, 1, 19);
+        Assert.All(tuning["cost"]!.AsArray(), cost => Assert.True((double)cost!["epsilon"]! > 0));
+    }
+
     [Fact]
     public async Task Ask_ProcessThatHasEnded_IsNotThere()
     {

@@ -2,6 +2,7 @@ using System.Text.Json.Nodes;
 using FedLearn.Baselines.HomomorphicEncryption;
 using FedLearn.Baselines.HomomorphicEncryption.Paillier;
 using FedLearn.Cli.RunFiles;
+using FedLearn.Cli.Running;
 using FedLearn.Diagnostics;
 using FedLearn.Privacy;
 using FedLearn.Storage.Sqlite;
@@ -265,6 +266,21 @@ public class EncryptedSessionTests
         Assert.Empty(scene.Results);
     }
 
+    [Theory]
+    [InlineData("ckks", "node", SealEngine.Node)]
+    [InlineData("ckks", "native", SealEngine.Native)]
+    [InlineData("ckks", null, null)]
+    [InlineData("paillier", null, null)]
+    public void EngineOf_Scheme_IsWhatTheRunFileNamesOrTheMachineHas(string scheme, string? engine, object? expected)
+    {
+        using var scene = new Scene();
+        var run = (GlmRunFile)RunFile.Load(scene.Job(Encrypted(scheme, ("privacy.he.engine", engine))));
+        if (scheme == "ckks")
+            expected ??= HeRun.HasNative ? SealEngine.Native : SealEngine.Node;
+        Assert.Equal((SealEngine?)expected, HeRun.EngineOf(run));
+        Assert.Null(HeRun.EngineOf((GlmRunFile)RunFile.Load(scene.Named("plain.json"))));
+    }
+
     [Fact]
     public async Task Compare_WithPaillier_HasARowOfItsCost()
     {
@@ -275,6 +291,8 @@ public class EncryptedSessionTests
         JsonObject row = Assert.Single(JsonNode.Parse(run.Output)!["rows"]!.AsArray().Select(r => r!.AsObject()), r => (string)r["mode"]! == "he");
         Assert.True((string)row["status"]! == "ok", (string?)row["note"]);
         Assert.Equal(("paillier", 1), ((string)row["scheme"]!, (int)row["timing"]!["epochs"]!));
+        Assert.Null(row["engineKind"]);
+        Assert.Contains("Engine: GMP", (string)row["note"]!, StringComparison.Ordinal);
         Assert.Contains("Taylor's approximation", (string)row["note"]!, StringComparison.Ordinal);
         Assert.Contains(row["roles"]!.AsArray(), r => (string)r!["role"]! == "arbiter");
         Assert.True((double)row["relative"]!["secondsPerEpoch"]! > 1);

@@ -99,32 +99,116 @@ public class TuningTests
         ToolRun run = await ToolRun.Of("train", "--config", scene.Job(Scene.Private(("transport.kind", transport), ("evaluation", null))), "--cross-validate", "60", "--report", scene.At("report.json"));
         Assert.Equal(3, run.ExitCode);
         Assert.Contains("fold 10 of 60: none of so few training rows would be tested on.", run.Error.ReplaceLineEndings(" "), StringComparison.Ordinal);
-        Assert.Contains("(FL3108)", run.Error, StringComparison.Ordinal);
+        Assert.Contains("(FL3110)", run.Error, StringComparison.Ordinal);
+        Assert.DoesNotContain("fold 2 of", run.Error, StringComparison.Ordinal);
         Assert.Empty(scene.Results);
         Assert.Empty(scene.Ledgers);
     }
 
+    /// <summary>In units of the other rows, one in the last fold is beyond what a number holds.</summary>
     [Theory]
     [InlineData(false)]
     [InlineData(true)]
-    public async Task Tune_EveryCandidateFailsInALaterFold_WritesTheTableWithItsCostAndFails(bool isPrivate)
+    public async Task Tune_EveryCandidateFailsInALaterFold_WritesTheTableUnlessThatIsKnownBeforeTheFirstIsCharged(bool isPrivate)
     {
         using var scene = new Scene();
-        // In units of the other rows, that of the last fold is beyond what a number holds.
         scene.Write("telco.csv", ["id,calls,debt", .. scene.Cells("telco.csv").Select(r => $"{r["id"]},{r["calls"]},{(r["id"] == "c_0003" ? "1e154" : r["debt"] + "e-155")}")]);
         (string, JsonNode?)[] changes = [("preprocessing.scaling", "standardize"), ("evaluation", null)];
         ToolRun run = await ToolRun.Of("train", "--config", scene.Job(isPrivate ? Scene.Private(changes) : changes), "--cross-validate", "3", "--grid", Grid,
             "--report", scene.At("report.json"), "--html", scene.At("page.html"));
         Assert.Equal(3, run.ExitCode);
         Assert.Contains("(FL3024)", run.Error, StringComparison.Ordinal);
+        Assert.Equal(isPrivate ? [] : ["page.html", "report.json"], scene.Results);
+        if (isPrivate)
+        {
+            foreach (string party in scene.Ledgers.Where(l => l.EndsWith(".db", StringComparison.Ordinal)).Select(l => l.Split('.')[0]))
+                Assert.All(Charges(scene, party), e => Assert.Equal((0.0, 0.0), (e.PureEpsilon, e.MuSquared)));
+            return;
+        }
+
+        JsonNode tuning = JsonNode.Parse(File.ReadAllText(scene.At("report.json")))!["tuning"]!;
+        Assert.Null(tuning["chosen"]);
+        Assert.True((bool)tuning["complete"]!);
+        Assert.All(tuning["candidates"]!.AsArray(), c => Assert.Equal(("refused", "FL3024", 2), ((string)c!["status"]!, (string)c["error"]!["id"]!, c["scores"]!.AsArray().Count)));
+        Assert.Empty(tuning["cost"]!.AsArray());
+    }
+
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public async Task Tune_Interrupted_WritesThePartialTableAndEnds130(bool isPrivate)
+    {
+        using var scene = new Scene();
+        string job = scene.Job(isPrivate ? Scene.Private() : []);
+        ToolRun run = await ToolRun.InterruptedAt("candidate 2 of 3 (model.l2 0.03), fold 2 of 3", ["train", "--config", job, "--cross-validate", "3", "--grid", "model.l2=0.3,0.03,0.003",
+            "--report", scene.At("report.json"), "--html", scene.At("page.html"), .. isPrivate ? [] : (string[])["--model", scene.At("models")]]);
+        Assert.True(run.ExitCode == Tool.Interrupted, run.Error);
+        Assert.Contains("fedlearn: interrupted.", run.Error, StringComparison.Ordinal);
         Assert.Equal(["page.html", "report.json"], scene.Results);
         JsonNode report = JsonNode.Parse(File.ReadAllText(scene.At("report.json")))!, tuning = report["tuning"]!;
+        Assert.False((bool)tuning["complete"]!);
         Assert.Null(tuning["chosen"]);
-        Assert.All(tuning["candidates"]!.AsArray(), c => Assert.Equal(("refused", "FL3024", 2), ((string)c!["status"]!, (string)c["error"]!["id"]!, c["scores"]!.AsArray().Count)));
-        Assert.Equal(isPrivate ? ["bank", "telco"] : [], tuning["cost"]!.AsArray().Select(c => (string)c!["party"]!));
-        // Four runs ended; of the two others no message left.
+        Assert.Equal([("ok", 3), ("interrupted", 1), ("interrupted", 0)], tuning["candidates"]!.AsArray().Select(c => ((string)c!["status"]!, c["scores"]!.AsArray().Count)));
+        Assert.Equal([true, false, false], tuning["candidates"]!.AsArray().Select(c => c!["mean"] is not null));
+        const string Partial = "the tuning was interrupted: 4 of its 9 runs ended, and the table is partial";
+        Assert.Contains(Partial, report["warnings"]!.AsArray().Select(w => (string)w!));
+        Assert.Contains($"warning: {Partial}", run.Error, StringComparison.Ordinal);
+        Assert.Contains("the table is partial, see the warnings", File.ReadAllText(scene.At("page.html")), StringComparison.Ordinal);
+        Assert.Equal(isPrivate ? [("bank", 4), ("telco", 4)] : [], tuning["cost"]!.AsArray().Select(c => ((string)c!["party"]!, (int)c["runs"]!)));
         foreach (JsonNode? cost in tuning["cost"]!.AsArray())
             Assert.Equal(GaussianDp.Epsilon(2 * GaussianDp.Mu(1, 0.001), 0.001), (double)cost!["epsilon"]!, 1e-6);
+    }
+
+    [Fact]
+    public async Task Tune_InterruptedBeforeARunEnds_WritesWhatWasPaid()
+    {
+        using var scene = new Scene();
+        string job = scene.Job(Scene.Private(("training.epochs", 10)));
+        ToolRun run = await ToolRun.InterruptedAt("round ", "train", "--config", job, "--cross-validate", "3", "--report", scene.At("report.json"), "--html", scene.At("page.html"));
+        Assert.True(run.ExitCode == Tool.Interrupted, run.Error);
+        JsonNode report = JsonNode.Parse(File.ReadAllText(scene.At("report.json")))!, tuning = report["tuning"]!;
+        Assert.Equal(("interrupted", 0), ((string)tuning["candidates"]![0]!["status"]!, tuning["candidates"]![0]!["scores"]!.AsArray().Count));
+        Assert.Contains("the tuning was interrupted: 0 of its 3 runs ended, and the table is partial", report["warnings"]!.AsArray().Select(w => (string)w!));
+        foreach (string party in (string[])["bank", "telco"])
+        {
+            // Epochs that had begun are paid for, and the report says it as it does after runs that ended.
+            LedgerEntry entry = Assert.Single(Charges(scene, party));
+            Assert.Equal(ChargeState.Settled, entry.State);
+            JsonNode cost = tuning["cost"]!.AsArray().Single(c => (string)c!["party"]! == party)!, privacy = report["parties"]!.AsArray().Single(p => (string)p!["name"]! == party)!["privacy"]!;
+            double epsilon = new PrivacyTotal(entry.PureEpsilon, entry.MuSquared).Epsilon(0.001);
+            Assert.True(epsilon > 0);
+            Assert.Equal((epsilon, 1, epsilon), ((double)cost["epsilon"]!, (int)cost["runs"]!, (double)privacy["epsilon"]!));
+            Assert.Contains("in all runs of this tuning together", (string)privacy["claims"]!.AsArray().Single()!, StringComparison.Ordinal);
+            Assert.Contains($"tuning cost '{party}' epsilon {ReportEpsilon(epsilon)} at delta 0.001 in 1 charged run together.", run.Error, StringComparison.Ordinal);
+        }
+
+        // It is a report like every other.
+        ToolRun shown = await ToolRun.Of("report", scene.At("report.json"));
+        Assert.True(shown.ExitCode == 0, shown.Error);
+    }
+
+    [Fact]
+    public async Task Tune_InterruptedBeforeAnythingIsKnown_WritesNothing()
+    {
+        using var scene = new Scene();
+        ToolRun run = await ToolRun.InterruptedAt("candidate 1 of 1, fold 1 of 3", "train", "--config", scene.Job(Scene.Private()), "--cross-validate", "3", "--report", scene.At("report.json"));
+        Assert.Equal(Tool.Interrupted, run.ExitCode);
+        Assert.Empty(scene.Results);
+    }
+
+    [Fact]
+    public async Task Tune_InterruptedAsTheChosenIsTrained_WritesTheWholeTableWithoutAModel()
+    {
+        using var scene = new Scene();
+        ToolRun run = await ToolRun.InterruptedAt("candidate 2 of 2 (model.l2 0.003) has the best mean logLoss", "train", "--config", scene.Job(), "--cross-validate", "3", "--grid", Grid, "--metric", "logLoss",
+            "--model", scene.At("models"), "--report", scene.At("report.json"));
+        Assert.True(run.ExitCode == Tool.Interrupted, run.Error);
+        Assert.Equal(["report.json"], scene.Results);
+        JsonNode report = JsonNode.Parse(File.ReadAllText(scene.At("report.json")))!, tuning = report["tuning"]!;
+        Assert.Equal((true, 1), ((bool)tuning["complete"]!, (int)tuning["chosen"]!));
+        Assert.All(tuning["candidates"]!.AsArray(), c => Assert.Equal(("ok", 3), ((string)c!["status"]!, Scores(c).Length)));
+        Assert.All(report["parties"]!.AsArray(), p => Assert.Null(p!["model"]!["weightsSha256"]));
+        Assert.Contains(report["warnings"]!.AsArray(), w => ((string)w!).Contains("this report has no model", StringComparison.Ordinal));
     }
 
     [Fact]
@@ -195,7 +279,8 @@ public class TuningTests
             Assert.Equal(charged, entries.Length);
             PrivacyTotal total = entries.Aggregate(PrivacyTotal.Zero, (sum, e) => sum + new PrivacyTotal(e.PureEpsilon, e.MuSquared));
             JsonNode cost = report["tuning"]!["cost"]!.AsArray().Single(c => (string)c!["party"]! == party)!;
-            Assert.Equal((total.Epsilon(delta), delta, charged), ((double)cost["epsilon"]!, (double)cost["delta"]!, (int)cost["runs"]!));
+            // Lines that cost nothing, of what was disclosed, are no charged runs.
+            Assert.Equal((total.Epsilon(delta), delta, mode == "label-dp" ? 0 : charged), ((double)cost["epsilon"]!, (double)cost["delta"]!, (int)cost["runs"]!));
             Assert.Contains($"tuning of 2 x 3 = 6 runs costs '{party}' at most epsilon {ReportEpsilon(total.Epsilon(delta))} at delta", error, StringComparison.Ordinal);
             JsonNode privacy = report["parties"]!.AsArray().Single(p => (string)p!["name"]! == party)!["privacy"]!;
             if (total != PrivacyTotal.Zero)

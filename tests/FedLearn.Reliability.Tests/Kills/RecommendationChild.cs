@@ -136,7 +136,7 @@ internal static class RecommendationChild
 
     private static async Task<DssmPartyResult> JoinAsync(DssmTrainer trainer, string folder, string party)
     {
-        // The label party may be gone, and its address with it: a short wait, then the file is read again.
+        // The active party may be gone, and its address with it: a short wait, then the file is read again.
         var options = new GrpcClientOptions { ConnectTimeout = TimeSpan.FromSeconds(2), JoinTimeout = TimeSpan.FromSeconds(20), Channel = new ChannelOptions { ReceiveTimeout = Patience } };
         await using GrpcSession session = await GrpcFederationClient.JoinAsync(new Uri(await File.ReadAllTextAsync(AddressOf(folder))), trainer.JoinRequest, options);
         return await TrainAsync(trainer, session, folder, party);

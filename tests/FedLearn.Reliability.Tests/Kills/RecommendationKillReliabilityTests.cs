@@ -69,7 +69,7 @@ public sealed class RecommendationKillReliabilityTests
             Start("taste");
             for (int strike = 0; strike < 3; strike++)
             {
-                // One of them, the first strike the label party; at the last strike two at once.
+                // One of them, the first strike the active party; at the last strike two at once.
                 string victim = strike == 0 ? "shop" : Parties[random.Next(3)];
                 string[] victims = strike == 2 ? [.. Parties.Where(p => p != victim)] : [victim];
                 if (await children[victims[0]].LineAsync("message", 10 + random.Next(30)) is null)

@@ -191,7 +191,7 @@ public class DssmPrivacyTests
         Assert.Contains(results[1].Releases, r => r.Protection == Protection.Noise && r.Name == "masked embeddings: training");
     }
 
-    /// <summary>A tower in which one row may change the vectors of others: at a view it would void the clip of a row, at the label party that of a sample.</summary>
+    /// <summary>A tower in which one row may change the vectors of others: at a view it would void the clip of a row, at the active party that of a sample.</summary>
     [Theory]
     [InlineData("taste")]
     [InlineData("shop")]

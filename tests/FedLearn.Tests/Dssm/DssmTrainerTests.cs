@@ -399,7 +399,7 @@ public class DssmTrainerTests
         IReadOnlyList<DssmPartyResult> trained = await DssmFederation.TrainAsync(job, SmallRecommendation.Inputs(), Towers, cancellationToken: TestContext.Current.CancellationToken);
         label = label with { Model = trained[0].Model };
         int[] same = [.. Enumerable.Range(0, SmallRecommendation.Items)];
-        // The label party's history has a number for each item.
+        // The active party's history has a number for each item.
         ConfigurationException error = Assert.Throws<ConfigurationException>(() => new DssmInference(job, WithItems(label, same, "other"), Towers, DssmPurpose.Recommend));
         Assert.Equal(DssmErrors.OtherModel, error.Id);
         Assert.Contains("number the items", error.Message, StringComparison.Ordinal);
@@ -471,8 +471,8 @@ public class DssmTrainerTests
         File.Delete(path);
     }
 
-    /// <summary>The label party's items in another order, the last one under another id.</summary>
-    /// <param name="label">The label party.</param>
+    /// <summary>The active party's items in another order, the last one under another id.</summary>
+    /// <param name="label">The active party.</param>
     /// <param name="order">For each row of the new table a row of the old one.</param>
     /// <param name="last">Id of the last row; null: that of its item.</param>
     private static DssmPartyInput WithItems(DssmPartyInput label, int[] order, string? last = null)

@@ -61,9 +61,9 @@ public sealed class PartyAccountTests
         _ledger.Fails = true;
         using Account account = Open();
         Release(account);
-        (PrivacyTotal? spent, IReadOnlyList<string> warnings) = account.Settle(PrivacyUnit.Record);
+        (PrivacyTotal? spent, LedgerWords words) = account.Settle(PrivacyUnit.Record);
         Assert.Null(spent);
-        Assert.Equal("the end of this run could not be written to the ledger (FL6312), where it stays charged in full", Assert.Single(warnings));
+        Assert.Equal("the end of this run could not be written to the ledger (FL6312), where it stays charged in full", Assert.Single(words.Warnings));
     }
 
     [Fact]
@@ -72,9 +72,9 @@ public sealed class PartyAccountTests
         using Account account = Open();
         Release(account);
         _ledger.FailsToRead = true;
-        (PrivacyTotal? spent, IReadOnlyList<string> warnings) = account.Settle(PrivacyUnit.Record);
+        (PrivacyTotal? spent, LedgerWords words) = account.Settle(PrivacyUnit.Record);
         Assert.Null(spent);
-        Assert.Contains("(FL6312)", Assert.Single(warnings), StringComparison.Ordinal);
+        Assert.Contains("(FL6312)", Assert.Single(words.Warnings), StringComparison.Ordinal);
         Assert.Equal(ChargeState.Settled, Assert.Single(_ledger.Inner.Entries).State);
     }
 
@@ -111,7 +111,7 @@ public sealed class PartyAccountTests
         using (var before = new Account(_ledger.Inner) { Protects = earlier })
             before.Reserve("gaussian: something", new JsonObject { ["unit"] = earlier == "user" ? null : earlier }, PrivacyUnit.Record, 1, 0, 1).Keep(0, [1]);
         using var account = new Account(_ledger.Inner) { Protects = unit };
-        Assert.Equal(warns, account.Warnings().Any(w => w.Contains("for other units", StringComparison.Ordinal)));
+        Assert.Equal(warns, account.Words().Warnings.Any(w => w.Contains("for other units", StringComparison.Ordinal)));
     }
 
     private static void Release(Account account) => account.Reserve("laplace: something", new JsonObject(), PrivacyUnit.Record, 1, 2, 0).Keep(0, [1]);

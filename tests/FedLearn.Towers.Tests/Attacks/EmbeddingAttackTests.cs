@@ -4,7 +4,7 @@ using FedLearn.Privacy;
 
 namespace FedLearn.Towers.Tests.Attacks;
 
-/// <summary>What the label party reads from the vectors of a view with profiles: the gender of users of whom it was not told, having been told that of half the others. Every figure
+/// <summary>What the active party reads from the vectors of a view with profiles: the gender of users of whom it was not told, having been told that of half the others. Every figure
 /// is an observation of one attack on one data set, not the guarantee: mu = 2, which is what epsilon 10 allows, guarantees an AUC below .92 only.</summary>
 public class EmbeddingAttackTests
 {

@@ -51,7 +51,7 @@ internal sealed class Films
         return Read.Value;
     }
 
-    /// <summary>A job of a label party and views.</summary>
+    /// <summary>A job of an active party and views.</summary>
     public static DssmJob Job(DssmModelOptions model, int epochs, DssmPrivacyOptions? privacy, params string[] views) => new()
     {
         Name = "attacked",
@@ -61,7 +61,7 @@ internal sealed class Films
         Parties = [new(new PartyDescription("label", PartyRole.Active)), .. views.Select(view => new DssmPartyOptions(new PartyDescription(view, PartyRole.Passive)))],
     };
 
-    /// <summary>What the label party brings.</summary>
+    /// <summary>What the active party brings.</summary>
     public DssmPartyInput Label => new() { Party = "label", Items = Items, Interactions = Interactions };
 
     /// <summary>The training samples of a job, in the order in which both sides number them.</summary>

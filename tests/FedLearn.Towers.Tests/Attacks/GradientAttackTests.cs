@@ -5,7 +5,7 @@ using FedLearn.Towers.LibTorch;
 
 namespace FedLearn.Towers.Tests.Attacks;
 
-/// <summary>What a view reads from the gradients that the label party returns: which item a sample is about. Every figure is an observation of one attack on one data set, not the
+/// <summary>What a view reads from the gradients that the active party returns: which item a sample is about. Every figure is an observation of one attack on one data set, not the
 /// guarantee: mu = 2, which is what epsilon 10 allows, guarantees top-10 below .30 only.</summary>
 public class GradientAttackTests
 {

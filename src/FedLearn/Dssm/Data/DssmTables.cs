@@ -1,7 +1,7 @@
 namespace FedLearn.Dssm;
 
 /// <summary>The rows of one view: what a source knows of users, either once a user or as of moments.</summary>
-/// <remarks>A row of a view with times holds what was known just before its moment, so that no row contains the event it is asked for. A sample of the label party at a
+/// <remarks>A row of a view with times holds what was known just before its moment, so that no row contains the event it is asked for. A sample of the active party at a
 /// moment reads the last row of its user at or before that moment; a view without times has one row a user.</remarks>
 public sealed class ViewTable
 {
@@ -98,7 +98,7 @@ public readonly record struct Moment(long Time, int Sequence) : IComparable<Mome
 /// <param name="Titles">What a person calls each item; null: unknown.</param>
 public sealed record ItemTable(IReadOnlyList<string> Ids, TowerRows Content, IReadOnlyList<string>? Titles = null);
 
-/// <summary>What an event of the label party is for.</summary>
+/// <summary>What an event of the active party is for.</summary>
 public enum EventRole
 {
     /// <summary>A positive event that is trained on.</summary>
@@ -120,14 +120,14 @@ public enum EventRole
     Seen = 5,
 }
 
-/// <summary>An event of the label party.</summary>
+/// <summary>An event of the active party.</summary>
 /// <param name="User">Index of the user.</param>
 /// <param name="Item">Index of the item.</param>
 /// <param name="Moment">When.</param>
 /// <param name="Role">What it is for.</param>
 public readonly record struct Interaction(int User, int Item, Moment Moment, EventRole Role);
 
-/// <summary>The events of the label party.</summary>
+/// <summary>The events of the active party.</summary>
 /// <param name="Users">Ids of the distinct users.</param>
 /// <param name="Events">The events, in order of user and moment.</param>
 public sealed record InteractionTable(IReadOnlyList<string> Users, IReadOnlyList<Interaction> Events);

@@ -3,13 +3,13 @@ using System.Text.Json.Nodes;
 
 namespace FedLearn.Dssm;
 
-/// <summary>Writes the files of a label party whose systems log events, and jobs that run with it alone, to which other parties' views are added. The formats are in docs/guide/recommendation-files.md.</summary>
+/// <summary>Writes the files of an active party whose systems log events, and jobs that run with it alone, to which other parties' views are added. The formats are in docs/guide/recommendation-files.md.</summary>
 public static class InteractionFiles
 {
-    /// <summary>Name and directory of the label party.</summary>
+    /// <summary>Name and directory of the active party.</summary>
     public const string Party = "service";
 
-    /// <summary>Writes job.json, job.cold-users.json, job.cold-items.json, and the directory of the label party, into a directory, which is made where it is not there.</summary>
+    /// <summary>Writes job.json, job.cold-users.json, job.cold-items.json, and the directory of the active party, into a directory, which is made where it is not there.</summary>
     /// <param name="log">The events.</param>
     /// <param name="name">Name of the data, and of the jobs.</param>
     /// <param name="directory">The directory.</param>

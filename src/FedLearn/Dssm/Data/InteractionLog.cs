@@ -36,7 +36,7 @@ public sealed record InteractionColumns
 /// <param name="IsPositive">Whether the user liked, bought or played the item; else it was met only.</param>
 public readonly record struct LoggedInteraction(int User, int Item, long Time, bool IsPositive);
 
-/// <summary>A label party's events as its systems log them, from which the events with roles and the view of histories are made that a job reads.</summary>
+/// <summary>An active party's events as its systems log them, from which the events with roles and the view of histories are made that a job reads.</summary>
 /// <remarks>A user and an item make one event: of several the first positive one counts, else the first, since whoever has met an item is not recommended it again. Events of one user and second are
 /// taken in the order of their items' ids. An item's number is its place among the ids in ordinal order, whatever the order of the log, so that a log that is exported anew names the same items.</remarks>
 public sealed class InteractionLog
@@ -101,7 +101,7 @@ public sealed class InteractionLog
         return new InteractionTable(Users, [.. _events.Select((e, i) => new Interaction(e.User, e.Item, moments[i], roles[i]))]);
     }
 
-    /// <summary>The label party's own view: which items the user liked before. Point-in-time: the row of a positive event holds the positives strictly before it; one more, after the user's last
+    /// <summary>The active party's own view: which items the user liked before. Point-in-time: the row of a positive event holds the positives strictly before it; one more, after the user's last
     /// event, is for serving.</summary>
     public ViewTable History()
     {

@@ -40,7 +40,7 @@ internal sealed class PreparedFolder(string directory, Action<string, int>? writ
 
     /// <summary>Writes a job and its events for each split: job.json, job.cold-users.json, job.cold-items.json.</summary>
     /// <param name="name">Name of the data.</param>
-    /// <param name="party">Name and directory of the label party.</param>
+    /// <param name="party">Name and directory of the active party.</param>
     /// <param name="warm">Split of job.json.</param>
     /// <param name="split">The events of a split.</param>
     /// <param name="items">Id of each item.</param>

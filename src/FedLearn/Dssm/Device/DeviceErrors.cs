@@ -8,7 +8,7 @@ public static class DeviceErrors
     /// <summary>A device job is inconsistent.</summary>
     public const string InvalidJob = "FL2470";
 
-    /// <summary>The model needs a label party or the samples of other devices.</summary>
+    /// <summary>The model needs an active party or the samples of other devices.</summary>
     public const string ModelNotForDevices = "FL2471";
 
     /// <summary>A device's data does not fit the job.</summary>

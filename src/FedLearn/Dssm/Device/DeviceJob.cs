@@ -141,7 +141,7 @@ public sealed record DeviceJob
     /// <summary>Name.</summary>
     public required string Name { get; init; }
 
-    /// <summary>Model: fusion late or sum; loss sampled with uniform negatives, or full. What needs a label party (concat, learned weights, item bias) or other devices
+    /// <summary>Model: fusion late or sum; loss sampled with uniform negatives, or full. What needs an active party (concat, learned weights, item bias) or other devices
     /// (in-batch) is refused, and so is dropout of hidden layers; view dropout is possible.</summary>
     public DssmModelOptions Model { get; init; } = new() { Fusion = DssmFusion.Late };
 

@@ -88,9 +88,9 @@ internal sealed class DevicePlan
             || !Positive(training.ServerOptimizer.Rate) || training.ServerOptimizer.WeightDecay is not (>= 0 and <= double.MaxValue))
             throw DeviceErrors.Job("training", "rounds, participation, steps, attempts or a rate is out of range.", "See the ranges of DeviceTrainingOptions.");
         if (model.Fusion == DssmFusion.Concat)
-            throw DeviceErrors.Model("model.fusion", "concat has a matrix at a label party, and devices have none.", "Use late or sum.");
+            throw DeviceErrors.Model("model.fusion", "concat has a matrix at an active party, and devices have none.", "Use late or sum.");
         if (model.LearnViewWeights || model.ItemBias)
-            throw DeviceErrors.Model("model", "learned view weights and item biases belong to a label party, and devices have none.", "Switch them off; fixed view weights are possible.");
+            throw DeviceErrors.Model("model", "learned view weights and item biases belong to an active party, and devices have none.", "Switch them off; fixed view weights are possible.");
         if (model.Loss is DssmLossKind.InBatch or DssmLossKind.InBatchLogQ)
             throw DeviceErrors.Model("model.loss", "in-batch negatives are items of other devices.", "Use the sampled loss with uniform negatives, or full.");
         if (model.Loss == DssmLossKind.Sampled && model.NegativeSource != NegativeSource.Uniform)

@@ -15,7 +15,7 @@ public delegate void DssmScores(ReadOnlySpan<int> events, Span<double> scores);
 /// <param name="scores">Receives a score an item, as <see cref="DssmScores"/> gives it.</param>
 internal delegate void DssmSomeScores(ReadOnlySpan<int> events, ReadOnlySpan<int> ends, ReadOnlySpan<int> items, Span<double> scores);
 
-/// <summary>Ranks the items of the label party's events against drawn negatives and against the catalogue.</summary>
+/// <summary>Ranks the items of the active party's events against drawn negatives and against the catalogue.</summary>
 /// <remarks>A user has met an item when the table holds an event of both, whatever its role; a met item is a candidate of no event but its own. Not for several threads at
 /// once.</remarks>
 public sealed class DssmEvaluator

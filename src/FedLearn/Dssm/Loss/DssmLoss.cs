@@ -3,7 +3,7 @@ using FedLearn.Numerics;
 
 namespace FedLearn.Dssm;
 
-/// <summary>The loss of the label party: fused views against items by smooth cosine and softmax (DSSM, Huang et al. 2013), with exact gradients for everything it reads.</summary>
+/// <summary>The loss of the active party: fused views against items by smooth cosine and softmax (DSSM, Huang et al. 2013), with exact gradients for everything it reads.</summary>
 /// <remarks>
 /// <para>With unit vectors yhat = y / sqrt(|y|^2 + 1e-6) the logit of item c is z_c = gamma yhat_u . Yhat_c + bias_c, and a sample's loss is -log softmax(z) at its positive.</para>
 /// <para>Fusions. Late: L = sum_v m_v L_v, the weights w_v of the sample's present views divided by their sum (learned ones: by 1e-12 when the sum is less). Sum: y_u = sum_v w_v y_v. Concat: y_u = sum_v w_v y_v T_v. Absent
@@ -71,7 +71,7 @@ public sealed partial class DssmLoss
         _inputs = Empty(model.Fusion == DssmFusion.Concat ? _views : 0);
     }
 
-    /// <summary>Trained parameters of the label party. An optimiser may change <see cref="FusionParameters.Values"/> between batches.</summary>
+    /// <summary>Trained parameters of the active party. An optimiser may change <see cref="FusionParameters.Values"/> between batches.</summary>
     public FusionParameters Fusion { get; }
 
     /// <summary>Loss of a batch, summed over its samples, and its gradients.</summary>

@@ -1,6 +1,6 @@
 namespace FedLearn.Dssm;
 
-/// <summary>What the label party trains besides towers: the matrix of the fusion concat, learned view weights and the items' biases.</summary>
+/// <summary>What the active party trains besides towers: the matrix of the fusion concat, learned view weights and the items' biases.</summary>
 /// <remarks>
 /// <para>Order of <see cref="Values"/>: the matrix T, [(V k) x k] input-major (row v k + j says what coordinate j of view v adds), for the fusion concat; then one number a_v a
 /// view, when weights are learned; then one bias an item, when there are biases.</para>

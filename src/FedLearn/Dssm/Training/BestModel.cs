@@ -2,7 +2,7 @@ using FedLearn.Coordination;
 
 namespace FedLearn.Dssm;
 
-/// <summary>What the label party says after an epoch whose model it measured.</summary>
+/// <summary>What the active party says after an epoch whose model it measured.</summary>
 internal enum StopWord
 {
     /// <summary>Stop, and go back to the best model.</summary>
@@ -26,7 +26,7 @@ internal sealed class BestModel(params IReadOnlyList<ITower> towers)
     /// <summary>The best epoch, from 1; 0 before there is one.</summary>
     public int Epoch { get; private set; }
 
-    /// <summary>Follows what the label party says of an epoch.</summary>
+    /// <summary>Follows what the active party says of an epoch.</summary>
     public void Note(StopWord word, int epoch)
     {
         if (word is not (StopWord.Best or StopWord.StopHere))

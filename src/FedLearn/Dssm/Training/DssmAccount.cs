@@ -36,11 +36,11 @@ internal sealed class DssmAccount(DssmPlan plan, DssmPartyOptions party, IPrivac
     }
 
     /// <inheritdoc />
-    public override IEnumerable<string> Warnings()
+    protected override IEnumerable<string> Warnings(IReadOnlyList<LedgerEntry> entries, IReadOnlyList<string> caveats)
     {
-        foreach (string warning in base.Warnings())
+        foreach (string warning in base.Warnings(entries, caveats))
             yield return warning;
-        LedgerEntry[] others = [.. Ledger.Entries.Where(e => e.Charge.RunId != RunId && e.Costs(Party, DataSet, PrivacyUnit.Record))];
+        LedgerEntry[] others = [.. entries.Where(e => e.Charge.RunId != RunId && e.Costs(Party, DataSet, PrivacyUnit.Record))];
         if (others.Count(e => DssmClaims.IsOwnMessages(e.Charge)) is > 0 and var own)
             yield return $"{own} earlier {(own == 1 ? "run over these people is" : "runs over these people are")} booked as own messages: what they told through trained parameters is in no sum of the ledger";
     }

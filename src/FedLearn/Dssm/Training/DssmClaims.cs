@@ -1,6 +1,7 @@
 using System.Globalization;
 using System.Text.Json.Nodes;
 using FedLearn.Coordination;
+using FedLearn.Parties;
 using FedLearn.Privacy;
 
 namespace FedLearn.Dssm;
@@ -67,8 +68,8 @@ internal static class DssmClaims
         _ => "gaussian, one-shot: embeddings",
     };
 
-    /// <summary>Whether a ledger books a charge as own messages: the least that the run can have cost, and no epsilon against the peer.</summary>
-    public static bool IsOwnMessages(PrivacyCharge charge) => charge.Mechanism.Contains("own messages", StringComparison.Ordinal);
+    /// <summary>Whether a ledger books a charge as own messages, by the claim among its <see cref="Numbers"/>: the least that the run can have cost, and no epsilon against the peer.</summary>
+    public static bool IsOwnMessages(PrivacyCharge charge) => PartyAccount.Named(charge, "claim") == Name(DssmClaim.OwnMessages);
 
     /// <summary>What the ledger keeps of a charge as its claim.</summary>
     public static string Booked(DssmPlan plan, DssmPartyOptions party, double muSquared)

@@ -5,7 +5,7 @@ namespace FedLearn.Dssm;
 /// <summary>Names under which what leaves a party without protection is counted.</summary>
 internal static class DssmDisclosures
 {
-    /// <summary>Gradients that the label party returns without noise.</summary>
+    /// <summary>Gradients that the active party returns without noise.</summary>
     public const string Gradients = "embedding gradients: training";
 
     /// <summary>User and moment of samples of users whom the view has: that and when each event happened, and how active each user is. Of other samples where they stand among all.</summary>

@@ -12,7 +12,7 @@ public static class DssmErrors
     /// <summary>A model file belongs to another job, party or training than asked for.</summary>
     public const string OtherModel = "FL2487";
 
-    /// <summary>Lists are asked for people of whom the label party has no events, and the parties have not agreed to that.</summary>
+    /// <summary>Lists are asked for people of whom the active party has no events, and the parties have not agreed to that.</summary>
     public const string NewUsers = "FL2488";
 
     /// <summary>A run that was cut off began with another number of threads.</summary>
@@ -24,7 +24,7 @@ public static class DssmErrors
     /// <summary>There is no sample to train on.</summary>
     public const string NoSamples = "FL3145";
 
-    /// <summary>The label party asks for samples that the job's terms do not allow.</summary>
+    /// <summary>The active party asks for samples that the job's terms do not allow.</summary>
     public const string SamplesNotAllowed = "FL4090";
 
     /// <summary>Two samples read one row of a view where the claim counts one.</summary>

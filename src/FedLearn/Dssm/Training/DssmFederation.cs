@@ -14,7 +14,7 @@ public static class DssmFederation
     /// <param name="options">Settings of the channels; null for the defaults.</param>
     /// <param name="progress">Told by every party; null for nobody.</param>
     /// <param name="cancellationToken">Stops the job.</param>
-    /// <returns>Each party's result, the label party's first, then in the job's order.</returns>
+    /// <returns>Each party's result, the active party's first, then in the job's order.</returns>
     /// <exception cref="FedLearnException">The job failed; the error of the party that failed first.</exception>
     public static async Task<IReadOnlyList<DssmPartyResult>> TrainAsync(DssmJob job, IReadOnlyList<DssmPartyInput> inputs, ITowerFactory towers,
         ChannelOptions? options = null, IProgress<DssmProgress>? progress = null, CancellationToken cancellationToken = default)
@@ -31,7 +31,7 @@ public static class DssmFederation
     /// <param name="purpose">What is wanted.</param>
     /// <param name="options">Settings of the channels; null for the defaults.</param>
     /// <param name="cancellationToken">Stops.</param>
-    /// <returns>What the label party finds.</returns>
+    /// <returns>What the active party finds.</returns>
     /// <exception cref="FedLearnException">The session failed; the error of the party that failed first.</exception>
     public static async Task<DssmInferenceResult> InferAsync(DssmJob job, IReadOnlyList<DssmPartyInput> inputs, ITowerFactory towers, DssmPurpose purpose,
         ChannelOptions? options = null, CancellationToken cancellationToken = default)

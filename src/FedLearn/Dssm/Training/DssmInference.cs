@@ -18,7 +18,7 @@ public enum DssmPurpose
     Recommend = 1,
 }
 
-/// <summary>What a session with a trained model gives the label party; a view learns who is shared.</summary>
+/// <summary>What a session with a trained model gives the active party; a view learns who is shared.</summary>
 public sealed record DssmInferenceResult
 {
     /// <summary>The users that the party shares with others.</summary>
@@ -27,13 +27,13 @@ public sealed record DssmInferenceResult
     /// <summary>Figures, for <see cref="DssmPurpose.Evaluate"/>.</summary>
     public DssmMetrics? Metrics { get; init; }
 
-    /// <summary>What a user should know of the events, for <see cref="DssmPurpose.Evaluate"/>; label party only.</summary>
+    /// <summary>What a user should know of the events, for <see cref="DssmPurpose.Evaluate"/>; active party only.</summary>
     public IReadOnlyList<string> Warnings { get; init; } = [];
 
     /// <summary>The items' vectors, ready to search, for <see cref="DssmPurpose.Recommend"/>.</summary>
     public ItemIndex? Items { get; init; }
 
-    /// <summary>Vectors of the users as of now, in the order of the label party's users, for <see cref="DssmPurpose.Recommend"/>.</summary>
+    /// <summary>Vectors of the users as of now, in the order of the active party's users, for <see cref="DssmPurpose.Recommend"/>.</summary>
     public UserVectors? Users { get; init; }
 
     /// <summary>What left the party, by receiver, name and protection.</summary>
@@ -58,8 +58,8 @@ public sealed class DssmInference
     /// <param name="input">What this party brings, with its part of the model.</param>
     /// <param name="towers">Makes towers.</param>
     /// <param name="purpose">What is wanted.</param>
-    /// <param name="newUsers">For <see cref="DssmPurpose.Recommend"/>: whether the label party may ask for users of whom it has no events. Views send vectors of them too, so all parties say the same.</param>
-    /// <exception cref="ConfigurationException">FL2485, FL2487: something does not fit. FL2488: the label party's users are not all of its events, and <paramref name="newUsers"/> is false.</exception>
+    /// <param name="newUsers">For <see cref="DssmPurpose.Recommend"/>: whether the active party may ask for users of whom it has no events. Views send vectors of them too, so all parties say the same.</param>
+    /// <exception cref="ConfigurationException">FL2485, FL2487: something does not fit. FL2488: the active party's users are not all of its events, and <paramref name="newUsers"/> is false.</exception>
     /// <exception cref="PrivacyRefusedException">FL5187: privacy.evaluation of the training, or of the job, discloses no vectors, the claim is one-shot, or views were added under masks.</exception>
     public DssmInference(DssmJob job, DssmPartyInput input, ITowerFactory towers, DssmPurpose purpose, bool newUsers = false)
     {
@@ -85,7 +85,7 @@ public sealed class DssmInference
         if (input.Items is { } catalogue && NumbersOtherItems(_model, catalogue))
             throw new ConfigurationException(DssmErrors.OtherModel, place, "its tables number the items, and the items are not those that the model was trained with: the same numbers would be other items.",
                 "Use the items of the training, or train again.");
-        // A view cannot tell whom the label party has events of: it relies on the other side for that, and on the terms for what may be asked beyond.
+        // A view cannot tell whom the active party has events of: it relies on the other side for that, and on the terms for what may be asked beyond.
         if (purpose == DssmPurpose.Recommend && !newUsers && input.Interactions is { } table && table.Users.Count - table.Events.Select(e => e.User).Distinct().Count() is > 0 and int more)
             throw new ConfigurationException(DssmErrors.NewUsers, place, $"lists are asked for {more} users of whom it has no events, and the views have not agreed to send vectors of such people.",
                 "Leave them out, or let every party agree: fedlearn party --new-users.");
@@ -103,9 +103,9 @@ public sealed class DssmInference
 
     /// <summary>Takes part in a session.</summary>
     /// <param name="agreement">What all parties agreed on when they joined.</param>
-    /// <param name="channels">At the label party one channel to each view, in the job's order; at a view the one to the label party.</param>
+    /// <param name="channels">At the active party one channel to each view, in the job's order; at a view the one to the active party.</param>
     /// <param name="cancellationToken">Stops; the peers are told.</param>
-    /// <returns>What the label party finds; at a view only who is shared, and what it sent.</returns>
+    /// <returns>What the active party finds; at a view only who is shared, and what it sent.</returns>
     /// <exception cref="FedLearnException">The session failed; the peers have been told the error's id.</exception>
     public async Task<DssmInferenceResult> RunAsync(SessionAgreement agreement, IReadOnlyList<IPartyChannel> channels, CancellationToken cancellationToken = default)
     {

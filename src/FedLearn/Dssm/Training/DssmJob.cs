@@ -14,7 +14,7 @@ public enum DssmFusion
     /// <summary>The views' vectors are added.</summary>
     Sum = 1,
 
-    /// <summary>The views' vectors are put side by side and mapped by a matrix of the label party.</summary>
+    /// <summary>The views' vectors are put side by side and mapped by a matrix of the active party.</summary>
     Concat = 2,
 }
 
@@ -91,14 +91,14 @@ public sealed record DssmModelOptions
     /// <value>At least 0 and below 1. Default 0.</value>
     public double ViewDropout { get; init; }
 
-    /// <summary>Whether the label party learns one weight a view.</summary>
+    /// <summary>Whether the active party learns one weight a view.</summary>
     public bool LearnViewWeights { get; init; }
 
     /// <summary>Fixed weights by view name; absent ones are 1.</summary>
     /// <value>1e-100 to 1e100.</value>
     public IReadOnlyDictionary<string, double> ViewWeights { get; init; } = new Dictionary<string, double>();
 
-    /// <summary>Whether the label party learns one bias an item, added to its logits.</summary>
+    /// <summary>Whether the active party learns one bias an item, added to its logits.</summary>
     public bool ItemBias { get; init; }
 
     /// <summary>Precision of towers and of vectors on the wire.</summary>
@@ -160,7 +160,7 @@ public enum DssmNoise
     /// <summary>The views' vectors.</summary>
     Embeddings = 1,
 
-    /// <summary>The gradients that the label party returns.</summary>
+    /// <summary>The gradients that the active party returns.</summary>
     Gradients = 2,
 
     /// <summary>Both.</summary>
@@ -209,7 +209,7 @@ public sealed record DssmPrivacyOptions
     /// <value>Finite, above 0. Default 1.</value>
     public double Clip { get; init; } = 1;
 
-    /// <summary>Claim full: bound G on the L2 norm of one row's gradient of all of a party's parameters; of the label party's items, of one sample's block of dL/dY.</summary>
+    /// <summary>Claim full: bound G on the L2 norm of one row's gradient of all of a party's parameters; of the active party's items, of one sample's block of dL/dY.</summary>
     /// <value>Finite, above 0. Default 1.</value>
     public double ParameterClip { get; init; } = 1;
 
@@ -234,7 +234,7 @@ public sealed record DssmPrivacyOptions
 }
 
 /// <summary>A party of the job.</summary>
-/// <param name="Party">Name and role; the active party is the label party, every passive one a view.</param>
+/// <param name="Party">Name and role; the active party has events and items, every passive one is a view.</param>
 public sealed record DssmPartyOptions(PartyDescription Party)
 {
     /// <summary>Its own budget; null: the job's.</summary>
@@ -256,10 +256,10 @@ public sealed record DssmJob
     /// <summary>Privacy.</summary>
     public DssmPrivacyOptions Privacy { get; init; } = new();
 
-    /// <summary>Whether the label party has a view of its own.</summary>
+    /// <summary>Whether the active party has a view of its own.</summary>
     public bool LabelHasView { get; init; }
 
-    /// <summary>How the label party and each view find the users that they share. Part of the digest: a peer that runs <c>fedlearn party</c> has <see cref="AlignmentMethod.Psi"/> where its job file says nothing else.</summary>
+    /// <summary>How the active party and each view find the users that they share. Part of the digest: a peer that runs <c>fedlearn party</c> has <see cref="AlignmentMethod.Psi"/> where its job file says nothing else.</summary>
     /// <value>Default <see cref="AlignmentMethod.Hashed"/>, which is for trials: over a connection results and logs warn of it. With <see cref="AlignmentMethod.Psi"/> each party needs
     /// <see cref="DssmPartyInput.Alignment"/>, a <c>PsiAlignment</c> of the package FedLearn.Alignment (FL2523).</value>
     public AlignmentMethod Alignment { get; init; } = AlignmentMethod.Hashed;
@@ -271,9 +271,9 @@ public sealed record DssmJob
     /// <summary>How precisely samples' times are named.</summary>
     public SampleTime SampleTime { get; init; }
 
-    /// <summary>Whether the vectors of the passive views are added under masks, so that the label party sees only their sum (fusion sum, at least two passive views).</summary>
+    /// <summary>Whether the vectors of the passive views are added under masks, so that the active party sees only their sum (fusion sum, at least two passive views).</summary>
     public bool MaskedSum { get; init; }
 
-    /// <summary>The parties: one active one, the label party, and any number of passive ones, each a view.</summary>
+    /// <summary>The parties: one active one and any number of passive ones, each a view.</summary>
     public required IReadOnlyList<DssmPartyOptions> Parties { get; init; }
 }

@@ -12,7 +12,7 @@ public static class DssmJobTerms
     /// <summary>The terms of a job: everything but paths, addresses, transport, ledgers, test noise and schemas, which each party adds itself.</summary>
     /// <param name="job">The job.</param>
     /// <param name="purpose">What the session does: <c>train</c>, <c>evaluate</c> or <c>recommend</c>. Sessions of different purposes do not mix.</param>
-    /// <param name="newUsers">Of <c>recommend</c>: whether the views also send vectors of people of whom the label party has no events.</param>
+    /// <param name="newUsers">Of <c>recommend</c>: whether the views also send vectors of people of whom the active party has no events.</param>
     public static SessionTerms Of(DssmJob job, string purpose = "train", bool newUsers = false)
     {
         ArgumentNullException.ThrowIfNull(job);

@@ -68,7 +68,7 @@ internal sealed class DssmKeptRun : IDisposable
     /// <summary>How many of the newest messages, and values that stay, must be found again.</summary>
     public static long Reach(DssmJob job, DssmPlan plan) => plan.OneShot ? Evaluations : 2L * Interval(job, plan) * PerRound(job, plan) + Evaluations;
 
-    // The label party may have one message a view; a view under masks has one more at the end of an epoch; claim full has two values that stay.
+    // The active party may have one message a view; a view under masks has one more at the end of an epoch; claim full has two values that stay.
     private static int PerRound(DssmJob job, DssmPlan plan) => Math.Max(plan.Full || job.MaskedSum ? 2 : 1, plan.SharedGradient ? 1 : plan.Views.Count);
 
     /// <summary>Forgets a run that was cut off, so that the party begins anew: what left counts in full.</summary>

@@ -63,7 +63,7 @@ public sealed record DssmModel
     /// <summary>Party it belongs to.</summary>
     public required PartyDescription Party { get; init; }
 
-    /// <summary>Names of the views in the order of the job; the label party's own one, if any, is its name.</summary>
+    /// <summary>Names of the views in the order of the job; the active party's own one, if any, is its name.</summary>
     public required IReadOnlyList<string> Views { get; init; }
 
     /// <summary>Model options of the job.</summary>
@@ -75,22 +75,22 @@ public sealed record DssmModel
     /// <summary>SHA-256, hex, of the schemas of the party's tables: how cells become features. Null: it brought none.</summary>
     public string? SchemaSha256 { get; init; }
 
-    /// <summary>SHA-256, hex, of users and items of the training events; label party of a job without noise only.</summary>
+    /// <summary>SHA-256, hex, of users and items of the training events; active party of a job without noise only.</summary>
     public string? EventsSha256 { get; init; }
 
-    /// <summary>Ids of the items in the order in which the fusion's biases stand; label party only. Empty in files of earlier releases.</summary>
+    /// <summary>Ids of the items in the order in which the fusion's biases stand; active party only. Empty in files of earlier releases.</summary>
     public IReadOnlyList<string> ItemIds { get; init; } = [];
 
-    /// <summary>Tower of the party's own view; null at a label party without one.</summary>
+    /// <summary>Tower of the party's own view; null at an active party without one.</summary>
     public SavedTower? View { get; init; }
 
-    /// <summary>Tower of the items; label party only.</summary>
+    /// <summary>Tower of the items; active party only.</summary>
     public SavedTower? Items { get; init; }
 
-    /// <summary>Parameters of the fusion, in the order of <see cref="FusionParameters"/>; label party only.</summary>
+    /// <summary>Parameters of the fusion, in the order of <see cref="FusionParameters"/>; active party only.</summary>
     public IReadOnlyList<double> Fusion { get; init; } = [];
 
-    /// <summary>Towers on vectors that views sent once, by view; label party of a job with the claim one-shot only.</summary>
+    /// <summary>Towers on vectors that views sent once, by view; active party of a job with the claim one-shot only.</summary>
     public IReadOnlyDictionary<string, SavedTower> Received { get; init; } = new Dictionary<string, SavedTower>();
 
     /// <summary>Version of FedLearn that trained it.</summary>

@@ -101,7 +101,7 @@ internal sealed class DssmPlan
     /// <summary>Claim full: the groups of a view, whose trained parameters are those of its tower.</summary>
     public IReadOnlyList<GradientGroup> ViewGroups(int towerParameters) => Full ? [new("tower", Job.Privacy.ParameterClip, towerParameters)] : [];
 
-    /// <summary>Claim full: the groups of the label party. The item tower gets the back-propagated noisy gradient of the item vectors, which is post-processing; everything
+    /// <summary>Claim full: the groups of the active party. The item tower gets the back-propagated noisy gradient of the item vectors, which is post-processing; everything
     /// else it trains is clipped together for each sample.</summary>
     /// <param name="items">Number of items.</param>
     /// <param name="otherParameters">Numbers of its own view's tower, fusion matrix, view weights and item bias together; 0 for none.</param>
@@ -163,7 +163,7 @@ internal sealed class DssmPlan
             return;
         string? fault = Job.Model.Fusion != DssmFusion.Sum ? "only vectors that are added can be added under masks"
             : Views.Count < 2 ? "with one view the sum would be that view's vector"
-            : Job.Model.LearnViewWeights ? "a view applies its own weight, and the label party cannot learn one from a sum"
+            : Job.Model.LearnViewWeights ? "a view applies its own weight, and the active party cannot learn one from a sum"
             : OneShot ? "a vector that is sent once a row is no part of a sum for each sample"
             // How many evaluated rows a user has differs from view to view, and with it the noise.
             : Noises(PartyRole.Passive) && Job.Privacy.Evaluation == EvaluationDisclosure.Charged ? "a charged evaluation gives each view noise of its own, on lattices that cannot be added" : null;

@@ -8,13 +8,13 @@ namespace FedLearn.Dssm;
 /// <param name="Round">Batches done.</param>
 /// <param name="Rounds">Batches planned.</param>
 /// <param name="Epoch">Epochs done.</param>
-/// <param name="Loss">Mean training loss of the last epoch; label party only.</param>
+/// <param name="Loss">Mean training loss of the last epoch; active party only.</param>
 /// <param name="Validation">NDCG@10 of the validation events against sampled negatives; null where it is not measured.</param>
 public sealed record DssmProgress(string Party, int Round, int Rounds, int Epoch, double? Loss, double? Validation);
 
 /// <summary>Where a job was after an epoch.</summary>
 /// <param name="Epoch">Epochs done.</param>
-/// <param name="Loss">Mean training loss from the vectors as received; label party only.</param>
+/// <param name="Loss">Mean training loss from the vectors as received; active party only.</param>
 /// <param name="Validation">NDCG@10 of the validation events against sampled negatives; null where it is not measured.</param>
 /// <param name="Seconds">Seconds since round 0.</param>
 public sealed record DssmHistoryPoint(int Epoch, double? Loss, double? Validation, double Seconds);
@@ -45,11 +45,11 @@ public sealed record DssmTiming(double Training, double Compute, double Wait, do
 /// <param name="Test">Test events of users and items that training knows.</param>
 /// <param name="ColdUsers">Events of users that training never sees.</param>
 /// <param name="ColdItems">Events with items that training never sees.</param>
-/// <param name="Users">Distinct users of the label party's events, or of a view those it shares with the label party.</param>
+/// <param name="Users">Distinct users of the active party's events, or of a view those it shares with the active party.</param>
 /// <param name="Items">Items.</param>
 public sealed record DssmCounts(int Train, int Validation, int Test, int ColdUsers, int ColdItems, int Users, int? Items);
 
-/// <summary>Figures of a recommendation model; label party only.</summary>
+/// <summary>Figures of a recommendation model; active party only.</summary>
 public sealed record DssmMetrics
 {
     /// <summary>Test events of users and items that training knows; null when there are none or evaluation is switched off.</summary>
@@ -68,7 +68,7 @@ public sealed record DssmPartyResult
     /// <summary>Its part of the model.</summary>
     public required DssmModel Model { get; init; }
 
-    /// <summary>Figures of the final model; label party only.</summary>
+    /// <summary>Figures of the final model; active party only.</summary>
     public DssmMetrics? Metrics { get; init; }
 
     /// <summary>What it may claim of its privacy.</summary>
@@ -89,7 +89,7 @@ public sealed record DssmPartyResult
     /// <summary>The users that it shares with others.</summary>
     public required SharedUsers SharedUsers { get; init; }
 
-    /// <summary>What a user should know of the events and the run; label party only.</summary>
+    /// <summary>What a user should know of the events and the run; active party only.</summary>
     public IReadOnlyList<string> Warnings { get; init; } = [];
 
     /// <summary>Seconds.</summary>

@@ -16,13 +16,13 @@ public sealed record DssmPartyInput
     /// <summary>Name the job gives this party.</summary>
     public required string Party { get; init; }
 
-    /// <summary>Its view. A passive party has one; the label party may.</summary>
+    /// <summary>Its view. A passive party has one; the active party may.</summary>
     public ViewTable? View { get; init; }
 
-    /// <summary>The items; label party only.</summary>
+    /// <summary>The items; active party only.</summary>
     public ItemTable? Items { get; init; }
 
-    /// <summary>The events; label party only.</summary>
+    /// <summary>The events; active party only.</summary>
     public InteractionTable? Interactions { get; init; }
 
     /// <summary>SHA-256 of the party's schemas, 32 bytes; empty: of the shape of its tables.</summary>
@@ -37,11 +37,11 @@ public sealed record DssmPartyInput
     /// <summary>Makes the tower of the items; null: the job's factory.</summary>
     public ITowerFactory? ItemTower { get; init; }
 
-    /// <summary>How intervals of figures are found; the label party's own affair. Its seed is the job's.</summary>
+    /// <summary>How intervals of figures are found; the active party's own affair. Its seed is the job's.</summary>
     /// <value>Default: no intervals.</value>
     public EvaluationOptions Evaluation { get; init; } = new() { Resamples = 0 };
 
-    /// <summary>Finds the users that the label party and a view share, by the job's method. Null: by hashed ids, where the job says so.</summary>
+    /// <summary>Finds the users that the active party and a view share, by the job's method. Null: by hashed ids, where the job says so.</summary>
     public IEntityAlignment? Alignment { get; init; }
 
     /// <summary>Told how far the alignment is; null for nobody.</summary>
@@ -70,7 +70,7 @@ public sealed record DssmPartyInput
 
 /// <summary>One party of a recommendation job between companies: a multi-view deep structured semantic model (FL-MV-DSSM, arXiv 2008.10808; DSSM, Huang et al. 2013)
 /// whose views and labels stay where they are.</summary>
-/// <remarks>In every round each view sends the vectors of a batch, the label party fuses them, finds the loss, and answers dL/dy; every party steps its own towers. Without
+/// <remarks>In every round each view sends the vectors of a batch, the active party fuses them, finds the loss, and answers dL/dy; every party steps its own towers. Without
 /// noise this is the training of the pooled model, bit for bit.</remarks>
 public sealed class DssmTrainer
 {
@@ -124,7 +124,7 @@ public sealed class DssmTrainer
 
     /// <summary>Trains with the other parties of a session.</summary>
     /// <param name="agreement">What all parties agreed on when they joined.</param>
-    /// <param name="channels">At the label party one channel to each view, in the job's order; at a view the one to the label party.</param>
+    /// <param name="channels">At the active party one channel to each view, in the job's order; at a view the one to the active party.</param>
     /// <param name="progress">Told after epochs; null for nobody.</param>
     /// <param name="cancellationToken">Stops the job; the peers are told.</param>
     /// <returns>The party's own result.</returns>
@@ -171,7 +171,7 @@ public sealed class DssmTrainer
             await channel.SendAsync(0, ready, cancellationToken).ConfigureAwait(false);
     }
 
-    /// <summary>Ends the session: from here on nobody waits for this party. Every view says that its model is safe before the label party lets any of them go: whoever is lost until then finds the others waiting, and
+    /// <summary>Ends the session: from here on nobody waits for this party. Every view says that its model is safe before the active party lets any of them go: whoever is lost until then finds the others waiting, and
     /// the run goes on.</summary>
     /// <param name="channels">The channels.</param>
     /// <param name="kept">The run.</param>
@@ -337,7 +337,7 @@ public sealed class DssmTrainer
                 _job.Model.Loss == DssmLossKind.Sampled ? "Lower training.batchSize or model.negatives." : "Lower training.batchSize, or use the loss sampled.");
     }
 
-    /// <summary>Claim one-shot: a view's noisy vectors, which from here on are features of the label party.</summary>
+    /// <summary>Claim one-shot: a view's noisy vectors, which from here on are features of the active party.</summary>
     private async Task<(string View, TowerRows Rows, int[][] Samples)> ReceiveOnceAsync(ViewPeer peer, IReadOnlyList<SampleSet> sets, CancellationToken cancellationToken)
     {
         int width = _job.Model.Layers[^1];
@@ -474,7 +474,8 @@ public sealed class DssmTrainer
 
     private DssmPrivacyStatement State(DssmAccount account, DssmKeptRun kept, EmbeddingCalibration? calibration, int evaluated, DssmCounts counts, IReadOnlyList<IPartyChannel> channels)
     {
-        (PrivacyTotal? spent, IReadOnlyList<string> warnings) = account.Settle(PrivacyUnit.Record);
+        (PrivacyTotal? spent, LedgerWords words) = account.Settle(PrivacyUnit.Record);
+        IReadOnlyList<string> warnings = words.Warnings;
         if ((_unsettled ?? kept.Unsettled) is { } unsettled)
             warnings = [.. warnings, unsettled];
         string[] disclosures = [.. channels.SelectMany(c => c.Releases.Keys).Where(r => r.Protection == Protection.None).Select(r => r.Name).Distinct().Order(StringComparer.Ordinal)];
@@ -494,7 +495,7 @@ public sealed class DssmTrainer
     /// <summary>The views that the loss sees: under masks the passive ones are one.</summary>
     private IReadOnlyList<string> LossViews() => !_job.MaskedSum ? ViewNames : _job.LabelHasView ? [_input.Party, "sum of views"] : ["sum of views"];
 
-    /// <summary>The views in the order of the loss: the label party's own, then the passive parties'.</summary>
+    /// <summary>The views in the order of the loss: the active party's own, then the passive parties'.</summary>
     private IReadOnlyList<string> ViewNames { get; }
 
     private void CheckTower(ITower tower)
@@ -515,7 +516,7 @@ public sealed class DssmTrainer
         account.Check(DssmClaims.Mechanism(_plan, _options.Party.Role), PrivacyUnit.Record, 0, mu * mu);
     }
 
-    /// <summary>Names of a job's views: the label party's own, then the passive parties' in the job's order.</summary>
+    /// <summary>Names of a job's views: the active party's own, then the passive parties' in the job's order.</summary>
     internal static IReadOnlyList<string> ViewsOf(DssmJob job) => [.. job.Parties.Where(p => p.Party.Role == PartyRole.Passive || job.LabelHasView).OrderBy(p => p.Party.Role).Select(p => p.Party.Name)];
 
     /// <summary>Checks a job, and a party's input against it: what training and the use of its model have in common.</summary>
@@ -528,12 +529,12 @@ public sealed class DssmTrainer
         AlignmentChoice.Of(job.Alignment, input.Alignment, input.Party);
         bool isLabel = options.Party.Role == PartyRole.Active;
         if (isLabel && (input.Items is null || input.Interactions is null))
-            throw new ConfigurationException(DssmErrors.InvalidJob, place, "the label party brings no items or no events.", "Name data.items and data.interactions.");
+            throw new ConfigurationException(DssmErrors.InvalidJob, place, "the active party brings no items or no events.", "Name data.items and data.interactions.");
         if (isLabel != (input.Items is not null) || isLabel != (input.Interactions is not null))
-            throw new ConfigurationException(DssmErrors.InvalidJob, place, "a view brings items or events, which would have no effect.", "Give them at the label party.");
+            throw new ConfigurationException(DssmErrors.InvalidJob, place, "a view brings items or events, which would have no effect.", "Give them at the active party.");
         if (input.View is null == (!isLabel || job.LabelHasView))
             throw new ConfigurationException(DssmErrors.InvalidJob, place, input.View is null ? "it brings no view." : "it brings a view that the job does not know of.",
-                "Name data.view at every view, and at the label party if and only if the job says that it has one.");
+                "Name data.view at every view, and at the active party if and only if the job says that it has one.");
         if (!isLabel)
             plan.CheckView(options, input.View!.Moments is null);
         return (plan, options);
@@ -589,7 +590,7 @@ internal static class SampleChecks
                 "Check that both parties run the same release of the software.");
         if (!hasMoments || job.Privacy.Unit == DssmUnit.User || !job.Privacy.Noise.HasFlag(DssmNoise.Embeddings))
             return;
-        // The label party names the samples, and each has a noise of its own: a row that several of them read would be released more often than is charged, in a charged evaluation too.
+        // The active party names the samples, and each has a noise of its own: a row that several of them read would be released more often than is charged, in a charged evaluation too.
         IEnumerable<int[]> noised = job.Privacy.Evaluation == EvaluationDisclosure.Charged ? samples.Rows : samples.Rows.Take(1);
         var seen = new HashSet<int>();
         if (!noised.SelectMany(rows => rows).Where(row => row >= 0).All(seen.Add))

@@ -6,7 +6,7 @@ using FedLearn.Evaluation;
 
 namespace FedLearn.Dssm;
 
-/// <summary>What a user should know of the label party's events before trusting the figures: for its own report.</summary>
+/// <summary>What a user should know of the active party's events before trusting the figures: for its own report.</summary>
 internal static class EventWarnings
 {
     // Of a log that was split by time some items are met for the first time in the test; more than this share is a split that says something else than its roles.

@@ -4,7 +4,7 @@ using FedLearn.Privacy;
 
 namespace FedLearn.Dssm;
 
-/// <summary>A view whose tower the label party trains: its own, or under claim one-shot one on vectors that were received.</summary>
+/// <summary>A view whose tower the active party trains: its own, or under claim one-shot one on vectors that were received.</summary>
 /// <param name="Name">Name of the view.</param>
 /// <param name="Tower">Its tower.</param>
 /// <param name="Rows">What the tower reads.</param>
@@ -14,7 +14,7 @@ internal sealed record LocalView(string Name, ITower Tower, TowerRows Rows, IRea
     public bool[] Present(int set) => [.. Samples[set].Select(r => r >= 0)];
 }
 
-/// <summary>What the label party trains: the items' tower, those of views that are at hand, the fusion.</summary>
+/// <summary>What the active party trains: the items' tower, those of views that are at hand, the fusion.</summary>
 internal sealed class LabelTowers(TowerThread thread, ITower items, IReadOnlyList<LocalView> locals, DssmLoss loss, TowerOptimizer optimizer) : IAsyncDisposable
 {
     public ITower Items { get; } = items;
@@ -62,13 +62,13 @@ internal delegate void ScoreRows(int from, Span<double> scores);
 /// <param name="scores">Receives a score an item.</param>
 internal delegate void ScoreItems(int from, ReadOnlySpan<int> ends, ReadOnlySpan<int> items, Span<double> scores);
 
-/// <summary>What the label party knows of its samples.</summary>
+/// <summary>What the active party knows of its samples.</summary>
 internal sealed class LabelSamples
 {
     private readonly DssmEvaluator _evaluator;
     private readonly EvaluationOptions _evaluation;
 
-    /// <summary>Takes a job's samples from the label party's tables.</summary>
+    /// <summary>Takes a job's samples from the active party's tables.</summary>
     /// <param name="job">The job.</param>
     /// <param name="input">The tables.</param>
     /// <param name="sets">The samples of the session.</param>

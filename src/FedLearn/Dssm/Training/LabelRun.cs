@@ -9,7 +9,7 @@ using FedLearn.Protocol;
 
 namespace FedLearn.Dssm;
 
-/// <summary>The label party's side of a session: fuses the views' vectors, finds the loss, and answers with gradients.</summary>
+/// <summary>The active party's side of a session: fuses the views' vectors, finds the loss, and answers with gradients.</summary>
 internal sealed class LabelRun(DssmRun run, LabelTowers towers, LabelSamples samples, IReadOnlyList<ViewPeer> peers, PartyNoise noise, DssmKeptRun? kept = null)
 {
     private readonly DssmLoss _loss = towers.Loss;

@@ -16,7 +16,7 @@ internal sealed record SampleSet(string Name, EventRole Role, IReadOnlyList<Inte
     public const string Training = "training", Validation = "validation", Test = "test", ColdUsers = "cold users", ColdItems = "cold items", Recommendation = "recommendation";
 }
 
-/// <summary>A view as the label party knows it.</summary>
+/// <summary>A view as the active party knows it.</summary>
 /// <param name="Channel">Channel to it.</param>
 /// <param name="HasMoments">Whether its rows have moments.</param>
 /// <param name="Aligned">The users that both have.</param>
@@ -82,7 +82,7 @@ internal sealed record ViewSamples(IReadOnlyList<int[]> Rows, IReadOnlyList<int[
 /// <param name="JobDigest">Digest of the job, as all parties agreed on.</param>
 internal sealed record SampleSession(DssmJob Job, DssmPartyInput Input, ReadOnlyMemory<byte> JobDigest)
 {
-    /// <summary>Finds the users that the label party and a view share. Each pair is by itself: a view does not learn which of its users other views have.</summary>
+    /// <summary>Finds the users that the active party and a view share. Each pair is by itself: a view does not learn which of its users other views have.</summary>
     public async Task<AlignedRows> AlignAsync(PartyRole role, IReadOnlyList<string> users, IPartyChannel channel, CancellationToken cancellationToken)
     {
         AlignedRows aligned = await AlignmentChoice.Of(Job.Alignment, Input.Alignment, Input.Party).AlignAsync(
@@ -93,12 +93,12 @@ internal sealed record SampleSession(DssmJob Job, DssmPartyInput Input, ReadOnly
     }
 }
 
-/// <summary>What comes before round 0: the label party and one view find the users they share, and the label party names its samples by user and moment, never by item.</summary>
+/// <summary>What comes before round 0: the active party and one view find the users they share, and the active party names its samples by user and moment, never by item.</summary>
 internal static class SampleExchange
 {
     private const long SecondsOfDay = 86_400;
 
-    /// <summary>The label party's side with every view, at once.</summary>
+    /// <summary>The active party's side with every view, at once.</summary>
     public static async Task<IReadOnlyList<ViewPeer>> OfferAsync(IReadOnlyList<IPartyChannel> channels, SampleSession session, IReadOnlyList<string> users, IReadOnlyList<SampleSet> sets,
         CancellationToken cancellationToken)
     {
@@ -108,7 +108,7 @@ internal static class SampleExchange
         return peers;
     }
 
-    /// <summary>The label party's side.</summary>
+    /// <summary>The active party's side.</summary>
     /// <param name="channel">Channel to the view.</param>
     /// <param name="session">The session.</param>
     /// <param name="users">Own users.</param>
@@ -137,7 +137,7 @@ internal static class SampleExchange
     }
 
     /// <summary>A view's side.</summary>
-    /// <param name="channel">Channel to the label party.</param>
+    /// <param name="channel">Channel to the active party.</param>
     /// <param name="session">The session.</param>
     /// <param name="view">Own rows.</param>
     /// <param name="sets">Names of the sets that are due.</param>

@@ -3,15 +3,15 @@ using FedLearn.Parties;
 namespace FedLearn.Dssm;
 
 /// <summary>The users that a party of a session shares with others, and what finding them told.</summary>
-/// <param name="Own">Users that the party knows: those of its events at the label party, those of its view elsewhere. Its own affair: no other party is told by it.</param>
-/// <param name="Common">Of these the users that the label party has too; at the label party, those that every view of another party has.</param>
+/// <param name="Own">Users that the party knows: those of its events at the active party, those of its view elsewhere. Its own affair: no other party is told by it.</param>
+/// <param name="Common">Of these the users that the active party has too; at the active party, those that every view of another party has.</param>
 /// <param name="Leaks">What finding them disclosed, as sentences.</param>
 /// <param name="Warnings">What a user should know of that, as sentences.</param>
 public sealed record SharedUsers(int Own, int Common, IReadOnlyList<string> Leaks, IReadOnlyList<string> Warnings)
 {
     /// <summary>Those of a view.</summary>
     /// <param name="input">What it brings.</param>
-    /// <param name="samples">What the label party asked for.</param>
+    /// <param name="samples">What the active party asked for.</param>
     /// <param name="some">Whether it asked for users of its choice, of whom few say nothing about ids.</param>
     internal static SharedUsers Of(DssmPartyInput input, ViewSamples samples, bool some = false)
     {
@@ -19,7 +19,7 @@ public sealed record SharedUsers(int Own, int Common, IReadOnlyList<string> Leak
         return new(own, common, samples.Aligned.Leaks, [.. samples.Aligned.Warnings, .. some ? [] : SmallOverlap.Warnings(input.Party, own, common)]);
     }
 
-    /// <summary>Those of the label party.</summary>
+    /// <summary>Those of the active party.</summary>
     /// <param name="input">What it brings.</param>
     /// <param name="peers">The views of other parties.</param>
     /// <param name="events">What a view that has a row for none of them is no use for, in words.</param>

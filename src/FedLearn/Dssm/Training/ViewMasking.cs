@@ -27,7 +27,7 @@ internal sealed class ViewMasking(SumMaskingParty party, int views, double latti
     /// <param name="step">Step of the lattice that the view's noise is on; null: no noise.</param>
     /// <param name="testCoins">Seed of coins that everybody can know, for tests; null: secret ones.</param>
     /// <param name="outbox">Where masked messages are kept; null: nowhere.</param>
-    /// <param name="channel">Channel to the label party, which relays the keys.</param>
+    /// <param name="channel">Channel to the active party, which relays the keys.</param>
     /// <param name="cancellationToken">Stops.</param>
     public static async Task<ViewMasking> AgreeAsync(string view, IReadOnlyList<string> views, ReadOnlyMemory<byte> jobDigest, double? step, long? testCoins, IMaskedOutbox? outbox,
         IPartyChannel channel, CancellationToken cancellationToken)
@@ -67,7 +67,7 @@ internal sealed class ViewMasking(SumMaskingParty party, int views, double latti
         state.Add("coins", coins).Add("masks.next", _step);
     }
 
-    /// <summary>The label party's side: relays every view's key to all.</summary>
+    /// <summary>The active party's side: relays every view's key to all.</summary>
     public static async Task RelayAsync(IReadOnlyList<IPartyChannel> channels, CancellationToken cancellationToken)
     {
         var keys = new List<(string, AggregationMessage)>();
@@ -86,7 +86,7 @@ internal sealed class ViewMasking(SumMaskingParty party, int views, double latti
     {
         Released<Embeddings> released = noise is not null ? noise.Release(new Embeddings(vectors), $"{set} embeddings")
             : Disclosure.Unprotected(new Embeddings(LatticeVector.Of(vectors, latticeStep, _bound)), DssmDisclosures.Embeddings(set));
-        // Without noise of each view's own the opened sum is what the label party learns, and is listed as such.
+        // Without noise of each view's own the opened sum is what the active party learns, and is listed as such.
         return party.Mask(_step++, released, noise is null ? $"{DssmDisclosures.SumOf(views)}: {set}" : $"masked embeddings: {set}", outbox);
     }
 

@@ -13,7 +13,7 @@ internal sealed class ViewRun(DssmRun run, ITower tower, ViewTable table, ViewSa
     private readonly int _width = tower.Width;
     private readonly double _weight = run.FixedWeight(channel.LocalParty);
 
-    /// <summary>Trains until the label party says that training ends.</summary>
+    /// <summary>Trains until the active party says that training ends.</summary>
     /// <returns>The epoch that was kept, and the history.</returns>
     public async Task<(int Best, IReadOnlyList<DssmHistoryPoint> History)> TrainAsync(PartyClock clock, IProgress<DssmProgress>? progress, CancellationToken cancellationToken)
     {
@@ -116,7 +116,7 @@ internal sealed class ViewRun(DssmRun run, ITower tower, ViewTable table, ViewSa
         noise.Continue(state);
     }
 
-    /// <summary>Works, and tells the label party, which waits, now and then that it does.</summary>
+    /// <summary>Works, and tells the active party, which waits, now and then that it does.</summary>
     private Task<T> ComputeAsync<T>(Func<Task<T>> work, CancellationToken cancellationToken) => ChannelGuard.WhileTheyWaitAsync([channel], _ => work(), cancellationToken);
 
     private void Scale(double[] vectors) => TensorPrimitives.Multiply(vectors, _weight, vectors);
@@ -152,7 +152,7 @@ internal sealed class ViewRun(DssmRun run, ITower tower, ViewTable table, ViewSa
 
         EmbeddingGradients received = await clock.WaitAsync(channel.ReceiveAsync<EmbeddingGradients>(round, vectors.Length, cancellationToken)).ConfigureAwait(false);
         double[] upstream = [.. run.Received(received.Values, _width)];
-        // The tower's step overlaps with what the label party does; the thread keeps the order.
+        // The tower's step overlaps with what the active party does; the thread keeps the order.
         await ComputeAsync(() => run.Thread.RunAsync(() =>
         {
             if (run.SharesGradient)

@@ -25,7 +25,7 @@ internal static class JointClaims
         if (plan.PreprocessingOptions.Scaling == Scaling.None)
             warnings.Add("preprocessing.scaling is none: the claim assumes that the columns were prepared without looking at the private rows");
         if (privacy.Adjacency == Adjacency.ZeroOut)
-            warnings.Add(GlmClaims.ZeroOut + "for replacing a person's rows, the same messages cost twice this mu");
+            warnings.Add(GlmClaims.ZeroOutPerson);
         warnings.AddRange(LargeEpsilon.Warnings(privacy.Budget!.Epsilon, noise.Mu));
         warnings.AddRange(ledger);
         return new GlmPrivacyStatement

@@ -27,7 +27,7 @@ internal partial class GlmActiveTrainer
         for (int p = 0; p < passives.Count; p++)
         {
             Released<Scalars> answer = missing is null
-                ? Disclosure.Unprotected(new Scalars(ScalarsKind.Direction, answers[p]), "covariance of the party's own mixed columns: mode none")
+                ? Disclosure.Unprotected(new Scalars(ScalarsKind.Direction, answers[p]), GlmReleases.MixedCovariance)
                 : Disclosure.Unprotected(new Scalars(ScalarsKind.Direction, new[] { missing.Number }), "why there are no standard errors: mode none");
             await passives[p].SendAsync(round, answer, cancellationToken).ConfigureAwait(false);
         }

@@ -45,7 +45,7 @@ internal partial class GlmActiveTrainer
             (int first, int count) = joint.Blocks[p];
             double[] mixed = [.. Enumerable.Range(0, k).SelectMany(m => fit.Weights[(m * width + first)..(m * width + first + count)])];
             work.CheckFinite(iterations, mixed);
-            await _clock.WaitAsync(RoundClock.Now, passives[p].SendAsync(0, Disclosure.Unprotected(new Scalars(ScalarsKind.Direction, mixed), "weights of the party's own mixed columns: mode none"),
+            await _clock.WaitAsync(RoundClock.Now, passives[p].SendAsync(0, Disclosure.Unprotected(new Scalars(ScalarsKind.Direction, mixed), GlmReleases.MixedWeights),
                 cancellationToken)).ConfigureAwait(false);
             await _clock.WaitAsync(RoundClock.Now, passives[p].SendAsync(0, Disclosure.Unprotected(new Scalars(ScalarsKind.Step, new double[] { iterations, (int)reason }),
                 "optimiser step: mode none"), cancellationToken)).ConfigureAwait(false);
@@ -217,7 +217,7 @@ internal sealed partial class GlmPassiveTrainer
             double[] column = new double[own.Rows];
             own.Scores(0, mixing.Direction(j), column);
             work.CheckFinite(round, column);
-            await _clock.WaitAsync(RoundClock.Now, active.SendAsync(round, Disclosure.Unprotected(new Scores(column), "mixed columns: mode none"), cancellationToken)).ConfigureAwait(false);
+            await _clock.WaitAsync(RoundClock.Now, active.SendAsync(round, Disclosure.Unprotected(new Scores(column), GlmReleases.MixedColumns), cancellationToken)).ConfigureAwait(false);
         }
 
         return mixing;

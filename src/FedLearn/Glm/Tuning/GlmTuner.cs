@@ -41,17 +41,18 @@ internal static class GlmTuner
     /// <param name="metric">Name of the figure, for errors.</param>
     /// <param name="run">Trains a candidate without a fold; the figure on that fold, null where it is undefined.</param>
     /// <param name="progress">Told before each run; null for nobody.</param>
-    /// <param name="keepsTable">Whether an error that is not one candidate's own ends the table, as that of every candidate from there on; null or false: it is thrown.</param>
+    /// <param name="keepsTable">Whether what ends all of it, an error that is not one candidate's own or a cancellation, ends the table, as that of every candidate from there on; null or false: it is thrown.</param>
     public static async Task<IReadOnlyList<GlmCandidateResult>> ScoreAsync(int candidates, int folds, string metric, Func<int, CrossValidationFold, Task<double?>> run,
         IProgress<GlmTuningProgress>? progress, Func<bool>? keepsTable = null)
     {
         var results = new List<GlmCandidateResult>();
         FedLearnException? end = null;
+        bool interrupted = false;
         for (int candidate = 0; candidate < candidates; candidate++)
         {
             var scores = new List<double>();
             FedLearnException? error = end;
-            for (int fold = 0; fold < folds && error is null; fold++)
+            for (int fold = 0; fold < folds && error is null && !interrupted; fold++)
                 try
                 {
                     progress?.Report(new(candidate, candidates, fold, folds));
@@ -63,6 +64,16 @@ internal static class GlmTuner
                     error = e;
                     end = IsOfCandidate(e.Id) ? null : e;
                 }
+                catch (OperationCanceledException) when (keepsTable?.Invoke() == true)
+                {
+                    interrupted = true;
+                }
+
+            if (interrupted)
+            {
+                results.Add(new(scores, null) { IsInterrupted = true });
+                continue;
+            }
 
             int[] undefined = [.. Enumerable.Range(0, scores.Count).Where(fold => double.IsNaN(scores[fold]))];
             if (undefined.Length > 0)
@@ -93,7 +104,7 @@ internal static class GlmTuner
         return best < 0 ? null : best;
     }
 
-    /// <summary>Whether an error may be one candidate's own. What peers, ledgers and the tool itself say concerns all of them.</summary>
+    /// <summary>Whether an error may be one candidate's own. What peers, ledgers and the tool itself say concerns all of them, and so does a fold without rows: all have the same folds.</summary>
     public static bool IsOfCandidate(string id) =>
-        id[2] is '2' or '3' or '5' && !id.StartsWith("FL231", StringComparison.Ordinal) && !id.StartsWith("FL502", StringComparison.Ordinal) || id == GlmErrors.Diverged;
+        id[2] is '2' or '3' or '5' && id != GlmErrors.EmptyFold && !id.StartsWith("FL231", StringComparison.Ordinal) && !id.StartsWith("FL502", StringComparison.Ordinal) || id == GlmErrors.Diverged;
 }

@@ -29,7 +29,10 @@ public sealed record GlmTuningProgress(int Candidate, int Candidates, int Fold, 
 public sealed record GlmCandidateResult(IReadOnlyList<double> Scores, FedLearnException? Error)
 {
     /// <summary>Mean of the scores; null for a candidate that failed.</summary>
-    public double? Mean => Error is null ? Scores.Average() : null;
+    public double? Mean => Error is null && !IsInterrupted ? Scores.Average() : null;
+
+    /// <summary>Whether the tuning was stopped before the candidate was tested on every fold. <see cref="LocalFederation.TuneAsync"/> throws then; the tool keeps its table.</summary>
+    internal bool IsInterrupted { get; init; }
 
     /// <summary>Standard deviation of the scores over the folds, with divisor k - 1; null for a candidate that failed.</summary>
     public double? Deviation => Mean is { } mean ? Math.Sqrt(Scores.Sum(s => (s - mean) * (s - mean)) / (Scores.Count - 1)) : null;
@@ -37,7 +40,7 @@ public sealed record GlmCandidateResult(IReadOnlyList<double> Scores, FedLearnEx
 
 /// <summary>What all runs of a tuning together cost one party's rows.</summary>
 /// <param name="Party">The party.</param>
-/// <param name="Runs">Runs that its ledger has a charge of, also one of 0. Labels that are released once cost in the first.</param>
+/// <param name="Runs">Runs that its ledger has a charge above 0 of. Labels that are released once cost in the first alone.</param>
 /// <param name="Total">The sum of these charges, for replacing a row or its label.</param>
 /// <param name="Delta">Delta of the party's budget.</param>
 /// <param name="Epsilon">Privacy loss of all runs together at that delta, in nats; null where test noise protected nothing.</param>
@@ -53,7 +56,8 @@ public sealed record GlmTuningCost(string Party, int Runs, PrivacyTotal Total, d
         var ids = runs.ToHashSet();
         LedgerEntry[] entries = [.. ledger.Entries.Where(e => e.Charge.Party == party && ids.Contains(e.Charge.RunId))];
         PrivacyTotal total = entries.Aggregate(PrivacyTotal.Zero, (sum, e) => sum + new PrivacyTotal(e.PureEpsilon, e.MuSquared));
-        return new(party, entries.Length, total, delta, entries.Any(e => e.Charge.TestNoise) ? null : total.Epsilon(delta));
+        int charged = entries.Where(e => e.PureEpsilon > 0 || e.MuSquared > 0).DistinctBy(e => e.Charge.RunId).Count();
+        return new(party, charged, total, delta, entries.Any(e => e.Charge.TestNoise) ? null : total.Epsilon(delta));
     }
 }
 

@@ -52,7 +52,7 @@ public static partial class LocalFederation
             }
 
             IReadOnlyList<GlmPartyResult> results = await TrainAsync(candidates[candidate] with { Fold = fold, Inference = false }, own, channels, null, cancellationToken).ConfigureAwait(false);
-            notes.AddRange(results.SelectMany(result => GlmTrainer.FoldNotes(result.Warnings)).Except(notes));
+            notes.AddRange(results.SelectMany(result => result.FoldNotes).Except(notes));
             return results[0].Test?.Named().First(m => m.Key == metric).Value;
         }
 

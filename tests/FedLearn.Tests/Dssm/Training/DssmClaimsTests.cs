@@ -161,7 +161,7 @@ public class DssmClaimsTests
 
         DssmPlan users = Plan(p => p with { Unit = DssmUnit.User, Claim = DssmClaim.Full });
         using var later = new DssmAccount(users, users.Views[0], ledger, null, people, "digest");
-        string[] warnings = [.. later.Warnings()];
+        string[] warnings = [.. later.Words().Warnings];
         Assert.Contains(warnings, w => w.Contains("booked as own messages", StringComparison.Ordinal));
         Assert.Contains(warnings, w => w.Contains("other units", StringComparison.Ordinal));
         Assert.Equal("gaussian, full: gradients and parameters", DssmClaims.Mechanism(users, PartyRole.Active));

@@ -29,8 +29,8 @@ public class DssmPlanTests
             void Model(string name, DssmModelOptions model) => Add(name, Job with { Model = model });
             void Training(string name, DssmTrainingOptions training) => Add(name, Job with { Training = training });
             Add("name", Job with { Name = " " });
-            Add("no label party", Job with { Parties = [.. Job.Parties.Skip(1)] });
-            Add("two label parties", Job with { Parties = [.. Job.Parties, new(new("other", PartyRole.Active))] });
+            Add("no active party", Job with { Parties = [.. Job.Parties.Skip(1)] });
+            Add("two active parties", Job with { Parties = [.. Job.Parties, new(new("other", PartyRole.Active))] });
             Add("same name", Job with { Parties = [.. Job.Parties, new(new("taste", PartyRole.Passive))] });
             Add("slash", Job with { Parties = [.. Job.Parties, new(new("a/b", PartyRole.Passive))] });
             Model("no layers", new() { Layers = [] });

@@ -135,7 +135,7 @@ public class DssmResumeTests
         (bool all, int steps, int left) = (true, 0, 0);
         int[] Evaluated(int[] index)
         {
-            // Of the towers that the label party trains one has as many rows at a time as there are items.
+            // Of the towers that the active party trains one has as many rows at a time as there are items.
             if (index.Length != SmallRecommendation.Items)
                 return index;
             steps++;

@@ -33,7 +33,7 @@ public class SampleChecksTests
         SampleChecks.Check(job with { Privacy = job.Privacy with { Noise = DssmNoise.None } }, samples, hasMoments: true, "service");
     }
 
-    // An honest label party refuses such a training itself (FL3145); a view that believed another would divide by its number of batches.
+    // An honest active party refuses such a training itself (FL3145); a view that believed another would divide by its number of batches.
     [Theory]
     [InlineData(DssmNoise.None)]
     [InlineData(DssmNoise.Both)]

@@ -39,7 +39,7 @@ public class FoldRowsTests
             if (empty >= 0)
             {
                 BadInputException error = Assert.Throws<BadInputException>(() => FoldRows.Of(Job(seed, count, index), ids, train, ownTest));
-                Assert.Equal(("FL3108", $"fold {empty + 1} of {count}"), (error.Id, error.Place));
+                Assert.Equal(("FL3110", $"fold {empty + 1} of {count}"), (error.Id, error.Place));
                 continue;
             }
 

@@ -106,7 +106,8 @@ public class TuneTests
             double pure = entries.Sum(e => e.Charge.PureEpsilon), mu = Math.Sqrt(entries.Sum(e => e.Charge.MuSquared));
             GlmTuningCost cost = tuning.Costs[party];
             Assert.Equal(VerticalData.Name(party), cost.Party);
-            Assert.Equal(entries.Length, cost.Runs);
+            // A line of the ledger that costs nothing is no charged run.
+            Assert.Equal(entries.Count(e => e.PureEpsilon > 0 || e.MuSquared > 0), cost.Runs);
             Assert.Equal(pure, cost.Total.PureEpsilon, 1e-12);
             Assert.Equal(mu, cost.Total.Mu, 1e-12);
             Assert.Equal(cost.Total.Epsilon(cost.Delta), cost.Epsilon);
@@ -115,10 +116,11 @@ public class TuneTests
                 // Each run of label-dp is written down for what it told of features.
                 Assert.Equal(mode == PrivacyMode.LabelDp ? [1.0, 0, 0, 0, 0, 0] : [1.0], entries.Select(e => e.PureEpsilon));
                 Assert.Equal(1, cost.Epsilon!.Value, 1e-9);
+                Assert.Equal(1, cost.Runs);
             }
             else if (party == 1 && unit == PrivacyUnit.Label)
             {
-                Assert.Equal(0, cost.Epsilon);
+                Assert.Equal((0, 0), (cost.Epsilon, cost.Runs));
             }
             else
             {
@@ -141,6 +143,8 @@ public class TuneTests
     [InlineData(GlmErrors.InvalidJob, true)]
     [InlineData(GlmErrors.TooManyColumns, true)]
     [InlineData(GlmErrors.Diverged, true)]
+    [InlineData(GlmErrors.NothingHeldOut, true)]
+    [InlineData(GlmErrors.EmptyFold, false)]            // all candidates have the same folds
     [InlineData(GlmErrors.FoldNotCovered, true)]
     [InlineData(PrivacyErrors.BudgetSpent, false)]      // the ledger's: the next candidate would be told the same
     [InlineData("FL5022", false)]
@@ -203,18 +207,17 @@ public class TuneTests
     }
 
     [Fact]
-    public async Task TuneAsync_LaterFoldWithoutRows_IsRefusedBeforeAnythingIsCharged()
+    public async Task TuneAsync_LaterFoldWithoutRows_IsRefusedByTheFirstRunBeforeAnythingIsCharged()
     {
         const int Folds = 40;
         (GlmJob job, GlmPartyInput[] inputs, InMemoryLedger[] ledgers) = Private(PrivacyMode.HdpVfl, PrivacyUnit.Record);
         int empty = Enumerable.Range(0, Folds).Except(inputs[0].Table.Ids.Select(id => FoldRowsTests.FoldOf(id, job.Training.Seed, Folds))).First();
         Assert.NotEqual(0, empty);
-        GlmTuning tuning = await LocalFederation.TuneAsync(Penalties(job, 0.1, 0.5), inputs, new() { Folds = Folds }, cancellationToken: Stop);
-        Assert.All(tuning.Candidates, c =>
-        {
-            Assert.Equal((GlmErrors.NothingHeldOut, $"fold {empty + 1} of {Folds}"), (c.Error!.Id, c.Error.Place));
-            Assert.Empty(c.Scores);
-        });
+        var told = new Told();
+        BadInputException error = await Assert.ThrowsAsync<BadInputException>(() => LocalFederation.TuneAsync(Penalties(job, 0.1, 0.5), inputs, new() { Folds = Folds }, progress: told, cancellationToken: Stop));
+        Assert.Equal((GlmErrors.EmptyFold, $"fold {empty + 1} of {Folds}"), (error.Id, error.Place));
+        // All candidates have the same folds: no other session is begun.
+        Assert.Single(told.All);
         Assert.All(ledgers, ledger => Assert.Empty(ledger.Entries));
     }
 
@@ -238,6 +241,49 @@ public class TuneTests
         Assert.Empty(tuning.Candidates[0].Scores);
         Assert.Equal(3, tuning.Candidates[1].Scores.Count);
         Assert.All(ledgers, ledger => Assert.Equal(3, ledger.Entries.Count(e => e.MuSquared > 0)));
+    }
+
+    /// <summary>A row that only a later fold leaves out of its scaling may be beyond float64 in units of the others.</summary>
+    [Theory]
+    [InlineData(FeatureStorage.Float64)]
+    [InlineData(FeatureStorage.Float32)]
+    public async Task TuneAsync_ScaledValueTooLargeInALaterFold_IsRefusedBeforeTheCandidateIsCharged(FeatureStorage storage)
+    {
+        (GlmJob job, GlmPartyInput[] inputs, InMemoryLedger[] ledgers) = Private(PrivacyMode.HdpVfl, PrivacyUnit.Record);
+        Table table = inputs[1].Table;
+        string rare = table.Ids.First(id => FoldRowsTests.FoldOf(id, job.Training.Seed, 3) == 2);
+        const double Outside = 1e154, Unit = 1e-155;
+        inputs[1] = inputs[1] with
+        {
+            Table = Table.FromMatrix(table.Ids, table.Schema.FeatureNames, new DenseMatrix(table.Ids.Count, 2, [.. table.Ids.SelectMany((id, i) => (double[])[table.Values.Row(i)[0], id == rare ? Outside : Unit * table.Values.Row(i)[1]])])).With(storage),
+        };
+        GlmJob scaled = job with { Preprocessing = job.Preprocessing! with { Scaling = Scaling.Standardize } };
+        GlmTuning tuning = await LocalFederation.TuneAsync([scaled], inputs, new() { Folds = 3 }, cancellationToken: Stop);
+        Assert.Equal(DataErrors.ScaledTooLarge, tuning.Candidates[0].Error!.Id);
+        Assert.Empty(tuning.Candidates[0].Scores);
+        Assert.All(ledgers, ledger => Assert.All(ledger.Entries, e => Assert.Equal((0.0, 0.0), (e.PureEpsilon, e.MuSquared))));
+    }
+
+    [Theory]
+    [InlineData(1, true)]
+    [InlineData(5, true)]
+    [InlineData(5, false)]
+    public async Task ScoreAsync_Cancelled_IsThrownOrEndsTheTable(int at, bool keeps)
+    {
+        int runs = 0;
+        Task<IReadOnlyList<GlmCandidateResult>> scores = GlmTuner.ScoreAsync(3, 3, "auc", (_, _) => ++runs == at ? throw new OperationCanceledException() : Task.FromResult<double?>(runs), null, keepsTable: () => keeps);
+        if (!keeps)
+        {
+            await Assert.ThrowsAsync<OperationCanceledException>(() => scores);
+            return;
+        }
+
+        IReadOnlyList<GlmCandidateResult> results = await scores;
+        Assert.Equal(at == 1 ? [0, 0, 0] : [3, 1, 0], results.Select(r => r.Scores.Count));
+        Assert.Equal(at == 1 ? [true, true, true] : [false, true, true], results.Select(r => r.IsInterrupted));
+        Assert.All(results, r => Assert.Equal((r.IsInterrupted, r.IsInterrupted), (r.Mean is null, r.Deviation is null)));
+        Assert.All(results, r => Assert.Null(r.Error));
+        Assert.Equal(at, runs);
     }
 
     [Fact]

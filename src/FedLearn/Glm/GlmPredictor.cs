@@ -141,7 +141,7 @@ public sealed class GlmPredictor
         if (common.Length == 0)
             throw new BadInputException(GlmErrors.NoCommonRows, "alignment", "the parties have no common rows.",
                 "Check that the id columns hold the same kind of id, written the same way, and that the parties' tables overlap.");
-        double[] scores = _model.Score(_input.Table, common), peers = new double[scores.Length];
+        double[] scores = await ChannelGuard.ComputeAsync(channels, _ => _model.Score(_input.Table, common), cancellationToken).ConfigureAwait(false), peers = new double[scores.Length];
         foreach (IPartyChannel channel in channels)
         {
             if (active)

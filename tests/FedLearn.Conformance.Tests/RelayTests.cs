@@ -76,6 +76,18 @@ public sealed class RelayTests
     }
 
     [Fact]
+    public async Task Refused_AHandlerThrows_ThePartyIsToldTheRefusalAndTheOthersToo()
+    {
+        await using GrpcRelayServer relay = await Relays.StartAsync(Terms);
+        var told = new List<string>();
+        relay.Refused += (_, _) => throw new InvalidOperationException("a private text");
+        relay.Refused += (party, refusal) => told.Add($"{party} {refusal.Id}");
+        PeerException refused = await Assert.ThrowsAsync<PeerException>(() => Relays.JoinAsync(relay.Address, Terms.Named("unknown"), "telco"));
+        Assert.Equal(RelayErrors.UnknownJob, refused.Id);
+        Assert.Equal([$"telco {RelayErrors.UnknownJob}"], told);
+    }
+
+    [Fact]
     public async Task Stream_NobodyReads_MemoryIsBoundedByTheWindows()
     {
         await using GrpcRelayServer relay = await Relays.StartAsync(Terms);

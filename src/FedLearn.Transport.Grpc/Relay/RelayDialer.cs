@@ -115,7 +115,7 @@ internal static class RelayDialer
 
     private static PeerException CannotConnect(GrpcRelay relay, TimeSpan timeout, bool accepted, Exception inner) => accepted
         ? new(ProtocolErrors.CannotConnect, relay.Name, $"waited {timeout.TotalSeconds:0.#} s for that party to come to the coordinator, in vain.",
-            "Start that party, or give it more time with transport.connectTimeoutSeconds.", inner)
+            "Start that party, or give it more time with transport.connectTimeoutSeconds.", inner) { Peer = relay.Host }
         : new(ProtocolErrors.CannotConnect, relay.Name, $"waited {timeout.TotalSeconds:0.#} s for the coordinator to accept connections, in vain.",
-            "Start fedlearn coordinator, check its address and the firewall, or give it more time with transport.connectTimeoutSeconds.", inner);
+            "Start fedlearn coordinator, check its address and the firewall, or give it more time with transport.connectTimeoutSeconds.", inner) { Peer = relay.Host };
 }

@@ -7,9 +7,11 @@ using FedLearn.Transport.Grpc;
 using FedLearn.Transport.Grpc.Rpc;
 using Microsoft.AspNetCore.Connections;
 using Microsoft.AspNetCore.Http;
+using Microsoft.AspNetCore.Server.Kestrel.Core;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Logging;
 using Microsoft.Extensions.Logging.Abstractions;
+using Microsoft.Extensions.Options;
 
 namespace FedLearn.Conformance.Tests;
 
@@ -58,6 +60,28 @@ public sealed class GrpcHostTests
         await using GrpcServer server = await GrpcServer.StartAsync(new GrpcHostOptions(), new Silent(), CancellationToken.None);
         Assert.IsType<LargeBlocks>(server.Parts.GetRequiredService<IMemoryPoolFactory<byte>>());
         Assert.Equal(LargeBlocks.Bytes, new LargeBlocks().Create().Rent(1).Memory.Length);
+    }
+
+    // Kestrel's own limits would end a session whose parties compute for seconds, and take any number of connections.
+    [Fact]
+    public async Task Start_LimitsOfConnections_AreThoseOfSessionsThatLast()
+    {
+        await using GrpcServer server = await GrpcServer.StartAsync(new GrpcHostOptions { Quotas = new GrpcQuotas { AllConnections = 7 } }, new Silent(), CancellationToken.None);
+        KestrelServerLimits limits = server.Parts.GetRequiredService<IOptions<KestrelServerOptions>>().Value.Limits;
+        Assert.Equal((null, null, null, 7), (limits.MinRequestBodyDataRate, limits.MinResponseDataRate, limits.MaxRequestBodySize, limits.MaxConcurrentConnections));
+        Assert.InRange(limits.Http2.KeepAlivePingDelay, TimeSpan.FromSeconds(1), TimeSpan.FromMinutes(1)); // a peer whose machine vanished is found
+    }
+
+    [Fact]
+    public async Task Join_AsThePartyThatHosts_IsRefusedAndTheHostJoinsAllTheSame()
+    {
+        await using GrpcFederationHost host = await GrpcFederationHost.StartAsync(new GrpcHostOptions(), GrpcPairs.Terms("telco"));
+        PeerException refused = await Assert.ThrowsAsync<PeerException>(() => GrpcFederationClient.JoinAsync(host.Address, GrpcPairs.OwnRequest).WaitAsync(ChannelConformance.Patience));
+        Assert.Equal(ProtocolErrors.UnknownParty, refused.Id);
+        Task<GrpcSession> active = host.JoinAsync(GrpcPairs.OwnRequest);
+        await using GrpcSession passive = await GrpcFederationClient.JoinAsync(host.Address, GrpcPairs.Request("telco"));
+        await using GrpcSession own = await active;
+        Assert.Equal("telco", own.Channels[0].RemoteParty);
     }
 
     private sealed class Silent : IGrpcService
@@ -322,6 +346,8 @@ public sealed class GrpcHostTests
     [InlineData("localhost:5001", "http://localhost:5001/")]
     [InlineData("ftp://bank.example:5001", null)]
     [InlineData("http://bank.example:5001/path", null)]
+    [InlineData("http://bank.example:5001?key=word", null)]
+    [InlineData("http://user:word@bank.example:5001", null)] // errors name addresses
     [InlineData("127.0.0.1:70000", null)]
     [InlineData("", null)]
     [InlineData(null, null)]

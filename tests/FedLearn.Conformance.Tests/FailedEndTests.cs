@@ -106,6 +106,14 @@ public sealed class FailedEndTests
         Assert.Empty(told);
     }
 
+    [Fact]
+    public async Task Join_HostStops_IsCancelled()
+    {
+        using var sessions = new PairSessions([new GrpcPair(GrpcPairs.Terms("telco"), GrpcPairs.OwnRequest)], new GrpcHostOptions(), (_, _) => Task.CompletedTask);
+        await sessions.StopAsync();
+        await Assert.ThrowsAnyAsync<OperationCanceledException>(() => sessions.JoinAsync(GrpcPairs.Request("telco"), TestContext.Current.CancellationToken));
+    }
+
     /// <summary>Else its party could not join again, and the host would never stop.</summary>
     [Fact]
     public async Task Exchange_ClientIsGoneBeforeTheAnswer_ItsPartyJoinsAgainAndTheHostStops()

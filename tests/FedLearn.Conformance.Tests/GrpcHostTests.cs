@@ -39,15 +39,26 @@ public sealed class GrpcHostTests
     }
 
     // A call that ends first may take the connection with it, and with that what the client has not read yet.
-    [Fact]
-    public async Task End_ClientHasNotEndedItsSide_CallStaysOpen()
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public async Task End_ClientHasNotEndedItsSide_CallStaysOpen(bool gaveUp)
     {
         await using GrpcFederationHost host = await GrpcFederationHost.StartAsync(new GrpcHostOptions { ShutdownTimeout = TimeSpan.FromMinutes(1) }, GrpcPairs.Terms("telco"));
         Task<GrpcSession> joining = host.JoinAsync(GrpcPairs.OwnRequest);
         await using GrpcSession passive = await GrpcFederationClient.JoinAsync(host.Address, GrpcPairs.Request("telco"),
             new GrpcClientOptions { Channel = new ChannelOptions { ReceiveTimeout = TimeSpan.FromSeconds(1) } });
         GrpcSession active = await joining;
-        await Task.WhenAll(active.Channels[0].CompleteAsync().AsTask(), passive.Channels[0].CompleteAsync().AsTask());
+        if (gaveUp)
+        {
+            await active.Channels[0].AbortAsync(ProtocolErrors.Cancelled);
+            Assert.Equal(ProtocolErrors.PeerAborted, (await Assert.ThrowsAsync<PeerException>(() => passive.Channels[0].ReceiveAsync<Scores>(0, 1).AsTask())).Id);
+        }
+        else
+        {
+            await Task.WhenAll(active.Channels[0].CompleteAsync().AsTask(), passive.Channels[0].CompleteAsync().AsTask());
+        }
+
         await active.DisposeAsync();
         PeerException error = await Assert.ThrowsAsync<PeerException>(() => passive.Channels[0].ReceiveAsync<Scores>(0, 1).AsTask());
         Assert.Equal(ProtocolErrors.TimedOut, error.Id);
@@ -60,6 +71,7 @@ public sealed class GrpcHostTests
         await using GrpcServer server = await GrpcServer.StartAsync(new GrpcHostOptions(), new Silent(), CancellationToken.None);
         Assert.IsType<LargeBlocks>(server.Parts.GetRequiredService<IMemoryPoolFactory<byte>>());
         Assert.Equal(LargeBlocks.Bytes, new LargeBlocks().Create().Rent(1).Memory.Length);
+        Assert.Equal(LargeBlocks.Bytes + 1, new LargeBlocks().Create().Rent(LargeBlocks.Bytes + 1).Memory.Length);
     }
 
     // Kestrel's own limits would end a session whose parties compute for seconds, and take any number of connections.

@@ -112,9 +112,8 @@ internal sealed class ClientConnection : IDisposable
         }
         catch (OperationCanceledException e) when (timeUp.IsCancellationRequested && !cancellationToken.IsCancellationRequested)
         {
-            throw new PeerException(ProtocolErrors.TimedOut, Name, $"waited {(deadline + Grace).TotalSeconds:0.#} s for an answer to {method}, and none came.",
-                "Look at its log, and give it more time with transport.connectTimeoutSeconds.", e)
-            { Peer = _peer };
+            throw Failure(ProtocolErrors.TimedOut, $"waited {(deadline + Grace).TotalSeconds:0.#} s for an answer to {method}, and none came.",
+                "Look at its log, and give it more time with transport.connectTimeoutSeconds.", e);
         }
         catch (Exception e) when (e is HttpRequestException or IOException or SocketException) // the last from a handler whose connection went before it looked at it
         {
@@ -159,8 +158,7 @@ internal sealed class ClientConnection : IDisposable
             {
                 RpcException rpc => Error(rpc.Status, rpc),
                 OperationCanceledException when cancellationToken.IsCancellationRequested => new OperationCanceledException(e.Message, e, cancellationToken),
-                OperationCanceledException when timeUp => new PeerException(ProtocolErrors.TimedOut, Name,
-                    $"waited {timeout.TotalSeconds:0.#} s for the call to open, in vain.", "Look at its log.", e) { Peer = _peer },
+                OperationCanceledException when timeUp => Failure(ProtocolErrors.TimedOut, $"waited {timeout.TotalSeconds:0.#} s for the call to open, in vain.", "Look at its log.", e),
                 _ => Lost(e),
             };
         }
@@ -221,12 +219,14 @@ internal sealed class ClientConnection : IDisposable
     /// <summary>The error that a call's status stands for.</summary>
     public PeerException Error(Status status, Exception? inner) => status.ErrorId switch
     {
-        null => new(GrpcErrors.CallFailed, Name, status.Detail.Length > 0 ? status.Detail : $"ended the call with gRPC status {(int)status.Code} and said no more.",
-            "Look at its log.", inner) { Peer = _peer },
-        ProtocolErrors.PeerGone => new(ProtocolErrors.PeerGone, Name, status.Detail, "Look at its log for why it ended, mend that, then start the party again.", inner) { Peer = _peer },
-        ['F', 'L', '4', ..] id => new(id, Name, status.Detail, "The log there has the same entry.", inner) { Peer = _peer },
-        { } id => new(ProtocolErrors.PeerAborted, Name, $"it gave up with error {id}.", "Look at its own message, mend it there, and run the job again.", inner) { PeerErrorId = id, Peer = _peer },
+        null => Failure(GrpcErrors.CallFailed, status.Detail.Length > 0 ? status.Detail : $"ended the call with gRPC status {(int)status.Code} and said no more.", "Look at its log.", inner),
+        ProtocolErrors.PeerGone => Failure(ProtocolErrors.PeerGone, status.Detail, "Look at its log for why it ended, mend that, then start the party again.", inner),
+        ['F', 'L', '4', ..] id => Failure(id, status.Detail, "The log there has the same entry.", inner),
+        { } id => Failure(ProtocolErrors.PeerAborted, $"it gave up with error {id}.", "Look at its own message, mend it there, and run the job again.", inner, id),
     };
+
+    private PeerException Failure(string id, string cause, string remedy, Exception? inner, string? peerErrorId = null) =>
+        new(id, Name, cause, remedy, inner) { Peer = _peer, PeerErrorId = peerErrorId };
 
     private void Hear(ReadOnlySpan<byte> first)
     {
@@ -241,15 +241,13 @@ internal sealed class ClientConnection : IDisposable
         if (_tls?.Explain(inner) is { } refusal)
             return refusal;
         if (_heardTls)
-            return new(GrpcErrors.NotGrpc, Name, "it listens with https, and the address that was called has http.", "Write https in its address, with tls at both parties.", inner) { Peer = _peer };
+            return Failure(GrpcErrors.NotGrpc, "it listens with https, and the address that was called has http.", "Write https in its address, with tls at both parties.", inner);
         // The handler calls a connection that ended without a byte an invalid response too. A forwarder of ports, of ssh say, with nobody behind it ends them so, and so do some that listen with https.
         if (_tls is null && !_heard)
-            return new(ProtocolErrors.PeerGone, Name, "the connection ended without an answer: it may listen with https, or nobody is behind the address yet.",
-                "Check that the address is the right one, and whether it listens with https, look at its log, then start the party again.", inner)
-            { Peer = _peer };
-        return IsForeign(inner)
-            ? new(GrpcErrors.NotGrpc, Name, "it does not speak gRPC.", "Check the address and the port, and whether it listens with https.", inner) { Peer = _peer }
-            : new(ProtocolErrors.PeerGone, Name, "the connection ended before the session began.", "Check that the address is the right one, look at its log, then start the party again.", inner) { Peer = _peer };
+            return Failure(ProtocolErrors.PeerGone, "the connection ended without an answer: it may listen with https, or nobody is behind the address yet.",
+                "Check that the address is the right one, and whether it listens with https, look at its log, then start the party again.", inner);
+        return IsForeign(inner) ? Failure(GrpcErrors.NotGrpc, "it does not speak gRPC.", "Check the address and the port, and whether it listens with https.", inner)
+            : Failure(ProtocolErrors.PeerGone, "the connection ended before the session began.", "Check that the address is the right one, look at its log, then start the party again.", inner);
     }
 
     // Bytes that are no HTTP/2, as opposed to an HTTP/2 server that resets a call.

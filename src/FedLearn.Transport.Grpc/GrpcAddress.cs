@@ -3,7 +3,7 @@ using FedLearn.Diagnostics;
 
 namespace FedLearn.Transport.Grpc;
 
-/// <summary>Addresses of coordinators.</summary>
+/// <summary>Addresses of hosts and coordinators.</summary>
 public static class GrpcAddress
 {
     /// <summary>Reads <c>http://host:port</c>, <c>https://host:port</c> or <c>host:port</c>; an IPv6 host stands in brackets. Without a scheme a host on this machine has

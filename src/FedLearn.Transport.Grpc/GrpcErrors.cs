@@ -24,7 +24,7 @@ public static class GrpcErrors
     /// <summary>An address outside this machine was asked for without encryption.</summary>
     public const string PlaintextRefused = "FL4040";
 
-    /// <summary>A call named a session that this coordinator does not have.</summary>
+    /// <summary>A call named a session that this host does not have.</summary>
     public const string WrongSession = "FL4041";
 
     /// <summary>The address answers, but not in gRPC.</summary>

@@ -16,28 +16,28 @@ public static class GrpcFederationClient
     // A host that has just answered is there, or is gone.
     private static readonly TimeSpan RedialTime = TimeSpan.FromSeconds(2);
 
-    /// <summary>Connects to the coordinator, joins, waits for every other party, and opens the channel to the active party.</summary>
-    /// <param name="coordinator">Address of the process that hosts the session: <c>https://host:port</c>, or <c>http://host:port</c> in plaintext.</param>
+    /// <summary>Connects to the host of a session, joins, waits for every other party, and opens the channel to the active party.</summary>
+    /// <param name="host">Address of the process that hosts the session: <c>https://host:port</c>, or <c>http://host:port</c> in plaintext.</param>
     /// <param name="request">What this party asks.</param>
     /// <param name="options">Settings; null for the defaults.</param>
     /// <param name="cancellationToken">Stops waiting.</param>
     /// <returns>The session, with one channel.</returns>
     /// <exception cref="ArgumentOutOfRangeException">A time of the settings is out of its range.</exception>
     /// <exception cref="PeerException">The address would need encryption (FL4040), cannot be reached (FL4015) or does not speak gRPC (FL4042);
-    /// the coordinator refuses (FL4010 to FL4013), or gives up by an error of its own (FL4008); a party does not appear (FL4016); the connection is lost (FL4007); one side does not accept the other's certificate
+    /// the host refuses (FL4010 to FL4013), or gives up by an error of its own (FL4008); a party does not appear (FL4016); the connection is lost (FL4007); one side does not accept the other's certificate
     /// (FL4130 to FL4137), or the two see different ones (FL4138).</exception>
     /// <exception cref="ConfigurationException">FL2530 to FL2534: the settings of identity cannot work.</exception>
-    public static async Task<GrpcSession> JoinAsync(Uri coordinator, JoinRequest request, GrpcClientOptions? options = null, CancellationToken cancellationToken = default)
+    public static async Task<GrpcSession> JoinAsync(Uri host, JoinRequest request, GrpcClientOptions? options = null, CancellationToken cancellationToken = default)
     {
-        ArgumentNullException.ThrowIfNull(coordinator);
+        ArgumentNullException.ThrowIfNull(host);
         ArgumentNullException.ThrowIfNull(request);
         options ??= new GrpcClientOptions();
-        (ClientConnection connection, Wire.JoinRequest asked, Wire.JoinReply reply) = await AskAsync(coordinator, request, options, cancellationToken).ConfigureAwait(false);
+        (ClientConnection connection, Wire.JoinRequest asked, Wire.JoinReply reply) = await AskAsync(host, request, options, cancellationToken).ConfigureAwait(false);
         try
         {
-            SessionAgreement agreement = SessionCodec.Decode(reply, ClientConnection.NameOf(coordinator, options.Peer));
+            SessionAgreement agreement = SessionCodec.Decode(reply, ClientConnection.NameOf(host, options.Peer));
             SessionDesk.Verify(request, agreement);
-            byte[]? binding = connection.Tls is { } tls ? Bind(tls, asked, reply, agreement, ClientConnection.NameOf(coordinator, options.Peer)) : null;
+            byte[]? binding = connection.Tls is { } tls ? Bind(tls, asked, reply, agreement, ClientConnection.NameOf(host, options.Peer)) : null;
             ClientExchange call = await connection.ExchangeAsync(Methods.Exchange, agreement.SessionId, request.Party.Name,
                 options.JoinTimeout, options.ShutdownTimeout, cancellationToken, binding is null ? null : Convert.ToHexStringLower(binding)).ConfigureAwait(false);
             return new GrpcSession(agreement, [new GrpcPartyChannel(call, request.Party.Name, agreement.Parties[0].Name, options.Channel) { Binding = binding }]);
@@ -50,7 +50,7 @@ public static class GrpcFederationClient
     }
 
     /// <summary>Asks to join. Where the connection is lost before the answer it asks again: a host forgets who is gone before all are there.</summary>
-    private static async Task<(ClientConnection Connection, Wire.JoinRequest Asked, Wire.JoinReply Reply)> AskAsync(Uri coordinator, JoinRequest request, GrpcClientOptions options,
+    private static async Task<(ClientConnection Connection, Wire.JoinRequest Asked, Wire.JoinReply Reply)> AskAsync(Uri host, JoinRequest request, GrpcClientOptions options,
         CancellationToken cancellationToken)
     {
         PeerException? lost = null;
@@ -73,7 +73,7 @@ public static class GrpcFederationClient
             return await attempts.ExecuteAsync(async stop =>
             {
                 GrpcClientOptions now = lost is null || options.ConnectTimeout < RedialTime ? options : options with { ConnectTimeout = RedialTime };
-                ClientConnection connection = await ClientConnection.OpenAsync(coordinator, now, stop).ConfigureAwait(false);
+                ClientConnection connection = await ClientConnection.OpenAsync(host, now, stop).ConfigureAwait(false);
                 try
                 {
                     Wire.JoinRequest asked = SessionCodec.Encode(request);

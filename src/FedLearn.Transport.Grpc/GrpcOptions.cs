@@ -75,7 +75,7 @@ public sealed record GrpcClientOptions
     /// <value>Default null: it is reached at its address.</value>
     public GrpcRelay? Relay { get; init; }
 
-    /// <summary>How long to try to connect: the coordinator may start later than its parties.</summary>
+    /// <summary>How long to try to connect: the host may start later than the parties that join it.</summary>
     /// <value>Above zero and at most 24 days; never infinite, since an address where nobody ever listens would then be no error. Default one minute.</value>
     public TimeSpan ConnectTimeout { get; init; } = TimeSpan.FromMinutes(1);
 

@@ -48,7 +48,7 @@ public static class GrpcRejoiningClient
     private static readonly HashSet<string> Losses = [.. ProtocolErrors.Losses, ProtocolErrors.PeerAborted, ProtocolErrors.AlreadyJoined];
 
     /// <summary>Joins and serves until stopped, or until an error that waiting does not mend: another job, version or name, or a broken protocol.</summary>
-    /// <param name="coordinator">Address of the active party's <see cref="GrpcPairHost"/>.</param>
+    /// <param name="host">Address of the active party's <see cref="GrpcPairHost"/>.</param>
     /// <param name="request">What this party asks.</param>
     /// <param name="serve">Uses a session until it ends; called for one session after the other.</param>
     /// <param name="options">Settings; null for the defaults.</param>
@@ -59,10 +59,10 @@ public static class GrpcRejoiningClient
     /// <exception cref="PeerException">The active party refuses (FL4010 to FL4012), does not speak gRPC (FL4042), is not the one expected (FL4130 to FL4135, FL4137,
     /// FL4138), or broke the protocol. That it refuses this party's certificate (FL4136) counts as a loss: it may have ended just then, or learn the pin later.</exception>
     /// <exception cref="OperationCanceledException">It was stopped.</exception>
-    public static async Task RunAsync(Uri coordinator, JoinRequest request, Func<GrpcSession, CancellationToken, Task> serve, GrpcRejoinOptions? options = null,
+    public static async Task RunAsync(Uri host, JoinRequest request, Func<GrpcSession, CancellationToken, Task> serve, GrpcRejoinOptions? options = null,
         Action<PeerException?, TimeSpan>? waiting = null, CancellationToken cancellationToken = default)
     {
-        ArgumentNullException.ThrowIfNull(coordinator);
+        ArgumentNullException.ThrowIfNull(host);
         ArgumentNullException.ThrowIfNull(request);
         ArgumentNullException.ThrowIfNull(serve);
         options ??= new GrpcRejoinOptions();
@@ -91,7 +91,7 @@ public static class GrpcRejoiningClient
 
         async Task<Ending> AttemptAsync(CancellationToken stop)
         {
-            await using GrpcSession session = await GrpcFederationClient.JoinAsync(coordinator, request, options.Client, stop).ConfigureAwait(false);
+            await using GrpcSession session = await GrpcFederationClient.JoinAsync(host, request, options.Client, stop).ConfigureAwait(false);
             long joined = clock.GetTimestamp();
             PeerException? loss = null;
             try

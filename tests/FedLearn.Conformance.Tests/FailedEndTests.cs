@@ -5,6 +5,8 @@ using FedLearn.Protocol;
 using FedLearn.Testing;
 using FedLearn.Transport.Grpc;
 using FedLearn.Transport.Grpc.Rpc;
+using Microsoft.AspNetCore.Http;
+using Microsoft.AspNetCore.Http.Features;
 using Microsoft.Extensions.Logging;
 
 namespace FedLearn.Conformance.Tests;
@@ -89,6 +91,74 @@ public sealed class FailedEndTests
         service.Refuse("telco", new PeerException(GrpcErrors.PlaintextRefused, "here", "it is so.", "Mend it."));
         Assert.Equal([$"telco {GrpcErrors.PlaintextRefused}"], told);
         Assert.DoesNotContain(log.Text, logged => logged.Text.Contains("a private text", StringComparison.Ordinal));
+    }
+
+    /// <summary>Connections that a host closes at its end look like those of clients that refuse it.</summary>
+    [Fact]
+    public async Task Refuse_HostStops_NobodyIsTold()
+    {
+        var options = new GrpcHostOptions();
+        using var service = new FederationService(new SharedSession(GrpcPairs.Terms("telco"), options), options);
+        var told = new List<string>();
+        service.Refused += (who, _) => told.Add(who);
+        await service.StopAsync();
+        service.Refuse("telco", new PeerException(GrpcErrors.RefusedByPeer, "here", "it is so.", "Mend it."));
+        Assert.Empty(told);
+    }
+
+    [Fact]
+    public async Task Join_HostStops_IsCancelled()
+    {
+        using var sessions = new PairSessions([new GrpcPair(GrpcPairs.Terms("telco"), GrpcPairs.OwnRequest)], new GrpcHostOptions(), (_, _) => Task.CompletedTask);
+        await sessions.StopAsync();
+        await Assert.ThrowsAnyAsync<OperationCanceledException>(() => sessions.JoinAsync(GrpcPairs.Request("telco"), TestContext.Current.CancellationToken));
+    }
+
+    /// <summary>Else its party could not join again, and the host would never stop.</summary>
+    [Fact]
+    public async Task Exchange_ClientIsGoneBeforeTheAnswer_ItsPartyJoinsAgainAndTheHostStops()
+    {
+        CancellationToken token = TestContext.Current.CancellationToken;
+        var options = new GrpcHostOptions();
+        using var sessions = new PairSessions([new GrpcPair(GrpcPairs.Terms("telco"), GrpcPairs.OwnRequest)], options, (_, _) => Task.CompletedTask);
+        using var service = new FederationService(sessions, options);
+        SessionAgreement agreement = await sessions.JoinAsync(GrpcPairs.Request("telco"), token);
+        var context = new DefaultHttpContext();
+        (context.Request.Method, context.Request.ContentType) = ("POST", HeaderText.ContentType);
+        context.Request.Path = Methods.Exchange;
+        context.Request.Headers[HeaderText.Session] = agreement.SessionId;
+        context.Request.Headers[HeaderText.Party] = "telco";
+        context.Features.Set<IHttpResponseBodyFeature>(new GoneBody());
+        await service.HandleAsync(context).WaitAsync(ChannelConformance.Patience, token);
+        await sessions.StopAsync().WaitAsync(ChannelConformance.Patience, token);
+    }
+
+    /// <summary>What a client that is gone takes.</summary>
+    private sealed class GoneBody : PipeWriter, IHttpResponseBodyFeature
+    {
+        public Stream Stream => Stream.Null;
+
+        public PipeWriter Writer => this;
+
+        public void DisableBuffering() { }
+
+        public Task StartAsync(CancellationToken cancellationToken = default) => Task.CompletedTask;
+
+        public Task SendFileAsync(string path, long offset, long? count, CancellationToken cancellationToken = default) => throw new NotSupportedException();
+
+        public Task CompleteAsync() => Task.CompletedTask;
+
+        public override void Advance(int bytes) { }
+
+        public override void CancelPendingFlush() { }
+
+        public override void Complete(Exception? exception = null) { }
+
+        public override ValueTask<FlushResult> FlushAsync(CancellationToken cancellationToken = default) => ValueTask.FromException<FlushResult>(new IOException("gone"));
+
+        public override Memory<byte> GetMemory(int sizeHint = 0) => new byte[Math.Max(1, sizeHint)];
+
+        public override Span<byte> GetSpan(int sizeHint = 0) => new byte[Math.Max(1, sizeHint)];
     }
 
     /// <summary>A call without another side.</summary>

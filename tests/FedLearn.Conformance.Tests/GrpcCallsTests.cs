@@ -5,6 +5,7 @@ using FedLearn.Protocol;
 using FedLearn.Testing;
 using FedLearn.Transport.Grpc;
 using FedLearn.Transport.Grpc.Rpc;
+using Microsoft.AspNetCore.Http;
 using Serving = FedLearn.Transport.Grpc.Wire.Health.HealthCheckResponse.Types.ServingStatus;
 using Wire = FedLearn.Transport.Grpc.Wire;
 
@@ -89,6 +90,20 @@ public sealed class GrpcCallsTests
         await clock.WaitForTimerAsync(TimeSpan.FromSeconds(5)).WaitAsync(ChannelConformance.Patience, Stop);
         clock.Advance(TimeSpan.FromSeconds(5));
         Assert.Equal(("4", ProtocolErrors.TimedOut), ((await call).Status, (await call).ErrorId));
+    }
+
+    [Fact]
+    public async Task Request_NoMessageComes_EndsAfterTheTimeToJoin()
+    {
+        var clock = new ManualClock();
+        var options = new GrpcHostOptions { JoinTimeout = TimeSpan.FromSeconds(20), Channel = new ChannelOptions { Clock = clock } };
+        var context = new DefaultHttpContext();
+        context.Request.Body = new Pipe().Reader.AsStream();
+        Task<Wire.JoinRequest> reading = GrpcCalls.RequestAsync(context, Wire.JoinRequest.Parser, options, TestContext.Current.CancellationToken);
+        await clock.WaitForTimerAsync(TimeSpan.FromSeconds(20), TestContext.Current.CancellationToken);
+        clock.Advance(TimeSpan.FromSeconds(20));
+        RpcException error = await Assert.ThrowsAsync<RpcException>(() => reading.WaitAsync(ChannelConformance.Patience, TestContext.Current.CancellationToken));
+        Assert.Equal((StatusCode.DeadlineExceeded, ProtocolErrors.TimedOut), (error.Status.Code, error.Status.ErrorId));
     }
 
     private static async Task<(Uri Address, Func<Task> Stop)> StartAsync(bool coordinator)

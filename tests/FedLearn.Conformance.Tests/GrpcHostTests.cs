@@ -7,9 +7,11 @@ using FedLearn.Transport.Grpc;
 using FedLearn.Transport.Grpc.Rpc;
 using Microsoft.AspNetCore.Connections;
 using Microsoft.AspNetCore.Http;
+using Microsoft.AspNetCore.Server.Kestrel.Core;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Logging;
 using Microsoft.Extensions.Logging.Abstractions;
+using Microsoft.Extensions.Options;
 
 namespace FedLearn.Conformance.Tests;
 
@@ -37,15 +39,26 @@ public sealed class GrpcHostTests
     }
 
     // A call that ends first may take the connection with it, and with that what the client has not read yet.
-    [Fact]
-    public async Task End_ClientHasNotEndedItsSide_CallStaysOpen()
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public async Task End_ClientHasNotEndedItsSide_CallStaysOpen(bool gaveUp)
     {
         await using GrpcFederationHost host = await GrpcFederationHost.StartAsync(new GrpcHostOptions { ShutdownTimeout = TimeSpan.FromMinutes(1) }, GrpcPairs.Terms("telco"));
         Task<GrpcSession> joining = host.JoinAsync(GrpcPairs.OwnRequest);
         await using GrpcSession passive = await GrpcFederationClient.JoinAsync(host.Address, GrpcPairs.Request("telco"),
             new GrpcClientOptions { Channel = new ChannelOptions { ReceiveTimeout = TimeSpan.FromSeconds(1) } });
         GrpcSession active = await joining;
-        await Task.WhenAll(active.Channels[0].CompleteAsync().AsTask(), passive.Channels[0].CompleteAsync().AsTask());
+        if (gaveUp)
+        {
+            await active.Channels[0].AbortAsync(ProtocolErrors.Cancelled);
+            Assert.Equal(ProtocolErrors.PeerAborted, (await Assert.ThrowsAsync<PeerException>(() => passive.Channels[0].ReceiveAsync<Scores>(0, 1).AsTask())).Id);
+        }
+        else
+        {
+            await Task.WhenAll(active.Channels[0].CompleteAsync().AsTask(), passive.Channels[0].CompleteAsync().AsTask());
+        }
+
         await active.DisposeAsync();
         PeerException error = await Assert.ThrowsAsync<PeerException>(() => passive.Channels[0].ReceiveAsync<Scores>(0, 1).AsTask());
         Assert.Equal(ProtocolErrors.TimedOut, error.Id);
@@ -58,6 +71,29 @@ public sealed class GrpcHostTests
         await using GrpcServer server = await GrpcServer.StartAsync(new GrpcHostOptions(), new Silent(), CancellationToken.None);
         Assert.IsType<LargeBlocks>(server.Parts.GetRequiredService<IMemoryPoolFactory<byte>>());
         Assert.Equal(LargeBlocks.Bytes, new LargeBlocks().Create().Rent(1).Memory.Length);
+        Assert.Equal(LargeBlocks.Bytes + 1, new LargeBlocks().Create().Rent(LargeBlocks.Bytes + 1).Memory.Length);
+    }
+
+    // Kestrel's own limits would end a session whose parties compute for seconds, and take any number of connections.
+    [Fact]
+    public async Task Start_LimitsOfConnections_AreThoseOfSessionsThatLast()
+    {
+        await using GrpcServer server = await GrpcServer.StartAsync(new GrpcHostOptions { Quotas = new GrpcQuotas { AllConnections = 7 } }, new Silent(), CancellationToken.None);
+        KestrelServerLimits limits = server.Parts.GetRequiredService<IOptions<KestrelServerOptions>>().Value.Limits;
+        Assert.Equal((null, null, null, 7), (limits.MinRequestBodyDataRate, limits.MinResponseDataRate, limits.MaxRequestBodySize, limits.MaxConcurrentConnections));
+        Assert.InRange(limits.Http2.KeepAlivePingDelay, TimeSpan.FromSeconds(1), TimeSpan.FromMinutes(1)); // a peer whose machine vanished is found
+    }
+
+    [Fact]
+    public async Task Join_AsThePartyThatHosts_IsRefusedAndTheHostJoinsAllTheSame()
+    {
+        await using GrpcFederationHost host = await GrpcFederationHost.StartAsync(new GrpcHostOptions(), GrpcPairs.Terms("telco"));
+        PeerException refused = await Assert.ThrowsAsync<PeerException>(() => GrpcFederationClient.JoinAsync(host.Address, GrpcPairs.OwnRequest).WaitAsync(ChannelConformance.Patience));
+        Assert.Equal(ProtocolErrors.UnknownParty, refused.Id);
+        Task<GrpcSession> active = host.JoinAsync(GrpcPairs.OwnRequest);
+        await using GrpcSession passive = await GrpcFederationClient.JoinAsync(host.Address, GrpcPairs.Request("telco"));
+        await using GrpcSession own = await active;
+        Assert.Equal("telco", own.Channels[0].RemoteParty);
     }
 
     private sealed class Silent : IGrpcService
@@ -322,6 +358,8 @@ public sealed class GrpcHostTests
     [InlineData("localhost:5001", "http://localhost:5001/")]
     [InlineData("ftp://bank.example:5001", null)]
     [InlineData("http://bank.example:5001/path", null)]
+    [InlineData("http://bank.example:5001?key=word", null)]
+    [InlineData("http://user:word@bank.example:5001", null)] // errors name addresses
     [InlineData("127.0.0.1:70000", null)]
     [InlineData("", null)]
     [InlineData(null, null)]

@@ -54,7 +54,7 @@ public sealed class HostedPartyTests
         var address = new TaskCompletionSource<Uri>();
         bank.Services.GetRequiredService<FedLearnSessions>().Listening += uri => address.TrySetResult(uri);
         await bank.StartAsync(Token);
-        using IHost telco = Application<Telco>(("Coordinator", (await address.Task.WaitAsync(Token)).ToString()), ("ReceiveTimeout", "00:00:30"));
+        using IHost telco = Application<Telco>(("Host", (await address.Task.WaitAsync(Token)).ToString()), ("ReceiveTimeout", "00:00:30"));
         await telco.StartAsync(Token);
         List<GlmTrainingEvent> seen = await telco.Services.GetRequiredService<Outcome>().Events.Task.WaitAsync(Token);
         List<GlmTrainingEvent> own = await bank.Services.GetRequiredService<Outcome>().Events.Task.WaitAsync(Token);
@@ -114,7 +114,7 @@ public sealed class HostedPartyTests
     [Theory]
     [InlineData("Listen", "nowhere at all")]
     [InlineData("Listen", "192.0.2.1:5301")] // not this machine, and not encrypted
-    [InlineData("Coordinator", "ftp://127.0.0.1:5301")]
+    [InlineData("Host", "ftp://127.0.0.1:5301")]
     [InlineData("ConnectTimeout", "00:00:00")]
     [InlineData("JoinTimeout", "-00:00:01")]
     [InlineData("ReceiveTimeout", "00:00:00")]
@@ -128,15 +128,25 @@ public sealed class HostedPartyTests
     }
 
     [Fact]
-    public async Task Application_MisspeltOption_DoesNotStart()
+    public async Task Application_KeyOfAnEarlierVersion_DoesNotStartAndSaysTheNewName()
     {
-        using IHost application = Application<Bank>(("Coordinater", "127.0.0.1:5301"));
-        InvalidOperationException refused = await Assert.ThrowsAsync<InvalidOperationException>(() => application.StartAsync(Token));
-        Assert.Contains("Coordinater", refused.Message, StringComparison.Ordinal);
+        using IHost application = Application<Telco>(("Coordinator", "127.0.0.1:5301"));
+        OptionsValidationException refused = await Assert.ThrowsAsync<OptionsValidationException>(() => application.StartAsync(Token));
+        Assert.StartsWith("FedLearn options, Coordinator: ", Assert.Single(refused.Failures), StringComparison.Ordinal);
+        Assert.Contains("Host", refused.Message, StringComparison.Ordinal);
+        Assert.EndsWith($"({GrpcErrors.InvalidOptions})", refused.Failures.Single(), StringComparison.Ordinal);
     }
 
     [Fact]
-    public async Task TrainAsync_PassiveWithoutCoordinator_SaysSo()
+    public async Task Application_MisspeltOption_DoesNotStart()
+    {
+        using IHost application = Application<Bank>(("Hoste", "127.0.0.1:5301"));
+        InvalidOperationException refused = await Assert.ThrowsAsync<InvalidOperationException>(() => application.StartAsync(Token));
+        Assert.Contains("Hoste", refused.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task TrainAsync_PassiveWithoutHost_SaysSo()
     {
         await using ServiceProvider services = new ServiceCollection().AddFedLearn().BuildServiceProvider();
         var sessions = services.GetRequiredService<FedLearnSessions>();

@@ -114,11 +114,29 @@ public sealed class HostileServerTests
         });
         Assert.Equal(ProtocolErrors.PeerGone, error.Id);
         Assert.Equal($"host at http://{address}", error.Place.TrimEnd('/')); // no coordinator, which is another program
-        Assert.Contains("https", error.Remedy, StringComparison.Ordinal); // an encrypted host ends so as well
+        Assert.Contains("https", error.Cause, StringComparison.Ordinal); // an encrypted host ends so as well
+        Assert.Contains("https", error.Remedy, StringComparison.Ordinal);
+    }
+
+    /// <summary>What servers with OpenSSL answer to bytes that are no hello; ours ends the connection.</summary>
+    [Theory]
+    [InlineData(7)]
+    [InlineData(1)]
+    public async Task Join_HostThatListensWithHttps_IsSaidAtOnce(int bytes)
+    {
+        byte[] alert = [21, 3, 3, 0, 2, 2, 70];
+        (PeerException error, _) = await JoinSocketAsync(async client =>
+        {
+            Assert.True(await client.GetStream().ReadAsync(new byte[1000]) > 0);
+            await client.GetStream().WriteAsync(alert.AsMemory(0, bytes));
+            client.Client.Shutdown(SocketShutdown.Send);
+        }, "bank");
+        Assert.Equal((GrpcErrors.NotGrpc, "bank"), (error.Id, error.Peer)); // no loss, which would be waited for
+        Assert.Contains("listens with https", error.Cause, StringComparison.Ordinal);
     }
 
     /// <summary>Joins where a raw socket answers, as long as the client asks.</summary>
-    private static async Task<(PeerException Error, EndPoint Address)> JoinSocketAsync(Func<TcpClient, Task> answer)
+    private static async Task<(PeerException Error, EndPoint Address)> JoinSocketAsync(Func<TcpClient, Task> answer, string? peer = null)
     {
         using var listener = new TcpListener(IPAddress.Loopback, 0);
         listener.Start();
@@ -128,7 +146,7 @@ public sealed class HostileServerTests
             while (true) // a lost connection is tried again
                 await AnswerAsync(await listener.AcceptTcpClientAsync());
         });
-        PeerException error = await Assert.ThrowsAsync<PeerException>(() => JoinAsync(new Uri($"http://{address}")));
+        PeerException error = await Assert.ThrowsAsync<PeerException>(() => JoinAsync(new Uri($"http://{address}"), peer));
         listener.Stop();
         Assert.NotNull(await Record.ExceptionAsync(() => serving));
         return (error, address);
@@ -169,7 +187,7 @@ public sealed class HostileServerTests
     }
 
     [Fact]
-    public async Task Join_CoordinatorStartsLater_Succeeds()
+    public async Task Join_HostStartsLater_Succeeds()
     {
         var clock = new ManualClock();
         Uri address = FreeAddress();
@@ -214,8 +232,8 @@ public sealed class HostileServerTests
         await Assert.ThrowsAnyAsync<OperationCanceledException>(() => GrpcFederationClient.JoinAsync(address, GrpcPairs.Request("telco"), cancellationToken: source.Token));
     }
 
-    private static Task<GrpcSession> JoinAsync(Uri address) => GrpcFederationClient.JoinAsync(address, GrpcPairs.Request("telco"),
-        new GrpcClientOptions { ShutdownTimeout = TimeSpan.FromMilliseconds(200) }).WaitAsync(ChannelConformance.Patience);
+    private static Task<GrpcSession> JoinAsync(Uri address, string? peer = null) => GrpcFederationClient.JoinAsync(address, GrpcPairs.Request("telco"),
+        new GrpcClientOptions { Peer = peer, ShutdownTimeout = TimeSpan.FromMilliseconds(200) }).WaitAsync(ChannelConformance.Patience);
 
     private static Uri FreeAddress()
     {

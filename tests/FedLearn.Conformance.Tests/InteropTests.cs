@@ -192,7 +192,7 @@ public sealed class InteropTests : IDisposable
             "--terms", new string('0', 64), "--data", telcoFile, "--epochs", "1", "--step-size", "0.5", "--l2", "0.01");
         Assert.NotEqual(0, code);
         Assert.Contains("FAILED_PRECONDITION", error, StringComparison.Ordinal);
-        Assert.Contains("its job differs from the coordinator's", error, StringComparison.Ordinal);
+        Assert.Contains("its job differs from the host's", error, StringComparison.Ordinal);
     }
 
     /// <summary>What is wrong on the Python side, the error at the host, and what grpcio tells.</summary>

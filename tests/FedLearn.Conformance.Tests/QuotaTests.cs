@@ -292,6 +292,22 @@ public sealed class QuotaTests
         Assert.Equal(same ? GrpcErrors.QuotaExceeded : null, refusal?.Status.ErrorId);
     }
 
+    /// <summary>Else an address could connect as often as the quota says, and never again.</summary>
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public async Task Connections_ThatHaveEnded_CountNoLonger(bool failed)
+    {
+        var quotas = new PeerQuotas(new GrpcQuotas { Connections = 1 }, new ManualClock(), NullLogger.Instance);
+        for (int i = 0; i < 20; i++)
+        {
+            var connection = new DefaultConnectionContext { RemoteEndPoint = new IPEndPoint(IPAddress.Parse("192.0.2.1"), 1) };
+            Exception? error = await Record.ExceptionAsync(() => quotas.ConnectAsync(connection, _ => failed ? throw new IOException("lost") : Task.CompletedTask));
+            Assert.Equal(failed, error is IOException);
+            Assert.Empty(connection.Items); // not marked as one beyond the quota
+        }
+    }
+
     [Fact]
     public void Peers_ManyAddresses_AreForgottenOnceTheyHaveNothingOpen()
     {

@@ -83,7 +83,7 @@ internal static class RawPeer
         await aborted.Task;
     }
 
-    /// <summary>The reply of an honest coordinator to the passive party "telco".</summary>
+    /// <summary>The reply of an honest host to the passive party "telco".</summary>
     public static Transport.Grpc.Wire.JoinReply Reply()
     {
         JoinedParty[] parties = [new("bank", GrpcPairs.Digest("bank")), new("telco", GrpcPairs.Digest("telco"))];

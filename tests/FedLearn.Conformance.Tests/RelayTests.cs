@@ -76,6 +76,18 @@ public sealed class RelayTests
     }
 
     [Fact]
+    public async Task Refused_AHandlerThrows_ThePartyIsToldTheRefusalAndTheOthersToo()
+    {
+        await using GrpcRelayServer relay = await Relays.StartAsync(Terms);
+        var told = new List<string>();
+        relay.Refused += (_, _) => throw new InvalidOperationException("a private text");
+        relay.Refused += (party, refusal) => told.Add($"{party} {refusal.Id}");
+        PeerException refused = await Assert.ThrowsAsync<PeerException>(() => Relays.JoinAsync(relay.Address, Terms.Named("unknown"), "telco"));
+        Assert.Equal(RelayErrors.UnknownJob, refused.Id);
+        Assert.Equal([$"telco {RelayErrors.UnknownJob}"], told);
+    }
+
+    [Fact]
     public async Task Stream_NobodyReads_MemoryIsBoundedByTheWindows()
     {
         await using GrpcRelayServer relay = await Relays.StartAsync(Terms);
@@ -209,6 +221,23 @@ public sealed class RelayTests
         clock.Advance(TimeSpan.FromSeconds(1));
         Assert.Null(Call("telco"));
         Assert.Null(Call("bank"));
+    }
+
+    /// <summary>An earlier call of a host may be what is left of a process that vanished; of parties that reach it the first is due.</summary>
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public void Meet_SeveralWait_IsTheLatestOfTheHostAndTheFirstOfTheOthers(bool hostsWait)
+    {
+        var job = new RelayedJob(Relays.Job(Terms), new RelayQuotas(), new ManualClock());
+        RelayEnd Enter(bool hosts) => job.Enter(new RelayCaller("trial", GrpcRelay.Train, Terms.TermsDigest, new Dictionary<string, string>(), hosts ? "bank" : "telco", "bank", hosts), new DefaultHttpContext());
+        RelayEnd first = Enter(hostsWait), second = Enter(hostsWait), comes = Enter(!hostsWait);
+        Assert.Null(job.Meet(first));
+        Assert.Null(job.Meet(second));
+        RelayPair? met = job.Meet(comes);
+        Assert.Same(hostsWait ? second : first, hostsWait ? met!.Host : met!.Party);
+        Assert.Same(comes, hostsWait ? met.Party : met.Host);
+        Assert.True(job.GiveUp(hostsWait ? first : second)); // still waits
     }
 
     [Fact]

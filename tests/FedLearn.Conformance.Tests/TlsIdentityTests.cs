@@ -299,6 +299,38 @@ public sealed class TlsIdentityTests
         Assert.Equal(GrpcErrors.PeerNotCheckable, (await refused.NextAsync()).Error.Id);
     }
 
+    [Theory]
+    [InlineData("sent", null)]
+    [InlineData("not sent", GrpcErrors.PeerUnknown)]
+    [InlineData("denied", GrpcErrors.PeerRevoked)]
+    [InlineData("revoked", GrpcErrors.PeerRevoked)]
+    public async Task Join_AuthorityBetween_VouchesUnlessItIsMissingOrRefusedItself(string between, string? id)
+    {
+        TestAuthority root = new(), department = root.Delegate("Department");
+        DateTimeOffset now = TimeProvider.System.GetUtcNow();
+        string path = Path.GetTempFileName();
+        await File.WriteAllBytesAsync(path, between == "revoked" ? root.Revoke(now.AddDays(-1), now.AddDays(1), department.Certificate) : root.Revoke(now.AddDays(-1), now.AddDays(1)), TestContext.Current.CancellationToken);
+        GrpcSecurity bank = new()
+        {
+            Certificate = TlsPeers.Of("bank"),
+            Authorities = [root.Public],
+            Denied = between == "denied" ? [CertificatePin.OfCertificate(department.Certificate)] : [],
+            RevocationLists = [RevocationList.Load(path)],
+        };
+        File.Delete(path);
+        GrpcSecurity telco = new() { Certificate = department.Issue("telco", dns: "telco"), Intermediates = between == "not sent" ? [] : [department.Public], Peers = TlsPeers.Peer("bank", TlsPeers.Of("bank")) };
+        await using GrpcFederationHost host = await HostAsync(bank);
+        if (id is null)
+        {
+            await AssertTalkAsync(host, () => JoinAsync(host.Address, telco));
+            return;
+        }
+
+        RefusalLog refused = host.Watch();
+        await RefusedAsync(host.Address, telco);
+        Assert.Equal(id, (await refused.NextAsync()).Error.Id);
+    }
+
     // ---- one side without TLS
 
     [Fact]

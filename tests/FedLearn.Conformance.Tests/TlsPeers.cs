@@ -98,22 +98,45 @@ internal sealed class ShiftedClock(TimeSpan shift) : TimeProvider
 /// <summary>A company's authority, for tests.</summary>
 internal sealed class TestAuthority
 {
-    private readonly ECDsa _key = ECDsa.Create(ECCurve.NamedCurves.nistP256);
+    private readonly ECDsa _key;
     private long _serial = 1000;
 
     public TestAuthority(string name = "Test Authority", DateTimeOffset? until = null)
     {
-        var request = new CertificateRequest($"CN={name}", _key, HashAlgorithmName.SHA256);
-        request.CertificateExtensions.Add(new X509BasicConstraintsExtension(true, false, 0, true));
-        request.CertificateExtensions.Add(new X509KeyUsageExtension(X509KeyUsageFlags.KeyCertSign | X509KeyUsageFlags.CrlSign, true));
-        request.CertificateExtensions.Add(new X509SubjectKeyIdentifierExtension(request.PublicKey, false));
-        Certificate = request.CreateSelfSigned(TimeProvider.System.GetUtcNow().AddDays(-1000), until ?? TimeProvider.System.GetUtcNow().AddDays(1000));
+        _key = ECDsa.Create(ECCurve.NamedCurves.nistP256);
+        Certificate = Request(name, _key).CreateSelfSigned(TimeProvider.System.GetUtcNow().AddDays(-1000), until ?? TimeProvider.System.GetUtcNow().AddDays(1000));
     }
+
+    private TestAuthority(ECDsa key, X509Certificate2 certificate) => (_key, Certificate) = (key, certificate);
 
     /// <summary>With its private key.</summary>
     public X509Certificate2 Certificate { get; }
 
     public X509Certificate2 Public => X509CertificateLoader.LoadCertificate(Certificate.RawData);
+
+    /// <summary>An authority that this one vouches for.</summary>
+    public TestAuthority Delegate(string name)
+    {
+        var key = ECDsa.Create(ECCurve.NamedCurves.nistP256);
+        using X509Certificate2 issued = Request(name, key).Create(Certificate.SubjectName, X509SignatureGenerator.CreateForECDsa(_key), Certificate.NotBefore.AddMinutes(1), Certificate.NotAfter.AddMinutes(-1), NextSerial());
+        return new TestAuthority(key, issued.CopyWithPrivateKey(key));
+    }
+
+    private static CertificateRequest Request(string name, ECDsa key)
+    {
+        var request = new CertificateRequest($"CN={name}", key, HashAlgorithmName.SHA256);
+        request.CertificateExtensions.Add(new X509BasicConstraintsExtension(true, false, 0, true));
+        request.CertificateExtensions.Add(new X509KeyUsageExtension(X509KeyUsageFlags.KeyCertSign | X509KeyUsageFlags.CrlSign, true));
+        request.CertificateExtensions.Add(new X509SubjectKeyIdentifierExtension(request.PublicKey, false));
+        return request;
+    }
+
+    private byte[] NextSerial()
+    {
+        byte[] serial = BitConverter.GetBytes(Interlocked.Increment(ref _serial));
+        Array.Reverse(serial);
+        return serial;
+    }
 
     /// <summary>Issues a certificate, with alternative names unless there are none, and limited to a usage unless that is null.</summary>
     public X509Certificate2 Issue(string commonName, string? dns = null, string? uri = null, string? usage = null, DateTimeOffset? until = null)
@@ -130,11 +153,9 @@ internal sealed class TestAuthority
             request.CertificateExtensions.Add(names.Build());
         if (usage is not null)
             request.CertificateExtensions.Add(new X509EnhancedKeyUsageExtension([new Oid(usage)], false));
-        byte[] serial = BitConverter.GetBytes(Interlocked.Increment(ref _serial));
-        Array.Reverse(serial);
         // By name and generator: the overload with the issuer refuses a certificate that outlives it, which a test wants.
         using X509Certificate2 issued = request.Create(Certificate.SubjectName, X509SignatureGenerator.CreateForECDsa(_key), Certificate.NotBefore.AddMinutes(1),
-            until ?? Certificate.NotAfter.AddMinutes(-1), serial);
+            until ?? Certificate.NotAfter.AddMinutes(-1), NextSerial());
         return issued.CopyWithPrivateKey(key);
     }
 

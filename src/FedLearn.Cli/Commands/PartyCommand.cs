@@ -15,7 +15,7 @@ namespace FedLearn.Cli.Commands;
 internal static class PartyCommand
 {
     public static Verb Create() => new("party", """
-            Take part in a session as one party. The active party listens and hosts the coordinator; a passive party connects to it
+            Take part in a session as one party. The active party listens and hosts the session; a passive party connects to it
             and needs no open port. Where the active party cannot open one either, both connect to a coordinator (fedlearn coordinator)
             and their party files name it as "relay". A party that loses another waits for it to come back, up to transport.resumeSeconds,
             and the run goes on; one that was killed is started again with the same command. The arbiter of an encrypted job

@@ -17,11 +17,11 @@ internal static class WorkerCommand
         Option<string> config = Options.Config("Run file.");
         var verb = new Option<string>("--verb") { Required = true };
         var party = new Option<string>("--party") { Required = true };
-        Option<string?> coordinator = new("--coordinator"), arbiter = new("--arbiter"), model = new("--model"), output = new("--out"), fold = new("--fold"), runId = new("--run"), lists = new("--lists"),
+        Option<string?> host = new("--host"), arbiter = new("--arbiter"), model = new("--model"), output = new("--out"), fold = new("--fold"), runId = new("--run"), lists = new("--lists"),
             aligned = new("--aligned"), psiOutput = new("--psi-output"), proof = new("--psi-proof"), duplicates = new("--duplicates"), indexes = new("--index"), keep = new("--keep"), resume = new("--resume");
         var set = new Option<string[]>("--set");
         var stay = new Option<bool>(WorkerProcess.Stay);
-        command.Has(config, verb, party, coordinator, arbiter, model, output, fold, runId, lists, aligned, psiOutput, proof, duplicates, indexes, keep, resume, set, stay);
+        command.Has(config, verb, party, host, arbiter, model, output, fold, runId, lists, aligned, psiOutput, proof, duplicates, indexes, keep, resume, set, stay);
         command.SetAction(async (parsed, cancellationToken) =>
         {
             using var stop = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
@@ -76,7 +76,7 @@ internal static class WorkerCommand
                 };
                 WorkerEvents.Rehearse();
                 PartyTask task = order.LocalTaskOf(self, new Told<JobProgress>(WorkerEvents.Progress));
-                JsonObject document = parsed.GetValue(coordinator) is { } address
+                JsonObject document = parsed.GetValue(host) is { } address
                     ? await GrpcParty.JoinAsync(task, new Uri(address), order.Run.Transport, cancellationToken).ConfigureAwait(false)
                     : await GrpcParty.HostAsync(task, new Uri("http://127.0.0.1:0"), order.Run.Transport, WorkerEvents.Listening, WorkerEvents.Log, cancellationToken)
                         .ConfigureAwait(false);

@@ -118,60 +118,31 @@ internal sealed record PartyFile
         file.Require("job", "Name the job file.");
         file.Require("party", "Write the name of this party in the job.");
         string job = file.FilePath("job") ?? "", name = file.Text("party") ?? "";
-        var own = new OwnSide(name, kind == JobKind.Glm ? GlmRunFileReader.DataOf(file, role: null) : null, kind == JobKind.Dssm ? DssmRunFileReader.DataOf(file, role: null) : null,
-            file.Has("ledger") ? new OwnLedger(RunFileReader.LedgerOf(file, name), file.Object("ledger").Has) : null,
-            below => PartyAlignment.Of(file, name, below.State, below));
-        TimeSpan? timeout = RunFileReader.Seconds(file, "timeoutSeconds"), connectTimeout = RunFileReader.Seconds(file, "connectTimeoutSeconds"), resume = RunFileReader.ResumeSeconds(file);
-        Uri? listenText = file.Text("listen") is { } text ? AddressOf(file, "listen", text, file.Has("tls")) : null;
-        IReadOnlyList<(string Name, Uri Address)> peers = Peers(file);
-        TlsSettings? tls = TlsSettings.Of(file, TimeProvider.System);
-        bool allowPlaintext = file.Flag("allowPlaintext") ?? false;
-        RelayRoute? relay = RelayRoute.Of(file, tls, allowPlaintext);
-        Uri? relayed = relay?.End(file.Has("tls"));
-        ServeSettings serve = kind == JobKind.Glm ? ServeOf(file.Object("serve")) : new ServeSettings(); // only generalised linear models are served
-        ServiceSettings service = ServiceSettings.Of(file);
-        GrpcQuotas quotas = ServiceSettings.QuotasOf(file);
+        OwnSide own = OwnOf(file, kind, name);
+        Said said = SaidIn(file, kind);
         faults.ThrowIfAny();
 
         RunFileReader reader = RunFileReader.For(job, own);
         reader.AlignsOnly = alignsOnly;
         RunFile run = reader.Read();
         string? arbiter = HeRun.ArbiterOf(run, GrpcRelay.Train);
-        RunFileParty self = name == arbiter ? ArbiterSelf(file, name) : run.Parties.First(party => party.Name == name), active = run.Parties.First(party => party.Role == PartyRole.Active);
-        string? arbiterToFind = name == arbiter ? null : arbiter;
-        var ignored = new List<string>(run.Ignored);
-        Uri? activeAddress = null;
+        RunFileParty self = name == arbiter ? ArbiterSelf(file, name) : run.Parties.First(party => party.Name == name);
+        string active = run.Parties.First(party => party.Role == PartyRole.Active).Name;
         if (kind == JobKind.Dssm)
             DssmRunFileReader.DataOf(file, self.Role);
-        Uri? arbiterAddress = arbiterToFind is null ? null : Checked(file, $"peers.{arbiter}", peers.FirstOrDefault(peer => peer.Name == arbiter).Address, name, arbiter, allowPlaintext);
-        Uri? listen = self.Role == PartyRole.Passive ? null : Checked(file, "listen", listenText, name, run.Parties.FirstOrDefault(p => p.Name != name)?.Name, allowPlaintext);
-        if (arbiterToFind is not null && (arbiterAddress ??= relayed) is null)
+        Uri? arbiterAddress = name == arbiter || arbiter is null ? null : ArbiterAddress(file, said, name, arbiter);
+        Uri? listen = self.Role == PartyRole.Passive ? null : Checked(file, "listen", said.Listen, name, run.Parties.FirstOrDefault(p => p.Name != name)?.Name, said.AllowPlaintext);
+        if (arbiter is not null && name != arbiter && arbiterAddress is null)
             file.Fault(RunFileErrors.MissingKey, "peers", "the address of the arbiter is missing.", $"Write {{ \"{arbiter}\": \"http://127.0.0.1:5309\" }} with its address, beside those of other peers.");
-        if (self.Role == PartyRole.Arbiter)
-        {
-            CheckArbiter(file, ignored);
-        }
-        else if (self.Role == PartyRole.Active)
-        {
-            CheckActive(file, run, arbiter, serve, ignored);
-            ignored.AddRange(OfJoiningParties.Where(file.Has));
-        }
-        else
-        {
-            CheckPassive(file, kind, run, arbiter, peers, ignored);
-            activeAddress = ActiveAddress(file, peers, name, active.Name, allowPlaintext, relayed);
-        }
-
+        List<string> ignored = [.. run.Ignored, .. CheckRole(file, kind, run, self.Role, arbiter, said)];
+        Uri? activeAddress = self.Role == PartyRole.Passive ? ActiveAddress(file, said, name, active) : null;
         if (run.Alignment.Method == AlignmentMethod.Hashed && !alignsOnly && file.Has("alignment") && !ignored.Contains("alignment"))
             ignored.Add("alignment");
-        PeerLink[] links = [.. Links(run, self, arbiter, self.Role == PartyRole.Passive ? null : listen ?? relayed, activeAddress, arbiterAddress, tls)];
-        string[] misspelt = [.. CheckPeers(file, run, arbiter, links, tls)];
-        if (file.Has("tls") && links.All(l => !l.IsEncrypted))
-            ignored.Add("tls");
-        if (file.Has("allowPlaintext") && links.All(l => l.IsEncrypted || l.IsLocal) && relay?.NeedsPlaintext != true)
-            ignored.Add("allowPlaintext");
+        PeerLink[] links = [.. Links(run, self, arbiter, self.Role == PartyRole.Passive ? null : listen ?? said.Relayed, activeAddress, arbiterAddress, said.Tls)];
+        string[] misspelt = [.. CheckPeers(file, run, arbiter, links, said.Tls)];
+        ignored.AddRange(ProtectionsWithoutUse(file, links, said.Relay));
         faults.ThrowIfAny();
-        var transport = new PartyTransport { Security = tls?.Security, AllowPlaintext = allowPlaintext, Links = links };
+        var transport = new PartyTransport { Security = said.Tls?.Security, AllowPlaintext = said.AllowPlaintext, Links = links };
         string[] warnings = [.. transport.Warnings(name)];
         return new PartyFile
         {
@@ -181,23 +152,15 @@ internal sealed record PartyFile
             Listen = listen,
             ActiveParty = activeAddress,
             Arbiter = arbiterAddress,
-            Relay = relay,
-            Direct = [.. peers.Select(peer => peer.Name.Length == 0 ? active.Name : peer.Name)],
-            Serve = serve,
-            Service = service,
+            Relay = said.Relay,
+            Direct = [.. said.Peers.Select(peer => peer.Name.Length == 0 ? active : peer.Name)],
+            Serve = said.Serve,
+            Service = said.Service,
             Settings = values.Settings,
-            IdentityFiles = tls?.Files ?? [],
-            Transport = run.Transport with
-            {
-                Kind = TransportKind.Grpc,
-                Timeout = timeout ?? run.Transport.Timeout,
-                ConnectTimeout = connectTimeout ?? run.Transport.ConnectTimeout,
-                ResumeTimeout = resume ?? run.Transport.ResumeTimeout,
-                Party = transport,
-                Quotas = quotas,
-            },
+            IdentityFiles = said.Tls?.Files ?? [],
+            Transport = said.Transport(run.Transport, transport),
             Ignored = ignored,
-            Notes = [.. tls?.Notes ?? [], .. misspelt, .. warnings],
+            Notes = [.. said.Tls?.Notes ?? [], .. misspelt, .. warnings],
         };
     }
 
@@ -221,6 +184,110 @@ internal sealed record PartyFile
             Relay = Relay is null ? null : Relay with { Security = relay?.Security },
         };
     }
+
+    /// <summary>What a party file says of how the party reaches others, whatever the job is.</summary>
+    private sealed record Said
+    {
+        public required Uri? Listen { get; init; }
+
+        public required IReadOnlyList<(string Name, Uri Address)> Peers { get; init; }
+
+        public required TlsSettings? Tls { get; init; }
+
+        public required bool AllowPlaintext { get; init; }
+
+        public required RelayRoute? Relay { get; init; }
+
+        /// <summary>Where parties are asked for through the coordinator.</summary>
+        public required Uri? Relayed { get; init; }
+
+        public required ServeSettings Serve { get; init; }
+
+        public required ServiceSettings Service { get; init; }
+
+        public required GrpcQuotas Quotas { get; init; }
+
+        public required TimeSpan? Timeout { get; init; }
+
+        public required TimeSpan? ConnectTimeout { get; init; }
+
+        public required TimeSpan? ResumeTimeout { get; init; }
+
+        /// <summary>The job's settings with this file's.</summary>
+        public TransportSettings Transport(TransportSettings job, PartyTransport party) => job with
+        {
+            Kind = TransportKind.Grpc,
+            Timeout = Timeout ?? job.Timeout,
+            ConnectTimeout = ConnectTimeout ?? job.ConnectTimeout,
+            ResumeTimeout = ResumeTimeout ?? job.ResumeTimeout,
+            Party = party,
+            Quotas = Quotas,
+        };
+    }
+
+    private static Said SaidIn(Section file, JobKind kind)
+    {
+        TimeSpan? timeout = RunFileReader.Seconds(file, "timeoutSeconds"), connectTimeout = RunFileReader.Seconds(file, "connectTimeoutSeconds"), resume = RunFileReader.ResumeSeconds(file);
+        Uri? listen = file.Text("listen") is { } text ? AddressOf(file, "listen", text, file.Has("tls")) : null;
+        IReadOnlyList<(string Name, Uri Address)> peers = PeersIn(file);
+        TlsSettings? tls = TlsSettings.Of(file, TimeProvider.System);
+        bool allowPlaintext = file.Flag("allowPlaintext") ?? false;
+        RelayRoute? relay = RelayRoute.Of(file, tls, allowPlaintext);
+        return new Said
+        {
+            Listen = listen,
+            Peers = peers,
+            Tls = tls,
+            AllowPlaintext = allowPlaintext,
+            Relay = relay,
+            Relayed = relay?.End(file.Has("tls")),
+            Serve = kind == JobKind.Glm ? ServeOf(file.Object("serve")) : new ServeSettings(), // only generalised linear models are served
+            Service = ServiceSettings.Of(file),
+            Quotas = ServiceSettings.QuotasOf(file),
+            Timeout = timeout,
+            ConnectTimeout = connectTimeout,
+            ResumeTimeout = resume,
+        };
+    }
+
+    // What the file says in place of the job's own words about this party.
+    private static OwnSide OwnOf(Section file, JobKind kind, string name) =>
+        new(name, kind == JobKind.Glm ? GlmRunFileReader.DataOf(file, role: null) : null, kind == JobKind.Dssm ? DssmRunFileReader.DataOf(file, role: null) : null,
+            file.Has("ledger") ? new OwnLedger(RunFileReader.LedgerOf(file, name), file.Object("ledger").Has) : null,
+            below => PartyAlignment.Of(file, name, below.State, below));
+
+    // Adds the faults of keys that do not go with the role, and returns those without effect.
+    private static List<string> CheckRole(Section file, JobKind kind, RunFile run, PartyRole role, string? arbiter, Said said)
+    {
+        var ignored = new List<string>();
+        switch (role)
+        {
+            case PartyRole.Arbiter:
+                CheckArbiter(file, ignored);
+                break;
+            case PartyRole.Active:
+                CheckActive(file, run, arbiter, said.Serve, ignored);
+                ignored.AddRange(OfJoiningParties.Where(file.Has));
+                break;
+            default:
+                CheckPassive(file, kind, run, arbiter, said.Peers, ignored);
+                break;
+        }
+
+        return ignored;
+    }
+
+    private static IEnumerable<string> ProtectionsWithoutUse(Section file, IReadOnlyList<PeerLink> links, RelayRoute? relay)
+    {
+        if (file.Has("tls") && links.All(l => !l.IsEncrypted))
+            yield return "tls";
+        if (file.Has("allowPlaintext") && links.All(l => l.IsEncrypted || l.IsLocal) && relay?.NeedsPlaintext != true)
+            yield return "allowPlaintext";
+    }
+
+    // Where a party of an encrypted job finds the arbiter.
+    private static Uri? ArbiterAddress(Section file, Said said, string self, string arbiter) =>
+        Checked(file, $"peers.{arbiter}", said.Peers.FirstOrDefault(peer => peer.Name == arbiter).Address, self, arbiter, said.AllowPlaintext) ?? said.Relayed;
 
     private static void CheckArbiter(Section file, List<string> ignored)
     {
@@ -253,10 +320,10 @@ internal sealed record PartyFile
     }
 
     // Where a passive party finds the active one.
-    private static Uri? ActiveAddress(Section file, IReadOnlyList<(string Name, Uri Address)> peers, string self, string active, bool allowPlaintext, Uri? relayed)
+    private static Uri? ActiveAddress(Section file, Said said, string self, string active)
     {
-        (string key, Uri? found) = peers.FirstOrDefault(peer => peer.Name.Length == 0 || peer.Name == active);
-        Uri? address = Checked(file, key is { Length: > 0 } ? $"peers.{key}" : "peers", found, self, active, allowPlaintext) ?? relayed;
+        (string key, Uri? found) = said.Peers.FirstOrDefault(peer => peer.Name.Length == 0 || peer.Name == active);
+        Uri? address = Checked(file, key is { Length: > 0 } ? $"peers.{key}" : "peers", found, self, active, said.AllowPlaintext) ?? said.Relayed;
         if (address is null && !file.Has("relay"))
             file.Fault(RunFileErrors.MissingKey, "peers", "the address of the active party is missing.", $"Write {{ \"{active}\": \"http://127.0.0.1:5301\" }} with its address.");
         return address;
@@ -336,7 +403,7 @@ internal sealed record PartyFile
     }
 
     // An object names its peers. An array holds one address: that of the active party, the only peer a passive one has.
-    private static List<(string Name, Uri Address)> Peers(Section file)
+    private static List<(string Name, Uri Address)> PeersIn(Section file)
     {
         IReadOnlyList<(string Name, string Value)> texts = file.IsArray("peers") ? [.. file.TextList("peers").Select(text => ("", text))] : file.TextMap("peers");
         if (file.IsArray("peers") && texts.Count > 1)

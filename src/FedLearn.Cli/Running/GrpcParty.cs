@@ -10,7 +10,7 @@ namespace FedLearn.Cli.Running;
 /// <summary>One party of a session over gRPC.</summary>
 internal static class GrpcParty
 {
-    /// <summary>The active party: hosts the coordinator, then takes part.</summary>
+    /// <summary>The active party: hosts the session, then takes part.</summary>
     /// <param name="task">What the party does.</param>
     /// <param name="listen">Where to listen; port 0 lets the system choose. Null: nowhere, the settings name a coordinator.</param>
     /// <param name="settings">Time limits.</param>
@@ -40,10 +40,10 @@ internal static class GrpcParty
     }
 
     /// <summary>A passive party: reads its data, joins, takes part.</summary>
-    public static async Task<JsonObject> JoinAsync(PartyTask task, Uri coordinator, TransportSettings settings, CancellationToken cancellationToken)
+    public static async Task<JsonObject> JoinAsync(PartyTask task, Uri host, TransportSettings settings, CancellationToken cancellationToken)
     {
         ReadyParty ready = task.Prepare(cancellationToken);
-        await using GrpcSession session = await OpenAsync(coordinator, task.Terms.Parties[0].Name, ready.Request, settings, cancellationToken).ConfigureAwait(false);
+        await using GrpcSession session = await OpenAsync(host, task.Terms.Parties[0].Name, ready.Request, settings, cancellationToken).ConfigureAwait(false);
         return await ready.Run(session.Agreement, session.Channels, cancellationToken).ConfigureAwait(false);
     }
 

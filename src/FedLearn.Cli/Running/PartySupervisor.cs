@@ -29,13 +29,13 @@ internal static class PartySupervisor
     }
 
     /// <summary>As <see cref="GrpcParty.JoinAsync"/>, again and again.</summary>
-    public static Task<JsonObject> JoinAsync(PartyTask task, Uri coordinator, TransportSettings settings, Action<string> log, CancellationToken cancellationToken) =>
-        RunAsync(task, settings, log, (attempt, limits, stop) => GrpcParty.JoinAsync(attempt, coordinator, limits, stop), cancellationToken);
+    public static Task<JsonObject> JoinAsync(PartyTask task, Uri host, TransportSettings settings, Action<string> log, CancellationToken cancellationToken) =>
+        RunAsync(task, settings, log, (attempt, limits, stop) => GrpcParty.JoinAsync(attempt, host, limits, stop), cancellationToken);
 
-    /// <summary>How long a party that has nothing to go on with waits where one of its name has joined: the time in which a coordinator notices that a process of it has died.</summary>
+    /// <summary>How long a party that has nothing to go on with waits where one of its name has joined: the time in which a host notices that a process of it has died.</summary>
     private static readonly TimeSpan NamesakeTime = TimeSpan.FromSeconds(5);
 
-    // A coordinator that gives up its old session, or dies, just when a party comes back. One that cannot be reached at all has had its time already.
+    // A host that gives up its old session, or dies, just when a party comes back. One that cannot be reached at all has had its time already.
     private static bool BrokeOff(PeerException e) => e.Id is ProtocolErrors.PeerGone or ProtocolErrors.AlreadyJoined or GrpcErrors.WrongSession or GrpcErrors.CallFailed;
 
     /// <summary>Runs a party until its job has ended, or until the others have not come back in time.</summary>
@@ -76,9 +76,11 @@ internal static class PartySupervisor
             string next = ready.Request.Resume is { } offer ? $"the run goes on before round {offer.Rounds[^1]}" : "the run begins anew";
             bool namesake = loss.Id == ProtocolErrors.AlreadyJoined && ready.Request.Resume is null;
             TimeSpan patient = namesake && NamesakeTime < settings.ResumeTimeout ? NamesakeTime : settings.ResumeTimeout;
-            string place = loss.Place.Split(',')[0], peer = place.Replace("peer ", "", StringComparison.Ordinal), patience = patient.TotalSeconds.ToString("0.#", CultureInfo.InvariantCulture);
+            string place = met && loss.Peer is { } peer ? $"peer '{peer}'" : loss.Place, patience = patient.TotalSeconds.ToString("0.#", CultureInfo.InvariantCulture);
+            // Where there was no session, the address or the file may be wrong, which is worth to be known before the time is up.
+            string lost = met ? $"lost {(loss.Peer is null ? loss.Place : $"'{loss.Peer}'")} ({loss.Id})" : $"no session with {place}: {loss.Cause.TrimEnd('.')} ({loss.Id})";
             log(namesake ? $"'{task.Name}' has joined already ({loss.Id}), perhaps from another process; waiting up to {patience} s for that to end"
-                : $"lost {peer} ({loss.Id}); waiting up to {patience} s for it to come back; {next}");
+                : $"{lost}; waiting up to {patience} s for it to come back; {next}");
             long start = clock.GetTimestamp();
             TimeSpan Left() => patient - clock.GetElapsedTime(start);
             met = false;
@@ -90,7 +92,7 @@ internal static class PartySupervisor
                 UseJitter = true,
                 Delay = TimeSpan.FromMilliseconds(100),
                 MaxDelay = TimeSpan.FromSeconds(5),
-                // A coordinator that still waits in its old session may know this party as one that has joined.
+                // A host that still waits in its old session may know this party as one that has joined.
                 ShouldHandle = args => ValueTask.FromResult(!met && Left() > TimeSpan.Zero && args.Outcome.Exception is PeerException e && (RunLoss.Is(e) || e.Id == ProtocolErrors.AlreadyJoined)),
             }).Build();
             try

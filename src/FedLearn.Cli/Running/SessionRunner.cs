@@ -126,8 +126,8 @@ internal static class SessionRunner
         async Task<JsonObject> PartyAsync(string party, bool active)
         {
             Uri? keyHolder = order.Arbiter is null ? null : await arbiter.Task.WaitAsync(stop.Token).ConfigureAwait(false);
-            Uri? coordinator = active ? null : await address.Task.WaitAsync(stop.Token).ConfigureAwait(false);
-            return await ChildAsync(order, party, coordinator, keyHolder, uri => address.TrySetResult(uri), progress, log, stop.Token).ConfigureAwait(false);
+            Uri? host = active ? null : await address.Task.WaitAsync(stop.Token).ConfigureAwait(false);
+            return await ChildAsync(order, party, host, keyHolder, uri => address.TrySetResult(uri), progress, log, stop.Token).ConfigureAwait(false);
         }
 
         Task<JsonObject>[] running = [.. order.Parties.Select((party, i) => PartyAsync(party, active: i == 0)),
@@ -136,10 +136,10 @@ internal static class SessionRunner
     }
 
     /// <summary>Gives a party's process its order, and follows it to the end of the session.</summary>
-    private static async Task<JsonObject> ChildAsync(SessionOrder order, string party, Uri? coordinator, Uri? arbiter, Action<Uri> listening,
+    private static async Task<JsonObject> ChildAsync(SessionOrder order, string party, Uri? host, Uri? arbiter, Action<Uri> listening,
         IProgress<JobProgress>? progress, Action<string> log, CancellationToken cancellationToken)
     {
-        List<string> arguments = Arguments(order, party, coordinator, arbiter);
+        List<string> arguments = Arguments(order, party, host, arbiter);
         WorkerProcess child = order.Workers?.Ask(party, arguments) ?? WorkerProcess.Start(party, order.Workers is null ? arguments : [.. arguments, WorkerProcess.Stay]);
         bool stays = false;
         try
@@ -207,7 +207,7 @@ internal static class SessionRunner
     }
 
     /// <summary>An order as arguments of <c>worker</c>.</summary>
-    private static List<string> Arguments(SessionOrder order, string party, Uri? coordinator, Uri? arbiter)
+    private static List<string> Arguments(SessionOrder order, string party, Uri? host, Uri? arbiter)
     {
         List<string> arguments = ["--verb", order.Verb, "--config", order.Run.Path, "--party", party];
         void Add(string option, string? value)
@@ -216,7 +216,7 @@ internal static class SessionRunner
                 arguments.AddRange([option, value]);
         }
 
-        Add("--coordinator", coordinator?.ToString());
+        Add("--host", host?.ToString());
         Add("--arbiter", arbiter?.ToString());
         Add("--model", order.ModelDirectory);
         Add("--out", order.Output);

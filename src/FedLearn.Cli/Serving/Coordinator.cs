@@ -28,6 +28,8 @@ internal static class Coordinator
         var options = new GrpcHostOptions { Listen = file.Listen, AllowPlaintext = file.AllowPlaintext, Security = file.Security, Quotas = file.PeerQuotas };
         foreach (string note in file.Notes)
             log($"warning: {note}");
+        if (OpenFiles.Shortage(file.PeerQuotas.AllConnections) is { } shortage)
+            log($"warning: {shortage}");
         await using GrpcRelayServer relay = await GrpcRelayServer.StartAsync(options, file.Jobs, file.Quotas, cancellationToken).ConfigureAwait(false);
         using var metrics = new CoordinatorMetrics(relay);
         var said = new HashSet<(string, string)>();

@@ -50,6 +50,9 @@ public sealed class PeerException(string id, string place, string cause, string 
 {
     /// <summary>Where the peer gave up and said so (FL4008): the id of its own error. Null elsewhere.</summary>
     public string? PeerErrorId { get; init; }
+
+    /// <summary>Name of the party at the other end of the connection that the error is about. Null where it is not known, or where the error is about no single connection.</summary>
+    public string? Peer { get; init; }
 }
 
 /// <summary>A request that the privacy mathematics does not cover (FL5nnn, exit code 5).</summary>

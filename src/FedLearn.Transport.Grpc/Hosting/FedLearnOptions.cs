@@ -1,5 +1,6 @@
 using FedLearn.Diagnostics;
 using FedLearn.Protocol;
+using Microsoft.Extensions.Configuration;
 using Microsoft.Extensions.Options;
 
 namespace FedLearn.Transport.Grpc;
@@ -11,9 +12,9 @@ public sealed class FedLearnOptions
     /// <value>Default <c>127.0.0.1:0</c>.</value>
     public string Listen { get; set; } = "127.0.0.1:0";
 
-    /// <summary>Where a passive party finds the active one: <c>host:port</c>.</summary>
+    /// <summary>Where a passive party finds the active one, which hosts the session: <c>host:port</c>.</summary>
     /// <value>Null, the default: the application has no passive party.</value>
-    public string? Coordinator { get; set; }
+    public string? Host { get; set; }
 
     /// <summary>Who the application's party is and whom it admits; set in code. Addresses then have scheme https.</summary>
     /// <value>Null, the default: nothing is encrypted.</value>
@@ -49,12 +50,20 @@ internal sealed class FedLearnOptionsCheck : IValidateOptions<FedLearnOptions>
 {
     private const int SmallestMessage = 1 << 10, LargestMessage = 1 << 30;
 
+    /// <summary>Refuses keys of earlier versions, which the binder would only call unknown.</summary>
+    /// <exception cref="OptionsValidationException">There is one.</exception>
+    public static void RefuseFormerKeys(IConfiguration configuration)
+    {
+        if (configuration["Coordinator"] is not null)
+            throw new OptionsValidationException(Options.DefaultName, typeof(FedLearnOptions), [Fault("Coordinator", "the address of the party that hosts the session is called Host now.", "Rename the key.")]);
+    }
+
     public ValidateOptionsResult Validate(string? name, FedLearnOptions options)
     {
         string[] faults =
         [
             .. Address(nameof(options.Listen), options.Listen, options),
-            .. options.Coordinator is { } coordinator ? Address(nameof(options.Coordinator), coordinator, options) : [],
+            .. options.Host is { } host ? Address(nameof(options.Host), host, options) : [],
             .. Time(nameof(options.ConnectTimeout), options.ConnectTimeout),
             .. Time(nameof(options.JoinTimeout), options.JoinTimeout),
             .. Time(nameof(options.ReceiveTimeout), options.ReceiveTimeout),

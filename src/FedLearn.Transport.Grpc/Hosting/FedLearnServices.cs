@@ -16,7 +16,7 @@ public static class FedLearnServices
     public static IServiceCollection AddFedLearn(this IServiceCollection services, IConfiguration configuration)
     {
         ArgumentNullException.ThrowIfNull(configuration);
-        AddSessions(services).Bind(configuration, binder => binder.ErrorOnUnknownConfiguration = true);
+        AddSessions(services).Configure(_ => FedLearnOptionsCheck.RefuseFormerKeys(configuration)).Bind(configuration, binder => binder.ErrorOnUnknownConfiguration = true);
         return services;
     }
 

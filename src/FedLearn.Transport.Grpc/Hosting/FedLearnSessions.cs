@@ -86,9 +86,9 @@ public sealed class FedLearnSessions(IOptions<FedLearnOptions> options, TimeProv
         var channel = new ChannelOptions { ReceiveTimeout = settings.ReceiveTimeout, MaxMessageBytes = settings.MaxMessageBytes, Clock = clock };
         if (request.Party.Role == PartyRole.Passive)
         {
-            Uri coordinator = settings.Coordinator is { } text ? Address(text, settings) : throw new ConfigurationException(GrpcErrors.InvalidOptions,
-                "FedLearn options, Coordinator", "a passive party needs it, and it is missing.", "Give the address of the active party.");
-            return new Meeting(null, await GrpcFederationClient.JoinAsync(coordinator, request, new GrpcClientOptions
+            Uri active = settings.Host is { } text ? Address(text, settings) : throw new ConfigurationException(GrpcErrors.InvalidOptions,
+                "FedLearn options, Host", "a passive party needs it, and it is missing.", "Give the address of the active party.");
+            return new Meeting(null, await GrpcFederationClient.JoinAsync(active, request, new GrpcClientOptions
             {
                 AllowPlaintext = settings.AllowPlaintext,
                 Security = settings.Security,

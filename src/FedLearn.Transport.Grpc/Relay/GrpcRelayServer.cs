@@ -31,7 +31,7 @@ public sealed class GrpcRelayServer : IAsyncDisposable
     /// <summary>Connections in progress.</summary>
     public int Connections => _service.Connections;
 
-    /// <summary>Told of each call that was refused: the name the call gave, and the error. May be called on any thread.</summary>
+    /// <summary>Told of each call that was refused: the name the call gave, and the error. May be called on any thread. What a handler throws is logged, and nothing more.</summary>
     public event Action<string, FedLearnException>? Refused
     {
         add => _service.Refused += value;

@@ -113,9 +113,9 @@ internal static class RelayDialer
         (HeaderText.Sections, HeaderText.Encode(string.Join(';', relay.Terms.Sections.Select(s => $"{s.Key}={Convert.ToHexStringLower(s.Value.Span)}")))),
     ];
 
-    private static PeerException CannotConnect(GrpcRelay relay, TimeSpan timeout, bool accepted, Exception inner) => accepted
-        ? new(ProtocolErrors.CannotConnect, relay.Name, $"waited {timeout.TotalSeconds:0.#} s for that party to come to the coordinator, in vain.",
-            "Start that party, or give it more time with transport.connectTimeoutSeconds.", inner)
-        : new(ProtocolErrors.CannotConnect, relay.Name, $"waited {timeout.TotalSeconds:0.#} s for the coordinator to accept connections, in vain.",
-            "Start fedlearn coordinator, check its address and the firewall, or give it more time with transport.connectTimeoutSeconds.", inner);
+    private static PeerException CannotConnect(GrpcRelay relay, TimeSpan timeout, bool accepted, Exception inner)
+    {
+        (string whom, string remedy) = accepted ? ("that party to come to the coordinator", "Start that party,") : ("the coordinator to accept connections", "Start fedlearn coordinator, check its address and the firewall,");
+        return new PeerException(ProtocolErrors.CannotConnect, relay.Name, $"waited {timeout.TotalSeconds:0.#} s for {whom}, in vain.", $"{remedy} or give it more time with transport.connectTimeoutSeconds.", inner) { Peer = relay.Host };
+    }
 }

@@ -57,7 +57,7 @@ internal sealed partial class RelayService(IReadOnlyList<RelayJob> jobs, RelayQu
     public void Refuse(string who, PeerException refusal)
     {
         if (!_stopping.IsCancellationRequested) // connections that this side closes look alike
-            Refused?.Invoke(who, refusal);
+            Refused.Tell(who, refusal, _log);
     }
 
     /// <summary>Connects nobody any more, and sends away who waits. Connections go on.</summary>
@@ -130,7 +130,7 @@ internal sealed partial class RelayService(IReadOnlyList<RelayJob> jobs, RelayQu
         }
         catch (PeerException e)
         {
-            Refused?.Invoke(caller.Party, e);
+            Refused.Tell(caller.Party, e, _log);
             throw;
         }
 

@@ -225,5 +225,6 @@ internal sealed class RelayStream(GrpcRelay relay, ClientConnection connection, 
     };
 
     private PeerException Lost(Exception? inner) => new(ProtocolErrors.PeerGone, relay.Name, "the connection to the coordinator ended before it had found the other party.",
-        "Look at the coordinator's log.", inner);
+        "Look at the coordinator's log.", inner)
+    { Peer = relay.Host };
 }

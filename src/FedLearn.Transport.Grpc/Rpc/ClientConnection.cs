@@ -23,19 +23,21 @@ internal sealed class ClientConnection : IDisposable
     private readonly Action _kill;
     private readonly ClientTls? _tls;
     private Stream? _stream;
-    private volatile bool _heard; // of plaintext: over TLS that is the matter of ClientTls
+    private readonly string? _peer;
+    private volatile bool _heard, _heardTls; // of plaintext: over TLS that is the matter of ClientTls
 
     /// <param name="address">Where it leads, for messages.</param>
     /// <param name="clock">Clock of the time limits.</param>
     /// <param name="name">The other end, for messages.</param>
+    /// <param name="peer">Name of the party there; null where it is not known, and of a coordinator.</param>
     /// <param name="kill">Drops the TCP connection.</param>
     /// <param name="stream">What the handler speaks over: that connection, or a relayed one. Owned.</param>
     /// <param name="tls">What the handler encrypts with; null for plaintext.</param>
     /// <param name="heartbeat">Pause between pings.</param>
     /// <param name="windowBytes">What a stream may receive ahead of its reader.</param>
-    private ClientConnection(Uri address, TimeProvider clock, string name, Action kill, Stream stream, ClientTls? tls, TimeSpan heartbeat, int windowBytes)
+    private ClientConnection(Uri address, TimeProvider clock, string name, string? peer, Action kill, Stream stream, ClientTls? tls, TimeSpan heartbeat, int windowBytes)
     {
-        (_address, _clock, Name, _kill, _stream, _tls) = (address, clock, name, kill, tls is null ? new ListeningStream(stream, () => _heard = true) : stream, tls);
+        (_address, _clock, Name, _peer, _kill, _stream, _tls) = (address, clock, name, peer, kill, tls is null ? new ListeningStream(stream, Hear) : stream, tls);
         var handler = new SocketsHttpHandler
         {
             UseProxy = false,
@@ -75,14 +77,14 @@ internal sealed class ClientConnection : IDisposable
             GrpcAddress.Check(address, allowPlaintext: true, options.Security);
             ClientTls? through = options.Security is { } means ? new ClientTls(means, options.Peer ?? relay.Host, relay.Name) : null;
             RelayStream relayed = await RelayDialer.ReachAsync(relay, options, cancellationToken).ConfigureAwait(false);
-            return new ClientConnection(address, clock, relay.Name, relayed.Kill, relayed, through, options.HeartbeatInterval, windowBytes);
+            return new ClientConnection(address, clock, relay.Name, relay.Host, relayed.Kill, relayed, through, options.HeartbeatInterval, windowBytes);
         }
 
         GrpcAddress.Check(address, options.AllowPlaintext, options.Security);
         string name = NameOf(address, options.Peer);
         ClientTls? tls = options.Security is { } security ? new ClientTls(security, options.Peer, name) : null;
         NetworkStream transport = await TcpDialer.DialAsync(address, options.ConnectTimeout, options.Peer, clock, cancellationToken).ConfigureAwait(false);
-        return new ClientConnection(address, clock, name, () => transport.Socket.Close(timeout: 0), transport, tls, options.HeartbeatInterval, windowBytes);
+        return new ClientConnection(address, clock, name, options.Peer == GrpcRelay.CoordinatorName ? null : options.Peer, () => transport.Socket.Close(timeout: 0), transport, tls, options.HeartbeatInterval, windowBytes);
     }
 
     /// <summary>A call with one request and one reply.</summary>
@@ -110,7 +112,7 @@ internal sealed class ClientConnection : IDisposable
         }
         catch (OperationCanceledException e) when (timeUp.IsCancellationRequested && !cancellationToken.IsCancellationRequested)
         {
-            throw new PeerException(ProtocolErrors.TimedOut, Name, $"waited {(deadline + Grace).TotalSeconds:0.#} s for an answer to {method}, and none came.",
+            throw Failure(ProtocolErrors.TimedOut, $"waited {(deadline + Grace).TotalSeconds:0.#} s for an answer to {method}, and none came.",
                 "Look at its log, and give it more time with transport.connectTimeoutSeconds.", e);
         }
         catch (Exception e) when (e is HttpRequestException or IOException or SocketException) // the last from a handler whose connection went before it looked at it
@@ -156,8 +158,7 @@ internal sealed class ClientConnection : IDisposable
             {
                 RpcException rpc => Error(rpc.Status, rpc),
                 OperationCanceledException when cancellationToken.IsCancellationRequested => new OperationCanceledException(e.Message, e, cancellationToken),
-                OperationCanceledException when timeUp => new PeerException(ProtocolErrors.TimedOut, Name,
-                    $"waited {timeout.TotalSeconds:0.#} s for the call to open, in vain.", "Look at its log.", e),
+                OperationCanceledException when timeUp => Failure(ProtocolErrors.TimedOut, $"waited {timeout.TotalSeconds:0.#} s for the call to open, in vain.", "Look at its log.", e),
                 _ => Lost(e),
             };
         }
@@ -218,18 +219,36 @@ internal sealed class ClientConnection : IDisposable
     /// <summary>The error that a call's status stands for.</summary>
     public PeerException Error(Status status, Exception? inner) => status.ErrorId switch
     {
-        null => new(GrpcErrors.CallFailed, Name, status.Detail.Length > 0 ? status.Detail : $"ended the call with gRPC status {(int)status.Code} and said no more.",
-            "Look at its log.", inner),
-        ProtocolErrors.PeerGone => new(ProtocolErrors.PeerGone, Name, status.Detail, "Look at its log for why it ended, mend that, then start the party again.", inner),
-        ['F', 'L', '4', ..] id => new(id, Name, status.Detail, "The log there has the same entry.", inner),
-        { } id => new(ProtocolErrors.PeerAborted, Name, $"it gave up with error {id}.", "Look at its own message, mend it there, and run the job again.", inner) { PeerErrorId = id },
+        null => Failure(GrpcErrors.CallFailed, status.Detail.Length > 0 ? status.Detail : $"ended the call with gRPC status {(int)status.Code} and said no more.", "Look at its log.", inner),
+        ProtocolErrors.PeerGone => Failure(ProtocolErrors.PeerGone, status.Detail, "Look at its log for why it ended, mend that, then start the party again.", inner),
+        ['F', 'L', '4', ..] id => Failure(id, status.Detail, "The log there has the same entry.", inner),
+        { } id => Failure(ProtocolErrors.PeerAborted, $"it gave up with error {id}.", "Look at its own message, mend it there, and run the job again.", inner, id),
     };
 
-    // The handler calls a connection that ended without a byte an invalid response too. A forwarder of ports, of ssh say, with nobody behind it ends them so.
-    private PeerException Lost(Exception inner) => _tls?.Explain(inner) is { } refusal ? refusal : (_tls is not null || _heard) && IsForeign(inner)
-        ? new(GrpcErrors.NotGrpc, Name, "it does not speak gRPC.", "Check the address and the port, and whether it listens with https.", inner)
-        : new(ProtocolErrors.PeerGone, Name, "the connection ended before the session began.",
-            $"Check that the address is the right one{(_tls is null && !_heard ? ", and whether it listens with https" : "")}, look at its log, then start the party again.", inner);
+    private PeerException Failure(string id, string cause, string remedy, Exception? inner, string? peerErrorId = null) =>
+        new(id, Name, cause, remedy, inner) { Peer = _peer, PeerErrorId = peerErrorId };
+
+    private void Hear(ReadOnlySpan<byte> first)
+    {
+        // An alert of TLS 1.0 to 1.3, the answer to what is no hello. HTTP/2 begins with the length of a frame, in which this would be 1.4 million bytes.
+        const byte alert = 21, version = 3;
+        _heardTls = first is [alert] or [alert, version, ..];
+        _heard = true;
+    }
+
+    private PeerException Lost(Exception inner)
+    {
+        if (_tls?.Explain(inner) is { } refusal)
+            return refusal;
+        if (_heardTls)
+            return Failure(GrpcErrors.NotGrpc, "it listens with https, and the address that was called has http.", "Write https in its address, with tls at both parties.", inner);
+        // The handler calls a connection that ended without a byte an invalid response too. A forwarder of ports, of ssh say, with nobody behind it ends them so, and so do some that listen with https.
+        if (_tls is null && !_heard)
+            return Failure(ProtocolErrors.PeerGone, "the connection ended without an answer: it may listen with https, or nobody is behind the address yet.",
+                "Check that the address is the right one, and whether it listens with https, look at its log, then start the party again.", inner);
+        return IsForeign(inner) ? Failure(GrpcErrors.NotGrpc, "it does not speak gRPC.", "Check the address and the port, and whether it listens with https.", inner)
+            : Failure(ProtocolErrors.PeerGone, "the connection ended before the session began.", "Check that the address is the right one, look at its log, then start the party again.", inner);
+    }
 
     // Bytes that are no HTTP/2, as opposed to an HTTP/2 server that resets a call.
     private static bool IsForeign(Exception e)

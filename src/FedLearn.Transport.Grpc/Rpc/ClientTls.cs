@@ -51,7 +51,7 @@ internal sealed class ClientTls
         handler.PlaintextStreamFilter = (context, _) =>
         {
             _open = true;
-            return new ValueTask<Stream>(new ListeningStream(context.PlaintextStream, () => _heard = true));
+            return new ValueTask<Stream>(new ListeningStream(context.PlaintextStream, _ => _heard = true));
         };
     }
 
@@ -102,8 +102,8 @@ internal sealed class ClientTls
 
 /// <summary>A stream that tells when the first bytes have come through it.</summary>
 /// <param name="inner">The stream under it. Owned.</param>
-/// <param name="heard">Told once the other side has sent anything.</param>
-internal sealed class ListeningStream(Stream inner, Action heard) : Stream
+/// <param name="heard">Told the first bytes that the other side has sent, at least one.</param>
+internal sealed class ListeningStream(Stream inner, Action<ReadOnlySpan<byte>> heard) : Stream
 {
     private volatile bool _heard;
 
@@ -121,9 +121,9 @@ internal sealed class ListeningStream(Stream inner, Action heard) : Stream
 
     public override Task FlushAsync(CancellationToken cancellationToken) => inner.FlushAsync(cancellationToken);
 
-    public override int Read(byte[] buffer, int offset, int count) => Note(inner.Read(buffer, offset, count));
+    public override int Read(byte[] buffer, int offset, int count) => Read(buffer.AsSpan(offset, count));
 
-    public override int Read(Span<byte> buffer) => Note(inner.Read(buffer));
+    public override int Read(Span<byte> buffer) => Note(buffer, inner.Read(buffer));
 
     public override Task<int> ReadAsync(byte[] buffer, int offset, int count, CancellationToken cancellationToken) => ReadAsync(buffer.AsMemory(offset, count), cancellationToken).AsTask();
 
@@ -154,14 +154,18 @@ internal sealed class ListeningStream(Stream inner, Action heard) : Stream
         base.Dispose(disposing);
     }
 
-    private async ValueTask<int> ListenAsync(Memory<byte> buffer, CancellationToken cancellationToken) => Note(await inner.ReadAsync(buffer, cancellationToken).ConfigureAwait(false));
+    private async ValueTask<int> ListenAsync(Memory<byte> buffer, CancellationToken cancellationToken)
+    {
+        int bytes = await inner.ReadAsync(buffer, cancellationToken).ConfigureAwait(false);
+        return Note(buffer.Span, bytes);
+    }
 
-    private int Note(int bytes)
+    private int Note(ReadOnlySpan<byte> buffer, int bytes)
     {
         if (bytes > 0 && !_heard)
         {
             _heard = true;
-            heard();
+            heard(buffer[..bytes]);
         }
 
         return bytes;

@@ -10,7 +10,7 @@ internal static class TcpDialer
 {
     private static readonly TimeSpan FirstPause = TimeSpan.FromMilliseconds(50), LongestPause = TimeSpan.FromSeconds(1);
 
-    /// <summary>Connects. While nobody listens at the address it tries again, since nothing has been sent: a party may be started before its coordinator.</summary>
+    /// <summary>Connects. While nobody listens at the address it tries again, since nothing has been sent: a party may be started before its host.</summary>
     /// <param name="address">Where to.</param>
     /// <param name="timeout">How long to try.</param>
     /// <param name="host">Name of the party that should listen there; null where it is not known.</param>
@@ -38,7 +38,8 @@ internal static class TcpDialer
         {
             throw new Diagnostics.PeerException(ProtocolErrors.CannotConnect, ClientConnection.NameOf(address, host),
                 $"waited {timeout.TotalSeconds:0.#} s for {(host is null ? "the active party" : $"'{host}'")} or a coordinator to accept connections there, in vain{(last is null ? "" : $" ({last.SocketErrorCode})")}.",
-                "Start whichever of them listens there, check the address and the firewall, or give it more time with transport.connectTimeoutSeconds.", (Exception?)last ?? e);
+                "Start whichever of them listens there, check the address and the firewall, or give it more time with transport.connectTimeoutSeconds.", (Exception?)last ?? e)
+            { Peer = host };
         }
     }
 

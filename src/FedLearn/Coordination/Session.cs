@@ -21,7 +21,7 @@ public enum PartyRole
 /// <param name="Role">Role.</param>
 public sealed record PartyDescription(string Name, PartyRole Role);
 
-/// <summary>What the coordinator knows of a job: enough to check who joins, nothing of data or weights.</summary>
+/// <summary>What the host of a session, or a coordinator, knows of a job: enough to check who joins, nothing of data or weights.</summary>
 /// <param name="JobName">Name of the job.</param>
 /// <param name="TermsDigest">SHA-256 of everything the parties must agree on, schemas excepted, 32 bytes.</param>
 /// <param name="Sections">SHA-256 of each section of the job, to say where two jobs differ.</param>

@@ -137,7 +137,7 @@ public sealed class SessionDesk(SessionTerms terms, TimeSpan joinTimeout, TimePr
             string[] different = [.. terms.Sections.Where(s => request.Sections.TryGetValue(s.Key, out ReadOnlyMemory<byte> theirs)
                 && !theirs.Span.SequenceEqual(s.Value.Span)).Select(s => s.Key)];
             throw new PeerException(ProtocolErrors.DifferentJob, place,
-                different.Length > 0 ? $"its job differs from the coordinator's in: {string.Join(", ", different)}." : "its job differs from the coordinator's.",
+                different.Length > 0 ? $"its job differs from the host's in: {string.Join(", ", different)}." : "its job differs from the host's.",
                 "Use the same job file at every party, and start the same there: a training, --predict or --evaluate, and --new-users at all or at none."
                 + (different.Contains("alignment") ? " A job in code compares hashed ids unless its Alignment is AlignmentMethod.Psi, which is what fedlearn party does by default." : ""));
         }

@@ -138,7 +138,7 @@ public sealed class GlmPredictor
         bool active = _model.Party.Role == PartyRole.Active;
         AlignedRows aligned = await GlmTelemetry.AlignAsync(telemetry, _job, _model.Party, _input, agreement, channels, cancellationToken).ConfigureAwait(false);
         int[] common = aligned.Rows;
-        double[] scores = _model.Score(_input.Table, common), peers = new double[scores.Length];
+        double[] scores = await ChannelGuard.ComputeAsync(channels, _ => _model.Score(_input.Table, common), cancellationToken).ConfigureAwait(false), peers = new double[scores.Length];
         foreach (IPartyChannel channel in channels)
         {
             if (active)

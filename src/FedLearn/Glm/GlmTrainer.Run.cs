@@ -24,18 +24,12 @@ public sealed partial class GlmTrainer
         Task<byte[]>? inputs = run is { Start: null } ? Task.Run(() => GlmRun.DigestOf(_declared, _input), cancellationToken) : null;
         RunRows rows = await FindRowsAsync(agreement, channels, run?.Start, telemetry, cancellationToken).ConfigureAwait(false);
         Begin(GlmStage.Preparing, rows.Aligned.Rows.Length);
-        BatchLayout layout = _plan.Layout(rows.Train.Length);
-        var zeros = new List<string>();
-        FeatureMap map = _input.WarmStart is { } earlier && _plan.Job.Training.WarmStart ? earlier.Features
-            : Fit(rows, zeros);
-        GlmTraffic.CheckLengths((long)rows.Train.Length + rows.Test.Length + rows.HeldOut.Length, map.FeatureNames.Count, _plan.Family.Outputs);
-        FeatureRows features = map.TransformRows(_input.Table, rows.Train);
-        CheckRowNorms(features);
-        LinearPart train = PartOf(features), test = PartOf(map.TransformRows(_input.Table, rows.Test));
-        CheckMessages(layout, train, rows, channels);
+        // Of a table larger than memory for longer than the others wait for a message.
+        (BatchLayout layout, FeatureMap map, List<string> zeros, LinearPart train, LinearPart test, LinearPart? validation, byte[]? digest) =
+            await ChannelGuard.WhileTheyWaitAsync(joint is null ? channels : [.. channels, joint.Arbiter], stop => PrepareAsync(rows, channels, inputs, stop), cancellationToken).ConfigureAwait(false);
         // Before anything is charged: every charge then has a state with which it is found again.
-        if (inputs is not null)
-            run!.Begin(new GlmRunStart(rows.Aligned, rows.ToldClasses, agreement.JobDigest, await inputs.ConfigureAwait(false), layout.Count));
+        if (digest is not null)
+            run!.Begin(new GlmRunStart(rows.Aligned, rows.ToldClasses, agreement.JobDigest, digest, layout.Count));
         GlmAccount account = openAccount();
         RunCharge charge = await ChargeAsync(account, run, joint, train, layout, channels, cancellationToken).ConfigureAwait(false);
         GaussianMechanism? Mechanism(NoiseCalibration? noise, string stream, int firstLocal = 0) =>
@@ -48,7 +42,7 @@ public sealed partial class GlmTrainer
             Layout = layout,
             Train = train,
             Test = test,
-            Validation = rows.HeldOut.Length > 0 ? PartOf(map.TransformRows(_input.Table, rows.HeldOut)) : null,
+            Validation = validation,
             ValidationTargets = rows.HeldOut.Length > 0 && IsActive ? Targets(rows.HeldOut, training: false) : null,
             Mechanism = Mechanism(calibration?.MessageNoise, ""),
             // Values that stay at the party have one row of numbers: first the gradients, then the final weights.
@@ -235,6 +229,35 @@ public sealed partial class GlmTrainer
         }
 
         return new RunRows(aligned, undivided, trainRows, testRows, heldOut, RowSplit.Fingerprint48(test), told);
+    }
+
+    /// <summary>What a party has ready before its first message of a round.</summary>
+    /// <param name="Layout">Batches of the training rows.</param>
+    /// <param name="Map">From cells to features.</param>
+    /// <param name="Zeros">Features that are the same in all training rows, whose weights are 0.</param>
+    /// <param name="Train">Features of the training rows.</param>
+    /// <param name="Test">Those of the test rows.</param>
+    /// <param name="Validation">Those of the held-out rows; null without any.</param>
+    /// <param name="Digest">Digest of what the party brought; null where no run begins that is kept.</param>
+    private sealed record Prepared(BatchLayout Layout, FeatureMap Map, List<string> Zeros, LinearPart Train, LinearPart Test, LinearPart? Validation, byte[]? Digest);
+
+    /// <summary>Makes features, and waits for the digest of what they are made of. Work whose end is not waited for when it is stopped.</summary>
+    private async Task<Prepared> PrepareAsync(RunRows rows, IReadOnlyList<IPartyChannel> channels, Task<byte[]>? inputs, CancellationToken stop)
+    {
+        Prepared prepared = await Task.Run(() =>
+        {
+            BatchLayout layout = _plan.Layout(rows.Train.Length);
+            var zeros = new List<string>();
+            FeatureMap map = _input.WarmStart is { } earlier && _plan.Job.Training.WarmStart ? earlier.Features
+                : Fit(rows, zeros);
+            GlmTraffic.CheckLengths((long)rows.Train.Length + rows.Test.Length + rows.HeldOut.Length, map.FeatureNames.Count, _plan.Family.Outputs);
+            FeatureRows features = map.TransformRows(_input.Table, rows.Train);
+            CheckRowNorms(features);
+            LinearPart train = PartOf(features), test = PartOf(map.TransformRows(_input.Table, rows.Test));
+            CheckMessages(layout, train, rows, channels);
+            return new Prepared(layout, map, zeros, train, test, rows.HeldOut.Length > 0 ? PartOf(map.TransformRows(_input.Table, rows.HeldOut)) : null, null);
+        }, stop).WaitAsync(stop).ConfigureAwait(false);
+        return inputs is null ? prepared : prepared with { Digest = await inputs.WaitAsync(stop).ConfigureAwait(false) };
     }
 
     /// <summary>Refuses messages that are too large while nothing is lost by it.</summary>

@@ -332,7 +332,7 @@ public abstract class PartyChannel(string localParty, string remoteParty, Channe
 
     private PeerException GaveUp(string step, string errorId) => new(ProtocolErrors.PeerAborted, $"peer '{RemoteParty}', {step}",
         $"the peer gave up with error {errorId}.", "Look at the peer's own message, mend it there, and run the job again.")
-    { PeerErrorId = errorId };
+    { PeerErrorId = errorId, Peer = RemoteParty };
 
     // What is awaited is a payload's type, or null for the end of the peer's messages.
     [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder<>))]

@@ -48,7 +48,7 @@ public static class ProtocolErrors
     /// <summary>The parties' splits differ.</summary>
     public const string DifferentSplit = "FL4014";
 
-    /// <summary>The coordinator cannot be reached, or its address cannot be opened.</summary>
+    /// <summary>The host of a session, or a coordinator, cannot be reached, or an address cannot be opened.</summary>
     public const string CannotConnect = "FL4015";
 
     /// <summary>A party did not appear in time.</summary>
@@ -69,15 +69,15 @@ public static class ProtocolErrors
     /// <summary>The active party was lost at the very end: this party has its part of the model, and has not heard that everybody has.</summary>
     public const string EndNotHeard = "FL4023";
 
-    /// <summary>A coordinator goes on with a run that was not offered to it.</summary>
+    /// <summary>A host goes on with a run that this party did not offer.</summary>
     public const string NotOffered = "FL4150";
 
     /// <summary>Errors that tell of a lost or refused connection and of nothing wrong in a job or a session: to meet again later may help.</summary>
-    /// <remarks>FL4041 and the later ones are those of the gRPC transport and of a coordinator, which document them: one that was started anew does not know the session,
+    /// <remarks>FL4041 and the later ones are those of the gRPC transport and of a coordinator, which document them: a host that was started anew does not know the session,
     /// one that ends or is full takes no call, and a connection that breaks in the midst of a call may say so in the words of its transport.</remarks>
     public static IReadOnlySet<string> Losses { get; } = new ReadOnlySet<string>(new HashSet<string> { PeerGone, TimedOut, CannotConnect, PartyMissing, EndNotHeard,
         "FL4041", "FL4043", "FL4136", "FL4164", "FL4165", "FL4166", "FL4167", "FL4172" });
 
     internal static PeerException Peer(string id, string remote, string step, string cause, string remedy, Exception? inner = null) =>
-        new(id, $"peer '{remote}', {step}", cause, remedy, inner);
+        new(id, $"peer '{remote}', {step}", cause, remedy, inner) { Peer = remote };
 }

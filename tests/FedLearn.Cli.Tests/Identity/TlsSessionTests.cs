@@ -128,6 +128,8 @@ public sealed class TlsSessionTests : IDisposable
         ToolRun plain = await ToolRun.Of("party", "--config", Telco("null", name: "refused.party.json", more: ", \"resumeSeconds\": 1"), "--json");
         Assert.Equal(4, plain.ExitCode);
         Assert.Contains("whether it listens with https", plain.Error, StringComparison.Ordinal);
+        // Before it waits it says what may be wrong.
+        Assert.Contains($"no session with party 'bank' at http://127.0.0.1:{_port}: the connection ended without an answer: it may listen with https", plain.Error, StringComparison.Ordinal);
 
         ToolRun run = await ToolRun.Of("party", "--config", Telco(Keys.Tls("telco", ("bank", bank))), "--json");
         ToolRun bankRun = await host.EndAsync();

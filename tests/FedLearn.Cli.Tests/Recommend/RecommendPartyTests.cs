@@ -122,11 +122,11 @@ public sealed class RecommendPartyTests : IDisposable
         Task<ToolRun> service = PartyAsync("service", "--predict", _scene.At("party.csv"), "--users", users, "--new-users", "--k", "2", "--include-met", "--json");
         ToolRun silent = await PartyAsync("taste", "--predict", "unused");
         AssertRefused(4, ProtocolErrors.DifferentJob, silent);
-        Assert.Contains("differs from the coordinator's in: users.", silent.Error, StringComparison.Ordinal);
+        Assert.Contains("differs from the host's in: users.", silent.Error, StringComparison.Ordinal);
         Assert.Contains("--new-users at all or at none", silent.Error.ReplaceLineEndings(" "), StringComparison.Ordinal);
         ToolRun other = await PartyAsync("taste", "--evaluate");
         AssertRefused(4, ProtocolErrors.DifferentJob, other);
-        Assert.Contains("differs from the coordinator's in: name.", other.Error, StringComparison.Ordinal);
+        Assert.Contains("differs from the host's in: name.", other.Error, StringComparison.Ordinal);
         Assert.False(File.Exists(_scene.At("party.csv")));
 
         JsonObject[] agreed = [.. (await Task.WhenAll(service, PartyAsync("profile", "--predict", "unused", "--new-users", "--json"), PartyAsync("taste", "--predict", "unused", "--new-users", "--json"))).Select(Json)];

@@ -160,7 +160,7 @@ public class PartyTests
         Assert.Equal(atOnce ? 0 : 1, log.Count);
     }
 
-    private static PeerException Ended => new(ProtocolErrors.PeerGone, "party 'bank' at 127.0.0.1:1", "The active party ended before the session began.", "Look at its log for why it ended.");
+    private static PeerException Ended => new(ProtocolErrors.PeerGone, "party 'bank' at 127.0.0.1:1", "The active party ended before the session began.", "Look at its log for why it ended.") { Peer = "bank" };
 
     [Fact]
     public async Task Party_ActiveOneWasStoppedBeforeTheSession_IsMetWhenItComesBack()
@@ -171,7 +171,25 @@ public class PartyTests
         int attempts = 0;
         JsonObject met = await PartySupervisor.RunAsync(task, new TransportSettings(), log.Add, (_, _, _) => attempts++ < 3 ? throw Ended : Task.FromResult(new JsonObject { ["met"] = true }), TestContext.Current.CancellationToken);
         Assert.True((bool)met["met"]!);
-        Assert.Contains("lost party 'bank' at 127.0.0.1:1 (FL4007)", Assert.Single(log), StringComparison.Ordinal);
+        Assert.Contains("no session with party 'bank' at 127.0.0.1:1: The active party ended before the session began (FL4007); waiting up to 300 s", Assert.Single(log), StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task Party_LosesAPeerInASession_SaysWhichByItsWholeName()
+    {
+        using var scene = new Scene();
+        var log = new List<string>();
+        PartyTask telco = new SessionOrder(RunFile.Load(scene.Job()), "train").TaskOf("telco", null);
+        var task = new PartyTask("telco", telco.Terms, stop => telco.Prepare(stop) with
+        {
+            Run = (_, _, _) => throw new PeerException(ProtocolErrors.PeerGone, "peer 'bank, north', round 3", "the connection ended.", "Look there.") { Peer = "bank, north" },
+        })
+        { KeepsRuns = true };
+        int attempts = 0;
+        PeerException error = await Assert.ThrowsAsync<PeerException>(() => PartySupervisor.RunAsync(task, new TransportSettings { ResumeTimeout = TimeSpan.FromMilliseconds(1) }, log.Add,
+            (attempt, _, stop) => attempts++ > 0 ? throw Ended : attempt.Prepare(stop).Run(new SessionAgreement("", default, []), [], stop), TestContext.Current.CancellationToken));
+        Assert.StartsWith("lost 'bank, north' (FL4007); waiting up to ", Assert.Single(log), StringComparison.Ordinal);
+        Assert.Equal((RunningErrors.NotBack, "peer 'bank, north'"), (error.Id, error.Place));
     }
 
     [Fact]
@@ -332,9 +350,9 @@ public class PartyTests
 
         ToolRun run = await TelcoAsync(("model.l2", 0.002), ("training.seed", 5));
         Assert.Equal(4, run.ExitCode);
-        Assert.Contains("differs from the coordinator's in: model, training.", run.Error, StringComparison.Ordinal);
+        Assert.Contains("differs from the host's in: model, training.", run.Error, StringComparison.Ordinal);
         Assert.Contains("(FL4010)", run.Error, StringComparison.Ordinal);
-        await bank.SaysAsync("refused 'telco': its job differs from the coordinator's in: model, training.");
+        await bank.SaysAsync("refused 'telco': its job differs from the host's in: model, training.");
         run = await TelcoAsync(("parties.1.name", "railway"));
         Assert.Equal(4, run.ExitCode);
         Assert.Contains("'railway'", run.Error, StringComparison.Ordinal);

@@ -89,14 +89,14 @@ internal sealed class Trial
     });
 
     /// <summary>Runs the passive party.</summary>
-    /// <param name="coordinator">Address of the active one, or of what stands before it.</param>
+    /// <param name="host">Address of the active one, or of what stands before it.</param>
     /// <param name="options">Settings.</param>
     /// <param name="joined">Done when the exchange of messages is open, before the first.</param>
     /// <param name="progress">Told after epochs.</param>
-    public Task<PartyEnd> RunPassiveAsync(Uri coordinator, GrpcClientOptions options, Func<Task>? joined = null, IProgress<GlmProgress>? progress = null) => EndAsync(async () =>
+    public Task<PartyEnd> RunPassiveAsync(Uri host, GrpcClientOptions options, Func<Task>? joined = null, IProgress<GlmProgress>? progress = null) => EndAsync(async () =>
     {
         GlmTrainer trainer = Trainer(1);
-        await using GrpcSession session = await GrpcFederationClient.JoinAsync(coordinator, trainer.JoinRequest, options);
+        await using GrpcSession session = await GrpcFederationClient.JoinAsync(host, trainer.JoinRequest, options);
         if (joined is not null)
             await joined();
         return await trainer.TrainAsync(session.Agreement, session.Channels, progress);

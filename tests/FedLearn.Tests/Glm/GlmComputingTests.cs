@@ -25,6 +25,55 @@ public class GlmComputingTests
         Assert.DoesNotContain(results[1].Releases, release => release.Key.Name.StartsWith("waiting", StringComparison.Ordinal));
     }
 
+    /// <summary>As of a table larger than memory.</summary>
+    [Theory]
+    [InlineData(0)]
+    [InlineData(1)]
+    public async Task Train_PartyPreparesForLong_TellsTheOther(int slow)
+    {
+        var data = VerticalData.Random(67, "gaussian", 40, 2, 2);
+        using var told = new ManualResetEventSlim();
+        GlmPartyInput[] inputs = [.. data.Inputs().Select((input, i) => i == slow ? input with { Table = Slow(input.Table, told) } : input)];
+        GlmPartyResult[] results = await TrainAsync(data.Job("gaussian", new() { Optimizer = GlmOptimizer.Sgd, Epochs = 2 }), inputs, told, impatient: slow);
+        Assert.Equal([slow], results.Index().Where(r => r.Item.Releases.Keys.Any(release => release.Name.StartsWith("waiting", StringComparison.Ordinal))).Select(r => r.Index));
+        IReadOnlyList<GlmPartyResult> quick = await LocalFederation.TrainAsync(data.Job("gaussian", new() { Optimizer = GlmOptimizer.Sgd, Epochs = 2 }), data.Inputs());
+        Assert.Equal(quick.Select(r => r.Model.WeightsSha256), results.Select(r => r.Model.WeightsSha256));
+    }
+
+    [Theory]
+    [InlineData(0)]
+    [InlineData(1)]
+    public async Task Predict_PartyScoresForLong_TellsTheOther(int slow)
+    {
+        var data = VerticalData.Random(68, "gaussian", 40, 2, 2);
+        GlmJob job = data.Job("gaussian", new() { Optimizer = GlmOptimizer.Sgd, Epochs = 2 });
+        IReadOnlyList<GlmPartyResult> trained = await LocalFederation.TrainAsync(job, data.Inputs());
+        using var told = new ManualResetEventSlim();
+        GlmPartyInput[] inputs = [.. data.Inputs().Select((input, i) => i == slow ? input with { Table = Slow(input.Table, told) } : input)];
+        GlmPredictor[] parties = [.. inputs.Select((input, i) => new GlmPredictor(job, input, trained[i].Model))];
+        (SessionAgreement agreement, IPartyChannel[] ends) = Meet(parties[0].Terms, [.. parties.Select(p => p.JoinRequest)], told, slow);
+        GlmPredictionResult[] results = await Task.WhenAll(parties.Select((party, i) => Task.Run(() => party.PredictAsync(agreement, [ends[i]]))));
+        Assert.Equal(40, results[0].Prediction!.Rows.Count);
+        Assert.Equal([slow], ends.Index().Where(end => end.Item.Releases.Keys.Any(release => release.Name.StartsWith("waiting", StringComparison.Ordinal))).Select(end => end.Index));
+    }
+
+    private static Table Slow(Table table, ManualResetEventSlim told) =>
+        new(table.Schema, table.Ids, new SlowCells(table.Cells!, told), new RowInputs { Labels = table.Labels }, table.Place);
+
+    /// <summary>Cells that are read when the other side has been told to wait.</summary>
+    private sealed class SlowCells(TableCells inner, ManualResetEventSlim told) : TableCells
+    {
+        internal override int Rows => inner.Rows;
+
+        internal override int Columns => inner.Columns;
+
+        internal override ReadOnlySpan<double> Row(int row, Span<double> buffer)
+        {
+            Assert.True(told.Wait(TimeSpan.FromMinutes(1)));
+            return inner.Row(row, buffer);
+        }
+    }
+
     [Fact]
     public async Task Train_IntervalsAreStopped_FiguresStay()
     {
@@ -72,11 +121,16 @@ public class GlmComputingTests
     private static async Task<GlmPartyResult[]> TrainAsync(GlmJob job, GlmPartyInput[] inputs, ManualResetEventSlim? told, int? impatient, CancellationToken activeStop = default)
     {
         GlmTrainer[] parties = [.. inputs.Select(input => new GlmTrainer(job, input))];
-        JoinedParty[] joined = [.. parties[0].Terms.Parties.Select((p, i) => new JoinedParty(p.Name, parties[i].JoinRequest.SchemaFingerprint))];
-        var agreement = new SessionAgreement("computing", SessionDesk.DigestOf(parties[0].Terms.TermsDigest, joined), joined);
-        (InMemoryChannel first, InMemoryChannel second) = InMemoryChannel.CreatePair(joined[0].Name, joined[1].Name);
-        IPartyChannel[] ends = [.. ((IPartyChannel[])[first, second]).Select((channel, i) => i == impatient ? new Impatient(channel, told!) : channel)];
+        (SessionAgreement agreement, IPartyChannel[] ends) = Meet(parties[0].Terms, [.. parties.Select(p => p.JoinRequest)], told, impatient);
         return await Task.WhenAll(parties.Select((party, i) => Task.Run(() => party.TrainAsync(agreement, [ends[i]], cancellationToken: i == 0 ? activeStop : default))));
+    }
+
+    private static (SessionAgreement Agreement, IPartyChannel[] Ends) Meet(SessionTerms terms, JoinRequest[] requests, ManualResetEventSlim? told, int? impatient)
+    {
+        JoinedParty[] joined = [.. requests.Select(request => new JoinedParty(request.Party.Name, request.SchemaFingerprint))];
+        var agreement = new SessionAgreement("computing", SessionDesk.DigestOf(terms.TermsDigest, joined), joined);
+        (InMemoryChannel first, InMemoryChannel second) = InMemoryChannel.CreatePair(joined[0].Name, joined[1].Name);
+        return (agreement, [.. ((IPartyChannel[])[first, second]).Select((channel, i) => i == impatient ? new Impatient(channel, told!) : channel)]);
     }
 
     /// <summary>A channel whose peer is told to wait at once, although it would wait long.</summary>

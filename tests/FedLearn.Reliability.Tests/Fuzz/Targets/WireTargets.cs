@@ -168,7 +168,7 @@ internal sealed class JoinReplyTarget() : FuzzTarget("join-reply", 4_000)
 
     protected override void Read(byte[] input, string folder) =>
         SessionDesk.Verify(new JoinRequest(SessionDesk.ProtocolVersion, new PartyDescription("telco", PartyRole.Passive), "trial", new byte[32], new Dictionary<string, ReadOnlyMemory<byte>>(), new byte[32]),
-            SessionCodec.Decode(Framing.Parse(Wire.JoinReply.Parser, new ReadOnlySequence<byte>(input)), "coordinator"));
+            SessionCodec.Decode(Framing.Parse(Wire.JoinReply.Parser, new ReadOnlySequence<byte>(input)), "host"));
 }
 
 /// <summary>Texts of headers: time limits, percent encoding, ids of errors. They are read or left alone; nothing is thrown.</summary>

@@ -104,7 +104,7 @@ internal static class JobSection
     private static string About(JsonObject document)
     {
         JsonObject job = document["job"]!.AsObject();
-        IEnumerable<(string, string)> terms = job.Where(p => p.Value is JsonValue && p.Key is not ("name" or "digest")).Select(p => (p.Key == "epochs" ? "Epochs at most" : Figures.Words(p.Key), Figures.Value(p.Value)))
+        IEnumerable<(string, string)> terms = job.Where(p => p.Value is JsonValue && p.Key is not ("name" or "digest" or "termsDigest")).Select(p => (p.Key == "epochs" ? "Epochs at most" : Figures.Words(p.Key), Figures.Value(p.Value)))
             .Append(("Objective", Loss(document["objective"])))
             .Append(("Seconds in all", ReportWriter.Number(document["timing"]!["totalSeconds"])))
             .Append(("Seconds an epoch", ReportWriter.Number(document["timing"]!["secondsPerEpoch"])))
@@ -112,7 +112,8 @@ internal static class JobSection
             .Concat(document["roles"]?.AsArray().Select(r => (Figures.Words((string)r!["role"]!), $"hosted by {(string)r["hostedBy"]!}")) ?? [])
             .Concat(document["tool"]?.AsObject().Where(p => p.Value is not null && p.Key != "name").Select(p => (p.Key == "version" ? "FedLearn" : Figures.Words(p.Key), Figures.Value(p.Value))) ?? []);
         string ignored = document["ignored"] is JsonArray { Count: > 0 } keys ? Html.Paragraph($"Keys without effect in this mode: {string.Join(", ", keys.Select(k => (string)k!))}.", "note") : "";
-        return $"<h3>Job</h3>\n{Html.Terms(terms)}{ignored}<p class=\"digest\">Job digest <code>{Html.Text((string)job["digest"]!)}</code></p>\n";
+        string agreed = job["termsDigest"] is { } digest ? $"; of the terms alone, which all parties agreed on, <code>{Html.Text((string)digest!)}</code>" : "";
+        return $"<h3>Job</h3>\n{Html.Terms(terms)}{ignored}<p class=\"digest\">Job digest <code>{Html.Text((string)job["digest"]!)}</code>{agreed}</p>\n";
     }
 
     // Losses differ in late digits, and may be of any size.

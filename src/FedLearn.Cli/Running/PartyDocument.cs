@@ -8,6 +8,7 @@ using FedLearn.Coordination;
 using FedLearn.Evaluation;
 using FedLearn.Glm;
 using FedLearn.Privacy;
+using FedLearn.Transport.Grpc;
 using static FedLearn.Cli.Running.ReportParts;
 
 namespace FedLearn.Cli.Running;
@@ -27,6 +28,7 @@ internal static class PartyDocument
         {
             ["name"] = job.Name,
             ["digest"] = result.JobDigest,
+            ["termsDigest"] = run.Digest(GrpcRelay.Train),
             ["model"] = "glm",
             ["family"] = job.Model.Family.Name,
             ["l2"] = job.Model.L2,
@@ -66,7 +68,7 @@ internal static class PartyDocument
     public static JsonObject OfArbiter(GlmRunFile run, SessionAgreement agreement, ArbiterResult result)
     {
         JsonObject report = Begin(run.Notice);
-        report["job"] = new JsonObject { ["name"] = run.Job.Name, ["digest"] = Convert.ToHexStringLower(agreement.JobDigest.Span) };
+        report["job"] = new JsonObject { ["name"] = run.Job.Name, ["digest"] = Convert.ToHexStringLower(agreement.JobDigest.Span), ["termsDigest"] = run.Digest(GrpcRelay.Train) };
         report["arbiter"] = new JsonObject
         {
             ["role"] = "arbiter",

@@ -104,7 +104,7 @@ internal static class JobSection
     private static string About(JsonObject document)
     {
         JsonObject job = document["job"]!.AsObject();
-        IEnumerable<(string, string)> terms = job.Where(p => p.Value is JsonValue && p.Key is not ("name" or "digest")).Select(p => (p.Key == "epochs" ? "Epochs at most" : Figures.Words(p.Key), Figures.Value(p.Value)))
+        IEnumerable<(string, string)> terms = job.Where(p => p.Value is JsonValue && p.Key is not ("name" or "digest" or "termsDigest")).Select(p => (p.Key == "epochs" ? "Epochs at most" : Figures.Words(p.Key), Figures.Value(p.Value)))
             .Append(("Objective", Loss(document["objective"])))
             .Append(("Seconds in all", ReportWriter.Number(document["timing"]!["totalSeconds"])))
             .Append(("Seconds an epoch", ReportWriter.Number(document["timing"]!["secondsPerEpoch"])))
@@ -112,7 +112,10 @@ internal static class JobSection
             .Concat(document["roles"]?.AsArray().Select(r => (Figures.Words((string)r!["role"]!), $"hosted by {(string)r["hostedBy"]!}")) ?? [])
             .Concat(document["tool"]?.AsObject().Where(p => p.Value is not null && p.Key != "name").Select(p => (p.Key == "version" ? "FedLearn" : Figures.Words(p.Key), Figures.Value(p.Value))) ?? []);
         string ignored = document["ignored"] is JsonArray { Count: > 0 } keys ? Html.Paragraph($"Keys without effect in this mode: {string.Join(", ", keys.Select(k => (string)k!))}.", "note") : "";
-        return $"<h3>Job</h3>\n{Html.Terms(terms)}{ignored}<p class=\"digest\">Job digest <code>{Html.Text((string)job["digest"]!)}</code></p>\n";
+        // A tuning without a model has no job of its own.
+        IEnumerable<string> digests = new[] { ("Digest of the job", job["digest"]), ("Digest of the terms, which all parties agreed on", job["termsDigest"]) }.Where(d => d.Item2 is not null)
+            .Select(d => $"<p class=\"digest\">{d.Item1} <code>{Html.Text((string)d.Item2!)}</code></p>\n");
+        return $"<h3>Job</h3>\n{Html.Terms(terms)}{ignored}{string.Concat(digests)}";
     }
 
     // Losses differ in late digits, and may be of any size.

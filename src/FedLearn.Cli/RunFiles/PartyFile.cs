@@ -164,7 +164,7 @@ internal sealed record PartyFile
         };
     }
 
-    /// <summary>The same with what the file says now of this party's identity and of whom it admits: <c>tls</c>, and the pins of <c>relay</c>. All else stays as it was read.</summary>
+    /// <summary>The same with what the file says now of this party's identity and of whom it admits: <c>tls</c>, and the pins of <c>relay</c>. All else stays as it was read, but that <see cref="Notes"/> are those of the identity alone.</summary>
     /// <exception cref="ConfigurationException">The file, or one that it names there, cannot be used any more; all faults are listed.</exception>
     public PartyFile WithIdentityOfNow()
     {
@@ -182,6 +182,7 @@ internal sealed record PartyFile
         {
             Transport = Transport with { Party = party with { Security = tls!.Security, Links = links } },
             Relay = Relay is null ? null : Relay with { Security = relay?.Security },
+            Notes = tls.Notes,
         };
     }
 

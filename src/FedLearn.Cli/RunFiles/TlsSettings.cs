@@ -64,7 +64,7 @@ internal sealed class TlsSettings
             Clock = clock,
         };
         return new TlsSettings(security, until - clock.GetUtcNow() >= NearlyExpired ? []
-            : [$"this party's certificate expires on {until:yyyy-MM-dd}: make a new one in time, and give the others its pin beside the present one"])
+            : [$"this party's certificate expires on {until:yyyy-MM-dd}: make a new one in time, and give its pin, where it has another key, to the others that know this one by its pin"])
         {
             Files = [certificatePath!, keyPath!, .. tls.TextList("authorities").Concat(tls.TextList("revocationLists")).Select(path => Path.GetFullPath(path, tls.Folder))],
         };
@@ -73,7 +73,14 @@ internal sealed class TlsSettings
     private static X509Certificate2? Own(Section tls, string certificate, string key, string? variable)
     {
         // Asked beforehand: an error of the cryptography below does not tell a missing password from a wrong one.
-        bool encrypted = IsEncrypted(key);
+        bool encrypted = Holds(key, "ENCRYPTED");
+        if (Holds(key, "Proc-Type: 4,ENCRYPTED"))
+        {
+            tls.Fault(IdentityErrors.Password, "key", $"{key}: the key is encrypted in the old form of PEM (Proc-Type: 4,ENCRYPTED), which is not read.",
+                "Convert it once: openssl pkcs8 -topk8 -v2 aes-256-cbc -in OLD.pem -out NEW.pem keeps it encrypted; then chmod 600 NEW.pem.");
+            return null;
+        }
+
         string? password = variable is null ? null : Environment.GetEnvironmentVariable(variable);
         if (encrypted && password is null)
         {
@@ -102,11 +109,11 @@ internal sealed class TlsSettings
         }
     }
 
-    private static bool IsEncrypted(string key)
+    private static bool Holds(string key, string text)
     {
         try
         {
-            return File.ReadAllText(key).Contains("ENCRYPTED", StringComparison.Ordinal);
+            return File.ReadAllText(key).Contains(text, StringComparison.Ordinal);
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {

@@ -55,7 +55,7 @@ internal static class PartyDocument
     public static JsonObject OfNone(GlmRunFile run)
     {
         JsonObject report = Begin(run.Notice);
-        report["job"] = Job(run, run.Digest(GrpcRelay.Train), stopReason: null);
+        report["job"] = Job(run, digest: null, stopReason: null);
         report["metrics"] = new JsonObject { ["train"] = null, ["test"] = null };
         report["history"] = new JsonArray();
         report["rows"] = new JsonObject { ["train"] = null, ["test"] = null };
@@ -87,10 +87,11 @@ internal static class PartyDocument
         }
     }
 
-    private static JsonObject Job(GlmRunFile run, string digest, string? stopReason) => new()
+    private static JsonObject Job(GlmRunFile run, string? digest, string? stopReason) => new()
     {
         ["name"] = run.Job.Name,
         ["digest"] = digest,
+        ["termsDigest"] = run.Digest(GrpcRelay.Train),
         ["model"] = "glm",
         ["family"] = run.Job.Model.Family.Name,
         ["l2"] = run.Job.Model.L2,
@@ -105,7 +106,7 @@ internal static class PartyDocument
     public static JsonObject OfArbiter(GlmRunFile run, SessionAgreement agreement, ArbiterResult result)
     {
         JsonObject report = Begin(run.Notice);
-        report["job"] = new JsonObject { ["name"] = run.Job.Name, ["digest"] = Convert.ToHexStringLower(agreement.JobDigest.Span) };
+        report["job"] = new JsonObject { ["name"] = run.Job.Name, ["digest"] = Convert.ToHexStringLower(agreement.JobDigest.Span), ["termsDigest"] = run.Digest(GrpcRelay.Train) };
         report["arbiter"] = new JsonObject
         {
             ["role"] = "arbiter",

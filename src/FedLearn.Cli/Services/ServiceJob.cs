@@ -69,6 +69,7 @@ internal sealed class ServiceJob
     private readonly Action<string> _log;
     private readonly TimeProvider _clock;
     private readonly SessionCount _count;
+    private readonly HashSet<string> _warned = new(StringComparer.Ordinal);
     private JobState _state = JobState.Ready;
     private int _sessions;
     private bool _refused, _unable;
@@ -117,8 +118,7 @@ internal sealed class ServiceJob
     public async Task<FedLearnException?> RunAsync(CancellationToken cancellationToken)
     {
         Log(File.Run.Notice);
-        foreach (string note in File.Notes)
-            Log($"warning: {note}");
+        Warn(File.Notes);
         SetLeftoversAside();
         if (!IsCounted)
             return await AttemptAsync(cancellationToken).ConfigureAwait(false);
@@ -136,6 +136,13 @@ internal sealed class ServiceJob
             await attempts.ExecuteAsync(async stop => await AttemptAsync(stop).ConfigureAwait(false), cancellationToken).ConfigureAwait(false);
     }
 
+    /// <summary>Each warning once: a service may run for longer than its certificate.</summary>
+    private void Warn(IEnumerable<string> notes)
+    {
+        foreach (string note in notes.Where(_warned.Add))
+            Log($"warning: {note}");
+    }
+
     /// <summary>One session, or the attempt at one.</summary>
     private async Task<FedLearnException?> AttemptAsync(CancellationToken stop)
     {
@@ -147,6 +154,7 @@ internal sealed class ServiceJob
             bool wasUnable = _unable;
             _unable = true;
             PartyFile file = File.WithIdentityOfNow();
+            Warn(file.Notes);
             // Before a peer is met: a session without room for its results would be paid for in vain.
             OutputFile.Probe(_results);
             _unable = false;

@@ -81,7 +81,7 @@ internal sealed class ClientTls
     /// <summary>The error of the side whose certificate the other side does not seem to accept.</summary>
     public static PeerException RefusedByPeer(string place, string cause, Exception? inner = null) => new(GrpcErrors.RefusedByPeer, place, $"{cause} It probably does not accept this side's certificate.",
         "Look at the other side's log, which has the reason, and check there: is the pin of this party's certificate listed under this party's name; has the certificate expired; are both clocks right; "
-        + "is it denied or revoked. Both sides need each other's pin.", inner);
+        + "is it denied or revoked. Both sides need each other's pin, or its authority; certificates between a party's and its authority's stand in the party's own file.", inner);
 
     private bool IsAdmitted(X509Certificate? certificate, X509Chain? chain)
     {

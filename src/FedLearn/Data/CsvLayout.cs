@@ -51,7 +51,8 @@ internal sealed record CsvInput(RowInputKind Kind, string Name, int Index, byte[
 /// <param name="Kind">How it is read.</param>
 /// <param name="Values">UTF-8 of the categories.</param>
 /// <param name="Missing">What stands for a missing value: a number, or the place of a category; null: it is refused.</param>
-internal sealed record CsvColumn(string Name, int Index, int Feature, FieldKind Kind, byte[][] Values, double? Missing)
+/// <param name="Base">Place of the category that fills no feature; null: there is none.</param>
+internal sealed record CsvColumn(string Name, int Index, int Feature, FieldKind Kind, byte[][] Values, double? Missing, int? Base = null)
 {
     /// <summary>Fills the features of a row; false for a cell that is not legal.</summary>
     internal bool TryRead(ReadOnlySpan<byte> text, Span<double> features)
@@ -61,8 +62,9 @@ internal sealed record CsvColumn(string Name, int Index, int Feature, FieldKind 
             int category = CategoryOf(text);
             if (category < 0)
                 return false;
-            features.Slice(Feature, Values.Length).Clear();
-            features[Feature + category] = 1;
+            features.Slice(Feature, Values.Length - (Base is null ? 0 : 1)).Clear();
+            if (category != Base)
+                features[Feature + category - (category > Base ? 1 : 0)] = 1;
             return true;
         }
 

@@ -166,8 +166,9 @@ internal static class CsvTable
             {
                 byte[][] values = [.. field.Values.Select(StrictUtf8.GetBytes)];
                 double? missing = field.MissingValue is { } value ? field.Values.ToList().IndexOf(value) : field.MissingNumber;
-                yield return new CsvColumn(field.Name, CsvFile.Find(header, field.Name, path, dialect), feature, field.Kind, values, missing);
-                feature += Math.Max(1, values.Length);
+                int? baseValue = field.BaseValue is { } text ? field.Values.ToList().IndexOf(text) : null;
+                yield return new CsvColumn(field.Name, CsvFile.Find(header, field.Name, path, dialect), feature, field.Kind, values, missing, baseValue);
+                feature += field.FeatureNames.Count();
             }
         }
     }

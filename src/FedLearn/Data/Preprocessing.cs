@@ -58,7 +58,7 @@ public abstract record SplitRule
     /// <summary>No rows are held out.</summary>
     public sealed record NoSplit : SplitRule;
 
-    /// <summary>A file with columns id,split, whose values are train or test. A common id that it lacks is refused, one-sided ids are ignored.</summary>
+    /// <summary>A file with columns id,split, whose values are train or test, which each party names (<c>GlmPartyInput.SplitFile</c>). A common id that it lacks is refused, one-sided ids are ignored.</summary>
     public sealed record FromFile : SplitRule;
 
     /// <summary>A row is a test row when int(hex SHA-256 of its UTF-8 id) mod <paramref name="Modulus"/> is listed.</summary>

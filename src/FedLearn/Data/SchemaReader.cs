@@ -4,7 +4,7 @@ namespace FedLearn.Data;
 internal static class SchemaReader
 {
     private static readonly string[] SchemaKeys = ["$schema", "id", "label", "fields"];
-    private static readonly string[] FieldKeys = ["name", "type", "min", "max", "columns", "values", "missing"];
+    private static readonly string[] FieldKeys = ["name", "type", "min", "max", "columns", "values", "missing", "base"];
 
     private static readonly SchemaForm Form = new("Correct the schema; docs/errors/FL2203.md shows one.");
 
@@ -48,7 +48,7 @@ internal static class SchemaReader
             _ => throw item.Invalid("type must be numeric, one-hot or category."),
         };
         foreach ((string key, FieldKind owner) in (ReadOnlySpan<(string, FieldKind)>)
-            [("min", FieldKind.Numeric), ("max", FieldKind.Numeric), ("columns", FieldKind.OneHot), ("values", FieldKind.Category)])
+            [("min", FieldKind.Numeric), ("max", FieldKind.Numeric), ("columns", FieldKind.OneHot), ("values", FieldKind.Category), ("base", FieldKind.Category)])
         {
             if (owner != kind && item.Has(key))
                 throw item.Invalid($"the key {key} does not belong to a field of this type.");
@@ -61,6 +61,7 @@ internal static class SchemaReader
         {
             MissingNumber = kind == FieldKind.Numeric ? item.Number("missing") : null,
             MissingValue = kind == FieldKind.Category ? item.Text("missing") : null,
+            BaseValue = item.Text("base"),
         };
     }
 
@@ -83,6 +84,8 @@ internal static class SchemaReader
 
         if (field.MissingValue is { } value && !field.Values.Contains(value, StringComparer.Ordinal))
             throw Form.Invalid(place, "missing must be one of the field's values.");
+        if (field.BaseValue is { } baseValue && !(field.Values.Count > 1 && field.Values.Contains(baseValue, StringComparer.Ordinal)))
+            throw Form.Invalid(place, "base must be one of at least two values of a category.");
         if (field.Kind == FieldKind.OneHot != field.Columns.Count > 0)
             throw Form.Invalid(place, "a one-hot field, and no other, lists at least one column.");
         if (field.Kind == FieldKind.Category != field.Values.Count > 0)

@@ -222,7 +222,7 @@ public sealed class Table
                 _ when SvmTable.IsNameOf(source.Path) => SvmTable.Read(source, schema, needLabel, cancellationToken),
                 ".gz" => throw DataErrors.Config(DataErrors.UnsuitableSource, source.Path, "the name ends in .gz, and compressed files are not read.", "Decompress the file, and name the result."),
                 _ => throw DataErrors.Config(DataErrors.UnsuitableSource, source.Path, "the name ends neither in .csv nor in .npy, .svm, .libsvm or .svmlight.",
-                    "Give a CSV file, a NumPy array or sparse rows, named so."),
+                    "Give a CSV file, a NumPy array or sparse rows, named so. A table with tabs between cells is a CSV file, whose separator is then \"\\t\"."),
             };
         }
         catch (OutOfMemoryException e)

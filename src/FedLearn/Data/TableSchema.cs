@@ -34,18 +34,22 @@ public sealed record Field(string Name, FieldKind Kind, double? Min, double? Max
     /// <summary>Category fields: the one of <see cref="Values"/> that stands for a missing value; null: missing values are refused.</summary>
     public string? MissingValue { get; init; }
 
+    /// <summary>Category fields of at least two values: the one of <see cref="Values"/> that has no column, so that its rows have 0 in those of the others; null, the default: every value has one.</summary>
+    /// <remarks>A model with an intercept has standard errors only where every category has one; weights then say how the other values differ from it.</remarks>
+    public string? BaseValue { get; init; }
+
     /// <summary>A column of numbers.</summary>
     /// <param name="name">Name of the column.</param>
     /// <param name="min">Lower end of the public range, or null.</param>
     /// <param name="max">Upper end of the public range, or null.</param>
     public static Field Numeric(string name, double? min = null, double? max = null) => new(name, FieldKind.Numeric, min, max, [], []);
 
-    /// <summary>Names of the encoded columns: the name of a numeric field, the columns of a one-hot field, name=value of a category.</summary>
+    /// <summary>Names of the encoded columns: the name of a numeric field, the columns of a one-hot field, name=value of a category, without its <see cref="BaseValue"/>.</summary>
     public IEnumerable<string> FeatureNames => Kind switch
     {
         FieldKind.Numeric => [Name],
         FieldKind.OneHot => Columns,
-        _ => Values.Select(value => $"{Name}={value}"),
+        _ => Values.Where(value => value != BaseValue).Select(value => $"{Name}={value}"),
     };
 }
 
@@ -54,7 +58,7 @@ public sealed record Field(string Name, FieldKind Kind, double? Min, double? Max
 /// <c>{ "id": "id", "label": "y", "fields": [ { "name": "age", "type": "numeric", "min": 17, "max": 97 },
 /// { "name": "sex", "type": "one-hot", "columns": ["sex__f", "sex__m"] }, { "name": "city", "type": "category", "values": ["x", "y"] } ] }</c>.
 /// id and label may be absent; id may be an array of columns, which make the id together. A numeric field may have the key missing with a number, a category with one of its values: that constant then replaces
-/// an empty cell and a cell NA, NaN, nan, null or ?, which are refused otherwise. A declared range or constant must be public knowledge: one taken from
+/// an empty cell and a cell NA, NaN, nan, null or ?, which are refused otherwise. A category may have the key base with the one of its values that becomes no column. A declared range or constant must be public knowledge: one taken from
 /// the rows would say something about them.</remarks>
 public sealed class TableSchema
 {
@@ -137,7 +141,7 @@ public sealed class TableSchema
         return SchemaReader.Read(json, place);
     }
 
-    /// <summary>SHA-256 of the fields: names, types, ranges, columns, values and what replaces missing ones, in order; not the names of the id and label
+    /// <summary>SHA-256 of the fields: names, types, ranges, columns, values, what replaces missing ones, and bases, in order; not the names of the id and label
     /// columns.</summary>
     /// <returns>32 bytes, equal for equal fields however the file is laid out.</returns>
     public ReadOnlyMemory<byte> Fingerprint()
@@ -163,6 +167,13 @@ public sealed class TableSchema
 
                 if ((field.MissingNumber is { } number ? Text(number) : field.MissingValue) is { } missing)      // none declared: as before there were any
                     json.WriteStringValue(missing);
+                if (field.BaseValue is { } baseValue)
+                {
+                    json.WriteStartArray(); // no text, which would be a missing value
+                    json.WriteStringValue(baseValue);
+                    json.WriteEndArray();
+                }
+
                 json.WriteEndArray();
             }
 

@@ -214,6 +214,17 @@ public sealed class PartyFileIdentityTests : IDisposable
         Refused(() => Telco(Good), GrpcErrors.KeyExposed, "chmod 600");
     }
 
+    /// <summary>As <c>openssl rsa -aes256 -traditional</c> writes it. It is said before the password is asked for, which would not help.</summary>
+    [Fact]
+    public void Load_KeyEncryptedInTheOldForm_SaysHowToConvertIt()
+    {
+        const string Label = "RSA PRIVATE KEY";
+        _folder.Write("old.key.pem", $"-----BEGIN {Label}-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES-256-CBC,00112233445566778899AABBCCDDEEFF\n\nAAAA\n-----END {Label}-----\n");
+        string old = $$"""{ "certificate": "telco.crt.pem", "key": "old.key.pem", "peers": { "bank": "{{Pin}}" } }""";
+        Refused(() => Telco(old), IdentityErrors.Password, "tls.key", "openssl pkcs8 -topk8");
+        Refused(() => Telco(old.Replace("\"peers\"", "\"passwordVariable\": \"NONE_OF_THE_TESTS\", \"peers\"", StringComparison.Ordinal)), IdentityErrors.Password, "openssl pkcs8 -topk8");
+    }
+
     [Fact]
     public void Load_EncryptedKey_TakesItsPasswordFromTheEnvironment()
     {

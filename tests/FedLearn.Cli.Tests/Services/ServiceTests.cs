@@ -254,6 +254,49 @@ public class ServiceTests
     }
 
     [Fact]
+    public async Task Passive_CertificateNearsItsEndWhileItRuns_IsWarnedOfOnce()
+    {
+        using var scene = new Scene();
+        (_, string telcoFile) = Job(scene, "credit", Scene.FreePort(), """, "service": { "longestPauseSeconds": 0.2 }""");
+        string bankPin = Keys.Make(scene.Folder, "bank");
+        Keys.Make(scene.Folder, "telco");
+        Keys.Make(scene.Folder, "telco", "aged", TimeSpan.FromDays(80));
+        string plain = File.ReadAllText(telcoFile).TrimEnd().TrimEnd('}');
+        void Certificate(string file) => File.WriteAllText(telcoFile, $$"""{{plain}}, "tls": {{Keys.Tls(file, ("bank", bankPin))}} }""");
+        Certificate("telco");
+        var log = Channel.CreateUnbounded<string>();
+        var said = new List<string>();
+        async Task SaysAsync(string part)
+        {
+            using var patience = CancellationTokenSource.CreateLinkedTokenSource(Token);
+            patience.CancelAfter(ToolProcess.Patience);
+            do
+                said.Add(await log.Reader.ReadAsync(patience.Token));
+            while (!said[^1].Contains(part, StringComparison.Ordinal));
+        }
+
+        var job = new ServiceJob(PartyFile.Load(telcoFile), scene.At("results"), line => log.Writer.TryWrite(line), TimeProvider.System);
+        using var stop = CancellationTokenSource.CreateLinkedTokenSource(Token);
+        Task running = job.RunAsync(stop.Token);
+        await SaysAsync("(FL4015)");
+        Assert.DoesNotContain(said, line => line.Contains("expires", StringComparison.Ordinal));
+        Certificate("aged");
+        await SaysAsync("warning: this party's certificate expires on");
+        // Two more attempts: each other reason to wait is said once as well, so that a file that cannot be used shows that there was one.
+        foreach (string broken in (string[])["no", "nor"])
+        {
+            Certificate(broken);
+            await SaysAsync("tls.certificate");
+            Certificate("aged");
+            await SaysAsync("(FL4015)");
+        }
+
+        Assert.Single(said, line => line.Contains("expires on", StringComparison.Ordinal));
+        await stop.CancelAsync();
+        await Assert.ThrowsAnyAsync<OperationCanceledException>(() => running);
+    }
+
+    [Fact]
     public async Task Passive_SessionInProgress_OtherJobsGoOnAndAStopTellsThePeer()
     {
         using var scene = new Scene();

@@ -245,6 +245,8 @@ public class PartyTests
         Assert.Equal([File.ReadAllText(scene.At("bank.json")), File.ReadAllText(scene.At("telco.json"))], [bank.Output, telco.Output]);
         JsonObject[] reports = [JsonNode.Parse(bank.Output)!.AsObject(), JsonNode.Parse(telco.Output)!.AsObject()];
         Assert.Equal((string)reports[0]["job"]!["digest"]!, (string)reports[1]["job"]!["digest"]!);
+        string agreed = (await ToolRun.Of("party", "--config", scene.At("bank.party.json"), "--digest")).Output.Trim();
+        Assert.All(reports, r => Assert.Equal(agreed, (string?)r["job"]!["termsDigest"]));
         // A party speaks gRPC whatever the job says for all parties on one machine, and reports what its own file says in vain.
         Assert.Equal(["grpc", "grpc"], reports.Select(r => (string)r["job"]!["transport"]!));
         Assert.Equal(["[\"peers\"]", "[]"], reports.Select(r => r["ignored"]!.ToJsonString()));

@@ -347,6 +347,28 @@ public sealed class CsvTableTests : IDisposable
         Assert.DoesNotContain("A missing value", Assert.Throws<BadInputException>(() => Load($"id,a,b,c\np,.5,{cell},x\n", WithMissing)).Remedy, StringComparison.Ordinal);
     }
 
+    /// <summary>Read the fast way, and the general one where an id is quoted.</summary>
+    [Theory]
+    [InlineData("x", "x", 0, 0)]
+    [InlineData("x", "y", 1, 0)]
+    [InlineData("x", "z", 0, 1)]
+    [InlineData("y", "x", 1, 0)]
+    [InlineData("y", "y", 0, 0)]
+    [InlineData("y", "z", 0, 1)]
+    [InlineData("y", "", 0, 1)]
+    [InlineData("z", "y", 0, 1)]
+    [InlineData("z", "", 0, 0)]
+    public void Load_CategoryWithABase_HasColumnsOfItsOtherValues(string baseValue, string cell, double first, double second)
+    {
+        string schema = $$"""{ "fields": [ { "name": "c", "type": "category", "values": ["x", "y", "z"], "missing": "z", "base": "{{baseValue}}" }, { "name": "a", "type": "numeric" } ] }""";
+        foreach (string id in new[] { "p", "\"p\"" })
+        {
+            Table table = Load($"id,a,c\n{id},7,{cell}\nq,8,y\n", schema);
+            Assert.Equal([.. new[] { "x", "y", "z" }.Where(value => value != baseValue).Select(value => $"c={value}"), "a"], table.Schema.FeatureNames);
+            Assert.Equal([first, second, 7], table.Values.Row(0).ToArray());
+        }
+    }
+
     private const string WithMissing = """
         { "fields": [ { "name": "a", "type": "numeric", "min": 0, "max": 1, "missing": 0.5 }, { "name": "b", "type": "numeric" },
           { "name": "c", "type": "category", "values": ["x", "NA", "unknown"], "missing": "unknown" } ] }

@@ -91,6 +91,11 @@ public sealed class TableSchemaTests
     [InlineData("""{ "name": "a", "type": "one-hot", "columns": ["x"], "missing": 0 }""")]
     [InlineData("""{ "name": "a", "type": "one-hot", "columns": ["x"], "missing": "x" }""")]
     [InlineData("""{ "name": "a", "type": "category", "values": "x" }""")]
+    [InlineData("""{ "name": "a", "type": "category", "values": ["x", "y"], "base": "z" }""")]
+    [InlineData("""{ "name": "a", "type": "category", "values": ["x"], "base": "x" }""")]
+    [InlineData("""{ "name": "a", "type": "category", "values": ["x", "y"], "base": 1 }""")]
+    [InlineData("""{ "name": "a", "type": "numeric", "base": "x" }""")]
+    [InlineData("""{ "name": "a", "type": "one-hot", "columns": ["x", "y"], "base": "x" }""")]
     public void Parse_IllegalField_Refused(string field) =>
         ErrorAssert.Throws<ConfigurationException>(DataErrors.SchemaInvalid, "here", null, () => TableSchema.Parse(WithField(field), "here"));
 
@@ -132,6 +137,8 @@ public sealed class TableSchemaTests
             ("\"income\", \"type\": \"numeric\"", "\"income\", \"type\": \"numeric\", \"missing\": 0"),
             ("\"income\", \"type\": \"numeric\"", "\"income\", \"type\": \"numeric\", \"missing\": 0.5"),
             ("[\"a\", \"b\"]", "[\"a\", \"b\"], \"missing\": \"a\""), ("[\"a\", \"b\"]", "[\"a\", \"b\"], \"missing\": \"b\""),
+            ("[\"a\", \"b\"]", "[\"a\", \"b\"], \"base\": \"a\""), ("[\"a\", \"b\"]", "[\"a\", \"b\"], \"base\": \"b\""),
+            ("[\"a\", \"b\"]", "[\"a\", \"b\"], \"missing\": \"a\", \"base\": \"a\""),
         ];
         HashSet<string> seen = [Convert.ToHexString(schema.Fingerprint().Span)];
         foreach ((string old, string @new) in changes)

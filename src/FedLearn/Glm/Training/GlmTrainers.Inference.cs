@@ -229,7 +229,7 @@ internal sealed record MissingInference(InferenceFault Fault, int Party = 0)
     /// <summary>The warning, the same at every party: why, and what to do.</summary>
     public string Warning(GlmJob job)
     {
-        const string Dependence = "leave one out of each group that adds up to a constant (one column of every one-hot field, where there is an intercept), leave copies and constant columns out, or set model.l2 above 0";
+        const string Dependence = "leave one out of each group that adds up to a constant (where there is an intercept, one column of every one-hot field, and give every category a base), leave copies and constant columns out, or set model.l2 above 0";
         (string cause, string remedy) = Fault switch
         {
             InferenceFault.TooFewRows => ("there are no more training rows than columns of all parties together", "use more rows or fewer columns"),

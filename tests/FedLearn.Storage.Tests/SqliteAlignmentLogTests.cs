@@ -56,6 +56,7 @@ public sealed class SqliteAlignmentLogTests : IDisposable
         New().Begin(Session(1), once);
         Assert.Single(New().Alignments);
         ErrorAssert.Throws<PrivacyRefusedException>(PrivacyErrors.RunReservedOtherwise, () => New().Begin(Session(1, peerIds: 31), once));
+        ErrorAssert.Throws<PrivacyRefusedException>(PrivacyErrors.RunReservedOtherwise, () => New().Begin(Session(1, "shop"), once));
         New().End(Session(1).Session, 5);
         New().End(Session(1).Session, 5);
         New().Begin(Session(1), once);

@@ -6,6 +6,7 @@ using FedLearn.Coordination;
 using FedLearn.Data;
 using FedLearn.Diagnostics;
 using FedLearn.Parties;
+using FedLearn.Privacy;
 using FedLearn.Testing;
 
 namespace FedLearn.Alignment.Tests.Protocol;
@@ -196,6 +197,22 @@ public sealed class PiecesTests
         Assert.Equal(AlignmentErrors.TooManySessions, Assert.Throws<PrivacyRefusedException>(() => log.Begin(Record("5"), caps)).Id);
         clock.Advance(TimeSpan.FromSeconds(1));
         log.Begin(Record("5"), caps);
+    }
+
+    [Fact]
+    public void InMemoryLog_SameSessionWithAnotherPeerOrOtherNumbers_IsRefused()
+    {
+        var log = new InMemoryAlignmentLog(new ManualClock());
+        var caps = new AlignmentCaps { SessionsPerDay = 1, PeerIds = 10 };
+        var session = new AlignmentRecord("1", "bank", "clinic", "psi", "both", 5, 10, "");
+        log.Begin(session, caps);
+        foreach (AlignmentRecord other in (AlignmentRecord[])[session with { Peer = "lab" }, session with { PeerIds = 1000 }, session with { OwnIds = 6 }, session with { JobDigest = "another" }])
+            Assert.Equal(PrivacyErrors.RunReservedOtherwise, Assert.Throws<PrivacyRefusedException>(() => log.Begin(other, caps)).Id);
+        log.Begin(session, caps);
+        // The other side of the session, where two parties share the log.
+        log.Begin(session with { Party = "clinic", Peer = "bank" }, caps);
+        log.Begin(session with { Session = "2", Peer = "lab" }, caps);
+        Assert.Equal(AlignmentErrors.TooManySessions, Assert.Throws<PrivacyRefusedException>(() => log.Begin(session with { Session = "3", Peer = "lab" }, caps)).Id);
     }
 
     [Fact]

@@ -439,6 +439,7 @@ internal sealed partial class Outbox : IDisposable
             while (DataSync(Handle) != 0)
                 if (Marshal.GetLastPInvokeError() is var error and not 4 /* EINTR */)
                     throw new IOException("fdatasync failed.", error);
+        DurableFile.Watcher.Value?.Invoke(DurableStep.Synced, _path);
         Interlocked.Add(ref _syncTicks, Stopwatch.GetTimestamp() - start);
     }
 

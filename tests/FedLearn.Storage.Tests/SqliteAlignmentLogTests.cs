@@ -104,6 +104,16 @@ public sealed class SqliteAlignmentLogTests : IDisposable
     }
 
     [Fact]
+    public void Begin_TwoPartiesWithOnePeerInOneFile_EachHaveTheirSessions()
+    {
+        var once = new AlignmentCaps { SessionsPerDay = 1 };
+        New().Begin(Session(1), once);
+        New().Begin(Session(2, party: "shop"), once);
+        ErrorAssert.Throws<PrivacyRefusedException>(AlignmentErrors.TooManySessions, () => New().Begin(Session(3), once));
+        ErrorAssert.Throws<PrivacyRefusedException>(AlignmentErrors.TooManySessions, () => New().Begin(Session(3, party: "shop"), once));
+    }
+
+    [Fact]
     public void End_UnknownSession_IsRefused() =>
         ErrorAssert.Throws<PrivacyRefusedException>(SqliteLedgerErrors.Broken, () => New().End(Session(1).Session, 1));
 

@@ -7,6 +7,7 @@ using FedLearn.Data;
 using FedLearn.Diagnostics;
 using FedLearn.Parties;
 using FedLearn.Privacy;
+using FedLearn.Protocol;
 using FedLearn.Testing;
 
 namespace FedLearn.Alignment.Tests.Protocol;
@@ -197,6 +198,9 @@ public sealed class PiecesTests
         Assert.Equal(AlignmentErrors.TooManySessions, Assert.Throws<PrivacyRefusedException>(() => log.Begin(Record("5"), caps)).Id);
         clock.Advance(TimeSpan.FromSeconds(1));
         log.Begin(Record("5"), caps);
+        // One of another day is forgotten, and counts as a new one.
+        log.Begin(Record("2"), caps);
+        Assert.Equal(AlignmentErrors.TooManySessions, Assert.Throws<PrivacyRefusedException>(() => log.Begin(Record("1"), caps)).Id);
     }
 
     [Fact]
@@ -214,6 +218,20 @@ public sealed class PiecesTests
         log.Begin(session with { Session = "2", Peer = "lab" }, caps);
         Assert.Equal(AlignmentErrors.TooManySessions, Assert.Throws<PrivacyRefusedException>(() => log.Begin(session with { Session = "3", Peer = "lab" }, caps)).Id);
     }
+
+    // What is kept of a session whose peer broke the rules must not be gone on with.
+    [Theory]
+    [InlineData(PsiErrors.SettingsDiffer, true)]
+    [InlineData(PsiErrors.InvalidPoint, true)]
+    [InlineData(PsiErrors.RepeatedPoint, true)]
+    [InlineData(PsiErrors.WrongCount, true)]
+    [InlineData(PsiErrors.Reflection, true)]
+    [InlineData(PsiErrors.Disagreement, true)]
+    [InlineData(PsiErrors.ProofFailed, true)]
+    [InlineData(ProtocolErrors.Malformed, true)]
+    [InlineData(ProtocolErrors.PeerGone, false)]
+    [InlineData(ProtocolErrors.TimedOut, false)]
+    public void EndsSession_RuleBroken_AndNotAPeerThatIsLost(string id, bool ends) => Assert.Equal(ends, PsiFaults.EndsSession(new PeerException(id, "here", "it is so.", "Mend it.")));
 
     [Fact]
     public void ChunkFile_OfAnotherSession_CountsNothing()

@@ -234,6 +234,29 @@ public sealed class PiecesTests
     public void EndsSession_RuleBroken_AndNotAPeerThatIsLost(string id, bool ends) => Assert.Equal(ends, PsiFaults.EndsSession(new PeerException(id, "here", "it is so.", "Mend it.")));
 
     [Fact]
+    public void ChunkFile_ChunksInEachOthersPlace_CountNothing()
+    {
+        string path = Path.GetTempFileName();
+        try
+        {
+            using (var file = new ChunkFile(path, Session, 2 * PsiSession.ChunkIds, 1, 0))
+            {
+                file.Append(new byte[PsiSession.ChunkIds]);
+                file.Append([.. Enumerable.Repeat((byte)1, PsiSession.ChunkIds)]);
+            }
+
+            byte[] bytes = File.ReadAllBytes(path);
+            File.WriteAllBytes(path, [.. bytes[(bytes.Length / 2)..], .. bytes[..(bytes.Length / 2)]]);
+            using var swapped = new ChunkFile(path, Session, 2 * PsiSession.ChunkIds, 1, 0);
+            Assert.Equal(0, swapped.Count);
+        }
+        finally
+        {
+            File.Delete(path);
+        }
+    }
+
+    [Fact]
     public void ChunkFile_OfAnotherSession_CountsNothing()
     {
         string path = Path.GetTempFileName();

@@ -1,4 +1,6 @@
+using FedLearn.Diagnostics;
 using FedLearn.Parties;
+using FedLearn.Privacy;
 
 namespace FedLearn.Alignment;
 
@@ -8,8 +10,9 @@ internal sealed class InMemoryAlignmentLog(TimeProvider clock) : IAlignmentLog
 {
     private static readonly TimeSpan Day = TimeSpan.FromHours(24);
 
-    private readonly Dictionary<string, DateTimeOffset> _begun = [];
-    private readonly Dictionary<(string Party, string Peer), Queue<(string Session, DateTimeOffset At)>> _recent = [];
+    // By party and session. As in a ledger, a session is one with one peer: another under its id is none that may go uncounted.
+    private readonly Dictionary<(string Party, string Session), AlignmentRecord> _begun = [];
+    private readonly Dictionary<(string Party, string Peer), Queue<(AlignmentRecord Record, DateTimeOffset At)>> _recent = [];
     private readonly Lock _gate = new();
 
     /// <summary>The one of this process, for those who name no other.</summary>
@@ -23,16 +26,25 @@ internal sealed class InMemoryAlignmentLog(TimeProvider clock) : IAlignmentLog
         lock (_gate)
         {
             DateTimeOffset now = clock.GetUtcNow();
-            if (!_recent.TryGetValue((record.Party, record.Peer), out Queue<(string Session, DateTimeOffset At)>? recent))
+            if (!_recent.TryGetValue((record.Party, record.Peer), out Queue<(AlignmentRecord Record, DateTimeOffset At)>? recent))
                 _recent[(record.Party, record.Peer)] = recent = new();
-            while (recent.TryPeek(out (string Session, DateTimeOffset At) oldest) && now - oldest.At >= Day)
-                _begun.Remove(recent.Dequeue().Session);
-            string key = $"{record.Party}\n{record.Session}";
-            if (_begun.ContainsKey(key))
+            while (recent.TryPeek(out (AlignmentRecord Record, DateTimeOffset At) oldest) && now - oldest.At >= Day)
+            {
+                recent.Dequeue();
+                _begun.Remove((oldest.Record.Party, oldest.Record.Session));
+            }
+
+            if (_begun.TryGetValue((record.Party, record.Session), out AlignmentRecord? earlier))
+            {
+                if (earlier != record)
+                    throw new PrivacyRefusedException(PrivacyErrors.RunReservedOtherwise, $"alignment with '{record.Peer}'", "a session of that id began with another peer or other numbers.",
+                        "Remove the state of the interrupted alignment and start it anew.");
                 return;
+            }
+
             caps.Check(record, recent.Count);
-            recent.Enqueue((key, now));
-            _begun.Add(key, now);
+            recent.Enqueue((record, now));
+            _begun.Add((record.Party, record.Session), record);
         }
     }
 

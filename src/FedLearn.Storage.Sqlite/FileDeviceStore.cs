@@ -12,7 +12,7 @@ public sealed class FileDeviceStore : IDeviceStore, IDisposable
     private static readonly byte[] Magic = "FLDevic1"u8.ToArray();
 
     private readonly string _path;
-    private readonly FileStream _lockFile;
+    private readonly FileLock _held;
     private readonly Lock _gate = new();
 
     /// <summary>Opens the store of a device, or one that is empty yet.</summary>
@@ -23,18 +23,8 @@ public sealed class FileDeviceStore : IDeviceStore, IDisposable
     {
         ArgumentException.ThrowIfNullOrEmpty(path);
         _path = Path.GetFullPath(path);
-        try
-        {
-            _lockFile = new FileStream(_path + ".lock", DurableFile.OwnerOnly(FileMode.OpenOrCreate));
-        }
-        catch (IOException e) when (Outbox.IsTaken(e))
-        {
-            throw new ConfigurationException(DeviceErrors.StoreInUse, _path, "another process uses the store of this device.", "Stop that process; a device takes part once.", e);
-        }
-        catch (Exception e) when (SqliteLedgerErrors.Of(_path, e) is { } error)
-        {
-            throw error;
-        }
+        _held = Guard(() => FileLock.TryTake(_path + ".lock")) ?? throw new ConfigurationException(DeviceErrors.StoreInUse, _path, "another process uses the store of this device.",
+            "Stop that process; a device takes part once.");
     }
 
     /// <inheritdoc />
@@ -79,20 +69,11 @@ public sealed class FileDeviceStore : IDeviceStore, IDisposable
     }
 
     /// <summary>Ends the lock.</summary>
-    public void Dispose() => _lockFile.Dispose();
+    public void Dispose() => _held.Dispose();
 
     private T Guard<T>(Func<T> action)
     {
         lock (_gate)
-        {
-            try
-            {
-                return action();
-            }
-            catch (Exception e) when (SqliteLedgerErrors.Of(_path, e) is { } error)
-            {
-                throw error;
-            }
-        }
+            return LedgerFile.Guard(_path, action);
     }
 }

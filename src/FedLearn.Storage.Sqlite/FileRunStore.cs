@@ -80,7 +80,7 @@ public sealed class FileRunStore : IRunStore
                 foreach (KeptRun old in Runs(run.Party, run.TermsDigest))
                 {
                     // One that another process works on is not cut off.
-                    using RunLock? held = RunLock.TryTake(LockOf(old.Run.RunId));
+                    using FileLock? held = FileLock.TryTake(LockOf(old.Run.RunId));
                     if (held is null)
                         continue;
                     DeleteStates(old.Run.RunId);
@@ -101,7 +101,7 @@ public sealed class FileRunStore : IRunStore
         lock (_lock)
             return Guard(() =>
             {
-                RunLock held = Take(run.Run.RunId, out bool waited);
+                FileLock held = Take(run.Run.RunId, out bool waited);
                 try
                 {
                     if (Runs(run.Run.Party, run.Run.TermsDigest).FirstOrDefault(r => r.IsWhole && r.Run.RunId == run.Run.RunId) is { } kept)
@@ -178,7 +178,7 @@ public sealed class FileRunStore : IRunStore
     {
         File.Delete(MessagesOf(runId));
         foreach (string path in (string[])[Path.Combine(_folder, $"{_name}.{runId}.outbox"), Path.Combine(_folder, $"{_name}.{runId}.local.outbox")])
-            if (File.Exists(path) && RunLock.TryTake(path) is { } outbox)
+            if (File.Exists(path) && FileLock.TryTake(path) is { } outbox)
                 using (outbox)
                     outbox.Delete();
     }
@@ -191,15 +191,15 @@ public sealed class FileRunStore : IRunStore
 
     private string LockOf(string runId) => Path.Combine(_folder, $"{_name}.{runId}.state.lock");
 
-    private RunLock Take(string runId) => Take(runId, out _);
+    private FileLock Take(string runId) => Take(runId, out _);
 
-    private RunLock Take(string runId, out bool waited)
+    private FileLock Take(string runId, out bool waited)
     {
         waited = false;
         long start = System.Diagnostics.Stopwatch.GetTimestamp();
         for (; ; Thread.Sleep(20), waited = true)
         {
-            if (RunLock.TryTake(LockOf(runId)) is { } held)
+            if (FileLock.TryTake(LockOf(runId)) is { } held)
                 return held;
             if (!waited)
                 _waiting?.Invoke(_patience);
@@ -217,7 +217,7 @@ public sealed class FileRunStore : IRunStore
             string[] parts = Path.GetFileName(path) is var name && name.StartsWith(_name + ".", StringComparison.Ordinal) ? name[(_name.Length + 1)..].Split('.') : [];
             if (parts is not [{ Length: 32 } runId, ..] || !runId.All(char.IsAsciiHexDigitLower))
                 continue;
-            using RunLock? held = RunLock.TryTake(LockOf(runId));
+            using FileLock? held = FileLock.TryTake(LockOf(runId));
             if (held is null)
                 continue;
             if (path.EndsWith(".new", StringComparison.Ordinal))
@@ -338,17 +338,7 @@ public sealed class FileRunStore : IRunStore
     private static ConfigurationException Unusable(string place, string cause) =>
         new(RunStateErrors.Unusable, place, cause, "Begin a new run (fedlearn: --fresh); in a private mode it is charged by itself.");
 
-    private T Guard<T>(Func<T> action)
-    {
-        try
-        {
-            return action();
-        }
-        catch (Exception e) when (ErrorOf(e) is { } error)
-        {
-            throw error;
-        }
-    }
+    private T Guard<T>(Func<T> action) => LedgerFile.Guard(Path.Combine(_folder, _name), action);
 
     private FedLearnException? ErrorOf(Exception e) => SqliteLedgerErrors.Of(Path.Combine(_folder, _name), e);
 
@@ -375,7 +365,7 @@ public sealed class FileRunStore : IRunStore
         public CutOffRun CutOff => new(Run, [.. Rounds]);
     }
 
-    private sealed class State(FileRunStore store, RunIdentity run, RunLock held, string? start) : IRunState
+    private sealed class State(FileRunStore store, RunIdentity run, FileLock held, string? start) : IRunState
     {
         private Messages? _messages;
         private string? _start = start;

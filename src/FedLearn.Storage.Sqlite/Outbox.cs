@@ -83,7 +83,7 @@ internal sealed partial class Outbox : IDisposable
         {
             file = new FileStream(path, DurableFile.OwnerOnly(FileMode.OpenOrCreate));
         }
-        catch (IOException e) when (IsTaken(e))
+        catch (IOException e) when (FileLock.IsTaken(e))
         {
             throw new ConfigurationException(SqliteLedgerErrors.RunInUse, path, "the run is open in another place.", "Wait for the other process, or start a new run.", e);
         }
@@ -100,9 +100,6 @@ internal sealed partial class Outbox : IDisposable
             throw;
         }
     });
-
-    /// <summary>Whether a file could not be opened because its lock is taken: EAGAIN of Linux and of macOS, and a sharing violation of Windows.</summary>
-    public static bool IsTaken(IOException e) => e.HResult is 11 or 35 or unchecked((int)0x80070020);
 
     /// <summary>Begins an empty file, durably.</summary>
     public void Create() => Guard(() =>
@@ -442,6 +439,7 @@ internal sealed partial class Outbox : IDisposable
             while (DataSync(Handle) != 0)
                 if (Marshal.GetLastPInvokeError() is var error and not 4 /* EINTR */)
                     throw new IOException("fdatasync failed.", error);
+        DurableFile.Watcher.Value?.Invoke(DurableStep.Synced, _path);
         Interlocked.Add(ref _syncTicks, Stopwatch.GetTimestamp() - start);
     }
 

@@ -15,6 +15,7 @@ internal sealed partial class FederationService(ISessions sessions, GrpcHostOpti
     private static readonly string[] Services = ["", "fedlearn.v1.Federation", "grpc.health.v1.Health"];
 
     private readonly ILogger _log = options.LoggerFactory.CreateLogger("FedLearn.Transport.Grpc");
+    private readonly RefusalLog _refusals = new(options.LoggerFactory.CreateLogger("FedLearn.Transport.Grpc"), options.Channel.Clock);
     private readonly CancellationTokenSource _stopping = new();
     private volatile string? _gaveUpWith;
 
@@ -40,7 +41,7 @@ internal sealed partial class FederationService(ISessions sessions, GrpcHostOpti
         }
         catch (FedLearnException e)
         {
-            LogNotJoined(request.Party.Name, e.Id);
+            _refusals.NotJoined(request.Party.Name, e.Id);
             throw;
         }
     }
@@ -50,7 +51,7 @@ internal sealed partial class FederationService(ISessions sessions, GrpcHostOpti
     {
         if (_stopping.IsCancellationRequested)
             return; // connections that this host closes look alike
-        LogRefused(who, refusal.Id);
+        _refusals.Refused(who, refusal.Id);
         Refused.Tell(who, refusal, _log);
     }
 
@@ -63,7 +64,11 @@ internal sealed partial class FederationService(ISessions sessions, GrpcHostOpti
         await sessions.StopAsync().ConfigureAwait(false);
     }
 
-    public void Dispose() => _stopping.Dispose();
+    public void Dispose()
+    {
+        _refusals.Dispose();
+        _stopping.Dispose();
+    }
 
     /// <inheritdoc />
     public Task HandleAsync(HttpContext context) => GrpcCalls.HandleAsync(context, options.Channel.Clock, stop => CallAsync(context, stop), e => Failed(context, e));
@@ -144,7 +149,7 @@ internal sealed partial class FederationService(ISessions sessions, GrpcHostOpti
 
     private void TellNotJoined(string who, PeerException refusal)
     {
-        LogNotJoined(who, refusal.Id);
+        _refusals.NotJoined(who, refusal.Id);
         Refused.Tell(who, refusal, _log);
     }
 
@@ -223,9 +228,6 @@ internal sealed partial class FederationService(ISessions sessions, GrpcHostOpti
     [LoggerMessage(1, LogLevel.Information, "Party {Party} joined.")]
     private partial void LogJoined(string party);
 
-    [LoggerMessage(2, LogLevel.Warning, "Party {Party} did not join: {ErrorId}.")]
-    private partial void LogNotJoined(string party, string errorId);
-
     [LoggerMessage(3, LogLevel.Information, "Exchange with party {Party} is open.")]
     private partial void LogOpened(string party);
 
@@ -234,7 +236,4 @@ internal sealed partial class FederationService(ISessions sessions, GrpcHostOpti
 
     [LoggerMessage(5, LogLevel.Error, "Call {Path} failed: {Failure}.")]
     private partial void LogFailure(string path, string failure);
-
-    [LoggerMessage(6, LogLevel.Warning, "No connection with {Peer} for a matter of certificates: {ErrorId}.")]
-    private partial void LogRefused(string peer, string errorId);
 }

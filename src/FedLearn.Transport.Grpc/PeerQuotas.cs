@@ -12,7 +12,7 @@ namespace FedLearn.Transport.Grpc;
 /// <summary>Counts what each peer of a host takes, and refuses what goes beyond its quotas. Thread-safe.</summary>
 /// <param name="limits">The quotas.</param>
 /// <param name="clock">Clock of the joins.</param>
-/// <param name="log">Told when a peer goes beyond a quota, once until it has joined again.</param>
+/// <param name="log">Told when a peer goes beyond a quota, once until it has joined again, and once a minute at most.</param>
 internal sealed partial class PeerQuotas(GrpcQuotas limits, TimeProvider clock, ILogger log)
 {
     // Connections beyond the quota that are still answered, so that the peer is told why; more are closed without a word.
@@ -139,7 +139,16 @@ internal sealed partial class PeerQuotas(GrpcQuotas limits, TimeProvider clock, 
 
     private void Tell(string name, string what)
     {
-        if (Change(name, peer => peer.Told != (peer.Told = true)))
+        bool tells = Change(name, peer =>
+        {
+            // A quota that comes back little by little is used up again at once.
+            bool isNews = !peer.Told && (peer.ToldAt is not { } at || clock.GetElapsedTime(at) >= TimeSpan.FromMinutes(1));
+            if (isNews)
+                peer.ToldAt = clock.GetTimestamp();
+            peer.Told = true;
+            return isNews;
+        });
+        if (tells)
             LogExceeded(name, what);
     }
 
@@ -180,6 +189,8 @@ internal sealed partial class PeerQuotas(GrpcQuotas limits, TimeProvider clock, 
         public long At;
 
         public bool Told;
+
+        public long? ToldAt;
     }
 
     private sealed class Lease(PeerQuotas quotas, string peer, Func<Peer, int, int> count) : IDisposable

@@ -324,6 +324,54 @@ public sealed class QuotaTests
         Assert.InRange(quotas.Known, 1, 3 * PeerQuotas.KeptPeers);
     }
 
+    [Fact]
+    public void Joins_BeyondTheQuotaAgainAndAgain_AreLoggedOnceAMinute()
+    {
+        using var log = new Lines();
+        var clock = new ManualClock();
+        var quotas = new PeerQuotas(new GrpcQuotas { JoinsPerMinute = 600 }, clock, log);
+        for (int minute = 1; minute <= 3; minute++)
+        {
+            // Ten joins come back each second, and are used up at once.
+            for (int tenth = 0; tenth < 600; tenth++, clock.Advance(TimeSpan.FromSeconds(0.1)))
+                for (int i = 0; i < (tenth == 0 ? 700 : 3); i++)
+                    Record.Exception(() => quotas.Join(From("192.0.2.1")));
+            Assert.Equal(minute, log.Text.Count);
+        }
+
+        Record.Exception(() => Enumerable.Range(0, 700).Select(_ => { quotas.Join(From("192.0.2.2")); return 0; }).Sum());
+        Assert.Equal(4, log.Text.Count);
+    }
+
+    [Fact]
+    public async Task Join_RefusedAgainAndAgain_IsLoggedAFewTimesAMinuteAndToldEachTime()
+    {
+        using var log = new Lines();
+        var clock = new ManualClock();
+        var options = new GrpcHostOptions { LoggerFactory = log, Channel = new ChannelOptions { Clock = clock } };
+        var told = new List<string>();
+        using (var service = new FederationService(new SharedSession(GrpcPairs.Terms("telco"), options), options))
+        {
+            service.Refused += (who, _) => told.Add(who);
+            for (int i = 0; i < 100; i++)
+            {
+                service.Refuse("127.0.0.2", new PeerException(GrpcErrors.PlaintextRefused, "here", "it is so.", "Mend it."));
+                await Assert.ThrowsAsync<PeerException>(() => service.JoinAsync(GrpcPairs.Request("railway"), Token));
+            }
+
+            Assert.Equal(2 * 3, log.Text.Count);
+            clock.Advance(TimeSpan.FromMinutes(1));
+            Assert.Equal([$"127.0.0.2 was refused 97 more times within a minute: {GrpcErrors.PlaintextRefused}.", $"railway was refused 97 more times within a minute: {ProtocolErrors.UnknownParty}."],
+                log.Text.Skip(6).Select(logged => logged.Text).Order(StringComparer.Ordinal));
+            for (int i = 0; i < 500; i++)
+                service.Refuse($"127.0.0.{i}", new PeerException(GrpcErrors.PlaintextRefused, "here", "it is so.", "Mend it."));
+        }
+
+        Assert.Equal(600, told.Count);
+        Assert.Equal("Others were refused 480 times within a minute.", log.Text.Last().Text);
+        Assert.Equal(6 + 2 + 20 + 1, log.Text.Count);
+    }
+
     // As many others as make a host look for peers to forget.
     private static void Crowd(PeerQuotas quotas)
     {

@@ -31,6 +31,16 @@ public sealed class FileDeviceStoreTests : IDisposable
     }
 
     [Fact]
+    public void Write_IsOnTheDiskBeforeItHasItsName()
+    {
+        var steps = new List<(DurableStep, string)>();
+        using var store = new FileDeviceStore(StatePath);
+        DurableFile.Watcher.Value = (step, path) => steps.Add((step, path));
+        store.Write([1, 2, 3]);
+        Assert.Equal([(DurableStep.Synced, StatePath + ".new"), (DurableStep.Renamed, StatePath)], steps.Take(2));
+    }
+
+    [Fact]
     public void Open_WhileAnotherHoldsIt_IsRefused()
     {
         using (new FileDeviceStore(StatePath))

@@ -38,6 +38,18 @@ public sealed class FileRunStoreTests : IDisposable
     }
 
     [Fact]
+    public void Write_StartAndStates_AreOnTheDiskBeforeTheyHaveTheirNames()
+    {
+        var steps = new List<(DurableStep, string)>();
+        using IRunState run = Open().Begin(Run);
+        DurableFile.Watcher.Value = (step, path) => steps.Add((step, path));
+        run.WriteStart([5]);
+        run.Write(0, [1, 2]);
+        Assert.Equal([(DurableStep.Synced, StartPath + ".new"), (DurableStep.Renamed, StartPath), (DurableStep.Synced, PathOf(0) + ".new"), (DurableStep.Renamed, PathOf(0))],
+            steps.Where(step => step.Item1 != DurableStep.FolderSynced));
+    }
+
+    [Fact]
     public void Remove_LeavesNoFile()
     {
         using IRunState run = Open().Begin(Run);
@@ -82,12 +94,13 @@ public sealed class FileRunStoreTests : IDisposable
 
         byte[] whole = File.ReadAllBytes(PathOf(2));
         for (int at = 0; at < whole.Length; at++)
-        {
-            whole[at] ^= 0x20;
-            File.WriteAllBytes(PathOf(2), whole);
-            Assert.Equal([1], Found!.Rounds);
-            whole[at] ^= 0x20;
-        }
+            foreach (byte change in (byte[])[0x20, 0x80]) // the highest bit of a length is its sign
+            {
+                whole[at] ^= change;
+                File.WriteAllBytes(PathOf(2), whole);
+                Assert.Equal([1], Found!.Rounds);
+                whole[at] ^= change;
+            }
 
         File.WriteAllBytes(PathOf(2), whole);
         Assert.Equal([1, 2], Found!.Rounds);

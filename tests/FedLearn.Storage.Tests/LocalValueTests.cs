@@ -83,6 +83,26 @@ public sealed class LocalValueTests : IDisposable
     }
 
     [Fact]
+    public void Reserve_SettledByAProcessThatDiedRightAfter_IsRefusedAndRemovesBothFiles()
+    {
+        string[] files = [_folder[$"bank.ledger.db.{_charge.RunId}.outbox"], _folder[$"bank.ledger.db.{_charge.RunId}.local.outbox"]];
+        using (IPrivacyReservation run = Reserve())
+        {
+            run.Keep(0, [1]);
+            run.KeepLocal(0, [4]);
+        }
+
+        foreach (string file in files)
+            File.Copy(file, file + ".kept");
+        using (IPrivacyReservation run = Reserve())
+            run.Settle(1);
+        foreach (string file in files)
+            File.Move(file + ".kept", file);
+        ErrorAssert.Throws<PrivacyRefusedException>(SqliteLedgerErrors.RunEnded, () => Reserve());
+        Assert.Equal(["bank.ledger.db"], _folder.Files);
+    }
+
+    [Fact]
     public void Settle_RemovesBothFiles()
     {
         using (IPrivacyReservation run = Reserve())

@@ -62,6 +62,60 @@ public sealed class OutboxTests : IDisposable
 
     private static long Space(int message) => (64 + message + 512 + Page - 1) / Page * Page;
 
+    // A message, the note of a second file and the first page are on the disk before anybody goes on, and so are the zeros that make room, before the length that says they are there.
+    [Fact]
+    public void EachStep_IsSyncedBeforeItReturns()
+    {
+        int syncs = 0;
+        DurableFile.Watcher.Value = (step, _) => syncs += step == DurableStep.Synced ? 1 : 0;
+        int Syncs()
+        {
+            (int counted, syncs) = (syncs, 0);
+            return counted;
+        }
+
+        using (Outbox outbox = New(4, out string path))
+        {
+            Assert.Equal(1, Syncs());
+            outbox.MarkLocal();
+            Assert.Equal(1, Syncs());
+            outbox.Keep(0, Message(0, 100)); // makes room as well
+            Assert.Equal(2, Syncs());
+            outbox.Keep(1, Message(1, 100));
+            Assert.Equal(1, Syncs());
+            outbox.Dispose();
+            // The last one may be of a process that died before its sync returned.
+            using var again = Outbox.Open(path, RunId, 4);
+            Assert.Equal(1, Syncs());
+            Assert.Equal((2, true), (again.Kept, again.HasLocal));
+        }
+
+        using (Outbox prepared = New(4, out _))
+        {
+            syncs = 0;
+            prepared.Prepare(100, 10);
+            Assert.Equal(2, Syncs());
+            prepared.Keep(0, Message(0, 100));
+            Assert.Equal(1, Syncs());
+        }
+    }
+
+    // Of one message alone a torn write would leave none.
+    [Fact]
+    public void KeepNoMore_OfOneMessage_KeepsTwo()
+    {
+        using Outbox outbox = New(4, out _);
+        outbox.KeepNoMore(1);
+        Assert.Equal(2, outbox.Limit);
+        for (int i = 0; i < 9; i++)
+        {
+            outbox.Keep(i, Message(i, 100));
+            Assert.Equal(Message(i, 100), outbox.Find(i));
+            if (i > 0)
+                Assert.Equal(Message(i - 1, 100), outbox.Find(i - 1));
+        }
+    }
+
     // Once the file is written from the start again, a record may be larger than all before it, and so reach into one that must stay.
     [Fact]
     public void Keep_LargerRecordsAfterTheFileWentRound_LeavesTheLastOnes()

@@ -56,6 +56,7 @@ public sealed class SqliteAlignmentLogTests : IDisposable
         New().Begin(Session(1), once);
         Assert.Single(New().Alignments);
         ErrorAssert.Throws<PrivacyRefusedException>(PrivacyErrors.RunReservedOtherwise, () => New().Begin(Session(1, peerIds: 31), once));
+        ErrorAssert.Throws<PrivacyRefusedException>(PrivacyErrors.RunReservedOtherwise, () => New().Begin(Session(1, "shop"), once));
         New().End(Session(1).Session, 5);
         New().End(Session(1).Session, 5);
         New().Begin(Session(1), once);
@@ -100,6 +101,16 @@ public sealed class SqliteAlignmentLogTests : IDisposable
         Assert.Null(New().Alignments[0].Ended);
         bank.End(Session(1).Session, 3);
         Assert.Equal([3, 4], New().Alignments.Select(a => (int)a.CommonIds!.Value));
+    }
+
+    [Fact]
+    public void Begin_TwoPartiesWithOnePeerInOneFile_EachHaveTheirSessions()
+    {
+        var once = new AlignmentCaps { SessionsPerDay = 1 };
+        New().Begin(Session(1), once);
+        New().Begin(Session(2, party: "shop"), once);
+        ErrorAssert.Throws<PrivacyRefusedException>(AlignmentErrors.TooManySessions, () => New().Begin(Session(3), once));
+        ErrorAssert.Throws<PrivacyRefusedException>(AlignmentErrors.TooManySessions, () => New().Begin(Session(3, party: "shop"), once));
     }
 
     [Fact]

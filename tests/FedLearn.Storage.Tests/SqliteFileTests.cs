@@ -55,6 +55,17 @@ public sealed class SqliteFileTests : IDisposable
         Assert.Equal([0, 1, 255], reader.GetFieldValue<byte[]>(2));
     }
 
+    // What is charged is on the disk before a message leaves, whatever happens to the machine.
+    [Fact]
+    public void Connect_OfALedger_SyncsEachTransactionOfAWriteAheadLog()
+    {
+        using SqliteFile file = LedgerFile.At(Path, Patience).Connect();
+        Assert.Equal(2, file.Integer("PRAGMA synchronous")); // FULL
+        using SqliteRows rows = file.Query("PRAGMA journal_mode");
+        Assert.True(rows.Read());
+        Assert.Equal("wal"u8.ToArray(), rows.Bytes(0));
+    }
+
     [Fact]
     public void Transaction_NotCommitted_HasNoEffect()
     {

@@ -386,6 +386,48 @@ public sealed class SqliteLedgerTests : IDisposable
         "INSERT INTO people VALUES ('e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855', x'')",
     ];
 
+    // Rows in their place with the right hashes, by software that writes what this one does not.
+    [Theory]
+    [InlineData("settled twice")]
+    [InlineData("settled to more than all of it")]
+    [InlineData("settled to less than nothing")]
+    [InlineData("settled and not charged")]
+    [InlineData("charged twice")]
+    [InlineData("more behind it")]
+    [InlineData("another kind")]
+    [InlineData("people of another table")]
+    public void Audit_RowThatMakesNoSenseAfterTheOthers_FindsIt(string what)
+    {
+        SqliteLedger ledger = New();
+        PrivacyCharge charge = Charges.Pure(1);
+        Spend(ledger, charge, share: null);
+        string settlement = LedgerChain.Write(charge.RunId, 0.5, DateTimeOffset.UnixEpoch);
+        if (what == "settled twice")
+            Append(settlement);
+        long rows = SqliteLedger.Audit(ledger.Path).Rows;
+        Append(what switch
+        {
+            "people of another table" => LedgerChain.Write(Charges.Pure(1) with { DataSet = Charges.People(5000, 400) }, LedgerChain.Sha256(charge.DataSet.Digests!.Value.Span), null, DateTimeOffset.UnixEpoch),
+            "settled twice" => LedgerChain.Write(charge.RunId, 0, DateTimeOffset.UnixEpoch),
+            "settled to more than all of it" => LedgerChain.Write(charge.RunId, 1.5, DateTimeOffset.UnixEpoch),
+            "settled to less than nothing" => LedgerChain.Write(charge.RunId, -0.5, DateTimeOffset.UnixEpoch),
+            "settled and not charged" => LedgerChain.Write(PrivacyCharge.NewRunId(), 0.5, DateTimeOffset.UnixEpoch),
+            "charged twice" => LedgerChain.Write(charge, null, null, DateTimeOffset.UnixEpoch),
+            "more behind it" => settlement + "{}",
+            _ => settlement.Replace("settlement", "present", StringComparison.Ordinal),
+        });
+        LedgerAudit audit = SqliteLedger.Audit(ledger.Path);
+        Assert.Equal((rows, rows + 1), (audit.Rows, audit.BadRow!.Value));
+        Refused(SqliteLedgerErrors.Broken, ledger, Charges.Gaussian());
+
+        void Append(string content)
+        {
+            var of = LedgerFile.At(ledger.Path, TimeSpan.FromSeconds(30));
+            using SqliteFile file = of.Connect();
+            LedgerFile.Append(file, of.ReadSound(file), content);
+        }
+    }
+
     [Theory]
     [MemberData(nameof(Tamperings))]
     public void Audit_TamperedRows_FindsThem(string sql)

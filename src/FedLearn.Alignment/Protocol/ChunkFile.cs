@@ -1,5 +1,6 @@
 using System.Buffers.Binary;
 using System.Security.Cryptography;
+using FedLearn.Diagnostics;
 
 namespace FedLearn.Alignment;
 
@@ -21,7 +22,7 @@ internal sealed class ChunkFile : IDisposable
     public ChunkFile(string path, byte[] session, int ids, int width, int extra)
     {
         (_session, _ids, _width, _extra) = (session, ids, width, extra);
-        _file = new FileStream(path, PsiState.Options(FileMode.OpenOrCreate));
+        _file = new FileStream(path, DurableFile.OwnerOnly(FileMode.OpenOrCreate));
         try
         {
             for (; Count < Chunks && ReadRecord(Count) is not null; Count++) { }
@@ -54,7 +55,7 @@ internal sealed class ChunkFile : IDisposable
     }
 
     /// <summary>Waits until everything is on the disk.</summary>
-    public void Flush() => RandomAccess.FlushToDisk(_file.SafeFileHandle);
+    public void Flush() => DurableFile.Sync(_file.SafeFileHandle, _file.Name);
 
     /// <inheritdoc />
     public void Dispose() => _file.Dispose();

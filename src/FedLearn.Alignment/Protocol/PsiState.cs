@@ -34,11 +34,11 @@ internal sealed class PsiState : IDisposable
     private const int HeaderBytes = 8 + 32 + 32 + 32 + 4 + 8 + 8 + 32 + PsiSecrets.Bytes, ChecksumBytes = 32;
 
     private readonly string _folder;
-    private readonly FileStream _lock;
+    private readonly FileLock _held;
     private readonly PsiSubject _subject;
     private ChunkFile? _points, _peer, _tags;
 
-    private PsiState(string folder, FileStream @lock, PsiSubject subject) => (_folder, _lock, _subject) = (folder, @lock, subject);
+    private PsiState(string folder, FileLock held, PsiSubject subject) => (_folder, _held, _subject) = (folder, held, subject);
 
     private static ReadOnlySpan<byte> Magic => "FLPSI\0\0\u0001"u8;
 
@@ -64,25 +64,15 @@ internal sealed class PsiState : IDisposable
     {
         string name = Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes($"{subject.Role}\n{party}\n{peer}")))[..24];
         string folder = Path.Combine(directory, name);
+        FileLock? held = null;
         Guarded(() =>
         {
             DurableFile.CreateFolder(directory);
             DurableFile.CreateFolder(folder);
+            held = FileLock.TryTake(Path.Combine(folder, LockFile));
         });
-        try
-        {
-            // The lock ends with the process, however it ends.
-            return new PsiState(folder, new FileStream(Path.Combine(folder, LockFile), Options(FileMode.OpenOrCreate, FileOptions.DeleteOnClose)), subject);
-        }
-        catch (IOException e) when (e.GetType() == typeof(IOException)) // a sharing violation has no class of its own
-        {
-            throw new ConfigurationException(PsiErrors.StateUnusable, "alignment, folder of interrupted sessions", $"another alignment with '{peer}' uses the same folder.",
-                "Wait until it has ended, or give each job a folder of its own (alignment.state of the job or party file).", e);
-        }
-        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
-        {
-            throw Unusable(e);
-        }
+        return new PsiState(folder, held ?? throw new ConfigurationException(PsiErrors.StateUnusable, "alignment, folder of interrupted sessions", $"another alignment with '{peer}' uses the same folder.",
+            "Wait until it has ended, or give each job a folder of its own (alignment.state of the job or party file)."), subject);
     }
 
     /// <summary>The interrupted session that the folder holds, if it is about the same; what cannot be used is removed.</summary>
@@ -95,7 +85,7 @@ internal sealed class PsiState : IDisposable
             if (!File.Exists(path))
                 return;
             byte[] bytes = GC.AllocateArray<byte>(HeaderBytes + ChecksumBytes, pinned: true);
-            using (var file = new FileStream(path, Options(FileMode.Open)))
+            using (var file = new FileStream(path, DurableFile.OwnerOnly(FileMode.Open)))
                 if (file.Length == bytes.Length)
                     file.ReadExactly(bytes);
             kept = Read(bytes);
@@ -130,7 +120,7 @@ internal sealed class PsiState : IDisposable
             try
             {
                 // A draft that stays after a failure is overwritten and removed by Clear.
-                using var file = new FileStream(draft, Options(FileMode.Create));
+                using var file = new FileStream(draft, DurableFile.OwnerOnly(FileMode.Create));
                 file.Write(bytes);
             }
             finally
@@ -168,10 +158,10 @@ internal sealed class PsiState : IDisposable
                 string path = Path.Combine(_folder, name);
                 if (!File.Exists(path))
                     continue;
-                using (var file = new FileStream(path, Options(FileMode.Open)))
+                using (var file = new FileStream(path, DurableFile.OwnerOnly(FileMode.Open)))
                 {
                     file.Write(new byte[file.Length]);
-                    file.Flush(flushToDisk: true);
+                    DurableFile.Sync(file.SafeFileHandle, path);
                 }
 
                 File.Delete(path);
@@ -201,15 +191,16 @@ internal sealed class PsiState : IDisposable
     public void Dispose()
     {
         CloseFiles();
-        _lock.Dispose();
-    }
+        try
+        {
+            _held.Delete();
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            // A file that stays locks nothing.
+        }
 
-    /// <summary>Files that only the owner reads, and that only one process has open for writing.</summary>
-    public static FileStreamOptions Options(FileMode mode, FileOptions options = FileOptions.None)
-    {
-        FileStreamOptions all = DurableFile.OwnerOnly(mode);
-        all.Options = options;
-        return all;
+        _held.Dispose();
     }
 
     private static ConfigurationException Unusable(Exception e) => new(PsiErrors.StateUnusable, "alignment, folder of interrupted sessions", $"it cannot be read or written ({e.GetType().Name}).",

@@ -52,6 +52,7 @@ internal static class LedgerCommand
             if (d is { } probability)
                 HdpVflCalibration.CheckBudget(e ?? 1, probability);
             LedgerAudit audit = SqliteLedger.Audit(parsed.GetRequiredValue(file));
+            (PrivacyCharge Of, Spending Spending)[] tables = [.. Tables(audit.Entries)];
             var document = new JsonObject
             {
                 ["rows"] = audit.Rows,
@@ -59,8 +60,8 @@ internal static class LedgerCommand
                 ["fault"] = audit.Fault,
                 ["charges"] = new JsonArray([.. audit.Entries.Select(entry => (JsonNode)Charge(entry))]),
                 ["alignments"] = new JsonArray([.. audit.Alignments.Select(a => (JsonNode)Alignment(a))]),
-                ["totals"] = new JsonArray([.. Totals(audit.Entries).Select(t => (JsonNode)Total(t, d, e))]),
-                ["warnings"] = new JsonArray([.. Caveats(audit.Entries).Select(text => (JsonNode)text)]),
+                ["totals"] = new JsonArray([.. tables.SelectMany(table => table.Spending.Sums.Select(sum => (JsonNode)Total(table.Of, sum, table.Spending.All, d, e)))]),
+                ["warnings"] = new JsonArray([.. tables.SelectMany(table => table.Spending.Caveats.Select(text => (JsonNode)$"{table.Of.Party}, {table.Of.DataSet.Fingerprint[..ShortId]}: {text}"))]),
             };
             Terminal terminal = Terminal.Of(parsed);
             Print(Terminal.ForResult(parsed, parsed.GetValue(json)), document);
@@ -176,48 +177,89 @@ internal static class LedgerCommand
         ["jobDigest"] = alignment.Record.JobDigest,
     };
 
-    /// <summary>What no sum shows of the people of each table.</summary>
-    private static IEnumerable<string> Caveats(IReadOnlyList<LedgerEntry> entries) =>
-        entries.Select(entry => entry.Charge).DistinctBy(c => (c.Party, c.DataSet.Fingerprint)).SelectMany(c =>
+    /// <summary>For each party and table that were charged, what everything that touches these people has cost.</summary>
+    private static IEnumerable<(PrivacyCharge Of, Spending Spending)> Tables(IReadOnlyList<LedgerEntry> entries)
+    {
+        var numbers = new Dictionary<string, int>();
+        var tables = new List<DataSetIdentity>();
+        foreach (DataSetIdentity table in entries.Select(e => e.Charge.DataSet))
+            if (numbers.TryAdd(table.Fingerprint, tables.Count))
+                tables.Add(table);
+        int[] ofEntry = [.. entries.Select(e => numbers[e.Charge.DataSet.Fingerprint])];
+        var shared = SharedTables.Of(tables);
+        // Tables that share rows with the same tables have the same sums, as all tables of a job that is run again and again with a few rows more.
+        var made = new Dictionary<(string Party, string Shared), Spending>();
+        foreach (PrivacyCharge of in entries.Select(e => e.Charge).DistinctBy(c => (c.Party, c.DataSet.Fingerprint)))
         {
-            PrivacyCharge[] costs = [.. entries.Where(e => e.Costs(c.Party, c.DataSet, PrivacyUnit.Label)).Select(e => e.Charge)];
-            List<string> caveats = [.. IPrivacyLedger.Caveats(entries, c.Party, c.DataSet)];
-            if (costs.Count(DssmClaims.IsOwnMessages) is > 0 and var own)
-                caveats.Add($"{own} of the {costs.Length} charges are for {DssmClaims.OwnMessages}: they are no epsilon against the peer, and totals that contain them are the least that was spent");
-            if (costs.Select(PartyAccount.UnitOf).Distinct().Count() > 1)
-                caveats.Add($"the charges are for several units ({Units(costs)}): {PartyAccount.SmallestUnit}");
-            return caveats.Select(text => $"{c.Party}, {c.DataSet.Fingerprint[..ShortId]}: {text}");
-        });
+            int number = numbers[of.DataSet.Fingerprint];
+            (string Party, string Shared) key = (of.Party, shared.KeyOf(number));
+            if (!made.TryGetValue(key, out Spending? spending))
+                // As charges of the table itself: that they share rows with it is known.
+                made.Add(key, spending = new Spending(of, [.. entries.Where((_, i) => shared.AreShared(number, ofEntry[i]))
+                    .Select(e => e with { Charge = e.Charge with { DataSet = of.DataSet } })]));
+            yield return (of, spending);
+        }
+    }
 
-    private static string Units(IEnumerable<PrivacyCharge> charges) => string.Join(", ", UnitsOf(charges));
+    /// <summary>What has been spent on the people of a table.</summary>
+    private sealed class Spending
+    {
+        /// <param name="of">A charge of the party and the table.</param>
+        /// <param name="entries">The charges of all parties for these people, as charges of the table.</param>
+        public Spending(PrivacyCharge of, LedgerEntry[] entries)
+        {
+            LedgerEntry[] Costs(PrivacyUnit unit) => [.. entries.Where(e => e.Costs(of.Party, of.DataSet, unit))];
+            LedgerEntry[] all = Costs(PrivacyUnit.Label);
+            All = Total(all);
+            var sums = new List<Sum>();
+            foreach (PrivacyUnit unit in (PrivacyUnit[])[PrivacyUnit.Record, PrivacyUnit.Label])
+                // Charges for records count for labels too; a line of its own only where labels were charged by themselves.
+                if (Costs(unit) is var costs && costs.Any(e => e.Charge.Unit == unit))
+                    sums.Add(new Sum(unit, [.. UnitsOf(costs.Select(e => e.Charge))], costs.Count(e => DssmClaims.IsOwnMessages(e.Charge)), Total(costs)));
+            Sums = sums;
+            PrivacyCharge[] charges = [.. all.Select(e => e.Charge)];
+            var caveats = new List<string>(IPrivacyLedger.Caveats(entries, of.Party, of.DataSet));
+            if (charges.Count(DssmClaims.IsOwnMessages) is > 0 and var own)
+                caveats.Add($"{own} of the {charges.Length} charges are for {DssmClaims.OwnMessages}: they are no epsilon against the peer, and totals that contain them are the least that was spent");
+            if (charges.Select(PartyAccount.UnitOf).Distinct().Count() > 1)
+                caveats.Add($"the charges are for several units ({string.Join(", ", UnitsOf(charges))}): {PartyAccount.SmallestUnit}");
+            Caveats = caveats;
+        }
+
+        /// <summary>For each unit that was charged, what it adds up to.</summary>
+        public IReadOnlyList<Sum> Sums { get; }
+
+        /// <summary>What a budget counts: everything, so that what is left of it is the same for all units.</summary>
+        public PrivacyTotal All { get; }
+
+        /// <summary>What no sum shows.</summary>
+        public IReadOnlyList<string> Caveats { get; }
+
+        private static PrivacyTotal Total(IEnumerable<LedgerEntry> entries) => entries.Aggregate(PrivacyTotal.Zero, (sum, e) => sum + new PrivacyTotal(e.PureEpsilon, e.MuSquared));
+    }
+
+    /// <summary>A sum of charges.</summary>
+    /// <param name="Unit">The unit.</param>
+    /// <param name="Units">Words for the units that the charges name.</param>
+    /// <param name="OwnMessages">Charges of own messages among them.</param>
+    /// <param name="Total">The sum.</param>
+    private sealed record Sum(PrivacyUnit Unit, IReadOnlyList<string> Units, int OwnMessages, PrivacyTotal Total);
 
     private static IEnumerable<string> UnitsOf(IEnumerable<PrivacyCharge> charges) => charges.Select(c => PartyAccount.NamedUnit(c) ?? Word(c.Unit)).Distinct().Order(StringComparer.Ordinal);
 
-    /// <summary>For each party, table and unit that were charged: what everything that touches these people adds up to.</summary>
-    private static IEnumerable<(PrivacyCharge Of, PrivacyUnit Unit, PrivacyCharge[] Charges, PrivacyTotal Total, PrivacyTotal AllUnits)> Totals(IReadOnlyList<LedgerEntry> entries) =>
-        from charge in entries.Select(e => e.Charge).DistinctBy(c => (c.Party, c.DataSet.Fingerprint))
-        from unit in (PrivacyUnit[])[PrivacyUnit.Record, PrivacyUnit.Label]
-        let costs = entries.Where(e => e.Costs(charge.Party, charge.DataSet, unit)).ToArray()
-        // Charges for records count for labels too; a line of its own only where labels were charged by themselves.
-        where costs.Any(e => e.Charge.Unit == unit)
-        // A budget counts everything, so what is left of it is the same on both lines.
-        select (charge, unit, costs.Select(e => e.Charge).ToArray(), Sum(costs), Sum(entries.Where(e => e.Costs(charge.Party, charge.DataSet, PrivacyUnit.Label))));
-
-    private static PrivacyTotal Sum(IEnumerable<LedgerEntry> entries) => entries.Aggregate(PrivacyTotal.Zero, (sum, e) => sum + new PrivacyTotal(e.PureEpsilon, e.MuSquared));
-
-    private static JsonObject Total((PrivacyCharge Of, PrivacyUnit Unit, PrivacyCharge[] Charges, PrivacyTotal Total, PrivacyTotal AllUnits) total, double? delta, double? epsilon) => new JsonObject
+    private static JsonObject Total(PrivacyCharge of, Sum sum, PrivacyTotal all, double? delta, double? epsilon) => new JsonObject
     {
-        ["party"] = total.Of.Party,
-        ["dataSet"] = total.Of.DataSet.Fingerprint,
-        ["unit"] = Word(total.Unit),
-        ["units"] = new JsonArray([.. UnitsOf(total.Charges).Select(unit => (JsonNode)unit)]),
+        ["party"] = of.Party,
+        ["dataSet"] = of.DataSet.Fingerprint,
+        ["unit"] = Word(sum.Unit),
+        ["units"] = new JsonArray([.. sum.Units.Select(unit => (JsonNode)unit)]),
         // Then epsilon and mu are the least that was spent, and no guarantee against the peer.
-        ["ownMessages"] = total.Charges.Count(DssmClaims.IsOwnMessages),
-        ["pureEpsilon"] = total.Total.PureEpsilon,
-        ["mu"] = total.Total.Mu,
-        ["epsilon"] = delta is { } d ? total.Total.Epsilon(d) : null,
+        ["ownMessages"] = sum.OwnMessages,
+        ["pureEpsilon"] = sum.Total.PureEpsilon,
+        ["mu"] = sum.Total.Mu,
+        ["epsilon"] = delta is { } d ? sum.Total.Epsilon(d) : null,
         ["delta"] = delta,
-        ["left"] = epsilon is { } e ? new LedgerBudget(e, delta!.Value).Left(total.AllUnits) : null,
+        ["left"] = epsilon is { } e ? new LedgerBudget(e, delta!.Value).Left(all) : null,
     };
 
     private static void Print(Terminal terminal, JsonObject document)

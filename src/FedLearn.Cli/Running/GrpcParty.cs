@@ -1,5 +1,6 @@
 using System.Text.Json.Nodes;
 using FedLearn.Cli.RunFiles;
+using FedLearn.Cli.Services;
 using FedLearn.Coordination;
 using FedLearn.Diagnostics;
 using FedLearn.Protocol;
@@ -15,13 +16,14 @@ internal static class GrpcParty
     /// <param name="listen">Where to listen; port 0 lets the system choose. Null: nowhere, the settings name a coordinator.</param>
     /// <param name="settings">Time limits.</param>
     /// <param name="listening">Told the address as soon as parties can join.</param>
-    /// <param name="log">Told one line for each refused request to join.</param>
+    /// <param name="log">Told of refused requests to join: the first ones of a minute, and how many more there were.</param>
     /// <param name="cancellationToken">Stops.</param>
     public static async Task<JsonObject> HostAsync(PartyTask task, Uri? listen, TransportSettings settings, Action<Uri> listening, Action<string> log,
         CancellationToken cancellationToken)
     {
+        using var refusals = new RefusalLog(log);
         await using GrpcFederationHost host = await GrpcFederationHost.StartAsync(PartyTransport.Host(settings, listen, log), task.Terms, cancellationToken).ConfigureAwait(false);
-        host.JoinRefused += (name, refusal) => log($"refused '{name}': {refusal.Cause} ({refusal.Id})");
+        host.JoinRefused += refusals.Tell;
         listening(host.Address);
         ReadyParty ready;
         try

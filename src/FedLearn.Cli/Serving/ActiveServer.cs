@@ -1,5 +1,6 @@
 using FedLearn.Cli.RunFiles;
 using FedLearn.Cli.Running;
+using FedLearn.Cli.Services;
 using FedLearn.Diagnostics;
 using FedLearn.Glm;
 using FedLearn.Transport.Grpc;
@@ -32,8 +33,9 @@ internal static class ActiveServer
         var scoring = new GlmScoringActive(run.Job, GlmTasks.Input(run, run.Party(file.Self.Name), needLabel: false, cancellationToken), GlmModel.Load(modelDirectory, file.Self.Name),
             new GlmScoringOptions { Timeout = file.Serve.Timeout, Fallbacks = file.Serve.Fallbacks, GiveUpAfter = file.Transport.Timeout });
         using var metrics = new ServingMetrics(scoring);
+        using var refusals = new RefusalLog(log);
         GrpcPair[] pairs = [.. scoring.Parties.Select(p => new GrpcPair(scoring.TermsFor(p.Name), scoring.JoinRequest))];
-        await using GrpcPairHost? host = pairs.Length == 0 ? null : await HostAsync(file, scoring, pairs, log, cancellationToken).ConfigureAwait(false);
+        await using GrpcPairHost? host = pairs.Length == 0 ? null : await HostAsync(file, scoring, pairs, log, refusals, cancellationToken).ConfigureAwait(false);
         if (host is not null)
             log(file.Listening(host.Address));
         await using (RestHost rest = await RestHost.StartAsync(file.Serve.Rest, scoring, metrics, file.Serve.Timeout + RestHost.DrainTime, log, cancellationToken).ConfigureAwait(false))
@@ -47,13 +49,13 @@ internal static class ActiveServer
         log($"stopped: {metrics.Requests} requests answered");
     }
 
-    private static async Task<GrpcPairHost> HostAsync(PartyFile file, GlmScoringActive scoring, GrpcPair[] pairs, Action<string> log, CancellationToken cancellationToken)
+    private static async Task<GrpcPairHost> HostAsync(PartyFile file, GlmScoringActive scoring, GrpcPair[] pairs, Action<string> log, RefusalLog refusals, CancellationToken cancellationToken)
     {
         GrpcHostOptions options = PartyTransport.Host(file.TransportFor(GrpcRelay.Serve), file.Listen, log);
         options = options with { Channel = options.Channel with { ReceiveTimeout = Timeout.InfiniteTimeSpan } };
         scoring.PartyConnected += party => log($"party '{party}' connected");
         GrpcPairHost host = await GrpcPairHost.StartAsync(options, pairs, (session, stop) => scoring.ServeAsync(session.Agreement, session.Channels[0], stop), cancellationToken).ConfigureAwait(false);
-        host.JoinRefused += (name, refusal) => log($"refused '{name}': {refusal.Cause} ({refusal.Id})");
+        host.JoinRefused += refusals.Tell;
         host.SessionEnded += (party, error) => log(error switch
         {
             null => $"party '{party}' left",

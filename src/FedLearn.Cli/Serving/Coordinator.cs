@@ -14,9 +14,6 @@ internal static class Coordinator
     /// <summary>How long the end may take once connections have ended or were cut.</summary>
     public static readonly TimeSpan EndTime = TimeSpan.FromSeconds(5);
 
-    // Whoever is refused may come again at once: the log says each refusal once, and counts the rest.
-    private const int MostRefusalsSaid = 1000;
-
     /// <summary>Connects parties until stopped.</summary>
     /// <param name="file">The coordinator file.</param>
     /// <param name="log">Told what happens: names of jobs and parties, and numbers of bytes.</param>
@@ -30,9 +27,9 @@ internal static class Coordinator
             log($"warning: {note}");
         if (OpenFiles.Shortage(file.PeerQuotas.AllConnections) is { } shortage)
             log($"warning: {shortage}");
+        using var refusals = new RefusalLog(log);
         await using GrpcRelayServer relay = await GrpcRelayServer.StartAsync(options, file.Jobs, file.Quotas, cancellationToken).ConfigureAwait(false);
         using var metrics = new CoordinatorMetrics(relay);
-        var said = new HashSet<(string, string)>();
         var ended = new ConcurrentDictionary<string, int>();
         long connections = 0, bytes = 0, refused = 0;
         relay.Opened += c =>
@@ -50,11 +47,7 @@ internal static class Coordinator
         relay.Refused += (name, refusal) =>
         {
             Interlocked.Increment(ref refused);
-            bool isNew;
-            lock (said)
-                isNew = said.Count < MostRefusalsSaid && said.Add((name, refusal.Id));
-            if (isNew)
-                log($"refused '{name}': {refusal.Cause} ({refusal.Id})");
+            refusals.Tell(name, refusal);
         };
         foreach (RelayJob job in file.Jobs)
             log($"job '{job.Name}': {string.Join(", ", job.Purposes.Keys)}; parties {string.Join(", ", job.Purposes.Values.SelectMany(t => t.Parties).Select(p => $"'{p.Name}'").Distinct())}");

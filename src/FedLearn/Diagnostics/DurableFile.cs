@@ -3,6 +3,19 @@ using Microsoft.Win32.SafeHandles;
 
 namespace FedLearn.Diagnostics;
 
+/// <summary>A step towards a file that survives a loss of power.</summary>
+internal enum DurableStep
+{
+    /// <summary>The content of a file was made durable.</summary>
+    Synced,
+
+    /// <summary>A file got its name.</summary>
+    Renamed,
+
+    /// <summary>The names in a folder were made durable.</summary>
+    FolderSynced,
+}
+
 /// <summary>Files that are replaced as a whole and survive a loss of power, and files of their owner alone.</summary>
 internal static partial class DurableFile
 {
@@ -11,6 +24,9 @@ internal static partial class DurableFile
 
     // Of Linux: statx(2) and inode(7).
     private const int CurrentFolder = -100, StatusBytes = 256, StatusType = 1, StatusModeAt = 28, TypeMask = 0xF000, RegularFile = 0x8000, Folder = 0x4000;
+
+    /// <summary>Told, in the flow of whoever takes it, of each step with its file or folder once it is done; null: nobody. For tests: no file tells whether it was synced.</summary>
+    public static AsyncLocal<Action<DurableStep, string>?> Watcher { get; } = new();
 
     /// <summary>Options of a file that nobody but its owner may read, from its first byte on. Unbuffered: no second copy of what may be secret stays in memory. On Windows the folder decides who may read.</summary>
     /// <param name="mode">How it is opened.</param>
@@ -63,7 +79,7 @@ internal static partial class DurableFile
             {
                 file.Write(bytes);
                 file.Write(rest);
-                file.Flush(flushToDisk: true);
+                Sync(file.SafeFileHandle, draft);
             }
 
             Rename(draft, path);
@@ -84,8 +100,18 @@ internal static partial class DurableFile
     {
         // The name before the content would leave an empty file of that name after a loss of power.
         using (SafeFileHandle file = File.OpenHandle(draft, FileMode.Open, FileAccess.Write, FileShare.ReadWrite))
-            RandomAccess.FlushToDisk(file);
+            Sync(file, draft);
         Rename(draft, path);
+    }
+
+    /// <summary>Makes the content of a file durable.</summary>
+    /// <param name="file">The file, open for writing.</param>
+    /// <param name="path">Its path.</param>
+    /// <exception cref="IOException">The storage failed.</exception>
+    public static void Sync(SafeFileHandle file, string path)
+    {
+        RandomAccess.FlushToDisk(file);
+        Watcher.Value?.Invoke(DurableStep.Synced, path);
     }
 
     /// <summary>Makes names in a folder durable. Windows has no such call; its file system journals them.</summary>
@@ -106,6 +132,7 @@ internal static partial class DurableFile
         _ = Close(opened);
         if (failed != 0 && error != NotSupported)
             throw new IOException("fsync failed.", error);
+        Watcher.Value?.Invoke(DurableStep.FolderSynced, folder);
     }
 
     /// <summary>Whether a path leads, through links, to a pipe, a device or a socket: something to write into, which a rename would put a file in the place of. Known on Linux, and false elsewhere.</summary>
@@ -131,6 +158,7 @@ internal static partial class DurableFile
     private static void Rename(string draft, string path)
     {
         File.Move(draft, path, overwrite: true);
+        Watcher.Value?.Invoke(DurableStep.Renamed, path);
         SyncFolder(Path.GetDirectoryName(Path.GetFullPath(path))!);
     }
 

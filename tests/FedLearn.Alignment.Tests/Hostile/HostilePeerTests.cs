@@ -214,6 +214,33 @@ public sealed class HostilePeerTests
         Assert.Empty(duel.Peer.TheirTags);
     }
 
+    // The ends of the sorted lists in which points are compared.
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public async Task Points_TheLeastOrTheLargest_IsFoundSentBackAndTwice(bool largest)
+    {
+        (string[] own, string[] theirs) = Duel.Ids(6, 6, 4);
+        int End(List<byte[]> points) => Enumerable.Range(0, points.Count).OrderBy(i => Convert.ToHexString(points[i]), StringComparer.Ordinal).ElementAt(largest ? points.Count - 1 : 0);
+        Duel back = await Duel.FightAsync(PartyRole.Active, own, theirs, script: async peer =>
+        {
+            await peer.GreetAsync();
+            await peer.CommitAsync();
+            await peer.ReceivePointsAsync();
+            peer.ChangePoints = points => [peer.TheirPoints[End(peer.TheirPoints)], .. points.Skip(1)];
+            await peer.SendPointsAsync();
+            await peer.ReceiveTagsAsync();
+        });
+        back.NoTagLeft().RefusedWith(PsiErrors.Reflection);
+        Duel twice = await Duel.FightAsync(PartyRole.Active, own, theirs, prepare: peer => peer.ChangePoints = points =>
+        {
+            int end = End(points);
+            points[(end + 1) % points.Count] = points[end];
+            return points;
+        });
+        twice.NoTagLeft().RefusedWith(PsiErrors.RepeatedPoint);
+    }
+
     [Theory]
     [InlineData(PartyRole.Active, "one more in the chunk")]
     [InlineData(PartyRole.Passive, "one less in the chunk")]

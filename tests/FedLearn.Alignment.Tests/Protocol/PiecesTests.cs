@@ -6,6 +6,8 @@ using FedLearn.Coordination;
 using FedLearn.Data;
 using FedLearn.Diagnostics;
 using FedLearn.Parties;
+using FedLearn.Privacy;
+using FedLearn.Protocol;
 using FedLearn.Testing;
 
 namespace FedLearn.Alignment.Tests.Protocol;
@@ -196,6 +198,62 @@ public sealed class PiecesTests
         Assert.Equal(AlignmentErrors.TooManySessions, Assert.Throws<PrivacyRefusedException>(() => log.Begin(Record("5"), caps)).Id);
         clock.Advance(TimeSpan.FromSeconds(1));
         log.Begin(Record("5"), caps);
+        // One of another day is forgotten, and counts as a new one.
+        log.Begin(Record("2"), caps);
+        Assert.Equal(AlignmentErrors.TooManySessions, Assert.Throws<PrivacyRefusedException>(() => log.Begin(Record("1"), caps)).Id);
+    }
+
+    [Fact]
+    public void InMemoryLog_SameSessionWithAnotherPeerOrOtherNumbers_IsRefused()
+    {
+        var log = new InMemoryAlignmentLog(new ManualClock());
+        var caps = new AlignmentCaps { SessionsPerDay = 1, PeerIds = 10 };
+        var session = new AlignmentRecord("1", "bank", "clinic", "psi", "both", 5, 10, "");
+        log.Begin(session, caps);
+        foreach (AlignmentRecord other in (AlignmentRecord[])[session with { Peer = "lab" }, session with { PeerIds = 1000 }, session with { OwnIds = 6 }, session with { JobDigest = "another" }])
+            Assert.Equal(PrivacyErrors.RunReservedOtherwise, Assert.Throws<PrivacyRefusedException>(() => log.Begin(other, caps)).Id);
+        log.Begin(session, caps);
+        // The other side of the session, where two parties share the log.
+        log.Begin(session with { Party = "clinic", Peer = "bank" }, caps);
+        log.Begin(session with { Session = "2", Peer = "lab" }, caps);
+        Assert.Equal(AlignmentErrors.TooManySessions, Assert.Throws<PrivacyRefusedException>(() => log.Begin(session with { Session = "3", Peer = "lab" }, caps)).Id);
+    }
+
+    // What is kept of a session whose peer broke the rules must not be gone on with.
+    [Theory]
+    [InlineData(PsiErrors.SettingsDiffer, true)]
+    [InlineData(PsiErrors.InvalidPoint, true)]
+    [InlineData(PsiErrors.RepeatedPoint, true)]
+    [InlineData(PsiErrors.WrongCount, true)]
+    [InlineData(PsiErrors.Reflection, true)]
+    [InlineData(PsiErrors.Disagreement, true)]
+    [InlineData(PsiErrors.ProofFailed, true)]
+    [InlineData(ProtocolErrors.Malformed, true)]
+    [InlineData(ProtocolErrors.PeerGone, false)]
+    [InlineData(ProtocolErrors.TimedOut, false)]
+    public void EndsSession_RuleBroken_AndNotAPeerThatIsLost(string id, bool ends) => Assert.Equal(ends, PsiFaults.EndsSession(new PeerException(id, "here", "it is so.", "Mend it.")));
+
+    [Fact]
+    public void ChunkFile_ChunksInEachOthersPlace_CountNothing()
+    {
+        string path = Path.GetTempFileName();
+        try
+        {
+            using (var file = new ChunkFile(path, Session, 2 * PsiSession.ChunkIds, 1, 0))
+            {
+                file.Append(new byte[PsiSession.ChunkIds]);
+                file.Append([.. Enumerable.Repeat((byte)1, PsiSession.ChunkIds)]);
+            }
+
+            byte[] bytes = File.ReadAllBytes(path);
+            File.WriteAllBytes(path, [.. bytes[(bytes.Length / 2)..], .. bytes[..(bytes.Length / 2)]]);
+            using var swapped = new ChunkFile(path, Session, 2 * PsiSession.ChunkIds, 1, 0);
+            Assert.Equal(0, swapped.Count);
+        }
+        finally
+        {
+            File.Delete(path);
+        }
     }
 
     [Fact]

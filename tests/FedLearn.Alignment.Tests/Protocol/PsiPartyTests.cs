@@ -1,3 +1,4 @@
+using System.Collections.Concurrent;
 using FedLearn.Diagnostics;
 using FedLearn.Parties;
 using FedLearn.Privacy;
@@ -36,6 +37,30 @@ public sealed class PsiPartyTests
         Assert.Equal(activeLearns ? PsiPair.Common(own, theirs) : null, a.Rows);
         Assert.Equal(passiveLearns ? PsiPair.Common(theirs, own) : null, b.Rows);
         Assert.Equal((activeLearns ? 11 : null, passiveLearns ? 11 : null), (a.Size, b.Size));
+    }
+
+    [Theory]
+    [InlineData(PsiOutput.Both, 11, 11)]
+    [InlineData(PsiOutput.PassiveOnly, null, 11)]
+    public async Task RunAsync_ToTheEnd_IsLoggedFromItsBeginningToWhatItTold(PsiOutput output, int? active, int? passive)
+    {
+        (string[] own, string[] theirs) = PsiPair.Ids(40, 30, 11, seed: 3);
+        var log = new Notes();
+        (PsiResult result, _) = await PsiPair.RunAsync(own, theirs, new PsiOptions { Output = output, Log = log });
+        Assert.Equal([(result.Session, 30L), (result.Session, 40L)], log.Begun.Select(r => (r.Session, r.PeerIds)).Order());
+        Assert.Equal(((long?[])[active, passive]).Order(), log.Ended.Where(e => e.Session == result.Session).Select(e => e.Common).Order());
+        Assert.Equal(2, log.Ended.Count);
+    }
+
+    private sealed class Notes : IAlignmentLog
+    {
+        public ConcurrentQueue<AlignmentRecord> Begun { get; } = [];
+
+        public ConcurrentQueue<(string Session, long? Common)> Ended { get; } = [];
+
+        public void Begin(AlignmentRecord record, AlignmentCaps caps) => Begun.Enqueue(record);
+
+        public void End(string session, long? commonIds) => Ended.Enqueue((session, commonIds));
     }
 
     [Fact]

@@ -1,8 +1,10 @@
+using System.Collections.Concurrent;
 using System.Security.Cryptography;
 using FedLearn.Coordination;
 using FedLearn.Diagnostics;
 using FedLearn.Privacy;
 using FedLearn.Protocol;
+using FedLearn.Tests.Shared;
 
 namespace FedLearn.Alignment.Tests.Protocol;
 
@@ -167,6 +169,85 @@ public sealed class PsiResumeTests : IDisposable
         PeerException error = await Assert.ThrowsAsync<PeerException>(() => honest);
         Assert.Equal(PsiErrors.InvalidPoint, error.Id);
         Assert.Empty(Directory.GetFileSystemEntries(_folder));
+    }
+
+    // A peer that has tags of one list must not be able to hand in another, and a point that left is of a scalar that is kept, whatever happens to the machine.
+    [Theory]
+    [InlineData(PsiOutput.Both, false)]
+    [InlineData(PsiOutput.PassiveOnly, true)]
+    public async Task RunAsync_WithState_HasSyncedWhatMustNotBeLostBeforePointsAndTagsLeave(PsiOutput output, bool proof)
+    {
+        (string[] own, string[] theirs) = PsiPair.Ids(20, 30, 4, seed: 15);
+        PsiOptions options = new() { Output = output, Proof = proof, StateDirectory = _folder };
+        (InMemoryChannel a, InMemoryChannel b) = Channels();
+        Task<PsiResult> passive = PsiParty.RunAsync(PartyRole.Passive, theirs, PsiPair.JobDigest, b, options with { StateDirectory = null }, cancellationToken: TestContext.Current.CancellationToken);
+        var active = new StoppingChannel(a, null);
+        var steps = new ConcurrentQueue<(DurableStep Step, string Name, int Points, int Tags)>();
+        DurableFile.Watcher.Value = (step, path) => steps.Enqueue((step, Path.GetFileName(path), active.Sent.OfType<BlindedIds>().Count(), active.Sent.OfType<BlindedTags>().Count()));
+        await PsiParty.RunAsync(PartyRole.Active, own, PsiPair.JobDigest, active, options, cancellationToken: TestContext.Current.CancellationToken);
+        DurableFile.Watcher.Value = null;
+        await passive;
+        string folder = Assert.Single(steps, s => s.Step == DurableStep.Renamed).Name is "session" && !OperatingSystem.IsWindows() ? steps.First(s => s.Step == DurableStep.FolderSynced).Name : "";
+        (DurableStep, string, int, int)[] expected =
+        [
+            (DurableStep.Synced, "session.new", 0, 0), (DurableStep.Renamed, "session", 0, 0),
+            .. OperatingSystem.IsWindows() ? [] : ((DurableStep, string, int, int)[])[(DurableStep.FolderSynced, folder, 0, 0), (DurableStep.FolderSynced, Path.GetFileName(_folder), 0, 0)],
+            (DurableStep.Synced, "peer", 1, 0),
+            // At the end the secrets are overwritten.
+            (DurableStep.Synced, "session", 1, 1),
+        ];
+        Assert.Equal(expected, steps);
+    }
+
+    [Fact]
+    public void Clear_HeaderAndDraft_AreOverwrittenBeforeTheyAreDeleted()
+    {
+        Assert.SkipWhen(OperatingSystem.IsWindows(), "A second name of a file is made with ln.");
+        var subject = new PsiSubject(PsiPair.JobDigest, new byte[32], PartyRole.Active, PsiOutput.Both, false, 1);
+        using PsiState state = PsiState.Open(_folder, "bank", "clinic", subject);
+        using PsiSecrets secrets = PsiSecrets.Fresh();
+        state.Begin(new PsiKept(new byte[32], 1, new byte[32], secrets));
+        string header = Assert.Single(Directory.GetFiles(_folder, "session", SearchOption.AllDirectories)), draft = header + ".new";
+        File.Copy(header, draft);
+        foreach (string path in (string[])[header, draft])
+            using (System.Diagnostics.Process link = System.Diagnostics.Process.Start("ln", [path, path + ".kept"]))
+                link.WaitForExit();
+        Assert.True(File.ReadAllBytes(header + ".kept").AsSpan().IndexOf(secrets.All) >= 0);
+        state.Clear();
+        foreach (string path in (string[])[header, draft])
+        {
+            Assert.False(File.Exists(path));
+            byte[] kept = File.ReadAllBytes(path + ".kept");
+            Assert.Equal(new byte[kept.Length], kept);
+            Assert.NotEmpty(kept);
+        }
+    }
+
+    [Fact]
+    public void Open_ManyAtOnceInOneFolder_IsHeldByOneAtATime()
+    {
+        var subject = new PsiSubject(PsiPair.JobDigest, new byte[32], PartyRole.Active, PsiOutput.Both, false, 1);
+        int holders = 0, most = 0, opened = 0;
+        Parallel.For(0, 4, new ParallelOptions { MaxDegreeOfParallelism = 4 }, _ =>
+        {
+            for (int i = 0; i < TestCounts.Of(2_000); i++)
+                try
+                {
+                    using PsiState state = PsiState.Open(_folder, "bank", "clinic", subject);
+                    int now = Interlocked.Increment(ref holders);
+                    for (int seen = Volatile.Read(ref most); now > seen; seen = Volatile.Read(ref most))
+                        Interlocked.CompareExchange(ref most, now, seen);
+                    Interlocked.Increment(ref opened);
+                    Thread.Yield();
+                    Interlocked.Decrement(ref holders);
+                }
+                catch (ConfigurationException e) when (e.Id == PsiErrors.StateUnusable)
+                {
+                    // Another one has it.
+                }
+        });
+        Assert.InRange(opened, 100, int.MaxValue);
+        Assert.Equal(1, most);
     }
 
     // One pair of names: a folder belongs to them.

@@ -18,6 +18,28 @@ public sealed class DurableFileTests : IDisposable
     [Theory]
     [InlineData(true)]
     [InlineData(false)]
+    public void ReplaceAndPublish_SyncTheContentBeforeTheNameAndThenTheName(bool replaces)
+    {
+        string draft = File1 + ".new";
+        var steps = new List<(DurableStep, string)>();
+        DurableFile.Watcher.Value = (step, path) => steps.Add((step, path));
+        if (replaces)
+        {
+            DurableFile.Replace(File1, [1], ownerOnly: true);
+        }
+        else
+        {
+            File.WriteAllBytes(draft, [1]);
+            DurableFile.Publish(draft, File1);
+        }
+
+        (DurableStep, string)[] expected = [(DurableStep.Synced, draft), (DurableStep.Renamed, File1), (DurableStep.FolderSynced, Folder)];
+        Assert.Equal(OperatingSystem.IsWindows() ? expected[..2] : expected, steps);
+    }
+
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
     public void Replace_NewAndOld_HoldsTheLastBytesAndLeavesNothingElse(bool ownerOnly)
     {
         foreach (byte[] bytes in (byte[][])[[1, 2, 3], [], [4]])

@@ -3,6 +3,7 @@ using System.Runtime.InteropServices;
 using System.Security.Cryptography;
 using System.Text.Json.Nodes;
 using FedLearn.Data;
+using FedLearn.Parties;
 using FedLearn.Privacy;
 
 namespace FedLearn.Glm;
@@ -34,7 +35,7 @@ internal sealed class LabelRelease(GlmPlan plan, GlmPartyInput input, GlmPartyOp
     {
         GlmPartyOptions active = plan.Job.Parties.First(p => p.Party.Role == Coordination.PartyRole.Active);
         return plan.HasClasses ? rows
-            : GlmMessageRoom.PackedBytes(rows, (ElementType.Lattice, Mechanism(plan, active, active.LabelRange ?? (-1, 1)).BitsOf(plan.Job.Training.LatticeBits)));
+            : MessageRoom.PackedBytes(rows, (ElementType.Lattice, Mechanism(plan, active, active.LabelRange ?? (-1, 1)).BitsOf(plan.Job.Training.LatticeBits)));
     }
 
     private static NoisyTargetMechanism Mechanism(GlmPlan plan, GlmPartyOptions active, (double Low, double High) range)

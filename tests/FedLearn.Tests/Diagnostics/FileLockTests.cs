@@ -1,9 +1,10 @@
-using FedLearn.Storage.Sqlite;
+using FedLearn.Diagnostics;
+using FedLearn.Tests.Data;
 using FedLearn.Tests.Shared;
 
-namespace FedLearn.Storage.Tests;
+namespace FedLearn.Tests.Diagnostics;
 
-public sealed class RunLockTests : IDisposable
+public sealed class FileLockTests : IDisposable
 {
     private readonly TempFolder _folder = new();
 
@@ -14,10 +15,10 @@ public sealed class RunLockTests : IDisposable
     [Fact]
     public void TryTake_Held_IsNullUntilItEnds()
     {
-        RunLock held = RunLock.TryTake(FilePath)!;
-        Assert.Null(RunLock.TryTake(FilePath));
+        FileLock held = FileLock.TryTake(FilePath)!;
+        Assert.Null(FileLock.TryTake(FilePath));
         held.Dispose();
-        using RunLock? again = RunLock.TryTake(FilePath);
+        using FileLock? again = FileLock.TryTake(FilePath);
         Assert.NotNull(again);
     }
 
@@ -26,12 +27,29 @@ public sealed class RunLockTests : IDisposable
     {
         Assert.SkipWhen(OperatingSystem.IsWindows(), "An open file cannot be deleted there.");
         using var file = new FileStream(FilePath, FileMode.CreateNew, FileAccess.ReadWrite, FileShare.None);
-        Assert.True(RunLock.IsAt(FilePath, file));
+        Assert.True(FileLock.IsAt(FilePath, file));
         File.Delete(FilePath);
-        Assert.False(RunLock.IsAt(FilePath, file));
-        using RunLock? other = RunLock.TryTake(FilePath);
+        Assert.False(FileLock.IsAt(FilePath, file));
+        using FileLock? other = FileLock.TryTake(FilePath);
         Assert.NotNull(other);
-        Assert.False(RunLock.IsAt(FilePath, file));
+        Assert.False(FileLock.IsAt(FilePath, file));
+    }
+
+    [Fact]
+    public void Delete_EndedOrDeletedBefore_LeavesTheFileOfAnother()
+    {
+        FileLock ended = FileLock.TryTake(FilePath)!;
+        ended.Dispose();
+        using (FileLock other = FileLock.TryTake(FilePath)!)
+        {
+            ended.Delete();
+            Assert.True(File.Exists(FilePath));
+            other.Delete();
+            using FileLock? next = FileLock.TryTake(FilePath);
+            Assert.NotNull(next);
+            other.Delete();
+            Assert.True(File.Exists(FilePath));
+        }
     }
 
     [Fact]
@@ -42,7 +60,7 @@ public sealed class RunLockTests : IDisposable
         {
             for (int i = 0; i < TestCounts.Of(5_000); i++)
             {
-                using RunLock? held = RunLock.TryTake(FilePath);
+                using FileLock? held = FileLock.TryTake(FilePath);
                 if (held is null)
                     continue;
                 int now = Interlocked.Increment(ref holders);

@@ -99,6 +99,46 @@ public sealed class PaillierTests
             }
     }
 
+    // What is drawn in part only is a secret that can be searched: half of the bits of n for the table, all of them for r^n.
+    [Fact]
+    public void Obfuscators_WhatIsDrawn_DiffersInEveryByte()
+    {
+        SecretKey secret = Key2048.Value;
+        (BigInteger p, BigInteger q) = secret.Primes;
+        BigInteger n = p * q;
+        // With the generator 1 + n an obfuscator is 1 + a n mod n^2, which tells its exponent a.
+        byte[] bytes = secret.Public.Save();
+        bytes.AsSpan(264).Clear();
+        (n + 1).TryWriteBytes(bytes.AsSpan(264), out _, isUnsigned: true);
+        PublicKey telling = PublicKey.Load(bytes, 2048);
+        BigInteger root = Inverse(n, (p - 1) * (q - 1));
+
+        AssertEveryByteDiffers(128, Drawn(telling, new FixedBaseObfuscator(telling, Workers, default)).Select(c => (c - 1) / n));
+        AssertEveryByteDiffers(256, Drawn(secret.Public, new FullObfuscator(secret.Public)).Select(c => BigInteger.ModPow(c % n, root, n)));
+
+        static unsafe List<BigInteger> Drawn(PublicKey key, IObfuscator obfuscator)
+        {
+            using var products = new Products(key);
+            ulong* r = stackalloc ulong[key.Words];
+            var drawn = new List<BigInteger>();
+            for (int k = 0; k < 16; k++)
+            {
+                obfuscator.Next(r, products);
+                drawn.Add(Value(r, key.Words));
+            }
+
+            return drawn;
+        }
+
+        // 16 bytes are equal by chance once in 2^120.
+        static void AssertEveryByteDiffers(int length, IEnumerable<BigInteger> drawn)
+        {
+            byte[][] all = [.. drawn.Select(value => value.ToByteArray(isUnsigned: true)).Select(value => (byte[])[.. value, .. new byte[length - value.Length]])];
+            for (int i = 0; i < length; i++)
+                Assert.True(all.Select(value => value[i]).Distinct().Count() > 1, $"byte {i} of {length} is always the same");
+        }
+    }
+
     [Theory]
     [InlineData(1, 1.0, 0), InlineData(2, 1e-9, 0), InlineData(40, 3.0, 0), InlineData(40, 3.0, 1), InlineData(70, 1048576.0, 0), InlineData(5, 0.0, 0)]
     public unsafe void InnerProducts_BucketsAndEntries_ArePowersOfBigInteger(int rows, double bound, int zeros)

@@ -66,6 +66,17 @@ public sealed class PaillierTests
     }
 
     [Fact]
+    public async Task KeyHolder_DisposedOf_HasNoPrimesAndOpensNothing()
+    {
+        var holder = (PaillierKeyHolder)await new PaillierScheme().CreateKeyAsync();
+        Assert.NotEqual(BigInteger.Zero, holder.Secret.Primes.P);
+        await holder.DisposeAsync();
+
+        Assert.Equal((BigInteger.Zero, BigInteger.Zero), holder.Secret.Primes);
+        await Assert.ThrowsAsync<ObjectDisposedException>(() => holder.OpenAsync(new byte[512], 1));
+    }
+
+    [Fact]
     public unsafe void FixedBase_RandomExponents_AreBitForBitPowers()
     {
         PublicKey key = Key2048.Value.Public;
@@ -298,10 +309,12 @@ public sealed class PaillierTests
         Assert.Equal(bytes, loaded.Save());
     }
 
+    // By the check of that fault, and by no other.
     [Theory]
-    [InlineData("even modulus"), InlineData("3 mod 4"), InlineData("short modulus"), InlineData("generator 0"), InlineData("generator 1"), InlineData("generator -1"), InlineData("generator n^2"), InlineData("generator n"),
-     InlineData("version"), InlineData("magic"), InlineData("bits"), InlineData("one byte less")]
-    public void PublicKey_Illegal_IsRefused(string fault)
+    [InlineData("even modulus", "even or has the wrong size"), InlineData("3 mod 4", "even or has the wrong size"), InlineData("short modulus", "even or has the wrong size"), InlineData("generator 0", "out of range"),
+     InlineData("generator 1", "hides nothing"), InlineData("generator -1", "hides nothing"), InlineData("generator n^2", "out of range"), InlineData("generator n^2 + 2", "out of range"), InlineData("generator n", "no unit"),
+     InlineData("version", "another scheme, version or size"), InlineData("magic", "another scheme, version or size"), InlineData("bits", "another scheme, version or size"), InlineData("one byte less", "wrong length")]
+    public void PublicKey_Illegal_IsRefused(string fault, string cause)
     {
         byte[] bytes = Key2048.Value.Public.Save();
         BigInteger n = Key2048.Value.Public.Modulus.Value;
@@ -314,6 +327,7 @@ public sealed class PaillierTests
             case "generator 1": Generator(1); break;
             case "generator -1": Generator(n * n - 1); break;
             case "generator n^2": Generator(n * n); break;
+            case "generator n^2 + 2": Generator(n * n + 2); break; // a unit that stands for 2
             case "generator n": Generator(n * 5); break;
             case "version": bytes[4]++; break;
             case "magic": bytes[0]++; break;
@@ -321,7 +335,9 @@ public sealed class PaillierTests
             default: bytes = bytes[..^1]; break;
         }
 
-        Assert.Equal(HeErrors.BadKey, Assert.Throws<CipherException>(() => PublicKey.Load(bytes, 2048)).Id);
+        CipherException error = Assert.Throws<CipherException>(() => PublicKey.Load(bytes, 2048));
+        Assert.Equal(HeErrors.BadKey, error.Id);
+        Assert.Contains(cause, error.Message, StringComparison.Ordinal);
 
         void Generator(BigInteger value)
         {
@@ -364,6 +380,10 @@ public sealed class PaillierTests
 
         Assert.InRange(bound, expected, expected * (1 + 1e-10));
         Assert.Throws<ArgumentOutOfRangeException>(() => new PaillierScheme().SumError(10, double.NaN, 4));
+        // More than it encodes or encrypts.
+        Assert.True(double.IsFinite(new PaillierScheme().SumError(10, FixedPoint.Largest, FixedPoint.Largest)));
+        Assert.Equal(double.PositiveInfinity, new PaillierScheme().SumError(10, double.BitIncrement(FixedPoint.Largest), 4));
+        Assert.Equal(double.PositiveInfinity, new PaillierScheme().SumError(10, 1, double.BitIncrement(FixedPoint.Largest)));
     }
 
     [Theory]
@@ -376,7 +396,7 @@ public sealed class PaillierTests
         var scheme = new PaillierScheme(3072, PaillierVariant.FateLike);
 
         Assert.Equal("paillier-fate", scheme.Name);
-        Assert.Equal(128, scheme.SecurityBits);
+        Assert.Equal((112, 128), (new PaillierScheme().SecurityBits, scheme.SecurityBits));
         Assert.StartsWith("GMP ", scheme.Engine);
         Assert.EndsWith(", n of 3072 bits, FATE-like", scheme.Engine);
     }

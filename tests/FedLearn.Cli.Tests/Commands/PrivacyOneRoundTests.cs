@@ -75,6 +75,25 @@ public class PrivacyOneRoundTests
         Assert.Equal(2, run.ExitCode);
     }
 
+    [Theory]
+    [InlineData("2", "0.5")]
+    [InlineData("4", "0.25")]
+    public async Task OneRound_WithoutALabelRate_HasThatOfEqualClasses(string classes, string rate)
+    {
+        string[] rest = ["privacy", "one-round", "--classes", classes, "--rows", "3000", "--epsilon", "1", "--delta", "1e-5"];
+        string absent = (await Json(rest)).ToString();
+        Assert.Equal(absent, (await Json([.. rest, "--label-rate", rate])).ToString());
+        Assert.NotEqual(absent, (await Json([.. rest, "--label-rate", "0.1"])).ToString());
+    }
+
+    [Fact]
+    public async Task OneRound_ClassesAndARange_DisagreeAndAreRefused()
+    {
+        ToolRun run = await ToolRun.Of("privacy", "one-round", "--rows", "3000", "--classes", "4", "--label-range", "0,10", "--epsilon", "1", "--delta", "1e-5");
+        Assert.Equal((2, ""), (run.ExitCode, run.Output));
+        Assert.Contains("(FL2101)", run.Error, StringComparison.Ordinal);
+    }
+
     [Fact]
     public async Task Plan_OneRoundJob_PrintsEachPartysNoise()
     {

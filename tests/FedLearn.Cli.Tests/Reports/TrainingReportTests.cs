@@ -35,14 +35,22 @@ public class TrainingReportTests
     }
 
     [Theory]
-    [InlineData(true)]
-    [InlineData(false)]
-    public async Task Noise_SaysWhereItIsFrom_OnlyIfItIsFromThere(bool testNoise)
+    [InlineData("hdp-vfl", true)]
+    [InlineData("hdp-vfl", false)]
+    [InlineData("one-round", true)]
+    [InlineData("one-round", false)]
+    public async Task Noise_SaysWhereItIsFrom_OnlyIfItIsFromThere(string mode, bool testNoise)
     {
         using var scene = new Scene();
-        (JsonElement report, _) = await TrainAsync(scene.Job(Scene.Private(("privacy.testNoiseSeed", testNoise ? 1 : null))));
-        string noise = report.GetProperty("parties")[0].GetProperty("privacy").GetProperty("noise").GetString()!;
-        Assert.Equal(testNoise ? "NOT PRIVATE: test noise" : CsprngNoise.AccuracyStatement, noise);
+        (JsonElement report, _) = await TrainAsync(scene.Job(Scene.Private(("privacy.mode", mode), ("privacy.testNoiseSeed", testNoise ? 1 : null))));
+        foreach (JsonElement party in report.GetProperty("parties").EnumerateArray())
+        {
+            JsonElement privacy = party.GetProperty("privacy");
+            // The labels of one-round are no numbers that noise is added to.
+            bool labels = mode == "one-round" && party.GetProperty("role").GetString() == "active";
+            Assert.StartsWith(testNoise ? Notice : labels ? "Labels are randomised by " : CsprngNoise.AccuracyStatement, privacy.GetProperty("noise").GetString(), StringComparison.Ordinal);
+            Assert.Equal(!testNoise, privacy.GetProperty("secureNoise").GetBoolean());
+        }
     }
 
     [Theory]

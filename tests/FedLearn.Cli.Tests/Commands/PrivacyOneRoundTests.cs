@@ -109,6 +109,18 @@ public class PrivacyOneRoundTests
     }
 
     [Fact]
+    public async Task Plan_OneRoundWithChargedEvaluation_HasTheNoiseOfBoth()
+    {
+        using var scene = new Scene();
+        async Task<JsonElement> Passive(string evaluation) => (await Json("privacy", "plan", "--config", scene.Job(Scene.Private(("privacy.mode", "one-round"), ("privacy.evaluation", evaluation))), "--rows", "30852")).GetProperty("passive")[0];
+        JsonElement disclosed = await Passive("disclosed"), charged = await Passive("charged");
+        Assert.False(disclosed.TryGetProperty("evaluationSigma", out _));
+        Assert.True(charged.GetProperty("evaluationSigma").GetDouble() > 0);
+        // The default share of mu^2 for the final weights is 0.2.
+        Assert.Equal(Math.Sqrt(1 / 0.8), charged.GetProperty("sigma").GetDouble() / disclosed.GetProperty("sigma").GetDouble(), 1e-9);
+    }
+
+    [Fact]
     public async Task Train_OneRoundTwice_ReportsTheReuseAndTheActivePartyAlone()
     {
         using var scene = new Scene();

@@ -65,6 +65,12 @@ public class TrainingReportTests
             foreach (string metric in Metrics)
                 Assert.Equal(metric is "auc" or "accuracy" or "logLoss" or "deviance" ? JsonValueKind.Number : JsonValueKind.Null,
                     report.GetProperty("metrics").GetProperty(set).GetProperty(metric).ValueKind);
+        // What was spent after each round, or nothing.
+        JsonElement[] spent = [.. report.GetProperty("history").EnumerateArray().Select(h => h.GetProperty("epsilon"))];
+        Assert.All(spent, e => Assert.Equal(isPrivate ? JsonValueKind.Number : JsonValueKind.Null, e.ValueKind));
+        Assert.True(!isPrivate || spent[0].GetDouble() < spent[^1].GetDouble());
+        JsonElement interval = report.GetProperty("intervals").GetProperty("test").GetProperty("auc");
+        Assert.InRange(report.GetProperty("metrics").GetProperty("test").GetProperty("auc").GetDouble(), interval[0].GetDouble(), interval[1].GetDouble());
         Assert.All(Timing, name => Assert.True(report.GetProperty("timing").GetProperty(name).GetDouble() >= 0, name));
         Assert.Equal("hashed", report.GetProperty("alignment").GetProperty("method").GetString());
         Assert.Equal(Scene.Common, report.GetProperty("alignment").GetProperty("commonRows").GetInt32());

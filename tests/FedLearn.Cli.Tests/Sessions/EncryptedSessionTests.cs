@@ -317,7 +317,16 @@ public class EncryptedSessionTests
         GlmRunFile run = GlmRunFile.Load(job);
         var result = new ArbiterResult
         {
-            Name = "arbiter", Engine = "", Scheme = "paillier", Rounds = 1, ComputeSeconds = 0, EngineSeconds = 0, Calibration = null, SecureNoise = false, Sent = [], Traffic = default,
+            Name = "arbiter",
+            Engine = "",
+            Scheme = "paillier",
+            Rounds = 1,
+            ComputeSeconds = 0,
+            EngineSeconds = 0,
+            Calibration = null,
+            SecureNoise = false,
+            Sent = [],
+            Traffic = default,
         };
         JsonObject own = PartyDocument.OfArbiter(run, new SessionAgreement("session", new byte[32], []), result);
         Assert.Equal(("notice", Notice), (own.First().Key, (string)own.First().Value!));

@@ -50,7 +50,7 @@ public static partial class AdditiveSchemeConformance
         Require(a.Concat(b).Distinct().Count() == 4, "a mask was used again");
     }
 
-    /// <summary>What opens of sums that are 0, which is the masks, is uniform modulo M: highest and lowest 4 bits, each by a chi-squared statistic of 15 degrees of freedom.</summary>
+    /// <summary>What opens of sums that are 0, which is the masks, is uniform modulo M: highest and lowest 4 bits, each by a chi-squared statistic of 15 degrees of freedom; and every bit but the highest is 0 in some and 1 in others.</summary>
     /// <inheritdoc cref="Check" path="/param" />
     public static Task MasksAreUniform(AdditiveSchemeTrial trial) => OpensUniformly(trial, 0, "masks are");
 
@@ -94,6 +94,10 @@ public static partial class AdditiveSchemeConformance
             // P(chi2_k >= k + 2 sqrt(k x) + 2 x) <= e^-x (Laurent and Massart 2000, lemma 1), x = 20.7: 1e-9.
             Require(statistic < 15 + (2 * Math.Sqrt(15 * 20.7)) + (2 * 20.7), $"{what} not uniform modulo M");
         }
+
+        // A bit below the highest one of M - 1 has each value with a chance of at least 1 in 3: 128 draws are of one value with a chance below 2^-73.
+        for (int bit = 0; bit < (int)(modulus - 1).GetBitLength() - 1; bit++)
+            Require(opened.Select(value => (value >> bit) & 1).Distinct().Count() == 2, $"{what} not uniform modulo M: a bit is always the same");
     }
 
     // A byte agrees by chance once in 256, or, where words have 4 bits that are always 0, once in 16 one byte of eight.

@@ -70,14 +70,12 @@ internal sealed unsafe class Scratch : IDisposable
         Trim();
     }
 
-    /// <summary>Sets it to uniform bits from the system's generator.</summary>
+    /// <summary>Sets it to uniform bits from the system's generator, a multiple of 64 of them.</summary>
     public void SetRandom(int bits)
     {
-        int limbs = (bits + 63) / 64;
+        int limbs = bits / 64;
         var span = new Span<ulong>(_pointer->Limbs, _pointer->Allocated)[..limbs];
         RandomNumberGenerator.Fill(MemoryMarshal.AsBytes(span));
-        if (bits % 64 != 0)
-            span[^1] &= (1UL << (bits % 64)) - 1;
         _pointer->Size = limbs;
         Trim();
     }

@@ -72,7 +72,7 @@ internal sealed record PartyFile
     public required IReadOnlyList<string> Notes { get; init; }
 
     /// <summary>Paths of what no result may replace: both files, the party's data and ledger, and what it proves its identity with.</summary>
-    public IEnumerable<string> Inputs => [Path, .. Run.Inputs, Self.Ledger.Path, .. IdentityFiles];
+    public IEnumerable<string> Inputs => [Path, .. Run.Inputs, .. IdentityFiles];
 
     /// <summary>Full paths of certificates, keys and lists under <c>tls</c>.</summary>
     public IReadOnlyList<string> IdentityFiles { get; init; } = [];

@@ -20,6 +20,7 @@ public class AdditiveSchemeConformanceTests
         ["no mask"] = (nameof(AdditiveSchemeConformance.OpenedTellsNothing), new ReferenceAdditiveScheme { Mask = () => 0 }),
         ["masks of half the range"] = (nameof(AdditiveSchemeConformance.MasksAreUniform), new ReferenceAdditiveScheme { Mask = () => Random() / 2 }),
         ["masks of 120 bits"] = (nameof(AdditiveSchemeConformance.OpenedTellsNothing), new ReferenceAdditiveScheme { Mask = () => Random() >> 40 }),
+        ["masks with a byte that is not drawn"] = (nameof(AdditiveSchemeConformance.MasksAreUniform), new ReferenceAdditiveScheme { Mask = () => Random() & ~((BigInteger)0xFF << 80) }),
         ["even masks"] = (nameof(AdditiveSchemeConformance.MasksAreUniform), new ReferenceAdditiveScheme { Mask = () => Random() & ~BigInteger.One }),
         ["negative columns lose their sign"] = Planted(nameof(AdditiveSchemeConformance.SignsAndZerosAreKept),
             new Fault { Encode = (inner, columns, rows, token) => inner.EncodeAsync(columns.ToArray().Select(Math.Abs).ToArray(), rows, token) }),

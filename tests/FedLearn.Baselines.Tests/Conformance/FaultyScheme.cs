@@ -26,6 +26,9 @@ internal sealed record Fault
 
     public Func<IEncryptor, CipherVector, PlainColumns, CancellationToken, Task<MaskedSums>>? Sums { get; init; }
 
+    /// <summary>Told the first disposal of each encryptor.</summary>
+    public Action? Disposal { get; init; }
+
     public Action? SecondDisposal { get; init; }
 }
 
@@ -86,6 +89,8 @@ internal sealed class FaultyScheme(IAdditiveScheme inner, Fault fault) : IAdditi
         {
             if (_disposed)
                 fault.SecondDisposal?.Invoke();
+            else
+                fault.Disposal?.Invoke();
             _disposed = true;
             return inner.DisposeAsync();
         }

@@ -66,6 +66,17 @@ public sealed class PaillierTests
     }
 
     [Fact]
+    public async Task KeyHolder_DisposedOf_HasNoPrimesAndOpensNothing()
+    {
+        var holder = (PaillierKeyHolder)await new PaillierScheme().CreateKeyAsync();
+        Assert.NotEqual(BigInteger.Zero, holder.Secret.Primes.P);
+        await holder.DisposeAsync();
+
+        Assert.Equal((BigInteger.Zero, BigInteger.Zero), holder.Secret.Primes);
+        await Assert.ThrowsAsync<ObjectDisposedException>(() => holder.OpenAsync(new byte[512], 1));
+    }
+
+    [Fact]
     public unsafe void FixedBase_RandomExponents_AreBitForBitPowers()
     {
         PublicKey key = Key2048.Value.Public;
@@ -97,6 +108,46 @@ public sealed class PaillierTests
                 Assert.Equal(0, Decrypt(Key2048.Value, Value(r, key.Words)));
                 Assert.True(drawn.Add(Value(r, key.Words)));
             }
+    }
+
+    // What is drawn in part only is a secret that can be searched: half of the bits of n for the table, all of them for r^n.
+    [Fact]
+    public void Obfuscators_WhatIsDrawn_DiffersInEveryByte()
+    {
+        SecretKey secret = Key2048.Value;
+        (BigInteger p, BigInteger q) = secret.Primes;
+        BigInteger n = p * q;
+        // With the generator 1 + n an obfuscator is 1 + a n mod n^2, which tells its exponent a.
+        byte[] bytes = secret.Public.Save();
+        bytes.AsSpan(264).Clear();
+        (n + 1).TryWriteBytes(bytes.AsSpan(264), out _, isUnsigned: true);
+        PublicKey telling = PublicKey.Load(bytes, 2048);
+        BigInteger root = Inverse(n, (p - 1) * (q - 1));
+
+        AssertEveryByteDiffers(128, Drawn(telling, new FixedBaseObfuscator(telling, Workers, default)).Select(c => (c - 1) / n));
+        AssertEveryByteDiffers(256, Drawn(secret.Public, new FullObfuscator(secret.Public)).Select(c => BigInteger.ModPow(c % n, root, n)));
+
+        static unsafe List<BigInteger> Drawn(PublicKey key, IObfuscator obfuscator)
+        {
+            using var products = new Products(key);
+            ulong* r = stackalloc ulong[key.Words];
+            var drawn = new List<BigInteger>();
+            for (int k = 0; k < 16; k++)
+            {
+                obfuscator.Next(r, products);
+                drawn.Add(Value(r, key.Words));
+            }
+
+            return drawn;
+        }
+
+        // 16 bytes are equal by chance once in 2^120.
+        static void AssertEveryByteDiffers(int length, IEnumerable<BigInteger> drawn)
+        {
+            byte[][] all = [.. drawn.Select(value => value.ToByteArray(isUnsigned: true)).Select(value => (byte[])[.. value, .. new byte[length - value.Length]])];
+            for (int i = 0; i < length; i++)
+                Assert.True(all.Select(value => value[i]).Distinct().Count() > 1, $"byte {i} of {length} is always the same");
+        }
     }
 
     [Theory]
@@ -258,10 +309,12 @@ public sealed class PaillierTests
         Assert.Equal(bytes, loaded.Save());
     }
 
+    // By the check of that fault, and by no other.
     [Theory]
-    [InlineData("even modulus"), InlineData("3 mod 4"), InlineData("short modulus"), InlineData("generator 0"), InlineData("generator 1"), InlineData("generator -1"), InlineData("generator n^2"), InlineData("generator n"),
-     InlineData("version"), InlineData("magic"), InlineData("bits"), InlineData("one byte less")]
-    public void PublicKey_Illegal_IsRefused(string fault)
+    [InlineData("even modulus", "even or has the wrong size"), InlineData("3 mod 4", "even or has the wrong size"), InlineData("short modulus", "even or has the wrong size"), InlineData("generator 0", "out of range"),
+     InlineData("generator 1", "hides nothing"), InlineData("generator -1", "hides nothing"), InlineData("generator n^2", "out of range"), InlineData("generator n^2 + 2", "out of range"), InlineData("generator n", "no unit"),
+     InlineData("version", "another scheme, version or size"), InlineData("magic", "another scheme, version or size"), InlineData("bits", "another scheme, version or size"), InlineData("one byte less", "wrong length")]
+    public void PublicKey_Illegal_IsRefused(string fault, string cause)
     {
         byte[] bytes = Key2048.Value.Public.Save();
         BigInteger n = Key2048.Value.Public.Modulus.Value;
@@ -274,6 +327,7 @@ public sealed class PaillierTests
             case "generator 1": Generator(1); break;
             case "generator -1": Generator(n * n - 1); break;
             case "generator n^2": Generator(n * n); break;
+            case "generator n^2 + 2": Generator(n * n + 2); break; // a unit that stands for 2
             case "generator n": Generator(n * 5); break;
             case "version": bytes[4]++; break;
             case "magic": bytes[0]++; break;
@@ -281,7 +335,9 @@ public sealed class PaillierTests
             default: bytes = bytes[..^1]; break;
         }
 
-        Assert.Equal(HeErrors.BadKey, Assert.Throws<CipherException>(() => PublicKey.Load(bytes, 2048)).Id);
+        CipherException error = Assert.Throws<CipherException>(() => PublicKey.Load(bytes, 2048));
+        Assert.Equal(HeErrors.BadKey, error.Id);
+        Assert.Contains(cause, error.Message, StringComparison.Ordinal);
 
         void Generator(BigInteger value)
         {
@@ -324,6 +380,10 @@ public sealed class PaillierTests
 
         Assert.InRange(bound, expected, expected * (1 + 1e-10));
         Assert.Throws<ArgumentOutOfRangeException>(() => new PaillierScheme().SumError(10, double.NaN, 4));
+        // More than it encodes or encrypts.
+        Assert.True(double.IsFinite(new PaillierScheme().SumError(10, FixedPoint.Largest, FixedPoint.Largest)));
+        Assert.Equal(double.PositiveInfinity, new PaillierScheme().SumError(10, double.BitIncrement(FixedPoint.Largest), 4));
+        Assert.Equal(double.PositiveInfinity, new PaillierScheme().SumError(10, 1, double.BitIncrement(FixedPoint.Largest)));
     }
 
     [Theory]
@@ -336,7 +396,7 @@ public sealed class PaillierTests
         var scheme = new PaillierScheme(3072, PaillierVariant.FateLike);
 
         Assert.Equal("paillier-fate", scheme.Name);
-        Assert.Equal(128, scheme.SecurityBits);
+        Assert.Equal((112, 128), (new PaillierScheme().SecurityBits, scheme.SecurityBits));
         Assert.StartsWith("GMP ", scheme.Engine);
         Assert.EndsWith(", n of 3072 bits, FATE-like", scheme.Engine);
     }

@@ -1,4 +1,5 @@
 using FedLearn.Baselines.HomomorphicEncryption;
+using FedLearn.Baselines.Tests.Conformance;
 using FedLearn.Baselines.Tests.Seal;
 using FedLearn.Diagnostics;
 using FedLearn.Glm;
@@ -205,6 +206,27 @@ public class EncryptedFaultTests
         Assert.Equal(ProtocolErrors.TooLarge, error.Id);
         Assert.Contains("fewer columns", error.Message, StringComparison.Ordinal);
         Assert.DoesNotContain("batches", error.Message, StringComparison.Ordinal);
+    }
+
+    // An engine may be a process of its own, and a party that stays for the next job must not gather them.
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public async Task Training_ThatEndsOrFails_DisposesOfEveryEncryptor(bool fails)
+    {
+        int made = 0, ended = 0;
+        var scheme = new FaultyScheme(new ReferenceAdditiveScheme(), new Fault
+        {
+            UseKey = (inner, key, token) =>
+            {
+                Interlocked.Increment(ref made);
+                return inner.UseKeyAsync(key, token);
+            },
+            Disposal = () => Interlocked.Increment(ref ended),
+        });
+        var federation = new EncryptedFederation(Data.Job(Sgd(2)), scheme) { Dies = fails ? ("p1", 1) : null };
+        Assert.Equal(fails, (await federation.RunAsync(Data.Inputs())).Errors.Count > 0);
+        Assert.Equal((2, 2), (made, ended));
     }
 
     [Fact]

@@ -11,13 +11,14 @@ public class EncryptedNoiseTests
     // 10 epochs of 2 batches, 50 columns at each of two parties: 2000 draws. The mean square of so many normal numbers misses 1 by six times sqrt(2/2000) with probability
     // below 1e-8 (chi-square), their mean 0 by six times 2000^-1/2 with 2e-9; over seeds, for with one seed all is fixed.
     [Theory]
-    [InlineData(1.0)]
-    [InlineData(8.0)]
-    public async Task Answers_InModeHeDp_CarryNoiseOfTheCalibratedDeviation(double epsilon)
+    [InlineData(1.0, 40)]
+    [InlineData(8.0, 40)]
+    [InlineData(8.0, 3)] // batches of 2 rows and of 1, each with noise of its own size
+    public async Task Answers_InModeHeDp_CarryNoiseOfTheCalibratedDeviation(double epsilon, int rows)
     {
-        const int Rows = 40, Columns = 50, Epochs = 10, Batches = 2;
-        var layout = new BatchLayout(Rows, Batches);
-        GlmJob job = EncryptedRulesTests.Noised(new EncryptedRows(31, "binomial", Rows, Columns, Columns), Epochs, Batches, epsilon, seed: 5);
+        const int Columns = 50, Epochs = 10, Batches = 2;
+        var layout = new BatchLayout(rows, Batches);
+        GlmJob job = EncryptedRulesTests.Noised(new EncryptedRows(31, "binomial", rows, Columns, Columns), Epochs, Batches, epsilon, seed: 5);
         var random = new Random(31);
         double[] Draw(int count, double bound) => [.. Enumerable.Range(0, count).Select(_ => bound * Math.Round(Math.ScaleB((2 * random.NextDouble()) - 1, 20)) * Math.ScaleB(1, -20))];
         double[][][] columns = [.. Enumerable.Range(0, 2).Select(_ => Enumerable.Range(0, Batches).Select(b => Draw(Columns * layout.Size(b), .125)).ToArray())];

@@ -3,6 +3,7 @@ using FedLearn.Data;
 using FedLearn.Diagnostics;
 using FedLearn.Glm;
 using FedLearn.Privacy;
+using FedLearn.Protocol;
 using FedLearn.Testing;
 
 namespace FedLearn.Baselines.Tests.Protocol;
@@ -43,16 +44,19 @@ public class EncryptedRulesTests
     {
         GlmJob job = Noised(Data);
         job = job with { Parties = [job.Parties[0], .. Enumerable.Range(1, parties - 1).Select(p => new GlmPartyOptions { Party = new($"p{p}", Coordination.PartyRole.Passive) })] };
-        void Create() => _ = new EncryptionArbiter(job, new ReferenceAdditiveScheme());
-        if (!refused)
+        (InMemoryChannel arbiter, _) = InMemoryChannel.CreatePair(job.Parties[0].Party.Name, "arbiter");
+        foreach (Action create in (Action[])[() => _ = new EncryptionArbiter(job, new ReferenceAdditiveScheme()), () => _ = new EncryptedGradients(job, job.Parties[0].Party.Name, new ReferenceAdditiveScheme(), arbiter)])
         {
-            Create();
-            return;
-        }
+            if (!refused)
+            {
+                create();
+                continue;
+            }
 
-        ConfigurationException error = Assert.Throws<ConfigurationException>(Create);
-        Assert.Equal((GlmJointErrors.NotEncryptable, "parties"), (error.Id, error.Place));
-        Assert.Contains("at most 256", error.Message, StringComparison.Ordinal);
+            ConfigurationException error = Assert.Throws<ConfigurationException>(create);
+            Assert.Equal((GlmJointErrors.NotEncryptable, "parties"), (error.Id, error.Place));
+            Assert.Contains("at most 256", error.Message, StringComparison.Ordinal);
+        }
     }
 
     private static readonly Dictionary<string, (string Id, Func<GlmJob, GlmJob> Change)> Both = new()

@@ -148,6 +148,7 @@ public sealed class LedgerCommandTests : IDisposable
         Assert.Contains("1 of the 1 charges are for own messages only; influence through trained parameters is not covered", warning, StringComparison.Ordinal);
         Assert.Contains("no epsilon against the peer", warning, StringComparison.Ordinal);
         Assert.Contains("at least", one.Error, StringComparison.Ordinal);
+        Assert.Contains("at most", one.Error, StringComparison.Ordinal); // what is left
         Assert.Contains("| sample |", one.Error, StringComparison.Ordinal);
 
         using (IPrivacyReservation run = ledger.Reserve(Charge("gaussian, full: gradients and parameters", """{ "claim": "full", "unit": "user" }""", 1)))
@@ -155,6 +156,24 @@ public sealed class LedgerCommandTests : IDisposable
         shown = JsonElement.Parse((await ToolRun.Of(more)).Output);
         Assert.Equal(["sample", "user"], shown.GetProperty("totals")[0].GetProperty("units").EnumerateArray().Select(u => u.GetString()));
         Assert.Contains(shown.GetProperty("warnings").EnumerateArray(), w => w.GetString()!.Contains("several units (sample, user): their sum holds for the smallest of the units only", StringComparison.Ordinal));
+    }
+
+    // What a record costs its label costs too, and a budget counts both.
+    [Fact]
+    public async Task Show_ChargesOfLabelsBesideRecords_LeaveTheSameOnBothLines()
+    {
+        string path = _scene.At("shop.ledger.db");
+        var ledger = new SqliteLedger(path);
+        foreach (PrivacyUnit unit in (PrivacyUnit[])[PrivacyUnit.Record, PrivacyUnit.Label])
+            using (IPrivacyReservation run = ledger.Reserve(Charge("gaussian", "{}", 1) with { Unit = unit }))
+                run.Settle(1);
+        JsonElement[] totals = [.. (await ShowAsync(path, "--epsilon", "20", "--delta", "1e-5")).GetProperty("totals").EnumerateArray()];
+        Assert.Equal(["record", "label"], totals.Select(t => t.GetProperty("unit").GetString()!));
+        Assert.Equal(1, totals[0].GetProperty("mu").GetDouble(), 1e-12);
+        Assert.Equal(Math.Sqrt(2), totals[1].GetProperty("mu").GetDouble(), 1e-12);
+        double left = totals[1].GetProperty("left").GetDouble();
+        Assert.Equal(left, totals[0].GetProperty("left").GetDouble());
+        Assert.InRange(Math.Sqrt(2 + Math.Pow(GaussianDp.Mu(left, 1e-5), 2)), 0.999 * GaussianDp.Mu(20, 1e-5), GaussianDp.Mu(20, 1e-5));
     }
 
     [Fact]
@@ -223,6 +242,11 @@ public sealed class LedgerCommandTests : IDisposable
         Assert.Contains("row 1 was changed", broken.Error, StringComparison.Ordinal);
         Assert.Contains("(FL5022)", broken.Error, StringComparison.Ordinal);
         Assert.Equal(1, JsonElement.Parse(broken.Output).GetProperty("badRow").GetInt32());
+        // Whoever reads sums of what is before that row is told that they are not all.
+        ToolRun shown = await ToolRun.Of("ledger", "show", "--ledger", Ledger, "--json");
+        Assert.Equal(5, shown.ExitCode);
+        Assert.Contains("warning: the ledger does not verify: ", shown.Error, StringComparison.Ordinal);
+        Assert.Contains("row 1 was changed", JsonElement.Parse(shown.Output).GetProperty("fault").GetString()!, StringComparison.Ordinal);
         ToolRun refused = await ToolRun.Of("train", "--config", _scene.Job(Scene.Private()));
         Assert.Equal(5, refused.ExitCode);
         Assert.Contains("(FL5022)", refused.Error, StringComparison.Ordinal);

@@ -1,3 +1,4 @@
+using FedLearn.Cli.Tests.Identity;
 using FedLearn.Cli.Tests.Recommend;
 using FedLearn.Cli.Tests.Sessions;
 
@@ -75,6 +76,18 @@ public sealed class OutputFileTests : IDisposable
         await RefusedAsync(input, "align", "--config", "@bank.party.json", "--json", "--out", $"@{input}");
     }
 
+    [Theory]
+    [InlineData("bank.key.pem")]
+    [InlineData("bank.crt.pem")]
+    public async Task Party_ResultInPlaceOfItsIdentity_IsRefused(string input)
+    {
+        _scene.Job();
+        string telco = Keys.Make(_scene.Folder, "telco");
+        Keys.Make(_scene.Folder, "bank");
+        _scene.Write("bank.party.json", $$"""{ "job": "job.json", "party": "bank", "listen": "127.0.0.1:{{Scene.FreePort()}}", "tls": {{Keys.Tls("bank", ("telco", telco))}} }""");
+        await RefusedAsync(input, "party", "--config", "@bank.party.json", "--json", "--report", $"@{input}");
+    }
+
     [Fact]
     public async Task Report_ResultInPlaceOfAReport_IsRefused()
     {
@@ -136,6 +149,26 @@ public sealed class OutputFileTests : IDisposable
 
         Assert.Equal(("after", "new"), (File.ReadAllText(_scene.At("there/report.json")), File.ReadAllText(_scene.At("there/new.json"))));
         Assert.Equal(("there/report.json", "there/new.json"), (new FileInfo(_scene.At("link")).LinkTarget, new FileInfo(_scene.At("nowhere")).LinkTarget));
+    }
+
+    // Whoever reads a result while it is replaced has the old one whole, and a write that fails leaves it.
+    [Fact]
+    public void Write_OverAFile_LeavesTheOldOrTheNewAndNothingBeside()
+    {
+        string path = _scene.Write("there/report.json", "before");
+        using (var reader = new StreamReader(new FileStream(path, FileMode.Open, FileAccess.Read, FileShare.ReadWrite | FileShare.Delete)))
+        {
+            OutputFile.Write(path, "after");
+            Assert.Equal("before\n", reader.ReadToEnd());
+        }
+
+        Assert.Equal(CliErrors.CannotWrite, Assert.Throws<Diagnostics.ConfigurationException>(() => OutputFile.Write(path, unfinished =>
+        {
+            File.WriteAllText(unfinished, "half");
+            throw new IOException("It broke.");
+        })).Id);
+        Assert.Equal("after", File.ReadAllText(path));
+        Assert.Equal([path], Directory.GetFiles(_scene.At("there")));
     }
 
     [Fact]

@@ -75,6 +75,25 @@ public class PrivacyOneRoundTests
         Assert.Equal(2, run.ExitCode);
     }
 
+    [Theory]
+    [InlineData("2", "0.5")]
+    [InlineData("4", "0.25")]
+    public async Task OneRound_WithoutALabelRate_HasThatOfEqualClasses(string classes, string rate)
+    {
+        string[] rest = ["privacy", "one-round", "--classes", classes, "--rows", "3000", "--epsilon", "1", "--delta", "1e-5"];
+        string absent = (await Json(rest)).ToString();
+        Assert.Equal(absent, (await Json([.. rest, "--label-rate", rate])).ToString());
+        Assert.NotEqual(absent, (await Json([.. rest, "--label-rate", "0.1"])).ToString());
+    }
+
+    [Fact]
+    public async Task OneRound_ClassesAndARange_DisagreeAndAreRefused()
+    {
+        ToolRun run = await ToolRun.Of("privacy", "one-round", "--rows", "3000", "--classes", "4", "--label-range", "0,10", "--epsilon", "1", "--delta", "1e-5");
+        Assert.Equal((2, ""), (run.ExitCode, run.Output));
+        Assert.Contains("(FL2101)", run.Error, StringComparison.Ordinal);
+    }
+
     [Fact]
     public async Task Plan_OneRoundJob_PrintsEachPartysNoise()
     {
@@ -87,6 +106,18 @@ public class PrivacyOneRoundTests
         Assert.True(plan.GetProperty("labelRateAssumed").GetBoolean());
         ToolRun text = await ToolRun.Of("privacy", "plan", "--config", job, "--rows", "30852");
         Assert.Contains("sigmaCharged", text.Error, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task Plan_OneRoundWithChargedEvaluation_HasTheNoiseOfBoth()
+    {
+        using var scene = new Scene();
+        async Task<JsonElement> Passive(string evaluation) => (await Json("privacy", "plan", "--config", scene.Job(Scene.Private(("privacy.mode", "one-round"), ("privacy.evaluation", evaluation))), "--rows", "30852")).GetProperty("passive")[0];
+        JsonElement disclosed = await Passive("disclosed"), charged = await Passive("charged");
+        Assert.False(disclosed.TryGetProperty("evaluationSigma", out _));
+        Assert.True(charged.GetProperty("evaluationSigma").GetDouble() > 0);
+        // The default share of mu^2 for the final weights is 0.2.
+        Assert.Equal(Math.Sqrt(1 / 0.8), charged.GetProperty("sigma").GetDouble() / disclosed.GetProperty("sigma").GetDouble(), 1e-9);
     }
 
     [Fact]

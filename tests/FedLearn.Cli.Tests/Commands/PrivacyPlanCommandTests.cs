@@ -23,6 +23,44 @@ public sealed class PrivacyPlanCommandTests : IDisposable
     private static double Sigma(JsonElement party, string calibration, string key = "sigmaCharged") =>
         party.GetProperty("calibrations").GetProperty(calibration).GetProperty(key).GetDouble();
 
+    // At a large epsilon the published formula has the least noise, since it does not keep the delta.
+    [Fact]
+    public async Task Plan_PaperThatBreaksTheBudget_IsNotTheBest()
+    {
+        (JsonElement plan, _) = await Plan(_scene.Job(Scene.Private(("privacy.epsilon", 10), ("privacy.delta", 0.01), ("training.stepSize", 0.001))), "--rows", "200");
+        JsonElement telco = plan.GetProperty("parties")[1];
+        Assert.Equal("paper", new[] { "tight", "paper", "weight-noise" }.MinBy(word => Sigma(telco, word, "noiseInGradients")));
+        Assert.True(Sigma(telco, "paper", "actualDelta") > 0.01);
+        Assert.NotEqual("paper", telco.GetProperty("best").GetString());
+    }
+
+    [Fact]
+    public async Task Plan_SplitFilesOfItsOwnAtEachParty_CountsTheFewerTrainingRows()
+    {
+        string[] Lines(int part) => ["id,split", .. Enumerable.Range(0, 240).Select(i => $"c_{i:0000},{(i % part == 0 ? "test" : "train")}")];
+        _scene.Write("bank.split.csv", Lines(4));
+        _scene.Write("telco.split.csv", Lines(3));
+        string job = _scene.Job(Scene.Private(("evaluation", null), ("parties.0.split", JsonNode.Parse("""{ "path": "bank.split.csv" }""")), ("parties.1.split", JsonNode.Parse("""{ "path": "telco.split.csv" }"""))));
+        ToolRun run = await ToolRun.Of("privacy", "plan", "--config", job, "--json");
+        Assert.True(run.ExitCode == 0, run.Error);
+        Assert.Equal(160, JsonDocument.Parse(run.Output).RootElement.GetProperty("rows").GetInt32());
+    }
+
+    [Fact]
+    public async Task Plan_Line_IsInBytesAndMeansMachinesOfTheirOwn()
+    {
+        async Task<(double Latency, double? Bytes, string Machines)> Of(params string[] options)
+        {
+            JsonElement cost = (await Plan(_scene.Job(Scene.Private()), ["--rows", "200", .. options])).Document.GetProperty("cost"), link = cost.GetProperty("link"), bytes = link.GetProperty("bytesPerSecond");
+            return (link.GetProperty("latencySeconds").GetDouble(), bytes.ValueKind == JsonValueKind.Null ? null : bytes.GetDouble(), cost.GetProperty("machines").GetString()!);
+        }
+
+        Assert.Equal((0, null, "one"), await Of());
+        Assert.Equal((0, 12.5e6, "each"), await Of("--bandwidth", "100Mbit/s"));
+        Assert.Equal((0.02, null, "each"), await Of("--latency", "20ms"));
+        Assert.Equal((0.02, null, "one"), await Of("--latency", "20ms", "--machines", "one"));
+    }
+
     [Fact]
     public async Task Plan_WeightNoiseJob_HasTheJobsOwnShareToo()
     {

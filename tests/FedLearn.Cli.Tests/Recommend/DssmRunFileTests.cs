@@ -201,6 +201,9 @@ public sealed class DssmRunFileTests : IDisposable
     {
         Assert.True(Load(("maskedSum", true)).Job.MaskedSum);
         Refused<ConfigurationException>("FL2009", "fusion", ("maskedSum", true), ("model.fusion", "late"));
+        JsonArray parties = JsonNode.Parse(File.ReadAllText(_scene.Job()))!["parties"]!.AsArray();
+        parties.RemoveAt(2);
+        Refused<ConfigurationException>("FL2009", "fewer than two passive parties", ("maskedSum", true), ("parties", parties.DeepClone()));
     }
 
     public static TheoryData<string, string> Unclaimed => new()

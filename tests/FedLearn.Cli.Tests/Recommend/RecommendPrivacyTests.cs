@@ -23,6 +23,7 @@ public class RecommendPrivacyTests
         JsonObject grpc = await RecommendScene.DocumentAsync("recommend", "train", "--config", scene.Named("grpc.json", [.. changes, ("transport.kind", "grpc")]), "--in-process");
         Assert.Equal("notice", memory.First().Key);
         Assert.Equal("NOT PRIVATE: test noise", (string)memory["notice"]!);
+        Assert.All(noising.Select(name => PrivacyOf(memory, name)), p => Assert.Equal((false, "NOT PRIVATE: test noise"), ((bool)p["secureNoise"]!, (string)p["noise"]!)));
         Assert.Equal(memory["parties"]!.AsArray().Select(p => (string)p!["model"]!["weightsSha256"]!), grpc["parties"]!.AsArray().Select(p => (string)p!["model"]!["weightsSha256"]!));
         Assert.Equal(noising, memory["parties"]!.AsArray().Where(p => p!["privacy"]!["epsilon"] is not null).Select(p => (string)p!["name"]!));
         Assert.All(memory["history"]!.AsArray(), epoch => Assert.Null(epoch!["validationNdcg10"]));

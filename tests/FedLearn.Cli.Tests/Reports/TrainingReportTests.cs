@@ -35,14 +35,22 @@ public class TrainingReportTests
     }
 
     [Theory]
-    [InlineData(true)]
-    [InlineData(false)]
-    public async Task Noise_SaysWhereItIsFrom_OnlyIfItIsFromThere(bool testNoise)
+    [InlineData("hdp-vfl", true)]
+    [InlineData("hdp-vfl", false)]
+    [InlineData("one-round", true)]
+    [InlineData("one-round", false)]
+    public async Task Noise_SaysWhereItIsFrom_OnlyIfItIsFromThere(string mode, bool testNoise)
     {
         using var scene = new Scene();
-        (JsonElement report, _) = await TrainAsync(scene.Job(Scene.Private(("privacy.testNoiseSeed", testNoise ? 1 : null))));
-        string noise = report.GetProperty("parties")[0].GetProperty("privacy").GetProperty("noise").GetString()!;
-        Assert.Equal(testNoise ? "NOT PRIVATE: test noise" : CsprngNoise.AccuracyStatement, noise);
+        (JsonElement report, _) = await TrainAsync(scene.Job(Scene.Private(("privacy.mode", mode), ("privacy.testNoiseSeed", testNoise ? 1 : null))));
+        foreach (JsonElement party in report.GetProperty("parties").EnumerateArray())
+        {
+            JsonElement privacy = party.GetProperty("privacy");
+            // The labels of one-round are no numbers that noise is added to.
+            bool labels = mode == "one-round" && party.GetProperty("role").GetString() == "active";
+            Assert.StartsWith(testNoise ? Notice : labels ? "Labels are randomised by " : CsprngNoise.AccuracyStatement, privacy.GetProperty("noise").GetString(), StringComparison.Ordinal);
+            Assert.Equal(!testNoise, privacy.GetProperty("secureNoise").GetBoolean());
+        }
     }
 
     [Theory]
@@ -57,6 +65,12 @@ public class TrainingReportTests
             foreach (string metric in Metrics)
                 Assert.Equal(metric is "auc" or "accuracy" or "logLoss" or "deviance" ? JsonValueKind.Number : JsonValueKind.Null,
                     report.GetProperty("metrics").GetProperty(set).GetProperty(metric).ValueKind);
+        // What was spent after each round, or nothing.
+        JsonElement[] spent = [.. report.GetProperty("history").EnumerateArray().Select(h => h.GetProperty("epsilon"))];
+        Assert.All(spent, e => Assert.Equal(isPrivate ? JsonValueKind.Number : JsonValueKind.Null, e.ValueKind));
+        Assert.True(!isPrivate || spent[0].GetDouble() < spent[^1].GetDouble());
+        JsonElement interval = report.GetProperty("intervals").GetProperty("test").GetProperty("auc");
+        Assert.InRange(report.GetProperty("metrics").GetProperty("test").GetProperty("auc").GetDouble(), interval[0].GetDouble(), interval[1].GetDouble());
         Assert.All(Timing, name => Assert.True(report.GetProperty("timing").GetProperty(name).GetDouble() >= 0, name));
         Assert.Equal("hashed", report.GetProperty("alignment").GetProperty("method").GetString());
         Assert.Equal(Scene.Common, report.GetProperty("alignment").GetProperty("commonRows").GetInt32());

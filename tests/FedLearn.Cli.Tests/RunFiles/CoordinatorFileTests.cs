@@ -87,6 +87,19 @@ public sealed class CoordinatorFileTests : IDisposable
     [InlineData("""{ "listen": "127.0.0.1:0", "jobs": "job.json" }""", "Write an array of texts.")]
     public void Load_Incomplete_SaysWhatIsMissing(string text, string part) => Assert.Contains(part, Refused(text).Message, StringComparison.Ordinal);
 
+    [Fact]
+    public void Load_TlsBesideAnAddress_EncryptsOrContradictsIt()
+    {
+        _folder.Write("job.json", Glm);
+        Keys.Make(_folder.Path, "hub");
+        string With(string listen) => $$"""{ "listen": "{{listen}}", "jobs": ["job.json"], "tls": {{Keys.Tls("hub")}} }""";
+        CoordinatorFile file = Load(With("127.0.0.1:0"));
+        Assert.Equal(("https", 30), (file.Listen.Scheme, file.StopTime.TotalSeconds));
+        ConfigurationException error = Refused(With("http://127.0.0.1:0"));
+        Assert.Equal(RunFileErrors.Contradiction, error.Id);
+        Assert.Contains("listen: the address asks for no encryption, and the file has tls.", error.Message, StringComparison.Ordinal);
+    }
+
     private static FileOverrides Overrides(string[] sets, params (string Name, string Value)[] variables) =>
         FileOverrides.Of(variables.ToDictionary(v => v.Name, v => v.Value), sets, OverridableFile.Coordinator);
 

@@ -1,6 +1,7 @@
 using FedLearn.Cli.RunFiles;
 using FedLearn.Data;
 using FedLearn.Diagnostics;
+using FedLearn.Parties;
 using FedLearn.Privacy;
 
 namespace FedLearn.Cli.Tests.RunFiles;
@@ -57,10 +58,10 @@ public sealed class PartyFileTests : IDisposable
     [InlineData("""[ "http://[::1]:5301/" ]""", "http://[::1]:5301/")]
     public void Load_PassiveParty_FindsTheActiveOne(string peers, string expected)
     {
-        PartyFile party = Load($$"""{ "job": "job.json", "party": "telco", "data": { "path": "t.csv" }, "peers": {{peers}}, "timeoutSeconds": 7, "connectTimeoutSeconds": 8 }""");
+        PartyFile party = Load($$"""{ "job": "job.json", "party": "telco", "data": { "path": "t.csv" }, "peers": {{peers}}, "timeoutSeconds": 7, "connectTimeoutSeconds": 8, "resumeSeconds": 9 }""");
         Assert.Equal(new Uri(expected), party.ActiveParty);
         Assert.Null(party.Listen);
-        Assert.Equal((TimeSpan.FromSeconds(7), TimeSpan.FromSeconds(8)), (party.Transport.Timeout, party.Transport.ConnectTimeout));
+        Assert.Equal((7, 8, 9), (party.Transport.Timeout.TotalSeconds, party.Transport.ConnectTimeout.TotalSeconds, party.Transport.ResumeTimeout.TotalSeconds));
     }
 
     [Fact]
@@ -139,6 +140,34 @@ public sealed class PartyFileTests : IDisposable
         _folder.Write("job.json", Job);
         Assert.DoesNotContain("alignment", PartyFile.Load(_folder.Write("party.json", telco), alignsOnly: true).Ignored);
     }
+
+    // Where all parties are on one machine nothing is told by hashes; two companies with the same file must not compare them.
+    [Fact]
+    public void Load_JobInMemoryWithoutAlignment_IsAlignedPrivately()
+    {
+        string job = Job.Replace("\"alignment\": \"hashed\", ", "", StringComparison.Ordinal).Replace("\"timeoutSeconds\"", "\"kind\": \"in-memory\", \"timeoutSeconds\"", StringComparison.Ordinal);
+        Assert.All((string[])[Bank, Telco], text => Assert.Equal(AlignmentMethod.Psi, Glm(Load(text, job)).Job.Alignment));
+    }
+
+    // Limits of what a peer may learn are lost by none of the two files.
+    [Fact]
+    public void Load_AlignmentOfBothFiles_IsMergedKeyByKey()
+    {
+        string job = Job.Replace("\"hashed\"", "\"psi\"", StringComparison.Ordinal).Replace("{ \"name\": \"telco\", \"role\": \"passive\" }",
+            "{ \"name\": \"telco\", \"role\": \"passive\", \"alignment\": { \"peerIds\": 5, \"sessionsPerDay\": 2, \"padTo\": 100, \"threads\": 3 } }", StringComparison.Ordinal);
+        (long, int, int, int?) Of(string own)
+        {
+            PartyAlignment alignment = Load(Telco.Replace("\"peers\"", $"\"alignment\": {own}, \"peers\"", StringComparison.Ordinal), job).Self.Alignment;
+            return (alignment.Caps.PeerIds, alignment.Caps.SessionsPerDay, alignment.PadTo, alignment.Threads);
+        }
+
+        Assert.Equal((5, 2, 100, 3), Of("{ \"engine\": \"sodium\" }"));
+        Assert.Equal((7, 8, 200, 1), Of("{ \"peerIds\": 7, \"sessionsPerDay\": 8, \"padTo\": 200, \"threads\": 1 }"));
+    }
+
+    [Fact]
+    public void Load_PinsOfACoordinatorWithoutEncryption_AreRefused() => Refused(Telco.Replace("\"peers\": { \"bank\": \"http://127.0.0.1:5301\" }",
+        $"\"relay\": {{ \"address\": \"http://127.0.0.1:5300\", \"pins\": [\"sha256:{new string('a', 64)}\"] }}", StringComparison.Ordinal), RunFileErrors.Contradiction, "relay.pins");
 
     [Fact]
     public void Load_FaultyFile_NamesKey()

@@ -123,7 +123,7 @@ public sealed class RunFileTests : IDisposable
         Assert.Equal(new GlmPrivacyOptions(), run.Job.Privacy);
         Assert.Same(SplitRule.None, run.Job.Split);
         Assert.Equal(new TransportSettings(), run.Transport);
-        Assert.Equal(TimeSpan.FromMinutes(1), run.Transport.Timeout);
+        Assert.Equal((60, 60, 300, 256 << 20), (run.Transport.Timeout.TotalSeconds, run.Transport.ConnectTimeout.TotalSeconds, run.Transport.ResumeTimeout.TotalSeconds, run.Transport.MaxMessageBytes));
         Assert.Equal([new PartyDescription("bank", PartyRole.Active), new PartyDescription("telco", PartyRole.Passive)], run.Job.Parties.Select(p => p.Party));
         Assert.Equal(_folder.Path, run.Directory);
         Assert.Equal(new TableSource
@@ -681,6 +681,14 @@ public sealed class RunFileTests : IDisposable
     [Fact]
     public void Load_StatesOfAnEncryptedJob_AreIdle() =>
         Assert.Equal(["training.checkpointRounds"], Load(With(With(Plain, "training", """{ "checkpointRounds": 5 }"""), "privacy", """{ "mode": "he" }""")).Ignored);
+
+    // A round of encrypted numbers takes longer than one of numbers.
+    [Theory]
+    [InlineData("{ \"mode\": \"he\" }", "null", 600)]
+    [InlineData("{ \"mode\": \"he\", \"he\": { \"scheme\": \"paillier\" } }", "null", 14_400)]
+    [InlineData("{ \"mode\": \"he\", \"he\": { \"scheme\": \"paillier\" } }", "{ \"timeoutSeconds\": 9 }", 9)]
+    public void Load_EncryptedJob_WaitsAsLongAsItsSchemeMayTake(string privacy, string transport, double seconds) =>
+        Assert.Equal(seconds, Load(With(With(Plain, "privacy", privacy), "transport", transport)).Transport.Timeout.TotalSeconds);
 
     [Fact]
     public void Load_RowNormOfRowsThatAreNotBounded_IsNoTermOfTheJob() => Assert.Equal(Load(Plain).Digest("train"), Load(With(Plain, "preprocessing.rowNorm", "2")).Digest("train"));

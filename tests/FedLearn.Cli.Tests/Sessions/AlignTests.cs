@@ -1,5 +1,6 @@
 using System.Globalization;
 using System.Text.Json.Nodes;
+using FedLearn.Alignment;
 using FedLearn.Cli.RunFiles;
 using FedLearn.Cli.Running;
 using FedLearn.Data;
@@ -33,6 +34,17 @@ public sealed class AlignTests : IDisposable
         Assert.Equal(3, new[] { credit, churn, StateOf("credit", "predict") }.Distinct().Count());
         Assert.All([credit, churn], folder => Assert.Equal(_scene.At("telco.alignment"), Path.GetDirectoryName(folder)));
         Assert.Equal(_scene.At("mine"), StateOf("credit", "train", ("parties.1.alignment", JsonNode.Parse("""{ "state": "mine" }"""))));
+    }
+
+    [Fact]
+    public void Options_OfAParty_AreWhatItsFilesSay()
+    {
+        RunFile run = RunFile.Load(_scene.Job(("alignment", JsonNode.Parse("""{ "method": "psi", "proof": true }""")), ("transport.timeoutSeconds", 7),
+            ("parties.1.alignment", JsonNode.Parse("""{ "padTo": 100, "threads": 2, "engine": "sodium", "peerIds": 500, "sessionsPerDay": 3 }"""))));
+        PsiOptions options = Alignments.Options(new SessionOrder(run, "train"), run.Parties[1], out _);
+        Assert.Equal((true, 100, 2, PsiEngine.Sodium), (options.Proof, options.PadTo, options.Threads, options.Engine));
+        Assert.Equal((500, 3), (options.Caps.PeerIds, options.Caps.SessionsPerDay));
+        Assert.Equal(TimeSpan.FromMinutes(7), options.WaitLimit);
     }
 
     private static async Task<JsonObject> DocumentAsync(params string[] args)
@@ -69,6 +81,10 @@ public sealed class AlignTests : IDisposable
         Assert.Equal(["bank.aligned.csv", "report.json", "telco.aligned.csv"], _scene.Results);
         Assert.Equal(Index("bank.csv", "telco.csv", 9), File.ReadAllLines(_scene.At("bank.aligned.csv")));
         Assert.Equal(Index("telco.csv", "bank.csv", 9), File.ReadAllLines(_scene.At("telco.aligned.csv")));
+        // It tells who is a customer of both.
+        foreach (string party in (string[])["bank", "telco"])
+            if (!OperatingSystem.IsWindows())
+                Assert.Equal(UnixFileMode.UserRead | UnixFileMode.UserWrite, File.GetUnixFileMode(_scene.At($"{party}.aligned.csv")));
         Assert.Equal(("psi", "both", false, Scene.Common), ((string)document["alignment"]!["method"]!, (string)document["alignment"]!["output"]!,
             (bool)document["alignment"]!["proof"]!, (int)document["alignment"]!["commonRows"]!));
         Assert.NotEmpty(document["alignment"]!["leaks"]!.AsArray());
@@ -105,6 +121,9 @@ public sealed class AlignTests : IDisposable
         Assert.Null(JsonNode.Parse(telco.Output)!["alignment"]!["commonRows"]);
         Assert.Equal(Scene.Common, (int)JsonNode.Parse(bank.Output)!["alignment"]!["commonRows"]!);
         Assert.Null(Assert.Single(Logged("telco")).CommonIds);
+        // Whoever does not learn is told what the other could have tested.
+        static bool TellsOfTests(ToolRun run) => JsonNode.Parse(run.Output)!["alignment"]!["leaks"]!.AsArray().Any(l => ((string)l!).Contains("that brings invented ids learns which of them the other has", StringComparison.Ordinal));
+        Assert.Equal((false, true), (TellsOfTests(bank), TellsOfTests(telco)));
         Assert.Contains("not told", telco.Error, StringComparison.Ordinal);
         await RefusedAsync(2, "FL2524", "active-only", "align", "--config", _scene.At("telco.party.json"), "--output", "active-only", "--out", _scene.At("x.csv"));
     }

@@ -3,6 +3,7 @@ using FedLearn.Baselines.HomomorphicEncryption;
 using FedLearn.Baselines.HomomorphicEncryption.Paillier;
 using FedLearn.Cli.RunFiles;
 using FedLearn.Cli.Running;
+using FedLearn.Coordination;
 using FedLearn.Diagnostics;
 using FedLearn.Privacy;
 using FedLearn.Storage.Sqlite;
@@ -316,6 +317,37 @@ public class EncryptedSessionTests
 
     private static (string Path, JsonNode? Value)[] Noised(int epochs) => Encrypted("paillier", ("training.epochs", epochs), ("preprocessing", null), ("training.weightNorm", 1),
         ("privacy.mode", "he+dp"), ("privacy.epsilon", 1), ("privacy.delta", .001), ("transport.kind", "grpc"));
+
+    [Fact]
+    public async Task Train_InModeHeDpWithTestNoise_SaysThatItIsNotPrivateOfEveryPartyAndTheArbiter()
+    {
+        const string Notice = "NOT PRIVATE: test noise";
+        await RequireAsync("paillier");
+        using var scene = new Scene();
+        string job = scene.Job([.. Noised(1), ("transport.kind", "in-memory"), ("privacy.testNoiseSeed", 5)]);
+        JsonObject report = await TrainAsync(job);
+        Assert.Equal(("notice", Notice), (report.First().Key, (string)report.First().Value!));
+        Assert.False((bool)Arbiter(report)["secureNoise"]!);
+        Assert.All(report["parties"]!.AsArray(), p => Assert.Equal((false, Notice), ((bool)p!["privacy"]!["secureNoise"]!, (string)p["privacy"]!["noise"]!)));
+
+        // The report of an arbiter that runs by itself begins with it, too.
+        GlmRunFile run = GlmRunFile.Load(job);
+        var result = new ArbiterResult
+        {
+            Name = "arbiter",
+            Engine = "",
+            Scheme = "paillier",
+            Rounds = 1,
+            ComputeSeconds = 0,
+            EngineSeconds = 0,
+            Calibration = null,
+            SecureNoise = false,
+            Sent = [],
+            Traffic = default,
+        };
+        JsonObject own = PartyDocument.OfArbiter(run, new SessionAgreement("session", new byte[32], []), result);
+        Assert.Equal(("notice", Notice), (own.First().Key, (string)own.First().Value!));
+    }
 
     private static async Task<(ToolProcess Parent, IReadOnlyList<(int Id, string[] Command)> Children)> NoisedAsync(Scene scene)
     {

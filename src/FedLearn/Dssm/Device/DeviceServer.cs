@@ -203,7 +203,8 @@ public sealed class DeviceServer : IDisposable
         }
 
         throw new PeerException(DeviceErrors.RoundFailed, $"round {round}", $"{_plan.Job.Training.AttemptsPerRound} attempts came to nothing; the last one: {last?.Failure}.",
-            "Wait for more devices, lower the threshold in a new job, or allow more attempts.");
+            last is { Masked: true, Participants: > DeviceJob.MaskedClients } ? "Lower the participation in a new job, so that fewer of the devices take part at once."
+                : "Wait for more devices, lower the threshold in a new job, or allow more attempts.");
     }
 
     private async Task<DeviceRound> AttemptAsync(DeviceInvitation offer, CancellationToken cancellationToken)
@@ -374,12 +375,14 @@ public sealed class DeviceServer : IDisposable
         if (invitation is not { Kind: DeviceInvitationKind.Accept or DeviceInvitationKind.AcceptAndReturn or DeviceInvitationKind.Decline } || invitation with { Kind = offer.Kind } != offer)
             throw DeviceInvitation.Bad(member.Channel.RemoteParty, member.Round, "sent another step where its answer was due.");
         member.Returns = invitation.Kind == DeviceInvitationKind.AcceptAndReturn;
-        return invitation.Kind != DeviceInvitationKind.Decline;
+        if (invitation.Kind == DeviceInvitationKind.Decline)
+            return false;
+        member.Attempt = offer.Attempt; // from here on it waits for the beginning, or to be told that there is none
+        return true;
     }
 
     private async Task BeginAsync(Member member, DeviceInvitation offer, int clients, CancellationToken stop)
     {
-        member.Attempt = offer.Attempt;
         await member.Channel.SendAsync(member.Round, (offer with { Kind = DeviceInvitationKind.Begin, Clients = clients, Client = member.Number }).Message(), stop).ConfigureAwait(false);
         await member.Channel.SendAsync(member.Round, Disclosure.Unprotected(new ModelParameters((double[])_state.Parameters.Clone()), "model version"), stop).ConfigureAwait(false);
     }

@@ -223,8 +223,10 @@ public sealed class DeviceServer : IDisposable
             if (masked && count > DeviceJob.MaskedClients)
                 throw new AttemptFailure($"{count} devices take part, and masks are for at most {DeviceJob.MaskedClients}");
             DeviceAggregate aggregate = new(_plan, _work.Calibration, _work.UploadLength);
-            int survivors = masked ? await MaskedAsync(participants, offer, aggregate, cancellationToken).ConfigureAwait(false)
-                : await PlainAsync(participants, offer, aggregate, cancellationToken).ConfigureAwait(false);
+            // One copy for all: a device that is slow may still be reading it when the next version is made.
+            Released<ModelParameters> model = Disclosure.Unprotected(new ModelParameters((double[])_state.Parameters.Clone()), "model version");
+            int survivors = masked ? await MaskedAsync(participants, offer, model, aggregate, cancellationToken).ConfigureAwait(false)
+                : await PlainAsync(participants, offer, model, aggregate, cancellationToken).ConfigureAwait(false);
             _state.Apply(aggregate);
             return new(offer.Round, offer.Attempt, count, survivors, masked);
         }
@@ -239,11 +241,11 @@ public sealed class DeviceServer : IDisposable
         }
     }
 
-    private async Task<int> PlainAsync(List<Member> participants, DeviceInvitation offer, DeviceAggregate aggregate, CancellationToken cancellationToken)
+    private async Task<int> PlainAsync(List<Member> participants, DeviceInvitation offer, Released<ModelParameters> model, DeviceAggregate aggregate, CancellationToken cancellationToken)
     {
         List<(Member Member, ModelUpdate Update)> updates = await AskAsync(participants, async (member, stop) =>
         {
-            await BeginAsync(member, offer, participants.Count, stop).ConfigureAwait(false);
+            await BeginAsync(member, offer, participants.Count, model, stop).ConfigureAwait(false);
             ModelUpdate update = await member.Channel.ReceiveAsync<ModelUpdate>(member.Round, _work.UploadLength, stop).ConfigureAwait(false);
             member.Done = true;
             return update;
@@ -254,13 +256,13 @@ public sealed class DeviceServer : IDisposable
         return updates.Count;
     }
 
-    private async Task<int> MaskedAsync(List<Member> participants, DeviceInvitation offer, DeviceAggregate aggregate, CancellationToken cancellationToken)
+    private async Task<int> MaskedAsync(List<Member> participants, DeviceInvitation offer, Released<ModelParameters> model, DeviceAggregate aggregate, CancellationToken cancellationToken)
     {
         int count = participants.Count;
         var server = new SecureAggregationServer(DeviceSessions.Round(_plan, _work, offer with { Kind = DeviceInvitationKind.Begin, Clients = count }, _options.Enrolled));
         List<(Member Member, AggregationMessage Message)> answers = await AskAsync(participants, async (member, stop) =>
         {
-            await BeginAsync(member, offer, count, stop).ConfigureAwait(false);
+            await BeginAsync(member, offer, count, model, stop).ConfigureAwait(false);
             return await member.Channel.ReceiveAsync<AggregationMessage>(member.Round, null, stop).ConfigureAwait(false);
         }, cancellationToken).ConfigureAwait(false);
         List<Member> left = Remaining(await AcceptAsync(answers, (member, keys) => server.AcceptKeys(member.Number, keys)).ConfigureAwait(false));
@@ -381,10 +383,10 @@ public sealed class DeviceServer : IDisposable
         return true;
     }
 
-    private async Task BeginAsync(Member member, DeviceInvitation offer, int clients, CancellationToken stop)
+    private static async Task BeginAsync(Member member, DeviceInvitation offer, int clients, Released<ModelParameters> model, CancellationToken stop)
     {
         await member.Channel.SendAsync(member.Round, (offer with { Kind = DeviceInvitationKind.Begin, Clients = clients, Client = member.Number }).Message(), stop).ConfigureAwait(false);
-        await member.Channel.SendAsync(member.Round, Disclosure.Unprotected(new ModelParameters((double[])_state.Parameters.Clone()), "model version"), stop).ConfigureAwait(false);
+        await member.Channel.SendAsync(member.Round, model, stop).ConfigureAwait(false);
     }
 
     private static async Task<T> ExchangeAsync<T>(Member member, AggregationMessage message, int? length, CancellationToken stop) where T : Payload

@@ -256,7 +256,7 @@ internal sealed class CkksEncryptor(ISealEngine[] engines, AnswerSpace answers, 
         if (workers <= engines.Length)
             return;
         throw new InternalFailureException(HeErrors.SealFailed, "SEAL, columns of this party",
-            string.Create(CultureInfo.InvariantCulture, $"{columns} columns in {blocks} blocks of {Slots} rows do not fit into the memory of {engines.Length} {(engines.Length == 1 ? "worker, which holds" : "workers, which hold")} {columnsEach} each."),
+            string.Create(CultureInfo.InvariantCulture, $"{columns} columns in {blocks} blocks of {Slots} rows do not fit into the memory of {engines.Length} {(engines.Length == 1 ? "worker" : "workers")}: one holds {columnsEach}."),
             workers > CkksScheme.MostWorkers ? "Use fewer columns or rows."
                 : string.Create(CultureInfo.InvariantCulture, $"Set privacy.he.workers to at least {workers} on this party's machine, each of which needs up to 4 GB, or use fewer columns or rows."));
     }

@@ -64,7 +64,7 @@ public class ServeTests
         Assert.Contains("fedlearn_serve_requests_total{outcome=\"ok\"} 21", metrics);
         Assert.Contains("fedlearn_serve_requests_total{outcome=\"unknown_id\"} 2", metrics);
         Assert.Contains("fedlearn_serve_requests_total{outcome=\"bad_request\"} 6", metrics);
-        Assert.Contains("fedlearn_serve_duration_seconds_count 28", metrics);
+        Assert.Contains("fedlearn_serve_duration_seconds_count 29", metrics);
         Assert.Contains("fedlearn_serve_party_connected{party=\"telco\"} 1", metrics);
         double[] percentiles = [.. metrics.Where(m => m.StartsWith("fedlearn_serve_duration_seconds{", StringComparison.Ordinal)).Select(m => Scene.Number(m.Split(' ')[1]))];
         Assert.Equal(3, percentiles.Length);
@@ -74,7 +74,7 @@ public class ServeTests
         ToolProcess.Send(serving.Bank.Id, ToolProcess.Interrupt);
         ToolRun bank = await serving.Bank.EndAsync();
         Assert.True(bank.ExitCode == 0, bank.Error);
-        Assert.Contains("stopped: 28 requests answered", bank.Error, StringComparison.Ordinal);
+        Assert.Contains("stopped: 29 requests answered", bank.Error, StringComparison.Ordinal);
         await telco.SaysAsync("'bank' ended the session");
         ToolProcess.Send(telco.Id, ToolProcess.Interrupt);
         ToolRun passive = await telco.EndAsync();

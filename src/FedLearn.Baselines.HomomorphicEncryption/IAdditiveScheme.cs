@@ -93,6 +93,14 @@ public interface IEncryptor : IAsyncDisposable
     /// <summary>What answers are.</summary>
     AnswerSpace Answers { get; }
 
+    /// <summary>Refuses columns that the engine cannot hold at once, before any is encoded.</summary>
+    /// <param name="columns">Columns of each batch, at least 1.</param>
+    /// <param name="batches">Rows of each batch, at least 1; the columns of all batches are held throughout.</param>
+    /// <exception cref="InternalFailureException">FL6202: they are more than the engine has memory for. By default nothing is refused.</exception>
+    void CheckRoom(int columns, IReadOnlyList<int> batches)
+    {
+    }
+
     /// <summary>Encrypts a vector, with fresh randomness.</summary>
     /// <param name="values">The numbers, at least one, finite and of absolute value at most 2^20.</param>
     /// <param name="cancellationToken">Stops.</param>

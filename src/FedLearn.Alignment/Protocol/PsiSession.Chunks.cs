@@ -37,6 +37,7 @@ internal sealed partial class PsiSession
     {
         var treating = new Queue<Task<byte[]>>();
         int taken = first;
+        bool keeps = true;
         Task receiving = Task.CompletedTask;
         using var stop = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
         try
@@ -63,8 +64,8 @@ internal sealed partial class PsiSession
         }
         catch (Exception e) when (!PsiFaults.EndsSession(e))
         {
-            // What has arrived need not be sent again.
-            while (treating.Count > 0 && await SucceedsAsync(treating.Peek()).ConfigureAwait(false))
+            // What has arrived need not be sent again; but a chunk that could not be kept leaves a place that no later one may take.
+            while (keeps && treating.Count > 0 && await SucceedsAsync(treating.Peek()).ConfigureAwait(false))
                 await TakeAsync().ConfigureAwait(false);
             throw;
         }
@@ -79,7 +80,12 @@ internal sealed partial class PsiSession
         {
             byte[] record = await treating.Dequeue().ConfigureAwait(false);
             if (_state is not null)
+            {
+                keeps = false;
                 PsiState.Guarded(() => keep(record));
+                keeps = true;
+            }
+
             Report(Length(taken++, ids));
         }
     }

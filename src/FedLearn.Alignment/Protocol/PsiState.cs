@@ -203,7 +203,9 @@ internal sealed class PsiState : IDisposable
         _held.Dispose();
     }
 
-    private static ConfigurationException Unusable(Exception e) => new(PsiErrors.StateUnusable, "alignment, folder of interrupted sessions", $"it cannot be read or written ({e.GetType().Name}).",
+    // ENOSPC, and the same of Windows.
+    private static ConfigurationException Unusable(Exception e) => new(PsiErrors.StateUnusable, "alignment, folder of interrupted sessions",
+        e is IOException { HResult: 28 or unchecked((int)0x80070070) } ? "its disk is full." : $"it cannot be read or written ({e.GetType().Name}).",
         "Give the program a folder of its own that it may write to, with room for some hundred bytes an id (alignment.state of the job or party file).", e);
 
     private void OpenFiles(PsiKept kept) => Guarded(() =>

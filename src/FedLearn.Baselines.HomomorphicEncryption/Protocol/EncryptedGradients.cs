@@ -90,6 +90,7 @@ public sealed class EncryptedGradients : IJointGradients
             : JointRules.Calibrate(_plan, rows.Layout, (int)total, bound > 0 ? bound : null, space.Modulus, space.Unit, space.FloodBits, _scheme.SumError);
         await ChannelGuard.WhileTheyWaitAsync([Arbiter, .. rows.Peers], async stop =>
         {
+            _encryptor.CheckRoom(rows.Columns, [.. Enumerable.Range(0, rows.Layout.Count).Select(rows.Layout.Size)]);
             await WarmUpAsync(rows, stop).ConfigureAwait(false);
             for (int batch = 0; batch < rows.Layout.Count; batch++)
                 _columns.Add(await _encryptor.EncodeAsync(rows.ColumnsOf(batch), rows.Layout.Size(batch), stop).ConfigureAwait(false));

@@ -1,4 +1,5 @@
 using System.Buffers.Binary;
+using System.Globalization;
 using System.Numerics;
 using System.Runtime.InteropServices;
 using System.Security.Cryptography;
@@ -28,6 +29,8 @@ public sealed class CkksScheme : IAdditiveScheme
     private const int Shares = 64, ShareScaleBits = 74;
     internal const double ShareScale = 18889465931478580854784.0;
 
+    internal const int MostWorkers = 64;
+
     private readonly Func<CancellationToken, Task<ISealEngine>> _start;
     private readonly int _workers, _plainScaleBits;
     private string _engine;
@@ -41,7 +44,7 @@ public sealed class CkksScheme : IAdditiveScheme
     {
         ArgumentNullException.ThrowIfNull(start);
         ArgumentOutOfRangeException.ThrowIfLessThan(workers, 1);
-        ArgumentOutOfRangeException.ThrowIfGreaterThan(workers, 64);
+        ArgumentOutOfRangeException.ThrowIfGreaterThan(workers, MostWorkers);
         ArgumentOutOfRangeException.ThrowIfLessThan(plainScaleBits, 20);
         ArgumentOutOfRangeException.ThrowIfGreaterThan(plainScaleBits, 34);
         (_start, _engine, _workers, _plainScaleBits) = (start, engine, workers, plainScaleBits);
@@ -242,6 +245,21 @@ internal sealed class CkksEncryptor(ISealEngine[] engines, AnswerSpace answers, 
     private const int Window = 8;
 
     public AnswerSpace Answers { get; } = answers;
+
+    public void CheckRoom(int columns, IReadOnlyList<int> batches)
+    {
+        ArgumentOutOfRangeException.ThrowIfLessThan(columns, 1);
+        ArgumentNullException.ThrowIfNull(batches);
+        // A round has up to three vectors of a batch in every engine at a time.
+        long blocks = batches.Sum(rows => (long)CkksWork.Blocks(rows)), most = engines[0].MostPlaintexts - (3 * 2 * (long)CkksWork.Blocks(batches.Max()));
+        long columnsEach = Math.Max(0, most / blocks), workers = columnsEach == 0 ? long.MaxValue : (columns + columnsEach - 1) / columnsEach;
+        if (workers <= engines.Length)
+            return;
+        throw new InternalFailureException(HeErrors.SealFailed, "SEAL, columns of this party",
+            string.Create(CultureInfo.InvariantCulture, $"{columns} columns in {blocks} blocks of {Slots} rows do not fit into the memory of {engines.Length} {(engines.Length == 1 ? "worker" : "workers")}: one holds {columnsEach}."),
+            workers > CkksScheme.MostWorkers ? "Use fewer columns or rows."
+                : string.Create(CultureInfo.InvariantCulture, $"Set privacy.he.workers to at least {workers} on this party's machine, each of which needs up to 4 GB, or use fewer columns or rows."));
+    }
 
     public async Task<CipherVector> EncryptAsync(ReadOnlyMemory<double> values, CancellationToken cancellationToken = default)
     {

@@ -8,6 +8,9 @@ internal interface ISealEngine : IAsyncDisposable
     /// <summary>Name and version, for the report.</summary>
     string Name { get; }
 
+    /// <summary>Plaintexts that fit into its memory; a ciphertext takes the room of two.</summary>
+    int MostPlaintexts => int.MaxValue;
+
     /// <summary>Draws a key pair. The secret stays in the engine.</summary>
     /// <returns>The public key, seeded: half its plain size.</returns>
     Task<byte[]> CreateKeysAsync(CancellationToken cancellationToken);

@@ -16,6 +16,8 @@ internal sealed class NodeSealEngine : ISealEngine
 {
     internal const string SetupCommand = "eng/setup.sh he", Folder = "seal-worker", Script = "worker.mjs", Variable = "FEDLEARN_SEAL_WORKER";
     private const string Place = "SEAL's worker process";
+    // WebAssembly addresses 4 GB, and a plaintext takes 131 kB of them: measured, 31,464 are encoded and the next one is refused.
+    private const int Plaintexts = 31_000;
     private const int Window = 32, HeadBytes = 16, LongestReply = 1 << 20;
 
     /// <summary>What shells and .NET add to the signal that ended a process.</summary>
@@ -63,6 +65,8 @@ internal sealed class NodeSealEngine : ISealEngine
     }
 
     public string Name { get; }
+
+    public int MostPlaintexts => Plaintexts;
 
     internal int ProcessId => _process.Id;
 
@@ -260,7 +264,7 @@ internal sealed class NodeSealEngine : ISealEngine
                 _window.Release();
                 if (code == (uint)Code.Failed)
                     request.Result!.TrySetException(new InternalFailureException(HeErrors.SealFailed, $"SEAL, {request.Operation}", $"SEAL refused: {Encoding.UTF8.GetString(payload)}.",
-                        "If it is short of memory, use more workers or smaller batches; else report it."));
+                        "If it is short of memory, use more workers or fewer columns; else report it."));
                 // Nobody waits for the handle any longer.
                 else if (!request.Result!.TrySetResult(payload) && payload.Length == 4)
                 {

@@ -16,6 +16,7 @@ internal sealed class RestHost : IAsyncDisposable
     /// <summary>How long requests in progress may take at the end, beyond their own limit.</summary>
     public static readonly TimeSpan DrainTime = TimeSpan.FromSeconds(2);
 
+    /// <summary>Largest body of a request: <see cref="GlmScoring.MostIds"/> ids of 250 bytes.</summary>
     private const int MostBodyBytes = 1 << 20;
 
     private readonly WebApplication _app;
@@ -99,7 +100,7 @@ internal sealed class RestHost : IAsyncDisposable
             {
                 if (await ReadAsync(request, stop).ConfigureAwait(false) is not { } ids)
                     return (0, RequestOutcome.BadRequest, Problem(StatusCodes.Status400BadRequest, ServingErrors.BadRequest, "The request cannot be understood.",
-                        $"Send {{ \"ids\": [\"a\", \"b\"] }} with 1 to {GlmScoring.MostIds} ids as application/json."));
+                        $"Send {{ \"ids\": [\"a\", \"b\"] }} with 1 to {GlmScoring.MostIds} ids, in at most {MostBodyBytes >> 20} MiB, as application/json."));
                 IReadOnlyList<GlmScoreAnswer> answers = await scoring.ScoreAsync(ids, stop).ConfigureAwait(false);
                 if (answers.FirstOrDefault(a => a.Outcome is GlmScoreOutcome.PartyAway or GlmScoreOutcome.PartyTooSlow) is { } failed)
                     return (ids.Count, RequestOutcome.Unavailable, Problem(failed.Outcome));

@@ -1,4 +1,5 @@
 using System.Collections.Concurrent;
+using System.Runtime.InteropServices;
 using FedLearn.Coordination;
 using FedLearn.Privacy;
 using FedLearn.Protocol;
@@ -99,4 +100,56 @@ internal sealed class StoppingChannel(IPartyChannel inner, int? stopAt) : IParty
             throw new OperationCanceledException("The test stops here.");
         }
     }
+}
+
+/// <summary>A channel that hands on the first chunk of points once the second has come as well, and does something before.</summary>
+internal sealed partial class FullDiskChannel(IPartyChannel inner, Action before) : IPartyChannel
+{
+    private object? _second;
+    private bool _begun;
+
+    public string LocalParty => inner.LocalParty;
+
+    public string RemoteParty => inner.RemoteParty;
+
+    public ChannelStatistics Statistics => inner.Statistics;
+
+    public IReadOnlyDictionary<(string Name, Protection Protection), long> Releases => inner.Releases;
+
+    /// <summary>From here on this process finds the disk full where it writes to a file that it has open.</summary>
+    public static void Fill(string path)
+    {
+        string link = Directory.GetFiles("/proc/self/fd").First(fd => File.ResolveLinkTarget(fd, false)?.FullName == path);
+        using var full = new FileStream("/dev/full", FileMode.Open, FileAccess.ReadWrite);
+        Assert.True(Duplicate((int)full.SafeFileHandle.DangerousGetHandle(), int.Parse(Path.GetFileName(link), System.Globalization.CultureInfo.InvariantCulture)) >= 0);
+    }
+
+    public ValueTask SendAsync<T>(int round, Released<T> message, CancellationToken cancellationToken = default) where T : Payload => inner.SendAsync(round, message, cancellationToken);
+
+    public async ValueTask<T> ReceiveAsync<T>(int round, int? length, CancellationToken cancellationToken = default) where T : Payload
+    {
+        if (_second is T second)
+        {
+            _second = null;
+            return second;
+        }
+
+        T message = await inner.ReceiveAsync<T>(round, length, cancellationToken);
+        if (_begun || typeof(T) != typeof(BlindedIds))
+            return message;
+        _begun = true;
+        _second = await inner.ReceiveAsync<T>(round, length, cancellationToken);
+        before();
+        return message;
+    }
+
+    public ValueTask CompleteAsync(CancellationToken cancellationToken = default) => inner.CompleteAsync(cancellationToken);
+
+    public ValueTask AbortAsync(string errorId, CancellationToken cancellationToken = default) => inner.AbortAsync(errorId, cancellationToken);
+
+    public ValueTask DisposeAsync() => inner.DisposeAsync();
+
+    [LibraryImport("libc", EntryPoint = "dup2")]
+    [DefaultDllImportSearchPaths(DllImportSearchPath.SafeDirectories)]
+    private static partial int Duplicate(int from, int to);
 }

@@ -85,6 +85,34 @@ public sealed class PsiResumeTests : IDisposable
         Assert.Equal(PsiPair.Common(theirs, own), (await passive).Rows!);
     }
 
+    // Two chunks have come when the first meets a full disk: the second, which is shorter, may not take its place.
+    [Fact]
+    public async Task RunAsync_DiskFullWhileKeepingAChunk_SaysSoAndKeepsNoneAfterIt()
+    {
+        if (!OperatingSystem.IsLinux())
+        {
+            Assert.Skip("Only Linux has /dev/full.");
+            return;
+        }
+
+        (string[] own, string[] theirs) = PsiPair.Ids(5, 4101, 4, seed: 14);
+        PsiOptions options = new() { StateDirectory = Path.Combine(_folder, "active") }, peers = new() { StateDirectory = Path.Combine(_folder, "passive") };
+        (InMemoryChannel a, InMemoryChannel b) = Channels();
+        Task<PsiResult> passive = PsiParty.RunAsync(PartyRole.Passive, theirs, PsiPair.JobDigest, b, peers, cancellationToken: TestContext.Current.CancellationToken);
+        var full = new FullDiskChannel(a, () => FullDiskChannel.Fill(Assert.Single(Directory.GetFiles(options.StateDirectory, "peer", SearchOption.AllDirectories))));
+        ConfigurationException error = await Assert.ThrowsAsync<ConfigurationException>(() =>
+            PsiParty.RunAsync(PartyRole.Active, own, PsiPair.JobDigest, full, options, cancellationToken: TestContext.Current.CancellationToken));
+        Assert.Equal((PsiErrors.StateUnusable, "its disk is full."), (error.Id, error.Cause));
+        await a.DisposeAsync();
+        await Assert.ThrowsAnyAsync<FedLearnException>(() => passive);
+
+        (a, b) = Channels();
+        passive = PsiParty.RunAsync(PartyRole.Passive, theirs, PsiPair.JobDigest, b, peers, cancellationToken: TestContext.Current.CancellationToken);
+        PsiResult active = await PsiParty.RunAsync(PartyRole.Active, own, PsiPair.JobDigest, a, options, cancellationToken: TestContext.Current.CancellationToken);
+        Assert.True(active.Resumed && (await passive).Resumed);
+        Assert.Equal(PsiPair.Common(own, theirs), active.Rows!);
+    }
+
     [Theory]
     [InlineData("damage")]
     [InlineData("ids")]

@@ -1,6 +1,7 @@
 using System.Buffers.Binary;
 using System.Numerics;
 using FedLearn.Baselines.HomomorphicEncryption;
+using FedLearn.Diagnostics;
 using static FedLearn.Baselines.Tests.Seal.SealParties;
 
 namespace FedLearn.Baselines.Tests.Seal;
@@ -145,6 +146,29 @@ public sealed class CkksSchemeTests(SealParties parties) : IClassFixture<SealPar
         double[] split = await SumsAsync(parties.KeyHolder, two, parties.Other, r, none, columns);
         // Encoding is the same; noise is 4097·√2·64·(N/2)/2^74 a block at most.
         Assert.All(one.Zip(split), pair => Assert.Equal(pair.First, pair.Second, 1e-9));
+    }
+
+    // 31,000 plaintexts of 4,096 rows, less six for each block of the largest batch: 25 blocks leave 30,850, and three in each of ten batches 30,982.
+    [Theory]
+    [InlineData(1234, 1, null)]
+    [InlineData(1235, 1, "at least 2 on")]
+    [InlineData(5000, 1, "at least 5 on")]
+    [InlineData(80_000, 1, "Use fewer columns or rows.")]
+    [InlineData(1032, 10, null)]
+    [InlineData(1033, 10, "at least 2 on")]
+    public void CheckRoom_ColumnsOfAHundredThousandRows_AreRefusedBeforeTheyAreEncoded(int columns, int batches, string? remedy)
+    {
+        parties.Require();
+        int[] rows = [.. Enumerable.Repeat(100_000 / batches, batches)];
+        if (remedy is null)
+        {
+            parties.Party.CheckRoom(columns, rows);
+            return;
+        }
+
+        InternalFailureException refused = Assert.Throws<InternalFailureException>(() => parties.Party.CheckRoom(columns, rows));
+        Assert.Equal(HeErrors.SealFailed, refused.Id);
+        Assert.Contains(remedy, refused.Remedy, StringComparison.Ordinal);
     }
 
     [Fact]

@@ -91,6 +91,8 @@ internal sealed class RecordingEngine(ISealEngine inner) : ISealEngine
 
     public string Name => inner.Name;
 
+    public int MostPlaintexts => inner.MostPlaintexts;
+
     public Task<byte[]> CreateKeysAsync(CancellationToken cancellationToken) => inner.CreateKeysAsync(cancellationToken);
 
     public Task UsePublicKeyAsync(ReadOnlyMemory<byte> key, CancellationToken cancellationToken)

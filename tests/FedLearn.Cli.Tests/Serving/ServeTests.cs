@@ -49,6 +49,10 @@ public class ServeTests
         foreach (object bad in (object[])[new { ids = Array.Empty<string>() }, new { id = "a" }, new { ids = new string?[] { null } }, new { ids = new int[] { 3 } }, new { ids = new string[GlmScoring.MostIds + 1].Select(_ => "a") }])
             Assert.Equal((400, ServingErrors.BadRequest), (await serving.PostAsync("score", bad)) is var (code, problem) ? (code, (string)problem!["errorId"]!) : default);
 
+        (int large, JsonNode? limit) = await serving.PostAsync("score", new { ids = new string[GlmScoring.MostIds].Select(_ => new string('a', 256)) });
+        Assert.Equal((400, ServingErrors.BadRequest), (large, (string)limit!["errorId"]!));
+        Assert.Contains("at most 1 MiB", (string)limit["detail"]!, StringComparison.Ordinal);
+
         // What routing refuses is a problem document too.
         foreach ((string path, string method, int due) in (ValueTuple<string, string, int>[])[("nowhere", "GET", 404), ("score", "DELETE", 405), ("score", "POST", 415)])
             Assert.Equal((due, ServingErrors.BadRequest), await serving.RefusedAsync(path, method));
@@ -59,8 +63,8 @@ public class ServeTests
         string[] metrics = (await serving.TextAsync("metrics")).Split('\n');
         Assert.Contains("fedlearn_serve_requests_total{outcome=\"ok\"} 21", metrics);
         Assert.Contains("fedlearn_serve_requests_total{outcome=\"unknown_id\"} 2", metrics);
-        Assert.Contains("fedlearn_serve_requests_total{outcome=\"bad_request\"} 5", metrics);
-        Assert.Contains("fedlearn_serve_duration_seconds_count 28", metrics);
+        Assert.Contains("fedlearn_serve_requests_total{outcome=\"bad_request\"} 6", metrics);
+        Assert.Contains("fedlearn_serve_duration_seconds_count 29", metrics);
         Assert.Contains("fedlearn_serve_party_connected{party=\"telco\"} 1", metrics);
         double[] percentiles = [.. metrics.Where(m => m.StartsWith("fedlearn_serve_duration_seconds{", StringComparison.Ordinal)).Select(m => Scene.Number(m.Split(' ')[1]))];
         Assert.Equal(3, percentiles.Length);
@@ -70,7 +74,7 @@ public class ServeTests
         ToolProcess.Send(serving.Bank.Id, ToolProcess.Interrupt);
         ToolRun bank = await serving.Bank.EndAsync();
         Assert.True(bank.ExitCode == 0, bank.Error);
-        Assert.Contains("stopped: 28 requests answered", bank.Error, StringComparison.Ordinal);
+        Assert.Contains("stopped: 29 requests answered", bank.Error, StringComparison.Ordinal);
         await telco.SaysAsync("'bank' ended the session");
         ToolProcess.Send(telco.Id, ToolProcess.Interrupt);
         ToolRun passive = await telco.EndAsync();

@@ -203,7 +203,8 @@ public sealed class DeviceServer : IDisposable
         }
 
         throw new PeerException(DeviceErrors.RoundFailed, $"round {round}", $"{_plan.Job.Training.AttemptsPerRound} attempts came to nothing; the last one: {last?.Failure}.",
-            "Wait for more devices, lower the threshold in a new job, or allow more attempts.");
+            last is { Masked: true, Participants: > DeviceJob.MaskedClients } ? "Lower the participation in a new job, so that fewer of the devices take part at once."
+                : "Wait for more devices, lower the threshold in a new job, or allow more attempts.");
     }
 
     private async Task<DeviceRound> AttemptAsync(DeviceInvitation offer, CancellationToken cancellationToken)
@@ -222,8 +223,10 @@ public sealed class DeviceServer : IDisposable
             if (masked && count > DeviceJob.MaskedClients)
                 throw new AttemptFailure($"{count} devices take part, and masks are for at most {DeviceJob.MaskedClients}");
             DeviceAggregate aggregate = new(_plan, _work.Calibration, _work.UploadLength);
-            int survivors = masked ? await MaskedAsync(participants, offer, aggregate, cancellationToken).ConfigureAwait(false)
-                : await PlainAsync(participants, offer, aggregate, cancellationToken).ConfigureAwait(false);
+            // One copy for all: a device that is slow may still be reading it when the next version is made.
+            Released<ModelParameters> model = Disclosure.Unprotected(new ModelParameters((double[])_state.Parameters.Clone()), "model version");
+            int survivors = masked ? await MaskedAsync(participants, offer, model, aggregate, cancellationToken).ConfigureAwait(false)
+                : await PlainAsync(participants, offer, model, aggregate, cancellationToken).ConfigureAwait(false);
             _state.Apply(aggregate);
             return new(offer.Round, offer.Attempt, count, survivors, masked);
         }
@@ -238,11 +241,11 @@ public sealed class DeviceServer : IDisposable
         }
     }
 
-    private async Task<int> PlainAsync(List<Member> participants, DeviceInvitation offer, DeviceAggregate aggregate, CancellationToken cancellationToken)
+    private async Task<int> PlainAsync(List<Member> participants, DeviceInvitation offer, Released<ModelParameters> model, DeviceAggregate aggregate, CancellationToken cancellationToken)
     {
         List<(Member Member, ModelUpdate Update)> updates = await AskAsync(participants, async (member, stop) =>
         {
-            await BeginAsync(member, offer, participants.Count, stop).ConfigureAwait(false);
+            await BeginAsync(member, offer, participants.Count, model, stop).ConfigureAwait(false);
             ModelUpdate update = await member.Channel.ReceiveAsync<ModelUpdate>(member.Round, _work.UploadLength, stop).ConfigureAwait(false);
             member.Done = true;
             return update;
@@ -253,13 +256,13 @@ public sealed class DeviceServer : IDisposable
         return updates.Count;
     }
 
-    private async Task<int> MaskedAsync(List<Member> participants, DeviceInvitation offer, DeviceAggregate aggregate, CancellationToken cancellationToken)
+    private async Task<int> MaskedAsync(List<Member> participants, DeviceInvitation offer, Released<ModelParameters> model, DeviceAggregate aggregate, CancellationToken cancellationToken)
     {
         int count = participants.Count;
         var server = new SecureAggregationServer(DeviceSessions.Round(_plan, _work, offer with { Kind = DeviceInvitationKind.Begin, Clients = count }, _options.Enrolled));
         List<(Member Member, AggregationMessage Message)> answers = await AskAsync(participants, async (member, stop) =>
         {
-            await BeginAsync(member, offer, count, stop).ConfigureAwait(false);
+            await BeginAsync(member, offer, count, model, stop).ConfigureAwait(false);
             return await member.Channel.ReceiveAsync<AggregationMessage>(member.Round, null, stop).ConfigureAwait(false);
         }, cancellationToken).ConfigureAwait(false);
         List<Member> left = Remaining(await AcceptAsync(answers, (member, keys) => server.AcceptKeys(member.Number, keys)).ConfigureAwait(false));
@@ -374,14 +377,16 @@ public sealed class DeviceServer : IDisposable
         if (invitation is not { Kind: DeviceInvitationKind.Accept or DeviceInvitationKind.AcceptAndReturn or DeviceInvitationKind.Decline } || invitation with { Kind = offer.Kind } != offer)
             throw DeviceInvitation.Bad(member.Channel.RemoteParty, member.Round, "sent another step where its answer was due.");
         member.Returns = invitation.Kind == DeviceInvitationKind.AcceptAndReturn;
-        return invitation.Kind != DeviceInvitationKind.Decline;
+        if (invitation.Kind == DeviceInvitationKind.Decline)
+            return false;
+        member.Attempt = offer.Attempt; // from here on it waits for the beginning, or to be told that there is none
+        return true;
     }
 
-    private async Task BeginAsync(Member member, DeviceInvitation offer, int clients, CancellationToken stop)
+    private static async Task BeginAsync(Member member, DeviceInvitation offer, int clients, Released<ModelParameters> model, CancellationToken stop)
     {
-        member.Attempt = offer.Attempt;
         await member.Channel.SendAsync(member.Round, (offer with { Kind = DeviceInvitationKind.Begin, Clients = clients, Client = member.Number }).Message(), stop).ConfigureAwait(false);
-        await member.Channel.SendAsync(member.Round, Disclosure.Unprotected(new ModelParameters((double[])_state.Parameters.Clone()), "model version"), stop).ConfigureAwait(false);
+        await member.Channel.SendAsync(member.Round, model, stop).ConfigureAwait(false);
     }
 
     private static async Task<T> ExchangeAsync<T>(Member member, AggregationMessage message, int? length, CancellationToken stop) where T : Payload

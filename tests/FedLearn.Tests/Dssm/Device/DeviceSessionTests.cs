@@ -109,6 +109,34 @@ public class DeviceSessionTests
         Assert.Contains(ran.Result.Rounds, r => r.Participants < 5);
     }
 
+    // Attempts that end before they begin, since too few say yes: those who did have to hear of it, or none of them is there for the next one.
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public async Task Run_TooFewSayYes_TheyAreThereForTheNextAttempt(bool masked)
+    {
+        DeviceJob job = Masked(rounds: 3, threshold: 4) with { Training = new() { Rounds = 3, Participation = 0.6, Seed = 5, AttemptsPerRound = 30 } };
+        job = job with { Privacy = job.Privacy with { SecureAggregation = masked } };
+        Ran ran = await RunAsync(job);
+        Assert.Null(ran.Failure);
+        Assert.All(ran.Ends, Assert.Null);
+        Assert.Contains(ran.Result!.Rounds, r => r.Failure is not null && r.Participants > 0);
+        Assert.Equal(Simulated(job), All(ran.Result.Model));
+    }
+
+    [Fact]
+    public async Task Run_MoreThanMasksAreFor_SaysWhatToLower()
+    {
+        DeviceJob job = Masked() with { Devices = DeviceJob.MaskedClients + 1 };
+        Ran ran = await RunAsync(job, options: new() { PhaseTimeout = Patience, WaitFor = job.Devices });
+        PeerException failure = Assert.IsType<PeerException>(ran.Failure);
+        Assert.Equal(DeviceErrors.RoundFailed, failure.Id);
+        Assert.Contains("129 devices take part", failure.Cause, StringComparison.Ordinal);
+        Assert.Contains("Lower the participation", failure.Remedy, StringComparison.Ordinal);
+        Assert.All(ran.Clients, client => Assert.Equal(0, client.Participations));
+        Assert.All(ran.Ends, end => Assert.Equal(ProtocolErrors.PeerAborted, Assert.IsType<PeerException>(end).Id));
+    }
+
     [Fact]
     public async Task Run_Private_NoisesBeforeMasks_AndChargesEveryAttempt()
     {

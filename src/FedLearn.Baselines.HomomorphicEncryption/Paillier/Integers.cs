@@ -73,6 +73,7 @@ internal sealed unsafe class Scratch : IDisposable
     /// <summary>Sets it to uniform bits from the system's generator, a multiple of 64 of them.</summary>
     public void SetRandom(int bits)
     {
+        ArgumentOutOfRangeException.ThrowIfNotEqual(bits % 64, 0);
         int limbs = bits / 64;
         var span = new Span<ulong>(_pointer->Limbs, _pointer->Allocated)[..limbs];
         RandomNumberGenerator.Fill(MemoryMarshal.AsBytes(span));

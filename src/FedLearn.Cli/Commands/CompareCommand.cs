@@ -66,11 +66,16 @@ internal static class CompareCommand
             var places = ReportPlaces.Of(parsed, json, report, html);
             OutputFile.CheckApart(CompareRunner.Plain(parsed.GetRequiredValue(config)).Inputs, null, places.Report, places.Html);
             var request = new CompareRequest(parsed.GetRequiredValue(epsilons), parsed.GetRequiredValue(schemes), parsed.GetValue(delta), parsed.GetValue(heEpochs), parsed.GetValue(repeats));
-            JsonObject document = await new CompareRunner(parsed.GetRequiredValue(config), request, parsed.GetValue(inProcess), terminal, cancellationToken).RunAsync().ConfigureAwait(false);
+            parsed.InvocationConfiguration.ProcessTerminationTimeout = CompareRunner.EndTime;
+            var runner = new CompareRunner(parsed.GetRequiredValue(config), request, parsed.GetValue(inProcess), terminal, cancellationToken);
+            JsonObject document = await runner.RunAsync().ConfigureAwait(false);
             document["timing"]!["totalSeconds"] = Stopwatch.GetElapsedTime(start).TotalSeconds;
             document = ReportParts.ReadBack(document);
             ReportWriter.Document(document, places, () => CompareReport.Of(document));
             CompareTable.Show(document, terminal);
+            // The table is written all the same; a script that goes on with it must not.
+            if (runner.IsInterrupted)
+                throw new OperationCanceledException(cancellationToken);
         });
     });
 

@@ -20,7 +20,7 @@ internal static class CompareTable
         terminal.Styled.Write(table);
         foreach (JsonObject row in Rows(document))
             terminal.Log((string)row["sentence"]!);
-        foreach (JsonObject row in Rows(document).Where(r => !CompareDocument.IsOk(r)))
+        foreach (JsonObject row in Rows(document).Where(r => !CompareDocument.IsOk(r) && r["error"] is not null))
             terminal.Log($"refused: {(string)row["name"]!}: {(string)row["error"]!["message"]!}");
         foreach (string note in Notes(document))
             terminal.Log($"note: {note}");
@@ -56,7 +56,7 @@ internal static class CompareTable
             (string)row["mode"]!, how, ReportWriter.Short(row["epsilon"]), ReportWriter.Short(row["actualDelta"] ?? row["delta"]), (string?)quality["metric"] is { } metric ? ReportWriter.Number(row["metrics"]?[(string)quality["set"]!]?[metric]) : "-",
             seconds, CompareDocument.Ratio(iterative ? relative?["secondsPerEpoch"] : relative?["trainingSeconds"]),
             bytes, CompareDocument.Ratio(whole ? relative?["trainingBytes"] : relative?["trainingBytesPerEpoch"]),
-            Figures.Bytes(row["peakMemoryBytes"]), CompareDocument.Ratio(relative?["peakMemory"]), CompareDocument.IsOk(row) ? "ok" : (string)row["error"]!["id"]!,
+            Figures.Bytes(row["peakMemoryBytes"]), CompareDocument.Ratio(relative?["peakMemory"]), CompareDocument.IsOk(row) ? "ok" : (string?)row["error"]?["id"] ?? (string)row["status"]!,
         ];
     }
 }

@@ -69,6 +69,7 @@ internal static class CompareDocument
             ["repeats"] = request.Repeats,
         };
         document["quality"] = new JsonObject { ["set"] = set, ["metric"] = metric };
+        document["complete"] = !results.Any(r => r.IsInterrupted);
         document["rows"] = new JsonArray([.. rows]);
         document["ledger"] = ledger;
         document["notes"] = new JsonArray([.. Notes(request, rows).Concat(notes).Select(n => (JsonNode)n)]);
@@ -118,7 +119,7 @@ internal static class CompareDocument
             ["epsilon"] = row.Epsilon,
             ["delta"] = row.Delta,
             ["actualDelta"] = row.Calibration == "paper" ? parties.Max(p => (double?)p!["privacy"]!["actualDelta"]) : null,
-            ["status"] = ok ? "ok" : "refused",
+            ["status"] = ok ? "ok" : result.IsInterrupted ? "interrupted" : "refused",
             ["name"] = row.Name,
             ["series"] = row.Series,
             ["jobDigest"] = first?["job"]!["digest"]?.DeepClone(),
@@ -168,7 +169,7 @@ internal static class CompareDocument
     private static string? Note(CompareResult result, bool ok, bool whole, bool noisy, string? residual, JsonArray parties, string? engine, bool wasm)
     {
         if (!ok)
-            return result.Error!.Message;
+            return result.Error?.Message;
         CompareCase row = result.Case;
         string?[] notes =
         [
@@ -186,8 +187,8 @@ internal static class CompareDocument
     }
 
     /// <summary>How many runs of a row that has figures have none, and why; null elsewhere.</summary>
-    private static string? LeftOut(CompareResult result) => result.Error is null || result.Reports.Count == 0 ? null : string.Create(CultureInfo.InvariantCulture,
-        $"{result.Planned - result.Reports.Count} of its {result.Planned} runs were refused ({result.Error.Id}): the figures are those of the others.");
+    private static string? LeftOut(CompareResult result) => result.Reports.Count == 0 || !(result.IsInterrupted || result.Error is not null) ? null : string.Create(CultureInfo.InvariantCulture,
+        $"{result.Planned - result.Reports.Count} of its {result.Planned} runs were {(result.Error is { } error ? $"refused ({error.Id})" : "interrupted or not begun")}: the figures are those of the others.");
 
     /// <summary>What delta a row's noise has, where it is not what was asked for; null elsewhere.</summary>
     private static string? DeltaReached(double? asked, double? reached) => reached is null || asked is null ? null : string.Create(CultureInfo.InvariantCulture,
@@ -254,7 +255,7 @@ internal static class CompareDocument
     private static string Sentence(JsonObject row, JsonObject? plain, CompareCase of, string? residual, string set, string? metric)
     {
         if (!IsOk(row))
-            return $"{of.Name} was refused ({(string)row["error"]!["id"]!}).";
+            return row["error"] is { } error ? $"{of.Name} was refused ({(string)error["id"]!})." : $"{of.Name} has no run that ended before the interruption.";
         JsonNode timing = row["timing"]!, bytes = row["bytes"]!;
         double? quality = metric is null ? null : (double?)row["metrics"]?[set]?[metric], plainQuality = metric is null ? null : (double?)plain?["metrics"]?[set]?[metric];
         string figure = metric is null ? "" : $"{(set == "test" ? "test" : "training")} {Figures.Name(metric)}";

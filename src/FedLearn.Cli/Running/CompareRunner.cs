@@ -33,6 +33,9 @@ internal sealed class CompareResult(CompareCase row)
     /// <summary>Why it has no figures, or why the last of its runs have none; null where nothing was refused.</summary>
     public FedLearnException? Error { get; private set; }
 
+    /// <summary>Whether it lacks runs because the comparison was interrupted.</summary>
+    public bool IsInterrupted { get; set; }
+
     /// <summary>Leaves out the runs that are still to come. The figures of those before, which a private row has paid for, stay.</summary>
     /// <param name="error">Why.</param>
     public void Refuse(FedLearnException error) => Error = error;
@@ -49,6 +52,9 @@ internal sealed class CompareRunner(string path, CompareRequest request, bool in
     private const string Ledgers = "Every run of a private row charges the real ledger of each party, repeats included. The charges below are all of this comparison's together: "
         + "whoever publishes several rows has spent their sum, not the epsilon of one.";
 
+    /// <summary>How long the tool may take after Ctrl+C: as a tuning.</summary>
+    public static readonly TimeSpan EndTime = TuningRunner.EndTime;
+
     private readonly Dictionary<string, List<string>> _runIds = [];
     private string? _aligned;
 
@@ -57,11 +63,15 @@ internal sealed class CompareRunner(string path, CompareRequest request, bool in
     /// <exception cref="ConfigurationException">The job has faults that no row can do without, or is of another kind (FL2013).</exception>
     public static GlmRunFile Plain(string path) => RunFile.Load(path, new CompareCase("none").Settings([])).As<GlmRunFile>("compare");
 
+    /// <summary>Whether the comparison was interrupted once there was something to tell.</summary>
+    public bool IsInterrupted { get; private set; }
+
     /// <summary>Runs all rows.</summary>
-    /// <returns>The document.</returns>
+    /// <returns>The document; of a comparison that was interrupted, with the runs that ended.</returns>
     /// <exception cref="ConfigurationException">The job has faults that no row can do without, or cannot be compared (FL2013, FL2500 to FL2502).</exception>
     /// <exception cref="BadInputException">A table cannot be used.</exception>
     /// <exception cref="FedLearnException">No row has figures: the error of the first.</exception>
+    /// <exception cref="OperationCanceledException">It was interrupted before a run had ended or was paid for.</exception>
     public async Task<JsonObject> RunAsync()
     {
         GlmRunFile plain = Plain(path);
@@ -90,12 +100,24 @@ internal sealed class CompareRunner(string path, CompareRequest request, bool in
                 await RunAsync(result, rows, progress).ConfigureAwait(false);
             return true;
         }).ConfigureAwait(false);
-        // One error that all have says more than a table of it.
-        if (results.All(r => r.Reports.Count == 0))
+        JsonObject ledger = Ledger(plain, charged, delta);
+        if (IsInterrupted)
+        {
+            if (results.All(r => r.Reports.Count == 0) && ledger["charges"]!.AsArray().All(c => (int)c!["runs"]! == 0))
+                throw new OperationCanceledException(cancellationToken);
+            foreach (CompareResult result in results.Where(r => r.Error is null && r.Reports.Count < r.Planned))
+                result.IsInterrupted = true;
+            notes.Add(string.Create(CultureInfo.InvariantCulture, $"The comparison was interrupted: {results.Sum(r => r.Reports.Count)} of its {runs.Sum()} runs ended, and the table is partial."));
+        }
+        else if (results.All(r => r.Reports.Count == 0))
+        {
+            // One error that all have says more than a table of it.
             throw results[0].Error!;
+        }
+
         if (!IsProcesses(plain))
             notes.Add("All parties ran in one process, whose peak memory cannot be told apart by row: it is not compared.");
-        return CompareDocument.Of(plain, DigestAlone(), request, IsProcesses(plain), results, notes, Ledger(plain, charged, delta));
+        return CompareDocument.Of(plain, DigestAlone(), request, IsProcesses(plain), results, notes, ledger);
     }
 
     // Where parties have processes of their own, a peak is the row's; the tool's own process has one peak for all that it ever ran.
@@ -198,9 +220,9 @@ internal sealed class CompareRunner(string path, CompareRequest request, bool in
 
     private async Task RunAsync(CompareResult result, Table rows, CompareProgress progress)
     {
-        if (result.Error is not null)
+        if (result.Error is not null || IsInterrupted)
         {
-            // A later turn of a row that was refused in an earlier one.
+            // A later turn of a row that was refused in an earlier one, or of all of them.
             progress.Skip();
             return;
         }
@@ -213,9 +235,12 @@ internal sealed class CompareRunner(string path, CompareRequest request, bool in
                     .ConfigureAwait(false), 0);
             result.Reports.Add(ReportParts.ReadBack(report));
         }
+        catch (Exception e) when (e is FedLearnException or OperationCanceledException && cancellationToken.IsCancellationRequested)
+        {
+            IsInterrupted = true;
+        }
         catch (FedLearnException e)
         {
-            cancellationToken.ThrowIfCancellationRequested();
             result.Refuse(e);
         }
     }

@@ -52,6 +52,32 @@ public class CompareTests
         Assert.Equal((ratio, seconds), (CompareDocument.Ratio(JsonValue.Create(value)), CompareDocument.Seconds(value)));
 
     [Fact]
+    public async Task Compare_Interrupted_WritesTheRunsThatEndedAndWhatWasPaid()
+    {
+        using var scene = new Scene();
+        ToolRun run = await ToolRun.InterruptedAt("7 of 10: HDP-VFL", "compare", "--config", scene.Job(Settings()), "--epsilons", "1", "--he", "paillier", "--repeats", "2", "--report", scene.At("c.json"), "--html", scene.At("c.html"));
+        Assert.True(run.ExitCode == Tool.Interrupted, run.Error);
+        Assert.Equal(["c.html", "c.json"], scene.Results);
+        JsonObject document = JsonNode.Parse(File.ReadAllText(scene.At("c.json")))!.AsObject();
+        Assert.False((bool)document["complete"]!);
+        Assert.Equal([("none", "ok", 2), ("guest-only", "ok", 2), ("hdp-vfl", "ok", 1), ("hdp-vfl", "ok", 1), ("one-round", "interrupted", 0), ("he", "interrupted", 0)],
+            document["rows"]!.AsArray().Select(r => ((string)r!["mode"]!, (string)r["status"]!, (int?)r["timing"]?["repeats"] ?? 0)));
+        Assert.Contains("The comparison was interrupted: 6 of its 10 runs ended, and the table is partial.", document["notes"]!.AsArray().Select(n => (string)n!));
+        Assert.All(document["ledger"]!["charges"]!.AsArray(), c => Assert.InRange((int)c!["runs"]!, 2, 3));
+        Assert.Contains("1 of its 2 runs were interrupted or not begun", (string)Row(document, "hdp-vfl", "tight", 1)["sentence"]!, StringComparison.Ordinal);
+        Assert.Contains("no run that ended", (string)Row(document, "one-round", epsilon: 1)["sentence"]!, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task Compare_InterruptedBeforeARunEnds_WritesNothing()
+    {
+        using var scene = new Scene();
+        ToolRun run = await ToolRun.InterruptedAt("1 of ", "compare", "--config", scene.Job(Settings()), "--epsilons", "1", "--he", "paillier", "--report", scene.At("c.json"));
+        Assert.True(run.ExitCode == Tool.Interrupted, run.Error);
+        Assert.Empty(scene.Results);
+    }
+
+    [Fact]
     public async Task Compare_EveryMode_IsARowOfTheContract()
     {
         using var scene = new Scene();
@@ -270,7 +296,7 @@ public class CompareTests
         using var scene = new Scene();
         string job = scene.Job(Scene.Private());
         JsonObject report = JsonNode.Parse((await ToolRun.Of("train", "--config", job, "--json")).Output)!.AsObject();
-        var result = new CompareResult(new CompareCase("hdp-vfl") { Calibration = "tight", Epsilon = 1, Delta = 0.001 }) { Planned = 3 };
+        var result = new CompareResult(new CompareCase("hdp-vfl") { Calibration = "tight", Epsilon = 1, Delta = 0.001 }) { Planned = 3, Run = CompareRunner.Plain(job) };
         result.Reports.Add(report);
         result.Reports.Add(report);
         result.Refuse(new Diagnostics.PrivacyRefusedException("FL5020", "place", "the budget is spent.", "Raise it."));

@@ -58,7 +58,7 @@ public class DeviceSessionTests
     private sealed record Ran(DeviceResult? Result, Exception? Failure, DeviceClient[] Clients, Exception?[] Ends, IPartyChannel[] DeviceSides);
 
     private static async Task<Ran> RunAsync(DeviceJob job, Func<int, IPartyChannel, IPartyChannel>? wrap = null, EnrolmentKey[]? keys = null, DeviceServerOptions? options = null,
-        InMemoryLedger[]? ledgers = null)
+        InMemoryLedger[]? ledgers = null, bool stopsDevices = true)
     {
         DeviceData[] devices = DeviceScene.Devices(job.Devices);
         DeviceEnrolment[] enrolled = [.. (keys ?? []).Select((key, i) => new DeviceEnrolment(devices[i].Device, 10 + i, key.PublicKey))];
@@ -70,7 +70,7 @@ public class DeviceSessionTests
         Task<Exception?>[] running = [.. clients.Select((client, i) => Task.Run(() => Record.ExceptionAsync(() => client.RunAsync(sides[i], stop.Token)).AsTask()))];
         DeviceResult? result = null;
         Exception? failure = await Record.ExceptionAsync(async () => result = await server.RunAsync([.. pairs.Select(p => p.Server)]).WaitAsync(Patience));
-        if (failure is not null || options is not null)
+        if (stopsDevices && (failure is not null || options is not null))
             await stop.CancelAsync();
         Exception?[] ends = await Task.WhenAll(running).WaitAsync(Patience);
         foreach (DeviceClient client in clients)
@@ -128,7 +128,7 @@ public class DeviceSessionTests
     public async Task Run_MoreThanMasksAreFor_SaysWhatToLower()
     {
         DeviceJob job = Masked() with { Devices = DeviceJob.MaskedClients + 1 };
-        Ran ran = await RunAsync(job, options: new() { PhaseTimeout = Patience, WaitFor = job.Devices });
+        Ran ran = await RunAsync(job, options: new() { PhaseTimeout = Patience, WaitFor = job.Devices }, stopsDevices: false);
         PeerException failure = Assert.IsType<PeerException>(ran.Failure);
         Assert.Equal(DeviceErrors.RoundFailed, failure.Id);
         Assert.Contains("129 devices take part", failure.Cause, StringComparison.Ordinal);

@@ -31,11 +31,11 @@ internal static class Verbs
         DefaultValueFactory = _ => new DirectoryInfo(Path.Combine(Repository(), "benchmarks", "results")),
     };
 
-    /// <summary>The middle one, or of an even number the upper of the two in the middle.</summary>
+    /// <summary>The middle one, or of an even number the mean of the two in the middle.</summary>
     public static double Median(IEnumerable<double> values)
     {
         double[] sorted = [.. values.Order()];
-        return sorted[sorted.Length / 2];
+        return (sorted[(sorted.Length - 1) / 2] + sorted[sorted.Length / 2]) / 2;
     }
 
     /// <summary>Runs a verb; the one place where an error becomes an exit code.</summary>

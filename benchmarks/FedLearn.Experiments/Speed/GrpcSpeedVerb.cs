@@ -72,7 +72,7 @@ internal static class GrpcSpeedVerb
         foreach ((string name, _) in kinds)
         {
             double[] seconds = [.. runs[name].Select(Seconds).Order()];
-            double median = Median(seconds), sync = Median([.. runs[name].Select(Sync).Order()]);
+            double median = Verbs.Median(seconds), sync = Verbs.Median(runs[name].Select(Sync));
             double bytes = Parties(runs[name][0]).Sum(p => (double)p["bytesSent"]!) / rows / epochs;
             bool isPlain = name.EndsWith("none", StringComparison.Ordinal);
             if (isPlain)
@@ -97,7 +97,7 @@ internal static class GrpcSpeedVerb
     /// <summary>Medians of what a party's time goes into, ms an epoch. Sync is not counted in noise here.</summary>
     private static string Parts(List<JsonObject> runs, int party, int epochs)
     {
-        double Of(Func<JsonNode, double> part) => Median([.. runs.Select(r => part(Parties(r).ElementAt(party)["timing"]!) / epochs * 1e3).Order()]);
+        double Of(Func<JsonNode, double> part) => Verbs.Median(runs.Select(r => part(Parties(r).ElementAt(party)["timing"]!) / epochs * 1e3));
         return string.Create(CultureInfo.InvariantCulture,
             $"{Of(t => (double)t["computeSeconds"]!):0.00}, {Of(t => (double)t["noiseSeconds"]! - (double)t["syncSeconds"]!):0.00}, {Of(t => (double)t["syncSeconds"]!):0.00}, {Of(t => (double)t["waitSeconds"]!):0.00}");
     }
@@ -108,8 +108,6 @@ internal static class GrpcSpeedVerb
     private static IEnumerable<JsonObject> Parties(JsonObject report) => report["parties"]!.AsArray().Select(p => p!.AsObject());
 
     private static double Seconds(JsonObject report) => (double)report["timing"]!["secondsPerEpoch"]!;
-
-    private static double Median(double[] sorted) => sorted[sorted.Length / 2];
 
     private static async Task<JsonObject> RunAsync(string tool, string config, CancellationToken cancellationToken)
     {

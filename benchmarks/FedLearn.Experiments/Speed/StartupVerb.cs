@@ -65,24 +65,18 @@ internal static class StartupVerb
         text.AppendLine();
         text.AppendLine("| start | ms, least | ms, median | ms beyond the empty program (median) |");
         text.AppendLine("|---|---|---|---|");
-        double nothing = Median(taken[kinds[0].Name]);
+        double nothing = Verbs.Median(taken[kinds[0].Name]);
         foreach ((string name, _) in kinds)
         {
-            double median = Median(taken[name]);
+            double median = Verbs.Median(taken[name]);
             text.AppendLine(CultureInfo.InvariantCulture, $"| {name} | {taken[name].Min() * 1e3:0} | {median * 1e3:0} | {(median - nothing) * 1e3:0} |");
         }
 
-        double help = Median(taken[kinds[1].Name]), listening = Median(taken[kinds[2].Name]);
+        double help = Verbs.Median(taken[kinds[1].Name]), listening = Verbs.Median(taken[kinds[2].Name]);
         var ratios = new List<Ratio> { new("startup.help-over-empty-program", help / nothing, null), new("startup.listening-over-empty-program", listening / nothing, null) };
         if (output is not null)
             ratios.AddRange([new("startup.help-over-80-ms", help * 1e3 / HelpBar, 1), new("startup.listening-over-250-ms", listening * 1e3 / ListeningBar, 1)]);
         return Ratio.Finish("startup", text.ToString(), ratios, output);
-    }
-
-    private static double Median(IEnumerable<double> values)
-    {
-        double[] sorted = [.. values.Order()];
-        return (sorted[(sorted.Length - 1) / 2] + sorted[sorted.Length / 2]) / 2;
     }
 
     private static Process Start(string[] arguments) =>

@@ -17,7 +17,7 @@ internal static class WireVerb
         var peers = new Option<string>("--peers") { Description = "Folder of the peers: exchange.py.", DefaultValueFactory = _ => Path.Combine(Verbs.Repository(), "benchmarks", "peers") };
         var built = new Option<string>("--built") { Description = "Folder of the built peers: exchange.", DefaultValueFactory = _ => Path.Combine(Verbs.Repository(), "build", "peers") };
         Option<string[]> only = Verbs.List("--only", "Pairs to run; others are left out.", "fedlearn", "fedlearn-tls", "python-blocking", "python-async", "c++-blocking", "c++-polling");
-        Option<bool> quick = Ratio.Quick("2 turns of 3,000 round trips of 256 rows beside grpcio alone, no bytes, no result file.");
+        Option<bool> quick = Ratio.Quick("3 turns of 3,000 round trips of 256 rows beside grpcio alone, no bytes, no result file.");
         Option<DirectoryInfo> output = Verbs.Out();
         var command = new Command("wire-speed", "Round trips over loopback gRPC beside grpcio and grpc C++; bytes on the socket.") { turns, rounds, warmup, peers, built, only, quick, output };
         command.SetAction((parsed, stop) => Verbs.RunAsync(async () =>
@@ -37,7 +37,7 @@ internal static class WireVerb
                 int many = isQuick ? 3000 : parsed.GetValue(rounds);
                 WireMessage[] messages = [new(Lattice: true, 256, many), new(Lattice: false, 4096, Math.Max(1, many / 5)), new(Lattice: false, 100_000, Math.Max(1, many / 50))];
                 var runs = pairs.ToDictionary(p => p.Name, _ => new List<WireTimes[]>());
-                for (int turn = 0; turn < (isQuick ? 2 : parsed.GetValue(turns)); turn++)
+                for (int turn = 0; turn < (isQuick ? 3 : parsed.GetValue(turns)); turn++)
                     foreach (WirePair pair in pairs)
                     {
                         WireTimes[] times = await WireRuns.RunAsync(pair, messages, isQuick ? 3000 : parsed.GetValue(warmup), null, stop).ConfigureAwait(false);

@@ -56,7 +56,7 @@ internal sealed record TableRow(string Data, string Mode, double? Epsilon, doubl
 
     private double? Median(Func<TableRun, double?> figure)
     {
-        double[] figures = [.. Runs.Select(figure).OfType<double>()];
-        return figures.Length == 0 ? null : Verbs.Median(figures);
+        double[] sorted = [.. Runs.Select(figure).OfType<double>().Order()];
+        return sorted.Length == 0 ? null : (sorted[(sorted.Length - 1) / 2] + sorted[sorted.Length / 2]) / 2;
     }
 }

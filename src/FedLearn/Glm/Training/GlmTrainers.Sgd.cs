@@ -133,7 +133,7 @@ internal sealed partial class GlmPassiveTrainer
     {
         BatchLayout layout = work.Layout;
         int k = work.Train.Outputs;
-        double[] gradient = new double[_weights.Length], residuals = new double[k * layout.LargestSize];
+        double[] gradient = new double[_weights.Length], bounded = double.IsPositiveInfinity(_plan.ReceivedBound) ? [] : new double[k * layout.LargestSize];
         var outgoing = new RoundVectors<Scores>(work, [active], (values, transient) => new Scores(values, _plan.ElementType) { IsTransient = transient });
         LinearPart rows = work.Train;
         (int first, _) = work.GoOn(_clock, _weights, _stop);
@@ -152,10 +152,8 @@ internal sealed partial class GlmPassiveTrainer
             await _clock.WaitAsync(RoundClock.Now, active.SendAsync(round, released, cancellationToken)).ConfigureAwait(false);
 
             Residuals received = await _clock.WaitAsync(RoundClock.Now, active.ReceiveAsync<Residuals>(round, entries, cancellationToken)).ConfigureAwait(false);
-            received.Values.Span.CopyTo(residuals);                                                     // r, from the active party [K b]
+            rows.Gradient(start, work.Bounded(received.Values, bounded).Span, gradient);                // X' r             [d]
             active.Return(received);
-            work.ClipReceived(residuals.AsSpan(0, entries));                                            // A5: the receiver clips
-            rows.Gradient(start, residuals.AsSpan(0, entries), gradient);                               // X' r             [d]
             work.Step(_weights, gradient, size);
             if (batch < layout.Count - 1)
                 continue;

@@ -152,7 +152,20 @@ internal class GlmWork
 
     private LinearPart? _shuffled;
 
-    /// <summary>Bounds received residuals, whatever a peer sent (A5).</summary>
+    /// <summary>Received residuals, bounded whatever a peer sent (A5); themselves where the plan bounds none.</summary>
+    /// <param name="received">What the active party sent, shape [K b].</param>
+    /// <param name="room">Where the bounded ones go: at least as many numbers, or none where the plan bounds none.</param>
+    public ReadOnlyMemory<double> Bounded(ReadOnlyMemory<double> received, double[] room)
+    {
+        if (double.IsPositiveInfinity(Plan.ReceivedBound))
+            return received;
+        Memory<double> bounded = room.AsMemory(0, received.Length);
+        received.CopyTo(bounded);
+        ClipReceived(bounded.Span);
+        return bounded;
+    }
+
+    /// <summary>Bounds received residuals in place.</summary>
     public virtual void ClipReceived(Span<double> residuals)
     {
         if (Train.Outputs == 1)

@@ -125,6 +125,7 @@ internal static class CompareDocument
             ["jobDigest"] = first?["job"]!["digest"]?.DeepClone(),
             ["metrics"] = ok && whole ? new JsonObject { ["train"] = noisy ? null : first!["metrics"]!["train"]?.DeepClone(), ["test"] = first!["metrics"]!["test"]?.DeepClone() } : null,
             ["intervals"] = ok && whole ? Intervals(first!, noisy) : null,
+            ["metricsOfEach"] = ok && whole ? MetricsOfEach(result.Reports, noisy) : null,
             ["trainRows"] = first?["rows"]!["train"]?.DeepClone(),
             ["testRows"] = first?["rows"]!["test"]?.DeepClone(),
             ["timing"] = ok ? Timing(result) : null,
@@ -149,6 +150,14 @@ internal static class CompareDocument
         if (noisy && intervals is JsonObject sets)
             sets["train"] = null;
         return intervals;
+    }
+
+    /// <summary>Every run's figures, in the order of the runs; null of one run. Those of private rows differ by their noise, which no interval over the rows tells of.</summary>
+    private static JsonObject? MetricsOfEach(IReadOnlyList<JsonObject> reports, bool noisy)
+    {
+        JsonObject? Of(string set) => reports[0]["metrics"]![set] is not JsonObject figures ? null
+            : new JsonObject(figures.Where(p => p.Value is JsonValue).Select(p => KeyValuePair.Create(p.Key, (JsonNode?)new JsonArray([.. reports.Select(r => r["metrics"]![set]?[p.Key]?.DeepClone())]))));
+        return reports.Count == 1 ? null : new JsonObject { ["train"] = noisy ? null : Of("train"), ["test"] = Of("test") };
     }
 
     // A party's or the arbiter's process, and those that its encryption ran in.
@@ -287,7 +296,7 @@ internal static class CompareDocument
         }
 
         string engine = IsWasm(row) ? " (SEAL in WebAssembly)" : "";
-        string?[] more = [DeltaReached(of.Delta, (double?)row["actualDelta"]), quality is not null && residual is not null ? $"{residual}." : null];
+        string?[] more = [Spread(metric is null ? null : row["metricsOfEach"]?[set]?[metric]), DeltaReached(of.Delta, (double?)row["actualDelta"]), quality is not null && residual is not null ? $"{residual}." : null];
         return string.Join(' ', [$"{of.Name}{engine} {string.Join(", ", parts.SkipLast(1))} and {parts[^1]}.", .. more.OfType<string>()]);
     }
 
@@ -295,11 +304,19 @@ internal static class CompareDocument
     private static string Inside(double got, JsonNode? interval) => interval is JsonArray { Count: 2 } pair && pair.All(p => p is not null) && got >= (double)pair[0]! && got <= (double)pair[1]!
         ? $", which is within plain's interval of {Figures.Interval(interval)}" : "";
 
+    /// <summary>Says between which figures the runs of a row are; null where they are one, or the same.</summary>
+    private static string? Spread(JsonNode? figures)
+    {
+        double[] each = [.. (figures as JsonArray ?? []).OfType<JsonValue>().Select(v => (double)v)];
+        string? text = each.Length == 0 ? null : string.Create(CultureInfo.InvariantCulture, $"{each.Min():0.0000} to {each.Max():0.0000}");
+        return text is null || each.Max() - each.Min() < .00005 ? null : $"Its {each.Length} runs have {text}.";
+    }
+
     private static IEnumerable<string> Notes(CompareRequest request, JsonObject[] rows)
     {
         yield return $"Rows that iterate have the same optimiser (sgd), batches, step size and number of epochs{(rows.Any(r => IsOk(r) && Says(r, "mode", "he") && r["metrics"] is null) ? " (but for rows of Paillier, which say how many)" : "")} on the same rows; one-round has none of these.";
         yield return string.Create(CultureInfo.InvariantCulture,
-            $"Seconds are the active party's for its training rounds; plain, guest-only and HDP-VFL rows take turns and {(request.Repeats == 1 ? "are run once, so that ratios near 1 are noise" : $"have the median of {request.Repeats} runs")}, other rows one run. Metrics are the first run's.");
+            $"Seconds are the active party's for its training rounds; plain, guest-only and HDP-VFL rows take turns and {(request.Repeats == 1 ? "are run once, so that ratios near 1 are noise" : $"have the median of {request.Repeats} runs")}, other rows one run.{(request.Repeats == 1 ? "" : " Metrics and intervals are the first run's, metricsOfEach has those of all.")}");
         yield return "Training bytes are the payloads of all messages but those of alignment, agreement and evaluation; what an arbiter sends counts. Peak memory is the largest of a party or the arbiter, the processes of its encryption included.";
         if (rows.Any(IsWasm))
             yield return "SEAL ran in WebAssembly, which is slower than native code; the rows say how much where both were measured.";

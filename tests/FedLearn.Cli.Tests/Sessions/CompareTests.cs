@@ -1,3 +1,4 @@
+using System.Globalization;
 using System.Text.Json.Nodes;
 using FedLearn.Cli.Running;
 using FedLearn.Storage.Sqlite;
@@ -173,7 +174,18 @@ public class CompareTests
             Assert.InRange((double)charge["epsilon"]!, 1.001, 4.999);
         }
 
-        Assert.Equal(2, Row(JsonNode.Parse(run.Output)!.AsObject(), "hdp-vfl", "tight", 1)["timing"]!["trainingSecondsOfEach"]!.AsArray().Count);
+        JsonObject document = JsonNode.Parse(run.Output)!.AsObject(), tight = Row(document, "hdp-vfl", "tight", 1);
+        Assert.Equal(2, tight["timing"]!["trainingSecondsOfEach"]!.AsArray().Count);
+        // What the noise does to quality is what was paid for twice.
+        double[] each = [.. tight["metricsOfEach"]!["test"]!["logLoss"]!.AsArray().Select(v => (double)v!)], auc = [.. tight["metricsOfEach"]!["test"]!["auc"]!.AsArray().Select(v => (double)v!)];
+        Assert.Equal(2, each.Distinct().Count());
+        Assert.Equal((double)tight["metrics"]!["test"]!["logLoss"]!, each[0]);
+        Assert.Null(tight["metricsOfEach"]!["train"]);
+        Assert.Contains(string.Create(CultureInfo.InvariantCulture, $"Its 2 runs have {auc.Min():0.0000} to {auc.Max():0.0000}."), (string)tight["sentence"]!, StringComparison.Ordinal);
+        JsonObject plain = Row(document, "none");
+        Assert.Single(plain["metricsOfEach"]!["test"]!["auc"]!.AsArray().Select(v => (double)v!).Distinct());
+        Assert.DoesNotContain("Its 2 runs", (string)plain["sentence"]!, StringComparison.Ordinal);
+        Assert.Null(Row(document, "one-round", null, 1)["metricsOfEach"]);
     }
 
     [Fact]

@@ -1,4 +1,5 @@
 using System.Globalization;
+using FedLearn.Privacy.Numerics;
 
 namespace FedLearn.Privacy;
 
@@ -92,15 +93,21 @@ public sealed record HdpVflParameters
     /// <summary>Lipschitz constant of the clipped residual in the linear predictor, U beta.</summary>
     /// <remarks>beta, proved in docs/proofs/sensitivity.md section 1: Gaussian 1, binomial 1/4, multinomial 1/2; Poisson C + k_y, since the residual
     /// moves only while e^theta is below C + y; Gamma 1 + C; Tweedie C + max(1, k_y).</remarks>
-    internal double Smoothness => LargestWeight * Family switch
+    internal double Smoothness => LargestWeight * (Beta.Clip + Beta.Other);
+
+    /// <summary>The same without rounding: with a step of nearly 2/(U beta R^2) its error is one of the contraction factor, and counts once a step.</summary>
+    internal DoubleDouble ExactSmoothness => LargestWeight * DoubleDouble.Sum(Beta.Clip, Beta.Other);
+
+    /// <summary>beta, what residualClip adds to it and what else it is.</summary>
+    private (double Clip, double Other) Beta => Family switch
     {
-        GlmFamilyKind.Gaussian => 1,
-        GlmFamilyKind.Binomial => 0.25,
-        GlmFamilyKind.Multinomial => 0.5,
-        GlmFamilyKind.Gamma => 1 + ResidualClip,
-        GlmFamilyKind.Tweedie => ResidualClip + Math.Max(1, TargetBound!.Value),
-        GlmFamilyKind.Convex => Lipschitz!.Value,
-        _ => ResidualClip + TargetBound!.Value,
+        GlmFamilyKind.Gaussian => (0, 1),
+        GlmFamilyKind.Binomial => (0, 0.25),
+        GlmFamilyKind.Multinomial => (0, 0.5),
+        GlmFamilyKind.Gamma => (ResidualClip, 1),
+        GlmFamilyKind.Tweedie => (ResidualClip, Math.Max(1, TargetBound!.Value)),
+        GlmFamilyKind.Convex => (0, Lipschitz!.Value),
+        _ => (ResidualClip, TargetBound!.Value),
     };
 
     /// <summary>What <see cref="Smoothness"/> is made of, in the words of settings.</summary>

@@ -89,7 +89,7 @@ public static class HdpVflSensitivity
     {
         double clip = p.ResidualClip, norm = p.RowNorm, weight = p.LargestWeight, target = p.TargetBound ?? 0;
         double score = norm * p.WeightNorm + p.OffsetBound, beta = p.Smoothness;
-        DoubleDouble contraction = DoubleDouble.Max(Contraction(p, p.L2), Contraction(p, (DoubleDouble)norm * norm * beta + p.L2));
+        DoubleDouble contraction = DoubleDouble.Max(Contraction(p, p.L2), Contraction(p, (DoubleDouble)norm * norm * p.ExactSmoothness + p.L2));
 
         // Bounds before the weight u: `change` on |r - r'| of a replaced record, `label` on that of a replaced label at one linear predictor,
         // `largest` on |r|. The received score is arbitrary, so `largest` is attained, by zero-out and by a weight that goes from U to 0.

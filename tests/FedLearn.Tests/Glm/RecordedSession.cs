@@ -15,9 +15,15 @@ internal sealed class RecordedSession
 
     internal IReadOnlyList<SentMessage> Sent => _sent;
 
-    internal static async Task<(RecordedSession Session, GlmPartyResult[] Results)> TrainAsync(GlmJob job, GlmPartyInput[] inputs)
+    private Func<SentMessage, Payload?>? Says { get; init; }
+
+    /// <summary>Trains.</summary>
+    /// <param name="job">The job.</param>
+    /// <param name="inputs">What the parties bring.</param>
+    /// <param name="says">What leaves in place of a message, without its protection; null for the message itself.</param>
+    internal static async Task<(RecordedSession Session, GlmPartyResult[] Results)> TrainAsync(GlmJob job, GlmPartyInput[] inputs, Func<SentMessage, Payload?>? says = null)
     {
-        var session = new RecordedSession();
+        var session = new RecordedSession { Says = says };
         GlmTrainer[] parties = [.. inputs.Select(input => new GlmTrainer(job, input))];
         var desk = new SessionDesk(parties[0].Terms, TimeSpan.FromMinutes(1));
         (IPartyChannel Active, IPartyChannel Passive)[] pairs = [.. inputs.Skip(1).Select(input =>
@@ -42,8 +48,11 @@ internal sealed class RecordedSession
 
         public ValueTask SendAsync<T>(int round, Released<T> message, CancellationToken cancellationToken = default) where T : Payload
         {
+            var sent = new SentMessage(LocalParty, RemoteParty, round, message.Name, message.Protection, message.Payload);
+            if (session.Says?.Invoke(sent) is T other)
+                (message, sent) = (Disclosure.Unprotected(other, message.Name), sent with { Protection = Protection.None, Payload = other });
             lock (session._sent)
-                session._sent.Add(new(LocalParty, RemoteParty, round, message.Name, message.Protection, message.Payload));
+                session._sent.Add(sent);
             return inner.SendAsync(round, message, cancellationToken);
         }
 

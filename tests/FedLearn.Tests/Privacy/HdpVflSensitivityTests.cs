@@ -169,6 +169,34 @@ public class HdpVflSensitivityTests
         }
     }
 
+    /// <summary>A step just below 2/(lambda + U beta R^2) turns drift round without shrinking it, so that an error in U beta, which is no double here, would count once a step.</summary>
+    /// <param name="batches">Batches of 1,000 rows, one epoch: the drift after the first is a geometric series.</param>
+    /// <param name="clip">C.</param>
+    /// <param name="target">k_y.</param>
+    /// <param name="weight">U.</param>
+    /// <param name="eta">Step.</param>
+    /// <param name="expected">U (C + min(C, k_y)) and the series, squared and added, of a Poisson model, by 50 digits.</param>
+    [Theory]
+    [InlineData(7738, 0.5901337716216843, 1.0390850292235077, 1.3003898713739541, 0.9395297925831458, 6.279251550437039)]
+    [InlineData(266599, 1.0737039969180264, 0.3888469000760684, 0.526342012931752, 2.5647451463481197, 19.086143726838678)]
+    public void Tight_StepsThatTurnDriftRound_IsNotBelowTheTruth(int batches, double clip, double target, double weight, double eta, double expected)
+    {
+        var p = new HdpVflParameters
+        {
+            Family = GlmFamilyKind.Poisson,
+            Rows = 1000 * batches,
+            Batches = batches,
+            Epochs = 1,
+            StepSize = eta,
+            L2 = .01,
+            WeightNorm = 1e6,
+            ResidualClip = clip,
+            TargetBound = target,
+            WeightBound = weight,
+        };
+        Assert.InRange(HdpVflSensitivity.Tight(p).Active.Sensitivity / expected, 1, 1 + 5e-14);
+    }
+
     [Fact]
     public void Tight_ManyEpochsAtTheCap_EqualSlowRecursion()
     {

@@ -72,7 +72,8 @@ internal sealed class DeviceWork : IDisposable
     public IReadOnlyList<(string Name, int Length)> FederatedBlocks =>
         [.. Enumerable.Range(0, _plan.ItemOnly ? 1 : _towers.Length).Select(b => (b == 0 ? "items" : "view " + _plan.Job.Views[b - 1].Name, _offsets[b + 1] - _offsets[b]))];
 
-    /// <summary>A device's update: unclipped in mode none without a clip, else of a norm of at most C.</summary>
+    /// <summary>A device's update: unclipped in mode none without a clip, else of a norm of at most C. In private modes one that is no number becomes 0: the server picks the model, and a device that gave up there would tell of its
+    /// rows by whether it did, without noise.</summary>
     /// <param name="data">The device's data.</param>
     /// <param name="model">Federated blocks as the server sent them.</param>
     /// <param name="own">User models that stay at the device, all views together, changed in place; empty unless only the item model is federated.</param>
@@ -87,7 +88,7 @@ internal sealed class DeviceWork : IDisposable
         if (!_plan.Job.Privacy.ClipPerView)
         {
             double loss = Local(data, model, own, attempt, 0, _towers.Length - 1, update);
-            Clip(update, clip);
+            Bound(update, clip);
             return loss;
         }
 
@@ -97,11 +98,18 @@ internal sealed class DeviceWork : IDisposable
         {
             Array.Clear(part);
             sum += Local(data, model, own, attempt, v, 1, part);
-            Clip(part, clip / (_towers.Length - 1));
+            Bound(part, clip / (_towers.Length - 1));
             TensorPrimitives.Add(update, part, update);
         }
 
         return sum;
+    }
+
+    private void Bound(Span<double> update, double bound)
+    {
+        if (_plan.IsPrivate && !TensorPrimitives.IsFiniteAll<double>(update))
+            update.Clear();
+        Clip(update, bound);
     }
 
     /// <summary>Scales a vector so that its norm is at most the bound.</summary>

@@ -1,6 +1,7 @@
 using System.Numerics.Tensors;
 using FedLearn.Data;
 using FedLearn.Evaluation;
+using FedLearn.Numerics;
 using FedLearn.Parties;
 using FedLearn.Privacy;
 using FedLearn.Protocol;
@@ -12,7 +13,7 @@ internal sealed class OneRoundActive(GlmWork work, IReadOnlyList<IPartyChannel> 
 {
     private const string NotEntered = "the passive parties' scores do not enter the model: the active party's own training rows speak against them" + CellsOutside.OutsideClaims;
 
-    private const string NotConverged = "the active party's own fit did not converge: look for columns of extreme size" + CellsOutside.OutsideClaims;
+    private const string NotConverged = "the active party's own fit did not converge: look for columns, labels or offsets of extreme size" + CellsOutside.OutsideClaims;
 
     private readonly GlmPlan _plan = work.Plan;
     private readonly RoundClock _clock = new(work);
@@ -53,8 +54,10 @@ internal sealed class OneRoundActive(GlmWork work, IReadOnlyList<IPartyChannel> 
         }
 
         (double[] weights, bool converged) = beside.Value;
+        // Whether sums of own labels and offsets overflow is for nobody to see: no error, which the peers are told.
+        if (!VectorKernels.AllFinite(weights))
+            (weights, converged) = (new double[weights.Length], false);
         GlmTiming timing = _clock.Stop(1);
-        work.CheckFinite(1, weights);
         work.Report(1, null);
 
         // The training metrics are those of the noisy scores; nothing more is asked of the passive parties.
@@ -161,7 +164,9 @@ internal sealed class OneRoundActive(GlmWork work, IReadOnlyList<IPartyChannel> 
             TensorPrimitives.Add(sum, received[p].Values.Span, sum);
         }
 
+        // What was received decides here alone: whether own rows can do something with it must not be seen.
         work.CheckFinite(0, sum);
+        work.CheckFinite(0, [variance]);
         return (sum, variance);
     }
 
@@ -178,9 +183,11 @@ internal sealed class OneRoundActive(GlmWork work, IReadOnlyList<IPartyChannel> 
             TensorPrimitives.Add(peers, theirs.Values.Span, peers);
         }
 
+        work.CheckFinite(1, peers);
         link?.Apply(peers);
         TensorPrimitives.Add(scores, peers, scores);
-        work.CheckFinite(1, scores);
+        // Not an error: the slope of the link, and with it what overflows, is of own rows and true labels.
+        VectorKernels.Clip(scores, double.MaxValue);
         return stop => GlmEvaluation.Of(_plan.Family, scores, test.Labels, work.Evaluation, test.Offsets, stop);
     }
 }

@@ -78,6 +78,35 @@ public class DevicePrivacyTests
         }
     }
 
+    /// <summary>The server picks the model. A device that gave up where its own rows overflow would tell of them without noise.</summary>
+    /// <param name="fusion">How views are put together.</param>
+    /// <param name="perView">Whether each view clips by itself.</param>
+    [Theory]
+    [InlineData(DssmFusion.Late, false)]
+    [InlineData(DssmFusion.Late, true)]
+    [InlineData(DssmFusion.Sum, false)]
+    public void Release_AtAModelThatOverflows_IsNoisyNumbersWhateverTheRows(DssmFusion fusion, bool perView)
+    {
+        DeviceJob job = DeviceScene.Private(8);
+        job = job with { Model = job.Model with { Fusion = fusion }, Privacy = job.Privacy with { ClipPerView = perView } };
+        double[] Exact(DeviceJob of, DeviceData data)
+        {
+            using DeviceWork work = DeviceScene.Work(of);
+            double[] update = new double[work.FederatedLength], model = [.. Enumerable.Range(0, update.Length).Select(i => i % 3 == 0 ? -1.7e308 : 1.7e308)];
+            work.Update(data, model, [], 0, update);
+            return update;
+        }
+
+        DeviceData[] devices = DeviceScene.Devices(8);
+        Assert.Contains(devices, data => !Exact(job with { Privacy = new() { Clip = 0.5, ClipPerView = perView, SecureAggregation = false } }, data).All(double.IsFinite));
+        foreach (DeviceData data in devices)
+        {
+            (DeviceWork work, DeviceParticipation participation) = Device(job, data.Device);
+            using (work)
+                Assert.Equal(Protection.Noise, participation.Release(Exact(job, data)).Protection);
+        }
+    }
+
     [Fact]
     public void Release_AfterARestart_GoesOnAfterWhatWasKept()
     {

@@ -79,6 +79,60 @@ public class OneRoundJobTests
         Assert.Equal(a[1].Model.WeightsSha256, b[1].Model.WeightsSha256);
     }
 
+    /// <summary>The slope with which scores enter follows from the active party's rows and true labels, and whether a huge score overflows from that: giving up would tell it.</summary>
+    /// <param name="unrelated">Whether the labels are drawn apart from all features.</param>
+    /// <param name="slopeAbove1">Whether a slope above 1 is chosen, at which the largest number overflows.</param>
+    [Theory]
+    [InlineData(false, false)]
+    [InlineData(true, true)]
+    public async Task Train_TestScoresThatOverflow_EndsWhateverTheOwnLabelsAre(bool unrelated, bool slopeAbove1)
+    {
+        var random = new Random(9);
+        VerticalData data = VerticalData.Random(3, "gamma", 200, 2, 2).WithLabels(y => unrelated ? .01 + random.NextDouble() : Math.Max(y, 1e-3));
+        GlmJob job = Job(data, "gamma", range: (0, 10)) with { Privacy = new() { Mode = PrivacyMode.OneRound, Budget = new(100, 1e-3), TestNoiseSeed = 3 } };
+        (_, GlmPartyResult[] results) = await RecordedSession.TrainAsync(job, data.Inputs(), m => m is { Name: "evaluation: test rows", Payload: Scores scores } ? new Scores(Filled(scores.Length, double.MaxValue)) : null);
+        Assert.Equal(slopeAbove1, results[0].Model.PeerLink!.Slope > 1);
+    }
+
+    /// <summary>Labels are sent before the own fit meets rows whose sums overflow, which ends as for any others: an error would be seen by the peers.</summary>
+    /// <param name="family">Family.</param>
+    /// <param name="label">Label of half of the rows; null for their own.</param>
+    /// <param name="offset">Offset of half of the rows.</param>
+    [Theory]
+    [InlineData("gaussian", null, 1e308)]
+    [InlineData("gaussian", -1e308, 0)]
+    [InlineData("binomial", null, -1e308)]
+    [InlineData("poisson", 1e308, 0)]
+    [InlineData("gamma", 1e308, 0)]
+    public async Task Train_OwnRowsWhoseSumsOverflow_EndsAndSaysSo(string family, double? label, double offset)
+    {
+        VerticalData data = VerticalData.Random(3, family, 200, 2, 2);
+        int extreme = 0;
+        if (label is { } value)
+            data = data.WithLabels(y => extreme++ < 100 ? value : y);
+        data = data.With(offsets: [.. Enumerable.Range(0, 200).Select(i => i < 100 ? offset : 0)]);
+        (_, GlmPartyResult[] results) = await RecordedSession.TrainAsync(Job(data, family, range: (0, 5)), data.Inputs());
+        Assert.Contains(results[0].Warnings, w => w.Contains("did not converge", StringComparison.Ordinal));
+        Assert.All(results[0].Model.Weights, w => Assert.True(double.IsFinite(w)));
+    }
+
+    /// <summary>Noise whose variance is no number is refused as it comes, before own rows meet it.</summary>
+    [Fact]
+    public async Task Train_ScoresOfEndlessNoise_AreRefusedAsTheyCome()
+    {
+        VerticalData data = VerticalData.Random(3, "binomial", 60, 2, 2);
+        var error = await Assert.ThrowsAsync<InternalFailureException>(() => RecordedSession.TrainAsync(Job(data), data.Inputs(),
+            m => m is { Name: "training scores", Payload: Scores scores } ? new Scores(LatticeVector.Pack(Filled(scores.Length, 1), 1e200, 8)) : null));
+        Assert.Equal((GlmErrors.Diverged, "party 'active', round 0"), (error.Id, error.Place));
+    }
+
+    private static double[] Filled(int n, double value)
+    {
+        double[] values = new double[n];
+        Array.Fill(values, value);
+        return values;
+    }
+
     [Fact]
     public async Task Train_Again_SendsTheKeptLabelsFreeOfCharge()
     {

@@ -226,9 +226,13 @@ public sealed record HdpVflParameters
                 "stepSize times l2 is above 2, so that the weights of two neighbouring tables drift apart without bound.",
                 "Lower stepSize or l2 until their product is at most 2.");
         double largest = 2 / (L2 + Smoothness * RowNorm * RowNorm);
+        // Rounded down: what is advised is legal.
+        string advised = largest.ToString("G6", CultureInfo.InvariantCulture);
+        if (double.Parse(advised, CultureInfo.InvariantCulture) > largest)
+            advised = (largest * (1 - 1e-5)).ToString("G6", CultureInfo.InvariantCulture);
         if (StepSize > largest)
             throw PrivacyErrors.Refused(PrivacyErrors.StepTooLarge, "stepSize",
-                FormattableString.Invariant($"it is {StepSize:G6}, and above 2 / (l2 + {Smoothness:G6} rowNorm^2) = {largest:G6} a step of the active party can push neighbouring weights apart, and no bound is proved. {SmoothnessSource}"),
-                $"Lower stepSize to {largest.ToString("G6", CultureInfo.InvariantCulture)} or below{SmoothnessRemedy}, or use the weight-noise calibration, which has no such condition.");
+                FormattableString.Invariant($"it is {StepSize:G6}, and above 2 / (l2 + {Smoothness:G6} rowNorm^2) = {advised} a step of the active party can push neighbouring weights apart, and no bound is proved. {SmoothnessSource}"),
+                $"Lower stepSize to {advised} or below{SmoothnessRemedy}, or use the weight-noise calibration, which has no such condition.");
     }
 }

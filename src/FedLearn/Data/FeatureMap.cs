@@ -89,8 +89,24 @@ public sealed partial class FeatureMap
             Scaling.Rounded or Scaling.Standardize => Standardized(table, trainRows, options.Scaling == Scaling.Rounded, named, zeros, mayBeZero),
             _ => [.. table.Schema.FeatureNames.Select(name => new ScaledColumn(name, 0, 1, Clip: false))],
         };
+        if (options.Scaling is Scaling.Declared or Scaling.None)
+            zeros?.AddRange(Zeros(table, trainRows, mayBeZero));
         return new FeatureMap(new State(State.CurrentFormat, options.Scaling, options.Rows, options.RowNorm, constant, table.Schema.Fields.Count, columns));
     }
+
+    /// <summary>Columns of 0 and 1 that are 0 in all of some rows. Looks at no cell where no field may have such columns.</summary>
+    private static IEnumerable<string> Zeros(Table table, ReadOnlySpan<int> rows, Func<Field, bool> mayBeZero)
+    {
+        bool[] mayBe = Columns(table, field => field.Kind != FieldKind.Numeric && mayBeZero(field));
+        if (rows.IsEmpty || !mayBe.Contains(true))
+            return [];
+        ColumnMoments[] moments = MomentsOf(table, rows);
+        return Enumerable.Range(0, mayBe.Length).Where(j => mayBe[j] && moments[j] is { IsConstant: true, Mean: 0 }).Select(j => table.Schema.FeatureNames[j]);
+    }
+
+    private static ColumnMoments[] MomentsOf(Table table, ReadOnlySpan<int> rows) => table.Sparse is { } sparse ? ColumnMoments.Of(sparse, rows) : ColumnMoments.Of(table.Cells!, rows);
+
+    private static bool[] Columns(Table table, Func<Field, bool> of) => [.. table.Schema.Fields.SelectMany(field => field.FeatureNames.Select(_ => of(field)))];
 
     /// <summary>Applies the map to rows, as <see cref="Transform"/> does, and keeps the rows of a sparse table sparse.</summary>
     /// <param name="table">A table with the columns of the map, in any order.</param>
@@ -279,10 +295,10 @@ public sealed partial class FeatureMap
                 "Check the split, or choose scaling declared.");
         }
 
-        ColumnMoments[] moments = table.Sparse is { } sparse ? ColumnMoments.Of(sparse, rows) : ColumnMoments.Of(table.Cells!, rows);
+        ColumnMoments[] moments = MomentsOf(table, rows);
         var columns = new ScaledColumn[moments.Length];
         var constants = new List<string>();
-        bool[] mayBe = [.. table.Schema.Fields.SelectMany(field => field.FeatureNames.Select(_ => mayBeZero(field)))];
+        bool[] mayBe = Columns(table, mayBeZero);
         for (int j = 0; j < columns.Length; j++)
         {
             string name = table.Schema.FeatureNames[j];

@@ -1,5 +1,6 @@
 using System.Globalization;
 using System.Security.Cryptography;
+using System.Text;
 using System.Text.Json;
 using FedLearn.Diagnostics;
 
@@ -62,6 +63,8 @@ public sealed record Field(string Name, FieldKind Kind, double? Min, double? Max
 /// the rows would say something about them.</remarks>
 public sealed class TableSchema
 {
+    private static readonly UTF8Encoding StrictUtf8 = new(encoderShouldEmitUTF8Identifier: false, throwOnInvalidBytes: true);
+
     private TableSchema(IReadOnlyList<string> idColumns, string? labelColumn, IReadOnlyList<Field> fields)
     {
         (IdColumns, LabelColumn, Fields) = (idColumns, labelColumn, fields);
@@ -117,17 +120,24 @@ public sealed class TableSchema
     public static TableSchema Load(string path)
     {
         ArgumentNullException.ThrowIfNull(path);
-        string json;
+        return Parse(TextOf(path), path);
+    }
+
+    /// <summary>The text of a schema file. Bytes that are no UTF-8 are refused: read as other letters, no value of a category would be found in a table.</summary>
+    internal static string TextOf(string path)
+    {
         try
         {
-            json = File.ReadAllText(path);
+            return File.ReadAllText(path, StrictUtf8);
+        }
+        catch (DecoderFallbackException e)
+        {
+            throw DataErrors.Config(DataErrors.SchemaNotJson, path, "the text is no UTF-8.", "Save the file as UTF-8.", e);
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException or ArgumentException)
         {
             throw DataErrors.Config(DataErrors.SchemaUnreadable, path, "the schema file cannot be read.", "Correct the path, or make the file readable.", e);
         }
-
-        return Parse(json, path);
     }
 
     /// <summary>Reads a schema from text.</summary>

@@ -42,6 +42,7 @@ public sealed partial class GlmTrainer
             Layout = layout,
             Train = train,
             Test = test,
+            Zeros = zeros,
             Validation = validation,
             ValidationTargets = rows.HeldOut.Length > 0 && IsActive ? Targets(rows.HeldOut, training: false) : null,
             Mechanism = Mechanism(calibration?.MessageNoise, ""),

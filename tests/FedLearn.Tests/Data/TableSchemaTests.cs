@@ -1,3 +1,4 @@
+using System.Text;
 using FedLearn.Data;
 using FedLearn.Diagnostics;
 
@@ -115,6 +116,23 @@ public sealed class TableSchemaTests
     [Fact]
     public void Load_MissingFile_Refused() =>
         ErrorAssert.Throws<ConfigurationException>(DataErrors.SchemaUnreadable, "no.json", null, () => TableSchema.Load(Path.Combine(Path.GetTempPath(), "fedlearn-no.json")));
+
+    [Fact]
+    public void Load_Latin1_IsRefusedAsNoUtf8()
+    {
+        string path = Path.GetTempFileName();
+        try
+        {
+            File.WriteAllText(path, """{ "fields": [{ "name": "city", "type": "category", "values": ["Köln"] }] }""", Encoding.Latin1);
+            ConfigurationException error = Assert.Throws<ConfigurationException>(() => TableSchema.Load(path));
+            Assert.Equal((DataErrors.SchemaNotJson, path), (error.Id, error.Place));
+            Assert.Contains("no UTF-8", error.Message, StringComparison.Ordinal);
+        }
+        finally
+        {
+            File.Delete(path);
+        }
+    }
 
     [Fact]
     public void Fingerprint_SameFields_IgnoresLayoutAndIdAndLabel()

@@ -450,15 +450,31 @@ public class GlmOptimizerTests
     [InlineData(GlmOptimizer.Sgd)]
     public async Task Training_EndsAtItsLimit_WarnsWhereAnOptimumWasLookedFor(GlmOptimizer optimizer)
     {
-        const string Warning = "training stopped at its limit of 2 iterations before it converged: the model is not the optimum; raise training.epochs";
+        string warning = "training stopped at its limit of 2 iterations before it converged: the model is not the optimum; raise training.epochs"
+            + (optimizer == GlmOptimizer.Irls ? "" : ", or, where columns have very different sizes, use preprocessing.scaling standardize or training.optimizer irls");
         VerticalData data = Draw(2, "poisson", 2, 2);
         IReadOnlyList<GlmPartyResult> results = await TrainAsync(data, data.Job("poisson", new() { Optimizer = optimizer, Epochs = 2, StepSize = 0.1 }));
         Assert.All(results, r => Assert.Equal(GlmStopReason.RoundLimit, r.StopReason));
-        Assert.Equal(optimizer != GlmOptimizer.Sgd, results[0].Warnings.Contains(Warning));
+        Assert.Equal(optimizer != GlmOptimizer.Sgd, results[0].Warnings.Contains(warning));
         if (optimizer == GlmOptimizer.Sgd)
             return;
         IReadOnlyList<GlmPartyResult> converged = await TrainAsync(data, data.Job("poisson", new() { Optimizer = optimizer }));
         Assert.DoesNotContain(converged[0].Warnings, w => w.Contains("its limit", StringComparison.Ordinal));
+    }
+
+    [Fact]
+    public async Task Training_EndsAtItsLimitWithoutAPenalty_NamesThePenalty()
+    {
+        async Task<IReadOnlyList<string>> WarningsOf(string family)
+        {
+            VerticalData data = Draw(2, family, 2, 2);
+            GlmJob job = data.Job(family, new() { Epochs = 2 }, l2: 0);
+            return (await TrainAsync(data, job with { Preprocessing = new() { Scaling = Scaling.Standardize } }))[0].Warnings;
+        }
+
+        const string Limit = "training stopped at its limit of 2 iterations before it converged: the model is not the optimum; raise training.epochs";
+        Assert.Contains(Limit + ", or, where columns tell the labels of some rows without a mistake, set model.l2 above 0", await WarningsOf("binomial"));
+        Assert.Contains(Limit, await WarningsOf("gaussian"));
     }
 
     [Theory]

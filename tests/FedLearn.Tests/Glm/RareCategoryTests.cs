@@ -31,19 +31,35 @@ public sealed class RareCategoryTests : IDisposable
     }
 
     [Theory]
-    [InlineData(GlmOptimizer.Lbfgs)]
-    [InlineData(GlmOptimizer.Accelerated)]
-    [InlineData(GlmOptimizer.Irls)]
-    [InlineData(GlmOptimizer.Sgd)]
-    public async Task Train_CategoryInTestRowsAlone_HasWeightZeroAndAWarning(GlmOptimizer optimizer)
+    [InlineData(GlmOptimizer.Lbfgs, Scaling.Standardize)]
+    [InlineData(GlmOptimizer.Accelerated, Scaling.Standardize)]
+    [InlineData(GlmOptimizer.Irls, Scaling.Standardize)]
+    [InlineData(GlmOptimizer.Sgd, Scaling.Standardize)]
+    [InlineData(GlmOptimizer.Lbfgs, Scaling.None)]
+    [InlineData(GlmOptimizer.Sgd, Scaling.None)]
+    public async Task Train_CategoryInTestRowsAlone_HasWeightZeroAndAWarning(GlmOptimizer optimizer, Scaling scaling)
     {
         (GlmJob job, GlmPartyInput[] inputs) = Case(optimizer);
+        job = job with { Preprocessing = new() { Scaling = scaling } };
         IReadOnlyList<GlmPartyResult> results = await LocalFederation.TrainAsync(job, inputs, cancellationToken: TestContext.Current.CancellationToken);
         Assert.Equal(["city=Bonn", "city=Rome", "city=Oslo", "x"], results[1].Model.Features.FeatureNames);
         Assert.Equal(0, results[1].Model.Weights[2], 1e-15);
         Assert.NotEqual(0, results[1].Model.Weights[0]);
         Assert.Equal("p1: column 'city=Oslo' has the same value in all training rows: nothing was learned of it, its weight is 0", Assert.Single(results[1].Warnings));
         Assert.NotNull(results[0].Test!.Auc);
+    }
+
+    // Newton's method with standard errors begins with the columns, before there are warnings.
+    [Theory]
+    [InlineData(Scaling.Standardize)]
+    [InlineData(Scaling.None)]
+    public async Task Train_CategoryInTestRowsAloneWithStandardErrors_IsRefusedByName(Scaling scaling)
+    {
+        (GlmJob job, GlmPartyInput[] inputs) = Case(GlmOptimizer.Irls);
+        job = job with { Preprocessing = new() { Scaling = scaling }, Model = job.Model with { L2 = 0 }, Inference = true };
+        BadInputException error = await Assert.ThrowsAsync<BadInputException>(() => LocalFederation.TrainAsync(job, inputs));
+        Assert.Equal(GlmErrors.DependentColumns, error.Id);
+        Assert.EndsWith(", 'city=Oslo'", error.Place, StringComparison.Ordinal);
     }
 
     [Fact]

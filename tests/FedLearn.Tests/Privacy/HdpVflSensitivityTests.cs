@@ -1,3 +1,4 @@
+using System.Globalization;
 using System.Text.Json;
 using FedLearn.Diagnostics;
 using FedLearn.Privacy;
@@ -355,6 +356,22 @@ public class HdpVflSensitivityTests
             Assert.EndsWith(source, error.Cause, StringComparison.Ordinal);
             Assert.Contains(remedy, error.Remedy, StringComparison.Ordinal);
         }
+    }
+
+    /// <summary>A limit that is rounded up would be refused again, in the same words.</summary>
+    [Theory]
+    [InlineData(400)]
+    [InlineData(40)]
+    [InlineData(20)]
+    [InlineData(6)]
+    [InlineData(3)]
+    public void Tight_StepTooLarge_AdvisesAStepThatIsAccepted(double bound)
+    {
+        HdpVflParameters parameters = Binomial(5, 1, 1, 7.97, 0.001) with { Family = GlmFamilyKind.Poisson, TargetBound = bound };
+        string remedy = Assert.Throws<PrivacyRefusedException>(() => HdpVflSensitivity.Tight(parameters)).Remedy;
+        double advised = double.Parse(remedy["Lower stepSize to ".Length..remedy.IndexOf(" or below", StringComparison.Ordinal)], CultureInfo.InvariantCulture);
+        Assert.InRange(advised * (parameters.L2 + bound + parameters.ResidualClip), 2 * (1 - 2e-5), 2);
+        Assert.True(HdpVflSensitivity.Tight(parameters with { StepSize = advised }).Active.Sensitivity > 0);
     }
 
     [Fact]

@@ -149,17 +149,7 @@ public sealed class DssmSchema
     public static DssmSchema Load(string path)
     {
         ArgumentNullException.ThrowIfNull(path);
-        string json;
-        try
-        {
-            json = File.ReadAllText(path);
-        }
-        catch (Exception e) when (e is IOException or UnauthorizedAccessException or ArgumentException)
-        {
-            throw DataErrors.Config(DataErrors.SchemaUnreadable, path, "the schema file cannot be read.", "Correct the path, or make the file readable.", e);
-        }
-
-        return Parse(json, path);
+        return Parse(TableSchema.TextOf(path), path);
     }
 
     /// <summary>Reads a schema from text.</summary>

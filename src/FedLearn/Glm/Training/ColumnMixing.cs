@@ -1,6 +1,7 @@
 using System.Buffers.Binary;
 using System.Runtime.InteropServices;
 using System.Security.Cryptography;
+using FedLearn.Data;
 using FedLearn.Diagnostics;
 using MathNet.Numerics.LinearAlgebra;
 using MathNet.Numerics.LinearAlgebra.Factorization;
@@ -76,9 +77,13 @@ internal sealed class ColumnMixing
     }
 
     /// <summary>The error for a party's columns that say the same, before anything is trained.</summary>
-    public static BadInputException Dependent() => new(GlmErrors.DependentColumns, "the party's columns over its training rows",
-        "one is a linear combination of the others, so that their standard errors are not defined.",
-        "Leave one out of each group that adds up to a constant (one column of every one-hot field, where there is an intercept), or set model.l2 above 0.");
+    /// <param name="zeros">Those that have the same value in all training rows.</param>
+    public static BadInputException Dependent(List<string> zeros) => zeros.Count > 0
+        ? new(GlmErrors.DependentColumns, $"the party's columns over its training rows, {FeatureMap.Listed(zeros, 10)}",
+            "such a column has the same value in all of them, so that standard errors are not defined.",
+            "Write a value of a category that no training row has as another one, and take it out of the schema; or set model.l2 above 0, or evaluation.inference to false.")
+        : new(GlmErrors.DependentColumns, "the party's columns over its training rows", "one is a linear combination of the others, so that their standard errors are not defined.",
+            "Leave one out of each group that adds up to a constant (one column of every one-hot field, where there is an intercept), or set model.l2 above 0.");
 
     /// <summary>Weights of the party's own columns that give a mixed one.</summary>
     public double[] Direction(int column) => _mixing.Column(column).ToArray();

@@ -88,6 +88,14 @@ internal partial class GlmActiveTrainer(GlmWork work, IReadOnlyList<IPartyChanne
 
     private bool IsStuck(GlmStopReason reason) => reason == GlmStopReason.NoFurtherDecrease && _gradientNorm > FarFromOptimum * _tolerance;
 
+    /// <summary>What helps where more iterations do not.</summary>
+    private string OtherWays()
+    {
+        bool unscaled = _plan.PreprocessingOptions.Scaling == Scaling.None && _plan.Optimizer != GlmOptimizer.Irls;
+        return (unscaled ? ", or, where columns have very different sizes, use preprocessing.scaling standardize" + (_plan.Job.Model.L1 > 0 ? "" : " or training.optimizer irls") : "")
+            + (_plan.Job.Model.L2 == 0 && !_plan.Family.EstimatesDispersion ? ", or, where columns tell the labels of some rows without a mistake, set model.l2 above 0" : "");
+    }
+
     /// <summary>What whoever reads the figures should know. Labels speak in mode none alone: a warning in a private mode would tell of them outside the claim.</summary>
     private IEnumerable<string> Warnings(GlmStopReason reason, int rounds)
     {
@@ -98,7 +106,7 @@ internal partial class GlmActiveTrainer(GlmWork work, IReadOnlyList<IPartyChanne
         if (IsStuck(reason))
             yield return "training stopped where rounding hides any further decrease, and the gradient is not small: the model may be far from the best one. Columns or offsets of very different sizes do that; use preprocessing.scaling standardize or declared";
         if (reason == GlmStopReason.RoundLimit && _plan.FullBatch)
-            yield return string.Create(CultureInfo.InvariantCulture, $"training stopped at its limit of {rounds:N0} iterations before it converged: the model is not the optimum; raise training.epochs");
+            yield return string.Create(CultureInfo.InvariantCulture, $"training stopped at its limit of {rounds:N0} iterations before it converged: the model is not the optimum; raise training.epochs{OtherWays()}");
         if (work.Test.Rows == 0 && _plan.Job.Split != SplitRule.None)
             yield return "the split puts no common row in the test set: nothing was measured on rows that training did not see";
         if (_plan.Private)

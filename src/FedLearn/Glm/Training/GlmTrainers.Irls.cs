@@ -180,7 +180,7 @@ internal sealed partial class GlmPassiveTrainer
     private async Task<(int Rounds, GlmStopReason Reason)> IrlsAsync(CancellationToken cancellationToken)
     {
         LinearPart own = work.Train;
-        ColumnMixing mixing = await SendMixedColumnsAsync(0, trained: false, cancellationToken).ConfigureAwait(false) ?? throw ColumnMixing.Dependent();
+        ColumnMixing mixing = await SendMixedColumnsAsync(0, trained: false, cancellationToken).ConfigureAwait(false) ?? throw ColumnMixing.Dependent(work.Zeros);
         int k = own.Outputs;
         Scalars mixed = await _clock.WaitAsync(RoundClock.Now, ChannelGuard.ReceiveScalarsAsync(active, 0, ScalarsKind.Direction, k * mixing.Count, cancellationToken)).ConfigureAwait(false);
         for (int m = 0; m < k; m++)

@@ -22,6 +22,9 @@ internal class GlmWork
 
     public required LinearPart Test { get; init; }
 
+    /// <summary>Names of the columns that have the same value in all training rows and are 0 there.</summary>
+    public List<string> Zeros { get; init; } = [];
+
     /// <summary>Noise of the training messages. Null where they are disclosed.</summary>
     public GaussianMechanism? Mechanism { get; init; }
 

@@ -220,8 +220,13 @@ public sealed record HdpVflParameters
                 "Lower stepSize or l2 until their product is at most 2.");
         double largest = 2 / (L2 + Smoothness * RowNorm * RowNorm);
         if (StepSize > largest)
+        {
+            // Six digits, rounded down: the step that the remedy names must pass.
+            double unit = Math.Pow(10, Math.Floor(Math.Log10(largest)) - 5);
+            string allowed = (Math.Floor(largest / unit) * unit).ToString("G6", CultureInfo.InvariantCulture);
             throw PrivacyErrors.Refused(PrivacyErrors.StepTooLarge, "stepSize",
-                FormattableString.Invariant($"it is {StepSize:G6}, and above 2 / (l2 + {Smoothness:G6} rowNorm^2) = {largest:G6} a step of the active party can push neighbouring weights apart, and no bound is proved. {SmoothnessSource}"),
-                $"Lower stepSize to {largest.ToString("G6", CultureInfo.InvariantCulture)} or below{SmoothnessRemedy}, or use the weight-noise calibration, which has no such condition.");
+                FormattableString.Invariant($"it is {StepSize}, and above 2 / (l2 + {Smoothness:G6} rowNorm^2) = {allowed} a step of the active party can push neighbouring weights apart, and no bound is proved. {SmoothnessSource}"),
+                $"Lower stepSize to {allowed} or below{SmoothnessRemedy}, or use the weight-noise calibration, which has no such condition.");
+        }
     }
 }

@@ -1,3 +1,4 @@
+using System.Globalization;
 using System.Text.Json;
 using FedLearn.Diagnostics;
 using FedLearn.Privacy;
@@ -326,6 +327,18 @@ public class HdpVflSensitivityTests
             Assert.Contains("it is 7.97, and above 2 / (l2 + ", error.Cause, StringComparison.Ordinal);
             Assert.EndsWith(source, error.Cause, StringComparison.Ordinal);
             Assert.Contains(remedy, error.Remedy, StringComparison.Ordinal);
+        }
+    }
+
+    [Fact]
+    public void Tight_StepTooLarge_NamesAStepThatIsAccepted()
+    {
+        foreach (HdpVflParameters parameters in (HdpVflParameters[])[Binomial(5, 1, 1, 7.97, 0.001), Binomial(5, 1, 1, 1e9, 0.001) with { RowNorm = 3e-4 }, Binomial(5, 1, 1, 1, 0.001) with { RowNorm = 7e3 }])
+        {
+            var error = Assert.Throws<PrivacyRefusedException>(() => HdpVflSensitivity.Tight(parameters));
+            double named = double.Parse(error.Remedy.Split(' ')[3], CultureInfo.InvariantCulture);
+            HdpVflSensitivity.Tight(parameters with { StepSize = named });
+            Assert.Equal(PrivacyErrors.StepTooLarge, Assert.Throws<PrivacyRefusedException>(() => HdpVflSensitivity.Tight(parameters with { StepSize = named * 1.00002 })).Id);
         }
     }
 

@@ -333,7 +333,7 @@ public class HdpVflSensitivityTests
     [Fact]
     public void Tight_StepTooLarge_NamesAStepThatIsAccepted()
     {
-        foreach (HdpVflParameters parameters in (HdpVflParameters[])[Binomial(5, 1, 1, 7.97, 0.001), Binomial(5, 1, 1, 1e9, 0.001) with { RowNorm = 3e-4 }, Binomial(5, 1, 1, 1, 0.001) with { RowNorm = 7e3 }])
+        foreach (HdpVflParameters parameters in (HdpVflParameters[])[Binomial(5, 1, 1, 7.97, 0.001), Binomial(5, 1, 1, 2000, 0.001) with { RowNorm = 3e-4 }, Binomial(5, 1, 1, 1, 0.001) with { RowNorm = 7e3 }])
         {
             var error = Assert.Throws<PrivacyRefusedException>(() => HdpVflSensitivity.Tight(parameters));
             double named = double.Parse(error.Remedy.Split(' ')[3], CultureInfo.InvariantCulture);

@@ -208,6 +208,6 @@ internal static class OutputFile
 
     // ENOSPC, and the same of Windows.
     private static ConfigurationException CannotWrite(string path, Exception? inner) => inner is IOException { HResult: 28 or unchecked((int)0x80070070) }
-        ? new(CliErrors.CannotWrite, path, "the disk is full.", "Make room and start again: a run that was under way goes on.", inner) : new(CliErrors.CannotWrite, path.Length > 0 ? path : "output",
+        ? new(CliErrors.CannotWrite, path, "the disk is full.", "Make room and start again: a run that was under way goes on; one that had ended is trained again, and charged again in a private mode.", inner) : new(CliErrors.CannotWrite, path.Length > 0 ? path : "output",
         "it cannot be written.", "Check that its folder can be written to, and that no folder has the name of the file or the other way round.", inner);
 }

@@ -147,6 +147,7 @@ public class ToolTests
 
         Assert.Equal((2, 2), (code, help));
         Assert.StartsWith("fedlearn: standard output: the disk is full.", error.ToString(), StringComparison.Ordinal);
+        Assert.Contains("one that had ended is trained again, and charged again in a private mode", error.ToString(), StringComparison.Ordinal);
         Assert.DoesNotContain("   at ", error.ToString(), StringComparison.Ordinal);
     }
 

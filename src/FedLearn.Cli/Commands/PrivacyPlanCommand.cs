@@ -75,7 +75,7 @@ internal static class PrivacyPlanCommand
         string? unknown = CostPlan.Unknown(run.Job);
         if (!plan.Private && unknown is not null)
             throw new ConfigurationException(CliErrors.NothingToPlan, $"{run.Path}: privacy.mode", $"the mode adds no noise, so that there is none to plan, and {unknown}",
-                "Set privacy.mode to hdp-vfl, with epsilon and delta; or, for seconds and bytes without noise, training.optimizer to sgd.");
+                "Set privacy.mode to hdp-vfl, with epsilon and delta; or, for seconds and bytes without noise, privacy.mode to none and training.optimizer to sgd.");
         if (given < 1)
             throw new ConfigurationException(CliErrors.Usage, "--rows", "it is below 1.", "Give the number of common training rows, at least 1.");
         (int count, int test, string? estimate) = given is { } n ? (n, 0, null) : TrainingRows(run);

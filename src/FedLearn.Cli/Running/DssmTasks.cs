@@ -143,6 +143,10 @@ internal static class DssmTasks
         {
             throw new ConfigurationException(RecommendErrors.Users, path, "the file cannot be read.", "Check the path and its permissions.", e);
         }
+        catch (BadInputException e) when (e.Id == DataErrors.NoRows)
+        {
+            throw new ConfigurationException(RecommendErrors.Users, path, "the file is empty, or is no file but a pipe or a device.", "Write one user id a line, to a file.", e);
+        }
     }
 
     // A user without events stays: a view may know somebody whom the active party does not.

@@ -226,13 +226,14 @@ public sealed record HdpVflParameters
                 "stepSize times l2 is above 2, so that the weights of two neighbouring tables drift apart without bound.",
                 "Lower stepSize or l2 until their product is at most 2.");
         double largest = 2 / (L2 + Smoothness * RowNorm * RowNorm);
-        // Rounded down: what is advised is legal.
-        string advised = largest.ToString("G6", CultureInfo.InvariantCulture);
-        if (double.Parse(advised, CultureInfo.InvariantCulture) > largest)
-            advised = (largest * (1 - 1e-5)).ToString("G6", CultureInfo.InvariantCulture);
         if (StepSize > largest)
+        {
+            // Six digits, rounded down: the step that the remedy names must pass.
+            double unit = Math.Pow(10, Math.Floor(Math.Log10(largest)) - 5);
+            string allowed = (Math.Floor(largest / unit) * unit).ToString("G6", CultureInfo.InvariantCulture);
             throw PrivacyErrors.Refused(PrivacyErrors.StepTooLarge, "stepSize",
-                FormattableString.Invariant($"it is {StepSize:G6}, and above 2 / (l2 + {Smoothness:G6} rowNorm^2) = {advised} a step of the active party can push neighbouring weights apart, and no bound is proved. {SmoothnessSource}"),
-                $"Lower stepSize to {advised} or below{SmoothnessRemedy}, or use the weight-noise calibration, which has no such condition.");
+                FormattableString.Invariant($"it is {StepSize}, and above 2 / (l2 + {Smoothness:G6} rowNorm^2) = {allowed} a step of the active party can push neighbouring weights apart, and no bound is proved. {SmoothnessSource}"),
+                $"Lower stepSize to {allowed} or below{SmoothnessRemedy}, or use the weight-noise calibration, which has no such condition.");
+        }
     }
 }

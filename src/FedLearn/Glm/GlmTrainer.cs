@@ -417,7 +417,7 @@ public sealed partial class GlmTrainer
         if (JointRules.Covers(_plan.Mode) && table.Weights is not null)
             throw new ConfigurationException(GlmJointErrors.NotEncryptable, $"party '{_input.Party}', data.weight", "the table has weights, which a passive party's encrypted share would need to know.", "Leave them out.");
         if (_plan.Mode == PrivacyMode.HeDp && table.Offsets is not null)
-            throw new ConfigurationException(GlmJointErrors.NotEncryptable, $"party '{_input.Party}', data.offset", "the table has offsets, which in mode he+dp are outside the bound on residuals.", "Leave them out, or use mode he.");
+            throw new PrivacyRefusedException(GlmJointErrors.OutsideTheProof, $"party '{_input.Party}', data.offset", "the table has offsets, which in mode he+dp are outside the bound on residuals.", "Leave them out, or use mode he.");
         if (_plan.Mode != PrivacyMode.HdpVfl)
             return;
         if (table.Weights is not null && _plan.Job.Training.SampleWeightBound is null)

@@ -242,6 +242,7 @@ public sealed class PrivacyPlanCommandTests : IDisposable
         Assert.Equal((2, ""), (run.ExitCode, run.Output));
         Assert.Contains("(FL2309)", run.Error, StringComparison.Ordinal);
         Assert.Contains("hdp-vfl", run.Error, StringComparison.Ordinal);
+        Assert.Contains("privacy.mode to none and training.optimizer to sgd", run.Error, StringComparison.Ordinal); // of mode he the optimiser alone is no remedy
     }
 
     [Fact]

@@ -218,7 +218,8 @@ public class RecommendTests
         foreach ((string[] more, string id, int code) in new (string[], string, int)[]
         {
             (["--users", scene.At("absent.txt")], RecommendErrors.Users, 2),
-            (["--users", scene.Write("empty.txt", "")], RecommendErrors.Users, 2),
+            (["--users", scene.Write("blank.txt", "")], RecommendErrors.Users, 2),
+            (["--users", Empty(scene.At("empty.txt"))], RecommendErrors.Users, 2),
             (["--users", Latin1(scene.At("latin1.txt"))], "FL3004", 3),
             (["--k", "0"], RecommendErrors.ListLength, 2),
         })
@@ -228,6 +229,12 @@ public class RecommendTests
             Assert.Contains(id, run.Error, StringComparison.Ordinal);
             Assert.False(File.Exists(scene.At("none.csv")));
         }
+    }
+
+    private static string Empty(string path)
+    {
+        File.WriteAllText(path, "");
+        return path;
     }
 
     private static string Latin1(string path)

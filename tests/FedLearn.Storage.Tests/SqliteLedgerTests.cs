@@ -212,7 +212,7 @@ public sealed class SqliteLedgerTests : IDisposable
     public void Reserve_LabelsAndRecords_RecordsCountForLabelsToo()
     {
         PrivacyCharge record = Charges.Pure(1), label = Charges.Pure(1) with { Unit = PrivacyUnit.Label };
-        IPrivacyLedger ledger = New(new LedgerBudget(2, 0));
+        SqliteLedger ledger = New(new LedgerBudget(2, 0));
         Spend((SqliteLedger)ledger, label);
         Spend((SqliteLedger)ledger, record);
         Assert.Equal((1, 2), (ledger.Spent("bank", record.DataSet, PrivacyUnit.Record).PureEpsilon, ledger.Spent("bank", record.DataSet, PrivacyUnit.Label).PureEpsilon));
@@ -285,7 +285,7 @@ public sealed class SqliteLedgerTests : IDisposable
     [Fact]
     public void Settle_Share_CountsFromThenOn()
     {
-        IPrivacyLedger ledger = New(new LedgerBudget(1, 0));
+        SqliteLedger ledger = New(new LedgerBudget(1, 0));
         Spend((SqliteLedger)ledger, Charges.Pure(1), share: 0.25);
         Assert.Equal(0.25, ledger.Spent("bank", Charges.People(), PrivacyUnit.Record).PureEpsilon);
         Spend((SqliteLedger)ledger, Charges.Pure(0.75));

@@ -52,6 +52,9 @@ public sealed class SqliteAlignmentLog : IAlignmentLog
     {
         ArgumentNullException.ThrowIfNull(record);
         ArgumentNullException.ThrowIfNull(caps);
+        // A row with a null in it could not be read again, nor the ledger with it.
+        if (record.Session is null || record.Party is null || record.Peer is null || record.Method is null || record.Output is null || record.JobDigest is null)
+            throw new ArgumentException("A part of the record is null.", nameof(record));
         _file.Guard(() =>
         {
             using SqliteFile file = _file.Connect();

@@ -120,7 +120,7 @@ public sealed class SqliteLedger : IPrivacyLedger
     public void Check(PrivacyCharge charge, int runs)
     {
         ArgumentOutOfRangeException.ThrowIfLessThan(runs, 1);
-        CheckCharge(charge);
+        IPrivacyLedger.CheckCharge(charge);
         LedgerChain chain = _file.Guard(_file.ReadSound);
         if (!chain.Entries.Any(e => e.Charge.RunId == charge.RunId))
             CheckBudget(chain, charge, runs);
@@ -134,7 +134,9 @@ public sealed class SqliteLedger : IPrivacyLedger
     /// verify; FL5023: the run is settled; FL5024: the run's messages are lost.</exception>
     public IPrivacyReservation Reserve(PrivacyCharge charge, KeptRelease? kept = null)
     {
-        CheckCharge(charge);
+        IPrivacyLedger.CheckCharge(charge);
+        if (kept is not null)
+            ArgumentNullException.ThrowIfNull(kept.Key, nameof(kept));
         return _file.Guard(() =>
         {
             // The run's outbox first: it is the run's lock, and once the charge is committed its absence means that messages are lost.
@@ -239,16 +241,6 @@ public sealed class SqliteLedger : IPrivacyLedger
     private int Limit(PrivacyCharge charge) => Math.Min(charge.Messages, _options.OutboxMessages);
 
     private static PrivacyTotal Sum(IEnumerable<LedgerEntry> entries) => entries.Aggregate(PrivacyTotal.Zero, (sum, e) => sum + new PrivacyTotal(e.PureEpsilon, e.MuSquared));
-
-    private static void CheckCharge(PrivacyCharge charge)
-    {
-        ArgumentNullException.ThrowIfNull(charge);
-        // The id becomes a file name.
-        if (charge.RunId.Length != 32 || !charge.RunId.All(char.IsAsciiHexDigitLower))
-            throw new ArgumentException("A run id is 32 lower-case hex digits.", nameof(charge));
-        ArgumentOutOfRangeException.ThrowIfLessThan(charge.Messages, 1);
-        _ = new PrivacyTotal(charge.PureEpsilon, charge.MuSquared);
-    }
 
     /// <summary>One run, while this process works on it.</summary>
     private sealed class Reservation(SqliteLedger ledger, PrivacyCharge charge, Outbox outbox, bool inFull) : IPrivacyReservation

@@ -123,7 +123,7 @@ public sealed class CrashTests : IDisposable
     public void Send_CrashBetweenKeepAndSend_SendsTheKeptBytes()
     {
         string runId = PrivacyCharge.NewRunId();
-        IPrivacyLedger ledger = new SqliteLedger(_folder["l.db"]);
+        var ledger = new SqliteLedger(_folder["l.db"]);
         PrivacyCharge charge = Charges.Gaussian(runId);
         byte[] kept;
         using (IPrivacyReservation first = ledger.Reserve(charge))

@@ -92,6 +92,15 @@ public sealed class SqliteAlignmentLogTests : IDisposable
     }
 
     [Fact]
+    public void Begin_RecordWithANull_IsRefusedAndNotWritten()
+    {
+        AlignmentRecord whole = Session(1);
+        Assert.All([whole with { Session = null! }, whole with { Party = null! }, whole with { Peer = null! }, whole with { Method = null! }, whole with { Output = null! }, whole with { JobDigest = null! }],
+            record => Assert.Throws<ArgumentException>(() => New().Begin(record, new AlignmentCaps())));
+        Assert.Empty(New().Alignments);
+    }
+
+    [Fact]
     public void Begin_BothPartiesInOneFile_AreTwoEntries()
     {
         SqliteAlignmentLog bank = New(), telco = New();

@@ -167,7 +167,7 @@ public sealed class SqliteLedgerTests : IDisposable
     {
         SqliteLedger ledger = New(new LedgerBudget(2, 1e-5));
         Spend(ledger, Charges.Gaussian(mu: GaussianDp.Mu(1.5, 1e-5)));
-        double left = ledger.Budget!.Left(((IPrivacyLedger)ledger).Spent("bank", Charges.People(), PrivacyUnit.Record));
+        double left = ledger.Budget!.Left(ledger.Spent("bank", Charges.People(), PrivacyUnit.Record));
         Assert.InRange(left, 1.1, 1.3);   // less than the 2 - 1.5 would be if epsilons added up the slow way; mu adds in quadrature
         PrivacyRefusedException error = Assert.Throws<PrivacyRefusedException>(() => ledger.Reserve(Charges.Gaussian(mu: GaussianDp.Mu(left + 2e-4, 1e-5))));
         Assert.Contains(string.Create(System.Globalization.CultureInfo.InvariantCulture, $"what is left for one more job is epsilon {left:0.####} at delta 1E-05"), error.Message, StringComparison.Ordinal);
@@ -196,7 +196,7 @@ public sealed class SqliteLedgerTests : IDisposable
         Refused(PrivacyErrors.BudgetSpent, New(new LedgerBudget(1.9, 0)), zeroOut);
         SqliteLedger ledger = New(new LedgerBudget(2, 0));
         Spend(ledger, zeroOut);
-        Assert.Equal(2, ((IPrivacyLedger)ledger).Spent("bank", zeroOut.DataSet, PrivacyUnit.Record).PureEpsilon);
+        Assert.Equal(2, ledger.Spent("bank", zeroOut.DataSet, PrivacyUnit.Record).PureEpsilon);
         PrivacyTotal gaussian = Spent(Charges.Gaussian(mu: 3) with { Adjacency = Adjacency.ZeroOut });
         Assert.Equal(36, gaussian.MuSquared);
 
@@ -204,7 +204,7 @@ public sealed class SqliteLedgerTests : IDisposable
         {
             SqliteLedger other = New();
             Spend(other, charge);
-            return ((IPrivacyLedger)other).Spent("bank", charge.DataSet, PrivacyUnit.Record);
+            return other.Spent("bank", charge.DataSet, PrivacyUnit.Record);
         }
     }
 
@@ -212,7 +212,7 @@ public sealed class SqliteLedgerTests : IDisposable
     public void Reserve_LabelsAndRecords_RecordsCountForLabelsToo()
     {
         PrivacyCharge record = Charges.Pure(1), label = Charges.Pure(1) with { Unit = PrivacyUnit.Label };
-        IPrivacyLedger ledger = New(new LedgerBudget(2, 0));
+        SqliteLedger ledger = New(new LedgerBudget(2, 0));
         Spend((SqliteLedger)ledger, label);
         Spend((SqliteLedger)ledger, record);
         Assert.Equal((1, 2), (ledger.Spent("bank", record.DataSet, PrivacyUnit.Record).PureEpsilon, ledger.Spent("bank", record.DataSet, PrivacyUnit.Label).PureEpsilon));
@@ -285,7 +285,7 @@ public sealed class SqliteLedgerTests : IDisposable
     [Fact]
     public void Settle_Share_CountsFromThenOn()
     {
-        IPrivacyLedger ledger = New(new LedgerBudget(1, 0));
+        SqliteLedger ledger = New(new LedgerBudget(1, 0));
         Spend((SqliteLedger)ledger, Charges.Pure(1), share: 0.25);
         Assert.Equal(0.25, ledger.Spent("bank", Charges.People(), PrivacyUnit.Record).PureEpsilon);
         Spend((SqliteLedger)ledger, Charges.Pure(0.75));
@@ -584,6 +584,30 @@ public sealed class SqliteLedgerTests : IDisposable
     [Fact]
     public void Reserve_RunIdThatIsNone_IsRefused() => Assert.All(["", "../../../../../../../../../etc/pass", new string('g', 32), new string('A', 32)],
         id => Assert.ThrowsAny<ArgumentException>(() => New().Reserve(Charges.Gaussian(id))));
+
+    // What was written and cannot be read again would take the ledger with it.
+    [Fact]
+    public void Reserve_ChargeThatIsNone_IsRefusedByEveryLedgerAndNotWritten()
+    {
+        SqliteLedger ledger = New();
+        PrivacyCharge charge = Charges.Gaussian();
+        foreach (IPrivacyLedger each in (IPrivacyLedger[])[ledger, new InMemoryLedger()])
+        {
+            Assert.All([charge with { RunId = null! }, charge with { Party = null! }, charge with { DataSet = null! }, charge with { JobName = null! }, charge with { JobDigest = null! }, charge with { Mechanism = null! },
+                charge with { Claim = null! }, charge with { Parameters = null! }, charge with { Parameters = "none" }, charge with { Messages = 0 }], wrong =>
+            {
+                Assert.ThrowsAny<ArgumentException>(() => each.Check(wrong));
+                Assert.ThrowsAny<ArgumentException>(() => each.Reserve(wrong));
+            });
+            Assert.All([charge with { MuSquared = -1 }, charge with { MuSquared = double.NaN }, charge with { PureEpsilon = double.PositiveInfinity }],
+                wrong => ErrorAssert.Throws<ConfigurationException>(PrivacyErrors.InvalidNumber, () => each.Reserve(wrong)));
+            Assert.Empty(each.Entries);
+        }
+
+        Assert.Throws<ArgumentNullException>(() => ledger.Reserve(charge, new KeptRelease(null!, new byte[1])));
+        ledger.Reserve(charge).Dispose();
+        Assert.Single(ledger.Entries);
+    }
 
     /// <summary>Six rows: three runs, the first of which keeps something.</summary>
     private SqliteLedger ThreeRuns()

@@ -1,4 +1,5 @@
 using System.Buffers.Binary;
+using System.Runtime.ExceptionServices;
 using System.Security.Cryptography;
 using FedLearn.Data;
 using FedLearn.Diagnostics;
@@ -35,6 +36,7 @@ internal sealed class PreparedIds
     /// <param name="ids">As they were read.</param>
     /// <param name="options">Settings.</param>
     /// <param name="threads">Threads that compute.</param>
+    /// <exception cref="ArgumentException">An id is null, or has half a surrogate pair.</exception>
     /// <exception cref="BadInputException">FL3150: two ids are equal.</exception>
     /// <exception cref="ConfigurationException">FL2520 and the like: a setting is out of range.</exception>
     public static PreparedIds Create(IReadOnlyList<string> ids, PsiOptions options, int threads)
@@ -67,17 +69,26 @@ internal sealed class PreparedIds
     {
         int n = ids.Count;
         var digests = new UInt128[n];
-        Parallel.For(0, (n + Chunk - 1) / Chunk, new ParallelOptions { MaxDegreeOfParallelism = threads }, chunk =>
+        try
         {
-            byte[] buffer = [];
-            Span<byte> digest = stackalloc byte[SHA256.HashSizeInBytes];
-            for (int i = chunk * Chunk; i < Math.Min(n, (chunk + 1) * Chunk); i++)
+            Parallel.For(0, (n + Chunk - 1) / Chunk, new ParallelOptions { MaxDegreeOfParallelism = threads }, chunk =>
             {
-                int length = HashToGroup.Encode(ids[i] ?? throw new ArgumentException("An id is null.", nameof(ids)), ref buffer);
-                SHA256.HashData(buffer.AsSpan(0, length), digest);
-                digests[i] = BinaryPrimitives.ReadUInt128BigEndian(digest);
-            }
-        });
+                byte[] buffer = [];
+                Span<byte> digest = stackalloc byte[SHA256.HashSizeInBytes];
+                for (int i = chunk * Chunk; i < Math.Min(n, (chunk + 1) * Chunk); i++)
+                {
+                    int length = HashToGroup.Encode(ids[i] ?? throw new ArgumentException($"The id of row {i + 1} is null.", nameof(ids)), ref buffer);
+                    SHA256.HashData(buffer.AsSpan(0, length), digest);
+                    digests[i] = BinaryPrimitives.ReadUInt128BigEndian(digest);
+                }
+            });
+        }
+        catch (AggregateException e)
+        {
+            // The caller knows nothing of threads.
+            ExceptionDispatchInfo.Throw(e.InnerExceptions[0]);
+        }
+
         int[] rows = new int[n];
         for (int i = 0; i < n; i++)
             rows[i] = i;

@@ -166,7 +166,7 @@ internal sealed class CompareRunner(string path, CompareRequest request, bool in
             (GlmRunFileParty party, PrivacyBudget budget) = (ofParty.Key, ofParty.Key.Ledger.Budget!);
             PrivacyTotal sum = ofParty.Aggregate(PrivacyTotal.Zero, (all, c) => all + c.Cost);
             // As the ledger itself counts: what was spent on labels is never less.
-            IPrivacyLedger ledger = new SqliteLedger(party.Ledger.Path);
+            var ledger = new SqliteLedger(party.Ledger.Path);
             if (!(ledger.Spent(party.Name, ofParty.First().People, PrivacyUnit.Label) + sum).Fits(budget.Epsilon, budget.Delta))
                 throw new PrivacyRefusedException(PrivacyErrors.BudgetSpent, party.Ledger.Path, string.Create(CultureInfo.InvariantCulture,
                     $"the private rows of the comparison, repeats included, cost up to epsilon {(budget.Delta > 0 || sum.MuSquared == 0 ? sum.Epsilon(budget.Delta) : double.PositiveInfinity):0.####} together at '{party.Name}', and would exceed the lifetime budget (epsilon {budget.Epsilon:R} at delta {budget.Delta:R}) of the people in the table."),

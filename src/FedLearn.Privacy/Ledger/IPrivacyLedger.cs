@@ -1,3 +1,5 @@
+using System.Text.Json;
+
 namespace FedLearn.Privacy;
 
 /// <summary>Where a party writes down what its releases cost, before they leave. Thread-safe.</summary>
@@ -12,6 +14,7 @@ public interface IPrivacyLedger
 
     /// <summary>Refuses a charge that the budget does not allow; writes nothing.</summary>
     /// <param name="charge">What a run would cost. A run that is reserved already is not counted twice.</param>
+    /// <exception cref="ArgumentException">The charge is none, see <see cref="CheckCharge"/>.</exception>
     /// <exception cref="Diagnostics.PrivacyRefusedException">FL5020: over the budget; the message says what is left.</exception>
     void Check(PrivacyCharge charge);
 
@@ -30,6 +33,7 @@ public interface IPrivacyLedger
     /// <param name="charge">What the run costs.</param>
     /// <param name="kept">Something released once and used again, written in the same step as the charge; null for nothing.</param>
     /// <returns>The reservation.</returns>
+    /// <exception cref="ArgumentException">The charge is none, see <see cref="CheckCharge"/>.</exception>
     /// <exception cref="Diagnostics.PrivacyRefusedException">FL5020: over the budget; FL5021: the run is reserved with other terms.</exception>
     IPrivacyReservation Reserve(PrivacyCharge charge, KeptRelease? kept = null);
 
@@ -62,12 +66,47 @@ public interface IPrivacyLedger
         return caveats;
     }
 
+    /// <summary>Refuses a charge that no ledger could keep and read again.</summary>
+    /// <param name="charge">The charge.</param>
+    /// <exception cref="ArgumentException">The run id is not 32 lower-case hex digits, a text is null, the parameters are no JSON, or there is no message.</exception>
+    /// <exception cref="Diagnostics.ConfigurationException">FL2300: a cost is not a finite number of at least 0.</exception>
+    static void CheckCharge(PrivacyCharge charge)
+    {
+        ArgumentNullException.ThrowIfNull(charge);
+        // The id becomes a file name.
+        if (charge.RunId is not { Length: 32 } id || !id.All(char.IsAsciiHexDigitLower))
+            throw new ArgumentException("A run id is 32 lower-case hex digits.", nameof(charge));
+        if (charge.Party is null || charge.DataSet is null || charge.JobName is null || charge.JobDigest is null || charge.Mechanism is null || charge.Claim is null || charge.Parameters is null)
+            throw new ArgumentException("A part of the charge is null.", nameof(charge));
+        try
+        {
+            JsonDocument.Parse(charge.Parameters).Dispose();
+        }
+        catch (JsonException e)
+        {
+            throw new ArgumentException("The parameters of a charge are JSON.", nameof(charge), e);
+        }
+
+        if (charge.Messages < 1)
+            throw new ArgumentOutOfRangeException(nameof(charge), "A charge covers at least one message.");
+        _ = new PrivacyTotal(charge.PureEpsilon, charge.MuSquared);
+    }
+}
+
+/// <summary>What every ledger can be asked.</summary>
+public static class PrivacyLedgerExtensions
+{
     /// <summary>What the charges for a table add up to.</summary>
+    /// <param name="ledger">The ledger.</param>
     /// <param name="party">The party.</param>
     /// <param name="dataSet">The table.</param>
     /// <param name="unit">The unit.</param>
-    PrivacyTotal Spent(string party, DataSetIdentity dataSet, PrivacyUnit unit) =>
-        Entries.Where(e => e.Costs(party, dataSet, unit)).Aggregate(PrivacyTotal.Zero, (sum, e) => sum + new PrivacyTotal(e.PureEpsilon, e.MuSquared));
+    /// <returns>Their sum, as a budget for replacing a record counts it.</returns>
+    public static PrivacyTotal Spent(this IPrivacyLedger ledger, string party, DataSetIdentity dataSet, PrivacyUnit unit)
+    {
+        ArgumentNullException.ThrowIfNull(ledger);
+        return ledger.Entries.Where(e => e.Costs(party, dataSet, unit)).Aggregate(PrivacyTotal.Zero, (sum, e) => sum + new PrivacyTotal(e.PureEpsilon, e.MuSquared));
+    }
 }
 
 /// <summary>Something that is released once and used by later runs free of charge, such as randomised labels.</summary>

@@ -23,12 +23,13 @@ public sealed class InMemoryLedger(TimeProvider? clock = null) : IPrivacyLedger
     }
 
     /// <inheritdoc />
-    public void Check(PrivacyCharge charge) => ArgumentNullException.ThrowIfNull(charge);
+    public void Check(PrivacyCharge charge) => IPrivacyLedger.CheckCharge(charge);
 
     /// <inheritdoc />
+    /// <exception cref="Diagnostics.PrivacyRefusedException">FL5021: the run is in the ledger, which kept none of its messages to go on with.</exception>
     public IPrivacyReservation Reserve(PrivacyCharge charge, KeptRelease? kept = null)
     {
-        ArgumentNullException.ThrowIfNull(charge);
+        IPrivacyLedger.CheckCharge(charge);
         lock (_lock)
         {
             if (_entries.Any(e => e.Charge.RunId == charge.RunId))

@@ -84,7 +84,9 @@ public sealed class RandomizedResponse
         for (int i = 0; i < drawn.Length; i++)
         {
             byte label = labels[i];
-            ArgumentOutOfRangeException.ThrowIfGreaterThanOrEqual(label, Classes, nameof(labels));
+            // Which it is, an error does not tell.
+            if (label >= Classes)
+                throw new ArgumentOutOfRangeException(nameof(labels), "A label is none of the classes.");
             if (words[i] >= others)
             {
                 drawn[i] = label;

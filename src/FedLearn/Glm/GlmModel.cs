@@ -182,6 +182,8 @@ public sealed class GlmModel
     /// <param name="directory">Directory; made when missing.</param>
     /// <remarks>The file ends with a SHA-256 of all of its content, the digest of the job included, so that <see cref="Load"/> finds any change. That is a checksum, not
     /// the signature of somebody: whoever may write the file can also write another one.</remarks>
+    /// <exception cref="IOException">The file or its directory cannot be written.</exception>
+    /// <exception cref="UnauthorizedAccessException">They may not be written.</exception>
     public void Save(string directory)
     {
         DurableFile.CreateFolder(directory);

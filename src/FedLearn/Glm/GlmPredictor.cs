@@ -115,12 +115,13 @@ public sealed class GlmPredictor
     /// <param name="channels">At the active party one channel to each passive party; at a passive party the one to the active party.</param>
     /// <param name="cancellationToken">Stops; the peers are told.</param>
     /// <returns>What this party has; the active party's holds the predictions.</returns>
+    /// <exception cref="ArgumentException">The channels are not one a peer.</exception>
     /// <exception cref="ConfigurationException">FL2402: another party holds a part of another training.</exception>
     /// <exception cref="FedLearnException">Prediction failed; the peers have been told the error's id.</exception>
     public async Task<GlmPredictionResult> PredictAsync(SessionAgreement agreement, IReadOnlyList<IPartyChannel> channels, CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(agreement);
-        ArgumentNullException.ThrowIfNull(channels);
+        ChannelGuard.CheckCount(channels, _model.Party.Role, _job.Parties.Count);
         SessionTelemetry telemetry = GlmTelemetry.Of("predict", _job, _input);
         return await telemetry.RunAsync(() => ChannelGuard.RunAsync(channels, () =>
         {

@@ -68,7 +68,8 @@ public sealed record GlmPartyInput
 
 /// <summary>One party of a GLM job: aligns its rows with the others', trains its own weights, and keeps them.</summary>
 /// <remarks>Rounds follow HDP-VFL (arXiv 2009.02763): a passive party sends scores z_i = X_i w_i, the active party answers the residuals
-/// r = dl/dz at the sum, every party steps its own weights. In private modes each message is clipped and noised once.</remarks>
+/// r = dl/dz at the sum, every party steps its own weights. In private modes each message is clipped and noised once. One session after the other may use a trainer: with
+/// <see cref="GlmPartyInput.Runs"/> the next goes on with the run of one that was lost.</remarks>
 public sealed partial class GlmTrainer
 {
     // The number of classes of a multinomial model may be known only when the active party has seen its training labels.
@@ -77,9 +78,12 @@ public sealed partial class GlmTrainer
     private readonly GlmPartyInput _input;
     private readonly GlmPartyOptions _options;
     private readonly Lazy<DataSetIdentity> _people;
-    private readonly CutOffRun? _cutOff;
-    private readonly IReadOnlyList<string> _passedOver = [];
+    private readonly JoinRequest _request;
+    private CutOffRun? _cutOff;
+    private IReadOnlyList<string> _passedOver = [];
     private string? _unsettled;
+    // Whether a session has ended since the run to go on with was looked for: it may have left another, or ended the one there was.
+    private bool _ended;
 
     /// <summary>Checks a job and a party's input against each other.</summary>
     /// <param name="job">The job; the same at every party.</param>
@@ -117,37 +121,30 @@ public sealed partial class GlmTrainer
         _people = new(() => GlmAccount.IdentityOf(input.Table));
         SessionTerms terms = GlmJobTerms.Of(job);
         Terms = terms;
-        if (GlmRun.Keeps(_plan, input))
-        {
-            CutOffRun? cutOff = input.Runs!.Find(input.Party, terms.TermsDigest);
-            if (input.Fresh)
-            {
-                if (cutOff is not null)
-                    _unsettled = GlmRun.Forget(cutOff, _plan, input);
-            }
-            else
-            {
-                // Before a new run removes them.
-                _passedOver = input.Runs.PassedOver(input.Party, terms.TermsDigest);
-                if (cutOff is not null)
-                    GlmRun.CheckInputs(input.Runs, _cutOff = cutOff, _plan, input);
-            }
-        }
-
+        if (!input.Fresh)
+            FindCutOff();
+        else if (GlmRun.Keeps(_plan, input) && input.Runs!.Find(input.Party, terms.TermsDigest) is { } cutOff)
+            _unsettled = GlmRun.Forget(cutOff, _plan, input);
         if (input.Fresh && _plan.Mode == PrivacyMode.HeDp)
             JointCharges.Forget(input.Ledger, input.Party, job.Name);
         CheckLedger();
-        JoinRequest = new JoinRequest(SessionDesk.ProtocolVersion, _options.Party, terms.JobName, terms.TermsDigest, terms.Sections, input.Table.Schema.Fingerprint())
-        {
-            Resume = _cutOff is null ? null : new ResumeOffer(_cutOff.Run.SessionId, _cutOff.Rounds),
-        };
+        _request = new JoinRequest(SessionDesk.ProtocolVersion, _options.Party, terms.JobName, terms.TermsDigest, terms.Sections, input.Table.Schema.Fingerprint());
     }
 
     /// <summary>What the parties must agree on.</summary>
     public SessionTerms Terms { get; }
 
-    /// <summary>With what this party joins a session.</summary>
-    public JoinRequest JoinRequest { get; }
+    /// <summary>With what this party joins a session; read anew for each session, since it offers what the party can go on with.</summary>
+    /// <exception cref="ConfigurationException">FL2542: what the party brings has changed since the run was cut off. FL2541: another process goes on with it.</exception>
+    public JoinRequest JoinRequest
+    {
+        get
+        {
+            if (_ended)
+                FindCutOff();
+            return _request with { Resume = _cutOff is null ? null : new ResumeOffer(_cutOff.Run.SessionId, _cutOff.Rounds) };
+        }
+    }
 
     /// <summary>What so many runs of the job cost the party's rows at most, refused where its ledger does not allow all of them.</summary>
     /// <param name="runs">Runs over the same rows, at least 1. Their mu adds up in quadrature; labels that are released once are paid for once.</param>
@@ -171,12 +168,13 @@ public sealed partial class GlmTrainer
     /// <param name="progress">Told after rounds; null for nobody.</param>
     /// <param name="cancellationToken">Stops the job; the peers are told.</param>
     /// <returns>The party's own result.</returns>
+    /// <exception cref="ArgumentException">The channels are not one a peer.</exception>
     /// <exception cref="FedLearnException">The job failed; the peers have been told the error's id.</exception>
     public async Task<GlmPartyResult> TrainAsync(SessionAgreement agreement, IReadOnlyList<IPartyChannel> channels,
         IProgress<GlmProgress>? progress = null, CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(agreement);
-        ArgumentNullException.ThrowIfNull(channels);
+        ChannelGuard.CheckCount(channels, _options.Party.Role, _declared.Job.Parties.Count);
         SessionTelemetry telemetry = GlmTelemetry.Of("train", _plan.Job, _input);
         if (!JointRules.Covers(_plan.Mode))
             return await telemetry.RunAsync(() => ChannelGuard.RunAsync(channels,
@@ -197,11 +195,12 @@ public sealed partial class GlmTrainer
     /// <param name="cancellationToken">Stops the job; the peers are told.</param>
     /// <returns>A report after each epoch or iteration, then the party's own result. The job starts with the enumeration; leaving it early stops the job and
     /// tells the peers. No report is lost to a slow reader, and none holds up a round.</returns>
+    /// <exception cref="ArgumentException">The channels are not one a peer.</exception>
     /// <exception cref="FedLearnException">Thrown by the enumeration: the job failed; the peers have been told the error's id.</exception>
     public IAsyncEnumerable<GlmTrainingEvent> RunAsync(SessionAgreement agreement, IReadOnlyList<IPartyChannel> channels, CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(agreement);
-        ArgumentNullException.ThrowIfNull(channels);
+        ChannelGuard.CheckCount(channels, _options.Party.Role, _declared.Job.Parties.Count);
         return GlmTrainingStream.RunAsync(async (progress, stop) => [await TrainAsync(agreement, channels, progress, stop).ConfigureAwait(false)], cancellationToken);
     }
 
@@ -209,6 +208,8 @@ public sealed partial class GlmTrainer
         SessionTelemetry telemetry, IProgress<GlmProgress>? progress, CancellationToken cancellationToken)
     {
         _plan = _declared;
+        if (_ended)
+            FindCutOff();
         string digest = Convert.ToHexStringLower(agreement.JobDigest.Span);
         using GlmRun? run = OpenRun(agreement);
         GlmAccount? account = null;
@@ -230,7 +231,26 @@ public sealed partial class GlmTrainer
         finally
         {
             account?.Dispose();
+            _ended = true;
         }
+    }
+
+    /// <summary>Finds the run to go on with, if there is one.</summary>
+    private void FindCutOff()
+    {
+        (_cutOff, _passedOver, _unsettled) = (null, [], null);
+        if (GlmRun.Keeps(_declared, _input))
+        {
+            // Before a new run removes them.
+            _passedOver = _input.Runs!.PassedOver(_input.Party, Terms.TermsDigest);
+            if (_input.Runs.Find(_input.Party, Terms.TermsDigest) is { } cutOff)
+            {
+                GlmRun.CheckInputs(_input.Runs, cutOff, _declared, _input);
+                _cutOff = cutOff;
+            }
+        }
+
+        _ended = false;
     }
 
     /// <summary>Goes on with the run that was cut off, where every party has it, or begins a new one; null where no states are kept.</summary>

@@ -1,4 +1,5 @@
 using System.Runtime.ExceptionServices;
+using FedLearn.Coordination;
 using FedLearn.Diagnostics;
 using FedLearn.Privacy;
 using FedLearn.Protocol;
@@ -30,6 +31,19 @@ internal static class ChannelGuard
                 ExceptionDispatchInfo.Throw(cause);
             throw;
         }
+    }
+
+    /// <summary>Refuses channels that are not one a peer: without some the job would go on as if these parties were none of it.</summary>
+    /// <param name="channels">The channels of a party.</param>
+    /// <param name="role">What the party is.</param>
+    /// <param name="parties">Parties of the job.</param>
+    /// <exception cref="ArgumentException">They are too few or too many.</exception>
+    public static void CheckCount(IReadOnlyList<IPartyChannel> channels, PartyRole role, int parties)
+    {
+        ArgumentNullException.ThrowIfNull(channels);
+        int peers = role == PartyRole.Active ? parties - 1 : 1;
+        if (channels.Count != peers)
+            throw new ArgumentException($"An active party has one channel to each passive party, a passive one the one to the active party; here {peers}, not {channels.Count}.", nameof(channels));
     }
 
     /// <summary>How often a party that waits is told that there is nothing for it yet, and more often where its time limit would else be near.</summary>

@@ -98,6 +98,19 @@ public sealed class IntersectionTests
         Assert.Empty(here.Releases);
     }
 
+    // Ids are prepared by several threads, of whose errors one is told as it is.
+    [Fact]
+    public async Task Run_IdThatIsNone_IsRefused()
+    {
+        ReferenceSodium.Require();
+        foreach (string? id in new[] { null, "half a pair \ud800" })
+        {
+            (InMemoryChannel here, _) = InMemoryChannel.CreatePair("bank", "clinic");
+            await Assert.ThrowsAnyAsync<ArgumentException>(() => PsiParty.RunAsync(PartyRole.Active, ["one", id!], JobDigest, here));
+            Assert.Empty(here.Releases);
+        }
+    }
+
     [Fact]
     public void Duplicates_KeepFirst_TheFirstRowStandsForAll() => Prop.ForAll(Sets.Seeds.ToArbitrary(), seed =>
     {

@@ -471,6 +471,26 @@ public class DssmTrainerTests
         File.Delete(path);
     }
 
+    [Fact]
+    public async Task TrainAsync_ChannelsThatAreNotOneAPeer_AreRefused() => await Assert.ThrowsAsync<ArgumentException>(() =>
+        new DssmTrainer(SmallRecommendation.Job(), SmallRecommendation.Inputs()[0], Towers).TrainAsync(new SessionAgreement("none", new byte[32], []), [], cancellationToken: TestContext.Current.CancellationToken));
+
+    // What the kit lets a factory say of bytes that are not its own.
+    [Theory]
+    [InlineData(0)]
+    [InlineData(1)]
+    public async Task InferAsync_TowersOfAnotherKind_AreRefused(int party)
+    {
+        DssmJob job = SmallRecommendation.Job();
+        IReadOnlyList<DssmPartyInput> inputs = SmallRecommendation.Inputs();
+        IReadOnlyList<DssmPartyResult> trained = await DssmFederation.TrainAsync(job, inputs, Towers, cancellationToken: TestContext.Current.CancellationToken);
+        DssmModel Other(DssmModel model) => model with { Items = model.Items is { } items ? items with { State = [1] } : null, View = model.View is { } view ? view with { State = [1] } : null };
+        DssmPartyInput[] with = [.. inputs.Select((input, i) => input with { Model = i == party ? Other(trained[i].Model) : trained[i].Model })];
+        ConfigurationException error = await Assert.ThrowsAsync<ConfigurationException>(() => DssmFederation.InferAsync(job, with, Towers, DssmPurpose.Evaluate, cancellationToken: TestContext.Current.CancellationToken));
+        Assert.Equal(DssmErrors.OtherModel, error.Id);
+        Assert.Contains($"'{inputs[party].Party}'", error.Place, StringComparison.Ordinal);
+    }
+
     /// <summary>The active party's items in another order, the last one under another id.</summary>
     /// <param name="label">The active party.</param>
     /// <param name="order">For each row of the new table a row of the old one.</param>

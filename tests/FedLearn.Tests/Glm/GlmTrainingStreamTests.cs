@@ -40,6 +40,16 @@ public class GlmTrainingStreamTests
                 events.OfType<GlmTrainingEvent.RoundDone>().Where(e => e.Progress.Party == result.Party.Name).Select(e => e.Progress.Round));
     }
 
+    // The active party would train a model of its own columns, and call it the job's.
+    [Fact]
+    public async Task TrainAsync_ChannelsThatAreNotOneAPeer_AreRefused()
+    {
+        var (active, passive, agreement) = Session(Job());
+        await Assert.ThrowsAsync<ArgumentException>(() => active.Trainer.TrainAsync(agreement, [], cancellationToken: Token));
+        await Assert.ThrowsAsync<ArgumentException>(() => passive.Trainer.TrainAsync(agreement, [passive.Channel, passive.Channel], cancellationToken: Token));
+        Assert.Throws<ArgumentException>(() => active.Trainer.RunAsync(agreement, [], Token));
+    }
+
     // The reader comes back only after the whole job has ended elsewhere.
     [Fact]
     public async Task RunAsync_ReaderSlowerThanTheJob_LosesNoReportAndHoldsNobodyUp()

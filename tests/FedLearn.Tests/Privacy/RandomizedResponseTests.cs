@@ -83,6 +83,10 @@ public class RandomizedResponseTests
         Assert.Throws<ConfigurationException>(() => new RandomizedResponse(1, 257));
     }
 
+    [Fact]
+    public void Randomize_LabelOfNoClass_IsRefusedAndNotQuoted() =>
+        Assert.DoesNotContain("97", Assert.Throws<ArgumentOutOfRangeException>(() => new RandomizedResponse(1).Randomize([0, 97], new CsprngUniform())).Message, StringComparison.Ordinal);
+
     [Theory]
     [InlineData(0.1, 2)]
     [InlineData(1, 2)]

@@ -2,7 +2,8 @@ namespace FedLearn.Dssm;
 
 /// <summary>A sub-model that maps the rows of one view, or the items, to vectors of a common width (DSSM, Huang et al. 2013).</summary>
 /// <remarks>Numbers cross this contract in float64, whatever the tower computes in. Matrices are row-major. A tower is used by one thread at a time. The same calls
-/// in the same order give the same bits on the same machine with the same number of threads.</remarks>
+/// in the same order give the same bits on the same machine with the same number of threads. Wrong lengths, rows that are not there and numbers that are not finite are an
+/// <see cref="ArgumentException"/>, calls before the evaluation or the gradient that they need an <see cref="InvalidOperationException"/>; the tower stays usable.</remarks>
 public interface ITower : IDisposable
 {
     /// <summary>What a row has.</summary>
@@ -93,6 +94,6 @@ public interface ITowerFactory
     /// <summary>Makes a tower as it was saved.</summary>
     /// <param name="spec">The tower.</param>
     /// <param name="state">What <see cref="ITower.Save"/> gave.</param>
-    /// <exception cref="FedLearn.Diagnostics.FedLearnException">The bytes are not those of such a tower.</exception>
+    /// <exception cref="ArgumentException">The bytes are not those of such a tower. A <see cref="FedLearn.Diagnostics.FedLearnException"/> may say so too.</exception>
     ITower Restore(TowerSpec spec, ReadOnlyMemory<byte> state);
 }

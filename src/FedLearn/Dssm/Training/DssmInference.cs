@@ -106,11 +106,12 @@ public sealed class DssmInference
     /// <param name="channels">At the active party one channel to each view, in the job's order; at a view the one to the active party.</param>
     /// <param name="cancellationToken">Stops; the peers are told.</param>
     /// <returns>What the active party finds; at a view only who is shared, and what it sent.</returns>
+    /// <exception cref="ArgumentException">The channels are not one a peer.</exception>
     /// <exception cref="FedLearnException">The session failed; the peers have been told the error's id.</exception>
     public async Task<DssmInferenceResult> RunAsync(SessionAgreement agreement, IReadOnlyList<IPartyChannel> channels, CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(agreement);
-        ArgumentNullException.ThrowIfNull(channels);
+        ChannelGuard.CheckCount(channels, _party.Role, _job.Parties.Count);
         var telemetry = new SessionTelemetry(_purpose == DssmPurpose.Evaluate ? "evaluate" : "recommend", _input.Party, _job.Name, _job.Privacy.IsPrivate ? "dp" : "none", _input.LoggerFactory);
         return await telemetry.RunAsync(() => ChannelGuard.RunAsync(channels, async () =>
         {
@@ -128,7 +129,7 @@ public sealed class DssmInference
     {
         string[] sets = _purpose == DssmPurpose.Recommend ? [SampleSet.Recommendation] : [SampleSet.Test, SampleSet.ColdUsers, SampleSet.ColdItems];
         ViewSamples samples = await SampleExchange.AnswerAsync(channel, new SampleSession(_job, _input, agreement.JobDigest), _input.View!, sets, cancellationToken).ConfigureAwait(false);
-        using ITower tower = await thread.RunAsync(() => (_input.ViewTower ?? _towers).Restore(Saved(_model.View).Spec, Saved(_model.View).State)).ConfigureAwait(false);
+        using ITower tower = await thread.RunAsync(() => Restored(_input.ViewTower, _model.View)).ConfigureAwait(false);
         if (tower.Inputs != _input.View!.Rows.Inputs)
             throw OtherShapes();
         var run = new ViewRun(new DssmRun(_job, thread) { Views = _model.Views, SetNames = sets }, tower, _input.View!, samples, channel, PartyNoise.None);
@@ -186,12 +187,26 @@ public sealed class DssmInference
     // After everything that is in the tables, on a whole day.
     private static Moment Now => new(long.MaxValue / 86_400 * 86_400, int.MaxValue);
 
+    private ITower Restored(ITowerFactory? own, SavedTower? saved)
+    {
+        SavedTower tower = Saved(saved);
+        try
+        {
+            return (own ?? _towers).Restore(tower.Spec, tower.State);
+        }
+        catch (ArgumentException e)
+        {
+            throw new ConfigurationException(DssmErrors.OtherModel, $"party '{_input.Party}'", "a tower of its part of the model was not saved by towers like those that are used here.",
+                "Use the towers that the model was trained with.", e);
+        }
+    }
+
     private LabelTowers Towers(TowerThread thread, LabelSamples samples)
     {
         using var made = new MadeTowers();
-        ITower items = made.Add((_input.ItemTower ?? _towers).Restore(Saved(_model.Items).Spec, Saved(_model.Items).State));
+        ITower items = made.Add(Restored(_input.ItemTower, _model.Items));
         List<LocalView> locals = samples.OwnTable is not { } own ? []
-            : [new LocalView(_input.Party, made.Add((_input.ViewTower ?? _towers).Restore(Saved(_model.View).Spec, Saved(_model.View).State)), own.Rows, samples.OwnRows)];
+            : [new LocalView(_input.Party, made.Add(Restored(_input.ViewTower, _model.View)), own.Rows, samples.OwnRows)];
         // Scores are the same under every loss, of which some need what only training has.
         var loss = new DssmLoss(_model.Options with { Loss = DssmLossKind.Full }, _model.Options.Layers[^1], _model.Views, samples.Items.Ids.Count);
         double[] fusion = FusionOf(_model, loss.Fusion, samples.Items);

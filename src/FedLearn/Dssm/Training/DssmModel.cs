@@ -136,7 +136,9 @@ public sealed record DssmModel
     }
 
     /// <summary>Writes the part to a file: JSON with a checksum over its content. It appears whole or not at all. Nobody but its owner may read it.</summary>
-    /// <param name="path">File.</param>
+    /// <param name="path">File; its folder exists.</param>
+    /// <exception cref="IOException">The file cannot be written.</exception>
+    /// <exception cref="UnauthorizedAccessException">It may not be written.</exception>
     public void Save(string path)
     {
         var document = new JsonObject { ["format"] = FormatName };

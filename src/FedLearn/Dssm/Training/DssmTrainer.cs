@@ -128,12 +128,13 @@ public sealed class DssmTrainer
     /// <param name="progress">Told after epochs; null for nobody.</param>
     /// <param name="cancellationToken">Stops the job; the peers are told.</param>
     /// <returns>The party's own result.</returns>
+    /// <exception cref="ArgumentException">The channels are not one a peer.</exception>
     /// <exception cref="FedLearnException">The job failed; the peers have been told the error's id.</exception>
     public async Task<DssmPartyResult> TrainAsync(SessionAgreement agreement, IReadOnlyList<IPartyChannel> channels, IProgress<DssmProgress>? progress = null,
         CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(agreement);
-        ArgumentNullException.ThrowIfNull(channels);
+        ChannelGuard.CheckCount(channels, _options.Party.Role, _job.Parties.Count);
         return await Telemetry().RunAsync(() => ChannelGuard.RunAsync(channels, async () =>
         {
             using DssmKeptRun kept = DssmKeptRun.Open(Runs, _input.Party, Terms, agreement, _input.RunId ?? PrivacyCharge.NewRunId(), _kind, DssmKeptRun.Interval(_job, _plan), DssmKeptRun.Beside(_job, _plan),

@@ -199,7 +199,7 @@ public class OneRoundJobTests
     public async Task Train_LabelDpThenOneRound_DoesNotTakeLabelsPaidForAsLabelsForRecords()
     {
         VerticalData data = VerticalData.Random(3, "binomial", 100, 2, 2);
-        IPrivacyLedger ledger = new InMemoryLedger();
+        var ledger = new InMemoryLedger();
         foreach (PrivacyMode mode in (PrivacyMode[])[PrivacyMode.LabelDp, PrivacyMode.OneRound, PrivacyMode.LabelDp, PrivacyMode.OneRound])
             await RecordedSession.TrainAsync(Job(data, mode: mode, seed: null), With(data.Inputs(), ledger));
         // The later label-dp costs labels nothing, and is written down for what it told of features.

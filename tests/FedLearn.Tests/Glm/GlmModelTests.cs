@@ -412,6 +412,27 @@ public sealed class GlmModelTests : IDisposable
     }
 
     [Fact]
+    public async Task File_ModelWithStandardErrors_IsReadAsItWasWritten()
+    {
+        (_, _, GlmModel[] models) = await TrainedAsync();
+        GlmModel trained = models[0];
+        byte[] file = GlmModelFile.Write(new GlmModel(trained.JobName, trained.JobDigest, trained.Party, "tweedie", trained.Features, trained.Weights, trained.Intercepts)
+        {
+            TrainingId = "a1",
+            Parties = trained.Parties,
+            SoftwareVersion = "0.0.9",
+            Link = "log",
+            FamilyParameters = new Dictionary<string, double> { ["power"] = 1.5 },
+            SchemaFingerprint = trained.SchemaFingerprint,
+            UsesOffsets = true,
+            Mode = PrivacyMode.None,
+            Evaluation = EvaluationDisclosure.Disclosed,
+            Inference = new GlmInference(1.5, 7, true, [.. trained.Weights.Concat(trained.Intercepts).Select(weight => GlmCoefficient.Of(weight, .25))]),
+        });
+        Assert.Equal(file, GlmModelFile.Write(GlmModelFile.Read(file, "p")));
+    }
+
+    [Fact]
     public async Task Predict_ModelOfAnotherJobPartyOrFamily_IsRefused()
     {
         (VerticalData data, GlmJob job, GlmModel[] models) = await TrainedAsync();

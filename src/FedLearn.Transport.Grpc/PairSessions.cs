@@ -53,8 +53,6 @@ internal sealed partial class PairSessions(IReadOnlyList<GrpcPair> pairs, GrpcHo
             _stopping.Token.ThrowIfCancellationRequested();
             if (pair.Agreement?.SessionId != session)
                 throw ExchangeRefusal.WrongSession();
-            if (pair.Serving is not null)
-                throw ExchangeRefusal.OpenAlready();
             SessionAgreement agreement = pair.Agreement;
             pair.Agreement = null;
             var opened = new TaskCompletionSource<GrpcPartyChannel?>(TaskCreationOptions.RunContinuationsAsynchronously);

@@ -20,6 +20,7 @@ public sealed class HostileServerTests
         { "404", GrpcErrors.NotGrpc },
         { "html", GrpcErrors.NotGrpc },
         { "refused without id", GrpcErrors.CallFailed },
+        { "status that is no number", GrpcErrors.CallFailed },
         { "refused with id", ProtocolErrors.DifferentJob },
         { "garbage", ProtocolErrors.Malformed },
         { "compressed", ProtocolErrors.Malformed },
@@ -44,6 +45,21 @@ public sealed class HostileServerTests
         Assert.DoesNotContain(error.Message, char.IsControl);
         if (answer == "refused with id")
             Assert.Contains("Straße 100% [2J", error.Message, StringComparison.Ordinal);
+    }
+
+    /// <summary>A host that has not noticed the loss yet takes the party for one that waits; without a loss somebody else is there.</summary>
+    [Fact]
+    public async Task Join_AlreadyThere_IsTriedAgainAfterALossOnly()
+    {
+        int calls = 0;
+        (WebApplication app, Uri address) = await RawPeer.ServeAsync(context =>
+            AnswerAsync(context, Interlocked.Increment(ref calls) switch { 1 => "dies", 2 => "already there", _ => "refused with id" }));
+        await using WebApplication _ = app;
+        Assert.Equal(ProtocolErrors.DifferentJob, (await Assert.ThrowsAsync<PeerException>(() => JoinAsync(address))).Id);
+        Assert.Equal(3, calls);
+        calls = 1;
+        Assert.Equal(ProtocolErrors.AlreadyJoined, (await Assert.ThrowsAsync<PeerException>(() => JoinAsync(address))).Id);
+        Assert.Equal(2, calls);
     }
 
     [Theory]
@@ -257,10 +273,16 @@ public sealed class HostileServerTests
             case "refused without id":
                 (context.Response.ContentType, context.Response.Headers["grpc-status"]) = ("application/grpc", "7");
                 break;
+            case "status that is no number":
+                (context.Response.ContentType, context.Response.Headers["grpc-status"]) = ("application/grpc", "soon");
+                break;
             case "refused with id":
                 (context.Response.ContentType, context.Response.Headers["grpc-status"]) = ("application/grpc", "9");
                 context.Response.Headers["fedlearn-error-id"] = ProtocolErrors.DifferentJob;
                 context.Response.Headers["grpc-message"] = "Stra%C3%9Fe 100%25%1B[2J"; // an escape sequence must not reach a terminal
+                break;
+            case "already there":
+                (context.Response.ContentType, context.Response.Headers["grpc-status"], context.Response.Headers["fedlearn-error-id"]) = ("application/grpc", "6", ProtocolErrors.AlreadyJoined);
                 break;
             case "dies":
                 context.Abort();

@@ -1,3 +1,4 @@
+using FedLearn.Privacy;
 using FedLearn.Protocol;
 using FedLearn.Testing;
 using FedLearn.Transport.Grpc;
@@ -99,6 +100,21 @@ public sealed class OptionRangeTests
         var options = new GrpcClientOptions { ConnectTimeout = Longest, JoinTimeout = Longest, ShutdownTimeout = Longest, Channel = new ChannelOptions { ReceiveTimeout = Longest } };
         await using GrpcSession passive = await GrpcFederationClient.JoinAsync(host.Address, GrpcPairs.Request("telco"), options, Stop).WaitAsync(ChannelConformance.Patience, Stop);
         await using GrpcSession active = await joining;
+        await Task.WhenAll(passive.Channels[0].CompleteAsync(Stop).AsTask(), active.Channels[0].CompleteAsync(Stop).AsTask()).WaitAsync(ChannelConformance.Patience, Stop);
+        await Task.WhenAll(passive.DisposeAsync().AsTask(), active.DisposeAsync().AsTask()).WaitAsync(ChannelConformance.Patience, Stop);
+    }
+
+    [Fact]
+    public async Task Session_OpenForLongerThanJoiningMayTake_GoesOn()
+    {
+        var clock = new ManualClock();
+        await using GrpcFederationHost host = await GrpcFederationHost.StartAsync(new GrpcHostOptions(), GrpcPairs.Terms("telco"), Stop);
+        Task<GrpcSession> joining = host.JoinAsync(GrpcPairs.OwnRequest, Stop);
+        await using GrpcSession passive = await GrpcFederationClient.JoinAsync(host.Address, GrpcPairs.Request("telco"), new GrpcClientOptions { Channel = new ChannelOptions { Clock = clock } }, Stop);
+        await using GrpcSession active = await joining;
+        clock.Advance(TimeSpan.FromDays(1));
+        await passive.Channels[0].SendAsync(0, Disclosure.Unprotected(new Scores(new[] { 1.5 }), "test"), Stop).AsTask().WaitAsync(ChannelConformance.Patience, Stop);
+        Assert.Equal(1.5, (await active.Channels[0].ReceiveAsync<Scores>(0, 1, Stop)).Values.Span[0]);
         await Task.WhenAll(passive.Channels[0].CompleteAsync(Stop).AsTask(), active.Channels[0].CompleteAsync(Stop).AsTask()).WaitAsync(ChannelConformance.Patience, Stop);
         await Task.WhenAll(passive.DisposeAsync().AsTask(), active.DisposeAsync().AsTask()).WaitAsync(ChannelConformance.Patience, Stop);
     }

@@ -315,7 +315,9 @@ public sealed class RelayTests
         (RelayStream host, RelayStream telco) = await Relays.StreamsAsync(relay.Address, Terms, "telco", said.Add);
         // The last piece may meet the end of the connection already.
         Assert.True(await Record.ExceptionAsync(() => telco.WriteAsync(new byte[(1 << 20) + 1], Stop).AsTask()) is null or IOException);
-        Assert.Equal(RelayErrors.TooManyBytes, (await ended.Task.WaitAsync(ChannelConformance.Patience, Stop)).ErrorId);
+        RelayedTraffic traffic = await ended.Task.WaitAsync(ChannelConformance.Patience, Stop);
+        Assert.Equal((RelayErrors.TooManyBytes, 0), (traffic.ErrorId, traffic.FromHost));
+        Assert.InRange(traffic.ToHost, 1, 1 << 20);
         Assert.Empty(said);
         await telco.DisposeAsync();
         await host.DisposeAsync();

@@ -85,6 +85,23 @@ public sealed class TlsPinTests
     }
 
     [Fact]
+    public void Names_SeveralCommonNames_AreNone()
+    {
+        IReadOnlyList<string> NamesOf(params string[] names)
+        {
+            var subject = new X500DistinguishedNameBuilder();
+            foreach (string name in names)
+                subject.AddCommonName(name);
+            using var key = ECDsa.Create(ECCurve.NamedCurves.nistP256);
+            using X509Certificate2 made = new CertificateRequest(subject.Build(), key, HashAlgorithmName.SHA256).CreateSelfSigned(DateTimeOffset.UnixEpoch, DateTimeOffset.UnixEpoch.AddDays(1));
+            return CertificateNames.Of(made);
+        }
+
+        Assert.Equal(["telco"], NamesOf("telco"));
+        Assert.Empty(NamesOf("telco", "bank"));
+    }
+
+    [Fact]
     public void TrialCertificate_TwiceForOneName_HasAnotherKeyAndSerial()
     {
         X509Certificate2 first = TlsPeers.Make("telco", TimeProvider.System), second = TlsPeers.Make("telco", TimeProvider.System);

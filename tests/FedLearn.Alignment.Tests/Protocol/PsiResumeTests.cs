@@ -251,6 +251,22 @@ public sealed class PsiResumeTests : IDisposable
         }
     }
 
+    // The secrets first: whatever stops the rest, nobody goes on with them.
+    [Fact]
+    public void Clear_FileThatCannotBeDeleted_LeavesNoSecrets()
+    {
+        Assert.SkipWhen(OperatingSystem.IsWindows(), "A file that is open stays there.");
+        var subject = new PsiSubject(PsiPair.JobDigest, new byte[32], PartyRole.Active, PsiOutput.Both, false, 1);
+        using PsiState state = PsiState.Open(_folder, "bank", "clinic", subject);
+        using PsiSecrets secrets = PsiSecrets.Fresh();
+        state.Begin(new PsiKept(new byte[32], 1, new byte[32], secrets));
+        string header = Assert.Single(Directory.GetFiles(_folder, "session", SearchOption.AllDirectories)), points = Path.Combine(Path.GetDirectoryName(header)!, "points");
+        File.Delete(points);
+        Directory.CreateDirectory(points);
+        Assert.Equal(PsiErrors.StateUnusable, Assert.Throws<ConfigurationException>(state.Clear).Id);
+        Assert.False(File.Exists(header));
+    }
+
     [Fact]
     public void Open_ManyAtOnceInOneFolder_IsHeldByOneAtATime()
     {

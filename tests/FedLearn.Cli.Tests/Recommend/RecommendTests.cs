@@ -256,6 +256,22 @@ public class RecommendTests
         Assert.Contains("different trainings", run.Error, StringComparison.Ordinal);
     }
 
+    /// <summary>Cells would be other features, of the same number.</summary>
+    [Theory]
+    [InlineData("profile.schema.json", "25, 35", "25, 40")]
+    [InlineData("items.schema.json", "\"buckets\": 16", "\"buckets\": 16, \"hashes\": 2")]
+    public async Task Evaluate_OtherSchemaThanTheModels_IsRefused(string file, string old, string replacement)
+    {
+        using var scene = new RecommendScene();
+        string job = scene.Job(), schema = File.ReadAllText(scene.At(file));
+        await RecommendScene.DocumentAsync("recommend", "train", "--config", job, "--model", scene.At("models"));
+        Assert.Contains(old, schema, StringComparison.Ordinal);
+        File.WriteAllText(scene.At(file), schema.Replace(old, replacement, StringComparison.Ordinal));
+        ToolRun run = await RecommendScene.RunAsync("recommend", "evaluate", "--config", job, "--model", scene.At("models"));
+        Assert.Equal(2, run.ExitCode);
+        Assert.Contains("its schemas are not those that the model was trained with", run.Error, StringComparison.Ordinal);
+    }
+
     [Theory]
     [InlineData("recommend", "train")]
     [InlineData("recommend", "evaluate", "--model", "m")]

@@ -123,15 +123,21 @@ internal static class ProtobufWalk
                          from exemplar in (int[])[5, 8, 11]
                          select (int[])[1, 2, 2, kind, 1, exemplar, 7]];
         foreach (int[] path in paths)
-            foreach (byte[] pair in path.Aggregate((IEnumerable<byte[]>)[request], (messages, number) => messages.SelectMany(m => Fields(m) ?? []).Where(f => f.Number == number && f.Wire == Bytes).Select(f => f.Content)))
+            foreach (byte[] pair in At(request, path))
                 if (Fields(pair) is [{ Number: 1, Wire: Bytes } key, { Number: 2, Wire: Bytes } value] && Fields(value.Content) is [var any])
                     yield return (Encoding.UTF8.GetString(key.Content), any.Wire == Bytes ? Encoding.UTF8.GetString(any.Content) : any.Value.ToString(System.Globalization.CultureInfo.InvariantCulture));
     }
 
     /// <summary>Names of the spans or metrics of a request.</summary>
-    public static IEnumerable<string> Names(byte[] request, string signal) =>
-        new[] { 1, 2, 2, signal == "traces" ? 5 : 1 }.Aggregate((IEnumerable<byte[]>)[request], (messages, number) => messages.SelectMany(m => Fields(m) ?? []).Where(f => f.Number == number && f.Wire == Bytes).Select(f => f.Content))
-            .Select(Encoding.UTF8.GetString);
+    public static IEnumerable<string> Names(byte[] request, string signal) => At(request, 1, 2, 2, signal == "traces" ? 5 : 1).Select(Encoding.UTF8.GetString);
+
+    /// <summary>Points of sums: their attributes by key, and their whole numbers.</summary>
+    public static IEnumerable<(string Tags, long Value)> Sums(byte[] request) => At(request, 1, 2, 2, 7, 1).Select(point =>
+        (string.Join(' ', At(point, 7).Select(pair => $"{Encoding.UTF8.GetString(At(pair, 1).Single())}={Encoding.UTF8.GetString(At(pair, 2, 1).Single())}").Order(StringComparer.Ordinal)),
+            (long)Fields(point)!.Single(f => f is { Number: 6, Wire: Fixed64 }).Value));
+
+    private static IEnumerable<byte[]> At(byte[] message, params int[] path) =>
+        path.Aggregate((IEnumerable<byte[]>)[message], (messages, number) => messages.SelectMany(m => Fields(m) ?? []).Where(f => f.Number == number && f.Wire == Bytes).Select(f => f.Content));
 
     private static ulong? Read(byte[] message, ref int at)
     {

@@ -1,8 +1,10 @@
 using System.Collections.Concurrent;
+using System.Globalization;
 using System.Net;
 using System.Net.Sockets;
 using System.Text;
 using System.Text.Json.Nodes;
+using System.Text.RegularExpressions;
 using System.Threading.Channels;
 using FedLearn.Cli.RunFiles;
 using FedLearn.Cli.Services;
@@ -137,10 +139,15 @@ public class ServiceTests
         (string Signal, byte[] Body)[] sent = [.. collector.Requests.Where(r => r.Signal == "metrics")];
         string[] names = [.. sent.SelectMany(r => ProtobufWalk.Names(r.Body, "metrics"))];
         Assert.All((string[])["fedlearn.coordinator.connections", "fedlearn.coordinator.connections.ended", "fedlearn.coordinator.bytes"], name => Assert.Contains(name, names));
-        (string Key, string Value)[] tags = [.. sent.SelectMany(r => ProtobufWalk.Attributes(r.Body))];
-        Assert.Contains(("party", "telco"), tags);
-        Assert.Contains(("operation", "train"), tags);
-        Assert.Subset(TelemetryTests.Allowed, tags.Select(t => t.Key).ToHashSet());
+        Assert.Subset(TelemetryTests.Allowed, sent.SelectMany(r => ProtobufWalk.Attributes(r.Body)).Select(t => t.Key).ToHashSet());
+        Match ended = Regex.Match(end.Error, "connection 1 ended: ([0-9]+) bytes to 'bank', ([0-9]+) bytes to 'telco'");
+        Assert.NotEqual(ended.Groups[1].Value, ended.Groups[2].Value);
+        (string, long)[] expected =
+        [
+            ("job=scene operation=train party=telco", 0), ("job=scene operation=train outcome=completed party=telco", 1),
+            ("direction=sent job=scene party=telco", long.Parse(ended.Groups[1].Value, CultureInfo.InvariantCulture)), ("direction=received job=scene party=telco", long.Parse(ended.Groups[2].Value, CultureInfo.InvariantCulture)),
+        ];
+        Assert.Subset(ProtobufWalk.Sums(sent[^1].Body).ToHashSet(), expected.ToHashSet());
     }
 
     [Fact]

@@ -213,6 +213,9 @@ public sealed class AlignTests : IDisposable
         _scene.Write("bank.csv", "id", "c_0003", "c_0001", "nobody");
         JsonObject document = await DocumentAsync("align", "--config", job);
         Assert.Equal(2, (int)document["alignment"]!["commonRows"]!);
+        // Few of telco's rows, and most of the bank's.
+        string few = Assert.Single(document["alignment"]!["warnings"]!.AsArray().Select(w => (string)w!), w => w.StartsWith("only ", StringComparison.Ordinal));
+        Assert.StartsWith("only 2 of the 247 rows of 'telco' are common", few, StringComparison.Ordinal);
         _scene.Write("bank.csv", "identity", "c_0003");
         await RefusedAsync(3, "FL3001", "bank.csv", "align", "--config", job);
     }

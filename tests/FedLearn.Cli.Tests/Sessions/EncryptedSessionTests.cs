@@ -103,6 +103,10 @@ public class EncryptedSessionTests
             Assert.Equal(("arbiter", scheme, 3), ((string)arbiter["hostedBy"]!, (string)arbiter["scheme"]!, (int)arbiter["rounds"]!));
             Assert.Contains(scheme == "ckks" ? "SEAL" : "GMP", (string)arbiter["engine"]!, StringComparison.Ordinal);
             Assert.True((long)arbiter["bytesSent"]! > 0 && (long)arbiter["bytesReceived"]! > 0 && (double)arbiter["computeSeconds"]! > 0);
+            // What one sends another receives; which of the two the arbiter does more of, the parties' figures say.
+            Assert.NotEqual((long)arbiter["bytesSent"]!, (long)arbiter["bytesReceived"]!);
+            JsonNode[] all = [arbiter, .. report["parties"]!.AsArray()!];
+            Assert.Equal(all.Sum(p => (long)p["bytesSent"]!), all.Sum(p => (long)p["bytesReceived"]!));
             AssertPart((double)arbiter["engineSeconds"]!, (double)arbiter["computeSeconds"]!);
             Assert.Null(arbiter["sigma"]);
             Assert.Equal(["bank", "telco"], report["parties"]!.AsArray().Select(p => (string)p!["name"]!));

@@ -123,6 +123,8 @@ public sealed class ModelEvaluationTests
         ModelEvaluation binary = ModelEvaluation.Binary([1, double.NaN, -1], [0.7, double.NaN, 0.3], [1, 0, 0], null);
         Assert.Equal((null, null, null, null), (binary.Intervals, binary.Roc, binary.Calibration, binary.Confusion));
         Assert.Equal((null, null, null), (binary.Metrics.Auc, binary.Metrics.Ks, binary.Metrics.F1));
+        ModelEvaluation unlikely = ModelEvaluation.Binary([1, 2, -1], [0.7, double.NaN, 0.3], [1, 0, 0], null);
+        Assert.Equal((null, null, null, null), (unlikely.Intervals, unlikely.Roc, unlikely.Calibration, unlikely.Confusion));
         Assert.True(double.IsNaN(binary.Metrics.Accuracy!.Value) && double.IsNaN(binary.Metrics.LogLoss!.Value) && double.IsNaN(binary.Metrics.Brier!.Value));
 
         ModelEvaluation classes = ModelEvaluation.Classes([0.5, double.NaN, 0.5, 0.5], [0, 1], 2);
@@ -198,6 +200,8 @@ public sealed class ModelEvaluationTests
         Assert.Equal([4, 1], tied.Rows);                                        // rows of one prediction stay together
         Assert.Equal([1.0, 2], tied.Predicted);
         Assert.Equal([1.5, 7], tied.Observed);
+        // In the tenth of their middle, which is not that of their first row.
+        Assert.Equal([1, 18, 1], ModelEvaluation.Regression([1, .. Enumerable.Repeat(2.0, 18), 3], [.. Enumerable.Range(0, 20)], SlowMetrics.TweedieSum(0), NoIntervals).Calibration!.Rows);
     }
 
     [Fact]

@@ -412,6 +412,27 @@ public sealed class GlmModelTests : IDisposable
     }
 
     [Fact]
+    public async Task File_ModelWithStandardErrors_IsReadAsItWasWritten()
+    {
+        (_, _, GlmModel[] models) = await TrainedAsync();
+        GlmModel trained = models[0];
+        byte[] file = GlmModelFile.Write(new GlmModel(trained.JobName, trained.JobDigest, trained.Party, "tweedie", trained.Features, trained.Weights, trained.Intercepts)
+        {
+            TrainingId = "a1",
+            Parties = trained.Parties,
+            SoftwareVersion = "0.0.9",
+            Link = "log",
+            FamilyParameters = new Dictionary<string, double> { ["power"] = 1.5 },
+            SchemaFingerprint = trained.SchemaFingerprint,
+            UsesOffsets = true,
+            Mode = PrivacyMode.None,
+            Evaluation = EvaluationDisclosure.Disclosed,
+            Inference = new GlmInference(1.5, 7, true, [.. trained.Weights.Concat(trained.Intercepts).Select(weight => GlmCoefficient.Of(weight, .25))]),
+        });
+        Assert.Equal(file, GlmModelFile.Write(GlmModelFile.Read(file, "p")));
+    }
+
+    [Fact]
     public async Task Predict_ModelOfAnotherJobPartyOrFamily_IsRefused()
     {
         (VerticalData data, GlmJob job, GlmModel[] models) = await TrainedAsync();
@@ -420,6 +441,16 @@ public sealed class GlmModelTests : IDisposable
         Refused(job, 1, models[2]);
         Refused(job with { Name = "other" }, 0, models[0]);
         Refused(job with { Model = job.Model with { Family = GlmFamilies.Gaussian } }, 0, models[0]);
+        // Of one name, and with another link or power.
+        GlmModel Tweedie(string link, double power) => new(models[0].JobName, models[0].JobDigest, models[0].Party, "tweedie", models[0].Features, models[0].Weights, models[0].Intercepts)
+        {
+            Link = link,
+            FamilyParameters = new Dictionary<string, double> { ["power"] = power },
+        };
+        GlmJob tweedie = job with { Model = job.Model with { Family = GlmFamilies.Tweedie(1.5) } };
+        _ = new GlmPredictor(tweedie, data.Inputs()[0], Tweedie("log", 1.5));
+        Refused(tweedie, 0, Tweedie("log", 1.6));
+        Refused(tweedie, 0, Tweedie("identity", 1.5));
         ConfigurationException missing = await Assert.ThrowsAsync<ConfigurationException>(() => LocalFederation.PredictAsync(job, data.Inputs(), models[..2]));
         Assert.Equal(GlmErrors.BadModelFile, missing.Id);
         ConfigurationException stranger = Assert.Throws<ConfigurationException>(() => new GlmPredictor(job, data.Inputs()[0] with { Party = "stranger" }, models[0]));

@@ -210,6 +210,17 @@ public class GlmRowWeightsTests
         Assert.Equal(GlmErrors.OffsetMissing, error.Id);
     }
 
+    // A count that no float64 holds the mean of, in a row that does not count.
+    [Fact]
+    public void Weigh_RowOfWeightZero_CountsNothingWhateverItsNumber()
+    {
+        var targets = new GlmTargets([0, 1, 1], [0, 2, 1]);
+        double[] values = [double.PositiveInfinity, 3, double.NaN, 5];
+        targets.Weigh(0, 2, values);
+        Assert.Equal([0, 6, 0, 10], values);
+        Assert.Equal(2 * Math.Exp(1) - 2 + Math.Exp(2) - 2, targets.LossSum(GlmFamilies.Poisson, 0, [1000, 1, 2]), 1e-12);
+    }
+
     [Fact]
     public async Task Train_WeightsAtAPassiveParty_AreRefused()
     {

@@ -508,6 +508,17 @@ public class GlmTrainingTests
         internal GlmProgress[] Of(string party) => [.. _seen.Where(p => p.Party == party)];
     }
 
+    // Each is legal by itself, and both would be class 0.
+    [Fact]
+    public async Task Train_LabelsOfBothSpellings_AreRefused()
+    {
+        int zeros = 0;
+        VerticalData mixed = VerticalData.Random(24, "binomial", 20, 2, 2).WithLabels(y => y == 0 && zeros++ == 0 ? -1 : y);
+        Assert.True(zeros > 1);
+        BadInputException error = await Assert.ThrowsAsync<BadInputException>(() => LocalFederation.TrainAsync(mixed.Job("binomial", Sgd()), mixed.Inputs()));
+        Assert.Equal((GlmErrors.IllegalLabel, "the labels mix 0 and -1."), (error.Id, error.Cause));
+    }
+
     [Theory]
     [InlineData("binomial", 0.5)]
     [InlineData("binomial", 2)]

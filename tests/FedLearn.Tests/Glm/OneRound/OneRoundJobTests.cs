@@ -298,6 +298,10 @@ public class OneRoundJobTests
         Assert.Equal(mechanism.Sigma, results[1].Privacy.OneRound!.LabelSigma!.Value, 1e-12);
         Assert.Contains("(4, 0.001)-differentially private", Assert.Single(results[0].Privacy.Claims), StringComparison.Ordinal);
         Assert.Contains(results[0].Privacy.Warnings, w => w.Contains("clipped", StringComparison.Ordinal));
+        Assert.DoesNotContain(results[0].Privacy.Warnings, w => w.Contains("is above 1/", StringComparison.Ordinal));
+        job = job with { Privacy = job.Privacy with { Budget = new(4, 1e-2) } };
+        results = await LocalFederation.TrainAsync(job, data.Inputs(), cancellationToken: TestContext.Current.CancellationToken);
+        Assert.Contains(results[0].Privacy.Warnings, w => w.StartsWith($"delta 0.01 is above 1/{results[0].TrainRows}: ", StringComparison.Ordinal));
     }
 
     [Fact]

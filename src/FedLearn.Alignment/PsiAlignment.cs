@@ -108,31 +108,12 @@ public sealed class PsiAlignment : IEntityAlignment
 
     private async Task<IReadOnlyList<int>> HearAsync(int[] rowsByTag, IPartyChannel active, CancellationToken cancellationToken)
     {
-        Payload message = await HearOtherThanWaitingAsync(active, cancellationToken).ConfigureAwait(false);
+        Payload message = await PsiFaults.OtherThanWaitingAsync(active, _options.WaitLimit, _clock, "selection", "the active party to be done with the other parties", cancellationToken).ConfigureAwait(false);
         if (message is not RowSelection selection)
             throw PsiFaults.Peer(ProtocolErrors.UnexpectedMessage, active, "selection", $"sent {message.GetType().Name} where {nameof(RowSelection)} was due.");
         if (selection.Length != rowsByTag.Length)
             throw PsiFaults.Peer(ProtocolErrors.WrongLength, active, "selection", $"sent {nameof(RowSelection)} of length {selection.Length}; this step needs {rowsByTag.Length}.");
         return [.. rowsByTag.Where((_, i) => selection.Selected.Span[i] == 1)];
-    }
-
-    /// <summary>The first message that does not say to wait. Each of those keeps the channel's own time limit away, so that all of them together have one.</summary>
-    private async Task<Payload> HearOtherThanWaitingAsync(IPartyChannel active, CancellationToken cancellationToken)
-    {
-        using var timeUp = new CancellationTokenSource(_options.WaitLimit, _clock);
-        using var either = CancellationTokenSource.CreateLinkedTokenSource(timeUp.Token, cancellationToken);
-        try
-        {
-            while (true)
-                if (await active.ReceiveAsync<Payload>(0, null, either.Token).ConfigureAwait(false) is var message and not AlignmentMessage { Step: AlignmentStep.Waiting })
-                    return message;
-        }
-        catch (OperationCanceledException) when (timeUp.IsCancellationRequested && !cancellationToken.IsCancellationRequested)
-        {
-            throw PsiFaults.Peer(ProtocolErrors.TimedOut, active, "selection", string.Create(CultureInfo.InvariantCulture,
-                $"waited {_options.WaitLimit.TotalSeconds:0.#} s in all for the active party to be done with the other parties, in vain."),
-                "Look at the other parties' logs; give large tables more time: 60 times transport.timeoutSeconds is the limit of a job file, PsiOptions.WaitLimit that of an application.");
-        }
     }
 
     private IEnumerable<string> Leaks(AlignmentTask task, PsiOutcome[] outcomes)

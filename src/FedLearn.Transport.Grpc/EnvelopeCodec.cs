@@ -78,8 +78,8 @@ internal static class EnvelopeCodec
                 : new EmbeddingGradients(Unpack(envelope.EmbeddingGradients), Element(envelope.EmbeddingGradients))),
             Wire.Envelope.BodyOneofCase.ModelUpdate => Message(envelope.ModelUpdate.Type == Wire.ElementType.Lattice
                 ? new ModelUpdate(Lattice(envelope.ModelUpdate))
-                : new ModelUpdate(Unpack(envelope.ModelUpdate), Element(envelope.ModelUpdate))),
-            Wire.Envelope.BodyOneofCase.ModelParameters => Message(new ModelParameters(Unpack(envelope.ModelParameters), Element(envelope.ModelParameters))),
+                : new ModelUpdate(Numbers(envelope.ModelUpdate), Element(envelope.ModelUpdate))),
+            Wire.Envelope.BodyOneofCase.ModelParameters => Message(new ModelParameters(Numbers(envelope.ModelParameters), Element(envelope.ModelParameters))),
             Wire.Envelope.BodyOneofCase.SampleKeys => Message(envelope.SampleKeys.Keys.Length % (envelope.SampleKeys.Moments ? SampleKeys.MomentBytes : SampleKeys.UserBytes) == 0
                 ? new SampleKeys(envelope.SampleKeys.Keys.Memory, envelope.SampleKeys.Moments)
                 : throw Malformed("sample keys that are not a whole number of samples")),
@@ -142,6 +142,10 @@ internal static class EnvelopeCodec
     private static ScalarsKind Kind(Wire.Scalars scalars) =>
         Enum.IsDefined((ScalarsKind)scalars.Kind) ? (ScalarsKind)scalars.Kind : throw Malformed("scalars of an unknown kind");
 
+    /// <summary>A whole model is not copied once more: a server may hold those of many devices.</summary>
+    private static ReadOnlyMemory<double> Numbers(Wire.Vector vector) => BitConverter.IsLittleEndian && vector.Type == Wire.ElementType.Float64 && vector.Data.Length % sizeof(double) == 0
+        ? new NumberView(vector.Data.Memory).Memory : Unpack(vector);
+
     private static double[] Unpack(Wire.Vector vector) => vector.Type switch
     {
         Wire.ElementType.Float64 => Doubles(vector.Data),
@@ -195,6 +199,18 @@ internal static class EnvelopeCodec
         public override Span<byte> GetSpan() => MemoryMarshal.AsBytes(MemoryMarshal.AsMemory(_values).Span);
 
         public override MemoryHandle Pin(int elementIndex = 0) => throw new NotSupportedException("These bytes are copied, never pinned.");
+
+        public override void Unpin() { }
+
+        protected override void Dispose(bool disposing) { }
+    }
+
+    /// <summary>Little-endian bytes seen as the numbers that they are.</summary>
+    private sealed class NumberView(ReadOnlyMemory<byte> bytes) : MemoryManager<double>
+    {
+        public override Span<double> GetSpan() => MemoryMarshal.Cast<byte, double>(MemoryMarshal.AsMemory(bytes).Span);
+
+        public override MemoryHandle Pin(int elementIndex = 0) => throw new NotSupportedException("These numbers are read, never pinned.");
 
         public override void Unpin() { }
 

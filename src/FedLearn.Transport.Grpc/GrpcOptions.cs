@@ -36,6 +36,11 @@ public sealed record GrpcHostOptions
     /// <value>Above zero and at most 24 days; never infinite. Default two seconds.</value>
     public TimeSpan ShutdownTimeout { get; init; } = TimeSpan.FromSeconds(2);
 
+    /// <summary>How long a connection may be silent, without so much as an answer to a ping, before its peer counts as gone (FL4007). From a third of it on the host pings, which finds a peer whose machine vanished
+    /// without closing. A machine with much more work than processors, the host's or the peer's, or a slow line that is full may need longer to answer; a peer that vanished cannot join again before (FL4013).</summary>
+    /// <value>At least 3 seconds and at most 24 days. Default one minute.</value>
+    public TimeSpan SilenceTimeout { get; init; } = TimeSpan.FromMinutes(1);
+
     /// <summary>What one peer may take of this host.</summary>
     public GrpcQuotas Quotas { get; init; } = new();
 
@@ -52,6 +57,8 @@ public sealed record GrpcHostOptions
     {
         TimeLimit.Check(JoinTimeout);
         TimeLimit.Check(ShutdownTimeout);
+        TimeLimit.Check(SilenceTimeout);
+        ArgumentOutOfRangeException.ThrowIfLessThan(SilenceTimeout, TimeSpan.FromSeconds(3));
     }
 }
 

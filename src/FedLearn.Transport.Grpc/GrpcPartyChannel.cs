@@ -1,6 +1,8 @@
 using System.Buffers;
 using System.IO.Pipelines;
 using System.Runtime.CompilerServices;
+using System.Runtime.InteropServices;
+using FedLearn.Diagnostics;
 using FedLearn.Privacy;
 using FedLearn.Protocol;
 using FedLearn.Transport.Grpc.Rpc;
@@ -34,6 +36,9 @@ internal interface IExchangeCall
 /// <param name="mostBytes">Most bytes that are taken from the other side in all.</param>
 internal sealed class GrpcPartyChannel(IExchangeCall call, string local, string remote, ChannelOptions options, long mostBytes = long.MaxValue) : PartyChannel(local, remote, options)
 {
+    // As many bytes of a model as are under way at a time.
+    private const int PieceBytes = 128 << 10;
+
     // The streams of a call are pooled by the HTTP stack and must not be touched after its end. Who reads or writes holds the gate; who disposes takes both.
     private readonly SemaphoreSlim _reading = new(1, 1), _writing = new(1, 1);
     private volatile bool _closed;
@@ -62,7 +67,12 @@ internal sealed class GrpcPartyChannel(IExchangeCall call, string local, string 
     protected override ValueTask<long> WriteMessageAsync(int round, Payload payload, CancellationToken cancellationToken)
     {
         CheckSize(round, payload.PackedBytes + EnvelopeCodec.MostOverhead, payload);
-        return payload is RoundVector vector ? WriteVectorAsync(round, vector, cancellationToken) : WriteAsync(EnvelopeCodec.Encode(round, payload), cancellationToken);
+        return payload switch
+        {
+            RoundVector vector => WriteVectorAsync(round, vector, cancellationToken),
+            ModelParameters { ElementType: ElementType.Float64, Length: > PieceBytes / sizeof(double) } model when BitConverter.IsLittleEndian => WriteModelAsync(round, model, cancellationToken),
+            _ => WriteAsync(EnvelopeCodec.Encode(round, payload), cancellationToken),
+        };
     }
 
     /// <inheritdoc />
@@ -186,7 +196,7 @@ internal sealed class GrpcPartyChannel(IExchangeCall call, string local, string 
         {
             await BeginAsync(cancellationToken).ConfigureAwait(false);
             long bytes = RoundVectorCodec.Write(call.Output, round, vector);
-            await FlushAsync(cancellationToken).ConfigureAwait(false);
+            await FlushAsync(call.Output.FlushAsync(CancellationToken.None).AsTask(), cancellationToken).ConfigureAwait(false);
             return bytes;
         }
         catch (Exception e) when (IsLoss(e, cancellationToken))
@@ -199,14 +209,40 @@ internal sealed class GrpcPartyChannel(IExchangeCall call, string local, string 
         }
     }
 
-    private async ValueTask<long> WriteAsync(Wire.Envelope envelope, CancellationToken cancellationToken)
+    private ValueTask<long> WriteAsync(Wire.Envelope envelope, CancellationToken cancellationToken) => WriteAsync(() =>
+    {
+        long bytes = Framing.Write(call.Output, envelope);
+        return (bytes, call.Output.FlushAsync(CancellationToken.None).AsTask());
+    }, cancellationToken);
+
+    /// <summary>Writes a model in pieces, the next when the one before has left: a server sends one model to all its devices, and would else have a copy of it for each that is slow to read.</summary>
+    private ValueTask<long> WriteModelAsync(int round, ModelParameters model, CancellationToken cancellationToken) => WriteAsync(() =>
+    {
+        byte[] head = RoundVectorCodec.Head(round, model);
+        return (head.Length + model.PackedBytes, LeaveAsync());
+
+        async Task<FlushResult> LeaveAsync()
+        {
+            call.Output.Write(head);
+            FlushResult flushed = default;
+            for (int at = 0; at < model.Length && !flushed.IsCanceled && !flushed.IsCompleted; at += PieceBytes / sizeof(double))
+            {
+                call.Output.Write(MemoryMarshal.AsBytes(model.Values.Span[at..Math.Min(model.Length, at + PieceBytes / sizeof(double))]));
+                flushed = await call.Output.FlushAsync(CancellationToken.None).ConfigureAwait(false);
+            }
+
+            return flushed;
+        }
+    }, cancellationToken);
+
+    private async ValueTask<long> WriteAsync(Func<(long Bytes, Task<FlushResult> Leaving)> write, CancellationToken cancellationToken)
     {
         await _writing.WaitAsync(cancellationToken).ConfigureAwait(false);
         try
         {
             await BeginAsync(cancellationToken).ConfigureAwait(false);
-            long bytes = Framing.Write(call.Output, envelope);
-            await FlushAsync(cancellationToken).ConfigureAwait(false);
+            (long bytes, Task<FlushResult> leaving) = write();
+            await FlushAsync(leaving, cancellationToken).ConfigureAwait(false);
             return bytes;
         }
         catch (Exception e) when (IsLoss(e, cancellationToken))
@@ -264,9 +300,8 @@ internal sealed class GrpcPartyChannel(IExchangeCall call, string local, string 
     }
 
     /// <summary>Ends a message. A caller that is cancelled leaves it on its way: HttpClient resets the whole call where the token of a write is cancelled, and the other side then loses what it has not read, this side's last words too.</summary>
-    private async ValueTask FlushAsync(CancellationToken cancellationToken)
+    private async ValueTask FlushAsync(Task<FlushResult> leaving, CancellationToken cancellationToken)
     {
-        Task<FlushResult> leaving = call.Output.FlushAsync(CancellationToken.None).AsTask();
         FlushResult flushed;
         try
         {
@@ -281,6 +316,17 @@ internal sealed class GrpcPartyChannel(IExchangeCall call, string local, string 
         _torn = false;
         if (flushed.IsCanceled || flushed.IsCompleted || call.Aborted.IsCancellationRequested)
             throw Gone();
+    }
+
+    /// <summary>The error of a lost connection; where the host gave it up, with what would have kept it.</summary>
+    private new PeerException Gone(Exception? inner = null)
+    {
+        // Kestrel has no type or code for it, only these words.
+        for (Exception? e = inner; e is not null; e = e.InnerException)
+            if (e.Message.Contains("keep alive ping", StringComparison.OrdinalIgnoreCase))
+                return Error(ProtocolErrors.PeerGone, "channel", "nothing came over the connection, not even the answer to a ping, for as long as SilenceTimeout of the host allows.",
+                    "Check that the peer's machine is running and reachable. Where one of the two had far more work than processors, or the line was full, raise GrpcHostOptions.SilenceTimeout at the host.", inner);
+        return base.Gone(inner);
     }
 
     // The stacks report a lost peer as IOException, as a cancellation nobody here asked for, or as use of a stream that is over; an output that is over may also give no memory, which copying to it tells as a fault

@@ -132,7 +132,9 @@ internal sealed class GrpcServer : IAsyncDisposable
             kestrel.Limits.MinResponseDataRate = null;
             kestrel.Limits.Http2.InitialStreamWindowSize = windowBytes;
             kestrel.Limits.Http2.InitialConnectionWindowSize = ConnectionWindow / StreamWindow * windowBytes;
-            kestrel.Limits.Http2.KeepAlivePingDelay = TimeSpan.FromSeconds(20); // finds a peer whose machine vanished without closing
+            // Finds a peer whose machine vanished without closing.
+            kestrel.Limits.Http2.KeepAlivePingDelay = options.SilenceTimeout / 3;
+            kestrel.Limits.Http2.KeepAlivePingTimeout = options.SilenceTimeout - options.SilenceTimeout / 3;
             kestrel.Limits.MaxConcurrentConnections = options.Quotas.AllConnections;
             kestrel.Limits.MaxRequestHeadersTotalSize = MostHeaderBytes;
             foreach (EndPoint endpoint in endpoints)

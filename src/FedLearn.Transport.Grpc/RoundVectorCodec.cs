@@ -18,6 +18,8 @@ internal static class RoundVectorCodec
     private const byte TypeTag = 1 << 3, DataTag = (2 << 3) | Bytes, StepTag = (3 << 3) | Fixed64, BitsTag = 4 << 3, LengthTag = 5 << 3;
     private const byte Fixed64 = 1, Bytes = 2;
 
+    private const int ModelTag = (Wire.Envelope.ModelParametersFieldNumber << 3) | Bytes;
+
     /// <summary>Most bytes of everything but the packed elements.</summary>
     private const int MostHead = EnvelopeCodec.MostOverhead;
 
@@ -72,6 +74,25 @@ internal static class RoundVectorCodec
             WriteNumbers(output, payload);
         output.Write(tail[..tailLength]);
         return size;
+    }
+
+    /// <summary>What precedes the numbers of a model, its gRPC prefix included. The numbers, as they are in memory, end the message.</summary>
+    /// <param name="round">Round of the message.</param>
+    /// <param name="model">The model, of at least one number.</param>
+    public static byte[] Head(int round, ModelParameters model)
+    {
+        int data = checked((int)model.PackedBytes), innerLength = 0, headLength = Framing.PrefixBytes;
+        Span<byte> inner = stackalloc byte[MostHead], head = stackalloc byte[MostHead];
+        Number(inner, ref innerLength, TypeTag, (int)model.ElementType);
+        inner[innerLength++] = DataTag;
+        Varint(inner, ref innerLength, data);
+        Number(head, ref headLength, RoundTag, round);
+        Varint(head, ref headLength, ModelTag);
+        Varint(head, ref headLength, checked(innerLength + data));
+        inner[..innerLength].CopyTo(head[headLength..]);
+        headLength += innerLength;
+        Framing.WritePrefix(head, checked(headLength + data - Framing.PrefixBytes));
+        return head[..headLength].ToArray();
     }
 
     // A message up to this size is asked for as one piece of memory.

@@ -1,6 +1,7 @@
 using System.IO.Pipelines;
 using FedLearn.Coordination;
 using FedLearn.Diagnostics;
+using FedLearn.Privacy;
 using FedLearn.Protocol;
 using FedLearn.Testing;
 using FedLearn.Transport.Grpc;
@@ -161,6 +162,46 @@ public sealed class FailedEndTests
         public override Span<byte> GetSpan(int sizeHint = 0) => new byte[Math.Max(1, sizeHint)];
     }
 
+    // Kestrel ends a connection whose pings are not answered, and has no more than words to say so: those of the release that runs here.
+    [Fact]
+    public async Task Receive_HostGaveUpASilentConnection_SaysWhichLimit()
+    {
+        var words = new System.Resources.ResourceManager("Microsoft.AspNetCore.Server.Kestrel.Core.CoreStrings", typeof(Microsoft.AspNetCore.Server.Kestrel.Core.KestrelServer).Assembly);
+        string silent = Assert.IsType<string>(words.GetString("Http2ErrorKeepAliveTimeout", System.Globalization.CultureInfo.InvariantCulture));
+        var pipe = new Pipe();
+        await using var channel = new GrpcPartyChannel(new Call { Input = pipe.Reader }, "bank", "telco", new ChannelOptions());
+        await pipe.Writer.CompleteAsync(new IOException("aborted", new IOException("faulted", new InvalidOperationException(silent))));
+        PeerException gone = await Assert.ThrowsAsync<PeerException>(() => channel.ReceiveAsync<Scores>(0, 1).AsTask());
+        Assert.Equal(ProtocolErrors.PeerGone, gone.Id);
+        Assert.Contains("raise GrpcHostOptions.SilenceTimeout", gone.Remedy, StringComparison.Ordinal);
+    }
+
+    // A server sends one model to all its devices: what the slow ones have not taken must not be a copy each.
+    [Fact]
+    public async Task Send_ModelThatIsTakenSlowly_WaitsInPieces()
+    {
+        const int Paused = 64 << 10;
+        var pipe = new Pipe(new PipeOptions(pauseWriterThreshold: Paused, resumeWriterThreshold: 1, useSynchronizationContext: false));
+        await using var channel = new GrpcPartyChannel(new Call { Output = pipe.Writer }, "server", "device", new ChannelOptions());
+        double[] numbers = [.. Enumerable.Range(0, 100_001).Select(i => Math.Sin(i))];
+        var model = new ModelParameters(numbers);
+        Task sending = channel.SendAsync(300, Disclosure.Unprotected(model, "model")).AsTask();
+        byte[] expected = Framing.Frame(EnvelopeCodec.Encode(300, model));
+        using var received = new MemoryStream();
+        while (received.Length < expected.Length)
+        {
+            ReadResult read = await pipe.Reader.ReadAsync();
+            Assert.InRange(read.Buffer.Length, 1, 4 * Paused);
+            foreach (ReadOnlyMemory<byte> piece in read.Buffer)
+                received.Write(piece.Span);
+            pipe.Reader.AdvanceTo(read.Buffer.End);
+        }
+
+        await sending;
+        Assert.Equal(expected, received.ToArray());
+        Assert.Equal(expected.Length, channel.Statistics.BytesSent);
+    }
+
     /// <summary>A call without another side.</summary>
     private sealed class Call : IExchangeCall
     {
@@ -168,9 +209,9 @@ public sealed class FailedEndTests
 
         public int Ends { get; private set; }
 
-        public PipeReader Input { get; } = new Pipe().Reader;
+        public PipeReader Input { get; init; } = new Pipe().Reader;
 
-        public PipeWriter Output { get; } = new Pipe().Writer;
+        public PipeWriter Output { get; init; } = new Pipe().Writer;
 
         public CancellationToken Aborted => default;
 

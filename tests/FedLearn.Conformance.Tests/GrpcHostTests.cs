@@ -81,7 +81,11 @@ public sealed class GrpcHostTests
         await using GrpcServer server = await GrpcServer.StartAsync(new GrpcHostOptions { Quotas = new GrpcQuotas { AllConnections = 7 } }, new Silent(), CancellationToken.None);
         KestrelServerLimits limits = server.Parts.GetRequiredService<IOptions<KestrelServerOptions>>().Value.Limits;
         Assert.Equal((null, null, null, 7), (limits.MinRequestBodyDataRate, limits.MinResponseDataRate, limits.MaxRequestBodySize, limits.MaxConcurrentConnections));
-        Assert.InRange(limits.Http2.KeepAlivePingDelay, TimeSpan.FromSeconds(1), TimeSpan.FromMinutes(1)); // a peer whose machine vanished is found
+        // A peer whose machine vanished is found, and one that is slow to answer is given what the option says.
+        Assert.Equal((TimeSpan.FromSeconds(20), TimeSpan.FromSeconds(40)), (limits.Http2.KeepAlivePingDelay, limits.Http2.KeepAlivePingTimeout));
+        await using GrpcServer patient = await GrpcServer.StartAsync(new GrpcHostOptions { SilenceTimeout = TimeSpan.FromMinutes(10) }, new Silent(), CancellationToken.None);
+        Http2Limits silence = patient.Parts.GetRequiredService<IOptions<KestrelServerOptions>>().Value.Limits.Http2;
+        Assert.Equal(TimeSpan.FromMinutes(10), silence.KeepAlivePingDelay + silence.KeepAlivePingTimeout);
     }
 
     [Fact]

@@ -53,7 +53,11 @@ public sealed class OptionRangeTests
         {
             await RefusedAsync("JoinTimeout", new GrpcHostOptions { JoinTimeout = time });
             await RefusedAsync("ShutdownTimeout", new GrpcHostOptions { ShutdownTimeout = time });
+            await RefusedAsync("SilenceTimeout", new GrpcHostOptions { SilenceTimeout = time });
         }
+
+        await RefusedAsync("SilenceTimeout", new GrpcHostOptions { SilenceTimeout = TimeSpan.FromSeconds(2.9) });
+        new GrpcHostOptions { SilenceTimeout = TimeSpan.FromSeconds(3) }.Check();
 
         foreach (TimeSpan time in InRange)
             new GrpcHostOptions { JoinTimeout = time, ShutdownTimeout = time }.Check();

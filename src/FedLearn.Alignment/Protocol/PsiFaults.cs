@@ -1,3 +1,4 @@
+using System.Globalization;
 using FedLearn.Diagnostics;
 using FedLearn.Privacy;
 using FedLearn.Protocol;
@@ -24,8 +25,35 @@ internal static class PsiFaults
     public static async Task<ReadOnlyMemory<byte>> ReceiveAsync(IPartyChannel channel, AlignmentStep step, CancellationToken cancellationToken)
     {
         AlignmentMessage message = await channel.ReceiveAsync<AlignmentMessage>(0, null, cancellationToken).ConfigureAwait(false);
-        return message.Step == step ? message.Bytes
-            : throw Peer(ProtocolErrors.UnexpectedMessage, channel, "messages", $"sent a message of step {message.Step} where {step} was due.");
+        return BytesOf(message, channel, step);
+    }
+
+    /// <summary>The content of a message, which must be of this step.</summary>
+    public static ReadOnlyMemory<byte> BytesOf(AlignmentMessage message, IPartyChannel channel, AlignmentStep step) => message.Step == step ? message.Bytes
+        : throw Peer(ProtocolErrors.UnexpectedMessage, channel, "messages", $"sent a message of step {message.Step} where {step} was due.");
+
+    /// <summary>The first message that does not say to wait. Each of those keeps the channel's own time limit away, so that all of them together have one.</summary>
+    /// <param name="channel">The channel.</param>
+    /// <param name="limit">Time for all of them together.</param>
+    /// <param name="clock">Clock of the limit.</param>
+    /// <param name="step">Step, for the error.</param>
+    /// <param name="what">What the peer does meanwhile, for the error.</param>
+    /// <param name="cancellationToken">Stops waiting.</param>
+    public static async Task<Payload> OtherThanWaitingAsync(IPartyChannel channel, TimeSpan limit, TimeProvider clock, string step, string what, CancellationToken cancellationToken)
+    {
+        using var timeUp = new CancellationTokenSource(limit, clock);
+        using var either = CancellationTokenSource.CreateLinkedTokenSource(timeUp.Token, cancellationToken);
+        try
+        {
+            while (true)
+                if (await channel.ReceiveAsync<Payload>(0, null, either.Token).ConfigureAwait(false) is var message and not AlignmentMessage { Step: AlignmentStep.Waiting })
+                    return message;
+        }
+        catch (OperationCanceledException) when (timeUp.IsCancellationRequested && !cancellationToken.IsCancellationRequested)
+        {
+            throw Peer(ProtocolErrors.TimedOut, channel, step, string.Create(CultureInfo.InvariantCulture, $"waited {limit.TotalSeconds:0.#} s in all for {what}, in vain."),
+                "Look at the other parties' logs; give large tables more time: 60 times transport.timeoutSeconds is the limit of a job file, PsiOptions.WaitLimit that of an application.");
+        }
     }
 
     /// <summary>Receives a message about the session of this step and size.</summary>

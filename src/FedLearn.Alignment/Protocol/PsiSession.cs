@@ -147,7 +147,10 @@ internal sealed partial class PsiSession : IDisposable
         var own = new PsiHello(_options.Output, _options.Proof, RandomNumberGenerator.GetBytes(PsiHello.NonceBytes), (ulong)OwnCount, kept?.Session ?? new byte[PsiHello.SessionBytes],
             kept is null ? 0 : (uint)_state!.Peer.Count, kept is null ? 0 : (uint)_state!.Tags.Count);
         await _channel.SendAsync(0, Message(AlignmentStep.Hello, own.Write(), "alignment: number of rows"), cancellationToken).ConfigureAwait(false);
-        PsiHello theirs = PsiHello.Read((await PsiFaults.ReceiveAsync(_channel, AlignmentStep.Hello, cancellationToken).ConfigureAwait(false)).Span, own, _channel);
+        // The peer may still prepare what comes before its part of the session.
+        Payload first = await PsiFaults.OtherThanWaitingAsync(_channel, _options.WaitLimit, TimeProvider.System, "hello", "it to begin", cancellationToken).ConfigureAwait(false);
+        PsiHello theirs = PsiHello.Read(PsiFaults.BytesOf(first as AlignmentMessage ?? throw PsiFaults.Peer(ProtocolErrors.UnexpectedMessage, _channel, "hello",
+            $"sent {first.GetType().Name} where {nameof(AlignmentMessage)} was due."), _channel, AlignmentStep.Hello).Span, own, _channel);
         AlignmentCaps caps = _options.Caps with { PeerIds = Math.Min(_options.Caps.PeerIds, MostIds) };
         caps.Check(Record((long)Math.Min(theirs.Count, long.MaxValue)), begun: 0);
         _peerCount = (int)theirs.Count;

@@ -50,30 +50,32 @@ internal sealed class HashedAlignment : IEntityAlignment
     /// <returns>Own rows that are common, in the common order.</returns>
     public static async Task<int[]> ActiveAsync(IReadOnlyList<string> ids, long seed, IReadOnlyList<IPartyChannel> passives, CancellationToken cancellationToken)
     {
-        SortedRows own = RowIds.Order(ids, seed);
-        byte[] common = Filled(ids.Count, 1);
-        HashedIds[] theirs = new HashedIds[passives.Count];
-        for (int p = 0; p < passives.Count; p++)
+        // The passive parties wait until all of them have sent and this one has sorted and compared, which takes as long as there are ids.
+        (int[] rows, RowSelection[] selections) = await ChannelGuard.WhileTheyWaitAsync(passives, async stop =>
         {
-            theirs[p] = await passives[p].ReceiveAsync<HashedIds>(0, null, cancellationToken).ConfigureAwait(false);
-            CheckSorted(theirs[p], passives[p].RemoteParty, "alignment");
-            And(common, Match(own.Digests, theirs[p].Digests.Span));
-        }
+            SortedRows own = RowIds.Order(ids, seed);
+            byte[] common = Filled(ids.Count, 1);
+            HashedIds[] theirs = new HashedIds[passives.Count];
+            for (int p = 0; p < passives.Count; p++)
+            {
+                theirs[p] = await passives[p].ReceiveAsync<HashedIds>(0, null, stop).ConfigureAwait(false);
+                CheckSorted(theirs[p], passives[p].RemoteParty, "alignment");
+                And(common, Match(own.Digests, theirs[p].Digests.Span));
+            }
 
+            RowSelection[] selections = [.. theirs.Select(digests => new RowSelection(Match(digests.Digests.Span, own.Digests, common)))];
+            return (Selected(own.Rows, common), selections);
+        }, cancellationToken).ConfigureAwait(false);
         for (int p = 0; p < passives.Count; p++)
-        {
-            var selection = new RowSelection(Match(theirs[p].Digests.Span, own.Digests, common));
-            await passives[p].SendAsync(0, Disclosure.Unprotected(selection, "alignment: common rows"), cancellationToken).ConfigureAwait(false);
-        }
-
-        return Selected(own.Rows, common);
+            await passives[p].SendAsync(0, Disclosure.Unprotected(selections[p], "alignment: common rows"), cancellationToken).ConfigureAwait(false);
+        return rows;
     }
 
     /// <summary>A passive party's side.</summary>
     /// <returns>Own rows that are common, in the common order.</returns>
     public static async Task<int[]> PassiveAsync(IReadOnlyList<string> ids, long seed, IPartyChannel active, CancellationToken cancellationToken)
     {
-        SortedRows own = RowIds.Order(ids, seed);
+        SortedRows own = await ChannelGuard.ComputeAsync([active], _ => RowIds.Order(ids, seed), cancellationToken).ConfigureAwait(false);
         await active.SendAsync(0, Disclosure.Unprotected(new HashedIds(own.Digests), "alignment: hashed ids"), cancellationToken).ConfigureAwait(false);
         RowSelection selection = await active.ReceiveAsync<RowSelection>(0, ids.Count, cancellationToken).ConfigureAwait(false);
         return Selected(own.Rows, selection.Selected.Span);

@@ -1,9 +1,11 @@
 using FedLearn.Coordination;
 using FedLearn.Diagnostics;
 using FedLearn.Dssm;
+using FedLearn.Parties;
 using FedLearn.Privacy;
 using FedLearn.Protocol;
 using FedLearn.Testing;
+using FedLearn.Tests.Parties;
 
 namespace FedLearn.Tests.Dssm;
 
@@ -157,48 +159,104 @@ public class DssmTrainerTests
             : slow == "shop" ? input with { ItemTower = towers } : input with { ViewTower = towers }, Towers))];
         // Only what the channel says of its limit is short: whoever waits here gives up much later.
         await LocalSession.RunAsync(trainers[0].Terms, [.. trainers.Select(p => p.JoinRequest)], new ChannelOptions { ReceiveTimeout = patience },
-            (i, agreement, channels, stop) => trainers[i].TrainAsync(agreement, trainers[i].JoinRequest.Party.Name == slow ? [.. channels.Select(c => new Told(c, () => told))] : channels, null, stop), cancellation);
+            (i, agreement, channels, stop) => trainers[i].TrainAsync(agreement, trainers[i].JoinRequest.Party.Name == slow ? [.. channels.Select(c => Told(c, () => told))] : channels, null, stop), cancellation);
         Assert.True(everybody);
         trains.Dispose();
         measures.Dispose();
     }
 
     /// <summary>A channel that seems to have little time, and counts the parties that are told to wait.</summary>
-    private sealed class Told(IPartyChannel inner, Func<CountdownEvent> told) : IPartyChannel
+    private static HastyChannel Told(IPartyChannel inner, Func<CountdownEvent> told)
     {
-        private CountdownEvent? _counted;
-
-        public string LocalParty => inner.LocalParty;
-
-        public string RemoteParty => inner.RemoteParty;
-
-        public TimeSpan ReceiveTimeout => TimeSpan.FromMilliseconds(30);
-
-        public ChannelStatistics Statistics => inner.Statistics;
-
-        public IReadOnlyDictionary<(string Name, Protection Protection), long> Releases => inner.Releases;
-
-        public ValueTask SendAsync<T>(int round, Released<T> message, CancellationToken cancellationToken = default) where T : Payload
+        CountdownEvent? counted = null;
+        return new(inner, () =>
         {
             CountdownEvent now = told();
-            if (message.Payload is AlignmentMessage { Step: AlignmentStep.Waiting } && _counted != now && !now.IsSet)
+            if (counted == now || now.IsSet)
+                return;
+            counted = now;
+            now.Signal();
+        });
+    }
+
+    // What comes before the first round: reading events, finding the users in common, looking samples up, writing the first state. Views wait for each other too.
+    [Theory]
+    [InlineData("events", "shop to profile", "shop to taste")]
+    [InlineData("alignment", "shop to profile")]
+    [InlineData("state of shop", "shop to profile", "shop to taste")]
+    [InlineData("state of taste", "taste to shop", "shop to profile")]
+    public async Task TrainAsync_PreparesLong_ThePartiesThatWaitAreTold(string what, params string[] waiting)
+    {
+        CancellationToken cancellation = TestContext.Current.CancellationToken;
+        var work = new WorkOfOthers(waiting);
+        bool begun = false;
+        DssmTrainer[] trainers = [.. SmallRecommendation.Inputs().Select(input => new DssmTrainer(SmallRecommendation.Job(), input with
+        {
+            Interactions = what == "events" && input.Interactions is { } table ? new InteractionTable(table.Users, new Later<Interaction>(table.Events, () => begun ? work.Reads(table.Events) : table.Events)) : input.Interactions,
+            Alignment = what == "alignment" && input.Party == "taste" ? new SlowAlignment(work) : null,
+            Runs = what == $"state of {input.Party}" ? new SlowRuns(work) : null,
+        }, Towers))];
+        begun = true;
+        await LocalSession.RunAsync(trainers[0].Terms, [.. trainers.Select(p => p.JoinRequest)], new ChannelOptions(),
+            (i, agreement, channels, stop) => trainers[i].TrainAsync(agreement, [.. channels.Select(work.Of)], null, stop), cancellation);
+        Assert.True(work.WereTold);
+    }
+
+    /// <summary>A list that is another from some moment on.</summary>
+    private sealed class Later<T>(IReadOnlyList<T> first, Func<IReadOnlyList<T>> now) : IReadOnlyList<T>
+    {
+        public int Count => first.Count;
+
+        public T this[int index] => now()[index];
+
+        public IEnumerator<T> GetEnumerator() => now().GetEnumerator();
+
+        System.Collections.IEnumerator System.Collections.IEnumerable.GetEnumerator() => GetEnumerator();
+    }
+
+    private sealed class SlowAlignment(WorkOfOthers work) : IEntityAlignment
+    {
+        public AlignmentMethod Method => AlignmentMethod.Hashed;
+
+        public Task<AlignedRows> AlignAsync(AlignmentTask task, IReadOnlyList<IPartyChannel> channels, CancellationToken cancellationToken = default)
+        {
+            work.Wait();
+            return HashedAlignment.Instance.AlignAsync(task, channels, cancellationToken);
+        }
+    }
+
+    private sealed class SlowRuns(WorkOfOthers work) : IRunStore
+    {
+        private readonly InMemoryRunStore _inner = new();
+
+        public CutOffRun? Find(string party, ReadOnlyMemory<byte> termsDigest) => _inner.Find(party, termsDigest);
+
+        public IRunState Begin(RunIdentity run) => new State(_inner.Begin(run), work);
+
+        public IRunState Continue(CutOffRun run) => _inner.Continue(run);
+
+        private sealed class State(IRunState inner, WorkOfOthers work) : IRunState
+        {
+            public RunIdentity Run => inner.Run;
+
+            public ReadOnlyMemory<byte> ReadStart() => inner.ReadStart();
+
+            public void WriteStart(ReadOnlySpan<byte> start)
             {
-                _counted = now;
-                now.Signal();
+                work.Wait();
+                inner.WriteStart(start);
             }
 
-            return inner.SendAsync(round, message, cancellationToken);
+            public ReadOnlyMemory<byte> Read(int round) => inner.Read(round);
+
+            public void Write(int round, ReadOnlySpan<byte> state) => inner.Write(round, state);
+
+            public IMaskedOutbox? Outbox => inner.Outbox;
+
+            public void Remove() => inner.Remove();
+
+            public void Dispose() => inner.Dispose();
         }
-
-        public ValueTask<T> ReceiveAsync<T>(int round, int? length, CancellationToken cancellationToken = default) where T : Payload => inner.ReceiveAsync<T>(round, length, cancellationToken);
-
-        public ValueTask PeerCompletedAsync(CancellationToken cancellationToken = default) => inner.PeerCompletedAsync(cancellationToken);
-
-        public ValueTask CompleteAsync(CancellationToken cancellationToken = default) => inner.CompleteAsync(cancellationToken);
-
-        public ValueTask AbortAsync(string errorId, CancellationToken cancellationToken = default) => inner.AbortAsync(errorId, cancellationToken);
-
-        public ValueTask DisposeAsync() => inner.DisposeAsync();
     }
 
     [Theory]

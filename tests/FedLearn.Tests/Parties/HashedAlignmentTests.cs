@@ -52,6 +52,25 @@ public class HashedAlignmentTests
         return [.. rows.Select((common, party) => common.Select(row => ids[party][row]).ToArray())];
     }
 
+    // Of millions of ids for longer than a peer waits; and the passive parties wait for the slowest of them.
+    [Theory]
+    [InlineData(0, "active to p0", "active to p1")]
+    [InlineData(1, "p0 to active", "active to p1")]
+    public async Task Alignment_OnePartySortsLong_ThoseThatWaitAreTold(int slow, params string[] waiting)
+    {
+        string[] ids = ["a", "b", "c"];
+        var work = new WorkOfOthers(waiting);
+        (InMemoryChannel First, InMemoryChannel Second)[] pairs = [.. Enumerable.Range(0, 2).Select(i => InMemoryChannel.CreatePair("active", $"p{i}"))];
+        IReadOnlyList<string> Of(int party) => party == slow ? work.Reads(ids) : ids;
+        Task<int[]>[] parties =
+        [
+            Task.Run(() => HashedAlignment.ActiveAsync(Of(0), 1, [.. pairs.Select(p => work.Of(p.First))], TestContext.Current.CancellationToken)),
+            .. pairs.Select((p, i) => Task.Run(() => HashedAlignment.PassiveAsync(Of(i + 1), 1, i + 1 == slow ? work.Of(p.Second) : p.Second, TestContext.Current.CancellationToken))),
+        ];
+        Assert.All(await Task.WhenAll(parties), rows => Assert.Equal(3, rows.Length));
+        Assert.True(work.WereTold);
+    }
+
     [Fact]
     public void Alignment_AnyParties_SameIdsInDigestOrder() => Prop.ForAll(Parties.ToArbitrary(), draw =>
     {

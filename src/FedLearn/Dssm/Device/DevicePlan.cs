@@ -133,7 +133,7 @@ internal sealed class DevicePlan
             json.WriteString("purpose", "device");
             foreach (DeviceView view in job.Views)
                 json.WriteString("view " + view.Name, InputsText(view.Inputs));
-            json.WriteString("items", ItemsDigest(job.Items));
+            json.WriteString("items", ItemDigests.GetValue(job.Items, ItemsDigest));
             json.WriteNumber("devices", job.Devices);
             DssmModelOptions m = job.Model;
             json.WriteString("layers", string.Join('-', m.Layers));
@@ -156,6 +156,9 @@ internal sealed class DevicePlan
 
     private static string InputsText(TowerInputs inputs) => FormattableString.Invariant($"{inputs.DenseWidth} ")
         + string.Join(' ', inputs.Bags.Select(b => FormattableString.Invariant($"{b.Buckets} {b.Pooling} {b.Name}")));
+
+    // A server makes the terms of every device, and a large catalogue takes tens of milliseconds.
+    private static readonly System.Runtime.CompilerServices.ConditionalWeakTable<ItemTable, string> ItemDigests = new();
 
     private static string ItemsDigest(ItemTable items)
     {

@@ -9,7 +9,8 @@ namespace FedLearn.Dssm;
 /// <summary>Settings of a server of devices.</summary>
 public sealed record DeviceServerOptions
 {
-    /// <summary>How long devices have for one step of an attempt. One that takes longer has dropped out; its channel is ended, and it may come back with another.</summary>
+    /// <summary>How long devices have for one step of an attempt: to take the model, compute and upload, say. One that takes longer has dropped out; its channel is ended, and it may come back with another. Over gRPC
+    /// a connection must not be silent for longer than <c>GrpcHostOptions.SilenceTimeout</c> either.</summary>
     /// <value>Above zero. Default 30 seconds.</value>
     public TimeSpan PhaseTimeout { get; init; } = TimeSpan.FromSeconds(30);
 
@@ -243,17 +244,38 @@ public sealed class DeviceServer : IDisposable
 
     private async Task<int> PlainAsync(List<Member> participants, DeviceInvitation offer, Released<ModelParameters> model, DeviceAggregate aggregate, CancellationToken cancellationToken)
     {
-        List<(Member Member, ModelUpdate Update)> updates = await AskAsync(participants, async (member, stop) =>
+        // Taken as they come, so that no more of them are held than have to wait. Integers have one sum in any order; numbers are added in the devices' order, whoever is first.
+        var turns = new Dictionary<Member, (Task Before, TaskCompletionSource Own)>();
+        var adding = new Lock();
+        Task all = Task.CompletedTask;
+        foreach (Member member in participants)
         {
-            await BeginAsync(member, offer, participants.Count, model, stop).ConfigureAwait(false);
-            ModelUpdate update = await member.Channel.ReceiveAsync<ModelUpdate>(member.Round, _work.UploadLength, stop).ConfigureAwait(false);
-            member.Done = true;
-            return update;
-        }, cancellationToken).ConfigureAwait(false);
-        updates = await AcceptAsync(updates, (member, update) => aggregate.Add(update, member.Channel.RemoteParty)).ConfigureAwait(false);
-        if (updates.Count < _plan.Threshold)
-            throw new AttemptFailure($"{updates.Count} devices are left, and the threshold is {_plan.Threshold}");
-        return updates.Count;
+            var own = NewSignal();
+            turns[member] = (all, own);
+            all = Task.WhenAll(all, own.Task);
+        }
+
+        int taken = (await AskAsync(participants, async (member, stop) =>
+        {
+            (Task before, TaskCompletionSource own) = turns[member];
+            try
+            {
+                await BeginAsync(member, offer, participants.Count, model, stop).ConfigureAwait(false);
+                ModelUpdate update = await member.Channel.ReceiveAsync<ModelUpdate>(member.Round, _work.UploadLength, stop).ConfigureAwait(false);
+                member.Done = true;
+                // Without the token: those before it end with the phase, and it has answered in time.
+                if (!_plan.IsPrivate)
+                    await before.ConfigureAwait(false);
+                lock (adding)
+                    aggregate.Add(update, member.Channel.RemoteParty);
+                return true;
+            }
+            finally
+            {
+                own.SetResult();
+            }
+        }, cancellationToken).ConfigureAwait(false)).Count;
+        return taken >= _plan.Threshold ? taken : throw new AttemptFailure($"{taken} devices are left, and the threshold is {_plan.Threshold}");
     }
 
     private async Task<int> MaskedAsync(List<Member> participants, DeviceInvitation offer, Released<ModelParameters> model, DeviceAggregate aggregate, CancellationToken cancellationToken)
@@ -274,9 +296,19 @@ public sealed class DeviceServer : IDisposable
         // From its upload on a device may be lost and come back: it sends the same bytes again, and answers once.
         DeviceInvitation begin = offer with { Kind = DeviceInvitationKind.Begin, Clients = count };
         IReadOnlyDictionary<int, AggregationMessage> deliveries = server.Deliveries();
-        List<(Member Member, MaskedVector Vector)> vectors = await GoOnAsync(left, begin, async (member, again, stop) =>
-            again ?? await ExchangeAsync<MaskedVector>(member, deliveries[member.Number], _work.UploadLength, stop).ConfigureAwait(false), cancellationToken).ConfigureAwait(false);
-        left = Remaining(await AcceptAsync(vectors, (member, vector) => server.AcceptUpload(member.Number, vector)).ConfigureAwait(false));
+        // Each vector is added when it comes, and let go; one of a channel that was replaced meanwhile is not taken.
+        var adding = new Lock();
+        left = [.. (await AskAsync(left, async (member, stop) =>
+        {
+            (Member now, MaskedVector vector) = await GoOnAsync(member, begin, async (current, again, more) =>
+                again ?? await ExchangeAsync<MaskedVector>(current, deliveries[current.Number], _work.UploadLength, more).ConfigureAwait(false), stop).ConfigureAwait(false);
+            bool accepted = await IsAcceptedAsync(now, () =>
+            {
+                lock (adding)
+                    server.AcceptUpload(now.Number, vector);
+            }).ConfigureAwait(false);
+            return (Member: now, Accepted: accepted);
+        }, cancellationToken).ConfigureAwait(false)).Where(a => a.Answer.Accepted).Select(a => a.Answer.Member)];
 
         AggregationMessage request = server.Unmask();
         if (_plan.Job.Privacy.Server == ServerTrust.Active)
@@ -421,7 +453,7 @@ public sealed class DeviceServer : IDisposable
             catch (OperationCanceledException e) when (!cancellationToken.IsCancellationRequested)
             {
                 PeerException late = ProtocolErrors.Peer(ProtocolErrors.TimedOut, member.Channel.RemoteParty, $"invitation {member.Round}",
-                    $"did not finish a step within {_options.PhaseTimeout.TotalSeconds:0.#} s.", "Give devices more time, or expect fewer of them.", e);
+                    $"did not finish a step within {_options.PhaseTimeout.TotalSeconds:0.#} s.", "Give devices more time with DeviceServerOptions.PhaseTimeout, or expect fewer of them.", e);
                 await DropAsync(member, late.Id, late).ConfigureAwait(false);
             }
             catch (OperationCanceledException)
@@ -438,19 +470,23 @@ public sealed class DeviceServer : IDisposable
     {
         var accepted = new List<(Member, T)>();
         foreach ((Member member, T answer) in answers)
-        {
-            try
-            {
-                accept(member, answer);
+            if (await IsAcceptedAsync(member, () => accept(member, answer)).ConfigureAwait(false))
                 accepted.Add((member, answer));
-            }
-            catch (PeerException e)
-            {
-                await DropAsync(member, e.Id, e).ConfigureAwait(false);
-            }
-        }
-
         return accepted;
+    }
+
+    private async Task<bool> IsAcceptedAsync(Member member, Action accept)
+    {
+        try
+        {
+            accept();
+            return true;
+        }
+        catch (PeerException e)
+        {
+            await DropAsync(member, e.Id, e).ConfigureAwait(false);
+            return false;
+        }
     }
 
     private async Task<IReadOnlyList<Member>> ConnectedAsync(CancellationToken cancellationToken)

@@ -142,10 +142,10 @@ public sealed class DssmInference
     private async Task<DssmInferenceResult> LabelAsync(SessionAgreement agreement, IReadOnlyList<IPartyChannel> channels, TowerThread thread, CancellationToken cancellationToken)
     {
         InteractionTable table = _input.Interactions!;
-        IReadOnlyList<SampleSet> sets = _purpose == DssmPurpose.Recommend
+        LabelSamples samples = await ChannelGuard.ComputeAsync(channels, _ => new LabelSamples(_job, _input, _purpose == DssmPurpose.Recommend
             ? [new SampleSet(SampleSet.Recommendation, EventRole.Seen, [.. table.Users.Select((_, user) => new Interaction(user, 0, Now, EventRole.Seen))])]
-            : LabelSamples.EvaluationSets(table, evaluates: true);
-        var samples = new LabelSamples(_job, _input, sets);
+            : LabelSamples.EvaluationSets(table, evaluates: true)), cancellationToken).ConfigureAwait(false);
+        IReadOnlyList<SampleSet> sets = samples.Sets;
         // The model's parameters of the views are in the order that the training had.
         List<string> order = [.. _model.Views];
         IReadOnlyList<IPartyChannel> views = [.. channels.OrderBy(channel => order.IndexOf(channel.RemoteParty))];

@@ -158,18 +158,29 @@ public sealed class DssmTrainer
         })).ConfigureAwait(false);
     }
 
-    /// <summary>Nobody charges or sends anything before every party has its first state: whoever is lost from here on, the run goes on, and is charged once.</summary>
-    private async Task BeginAsync(IReadOnlyList<IPartyChannel> channels, DssmKeptRun kept, CancellationToken cancellationToken)
+    /// <summary>Keeps the party's first state. Nobody charges or sends anything before every party has its own: whoever is lost from here on, the run goes on, and is charged once.</summary>
+    private async Task BeginAsync(IReadOnlyList<IPartyChannel> channels, DssmKeptRun kept, TowerThread thread, Action<StateWriter> begin, Action<StateWriter> state, CancellationToken cancellationToken)
     {
-        if (_job.Training.CheckpointRounds == 0 || kept.Restored is not null)
-            return;
+        bool agree = _job.Training.CheckpointRounds > 0 && kept.Restored is null;
         Released<Scalars> ready = Disclosure.Unprotected(new Scalars(ScalarsKind.Agreement, new double[] { 1 }), "agreement: ready to begin");
-        if (!IsLabel)
-            await channels[0].SendAsync(0, ready, cancellationToken).ConfigureAwait(false);
+        Task ReceiveAsync(IPartyChannel channel, CancellationToken stop) => ChannelGuard.ReceiveScalarsAsync(channel, 0, ScalarsKind.Agreement, 1, stop).AsTask();
+        // A large state takes its time, and the views wait for the slowest of them.
+        await ChannelGuard.WhileTheyWaitAsync(channels, async stop =>
+        {
+            kept.Begin(begin);
+            await kept.KeepAsync(0, thread, state).ConfigureAwait(false);
+            foreach (IPartyChannel channel in agree && IsLabel ? channels : [])
+                await ReceiveAsync(channel, stop).ConfigureAwait(false);
+            return true;
+        }, cancellationToken).ConfigureAwait(false);
+        if (!agree)
+            return;
         foreach (IPartyChannel channel in channels)
-            await ChannelGuard.ReceiveScalarsAsync(channel, 0, ScalarsKind.Agreement, 1, cancellationToken).ConfigureAwait(false);
-        foreach (IPartyChannel channel in IsLabel ? channels : [])
+        {
             await channel.SendAsync(0, ready, cancellationToken).ConfigureAwait(false);
+            if (!IsLabel)
+                await ReceiveAsync(channel, cancellationToken).ConfigureAwait(false);
+        }
     }
 
     /// <summary>Ends the session: from here on nobody waits for this party. Every view says that its model is safe before the active party lets any of them go: whoever is lost until then finds the others waiting, and
@@ -218,9 +229,7 @@ public sealed class DssmTrainer
         DssmMessageRoom.Check(_plan, _options.Party.Role, [.. sets.Zip(samples.Rows, (name, rows) => (name, rows.Length))], _plan.OneShot && isStatic ? samples.CommonUsers.Length : null, BitsOf(calibration), [channel]);
         using ViewMasking? masking = await MaskingAsync(agreement, kept, calibration, channel, cancellationToken).ConfigureAwait(false);
         // Before anything is charged: every charge then has a state with which it is found again. Before round 0 towers and noise are where they start.
-        kept.Begin(state => samples.Save(state));
-        await kept.KeepAsync(0, thread, state => masking?.Save(state)).ConfigureAwait(false);
-        await BeginAsync([channel], kept, cancellationToken).ConfigureAwait(false);
+        await BeginAsync([channel], kept, thread, samples.Save, state => masking?.Save(state), cancellationToken).ConfigureAwait(false);
         PartyNoise noise = Noise(account, calibration, kept);
         var run = new DssmRun(_job, thread) { Views = ViewNames, SetNames = sets, Masking = masking };
         var viewRun = new ViewRun(run, tower, view, samples, channel, noise, kept);
@@ -250,9 +259,14 @@ public sealed class DssmTrainer
     private async Task<DssmPartyResult> TrainLabelAsync(SessionAgreement agreement, DssmKeptRun kept, DssmAccount account, IReadOnlyList<IPartyChannel> channels,
         TowerThread thread, IProgress<DssmProgress>? progress, CancellationToken cancellationToken)
     {
-        IReadOnlyList<SampleSet> sets = LabelSamples.TrainingSets(_job, _input.Interactions!);
-        CheckBatch(sets[0].Events.Count);
-        var samples = new LabelSamples(_job, _input, sets);
+        // Of many events for longer than the views wait for a message.
+        LabelSamples samples = await ChannelGuard.ComputeAsync(channels, _ =>
+        {
+            IReadOnlyList<SampleSet> all = LabelSamples.TrainingSets(_job, _input.Interactions!);
+            CheckBatch(all[0].Events.Count);
+            return new LabelSamples(_job, _input, all);
+        }, cancellationToken).ConfigureAwait(false);
+        IReadOnlyList<SampleSet> sets = samples.Sets;
         IReadOnlyList<ViewPeer> peers = kept.Began is { } began ? [.. channels.Select(channel => ViewPeer.Load(began, channel, sets))]
             : await SampleExchange.OfferAsync(channels, new SampleSession(_job, _input, agreement.JobDigest), _input.Interactions!.Users, sets, cancellationToken).ConfigureAwait(false);
         int batches = BatchesOf(sets[0].Events.Count), evaluated = sets.Skip(1).Sum(s => s.Events.Count);
@@ -263,13 +277,11 @@ public sealed class DssmTrainer
         if (_job.MaskedSum && kept.Restored is null)
             await ViewMasking.RelayAsync(channels, cancellationToken).ConfigureAwait(false);
         // Before anything is charged. Views of claim one-shot send once and then wait: whatever is lost later, such a run goes on from here, with the same vectors.
-        kept.Begin(state =>
+        await BeginAsync(channels, kept, thread, state =>
         {
             foreach (ViewPeer peer in peers)
                 peer.Save(state);
-        });
-        await kept.KeepAsync(0, thread, _ => { }).ConfigureAwait(false);
-        await BeginAsync(channels, kept, cancellationToken).ConfigureAwait(false);
+        }, _ => { }, cancellationToken).ConfigureAwait(false);
         var received = new List<(string View, TowerRows Rows, int[][] Samples)>();
         if (_plan.OneShot)
             foreach (ViewPeer peer in peers)

@@ -103,8 +103,16 @@ internal static class SampleExchange
         CancellationToken cancellationToken)
     {
         var peers = new ViewPeer[channels.Count];
+        int left = channels.Count;
+        var all = new TaskCompletionSource<bool>(TaskCreationOptions.RunContinuationsAsynchronously);
         await ChannelGuard.AllAsync([.. channels.Select((channel, i) => (Func<CancellationToken, Task>)(async stop =>
-            peers[i] = await OfferAsync(channel, session, users, sets, stop).ConfigureAwait(false)))], cancellationToken).ConfigureAwait(false);
+        {
+            peers[i] = await OfferAsync(channel, session, users, sets, stop).ConfigureAwait(false);
+            if (Interlocked.Decrement(ref left) == 0)
+                all.SetResult(true);
+            // Another view may take longer than this one waits for its next message.
+            await ChannelGuard.WhileTheyWaitAsync([channel], done => all.Task.WaitAsync(done), stop).ConfigureAwait(false);
+        }))], cancellationToken).ConfigureAwait(false);
         return peers;
     }
 
@@ -127,7 +135,7 @@ internal static class SampleExchange
         var present = new List<bool[]>();
         foreach (SampleSet set in sets)
         {
-            var keys = new SampleKeys(Pack(set.Events, place, hasMoments, session.Job.SampleTime), hasMoments);
+            SampleKeys keys = await ChannelGuard.ComputeAsync([channel], _ => new SampleKeys(Pack(set.Events, place, hasMoments, session.Job.SampleTime), hasMoments), cancellationToken).ConfigureAwait(false);
             await channel.SendAsync(0, Disclosure.Unprotected(keys, DssmDisclosures.SampleKeys(set.Name)), cancellationToken).ConfigureAwait(false);
             RowSelection there = await channel.ReceiveAsync<RowSelection>(0, set.Events.Count, cancellationToken).ConfigureAwait(false);
             present.Add([.. there.Selected.ToArray().Select(b => b == 1)]);
@@ -154,7 +162,7 @@ internal static class SampleExchange
         foreach (string set in sets)
         {
             SampleKeys keys = await channel.ReceiveAsync<SampleKeys>(0, null, cancellationToken).ConfigureAwait(false);
-            (int[] asked, int[] found) = Unpack(keys, hasMoments, common, view, channel);
+            (int[] asked, int[] found) = await ChannelGuard.ComputeAsync([channel], _ => Unpack(keys, hasMoments, common, view, channel), cancellationToken).ConfigureAwait(false);
             await channel.SendAsync(0, Disclosure.Unprotected(new RowSelection(found.Select(r => r < 0 ? (byte)0 : (byte)1).ToArray()), DssmDisclosures.Presence(set)), cancellationToken)
                 .ConfigureAwait(false);
             rows.Add(found);

@@ -137,6 +137,93 @@ public class DeviceSessionTests
         Assert.All(ran.Ends, end => Assert.Equal(ProtocolErrors.PeerAborted, Assert.IsType<PeerException>(end).Id));
     }
 
+    // Uploads are taken as they come: none is held until the slowest device has sent its own.
+    [Fact]
+    public async Task Run_UploadIsRefused_ItsDeviceIsToldWhileOthersStillCompute()
+    {
+        var told = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+        Ran ran = await RunAsync(Masked(rounds: 1), (i, channel) => i switch
+        {
+            0 => new Uploading(channel, upload => Task.FromResult(new MaskedVector(upload.Values, 2 * upload.Step)), told.SetResult),
+            1 => new Uploading(channel, async upload =>
+            {
+                await told.Task.WaitAsync(Patience);
+                return upload;
+            }, () => { }),
+            _ => channel,
+        });
+        Assert.Null(ran.Failure);
+        Assert.Equal(ProtocolErrors.PeerAborted, Assert.IsType<PeerException>(ran.Ends[0]).Id);
+        Assert.All(ran.Ends.Skip(1), Assert.Null);
+        Assert.Equal([(0, 5, 4)], ran.Result!.Rounds.Select(r => (r.Attempt, r.Participants, r.Survivors)));
+    }
+
+    /// <summary>A channel whose owner uploads something else, or later.</summary>
+    private sealed class Uploading(IPartyChannel inner, Func<MaskedVector, Task<MaskedVector>> change, Action failed) : IPartyChannel
+    {
+        public string LocalParty => inner.LocalParty;
+
+        public string RemoteParty => inner.RemoteParty;
+
+        public ChannelStatistics Statistics => inner.Statistics;
+
+        public IReadOnlyDictionary<(string Name, Protection Protection), long> Releases => inner.Releases;
+
+        public async ValueTask SendAsync<T>(int round, Released<T> message, CancellationToken cancellationToken = default) where T : Payload
+        {
+            if (message.Payload is MaskedVector upload)
+                await inner.SendAsync(round, Disclosure.Unprotected(await change(upload), message.Name), cancellationToken);
+            else
+                await inner.SendAsync(round, message, cancellationToken);
+        }
+
+        public async ValueTask<T> ReceiveAsync<T>(int round, int? length, CancellationToken cancellationToken = default) where T : Payload
+        {
+            try
+            {
+                return await inner.ReceiveAsync<T>(round, length, cancellationToken);
+            }
+            catch (PeerException)
+            {
+                failed();
+                throw;
+            }
+        }
+
+        public ValueTask CompleteAsync(CancellationToken cancellationToken = default) => inner.CompleteAsync(cancellationToken);
+
+        public ValueTask AbortAsync(string errorId, CancellationToken cancellationToken = default) => inner.AbortAsync(errorId, cancellationToken);
+
+        public ValueTask DisposeAsync() => inner.DisposeAsync();
+    }
+
+    [Fact]
+    public void Terms_OfManyDevices_ReadTheItemsOnce()
+    {
+        var ids = new Counted(Masked().Items.Ids);
+        DeviceJob job = Masked() with { Items = Masked().Items with { Ids = ids } };
+        byte[][] digests = [.. Enumerable.Range(0, 5).SelectMany(d => new[] { DeviceSessions.Terms(job, $"device {d}").TermsDigest, DeviceSessions.ServerRequest(job).TermsDigest }).Select(d => d.ToArray())];
+        Assert.Equal(1, ids.Reads);
+        Assert.All(digests, digest => Assert.Equal(DeviceSessions.Terms(Masked(), "device").TermsDigest.ToArray(), digest));
+    }
+
+    private sealed class Counted(IReadOnlyList<string> items) : IReadOnlyList<string>
+    {
+        public int Reads { get; private set; }
+
+        public int Count => items.Count;
+
+        public string this[int index] => items[index];
+
+        public IEnumerator<string> GetEnumerator()
+        {
+            Reads++;
+            return items.GetEnumerator();
+        }
+
+        System.Collections.IEnumerator System.Collections.IEnumerable.GetEnumerator() => GetEnumerator();
+    }
+
     [Fact]
     public async Task Run_Private_NoisesBeforeMasks_AndChargesEveryAttempt()
     {

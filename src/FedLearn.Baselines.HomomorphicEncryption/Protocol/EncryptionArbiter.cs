@@ -167,9 +167,8 @@ public sealed class EncryptionArbiter
             EngineSeconds = engineSeconds,
             Calibration = calibration,
             SecureNoise = mechanism?.IsSecure ?? true,
-            Sent = [.. channels.SelectMany(c => c.Releases.Select(r => new GlmSentMessages(c.RemoteParty, r.Key.Name, r.Key.Protection, r.Value, c.BytesOf(r.Key.Name, r.Key.Protection))))],
-            Traffic = new ChannelStatistics(channels.Sum(c => c.Statistics.MessagesSent), channels.Sum(c => c.Statistics.MessagesReceived),
-                channels.Sum(c => c.Statistics.BytesSent), channels.Sum(c => c.Statistics.BytesReceived)),
+            Sent = GlmReleases.Sent(channels),
+            Traffic = ChannelStatistics.Of(channels),
         };
     }
 

@@ -398,9 +398,11 @@ public sealed partial class GlmTrainer
         return [.. model.Weights, .. model.Intercepts];
     }
 
-    /// <summary>Labels, weights and offsets of rows of the table.</summary>
+    /// <summary>Labels, weights and offsets of rows of the table; none at a passive party.</summary>
     private GlmTargets Targets(int[] rows, bool training)
     {
+        if (!IsActive)
+            return new GlmTargets([]);
         Table table = _input.Table;
         double[] labels = [.. rows.Select(r => _plan.Family.Canonical(table.Labels![r]))];
         double[]? offsets = table.Offsets is { } o ? [.. rows.Select(r => o[r])] : null;
@@ -459,7 +461,4 @@ public sealed partial class GlmTrainer
 
     private IEnumerable<string> IgnoredColumns() => _input.Table.IgnoredColumns.Count == 0 ? []
         : [$"{_input.Party}: columns that the schema does not name were ignored: {string.Join(", ", _input.Table.IgnoredColumns)}"];
-
-    private static ChannelStatistics Sum(IReadOnlyList<IPartyChannel> channels) => new(channels.Sum(c => c.Statistics.MessagesSent), channels.Sum(c => c.Statistics.MessagesReceived),
-        channels.Sum(c => c.Statistics.BytesSent), channels.Sum(c => c.Statistics.BytesReceived));
 }

@@ -120,7 +120,7 @@ public sealed class DssmInference
             DssmInferenceResult result = _party.Role == PartyRole.Active
                 ? await LabelAsync(agreement, channels, thread, cancellationToken).ConfigureAwait(false)
                 : await ViewAsync(agreement, channels[0], thread, cancellationToken).ConfigureAwait(false);
-            return result with { Traffic = DssmTrainer.Sum(channels), Releases = DssmTrainer.Sent(channels) };
+            return result with { Traffic = ChannelStatistics.Of(channels), Releases = DssmTrainer.Sent(channels) };
         })).ConfigureAwait(false);
     }
 

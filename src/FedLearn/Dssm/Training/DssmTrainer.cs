@@ -195,7 +195,7 @@ public sealed class DssmTrainer
         await ChannelGuard.EndAsync(channels, IsLabel, cancellationToken).ConfigureAwait(false);
         // First the state, then the charge: a run without a state cannot go on, and one that is settled must not.
         kept.Forget();
-        return result with { Resumed = kept.Resumed, Privacy = State(account, kept, calibration, evaluated, result.Counts, channels), Traffic = Sum(channels), Releases = Sent(channels) };
+        return result with { Resumed = kept.Resumed, Privacy = State(account, kept, calibration, evaluated, result.Counts, channels), Traffic = ChannelStatistics.Of(channels), Releases = Sent(channels) };
     }
 
     private SessionTelemetry Telemetry() => new("train", _input.Party, _job.Name, _job.Privacy.IsPrivate ? "dp" : "none", _input.LoggerFactory);
@@ -557,9 +557,6 @@ public sealed class DssmTrainer
     internal static long TowerSeed(long seed, string tower) => unchecked(seed * 1_000_003 + (long)EvaluationNegatives.NumberOf("tower " + tower));
 
     private int BatchesOf(int samples) => (samples + _job.Training.BatchSize - 1) / _job.Training.BatchSize;
-
-    internal static ChannelStatistics Sum(IReadOnlyList<IPartyChannel> channels) => channels.Select(c => c.Statistics).Aggregate(default(ChannelStatistics), (sum, s) =>
-        new(sum.MessagesSent + s.MessagesSent, sum.MessagesReceived + s.MessagesReceived, sum.BytesSent + s.BytesSent, sum.BytesReceived + s.BytesReceived));
 
     internal static IReadOnlyList<DssmSentMessages> Sent(IReadOnlyList<IPartyChannel> channels) => [.. channels.SelectMany(c => c.Releases.OrderBy(r => r.Key.Name, StringComparer.Ordinal)
         .Select(r => new DssmSentMessages(c.RemoteParty, r.Key.Name, r.Key.Protection, r.Value, c.BytesOf(r.Key.Name, r.Key.Protection))))];

@@ -41,6 +41,21 @@ internal readonly struct SchemaObject
     /// <summary>Its keys.</summary>
     public IEnumerable<string> Keys => _json.EnumerateObject().Select(property => property.Name);
 
+    /// <summary>The text of a schema file.</summary>
+    /// <exception cref="ConfigurationException">FL2200: it cannot be read.</exception>
+    public static string TextOf(string path)
+    {
+        ArgumentNullException.ThrowIfNull(path);
+        try
+        {
+            return File.ReadAllText(path);
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException or ArgumentException)
+        {
+            throw DataErrors.Config(DataErrors.SchemaUnreadable, path, "the schema file cannot be read.", "Correct the path, or make the file readable.", e);
+        }
+    }
+
     /// <summary>Reads a schema.</summary>
     /// <param name="json">Its text.</param>
     /// <param name="form">What kind it is.</param>

@@ -114,21 +114,7 @@ public sealed class TableSchema
     /// <summary>Reads a schema file.</summary>
     /// <param name="path">The file.</param>
     /// <exception cref="ConfigurationException">The file cannot be read (FL2200) or is no legal schema (FL2201 to FL2204).</exception>
-    public static TableSchema Load(string path)
-    {
-        ArgumentNullException.ThrowIfNull(path);
-        string json;
-        try
-        {
-            json = File.ReadAllText(path);
-        }
-        catch (Exception e) when (e is IOException or UnauthorizedAccessException or ArgumentException)
-        {
-            throw DataErrors.Config(DataErrors.SchemaUnreadable, path, "the schema file cannot be read.", "Correct the path, or make the file readable.", e);
-        }
-
-        return Parse(json, path);
-    }
+    public static TableSchema Load(string path) => Parse(SchemaObject.TextOf(path), path);
 
     /// <summary>Reads a schema from text.</summary>
     /// <param name="json">The text.</param>

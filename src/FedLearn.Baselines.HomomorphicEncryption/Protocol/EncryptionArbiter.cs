@@ -132,11 +132,7 @@ public sealed class EncryptionArbiter
             Task turn = gate.WaitAsync(cancellationToken);
             try
             {
-                await ChannelGuard.WhileTheyWaitAsync([channel], async _ =>
-                {
-                    await turn.ConfigureAwait(false);
-                    return true;
-                }, cancellationToken).ConfigureAwait(false);
+                await ChannelGuard.WhileTheyWaitAsync([channel], _ => turn, cancellationToken).ConfigureAwait(false);
                 long start = Stopwatch.GetTimestamp();
                 BigInteger[] opened = await ChannelGuard.WhileTheyWaitAsync([channel],
                     stop => EncryptedGradients.CheckedAsync(round, channel, () => key.OpenAsync(masked.Bytes, columns[party], stop)), cancellationToken).ConfigureAwait(false);

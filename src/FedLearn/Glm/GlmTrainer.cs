@@ -219,9 +219,7 @@ public sealed partial class GlmTrainer
         }
         catch (Exception e)
         {
-            // A run that lost a peer, was stopped or could not save its model stays as it is, charged in full, so that it can go on. One that failed never will.
-            // So does one that went on with a smaller limit on messages than it began with.
-            if (run is not null && (RunLoss.Is(e) || (run.Resumed.Count > 0 && e is PeerException { Id: ProtocolErrors.TooLarge } or PeerException { PeerErrorId: ProtocolErrors.TooLarge })))
+            if (run is not null && RunLoss.LeavesRun(e, resumed: run.Resumed.Count > 0))
                 account?.Suspend();
             else
                 run?.Remove();

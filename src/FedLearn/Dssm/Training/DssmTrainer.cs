@@ -147,8 +147,7 @@ public sealed class DssmTrainer
             }
             catch (Exception e) when (kept.IsKept)
             {
-                // One that went on with a smaller limit on messages than it began with can still go on, too.
-                if (RunLoss.Is(e) || (kept.Resumed.Count > 0 && e is PeerException { Id: ProtocolErrors.TooLarge } or PeerException { PeerErrorId: ProtocolErrors.TooLarge }))
+                if (RunLoss.LeavesRun(e, resumed: kept.Resumed.Count > 0))
                     account.Suspend();
                 else
                     kept.Forget();

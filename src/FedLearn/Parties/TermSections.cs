@@ -7,24 +7,39 @@ namespace FedLearn.Parties;
 internal static class TermSections
 {
     /// <summary>Which job, and what the session does.</summary>
-    public static (string Name, Action<Utf8JsonWriter> Write) Name(string job, string purpose) => ("name", json =>
+    public static (string Name, Action<Utf8JsonWriter> Write) Name(string job, string purpose)
     {
-        json.WriteString("name", job);
-        json.WriteString("purpose", purpose);
-    });
+        return ("name", Write);
+
+        void Write(Utf8JsonWriter json)
+        {
+            json.WriteString("name", job);
+            json.WriteString("purpose", purpose);
+        }
+    }
 
     /// <summary>How the common rows are found.</summary>
-    public static (string Name, Action<Utf8JsonWriter> Write) Alignment(AlignmentMethod method, bool proof) => ("alignment", json =>
+    public static (string Name, Action<Utf8JsonWriter> Write) Alignment(AlignmentMethod method, bool proof)
     {
-        json.WriteString("method", method.ToString());
-        if (method == AlignmentMethod.Psi)
-            json.WriteBoolean("proof", proof);
-    });
+        return ("alignment", Write);
+
+        void Write(Utf8JsonWriter json)
+        {
+            json.WriteString("method", method.ToString());
+            if (method == AlignmentMethod.Psi)
+                json.WriteBoolean("proof", proof);
+        }
+    }
 
     /// <summary>Who is there.</summary>
-    public static (string Name, Action<Utf8JsonWriter> Write) Parties(IEnumerable<PartyDescription> parties) => ("parties", json =>
+    public static (string Name, Action<Utf8JsonWriter> Write) Parties(IEnumerable<PartyDescription> parties)
     {
-        foreach (PartyDescription party in parties)
-            json.WriteString(party.Name, party.Role.ToString());
-    });
+        return ("parties", Write);
+
+        void Write(Utf8JsonWriter json)
+        {
+            foreach (PartyDescription party in parties)
+                json.WriteString(party.Name, party.Role.ToString());
+        }
+    }
 }
